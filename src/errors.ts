@@ -1,0 +1,496 @@
+/**
+ * Every way in which wstun can fail, in one table: a class (which decides the exit code), a stable code for people and
+ * search engines, a wire code where a peer can be told, one sentence, and what to do next.
+ *
+ * Imports nothing. Codes are never reused: a fault that goes away leaves its number empty. docs/errors.md lists them all,
+ * and a test holds the two together.
+ */
+
+/** Decides the process's exit code when the fault ends it (sysexits.h where it has one). */
+export type FaultClass = 'usage' | 'config' | 'access' | 'network' | 'protocol' | 'dial' | 'proxy' | 'internal';
+
+export const EXIT_CODE: Readonly<Record<FaultClass, number>> = {
+  usage: 2,
+  config: 78,
+  access: 77,
+  network: 69,
+  protocol: 76,
+  dial: 69,
+  proxy: 1,
+  internal: 1,
+};
+
+export interface Fault {
+  readonly class: FaultClass;
+  /** `WSTUN-E` and three digits; the first digit groups: 1 set-up, 2 link, 3 dial, 4 session, 5 proxy, 9 internal. */
+  readonly code: `WSTUN-E${number}`;
+  /** The code that carries this fault in open-failed, reset and go-away frames (docs/protocol.md, "Codes"); 1..65535. */
+  readonly wire?: number;
+  /** What happened, without a full stop. */
+  readonly sentence: string;
+  /** What to do next, a whole sentence; empty where there is nothing that the reader could do. */
+  readonly fix: string;
+}
+
+export const FAULTS = {
+  // 1: set-up
+  'bad-option': {
+    class: 'usage',
+    code: 'WSTUN-E101',
+    sentence: 'an option has a value that it cannot have',
+    fix: 'See --help for its form.',
+  },
+  'bad-address': {
+    class: 'usage',
+    code: 'WSTUN-E102',
+    sentence: 'this is not an address to listen on',
+    fix: 'Write HOST:PORT, an IPv6 host in brackets: 127.0.0.1:1080, [::1]:1080.',
+  },
+  'open-to-network': {
+    class: 'usage',
+    code: 'WSTUN-E103',
+    sentence: 'this address would open the proxy to other machines',
+    fix: 'Add --user NAME:PASS, or --allow-lan if everyone who can reach it may use it.',
+  },
+  'cannot-listen': {
+    class: 'network',
+    code: 'WSTUN-E104',
+    sentence: 'cannot listen there',
+    fix: 'Stop what holds the port, or choose another with --listen.',
+  },
+  'invite-malformed': {
+    class: 'usage',
+    code: 'WSTUN-E105',
+    sentence: 'this is not a wstun invite',
+    fix: 'An invite begins with "wstun1_"; ask for a new one: wstun access add NAME.',
+  },
+  'invite-incomplete': {
+    class: 'usage',
+    code: 'WSTUN-E106',
+    sentence: 'the invite is cut off',
+    fix: 'Copy the whole line and paste it again.',
+  },
+  'invite-mistyped': {
+    class: 'usage',
+    code: 'WSTUN-E107',
+    sentence: 'the invite does not match its checksum',
+    fix: 'A character was changed on the way: copy it again.',
+  },
+  'invite-missing': {
+    class: 'usage',
+    code: 'WSTUN-E108',
+    sentence: 'no invite was given',
+    fix: "Pass it as an argument, with --invite-file FILE, or in $WSTUN_INVITE; the relay's owner makes one with: wstun access add NAME.",
+  },
+  'bad-rule': {
+    class: 'usage',
+    code: 'WSTUN-E109',
+    sentence: 'this is not an allow rule',
+    fix: 'Write CIDR, IP, name or *.name, then :ports if only some: 10.0.0.0/8:22,80, [fd00::/8]:443, *.corp.example:8000-8999, *.',
+  },
+  'bad-url': {
+    class: 'usage',
+    code: 'WSTUN-E110',
+    sentence: 'this is not the URL of a relay',
+    fix: 'Write wss://host/path, or ws://host:port for a relay without TLS.',
+  },
+  'state-unusable': {
+    class: 'config',
+    code: 'WSTUN-E111',
+    sentence: 'the state directory cannot be used',
+    fix: 'Give another with --state DIR, or mend its owner and rights.',
+  },
+  'identity-damaged': {
+    class: 'config',
+    code: 'WSTUN-E112',
+    sentence: 'the identity file is damaged',
+    fix: 'Restore it from a backup, or delete it to begin anew: every invite made so far then stops working.',
+  },
+  'access-malformed': {
+    class: 'config',
+    code: 'WSTUN-E113',
+    sentence: 'the access list cannot be read',
+    fix: 'Mend the line it names; a relay or exit that runs keeps to the last good list until then.',
+  },
+  'name-taken': {
+    class: 'usage',
+    code: 'WSTUN-E114',
+    sentence: 'the access list already has this name',
+    fix: 'Remove it first (wstun access remove NAME), or choose another.',
+  },
+  'name-unknown': {
+    class: 'usage',
+    code: 'WSTUN-E115',
+    sentence: 'the access list does not have this name',
+    fix: 'See the names with: wstun access list.',
+  },
+  'bad-name': {
+    class: 'usage',
+    code: 'WSTUN-E116',
+    sentence: 'this cannot be a name',
+    fix: 'Use 1 to 63 letters, digits, dots, dashes or underscores, the first a letter or digit.',
+  },
+  'bad-certificate': {
+    class: 'config',
+    code: 'WSTUN-E117',
+    sentence: 'the TLS certificate or key cannot be used',
+    fix: 'Give both --tls-cert and --tls-key, PEM files that belong together.',
+  },
+  'bad-credentials': {
+    class: 'usage',
+    code: 'WSTUN-E118',
+    sentence: 'this is not a user and password',
+    fix: 'Write NAME:PASS, each 1 to 255 bytes.',
+  },
+  'bad-key': {
+    class: 'usage',
+    code: 'WSTUN-E119',
+    sentence: 'this is not a public key',
+    fix: 'It begins with "wstunpk1_": copy the whole of it again.',
+  },
+  // 2: link
+  'relay-unreachable': {
+    class: 'network',
+    code: 'WSTUN-E201',
+    sentence: 'the relay cannot be reached',
+    fix: 'Check its address, that it runs, and that this network lets you out.',
+  },
+  'relay-refused': {
+    class: 'access',
+    code: 'WSTUN-E202',
+    sentence: 'the relay does not open to this invite',
+    fix: 'It was removed there, or its address has changed: ask for a new one.',
+  },
+  'relay-untrusted': {
+    class: 'network',
+    code: 'WSTUN-E203',
+    sentence: 'the TLS certificate of the relay is not to be trusted',
+    fix: 'If something on this network inspects TLS, add its CA with NODE_EXTRA_CA_CERTS; else do not go on.',
+  },
+  'relay-odd-answer': {
+    class: 'network',
+    code: 'WSTUN-E204',
+    sentence: 'something other than a relay answered',
+    fix: 'A captive portal, a filter or a reverse proxy that does not pass WebSockets on: check with a browser.',
+  },
+  'link-lost': {
+    class: 'network',
+    code: 'WSTUN-E205',
+    wire: 12,
+    sentence: 'the link to the relay was lost',
+    fix: 'It is dialled again by itself.',
+  },
+  'link-slow': {
+    class: 'network',
+    code: 'WSTUN-E206',
+    sentence: 'the relay did not answer the upgrade in time',
+    fix: 'Try again; if it stays so, a filter may hold WebSockets back.',
+  },
+  'access-removed': {
+    class: 'access',
+    code: 'WSTUN-E207',
+    wire: 11,
+    sentence: 'the access of this invite was removed',
+    fix: "Ask the relay's owner for a new one.",
+  },
+  'shutting-down': {
+    class: 'network',
+    code: 'WSTUN-E208',
+    wire: 10,
+    sentence: 'the other end is shutting down',
+    fix: 'It is dialled again by itself.',
+  },
+  'not-connected': {
+    class: 'network',
+    code: 'WSTUN-E209',
+    wire: 13,
+    sentence: 'there is no link to the relay at the moment',
+    fix: 'It is dialled again by itself; try again soon.',
+  },
+  'interfaces-hidden': {
+    class: 'config',
+    code: 'WSTUN-E121',
+    sentence: 'the addresses of this machine cannot be listed',
+    fix: 'A sandbox hides them: with systemd, add AF_NETLINK to RestrictAddressFamilies.',
+  },
+  'encryption-needed': {
+    class: 'usage',
+    code: 'WSTUN-E120',
+    sentence: 'encryption cannot be off here',
+    fix: 'Leave --encryption on: off is only for wss:// to the exit that is built into the relay.',
+  },
+  'bad-upgrade': {
+    class: 'protocol',
+    code: 'WSTUN-E210',
+    sentence: 'the peer did not complete its WebSocket upgrade',
+    fix: '',
+  },
+  'handshake-failed': {
+    class: 'network',
+    code: 'WSTUN-E211',
+    sentence: 'the two ends could not prove themselves to each other',
+    fix: 'The invite may have been removed, or the keys of the exit changed: ask for a new one. Else something in between interferes.',
+  },
+  'exit-absent': {
+    class: 'network',
+    code: 'WSTUN-E212',
+    wire: 14,
+    sentence: 'the exit of this invite is not connected',
+    fix: 'It is dialled again by itself; if it stays so, its owner has to start it: wstun exit.',
+  },
+  'exit-replaced': {
+    class: 'access',
+    code: 'WSTUN-E213',
+    sentence: 'another exit has registered under the same name',
+    fix: 'Only one may run at a time: give each its own name with: wstun access add NAME --role exit.',
+  },
+  'too-many-sessions': {
+    class: 'network',
+    code: 'WSTUN-E214',
+    wire: 16,
+    sentence: 'this invite has as many sessions as it may have',
+    fix: 'It is dialled again by itself; end a client that uses the same invite, or let the owner of the exit raise "sessions".',
+  },
+  // 3: dial
+  'dial-refused': {
+    class: 'dial',
+    code: 'WSTUN-E301',
+    wire: 32,
+    sentence: 'the target refused the connection',
+    fix: 'Nothing listens on that port there.',
+  },
+  'dial-host-unreachable': {
+    class: 'dial',
+    code: 'WSTUN-E302',
+    wire: 33,
+    sentence: 'the target cannot be reached from the exit',
+    fix: '',
+  },
+  'dial-network-unreachable': {
+    class: 'dial',
+    code: 'WSTUN-E303',
+    wire: 34,
+    sentence: 'the exit has no network to the target',
+    fix: 'The exit may lack IPv6.',
+  },
+  'dial-not-allowed': {
+    class: 'dial',
+    code: 'WSTUN-E304',
+    wire: 35,
+    sentence: 'the exit does not allow this target',
+    fix: 'Only public addresses are open; its owner opens more with: wstun access add NAME --allow RULE.',
+  },
+  'dial-timed-out': {
+    class: 'dial',
+    code: 'WSTUN-E305',
+    wire: 36,
+    sentence: 'the target did not answer in time',
+    fix: '',
+  },
+  'dial-name-unknown': {
+    class: 'dial',
+    code: 'WSTUN-E306',
+    wire: 37,
+    sentence: 'the name of the target does not exist',
+    fix: 'Check its spelling.',
+  },
+  'dial-name-failed': {
+    class: 'dial',
+    code: 'WSTUN-E307',
+    wire: 38,
+    sentence: 'the exit could not resolve the name of the target',
+    fix: "Try again; else the exit's name server is at fault.",
+  },
+  'dial-bad-target': {
+    class: 'dial',
+    code: 'WSTUN-E308',
+    wire: 39,
+    sentence: 'this is not a host that can be dialled',
+    fix: 'Use a name of letters, digits and dashes, or an IP address.',
+  },
+  'dial-busy': {
+    class: 'dial',
+    code: 'WSTUN-E309',
+    wire: 40,
+    sentence: 'the exit takes no more streams at the moment',
+    fix: 'Close some connections, or try again.',
+  },
+  'dial-failed': {
+    class: 'dial',
+    code: 'WSTUN-E310',
+    wire: 41,
+    sentence: 'the exit could not connect to the target',
+    fix: '',
+  },
+  'target-reset': { class: 'dial', code: 'WSTUN-E311', wire: 42, sentence: 'the connection was reset', fix: '' },
+  'dial-cancelled': { class: 'dial', code: 'WSTUN-E312', wire: 43, sentence: 'the connection was given up', fix: '' },
+  'quota-used': {
+    class: 'dial',
+    code: 'WSTUN-E313',
+    wire: 44,
+    sentence: 'the bytes of this invite for this month are used up',
+    fix: 'The owner of the exit raises "quota" in access.toml; else it begins anew with the next month (UTC).',
+  },
+  // 4: session
+  'bad-frame': {
+    class: 'protocol',
+    code: 'WSTUN-E401',
+    wire: 1,
+    sentence: 'the peer sent a malformed frame',
+    fix: 'If both ends are wstun of the same version, please report it.',
+  },
+  'bad-version': {
+    class: 'protocol',
+    code: 'WSTUN-E402',
+    wire: 2,
+    sentence: 'the peer speaks another version of the protocol',
+    fix: 'Bring both ends to the same version.',
+  },
+  'bad-stream-id': {
+    class: 'protocol',
+    code: 'WSTUN-E403',
+    wire: 3,
+    sentence: 'the peer used a stream id that it may not use',
+    fix: 'If both ends are wstun of the same version, please report it.',
+  },
+  'window-exceeded': {
+    class: 'protocol',
+    code: 'WSTUN-E404',
+    wire: 4,
+    sentence: 'the peer sent more than its credit',
+    fix: 'If both ends are wstun of the same version, please report it.',
+  },
+  'credit-overflow': {
+    class: 'protocol',
+    code: 'WSTUN-E405',
+    wire: 5,
+    sentence: 'the peer granted credit out of range',
+    fix: 'If both ends are wstun of the same version, please report it.',
+  },
+  'peer-flood': {
+    class: 'protocol',
+    code: 'WSTUN-E406',
+    wire: 6,
+    sentence: 'the peer sent too many frames of no use',
+    fix: 'If both ends are wstun of the same version, please report it.',
+  },
+  'peer-silent': {
+    class: 'network',
+    code: 'WSTUN-E407',
+    wire: 7,
+    sentence: 'the peer has fallen silent',
+    fix: 'It is dialled again by itself.',
+  },
+  'out-of-ids': {
+    class: 'protocol',
+    code: 'WSTUN-E408',
+    wire: 8,
+    sentence: 'the session has used all its stream ids',
+    fix: 'A new session is begun by itself.',
+  },
+  'wrong-state': {
+    class: 'protocol',
+    code: 'WSTUN-E409',
+    wire: 9,
+    sentence: 'the peer sent a frame that the state of its stream forbids',
+    fix: 'If both ends are wstun of the same version, please report it.',
+  },
+  // 5: proxy
+  'proxy-timed-out': {
+    class: 'proxy',
+    code: 'WSTUN-E501',
+    sentence: 'the program did not finish its proxy request in time',
+    fix: '',
+  },
+  'proxy-malformed': {
+    class: 'proxy',
+    code: 'WSTUN-E502',
+    sentence: 'the program sent something that is no proxy request',
+    fix: 'The port speaks SOCKS5, SOCKS4, SOCKS4a and HTTP.',
+  },
+  'proxy-command': {
+    class: 'proxy',
+    code: 'WSTUN-E503',
+    sentence: 'this SOCKS command is not supported',
+    fix: 'Only CONNECT is.',
+  },
+  'proxy-address-type': {
+    class: 'proxy',
+    code: 'WSTUN-E504',
+    sentence: 'this SOCKS address type does not exist',
+    fix: '',
+  },
+  'proxy-unauthorised': {
+    class: 'proxy',
+    code: 'WSTUN-E505',
+    sentence: 'the program gave no or a wrong user and password',
+    fix: 'Set those given to wstun client with --user.',
+  },
+  'proxy-busy': {
+    class: 'proxy',
+    code: 'WSTUN-E506',
+    sentence: 'the proxy has as many connections as it may hold',
+    fix: 'Close some connections, or try again.',
+  },
+  'proxy-bad-answer': {
+    class: 'proxy',
+    code: 'WSTUN-E507',
+    sentence: 'the target did not give a valid HTTP answer',
+    fix: '',
+  },
+  // 9: internal
+  internal: {
+    class: 'internal',
+    code: 'WSTUN-E900',
+    wire: 15,
+    sentence: 'wstun has a defect here',
+    fix: 'Please report it, with the lines of the log before it.',
+  },
+} as const satisfies Record<string, Fault>;
+
+export type FaultName = keyof typeof FAULTS;
+
+/** The faults that a peer can be told of. */
+export type WireFaultName = { [K in FaultName]: (typeof FAULTS)[K] extends { wire: number } ? K : never }[FaultName];
+
+/** Every fault that wstun throws or hands on. `detail` must never hold a secret: it reaches logs and screens. */
+export class WstunError extends Error {
+  override readonly name = 'WstunError';
+  readonly fault: FaultName;
+  readonly detail: string;
+
+  constructor(fault: FaultName, detail = '', options?: ErrorOptions) {
+    super(describeFault(fault, detail), options);
+    this.fault = fault;
+    this.detail = detail;
+  }
+
+  get code(): string {
+    return FAULTS[this.fault].code;
+  }
+
+  get exitCode(): number {
+    return EXIT_CODE[FAULTS[this.fault].class];
+  }
+}
+
+/** One line for a person: what happened, the particulars, what to do next, the stable code. */
+export function describeFault(fault: FaultName, detail = ''): string {
+  const { sentence, fix, code } = FAULTS[fault];
+  const what = detail === '' ? sentence : `${sentence}: ${detail}`;
+  return fix === '' ? `${what} (${code})` : `${what}. ${fix} (${code})`;
+}
+
+const byWireCode = new Map<number, WireFaultName>();
+for (const [name, fault] of Object.entries(FAULTS)) {
+  if ('wire' in fault) byWireCode.set(fault.wire, name as WireFaultName);
+}
+
+export function wireCodeOf(fault: WireFaultName): number {
+  return FAULTS[fault].wire;
+}
+
+/** The fault of a code from a peer; a code that this version does not know is a plain failed dial or lost connection. */
+export function faultOfWireCode(code: number): WireFaultName {
+  return byWireCode.get(code) ?? 'dial-failed';
+}

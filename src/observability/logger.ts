@@ -1,0 +1,33 @@
+/**
+ * The one place that knows how wstun logs: pino, to stderr, JSON lines unless a person is watching. stdout belongs to what a
+ * command prints for use (an invite, `--json` events).
+ *
+ * What may be logged: names of access entries, addresses of peers, counts, faults. Never a secret, an invite, a ticket or a
+ * request target (a ticket is in it); never a destination above `debug`.
+ */
+import { pino } from 'pino';
+import pretty from 'pino-pretty';
+
+/** What the layers below `cli` may call; a test passes its own. */
+export interface Logger {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
+
+/** `human`: lines with a time and colours (NO_COLOR and FORCE_COLOR hold), else one JSON object a line. */
+export function createLogger(options: { level: LogLevel; human: boolean }): Logger {
+  const base = { level: options.level, base: null };
+  if (!options.human) return pino(base, pino.destination({ dest: 2, sync: true }));
+  const colorize =
+    process.env.NO_COLOR === undefined && (process.stderr.isTTY || process.env.FORCE_COLOR !== undefined);
+  return pino(
+    base,
+    pretty({ destination: 2, sync: true, colorize, translateTime: 'SYS:HH:MM:ss', ignore: 'pid,hostname' }),
+  );
+}
+
+export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
