@@ -1,0 +1,295 @@
+-- Wireshark dissector for wstun, in the form without encryption: the frame stream of docs/protocol.md §3 to §5 in binary
+-- WebSocket messages.
+--
+-- A session is sealed unless the client was started with --encryption off, which it is allowed over wss:// alone: to read one, give
+-- Wireshark the TLS keys (NODE_OPTIONS=--tls-keylog=FILE at the client, preference tls.keylog_file). Sealed records show as data.
+--
+--   tshark -X lua_script:docs/wstun.lua -r capture.pcap -V
+--   wireshark -X lua_script:docs/wstun.lua        (or put the file into the folder of personal Lua plugins)
+--
+-- A conversation is recognised by HELLO at the start of a record. Where a sender cuts HELLO itself, name the relay's port in
+-- the preference "Relay ports" (tshark -o wstun.ports:8080); every WebSocket there is then taken for wstun.
+--
+-- The WebSocket dissector undoes masks and fragments. A frame that goes on in the next record is shown in the record that
+-- completes it; both directions of each connection are kept apart.
+
+local wstun = Proto('wstun', 'wstun multiplexer')
+
+local HEADER_BYTES = 8
+local MAX_PAYLOAD_BYTES = 65511
+local FIRST_IGNORABLE_TYPE = 0x80
+
+local HELLO, OPEN, OPENED, OPEN_FAILED, DATA = 0x00, 0x01, 0x02, 0x03, 0x04
+local CREDIT, FINISH, RESET, PING, PONG, GO_AWAY = 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a
+
+local type_names = {
+  [HELLO] = 'HELLO',
+  [OPEN] = 'OPEN',
+  [OPENED] = 'OPENED',
+  [OPEN_FAILED] = 'OPEN_FAILED',
+  [DATA] = 'DATA',
+  [CREDIT] = 'CREDIT',
+  [FINISH] = 'FINISH',
+  [RESET] = 'RESET',
+  [PING] = 'PING',
+  [PONG] = 'PONG',
+  [GO_AWAY] = 'GO_AWAY',
+}
+
+-- Least and greatest length of the payload, and whether the frame concerns a stream.
+local shapes = {
+  [HELLO] = { 8, 1024, false },
+  [OPEN] = { 9, 263, true },
+  [OPENED] = { 4, 4, true },
+  [OPEN_FAILED] = { 2, 2, true },
+  [DATA] = { 0, MAX_PAYLOAD_BYTES, true },
+  [CREDIT] = { 4, 4, true },
+  [FINISH] = { 0, 0, true },
+  [RESET] = { 2, 2, true },
+  [PING] = { 8, 8, false },
+  [PONG] = { 8, 8, false },
+  [GO_AWAY] = { 6, 6, false },
+}
+
+-- src/errors.ts; a test holds the two together.
+local codes = {
+  [1] = 'bad-frame',
+  [2] = 'bad-version',
+  [3] = 'bad-stream-id',
+  [4] = 'window-exceeded',
+  [5] = 'credit-overflow',
+  [6] = 'peer-flood',
+  [7] = 'peer-silent',
+  [8] = 'out-of-ids',
+  [9] = 'wrong-state',
+  [10] = 'shutting-down',
+  [11] = 'access-removed',
+  [12] = 'link-lost',
+  [13] = 'not-connected',
+  [14] = 'exit-absent',
+  [15] = 'internal',
+  [16] = 'too-many-sessions',
+  [32] = 'dial-refused',
+  [33] = 'dial-host-unreachable',
+  [34] = 'dial-network-unreachable',
+  [35] = 'dial-not-allowed',
+  [36] = 'dial-timed-out',
+  [37] = 'dial-name-unknown',
+  [38] = 'dial-name-failed',
+  [39] = 'dial-bad-target',
+  [40] = 'dial-busy',
+  [41] = 'dial-failed',
+  [42] = 'target-reset',
+  [43] = 'dial-cancelled',
+  [44] = 'quota-used',
+}
+
+local services = { [1] = 'TCP connection' }
+local kinds = { [1] = 'IPv4 address', [3] = 'name', [4] = 'IPv6 address' }
+
+local f = {
+  type = ProtoField.uint8('wstun.type', 'Type', base.HEX, type_names),
+  length = ProtoField.uint24('wstun.length', 'Length', base.DEC),
+  stream = ProtoField.uint32('wstun.stream', 'Stream', base.DEC),
+  version = ProtoField.uint16('wstun.version', 'Version', base.DEC),
+  max_streams = ProtoField.uint32('wstun.max_streams', 'Max streams', base.DEC),
+  credit = ProtoField.uint32('wstun.credit', 'Credit', base.DEC),
+  service = ProtoField.uint8('wstun.service', 'Service', base.DEC, services),
+  kind = ProtoField.uint8('wstun.kind', 'Kind', base.DEC, kinds),
+  port = ProtoField.uint16('wstun.port', 'Port', base.DEC),
+  host = ProtoField.bytes('wstun.host', 'Host'),
+  target = ProtoField.string('wstun.target', 'Target'),
+  code = ProtoField.uint16('wstun.code', 'Code', base.DEC, codes),
+  data = ProtoField.bytes('wstun.data', 'Data'),
+  opaque = ProtoField.bytes('wstun.opaque', 'Opaque'),
+  last_stream = ProtoField.uint32('wstun.last_stream', 'Last stream', base.DEC),
+  rest = ProtoField.bytes('wstun.continued', 'Goes on in the next record'),
+}
+wstun.fields = f
+
+local malformed =
+  ProtoExpert.new('wstun.bad_frame', 'Malformed frame: the peer ends the session', expert.group.MALFORMED, expert.severity.ERROR)
+wstun.experts = { malformed }
+
+local tcp_stream = Field.new('tcp.stream')
+
+-- By connection: is it wstun? By connection and direction: the beginning of a frame that has not come whole, and whether
+-- the frame stream is lost. By packet and position in it: what the record was to be read behind, for later passes.
+local known, directions, records
+
+function wstun.init()
+  known, directions, records = {}, {}, {}
+end
+
+local function connection()
+  local field = tcp_stream()
+  return field and field.value or -1
+end
+
+-- ── one frame ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+local function target_of(body)
+  local kind, port, host = body(5, 1):uint(), body(6, 2):uint(), body(8)
+  if kind == 1 and host:len() == 4 then return tostring(host:ipv4()) .. ':' .. port end
+  if kind == 4 and host:len() == 16 then return '[' .. tostring(host:ipv6()) .. ']:' .. port end
+  if kind == 3 then return host:string() .. ':' .. port end
+  return 'malformed'
+end
+
+local function code_name(code)
+  return codes[code] or ('code ' .. code)
+end
+
+-- Each adds its payload to the tree and returns what the summary says of it.
+local payloads = {
+  [HELLO] = function(body, tree)
+    tree:add(f.version, body(0, 2))
+    tree:add(f.max_streams, body(4, 4))
+    return 'version ' .. body(0, 2):uint() .. ', max streams ' .. body(4, 4):uint()
+  end,
+  [OPEN] = function(body, tree)
+    tree:add(f.credit, body(0, 4))
+    tree:add(f.service, body(4, 1))
+    tree:add(f.kind, body(5, 1))
+    tree:add(f.port, body(6, 2))
+    tree:add(f.host, body(8))
+    local target = target_of(body)
+    tree:add(f.target, body(5), target):set_generated()
+    return target .. ', credit ' .. body(0, 4):uint()
+  end,
+  [OPENED] = function(body, tree)
+    tree:add(f.credit, body(0, 4))
+    return 'credit ' .. body(0, 4):uint()
+  end,
+  [OPEN_FAILED] = function(body, tree)
+    tree:add(f.code, body(0, 2))
+    return code_name(body(0, 2):uint())
+  end,
+  [DATA] = function(body, tree)
+    tree:add(f.data, body)
+    return body:len() .. ' bytes'
+  end,
+  [PING] = function(body, tree)
+    tree:add(f.opaque, body)
+    return tostring(body:bytes())
+  end,
+  [GO_AWAY] = function(body, tree)
+    tree:add(f.code, body(0, 2))
+    tree:add(f.last_stream, body(2, 4))
+    return code_name(body(0, 2):uint()) .. ', last stream ' .. body(2, 4):uint()
+  end,
+}
+payloads[CREDIT] = payloads[OPENED]
+payloads[RESET] = payloads[OPEN_FAILED]
+payloads[PONG] = payloads[PING]
+
+local function is_well_formed(type, length, stream)
+  if stream > 0x7fffffff then return false end
+  local shape = shapes[type]
+  if not shape then return type >= FIRST_IGNORABLE_TYPE and length <= MAX_PAYLOAD_BYTES end
+  return length >= shape[1] and length <= shape[2] and (stream > 0) == shape[3]
+end
+
+local function summary(type, stream, said)
+  local name = type_names[type] or string.format('0x%02x', type)
+  local of = stream > 0 and (' #' .. stream) or ''
+  return name .. of .. (said and (' ' .. said) or '')
+end
+
+-- `range` is the whole frame. Returns its summary, or nothing if it is malformed.
+local function dissect_frame(range, tree)
+  local type, length, stream = range(0, 1):uint(), range(1, 3):uint(), range(4, 4):uint()
+  local branch = tree:add(wstun, range)
+  branch:add(f.type, range(0, 1))
+  branch:add(f.length, range(1, 3))
+  branch:add(f.stream, range(4, 4))
+  local payload = payloads[type]
+  local said = payload and length > 0 and payload(range(HEADER_BYTES, length), branch) or nil
+  local text = summary(type, stream, said)
+  branch:set_text('wstun ' .. text)
+  return text
+end
+
+-- ── one record ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- Reads whole frames from `range`. Returns where what is left begins, or nothing when a frame is malformed.
+local function dissect_frames(range, tree, said)
+  local at, size = 0, range:len()
+  while size - at >= HEADER_BYTES do
+    local type, length, stream = range(at, 1):uint(), range(at + 1, 3):uint(), range(at + 4, 4):uint()
+    if not is_well_formed(type, length, stream) then
+      tree:add(wstun, range(at), 'wstun malformed frame'):add_proto_expert_info(malformed)
+      table.insert(said, 'malformed')
+      return nil
+    end
+    if size - at < HEADER_BYTES + length then break end
+    table.insert(said, dissect_frame(range(at, HEADER_BYTES + length), tree))
+    at = at + HEADER_BYTES + length
+  end
+  return at
+end
+
+-- The state of the record's direction as it was before this record: on the first pass the running one, later what was kept.
+local function state_before(pinfo)
+  local position = tonumber(pinfo.private['wstun_records'] or '0') + 1
+  pinfo.private['wstun_records'] = tostring(position)
+  local record = pinfo.number .. '/' .. position
+  local direction = connection() .. '/' .. tostring(pinfo.src) .. '/' .. pinfo.src_port
+  if not records[record] then records[record] = directions[direction] or { begun = ByteArray.new() } end
+  return records[record], direction
+end
+
+function wstun.dissector(tvb, pinfo, root)
+  if tvb:len() == 0 then return 0 end
+  known[connection()] = true
+  local before, direction = state_before(pinfo)
+  pinfo.cols.protocol = 'wstun'
+  if before.lost then return tvb:len() end
+
+  local range = tvb()
+  if before.begun:len() > 0 then
+    local whole = ByteArray.new()
+    whole:append(before.begun)
+    whole:append(tvb():bytes())
+    range = whole:tvb('wstun frames continued')()
+  end
+  local said = {}
+  local rest = dissect_frames(range, root, said)
+  if not rest then
+    directions[direction] = { lost = true }
+  elseif rest < range:len() then
+    root:add(f.rest, range(rest))
+    table.insert(said, 'continued')
+    directions[direction] = { begun = range(rest):bytes() }
+  else
+    directions[direction] = { begun = ByteArray.new() }
+  end
+  pinfo.cols.info = table.concat(said, ', ')
+  return tvb:len()
+end
+
+-- ── registration ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+local function looks_like_hello(tvb)
+  if tvb:len() < HEADER_BYTES + 8 then return false end
+  local length = tvb(1, 3):uint()
+  local header = tvb(0, 1):uint() == HELLO and length >= 8 and length <= 1024 and tvb(4, 4):uint() == 0
+  return header and tvb(8, 2):uint() == 1 and tvb(10, 2):uint() == 0
+end
+
+wstun:register_heuristic('ws', function(tvb, pinfo, root)
+  if not known[connection()] and not looks_like_hello(tvb) then return false end
+  wstun.dissector(tvb, pinfo, root)
+  return true
+end)
+
+wstun.prefs.ports = Pref.range('Relay ports', '', 'TCP ports whose WebSockets all carry wstun', 65535)
+
+local claimed = ''
+
+function wstun.prefs_changed()
+  local table_of_ports = DissectorTable.get('ws.port')
+  if claimed ~= '' then table_of_ports:remove(claimed, wstun) end
+  claimed = wstun.prefs.ports
+  if claimed ~= '' then table_of_ports:add(claimed, wstun) end
+end

@@ -1,0 +1,177 @@
+/**
+ * Reads the frame stream (docs/protocol.md §3, §4) from pieces cut anywhere. It holds at most one frame header or one small
+ * frame; the payload of DATA is handed on as it comes, without a copy, after its header was judged. Pure.
+ *
+ * Calling order: `decode(piece, handler)` for every piece in order. A handler method may return a fault, which ends decoding: the
+ * decoder is then dead and returns that fault for ever.
+ */
+import type { WireFaultName } from '../errors.ts';
+import {
+  FIRST_IGNORABLE_TYPE,
+  FRAME_HEADER_BYTES,
+  FRAME_SHAPES,
+  FrameType,
+  MAX_PAYLOAD_BYTES,
+  MAX_STREAM_ID,
+  SERVICE_TCP,
+} from './frames.ts';
+import { decodeHost, type Target } from './target.ts';
+
+/** What a handler answers: nothing, or the session error that it found. */
+export type Verdict = WireFaultName | undefined;
+
+export interface FrameHandler {
+  handleHello(version: number, maxStreams: number): Verdict;
+  /** Target is undefined where the frame is well formed but names no host or service that this version knows. */
+  handleOpen(stream: number, credit: number, target: Target | undefined): Verdict;
+  handleOpened(stream: number, credit: number): Verdict;
+  handleOpenFailed(stream: number, code: number): Verdict;
+  /** Before any of the payload is looked at. */
+  handleDataHeader(stream: number, length: number): Verdict;
+  /** 1 byte to all of what the last header announced; called until that is complete. */
+  handleData(stream: number, bytes: Uint8Array): void;
+  handleCredit(stream: number, increment: number): Verdict;
+  handleFinish(stream: number): Verdict;
+  handleReset(stream: number, code: number): Verdict;
+  handlePing(opaque: Uint8Array): Verdict;
+  handlePong(opaque: Uint8Array): Verdict;
+  handleGoAway(code: number, lastStream: number): Verdict;
+  /** A frame of an unknown type that may be skipped. */
+  handleIgnorable(): Verdict;
+}
+
+const LARGEST_BUFFERED = FRAME_HEADER_BYTES + 1024;
+
+export class FrameDecoder {
+  /** A header, or a small frame with its header, that has not come whole. */
+  private readonly partial = Buffer.alloc(LARGEST_BUFFERED);
+  private partialBytes = 0;
+  /** Payload of the current DATA or skipped frame still to come. */
+  private remaining = 0;
+  private remainingStream = 0;
+  private skipping = false;
+  private sawHello = false;
+  private fault: Verdict = undefined;
+
+  /** Returns the fault that ended decoding, if any; frames before it were handled. */
+  decode(piece: Uint8Array, handler: FrameHandler): Verdict {
+    const bytes = Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
+    let at = 0;
+    while (this.fault === undefined && at < bytes.length) {
+      if (this.remaining > 0) at = this.passOn(bytes, at, handler);
+      else if (this.partialBytes > 0 || bytes.length - at < FRAME_HEADER_BYTES) at = this.gather(bytes, at, handler);
+      else at = this.readFrame(bytes, at, handler);
+    }
+    return this.fault;
+  }
+
+  private passOn(bytes: Buffer, at: number, handler: FrameHandler): number {
+    const end = Math.min(bytes.length, at + this.remaining);
+    this.remaining -= end - at;
+    if (!this.skipping) handler.handleData(this.remainingStream, bytes.subarray(at, end));
+    return end;
+  }
+
+  /** The fast path: a whole header lies in `bytes`. Returns where the next frame, or what could not be read yet, begins. */
+  private readFrame(bytes: Buffer, at: number, handler: FrameHandler): number {
+    const length = this.judgeHeader(bytes, at);
+    if (this.fault !== undefined) return at;
+    const body = at + FRAME_HEADER_BYTES;
+    const type = bytes[at] ?? 0;
+    if (type === FrameType.data || type >= FIRST_IGNORABLE_TYPE) {
+      this.beginStreamed(type, bytes.readUInt32BE(at + 4), length, handler);
+      return body;
+    }
+    if (bytes.length - body < length) return this.gather(bytes, at, handler);
+    this.deliver(type, bytes.readUInt32BE(at + 4), bytes.subarray(body, body + length), handler);
+    return body + length;
+  }
+
+  /** The slow path: completes a header, then a small frame, in `partial`. */
+  private gather(bytes: Buffer, at: number, handler: FrameHandler): number {
+    const next = this.fill(FRAME_HEADER_BYTES, bytes, at);
+    if (this.partialBytes < FRAME_HEADER_BYTES) return next;
+    const length = this.judgeHeader(this.partial, 0);
+    if (this.fault !== undefined) return next;
+    const type = this.partial[0] ?? 0;
+    const stream = this.partial.readUInt32BE(4);
+    if (type === FrameType.data || type >= FIRST_IGNORABLE_TYPE) {
+      this.partialBytes = 0;
+      this.beginStreamed(type, stream, length, handler);
+      return next;
+    }
+    const end = this.fill(FRAME_HEADER_BYTES + length, bytes, next);
+    if (this.partialBytes < FRAME_HEADER_BYTES + length) return end;
+    this.partialBytes = 0;
+    this.deliver(type, stream, this.partial.subarray(FRAME_HEADER_BYTES, FRAME_HEADER_BYTES + length), handler);
+    return end;
+  }
+
+  private fill(upTo: number, bytes: Buffer, at: number): number {
+    const take = Math.max(0, Math.min(upTo - this.partialBytes, bytes.length - at));
+    bytes.copy(this.partial, this.partialBytes, at, at + take);
+    this.partialBytes += take;
+    return at + take;
+  }
+
+  /** Returns the payload's length; sets the fault where type, length or stream are out of range. */
+  private judgeHeader(bytes: Buffer, at: number): number {
+    const type = bytes[at] ?? 0;
+    const length = bytes.readUIntBE(at + 1, 3);
+    const stream = bytes.readUInt32BE(at + 4);
+    const shape = FRAME_SHAPES[type];
+    const fits = shape
+      ? length >= shape.minLength && length <= shape.maxLength && stream > 0 === shape.onStream
+      : type >= FIRST_IGNORABLE_TYPE && length <= MAX_PAYLOAD_BYTES;
+    if (!fits || stream > MAX_STREAM_ID || (type === FrameType.hello) === this.sawHello) this.fault = 'bad-frame';
+    return length;
+  }
+
+  /** §6: HELLO comes first, and once. Marked when the whole frame is there, because its header may be judged twice. */
+  private deliver(type: number, stream: number, body: Buffer, handler: FrameHandler): void {
+    this.sawHello = true;
+    this.fault = dispatch(type, stream, body, handler);
+  }
+
+  private beginStreamed(type: number, stream: number, length: number, handler: FrameHandler): void {
+    this.skipping = type !== FrameType.data;
+    this.fault = this.skipping ? handler.handleIgnorable() : handler.handleDataHeader(stream, length);
+    this.remaining = length;
+    this.remainingStream = stream;
+  }
+}
+
+/** A small frame that lies whole in `body`; `body` is only lent. */
+function dispatch(type: number, stream: number, body: Buffer, handler: FrameHandler): Verdict {
+  switch (type) {
+    case FrameType.hello:
+      return handler.handleHello(body.readUInt16BE(0), body.readUInt32BE(4));
+    case FrameType.open:
+      return handler.handleOpen(stream, body.readUInt32BE(0), decodeTarget(body));
+    case FrameType.opened:
+      return handler.handleOpened(stream, body.readUInt32BE(0));
+    case FrameType.openFailed:
+      return handler.handleOpenFailed(stream, body.readUInt16BE(0));
+    case FrameType.credit:
+      return handler.handleCredit(stream, body.readUInt32BE(0));
+    case FrameType.finish:
+      return handler.handleFinish(stream);
+    case FrameType.reset:
+      return handler.handleReset(stream, body.readUInt16BE(0));
+    case FrameType.ping:
+      return handler.handlePing(Uint8Array.from(body));
+    case FrameType.pong:
+      return handler.handlePong(Uint8Array.from(body));
+    case FrameType.goAway:
+      return handler.handleGoAway(body.readUInt16BE(0), body.readUInt32BE(2));
+    default:
+      return 'bad-frame';
+  }
+}
+
+const SERVICE_OFFSET = 4;
+
+function decodeTarget(body: Buffer): Target | undefined {
+  if (body[SERVICE_OFFSET] !== SERVICE_TCP) return undefined;
+  return decodeHost(body[SERVICE_OFFSET + 1] ?? 0, body.subarray(8), body.readUInt16BE(6));
+}

@@ -1,0 +1,141 @@
+/**
+ * Writes frames into a record (docs/protocol.md §3, §4). Headers and small payloads share one scratch buffer; large payloads
+ * are passed on where they lie, so that bulk data is not copied here. Pure.
+ */
+import type { WireFaultName } from '../errors.ts';
+import { wireCodeOf } from '../errors.ts';
+import { FRAME_HEADER_BYTES, FrameType, PROTOCOL_VERSION, SERVICE_TCP } from './frames.ts';
+import { encodeHost, type Target } from './target.ts';
+
+/** Payloads up to this many bytes are copied into the scratch: cheaper than one more piece for the link to carry. */
+const COPY_BELOW_BYTES = 2048;
+
+const SCRATCH_BYTES = 4096;
+
+/** One record in the making. `take()` ends it; the encoder is then ready for the next. */
+export class RecordEncoder {
+  private pieces: Uint8Array[] = [];
+  private scratch = Buffer.alloc(0);
+  /** The scratch holds finished pieces up to `start`, the open piece up to `used`. */
+  private start = 0;
+  private used = 0;
+  private bytes = 0;
+
+  /** Bytes written since the last `take()`. */
+  get length(): number {
+    return this.bytes;
+  }
+
+  take(): readonly Uint8Array[] {
+    this.closePiece();
+    const { pieces } = this;
+    this.pieces = [];
+    this.bytes = 0;
+    return pieces;
+  }
+
+  hello(maxStreams: number): void {
+    const at = this.header(FrameType.hello, 8, 0);
+    this.scratch.writeUInt16BE(PROTOCOL_VERSION, at);
+    this.scratch.writeUInt16BE(0, at + 2);
+    this.scratch.writeUInt32BE(maxStreams, at + 4);
+  }
+
+  /** The target must be one that `encodeHost` can write. */
+  open(stream: number, credit: number, target: Target): void {
+    const address = encodeHost(target);
+    if (!address) throw new RangeError('a target that cannot be encoded');
+    const at = this.header(FrameType.open, 8 + address.host.length, stream);
+    this.scratch.writeUInt32BE(credit, at);
+    this.scratch[at + 4] = SERVICE_TCP;
+    this.scratch[at + 5] = address.kind;
+    this.scratch.writeUInt16BE(target.port, at + 6);
+    this.scratch.set(address.host, at + 8);
+  }
+
+  opened(stream: number, credit: number): void {
+    const at = this.header(FrameType.opened, 4, stream);
+    this.scratch.writeUInt32BE(credit, at);
+  }
+
+  openFailed(stream: number, fault: WireFaultName): void {
+    const at = this.header(FrameType.openFailed, 2, stream);
+    this.scratch.writeUInt16BE(wireCodeOf(fault), at);
+  }
+
+  /** Begins a DATA frame; exactly `length` bytes of payload must follow. */
+  dataHeader(stream: number, length: number): void {
+    this.bytes -= length;
+    this.header(FrameType.data, length, stream, 0);
+  }
+
+  payload(piece: Uint8Array): void {
+    this.bytes += piece.length;
+    if (piece.length <= COPY_BELOW_BYTES) {
+      this.reserve(piece.length);
+      this.scratch.set(piece, this.used);
+      this.used += piece.length;
+    } else {
+      this.closePiece();
+      this.pieces.push(piece);
+    }
+  }
+
+  credit(stream: number, increment: number): void {
+    const at = this.header(FrameType.credit, 4, stream);
+    this.scratch.writeUInt32BE(increment, at);
+  }
+
+  finish(stream: number): void {
+    this.header(FrameType.finish, 0, stream);
+  }
+
+  reset(stream: number, fault: WireFaultName): void {
+    const at = this.header(FrameType.reset, 2, stream);
+    this.scratch.writeUInt16BE(wireCodeOf(fault), at);
+  }
+
+  /** `opaque` has 8 bytes. */
+  ping(opaque: Uint8Array): void {
+    const at = this.header(FrameType.ping, 8, 0);
+    this.scratch.set(opaque, at);
+  }
+
+  pong(opaque: Uint8Array): void {
+    const at = this.header(FrameType.pong, 8, 0);
+    this.scratch.set(opaque, at);
+  }
+
+  goAway(fault: WireFaultName, lastStream: number): void {
+    const at = this.header(FrameType.goAway, 6, 0);
+    this.scratch.writeUInt16BE(wireCodeOf(fault), at);
+    this.scratch.writeUInt32BE(lastStream, at + 2);
+  }
+
+  /**
+   * Writes a header, makes room for `inline` bytes of payload behind it, and returns where they begin in `scratch`,
+   * which may be another than before the call.
+   */
+  private header(type: number, length: number, stream: number, inline = length): number {
+    this.reserve(FRAME_HEADER_BYTES + inline);
+    const { scratch, used } = this;
+    scratch.writeUInt32BE(((type << 24) | length) >>> 0, used);
+    scratch.writeUInt32BE(stream, used + 4);
+    this.used = used + FRAME_HEADER_BYTES + inline;
+    this.bytes += FRAME_HEADER_BYTES + length;
+    return used + FRAME_HEADER_BYTES;
+  }
+
+  private reserve(bytes: number): void {
+    if (this.scratch.length - this.used >= bytes) return;
+    this.closePiece();
+    this.scratch = Buffer.allocUnsafe(Math.max(SCRATCH_BYTES, bytes));
+    this.start = 0;
+    this.used = 0;
+  }
+
+  private closePiece(): void {
+    if (this.used > this.start) this.pieces.push(this.scratch.subarray(this.start, this.used));
+    this.start = this.used;
+  }
+}

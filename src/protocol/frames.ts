@@ -1,0 +1,75 @@
+/**
+ * The vocabulary of the frame stream: types, lengths, ranges. docs/protocol.md is normative, the section is named beside each.
+ * Pure; encoding and decoding are in frame-encoder.ts and frame-decoder.ts.
+ */
+
+/** docs/protocol.md §6. */
+export const PROTOCOL_VERSION = 1;
+
+/** §3. A link message holds at most 65,535 bytes, of which a sealed record needs 16 for its tag. */
+export const MAX_RECORD_BYTES = 65_519;
+
+/** §4. */
+export const FRAME_HEADER_BYTES = 8;
+export const MAX_PAYLOAD_BYTES = MAX_RECORD_BYTES - FRAME_HEADER_BYTES;
+
+/** §4, §7: ids are 31 bits. */
+export const MAX_STREAM_ID = 0x7fff_ffff;
+
+/** §8: the most credit that one direction of a stream may have, bytes. */
+export const MAX_CREDIT = 0x7fff_ffff;
+
+/** §9: smaller increments are useless frames. */
+export const MIN_CREDIT_BYTES = 256;
+
+/** §6: how many streams an opener holds before it knows the peer's limit. */
+export const STREAMS_BEFORE_HELLO = 64;
+
+/** §4. */
+export const FrameType = {
+  hello: 0x00,
+  open: 0x01,
+  opened: 0x02,
+  openFailed: 0x03,
+  data: 0x04,
+  credit: 0x05,
+  finish: 0x06,
+  reset: 0x07,
+  ping: 0x08,
+  pong: 0x09,
+  goAway: 0x0a,
+} as const;
+
+/** §4: types from here on are skipped by a receiver that does not know them. */
+export const FIRST_IGNORABLE_TYPE = 0x80;
+
+/** §4, `service`. */
+export const SERVICE_TCP = 1;
+
+/** Length of the payload and whether the frame concerns a stream, by type. */
+export interface FrameShape {
+  readonly minLength: number;
+  readonly maxLength: number;
+  readonly onStream: boolean;
+}
+
+const shape = (onStream: boolean, minLength: number, maxLength = minLength): FrameShape => ({
+  onStream,
+  minLength,
+  maxLength,
+});
+
+/** Indexed by type. */
+export const FRAME_SHAPES: readonly FrameShape[] = [
+  shape(false, 8, 1024),
+  shape(true, 9, 263),
+  shape(true, 4),
+  shape(true, 2),
+  shape(true, 0, MAX_PAYLOAD_BYTES),
+  shape(true, 4),
+  shape(true, 0),
+  shape(true, 2),
+  shape(false, 8),
+  shape(false, 8),
+  shape(false, 6),
+];
