@@ -1,0 +1,17 @@
+/** The names of access entries and exits: what they may consist of. Pure. */
+import { WstunError } from '../errors.ts';
+
+/** One byte of length and a fixed field in the ticket hold it; as long as a DNS label, which people already know. */
+export const MAX_NAME_LENGTH = 63;
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+
+/** 1 to 63 ASCII letters, digits, dots, dashes, underscores; the first a letter or digit. Case matters. */
+export function isName(text: string): boolean {
+  return NAME.test(text);
+}
+
+/** @throws WstunError bad-name */
+export function requireName(text: string): void {
+  if (!isName(text)) throw new WstunError('bad-name', JSON.stringify(text.slice(0, MAX_NAME_LENGTH + 1)));
+}

@@ -1,0 +1,33 @@
+/** The URL under which a relay is reached: checks it and brings it into one form. Pure. */
+import { WstunError } from '../errors.ts';
+
+/** Longer than any host with a sensible path, and with a ticket behind it still far below a proxy's 8 KiB line. */
+const MAX_URL_LENGTH = 1024;
+
+const SCHEMES: Readonly<Record<string, string>> = { 'ws:': 'ws:', 'wss:': 'wss:', 'http:': 'ws:', 'https:': 'wss:' };
+
+/**
+ * `ws://` or `wss://`, host, port unless it is the scheme's own, path without a slash at its end: a link's request target is
+ * this path, a slash and a ticket. `http(s)://` is read as `ws(s)://`, because that is what people copy from a browser.
+ * @throws WstunError bad-url. Its text never holds the URL, which may hold a password.
+ */
+export function parseRelayUrl(text: string): string {
+  const url = parseUrl(text);
+  const scheme = SCHEMES[url.protocol];
+  if (scheme === undefined) throw new WstunError('bad-url', 'it begins neither with wss:// nor with ws://');
+  if (url.username !== '' || url.password !== '') throw new WstunError('bad-url', 'it holds a user or password');
+  if (text.includes('?') || text.includes('#')) throw new WstunError('bad-url', 'it has a query or a fragment');
+  if (url.port === '0') throw new WstunError('bad-url', 'its port is 0');
+  return `${scheme}//${url.host}${url.pathname.replace(/\/+$/, '')}`;
+}
+
+function parseUrl(text: string): URL {
+  if (text.length > MAX_URL_LENGTH) throw new WstunError('bad-url', `it has more than ${MAX_URL_LENGTH} characters`);
+  if (!/^[a-z][a-z+.-]*:\/\/[^/]/i.test(text)) throw new WstunError('bad-url', 'it has no scheme or no host');
+  if (/[\s\\\p{Cc}]/u.test(text)) throw new WstunError('bad-url', 'it has spaces, backslashes or control characters');
+  try {
+    return new URL(text);
+  } catch {
+    throw new WstunError('bad-url', 'its host or port cannot be read');
+  }
+}

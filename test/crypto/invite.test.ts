@@ -1,0 +1,236 @@
+import { inspect } from 'node:util';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { decodeInvite, encodeInvite, type Invite } from '../../src/crypto/invite.ts';
+import { createIdentity, Identity } from '../../src/crypto/keys.ts';
+import { parseRelayUrl } from '../../src/crypto/relay-url.ts';
+import { faultOf } from '../support/faults.ts';
+
+const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+
+function sample(overrides: Partial<Invite> = {}): Invite {
+  return {
+    relayUrls: ['wss://relay.example.com/path'],
+    relayGateKey: createIdentity().public.gate,
+    exitSessionKey: createIdentity().public.session,
+    exitName: undefined,
+    bearer: createIdentity(),
+    ...overrides,
+  };
+}
+
+const bytes32 = fc.uint8Array({ minLength: 32, maxLength: 32 });
+const anyInvite: fc.Arbitrary<Invite> = fc.record({
+  relayUrls: fc.array(
+    fc.webAuthority().map((host) => `wss://${host.toLowerCase()}`),
+    { minLength: 1, maxLength: 8 },
+  ),
+  relayGateKey: bytes32,
+  exitSessionKey: bytes32,
+  exitName: fc.option(fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/), { nil: undefined }),
+  bearer: bytes32.map((secret) => new Identity(secret)),
+});
+
+/** With a right checksum and length: what another version could write. */
+async function forge(version: number, fields: readonly [type: number, value: Uint8Array][]): Promise<string> {
+  const { createHash } = await import('node:crypto');
+  const parts = fields.map(([type, value]) =>
+    Buffer.concat([Buffer.from([type, value.length >> 8, value.length & 255]), value]),
+  );
+  const body = Buffer.concat([Buffer.alloc(3), ...parts]);
+  body.writeUInt8(version, 0);
+  body.writeUInt16BE(body.length + 4, 1);
+  const sum = createHash('sha256').update('wstun1_').update(body).digest().subarray(0, 4);
+  return `wstun1_${Buffer.concat([body, sum]).toString('base64url')}`;
+}
+
+function goodFields(): [number, Uint8Array][] {
+  return [
+    [1, Buffer.from('wss://relay.example.com')],
+    [2, Buffer.alloc(32, 1)],
+    [3, Buffer.alloc(32, 2)],
+    [5, Buffer.alloc(32, 3)],
+  ];
+}
+
+describe('an invite', () => {
+  it('comes back the same, and holds only characters that no shell minds', () => {
+    fc.assert(
+      fc.property(anyInvite, (invite) => {
+        if (invite.relayUrls.some((url) => faultOf(() => parseRelayUrl(url)) !== undefined)) return;
+        const text = encodeInvite(invite);
+        expect(text).toMatch(/^wstun1_[A-Za-z0-9_-]+$/);
+        const decoded = decodeInvite(text);
+        expect(decoded.relayUrls).toEqual(invite.relayUrls.map(parseRelayUrl));
+        expect(decoded.exitName).toBe(invite.exitName);
+        expect(decoded.relayGateKey).toEqual(Uint8Array.from(invite.relayGateKey));
+        expect(decoded.exitSessionKey).toEqual(Uint8Array.from(invite.exitSessionKey));
+        expect(decoded.bearer.exposeSecret()).toEqual(invite.bearer.exposeSecret());
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it('cut off anywhere says that it is cut off', () => {
+    for (const exitName of [undefined, 'a', 'ab']) {
+      const text = encodeInvite(sample({ exitName }));
+      expect(faultOf(() => decodeInvite(''))).toBe('invite-malformed');
+      for (let length = 1; length < text.length; length++) {
+        expect([length, faultOf(() => decodeInvite(text.slice(0, length)))]).toEqual([length, 'invite-incomplete']);
+      }
+    }
+  });
+
+  it('cut off says how much is there', () => {
+    const text = encodeInvite(sample());
+    expect(() => decodeInvite(text.slice(0, 100))).toThrow(`100 of ${text.length} characters`);
+  });
+
+  it('with any one character changed into any other is never accepted', () => {
+    const text = encodeInvite(sample());
+    for (let at = 0; at < text.length; at++) {
+      for (const other of ALPHABET) {
+        if (text[at] === other) continue;
+        const fault = faultOf(() => decodeInvite(text.slice(0, at) + other + text.slice(at + 1)));
+        expect(['invite-mistyped', 'invite-malformed', 'invite-incomplete']).toContain(fault);
+        if (at >= 12) expect([at, other, fault]).toEqual([at, other, 'invite-mistyped']);
+      }
+    }
+  });
+
+  it('with text behind it, or with two characters swapped, is mistyped', () => {
+    const text = encodeInvite(sample());
+    expect(faultOf(() => decodeInvite(`${text}AAAA`))).toBe('invite-mistyped');
+    expect(faultOf(() => decodeInvite(text + text))).toBe('invite-mistyped');
+    expect(faultOf(() => decodeInvite(`${text}=`))).toBe('invite-mistyped');
+    const at = [...text].findIndex((char, i) => i > 20 && char !== text[i + 1]);
+    const swapped = text.slice(0, at) + text[at + 1] + text[at] + text.slice(at + 2);
+    expect(faultOf(() => decodeInvite(swapped))).toBe('invite-mistyped');
+  });
+
+  it('wrapped by a terminal, indented, quoted or with invisible marks is read', () => {
+    const invite = sample();
+    const text = encodeInvite(invite);
+    const wrapped = text.match(/.{1,40}/g) ?? [];
+    for (const pasted of [
+      wrapped.join('\n'),
+      wrapped.join('\r\n  '),
+      `  ${text}\t\n`,
+      `"${text}"`,
+      `'${text}'\n`,
+      `“${text}”`,
+      `\u200b${text}\ufeff`,
+    ]) {
+      expect(decodeInvite(pasted).bearer.exposeSecret()).toEqual(invite.bearer.exposeSecret());
+    }
+  });
+
+  it('of another kind is called no invite', () => {
+    for (const text of ['hello', 'wss://relay.example.com', 'WSTUN1_AAAA', 'wstunpk1_AAAA', 'x'.repeat(40_000)]) {
+      expect(faultOf(() => decodeInvite(text))).toBe('invite-malformed');
+    }
+    expect(() => decodeInvite('wstun2_AAAA')).toThrow(/another version/);
+  });
+
+  it('with fields that this version does not know is read all the same', async () => {
+    const text = await forge(1, [[99, Buffer.alloc(300)], ...goodFields(), [250, Buffer.alloc(0)]]);
+    expect(decodeInvite(text).relayUrls).toEqual(['wss://relay.example.com']);
+  });
+
+  it('with a missing, doubled, short or cut field is refused', async () => {
+    for (const type of [1, 2, 3, 5]) {
+      const text = await forge(
+        1,
+        goodFields().filter(([t]) => t !== type),
+      );
+      expect(faultOf(() => decodeInvite(text))).toBe('invite-malformed');
+    }
+    for (const extra of goodFields().slice(1)) {
+      const text = await forge(1, [...goodFields(), extra]);
+      expect(faultOf(() => decodeInvite(text))).toBe('invite-malformed');
+    }
+    const short = await forge(1, [...goodFields().slice(0, 3), [5, Buffer.alloc(31)]]);
+    expect(faultOf(() => decodeInvite(short))).toBe('invite-malformed');
+    const nineUrls = await forge(1, [...Array<[number, Uint8Array]>(9).fill([1, Buffer.from('ws://a')])]);
+    expect(faultOf(() => decodeInvite(nineUrls))).toBe('invite-malformed');
+    const badName = await forge(1, [...goodFields(), [4, Buffer.from('a b')]]);
+    expect(faultOf(() => decodeInvite(badName))).toBe('invite-malformed');
+    const badUrl = await forge(1, [...goodFields().slice(1), [1, Buffer.from('ftp://a')]]);
+    expect(faultOf(() => decodeInvite(badUrl))).toBe('bad-url');
+    const version = await forge(2, goodFields());
+    expect(() => decodeInvite(version)).toThrow(/another version/);
+  });
+
+  it('with any bytes behind the prefix ends in a fault of its own, never in another error', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
+        const fault = faultOf(() => decodeInvite(`wstun1_${Buffer.from(bytes).toString('base64url')}`));
+        expect(['invite-mistyped', 'invite-malformed', 'invite-incomplete']).toContain(fault);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('never shows its content: neither in an error nor when it is logged', () => {
+    const invite = sample();
+    const text = encodeInvite(invite);
+    for (const wrong of [text.slice(0, 150), `${text}A`, `${text.slice(0, 60)}!${text.slice(61)}`, text.slice(7)]) {
+      const error = (() => {
+        try {
+          return decodeInvite(wrong);
+        } catch (thrown) {
+          return thrown;
+        }
+      })();
+      const shown = inspect(error, { depth: 9, showHidden: true });
+      for (let at = 7; at + 12 < text.length; at += 12) expect(shown).not.toContain(text.slice(at, at + 12));
+    }
+    const secret = Buffer.from(invite.bearer.exposeSecret());
+    const shown = inspect(decodeInvite(text), { depth: 9, showHidden: true }) + JSON.stringify(decodeInvite(text));
+    expect(shown).not.toContain(secret.toString('hex'));
+    expect(shown).not.toContain(secret.toString('base64url'));
+  });
+});
+
+describe("a relay's URL", () => {
+  it.each([
+    ['wss://relay.example.com', 'wss://relay.example.com'],
+    ['wss://relay.example.com/', 'wss://relay.example.com'],
+    ['wss://relay.example.com:443/a/b//', 'wss://relay.example.com/a/b'],
+    ['ws://127.0.0.1:8080', 'ws://127.0.0.1:8080'],
+    ['ws://[::1]:8080/x', 'ws://[::1]:8080/x'],
+    ['https://Relay.Example.com/x', 'wss://relay.example.com/x'],
+    ['http://relay:80', 'ws://relay'],
+  ])('%s becomes %s, and stays it', (text, url) => {
+    expect(parseRelayUrl(text)).toBe(url);
+    expect(parseRelayUrl(url)).toBe(url);
+  });
+
+  it.each([
+    'relay.example.com',
+    'relay.example.com:443',
+    'ftp://relay',
+    'wss://',
+    'wss:relay',
+    'wss:///relay',
+    'wss://user@relay',
+    'wss://user:hunter2@relay',
+    'wss://:hunter2@relay',
+    'wss://relay?x',
+    'wss://relay/?',
+    'wss://relay#',
+    'wss://relay/#x',
+    'wss://relay:0',
+    'wss://relay:65536',
+    'wss://re lay',
+    'wss://re\nlay',
+    'wss:\\\\relay',
+    'wss://a\\b',
+    'wss://[::1',
+    `wss://${'a'.repeat(1100)}`,
+    '',
+  ])('%j is refused, and not repeated', (text) => {
+    expect(faultOf(() => parseRelayUrl(text))).toBe('bad-url');
+    expect(() => parseRelayUrl(text)).not.toThrow(/hunter2/);
+  });
+});

@@ -1,0 +1,129 @@
+import { inspect } from 'node:util';
+import fc from 'fast-check';
+import nacl from 'tweetnacl';
+import { describe, expect, it } from 'vitest';
+import {
+  createIdentity,
+  formatIdentitySecret,
+  formatPublicIdentity,
+  Identity,
+  parseIdentitySecret,
+  parsePublicIdentity,
+} from '../../src/crypto/keys.ts';
+import { faultOf } from '../support/faults.ts';
+
+const secret32 = fc.uint8Array({ minLength: 32, maxLength: 32 });
+
+describe('an identity', () => {
+  it('follows from its secret alone: the derivation is pinned', () => {
+    const identity = new Identity(Buffer.alloc(32, 7));
+    expect(Buffer.from(identity.public.gate).toString('hex')).toMatchInlineSnapshot(
+      `"3625b3709dc3bc893ad525babac8d19f86ca9943a0659e6c843e009e11b49e15"`,
+    );
+    expect(Buffer.from(identity.public.session).toString('hex')).toMatchInlineSnapshot(
+      `"d2278b027fe6816406731afe1d971e93264f9a8551c1dc0dd75e6baa39ca1e37"`,
+    );
+  });
+
+  it('has different keys for gate and session, and neither is the secret itself', () => {
+    const identity = new Identity(Buffer.alloc(32, 7));
+    const plain = nacl.box.keyPair.fromSecretKey(identity.exposeSecret()).publicKey;
+    const keys = [identity.public.gate, identity.public.session, plain].map((key) => Buffer.from(key).toString('hex'));
+    expect(new Set(keys).size).toBe(3);
+  });
+
+  it('shares a gate key with its peer, the same on both sides', () => {
+    const [a, b] = [createIdentity(), createIdentity()];
+    expect(a.exposeGateSharedKey(b.public.gate)).toEqual(b.exposeGateSharedKey(a.public.gate));
+  });
+
+  it('hands out a session key that belongs to its public one', () => {
+    const identity = createIdentity();
+    const pair = nacl.box.keyPair.fromSecretKey(identity.exposeSessionKey());
+    expect(pair.publicKey).toEqual(identity.public.session);
+  });
+
+  it('shows no secret to inspectors, JSON, templates or spreads', () => {
+    const identity = createIdentity();
+    const shown = [
+      inspect(identity, { depth: 9, showHidden: true }),
+      inspect({ nested: [identity] }, { depth: 9 }),
+      JSON.stringify({ identity }),
+      `${identity}`,
+      inspect({ ...identity }, { depth: 9 }),
+    ].join('\n');
+    for (const bytes of [identity.exposeSecret(), identity.exposeSessionKey()]) {
+      const buffer = Buffer.from(bytes);
+      expect(shown).not.toContain(buffer.toString('hex'));
+      expect(shown).not.toContain(buffer.toString('base64url'));
+      expect(shown).not.toContain([...bytes.subarray(0, 4)].join(', '));
+    }
+    expect(shown).toContain(formatPublicIdentity(identity.public));
+  });
+
+  it('is not changed by changing what was passed in or handed out', () => {
+    const secret = Buffer.alloc(32, 3);
+    const identity = new Identity(secret);
+    secret.fill(9);
+    identity.exposeSecret().fill(9);
+    expect(identity.exposeSecret()).toEqual(new Uint8Array(32).fill(3));
+  });
+
+  it('takes exactly 32 bytes', () => {
+    expect(() => new Identity(new Uint8Array(31))).toThrow(RangeError);
+    expect(() => new Identity(new Uint8Array(33))).toThrow(RangeError);
+  });
+});
+
+describe('the text of a public identity', () => {
+  it('comes back the same', () => {
+    fc.assert(
+      fc.property(secret32, (secret) => {
+        const identity = new Identity(secret).public;
+        expect(parsePublicIdentity(formatPublicIdentity(identity))).toEqual({
+          gate: Buffer.from(identity.gate),
+          session: Buffer.from(identity.session),
+        });
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it('is refused after any change of one character, and after any cut', () => {
+    const text = formatPublicIdentity(createIdentity().public);
+    for (let at = 0; at < text.length; at++) {
+      for (const other of ['A', 'b', '7', '-', '_', '=', '+', ' ']) {
+        if (text[at] === other) continue;
+        const changed = text.slice(0, at) + other + text.slice(at + 1);
+        expect(faultOf(() => parsePublicIdentity(changed))).toBe('bad-key');
+      }
+      expect(faultOf(() => parsePublicIdentity(text.slice(0, at)))).toBe('bad-key');
+    }
+    expect(faultOf(() => parsePublicIdentity(`${text}AAAA`))).toBe('bad-key');
+  });
+
+  it('mistaken for a secret key or an invite is refused by that name, and nothing of it is repeated', () => {
+    const secret = formatIdentitySecret(createIdentity());
+    expect(() => parsePublicIdentity(secret)).toThrow(/secret key/);
+    expect(() => parsePublicIdentity('wstun1_AbCdEfGh')).toThrow(/invite/);
+    for (const text of [secret, 'wstun1_AbCdEfGh', `wstunpk1_${secret.slice(9)}`]) {
+      expect(() => parsePublicIdentity(text)).not.toThrow(text.slice(9, 15));
+    }
+  });
+});
+
+describe('the text of a secret', () => {
+  it('comes back as the same identity', () => {
+    const identity = createIdentity();
+    expect(parseIdentitySecret(formatIdentitySecret(identity)).exposeSecret()).toEqual(identity.exposeSecret());
+  });
+
+  it('is refused after any change of one character, and no error repeats it', () => {
+    const text = formatIdentitySecret(createIdentity());
+    for (let at = 0; at < text.length; at++) {
+      const changed = text.slice(0, at) + (text[at] === 'A' ? 'B' : 'A') + text.slice(at + 1);
+      expect(faultOf(() => parseIdentitySecret(changed))).toBe('identity-damaged');
+      expect(() => parseIdentitySecret(changed)).not.toThrow(changed.slice(20, 28));
+    }
+  });
+});
