@@ -1,0 +1,90 @@
+/**
+ * The multiplexer's limits. Each is listed in docs/limits.md with its memory cost. Checked once, when a session is made.
+ */
+import { MAX_CREDIT, MAX_PAYLOAD_BYTES, MIN_CREDIT_BYTES } from '../protocol/frames.ts';
+
+export interface MuxConfig {
+  /** Decides which stream ids are ours (docs/protocol.md §7), and that only an exit is offered streams. */
+  readonly role: 'client' | 'exit';
+  /**
+   * Streams that the peer may hold open here at once, 1 to 65,536, and the most that we open there, whatever it would allow.
+   * One counts until `release`, that is until its socket and
+   * its dial are really gone, not only until it is reset: otherwise resets would buy unlimited dials (CVE-2023-44487).
+   */
+  readonly maxStreams: number;
+  /** Sum of what all streams' peers may send us unasked, bytes: the session's receive memory, beside `minWindow` a stream. */
+  readonly sessionWindow: number;
+  /** A stream's credit when it opens, bytes; less when the session's budget is short. */
+  readonly initialWindow: number;
+  /**
+   * What every stream gets however short the budget is, bytes, at least 1,024: credit is granted in quarters of it or more,
+   * and under 256 bytes it would be a useless frame. Less than the default would not even hold one small answer.
+   */
+  readonly minWindow: number;
+  /** A stream's credit grows to this while it is used up within two round trips, bytes. One stream's rate ≤ this / round trip. */
+  readonly maxWindow: number;
+  /** What all streams together may queue for sending, bytes; each gets an equal share within the next two. */
+  readonly sendBudget: number;
+  readonly minSendQueue: number;
+  readonly maxSendQueue: number;
+  /**
+   * Largest DATA payload, bytes, 1 to 65,511: how long one stream may hold the link. As large as loopback and receivers carry
+   * cheaply (tunnel/session-driver.ts).
+   */
+  readonly maxDataBytes: number;
+  /** A ping every so often, ms: keeps 60 s idle limits of proxies and NATs open, and measures the round trip. */
+  readonly pingIntervalMs: number;
+  /** Without a byte from the peer for this long, ms, the link is dead. Three pings: one may be lost in a stall, not three. */
+  readonly silenceLimitMs: number;
+  /**
+   * Control frames waiting for a peer that does not read. More is `peer-flood`. About 100 bytes each. At least three a stream:
+   * all may be answered, reset and followed by refusals while the link stalls.
+   */
+  readonly maxControlQueue: number;
+  /** Streams that the peer may open: tokens a second, and how many may come at once. */
+  readonly openRate: RateLimit;
+  /** Opens that the peer resets before an answer, or that we must refuse as too many. More is `peer-flood`. */
+  readonly abandonRate: RateLimit;
+  readonly pingRate: RateLimit;
+  /** Frames that do nothing. */
+  readonly uselessRate: RateLimit;
+}
+
+export interface RateLimit {
+  readonly perSecond: number;
+  readonly burst: number;
+}
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+export const DEFAULT_MUX_CONFIG: Omit<MuxConfig, 'role'> = {
+  maxStreams: 1024,
+  sessionWindow: 32 * MIB,
+  initialWindow: 256 * KIB,
+  minWindow: 16 * KIB,
+  maxWindow: 4 * MIB,
+  sendBudget: 16 * MIB,
+  minSendQueue: 32 * KIB,
+  maxSendQueue: 256 * KIB,
+  maxDataBytes: 48 * KIB,
+  pingIntervalMs: 15_000,
+  silenceLimitMs: 45_000,
+  maxControlQueue: 4096,
+  openRate: { perSecond: 4000, burst: 8000 },
+  abandonRate: { perSecond: 400, burst: 4096 },
+  pingRate: { perSecond: 20, burst: 200 },
+  uselessRate: { perSecond: 100, burst: 1000 },
+};
+
+/** Throws a RangeError where a limit contradicts another: a programming fault, not one of a user. */
+export function checkMuxConfig(config: MuxConfig): MuxConfig {
+  const { minWindow, initialWindow, maxWindow, minSendQueue, maxSendQueue, maxDataBytes, maxStreams } = config;
+  const answersFit = config.maxControlQueue >= 3 * maxStreams;
+  const windowsInRange = 4 * MIN_CREDIT_BYTES <= minWindow && maxWindow <= MAX_CREDIT;
+  const ordered = minWindow <= initialWindow && initialWindow <= maxWindow && minSendQueue <= maxSendQueue;
+  const inRange = maxDataBytes >= 1 && maxDataBytes <= MAX_PAYLOAD_BYTES && maxStreams >= 1 && maxStreams <= 65_536;
+  if (!answersFit || !windowsInRange || !ordered || !inRange)
+    throw new RangeError('multiplexer limits contradict each other');
+  return config;
+}

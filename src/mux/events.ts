@@ -1,0 +1,26 @@
+/** What a session has to tell its owner; collected with `MuxSession.pollEvent`. Pure. */
+import type { WireFaultName } from '../errors.ts';
+import type { Target } from '../protocol/target.ts';
+
+export type MuxEvent =
+  /** The peer's HELLO has come: it speaks our version. */
+  | { readonly type: 'established' }
+  /** The peer asks for a stream: answer with `accept` or `refuse`, and `release` when nothing of it is left. */
+  | { readonly type: 'offer'; readonly stream: number; readonly target: Target }
+  /** The peer gave up an offer that was not answered yet, or the session ended. Still needs `release`. */
+  | { readonly type: 'withdrawn'; readonly stream: number; readonly fault: WireFaultName }
+  | { readonly type: 'opened'; readonly stream: number }
+  | { readonly type: 'open-failed'; readonly stream: number; readonly fault: WireFaultName }
+  /** To be answered with `consume` as the bytes are really used. */
+  | { readonly type: 'data'; readonly stream: number; readonly bytes: Uint8Array }
+  | { readonly type: 'finish'; readonly stream: number }
+  /** All that was written before `finish` has gone out, and FINISH behind it. */
+  | { readonly type: 'finish-sent'; readonly stream: number }
+  /** Both directions are over, uncleanly. */
+  | { readonly type: 'reset'; readonly stream: number; readonly fault: WireFaultName }
+  /** After `write` answered false: it would take more now. */
+  | { readonly type: 'writable'; readonly stream: number }
+  /** The peer takes no more streams on this session; those that live go on. */
+  | { readonly type: 'peer-draining' }
+  /** The session is over; nothing follows. Every stream was told by `reset`, `open-failed` or `withdrawn` before. */
+  | { readonly type: 'ended'; readonly fault: WireFaultName };

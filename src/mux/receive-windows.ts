@@ -1,0 +1,118 @@
+/**
+ * How much each peer stream may send us: one budget for the session, shared out as credit (docs/protocol.md §8). Pure.
+ *
+ * A stream's window starts at `initialWindow` and doubles, up to `maxWindow`, whenever half of it was consumed within two
+ * round trips, as QUIC and yamux implementations do: then the window, not the path or the reader, was the limit. When the
+ * budget is short, windows of streams that hold more than their share shrink as they are consumed. Since credit once given is
+ * never taken back, `minWindow` for each stream lies outside the budget: no set of stalled streams can starve another.
+ */
+import type { MuxConfig } from './config.ts';
+import type { StreamState } from './stream-state.ts';
+
+/** Until the first pong: a guess that lets windows grow on ordinary paths. */
+const UNKNOWN_ROUND_TRIP_MS = 100;
+
+/** A timer's and an event loop's grain: two round trips on loopback are less than one turn of a busy loop. */
+const MIN_EPOCH_MS = 20;
+
+export class ReceiveWindows {
+  private readonly config: MuxConfig;
+  private committed = 0;
+  private streams = 0;
+  roundTripMs = UNKNOWN_ROUND_TRIP_MS;
+
+  constructor(config: MuxConfig) {
+    this.config = config;
+  }
+
+  /** Sum of granted and held bytes of all streams: at most `sessionWindow` plus `minWindow` a stream. */
+  get committedBytes(): number {
+    return this.committed;
+  }
+
+  /** Counts a new stream in and returns its first credit. */
+  admit(stream: StreamState, now: number): number {
+    this.streams += 1;
+    stream.window = Math.max(this.config.minWindow, Math.min(this.config.initialWindow, Math.floor(this.free / 8)));
+    stream.epoch = now;
+    stream.granted = stream.window;
+    this.committed += stream.window;
+    return stream.window;
+  }
+
+  /** A stream was closed: whatever it held or could still get is no longer ours to store. */
+  forget(stream: StreamState): void {
+    if (stream.window === 0) return;
+    this.streams -= 1;
+    this.committed -= stream.granted + stream.held;
+    stream.granted = 0;
+    stream.held = 0;
+    stream.window = 0;
+  }
+
+  /** The peer has finished: it will use no more of its credit. What is held stays counted. */
+  revoke(stream: StreamState): void {
+    this.committed -= stream.granted;
+    stream.granted = 0;
+  }
+
+  /** Call before any of it is stored; false if it is more than the stream's credit. */
+  receive(stream: StreamState, bytes: number): boolean {
+    if (bytes > stream.granted) return false;
+    stream.granted -= bytes;
+    stream.held += bytes;
+    return true;
+  }
+
+  consume(stream: StreamState, bytes: number, now: number): void {
+    const used = Math.min(bytes, stream.held);
+    stream.held -= used;
+    this.committed -= used;
+    stream.consumedInEpoch += used;
+    if (stream.consumedInEpoch * 2 >= stream.window) this.adjust(stream, now);
+  }
+
+  /** Is a grant worth a frame? Only for a quarter of the window, so that credit costs little. */
+  owes(stream: StreamState): boolean {
+    return !stream.finishReceived && stream.window > 0 && this.deficit(stream) * 4 >= stream.window;
+  }
+
+  /**
+   * Counts and returns the credit to send now; 0 if none is owed, or if the budget has less than a useful portion. Then the
+   * peer still has credit or we still hold bytes of its stream, so another consumption asks again: nothing stalls.
+   */
+  grant(stream: StreamState): number {
+    if (!this.owes(stream)) return 0;
+    const reserved = this.config.minWindow - stream.granted - stream.held;
+    const credit = Math.min(this.deficit(stream), Math.max(this.free, reserved, 0));
+    // Slivers of a short budget would cost a frame each, and peers count them as useless.
+    if (credit * 4 < this.config.minWindow) return 0;
+    stream.granted += credit;
+    this.committed += credit;
+    return credit;
+  }
+
+  private get free(): number {
+    return Math.max(0, this.config.sessionWindow - this.committed);
+  }
+
+  private deficit(stream: StreamState): number {
+    return stream.window - stream.granted - stream.held;
+  }
+
+  private adjust(stream: StreamState, now: number): void {
+    const { minWindow, maxWindow, sessionWindow } = this.config;
+    const short = this.free < sessionWindow / 8;
+    const fairShare = Math.max(minWindow, Math.floor(sessionWindow / Math.max(1, this.streams)));
+    if (short) {
+      if (stream.window > fairShare) stream.window = Math.max(fairShare, Math.floor(stream.window / 2));
+    } else if (now - stream.epoch <= Math.max(MIN_EPOCH_MS, 2 * this.roundTripMs)) {
+      stream.window = Math.max(
+        stream.window,
+        Math.min(maxWindow, stream.window * 2, stream.window + Math.floor(this.free / 4)),
+      );
+    }
+    stream.epoch = now;
+    stream.consumedInEpoch = 0;
+  }
+}

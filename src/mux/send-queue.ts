@@ -1,0 +1,68 @@
+/**
+ * Bytes of one stream that wait for credit and for their turn, as the chunks they came in. Only small chunks behind others are
+ * copied together: a target that sends byte by byte would otherwise cost hundreds of bytes of memory for each. Pure.
+ */
+
+/** A chunk up to this many bytes joins those that wait already. */
+const JOIN_UP_TO_BYTES = 1024;
+
+const SLAB_BYTES = 4096;
+
+export class SendQueue {
+  private readonly chunks: Uint8Array[] = [];
+  /** How much of the first chunk has gone. */
+  private offset = 0;
+  /** The last chunk is the part of `slab` up to `slabUsed`, and may be extended. */
+  private slab: Buffer | undefined;
+  private slabUsed = 0;
+  bytes = 0;
+
+  push(chunk: Uint8Array): void {
+    if (chunk.length === 0) return;
+    this.bytes += chunk.length;
+    if (this.chunks.length > 0 && chunk.length <= JOIN_UP_TO_BYTES) return this.join(chunk);
+    this.chunks.push(chunk);
+    this.slab = undefined;
+  }
+
+  /** What was taken from the slab is never written again: it only grows behind. */
+  private join(chunk: Uint8Array): void {
+    if (!this.slab || this.slab.length - this.slabUsed < chunk.length) {
+      this.slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+      this.slabUsed = 0;
+    } else {
+      this.chunks.pop();
+    }
+    this.slab.set(chunk, this.slabUsed);
+    this.slabUsed += chunk.length;
+    this.chunks.push(this.slab.subarray(0, this.slabUsed));
+  }
+
+  /** Hands exactly `length` bytes, at most `bytes`, to `sink`, in pieces. */
+  take(length: number, sink: (piece: Uint8Array) => void): void {
+    this.bytes -= length;
+    let left = length;
+    while (left > 0) {
+      const chunk = this.chunks[0];
+      if (!chunk) throw new RangeError('more taken than queued');
+      const end = Math.min(chunk.length, this.offset + left);
+      sink(chunk.subarray(this.offset, end));
+      left -= end - this.offset;
+      this.offset = end;
+      if (end === chunk.length) this.dropFirst();
+    }
+  }
+
+  private dropFirst(): void {
+    this.chunks.shift();
+    this.offset = 0;
+    if (this.chunks.length === 0) this.slab = undefined;
+  }
+
+  clear(): void {
+    this.chunks.length = 0;
+    this.offset = 0;
+    this.slab = undefined;
+    this.bytes = 0;
+  }
+}

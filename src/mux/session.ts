@@ -1,0 +1,479 @@
+/**
+ * One end of a session: many streams over one frame stream (docs/protocol.md §6 to §9). A pure state machine: no sockets, no
+ * timers, no clock; every `now` is in ms of one monotonic clock.
+ *
+ * Calling order. After anything that comes in (`handleRecord`, `handleTimeout`) and after any call of the owner (`open`, `accept`,
+ * `write`, …): take all of `pollEvent`; send what `pollRecord` gives, until it gives nothing or the link is full; call
+ * `handleTimeout` again at `nextTimeout`. Nothing in here calls out, so no call can come in while another runs.
+ *
+ * It must not know what carries its records, who the peer is, or what a target means.
+ */
+import { faultOfWireCode, type WireFaultName } from '../errors.ts';
+import { FrameDecoder, type FrameHandler, type Verdict } from '../protocol/frame-decoder.ts';
+import {
+  MAX_CREDIT,
+  MAX_RECORD_BYTES,
+  MAX_STREAM_ID,
+  MIN_CREDIT_BYTES,
+  PROTOCOL_VERSION,
+  STREAMS_BEFORE_HELLO,
+} from '../protocol/frames.ts';
+import { encodeHost, type Target } from '../protocol/target.ts';
+import { checkMuxConfig, type MuxConfig } from './config.ts';
+import type { MuxEvent } from './events.ts';
+import { Liveness } from './liveness.ts';
+import { Outbox } from './outbox.ts';
+import { LATE_FRAMES_OF_REFUSED, LATE_FRAMES_OF_STREAM, PeerBudgets } from './peer-budgets.ts';
+import { ReceiveWindows } from './receive-windows.ts';
+import { Scheduler } from './scheduler.ts';
+import { StreamState } from './stream-state.ts';
+
+/** Why `open` gave no stream: too many are open, the session ends, all ids are used, or the target cannot be written. */
+export type OpenRefusal = 'dial-busy' | 'shutting-down' | 'out-of-ids' | 'dial-bad-target';
+
+export class MuxSession implements FrameHandler {
+  private readonly config: MuxConfig;
+  private readonly decoder = new FrameDecoder();
+  private readonly streams = new Map<number, StreamState>();
+  /** Streams that ended cleanly before their owner consumed all: they hold memory, so they keep their place. */
+  private readonly unread = new Map<number, StreamState>();
+  /** Offers whose place is not free: the owner has not called `release`, or the stream lives on. */
+  private readonly unreleased = new Set<number>();
+  private readonly windows: ReceiveWindows;
+  private readonly scheduler = new Scheduler();
+  private readonly budgets: PeerBudgets;
+  private readonly liveness: Liveness;
+  private readonly outbox: Outbox;
+  private events: MuxEvent[] = [];
+  private nextEvent = 0;
+
+  private lastLocalId: number;
+  private lastPeerId = 0;
+  private localStreams = 0;
+  private peerMaxStreams = STREAMS_BEFORE_HELLO;
+  private draining = false;
+  private peerDraining = false;
+  private over = false;
+  /** Of the call under way; frames are handled at the time of their record. */
+  private now: number;
+
+  constructor(config: MuxConfig, now: number) {
+    this.config = checkMuxConfig(config);
+    this.now = now;
+    this.lastLocalId = config.role === 'client' ? -1 : 0;
+    this.windows = new ReceiveWindows(config);
+    this.budgets = new PeerBudgets(config, now);
+    this.liveness = new Liveness(config, now);
+    this.outbox = new Outbox(config, this.scheduler, this.windows, this.liveness);
+    this.outbox.push({ type: 'hello', maxStreams: config.maxStreams });
+  }
+
+  get isOver(): boolean {
+    return this.over;
+  }
+
+  /** Nothing is open, and nothing waits to be sent. */
+  get isIdle(): boolean {
+    return this.streams.size === 0 && this.unreleased.size === 0 && this.outbox.isEmpty;
+  }
+
+  /** Of the latest ping, ms; undefined before the first pong. */
+  get roundTripMs(): number | undefined {
+    return this.liveness.roundTripMs;
+  }
+
+  // ── from the link ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** A record, or any piece of one, in order. */
+  handleRecord(piece: Uint8Array, now: number): void {
+    if (this.over) return;
+    this.now = now;
+    this.liveness.handleBytes(now);
+    const fault = this.decoder.decode(piece, this);
+    if (fault !== undefined) this.fail(fault);
+    else this.checkControlQueue();
+  }
+
+  /** Time has passed: call at or after `nextTimeout`, when everything that the link had was handed in. */
+  handleTimeout(now: number): void {
+    this.now = now;
+    this.liveness.handleTimeout(now);
+    if (!this.over && this.liveness.isDead(now)) this.fail('peer-silent');
+  }
+
+  /** When to call `handleTimeout` and then `pollRecord`; Infinity when there is nothing to wait for. */
+  nextTimeout(): number {
+    return this.over ? Number.POSITIVE_INFINITY : this.liveness.nextTimeout();
+  }
+
+  // ── from the owner ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Asks the peer for a stream; `opened` or `open-failed` follows. */
+  open(target: Target, now: number): { stream: number } | { refused: OpenRefusal } {
+    if (this.over || this.draining || this.peerDraining) return { refused: 'shutting-down' };
+    if (this.localStreams >= Math.min(this.peerMaxStreams, this.config.maxStreams)) return { refused: 'dial-busy' };
+    if (this.lastLocalId + 2 > MAX_STREAM_ID) return { refused: 'out-of-ids' };
+    if (!encodeHost(target)) return { refused: 'dial-bad-target' };
+    this.lastLocalId += 2;
+    this.localStreams += 1;
+    const stream = new StreamState(this.lastLocalId, target, 'opening');
+    this.streams.set(stream.id, stream);
+    this.outbox.push({ type: 'open', stream: stream.id, credit: this.windows.admit(stream, now), target });
+    return { stream: stream.id };
+  }
+
+  /** False if the offer is gone already. */
+  accept(id: number, now: number): boolean {
+    const stream = this.streams.get(id);
+    if (stream?.phase !== 'offered') return false;
+    stream.phase = 'open';
+    this.outbox.push({ type: 'opened', stream: id, credit: this.windows.admit(stream, now) });
+    return true;
+  }
+
+  refuse(id: number, fault: WireFaultName): void {
+    const stream = this.streams.get(id);
+    if (stream?.phase !== 'offered') return;
+    this.close(stream);
+    this.outbox.push({ type: 'open-failed', stream: id, fault });
+  }
+
+  /** Nothing of an offered stream is left: no socket, no dial. Its place is free as soon as nothing is left of it here. */
+  release(id: number): void {
+    const stream = this.streams.get(id) ?? this.unread.get(id);
+    if (stream) stream.released = true;
+    else this.unreleased.delete(id);
+  }
+
+  /** Takes the bytes in any case. False: enough is queued, wait for `writable`. Without effect on a stream that is gone. */
+  write(id: number, bytes: Uint8Array): boolean {
+    const stream = this.streams.get(id);
+    if (stream?.phase !== 'open' || stream.finishWanted) return true;
+    stream.queue.push(bytes);
+    this.scheduler.add(stream);
+    stream.ownerWaits = stream.queue.bytes >= this.sendQueueLimit;
+    return !stream.ownerWaits;
+  }
+
+  /** No more writes; FINISH follows what is queued. */
+  finish(id: number): void {
+    const stream = this.streams.get(id);
+    if (stream?.phase !== 'open') return;
+    stream.finishWanted = true;
+    this.scheduler.add(stream);
+  }
+
+  /** Ends both directions of a stream in any state; what is queued is lost. */
+  reset(id: number, fault: WireFaultName): void {
+    const stream = this.streams.get(id);
+    if (!stream) return this.dropUnread(id);
+    const { phase, granted } = stream;
+    this.close(stream);
+    if (phase === 'opening' && this.outbox.retractOpen(id)) return;
+    this.budgets.allowLate(granted);
+    this.outbox.push({ type: phase === 'offered' ? 'open-failed' : 'reset', stream: id, fault });
+  }
+
+  /** So many bytes of `data` events have been used: they may be replaced. */
+  consume(id: number, bytes: number, now: number): void {
+    const stream = this.streams.get(id) ?? this.unread.get(id);
+    if (!stream) return;
+    this.windows.consume(stream, bytes, now);
+    if (stream.phase === 'closed' && stream.held === 0) this.dropUnread(id);
+    else if (this.windows.owes(stream)) this.outbox.owesCredit(stream);
+  }
+
+  /** Takes no more streams; those that live go on (docs/protocol.md §6). */
+  drain(): void {
+    if (this.over || this.draining) return;
+    this.draining = true;
+    this.outbox.push({ type: 'go-away', fault: 'shutting-down', lastStream: this.lastPeerId });
+  }
+
+  /** Ends the session from this side: one GO_AWAY, then nothing. All streams end uncleanly. */
+  fail(fault: WireFaultName): void {
+    if (this.over) return;
+    this.outbox.replaceAll({ type: 'go-away', fault, lastStream: this.lastPeerId });
+    this.end(fault);
+  }
+
+  /** The link is gone: as `fail`, with nobody left to tell. */
+  handleLinkLost(fault: WireFaultName): void {
+    if (this.over) return;
+    this.outbox.clear();
+    this.end(fault);
+  }
+
+  // ── out ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  pollEvent(): MuxEvent | undefined {
+    const event = this.events[this.nextEvent];
+    if (event === undefined) {
+      this.events = [];
+      this.nextEvent = 0;
+      return undefined;
+    }
+    this.nextEvent += 1;
+    return event;
+  }
+
+  /** The next record to send, at least 512 and at most `maxBytes` long, or undefined when there is nothing to say now. */
+  pollRecord(now: number, maxBytes = MAX_RECORD_BYTES): readonly Uint8Array[] | undefined {
+    this.checkControlQueue();
+    const { record, served } = this.outbox.poll(now, maxBytes, this.over);
+    for (const stream of served) this.afterSending(stream);
+    return record;
+  }
+
+  /** Asked where frames come in too: a peer that does not read keeps the link full, and then nobody polls for records. */
+  private checkControlQueue(): void {
+    if (this.outbox.isFlooded) this.fail('peer-flood');
+  }
+
+  private afterSending(stream: StreamState): void {
+    if (stream.phase === 'closed') return;
+    if (stream.finishSent) {
+      this.events.push({ type: 'finish-sent', stream: stream.id });
+      if (stream.finishReceived) this.closeCleanly(stream);
+    } else if (stream.ownerWaits && stream.queue.bytes * 2 <= this.sendQueueLimit) {
+      stream.ownerWaits = false;
+      this.events.push({ type: 'writable', stream: stream.id });
+    }
+  }
+
+  /** Each stream has an equal share of the budget, so that streams without credit cannot stop the others. */
+  private get sendQueueLimit(): number {
+    const share = this.config.sendBudget / Math.max(1, this.streams.size);
+    return Math.max(this.config.minSendQueue, Math.min(this.config.maxSendQueue, share));
+  }
+
+  // ── frames (called by the decoder) ────────────────────────────────────────────────────────────────────────────────────────
+
+  handleHello(version: number, maxStreams: number): Verdict {
+    if (version !== PROTOCOL_VERSION) return 'bad-version';
+    this.peerMaxStreams = maxStreams;
+    this.events.push({ type: 'established' });
+    return undefined;
+  }
+
+  handleOpen(id: number, credit: number, target: Target | undefined): Verdict {
+    const peerIsOdd = this.config.role === 'exit';
+    if ((id % 2 === 1) !== peerIsOdd || id <= this.lastPeerId) return 'bad-stream-id';
+    if (credit > MAX_CREDIT) return 'credit-overflow';
+    this.lastPeerId = id;
+    if (this.config.role === 'client') return this.refuseOpen(id, 'dial-not-allowed');
+    if (this.draining) return this.refuseOpen(id, 'shutting-down');
+    if (!this.budgets.opens.take(this.now) || this.unreleased.size >= this.config.maxStreams)
+      return this.refuseOpen(id, 'dial-busy');
+    if (!target) return this.refuseOpen(id, 'dial-bad-target');
+    const stream = new StreamState(id, target, 'offered');
+    stream.sendCredit = credit;
+    this.streams.set(id, stream);
+    this.unreleased.add(id);
+    this.events.push({ type: 'offer', stream: id, target });
+    return undefined;
+  }
+
+  /** Leaves nothing behind but the answer, and counts: a peer that heeds our HELLO hardly ever needs it. */
+  private refuseOpen(id: number, fault: WireFaultName): Verdict {
+    if (!this.budgets.abandons.take(this.now)) return 'peer-flood';
+    this.budgets.allowLateFrames(LATE_FRAMES_OF_REFUSED);
+    this.outbox.push({ type: 'open-failed', stream: id, fault });
+    return undefined;
+  }
+
+  handleOpened(id: number, credit: number): Verdict {
+    const stream = this.streams.get(id);
+    if (!stream) return this.judgeLate(id);
+    if (stream.phase !== 'opening') return 'wrong-state';
+    if (credit > MAX_CREDIT) return 'credit-overflow';
+    stream.phase = 'open';
+    stream.sendCredit = credit;
+    this.events.push({ type: 'opened', stream: id });
+    return undefined;
+  }
+
+  handleOpenFailed(id: number, code: number): Verdict {
+    const stream = this.streams.get(id);
+    if (!stream) return this.judgeLate(id);
+    if (stream.phase !== 'opening') return 'wrong-state';
+    this.close(stream);
+    this.events.push({ type: 'open-failed', stream: id, fault: faultOfWireCode(code) });
+    return undefined;
+  }
+
+  handleDataHeader(id: number, length: number): Verdict {
+    const stream = this.streams.get(id);
+    if (!stream) return this.judgeLateData(id, length);
+    if (stream.phase !== 'open' || stream.finishReceived) return 'wrong-state';
+    if (length === 0) return this.countUseless();
+    return this.windows.receive(stream, length) ? undefined : 'window-exceeded';
+  }
+
+  handleData(id: number, bytes: Uint8Array): void {
+    // The stream may have been reset by the owner between two pieces of one frame.
+    if (this.streams.has(id)) this.events.push({ type: 'data', stream: id, bytes: ownMemory(bytes) });
+  }
+
+  handleCredit(id: number, increment: number): Verdict {
+    if (increment === 0 || increment > MAX_CREDIT) return 'credit-overflow';
+    const stream = this.streams.get(id);
+    // Late credit of a useful size is free, as on an open stream: how much of it is on its way, only the peer knows.
+    if (!stream && increment >= MIN_CREDIT_BYTES && this.isSeen(id)) return undefined;
+    if (!stream) return this.judgeLate(id);
+    if (stream.phase !== 'open') return 'wrong-state';
+    if (stream.sendCredit + increment > MAX_CREDIT) return 'credit-overflow';
+    stream.sendCredit += increment;
+    this.scheduler.add(stream);
+    return increment < MIN_CREDIT_BYTES ? this.countUseless() : undefined;
+  }
+
+  handleFinish(id: number): Verdict {
+    const stream = this.streams.get(id);
+    if (!stream) return this.judgeLate(id);
+    if (stream.phase !== 'open' || stream.finishReceived) return 'wrong-state';
+    stream.finishReceived = true;
+    this.events.push({ type: 'finish', stream: id });
+    if (stream.finishSent) this.closeCleanly(stream);
+    return undefined;
+  }
+
+  handleReset(id: number, code: number): Verdict {
+    const stream = this.streams.get(id);
+    if (!stream) return this.judgeLate(id);
+    const { phase } = stream;
+    if (phase === 'opening') return 'wrong-state';
+    this.close(stream);
+    const fault = faultOfWireCode(code);
+    if (phase === 'open') {
+      this.events.push({ type: 'reset', stream: id, fault });
+      return undefined;
+    }
+    this.events.push({ type: 'withdrawn', stream: id, fault });
+    return this.budgets.abandons.take(this.now) ? undefined : 'peer-flood';
+  }
+
+  handlePing(opaque: Uint8Array): Verdict {
+    if (!this.budgets.pings.take(this.now)) return 'peer-flood';
+    this.outbox.owesPong(opaque);
+    return undefined;
+  }
+
+  handlePong(opaque: Uint8Array): Verdict {
+    this.liveness.handlePong(opaque, this.now);
+    this.windows.roundTripMs = this.liveness.roundTripMs ?? this.windows.roundTripMs;
+    return this.budgets.pings.take(this.now) ? undefined : 'peer-flood';
+  }
+
+  handleGoAway(code: number, lastStream: number): Verdict {
+    const fault = faultOfWireCode(code);
+    if (fault !== 'shutting-down') {
+      this.outbox.clear();
+      this.end(fault);
+      // What follows in the same record must not be handled any more: a verdict is what stops the decoder.
+      return fault;
+    }
+    if (this.peerDraining) return this.countUseless();
+    this.peerDraining = true;
+    this.events.push({ type: 'peer-draining' });
+    for (const stream of [...this.streams.values()]) {
+      if (stream.phase === 'opening' && stream.id > lastStream) this.abandonOpening(stream, fault);
+    }
+    return undefined;
+  }
+
+  handleIgnorable(): Verdict {
+    return this.countUseless();
+  }
+
+  // ── ends ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private countUseless(): Verdict {
+    return this.budgets.useless.take(this.now) ? undefined : 'peer-flood';
+  }
+
+  /** A frame for a stream that is not in the table: it crossed our closing on the way, or it is a fault. */
+  private judgeLate(id: number): Verdict {
+    return this.isSeen(id) ? this.countUseless() : 'bad-stream-id';
+  }
+
+  private judgeLateData(id: number, length: number): Verdict {
+    if (!this.isSeen(id)) return 'bad-stream-id';
+    if (length === 0) return this.countUseless();
+    return this.budgets.takeLate(length) ? undefined : 'window-exceeded';
+  }
+
+  private isSeen(id: number): boolean {
+    return this.isLocal(id) ? id <= this.lastLocalId : id <= this.lastPeerId;
+  }
+
+  private isLocal(id: number): boolean {
+    return (id % 2 === 1) === (this.config.role === 'client');
+  }
+
+  private abandonOpening(stream: StreamState, fault: WireFaultName): void {
+    this.close(stream);
+    this.outbox.retractOpen(stream.id);
+    this.events.push({ type: 'open-failed', stream: stream.id, fault });
+  }
+
+  /** Whatever its owner still holds of it is of no more use. */
+  private close(stream: StreamState): void {
+    this.leaveTable(stream);
+    this.freePlace(stream);
+  }
+
+  /** Both directions are complete. What the owner has not consumed yet is still memory of the session. */
+  private closeCleanly(stream: StreamState): void {
+    this.leaveTable(stream);
+    if (stream.held === 0) return this.freePlace(stream);
+    this.windows.revoke(stream);
+    this.unread.set(stream.id, stream);
+  }
+
+  private leaveTable(stream: StreamState): void {
+    stream.phase = 'closed';
+    stream.queue.clear();
+    this.streams.delete(stream.id);
+    this.budgets.allowLateFrames(LATE_FRAMES_OF_STREAM);
+  }
+
+  private dropUnread(id: number): void {
+    const stream = this.unread.get(id);
+    if (!stream) return;
+    this.unread.delete(id);
+    this.freePlace(stream);
+  }
+
+  private freePlace(stream: StreamState): void {
+    this.windows.forget(stream);
+    if (this.isLocal(stream.id)) this.localStreams -= 1;
+    else if (stream.released) this.unreleased.delete(stream.id);
+  }
+
+  private end(fault: WireFaultName): void {
+    this.over = true;
+    for (const stream of [...this.streams.values()]) {
+      const { phase, id } = stream;
+      this.close(stream);
+      const type = phase === 'opening' ? 'open-failed' : phase === 'offered' ? 'withdrawn' : 'reset';
+      this.events.push({ type, stream: id, fault });
+    }
+    this.scheduler.clear();
+    this.events.push({ type: 'ended', fault });
+  }
+}
+
+/** Received bytes may hold this many times their size: a full DATA frame out of a 256 KiB read of a socket is not copied. */
+const RETAIN_FACTOR = 8;
+
+/**
+ * A small piece out of a large read, copied: an owner that keeps it would keep the whole read alive, and a peer could make
+ * 64 KiB and more of each byte that it has credit for.
+ */
+function ownMemory(bytes: Uint8Array): Uint8Array {
+  if (bytes.length * RETAIN_FACTOR >= bytes.buffer.byteLength) return bytes;
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  copy.set(bytes);
+  return copy;
+}

@@ -1,0 +1,365 @@
+/** Peers that break the rules: each limit one over, with the code that the peer is told, and nothing left behind. */
+import { describe, expect, it } from 'vitest';
+import { faultOfWireCode } from '../../src/errors.ts';
+import type { MuxConfig } from '../../src/mux/config.ts';
+import { keptHeapBytes } from '../support/heap.ts';
+import { inside, kept, NOTHING } from '../support/mux-internals.ts';
+import { MuxPeer, TARGET } from '../support/mux-peer.ts';
+import { frame, wire } from '../support/wire.ts';
+
+const KIB = 1024;
+
+/** The session is over with this code; the peer is told by one frame, and nothing is kept. */
+function expectEnd(peer: MuxPeer, fault: string): void {
+  expect(peer.ended).toBe(fault);
+  const said = peer.frames();
+  expect(said.map(([type, code]) => [type, faultOfWireCode(Number(code))])).toEqual([['go-away', fault]]);
+  for (const id of inside(peer.session).unreleased) peer.session.release(id);
+  expect(kept(peer.session)).toEqual(NOTHING);
+  for (const { type } of peer.events.slice(peer.events.findIndex((event) => event.type === 'ended') + 1)) {
+    throw new Error(`an event behind the end: ${type}`);
+  }
+}
+
+function expectAlive(peer: MuxPeer): void {
+  expect(peer.ended).toBeUndefined();
+}
+
+function dataEvents(peer: MuxPeer): number {
+  return peer.events.filter(({ type }) => type === 'data').length;
+}
+
+describe('an exit ends the session on', () => {
+  /** An exit with stream 1 open (credit 1,000 for it, one window for the peer), 3 offered, 5 closed. */
+  function busyExit(config: Partial<MuxConfig> = {}): MuxPeer {
+    const peer = MuxPeer.joined('exit', config);
+    peer.accepted(1, 1000);
+    peer.feed(wire.open(3), wire.open(5));
+    peer.session.refuse(5, 'dial-refused');
+    peer.session.release(5);
+    peer.frames();
+    return peer;
+  }
+
+  const faults: [what: string, frames: Buffer[], fault: string][] = [
+    ['a second HELLO', [wire.hello()], 'bad-frame'],
+    ['a frame of no type', [frame(0x20, 0)], 'bad-frame'],
+    ['an id used again while it is open', [wire.open(1)], 'bad-stream-id'],
+    ['an id used again after its end', [wire.open(5)], 'bad-stream-id'],
+    ['an id that goes backwards', [wire.open(9), wire.open(7)], 'bad-stream-id'],
+    ["an id of the exit's own parity", [wire.open(8)], 'bad-stream-id'],
+    ['DATA for an id never opened', [wire.data(7, Buffer.from('x'))], 'bad-stream-id'],
+    ['DATA for an id of ours, never opened', [wire.data(2, Buffer.from('x'))], 'bad-stream-id'],
+    ['empty DATA for an id never opened', [wire.data(7, Buffer.alloc(0))], 'bad-stream-id'],
+    ['CREDIT for an id never opened', [wire.credit(7, 4096)], 'bad-stream-id'],
+    ['FINISH for an id never opened', [wire.finish(7)], 'bad-stream-id'],
+    ['RESET for an id never opened', [wire.reset(7)], 'bad-stream-id'],
+    ['OPENED for an id never opened', [wire.opened(2)], 'bad-stream-id'],
+    ['OPEN_FAILED for an id never opened', [wire.openFailed(2, 32)], 'bad-stream-id'],
+    ['DATA before the stream was accepted', [wire.data(3, Buffer.from('x'))], 'wrong-state'],
+    ['FINISH before the stream was accepted', [wire.finish(3)], 'wrong-state'],
+    ['CREDIT before the stream was accepted', [wire.credit(3, 4096)], 'wrong-state'],
+    ["OPENED for the peer's own stream", [wire.opened(3)], 'wrong-state'],
+    ["OPEN_FAILED for the peer's own stream", [wire.openFailed(1, 32)], 'wrong-state'],
+    ['DATA behind FINISH', [wire.finish(1), wire.data(1, Buffer.from('x'))], 'wrong-state'],
+    ['empty DATA behind FINISH', [wire.finish(1), wire.data(1, Buffer.alloc(0))], 'wrong-state'],
+    ['a second FINISH', [wire.finish(1), wire.finish(1)], 'wrong-state'],
+    ['a CREDIT of nothing', [wire.credit(1, 0)], 'credit-overflow'],
+    ['a CREDIT of nothing for a closed stream', [wire.credit(5, 0)], 'credit-overflow'],
+    ['a CREDIT of 2^31', [wire.credit(1, 2 ** 31)], 'credit-overflow'],
+    ['a CREDIT of 2^32 - 1', [wire.credit(1, 0xffff_ffff)], 'credit-overflow'],
+    ["yamux's 0xffff0000", [wire.credit(1, 0xffff_0000)], 'credit-overflow'],
+    ['credit that adds up to 2^31', [wire.credit(1, 2 ** 31 - 1000)], 'credit-overflow'],
+    ['an OPEN with 2^31 of credit', [wire.open(7, 2 ** 31)], 'credit-overflow'],
+    ['DATA for a refused stream, which never had credit', [wire.data(5, Buffer.from('x'))], 'window-exceeded'],
+    ['DATA larger than the first window', [wire.data(1, Buffer.alloc(16 * KIB + 1))], 'window-exceeded'],
+  ];
+
+  it.each(faults)('%s', (_what, frames, fault) => {
+    const small = { initialWindow: 16 * KIB };
+    const peer = busyExit(small);
+    peer.feed(...frames);
+    expectEnd(peer, fault);
+    expect(dataEvents(peer)).toBe(0);
+    const slowly = busyExit(small);
+    for (const byte of Buffer.concat(frames)) slowly.feed(Uint8Array.of(byte));
+    expectEnd(slowly, fault);
+  });
+
+  it.each<[string, Buffer[]]>([
+    ['the most credit there is', [wire.credit(1, 2 ** 31 - 1 - 1000)]],
+    ['an OPEN with the most credit there is', [wire.open(7, 2 ** 31 - 1)]],
+    ['an OPEN without credit', [wire.open(7, 0)]],
+    ['ids with gaps', [wire.open(7), wire.open(2 ** 31 - 1)]],
+    ['a whole window of DATA', Array.from({ length: 4 }, () => wire.data(1, Buffer.alloc(4 * KIB)))],
+    ['DATA behind our FINISH', [wire.data(1, Buffer.from('x')), wire.finish(1)]],
+    ['all that may cross a closing', [wire.credit(5, 4096), wire.reset(5), wire.finish(5), wire.opened(5)]],
+  ])('but not on %s', (_what, frames) => {
+    const peer = busyExit({ initialWindow: 16 * KIB });
+    peer.session.finish(1);
+    peer.feed(...frames);
+    expectAlive(peer);
+  });
+
+  it('the byte beyond the window, whatever the pieces, and has stored none of that frame', () => {
+    const peer = busyExit({ initialWindow: 16 * KIB });
+    for (let sent = 0; sent < 16 * KIB; sent += 1000) {
+      peer.feed(wire.data(1, Buffer.alloc(Math.min(1000, 16 * KIB - sent))));
+    }
+    expectAlive(peer);
+    const stored = dataEvents(peer);
+    peer.feed(frame(4, 1, Buffer.alloc(0), 1));
+    expect(dataEvents(peer)).toBe(stored);
+    expectEnd(peer, 'window-exceeded');
+  });
+
+  it('a window used again without new credit', () => {
+    const peer = busyExit({ initialWindow: 16 * KIB });
+    peer.feed(wire.data(1, Buffer.alloc(16 * KIB)));
+    peer.session.consume(1, 16 * KIB, 0);
+    peer.feed(wire.data(1, Buffer.alloc(1)));
+    expectEnd(peer, 'window-exceeded');
+  });
+});
+
+describe('a client ends the session on', () => {
+  function busyClient(): MuxPeer {
+    const peer = MuxPeer.joined('client', { initialWindow: 16 * KIB });
+    peer.opened();
+    peer.session.open(TARGET, 0);
+    peer.frames();
+    return peer;
+  }
+
+  it.each<[string, Buffer, string]>([
+    ['OPENED twice', wire.opened(1), 'wrong-state'],
+    ['OPEN_FAILED of an open stream', wire.openFailed(1, 32), 'wrong-state'],
+    ['OPENED with 2^31 of credit', wire.opened(3, 2 ** 31), 'credit-overflow'],
+    ['DATA before OPENED', wire.data(3, Buffer.from('x')), 'wrong-state'],
+    ['FINISH before OPENED', wire.finish(3), 'wrong-state'],
+    ['RESET before OPENED', wire.reset(3), 'wrong-state'],
+    ['CREDIT before OPENED', wire.credit(3, 4096), 'wrong-state'],
+    ['an OPEN of its own parity', wire.open(5), 'bad-stream-id'],
+    ['first DATA larger than the window', wire.data(1, Buffer.alloc(16 * KIB + 1)), 'window-exceeded'],
+  ])('%s', (_what, bytes, fault) => {
+    const peer = busyClient();
+    peer.feed(bytes);
+    expectEnd(peer, fault);
+  });
+
+  it('more opens from the exit than it may refuse, and keeps nothing of those it refused', () => {
+    const peer = MuxPeer.joined('client', { abandonRate: { perSecond: 10, burst: 100 } });
+    for (let i = 1; i <= 100; i++) peer.feed(wire.open(2 * i));
+    expect(peer.frames()).toEqual(Array.from({ length: 100 }, (_, i) => ['open-failed', 2 * (i + 1), 35]));
+    expect(kept(peer.session)).toEqual(NOTHING);
+    peer.now += 100;
+    peer.feed(wire.open(202));
+    expectAlive(peer);
+    peer.frames();
+    peer.feed(wire.open(204));
+    expectEnd(peer, 'peer-flood');
+  });
+});
+
+describe('frames that crossed a reset', () => {
+  it('may be DATA up to the credit that was left, and no more', () => {
+    const peer = MuxPeer.joined('exit', { initialWindow: 16 * KIB });
+    for (const id of [1, 3]) peer.accepted(id);
+    peer.feed(wire.data(1, Buffer.alloc(6 * KIB)));
+    for (const id of [1, 3]) peer.session.reset(id, 'target-reset');
+    peer.frames();
+    const before = dataEvents(peer);
+    peer.feed(wire.data(1, Buffer.alloc(10 * KIB)), wire.data(3, Buffer.alloc(16 * KIB)));
+    expectAlive(peer);
+    expect(dataEvents(peer)).toBe(before);
+    peer.feed(wire.data(3, Buffer.alloc(1)));
+    expectEnd(peer, 'window-exceeded');
+  });
+
+  it('may be the rest of a DATA frame, which is thrown away', () => {
+    const peer = MuxPeer.joined('exit');
+    peer.accepted(1);
+    const data = wire.data(1, Buffer.from('half and half'));
+    peer.feed(data.subarray(0, 12));
+    peer.session.reset(1, 'target-reset');
+    peer.feed(data.subarray(12), wire.open(3));
+    expect(peer.eventsOf(1)).toEqual(['offer', 'data']);
+    expect(peer.eventsOf(3)).toEqual(['offer']);
+  });
+
+  it('may be any number of useful CREDITs: an honest reader of a fast stream has many on the way', () => {
+    const peer = MuxPeer.joined('exit');
+    peer.accepted(1);
+    peer.session.reset(1, 'target-reset');
+    for (let i = 0; i < 5000; i++) peer.feed(wire.credit(1, 4096));
+    expectAlive(peer);
+  });
+
+  it('of a thousand streams at once, are three each', () => {
+    const peer = MuxPeer.joined('exit', { uselessRate: { perSecond: 0, burst: 1000 } });
+    const ids = Array.from({ length: 1000 }, (_, i) => 2 * i + 1);
+    for (const id of ids) peer.accepted(id);
+    for (const id of ids) peer.session.reset(id, 'target-reset');
+    peer.frames();
+    for (const id of ids) peer.feed(wire.credit(id, 4096), wire.finish(id), wire.reset(id), wire.opened(id));
+    expectAlive(peer);
+  });
+
+  it('of refused opens, are the RESET of an opener that gave up meanwhile', () => {
+    const peer = MuxPeer.joined('exit', { maxStreams: 1, uselessRate: { perSecond: 0, burst: 100 } });
+    peer.accepted(1);
+    for (let id = 3; id < 2003; id += 2) peer.feed(wire.open(id));
+    for (let id = 3; id < 2003; id += 2) peer.feed(wire.reset(id));
+    expectAlive(peer);
+  });
+});
+
+describe('floods end the session one over their rate', () => {
+  const rate = { perSecond: 10, burst: 50 };
+  const open = (count: number): Buffer => wire.open(2 * count + 1);
+  const floods: [what: string, config: Partial<MuxConfig>, one: (count: number) => Buffer[]][] = [
+    ['pings', { pingRate: rate }, () => [wire.ping()]],
+    ['pongs that nobody asked for', { pingRate: rate }, () => [wire.pong()]],
+    ['empty DATA', { uselessRate: rate }, () => [wire.data(1, Buffer.alloc(0))]],
+    ['unknown types', { uselessRate: rate }, () => [frame(0x90, 0, Buffer.from('?'))]],
+    ['CREDIT of 255 bytes', { uselessRate: rate }, () => [wire.credit(1, 255)]],
+    [
+      'GO_AWAY behind the first',
+      { uselessRate: rate },
+      (n) => [wire.goAway(10, 0), ...(n === 1 ? [wire.goAway(10, 0)] : [])],
+    ],
+    ['opens beyond the rate of opens', { openRate: { perSecond: 0, burst: 1 }, abandonRate: rate }, (n) => [open(n)]],
+    ['opens to nowhere', { abandonRate: rate }, (n) => [frame(1, 2 * n + 1, Buffer.from('0000000002030000ff', 'hex'))]],
+    ['opens given up before an answer', { abandonRate: rate }, (n) => [open(n), wire.reset(2 * n + 1)]],
+  ];
+
+  it.each(floods)('%s', (_what, config, one) => {
+    const peer = MuxPeer.joined('exit', { ...config, maxControlQueue: 100_000 });
+    peer.accepted(1);
+    for (let count = 1; count <= 50; count++) peer.feed(...one(count));
+    expectAlive(peer);
+    peer.now += 99;
+    expectAlive(peer);
+    peer.now += 1;
+    peer.feed(...one(51));
+    expectAlive(peer);
+    peer.feed(...one(52));
+    expectEnd(peer, 'peer-flood');
+  });
+
+  it('frames for closed streams, beyond the three that may have crossed', () => {
+    const peer = MuxPeer.joined('exit', { uselessRate: rate });
+    peer.accepted(1);
+    peer.feed(wire.reset(1));
+    for (let i = 0; i < 53; i++) peer.feed(wire.finish(1));
+    expectAlive(peer);
+    peer.feed(wire.finish(1));
+    expectEnd(peer, 'peer-flood');
+  });
+
+  it('CREDIT of 256 bytes is no flood', () => {
+    const peer = MuxPeer.joined('exit', { uselessRate: rate });
+    peer.accepted(1, 0);
+    for (let i = 0; i < 1000; i++) peer.feed(wire.credit(1, 256));
+    expectAlive(peer);
+  });
+});
+
+describe('a peer that does not read', () => {
+  it('can make a session keep eight pongs and no more', () => {
+    const peer = MuxPeer.joined('exit', { pingRate: { perSecond: 0, burst: 10_000 } });
+    for (let i = 0; i < 10_000; i++) peer.feed(wire.ping(Buffer.from(String(i).padStart(8))));
+    expect(kept(peer.session)).toEqual({ ...NOTHING, pongs: 8 });
+    expect(peer.frames().map(([, hex]) => Buffer.from(String(hex), 'hex').toString().trim())).toEqual([
+      '9992',
+      '9993',
+      '9994',
+      '9995',
+      '9996',
+      '9997',
+      '9998',
+      '9999',
+    ]);
+  });
+
+  it('is cut off when more than the control queue waits for it, though nobody polls', () => {
+    const peer = MuxPeer.joined('exit', { maxStreams: 10, maxControlQueue: 30 });
+    peer.accepted(1);
+    for (let id = 3; !peer.ended; id += 2) {
+      peer.feed(wire.open(id));
+      expect(kept(peer.session).control).toBeLessThanOrEqual(30);
+      peer.session.refuse(id, 'dial-refused');
+      peer.session.release(id);
+    }
+    expectEnd(peer, 'peer-flood');
+  });
+
+  it('makes a session keep credit as one number a stream', () => {
+    const peer = MuxPeer.joined('exit');
+    peer.accepted(1);
+    peer.frames();
+    for (let i = 0; i < 64; i++) {
+      peer.feed(wire.data(1, Buffer.alloc(4 * KIB)));
+      peer.session.consume(1, 4 * KIB, 0);
+    }
+    const { creditDebts, control } = kept(peer.session);
+    expect({ creditDebts, control }).toEqual({ creditDebts: 1, control: 0 });
+    expect(peer.frames().map(([type]) => type)).toEqual(['credit']);
+  });
+});
+
+describe('what hostile opens leave behind', () => {
+  it('100,000 refused opens: nothing, and a flat heap', () => {
+    const many = { perSecond: 1e9, burst: 1e9 };
+    const peer = MuxPeer.joined('exit', { maxStreams: 1, openRate: many, abandonRate: many });
+    peer.accepted(1);
+    peer.frames();
+    const baseline = kept(peer.session);
+    let heapAfterWarmUp = 0;
+    for (let i = 1; i <= 100_000; i++) {
+      peer.session.handleRecord(wire.open(2 * i + 1), i);
+      if (i % 100 > 0) continue;
+      while (peer.session.pollRecord(i)) {
+        // The answers go out and are forgotten.
+      }
+      if (i === 20_000) heapAfterWarmUp = keptHeapBytes();
+    }
+    expect(keptHeapBytes() - heapAfterWarmUp).toBeLessThan(1024 * KIB);
+    expect(kept(peer.session)).toEqual(baseline);
+    expect(peer.session.isOver).toBe(false);
+  });
+
+  it('100,000 opens that the owner refused: nothing', () => {
+    const many = { perSecond: 1e9, burst: 1e9 };
+    const peer = MuxPeer.joined('exit', { openRate: many });
+    for (let i = 1; i <= 100_000; i++) {
+      const id = 2 * i + 1;
+      peer.session.handleRecord(wire.open(id), i);
+      peer.session.refuse(id, 'dial-refused');
+      peer.session.release(id);
+      peer.session.pollRecord(i);
+      peer.takeEvents();
+      peer.events.length = 0;
+    }
+    expect(kept(peer.session)).toEqual(NOTHING);
+  });
+
+  it('rapid reset: a place stays taken until its dial is gone, so resets buy no more dials than streams', () => {
+    const peer = MuxPeer.joined('exit', { maxStreams: 100 });
+    for (let i = 0; i < 10_000 && !peer.ended; i++) peer.feed(wire.open(2 * i + 1), wire.reset(2 * i + 1));
+    expect(peer.events.filter(({ type }) => type === 'offer').length).toBe(100);
+    expect(peer.ended).toBe('peer-flood');
+    expect(inside(peer.session).unreleased.size).toBe(100);
+  });
+
+  it('10,000 opens and resets in a second end the session by the default limits', () => {
+    const peer = MuxPeer.joined('exit');
+    for (let i = 0; i < 10_000 && !peer.ended; i++) {
+      peer.now = i / 10;
+      peer.feed(wire.open(2 * i + 1), wire.reset(2 * i + 1));
+      peer.session.release(2 * i + 1);
+      peer.record();
+    }
+    expect(peer.ended).toBe('peer-flood');
+  });
+});

@@ -1,0 +1,225 @@
+import { describe, expect, it } from 'vitest';
+import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../../src/mux/config.ts';
+import { MuxSession } from '../../src/mux/session.ts';
+import { kept, NOTHING } from '../support/mux-internals.ts';
+import { MuxPeer, TARGET } from '../support/mux-peer.ts';
+import { wire } from '../support/wire.ts';
+
+const { pingIntervalMs, silenceLimitMs } = DEFAULT_MUX_CONFIG;
+
+/** As a driver does it: sleeps until the session's own time, as often as it asks. */
+function sleepUntil(peer: MuxPeer, time: number): void {
+  while (peer.session.nextTimeout() <= time) {
+    peer.now = Math.max(peer.now, peer.session.nextTimeout());
+    peer.session.handleTimeout(peer.now);
+    peer.takeEvents();
+  }
+  peer.now = time;
+}
+
+function pings(peer: MuxPeer): string[] {
+  return peer
+    .frames()
+    .filter(([type]) => type === 'ping')
+    .map(([, opaque]) => String(opaque));
+}
+
+describe('liveness', () => {
+  it('pings at once, then at intervals', () => {
+    const peer = new MuxPeer('client');
+    peer.feed(wire.hello());
+    expect(pings(peer).length).toBe(1);
+    for (let i = 1; i <= 10; i++) {
+      sleepUntil(peer, i * pingIntervalMs - 1);
+      expect(pings(peer)).toEqual([]);
+      sleepUntil(peer, i * pingIntervalMs);
+      expect(pings(peer).length).toBe(1);
+      peer.feed(wire.pong());
+    }
+  });
+
+  it('measures the round trip by the answer to the latest ping alone', () => {
+    const peer = new MuxPeer('client');
+    peer.feed(wire.hello());
+    const [first] = pings(peer);
+    sleepUntil(peer, pingIntervalMs);
+    const [second] = pings(peer);
+    peer.now += 7;
+    peer.feed(wire.pong(Buffer.from(first!, 'hex')));
+    expect(peer.session.roundTripMs).toBeUndefined();
+    peer.now += 5;
+    peer.feed(wire.pong(Buffer.from(second!, 'hex')));
+    expect(peer.session.roundTripMs).toBe(12);
+    peer.feed(wire.pong(Buffer.from(second!, 'hex')), wire.pong());
+    expect(peer.session.roundTripMs).toBe(12);
+  });
+
+  it('answers every ping with its bytes', () => {
+    const peer = MuxPeer.joined('exit');
+    peer.feed(wire.ping(Buffer.from('12345678')), wire.ping(Buffer.from('abcdefgh')));
+    expect(peer.frames()).toEqual([
+      ['pong', '3132333435363738'],
+      ['pong', '6162636465666768'],
+    ]);
+  });
+
+  it('ends the session after silence, to the millisecond', () => {
+    const peer = MuxPeer.joined('client');
+    const id = peer.opened();
+    sleepUntil(peer, silenceLimitMs - 1);
+    expect(peer.ended).toBeUndefined();
+    sleepUntil(peer, silenceLimitMs);
+    expect(peer.ended).toBe('peer-silent');
+    expect(peer.eventsOf(id)).toEqual(['opened', 'reset']);
+    expect(peer.frames()).toEqual([['go-away', 7, 0]]);
+    expect(peer.session.nextTimeout()).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  it('takes any byte for a sign of life', () => {
+    const peer = MuxPeer.joined('client');
+    const frame = wire.pong();
+    for (let i = 0; i < frame.length; i++) {
+      sleepUntil(peer, peer.now + silenceLimitMs - 1);
+      peer.feed(frame.subarray(i, i + 1));
+    }
+    expect(peer.ended).toBeUndefined();
+  });
+
+  it('does not ask for time again and again while a full link holds a ping back', () => {
+    const peer = MuxPeer.joined('client');
+    let wakings = 0;
+    for (let time = 0; time < 10 * pingIntervalMs; time = peer.session.nextTimeout()) {
+      peer.now = time;
+      peer.feed(wire.pong());
+      peer.session.handleTimeout(time);
+      wakings += 1;
+    }
+    expect(wakings).toBeLessThanOrEqual(11);
+    expect(pings(peer).length).toBe(1);
+  });
+});
+
+describe('GO_AWAY of a peer that shuts down', () => {
+  it('fails the opens that it did not see, and those alone', () => {
+    const peer = MuxPeer.joined('client');
+    const live = peer.opened();
+    const ids = [1, 2, 3]
+      .map(() => peer.session.open(TARGET, 0))
+      .map((answer) => ('stream' in answer ? answer.stream : 0));
+    peer.frames();
+    peer.feed(wire.goAway(10, ids[0]!));
+    expect(ids.map((id) => peer.eventsOf(id))).toEqual([[], ['open-failed'], ['open-failed']]);
+    expect(peer.events.at(-1)).toEqual({ type: 'open-failed', stream: ids[2], fault: 'shutting-down' });
+    expect(peer.session.open(TARGET, 0)).toEqual({ refused: 'shutting-down' });
+    peer.feed(wire.opened(ids[0]!), wire.data(live, Buffer.from('on')), wire.finish(live));
+    expect(peer.eventsOf(live)).toEqual(['opened', 'data', 'finish']);
+    expect(peer.eventsOf(ids[0]!)).toEqual(['opened']);
+    expect(peer.ended).toBeUndefined();
+  });
+
+  it('keeps back opens that had not gone out', () => {
+    const peer = MuxPeer.joined('client');
+    peer.session.open(TARGET, 0);
+    peer.feed(wire.goAway(10, 0));
+    expect(peer.frames()).toEqual([]);
+    expect(kept(peer.session)).toEqual(NOTHING);
+  });
+
+  it('is answered by us too: what was on its way is refused', () => {
+    const peer = MuxPeer.joined('exit');
+    peer.accepted(1);
+    peer.session.drain();
+    peer.session.drain();
+    peer.feed(wire.open(3));
+    expect(peer.frames()).toEqual([
+      ['opened', 1, 262_144],
+      ['go-away', 10, 1],
+      ['open-failed', 3, 10],
+    ]);
+    peer.session.finish(1);
+    peer.feed(wire.finish(1));
+    peer.frames();
+    expect(peer.session.isIdle).toBe(false);
+    peer.session.release(1);
+    expect(peer.session.isIdle).toBe(true);
+  });
+});
+
+describe('the end of a session', () => {
+  function busyExit(): MuxPeer {
+    const peer = MuxPeer.joined('exit');
+    peer.accepted(1);
+    peer.feed(wire.open(3), wire.data(1, Buffer.from('x')), wire.ping());
+    peer.session.write(1, Buffer.alloc(1000));
+    return peer;
+  }
+
+  const ends: [how: string, end: (peer: MuxPeer) => void, says: unknown[], fault: string][] = [
+    ['of our own', ({ session }) => session.fail('access-removed'), [['go-away', 11, 3]], 'access-removed'],
+    ['by a lost link', ({ session }) => session.handleLinkLost('link-lost'), [], 'link-lost'],
+    ['by the peer', (peer) => peer.feed(wire.goAway(11, 0)), [], 'access-removed'],
+    ['by the peer, with a code that we do not know', (peer) => peer.feed(wire.goAway(999, 0)), [], 'dial-failed'],
+    ['by a fault of the peer', (peer) => peer.feed(wire.finish(5)), [['go-away', 3, 3]], 'bad-stream-id'],
+  ];
+
+  it.each(ends)('%s: every stream is told once, nothing else is said, nothing is kept', (_how, end, says, fault) => {
+    const peer = busyExit();
+    end(peer);
+    peer.session.fail('internal');
+    peer.session.handleLinkLost('link-lost');
+    peer.session.drain();
+    peer.feed(wire.open(9), wire.data(1, Buffer.from('y')), wire.ping());
+    peer.session.write(1, Buffer.from('z'));
+    peer.session.reset(1, 'target-reset');
+    peer.session.refuse(3, 'dial-refused');
+    expect(peer.session.accept(3, 0)).toBe(false);
+    expect(peer.frames()).toEqual(says);
+    expect(peer.eventsOf(1)).toEqual(['offer', 'data', 'reset']);
+    expect(peer.eventsOf(3)).toEqual(['offer', 'withdrawn']);
+    expect(peer.events.at(-1)).toEqual({ type: 'ended', fault });
+    expect(peer.events.filter(({ type }) => type === 'ended').length).toBe(1);
+    expect(peer.session.open(TARGET, 0)).toEqual({ refused: 'shutting-down' });
+    for (const id of [1, 3]) peer.session.release(id);
+    expect(kept(peer.session)).toEqual(NOTHING);
+  });
+
+  it.each([10, 11])('by GO_AWAY %i in the middle of a record: what follows an error is not handled', (code) => {
+    const peer = MuxPeer.joined('exit');
+    peer.feed(wire.goAway(code, 0), wire.open(1), wire.open(3));
+    expect(peer.events.map(({ type }) => type)).toEqual(code === 11 ? ['ended'] : ['peer-draining', 'offer', 'offer']);
+  });
+
+  it('before anything was sent still begins with HELLO, so that the peer can read why', () => {
+    const peer = new MuxPeer('client');
+    peer.session.open(TARGET, 0);
+    peer.session.fail('shutting-down');
+    expect(peer.frames()).toEqual([
+      ['hello', 1, 1024],
+      ['go-away', 10, 0],
+    ]);
+  });
+
+  it('says GO_AWAY when the peer speaks another version', () => {
+    const peer = new MuxPeer('exit');
+    peer.feed(wire.hello(64, 2));
+    expect(peer.ended).toBe('bad-version');
+    expect(peer.frames().at(-1)).toEqual(['go-away', 2, 0]);
+  });
+});
+
+describe('limits that contradict each other', () => {
+  it.each<[string, Partial<MuxConfig>]>([
+    ['a window that would be granted in useless portions', { minWindow: 1023 }],
+    ['an initial window below the least', { initialWindow: 16_383 }],
+    ['an initial window above the largest', { initialWindow: 5 * 1024 * 1024 }],
+    ['a window beyond what credit can say', { maxWindow: 2 ** 31 }],
+    ['a send queue below its least', { maxSendQueue: 1024 }],
+    ['DATA without room for a byte', { maxDataBytes: 0 }],
+    ['DATA that no record holds', { maxDataBytes: 65_512 }],
+    ['no streams', { maxStreams: 0 }],
+    ['streams without end', { maxStreams: 65_537, maxControlQueue: 1_000_000 }],
+    ['more streams than the control queue can answer', { maxStreams: 1366 }],
+  ])('%s', (_what, config) => {
+    expect(() => new MuxSession({ ...DEFAULT_MUX_CONFIG, ...config, role: 'exit' }, 0)).toThrow(RangeError);
+  });
+});
