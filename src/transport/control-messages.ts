@@ -1,0 +1,91 @@
+/**
+ * What an exit and a relay say to each other on the exit's control link, and the relay's one word to a client that it cannot
+ * lead on (docs/protocol.md §2.5, "Named exits"). Pure: encodes, decodes strictly, bounds everything.
+ */
+import { type WireFaultName, wireCodeOf } from '../errors.ts';
+import type { Message } from './message-link.ts';
+
+/** Below a link's largest message; a list of keys that is longer is cut into several. */
+const MAX_CONTROL_BYTES = 60_000;
+/** As many as an access list may have. */
+export const MAX_ANNOUNCED_KEYS = 10_000;
+/** 46 bytes each in JSON. */
+const KEYS_A_MESSAGE = 1_000;
+
+/** X25519 public keys: 32 bytes in base64url, of whose last character two bits are unused, and zero in the one valid spelling. */
+const KEY = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
+/** 16 random bytes. */
+const TOKEN = /^[0-9a-f]{32}$/;
+
+/** The first byte of a notice; whatever else comes first on a link to an exit begins otherwise. */
+const NOTICE = 0x00;
+
+/** From the exit. `keys`: base64url, gate keys of all clients that may come; `more`: the rest of the list follows. */
+export interface BearersMessage {
+  readonly type: 'bearers';
+  readonly keys: readonly string[];
+  readonly more: boolean;
+}
+
+export type ControlMessage =
+  | BearersMessage
+  /** From the relay: the gate knows the list that the exit announced last. */
+  | { readonly type: 'registered' }
+  /** From the relay: a client waits; a data link whose ticket leads to `token` answers. */
+  | { readonly type: 'call'; readonly token: string }
+  /** From the relay: a newer exit of the same name took over. */
+  | { readonly type: 'replaced' }
+  | { readonly type: 'ping' };
+
+export function encodeControl(message: ControlMessage): Message {
+  return [Buffer.from(JSON.stringify(message))];
+}
+
+/** Undefined for anything that this version would not have written, but for the order and spacing that JSON leaves free. */
+export function decodeControl(message: Message): ControlMessage | undefined {
+  const bytes = message.reduce((sum, piece) => sum + piece.byteLength, 0);
+  if (bytes > MAX_CONTROL_BYTES) return undefined;
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.concat(message, bytes));
+    return validated(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
+/** The messages that announce a list, of which the last says that it is complete. @throws RangeError beyond MAX_ANNOUNCED_KEYS */
+export function announcements(keys: readonly string[]): BearersMessage[] {
+  if (keys.length > MAX_ANNOUNCED_KEYS) throw new RangeError(`more than ${MAX_ANNOUNCED_KEYS} keys`);
+  const messages: BearersMessage[] = [];
+  for (let at = 0; at === 0 || at < keys.length; at += KEYS_A_MESSAGE) {
+    const end = at + KEYS_A_MESSAGE;
+    messages.push({ type: 'bearers', keys: keys.slice(at, end), more: end < keys.length });
+  }
+  return messages;
+}
+
+/** What a relay tells a client in place of an exit's answer, before it closes the link. */
+export function encodeNotice(fault: WireFaultName): Message {
+  const notice = Buffer.alloc(3, NOTICE);
+  notice.writeUInt16BE(wireCodeOf(fault), 1);
+  return [notice];
+}
+
+function validated(value: unknown): ControlMessage | undefined {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  const { type, ...rest } = value as Readonly<Record<string, unknown>>;
+  const fields = Object.keys(rest).length;
+  if (type === 'registered' || type === 'replaced' || type === 'ping') return fields === 0 ? { type } : undefined;
+  if (type === 'call') return fields === 1 ? callOf(rest.token) : undefined;
+  return type === 'bearers' && fields === 2 ? bearersOf(rest.keys, rest.more) : undefined;
+}
+
+function callOf(token: unknown): ControlMessage | undefined {
+  return typeof token === 'string' && TOKEN.test(token) ? { type: 'call', token } : undefined;
+}
+
+function bearersOf(keys: unknown, more: unknown): ControlMessage | undefined {
+  if (!Array.isArray(keys) || typeof more !== 'boolean') return undefined;
+  const valid = keys.every((key) => typeof key === 'string' && KEY.test(key));
+  return valid ? { type: 'bearers', keys, more } : undefined;
+}

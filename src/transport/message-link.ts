@@ -1,0 +1,50 @@
+/**
+ * The one interface between a network and everything above it: an ordered, reliable channel of whole binary messages.
+ * A WebSocket is one, an in-memory pair in tests is one, a sealed channel over another link is one.
+ *
+ * Life: a link is handed out open. Its owner sets the handler before the current turn of the event loop ends; nothing is
+ * delivered before that. It ends exactly once, by either side or by a fault, with `handleClose`; after that nothing is
+ * delivered and `send` throws away what it is given.
+ */
+
+/**
+ * One whole message, as the pieces of memory in which it lies. Where pieces begin and end carries no meaning: a link may
+ * deliver other pieces than were sent, but never joins or splits messages. Empty pieces are allowed; an empty message too.
+ */
+export type Message = readonly Uint8Array[];
+
+export interface MessageLinkHandler {
+  /** The pieces belong to the receiver from here on: the link never writes to them again. */
+  handleMessage(message: Message): void;
+  /** After `send` returned false: the queue has fallen below the link's low mark, sending may go on. */
+  handleDrain(): void;
+  /** The last call. `reason` is for logs, not for decisions; `clean` is false where the network failed. */
+  handleClose(reason: LinkCloseReason): void;
+}
+
+export interface LinkCloseReason {
+  readonly clean: boolean;
+  readonly text: string;
+}
+
+export interface MessageLink {
+  /** The largest message that `send` takes and the peer may send, bytes. */
+  readonly maxMessageBytes: number;
+  /** What `send` has taken and the kernel has not, bytes. */
+  readonly queuedBytes: number;
+  /** Where the other end is, for logs alone: an address, or `memory`. */
+  readonly remote: string;
+  setHandler(handler: MessageLinkHandler): void;
+  /**
+   * Takes the message in any case. False: the link has enough queued, wait for `handleDrain` before the next. The sender
+   * must not touch the pieces any more.
+   */
+  send(message: Message): boolean;
+  /** Stops delivery, after at most the messages that one read brought, so that the peer is slowed down. */
+  pause(): void;
+  resume(): void;
+  /** Sends what is queued, says goodbye, and ends; after 5 s without an answer it ends anyway. */
+  close(): void;
+  /** Ends at once; what is queued is lost. */
+  abort(): void;
+}

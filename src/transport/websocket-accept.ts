@@ -1,0 +1,40 @@
+/**
+ * The server's half of an upgrade, for requests that the gate has already let in: from here on the peer learns that a
+ * WebSocket is spoken. Owns no listener and no list of links.
+ */
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { WebSocketServer } from 'ws';
+import { WstunError } from '../errors.ts';
+import type { MessageLink } from './message-link.ts';
+import { SOCKET_LIMITS } from './websocket-limits.ts';
+import { peerAddress, webSocketLink } from './websocket-link.ts';
+
+export interface WebSocketAcceptor {
+  /**
+   * Answers the upgrade and hands out the open link. The arguments are those of the http server's 'upgrade' event.
+   * Rejects with `bad-upgrade`, the socket destroyed, when the peer has gone or the request breaks RFC 6455 §4.2.1.
+   */
+  accept(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<MessageLink>;
+}
+
+export function createWebSocketAcceptor(): WebSocketAcceptor {
+  const server = new WebSocketServer({ ...SOCKET_LIMITS, noServer: true, clientTracking: false });
+  // Else `ws` answers a bad request with a page of its own, which no other web server would send.
+  server.on('wsClientError', (_error, socket) => socket.destroy());
+
+  return {
+    accept: (request, socket, head) =>
+      new Promise((resolve, reject) => {
+        const remote = peerAddress(request.socket);
+        let link: MessageLink | undefined;
+        // Calls back before it returns, or never.
+        server.handleUpgrade(request, socket, head, (opened) => {
+          link = webSocketLink({ socket: opened, raw: socket, masking: 'none', remote });
+        });
+        if (link !== undefined) return resolve(link);
+        socket.destroy();
+        reject(new WstunError('bad-upgrade', remote));
+      }),
+  };
+}

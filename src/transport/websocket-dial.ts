@@ -1,0 +1,168 @@
+/**
+ * The client's half of a WebSocket: dials, upgrades, and says truthfully what went wrong.
+ *
+ * The request target holds a ticket. Nothing here puts it, or any text that an unknown server chose, in an error or a log.
+ * One attempt only: when to try again is decided above.
+ */
+import type { IncomingMessage } from 'node:http';
+import { isIP, type Socket, connect as tcpConnect } from 'node:net';
+import { TLSSocket, connect as tlsConnect } from 'node:tls';
+import { WebSocket } from 'ws';
+import { WstunError } from '../errors.ts';
+import { dialFault } from './dial-faults.ts';
+import type { MessageLink } from './message-link.ts';
+import type { Masking } from './websocket-frame.ts';
+import { DIAL_TIMEOUT_MS, SOCKET_LIMITS } from './websocket-limits.ts';
+import { peerAddress, webSocketLink } from './websocket-link.ts';
+
+export interface DialWebSocketOptions {
+  /** Gives the dial up at any stage; of no effect on the link once it stands. */
+  readonly signal: AbortSignal;
+  /**
+   * Default: `zero` over wss (TLS hides the frames) and to a loopback address (nothing lies between), `random` over plain
+   * ws elsewhere, where RFC 6455 §10.3 protects proxies on the way from content that an attacker chose.
+   */
+  readonly mask?: 'zero' | 'random';
+  /** PEM certificates to trust in place of the usual ones. */
+  readonly ca?: string;
+  /** For the whole dial, ms; default DIAL_TIMEOUT_MS. */
+  readonly timeoutMs?: number;
+}
+
+/** The relay's web server answered as it answers any stranger: the ticket did not open, or no relay is there. */
+export class RelayRefused extends WstunError {
+  /** The server's clock, ms since 1970, from its `Date` header: a ticket also fails when the clocks are minutes apart. */
+  readonly relayTime: number | undefined;
+
+  constructor(detail: string, relayTime: number | undefined) {
+    super('relay-refused', detail);
+    this.relayTime = relayTime;
+  }
+}
+
+/** What a gate, or a web server in its place, says to a request without a good ticket. */
+const REFUSALS: ReadonlySet<number | undefined> = new Set([401, 403, 404]);
+
+/**
+ * Node gives every address but the last only 250 ms, too little for a mobile network (nodejs/node#54359). A broken IPv6
+ * costs this much, so it must stay well below DIAL_TIMEOUT_MS.
+ */
+const ADDRESS_ATTEMPT_MS = 2_500;
+/** Keeps middleboxes from forgetting an idle connection; well below their common limits of a minute and more. */
+const KEEP_ALIVE_MS = 30_000;
+
+/**
+ * Reads of plain sockets land here and are copied out in their true size: four times the 64 KiB that Node reads by default
+ * brought 6 to 20 % on loopback, and no link holds a buffer while it is idle. One for all links of the process: libuv reads
+ * and calls back in one go, and the copy is made before it reads for another socket.
+ */
+const READ_BYTES = 256 * 1024;
+let readBuffer: Buffer | undefined;
+
+/**
+ * Opens a link to `url` (ws: or wss:, without a fragment). Rejects with a WstunError: `relay-refused` (a RelayRefused), `relay-odd-answer`,
+ * `relay-untrusted`, `relay-unreachable`, `link-slow`, or `dial-cancelled` when the signal fired first.
+ */
+export function dialWebSocket(url: URL, options: DialWebSocketOptions): Promise<MessageLink> {
+  const { signal, timeoutMs = DIAL_TIMEOUT_MS } = options;
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(new WstunError('dial-cancelled'));
+    const raw = openSocket(url, options.ca);
+    const where = `${url.hostname}:${portOf(url)}`;
+    let connected = false;
+    raw.once('connect', () => {
+      connected = true;
+    });
+    const socket = new WebSocket(url, { ...SOCKET_LIMITS, followRedirects: false, createConnection: () => raw });
+
+    const settle = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+    };
+    const fail = (fault: WstunError): void => {
+      settle();
+      reject(fault);
+      socket.terminate();
+      raw.destroy();
+    };
+    const failFrom = (error: NodeJS.ErrnoException): void =>
+      fail(dialFault(error, { where, connected, certificateFault: distrusts(raw) }));
+    const onAbort = (): void => fail(new WstunError('dial-cancelled'));
+    const timer = setTimeout(() => failFrom(new TimeOut()), timeoutMs);
+    signal.addEventListener('abort', onAbort, { once: true });
+
+    // Stays for good: `terminate` makes one more error, which is of no interest.
+    socket.on('error', failFrom);
+    socket.on('unexpected-response', (_request, response) => fail(answerFault(response, where)));
+    socket.once('open', () => {
+      settle();
+      socket.removeAllListeners();
+      resolve(
+        webSocketLink({ socket, raw, masking: options.mask ?? defaultMasking(url, raw), remote: peerAddress(raw) }),
+      );
+    });
+  });
+}
+
+class TimeOut extends Error {
+  readonly code = 'ETIMEDOUT';
+}
+
+function answerFault(response: IncomingMessage, where: string): WstunError {
+  const status = response.statusCode;
+  if (!REFUSALS.has(status)) return new WstunError('relay-odd-answer', `${where}: HTTP ${status}`);
+  const time = Date.parse(response.headers.date ?? '');
+  return new RelayRefused(`${where}: HTTP ${status}`, Number.isNaN(time) ? undefined : time);
+}
+
+function openSocket(url: URL, ca: string | undefined): Socket {
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  const address = { host, port: portOf(url), autoSelectFamilyAttemptTimeout: ADDRESS_ATTEMPT_MS };
+  const socket = url.protocol === 'wss:' ? openTls(address, ca) : openPlain(address);
+  return socket.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_MS);
+}
+
+interface Address {
+  readonly host: string;
+  readonly port: number;
+  readonly autoSelectFamilyAttemptTimeout: number;
+}
+
+/** ALPN as browsers send it for a WebSocket; some front ends insist on it. */
+function openTls(address: Address, ca: string | undefined): Socket {
+  return tlsConnect({
+    ...address,
+    servername: isIP(address.host) === 0 ? address.host : '',
+    ALPNProtocols: ['http/1.1'],
+    ...(ca === undefined ? {} : { ca }),
+  });
+}
+
+function openPlain(address: Address): Socket {
+  readBuffer ??= Buffer.allocUnsafeSlow(READ_BYTES);
+  const socket: Socket = tcpConnect({
+    ...address,
+    onread: {
+      buffer: readBuffer,
+      callback(bytes, buffer) {
+        const chunk = Buffer.allocUnsafeSlow(bytes);
+        chunk.set(buffer.subarray(0, bytes));
+        return socket.push(chunk);
+      },
+    },
+  });
+  return socket;
+}
+
+function portOf(url: URL): number {
+  return url.port === '' ? (url.protocol === 'wss:' ? 443 : 80) : Number(url.port);
+}
+
+function distrusts(socket: Socket): boolean {
+  return socket instanceof TLSSocket && Boolean(socket.authorizationError);
+}
+
+function defaultMasking(url: URL, socket: Socket): Masking {
+  const loopback = /^(127\.|::ffff:127\.|::1$)/.test(socket.remoteAddress ?? '');
+  return url.protocol === 'wss:' || loopback ? 'zero' : 'random';
+}

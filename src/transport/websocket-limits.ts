@@ -1,0 +1,31 @@
+/**
+ * Every limit of a WebSocket link, for both ends. The defaults of `ws` are made for trusted peers (100 MiB messages, 16,384
+ * fragments, deflate offered by its client), so none of them is left in force.
+ */
+
+/** Record numbers, frames and seals all fit one 16-bit length; a message never occupies more than this of a receiver. */
+export const MAX_MESSAGE_BYTES = 65_535;
+
+/**
+ * `send` says stop here. Two messages of the largest size: enough to keep the kernel fed from one 'drain' to the next
+ * (64 KiB to 1 MiB measured alike), and little enough that the scheduler above still decides what goes next.
+ */
+export const HIGH_MARK_BYTES = 128 * 1024;
+
+/** From the call of `close` to the forced end, ms. */
+export const CLOSE_TIMEOUT_MS = 5_000;
+
+/** From the call of the dial to an open link (name, TCP, TLS, upgrade together), ms. */
+export const DIAL_TIMEOUT_MS = 10_000;
+
+export const SOCKET_LIMITS = {
+  maxPayload: MAX_MESSAGE_BYTES,
+  /** wstun sends one fragment a message; proxies and other peers may split, but have no reason to split finely. */
+  maxFragments: 16,
+  /** Socket reads held for one unfinished frame: 16 bytes each at the worst, about 1 MiB of small buffers. */
+  maxBufferedChunks: 4_096,
+  /** Pings not yet answered; liveness is a matter of frames inside, so a burst of pings is a flood. */
+  maxPendingAutoPongs: 8,
+  closeTimeout: CLOSE_TIMEOUT_MS,
+  perMessageDeflate: false,
+} as const;

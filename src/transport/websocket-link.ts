@@ -1,0 +1,183 @@
+/**
+ * A MessageLink over an open WebSocket: one binary message is one message of the link, sent as one frame.
+ *
+ * `ws` owns the upgrade, everything that comes in, control frames and the closing handshake. This file writes the data
+ * frames to the raw socket itself (websocket-frame.ts says why). Both write whole frames, each in one go and in call order
+ * (no deflate, no blobs), so their frames never mix. Nothing here looks into a message.
+ */
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { WebSocket } from 'ws';
+import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from './message-link.ts';
+import { frameMessage, type Masking } from './websocket-frame.ts';
+import { HIGH_MARK_BYTES, MAX_MESSAGE_BYTES } from './websocket-limits.ts';
+
+/**
+ * Messages of one turn of the event loop are written together up to this size: small ones gain threefold; large ones lose,
+ * as two or more of them pass the 64 KiB that loopback and a socket read take at once.
+ */
+const WRITE_TOGETHER_BYTES = 32 * 1024;
+
+const NORMAL = 1000;
+/** Codes with which a peer that is well says goodbye: normal, going away, none given (RFC 6455 §7.4.1). */
+const CLEAN_CODES: ReadonlySet<number> = new Set([NORMAL, 1001, 1005]);
+const NO_GOODBYE = 1006;
+
+export interface WebSocketLinkParts {
+  /** Open, made with SOCKET_LIMITS, no listeners on it yet. */
+  readonly socket: WebSocket;
+  /** What `socket` runs on. */
+  readonly raw: Duplex;
+  readonly masking: Masking;
+  /** For logs: an address, never a URL. */
+  readonly remote: string;
+}
+
+/** Must be called in the turn in which the WebSocket opened: it stops delivery until there is a handler. */
+export function webSocketLink(parts: WebSocketLinkParts): MessageLink {
+  return new WebSocketLink(parts);
+}
+
+/** `address:port` of the other end of a socket, for logs. */
+export function peerAddress(socket: Pick<Socket, 'remoteAddress' | 'remotePort'>): string {
+  const { remoteAddress = 'unknown', remotePort = 0 } = socket;
+  return remoteAddress.includes(':') ? `[${remoteAddress}]:${remotePort}` : `${remoteAddress}:${remotePort}`;
+}
+
+class WebSocketLink implements MessageLink {
+  readonly maxMessageBytes = MAX_MESSAGE_BYTES;
+  readonly remote: string;
+  readonly #socket: WebSocket;
+  readonly #raw: Duplex;
+  readonly #masking: Masking;
+  #handler: MessageLinkHandler | undefined;
+  /** Set by the first thing that ends the link. From then on nothing is sent, and nothing delivered but `handleClose`. */
+  #ending: LinkCloseReason | undefined;
+  #closed = false;
+  #paused = false;
+  /** `send` has returned false, and `handleDrain` is owed. */
+  #blocked = false;
+  #corked = false;
+  #flushPending = false;
+
+  constructor(parts: WebSocketLinkParts) {
+    this.remote = parts.remote;
+    this.#socket = parts.socket;
+    this.#raw = parts.raw;
+    this.#masking = parts.masking;
+    // An array of fragments as they came, instead of one more copy.
+    this.#socket.binaryType = 'fragments';
+    this.#socket.on('message', (data) => this.#receive(data));
+    this.#socket.on('error', (error) => this.#fail(error.message));
+    this.#socket.on('close', (code) => this.#end(code));
+    this.#raw.on('drain', () => this.#drain());
+    this.#raw.on('error', (error: NodeJS.ErrnoException) => this.#fail(error.code ?? error.message));
+    this.#socket.pause();
+  }
+
+  get queuedBytes(): number {
+    return this.#closed ? 0 : this.#raw.writableLength;
+  }
+
+  setHandler(handler: MessageLinkHandler): void {
+    const first = this.#handler === undefined;
+    this.#handler = handler;
+    if (!first) return;
+    if (this.#closed) process.nextTick(() => this.#deliverClose());
+    else if (!this.#paused) this.#socket.resume();
+  }
+
+  send(message: Message): boolean {
+    // The peer's goodbye makes `ws` answer with ours, after which no frame may follow (RFC 6455 §5.5.1).
+    if (this.#ending !== undefined || this.#socket.readyState !== WebSocket.OPEN) return true;
+    let bytes = 0;
+    for (const piece of message) bytes += piece.byteLength;
+    if (bytes > MAX_MESSAGE_BYTES) {
+      this.#fail(`a message of ${bytes} bytes was to be sent`);
+      return true;
+    }
+    this.#cork();
+    for (const buffer of frameMessage(message, bytes, this.#masking)) this.#raw.write(buffer);
+    if (this.#raw.writableLength >= WRITE_TOGETHER_BYTES) this.#uncork();
+    // 'drain' is sure to follow: this much is above the socket's own mark, which makes it owe one.
+    this.#blocked = this.#raw.writableLength >= HIGH_MARK_BYTES;
+    return !this.#blocked;
+  }
+
+  pause(): void {
+    this.#paused = true;
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    if (this.#handler !== undefined) this.#socket.resume();
+  }
+
+  close(): void {
+    if (this.#ending !== undefined) return;
+    this.#ending = { clean: true, text: 'closed here' };
+    this.#socket.close(NORMAL);
+    this.#uncork();
+    // Else the peer's goodbye would lie unread behind what is paused.
+    this.#socket.resume();
+  }
+
+  abort(): void {
+    this.#fail('aborted here');
+  }
+
+  #receive(data: WebSocket.RawData): void {
+    if (this.#ending !== undefined) return;
+    // With binaryType 'fragments' only a text message is no array.
+    if (Array.isArray(data)) this.#handler?.handleMessage(data);
+    else this.#fail('the peer sent a text message');
+  }
+
+  /** The end follows from the 'close' of the WebSocket, so never within the caller's turn. */
+  #fail(text: string): void {
+    if (this.#closed) return;
+    if (this.#ending === undefined || this.#ending.clean) this.#ending = { clean: false, text };
+    this.#socket.terminate();
+  }
+
+  #end(code: number): void {
+    if (this.#ending === undefined || (this.#ending.clean && code === NO_GOODBYE)) {
+      const text = code === NO_GOODBYE ? 'the connection ended without a goodbye' : `closed by the peer, code ${code}`;
+      this.#ending = { clean: CLEAN_CODES.has(code), text };
+    }
+    this.#closed = true;
+    if (this.#handler !== undefined) this.#deliverClose();
+  }
+
+  #deliverClose(): void {
+    if (this.#ending !== undefined) this.#handler?.handleClose(this.#ending);
+  }
+
+  #drain(): void {
+    if (!this.#blocked || this.#ending !== undefined) return;
+    this.#blocked = false;
+    this.#handler?.handleDrain();
+  }
+
+  #cork(): void {
+    if (this.#corked) return;
+    this.#corked = true;
+    this.#raw.cork();
+    if (this.#flushPending) return;
+    this.#flushPending = true;
+    process.nextTick(WebSocketLink.#endTurn, this);
+  }
+
+  /** Static, so that a turn costs no closure, nor an idle link the memory of one. */
+  static #endTurn(link: WebSocketLink): void {
+    link.#flushPending = false;
+    link.#uncork();
+  }
+
+  #uncork(): void {
+    if (!this.#corked) return;
+    this.#corked = false;
+    this.#raw.uncork();
+  }
+}

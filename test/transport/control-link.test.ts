@@ -1,0 +1,92 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { ControlLink } from '../../src/transport/control-link.ts';
+import { announcements, type ControlMessage, encodeControl } from '../../src/transport/control-messages.ts';
+import { memoryLinkPair } from '../../src/transport/memory-link.ts';
+import type { LinkCloseReason, MessageLink } from '../../src/transport/message-link.ts';
+import { LinkRecorder } from '../support/link-recorder.ts';
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+function over(link: MessageLink, accepts: ControlMessage['type'][] = ['call', 'bearers', 'registered', 'replaced']) {
+  const heard: ControlMessage[] = [];
+  const ends: LinkCloseReason[] = [];
+  const control = new ControlLink(link, {
+    handleControl: (message) => {
+      heard.push(message);
+      return accepts.includes(message.type);
+    },
+    handleEnd: (reason) => ends.push(reason),
+  });
+  return { control, heard, ends };
+}
+
+const settle = () => vi.advanceTimersByTimeAsync(10);
+
+describe('a control link', () => {
+  it('carries messages both ways, and keeps pings to itself for as long as both live', async () => {
+    const [near, far] = memoryLinkPair();
+    const [exit, relay] = [over(near), over(far)];
+    exit.control.send({ type: 'bearers', keys: [], more: false });
+    relay.control.send({ type: 'registered' });
+    await vi.advanceTimersByTimeAsync(600_000);
+    expect([exit.heard, relay.heard]).toEqual([[{ type: 'registered' }], [{ type: 'bearers', keys: [], more: false }]]);
+    expect([exit.ends, relay.ends]).toEqual([[], []]);
+  });
+
+  it('pings every 15 s, and ends when it has heard nothing for 45 s', async () => {
+    const [near, far] = memoryLinkPair();
+    const { ends } = over(near);
+    const peer = new LinkRecorder(far);
+    await vi.advanceTimersByTimeAsync(44_900);
+    expect(peer.messages.map(String)).toEqual(['{"type":"ping"}', '{"type":"ping"}']);
+    expect(ends).toEqual([]);
+    await vi.advanceTimersByTimeAsync(200);
+    expect(ends).toEqual([{ clean: false, text: 'the peer has fallen silent' }]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('ends at what is no control message, and at one that its owner does not expect', async () => {
+    for (const message of [[Buffer.from('{"type":"hello"}')], encodeControl({ type: 'call', token: '0'.repeat(32) })]) {
+      const [near, far] = memoryLinkPair();
+      const { ends, heard } = over(near, ['bearers']);
+      const peer = new LinkRecorder(far);
+      far.send(message);
+      far.send(encodeControl({ type: 'bearers', keys: [], more: false }));
+      await settle();
+      expect(ends).toMatchObject([{ clean: false, text: 'a message that cannot be' }]);
+      expect(peer.closes).toHaveLength(1);
+      expect(heard.filter(({ type }) => type === 'bearers')).toEqual([]);
+    }
+  });
+
+  it('ends when its peer leaves a megabyte unread', async () => {
+    const [near, far] = memoryLinkPair();
+    const { control, ends } = over(near);
+    far.pause();
+    const list = announcements(Array.from({ length: 10_000 }, () => 'A'.repeat(43)));
+    const fits = (): void => {
+      for (const message of list) control.send(message);
+    };
+    fits();
+    fits();
+    await settle();
+    expect(ends).toEqual([]);
+    fits();
+    await settle();
+    expect(ends).toMatchObject([{ clean: false, text: 'the peer does not read' }]);
+  });
+
+  it('says what it has to say before it ends', async () => {
+    const [near, far] = memoryLinkPair();
+    const { control, ends } = over(near);
+    const peer = over(far);
+    control.send({ type: 'replaced' });
+    control.end();
+    control.send({ type: 'registered' });
+    await settle();
+    expect(peer.heard).toEqual([{ type: 'replaced' }]);
+    expect([...ends, ...peer.ends].map(({ clean }) => clean)).toEqual([true, true]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});

@@ -1,0 +1,129 @@
+import { randomBytes } from 'node:crypto';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  announcements,
+  type ControlMessage,
+  decodeControl,
+  encodeControl,
+  encodeNotice,
+  MAX_ANNOUNCED_KEYS,
+} from '../../src/transport/control-messages.ts';
+
+const key = (): string => randomBytes(32).toString('base64url');
+const decodeText = (text: string): ControlMessage | undefined => decodeControl([Buffer.from(text)]);
+
+const keyArbitrary = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((b) => Buffer.from(b).toString('base64url'));
+const messageArbitrary: fc.Arbitrary<ControlMessage> = fc.oneof(
+  fc.constantFrom<ControlMessage>({ type: 'ping' }, { type: 'replaced' }, { type: 'registered' }),
+  fc.record({
+    type: fc.constant('call' as const),
+    token: fc.uint8Array({ minLength: 16, maxLength: 16 }).map((b) => Buffer.from(b).toString('hex')),
+  }),
+  fc.record({
+    type: fc.constant('bearers' as const),
+    keys: fc.array(keyArbitrary, { maxLength: 20 }),
+    more: fc.boolean(),
+  }),
+);
+
+describe('a control message', () => {
+  it('comes back as it was, however it is cut into pieces', () => {
+    fc.assert(
+      fc.property(messageArbitrary, fc.nat(200), (message, at) => {
+        const bytes = Buffer.concat(encodeControl(message));
+        expect(decodeControl([bytes.subarray(0, at), new Uint8Array(0), bytes.subarray(at)])).toEqual(message);
+      }),
+      { seed: 1 },
+    );
+  });
+
+  it.each([
+    ['nothing', ''],
+    ['no JSON', '{"type":"ping"'],
+    ['no object', '[]'],
+    ['null', 'null'],
+    ['a number', '7'],
+    ['no type', '{}'],
+    ['an unknown type', '{"type":"pong"}'],
+    ['a type that is an object member', '{"type":"constructor"}'],
+    ['a field too many', '{"type":"ping","x":1}'],
+    ['a field too many in a call', `{"type":"call","token":"${'0'.repeat(32)}","x":1}`],
+    ['a token too short', `{"type":"call","token":"${'0'.repeat(31)}"}`],
+    ['a token in capitals', `{"type":"call","token":"${'A'.repeat(32)}"}`],
+    ['a token and a line feed', `{"type":"call","token":"${'0'.repeat(32)}\\n"}`],
+    ['a token that is a list', `{"type":"call","token":["${'0'.repeat(32)}"]}`],
+    ['keys missing', '{"type":"bearers","more":false}'],
+    ['more missing', '{"type":"bearers","keys":[]}'],
+    ['more as a number', '{"type":"bearers","keys":[],"more":0}'],
+    ['keys as an object', '{"type":"bearers","keys":{},"more":false}'],
+    ['a key too short', `{"type":"bearers","keys":["${'A'.repeat(42)}"],"more":false}`],
+    ['a key with unused bits set', `{"type":"bearers","keys":["${'A'.repeat(42)}B"],"more":false}`],
+    ['a key with padding', `{"type":"bearers","keys":["${'A'.repeat(43)}="],"more":false}`],
+    ['a byte-order mark', '\ufeff{"type":"ping"}'],
+  ])('with %s is none', (_what, text) => {
+    expect(decodeText(text)).toBeUndefined();
+  });
+
+  it('of bytes that are no UTF-8 is none', () => {
+    expect(decodeControl([Buffer.from('{"type":"ping"}'), Uint8Array.of(0xff)])).toBeUndefined();
+    expect(decodeControl([])).toBeUndefined();
+  });
+
+  it('may have 60,000 bytes and not one more', () => {
+    const padded = (bytes: number): string => '{"type":"ping"}'.padEnd(bytes, ' ');
+    expect(decodeText(padded(60_000))).toEqual({ type: 'ping' });
+    expect(decodeText(padded(60_001))).toBeUndefined();
+  });
+
+  it('of garbage is none, and never throws', () => {
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.uint8Array({ maxLength: 300 }),
+          fc.json().map((t) => Buffer.from(t)),
+        ),
+        (bytes) => {
+          expect(decodeControl([bytes])).toBeUndefined();
+        },
+      ),
+      { seed: 2, numRuns: 500 },
+    );
+  });
+
+  it('with one byte changed is none, or one that would be written so', () => {
+    fc.assert(
+      fc.property(messageArbitrary, fc.nat(), fc.integer({ min: 1, max: 255 }), (message, at, flip) => {
+        const bytes = Buffer.concat(encodeControl(message));
+        bytes[at % bytes.length]! ^= flip;
+        const decoded = decodeControl([bytes]);
+        if (decoded !== undefined) expect(decodeControl(encodeControl(decoded))).toEqual(decoded);
+      }),
+      { seed: 3, numRuns: 500 },
+    );
+  });
+});
+
+describe('an announcement', () => {
+  it.each([0, 1, 1_000, 1_001, MAX_ANNOUNCED_KEYS])(
+    'of %i keys arrives whole, each message within its bound',
+    (count) => {
+      const keys = Array.from({ length: count }, key);
+      const messages = announcements(keys);
+      const decoded = messages.map((message) => decodeControl(encodeControl(message)));
+      expect(decoded).toEqual(messages);
+      expect(messages.flatMap((message) => message.keys)).toEqual(keys);
+      expect(messages.map(({ more }) => more)).toEqual(messages.map((_, at) => at < messages.length - 1));
+    },
+  );
+
+  it('of more keys than an access list has is refused', () => {
+    expect(() => announcements(Array.from({ length: MAX_ANNOUNCED_KEYS + 1 }, () => ''))).toThrow(RangeError);
+  });
+});
+
+describe('a notice', () => {
+  it('is a zero and the wire code', () => {
+    expect(Buffer.concat(encodeNotice('exit-absent'))).toEqual(Buffer.of(0, 0, 14));
+  });
+});

@@ -1,0 +1,45 @@
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { memoryLinkPair } from '../../src/transport/memory-link.ts';
+import { describeLinkCompliance } from '../support/link-compliance.ts';
+import { LinkRecorder, turns } from '../support/link-recorder.ts';
+
+describeLinkCompliance('a memory link', async () => {
+  const [near, far] = memoryLinkPair();
+  return { near, far };
+});
+
+describe('a memory link', () => {
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it('ends by itself 5 s after close when the other end does not read', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const [near, far] = memoryLinkPair();
+    const atNear = new LinkRecorder(near);
+    far.pause();
+    near.send([Uint8Array.of(1)]);
+    near.close();
+    vi.advanceTimersByTime(4_999);
+    await turns(3);
+    expect(atNear.closes).toEqual([]);
+    vi.advanceTimersByTime(1);
+    await turns(3);
+    expect(atNear.closes.map(({ clean }) => clean)).toEqual([false]);
+  });
+
+  it('hands over one read a turn, in the turns it is given', () => {
+    const tasks: (() => void)[] = [];
+    const [near, far] = memoryLinkPair({ readBytes: 100, highMarkBytes: 150, defer: (task) => tasks.push(task) });
+    const atNear = new LinkRecorder(near);
+    const atFar = new LinkRecorder(far);
+    for (const task of tasks.splice(0)) task();
+    expect([near.send([new Uint8Array(80)]), near.send([new Uint8Array(80)])]).toEqual([true, false]);
+    near.send([new Uint8Array(80)]);
+    expect(tasks.length).toBe(1);
+    tasks.shift()?.();
+    expect([atFar.messages.length, atNear.drains, near.queuedBytes]).toEqual([2, 0, 80]);
+    tasks.shift()?.();
+    expect([atFar.messages.length, atNear.drains, near.queuedBytes]).toEqual([3, 1, 0]);
+  });
+});

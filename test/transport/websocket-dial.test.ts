@@ -1,0 +1,203 @@
+import { createServer as createHttpServer, type RequestListener } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { WebSocketServer } from 'ws';
+import { WstunError } from '../../src/errors.ts';
+import { type DialWebSocketOptions, dialWebSocket, RelayRefused } from '../../src/transport/websocket-dial.ts';
+import { makeCertificate } from '../support/certificate.ts';
+import { turns } from '../support/link-recorder.ts';
+import { startLinkServer } from '../support/websocket-pair.ts';
+
+const TICKET = 'a-ticket-nobody-may-see';
+const cleanups: (() => void)[] = [];
+
+afterEach(() => {
+  for (const cleanup of cleanups.splice(0)) cleanup();
+});
+
+async function listen(server: Server): Promise<number> {
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => sockets.add(socket.on('error', () => undefined)));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  cleanups.push(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+const answering = (answer: RequestListener): Promise<number> => listen(createHttpServer(answer));
+const speaking = (talk: (socket: Socket) => void): Promise<number> => listen(createTcpServer(talk));
+
+async function faultOf(url: string, options: Partial<DialWebSocketOptions> = {}): Promise<WstunError> {
+  const signal = AbortSignal.timeout(15_000);
+  const error: unknown = await dialWebSocket(new URL(`${url}/${TICKET}`), { signal, ...options }).then(
+    (link) => link.abort(),
+    (reason: unknown) => reason,
+  );
+  if (!(error instanceof WstunError)) throw new Error('the dial was to fail with a WstunError', { cause: error });
+  expect(`${error.message} ${error.stack} ${JSON.stringify(error)} ${String(error.cause)}`).not.toContain(TICKET);
+  return error;
+}
+
+describe('a refusal', () => {
+  it.each([401, 403, 404])('by HTTP %i is the gate’s, with the time that the server has', async (status) => {
+    const port = await answering((_request, response) => {
+      response.writeHead(status, { Date: 'Tue, 24 Nov 2026 10:00:00 GMT' }).end('no');
+    });
+    const fault = await faultOf(`ws://127.0.0.1:${port}`);
+    expect(fault).toBeInstanceOf(RelayRefused);
+    expect([fault.fault, (fault as RelayRefused).relayTime]).toEqual(['relay-refused', Date.UTC(2026, 10, 24, 10)]);
+  });
+
+  it.each(['', 'yesterday'])('with the date %j has no time', async (date) => {
+    const port = await answering((_request, response) => {
+      response.sendDate = false;
+      response.writeHead(404, date === '' ? {} : { Date: date }).end();
+    });
+    expect(((await faultOf(`ws://127.0.0.1:${port}`)) as RelayRefused).relayTime).toBeUndefined();
+  });
+});
+
+describe('an odd answer', () => {
+  it.each([200, 302, 400, 407, 426, 500, 503])('is named by its status alone: %i', async (status) => {
+    const port = await answering((_request, response) => {
+      response.writeHead(status, { Location: 'http://127.0.0.1:1/portal' }).end('hello');
+    });
+    const fault = await faultOf(`ws://127.0.0.1:${port}`);
+    expect([fault.fault, fault.detail]).toEqual(['relay-odd-answer', `127.0.0.1:${port}: HTTP ${status}`]);
+  });
+
+  it.each([
+    ['no HTTP', 'SSH-2.0-OpenSSH_9.2\r\n'],
+    [
+      'no WebSocket',
+      'HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n',
+    ],
+    ['no WebSocket', 'HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n'],
+    ['no HTTP', `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(70_000)}\r\n\r\n`],
+  ])('is %s', async (what, answer) => {
+    const port = await speaking((socket) => socket.once('data', () => socket.write(answer)));
+    const fault = await faultOf(`ws://127.0.0.1:${port}`);
+    expect([fault.fault, fault.detail]).toEqual(['relay-odd-answer', `127.0.0.1:${port}: ${what}`]);
+  });
+
+  it('is plain HTTP where TLS should be', async () => {
+    const port = await answering((_request, response) => response.end());
+    const fault = await faultOf(`wss://127.0.0.1:${port}`);
+    expect([fault.fault, fault.detail]).toEqual(['relay-odd-answer', `127.0.0.1:${port}: no TLS`]);
+  });
+
+  it('is an upgrade that takes up deflate, which nobody offered', async () => {
+    const server = createHttpServer();
+    server.on('upgrade', (request, socket, head) => {
+      request.headers['sec-websocket-extensions'] = 'permessage-deflate';
+      new WebSocketServer({ noServer: true, perMessageDeflate: true }).handleUpgrade(
+        request,
+        socket,
+        head,
+        () => undefined,
+      );
+    });
+    expect((await faultOf(`ws://127.0.0.1:${await listen(server)}`)).fault).toBe('relay-odd-answer');
+  });
+});
+
+describe('a certificate', () => {
+  const own = makeCertificate();
+
+  it.each([
+    ['it is self-signed', own, {}],
+    ['it is for another name', makeCertificate('DNS:other.example'), { trusted: true }],
+  ])('is not trusted: %s', async (why, tls, { trusted }: { trusted?: boolean }) => {
+    const port = await listen(createHttpsServer(tls));
+    const fault = await faultOf(`wss://127.0.0.1:${port}`, trusted ? { ca: tls.cert } : {});
+    expect([fault.fault, fault.detail]).toEqual(['relay-untrusted', `127.0.0.1:${port}: ${why}`]);
+  });
+
+  it('that is trusted refuses like any other', async () => {
+    const port = await listen(createHttpsServer(own, (_request, response) => response.writeHead(404).end()));
+    expect((await faultOf(`wss://localhost:${port}`, { ca: own.cert })).fault).toBe('relay-refused');
+  });
+});
+
+describe('a relay that cannot be reached', () => {
+  it('has nothing listening', async () => {
+    const port = await speaking(() => undefined);
+    for (const cleanup of cleanups.splice(0)) cleanup();
+    const fault = await faultOf(`ws://127.0.0.1:${port}`);
+    expect([fault.fault, fault.detail]).toEqual(['relay-unreachable', `127.0.0.1:${port}: connection refused`]);
+  });
+
+  it('has a name that does not exist', async () => {
+    const fault = await faultOf('ws://no-such-host.invalid');
+    expect(fault.fault).toBe('relay-unreachable');
+    expect(fault.detail).toMatch(/^no-such-host\.invalid:80: (no such name|the name server does not answer)$/);
+  });
+
+  it.each(['end', 'resetAndDestroy'] as const)('hangs up on the request (%s)', async (how) => {
+    const port = await speaking((socket) => socket.once('data', () => socket[how]()));
+    const fault = await faultOf(`ws://127.0.0.1:${port}`);
+    expect(fault.detail).toBe(`127.0.0.1:${port}: closed the connection without an answer`);
+  });
+
+  it.each(['ws', 'wss'])('takes the connection and says nothing (%s)', async (scheme) => {
+    const port = await speaking(() => undefined);
+    const fault = await faultOf(`${scheme}://127.0.0.1:${port}`, { timeoutMs: 50 });
+    expect([fault.fault, fault.detail]).toEqual(['link-slow', `127.0.0.1:${port}`]);
+  });
+
+  it('cannot stretch the time limit by dribbling its answer', async () => {
+    const port = await speaking((socket) => {
+      socket.write('HTTP/1.1 101 Switching\r\nX: ');
+      const dribble = setInterval(() => socket.write('x'), 10);
+      socket.on('close', () => clearInterval(dribble));
+    });
+    expect((await faultOf(`ws://127.0.0.1:${port}`, { timeoutMs: 100 })).fault).toBe('link-slow');
+  });
+});
+
+describe('giving up', () => {
+  it('works before the dial', async () => {
+    expect((await faultOf('ws://127.0.0.1:1', { signal: AbortSignal.abort() })).fault).toBe('dial-cancelled');
+  });
+
+  it('works while the name is looked up', async () => {
+    const controller = new AbortController();
+    const dial = faultOf('ws://no-such-host.invalid', { signal: controller.signal });
+    controller.abort();
+    expect((await dial).fault).toBe('dial-cancelled');
+  });
+
+  it.each(['ws', 'wss'])('works while the answer is awaited, and leaves no connection (%s)', async (scheme) => {
+    const controller = new AbortController();
+    const closed = new Promise<void>((resolve) => {
+      void speaking((socket) => {
+        socket.once('close', () => resolve());
+        socket.once('data', () => controller.abort());
+      }).then(async (port) => {
+        expect((await faultOf(`${scheme}://127.0.0.1:${port}`, { signal: controller.signal })).fault).toBe(
+          'dial-cancelled',
+        );
+      });
+    });
+    await closed;
+  });
+
+  it('has no effect once the link stands', async () => {
+    const server = await startLinkServer();
+    const controller = new AbortController();
+    const accepted = server.nextLink();
+    const link = await dialWebSocket(new URL(`ws://127.0.0.1:${server.port}/`), { signal: controller.signal });
+    await accepted;
+    controller.abort();
+    await turns(5);
+    const closes: string[] = [];
+    link.setHandler({ handleMessage() {}, handleDrain() {}, handleClose: ({ text }) => closes.push(text) });
+    await turns(5);
+    expect(closes).toEqual([]);
+    expect(link.remote).toBe(`127.0.0.1:${server.port}`);
+    await server.close();
+  });
+});
