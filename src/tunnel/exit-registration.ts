@@ -1,0 +1,132 @@
+/**
+ * A named exit's standing at its relay: keeps a control link, announces whose links may come, and answers each call with a data
+ * link. Knows nothing of sessions: what runs on a data link is for the caller.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { FAULTS, WstunError } from '../errors.ts';
+import type { Logger } from '../observability/logger.ts';
+import { ControlLink } from '../transport/control-link.ts';
+import { announcements } from '../transport/control-messages.ts';
+import type { MessageLink } from '../transport/message-link.ts';
+import { Backoff } from './backoff.ts';
+import type { TicketDialer } from './ticket-dialer.ts';
+
+/** A call that is not answered by then is answered for nobody: the relay holds a client for 8 s. */
+const ANSWER_LIMIT_MS = 10_000;
+/** Data links being dialled; the relay itself lets 128 clients wait for an exit. */
+const MAX_ANSWERS = 256;
+/** A control link that stood for so long lets the backoff begin anew. */
+const STOOD_MS = 10_000;
+
+export interface RegistrationHandler {
+  /** A client's link; its handler must be set before the turn ends. */
+  handleLink(link: MessageLink): void;
+  /** The relay lets in whom we announced; once for each control link. */
+  handleRegistered(relay: string): void;
+  /** An attempt failed, or the control link was lost; the next attempt comes in `waitMs`. */
+  handleLost(error: WstunError, waitMs: number): void;
+}
+
+type Dialer = Pick<TicketDialer, 'nextRelay' | 'dial'>;
+
+export class ExitRegistration {
+  private readonly dialer: Dialer;
+  private readonly handler: RegistrationHandler;
+  private readonly logger: Logger;
+  private readonly backoff = new Backoff();
+  private readonly stopping = new AbortController();
+  private keys: readonly string[] = [];
+  private control: ControlLink | undefined;
+  private answers = 0;
+
+  constructor(dialer: Dialer, handler: RegistrationHandler, logger: Logger) {
+    this.dialer = dialer;
+    this.handler = handler;
+    this.logger = logger;
+  }
+
+  /** Whose links may come, from now on. @param keys gate keys, base64url */
+  setBearers(keys: readonly string[]): void {
+    this.keys = keys;
+    this.announce();
+  }
+
+  /** Stays registered until `close`. Rejects with a WstunError only when no further attempt could help (exit code 77). */
+  async run(): Promise<void> {
+    const { signal } = this.stopping;
+    while (!signal.aborted) {
+      const error = await this.registerOnce(signal);
+      if (signal.aborted) return;
+      if (FAULTS[error.fault].class === 'access') throw error;
+      const waitMs = this.backoff.next(Math.random());
+      this.handler.handleLost(error, waitMs);
+      await delay(waitMs, undefined, { signal }).catch(() => {});
+    }
+  }
+
+  /** Takes no more calls; links that were handed out live on. */
+  close(): void {
+    this.stopping.abort();
+    this.control?.end();
+  }
+
+  /** Dials and holds one control link until it ends; why it did. */
+  private async registerOnce(signal: AbortSignal): Promise<WstunError> {
+    const relay = this.dialer.nextRelay();
+    let link: MessageLink;
+    try {
+      link = await this.dialer.dial(relay, { role: 'exit', destination: '' }, { signal });
+    } catch (error) {
+      return error instanceof WstunError ? error : new WstunError('internal', String(error));
+    }
+    const since = performance.now();
+    const error = await this.hold(link, relay);
+    if (performance.now() - since >= STOOD_MS) this.backoff.reset();
+    return error;
+  }
+
+  private hold(link: MessageLink, relay: string): Promise<WstunError> {
+    return new Promise((resolve) => {
+      let registered = false;
+      let fault: WstunError | undefined;
+      this.control = new ControlLink(link, {
+        handleControl: (message) => {
+          if (message.type === 'registered' && !registered) this.handler.handleRegistered(relay);
+          registered ||= message.type === 'registered';
+          if (message.type === 'replaced') fault = new WstunError('exit-replaced');
+          if (message.type === 'call') void this.answer(message.token, relay);
+          // Only an exit says so.
+          return message.type !== 'bearers';
+        },
+        handleEnd: ({ text }) => {
+          this.control = undefined;
+          resolve(fault ?? new WstunError('link-lost', text));
+        },
+      });
+      this.announce();
+      // Closed while the link was on its way.
+      if (this.stopping.signal.aborted) this.control.end();
+    });
+  }
+
+  private announce(): void {
+    for (const message of announcements(this.keys)) this.control?.send(message);
+  }
+
+  /** At the relay that called: no other knows of the client. */
+  private async answer(token: string, relay: string): Promise<void> {
+    if (this.answers >= MAX_ANSWERS) return;
+    this.answers += 1;
+    try {
+      const signal = AbortSignal.any([this.stopping.signal, AbortSignal.timeout(ANSWER_LIMIT_MS)]);
+      this.handler.handleLink(
+        await this.dialer.dial(relay, { role: 'exit', destination: token }, { signal, mask: 'zero' }),
+      );
+    } catch (error) {
+      const fault = error instanceof WstunError ? error.fault : String(error);
+      this.logger.info({ fault }, 'a client could not be answered');
+    } finally {
+      this.answers -= 1;
+    }
+  }
+}

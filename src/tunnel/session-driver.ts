@@ -1,0 +1,334 @@
+/**
+ * Joins one MuxSession to one MessageLink: feeds it records and time, sends what it has to say, and shows its streams as
+ * Duplexes. It decides nothing about streams, targets or reconnecting.
+ *
+ * One flush a turn of the event loop: small frames of many sockets share a record, at the cost of no wait, because
+ * `setImmediate` runs right after the sockets of the turn were read.
+ */
+import { performance } from 'node:perf_hooks';
+import { type WireFaultName, WstunError } from '../errors.ts';
+import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../mux/config.ts';
+import type { MuxEvent } from '../mux/events.ts';
+import { MuxSession } from '../mux/session.ts';
+import type { Logger } from '../observability/logger.ts';
+import { FRAME_HEADER_BYTES } from '../protocol/frames.ts';
+import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
+import { MuxStream, type StreamOwner } from './mux-stream.ts';
+import { Offer } from './offer.ts';
+import type { StreamAcceptor, Target, TunnelStream } from './stream.ts';
+
+/** An exit that neither opens nor refuses: its dial and look-up limits add up to 15 s, and a slow path comes on top. */
+const OPEN_ANSWER_MS = 20_000;
+
+/**
+ * A record holds one full DATA frame. Measured on loopback: with 64 KiB, records pass the largest loopback segment and seldom lie
+ * whole in one socket read; with 32 KiB, sealing costs 10 % more for each byte.
+ */
+const RECORD_BYTES = DEFAULT_MUX_CONFIG.maxDataBytes + FRAME_HEADER_BYTES;
+
+export interface SessionOptions {
+  readonly mux: MuxConfig;
+  readonly link: MessageLink;
+  readonly logger: Logger;
+  /** The name of the access entry at the other end, if this is an exit's end. */
+  readonly bearer?: string;
+  /** Takes the peer's offers; without one, none come (a client's end). */
+  readonly acceptor?: StreamAcceptor;
+  /** Once, when the session is over and all streams were told. */
+  onEnd(fault: WireFaultName): void;
+  /** Once, when the peer's HELLO has come. */
+  onEstablished?(): void;
+  /** The session can open no more streams: the peer drains, or the ids are used up. Those that live go on. */
+  onNoMoreStreams?(): void;
+}
+
+interface PendingOpen {
+  readonly target: Target;
+  resolve(stream: TunnelStream): void;
+  reject(error: WstunError): void;
+}
+
+export class SessionDriver implements MessageLinkHandler, StreamOwner {
+  private readonly options: SessionOptions;
+  private readonly link: MessageLink;
+  private readonly mux: MuxSession;
+  private readonly streams = new Map<number, MuxStream>();
+  private readonly opening = new Map<number, PendingOpen>();
+  private readonly offers = new Map<number, Offer>();
+  private readonly whenIdle: (() => void)[] = [];
+  private timer: NodeJS.Timeout | undefined;
+  private timerAt = Number.POSITIVE_INFINITY;
+  private linkFull = false;
+  private flushScheduled = false;
+  private handlingEvents = false;
+  private endedWith: WireFaultName | undefined;
+  private tornDown = false;
+
+  constructor(options: SessionOptions) {
+    this.options = options;
+    this.link = options.link;
+    this.mux = new MuxSession(options.mux, performance.now());
+    this.link.setHandler(this);
+    this.scheduleFlush();
+  }
+
+  /** The link's other end, for logs. */
+  get remote(): string {
+    return this.link.remote;
+  }
+
+  /** Of the latest ping, ms. */
+  get roundTripMs(): number | undefined {
+    return this.mux.roundTripMs;
+  }
+
+  get streamCount(): number {
+    return this.streams.size;
+  }
+
+  /** As `StreamOpener.open`, on this session. */
+  open(target: Target, signal: AbortSignal): Promise<TunnelStream> {
+    if (signal.aborted) return Promise.reject(new WstunError('dial-cancelled'));
+    const opened = this.mux.open(target, performance.now());
+    if ('refused' in opened) {
+      if (opened.refused === 'out-of-ids') this.options.onNoMoreStreams?.();
+      return Promise.reject(new WstunError(opened.refused));
+    }
+    this.scheduleFlush();
+    return this.awaitAnswer(opened.stream, target, signal);
+  }
+
+  private awaitAnswer(id: number, target: Target, signal: AbortSignal): Promise<TunnelStream> {
+    return new Promise((resolve, reject) => {
+      const giveUp = (fault: WireFaultName) => {
+        this.mux.reset(id, 'dial-cancelled');
+        this.scheduleFlush();
+        settle();
+        reject(new WstunError(fault));
+      };
+      const onAbort = () => giveUp('dial-cancelled');
+      const timer = setTimeout(giveUp, OPEN_ANSWER_MS, 'dial-timed-out');
+      const settle = () => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', onAbort);
+        this.opening.delete(id);
+      };
+      signal.addEventListener('abort', onAbort);
+      this.opening.set(id, {
+        target,
+        resolve: (stream) => [settle(), resolve(stream)],
+        reject: (error) => [settle(), reject(error)],
+      });
+    });
+  }
+
+  /** No more streams; resolves when those that live have ended, or the session has. The caller sets the limit. */
+  drain(): Promise<void> {
+    this.mux.drain();
+    this.scheduleFlush();
+    return new Promise((resolve) => {
+      this.whenIdle.push(resolve);
+      this.checkIdle();
+    });
+  }
+
+  /** Ends the session at once: the peer is told, all streams are reset. */
+  end(fault: WireFaultName): void {
+    this.mux.fail(fault);
+    this.flush();
+  }
+
+  // ── StreamOwner ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  write(id: number, bytes: Uint8Array): boolean {
+    const more = this.mux.write(id, bytes);
+    this.scheduleFlush();
+    return more;
+  }
+
+  finish(id: number): void {
+    this.mux.finish(id);
+    this.scheduleFlush();
+  }
+
+  consume(id: number, bytes: number): void {
+    this.mux.consume(id, bytes, performance.now());
+    this.scheduleFlush();
+  }
+
+  forget(id: number, fault: WireFaultName): void {
+    if (!this.streams.delete(id)) return;
+    this.mux.reset(id, fault);
+    this.scheduleFlush();
+  }
+
+  // ── MessageLinkHandler ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  handleMessage(message: Message): void {
+    const now = performance.now();
+    for (const piece of message) this.mux.handleRecord(piece, now);
+    this.handleEvents();
+    this.scheduleFlush();
+  }
+
+  handleDrain(): void {
+    this.linkFull = false;
+    this.flush();
+  }
+
+  handleClose(reason: LinkCloseReason): void {
+    this.options.logger.debug({ remote: this.link.remote, ...reason }, 'link closed');
+    this.mux.handleLinkLost('link-lost');
+    this.flush();
+  }
+
+  // ── flushing ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private scheduleFlush(): void {
+    // After the end too: GO_AWAY is still to be sent, and the link to be closed.
+    if (this.flushScheduled || this.tornDown) return;
+    this.flushScheduled = true;
+    setImmediate(this.flushNow);
+  }
+
+  private readonly flushNow = (): void => {
+    this.flushScheduled = false;
+    this.flush();
+  };
+
+  private flush(): void {
+    const now = performance.now();
+    while (!this.linkFull) {
+      const record = this.mux.pollRecord(now, RECORD_BYTES);
+      if (!record) break;
+      this.linkFull = !this.link.send(record);
+    }
+    this.handleEvents();
+    if (this.mux.isOver) this.tearDown();
+    else this.setTimer();
+    this.checkIdle();
+  }
+
+  private setTimer(): void {
+    const at = this.mux.nextTimeout();
+    if (at === this.timerAt) return;
+    // Only an earlier time needs a new timer: a later one is set when this one fires, so traffic costs no timers.
+    if (this.timer && at > this.timerAt) return;
+    clearTimeout(this.timer);
+    this.timerAt = at;
+    this.timer = setTimeout(this.onTimer, Math.max(0, at - performance.now()));
+    this.timer.unref();
+  }
+
+  /** What the kernel received while the loop was busy is read first: a blocked loop must not declare its peers dead. */
+  private readonly onTimer = (): void => {
+    this.timer = undefined;
+    this.timerAt = Number.POSITIVE_INFINITY;
+    setImmediate(() => {
+      this.mux.handleTimeout(performance.now());
+      this.flush();
+    });
+  };
+
+  // ── events ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private handleEvents(): void {
+    if (this.handlingEvents) return;
+    this.handlingEvents = true;
+    for (let event = this.mux.pollEvent(); event; event = this.mux.pollEvent()) this.handleEvent(event);
+    this.handlingEvents = false;
+  }
+
+  private handleEvent(event: MuxEvent): void {
+    switch (event.type) {
+      case 'data':
+        return this.streams.get(event.stream)?.handleData(event.bytes);
+      case 'writable':
+        return this.streams.get(event.stream)?.handleWritable();
+      case 'finish':
+        return this.streams.get(event.stream)?.handleFinish();
+      case 'finish-sent':
+        return this.streams.get(event.stream)?.handleFinishSent();
+      case 'opened':
+        return this.handleOpened(event.stream);
+      case 'open-failed':
+        return this.opening.get(event.stream)?.reject(new WstunError(event.fault));
+      case 'reset':
+        return this.handleReset(event.stream, event.fault);
+      case 'offer':
+        return this.handleOffer(event.stream, event.target);
+      case 'withdrawn':
+        return this.offers.get(event.stream)?.withdraw();
+      case 'established':
+        // With a GO_AWAY right behind the HELLO it never stood, and nobody is to be told that it did.
+        return this.mux.isOver ? undefined : this.options.onEstablished?.();
+      case 'peer-draining':
+        return this.options.onNoMoreStreams?.();
+      case 'ended':
+        this.endedWith = event.fault;
+    }
+  }
+
+  private handleOpened(id: number): void {
+    const pending = this.opening.get(id);
+    if (pending) pending.resolve(this.addStream(id, pending.target));
+  }
+
+  private handleReset(id: number, fault: WireFaultName): void {
+    const stream = this.streams.get(id);
+    this.streams.delete(id);
+    stream?.handleReset(fault);
+    this.offers.get(id)?.withdraw();
+  }
+
+  private handleOffer(id: number, target: Target): void {
+    const { acceptor, bearer = '' } = this.options;
+    if (!acceptor) return this.mux.refuse(id, 'dial-not-allowed');
+    const offer = new Offer(target, bearer, {
+      accept: () => this.acceptOffer(id, target),
+      refuse: (fault) => {
+        this.mux.refuse(id, fault);
+        this.scheduleFlush();
+      },
+      release: () => {
+        this.offers.delete(id);
+        this.mux.release(id);
+        this.scheduleFlush();
+      },
+    });
+    this.offers.set(id, offer);
+    acceptor.handleOffer(offer);
+  }
+
+  private acceptOffer(id: number, target: Target): TunnelStream {
+    if (!this.mux.accept(id, performance.now())) {
+      const gone = new MuxStream(this, id, target);
+      gone.destroy();
+      return gone;
+    }
+    this.scheduleFlush();
+    return this.addStream(id, target);
+  }
+
+  private addStream(id: number, target: Target): MuxStream {
+    const stream = new MuxStream(this, id, target);
+    this.streams.set(id, stream);
+    return stream;
+  }
+
+  // ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private tearDown(): void {
+    const fault = this.endedWith;
+    if (fault === undefined || this.tornDown) return;
+    this.tornDown = true;
+    clearTimeout(this.timer);
+    this.link.close();
+    this.options.onEnd(fault);
+  }
+
+  private checkIdle(): void {
+    if (this.whenIdle.length === 0 || !(this.mux.isOver || this.mux.isIdle)) return;
+    for (const resolve of this.whenIdle.splice(0)) resolve();
+  }
+}

@@ -1,0 +1,64 @@
+/**
+ * Opens links at the relays of an invite: seals a fresh ticket for every attempt, and puts a wrong clock right with the relay's own
+ * `Date` header, because a machine whose clock is off would otherwise see nothing but a refusal.
+ */
+import type { Invite } from '../crypto/invite.ts';
+import { type TicketFields, TicketSealer } from '../crypto/ticket.ts';
+import type { Logger } from '../observability/logger.ts';
+import { PROTOCOL_VERSION } from '../protocol/frames.ts';
+import type { MessageLink } from '../transport/message-link.ts';
+import { type DialWebSocketOptions, dialWebSocket, RelayRefused } from '../transport/websocket-dial.ts';
+
+/** Less than this does not explain a refusal: tickets open within two minutes. `Date` has a grain of one second. */
+const SKEW_THAT_MATTERS_MS = 60_000;
+
+export class TicketDialer {
+  private readonly urls: readonly string[];
+  private readonly sealer: TicketSealer;
+  private readonly logger: Logger;
+  /** What to add to our clock, ms. */
+  private correction = 0;
+  private attempts = 0;
+
+  constructor(invite: Pick<Invite, 'relayUrls' | 'relayGateKey' | 'bearer'>, logger: Logger) {
+    this.urls = invite.relayUrls;
+    this.sealer = new TicketSealer(invite.bearer, invite.relayGateKey);
+    this.logger = logger;
+  }
+
+  /** The URL for the next attempt: the invite's relays in turn. */
+  nextRelay(): string {
+    const url = this.urls[this.attempts % this.urls.length] ?? '';
+    this.attempts += 1;
+    return url;
+  }
+
+  /** @throws WstunError as dialWebSocket */
+  async dial(
+    relay: string,
+    place: Pick<TicketFields, 'role' | 'destination'>,
+    options: DialWebSocketOptions,
+  ): Promise<MessageLink> {
+    const fields = { ...place, protocol: PROTOCOL_VERSION, features: 0 };
+    const once = (): Promise<MessageLink> => {
+      const ticket = this.sealer.seal(fields, Date.now() + this.correction);
+      return dialWebSocket(new URL(`${relay}/${ticket}`), options);
+    };
+    try {
+      return await once();
+    } catch (error) {
+      if (!this.correctClock(error)) throw error;
+      return await once();
+    }
+  }
+
+  /** True if our clock was so far from the relay's that another attempt is worth it. */
+  private correctClock(error: unknown): boolean {
+    if (!(error instanceof RelayRefused) || error.relayTime === undefined) return false;
+    const skew = error.relayTime - Date.now();
+    if (Math.abs(skew - this.correction) < SKEW_THAT_MATTERS_MS) return false;
+    this.correction = skew;
+    this.logger.warn({ seconds: Math.round(skew / 1000) }, 'this clock differs from the relay’s: going by the relay’s');
+    return true;
+  }
+}

@@ -1,0 +1,215 @@
+import { describe, expect, it, vi } from 'vitest';
+import { createIdentity } from '../../src/crypto/keys.ts';
+import { importKeyPair } from '../../src/crypto/x25519.ts';
+import { WstunError } from '../../src/errors.ts';
+import { silentLogger } from '../../src/observability/logger.ts';
+import { memoryLinkPair } from '../../src/transport/memory-link.ts';
+import type { MessageLink } from '../../src/transport/message-link.ts';
+import { type ClientObserver, TunnelClient } from '../../src/tunnel/client.ts';
+import { ExitSessions } from '../../src/tunnel/exit-sessions.ts';
+import { initiateSecureLink } from '../../src/tunnel/handshake.ts';
+import type { LinkDialer } from '../../src/tunnel/relay-dialer.ts';
+import type { OfferedStream, StreamAcceptor, Target } from '../../src/tunnel/stream.ts';
+
+const target: Target = { kind: 'name', host: 'example.org', port: 80 };
+const never = new AbortController().signal;
+
+/** Echoes every stream; refuses port 1. */
+const echo: StreamAcceptor = {
+  handleOffer(offer: OfferedStream) {
+    if (offer.target.port === 1) {
+      offer.refuse('dial-refused');
+      offer.release();
+      return;
+    }
+    const stream = offer.accept();
+    stream.on('error', () => {});
+    stream.once('close', () => offer.release());
+    stream.pipe(stream);
+  },
+};
+
+/** A relay in memory whose links can be cut, and that can refuse to be dialled. */
+class MemoryRelay implements LinkDialer {
+  readonly exitIdentity = createIdentity();
+  readonly bearer = createIdentity();
+  exit = this.newExit();
+  readonly faults: WstunError[] = [];
+  dials = 0;
+  link: MessageLink | undefined;
+
+  newExit(): ExitSessions {
+    return new ExitSessions({
+      keys: importKeyPair(this.exitIdentity.exposeSessionKey()),
+      bearerOf: (key) => (Buffer.from(key).equals(this.bearer.public.session) ? 'alice' : undefined),
+      acceptor: echo,
+      logger: silentLogger,
+    });
+  }
+
+  async dial(): Promise<MessageLink> {
+    this.dials += 1;
+    const fault = this.faults.shift();
+    if (fault) throw fault;
+    const [near, far] = memoryLinkPair();
+    this.link = near;
+    this.exit.serve(far, 'alice');
+    const keys = importKeyPair(this.bearer.exposeSessionKey());
+    const exitKey = this.exitIdentity.public.session;
+    return await initiateSecureLink(near, { keys, exitKey, suite: 'AESGCM', encryption: 'on' }, never);
+  }
+}
+
+function observe(): ClientObserver & { readonly log: string[]; until(entry: string): Promise<void> } {
+  const log: string[] = [];
+  const note = (entry: string) => void log.push(entry);
+  return {
+    log,
+    onConnected: ({ first }) => note(first ? 'connected' : 'connected again'),
+    onLost: (fault) => note(`lost ${fault}`),
+    onFailed: (error) => note(`failed ${error.fault}`),
+    until: (entry) => vi.waitFor(() => expect(log).toContain(entry), { timeout: 5000, interval: 5 }),
+  };
+}
+
+function roundTrip(
+  stream: { write(text: string): unknown; once(event: 'data', f: (b: Buffer) => void): unknown },
+  text: string,
+) {
+  return new Promise<string>((resolve) => {
+    stream.once('data', (bytes) => resolve(bytes.toString()));
+    stream.write(text);
+  });
+}
+
+describe('tunnel client', () => {
+  it('tells programs at once while the exit is absent, and asks again every second until it is back', async () => {
+    const relay = new MemoryRelay();
+    relay.faults.push(...Array.from({ length: 8 }, () => new WstunError('exit-absent')));
+    // A tenth of a second each time; the doubling span of other failures would come to 15 s.
+    vi.spyOn(Math, 'random').mockReturnValue(0.1);
+    const observer = observe();
+    const client = new TunnelClient(relay, observer, silentLogger);
+    const run = client.run();
+    await expect(client.open(target, never)).rejects.toMatchObject({ fault: 'exit-absent' });
+    await expect(client.open(target, never)).rejects.toMatchObject({ fault: 'exit-absent' });
+    await observer.until('connected');
+    vi.restoreAllMocks();
+    expect(relay.dials).toBe(9);
+    (await client.open(target, never)).destroy();
+    await client.close(0);
+    await run;
+  });
+
+  it('opens streams that echo, and says truthfully why one was not opened', async () => {
+    const relay = new MemoryRelay();
+    const client = new TunnelClient(relay, observe(), silentLogger);
+    const run = client.run();
+    const stream = await client.open(target, never);
+    expect(await roundTrip(stream, 'hello')).toBe('hello');
+    await expect(client.open({ ...target, port: 1 }, never)).rejects.toMatchObject({ fault: 'dial-refused' });
+    stream.destroy();
+    await client.close(0);
+    await run;
+    await vi.waitFor(() => expect(relay.exit.count).toBe(0));
+  });
+
+  it('dials again after a loss; streams of the lost link end with an error, never cleanly', async () => {
+    const relay = new MemoryRelay();
+    const seen = observe();
+    const client = new TunnelClient(relay, seen, silentLogger);
+    const run = client.run();
+    const stream = await client.open(target, never);
+    let ended = false;
+    stream.on('end', () => {
+      ended = true;
+    });
+    const failed = new Promise<Error>((resolve) => stream.once('error', resolve));
+    relay.link?.abort();
+    expect(await failed).toMatchObject({ fault: 'link-lost' });
+    await seen.until('connected again');
+    expect(ended).toBe(false);
+    const next = await client.open(target, never);
+    expect(await roundTrip(next, 'again')).toBe('again');
+    await client.close(0);
+    await run;
+  });
+
+  it('keeps trying a relay that cannot be reached, and opens what waited meanwhile', async () => {
+    const relay = new MemoryRelay();
+    relay.faults.push(new WstunError('relay-unreachable'));
+    const seen = observe();
+    const client = new TunnelClient(relay, seen, silentLogger);
+    const run = client.run();
+    const stream = await client.open(target, never);
+    expect(seen.log).toEqual(['failed relay-unreachable', 'connected']);
+    stream.destroy();
+    await client.close(0);
+    await run;
+  });
+
+  it('gives up at once when the relay refuses the invite, and tells those who wait', async () => {
+    const relay = new MemoryRelay();
+    relay.faults.push(new WstunError('relay-refused'));
+    const client = new TunnelClient(relay, observe(), silentLogger);
+    const waiting = client.open(target, never);
+    const run = client.run();
+    await expect(waiting).rejects.toMatchObject({ fault: 'not-connected' });
+    await expect(run).rejects.toMatchObject({ fault: 'relay-refused', exitCode: 77 });
+    expect(relay.dials).toBe(1);
+  });
+
+  it('is patient with a refusal after a session has stood: it may be another than the relay that answers', async () => {
+    const relay = new MemoryRelay();
+    const seen = observe();
+    const client = new TunnelClient(relay, seen, silentLogger);
+    const run = client.run();
+    await seen.until('connected');
+    relay.faults.push(new WstunError('relay-refused'));
+    relay.link?.abort();
+    await seen.until('connected again');
+    expect(seen.log).toContain('failed relay-refused');
+    await client.close(0);
+    await run;
+  });
+
+  it('ends with access-removed, and does not dial again, when its name is taken off the list', async () => {
+    const relay = new MemoryRelay();
+    const client = new TunnelClient(relay, observe(), silentLogger);
+    const run = client.run();
+    const stream = await client.open(target, never);
+    const failed = new Promise<Error>((resolve) => stream.once('error', resolve));
+    relay.exit.keepOnly(new Set(['bob']));
+    expect(await failed).toMatchObject({ fault: 'access-removed' });
+    await expect(run).rejects.toMatchObject({ fault: 'access-removed' });
+    expect(relay.dials).toBe(1);
+  });
+
+  it('lets streams of a draining exit end in peace, and fetches a new session for the next', async () => {
+    const relay = new MemoryRelay();
+    const client = new TunnelClient(relay, observe(), silentLogger);
+    const run = client.run();
+    const old = await client.open(target, never);
+    const drained = relay.exit.close(5000);
+    relay.exit = relay.newExit();
+    const next = await client.open(target, never).catch(() => client.open(target, never));
+    expect(await roundTrip(next, 'new')).toBe('new');
+    expect(await roundTrip(old, 'old')).toBe('old');
+    old.end();
+    old.resume();
+    await new Promise((resolve) => old.once('close', resolve));
+    next.destroy();
+    await client.close(0);
+    await Promise.all([run, drained]);
+  });
+
+  it('stops waiting for a session when the program has gone', async () => {
+    const relay = new MemoryRelay();
+    const client = new TunnelClient(relay, observe(), silentLogger);
+    const gone = new AbortController();
+    const waiting = client.open(target, gone.signal);
+    gone.abort();
+    await expect(waiting).rejects.toMatchObject({ fault: 'dial-cancelled' });
+    await client.close(0);
+  });
+});

@@ -1,0 +1,167 @@
+import { randomBytes } from 'node:crypto';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { createIdentity } from '../../src/crypto/keys.ts';
+import { TicketOpener } from '../../src/crypto/ticket.ts';
+import { WstunError } from '../../src/errors.ts';
+import { silentLogger } from '../../src/observability/logger.ts';
+import { startRelayServer } from '../../src/relay/relay-server.ts';
+import { type ControlMessage, decodeControl, encodeControl } from '../../src/transport/control-messages.ts';
+import { memoryLinkPair } from '../../src/transport/memory-link.ts';
+import type { MessageLink } from '../../src/transport/message-link.ts';
+import { ExitRegistration } from '../../src/tunnel/exit-registration.ts';
+import { TicketDialer } from '../../src/tunnel/ticket-dialer.ts';
+import { faultOfPromise } from '../support/faults.ts';
+import { LinkRecorder } from '../support/link-recorder.ts';
+import { until } from '../support/until.ts';
+
+const TOKEN = '0123456789abcdef'.repeat(2);
+const key = (): string => randomBytes(32).toString('base64url');
+
+/** Relays in memory, `a` and `b` in turn; each dial is noted, and may be made to fail. */
+class MemoryRelays {
+  readonly faults: WstunError[] = [];
+  readonly dials: string[] = [];
+  readonly links: { link: MessageLink; at: LinkRecorder }[] = [];
+  #attempts = 0;
+
+  nextRelay = (): string => (this.#attempts++ % 2 === 0 ? 'a' : 'b');
+
+  dial = async (relay: string, { role, destination }: { role: string; destination: string }): Promise<MessageLink> => {
+    this.dials.push(`${relay} ${role} ${destination}`);
+    const fault = this.faults.shift();
+    if (fault) throw fault;
+    const [near, far] = memoryLinkPair();
+    this.links.push({ link: far, at: new LinkRecorder(far) });
+    return near;
+  };
+
+  said(at: number): (ControlMessage | undefined)[] {
+    return (this.links[at]?.at.messages ?? []).map((message) => decodeControl([message]));
+  }
+
+  say(at: number, message: ControlMessage): void {
+    this.links[at]?.link.send(encodeControl(message));
+  }
+}
+
+function setUp() {
+  const relays = new MemoryRelays();
+  const log: string[] = [];
+  const links: MessageLink[] = [];
+  const handler = {
+    handleLink: (link: MessageLink) => void links.push(link),
+    handleRegistered: (relay: string) => void log.push(`registered at ${relay}`),
+    handleLost: ({ fault }: WstunError) => void log.push(fault),
+  };
+  const registration = new ExitRegistration(relays, handler, silentLogger);
+  vi.spyOn(Math, 'random').mockReturnValue(0);
+  onTestFinished(() => {
+    registration.close();
+    for (const { link } of relays.links) link.abort();
+    vi.restoreAllMocks();
+  });
+  return { relays, log, links, registration };
+}
+
+describe('an exit’s registration', () => {
+  it('announces its list at first and at each change, and is told once that it is known', async () => {
+    const { relays, registration, log } = setUp();
+    const [first, second] = [key(), key()];
+    registration.setBearers([first]);
+    const run = registration.run();
+    await until(() => relays.said(0).length === 1);
+    relays.say(0, { type: 'registered' });
+    registration.setBearers([first, second]);
+    await until(() => relays.said(0).length === 2);
+    relays.say(0, { type: 'registered' });
+    await until(() => log.length === 1);
+    expect(relays.said(0)).toEqual([
+      { type: 'bearers', keys: [first], more: false },
+      { type: 'bearers', keys: [first, second], more: false },
+    ]);
+    registration.close();
+    await run;
+    expect([relays.dials, log]).toEqual([['a exit '], ['registered at a']]);
+  });
+
+  it('answers a call at the relay that called, and goes on when that fails', async () => {
+    const { relays, registration, links } = setUp();
+    relays.faults.push(new WstunError('relay-unreachable'));
+    const run = registration.run();
+    await until(() => relays.links.length === 1);
+    relays.faults.push(new WstunError('relay-refused'));
+    relays.say(0, { type: 'call', token: TOKEN });
+    relays.say(0, { type: 'call', token: TOKEN });
+    await until(() => links.length === 1);
+    expect(relays.dials).toEqual(['a exit ', 'b exit ', `b exit ${TOKEN}`, `b exit ${TOKEN}`]);
+    registration.close();
+    await run;
+  });
+
+  it('is renewed when its link is lost or says what only an exit says, and ends when nothing can help', async () => {
+    const { relays, registration, log } = setUp();
+    const run = faultOfPromise(registration.run());
+    await until(() => relays.links.length === 1);
+    relays.links[0]?.link.abort();
+    await until(() => relays.links.length === 2);
+    relays.say(1, { type: 'bearers', keys: [], more: false });
+    await until(() => relays.links.length === 3);
+    relays.faults.push(new WstunError('relay-refused'));
+    relays.links[2]?.link.close();
+    expect(await run).toBe('relay-refused');
+    expect(log).toEqual(['link-lost', 'link-lost', 'link-lost']);
+  });
+
+  it('ends when a newer exit of its name took over', async () => {
+    const { relays, registration } = setUp();
+    const run = faultOfPromise(registration.run());
+    await until(() => relays.links.length === 1);
+    relays.say(0, { type: 'replaced' });
+    relays.links[0]?.link.close();
+    expect(await run).toBe('exit-replaced');
+  });
+
+  it('closed while its link is on the way is not left behind', async () => {
+    const { relays, registration } = setUp();
+    const run = registration.run();
+    registration.close();
+    await run;
+    await until(() => relays.links[0]?.at.closes.length === 1);
+  });
+});
+
+describe('a ticket dialer', () => {
+  it('takes the relays in turn, and says role and destination in a ticket that opens', async () => {
+    const [relay, bearer] = [createIdentity(), createIdentity()];
+    const tickets = new TicketOpener(relay);
+    tickets.setBearers([{ name: 'home', gateKey: bearer.public.gate, role: 'exit', destination: '' }]);
+    const admitted: object[] = [];
+    const server = await startRelayServer({
+      listen: [{ host: '127.0.0.1', port: 0 }],
+      tickets,
+      logger: silentLogger,
+      onLink: (link, fields) => {
+        new LinkRecorder(link);
+        admitted.push(fields);
+        link.close();
+      },
+    });
+    onTestFinished(() => server.close());
+    const url = `ws://127.0.0.1:${server.addresses[0]?.port}`;
+    const invite = { relayUrls: [url, 'ws://elsewhere'], relayGateKey: relay.public.gate, bearer };
+    const dialer = new TicketDialer(invite, silentLogger);
+    expect([dialer.nextRelay(), dialer.nextRelay(), dialer.nextRelay()]).toEqual([url, 'ws://elsewhere', url]);
+    const signal = AbortSignal.timeout(5_000);
+    for (const destination of ['', TOKEN]) {
+      const link = await dialer.dial(url, { role: 'exit', destination }, { signal });
+      await new LinkRecorder(link).untilClosed();
+    }
+    expect(admitted).toMatchObject([
+      { role: 'exit', destination: '' },
+      { role: 'exit', destination: TOKEN },
+    ]);
+    expect(await faultOfPromise(dialer.dial(url, { role: 'client', destination: '' }, { signal }))).toBe(
+      'relay-refused',
+    );
+  });
+});

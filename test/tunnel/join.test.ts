@@ -1,0 +1,169 @@
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import { duplexPair } from 'node:stream';
+import { describe, expect, it } from 'vitest';
+import { WstunError } from '../../src/errors.ts';
+import { type JoinOptions, type JoinResult, joinSocket, resetSocket } from '../../src/tunnel/join.ts';
+import type { TunnelStream } from '../../src/tunnel/stream.ts';
+import { Client, tcpServer } from '../support/tcp.ts';
+import { until } from '../support/until.ts';
+
+const TARGET = { kind: 'name', host: 'example.com', port: 80 } as const;
+
+interface Joined {
+  readonly client: Client;
+  readonly socket: Socket;
+  readonly stream: TunnelStream;
+  /** What the other end of the tunnel holds. */
+  readonly far: TunnelStream;
+  readonly result: Promise<JoinResult>;
+}
+
+/** A client's connection joined to one end of an in-memory stream. `before` sees the ends unjoined. */
+async function joined(
+  options: JoinOptions = {},
+  before: (socket: Socket, client: Client, stream: TunnelStream) => Promise<void> | void = () => {},
+): Promise<Joined> {
+  const [near, farEnd] = duplexPair({ allowHalfOpen: true });
+  const stream = Object.assign(near, { target: TARGET });
+  const far = Object.assign(farEnd, { target: TARGET });
+  stream.on('error', () => {});
+  far.on('error', () => {});
+  let accepted: Socket | undefined;
+  const client = new Client(await tcpServer((socket) => (accepted = socket.pause())));
+  await until(() => accepted !== undefined);
+  const socket = accepted!;
+  await before(socket, client, stream);
+  return { client, socket, stream, far, result: joinSocket(socket, stream, options) };
+}
+
+async function collect(stream: TunnelStream): Promise<string> {
+  const chunks: Buffer[] = [];
+  stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+  await once(stream, 'end');
+  return Buffer.concat(chunks).toString();
+}
+
+describe('joinSocket', () => {
+  it('carries bytes both ways and ends cleanly when both sides have ended', async () => {
+    const { client, far, result } = await joined();
+    client.send('request').socket.end();
+    expect(await collect(far)).toBe('request');
+    far.end('answer');
+    expect(await client.rest()).toBe('answer');
+    expect(await result).toEqual({ fromSocket: 7, toSocket: 6 });
+    expect(client.events).toEqual(['end', 'close']);
+  });
+
+  it('lets the tunnel finish first and the socket go on sending', async () => {
+    const { client, far, result } = await joined();
+    far.end('bye');
+    expect(await client.rest()).toBe('bye');
+    client.send('late').socket.end();
+    expect(await collect(far)).toBe('late');
+    expect((await result).error).toBeUndefined();
+  });
+
+  it('delivers what was put back before all else', async () => {
+    const { client, far } = await joined({}, (socket) => socket.unshift(Buffer.from('first ')));
+    client.send('second').socket.end();
+    expect(await collect(far)).toBe('first second');
+  });
+
+  it('passes on an end that came before the join', async () => {
+    const { far, result } = await joined({}, async (socket, client) => {
+      client.socket.end();
+      await once(socket, 'end');
+    });
+    expect(await collect(far)).toBe('');
+    far.end();
+    expect((await result).error).toBeUndefined();
+  });
+
+  it('resets the stream when the socket is reset', async () => {
+    const { client, stream, result } = await joined();
+    client.socket.resetAndDestroy();
+    expect((await result).error).toMatchObject({ fault: 'target-reset' });
+    expect(stream.errored).toBeInstanceOf(WstunError);
+  });
+
+  it('does not take a reset right behind data for a clean end', async () => {
+    const { client, stream, far, result } = await joined();
+    await until(() => !client.socket.connecting);
+    client.send('x').socket.resetAndDestroy();
+    expect((await result).error).toMatchObject({ fault: 'target-reset' });
+    expect(stream.errored).toBeInstanceOf(WstunError);
+    expect(far.readableEnded).toBe(false);
+  });
+
+  it('resets the socket when the stream is reset, and the client sees no clean end', async () => {
+    const { client, stream, result } = await joined();
+    stream.destroy(new WstunError('link-lost'));
+    expect((await result).error).toMatchObject({ fault: 'link-lost' });
+    await until(() => client.events.includes('close'));
+    expect(client.events).toEqual(['reset', 'close']);
+  });
+
+  it('resets the socket when the stream goes away without a word', async () => {
+    const { client, stream, result } = await joined();
+    stream.destroy();
+    expect((await result).error).toMatchObject({ fault: 'target-reset' });
+    await until(() => client.events.includes('close'));
+    expect(client.events).toEqual(['reset', 'close']);
+  });
+
+  it('stops reading the socket while the tunnel takes nothing, and loses nothing', async () => {
+    const { client, socket, far } = await joined();
+    const sent = 16 * 1024 * 1024;
+    client.send(Buffer.alloc(sent, 7));
+    await until(() => socket.isPaused());
+    expect(socket.bytesRead).toBeLessThan(sent / 4);
+    client.socket.end();
+    expect((await collect(far)).length).toBe(sent);
+  });
+
+  it('stops reading the tunnel while the client takes nothing, and loses nothing', async () => {
+    const { client, socket, stream, far } = await joined();
+    client.socket.pause();
+    const sent = 16 * 1024 * 1024;
+    for (let written = 0; written < sent; written += 64 * 1024) far.write(Buffer.alloc(64 * 1024, 7));
+    far.end();
+    await until(() => stream.isPaused());
+    expect(socket.writableLength).toBeLessThan(sent / 4);
+    client.socket.resume();
+    await until(() => client.events.includes('end'));
+    expect(client.received.length).toBe(sent);
+  });
+
+  it('cuts both after resting half-closed for the limit, and not before either has ended', async () => {
+    const { client, socket, result } = await joined({ halfClosedIdleMs: 40 });
+    expect(socket.timeout).toBeUndefined();
+    client.socket.end();
+    expect((await result).error).toMatchObject({ fault: 'target-reset', detail: 'half-closed and idle' });
+  });
+
+  it('ends at once when the socket is gone already', async () => {
+    const { stream, result } = await joined({}, (socket) => void socket.destroy());
+    expect((await result).error).toMatchObject({ fault: 'target-reset' });
+    expect(stream.destroyed).toBe(true);
+  });
+
+  it('ends at once when the stream is gone already', async () => {
+    const { client, result } = await joined({}, (_socket, _client, stream) => void stream.destroy());
+    expect((await result).error).toMatchObject({ fault: 'target-reset' });
+    await until(() => client.events.includes('close'));
+    expect(client.events).toEqual(['reset', 'close']);
+  });
+});
+
+describe('resetSocket', () => {
+  it('closes the descriptor even while a FIN is on its way, where libuv refuses to reset', async () => {
+    let server: Socket | undefined;
+    const client = new Client(await tcpServer((socket) => (server = socket)));
+    await until(() => server !== undefined);
+    server!.end('last');
+    resetSocket(server!);
+    await once(server!, 'close');
+    expect(await client.rest()).toBe('last');
+  });
+});
