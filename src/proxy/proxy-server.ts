@@ -1,0 +1,187 @@
+/**
+ * The one local port of the client: SOCKS5, SOCKS4, SOCKS4a and HTTP, told apart by the first byte. Owns the listening socket
+ * and every accepted one; what a protocol does with its socket is in socks-connection.ts and http-proxy.ts.
+ */
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { WstunError } from '../errors.ts';
+import type { Logger } from '../observability/logger.ts';
+import { resetSocket } from '../tunnel/join.ts';
+import type { StreamOpener } from '../tunnel/stream.ts';
+import type { ProxyContext } from './connection.ts';
+import { CredentialCheck, type Credentials } from './credentials.ts';
+import { HttpProxy } from './http-proxy.ts';
+import { DEFAULT_PROXY_LIMITS, type ProxyLimits } from './limits.ts';
+import { serveSocks } from './socks-connection.ts';
+import { Socks4Negotiation } from './socks4.ts';
+import { Socks5Negotiation } from './socks5.ts';
+
+export interface ProxyServerOptions {
+  /** An address of this machine, an IPv6 one without brackets. Whether it may be used: see `refuseOpenToNetwork`. */
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  readonly opener: StreamOpener;
+  /** Asked of every program. Absent: none. */
+  readonly credentials?: Credentials | undefined;
+  readonly logger: Logger;
+  readonly limits?: Partial<ProxyLimits>;
+}
+
+export interface ProxyServer {
+  readonly address: { readonly host: string; readonly port: number };
+  /** Connections that are open now. */
+  readonly connections: number;
+  /**
+   * Accepts no more, closes idle connections, lets the others end until `graceMs` have passed, and then resets them. Resolves
+   * when nothing is left. May be called again to shorten the grace.
+   */
+  close(graceMs: number): Promise<void>;
+}
+
+/** Silence before the kernel asks whether the program's machine still lives, ms; matters only beyond loopback. */
+const KEEP_ALIVE_MS = 60_000;
+/** What a socket queues in each direction in this process, bytes: one large read. */
+const SOCKET_BUFFER_BYTES = 64 * 1024;
+
+const SOCKS4 = 4;
+const SOCKS5 = 5;
+
+/** Rejects with `cannot-listen`. */
+export async function startProxyServer(options: ProxyServerOptions): Promise<ProxyServer> {
+  const { host, port, opener, credentials, logger } = options;
+  const limits = { ...DEFAULT_PROXY_LIMITS, ...options.limits };
+  const check = credentials === undefined ? undefined : new CredentialCheck(credentials);
+  const proxy = new MixedProxy({ opener, check, logger, limits, streams: new Set() });
+  await proxy.listen(host, port);
+  return proxy;
+}
+
+class MixedProxy implements ProxyServer {
+  readonly #context: ProxyContext;
+  readonly #http: HttpProxy;
+  readonly #server: Server;
+  /** The open sockets, and what ends when nothing of them is left. */
+  readonly #open = new Map<Socket, Promise<void>>();
+  /** Those that have not sent a byte yet. */
+  readonly #silent = new Set<Socket>();
+  #full = false;
+  #address = { host: '', port: 0 };
+
+  constructor(context: ProxyContext) {
+    this.#context = context;
+    this.#http = new HttpProxy(context);
+    this.#server = createServer({
+      allowHalfOpen: true,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE_MS,
+      highWaterMark: SOCKET_BUFFER_BYTES,
+    });
+    this.#server.maxConnections = context.limits.maxConnections;
+    this.#server.on('connection', (socket) => this.#accept(socket));
+    this.#server.on('drop', () => this.#warnFull());
+  }
+
+  get address(): { host: string; port: number } {
+    return this.#address;
+  }
+
+  get connections(): number {
+    return this.#open.size;
+  }
+
+  async listen(host: string, port: number): Promise<void> {
+    try {
+      // Browsers open connections in bursts; the kernel drops what the queue cannot hold, and the retry costs a second.
+      this.#server.listen({ port, host, backlog: this.#context.limits.maxConnections });
+      await once(this.#server, 'listening');
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code ?? String(error);
+      throw new WstunError('cannot-listen', `${host}:${port} (${code})`, { cause: error });
+    }
+    const { address, port: bound } = this.#server.address() as AddressInfo;
+    this.#address = { host: address, port: bound };
+    this.#server.on('error', (error) => this.#context.logger.error({ error: error.message }, 'accepting failed'));
+  }
+
+  async close(graceMs: number): Promise<void> {
+    if (this.#server.listening) this.#server.close();
+    for (const socket of this.#silent) socket.destroy();
+    this.#http.drain();
+    const limit = setTimeout(() => this.#cut(), graceMs);
+    await Promise.all(this.#open.values());
+    clearTimeout(limit);
+  }
+
+  #cut(): void {
+    for (const stream of this.#context.streams) stream.destroy(new WstunError('shutting-down'));
+    for (const socket of this.#open.keys()) resetSocket(socket);
+  }
+
+  #accept(socket: Socket): void {
+    // Who waits for the socket listens for 'close', which follows.
+    socket.on('error', () => {});
+    const served = this.#serve(socket).catch((error: unknown) => {
+      this.#context.logger.error({ error: String(error) }, 'a proxy connection failed on a defect');
+      socket.destroy();
+    });
+    const removed = served.then(() => {
+      this.#open.delete(socket);
+      this.#full = false;
+    });
+    this.#open.set(socket, removed);
+  }
+
+  async #serve(socket: Socket): Promise<void> {
+    const deadline = performance.now() + this.#context.limits.negotiationMs;
+    this.#silent.add(socket);
+    const first = await firstBytes(socket, deadline);
+    this.#silent.delete(socket);
+    if (first === undefined) socket.destroy();
+    else await this.#dispatch(socket, first, deadline);
+  }
+
+  /** A page in a browser can make it send HTTP here: nothing that begins with a letter is ever taken for SOCKS. */
+  async #dispatch(socket: Socket, first: Buffer, deadline: number): Promise<void> {
+    const { check, logger } = this.#context;
+    const [version = 0] = first;
+    if (version === SOCKS5) return serveSocks(socket, first, new Socks5Negotiation(check), deadline, this.#context);
+    if (version === SOCKS4) {
+      return serveSocks(socket, first, new Socks4Negotiation(check !== undefined), deadline, this.#context);
+    }
+    if (isLetter(version)) {
+      socket.unshift(first);
+      return this.#http.serve(socket, deadline);
+    }
+    logger.debug({ fault: 'proxy-malformed', version }, 'neither SOCKS nor HTTP');
+    socket.destroy();
+  }
+
+  /** Once for each time that it fills up. */
+  #warnFull(): void {
+    if (this.#full) return;
+    this.#full = true;
+    const { maxConnections } = this.#context.limits;
+    this.#context.logger.warn({ maxConnections }, new WstunError('proxy-busy').message);
+  }
+}
+
+function isLetter(byte: number): boolean {
+  const upper = byte & 0xdf;
+  return upper >= 0x41 && upper <= 0x5a;
+}
+
+/** Leaves the socket paused. Undefined: it closed, ended or stayed silent until the deadline. */
+function firstBytes(socket: Socket, deadline: number): Promise<Buffer | undefined> {
+  return new Promise((resolve) => {
+    const settle = (bytes?: Buffer): void => {
+      clearTimeout(limit);
+      socket.off('data', settle).off('end', giveUp).off('close', giveUp).pause();
+      resolve(bytes);
+    };
+    const giveUp = (): void => settle();
+    const limit = setTimeout(giveUp, deadline - performance.now());
+    socket.on('data', settle).on('end', giveUp).on('close', giveUp);
+  });
+}

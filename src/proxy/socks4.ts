@@ -1,0 +1,77 @@
+/**
+ * SOCKS4 and its extension 4a (the memos "SOCKS: A protocol for TCP proxy across firewalls" and "SOCKS 4A", by Ying-Da Lee): the
+ * server's side up to the request. Pure. Of the commands only CONNECT. The user id proves nothing and is not looked at.
+ */
+import type { FaultName } from '../errors.ts';
+import { targetOfIp, targetOfName } from './host.ts';
+import { NOTHING, type SocksNegotiation, type SocksStep } from './socks.ts';
+
+/** Both strings of a request end with a NUL and have no bound of their own: 8 + 255 + 255 bytes and two NULs fit. */
+const MAX_REQUEST_BYTES = 600;
+const VERSION = 4;
+const COMMAND_CONNECT = 1;
+/** VN CD DSTPORT DSTIP. */
+const FIXED_BYTES = 8;
+
+/** VN is 0 in replies. The address and port that follow mean nothing for CONNECT. */
+const GRANTED = Uint8Array.of(0, 0x5a, 0, 0, 0, 0, 0, 0);
+const FAILED = Uint8Array.of(0, 0x5b, 0, 0, 0, 0, 0, 0);
+
+const MORE: SocksStep = { kind: 'more', reply: NOTHING };
+
+export class Socks4Negotiation implements SocksNegotiation {
+  readonly granted = GRANTED;
+  readonly #closedToAll: boolean;
+  #buffer: Buffer = Buffer.alloc(0);
+
+  /** `closedToAll`: a password is asked for, and this protocol has no way to give one. */
+  constructor(closedToAll: boolean) {
+    this.#closedToAll = closedToAll;
+  }
+
+  receive(bytes: Uint8Array): SocksStep {
+    if (this.#closedToAll) return refuse('proxy-unauthorised');
+    this.#buffer = Buffer.concat([this.#buffer, bytes]);
+    return readRequest(this.#buffer);
+  }
+
+  /** 5C and 5D speak of identd, which is not asked: one code must do for every fault. */
+  failed(_fault: FaultName): Uint8Array {
+    return FAILED;
+  }
+}
+
+/** VN CD DSTPORT DSTIP USERID NUL; in 4a, where DSTIP is 0.0.0.x and x is not 0, a name and a NUL follow. */
+function readRequest(bytes: Buffer): SocksStep {
+  const [version, command] = bytes;
+  if (version !== undefined && version !== VERSION)
+    return { kind: 'refused', fault: 'proxy-malformed', reply: NOTHING };
+  if (command !== undefined && command !== COMMAND_CONNECT) return refuse('proxy-command');
+  if (bytes.length < FIXED_BYTES) return MORE;
+  const userEnd = findNul(bytes, FIXED_BYTES);
+  if (typeof userEnd !== 'number') return userEnd;
+  const port = bytes.readUInt16BE(2);
+  const ip = bytes.subarray(4, FIXED_BYTES);
+  if (ip.readUIntBE(0, 3) === 0 && ip[3] !== 0) return readName(bytes, userEnd + 1, port);
+  return { kind: 'request', reply: NOTHING, target: targetOfIp(ip, port), rest: bytes.subarray(userEnd + 1) };
+}
+
+function readName(bytes: Buffer, start: number, port: number): SocksStep {
+  const end = findNul(bytes, start);
+  if (typeof end !== 'number') return end;
+  const target = targetOfName(bytes.toString('latin1', start, end), port);
+  if (target === undefined) return refuse('dial-bad-target');
+  return { kind: 'request', reply: NOTHING, target, rest: bytes.subarray(end + 1) };
+}
+
+/** Where the next NUL is, or what to do without one. The bound counts from the start, so pieces make no difference. */
+function findNul(bytes: Buffer, from: number): number | SocksStep {
+  const within = bytes.subarray(0, MAX_REQUEST_BYTES);
+  const at = within.indexOf(0, from);
+  if (at >= 0) return at;
+  return within.length === MAX_REQUEST_BYTES ? refuse('proxy-malformed') : MORE;
+}
+
+function refuse(fault: FaultName): SocksStep {
+  return { kind: 'refused', fault, reply: FAILED };
+}

@@ -1,0 +1,166 @@
+/**
+ * SOCKS5 (RFC 1928) with user/password (RFC 1929), the server's side up to the request. Pure: bytes in, replies and the request
+ * out. Of the commands only CONNECT.
+ *
+ * Never buffers more than one incomplete message, the longest of which (user and password) has 513 bytes.
+ */
+import type { FaultName } from '../errors.ts';
+import type { Target } from '../tunnel/stream.ts';
+import type { CredentialCheck } from './credentials.ts';
+import { targetOfIp, targetOfName } from './host.ts';
+import { NOTHING, type SocksNegotiation, type SocksStep } from './socks.ts';
+
+const VERSION = 5;
+const METHOD_NONE = 0;
+const METHOD_PASSWORD = 2;
+const METHOD_NOT_ACCEPTABLE = 0xff;
+const COMMAND_CONNECT = 1;
+/** Bytes of an address by its type; a name says its own length. */
+const ADDRESS_BYTES: Readonly<Record<number, number>> = { 1: 4, 4: 16 };
+const ADDRESS_NAME = 3;
+
+/** RFC 1929 §2. */
+const PASSWORD_VERSION = 1;
+const PASSWORD_RIGHT = Uint8Array.of(PASSWORD_VERSION, 0);
+const PASSWORD_WRONG = Uint8Array.of(PASSWORD_VERSION, 1);
+
+/** RFC 1928 §6, the field REP. */
+const REPLY: Readonly<Partial<Record<FaultName, number>>> = {
+  'dial-not-allowed': 2,
+  'quota-used': 2,
+  'dial-network-unreachable': 3,
+  'dial-host-unreachable': 4,
+  'dial-name-unknown': 4,
+  'dial-refused': 5,
+  'dial-timed-out': 6,
+  'proxy-command': 7,
+  'proxy-address-type': 8,
+};
+const GENERAL_FAILURE = 1;
+
+/** BND.ADDR and BND.PORT are 0.0.0.0:0: where the exit's own socket is bound is none of the program's business. */
+function reply(code: number): Uint8Array {
+  return Uint8Array.of(VERSION, code, 0, 1, 0, 0, 0, 0, 0, 0);
+}
+
+/** What one message at the head of the buffer leads to. `length`: the bytes it took. */
+type Message =
+  | { readonly kind: 'incomplete' }
+  | {
+      readonly kind: 'answer';
+      readonly length: number;
+      readonly reply: Uint8Array;
+      readonly next: 'password' | 'request';
+    }
+  | { readonly kind: 'request'; readonly length: number; readonly target: Target }
+  | { readonly kind: 'refused'; readonly reply: Uint8Array; readonly fault: FaultName };
+
+const INCOMPLETE: Message = { kind: 'incomplete' };
+
+function refusedMessage(fault: FaultName, bytes: Uint8Array): Message {
+  return { kind: 'refused', fault, reply: bytes };
+}
+
+export class Socks5Negotiation implements SocksNegotiation {
+  readonly granted = reply(0);
+  readonly #check: CredentialCheck | undefined;
+  #awaited: 'greeting' | 'password' | 'request' = 'greeting';
+  #buffer: Buffer = Buffer.alloc(0);
+
+  constructor(check: CredentialCheck | undefined) {
+    this.#check = check;
+  }
+
+  /** Programs may send greeting, password and request in one go, and get all replies at once. */
+  receive(bytes: Uint8Array): SocksStep {
+    this.#buffer = Buffer.concat([this.#buffer, bytes]);
+    const replies: Uint8Array[] = [];
+    for (;;) {
+      const message = this.#read();
+      if (message.kind === 'incomplete') return { kind: 'more', reply: Buffer.concat(replies) };
+      if (message.kind === 'refused') {
+        return { kind: 'refused', fault: message.fault, reply: Buffer.concat([...replies, message.reply]) };
+      }
+      this.#buffer = this.#buffer.subarray(message.length);
+      if (message.kind === 'request') {
+        return { kind: 'request', reply: Buffer.concat(replies), target: message.target, rest: this.#buffer };
+      }
+      this.#awaited = message.next;
+      replies.push(message.reply);
+    }
+  }
+
+  failed(fault: FaultName): Uint8Array {
+    return reply(REPLY[fault] ?? GENERAL_FAILURE);
+  }
+
+  #read(): Message {
+    switch (this.#awaited) {
+      case 'greeting':
+        return this.#greeting(this.#buffer);
+      case 'password':
+        return this.#password(this.#buffer);
+      case 'request':
+        return this.#request(this.#buffer);
+    }
+  }
+
+  /** RFC 1928 §3: VER NMETHODS METHODS. */
+  #greeting(bytes: Buffer): Message {
+    const [version, count] = bytes;
+    if (version !== undefined && version !== VERSION) return refusedMessage('proxy-malformed', NOTHING);
+    if (count === undefined || bytes.length < 2 + count) return INCOMPLETE;
+    const method = this.#check === undefined ? METHOD_NONE : METHOD_PASSWORD;
+    if (!bytes.subarray(2, 2 + count).includes(method)) {
+      const fault = count === 0 || this.#check === undefined ? 'proxy-malformed' : 'proxy-unauthorised';
+      return refusedMessage(fault, Uint8Array.of(VERSION, METHOD_NOT_ACCEPTABLE));
+    }
+    const next = method === METHOD_PASSWORD ? 'password' : 'request';
+    return { kind: 'answer', length: 2 + count, reply: Uint8Array.of(VERSION, method), next };
+  }
+
+  /** RFC 1929 §2: VER ULEN UNAME PLEN PASSWD. */
+  #password(bytes: Buffer): Message {
+    const [version, userLength] = bytes;
+    if (version !== undefined && version !== PASSWORD_VERSION) return refusedMessage('proxy-malformed', PASSWORD_WRONG);
+    if (userLength === undefined) return INCOMPLETE;
+    const passLength = bytes[2 + userLength];
+    if (passLength === undefined) return INCOMPLETE;
+    const length = 3 + userLength + passLength;
+    if (bytes.length < length) return INCOMPLETE;
+    const user = bytes.subarray(2, 2 + userLength);
+    const pass = bytes.subarray(3 + userLength, length);
+    const right = this.#check?.accepts(user, pass) === true;
+    if (!right) return refusedMessage('proxy-unauthorised', PASSWORD_WRONG);
+    return { kind: 'answer', length, reply: PASSWORD_RIGHT, next: 'request' };
+  }
+
+  /** RFC 1928 §4: VER CMD RSV ATYP DST.ADDR DST.PORT. RSV is not looked at: some programs leave rubbish in it. */
+  #request(bytes: Buffer): Message {
+    const [version, command, , type] = bytes;
+    if (version !== undefined && version !== VERSION) return refusedMessage('proxy-malformed', NOTHING);
+    if (type === undefined) return INCOMPLETE;
+    if (command !== COMMAND_CONNECT) return this.#refuse('proxy-command');
+    if (type === ADDRESS_NAME) return this.#name(bytes);
+    const length = ADDRESS_BYTES[type];
+    if (length === undefined) return this.#refuse('proxy-address-type');
+    if (bytes.length < 6 + length) return INCOMPLETE;
+    const target = targetOfIp(bytes.subarray(4, 4 + length), bytes.readUInt16BE(4 + length));
+    return { kind: 'request', length: 6 + length, target };
+  }
+
+  /** A NUL or no name at all is refused before the rest has come, as the other faults are. */
+  #name(bytes: Buffer): Message {
+    const length = bytes[4];
+    if (length === undefined) return INCOMPLETE;
+    const name = bytes.subarray(5, 5 + length);
+    if (length === 0 || name.includes(0)) return this.#refuse('dial-bad-target');
+    if (bytes.length < 7 + length) return INCOMPLETE;
+    const target = targetOfName(name.toString('latin1'), bytes.readUInt16BE(5 + length));
+    return target === undefined ? this.#refuse('dial-bad-target') : { kind: 'request', length: 7 + length, target };
+  }
+
+  #refuse(fault: FaultName): Message {
+    return refusedMessage(fault, this.failed(fault));
+  }
+}

@@ -1,0 +1,433 @@
+import { createServer, type RequestListener, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import type { FaultName } from '../../src/errors.ts';
+import { proxyTo } from '../support/proxy.ts';
+import { Client, echo, tcpServer } from '../support/tcp.ts';
+import { until } from '../support/until.ts';
+
+/** A web server until the test is over. */
+async function webServer(answer: RequestListener, prepare: (server: Server) => void = () => {}): Promise<number> {
+  const server = createServer(answer);
+  prepare(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+/** The status line and headers, and a body of the length they tell. */
+async function readAnswer(client: Client): Promise<{ head: string; body: string }> {
+  const head = await client.takeUntil('\r\n\r\n');
+  const length = Number(/^content-length: (\d+)/im.exec(head)?.[1] ?? 0);
+  return { head, body: (await client.take(length)).toString('latin1') };
+}
+
+const get = (path: string, ...headers: string[]) =>
+  `${[`GET http://example.com${path} HTTP/1.1`, 'Host: example.com', ...headers].join('\r\n')}\r\n\r\n`;
+
+describe('CONNECT', () => {
+  it('carries both ways what comes behind the head, and half-closes', async () => {
+    const { port, opener } = await proxyTo(await tcpServer(echo));
+    const client = new Client(port).send('CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\nearly ');
+    expect(await client.takeUntil('\r\n\r\n')).toBe('HTTP/1.1 200 Connection established\r\n\r\n');
+    client.socket.end('late');
+    await until(() => client.events.includes('close'));
+    expect([client.received.toString(), client.events]).toEqual(['early late', ['end', 'close']]);
+    expect(opener.targets).toEqual([{ kind: 'name', host: 'example.com', port: 443 }]);
+  });
+
+  it('works byte by byte, from HTTP/1.0 without Host, and to IPv6', async () => {
+    const { port, opener } = await proxyTo(await tcpServer(echo));
+    const client = new Client(port);
+    for (const char of 'CONNECT [2001:db8::1]:22 HTTP/1.0\r\n\r\n') {
+      client.send(char);
+      await new Promise(setImmediate);
+    }
+    await client.takeUntil('established\r\n\r\n');
+    expect(opener.targets).toEqual([{ kind: 'ipv6', host: '2001:db8::1', port: 22 }]);
+  });
+
+  it.each<[FaultName, number, string]>([
+    ['dial-refused', 502, 'WSTUN-E301'],
+    ['dial-not-allowed', 403, 'WSTUN-E304'],
+    ['dial-timed-out', 504, 'WSTUN-E305'],
+    ['not-connected', 503, 'WSTUN-E209'],
+  ])('answers %s with %i and why, and ends', async (fault, status, code) => {
+    const { port, opener } = await proxyTo(0);
+    opener.fault = fault;
+    const client = new Client(port).send('CONNECT example.com:443 HTTP/1.1\r\n\r\nunread');
+    const answer = await client.rest();
+    expect(client.events[0]).toBe('end');
+    expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(answer).toContain(code);
+  });
+
+  it('cancels the dial when the program resets its connection', async () => {
+    const { proxy, port, opener } = await proxyTo(0);
+    opener.hold();
+    const client = new Client(port).send('CONNECT example.com:443 HTTP/1.1\r\n\r\n');
+    await until(() => opener.targets.length === 1);
+    client.socket.resetAndDestroy();
+    await until(() => opener.signals[0]?.aborted === true);
+    await until(() => proxy.connections === 0);
+  });
+
+  it('asks for credentials with 407', async () => {
+    const { port, opener } = await proxyTo(await tcpServer(echo), { credentials: { user: 'ann', pass: 'secret' } });
+    const refused = new Client(port).send('CONNECT h:443 HTTP/1.1\r\n\r\n');
+    expect(await refused.rest()).toMatch(/^HTTP\/1\.1 407 .*\r\nProxy-Authenticate: Basic /s);
+    expect(opener.targets).toEqual([]);
+    const right = `Proxy-Authorization: Basic ${Buffer.from('ann:secret').toString('base64')}`;
+    await new Client(port).send(`CONNECT h:443 HTTP/1.1\r\n${right}\r\n\r\n`).takeUntil('established\r\n\r\n');
+  });
+});
+
+describe('a request in absolute-form', () => {
+  it('reaches the target in origin-form, with the Host of its URL and without what is the proxy’s', async () => {
+    let seen: object = {};
+    const { port } = await proxyTo(
+      await webServer(({ method, url, headers }, response) => {
+        seen = { method, url, headers };
+        response.setHeader('Set-Cookie', ['a=1', 'b=2']).setHeader('Proxy-Authenticate', 'Basic').end('page');
+      }),
+    );
+    const request = get('/x?y', 'Proxy-Connection: keep-alive', 'Proxy-Authorization: Basic eA==', 'Accept: */*');
+    const { head, body } = await readAnswer(new Client(port).send(request.replace('Host: example.com', 'Host: evil')));
+    const headers = { host: 'example.com', accept: '*/*', connection: 'keep-alive' };
+    expect(seen).toEqual({ method: 'GET', url: '/x?y', headers });
+    expect(head).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+    expect(head).toMatch(/Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n/);
+    expect(head).not.toContain('Proxy-Authenticate');
+    expect(body).toBe('page');
+  });
+
+  it('uses one connection of the program, and one stream, for one request after another', async () => {
+    const { port, opener } = await proxyTo(await webServer((request, response) => response.end(request.url)));
+    const client = new Client(port);
+    for (let i = 0; i < 15; i++) expect((await readAnswer(client.send(get(`/${i}`)))).body).toBe(`/${i}`);
+    expect(opener.targets.length).toBe(1);
+  });
+
+  it('lets go of the stream to one target when the program goes on to another', async () => {
+    const { port, opener } = await proxyTo(await webServer((request, response) => response.end(request.url)));
+    const client = new Client(port);
+    await readAnswer(client.send(get('/1')));
+    await readAnswer(client.send(get('/2').replaceAll('example.com', 'example.org')));
+    expect(opener.targets.map(({ host }) => host)).toEqual(['example.com', 'example.org']);
+    await until(() => opener.streams[0]?.destroyed === true);
+    client.socket.destroy();
+    await until(() => opener.streams[1]?.destroyed === true);
+  });
+
+  it('tries again on a new stream when the target closes a kept one just as the request goes out', async () => {
+    const answer = 'HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n';
+    let connections = 0;
+    const target = await tcpServer((socket) => {
+      const body = ++connections;
+      socket.once('data', () => {
+        socket.write(answer + body);
+        socket.once('data', () => socket.resetAndDestroy());
+      });
+    });
+    const { port, opener } = await proxyTo(target);
+    const client = new Client(port);
+    expect((await readAnswer(client.send(get('/')))).body).toBe('1');
+    expect((await readAnswer(client.send(get('/')))).body).toBe('2');
+    // What may have had an effect is not repeated.
+    client.send('POST http://example.com/ HTTP/1.1\r\nHost: example.com\r\nContent-Length: 1\r\n\r\nx');
+    expect((await readAnswer(client)).head).toMatch(/^HTTP\/1\.1 502 /);
+    expect(opener.targets.length).toBe(2);
+  });
+
+  it('lets go of a kept stream when the target ends it', async () => {
+    let end = () => {};
+    const target = await webServer(
+      (_, response) => response.end('x'),
+      (server) => server.on('connection', (socket) => (end = () => socket.end())),
+    );
+    const { port, opener } = await proxyTo(target);
+    const client = new Client(port);
+    await readAnswer(client.send(get('/')));
+    end();
+    await until(() => opener.streams[0]?.destroyed === true);
+    expect((await readAnswer(client.send(get('/')))).body).toBe('x');
+    expect(opener.targets.length).toBe(2);
+  });
+
+  it('answers pipelined requests in order', async () => {
+    const delays: Record<string, number> = { '/0': 30, '/1': 0, '/2': 10 };
+    const { port } = await proxyTo(
+      await webServer((request, response) => {
+        setTimeout(() => response.end(request.url), delays[request.url ?? '']);
+      }),
+    );
+    const client = new Client(port).send(get('/0') + get('/1') + get('/2'));
+    for (let i = 0; i < 3; i++) expect((await readAnswer(client)).body).toBe(`/${i}`);
+  });
+
+  it('resets a connection with more requests waiting than its bound', async () => {
+    const { port, opener } = await proxyTo(await webServer(() => {}));
+    const client = new Client(port).send(get('/').repeat(200));
+    await until(() => client.events.includes('close'));
+    expect(opener.targets.length).toBeLessThanOrEqual(1);
+  });
+
+  it('streams a chunked upload and a chunked download', async () => {
+    const { port } = await proxyTo(await webServer((request, response) => void request.pipe(response)));
+    const chunk = 'z'.repeat(0x8000);
+    const client = new Client(port).send('POST http://h/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n');
+    for (let i = 0; i < 32; i++) client.send(`8000\r\n${chunk}\r\n`);
+    client.send('0\r\n\r\n');
+    expect(await client.takeUntil('\r\n\r\n')).toMatch(/transfer-encoding: chunked/i);
+    const chunks = (await client.takeUntil('\r\n0\r\n\r\n')).slice(0, -7);
+    expect(chunks.replace(/(?:^|\r\n)[0-9a-f]+\r\n/g, '') === chunk.repeat(32)).toBe(true);
+  });
+
+  it('slows the program down when the target does not read', async () => {
+    const { port, opener } = await proxyTo(await tcpServer((socket) => socket.pause()));
+    const size = 64 * 1024 * 1024;
+    const client = new Client(port).send(`POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: ${size}\r\n\r\n`);
+    client.send(Buffer.alloc(size));
+    await until(() => opener.streams[0]?.writableNeedDrain === true);
+    // Time enough to read it all, if the proxy did.
+    const other = new Client(port);
+    for (let i = 0; i < 100; i++) await readAnswer(other.send('GET / HTTP/1.1\r\nHost: h\r\n\r\n'));
+    expect(client.socket.writableLength).toBe(size);
+  });
+
+  it('passes HEAD, 204 and 304 on without a body, and the connection goes on', async () => {
+    const { port } = await proxyTo(
+      await webServer((request, response) => {
+        const status = Number(request.url?.slice(1));
+        response.writeHead(status, status === 204 ? {} : { 'Content-Length': 77, ETag: '"x"' });
+        response.end();
+      }),
+    );
+    const client = new Client(port);
+    client.send(get('/200').replace('GET', 'HEAD'));
+    expect(await client.takeUntil('\r\n\r\n')).toMatch(/^HTTP\/1\.1 200 .*Content-Length: 77\r\n/s);
+    client.send(get('/304', 'If-None-Match: "x"'));
+    expect(await client.takeUntil('\r\n\r\n')).toMatch(/^HTTP\/1\.1 304 .*ETag: "x"\r\n/s);
+    client.send(get('/204'));
+    expect(await client.takeUntil('\r\n\r\n')).toMatch(/^HTTP\/1\.1 204 /);
+    expect(client.received.length).toBe(0);
+  });
+
+  it('leaves "100 Continue" to the target', async () => {
+    const heard: string[] = [];
+    const target = await webServer(
+      (request, response) => void request.pipe(response),
+      (server) =>
+        server.on('checkContinue', (request, response) => {
+          heard.push(String(request.headers.expect));
+          if (request.url === '/no') {
+            response.writeHead(417, { 'Content-Length': 0 }).end();
+            return;
+          }
+          response.writeContinue();
+          request.pipe(response.writeHead(200, { 'Content-Length': 4 }));
+        }),
+    );
+    const { port } = await proxyTo(target);
+    const post = (path: string) =>
+      `POST http://h${path} HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n`;
+    const client = new Client(port).send(post('/yes'));
+    expect(await client.takeUntil('\r\n\r\n')).toBe('HTTP/1.1 100 Continue\r\n\r\n');
+    expect((await readAnswer(client.send('body'))).body).toBe('body');
+    const refused = new Client(port).send(post('/no'));
+    expect((await readAnswer(refused)).head).toMatch(/^HTTP\/1\.1 417 /);
+    expect(heard).toEqual(['100-continue', '100-continue']);
+  });
+
+  it('gives an HTTP/1.0 program the body up to the end, even if it has shut its writing side', async () => {
+    const { port } = await proxyTo(
+      await webServer((_, response) => {
+        response.write('a');
+        response.end('b');
+      }),
+    );
+    const client = new Client(port);
+    client.socket.end('GET http://h/ HTTP/1.0\r\n\r\n');
+    expect((await client.rest()).split('\r\n\r\n')[1]).toBe('ab');
+    expect(client.events[0]).toBe('end');
+  });
+
+  it.each([
+    ['with a length', 'Content-Length: 10\r\n\r\nhalf'],
+    ['in chunks', 'Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n'],
+    ['up to the end of the connection', '\r\nhalf'],
+  ])('resets the program’s connection when an answer %s is cut short', async (_, answer) => {
+    const { port, opener } = await proxyTo(await tcpServer((socket) => socket.write(`HTTP/1.1 200 OK\r\n${answer}`)));
+    const client = new Client(port).send(get('/'));
+    await client.takeUntil('half');
+    opener.streams[0]?.socket.resetAndDestroy();
+    opener.streams[0]?.destroy(new Error('reset'));
+    await until(() => client.events.includes('close'));
+    expect(client.events).toEqual(['reset', 'close']);
+  });
+
+  it.each([
+    ['nonsense', 'nonsense\r\n\r\n'],
+    ['nothing', ''],
+    ['two framings', 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc'],
+  ])('answers 502 when the target answers %s', async (_, answer) => {
+    const { port } = await proxyTo(await tcpServer((socket) => socket.once('data', () => socket.end(answer))));
+    const { head, body } = await readAnswer(new Client(port).send(get('/')));
+    expect(head).toMatch(/^HTTP\/1\.1 502 /);
+    expect(body).toContain('WSTUN-E507');
+  });
+
+  it.each<[FaultName, number]>([
+    ['dial-refused', 502],
+    ['dial-not-allowed', 403],
+    ['dial-timed-out', 504],
+    ['not-connected', 503],
+  ])('answers %s with %i, and the connection goes on', async (fault, status) => {
+    const { port, opener } = await proxyTo(await webServer((_, response) => response.end('fine')));
+    opener.fault = fault;
+    const client = new Client(port).send(get('/'));
+    expect((await readAnswer(client)).head).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    opener.fault = undefined;
+    expect((await readAnswer(client.send(get('/')))).body).toBe('fine');
+  });
+
+  it('cancels the dial, and destroys the stream, when the program goes away', async () => {
+    const { proxy, port, opener } = await proxyTo(await tcpServer(() => {}));
+    const release = opener.hold();
+    const early = new Client(port).send(get('/'));
+    await until(() => opener.signals.length === 1);
+    early.socket.resetAndDestroy();
+    await until(() => opener.signals[0]?.aborted === true);
+    release();
+    const late = new Client(port).send(get('/'));
+    await until(() => opener.streams.length === 1);
+    late.socket.resetAndDestroy();
+    await until(() => opener.streams[0]?.destroyed === true);
+    await until(() => proxy.connections === 0);
+  });
+
+  it('asks for credentials with 407 and takes them on the same connection', async () => {
+    const target = await webServer((request, response) => response.end(String(request.headers['proxy-authorization'])));
+    const { port } = await proxyTo(target, { credentials: { user: 'ann', pass: 'secret' } });
+    const client = new Client(port).send(get('/'));
+    expect((await readAnswer(client)).head).toMatch(/^HTTP\/1\.1 407 .*Proxy-Authenticate: Basic/s);
+    const right = `Proxy-Authorization: Basic ${Buffer.from('ann:secret').toString('base64')}`;
+    expect((await readAnswer(client.send(get('/', right)))).body).toBe('undefined');
+  });
+});
+
+describe('an upgrade in absolute-form', () => {
+  const upgrade = (scheme: string) =>
+    `GET ${scheme}://h/chat HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`;
+
+  it.each(['ws', 'http'])('of a %s:// URL becomes a tunnel when the target agrees', async (scheme) => {
+    const target = await webServer(
+      () => {},
+      (server) =>
+        server.on('upgrade', (request, socket) => {
+          socket.write(`HTTP/1.1 101 OK\r\nUpgrade: ${request.headers.upgrade}\r\nConnection: Upgrade\r\n\r\nhello `);
+          socket.pipe(socket);
+        }),
+    );
+    const { port } = await proxyTo(target);
+    const client = new Client(port).send(`${upgrade(scheme)}early `);
+    expect(await client.takeUntil('\r\n\r\n')).toMatch(/^HTTP\/1\.1 101 OK\r\nUpgrade: websocket\r\n/);
+    client.socket.end('late');
+    expect(await client.rest()).toBe('hello early late');
+  });
+
+  it('lets the target finish first and the program go on sending', async () => {
+    const heard: Buffer[] = [];
+    const target = await webServer(
+      () => {},
+      (server) =>
+        server.on('upgrade', (_, socket) => {
+          socket.on('data', (chunk: Buffer) => heard.push(chunk));
+          socket.end('HTTP/1.1 101 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+        }),
+    );
+    const { port } = await proxyTo(target);
+    const client = new Client(port).send(upgrade('ws'));
+    await until(() => client.events.includes('end'));
+    client.socket.end('late');
+    await until(() => Buffer.concat(heard).toString() === 'late');
+  });
+
+  it('passes on an answer that declines, and ends the connection with it', async () => {
+    const { port } = await proxyTo(await webServer((_, response) => response.writeHead(426).end('no')));
+    const answer = await new Client(port).send(upgrade('ws')).rest();
+    expect(answer).toMatch(/^HTTP\/1\.1 426 .*Connection: close\r\n\r\nno$/s);
+  });
+
+  it('answers a failed dial', async () => {
+    const { port, opener } = await proxyTo(0);
+    opener.fault = 'dial-refused';
+    expect(await new Client(port).send(upgrade('ws')).rest()).toMatch(/^HTTP\/1\.1 502 .*WSTUN-E301/s);
+  });
+});
+
+describe('what is no proxy request', () => {
+  it('is told, in origin-form, that this is a proxy', async () => {
+    const { port } = await proxyTo(0);
+    const { head, body } = await readAnswer(new Client(port).send('GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'));
+    expect(head).toMatch(/^HTTP\/1\.1 400 /);
+    expect(head).not.toMatch(/access-control/i);
+    expect(body).toContain('curl -x socks5h://');
+  });
+
+  it.each([
+    ['an unknown method', 'FOO http://h/ HTTP/1.1\r\nHost: h\r\n\r\n', 400],
+    [
+      'a length and chunks at once',
+      'POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n',
+      400,
+    ],
+    ['two lengths', 'POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n', 400],
+    ['a folded header', 'GET http://h/ HTTP/1.1\r\nHost: h\r\nX: a\r\n b\r\nTransfer-Encoding : chunked\r\n\r\n', 400],
+    ['no Host in HTTP/1.1', 'GET http://h/ HTTP/1.1\r\n\r\n', 400],
+    ['a header of more than 64 KiB', `GET http://h/ HTTP/1.1\r\nHost: h\r\nX: ${'x'.repeat(70_000)}\r\n\r\n`, 431],
+  ])('is refused if it has %s', async (_, request, status) => {
+    const { port, opener } = await proxyTo(0);
+    expect(await new Client(port).send(request).rest()).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(opener.targets).toEqual([]);
+  });
+
+  it('is answered 408 if it does not come in time', async () => {
+    const { port } = await proxyTo(0, { limits: { negotiationMs: 60 } });
+    expect(await new Client(port).send('GET http://h/ HTTP/1.1\r\nHos').rest()).toMatch(/^HTTP\/1\.1 408 .*E501/s);
+  });
+
+  it('is waited for between requests for the keep-alive time alone', async () => {
+    const target = await webServer((_, response) => response.end('x'));
+    const { proxy, port } = await proxyTo(target, { limits: { keepAliveMs: 60 } });
+    const client = new Client(port).send(get('/'));
+    await readAnswer(client);
+    client.send('GET http://h/ HTTP/1.1\r\nHos');
+    await until(() => client.events.length > 0);
+    await until(() => proxy.connections === 0);
+  });
+});
+
+describe('close', () => {
+  it('ends idle connections at once and others with their answer', async () => {
+    let finish = () => {};
+    const target = await webServer((request, response) => {
+      finish = () => response.end('done');
+      if (request.url === '/now') finish();
+    });
+    const { proxy, port } = await proxyTo(target);
+    const idle = new Client(port).send(get('/now'));
+    await readAnswer(idle);
+    const before = finish;
+    const busy = new Client(port).send(get('/wait'));
+    await until(() => finish !== before);
+    const closed = proxy.close(10_000);
+    await until(() => idle.events.length > 0);
+    finish();
+    expect((await readAnswer(busy)).body).toBe('done');
+    await closed;
+  });
+});

@@ -1,0 +1,40 @@
+import { describe, expect, it } from 'vitest';
+import type { FaultName } from '../../src/errors.ts';
+import { refusalOf, serialiseRefusal } from '../../src/proxy/http-replies.ts';
+
+describe('refusalOf', () => {
+  it.each<[FaultName, number]>([
+    ['dial-not-allowed', 403],
+    ['dial-timed-out', 504],
+    ['dial-busy', 503],
+    ['not-connected', 503],
+    ['dial-refused', 502],
+    ['dial-host-unreachable', 502],
+    ['dial-network-unreachable', 502],
+    ['dial-name-unknown', 502],
+    ['dial-name-failed', 502],
+    ['dial-failed', 502],
+    ['internal', 502],
+    ['proxy-unauthorised', 407],
+    ['proxy-timed-out', 408],
+    ['proxy-malformed', 400],
+  ])('gives %s the status %i and a body with its code', (fault, status) => {
+    const refusal = refusalOf(fault, 'détail');
+    expect(refusal).toMatchObject({ fault, status });
+    expect(refusal.body).toMatch(/: détail.*\(WSTUN-E\d{3}\)\n$/);
+  });
+
+  it('asks for credentials with 407 alone', () => {
+    expect(refusalOf('proxy-unauthorised').headers).toContain('Proxy-Authenticate');
+    expect(refusalOf('dial-refused').headers).not.toContain('Proxy-Authenticate');
+  });
+});
+
+describe('serialiseRefusal', () => {
+  it('tells the length of the body in bytes, and that the connection ends', () => {
+    const [head = '', body = ''] = serialiseRefusal(refusalOf('dial-refused', 'ö')).toString().split('\r\n\r\n');
+    expect(head).toMatch(/^HTTP\/1\.1 502 Bad Gateway\r\n/);
+    expect(head).toContain('Connection: close');
+    expect(head).toContain(`Content-Length: ${Buffer.byteLength(body)}`);
+  });
+});

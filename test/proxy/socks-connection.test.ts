@@ -1,0 +1,207 @@
+import { once } from 'node:events';
+import { SocksClient } from 'socks';
+import { describe, expect, it } from 'vitest';
+import type { FaultName } from '../../src/errors.ts';
+import { proxyTo } from '../support/proxy.ts';
+import { Client, echo, tcpServer } from '../support/tcp.ts';
+import { until } from '../support/until.ts';
+
+const GREETING = [5, 1, 0];
+const REQUEST = [5, 1, 0, 3, 11, ...Buffer.from('example.com'), 0, 80];
+const GRANTED = '05000001000000000000';
+const SOCKS4A = [4, 1, 0, 80, 0, 0, 0, 1, 0, ...Buffer.from('example.com'), 0];
+const CREDENTIALS = { user: 'ann', pass: 'secret' };
+
+/** What was sent to the proxy before has reached it then. */
+async function roundTrip(port: number): Promise<void> {
+  await new Client(port).send('GET / HTTP/1.1\r\nHost: h\r\n\r\n').takeUntil('\r\n\r\n');
+}
+
+describe('SOCKS on the mixed port', () => {
+  it('carries data that came right behind the request, and both half-closes', async () => {
+    const { port, opener } = await proxyTo(await tcpServer(echo));
+    const client = new Client(port).send([...GREETING, ...REQUEST, ...Buffer.from('early')]);
+    client.socket.end('late');
+    await until(() => client.events.includes('close'));
+    expect(client.received.toString('latin1')).toBe(
+      `\u0005\0${Buffer.from(GRANTED, 'hex').toString('latin1')}earlylate`,
+    );
+    expect(client.events).toEqual(['end', 'close']);
+    expect(opener.targets).toEqual([{ kind: 'name', host: 'example.com', port: 80 }]);
+  });
+
+  it('serves a request that comes byte by byte', async () => {
+    const { port } = await proxyTo(await tcpServer(echo));
+    const client = new Client(port);
+    for (const byte of [...GREETING, ...REQUEST]) {
+      client.send([byte]);
+      await new Promise(setImmediate);
+    }
+    expect((await client.take(12)).toString('hex')).toBe(`0500${GRANTED}`);
+  });
+
+  it('serves SOCKS4a', async () => {
+    const { port, opener } = await proxyTo(await tcpServer(echo));
+    const client = new Client(port).send([...SOCKS4A, ...Buffer.from('hello')]);
+    expect((await client.take(8)).toString('hex')).toBe('005a000000000000');
+    expect((await client.take(5)).toString()).toBe('hello');
+    expect(opener.targets).toEqual([{ kind: 'name', host: 'example.com', port: 80 }]);
+  });
+
+  it('delivers an answer of 1 MiB after the program has shut its writing side', async () => {
+    const answer = Buffer.alloc(1024 * 1024, 'a');
+    const target = await tcpServer((socket) => socket.resume().on('end', () => socket.end(answer)));
+    const { port } = await proxyTo(target);
+    const client = new Client(port).send([...GREETING, ...REQUEST]);
+    client.socket.end();
+    await until(() => client.events.includes('close'));
+    expect(client.received.length).toBe(12 + answer.length);
+    expect(client.events).toEqual(['end', 'close']);
+  });
+
+  it('replies only when the dial has succeeded', async () => {
+    const { port, opener } = await proxyTo(await tcpServer(echo));
+    const release = opener.hold();
+    const client = new Client(port).send([...GREETING, ...REQUEST]);
+    await until(() => opener.targets.length === 1);
+    expect((await client.take(2)).toString('hex')).toBe('0500');
+    expect(client.received.length).toBe(0);
+    release();
+    expect((await client.take(10)).toString('hex')).toBe(GRANTED);
+  });
+
+  it.each<[FaultName, string]>([
+    ['dial-refused', '05050001000000000000'],
+    ['dial-not-allowed', '05020001000000000000'],
+    ['not-connected', '05010001000000000000'],
+  ])('replies truthfully to %s, and then ends', async (fault, reply) => {
+    const { port, opener } = await proxyTo(0);
+    opener.fault = fault;
+    const client = new Client(port).send([...GREETING, ...REQUEST, ...Buffer.from('unread data')]);
+    await until(() => client.events.length > 0);
+    expect(client.received.toString('hex')).toBe(`0500${reply}`);
+    expect(client.events[0]).toBe('end');
+  });
+
+  it('reads what a refused program still sends, so that its reply is not lost to a reset', async () => {
+    const { proxy, port, opener } = await proxyTo(0);
+    opener.fault = 'dial-refused';
+    const client = new Client(port).send([...GREETING, ...REQUEST]).send(Buffer.alloc(16 * 1024 * 1024));
+    client.socket.end();
+    await until(() => proxy.connections === 0);
+    await until(() => client.events.includes('close'));
+    expect(client.events).toEqual(['end', 'close']);
+  });
+
+  it('destroys a refused connection that does not close in time', async () => {
+    const { proxy, port, opener } = await proxyTo(0, { limits: { lingerMs: 50 } });
+    opener.fault = 'dial-refused';
+    const client = new Client(port).send([...GREETING, ...REQUEST]);
+    await until(() => client.events.includes('end'));
+    expect(client.socket.writable).toBe(true);
+    await until(() => proxy.connections === 0);
+  });
+
+  it('cancels the dial when the program resets its connection, even behind data', async () => {
+    const { proxy, port, opener } = await proxyTo(0);
+    opener.hold();
+    const client = new Client(port).send([...GREETING, ...REQUEST, ...Buffer.from('early')]);
+    await until(() => opener.targets.length === 1);
+    expect(opener.signals[0]?.aborted).toBe(false);
+    client.socket.resetAndDestroy();
+    await until(() => opener.signals[0]?.aborted === true);
+    await until(() => proxy.connections === 0);
+  });
+
+  it('does not cancel the dial for a half-close', async () => {
+    const { port, opener } = await proxyTo(await tcpServer(echo));
+    const release = opener.hold();
+    const client = new Client(port).send([...GREETING, ...REQUEST, ...Buffer.from('early')]);
+    client.socket.end();
+    await until(() => opener.targets.length === 1);
+    await until(() => client.socket.writableFinished);
+    await roundTrip(port);
+    expect(opener.signals[0]?.aborted).toBe(false);
+    release();
+    await until(() => client.events.includes('close'));
+    expect(client.received.toString('latin1').endsWith('early')).toBe(true);
+  });
+
+  it('passes a reset of the target on as a reset', async () => {
+    const { port } = await proxyTo(await tcpServer((socket) => socket.once('data', () => socket.resetAndDestroy())));
+    const client = new Client(port).send([...GREETING, ...REQUEST]);
+    await client.take(12);
+    client.send('x');
+    await until(() => client.events.includes('close'));
+    expect(client.events).toEqual(['reset', 'close']);
+  });
+
+  it.each([
+    ['nothing', []],
+    ['half a greeting', [5]],
+    ['half a request', [...GREETING, 5, 1, 0]],
+    ['half a SOCKS4 request', [4, 1, 0]],
+    ['half a method', [...Buffer.from('CONN')]],
+  ])('ends a connection that sends %s and falls silent', async (_, bytes) => {
+    const { proxy, port } = await proxyTo(0, { limits: { negotiationMs: 60, lingerMs: 60 } });
+    const client = new Client(port).send(bytes);
+    await until(() => client.events.length > 0);
+    await until(() => proxy.connections === 0);
+  });
+
+  it('ends a connection that ends with half a request', async () => {
+    const { proxy, port } = await proxyTo(0);
+    const client = new Client(port).send([...GREETING, 5, 1]);
+    client.socket.end();
+    await until(() => client.events.includes('close'));
+    await until(() => proxy.connections === 0);
+  });
+
+  it('takes what is neither SOCKS nor HTTP for nothing', async () => {
+    const { port } = await proxyTo(0);
+    const client = new Client(port).send([0x16, 3, 1, 2, 0]);
+    expect(await client.rest()).toBe('');
+  });
+
+  it('asks for the password, and refuses SOCKS4, where credentials are set', async () => {
+    const { port } = await proxyTo(await tcpServer(echo), { credentials: CREDENTIALS });
+    const right = [1, 3, ...Buffer.from('ann'), 6, ...Buffer.from('secret')];
+    const client = new Client(port).send([5, 1, 2, ...right, ...REQUEST]);
+    expect((await client.take(14)).toString('hex')).toBe(`05020100${GRANTED}`);
+    const older = new Client(port).send(SOCKS4A);
+    expect(Buffer.from(await older.rest(), 'latin1').toString('hex')).toBe('005b000000000000');
+  });
+});
+
+describe('the socks package as a client', () => {
+  it.each([
+    ['SOCKS5 with a name', { type: 5 as const }, 'example.com', { kind: 'name', host: 'example.com' }],
+    ['SOCKS5 with IPv6', { type: 5 as const }, '2001:db8::1', { kind: 'ipv6', host: '2001:db8::1' }],
+    ['SOCKS4', { type: 4 as const }, '192.0.2.1', { kind: 'ipv4', host: '192.0.2.1' }],
+    ['SOCKS4a', { type: 4 as const }, 'example.com', { kind: 'name', host: 'example.com' }],
+  ])('talks through it by %s', async (_, { type }, host, target) => {
+    const { port, opener } = await proxyTo(await tcpServer(echo));
+    const { socket } = await SocksClient.createConnection({
+      proxy: { host: '127.0.0.1', port, type },
+      command: 'connect',
+      destination: { host, port: 4321 },
+    });
+    socket.end('ping');
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+    expect(answer.toString()).toBe('ping');
+    expect(opener.targets).toEqual([{ ...target, port: 4321 }]);
+  });
+
+  it('authenticates, and hears of a wrong password', async () => {
+    const { port } = await proxyTo(await tcpServer(echo), { credentials: CREDENTIALS });
+    const attempt = (password: string) =>
+      SocksClient.createConnection({
+        proxy: { host: '127.0.0.1', port, type: 5, userId: 'ann', password },
+        command: 'connect',
+        destination: { host: 'example.com', port: 80 },
+      });
+    const { socket } = await attempt('secret');
+    socket.destroy();
+    await expect(attempt('wrong')).rejects.toThrow(/Authentication failed/);
+  });
+});

@@ -1,0 +1,162 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { CredentialCheck } from '../../src/proxy/credentials.ts';
+import type { SocksNegotiation } from '../../src/proxy/socks.ts';
+import { Socks4Negotiation } from '../../src/proxy/socks4.ts';
+import { Socks5Negotiation } from '../../src/proxy/socks5.ts';
+import { run, type SocksRun } from '../support/socks-run.ts';
+
+const SEED = 20_261_123;
+const check = new CredentialCheck({ user: 'ann', pass: 'secret' });
+const makers: Record<string, () => SocksNegotiation> = {
+  socks5: () => new Socks5Negotiation(undefined),
+  locked: () => new Socks5Negotiation(check),
+  socks4: () => new Socks4Negotiation(false),
+};
+
+const bytes = (constraints: fc.IntArrayConstraints = {}) => fc.uint8Array(constraints).map((array) => [...array]);
+const lengthed = (array: readonly number[]) => [array.length, ...array];
+/** Mostly what is valid; the rest is for the mutations. */
+const name = fc.oneof(
+  fc.domain().map((text) => [...Buffer.from(text)]),
+  bytes({ maxLength: 255 }),
+);
+const socks5Request = fc
+  .tuple(
+    fc.constantFrom(1, 1, 1, 2, 3, 9),
+    fc.nat(255),
+    fc.oneof(
+      bytes({ minLength: 4, maxLength: 4 }).map((ip) => [1, ...ip]),
+      bytes({ minLength: 16, maxLength: 16 }).map((ip) => [4, ...ip]),
+      name.map((host) => [3, ...lengthed(host)]),
+      bytes({ minLength: 1, maxLength: 3 }),
+    ),
+    bytes({ minLength: 2, maxLength: 2 }),
+  )
+  .map(([command, reserved, address, port]) => [5, command, reserved, ...address, ...port]);
+const greeting = fc
+  .oneof(fc.constant([0]), fc.constant([0, 2]), bytes({ maxLength: 255 }))
+  .map((m) => [5, ...lengthed(m)]);
+const password = fc
+  .oneof(fc.constant(['ann', 'secret']), fc.tuple(fc.string({ maxLength: 60 }), fc.string({ maxLength: 60 })))
+  .map((pair) => [1, ...pair.flatMap((text) => lengthed([...Buffer.from(text)]))]);
+const socks4Request = fc
+  .tuple(
+    fc.constantFrom(1, 1, 1, 2),
+    bytes({ minLength: 2, maxLength: 2 }),
+    fc.oneof(fc.constantFrom([0, 0, 0, 1], [0, 0, 0, 0]), bytes({ minLength: 4, maxLength: 4 })),
+    bytes({ maxLength: 300 }),
+    name,
+  )
+  .map(([command, port, ip, user, host]) => [4, command, ...port, ...ip, ...user, 0, ...host, 0]);
+const behind = bytes({ maxLength: 40 });
+const conversations: Record<string, fc.Arbitrary<number[]>> = {
+  socks5: fc.tuple(greeting, socks5Request, behind).map((parts) => parts.flat()),
+  locked: fc.tuple(greeting, password, socks5Request, behind).map((parts) => parts.flat()),
+  socks4: fc.tuple(socks4Request, behind).map((parts) => parts.flat()),
+};
+
+/** Cuts at the given places, taken modulo the length. */
+function cutAt(whole: Uint8Array, places: readonly number[]): Uint8Array[] {
+  const sorted = [...new Set(places.map((place) => place % (whole.length + 1)))].sort((a, b) => a - b);
+  return [0, ...sorted].map((start, i) => whole.subarray(start, sorted[i] ?? whole.length));
+}
+
+/** The whole conversation in one look, written from the RFC's tables and nothing else. */
+function naiveSocks5(all: readonly number[]): Omit<SocksRun, 'replies' | 'fault'> | undefined {
+  const methods = all.slice(2, 2 + (all[1] ?? 0));
+  const request = all.slice(2 + methods.length);
+  const [version, command, , type = 0] = request;
+  if (all[0] !== 5 || version !== 5 || command !== 1 || !methods.includes(0)) return undefined;
+  const hostStart = type === 3 ? 5 : 4;
+  const hostLength = type === 1 ? 4 : type === 4 ? 16 : type === 3 ? (request[4] ?? 0) : -1;
+  const host = request.slice(hostStart, hostStart + hostLength);
+  const [high, low] = request.slice(hostStart + hostLength);
+  if (hostLength < 1 || high === undefined || low === undefined) return undefined;
+  const port = high * 256 + low;
+  const rest = Buffer.from(request.slice(hostStart + hostLength + 2)).toString('latin1');
+  if (type === 1) return { end: 'request', target: { kind: 'ipv4', host: host.join('.'), port }, rest };
+  if (type === 3 && host.includes(0)) return undefined;
+  if (type === 3) return { end: 'request', target: { kind: 'name', host: String.fromCharCode(...host), port }, rest };
+  const hex = Buffer.from(host).toString('hex').match(/.{4}/g)?.join(':');
+  return {
+    end: 'request',
+    target: { kind: 'ipv6', host: new URL(`http://[${hex}]`).hostname.slice(1, -1), port },
+    rest,
+  };
+}
+
+describe.each(Object.keys(makers))('%s', (kind) => {
+  const make = makers[kind]!;
+
+  it('comes to the same end wherever the bytes are cut', () => {
+    fc.assert(
+      fc.property(conversations[kind]!, fc.array(fc.nat(), { maxLength: 30 }), (conversation, places) => {
+        const whole = Uint8Array.from(conversation);
+        expect(run(make(), cutAt(whole, places))).toEqual(run(make(), [whole]));
+      }),
+      { seed: SEED, numRuns: 500 },
+    );
+  });
+});
+
+describe('socks5', () => {
+  it('reads the same requests as a naive reader of the whole', () => {
+    fc.assert(
+      fc.property(conversations.socks5!, (conversation) => {
+        const { end, target, rest } = run(makers.socks5!(), [Uint8Array.from(conversation)]);
+        const expected = naiveSocks5(conversation);
+        expect(end === 'request' ? { end, target, rest } : undefined).toEqual(expected);
+      }),
+      { seed: SEED, numRuns: 1_000 },
+    );
+  });
+});
+
+describe('fuzzing', () => {
+  /** xorshift32: the cases are the same at every run. */
+  function random(seed: number): (below: number) => number {
+    let state = seed;
+    return (below) => {
+      state ^= state << 13;
+      state ^= state >>> 17;
+      state ^= state << 5;
+      return (state >>> 0) % below;
+    };
+  }
+
+  function mutate(sample: readonly number[], next: (below: number) => number): Uint8Array {
+    const mutant = [...sample];
+    for (let n = next(4); n >= 0; n--) {
+      const at = next(mutant.length + 1);
+      const edits = [
+        () => mutant.splice(at, 1, next(256)),
+        () => mutant.splice(at, 0, next(256)),
+        () => mutant.splice(at, next(8)),
+        () => mutant.splice(at, 0, ...mutant.slice(at, at + next(300))),
+      ];
+      edits[next(edits.length)]!();
+    }
+    return Uint8Array.from(mutant);
+  }
+
+  it(`survives 100,000 mutated conversations (seed ${SEED}) within its bounds`, () => {
+    const next = random(SEED);
+    const kinds = Object.keys(makers);
+    const samples = kinds.map((kind) => fc.sample(conversations[kind]!, { seed: SEED, numRuns: 200 }));
+    const heapBefore = process.memoryUsage().heapUsed;
+    const ends = { more: 0, request: 0, refused: 0 };
+    for (let i = 0; i < 100_000; i++) {
+      const which = next(kinds.length);
+      const mutant = mutate(samples[which]![next(200)]!, next);
+      const result = run(makers[kinds[which]!]!(), cutAt(mutant, [next(600), next(600)]));
+      ends[result.end]++;
+      // Unanswered at 600 bytes: a bound is broken.
+      if (result.end === 'more') expect(mutant.length).toBeLessThan(1_100);
+      if (result.target) expect(result.target.host.length).toBeLessThanOrEqual(255);
+    }
+    // Each way must have been taken, or the fuzzer has lost its edge.
+    for (const count of Object.values(ends)) expect(count).toBeGreaterThan(1_000);
+    expect(process.memoryUsage().heapUsed - heapBefore).toBeLessThan(64 * 1024 * 1024);
+  });
+});

@@ -1,0 +1,116 @@
+import { describe, expect, it } from 'vitest';
+import type { FaultName } from '../../src/errors.ts';
+import { CredentialCheck } from '../../src/proxy/credentials.ts';
+import { Socks5Negotiation } from '../../src/proxy/socks5.ts';
+import { cuts, run } from '../support/socks-run.ts';
+
+const GREETING = [5, 1, 0];
+const V4_REQUEST = [5, 1, 0, 1, 192, 0, 2, 7, 0, 80];
+const V4_TARGET = { kind: 'ipv4', host: '192.0.2.7', port: 80 };
+const open = () => new Socks5Negotiation(undefined);
+const locked = () => new Socks5Negotiation(new CredentialCheck({ user: 'ann', pass: 'öl' }));
+
+function nameRequest(name: Uint8Array, port = 443): number[] {
+  return [5, 1, 0, 3, name.length, ...name, port >> 8, port & 0xff];
+}
+
+function failure(code: number): string {
+  return `05${code.toString(16).padStart(2, '0')}0001000000000000`;
+}
+
+describe('Socks5Negotiation without credentials', () => {
+  it.each([
+    ['an IPv4 address', V4_REQUEST, V4_TARGET],
+    [
+      'an IPv6 address',
+      [5, 1, 0, 4, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0xbb],
+      { kind: 'ipv6', host: '2001:db8::1', port: 443 },
+    ],
+    ['a name', nameRequest(Buffer.from('example.com')), { kind: 'name', host: 'example.com', port: 443 }],
+    ['a name that is a literal, as a name', nameRequest(Buffer.from('10.0.0.1')), { kind: 'name', host: '10.0.0.1' }],
+    ['a name of 255 bytes', nameRequest(Buffer.alloc(255, 'a')), { kind: 'name', host: 'a'.repeat(255), port: 443 }],
+    ['a name of any bytes, a char each', nameRequest(Buffer.of(0xff, 0x20)), { kind: 'name', host: '\u00ff ' }],
+    ['port 65535', nameRequest(Buffer.from('a'), 65_535), { port: 65_535 }],
+    ['port 0, which is for the exit to refuse', nameRequest(Buffer.from('a'), 0), { port: 0 }],
+    ['rubbish in the reserved byte', [5, 1, 0xff, ...V4_REQUEST.slice(3)], V4_TARGET],
+  ])('reads a request for %s, however it is cut', (_, request, target) => {
+    for (const pieces of cuts([...GREETING, ...request])) {
+      expect(run(open(), pieces)).toMatchObject({ replies: '0500', end: 'request', target });
+    }
+  });
+
+  it('finds its method among 255', () => {
+    const greeting = [5, 255, ...Array.from({ length: 254 }, (_, i) => i + 1), 0];
+    expect(run(open(), [Uint8Array.from([...greeting, ...V4_REQUEST])])).toMatchObject({ end: 'request' });
+  });
+
+  it('hands over what came right behind the request', () => {
+    const bytes = [...GREETING, ...V4_REQUEST, ...Buffer.from('GET /')];
+    for (const pieces of cuts(bytes)) expect(run(open(), pieces)).toMatchObject({ rest: 'GET /' });
+  });
+
+  it.each<[string, number[], string, FaultName]>([
+    ['no methods', [5, 0], '05ff', 'proxy-malformed'],
+    ['no acceptable method', [5, 2, 1, 2], '05ff', 'proxy-malformed'],
+    ['another version in the request', [...GREETING, 4, 1, 0, 1], '0500', 'proxy-malformed'],
+    ['BIND', [...GREETING, 5, 2, 0, 1, 0, 0, 0, 0, 0, 0], `0500${failure(7)}`, 'proxy-command'],
+    ['UDP ASSOCIATE', [...GREETING, 5, 3, 0, 1, 0, 0, 0, 0, 0, 0], `0500${failure(7)}`, 'proxy-command'],
+    ['command 9', [...GREETING, 5, 9, 0, 1], `0500${failure(7)}`, 'proxy-command'],
+    ['address type 2', [...GREETING, 5, 1, 0, 2, 0, 0], `0500${failure(8)}`, 'proxy-address-type'],
+    ['an empty name', [...GREETING, ...nameRequest(Buffer.of())], `0500${failure(1)}`, 'dial-bad-target'],
+    ['a NUL in the name', [...GREETING, ...nameRequest(Buffer.from('a\0b'))], `0500${failure(1)}`, 'dial-bad-target'],
+  ])('refuses %s, however it is cut', (_, bytes, replies, fault) => {
+    for (const pieces of cuts(bytes)) expect(run(open(), pieces)).toMatchObject({ replies, end: 'refused', fault });
+  });
+
+  it('refuses an unsupported command without waiting for its address', () => {
+    expect(run(open(), [Uint8Array.of(...GREETING, 5, 2, 0, 1)])).toMatchObject({ fault: 'proxy-command' });
+  });
+
+  it.each<[FaultName, number]>([
+    ['dial-refused', 5],
+    ['dial-host-unreachable', 4],
+    ['dial-name-unknown', 4],
+    ['dial-network-unreachable', 3],
+    ['dial-not-allowed', 2],
+    ['dial-timed-out', 6],
+    ['dial-name-failed', 1],
+    ['dial-busy', 1],
+    ['not-connected', 1],
+    ['internal', 1],
+  ])('reports %s as REP %i', (fault, code) => {
+    expect(Buffer.from(open().failed(fault)).toString('hex')).toBe(failure(code));
+  });
+});
+
+describe('Socks5Negotiation with credentials', () => {
+  const password = (user: string, pass: string) => {
+    const [u, p] = [Buffer.from(user), Buffer.from(pass)];
+    return [1, u.length, ...u, p.length, ...p];
+  };
+
+  it('takes the right ones, however it is cut', () => {
+    for (const pieces of cuts([5, 2, 0, 2, ...password('ann', 'öl'), ...V4_REQUEST])) {
+      expect(run(locked(), pieces)).toMatchObject({ replies: '05020100', end: 'request', target: V4_TARGET });
+    }
+  });
+
+  it.each([
+    ['a wrong password', password('ann', 'oil')],
+    ['a wrong user', password('bob', 'öl')],
+    ['nothing', password('', '')],
+    ['the longest', password('x'.repeat(255), 'y'.repeat(255))],
+  ])('refuses %s', (_, sent) => {
+    for (const pieces of cuts([5, 1, 2, ...sent])) {
+      expect(run(locked(), pieces)).toMatchObject({ replies: '05020101', end: 'refused', fault: 'proxy-unauthorised' });
+    }
+  });
+
+  it('refuses a program that offers no password', () => {
+    expect(run(locked(), [Uint8Array.of(5, 1, 0)])).toMatchObject({ replies: '05ff', fault: 'proxy-unauthorised' });
+  });
+
+  it('refuses another version of the password message', () => {
+    expect(run(locked(), [Uint8Array.of(5, 1, 2, 5)])).toMatchObject({ replies: '05020101', fault: 'proxy-malformed' });
+  });
+});
