@@ -1,0 +1,50 @@
+/** What the system's errors mean to the program that wanted the connection. Pure. */
+import type { WireFaultName } from '../errors.ts';
+
+/** errno(3), connect(2). */
+const FAULT_OF_CODE: ReadonlyMap<string, WireFaultName> = new Map([
+  ['ECONNREFUSED', 'dial-refused'],
+  ['ECONNRESET', 'target-reset'],
+  ['ETIMEDOUT', 'dial-timed-out'],
+  ['EHOSTUNREACH', 'dial-host-unreachable'],
+  ['EHOSTDOWN', 'dial-host-unreachable'],
+  ['ENETUNREACH', 'dial-network-unreachable'],
+  ['ENETDOWN', 'dial-network-unreachable'],
+  // Without IPv6 (or IPv4) on the machine these take the place of ENETUNREACH.
+  ['EADDRNOTAVAIL', 'dial-network-unreachable'],
+  ['EAFNOSUPPORT', 'dial-network-unreachable'],
+  // A firewall of the exit's own machine.
+  ['EACCES', 'dial-not-allowed'],
+  ['EPERM', 'dial-not-allowed'],
+  // Out of descriptors, memory or local ports: the exit's plight, not the target's.
+  ['EMFILE', 'dial-busy'],
+  ['ENFILE', 'dial-busy'],
+  ['ENOBUFS', 'dial-busy'],
+  ['ENOMEM', 'dial-busy'],
+  ['EAGAIN', 'dial-busy'],
+]);
+
+export function dialFaultOf(error: unknown): WireFaultName {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  return FAULT_OF_CODE.get(code) ?? 'dial-failed';
+}
+
+/**
+ * When several addresses failed, the one that says most is told: an answer of the target before silence, silence before
+ * the network's word, and that before trouble at the exit. Most telling first.
+ */
+const BY_WEIGHT = [
+  'dial-refused',
+  'target-reset',
+  'dial-timed-out',
+  'dial-host-unreachable',
+  'dial-network-unreachable',
+  'dial-not-allowed',
+  'dial-busy',
+  'dial-failed',
+] as const satisfies readonly WireFaultName[];
+
+/** The most telling of `faults`, which are some of the above. */
+export function mostTelling(faults: ReadonlySet<WireFaultName>): WireFaultName {
+  return BY_WEIGHT.find((fault) => faults.has(fault)) ?? 'dial-failed';
+}

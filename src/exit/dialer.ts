@@ -1,0 +1,144 @@
+/**
+ * Connects to the first of some vetted addresses that answers (RFC 8305, "Happy Eyeballs"). It is given addresses as bytes
+ * and never a name, so that what was judged is what is dialled; it judges nothing itself.
+ */
+import { connect as netConnect, type Socket } from 'node:net';
+import { type WireFaultName, WstunError } from '../errors.ts';
+import { dialFaultOf, mostTelling } from './dial-faults.ts';
+import { familyOf, formatIp, type IpBytes, parseIp, sameIp, unmapIp } from './ip.ts';
+import { ReadBudget, readInto } from './read-buffers.ts';
+
+/** A dial in all, ms: what users wait for a dead host, and within the 20 s for which a client waits for the exit's answer. */
+const DIAL_LIMIT_MS = 10_000;
+/** How long an address is alone in the race before the next joins, ms: RFC 8305 §5, "Connection Attempt Delay". */
+const STAGGER_MS = 250;
+/** Addresses tried for one target; also the sockets that a dial can hold at once. Three of each family, and to spare. */
+const MAX_ATTEMPTS = 8;
+/**
+ * Silence before the kernel asks whether the target still lives, ms. A dead one would hold its place for ever; but libuv asks
+ * only 10 times, a second apart, so not more often than keeps a cloud's NAT awake (350 s).
+ */
+const KEEP_ALIVE_MS = 300_000;
+
+/**
+ * Resolves with a connected socket that reads large. Its reader takes over in the same turn of the event loop. Rejects with a
+ * dial fault within 10 s, or with `dial-cancelled` as soon as `signal` fires; no socket is left over then.
+ */
+export type Dial = (addresses: readonly IpBytes[], port: number, signal: AbortSignal) => Promise<Socket>;
+
+export type Connect = (ip: IpBytes, port: number) => Socket;
+
+/** `connect` is for tests. */
+export function createDialer(connect: Connect = literalConnector()): Dial {
+  return (addresses, port, signal) => new Race(interleave(addresses).slice(0, MAX_ATTEMPTS), port, connect).run(signal);
+}
+
+function literalConnector(): Connect {
+  const budget = new ReadBudget();
+  return (ip, port) => {
+    const socket: Socket = netConnect({
+      host: formatIp(ip),
+      port,
+      family: familyOf(ip),
+      autoSelectFamily: false,
+      allowHalfOpen: true,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE_MS,
+      onread: readInto(budget, (chunk) => socket.push(chunk)),
+    });
+    budget.count(socket);
+    return socket;
+  };
+}
+
+/** RFC 8305 §4: the families in turn, IPv6 first, each in the order of the answer. */
+export function interleave(addresses: readonly IpBytes[]): IpBytes[] {
+  const v6 = addresses.filter((ip) => familyOf(ip) === 6);
+  const v4 = addresses.filter((ip) => familyOf(ip) === 4);
+  return Array.from({ length: Math.max(v6.length, v4.length) }, (_, i) => [v6[i], v4[i]])
+    .flat()
+    .filter((ip) => ip !== undefined);
+}
+
+/** One dial: attempts join in turn, the first to connect wins, and the others are destroyed. */
+class Race {
+  readonly #waiting: IpBytes[];
+  readonly #port: number;
+  readonly #connect: Connect;
+  readonly #running = new Set<Socket>();
+  readonly #faults = new Set<WireFaultName>();
+  #stagger: NodeJS.Timeout | undefined;
+  #finished = false;
+  /** The outcome; only the first call of either counts. */
+  #win: (socket: Socket) => void = () => {};
+  #lose: (fault: WireFaultName) => void = () => {};
+
+  constructor(addresses: readonly IpBytes[], port: number, connect: Connect) {
+    this.#waiting = [...addresses];
+    this.#port = port;
+    this.#connect = connect;
+  }
+
+  async run(signal: AbortSignal): Promise<Socket> {
+    if (signal.aborted) throw new WstunError('dial-cancelled');
+    const outcome = new Promise<Socket>((resolve, reject) => {
+      this.#win = resolve;
+      this.#lose = (fault) => reject(new WstunError(fault));
+    });
+    const cancel = () => this.#lose('dial-cancelled');
+    const limit = setTimeout(() => this.#lose(mostTelling(this.#faults.add('dial-timed-out'))), DIAL_LIMIT_MS);
+    signal.addEventListener('abort', cancel, { once: true });
+    try {
+      this.#startNext();
+      return await outcome;
+    } finally {
+      signal.removeEventListener('abort', cancel);
+      clearTimeout(limit);
+      clearTimeout(this.#stagger);
+      for (const loser of this.#running) loser.destroy();
+    }
+  }
+
+  #startNext(): void {
+    clearTimeout(this.#stagger);
+    const ip = this.#waiting.shift();
+    if (ip) {
+      if (this.#waiting.length > 0) this.#stagger = setTimeout(() => this.#startNext(), STAGGER_MS);
+      this.#attempt(ip);
+    } else if (this.#running.size === 0) this.#lose(mostTelling(this.#faults));
+  }
+
+  #attempt(ip: IpBytes): void {
+    const socket = this.#connect(ip, this.#port);
+    this.#running.add(socket);
+    const fail = (fault: WireFaultName) => {
+      if (!this.#running.delete(socket)) return;
+      socket.destroy();
+      this.#faults.add(fault);
+      this.#startNext();
+    };
+    // Stays on the winner as well: without a listener, an error before its reader takes over would end the process.
+    socket.on('error', (error) => fail(dialFaultOf(error)));
+    socket.once('connect', () => {
+      const fault = faultOfConnected(socket, ip);
+      if (fault) return fail(fault);
+      // Two attempts may connect in one turn of the event loop: only the one that is out of #running is spared.
+      if (this.#finished) return;
+      this.#finished = true;
+      this.#running.delete(socket);
+      this.#win(socket);
+    });
+  }
+}
+
+/** A connected socket must lead where it was sent. */
+function faultOfConnected(socket: Socket, ip: IpBytes): WireFaultName | undefined {
+  const remote = parseIp(socket.remoteAddress ?? '');
+  // Without a remote address the target has reset the connection already.
+  if (!remote) return 'target-reset';
+  if (!sameIp(unmapIp(remote), ip)) return 'dial-not-allowed';
+  // A free port among the ephemeral ones may connect to itself (TCP's simultaneous open): nothing listens there.
+  const selfConnected = socket.remotePort === socket.localPort && socket.remoteAddress === socket.localAddress;
+  return selfConnected ? 'dial-refused' : undefined;
+}

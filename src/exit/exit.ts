@@ -1,0 +1,188 @@
+/**
+ * The exit: takes the streams that a session offers, and for each judges the target, resolves it, judges the answers, dials,
+ * and joins socket and stream. What may be dialled is decided in policy.ts alone; how bytes cross is tunnel/join.ts.
+ *
+ * An offer keeps its place in the session until nothing of it is left here, no look-up, no dial, no socket: a peer that
+ * opens and resets in a loop gains nothing by it (CVE-2023-44487, "rapid reset").
+ */
+import type { Socket } from 'node:net';
+import { FAULTS, type FaultName, type WireFaultName, WstunError } from '../errors.ts';
+import type { Logger } from '../observability/logger.ts';
+import { joinSocket, type Pace } from '../tunnel/join.ts';
+import type { OfferedStream, StreamAcceptor, TunnelStream } from '../tunnel/stream.ts';
+import { DEFAULT_DIAL_PLACE_LIMITS, type DialPlaceLimits, DialPlaces } from './dial-places.ts';
+import { createDialer, type Dial } from './dialer.ts';
+import type { IpBytes } from './ip.ts';
+import { EntryPaces, type Paces } from './pacer.ts';
+import { type AddressContext, judgeAddresses, judgeTarget, type OwnEndpoints, type ResolveVerdict } from './policy.ts';
+import type { Resolver } from './resolver.ts';
+import type { Rule } from './rules.ts';
+
+export interface ExitOptions {
+  readonly resolver: Resolver;
+  /** The rules of an access entry as they stand now: asked at every offer. */
+  readonly rulesFor: (bearer: string) => readonly Rule[];
+  /** Asked at every offer. */
+  readonly ownEndpoints: () => OwnEndpoints;
+  readonly logger: Logger;
+  /** Bits a second in each direction for all streams of an access entry, as it stands now; undefined: no limit. */
+  readonly rateOf?: (bearer: string) => number | undefined;
+  /** What access entries may use and have used. */
+  readonly quotas?: Quotas;
+  readonly limits?: Partial<DialPlaceLimits>;
+  /** For tests. */
+  readonly dial?: Dial;
+}
+
+interface Quotas {
+  isUsedUp(bearer: string): boolean;
+  /** Payload bytes, of either direction. */
+  count(bearer: string, bytes: number): void;
+}
+
+interface ExitCounters {
+  /** Offers that are being resolved or dialled now. */
+  readonly pending: number;
+  /** Streams joined to a socket now. */
+  readonly open: number;
+  /** Since the start. */
+  readonly accepted: number;
+  readonly refused: Readonly<Partial<Record<WireFaultName, number>>>;
+}
+
+export interface Exit extends StreamAcceptor {
+  counters(): ExitCounters;
+}
+
+export function createExit(options: ExitOptions): Exit {
+  return new DiallingExit(options);
+}
+
+class DiallingExit implements Exit {
+  readonly #options: ExitOptions;
+  readonly #places: DialPlaces;
+  readonly #dial: Dial;
+  /** Joined streams, by bearer. */
+  readonly #live = new Map<string, Set<TunnelStream>>();
+  readonly #paces: EntryPaces;
+  readonly #refused = new Map<WireFaultName, number>();
+  #open = 0;
+  #accepted = 0;
+
+  constructor(options: ExitOptions) {
+    this.#options = options;
+    this.#places = new DialPlaces({ ...DEFAULT_DIAL_PLACE_LIMITS, ...options.limits });
+    this.#dial = options.dial ?? createDialer();
+    this.#paces = new EntryPaces(options.rateOf ?? (() => undefined));
+  }
+
+  handleOffer(offer: OfferedStream): void {
+    void this.#serve(offer);
+  }
+
+  counters(): ExitCounters {
+    return {
+      pending: this.#places.taken,
+      open: this.#open,
+      accepted: this.#accepted,
+      refused: Object.fromEntries(this.#refused),
+    };
+  }
+
+  async #serve(offer: OfferedStream): Promise<void> {
+    const socket = await this.#connect(offer).catch((error: unknown) => this.#refuse(offer, error));
+    if (socket) await this.#carry(offer, socket);
+    offer.release();
+  }
+
+  /** Rejects with what the peer is to be told. */
+  async #connect(offer: OfferedStream): Promise<Socket> {
+    if (this.#options.quotas?.isUsedUp(offer.bearer)) throw new WstunError('quota-used');
+    const context = { rules: this.#options.rulesFor(offer.bearer), own: this.#options.ownEndpoints() };
+    const verdict = judgeTarget(offer.target, context.rules, context.own);
+    if (verdict.kind === 'refuse') throw new WstunError(verdict.fault, verdict.reason);
+    await this.#places.take(offer.bearer, offer.signal);
+    try {
+      if (offer.signal.aborted) throw new WstunError('dial-cancelled');
+      const addresses = verdict.kind === 'dial' ? verdict.addresses : await this.#resolve(offer, verdict, context);
+      return await this.#dialUnlessCancelled(addresses, offer);
+    } finally {
+      this.#places.giveBack(offer.bearer);
+    }
+  }
+
+  async #resolve(
+    { target, signal }: OfferedStream,
+    { name, vouched }: ResolveVerdict,
+    context: Omit<AddressContext, 'vouched'>,
+  ): Promise<readonly IpBytes[]> {
+    const answers = await this.#options.resolver.resolve(name, signal);
+    const verdict = judgeAddresses(answers, target.port, { ...context, vouched });
+    if (verdict.kind === 'refuse') throw new WstunError(verdict.fault, verdict.reason);
+    return verdict.addresses;
+  }
+
+  async #dialUnlessCancelled(addresses: readonly IpBytes[], { target, signal }: OfferedStream): Promise<Socket> {
+    const socket = await this.#dial(addresses, target.port, signal);
+    if (!signal.aborted) return socket;
+    socket.destroy();
+    await closeOf(socket);
+    throw new WstunError('dial-cancelled');
+  }
+
+  /** Until both socket and stream are closed. Never rejects. */
+  async #carry(offer: OfferedStream, socket: Socket): Promise<void> {
+    this.#accepted++;
+    this.#open++;
+    const { bearer, target } = offer;
+    const stream = offer.accept();
+    const streams = this.#live.get(bearer) ?? new Set();
+    this.#live.set(bearer, streams.add(stream));
+    this.#options.logger.debug({ bearer, target, remote: socket.remoteAddress }, 'stream opened');
+    const { error, fromSocket, toSocket } = await joinSocket(socket, stream, { paces: this.#countedPaces(bearer) });
+    streams.delete(stream);
+    if (streams.size === 0) this.#live.delete(bearer);
+    this.#open--;
+    this.#options.logger.debug({ bearer, target, fromSocket, toSocket, cut: error?.message }, 'stream closed');
+  }
+
+  #countedPaces(bearer: string): Paces {
+    const { quotas } = this.#options;
+    const { fromSocket, toSocket } = this.#paces.of(bearer);
+    if (quotas === undefined) return { fromSocket, toSocket };
+    const counted = (pace: Pace): Pace => ({
+      send: (chunk, sink) => {
+        pace.send(chunk, sink);
+        quotas.count(bearer, chunk.length);
+        if (quotas.isUsedUp(bearer)) this.#cutAll(bearer, 'quota-used');
+      },
+    });
+    return { fromSocket: counted(fromSocket), toSocket: counted(toSocket) };
+  }
+
+  #cutAll(bearer: string, fault: WireFaultName): void {
+    for (const stream of this.#live.get(bearer) ?? []) stream.destroy(new WstunError(fault));
+  }
+
+  #refuse(offer: OfferedStream, error: unknown): void {
+    const { bearer, target } = offer;
+    const fault = error instanceof WstunError && isWireFault(error.fault) ? error.fault : 'internal';
+    // The error of a defect may name the destination: it is for `debug` alone.
+    if (fault === 'internal') this.#options.logger.error({ bearer }, 'an offer failed on a defect; see the debug log');
+    const detail = error instanceof WstunError ? error.detail : String(error);
+    this.#options.logger.debug({ bearer, target, fault, detail }, 'stream refused');
+    this.#refused.set(fault, (this.#refused.get(fault) ?? 0) + 1);
+    offer.refuse(fault);
+  }
+}
+
+function closeOf(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    if (socket.closed) resolve();
+    else socket.once('close', () => resolve());
+  });
+}
+
+function isWireFault(name: FaultName): name is WireFaultName {
+  return 'wire' in FAULTS[name];
+}

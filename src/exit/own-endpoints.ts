@@ -1,0 +1,47 @@
+/** Finds out where this very program can be reached, for the policy to keep streams from running in a circle. */
+import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os';
+import { WstunError } from '../errors.ts';
+import { type IpBytes, parseIp } from './ip.ts';
+import type { OwnEndpoints } from './policy.ts';
+
+/** How long a list of the interfaces' addresses holds, ms: asking costs 0.1 ms, and they change when networks do. */
+const INTERFACES_HOLD_MS = 5_000;
+
+export interface OwnEndpointsOptions {
+  /** Asked at every dial: the ports of the program's listeners, and of its public URL. */
+  readonly ports: () => readonly number[];
+  /** Literal addresses at which the machine is reached from outside, where no interface has them (a cloud's NAT). */
+  readonly publicAddresses?: readonly string[];
+  /** For tests. */
+  readonly interfaces?: () => NodeJS.Dict<NetworkInterfaceInfo[]>;
+  readonly now?: () => number;
+}
+
+/** Returns what an exit asks at every dial. @throws WstunError interfaces-hidden, now rather than at the first dial */
+export function createOwnEndpoints(options: OwnEndpointsOptions): () => OwnEndpoints {
+  const { interfaces = networkInterfaces, now = () => performance.now() } = options;
+  const fixed = (options.publicAddresses ?? []).flatMap((text) => parseIp(text) ?? []);
+  let addresses: readonly IpBytes[] = [];
+  let expires = -Infinity;
+  return () => {
+    if (now() >= expires) {
+      expires = now() + INTERFACES_HOLD_MS;
+      addresses = [...fixed, ...interfaceAddresses(listInterfaces(interfaces))];
+    }
+    return { addresses, ports: options.ports() };
+  };
+}
+
+/** Without them a stream could lead back here: rather no relay. @throws WstunError interfaces-hidden */
+function listInterfaces(interfaces: () => NodeJS.Dict<NetworkInterfaceInfo[]>): NodeJS.Dict<NetworkInterfaceInfo[]> {
+  try {
+    return interfaces();
+  } catch (error) {
+    throw new WstunError('interfaces-hidden', error instanceof Error ? error.message : '');
+  }
+}
+
+function interfaceAddresses(interfaces: NodeJS.Dict<NetworkInterfaceInfo[]>): IpBytes[] {
+  const infos = Object.values(interfaces).flatMap((list) => list ?? []);
+  return infos.flatMap(({ address }) => parseIp(address) ?? []);
+}

@@ -1,0 +1,96 @@
+/**
+ * The bandwidth of access entries: all streams of a name share one bucket for each direction, and take turns at it. Decides when
+ * bytes go on; what they are, and how a waiting stream holds its source back, is tunnel/join.ts.
+ */
+import type { Pace, PaceSink } from '../tunnel/join.ts';
+import { ByteBucket } from './rate-limit.ts';
+
+/** Ms: a new rate holds for waiting streams after this at the latest. */
+const LOOK_AGAIN_MS = 250;
+
+/** Bytes a second; undefined: no limit. */
+type RateNow = () => number | undefined;
+
+interface Held {
+  rest: Uint8Array;
+  readonly sink: PaceSink;
+}
+
+class Pacer implements Pace {
+  readonly #rate: RateNow;
+  readonly #bucket = new ByteBucket(performance.now());
+  /** One for each stream at most, in the order of their turns. */
+  readonly #held = new Set<Held>();
+  #timer: NodeJS.Timeout | undefined;
+  #flushing = false;
+
+  constructor(rate: RateNow) {
+    this.#rate = rate;
+  }
+
+  send(chunk: Uint8Array, sink: PaceSink): void {
+    if (this.#held.size === 0 && this.#rate() === undefined) return sink.deliver(chunk);
+    this.#held.add({ rest: chunk, sink });
+    if (!this.#flushing && this.#timer === undefined) this.#flush();
+  }
+
+  readonly #flush = (): void => {
+    this.#timer = undefined;
+    this.#flushing = true;
+    const now = performance.now();
+    const rate = this.#rate();
+    let waitMs = 0;
+    // A set is walked in the order of insertion, and what is added meanwhile comes at its end: they take turns.
+    for (const held of this.#held) {
+      const length = held.sink.isGone() ? undefined : this.#share(held, rate, now);
+      if (length === 0) {
+        waitMs = rate === undefined ? 0 : this.#bucket.waitMs(held.rest.length, rate, now);
+        break;
+      }
+      this.#held.delete(held);
+      if (length !== undefined) this.#deliver(held, length);
+    }
+    this.#flushing = false;
+    if (this.#held.size > 0) this.#timer = setTimeout(this.#flush, Math.min(Math.ceil(waitMs), LOOK_AGAIN_MS)).unref();
+  };
+
+  #share({ rest }: Held, rate: number | undefined, now: number): number {
+    return rate === undefined ? rest.length : this.#bucket.take(rest.length, rate, now);
+  }
+
+  #deliver(held: Held, length: number): void {
+    const piece = held.rest.subarray(0, length);
+    held.rest = held.rest.subarray(length);
+    if (held.rest.length > 0) this.#held.add(held);
+    held.sink.deliver(piece);
+  }
+}
+
+/** From the target, and to it. */
+export interface Paces {
+  readonly fromSocket: Pace;
+  readonly toSocket: Pace;
+}
+
+/** The paces of all names. Kept when a name's last stream has ended, else each new one would begin with a full bucket. */
+export class EntryPaces {
+  readonly #rateOf: (bearer: string) => number | undefined;
+  readonly #paces = new Map<string, Paces>();
+
+  /** `rateOf`: bits a second in each direction, asked for every chunk; undefined: no limit. */
+  constructor(rateOf: (bearer: string) => number | undefined) {
+    this.#rateOf = rateOf;
+  }
+
+  of(bearer: string): Paces {
+    const known = this.#paces.get(bearer);
+    if (known) return known;
+    const rate = (): number | undefined => {
+      const bits = this.#rateOf(bearer);
+      return bits === undefined ? undefined : bits / 8;
+    };
+    const paces = { fromSocket: new Pacer(rate), toSocket: new Pacer(rate) };
+    this.#paces.set(bearer, paces);
+    return paces;
+  }
+}

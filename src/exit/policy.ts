@@ -1,0 +1,112 @@
+/**
+ * What an exit dials: the verdict on a requested target, then on the addresses its name resolved to. Pure; rules and the
+ * exit's own endpoints are passed in. The order of the verdicts is the contract:
+ *
+ *   1. the bytes must be a host (host.ts), the port 1 to 65535
+ *   2. a special-use name needs a rule that names it (special-names.ts)
+ *   3. the name is resolved once; every answer is judged, and one that is not allowed refuses the target
+ *   4. for each address: never one that is no address, never a port of the exit's own; then what a rule opens; then only
+ *      public addresses that are not the exit's own, and not on a port that is closed by default
+ *
+ * Rules only ever open more. Addresses are judged and dialled as the same bytes: nothing is resolved twice, so an answer
+ * that changes (DNS rebinding) changes nothing.
+ */
+import type { WireFaultName } from '../errors.ts';
+import type { Target } from '../tunnel/stream.ts';
+import { embeddedIpv4, isLoopback, isUnspecified, specialRange } from './address.ts';
+import { parseHost } from './host.ts';
+import { type IpBytes, sameIp, unmapIp } from './ip.ts';
+import { type Rule, ruleAllowsAddress, ruleAllowsName } from './rules.ts';
+import { isSpecialName } from './special-names.ts';
+
+/** Where this very program can be reached. A stream to it would run in a circle. */
+export interface OwnEndpoints {
+  /** Of the machine's interfaces, and its public address where that is known; loopback need not be listed. */
+  readonly addresses: readonly IpBytes[];
+  /** TCP ports that lead to this program at any of those addresses: its listeners, and the port of its public URL. */
+  readonly ports: readonly number[];
+}
+
+interface Refusal {
+  readonly kind: 'refuse';
+  readonly fault: WireFaultName;
+  /** For the exit's own log; the peer learns the fault alone. */
+  readonly reason: string;
+}
+
+export interface ResolveVerdict {
+  readonly kind: 'resolve';
+  readonly name: string;
+  /** A rule opens the name with this port, and so every address it resolves to. */
+  readonly vouched: boolean;
+}
+
+export type TargetVerdict = ResolveVerdict | AddressVerdict;
+
+export type AddressVerdict =
+  /** In the order given, each once. */
+  { readonly kind: 'dial'; readonly addresses: readonly IpBytes[] } | Refusal;
+
+/**
+ * Closed unless a rule opens host and port: those on which mail is handed over (SMTP 25, 465, 587), as spam soon gets the
+ * exit's address on block lists, and SMB (445), as its worms get the owner a letter from the provider.
+ */
+const CLOSED_PORTS: ReadonlySet<number> = new Set([25, 465, 587, 445]);
+
+/** Steps 1 and 2, and for a literal address step 4. */
+export function judgeTarget(target: Target, rules: readonly Rule[], own: OwnEndpoints): TargetVerdict {
+  const { port } = target;
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) return refuse('dial-bad-target', 'not a port');
+  const host = parseHost(target);
+  switch (host.kind) {
+    case 'rejected':
+      return refuse('dial-bad-target', host.reason);
+    case 'address':
+      return judgeAddresses([host.ip], port, { vouched: false, rules, own });
+    case 'name': {
+      const vouched = rules.some((rule) => ruleAllowsName(rule, host.name, port));
+      if (!vouched && isSpecialName(host.name)) return refuse('dial-not-allowed', 'special-use name');
+      return { kind: 'resolve', name: host.name, vouched };
+    }
+  }
+}
+
+export interface AddressContext {
+  readonly vouched: boolean;
+  readonly rules: readonly Rule[];
+  readonly own: OwnEndpoints;
+}
+
+/** Steps 3 and 4. Strict: dialling only the allowed answers would be as safe, but would tell which they are. */
+export function judgeAddresses(answers: readonly IpBytes[], port: number, context: AddressContext): AddressVerdict {
+  const addresses: IpBytes[] = [];
+  for (const answer of answers) {
+    const ip = unmapIp(answer);
+    const reason = reasonAgainst(ip, port, context);
+    if (reason !== undefined) return refuse('dial-not-allowed', reason);
+    if (!addresses.some((other) => sameIp(other, ip))) addresses.push(ip);
+  }
+  return addresses.length === 0 ? refuse('dial-name-failed', 'no address') : { kind: 'dial', addresses };
+}
+
+function reasonAgainst(ip: IpBytes, port: number, { vouched, rules, own }: AddressContext): string | undefined {
+  if (isUnspecified(ip)) return 'unspecified address';
+  if (own.ports.includes(port) && (isLoopback(ip) || isOwn(ip, own))) return 'port of this exit';
+  if (vouched || rules.some((rule) => ruleAllowsAddress(rule, ip, port))) return undefined;
+  if (isOwn(ip, own)) return 'address of this exit';
+  if (CLOSED_PORTS.has(port)) return 'port closed by default';
+  return specialRange(ip);
+}
+
+/** A NAT64 gateway leads back to the IPv4 address inside, loopback excepted: that would be the gateway's own. */
+function isOwn(ip: IpBytes, own: OwnEndpoints): boolean {
+  const inner = embeddedIpv4(ip);
+  return own.addresses.some((address) => {
+    const mine = unmapIp(address);
+    return sameIp(mine, ip) || (inner !== undefined && sameIp(mine, inner));
+  });
+}
+
+function refuse(fault: WireFaultName, reason: string): Refusal {
+  return { kind: 'refuse', fault, reason };
+}

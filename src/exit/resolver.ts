@@ -1,0 +1,154 @@
+/**
+ * Names to addresses: the hosts file, then the name servers through c-ares, with a cache. It does not judge the addresses.
+ *
+ * Not getaddrinfo (`dns.lookup`): that has four threads for the whole process, so a few dead names would stall every dial.
+ * c-ares is asked for exactly the name given: it applies no search domain to a query of this kind.
+ */
+import { type ResolverOptions as DnsOptions, promises as dns } from 'node:dns';
+import { WstunError } from '../errors.ts';
+import { type Answer, AnswerCache, combineAnswers, type FamilyAnswer, type TimedAnswer } from './answers.ts';
+import { createHostsFile } from './hosts-file.ts';
+import { type IpBytes, parseIp } from './ip.ts';
+import { isLocalhostName } from './special-names.ts';
+
+export interface Resolver {
+  /**
+   * `name` is a name as host.ts makes it. Resolves with one address or more, AAAA before A. Rejects with a WstunError
+   * within 5 s: `dial-name-unknown`, `dial-name-failed`, or `dial-cancelled` when `signal` fired.
+   */
+  resolve(name: string, signal: AbortSignal): Promise<readonly IpBytes[]>;
+}
+
+export interface ResolverOptions {
+  /** Name servers, `IP` or `IP:PORT` (IPv6 in brackets with a port). Default: the system's, read anew for each look-up. */
+  readonly servers?: readonly string[];
+  readonly hostsFile?: string;
+  /** ms, monotonic. */
+  readonly now?: () => number;
+}
+
+/** A look-up in all, ms: with the 10 s of a dial it stays within the 20 s for which a client waits. */
+const LOOKUP_LIMIT_MS = 5_000;
+/**
+ * When one of A and AAAA has brought addresses: how much longer the other is waited for, ms. RFC 8305 §3 has 50 ms, but there
+ * a late answer still joins the race; here it is lost, and on an exit without IPv6 (or IPv4) it may be the one that works.
+ */
+const OTHER_FAMILY_MS = 1_000;
+/** One question to one server, ms, doubled by c-ares with each round; three rounds fit into the limit. */
+const ASK: DnsOptions = { timeout: 1_000, tries: 3 };
+/** Entries of about 400 bytes (32 addresses: 3 KB): 2 MB, 12 MB when someone fills it on purpose. */
+const MAX_CACHED_NAMES = 4_096;
+
+const LOOPBACK: readonly IpBytes[] = ['::1', '127.0.0.1'].flatMap((text) => parseIp(text) ?? []);
+
+/** Throws `bad-option` for a name server that is no address. */
+export function createResolver(options: ResolverOptions = {}): Resolver {
+  const now = options.now ?? (() => performance.now());
+  const hosts = createHostsFile(options.hostsFile ?? '/etc/hosts', now);
+  const cache = new AnswerCache(MAX_CACHED_NAMES);
+  const underway = new Map<string, LookUp>();
+  newDnsResolver(options.servers); // to complain now, not at the first name
+
+  const begin = (name: string): LookUp => {
+    const lookUp = new LookUp(name, newDnsResolver(options.servers), () => underway.delete(name));
+    underway.set(name, lookUp);
+    void lookUp.answer.then((timed) => {
+      if (underway.get(name) !== lookUp) return; // abandoned: this is no answer
+      underway.delete(name);
+      cache.set(name, timed, now());
+    });
+    return lookUp;
+  };
+
+  return {
+    async resolve(name, signal) {
+      if (signal.aborted) throw new WstunError('dial-cancelled');
+      const local = hosts.lookup(name) ?? (isLocalhostName(name) ? LOOPBACK : undefined);
+      if (local) return local;
+      const answer = cache.get(name, now()) ?? (await (underway.get(name) ?? begin(name)).join(signal));
+      if (answer.kind === 'fault') throw new WstunError(answer.fault, answer.detail);
+      return answer.addresses;
+    },
+  };
+}
+
+/** One for each look-up (12 µs): it can be cancelled alone, asks from ports of its own, and sees a changed resolv.conf. */
+function newDnsResolver(servers: readonly string[] | undefined): dns.Resolver {
+  const resolver = new dns.Resolver(ASK);
+  try {
+    if (servers && servers.length > 0) resolver.setServers(servers);
+  } catch (error) {
+    throw new WstunError('bad-option', 'a name server is IP or IP:PORT, an IPv6 address in brackets', { cause: error });
+  }
+  return resolver;
+}
+
+/** One look-up under way, shared by all who want the name, and cancelled when the last of them has gone. */
+class LookUp {
+  /** Never rejects. */
+  readonly answer: Promise<TimedAnswer>;
+  readonly #dns: dns.Resolver;
+  readonly #handleAbandoned: () => void;
+  readonly #timers: NodeJS.Timeout[] = [];
+  #waiting = 0;
+
+  constructor(name: string, resolver: dns.Resolver, handleAbandoned: () => void) {
+    this.#dns = resolver;
+    this.#handleAbandoned = handleAbandoned;
+    this.#cancelAfter(LOOKUP_LIMIT_MS);
+    this.answer = this.#ask(name);
+  }
+
+  /** Rejects with `dial-cancelled` when `signal`, which has not fired yet, does. */
+  join(signal: AbortSignal): Promise<Answer> {
+    this.#waiting++;
+    return new Promise((resolve, reject) => {
+      const leave = () => {
+        this.#leave();
+        reject(new WstunError('dial-cancelled'));
+      };
+      signal.addEventListener('abort', leave, { once: true });
+      void this.answer.then(({ answer }) => {
+        signal.removeEventListener('abort', leave);
+        resolve(answer);
+      });
+    });
+  }
+
+  #leave(): void {
+    if (--this.#waiting > 0) return;
+    this.#handleAbandoned(); // first, so that nobody joins what is about to be cancelled
+    this.#dns.cancel();
+  }
+
+  async #ask(name: string): Promise<TimedAnswer> {
+    const [v6, v4] = await Promise.all([
+      this.#askFamily(this.#dns.resolve6(name, { ttl: true })),
+      this.#askFamily(this.#dns.resolve4(name, { ttl: true })),
+    ]);
+    for (const timer of this.#timers) clearTimeout(timer);
+    return combineAnswers(v6, v4);
+  }
+
+  async #askFamily(question: Promise<{ address: string; ttl: number }[]>): Promise<FamilyAnswer> {
+    try {
+      const records = await question;
+      this.#cancelAfter(OTHER_FAMILY_MS);
+      return { kind: 'found', records };
+    } catch (error) {
+      return answerOfError(error);
+    }
+  }
+
+  #cancelAfter(ms: number): void {
+    this.#timers.push(setTimeout(() => this.#dns.cancel(), ms));
+  }
+}
+
+/** The codes are those of node:dns; ECANCELLED is our own time limit. */
+function answerOfError(error: unknown): FamilyAnswer {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : 'no code';
+  if (code === 'ENOTFOUND') return { kind: 'unknown' };
+  if (code === 'ENODATA') return { kind: 'empty' };
+  return { kind: 'failed', code: code === 'ECANCELLED' ? 'no answer in time' : code };
+}

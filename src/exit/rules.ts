@@ -1,0 +1,163 @@
+/**
+ * The rules by which an access entry opens more than the default: `HOST[:PORTS]`. Text in, text out, and what a rule covers.
+ * Pure. The order in which verdicts fall is the policy's (policy.ts).
+ *
+ *   HOST   `*` | NAME | `*.NAME` | IPV4[/BITS] | `[`IPV6[/BITS]`]`
+ *   PORTS  `*` | (PORT | FIRST`-`LAST), separated by commas
+ *
+ * No ports, or `*`: all of them. `*.NAME` covers every name below NAME, at any depth, but not NAME itself.
+ */
+import { WstunError } from '../errors.ts';
+import { parseHostText } from './host.ts';
+import { formatIp, type IpBytes, type Network, networkBase, networkContains, parseIp, sameIp, unmapIp } from './ip.ts';
+
+type RuleHost =
+  | { readonly kind: 'any' }
+  | { readonly kind: 'name'; readonly name: string }
+  /** The names below `name`. */
+  | { readonly kind: 'below'; readonly name: string }
+  | { readonly kind: 'network'; readonly network: Network };
+
+/** Both included, 1 to 65535. */
+interface PortRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+export interface Rule {
+  readonly host: RuleHost;
+  /** Rising, apart from each other; or all. */
+  readonly ports: readonly PortRange[] | 'all';
+}
+
+/** Longest rule text, characters: the longest name, and more ports than anyone lists. It bounds what an error quotes. */
+const MAX_RULE_LENGTH = 1024;
+
+/** Throws `bad-rule`, which quotes the rule and says what is wrong with it. */
+export function parseRule(text: string): Rule {
+  const fail = (why: string): never => {
+    throw new WstunError('bad-rule', `${JSON.stringify(text.slice(0, 300))}: ${why}`);
+  };
+  if (text === '') fail('it is empty');
+  if (text.length > MAX_RULE_LENGTH) fail(`it is longer than ${MAX_RULE_LENGTH} characters`);
+  const { host, ports } = splitRule(text, fail);
+  return { host: parseRuleHost(host, fail), ports: ports === undefined ? 'all' : parsePorts(ports, fail) };
+}
+
+type Fail = (why: string) => never;
+
+/** `[V6]/BITS` is taken for `[V6/BITS]`: both are in use elsewhere. */
+function splitRule(text: string, fail: Fail): { host: string; ports: string | undefined } {
+  const bracketed = /^\[([^\]]*)\](\/\d+)?(?::(.*))?$/.exec(text);
+  if (bracketed) return { host: `[${bracketed[1]}${bracketed[2] ?? ''}]`, ports: bracketed[3] };
+  if (text.startsWith('[')) fail('after the bracket may only come a colon and ports');
+  const [host = '', ports, ...more] = text.split(':');
+  if (more.length > 0) fail(`write an IPv6 address in brackets, as in [fd00::/8]:443`);
+  return { host, ports };
+}
+
+function parseRuleHost(text: string, fail: Fail): RuleHost {
+  if (text === '*') return { kind: 'any' };
+  if (text.startsWith('*.')) return { kind: 'below', name: parseRuleName(text.slice(2), fail) };
+  if (text.includes('*')) fail('a star stands alone, or before the first dot as in *.corp.example');
+  if (text.startsWith('[')) return { kind: 'network', network: parseNetwork(text.slice(1, -1), 16, fail) };
+  if (text.includes('/') || parseIp(text)) return { kind: 'network', network: parseNetwork(text, 4, fail) };
+  return { kind: 'name', name: parseRuleName(text, fail) };
+}
+
+function parseRuleName(text: string, fail: Fail): string {
+  const host = parseHostText(text);
+  if (host.kind === 'name') return host.name;
+  if (/[^\p{ASCII}]/u.test(text)) return fail('write the name in its ASCII form, xn--…');
+  return fail(host.kind === 'rejected' ? `its host is wrong (${host.reason})` : 'a name is wanted after *.');
+}
+
+function parseNetwork(text: string, length: 4 | 16, fail: Fail): Network {
+  const [address = '', bitsText, ...more] = text.split('/');
+  const ip = parseIp(address);
+  if (ip?.length !== length || more.length > 0)
+    return fail(`its host is not an ${length === 4 ? 'IPv4' : 'IPv6'} address`);
+  if (unmapIp(ip) !== ip) fail(`write it as the IPv4 address it stands for, ${formatIp(unmapIp(ip))}`);
+  const bits = bitsText === undefined ? 8 * length : parseBits(bitsText, 8 * length, fail);
+  const base = networkBase(ip, bits);
+  if (!sameIp(base, ip)) fail(`bits are set behind the /${bits}; the network is ${formatNetwork({ base, bits })}`);
+  return { base, bits };
+}
+
+function parseBits(text: string, most: number, fail: Fail): number {
+  const bits = Number(text);
+  return /^(0|[1-9]\d{0,2})$/.test(text) && bits <= most ? bits : fail(`the length after / is not 0 to ${most}`);
+}
+
+function parsePorts(text: string, fail: Fail): readonly PortRange[] | 'all' {
+  if (text === '*') return 'all';
+  return mergeRanges(text.split(',').map((item) => parsePortRange(item, fail)));
+}
+
+function parsePortRange(text: string, fail: Fail): PortRange {
+  const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text);
+  if (!match) return fail(`${JSON.stringify(text.slice(0, 40))} is not a port or a range FIRST-LAST`);
+  const first = Number(match[1]);
+  const last = match[2] === undefined ? first : Number(match[2]);
+  if (first < 1 || last < 1 || first > 65_535 || last > 65_535) fail('ports go from 1 to 65535');
+  if (first > last) fail(`the range ${text} runs backwards; write ${last}-${first}`);
+  return { first, last };
+}
+
+function mergeRanges(ranges: readonly PortRange[]): PortRange[] {
+  const merged: PortRange[] = [];
+  for (const range of ranges.toSorted((a, b) => a.first - b.first)) {
+    const before = merged.at(-1);
+    if (!before || range.first > before.last + 1) merged.push(range);
+    else merged[merged.length - 1] = { first: before.first, last: Math.max(before.last, range.last) };
+  }
+  return merged;
+}
+
+/** The canonical text: `parseRule` makes the same rule of it. */
+export function formatRule(rule: Rule): string {
+  const host = formatRuleHost(rule.host);
+  return rule.ports === 'all' ? host : `${host}:${rule.ports.map(formatPortRange).join(',')}`;
+}
+
+function formatRuleHost(host: RuleHost): string {
+  switch (host.kind) {
+    case 'any':
+      return '*';
+    case 'name':
+      return host.name;
+    case 'below':
+      return `*.${host.name}`;
+    case 'network':
+      return formatNetwork(host.network);
+  }
+}
+
+function formatNetwork({ base, bits }: Network): string {
+  const text = bits === 8 * base.length ? formatIp(base) : `${formatIp(base)}/${bits}`;
+  return base.length === 4 ? text : `[${text}]`;
+}
+
+function formatPortRange({ first, last }: PortRange): string {
+  return first === last ? String(first) : `${first}-${last}`;
+}
+
+/** Whether the rule opens this address, however it was found. `ip` is unmapped. */
+export function ruleAllowsAddress(rule: Rule, ip: IpBytes, port: number): boolean {
+  const { host } = rule;
+  return (
+    coversPort(rule, port) && (host.kind === 'any' || (host.kind === 'network' && networkContains(host.network, ip)))
+  );
+}
+
+/** Whether the rule vouches for this name: for whatever addresses it resolves to, private ones too. */
+export function ruleAllowsName(rule: Rule, name: string, port: number): boolean {
+  const { host } = rule;
+  if (!coversPort(rule, port)) return false;
+  if (host.kind === 'below') return name.endsWith(`.${host.name}`);
+  return host.kind === 'any' || (host.kind === 'name' && host.name === name);
+}
+
+function coversPort({ ports }: Rule, port: number): boolean {
+  return ports === 'all' || ports.some(({ first, last }) => first <= port && port <= last);
+}

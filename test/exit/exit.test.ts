@@ -1,0 +1,364 @@
+import { once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { WstunError } from '../../src/errors.ts';
+import type { Dial } from '../../src/exit/dialer.ts';
+import { createExit, type Exit, type ExitOptions } from '../../src/exit/exit.ts';
+import { formatIp, type IpBytes, parseIp } from '../../src/exit/ip.ts';
+import type { OwnEndpoints } from '../../src/exit/policy.ts';
+import { createResolver, type Resolver } from '../../src/exit/resolver.ts';
+import { parseRule } from '../../src/exit/rules.ts';
+import type { Logger } from '../../src/observability/logger.ts';
+import { type DnsServer, startDnsServer } from '../support/dns-server.ts';
+import { FakeOffer, nameTarget } from '../support/fake-offer.ts';
+
+const ip = (text: string) => parseIp(text)!;
+
+let server: Server;
+let port = 0;
+let targets: Socket[] = [];
+let handleTarget: (socket: Socket) => void = () => {};
+let rules: string[] = [];
+let own: OwnEndpoints = { addresses: [], ports: [] };
+let logged: { level: string; text: string }[] = [];
+
+const logger: Logger = {
+  debug: (fields, message) => log('debug', fields, message),
+  info: (fields, message) => log('info', fields, message),
+  warn: (fields, message) => log('warn', fields, message),
+  error: (fields, message) => log('error', fields, message),
+};
+
+function log(level: string, fields: object, message: string): void {
+  logged.push({ level, text: `${JSON.stringify(fields)} ${message}` });
+}
+
+const noNames: Resolver = { resolve: () => Promise.reject(new WstunError('dial-name-unknown')) };
+
+function exitWith(options: Partial<ExitOptions> = {}): Exit {
+  const rulesFor = () => rules.map(parseRule);
+  return createExit({ resolver: noNames, rulesFor, ownEndpoints: () => own, logger, ...options });
+}
+
+function offerTo(exit: Exit, host: string, to: number, bearer?: string): FakeOffer {
+  const offer = new FakeOffer(nameTarget(host, to), bearer);
+  exit.handleOffer(offer);
+  return offer;
+}
+
+beforeEach(async () => {
+  rules = ['127.0.0.1', '[::1]', 'name.example'];
+  own = { addresses: [], ports: [] };
+  logged = [];
+  targets = [];
+  handleTarget = () => {};
+  server = createServer({ allowHalfOpen: true }, (socket) => {
+    targets.push(socket);
+    socket.on('error', () => {});
+    handleTarget(socket);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  port = typeof address === 'object' && address ? address.port : 0;
+});
+
+afterEach(async () => {
+  for (const socket of targets) socket.destroy();
+  await new Promise((resolve) => server.close(resolve));
+  for (const { level, text } of logged) if (level !== 'debug') expect(text).not.toMatch(/127\.0\.0\.1|example/);
+});
+
+describe('a stream that is carried', () => {
+  it('crosses both ways, and is released once, when both sides are closed', async () => {
+    handleTarget = (socket) => socket.pipe(socket);
+    const exit = exitWith();
+    const offer = offerTo(exit, '127.0.0.1', port);
+    await offer.accepted;
+    expect(exit.counters()).toMatchObject({ pending: 0, open: 1, accepted: 1 });
+    const sent = Buffer.alloc(1_000_000, 'wstun');
+    offer.peer.end(sent);
+    expect((await offer.receive()).equals(sent)).toBe(true);
+    await offer.released;
+    expect(targets.every((socket) => socket.readableEnded)).toBe(true);
+    expect(offer.calls).toEqual(['accept', 'release']);
+    expect(exit.counters()).toMatchObject({ pending: 0, open: 0, accepted: 1 });
+  });
+
+  it('may finish from the peer’s side first: the answer to a whole request arrives whole', async () => {
+    handleTarget = (socket) => {
+      let bytes = 0;
+      socket.on('data', (chunk) => {
+        bytes += chunk.length;
+      });
+      socket.on('end', () => socket.end(Buffer.alloc(1_048_576, bytes & 0xff)));
+    };
+    const offer = offerTo(exitWith(), '127.0.0.1', port);
+    await offer.accepted;
+    offer.peer.end('request');
+    const answer = await offer.receive();
+    expect(answer.equals(Buffer.alloc(1_048_576, 7))).toBe(true);
+    await offer.released;
+    expect(offer.calls).toEqual(['accept', 'release']);
+  });
+
+  it('may finish from the target’s side first: what the peer sends on arrives whole', async () => {
+    const received: Buffer[] = [];
+    handleTarget = (socket) => {
+      socket.end('hello');
+      socket.on('data', (chunk) => received.push(chunk));
+    };
+    const offer = offerTo(exitWith(), '127.0.0.1', port);
+    await offer.accepted;
+    expect((await offer.receive()).toString()).toBe('hello');
+    offer.peer.end(Buffer.alloc(1_048_576, 1));
+    await offer.released;
+    await vi.waitFor(() => expect(Buffer.concat(received)).toHaveLength(1_048_576));
+    expect(offer.calls).toEqual(['accept', 'release']);
+  });
+
+  it('that the target resets is cut, not ended', async () => {
+    handleTarget = (socket) => socket.once('data', () => socket.resetAndDestroy());
+    const offer = offerTo(exitWith(), '127.0.0.1', port);
+    await offer.accepted;
+    offer.peer.write('x');
+    await offer.released;
+    expect(offer.wasCut).toBe(true);
+    expect(offer.calls).toEqual(['accept', 'release']);
+  });
+
+  it('that the peer gives up resets the target, and is released', async () => {
+    const reset = new Promise((resolve) => {
+      handleTarget = (socket) => socket.once('error', resolve);
+    });
+    const offer = offerTo(exitWith(), '127.0.0.1', port);
+    await offer.accepted;
+    await vi.waitFor(() => expect(targets).toHaveLength(1));
+    offer.abandon();
+    await offer.released;
+    expect(await reset).toMatchObject({ code: 'ECONNRESET' });
+    expect(offer.calls).toEqual(['accept', 'release']);
+  });
+});
+
+describe('an offer is refused, truthfully, and released once', () => {
+  it.each([
+    ['10.0.0.1', 80, 'dial-not-allowed'],
+    ['169.254.169.254', 80, 'dial-not-allowed'],
+    ['localhost', 80, 'dial-not-allowed'],
+    ['127.0.0.1\0.example.com', 80, 'dial-bad-target'],
+    ['', 80, 'dial-bad-target'],
+    ['127.0.0.1', 0, 'dial-bad-target'],
+    ['nothing.example', 80, 'dial-name-unknown'],
+  ])('%j port %d: %s', async (host, to, fault) => {
+    const exit = exitWith();
+    const offer = offerTo(exit, host, to);
+    await offer.released;
+    expect(offer.calls).toEqual([`refuse ${fault}`, 'release']);
+    expect(exit.counters()).toEqual({ pending: 0, open: 0, accepted: 0, refused: { [fault]: 1 } });
+  });
+
+  it('when nothing listens', async () => {
+    const free = createServer().listen(0, '127.0.0.1');
+    await once(free, 'listening');
+    const address = free.address();
+    free.close();
+    const offer = offerTo(exitWith(), '127.0.0.1', typeof address === 'object' && address ? address.port : 0);
+    await offer.released;
+    expect(offer.calls).toEqual(['refuse dial-refused', 'release']);
+  });
+
+  it('when it is a port of its own, by every name, whatever the rules say', async () => {
+    own = { addresses: [ip('192.0.2.5')], ports: [port] };
+    rules = ['*'];
+    const resolver: Resolver = { resolve: () => Promise.resolve([ip('127.0.0.1')]) };
+    const exit = exitWith({ resolver });
+    for (const host of [
+      '127.0.0.1',
+      '127.9.9.9',
+      '0.0.0.0',
+      '::1',
+      '::',
+      '[::ffff:127.0.0.1]',
+      '192.0.2.5',
+      'localhost',
+      'me.example',
+    ]) {
+      const offer = offerTo(exit, host, port);
+      expect(await offer.refused).toBe('dial-not-allowed');
+    }
+    expect(targets).toEqual([]);
+  });
+
+  it('when something inside is broken, with a word in the log', async () => {
+    const dial: Dial = () => Promise.reject(new TypeError('a defect at 127.0.0.1'));
+    const offer = offerTo(exitWith({ dial }), '127.0.0.1', port);
+    await offer.released;
+    expect(offer.calls).toEqual(['refuse internal', 'release']);
+    expect(logged.filter(({ level }) => level === 'error')).toHaveLength(1);
+  });
+});
+
+describe('names', () => {
+  let dns: DnsServer;
+  let now = 0;
+  let resolver: Resolver;
+  const dialled: string[] = [];
+  /** Notes what it is given, and connects nowhere. */
+  const dial: Dial = (addresses) => {
+    dialled.push(addresses.map(formatIp).join(' '));
+    return Promise.reject(new WstunError('dial-refused'));
+  };
+
+  beforeEach(async () => {
+    dns = await startDnsServer({
+      'public.example': { addresses: ['1.1.1.1', '2606:4700::1'], ttl: 1 },
+      'mixed.example': { addresses: ['1.1.1.1', '10.0.0.1'] },
+      'name.example': { addresses: ['127.0.0.1'] },
+    });
+    now = 0;
+    dialled.length = 0;
+    resolver = createResolver({ servers: [dns.address], hostsFile: '/nonexistent', now: () => now });
+  });
+  afterEach(() => dns.close());
+
+  it('are dialled as the addresses that were judged', async () => {
+    const offer = offerTo(exitWith({ resolver, dial }), 'PUBLIC.example.', 443);
+    await offer.released;
+    expect(dialled).toEqual(['2606:4700::1 1.1.1.1']);
+    expect(dns.questions).toHaveLength(2);
+  });
+
+  it('with one answer that is not allowed are refused', async () => {
+    const offer = offerTo(exitWith({ resolver, dial }), 'mixed.example', 443);
+    expect(await offer.refused).toBe('dial-not-allowed');
+    expect(dialled).toEqual([]);
+  });
+
+  it('whose answer changes (rebinding) are judged anew with it: what is dialled is what was judged', async () => {
+    const exit = exitWith({ resolver, dial });
+    await offerTo(exit, 'public.example', 80).released;
+    dns.zone.set('public.example', { addresses: ['10.0.0.1'] });
+    await offerTo(exit, 'public.example', 80).released;
+    expect(dialled).toEqual(['2606:4700::1 1.1.1.1', '2606:4700::1 1.1.1.1']);
+    now = 60_000;
+    expect(await offerTo(exit, 'public.example', 80).refused).toBe('dial-not-allowed');
+    expect(dialled).toHaveLength(2);
+  });
+
+  it('that a rule vouches for reach private addresses', async () => {
+    handleTarget = (socket) => socket.end('ok');
+    const offer = offerTo(exitWith({ resolver }), 'name.example', port);
+    await offer.accepted;
+    expect((await offer.receive()).toString()).toBe('ok');
+    offer.peer.end();
+    await offer.released;
+  });
+});
+
+it('rules are looked up at every offer, for its bearer', async () => {
+  const asked: string[] = [];
+  let open = true;
+  const exit = exitWith({
+    rulesFor: (bearer) => {
+      asked.push(bearer);
+      return open ? [parseRule('127.0.0.1')] : [];
+    },
+  });
+  const first = offerTo(exit, '127.0.0.1', port, 'ann');
+  await first.accepted;
+  open = false;
+  const second = offerTo(exit, '127.0.0.1', port, 'bob');
+  expect(await second.refused).toBe('dial-not-allowed');
+  expect(asked).toEqual(['ann', 'bob']);
+  first.abandon();
+  await first.released;
+});
+
+describe('pending places', () => {
+  /** Dials that never end by themselves. */
+  const tarpit: Dial = (_addresses, _port, signal) =>
+    new Promise((_, reject) => {
+      signal.addEventListener('abort', () => reject(new WstunError('dial-cancelled')), { once: true });
+    });
+
+  it('are bounded for each bearer, and free again when a dial is gone', async () => {
+    const exit = exitWith({ dial: tarpit, limits: { pendingPerBearer: 2, waitMs: 1 } });
+    const [one, two] = [offerTo(exit, '127.0.0.1', 1), offerTo(exit, '127.0.0.1', 1)];
+    const three = offerTo(exit, '127.0.0.1', 1);
+    expect(await three.refused).toBe('dial-busy');
+    const other = offerTo(exit, '127.0.0.1', 1, 'phone');
+    expect(exit.counters().pending).toBe(3);
+    one.abandon();
+    await one.released;
+    expect(one.calls).toEqual(['refuse dial-cancelled', 'release']);
+    const four = offerTo(exit, '127.0.0.1', 1);
+    expect(exit.counters().pending).toBe(3);
+    for (const offer of [two, four, other]) offer.abandon();
+    await Promise.all([two.released, four.released, other.released]);
+    expect(exit.counters()).toMatchObject({ pending: 0, open: 0 });
+  });
+
+  it('wait in line for a place, but behind no one of another bearer', async () => {
+    const exit = exitWith({ dial: tarpit, limits: { pendingPerBearer: 1, waitMs: 60_000 } });
+    const one = offerTo(exit, '127.0.0.1', 1);
+    const waiting = offerTo(exit, '127.0.0.1', 1);
+    const other = offerTo(exit, '127.0.0.1', 1, 'phone');
+    await vi.waitFor(() => expect(exit.counters().pending).toBe(2));
+    one.abandon();
+    await one.released;
+    await vi.waitFor(() => expect(exit.counters().pending).toBe(2));
+    const givingUp = offerTo(exit, '127.0.0.1', 1);
+    givingUp.abandon();
+    expect(await givingUp.refused).toBe('dial-cancelled');
+    for (const offer of [waiting, other]) offer.abandon();
+    await Promise.all([waiting.released, other.released]);
+    expect(exit.counters().pending).toBe(0);
+  });
+
+  it('are bounded in all', async () => {
+    const exit = exitWith({ dial: tarpit, limits: { pendingTotal: 3, waitMs: 1 } });
+    const offers = ['a', 'b', 'c'].map((bearer) => offerTo(exit, '127.0.0.1', 1, bearer));
+    expect(await offerTo(exit, '127.0.0.1', 1, 'd').refused).toBe('dial-busy');
+    for (const offer of offers) offer.abandon();
+    await Promise.all(offers.map((offer) => offer.released));
+  });
+
+  it('leave nothing behind after 10,000 refusals', async () => {
+    const exit = exitWith();
+    const offers = Array.from({ length: 10_000 }, (_, i) => offerTo(exit, '10.0.0.1', 80, `bearer ${i}`));
+    await Promise.all(offers.map((offer) => offer.released));
+    expect(exit.counters()).toMatchObject({ pending: 0, open: 0, refused: { 'dial-not-allowed': 10_000 } });
+  });
+});
+
+describe('a peer that gives up', () => {
+  it('while its name is looked up ends the look-up', async () => {
+    const dns = await startDnsServer({ 'silent.example': { silent: ['A', 'AAAA'] } });
+    const resolver = createResolver({ servers: [dns.address], hostsFile: '/nonexistent' });
+    const exit = exitWith({ resolver });
+    const offer = offerTo(exit, 'silent.example', 80);
+    await vi.waitFor(() => expect(dns.questions.length).toBeGreaterThan(0));
+    offer.abandon();
+    await offer.released;
+    expect(offer.calls).toEqual(['refuse dial-cancelled', 'release']);
+    await dns.close();
+  });
+
+  it('just as the dial succeeds leaves no socket behind, and is released after that', async () => {
+    const { createDialer } = await import('../../src/exit/dialer.ts');
+    let dialled: Socket | undefined;
+    const offer = new FakeOffer(nameTarget('127.0.0.1', port));
+    const dial: Dial = async (addresses: readonly IpBytes[], to) => {
+      dialled = await createDialer()(addresses, to, new AbortController().signal);
+      offer.abandon();
+      return dialled;
+    };
+    const exit = exitWith({ dial });
+    exit.handleOffer(offer);
+    await offer.released;
+    expect(dialled?.closed).toBe(true);
+    expect(offer.calls).toEqual(['refuse dial-cancelled', 'release']);
+    expect(exit.counters()).toMatchObject({ pending: 0, open: 0, accepted: 0 });
+  });
+});
