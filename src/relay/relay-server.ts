@@ -1,0 +1,249 @@
+/**
+ * The relay's public side: HTTP on one or more addresses, of which the gate makes links and the decoy answers the rest. Live
+ * links belong to the caller; keys, access lists and sessions are unknown here.
+ */
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
+import { createServer as createTlsServer, Server as TlsServer } from 'node:https';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { createSecureContext } from 'node:tls';
+import type { TicketOpener } from '../crypto/ticket.ts';
+import { WstunError } from '../errors.ts';
+import type { Logger } from '../observability/logger.ts';
+import type { MessageLink } from '../transport/message-link.ts';
+import { createWebSocketAcceptor, type WebSocketAcceptor } from '../transport/websocket-accept.ts';
+import { createAdminServer } from './admin-server.ts';
+import { answerPlainly, answerUnreadable, type Decoy, notFoundDecoy } from './decoy.ts';
+import { type Admitted, Gate, type GateVerdict } from './gate.ts';
+import { type ListenAddress, listen } from './listen.ts';
+import { PendingSockets } from './pending-sockets.ts';
+import { SourcePenalties, sourceOf } from './source-limits.ts';
+
+/** A browser's cookies fit; whoever sends more has no ticket. */
+const MAX_HEADER_BYTES = 8 * 1024;
+/** Node throws away what is beyond. */
+const MAX_HEADERS = 64;
+/** How often node looks for requests that are late. */
+const LATE_CHECK_MS = 1_000;
+
+export interface RelayLimits {
+  /** From the connection to the last byte of the request, milliseconds; over TLS as much again for the handshake. */
+  readonly requestMs: number;
+  /** Connections that are not links, on all addresses together. */
+  readonly pendingSockets: number;
+  /** Of these, from one public IPv4 address or IPv6 /64. 0: no bound, and no penalties for addresses that knock too often. */
+  readonly pendingPerSource: number;
+  /** Links at once. Beyond it tickets are not even looked at. */
+  readonly links: number;
+}
+
+const DEFAULT_LIMITS: RelayLimits = {
+  // A request is one packet, a handshake two round trips; slower than ten seconds is Slowloris.
+  requestMs: 10_000,
+  // 5 KB each, 27 KB over TLS (measured), and up to 8 KiB of head: at most 36 MB. A thousand clients may return at once.
+  pendingSockets: 1_024,
+  // It takes sixteen addresses to fill the above, and still 64 clients behind one NAT may return in the same instant.
+  pendingPerSource: 64,
+  // The file descriptors that a service usually may have are 65,536, and each stream takes one too.
+  links: 10_000,
+};
+
+/** PEM texts; the certificate with its chain. */
+export interface TlsPair {
+  readonly cert: string;
+  readonly key: string;
+}
+
+export interface RelayServerOptions {
+  /** At least one. */
+  readonly listen: readonly ListenAddress[];
+  /** Without it the relay speaks plain HTTP. */
+  readonly tls?: TlsPair;
+  /** Links are let in only below this path (`parsePathPrefix`); default: below any. */
+  readonly path?: string;
+  readonly tickets: TicketOpener;
+  /** A link has opened; its handler must be set before the turn ends. */
+  readonly onLink: (link: MessageLink, admitted: Admitted) => void;
+  /** What strangers see; default: a plain 404. */
+  readonly decoy?: Decoy;
+  /** Where the health page is; default: nowhere. */
+  readonly admin?: ListenAddress;
+  readonly logger: Logger;
+  readonly limits?: Partial<RelayLimits>;
+  /** Instead of `sourceOf`: what the limits by address go by; undefined is exempt. */
+  readonly sourceOf?: (address: string | undefined) => string | undefined;
+}
+
+export interface RelayServer {
+  /** In the order of `listen`, with the ports that the system chose. */
+  readonly addresses: readonly ListenAddress[];
+  readonly adminAddress: ListenAddress | undefined;
+  /**
+   * What new connections are shown from now on; those that stand keep theirs. Only for a relay that was started with `tls`.
+   * @throws WstunError bad-certificate; the pair before stays in use
+   */
+  setTls(pair: TlsPair): void;
+  /** Stops listening and closes what is no link. Links stay: they are the caller's. */
+  close(): void;
+}
+
+/**
+ * Listens on all addresses or on none.
+ * @throws WstunError cannot-listen, bad-certificate
+ */
+export async function startRelayServer(options: RelayServerOptions): Promise<RelayServer> {
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const front = new Front(options, limits);
+  const servers = options.listen.map((address) => ({ address, server: createHttpServer(options, limits) }));
+  const admin = options.admin && { address: options.admin, server: createAdminServer() };
+  const close = (): void => {
+    for (const { server } of servers) server.close();
+    front.pending.destroyAll();
+    admin?.server.close();
+    admin?.server.closeAllConnections();
+  };
+  try {
+    const addresses: ListenAddress[] = [];
+    // One after the other: closing a server that is still on its way to listening would not stop it.
+    for (const { server, address } of servers) {
+      front.attach(server);
+      addresses.push(await listen(server, address));
+    }
+    const adminAddress = admin && (await listen(admin.server, admin.address));
+    for (const { server } of [...servers, ...(admin ? [admin] : [])]) {
+      server.on('error', ({ message }) => options.logger.error({ reason: message }, 'cannot accept connections'));
+    }
+    const setTls = (pair: TlsPair): void => {
+      const checked = checkedTls(pair);
+      for (const { server } of servers) if (server instanceof TlsServer) server.setSecureContext(checked);
+    };
+    return { addresses, adminAddress, setTls, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+function createHttpServer({ tls }: RelayServerOptions, limits: RelayLimits): Server {
+  const options = {
+    maxHeaderSize: MAX_HEADER_BYTES,
+    headersTimeout: limits.requestMs,
+    requestTimeout: limits.requestMs,
+    connectionsCheckingInterval: Math.min(LATE_CHECK_MS, limits.requestMs),
+    // The decoy answers requests without a host too, and in the same way whether they are upgrades or not.
+    requireHostHeader: false,
+  };
+  const server =
+    tls === undefined
+      ? createServer(options)
+      : createTlsServer({ ...options, ...checkedTls(tls), handshakeTimeout: limits.requestMs });
+  server.maxHeadersCount = MAX_HEADERS;
+  return server;
+}
+
+/** Node takes an empty certificate, and would then fail in every handshake. */
+function checkedTls(tls: TlsPair): TlsPair {
+  try {
+    const matches = new X509Certificate(tls.cert).checkPrivateKey(createPrivateKey(tls.key));
+    if (!matches) throw new Error('they do not belong together');
+    createSecureContext(tls);
+  } catch (error) {
+    throw new WstunError('bad-certificate', error instanceof Error ? error.message : '', { cause: error });
+  }
+  return tls;
+}
+
+/** What all addresses share: the gate, the decoy, and the counts of connections and links. */
+class Front {
+  readonly pending: PendingSockets;
+  readonly #options: RelayServerOptions;
+  readonly #limits: RelayLimits;
+  readonly #gate: Gate;
+  readonly #decoy: Decoy;
+  readonly #acceptor: WebSocketAcceptor = createWebSocketAcceptor();
+  readonly #penalties = new SourcePenalties();
+  readonly #sourceOf: (address: string | undefined) => string | undefined;
+  #links = 0;
+
+  constructor(options: RelayServerOptions, limits: RelayLimits) {
+    this.#options = options;
+    this.#limits = limits;
+    this.#gate = new Gate(options.tickets, options.path);
+    this.#decoy = options.decoy ?? notFoundDecoy;
+    this.#sourceOf = limits.pendingPerSource === 0 ? () => undefined : (options.sourceOf ?? sourceOf);
+    const bounds = { total: limits.pendingSockets, perSource: limits.pendingPerSource };
+    this.pending = new PendingSockets(bounds, (source) => this.#punish(source));
+  }
+
+  attach(server: Server): void {
+    const refuse = (request: IncomingMessage): void => answerPlainly(request, this.#decoy);
+    server.on('connection', (socket) => this.#handleConnection(socket));
+    server.on('request', (request, response) => {
+      // Node's own response would end the connection differently from that of an upgrade. A second request on the same
+      // connection has one that is not at the socket yet.
+      if (response.socket !== null) response.detachSocket(request.socket);
+      refuse(request);
+    });
+    // 'upgrade' and 'connect' leave the response to us; the other two bring one, as 'request' does.
+    server.on('checkContinue', (request, response) => server.emit('request', request, response));
+    server.on('checkExpectation', (request, response) => server.emit('request', request, response));
+    server.on('connect', refuse);
+    server.on('upgrade', (request, socket, head) => this.#handleUpgrade(request, socket, head));
+    server.on('clientError', (error, socket) => {
+      if (socket instanceof Socket) answerUnreadable(error, socket);
+      else socket.destroy();
+    });
+  }
+
+  /** Closed without a word, as a firewall would: no TLS handshake is paid for, and nothing is said of what runs here. */
+  #handleConnection(socket: Socket): void {
+    const source = this.#sourceOf(socket.remoteAddress);
+    if (source !== undefined && this.#penalties.isBlocked(source, performance.now())) socket.destroy();
+    else this.pending.add(socket, source);
+  }
+
+  #punish(source: string): void {
+    const penaltyMs = this.#penalties.fail(source, performance.now());
+    if (penaltyMs > 0) this.#options.logger.info({ source, penaltyMs }, 'an address knocks too often');
+  }
+
+  #handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const verdict: GateVerdict | undefined =
+      this.#links < this.#limits.links ? this.#gate.judge(request, Date.now()) : undefined;
+    if (verdict?.admitted !== undefined) {
+      this.#accept(request, socket, head, verdict.admitted);
+      return;
+    }
+    this.#logRefusal(request, verdict);
+    answerPlainly(request, this.#decoy);
+  }
+
+  /** From here to the socket's end it counts as a link, so that no link is counted as gone while it still holds memory. */
+  #accept(request: IncomingMessage, socket: Duplex, head: Buffer, admitted: Admitted): void {
+    this.pending.release(request.socket);
+    const source = this.#sourceOf(request.socket.remoteAddress);
+    if (source !== undefined) this.#penalties.clear(source);
+    if (++this.#links === this.#limits.links) {
+      this.#options.logger.warn({ links: this.#links }, 'no more links: the relay is full');
+    }
+    socket.once('close', () => this.#links--);
+    this.#acceptor.accept(request, socket, head).then(
+      (link) => this.#options.onLink(link, admitted),
+      (error: unknown) => {
+        socket.destroy();
+        const reason = error instanceof Error ? error.message : String(error);
+        this.#options.logger.debug({ bearer: admitted.bearer, reason }, 'a link was lost while it opened');
+      },
+    );
+  }
+
+  /** A bearer of ours that is refused is worth knowing, mostly for a wrong clock; strangers are not. */
+  #logRefusal(request: IncomingMessage, verdict: GateVerdict | undefined): void {
+    if (verdict?.admitted !== undefined) return;
+    const { reason, bearer } = verdict ?? { reason: 'full' };
+    const remote = request.socket.remoteAddress;
+    if (bearer === undefined) this.#options.logger.debug({ remote, reason }, 'an upgrade was refused');
+    else this.#options.logger.info({ remote, bearer, reason }, 'a ticket was refused');
+  }
+}

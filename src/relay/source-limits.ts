@@ -1,0 +1,113 @@
+/**
+ * Where connections come from, and which sources knock too often: pure, with time passed in. Whoever has no ticket has no name
+ * but an address, so this is all that a relay can hold against a stranger.
+ *
+ * Every connection that ends without having become a link counts, whatever was asked on it: if only refused tickets counted,
+ * the difference would tell a prober that tickets are judged here.
+ */
+import { BlockList } from 'node:net';
+
+/** 20 connections at once and 2 a second for ever are a browser at a 404, or a wrong clock; a scanner is above. */
+const FREE_FAILURES = 20;
+const FORGIVEN_PER_SECOND = 2;
+/** As OpenSSH's PerSourcePenalties (sshd_config(5)): 5 s for a failed authentication, 10 min at most. */
+const FIRST_PENALTY_MS = 5_000;
+const MAX_PENALTY_MS = 600_000;
+/** After a penalty, without another failure. As long as the longest, so that waiting it out is not rewarded at once. */
+const FORGET_MS = 600_000;
+/** 0.2 KB each. An attacker with more networks than that is held by the bound on all connections alone. */
+const MAX_SOURCES = 4_096;
+
+interface Source {
+  /** Failures not forgiven yet, as of `at`. */
+  failures: number;
+  at: number;
+  /** Length of the last penalty; 0 before the first. */
+  penaltyMs: number;
+  until: number;
+}
+
+/** Times are milliseconds of any clock that does not run backwards. */
+export class SourcePenalties {
+  /** The one that failed longest ago first. */
+  readonly #sources = new Map<string, Source>();
+
+  /** How many sources are remembered, at most 4,096. */
+  get size(): number {
+    return this.#sources.size;
+  }
+
+  isBlocked(source: string, now: number): boolean {
+    return now < (this.#sources.get(source)?.until ?? now);
+  }
+
+  /** A connection has ended without becoming a link. Returns the penalty that this begins, in milliseconds, or 0. */
+  fail(source: string, now: number): number {
+    const entry = this.#recall(source, now);
+    // What was under way when the penalty began ends during it, and is not held against the source twice.
+    if (now < entry.until) return 0;
+    const forgiven = ((now - entry.at) / 1000) * FORGIVEN_PER_SECOND;
+    entry.failures = Math.max(0, entry.failures - forgiven) + 1;
+    entry.at = now;
+    this.#remember(source, entry);
+    if (entry.failures <= FREE_FAILURES) return 0;
+    entry.failures = 0;
+    entry.penaltyMs = Math.min(MAX_PENALTY_MS, Math.max(FIRST_PENALTY_MS, entry.penaltyMs * 2));
+    entry.until = now + entry.penaltyMs;
+    return entry.penaltyMs;
+  }
+
+  /** A ticket was good: somebody whom we know is there. */
+  clear(source: string): void {
+    this.#sources.delete(source);
+  }
+
+  #recall(source: string, now: number): Source {
+    const entry = this.#sources.get(source);
+    const isFresh = entry !== undefined && now < Math.max(entry.until, entry.at) + FORGET_MS;
+    return isFresh ? entry : { failures: 0, at: now, penaltyMs: 0, until: now };
+  }
+
+  #remember(source: string, entry: Source): void {
+    this.#sources.delete(source);
+    this.#sources.set(source, entry);
+    if (this.#sources.size <= MAX_SOURCES) return;
+    for (const oldest of this.#sources.keys()) {
+      this.#sources.delete(oldest);
+      return;
+    }
+  }
+}
+
+/** Behind a reverse proxy everybody comes from one of these; from the internet nobody does. */
+const LOCAL = new BlockList();
+LOCAL.addSubnet('127.0.0.0', 8, 'ipv4'); // RFC 1122 §3.2.1.3
+LOCAL.addSubnet('10.0.0.0', 8, 'ipv4'); // RFC 1918
+LOCAL.addSubnet('172.16.0.0', 12, 'ipv4');
+LOCAL.addSubnet('192.168.0.0', 16, 'ipv4');
+LOCAL.addSubnet('169.254.0.0', 16, 'ipv4'); // RFC 3927
+LOCAL.addSubnet('100.64.0.0', 10, 'ipv4'); // RFC 6598
+LOCAL.addAddress('::1', 'ipv6');
+LOCAL.addSubnet('fc00::', 7, 'ipv6'); // RFC 4193
+LOCAL.addSubnet('fe80::', 10, 'ipv6');
+
+/**
+ * What the limits by address go by: an IPv4 address, or the /64 of an IPv6 address, of which one person has all. Undefined for
+ * loopback, private and link-local addresses, which are exempt.
+ * @param address as `socket.remoteAddress` has it
+ */
+export function sourceOf(address: string | undefined): string | undefined {
+  if (address === undefined) return undefined;
+  const ip = address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '');
+  if (LOCAL.check(ip, ip.includes(':') ? 'ipv6' : 'ipv4')) return undefined;
+  return ip.includes(':') ? networkOf(ip) : ip;
+}
+
+/** The first four groups, with `::` written out. A dotted tail stands for two groups, which never reaches them. */
+function networkOf(ip: string): string {
+  const [left = '', right] = ip.split('::').map((part) => part.toLowerCase());
+  const head = left === '' ? [] : left.split(':');
+  const tail = right === undefined || right === '' ? [] : right.split(':');
+  const zeros = Array.from({ length: Math.max(0, 8 - head.length - tail.length) }, () => '0');
+  return `${[...head, ...zeros, ...tail].slice(0, 4).join(':')}::/64`;
+}

@@ -1,0 +1,51 @@
+/**
+ * Two links joined message by message, so that a relay carries a session that it cannot read. Looks into no byte, copies none.
+ */
+import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
+
+/**
+ * Joins two open links; takes the handlers of both. What one sends leaves the other whole and in order; a side that takes no more
+ * stops the other from being read. They end together: a goodbye is passed on behind what came before it, anything else at once.
+ * `onEnd` is called when both have ended.
+ *
+ * Memory: a link's high mark and one read in each direction.
+ */
+export function splice(first: MessageLink, second: MessageLink, onEnd: () => void): void {
+  let open = 2;
+  const onClose = (): void => {
+    open -= 1;
+    if (open === 0) onEnd();
+  };
+  first.setHandler(new Leg(first, second, onClose));
+  second.setHandler(new Leg(second, first, onClose));
+  // Links that had to wait for each other have been held back so far.
+  first.resume();
+  second.resume();
+}
+
+class Leg implements MessageLinkHandler {
+  readonly #from: MessageLink;
+  readonly #to: MessageLink;
+  readonly #onClose: () => void;
+
+  constructor(from: MessageLink, to: MessageLink, onClose: () => void) {
+    this.#from = from;
+    this.#to = to;
+    this.#onClose = onClose;
+  }
+
+  handleMessage(message: Message): void {
+    if (!this.#to.send(message)) this.#from.pause();
+  }
+
+  /** This side takes more again. */
+  handleDrain(): void {
+    this.#to.resume();
+  }
+
+  handleClose({ clean }: LinkCloseReason): void {
+    if (clean) this.#to.close();
+    else this.#to.abort();
+    this.#onClose();
+  }
+}

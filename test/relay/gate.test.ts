@@ -1,0 +1,165 @@
+import fc from 'fast-check';
+import { describe, expect, it, vi } from 'vitest';
+import { createIdentity } from '../../src/crypto/keys.ts';
+import { TicketOpener, TicketSealer } from '../../src/crypto/ticket.ts';
+import { Gate, parsePathPrefix, type UpgradeRequest } from '../../src/relay/gate.ts';
+import { faultOf } from '../support/faults.ts';
+
+const NOW = 1_800_000_060_000;
+const relay = createIdentity();
+const alice = createIdentity();
+const sealer = new TicketSealer(alice, relay.public.gate);
+
+function newTicket(): string {
+  return sealer.seal({ role: 'client', destination: 'home', protocol: 1, features: 2 }, NOW);
+}
+
+function newOpener(): TicketOpener {
+  const opener = new TicketOpener(relay);
+  opener.setBearers([{ name: 'alice', gateKey: alice.public.gate, role: 'client', destination: 'home' }]);
+  return opener;
+}
+
+const HEADERS = {
+  host: 'relay',
+  upgrade: 'websocket',
+  connection: 'Upgrade',
+  'sec-websocket-version': '13',
+  'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+};
+
+function request(url: string, overrides: Partial<UpgradeRequest> = {}): UpgradeRequest {
+  return { method: 'GET', url, httpVersion: '1.1', headers: HEADERS, ...overrides };
+}
+
+function withHeaders(headers: Record<string, string | undefined>): Partial<UpgradeRequest> {
+  const merged = { ...HEADERS, ...headers };
+  return { headers: Object.fromEntries(Object.entries(merged).filter(([, value]) => value !== undefined)) };
+}
+
+describe('the gate', () => {
+  it('admits an upgrade with a ticket, once, and says what the ticket said', () => {
+    const gate = new Gate(newOpener(), undefined);
+    const url = `/${newTicket()}`;
+    expect(gate.judge(request(url), NOW)).toEqual({
+      admitted: { bearer: 'alice', role: 'client', destination: 'home', protocol: 1, features: 2 },
+    });
+    expect(gate.judge(request(url), NOW)).toEqual({ admitted: undefined, reason: 'replayed', bearer: 'alice' });
+  });
+
+  it.each([
+    ['any case', { upgrade: 'WebSocket', connection: 'upgrade' }],
+    ['a list of connection options', { connection: 'keep-alive, Upgrade' }],
+    [
+      'an offer of compression, as browsers make it',
+      { 'sec-websocket-extensions': 'permessage-deflate; client_max_window_bits' },
+    ],
+    ['an empty body', { 'content-length': '0' }],
+    ['what a reverse proxy adds', { 'x-forwarded-for': '192.0.2.1', via: '1.1 proxy' }],
+  ])('admits %s', (_what, headers) => {
+    expect(
+      new Gate(newOpener(), undefined).judge(request(`/${newTicket()}`, withHeaders(headers)), NOW).admitted,
+    ).toBeDefined();
+  });
+
+  it.each<[string, Partial<UpgradeRequest>]>([
+    ['POST', { method: 'POST' }],
+    ['HEAD', { method: 'HEAD' }],
+    ['lower-case get', { method: 'get' }],
+    ['HTTP/1.0', { httpVersion: '1.0' }],
+    ['no host', withHeaders({ host: undefined })],
+    ['an empty host', withHeaders({ host: '' })],
+    ['no upgrade', withHeaders({ upgrade: undefined })],
+    ['an upgrade to h2c', withHeaders({ upgrade: 'h2c' })],
+    ['an upgrade to several', withHeaders({ upgrade: 'websocket, h2c' })],
+    ['no connection', withHeaders({ connection: undefined })],
+    ['a connection to be closed', withHeaders({ connection: 'close' })],
+    ['a connection option that only contains upgrade', withHeaders({ connection: 'no-upgrade' })],
+    ['no version', withHeaders({ 'sec-websocket-version': undefined })],
+    ['version 8', withHeaders({ 'sec-websocket-version': '8' })],
+    ['version 13.0', withHeaders({ 'sec-websocket-version': '13.0' })],
+    ['two versions', withHeaders({ 'sec-websocket-version': '13, 13' })],
+    ['no key', withHeaders({ 'sec-websocket-key': undefined })],
+    ['an empty key', withHeaders({ 'sec-websocket-key': '' })],
+    ['a key of 15 bytes', withHeaders({ 'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAA' })],
+    ['a key of 17 bytes', withHeaders({ 'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAAA=' })],
+    [
+      'two keys',
+      withHeaders({ 'sec-websocket-key': `${HEADERS['sec-websocket-key']}, ${HEADERS['sec-websocket-key']}` }),
+    ],
+    ['an origin', withHeaders({ origin: 'https://relay' })],
+    ['an empty origin', withHeaders({ origin: '' })],
+    ['origin null', withHeaders({ origin: 'null' })],
+    ['a subprotocol', withHeaders({ 'sec-websocket-protocol': 'chat' })],
+    ['a malformed subprotocol', withHeaders({ 'sec-websocket-protocol': ',' })],
+    ['a body', withHeaders({ 'content-length': '5' })],
+    ['a chunked body', withHeaders({ 'transfer-encoding': 'chunked' })],
+  ])('refuses %s, and uses no ticket up for it', (_what, overrides) => {
+    const opener = newOpener();
+    const open = vi.spyOn(opener, 'open');
+    const gate = new Gate(opener, undefined);
+    const url = `/${newTicket()}`;
+    expect(gate.judge(request(url, overrides), NOW)).toEqual({ admitted: undefined, reason: 'no-upgrade' });
+    expect(open).not.toHaveBeenCalled();
+    expect(gate.judge(request(url), NOW).admitted).toBeDefined();
+  });
+
+  it('without a prefix finds the ticket behind any path, with one only there', () => {
+    const paths = ['', '/a', '/a/b', '/a/b/c', '//', '/A/B', '/a/b/', '/xa/b', '/%61/b'];
+    const admitting = (prefix: string | undefined): string[] =>
+      paths.filter((path) => new Gate(newOpener(), prefix).judge(request(`${path}/${newTicket()}`), NOW).admitted);
+    expect(admitting(undefined)).toEqual(paths);
+    expect(admitting('/a/b')).toEqual(['/a/b']);
+    expect(admitting('')).toEqual(['']);
+  });
+
+  it('finds no ticket in a query, a fragment, an absolute target, or with anything behind it', () => {
+    for (const make of [
+      (ticket: string) => `/?${ticket}`,
+      (ticket: string) => `/?t=${ticket}`,
+      (ticket: string) => `/${ticket}?`,
+      (ticket: string) => `/${ticket}/`,
+      (ticket: string) => `/${ticket}#`,
+      (ticket: string) => `/${ticket}%20`,
+      (ticket: string) => `http://relay/${ticket}`,
+      (ticket: string) => ticket,
+      (ticket: string) => `*${ticket}`,
+      () => '*',
+      () => '',
+      () => '/',
+    ]) {
+      expect(new Gate(newOpener(), undefined).judge(request(make(newTicket())), NOW).admitted).toBeUndefined();
+    }
+    expect(new Gate(newOpener(), undefined).judge({ ...request(''), url: undefined }, NOW).admitted).toBeUndefined();
+  });
+
+  it('never admits or throws on arbitrary targets and headers', () => {
+    const gate = new Gate(newOpener(), undefined);
+    fc.assert(
+      fc.property(
+        fc.webPath(),
+        fc.dictionary(fc.constantFrom(...Object.keys(HEADERS)), fc.string()),
+        (url, headers) => {
+          expect(gate.judge(request(url, withHeaders(headers)), NOW).admitted).toBeUndefined();
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+});
+
+describe('a path prefix', () => {
+  it.each([
+    ['/', ''],
+    ['', ''],
+    ['/a', '/a'],
+    ['/a/', '/a'],
+    ['/a/b.c_d~e-f', '/a/b.c_d~e-f'],
+  ])('%j means %j', (text, prefix) => {
+    expect(parsePathPrefix(text)).toBe(prefix);
+  });
+
+  it.each(['a', '//', '/a//b', '/a b', '/a?b', '/a#b', '/ü', '/%41', 'http://x/', '/a\n'])('%j is refused', (text) => {
+    expect(faultOf(() => parsePathPrefix(text))).toBe('bad-option');
+  });
+});

@@ -1,0 +1,332 @@
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { createIdentity } from '../../src/crypto/keys.ts';
+import { TicketOpener, TicketSealer } from '../../src/crypto/ticket.ts';
+import { silentLogger } from '../../src/observability/logger.ts';
+import type { Admitted } from '../../src/relay/gate.ts';
+import { type RelayLimits, type RelayServerOptions, startRelayServer } from '../../src/relay/relay-server.ts';
+import type { MessageLink } from '../../src/transport/message-link.ts';
+import { dialWebSocket } from '../../src/transport/websocket-dial.ts';
+import { makeCertificate } from '../support/certificate.ts';
+import { faultOfPromise } from '../support/faults.ts';
+import { LinkRecorder } from '../support/link-recorder.ts';
+import { openRaw, rawExchange } from '../support/raw-http.ts';
+import { until } from '../support/until.ts';
+
+const LOOPBACK = { host: '127.0.0.1', port: 0 };
+const relay = createIdentity();
+const alice = createIdentity();
+const sealer = new TicketSealer(alice, relay.public.gate);
+const seal = (): string => sealer.seal({ role: 'client', destination: 'home', protocol: 3, features: 5 }, Date.now());
+
+async function start(overrides: Partial<RelayServerOptions> & { limits?: Partial<RelayLimits> } = {}) {
+  const tickets = new TicketOpener(relay);
+  tickets.setBearers([{ name: 'alice', gateKey: alice.public.gate, role: 'client', destination: 'home' }]);
+  const links: { link: MessageLink; admitted: Admitted; recorder: LinkRecorder }[] = [];
+  const lines: string[] = [];
+  const log = (fields: object, message: string): void => void lines.push(JSON.stringify({ ...fields, message }));
+  const server = await startRelayServer({
+    listen: [LOOPBACK],
+    tickets,
+    onLink: (link, admitted) => links.push({ link, admitted, recorder: new LinkRecorder(link) }),
+    logger: { debug: log, info: log, warn: log, error: log },
+    ...overrides,
+  });
+  onTestFinished(() => {
+    server.close();
+    for (const { link } of links) link.abort();
+  });
+  const port = server.addresses[0]!.port;
+  const dial = async (ticket = seal(), path = '', target = port): Promise<MessageLink> => {
+    const link = await dialWebSocket(new URL(`ws://127.0.0.1:${target}${path}/${ticket}`), {
+      signal: AbortSignal.timeout(5000),
+    });
+    onTestFinished(() => link.abort());
+    return link;
+  };
+  return { server, port, links, lines, dial, tickets };
+}
+
+async function closed(socket: Socket): Promise<void> {
+  socket.on('error', () => {});
+  socket.resume();
+  if (!socket.closed) await once(socket, 'close');
+}
+
+describe('the relay server', () => {
+  it('makes a link of a ticket, says whose, and carries messages both ways', async () => {
+    const { dial, links } = await start();
+    const mine = await dial(seal(), '/some/prefix');
+    const recorder = new LinkRecorder(mine);
+    await until(() => links.length === 1);
+    const { link, admitted, recorder: theirs } = links[0]!;
+    expect(admitted).toEqual({ bearer: 'alice', role: 'client', destination: 'home', protocol: 3, features: 5 });
+    mine.send([Buffer.from('ping')]);
+    await theirs.untilMessages(1);
+    link.send([Buffer.from('pong')]);
+    await recorder.untilMessages(1);
+    expect([theirs.messages[0]!.toString(), recorder.messages[0]!.toString()]).toEqual(['ping', 'pong']);
+  });
+
+  it('makes one link of a ticket that comes many times at once', async () => {
+    const { dial, links } = await start();
+    const ticket = seal();
+    const results = await Promise.all(Array.from({ length: 10 }, () => faultOfPromise(dial(ticket))));
+    expect(results.filter((fault) => fault === undefined)).toHaveLength(1);
+    expect(results.filter((fault) => fault === 'relay-refused')).toHaveLength(9);
+    await until(() => links.length === 1);
+  });
+
+  it('with a path lets in only there', async () => {
+    const { dial } = await start({ path: '/a' });
+    expect(await faultOfPromise(dial(seal()))).toBe('relay-refused');
+    expect(await faultOfPromise(dial(seal(), '/a/b'))).toBe('relay-refused');
+    await dial(seal(), '/a');
+  });
+
+  it('listens on several addresses that share one gate', async () => {
+    const { dial, server } = await start({ listen: [LOOPBACK, { host: '::1', port: 0 }, LOOPBACK] });
+    expect(server.addresses.map(({ host }) => host)).toEqual(['127.0.0.1', '::1', '127.0.0.1']);
+    const ticket = seal();
+    await dial(ticket, '', server.addresses[0]!.port);
+    expect(await faultOfPromise(dial(ticket, '', server.addresses[2]!.port))).toBe('relay-refused');
+  });
+
+  it('carries links over TLS, and drops plain HTTP there', async () => {
+    const tls = makeCertificate();
+    const { port, links } = await start({ tls });
+    const url = new URL(`wss://localhost:${port}/${seal()}`);
+    const link = await dialWebSocket(url, { signal: AbortSignal.timeout(5000), ca: tls.cert });
+    onTestFinished(() => link.abort());
+    await until(() => links.length === 1);
+    const { bytes } = await rawExchange(port, 'GET / HTTP/1.1\r\nHost: relay\r\n\r\n');
+    expect(bytes).not.toContain('HTTP');
+  });
+
+  it('never logs a ticket, and names the bearer whose ticket it refuses', async () => {
+    const { dial, lines, tickets } = await start();
+    const used = seal();
+    await dial(used);
+    await faultOfPromise(dial(used));
+    const late = sealer.seal({ role: 'client', destination: 'home', protocol: 3, features: 5 }, Date.now() - 125_000);
+    await faultOfPromise(dial(late));
+    tickets.setBearers([]);
+    const unknown = seal();
+    await faultOfPromise(dial(unknown));
+    const log = lines.join('\n');
+    expect(log).toMatch(/"bearer":"alice","reason":"replayed"/);
+    for (const ticket of [used, late, unknown]) expect(log).not.toContain(ticket.slice(0, 20));
+  });
+
+  it('shows a decoy of the owner to everyone, tickets aside', async () => {
+    const decoy = vi.fn((_request, response) => response.end('my blog'));
+    const { port, dial } = await start({ decoy });
+    for (const request of [
+      'GET / HTTP/1.1\r\nHost: a\r\n\r\n',
+      'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n',
+    ]) {
+      expect((await rawExchange(port, request)).bytes).toMatch(/^HTTP\/1.1 200 OK\r\n[\s\S]*\r\n\r\nmy blog$/);
+    }
+    await dial();
+    expect(decoy).toHaveBeenCalledTimes(2);
+  });
+
+  it('leaves links standing when it closes, and lets the address go at once', async () => {
+    const { server, dial, links, port, tickets } = await start();
+    const recorder = new LinkRecorder(await dial());
+    await until(() => links.length === 1);
+    const idle = openRaw(port);
+    await once(idle, 'connect');
+    server.close();
+    await closed(idle);
+    const again = await startRelayServer({
+      listen: [{ host: '127.0.0.1', port }],
+      tickets,
+      onLink: (link) => link.abort(),
+      logger: silentLogger,
+    });
+    again.close();
+    links[0]!.link.send([Buffer.from('still here')]);
+    await recorder.untilMessages(1);
+  });
+});
+
+describe('limits', () => {
+  it('cut off who sends nothing, a slow head, or a slow TLS handshake', async () => {
+    const { port } = await start({ limits: { requestMs: 300 } });
+    const { port: tlsPort } = await start({ tls: makeCertificate(), limits: { requestMs: 300 } });
+    const begun = performance.now();
+    const silent = openRaw(port);
+    const slow = openRaw(port);
+    const drip = setInterval(() => slow.write('x'), 20);
+    onTestFinished(() => clearInterval(drip));
+    slow.write('GET / HTTP/1.1\r\nHost: relay\r\nX: ');
+    const handshake = openRaw(tlsPort);
+    await Promise.all([silent, slow, handshake].map(closed));
+    expect(performance.now() - begun).toBeGreaterThanOrEqual(250);
+    expect(performance.now() - begun).toBeLessThan(4000);
+  });
+
+  it('tell who is too slow so, as node does', async () => {
+    const { port } = await start({ limits: { requestMs: 200 } });
+    const { bytes } = await rawExchange(port, 'GET / HTTP/1.1\r\n');
+    expect(bytes).toBe('HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n');
+  });
+
+  it('end a flood of headers at 8 KiB, however it comes', async () => {
+    const { port } = await start();
+    const many = await rawExchange(port, `GET / HTTP/1.1\r\nHost: a\r\n${'X: 1\r\n'.repeat(100_000)}`);
+    expect(many.bytes).toMatch(/^HTTP\/1.1 431 /);
+    const endless = await rawExchange(port, `GET /${'x'.repeat(1_000_000)}`);
+    expect(endless.bytes).toMatch(/^HTTP\/1.1 431 /);
+  });
+
+  it('close the oldest of too many strangers, so that a ticket gets in through a crowd', async () => {
+    const { port, dial, links } = await start({ limits: { pendingSockets: 5 } });
+    const strangers: Socket[] = [];
+    for (let i = 0; i < 5; i++) {
+      const socket = openRaw(port);
+      strangers.push(socket);
+      await once(socket, 'connect');
+    }
+    const first = closed(strangers[0]!);
+    await dial();
+    await first;
+    await until(() => links.length === 1);
+    expect(strangers.slice(1).every((socket) => !socket.closed)).toBe(true);
+    // The link is no stranger any more: a crowd does not push it out.
+    for (let i = 0; i < 10; i++) {
+      const socket = openRaw(port);
+      strangers.push(socket);
+      await once(socket, 'connect');
+    }
+    await Promise.all(strangers.slice(1, 9).map(closed));
+    expect(links[0]!.recorder.closes).toEqual([]);
+    for (const socket of strangers) socket.destroy();
+  });
+
+  it('count a link over TLS as none of the strangers either', async () => {
+    const tls = makeCertificate();
+    const { port, links } = await start({ tls, limits: { pendingSockets: 2 } });
+    const url = new URL(`wss://localhost:${port}/${seal()}`);
+    const link = await dialWebSocket(url, { signal: AbortSignal.timeout(5000), ca: tls.cert });
+    const recorder = new LinkRecorder(link);
+    onTestFinished(() => link.abort());
+    await until(() => links.length === 1);
+    const strangers = Array.from({ length: 6 }, () => openRaw(port, true));
+    const gone = strangers.map((socket) => closed(socket).then(() => socket));
+    await until(() => strangers.filter((socket) => socket.closed).length >= 4);
+    links[0]!.link.send([Buffer.from('still here')]);
+    await recorder.untilMessages(1);
+    for (const socket of strangers) socket.destroy();
+    await Promise.all(gone);
+  });
+
+  it('let no more links in than they may, use no ticket up then, and let in again when one ends', async () => {
+    const { dial, links, lines } = await start({ limits: { links: 2 } });
+    const first = await dial();
+    await dial();
+    await until(() => links.length === 2);
+    const ticket = seal();
+    expect(await faultOfPromise(dial(ticket))).toBe('relay-refused');
+    expect(lines.filter((line) => line.includes('the relay is full'))).toHaveLength(1);
+    first.abort();
+    await links[0]!.recorder.untilClosed();
+    await dial(ticket);
+  });
+
+  it('count a link whose peer goes away amid the upgrade as gone', async () => {
+    const { port, dial, links } = await start({ limits: { links: 1 } });
+    const head = ['Host: a', 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13'];
+    for (let i = 0; i < 20; i++) {
+      const socket = openRaw(port);
+      await once(socket, 'connect');
+      socket.write(
+        `GET /${seal()} HTTP/1.1\r\n${head.join('\r\n')}\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`,
+      );
+      socket.resetAndDestroy();
+    }
+    await vi.waitFor(() => dial(), { timeout: 3000, interval: 20 });
+    for (const { link } of links) link.abort();
+  });
+});
+
+describe('starting', () => {
+  it('where something listens already fails with the address, and listens nowhere', async () => {
+    const { port, tickets } = await start();
+    const { port: free, server } = await start();
+    server.close();
+    const options = { tickets, onLink: () => {}, logger: silentLogger };
+    const failing = startRelayServer({
+      ...options,
+      listen: [
+        { host: '127.0.0.1', port: free },
+        { host: '127.0.0.1', port },
+      ],
+    });
+    await expect(failing).rejects.toThrow(`127.0.0.1:${port}: something else listens there already`);
+    await expect(failing).rejects.toMatchObject({ fault: 'cannot-listen' });
+    const adminTaken = startRelayServer({
+      ...options,
+      listen: [{ host: '127.0.0.1', port: free }],
+      admin: { host: '127.0.0.1', port },
+    });
+    await expect(adminTaken).rejects.toMatchObject({ fault: 'cannot-listen' });
+    const again = await startRelayServer({ ...options, listen: [{ host: '127.0.0.1', port: free }] });
+    again.close();
+  });
+
+  it('on an address of another machine fails with the address', async () => {
+    await expect(start({ listen: [{ host: '192.0.2.1', port: 8080 }] })).rejects.toThrow(
+      /192\.0\.2\.1:8080: this machine/,
+    );
+    await expect(start({ listen: [{ host: '2001:db8::1', port: 8080 }] })).rejects.toThrow(/\[2001:db8::1\]:8080: /);
+  });
+
+  it('with a certificate that is none, or belongs to another key, fails and shows no key', async () => {
+    const [one, two] = [makeCertificate(), makeCertificate()];
+    for (const tls of [
+      { cert: one.cert, key: two.key },
+      { cert: 'nonsense', key: one.key },
+      { cert: one.cert, key: 'nonsense' },
+      { cert: '', key: '' },
+    ]) {
+      const failing = start({ tls });
+      await expect(failing).rejects.toMatchObject({ fault: 'bad-certificate' });
+      await expect(failing).rejects.not.toThrow(/PRIVATE|nonsense/);
+    }
+  });
+});
+
+describe('the health page', () => {
+  async function admin(request: string): Promise<string> {
+    const { server } = await start({ admin: LOOPBACK });
+    return (await rawExchange(server.adminAddress!.port, request)).bytes;
+  }
+
+  it.each(['127.0.0.1', '127.0.0.1:9000', 'localhost', 'localhost:1', '[::1]:9000', '[::1]', '192.0.2.7', 'LOCALHOST'])(
+    'says ok to %s',
+    async (host) => {
+      const answer = await admin(`GET /healthz HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+      expect(answer).toMatch(/^HTTP\/1.1 200 OK\r\n[\s\S]*ok\n/);
+    },
+  );
+
+  it.each([
+    ['another host', 'GET /healthz HTTP/1.1\r\nHost: evil.example'],
+    ['a name that begins like an address', 'GET /healthz HTTP/1.1\r\nHost: 127.0.0.1.evil.example'],
+    ['an empty host', 'GET /healthz HTTP/1.1\r\nHost:'],
+    ['another path', 'GET / HTTP/1.1\r\nHost: localhost'],
+    ['a query', 'GET /healthz?x HTTP/1.1\r\nHost: localhost'],
+    ['POST', 'POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0'],
+  ])('is not there for %s', async (_what, request) => {
+    expect(await admin(`${request}\r\nConnection: close\r\n\r\n`)).toMatch(/^HTTP\/1.1 404 /);
+  });
+
+  it('is not on the public address', async () => {
+    const { port } = await start({ admin: LOOPBACK });
+    const { bytes } = await rawExchange(port, 'GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    expect(bytes).toMatch(/^HTTP\/1.1 404 /);
+  });
+});
