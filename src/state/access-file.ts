@@ -1,0 +1,61 @@
+/** `access.toml` in a state directory: read it, and change it without losing what another process changes meanwhile. */
+import { WstunError } from '../errors.ts';
+import { type AccessEntry, addEntry, parseAccessList, type RuleValidator, removeEntry } from './access-list.ts';
+import type { StateDir } from './state-dir.ts';
+
+export const ACCESS_FILE_NAME = 'access.toml';
+
+export class AccessFile {
+  readonly state: StateDir;
+  readonly #validateRule: RuleValidator;
+
+  constructor(state: StateDir, validateRule: RuleValidator) {
+    this.state = state;
+    this.#validateRule = validateRule;
+  }
+
+  /** The entries, none if there is no file. @throws WstunError state-unusable, access-malformed */
+  async read(): Promise<readonly AccessEntry[]> {
+    return this.parse((await this.readText()) ?? '');
+  }
+
+  async readText(): Promise<string | undefined> {
+    return await this.state.read(ACCESS_FILE_NAME, { secret: false });
+  }
+
+  /** @throws WstunError access-malformed, naming file and line */
+  parse(text: string): readonly AccessEntry[] {
+    return this.#named(() => parseAccessList(text, this.#validateRule));
+  }
+
+  /** @throws WstunError bad-name, name-taken, bad-key, bad-rule, access-malformed, state-unusable */
+  async add(entry: AccessEntry): Promise<void> {
+    await this.state.locked(async () => {
+      const text = await this.readText();
+      await this.state.write(
+        ACCESS_FILE_NAME,
+        this.#named(() => addEntry(text, entry, this.#validateRule)),
+      );
+    });
+  }
+
+  /** @throws WstunError name-unknown, access-malformed, state-unusable */
+  async remove(name: string): Promise<void> {
+    await this.state.locked(async () => {
+      const text = (await this.readText()) ?? '';
+      await this.state.write(
+        ACCESS_FILE_NAME,
+        this.#named(() => removeEntry(text, name, this.#validateRule)),
+      );
+    });
+  }
+
+  #named<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      if (!(error instanceof WstunError) || error.fault !== 'access-malformed') throw error;
+      throw new WstunError('access-malformed', `${this.state.pathOf(ACCESS_FILE_NAME)}: ${error.detail}`);
+    }
+  }
+}

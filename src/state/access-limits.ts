@@ -1,0 +1,131 @@
+/** The limits of an access entry as `access.toml` and `wstun access add` write them: parsed strictly, and written again. Pure. */
+import { WstunError } from '../errors.ts';
+
+/** A person's devices, each with a session that the exit still holds for dead when the next one comes (45 s). */
+export const DEFAULT_SESSIONS = 8;
+const MAX_SESSIONS = 1024;
+
+/** Bits a second: a page would take minutes, but no stream is given up meanwhile. */
+const MIN_RATE = 8_000;
+const MAX_RATE = 100_000_000_000;
+/** The largest first. */
+const RATE_UNITS: Units = [
+  ['gbit', 1_000_000_000],
+  ['mbit', 1_000_000],
+  ['kbit', 1_000],
+];
+
+const MIN_QUOTA = 1_000;
+const MAX_QUOTA = 1_000 * 1_000_000_000_000;
+/** The largest first. */
+const BYTE_UNITS: Units = [
+  ['TiB', 2 ** 40],
+  ['TB', 1_000_000_000_000],
+  ['GiB', 2 ** 30],
+  ['GB', 1_000_000_000],
+  ['MiB', 2 ** 20],
+  ['MB', 1_000_000],
+  ['KiB', 2 ** 10],
+  ['KB', 1_000],
+];
+
+type Units = readonly (readonly [unit: string, size: number])[];
+
+/** What is not there is not limited; `sessions` is then DEFAULT_SESSIONS. */
+export interface EntryLimits {
+  /** At once, 1 to 1024. */
+  readonly sessions?: number;
+  /** Bits a second in each direction, 8 kbit to 100 gbit. */
+  readonly rate?: number;
+  /** Bytes a month (UTC), of both directions together; 1 KB to 1,000 TB. */
+  readonly quota?: number;
+}
+
+export type LimitName = keyof EntryLimits;
+
+interface LimitForm {
+  /** Undefined where the value has another form. */
+  read(value: unknown): number | undefined;
+  write(value: number): number | string;
+  readonly form: string;
+}
+
+const FORMS: Readonly<Record<LimitName, LimitForm>> = {
+  sessions: {
+    read: (value) => (isWhole(value) && value >= 1 && value <= MAX_SESSIONS ? value : undefined),
+    write: (value) => value,
+    form: `a number from 1 to ${MAX_SESSIONS}`,
+  },
+  rate: {
+    read: (value) => inRange(readUnits(value, RATE_UNITS), MIN_RATE, MAX_RATE),
+    write: (value) => writeUnits(value, RATE_UNITS),
+    form: 'bits a second, a whole number and its unit, from "8kbit" to "100gbit": "20mbit"',
+  },
+  quota: {
+    read: (value) => inRange(readUnits(value, BYTE_UNITS), MIN_QUOTA, MAX_QUOTA),
+    write: (value) => writeUnits(value, BYTE_UNITS),
+    form: 'bytes a month, a whole number and its unit, from "1KB" to "1000TB", or KiB to TiB: "100GB"',
+  },
+};
+
+export const LIMIT_NAMES = Object.keys(FORMS) as readonly LimitName[];
+
+/** @throws WstunError bad-option */
+export function parseLimit(name: LimitName, value: unknown): number {
+  const { read, form } = FORMS[name];
+  const parsed = read(value);
+  if (parsed === undefined) throw new WstunError('bad-option', `it must be ${form}`);
+  return parsed;
+}
+
+/** Undefined where no limit is given. @throws WstunError bad-option, naming the option */
+export function parseLimitOptions(options: Readonly<Partial<Record<LimitName, string>>>): EntryLimits | undefined {
+  const given = LIMIT_NAMES.filter((name) => options[name] !== undefined);
+  if (given.length === 0) return undefined;
+  return Object.fromEntries(given.map((name) => [name, parseOption(name, options[name] ?? '')]));
+}
+
+function parseOption(name: LimitName, text: string): number {
+  const parsed = FORMS[name].read(/^\d+$/.test(text) ? Number(text) : text);
+  if (parsed === undefined) throw new WstunError('bad-option', `--${name} ${text}: it must be ${FORMS[name].form}`);
+  return parsed;
+}
+
+/** Lines of TOML. */
+export function formatLimits(limits: EntryLimits): string {
+  return written(limits)
+    .map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`)
+    .join('');
+}
+
+/** For people: `sessions=2`. */
+export function describeLimits(limits: EntryLimits): string[] {
+  return written(limits).map(([name, value]) => `${name}=${value}`);
+}
+
+function written(limits: EntryLimits): [LimitName, number | string][] {
+  return LIMIT_NAMES.flatMap((name) => {
+    const value = limits[name];
+    return value === undefined ? [] : [[name, FORMS[name].write(value)] as [LimitName, number | string]];
+  });
+}
+
+function readUnits(value: unknown, units: Units): number | undefined {
+  const match = typeof value === 'string' ? /^([1-9]\d{0,8})([A-Za-z]+)$/.exec(value) : null;
+  const size = units.find(([unit]) => unit === match?.[2])?.[1];
+  return size === undefined ? undefined : Number(match?.[1]) * size;
+}
+
+/** In the largest unit that leaves a whole number; every value that was read has one. */
+function writeUnits(value: number, units: Units): string {
+  const [unit, size] = units.find(([, each]) => value % each === 0) ?? ['', 1];
+  return `${value / size}${unit}`;
+}
+
+function inRange(value: number | undefined, least: number, most: number): number | undefined {
+  return value !== undefined && value >= least && value <= most ? value : undefined;
+}
+
+function isWhole(value: unknown): value is number {
+  return typeof value === 'number' && Number.isInteger(value);
+}

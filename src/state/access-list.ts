@@ -1,0 +1,240 @@
+/**
+ * The text of `access.toml`: who may come, and what is open to them. Parses and edits; edits keep comments and order, and are
+ * parsed again before anyone sees them. Pure; the rules of an entry are judged by a function passed in.
+ */
+import { parse, TomlError } from 'smol-toml';
+import { formatPublicIdentity, type PublicIdentity, parsePublicIdentity } from '../crypto/keys.ts';
+import { isName, requireName } from '../crypto/names.ts';
+import { WstunError } from '../errors.ts';
+import { type EntryLimits, formatLimits, LIMIT_NAMES, type LimitName, parseLimit } from './access-limits.ts';
+
+/** For each the relay holds a shared key and three hints: 0.8 KB, and 0.6 ms once. */
+const MAX_ENTRIES = 10_000;
+/** Every dial looks through them. */
+const MAX_RULES = 256;
+
+const KEYS: readonly string[] = ['key', 'role', 'allow', ...LIMIT_NAMES];
+
+const HEADER = `# Who may come here. One table for each name; changes take effect within two seconds.
+#
+#   [alice]
+#   key = "wstunpk1_..."                       her public keys
+#   allow = ["10.0.0.0/8:22,80", "*.corp"]     what is open to her besides public addresses; may be left out
+#
+#   [home]
+#   key = "wstunpk1_..."
+#   role = "exit"                              an exit of that name may register; without it, a client
+#
+# Deleting a table ends her sessions. "wstun access add NAME" adds one and prints its invite.
+`;
+
+/** `exit`: it registers under its name, and clients reach it through this relay. */
+export type AccessRole = 'client' | 'exit';
+
+export interface AccessEntry {
+  readonly name: string;
+  readonly key: PublicIdentity;
+  readonly role: AccessRole;
+  /** Empty for an exit, which dials by itself. */
+  readonly allow: readonly string[];
+  readonly limits?: EntryLimits;
+}
+
+/** Throws a WstunError (bad-rule) for a rule that cannot be. */
+export type RuleValidator = (rule: string) => void;
+
+/**
+ * The entries in the order of the file.
+ * @throws WstunError access-malformed, naming the line
+ */
+export function parseAccessList(text: string, validateRule: RuleValidator): AccessEntry[] {
+  const tables = Object.entries(parseToml(text));
+  if (tables.length > MAX_ENTRIES) throw malformed(undefined, `it has more than ${MAX_ENTRIES} names`);
+  const nameOfKey = new Map<string, string>();
+  return tables.map(([name, table]) => {
+    const entry = entryOf(new Section(text, name), table, validateRule);
+    const key = formatPublicIdentity(entry.key);
+    const other = nameOfKey.get(key);
+    if (other !== undefined) throw malformed(lineOf(text, name, 'key'), `"${other}" and "${name}" have the same key`);
+    nameOfKey.set(key, name);
+    return entry;
+  });
+}
+
+/**
+ * The text with one entry more, at its end. `text` is undefined where there is no file yet.
+ * @throws WstunError bad-name, name-taken, bad-key (another entry has it), bad-rule, access-malformed
+ */
+export function addEntry(text: string | undefined, entry: AccessEntry, validateRule: RuleValidator): string {
+  requireName(entry.name);
+  for (const rule of entry.allow) validateRule(rule);
+  const before = text === undefined ? [] : parseAccessList(text, validateRule);
+  const key = formatPublicIdentity(entry.key);
+  for (const other of before) {
+    if (other.name === entry.name) throw new WstunError('name-taken', entry.name);
+    if (formatPublicIdentity(other.key) === key) throw new WstunError('bad-key', `"${other.name}" has it already`);
+  }
+  const old = text ?? HEADER;
+  const gap = old === '' || old.endsWith('\n\n') ? '' : old.endsWith('\n') ? '\n' : '\n\n';
+  return verified(old + gap + formatEntry(entry), [...before, entry], validateRule);
+}
+
+/**
+ * The text without the table of that name. Comments around the table stay, those inside it go.
+ * @throws WstunError name-unknown, access-malformed
+ */
+export function removeEntry(text: string, name: string, validateRule: RuleValidator): string {
+  const before = parseAccessList(text, validateRule);
+  if (!before.some((entry) => entry.name === name)) throw new WstunError('name-unknown', name);
+  const lines = text.split('\n');
+  const range = tableRange(lines, name);
+  if (range === undefined)
+    throw malformed(undefined, `"${name}" is not written as a table [${name}]: remove it by hand`);
+  const above = lines.slice(0, range.start);
+  const below = lines.slice(range.end);
+  if (isBlank(above.at(-1) ?? '') && isBlank(below[0] ?? '')) below.shift();
+  // Else a comment above the removed table would look as if it spoke of the next one.
+  else if (!isBlank(above.at(-1) ?? '') && !isBlank(below[0] ?? '')) below.unshift('');
+  const rest = before.filter((entry) => entry.name !== name);
+  return verified([...above, ...below].join('\n'), rest, validateRule);
+}
+
+function parseToml(text: string): Record<string, unknown> {
+  try {
+    return parse(text);
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    const [first = ''] = error.message.replace(/^Invalid TOML document: /, '').split('\n');
+    throw malformed(error.line, first);
+  }
+}
+
+/** Where an entry stands in the text: looked up only when something is wrong with it. */
+class Section {
+  readonly #text: string;
+  readonly name: string;
+
+  constructor(text: string, name: string) {
+    this.#text = text;
+    this.name = name;
+  }
+
+  fault(detail: string, part = ''): WstunError {
+    return malformed(lineOf(this.#text, this.name, part), detail);
+  }
+}
+
+function entryOf(section: Section, table: unknown, validateRule: RuleValidator): AccessEntry {
+  const { name } = section;
+  if (!isName(name)) throw section.fault(`${JSON.stringify(name)} cannot be a name`);
+  if (!isTable(table)) throw section.fault(`"${name}" must be a table: [${name}]`);
+  for (const [key, value] of Object.entries(table)) {
+    if (KEYS.includes(key)) continue;
+    const hint = isTable(value) ? `; a name with a dot needs quotes: ["${name}.${key}"]` : '';
+    throw section.fault(`"${name}" has "${key}", but an entry knows only ${KEYS.join(', ')}${hint}`, key);
+  }
+  const key = keyOf(section, table.key);
+  const role = roleOf(section, table.role ?? 'client');
+  const allow = allowOf(section, table.allow ?? [], validateRule);
+  if (role === 'exit' && allow.length > 0)
+    throw section.fault(`"${name}" is an exit: what its clients may reach is said in its own list`, 'allow');
+  const limits = limitsOf(section, table);
+  const [limited] = Object.keys(limits);
+  if (role === 'exit' && limited !== undefined)
+    throw section.fault(`"${name}" is an exit: limits of its clients stand in its own list`, limited);
+  return { name, key, role, allow, ...(limited !== undefined && { limits }) };
+}
+
+function limitsOf(section: Section, table: Readonly<Record<string, unknown>>): EntryLimits {
+  const given = LIMIT_NAMES.filter((limit) => table[limit] !== undefined);
+  const read = (limit: LimitName) => {
+    const work = () => parseLimit(limit, table[limit]);
+    return faultsAsMalformed(section, `${limit} of "${section.name}"`, limit, work);
+  };
+  return Object.fromEntries(given.map((limit) => [limit, read(limit)]));
+}
+
+function roleOf(section: Section, value: unknown): AccessRole {
+  if (value === 'client' || value === 'exit') return value;
+  throw section.fault(`the role of "${section.name}" must be "client" or "exit"`, 'role');
+}
+
+function keyOf(section: Section, value: unknown): PublicIdentity {
+  if (value === undefined) throw section.fault(`"${section.name}" has no key`);
+  if (typeof value !== 'string') throw section.fault(`the key of "${section.name}" must be a text in quotes`, 'key');
+  return faultsAsMalformed(section, `the key of "${section.name}"`, 'key', () => parsePublicIdentity(value));
+}
+
+function allowOf(section: Section, value: unknown, validateRule: RuleValidator): string[] {
+  const isList = Array.isArray(value) && value.every((rule) => typeof rule === 'string');
+  if (!isList) throw section.fault(`allow of "${section.name}" must be a list of texts: ["10.0.0.0/8"]`, 'allow');
+  if (value.length > MAX_RULES) throw section.fault(`"${section.name}" has more than ${MAX_RULES} rules`, 'allow');
+  for (const rule of value) faultsAsMalformed(section, 'allow', JSON.stringify(rule), () => validateRule(rule));
+  return value;
+}
+
+function faultsAsMalformed<T>(section: Section, what: string, part: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof WstunError)) throw error;
+    throw section.fault(`${what}: ${error.detail}`, part);
+  }
+}
+
+function malformed(line: number | undefined, detail: string): WstunError {
+  return new WstunError('access-malformed', line === undefined ? detail : `line ${line}: ${detail}`);
+}
+
+function isTable(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
+}
+
+function isBlank(line: string): boolean {
+  return line.trim() === '';
+}
+
+/** `[name]`, `["name"]` or `['name']`, then nothing but a comment. Names need no escapes. */
+function headerName(line: string): string | undefined {
+  const match = /^\s*\[\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*\]\s*(?:#[^\n]*)?$/.exec(line);
+  return match?.[1] ?? match?.[2] ?? match?.[3];
+}
+
+/** From the header to the last line that is neither blank nor a comment; `end` is exclusive. */
+function tableRange(lines: readonly string[], name: string): { start: number; end: number } | undefined {
+  const start = lines.findIndex((line) => headerName(line) === name);
+  if (start === -1) return undefined;
+  let end = start + 1;
+  for (let at = end; at < lines.length && !/^\s*\[/.test(lines[at] ?? ''); at++) {
+    if (!/^\s*(#|$)/.test(lines[at] ?? '')) end = at + 1;
+  }
+  return { start, end };
+}
+
+/** The line, from 1, of the first that holds `part` in the table of that name; of its header if none does. */
+function lineOf(text: string, name: string, part: string): number | undefined {
+  const lines = text.split('\n');
+  const range = tableRange(lines, name);
+  if (range === undefined) {
+    const at = lines.findIndex((line) => !line.trimStart().startsWith('#') && line.includes(name));
+    return at === -1 ? undefined : at + 1;
+  }
+  const inside = lines.slice(range.start + 1, range.end).findIndex((line) => part !== '' && line.includes(part));
+  return inside === -1 ? range.start + 1 : range.start + 2 + inside;
+}
+
+function formatEntry({ name, key, role, allow, limits = {} }: AccessEntry): string {
+  const header = /^[A-Za-z0-9_-]+$/.test(name) ? `[${name}]` : `["${name}"]`;
+  const rules = allow.length === 0 ? '' : `allow = [${allow.map((rule) => JSON.stringify(rule)).join(', ')}]\n`;
+  const part = role === 'client' ? '' : `role = "${role}"\n`;
+  return `${header}\nkey = "${formatPublicIdentity(key)}"\n${part}${rules}${formatLimits(limits)}`;
+}
+
+/** An edit that did not do what it should, because the text is written in a way not foreseen, must not reach the file. */
+function verified(text: string, expected: readonly AccessEntry[], validateRule: RuleValidator): string {
+  const plain = (entries: readonly AccessEntry[]): string[] => entries.map(formatEntry).sort();
+  const found = plain(parseAccessList(text, validateRule));
+  const wanted = plain(expected);
+  if (found.length === wanted.length && found.every((entry, at) => entry === wanted[at])) return text;
+  throw malformed(undefined, 'it is written in a way that wstun cannot edit: edit it by hand');
+}

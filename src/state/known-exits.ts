@@ -1,0 +1,106 @@
+/**
+ * `exits.json` in a relay's state directory: the gate keys that each exit announced last, so that after a restart its clients are
+ * told that the exit is not there yet, and not that they are strangers. Public keys only; a copy of what exits say again themselves.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { decodeBase64url } from '../crypto/base64url.ts';
+import { KEY_BYTES } from '../crypto/keys.ts';
+import { isName } from '../crypto/names.ts';
+import { WstunError } from '../errors.ts';
+import type { Logger } from '../observability/logger.ts';
+import type { StateDir } from './state-dir.ts';
+
+const NAME = 'exits.json';
+/** An exit that announces again and again shall not wear out the disk. */
+const PAUSE_MS = 1_000;
+/** More than a gate takes; 46 bytes each, so that the file stays below what a state directory reads. */
+const MAX_KEYS = 50_000;
+
+/** Exit to gate keys, base64url. */
+type ExitKeys = ReadonlyMap<string, readonly string[]>;
+
+export class KnownExits {
+  readonly #state: StateDir;
+  readonly #logger: Logger;
+  readonly #exits: Map<string, readonly string[]>;
+  readonly #closing = new AbortController();
+  #dirty = false;
+  #writing: Promise<void> | undefined;
+
+  /** Only `loadKnownExits` makes one. */
+  constructor(state: StateDir, exits: ExitKeys, logger: Logger) {
+    this.#state = state;
+    this.#logger = logger;
+    this.#exits = new Map(exits);
+  }
+
+  get exits(): ExitKeys {
+    return this.#exits;
+  }
+
+  /** Writes soon; of several lists that come meanwhile, the last. An empty one, or one too many, is forgotten. */
+  set(exit: string, keys: readonly string[]): void {
+    // Each new control link says again what is known.
+    if (keys.join() === (this.#exits.get(exit) ?? []).join()) return;
+    this.#exits.delete(exit);
+    if (keys.length > 0 && this.#count() + keys.length <= MAX_KEYS) this.#exits.set(exit, keys);
+    this.#dirty = true;
+    this.#writing ??= this.#write().finally(() => {
+      this.#writing = undefined;
+    });
+  }
+
+  /** Resolves when all is written; from now on without pauses. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#writing;
+  }
+
+  #count(): number {
+    let count = 0;
+    for (const keys of this.#exits.values()) count += keys.length;
+    return count;
+  }
+
+  /** A relay that cannot write goes on: it only would know less after a restart. */
+  async #write(): Promise<void> {
+    while (this.#dirty) {
+      this.#dirty = false;
+      try {
+        await this.#state.write(NAME, `${JSON.stringify(Object.fromEntries(this.#exits))}\n`);
+      } catch (error) {
+        if (!(error instanceof WstunError)) throw error;
+        this.#logger.warn({ code: error.code }, error.message);
+      }
+      await delay(PAUSE_MS, undefined, { ref: false, signal: this.#closing.signal }).catch(() => {});
+    }
+  }
+}
+
+/** What cannot be read counts as nothing. @throws WstunError state-unusable */
+export async function loadKnownExits(state: StateDir, logger: Logger): Promise<KnownExits> {
+  const text = await state.read(NAME, { secret: false });
+  const exits = text === undefined ? new Map<string, string[]>() : parseExits(text);
+  if (exits === undefined) logger.warn({}, `${state.pathOf(NAME)} cannot be read: exits will say again what was in it`);
+  return new KnownExits(state, exits ?? new Map(), logger);
+}
+
+function parseExits(text: string): ExitKeys | undefined {
+  try {
+    const parsed: unknown = JSON.parse(text);
+    if (typeof parsed !== 'object' || parsed === null) return undefined;
+    const entries = Object.entries(parsed as Readonly<Record<string, unknown>>);
+    return entries.every(isExit) ? new Map(entries) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isExit(entry: [string, unknown]): entry is [string, string[]] {
+  const [name, keys] = entry;
+  return isName(name) && Array.isArray(keys) && keys.every(isKey);
+}
+
+function isKey(key: unknown): boolean {
+  return typeof key === 'string' && decodeBase64url(key)?.length === KEY_BYTES;
+}

@@ -1,0 +1,34 @@
+/** `registration.invite`: where and as whom a named exit registers, so that it starts again without being told. A secret. */
+import { decodeInvite, encodeInvite, type Invite } from '../crypto/invite.ts';
+import { WstunError } from '../errors.ts';
+import type { StateDir } from './state-dir.ts';
+
+const NAME = 'registration.invite';
+
+/** An invite that names its exit. */
+export type Registration = Invite & { readonly exitName: string };
+
+/** @throws WstunError invite-malformed for one by which no exit can register */
+export function requireRegistration(invite: Invite): Registration {
+  const { exitName } = invite;
+  if (exitName !== undefined) return { ...invite, exitName };
+  throw new WstunError('invite-malformed', 'it is for a client; the relay makes one for an exit with --role exit');
+}
+
+/** Undefined if no exit was ever started with this directory. @throws WstunError state-unusable */
+export async function readRegistration(state: StateDir): Promise<Registration | undefined> {
+  const text = await state.read(NAME, { secret: true });
+  if (text === undefined) return undefined;
+  try {
+    return requireRegistration(decodeInvite(text));
+  } catch (error) {
+    if (!(error instanceof WstunError)) throw error;
+    throw new WstunError('state-unusable', `${state.pathOf(NAME)} holds no invite for an exit`);
+  }
+}
+
+/** @throws WstunError state-unusable */
+export async function saveRegistration(state: StateDir, registration: Registration): Promise<void> {
+  const text = `${encodeInvite(registration)}\n`;
+  if ((await state.read(NAME, { secret: true })) !== text) await state.write(NAME, text);
+}

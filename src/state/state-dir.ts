@@ -1,0 +1,204 @@
+/**
+ * The directory in which a relay or a named exit keeps what outlives it: made 0700, its files 0600, every write whole or not
+ * at all. Knows nothing of what the files say.
+ */
+import { randomBytes } from 'node:crypto';
+import { chmod, type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
+import { WstunError } from '../errors.ts';
+import { codeOf, withLock } from './lock.ts';
+
+const DIR_MODE = 0o700;
+const FILE_MODE = 0o600;
+const OTHERS = 0o077;
+const LOCK_NAME = '.lock';
+/** Ten thousand access entries with a rule each have 2 MB. */
+const MAX_FILE_BYTES = 4 * 1024 * 1024;
+
+/** What a file-system error means to a person. */
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such place',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EROFS: 'the file system is read-only',
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the disk quota is used up',
+  ENOTDIR: 'a part of the path is not a directory',
+  EISDIR: 'it is a directory where a file should be',
+  ELOOP: 'too many symbolic links',
+  ENAMETOOLONG: 'the path is too long',
+};
+
+/** XDG Base Directory Specification: `$XDG_STATE_HOME`, ignored unless absolute, else `~/.local/state`; then `wstun/ROLE`. */
+export function defaultStateDir(role: 'relay' | 'exit', env: NodeJS.ProcessEnv): string {
+  const xdg = env.XDG_STATE_HOME;
+  const base = xdg !== undefined && isAbsolute(xdg) ? xdg : join(homedir(), '.local', 'state');
+  return join(base, 'wstun', role);
+}
+
+/**
+ * Makes the directory if it is missing.
+ * @throws WstunError state-unusable
+ */
+export async function openStateDir(path: string): Promise<StateDir> {
+  const absolute = resolve(path);
+  return await guarded(absolute, async () => {
+    await makeDir(absolute);
+    return await judgeDir(absolute);
+  });
+}
+
+/** For commands that only look: a mistyped path must not become a new state. @throws WstunError state-unusable */
+export async function openExistingStateDir(path: string): Promise<StateDir> {
+  const absolute = resolve(path);
+  return await guarded(absolute, async () => await judgeDir(absolute));
+}
+
+async function judgeDir(path: string): Promise<StateDir> {
+  const stats = await stat(path);
+  if (!stats.isDirectory()) throw new WstunError('state-unusable', `${path} is not a directory`);
+  refuseOthers(path, stats.mode, 'chmod 700');
+  return new StateDir(path, stats.uid);
+}
+
+export class StateDir {
+  readonly path: string;
+  readonly #owner: number;
+
+  /** Only the functions above make one. */
+  constructor(path: string, owner: number) {
+    this.path = path;
+    this.#owner = owner;
+  }
+
+  pathOf(name: string): string {
+    return join(this.path, name);
+  }
+
+  /**
+   * The text of a file, undefined if there is none. A `secret` one must not be open to others.
+   * @throws WstunError state-unusable
+   */
+  async read(name: string, options: { secret: boolean }): Promise<string | undefined> {
+    const path = this.pathOf(name);
+    return await guarded(path, async () => {
+      const file = await openExisting(path);
+      if (file === undefined) return undefined;
+      try {
+        const { mode, size } = await file.stat();
+        if (options.secret) refuseOthers(path, mode, 'chmod 600');
+        if (size > MAX_FILE_BYTES) throw new WstunError('state-unusable', `${path} is larger than 4 MiB`);
+        return await file.readFile('utf8');
+      } finally {
+        await file.close();
+      }
+    });
+  }
+
+  /**
+   * Writes the file whole or not at all, also when the power fails: readers see the old text or the new one.
+   * @throws WstunError state-unusable
+   */
+  async write(name: string, text: string): Promise<void> {
+    const path = this.pathOf(name);
+    const temporary = this.pathOf(`.${name}.${randomBytes(6).toString('hex')}.tmp`);
+    await guarded(path, async () => {
+      try {
+        await this.#writeNew(temporary, text);
+        await rename(temporary, path);
+      } catch (error) {
+        await rm(temporary, { force: true });
+        throw error;
+      }
+      await syncDir(this.path);
+    });
+  }
+
+  /** Runs `work` while no other process runs its own under the lock of this directory. @throws WstunError state-unusable */
+  async locked<T>(work: () => Promise<T>): Promise<T> {
+    const path = this.pathOf(LOCK_NAME);
+    return await guarded(path, () => withLock(path, work));
+  }
+
+  /** Changes whenever the file does: written, replaced, removed. @throws WstunError state-unusable */
+  async signature(name: string): Promise<string> {
+    const path = this.pathOf(name);
+    return await guarded(path, async () => {
+      const stats = await stat(path, { bigint: true }).catch(ignoreMissing);
+      if (stats === undefined) return 'missing';
+      return [stats.dev, stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join(':');
+    });
+  }
+
+  async #writeNew(path: string, text: string): Promise<void> {
+    const file = await open(path, 'wx', FILE_MODE);
+    try {
+      await file.chmod(FILE_MODE);
+      // `sudo wstun access add` in the directory of a service: the service must still be able to read its file.
+      if (process.geteuid?.() === 0 && this.#owner !== 0) await file.chown(this.#owner, (await stat(this.path)).gid);
+      await file.writeFile(text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  }
+}
+
+/**
+ * Makes the directory and those above it, unless they exist. Not `recursive: true`: where a file system refuses with ENOENT,
+ * as /proc does, that never returns.
+ */
+async function makeDir(path: string, parents = true): Promise<void> {
+  try {
+    await mkdir(path, DIR_MODE);
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return;
+    if (codeOf(error) !== 'ENOENT' || !parents || dirname(path) === path) throw error;
+    await makeDir(dirname(path));
+    await makeDir(path, false);
+    return;
+  }
+  // The umask may have taken rights from us as well.
+  await chmod(path, DIR_MODE);
+}
+
+/** Rights of others to what holds keys. Windows has no such mode bits. */
+function refuseOthers(path: string, mode: number, command: string): void {
+  if (process.platform === 'win32' || (mode & OTHERS) === 0) return;
+  throw new WstunError(
+    'state-unusable',
+    `others have rights to ${path}, which is to hold keys; if it is for wstun alone, run: ${command} ${path}`,
+  );
+}
+
+async function openExisting(path: string): Promise<FileHandle | undefined> {
+  return await open(path, 'r').catch(ignoreMissing);
+}
+
+/** A rename lasts only when its directory has reached the disk; some file systems cannot be told so, and need not be. */
+async function syncDir(path: string): Promise<void> {
+  const dir = await open(path, 'r');
+  try {
+    await dir.sync();
+  } catch (error) {
+    if (!['EINVAL', 'EPERM', 'EBADF', 'ENOTSUP'].includes(codeOf(error))) throw error;
+  } finally {
+    await dir.close();
+  }
+}
+
+function ignoreMissing(error: unknown): undefined {
+  if (codeOf(error) !== 'ENOENT') throw error;
+}
+
+/** Errors of the file system become faults that name the path; faults go through. */
+async function guarded<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof WstunError || codeOf(error) === '') throw error;
+    const reason = REASONS[codeOf(error)] ?? codeOf(error);
+    throw new WstunError('state-unusable', `${path}: ${reason}`, { cause: error });
+  }
+}

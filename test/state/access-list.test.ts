@@ -1,0 +1,236 @@
+import { describe, expect, it } from 'vitest';
+import { createIdentity, formatIdentitySecret, formatPublicIdentity } from '../../src/crypto/keys.ts';
+import { WstunError } from '../../src/errors.ts';
+import { type AccessEntry, addEntry, parseAccessList, removeEntry } from '../../src/state/access-list.ts';
+import { faultOf } from '../support/faults.ts';
+
+const keys = Array.from({ length: 4 }, () => createIdentity().public);
+const [KEY_A, KEY_B, KEY_C] = keys.map(formatPublicIdentity) as [string, string, string];
+
+function validateRule(rule: string): void {
+  if (rule.startsWith('bad')) throw new WstunError('bad-rule', 'no such port');
+}
+
+function entry(name: string, at: number, allow: string[] = []): AccessEntry {
+  return { name, key: keys[at]!, role: 'client', allow };
+}
+
+function parsed(text: string): AccessEntry[] {
+  return parseAccessList(text, validateRule);
+}
+
+function namesIn(text: string): string[] {
+  return parsed(text).map(({ name }) => name);
+}
+
+const HAND_MADE = `# My relay. Ask Ann before touching this!
+
+# --- family ---
+[alice]   # my laptop
+key = "${KEY_A}"
+# the printer
+allow = [
+  "10.0.0.0/8:22,80", # ssh, web
+  # more?
+  "[fd00::/8]:443",
+]
+
+   # a phone
+  ["bob.phone"]
+  allow = []
+  key = '${KEY_B}'
+
+# --- the end ---
+`;
+
+describe('an access list', () => {
+  it('made by hand is read', () => {
+    expect(parsed(HAND_MADE).map(({ name, allow }) => [name, allow])).toEqual([
+      ['alice', ['10.0.0.0/8:22,80', '[fd00::/8]:443']],
+      ['bob.phone', []],
+    ]);
+    expect(formatPublicIdentity(parsed(HAND_MADE)[1]!.key)).toBe(KEY_B);
+  });
+
+  it('may be empty', () => {
+    expect(parsed('')).toEqual([]);
+    expect(parsed('# nobody\n')).toEqual([]);
+  });
+
+  it.each([
+    ['a typing error in TOML', `[alice]\nkey = "${KEY_A}"\nallow = ["x"\n[bob]\n`, 'line 4'],
+    ['an unknown key', `[alice]\nkey = "${KEY_A}"\nalow = []\n`, 'line 3: "alice" has "alow"'],
+    ['a missing key', `# x\n[alice]\nallow = []\n`, 'line 2: "alice" has no key'],
+    ['a key that is no text', `[alice]\nkey = 7\n`, 'line 2'],
+    ['a damaged key', `[alice]\n\nkey = "${KEY_A.slice(0, -1)}"\n`, 'line 3: the key of "alice"'],
+    ['allow that is no list', `[alice]\nkey = "${KEY_A}"\nallow = "x"\n`, 'line 3'],
+    ['allow with a number', `[alice]\nkey = "${KEY_A}"\nallow = ["x", 80]\n`, 'line 3'],
+    [
+      'a rule that cannot be',
+      `[alice]\nkey = "${KEY_A}"\nallow = [\n "good",\n "bad"\n]\n`,
+      'line 5: allow: no such port',
+    ],
+    ['a name that cannot be', `["a b"]\nkey = "${KEY_A}"\n`, 'line 1'],
+    ['an empty name', `[""]\nkey = "${KEY_A}"\n`, 'line 1'],
+    ['a name too long', `[${'x'.repeat(64)}]\nkey = "${KEY_A}"\n`, 'line 1'],
+    ['a dotted name without quotes', `[bob.phone]\nkey = "${KEY_A}"\n`, '["bob.phone"]'],
+    ['a value outside tables', `\nversion = 1\n[alice]\nkey = "${KEY_A}"\n`, 'line 2'],
+    ['a name twice', `[alice]\nkey = "${KEY_A}"\n[alice]\nkey = "${KEY_B}"\n`, 'line 3'],
+    [
+      'a key twice',
+      `[alice]\nkey = "${KEY_A}"\n[bob]\nkey = "${KEY_A}"\n`,
+      'line 4: "alice" and "bob" have the same key',
+    ],
+    ['an unknown role', `[alice]\nkey = "${KEY_A}"\nrole = "relay"\n`, 'line 3: the role of "alice"'],
+    ['an exit with rules', `[home]\nkey = "${KEY_A}"\nrole = "exit"\nallow = ["*"]\n`, 'line 4: "home" is an exit'],
+    ['sessions below one', `[alice]\nkey = "${KEY_A}"\nsessions = 0\n`, 'line 3: sessions of "alice": it must be'],
+    ['sessions that are no number', `[alice]\nkey = "${KEY_A}"\nsessions = "8"\n`, 'line 3: sessions of "alice"'],
+    ['broken sessions', `[alice]\nkey = "${KEY_A}"\nsessions = 1.5\n`, 'line 3: sessions of "alice"'],
+    ['too many sessions', `[alice]\nkey = "${KEY_A}"\nsessions = 1025\n`, 'line 3: sessions of "alice"'],
+    ['a rate without unit', `[alice]\nkey = "${KEY_A}"\nrate = "20"\n`, 'line 3: rate of "alice": it must be bits'],
+    ['a rate that is no text', `[alice]\nkey = "${KEY_A}"\nrate = 20\n`, 'line 3: rate of "alice"'],
+    ['a rate in another unit', `[alice]\nkey = "${KEY_A}"\nrate = "20MB"\n`, 'line 3: rate of "alice"'],
+    ['a rate of nothing', `[alice]\nkey = "${KEY_A}"\nrate = "0mbit"\n`, 'line 3: rate of "alice"'],
+    ['a rate too low', `[alice]\nkey = "${KEY_A}"\nrate = "7kbit"\n`, 'line 3: rate of "alice"'],
+    ['a rate too high', `[alice]\nkey = "${KEY_A}"\nrate = "101gbit"\n`, 'line 3: rate of "alice"'],
+    ['a quota in bits', `[alice]\nkey = "${KEY_A}"\nquota = "20mbit"\n`, 'line 3: quota of "alice": it must be'],
+    ['a quota without unit', `[alice]\nkey = "${KEY_A}"\nquota = 1000000\n`, 'line 3: quota of "alice"'],
+    ['a quota too large', `[alice]\nkey = "${KEY_A}"\nquota = "1001TB"\n`, 'line 3: quota of "alice"'],
+    ['an exit with limits', `[home]\nkey = "${KEY_A}"\nrole = "exit"\nsessions = 2\n`, 'line 4: "home" is an exit'],
+    ['__proto__', `[__proto__]\nkey = "${KEY_A}"\n`, 'cannot be a name'],
+    ['a list of tables', `[[alice]]\nkey = "${KEY_A}"\n`, '"alice" must be a table'],
+  ])('with %s is refused, naming the line', (_what, text, message) => {
+    expect(faultOf(() => parsed(text))).toBe('access-malformed');
+    expect(() => parsed(text)).toThrow(message);
+  });
+
+  it('tells exits from clients, which is what an entry is unless it says otherwise', () => {
+    const text = addEntry(`[alice]\nkey = "${KEY_A}"\n`, { ...entry('home', 1), role: 'exit' }, validateRule);
+    expect(text).toContain(`[home]\nkey = "${KEY_B}"\nrole = "exit"\n`);
+    expect(parsed(text).map(({ name, role }) => [name, role])).toEqual([
+      ['alice', 'client'],
+      ['home', 'exit'],
+    ]);
+  });
+
+  it('holds limits, and writes those that are added as it reads them', () => {
+    const limits = { sessions: 2, rate: 1_500_000, quota: 3 * 2 ** 30 };
+    const text = addEntry(undefined, { ...entry('alice', 0), limits }, validateRule);
+    expect(parsed(text)[0]?.limits).toEqual(limits);
+    expect(text).toContain('sessions = 2\nrate = "1500kbit"\nquota = "3GiB"\n');
+    expect(parsed(addEntry(text, entry('bob', 1), validateRule))[1]?.limits).toBeUndefined();
+  });
+
+  it('with a secret key in it is refused without showing it', () => {
+    const secret = formatIdentitySecret(createIdentity());
+    const text = `[alice]\nkey = "${secret}"\n`;
+    expect(() => parsed(text)).toThrow(/secret key/);
+    expect(() => parsed(text)).not.toThrow(secret.slice(10, 20));
+  });
+
+  it('names like those of object members are names like any other', () => {
+    const text = ['constructor', 'toString', 'hasOwnProperty'].reduce<string | undefined>(
+      (list, name, at) => addEntry(list, entry(name, at), validateRule),
+      undefined,
+    );
+    expect(namesIn(text!)).toEqual(['constructor', 'toString', 'hasOwnProperty']);
+  });
+
+  it('is bounded in names and rules', () => {
+    const rules = JSON.stringify(Array.from({ length: 257 }, (_, i) => `r${i}`));
+    expect(() => parsed(`[alice]\nkey = "${KEY_A}"\nallow = ${rules}\n`)).toThrow(/more than 256 rules/);
+    const many = Array.from({ length: 10_001 }, (_, i) => `[n${i}]\n`).join('');
+    expect(() => parsed(many)).toThrow(/more than 10000 names/);
+  });
+});
+
+describe('adding', () => {
+  it('to no file makes one that explains itself', () => {
+    const text = addEntry(undefined, entry('alice', 0, ['10.0.0.0/8']), validateRule);
+    expect(text).toMatch(/^# Who may come here/);
+    expect(text.endsWith(`\n\n[alice]\nkey = "${KEY_A}"\nallow = ["10.0.0.0/8"]\n`)).toBe(true);
+  });
+
+  it('changes nothing of what is there, whatever its end looks like', () => {
+    for (const old of [
+      HAND_MADE,
+      HAND_MADE.trimEnd(),
+      `${HAND_MADE}\n\n`,
+      HAND_MADE.replaceAll('\n', '\r\n'),
+      '',
+      '\n',
+    ]) {
+      const text = addEntry(old, entry('carol.x', 2), validateRule);
+      expect(text.startsWith(old)).toBe(true);
+      expect(namesIn(text).at(-1)).toBe('carol.x');
+    }
+  });
+
+  it('refuses a taken name or key, a name that cannot be, a bad rule, and a list that is malformed', () => {
+    expect(faultOf(() => addEntry(HAND_MADE, entry('alice', 2), validateRule))).toBe('name-taken');
+    expect(faultOf(() => addEntry(HAND_MADE, entry('carol', 0), validateRule))).toBe('bad-key');
+    for (const name of ['', '-a', '.a', 'a b', 'a/b', 'é', 'x'.repeat(64), 'a\n']) {
+      expect(faultOf(() => addEntry(HAND_MADE, entry(name, 2), validateRule))).toBe('bad-name');
+    }
+    expect(faultOf(() => addEntry(HAND_MADE, entry('carol', 2, ['bad']), validateRule))).toBe('bad-rule');
+    expect(faultOf(() => addEntry('[', entry('carol', 2), validateRule))).toBe('access-malformed');
+  });
+});
+
+describe('removing', () => {
+  it('takes the table and leaves every comment around it, in order', () => {
+    const text = removeEntry(HAND_MADE, 'alice', validateRule);
+    expect(text).toBe(`# My relay. Ask Ann before touching this!
+
+# --- family ---
+
+   # a phone
+  ["bob.phone"]
+  allow = []
+  key = '${KEY_B}'
+
+# --- the end ---
+`);
+    expect(removeEntry(text, 'bob.phone', validateRule)).toBe(`# My relay. Ask Ann before touching this!
+
+# --- family ---
+
+   # a phone
+
+# --- the end ---
+`);
+  });
+
+  it('of tables without a gap leaves the others as they are', () => {
+    const tight = `[alice]\nkey = "${KEY_A}"\n[bob]\nkey = "${KEY_B}"\n# carol's\n[carol]\nkey = "${KEY_C}"`;
+    expect(removeEntry(tight, 'bob', validateRule)).toContain(`# carol's\n[carol]\nkey = "${KEY_C}"`);
+    for (const name of ['alice', 'bob', 'carol']) {
+      const rest = ['alice', 'bob', 'carol'].filter((other) => other !== name);
+      expect(namesIn(removeEntry(tight, name, validateRule))).toEqual(rest);
+    }
+  });
+
+  it('what was added leaves the text as it was', () => {
+    for (const old of [HAND_MADE, '# x\n', `[z]\nkey = "${KEY_C}"\n`]) {
+      const text = removeEntry(addEntry(old, entry('dave', 3), validateRule), 'dave', validateRule);
+      expect(text.trimEnd()).toBe(old.trimEnd());
+    }
+  });
+
+  it('works on a file with Windows line ends', () => {
+    const text = HAND_MADE.replaceAll('\n', '\r\n');
+    expect(namesIn(removeEntry(text, 'alice', validateRule))).toEqual(['bob.phone']);
+  });
+
+  it('an unknown name says so', () => {
+    expect(faultOf(() => removeEntry(HAND_MADE, 'Alice', validateRule))).toBe('name-unknown');
+  });
+
+  it('an entry written in an unforeseen way asks for a hand, and removes nothing else by mistake', () => {
+    const inline = `alice = { key = "${KEY_A}" }\n[bob]\nkey = "${KEY_B}"\n`;
+    expect(() => removeEntry(inline, 'alice', validateRule)).toThrow(/by hand/);
+    expect(namesIn(removeEntry(inline, 'bob', validateRule))).toEqual(['alice']);
+    const dotted = `alice.key = "${KEY_A}"\n`;
+    expect(() => removeEntry(dotted, 'alice', validateRule)).toThrow(/by hand/);
+  });
+});
