@@ -1,0 +1,104 @@
+/** `wstun client`: a proxy here, a session with the exit, until a signal or a fault that no retry could mend. */
+import { decodeInvite, type Invite } from '../crypto/invite.ts';
+import { describeFault, WstunError } from '../errors.ts';
+import { refuseOpenToNetwork } from '../proxy/listen-check.ts';
+import { type ProxyServer, startProxyServer } from '../proxy/proxy-server.ts';
+import { TunnelClient } from '../tunnel/client.ts';
+import type { Encryption } from '../tunnel/handshake.ts';
+import { RelayDialer, requireTls } from '../tunnel/relay-dialer.ts';
+import { findInvite, type InviteOptions } from './find-invite.ts';
+import { formatHostPort, type HostPort } from './options.ts';
+import { Output, type OutputOptions } from './output.ts';
+import { DRAIN_MS, firstSignal } from './shutdown.ts';
+
+interface ClientOptions extends OutputOptions, InviteOptions {
+  readonly listen: HostPort;
+  readonly user?: { readonly user: string; readonly pass: string };
+  readonly allowLan?: boolean;
+  readonly encryption?: Encryption;
+}
+
+export async function runClient(options: ClientOptions): Promise<void> {
+  const output = new Output(options);
+  const given = await findInvite(options);
+  if (given === undefined) throw new WstunError('invite-missing');
+  const invite = decodeInvite(given);
+  const client = await startClient(invite, options, output, (listen) => {
+    output.event({ event: 'ready', role: 'client', listen });
+    output.say(describeUse(listen));
+  });
+  const signalled = firstSignal(() => client.close(0));
+  await Promise.race([client.ended, signalled]);
+  output.say('wstun: closing; again to end at once');
+  await client.close(DRAIN_MS);
+}
+
+export interface RunningClient {
+  /** The proxy's address. */
+  readonly listen: string;
+  /** Rejects when no further attempt could help. */
+  readonly ended: Promise<void>;
+  close(graceMs: number): Promise<void>;
+}
+
+/** Resolves when the proxy listens; `onReady` comes when the first session stands. */
+export async function startClient(
+  invite: Invite,
+  options: Pick<ClientOptions, 'listen' | 'user' | 'allowLan' | 'encryption'>,
+  output: Output,
+  onReady: (listen: string) => void,
+): Promise<RunningClient> {
+  const { listen: wanted, user: credentials, allowLan = false, encryption = 'on' } = options;
+  refuseOpenToNetwork({ host: wanted.host, hasCredentials: credentials !== undefined, allowLan });
+  if (encryption === 'off') requireTls(invite);
+  let proxy: ProxyServer | undefined;
+  const tunnel = new TunnelClient(
+    new RelayDialer(invite, encryption, output.logger),
+    {
+      onConnected: ({ first }) => {
+        if (first) onReady(proxy ? formatHostPort(proxy.address) : '');
+        else output.say('wstun: connected again');
+        if (!first) output.event({ event: 'connected' });
+      },
+      onLost: (fault) => {
+        output.event({ event: 'lost', fault });
+        output.say(`wstun: ${describeFault(fault)}`);
+      },
+      onFailed: (error, waitMs) => {
+        output.event({ event: 'retrying', code: error.code, message: error.message, waitMs: Math.round(waitMs) });
+        output.say(`wstun: ${error.message} Next attempt in ${(waitMs / 1000).toFixed(1)} s.`);
+      },
+    },
+    output.logger,
+  );
+  proxy = await startProxyServer({
+    ...wanted,
+    opener: tunnel,
+    logger: output.logger,
+    ...(credentials && { credentials }),
+  });
+  const { address } = proxy;
+  return {
+    listen: formatHostPort(address),
+    ended: tunnel.run(),
+    close: async (graceMs) => {
+      await proxy.close(graceMs);
+      await tunnel.close(0);
+    },
+  };
+}
+
+/** What to paste where, once it works. */
+function describeUse(listen: string): string {
+  return `
+wstun is ready: SOCKS5, SOCKS4a and HTTP proxy on ${listen}
+
+  try it     curl -x socks5h://${listen} https://example.org/
+  browser    chromium --proxy-server=socks5://${listen}
+             Firefox: Settings, Network Settings, Manual: SOCKS v5 host ${listen.replace(/:(\d+)$/, ', port $1')},
+             and "Proxy DNS when using SOCKS v5"
+  git, curl  export ALL_PROXY=socks5h://${listen}
+
+Ctrl-C ends it.
+`;
+}

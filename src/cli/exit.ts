@@ -1,0 +1,107 @@
+/** `wstun exit`: a named exit that registers at a relay, and dials for the clients that it invites itself. */
+import { encodeBase64url } from '../crypto/base64url.ts';
+import { decodeInvite } from '../crypto/invite.ts';
+import { WstunError } from '../errors.ts';
+import { loadOrCreateIdentity } from '../state/identity-file.ts';
+import {
+  type Registration,
+  readRegistration,
+  requireRegistration,
+  saveRegistration,
+} from '../state/registration-file.ts';
+import { readRelayUrl } from '../state/relay-settings.ts';
+import { defaultStateDir, openStateDir, type StateDir } from '../state/state-dir.ts';
+import { openUsage } from '../state/usage-file.ts';
+import { ExitRegistration } from '../tunnel/exit-registration.ts';
+import { TicketDialer } from '../tunnel/ticket-dialer.ts';
+import { accessFile } from './access.ts';
+import { findInvite, type InviteOptions } from './find-invite.ts';
+import { Output, type OutputOptions } from './output.ts';
+import { createSessions, followAccess, LiveAccess } from './serving.ts';
+import { DRAIN_MS, firstSignal } from './shutdown.ts';
+
+interface ExitOptions extends OutputOptions, InviteOptions {
+  readonly state?: string;
+  readonly dns?: readonly string[];
+}
+
+export async function runExit(options: ExitOptions): Promise<void> {
+  const output = new Output(options);
+  const state = await openStateDir(options.state ?? defaultStateDir('exit', process.env));
+  const exit = await startExit(state, options, output);
+  const ended = exit.ended.catch((error: unknown) => error);
+  const error = await Promise.race([ended, firstSignal(() => exit.close(0)).then(() => undefined)]);
+  if (error instanceof WstunError) output.event({ event: 'ended', code: error.code, message: error.message });
+  // The sessions of an exit that was replaced are as good as before: they too may end by themselves.
+  output.say(error instanceof WstunError ? `wstun: ${error.message}` : 'wstun: draining; again to end at once');
+  await exit.close(DRAIN_MS);
+  if (error !== undefined) throw error;
+}
+
+interface RunningExit {
+  /** Rejects when no further attempt could help. */
+  readonly ended: Promise<void>;
+  close(graceMs: number): Promise<void>;
+}
+
+async function startExit(state: StateDir, options: ExitOptions, output: Output): Promise<RunningExit> {
+  const { logger } = output;
+  const registration = await settleRegistration(state, options);
+  const { identity } = await loadOrCreateIdentity(state);
+  const access = new LiveAccess();
+  const usage = await openUsage(state, logger);
+  const sessions = createSessions({ identity, access, usage, logger, ownPorts: () => [], dns: options.dns });
+  const { exitName: name } = registration;
+  let first = true;
+  const atRelay = new ExitRegistration(
+    new TicketDialer(registration, logger),
+    {
+      handleLink: (link) => sessions.serve(link),
+      handleRegistered: (relay) => {
+        if (first) showReady(output, name, relay);
+        else showAgain(output);
+        first = false;
+      },
+      handleLost: (error, waitMs) => {
+        output.event({ event: 'retrying', code: error.code, message: error.message, waitMs: Math.round(waitMs) });
+        output.say(`wstun: ${error.message} Next attempt in ${(waitMs / 1000).toFixed(1)} s.`);
+      },
+    },
+    logger,
+  );
+  const watch = await followAccess(accessFile(state), access, logger, (kept) => {
+    sessions.keepOnly(kept);
+    const clients = access.entries.filter(({ role }) => role === 'client');
+    atRelay.setBearers(clients.map(({ key }) => encodeBase64url(key.gate)));
+  });
+  return {
+    ended: atRelay.run(),
+    close: async (graceMs) => {
+      atRelay.close();
+      await Promise.all([watch.close(), sessions.close(graceMs)]);
+      await usage.close();
+    },
+  };
+}
+
+/** The invite that was given, remembered from now on; else the one from the last time. */
+async function settleRegistration(state: StateDir, options: ExitOptions): Promise<Registration> {
+  if ((await readRelayUrl(state)) !== undefined)
+    throw new WstunError('state-unusable', `${state.path} belongs to a relay: an exit needs its own`);
+  const given = await findInvite(options);
+  const registration = given === undefined ? await readRegistration(state) : requireRegistration(decodeInvite(given));
+  if (registration === undefined) throw new WstunError('invite-missing');
+  if (given !== undefined) await saveRegistration(state, registration);
+  return registration;
+}
+
+function showAgain(output: Output): void {
+  output.event({ event: 'connected' });
+  output.say('wstun: registered again');
+}
+
+function showReady(output: Output, name: string, relay: string): void {
+  output.event({ event: 'ready', role: 'exit', name, relay });
+  output.say(`wstun exit "${name}" is registered at ${relay}`);
+  output.say('Invite people to it with: wstun access add NAME --state DIR, the state directory of this exit');
+}

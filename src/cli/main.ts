@@ -1,0 +1,257 @@
+/**
+ * The command line: which commands and options there are, and how the process ends. What a command does is in the file of its
+ * name, loaded only when it runs, so that `--help` is quick.
+ */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError, Option } from 'commander';
+import { WstunError } from '../errors.ts';
+import { collect, parseCount, parseCredentials, parseHostPort } from './options.ts';
+import { tuneGarbageCollector } from './runtime.ts';
+
+/** Never rejects. A fault ends the process, with the exit code of its class (docs/errors.md, "Exit codes"). */
+export async function main(argv: readonly string[]): Promise<void> {
+  tuneGarbageCollector();
+  // A reader that goes away (`wstun access list | head`) is no fault of ours.
+  process.stdout.on('error', () => process.exit(0));
+  try {
+    await buildProgram().parseAsync(argv);
+  } catch (error) {
+    // Not only the exit code: a listener that is left must not keep a failed command alive.
+    process.exit(report(error));
+  }
+}
+
+/** One line for a person, never a stack trace. */
+function report(error: unknown): number {
+  // Commander has printed its own message by now; its code 0 is --help and --version.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  const fault = error instanceof WstunError ? error : new WstunError('internal', String(error));
+  process.stderr.write(`wstun: ${fault.message}\n`);
+  return fault.exitCode;
+}
+
+function buildProgram(): Command {
+  const program = new Command('wstun')
+    .description('Carries TCP connections through networks that only let web traffic out.')
+    .version(readVersion())
+    .exitOverride()
+    .showSuggestionAfterError()
+    .configureHelp({ showGlobalOptions: true })
+    .addHelpText('after', PROGRAM_EXAMPLES);
+  program.addCommand(clientCommand());
+  program.addCommand(relayCommand());
+  program.addCommand(exitCommand());
+  program.addCommand(accessCommand());
+  program.addCommand(quickstartCommand());
+  for (const command of program.commands) inherit(command);
+  return program;
+}
+
+/** Commander hands neither of these down to commands that were made apart. */
+function inherit(command: Command): void {
+  command.exitOverride().showSuggestionAfterError();
+  for (const sub of command.commands) inherit(sub);
+}
+
+function readVersion(): string {
+  const manifest: unknown = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+  const isManifest = typeof manifest === 'object' && manifest !== null && 'version' in manifest;
+  return isManifest ? String(manifest.version) : 'unknown';
+}
+
+const jsonOption = () => new Option('--json', 'print one JSON event a line on stdout');
+const verboseOption = () => new Option('-v, --verbose', 'log at debug level; shows destinations');
+const stateOption = () => new Option('--state <dir>', 'keys and access list (default: $XDG_STATE_HOME/wstun/relay)');
+const dnsOption = () =>
+  new Option('--dns <server>', 'name server instead of the system’s; may be given several times').argParser(
+    collect((text) => text),
+  );
+
+function clientCommand(): Command {
+  return new Command('client')
+    .description('offers a SOCKS5, SOCKS4a and HTTP proxy here, and carries its connections to the relay of an invite')
+    .argument('[invite]', 'the line that `wstun access add` printed; others on this machine can see it in `ps`')
+    .option('--invite-file <file>', 'read the invite from a file (- for standard input)')
+    .addOption(new Option('--listen <host:port>', 'where programs find the proxy').default('127.0.0.1:1080'))
+    .addOption(
+      new Option('--user <name:pass>', 'ask programs for this user and password')
+        .argParser(parseCredentials)
+        .env('WSTUN_USER'),
+    )
+    .addOption(
+      new Option('--encryption <on|off>', 'off only over wss:// to the relay’s own exit')
+        .choices(['on', 'off'])
+        .default('on'),
+    )
+    .option('--allow-lan', 'listen beyond this machine without a user and password')
+    .addOption(jsonOption())
+    .addOption(verboseOption())
+    .addHelpText('after', CLIENT_EXAMPLES)
+    .action(async (invite: string | undefined, options) => {
+      const { runClient } = await import('./client.ts');
+      await runClient({ ...options, invite, listen: parseHostPort(options.listen) });
+    });
+}
+
+function relayCommand(): Command {
+  return new Command('relay')
+    .description('meets clients on a public address, and dials for them')
+    .addOption(
+      new Option(
+        '--listen <host:port>',
+        'where to listen; may be given several times (default: 0.0.0.0:8080)',
+      ).argParser(collect(parseHostPort)),
+    )
+    .addOption(stateOption())
+    .option('--url <url>', 'how clients reach this relay, for its invites: wss://relay.example.org')
+    .option('--path <prefix>', 'answer only under this path (default: under any)')
+    .option('--tls-cert <file>', 'PEM certificate chain; without it, put a TLS reverse proxy in front')
+    .option('--tls-key <file>', 'PEM private key')
+    .addOption(new Option('--admin <host:port>', 'health page (GET /healthz)').argParser(parseHostPort))
+    .addOption(dnsOption())
+    .addOption(
+      new Option(
+        '--max-pending-per-address <n>',
+        'connections of one public address that are no links; 0: no such bound, nor penalties (default: 64)',
+      ).argParser(parseCount),
+    )
+    .option('--no-exit', 'dial nothing from here: only carry, unread, between clients and the exits of `wstun exit`')
+    .addOption(jsonOption())
+    .addOption(verboseOption())
+    .addHelpText('after', RELAY_EXAMPLES)
+    .action(async (options) => {
+      const { runRelay } = await import('./relay.ts');
+      await runRelay({ ...options, listen: options.listen ?? [{ host: '0.0.0.0', port: 8080 }] });
+    });
+}
+
+function exitCommand(): Command {
+  return new Command('exit')
+    .description('dials for the clients that it invites itself, behind a relay that can read nothing of it')
+    .argument('[invite]', 'the line that `wstun access add NAME --role exit` printed at the relay; needed once')
+    .option('--invite-file <file>', 'read the invite from a file (- for standard input)')
+    .addOption(new Option('--state <dir>', 'keys and access list (default: $XDG_STATE_HOME/wstun/exit)'))
+    .addOption(dnsOption())
+    .addOption(jsonOption())
+    .addOption(verboseOption())
+    .addHelpText('after', EXIT_EXAMPLES)
+    .action(async (invite: string | undefined, options) => {
+      const { runExit } = await import('./exit.ts');
+      await runExit({ ...options, invite });
+    });
+}
+
+function accessCommand(): Command {
+  const access = new Command('access')
+    .description('who may use the relay, or an exit')
+    .addHelpText('after', ACCESS_EXAMPLES);
+  access.addCommand(
+    new Command('add')
+      .description('adds a name and prints its invite, and only that, on stdout: it is a secret, shown once')
+      .argument('<name>')
+      .addOption(stateOption())
+      .option('--url <url>', 'the relay’s URL in the invite (default: that of the last `wstun relay`)')
+      .addOption(
+        new Option('--role <role>', 'exit: lets an exit register here under the name')
+          .choices(['client', 'exit'])
+          .default('client'),
+      )
+      .addOption(
+        new Option('--allow <rule>', 'opens more than public addresses; may be given several times').argParser(
+          collect((text) => text),
+        ),
+      )
+      .option('--sessions <n>', 'sessions at once (default: 8)')
+      .option('--rate <rate>', 'bits a second in each direction, as 20mbit (default: no limit)')
+      .option('--quota <bytes>', 'bytes a month in both directions together, as 100GB (default: no limit)')
+      .addHelpText('after', ACCESS_EXAMPLES)
+      .action(async (name: string, options) => (await import('./access.ts')).addAccess(name, options)),
+  );
+  access.addCommand(
+    new Command('list')
+      .description('prints the names, and what is open to them')
+      .addOption(stateOption())
+      .addOption(jsonOption())
+      .action(async (options) => (await import('./access.ts')).listAccess(options)),
+  );
+  access.addCommand(
+    new Command('remove')
+      .description('removes a name; its sessions end within two seconds')
+      .argument('<name>')
+      .addOption(stateOption())
+      .action(async (name: string, options) => (await import('./access.ts')).removeAccess(name, options)),
+  );
+  return access;
+}
+
+function quickstartCommand(): Command {
+  return new Command('quickstart')
+    .description('a relay, a client and a page to fetch, all on this machine: to see it work')
+    .addOption(new Option('--listen <host:port>', 'where the proxy is').default('127.0.0.1:1080'))
+    .addOption(jsonOption())
+    .addOption(verboseOption())
+    .addHelpText('after', QUICKSTART_EXAMPLES)
+    .action(async (options) => {
+      const { runQuickstart } = await import('./quickstart.ts');
+      await runQuickstart({ ...options, listen: parseHostPort(options.listen) });
+    });
+}
+
+const PROGRAM_EXAMPLES = `
+Examples:
+  on the server:   wstun relay --listen 0.0.0.0:443 --url wss://relay.example.org --tls-cert cert.pem --tls-key key.pem
+  on the laptop:   wstun client wstun1_…
+  then:            curl -x socks5h://127.0.0.1:1080 https://example.org/
+  to try it here:  wstun quickstart
+
+Or with an exit elsewhere, at home say, of which the relay can read nothing:
+  on the server:   wstun access add home --role exit
+  at home:         wstun exit wstun1_…                 and then   wstun access add alice --state ~/.local/state/wstun/exit`;
+
+const CLIENT_EXAMPLES = `
+Examples:
+  wstun client wstun1_AQDc…                        the line that the relay printed
+  wstun client --invite-file ~/.config/wstun.invite
+  WSTUN_INVITE=wstun1_AQDc… wstun client           not seen in ps
+  wstun client --listen 0.0.0.0:1080 --user me:secret wstun1_AQDc…
+
+Programs:
+  curl -x socks5h://127.0.0.1:1080 https://example.org/
+  git -c http.proxy=socks5h://127.0.0.1:1080 clone https://…
+  ssh -o ProxyCommand='nc -X 5 -x 127.0.0.1:1080 %h %p' host
+  chromium --proxy-server=socks5://127.0.0.1:1080
+  Firefox: Settings, Network Settings, SOCKS v5 host 127.0.0.1 port 1080, "Proxy DNS when using SOCKS v5"`;
+
+const RELAY_EXAMPLES = `
+Examples:
+  wstun relay --listen 0.0.0.0:443 --url wss://relay.example.org --tls-cert cert.pem --tls-key key.pem
+  wstun relay --listen 127.0.0.1:8080 --url wss://www.example.org/any/path      behind nginx or Caddy
+  wstun access add alice                                                       prints an invite for alice
+  wstun relay --no-exit --listen 127.0.0.1:8080 --url wss://relay.example.org  only forwards, for \`wstun exit\`
+
+At its first start a relay makes an access entry "default" and prints the whole \`wstun client\` line for it.`;
+
+const EXIT_EXAMPLES = `
+Examples:
+  wstun access add home --role exit                                            at the relay: prints the invite for the exit
+  wstun exit wstun1_AQDc…                                                      at home; remembered, so later just: wstun exit
+  wstun access add alice --state ~/.local/state/wstun/exit                     at home: prints an invite for alice
+  wstun exit --state /var/lib/wstun-exit --dns 10.0.0.53
+
+Who dials hands out the invites: the relay's owner need not know of alice, and cannot read what she does.`;
+
+const ACCESS_EXAMPLES = `
+Examples:
+  wstun access add alice                                                       public addresses alone
+  wstun access add bob --allow 10.0.0.0/8:22,80,8000-8999 --allow '[fd00::/8]:443'
+  wstun access add carol --allow intranet.example:443 --allow '*.corp.example'
+  wstun access add dave --allow '*'                                            everything but the relay itself
+  wstun access add home --role exit                                            for \`wstun exit\`, which then has its own list
+  wstun access remove alice
+
+Rules: CIDR|IP|name|*.name[:ports], IPv6 in brackets, ports as list and ranges, * for all.`;
+
+const QUICKSTART_EXAMPLES = `
+Examples:
+  wstun quickstart
+  wstun quickstart --listen 127.0.0.1:1090                                     if something else has port 1080`;

@@ -1,0 +1,46 @@
+/** Reads the values of options that several commands share; each fault names the option's form. */
+import { isIPv6 } from 'node:net';
+import { WstunError } from '../errors.ts';
+
+export interface HostPort {
+  readonly host: string;
+  /** 0 to 65535; 0 lets the system choose. */
+  readonly port: number;
+}
+
+/** `HOST:PORT`, IPv6 in brackets. */
+export function parseHostPort(text: string): HostPort {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]+)):(\d{1,5})$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  if (!match || host === undefined || port > 65_535 || (match[1] !== undefined && !isIPv6(host))) {
+    throw new WstunError('bad-address', text);
+  }
+  return { host, port };
+}
+
+export function formatHostPort({ host, port }: HostPort): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** `NAME:PASS`; the password may hold colons (RFC 1929 §2: 1 to 255 bytes each). */
+export function parseCredentials(text: string): { user: string; pass: string } {
+  const colon = text.indexOf(':');
+  const user = text.slice(0, colon);
+  const pass = text.slice(colon + 1);
+  const fits = (part: string) => part.length > 0 && Buffer.byteLength(part) <= 255;
+  // The text is a secret: it must not be quoted.
+  if (colon < 0 || !fits(user) || !fits(pass)) throw new WstunError('bad-credentials');
+  return { user, pass };
+}
+
+/** A whole number, 0 to 1,000,000. */
+export function parseCount(text: string): number {
+  if (!/^\d{1,6}$|^1000000$/.test(text)) throw new WstunError('bad-option', 'it must be a whole number, 0 to 1000000');
+  return Number(text);
+}
+
+/** For options that may be given several times. */
+export function collect<T>(parse: (text: string) => T): (text: string, before: readonly T[] | undefined) => T[] {
+  return (text, before) => [...(before ?? []), parse(text)];
+}

@@ -1,0 +1,133 @@
+/** `wstun quickstart`: relay, client and a page to fetch, on loopback, with state that goes when it ends. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createIdentity } from '../crypto/keys.ts';
+import { parseIp } from '../exit/ip.ts';
+import { createResolver, type Resolver } from '../exit/resolver.ts';
+import { loadOrCreateIdentity } from '../state/identity-file.ts';
+import { accessFile, openState } from './access.ts';
+import { type RunningClient, startClient } from './client.ts';
+import type { HostPort } from './options.ts';
+import { Output, type OutputOptions } from './output.ts';
+import { type RunningRelay, startRelay } from './relay.ts';
+import { firstSignal } from './shutdown.ts';
+
+/**
+ * A name that only the quickstart's exit knows. Programs send loopback addresses past their proxy (Chromium does), so the
+ * page could not be shown through the tunnel under 127.0.0.1; and it proves that names are resolved at the exit.
+ */
+const PAGE_HOST = 'hello.wstun.internal';
+
+const DRAIN_MS = 1000;
+
+export async function runQuickstart(options: OutputOptions & { readonly listen: HostPort }): Promise<void> {
+  const output = new Output({ ...options, quiet: true });
+  const directory = await mkdtemp(join(tmpdir(), 'wstun-quickstart-'));
+  const stack = await startStack(directory, options.listen, output).catch(async (error: unknown) => {
+    await rm(directory, { recursive: true, force: true });
+    throw error;
+  });
+  const end = async (graceMs: number) => {
+    await stack.client.close(graceMs);
+    await stack.relay.close(graceMs);
+    stack.page.close();
+    stack.page.closeAllConnections();
+    await rm(directory, { recursive: true, force: true });
+  };
+  await Promise.race([stack.client.ended, firstSignal(() => end(0))]);
+  await end(DRAIN_MS);
+}
+
+interface Stack {
+  readonly page: Server;
+  readonly relay: RunningRelay;
+  readonly client: RunningClient;
+}
+
+async function startStack(directory: string, listen: HostPort, output: Output): Promise<Stack> {
+  const page = await startPage();
+  const address = page.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  const state = await openState({ state: directory });
+  const { identity } = await loadOrCreateIdentity(state);
+  const bearer = createIdentity();
+  await accessFile(state).add({
+    name: 'quickstart',
+    key: bearer.public,
+    role: 'client',
+    allow: [`${PAGE_HOST}:${port}`],
+  });
+  const relay = await startRelay(
+    { state: directory, listen: [{ host: '127.0.0.1', port: 0 }], resolver: withPage(createResolver()) },
+    output,
+  );
+  const invite = {
+    relayUrls: [relay.url],
+    relayGateKey: identity.public.gate,
+    exitSessionKey: identity.public.session,
+    exitName: undefined,
+    bearer,
+  };
+  const client = await startClient(invite, { listen }, output, (proxy) => {
+    const url = `http://${PAGE_HOST}:${port}/`;
+    output.event({ event: 'ready', role: 'quickstart', listen: proxy, relay: relay.url, url });
+    output.say(describe(proxy, relay.url, url));
+  });
+  return { page, relay, client };
+}
+
+/** The name of the page, beside all that the exit finds otherwise. */
+function withPage(resolver: Resolver): Resolver {
+  const loopback = parseIp('127.0.0.1');
+  return {
+    resolve: (name, signal) =>
+      name === PAGE_HOST && loopback ? Promise.resolve([loopback]) : resolver.resolve(name, signal),
+  };
+}
+
+function startPage(): Promise<Server> {
+  const server = createServer((_request, response) => {
+    response.writeHead(200, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' });
+    response.end(PAGE);
+  });
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => resolve(server));
+  });
+}
+
+const PAGE = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
+<title>wstun works</title>
+<style>body { font: 1.2rem/1.6 system-ui, sans-serif; max-width: 34rem; margin: 4rem auto; padding: 0 1rem }</style>
+<h1>wstun works.</h1>
+<p>This page came through the tunnel: from a small server, over a TCP connection that the relay dialled, as a stream
+of one WebSocket, out of the proxy on your machine. Its name exists only at the relay.</p>
+</html>
+`;
+
+function describe(proxy: string, relayUrl: string, url: string): string {
+  const port = proxy.replace(/^.*:/, '');
+  return `
+wstun is running: a relay on ${relayUrl} and a client, on this machine.
+SOCKS5, SOCKS4a and HTTP proxy: ${proxy}
+
+Try it, in another terminal (works without internet too):
+
+  curl -x socks5h://${proxy} ${url}
+
+In a browser:
+
+  chromium --user-data-dir=/tmp/wstun-browser --proxy-server=socks5://${proxy} ${url}
+  Firefox: Settings, Network Settings, Manual proxy configuration: SOCKS v5 host 127.0.0.1, port ${port},
+           and "Proxy DNS when using SOCKS v5"; then open ${url}
+
+With internet, any other address works as well: curl -x socks5h://${proxy} https://example.org/
+Ctrl-C ends it.
+`;
+}

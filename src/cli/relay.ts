@@ -1,0 +1,200 @@
+/** `wstun relay`: the gate, the rendezvous, the built-in exit and the access list, put together and kept running until a signal. */
+import { networkInterfaces } from 'node:os';
+import type { Identity } from '../crypto/keys.ts';
+import { parseRelayUrl } from '../crypto/relay-url.ts';
+import { type Bearer, TicketOpener } from '../crypto/ticket.ts';
+import { WstunError } from '../errors.ts';
+import type { Resolver } from '../exit/resolver.ts';
+import { parsePathPrefix } from '../relay/gate.ts';
+import { type RelayServer, startRelayServer } from '../relay/relay-server.ts';
+import { Rendezvous } from '../relay/rendezvous.ts';
+import type { AccessEntry } from '../state/access-list.ts';
+import { loadOrCreateIdentity } from '../state/identity-file.ts';
+import { type KnownExits, loadKnownExits } from '../state/known-exits.ts';
+import { readRegistration } from '../state/registration-file.ts';
+import { saveRelayUrl } from '../state/relay-settings.ts';
+import type { StateDir } from '../state/state-dir.ts';
+import { openUsage } from '../state/usage-file.ts';
+import { accessFile, inviteNewBearer, openState, relayIssuer } from './access.ts';
+import { formatHostPort, type HostPort } from './options.ts';
+import { Output, type OutputOptions, printLine } from './output.ts';
+import { createSessions, followAccess, LiveAccess } from './serving.ts';
+import { DRAIN_MS, firstSignal } from './shutdown.ts';
+import { TlsFiles } from './tls-files.ts';
+
+interface RelayOptions extends OutputOptions {
+  readonly listen: readonly HostPort[];
+  readonly state?: string;
+  readonly url?: string;
+  readonly path?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly admin?: HostPort;
+  /** 0: neither a bound by address nor penalties. */
+  readonly maxPendingPerAddress?: number;
+  readonly dns?: readonly string[];
+  /** False: only named exits serve here. */
+  readonly exit?: boolean;
+  /** Instead of one that asks name servers. */
+  readonly resolver?: Resolver;
+}
+
+export async function runRelay(options: RelayOptions): Promise<void> {
+  const output = new Output(options);
+  const relay = await startRelay(options, output);
+  const { listen, url, admin, invite } = relay;
+  output.event({ event: 'ready', role: 'relay', listen, url, ...(admin && { admin }), ...(invite && { invite }) });
+  output.say(`wstun relay is ready on ${listen.join(', ')}; clients reach it at ${url}`);
+  if (invite !== undefined) showFirstInvite(output, invite, options.url === undefined);
+  output.say(
+    options.exit === false
+      ? 'Let an exit register with: wstun access add NAME --role exit'
+      : 'Invite more people with: wstun access add NAME',
+  );
+  await firstSignal(() => relay.close(0));
+  output.say('wstun: draining; again to end at once');
+  await relay.close(DRAIN_MS);
+}
+
+export interface RunningRelay {
+  readonly listen: readonly string[];
+  readonly url: string;
+  readonly admin?: string;
+  /** Of the entry `default`, at the first start with this state directory. */
+  readonly invite?: string;
+  close(graceMs: number): Promise<void>;
+}
+
+export async function startRelay(options: RelayOptions, output: Output): Promise<RunningRelay> {
+  const { logger } = output;
+  // A slash at the front may be left out.
+  const path = options.path === undefined ? undefined : parsePathPrefix(options.path.replace(/^(?!\/)/, '/'));
+  const state = await openState(options);
+  if ((await readRegistration(state)) !== undefined)
+    throw new WstunError('state-unusable', `${state.path} belongs to an exit: a relay needs its own`);
+  const { identity } = await loadOrCreateIdentity(state);
+  // Whatever can be wrong is found before anything listens.
+  if (options.url !== undefined) parseRelayUrl(options.url);
+  const file = accessFile(state);
+  const access = new LiveAccess();
+  const tickets = new TicketOpener(identity);
+  const known = await loadKnownExits(state, logger);
+  const rendezvous = new Rendezvous({ tickets, logger, onBearers: (exit, keys) => known.set(exit, keys) });
+  let server: RelayServer | undefined;
+  let publicUrl: string | undefined;
+  const listening = () =>
+    server === undefined ? [] : [...server.addresses, server.adminAddress].flatMap((address) => address?.port ?? []);
+  const ownPorts = () => [...listening(), ...portOf(publicUrl)];
+  const { dns, resolver } = options;
+  const usage = await openUsage(state, logger);
+  const sessions =
+    options.exit === false ? undefined : createSessions({ identity, access, usage, logger, ownPorts, dns, resolver });
+  const admit = (kept: ReadonlySet<string>) => {
+    tickets.setBearers(access.entries.map(bearerOf));
+    sessions?.keepOnly(kept);
+    rendezvous.keepOnly(kept);
+  };
+  // Before anything listens: whoever came first would be refused for good.
+  admit(access.replace(await file.read()));
+  restoreExits(rendezvous, known, access);
+  const tlsFiles = tlsFilesOf(options);
+  const tls = await tlsFiles?.read();
+  server = await startRelayServer({
+    listen: options.listen,
+    tickets,
+    logger,
+    onLink: (link, admitted) => {
+      const { bearer, role, destination } = admitted;
+      if (role === 'exit' || destination !== '') rendezvous.serve(link, admitted);
+      else if (sessions === undefined) rendezvous.turnAway(link, bearer);
+      else sessions.serve(link, bearer);
+    },
+    ...(tls && { tls }),
+    ...(path !== undefined && { path }),
+    ...(options.admin && { admin: options.admin }),
+    ...(options.maxPendingPerAddress !== undefined && { limits: { pendingPerSource: options.maxPendingPerAddress } }),
+  });
+  tlsFiles?.follow(server.setTls, logger);
+  const url = await settleUrl(state, { ...options, path }, server.addresses);
+  publicUrl = url;
+  const invite = sessions === undefined ? undefined : await inviteDefault(state, identity, url);
+  const watch = await followAccess(file, access, logger, admit);
+  return {
+    listen: server.addresses.map(formatHostPort),
+    url,
+    ...(server.adminAddress && { admin: formatHostPort(server.adminAddress) }),
+    ...(invite !== undefined && { invite }),
+    close: async (graceMs) => {
+      tlsFiles?.stop();
+      server.close();
+      await Promise.all([watch.close(), sessions?.close(graceMs)]);
+      await usage.close();
+      rendezvous.close();
+      await known.close();
+    },
+  };
+}
+
+/** Clients of exits that are not back yet are to be told so. What is left of exits that were removed meanwhile is forgotten. */
+function restoreExits(rendezvous: Rendezvous, known: KnownExits, access: LiveAccess): void {
+  const exits = new Set(access.entries.flatMap(({ name, role }) => (role === 'exit' ? [name] : [])));
+  for (const [exit, keys] of [...known.exits]) {
+    if (exits.has(exit)) rendezvous.restore(exit, keys);
+    else known.set(exit, []);
+  }
+}
+
+/** A client of this list has an invite to the relay's own exit. */
+function bearerOf({ name, key, role }: AccessEntry): Bearer {
+  return { name, gateKey: key.gate, role, destination: '' };
+}
+
+function tlsFilesOf({ tlsCert, tlsKey }: RelayOptions): TlsFiles | undefined {
+  if (tlsCert === undefined && tlsKey === undefined) return undefined;
+  if (tlsCert === undefined || tlsKey === undefined)
+    throw new WstunError('bad-certificate', 'only one of the two was given');
+  return new TlsFiles(tlsCert, tlsKey);
+}
+
+/** Makes the entry `default` when there has never been an access list here. */
+async function inviteDefault(state: StateDir, identity: Identity, url: string): Promise<string | undefined> {
+  const file = accessFile(state);
+  if ((await file.readText()) !== undefined) return undefined;
+  return inviteNewBearer(file, relayIssuer(identity, url), { name: 'default', role: 'client', allow: [] });
+}
+
+/** `path` as the gate has it. */
+type UrlOptions = Pick<RelayOptions, 'url' | 'tlsCert'> & { readonly path: string | undefined };
+
+/** What invites will say, remembered for `wstun access add`. */
+async function settleUrl(state: StateDir, options: UrlOptions, addresses: readonly HostPort[]): Promise<string> {
+  const url = parseRelayUrl(options.url ?? guessUrl(options, addresses));
+  await saveRelayUrl(state, url);
+  return url;
+}
+
+function guessUrl(options: UrlOptions, addresses: readonly HostPort[]): string {
+  const { host, port } = addresses[0] ?? { host: '127.0.0.1', port: 0 };
+  const everywhere = host === '0.0.0.0' || host === '::';
+  const reachable = formatHostPort({ host: everywhere ? (outsideAddress() ?? '127.0.0.1') : host, port });
+  return `${options.tlsCert === undefined ? 'ws' : 'wss'}://${reachable}${options.path ?? ''}`;
+}
+
+/** A reverse proxy on this machine leads back here. */
+function portOf(url: string | undefined): number[] {
+  if (url === undefined) return [];
+  const { port, protocol } = new URL(url);
+  return [port === '' ? (protocol === 'wss:' ? 443 : 80) : Number(port)];
+}
+
+function outsideAddress(): string | undefined {
+  const infos = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+  return infos.find((info) => !info.internal && info.family === 'IPv4')?.address;
+}
+
+/** The line itself goes to stdout: it is a result, and a secret that has no place among logs. */
+function showFirstInvite(output: Output, invite: string, guessed: boolean): void {
+  output.say('\nOn the laptop, paste this line. It is a secret, and is shown only now:\n');
+  if (!output.json) printLine(`  wstun client ${invite}`);
+  if (guessed) output.say('\nIf clients reach this relay under another address: wstun access add NAME --url URL');
+}

@@ -1,0 +1,140 @@
+/** What `wstun relay` and `wstun exit` have in common: an access list that is followed while it changes, and an exit that obeys it. */
+import { formatPublicIdentity, type Identity } from '../crypto/keys.ts';
+import { importKeyPair } from '../crypto/x25519.ts';
+import { createExit } from '../exit/exit.ts';
+import { createOwnEndpoints } from '../exit/own-endpoints.ts';
+import { createResolver, type Resolver } from '../exit/resolver.ts';
+import { parseRule, type Rule } from '../exit/rules.ts';
+import type { Logger } from '../observability/logger.ts';
+import type { AccessFile } from '../state/access-file.ts';
+import { DEFAULT_SESSIONS, type EntryLimits } from '../state/access-limits.ts';
+import type { AccessEntry } from '../state/access-list.ts';
+import { type AccessWatch, watchAccess } from '../state/access-watch.ts';
+import type { UsageFile } from '../state/usage-file.ts';
+import { ExitSessions } from '../tunnel/exit-sessions.ts';
+
+/** The access list as it stands: who may come, and what is open to them. */
+export class LiveAccess {
+  private list: readonly AccessEntry[] = [];
+  private readonly rules = new Map<string, readonly Rule[]>();
+  private readonly limits = new Map<string, EntryLimits>();
+  private readonly bearers = new Map<string, string>();
+
+  get entries(): readonly AccessEntry[] {
+    return this.list;
+  }
+
+  rulesFor(bearer: string): readonly Rule[] {
+    return this.rules.get(bearer) ?? [];
+  }
+
+  maxSessionsOf(bearer: string): number {
+    return this.limits.get(bearer)?.sessions ?? DEFAULT_SESSIONS;
+  }
+
+  /** Bits a second; undefined: no limit. */
+  rateOf(bearer: string): number | undefined {
+    return this.limits.get(bearer)?.rate;
+  }
+
+  /** Bytes a month; undefined: no limit. */
+  quotaOf(bearer: string): number | undefined {
+    return this.limits.get(bearer)?.quota;
+  }
+
+  /** The client of a session public key. */
+  bearerOf(sessionKey: Uint8Array): string | undefined {
+    return this.bearers.get(hexOf(sessionKey));
+  }
+
+  /** Returns the names that were there before with the same key and role: what they have may go on. */
+  replace(entries: readonly AccessEntry[]): Set<string> {
+    const before = new Set(this.list.map(standingOf));
+    this.list = entries;
+    this.rules.clear();
+    this.limits.clear();
+    this.bearers.clear();
+    for (const { name, key, role, allow, limits = {} } of entries) {
+      if (role === 'exit') continue;
+      this.rules.set(name, allow.map(parseRule));
+      this.limits.set(name, limits);
+      this.bearers.set(hexOf(key.session), name);
+    }
+    return new Set(entries.filter((entry) => before.has(standingOf(entry))).map(({ name }) => name));
+  }
+}
+
+/**
+ * Reads the list, and follows it from then on. `onChange` is called for the first list too; `kept` are the names that were there
+ * before with the same key.
+ * @throws WstunError state-unusable, access-malformed
+ */
+export async function followAccess(
+  file: AccessFile,
+  access: LiveAccess,
+  logger: Logger,
+  onChange: (kept: ReadonlySet<string>) => void,
+): Promise<AccessWatch> {
+  const watch = await watchAccess(file, {
+    handleChange: (entries) => {
+      onChange(access.replace(entries));
+      logger.info({ entries: entries.length }, 'access list reloaded');
+    },
+    handleFault: (fault) => logger.error({ code: fault.code }, fault.message),
+  });
+  onChange(access.replace(watch.entries));
+  return watch;
+}
+
+export interface ServingOptions {
+  readonly identity: Identity;
+  readonly access: LiveAccess;
+  readonly usage: UsageFile;
+  readonly logger: Logger;
+  /** Of this machine, that no client may reach through the exit. */
+  readonly ownPorts: () => number[];
+  /** Name servers instead of the system's. */
+  readonly dns?: readonly string[] | undefined;
+  /** Instead of one that asks name servers. */
+  readonly resolver?: Resolver | undefined;
+}
+
+/** Sessions whose streams are dialled from here. */
+export function createSessions({
+  identity,
+  access,
+  usage,
+  logger,
+  ownPorts,
+  dns,
+  resolver,
+}: ServingOptions): ExitSessions {
+  return new ExitSessions({
+    keys: importKeyPair(identity.exposeSessionKey()),
+    bearerOf: (sessionKey) => access.bearerOf(sessionKey),
+    maxSessionsOf: (bearer) => access.maxSessionsOf(bearer),
+    acceptor: createExit({
+      resolver: resolver ?? createResolver(dns ? { servers: dns } : {}),
+      rulesFor: (bearer) => access.rulesFor(bearer),
+      rateOf: (bearer) => access.rateOf(bearer),
+      quotas: {
+        isUsedUp: (bearer) => {
+          const quota = access.quotaOf(bearer);
+          return quota !== undefined && usage.usedBy(bearer) >= quota;
+        },
+        count: (bearer, bytes) => usage.add(bearer, bytes),
+      },
+      ownEndpoints: createOwnEndpoints({ ports: ownPorts }),
+      logger,
+    }),
+    logger,
+  });
+}
+
+function standingOf({ name, key, role }: AccessEntry): string {
+  return `${name} ${role} ${formatPublicIdentity(key)}`;
+}
+
+function hexOf(key: Uint8Array): string {
+  return Buffer.from(key).toString('hex');
+}
