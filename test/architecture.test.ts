@@ -1,0 +1,186 @@
+/**
+ * The import table of the design (docs/architecture.md), read from the source itself. It names what each folder may import;
+ * whatever is not named is forbidden. Types count: a type that crosses a border is a dependency too.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const SRC = fileURLToPath(new URL('../src', import.meta.url));
+const MAX_LINES = 600;
+
+/** Folders, or single files, of src; its own folder is open to each. `errors.ts` imports nothing. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  'errors.ts': [],
+  protocol: ['errors.ts'],
+  crypto: ['errors.ts'],
+  mux: ['protocol', 'errors.ts'],
+  observability: ['errors.ts'],
+  transport: ['errors.ts', 'observability'],
+  tunnel: ['protocol', 'crypto', 'mux', 'transport', 'errors.ts', 'observability'],
+  proxy: ['errors.ts', 'observability', 'tunnel/stream.ts', 'tunnel/join.ts'],
+  exit: ['errors.ts', 'observability', 'tunnel/stream.ts', 'tunnel/join.ts'],
+  relay: ['crypto/ticket.ts', 'transport', 'errors.ts', 'observability'],
+  state: ['crypto', 'errors.ts', 'observability'],
+  cli: [
+    'errors.ts',
+    'protocol',
+    'crypto',
+    'mux',
+    'observability',
+    'transport',
+    'tunnel',
+    'proxy',
+    'exit',
+    'relay',
+    'state',
+  ],
+};
+
+/** Folders without sockets, files or clocks, and all that they may have of Node and npm. */
+const PURE: Readonly<Record<string, readonly string[]>> = {
+  protocol: ['node:buffer', 'node:util'],
+  mux: ['node:buffer', 'node:util'],
+  crypto: ['node:crypto', 'node:buffer', 'node:util', 'tweetnacl'],
+};
+
+/** Packages that one folder owns, so that another can take their place in one folder. */
+const OWNED: Readonly<Record<string, string>> = { ws: 'transport', pino: 'observability', tweetnacl: 'crypto' };
+
+interface Source {
+  /** Relative to src, with slashes. */
+  readonly path: string;
+  readonly text: string;
+}
+
+/** A folder of src, or a file at its top. */
+const unitOf = (path: string): string => path.split('/')[0] ?? path;
+
+function importsOf({ text }: Source): string[] {
+  const code = text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
+  const statement = /\b(?:import|export)\b[^;'"`]*?\bfrom\s*['"]([^'"]+)['"]|\bimport\s*\(?\s*['"]([^'"]+)['"]/g;
+  return [...code.matchAll(statement)].map((match) => match[1] ?? match[2] ?? '');
+}
+
+const resolved = (source: Source, specifier: string): string => normalize(join(dirname(source.path), specifier));
+
+function mayReach(from: string, target: string): boolean {
+  const allowed = MAY_IMPORT[from];
+  return (
+    unitOf(target) === from || (allowed?.includes(target) ?? false) || (allowed?.includes(unitOf(target)) ?? false)
+  );
+}
+
+/** What one import breaks; undefined if nothing. */
+function violation(source: Source, specifier: string): string | undefined {
+  const from = unitOf(source.path);
+  if (MAY_IMPORT[from] === undefined) return `${source.path}: ${from} is not in the import table`;
+  if (specifier.startsWith('.')) {
+    const target = resolved(source, specifier);
+    return mayReach(from, target) ? undefined : `${source.path} must not import ${target}`;
+  }
+  const name = specifier.split('/')[0] ?? specifier;
+  const pure = PURE[from];
+  if (pure !== undefined && !pure.includes(specifier)) return `${source.path} is pure and must not import ${specifier}`;
+  const owner = OWNED[name];
+  return owner === undefined || owner === from ? undefined : `${source.path} must leave ${name} to ${owner}`;
+}
+
+function violations(sources: readonly Source[]): string[] {
+  return sources.flatMap((source) => importsOf(source).flatMap((specifier) => violation(source, specifier) ?? []));
+}
+
+/** A folder that reaches itself through others, as the way round; undefined if there is none. */
+function cycle(sources: readonly Source[]): string[] | undefined {
+  const edges = new Map<string, Set<string>>();
+  for (const source of sources) {
+    const from = unitOf(source.path);
+    const targets = edges.get(from) ?? new Set();
+    edges.set(from, targets);
+    for (const specifier of importsOf(source)) {
+      if (specifier.startsWith('.')) targets.add(unitOf(resolved(source, specifier)));
+    }
+  }
+  const walk = (way: string[]): string[] | undefined => {
+    for (const next of edges.get(way.at(-1) ?? '') ?? []) {
+      if (next === way.at(-1)) continue;
+      if (way.includes(next)) return [...way.slice(way.indexOf(next)), next];
+      const found = walk([...way, next]);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  };
+  for (const start of edges.keys()) {
+    const found = walk([start]);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function readSources(): Source[] {
+  return readdirSync(SRC, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
+    .map((entry) => join(entry.parentPath, entry.name))
+    .map((file) => ({ path: relative(SRC, file).replaceAll('\\', '/'), text: readFileSync(file, 'utf8') }));
+}
+
+const sources = readSources();
+
+describe('the source', () => {
+  it('imports only what the table allows', () => {
+    expect(sources.length).toBeGreaterThan(10);
+    expect(violations(sources)).toEqual([]);
+  });
+
+  it('has no cycle between folders', () => {
+    expect(cycle(sources)).toBeUndefined();
+  });
+
+  it(`has no file over ${MAX_LINES} lines`, () => {
+    const long = sources.filter(({ text }) => text.split('\n').length - 1 > MAX_LINES);
+    expect(long.map(({ path }) => path)).toEqual([]);
+  });
+
+  it('opens every file with a comment that says what it owns', () => {
+    const bare = sources.filter(({ text }) => !/^(#!.*\n)?\/(\*\*|\/) ?\S?/.test(text));
+    expect(bare.map(({ path }) => path)).toEqual([]);
+  });
+});
+
+describe('this check', () => {
+  const file = (path: string, text: string): Source => ({ path, text });
+
+  it.each<[string, string, string]>([
+    ['mux/a.ts', "import { x } from '../transport/y.ts';", 'mux/a.ts must not import transport/y.ts'],
+    ['mux/a.ts', "import type {\n  x,\n} from '../tunnel/y.ts';", 'mux/a.ts must not import tunnel/y.ts'],
+    ['relay/a.ts', "import { x } from '../crypto/keys.ts';", 'relay/a.ts must not import crypto/keys.ts'],
+    ['proxy/a.ts', "export * from '../tunnel/client.ts';", 'proxy/a.ts must not import tunnel/client.ts'],
+    ['tunnel/a.ts', "const x = await import('../cli/main.ts');", 'tunnel/a.ts must not import cli/main.ts'],
+    ['errors.ts', "import './observability/logger.ts';", 'errors.ts must not import observability/logger.ts'],
+    ['protocol/a.ts', "import net from 'node:net';", 'protocol/a.ts is pure and must not import node:net'],
+    ['crypto/a.ts', "import fs from 'node:fs/promises';", 'crypto/a.ts is pure and must not import node:fs/promises'],
+    ['tunnel/a.ts', "import { WebSocket } from 'ws';", 'tunnel/a.ts must leave ws to transport'],
+    ['newcomer/a.ts', "import 'node:fs';", 'newcomer/a.ts: newcomer is not in the import table'],
+  ])('sees what %s must not do: %s', (path, text, expected) => {
+    expect(violations([file(path, text)])).toEqual([expected]);
+  });
+
+  it.each<[string, string]>([
+    ['relay/a.ts', "import { x } from '../crypto/ticket.ts';"],
+    ['proxy/a.ts', "import type { x } from '../tunnel/stream.ts';"],
+    ['cli/a.ts', "import { x } from '../relay/gate.ts';"],
+    ['mux/a.ts', "/** import { x } from '../cli/main.ts' */ import { y } from './b.ts'; // from '../cli/x.ts'"],
+  ])('lets %s do: %s', (path, text) => {
+    expect(violations([file(path, text)])).toEqual([]);
+  });
+
+  it('sees a cycle', () => {
+    const ring = [
+      file('a/1.ts', "import '../b/1.ts';"),
+      file('b/1.ts', "import '../c/1.ts';"),
+      file('c/1.ts', "import '../b/2.ts';"),
+    ];
+    expect(cycle(ring)).toEqual(['b', 'c', 'b']);
+  });
+});

@@ -1,0 +1,77 @@
+/** Pages that people look things up in, held to the code they describe. */
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { EXIT_CODE, FAULTS, type Fault } from '../src/errors.ts';
+import { DEFAULT_MUX_CONFIG } from '../src/mux/config.ts';
+
+const page = readFileSync(new URL('../docs/errors.md', import.meta.url), 'utf8');
+const faults: [string, Fault][] = Object.entries(FAULTS);
+
+/** A table row of docs/errors.md. */
+function rowOf(name: string, { code, wire, sentence, fix }: Fault): string {
+  const cell = (text: string): string => text.replaceAll('|', '\\|');
+  return `| ${code} | ${name} | ${wire ?? ''} | ${cell(sentence)} | ${cell(fix)} |`;
+}
+
+describe('docs/errors.md', () => {
+  it('lists every fault as the table of src/errors.ts has it, and no other', () => {
+    const rows = page.split('\n').filter((line) => line.startsWith('| WSTUN-E'));
+    expect(new Set(rows)).toEqual(new Set(faults.map(([name, fault]) => rowOf(name, fault))));
+    expect(rows.length).toBe(faults.length);
+  });
+
+  it('gives the exit code of every class', () => {
+    for (const [name, code] of Object.entries(EXIT_CODE))
+      expect(page).toMatch(new RegExp(`^\\| ${name} \\| ${code} \\|`, 'm'));
+  });
+});
+
+describe('the table of faults', () => {
+  it('gives each fault a code of its own', () => {
+    const codes = faults.map(([, { code }]) => code);
+    expect(new Set(codes).size).toBe(codes.length);
+    for (const code of codes) expect(code).toMatch(/^WSTUN-E[1-9]\d\d$/);
+  });
+
+  it('gives each wire code to one fault, within 1 to 65,535', () => {
+    const wires = faults.flatMap(([, { wire }]) => wire ?? []);
+    expect(new Set(wires).size).toBe(wires.length);
+    for (const wire of wires) expect(Number.isInteger(wire) && wire >= 1 && wire <= 65_535).toBe(true);
+  });
+
+  it('writes sentences without and advice with a full stop', () => {
+    for (const [, { sentence, fix }] of faults) {
+      expect(sentence).toMatch(/^[^A-Z].*[^.]$/);
+      expect(fix).toMatch(/^$|[.*]$/);
+    }
+  });
+});
+
+describe('docs/limits.md', () => {
+  const limits = readFileSync(new URL('../docs/limits.md', import.meta.url), 'utf8');
+
+  it('has a row for every limit of the multiplexer, with its figure', () => {
+    for (const [name, value] of Object.entries(DEFAULT_MUX_CONFIG)) {
+      const row = limits.split('\n').find((line) => line.split(' | ')[0]?.includes(`\`${name}\``));
+      expect(row, name).toBeDefined();
+      const figures = typeof value === 'number' ? [value] : [value.perSecond, value.burst];
+      for (const figure of figures) expect(row, name).toMatch(new RegExp(`\\b${spelling(figure)}\\b`));
+    }
+  });
+});
+
+describe('docs/protocol.md', () => {
+  const protocol = readFileSync(new URL('../docs/protocol.md', import.meta.url), 'utf8');
+
+  it('lists every code that goes over the wire', () => {
+    for (const [name, { wire }] of faults)
+      if (wire !== undefined) expect(protocol).toContain(`| ${wire} | \`${name}\` |`);
+  });
+});
+
+/** As the page writes it: 262,144 is 256 KiB, 4096 is 4,096. */
+function spelling(figure: number): string {
+  if (figure % 1_048_576 === 0) return `${figure / 1_048_576} MiB`;
+  if (figure % 1_024 === 0 && figure > 8_192) return `${figure / 1_024} KiB`;
+  return figure.toLocaleString('en-US');
+}

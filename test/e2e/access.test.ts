@@ -1,0 +1,102 @@
+/** The access list of a running relay: who is removed is out, who is added is in, without a restart. */
+import { appendFile, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { echo, tcpServer } from '../support/tcp.ts';
+import { askSocks5, connectThrough, endOf, socks5Request, take } from '../support/through-proxy.ts';
+import { wstun } from '../support/wstun-process.ts';
+import { invite, spawnClient, startClient, startRelay } from '../support/wstun-stack.ts';
+
+/** By which a change must have taken effect. */
+const PROMISED_MS = 2_000;
+
+/** Looks again and again, and says how long it took. */
+async function timeUntil(holds: () => Promise<boolean>, limitMs: number): Promise<number> {
+  const start = performance.now();
+  while (performance.now() - start < limitMs) {
+    if (await holds()) return performance.now() - start;
+    await delay(10);
+  }
+  return Number.POSITIVE_INFINITY;
+}
+
+describe('removing a name', () => {
+  it('ends its sessions within 2 s and its client with the reason, and touches no other', async () => {
+    const target = await tcpServer(echo);
+    const relay = await startRelay();
+    const secret = await invite(relay, 'alice', { allow: ['127.0.0.1'] });
+    const alice = await startClient(secret);
+    const bob = await startClient(await invite(relay, 'bob', { allow: ['127.0.0.1'] }));
+    const [hers, his] = [
+      await connectThrough('SOCKS5', alice.port, target),
+      await connectThrough('CONNECT', bob.port, target),
+    ];
+    const ended = endOf(hers);
+
+    const start = performance.now();
+    expect(await wstun(['access', 'remove', 'alice', '--state', relay.state])).toMatchObject({
+      code: 0,
+      stdout: '',
+      stderr: '',
+    });
+    expect(await ended).toBe('reset');
+    expect(performance.now() - start).toBeLessThan(PROMISED_MS);
+    expect(await alice.process.exited).toBe(77);
+    expect(alice.process.stderr).toMatch(/WSTUN-E20[27]/);
+
+    his.write('still here');
+    expect((await take(his, 10)).toString()).toBe('still here');
+    expect(bob.process.events.map(({ event }) => event)).toEqual(['ready']);
+
+    const again = spawnClient(secret);
+    expect(await again.exited).toBe(77);
+    expect(again.stderr).toContain('WSTUN-E202');
+  });
+});
+
+describe('editing access.toml by hand', () => {
+  it('opens a target within 2 s, and a mistake leaves the last good list in force', async () => {
+    const target = await tcpServer(echo);
+    const relay = await startRelay();
+    const client = await startClient(await invite(relay, 'carol'));
+    const file = join(relay.state, 'access.toml');
+    const isOpen = async (port: number) => {
+      const { code, socket } = await askSocks5(client.port, socks5Request('127.0.0.1', port));
+      socket.destroy();
+      return code === 0;
+    };
+    expect(await isOpen(target)).toBe(false);
+
+    await appendFile(file, `allow = ["127.0.0.1:${target}"]\n`);
+    expect(await timeUntil(() => isOpen(target), 2 * PROMISED_MS)).toBeLessThan(PROMISED_MS);
+
+    const good = await readFile(file, 'utf8');
+    await writeFile(file, `${good}allow = [oops\n`);
+    expect(await timeUntil(async () => relay.process.stderr.includes('WSTUN-E113'), 2 * PROMISED_MS)).toBeLessThan(
+      PROMISED_MS,
+    );
+    expect(await isOpen(target)).toBe(true);
+
+    await writeFile(file, good.replace(`:${target}`, ':1'));
+    expect(await timeUntil(async () => !(await isOpen(target)), 2 * PROMISED_MS)).toBeLessThan(PROMISED_MS);
+    expect(client.process.events.map(({ event }) => event)).toEqual(['ready']);
+  });
+});
+
+describe('adding names', () => {
+  it('at the same time loses none, and each works at once', async () => {
+    const target = await tcpServer(echo);
+    const relay = await startRelay();
+    const names = ['n1', 'n2', 'n3', 'n4', 'n5', 'n6'];
+    const invites = await Promise.all(names.map((name) => invite(relay, name, { allow: ['127.0.0.1'] })));
+    const { stdout } = await wstun(['access', 'list', '--json', '--state', relay.state]);
+    const listed = JSON.parse(stdout) as { name: string; allow: string[] }[];
+    expect(new Set(listed.map(({ name }) => name))).toEqual(new Set(['default', ...names]));
+    expect(listed.find(({ name }) => name === 'n1')?.allow).toEqual(['127.0.0.1']);
+    for (const secret of [invites[0], invites[5]]) {
+      const client = await startClient(secret ?? '');
+      (await connectThrough('SOCKS5', client.port, target)).destroy();
+    }
+  });
+});

@@ -1,0 +1,149 @@
+/** What one name may use at most, with real traffic: a change of the list holds within two seconds, and touches no other name. */
+
+import { readFile, writeFile } from 'node:fs/promises';
+import type { Socket } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { echo, tcpServer } from '../support/tcp.ts';
+import { askHttp, askSocks5, connectThrough, endOf, socks5Request, take, takeUntil } from '../support/through-proxy.ts';
+import { wstun } from '../support/wstun-process.ts';
+import { invite, spawnClient, startClient, startRelay } from '../support/wstun-stack.ts';
+
+/** By which a change must have taken effect. */
+const PROMISED_MS = 2_000;
+const BLOCK = Buffer.alloc(64 * 1024, 'limits');
+
+function edit(state: string, from: string, to: string): Promise<void> {
+  const file = join(state, 'access.toml');
+  return readFile(file, 'utf8').then((text) => writeFile(file, text.replace(from, to)));
+}
+
+/** Writes without end, as fast as the other side reads. */
+function flood(socket: Socket): void {
+  const more = () => {
+    while (!socket.destroyed && socket.write(BLOCK));
+  };
+  socket.on('drain', more);
+  more();
+}
+
+/** Counts what comes. */
+function meter(socket: Socket): { bytes: number } {
+  const count = { bytes: 0 };
+  socket.on('data', (chunk: Buffer) => {
+    count.bytes += chunk.length;
+  });
+  socket.resume();
+  return count;
+}
+
+/** Megabits a second of each over so long a time. */
+async function ratesOver(ms: number, ...counts: readonly { bytes: number }[]): Promise<number[]> {
+  const before = counts.map(({ bytes }) => bytes);
+  const start = performance.now();
+  await delay(ms);
+  const elapsed = performance.now() - start;
+  return counts.map(({ bytes }, at) => ((bytes - (before[at] ?? 0)) * 8) / elapsed / 1000);
+}
+
+function expectNear(rate: number, wanted: number): void {
+  expect(rate).toBeGreaterThan(wanted * 0.85);
+  expect(rate).toBeLessThan(wanted * 1.15);
+}
+
+describe('the rate of a name', () => {
+  it('holds for all its streams together in each direction, follows the list, and slows no one else', async () => {
+    const uploaded = { bytes: 0 };
+    const source = await tcpServer(flood);
+    const drain = await tcpServer((socket) => {
+      socket.on('data', (chunk) => {
+        uploaded.bytes += chunk.length;
+      });
+    });
+    const relay = await startRelay();
+    const secret = await invite(relay, 'alice', { allow: ['127.0.0.1'], args: ['--rate', '20mbit'] });
+    const [one, other] = [await startClient(secret), await startClient(secret)];
+    const bob = await startClient(await invite(relay, 'bob', { allow: ['127.0.0.1'], args: ['--rate', '80mbit'] }));
+    const [first, second, his] = [
+      meter(await connectThrough('SOCKS5', one.port, source)),
+      meter(await connectThrough('SOCKS5', other.port, source)),
+      meter(await connectThrough('SOCKS5', bob.port, source)),
+    ];
+    flood(await connectThrough('SOCKS5', one.port, drain));
+    await delay(1_000);
+    const [a = 0, b = 0, up = 0, bobs = 0] = await ratesOver(4_000, first, second, uploaded, his);
+    expectNear(a + b, 20);
+    expectNear(a, b);
+    expectNear(up, 20);
+    expectNear(bobs, 80);
+
+    await edit(relay.state, '20mbit', '40mbit');
+    await delay(PROMISED_MS);
+    const [c = 0, d = 0, upAfter = 0, bobsAfter = 0] = await ratesOver(4_000, first, second, uploaded, his);
+    expectNear(c + d, 40);
+    expectNear(upAfter, 40);
+    expectNear(bobsAfter, 80);
+  });
+});
+
+describe('the quota of a name', () => {
+  it('used up, cuts its streams and refuses new ones with the reason; raised, lets them in; nobody else notices', async () => {
+    const source = await tcpServer(flood);
+    const target = await tcpServer(echo);
+    const relay = await startRelay();
+    const args = ['--quota', '3MB'];
+    const alice = await startClient(await invite(relay, 'alice', { allow: ['127.0.0.1'], args }));
+    const bob = await startClient(await invite(relay, 'bob', { allow: ['127.0.0.1'] }));
+    const [hers, his] = [
+      await connectThrough('SOCKS5', alice.port, source),
+      await connectThrough('CONNECT', bob.port, target),
+    ];
+    expect(await endOf(hers)).toBe('reset');
+    expect((await askSocks5(alice.port, socks5Request('127.0.0.1', target))).code).toBe(2);
+    const refused = await askHttp(alice.port, `CONNECT 127.0.0.1:${target} HTTP/1.1\r\nHost: x`);
+    expect(refused.status).toBe(403);
+    expect(await takeUntil(refused.socket, '\n')).toContain('WSTUN-E313');
+    his.write('moves');
+    expect((await take(his, 5)).toString()).toBe('moves');
+
+    await edit(relay.state, '"3MB"', '"1GB"');
+    await delay(PROMISED_MS);
+    const again = await connectThrough('SOCKS5', alice.port, target);
+    again.write('again');
+    expect((await take(again, 5)).toString()).toBe('again');
+    for (const socket of [again, his]) socket.destroy();
+
+    relay.process.signal('SIGTERM');
+    expect(await relay.process.exited).toBe(0);
+    const { stdout } = await wstun(['access', 'list', '--json', '--state', relay.state]);
+    const listed = JSON.parse(stdout) as { name: string; quota?: number; used?: number }[];
+    const [entry] = listed.filter(({ name }) => name === 'alice');
+    expect(entry?.quota).toBe(1_000_000_000);
+    expect(entry?.used).toBeGreaterThanOrEqual(3_000_000);
+    expect(listed.find(({ name }) => name === 'bob')?.used).toBe(10);
+  });
+});
+
+describe('sessions of a name', () => {
+  it('one too many is refused with the reason and comes in when there is room; nobody else notices', async () => {
+    const target = await tcpServer(echo);
+    const relay = await startRelay();
+    const secret = await invite(relay, 'alice', { allow: ['127.0.0.1'], args: ['--sessions', '2'] });
+    const first = await startClient(secret);
+    const second = await startClient(secret);
+    const third = spawnClient(secret);
+    expect(await third.event('retrying')).toMatchObject({ code: 'WSTUN-E214' });
+    expect(third.events.map(({ event }) => event)).not.toContain('ready');
+
+    const bob = await startClient(await invite(relay, 'bob', { allow: ['127.0.0.1'] }));
+    for (const { port } of [first, second, bob]) {
+      const socket = await connectThrough('SOCKS5', port, target);
+      socket.write('moves');
+      expect((await take(socket, 5)).toString()).toBe('moves');
+    }
+    await second.process.kill();
+    await third.event('ready');
+    expect(first.process.events.map(({ event }) => event)).toEqual(['ready']);
+  });
+});

@@ -1,0 +1,198 @@
+/** What a person meets in the first minute: the quickstart, help, and what is said when something was mistyped. */
+import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { run, runWell } from '../support/programs.ts';
+import { echo, tcpServer } from '../support/tcp.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { connectThrough, take } from '../support/through-proxy.ts';
+import { until } from '../support/until.ts';
+import { refuseSecrets, WstunProcess, wstun } from '../support/wstun-process.ts';
+import { invite, startClient, startRelay } from '../support/wstun-stack.ts';
+
+describe('quickstart', () => {
+  it('says on stdout where it is, serves its page through the tunnel, and leaves nothing behind', async () => {
+    const tmp = await tempDir();
+    const process = new WstunProcess(['quickstart', '--json', '--listen', '127.0.0.1:0'], { env: { TMPDIR: tmp } });
+    const { role, listen, url } = await process.event('ready');
+    expect(role).toBe('quickstart');
+    expect(await runWell('curl', ['-sS', '-x', `socks5h://${listen}`, String(url)])).toContain('wstun works');
+    expect(await readdir(tmp)).toHaveLength(1);
+    process.signal('SIGINT');
+    expect(await process.exited).toBe(0);
+    expect(await readdir(tmp)).toEqual([]);
+    expect(process.stdout.trim().split('\n')).toHaveLength(1);
+    expect(process.stderr).toBe('');
+  });
+
+  it('prints a curl line that works as it stands', async () => {
+    const process = new WstunProcess(['quickstart', '--listen', '127.0.0.1:0']);
+    await until(() => process.stderr.includes('Ctrl-C ends it'), 10_000);
+    const [line = ''] = /^ *curl .*$/m.exec(process.stderr) ?? [];
+    expect(await runWell('bash', ['-c', line])).toContain('wstun works');
+    expect(process.stderr).toMatch(/chromium .*--proxy-server=socks5:\/\/127\.0\.0\.1:\d+/);
+    process.signal('SIGINT');
+    expect(await process.exited).toBe(0);
+  });
+});
+
+describe('help', () => {
+  it.each(['', 'client', 'relay', 'access', 'access add', 'quickstart'])(
+    'of `wstun %s` has examples',
+    async (command) => {
+      const { code, stdout, stderr } = await wstun([...command.split(' ').filter(Boolean), '--help']);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      expect(stdout).toMatch(/^Usage: wstun/);
+      expect(stdout).toContain('Examples:');
+    },
+  );
+
+  it.each(['list', 'remove'])('of `wstun access %s` names its options', async (command) => {
+    expect(await wstun(['access', command, '--help'])).toMatchObject({
+      code: 0,
+      stderr: '',
+      stdout: expect.stringContaining('--state'),
+    });
+  });
+
+  it('is shown where no command is given, with the exit code of wrong usage', async () => {
+    expect(await wstun([])).toMatchObject({ code: 2, stderr: expect.stringContaining('Usage: wstun') });
+  });
+});
+
+describe('what was typed wrong', () => {
+  let secret = '';
+  let state = '';
+  let port = 0;
+  beforeAll(async () => {
+    const relay = await startRelay();
+    ({ state, port } = relay);
+    secret = relay.invite ?? '';
+  });
+
+  /** One line that names the fault, on stderr; nothing on stdout. */
+  async function refused(args: readonly string[], code: number, fault: string): Promise<void> {
+    const outcome = await wstun(args.map((arg) => arg.replace('STATE', state)));
+    expect(outcome).toMatchObject({ code, stdout: '', stderr: expect.stringContaining(`(${fault})`) });
+    expect(outcome.stderr.trim().split('\n')).toHaveLength(1);
+    refuseSecrets(outcome.stderr);
+  }
+
+  it.each([
+    [['client'], 'WSTUN-E108'],
+    [['client', 'https://example.org/'], 'WSTUN-E105'],
+    [['client', '--invite-file', '/does/not/exist'], 'WSTUN-E108'],
+    [['relay', '--listen', 'nonsense'], 'WSTUN-E102'],
+    [['relay', '--listen', '127.0.0.1:70000'], 'WSTUN-E102'],
+    [['relay', '--state', 'STATE', '--listen', '127.0.0.1:0', '--path', 'a b'], 'WSTUN-E101'],
+    [['relay', '--state', 'STATE', '--max-pending-per-address', '-1'], 'WSTUN-E101'],
+    [['relay', '--state', 'STATE', '--listen', '127.0.0.1:0', '--url', 'ftp://relay.example'], 'WSTUN-E110'],
+    [['access', 'add', '../x', '--state', 'STATE'], 'WSTUN-E116'],
+    [['access', 'add', 'default', '--state', 'STATE'], 'WSTUN-E114'],
+    [['access', 'add', 'new', '--state', 'STATE', '--allow', '10.0.0.0/64'], 'WSTUN-E109'],
+    [['access', 'remove', 'nobody', '--state', 'STATE'], 'WSTUN-E115'],
+  ])('%j is wrong usage', async (args, fault) => {
+    await refused(args, 2, fault);
+  });
+
+  it('options and commands that do not exist are wrong usage', async () => {
+    for (const args of [['client', '--lsten', 'x'], ['clinet'], ['relay', '--state'], ['access', 'add']]) {
+      expect(await wstun(args)).toMatchObject({
+        code: 2,
+        stdout: '',
+        stderr: expect.stringMatching(/^error: .*\n(\(Did you mean .*\)\n)?$/),
+      });
+    }
+  });
+
+  it('an invite that was cut off or mistyped says so', async () => {
+    const at = 60;
+    const other = secret[at] === 'A' ? 'B' : 'A';
+    await refused(['client', secret.slice(0, -9)], 2, 'WSTUN-E106');
+    await refused(['client', secret.slice(0, at) + other + secret.slice(at + 1)], 2, 'WSTUN-E107');
+  });
+
+  it('a proxy that others could reach is refused without a password', async () => {
+    await refused(['client', '--listen', '0.0.0.0:0', secret], 2, 'WSTUN-E103');
+    await refused(['client', '--listen', '[::]:0', secret], 2, 'WSTUN-E103');
+    await refused(['client', '--user', 'nocolon', secret], 2, 'WSTUN-E118');
+  });
+
+  it('a port that is taken is a fault of the network', async () => {
+    await refused(['relay', '--state', 'STATE', '--listen', `127.0.0.1:${port}`], 69, 'WSTUN-E104');
+    await refused(['client', '--listen', `127.0.0.1:${port}`, secret], 69, 'WSTUN-E104');
+  });
+
+  it('a certificate without a key, or that is none, is a fault of the configuration', async () => {
+    const listen = ['relay', '--state', 'STATE', '--listen', '127.0.0.1:0'];
+    await refused([...listen, '--tls-cert', '/etc/hostname'], 78, 'WSTUN-E117');
+    await refused([...listen, '--tls-cert', '/etc/hostname', '--tls-key', '/etc/hostname'], 78, 'WSTUN-E117');
+  });
+
+  it('a state directory that is open to others, damaged or none is a fault of the configuration', async () => {
+    const dir = await tempDir();
+    const [open, file, damaged, badList] = ['open', 'file', 'damaged', 'list'].map((name) => join(dir, name)) as [
+      string,
+      string,
+      string,
+      string,
+    ];
+    await mkdir(open);
+    await chmod(open, 0o755);
+    await writeFile(file, '');
+    for (const path of [damaged, badList]) await mkdir(path, { mode: 0o700 });
+    await writeFile(join(damaged, 'identity.key'), 'nonsense\n', { mode: 0o600 });
+    await writeFile(join(badList, 'access.toml'), '[alice]\nkey = 7\n', { mode: 0o600 });
+    const listen = ['relay', '--listen', '127.0.0.1:0', '--state'];
+    await refused([...listen, open], 78, 'WSTUN-E111');
+    await refused([...listen, file], 78, 'WSTUN-E111');
+    await refused([...listen, damaged], 78, 'WSTUN-E112');
+    await refused([...listen, badList], 78, 'WSTUN-E113');
+  });
+});
+
+describe('secrets', () => {
+  it('lie in files of the owner alone, and the secret of an invite in none', async () => {
+    const state = join(await tempDir(), 'new');
+    const relay = await startRelay({ state });
+    const added = await invite(relay, 'alice');
+    expect((await stat(state)).mode & 0o777).toBe(0o700);
+    const files = await readdir(state);
+    expect(files).toEqual(expect.arrayContaining(['access.toml', 'identity.key', 'relay.toml']));
+    for (const file of files)
+      expect({ file, mode: (await stat(join(state, file))).mode & 0o777 }).toEqual({ file, mode: 0o600 });
+    const found = await run('grep', ['-rlF', '-e', added.slice(-50, -10), state]);
+    expect(found).toMatchObject({ code: 1, stdout: '' });
+  });
+
+  it('and destinations reach no log; the debug log alone names destinations', async () => {
+    const target = await tcpServer(echo);
+    for (const [args, named] of [
+      [[], false],
+      [['--verbose'], true],
+    ] as const) {
+      const relay = await startRelay({ args });
+      const client = await startClient(await invite(relay, 'alice', { allow: ['127.0.0.1'] }), { args });
+      const socket = await connectThrough('SOCKS5', client.port, target);
+      socket.write('hello');
+      expect((await take(socket, 5)).toString()).toBe('hello');
+      socket.destroy();
+      for (const process of [relay.process, client.process]) {
+        if (named) await until(() => process.stderr.includes(String(target)));
+        expect(process.stderr.includes(String(target))).toBe(named);
+        refuseSecrets(process.stderr);
+      }
+    }
+  });
+
+  it('an invite need not stand among the arguments: the environment and a file do as well', async () => {
+    const relay = await startRelay();
+    const secret = relay.invite ?? '';
+    const client = await startClient(secret);
+    refuseSecrets(await readFile(`/proc/${client.process.pid}/cmdline`, 'latin1'));
+    const file = join(await tempDir(), 'invite');
+    await writeFile(file, `${secret}\n`);
+    const fromFile = new WstunProcess(['client', '--json', '--listen', '127.0.0.1:0', '--invite-file', file]);
+    await fromFile.event('ready');
+  });
+});

@@ -1,0 +1,136 @@
+/** A relay that only forwards, an exit behind it with its own list, and clients of that exit, as real processes. */
+import { describe, expect, it } from 'vitest';
+import { exchange } from '../support/payload.ts';
+import { run } from '../support/programs.ts';
+import { echo, tcpServer } from '../support/tcp.ts';
+import { askSocks5, connectThrough, endOf, socks5Request } from '../support/through-proxy.ts';
+import { until } from '../support/until.ts';
+import { wstun } from '../support/wstun-process.ts';
+import { invite, spawnClient, startBehindRelay, startClient, startExit, startRelay } from '../support/wstun-stack.ts';
+
+const MIB = 1024 * 1024;
+const PROMISED_MS = 2_000;
+
+describe('an exit behind a relay that only forwards', () => {
+  it('serves clients that it invited itself: a page, and 64 MiB each way', { timeout: 60_000 }, async () => {
+    const page = await tcpServer((socket) => {
+      socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfrom home\n'));
+    });
+    const target = await tcpServer(echo);
+    const { exit, relay } = await startBehindRelay();
+    const client = await startClient(await invite(exit, 'alice', { allow: ['127.0.0.1'] }));
+    const proxy = `socks5h://127.0.0.1:${client.port}`;
+    expect(await run('curl', ['-sS', '-x', proxy, `http://127.0.0.1:${page}/`])).toMatchObject({
+      code: 0,
+      stdout: 'from home\n',
+    });
+    const { sent, received } = await exchange(await connectThrough('SOCKS5', client.port, target), 64 * MIB, 1);
+    expect(received).toEqual({ bytes: 64 * MIB, hash: sent });
+    expect(relay.process.stderr).toContain('"bearer":"home/1"');
+    expect(exit.process.stderr).toContain('"bearer":"alice"');
+  });
+
+  it('applies its own policy, and ends a removed client within 2 s, no other', async () => {
+    const target = await tcpServer(echo);
+    const { exit } = await startBehindRelay();
+    const secret = await invite(exit, 'alice', { allow: ['127.0.0.1'] });
+    const alice = await startClient(secret);
+    const bob = await startClient(await invite(exit, 'bob'));
+    const { code, socket } = await askSocks5(bob.port, socks5Request('127.0.0.1', target));
+    socket.destroy();
+    expect(code).toBe(2);
+    const ended = endOf(await connectThrough('SOCKS5', alice.port, target));
+
+    const start = performance.now();
+    expect(await wstun(['access', 'remove', 'alice', '--state', exit.state])).toMatchObject({ code: 0 });
+    expect(await ended).toBe('reset');
+    expect(performance.now() - start).toBeLessThan(PROMISED_MS);
+    expect(await alice.process.exited).toBe(77);
+    const again = spawnClient(secret);
+    expect(await again.exited).toBe(77);
+    expect(again.stderr).toContain('WSTUN-E202');
+    expect(bob.process.events.map(({ event }) => event)).toEqual(['ready']);
+  });
+
+  it('that is absent is named as the reason, also after a restart of the relay, and found again when it is back', async () => {
+    const target = await tcpServer(echo);
+    const { exit, relay } = await startBehindRelay();
+    const secret = await invite(exit, 'alice', { allow: ['127.0.0.1'] });
+    const client = await startClient(secret);
+    await exit.process.kill();
+    await client.process.event('lost');
+    await until(() => client.process.events.some(({ code }) => code === 'WSTUN-E212'));
+    expect((await askSocks5(client.port, socks5Request('127.0.0.1', target))).code).toBe(1);
+
+    await relay.process.kill();
+    const restarted = await startRelay({ state: relay.state, port: relay.port, args: ['--no-exit'] });
+    const newcomer = spawnClient(secret);
+    expect(await newcomer.event('retrying')).toMatchObject({ code: 'WSTUN-E212' });
+
+    await startExit({ state: exit.state });
+    await client.process.event('connected', 1_500);
+    (await connectThrough('SOCKS5', client.port, target)).destroy();
+    expect(restarted.process.stderr).toContain('exit registered');
+  });
+
+  it('gives way to a newer one of its name, and says so', async () => {
+    const target = await tcpServer(echo);
+    const { exit: older, registration } = await startBehindRelay();
+    const newer = await startExit({ invite: registration });
+    expect(await older.process.exited).toBe(77);
+    expect(older.process.stderr).toContain('WSTUN-E213');
+    const client = await startClient(await invite(newer, 'bob', { allow: ['127.0.0.1'] }));
+    (await connectThrough('SOCKS5', client.port, target)).destroy();
+  });
+
+  it('is let in no more once the relay removed it, and its clients neither', async () => {
+    const target = await tcpServer(echo);
+    const { exit, relay } = await startBehindRelay();
+    const client = await startClient(await invite(exit, 'alice', { allow: ['127.0.0.1'] }));
+    const ended = endOf(await connectThrough('SOCKS5', client.port, target));
+    const start = performance.now();
+    expect(await wstun(['access', 'remove', 'home', '--state', relay.state])).toMatchObject({ code: 0 });
+    expect(await ended).toBe('reset');
+    expect(performance.now() - start).toBeLessThan(PROMISED_MS);
+    expect(await exit.process.exited).toBe(77);
+    expect(await client.process.exited).toBe(77);
+  });
+});
+
+describe('a relay that only forwards', () => {
+  it('dials nothing itself: its own clients hear that there is no exit', async () => {
+    const relay = await startRelay({ args: ['--no-exit'] });
+    expect(relay.invite).toBeUndefined();
+    const client = spawnClient(await invite(relay, 'alice'));
+    expect(await client.event('retrying')).toMatchObject({ code: 'WSTUN-E212' });
+  });
+});
+
+describe('invites', () => {
+  it('are told apart: an exit starts with none for a client, a client with none for an exit', async () => {
+    const { exit, relay, registration } = await startBehindRelay();
+    const forClient = await wstun(['exit', '--state', `${relay.state}/x`], {
+      env: { WSTUN_INVITE: await invite(relay, 'alice') },
+    });
+    expect(forClient).toMatchObject({ code: 2, stderr: expect.stringContaining('WSTUN-E105') });
+    const wrong = spawnClient(registration);
+    expect(await wrong.exited).toBe(77);
+    for (const [command, state] of [
+      ['exit', relay.state],
+      ['relay', exit.state],
+    ] as const) {
+      // biome-ignore format: two
+      const misplaced = await wstun([command, '--state', state], { env: { WSTUN_INVITE: registration } });
+      expect(misplaced).toMatchObject({ code: 78, stderr: expect.stringContaining('WSTUN-E111') });
+    }
+  });
+
+  it('of an exit go only from the relay’s directory, and roles are listed', async () => {
+    const { exit, relay } = await startBehindRelay();
+    const refused = await wstun(['access', 'add', 'shed', '--role', 'exit', '--state', exit.state]);
+    expect(refused).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('WSTUN-E101') });
+    const { stdout } = await wstun(['access', 'list', '--json', '--state', relay.state]);
+    expect(JSON.parse(stdout)).toEqual([{ name: 'home', role: 'exit', allow: [] }]);
+    expect((await wstun(['access', 'list', '--state', relay.state])).stdout).toBe('home  (exit)\n');
+  });
+});

@@ -1,0 +1,118 @@
+/** Links and processes that end: what programs see, and how soon things work again. */
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import { exchange, receive, sendEndlessly } from '../support/payload.ts';
+import { echo, tcpServer } from '../support/tcp.ts';
+import { askSocks5, connectThrough, dial, endOf, type SocketEnd, socks5Request } from '../support/through-proxy.ts';
+import { startRelay, startStack } from '../support/wstun-stack.ts';
+
+const MIB = 1024 * 1024;
+/** Two attempts may fail while the relay starts: waits of up to 1, 3 and 7 s (full jitter). */
+const AGAIN_LIMIT_MS = 12_000;
+
+/** On a busy machine; draining may take 30 s. */
+const AT_ONCE_MS = 2_000;
+
+describe('a relay that is killed', () => {
+  it('resets every connection, is dialled again, and all works as before', { timeout: 40_000 }, async () => {
+    const echoing = await tcpServer(echo);
+    const sending = await tcpServer((socket) => sendEndlessly(socket));
+    const { relay, client } = await startStack();
+    const idle = await connectThrough('SOCKS5', client.port, echoing);
+    const busy = await connectThrough('CONNECT', client.port, sending);
+    busy.resume();
+    await once(busy, 'data');
+    const ends = Promise.all([endOf(idle), endOf(busy)]);
+
+    await relay.process.kill();
+    expect(await ends).toEqual(['reset', 'reset']);
+    expect(await client.process.event('lost')).toEqual({ event: 'lost', fault: 'link-lost' });
+
+    // A connection that comes while there is no relay waits for it.
+    const early = askSocks5(client.port, socks5Request('127.0.0.1', echoing));
+    const restarted = await startRelay({ state: relay.state, port: relay.port });
+    expect(restarted.invite).toBeUndefined();
+    await client.process.event('connected', AGAIN_LIMIT_MS);
+    expect((await early).code).toBe(0);
+    const socket = await connectThrough('SOCKS5', client.port, echoing);
+    const { sent, received } = await exchange(socket, MIB);
+    expect(received).toEqual({ bytes: MIB, hash: sent });
+  });
+
+  it('is dialled again and again, with the reason and the wait told each time', async () => {
+    const { relay, client } = await startStack();
+    await relay.process.kill();
+    await client.process.event('lost');
+    for (let i = 0; i < 2; i++) {
+      const retrying = await client.process.event('retrying');
+      expect(retrying).toMatchObject({ code: expect.stringMatching(/^WSTUN-E20[15]$/), waitMs: expect.any(Number) });
+    }
+    client.process.signal('SIGTERM');
+    expect(await client.process.exited).toBe(0);
+  });
+});
+
+describe('SIGTERM', () => {
+  it.each(['relay', 'client'] as const)('lets a download through the %s finish, and takes no more', async (which) => {
+    const downloads: Socket[] = [];
+    const target = await tcpServer((download) => {
+      download.write('begun');
+      downloads.push(download);
+    });
+    const stack = await startStack();
+    const socket = await connectThrough('SOCKS5', stack.client.port, target);
+    const received = receive(socket);
+    await once(socket, 'data');
+
+    const { process, port } = stack[which];
+    process.signal('SIGTERM');
+    // It has begun to drain when its port is closed.
+    await expect
+      .poll(
+        () =>
+          dial(port).then(
+            () => 'open',
+            () => 'closed',
+          ),
+        { timeout: 5_000 },
+      )
+      .toBe('closed');
+    downloads[0]?.end(Buffer.alloc(8 * MIB, 1));
+    expect((await received).bytes).toBe(5 + 8 * MIB);
+    socket.end();
+    expect(await process.exited).toBe(0);
+  });
+
+  it.each([
+    ['relay', 'SIGTERM', 143],
+    ['relay', 'SIGINT', 130],
+    ['client', 'SIGTERM', 143],
+    ['client', 'SIGINT', 130],
+  ] as const)(
+    'a second signal ends the %s at once (%s), and no connection looks complete',
+    async (which, signal, code) => {
+      const atTarget: Promise<SocketEnd>[] = [];
+      const target = await tcpServer((accepted) => atTarget.push(endOf(accepted)));
+      const stack = await startStack();
+      const atProgram = endOf(await connectThrough('SOCKS5', stack.client.port, target));
+      const { process, port } = stack[which];
+      process.signal(signal);
+      await expect
+        .poll(
+          () =>
+            dial(port).then(
+              () => 'open',
+              () => 'closed',
+            ),
+          { timeout: 5_000 },
+        )
+        .toBe('closed');
+      const start = performance.now();
+      process.signal(signal);
+      expect(await process.exited).toBe(code);
+      expect(performance.now() - start).toBeLessThan(AT_ONCE_MS);
+      expect([await atProgram, await atTarget[0]]).toEqual(['reset', 'reset']);
+    },
+  );
+});

@@ -1,0 +1,113 @@
+/** Ways to the relay: behind a reverse proxy under a path, over TLS, and what a stranger finds there. */
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { TLSSocket } from 'node:tls';
+import { describe, expect, it } from 'vitest';
+import { makeCertificate } from '../support/certificate.ts';
+import { startNginx } from '../support/nginx.ts';
+import { exchange } from '../support/payload.ts';
+import { freePort, runWell } from '../support/programs.ts';
+import { openRaw } from '../support/raw-http.ts';
+import { echo, tcpServer } from '../support/tcp.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { connectThrough } from '../support/through-proxy.ts';
+import { invite, type RunningClient, spawnClient, startClient, startRelay } from '../support/wstun-stack.ts';
+
+const MIB = 1024 * 1024;
+
+async function carries({ port }: RunningClient): Promise<void> {
+  const socket = await connectThrough('SOCKS5', port, await tcpServer(echo));
+  const { sent, received } = await exchange(socket, 4 * MIB);
+  expect(received).toEqual({ bytes: 4 * MIB, hash: sent });
+}
+
+describe('behind nginx, under a path', () => {
+  it.each([[[]], [['--path', '/some/path']]])('carries connections (relay %j)', async (args) => {
+    const port = await freePort();
+    const nginx = await startNginx(`
+    location /some/path/ {
+      proxy_pass http://127.0.0.1:${port};
+      proxy_http_version 1.1;
+      proxy_set_header Host $host;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection $http_connection;
+      proxy_read_timeout 60s;
+    }`);
+    const url = `ws://127.0.0.1:${nginx.port}/some/path`;
+    const relay = await startRelay({ port, args: [...args, '--url', url] });
+    expect(relay.url).toBe(url);
+    await carries(await startClient(await invite(relay, 'alice', { allow: ['*'] })));
+    expect(await runWell('curl', ['-s', '-w', ' %{http_code}', `http://127.0.0.1:${nginx.port}/some/path/`])).toBe(
+      'Not Found 404',
+    );
+  });
+
+  it('is found under its path alone', async () => {
+    const relay = await startRelay({ args: ['--path', 'hidden/'] });
+    expect(relay.url).toMatch(/^ws:\/\/127\.0\.0\.1:\d+\/hidden$/);
+    await carries(await startClient(await invite(relay, 'alice', { allow: ['*'] })));
+    const elsewhere = spawnClient(await invite(relay, 'bob', { url: relay.url.replace('hidden', 'other') }));
+    expect(await elsewhere.exited).toBe(77);
+    expect(elsewhere.stderr).toContain('WSTUN-E202');
+  });
+});
+
+describe('over TLS', () => {
+  it('carries connections for a client that trusts its authority, and no other', async () => {
+    const dir = await tempDir();
+    const { cert, key } = makeCertificate();
+    const [certFile, keyFile] = [join(dir, 'cert.pem'), join(dir, 'key.pem')];
+    await writeFile(certFile, cert);
+    await writeFile(keyFile, key);
+    const relay = await startRelay({ args: ['--tls-cert', certFile, '--tls-key', keyFile] });
+    expect(relay.url).toMatch(/^wss:/);
+    const secret = await invite(relay, 'alice', { allow: ['*'] });
+    await carries(await startClient(secret, { env: { NODE_EXTRA_CA_CERTS: certFile } }));
+
+    const wary = spawnClient(secret);
+    const { code, message } = await wary.event('retrying');
+    expect(code).toBe('WSTUN-E203');
+    expect(message).toContain('NODE_EXTRA_CA_CERTS');
+    expect(wary.events.some(({ event }) => event === 'ready')).toBe(false);
+  });
+});
+
+it('a renewed certificate is shown within two seconds, and a connection through the relay lives on', async () => {
+  const dir = await tempDir();
+  const [old, renewed] = [makeCertificate(), makeCertificate()];
+  const [certFile, keyFile] = [join(dir, 'cert.pem'), join(dir, 'key.pem')];
+  const put = async ({ cert, key }: typeof old): Promise<void> => {
+    await writeFile(certFile, cert);
+    await writeFile(keyFile, key);
+  };
+  await put(old);
+  const relay = await startRelay({ args: ['--tls-cert', certFile, '--tls-key', keyFile] });
+  const authority = join(dir, 'authority.pem');
+  await writeFile(authority, old.cert);
+  const secret = await invite(relay, 'alice', { allow: ['*'] });
+  const { port } = await startClient(secret, { env: { NODE_EXTRA_CA_CERTS: authority } });
+  const socket = await connectThrough('SOCKS5', port, await tcpServer(echo));
+  await put(renewed);
+  const begun = performance.now();
+  while ((await certificateOf(relay.port)) !== renewed.cert) expect(performance.now() - begun).toBeLessThan(2000);
+  const { sent, received } = await exchange(socket, MIB);
+  expect(received).toEqual({ bytes: MIB, hash: sent });
+});
+
+async function certificateOf(port: number): Promise<string | undefined> {
+  const socket = openRaw(port, true) as TLSSocket;
+  await once(socket, 'secureConnect');
+  const certificate = socket.getPeerX509Certificate()?.toString();
+  socket.destroy();
+  return certificate;
+}
+
+describe('the admin address', () => {
+  it('has the health page, which the public one has not', async () => {
+    const relay = await startRelay({ args: ['--admin', '127.0.0.1:0'] });
+    const admin = relay.process.events[0]?.admin;
+    expect(await runWell('curl', ['-s', `http://${admin}/healthz`])).toBe('ok\n');
+    expect(await runWell('curl', ['-s', `http://127.0.0.1:${relay.port}/healthz`])).toBe('Not Found');
+  });
+});

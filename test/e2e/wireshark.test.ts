@@ -1,0 +1,243 @@
+/** docs/wstun.lua on real packets: two ends over a real WebSocket, captured on loopback and read by tshark. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { FAULTS, WstunError } from '../../src/errors.ts';
+import { DEFAULT_MUX_CONFIG } from '../../src/mux/config.ts';
+import { silentLogger } from '../../src/observability/logger.ts';
+import type { MessageLink } from '../../src/transport/message-link.ts';
+import { dialWebSocket } from '../../src/transport/websocket-dial.ts';
+import { SessionDriver } from '../../src/tunnel/session-driver.ts';
+import type { Target } from '../../src/tunnel/stream.ts';
+import { dissect, fieldIn, framesIn, startCapture } from '../support/capture.ts';
+import { faultOfPromise } from '../support/faults.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { until } from '../support/until.ts';
+import { startLinkServer } from '../support/websocket-pair.ts';
+import { frame, wire } from '../support/wire.ts';
+
+const OPEN = 1;
+const OPENED = 2;
+const OPEN_FAILED = 3;
+const DATA = 4;
+const CREDIT = 5;
+const FINISH = 6;
+const RESET = 7;
+const GO_AWAY = 10;
+
+interface Links {
+  readonly client: MessageLink;
+  readonly exit: MessageLink;
+}
+
+/** What `act` does over real WebSockets, captured; returns the server's port. */
+async function captured(file: string, act: (dial: () => Promise<Links>) => Promise<void>): Promise<number> {
+  const server = await startLinkServer();
+  const dial = async (): Promise<Links> => {
+    const accepted = server.nextLink();
+    // Random masks: the dissector must see through them.
+    const client = await dialWebSocket(new URL(`ws://127.0.0.1:${server.port}/some/path`), {
+      signal: AbortSignal.timeout(5000),
+      mask: 'random',
+    });
+    return { client, exit: (await accepted).link };
+  };
+  try {
+    const capture = await startCapture(server.port, file);
+    await act(dial);
+    await capture.stop();
+    return server.port;
+  } finally {
+    await server.close();
+  }
+}
+
+/** Sends records both ways at once and waits until all have come. */
+async function exchange({ client, exit }: Links, up: readonly Buffer[], down: readonly Buffer[]): Promise<void> {
+  let due = up.length + down.length;
+  const handler = {
+    handleMessage() {
+      due -= 1;
+    },
+    handleDrain() {},
+    handleClose() {},
+  };
+  client.setHandler(handler);
+  exit.setHandler(handler);
+  for (let i = 0; i < Math.max(up.length, down.length); i++) {
+    if (up[i]) client.send([up[i]!]);
+    if (down[i]) exit.send([down[i]!]);
+    // Some records share a segment, some do not.
+    if (i % 8 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  await until(() => due === 0);
+}
+
+const ANSWER_BYTES = 300_000;
+
+/** A session with a transfer, a refusal, a reset and a shutdown. */
+async function runSession({ client: near, exit: far }: Links): Promise<void> {
+  let ended = 0;
+  const common = { logger: silentLogger, onEnd: () => void ended++ };
+  const client = new SessionDriver({ ...common, link: near, mux: { ...DEFAULT_MUX_CONFIG, role: 'client' } });
+  new SessionDriver({
+    ...common,
+    link: far,
+    mux: { ...DEFAULT_MUX_CONFIG, role: 'exit' },
+    acceptor: {
+      handleOffer(offer) {
+        if (offer.target.port === 1) offer.refuse('dial-refused');
+        else {
+          const stream = offer.accept();
+          if (offer.target.port === 2) stream.destroy(new WstunError('target-reset'));
+          else stream.once('data', () => stream.end(Buffer.alloc(ANSWER_BYTES, 'answer')));
+        }
+        offer.release();
+      },
+    },
+  });
+  const open = (target: Target) => client.open(target, AbortSignal.timeout(5000));
+
+  const stream = await open({ kind: 'name', host: 'example.org', port: 443 });
+  stream.end('GET / HTTP/1.0\r\n\r\n');
+  let received = 0;
+  stream.on('data', (chunk: Buffer) => {
+    received += chunk.length;
+  });
+  await until(() => stream.closed);
+  expect(received).toBe(ANSWER_BYTES);
+  expect(await faultOfPromise(open({ kind: 'ipv4', host: '192.0.2.1', port: 1 }))).toBe('dial-refused');
+  const reset = await open({ kind: 'ipv6', host: '2001:db8::1', port: 2 });
+  await until(() => reset.closed);
+  await client.drain();
+  client.end('access-removed');
+  await until(() => ended === 2);
+}
+
+describe('docs/wstun.lua on a captured session', () => {
+  let file = '';
+  let port = 0;
+  beforeAll(async () => {
+    file = join(await tempDir(), 'session.pcap');
+    port = await captured(file, async (dial) => runSession(await dial()));
+  });
+
+  it('shows every frame, with its stream and length, in both directions', async () => {
+    const frames = await framesIn(file);
+    const ofExit = frames.filter(({ sourcePort }) => sourcePort === port);
+    const ofClient = frames.filter(({ sourcePort }) => sourcePort !== port);
+    const streamsOf = (seen: typeof frames, wanted: number) =>
+      seen.filter(({ type }) => type === wanted).map(({ stream }) => stream);
+    expect([ofClient[0]?.type, ofExit[0]?.type]).toEqual([0, 0]);
+    expect(streamsOf(ofClient, OPEN)).toEqual([1, 3, 5]);
+    expect(streamsOf(ofExit, OPENED)).toEqual([1, 5]);
+    expect(streamsOf(ofExit, OPEN_FAILED)).toEqual([3]);
+    expect(streamsOf(ofExit, RESET)).toEqual([5]);
+    expect(streamsOf(ofClient, FINISH)).toEqual([1]);
+    expect(streamsOf(ofExit, FINISH)).toEqual([1]);
+    expect(streamsOf(ofClient, CREDIT).length).toBeGreaterThan(0);
+    expect(streamsOf(frames, GO_AWAY)).toEqual([0, 0]);
+    const bytesOf = (seen: typeof frames) =>
+      seen.filter(({ type }) => type === DATA).reduce((sum, { length }) => sum + length, 0);
+    expect(bytesOf(ofClient)).toBe('GET / HTTP/1.0\r\n\r\n'.length);
+    expect(bytesOf(ofExit)).toBe(ANSWER_BYTES);
+  });
+
+  it('shows targets, codes and credit', async () => {
+    expect(await fieldIn(file, 'wstun.target')).toEqual(['example.org:443', '192.0.2.1:1', '[2001:db8::1]:2']);
+    expect(await fieldIn(file, 'wstun.code')).toEqual(['32', '42', '10', '11']);
+    expect(await fieldIn(file, 'wstun.max_streams')).toEqual(['1024', '1024']);
+    const credit = (await fieldIn(file, 'wstun.credit')).map(Number);
+    expect(Math.min(...credit)).toBeGreaterThan(0);
+  });
+
+  it('reads well to a person, in the list and in the tree', async () => {
+    const list = await dissect(file, '-Y', 'wstun');
+    expect(list).toMatch(/wstun .*HELLO version 1, max streams 1024/);
+    expect(list).toMatch(/OPEN #1 example\.org:443, credit \d+/);
+    expect(list).toMatch(/OPEN_FAILED #3 dial-refused/);
+    const tree = await dissect(file, '-V', '-Y', 'wstun');
+    expect(tree).toContain('wstun GO_AWAY access-removed, last stream 0');
+    expect(tree).toMatch(/wstun FINISH #1\n {4}Type: FINISH \(0x06\)\n {4}Length: 0\n {4}Stream: 1\n/);
+    expect(tree).toMatch(/wstun RESET #5 target-reset\n(.*\n){3} {4}Code: target-reset \(42\)\n/);
+    expect(tree).not.toMatch(/malformed/i);
+  });
+
+  it('says the same in two passes, as Wireshark itself reads', async () => {
+    expect(await framesIn(file, '-2')).toEqual(await framesIn(file));
+  });
+});
+
+describe('docs/wstun.lua on records cut anywhere', () => {
+  const up = [wire.hello(7), wire.open(1), wire.data(1, Buffer.alloc(1000, 'up')), wire.finish(1)];
+  const down = [wire.hello(9), wire.opened(1), wire.data(1, Buffer.alloc(70, 'down')), wire.reset(1), frame(0x91, 0)];
+  const types = (frames: readonly Buffer[]) => frames.map((bytes) => bytes[0]);
+  const sizes = [3, 5, 8, 23, 900];
+  let file = '';
+  let port = 0;
+
+  function cut(frames: readonly Buffer[], first: number, size: number): Buffer[] {
+    const bytes = Buffer.concat(frames);
+    const records = [bytes.subarray(0, first)];
+    for (let at = first; at < bytes.length; at += size) records.push(bytes.subarray(at, at + size));
+    return records;
+  }
+
+  beforeAll(async () => {
+    file = join(await tempDir(), 'cut.pcap');
+    port = await captured(file, async (dial) => {
+      for (const size of sizes) await exchange(await dial(), cut(up, 16, size), cut(down, 16, size));
+      await exchange(await dial(), cut(up, 3, 3), cut(down, 3, 3));
+      await exchange(
+        await dial(),
+        [Buffer.concat([wire.hello(), wire.open(1), frame(CREDIT, 1, Buffer.alloc(5))])],
+        [],
+      );
+    });
+  });
+
+  /** The types of all frames by connection, first upwards, then downwards. */
+  async function typesIn(...options: string[]): Promise<(number | undefined)[][]> {
+    const frames = await framesIn(file, ...options);
+    const connections = [...new Set(frames.map(({ connection }) => connection))];
+    return connections.flatMap((connection) =>
+      [false, true].map((downwards) =>
+        frames
+          .filter((seen) => seen.connection === connection && (seen.sourcePort === port) === downwards)
+          .map(({ type }) => type),
+      ),
+    );
+  }
+
+  const whole = sizes.flatMap(() => [types(up), types(down)]);
+  const malformed = [[0, OPEN], []];
+
+  it.each([[[]], [['-2']]])(
+    'shows frames that go on in the next records, both directions apart %j',
+    async (options) => {
+      expect(await typesIn(...options)).toEqual([...whole, ...malformed]);
+      expect((await fieldIn(file, 'wstun.data')).filter((hex) => hex.length === 2000).length).toBe(sizes.length);
+    },
+  );
+
+  it('can be told of conversations that it does not recognise, HELLO being cut', async () => {
+    const told = await typesIn('-o', `wstun.ports:${port}`);
+    expect(told).toEqual([...whole, types(up), types(down), ...malformed]);
+  });
+
+  it('marks a malformed frame', async () => {
+    expect(await dissect(file, '-V', '-Y', 'wstun.bad_frame')).toContain('Malformed frame: the peer ends the session');
+  });
+});
+
+it('docs/wstun.lua knows the codes of src/errors.ts', () => {
+  const script = readFileSync(new URL('../../docs/wstun.lua', import.meta.url), 'utf8');
+  const table = Array.from(script.matchAll(/^ {2}\[(\d+)\] = '([a-z-]+)',$/gm), ([, wireCode, name]) => [
+    name,
+    Number(wireCode),
+  ]);
+  const faults = Object.entries(FAULTS).flatMap(([name, fault]) =>
+    'wire' in fault ? [[name, fault.wire] as const] : [],
+  );
+  expect(new Map(table as [string, number][])).toEqual(new Map<string, number>(faults));
+});

@@ -1,0 +1,82 @@
+/** A stream offered to an exit without a session behind it: the test holds the peer's end, and sees what the exit did. */
+import { once } from 'node:events';
+import { type Duplex, duplexPair } from 'node:stream';
+import type { WireFaultName } from '../../src/errors.ts';
+import type { OfferedStream, Target, TunnelStream } from '../../src/tunnel/stream.ts';
+
+export class FakeOffer implements OfferedStream {
+  readonly target: Target;
+  readonly bearer: string;
+  /** The peer's end of the stream. */
+  readonly peer: Duplex;
+  /** In order: `accept`, `refuse FAULT`, `release`. */
+  readonly calls: string[] = [];
+  /** Resolve at the first call of each. */
+  readonly accepted: Promise<void>;
+  readonly refused: Promise<WireFaultName>;
+  readonly released: Promise<void>;
+  readonly #near: Duplex;
+  readonly #abort = new AbortController();
+  #handleAccepted: () => void = () => {};
+  #handleRefused: (fault: WireFaultName) => void = () => {};
+  #handleReleased: () => void = () => {};
+
+  constructor(target: Target, bearer = 'laptop') {
+    this.target = target;
+    this.bearer = bearer;
+    [this.#near, this.peer] = duplexPair({ allowHalfOpen: true });
+    this.peer.on('error', () => {});
+    this.accepted = new Promise((resolve) => {
+      this.#handleAccepted = resolve;
+    });
+    this.refused = new Promise((resolve) => {
+      this.#handleRefused = resolve;
+    });
+    this.released = new Promise((resolve) => {
+      this.#handleReleased = resolve;
+    });
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  /** All that the exit's side sends, once it has finished. Leaves the other direction open, as `toArray` would not. */
+  async receive(): Promise<Buffer> {
+    const chunks: Buffer[] = [];
+    this.peer.on('data', (chunk: Buffer) => chunks.push(chunk));
+    await once(this.peer, 'end');
+    return Buffer.concat(chunks);
+  }
+
+  /** The peer gives the stream up. */
+  abandon(): void {
+    this.#near.destroy();
+    this.#abort.abort();
+  }
+
+  /** Whether the exit's end was destroyed before both directions had ended. */
+  get wasCut(): boolean {
+    return this.#near.destroyed && !(this.#near.readableEnded && this.#near.writableFinished);
+  }
+
+  accept(): TunnelStream {
+    this.calls.push('accept');
+    this.#handleAccepted();
+    return Object.assign(this.#near, { target: this.target });
+  }
+
+  refuse(fault: WireFaultName): void {
+    this.calls.push(`refuse ${fault}`);
+    this.#handleRefused(fault);
+  }
+
+  release(): void {
+    this.calls.push('release');
+    this.#handleReleased();
+  }
+}
+
+export function nameTarget(host: string, port: number): Target {
+  return { kind: 'name', host, port };
+}

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Finds the real programs that the end-to-end tests drive, and installs the missing ones where it may (root on Debian).
+# Quick when all are there. Never fails: a test whose program is missing fails by itself, which is louder than a skip.
+set -u
+PATH=$PATH:/usr/sbin:/sbin
+
+# program (or absolute path) : Debian package
+needs=(
+  curl:curl
+  git:git
+  /usr/lib/git-core/git-http-backend:git
+  ssh:openssh-client
+  ssh-keygen:openssh-client
+  sshd:openssh-server
+  nginx:nginx
+  ncat:ncat
+  nc.openbsd:netcat-openbsd
+  chromium:chromium
+  tshark:tshark
+  openssl:openssl
+  setpriv:util-linux
+)
+
+missing() {
+  local need
+  for need in "${needs[@]}"; do
+    command -v "${need%%:*}" >/dev/null || printf '%s\n' "$need"
+  done
+}
+
+lacking=$(missing)
+[ -z "$lacking" ] && exit 0
+
+if [ "$(id -u)" -eq 0 ] && [ -e /etc/debian_version ] && command -v apt-get >/dev/null; then
+  mapfile -t packages < <(cut -d: -f2 <<<"$lacking" | sort -u)
+  printf 'installing for the tests: %s\n' "${packages[*]}"
+  # RUNLEVEL=1 keeps nginx and sshd from being started by their packages.
+  export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+  apt_log=$(mktemp)
+  limit() { timeout --kill-after=10 "$@" >>"$apt_log" 2>&1; }
+  limit 120 apt-get update -q
+  limit 600 apt-get install -qy --no-install-recommends "${packages[@]}" || tail -n 20 "$apt_log"
+  rm -f "$apt_log"
+  lacking=$(missing)
+fi
+
+if [ -n "$lacking" ]; then
+  {
+    printf '\n!!! missing programs: the end-to-end tests that need them WILL FAIL\n'
+    sed -E 's/^([^:]*):(.*)$/!!!   \1 (Debian package \2)/' <<<"$lacking"
+    printf '\n'
+  } >&2
+fi
+exit 0

@@ -1,0 +1,63 @@
+/** What a session keeps, for tests which show that it keeps nothing: private fields, seen from nowhere else. */
+import type { MuxSession } from '../../src/mux/session.ts';
+
+interface Inside {
+  readonly streams: ReadonlyMap<
+    number,
+    { sendCredit: number; granted: number; held: number; queue: { bytes: number } }
+  >;
+  readonly unread: ReadonlyMap<number, unknown>;
+  readonly unreleased: ReadonlySet<number>;
+  readonly windows: { readonly committedBytes: number };
+  readonly scheduler: { readonly ring: readonly unknown[] };
+  readonly outbox: {
+    readonly control: readonly unknown[];
+    readonly pongs: readonly unknown[];
+    readonly creditDebts: ReadonlySet<unknown>;
+  };
+  readonly events: readonly unknown[];
+  lastLocalId: number;
+}
+
+export function inside(session: MuxSession): Inside {
+  return session as unknown as Inside;
+}
+
+export interface Kept {
+  readonly streams: number;
+  readonly unread: number;
+  readonly unreleased: number;
+  readonly committed: number;
+  readonly ready: number;
+  readonly control: number;
+  readonly pongs: number;
+  readonly creditDebts: number;
+  readonly events: number;
+}
+
+export function kept(session: MuxSession): Kept {
+  const { streams, unread, unreleased, windows, scheduler, outbox, events } = inside(session);
+  return {
+    streams: streams.size,
+    unread: unread.size,
+    unreleased: unreleased.size,
+    committed: windows.committedBytes,
+    ready: scheduler.ring.length,
+    control: outbox.control.length,
+    pongs: outbox.pongs.length,
+    creditDebts: outbox.creditDebts.size,
+    events: events.length,
+  };
+}
+
+export const NOTHING: Kept = {
+  streams: 0,
+  unread: 0,
+  unreleased: 0,
+  committed: 0,
+  ready: 0,
+  control: 0,
+  pongs: 0,
+  creditDebts: 0,
+  events: 0,
+};

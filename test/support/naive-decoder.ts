@@ -1,0 +1,93 @@
+/**
+ * A twin of the frame decoder, written from docs/protocol.md §4 alone and as plainly as can be: the whole input at once, text
+ * for types, no state but a position. It defines what FrameDecoder must answer.
+ */
+import type { Decoded, LoggedFrame } from './frame-log.ts';
+
+interface Rule {
+  readonly name: string;
+  readonly lengths: (length: number) => boolean;
+  readonly needsStream: boolean;
+}
+
+const exactly = (n: number) => (length: number) => length === n;
+
+const RULES: Readonly<Record<string, Rule>> = {
+  '00': { name: 'hello', lengths: (n) => n >= 8 && n <= 1024, needsStream: false },
+  '01': { name: 'open', lengths: (n) => n >= 9 && n <= 263, needsStream: true },
+  '02': { name: 'opened', lengths: exactly(4), needsStream: true },
+  '03': { name: 'open-failed', lengths: exactly(2), needsStream: true },
+  '04': { name: 'data', lengths: (n) => n <= 65511, needsStream: true },
+  '05': { name: 'credit', lengths: exactly(4), needsStream: true },
+  '06': { name: 'finish', lengths: exactly(0), needsStream: true },
+  '07': { name: 'reset', lengths: exactly(2), needsStream: true },
+  '08': { name: 'ping', lengths: exactly(8), needsStream: false },
+  '09': { name: 'pong', lengths: exactly(8), needsStream: false },
+  '0a': { name: 'go-away', lengths: exactly(6), needsStream: false },
+};
+
+export function naiveDecode(input: Uint8Array): Decoded {
+  const hex = Buffer.from(input).toString('hex');
+  const number = (from: number, bytes: number) => Number.parseInt(hex.slice(2 * from, 2 * (from + bytes)), 16);
+  const frames: LoggedFrame[] = [];
+  const bad: Decoded = { frames, fault: 'bad-frame' };
+  for (let at = 0, first = true; at + 8 <= input.length; first = false) {
+    const type = hex.slice(2 * at, 2 * at + 2);
+    const [length, stream] = [number(at + 1, 3), number(at + 4, 4)];
+    if (stream >= 2 ** 31) return bad;
+    if (first !== (type === '00')) return bad;
+    const body = at + 8;
+    const rule = RULES[type];
+    if (rule) {
+      if (!rule.lengths(length) || rule.needsStream !== stream > 0) return bad;
+      if (type === '04') {
+        frames.push(['data', stream, length]);
+        const payload = hex.slice(2 * body, 2 * (body + length));
+        if (payload !== '') frames.push(['payload', payload]);
+      } else if (body + length <= input.length) frames.push(smallFrame(rule.name, stream, body, length));
+      else break;
+    } else {
+      if (Number.parseInt(type, 16) < 0x80 || length > 65511) return bad;
+      frames.push(['ignorable']);
+    }
+    at = body + length;
+  }
+  return { frames, fault: undefined };
+
+  function smallFrame(name: string, stream: number, body: number, length: number): LoggedFrame {
+    switch (name) {
+      case 'hello':
+        return [name, number(body, 2), number(body + 4, 4)];
+      case 'open':
+        return [name, stream, number(body, 4), target(body, length)];
+      case 'opened':
+      case 'credit':
+        return [name, stream, number(body, 4)];
+      case 'open-failed':
+      case 'reset':
+        return [name, stream, number(body, 2)];
+      case 'finish':
+        return [name, stream];
+      case 'go-away':
+        return [name, number(body, 2), number(body + 2, 4)];
+      default:
+        return [name, hex.slice(2 * body, 2 * (body + length))];
+    }
+  }
+
+  function target(body: number, length: number): LoggedFrame[3] {
+    const host = input.slice(body + 8, body + length);
+    const port = number(body + 6, 2);
+    const kinds = `${number(body + 4, 1)} ${number(body + 5, 1)} ${host.length}`;
+    if (kinds === '1 1 4') return { kind: 'ipv4', host: Array.from(host).join('.'), port };
+    if (kinds === '1 4 16') return { kind: 'ipv6', host: ipv6Text(host), port };
+    if (kinds.startsWith('1 3 ')) return { kind: 'name', host: String.fromCharCode(...host), port };
+    return undefined;
+  }
+}
+
+/** RFC 5952 §4, by way of WHATWG's URL serialiser, which writes the same. */
+function ipv6Text(bytes: Uint8Array): string {
+  const groups = Buffer.from(bytes).toString('hex').match(/.{4}/g) ?? [];
+  return new URL(`http://[${groups.join(':')}]/`).hostname.slice(1, -1);
+}

@@ -1,0 +1,71 @@
+/** Real TCP on 127.0.0.1 for tests: servers that go away with the test, and a client that remembers what it received. */
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { atEnd } from './scope.ts';
+import { until } from './until.ts';
+
+/** Listens on a free port until the test is over. Sockets are half-open capable, and their errors are swallowed. */
+export async function tcpServer(handle: (socket: Socket) => void): Promise<number> {
+  const sockets = new Set<Socket>();
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {}).on('close', () => sockets.delete(socket));
+    handle(socket);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  atEnd(() => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+/** Sends back what it gets, and ends when the other side has. */
+export function echo(socket: Socket): void {
+  socket.pipe(socket);
+}
+
+/** A program of the test. Reads all the time unless its socket is paused. */
+export class Client {
+  readonly socket: Socket;
+  received: Buffer = Buffer.alloc(0);
+  /** `end`: a clean end; `reset`: RST. In the order in which they came. */
+  readonly events: ('end' | 'reset' | 'close')[] = [];
+
+  constructor(port: number) {
+    this.socket = connect({ host: '127.0.0.1', port, allowHalfOpen: true, noDelay: true });
+    this.socket.on('data', (chunk) => {
+      this.received = Buffer.concat([this.received, chunk]);
+    });
+    this.socket.on('end', () => this.events.push('end'));
+    this.socket.on('error', () => this.events.push('reset'));
+    this.socket.on('close', () => this.events.push('close'));
+    atEnd(() => void this.socket.destroy());
+  }
+
+  send(bytes: Uint8Array | readonly number[] | string): this {
+    this.socket.write(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : Uint8Array.from(bytes));
+    return this;
+  }
+
+  /** Takes the next `length` bytes. */
+  async take(length: number): Promise<Buffer> {
+    await until(() => this.received.length >= length);
+    const taken = this.received.subarray(0, length);
+    this.received = this.received.subarray(length);
+    return taken;
+  }
+
+  /** Takes up to and with `mark`. */
+  async takeUntil(mark: string): Promise<string> {
+    await until(() => this.received.includes(mark));
+    return (await this.take(this.received.indexOf(mark) + mark.length)).toString('latin1');
+  }
+
+  /** All that is left when the other side has ended or reset. */
+  async rest(): Promise<string> {
+    await until(() => this.events.length > 0);
+    return this.received.toString('latin1');
+  }
+}

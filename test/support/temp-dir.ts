@@ -1,0 +1,11 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { atEnd } from './scope.ts';
+
+/** A new directory that goes away when the test does, or the file's tests if it was made in `beforeAll`. */
+export async function tempDir(): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'wstun-test-'));
+  atEnd(() => rm(path, { recursive: true, force: true }));
+  return path;
+}

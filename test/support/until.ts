@@ -1,0 +1,8 @@
+/** Resolves as soon as the condition holds; looks every 5 ms, rejects after the limit. */
+export async function until(condition: () => boolean, limitMs = 5000): Promise<void> {
+  const deadline = performance.now() + limitMs;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`not within ${limitMs} ms: ${condition}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}

@@ -1,0 +1,107 @@
+/** A relay and clients of it as processes, ready for use. */
+import { expect } from 'vitest';
+import type { DnsServer } from './dns-server.ts';
+import { tempDir } from './temp-dir.ts';
+import { WstunProcess, wstun } from './wstun-process.ts';
+
+export interface RunningRelay {
+  readonly process: WstunProcess;
+  readonly port: number;
+  readonly url: string;
+  readonly state: string;
+  /** Only at the first start with its state directory. */
+  readonly invite: string | undefined;
+}
+
+export interface RunningClient {
+  readonly process: WstunProcess;
+  /** Of its proxy, on 127.0.0.1. */
+  readonly port: number;
+}
+
+export interface RelayOptions {
+  readonly state?: string;
+  readonly port?: number;
+  readonly args?: readonly string[];
+  readonly dns?: DnsServer;
+}
+
+export async function startRelay(options: RelayOptions = {}): Promise<RunningRelay> {
+  const state = options.state ?? (await tempDir());
+  const dns = options.dns ? ['--dns', options.dns.address] : [];
+  const listen = ['--listen', `127.0.0.1:${options.port ?? 0}`, '--state', state];
+  const process = new WstunProcess(['relay', ...listen, '--json', ...dns, ...(options.args ?? [])]);
+  const ready = await process.event('ready');
+  const invite = ready.invite as string | undefined;
+  return { process, port: portOf((ready.listen as string[])[0]), url: ready.url as string, state, invite };
+}
+
+/** The invite of a new name on the list of a relay, or of a named exit. */
+export async function invite(
+  of: { readonly state: string },
+  name: string,
+  options: { readonly allow?: readonly string[]; readonly url?: string; readonly args?: readonly string[] } = {},
+): Promise<string> {
+  const allow = (options.allow ?? []).flatMap((rule) => ['--allow', rule]);
+  const url = options.url === undefined ? [] : ['--url', options.url];
+  const added = await wstun(['access', 'add', name, '--state', of.state, ...allow, ...url, ...(options.args ?? [])]);
+  expect(added).toMatchObject({ code: 0, stderr: '', stdout: expect.stringMatching(/^wstun1_[A-Za-z0-9_-]+\n$/) });
+  return added.stdout.trim();
+}
+
+export interface RunningExit {
+  readonly process: WstunProcess;
+  readonly state: string;
+}
+
+/** A named exit; `invite` may be left out where its state directory has been in use. */
+export async function startExit(options: {
+  readonly state?: string;
+  readonly invite?: string;
+  readonly args?: readonly string[];
+}): Promise<RunningExit> {
+  const state = options.state ?? (await tempDir());
+  const env = options.invite === undefined ? {} : { WSTUN_INVITE: options.invite };
+  const process = new WstunProcess(['exit', '--json', '--state', state, ...(options.args ?? [])], { env });
+  await process.event('ready');
+  return { process, state };
+}
+
+/** A relay that only forwards, and the exit `home` behind it; `registration` is the invite by which that registered. */
+export async function startBehindRelay(): Promise<{ relay: RunningRelay; exit: RunningExit; registration: string }> {
+  const relay = await startRelay({ args: ['--no-exit'] });
+  const registration = await invite(relay, 'home', { args: ['--role', 'exit'] });
+  return { relay, exit: await startExit({ invite: registration }), registration };
+}
+
+export interface ClientOptions {
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export function spawnClient(secret: string, { args = [], env = {} }: ClientOptions = {}): WstunProcess {
+  return new WstunProcess(['client', '--listen', '127.0.0.1:0', '--json', ...args], {
+    env: { ...env, WSTUN_INVITE: secret },
+  });
+}
+
+export async function startClient(secret: string, options: ClientOptions = {}): Promise<RunningClient> {
+  const process = spawnClient(secret, options);
+  const ready = await process.event('ready');
+  return { process, port: portOf(ready.listen as string) };
+}
+
+export interface Stack {
+  readonly relay: RunningRelay;
+  readonly client: RunningClient;
+}
+
+/** A relay, and a client to which every target is open. */
+export async function startStack(options: RelayOptions = {}): Promise<Stack> {
+  const relay = await startRelay(options);
+  return { relay, client: await startClient(await invite(relay, 'tester', { allow: ['*'] })) };
+}
+
+function portOf(hostPort: string | undefined): number {
+  return Number(hostPort?.replace(/^.*:/, ''));
+}
