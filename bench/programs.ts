@@ -1,0 +1,150 @@
+/** The processes under measurement: how they are started, what the kernel counts of them, how they end. Linux only (/proc). */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createInterface, type Interface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+/** Compiled files of the benchmark lie beside this one. */
+export function benchFile(name: string): string {
+  return fileURLToPath(new URL(name, import.meta.url));
+}
+
+const START_LIMIT_MS = 15_000;
+const STOP_LIMIT_MS = 10_000;
+/** USER_HZ: 100 on every Linux that Node runs on (proc(5)). */
+const TICKS_PER_SECOND = 100;
+
+export interface ProgramOptions {
+  /** Flags for node itself. */
+  readonly node?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Loads the probe, so that `settledMemory` can be asked. */
+  readonly probe?: boolean;
+}
+
+/** Memory after a full collection, bytes. */
+export interface Memory {
+  readonly resident: number;
+  /** JavaScript's heap in use and what lies outside it (buffers). */
+  readonly used: number;
+}
+
+export class Program {
+  readonly name: string;
+  private readonly child: ChildProcess;
+  private readonly lines: Interface;
+  private readonly waiting: ((line: string | Error) => void)[] = [];
+  private readonly unread: string[] = [];
+  private errors = '';
+
+  private constructor(name: string, child: ChildProcess) {
+    this.name = name;
+    this.child = child;
+    if (child.stdout === null) throw new Error('no stdout');
+    this.lines = createInterface({ input: child.stdout });
+    this.lines.on('line', (line) => {
+      const next = this.waiting.shift();
+      if (next) next(line);
+      else this.unread.push(line);
+    });
+    child.stderr?.on('data', (chunk: Buffer) => {
+      this.errors = (this.errors + chunk.toString()).slice(-4000);
+    });
+    child.once('exit', (code, signal) => {
+      const error = new Error(`${name} ended (${code ?? signal}): ${this.errors}`);
+      for (const fail of this.waiting.splice(0)) fail(error);
+    });
+  }
+
+  static start(name: string, script: string, args: readonly string[], options: ProgramOptions = {}): Program {
+    const probe = options.probe ? ['--expose-gc', '--import', new URL('probe.js', import.meta.url).href] : [];
+    const child = spawn(process.execPath, [...(options.node ?? []), ...probe, script, ...args], {
+      env: { ...process.env, ...options.env },
+      stdio: ['pipe', 'pipe', 'pipe', ...(options.probe ? (['ipc'] as const) : [])],
+    });
+    running.add(child);
+    child.once('exit', () => running.delete(child));
+    return new Program(name, child);
+  }
+
+  get pid(): number {
+    return this.child.pid ?? 0;
+  }
+
+  /** The next line of its stdout, within `limitMs`. */
+  line(limitMs: number): Promise<string> {
+    const ready = this.unread.shift();
+    if (ready !== undefined) return Promise.resolve(ready);
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`${this.name} says nothing: ${this.errors}`)), limitMs);
+      this.waiting.push((line) => {
+        clearTimeout(timer);
+        if (line instanceof Error) reject(line);
+        else resolve(line);
+      });
+    });
+  }
+
+  /** The fields of its first line, {"event":"ready",…}. */
+  async ready<T>(): Promise<T> {
+    return JSON.parse(await this.line(START_LIMIT_MS)) as T;
+  }
+
+  /** One request a line, one answer a line. */
+  async ask<T>(request: object, limitMs: number): Promise<T> {
+    this.child.stdin?.write(`${JSON.stringify(request)}\n`);
+    const answer = JSON.parse(await this.line(limitMs)) as T & { failed?: string };
+    if (answer.failed !== undefined) throw new Error(`${this.name}: ${answer.failed}`);
+    return answer;
+  }
+
+  /** User and system time of all its threads so far, s. */
+  get cpuSeconds(): number {
+    return cpuSecondsIn(`/proc/${this.pid}/stat`);
+  }
+
+  /** The same of the thread that runs JavaScript; the others are mostly helpers of the garbage collector. */
+  get mainThreadSeconds(): number {
+    return cpuSecondsIn(`/proc/${this.pid}/task/${this.pid}/stat`);
+  }
+
+  /** The most that it ever had resident, bytes (VmHWM). */
+  get peakResident(): number {
+    const [, kibibytes] = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${this.pid}/status`, 'latin1')) ?? [];
+    return Number(kibibytes) * 1024;
+  }
+
+  /** Needs `probe`. */
+  async settledMemory(): Promise<Memory> {
+    const answer = once(this.child, 'message');
+    this.child.send('memory');
+    const [memory] = await answer;
+    return memory as Memory;
+  }
+
+  async stop(): Promise<void> {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
+    const exited = once(this.child, 'exit');
+    const limit = setTimeout(() => this.child.kill('SIGKILL'), STOP_LIMIT_MS);
+    this.child.kill('SIGTERM');
+    await exited;
+    clearTimeout(limit);
+    this.lines.close();
+  }
+}
+
+/** proc(5): utime and stime of /proc/PID/stat. */
+function cpuSecondsIn(file: string): number {
+  const stat = readFileSync(file, 'latin1');
+  // The command's name may hold spaces; behind its bracket, utime and stime are the 12th and 13th fields.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+/** Nothing may outlive the benchmark, however it ends. */
+const running = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));

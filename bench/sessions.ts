@@ -1,0 +1,36 @@
+/**
+ * Holds idle sessions at a relay, or bare WebSockets at a server, until it is ended.
+ *
+ *     WSTUN_INVITE=… node sessions.js COUNT wstun
+ *     node sessions.js COUNT bare URL
+ *
+ * Prints {"event":"ready"} when all of them stand.
+ */
+import { once } from 'node:events';
+import { WebSocket } from 'ws';
+import { decodeInvite, type Invite } from '../src/crypto/invite.ts';
+import { silentLogger } from '../src/observability/logger.ts';
+import { TunnelClient } from '../src/tunnel/client.ts';
+import { RelayDialer } from '../src/tunnel/relay-dialer.ts';
+
+/** Fewer than the relay's limit of connections that are not links yet. */
+const AT_A_TIME = 20;
+
+function holdSession(invite: Invite): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const observer = { onConnected: () => resolve(), onLost: reject, onFailed: reject };
+    new TunnelClient(new RelayDialer(invite, 'on', silentLogger), observer, silentLogger).run().catch(reject);
+  });
+}
+
+async function holdSocket(url: string): Promise<void> {
+  await once(new WebSocket(url, { perMessageDeflate: false }), 'open');
+}
+
+const [count = '0', kind, url = ''] = process.argv.slice(2);
+const invite = kind === 'wstun' ? decodeInvite(process.env.WSTUN_INVITE ?? '') : undefined;
+for (let held = 0; held < Number(count); held += AT_A_TIME) {
+  const batch = Array.from({ length: Math.min(AT_A_TIME, Number(count) - held) });
+  await Promise.all(batch.map(() => (invite ? holdSession(invite) : holdSocket(url))));
+}
+process.stdout.write(`${JSON.stringify({ event: 'ready' })}\n`);

@@ -1,0 +1,24 @@
+/**
+ * wstun as it is, except that its client leaves encryption off although the relay has no TLS, which `wstun client` refuses. Set
+ * against the real one it shows what sealing costs, and nothing else.
+ */
+import { tuneGarbageCollector } from '../src/cli/runtime.ts';
+import { decodeInvite } from '../src/crypto/invite.ts';
+import { silentLogger } from '../src/observability/logger.ts';
+import { startProxyServer } from '../src/proxy/proxy-server.ts';
+import { TunnelClient } from '../src/tunnel/client.ts';
+import { RelayDialer } from '../src/tunnel/relay-dialer.ts';
+
+async function runClient(): Promise<void> {
+  tuneGarbageCollector();
+  const dialer = new RelayDialer(decodeInvite(process.env.WSTUN_INVITE ?? ''), 'off', silentLogger);
+  const ready = () =>
+    process.stdout.write(`${JSON.stringify({ event: 'ready', listen: `127.0.0.1:${proxy.address.port}` })}\n`);
+  const observer = { onConnected: ready, onLost: () => {}, onFailed: () => {} };
+  const client = new TunnelClient(dialer, observer, silentLogger);
+  const proxy = await startProxyServer({ host: '127.0.0.1', port: 0, opener: client, logger: silentLogger });
+  await client.run();
+}
+
+if (process.argv[2] === 'client') await runClient();
+else await import(new URL('../../bin/wstun.js', import.meta.url).href);
