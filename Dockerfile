@@ -1,0 +1,37 @@
+# A relay, behind a reverse proxy that speaks TLS for it (docs/operations.md):
+#
+#   docker build -t wstun .
+#   docker run -d --name wstun -p 127.0.0.1:8080:8080 -v wstun-state:/state wstun \
+#     relay --admin 127.0.0.1:9180 --url wss://relay.example.org
+#   docker logs wstun                                            the first start prints an invite
+#   docker exec wstun node bin/wstun.js access add alice
+#
+# The volume holds the relay's keys and its access list: lose it, and every invite made so far stops working.
+
+FROM node:24-bookworm-slim AS build
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci --no-audit --no-fund
+COPY tsconfig.json tsconfig.build.json ./
+COPY src ./src
+RUN npm run build && npm prune --omit=dev --no-audit --no-fund
+
+FROM node:24-bookworm-slim
+# XDG_STATE_HOME puts the state into the volume for every command, `docker exec` included.
+ENV NODE_ENV=production XDG_STATE_HOME=/state
+WORKDIR /app
+COPY --from=build /app/node_modules ./node_modules
+COPY --from=build /app/dist ./dist
+COPY bin ./bin
+COPY package.json LICENSE ./
+# A new volume takes its owner from here, so that the relay need not be root.
+RUN install -d -o node -g node -m 0700 /state
+VOLUME /state
+USER node
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+# The image has no curl, so Node asks. The admin address is loopback: inside the container alone.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
+  CMD ["node", "-e", "fetch('http://127.0.0.1:9180/healthz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+ENTRYPOINT ["node", "bin/wstun.js"]
+CMD ["relay", "--admin", "127.0.0.1:9180"]
