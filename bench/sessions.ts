@@ -18,7 +18,13 @@ const AT_A_TIME = 20;
 
 function holdSession(invite: Invite): Promise<void> {
   return new Promise((resolve, reject) => {
-    const observer = { onConnected: () => resolve(), onLost: reject, onFailed: reject };
+    const observer = {
+      onConnected: () => resolve(),
+      onLinkLost: reject,
+      onResumed() {},
+      onSessionLost: reject,
+      onFailed: reject,
+    };
     new TunnelClient(new RelayDialer(invite, 'on', silentLogger), observer, silentLogger).run().catch(reject);
   });
 }

@@ -14,7 +14,7 @@ async function runClient(): Promise<void> {
   const dialer = new RelayDialer(decodeInvite(process.env.WSTUN_INVITE ?? ''), 'off', silentLogger);
   const ready = () =>
     process.stdout.write(`${JSON.stringify({ event: 'ready', listen: `127.0.0.1:${proxy.address.port}` })}\n`);
-  const observer = { onConnected: ready, onLost: () => {}, onFailed: () => {} };
+  const observer = { onConnected: ready, onLinkLost() {}, onResumed() {}, onSessionLost() {}, onFailed() {} };
   const client = new TunnelClient(dialer, observer, silentLogger);
   const proxy = await startProxyServer({ host: '127.0.0.1', port: 0, opener: client, logger: silentLogger });
   await client.run();

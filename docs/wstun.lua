@@ -1,5 +1,5 @@
--- Wireshark dissector for wstun, in the form without encryption: the frame stream of docs/protocol.md §3 to §5 in binary
--- WebSocket messages.
+-- Wireshark dissector for wstun, in the form without encryption: the records and the frame stream of docs/protocol.md §3 to §5
+-- in binary WebSocket messages.
 --
 -- A session is sealed unless the client was started with --encryption off, which it is allowed over wss:// alone: to read one, give
 -- Wireshark the TLS keys (NODE_OPTIONS=--tls-keylog=FILE at the client, preference tls.keylog_file). Sealed records show as data.
@@ -7,14 +7,16 @@
 --   tshark -X lua_script:docs/wstun.lua -r capture.pcap -V
 --   wireshark -X lua_script:docs/wstun.lua        (or put the file into the folder of personal Lua plugins)
 --
--- A conversation is recognised by HELLO at the start of a record. Where a sender cuts HELLO itself, name the relay's port in
--- the preference "Relay ports" (tshark -o wstun.ports:8080); every WebSocket there is then taken for wstun.
+-- A conversation is recognised by HELLO at the start of a record. Where a sender cuts HELLO itself, and on links that resume a
+-- session, there is none: name the relay's port in the preference "Relay ports" (tshark -o wstun.ports:8080); every WebSocket
+-- there is then taken for wstun.
 --
 -- The WebSocket dissector undoes masks and fragments. A frame that goes on in the next record is shown in the record that
 -- completes it; both directions of each connection are kept apart.
 
 local wstun = Proto('wstun', 'wstun multiplexer')
 
+local ACKNOWLEDGES, UNNUMBERED = 0x01, 0x02
 local HEADER_BYTES = 8
 local MAX_PAYLOAD_BYTES = 65511
 local FIRST_IGNORABLE_TYPE = 0x80
@@ -69,6 +71,11 @@ local codes = {
   [14] = 'exit-absent',
   [15] = 'internal',
   [16] = 'too-many-sessions',
+  [20] = 'bad-record',
+  [21] = 'session-unknown',
+  [22] = 'session-expired',
+  [23] = 'session-gap',
+  [24] = 'session-closed',
   [32] = 'dial-refused',
   [33] = 'dial-host-unreachable',
   [34] = 'dial-network-unreachable',
@@ -88,6 +95,8 @@ local services = { [1] = 'TCP connection' }
 local kinds = { [1] = 'IPv4 address', [3] = 'name', [4] = 'IPv6 address' }
 
 local f = {
+  flags = ProtoField.uint8('wstun.record.flags', 'Flags', base.HEX),
+  acknowledged = ProtoField.uint64('wstun.record.acknowledged', 'Acknowledged records', base.DEC),
   type = ProtoField.uint8('wstun.type', 'Type', base.HEX, type_names),
   length = ProtoField.uint24('wstun.length', 'Length', base.DEC),
   stream = ProtoField.uint32('wstun.stream', 'Stream', base.DEC),
@@ -212,6 +221,21 @@ end
 
 -- ── one record ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+-- Shows what stands before the frames. Returns its length, or nothing if it is no header.
+local function dissect_header(tvb, root, said)
+  local flags = tvb(0, 1):uint()
+  local acknowledges, numbered = flags % 2 == ACKNOWLEDGES, flags < UNNUMBERED
+  local length = acknowledges and 7 or 1
+  if flags > ACKNOWLEDGES + UNNUMBERED or tvb:len() < length then return nil end
+  local branch = root:add(wstun, tvb(0, length), numbered and 'wstun record' or 'wstun record, not numbered')
+  branch:add(f.flags, tvb(0, 1))
+  if acknowledges then
+    branch:add(f.acknowledged, tvb(1, 6))
+    table.insert(said, 'ack ' .. tostring(tvb(1, 6):uint64()))
+  end
+  return length, numbered
+end
+
 -- Reads whole frames from `range`. Returns where what is left begins, or nothing when a frame is malformed.
 local function dissect_frames(range, tree, said)
   local at, size = 0, range:len()
@@ -246,14 +270,24 @@ function wstun.dissector(tvb, pinfo, root)
   pinfo.cols.protocol = 'wstun'
   if before.lost then return tvb:len() end
 
-  local range = tvb()
+  local said = {}
+  local header, numbered = dissect_header(tvb, root, said)
+  if not header then
+    directions[direction] = { lost = true }
+    return tvb:len()
+  end
+  if not numbered or header == tvb:len() then
+    directions[direction] = before
+    pinfo.cols.info = table.concat(said, ', ')
+    return tvb:len()
+  end
+  local range = tvb(header)
   if before.begun:len() > 0 then
     local whole = ByteArray.new()
     whole:append(before.begun)
-    whole:append(tvb():bytes())
+    whole:append(range:bytes())
     range = whole:tvb('wstun frames continued')()
   end
-  local said = {}
   local rest = dissect_frames(range, root, said)
   if not rest then
     directions[direction] = { lost = true }
@@ -271,10 +305,12 @@ end
 -- ── registration ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 local function looks_like_hello(tvb)
-  if tvb:len() < HEADER_BYTES + 8 then return false end
-  local length = tvb(1, 3):uint()
-  local header = tvb(0, 1):uint() == HELLO and length >= 8 and length <= 1024 and tvb(4, 4):uint() == 0
-  return header and tvb(8, 2):uint() == 1 and tvb(10, 2):uint() == 0
+  if tvb:len() < 1 or tvb(0, 1):uint() > ACKNOWLEDGES then return false end
+  local at = tvb(0, 1):uint() == ACKNOWLEDGES and 7 or 1
+  if tvb:len() < at + HEADER_BYTES + 8 then return false end
+  local length = tvb(at + 1, 3):uint()
+  local header = tvb(at, 1):uint() == HELLO and length >= 8 and length <= 1024 and tvb(at + 4, 4):uint() == 0
+  return header and tvb(at + 8, 2):uint() == 1 and tvb(at + 10, 2):uint() == 0
 end
 
 wstun:register_heuristic('ws', function(tvb, pinfo, root)

@@ -395,6 +395,41 @@ export const FAULTS = {
     sentence: 'the peer sent a frame that the state of its stream forbids',
     fix: 'If both ends are wstun of the same version, please report it.',
   },
+  'bad-record': {
+    class: 'protocol',
+    code: 'WSTUN-E431',
+    wire: 20,
+    sentence: 'the peer sent a malformed record',
+    fix: 'If both ends are wstun of the same version, please report it.',
+  },
+  'session-unknown': {
+    class: 'network',
+    code: 'WSTUN-E432',
+    wire: 21,
+    sentence: 'the exit does not know this session any more: it was restarted, or the session was away for too long',
+    fix: 'A new session is begun by itself.',
+  },
+  'session-expired': {
+    class: 'network',
+    code: 'WSTUN-E433',
+    wire: 22,
+    sentence: 'there was no link for longer than the session is kept',
+    fix: 'A new session is begun by itself; --resume-window sets how long.',
+  },
+  'session-gap': {
+    class: 'network',
+    code: 'WSTUN-E434',
+    wire: 23,
+    sentence: 'the two ends of the session do not fit together any more',
+    fix: 'A new session is begun by itself.',
+  },
+  'session-closed': {
+    class: 'network',
+    code: 'WSTUN-E435',
+    wire: 24,
+    sentence: 'the other end has closed the session',
+    fix: 'A new session is begun by itself.',
+  },
   // 5: proxy
   'proxy-timed-out': {
     class: 'proxy',

@@ -55,18 +55,26 @@ export async function startClient(
   const tunnel = new TunnelClient(
     new RelayDialer(invite, encryption, output.logger),
     {
-      onConnected: ({ first }) => {
-        if (first) onReady(proxy ? formatHostPort(proxy.address) : '');
-        else output.say('wstun: connected again');
-        if (!first) output.event({ event: 'connected' });
+      onConnected: ({ first, awayMs, streamsLost }) => {
+        if (first) return onReady(proxy ? formatHostPort(proxy.address) : '');
+        output.event({ event: 'connected', awayMs: Math.round(awayMs), streamsLost });
+        output.say(`wstun: connected again after ${seconds(awayMs)}, ${counted(streamsLost)} lost`);
       },
-      onLost: (fault) => {
-        output.event({ event: 'lost', fault });
-        output.say(`wstun: ${describeFault(fault)}`);
+      onLinkLost: ({ streams }) => {
+        output.event({ event: 'lost', streams });
+        output.say(`wstun: link lost; ${counted(streams)} held`);
+      },
+      onResumed: ({ awayMs, streams }) => {
+        output.event({ event: 'resumed', awayMs: Math.round(awayMs), streams });
+        output.say(`wstun: resumed after ${seconds(awayMs)}, 0 streams lost`);
+      },
+      onSessionLost: (error, { streams }) => {
+        output.event({ event: 'session-lost', code: error.code, message: error.message, streams });
+        output.say(`wstun: ${error.message}`);
       },
       onFailed: (error, waitMs) => {
         output.event({ event: 'retrying', code: error.code, message: error.message, waitMs: Math.round(waitMs) });
-        output.say(`wstun: ${error.message} Next attempt in ${(waitMs / 1000).toFixed(1)} s.`);
+        output.say(`wstun: ${error.message} Next attempt in ${seconds(waitMs)}.`);
       },
     },
     output.logger,
@@ -86,6 +94,14 @@ export async function startClient(
       await tunnel.close(0);
     },
   };
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`;
+}
+
+function counted(streams: number): string {
+  return streams === 1 ? '1 stream' : `${streams} streams`;
 }
 
 /** What to paste where, once it works. */

@@ -50,6 +50,22 @@ export interface MuxConfig {
   readonly uselessRate: RateLimit;
 }
 
+/** How a session outlives its links. */
+export interface ResumeConfig {
+  /** A session without a link is kept for so long, ms; 0: it ends with its link. */
+  readonly resumeWindowMs: number;
+  /** What is kept until the peer has it, bytes, and so the most that is on its way: one stream's rate ≤ this / round trip. */
+  readonly replayBytes: number;
+  /** What a session may keep however much the process's others do, bytes. */
+  readonly minReplayBytes: number;
+  /** An acknowledgement follows the last one after so long, ms, or after `ackBytes`. */
+  readonly ackIntervalMs: number;
+  readonly ackBytes: number;
+  /** Bytes on their way and no word of them for this long, ms, or for so many round trips if that is longer: a stalled link. */
+  readonly stallMs: number;
+  readonly stallRoundTrips: number;
+}
+
 export interface RateLimit {
   readonly perSecond: number;
   readonly burst: number;
@@ -76,6 +92,19 @@ export const DEFAULT_MUX_CONFIG: Omit<MuxConfig, 'role'> = {
   pingRate: { perSecond: 20, burst: 200 },
   uselessRate: { perSecond: 100, burst: 1000 },
 };
+
+export const DEFAULT_RESUME_CONFIG: ResumeConfig = {
+  resumeWindowMs: 120_000,
+  replayBytes: 8 * MIB,
+  minReplayBytes: 256 * KIB,
+  ackIntervalMs: 1,
+  ackBytes: 256 * KIB,
+  stallMs: 3_000,
+  stallRoundTrips: 4,
+};
+
+/** All sessions of a process together, but for `minReplayBytes` each. */
+export const PROCESS_REPLAY_BYTES = 256 * MIB;
 
 /** Throws a RangeError where a limit contradicts another: a programming fault, not one of a user. */
 export function checkMuxConfig(config: MuxConfig): MuxConfig {

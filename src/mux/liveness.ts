@@ -12,17 +12,34 @@ export class Liveness {
   private heardAt: number;
   /** When the next ping will be owed. It is sent when the link takes it: then a full link must not keep the timer firing. */
   private nextPingAt: number;
-  private pingOwed = true;
+  private pingOwed = false;
   private sequence = 0;
   private sentAt: number | undefined;
+  private started = false;
+  /** Silence that was found then need not be looked for again. */
+  private judgedAt: number;
   /** Of the latest answered ping, ms; includes what waited in queues on the way. */
   roundTripMs: number | undefined;
 
-  /** The first ping is due at once: it measures the path before the first stream needs it. */
   constructor(config: LivenessConfig, now: number) {
     this.config = config;
     this.heardAt = now;
+    this.judgedAt = now;
     this.nextPingAt = now + config.pingIntervalMs;
+  }
+
+  /** A link stands. The first ping is due at once: it measures the path before the first stream needs it. */
+  start(now: number): void {
+    this.started = true;
+    this.heardAt = now;
+    this.nextPingAt = now + this.config.pingIntervalMs;
+    this.pingOwed = true;
+    this.sentAt = undefined;
+  }
+
+  /** The link is gone. */
+  stop(): void {
+    this.started = false;
   }
 
   handleBytes(now: number): void {
@@ -36,6 +53,7 @@ export class Liveness {
   }
 
   handleTimeout(now: number): void {
+    this.judgedAt = now;
     if (now < this.nextPingAt) return;
     this.pingOwed = true;
     this.nextPingAt = now + this.config.pingIntervalMs;
@@ -56,11 +74,13 @@ export class Liveness {
   }
 
   isDead(now: number): boolean {
-    return now - this.heardAt >= this.config.silenceLimitMs;
+    return this.started && now - this.heardAt >= this.config.silenceLimitMs;
   }
 
   /** When `handleTimeout` has something to do, or `isDead` turns true. */
   nextTimeout(): number {
-    return Math.min(this.nextPingAt, this.heardAt + this.config.silenceLimitMs);
+    if (!this.started) return Number.POSITIVE_INFINITY;
+    const deadAt = this.heardAt + this.config.silenceLimitMs;
+    return this.judgedAt >= deadAt ? this.nextPingAt : Math.min(this.nextPingAt, deadAt);
   }
 }

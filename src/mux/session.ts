@@ -84,11 +84,10 @@ export class MuxSession implements FrameHandler {
 
   // ── from the link ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** A record, or any piece of one, in order. */
+  /** The frames of a record, or any piece of them, in order. */
   handleRecord(piece: Uint8Array, now: number): void {
     if (this.over) return;
     this.now = now;
-    this.liveness.handleBytes(now);
     const fault = this.decoder.decode(piece, this);
     if (fault !== undefined) this.fail(fault);
     else this.checkControlQueue();
@@ -98,7 +97,35 @@ export class MuxSession implements FrameHandler {
   handleTimeout(now: number): void {
     this.now = now;
     this.liveness.handleTimeout(now);
-    if (!this.over && this.liveness.isDead(now)) this.fail('peer-silent');
+  }
+
+  /** Something of the peer has come, whatever it was. */
+  handleAlive(now: number): void {
+    this.liveness.handleBytes(now);
+  }
+
+  /** A link carries the session from now on; before the first one, and between two, nobody is there to fall silent. */
+  handleAttached(now: number): void {
+    this.liveness.start(now);
+  }
+
+  handleDetached(): void {
+    this.liveness.stop();
+  }
+
+  /** The link has brought nothing for longer than its limit. */
+  isPeerSilent(now: number): boolean {
+    return this.liveness.isDead(now);
+  }
+
+  /** A round trip that was measured elsewhere, ms: receive windows grow by it. */
+  handleRoundTrip(roundTripMs: number | undefined): void {
+    if (roundTripMs !== undefined) this.windows.roundTripMs = roundTripMs;
+  }
+
+  /** A record that held nothing. */
+  handleUselessRecord(now: number): void {
+    if (!this.over && !this.budgets.useless.take(now)) this.fail('peer-flood');
   }
 
   /** When to call `handleTimeout` and then `pollRecord`; Infinity when there is nothing to wait for. */

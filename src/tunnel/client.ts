@@ -1,41 +1,46 @@
 /**
- * The client's end of the tunnel: keeps one session with the exit, dials again when it is lost, and opens streams on it. It
- * knows nothing of proxies.
- *
- * A session that the exit drains is replaced at once; its streams live on beside the new session until they end.
+ * The client's end of the tunnel: always has one session for new streams, and lets older ones end in peace. It knows nothing of
+ * proxies, and leaves links to session-keeper.ts.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { FAULTS, type WireFaultName, WstunError } from '../errors.ts';
-import { DEFAULT_MUX_CONFIG } from '../mux/config.ts';
+import { DEFAULT_RESUME_CONFIG, PROCESS_REPLAY_BYTES } from '../mux/config.ts';
+import { ReplayBudget } from '../mux/replay-buffer.ts';
 import type { Logger } from '../observability/logger.ts';
-import type { MessageLink } from '../transport/message-link.ts';
 import { Backoff } from './backoff.ts';
-import type { LinkDialer } from './relay-dialer.ts';
-import { SessionDriver } from './session-driver.ts';
+import type { SessionDriver } from './session-driver.ts';
+import { type KeeperEvents, type SessionDialer, SessionKeeper } from './session-keeper.ts';
 import type { StreamOpener, Target, TunnelStream } from './stream.ts';
 
-/** A relay that lets us in and then says nothing. */
-const HELLO_LIMIT_MS = 10_000;
-/** How long a new connection waits for a session before it fails: programs give up soon after. */
+/** How long a new connection waits for a session with a link before it fails: programs give up soon after. */
 const SESSION_WAIT_MS = 10_000;
 /** Connections that wait for a session; each is a local socket and a promise. */
 const MAX_WAITING = 1024;
-/** The relay says so at once, at the cost of one upgrade: asked every second, a session stands within one of the exit's return. */
-const ABSENT_WAIT_MS = 1_000;
-/** A session that stood for so long lets the backoff begin anew. */
-const STOOD_MS = 10_000;
+/** Refusals in a row that end a client which has been let in before: the waits between them take 5 s on average, 11 s at most. */
+const FINAL_REFUSALS = 4;
 
 export interface ClientObserver {
-  /** A session stands. `first` is false after a loss. */
-  onConnected(info: { remote: string; first: boolean }): void;
-  /** The session ended; the next attempt follows. */
-  onLost(fault: WireFaultName): void;
+  /** A new session stands. `first` is false where an earlier one was lost with `streamsLost` streams, `awayMs` ago. */
+  onConnected(info: {
+    readonly remote: string;
+    readonly first: boolean;
+    readonly awayMs: number;
+    readonly streamsLost: number;
+  }): void;
+  /** There is no link any more; `streams` streams are held. */
+  onLinkLost(info: { readonly streams: number }): void;
+  /** A new link carries them. */
+  onResumed(info: { readonly awayMs: number; readonly streams: number }): void;
+  /** The session is over, and `streams` streams with it; the next one follows. */
+  onSessionLost(error: WstunError, info: { readonly streams: number }): void;
   /** An attempt failed; the next comes in `waitMs`. */
   onFailed(error: WstunError, waitMs: number): void;
 }
 
-/** Refusals in a row that end a client which has been let in before: the waits between them take 5 s on average, 11 s at most. */
-const FINAL_REFUSALS = 4;
+export interface ClientOptions {
+  /** How long a session without a link is kept, ms; default DEFAULT_RESUME_CONFIG. */
+  readonly resumeWindowMs?: number;
+}
 
 interface Waiter {
   resolve(session: SessionDriver): void;
@@ -43,38 +48,132 @@ interface Waiter {
 }
 
 export class TunnelClient implements StreamOpener {
-  private readonly dialer: LinkDialer;
+  private readonly dialer: SessionDialer;
   private readonly observer: ClientObserver;
   private readonly logger: Logger;
+  private readonly options: ClientOptions;
   private readonly backoff = new Backoff();
+  private readonly replayBudget = new ReplayBudget(PROCESS_REPLAY_BYTES);
   private readonly stopping = new AbortController();
-  private readonly sessions = new Set<SessionDriver>();
+  private readonly keepers = new Set<SessionKeeper>();
   private readonly waiters = new Set<Waiter>();
-  private current: SessionDriver | undefined;
+  private current: SessionKeeper | undefined;
   private connectedBefore = false;
+  /** Of the last session that was lost, until the next stands. */
+  private lost: { readonly at: number; readonly streams: number } | undefined;
   /** In a row. */
   private refusals = 0;
   /** The last attempt found no exit: nobody waits for the next. */
   private exitAbsent = false;
 
-  constructor(dialer: LinkDialer, observer: ClientObserver, logger: Logger) {
+  constructor(dialer: SessionDialer, observer: ClientObserver, logger: Logger, options: ClientOptions = {}) {
     this.dialer = dialer;
     this.observer = observer;
     this.logger = logger;
+    this.options = options;
   }
 
   /** Keeps a session until `close`. Rejects with a WstunError only when no further attempt could help (exit codes 76, 77). */
   async run(): Promise<void> {
-    const { signal } = this.stopping;
-    while (!signal.aborted) {
-      const error = await this.runOnce(signal);
-      if (signal.aborted) return;
-      if (error === undefined) continue;
-      if (this.isFinal(error)) throw this.failWaiters(error);
-      const waitMs = this.noteAbsence(error) ? Math.random() * ABSENT_WAIT_MS : this.backoff.next(Math.random());
-      this.observer.onFailed(error, waitMs);
-      await delay(waitMs, undefined, { signal }).catch(() => {});
+    while (!this.stopping.signal.aborted) {
+      const final = await this.runSession();
+      if (final !== undefined && !this.stopping.signal.aborted) throw this.failWaiters(final);
     }
+  }
+
+  async open(target: Target, signal: AbortSignal): Promise<TunnelStream> {
+    const { current } = this;
+    const session = current?.isUsable ? current.driver : await this.awaitSession(signal);
+    return session.open(target, signal);
+  }
+
+  /** The network has changed, or somebody asks for a new link: every session tries one now. */
+  wake(): void {
+    for (const keeper of this.keepers) keeper.wake();
+  }
+
+  /** Streams live on for at most `graceMs`, then everything ends. */
+  async close(graceMs: number): Promise<void> {
+    this.stopping.abort();
+    this.failWaiters(new WstunError('not-connected'));
+    const drained = Promise.all([...this.keepers].map(({ driver }) => driver.drain()));
+    const limit = new AbortController();
+    await Promise.race([drained, delay(graceMs, undefined, { signal: limit.signal }).catch(() => {})]);
+    limit.abort();
+    for (const keeper of this.keepers) keeper.end('session-closed');
+  }
+
+  // ── one session ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Resolves when a new session is needed, or with the error after which none could help. */
+  private runSession(): Promise<WstunError | undefined> {
+    return new Promise((resolve) => {
+      const keeper: SessionKeeper = new SessionKeeper(
+        {
+          dialer: this.dialer,
+          resume: { ...DEFAULT_RESUME_CONFIG, ...this.options },
+          replayBudget: this.replayBudget,
+          backoff: this.backoff,
+          logger: this.logger,
+          isFinal: (error) => this.isFinal(error),
+        },
+        this.eventsOf(() => keeper, resolve),
+      );
+      this.keepers.add(keeper);
+      this.current = keeper;
+      keeper.start();
+    });
+  }
+
+  private eventsOf(keeper: () => SessionKeeper, resolve: (final: WstunError | undefined) => void): KeeperEvents {
+    const isCurrent = (): boolean => this.current === keeper() && !this.stopping.signal.aborted;
+    return {
+      onStanding: () => this.handleStanding(keeper()),
+      onLinkLost: () => {
+        if (isCurrent()) this.observer.onLinkLost({ streams: keeper().driver.streamCount });
+      },
+      onResumed: (awayMs) => {
+        this.serveWaiters(keeper());
+        if (isCurrent()) this.observer.onResumed({ awayMs, streams: keeper().driver.streamCount });
+      },
+      onFailed: (error, waitMs) => {
+        if (!isCurrent()) return;
+        this.noteAbsence(error);
+        this.observer.onFailed(error, waitMs);
+      },
+      onNoMoreStreams: () => {
+        if (isCurrent()) this.current = undefined;
+        resolve(undefined);
+      },
+      onEnd: (error, isFinal) => {
+        this.keepers.delete(keeper());
+        if (isCurrent()) this.handleEnd(keeper(), error);
+        resolve(isFinal ? error : undefined);
+      },
+    };
+  }
+
+  private handleStanding(keeper: SessionKeeper): void {
+    this.exitAbsent = false;
+    this.refusals = 0;
+    const { lost } = this;
+    this.lost = undefined;
+    this.observer.onConnected({
+      remote: keeper.driver.remote,
+      first: !this.connectedBefore,
+      awayMs: lost === undefined ? 0 : performance.now() - lost.at,
+      streamsLost: lost?.streams ?? 0,
+    });
+    this.connectedBefore = true;
+    this.serveWaiters(keeper);
+  }
+
+  private handleEnd(keeper: SessionKeeper, error: WstunError): void {
+    this.current = undefined;
+    const streams = keeper.driver.streamsCut;
+    if (!keeper.hasStood) return;
+    this.lost = { at: performance.now(), streams };
+    this.observer.onSessionLost(error, { streams });
   }
 
   /**
@@ -87,96 +186,26 @@ export class TunnelClient implements StreamOpener {
     return FAULTS[error.fault].class === 'access' || error.fault === 'bad-version';
   }
 
-  /** True where the exit is absent, which programs that wait are then told at once. */
-  private noteAbsence(error: WstunError): boolean {
+  /** Programs that wait are told at once where the exit is absent. */
+  private noteAbsence(error: WstunError): void {
     this.exitAbsent = error.fault === 'exit-absent';
     if (this.exitAbsent) this.failWaiters(error);
-    return this.exitAbsent;
-  }
-
-  async open(target: Target, signal: AbortSignal): Promise<TunnelStream> {
-    const session = this.current ?? (await this.awaitSession(signal));
-    return session.open(target, signal);
-  }
-
-  /** Streams live on for at most `graceMs`, then everything ends. */
-  async close(graceMs: number): Promise<void> {
-    this.stopping.abort();
-    this.failWaiters(new WstunError('not-connected'));
-    const drained = Promise.all([...this.sessions].map((session) => session.drain()));
-    const limit = new AbortController();
-    await Promise.race([drained, delay(graceMs, undefined, { signal: limit.signal }).catch(() => {})]);
-    limit.abort();
-    for (const session of this.sessions) session.end('shutting-down');
-  }
-
-  // ── one session ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  /** Dials and serves one session until it ends or drains; returns why the next attempt should wait, if it should. */
-  private async runOnce(signal: AbortSignal): Promise<WstunError | undefined> {
-    let link: MessageLink;
-    try {
-      link = await this.dialer.dial(signal);
-    } catch (error) {
-      return error instanceof WstunError ? error : new WstunError('internal', String(error));
-    }
-    const since = performance.now();
-    const fault = await this.runSession(link);
-    const stood = performance.now() - since >= STOOD_MS;
-    if (stood) this.backoff.reset();
-    // A session that is to be replaced is replaced at once, unless it had hardly begun: that would be hammering.
-    return fault === 'shutting-down' && stood ? undefined : new WstunError(fault);
-  }
-
-  /** Resolves when a new session is needed: with what ended this one, or `shutting-down` if it lives on, draining. */
-  private runSession(link: MessageLink): Promise<WireFaultName> {
-    return new Promise((resolve) => {
-      const hello = setTimeout(() => session.end('peer-silent'), HELLO_LIMIT_MS);
-      const session = new SessionDriver({
-        mux: { ...DEFAULT_MUX_CONFIG, role: 'client' },
-        link,
-        logger: this.logger,
-        onEstablished: () => {
-          clearTimeout(hello);
-          this.handleEstablished(session);
-        },
-        onNoMoreStreams: () => {
-          this.forgetCurrent(session);
-          void session.drain().then(() => session.end('shutting-down'));
-          resolve('shutting-down');
-        },
-        onEnd: (fault) => {
-          clearTimeout(hello);
-          this.sessions.delete(session);
-          if (this.forgetCurrent(session) && !this.stopping.signal.aborted) this.observer.onLost(fault);
-          resolve(fault);
-        },
-      });
-      this.sessions.add(session);
-    });
-  }
-
-  private handleEstablished(session: SessionDriver): void {
-    this.current = session;
-    this.exitAbsent = false;
-    this.observer.onConnected({ remote: session.remote, first: !this.connectedBefore });
-    this.connectedBefore = true;
-    for (const waiter of [...this.waiters]) waiter.resolve(session);
-  }
-
-  private forgetCurrent(session: SessionDriver): boolean {
-    if (this.current !== session) return false;
-    this.current = undefined;
-    return true;
   }
 
   // ── waiting for a session ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private serveWaiters(keeper: SessionKeeper): void {
+    this.exitAbsent = false;
+    if (this.current !== keeper || !keeper.isUsable) return;
+    for (const waiter of [...this.waiters]) waiter.resolve(keeper.driver);
+  }
 
   private awaitSession(signal: AbortSignal): Promise<SessionDriver> {
     if (this.exitAbsent) return Promise.reject(new WstunError('exit-absent'));
     if (this.stopping.signal.aborted || this.waiters.size >= MAX_WAITING) {
       return Promise.reject(new WstunError('not-connected'));
     }
+    this.current?.hurry(performance.now());
     return new Promise((resolve, reject) => {
       const settle = () => {
         clearTimeout(timer);
@@ -195,7 +224,7 @@ export class TunnelClient implements StreamOpener {
   }
 
   private failWaiters(error: WstunError): WstunError {
-    const told = error.fault === 'exit-absent' ? error.fault : 'not-connected';
+    const told: WireFaultName = error.fault === 'exit-absent' ? error.fault : 'not-connected';
     for (const waiter of [...this.waiters]) waiter.reject(new WstunError(told));
     return error;
   }

@@ -1,13 +1,25 @@
-/** The sessions that an exit serves: one for each link that reached it, found again by the name of their bearer. */
+/**
+ * The sessions that an exit serves. A link that reaches it proves a key, then names a session: a new one, or one of the same key
+ * that lost its link. Sessions are found again by the name of their bearer too.
+ */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DhKeyPair } from '../crypto/x25519.ts';
-import type { WireFaultName } from '../errors.ts';
-import { DEFAULT_MUX_CONFIG } from '../mux/config.ts';
+import { type WireFaultName, WstunError } from '../errors.ts';
+import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG, PROCESS_REPLAY_BYTES } from '../mux/config.ts';
+import { ReplayBudget } from '../mux/replay-buffer.ts';
 import type { Logger } from '../observability/logger.ts';
+import { encodeSessionAnswer, type SessionRequest } from '../protocol/session-request.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import { acceptSecureLink } from './handshake.ts';
 import { SessionDriver } from './session-driver.ts';
+import { awaitRequest } from './session-link.ts';
 import type { StreamAcceptor } from './stream.ts';
+
+/**
+ * Sessions without a link that one bearer may leave behind, whatever its limit of sessions: a client that crashes again and
+ * again. The one that lost its link first goes.
+ */
+const MAX_DETACHED_OF_BEARER = 16;
 
 export interface ExitSessionsOptions {
   /** The exit's session keys. */
@@ -18,13 +30,32 @@ export interface ExitSessionsOptions {
   readonly maxSessionsOf?: (bearer: string) => number;
   readonly acceptor: StreamAcceptor;
   readonly logger: Logger;
+  /** How long a session without a link is kept, ms; default DEFAULT_RESUME_CONFIG. */
+  readonly resumeWindowMs?: number;
+}
+
+interface Served {
+  /** Of the key that began it and the client's id: no other key finds it. */
+  readonly name: string;
+  readonly bearer: string;
+  readonly driver: SessionDriver;
+  readonly since: number;
+}
+
+/** A link whose keys stand. */
+interface Arrival {
+  readonly link: MessageLink;
+  readonly bearer: string;
+  readonly sessionKey: Uint8Array;
 }
 
 export class ExitSessions {
-  private readonly sessions = new Map<SessionDriver, string>();
-  /** In their handshake, each for 10 s at most. */
+  /** By name; those without a link in the order in which they lost it, behind those that began before. */
+  private readonly sessions = new Map<string, Served>();
+  /** In their handshake, each for 20 s at most. */
   private readonly arriving = new Set<MessageLink>();
   private readonly options: ExitSessionsOptions;
+  private readonly replayBudget = new ReplayBudget(PROCESS_REPLAY_BYTES);
   private closing = false;
 
   constructor(options: ExitSessionsOptions) {
@@ -36,12 +67,12 @@ export class ExitSessions {
   }
 
   /**
-   * Serves a link until it ends: first the handshake, then a session. `admitted` is whom the gate let in, where this exit has one;
-   * then the keys of ticket and handshake must be the same bearer's.
+   * Serves a link until it ends: the handshake, the session's name, then the session. `admitted` is whom the gate let in, where this
+   * exit has one; then the keys of ticket and handshake must be the same bearer's.
    */
   serve(link: MessageLink, admitted?: string): void {
     if (this.closing) return link.abort();
-    const { keys, bearerOf, logger } = this.options;
+    const { keys, bearerOf } = this.options;
     this.arriving.add(link);
     acceptSecureLink(
       link,
@@ -54,45 +85,115 @@ export class ExitSessions {
         },
       },
       {
-        onSecured: (secured, bearer) => {
-          this.arriving.delete(link);
-          this.begin(secured, bearer);
-        },
-        onFailed: (error) => {
-          this.arriving.delete(link);
-          logger.info({ remote: link.remote, bearer: admitted, fault: error.fault }, 'no session');
-        },
+        onSecured: (secured, bearer, sessionKey) => this.ask(link, { link: secured, bearer, sessionKey }),
+        onFailed: (error) => this.handleFailed(link, error, admitted),
       },
     );
   }
 
-  private begin(link: MessageLink, bearer: string): void {
-    const { acceptor, logger, maxSessionsOf } = this.options;
-    const isTooMany = maxSessionsOf !== undefined && this.countOf(bearer) >= maxSessionsOf(bearer);
-    const since = performance.now();
-    const session = new SessionDriver({
+  private ask(raw: MessageLink, arrival: Arrival): void {
+    awaitRequest(arrival.link, {
+      onRequest: (request) => {
+        this.arriving.delete(raw);
+        this.answer(arrival, request);
+      },
+      onFailed: (error) => this.handleFailed(raw, error, arrival.bearer),
+    });
+  }
+
+  private handleFailed(link: MessageLink, { fault }: WstunError, bearer: string | undefined): void {
+    this.arriving.delete(link);
+    this.options.logger.info({ remote: link.remote, bearer, fault }, 'no session');
+  }
+
+  // ── one session ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private answer(arrival: Arrival, request: SessionRequest): void {
+    const name = nameOf(arrival.sessionKey, request.id);
+    // The list may have changed between the handshake and this.
+    const isWelcome = !this.closing && this.options.bearerOf(arrival.sessionKey) === arrival.bearer;
+    if (!isWelcome) return arrival.link.abort();
+    const known = this.sessions.get(name);
+    if (request.kind === 'resume') this.resume(arrival, request, known);
+    else if (known === undefined) this.begin(arrival, name);
+    else this.turnAway(arrival, 'session-gap');
+  }
+
+  private begin(arrival: Arrival, name: string): void {
+    const { link, bearer } = arrival;
+    if (!this.makeRoomFor(bearer)) return this.turnAway(arrival, 'too-many-sessions');
+    const { acceptor, logger, resumeWindowMs = DEFAULT_RESUME_CONFIG.resumeWindowMs } = this.options;
+    const driver = new SessionDriver({
       mux: { ...DEFAULT_MUX_CONFIG, role: 'exit' },
-      link,
+      resume: { ...DEFAULT_RESUME_CONFIG, resumeWindowMs },
+      replayBudget: this.replayBudget,
       logger,
       bearer,
       acceptor,
-      onEnd: (fault) => {
-        this.sessions.delete(session);
-        const seconds = Math.round((performance.now() - since) / 1000);
-        logger.info({ bearer, remote: link.remote, fault, seconds }, 'session ended');
-      },
+      onLinkLost: () => this.handleLinkLost(served),
+      onEnd: (fault) => this.handleEnd(served, fault),
     });
-    // The newest: ending an older one would let two clients with one invite throw each other out for ever.
-    if (isTooMany) return session.end('too-many-sessions');
-    this.sessions.set(session, bearer);
+    const served: Served = { name, bearer, driver, since: performance.now() };
+    this.sessions.set(name, served);
     logger.info({ bearer, remote: link.remote }, 'session began');
+    this.carry(served, link, 0);
   }
 
-  private countOf(bearer: string): number {
-    let count = 0;
-    for (const other of this.sessions.values()) if (other === bearer) count += 1;
-    return count;
+  private resume(arrival: Arrival, { received }: SessionRequest, served: Served | undefined): void {
+    const { link, bearer } = arrival;
+    if (served === undefined || served.driver.isOver) return this.turnAway(arrival, 'session-unknown');
+    this.options.logger.info({ bearer, remote: link.remote, streams: served.driver.streamCount }, 'session resumed');
+    this.carry(served, link, received);
   }
+
+  /** The answer is the first record on the link, so it must be on its way before the session may send. */
+  private carry({ driver }: Served, link: MessageLink, peerReceived: number): void {
+    const saidReceived = driver.received;
+    link.send([encodeSessionAnswer({ received: saidReceived })]);
+    if (!driver.attachLink(link, { peerReceived, saidReceived })) link.close();
+  }
+
+  private turnAway({ link, bearer }: Arrival, fault: WireFaultName): void {
+    this.options.logger.info({ bearer, remote: link.remote, fault }, 'no session');
+    link.send([encodeSessionAnswer({ fault })]);
+    link.close();
+  }
+
+  private handleLinkLost(served: Served): void {
+    const { bearer, driver, name } = served;
+    this.options.logger.info({ bearer, remote: driver.remote, streams: driver.streamCount }, 'session lost its link');
+    // To the end: the order in which links were lost.
+    this.sessions.delete(name);
+    this.sessions.set(name, served);
+    const detached = this.detachedOf(bearer);
+    if (detached.length > MAX_DETACHED_OF_BEARER) detached[0]?.driver.end('session-expired');
+  }
+
+  private handleEnd({ name, bearer, driver, since }: Served, fault: WireFaultName): void {
+    this.sessions.delete(name);
+    const seconds = Math.round((performance.now() - since) / 1000);
+    this.options.logger.info({ bearer, remote: driver.remote, fault, seconds }, 'session ended');
+  }
+
+  /**
+   * A session that has lost its link gives way to a new one of its bearer. Of those that have one the newest is refused: ending an
+   * older one would let two clients with one invite throw each other out for ever.
+   */
+  private makeRoomFor(bearer: string): boolean {
+    const { maxSessionsOf } = this.options;
+    if (maxSessionsOf === undefined) return true;
+    const all = [...this.sessions.values()].filter((served) => served.bearer === bearer);
+    if (all.length < maxSessionsOf(bearer)) return true;
+    const [oldest] = this.detachedOf(bearer);
+    oldest?.driver.end('session-expired');
+    return oldest !== undefined;
+  }
+
+  private detachedOf(bearer: string): Served[] {
+    return [...this.sessions.values()].filter((served) => served.bearer === bearer && !served.driver.isAttached);
+  }
+
+  // ── ends ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Ends every session whose bearer is not in `names` any more. */
   keepOnly(names: ReadonlySet<string>): void {
@@ -103,14 +204,18 @@ export class ExitSessions {
   async close(graceMs: number): Promise<void> {
     this.closing = true;
     for (const link of this.arriving) link.abort();
-    const drained = Promise.all([...this.sessions.keys()].map((session) => session.drain()));
+    const drained = Promise.all([...this.sessions.values()].map(({ driver }) => driver.drain()));
     const limit = new AbortController();
     await Promise.race([drained, delay(graceMs, undefined, { signal: limit.signal }).catch(() => {})]);
     limit.abort();
-    this.endWhere(() => true, 'shutting-down');
+    this.endWhere(() => true, 'session-closed');
   }
 
   private endWhere(matches: (bearer: string) => boolean, fault: WireFaultName): void {
-    for (const [session, bearer] of [...this.sessions]) if (matches(bearer)) session.end(fault);
+    for (const { bearer, driver } of [...this.sessions.values()]) if (matches(bearer)) driver.end(fault);
   }
+}
+
+function nameOf(sessionKey: Uint8Array, id: Uint8Array): string {
+  return `${Buffer.from(sessionKey).toString('hex')} ${Buffer.from(id).toString('hex')}`;
 }

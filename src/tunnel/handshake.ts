@@ -78,7 +78,7 @@ export interface ResponderOptions {
 
 export interface ResponderEvents {
   /** In the turn of the last handshake message; the link's handler is to be set in it. */
-  onSecured(link: SecureLink, bearer: string): void;
+  onSecured(link: SecureLink, bearer: string, sessionKey: Uint8Array): void;
   /** Once, instead. The link is aborted. */
   onFailed(error: WstunError): void;
 }
@@ -97,7 +97,7 @@ export function acceptSecureLink(link: MessageLink, options: ResponderOptions, e
     const result = offer.noise.finish();
     const bearer = options.bearerOf(result.remoteStatic);
     if (bearer === undefined) throw new WstunError('handshake-failed');
-    events.onSecured(exchange.succeed(result, offer.encryption), bearer);
+    events.onSecured(exchange.succeed(result, offer.encryption), bearer, result.remoteStatic);
   });
 }
 

@@ -1,19 +1,17 @@
-/** Opens a client's sealed links: to the exit of an invite, at its relays in turn. */
+/** Opens links for a client's sessions: to the exit of an invite, at its relays in turn, sealed. */
 import type { Invite } from '../crypto/invite.ts';
 import { preferredSuite } from '../crypto/suite-choice.ts';
 import { importKeyPair } from '../crypto/x25519.ts';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
+import type { SessionRequest } from '../protocol/session-request.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import { type Encryption, type InitiatorOptions, initiateSecureLink } from './handshake.ts';
+import type { SessionDialer, SessionLink } from './session-keeper.ts';
+import { requestSession } from './session-link.ts';
 import { TicketDialer } from './ticket-dialer.ts';
 
-export interface LinkDialer {
-  /** @throws WstunError as dialWebSocket */
-  dial(signal: AbortSignal): Promise<MessageLink>;
-}
-
-export class RelayDialer implements LinkDialer {
+export class RelayDialer implements SessionDialer {
   private readonly dialer: TicketDialer;
   private readonly destination: string;
   private readonly handshake: InitiatorOptions;
@@ -30,13 +28,19 @@ export class RelayDialer implements LinkDialer {
     };
   }
 
-  async dial(signal: AbortSignal): Promise<MessageLink> {
+  async dial(request: () => SessionRequest, signal: AbortSignal): Promise<SessionLink> {
     // Masks keep a page's script from forging plain text on the wire (RFC 6455 §10.3): sealed records are no one's plain text.
     const mask = this.handshake.encryption === 'on' ? ({ mask: 'zero' } as const) : {};
     const place = { role: 'client', destination: this.destination } as const;
-    const link = await this.dialer.dial(this.dialer.nextRelay(), place, { signal, ...mask });
-    return await initiateSecureLink(link, this.handshake, signal);
+    const raw = await this.dialer.dial(this.dialer.nextRelay(), place, { signal, ...mask });
+    const link = await initiateSecureLink(raw, this.handshake, signal);
+    return await beginOn(link, request(), signal);
   }
+}
+
+/** Has the exit begin or resume a session on a link whose keys stand. */
+export async function beginOn(link: MessageLink, request: SessionRequest, signal: AbortSignal): Promise<SessionLink> {
+  return { link, peerReceived: await requestSession(link, request, signal), saidReceived: request.received };
 }
 
 /** Unsealed records are for TLS that ends where the exit is. @throws WstunError encryption-needed where others could read them */

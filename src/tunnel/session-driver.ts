@@ -1,17 +1,18 @@
 /**
- * Joins one MuxSession to one MessageLink: feeds it records and time, sends what it has to say, and shows its streams as
- * Duplexes. It decides nothing about streams, targets or reconnecting.
+ * Joins one session to one MessageLink at a time: feeds it records and time, sends what it has to say, and shows its streams as
+ * Duplexes. It decides nothing about streams, targets or reconnecting: it says when its link is lost, and is given the next one.
  *
  * One flush a turn of the event loop: small frames of many sockets share a record, at the cost of no wait, because
  * `setImmediate` runs right after the sockets of the turn were read.
  */
 import { performance } from 'node:perf_hooks';
 import { type WireFaultName, WstunError } from '../errors.ts';
-import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../mux/config.ts';
+import type { MuxConfig, ResumeConfig } from '../mux/config.ts';
 import type { MuxEvent } from '../mux/events.ts';
-import { MuxSession } from '../mux/session.ts';
+import type { ReplayBudget } from '../mux/replay-buffer.ts';
+import { ResumableSession } from '../mux/resumable-session.ts';
+import type { MuxSession } from '../mux/session.ts';
 import type { Logger } from '../observability/logger.ts';
-import { FRAME_HEADER_BYTES } from '../protocol/frames.ts';
 import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
 import { MuxStream, type StreamOwner } from './mux-stream.ts';
 import { Offer } from './offer.ts';
@@ -20,15 +21,13 @@ import type { StreamAcceptor, Target, TunnelStream } from './stream.ts';
 /** An exit that neither opens nor refuses: its dial and look-up limits add up to 15 s, and a slow path comes on top. */
 const OPEN_ANSWER_MS = 20_000;
 
-/**
- * A record holds one full DATA frame. Measured on loopback: with 64 KiB, records pass the largest loopback segment and seldom lie
- * whole in one socket read; with 32 KiB, sealing costs 10 % more for each byte.
- */
-const RECORD_BYTES = DEFAULT_MUX_CONFIG.maxDataBytes + FRAME_HEADER_BYTES;
+const STALL_CHECK_MS = 1_000;
 
 export interface SessionOptions {
   readonly mux: MuxConfig;
-  readonly link: MessageLink;
+  readonly resume: ResumeConfig;
+  /** Shared by all sessions of the process. */
+  readonly replayBudget: ReplayBudget;
   readonly logger: Logger;
   /** The name of the access entry at the other end, if this is an exit's end. */
   readonly bearer?: string;
@@ -36,6 +35,10 @@ export interface SessionOptions {
   readonly acceptor?: StreamAcceptor;
   /** Once, when the session is over and all streams were told. */
   onEnd(fault: WireFaultName): void;
+  /** The link is gone; streams wait for the next one. Not called behind the end. */
+  onLinkLost?(): void;
+  /** Bytes are on their way and nothing comes back: another link should be tried beside this one. Once a link. */
+  onLinkStalled?(): void;
   /** Once, when the peer's HELLO has come. */
   onEstablished?(): void;
   /** The session can open no more streams: the peer drains, or the ids are used up. Those that live go on. */
@@ -48,17 +51,29 @@ interface PendingOpen {
   reject(error: WstunError): void;
 }
 
-export class SessionDriver implements MessageLinkHandler, StreamOwner {
+/** How far both ends are when a new link begins (docs/protocol.md §10). */
+export interface LinkStart {
+  /** Numbered records of ours that the peer has. */
+  readonly peerReceived: number;
+  /** What we told the peer that we have of its own. */
+  readonly saidReceived: number;
+}
+
+export class SessionDriver implements StreamOwner {
   private readonly options: SessionOptions;
-  private readonly link: MessageLink;
+  private readonly session: ResumableSession;
   private readonly mux: MuxSession;
   private readonly streams = new Map<number, MuxStream>();
   private readonly opening = new Map<number, PendingOpen>();
   private readonly offers = new Map<number, Offer>();
   private readonly whenIdle: (() => void)[] = [];
+  private link: MessageLink | undefined;
+  private lastRemote = 'no link';
   private timer: NodeJS.Timeout | undefined;
   private timerAt = Number.POSITIVE_INFINITY;
   private linkFull = false;
+  private stallTold = false;
+  private cut = 0;
   private flushScheduled = false;
   private handlingEvents = false;
   private endedWith: WireFaultName | undefined;
@@ -66,15 +81,14 @@ export class SessionDriver implements MessageLinkHandler, StreamOwner {
 
   constructor(options: SessionOptions) {
     this.options = options;
-    this.link = options.link;
-    this.mux = new MuxSession(options.mux, performance.now());
-    this.link.setHandler(this);
-    this.scheduleFlush();
+    this.session = new ResumableSession(options.mux, options.resume, options.replayBudget, performance.now());
+    this.mux = this.session.mux;
+    this.setTimer();
   }
 
-  /** The link's other end, for logs. */
+  /** The other end of the link, or of the last one, for logs. */
   get remote(): string {
-    return this.link.remote;
+    return this.lastRemote;
   }
 
   /** Of the latest ping, ms. */
@@ -84,6 +98,93 @@ export class SessionDriver implements MessageLinkHandler, StreamOwner {
 
   get streamCount(): number {
     return this.streams.size;
+  }
+
+  get isOver(): boolean {
+    return this.mux.isOver;
+  }
+
+  get isAttached(): boolean {
+    return this.session.isAttached;
+  }
+
+  /** Bytes are on their way, and nothing comes back. */
+  get isStalled(): boolean {
+    return this.session.linkState(performance.now()) === 'suspect';
+  }
+
+  /** Streams that the end of the session has reset. */
+  get streamsCut(): number {
+    return this.cut;
+  }
+
+  /** Numbered records of the peer that have come, for the request or answer on a new link. */
+  get received(): number {
+    return this.session.received;
+  }
+
+  // ── links ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * A new link carries the session from now on, and the old one, if there still is one, is let go. Takes the link's handler.
+   * False, and the session is over, where the two ends do not fit together any more.
+   */
+  attachLink(link: MessageLink, { peerReceived, saidReceived }: LinkStart): boolean {
+    const old = this.link;
+    this.link = undefined;
+    old?.abort();
+    const fits = this.session.attach(peerReceived, saidReceived, performance.now());
+    if (fits) {
+      this.link = link;
+      this.lastRemote = link.remote;
+      this.linkFull = false;
+      this.stallTold = false;
+      link.setHandler(this.portOf(link));
+    }
+    this.scheduleFlush();
+    return fits;
+  }
+
+  /** Gives the link up, if there is one. */
+  dropLink(): void {
+    this.link?.abort();
+    this.handleLinkGone();
+  }
+
+  /** What comes on a link that is not the present one any more is of no interest. */
+  private portOf(link: MessageLink): MessageLinkHandler {
+    return {
+      handleMessage: (message) => {
+        if (this.link === link) this.handleMessage(message);
+      },
+      handleDrain: () => {
+        if (this.link !== link) return;
+        this.linkFull = false;
+        this.flush();
+      },
+      handleClose: (reason) => {
+        if (this.link === link) this.handleClose(reason);
+      },
+    };
+  }
+
+  private handleMessage(message: Message): void {
+    this.session.handleMessage(message, performance.now());
+    this.handleEvents();
+    this.scheduleFlush();
+  }
+
+  private handleClose(reason: LinkCloseReason): void {
+    this.options.logger.debug({ remote: this.lastRemote, ...reason }, 'link closed');
+    this.handleLinkGone();
+  }
+
+  private handleLinkGone(): void {
+    if (this.link === undefined) return;
+    this.link = undefined;
+    this.session.detach(performance.now());
+    this.flush();
+    if (!this.mux.isOver) this.options.onLinkLost?.();
   }
 
   /** As `StreamOpener.open`, on this session. */
@@ -162,26 +263,6 @@ export class SessionDriver implements MessageLinkHandler, StreamOwner {
     this.scheduleFlush();
   }
 
-  // ── MessageLinkHandler ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  handleMessage(message: Message): void {
-    const now = performance.now();
-    for (const piece of message) this.mux.handleRecord(piece, now);
-    this.handleEvents();
-    this.scheduleFlush();
-  }
-
-  handleDrain(): void {
-    this.linkFull = false;
-    this.flush();
-  }
-
-  handleClose(reason: LinkCloseReason): void {
-    this.options.logger.debug({ remote: this.link.remote, ...reason }, 'link closed');
-    this.mux.handleLinkLost('link-lost');
-    this.flush();
-  }
-
   // ── flushing ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private scheduleFlush(): void {
@@ -197,27 +278,42 @@ export class SessionDriver implements MessageLinkHandler, StreamOwner {
   };
 
   private flush(): void {
-    const now = performance.now();
-    while (!this.linkFull) {
-      const record = this.mux.pollRecord(now, RECORD_BYTES);
-      if (!record) break;
-      this.linkFull = !this.link.send(record);
-    }
+    this.sendAll();
     this.handleEvents();
     if (this.mux.isOver) this.tearDown();
     else this.setTimer();
     this.checkIdle();
   }
 
+  private sendAll(): void {
+    const { link } = this;
+    if (link === undefined) return;
+    const now = performance.now();
+    // The last word, GO_AWAY, goes out whatever is queued.
+    while (!this.linkFull || this.mux.isOver) {
+      const message = this.session.pollMessage(now);
+      if (!message) return;
+      this.linkFull = !link.send(message);
+    }
+  }
+
   private setTimer(): void {
-    const at = this.mux.nextTimeout();
+    const { session } = this;
+    const at = Math.min(session.nextTimeout(!this.linkFull), this.nextStallCheck());
     if (at === this.timerAt) return;
     // Only an earlier time needs a new timer: a later one is set when this one fires, so traffic costs no timers.
     if (this.timer && at > this.timerAt) return;
     clearTimeout(this.timer);
     this.timerAt = at;
+    if (at === Number.POSITIVE_INFINITY) return;
     this.timer = setTimeout(this.onTimer, Math.max(0, at - performance.now()));
     this.timer.unref();
+  }
+
+  private nextStallCheck(): number {
+    if (this.options.onLinkStalled === undefined) return Number.POSITIVE_INFINITY;
+    // Told once a stall: whether it has come to life again needs no hurry.
+    return this.stallTold ? performance.now() + STALL_CHECK_MS : this.session.stallsAt();
   }
 
   /** What the kernel received while the loop was busy is read first: a blocked loop must not declare its peers dead. */
@@ -225,10 +321,25 @@ export class SessionDriver implements MessageLinkHandler, StreamOwner {
     this.timer = undefined;
     this.timerAt = Number.POSITIVE_INFINITY;
     setImmediate(() => {
-      this.mux.handleTimeout(performance.now());
+      if (this.tornDown) return;
+      this.session.handleTimeout(performance.now());
+      this.judgeLink();
       this.flush();
     });
   };
+
+  private judgeLink(): void {
+    const state = this.session.linkState(performance.now());
+    if (state === 'dead') {
+      this.options.logger.info({ remote: this.lastRemote }, 'the link has fallen silent');
+      this.dropLink();
+    } else if (state === 'fine') this.stallTold = false;
+    else if (state === 'suspect' && !this.stallTold && this.options.onLinkStalled !== undefined) {
+      this.stallTold = true;
+      this.options.logger.info({ remote: this.lastRemote }, 'the link stalls');
+      this.options.onLinkStalled();
+    }
+  }
 
   // ── events ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -276,6 +387,7 @@ export class SessionDriver implements MessageLinkHandler, StreamOwner {
 
   private handleReset(id: number, fault: WireFaultName): void {
     const stream = this.streams.get(id);
+    if (stream !== undefined && this.mux.isOver) this.cut += 1;
     this.streams.delete(id);
     stream?.handleReset(fault);
     this.offers.get(id)?.withdraw();
@@ -323,7 +435,10 @@ export class SessionDriver implements MessageLinkHandler, StreamOwner {
     if (fault === undefined || this.tornDown) return;
     this.tornDown = true;
     clearTimeout(this.timer);
-    this.link.close();
+    this.timer = undefined;
+    const { link } = this;
+    this.link = undefined;
+    link?.close();
     this.options.onEnd(fault);
   }
 

@@ -3,18 +3,23 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { FAULTS, WstunError } from '../../src/errors.ts';
-import { DEFAULT_MUX_CONFIG } from '../../src/mux/config.ts';
+import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
+import { ReplayBudget } from '../../src/mux/replay-buffer.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
+import { encodeRecordHeader } from '../../src/protocol/record-header.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
 import { dialWebSocket } from '../../src/transport/websocket-dial.ts';
 import { SessionDriver } from '../../src/tunnel/session-driver.ts';
 import type { Target } from '../../src/tunnel/stream.ts';
 import { dissect, fieldIn, framesIn, startCapture } from '../support/capture.ts';
 import { faultOfPromise } from '../support/faults.ts';
+import { FIRST_LINK } from '../support/session-pairs.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
 import { startLinkServer } from '../support/websocket-pair.ts';
 import { frame, wire } from '../support/wire.ts';
+
+const NUMBERED = encodeRecordHeader({ isNumbered: true, acknowledged: undefined });
 
 const OPEN = 1;
 const OPENED = 2;
@@ -65,8 +70,8 @@ async function exchange({ client, exit }: Links, up: readonly Buffer[], down: re
   client.setHandler(handler);
   exit.setHandler(handler);
   for (let i = 0; i < Math.max(up.length, down.length); i++) {
-    if (up[i]) client.send([up[i]!]);
-    if (down[i]) exit.send([down[i]!]);
+    if (up[i]) client.send([NUMBERED, up[i]!]);
+    if (down[i]) exit.send([NUMBERED, down[i]!]);
     // Some records share a segment, some do not.
     if (i % 8 === 0) await new Promise((resolve) => setImmediate(resolve));
   }
@@ -78,11 +83,15 @@ const ANSWER_BYTES = 300_000;
 /** A session with a transfer, a refusal, a reset and a shutdown. */
 async function runSession({ client: near, exit: far }: Links): Promise<void> {
   let ended = 0;
-  const common = { logger: silentLogger, onEnd: () => void ended++ };
-  const client = new SessionDriver({ ...common, link: near, mux: { ...DEFAULT_MUX_CONFIG, role: 'client' } });
-  new SessionDriver({
+  const common = {
+    logger: silentLogger,
+    resume: DEFAULT_RESUME_CONFIG,
+    replayBudget: new ReplayBudget(1024 * 1024),
+    onEnd: () => void ended++,
+  };
+  const client = new SessionDriver({ ...common, mux: { ...DEFAULT_MUX_CONFIG, role: 'client' } });
+  const exit = new SessionDriver({
     ...common,
-    link: far,
     mux: { ...DEFAULT_MUX_CONFIG, role: 'exit' },
     acceptor: {
       handleOffer(offer) {
@@ -96,6 +105,8 @@ async function runSession({ client: near, exit: far }: Links): Promise<void> {
       },
     },
   });
+  client.attachLink(near, FIRST_LINK);
+  exit.attachLink(far, FIRST_LINK);
   const open = (target: Target) => client.open(target, AbortSignal.timeout(5000));
 
   const stream = await open({ kind: 'name', host: 'example.org', port: 443 });
@@ -149,6 +160,13 @@ describe('docs/wstun.lua on a captured session', () => {
     expect(await fieldIn(file, 'wstun.max_streams')).toEqual(['1024', '1024']);
     const credit = (await fieldIn(file, 'wstun.credit')).map(Number);
     expect(Math.min(...credit)).toBeGreaterThan(0);
+  });
+
+  it('shows what each end acknowledged, and records that hold nothing else', async () => {
+    const counts = (await fieldIn(file, 'wstun.record.acknowledged')).map(Number);
+    expect(counts.length).toBeGreaterThan(0);
+    expect(Math.max(...counts)).toBeGreaterThan(5);
+    expect(await dissect(file, '-V', '-Y', 'wstun')).toContain('wstun record, not numbered');
   });
 
   it('reads well to a person, in the list and in the tree', async () => {

@@ -63,16 +63,21 @@ describe('liveness', () => {
     ]);
   });
 
-  it('ends the session after silence, to the millisecond', () => {
+  it('finds the link dead after silence, to the millisecond, and leaves the session to the next link', () => {
     const peer = MuxPeer.joined('client');
     const id = peer.opened();
     sleepUntil(peer, silenceLimitMs - 1);
-    expect(peer.ended).toBeUndefined();
+    expect(peer.session.isPeerSilent(peer.now)).toBe(false);
     sleepUntil(peer, silenceLimitMs);
-    expect(peer.ended).toBe('peer-silent');
-    expect(peer.eventsOf(id)).toEqual(['opened', 'reset']);
-    expect(peer.frames()).toEqual([['go-away', 7, 0]]);
+    expect(peer.session.isPeerSilent(peer.now)).toBe(true);
+    peer.session.handleDetached();
+    expect(peer.session.isPeerSilent(peer.now)).toBe(false);
     expect(peer.session.nextTimeout()).toBe(Number.POSITIVE_INFINITY);
+    sleepUntil(peer, 10 * silenceLimitMs);
+    peer.session.handleAttached(peer.now);
+    expect(peer.session.isPeerSilent(peer.now)).toBe(false);
+    expect(pings(peer).length).toBe(1);
+    expect(peer.eventsOf(id)).toEqual(['opened']);
   });
 
   it('takes any byte for a sign of life', () => {
@@ -81,8 +86,8 @@ describe('liveness', () => {
     for (let i = 0; i < frame.length; i++) {
       sleepUntil(peer, peer.now + silenceLimitMs - 1);
       peer.feed(frame.subarray(i, i + 1));
+      expect(peer.session.isPeerSilent(peer.now)).toBe(false);
     }
-    expect(peer.ended).toBeUndefined();
   });
 
   it('does not ask for time again and again while a full link holds a ping back', () => {

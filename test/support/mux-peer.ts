@@ -17,6 +17,7 @@ export class MuxPeer {
 
   constructor(role: MuxConfig['role'], config: Partial<MuxConfig> = {}) {
     this.session = new MuxSession({ ...DEFAULT_MUX_CONFIG, ...config, role }, this.now);
+    this.session.handleAttached(this.now);
   }
 
   /** With both HELLOs exchanged and the first ping read. */
@@ -29,6 +30,7 @@ export class MuxPeer {
   }
 
   feed(...frames: readonly Uint8Array[]): void {
+    this.session.handleAlive(this.now);
     this.session.handleRecord(Buffer.concat(frames), this.now);
     this.takeEvents();
   }

@@ -57,6 +57,7 @@ export class RigEnd {
     private readonly clock: { now: number },
   ) {
     this.session = new MuxSession(config, 0);
+    this.session.handleAttached(0);
   }
 
   /** A live stream by a number that may be anything. */

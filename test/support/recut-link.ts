@@ -1,7 +1,11 @@
 /**
- * A link whose received messages are cut anew: their bytes are taken as one stream, as docs/protocol.md §3 has it, and handed
- * on at other boundaries. What a cutter keeps back follows at the end of the turn, so nothing waits for ever.
+ * A link whose received records are cut anew: their frames are taken as one stream, as docs/protocol.md §3 has it, and handed
+ * on in records with other boundaries, as if the sender had cut them so. What a cutter keeps back follows at the end of the turn,
+ * so nothing waits for ever.
+ *
+ * A sender would number the new records and be told of them so; its peer's counts are put back into its own terms on the way.
  */
+import { behind, decodeRecordHeader, encodeRecordHeader } from '../../src/protocol/record-header.ts';
 import type { Message, MessageLink, MessageLinkHandler } from '../../src/transport/message-link.ts';
 import type { Prng } from './prng.ts';
 
@@ -23,11 +27,14 @@ export function recutLink(link: MessageLink, cutter: Cutter): MessageLink {
   let kept = Buffer.alloc(0);
   let flushing = false;
   let handler: MessageLinkHandler | undefined;
+  let acknowledged = 0;
+  const counts = new Counts();
 
   const handOn = (bytes: number): void => {
-    const message = Buffer.from(kept.subarray(0, bytes));
+    const frames = Buffer.from(kept.subarray(0, bytes));
     kept = kept.subarray(bytes);
-    handler?.handleMessage([message]);
+    counts.handedOn(bytes);
+    handler?.handleMessage([encodeRecordHeader({ isNumbered: true, acknowledged: undefined }), frames]);
   };
   const cut = (): void => {
     for (let size = cutter(kept.length); size > 0 && kept.length > 0; size = cutter(kept.length)) handOn(size);
@@ -37,10 +44,27 @@ export function recutLink(link: MessageLink, cutter: Cutter): MessageLink {
     if (kept.length > 0) handOn(kept.length);
   };
   const receive = (message: Message): void => {
-    kept = Buffer.concat([kept, ...message]);
+    const decoded = decodeRecordHeader(message);
+    if (decoded === undefined) return handler?.handleMessage(message);
+    const { header, bytes } = decoded;
+    if (header.acknowledged !== undefined && header.acknowledged > acknowledged) {
+      acknowledged = header.acknowledged;
+      handler?.handleMessage([encodeRecordHeader({ isNumbered: false, acknowledged })]);
+    }
+    if (!header.isNumbered) return;
+    const frames = Buffer.concat(behind(message, bytes));
+    counts.came(frames.length);
+    kept = Buffer.concat([kept, frames]);
     cut();
     if (!flushing) setImmediate(flush);
     flushing = true;
+  };
+  const send = (message: Message): boolean => {
+    const decoded = decodeRecordHeader(message);
+    const count = decoded?.header.acknowledged;
+    if (decoded === undefined || count === undefined) return link.send(message);
+    const header = encodeRecordHeader({ ...decoded.header, acknowledged: counts.originalOf(count) });
+    return link.send([header, ...behind(message, decoded.bytes)]);
   };
 
   link.setHandler({
@@ -60,10 +84,32 @@ export function recutLink(link: MessageLink, cutter: Cutter): MessageLink {
     setHandler: (next) => {
       handler = next;
     },
-    send: (message) => link.send(message),
+    send,
     pause: () => link.pause(),
     resume: () => link.resume(),
     close: () => link.close(),
     abort: () => link.abort(),
   };
+}
+
+/** How many of the sender's records lie whole in so many of the new ones. */
+class Counts {
+  /** Bytes of frames up to the end of each record. */
+  private readonly originalEnds: number[] = [];
+  private readonly newEnds: number[] = [];
+  private whole = 0;
+
+  came(bytes: number): void {
+    this.originalEnds.push((this.originalEnds.at(-1) ?? 0) + bytes);
+  }
+
+  handedOn(bytes: number): void {
+    this.newEnds.push((this.newEnds.at(-1) ?? 0) + bytes);
+  }
+
+  originalOf(count: number): number {
+    const end = this.newEnds[count - 1] ?? 0;
+    while ((this.originalEnds[this.whole] ?? Number.POSITIVE_INFINITY) <= end) this.whole += 1;
+    return this.whole;
+  }
 }

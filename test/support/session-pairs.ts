@@ -1,37 +1,44 @@
 /** Joined ends of a session for the compliance suite: SessionDrivers over any two links, and pure sessions over nothing. */
 import type { WireFaultName } from '../../src/errors.ts';
 import { WstunError } from '../../src/errors.ts';
-import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../../src/mux/config.ts';
+import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG, type MuxConfig, type ResumeConfig } from '../../src/mux/config.ts';
 import type { MuxEvent } from '../../src/mux/events.ts';
+import { ReplayBudget } from '../../src/mux/replay-buffer.ts';
 import { MuxSession } from '../../src/mux/session.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
 import { MuxStream, type StreamOwner } from '../../src/tunnel/mux-stream.ts';
 import { Offer } from '../../src/tunnel/offer.ts';
-import { SessionDriver } from '../../src/tunnel/session-driver.ts';
+import { type LinkStart, SessionDriver } from '../../src/tunnel/session-driver.ts';
 import type { Target, TunnelStream } from '../../src/tunnel/stream.ts';
 import type { ComplianceEnd, CompliancePair, PairSetup } from './mux-compliance.ts';
+
+/** A session that ends with its link, as the suite has it. */
+const WITH_ITS_LINK: ResumeConfig = { ...DEFAULT_RESUME_CONFIG, resumeWindowMs: 0 };
+
+/** Neither end has received anything. */
+export const FIRST_LINK: LinkStart = { peerReceived: 0, saidReceived: 0 };
 
 /** `near` carries the client. `release` frees what is under the links. */
 export function driverPair(
   links: { near: MessageLink; far: MessageLink; release?: (() => void | Promise<void>) | undefined },
   setup: PairSetup,
 ): CompliancePair {
-  const common = { logger: silentLogger };
+  const common = { logger: silentLogger, resume: WITH_ITS_LINK, replayBudget: new ReplayBudget(64 * 1024 * 1024) };
   const client = new SessionDriver({
     ...common,
     mux: { ...DEFAULT_MUX_CONFIG, ...setup.config, role: 'client' },
-    link: links.near,
     onEnd: (fault) => setup.onEnd('client', fault),
   });
   const exit = new SessionDriver({
     ...common,
     mux: { ...DEFAULT_MUX_CONFIG, ...setup.config, role: 'exit' },
-    link: links.far,
     bearer: 'alice',
     acceptor: { handleOffer: (offer) => setup.onOffer(offer) },
     onEnd: (fault) => setup.onEnd('exit', fault),
   });
+  client.attachLink(links.near, FIRST_LINK);
+  exit.attachLink(links.far, FIRST_LINK);
   return {
     client,
     exit,
@@ -71,6 +78,7 @@ class PureEnd implements ComplianceEnd, StreamOwner {
 
   constructor(config: MuxConfig, setup: PairSetup) {
     this.session = new MuxSession(config, NOW);
+    this.session.handleAttached(NOW);
     this.setup = setup;
     this.role = config.role;
   }

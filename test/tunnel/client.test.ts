@@ -1,14 +1,16 @@
-import { describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createIdentity } from '../../src/crypto/keys.ts';
 import { importKeyPair } from '../../src/crypto/x25519.ts';
 import { WstunError } from '../../src/errors.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
+import type { SessionRequest } from '../../src/protocol/session-request.ts';
 import { memoryLinkPair } from '../../src/transport/memory-link.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
 import { type ClientObserver, TunnelClient } from '../../src/tunnel/client.ts';
 import { ExitSessions } from '../../src/tunnel/exit-sessions.ts';
 import { initiateSecureLink } from '../../src/tunnel/handshake.ts';
-import type { LinkDialer } from '../../src/tunnel/relay-dialer.ts';
+import { beginOn } from '../../src/tunnel/relay-dialer.ts';
+import type { SessionDialer, SessionLink } from '../../src/tunnel/session-keeper.ts';
 import type { OfferedStream, StreamAcceptor, Target } from '../../src/tunnel/stream.ts';
 
 const target: Target = { kind: 'name', host: 'example.org', port: 80 };
@@ -30,7 +32,7 @@ const echo: StreamAcceptor = {
 };
 
 /** A relay in memory whose links can be cut, and that can refuse to be dialled. */
-class MemoryRelay implements LinkDialer {
+class MemoryRelay implements SessionDialer {
   readonly exitIdentity = createIdentity();
   readonly bearer = createIdentity();
   exit = this.newExit();
@@ -47,7 +49,7 @@ class MemoryRelay implements LinkDialer {
     });
   }
 
-  async dial(): Promise<MessageLink> {
+  async dial(request: () => SessionRequest): Promise<SessionLink> {
     this.dials += 1;
     const fault = this.faults.shift();
     if (fault) throw fault;
@@ -56,7 +58,8 @@ class MemoryRelay implements LinkDialer {
     this.exit.serve(far, 'alice');
     const keys = importKeyPair(this.bearer.exposeSessionKey());
     const exitKey = this.exitIdentity.public.session;
-    return await initiateSecureLink(near, { keys, exitKey, suite: 'AESGCM', encryption: 'on' }, never);
+    const link = await initiateSecureLink(near, { keys, exitKey, suite: 'AESGCM', encryption: 'on' }, never);
+    return await beginOn(link, request(), never);
   }
 }
 
@@ -66,7 +69,9 @@ function observe(): ClientObserver & { readonly log: string[]; until(entry: stri
   return {
     log,
     onConnected: ({ first }) => note(first ? 'connected' : 'connected again'),
-    onLost: (fault) => note(`lost ${fault}`),
+    onLinkLost: ({ streams }) => note(`lost, ${streams} held`),
+    onResumed: ({ streams }) => note(`resumed with ${streams}`),
+    onSessionLost: ({ fault }, { streams }) => note(`session lost: ${fault}, ${streams} streams`),
     onFailed: (error) => note(`failed ${error.fault}`),
     until: (entry) => vi.waitFor(() => expect(log).toContain(entry), { timeout: 5000, interval: 5 }),
   };
@@ -82,19 +87,24 @@ function roundTrip(
   });
 }
 
+// Waits between attempts are a hundredth of their span.
+beforeEach(() => {
+  vi.spyOn(Math, 'random').mockReturnValue(0.01);
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
 describe('tunnel client', () => {
   it('tells programs at once while the exit is absent, and asks again every second until it is back', async () => {
     const relay = new MemoryRelay();
     relay.faults.push(...Array.from({ length: 8 }, () => new WstunError('exit-absent')));
-    // A tenth of a second each time; the doubling span of other failures would come to 15 s.
-    vi.spyOn(Math, 'random').mockReturnValue(0.1);
     const observer = observe();
     const client = new TunnelClient(relay, observer, silentLogger);
     const run = client.run();
     await expect(client.open(target, never)).rejects.toMatchObject({ fault: 'exit-absent' });
     await expect(client.open(target, never)).rejects.toMatchObject({ fault: 'exit-absent' });
     await observer.until('connected');
-    vi.restoreAllMocks();
     expect(relay.dials).toBe(9);
     (await client.open(target, never)).destroy();
     await client.close(0);
@@ -114,7 +124,23 @@ describe('tunnel client', () => {
     await vi.waitFor(() => expect(relay.exit.count).toBe(0));
   });
 
-  it('dials again after a loss; streams of the lost link end with an error, never cleanly', async () => {
+  it('takes up its streams on a new link when the old one is lost', async () => {
+    const relay = new MemoryRelay();
+    const seen = observe();
+    const client = new TunnelClient(relay, seen, silentLogger);
+    const run = client.run();
+    const stream = await client.open(target, never);
+    expect(await roundTrip(stream, 'before')).toBe('before');
+    relay.link?.abort();
+    expect(await roundTrip(stream, 'after')).toBe('after');
+    expect(seen.log).toEqual(['connected', 'lost, 1 held', 'resumed with 1']);
+    stream.destroy();
+    await client.close(0);
+    await run;
+    await vi.waitFor(() => expect(relay.exit.count).toBe(0));
+  });
+
+  it('begins anew where the exit knows nothing of the session; its streams end with the reason, never cleanly', async () => {
     const relay = new MemoryRelay();
     const seen = observe();
     const client = new TunnelClient(relay, seen, silentLogger);
@@ -125,9 +151,16 @@ describe('tunnel client', () => {
       ended = true;
     });
     const failed = new Promise<Error>((resolve) => stream.once('error', resolve));
+    relay.exit = relay.newExit();
     relay.link?.abort();
-    expect(await failed).toMatchObject({ fault: 'link-lost' });
+    expect(await failed).toMatchObject({ fault: 'session-unknown' });
     await seen.until('connected again');
+    expect(seen.log).toEqual([
+      'connected',
+      'lost, 1 held',
+      'session lost: session-unknown, 1 streams',
+      'connected again',
+    ]);
     expect(ended).toBe(false);
     const next = await client.open(target, never);
     expect(await roundTrip(next, 'again')).toBe('again');
@@ -167,7 +200,7 @@ describe('tunnel client', () => {
     await seen.until('connected');
     relay.faults.push(new WstunError('relay-refused'));
     relay.link?.abort();
-    await seen.until('connected again');
+    await seen.until('resumed with 0');
     expect(seen.log).toContain('failed relay-refused');
     await client.close(0);
     await run;

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { x25519 } from '../../src/crypto/x25519.ts';
 import { type FaultName, type WstunError, wireCodeOf } from '../../src/errors.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
+import { encodeSessionRequest } from '../../src/protocol/session-request.ts';
 import { ExitSessions } from '../../src/tunnel/exit-sessions.ts';
 import {
   acceptSecureLink,
@@ -393,7 +394,10 @@ describe('an exit behind a gate', () => {
     const arrive = (middle: Middle, admitted?: string, client: Partial<InitiatorOptions> = {}): void => {
       sessions.serve(middle.exit, admitted);
       initiateSecureLink(middle.client, { ...CLIENT, ...client }, new AbortController().signal).then(
-        (link) => link.setHandler(new LinkRecorder()),
+        (link) => {
+          link.setHandler(new LinkRecorder());
+          link.send([encodeSessionRequest({ kind: 'begin', id: Buffer.alloc(16), received: 0 })]);
+        },
         () => {},
       );
     };

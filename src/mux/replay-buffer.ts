@@ -1,0 +1,125 @@
+/**
+ * Numbered records that the peer has not acknowledged, in order: what is sent again on a new link (docs/protocol.md §10). Its bound
+ * is the session's send window: when it is full, nothing new is sent, and nothing is dropped. Pure.
+ */
+import type { SentStamp } from './path-model.ts';
+
+export interface SentRecord {
+  /** Frames, without a record header. Never written to: links only read what they send. */
+  readonly pieces: readonly Uint8Array[];
+  readonly bytes: number;
+  /** Of its last sending; undefined until it has gone out on the present link. */
+  stamp: SentStamp | undefined;
+}
+
+/** What one acknowledgement took out. */
+export interface Acknowledged {
+  /** Of records that have gone out on the present link. */
+  readonly bytes: number;
+  /** Of the newest of these; undefined if none had gone out on it. */
+  readonly newest: SentStamp | undefined;
+}
+
+/** A process's share-out of replay memory: what all its sessions together keep. */
+export class ReplayBudget {
+  readonly limit: number;
+  used = 0;
+
+  constructor(limit: number) {
+    this.limit = limit;
+  }
+}
+
+/** Taken-out places at the front of the list before it is cut: keeps each record's cost constant. */
+const COMPACT_AT = 1024;
+
+export class ReplayBuffer {
+  private readonly budget: ReplayBudget;
+  private records: SentRecord[] = [];
+  /** Index of the oldest record that is kept. */
+  private first = 0;
+  /** Index of the next record to go out on the present link. */
+  private next = 0;
+  /** Number of the record at `first`. */
+  private firstNumber = 1;
+  bytes = 0;
+
+  constructor(budget: ReplayBudget) {
+    this.budget = budget;
+  }
+
+  /** The number of the newest record of the session. */
+  get lastNumber(): number {
+    return this.firstNumber + (this.records.length - this.first) - 1;
+  }
+
+  /** Keeps a record that goes out on the present link now; nothing may wait to be sent again. */
+  push(pieces: readonly Uint8Array[], bytes: number, stamp: SentStamp): void {
+    this.records.push({ pieces, bytes, stamp });
+    this.next = this.records.length;
+    this.count(bytes);
+  }
+
+  /** The next record to be sent again, if any is left; `markSent` takes it. */
+  get waiting(): SentRecord | undefined {
+    return this.records[this.next];
+  }
+
+  markSent(stamp: SentStamp): void {
+    const record = this.records[this.next];
+    if (record === undefined) return;
+    record.stamp = stamp;
+    this.next += 1;
+  }
+
+  /** The peer has all records up to `number`; undefined where that cannot be. */
+  acknowledge(number: number): Acknowledged | undefined {
+    if (number > this.lastNumber) return undefined;
+    let bytes = 0;
+    let newest: SentStamp | undefined;
+    for (; this.firstNumber <= number; this.firstNumber++) {
+      const record = this.records[this.first];
+      if (record === undefined) break;
+      this.count(-record.bytes);
+      if (record.stamp !== undefined) {
+        bytes += record.bytes;
+        newest = record.stamp;
+      }
+      this.first += 1;
+    }
+    this.next = Math.max(this.next, this.first);
+    this.compact();
+    return { bytes, newest };
+  }
+
+  /** A new link, whose peer has `received` records: all behind goes out again. False where records in between are gone. */
+  rewind(received: number): boolean {
+    if (received < this.firstNumber - 1 || this.acknowledge(received) === undefined) return false;
+    this.next = this.first;
+    for (let at = this.first; at < this.records.length; at++) {
+      const record = this.records[at];
+      if (record !== undefined) record.stamp = undefined;
+    }
+    return true;
+  }
+
+  clear(): void {
+    this.count(-this.bytes);
+    this.firstNumber = this.lastNumber + 1;
+    this.records = [];
+    this.first = 0;
+    this.next = 0;
+  }
+
+  private count(bytes: number): void {
+    this.bytes += bytes;
+    this.budget.used += bytes;
+  }
+
+  private compact(): void {
+    if (this.first < this.records.length && this.first < COMPACT_AT) return;
+    this.records.splice(0, this.first);
+    this.next -= this.first;
+    this.first = 0;
+  }
+}

@@ -1,0 +1,219 @@
+/**
+ * A session that outlives its links (docs/protocol.md §3, §10): numbers the records of a MuxSession, keeps them until the peer has
+ * them, sends them again on the next link, and sends no more than the path holds. A pure state machine like the one it holds.
+ *
+ * Calling order. `attach` when a new link stands and both ends have said how far they are; then, as for MuxSession, after anything
+ * that comes in: all of `mux.pollEvent`, then `pollMessage` until it gives nothing or the link is full, and `handleTimeout` at
+ * `nextTimeout`. `detach` when the link is lost. Calls about streams go to `mux` directly.
+ *
+ * It must not know what a link is, nor how another is found: `linkState` says when one is wanted.
+ */
+import type { WireFaultName } from '../errors.ts';
+import { FRAME_HEADER_BYTES } from '../protocol/frames.ts';
+import { behind, decodeRecordHeader, encodeRecordHeader } from '../protocol/record-header.ts';
+import { Acknowledgements } from './acknowledgements.ts';
+import type { MuxConfig, ResumeConfig } from './config.ts';
+import { DEFAULT_PATH_CONFIG, PathModel } from './path-model.ts';
+import { type ReplayBudget, ReplayBuffer } from './replay-buffer.ts';
+import { MuxSession } from './session.ts';
+
+/** A record that holds one frame of the path's size also has room for a few small ones of others. */
+const SMALL_FRAMES_ROOM = 512;
+
+/** `suspect`: bytes are on their way and nothing comes back, so another link should be tried beside it. `dead`: silence. */
+export type LinkState = 'detached' | 'fine' | 'suspect' | 'dead';
+
+export class ResumableSession {
+  readonly mux: MuxSession;
+  private readonly config: ResumeConfig;
+  private readonly budget: ReplayBudget;
+  private readonly replay: ReplayBuffer;
+  private readonly acks: Acknowledgements;
+  /** Of the present link; undefined while detached. */
+  private path: PathModel | undefined;
+  /** Numbered records that the present link has brought, counted on from what this end said when it was made. */
+  private linkReceived = 0;
+  private detachedAt: number;
+  /** When the peer last acknowledged something new, or the first byte after a rest went out. */
+  private progressAt: number;
+
+  constructor(mux: MuxConfig, config: ResumeConfig, budget: ReplayBudget, now: number) {
+    this.mux = new MuxSession(mux, now);
+    this.config = config;
+    this.budget = budget;
+    this.replay = new ReplayBuffer(budget);
+    this.acks = new Acknowledgements(config, now);
+    this.detachedAt = now;
+    this.progressAt = now;
+  }
+
+  /** Numbered records that have come: what a request or answer on a new link says. */
+  get received(): number {
+    return this.acks.received;
+  }
+
+  get isAttached(): boolean {
+    return this.path !== undefined;
+  }
+
+  /** Kept until the peer has it, bytes. */
+  get replayBytes(): number {
+    return this.replay.bytes;
+  }
+
+  // ── links ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * A new link carries the session from now on. @param peerReceived what the peer has of ours @param saidReceived what it was told
+   * that we have of its records: it begins right behind. False: records in between are gone, and the session is over.
+   */
+  attach(peerReceived: number, saidReceived: number, now: number): boolean {
+    if (this.mux.isOver) return false;
+    if (!this.replay.rewind(peerReceived)) {
+      this.end('session-gap');
+      return false;
+    }
+    this.path = new PathModel(DEFAULT_PATH_CONFIG, now);
+    this.linkReceived = saidReceived;
+    this.acks.tell(saidReceived, now);
+    this.progressAt = now;
+    this.mux.handleAttached(now);
+    return true;
+  }
+
+  /** The link is gone; streams wait for the next one. */
+  detach(now: number): void {
+    if (this.path === undefined) return;
+    this.path = undefined;
+    this.detachedAt = now;
+    this.mux.handleDetached();
+    if (this.config.resumeWindowMs === 0) this.end('link-lost');
+  }
+
+  linkState(now: number): LinkState {
+    if (this.path === undefined) return 'detached';
+    if (this.mux.isPeerSilent(now)) return 'dead';
+    return now >= this.stallsAt() ? 'suspect' : 'fine';
+  }
+
+  /** Over without a word to the peer. */
+  end(fault: WireFaultName): void {
+    this.mux.handleLinkLost(fault);
+    this.replay.clear();
+  }
+
+  // ── in ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** A whole record of the present link, in order. */
+  handleMessage(message: readonly Uint8Array[], now: number): void {
+    if (this.mux.isOver) return;
+    const decoded = decodeRecordHeader(message);
+    if (decoded === undefined) return this.mux.fail('bad-record');
+    const { isNumbered, acknowledged } = decoded.header;
+    this.mux.handleAlive(now);
+    if (acknowledged !== undefined) this.handleAcknowledgement(acknowledged, isNumbered, now);
+    if (isNumbered) this.handleNumbered(behind(message, decoded.bytes), now);
+  }
+
+  /** One that comes alone and says nothing new is of no use, and counted. */
+  private handleAcknowledgement(count: number, isNumbered: boolean, now: number): void {
+    const taken = this.replay.acknowledge(count);
+    if (taken === undefined) return this.mux.fail('bad-record');
+    if (taken.newest !== undefined) {
+      this.path?.handleAcked(taken.bytes, taken.newest, now);
+      this.progressAt = now;
+      this.mux.handleRoundTrip(this.path?.roundTripMs);
+    } else if (!isNumbered) this.mux.handleUselessRecord(now);
+  }
+
+  private handleNumbered(body: readonly Uint8Array[], now: number): void {
+    this.linkReceived += 1;
+    // What was on its way on the old link when the new one was agreed on, and came.
+    if (this.linkReceived <= this.acks.received) return;
+    let bytes = 0;
+    for (const piece of body) {
+      bytes += piece.length;
+      this.mux.handleRecord(piece, now);
+    }
+    if (bytes === 0) this.mux.handleUselessRecord(now);
+    this.acks.note(bytes);
+  }
+
+  /** Time has passed: call at or after `nextTimeout`, when everything that the link had was handed in. */
+  handleTimeout(now: number): void {
+    if (this.path !== undefined) this.mux.handleTimeout(now);
+    else if (now >= this.expiresAt()) this.end('session-expired');
+  }
+
+  /** @param canSend whether the link takes messages: while it does not, an acknowledgement that is due is no reason to wake */
+  nextTimeout(canSend: boolean): number {
+    if (this.mux.isOver) return Number.POSITIVE_INFINITY;
+    if (this.path === undefined) return this.expiresAt();
+    return Math.min(this.mux.nextTimeout(), canSend ? this.acks.nextTimeout() : Number.POSITIVE_INFINITY);
+  }
+
+  /** When `linkState` turns `suspect` unless something comes; Infinity while nothing is on its way. */
+  stallsAt(): number {
+    const { path } = this;
+    if (path === undefined || path.inFlightBytes === 0) return Number.POSITIVE_INFINITY;
+    const { stallMs, stallRoundTrips } = this.config;
+    return this.progressAt + Math.max(stallMs, stallRoundTrips * (path.roundTripMs ?? 0));
+  }
+
+  private expiresAt(): number {
+    return this.detachedAt + this.config.resumeWindowMs;
+  }
+
+  // ── out ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The next record for the present link, or undefined when there is nothing to say now. */
+  pollMessage(now: number): readonly Uint8Array[] | undefined {
+    const { path } = this;
+    if (path === undefined) return undefined;
+    return this.pollAgain(path, now) ?? this.pollNew(path, now) ?? this.pollAcknowledgement(now);
+  }
+
+  private pollAgain(path: PathModel, now: number): readonly Uint8Array[] | undefined {
+    const record = this.replay.waiting;
+    if (record === undefined || path.inFlightBytes >= path.allowance(now)) return undefined;
+    this.noteSending(path, now);
+    this.replay.markSent(path.handleSent(record.bytes, now));
+    return this.withHeader(record.pieces, now);
+  }
+
+  private pollNew(path: PathModel, now: number): readonly Uint8Array[] | undefined {
+    // In order: nothing new before all that the peer lacks.
+    if (this.replay.waiting !== undefined || !(this.mux.isOver || this.mayGrow(path, now))) return undefined;
+    const frameBytes = path.frameBytes();
+    const pieces = this.mux.pollRecord(now, frameBytes + FRAME_HEADER_BYTES + SMALL_FRAMES_ROOM, frameBytes);
+    if (pieces === undefined) {
+      path.handleIdle(now);
+      return undefined;
+    }
+    const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
+    this.noteSending(path, now);
+    this.replay.push(pieces, bytes, path.handleSent(bytes, now));
+    return this.withHeader(pieces, now);
+  }
+
+  private mayGrow(path: PathModel, now: number): boolean {
+    if (path.inFlightBytes >= path.allowance(now)) return false;
+    const { replayBytes, minReplayBytes } = this.config;
+    const { bytes } = this.replay;
+    return bytes < minReplayBytes || (bytes < replayBytes && this.budget.used < this.budget.limit);
+  }
+
+  private pollAcknowledgement(now: number): readonly Uint8Array[] | undefined {
+    if (!this.acks.isDue(now)) return undefined;
+    return [encodeRecordHeader({ isNumbered: false, acknowledged: this.acks.take(now) })];
+  }
+
+  private withHeader(pieces: readonly Uint8Array[], now: number): readonly Uint8Array[] {
+    const acknowledged = this.acks.isOwed ? this.acks.take(now) : undefined;
+    return [encodeRecordHeader({ isNumbered: true, acknowledged }), ...pieces];
+  }
+
+  private noteSending(path: PathModel, now: number): void {
+    if (path.inFlightBytes === 0) this.progressAt = now;
+  }
+}

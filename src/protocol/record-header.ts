@@ -1,0 +1,65 @@
+/**
+ * What stands before the frames of a record (docs/protocol.md §3.1): whether the record is numbered, and how many of the peer's
+ * numbered records have come. Pure.
+ */
+
+/** Bits of the first byte. */
+const ACKNOWLEDGES = 0x01;
+const UNNUMBERED = 0x02;
+
+/** A count is a u48: at a million records a second it lasts nine years, and a number holds it exactly. */
+const COUNT_BYTES = 6;
+export const MAX_RECORD_COUNT = 2 ** 48 - 1;
+
+export const MAX_RECORD_HEADER_BYTES = 1 + COUNT_BYTES;
+
+export interface RecordHeader {
+  /** Not counted, not kept and not sent again; version 1 knows no frames for it. */
+  readonly isNumbered: boolean;
+  /** Of the peer's numbered records, from the first of the session on. */
+  readonly acknowledged: number | undefined;
+}
+
+export function encodeRecordHeader({ isNumbered, acknowledged }: RecordHeader): Uint8Array {
+  const numbering = isNumbered ? 0 : UNNUMBERED;
+  if (acknowledged === undefined) return Uint8Array.of(numbering);
+  const header = Buffer.allocUnsafe(MAX_RECORD_HEADER_BYTES);
+  header[0] = numbering | ACKNOWLEDGES;
+  header.writeUIntBE(acknowledged, 1, COUNT_BYTES);
+  return header;
+}
+
+/** Undefined for what is no header. The frames follow at `bytes`. */
+export function decodeRecordHeader(
+  message: readonly Uint8Array[],
+): { readonly header: RecordHeader; readonly bytes: number } | undefined {
+  const start = firstBytes(message);
+  const flags = start[0];
+  if (flags === undefined || flags > (ACKNOWLEDGES | UNNUMBERED)) return undefined;
+  const isNumbered = (flags & UNNUMBERED) === 0;
+  if ((flags & ACKNOWLEDGES) === 0) return { header: { isNumbered, acknowledged: undefined }, bytes: 1 };
+  if (start.length < MAX_RECORD_HEADER_BYTES) return undefined;
+  return {
+    header: { isNumbered, acknowledged: start.readUIntBE(1, COUNT_BYTES) },
+    bytes: MAX_RECORD_HEADER_BYTES,
+  };
+}
+
+/** What may be a header, in one piece: nearly always without a copy. */
+function firstBytes(message: readonly Uint8Array[]): Buffer {
+  const [first] = message;
+  if (first !== undefined && (first.length >= MAX_RECORD_HEADER_BYTES || message.length === 1))
+    return Buffer.from(first.buffer, first.byteOffset, Math.min(first.length, MAX_RECORD_HEADER_BYTES));
+  return Buffer.concat(message).subarray(0, MAX_RECORD_HEADER_BYTES);
+}
+
+/** The pieces without their first `bytes` bytes; empty pieces are left out. */
+export function behind(message: readonly Uint8Array[], bytes: number): Uint8Array[] {
+  const rest: Uint8Array[] = [];
+  let left = bytes;
+  for (const piece of message) {
+    if (piece.length > left) rest.push(left === 0 ? piece : piece.subarray(left));
+    left = Math.max(0, left - piece.length);
+  }
+  return rest;
+}

@@ -1,0 +1,261 @@
+/**
+ * Keeps one session of a client alive while links come and go: dials, has the exit begin or resume it, waits longer after each
+ * failure, and tries a second link beside one that stalls. Streams know nothing of it.
+ *
+ * Which failures are final is asked of the caller; what to do when the session is over is the caller's too.
+ */
+import { randomBytes } from 'node:crypto';
+import { type WireFaultName, WstunError } from '../errors.ts';
+import { DEFAULT_MUX_CONFIG, type ResumeConfig } from '../mux/config.ts';
+import type { ReplayBudget } from '../mux/replay-buffer.ts';
+import type { Logger } from '../observability/logger.ts';
+import { SESSION_ID_BYTES, type SessionRequest } from '../protocol/session-request.ts';
+import type { MessageLink } from '../transport/message-link.ts';
+import type { Backoff } from './backoff.ts';
+import { SessionDriver } from './session-driver.ts';
+
+/** A session at the exit, by a link that carries it from now on. */
+export interface SessionLink {
+  /** Its handler is to be set in the turn in which it is handed out. */
+  readonly link: MessageLink;
+  /** Numbered records of ours that the exit has. */
+  readonly peerReceived: number;
+  /** What the request said. */
+  readonly saidReceived: number;
+}
+
+export interface SessionDialer {
+  /**
+   * Dials once. `request` is asked for when the keys of the link stand: so late that it says what has come until then.
+   * @throws WstunError as dialWebSocket, initiateSecureLink, requestSession
+   */
+  dial(request: () => SessionRequest, signal: AbortSignal): Promise<SessionLink>;
+}
+
+/** A link that stood for so long lets the waits begin anew: a relay that accepts and drops is asked once in this time at most. */
+const LINK_STOOD_MS = 1_000;
+/** The relay says so at once, at the cost of one upgrade: asked every second, a session stands within one of the exit's return. */
+const ABSENT_WAIT_MS = 1_000;
+/** Nothing at all came back: the attempt itself took seconds, and there is no relay to be spared. */
+const SILENT_WAIT_MS = 1_000;
+/** An exit that lets us in and then says nothing. */
+const HELLO_LIMIT_MS = 10_000;
+/** Programs that ask for a connection hurry the next attempt, but no more often than this. */
+const HURRY_MS = 1_000;
+
+/** How these end is known, and no further attempt for this session could help. */
+const SESSION_FAULTS: ReadonlySet<string> = new Set(['session-unknown', 'session-expired', 'session-gap']);
+
+export interface KeeperOptions {
+  readonly dialer: SessionDialer;
+  readonly resume: ResumeConfig;
+  readonly replayBudget: ReplayBudget;
+  /** Shared by the sessions of a client: they are at the same relays. */
+  readonly backoff: Backoff;
+  readonly logger: Logger;
+  /** Whether no further attempt could help the client at all. */
+  isFinal(error: WstunError): boolean;
+}
+
+export interface KeeperEvents {
+  /** The peer's HELLO has come: streams can be opened. */
+  onStanding(): void;
+  onLinkLost(): void;
+  onResumed(awayMs: number): void;
+  /** An attempt failed while there was no link; the next comes in `waitMs`. */
+  onFailed(error: WstunError, waitMs: number): void;
+  /** It takes no more streams; those that live go on, and links are kept for them. */
+  onNoMoreStreams(): void;
+  /** The last call. `error` says why; final where `isFinal` said so. */
+  onEnd(error: WstunError, isFinal: boolean): void;
+}
+
+export class SessionKeeper {
+  readonly driver: SessionDriver;
+  private readonly options: KeeperOptions;
+  private readonly events: KeeperEvents;
+  private readonly stopping = new AbortController();
+  private id = randomBytes(SESSION_ID_BYTES);
+  /** The exit has it: later links resume it. */
+  private begun = false;
+  private standing = false;
+  private attachedAt = 0;
+  private lostAt = 0;
+  private seeking = false;
+  /** Another link is wanted although there is one. */
+  private wantsSecond = false;
+  private hurriedAt = Number.NEGATIVE_INFINITY;
+  private cutPause: (() => void) | undefined;
+  private finalError: WstunError | undefined;
+  private helloLimit: NodeJS.Timeout | undefined;
+
+  constructor(options: KeeperOptions, events: KeeperEvents) {
+    this.options = options;
+    this.events = events;
+    this.driver = new SessionDriver({
+      mux: { ...DEFAULT_MUX_CONFIG, role: 'client' },
+      resume: options.resume,
+      replayBudget: options.replayBudget,
+      logger: options.logger,
+      onEstablished: () => this.handleEstablished(),
+      onNoMoreStreams: () => this.handleNoMoreStreams(),
+      onLinkLost: () => this.handleLinkLost(),
+      onLinkStalled: () => this.seekSecond(),
+      onEnd: (fault) => this.handleEnd(fault),
+    });
+  }
+
+  /** The exit's HELLO has come, once. */
+  get hasStood(): boolean {
+    return this.standing;
+  }
+
+  /** Streams can be opened on it now. */
+  get isUsable(): boolean {
+    return this.standing && this.driver.isAttached;
+  }
+
+  start(): void {
+    void this.seek();
+  }
+
+  /** The network has changed, or somebody asks: what links there are is doubted, and the next attempt comes at once. */
+  wake(): void {
+    this.options.backoff.reset();
+    this.seekSecond();
+    this.cutPause?.();
+  }
+
+  /** A program waits. */
+  hurry(now: number): void {
+    if (now - this.hurriedAt < HURRY_MS) return;
+    this.hurriedAt = now;
+    this.cutPause?.();
+  }
+
+  /** Ends the session for good; the exit is told if there is a link. */
+  end(fault: WireFaultName): void {
+    this.driver.end(fault);
+  }
+
+  // ── the session's events ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private handleEstablished(): void {
+    clearTimeout(this.helloLimit);
+    this.standing = true;
+    this.events.onStanding();
+  }
+
+  private handleNoMoreStreams(): void {
+    this.events.onNoMoreStreams();
+    void this.driver.drain().then(() => this.driver.end('session-closed'));
+  }
+
+  private handleLinkLost(): void {
+    this.lostAt = performance.now();
+    this.resetBackoffIfStood();
+    if (this.standing) this.events.onLinkLost();
+    void this.seek();
+  }
+
+  private resetBackoffIfStood(): void {
+    if (this.begun && performance.now() - this.attachedAt >= LINK_STOOD_MS) this.options.backoff.reset();
+  }
+
+  private handleEnd(fault: WireFaultName): void {
+    clearTimeout(this.helloLimit);
+    this.resetBackoffIfStood();
+    this.stopping.abort();
+    this.cutPause?.();
+    const error = this.finalError ?? new WstunError(fault);
+    this.events.onEnd(error, this.finalError !== undefined || this.options.isFinal(error));
+  }
+
+  // ── links ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private seekSecond(): void {
+    this.wantsSecond = true;
+    void this.seek();
+  }
+
+  private get wantsLink(): boolean {
+    return !this.driver.isOver && (!this.driver.isAttached || this.wantsSecond || this.driver.isStalled);
+  }
+
+  private async seek(): Promise<void> {
+    if (this.seeking) return;
+    this.seeking = true;
+    let waitMs = this.options.backoff.next(Math.random());
+    while (this.wantsLink) {
+      await this.pause(waitMs);
+      if (!this.wantsLink) break;
+      waitMs = await this.attempt();
+    }
+    this.seeking = false;
+  }
+
+  /** Returns how long to wait before the next, if it failed. */
+  private async attempt(): Promise<number> {
+    this.wantsSecond = false;
+    try {
+      this.attach(await this.options.dialer.dial(() => this.request(), this.stopping.signal));
+      return this.options.backoff.next(Math.random());
+    } catch (cause) {
+      const error = cause instanceof WstunError ? cause : new WstunError('internal', String(cause));
+      return this.handleFailure(error);
+    }
+  }
+
+  private request(): SessionRequest {
+    // An exit that heard a first request, but not we its answer, has a session of that name already.
+    if (!this.begun) this.id = randomBytes(SESSION_ID_BYTES);
+    return { kind: this.begun ? 'resume' : 'begin', id: this.id, received: this.driver.received };
+  }
+
+  private attach({ link, peerReceived, saidReceived }: SessionLink): void {
+    if (this.driver.isOver) return link.abort();
+    const wasAway = this.begun && !this.driver.isAttached;
+    if (!this.driver.attachLink(link, { peerReceived, saidReceived })) return link.abort();
+    if (!this.begun) this.helloLimit = setTimeout(() => this.driver.end('peer-silent'), HELLO_LIMIT_MS);
+    this.begun = true;
+    this.attachedAt = performance.now();
+    if (wasAway && this.standing) this.events.onResumed(this.attachedAt - this.lostAt);
+  }
+
+  private handleFailure(error: WstunError): number {
+    if (this.driver.isOver) return 0;
+    const { backoff, isFinal } = this.options;
+    if (this.driver.isAttached) {
+      // The old link still carries it: nobody need know.
+      this.options.logger.info({ fault: error.fault }, 'no second link');
+    } else if (SESSION_FAULTS.has(error.fault)) {
+      this.driver.end(error.fault as WireFaultName);
+      return 0;
+    } else if (isFinal(error)) {
+      this.finalError = error;
+      this.driver.end('link-lost');
+      return 0;
+    }
+    const waitMs = waitAfter(error, backoff.next(Math.random()));
+    if (!this.driver.isAttached) this.events.onFailed(error, waitMs);
+    return waitMs;
+  }
+
+  private pause(waitMs: number): Promise<void> {
+    if (waitMs <= 0 || this.stopping.signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        this.cutPause = undefined;
+        resolve();
+      };
+      const timer = setTimeout(done, waitMs);
+      this.cutPause = done;
+    });
+  }
+}
+
+function waitAfter({ fault }: WstunError, waitMs: number): number {
+  if (fault === 'exit-absent') return Math.random() * ABSENT_WAIT_MS;
+  return fault === 'link-slow' ? Math.min(waitMs, SILENT_WAIT_MS) : waitMs;
+}
