@@ -16,6 +16,8 @@ interface ClientOptions extends OutputOptions, InviteOptions {
   readonly user?: { readonly user: string; readonly pass: string };
   readonly allowLan?: boolean;
   readonly encryption?: Encryption;
+  /** Milliseconds. */
+  readonly resumeWindow?: number;
 }
 
 export async function runClient(options: ClientOptions): Promise<void> {
@@ -44,11 +46,11 @@ export interface RunningClient {
 /** Resolves when the proxy listens; `onReady` comes when the first session stands. */
 export async function startClient(
   invite: Invite,
-  options: Pick<ClientOptions, 'listen' | 'user' | 'allowLan' | 'encryption'>,
+  options: Pick<ClientOptions, 'listen' | 'user' | 'allowLan' | 'encryption' | 'resumeWindow'>,
   output: Output,
   onReady: (listen: string) => void,
 ): Promise<RunningClient> {
-  const { listen: wanted, user: credentials, allowLan = false, encryption = 'on' } = options;
+  const { listen: wanted, user: credentials, allowLan = false, encryption = 'on', resumeWindow } = options;
   refuseOpenToNetwork({ host: wanted.host, hasCredentials: credentials !== undefined, allowLan });
   if (encryption === 'off') requireTls(invite);
   let proxy: ProxyServer | undefined;
@@ -78,6 +80,7 @@ export async function startClient(
       },
     },
     output.logger,
+    resumeWindow === undefined ? {} : { resumeWindowMs: resumeWindow },
   );
   proxy = await startProxyServer({
     ...wanted,

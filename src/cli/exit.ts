@@ -23,6 +23,8 @@ import { DRAIN_MS, firstSignal } from './shutdown.ts';
 interface ExitOptions extends OutputOptions, InviteOptions {
   readonly state?: string;
   readonly dns?: readonly string[];
+  /** Milliseconds. */
+  readonly resumeWindow?: number;
 }
 
 export async function runExit(options: ExitOptions): Promise<void> {
@@ -50,7 +52,8 @@ async function startExit(state: StateDir, options: ExitOptions, output: Output):
   const { identity } = await loadOrCreateIdentity(state);
   const access = new LiveAccess();
   const usage = await openUsage(state, logger);
-  const sessions = createSessions({ identity, access, usage, logger, ownPorts: () => [], dns: options.dns });
+  const { dns, resumeWindow } = options;
+  const sessions = createSessions({ identity, access, usage, logger, ownPorts: () => [], dns, resumeWindow });
   const { exitName: name } = registration;
   let first = true;
   const atRelay = new ExitRegistration(

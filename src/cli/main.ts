@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
 import { WstunError } from '../errors.ts';
-import { collect, parseCount, parseCredentials, parseHostPort } from './options.ts';
+import { collect, parseCount, parseCredentials, parseHostPort, parseResumeWindow } from './options.ts';
 import { tuneGarbageCollector } from './runtime.ts';
 
 /** Never rejects. A fault ends the process, with the exit code of its class (docs/errors.md, "Exit codes"). */
@@ -67,6 +67,11 @@ const dnsOption = () =>
     collect((text) => text),
   );
 
+const resumeWindowOption = () =>
+  new Option('--resume-window <s>', 'how long connections wait for a lost link, in seconds (default: 120)').argParser(
+    parseResumeWindow,
+  );
+
 function clientCommand(): Command {
   return new Command('client')
     .description('offers a SOCKS5, SOCKS4a and HTTP proxy here, and carries its connections to the relay of an invite')
@@ -84,6 +89,7 @@ function clientCommand(): Command {
         .default('on'),
     )
     .option('--allow-lan', 'listen beyond this machine without a user and password')
+    .addOption(resumeWindowOption())
     .addOption(jsonOption())
     .addOption(verboseOption())
     .addHelpText('after', CLIENT_EXAMPLES)
@@ -116,6 +122,7 @@ function relayCommand(): Command {
       ).argParser(parseCount),
     )
     .option('--no-exit', 'dial nothing from here: only carry, unread, between clients and the exits of `wstun exit`')
+    .addOption(resumeWindowOption())
     .addOption(jsonOption())
     .addOption(verboseOption())
     .addHelpText('after', RELAY_EXAMPLES)
@@ -132,6 +139,7 @@ function exitCommand(): Command {
     .option('--invite-file <file>', 'read the invite from a file (- for standard input)')
     .addOption(new Option('--state <dir>', 'keys and access list (default: $XDG_STATE_HOME/wstun/exit)'))
     .addOption(dnsOption())
+    .addOption(resumeWindowOption())
     .addOption(jsonOption())
     .addOption(verboseOption())
     .addHelpText('after', EXIT_EXAMPLES)

@@ -40,6 +40,13 @@ export function parseCount(text: string): number {
   return Number(text);
 }
 
+/** Seconds, 0 to a day; returned in milliseconds. */
+export function parseResumeWindow(text: string): number {
+  if (!/^\d{1,5}$/.test(text) || Number(text) > 86_400)
+    throw new WstunError('bad-option', '--resume-window takes whole seconds, 0 to 86400');
+  return Number(text) * 1000;
+}
+
 /** For options that may be given several times. */
 export function collect<T>(parse: (text: string) => T): (text: string, before: readonly T[] | undefined) => T[] {
   return (text, before) => [...(before ?? []), parse(text)];

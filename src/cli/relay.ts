@@ -35,6 +35,8 @@ interface RelayOptions extends OutputOptions {
   readonly dns?: readonly string[];
   /** False: only named exits serve here. */
   readonly exit?: boolean;
+  /** Of sessions at the relay's own exit, ms. */
+  readonly resumeWindow?: number;
   /** Instead of one that asks name servers. */
   readonly resolver?: Resolver;
 }
@@ -85,10 +87,12 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
   const listening = () =>
     server === undefined ? [] : [...server.addresses, server.adminAddress].flatMap((address) => address?.port ?? []);
   const ownPorts = () => [...listening(), ...portOf(publicUrl)];
-  const { dns, resolver } = options;
+  const { dns, resolver, resumeWindow } = options;
   const usage = await openUsage(state, logger);
   const sessions =
-    options.exit === false ? undefined : createSessions({ identity, access, usage, logger, ownPorts, dns, resolver });
+    options.exit === false
+      ? undefined
+      : createSessions({ identity, access, usage, logger, ownPorts, dns, resolver, resumeWindow });
   const admit = (kept: ReadonlySet<string>) => {
     tickets.setBearers(access.entries.map(bearerOf));
     sessions?.keepOnly(kept);

@@ -97,6 +97,8 @@ export interface ServingOptions {
   readonly dns?: readonly string[] | undefined;
   /** Instead of one that asks name servers. */
   readonly resolver?: Resolver | undefined;
+  /** How long a session without a link is kept, ms. */
+  readonly resumeWindow?: number | undefined;
 }
 
 /** Sessions whose streams are dialled from here. */
@@ -108,6 +110,7 @@ export function createSessions({
   ownPorts,
   dns,
   resolver,
+  resumeWindow,
 }: ServingOptions): ExitSessions {
   return new ExitSessions({
     keys: importKeyPair(identity.exposeSessionKey()),
@@ -128,6 +131,7 @@ export function createSessions({
       logger,
     }),
     logger,
+    ...(resumeWindow !== undefined && { resumeWindowMs: resumeWindow }),
   });
 }
 

@@ -14,6 +14,8 @@ export class Acknowledgements {
   private readonly config: AcknowledgementConfig;
   /** Numbered records that have come, in order, from the first of the session on. */
   received = 0;
+  /** The same, but what a new link has to bring again counts when it has: the peer counts what it sends on the link. */
+  private onLink = 0;
   private told = 0;
   private untoldBytes = 0;
   private toldAt: number;
@@ -23,13 +25,25 @@ export class Acknowledgements {
     this.toldAt = now - config.ackIntervalMs;
   }
 
-  note(bytes: number): void {
-    this.received += 1;
+  /** A new link, whose peer was told `count`: it begins right behind. What it was told on the old one may not have come. */
+  begin(count: number, now: number): void {
+    this.onLink = count;
+    this.told = count;
+    this.toldAt = now;
+    this.untoldBytes = 0;
+  }
+
+  /** A numbered record has come. False: it had come before, on the old link while the new one was agreed on. */
+  note(bytes: number): boolean {
+    this.onLink += 1;
     this.untoldBytes += bytes;
+    if (this.onLink <= this.received) return false;
+    this.received = this.onLink;
+    return true;
   }
 
   get isOwed(): boolean {
-    return this.received > this.told;
+    return this.onLink > this.told;
   }
 
   isDue(now: number): boolean {
@@ -44,14 +58,9 @@ export class Acknowledgements {
 
   /** The count to tell now. */
   take(now: number): number {
-    this.tell(this.received, now);
-    return this.received;
-  }
-
-  /** The peer was told `count` by another way. */
-  tell(count: number, now: number): void {
-    this.told = Math.max(this.told, count);
+    this.told = this.onLink;
     this.toldAt = now;
     this.untoldBytes = 0;
+    return this.told;
   }
 }

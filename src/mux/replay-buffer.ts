@@ -8,15 +8,15 @@ export interface SentRecord {
   /** Frames, without a record header. Never written to: links only read what they send. */
   readonly pieces: readonly Uint8Array[];
   readonly bytes: number;
-  /** Of its last sending; undefined until it has gone out on the present link. */
+  /** Undefined until it has gone out on the present link. */
   stamp: SentStamp | undefined;
 }
 
 /** What one acknowledgement took out. */
 export interface Acknowledged {
-  /** Of records that have gone out on the present link. */
+  readonly records: number;
   readonly bytes: number;
-  /** Of the newest of these; undefined if none had gone out on it. */
+  /** Of the newest of them. */
   readonly newest: SentStamp | undefined;
 }
 
@@ -72,35 +72,37 @@ export class ReplayBuffer {
     this.next += 1;
   }
 
-  /** The peer has all records up to `number`; undefined where that cannot be. */
+  /** The peer has all records up to `number`; undefined where that is more than the present link has carried. */
   acknowledge(number: number): Acknowledged | undefined {
-    if (number > this.lastNumber) return undefined;
-    let bytes = 0;
-    let newest: SentStamp | undefined;
-    for (; this.firstNumber <= number; this.firstNumber++) {
-      const record = this.records[this.first];
-      if (record === undefined) break;
-      this.count(-record.bytes);
-      if (record.stamp !== undefined) {
-        bytes += record.bytes;
-        newest = record.stamp;
-      }
-      this.first += 1;
-    }
-    this.next = Math.max(this.next, this.first);
-    this.compact();
-    return { bytes, newest };
+    return number < this.firstNumber + this.next - this.first ? this.drop(number) : undefined;
   }
 
   /** A new link, whose peer has `received` records: all behind goes out again. False where records in between are gone. */
   rewind(received: number): boolean {
-    if (received < this.firstNumber - 1 || this.acknowledge(received) === undefined) return false;
+    if (received < this.firstNumber - 1 || received > this.lastNumber) return false;
+    this.drop(received);
     this.next = this.first;
     for (let at = this.first; at < this.records.length; at++) {
       const record = this.records[at];
       if (record !== undefined) record.stamp = undefined;
     }
     return true;
+  }
+
+  private drop(upTo: number): Acknowledged {
+    const before = this.firstNumber;
+    let bytes = 0;
+    let newest: SentStamp | undefined;
+    for (; this.firstNumber <= upTo; this.firstNumber++) {
+      const record = this.records[this.first];
+      if (record === undefined) break;
+      this.count(-record.bytes);
+      bytes += record.bytes;
+      newest = record.stamp;
+      this.first += 1;
+    }
+    this.compact();
+    return { records: this.firstNumber - before, bytes, newest };
   }
 
   clear(): void {

@@ -31,8 +31,6 @@ export class ResumableSession {
   private readonly acks: Acknowledgements;
   /** Of the present link; undefined while detached. */
   private path: PathModel | undefined;
-  /** Numbered records that the present link has brought, counted on from what this end said when it was made. */
-  private linkReceived = 0;
   private detachedAt: number;
   /** When the peer last acknowledged something new, or the first byte after a rest went out. */
   private progressAt: number;
@@ -74,8 +72,7 @@ export class ResumableSession {
       return false;
     }
     this.path = new PathModel(DEFAULT_PATH_CONFIG, now);
-    this.linkReceived = saidReceived;
-    this.acks.tell(saidReceived, now);
+    this.acks.begin(saidReceived, now);
     this.progressAt = now;
     this.mux.handleAttached(now);
     return true;
@@ -119,24 +116,18 @@ export class ResumableSession {
   private handleAcknowledgement(count: number, isNumbered: boolean, now: number): void {
     const taken = this.replay.acknowledge(count);
     if (taken === undefined) return this.mux.fail('bad-record');
-    if (taken.newest !== undefined) {
-      this.path?.handleAcked(taken.bytes, taken.newest, now);
-      this.progressAt = now;
-      this.mux.handleRoundTrip(this.path?.roundTripMs);
-    } else if (!isNumbered) this.mux.handleUselessRecord(now);
+    if (taken.records === 0) return isNumbered ? undefined : this.mux.handleUselessRecord(now);
+    this.progressAt = now;
+    if (taken.newest === undefined) return;
+    this.path?.handleAcked(taken.bytes, taken.newest, now);
+    this.mux.handleRoundTrip(this.path?.roundTripMs);
   }
 
   private handleNumbered(body: readonly Uint8Array[], now: number): void {
-    this.linkReceived += 1;
-    // What was on its way on the old link when the new one was agreed on, and came.
-    if (this.linkReceived <= this.acks.received) return;
-    let bytes = 0;
-    for (const piece of body) {
-      bytes += piece.length;
-      this.mux.handleRecord(piece, now);
-    }
+    const bytes = body.reduce((sum, piece) => sum + piece.length, 0);
     if (bytes === 0) this.mux.handleUselessRecord(now);
-    this.acks.note(bytes);
+    if (!this.acks.note(bytes)) return;
+    for (const piece of body) this.mux.handleRecord(piece, now);
   }
 
   /** Time has passed: call at or after `nextTimeout`, when everything that the link had was handed in. */

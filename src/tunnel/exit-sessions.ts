@@ -4,7 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DhKeyPair } from '../crypto/x25519.ts';
-import { type WireFaultName, WstunError } from '../errors.ts';
+import type { WireFaultName, WstunError } from '../errors.ts';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG, PROCESS_REPLAY_BYTES } from '../mux/config.ts';
 import { ReplayBudget } from '../mux/replay-buffer.ts';
 import type { Logger } from '../observability/logger.ts';

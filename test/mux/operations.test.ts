@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, it } from 'vitest';
-import { Rig, type Side } from '../support/mux-rig.ts';
+import { plainRig, type Rig, type Side } from '../support/mux-rig.ts';
 import { type Prng, prng } from '../support/prng.ts';
 
 const KIB = 1024;
@@ -86,7 +86,7 @@ describe('any sequence of operations of two honest ends', () => {
   it('delivers prefixes, ends cleanly only what is complete, stays within its bounds, and leaves nothing', () => {
     fc.assert(
       fc.property(fc.array(operations, { minLength: 20, maxLength: 150, size: 'max' }), (sequence) => {
-        const rig = new Rig(SHORT);
+        const rig = plainRig(SHORT);
         for (const operation of sequence) perform(rig, operation);
         rig.settle();
       }),
@@ -137,7 +137,7 @@ describe('resets by both sides with frames on their way', () => {
   it('never end a session: the clock stands, so no budget refills', () => {
     for (let seed = 1; seed <= 30; seed++) {
       try {
-        const rig = new Rig({ ...SHORT, maxStreams: 50, sessionWindow: 200 * KIB });
+        const rig = plainRig({ ...SHORT, maxStreams: 50, sessionWindow: 200 * KIB });
         churn(rig, prng(seed), 2000);
         rig.settle();
       } catch (error) {
@@ -148,7 +148,7 @@ describe('resets by both sides with frames on their way', () => {
 
   it('never end a session: a thousand streams at once, reset while all their frames cross', () => {
     for (const late of [1, 3, 7]) {
-      const rig = new Rig({ maxStreams: 1024, sessionWindow: 1024 * KIB });
+      const rig = plainRig({ maxStreams: 1024, sessionWindow: 1024 * KIB });
       rig.client.open();
       rig.flow();
       for (let i = 0; i < 1000; i++) rig.client.open();

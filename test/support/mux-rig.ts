@@ -54,10 +54,11 @@ export class RigEnd {
   constructor(
     readonly side: Side,
     readonly config: MuxConfig,
-    private readonly clock: { now: number },
+    protected readonly clock: { now: number },
+    session?: MuxSession,
   ) {
-    this.session = new MuxSession(config, 0);
-    this.session.handleAttached(0);
+    this.session = session ?? new MuxSession(config, 0);
+    if (session === undefined) this.session.handleAttached(0);
   }
 
   /** A live stream by a number that may be anything. */
@@ -134,6 +135,10 @@ export class RigEnd {
     return true;
   }
 
+  get isInFlight(): boolean {
+    return this.flight.length > 0;
+  }
+
   /** So many bytes arrive, in pieces of at most so many. */
   arrive(bytes: number, piece: number): void {
     const arriving = this.flight.subarray(0, bytes);
@@ -145,7 +150,7 @@ export class RigEnd {
   }
 
   /** Every record holds whole frames; nobody sends more than it was granted. */
-  private account(record: Buffer): void {
+  protected account(record: Buffer): void {
     const decoded = naiveDecode(this.greeted ? Buffer.concat([wire.hello(), record]) : record);
     check(decoded.fault === undefined, 'records are well formed');
     const frames = decoded.frames.slice(this.greeted ? 1 : 0);
@@ -242,15 +247,21 @@ export class RigEnd {
   }
 }
 
-export class Rig {
-  readonly clock = { now: 0 };
-  readonly client: RigEnd;
-  readonly exit: RigEnd;
-  readonly ends: readonly RigEnd[];
+/** Two ends joined directly. */
+export function plainRig(config: Partial<MuxConfig>): Rig {
+  return new Rig(config, (side, full, clock) => new RigEnd(side, full, clock));
+}
 
-  constructor(config: Partial<MuxConfig>) {
-    this.client = new RigEnd('client', { ...DEFAULT_MUX_CONFIG, ...config, role: 'client' }, this.clock);
-    this.exit = new RigEnd('exit', { ...DEFAULT_MUX_CONFIG, ...config, role: 'exit' }, this.clock);
+export class Rig<End extends RigEnd = RigEnd> {
+  readonly clock: { now: number };
+  readonly client: End;
+  readonly exit: End;
+  readonly ends: readonly End[];
+
+  constructor(config: Partial<MuxConfig>, makeEnd: (side: Side, config: MuxConfig, clock: { now: number }) => End) {
+    this.clock = { now: 0 };
+    this.client = makeEnd('client', { ...DEFAULT_MUX_CONFIG, ...config, role: 'client' }, this.clock);
+    this.exit = makeEnd('exit', { ...DEFAULT_MUX_CONFIG, ...config, role: 'exit' }, this.clock);
     this.client.peer = this.exit;
     this.exit.peer = this.client;
     this.ends = [this.client, this.exit];
@@ -266,9 +277,9 @@ export class Rig {
     for (let moved = true; moved; ) {
       moved = false;
       for (const end of this.ends) {
-        while (end.poll(1) || end.flight.length > 0) {
+        while (end.poll(1) || end.isInFlight) {
           moved = true;
-          end.arrive(end.flight.length, 100_000);
+          end.arrive(Number.POSITIVE_INFINITY, 100_000);
         }
         while (end.pick(0, ({ unconsumed }) => unconsumed > 0)) {
           moved = true;

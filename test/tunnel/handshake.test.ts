@@ -438,7 +438,7 @@ describe('an exit behind a gate', () => {
     const [under, late] = [new Middle(tamperAt('up', 1, () => [])), new Middle()];
     arrive(under);
     await turns(TURNS);
-    expect([under.sent.up.length, under.ended.exit]).toEqual([2, undefined]);
+    expect([under.sent.up.length, under.ended.exit]).toEqual([3, undefined]);
     await sessions.close(0);
     arrive(late);
     await turns(TURNS);

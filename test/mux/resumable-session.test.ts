@@ -1,0 +1,263 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
+import { encodeRecordHeader, MAX_RECORD_COUNT } from '../../src/protocol/record-header.ts';
+import type { Side } from '../support/mux-rig.ts';
+import { prng } from '../support/prng.ts';
+import { ResumeRig } from '../support/resume-rig.ts';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const { resumeWindowMs, stallMs, ackIntervalMs } = DEFAULT_RESUME_CONFIG;
+
+/** A rig with one open stream. */
+function rigWithStream(...options: ConstructorParameters<typeof ResumeRig>): ResumeRig {
+  const rig = new ResumeRig(...options);
+  rig.client.open();
+  rig.flow();
+  rig.exit.accept(0);
+  rig.flow();
+  return rig;
+}
+
+type Operation =
+  | readonly ['open']
+  | readonly ['accept', index: number]
+  | readonly ['finish' | 'reset', Side, index: number]
+  | readonly ['write' | 'consume', Side, index: number, bytes: number]
+  | readonly ['poll' | 'arrive', Side, messages: number]
+  | readonly ['pass', ms: number]
+  | readonly ['lose', up: number, down: number]
+  | readonly ['join' | 'replace', meanwhile: number];
+
+const index = fc.nat(7);
+const few = fc.nat(5);
+const side = fc.constantFrom<Side>('client', 'exit');
+const bytes = fc.oneof(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 1, max: 60_000 }));
+const just = <T extends string>(...types: T[]): fc.Arbitrary<T> => fc.constantFrom(...types);
+
+const operations: fc.Arbitrary<Operation> = fc.oneof(
+  { weight: 20, arbitrary: fc.tuple(just('open')) },
+  { weight: 20, arbitrary: fc.tuple(just('accept'), index) },
+  { weight: 15, arbitrary: fc.tuple(just('finish'), side, index) },
+  { weight: 5, arbitrary: fc.tuple(just('reset'), side, index) },
+  { weight: 50, arbitrary: fc.tuple(just('write', 'consume'), side, index, bytes) },
+  { weight: 100, arbitrary: fc.tuple(just('poll', 'arrive'), side, few) },
+  { weight: 20, arbitrary: fc.tuple(just('pass'), fc.nat(400)) },
+  { weight: 15, arbitrary: fc.tuple(just('lose'), few, few) },
+  { weight: 15, arbitrary: fc.tuple(just('join', 'replace'), few) },
+);
+
+function perform(rig: ResumeRig, operation: Operation): void {
+  switch (operation[0]) {
+    case 'open':
+      return rig.client.open();
+    case 'accept':
+      return rig.exit.accept(operation[1]);
+    case 'finish':
+    case 'reset':
+      return rig[operation[1]][operation[0]](operation[2]);
+    case 'write':
+    case 'consume':
+      return rig[operation[1]][operation[0]](operation[2], operation[3]);
+    case 'poll':
+      return void rig[operation[1]].poll(operation[2]);
+    case 'arrive':
+      return rig[operation[1]].arrive(operation[2]);
+    case 'pass':
+      return rig.pass(operation[1]);
+    case 'lose':
+      return rig.lose(operation[1], operation[2]);
+    case 'join':
+      return rig.isJoined ? undefined : rig.join();
+    case 'replace':
+      return rig.isJoined ? rig.join(operation[1]) : undefined;
+  }
+}
+
+describe('two ends whose links come and go', () => {
+  it('deliver prefixes, end cleanly only what is complete, lose and repeat nothing, and keep nothing', () => {
+    fc.assert(
+      fc.property(fc.array(operations, { minLength: 20, maxLength: 200, size: 'max' }), (sequence) => {
+        const rig = new ResumeRig({ sessionWindow: 200 * KIB, sendBudget: 100 * KIB, maxDataBytes: 3000 });
+        for (const operation of sequence) perform(rig, operation);
+        rig.settle();
+        for (const { resumable, budget } of rig.ends) expect([resumable.replayBytes, budget.used]).toEqual([0, 0]);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('carry a megabyte each way over 500 links, each of which carries next to nothing', () => {
+    const rig = rigWithStream();
+    const random = prng(5);
+    for (let i = 0; i < 500; i++) {
+      for (const end of rig.ends) {
+        end.write(0, 2 * KIB);
+        end.poll(10);
+      }
+      if (random.chance(0.5)) rig.lose(random.below(2), random.below(2));
+      else rig.client.consume(0, MIB);
+      if (!rig.isJoined || random.chance(0.3)) rig.join(random.below(2));
+      // A link takes a moment to make; each is pinged once.
+      rig.pass(50);
+    }
+    rig.settle();
+    expect(rig.exit.streams.get(1)?.received).toBe(1000 * KIB);
+  });
+});
+
+describe('an acknowledgement', () => {
+  it('comes once an interval at most while nothing else is said, and with what is said anyway', () => {
+    const rig = rigWithStream();
+    const { client, exit } = rig;
+    const before = client.bareAcknowledgements;
+    for (let i = 0; i < 50; i++) {
+      exit.write(0, 100);
+      exit.poll(10);
+      exit.arrive(10);
+      client.poll(10);
+    }
+    expect(client.bareAcknowledgements - before).toBeLessThanOrEqual(1);
+    client.write(0, 1);
+    client.poll(10);
+    client.arrive(10);
+    expect(exit.resumable.replayBytes).toBe(0);
+  });
+
+  it('that is owed wakes the session, but not while the link takes nothing', () => {
+    const rig = rigWithStream();
+    rig.exit.write(0, 100);
+    rig.exit.poll(10);
+    rig.exit.arrive(10);
+    rig.client.poll(10);
+    rig.exit.write(0, 100);
+    rig.exit.poll(10);
+    rig.exit.arrive(10);
+    const { resumable } = rig.client;
+    expect(resumable.nextTimeout(true)).toBeLessThanOrEqual(rig.clock.now + ackIntervalMs);
+    expect(resumable.nextTimeout(false)).toBeGreaterThan(rig.clock.now + 1000);
+  });
+
+  it.each([
+    ['of a record that was never sent', encodeRecordHeader({ isNumbered: false, acknowledged: 1000 })],
+    ['of more than there can be', encodeRecordHeader({ isNumbered: false, acknowledged: MAX_RECORD_COUNT })],
+    ['that is cut off', encodeRecordHeader({ isNumbered: true, acknowledged: 1 }).subarray(0, 6)],
+    ['with flags that this version does not know', Uint8Array.of(4)],
+    ['in a message of nothing', new Uint8Array(0)],
+  ])('%s ends the session', (_what, message) => {
+    const { resumable } = rigWithStream().exit;
+    resumable.handleMessage([message], 0);
+    expect(resumable.mux.isOver).toBe(true);
+  });
+
+  it('that says nothing new, again and again, is a flood; so are empty records', () => {
+    for (const isNumbered of [false, true]) {
+      const { resumable } = rigWithStream().exit;
+      const message = encodeRecordHeader({ isNumbered, acknowledged: isNumbered ? undefined : 0 });
+      let sent = 0;
+      while (!resumable.mux.isOver && sent < 10_000) {
+        resumable.handleMessage([message], 0);
+        sent += 1;
+      }
+      expect(sent).toBeGreaterThan(900);
+      expect(sent).toBeLessThan(1100);
+    }
+  });
+});
+
+describe('what is kept for a peer that acknowledges nothing', () => {
+  it('stays within its bound, which is the send window: nothing new goes out, and nothing is dropped', () => {
+    const rig = rigWithStream(
+      { maxWindow: 16 * MIB, initialWindow: 16 * MIB, sessionWindow: 64 * MIB, maxSendQueue: 16 * MIB },
+      { replayBytes: MIB, minReplayBytes: 64 * KIB },
+    );
+    rig.client.write(0, 8 * MIB);
+    rig.client.poll(1000);
+    expect(rig.client.resumable.replayBytes).toBeGreaterThanOrEqual(MIB);
+    expect(rig.client.resumable.replayBytes).toBeLessThan(MIB + 64 * KIB);
+    rig.settle();
+    expect(rig.exit.streams.get(1)?.received).toBe(8 * MIB);
+  });
+
+  it('is little where the whole process is at its bound, but never nothing', () => {
+    const rig = rigWithStream({}, { minReplayBytes: 64 * KIB });
+    rig.client.budget.used = rig.client.budget.limit;
+    rig.client.write(0, 250 * KIB);
+    rig.client.poll(1000);
+    expect(rig.client.resumable.replayBytes).toBeGreaterThanOrEqual(64 * KIB);
+    expect(rig.client.resumable.replayBytes).toBeLessThan(128 * KIB);
+  });
+});
+
+describe('a session without a link', () => {
+  it('is over when its window has passed, to the millisecond, and its streams are told why', () => {
+    const rig = rigWithStream();
+    rig.lose();
+    const { resumable } = rig.client;
+    expect(resumable.nextTimeout(true)).toBe(rig.clock.now + resumeWindowMs);
+    resumable.handleTimeout(rig.clock.now + resumeWindowMs - 1);
+    expect(resumable.mux.isOver).toBe(false);
+    resumable.handleTimeout(rig.clock.now + resumeWindowMs);
+    expect(resumable.mux.pollEvent()).toMatchObject({ type: 'reset', fault: 'session-expired' });
+    expect(resumable.mux.pollEvent()).toMatchObject({ type: 'ended', fault: 'session-expired' });
+    expect(resumable.replayBytes).toBe(0);
+  });
+
+  it('ends with its link where it is not to be kept', () => {
+    const rig = rigWithStream({}, { resumeWindowMs: 0 });
+    rig.client.resumable.detach(0);
+    expect(rig.client.resumable.mux.pollEvent()).toMatchObject({ type: 'reset', fault: 'link-lost' });
+  });
+
+  it('says nothing, and takes what is written for the next link', () => {
+    const rig = rigWithStream();
+    rig.lose();
+    rig.client.write(0, 5000);
+    expect(rig.client.resumable.pollMessage(0)).toBeUndefined();
+    rig.settle();
+    expect(rig.exit.streams.get(1)?.received).toBe(5000);
+  });
+});
+
+describe('a peer whose count does not fit', () => {
+  it.each([
+    ['lacks what it acknowledged before', 0],
+    ['has what was never sent', 1000],
+  ])('because it %s ends the session as a gap', (_what, received) => {
+    const rig = rigWithStream();
+    rig.lose();
+    const { resumable } = rig.client;
+    expect(resumable.attach(received, resumable.received, 0)).toBe(false);
+    expect(resumable.mux.pollEvent()).toMatchObject({ type: 'reset', fault: 'session-gap' });
+    expect(resumable.isAttached).toBe(false);
+  });
+});
+
+describe('a link', () => {
+  it('is suspected when bytes are on their way and nothing comes back, and no more once something does', () => {
+    const rig = rigWithStream();
+    const { resumable } = rig.client;
+    rig.clock.now += 60_000;
+    expect(resumable.linkState(rig.clock.now - 59_000)).toBe('fine');
+    resumable.mux.handleAlive(rig.clock.now);
+    rig.client.write(0, 5000);
+    rig.client.poll(10);
+    expect(resumable.linkState(rig.clock.now + stallMs - 1)).toBe('fine');
+    expect(resumable.stallsAt()).toBe(rig.clock.now + stallMs);
+    expect(resumable.linkState(rig.clock.now + stallMs)).toBe('suspect');
+    rig.clock.now += stallMs;
+    rig.client.arrive(10);
+    rig.exit.poll(10);
+    rig.exit.arrive(10);
+    expect(resumable.linkState(rig.clock.now)).toBe('fine');
+  });
+
+  it('is dead after silence, whatever is on its way', () => {
+    const rig = rigWithStream();
+    const { resumable } = rig.client;
+    expect(resumable.linkState(rig.clock.now + 45_000)).toBe('dead');
+    rig.lose();
+    expect(resumable.linkState(rig.clock.now + 45_000)).toBe('detached');
+  });
+});
