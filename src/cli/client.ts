@@ -1,6 +1,6 @@
 /** `wstun client`: a proxy here, a session with the exit, until a signal or a fault that no retry could mend. */
 import { decodeInvite, type Invite } from '../crypto/invite.ts';
-import { describeFault, WstunError } from '../errors.ts';
+import { WstunError } from '../errors.ts';
 import { refuseOpenToNetwork } from '../proxy/listen-check.ts';
 import { type ProxyServer, startProxyServer } from '../proxy/proxy-server.ts';
 import { TunnelClient } from '../tunnel/client.ts';

@@ -176,7 +176,7 @@ export class ResumableSession {
     // In order: nothing new before all that the peer lacks.
     if (this.replay.waiting !== undefined || !(this.mux.isOver || this.mayGrow(path, now))) return undefined;
     const frameBytes = path.frameBytes();
-    const pieces = this.mux.pollRecord(now, frameBytes + FRAME_HEADER_BYTES + SMALL_FRAMES_ROOM, frameBytes);
+    const pieces = this.mux.pollRecord(now, frameBytes + FRAME_HEADER_BYTES + SMALL_FRAMES_ROOM);
     if (pieces === undefined) {
       path.handleIdle(now);
       return undefined;

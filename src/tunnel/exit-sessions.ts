@@ -11,6 +11,7 @@ import type { Logger } from '../observability/logger.ts';
 import { encodeSessionAnswer, type SessionRequest } from '../protocol/session-request.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import { acceptSecureLink } from './handshake.ts';
+import type { SecureLink } from './secure-link.ts';
 import { SessionDriver } from './session-driver.ts';
 import { awaitRequest } from './session-link.ts';
 import type { StreamAcceptor } from './stream.ts';
@@ -44,7 +45,7 @@ interface Served {
 
 /** A link whose keys stand. */
 interface Arrival {
-  readonly link: MessageLink;
+  readonly link: SecureLink;
   readonly bearer: string;
   readonly sessionKey: Uint8Array;
 }

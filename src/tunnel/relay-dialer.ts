@@ -5,8 +5,8 @@ import { importKeyPair } from '../crypto/x25519.ts';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { SessionRequest } from '../protocol/session-request.ts';
-import type { MessageLink } from '../transport/message-link.ts';
 import { type Encryption, type InitiatorOptions, initiateSecureLink } from './handshake.ts';
+import type { SecureLink } from './secure-link.ts';
 import type { SessionDialer, SessionLink } from './session-keeper.ts';
 import { requestSession } from './session-link.ts';
 import { TicketDialer } from './ticket-dialer.ts';
@@ -39,7 +39,7 @@ export class RelayDialer implements SessionDialer {
 }
 
 /** Has the exit begin or resume a session on a link whose keys stand. */
-export async function beginOn(link: MessageLink, request: SessionRequest, signal: AbortSignal): Promise<SessionLink> {
+export async function beginOn(link: SecureLink, request: SessionRequest, signal: AbortSignal): Promise<SessionLink> {
   return { link, peerReceived: await requestSession(link, request, signal), saidReceived: request.received };
 }
 

@@ -21,7 +21,7 @@ export class SecureLink implements MessageLink, MessageLinkHandler {
   private readonly inner: MessageLink;
   private readonly ciphers: RecordCiphers | undefined;
   private handler: MessageLinkHandler | undefined;
-  /** Came in the same read as the last handshake message, before there was a handler: at most what one read brings. */
+  /** Came while there was no handler, in the same read as what took the last one away: at most what one read brings. */
   private early: Message[] = [];
   private closed: LinkCloseReason | undefined;
 
@@ -43,6 +43,11 @@ export class SecureLink implements MessageLink, MessageLinkHandler {
   setHandler(handler: MessageLinkHandler): void {
     this.handler = handler;
     if (this.early.length > 0 || this.closed !== undefined) queueMicrotask(() => this.deliverEarly());
+  }
+
+  /** Nothing is delivered until another handler is set, which must be before the turn ends. Until then what comes is kept. */
+  takeHandler(): void {
+    this.handler = undefined;
   }
 
   /** A message that no record can hold, or the end of the nonces, aborts the link. */

@@ -9,7 +9,8 @@ import {
   encodeSessionRequest,
   type SessionRequest,
 } from '../protocol/session-request.ts';
-import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
+import type { LinkCloseReason, Message, MessageLinkHandler } from '../transport/message-link.ts';
+import type { SecureLink } from './secure-link.ts';
 
 /** From the keys to the word of the other side: one round trip, or less. */
 const EXCHANGE_LIMIT_MS = 10_000;
@@ -18,7 +19,7 @@ const EXCHANGE_LIMIT_MS = 10_000;
  * The client's side; takes the link's handler. Resolves with what the exit has received; the handler is to be set in the turn in
  * which it resolves. Rejects, with the link aborted: with the exit's reason, or `link-lost`, `link-slow`, `dial-cancelled`.
  */
-export function requestSession(link: MessageLink, request: SessionRequest, signal: AbortSignal): Promise<number> {
+export function requestSession(link: SecureLink, request: SessionRequest, signal: AbortSignal): Promise<number> {
   return new Promise((resolve, reject) => {
     const onAbort = (): void => word.fail(new WstunError('dial-cancelled'));
     const word = new FirstWord(link, {
@@ -49,7 +50,7 @@ export interface RequestEvents {
 }
 
 /** The exit's side; takes the link's handler. */
-export function awaitRequest(link: MessageLink, events: RequestEvents): void {
+export function awaitRequest(link: SecureLink, events: RequestEvents): void {
   const word = new FirstWord(link, {
     onMessage: (message) => {
       const request = decodeSessionRequest(message);
@@ -68,12 +69,12 @@ interface FirstWordEvents {
 
 /** Waits for one message, with a limit; ends once. */
 class FirstWord implements MessageLinkHandler {
-  private readonly link: MessageLink;
+  private readonly link: SecureLink;
   private readonly events: FirstWordEvents;
   private readonly limit: NodeJS.Timeout;
   private over = false;
 
-  constructor(link: MessageLink, events: FirstWordEvents) {
+  constructor(link: SecureLink, events: FirstWordEvents) {
     this.link = link;
     this.events = events;
     this.limit = setTimeout(() => this.fail(new WstunError('link-slow')), EXCHANGE_LIMIT_MS);
@@ -90,15 +91,21 @@ class FirstWord implements MessageLinkHandler {
     this.fail(new WstunError('link-lost', text));
   }
 
+  /** Records may follow in the same read: they are for the next handler. */
   succeed(): void {
-    this.over = true;
-    clearTimeout(this.limit);
+    this.end();
+    this.link.takeHandler();
   }
 
   fail(error: WstunError): void {
     if (this.over) return;
-    this.succeed();
+    this.end();
     this.link.abort();
     this.events.onFailed(error);
+  }
+
+  private end(): void {
+    this.over = true;
+    clearTimeout(this.limit);
   }
 }
