@@ -66,10 +66,15 @@ export class TunnelClient implements StreamOpener {
   /** Keeps a session until `close`. Rejects with a WstunError only when no further attempt could help (exit codes 76, 77). */
   async run(): Promise<void> {
     const { signal } = this.stopping;
+    // The first attempt, which comes at once.
+    this.backoff.next(0);
     while (!signal.aborted) {
       const error = await this.runOnce(signal);
       if (signal.aborted) return;
-      if (error === undefined) continue;
+      if (error === undefined) {
+        this.backoff.next(0);
+        continue;
+      }
       if (this.isFinal(error)) throw this.failWaiters(error);
       const waitMs = this.noteAbsence(error) ? Math.random() * ABSENT_WAIT_MS : this.backoff.next(Math.random());
       this.observer.onFailed(error, waitMs);

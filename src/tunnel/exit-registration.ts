@@ -54,6 +54,8 @@ export class ExitRegistration {
   /** Stays registered until `close`. Rejects with a WstunError only when no further attempt could help (exit code 77). */
   async run(): Promise<void> {
     const { signal } = this.stopping;
+    // The first attempt, which comes at once.
+    this.backoff.next(0);
     while (!signal.aborted) {
       const error = await this.registerOnce(signal);
       if (signal.aborted) return;
