@@ -7,6 +7,7 @@ import { TunnelClient } from '../tunnel/client.ts';
 import type { Encryption } from '../tunnel/handshake.ts';
 import { RelayDialer, requireTls } from '../tunnel/relay-dialer.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
+import { followNetwork } from './follow-network.ts';
 import { formatHostPort, type HostPort } from './options.ts';
 import { Output, type OutputOptions } from './output.ts';
 import { DRAIN_MS, firstSignal } from './shutdown.ts';
@@ -27,6 +28,7 @@ export async function runClient(options: ClientOptions): Promise<void> {
     output.event({ event: 'ready', role: 'client', listen });
     output.say(describeUse(listen));
   });
+  followNetwork((change) => output.logger.debug({ change }, 'the network may have changed'));
   const signalled = firstSignal(() => client.close(0));
   await Promise.race([client.ended, signalled]);
   output.say('wstun: closing; again to end at once');
