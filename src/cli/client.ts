@@ -7,6 +7,7 @@ import { TunnelClient } from '../tunnel/client.ts';
 import type { Encryption } from '../tunnel/handshake.ts';
 import { RelayDialer, requireTls } from '../tunnel/relay-dialer.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
+import { followNetwork } from './follow-network.ts';
 import { formatHostPort, type HostPort } from './options.ts';
 import { Output, type OutputOptions } from './output.ts';
 import { DRAIN_MS, firstSignal } from './shutdown.ts';
@@ -29,6 +30,10 @@ export async function runClient(options: ClientOptions): Promise<void> {
     output.event({ event: 'ready', role: 'client', listen });
     output.say(describeUse(listen));
   });
+  followNetwork((change) => {
+    output.logger.debug({ change }, 'the network may have changed');
+    client.wake();
+  });
   const signalled = firstSignal(() => client.close(0));
   await Promise.race([client.ended, signalled]);
   output.say('wstun: closing; again to end at once');
@@ -40,6 +45,8 @@ export interface RunningClient {
   readonly listen: string;
   /** Rejects when no further attempt could help. */
   readonly ended: Promise<void>;
+  /** The network may have changed, or somebody asks: a new link is tried at once. */
+  wake(): void;
   close(graceMs: number): Promise<void>;
 }
 
@@ -92,6 +99,7 @@ export async function startClient(
   return {
     listen: formatHostPort(address),
     ended: tunnel.run(),
+    wake: () => tunnel.wake(),
     close: async (graceMs) => {
       await proxy.close(graceMs);
       await tunnel.close(0);

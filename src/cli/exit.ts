@@ -16,6 +16,7 @@ import { ExitRegistration } from '../tunnel/exit-registration.ts';
 import { TicketDialer } from '../tunnel/ticket-dialer.ts';
 import { accessFile } from './access.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
+import { followNetwork } from './follow-network.ts';
 import { Output, type OutputOptions } from './output.ts';
 import { createSessions, followAccess, LiveAccess } from './serving.ts';
 import { DRAIN_MS, firstSignal } from './shutdown.ts';
@@ -31,6 +32,10 @@ export async function runExit(options: ExitOptions): Promise<void> {
   const output = new Output(options);
   const state = await openStateDir(options.state ?? defaultStateDir('exit', process.env));
   const exit = await startExit(state, options, output);
+  followNetwork((change) => {
+    output.logger.debug({ change }, 'the network may have changed');
+    exit.wake();
+  });
   const ended = exit.ended.catch((error: unknown) => error);
   const error = await Promise.race([ended, firstSignal(() => exit.close(0)).then(() => undefined)]);
   if (error instanceof WstunError) output.event({ event: 'ended', code: error.code, message: error.message });
@@ -43,6 +48,8 @@ export async function runExit(options: ExitOptions): Promise<void> {
 interface RunningExit {
   /** Rejects when no further attempt could help. */
   readonly ended: Promise<void>;
+  /** The network may have changed, or somebody asks: it registers anew at once. */
+  wake(): void;
   close(graceMs: number): Promise<void>;
 }
 
@@ -79,6 +86,7 @@ async function startExit(state: StateDir, options: ExitOptions, output: Output):
   });
   return {
     ended: atRelay.run(),
+    wake: () => atRelay.wake(),
     close: async (graceMs) => {
       atRelay.close();
       await Promise.all([watch.close(), sessions.close(graceMs)]);

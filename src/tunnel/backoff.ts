@@ -1,23 +1,37 @@
-/** How long to wait before the next attempt to reach a relay. Pure: the random number is passed in. */
+/**
+ * How long to wait before the next attempt to reach a relay. Pure: the random number is passed in. Who is told that the network is
+ * back breaks off a wait by itself, without asking here: a wake-up neither counts as an attempt nor forgets any.
+ */
+
+/**
+ * A link that stood for so long, ms, lets the waits begin anew: a relay that accepts and drops is then asked once in this time at
+ * most. Not longer, because a network that drops every link after seconds is no relay to be spared, and streams wait.
+ */
+export const LINK_STOOD_MS = 1_000;
 
 /** So many seconds at most: long enough not to hammer, short enough for a person to wait. */
 const LONGEST_WAIT_S = 30;
+/** Far beyond the longest wait, far below what a number holds. */
+const MOST_ATTEMPTS = 16;
 
 /**
- * Full jitter over a doubling span (attempt k waits random × min(2^k − 1, 30) s), so that a thousand clients that lose a relay
- * at once come back spread out. The first attempt does not wait.
+ * Full jitter over a doubling span: attempt k waits random × min(2^k − 1, 30) s, so attempt 0 comes at once, and a thousand clients
+ * that lose a relay come back spread out (test/tunnel/backoff.test.ts says how well).
+ *
+ * To be asked before each attempt, also the first of all.
  */
 export class Backoff {
-  private failures = 0;
+  private attempts = 0;
 
   /** Milliseconds before the next attempt; `random` in 0..1. */
   next(random: number): number {
-    this.failures = Math.min(this.failures + 1, 16);
-    return random * Math.min(2 ** this.failures - 1, LONGEST_WAIT_S) * 1000;
+    const span = Math.min(2 ** this.attempts - 1, LONGEST_WAIT_S);
+    this.attempts = Math.min(this.attempts + 1, MOST_ATTEMPTS);
+    return random * span * 1000;
   }
 
-  /** To be called only when a session has stood for a while: a relay that accepts and then drops must not be hammered. */
+  /** To be called only when a link has stood for LINK_STOOD_MS, or somebody asks. */
   reset(): void {
-    this.failures = 0;
+    this.attempts = 0;
   }
 }

@@ -2,21 +2,19 @@
  * A named exit's standing at its relay: keeps a control link, announces whose links may come, and answers each call with a data
  * link. Knows nothing of sessions: what runs on a data link is for the caller.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import { FAULTS, WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { ControlLink } from '../transport/control-link.ts';
 import { announcements } from '../transport/control-messages.ts';
 import type { MessageLink } from '../transport/message-link.ts';
-import { Backoff } from './backoff.ts';
+import { Backoff, LINK_STOOD_MS } from './backoff.ts';
+import { Pause } from './pause.ts';
 import type { TicketDialer } from './ticket-dialer.ts';
 
 /** A call that is not answered by then is answered for nobody: the relay holds a client for 8 s. */
 const ANSWER_LIMIT_MS = 10_000;
 /** Data links being dialled; the relay itself lets 128 clients wait for an exit. */
 const MAX_ANSWERS = 256;
-/** A control link that stood for so long lets the backoff begin anew. */
-const STOOD_MS = 10_000;
 
 export interface RegistrationHandler {
   /** A client's link; its handler must be set before the turn ends. */
@@ -34,6 +32,7 @@ export class ExitRegistration {
   private readonly handler: RegistrationHandler;
   private readonly logger: Logger;
   private readonly backoff = new Backoff();
+  private readonly pause = new Pause();
   private readonly stopping = new AbortController();
   private keys: readonly string[] = [];
   private control: ControlLink | undefined;
@@ -54,20 +53,30 @@ export class ExitRegistration {
   /** Stays registered until `close`. Rejects with a WstunError only when no further attempt could help (exit code 77). */
   async run(): Promise<void> {
     const { signal } = this.stopping;
+    // The first attempt, which comes at once.
+    this.backoff.next(0);
     while (!signal.aborted) {
       const error = await this.registerOnce(signal);
       if (signal.aborted) return;
       if (FAULTS[error.fault].class === 'access') throw error;
       const waitMs = this.backoff.next(Math.random());
       this.handler.handleLost(error, waitMs);
-      await delay(waitMs, undefined, { signal }).catch(() => {});
+      await this.pause.wait(waitMs);
     }
   }
 
   /** Takes no more calls; links that were handed out live on. */
   close(): void {
     this.stopping.abort();
+    this.pause.cut();
     this.control?.end();
+  }
+
+  /** The network has changed, or somebody asks: the control link is made anew, at once. */
+  wake(): void {
+    this.backoff.reset();
+    this.control?.end();
+    this.pause.cut();
   }
 
   /** Dials and holds one control link until it ends; why it did. */
@@ -81,7 +90,7 @@ export class ExitRegistration {
     }
     const since = performance.now();
     const error = await this.hold(link, relay);
-    if (performance.now() - since >= STOOD_MS) this.backoff.reset();
+    if (performance.now() - since >= LINK_STOOD_MS) this.backoff.reset();
     return error;
   }
 

@@ -11,7 +11,8 @@ import type { ReplayBudget } from '../mux/replay-buffer.ts';
 import type { Logger } from '../observability/logger.ts';
 import { SESSION_ID_BYTES, type SessionRequest } from '../protocol/session-request.ts';
 import type { MessageLink } from '../transport/message-link.ts';
-import type { Backoff } from './backoff.ts';
+import { type Backoff, LINK_STOOD_MS } from './backoff.ts';
+import { Pause } from './pause.ts';
 import { SessionDriver } from './session-driver.ts';
 
 /** A session at the exit, by a link that carries it from now on. */
@@ -32,8 +33,6 @@ export interface SessionDialer {
   dial(request: () => SessionRequest, signal: AbortSignal): Promise<SessionLink>;
 }
 
-/** A link that stood for so long lets the waits begin anew: a relay that accepts and drops is asked once in this time at most. */
-const LINK_STOOD_MS = 1_000;
 /** The relay says so at once, at the cost of one upgrade: asked every second, a session stands within one of the exit's return. */
 const ABSENT_WAIT_MS = 1_000;
 /** Nothing at all came back: the attempt itself took seconds, and there is no relay to be spared. */
@@ -85,7 +84,7 @@ export class SessionKeeper {
   /** Another link is wanted although there is one. */
   private wantsSecond = false;
   private hurriedAt = Number.NEGATIVE_INFINITY;
-  private cutPause: (() => void) | undefined;
+  private readonly pause = new Pause();
   private finalError: WstunError | undefined;
   private helloLimit: NodeJS.Timeout | undefined;
 
@@ -123,14 +122,14 @@ export class SessionKeeper {
   wake(): void {
     this.options.backoff.reset();
     this.seekSecond();
-    this.cutPause?.();
+    this.pause.cut();
   }
 
   /** A program waits. */
   hurry(now: number): void {
     if (now - this.hurriedAt < HURRY_MS) return;
     this.hurriedAt = now;
-    this.cutPause?.();
+    this.pause.cut();
   }
 
   /** Ends the session for good; the exit is told if there is a link. */
@@ -166,7 +165,7 @@ export class SessionKeeper {
     clearTimeout(this.helloLimit);
     this.resetBackoffIfStood();
     this.stopping.abort();
-    this.cutPause?.();
+    this.pause.cut();
     const error = this.finalError ?? new WstunError(fault);
     this.events.onEnd(error, this.finalError !== undefined || this.options.isFinal(error));
   }
@@ -187,7 +186,7 @@ export class SessionKeeper {
     this.seeking = true;
     let waitMs = this.options.backoff.next(Math.random());
     while (this.wantsLink) {
-      await this.pause(waitMs);
+      await this.pause.wait(waitMs);
       if (!this.wantsLink) break;
       waitMs = await this.attempt();
     }
@@ -239,19 +238,6 @@ export class SessionKeeper {
     const waitMs = waitAfter(error, backoff.next(Math.random()));
     if (!this.driver.isAttached) this.events.onFailed(error, waitMs);
     return waitMs;
-  }
-
-  private pause(waitMs: number): Promise<void> {
-    if (waitMs <= 0 || this.stopping.signal.aborted) return Promise.resolve();
-    return new Promise((resolve) => {
-      const done = (): void => {
-        clearTimeout(timer);
-        this.cutPause = undefined;
-        resolve();
-      };
-      const timer = setTimeout(done, waitMs);
-      this.cutPause = done;
-    });
   }
 }
 

@@ -19,6 +19,7 @@ needs=(
   tshark:tshark
   openssl:openssl
   setpriv:util-linux
+  script:bsdutils
 )
 
 missing() {

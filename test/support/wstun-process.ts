@@ -10,7 +10,7 @@ import { type Outcome, run, type SpawnOptions, spawnBound } from './programs.ts'
 import { atEnd } from './scope.ts';
 import { until } from './until.ts';
 
-const BIN = join(import.meta.dirname, '../../bin/wstun.js');
+export const wstunPath = join(import.meta.dirname, '../../bin/wstun.js');
 const EVENT_LIMIT_MS = 10_000;
 const MIB = 1024 * 1024;
 
@@ -21,7 +21,7 @@ export interface WstunEvent {
 
 /** Runs a command to its end. */
 export async function wstun(args: readonly string[], options: Parameters<typeof run>[2] = {}): Promise<Outcome> {
-  const outcome = await run(process.execPath, [BIN, ...args], options);
+  const outcome = await run(process.execPath, [wstunPath, ...args], options);
   refuseDefects(outcome.stderr);
   return outcome;
 }
@@ -40,7 +40,7 @@ export class WstunProcess {
 
   constructor(args: readonly string[], options: SpawnOptions = {}) {
     this.#args = args;
-    this.#child = spawnBound(process.execPath, [BIN, ...args], options);
+    this.#child = spawnBound(process.execPath, [wstunPath, ...args], options);
     this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => this.#receive(text));
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr += text;

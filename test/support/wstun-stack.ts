@@ -68,10 +68,12 @@ export async function startExit(options: {
 }
 
 /** A relay that only forwards, and the exit `home` behind it; `registration` is the invite by which that registered. */
-export async function startBehindRelay(): Promise<{ relay: RunningRelay; exit: RunningExit; registration: string }> {
+export async function startBehindRelay(
+  exitArgs: readonly string[] = [],
+): Promise<{ relay: RunningRelay; exit: RunningExit; registration: string }> {
   const relay = await startRelay({ args: ['--no-exit'] });
   const registration = await invite(relay, 'home', { args: ['--role', 'exit'] });
-  return { relay, exit: await startExit({ invite: registration }), registration };
+  return { relay, exit: await startExit({ invite: registration, args: exitArgs }), registration };
 }
 
 export interface ClientOptions {
