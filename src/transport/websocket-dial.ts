@@ -12,7 +12,7 @@ import { WstunError } from '../errors.ts';
 import { dialFault } from './dial-faults.ts';
 import type { MessageLink } from './message-link.ts';
 import type { Masking } from './websocket-frame.ts';
-import { DIAL_TIMEOUT_MS, SOCKET_LIMITS } from './websocket-limits.ts';
+import { CONNECT_TIMEOUT_MS, DIAL_TIMEOUT_MS, SOCKET_LIMITS } from './websocket-limits.ts';
 import { peerAddress, webSocketLink } from './websocket-link.ts';
 
 export interface DialWebSocketOptions {
@@ -72,11 +72,13 @@ export function dialWebSocket(url: URL, options: DialWebSocketOptions): Promise<
     let connected = false;
     raw.once('connect', () => {
       connected = true;
+      clearTimeout(connectTimer);
     });
     const socket = new WebSocket(url, { ...SOCKET_LIMITS, followRedirects: false, createConnection: () => raw });
 
     const settle = (): void => {
       clearTimeout(timer);
+      clearTimeout(connectTimer);
       signal.removeEventListener('abort', onAbort);
     };
     const fail = (fault: WstunError): void => {
@@ -89,6 +91,7 @@ export function dialWebSocket(url: URL, options: DialWebSocketOptions): Promise<
       fail(dialFault(error, { where, connected, certificateFault: distrusts(raw) }));
     const onAbort = (): void => fail(new WstunError('dial-cancelled'));
     const timer = setTimeout(() => failFrom(new TimeOut()), timeoutMs);
+    const connectTimer = setTimeout(() => failFrom(new TimeOut()), CONNECT_TIMEOUT_MS);
     signal.addEventListener('abort', onAbort, { once: true });
 
     // Stays for good: `terminate` makes one more error, which is of no interest.

@@ -18,6 +18,12 @@ export const CLOSE_TIMEOUT_MS = 5_000;
 /** From the call of the dial to an open link (name, TCP, TLS, upgrade together), ms. */
 export const DIAL_TIMEOUT_MS = 10_000;
 
+/**
+ * Of these, until TCP stands, ms. The kernel asks at 0, 1 and 3 s; giving up here and dialling anew asks again sooner than its next
+ * try at 7 s: after a hole in the network, a link stands within 5 s.
+ */
+export const CONNECT_TIMEOUT_MS = 5_000;
+
 export const SOCKET_LIMITS = {
   maxPayload: MAX_MESSAGE_BYTES,
   /** wstun sends one fragment a message; proxies and other peers may split, but have no reason to split finely. */

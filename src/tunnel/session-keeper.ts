@@ -35,8 +35,9 @@ export interface SessionDialer {
 
 /** The relay says so at once, at the cost of one upgrade: asked every second, a session stands within one of the exit's return. */
 const ABSENT_WAIT_MS = 1_000;
-/** Nothing at all came back: the attempt itself took seconds, and there is no relay to be spared. */
-const SILENT_WAIT_MS = 1_000;
+/** An attempt that took so long before TCP stood was heard by nobody: there is no relay to be spared. */
+const UNHEARD_MS = 3_000;
+const UNHEARD_WAIT_MS = 1_000;
 /** An exit that lets us in and then says nothing. */
 const HELLO_LIMIT_MS = 10_000;
 /** Programs that ask for a connection hurry the next attempt, but no more often than this. */
@@ -196,12 +197,13 @@ export class SessionKeeper {
   /** Returns how long to wait before the next, if it failed. */
   private async attempt(): Promise<number> {
     this.wantsSecond = false;
+    const since = performance.now();
     try {
       this.attach(await this.options.dialer.dial(() => this.request(), this.stopping.signal));
       return this.options.backoff.next(Math.random());
     } catch (cause) {
       const error = cause instanceof WstunError ? cause : new WstunError('internal', String(cause));
-      return this.handleFailure(error);
+      return this.handleFailure(error, performance.now() - since);
     }
   }
 
@@ -221,7 +223,7 @@ export class SessionKeeper {
     if (wasAway && this.standing) this.events.onResumed(this.attachedAt - this.lostAt);
   }
 
-  private handleFailure(error: WstunError): number {
+  private handleFailure(error: WstunError, tookMs: number): number {
     if (this.driver.isOver) return 0;
     const { backoff, isFinal } = this.options;
     if (this.driver.isAttached) {
@@ -235,13 +237,13 @@ export class SessionKeeper {
       this.driver.end('link-lost');
       return 0;
     }
-    const waitMs = waitAfter(error, backoff.next(Math.random()));
+    const waitMs = waitAfter(error, tookMs, backoff.next(Math.random()));
     if (!this.driver.isAttached) this.events.onFailed(error, waitMs);
     return waitMs;
   }
 }
 
-function waitAfter({ fault }: WstunError, waitMs: number): number {
+function waitAfter({ fault }: WstunError, tookMs: number, waitMs: number): number {
   if (fault === 'exit-absent') return Math.random() * ABSENT_WAIT_MS;
-  return fault === 'link-slow' ? Math.min(waitMs, SILENT_WAIT_MS) : waitMs;
+  return fault === 'relay-unreachable' && tookMs >= UNHEARD_MS ? Math.min(waitMs, UNHEARD_WAIT_MS) : waitMs;
 }
