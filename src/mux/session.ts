@@ -31,6 +31,9 @@ import { StreamState } from './stream-state.ts';
 /** Why `open` gave no stream: too many are open, the session ends, all ids are used, or the target cannot be written. */
 export type OpenRefusal = 'dial-busy' | 'shutting-down' | 'out-of-ids' | 'dial-bad-target';
 
+/** Each link begins with a ping of either end, so the peer sends one and answers one. */
+const PINGS_OF_LINK = 2;
+
 export class MuxSession implements FrameHandler {
   private readonly config: MuxConfig;
   private readonly decoder = new FrameDecoder();
@@ -54,6 +57,7 @@ export class MuxSession implements FrameHandler {
   private draining = false;
   private peerDraining = false;
   private over = false;
+  private hadLink = false;
   /** Of the call under way; frames are handled at the time of their record. */
   private now: number;
 
@@ -107,6 +111,8 @@ export class MuxSession implements FrameHandler {
   /** A link carries the session from now on; before the first one, and between two, nobody is there to fall silent. */
   handleAttached(now: number): void {
     this.liveness.start(now);
+    if (this.hadLink) this.budgets.pings.give(PINGS_OF_LINK);
+    this.hadLink = true;
   }
 
   handleDetached(): void {

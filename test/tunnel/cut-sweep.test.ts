@@ -1,0 +1,55 @@
+/**
+ * The link cut after exactly N bytes, for every N, in either direction: whatever was half sent, nothing is lost or repeated. A
+ * longer sweep, to 256 KiB: WSTUN_SWEEP=long npx vitest run test/tunnel/cut-sweep.test.ts
+ */
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Target } from '../../src/tunnel/stream.ts';
+import { startEchoTunnel } from '../support/echo-tunnel.ts';
+import { exchange } from '../support/payload.ts';
+import { until } from '../support/until.ts';
+
+const STREAMS = 3;
+const STREAM_BYTES = 64 * 1024;
+const SEED = 4;
+
+const TARGET: Target = { kind: 'name', host: 'example.org', port: 7 };
+
+function cuts(): number[] {
+  const every = (from: number, to: number, step: number): number[] =>
+    Array.from({ length: Math.floor((to - from) / step) + 1 }, (_, i) => from + i * step);
+  if (process.env.WSTUN_SWEEP !== 'long') return [...every(1, 512, 1), ...every(997, 64 * 1024, 4_985)];
+  return [...every(1, 4096, 1), ...every(4096 + 997, 256 * 1024, 997)];
+}
+
+// No waits between attempts.
+beforeEach(() => {
+  vi.spyOn(Math, 'random').mockReturnValue(0);
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+describe(`three streams of 64 KiB each way (seed ${SEED})`, () => {
+  it.each(['up', 'down'] as const)(
+    'arrive whole, whatever number of bytes went %s before the link was cut',
+    { timeout: process.env.WSTUN_SWEEP === 'long' ? 3_600_000 : 60_000 },
+    async (direction) => {
+      const { proxy, client, exit, log } = await startEchoTunnel(SEED);
+      const never = new AbortController().signal;
+      for (const bytes of cuts()) {
+        // The present link goes, and the next, which resumes, is cut after so many bytes: in its upgrade, handshake or records.
+        await until(() => log.at(-1) === 'connected' || log.at(-1) === 'resumed', 10_000);
+        const streams = await Promise.all(Array.from({ length: STREAMS }, () => client.open(TARGET, never)));
+        proxy.cutAfter(bytes, direction);
+        const exchanges = streams.map((stream, i) => exchange(stream, STREAM_BYTES, bytes + i));
+        proxy.resetAll();
+        for (const { sent, received } of await Promise.all(exchanges))
+          expect([bytes, received]).toEqual([bytes, { bytes: STREAM_BYTES, hash: sent }]);
+        for (const stream of streams) stream.destroy();
+      }
+      expect(log.filter((entry) => /session|ended/.test(entry))).toEqual([]);
+      expect(proxy.cuts).toBeGreaterThan(cuts().length / 2);
+      expect(exit.count).toBe(1);
+    },
+  );
+});
