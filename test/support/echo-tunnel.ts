@@ -1,6 +1,7 @@
 /** A client and an exit in this process, over real WebSockets that lead through a chaos proxy: the exit echoes every stream. */
-import { importKeyPair } from '../../src/crypto/x25519.ts';
+
 import { createIdentity } from '../../src/crypto/keys.ts';
+import { importKeyPair } from '../../src/crypto/x25519.ts';
 import type { WstunError } from '../../src/errors.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import type { SessionRequest } from '../../src/protocol/session-request.ts';

@@ -1,0 +1,224 @@
+/** Connections that live on while the links beneath them are cut, held and replaced: real processes, real programs. */
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import type { Socket } from 'node:net';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { type ChaosProxy, startChaosProxy } from '../support/chaos-proxy.ts';
+import { startNginx } from '../support/nginx.ts';
+import { exchange, payload, sendEndlessly, sha256 } from '../support/payload.ts';
+import { runWell } from '../support/programs.ts';
+import { atEnd } from '../support/scope.ts';
+import { startSshd } from '../support/sshd.ts';
+import { echo, tcpServer } from '../support/tcp.ts';
+import { askSocks5, connectThrough, endOf, socks5Request } from '../support/through-proxy.ts';
+import { until } from '../support/until.ts';
+import type { WstunProcess } from '../support/wstun-process.ts';
+import {
+  invite,
+  type RunningClient,
+  type RunningExit,
+  type RunningRelay,
+  startClient,
+  startExit,
+  startRelay,
+} from '../support/wstun-stack.ts';
+
+const SEED = 11;
+const MB = 1_000_000;
+const MIB = 1024 * 1024;
+/** Of client and relay each, throughout. */
+const MEMORY_LIMIT_MIB = 150;
+/** As long as it takes on a long run; the test suite makes do with a part of it. */
+const CHAOS_MS = Number(process.env.WSTUN_CHAOS_MS ?? 12_000);
+
+interface Chaos {
+  readonly relay: RunningRelay;
+  readonly client: RunningClient;
+  /** Between client and relay. */
+  readonly proxy: ChaosProxy;
+}
+
+async function startChaos(): Promise<Chaos> {
+  const relay = await startRelay();
+  const proxy = await startChaosProxy({ target: { host: '127.0.0.1', port: relay.port }, seed: SEED });
+  const url = `ws://127.0.0.1:${proxy.port}`;
+  const client = await startClient(await invite(relay, 'tester', { allow: ['*'], url }));
+  return { relay, client, proxy };
+}
+
+interface BlindChaos extends Chaos {
+  readonly exit: RunningExit;
+  /** Between exit and relay. */
+  readonly exitProxy: ChaosProxy;
+}
+
+async function startBlindChaos(): Promise<BlindChaos> {
+  const relay = await startRelay({ args: ['--no-exit'] });
+  const target = { host: '127.0.0.1', port: relay.port };
+  const [proxy, exitProxy] = [
+    await startChaosProxy({ target, seed: SEED }),
+    await startChaosProxy({ target, seed: SEED + 1 }),
+  ];
+  const registration = await invite(relay, 'home', {
+    args: ['--role', 'exit'],
+    url: `ws://127.0.0.1:${exitProxy.port}`,
+  });
+  const exit = await startExit({ invite: registration });
+  const url = `ws://127.0.0.1:${proxy.port}`;
+  const client = await startClient(await invite(exit, 'tester', { allow: ['*'], url }));
+  return { relay, exit, client, proxy, exitProxy };
+}
+
+/** Does it again and again, until it is told to stop. */
+function every(ms: number, act: () => unknown): () => void {
+  const timer = setInterval(act, ms);
+  const stop = (): void => clearInterval(timer);
+  atEnd(stop);
+  return stop;
+}
+
+/** 32 connections exchange 4 MB each way, again and again, for CHAOS_MS; how many did. */
+async function exchangeThroughout(client: RunningClient): Promise<number> {
+  const target = await tcpServer(echo);
+  const deadline = performance.now() + CHAOS_MS;
+  let done = 0;
+  const worker = async (_: unknown, lane: number): Promise<void> => {
+    do {
+      const socket = await connectThrough('SOCKS5', client.port, target);
+      const { sent, received } = await exchange(socket, 4 * MB, lane);
+      expect(received).toEqual({ bytes: 4 * MB, hash: sent });
+      done += 1;
+    } while (performance.now() < deadline);
+  };
+  await Promise.all(Array.from({ length: 32 }, worker));
+  return done;
+}
+
+function awayTimes({ events }: WstunProcess): number[] {
+  return events.filter(({ event }) => event === 'resumed').map(({ awayMs }) => Number(awayMs));
+}
+
+function expectNothingLost(client: RunningClient): void {
+  expect(client.process.events.filter(({ event }) => event === 'session-lost')).toEqual([]);
+}
+
+describe(`32 connections that exchange 4 MB each way (seed ${SEED})`, () => {
+  it('live on while the WebSocket is reset every 2 s: each resume within a second, in little memory', {
+    timeout: CHAOS_MS + 60_000,
+  }, async () => {
+    const { client, relay, proxy } = await startChaos();
+    const stop = every(2_000, () => proxy.resetAll());
+    expect(await exchangeThroughout(client)).toBeGreaterThanOrEqual(32);
+    stop();
+    expectNothingLost(client);
+    const away = awayTimes(client.process);
+    expect(away.length).toBeGreaterThan(CHAOS_MS / 4_000);
+    expect(Math.max(...away)).toBeLessThan(1_000);
+    for (const { process } of [client, relay]) expect(process.memory().peak).toBeLessThan(MEMORY_LIMIT_MIB);
+  });
+
+  it.each(['client', 'exit'] as const)(
+    'of a named exit live on while the leg of the %s is reset every 2 s',
+    { timeout: CHAOS_MS + 60_000 },
+    async (leg) => {
+      const { client, exit, relay, proxy, exitProxy } = await startBlindChaos();
+      const stop = every(2_000, () => (leg === 'client' ? proxy : exitProxy).resetAll());
+      expect(await exchangeThroughout(client)).toBeGreaterThanOrEqual(32);
+      stop();
+      expectNothingLost(client);
+      expect(awayTimes(client.process).length).toBeGreaterThan(1);
+      for (const { process } of [client, relay, exit]) expect(process.memory().peak).toBeLessThan(MEMORY_LIMIT_MIB);
+    },
+  );
+
+  it('of a named exit live on while the relay is killed and restarted every 5 s', {
+    timeout: CHAOS_MS + 60_000,
+  }, async () => {
+    const { client, relay } = await startBlindChaos();
+    let running = relay;
+    let restarts = 0;
+    let ended = false;
+    const killer = (async () => {
+      while (!ended) {
+        await new Promise((resolve) => setTimeout(resolve, 5_000));
+        await running.process.kill();
+        running = await startRelay({ state: relay.state, port: relay.port, args: ['--no-exit'] });
+        restarts += 1;
+      }
+    })();
+    expect(await exchangeThroughout(client)).toBeGreaterThanOrEqual(32);
+    ended = true;
+    await killer;
+    expect(restarts).toBeGreaterThan(1);
+    expectNothingLost(client);
+  });
+});
+
+describe('a download and a typing ssh session', () => {
+  it('live on through a link that is held, one that is cut, and a relay that stands still', {
+    timeout: 90_000,
+  }, async () => {
+    const { client, relay, proxy } = await startChaos();
+    const [sshd, web] = [await startSshd(), await startNginx()];
+    const file = payload(40 * MIB, 1);
+    await writeFile(join(web.root, 'file'), file);
+    const via = `nc -X 5 -x 127.0.0.1:${client.port} %h %p`;
+    const script = 'for i in $(seq 1 40); do echo line $i; sleep 0.25; done; md5sum /dev/null';
+    const ssh = runWell(
+      'ssh',
+      [...sshd.options, '-o', `ProxyCommand=${via}`, '-p', `${sshd.port}`, `${sshd.user}@127.0.0.1`, script],
+      { limitMs: 60_000 },
+    );
+    const curl = runWell(
+      'sh',
+      [
+        '-c',
+        `curl -sS --fail --limit-rate 3M -x socks5h://127.0.0.1:${client.port} http://127.0.0.1:${web.port}/file | sha256sum`,
+      ],
+      { limitMs: 60_000 },
+    );
+    await until(() => proxy.bytes.down > MIB, 10_000);
+    proxy.resetAll();
+    await client.process.event('resumed');
+    proxy.hold();
+    // Longer than the limit after which a link is suspected, and another is tried beside it.
+    await new Promise((resolve) => setTimeout(resolve, 4_000));
+    proxy.release();
+    relay.process.signal('SIGSTOP');
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    relay.process.signal('SIGCONT');
+    expect((await curl).slice(0, 64)).toBe(sha256(file));
+    expect((await ssh).split('\n').filter((line) => line.startsWith('line')).length).toBe(40);
+    expectNothingLost(client);
+  });
+});
+
+describe('a relay with its own exit that is killed', () => {
+  it('ends connections with a reset when it is back, and new ones work within 2 s of that', {
+    timeout: 60_000,
+  }, async () => {
+    const { client, relay } = await startChaos();
+    const sending = await tcpServer((socket: Socket) => sendEndlessly(socket));
+    const echoing = await tcpServer(echo);
+    const busy = await connectThrough('SOCKS5', client.port, sending);
+    busy.resume();
+    await once(busy, 'data');
+    const end = endOf(busy);
+    await relay.process.kill();
+    await client.process.event('lost');
+    // It is away for a while, so that the client waits longer and longer.
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    await startRelay({ state: relay.state, port: relay.port });
+    const back = performance.now();
+    const { code, socket } = await askSocks5(client.port, socks5Request('127.0.0.1', echoing));
+    expect(code).toBe(0);
+    expect(performance.now() - back).toBeLessThan(2_000);
+    expect(await end).toBe('reset');
+    socket.destroy();
+    expect(client.process.events.find(({ event }) => event === 'session-lost')).toMatchObject({
+      code: 'WSTUN-E432',
+      streams: 1,
+    });
+  });
+});
