@@ -9,7 +9,7 @@ import { FAULTS, type WireFaultName, WstunError } from '../errors.ts';
 import { DEFAULT_MUX_CONFIG } from '../mux/config.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { MessageLink } from '../transport/message-link.ts';
-import { Backoff } from './backoff.ts';
+import { Backoff, RefusalPatience } from './backoff.ts';
 import type { LinkDialer } from './relay-dialer.ts';
 import { SessionDriver } from './session-driver.ts';
 import type { StreamOpener, Target, TunnelStream } from './stream.ts';
@@ -34,9 +34,6 @@ export interface ClientObserver {
   onFailed(error: WstunError, waitMs: number): void;
 }
 
-/** Refusals in a row that end a client which has been let in before: the waits between them take 5 s on average, 11 s at most. */
-const FINAL_REFUSALS = 4;
-
 interface Waiter {
   resolve(session: SessionDriver): void;
   reject(error: WstunError): void;
@@ -52,8 +49,7 @@ export class TunnelClient implements StreamOpener {
   private readonly waiters = new Set<Waiter>();
   private current: SessionDriver | undefined;
   private connectedBefore = false;
-  /** In a row. */
-  private refusals = 0;
+  private readonly refusals = new RefusalPatience();
   /** The last attempt found no exit: nobody waits for the next. */
   private exitAbsent = false;
 
@@ -70,21 +66,23 @@ export class TunnelClient implements StreamOpener {
       const error = await this.runOnce(signal);
       if (signal.aborted) return;
       if (error === undefined) continue;
-      if (this.isFinal(error)) throw this.failWaiters(error);
-      const waitMs = this.noteAbsence(error) ? Math.random() * ABSENT_WAIT_MS : this.backoff.next(Math.random());
+      const waitMs = this.waitAfter(error);
+      if (waitMs === undefined) throw this.failWaiters(error);
       this.observer.onFailed(error, waitMs);
       await delay(waitMs, undefined, { signal }).catch(() => {});
     }
   }
 
   /**
-   * A refused key, a removed access and another protocol do not change by trying again. But once a session has stood, one refusal
-   * may be a captive portal's, or of a reverse proxy whose relay restarts.
+   * Undefined where no further attempt could help: a refused key, a removed access and another protocol do not change by trying
+   * again. But once a session has stood, a refusal may be a captive portal's, or of a reverse proxy whose relay restarts.
    */
-  private isFinal(error: WstunError): boolean {
-    this.refusals = error.fault === 'relay-refused' ? this.refusals + 1 : 0;
-    if (error.fault === 'relay-refused') return !this.connectedBefore || this.refusals >= FINAL_REFUSALS;
-    return FAULTS[error.fault].class === 'access' || error.fault === 'bad-version';
+  private waitAfter(error: WstunError): number | undefined {
+    const isAbsent = this.noteAbsence(error);
+    if (error.fault === 'relay-refused') return this.connectedBefore ? this.refusals.next(Math.random()) : undefined;
+    this.refusals.reset();
+    if (FAULTS[error.fault].class === 'access' || error.fault === 'bad-version') return undefined;
+    return isAbsent ? Math.random() * ABSENT_WAIT_MS : this.backoff.next(Math.random());
   }
 
   /** True where the exit is absent, which programs that wait are then told at once. */

@@ -8,7 +8,7 @@ import type { Logger } from '../observability/logger.ts';
 import { ControlLink } from '../transport/control-link.ts';
 import { announcements } from '../transport/control-messages.ts';
 import type { MessageLink } from '../transport/message-link.ts';
-import { Backoff } from './backoff.ts';
+import { Backoff, RefusalPatience } from './backoff.ts';
 import type { TicketDialer } from './ticket-dialer.ts';
 
 /** A call that is not answered by then is answered for nobody: the relay holds a client for 8 s. */
@@ -34,10 +34,12 @@ export class ExitRegistration {
   private readonly handler: RegistrationHandler;
   private readonly logger: Logger;
   private readonly backoff = new Backoff();
+  private readonly refusals = new RefusalPatience();
   private readonly stopping = new AbortController();
   private keys: readonly string[] = [];
   private control: ControlLink | undefined;
   private answers = 0;
+  private registeredBefore = false;
 
   constructor(dialer: Dialer, handler: RegistrationHandler, logger: Logger) {
     this.dialer = dialer;
@@ -57,11 +59,18 @@ export class ExitRegistration {
     while (!signal.aborted) {
       const error = await this.registerOnce(signal);
       if (signal.aborted) return;
-      if (FAULTS[error.fault].class === 'access') throw error;
-      const waitMs = this.backoff.next(Math.random());
+      const waitMs = this.waitAfter(error);
+      if (waitMs === undefined) throw error;
       this.handler.handleLost(error, waitMs);
       await delay(waitMs, undefined, { signal }).catch(() => {});
     }
+  }
+
+  /** Undefined where no further attempt could help. As of a client, one refusal of a relay that knew us may be of another. */
+  private waitAfter(error: WstunError): number | undefined {
+    if (error.fault === 'relay-refused') return this.registeredBefore ? this.refusals.next(Math.random()) : undefined;
+    this.refusals.reset();
+    return FAULTS[error.fault].class === 'access' ? undefined : this.backoff.next(Math.random());
   }
 
   /** Takes no more calls; links that were handed out live on. */
@@ -93,6 +102,7 @@ export class ExitRegistration {
         handleControl: (message) => {
           if (message.type === 'registered' && !registered) this.handler.handleRegistered(relay);
           registered ||= message.type === 'registered';
+          this.registeredBefore ||= registered;
           if (message.type === 'replaced') fault = new WstunError('exit-replaced');
           if (message.type === 'call') void this.answer(message.token, relay);
           // Only an exit says so.

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Backoff } from '../../src/tunnel/backoff.ts';
+import { Backoff, RefusalPatience } from '../../src/tunnel/backoff.ts';
 
 describe('backoff', () => {
   it('spreads attempt k over min(2^k − 1, 30) seconds', () => {
@@ -20,5 +20,26 @@ describe('backoff', () => {
     expect(backoff.next(1)).toBe(30_000);
     backoff.reset();
     expect(backoff.next(1)).toBe(1000);
+  });
+});
+
+describe('patience with refusals', () => {
+  it('makes three more attempts, which take 5.5 to 11 s', () => {
+    for (const [random, waits] of [
+      [0, [500, 1500, 3500]],
+      [1, [1000, 3000, 7000]],
+    ] as const) {
+      const patience = new RefusalPatience();
+      expect(waits.map(() => patience.next(random))).toEqual(waits);
+      expect(patience.next(random)).toBeUndefined();
+    }
+  });
+
+  it('counts only those in a row', () => {
+    const patience = new RefusalPatience();
+    for (let i = 0; i < 100; i++) {
+      expect(patience.next(0)).toBe(500);
+      patience.reset();
+    }
   });
 });

@@ -112,6 +112,20 @@ describe('an exit’s registration', () => {
     expect(log).toEqual(['link-lost', 'link-lost', 'link-lost']);
   });
 
+  it('survives one refusal of a relay that knew it: it may be another that answers', async () => {
+    const { relays, registration, log } = setUp();
+    const run = registration.run();
+    await until(() => relays.links.length === 1);
+    relays.say(0, { type: 'registered' });
+    await until(() => log.length === 1);
+    relays.faults.push(new WstunError('relay-refused'));
+    relays.links[0]?.link.abort();
+    await until(() => relays.links.length === 2);
+    expect(log).toEqual(['registered at a', 'link-lost', 'relay-refused']);
+    registration.close();
+    await run;
+  });
+
   it('ends when a newer exit of its name took over', async () => {
     const { relays, registration } = setUp();
     const run = faultOfPromise(registration.run());

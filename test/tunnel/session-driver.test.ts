@@ -39,7 +39,7 @@ describe('a session driver', () => {
     const { far, heard, ends, isClosed } = rawPeer();
     await until(() => heard.length > 0);
     far.send([frame(0x55, 0)]);
-    await until(isClosed, 1000);
+    await until(isClosed);
     expect(ends).toEqual(['bad-frame']);
     expect(heard.at(-1)).toEqual(wire.goAway(1, 0));
   });
@@ -48,7 +48,7 @@ describe('a session driver', () => {
     const { far, heard, ends, isClosed } = rawPeer();
     await until(() => heard.length > 0);
     far.send([wire.goAway(11, 0)]);
-    await until(isClosed, 1000);
+    await until(isClosed);
     expect(ends).toEqual(['access-removed']);
   });
 
