@@ -251,6 +251,13 @@ export const FAULTS = {
     sentence: 'this invite has as many sessions as it may have',
     fix: 'It is dialled again by itself; end a client that uses the same invite, or let the owner of the exit raise "sessions".',
   },
+  'keys-rotated': {
+    class: 'access',
+    code: 'WSTUN-E215',
+    wire: 17,
+    sentence: 'this invite was made before the keys of its relay or exit were changed',
+    fix: 'Ask the owner of the relay or exit for a new one: wstun access renew NAME.',
+  },
   // 3: dial
   'dial-refused': {
     class: 'dial',

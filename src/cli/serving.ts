@@ -10,6 +10,9 @@ import type { AccessFile } from '../state/access-file.ts';
 import { DEFAULT_SESSIONS, type EntryLimits } from '../state/access-limits.ts';
 import type { AccessEntry } from '../state/access-list.ts';
 import { type AccessWatch, watchAccess } from '../state/access-watch.ts';
+import { loadOrCreateIdentity } from '../state/identity-file.ts';
+import { type RetiredKeys, readRetiredKeys } from '../state/retired-keys.ts';
+import type { StateDir } from '../state/state-dir.ts';
 import type { UsageFile } from '../state/usage-file.ts';
 import { ExitSessions } from '../tunnel/exit-sessions.ts';
 
@@ -86,8 +89,24 @@ export async function followAccess(
   return watch;
 }
 
-export interface ServingOptions {
+/** Of keys that were rotated, whoever may be told so: a name that was removed since is a stranger. */
+export function standingBearers({ bearers }: RetiredKeys, access: LiveAccess): RetiredKeys['bearers'] {
+  const standing = new Set(access.entries.map(placeOf));
+  return bearers.filter((bearer) => standing.has(placeOf(bearer)));
+}
+
+/** The identity of a directory and those before it, newest first. @throws WstunError state-unusable, identity-damaged */
+export async function loadKeys(state: StateDir): Promise<Keys> {
+  const { identity } = await loadOrCreateIdentity(state);
+  return { identity, retired: await readRetiredKeys(state, Date.now()) };
+}
+
+export interface Keys {
   readonly identity: Identity;
+  readonly retired: readonly RetiredKeys[];
+}
+
+export interface ServingOptions extends Keys {
   readonly access: LiveAccess;
   readonly usage: UsageFile;
   readonly logger: Logger;
@@ -102,6 +121,7 @@ export interface ServingOptions {
 /** Sessions whose streams are dialled from here. */
 export function createSessions({
   identity,
+  retired,
   access,
   usage,
   logger,
@@ -112,6 +132,11 @@ export function createSessions({
   return new ExitSessions({
     keys: importKeyPair(identity.exposeSessionKey()),
     bearerOf: (sessionKey) => access.bearerOf(sessionKey),
+    retired: retired.map((keys) => ({
+      keys: importKeyPair(keys.identity.exposeSessionKey()),
+      bearerOf: (sessionKey) =>
+        standingBearers(keys, access).find(({ key }) => hexOf(key.session) === hexOf(sessionKey))?.name,
+    })),
     maxSessionsOf: (bearer) => access.maxSessionsOf(bearer),
     acceptor: createExit({
       resolver: resolver ?? createResolver(dns ? { servers: dns } : {}),
@@ -129,6 +154,10 @@ export function createSessions({
     }),
     logger,
   });
+}
+
+function placeOf({ name, role }: Pick<AccessEntry, 'name' | 'role'>): string {
+  return `${role} ${name}`;
 }
 
 function standingOf({ name, key, role }: AccessEntry): string {

@@ -27,7 +27,7 @@ export interface RegistrationHandler {
   handleLost(error: WstunError, waitMs: number): void;
 }
 
-type Dialer = Pick<TicketDialer, 'nextRelay' | 'dial'>;
+type Dialer = Pick<TicketDialer, 'nextRelay' | 'dial' | 'rotationProofOf'>;
 
 export class ExitRegistration {
   private readonly dialer: Dialer;
@@ -104,6 +104,10 @@ export class ExitRegistration {
           registered ||= message.type === 'registered';
           this.registeredBefore ||= registered;
           if (message.type === 'replaced') fault = new WstunError('exit-replaced');
+          if (message.type === 'rotated') {
+            if (this.dialer.rotationProofOf(link)?.toString('hex') !== message.proof) return false;
+            fault = new WstunError('keys-rotated');
+          }
           if (message.type === 'call') void this.answer(message.token, relay);
           // Only an exit says so.
           return message.type !== 'bearers';

@@ -5,7 +5,7 @@ import type { WireFaultName } from '../errors.ts';
 import { DEFAULT_MUX_CONFIG } from '../mux/config.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { MessageLink } from '../transport/message-link.ts';
-import { acceptSecureLink } from './handshake.ts';
+import { acceptSecureLink, type RetiredResponder } from './handshake.ts';
 import { SessionDriver } from './session-driver.ts';
 import type { StreamAcceptor } from './stream.ts';
 
@@ -16,6 +16,8 @@ export interface ExitSessionsOptions {
   readonly bearerOf: (sessionKey: Uint8Array) => string | undefined;
   /** How many sessions a bearer may have at once, as the list stands now. A lower limit ends none that lives. Without it, any number. */
   readonly maxSessionsOf?: (bearer: string) => number;
+  /** Keys of before; their clients are told that theirs are void. */
+  readonly retired?: readonly RetiredResponder[];
   readonly acceptor: StreamAcceptor;
   readonly logger: Logger;
 }
@@ -41,13 +43,14 @@ export class ExitSessions {
    */
   serve(link: MessageLink, admitted?: string): void {
     if (this.closing) return link.abort();
-    const { keys, bearerOf, logger } = this.options;
+    const { keys, bearerOf, retired = [], logger } = this.options;
     this.arriving.add(link);
     acceptSecureLink(
       link,
       {
         keys,
         allowUnsealed: admitted !== undefined,
+        retired,
         bearerOf: (sessionKey) => {
           const bearer = bearerOf(sessionKey);
           return admitted === undefined || admitted === bearer ? bearer : undefined;
@@ -58,6 +61,10 @@ export class ExitSessions {
           this.arriving.delete(link);
           this.begin(secured, bearer);
         },
+        onRetired: (secured, bearer) => {
+          this.arriving.delete(link);
+          this.begin(secured, bearer, 'keys-rotated');
+        },
         onFailed: (error) => {
           this.arriving.delete(link);
           logger.info({ remote: link.remote, bearer: admitted, fault: error.fault }, 'no session');
@@ -66,9 +73,9 @@ export class ExitSessions {
     );
   }
 
-  private begin(link: MessageLink, bearer: string): void {
-    const { acceptor, logger, maxSessionsOf } = this.options;
-    const isTooMany = maxSessionsOf !== undefined && this.countOf(bearer) >= maxSessionsOf(bearer);
+  /** @param refusal all that the session is for */
+  private begin(link: MessageLink, bearer: string, refusal = this.refusalOf(bearer)): void {
+    const { acceptor, logger } = this.options;
     const since = performance.now();
     const session = new SessionDriver({
       mux: { ...DEFAULT_MUX_CONFIG, role: 'exit' },
@@ -82,10 +89,17 @@ export class ExitSessions {
         logger.info({ bearer, remote: link.remote, fault, seconds }, 'session ended');
       },
     });
-    // The newest: ending an older one would let two clients with one invite throw each other out for ever.
-    if (isTooMany) return session.end('too-many-sessions');
+    if (refusal !== undefined) return session.end(refusal);
     this.sessions.set(session, bearer);
     logger.info({ bearer, remote: link.remote }, 'session began');
+  }
+
+  /** The newest goes: ending an older one would let two clients with one invite throw each other out for ever. */
+  private refusalOf(bearer: string): WireFaultName | undefined {
+    const { maxSessionsOf } = this.options;
+    return maxSessionsOf !== undefined && this.countOf(bearer) >= maxSessionsOf(bearer)
+      ? 'too-many-sessions'
+      : undefined;
   }
 
   private countOf(bearer: string): number {
@@ -97,6 +111,13 @@ export class ExitSessions {
   /** Ends every session whose bearer is not in `names` any more. */
   keepOnly(names: ReadonlySet<string>): void {
     this.endWhere((bearer) => !names.has(bearer), 'access-removed');
+  }
+
+  /** Takes no more links and streams, and ends all there are with the reason. */
+  endAll(fault: WireFaultName): void {
+    this.closing = true;
+    for (const link of this.arriving) link.abort();
+    this.endWhere(() => true, fault);
   }
 
   /** Takes no more links and streams; those streams that live have `graceMs` to end. */

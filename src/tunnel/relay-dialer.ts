@@ -35,7 +35,8 @@ export class RelayDialer implements LinkDialer {
     const mask = this.handshake.encryption === 'on' ? ({ mask: 'zero' } as const) : {};
     const place = { role: 'client', destination: this.destination } as const;
     const link = await this.dialer.dial(this.dialer.nextRelay(), place, { signal, ...mask });
-    return await initiateSecureLink(link, this.handshake, signal);
+    const rotationProof = this.dialer.rotationProofOf(link);
+    return await initiateSecureLink(link, { ...this.handshake, rotationProof }, signal);
   }
 }
 
