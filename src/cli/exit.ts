@@ -3,6 +3,7 @@ import { encodeBase64url } from '../crypto/base64url.ts';
 import { decodeInvite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
 import { watchIdentity } from '../state/identity-file.ts';
+import { readLimits } from '../state/limits-file.ts';
 import {
   type Registration,
   readRegistration,
@@ -17,6 +18,7 @@ import { ExitRegistration } from '../tunnel/exit-registration.ts';
 import { TicketDialer } from '../tunnel/ticket-dialer.ts';
 import { accessFile } from './access.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
+import { MemoryGuard } from './memory-guard.ts';
 import { Output, type OutputOptions } from './output.ts';
 import { createSessions, followAccess, LiveAccess, loadKeys, standingBearers } from './serving.ts';
 import { DRAIN_MS, firstSignal } from './shutdown.ts';
@@ -51,7 +53,10 @@ async function startExit(state: StateDir, options: ExitOptions, output: Output):
   let keys = await loadKeys(state);
   const access = new LiveAccess();
   const usage = await openUsage(state, logger);
-  const begin = () => createSessions({ ...keys, access, usage, logger, ownPorts: () => [], dns: options.dns });
+  const limits = await readLimits(state);
+  const memory = new MemoryGuard(limits.memory);
+  const serving = { access, usage, logger, ownPorts: () => [], dns: options.dns, limits };
+  const begin = () => createSessions({ ...serving, ...keys, isOverloaded: () => memory.isOver() });
   let sessions = begin();
   const { exitName: name } = registration;
   let first = true;

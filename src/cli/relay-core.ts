@@ -20,6 +20,8 @@ interface RelayCoreOptions {
   readonly known: KnownExits;
   /** Undefined: only named exits serve here. */
   readonly sessions: ExitSessions | undefined;
+  /** True while no new session may begin. */
+  readonly isOverloaded: () => boolean;
   readonly logger: Logger;
 }
 
@@ -68,8 +70,9 @@ export class RelayCore {
 
   handleLink(link: MessageLink, admitted: Admitted): void {
     const { bearer, role, destination, rotationProof } = admitted;
-    const { sessions } = this.#options;
+    const { sessions, isOverloaded } = this.#options;
     if (rotationProof !== undefined) this.#rendezvous.turnAwayRetired(link, bearer, admitted, rotationProof);
+    else if (role === 'client' && isOverloaded()) this.#rendezvous.turnAwayFull(link, bearer);
     else if (role === 'exit' || destination !== '') this.#rendezvous.serve(link, admitted);
     else if (sessions === undefined) this.#rendezvous.turnAway(link, bearer);
     else sessions.serve(link, bearer);

@@ -5,14 +5,16 @@ import { parseRelayUrl } from '../crypto/relay-url.ts';
 import { WstunError } from '../errors.ts';
 import type { Resolver } from '../exit/resolver.ts';
 import { parsePathPrefix } from '../relay/gate.ts';
-import { type RelayServer, startRelayServer } from '../relay/relay-server.ts';
+import { type RelayLimits, type RelayServer, startRelayServer } from '../relay/relay-server.ts';
 import { watchIdentity } from '../state/identity-file.ts';
 import { loadKnownExits } from '../state/known-exits.ts';
+import { type ProcessLimits, readLimits } from '../state/limits-file.ts';
 import { readRegistration } from '../state/registration-file.ts';
 import { saveRelayUrl } from '../state/relay-settings.ts';
 import type { StateDir } from '../state/state-dir.ts';
 import { openUsage } from '../state/usage-file.ts';
 import { accessFile, inviteNewBearer, openState, relayIssuer } from './access.ts';
+import { MemoryGuard } from './memory-guard.ts';
 import { formatHostPort, type HostPort } from './options.ts';
 import { Output, type OutputOptions, printLine } from './output.ts';
 import { RelayCore } from './relay-core.ts';
@@ -83,10 +85,13 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
   const ownPorts = () => [...listening(), ...portOf(publicUrl)];
   const { dns, resolver } = options;
   const usage = await openUsage(state, logger);
+  const limits = await readLimits(state);
+  const memory = new MemoryGuard(limits.memory);
+  const isOverloaded = () => memory.isOver();
   const coreOf = (present: Keys): RelayCore => {
-    const serving = { ...present, access, usage, logger, ownPorts, dns, resolver };
+    const serving = { ...present, access, usage, logger, ownPorts, dns, resolver, limits, isOverloaded };
     const sessions = options.exit === false ? undefined : createSessions(serving);
-    return new RelayCore({ keys: present, access, known, sessions, logger });
+    return new RelayCore({ keys: present, access, known, sessions, isOverloaded, logger });
   };
   let core = coreOf(keys);
   // Before anything listens: whoever came first would be refused for good.
@@ -102,7 +107,7 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
     ...(tls && { tls }),
     ...(path !== undefined && { path }),
     ...(options.admin && { admin: options.admin }),
-    ...(options.maxPendingPerAddress !== undefined && { limits: { pendingPerSource: options.maxPendingPerAddress } }),
+    limits: frontLimits(limits, options),
   });
   tlsFiles?.follow(server.setTls, logger);
   const url = await settleUrl(state, { ...options, path }, server.addresses);
@@ -130,6 +135,16 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
       await usage.close();
       await known.close();
     },
+  };
+}
+
+/** The option goes before the file. */
+function frontLimits(limits: ProcessLimits, { maxPendingPerAddress }: RelayOptions): Partial<RelayLimits> {
+  const perSource = maxPendingPerAddress ?? limits.pending_per_address;
+  return {
+    ...(limits.links !== undefined && { links: limits.links }),
+    ...(limits.pending !== undefined && { pendingSockets: limits.pending }),
+    ...(perSource !== undefined && { pendingPerSource: perSource }),
   };
 }
 

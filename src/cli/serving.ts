@@ -5,12 +5,14 @@ import { createExit } from '../exit/exit.ts';
 import { createOwnEndpoints } from '../exit/own-endpoints.ts';
 import { createResolver, type Resolver } from '../exit/resolver.ts';
 import { parseRule, type Rule } from '../exit/rules.ts';
+import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../mux/config.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { AccessFile } from '../state/access-file.ts';
 import { DEFAULT_SESSIONS, type EntryLimits } from '../state/access-limits.ts';
 import type { AccessEntry } from '../state/access-list.ts';
 import { type AccessWatch, watchAccess } from '../state/access-watch.ts';
 import { loadOrCreateIdentity } from '../state/identity-file.ts';
+import type { ProcessLimits } from '../state/limits-file.ts';
 import { type RetiredKeys, readRetiredKeys } from '../state/retired-keys.ts';
 import type { StateDir } from '../state/state-dir.ts';
 import type { UsageFile } from '../state/usage-file.ts';
@@ -89,6 +91,16 @@ export async function followAccess(
   return watch;
 }
 
+/** Of what a session may hold, two thirds are for what it can be sent, a third for what it has to send: as by default. */
+export function muxLimits({ streams, opens, session_memory: memory }: ProcessLimits): Partial<Omit<MuxConfig, 'role'>> {
+  const { maxControlQueue } = DEFAULT_MUX_CONFIG;
+  return {
+    ...(streams !== undefined && { maxStreams: streams, maxControlQueue: Math.max(maxControlQueue, 3 * streams) }),
+    ...(opens !== undefined && { openRate: { perSecond: opens, burst: 2 * opens } }),
+    ...(memory !== undefined && { sessionWindow: (memory * 2) / 3, sendBudget: memory / 3 }),
+  };
+}
+
 /** Of keys that were rotated, whoever may be told so: a name that was removed since is a stranger. */
 export function standingBearers({ bearers }: RetiredKeys, access: LiveAccess): RetiredKeys['bearers'] {
   const standing = new Set(access.entries.map(placeOf));
@@ -116,6 +128,8 @@ export interface ServingOptions extends Keys {
   readonly dns?: readonly string[] | undefined;
   /** Instead of one that asks name servers. */
   readonly resolver?: Resolver | undefined;
+  readonly limits: ProcessLimits;
+  readonly isOverloaded: () => boolean;
 }
 
 /** Sessions whose streams are dialled from here. */
@@ -128,6 +142,8 @@ export function createSessions({
   ownPorts,
   dns,
   resolver,
+  limits,
+  isOverloaded,
 }: ServingOptions): ExitSessions {
   return new ExitSessions({
     keys: importKeyPair(identity.exposeSessionKey()),
@@ -138,7 +154,14 @@ export function createSessions({
         standingBearers(keys, access).find(({ key }) => hexOf(key.session) === hexOf(sessionKey))?.name,
     })),
     maxSessionsOf: (bearer) => access.maxSessionsOf(bearer),
+    isOverloaded,
+    mux: muxLimits(limits),
     acceptor: createExit({
+      isOverloaded,
+      limits: {
+        ...(limits.dials !== undefined && { pendingPerBearer: limits.dials }),
+        ...(limits.all_dials !== undefined && { pendingTotal: limits.all_dials }),
+      },
       resolver: resolver ?? createResolver(dns ? { servers: dns } : {}),
       rulesFor: (bearer) => access.rulesFor(bearer),
       rateOf: (bearer) => access.rateOf(bearer),

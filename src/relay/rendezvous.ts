@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { TicketFields, TicketOpener } from '../crypto/ticket.ts';
+import type { WireFaultName } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { type ControlHandler, ControlLink } from '../transport/control-link.ts';
 import { type ControlMessage, encodeControl, encodeNotice, MAX_ANNOUNCED_KEYS } from '../transport/control-messages.ts';
@@ -75,9 +76,18 @@ export class Rendezvous {
 
   /** Tells a client in one message that its exit is not to be had, and closes. @param reason for the log */
   turnAway(link: MessageLink, bearer: string, reason = 'its exit is not connected'): void {
+    this.#tell(link, bearer, 'exit-absent', reason);
+  }
+
+  /** Tells a client in one message to try later, and closes. */
+  turnAwayFull(link: MessageLink, bearer: string): void {
+    this.#tell(link, bearer, 'overloaded', 'there is too little memory left');
+  }
+
+  #tell(link: MessageLink, bearer: string, fault: WireFaultName, reason: string): void {
     this.#options.logger.info({ bearer, remote: link.remote, reason }, 'a client was turned away');
     link.setHandler(IGNORE);
-    link.send(encodeNotice('exit-absent'));
+    link.send(encodeNotice(fault));
     link.close();
   }
 

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DhKeyPair } from '../crypto/x25519.ts';
 import type { WireFaultName } from '../errors.ts';
-import { DEFAULT_MUX_CONFIG } from '../mux/config.ts';
+import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../mux/config.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import { acceptSecureLink, type RetiredResponder } from './handshake.ts';
@@ -18,6 +18,10 @@ export interface ExitSessionsOptions {
   readonly maxSessionsOf?: (bearer: string) => number;
   /** Keys of before; their clients are told that theirs are void. */
   readonly retired?: readonly RetiredResponder[];
+  /** True while no new session may begin. */
+  readonly isOverloaded?: () => boolean;
+  /** Other limits than the default ones. */
+  readonly mux?: Partial<Omit<MuxConfig, 'role'>>;
   readonly acceptor: StreamAcceptor;
   readonly logger: Logger;
 }
@@ -78,7 +82,7 @@ export class ExitSessions {
     const { acceptor, logger } = this.options;
     const since = performance.now();
     const session = new SessionDriver({
-      mux: { ...DEFAULT_MUX_CONFIG, role: 'exit' },
+      mux: { ...DEFAULT_MUX_CONFIG, ...this.options.mux, role: 'exit' },
       link,
       logger,
       bearer,
@@ -96,7 +100,8 @@ export class ExitSessions {
 
   /** The newest goes: ending an older one would let two clients with one invite throw each other out for ever. */
   private refusalOf(bearer: string): WireFaultName | undefined {
-    const { maxSessionsOf } = this.options;
+    const { maxSessionsOf, isOverloaded } = this.options;
+    if (isOverloaded?.()) return 'overloaded';
     return maxSessionsOf !== undefined && this.countOf(bearer) >= maxSessionsOf(bearer)
       ? 'too-many-sessions'
       : undefined;
