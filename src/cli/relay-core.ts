@@ -29,7 +29,6 @@ export class RelayCore {
   readonly #options: RelayCoreOptions;
   readonly #tickets: TicketOpener;
   readonly #retired: readonly { readonly keys: RetiredKeys; readonly tickets: TicketOpener }[];
-  readonly #openers: readonly TicketOpener[];
   readonly #rendezvous: Rendezvous;
 
   constructor(options: RelayCoreOptions) {
@@ -40,13 +39,14 @@ export class RelayCore {
       keys: old,
       tickets: new TicketOpener(old.identity, { retired: true }),
     }));
-    this.#openers = [this.#tickets, ...this.#retired.map(({ tickets }) => tickets)];
     const onBearers = (exit: string, list: readonly string[]): void => known.set(exit, list);
     this.#rendezvous = new Rendezvous({ tickets: this.#tickets, logger, onBearers });
   }
 
+  /** @param now milliseconds since 1970 */
   open(ticket: string, now: number): TicketVerdict {
-    return openWithAny(this.#openers, ticket, now);
+    const retired = this.#retired.filter(({ keys }) => now < keys.until).map(({ tickets }) => tickets);
+    return openWithAny([this.#tickets, ...retired], ticket, now);
   }
 
   /** The access list has changed. @param kept the names that were there before with the same key */

@@ -101,8 +101,9 @@ export function muxLimits({ streams, opens, session_memory: memory }: ProcessLim
   };
 }
 
-/** Of keys that were rotated, whoever may be told so: a name that was removed since is a stranger. */
-export function standingBearers({ bearers }: RetiredKeys, access: LiveAccess): RetiredKeys['bearers'] {
+/** Of keys that were rotated, whoever may be told so: a name that was removed since is a stranger, and in the end everybody. */
+export function standingBearers({ bearers, until }: RetiredKeys, access: LiveAccess): RetiredKeys['bearers'] {
+  if (Date.now() >= until) return [];
   const standing = new Set(access.entries.map(placeOf));
   return bearers.filter((bearer) => standing.has(placeOf(bearer)));
 }
