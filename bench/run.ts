@@ -4,15 +4,18 @@ import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { GROUPS } from './cases.ts';
+import { HANDSHAKES_AIM, measureHandshakes } from './handshakes.ts';
 import type { Settings } from './measure.ts';
 import { type MuxSpeed, measureMux } from './mux.ts';
 import { profile } from './profile.ts';
 import { formatRows, type Row, sumUp } from './report.ts';
 
+const KNOWN = [...Object.keys(GROUPS), 'handshakes', 'mux'];
+
 const USAGE = `npm run bench -- [GROUP]… [--rounds N] [--quick] [--json FILE] [--profile MODE:STREAMS]
                  [--straight] [--wstun FILE] [--against FILE]
 
-  GROUP              ${[...Object.keys(GROUPS), 'mux'].join(', ')}; default: all
+  GROUP              ${KNOWN.join(', ')}; default: all
   --rounds N         pairs of runs for each case (default 7; 3 with --quick)
   --quick            under a minute, less exact
   --json FILE        writes every round's numbers
@@ -44,12 +47,11 @@ function readOptions() {
   });
   const rounds = Number(values.rounds ?? (values.quick ? 3 : 7));
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error('--rounds takes a number from 1');
-  const known = [...Object.keys(GROUPS), 'mux'];
   for (const name of positionals)
-    if (!known.includes(name)) throw new Error(`no group ${name}; there are ${known.join(', ')}`);
+    if (!KNOWN.includes(name)) throw new Error(`no group ${name}; there are ${KNOWN.join(', ')}`);
   const { quick, straight, wstun, against } = values;
   const settings: Settings = { rounds, quick, straight, wstun, against };
-  return { settings, values, chosen: positionals.length > 0 ? positionals : known };
+  return { settings, values, chosen: positionals.length > 0 ? positionals : KNOWN };
 }
 
 async function runProfile(settings: Settings, text: string): Promise<void> {
@@ -71,6 +73,15 @@ function runMux(quick: boolean): MuxSpeed[] {
   });
 }
 
+function runHandshakes(quick: boolean): void {
+  for (const suite of ['ChaChaPoly', 'AESGCM'] as const) {
+    measureHandshakes(suite, 500);
+    const perSecond = measureHandshakes(suite, quick ? 2_000 : 10_000);
+    const verdict = perSecond >= HANDSHAKES_AIM ? 'ok' : 'MISSED';
+    say(`  ${suite}: ${perSecond.toFixed(0)} a second on one core at the exit (aim ${HANDSHAKES_AIM}: ${verdict})`);
+  }
+}
+
 async function main(): Promise<void> {
   const { settings, values, chosen } = readOptions();
   if (values.help) return say(USAGE);
@@ -88,7 +99,8 @@ async function main(): Promise<void> {
       const aimed = settings.against === undefined ? measured : measured.map(({ aim: _, ...row }) => row);
       rows.push(...aimed);
       say(formatRows(aimed, name === 'encryption' ? 'unsealed' : baselineName));
-    } else mux = runMux(settings.quick);
+    } else if (name === 'handshakes') runHandshakes(settings.quick);
+    else mux = runMux(settings.quick);
     say(`   (${((performance.now() - began) / 1000).toFixed(0)} s)\n`);
   }
   if (values.json !== undefined) await writeFile(values.json, toJson(settings, rows, mux));

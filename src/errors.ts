@@ -148,6 +148,12 @@ export const FAULTS = {
     sentence: 'this is not a public key',
     fix: 'It begins with "wstunpk1_": copy the whole of it again.',
   },
+  'limits-malformed': {
+    class: 'config',
+    code: 'WSTUN-E122',
+    sentence: 'the limits cannot be read',
+    fix: 'Mend what it names in limits.toml; docs/limits.md has all that may stand there.',
+  },
   // 2: link
   'relay-unreachable': {
     class: 'network',
@@ -250,6 +256,20 @@ export const FAULTS = {
     wire: 16,
     sentence: 'this invite has as many sessions as it may have',
     fix: 'It is dialled again by itself; end a client that uses the same invite, or let the owner of the exit raise "sessions".',
+  },
+  'keys-rotated': {
+    class: 'access',
+    code: 'WSTUN-E215',
+    wire: 17,
+    sentence: 'this invite was made before the keys of its relay or exit were changed',
+    fix: 'Ask the owner of the relay or exit for a new one: wstun access renew NAME.',
+  },
+  overloaded: {
+    class: 'network',
+    code: 'WSTUN-E216',
+    wire: 18,
+    sentence: 'the other end is short of memory and takes no new sessions at the moment',
+    fix: 'It is dialled again by itself; its owner may raise "memory" in limits.toml.',
   },
   // 3: dial
   'dial-refused': {

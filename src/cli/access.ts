@@ -14,7 +14,7 @@ import { defaultStateDir, openExistingStateDir, openStateDir, type StateDir } fr
 import { readUsage } from '../state/usage-file.ts';
 import { printLine } from './output.ts';
 
-interface StateOption {
+export interface StateOption {
   readonly state?: string;
 }
 
@@ -42,6 +42,15 @@ export async function addAccess(name: string, options: AddOptions): Promise<void
   if (role === 'exit' && limits !== undefined)
     throw new WstunError('bad-option', 'an exit has no limits here: those of its clients stand in its own list');
   printLine(await inviteNewBearer(accessFile(state), issuer, { name, role, allow, ...(limits && { limits }) }));
+}
+
+/** A new bearer under the same name, with the same rules: the invite before is void from then on. */
+export async function renewAccess(name: string, options: StateOption & { readonly url?: string }): Promise<void> {
+  const state = await openExistingStateDir(stateDirOf(options));
+  const issuer = await findIssuer(state, options.url);
+  const bearer = createIdentity();
+  const { role } = await accessFile(state).replaceKey(name, bearer.public);
+  printLine(inviteOf(issuer, { name, role }, bearer));
 }
 
 export async function listAccess(options: StateOption & { json?: boolean }): Promise<void> {
@@ -74,7 +83,7 @@ export function openState(options: StateOption): Promise<StateDir> {
   return openStateDir(stateDirOf(options));
 }
 
-function stateDirOf({ state }: StateOption): string {
+export function stateDirOf({ state }: StateOption): string {
   return state ?? defaultStateDir('relay', process.env);
 }
 
@@ -122,5 +131,9 @@ export async function inviteNewBearer(
 ): Promise<string> {
   const bearer = createIdentity();
   await file.add({ ...entry, key: bearer.public });
-  return encodeInvite({ ...issuer, bearer, ...(entry.role === 'exit' && { exitName: entry.name }) });
+  return inviteOf(issuer, entry, bearer);
+}
+
+function inviteOf(issuer: Issuer, { name, role }: Pick<AccessEntry, 'name' | 'role'>, bearer: Identity): string {
+  return encodeInvite({ ...issuer, bearer, ...(role === 'exit' && { exitName: name }) });
 }

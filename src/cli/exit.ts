@@ -2,7 +2,8 @@
 import { encodeBase64url } from '../crypto/base64url.ts';
 import { decodeInvite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
-import { loadOrCreateIdentity } from '../state/identity-file.ts';
+import { watchIdentity } from '../state/identity-file.ts';
+import { readLimits } from '../state/limits-file.ts';
 import {
   type Registration,
   readRegistration,
@@ -12,13 +13,15 @@ import {
 import { readRelayUrl } from '../state/relay-settings.ts';
 import { defaultStateDir, openStateDir, type StateDir } from '../state/state-dir.ts';
 import { openUsage } from '../state/usage-file.ts';
+import { MAX_ANNOUNCED_KEYS } from '../transport/control-messages.ts';
 import { ExitRegistration } from '../tunnel/exit-registration.ts';
 import { TicketDialer } from '../tunnel/ticket-dialer.ts';
 import { accessFile } from './access.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
 import { followNetwork } from './follow-network.ts';
+import { MemoryGuard } from './memory-guard.ts';
 import { Output, type OutputOptions } from './output.ts';
-import { createSessions, followAccess, LiveAccess } from './serving.ts';
+import { createSessions, followAccess, LiveAccess, loadKeys, standingBearers } from './serving.ts';
 import { DRAIN_MS, firstSignal } from './shutdown.ts';
 
 interface ExitOptions extends OutputOptions, InviteOptions {
@@ -56,11 +59,15 @@ interface RunningExit {
 async function startExit(state: StateDir, options: ExitOptions, output: Output): Promise<RunningExit> {
   const { logger } = output;
   const registration = await settleRegistration(state, options);
-  const { identity } = await loadOrCreateIdentity(state);
+  let keys = await loadKeys(state);
   const access = new LiveAccess();
   const usage = await openUsage(state, logger);
+  const limits = await readLimits(state);
+  const memory = new MemoryGuard(limits.memory);
   const { dns, resumeWindow } = options;
-  const sessions = createSessions({ identity, access, usage, logger, ownPorts: () => [], dns, resumeWindow });
+  const serving = { access, usage, logger, ownPorts: () => [], dns, resumeWindow, limits };
+  const begin = () => createSessions({ ...serving, ...keys, isOverloaded: () => memory.isOver() });
+  let sessions = begin();
   const { exitName: name } = registration;
   let first = true;
   const atRelay = new ExitRegistration(
@@ -79,15 +86,30 @@ async function startExit(state: StateDir, options: ExitOptions, output: Output):
     },
     logger,
   );
+  // Who has an old invite must reach us to be told so.
+  const announce = () => {
+    const all = [...access.entries, ...keys.retired.flatMap((old) => standingBearers(old, access))];
+    const clients = all.filter(({ role }) => role === 'client').slice(0, MAX_ANNOUNCED_KEYS);
+    atRelay.setBearers([...new Set(clients.map(({ key }) => encodeBase64url(key.gate)))]);
+  };
   const watch = await followAccess(accessFile(state), access, logger, (kept) => {
     sessions.keepOnly(kept);
-    const clients = access.entries.filter(({ role }) => role === 'client');
-    atRelay.setBearers(clients.map(({ key }) => encodeBase64url(key.gate)));
+    announce();
   });
+  const onRotated = async () => {
+    keys = await loadKeys(state);
+    const before = sessions;
+    sessions = begin();
+    before.endAll('keys-rotated');
+    announce();
+    logger.info({}, 'the keys were rotated');
+  };
+  const identityWatch = watchIdentity(state, keys.identity, onRotated, logger);
   return {
     ended: atRelay.run(),
     wake: () => atRelay.wake(),
     close: async (graceMs) => {
+      identityWatch.stop();
       atRelay.close();
       await Promise.all([watch.close(), sessions.close(graceMs)]);
       await usage.close();

@@ -42,6 +42,7 @@ function buildProgram(): Command {
   program.addCommand(relayCommand());
   program.addCommand(exitCommand());
   program.addCommand(accessCommand());
+  program.addCommand(keysCommand());
   program.addCommand(quickstartCommand());
   for (const command of program.commands) inherit(command);
   return program;
@@ -183,6 +184,14 @@ function accessCommand(): Command {
       .action(async (options) => (await import('./access.ts')).listAccess(options)),
   );
   access.addCommand(
+    new Command('renew')
+      .description('prints a new invite for a name that is there, and only that; the one before is void at once')
+      .argument('<name>')
+      .addOption(stateOption())
+      .option('--url <url>', 'the relay’s URL in the invite (default: that of the last `wstun relay`)')
+      .action(async (name: string, options) => (await import('./access.ts')).renewAccess(name, options)),
+  );
+  access.addCommand(
     new Command('remove')
       .description('removes a name; its sessions end within two seconds')
       .argument('<name>')
@@ -190,6 +199,19 @@ function accessCommand(): Command {
       .action(async (name: string, options) => (await import('./access.ts')).removeAccess(name, options)),
   );
   return access;
+}
+
+function keysCommand(): Command {
+  const keys = new Command('keys').description('the keys of a relay or an exit').addHelpText('after', KEYS_EXAMPLES);
+  keys.addCommand(
+    new Command('rotate')
+      .description('makes new keys and prints the names whose invites are void; those say why for 30 days')
+      .addOption(stateOption())
+      .option('--forget', 'keep none of the old keys: who comes with an old invite is a stranger')
+      .addHelpText('after', KEYS_EXAMPLES)
+      .action(async (options) => (await import('./keys.ts')).rotate(options)),
+  );
+  return keys;
 }
 
 function quickstartCommand(): Command {
@@ -255,9 +277,16 @@ Examples:
   wstun access add carol --allow intranet.example:443 --allow '*.corp.example'
   wstun access add dave --allow '*'                                            everything but the relay itself
   wstun access add home --role exit                                            for \`wstun exit\`, which then has its own list
+  wstun access renew alice                                                     lost her invite, or its keys were rotated
   wstun access remove alice
 
 Rules: CIDR|IP|name|*.name[:ports], IPv6 in brackets, ports as list and ranges, * for all.`;
+
+const KEYS_EXAMPLES = `
+Examples:
+  wstun keys rotate                                                            a relay’s; takes effect while it runs
+  wstun keys rotate --state ~/.local/state/wstun/exit                          an exit’s
+  umask 077; for name in $(wstun keys rotate); do wstun access renew "$name" >"$name.invite"; done`;
 
 const QUICKSTART_EXAMPLES = `
 Examples:

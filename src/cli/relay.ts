@@ -2,23 +2,23 @@
 import { networkInterfaces } from 'node:os';
 import type { Identity } from '../crypto/keys.ts';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
-import { type Bearer, TicketOpener } from '../crypto/ticket.ts';
 import { WstunError } from '../errors.ts';
 import type { Resolver } from '../exit/resolver.ts';
 import { parsePathPrefix } from '../relay/gate.ts';
-import { type RelayServer, startRelayServer } from '../relay/relay-server.ts';
-import { Rendezvous } from '../relay/rendezvous.ts';
-import type { AccessEntry } from '../state/access-list.ts';
-import { loadOrCreateIdentity } from '../state/identity-file.ts';
-import { type KnownExits, loadKnownExits } from '../state/known-exits.ts';
+import { type RelayLimits, type RelayServer, startRelayServer } from '../relay/relay-server.ts';
+import { watchIdentity } from '../state/identity-file.ts';
+import { loadKnownExits } from '../state/known-exits.ts';
+import { type ProcessLimits, readLimits } from '../state/limits-file.ts';
 import { readRegistration } from '../state/registration-file.ts';
 import { saveRelayUrl } from '../state/relay-settings.ts';
 import type { StateDir } from '../state/state-dir.ts';
 import { openUsage } from '../state/usage-file.ts';
 import { accessFile, inviteNewBearer, openState, relayIssuer } from './access.ts';
+import { MemoryGuard } from './memory-guard.ts';
 import { formatHostPort, type HostPort } from './options.ts';
 import { Output, type OutputOptions, printLine } from './output.ts';
-import { createSessions, followAccess, LiveAccess } from './serving.ts';
+import { RelayCore } from './relay-core.ts';
+import { createSessions, followAccess, type Keys, LiveAccess, loadKeys } from './serving.ts';
 import { DRAIN_MS, firstSignal } from './shutdown.ts';
 import { TlsFiles } from './tls-files.ts';
 
@@ -74,14 +74,12 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
   const state = await openState(options);
   if ((await readRegistration(state)) !== undefined)
     throw new WstunError('state-unusable', `${state.path} belongs to an exit: a relay needs its own`);
-  const { identity } = await loadOrCreateIdentity(state);
+  const keys = await loadKeys(state);
   // Whatever can be wrong is found before anything listens.
   if (options.url !== undefined) parseRelayUrl(options.url);
   const file = accessFile(state);
   const access = new LiveAccess();
-  const tickets = new TicketOpener(identity);
   const known = await loadKnownExits(state, logger);
-  const rendezvous = new Rendezvous({ tickets, logger, onBearers: (exit, keys) => known.set(exit, keys) });
   let server: RelayServer | undefined;
   let publicUrl: string | undefined;
   const listening = () =>
@@ -89,40 +87,43 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
   const ownPorts = () => [...listening(), ...portOf(publicUrl)];
   const { dns, resolver, resumeWindow } = options;
   const usage = await openUsage(state, logger);
-  const sessions =
-    options.exit === false
-      ? undefined
-      : createSessions({ identity, access, usage, logger, ownPorts, dns, resolver, resumeWindow });
-  const admit = (kept: ReadonlySet<string>) => {
-    tickets.setBearers(access.entries.map(bearerOf));
-    sessions?.keepOnly(kept);
-    rendezvous.keepOnly(kept);
+  const limits = await readLimits(state);
+  const memory = new MemoryGuard(limits.memory);
+  const isOverloaded = () => memory.isOver();
+  const coreOf = (present: Keys): RelayCore => {
+    const common = { access, usage, logger, ownPorts, dns, resolver, resumeWindow, limits, isOverloaded };
+    const sessions = options.exit === false ? undefined : createSessions({ ...present, ...common });
+    return new RelayCore({ keys: present, access, known, sessions, isOverloaded, logger });
   };
+  let core = coreOf(keys);
   // Before anything listens: whoever came first would be refused for good.
-  admit(access.replace(await file.read()));
-  restoreExits(rendezvous, known, access);
+  core.admit(access.replace(await file.read()));
+  core.restoreExits();
   const tlsFiles = tlsFilesOf(options);
   const tls = await tlsFiles?.read();
   server = await startRelayServer({
     listen: options.listen,
-    tickets,
+    tickets: { open: (ticket, now) => core.open(ticket, now) },
     logger,
-    onLink: (link, admitted) => {
-      const { bearer, role, destination } = admitted;
-      if (role === 'exit' || destination !== '') rendezvous.serve(link, admitted);
-      else if (sessions === undefined) rendezvous.turnAway(link, bearer);
-      else sessions.serve(link, bearer);
-    },
+    onLink: (link, admitted) => core.handleLink(link, admitted),
     ...(tls && { tls }),
     ...(path !== undefined && { path }),
     ...(options.admin && { admin: options.admin }),
-    ...(options.maxPendingPerAddress !== undefined && { limits: { pendingPerSource: options.maxPendingPerAddress } }),
+    limits: frontLimits(limits, options),
   });
   tlsFiles?.follow(server.setTls, logger);
   const url = await settleUrl(state, { ...options, path }, server.addresses);
   publicUrl = url;
-  const invite = sessions === undefined ? undefined : await inviteDefault(state, identity, url);
-  const watch = await followAccess(file, access, logger, admit);
+  const invite = options.exit === false ? undefined : await inviteDefault(state, keys.identity, url);
+  const watch = await followAccess(file, access, logger, (kept) => core.admit(kept));
+  const onRotated = async () => {
+    const before = core;
+    core = coreOf(await loadKeys(state));
+    core.admit(new Set());
+    before.retire();
+    logger.info({}, 'the keys were rotated');
+  };
+  const identityWatch = watchIdentity(state, keys.identity, onRotated, logger);
   return {
     listen: server.addresses.map(formatHostPort),
     url,
@@ -130,27 +131,23 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
     ...(invite !== undefined && { invite }),
     close: async (graceMs) => {
       tlsFiles?.stop();
+      identityWatch.stop();
       server.close();
-      await Promise.all([watch.close(), sessions?.close(graceMs)]);
+      await Promise.all([watch.close(), core.close(graceMs)]);
       await usage.close();
-      rendezvous.close();
       await known.close();
     },
   };
 }
 
-/** Clients of exits that are not back yet are to be told so. What is left of exits that were removed meanwhile is forgotten. */
-function restoreExits(rendezvous: Rendezvous, known: KnownExits, access: LiveAccess): void {
-  const exits = new Set(access.entries.flatMap(({ name, role }) => (role === 'exit' ? [name] : [])));
-  for (const [exit, keys] of [...known.exits]) {
-    if (exits.has(exit)) rendezvous.restore(exit, keys);
-    else known.set(exit, []);
-  }
-}
-
-/** A client of this list has an invite to the relay's own exit. */
-function bearerOf({ name, key, role }: AccessEntry): Bearer {
-  return { name, gateKey: key.gate, role, destination: '' };
+/** The option goes before the file. */
+function frontLimits(limits: ProcessLimits, { maxPendingPerAddress }: RelayOptions): Partial<RelayLimits> {
+  const perSource = maxPendingPerAddress ?? limits.pending_per_address;
+  return {
+    ...(limits.links !== undefined && { links: limits.links }),
+    ...(limits.pending !== undefined && { pendingSockets: limits.pending }),
+    ...(perSource !== undefined && { pendingPerSource: perSource }),
+  };
 }
 
 function tlsFilesOf({ tlsCert, tlsKey }: RelayOptions): TlsFiles | undefined {

@@ -5,11 +5,16 @@ import { createExit } from '../exit/exit.ts';
 import { createOwnEndpoints } from '../exit/own-endpoints.ts';
 import { createResolver, type Resolver } from '../exit/resolver.ts';
 import { parseRule, type Rule } from '../exit/rules.ts';
+import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../mux/config.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { AccessFile } from '../state/access-file.ts';
 import { DEFAULT_SESSIONS, type EntryLimits } from '../state/access-limits.ts';
 import type { AccessEntry } from '../state/access-list.ts';
 import { type AccessWatch, watchAccess } from '../state/access-watch.ts';
+import { loadOrCreateIdentity } from '../state/identity-file.ts';
+import type { ProcessLimits } from '../state/limits-file.ts';
+import { type RetiredKeys, readRetiredKeys } from '../state/retired-keys.ts';
+import type { StateDir } from '../state/state-dir.ts';
 import type { UsageFile } from '../state/usage-file.ts';
 import { ExitSessions } from '../tunnel/exit-sessions.ts';
 
@@ -86,8 +91,35 @@ export async function followAccess(
   return watch;
 }
 
-export interface ServingOptions {
+/** Of what a session may hold, two thirds are for what it can be sent, a third for what it has to send: as by default. */
+export function muxLimits({ streams, opens, session_memory: memory }: ProcessLimits): Partial<Omit<MuxConfig, 'role'>> {
+  const { maxControlQueue } = DEFAULT_MUX_CONFIG;
+  return {
+    ...(streams !== undefined && { maxStreams: streams, maxControlQueue: Math.max(maxControlQueue, 3 * streams) }),
+    ...(opens !== undefined && { openRate: { perSecond: opens, burst: 2 * opens } }),
+    ...(memory !== undefined && { sessionWindow: (memory * 2) / 3, sendBudget: memory / 3 }),
+  };
+}
+
+/** Of keys that were rotated, whoever may be told so: a name that was removed since is a stranger, and in the end everybody. */
+export function standingBearers({ bearers, until }: RetiredKeys, access: LiveAccess): RetiredKeys['bearers'] {
+  if (Date.now() >= until) return [];
+  const standing = new Set(access.entries.map(placeOf));
+  return bearers.filter((bearer) => standing.has(placeOf(bearer)));
+}
+
+/** The identity of a directory and those before it, newest first. @throws WstunError state-unusable, identity-damaged */
+export async function loadKeys(state: StateDir): Promise<Keys> {
+  const { identity } = await loadOrCreateIdentity(state);
+  return { identity, retired: await readRetiredKeys(state, Date.now()) };
+}
+
+export interface Keys {
   readonly identity: Identity;
+  readonly retired: readonly RetiredKeys[];
+}
+
+export interface ServingOptions extends Keys {
   readonly access: LiveAccess;
   readonly usage: UsageFile;
   readonly logger: Logger;
@@ -99,11 +131,14 @@ export interface ServingOptions {
   readonly resolver?: Resolver | undefined;
   /** How long a session without a link is kept, ms. */
   readonly resumeWindow?: number | undefined;
+  readonly limits: ProcessLimits;
+  readonly isOverloaded: () => boolean;
 }
 
 /** Sessions whose streams are dialled from here. */
 export function createSessions({
   identity,
+  retired,
   access,
   usage,
   logger,
@@ -111,12 +146,26 @@ export function createSessions({
   dns,
   resolver,
   resumeWindow,
+  limits,
+  isOverloaded,
 }: ServingOptions): ExitSessions {
   return new ExitSessions({
     keys: importKeyPair(identity.exposeSessionKey()),
     bearerOf: (sessionKey) => access.bearerOf(sessionKey),
+    retired: retired.map((keys) => ({
+      keys: importKeyPair(keys.identity.exposeSessionKey()),
+      bearerOf: (sessionKey) =>
+        standingBearers(keys, access).find(({ key }) => hexOf(key.session) === hexOf(sessionKey))?.name,
+    })),
     maxSessionsOf: (bearer) => access.maxSessionsOf(bearer),
+    isOverloaded,
+    mux: muxLimits(limits),
     acceptor: createExit({
+      isOverloaded,
+      limits: {
+        ...(limits.dials !== undefined && { pendingPerBearer: limits.dials }),
+        ...(limits.all_dials !== undefined && { pendingTotal: limits.all_dials }),
+      },
       resolver: resolver ?? createResolver(dns ? { servers: dns } : {}),
       rulesFor: (bearer) => access.rulesFor(bearer),
       rateOf: (bearer) => access.rateOf(bearer),
@@ -133,6 +182,10 @@ export function createSessions({
     logger,
     ...(resumeWindow !== undefined && { resumeWindowMs: resumeWindow }),
   });
+}
+
+function placeOf({ name, role }: Pick<AccessEntry, 'name' | 'role'>): string {
+  return `${role} ${name}`;
 }
 
 function standingOf({ name, key, role }: AccessEntry): string {

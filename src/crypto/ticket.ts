@@ -14,6 +14,7 @@ import { ReplayMemory } from './replay-memory.ts';
 
 const TICKET_VERSION = 1;
 const HINT_LABEL = 'wstun ticket hint v1';
+const ROTATED_LABEL = 'wstun keys rotated v1';
 const HINT_BYTES = 8;
 const NONCE_BYTES = 24;
 const BOX_OVERHEAD_BYTES = 16;
@@ -72,6 +73,12 @@ export class TicketSealer {
     const hint = hintOf(this.#sharedKey, epochOf(seconds));
     return encodeBase64url(Buffer.concat([hint, nonce, box]));
   }
+
+  /** What only the relay can say to a ticket of ours: that its keys were rotated. 32 bytes. */
+  rotationProof(ticket: string): Buffer {
+    const nonce = Buffer.from(ticket, 'base64url').subarray(HINT_BYTES, HINT_BYTES + NONCE_BYTES);
+    return rotationProofOf(this.#sharedKey, nonce);
+  }
 }
 
 export interface Bearer {
@@ -102,7 +109,13 @@ export type TicketRefusal =
   | 'flooded';
 
 export type TicketVerdict =
-  | { readonly admitted: true; readonly bearer: string; readonly fields: TicketFields }
+  | {
+      readonly admitted: true;
+      readonly bearer: string;
+      readonly fields: TicketFields;
+      /** Only where the keys that it was sealed to are retired: its link leads nowhere, but the bearer may be told why. */
+      readonly rotationProof?: Buffer;
+    }
   /** The bearer's name where the box proved it; for logs, never for the answer to the asker. */
   | { readonly admitted: false; readonly reason: TicketRefusal; readonly bearer?: string };
 
@@ -123,9 +136,12 @@ export class TicketOpener {
   readonly #hints = new Map<number, Map<bigint, string>>();
   #epoch: number | undefined;
   #list: readonly Bearer[] = [];
+  readonly #retired: boolean;
 
-  constructor(relay: Identity) {
+  /** @param retired the relay has other keys by now: verdicts hold the proof of that */
+  constructor(relay: Identity, { retired = false } = {}) {
     this.#relay = relay;
+    this.#retired = retired;
   }
 
   /** Nonces remembered. */
@@ -188,7 +204,9 @@ export class TicketOpener {
     if (opened === undefined) return refuse('unsupported');
     if (granted === undefined) return refuse('misplaced');
     const reason = skewRefusal(opened.seconds, seconds) ?? this.#useUp(id, nonce, now);
-    return reason === undefined ? { admitted: true, bearer: granted, fields: opened.fields } : refuse(reason);
+    if (reason !== undefined) return refuse(reason);
+    const proof = this.#retired && { rotationProof: rotationProofOf(known.sharedKey, nonce) };
+    return { admitted: true, bearer: granted, fields: opened.fields, ...proof };
   }
 
   #bearerOfHint(hint: bigint, seconds: number, now: number): { id: string; known: KnownKey } | undefined {
@@ -225,6 +243,21 @@ export class TicketOpener {
     if (use === 'fresh') return undefined;
     return use === 'seen' ? 'replayed' : 'flooded';
   }
+}
+
+/** The relay's keys, the present ones first, then those that it has retired: a ticket opens with one of them or with none. */
+export function openWithAny(openers: readonly TicketOpener[], text: string, now: number): TicketVerdict {
+  let verdict: TicketVerdict = { admitted: false, reason: 'unknown' };
+  for (const opener of openers) {
+    verdict = opener.open(text, now);
+    if (verdict.admitted || verdict.reason !== 'unknown') return verdict;
+  }
+  return verdict;
+}
+
+/** Nobody but bearer and relay can compute it, and it says it of this one ticket. */
+function rotationProofOf(sharedKey: Uint8Array, nonce: Uint8Array): Buffer {
+  return createHmac('sha256', sharedKey).update(ROTATED_LABEL).update(nonce).digest();
 }
 
 function epochOf(seconds: number): number {

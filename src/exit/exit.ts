@@ -30,6 +30,8 @@ export interface ExitOptions {
   /** What access entries may use and have used. */
   readonly quotas?: Quotas;
   readonly limits?: Partial<DialPlaceLimits>;
+  /** True while no new stream may begin. */
+  readonly isOverloaded?: () => boolean;
   /** For tests. */
   readonly dial?: Dial;
 }
@@ -97,6 +99,7 @@ class DiallingExit implements Exit {
 
   /** Rejects with what the peer is to be told. */
   async #connect(offer: OfferedStream): Promise<Socket> {
+    if (this.#options.isOverloaded?.()) throw new WstunError('dial-busy', 'short of memory');
     if (this.#options.quotas?.isUsedUp(offer.bearer)) throw new WstunError('quota-used');
     const context = { rules: this.#options.rulesFor(offer.bearer), own: this.#options.ownEndpoints() };
     const verdict = judgeTarget(offer.target, context.rules, context.own);

@@ -20,6 +20,8 @@ export interface UpgradeRequest {
 export interface Admitted extends TicketFields {
   /** The name of the access entry. */
   readonly bearer: string;
+  /** Where the ticket was sealed to keys that are retired: the link is for saying that alone. */
+  readonly rotationProof?: Buffer;
 }
 
 export type GateVerdict =
@@ -27,11 +29,11 @@ export type GateVerdict =
   | { readonly admitted: undefined; readonly reason: TicketRefusal | 'no-upgrade'; readonly bearer?: string };
 
 export class Gate {
-  readonly #tickets: TicketOpener;
+  readonly #tickets: Pick<TicketOpener, 'open'>;
   readonly #prefix: string | undefined;
 
   /** @param prefix in the form of `parsePathPrefix`; undefined: a ticket may stand behind any path */
-  constructor(tickets: TicketOpener, prefix: string | undefined) {
+  constructor(tickets: Pick<TicketOpener, 'open'>, prefix: string | undefined) {
     this.#tickets = tickets;
     this.#prefix = prefix;
   }
@@ -41,7 +43,10 @@ export class Gate {
     const ticket = isWebSocketUpgrade(request) ? ticketOf(request.url ?? '', this.#prefix) : undefined;
     if (ticket === undefined) return { admitted: undefined, reason: 'no-upgrade' };
     const verdict = this.#tickets.open(ticket, now);
-    if (verdict.admitted) return { admitted: { bearer: verdict.bearer, ...verdict.fields } };
+    if (verdict.admitted) {
+      const { bearer, fields, rotationProof } = verdict;
+      return { admitted: { bearer, ...fields, ...(rotationProof && { rotationProof }) } };
+    }
     const { reason, bearer } = verdict;
     return { admitted: undefined, reason, ...(bearer === undefined ? {} : { bearer }) };
   }

@@ -62,7 +62,7 @@ export interface RelayServerOptions {
   readonly tls?: TlsPair;
   /** Links are let in only below this path (`parsePathPrefix`); default: below any. */
   readonly path?: string;
-  readonly tickets: TicketOpener;
+  readonly tickets: Pick<TicketOpener, 'open'>;
   /** A link has opened; its handler must be set before the turn ends. */
   readonly onLink: (link: MessageLink, admitted: Admitted) => void;
   /** What strangers see; default: a plain 404. */

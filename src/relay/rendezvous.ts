@@ -4,9 +4,10 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { TicketFields, TicketOpener } from '../crypto/ticket.ts';
+import type { WireFaultName } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { type ControlHandler, ControlLink } from '../transport/control-link.ts';
-import { type ControlMessage, encodeNotice, MAX_ANNOUNCED_KEYS } from '../transport/control-messages.ts';
+import { type ControlMessage, encodeControl, encodeNotice, MAX_ANNOUNCED_KEYS } from '../transport/control-messages.ts';
 import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
 import { ExitBearers } from './exit-bearers.ts';
 import { splice } from './splice.ts';
@@ -36,6 +37,9 @@ export interface RendezvousOptions {
   readonly limits?: Partial<RendezvousLimits>;
 }
 
+/** What a ticket said. */
+type Place = Pick<TicketFields, 'role' | 'destination'>;
+
 /** A client that waits for its exit, held back meanwhile. */
 interface Call {
   readonly exit: string;
@@ -63,7 +67,7 @@ export class Rendezvous {
   }
 
   /** Any link that the gate let in but those for the relay's own exit. */
-  serve(link: MessageLink, admitted: Pick<TicketFields, 'role' | 'destination'> & { readonly bearer: string }): void {
+  serve(link: MessageLink, admitted: Place & { readonly bearer: string }): void {
     const { role, destination, bearer } = admitted;
     if (role === 'client') this.#call(link, destination, bearer);
     else if (destination === '') this.#register(link, bearer);
@@ -72,9 +76,27 @@ export class Rendezvous {
 
   /** Tells a client in one message that its exit is not to be had, and closes. @param reason for the log */
   turnAway(link: MessageLink, bearer: string, reason = 'its exit is not connected'): void {
+    this.#tell(link, bearer, 'exit-absent', reason);
+  }
+
+  /** Tells a client in one message to try later, and closes. */
+  turnAwayFull(link: MessageLink, bearer: string): void {
+    this.#tell(link, bearer, 'overloaded', 'there is too little memory left');
+  }
+
+  #tell(link: MessageLink, bearer: string, fault: WireFaultName, reason: string): void {
     this.#options.logger.info({ bearer, remote: link.remote, reason }, 'a client was turned away');
     link.setHandler(IGNORE);
-    link.send(encodeNotice('exit-absent'));
+    link.send(encodeNotice(fault));
+    link.close();
+  }
+
+  /** Tells the bearer of a ticket for retired keys so, provably, and closes. */
+  turnAwayRetired(link: MessageLink, bearer: string, { role, destination }: Place, proof: Buffer): void {
+    this.#options.logger.info({ bearer, remote: link.remote }, 'an invite from before the rotation of the keys');
+    link.setHandler(IGNORE);
+    if (role === 'client') link.send(encodeNotice('keys-rotated', proof));
+    else if (destination === '') link.send(encodeControl({ type: 'rotated', proof: proof.toString('hex') }));
     link.close();
   }
 

@@ -1,6 +1,15 @@
 /** `access.toml` in a state directory: read it, and change it without losing what another process changes meanwhile. */
+
+import type { PublicIdentity } from '../crypto/keys.ts';
 import { WstunError } from '../errors.ts';
-import { type AccessEntry, addEntry, parseAccessList, type RuleValidator, removeEntry } from './access-list.ts';
+import {
+  type AccessEntry,
+  addEntry,
+  parseAccessList,
+  type RuleValidator,
+  removeEntry,
+  replaceKey,
+} from './access-list.ts';
 import type { StateDir } from './state-dir.ts';
 
 export const ACCESS_FILE_NAME = 'access.toml';
@@ -36,6 +45,18 @@ export class AccessFile {
         ACCESS_FILE_NAME,
         this.#named(() => addEntry(text, entry, this.#validateRule)),
       );
+    });
+  }
+
+  /** The entry as it is from now on. @throws WstunError name-unknown, access-malformed, state-unusable */
+  async replaceKey(name: string, key: PublicIdentity): Promise<AccessEntry> {
+    return await this.state.locked(async () => {
+      const before = (await this.readText()) ?? '';
+      const text = this.#named(() => replaceKey(before, name, key, this.#validateRule));
+      await this.state.write(ACCESS_FILE_NAME, text);
+      const entry = this.parse(text).find((other) => other.name === name);
+      if (entry === undefined) throw new WstunError('name-unknown', name);
+      return entry;
     });
   }
 

@@ -1,5 +1,6 @@
 /** The limits of an access entry as `access.toml` and `wstun access add` write them: parsed strictly, and written again. Pure. */
 import { WstunError } from '../errors.ts';
+import { BYTE_UNITS, inRange, RATE_UNITS, readUnits, writeUnits } from './units.ts';
 
 /** A person's devices, each with a session that the exit still holds for dead when the next one comes (45 s). */
 export const DEFAULT_SESSIONS = 8;
@@ -8,28 +9,9 @@ const MAX_SESSIONS = 1024;
 /** Bits a second: a page would take minutes, but no stream is given up meanwhile. */
 const MIN_RATE = 8_000;
 const MAX_RATE = 100_000_000_000;
-/** The largest first. */
-const RATE_UNITS: Units = [
-  ['gbit', 1_000_000_000],
-  ['mbit', 1_000_000],
-  ['kbit', 1_000],
-];
 
 const MIN_QUOTA = 1_000;
 const MAX_QUOTA = 1_000 * 1_000_000_000_000;
-/** The largest first. */
-const BYTE_UNITS: Units = [
-  ['TiB', 2 ** 40],
-  ['TB', 1_000_000_000_000],
-  ['GiB', 2 ** 30],
-  ['GB', 1_000_000_000],
-  ['MiB', 2 ** 20],
-  ['MB', 1_000_000],
-  ['KiB', 2 ** 10],
-  ['KB', 1_000],
-];
-
-type Units = readonly (readonly [unit: string, size: number])[];
 
 /** What is not there is not limited; `sessions` is then DEFAULT_SESSIONS. */
 export interface EntryLimits {
@@ -108,22 +90,6 @@ function written(limits: EntryLimits): [LimitName, number | string][] {
     const value = limits[name];
     return value === undefined ? [] : [[name, FORMS[name].write(value)] as [LimitName, number | string]];
   });
-}
-
-function readUnits(value: unknown, units: Units): number | undefined {
-  const match = typeof value === 'string' ? /^([1-9]\d{0,8})([A-Za-z]+)$/.exec(value) : null;
-  const size = units.find(([unit]) => unit === match?.[2])?.[1];
-  return size === undefined ? undefined : Number(match?.[1]) * size;
-}
-
-/** In the largest unit that leaves a whole number; every value that was read has one. */
-function writeUnits(value: number, units: Units): string {
-  const [unit, size] = units.find(([, each]) => value % each === 0) ?? ['', 1];
-  return `${value / size}${unit}`;
-}
-
-function inRange(value: number | undefined, least: number, most: number): number | undefined {
-  return value !== undefined && value >= least && value <= most ? value : undefined;
 }
 
 function isWhole(value: unknown): value is number {

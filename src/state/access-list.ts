@@ -80,6 +80,23 @@ export function addEntry(text: string | undefined, entry: AccessEntry, validateR
 }
 
 /**
+ * The text with another key for that name, and nothing else changed.
+ * @throws WstunError name-unknown, access-malformed
+ */
+export function replaceKey(text: string, name: string, key: PublicIdentity, validateRule: RuleValidator): string {
+  const before = parseAccessList(text, validateRule);
+  const entry = before.find((other) => other.name === name);
+  if (entry === undefined) throw new WstunError('name-unknown', name);
+  const lines = text.split('\n');
+  const { start, end } = tableRange(lines, name) ?? { start: 0, end: 0 };
+  const changed = lines.map((line, at) =>
+    start < at && at < end ? line.replace(formatPublicIdentity(entry.key), formatPublicIdentity(key)) : line,
+  );
+  const rest = before.map((other) => (other === entry ? { ...entry, key } : other));
+  return verified(changed.join('\n'), rest, validateRule);
+}
+
+/**
  * The text without the table of that name. Comments around the table stay, those inside it go.
  * @throws WstunError name-unknown, access-malformed
  */

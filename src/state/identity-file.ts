@@ -1,10 +1,16 @@
-/** `identity.key`: the one secret of a relay or a named exit, as text with a checksum. */
-
+/**
+ * `identity.key`: the one secret of a relay or a named exit, as text with a checksum. It may be rotated while its owner runs: a watch
+ * tells of it. What is kept of those before is in retired-keys.ts.
+ */
+import { encodeBase64url } from '../crypto/base64url.ts';
 import { createIdentity, formatIdentitySecret, type Identity, parseIdentitySecret } from '../crypto/keys.ts';
 import { WstunError } from '../errors.ts';
+import type { Logger } from '../observability/logger.ts';
 import type { StateDir } from './state-dir.ts';
 
 const NAME = 'identity.key';
+/** Rotation takes effect within two seconds. */
+const POLL_MS = 500;
 
 /**
  * The identity in the directory; made there at the first call, of which several may run at once.
@@ -20,6 +26,55 @@ export async function loadOrCreateIdentity(state: StateDir): Promise<{ identity:
     await state.write(NAME, `${formatIdentitySecret(identity)}\n`);
     return { identity, created: true };
   });
+}
+
+/** A new one in its place. @throws WstunError state-unusable */
+export async function replaceIdentity(state: StateDir): Promise<void> {
+  await state.write(NAME, `${formatIdentitySecret(createIdentity())}\n`);
+}
+
+/** The identity, where there must be one. @throws WstunError state-unusable, identity-damaged */
+export async function loadIdentity(state: StateDir): Promise<Identity> {
+  const identity = await load(state);
+  if (identity === undefined) throw new WstunError('state-unusable', `${state.path} has no keys yet`);
+  return identity;
+}
+
+/** Calls `onChange` whenever the file holds another identity than `current`, or than it told last; keeps no process alive. */
+export function watchIdentity(
+  state: StateDir,
+  current: Identity,
+  onChange: () => Promise<void>,
+  logger: Logger,
+): { stop(): void } {
+  let key = encodeBase64url(current.public.gate);
+  let seen: string | undefined;
+  const look = async (): Promise<void> => {
+    const signature = await state.signature(NAME);
+    if (signature === seen) return;
+    seen = signature;
+    const { gate } = (await loadIdentity(state)).public;
+    if (encodeBase64url(gate) === key) return;
+    key = encodeBase64url(gate);
+    await onChange();
+  };
+  let looking = false;
+  const poll = setInterval(async () => {
+    if (looking) return;
+    looking = true;
+    // A file that is gone or damaged changes nothing: the keys in use stay.
+    await look().catch((error: unknown) => logger.error({ code: codeOf(error) }, messageOf(error)));
+    looking = false;
+  }, POLL_MS).unref();
+  return { stop: () => clearInterval(poll) };
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof WstunError ? error.code : undefined;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 async function load(state: StateDir): Promise<Identity | undefined> {

@@ -17,7 +17,7 @@ const PAUSE_MS = 1_000;
 const MAX_KEYS = 50_000;
 
 /** Exit to gate keys, base64url. */
-type ExitKeys = ReadonlyMap<string, readonly string[]>;
+export type ExitKeys = ReadonlyMap<string, readonly string[]>;
 
 export class KnownExits {
   readonly #state: StateDir;
@@ -79,18 +79,32 @@ export class KnownExits {
 
 /** What cannot be read counts as nothing. @throws WstunError state-unusable */
 export async function loadKnownExits(state: StateDir, logger: Logger): Promise<KnownExits> {
-  const text = await state.read(NAME, { secret: false });
-  const exits = text === undefined ? new Map<string, string[]>() : parseExits(text);
+  const exits = await readExits(state);
   if (exits === undefined) logger.warn({}, `${state.pathOf(NAME)} cannot be read: exits will say again what was in it`);
   return new KnownExits(state, exits ?? new Map(), logger);
 }
 
+/** As the relay wrote it last. */
+export async function readKnownExits(state: StateDir): Promise<ExitKeys> {
+  return (await readExits(state)) ?? new Map();
+}
+
+/** Undefined if it cannot be read. */
+async function readExits(state: StateDir): Promise<ExitKeys | undefined> {
+  const text = await state.read(NAME, { secret: false });
+  return text === undefined ? new Map() : parseExits(text);
+}
+
+/** Undefined for anything but exits and their keys. */
+export function exitsOf(parsed: unknown): ExitKeys | undefined {
+  if (typeof parsed !== 'object' || parsed === null) return undefined;
+  const entries = Object.entries(parsed as Readonly<Record<string, unknown>>);
+  return entries.every(isExit) ? new Map(entries) : undefined;
+}
+
 function parseExits(text: string): ExitKeys | undefined {
   try {
-    const parsed: unknown = JSON.parse(text);
-    if (typeof parsed !== 'object' || parsed === null) return undefined;
-    const entries = Object.entries(parsed as Readonly<Record<string, unknown>>);
-    return entries.every(isExit) ? new Map(entries) : undefined;
+    return exitsOf(JSON.parse(text));
   } catch {
     return undefined;
   }

@@ -14,7 +14,7 @@ const FILE_MODE = 0o600;
 const OTHERS = 0o077;
 const LOCK_NAME = '.lock';
 /** Ten thousand access entries with a rule each have 2 MB. */
-const MAX_FILE_BYTES = 4 * 1024 * 1024;
+export const MAX_FILE_BYTES = 4 * 1024 * 1024;
 
 /** What a file-system error means to a person. */
 const REASONS: Readonly<Record<string, string>> = {

@@ -17,6 +17,9 @@ const KEY = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
 /** 16 random bytes. */
 const TOKEN = /^[0-9a-f]{32}$/;
 
+/** 32 bytes: crypto/ticket.ts. */
+const PROOF = /^[0-9a-f]{64}$/;
+
 /** The first byte of a notice; whatever else comes first on a link to an exit begins otherwise. */
 const NOTICE = 0x00;
 
@@ -35,6 +38,8 @@ export type ControlMessage =
   | { readonly type: 'call'; readonly token: string }
   /** From the relay: a newer exit of the same name took over. */
   | { readonly type: 'replaced' }
+  /** From the relay, first and last: the exit's ticket was sealed to keys that are retired. `proof`: hex, that this is the relay's word. */
+  | { readonly type: 'rotated'; readonly proof: string }
   | { readonly type: 'ping' };
 
 export function encodeControl(message: ControlMessage): Message {
@@ -64,11 +69,11 @@ export function announcements(keys: readonly string[]): BearersMessage[] {
   return messages;
 }
 
-/** What a relay tells a client in place of an exit's answer, before it closes the link. */
-export function encodeNotice(fault: WireFaultName): Message {
+/** What a relay tells a client in place of an exit's answer, before it closes the link; `proof` where the relay can prove it. */
+export function encodeNotice(fault: WireFaultName, proof?: Uint8Array): Message {
   const notice = Buffer.alloc(3, NOTICE);
   notice.writeUInt16BE(wireCodeOf(fault), 1);
-  return [notice];
+  return proof === undefined ? [notice] : [notice, proof];
 }
 
 function validated(value: unknown): ControlMessage | undefined {
@@ -77,11 +82,16 @@ function validated(value: unknown): ControlMessage | undefined {
   const fields = Object.keys(rest).length;
   if (type === 'registered' || type === 'replaced' || type === 'ping') return fields === 0 ? { type } : undefined;
   if (type === 'call') return fields === 1 ? callOf(rest.token) : undefined;
+  if (type === 'rotated') return fields === 1 ? rotatedOf(rest.proof) : undefined;
   return type === 'bearers' && fields === 2 ? bearersOf(rest.keys, rest.more) : undefined;
 }
 
 function callOf(token: unknown): ControlMessage | undefined {
   return typeof token === 'string' && TOKEN.test(token) ? { type: 'call', token } : undefined;
+}
+
+function rotatedOf(proof: unknown): ControlMessage | undefined {
+  return typeof proof === 'string' && PROOF.test(proof) ? { type: 'rotated', proof } : undefined;
 }
 
 function bearersOf(keys: unknown, more: unknown): ControlMessage | undefined {

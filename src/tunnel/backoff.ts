@@ -35,3 +35,28 @@ export class Backoff {
     this.attempts = 0;
   }
 }
+
+/**
+ * Seconds before the second, third and fourth attempt after refusals in a row, half of each by chance: 5.5 to 11 s in all. Long
+ * enough for a reverse proxy whose relay restarts, short enough that somebody who was removed soon knows.
+ */
+const REFUSAL_WAITS_S: readonly number[] = [1, 3, 7];
+
+/**
+ * Patience with a relay that has let us in before and now answers as to a stranger: it may be another that answers. Apart from
+ * `Backoff`, whose state is that of earlier losses: with it the same four refusals could take 26 s.
+ */
+export class RefusalPatience {
+  private inARow = 0;
+
+  /** Milliseconds before the next attempt, undefined when it is enough; `random` in 0..1. */
+  next(random: number): number | undefined {
+    const seconds = REFUSAL_WAITS_S[this.inARow++];
+    return seconds === undefined ? undefined : (seconds * 1000 * (1 + random)) / 2;
+  }
+
+  /** Something other than a refusal came. */
+  reset(): void {
+    this.inARow = 0;
+  }
+}

@@ -7,7 +7,7 @@ import { FAULTS, type WireFaultName, WstunError } from '../errors.ts';
 import { DEFAULT_RESUME_CONFIG, PROCESS_REPLAY_BYTES } from '../mux/config.ts';
 import { ReplayBudget } from '../mux/replay-buffer.ts';
 import type { Logger } from '../observability/logger.ts';
-import { Backoff } from './backoff.ts';
+import { Backoff, RefusalPatience } from './backoff.ts';
 import type { SessionDriver } from './session-driver.ts';
 import { type KeeperEvents, type SessionDialer, SessionKeeper } from './session-keeper.ts';
 import type { StreamOpener, Target, TunnelStream } from './stream.ts';
@@ -16,8 +16,6 @@ import type { StreamOpener, Target, TunnelStream } from './stream.ts';
 const SESSION_WAIT_MS = 10_000;
 /** Connections that wait for a session; each is a local socket and a promise. */
 const MAX_WAITING = 1024;
-/** Refusals in a row that end a client which has been let in before: the waits between them take 5 s on average, 11 s at most. */
-const FINAL_REFUSALS = 4;
 
 export interface ClientObserver {
   /** A new session stands. `first` is false where an earlier one was lost with `streamsLost` streams, `awayMs` ago. */
@@ -61,8 +59,7 @@ export class TunnelClient implements StreamOpener {
   private connectedBefore = false;
   /** Of the last session that was lost, until the next stands. */
   private lost: { readonly at: number; readonly streams: number } | undefined;
-  /** In a row. */
-  private refusals = 0;
+  private readonly refusals = new RefusalPatience();
   /** The last attempt found no exit: nobody waits for the next. */
   private exitAbsent = false;
 
@@ -115,7 +112,7 @@ export class TunnelClient implements StreamOpener {
           replayBudget: this.replayBudget,
           backoff: this.backoff,
           logger: this.logger,
-          isFinal: (error) => this.isFinal(error),
+          waitAfter: (error) => this.waitAfter(error),
         },
         this.eventsOf(() => keeper, resolve),
       );
@@ -155,7 +152,7 @@ export class TunnelClient implements StreamOpener {
 
   private handleStanding(keeper: SessionKeeper): void {
     this.exitAbsent = false;
-    this.refusals = 0;
+    this.refusals.reset();
     const { lost } = this;
     this.lost = undefined;
     this.observer.onConnected({
@@ -177,13 +174,14 @@ export class TunnelClient implements StreamOpener {
   }
 
   /**
-   * A refused key, a removed access and another protocol do not change by trying again. But once a session has stood, one refusal
-   * may be a captive portal's, or of a reverse proxy whose relay restarts.
+   * Undefined where no further attempt could help: a refused key, a removed access and another protocol do not change by trying
+   * again. But once a session has stood, a refusal may be a captive portal's, or of a reverse proxy whose relay restarts.
    */
-  private isFinal(error: WstunError): boolean {
-    this.refusals = error.fault === 'relay-refused' ? this.refusals + 1 : 0;
-    if (error.fault === 'relay-refused') return !this.connectedBefore || this.refusals >= FINAL_REFUSALS;
-    return FAULTS[error.fault].class === 'access' || error.fault === 'bad-version';
+  private waitAfter(error: WstunError): number | undefined {
+    if (error.fault === 'relay-refused') return this.connectedBefore ? this.refusals.next(Math.random()) : undefined;
+    this.refusals.reset();
+    if (FAULTS[error.fault].class === 'access' || error.fault === 'bad-version') return undefined;
+    return this.backoff.next(Math.random());
   }
 
   /** Programs that wait are told at once where the exit is absent. */

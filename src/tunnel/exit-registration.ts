@@ -7,7 +7,7 @@ import type { Logger } from '../observability/logger.ts';
 import { ControlLink } from '../transport/control-link.ts';
 import { announcements } from '../transport/control-messages.ts';
 import type { MessageLink } from '../transport/message-link.ts';
-import { Backoff, LINK_STOOD_MS } from './backoff.ts';
+import { Backoff, LINK_STOOD_MS, RefusalPatience } from './backoff.ts';
 import { Pause } from './pause.ts';
 import type { TicketDialer } from './ticket-dialer.ts';
 
@@ -25,7 +25,7 @@ export interface RegistrationHandler {
   handleLost(error: WstunError, waitMs: number): void;
 }
 
-type Dialer = Pick<TicketDialer, 'nextRelay' | 'dial'>;
+type Dialer = Pick<TicketDialer, 'nextRelay' | 'dial' | 'rotationProofOf'>;
 
 export class ExitRegistration {
   private readonly dialer: Dialer;
@@ -33,10 +33,12 @@ export class ExitRegistration {
   private readonly logger: Logger;
   private readonly backoff = new Backoff();
   private readonly pause = new Pause();
+  private readonly refusals = new RefusalPatience();
   private readonly stopping = new AbortController();
   private keys: readonly string[] = [];
   private control: ControlLink | undefined;
   private answers = 0;
+  private registeredBefore = false;
 
   constructor(dialer: Dialer, handler: RegistrationHandler, logger: Logger) {
     this.dialer = dialer;
@@ -58,11 +60,18 @@ export class ExitRegistration {
     while (!signal.aborted) {
       const error = await this.registerOnce(signal);
       if (signal.aborted) return;
-      if (FAULTS[error.fault].class === 'access') throw error;
-      const waitMs = this.backoff.next(Math.random());
+      const waitMs = this.waitAfter(error);
+      if (waitMs === undefined) throw error;
       this.handler.handleLost(error, waitMs);
       await this.pause.wait(waitMs);
     }
+  }
+
+  /** Undefined where no further attempt could help. As of a client, one refusal of a relay that knew us may be of another. */
+  private waitAfter(error: WstunError): number | undefined {
+    if (error.fault === 'relay-refused') return this.registeredBefore ? this.refusals.next(Math.random()) : undefined;
+    this.refusals.reset();
+    return FAULTS[error.fault].class === 'access' ? undefined : this.backoff.next(Math.random());
   }
 
   /** Takes no more calls; links that were handed out live on. */
@@ -102,7 +111,12 @@ export class ExitRegistration {
         handleControl: (message) => {
           if (message.type === 'registered' && !registered) this.handler.handleRegistered(relay);
           registered ||= message.type === 'registered';
+          this.registeredBefore ||= registered;
           if (message.type === 'replaced') fault = new WstunError('exit-replaced');
+          if (message.type === 'rotated') {
+            if (this.dialer.rotationProofOf(link)?.toString('hex') !== message.proof) return false;
+            fault = new WstunError('keys-rotated');
+          }
           if (message.type === 'call') void this.answer(message.token, relay);
           // Only an exit says so.
           return message.type !== 'bearers';

@@ -5,12 +5,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DhKeyPair } from '../crypto/x25519.ts';
 import type { WireFaultName, WstunError } from '../errors.ts';
-import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG, PROCESS_REPLAY_BYTES } from '../mux/config.ts';
+import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG, type MuxConfig, PROCESS_REPLAY_BYTES } from '../mux/config.ts';
 import { ReplayBudget } from '../mux/replay-buffer.ts';
 import type { Logger } from '../observability/logger.ts';
 import { encodeSessionAnswer, type SessionRequest } from '../protocol/session-request.ts';
 import type { MessageLink } from '../transport/message-link.ts';
-import { acceptSecureLink } from './handshake.ts';
+import { acceptSecureLink, type RetiredResponder } from './handshake.ts';
 import type { SecureLink } from './secure-link.ts';
 import { SessionDriver } from './session-driver.ts';
 import { awaitRequest } from './session-link.ts';
@@ -29,6 +29,12 @@ export interface ExitSessionsOptions {
   readonly bearerOf: (sessionKey: Uint8Array) => string | undefined;
   /** How many sessions a bearer may have at once, as the list stands now. A lower limit ends none that lives. Without it, any number. */
   readonly maxSessionsOf?: (bearer: string) => number;
+  /** Keys of before; their clients are told that theirs are void. */
+  readonly retired?: readonly RetiredResponder[];
+  /** True while no new session may begin. */
+  readonly isOverloaded?: () => boolean;
+  /** Other limits than the default ones. */
+  readonly mux?: Partial<Omit<MuxConfig, 'role'>>;
   readonly acceptor: StreamAcceptor;
   readonly logger: Logger;
   /** How long a session without a link is kept, ms; default DEFAULT_RESUME_CONFIG. */
@@ -43,10 +49,13 @@ interface Served {
   readonly since: number;
 }
 
-/** A link whose keys stand. */
-interface Arrival {
+/** A link whose keys stand, and whose it is. */
+interface Comer {
   readonly link: SecureLink;
   readonly bearer: string;
+}
+
+interface Arrival extends Comer {
   readonly sessionKey: Uint8Array;
 }
 
@@ -73,32 +82,38 @@ export class ExitSessions {
    */
   serve(link: MessageLink, admitted?: string): void {
     if (this.closing) return link.abort();
-    const { keys, bearerOf } = this.options;
+    const { keys, bearerOf, retired = [] } = this.options;
     this.arriving.add(link);
     acceptSecureLink(
       link,
       {
         keys,
         allowUnsealed: admitted !== undefined,
+        retired,
         bearerOf: (sessionKey) => {
           const bearer = bearerOf(sessionKey);
           return admitted === undefined || admitted === bearer ? bearer : undefined;
         },
       },
       {
-        onSecured: (secured, bearer, sessionKey) => this.ask(link, { link: secured, bearer, sessionKey }),
+        onSecured: (secured, bearer, sessionKey) =>
+          this.ask(link, { link: secured, bearer }, (request) =>
+            this.answer({ link: secured, bearer, sessionKey }, request),
+          ),
+        onRetired: (secured, bearer) =>
+          this.ask(link, { link: secured, bearer }, () => this.turnAway({ link: secured, bearer }, 'keys-rotated')),
         onFailed: (error) => this.handleFailed(link, error, admitted),
       },
     );
   }
 
-  private ask(raw: MessageLink, arrival: Arrival): void {
-    awaitRequest(arrival.link, {
+  private ask(raw: MessageLink, { link, bearer }: Comer, onRequest: (request: SessionRequest) => void): void {
+    awaitRequest(link, {
       onRequest: (request) => {
         this.arriving.delete(raw);
-        this.answer(arrival, request);
+        onRequest(request);
       },
-      onFailed: (error) => this.handleFailed(raw, error, arrival.bearer),
+      onFailed: (error) => this.handleFailed(raw, error, bearer),
     });
   }
 
@@ -122,10 +137,11 @@ export class ExitSessions {
 
   private begin(arrival: Arrival, name: string): void {
     const { link, bearer } = arrival;
+    if (this.options.isOverloaded?.()) return this.turnAway(arrival, 'overloaded');
     if (!this.makeRoomFor(bearer)) return this.turnAway(arrival, 'too-many-sessions');
     const { acceptor, logger, resumeWindowMs = DEFAULT_RESUME_CONFIG.resumeWindowMs } = this.options;
     const driver = new SessionDriver({
-      mux: { ...DEFAULT_MUX_CONFIG, role: 'exit' },
+      mux: { ...DEFAULT_MUX_CONFIG, ...this.options.mux, role: 'exit' },
       resume: { ...DEFAULT_RESUME_CONFIG, resumeWindowMs },
       replayBudget: this.replayBudget,
       logger,
@@ -154,7 +170,7 @@ export class ExitSessions {
     if (!driver.attachLink(link, { peerReceived, saidReceived })) link.close();
   }
 
-  private turnAway({ link, bearer }: Arrival, fault: WireFaultName): void {
+  private turnAway({ link, bearer }: Comer, fault: WireFaultName): void {
     this.options.logger.info({ bearer, remote: link.remote, fault }, 'no session');
     link.send([encodeSessionAnswer({ fault })]);
     link.close();
@@ -199,6 +215,13 @@ export class ExitSessions {
   /** Ends every session whose bearer is not in `names` any more. */
   keepOnly(names: ReadonlySet<string>): void {
     this.endWhere((bearer) => !names.has(bearer), 'access-removed');
+  }
+
+  /** Takes no more links and streams, and ends all there are with the reason. */
+  endAll(fault: WireFaultName): void {
+    this.closing = true;
+    for (const link of this.arriving) link.abort();
+    this.endWhere(() => true, fault);
   }
 
   /** Takes no more links and streams; those streams that live have `graceMs` to end. */

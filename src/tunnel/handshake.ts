@@ -35,6 +35,8 @@ export interface InitiatorOptions {
   readonly exitKey: Uint8Array;
   readonly suite: CipherSuite;
   readonly encryption: Encryption;
+  /** By which the relay can prove that its keys were rotated (`TicketDialer.rotationProofOf`). */
+  readonly rotationProof?: Uint8Array | undefined;
 }
 
 /**
@@ -43,7 +45,7 @@ export interface InitiatorOptions {
  */
 export function initiateSecureLink(
   link: MessageLink,
-  { keys, exitKey, suite, encryption }: InitiatorOptions,
+  { keys, exitKey, suite, encryption, rotationProof }: InitiatorOptions,
   signal: AbortSignal,
 ): Promise<SecureLink> {
   return new Promise((resolve, reject) => {
@@ -55,7 +57,7 @@ export function initiateSecureLink(
       reject(error);
     };
     const exchange = new Exchange(link, onFailed, (type, body) => {
-      if (type === NOTICE) throw faultOfNotice(body);
+      if (type === NOTICE) throw faultOfNotice(body, rotationProof);
       if (type !== HANDSHAKE) throw new WstunError('handshake-failed');
       noise.readMessage(body);
       link.send([Uint8Array.of(HANDSHAKE), noise.writeMessage(EMPTY)]);
@@ -74,11 +76,17 @@ export interface ResponderOptions {
   readonly bearerOf: (sessionKey: Uint8Array) => string | undefined;
   /** Whether `encryption: 'off'` may be agreed on. */
   readonly allowUnsealed: boolean;
+  /** Keys that this exit had before: whoever pins one of them still completes a handshake, and is told. */
+  readonly retired?: readonly RetiredResponder[];
 }
+
+export type RetiredResponder = Pick<ResponderOptions, 'keys' | 'bearerOf'>;
 
 export interface ResponderEvents {
   /** In the turn of the last handshake message; the link's handler is to be set in it. */
   onSecured(link: SecureLink, bearer: string, sessionKey: Uint8Array): void;
+  /** Instead, where the client pins a key that is retired (needed with `retired`): all that may follow is to say so. */
+  onRetired?(link: SecureLink, bearer: string): void;
   /** Once, instead. The link is aborted. */
   onFailed(error: WstunError): void;
 }
@@ -95,27 +103,44 @@ export function acceptSecureLink(link: MessageLink, options: ResponderOptions, e
     }
     offer.noise.readMessage(body);
     const result = offer.noise.finish();
-    const bearer = options.bearerOf(result.remoteStatic);
+    const bearer = (offer.retired ?? options).bearerOf(result.remoteStatic);
     if (bearer === undefined) throw new WstunError('handshake-failed');
-    events.onSecured(exchange.succeed(result, offer.encryption), bearer, result.remoteStatic);
+    const secured = exchange.succeed(result, offer.encryption);
+    if (offer.retired === undefined) events.onSecured(secured, bearer, result.remoteStatic);
+    else events.onRetired?.(secured, bearer);
   });
 }
 
 interface Offer {
   readonly noise: HandshakeState;
   readonly encryption: Encryption;
+  /** Undefined for the present keys. */
+  readonly retired: RetiredResponder | undefined;
 }
 
-function readOffer(message: Buffer, { keys, allowUnsealed }: ResponderOptions): Offer {
+function readOffer(message: Buffer, { keys, allowUnsealed, retired = [] }: ResponderOptions): Offer {
   const header = message.subarray(0, HEADER_BYTES);
   const suite = header[2] === SUITE_CODE.AESGCM ? 'AESGCM' : 'ChaChaPoly';
   const encryption = header[5] === 0 ? 'off' : 'on';
   // One spelling only: what this version would not write, it does not read.
   const known = header.equals(encodeHeader(suite, encryption)) && (encryption === 'on' || allowUnsealed);
   if (!known) throw new WstunError('handshake-failed');
-  const noise = new HandshakeState({ role: 'responder', suite, prologue: prologueOf(header), s: keys });
-  noise.readMessage(message.subarray(HEADER_BYTES));
-  return { noise, encryption };
+  for (const candidate of [undefined, ...retired]) {
+    const s = (candidate ?? { keys }).keys;
+    const noise = new HandshakeState({ role: 'responder', suite, prologue: prologueOf(header), s });
+    // Which key the client pins shows in whether the first message can be read: it has no other sign.
+    if (reads(noise, message.subarray(HEADER_BYTES))) return { noise, encryption, retired: candidate };
+  }
+  throw new WstunError('handshake-failed');
+}
+
+function reads(noise: HandshakeState, message: Uint8Array): boolean {
+  try {
+    noise.readMessage(message);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** All that is agreed on outside Noise; it goes into the prologue, so whoever changes it breaks the first message. */
@@ -127,9 +152,16 @@ function prologueOf(header: Uint8Array): Uint8Array {
   return Buffer.concat([Buffer.from('wstun/1\0'), header]);
 }
 
-/** Nobody has proved anything yet: a notice can only say why to try again. */
-function faultOfNotice(body: Buffer): WstunError {
-  const fault = body.length === 2 ? faultOfWireCode(body.readUInt16BE(0)) : 'handshake-failed';
+/**
+ * Nobody has proved anything yet: a notice can only say why to try again. But for the rotation of the relay's keys, which comes with
+ * a proof under the old ones.
+ */
+function faultOfNotice(body: Buffer, rotationProof: Uint8Array | undefined): WstunError {
+  const fault = body.length >= 2 ? faultOfWireCode(body.readUInt16BE(0)) : 'handshake-failed';
+  const proof = body.subarray(2);
+  if (fault === 'keys-rotated' && rotationProof !== undefined && proof.equals(rotationProof))
+    return new WstunError(fault);
+  if (proof.length > 0) return new WstunError('handshake-failed');
   return new WstunError(FAULTS[fault].class === 'network' ? fault : 'handshake-failed');
 }
 

@@ -33,7 +33,8 @@ export class RelayDialer implements SessionDialer {
     const mask = this.handshake.encryption === 'on' ? ({ mask: 'zero' } as const) : {};
     const place = { role: 'client', destination: this.destination } as const;
     const raw = await this.dialer.dial(this.dialer.nextRelay(), place, { signal, ...mask });
-    const link = await initiateSecureLink(raw, this.handshake, signal);
+    const rotationProof = this.dialer.rotationProofOf(raw);
+    const link = await initiateSecureLink(raw, { ...this.handshake, rotationProof }, signal);
     return await beginOn(link, request(), signal);
   }
 }

@@ -5,7 +5,7 @@
  * Which failures are final is asked of the caller; what to do when the session is over is the caller's too.
  */
 import { randomBytes } from 'node:crypto';
-import { type WireFaultName, WstunError } from '../errors.ts';
+import { FAULTS, type FaultName, type WireFaultName, WstunError } from '../errors.ts';
 import { DEFAULT_MUX_CONFIG, type ResumeConfig } from '../mux/config.ts';
 import type { ReplayBudget } from '../mux/replay-buffer.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -44,7 +44,11 @@ const HELLO_LIMIT_MS = 10_000;
 const HURRY_MS = 1_000;
 
 /** How these end is known, and no further attempt for this session could help. */
-const SESSION_FAULTS: ReadonlySet<string> = new Set(['session-unknown', 'session-expired', 'session-gap']);
+const SESSION_FAULTS: ReadonlySet<FaultName> = new Set<FaultName>([
+  'session-unknown',
+  'session-expired',
+  'session-gap',
+]);
 
 export interface KeeperOptions {
   readonly dialer: SessionDialer;
@@ -53,8 +57,8 @@ export interface KeeperOptions {
   /** Shared by the sessions of a client: they are at the same relays. */
   readonly backoff: Backoff;
   readonly logger: Logger;
-  /** Whether no further attempt could help the client at all. */
-  isFinal(error: WstunError): boolean;
+  /** Milliseconds before the next attempt; undefined where none could help the client at all. */
+  waitAfter(error: WstunError): number | undefined;
 }
 
 export interface KeeperEvents {
@@ -66,7 +70,7 @@ export interface KeeperEvents {
   onFailed(error: WstunError, waitMs: number): void;
   /** It takes no more streams; those that live go on, and links are kept for them. */
   onNoMoreStreams(): void;
-  /** The last call. `error` says why; final where `isFinal` said so. */
+  /** The last call. `error` says why; final where no further attempt could help. */
   onEnd(error: WstunError, isFinal: boolean): void;
 }
 
@@ -168,7 +172,7 @@ export class SessionKeeper {
     this.stopping.abort();
     this.pause.cut();
     const error = this.finalError ?? new WstunError(fault);
-    this.events.onEnd(error, this.finalError !== undefined || this.options.isFinal(error));
+    this.events.onEnd(error, this.finalError !== undefined || isFinalEnd(fault));
   }
 
   // ── links ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -225,25 +229,35 @@ export class SessionKeeper {
 
   private handleFailure(error: WstunError, tookMs: number): number {
     if (this.driver.isOver) return 0;
-    const { backoff, isFinal } = this.options;
     if (this.driver.isAttached) {
       // The old link still carries it: nobody need know.
       this.options.logger.info({ fault: error.fault }, 'no second link');
-    } else if (SESSION_FAULTS.has(error.fault)) {
-      this.driver.end(error.fault as WireFaultName);
-      return 0;
-    } else if (isFinal(error)) {
+      return this.options.backoff.next(Math.random());
+    }
+    const waitMs = SESSION_FAULTS.has(error.fault) ? undefined : this.options.waitAfter(error);
+    if (waitMs === undefined) return this.giveUp(error);
+    const settled = settledWait(error, tookMs, waitMs);
+    this.events.onFailed(error, settled);
+    return settled;
+  }
+
+  private giveUp(error: WstunError): number {
+    const { fault } = error;
+    if (SESSION_FAULTS.has(fault)) this.driver.end(fault as WireFaultName);
+    else {
       this.finalError = error;
       this.driver.end('link-lost');
-      return 0;
     }
-    const waitMs = waitAfter(error, tookMs, backoff.next(Math.random()));
-    if (!this.driver.isAttached) this.events.onFailed(error, waitMs);
-    return waitMs;
+    return 0;
   }
 }
 
-function waitAfter({ fault }: WstunError, tookMs: number, waitMs: number): number {
+/** How the exit may have ended the session, for good. */
+function isFinalEnd(fault: WireFaultName): boolean {
+  return FAULTS[fault].class === 'access' || fault === 'bad-version';
+}
+
+function settledWait({ fault }: WstunError, tookMs: number, waitMs: number): number {
   if (fault === 'exit-absent') return Math.random() * ABSENT_WAIT_MS;
   return fault === 'relay-unreachable' && tookMs >= UNHEARD_MS ? Math.min(waitMs, UNHEARD_WAIT_MS) : waitMs;
 }

@@ -19,6 +19,7 @@ export class TicketDialer {
   /** What to add to our clock, ms. */
   private correction = 0;
   private attempts = 0;
+  private readonly proofs = new WeakMap<MessageLink, Buffer>();
 
   constructor(invite: Pick<Invite, 'relayUrls' | 'relayGateKey' | 'bearer'>, logger: Logger) {
     this.urls = invite.relayUrls;
@@ -40,9 +41,11 @@ export class TicketDialer {
     options: DialWebSocketOptions,
   ): Promise<MessageLink> {
     const fields = { ...place, protocol: PROTOCOL_VERSION, features: 0 };
-    const once = (): Promise<MessageLink> => {
+    const once = async (): Promise<MessageLink> => {
       const ticket = this.sealer.seal(fields, Date.now() + this.correction);
-      return dialWebSocket(new URL(`${relay}/${ticket}`), options);
+      const link = await dialWebSocket(new URL(`${relay}/${ticket}`), options);
+      this.proofs.set(link, this.sealer.rotationProof(ticket));
+      return link;
     };
     try {
       return await once();
@@ -50,6 +53,11 @@ export class TicketDialer {
       if (!this.correctClock(error)) throw error;
       return await once();
     }
+  }
+
+  /** With which the relay at the other end of a link of ours proves that it has new keys and that the invite is void: 32 bytes. */
+  rotationProofOf(link: MessageLink): Buffer | undefined {
+    return this.proofs.get(link);
   }
 
   /** True if our clock was so far from the relay's that another attempt is worth it. */

@@ -68,7 +68,7 @@ it('shows a renewed certificate to new connections within two seconds, and keeps
   await writeFile(`${certFile}.new`, renewed.cert);
   await rename(`${certFile}.new`, certFile);
   await writeFile(keyFile, renewed.key);
-  await until(() => linesOf(lines, 'reloaded').length === 1, 2000);
+  await until(() => linesOf(lines, 'reloaded').length === 1);
   expect(await shows(port, renewed)).toBe(true);
   links[0]?.send([Buffer.from('still here')]);
   await recorder.untilMessages(1);

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { createIdentity, type Identity } from '../../src/crypto/keys.ts';
 import {
   type Bearer,
+  openWithAny,
   TICKET_TEXT_LENGTH,
   type TicketFields,
   TicketOpener,
@@ -291,6 +292,36 @@ describe('a ticket', () => {
     ]) {
       expect(() => seal(alice, NOW, { ...FIELDS, ...fields })).toThrow(RangeError);
     }
+  });
+});
+
+describe('retired keys', () => {
+  const old = createIdentity();
+  const openers = (): TicketOpener[] => {
+    const retired = new TicketOpener(old, { retired: true });
+    retired.setBearers([bearer('bob', bob.public.gate)]);
+    return [openerFor('alice'), retired];
+  };
+  const oldSealer = new TicketSealer(bob, old.public.gate);
+
+  it('open a ticket once, with a proof that only its bearer can check, of this one ticket', () => {
+    const all = openers();
+    const [first, second] = [oldSealer.seal(FIELDS, NOW), oldSealer.seal(FIELDS, NOW)];
+    const verdict = openWithAny(all, first, NOW);
+    expect(verdict).toMatchObject({ admitted: true, bearer: 'bob' });
+    const proof = verdict.admitted ? verdict.rotationProof : undefined;
+    expect(proof).toEqual(oldSealer.rotationProof(first));
+    expect(proof).not.toEqual(oldSealer.rotationProof(second));
+    expect(proof).not.toEqual(new TicketSealer(alice, old.public.gate).rotationProof(first));
+    expect(openWithAny(all, first, NOW)).toMatchObject({ admitted: false, reason: 'replayed', bearer: 'bob' });
+  });
+
+  it('say nothing of tickets for the present ones, and know no stranger', () => {
+    const verdict = openWithAny(openers(), seal(alice), NOW);
+    expect(verdict).toEqual({ admitted: true, bearer: 'alice', fields: FIELDS });
+    const stranger = new TicketSealer(alice, old.public.gate).seal(FIELDS, NOW);
+    expect(openWithAny(openers(), stranger, NOW)).toEqual({ admitted: false, reason: 'unknown' });
+    expect(openWithAny([], stranger, NOW)).toEqual({ admitted: false, reason: 'unknown' });
   });
 });
 

@@ -12,6 +12,8 @@ import { invite, spawnClient, startClient, startRelay } from '../support/wstun-s
 
 /** By which a change must have taken effect. */
 const PROMISED_MS = 2_000;
+/** Of a client between two attempts, and what an attempt takes. */
+const LONGEST_WAIT_MS = 35_000;
 const BLOCK = Buffer.alloc(64 * 1024, 'limits');
 
 function edit(state: string, from: string, to: string): Promise<void> {
@@ -53,7 +55,9 @@ function expectNear(rate: number, wanted: number): void {
 }
 
 describe('the rate of a name', () => {
-  it('holds for all its streams together in each direction, follows the list, and slows no one else', async () => {
+  it('holds for all its streams together in each direction, follows the list, and slows no one else', {
+    timeout: 60_000,
+  }, async () => {
     const uploaded = { bytes: 0 };
     const source = await tcpServer(flood);
     const drain = await tcpServer((socket) => {
@@ -126,7 +130,9 @@ describe('the quota of a name', () => {
 });
 
 describe('sessions of a name', () => {
-  it('one too many is refused with the reason and comes in when there is room; nobody else notices', async () => {
+  it('one too many is refused with the reason and comes in when there is room; nobody else notices', {
+    timeout: 60_000,
+  }, async () => {
     const target = await tcpServer(echo);
     const relay = await startRelay();
     const secret = await invite(relay, 'alice', { allow: ['127.0.0.1'], args: ['--sessions', '2'] });
@@ -143,7 +149,7 @@ describe('sessions of a name', () => {
       expect((await take(socket, 5)).toString()).toBe('moves');
     }
     await second.process.kill();
-    await third.event('ready');
+    await third.event('ready', LONGEST_WAIT_MS);
     expect(first.process.events.map(({ event }) => event)).toEqual(['ready']);
   });
 });

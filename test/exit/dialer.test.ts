@@ -50,11 +50,16 @@ describe('real targets', () => {
 
   it('the next address is tried at once when one refuses', async () => {
     const port = await listen('127.0.0.1');
-    const start = performance.now();
-    const socket = await createDialer()([ip('::1'), ip('127.0.0.1')], port, NEVER());
-    sockets.push(socket);
-    expect(socket.remoteAddress).toBe('127.0.0.1');
-    expect(performance.now() - start).toBeLessThan(200);
+    const took: number[] = [];
+    // The quickest of several: a busy machine delays one or the other by more than the 250 ms that waiting would take.
+    for (let i = 0; i < 5; i++) {
+      const start = performance.now();
+      const socket = await createDialer()([ip('::1'), ip('127.0.0.1')], port, NEVER());
+      took.push(performance.now() - start);
+      sockets.push(socket);
+      expect(socket.remoteAddress).toBe('127.0.0.1');
+    }
+    expect(Math.min(...took)).toBeLessThan(200);
   });
 
   it('an address that takes no connections is told so, in the words of this kernel', async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createIdentity, formatIdentitySecret, formatPublicIdentity } from '../../src/crypto/keys.ts';
 import { WstunError } from '../../src/errors.ts';
-import { type AccessEntry, addEntry, parseAccessList, removeEntry } from '../../src/state/access-list.ts';
+import { type AccessEntry, addEntry, parseAccessList, removeEntry, replaceKey } from '../../src/state/access-list.ts';
 import { faultOf } from '../support/faults.ts';
 
 const keys = Array.from({ length: 4 }, () => createIdentity().public);
@@ -232,5 +232,28 @@ describe('removing', () => {
     expect(namesIn(removeEntry(inline, 'bob', validateRule))).toEqual(['alice']);
     const dotted = `alice.key = "${KEY_A}"\n`;
     expect(() => removeEntry(dotted, 'alice', validateRule)).toThrow(/by hand/);
+  });
+});
+
+describe('another key for a name', () => {
+  const renewed = keys[2]!;
+
+  it('takes the place of the one before, and leaves every other character as it was', () => {
+    const text = replaceKey(HAND_MADE, 'bob.phone', renewed, validateRule);
+    expect(text).toBe(HAND_MADE.replace(KEY_B, KEY_C));
+    expect(parsed(text).map(({ name, key }) => [name, formatPublicIdentity(key)])).toEqual([
+      ['alice', KEY_A],
+      ['bob.phone', KEY_C],
+    ]);
+  });
+
+  it('is not for a name that is not there, nor one that another has', () => {
+    expect(faultOf(() => replaceKey(HAND_MADE, 'carol', renewed, validateRule))).toBe('name-unknown');
+    expect(faultOf(() => replaceKey(HAND_MADE, 'alice', keys[1]!, validateRule))).toBe('access-malformed');
+  });
+
+  it('leaves a text alone that it cannot edit', () => {
+    const inline = `alice = { key = "${KEY_A}" }\n`;
+    expect(faultOf(() => replaceKey(inline, 'alice', renewed, validateRule))).toBe('access-malformed');
   });
 });

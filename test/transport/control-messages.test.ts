@@ -21,6 +21,10 @@ const messageArbitrary: fc.Arbitrary<ControlMessage> = fc.oneof(
     token: fc.uint8Array({ minLength: 16, maxLength: 16 }).map((b) => Buffer.from(b).toString('hex')),
   }),
   fc.record({
+    type: fc.constant('rotated' as const),
+    proof: fc.uint8Array({ minLength: 32, maxLength: 32 }).map((b) => Buffer.from(b).toString('hex')),
+  }),
+  fc.record({
     type: fc.constant('bearers' as const),
     keys: fc.array(keyArbitrary, { maxLength: 20 }),
     more: fc.boolean(),
@@ -48,6 +52,9 @@ describe('a control message', () => {
     ['an unknown type', '{"type":"pong"}'],
     ['a type that is an object member', '{"type":"constructor"}'],
     ['a field too many', '{"type":"ping","x":1}'],
+    ['a rotation without its proof', '{"type":"rotated"}'],
+    ['a proof that is too short', `{"type":"rotated","proof":"${'a'.repeat(63)}"}`],
+    ['a proof that is no text', '{"type":"rotated","proof":7}'],
     ['a field too many in a call', `{"type":"call","token":"${'0'.repeat(32)}","x":1}`],
     ['a token too short', `{"type":"call","token":"${'0'.repeat(31)}"}`],
     ['a token in capitals', `{"type":"call","token":"${'A'.repeat(32)}"}`],
@@ -123,6 +130,10 @@ describe('an announcement', () => {
 });
 
 describe('a notice', () => {
+  it('may bring a proof behind the code', () => {
+    expect(Buffer.concat(encodeNotice('keys-rotated', Buffer.of(1, 2)))).toEqual(Buffer.of(0, 0, 17, 1, 2));
+  });
+
   it('is a zero and the wire code', () => {
     expect(Buffer.concat(encodeNotice('exit-absent'))).toEqual(Buffer.of(0, 0, 14));
   });

@@ -1,6 +1,6 @@
 /**
  * A hostile peer on a raw socket, the accepting end real: most of the cases of the Autobahn test suite's sections 2 to 7 and
- * 9, and the floods that `ws` had advisories for. Each must end its own link within a second and cost little memory.
+ * 9, and the floods that `ws` had advisories for. Each must end its own link at once and cost little memory.
  */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
@@ -9,7 +9,8 @@ import type { MessageLink } from '../../src/transport/message-link.ts';
 import { LinkRecorder, turns, untilStill } from '../support/link-recorder.ts';
 import { type LinkServer, startLinkServer } from '../support/websocket-pair.ts';
 
-const ENDS_WITHIN_MS = 1_000;
+/** At once, on a busy machine; a goodbye that is waited for would take 5 s. */
+const ENDS_WITHIN_MS = 4_000;
 const MEMORY_BYTES = 16 * 1024 * 1024;
 const MASKED = 0x80;
 
@@ -66,7 +67,7 @@ async function endsSoon(victim: Victim): Promise<void> {
   victim.peer.destroy();
 }
 
-describe('a hostile peer ends its own link within a second', () => {
+describe('a hostile peer ends its own link at once', () => {
   it.each<[string, Buffer]>([
     ['reserved bit 1 (deflate, never agreed)', frame(0xc2, bytes(5))],
     ['reserved bit 2', frame(0xa2, bytes(5))],

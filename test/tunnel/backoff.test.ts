@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Backoff } from '../../src/tunnel/backoff.ts';
+import { Backoff, RefusalPatience } from '../../src/tunnel/backoff.ts';
 import { prng } from '../support/prng.ts';
 
 describe('backoff', () => {
@@ -89,5 +89,26 @@ describe('clients that lose a relay together', () => {
     for (const outage of [0.25, 0.5, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 60, 300])
       for (let seed = 0; seed < 10; seed++)
         expect(Math.max(0, ...reconnects(1000, outage, seed).slice(1))).toBeLessThanOrEqual(400);
+  });
+});
+
+describe('patience with refusals', () => {
+  it('makes three more attempts, which take 5.5 to 11 s', () => {
+    for (const [random, waits] of [
+      [0, [500, 1500, 3500]],
+      [1, [1000, 3000, 7000]],
+    ] as const) {
+      const patience = new RefusalPatience();
+      expect(waits.map(() => patience.next(random))).toEqual(waits);
+      expect(patience.next(random)).toBeUndefined();
+    }
+  });
+
+  it('counts only those in a row', () => {
+    const patience = new RefusalPatience();
+    for (let i = 0; i < 100; i++) {
+      expect(patience.next(0)).toBe(500);
+      patience.reset();
+    }
   });
 });

@@ -35,6 +35,8 @@ class MemoryRelays {
     return near;
   };
 
+  rotationProofOf = (): Buffer => Buffer.alloc(32, 7);
+
   said(at: number): (ControlMessage | undefined)[] {
     return (this.links[at]?.at.messages ?? []).map((message) => decodeControl([message]));
   }
@@ -110,6 +112,32 @@ describe('an exit’s registration', () => {
     relays.links[2]?.link.close();
     expect(await run).toBe('relay-refused');
     expect(log).toEqual(['link-lost', 'link-lost', 'link-lost']);
+  });
+
+  it('survives one refusal of a relay that knew it: it may be another that answers', async () => {
+    const { relays, registration, log } = setUp();
+    const run = registration.run();
+    await until(() => relays.links.length === 1);
+    relays.say(0, { type: 'registered' });
+    await until(() => log.length === 1);
+    relays.faults.push(new WstunError('relay-refused'));
+    relays.links[0]?.link.abort();
+    await until(() => relays.links.length === 2);
+    expect(log).toEqual(['registered at a', 'link-lost', 'relay-refused']);
+    registration.close();
+    await run;
+  });
+
+  it('ends when the relay proves that its keys were rotated, and takes nobody else’s word for it', async () => {
+    const { relays, registration, log } = setUp();
+    const run = faultOfPromise(registration.run());
+    await until(() => relays.links.length === 1);
+    relays.say(0, { type: 'rotated', proof: '08'.repeat(32) });
+    await until(() => relays.links.length === 2);
+    relays.say(1, { type: 'rotated', proof: '07'.repeat(32) });
+    relays.links[1]?.link.close();
+    expect(await run).toBe('keys-rotated');
+    expect(log).toEqual(['link-lost']);
   });
 
   it('ends when a newer exit of its name took over', async () => {

@@ -60,6 +60,7 @@ class Meeting {
           this.exitEvents.push(`secured ${bearer}`);
           link.setHandler(this.atExit);
         },
+        onRetired: (_link, bearer) => void this.exitEvents.push(`retired ${bearer}`),
         onFailed: (error) => void this.exitEvents.push(error.fault),
       },
     );
@@ -268,8 +269,46 @@ describe('a first message of the relay’s own', () => {
     for (const bytes of odd) expect(await afterNotice(bytes)).toBe('handshake-failed');
   });
 
+  it('that says keys-rotated is believed with the proof of this link alone', async () => {
+    const proof = Buffer.alloc(32, 0xab);
+    const told = async (sent: Uint8Array, rotationProof?: Buffer): Promise<string | undefined> => {
+      const bytes = Buffer.concat([notice(wireCodeOf('keys-rotated')), sent]);
+      const meeting = await Meeting.of({ client: { rotationProof }, tamper: tamperAt('down', 0, () => [bytes]) });
+      return meeting.clientEvents[0];
+    };
+    expect(await told(proof, proof)).toBe('keys-rotated');
+    for (const sent of [Buffer.alloc(0), proof.subarray(1), Buffer.alloc(32, 0xac), Buffer.concat([proof, proof])])
+      expect(await told(sent, proof)).toBe('handshake-failed');
+    expect(await told(proof)).toBe('handshake-failed');
+    expect(await told(Buffer.alloc(0))).toBe('handshake-failed');
+  });
+
   it('is nothing to an exit', async () => {
     expectFailure(await Meeting.of({ tamper: tamperAt('up', 0, () => [notice(14)]) }), MESSAGES[0]);
+  });
+});
+
+describe('an exit whose keys were rotated', () => {
+  const retired = [
+    { keys: x25519.generateKeyPair(), bearerOf: EXIT.bearerOf },
+    { keys: x25519.generateKeyPair(), bearerOf: () => undefined },
+  ];
+
+  it('completes a handshake under the key that the client pins, for saying so alone', async () => {
+    const client = { exitKey: retired[0]?.keys.publicKey ?? CLIENT.exitKey };
+    const meeting = await Meeting.of({ client, exit: { retired } });
+    expect([meeting.clientEvents, meeting.exitEvents]).toEqual([['secured'], ['retired alice']]);
+  });
+
+  it('does so for none who was not welcome with that key, and for no other key', async () => {
+    const unwelcome = { exitKey: retired[1]?.keys.publicKey ?? CLIENT.exitKey };
+    expectFailure(await Meeting.of({ client: unwelcome, exit: { retired } }), MESSAGES[2]);
+    const other = { exitKey: x25519.generateKeyPair().publicKey };
+    expectFailure(await Meeting.of({ client: other, exit: { retired } }), MESSAGES[0]);
+  });
+
+  it('serves those with its present key as ever', async () => {
+    expect((await Meeting.of({ exit: { retired } })).exitEvents).toEqual(['secured alice']);
   });
 });
 

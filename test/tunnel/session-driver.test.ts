@@ -46,7 +46,7 @@ describe('a session driver', () => {
     const { far, heard, ends, isClosed } = rawPeer();
     await until(() => heard.length > 0);
     far.send([NUMBERED, frame(0x55, 0)]);
-    await until(isClosed, 1000);
+    await until(isClosed);
     expect(ends).toEqual(['bad-frame']);
     expect(heard.at(-1)?.subarray(-14)).toEqual(wire.goAway(1, 0));
   });
@@ -55,7 +55,7 @@ describe('a session driver', () => {
     const { far, heard, ends, isClosed } = rawPeer();
     await until(() => heard.length > 0);
     far.send([NUMBERED, wire.goAway(11, 0)]);
-    await until(isClosed, 1000);
+    await until(isClosed);
     expect(ends).toEqual(['access-removed']);
   });
 

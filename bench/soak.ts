@@ -1,0 +1,207 @@
+/**
+ * `npm run soak`: what takes too long for a test. Each part starts the programs as users run them, says what it saw, and fails where
+ * the promise did not hold. Needs Linux (it reads /proc) and loopback.
+ *
+ *     npm run soak -- opens         1,000,000 opens that the exit refuses: the relay's memory stays flat
+ *     npm run soak -- upgrades      100,000 upgrades that the relay refuses: the same
+ *     npm run soak -- blind         100 MiB on each of 5 streams, 5 times each way, through a relay that cannot read; every byte checked
+ */
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { decodeInvite } from '../src/crypto/invite.ts';
+import { WstunError } from '../src/errors.ts';
+import { silentLogger } from '../src/observability/logger.ts';
+import type { Target } from '../src/protocol/target.ts';
+import { TunnelClient } from '../src/tunnel/client.ts';
+import { RelayDialer } from '../src/tunnel/relay-dialer.ts';
+import type { LoadResult } from './load.ts';
+import { benchFile, Program, type ProgramOptions } from './programs.ts';
+
+const WSTUN = fileURLToPath(new URL('../../bin/wstun.js', import.meta.url));
+const MIB = 1024 * 1024;
+
+const OPENS = 1_000_000;
+const UPGRADES = 100_000;
+/** Before the first look: what is compiled and pooled once, and until the allocator has its pages. */
+const WARM_UP = 100_000;
+const LOOKS = 10;
+const FLAT_MIB = 5;
+const OPENS_AT_A_TIME = 200;
+const UPGRADES_AT_A_TIME = 64;
+/** Of 127.0.0.0/8: one alone would run out of ports. */
+const SOURCE_ADDRESSES = 32;
+
+/** By then a change of an access list has been taken up: docs/operations.md. */
+const LIST_KNOWN_MS = 2_000;
+
+const ROUNDS = 5;
+const STREAMS = 5;
+const STREAM_BYTES = 100 * MIB;
+const ROUND_LIMIT_MS = 120_000;
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+const ends: (() => Promise<unknown>)[] = [];
+
+async function stateDir(): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'wstun-soak-'));
+  ends.push(() => rm(path, { recursive: true, force: true }));
+  return path;
+}
+
+function start(name: string, args: readonly string[], options: ProgramOptions = {}): Program {
+  const program = Program.start(name, WSTUN, [...args, '--json'], options);
+  ends.push(() => program.stop());
+  return program;
+}
+
+async function startRelay(state: string, args: readonly string[] = []): Promise<{ relay: Program; port: number }> {
+  const relay = start('relay', ['relay', '--listen', '127.0.0.1:0', '--state', state, ...args], { probe: true });
+  const { url } = await relay.ready<{ url: string }>();
+  return { relay, port: Number(new URL(url).port) };
+}
+
+async function invite(state: string, name: string, ...args: readonly string[]): Promise<string> {
+  const add = [WSTUN, 'access', 'add', name, '--state', state, ...args];
+  const { stdout } = await promisify(execFile)(process.execPath, add);
+  await delay(LIST_KNOWN_MS);
+  return stdout.trim();
+}
+
+/** Runs `work` so many times, so many at a time. */
+async function repeat(times: number, atATime: number, work: (at: number) => Promise<void>): Promise<void> {
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    while (next < times) await work(next++);
+  };
+  await Promise.all(Array.from({ length: atATime }, worker));
+}
+
+/** Looks at a program's memory after a warm-up and ten times on the way, after full collections; it must end as it began. */
+async function expectFlat(
+  program: Program,
+  times: number,
+  atATime: number,
+  work: (at: number) => Promise<void>,
+): Promise<void> {
+  const began = performance.now();
+  await repeat(WARM_UP, atATime, work);
+  const first = await program.settledMemory();
+  const grown = (now: typeof first, kind: 'used' | 'resident'): number => (now[kind] - first[kind]) / MIB;
+  let last = first;
+  for (let look = 0; look < LOOKS; look++) {
+    await repeat(times / LOOKS, atATime, work);
+    last = await program.settledMemory();
+    const [used, resident] = [grown(last, 'used').toFixed(2), grown(last, 'resident').toFixed(2)];
+    say(`  after ${((times / LOOKS) * (look + 1)).toLocaleString('en')}: used ${used} MiB, resident ${resident} MiB`);
+  }
+  say(`  in use at first ${(first.used / MIB).toFixed(1)} MiB, resident ${(first.resident / MIB).toFixed(1)} MiB`);
+  const rate = ((times + WARM_UP) * 1000) / (performance.now() - began);
+  say(`  ${rate.toFixed(0)} a second`);
+  for (const kind of ['used', 'resident'] as const)
+    if (Math.abs(grown(last, kind)) > FLAT_MIB)
+      throw new Error(`not flat: ${kind} changed by ${grown(last, kind)} MiB`);
+}
+
+async function opens(): Promise<void> {
+  const state = await stateDir();
+  // The usual rate would take minutes.
+  await writeFile(join(state, 'limits.toml'), 'opens = 1000000\n');
+  const { relay } = await startRelay(state);
+  const secret = decodeInvite(await invite(state, 'soak'));
+  const observer = { onConnected() {}, onLinkLost() {}, onResumed() {}, onSessionLost() {}, onFailed() {} };
+  const client = new TunnelClient(new RelayDialer(secret, 'on', silentLogger), observer, silentLogger);
+  const run = client.run();
+  ends.push(() => Promise.all([client.close(0), run]));
+  const target: Target = { kind: 'ipv4', host: '10.255.255.1', port: 9 };
+  const { signal } = new AbortController();
+  setMaxListeners(OPENS_AT_A_TIME, signal);
+  await expectFlat(relay, OPENS, OPENS_AT_A_TIME, async () => {
+    const fault = await client.open(target, signal).then(
+      () => 'no fault',
+      (error: unknown) => (error instanceof WstunError ? error.fault : String(error)),
+    );
+    if (fault !== 'dial-not-allowed') throw new Error(`an open ended with ${fault}`);
+  });
+}
+
+async function upgrades(): Promise<void> {
+  const { relay, port } = await startRelay(await stateDir());
+  await expectFlat(relay, UPGRADES, UPGRADES_AT_A_TIME, (at) => refusedUpgrade(port, at));
+}
+
+function refusedUpgrade(port: number, at: number): Promise<void> {
+  const localAddress = `127.0.0.${2 + (at % SOURCE_ADDRESSES)}`;
+  return new Promise((resolve, reject) => {
+    let answer = '';
+    const socket = connect({ host: '127.0.0.1', port, localAddress });
+    socket.setEncoding('latin1').on('data', (text: string) => {
+      answer += text;
+    });
+    socket.once('error', reject);
+    socket.once('end', () => socket.destroy());
+    socket.once('close', () => {
+      if (answer.startsWith('HTTP/1.1 404 ')) resolve();
+      else reject(new Error(`an upgrade was answered with ${JSON.stringify(answer.slice(0, 40))}`));
+    });
+    const ticket = randomBytes(126).toString('base64url');
+    const key = randomBytes(16).toString('base64');
+    socket.write(
+      `GET /${ticket} HTTP/1.1\r\nHost: relay\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`,
+    );
+  });
+}
+
+async function blind(): Promise<void> {
+  const [relayState, exitState] = [await stateDir(), await stateDir()];
+  const { relay } = await startRelay(relayState, ['--no-exit']);
+  const registration = await invite(relayState, 'home', '--role', 'exit');
+  const exit = start('exit', ['exit', '--state', exitState], { env: { WSTUN_INVITE: registration } });
+  await exit.ready();
+  const secret = await invite(exitState, 'soak', '--allow', '127.0.0.1');
+  const client = start('client', ['client', '--listen', '127.0.0.1:0'], { env: { WSTUN_INVITE: secret } });
+  const { listen } = await client.ready<{ listen: string }>();
+  const target = Program.start('target', benchFile('target.js'), []);
+  const load = Program.start('load', benchFile('load.js'), []);
+  ends.push(() => Promise.all([target.stop(), load.stop()]));
+  const via = Number(listen.slice(listen.lastIndexOf(':') + 1));
+  const { port } = await target.ready<{ port: number }>();
+  for (let round = 1; round <= ROUNDS; round++)
+    for (const mode of ['down', 'up'] as const) {
+      const job = { mode, via, target: port, amount: STREAM_BYTES, streams: STREAMS };
+      // It fails at the first byte that is not as it was sent, and where one is missing.
+      const { megabytesPerSecond = 0 } = await load.ask<LoadResult>(job, ROUND_LIMIT_MS);
+      say(
+        `  round ${round} ${mode}: ${STREAMS} × ${STREAM_BYTES / MIB} MiB as sent, ${megabytesPerSecond.toFixed(0)} MB/s`,
+      );
+    }
+  for (const program of [client, relay, exit])
+    say(`  peak memory, ${program.name}: ${(program.peakResident / MIB).toFixed(0)} MiB`);
+}
+
+const PARTS: Readonly<Record<string, () => Promise<void>>> = { opens, upgrades, blind };
+
+const chosen = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(PARTS);
+try {
+  for (const name of chosen) {
+    const part = PARTS[name];
+    if (part === undefined) throw new Error(`no part ${name}; there are ${Object.keys(PARTS).join(', ')}`);
+    say(`── ${name}`);
+    await part();
+    for (const end of ends.splice(0).reverse()) await end();
+  }
+} catch (error) {
+  process.stderr.write(`soak: ${error instanceof Error ? error.message : String(error)}\n`);
+  // What was started dies with this process; what lies in /tmp is small.
+  process.exit(1);
+}

@@ -1,0 +1,118 @@
+/**
+ * All of a relay that hangs on its keys: which tickets open, where links lead, and the sessions of its own exit. Made anew when the
+ * keys are rotated; addresses, files and the access list live on outside.
+ */
+import { decodeBase64url } from '../crypto/base64url.ts';
+import { type Bearer, openWithAny, TicketOpener, type TicketVerdict } from '../crypto/ticket.ts';
+import type { Logger } from '../observability/logger.ts';
+import type { Admitted } from '../relay/gate.ts';
+import { Rendezvous } from '../relay/rendezvous.ts';
+import type { AccessEntry } from '../state/access-list.ts';
+import type { KnownExits } from '../state/known-exits.ts';
+import type { RetiredKeys } from '../state/retired-keys.ts';
+import type { MessageLink } from '../transport/message-link.ts';
+import type { ExitSessions } from '../tunnel/exit-sessions.ts';
+import { type Keys, type LiveAccess, standingBearers } from './serving.ts';
+
+interface RelayCoreOptions {
+  readonly keys: Keys;
+  readonly access: LiveAccess;
+  readonly known: KnownExits;
+  /** Undefined: only named exits serve here. */
+  readonly sessions: ExitSessions | undefined;
+  /** True while no new session may begin. */
+  readonly isOverloaded: () => boolean;
+  readonly logger: Logger;
+}
+
+export class RelayCore {
+  readonly #options: RelayCoreOptions;
+  readonly #tickets: TicketOpener;
+  readonly #retired: readonly { readonly keys: RetiredKeys; readonly tickets: TicketOpener }[];
+  readonly #rendezvous: Rendezvous;
+
+  constructor(options: RelayCoreOptions) {
+    const { keys, known, logger } = options;
+    this.#options = options;
+    this.#tickets = new TicketOpener(keys.identity);
+    this.#retired = keys.retired.map((old) => ({
+      keys: old,
+      tickets: new TicketOpener(old.identity, { retired: true }),
+    }));
+    const onBearers = (exit: string, list: readonly string[]): void => known.set(exit, list);
+    this.#rendezvous = new Rendezvous({ tickets: this.#tickets, logger, onBearers });
+  }
+
+  /** @param now milliseconds since 1970 */
+  open(ticket: string, now: number): TicketVerdict {
+    const retired = this.#retired.filter(({ keys }) => now < keys.until).map(({ tickets }) => tickets);
+    return openWithAny([this.#tickets, ...retired], ticket, now);
+  }
+
+  /** The access list has changed. @param kept the names that were there before with the same key */
+  admit(kept: ReadonlySet<string>): void {
+    const { access, sessions } = this.#options;
+    this.#tickets.setBearers(access.entries.map(bearerOf));
+    for (const { keys, tickets } of this.#retired) tickets.setBearers(this.#retiredBearers(keys));
+    sessions?.keepOnly(kept);
+    this.#rendezvous.keepOnly(kept);
+  }
+
+  /** Clients of exits that are not back yet are to be told so. What is left of exits that were removed meanwhile is forgotten. */
+  restoreExits(): void {
+    const { known } = this.#options;
+    const exits = this.#exitNames();
+    for (const [exit, keys] of [...known.exits]) {
+      if (exits.has(exit)) this.#rendezvous.restore(exit, keys);
+      else known.set(exit, []);
+    }
+  }
+
+  handleLink(link: MessageLink, admitted: Admitted): void {
+    const { bearer, role, destination, rotationProof } = admitted;
+    const { sessions, isOverloaded } = this.#options;
+    if (rotationProof !== undefined) this.#rendezvous.turnAwayRetired(link, bearer, admitted, rotationProof);
+    else if (role === 'client' && isOverloaded()) this.#rendezvous.turnAwayFull(link, bearer);
+    else if (role === 'exit' || destination !== '') this.#rendezvous.serve(link, admitted);
+    else if (sessions === undefined) this.#rendezvous.turnAway(link, bearer);
+    else sessions.serve(link, bearer);
+  }
+
+  /** Other keys are in force: whoever is here by these has to go. */
+  retire(): void {
+    this.#options.sessions?.endAll('keys-rotated');
+    this.#rendezvous.close();
+  }
+
+  async close(graceMs: number): Promise<void> {
+    await this.#options.sessions?.close(graceMs);
+    this.#rendezvous.close();
+  }
+
+  /** Those of the list, and the clients that its exits had announced. */
+  #retiredBearers(keys: RetiredKeys): Bearer[] {
+    const exits = this.#exitNames();
+    const announced = [...keys.exits].flatMap(([exit, list]) =>
+      exits.has(exit) ? list.map((key) => announcedBearer(exit, key)) : [],
+    );
+    return [...standingBearers(keys, this.#options.access).map(bearerOf), ...announced];
+  }
+
+  #exitNames(): Set<string> {
+    return new Set(this.#options.access.entries.flatMap(({ name, role }) => (role === 'exit' ? [name] : [])));
+  }
+}
+
+/** A client of this list has an invite to the relay's own exit. */
+function bearerOf({ name, key, role }: Pick<AccessEntry, 'name' | 'key' | 'role'>): Bearer {
+  return { name, gateKey: key.gate, role, destination: '' };
+}
+
+function announcedBearer(exit: string, key: string): Bearer {
+  return {
+    name: `a client of ${exit}`,
+    gateKey: decodeBase64url(key) ?? new Uint8Array(0),
+    role: 'client',
+    destination: exit,
+  };
+}

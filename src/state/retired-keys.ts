@@ -1,0 +1,99 @@
+/**
+ * `retired.json` in a state directory: the keys that `wstun keys rotate` replaced, and whose invites were good with them, so that
+ * for a while an old invite is told why it fails. Nothing opens with these keys. A secret: as long as it is kept, a thief of it can
+ * pose as what the old invites expect, as he could before the rotation.
+ */
+import {
+  formatIdentitySecret,
+  formatPublicIdentity,
+  type Identity,
+  parseIdentitySecret,
+  parsePublicIdentity,
+} from '../crypto/keys.ts';
+import type { AccessEntry } from './access-list.ts';
+import { loadIdentity, replaceIdentity } from './identity-file.ts';
+import { type ExitKeys, exitsOf, readKnownExits } from './known-exits.ts';
+import { MAX_FILE_BYTES, type StateDir } from './state-dir.ts';
+
+const NAME = 'retired.json';
+/** Who has not used an invite for a month hears no reason: a relay does not answer old keys for ever. */
+export const RETIRED_DAYS = 30;
+/** Each costs a look-up more for a stranger, and at an exit a key agreement more for a client that pins none of them. */
+const MAX_RETIRED = 4;
+const DAY_MS = 86_400_000;
+
+type RetiredBearer = Pick<AccessEntry, 'name' | 'role' | 'key'>;
+
+export interface RetiredKeys {
+  readonly identity: Identity;
+  /** Milliseconds since 1970. */
+  readonly until: number;
+  /** As the access list was. */
+  readonly bearers: readonly RetiredBearer[];
+  /** What exits had announced. */
+  readonly exits: ExitKeys;
+}
+
+/** The newest first. What cannot be read counts as nothing: it is only good for an explanation. @throws WstunError state-unusable */
+export async function readRetiredKeys(state: StateDir, now: number): Promise<readonly RetiredKeys[]> {
+  const text = await state.read(NAME, { secret: true });
+  return (text === undefined ? [] : parse(text)).filter(({ until }) => now < until);
+}
+
+/**
+ * New keys in place of the old, which are remembered for `RETIRED_DAYS`, or with `forget` not, nor those before.
+ * @throws WstunError state-unusable, identity-damaged
+ */
+export async function rotateKeys(
+  state: StateDir,
+  bearers: readonly RetiredBearer[],
+  { now, forget }: { readonly now: number; readonly forget: boolean },
+): Promise<void> {
+  await state.locked(async () => {
+    const identity = await loadIdentity(state);
+    const exits = await readKnownExits(state);
+    const retired = { identity, until: now + RETIRED_DAYS * DAY_MS, bearers, exits };
+    // Before the new keys: whoever sees those finds the old ones here.
+    await state.write(NAME, format(forget ? [] : [retired, ...(await readRetiredKeys(state, now))]));
+    await replaceIdentity(state);
+  });
+}
+
+/** As many as fit into a file. */
+function format(all: readonly RetiredKeys[]): string {
+  const lines: string[] = [];
+  let bytes = 3;
+  for (const { identity, until, bearers, exits } of all.slice(0, MAX_RETIRED)) {
+    const line = JSON.stringify({
+      secret: formatIdentitySecret(identity),
+      until,
+      bearers: bearers.map(({ name, role, key }) => ({ name, role, key: formatPublicIdentity(key) })),
+      exits: Object.fromEntries(exits),
+    });
+    bytes += line.length + 2;
+    if (bytes <= MAX_FILE_BYTES) lines.push(line);
+  }
+  return `[${lines.join(',\n')}]\n`;
+}
+
+function parse(text: string): RetiredKeys[] {
+  try {
+    const parsed: unknown = JSON.parse(text);
+    return Array.isArray(parsed) ? parsed.map(retiredOf) : [];
+  } catch {
+    return [];
+  }
+}
+
+/** @throws whatever is wrong with it */
+function retiredOf(value: unknown): RetiredKeys {
+  const { secret, until, bearers, exits } = value as Readonly<Record<string, unknown>>;
+  const keysOfExits = exitsOf(exits);
+  if (typeof until !== 'number' || !Array.isArray(bearers) || keysOfExits === undefined) throw new TypeError(NAME);
+  return { identity: parseIdentitySecret(String(secret)), until, bearers: bearers.map(bearerOf), exits: keysOfExits };
+}
+
+function bearerOf(value: unknown): RetiredBearer {
+  const { name, role, key } = value as Readonly<Record<string, unknown>>;
+  return { name: String(name), role: role === 'exit' ? 'exit' : 'client', key: parsePublicIdentity(String(key)) };
+}

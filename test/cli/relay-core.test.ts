@@ -1,0 +1,35 @@
+import { join } from 'node:path';
+import { expect, it, onTestFinished } from 'vitest';
+import { RelayCore } from '../../src/cli/relay-core.ts';
+import { LiveAccess } from '../../src/cli/serving.ts';
+import { createIdentity } from '../../src/crypto/keys.ts';
+import { TicketSealer } from '../../src/crypto/ticket.ts';
+import { silentLogger } from '../../src/observability/logger.ts';
+import { loadKnownExits } from '../../src/state/known-exits.ts';
+import { openStateDir } from '../../src/state/state-dir.ts';
+import { tempDir } from '../support/temp-dir.ts';
+
+const FIELDS = { role: 'client', destination: '', protocol: 1, features: 0 } as const;
+
+it('a relay answers retired keys until their time is over, and then their bearers are strangers', async () => {
+  const [old, present, alice] = [createIdentity(), createIdentity(), createIdentity()];
+  const state = await openStateDir(join(await tempDir(), 'state'));
+  const until = Date.now() + 60_000;
+  const entry = { name: 'alice', role: 'client', key: alice.public, allow: [] } as const;
+  const access = new LiveAccess();
+  access.replace([entry]);
+  const core = new RelayCore({
+    keys: { identity: present, retired: [{ identity: old, until, bearers: [entry], exits: new Map() }] },
+    access,
+    known: await loadKnownExits(state, silentLogger),
+    sessions: undefined,
+    isOverloaded: () => false,
+    logger: silentLogger,
+  });
+  onTestFinished(() => core.close(0));
+  core.admit(new Set());
+  const sealer = new TicketSealer(alice, old.public.gate);
+  const open = (now: number) => core.open(sealer.seal(FIELDS, now), now);
+  expect(open(until - 1)).toMatchObject({ admitted: true, bearer: 'alice', rotationProof: expect.any(Buffer) });
+  expect(open(until)).toEqual({ admitted: false, reason: 'unknown' });
+});

@@ -1,0 +1,20 @@
+import { expect, it } from 'vitest';
+import { muxLimits } from '../../src/cli/serving.ts';
+import { checkMuxConfig, DEFAULT_MUX_CONFIG } from '../../src/mux/config.ts';
+
+const MIB = 2 ** 20;
+
+it('limits of a session from limits.toml contradict no other, at either end of their ranges', () => {
+  for (const limits of [
+    {},
+    { streams: 1, opens: 1, session_memory: MIB },
+    { streams: 65_536, opens: 1_000_000, session_memory: 4096 * MIB },
+  ])
+    expect(() => checkMuxConfig({ ...DEFAULT_MUX_CONFIG, ...muxLimits(limits), role: 'exit' })).not.toThrow();
+});
+
+it('the memory of a session is what it grants and what it queues together, by default as without a file', () => {
+  expect(muxLimits({})).toEqual({});
+  const { sessionWindow, sendBudget } = DEFAULT_MUX_CONFIG;
+  expect(muxLimits({ session_memory: 48 * MIB })).toEqual({ sessionWindow, sendBudget });
+});

@@ -1,0 +1,118 @@
+/** `wstun keys rotate` while everything runs: who has an old invite is told why it fails, and nobody else notices. */
+import { describe, expect, it } from 'vitest';
+import { echo, tcpServer } from '../support/tcp.ts';
+import { connectThrough, endOf, take } from '../support/through-proxy.ts';
+import { until } from '../support/until.ts';
+import { type WstunProcess, wstun } from '../support/wstun-process.ts';
+import {
+  invite,
+  type RunningClient,
+  spawnClient,
+  startBehindRelay,
+  startClient,
+  startExit,
+  startRelay,
+} from '../support/wstun-stack.ts';
+
+/** By which live sessions have ended, and the keys are in force. */
+const PROMISED_MS = 2_000;
+const ALLOW = { allow: ['127.0.0.1'] };
+
+async function rotate(of: { readonly state: string }, ...args: readonly string[]): Promise<string[]> {
+  const { code, stdout, stderr } = await wstun(['keys', 'rotate', '--state', of.state, ...args]);
+  expect({ code, stderr }).toMatchObject({ code: 0, stderr: expect.stringContaining('wstun access renew NAME') });
+  return stdout.trim().split('\n');
+}
+
+async function renew(of: { readonly state: string }, name: string): Promise<string> {
+  const { code, stdout } = await wstun(['access', 'renew', name, '--state', of.state]);
+  expect(code).toBe(0);
+  return stdout.trim();
+}
+
+async function expectToEnd(process: WstunProcess, code: string): Promise<void> {
+  expect(await process.exited).toBe(77);
+  expect(process.stderr).toContain(code);
+}
+
+/** Not only that it is there: bytes come back. */
+async function expectToWork({ port }: RunningClient, target: number): Promise<void> {
+  const socket = await connectThrough('SOCKS5', port, target);
+  socket.write('moves');
+  expect((await take(socket, 5)).toString()).toBe('moves');
+  socket.destroy();
+}
+
+describe('the keys of a relay, rotated', () => {
+  it('end sessions within 2 s with the reason, which old invites hear too; renewed ones work', async () => {
+    const target = await tcpServer(echo);
+    const relay = await startRelay();
+    const old = await invite(relay, 'alice', ALLOW);
+    const removed = await invite(relay, 'carol');
+    const alice = await startClient(old);
+    const ended = endOf(await connectThrough('SOCKS5', alice.port, target));
+    expect(await rotate(relay)).toEqual(['default', 'alice', 'carol']);
+    const start = performance.now();
+    expect(await ended).toBe('reset');
+    expect(performance.now() - start).toBeLessThan(PROMISED_MS);
+    await expectToEnd(alice.process, 'WSTUN-E215');
+
+    await expectToWork(await startClient(await renew(relay, 'alice')), target);
+    await expectToEnd(spawnClient(old), 'WSTUN-E215');
+    // Whoever was taken off the list is a stranger, whatever he comes with.
+    expect(await wstun(['access', 'remove', 'carol', '--state', relay.state])).toMatchObject({ code: 0 });
+    await expectToEnd(spawnClient(removed), 'WSTUN-E20');
+
+    // The reason outlives a restart, and another rotation.
+    await rotate(relay);
+    await relay.process.kill();
+    await startRelay({ state: relay.state, port: relay.port });
+    await expectToEnd(spawnClient(old), 'WSTUN-E215');
+  });
+
+  it('void the registration of exits and the invites of their clients, who hear why from the relay itself', async () => {
+    const target = await tcpServer(echo);
+    const { relay, exit } = await startBehindRelay();
+    const old = await invite(exit, 'alice', ALLOW);
+    const alice = await startClient(old);
+    expect(await rotate(relay)).toEqual(['home']);
+    await Promise.all([expectToEnd(exit.process, 'WSTUN-E215'), expectToEnd(alice.process, 'WSTUN-E215')]);
+
+    const again = await startExit({ state: exit.state, invite: await renew(relay, 'home') });
+    await expectToWork(await startClient(await renew(again, 'alice')), target);
+    await expectToEnd(spawnClient(old), 'WSTUN-E215');
+  });
+
+  it('with --forget make strangers of all who have old invites', async () => {
+    const relay = await startRelay();
+    const old = await invite(relay, 'alice');
+    await rotate(relay, '--forget');
+    await until(() => relay.process.stderr.includes('the keys were rotated'), PROMISED_MS);
+    await expectToEnd(spawnClient(old), 'WSTUN-E202');
+  });
+});
+
+describe('the keys of a named exit, rotated', () => {
+  it('concern its own clients, who hear it under the keys that they pin, and no other', async () => {
+    const target = await tcpServer(echo);
+    const relay = await startRelay();
+    const exit = await startExit({ invite: await invite(relay, 'home', { args: ['--role', 'exit'] }) });
+    const bob = await startClient(await invite(relay, 'bob', ALLOW));
+    const old = await invite(exit, 'alice', ALLOW);
+    const alice = await startClient(old);
+    const his = await connectThrough('SOCKS5', bob.port, target);
+    const ended = endOf(await connectThrough('SOCKS5', alice.port, target));
+    expect(await rotate(exit)).toEqual(['alice']);
+    const start = performance.now();
+    expect(await ended).toBe('reset');
+    expect(performance.now() - start).toBeLessThan(PROMISED_MS);
+    await expectToEnd(alice.process, 'WSTUN-E215');
+
+    await expectToWork(await startClient(await renew(exit, 'alice')), target);
+    await expectToEnd(spawnClient(old), 'WSTUN-E215');
+    his.write('still here');
+    expect((await take(his, 10)).toString()).toBe('still here');
+    expect(bob.process.events.map(({ event }) => event)).toEqual(['ready']);
+    expect(exit.process.events.map(({ event }) => event)).toEqual(['ready']);
+  });
+});

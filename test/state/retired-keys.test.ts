@@ -1,0 +1,100 @@
+import { readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { createIdentity, formatPublicIdentity, type Identity } from '../../src/crypto/keys.ts';
+import { silentLogger } from '../../src/observability/logger.ts';
+import { loadIdentity, loadOrCreateIdentity, watchIdentity } from '../../src/state/identity-file.ts';
+import { readRetiredKeys, rotateKeys } from '../../src/state/retired-keys.ts';
+import { openStateDir } from '../../src/state/state-dir.ts';
+import { faultOfPromise } from '../support/faults.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { until } from '../support/until.ts';
+
+const NOW = Date.UTC(2026, 0, 1);
+const MONTH_MS = 30 * 86_400_000;
+const alice = { name: 'alice', role: 'client', key: createIdentity().public } as const;
+const home = { name: 'home', role: 'exit', key: createIdentity().public } as const;
+
+async function setUp() {
+  const state = await openStateDir(join(await tempDir(), 'state'));
+  const { identity } = await loadOrCreateIdentity(state);
+  return { state, identity, file: join(state.path, 'retired.json') };
+}
+
+const keyOf = (identity: Identity | undefined): string => (identity ? formatPublicIdentity(identity.public) : '');
+
+describe('keys that were rotated', () => {
+  it('are replaced, and remembered with those who knew them, for 30 days', async () => {
+    const { state, identity, file } = await setUp();
+    const announced = Buffer.from(alice.key.gate).toString('base64url');
+    await writeFile(join(state.path, 'exits.json'), JSON.stringify({ home: [announced] }));
+    await rotateKeys(state, [alice, home], { now: NOW, forget: false });
+    expect(keyOf(await loadIdentity(state))).not.toBe(keyOf(identity));
+    const [old, ...more] = await readRetiredKeys(state, NOW + MONTH_MS - 1);
+    expect(more).toEqual([]);
+    expect(keyOf(old?.identity)).toBe(keyOf(identity));
+    expect(old?.bearers.map(({ name, role, key }) => [name, role, formatPublicIdentity(key)])).toEqual([
+      ['alice', 'client', formatPublicIdentity(alice.key)],
+      ['home', 'exit', formatPublicIdentity(home.key)],
+    ]);
+    expect(new Map(old?.exits)).toEqual(new Map([['home', [announced]]]));
+    expect(await readRetiredKeys(state, NOW + MONTH_MS)).toEqual([]);
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+  });
+
+  it('are the last four at most, the newest first, and none with forget', async () => {
+    const { state } = await setUp();
+    const rotated: string[] = [];
+    for (let i = 0; i < 5; i++) {
+      rotated.unshift(keyOf(await loadIdentity(state)));
+      await rotateKeys(state, [alice], { now: NOW, forget: false });
+    }
+    const kept = await readRetiredKeys(state, NOW);
+    expect(kept.map(({ identity }) => keyOf(identity))).toEqual(rotated.slice(0, 4));
+    await rotateKeys(state, [alice], { now: NOW, forget: true });
+    expect(await readRetiredKeys(state, NOW)).toEqual([]);
+  });
+
+  it('that cannot be read are none: they are good for an explanation only', async () => {
+    const { state, file } = await setUp();
+    await rotateKeys(state, [alice], { now: NOW, forget: false });
+    const good = await readFile(file, 'utf8');
+    for (const bad of [
+      '',
+      '{}',
+      'null',
+      '[1]',
+      good.replace('wstunsk1_', 'wstunsk2_'),
+      good.replace('wstunpk1_', 'x'),
+    ]) {
+      await writeFile(file, bad);
+      expect(await readRetiredKeys(state, NOW)).toEqual([]);
+    }
+  });
+
+  it('must be there to be rotated', async () => {
+    const state = await openStateDir(join(await tempDir(), 'state'));
+    expect(await faultOfPromise(rotateKeys(state, [], { now: NOW, forget: false }))).toBe('state-unusable');
+  });
+});
+
+describe('the watch over an identity', () => {
+  it('tells of another one, and of no mere touch, nor of a file that is damaged', async () => {
+    const { state, identity } = await setUp();
+    const file = join(state.path, 'identity.key');
+    const text = await readFile(file, 'utf8');
+    let changes = 0;
+    const faults: string[] = [];
+    const logger = { ...silentLogger, error: (_fields: object, message: string) => void faults.push(message) };
+    const watch = watchIdentity(state, identity, async () => void changes++, logger);
+    onTestFinished(() => watch.stop());
+    await writeFile(file, text);
+    await rotateKeys(state, [], { now: NOW, forget: false });
+    await until(() => changes === 1);
+    await writeFile(file, 'damaged');
+    await until(() => faults.length === 1);
+    expect(faults[0]).toContain('WSTUN-E112');
+    await writeFile(file, text);
+    await until(() => changes === 2);
+  });
+});
