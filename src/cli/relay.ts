@@ -127,9 +127,10 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
     close: async (graceMs) => {
       tlsFiles?.stop();
       server.close();
+      // At once: only the streams of the relay's own exit would be lost with it.
+      rendezvous.close();
       await Promise.all([watch.close(), sessions?.close(graceMs)]);
       await usage.close();
-      rendezvous.close();
       await known.close();
     },
   };
