@@ -148,6 +148,12 @@ export const FAULTS = {
     sentence: 'this is not a public key',
     fix: 'It begins with "wstunpk1_": copy the whole of it again.',
   },
+  'bad-passed-socket': {
+    class: 'config',
+    code: 'WSTUN-E122',
+    sentence: 'the listening sockets that were passed to this process cannot be used',
+    fix: 'LISTEN_FDS says how many TCP sockets begin at descriptor 3: with systemd, ListenStream= with a port, and Accept=no.',
+  },
   // 2: link
   'relay-unreachable': {
     class: 'network',

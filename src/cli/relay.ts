@@ -6,6 +6,7 @@ import { type Bearer, TicketOpener } from '../crypto/ticket.ts';
 import { WstunError } from '../errors.ts';
 import type { Resolver } from '../exit/resolver.ts';
 import { parsePathPrefix } from '../relay/gate.ts';
+import type { ListenPlace } from '../relay/listen.ts';
 import { type RelayServer, startRelayServer } from '../relay/relay-server.ts';
 import { Rendezvous } from '../relay/rendezvous.ts';
 import type { AccessEntry } from '../state/access-list.ts';
@@ -18,12 +19,13 @@ import { openUsage } from '../state/usage-file.ts';
 import { accessFile, inviteNewBearer, openState, relayIssuer } from './access.ts';
 import { formatHostPort, type HostPort } from './options.ts';
 import { Output, type OutputOptions, printLine } from './output.ts';
+import { passedSockets } from './passed-sockets.ts';
 import { createSessions, followAccess, LiveAccess } from './serving.ts';
 import { DRAIN_MS, firstSignal } from './shutdown.ts';
 import { TlsFiles } from './tls-files.ts';
 
 interface RelayOptions extends OutputOptions {
-  readonly listen: readonly HostPort[];
+  readonly listen: readonly ListenPlace[];
   readonly state?: string;
   readonly url?: string;
   readonly path?: string;
@@ -41,7 +43,8 @@ interface RelayOptions extends OutputOptions {
 
 export async function runRelay(options: RelayOptions): Promise<void> {
   const output = new Output(options);
-  const relay = await startRelay(options, output);
+  const passed = passedSockets(process.env, process.pid);
+  const relay = await startRelay(passed.length > 0 ? { ...options, listen: passed } : options, output);
   const { listen, url, admin, invite } = relay;
   output.event({ event: 'ready', role: 'relay', listen, url, ...(admin && { admin }), ...(invite && { invite }) });
   output.say(`wstun relay is ready on ${listen.join(', ')}; clients reach it at ${url}`);
