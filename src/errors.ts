@@ -154,6 +154,12 @@ export const FAULTS = {
     sentence: 'the limits cannot be read',
     fix: 'Mend what it names in limits.toml; docs/limits.md has all that may stand there.',
   },
+  'bad-passed-socket': {
+    class: 'config',
+    code: 'WSTUN-E123',
+    sentence: 'the listening sockets that were passed to this process cannot be used',
+    fix: 'LISTEN_FDS says how many TCP sockets begin at descriptor 3: with systemd, ListenStream= with a port, and Accept=no.',
+  },
   // 2: link
   'relay-unreachable': {
     class: 'network',

@@ -106,7 +106,7 @@ function relayCommand(): Command {
     .addOption(
       new Option(
         '--listen <host:port>',
-        'where to listen; may be given several times (default: 0.0.0.0:8080)',
+        'where to listen, unless sockets were passed on (systemd); may be given several times (default: 0.0.0.0:8080)',
       ).argParser(collect(parseHostPort)),
     )
     .addOption(stateOption())

@@ -85,8 +85,9 @@ export class RelayCore {
   }
 
   async close(graceMs: number): Promise<void> {
-    await this.#options.sessions?.close(graceMs);
+    // At once: only the streams of the relay's own exit would be lost with it.
     this.#rendezvous.close();
+    await this.#options.sessions?.close(graceMs);
   }
 
   /** Those of the list, and the clients that its exits had announced. */

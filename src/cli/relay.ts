@@ -5,6 +5,7 @@ import { parseRelayUrl } from '../crypto/relay-url.ts';
 import { WstunError } from '../errors.ts';
 import type { Resolver } from '../exit/resolver.ts';
 import { parsePathPrefix } from '../relay/gate.ts';
+import type { ListenPlace } from '../relay/listen.ts';
 import { type RelayLimits, type RelayServer, startRelayServer } from '../relay/relay-server.ts';
 import { watchIdentity } from '../state/identity-file.ts';
 import { loadKnownExits } from '../state/known-exits.ts';
@@ -17,13 +18,14 @@ import { accessFile, inviteNewBearer, openState, relayIssuer } from './access.ts
 import { MemoryGuard } from './memory-guard.ts';
 import { formatHostPort, type HostPort } from './options.ts';
 import { Output, type OutputOptions, printLine } from './output.ts';
+import { passedSockets } from './passed-sockets.ts';
 import { RelayCore } from './relay-core.ts';
 import { createSessions, followAccess, type Keys, LiveAccess, loadKeys } from './serving.ts';
 import { DRAIN_MS, firstSignal } from './shutdown.ts';
 import { TlsFiles } from './tls-files.ts';
 
 interface RelayOptions extends OutputOptions {
-  readonly listen: readonly HostPort[];
+  readonly listen: readonly ListenPlace[];
   readonly state?: string;
   readonly url?: string;
   readonly path?: string;
@@ -43,7 +45,8 @@ interface RelayOptions extends OutputOptions {
 
 export async function runRelay(options: RelayOptions): Promise<void> {
   const output = new Output(options);
-  const relay = await startRelay(options, output);
+  const passed = passedSockets(process.env, process.pid);
+  const relay = await startRelay(passed.length > 0 ? { ...options, listen: passed } : options, output);
   const { listen, url, admin, invite } = relay;
   output.event({ event: 'ready', role: 'relay', listen, url, ...(admin && { admin }), ...(invite && { invite }) });
   output.say(`wstun relay is ready on ${listen.join(', ')}; clients reach it at ${url}`);

@@ -1,4 +1,4 @@
-/** Listening on an address, with a fault that a person understands where that fails. */
+/** Listening on an address, or on a socket that somebody else holds open, with a fault that a person understands where that fails. */
 import { once } from 'node:events';
 import { isIPv6, type Server } from 'node:net';
 import { WstunError } from '../errors.ts';
@@ -9,6 +9,21 @@ export interface ListenAddress {
   readonly port: number;
 }
 
+/** A TCP socket that listens already, and goes on when this process ends: connections then wait for the next. */
+export interface PassedSocket {
+  readonly fd: number;
+  /** For faults. */
+  readonly name: string;
+}
+
+export type ListenPlace = ListenAddress | PassedSocket;
+
+/**
+ * Connections that the kernel holds until they are accepted: a thousand clients may return at once, also while a relay that was
+ * passed its socket restarts. The kernel's own bound (net.core.somaxconn) is the same on Linux.
+ */
+const BACKLOG = 4_096;
+
 const REASONS: Readonly<Record<string, string>> = {
   EADDRINUSE: 'something else listens there already',
   EACCES: 'not permitted; ports below 1024 are often for root alone',
@@ -17,21 +32,31 @@ const REASONS: Readonly<Record<string, string>> = {
 };
 
 /**
- * The address that it became.
- * @throws WstunError cannot-listen
+ * The address that it became. Closing the server closes a passed socket for this process alone.
+ * @throws WstunError cannot-listen, bad-passed-socket
  */
-export async function listen(server: Server, { host, port }: ListenAddress): Promise<ListenAddress> {
+export async function listen(server: Server, place: ListenPlace): Promise<ListenAddress> {
   try {
-    server.listen({ host, port });
+    server.listen({ ...('fd' in place ? { fd: place.fd } : place), backlog: BACKLOG });
     await once(server, 'listening');
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown reason';
-    throw new WstunError('cannot-listen', `${formatAddress({ host, port })}: ${REASONS[code] ?? code}`, {
-      cause: error,
-    });
+    throw faultOf(place, error);
   }
   const bound = server.address();
-  return typeof bound === 'object' && bound !== null ? { host: bound.address, port: bound.port } : { host, port };
+  if (typeof bound === 'object' && bound !== null) return { host: bound.address, port: bound.port };
+  if ('fd' in place) throw unusable(place, 'it is a Unix socket');
+  return place;
+}
+
+function faultOf(place: ListenPlace, cause: unknown): WstunError {
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown reason';
+  if ('fd' in place) return unusable(place, code === 'EINVAL' ? 'it is no TCP socket that listens' : code, cause);
+  return new WstunError('cannot-listen', `${formatAddress(place)}: ${REASONS[code] ?? code}`, { cause });
+}
+
+function unusable({ fd, name }: PassedSocket, reason: string, cause?: unknown): WstunError {
+  const shown = name === '' ? `descriptor ${fd}` : `descriptor ${fd} (${name})`;
+  return new WstunError('bad-passed-socket', `${shown}: ${reason}`, { cause });
 }
 
 function formatAddress({ host, port }: ListenAddress): string {

@@ -16,7 +16,7 @@ import { createWebSocketAcceptor, type WebSocketAcceptor } from '../transport/we
 import { createAdminServer } from './admin-server.ts';
 import { answerPlainly, answerUnreadable, type Decoy, notFoundDecoy } from './decoy.ts';
 import { type Admitted, Gate, type GateVerdict } from './gate.ts';
-import { type ListenAddress, listen } from './listen.ts';
+import { type ListenAddress, type ListenPlace, listen } from './listen.ts';
 import { PendingSockets } from './pending-sockets.ts';
 import { SourcePenalties, sourceOf } from './source-limits.ts';
 
@@ -57,7 +57,7 @@ export interface TlsPair {
 
 export interface RelayServerOptions {
   /** At least one. */
-  readonly listen: readonly ListenAddress[];
+  readonly listen: readonly ListenPlace[];
   /** Without it the relay speaks plain HTTP. */
   readonly tls?: TlsPair;
   /** Links are let in only below this path (`parsePathPrefix`); default: below any. */
@@ -90,12 +90,12 @@ export interface RelayServer {
 
 /**
  * Listens on all addresses or on none.
- * @throws WstunError cannot-listen, bad-certificate
+ * @throws WstunError cannot-listen, bad-passed-socket, bad-certificate
  */
 export async function startRelayServer(options: RelayServerOptions): Promise<RelayServer> {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const front = new Front(options, limits);
-  const servers = options.listen.map((address) => ({ address, server: createHttpServer(options, limits) }));
+  const servers = options.listen.map((place) => ({ place, server: createHttpServer(options, limits) }));
   const admin = options.admin && { address: options.admin, server: createAdminServer() };
   const close = (): void => {
     for (const { server } of servers) server.close();
@@ -106,9 +106,9 @@ export async function startRelayServer(options: RelayServerOptions): Promise<Rel
   try {
     const addresses: ListenAddress[] = [];
     // One after the other: closing a server that is still on its way to listening would not stop it.
-    for (const { server, address } of servers) {
+    for (const { server, place } of servers) {
       front.attach(server);
-      addresses.push(await listen(server, address));
+      addresses.push(await listen(server, place));
     }
     const adminAddress = admin && (await listen(admin.server, admin.address));
     for (const { server } of [...servers, ...(admin ? [admin] : [])]) {

@@ -59,6 +59,7 @@ export class Rendezvous {
   readonly #calls = new Map<string, Call>();
   /** Exit to both links of each pair. */
   readonly #splices = new Map<string, Set<readonly MessageLink[]>>();
+  #closed = false;
 
   constructor(options: RendezvousOptions) {
     this.#options = options;
@@ -69,7 +70,9 @@ export class Rendezvous {
   /** Any link that the gate let in but those for the relay's own exit. */
   serve(link: MessageLink, admitted: Place & { readonly bearer: string }): void {
     const { role, destination, bearer } = admitted;
-    if (role === 'client') this.#call(link, destination, bearer);
+    // Its upgrade was under way when this relay began to stop.
+    if (this.#closed) this.#goodbye(link);
+    else if (role === 'client') this.#call(link, destination, bearer);
     else if (destination === '') this.#register(link, bearer);
     else this.#answer(link, bearer, destination);
   }
@@ -112,10 +115,23 @@ export class Rendezvous {
     }
   }
 
-  /** Ends control links, calls and splices. */
+  /**
+   * Says goodbye to everyone at once, since nothing is gained by waiting: what runs over a splice lies with its two ends, which can
+   * meet again at another relay, or at this one once it is back. Clients that wait hear no notice: their exit may be well.
+   */
   close(): void {
+    this.#closed = true;
     this.#bearers.close();
-    for (const exit of new Set([...this.#exits.keys(), ...this.#splices.keys()])) this.#end(exit);
+    for (const control of this.#exits.values()) control.end('going-away');
+    this.#exits.clear();
+    for (const token of [...this.#calls.keys()]) this.#goodbye(this.#take(token)?.client);
+    for (const pairs of this.#splices.values())
+      for (const links of pairs) for (const link of links) link.close('going-away');
+  }
+
+  #goodbye(link: MessageLink | undefined): void {
+    link?.setHandler(IGNORE);
+    link?.close('going-away');
   }
 
   #forget(exit: string): void {

@@ -3,7 +3,7 @@
  * fallen silent or says what it may not. Does not know what the messages are for.
  */
 import { type ControlMessage, decodeControl, encodeControl } from './control-messages.ts';
-import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from './message-link.ts';
+import type { Farewell, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from './message-link.ts';
 
 /** Proxies and NATs forget after 60 s. */
 const PING_MS = 15_000;
@@ -46,9 +46,9 @@ export class ControlLink implements MessageLinkHandler {
   }
 
   /** Sends what is queued, and ends; nothing is delivered any more but `handleEnd`. */
-  end(): void {
+  end(farewell?: Farewell): void {
     this.#stop({ clean: true, text: 'closed here' });
-    this.#link.close();
+    this.#link.close(farewell);
   }
 
   handleMessage(bytes: Message): void {

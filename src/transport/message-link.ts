@@ -27,6 +27,9 @@ export interface LinkCloseReason {
   readonly text: string;
 }
 
+/** `going-away`: this end stops, and the other had better look for another; for logs at the other end, it proves nothing. */
+export type Farewell = 'done' | 'going-away';
+
 export interface MessageLink {
   /** The largest message that `send` takes and the peer may send, bytes. */
   readonly maxMessageBytes: number;
@@ -44,7 +47,7 @@ export interface MessageLink {
   pause(): void;
   resume(): void;
   /** Sends what is queued, says goodbye, and ends; after 5 s without an answer it ends anyway. */
-  close(): void;
+  close(farewell?: Farewell): void;
   /** Ends at once; what is queued is lost. */
   abort(): void;
 }

@@ -8,7 +8,7 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
-import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from './message-link.ts';
+import type { Farewell, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from './message-link.ts';
 import { frameMessage, type Masking } from './websocket-frame.ts';
 import { HIGH_MARK_BYTES, MAX_MESSAGE_BYTES } from './websocket-limits.ts';
 
@@ -18,9 +18,10 @@ import { HIGH_MARK_BYTES, MAX_MESSAGE_BYTES } from './websocket-limits.ts';
  */
 const WRITE_TOGETHER_BYTES = 32 * 1024;
 
-const NORMAL = 1000;
-/** Codes with which a peer that is well says goodbye: normal, going away, none given (RFC 6455 §7.4.1). */
-const CLEAN_CODES: ReadonlySet<number> = new Set([NORMAL, 1001, 1005]);
+/** RFC 6455 §7.4.1. */
+const FAREWELL_CODES: Readonly<Record<Farewell, number>> = { done: 1000, 'going-away': 1001 };
+/** Codes with which a peer that is well says goodbye; 1005: none given. */
+const CLEAN_CODES: ReadonlySet<number> = new Set([...Object.values(FAREWELL_CODES), 1005]);
 const NO_GOODBYE = 1006;
 
 export interface WebSocketLinkParts {
@@ -114,10 +115,10 @@ class WebSocketLink implements MessageLink {
     if (this.#handler !== undefined) this.#socket.resume();
   }
 
-  close(): void {
+  close(farewell: Farewell = 'done'): void {
     if (this.#ending !== undefined) return;
     this.#ending = { clean: true, text: 'closed here' };
-    this.#socket.close(NORMAL);
+    this.#socket.close(FAREWELL_CODES[farewell]);
     this.#uncork();
     // Else the peer's goodbye would lie unread behind what is paused.
     this.#socket.resume();

@@ -6,7 +6,7 @@
  * never a clean end. It does not know what the messages mean, nor who the peer is.
  */
 import type { RecordOpener, RecordSealer } from '../crypto/record-cipher.ts';
-import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
+import type { Farewell, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
 
 const TAG_BYTES = 16;
 
@@ -68,9 +68,9 @@ export class SecureLink implements MessageLink, MessageLinkHandler {
     this.inner.resume();
   }
 
-  close(): void {
+  close(farewell?: Farewell): void {
     this.early = [];
-    this.inner.close();
+    this.inner.close(farewell);
   }
 
   abort(): void {

@@ -1,6 +1,7 @@
 /** A relay that only forwards, an exit behind it with its own list, and clients of that exit, as real processes. */
+import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { exchange } from '../support/payload.ts';
+import { exchange, receive } from '../support/payload.ts';
 import { run } from '../support/programs.ts';
 import { echo, tcpServer } from '../support/tcp.ts';
 import { askSocks5, connectThrough, endOf, socks5Request } from '../support/through-proxy.ts';
@@ -88,6 +89,30 @@ describe('an exit behind a relay that only forwards', () => {
     expect(older.process.stderr).toContain('WSTUN-E213');
     const client = await startClient(await invite(newer, 'bob', { allow: ['127.0.0.1'] }));
     (await connectThrough('SOCKS5', client.port, target)).destroy();
+  });
+
+  it('is left at once by a relay that drains, as are its clients, while the relay’s own exit lets a download finish', async () => {
+    const downloads: Socket[] = [];
+    const target = await tcpServer((socket) => downloads.push(socket));
+    const echoing = await tcpServer(echo);
+    const relay = await startRelay();
+    const own = await startClient(await invite(relay, 'own', { allow: ['127.0.0.1'] }));
+    const exit = await startExit({ invite: await invite(relay, 'home', { args: ['--role', 'exit'] }) });
+    const alice = await startClient(await invite(exit, 'alice', { allow: ['127.0.0.1'] }));
+    const download = await connectThrough('SOCKS5', own.port, target);
+    const received = receive(download);
+    const held = await connectThrough('SOCKS5', alice.port, echoing);
+    relay.process.signal('SIGTERM');
+    expect(await alice.process.event('lost', 1_000)).toMatchObject({ streams: 1 });
+    await exit.process.event('retrying', 1_000);
+    downloads[0]?.end(Buffer.alloc(MIB));
+    expect((await received).bytes).toBe(MIB);
+    download.end();
+    expect(await relay.process.exited).toBe(0);
+
+    await startRelay({ state: relay.state, port: relay.port });
+    const { sent, received: echoed } = await exchange(held, MIB);
+    expect(echoed).toEqual({ bytes: MIB, hash: sent });
   });
 
   it('is let in no more once the relay removed it, and its clients neither', {

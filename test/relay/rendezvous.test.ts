@@ -275,7 +275,36 @@ describe('closing', () => {
     await settle();
     rendezvous.close();
     await settle();
-    for (const far of [home, alice, data, waiting]) expect(far.closes).toHaveLength(1);
+    for (const far of [home, alice, data, waiting]) expect(far.closes).toMatchObject([{ clean: true }]);
     expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('tells nobody that an exit is absent: it may be well, and reached elsewhere', async () => {
+    const { rendezvous, client, exit } = setUp();
+    exit('home');
+    const waiting = client('home');
+    await settle();
+    rendezvous.close();
+    const late = client('home');
+    const lateExit = exit('home');
+    await settle();
+    expect([waiting.messages, late.messages, lateExit.messages]).toEqual([[], [], []]);
+    for (const far of [waiting, late, lateExit]) expect(far.closes).toMatchObject([{ clean: true }]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('leaves no message behind that a link had taken', async () => {
+    const { rendezvous, client, exit, answer } = setUp();
+    const home = exit('home');
+    const alice = client('home');
+    await settle();
+    const data = answer('home', home.tokens[0]!);
+    await settle();
+    for (let i = 0; i < 30; i++) data.link.send([Buffer.alloc(10_000, i)]);
+    await settle(1);
+    const taken = 30 - data.link.queuedBytes / 10_000;
+    rendezvous.close();
+    await settle();
+    expect(alice.messages.length).toBeGreaterThanOrEqual(taken);
   });
 });

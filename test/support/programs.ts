@@ -16,13 +16,15 @@ export interface SpawnOptions {
   /** Beside PATH, HOME and LANG: nothing else of the environment is passed on, least of all proxies. */
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
+  /** Of this process: 3, 4, … in the child. */
+  readonly descriptors?: readonly number[];
 }
 
 /** A child that the kernel kills when this process dies (prctl(2), PR_SET_PDEATHSIG), in whichever way. */
 export function spawnBound(program: string, args: readonly string[], options: SpawnOptions = {}): ChildProcess {
   const { PATH = '', HOME = '/' } = process.env;
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', program, ...args], {
-    stdio: ['pipe', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', 'pipe', ...(options.descriptors ?? [])],
     env: { PATH: `${PATH}:/usr/sbin:/sbin`, HOME, LANG: 'C.UTF-8', ...options.env },
     cwd: options.cwd,
   });

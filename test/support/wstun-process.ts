@@ -38,9 +38,11 @@ export class WstunProcess {
   #exit: number | string | undefined;
   #seen = 0;
 
-  constructor(args: readonly string[], options: SpawnOptions = {}) {
+  /** `through`: a program that runs wstun, instead of wstun itself. */
+  constructor(args: readonly string[], { through, ...options }: SpawnOptions & { through?: string } = {}) {
     this.#args = args;
-    this.#child = spawnBound(process.execPath, [wstunPath, ...args], options);
+    const [program, first] = through === undefined ? [process.execPath, [wstunPath]] : [through, []];
+    this.#child = spawnBound(program, [...first, ...args], options);
     this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => this.#receive(text));
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr += text;
@@ -87,6 +89,11 @@ export class WstunProcess {
 
   openDescriptors(): number {
     return readdirSync(`/proc/${this.pid}/fd`).length;
+  }
+
+  /** On its stdin. */
+  say(line: string): void {
+    this.#child.stdin?.write(`${line}\n`);
   }
 
   signal(signal: NodeJS.Signals): void {

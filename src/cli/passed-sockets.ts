@@ -1,0 +1,35 @@
+/**
+ * Which listening sockets a service manager has passed to this process, by the protocol of sd_listen_fds(3). Reads the environment
+ * alone; whether the descriptors are what they should be shows when they are listened on.
+ */
+import { WstunError } from '../errors.ts';
+import type { PassedSocket } from '../relay/listen.ts';
+
+/** SD_LISTEN_FDS_START */
+const FIRST_FD = 3;
+/** A relay has an address or two; what is beyond is a mistake. */
+const MAX_SOCKETS = 64;
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * None where none were passed, or where they are for another process: variables are inherited, and `LISTEN_PID` says for whom they
+ * were meant.
+ * @throws WstunError bad-passed-socket
+ */
+export function passedSockets(environment: Environment, pid: number): PassedSocket[] {
+  const { LISTEN_FDS: count, LISTEN_PID: meantFor, LISTEN_FDNAMES: names } = environment;
+  if (count === undefined || meantFor === undefined) return [];
+  if (numberOf('LISTEN_PID', meantFor) !== pid) return [];
+  const sockets = numberOf('LISTEN_FDS', count);
+  if (sockets > MAX_SOCKETS) throw new WstunError('bad-passed-socket', `LISTEN_FDS is over ${MAX_SOCKETS}`);
+  const named = names === undefined ? undefined : names.split(':');
+  if (named !== undefined && named.length !== sockets)
+    throw new WstunError('bad-passed-socket', `LISTEN_FDNAMES has ${named.length} names for ${sockets}`);
+  return Array.from({ length: sockets }, (_, i) => ({ fd: FIRST_FD + i, name: named?.[i] ?? '' }));
+}
+
+function numberOf(variable: string, text: string): number {
+  if (!/^\d{1,10}$/.test(text)) throw new WstunError('bad-passed-socket', `${variable} is no number`);
+  return Number(text);
+}

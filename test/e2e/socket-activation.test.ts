@@ -1,0 +1,92 @@
+/** A relay whose listening socket belongs to somebody else, as with systemd's .socket units. */
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import { exchange } from '../support/payload.ts';
+import { run } from '../support/programs.ts';
+import { rawExchange } from '../support/raw-http.ts';
+import { holdSocket } from '../support/socket-holder.ts';
+import { echo, tcpServer } from '../support/tcp.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { connectThrough, dial } from '../support/through-proxy.ts';
+import { wstunPath } from '../support/wstun-process.ts';
+import { invite, startClient, startExit } from '../support/wstun-stack.ts';
+
+const MIB = 1024 * 1024;
+
+/** Connects without a pause until `stop`, and counts. */
+function hammer(port: number): { stop(): Promise<{ connected: number; refused: number }> } {
+  const counts = { connected: 0, refused: 0 };
+  let stopped = false;
+  const run = async (): Promise<void> => {
+    while (!stopped) {
+      const socket = connect(port, '127.0.0.1');
+      const outcome = await Promise.race([once(socket, 'connect'), once(socket, 'error')]).catch(() => undefined);
+      if (outcome?.length === 0) counts.connected += 1;
+      else counts.refused += 1;
+      socket.on('error', () => {});
+      socket.resetAndDestroy();
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+  };
+  const running = run();
+  return {
+    stop: async () => {
+      stopped = true;
+      await running;
+      return counts;
+    },
+  };
+}
+
+describe('a relay that is passed its listening socket', () => {
+  it('restarts under load, killed or asked to, and no connect is refused', { timeout: 60_000 }, async () => {
+    const target = await tcpServer(echo);
+    const holder = await holdSocket();
+    const args = ['--state', await tempDir(), '--no-exit', '--url', `ws://127.0.0.1:${holder.port}`];
+    let pid = await holder.relay(args);
+    const of = { state: args[1] ?? '' };
+    const exit = await startExit({ invite: await invite(of, 'home', { args: ['--role', 'exit'] }) });
+    const client = await startClient(await invite(exit, 'alice', { allow: ['127.0.0.1'] }));
+    const load = hammer(holder.port);
+    for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
+      process.kill(pid, signal);
+      expect(await holder.exited()).toBe(signal === 'SIGKILL' ? 137 : 0);
+      // Nobody accepts now; the kernel still connects.
+      (await dial(holder.port)).destroy();
+      pid = await holder.relay(args);
+      await client.process.event('connected', 20_000);
+      const { sent, received } = await exchange(await connectThrough('SOCKS5', client.port, target), MIB);
+      expect(received).toEqual({ bytes: MIB, hash: sent });
+    }
+    const { connected, refused } = await load.stop();
+    expect(refused).toBe(0);
+    expect(connected).toBeGreaterThan(100);
+  });
+
+  it('answers a stranger who came while there was no relay', { timeout: 40_000 }, async () => {
+    const holder = await holdSocket();
+    const args = ['--state', await tempDir()];
+    process.kill(await holder.relay(args), 'SIGTERM');
+    expect(await holder.exited()).toBe(0);
+    const answer = rawExchange(holder.port, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n', { limitMs: 20_000 });
+    await holder.relay(args);
+    expect(await answer).toMatchObject({ bytes: expect.stringMatching(/^HTTP\/1\.1 404 /), end: 'fin' });
+  });
+
+  it.each([
+    ['a file', '3</etc/hostname', 'LISTEN_FDS=1 LISTEN_PID=$$'],
+    ['no descriptor at all', '', 'LISTEN_FDS=40 LISTEN_PID=$$'],
+    ['a number that is none', '', 'LISTEN_FDS=one LISTEN_PID=$$'],
+  ])('says what is wrong where it was passed %s', async (_, redirection, variables) => {
+    const relay = `relay --state ${await tempDir()}/state --listen 127.0.0.1:0`;
+    const script = `export ${variables}; exec ${process.execPath} ${wstunPath} ${relay} ${redirection}`;
+    const { code, stdout, stderr } = await run('bash', ['-c', script]);
+    expect({ code, stdout, stderr }).toMatchObject({
+      code: 78,
+      stdout: '',
+      stderr: expect.stringContaining('(WSTUN-E122)'),
+    });
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+  });
+});
