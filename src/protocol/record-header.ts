@@ -11,7 +11,7 @@ const UNNUMBERED = 0x02;
 const COUNT_BYTES = 6;
 export const MAX_RECORD_COUNT = 2 ** 48 - 1;
 
-export const MAX_RECORD_HEADER_BYTES = 1 + COUNT_BYTES;
+const MAX_RECORD_HEADER_BYTES = 1 + COUNT_BYTES;
 
 export interface RecordHeader {
   /** Not counted, not kept and not sent again; version 1 knows no frames for it. */
