@@ -2,6 +2,7 @@
  * The multiplexer's limits. Each is listed in docs/limits.md with its memory cost. Checked once, when a session is made.
  */
 import { MAX_CREDIT, MAX_PAYLOAD_BYTES, MIN_CREDIT_BYTES } from '../protocol/frames.ts';
+import { DEFAULT_PATH_CONFIG, type PathConfig } from './path-model.ts';
 
 export interface MuxConfig {
   /** Decides which stream ids are ours (docs/protocol.md §7), and that only an exit is offered streams. */
@@ -64,6 +65,8 @@ export interface ResumeConfig {
   /** Bytes on their way and no word of them for this long, ms, or for so many round trips if that is longer: a stalled link. */
   readonly stallMs: number;
   readonly stallRoundTrips: number;
+  /** How much is on its way at once. */
+  readonly path: PathConfig;
 }
 
 export interface RateLimit {
@@ -101,6 +104,7 @@ export const DEFAULT_RESUME_CONFIG: ResumeConfig = {
   ackBytes: 256 * KIB,
   stallMs: 3_000,
   stallRoundTrips: 4,
+  path: DEFAULT_PATH_CONFIG,
 };
 
 /** All sessions of a process together, but for `minReplayBytes` each. */

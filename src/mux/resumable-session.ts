@@ -13,12 +13,18 @@ import { FRAME_HEADER_BYTES } from '../protocol/frames.ts';
 import { behind, decodeRecordHeader, encodeRecordHeader } from '../protocol/record-header.ts';
 import { Acknowledgements } from './acknowledgements.ts';
 import type { MuxConfig, ResumeConfig } from './config.ts';
-import { DEFAULT_PATH_CONFIG, PathModel } from './path-model.ts';
+import { PathModel } from './path-model.ts';
 import { type ReplayBudget, ReplayBuffer } from './replay-buffer.ts';
 import { MuxSession } from './session.ts';
 
 /** A record that holds one frame of the path's size also has room for a few small ones of others. */
 const SMALL_FRAMES_ROOM = 512;
+
+/**
+ * What is worth sending although the path is full, because it is little and somebody waits for it (control frames, quiet streams),
+ * up to so much beyond what the path may hold: 4 ms at 20 Mbit/s.
+ */
+const URGENT_BYTES = 10 * 1024;
 
 /** `suspect`: bytes are on their way and nothing comes back, so another link should be tried beside it. `dead`: silence. */
 export type LinkState = 'detached' | 'fine' | 'suspect' | 'dead';
@@ -26,6 +32,7 @@ export type LinkState = 'detached' | 'fine' | 'suspect' | 'dead';
 export class ResumableSession {
   readonly mux: MuxSession;
   private readonly config: ResumeConfig;
+  private readonly maxDataBytes: number;
   private readonly budget: ReplayBudget;
   private readonly replay: ReplayBuffer;
   private readonly acks: Acknowledgements;
@@ -38,6 +45,7 @@ export class ResumableSession {
   constructor(mux: MuxConfig, config: ResumeConfig, budget: ReplayBudget, now: number) {
     this.mux = new MuxSession(mux, now);
     this.config = config;
+    this.maxDataBytes = mux.maxDataBytes;
     this.budget = budget;
     this.replay = new ReplayBuffer(budget);
     this.acks = new Acknowledgements(config, now);
@@ -71,7 +79,7 @@ export class ResumableSession {
       this.end('session-gap');
       return false;
     }
-    this.path = new PathModel(DEFAULT_PATH_CONFIG, now);
+    this.path = new PathModel(this.config.path, now);
     this.acks.begin(saidReceived, now);
     this.progressAt = now;
     this.mux.handleAttached(now);
@@ -174,21 +182,31 @@ export class ResumableSession {
 
   private pollNew(path: PathModel, now: number): readonly Uint8Array[] | undefined {
     // In order: nothing new before all that the peer lacks.
-    if (this.replay.waiting !== undefined || !(this.mux.isOver || this.mayGrow(path, now))) return undefined;
-    const frameBytes = path.frameBytes();
-    const pieces = this.mux.pollRecord(now, frameBytes + FRAME_HEADER_BYTES + SMALL_FRAMES_ROOM);
-    if (pieces === undefined) {
-      path.handleIdle(now);
-      return undefined;
-    }
+    if (this.replay.waiting !== undefined) return undefined;
+    const pieces = this.pollFrames(path, now);
+    if (pieces === undefined) return undefined;
     const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
     this.noteSending(path, now);
     this.replay.push(pieces, bytes, path.handleSent(bytes, now));
     return this.withHeader(pieces, now);
   }
 
-  private mayGrow(path: PathModel, now: number): boolean {
-    if (path.inFlightBytes >= path.allowance(now)) return false;
+  /** A record is no longer than the path carries in the time of one frame: the next keystroke waits for no more. */
+  private pollFrames(path: PathModel, now: number): readonly Uint8Array[] | undefined {
+    const { mux } = this;
+    const frameBytes = Math.min(path.frameBytes(), this.maxDataBytes);
+    const recordBytes = frameBytes + FRAME_HEADER_BYTES + SMALL_FRAMES_ROOM;
+    const room = path.allowance(now) - path.inFlightBytes;
+    if (mux.isOver || (room > 0 && this.mayKeepMore)) {
+      const pieces = mux.pollRecord(now, recordBytes, frameBytes);
+      if (pieces === undefined) path.handleIdle(now);
+      return pieces;
+    }
+    const isUrgent = mux.hasUrgent && room > -URGENT_BYTES && this.mayKeepMore;
+    return isUrgent ? mux.pollUrgent(now, recordBytes, frameBytes) : undefined;
+  }
+
+  private get mayKeepMore(): boolean {
     const { replayBytes, minReplayBytes } = this.config;
     const { bytes } = this.replay;
     return bytes < minReplayBytes || (bytes < replayBytes && this.budget.used < this.budget.limit);

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
+import { DEFAULT_PATH_CONFIG, type PathConfig } from '../../src/mux/path-model.ts';
 import { encodeRecordHeader, MAX_RECORD_COUNT } from '../../src/protocol/record-header.ts';
 import type { Side } from '../support/mux-rig.ts';
 import { prng } from '../support/prng.ts';
@@ -9,6 +10,9 @@ import { ResumeRig } from '../support/resume-rig.ts';
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const { resumeWindowMs, stallMs, ackIntervalMs } = DEFAULT_RESUME_CONFIG;
+
+/** A path on which everything may be on its way at once. */
+const UNBOUNDED: PathConfig = { ...DEFAULT_PATH_CONFIG, initialBytes: 64 * MIB, maxInFlightBytes: 64 * MIB };
 
 /** A rig with one open stream. */
 function rigWithStream(...options: ConstructorParameters<typeof ResumeRig>): ResumeRig {
@@ -170,7 +174,7 @@ describe('what is kept for a peer that acknowledges nothing', () => {
   it('stays within its bound, which is the send window: nothing new goes out, and nothing is dropped', () => {
     const rig = rigWithStream(
       { maxWindow: 16 * MIB, initialWindow: 16 * MIB, sessionWindow: 64 * MIB, maxSendQueue: 16 * MIB },
-      { replayBytes: MIB, minReplayBytes: 64 * KIB },
+      { replayBytes: MIB, minReplayBytes: 64 * KIB, path: UNBOUNDED },
     );
     rig.client.write(0, 8 * MIB);
     rig.client.poll(1000);
@@ -181,7 +185,7 @@ describe('what is kept for a peer that acknowledges nothing', () => {
   });
 
   it('is little where the whole process is at its bound, but never nothing', () => {
-    const rig = rigWithStream({}, { minReplayBytes: 64 * KIB });
+    const rig = rigWithStream({}, { minReplayBytes: 64 * KIB, path: UNBOUNDED });
     rig.client.budget.used = rig.client.budget.limit;
     rig.client.write(0, 250 * KIB);
     rig.client.poll(1000);
