@@ -51,11 +51,6 @@ export class Acknowledgements {
     return this.untoldBytes >= this.config.ackBytes || now - this.toldAt >= this.config.ackIntervalMs;
   }
 
-  /** When one will be due; Infinity when none is owed. */
-  nextTimeout(): number {
-    return this.isOwed ? this.toldAt + this.config.ackIntervalMs : Number.POSITIVE_INFINITY;
-  }
-
   /** The count to tell now. */
   take(now: number): number {
     this.told = this.onLink;

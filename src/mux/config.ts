@@ -101,7 +101,7 @@ export const DEFAULT_RESUME_CONFIG: ResumeConfig = {
   replayBytes: 8 * MIB,
   minReplayBytes: 256 * KIB,
   ackIntervalMs: 1,
-  ackBytes: 256 * KIB,
+  ackBytes: 512 * KIB,
   stallMs: 3_000,
   stallRoundTrips: 4,
   path: DEFAULT_PATH_CONFIG,

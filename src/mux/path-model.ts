@@ -31,7 +31,7 @@ export const DEFAULT_PATH_CONFIG: PathConfig = {
   maxFrameBytes: 48 * KIB,
   frameMs: 3,
   gain: 1.02,
-  queueMs: 2,
+  queueMs: 4,
 };
 
 /** What was so when a record went out. */

@@ -3,10 +3,11 @@
  * is the session's send window: when it is full, nothing new is sent, and nothing is dropped. Pure.
  */
 import type { SentStamp } from './path-model.ts';
+import { type ReplayMemory, ReplayStore, type Stored } from './replay-store.ts';
 
 export interface SentRecord {
-  /** Frames, without a record header. Never written to: links only read what they send. */
-  readonly pieces: readonly Uint8Array[];
+  /** Frames, without a record header. */
+  readonly stored: Stored;
   readonly bytes: number;
   /** Undefined until it has gone out on the present link. */
   stamp: SentStamp | undefined;
@@ -20,21 +21,11 @@ export interface Acknowledged {
   readonly newest: SentStamp | undefined;
 }
 
-/** A process's share-out of replay memory: what all its sessions together keep. */
-export class ReplayBudget {
-  readonly limit: number;
-  used = 0;
-
-  constructor(limit: number) {
-    this.limit = limit;
-  }
-}
-
 /** Taken-out places at the front of the list before it is cut: keeps each record's cost constant. */
 const COMPACT_AT = 1024;
 
 export class ReplayBuffer {
-  private readonly budget: ReplayBudget;
+  private readonly store: ReplayStore;
   private records: SentRecord[] = [];
   /** Index of the oldest record that is kept. */
   private first = 0;
@@ -44,8 +35,8 @@ export class ReplayBuffer {
   private firstNumber = 1;
   bytes = 0;
 
-  constructor(budget: ReplayBudget) {
-    this.budget = budget;
+  constructor(memory: ReplayMemory) {
+    this.store = new ReplayStore(memory);
   }
 
   /** The number of the newest record of the session. */
@@ -55,9 +46,9 @@ export class ReplayBuffer {
 
   /** Keeps a record that goes out on the present link now; nothing may wait to be sent again. */
   push(pieces: readonly Uint8Array[], bytes: number, stamp: SentStamp): void {
-    this.records.push({ pieces, bytes, stamp });
+    this.records.push({ stored: this.store.put(pieces, bytes), bytes, stamp });
     this.next = this.records.length;
-    this.count(bytes);
+    this.bytes += bytes;
   }
 
   /** The next record to be sent again, if any is left; `markSent` takes it. */
@@ -96,7 +87,8 @@ export class ReplayBuffer {
     for (; this.firstNumber <= upTo; this.firstNumber++) {
       const record = this.records[this.first];
       if (record === undefined) break;
-      this.count(-record.bytes);
+      this.bytes -= record.bytes;
+      this.store.drop(record.stored, record.bytes);
       bytes += record.bytes;
       newest = record.stamp;
       this.first += 1;
@@ -106,16 +98,8 @@ export class ReplayBuffer {
   }
 
   clear(): void {
-    this.count(-this.bytes);
-    this.firstNumber = this.lastNumber + 1;
-    this.records = [];
-    this.first = 0;
-    this.next = 0;
-  }
-
-  private count(bytes: number): void {
-    this.bytes += bytes;
-    this.budget.used += bytes;
+    this.drop(this.lastNumber);
+    this.next = this.first;
   }
 
   private compact(): void {

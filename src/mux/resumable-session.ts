@@ -10,11 +10,18 @@
  */
 import type { WireFaultName } from '../errors.ts';
 import { FRAME_HEADER_BYTES } from '../protocol/frames.ts';
-import { behind, decodeRecordHeader, encodeRecordHeader } from '../protocol/record-header.ts';
+import {
+  behind,
+  decodeRecordHeader,
+  encodeRecordHeader,
+  prependRecordHeader,
+  type RecordHeader,
+} from '../protocol/record-header.ts';
 import { Acknowledgements } from './acknowledgements.ts';
 import type { MuxConfig, ResumeConfig } from './config.ts';
 import { PathModel } from './path-model.ts';
-import { type ReplayBudget, ReplayBuffer } from './replay-buffer.ts';
+import { ReplayBuffer } from './replay-buffer.ts';
+import type { ReplayMemory } from './replay-store.ts';
 import { MuxSession } from './session.ts';
 
 /** A record that holds one frame of the path's size also has room for a few small ones of others. */
@@ -33,7 +40,7 @@ export class ResumableSession {
   readonly mux: MuxSession;
   private readonly config: ResumeConfig;
   private readonly maxDataBytes: number;
-  private readonly budget: ReplayBudget;
+  private readonly memory: ReplayMemory;
   private readonly replay: ReplayBuffer;
   private readonly acks: Acknowledgements;
   /** Of the present link; undefined while detached. */
@@ -42,12 +49,12 @@ export class ResumableSession {
   /** When the peer last acknowledged something new, or the first byte after a rest went out. */
   private progressAt: number;
 
-  constructor(mux: MuxConfig, config: ResumeConfig, budget: ReplayBudget, now: number) {
+  constructor(mux: MuxConfig, config: ResumeConfig, memory: ReplayMemory, now: number) {
     this.mux = new MuxSession(mux, now);
     this.config = config;
     this.maxDataBytes = mux.maxDataBytes;
-    this.budget = budget;
-    this.replay = new ReplayBuffer(budget);
+    this.memory = memory;
+    this.replay = new ReplayBuffer(memory);
     this.acks = new Acknowledgements(config, now);
     this.detachedAt = now;
     this.progressAt = now;
@@ -144,11 +151,14 @@ export class ResumableSession {
     else if (now >= this.expiresAt()) this.end('session-expired');
   }
 
-  /** @param canSend whether the link takes messages: while it does not, an acknowledgement that is due is no reason to wake */
-  nextTimeout(canSend: boolean): number {
+  nextTimeout(): number {
     if (this.mux.isOver) return Number.POSITIVE_INFINITY;
-    if (this.path === undefined) return this.expiresAt();
-    return Math.min(this.mux.nextTimeout(), canSend ? this.acks.nextTimeout() : Number.POSITIVE_INFINITY);
+    return this.path === undefined ? this.expiresAt() : this.mux.nextTimeout();
+  }
+
+  /** An acknowledgement is owed and not due yet: poll again after `ackIntervalMs`. Apart from `nextTimeout`, as it comes that often. */
+  get owesAcknowledgement(): boolean {
+    return this.path !== undefined && this.acks.isOwed;
   }
 
   /** When `linkState` turns `suspect` unless something comes; Infinity while nothing is on its way. */
@@ -177,7 +187,7 @@ export class ResumableSession {
     if (record === undefined || path.inFlightBytes >= path.allowance(now)) return undefined;
     this.noteSending(path, now);
     this.replay.markSent(path.handleSent(record.bytes, now));
-    return this.withHeader(record.pieces, now);
+    return [encodeRecordHeader(this.numberedHeader(now)), ...record.stored.pieces];
   }
 
   private pollNew(path: PathModel, now: number): readonly Uint8Array[] | undefined {
@@ -188,7 +198,7 @@ export class ResumableSession {
     const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
     this.noteSending(path, now);
     this.replay.push(pieces, bytes, path.handleSent(bytes, now));
-    return this.withHeader(pieces, now);
+    return prependRecordHeader(this.numberedHeader(now), pieces);
   }
 
   /** A record is no longer than the path carries in the time of one frame: the next keystroke waits for no more. */
@@ -209,7 +219,7 @@ export class ResumableSession {
   private get mayKeepMore(): boolean {
     const { replayBytes, minReplayBytes } = this.config;
     const { bytes } = this.replay;
-    return bytes < minReplayBytes || (bytes < replayBytes && this.budget.used < this.budget.limit);
+    return bytes < minReplayBytes || (bytes < replayBytes && this.memory.used < this.memory.limit);
   }
 
   private pollAcknowledgement(now: number): readonly Uint8Array[] | undefined {
@@ -217,9 +227,9 @@ export class ResumableSession {
     return [encodeRecordHeader({ isNumbered: false, acknowledged: this.acks.take(now) })];
   }
 
-  private withHeader(pieces: readonly Uint8Array[], now: number): readonly Uint8Array[] {
-    const acknowledged = this.acks.isOwed ? this.acks.take(now) : undefined;
-    return [encodeRecordHeader({ isNumbered: true, acknowledged }), ...pieces];
+  /** What is owed goes along with what is sent anyway. */
+  private numberedHeader(now: number): RecordHeader {
+    return { isNumbered: true, acknowledged: this.acks.isOwed ? this.acks.take(now) : undefined };
   }
 
   private noteSending(path: PathModel, now: number): void {

@@ -5,6 +5,7 @@
 import type { WireFaultName } from '../errors.ts';
 import { wireCodeOf } from '../errors.ts';
 import { FRAME_HEADER_BYTES, FrameType, PROTOCOL_VERSION, SERVICE_TCP } from './frames.ts';
+import { MAX_RECORD_HEADER_BYTES } from './record-header.ts';
 import { encodeHost, type Target } from './target.ts';
 
 /** Payloads up to this many bytes are copied into the scratch: cheaper than one more piece for the link to carry. */
@@ -26,11 +27,14 @@ export class RecordEncoder {
     return this.bytes;
   }
 
+  /** In front of the first piece lie MAX_RECORD_HEADER_BYTES that are nobody's: `prependRecordHeader` writes there. */
   take(): readonly Uint8Array[] {
     this.closePiece();
     const { pieces } = this;
     this.pieces = [];
     this.bytes = 0;
+    this.used += MAX_RECORD_HEADER_BYTES;
+    this.start = this.used;
     return pieces;
   }
 
@@ -129,9 +133,9 @@ export class RecordEncoder {
   private reserve(bytes: number): void {
     if (this.scratch.length - this.used >= bytes) return;
     this.closePiece();
-    this.scratch = Buffer.allocUnsafe(Math.max(SCRATCH_BYTES, bytes));
-    this.start = 0;
-    this.used = 0;
+    this.scratch = Buffer.allocUnsafeSlow(Math.max(SCRATCH_BYTES, MAX_RECORD_HEADER_BYTES + bytes));
+    this.start = MAX_RECORD_HEADER_BYTES;
+    this.used = MAX_RECORD_HEADER_BYTES;
   }
 
   private closePiece(): void {

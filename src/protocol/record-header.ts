@@ -11,7 +11,7 @@ const UNNUMBERED = 0x02;
 const COUNT_BYTES = 6;
 export const MAX_RECORD_COUNT = 2 ** 48 - 1;
 
-const MAX_RECORD_HEADER_BYTES = 1 + COUNT_BYTES;
+export const MAX_RECORD_HEADER_BYTES = 1 + COUNT_BYTES;
 
 export interface RecordHeader {
   /** Not counted, not kept and not sent again; version 1 knows no frames for it. */
@@ -20,13 +20,33 @@ export interface RecordHeader {
   readonly acknowledged: number | undefined;
 }
 
-export function encodeRecordHeader({ isNumbered, acknowledged }: RecordHeader): Uint8Array {
+export function encodeRecordHeader(header: RecordHeader): Uint8Array {
+  const bytes = Buffer.allocUnsafe(lengthOf(header));
+  writeRecordHeader(header, bytes);
+  return bytes;
+}
+
+/**
+ * The record with its header in front, without a piece of its own for it: each costs the cipher and the link a call. Only for
+ * pieces fresh from `RecordEncoder.take`, once.
+ */
+export function prependRecordHeader(header: RecordHeader, pieces: readonly Uint8Array[]): readonly Uint8Array[] {
+  const [first] = pieces;
+  if (first === undefined) return [encodeRecordHeader(header)];
+  const length = lengthOf(header);
+  const headed = Buffer.from(first.buffer, first.byteOffset - length, length + first.length);
+  writeRecordHeader(header, headed);
+  return [headed, ...pieces.slice(1)];
+}
+
+function lengthOf({ acknowledged }: RecordHeader): number {
+  return acknowledged === undefined ? 1 : MAX_RECORD_HEADER_BYTES;
+}
+
+function writeRecordHeader({ isNumbered, acknowledged }: RecordHeader, bytes: Buffer): void {
   const numbering = isNumbered ? 0 : UNNUMBERED;
-  if (acknowledged === undefined) return Uint8Array.of(numbering);
-  const header = Buffer.allocUnsafe(MAX_RECORD_HEADER_BYTES);
-  header[0] = numbering | ACKNOWLEDGES;
-  header.writeUIntBE(acknowledged, 1, COUNT_BYTES);
-  return header;
+  bytes[0] = acknowledged === undefined ? numbering : numbering | ACKNOWLEDGES;
+  if (acknowledged !== undefined) bytes.writeUIntBE(acknowledged, 1, COUNT_BYTES);
 }
 
 /** Undefined for what is no header. The frames follow at `bytes`. */

@@ -5,7 +5,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { FAULTS, type WireFaultName, WstunError } from '../errors.ts';
 import { DEFAULT_RESUME_CONFIG, PROCESS_REPLAY_BYTES } from '../mux/config.ts';
-import { ReplayBudget } from '../mux/replay-buffer.ts';
+import { ReplayMemory } from '../mux/replay-store.ts';
 import type { Logger } from '../observability/logger.ts';
 import { Backoff, RefusalPatience } from './backoff.ts';
 import type { SessionDriver } from './session-driver.ts';
@@ -51,7 +51,7 @@ export class TunnelClient implements StreamOpener {
   private readonly logger: Logger;
   private readonly options: ClientOptions;
   private readonly backoff = new Backoff();
-  private readonly replayBudget = new ReplayBudget(PROCESS_REPLAY_BYTES);
+  private readonly replayMemory = new ReplayMemory(PROCESS_REPLAY_BYTES);
   private readonly stopping = new AbortController();
   private readonly keepers = new Set<SessionKeeper>();
   private readonly waiters = new Set<Waiter>();
@@ -109,7 +109,7 @@ export class TunnelClient implements StreamOpener {
         {
           dialer: this.dialer,
           resume: { ...DEFAULT_RESUME_CONFIG, ...this.options },
-          replayBudget: this.replayBudget,
+          replayMemory: this.replayMemory,
           backoff: this.backoff,
           logger: this.logger,
           waitAfter: (error) => this.waitAfter(error),

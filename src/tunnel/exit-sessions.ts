@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { DhKeyPair } from '../crypto/x25519.ts';
 import type { WireFaultName, WstunError } from '../errors.ts';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG, type MuxConfig, PROCESS_REPLAY_BYTES } from '../mux/config.ts';
-import { ReplayBudget } from '../mux/replay-buffer.ts';
+import { ReplayMemory } from '../mux/replay-store.ts';
 import type { Logger } from '../observability/logger.ts';
 import { encodeSessionAnswer, type SessionRequest } from '../protocol/session-request.ts';
 import type { MessageLink } from '../transport/message-link.ts';
@@ -65,7 +65,7 @@ export class ExitSessions {
   /** In their handshake, each for 20 s at most. */
   private readonly arriving = new Set<MessageLink>();
   private readonly options: ExitSessionsOptions;
-  private readonly replayBudget = new ReplayBudget(PROCESS_REPLAY_BYTES);
+  private readonly replayMemory = new ReplayMemory(PROCESS_REPLAY_BYTES);
   private closing = false;
 
   constructor(options: ExitSessionsOptions) {
@@ -143,7 +143,7 @@ export class ExitSessions {
     const driver = new SessionDriver({
       mux: { ...DEFAULT_MUX_CONFIG, ...this.options.mux, role: 'exit' },
       resume: { ...DEFAULT_RESUME_CONFIG, resumeWindowMs },
-      replayBudget: this.replayBudget,
+      replayMemory: this.replayMemory,
       logger,
       bearer,
       acceptor,

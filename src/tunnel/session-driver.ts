@@ -9,7 +9,7 @@ import { performance } from 'node:perf_hooks';
 import { type WireFaultName, WstunError } from '../errors.ts';
 import type { MuxConfig, ResumeConfig } from '../mux/config.ts';
 import type { MuxEvent } from '../mux/events.ts';
-import type { ReplayBudget } from '../mux/replay-buffer.ts';
+import type { ReplayMemory } from '../mux/replay-store.ts';
 import { ResumableSession } from '../mux/resumable-session.ts';
 import type { MuxSession } from '../mux/session.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -27,7 +27,7 @@ export interface SessionOptions {
   readonly mux: MuxConfig;
   readonly resume: ResumeConfig;
   /** Shared by all sessions of the process. */
-  readonly replayBudget: ReplayBudget;
+  readonly replayMemory: ReplayMemory;
   readonly logger: Logger;
   /** The name of the access entry at the other end, if this is an exit's end. */
   readonly bearer?: string;
@@ -73,6 +73,7 @@ export class SessionDriver implements StreamOwner {
   private timerAt = Number.POSITIVE_INFINITY;
   private linkFull = false;
   private stallTold = false;
+  private ackPending = false;
   private cut = 0;
   private flushScheduled = false;
   private handlingEvents = false;
@@ -81,7 +82,7 @@ export class SessionDriver implements StreamOwner {
 
   constructor(options: SessionOptions) {
     this.options = options;
-    this.session = new ResumableSession(options.mux, options.resume, options.replayBudget, performance.now());
+    this.session = new ResumableSession(options.mux, options.resume, options.replayMemory, performance.now());
     this.mux = this.session.mux;
     this.setTimer();
   }
@@ -281,7 +282,10 @@ export class SessionDriver implements StreamOwner {
     this.sendAll();
     this.handleEvents();
     if (this.mux.isOver) this.tearDown();
-    else this.setTimer();
+    else {
+      this.awaitAcknowledgement();
+      this.setTimer();
+    }
     this.checkIdle();
   }
 
@@ -297,9 +301,21 @@ export class SessionDriver implements StreamOwner {
     }
   }
 
+  /** One timer serves all acknowledgements of its time: setting one anew in each turn would cost more than they do. */
+  private awaitAcknowledgement(): void {
+    if (this.ackPending || this.linkFull || !this.session.owesAcknowledgement) return;
+    this.ackPending = true;
+    setTimeout(this.onAcknowledge, this.options.resume.ackIntervalMs).unref();
+  }
+
+  private readonly onAcknowledge = (): void => {
+    this.ackPending = false;
+    if (!this.tornDown) this.flush();
+  };
+
   private setTimer(): void {
     const { session } = this;
-    const at = Math.min(session.nextTimeout(!this.linkFull), this.nextStallCheck());
+    const at = Math.min(session.nextTimeout(), this.nextStallCheck());
     if (at === this.timerAt) return;
     // Only an earlier time needs a new timer: a later one is set when this one fires, so traffic costs no timers.
     if (this.timer && at > this.timerAt) return;

@@ -7,7 +7,7 @@
 import { randomBytes } from 'node:crypto';
 import { FAULTS, type FaultName, type WireFaultName, WstunError } from '../errors.ts';
 import { DEFAULT_MUX_CONFIG, type ResumeConfig } from '../mux/config.ts';
-import type { ReplayBudget } from '../mux/replay-buffer.ts';
+import type { ReplayMemory } from '../mux/replay-store.ts';
 import type { Logger } from '../observability/logger.ts';
 import { SESSION_ID_BYTES, type SessionRequest } from '../protocol/session-request.ts';
 import type { MessageLink } from '../transport/message-link.ts';
@@ -53,7 +53,7 @@ const SESSION_FAULTS: ReadonlySet<FaultName> = new Set<FaultName>([
 export interface KeeperOptions {
   readonly dialer: SessionDialer;
   readonly resume: ResumeConfig;
-  readonly replayBudget: ReplayBudget;
+  readonly replayMemory: ReplayMemory;
   /** Shared by the sessions of a client: they are at the same relays. */
   readonly backoff: Backoff;
   readonly logger: Logger;
@@ -99,7 +99,7 @@ export class SessionKeeper {
     this.driver = new SessionDriver({
       mux: { ...DEFAULT_MUX_CONFIG, role: 'client' },
       resume: options.resume,
-      replayBudget: options.replayBudget,
+      replayMemory: options.replayMemory,
       logger: options.logger,
       onEstablished: () => this.handleEstablished(),
       onNoMoreStreams: () => this.handleNoMoreStreams(),

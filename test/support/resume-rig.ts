@@ -3,7 +3,7 @@
  * way is gone then, but for as much of it as the test lets come.
  */
 import { DEFAULT_RESUME_CONFIG, type MuxConfig, type ResumeConfig } from '../../src/mux/config.ts';
-import { ReplayBudget } from '../../src/mux/replay-buffer.ts';
+import { ReplayMemory } from '../../src/mux/replay-store.ts';
 import { ResumableSession } from '../../src/mux/resumable-session.ts';
 import { behind, decodeRecordHeader } from '../../src/protocol/record-header.ts';
 import { Rig, RigEnd, type Side } from './mux-rig.ts';
@@ -14,7 +14,7 @@ export class ResumingEnd extends RigEnd {
   readonly resumable: ResumableSession;
   /** Sent on the present link and not yet arrived. */
   messages: Buffer[] = [];
-  readonly budget: ReplayBudget;
+  readonly budget: ReplayMemory;
   /** Messages sent that say nothing but what has come. */
   bareAcknowledgements = 0;
   /** Of numbered records. */
@@ -22,7 +22,7 @@ export class ResumingEnd extends RigEnd {
   private sentOnLink = 0;
 
   constructor(side: Side, config: MuxConfig, clock: { now: number }, resume: ResumeConfig) {
-    const budget = new ReplayBudget(64 * MIB);
+    const budget = new ReplayMemory(64 * MIB);
     const resumable = new ResumableSession(config, resume, budget, clock.now);
     super(side, config, clock, resumable.mux);
     this.resumable = resumable;

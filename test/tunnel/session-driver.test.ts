@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
-import { ReplayBudget } from '../../src/mux/replay-buffer.ts';
+import { ReplayMemory } from '../../src/mux/replay-store.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { encodeRecordHeader } from '../../src/protocol/record-header.ts';
 import { memoryLinkPair } from '../../src/transport/memory-link.ts';
@@ -31,7 +31,7 @@ function rawPeer() {
   const driver = new SessionDriver({
     mux: { ...DEFAULT_MUX_CONFIG, role: 'exit' },
     resume: DEFAULT_RESUME_CONFIG,
-    replayBudget: new ReplayBudget(1024 * 1024),
+    replayMemory: new ReplayMemory(1024 * 1024),
     logger: silentLogger,
     acceptor: { handleOffer: (offer) => void streams.push(offer.accept()) },
     onEnd: (fault) => void ends.push(fault),

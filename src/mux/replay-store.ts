@@ -1,0 +1,92 @@
+/**
+ * Memory for records that are kept until they are acknowledged: large ones are copied into slabs that are used again and again.
+ * Kept as they came, their buffers would live just long enough to be moved to the old generation, where only a full collection
+ * frees them: at 500 MB/s that cost a quarter of the processor, the copy costs a twentieth (docs/adr/0007-replay-slabs.md). Pure.
+ */
+
+const KIB = 1024;
+/** Five of the largest records. */
+export const SLAB_BYTES = 256 * KIB;
+/** Smaller records stay where they are: a slab for one of them would be waste, and there are few of them in a second. */
+const COPY_FROM_BYTES = 2 * KIB;
+/** Slabs kept for the next to need one, of all sessions of the process. */
+const MAX_FREE_SLABS = 32;
+
+interface Slab {
+  readonly memory: Uint8Array;
+  used: number;
+  /** Records that lie in it. */
+  records: number;
+}
+
+/** One record, and where it lies. */
+export interface Stored {
+  readonly pieces: readonly Uint8Array[];
+  readonly slab: Slab | undefined;
+}
+
+/** The slabs of a process, and what all its sessions together keep. */
+export class ReplayMemory {
+  /** Bytes, in all sessions; beyond it they keep no more than a minimum each. */
+  readonly limit: number;
+  used = 0;
+  private readonly free: Slab[] = [];
+
+  constructor(limit: number) {
+    this.limit = limit;
+  }
+
+  take(): Slab {
+    this.used += SLAB_BYTES;
+    return this.free.pop() ?? { memory: Buffer.allocUnsafeSlow(SLAB_BYTES), used: 0, records: 0 };
+  }
+
+  giveBack(slab: Slab): void {
+    this.used -= SLAB_BYTES;
+    slab.used = 0;
+    slab.records = 0;
+    if (this.free.length < MAX_FREE_SLABS) this.free.push(slab);
+  }
+}
+
+/** Of one session: records go in at one end and out at the other. */
+export class ReplayStore {
+  private readonly memory: ReplayMemory;
+  private current: Slab | undefined;
+
+  constructor(memory: ReplayMemory) {
+    this.memory = memory;
+  }
+
+  put(pieces: readonly Uint8Array[], bytes: number): Stored {
+    if (bytes < COPY_FROM_BYTES || bytes > SLAB_BYTES) {
+      this.memory.used += bytes;
+      return { pieces, slab: undefined };
+    }
+    const slab = this.slabFor(bytes);
+    const begin = slab.used;
+    for (const piece of pieces) {
+      slab.memory.set(piece, slab.used);
+      slab.used += piece.length;
+    }
+    slab.records += 1;
+    return { pieces: [slab.memory.subarray(begin, slab.used)], slab };
+  }
+
+  /** The record is not needed any more; whatever link it was given to has sent it, or is gone. */
+  drop({ slab }: Stored, bytes: number): void {
+    if (slab === undefined) {
+      this.memory.used -= bytes;
+      return;
+    }
+    slab.records -= 1;
+    if (slab.records > 0) return;
+    if (slab === this.current) this.current = undefined;
+    this.memory.giveBack(slab);
+  }
+
+  private slabFor(bytes: number): Slab {
+    if (this.current === undefined || SLAB_BYTES - this.current.used < bytes) this.current = this.memory.take();
+    return this.current;
+  }
+}
