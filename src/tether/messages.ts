@@ -16,6 +16,7 @@ export type FailReason = 'refused' | 'unreachable';
 export type LaptopMessage =
   | { readonly type: 'open'; readonly link: string; readonly url: string }
   | { readonly type: 'duty'; readonly duty: Duty }
+  | { readonly type: 'replaced' }
   | { readonly type: 'ping' };
 
 export type PageMessage =
@@ -30,7 +31,7 @@ export function encodeMessage(message: LaptopMessage | PageMessage): Uint8Array 
 /** Undefined for anything that a laptop of this version would not have said. */
 export function decodeLaptopMessage(bytes: Uint8Array): LaptopMessage | undefined {
   const { type, rest, fields } = parsed(bytes);
-  if (type === 'ping') return fields === 0 ? { type } : undefined;
+  if (type === 'ping' || type === 'replaced') return fields === 0 ? { type } : undefined;
   if (type === 'duty') return fields === 1 && isDuty(rest.duty) ? { type, duty: rest.duty } : undefined;
   const { link, url } = rest;
   if (type !== 'open' || fields !== 2 || !matches(TOKEN, link) || !matches(FAR_LEG, url)) return undefined;

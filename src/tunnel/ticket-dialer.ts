@@ -12,6 +12,9 @@ import { type DialWebSocketOptions, dialWebSocket, RelayRefused } from '../trans
 /** Less than this does not explain a refusal: tickets open within two minutes. `Date` has a grain of one second. */
 const SKEW_THAT_MATTERS_MS = 60_000;
 
+/** What a ticket is for. */
+type TicketPlace = Pick<TicketFields, 'role' | 'destination'> & { readonly features?: number };
+
 export class TicketDialer {
   private readonly urls: readonly string[];
   private readonly sealer: TicketSealer;
@@ -33,17 +36,18 @@ export class TicketDialer {
     return url;
   }
 
+  /**
+   * For one attempt at that relay, with a fresh ticket in it: a secret for two minutes.
+   * @param now milliseconds since 1970, by a clock that may know better than ours
+   */
+  urlFor(relay: string, place: TicketPlace, now = Date.now() + this.correction): URL {
+    const ticket = this.sealer.seal({ features: 0, ...place, protocol: PROTOCOL_VERSION }, now);
+    return new URL(`${relay}/${ticket}`);
+  }
+
   /** @throws WstunError as dialWebSocket */
-  async dial(
-    relay: string,
-    place: Pick<TicketFields, 'role' | 'destination'>,
-    options: DialWebSocketOptions,
-  ): Promise<MessageLink> {
-    const fields = { ...place, protocol: PROTOCOL_VERSION, features: 0 };
-    const once = (): Promise<MessageLink> => {
-      const ticket = this.sealer.seal(fields, Date.now() + this.correction);
-      return dialWebSocket(new URL(`${relay}/${ticket}`), options);
-    };
+  async dial(relay: string, place: TicketPlace, options: DialWebSocketOptions): Promise<MessageLink> {
+    const once = (): Promise<MessageLink> => dialWebSocket(this.urlFor(relay, place), options);
     try {
       return await once();
     } catch (error) {

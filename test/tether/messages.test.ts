@@ -12,7 +12,7 @@ const TOKEN = '0123456789abcdef0123456789abcdef';
 const token = fc.uint8Array({ minLength: 16, maxLength: 16 }).map((bytes) => Buffer.from(bytes).toString('hex'));
 
 const laptopMessage: fc.Arbitrary<LaptopMessage> = fc.oneof(
-  fc.constant({ type: 'ping' } as const),
+  fc.constantFrom({ type: 'ping' } as const, { type: 'replaced' } as const),
   fc.record({ type: fc.constant('duty' as const), duty: fc.constantFrom('carry', 'spare', 'rest') }),
   fc.record({
     type: fc.constant('open' as const),

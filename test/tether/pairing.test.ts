@@ -17,8 +17,14 @@ import {
 
 const HOST = '192.168.1.5:8808';
 
+interface Setting {
+  readonly secret?: Uint8Array;
+  readonly laptopSecret?: Uint8Array;
+  readonly laptopHost?: string;
+}
+
 /** Both ends as far as the page's proof; each may hold another secret, or stand at another address. */
-function run({ secret = createSecret(), laptopSecret = secret, laptopHost = HOST } = {}) {
+function run({ secret = createSecret(), laptopSecret = secret, laptopHost = HOST }: Setting = {}) {
   const page = beginPairing(secret, HOST);
   const laptop = answerPairing(page.hello, laptopSecret, laptopHost);
   const proof = page.prove(laptop.answer) ?? new Uint8Array(0);
