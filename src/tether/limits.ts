@@ -1,7 +1,15 @@
 /** Every wait and bound of the laptop's side of a tether; docs/limits.md has the reasons at length. */
 
-/** Of the link's bytes, on the way to the far leg: 50 MB/s at 20 ms, and an eighth of what a page may hold at all. */
-export const ON_THE_WAY_BYTES = 1024 * 1024;
+/** Of the link's bytes, on the way to the far leg, at most: half of what a page may hold at all. */
+export const MAX_ON_THE_WAY_BYTES = 4 * 1024 * 1024;
+/** And at least: two records, and the read that brought a third. */
+export const MIN_ON_THE_WAY_BYTES = 128 * 1024;
+/** Before anything is known of the far leg's speed. */
+export const FIRST_ON_THE_WAY_BYTES = 512 * 1024;
+/** Between the two, what left within this much: more than a round trip to the phone, and no more than a person waits gladly. */
+export const ON_THE_WAY_MS = 250;
+/** The shortest time over which that speed is measured: timers of pages are coarse. */
+export const SPEED_SAMPLE_MS = 50;
 /** From the upgrade to the proof, ms: two round trips on a local network. */
 export const PAIRING_LIMIT_MS = 10_000;
 /** Pairings under way at once. */

@@ -5,7 +5,13 @@
  * into no message.
  */
 import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
-import { ON_THE_WAY_BYTES } from './limits.ts';
+import {
+  FIRST_ON_THE_WAY_BYTES,
+  MAX_ON_THE_WAY_BYTES,
+  MIN_ON_THE_WAY_BYTES,
+  ON_THE_WAY_MS,
+  SPEED_SAMPLE_MS,
+} from './limits.ts';
 
 /** A decimal number as the page writes it. */
 const COUNT = /^(0|[1-9]\d{0,15})$/;
@@ -26,6 +32,9 @@ export class TetherLink implements MessageLink, MessageLinkHandler {
   #carried = 0;
   #blocked = false;
   #innerBlocked = false;
+  /** What may be on the way; by the speed at which bytes left since `#sample`. */
+  #allowance = FIRST_ON_THE_WAY_BYTES;
+  #sample = { at: performance.now(), carried: 0 };
 
   constructor(inner: MessageLink, events: TetherLinkEvents) {
     this.#inner = inner;
@@ -53,7 +62,7 @@ export class TetherLink implements MessageLink, MessageLinkHandler {
   send(message: Message): boolean {
     for (const piece of message) this.#sent += piece.byteLength;
     this.#innerBlocked = !this.#inner.send(message);
-    this.#blocked = this.#innerBlocked || this.#sent - this.#carried >= ON_THE_WAY_BYTES;
+    this.#blocked = this.#innerBlocked || this.#sent - this.#carried >= this.#allowance;
     return !this.#blocked;
   }
 
@@ -63,6 +72,7 @@ export class TetherLink implements MessageLink, MessageLinkHandler {
     const carried = COUNT.test(text) ? Number(text) : -1;
     if (carried < this.#carried || carried > this.#sent) return this.#inner.abort();
     this.#carried = carried;
+    this.#measure();
     this.#unblock();
   }
 
@@ -98,9 +108,20 @@ export class TetherLink implements MessageLink, MessageLinkHandler {
     this.#handler?.handleClose(reason);
   }
 
+  /** Only while there is a queue: a link with nothing to send is not a slow one. */
+  #measure(): void {
+    const now = performance.now();
+    const elapsedMs = now - this.#sample.at;
+    if (elapsedMs < SPEED_SAMPLE_MS) return;
+    const speed = (this.#carried - this.#sample.carried) / elapsedMs;
+    this.#sample = { at: now, carried: this.#carried };
+    if (!this.#blocked) return;
+    this.#allowance = Math.min(MAX_ON_THE_WAY_BYTES, Math.max(MIN_ON_THE_WAY_BYTES, speed * ON_THE_WAY_MS));
+  }
+
   /** At half of the bound, so that a drain is worth more than a few messages. */
   #unblock(): void {
-    if (!this.#blocked || this.#innerBlocked || this.#sent - this.#carried > ON_THE_WAY_BYTES / 2) return;
+    if (!this.#blocked || this.#innerBlocked || this.#sent - this.#carried > this.#allowance / 2) return;
     this.#blocked = false;
     this.#handler?.handleDrain();
   }

@@ -8,10 +8,12 @@
 
 /** Waiting for either leg, bytes. */
 const MAX_QUEUED_BYTES = 8 * 1024 * 1024;
-/** The laptop may have sixteen times as much on the way. */
+/** Half of the least that the laptop may have on the way. */
 const REPORT_BYTES = 64 * 1024;
-/** There is no event for a leg that drains. */
-const LOOK_AGAIN_MS = 10;
+/** But not more often than this: a fast far leg would cost a report for each message. */
+const REPORT_MS = 4;
+/** There is no event for a leg that drains. Browsers allow no less. */
+const LOOK_AGAIN_MS = 4;
 /** The laptop waits 10 s in all. */
 const OPEN_LIMIT_MS = 8_000;
 const PROBE_LIMIT_MS = 1_500;
@@ -39,6 +41,7 @@ export class Bridge {
   /** Bytes of messages handed to the far leg, and of these the number that the laptop was told. */
   #handedOn = 0;
   #reported = 0;
+  #reportedAt = 0;
   #look: number | undefined;
 
   constructor(farUrl: string, nearUrl: string, events: BridgeEvents) {
@@ -100,11 +103,13 @@ export class Bridge {
   #report(): void {
     const waiting = this.#far.bufferedAmount;
     const carried = this.#handedOn - waiting;
-    if (carried - this.#reported >= REPORT_BYTES || (waiting === 0 && carried > this.#reported)) {
+    const isWorthIt = carried - this.#reported >= REPORT_BYTES || (waiting === 0 && carried > this.#reported);
+    if (isWorthIt && performance.now() - this.#reportedAt >= REPORT_MS) {
       this.#reported = carried;
+      this.#reportedAt = performance.now();
       this.#near?.send(String(carried));
     }
-    if (waiting > 0) this.#look ??= setTimeout(() => this.#lookAgain(), LOOK_AGAIN_MS);
+    if (this.#reported < this.#handedOn) this.#look ??= setTimeout(() => this.#lookAgain(), LOOK_AGAIN_MS);
   }
 
   #lookAgain(): void {
