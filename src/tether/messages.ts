@@ -11,7 +11,7 @@ const FAR_LEG = /^wss?:\/\/[^\s#]+$/;
 /** Whose turn it is: this page's; another page's; nobody's, as the laptop reaches the relay itself or has nothing to carry. */
 export type Duty = 'carry' | 'spare' | 'rest';
 /** Why the far leg did not open: something answers at the relay's host, or nothing does. */
-export type FailReason = 'refused' | 'unreachable';
+type FailReason = 'refused' | 'unreachable';
 
 export type LaptopMessage =
   | { readonly type: 'open'; readonly link: string; readonly url: string }

@@ -6,7 +6,7 @@
 import nacl from 'tweetnacl';
 
 const VERSION = 1;
-export const SECRET_BYTES = 16;
+const SECRET_BYTES = 16;
 const ID_BYTES = 8;
 const KEY_BYTES = 32;
 /** SHA-512's block (FIPS 180-4 §1). */

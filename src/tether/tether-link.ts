@@ -32,6 +32,7 @@ export class TetherLink implements MessageLink, MessageLinkHandler {
   #carried = 0;
   #blocked = false;
   #innerBlocked = false;
+  #ended = false;
   /** What may be on the way; by the speed at which bytes left since `#sample`. */
   #allowance = FIRST_ON_THE_WAY_BYTES;
   #sample = { at: performance.now(), carried: 0 };
@@ -49,9 +50,9 @@ export class TetherLink implements MessageLink, MessageLinkHandler {
     return this.#inner.remote;
   }
 
-  /** What the near leg holds is among what has not left the page. */
+  /** Here, not at the page: what that holds only `send` and `handleDrain` tell. */
   get queuedBytes(): number {
-    return Math.max(this.#inner.queuedBytes, this.#sent - this.#carried);
+    return this.#inner.queuedBytes;
   }
 
   setHandler(handler: MessageLinkHandler): void {
@@ -60,6 +61,7 @@ export class TetherLink implements MessageLink, MessageLinkHandler {
   }
 
   send(message: Message): boolean {
+    if (this.#ended) return true;
     for (const piece of message) this.#sent += piece.byteLength;
     this.#innerBlocked = !this.#inner.send(message);
     this.#blocked = this.#innerBlocked || this.#sent - this.#carried >= this.#allowance;
@@ -103,6 +105,7 @@ export class TetherLink implements MessageLink, MessageLinkHandler {
   }
 
   handleClose(reason: LinkCloseReason): void {
+    this.#ended = true;
     this.#carried = this.#sent;
     this.#events.onEnd();
     this.#handler?.handleClose(reason);

@@ -65,24 +65,29 @@ const TRY_FIRST_AGAIN_MS = 30_000;
 /** A link at a relay that says nothing lives for the handshake's 10 s. */
 const KEEP_SPARE_MS = 5_000;
 
-/**
- * The first way while it works, else the second. A link by the second way is given up when the first works again, if `movesBack`:
- * sensible only where sessions survive their links.
- */
+export interface PreferredWayOptions {
+  /** Gives a link by the second way up when the first works again: where sessions survive their links. Default: false. */
+  readonly movesBack?: boolean;
+  readonly tryFirstAgainMs?: number;
+}
+
+/** The first way while it works, else the second. */
 export class PreferredWay implements LinkWay {
   private readonly first: LinkWay;
   private readonly second: LinkWay;
   private readonly logger: Logger;
   private readonly movesBack: boolean;
+  private readonly tryFirstAgainMs: number;
   private firstWorks = true;
   /** Of the first way, dialled in advance. */
   private spare: MessageLink | undefined;
 
-  constructor(first: LinkWay, second: LinkWay, logger: Logger, movesBack = false) {
+  constructor(first: LinkWay, second: LinkWay, logger: Logger, options: PreferredWayOptions = {}) {
     this.first = first;
     this.second = second;
     this.logger = logger;
-    this.movesBack = movesBack;
+    this.movesBack = options.movesBack ?? false;
+    this.tryFirstAgainMs = options.tryFirstAgainMs ?? TRY_FIRST_AGAIN_MS;
   }
 
   dial(signal: AbortSignal): Promise<MessageLink> {
@@ -143,13 +148,13 @@ export class PreferredWay implements LinkWay {
         this.logger.debug({ reason }, 'the direct way does not work');
         onFailed();
       }
-      await delay(TRY_FIRST_AGAIN_MS, undefined, { signal, ref: false });
+      await delay(this.tryFirstAgainMs, undefined, { signal, ref: false });
     }
   }
 
   /** While `link` is in use, until the first way works again; then the session comes back to `dial`, and finds the spare. */
   private async moveBack(link: MessageLink): Promise<void> {
-    await delay(TRY_FIRST_AGAIN_MS, undefined, { ref: false });
+    await delay(this.tryFirstAgainMs, undefined, { ref: false });
     const spare = await this.keepTrying(new AbortController().signal, () => {}).catch(() => undefined);
     if (spare === undefined) return;
     this.spare = spare;

@@ -42,7 +42,7 @@ export class RelayDialer implements LinkDialer {
 }
 
 /** Raw links to the exit of an invite. */
-export function wayTo(invite: Invite, encryption: Encryption, logger: Logger, tether?: TetherOptions): LinkWay {
+function wayTo(invite: Invite, encryption: Encryption, logger: Logger, tether?: TetherOptions): LinkWay {
   const dialer = new TicketDialer(invite, logger);
   const destination = invite.exitName ?? '';
   const direct = new DirectWay(dialer, destination, encryption === 'on');

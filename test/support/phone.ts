@@ -199,7 +199,9 @@ export class PhonePage {
   }
 
   async setColours(scheme: 'light' | 'dark'): Promise<void> {
-    await this.#page.send('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: scheme }] });
+    await this.#page.send('Emulation.setEmulatedMedia', {
+      features: [{ name: 'prefers-color-scheme', value: scheme }],
+    });
   }
 
   /** A PNG. */
@@ -212,7 +214,8 @@ export class PhonePage {
   complaints(): string[] {
     return this.#page.events.flatMap(({ method, params }) => {
       const text = JSON.stringify(params);
-      const isOne = method === 'Runtime.exceptionThrown' || (method === 'Log.entryAdded' && /Security Policy/.test(text));
+      const isOne =
+        method === 'Runtime.exceptionThrown' || (method === 'Log.entryAdded' && /Security Policy/.test(text));
       return isOne ? [text] : [];
     });
   }
