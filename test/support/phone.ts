@@ -20,17 +20,21 @@ const ARGS = [
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
-  '--remote-debugging-port=0',
+  '--disable-extensions',
   '--autoplay-policy=no-user-gesture-required',
 ];
+export const CHROMIUM = '/usr/bin/chromium';
+
+export function chromiumArgs(profile: string): string[] {
+  return [...ARGS, `--user-data-dir=${profile}`, '--remote-debugging-port=0'];
+}
+
 const MIB = 1024 * 1024;
 const START_LIMIT_MS = 20_000;
 
 export interface PhoneOptions {
   /** Beside the usual ones. */
   readonly args?: readonly string[];
-  /** In front of the browser's command: where it runs. */
-  readonly within?: readonly string[];
 }
 
 export class Phone {
@@ -44,9 +48,7 @@ export class Phone {
 
   static async start(options: PhoneOptions = {}): Promise<Phone> {
     const profile = await tempDir();
-    const [program = '', ...within] = [...(options.within ?? []), '/usr/bin/chromium'];
-    const args = [...within, ...ARGS, `--user-data-dir=${profile}`, ...(options.args ?? []), 'about:blank'];
-    const child = spawnBound(program, args);
+    const child = spawnBound(CHROMIUM, [...chromiumArgs(profile), ...(options.args ?? []), 'about:blank']);
     const ended = once(child, 'close');
     atEnd(async () => {
       child.kill('SIGKILL');
@@ -57,10 +59,10 @@ export class Phone {
   }
 
   /** A new tab, as when the code is scanned. */
-  async open(url: string): Promise<PhonePage> {
+  async open(url: string, script?: string): Promise<PhonePage> {
     const { targetId } = await this.#browser.send('Target.createTarget', { url: 'about:blank' });
     const page = await DevTools.connect(`ws://127.0.0.1:${this.#port}/devtools/page/${targetId}`);
-    return await PhonePage.open(page, url);
+    return await PhonePage.open(page, url, script);
   }
 
   /** Memory that is not shared, of the processes that run pages and speak to the network, MiB. */
@@ -140,11 +142,13 @@ export class PhonePage {
     this.#page = page;
   }
 
-  static async open(page: DevTools, url: string): Promise<PhonePage> {
+  /** @param script runs in each document before its own */
+  static async open(page: DevTools, url: string, script?: string): Promise<PhonePage> {
     await page.send('Page.enable');
     await page.send('Runtime.enable');
     await page.send('Log.enable');
     await page.send('Emulation.setDeviceMetricsOverride', WINDOW);
+    if (script !== undefined) await page.send('Page.addScriptToEvaluateOnNewDocument', { source: script });
     await page.send('Page.navigate', { url });
     return new PhonePage(page);
   }

@@ -16,12 +16,15 @@ export interface SpawnOptions {
   /** Beside PATH, HOME and LANG: nothing else of the environment is passed on, least of all proxies. */
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
+  /** In front of the command: a namespace to run it in. */
+  readonly within?: readonly string[];
 }
 
 /** A child that the kernel kills when this process dies (prctl(2), PR_SET_PDEATHSIG), in whichever way. */
 export function spawnBound(program: string, args: readonly string[], options: SpawnOptions = {}): ChildProcess {
   const { PATH = '', HOME = '/' } = process.env;
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', program, ...args], {
+  const command = [...(options.within ?? []), program, ...args];
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...command], {
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { PATH: `${PATH}:/usr/sbin:/sbin`, HOME, LANG: 'C.UTF-8', ...options.env },
     cwd: options.cwd,
