@@ -50,7 +50,7 @@ describe('the page', () => {
     expect(await page.evaluate('location.hash')).toBe('');
     await client.kill();
     await page.until('gone');
-    expect(await page.text('headline')).toBe('Laptop not found');
+    expect(await page.text('headline')).toBe('Laptop gone');
   });
 
   it('says when the relay cannot be reached, and the client too', { timeout: LIMIT_MS }, async () => {

@@ -19,6 +19,7 @@ needs=(
   tshark:tshark
   openssl:openssl
   setpriv:util-linux
+  ip:iproute2
 )
 
 missing() {

@@ -202,7 +202,9 @@ export class PhonePage {
     await this.#page.send('Network.disable');
   }
 
-  async setColours(scheme: 'light' | 'dark'): Promise<void> {
+  /** In front of all others, in the system's light or dark. */
+  async show(scheme: 'light' | 'dark'): Promise<void> {
+    await this.#page.send('Page.bringToFront');
     await this.#page.send('Emulation.setEmulatedMedia', {
       features: [{ name: 'prefers-color-scheme', value: scheme }],
     });
