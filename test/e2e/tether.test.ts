@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { describe, expect, it, vi } from 'vitest';
 import { silentLogger } from '../../src/observability/logger.ts';
-import { startTetherServer } from '../../src/tether/tether-server.ts';
+import { startTetherServer, type TetherServer } from '../../src/tether/tether-server.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
 import { startDnsServer } from '../support/dns-server.ts';
 import { LinkRecorder } from '../support/link-recorder.ts';
@@ -20,11 +20,12 @@ import { slowProxy } from '../support/slow-proxy.ts';
 import { echo, tcpServer } from '../support/tcp.ts';
 import { nextCode, startTethered } from '../support/tethered.ts';
 import { connectThrough, endOf, take } from '../support/through-proxy.ts';
-import { startLinkServer } from '../support/websocket-pair.ts';
+import { type LinkServer, startLinkServer } from '../support/websocket-pair.ts';
 import { invite, spawnClient, startClient, startRelay } from '../support/wstun-stack.ts';
 
 const MIB = 1024 * 1024;
 const LIMIT_MS = 120_000;
+const BIN = join(import.meta.dirname, '../../bin/wstun.js');
 const BUILT_PAGE = join(import.meta.dirname, '../../dist/tether/page.html');
 
 describe('the page', () => {
@@ -224,24 +225,71 @@ interface End {
 
 /** A link by a page, with nothing on it: the laptop's end, and the relay's. */
 async function rawLink(script?: string): Promise<{ near: MessageLink; far: End; page: PhonePage; phone: Phone }> {
+  const { relay, relayUrl, server, code } = await startLaptop();
+  const phone = await Phone.start();
+  const page = await phone.open(code(), script);
+  const accepted = relay.nextLink().then(({ link }) => ({ link, at: new LinkRecorder(link) }));
+  const near = await server.dial(() => `${relayUrl}/ticket`, AbortSignal.timeout(10_000));
+  return { near, far: await accepted, page, phone };
+}
+
+interface Laptop {
+  readonly relay: LinkServer;
+  readonly relayUrl: string;
+  readonly server: TetherServer;
+  code(): string;
+}
+
+/** The laptop's side alone, and something to dial. */
+async function startLaptop(publicHost = '127.0.0.1'): Promise<Laptop> {
   const relay = await startLinkServer();
   atEnd(() => relay.close());
   const relayUrl = `ws://127.0.0.1:${relay.port}`;
   let code = '';
   const server = await startTetherServer({
-    ...{ host: '127.0.0.1', port: 0, page: readFileSync(BUILT_PAGE), relayUrls: [relayUrl], sessionsResume: false },
+    ...{ host: '127.0.0.1', port: 0, publicHost, page: readFileSync(BUILT_PAGE) },
+    ...{ relayUrls: [relayUrl], sessionsResume: false },
     onEvent: (event) => {
       if (event.type === 'code') code = event.url;
     },
     logger: silentLogger,
   });
   atEnd(() => server.close());
-  const phone = await Phone.start();
-  const page = await phone.open(code, script);
-  const accepted = relay.nextLink().then(({ link }) => ({ link, at: new LinkRecorder(link) }));
-  const near = await server.dial(() => `${relayUrl}/ticket`, AbortSignal.timeout(10_000));
-  return { near, far: await accepted, page, phone };
+  return { relay, relayUrl, server, code: () => code };
 }
+
+describe('over http on a local network', () => {
+  it('the page pairs and keeps the screen on without what browsers keep for https', { timeout: LIMIT_MS }, async () => {
+    const { server, code } = await startLaptop('laptop.wstun-e2e.net');
+    const phone = await Phone.start({ args: ['--host-resolver-rules=MAP *.wstun-e2e.net 127.0.0.1'] });
+    const page = await phone.open(code());
+    await page.until('resting');
+    expect(server.pages).toBe(1);
+    expect(await page.evaluate('[isSecureContext, "wakeLock" in navigator, typeof crypto.subtle]')).toEqual([
+      false,
+      false,
+      'undefined',
+    ]);
+    const played = 'document.getElementById("movie").currentTime > 0 && !document.getElementById("movie").paused';
+    await vi.waitFor(async () => expect(await page.evaluate(played)).toBe(true), 5_000);
+    expect(await page.text('awake')).toContain('should stay on');
+    expect(page.complaints()).toEqual([]);
+  });
+
+  it('a page of another site cannot pair, with the secret neither', { timeout: LIMIT_MS }, async () => {
+    const { server, code } = await startLaptop();
+    const phone = await Phone.start();
+    const page = await phone.open('data:text/html,<title>evil</title>');
+    const target = `ws://${new URL(code()).host}/control`;
+    const outcome = `new Promise((resolve) => {
+      const socket = new WebSocket(${JSON.stringify(target)});
+      socket.onopen = () => resolve('open');
+      socket.onerror = () => resolve('refused');
+    })`;
+    expect(await page.evaluate(outcome)).toBe('refused');
+    expect(server.pages).toBe(0);
+  });
+});
 
 describe('the page’s memory', () => {
   it('stays small with a fast laptop and a relay at 1 Mbit/s', { timeout: LIMIT_MS }, async () => {
@@ -322,5 +370,39 @@ describe('the speed', () => {
     // Browser, laptop and relay share this machine's cores; a phone has its own.
     expect(figures.page.mibPerSecond / figures.direct.mibPerSecond, said).toBeGreaterThan(0.2);
     if (process.env.FIGURES) process.stderr.write(`${said}\n`);
+  });
+});
+
+describe('wstun client --tether', () => {
+  it('refuses --encryption off, since the phone would read along', async () => {
+    const relay = await startRelay();
+    const client = spawnClient(await invite(relay, 'bob'), {
+      args: ['--tether', '127.0.0.1:0', '--encryption', 'off'],
+    });
+    expect(await client.exited).toBe(2);
+    expect(client.stderr).toContain('WSTUN-E120');
+    expect(client.events).toEqual([]);
+  });
+
+  it('prefers the direct way while it works', { timeout: LIMIT_MS }, async () => {
+    const relay = await startRelay();
+    const client = spawnClient(await invite(relay, 'bob'), { args: ['--tether', '127.0.0.1:0'] });
+    const code = await nextCode(client);
+    await client.event('ready');
+    const page = await (await Phone.start()).open(code);
+    await page.until('resting');
+  });
+
+  it('shows a code that can be scanned, and its address, to a person', async () => {
+    const relay = await startRelay();
+    const secret = await invite(relay, 'bob');
+    const ended = run(process.execPath, [BIN, 'client', '--listen', '127.0.0.1:0', '--tether', '127.0.0.1:0'], {
+      env: { WSTUN_INVITE: secret },
+      limitMs: 2_000,
+    });
+    const { stderr } = await ended;
+    const said = Buffer.from(stderr, 'latin1').toString();
+    expect(said).toMatch(/█{3}/);
+    expect(said).toMatch(/^ {2}http:\/\/127\.0\.0\.1:\d+\/#[\w-]{22}$/m);
   });
 });

@@ -21,7 +21,6 @@ const ARGS = [
   '--disable-component-update',
   '--disable-sync',
   '--disable-extensions',
-  '--autoplay-policy=no-user-gesture-required',
 ];
 export const CHROMIUM = '/usr/bin/chromium';
 
