@@ -1,4 +1,5 @@
 /** `wstun client --tether`: where the phone finds the laptop, and what the person at the laptop gets to see of it. */
+import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import type { Readable } from 'node:stream';
 import { WstunError } from '../errors.ts';
@@ -42,11 +43,22 @@ export async function startTether(
     dial,
     close: () => server.close(),
     takeCommands: (lines) => {
-      // In the background of a terminal reading fails, which is no fault: there is nobody to press Enter.
+      if ('isTTY' in lines && lines.isTTY === true && !isInForeground()) return;
       lines.on('error', () => {}).on('data', () => server.showCode());
       if ('unref' in lines && typeof lines.unref === 'function') lines.unref();
     },
   };
+}
+
+/** A job in the background that reads from its terminal is stopped (SIGTTIN), tunnel and all. */
+function isInForeground(): boolean {
+  try {
+    // Behind the program's name, which may hold anything: state, parent, group, session, terminal, the terminal's group.
+    const fields = readFileSync('/proc/self/stat', 'latin1').replace(/^.*\)/s, '').trim().split(' ');
+    return fields[2] === fields[5];
+  } catch {
+    return true;
+  }
 }
 
 function placeOf(wanted: HostPort | true): HostPort & { readonly publicHost: string } {

@@ -85,7 +85,9 @@ class Tether implements TetherServer {
   readonly #guesses = new Guesses();
   /** By the pairing's id, also those that have not said their first word. */
   readonly #paired = new Map<string, PairedPage>();
-  #pairings = 0;
+  /** Control links whose pairing is under way, and those that are about to open. */
+  readonly #pairing = new Set<MessageLink>();
+  #opening = 0;
   #codeTimer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -130,8 +132,9 @@ class Tether implements TetherServer {
     clearTimeout(this.#codeTimer);
     this.#pages.closeAll();
     for (const page of [...this.#paired.values()]) page.close();
+    for (const link of this.#pairing) link.abort();
     this.#server.close();
-    this.#server.closeIdleConnections();
+    this.#server.closeAllConnections();
   }
 
   // ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -168,7 +171,7 @@ class Tether implements TetherServer {
     if (token !== undefined) return this.#acceptNearLeg(request, socket, head, token);
     if (request.url !== '/control') return refuse(socket, 404);
     if (this.#guesses.mustWait(remote, performance.now())) return refuse(socket, 429);
-    if (this.#pairings >= MAX_PAIRINGS) return refuse(socket, 503);
+    if (this.#pairing.size + this.#opening >= MAX_PAIRINGS) return refuse(socket, 503);
     this.#acceptControl(request, socket, head, remote);
   }
 
@@ -188,36 +191,42 @@ class Tether implements TetherServer {
   // ── pairing ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #acceptControl(request: IncomingMessage, socket: Duplex, head: Buffer, remote: string): void {
-    this.#pairings += 1;
-    const host = request.headers.host ?? '';
-    this.#acceptor.accept(request, socket, head).then(
-      (link) => {
-        new PairingExchange(link, {
-          host,
-          find: (id) => this.#secrets.find(id, performance.now()),
-          claim: (secret, keys) => {
-            const claim = this.#secrets.claim(secret, keys.rejoin, performance.now());
-            return claim && (() => this.#adopt(claim, link, keys, remote));
-          },
-          onFailed: (guessed) => this.#handleFailed(guessed, remote),
-        });
-      },
-      () => {
-        this.#pairings -= 1;
-      },
-    );
+    this.#opening += 1;
+    this.#acceptor
+      .accept(request, socket, head)
+      .finally(() => {
+        this.#opening -= 1;
+      })
+      .then(
+        (link) => this.#pair(link, request.headers.host ?? '', remote),
+        () => socket.destroy(),
+      );
   }
 
-  #handleFailed(guessed: boolean, remote: string): void {
-    this.#pairings -= 1;
-    if (!guessed) return;
+  #pair(link: MessageLink, host: string, remote: string): void {
+    this.#pairing.add(link);
+    new PairingExchange(link, {
+      host,
+      find: (id) => this.#secrets.find(id, performance.now()),
+      claim: (secret, keys) => {
+        const claim = this.#secrets.claim(secret, keys.rejoin, performance.now());
+        return claim && (() => this.#adopt(claim, link, keys, remote));
+      },
+      onFailed: (guessed) => {
+        this.#pairing.delete(link);
+        if (guessed && !this.#closed) this.#noteGuess(remote);
+      },
+    });
+  }
+
+  #noteGuess(remote: string): void {
     const noted = this.#guesses.note(remote, performance.now());
     this.#options.logger.warn({ remote, ...noted }, 'a pairing was refused');
     this.#options.onEvent({ type: 'refused', remote, ...noted });
   }
 
   #adopt(claim: Claim, link: MessageLink, keys: PairingKeys, remote: string): void {
-    this.#pairings -= 1;
+    this.#pairing.delete(link);
     this.#guesses.clear(remote);
     this.#paired.get(claim.page)?.replace();
     const page = new PairedPage(claim.page, link, keys, {

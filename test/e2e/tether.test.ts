@@ -10,6 +10,7 @@ import { silentLogger } from '../../src/observability/logger.ts';
 import { startTetherServer, type TetherServer } from '../../src/tether/tether-server.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
 import { startDnsServer } from '../support/dns-server.ts';
+import { openSocket, statusOf } from '../support/fake-page.ts';
 import { LinkRecorder } from '../support/link-recorder.ts';
 import { exchange, receive, sendEndlessly, sendPayload } from '../support/payload.ts';
 import { Phone, type PhonePage } from '../support/phone.ts';
@@ -382,6 +383,20 @@ describe('wstun client --tether', () => {
     expect(await client.exited).toBe(2);
     expect(client.stderr).toContain('WSTUN-E120');
     expect(client.events).toEqual([]);
+  });
+
+  it('ends at a signal at once, with a phone and with one that is only half paired', {
+    timeout: LIMIT_MS,
+  }, async () => {
+    const { client, page } = await startTethered();
+    const code = String(client.events.find(({ event }) => event === 'tether-code')?.url);
+    const half = openSocket(new URL(code).host, '/control');
+    expect(await statusOf(half)).toBe(101);
+    const since = performance.now();
+    client.signal('SIGINT');
+    expect(await client.exited).toBe(0);
+    expect(performance.now() - since).toBeLessThan(2_000);
+    await page.until('gone');
   });
 
   it('prefers the direct way while it works', { timeout: LIMIT_MS }, async () => {
