@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import type { Readable } from 'node:stream';
-import { WstunError } from '../errors.ts';
+import { describeFault, WstunError } from '../errors.ts';
 import { lanAddresses } from '../tether/lan-address.ts';
 import { readPage } from '../tether/page-file.ts';
 import { startTetherServer, type TetherEvent, type TetherServer } from '../tether/tether-server.ts';
@@ -86,6 +86,7 @@ function sentenceOf(event: TetherEvent): string {
       ? `wstun: the phone at ${event.remote} is back`
       : `wstun: a phone is connected, from ${event.remote}. Enter shows a code for another one.`;
   }
+  if (event.type === 'offline') return `wstun: ${describeFault('phone-offline')}`;
   if (event.left > 0) return `wstun: the phone at ${event.remote} is gone; ${event.left} left`;
   return `wstun: the phone at ${event.remote} is gone. Open its page again, or press Enter for a new code.`;
 }

@@ -29,3 +29,5 @@ export const STAGGER_MS = 1_000;
 export const MAX_CONTROL_QUEUE_BYTES = 64 * 1024;
 /** A page that is reloaded is back sooner. */
 export const NEW_CODE_AFTER_MS = 15_000;
+/** Between attempts while a phone has no way to the relay, times 0.5 to 1.5: mobile data may be back at any moment. */
+export const OFFLINE_AGAIN_MS = 1_000;

@@ -2,9 +2,10 @@
  * All pages that have paired, and which of them carries: the newest that works. Links are asked of it first, and of the others as
  * soon as it fails or takes too long. Does not know where pages come from.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { WstunError } from '../errors.ts';
 import type { MessageLink } from '../transport/message-link.ts';
-import { STAGGER_MS } from './limits.ts';
+import { OFFLINE_AGAIN_MS, STAGGER_MS } from './limits.ts';
 import type { Duty } from './messages.ts';
 import type { PairedPage } from './paired-page.ts';
 
@@ -15,6 +16,12 @@ export class Pages {
   /** The newest first. */
   #pages: PairedPage[] = [];
   readonly #waiting = new Set<() => void>();
+  readonly #onOffline: () => void;
+
+  /** @param onOffline no page reaches the relay; once for each dial, which goes on */
+  constructor(onOffline: () => void) {
+    this.#onOffline = onOffline;
+  }
 
   get size(): number {
     return this.#pages.length;
@@ -52,19 +59,24 @@ export class Pages {
   }
 
   /**
-   * Waits for a page as long as it takes, and for a link.
+   * Waits as long as it takes for a page, and for one that reaches the relay; then for a link.
    * @throws WstunError of the page that failed last (`PairedPage.open`), dial-cancelled
    */
   async dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<MessageLink> {
+    let told = false;
     for (;;) {
       if (this.#pages.length === 0) await this.#nextPage(signal);
       try {
         return await new Race(this.#inOrder(), makeUrl, signal).run();
       } catch (error) {
+        const fault = error instanceof WstunError ? error.fault : 'internal';
         // The pages are gone, not the way: the next one may come at any moment.
-        const isGone = error instanceof WstunError && error.fault === 'link-lost' && this.#pages.length === 0;
-        if (!isGone) throw error;
+        if (fault === 'link-lost' && this.#pages.length === 0) continue;
+        if (fault !== 'phone-offline') throw error;
       }
+      if (!told) this.#onOffline();
+      told = true;
+      await pause(OFFLINE_AGAIN_MS * (0.5 + Math.random()), signal);
     }
   }
 
@@ -91,6 +103,13 @@ export class Pages {
       signal.addEventListener('abort', onAbort);
     });
   }
+}
+
+/** @throws WstunError dial-cancelled */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await delay(ms, undefined, { signal }).catch(() => {
+    throw new WstunError('dial-cancelled');
+  });
 }
 
 function dutyOf(page: PairedPage, anyCarries: boolean): Duty {

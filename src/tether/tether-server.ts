@@ -29,6 +29,8 @@ export type TetherEvent =
   /** `again`: a page that paired before is back. */
   | { readonly type: 'paired'; readonly remote: string; readonly again: boolean }
   | { readonly type: 'lost'; readonly remote: string; readonly left: number }
+  /** No phone reaches the relay; it is tried again and again. */
+  | { readonly type: 'offline' }
   /** A secret that does not hold; `guesses` of this address, which has to wait so long now. */
   | { readonly type: 'refused'; readonly remote: string; readonly guesses: number; readonly waitMs: number };
 
@@ -80,7 +82,7 @@ class Tether implements TetherServer {
   readonly #server: Server;
   readonly #options: TetherServerOptions;
   readonly #acceptor = createWebSocketAcceptor();
-  readonly #pages = new Pages();
+  readonly #pages = new Pages(() => this.#options.onEvent({ type: 'offline' }));
   readonly #secrets = new Secrets();
   readonly #guesses = new Guesses();
   /** By the pairing's id, also those that have not said their first word. */

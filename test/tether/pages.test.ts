@@ -57,17 +57,27 @@ describe('a dial', () => {
     expect(Math.abs((skews[0] ?? 0) - hour)).toBeLessThan(2_000);
   });
 
-  it('fails as the page says', async () => {
+  it('fails where the relay does not open to the page', async () => {
     const tether = await startTether();
     const page = await FakePage.join(tether);
-    for (const [reason, fault] of [
-      ['refused', 'phone-refused'],
-      ['unreachable', 'phone-offline'],
-    ] as const) {
-      const dial = tether.server.dial(() => URL, never);
-      page.send({ type: 'failed', link: (await page.nextOpen()).link, reason });
-      expect(await faultOfDial(dial)).toBe(fault);
+    const dial = tether.server.dial(() => URL, never);
+    page.send({ type: 'failed', link: (await page.nextOpen()).link, reason: 'refused' });
+    expect(await faultOfDial(dial)).toBe('phone-refused');
+  });
+
+  it('goes on while the page reaches nobody, says so once, and asks with a fresh ticket each time', async () => {
+    const tether = await startTether();
+    const page = await FakePage.join(tether);
+    let tickets = 0;
+    const dial = tether.server.dial(() => `${URL}${++tickets}`, never).then((link) => new LinkRecorder(link));
+    for (let i = 1; i <= 2; i++) {
+      const { link, url } = await page.nextOpen();
+      expect(url).toBe(`${URL}${i}`);
+      page.send({ type: 'failed', link, reason: 'unreachable' });
     }
+    await page.bring((await page.nextOpen()).link);
+    await dial;
+    expect(tether.events.filter(({ type }) => type === 'offline')).toHaveLength(1);
   });
 
   it('can be given up; the link that comes too late finds nobody', async () => {

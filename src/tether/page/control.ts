@@ -5,8 +5,8 @@
 import { decodeLaptopMessage, encodeMessage, type LaptopMessage, type PageMessage } from '../messages.ts';
 import { beginPairing, MESSAGE, type PagePairing, type PairingKeys, Seal } from '../pairing.ts';
 
-/** The upgrade and the pairing, on a local network. */
-const PAIRING_LIMIT_MS = 5_000;
+/** The upgrade and the pairing, on a local network: with the pause behind it less than the 3 s in which a page has to be back. */
+const PAIRING_LIMIT_MS = 2_500;
 /** Ten of the laptop's pings. */
 const SILENCE_LIMIT_MS = 5_000;
 

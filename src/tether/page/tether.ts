@@ -10,7 +10,7 @@ import type { State } from './strings.ts';
 
 /** Between attempts: short, as whoever looks at the page waits, and every attempt stays on the local network. */
 const FIRST_WAIT_MS = 200;
-const MAX_WAIT_MS = 1_500;
+const MAX_WAIT_MS = 1_000;
 
 export interface Counts {
   readonly up: number;
