@@ -229,7 +229,13 @@ export const FAULTS = {
     class: 'usage',
     code: 'WSTUN-E120',
     sentence: 'encryption cannot be off here',
-    fix: 'Leave --encryption on: off is only for wss:// to the exit that is built into the relay.',
+    fix: 'Leave --encryption on: off is only for wss:// to the exit that is built into the relay, without --tether.',
+  },
+  'no-lan-address': {
+    class: 'config',
+    code: 'WSTUN-E124',
+    sentence: 'this machine has no address on a local network',
+    fix: "Join the phone's Wi-Fi or hotspot first, or give the address that the phone reaches: --tether HOST:PORT.",
   },
   'bad-upgrade': {
     class: 'protocol',
@@ -276,6 +282,18 @@ export const FAULTS = {
     wire: 18,
     sentence: 'the other end is short of memory and takes no new sessions at the moment',
     fix: 'It is dialled again by itself; its owner may raise "memory" in limits.toml.',
+  },
+  'phone-offline': {
+    class: 'network',
+    code: 'WSTUN-E217',
+    sentence: 'the phone cannot reach the relay',
+    fix: 'Switch its mobile data on and look at what its page says; it is tried again by itself.',
+  },
+  'phone-refused': {
+    class: 'network',
+    code: 'WSTUN-E218',
+    sentence: 'the relay does not open to the phone',
+    fix: 'The invite may have been removed, or the mobile network lets no WebSockets through; it is tried again by itself.',
   },
   // 3: dial
   'dial-refused': {

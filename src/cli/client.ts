@@ -5,15 +5,20 @@ import { refuseOpenToNetwork } from '../proxy/listen-check.ts';
 import { type ProxyServer, startProxyServer } from '../proxy/proxy-server.ts';
 import { TunnelClient } from '../tunnel/client.ts';
 import type { Encryption } from '../tunnel/handshake.ts';
-import { RelayDialer, requireTls } from '../tunnel/relay-dialer.ts';
+import { RelayDialer, refuseUnsealed, type TetherOptions } from '../tunnel/relay-dialer.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
 import { followNetwork } from './follow-network.ts';
 import { formatHostPort, type HostPort } from './options.ts';
 import { Output, type OutputOptions } from './output.ts';
 import { DRAIN_MS, firstSignal } from './shutdown.ts';
+import { type RunningTether, startTether } from './tether.ts';
 
 interface ClientOptions extends OutputOptions, InviteOptions {
   readonly listen: HostPort;
+  /** True: without an address. */
+  readonly tether?: HostPort | true;
+  /** False: by the phone alone. */
+  readonly direct?: boolean;
   readonly user?: { readonly user: string; readonly pass: string };
   readonly allowLan?: boolean;
   readonly encryption?: Encryption;
@@ -34,6 +39,8 @@ export async function runClient(options: ClientOptions): Promise<void> {
     output.logger.debug({ change }, 'the network may have changed');
     client.wake();
   });
+  // Enter shows a new code, where nobody else reads there.
+  if (options.inviteFile !== '-') client.tether?.takeCommands(process.stdin);
   const signalled = firstSignal(() => client.close(0));
   await Promise.race([client.ended, signalled]);
   output.say('wstun: closing; again to end at once');
@@ -43,6 +50,7 @@ export async function runClient(options: ClientOptions): Promise<void> {
 export interface RunningClient {
   /** The proxy's address. */
   readonly listen: string;
+  readonly tether: RunningTether | undefined;
   /** Rejects when no further attempt could help. */
   readonly ended: Promise<void>;
   /** The network may have changed, or somebody asks: a new link is tried at once. */
@@ -53,16 +61,17 @@ export interface RunningClient {
 /** Resolves when the proxy listens; `onReady` comes when the first session stands. */
 export async function startClient(
   invite: Invite,
-  options: Pick<ClientOptions, 'listen' | 'user' | 'allowLan' | 'encryption' | 'resumeWindow'>,
+  options: Pick<ClientOptions, 'listen' | 'user' | 'allowLan' | 'encryption' | 'resumeWindow' | 'tether' | 'direct'>,
   output: Output,
   onReady: (listen: string) => void,
 ): Promise<RunningClient> {
   const { listen: wanted, user: credentials, allowLan = false, encryption = 'on', resumeWindow } = options;
   refuseOpenToNetwork({ host: wanted.host, hasCredentials: credentials !== undefined, allowLan });
-  if (encryption === 'off') requireTls(invite);
+  if (encryption === 'off') refuseUnsealed(invite, options.tether !== undefined);
+  const tether = options.tether && (await startTether(options.tether, invite.relayUrls, output));
   let proxy: ProxyServer | undefined;
   const tunnel = new TunnelClient(
-    new RelayDialer(invite, encryption, output.logger),
+    new RelayDialer(invite, encryption, output.logger, tether && tetherOptions(tether, options.direct)),
     {
       onConnected: ({ first, awayMs, streamsLost }) => {
         if (first) return onReady(proxy ? formatHostPort(proxy.address) : '');
@@ -98,11 +107,13 @@ export async function startClient(
   const { address } = proxy;
   return {
     listen: formatHostPort(address),
+    tether,
     ended: tunnel.run(),
     wake: () => tunnel.wake(),
     close: async (graceMs) => {
       await proxy.close(graceMs);
       await tunnel.close(0);
+      tether?.close();
     },
   };
 }
@@ -113,6 +124,10 @@ function seconds(ms: number): string {
 
 function counted(streams: number): string {
   return streams === 1 ? '1 stream' : `${streams} streams`;
+}
+
+function tetherOptions(pages: RunningTether, direct = true): TetherOptions {
+  return { pages, direct };
 }
 
 /** What to paste where, once it works. */

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
 import { WstunError } from '../errors.ts';
-import { collect, parseCount, parseCredentials, parseHostPort, parseResumeWindow } from './options.ts';
+import { collect, parseCount, parseCredentials, parseHostPort, parseResumeWindow, parseTether } from './options.ts';
 import { tuneGarbageCollector } from './runtime.ts';
 
 /** Never rejects. A fault ends the process, with the exit code of its class (docs/errors.md, "Exit codes"). */
@@ -91,12 +91,18 @@ function clientCommand(): Command {
     )
     .option('--allow-lan', 'listen beyond this machine without a user and password')
     .addOption(resumeWindowOption())
+    .option(
+      '--tether [host:port]',
+      'let a phone carry it: its browser opens a page of this machine (default port: 8808)',
+    )
+    .option('--no-direct', 'with --tether: by the phone alone, also where the relay can be reached from here')
     .addOption(jsonOption())
     .addOption(verboseOption())
     .addHelpText('after', CLIENT_EXAMPLES)
-    .action(async (invite: string | undefined, options) => {
+    .action(async (given: string | undefined, options) => {
       const { runClient } = await import('./client.ts');
-      await runClient({ ...options, invite, listen: parseHostPort(options.listen) });
+      const { invite, tether } = parseTether(given, options.tether);
+      await runClient({ ...options, invite, tether, listen: parseHostPort(options.listen) });
     });
 }
 
@@ -244,6 +250,7 @@ Examples:
   wstun client --invite-file ~/.config/wstun.invite
   WSTUN_INVITE=wstun1_AQDc… wstun client           not seen in ps
   wstun client --listen 0.0.0.0:1080 --user me:secret wstun1_AQDc…
+  wstun client wstun1_AQDc… --tether               through a phone on the same Wi-Fi: scan the code that it prints
 
 Programs:
   curl -x socks5h://127.0.0.1:1080 https://example.org/

@@ -34,6 +34,16 @@ export function parseCredentials(text: string): { user: string; pass: string } {
   return { user, pass };
 }
 
+/** `--tether` takes what stands behind it for its address, and so may have swallowed the invite. */
+export function parseTether(
+  invite: string | undefined,
+  tether: string | true | undefined,
+): { readonly invite: string | undefined; readonly tether: HostPort | true | undefined } {
+  if (typeof tether !== 'string') return { invite, tether };
+  if (invite === undefined && tether.startsWith('wstun1_')) return { invite: tether, tether: true };
+  return { invite, tether: parseHostPort(tether) };
+}
+
 /** A whole number, 0 to 1,000,000. */
 export function parseCount(text: string): number {
   if (!/^\d{1,6}$|^1000000$/.test(text)) throw new WstunError('bad-option', 'it must be a whole number, 0 to 1000000');

@@ -44,9 +44,9 @@ export class RelayCore {
   }
 
   /** @param now milliseconds since 1970 */
-  open(ticket: string, now: number): TicketVerdict {
+  open(ticket: string, now: number, fromPage: boolean): TicketVerdict {
     const retired = this.#retired.filter(({ keys }) => now < keys.until).map(({ tickets }) => tickets);
-    return openWithAny([this.#tickets, ...retired], ticket, now);
+    return openWithAny([this.#tickets, ...retired], ticket, now, fromPage);
   }
 
   /** The access list has changed. @param kept the names that were there before with the same key */

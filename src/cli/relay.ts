@@ -106,7 +106,7 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
   const tls = await tlsFiles?.read();
   server = await startRelayServer({
     listen: options.listen,
-    tickets: { open: (ticket, now) => core.open(ticket, now) },
+    tickets: { open: (ticket, now, fromPage = false) => core.open(ticket, now, fromPage) },
     logger,
     onLink: (link, admitted) => core.handleLink(link, admitted),
     ...(tls && { tls }),

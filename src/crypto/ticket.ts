@@ -49,9 +49,12 @@ export interface TicketFields {
   readonly destination: string;
   /** The version of the session protocol that the bearer speaks, 0..65535. */
   readonly protocol: number;
-  /** Feature bits of the session protocol, 0..65535. */
+  /** Feature bits of the session protocol, 0..65535, and PAGE_FEATURE. */
   readonly features: number;
 }
+
+/** Set by the bearer: a web page will use the ticket, so the request may have an `Origin`. Of all tickets only these open to browsers. */
+export const PAGE_FEATURE = 0x8000;
 
 /** The bearer's side. Computes the shared key once, so that a ticket costs no public-key work. */
 export class TicketSealer {
@@ -94,7 +97,7 @@ export interface Bearer {
 /**
  * Why a ticket does not open. `malformed`: no ticket at all. `unknown`: no bearer of ours, or a clock more than an epoch off.
  * `forged`: a hint of ours with a box that is not. `unsupported`: of another version, or with fields out of range.
- * `misplaced`: a role or a destination that the bearer may not have. `late`, `early`: a clock too far off. `replayed`: used
+ * `misplaced`: a role or a destination that the bearer may not have. `from-page`: a web page that the bearer did not mean. `late`, `early`: a clock too far off. `replayed`: used
  * before. `flooded`: the bearer used its share of the replay memory.
  */
 export type TicketRefusal =
@@ -103,6 +106,7 @@ export type TicketRefusal =
   | 'forged'
   | 'unsupported'
   | 'misplaced'
+  | 'from-page'
   | 'late'
   | 'early'
   | 'replayed'
@@ -186,8 +190,12 @@ export class TicketOpener {
     this.#replays.setBearerCount(this.#keys.size);
   }
 
-  /** Opens a ticket and uses it up. @param now milliseconds since 1970 */
-  open(text: string, now: number): TicketVerdict {
+  /**
+   * Opens a ticket and uses it up.
+   * @param now milliseconds since 1970
+   * @param fromPage the request came from a web page, which only tickets with PAGE_FEATURE may
+   */
+  open(text: string, now: number, fromPage = false): TicketVerdict {
     const bytes = text.length === TICKET_TEXT_LENGTH ? decodeBase64url(text) : undefined;
     if (bytes === undefined) return { admitted: false, reason: 'malformed' };
     const seconds = Math.floor(now / 1000);
@@ -203,6 +211,7 @@ export class TicketOpener {
     const refuse = (reason: TicketRefusal): TicketVerdict => ({ admitted: false, reason, bearer: granted ?? anyName });
     if (opened === undefined) return refuse('unsupported');
     if (granted === undefined) return refuse('misplaced');
+    if (fromPage && (opened.fields.features & PAGE_FEATURE) === 0) return refuse('from-page');
     const reason = skewRefusal(opened.seconds, seconds) ?? this.#useUp(id, nonce, now);
     if (reason !== undefined) return refuse(reason);
     const proof = this.#retired && { rotationProof: rotationProofOf(known.sharedKey, nonce) };
@@ -246,10 +255,15 @@ export class TicketOpener {
 }
 
 /** The relay's keys, the present ones first, then those that it has retired: a ticket opens with one of them or with none. */
-export function openWithAny(openers: readonly TicketOpener[], text: string, now: number): TicketVerdict {
+export function openWithAny(
+  openers: readonly TicketOpener[],
+  text: string,
+  now: number,
+  fromPage = false,
+): TicketVerdict {
   let verdict: TicketVerdict = { admitted: false, reason: 'unknown' };
   for (const opener of openers) {
-    verdict = opener.open(text, now);
+    verdict = opener.open(text, now, fromPage);
     if (verdict.admitted || verdict.reason !== 'unknown') return verdict;
   }
   return verdict;

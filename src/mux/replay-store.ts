@@ -6,7 +6,7 @@
 
 const KIB = 1024;
 /** Five of the largest records. */
-export const SLAB_BYTES = 256 * KIB;
+const SLAB_BYTES = 256 * KIB;
 /** Smaller records stay where they are: a slab for one of them would be waste, and there are few of them in a second. */
 const COPY_FROM_BYTES = 2 * KIB;
 /** Slabs kept for the next to need one, of all sessions of the process. */

@@ -42,7 +42,9 @@ export class Gate {
   judge(request: UpgradeRequest, now: number): GateVerdict {
     const ticket = isWebSocketUpgrade(request) ? ticketOf(request.url ?? '', this.#prefix) : undefined;
     if (ticket === undefined) return { admitted: undefined, reason: 'no-upgrade' };
-    const verdict = this.#tickets.open(ticket, now);
+    // Browsers send it with every WebSocket of a page, and a page cannot leave it out (cross-site WebSocket hijacking).
+    const fromPage = request.headers.origin !== undefined;
+    const verdict = this.#tickets.open(ticket, now, fromPage);
     if (verdict.admitted) {
       const { bearer, fields, rotationProof } = verdict;
       return { admitted: { bearer, ...fields, ...(rotationProof && { rotationProof }) } };
@@ -62,8 +64,7 @@ export function parsePathPrefix(text: string): string {
 }
 
 /**
- * No Origin: a request with one comes from a web page, which no invite is given to (cross-site WebSocket hijacking). No body:
- * its bytes would be taken for frames. No subprotocol: wstun has none, and `ws` would find fault with a malformed list.
+ * No body: its bytes would be taken for frames. No subprotocol: wstun has none, and `ws` would find fault with a malformed list.
  */
 function isWebSocketUpgrade({ method, httpVersion, headers }: UpgradeRequest): boolean {
   if (method !== 'GET' || httpVersion !== '1.1' || !headers.host) return false;
@@ -71,7 +72,7 @@ function isWebSocketUpgrade({ method, httpVersion, headers }: UpgradeRequest): b
   if (headers['sec-websocket-version'] !== '13') return false;
   // 16 bytes in base64.
   if (!/^[A-Za-z0-9+/]{22}==$/.test(headers['sec-websocket-key'] ?? '')) return false;
-  if (headers.origin !== undefined || headers['sec-websocket-protocol'] !== undefined) return false;
+  if (headers['sec-websocket-protocol'] !== undefined) return false;
   return headers['transfer-encoding'] === undefined && (headers['content-length'] ?? '0') === '0';
 }
 

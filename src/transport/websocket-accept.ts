@@ -14,8 +14,9 @@ export interface WebSocketAcceptor {
   /**
    * Answers the upgrade and hands out the open link. The arguments are those of the http server's 'upgrade' event.
    * Rejects with `bad-upgrade`, the socket destroyed, when the peer has gone or the request breaks RFC 6455 §4.2.1.
+   * @param onText takes text messages, which are no messages of the link; without it one ends the link
    */
-  accept(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<MessageLink>;
+  accept(request: IncomingMessage, socket: Duplex, head: Buffer, onText?: (text: string) => void): Promise<MessageLink>;
 }
 
 export function createWebSocketAcceptor(): WebSocketAcceptor {
@@ -24,13 +25,13 @@ export function createWebSocketAcceptor(): WebSocketAcceptor {
   server.on('wsClientError', (_error, socket) => socket.destroy());
 
   return {
-    accept: (request, socket, head) =>
+    accept: (request, socket, head, onText) =>
       new Promise((resolve, reject) => {
         const remote = peerAddress(request.socket);
         let link: MessageLink | undefined;
         // Calls back before it returns, or never.
         server.handleUpgrade(request, socket, head, (opened) => {
-          link = webSocketLink({ socket: opened, raw: socket, masking: 'none', remote });
+          link = webSocketLink({ socket: opened, raw: socket, masking: 'none', remote, onText });
         });
         if (link !== undefined) return resolve(link);
         socket.destroy();

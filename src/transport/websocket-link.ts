@@ -32,6 +32,8 @@ export interface WebSocketLinkParts {
   readonly masking: Masking;
   /** For logs: an address, never a URL. */
   readonly remote: string;
+  /** Takes text messages, which are no messages of the link. Without it one ends the link. */
+  readonly onText?: ((text: string) => void) | undefined;
 }
 
 /** Must be called in the turn in which the WebSocket opened: it stops delivery until there is a handler. */
@@ -51,6 +53,7 @@ class WebSocketLink implements MessageLink {
   readonly #socket: WebSocket;
   readonly #raw: Duplex;
   readonly #masking: Masking;
+  readonly #onText: ((text: string) => void) | undefined;
   #handler: MessageLinkHandler | undefined;
   /** Set by the first thing that ends the link. From then on nothing is sent, and nothing delivered but `handleClose`. */
   #ending: LinkCloseReason | undefined;
@@ -66,6 +69,7 @@ class WebSocketLink implements MessageLink {
     this.#socket = parts.socket;
     this.#raw = parts.raw;
     this.#masking = parts.masking;
+    this.#onText = parts.onText;
     // An array of fragments as they came, instead of one more copy.
     this.#socket.binaryType = 'fragments';
     this.#socket.on('message', (data) => this.#receive(data));
@@ -132,6 +136,7 @@ class WebSocketLink implements MessageLink {
     if (this.#ending !== undefined) return;
     // With binaryType 'fragments' only a text message is no array.
     if (Array.isArray(data)) this.#handler?.handleMessage(data);
+    else if (this.#onText !== undefined) this.#onText(data.toString());
     else this.#fail('the peer sent a text message');
   }
 

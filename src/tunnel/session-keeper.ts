@@ -38,6 +38,8 @@ const ABSENT_WAIT_MS = 1_000;
 /** An attempt that took so long before TCP stood was heard by nobody: there is no relay to be spared. */
 const UNHEARD_MS = 3_000;
 const UNHEARD_WAIT_MS = 1_000;
+/** So many links in a row may be lost at once before the next is waited for: a phone's page is reloaded, another takes over. */
+const FORGIVEN_LINKS = 3;
 /** An exit that lets us in and then says nothing. */
 const HELLO_LIMIT_MS = 10_000;
 /** Programs that ask for a connection hurry the next attempt, but no more often than this. */
@@ -84,6 +86,8 @@ export class SessionKeeper {
   private begun = false;
   private standing = false;
   private attachedAt = 0;
+  /** Links in a row that were lost sooner than LINK_STOOD_MS. */
+  private shortLived = 0;
   private lostAt = 0;
   private seeking = false;
   /** Another link is wanted although there is one. */
@@ -163,7 +167,9 @@ export class SessionKeeper {
   }
 
   private resetBackoffIfStood(): void {
-    if (this.begun && performance.now() - this.attachedAt >= LINK_STOOD_MS) this.options.backoff.reset();
+    if (!this.begun) return;
+    this.shortLived = performance.now() - this.attachedAt >= LINK_STOOD_MS ? 0 : this.shortLived + 1;
+    if (this.shortLived <= FORGIVEN_LINKS) this.options.backoff.reset();
   }
 
   private handleEnd(fault: WireFaultName): void {

@@ -12,6 +12,14 @@ import { type DialWebSocketOptions, dialWebSocket, RelayRefused } from '../trans
 /** Less than this does not explain a refusal: tickets open within two minutes. `Date` has a grain of one second. */
 const SKEW_THAT_MATTERS_MS = 60_000;
 
+/** What a ticket is for. */
+type TicketPlace = Pick<TicketFields, 'role' | 'destination'> & { readonly features?: number };
+
+export interface Pass {
+  readonly url: URL;
+  readonly rotationProof: Buffer;
+}
+
 export class TicketDialer {
   private readonly urls: readonly string[];
   private readonly sealer: TicketSealer;
@@ -34,18 +42,26 @@ export class TicketDialer {
     return url;
   }
 
+  /**
+   * For one attempt at that relay: a URL with a fresh ticket in it, a secret for two minutes.
+   * @param now milliseconds since 1970, by a clock that may know better than ours
+   */
+  passFor(relay: string, place: TicketPlace, now = Date.now() + this.correction): Pass {
+    const ticket = this.sealer.seal({ features: 0, ...place, protocol: PROTOCOL_VERSION }, now);
+    return { url: new URL(`${relay}/${ticket}`), rotationProof: this.sealer.rotationProof(ticket) };
+  }
+
+  /** A link came of the pass with that proof. */
+  remember(link: MessageLink, rotationProof: Buffer): MessageLink {
+    this.proofs.set(link, rotationProof);
+    return link;
+  }
+
   /** @throws WstunError as dialWebSocket */
-  async dial(
-    relay: string,
-    place: Pick<TicketFields, 'role' | 'destination'>,
-    options: DialWebSocketOptions,
-  ): Promise<MessageLink> {
-    const fields = { ...place, protocol: PROTOCOL_VERSION, features: 0 };
+  async dial(relay: string, place: TicketPlace, options: DialWebSocketOptions): Promise<MessageLink> {
     const once = async (): Promise<MessageLink> => {
-      const ticket = this.sealer.seal(fields, Date.now() + this.correction);
-      const link = await dialWebSocket(new URL(`${relay}/${ticket}`), options);
-      this.proofs.set(link, this.sealer.rotationProof(ticket));
-      return link;
+      const { url, rotationProof } = this.passFor(relay, place);
+      return this.remember(await dialWebSocket(url, options), rotationProof);
     };
     try {
       return await once();

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { parseCount } from '../../src/cli/options.ts';
+import { parseCount, parseTether } from '../../src/cli/options.ts';
 
 it.each(['0', '1', '64', '999999', '1000000'])('%s is a count', (text) => {
   expect(parseCount(text)).toBe(Number(text));
@@ -7,4 +7,21 @@ it.each(['0', '1', '64', '999999', '1000000'])('%s is a count', (text) => {
 
 it.each(['', '-1', '1.5', '1e3', ' 1', '0x10', '1000001', '9999999', 'many'])('%j is no count', (text) => {
   expect(() => parseCount(text)).toThrow('WSTUN-E101');
+});
+
+const TETHER = { host: '192.168.1.5', port: 8808 };
+
+it.each([
+  ['wstun1_x', undefined, { invite: 'wstun1_x', tether: undefined }],
+  ['wstun1_x', true, { invite: 'wstun1_x', tether: true }],
+  ['wstun1_x', '192.168.1.5:8808', { invite: 'wstun1_x', tether: TETHER }],
+  [undefined, '192.168.1.5:8808', { invite: undefined, tether: TETHER }],
+  [undefined, 'wstun1_x', { invite: 'wstun1_x', tether: true }],
+] as const)('the invite %j and --tether %j mean what was meant', (invite, tether, expected) => {
+  expect(parseTether(invite, tether)).toEqual(expected);
+});
+
+it('--tether refuses what is no address', () => {
+  expect(() => parseTether('wstun1_x', '8808')).toThrow('WSTUN-E102');
+  expect(() => parseTether('wstun1_x', 'wstun1_y')).toThrow('WSTUN-E102');
 });

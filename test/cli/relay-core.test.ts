@@ -29,7 +29,7 @@ it('a relay answers retired keys until their time is over, and then their bearer
   onTestFinished(() => core.close(0));
   core.admit(new Set());
   const sealer = new TicketSealer(alice, old.public.gate);
-  const open = (now: number) => core.open(sealer.seal(FIELDS, now), now);
+  const open = (now: number) => core.open(sealer.seal(FIELDS, now), now, false);
   expect(open(until - 1)).toMatchObject({ admitted: true, bearer: 'alice', rotationProof: expect.any(Buffer) });
   expect(open(until)).toEqual({ admitted: false, reason: 'unknown' });
 });

@@ -85,7 +85,7 @@ describe('a relay that is passed its listening socket', () => {
     expect({ code, stdout, stderr }).toMatchObject({
       code: 78,
       stdout: '',
-      stderr: expect.stringContaining('(WSTUN-E122)'),
+      stderr: expect.stringContaining('(WSTUN-E123)'),
     });
     expect(stderr.trim().split('\n')).toHaveLength(1);
   });

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { createIdentity } from '../../src/crypto/keys.ts';
-import { TicketOpener, TicketSealer } from '../../src/crypto/ticket.ts';
+import { PAGE_FEATURE, TicketOpener, TicketSealer } from '../../src/crypto/ticket.ts';
 import { Gate, parsePathPrefix, type UpgradeRequest } from '../../src/relay/gate.ts';
 import { faultOf } from '../support/faults.ts';
 
@@ -10,8 +10,8 @@ const relay = createIdentity();
 const alice = createIdentity();
 const sealer = new TicketSealer(alice, relay.public.gate);
 
-function newTicket(): string {
-  return sealer.seal({ role: 'client', destination: 'home', protocol: 1, features: 2 }, NOW);
+function newTicket(features = 2): string {
+  return sealer.seal({ role: 'client', destination: 'home', protocol: 1, features }, NOW);
 }
 
 function newOpener(): TicketOpener {
@@ -87,9 +87,6 @@ describe('the gate', () => {
       'two keys',
       withHeaders({ 'sec-websocket-key': `${HEADERS['sec-websocket-key']}, ${HEADERS['sec-websocket-key']}` }),
     ],
-    ['an origin', withHeaders({ origin: 'https://relay' })],
-    ['an empty origin', withHeaders({ origin: '' })],
-    ['origin null', withHeaders({ origin: 'null' })],
     ['a subprotocol', withHeaders({ 'sec-websocket-protocol': 'chat' })],
     ['a malformed subprotocol', withHeaders({ 'sec-websocket-protocol': ',' })],
     ['a body', withHeaders({ 'content-length': '5' })],
@@ -102,6 +99,29 @@ describe('the gate', () => {
     expect(gate.judge(request(url, overrides), NOW)).toEqual({ admitted: undefined, reason: 'no-upgrade' });
     expect(open).not.toHaveBeenCalled();
     expect(gate.judge(request(url), NOW).admitted).toBeDefined();
+  });
+
+  it.each(['https://relay', 'http://192.0.2.7:8808', 'null', ''])(
+    'refuses a web page (origin %j) with any ticket that is not for one, and uses none up for it',
+    (origin) => {
+      const gate = new Gate(newOpener(), undefined);
+      for (const features of [0, 2, 0x7fff]) {
+        const url = `/${newTicket(features)}`;
+        const verdict = gate.judge(request(url, withHeaders({ origin })), NOW);
+        expect(verdict).toEqual({ admitted: undefined, reason: 'from-page', bearer: 'alice' });
+        expect(gate.judge(request(url), NOW).admitted).toBeDefined();
+      }
+    },
+  );
+
+  it('admits a web page with a ticket that its bearer sealed for one, once, and nothing else of it', () => {
+    const gate = new Gate(newOpener(), undefined);
+    const page = withHeaders({ origin: 'http://192.0.2.7:8808' });
+    const url = `/${newTicket(PAGE_FEATURE)}`;
+    expect(gate.judge(request('/', page), NOW).admitted).toBeUndefined();
+    expect(gate.judge(request(`/${'A'.repeat(168)}`, page), NOW).admitted).toBeUndefined();
+    expect(gate.judge(request(url, page), NOW).admitted).toMatchObject({ bearer: 'alice', features: PAGE_FEATURE });
+    expect(gate.judge(request(url, page), NOW)).toMatchObject({ admitted: undefined, reason: 'replayed' });
   });
 
   it('without a prefix finds the ticket behind any path, with one only there', () => {

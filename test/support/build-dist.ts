@@ -13,6 +13,7 @@ export function setup(): void {
   if (changed(join(ROOT, 'dist/cli/main.js')) > newest) return;
   // Types are checked by `npm run check` and `npm run build`.
   execFileSync(join(ROOT, 'node_modules/.bin/tsc'), ['-p', join(ROOT, 'tsconfig.build.json'), '--noCheck']);
+  execFileSync(process.execPath, [join(ROOT, 'tools/build-page.mjs')]);
 }
 
 function changed(path: string): number {

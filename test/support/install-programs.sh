@@ -20,6 +20,7 @@ needs=(
   openssl:openssl
   setpriv:util-linux
   script:bsdutils
+  ip:iproute2
 )
 
 missing() {

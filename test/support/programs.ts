@@ -18,12 +18,15 @@ export interface SpawnOptions {
   readonly cwd?: string;
   /** Of this process: 3, 4, … in the child. */
   readonly descriptors?: readonly number[];
+  /** In front of the command: a namespace to run it in. */
+  readonly within?: readonly string[];
 }
 
 /** A child that the kernel kills when this process dies (prctl(2), PR_SET_PDEATHSIG), in whichever way. */
 export function spawnBound(program: string, args: readonly string[], options: SpawnOptions = {}): ChildProcess {
   const { PATH = '', HOME = '/' } = process.env;
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', program, ...args], {
+  const command = [...(options.within ?? []), program, ...args];
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...command], {
     stdio: ['pipe', 'pipe', 'pipe', ...(options.descriptors ?? [])],
     env: { PATH: `${PATH}:/usr/sbin:/sbin`, HOME, LANG: 'C.UTF-8', ...options.env },
     cwd: options.cwd,

@@ -87,6 +87,11 @@ export class WstunProcess {
     return { resident: (kibOf('VmRSS') * 1024) / MIB, peak: (kibOf('VmHWM') * 1024) / MIB };
   }
 
+  /** What a person types. */
+  type(text: string): void {
+    this.#child.stdin?.write(text);
+  }
+
   openDescriptors(): number {
     return readdirSync(`/proc/${this.pid}/fd`).length;
   }

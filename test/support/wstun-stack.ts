@@ -79,11 +79,13 @@ export async function startBehindRelay(
 export interface ClientOptions {
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  readonly within?: readonly string[];
 }
 
-export function spawnClient(secret: string, { args = [], env = {} }: ClientOptions = {}): WstunProcess {
+export function spawnClient(secret: string, { args = [], env = {}, within = [] }: ClientOptions = {}): WstunProcess {
   return new WstunProcess(['client', '--listen', '127.0.0.1:0', '--json', ...args], {
     env: { ...env, WSTUN_INVITE: secret },
+    within,
   });
 }
 

@@ -1,0 +1,25 @@
+/** A QR code in a terminal: two modules a character, one above the other. */
+import { encode } from 'uqr';
+
+/** Scanners want four; three are enough for all that were tried, and a line is saved. */
+const QUIET_ZONE = 3;
+/** Black on white whatever the terminal's theme: codes the other way round are beyond some scanners. */
+const INK = '\u001b[38;5;16;48;5;231m';
+const PLAIN = '\u001b[0m';
+
+/** @param colours else a dark background is taken for granted, and the light modules are drawn */
+export function drawQr(text: string, colours: boolean): string {
+  const { data, size } = encode(text, { border: QUIET_ZONE, ecc: 'L', boostEcc: true });
+  const isDark = (x: number, y: number): boolean => data[y]?.[x] ?? false;
+  const lines: string[] = [];
+  for (let y = 0; y < size; y += 2) {
+    const cells = Array.from({ length: size }, (_, x) => cell(isDark(x, y) === colours, isDark(x, y + 1) === colours));
+    lines.push(colours ? `${INK}${cells.join('')}${PLAIN}` : cells.join(''));
+  }
+  return lines.join('\n');
+}
+
+function cell(upper: boolean, lower: boolean): string {
+  if (upper) return lower ? '█' : '▀';
+  return lower ? '▄' : ' ';
+}

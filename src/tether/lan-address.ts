@@ -1,0 +1,23 @@
+/** Which address of this machine a phone on the same network can reach. Pure: the interfaces are passed in. */
+import type { networkInterfaces } from 'node:os';
+
+type Interfaces = ReturnType<typeof networkInterfaces>;
+
+/** Networks that lie within this machine, or lead elsewhere than to the phone. */
+const INNER = /^(docker|br-|veth|virbr|vmnet|vboxnet|lxc|cni|podman|tun|tap|utun|wg|tailscale|zt|ppp|awdl|llw)/i;
+const WIRELESS = /^(wl|wifi|wi-fi|wlan)/i;
+
+/** Candidates, the likeliest first: IPv4, as a code's URL is to be short and a phone's browser must take it. */
+export function lanAddresses(interfaces: Interfaces): string[] {
+  const found = Object.entries(interfaces).flatMap(([name, addresses = []]) =>
+    addresses
+      .filter(({ family, internal, address }) => family === 'IPv4' && !internal && !address.startsWith('169.254.'))
+      .map(({ address }) => ({ address, rank: rankOf(name, address) })),
+  );
+  return found.sort((a, b) => a.rank - b.rank).map(({ address }) => address);
+}
+
+function rankOf(name: string, address: string): number {
+  const isPrivate = /^(10|192\.168|172\.(1[6-9]|2\d|3[01]))\./.test(address);
+  return (INNER.test(name) ? 4 : 0) + (isPrivate ? 0 : 2) + (WIRELESS.test(name) ? 0 : 1);
+}

@@ -1,0 +1,24 @@
+/** Puts the page together: what it does, how it looks, and that the screen stays on. */
+import { KeepAwake } from './awake.ts';
+import { Tether } from './tether.ts';
+import { element, View } from './view.ts';
+
+const SHOW_MS = 1_000;
+
+const view = new View();
+const tether = new Tether((state) => view.showState(state));
+const awake = new KeepAwake(element('movie') as HTMLVideoElement, (state) => view.showAwake(state));
+
+setInterval(() => view.showCounts(tether.counts), SHOW_MS);
+view.showCounts(tether.counts);
+// A tap anywhere serves as well as one on the button.
+document.addEventListener('click', () => void awake.start(true), { once: true });
+element('keep-awake').addEventListener('click', () => void awake.start(true));
+element('continue').addEventListener('click', () => location.reload());
+document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && tether.hurry());
+addEventListener('online', () => tether.hurry());
+// A new code scanned into this tab changes the fragment alone.
+addEventListener('hashchange', () => location.reload());
+
+tether.start();
+void awake.start(false);

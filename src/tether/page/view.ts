@@ -1,0 +1,108 @@
+/** What the page looks like: writes state and counts into the document. Decides nothing. */
+import type { Awake } from './awake.ts';
+import { formatBytes, formatDuration, formatSpeed } from './format.ts';
+import { STRINGS, type State } from './strings.ts';
+import type { Counts } from './tether.ts';
+
+type Line = keyof typeof STRINGS.routeLabel;
+
+/** Laptop to phone, phone to relay. */
+const LINES: Readonly<Record<State, readonly [Line, Line]>> = {
+  joining: ['busy', 'idle'],
+  resting: ['on', 'idle'],
+  spare: ['on', 'idle'],
+  opening: ['on', 'busy'],
+  carrying: ['on', 'on'],
+  offline: ['on', 'broken'],
+  refused: ['on', 'broken'],
+  gone: ['broken', 'idle'],
+  expired: ['broken', 'idle'],
+  bare: ['idle', 'idle'],
+  replaced: ['idle', 'idle'],
+};
+
+const MOODS: Readonly<Record<State, 'good' | 'wait' | 'bad'>> = {
+  joining: 'wait',
+  resting: 'good',
+  spare: 'good',
+  opening: 'wait',
+  carrying: 'good',
+  offline: 'bad',
+  refused: 'bad',
+  gone: 'bad',
+  expired: 'bad',
+  bare: 'wait',
+  replaced: 'wait',
+};
+
+/** Weight of the newest look: speeds that jump cannot be read. */
+const SMOOTHING = 0.35;
+
+export class View {
+  #at = performance.now();
+  #before: Counts = { up: 0, down: 0, since: undefined };
+  #speed = { up: 0, down: 0 };
+
+  constructor() {
+    for (const node of document.querySelectorAll<HTMLElement>('[data-text]'))
+      node.textContent = textAt(node.dataset.text);
+  }
+
+  showState(state: State): void {
+    const { headline, detail, route, routeLabel } = STRINGS;
+    const [near, far] = LINES[state];
+    document.body.dataset.state = state;
+    document.body.dataset.mood = MOODS[state];
+    document.body.dataset.near = near;
+    document.body.dataset.far = far;
+    document.title = `${headline[state]} – wstun`;
+    // A reader reads what changes: not the same words again.
+    setText('headline', headline[state]);
+    setText('detail', detail[state]);
+    const label = `${route.laptop}, ${routeLabel[near]}: ${route.phone}. ${route.phone}, ${routeLabel[far]}: ${route.relay}.`;
+    element('route').setAttribute('aria-label', label);
+    element('continue').hidden = state !== 'replaced';
+  }
+
+  /** To be called every second or so. */
+  showCounts(counts: Counts): void {
+    const now = performance.now();
+    const seconds = Math.max(0.05, (now - this.#at) / 1000);
+    for (const way of ['up', 'down'] as const) {
+      const rate = (counts[way] - this.#before[way]) / seconds;
+      const smooth = this.#speed[way] + SMOOTHING * (rate - this.#speed[way]);
+      this.#speed[way] = smooth < 50 ? 0 : smooth;
+      const { value, unit } = formatSpeed(this.#speed[way]);
+      setText(`${way}-speed`, value);
+      setText(`${way}-unit`, unit);
+    }
+    this.#at = now;
+    this.#before = counts;
+    const { value, unit } = formatBytes(counts.up + counts.down);
+    setText('total', `${value} ${unit}`);
+    setText('since', counts.since === undefined ? '–' : formatDuration(Date.now() - counts.since));
+  }
+
+  showAwake(awake: Awake): void {
+    setText('awake', STRINGS.awake[awake]);
+    element('keep-awake').hidden = awake !== 'tap';
+  }
+}
+
+export function element(id: string): HTMLElement {
+  const found = document.getElementById(id);
+  if (found === null) throw new Error(`the page has no element ${id}`);
+  return found;
+}
+
+function setText(id: string, text: string): void {
+  const node = element(id);
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/** `route.laptop` of the table. */
+function textAt(path = ''): string {
+  let value: unknown = STRINGS;
+  for (const name of path.split('.')) value = (value as Readonly<Record<string, unknown>>)[name];
+  return String(value);
+}

@@ -1,0 +1,89 @@
+/**
+ * The laptop's side of a pairing on one control link: two messages in, two out, or a refusal. Knows neither what the link is for
+ * afterwards nor who may pair: the owner says which secret belongs to an identifier, and whether it may still be claimed.
+ */
+import type { Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
+import { PAIRING_LIMIT_MS } from './limits.ts';
+import { answerPairing, HELLO_BYTES, type LaptopPairing, MESSAGE, type PairingKeys, readHello } from './pairing.ts';
+
+export interface PairingOwner {
+  /** The `Host` of the upgrade. */
+  readonly host: string;
+  find(id: Uint8Array): Uint8Array | undefined;
+  /**
+   * The page has proved that it holds the secret. Undefined: it is used or has run out meanwhile. Otherwise what takes the link's
+   * handler, once the laptop's proof has been sent.
+   */
+  claim(secret: Uint8Array, keys: PairingKeys): (() => void) | undefined;
+  /** The link ends without a pairing. `guessed`: not before it had cost us an answer. */
+  onFailed(guessed: boolean): void;
+}
+
+export class PairingExchange implements MessageLinkHandler {
+  readonly #link: MessageLink;
+  readonly #owner: PairingOwner;
+  readonly #limit: NodeJS.Timeout;
+  #secret: Uint8Array | undefined;
+  #pairing: LaptopPairing | undefined;
+  #over = false;
+
+  /** Takes the link's handler. */
+  constructor(link: MessageLink, owner: PairingOwner) {
+    this.#link = link;
+    this.#owner = owner;
+    this.#limit = setTimeout(() => this.#fail(), PAIRING_LIMIT_MS);
+    link.setHandler(this);
+  }
+
+  handleMessage(pieces: Message): void {
+    if (this.#over) return;
+    const bytes = pieces.reduce((sum, piece) => sum + piece.byteLength, 0);
+    if (bytes > HELLO_BYTES) return this.#refuse();
+    const message = Uint8Array.from(Buffer.concat(pieces));
+    if (this.#pairing === undefined) this.#handleHello(message);
+    else this.#handleProof(this.#pairing, message);
+  }
+
+  handleDrain(): void {}
+
+  handleClose(): void {
+    this.#fail();
+  }
+
+  #handleHello(message: Uint8Array): void {
+    const hello = readHello(message);
+    if (hello === undefined) return this.#refuse();
+    this.#secret = this.#owner.find(hello.id);
+    // Also where nobody holds the secret: only after the proof does anyone learn whether it holds.
+    this.#pairing = answerPairing(message, this.#secret, this.#owner.host);
+    this.#link.send([this.#pairing.answer]);
+  }
+
+  #handleProof(pairing: LaptopPairing, message: Uint8Array): void {
+    const checked = pairing.check(message);
+    const takeOver = this.#secret && checked && this.#owner.claim(this.#secret, checked.keys);
+    if (takeOver === undefined || checked === undefined) return this.#refuse();
+    this.#end();
+    this.#link.send([checked.proof]);
+    takeOver();
+  }
+
+  #refuse(): void {
+    this.#end();
+    this.#link.send([Uint8Array.of(MESSAGE.refusal)]);
+    this.#link.close();
+    this.#owner.onFailed(true);
+  }
+
+  #fail(): void {
+    if (this.#over) return;
+    this.#end();
+    this.#link.abort();
+    this.#owner.onFailed(this.#pairing !== undefined);
+  }
+
+  #end(): void {
+    this.#over = true;
+    clearTimeout(this.#limit);
+  }
+}

@@ -1,0 +1,172 @@
+/**
+ * The ways by which a client's raw links come about: dialled from here, or carried by a phone's page; and the choice between them.
+ * What runs on a link, the handshake first of all, is not known here.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { PAGE_FEATURE } from '../crypto/ticket.ts';
+import { WstunError } from '../errors.ts';
+import type { Logger } from '../observability/logger.ts';
+import type { MessageLink } from '../transport/message-link.ts';
+import type { Pass, TicketDialer } from './ticket-dialer.ts';
+
+/** The handler of a link must be set in the turn in which it resolves. */
+export interface LinkWay {
+  /** @throws WstunError */
+  dial(signal: AbortSignal): Promise<MessageLink>;
+}
+
+/** Opens links by web pages; waits for a page, however long. */
+export interface PageDialer {
+  /** @param makeUrl called for each page that is asked: a relay's URL with a fresh ticket, by a clock that is so far ahead of ours */
+  dial(makeUrl: (skewMs: number) => string, signal: AbortSignal): Promise<MessageLink>;
+}
+
+export class DirectWay implements LinkWay {
+  private readonly dialer: TicketDialer;
+  private readonly destination: string;
+  private readonly mask: { readonly mask?: 'zero' };
+
+  /** @param sealed what the link carries is ciphertext, which needs no mask */
+  constructor(dialer: TicketDialer, destination: string, sealed: boolean) {
+    this.dialer = dialer;
+    this.destination = destination;
+    // Masks keep a page's script from forging plain text on the wire (RFC 6455 §10.3): sealed records are no one's plain text.
+    this.mask = sealed ? { mask: 'zero' } : {};
+  }
+
+  dial(signal: AbortSignal): Promise<MessageLink> {
+    const place = { role: 'client', destination: this.destination } as const;
+    return this.dialer.dial(this.dialer.nextRelay(), place, { signal, ...this.mask });
+  }
+}
+
+export class TetherWay implements LinkWay {
+  private readonly dialer: TicketDialer;
+  private readonly destination: string;
+  private readonly pages: PageDialer;
+
+  constructor(dialer: TicketDialer, destination: string, pages: PageDialer) {
+    this.dialer = dialer;
+    this.destination = destination;
+    this.pages = pages;
+  }
+
+  async dial(signal: AbortSignal): Promise<MessageLink> {
+    const place = { role: 'client', destination: this.destination, features: PAGE_FEATURE } as const;
+    let pass: Pass | undefined;
+    const makeUrl = (skewMs: number): string => {
+      pass = this.dialer.passFor(this.dialer.nextRelay(), place, Date.now() + skewMs);
+      return pass.url.href;
+    };
+    const link = await this.pages.dial(makeUrl, signal);
+    return pass === undefined ? link : this.dialer.remember(link, pass.rotationProof);
+  }
+}
+
+/** The second way begins beside the first after this much; at once where the first did not work the last time. */
+const HEAD_START_MS = 1_000;
+/** While a link by the second way is waited for, or in use. */
+const TRY_FIRST_AGAIN_MS = 30_000;
+/** A link at a relay that says nothing lives for the handshake's 10 s. */
+const KEEP_SPARE_MS = 5_000;
+
+export interface PreferredWayOptions {
+  /** Gives a link by the second way up when the first works again: where sessions survive their links. Default: false. */
+  readonly movesBack?: boolean;
+  readonly tryFirstAgainMs?: number;
+}
+
+/** The first way while it works, else the second. */
+export class PreferredWay implements LinkWay {
+  private readonly first: LinkWay;
+  private readonly second: LinkWay;
+  private readonly logger: Logger;
+  private readonly movesBack: boolean;
+  private readonly tryFirstAgainMs: number;
+  private firstWorks = true;
+  /** Of the first way, dialled in advance. */
+  private spare: MessageLink | undefined;
+
+  constructor(first: LinkWay, second: LinkWay, logger: Logger, options: PreferredWayOptions = {}) {
+    this.first = first;
+    this.second = second;
+    this.logger = logger;
+    this.movesBack = options.movesBack ?? false;
+    this.tryFirstAgainMs = options.tryFirstAgainMs ?? TRY_FIRST_AGAIN_MS;
+  }
+
+  dial(signal: AbortSignal): Promise<MessageLink> {
+    const { spare } = this;
+    this.spare = undefined;
+    return spare === undefined ? this.contest(signal) : Promise.resolve(spare);
+  }
+
+  private async contest(signal: AbortSignal): Promise<MessageLink> {
+    const over = new AbortController();
+    const both = AbortSignal.any([signal, over.signal]);
+    try {
+      return await this.firstLink(both);
+    } finally {
+      over.abort();
+    }
+  }
+
+  /** Rejects when the second way has failed, and the first at least once. */
+  private firstLink(signal: AbortSignal): Promise<MessageLink> {
+    return new Promise((resolve, reject) => {
+      let settled = false;
+      const settle = (link: MessageLink): void => {
+        if (settled) return link.abort();
+        settled = true;
+        resolve(link);
+      };
+      const hasFailed = new Promise<void>((failed) => {
+        this.keepTrying(signal, failed).then(settle, () => failed());
+      });
+      const headStart = delay(this.firstWorks ? HEAD_START_MS : 0, undefined, { signal }).catch(() => {});
+      Promise.race([hasFailed, headStart])
+        .then(() => this.second.dial(signal))
+        .then(
+          (link) => {
+            settle(link);
+            if (this.movesBack) void this.moveBack(link);
+          },
+          async (error: unknown) => {
+            await hasFailed;
+            reject(error);
+          },
+        );
+    });
+  }
+
+  /** A network that lets nothing out today may do so in a minute. Rejects when the signal fires. */
+  private async keepTrying(signal: AbortSignal, onFailed: () => void): Promise<MessageLink> {
+    for (;;) {
+      try {
+        const link = await this.first.dial(signal);
+        this.firstWorks = true;
+        return link;
+      } catch (error) {
+        signal.throwIfAborted();
+        this.firstWorks = false;
+        const reason = error instanceof WstunError ? error.code : String(error);
+        this.logger.debug({ reason }, 'the direct way does not work');
+        onFailed();
+      }
+      await delay(this.tryFirstAgainMs, undefined, { signal, ref: false });
+    }
+  }
+
+  /** While `link` is in use, until the first way works again; then the session comes back to `dial`, and finds the spare. */
+  private async moveBack(link: MessageLink): Promise<void> {
+    await delay(this.tryFirstAgainMs, undefined, { ref: false });
+    const spare = await this.keepTrying(new AbortController().signal, () => {}).catch(() => undefined);
+    if (spare === undefined) return;
+    this.spare = spare;
+    link.abort();
+    await delay(KEEP_SPARE_MS, undefined, { ref: false });
+    if (this.spare !== spare) return;
+    this.spare = undefined;
+    spare.abort();
+  }
+}

@@ -1,0 +1,429 @@
+/** A phone's page carries the laptop: headless Chromium as the phone, real processes for the rest. */
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+import { describe, expect, it, vi } from 'vitest';
+import { silentLogger } from '../../src/observability/logger.ts';
+import { startTetherServer, type TetherServer } from '../../src/tether/tether-server.ts';
+import type { MessageLink } from '../../src/transport/message-link.ts';
+import { startDnsServer } from '../support/dns-server.ts';
+import { openSocket, statusOf } from '../support/fake-page.ts';
+import { LinkRecorder } from '../support/link-recorder.ts';
+import { exchange, receive, sendEndlessly, sendPayload } from '../support/payload.ts';
+import { Phone, type PhonePage } from '../support/phone.ts';
+import { run } from '../support/programs.ts';
+import { occurrences } from '../support/recording-proxy.ts';
+import { atEnd } from '../support/scope.ts';
+import { slowProxy } from '../support/slow-proxy.ts';
+import { echo, tcpServer } from '../support/tcp.ts';
+import { nextCode, startTethered } from '../support/tethered.ts';
+import { connectThrough, endOf, take } from '../support/through-proxy.ts';
+import { type LinkServer, startLinkServer } from '../support/websocket-pair.ts';
+import { invite, spawnClient, startClient, startRelay } from '../support/wstun-stack.ts';
+
+const MIB = 1024 * 1024;
+const LIMIT_MS = 120_000;
+const BIN = join(import.meta.dirname, '../../bin/wstun.js');
+const BUILT_PAGE = join(import.meta.dirname, '../../dist/tether/page.html');
+
+describe('the page', () => {
+  it('is one file under 60 KB that asks nobody else for anything', () => {
+    const html = readFileSync(BUILT_PAGE, 'utf8');
+    expect(Buffer.byteLength(html)).toBeLessThan(60_000);
+    expect(html.replace(/data:[^"')]*/g, '')).not.toMatch(/https?:\/\/(?!\$\{)|@import|\bimport\(/);
+    expect(html).not.toMatch(/ style="| on\w+="/);
+  });
+
+  it('says so when it is opened without a code, or with one that is used', { timeout: LIMIT_MS }, async () => {
+    const { phone, client } = await startTethered();
+    const code = String(client.events.find(({ event }) => event === 'tether-code')?.url);
+    await (await phone.open(code.replace(/#.*/, ''))).until('bare');
+    const second = await phone.open(code);
+    await second.until('expired');
+    expect((await client.event('tether-refused')).guesses).toBe(1);
+    expect(await second.evaluate('location.hash + Object.keys(sessionStorage)')).toBe('');
+  });
+
+  it('keeps its secret out of the address, and says that the laptop is gone', { timeout: LIMIT_MS }, async () => {
+    const { page, client } = await startTethered();
+    expect(await page.evaluate('location.hash')).toBe('');
+    await client.kill();
+    await page.until('gone');
+    expect(await page.text('headline')).toBe('Laptop gone');
+  });
+
+  it('says when the relay cannot be reached, and the client too, until it can', { timeout: LIMIT_MS }, async () => {
+    const relay = await startRelay();
+    const secret = await invite(relay, 'laptop');
+    await relay.process.kill();
+    const client = spawnClient(secret, { args: ['--tether', '127.0.0.1:0', '--no-direct'] });
+    const page = await (await Phone.start()).open(await nextCode(client));
+    await page.until('offline');
+    await client.event('tether-offline');
+    await startRelay({ state: relay.state, port: relay.port });
+    const since = performance.now();
+    await client.event('ready');
+    await page.until('carrying');
+    expect(performance.now() - since).toBeLessThan(3_000);
+  });
+
+  it('says when the relay does not open, and the client too', { timeout: LIMIT_MS }, async () => {
+    const relay = await startRelay();
+    const other = await startRelay();
+    const secret = await invite(relay, 'laptop', { url: other.url });
+    const client = spawnClient(secret, { args: ['--tether', '127.0.0.1:0', '--no-direct'] });
+    const page = await (await Phone.start()).open(await nextCode(client));
+    await page.until('refused');
+    expect(await client.event('retrying')).toMatchObject({ code: 'WSTUN-E218' });
+  });
+});
+
+describe('through a phone', () => {
+  it('64 MiB go each way, whole, by SOCKS5 and by HTTP', { timeout: LIMIT_MS }, async () => {
+    const { port, page } = await startTethered();
+    const uploads: Promise<unknown>[] = [];
+    const sink = await tcpServer((socket) => uploads.push(receive(socket)));
+    const source = await tcpServer((socket) => uploads.push(sendPayload(socket, 64 * MIB, 2)));
+    for (const protocol of ['SOCKS5', 'CONNECT'] as const) {
+      const sent = await sendPayload(await connectThrough(protocol, port, sink), 64 * MIB, 1);
+      expect(await uploads.at(-1)).toEqual({ bytes: 64 * MIB, hash: sent });
+      const got = await receive(await connectThrough(protocol, port, source));
+      expect(got).toEqual({ bytes: 64 * MIB, hash: await uploads.at(-1) });
+    }
+    await vi.waitFor(async () => expect(await page.text('total')).toMatch(/^(2[5-9]|3)\d+ MB$/), 3_000);
+  });
+
+  it('100 streams at once, each its own', { timeout: LIMIT_MS }, async () => {
+    const { port } = await startTethered();
+    const target = await tcpServer(echo);
+    const exchanges = await Promise.all(
+      Array.from({ length: 100 }, async (_, i) => exchange(await connectThrough('SOCKS5', port, target), MIB / 4, i)),
+    );
+    for (const { sent, received } of exchanges) expect(received).toEqual({ bytes: MIB / 4, hash: sent });
+    expect(new Set(exchanges.map(({ sent }) => sent)).size).toBe(100);
+  });
+
+  it('curl fetches, and the laptop’s browser shows a page', { timeout: LIMIT_MS }, async () => {
+    const name = 'www.wstun-e2e.net';
+    const dns = await startDnsServer({ [name]: { addresses: ['127.0.0.1'] } });
+    atEnd(() => dns.close());
+    const web = createServer((_request, response) => response.end('<title>by phone</title>hello'));
+    await new Promise<void>((resolve) => web.listen(0, '127.0.0.1', resolve));
+    atEnd(() => void web.close().closeAllConnections());
+    const url = `http://${name}:${(web.address() as AddressInfo).port}/`;
+    const { port } = await startTethered({ relay: { dns } });
+    const fetched = await run('curl', ['-q', '-sS', '-x', `socks5h://127.0.0.1:${port}`, url]);
+    expect(fetched).toMatchObject({ code: 0, stdout: '<title>by phone</title>hello' });
+    const laptop = await chromium.launch({
+      executablePath: '/usr/bin/chromium',
+      args: ['--no-sandbox', '--disable-gpu'],
+      proxy: { server: `socks5://127.0.0.1:${port}` },
+    });
+    atEnd(() => laptop.close());
+    const page = await laptop.newPage();
+    await page.goto(url);
+    expect(await page.title()).toBe('by phone');
+  });
+
+  it('connections outlive the page; a reload needs no new code', { timeout: LIMIT_MS }, async () => {
+    const { port, page, client } = await startTethered();
+    const target = await tcpServer(echo);
+    const codes = () => client.events.filter(({ event }) => event === 'tether-code').length;
+    const before = codes();
+    for (let i = 0; i < 3; i++) {
+      const socket = await connectThrough('SOCKS5', port, target);
+      await page.reload();
+      await client.event('resumed');
+      await page.until('carrying');
+      const { sent, received } = await exchange(socket, MIB, i);
+      expect(received.hash).toBe(sent);
+    }
+    expect(client.events.filter(({ event }) => event === 'tether-paired').map(({ again }) => again)).toEqual([
+      false,
+      true,
+      true,
+      true,
+    ]);
+    expect(codes()).toBe(before);
+  });
+
+  it('another phone takes over within two seconds when the newest is gone', { timeout: LIMIT_MS }, async () => {
+    const { port, phone, page, client } = await startTethered();
+    const target = await tcpServer(echo);
+    client.type('\n');
+    const second = await phone.open(await nextCode(client));
+    await second.until('carrying');
+    await page.until('spare');
+    const socket = await connectThrough('SOCKS5', port, target);
+    const since = performance.now();
+    await second.close();
+    await page.until('carrying');
+    expect(performance.now() - since).toBeLessThan(2_000);
+    const { sent, received } = await exchange(socket, MIB, 1);
+    expect(received.hash).toBe(sent);
+  });
+});
+
+/** Keeps all that the page's own WebSockets send and receive, where a test can look at it. */
+const RECORD = `(() => {
+  const seen = (window.seen = []);
+  const keep = (data) => seen.push(typeof data === 'string' ? new TextEncoder().encode(data) : new Uint8Array(data).slice());
+  window.WebSocket = class extends WebSocket {
+    constructor(...args) {
+      super(...args);
+      keep(args[0]);
+      this.addEventListener('message', ({ data }) => keep(data));
+    }
+    send(data) {
+      keep(data);
+      super.send(data);
+    }
+  };
+})()`;
+
+/** Of the record: as text, where a whole base64 for each message is joined by spaces. */
+async function recorded(page: PhonePage): Promise<Buffer[]> {
+  const text = await page.evaluate<string>(
+    `window.seen.map((bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''))).join(' ')`,
+  );
+  return text.split(' ').map((part) => Buffer.from(part, 'base64'));
+}
+
+describe('a page that records all it carries', () => {
+  it('sees neither the payload nor the name of the destination', { timeout: LIMIT_MS }, async () => {
+    const [up, down] = [randomBytes(32), randomBytes(32)];
+    const name = `canary-${randomBytes(8).toString('hex')}.wstun-e2e.net`;
+    const target = await tcpServer((socket) => socket.once('data', () => socket.write(down)));
+    const dns = await startDnsServer({ [name]: { addresses: ['127.0.0.1'] } });
+    atEnd(() => dns.close());
+    const { port, page } = await startTethered({ relay: { dns }, script: RECORD });
+    const socket = await connectThrough('SOCKS5', port, target, name);
+    socket.write(up);
+    expect((await take(socket, 32)).equals(down)).toBe(true);
+    const seen = await recorded(page);
+    expect(seen.reduce((sum, { length }) => sum + length, 0)).toBeGreaterThan(500);
+    expect([up, down, Buffer.from(name)].map((secret) => occurrences(secret, seen))).toEqual([0, 0, 0]);
+    expect(dns.questions).toContain(`A ${name}`);
+  });
+
+  it('finds them where they are there: the search works', { timeout: LIMIT_MS }, async () => {
+    const [up, down] = [randomBytes(32), randomBytes(32)];
+    const { far, near, page } = await rawLink(RECORD);
+    near.send([up]);
+    await far.at.untilMessages(1);
+    far.link.send([down]);
+    await vi.waitFor(async () => {
+      const seen = await recorded(page);
+      // Once in, once out.
+      expect([up, down].map((secret) => occurrences(secret, seen))).toEqual([2, 2]);
+    });
+  });
+});
+
+interface End {
+  readonly link: MessageLink;
+  readonly at: LinkRecorder;
+}
+
+/** A link by a page, with nothing on it: the laptop's end, and the relay's. */
+async function rawLink(script?: string): Promise<{ near: MessageLink; far: End; page: PhonePage; phone: Phone }> {
+  const { relay, relayUrl, server, code } = await startLaptop();
+  const phone = await Phone.start();
+  const page = await phone.open(code(), script);
+  const accepted = relay.nextLink().then(({ link }) => ({ link, at: new LinkRecorder(link) }));
+  const near = await server.dial(() => `${relayUrl}/ticket`, AbortSignal.timeout(10_000));
+  return { near, far: await accepted, page, phone };
+}
+
+interface Laptop {
+  readonly relay: LinkServer;
+  readonly relayUrl: string;
+  readonly server: TetherServer;
+  code(): string;
+}
+
+/** The laptop's side alone, and something to dial. */
+async function startLaptop(publicHost = '127.0.0.1'): Promise<Laptop> {
+  const relay = await startLinkServer();
+  atEnd(() => relay.close());
+  const relayUrl = `ws://127.0.0.1:${relay.port}`;
+  let code = '';
+  const server = await startTetherServer({
+    ...{ host: '127.0.0.1', port: 0, publicHost, page: readFileSync(BUILT_PAGE) },
+    relayUrls: [relayUrl],
+    onEvent: (event) => {
+      if (event.type === 'code') code = event.url;
+    },
+    logger: silentLogger,
+  });
+  atEnd(() => server.close());
+  return { relay, relayUrl, server, code: () => code };
+}
+
+describe('over http on a local network', () => {
+  it('the page pairs and keeps the screen on without what browsers keep for https', { timeout: LIMIT_MS }, async () => {
+    const { server, code } = await startLaptop('laptop.wstun-e2e.net');
+    const phone = await Phone.start({ args: ['--host-resolver-rules=MAP *.wstun-e2e.net 127.0.0.1'] });
+    const page = await phone.open(code());
+    await page.until('resting');
+    expect(server.pages).toBe(1);
+    expect(await page.evaluate('[isSecureContext, "wakeLock" in navigator, typeof crypto.subtle]')).toEqual([
+      false,
+      false,
+      'undefined',
+    ]);
+    const played = 'document.getElementById("movie").currentTime > 0 && !document.getElementById("movie").paused';
+    await vi.waitFor(async () => expect(await page.evaluate(played)).toBe(true), 5_000);
+    expect(await page.text('awake')).toContain('should stay on');
+    expect(page.complaints()).toEqual([]);
+  });
+
+  it('a page of another site cannot pair, with the secret neither', { timeout: LIMIT_MS }, async () => {
+    const { server, code } = await startLaptop();
+    const phone = await Phone.start();
+    const page = await phone.open('data:text/html,<title>evil</title>');
+    const target = `ws://${new URL(code()).host}/control`;
+    const outcome = `new Promise((resolve) => {
+      const socket = new WebSocket(${JSON.stringify(target)});
+      socket.onopen = () => resolve('open');
+      socket.onerror = () => resolve('refused');
+    })`;
+    expect(await page.evaluate(outcome)).toBe('refused');
+    expect(server.pages).toBe(0);
+  });
+});
+
+describe('the page’s memory', () => {
+  it('stays small with a fast laptop and a relay at 1 Mbit/s', { timeout: LIMIT_MS }, async () => {
+    const { port, phone } = await startTethered({
+      relayUrl: async (relay) => `ws://127.0.0.1:${await slowProxy(relay.port, 1_000_000)}`,
+    });
+    const target = await tcpServer((socket) => void socket.resume());
+    const atRest = await phone.memory();
+    const opening = Array.from({ length: 4 }, () => connectThrough('SOCKS5', port, target));
+    for (const socket of await Promise.all(opening)) sendEndlessly(socket);
+    let peak = 0;
+    for (const deadline = performance.now() + 8_000; performance.now() < deadline; ) {
+      peak = Math.max(peak, await phone.memory());
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    if (process.env.FIGURES) process.stderr.write(`${atRest.toFixed(1)} MiB at rest, ${peak.toFixed(1)} at most\n`);
+    expect(peak - atRest).toBeLessThan(40);
+  });
+
+  it('is bounded where the relay sends and the laptop does not read: the page ends the link', {
+    timeout: LIMIT_MS,
+  }, async () => {
+    const { near, far, phone } = await rawLink();
+    const at = new LinkRecorder(near);
+    near.pause();
+    const before = await phone.memory();
+    const message = randomBytes(60_000);
+    let peak = 0;
+    // Not as fast as it takes: a link that has ended takes everything, for ever.
+    const flood = setInterval(() => {
+      for (let i = 0; i < 20 && far.link.send([message]); i++);
+    }, 5);
+    atEnd(() => clearInterval(flood));
+    while (far.at.closes.length === 0) {
+      peak = Math.max(peak, (await phone.memory()) - before);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    expect(far.at.closes[0]?.clean).toBe(false);
+    expect(peak).toBeLessThan(40);
+    near.resume();
+    await at.untilClosed();
+    expect(at.closes[0]?.clean).toBe(false);
+  });
+});
+
+describe('the speed', () => {
+  it('through the page is that of a fast network, and an echo takes two milliseconds more at most', {
+    timeout: LIMIT_MS,
+  }, async () => {
+    const { relay, port } = await startTethered();
+    const direct = await startClient(await invite(relay, 'direct', { allow: ['*'] }));
+    const sink = await tcpServer((socket) => socket.resume().on('end', () => socket.end()));
+    const target = await tcpServer(echo);
+    const mibPerSecond = async (proxy: number): Promise<number> => {
+      const since = performance.now();
+      const socket = await connectThrough('SOCKS5', proxy, sink);
+      await sendPayload(socket, 64 * MIB);
+      await endOf(socket);
+      return (64 * 1000) / (performance.now() - since);
+    };
+    const echoMs = async (proxy: number): Promise<number> => {
+      const socket = await connectThrough('SOCKS5', proxy, target);
+      const times: number[] = [];
+      for (let i = 0; i < 200; i++) {
+        const since = performance.now();
+        socket.write('x');
+        await take(socket, 1);
+        times.push(performance.now() - since);
+      }
+      return times.sort((a, b) => a - b)[100] ?? 0;
+    };
+    await mibPerSecond(port);
+    await mibPerSecond(direct.port);
+    const figures = {
+      page: { mibPerSecond: await mibPerSecond(port), echoMs: await echoMs(port) },
+      direct: { mibPerSecond: await mibPerSecond(direct.port), echoMs: await echoMs(direct.port) },
+    };
+    const said = JSON.stringify(figures);
+    expect(figures.page.echoMs, said).toBeLessThan(figures.direct.echoMs + 2);
+    // Browser, laptop and relay share this machine's cores; a phone has its own.
+    expect(figures.page.mibPerSecond / figures.direct.mibPerSecond, said).toBeGreaterThan(0.2);
+    if (process.env.FIGURES) process.stderr.write(`${said}\n`);
+  });
+});
+
+describe('wstun client --tether', () => {
+  it('refuses --encryption off, since the phone would read along', async () => {
+    const relay = await startRelay();
+    const client = spawnClient(await invite(relay, 'bob'), {
+      args: ['--tether', '127.0.0.1:0', '--encryption', 'off'],
+    });
+    expect(await client.exited).toBe(2);
+    expect(client.stderr).toContain('WSTUN-E120');
+    expect(client.events).toEqual([]);
+  });
+
+  it('ends at a signal at once, with a phone and with one that is only half paired', {
+    timeout: LIMIT_MS,
+  }, async () => {
+    const { client, page } = await startTethered();
+    const code = String(client.events.find(({ event }) => event === 'tether-code')?.url);
+    const half = openSocket(new URL(code).host, '/control');
+    expect(await statusOf(half)).toBe(101);
+    const since = performance.now();
+    client.signal('SIGINT');
+    expect(await client.exited).toBe(0);
+    expect(performance.now() - since).toBeLessThan(2_000);
+    await page.until('gone');
+  });
+
+  it('prefers the direct way while it works', { timeout: LIMIT_MS }, async () => {
+    const relay = await startRelay();
+    const client = spawnClient(await invite(relay, 'bob'), { args: ['--tether', '127.0.0.1:0'] });
+    const code = await nextCode(client);
+    await client.event('ready');
+    const page = await (await Phone.start()).open(code);
+    await page.until('resting');
+  });
+
+  it('shows a code that can be scanned, and its address, to a person', async () => {
+    const relay = await startRelay();
+    const secret = await invite(relay, 'bob');
+    const ended = run(process.execPath, [BIN, 'client', '--listen', '127.0.0.1:0', '--tether', '127.0.0.1:0'], {
+      env: { WSTUN_INVITE: secret },
+      limitMs: 2_000,
+    });
+    const { stderr } = await ended;
+    const said = Buffer.from(stderr, 'latin1').toString();
+    expect(said).toMatch(/█{3}/);
+    expect(said).toMatch(/^ {2}http:\/\/127\.0\.0\.1:\d+\/#[\w-]{22}$/m);
+  });
+});

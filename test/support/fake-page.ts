@@ -1,0 +1,158 @@
+/** A page of a tether without a browser: pairs, answers pings, and does with links what a test says. */
+import { once } from 'node:events';
+import { WebSocket } from 'ws';
+import { silentLogger } from '../../src/observability/logger.ts';
+import { decodeLaptopMessage, encodeMessage, type LaptopMessage, type PageMessage } from '../../src/tether/messages.ts';
+import { beginPairing, MESSAGE, type PairingKeys, Seal, secretFromText } from '../../src/tether/pairing.ts';
+import { startTetherServer, type TetherEvent, type TetherServer } from '../../src/tether/tether-server.ts';
+import { atEnd } from './scope.ts';
+import { until } from './until.ts';
+
+export interface RunningTether {
+  readonly server: TetherServer;
+  readonly events: TetherEvent[];
+  /** `HOST:PORT`. */
+  readonly host: string;
+  /** The secret of the latest code. */
+  secret(): Uint8Array;
+}
+
+export const PAGE = Buffer.from('<!doctype html><style>a{}</style><script>1</script>');
+
+export async function startTether(): Promise<RunningTether> {
+  const events: TetherEvent[] = [];
+  const server = await startTetherServer({
+    host: '127.0.0.1',
+    port: 0,
+    page: PAGE,
+    relayUrls: ['wss://relay.example.org/a'],
+    onEvent: (event) => events.push(event),
+    logger: silentLogger,
+  });
+  atEnd(() => server.close());
+  const secret = () => {
+    const code = events.filter((event) => event.type === 'code').at(-1);
+    return secretFromText(code?.url.split('#')[1] ?? '') ?? new Uint8Array(0);
+  };
+  return { server, events, host: `127.0.0.1:${server.address.port}`, secret };
+}
+
+/** A WebSocket as a page of that origin opens it. */
+export function openSocket(host: string, path: string, headers: Record<string, string> = {}): WebSocket {
+  const socket = new WebSocket(`ws://${host}${path}`, {
+    headers: { Origin: `http://${host}`, ...headers },
+    perMessageDeflate: false,
+  });
+  socket.on('error', () => {});
+  atEnd(() => socket.terminate());
+  return socket;
+}
+
+/** The status with which an upgrade was refused, or 101. */
+export function statusOf(socket: WebSocket): Promise<number> {
+  return new Promise((resolve) => {
+    socket.once('open', () => resolve(101));
+    socket.once('unexpected-response', (_request, response) => {
+      response.resume();
+      resolve(response.statusCode ?? 0);
+    });
+    socket.once('close', () => resolve(0));
+  });
+}
+
+export type Pairing = { readonly keys: PairingKeys } | 'refused' | 'closed';
+
+/** Pairs with a secret on a control link that is about to open. */
+export async function pair(socket: WebSocket, host: string, secret: Uint8Array): Promise<Pairing> {
+  const pairing = beginPairing(secret, host);
+  if ((await statusOf(socket)) !== 101) return 'closed';
+  socket.send(pairing.hello);
+  const answer = await nextMessage(socket);
+  const proof = answer && pairing.prove(answer);
+  if (proof === undefined) return answer?.[0] === MESSAGE.refusal ? 'refused' : 'closed';
+  socket.send(proof);
+  const last = await nextMessage(socket);
+  if (last === undefined) return 'closed';
+  const keys = pairing.finish(last);
+  return keys === undefined ? 'refused' : { keys };
+}
+
+/** Undefined: the link ended. */
+export async function nextMessage(socket: WebSocket): Promise<Uint8Array | undefined> {
+  if (socket.readyState > WebSocket.OPEN) return undefined;
+  return await new Promise((resolve) => {
+    socket.once('message', (data: Buffer) => resolve(Uint8Array.from(data)));
+    socket.once('close', () => resolve(undefined));
+  });
+}
+
+export class FakePage {
+  readonly socket: WebSocket;
+  readonly host: string;
+  readonly rejoin: Uint8Array;
+  readonly messages: LaptopMessage[] = [];
+  pings = 0;
+  /** Whether it answers pings. */
+  answers = true;
+  readonly #outgoing: Seal;
+
+  private constructor(socket: WebSocket, host: string, keys: PairingKeys) {
+    this.socket = socket;
+    this.host = host;
+    this.rejoin = keys.rejoin;
+    this.#outgoing = new Seal(keys.pageSeal);
+    const incoming = new Seal(keys.laptopSeal);
+    socket.on('message', (data: Buffer) => {
+      const content = incoming.open(Uint8Array.from(data));
+      const message = content && decodeLaptopMessage(content);
+      if (message === undefined) throw new Error('the laptop said what cannot be');
+      if (message.type === 'ping' && this.answers) this.send({ type: 'pong' });
+      if (message.type === 'ping') this.pings += 1;
+      else this.messages.push(message);
+    });
+  }
+
+  static async join(
+    { host, secret, server }: RunningTether,
+    withSecret = secret(),
+    time = Date.now(),
+  ): Promise<FakePage> {
+    const socket = openSocket(host, '/control');
+    const paired = await pair(socket, host, withSecret);
+    if (typeof paired === 'string') throw new Error(paired);
+    const page = new FakePage(socket, host, paired.keys);
+    const before = server.pages;
+    page.send({ type: 'joined', time });
+    await until(() => server.pages > before);
+    return page;
+  }
+
+  send(message: PageMessage): void {
+    this.socket.send(this.#outgoing.seal(encodeMessage(message)));
+  }
+
+  sendRaw(bytes: Uint8Array): void {
+    this.socket.send(bytes);
+  }
+
+  /** The next request for a link after those already seen. */
+  async nextOpen(): Promise<Extract<LaptopMessage, { type: 'open' }>> {
+    await until(() => this.messages.some(({ type }) => type === 'open'));
+    const at = this.messages.findIndex(({ type }) => type === 'open');
+    const [message] = this.messages.splice(at, 1);
+    if (message?.type !== 'open') throw new Error('unreachable');
+    return message;
+  }
+
+  /** The near leg of a link, open. */
+  async bring(link: string): Promise<WebSocket> {
+    const near = openSocket(this.host, `/link/${link}`);
+    await once(near, 'open');
+    return near;
+  }
+
+  duty(): string | undefined {
+    const duties = this.messages.filter((message) => message.type === 'duty');
+    return duties.at(-1)?.duty;
+  }
+}

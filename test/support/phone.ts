@@ -1,0 +1,227 @@
+/**
+ * A phone: headless Chromium, and the page of a tether in it. Driven by the bare DevTools protocol: Playwright watches all traffic
+ * of a page, and would copy every message of every WebSocket into the test (a fifth of the speed, and not the page's memory).
+ */
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { WebSocket } from 'ws';
+import { spawnBound } from './programs.ts';
+import { atEnd } from './scope.ts';
+import { tempDir } from './temp-dir.ts';
+import { until } from './until.ts';
+
+const ARGS = [
+  '--headless=new',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--disable-extensions',
+];
+export const CHROMIUM = '/usr/bin/chromium';
+
+export function chromiumArgs(profile: string): string[] {
+  return [...ARGS, `--user-data-dir=${profile}`, '--remote-debugging-port=0'];
+}
+
+const MIB = 1024 * 1024;
+const START_LIMIT_MS = 20_000;
+
+export interface PhoneOptions {
+  /** Beside the usual ones. */
+  readonly args?: readonly string[];
+}
+
+export class Phone {
+  readonly #port: number;
+  readonly #browser: DevTools;
+
+  private constructor(port: number, browser: DevTools) {
+    this.#port = port;
+    this.#browser = browser;
+  }
+
+  static async start(options: PhoneOptions = {}): Promise<Phone> {
+    const profile = await tempDir();
+    const child = spawnBound(CHROMIUM, [...chromiumArgs(profile), ...(options.args ?? []), 'about:blank']);
+    const ended = once(child, 'close');
+    atEnd(async () => {
+      child.kill('SIGKILL');
+      await ended;
+    });
+    const url = await debuggerOf(child);
+    return new Phone(Number(new URL(url).port), await DevTools.connect(url));
+  }
+
+  /** A new tab, as when the code is scanned. */
+  async open(url: string, script?: string): Promise<PhonePage> {
+    const { targetId } = await this.#browser.send('Target.createTarget', { url: 'about:blank' });
+    const page = await DevTools.connect(`ws://127.0.0.1:${this.#port}/devtools/page/${targetId}`);
+    return await PhonePage.open(page, url, script);
+  }
+
+  /** Memory that is not shared, of the processes that run pages and speak to the network, MiB. */
+  async memory(): Promise<number> {
+    const { processInfo } = (await this.#browser.send('SystemInfo.getProcessInfo')) as unknown as {
+      readonly processInfo: readonly { readonly type: string; readonly id: number }[];
+    };
+    return processInfo.reduce((sum, { id }) => sum + privateBytes(id), 0) / MIB;
+  }
+}
+
+async function debuggerOf(child: ChildProcess): Promise<string> {
+  let printed = '';
+  child.stderr?.on('data', (chunk: Buffer) => {
+    printed += chunk.toString();
+  });
+  const found = () => /^DevTools listening on (ws:\S+)$/m.exec(printed)?.[1];
+  await until(() => found() !== undefined || child.exitCode !== null, START_LIMIT_MS).catch(() => {});
+  const url = found();
+  if (url === undefined) throw new Error(`Chromium did not start:\n${printed}`);
+  return url;
+}
+
+function privateBytes(pid: number): number {
+  const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1');
+  return [...rollup.matchAll(/^Private_\w+:\s+(\d+) kB$/gm)].reduce((sum, match) => sum + Number(match[1]) * 1024, 0);
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** One session of the DevTools protocol. */
+class DevTools {
+  readonly #socket: WebSocket;
+  readonly #waiting = new Map<number, (answer: Json) => void>();
+  readonly events: { readonly method: string; readonly params: Json }[] = [];
+  #count = 0;
+
+  private constructor(socket: WebSocket) {
+    this.#socket = socket;
+    socket.on('error', () => {});
+    socket.on('message', (data) => {
+      const message = JSON.parse(String(data)) as Json;
+      if (typeof message.id === 'number') this.#waiting.get(message.id)?.(message);
+      else this.events.push({ method: String(message.method), params: message.params as Json });
+    });
+  }
+
+  static async connect(url: string): Promise<DevTools> {
+    const socket = new WebSocket(url, { perMessageDeflate: false });
+    const session = new DevTools(socket);
+    await once(socket, 'open');
+    atEnd(() => socket.terminate());
+    return session;
+  }
+
+  send(method: string, params: Json = {}): Promise<Json> {
+    this.#count += 1;
+    const id = this.#count;
+    this.#socket.send(JSON.stringify({ id, method, params }));
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, (answer) => {
+        this.#waiting.delete(id);
+        if (answer.error === undefined) resolve(answer.result as Json);
+        else reject(new Error(`${method}: ${JSON.stringify(answer.error)}`));
+      });
+    });
+  }
+}
+
+/** A modern phone's window. */
+const WINDOW = { width: 412, height: 839, deviceScaleFactor: 2, mobile: true } as const;
+
+export class PhonePage {
+  readonly #page: DevTools;
+
+  private constructor(page: DevTools) {
+    this.#page = page;
+  }
+
+  /** @param script runs in each document before its own */
+  static async open(page: DevTools, url: string, script?: string): Promise<PhonePage> {
+    await page.send('Page.enable');
+    await page.send('Runtime.enable');
+    await page.send('Log.enable');
+    await page.send('Emulation.setDeviceMetricsOverride', WINDOW);
+    if (script !== undefined) await page.send('Page.addScriptToEvaluateOnNewDocument', { source: script });
+    await page.send('Page.navigate', { url });
+    return new PhonePage(page);
+  }
+
+  /** The value of an expression in the page; promises are waited for. */
+  async evaluate<T>(expression: string): Promise<T> {
+    const answer = await this.#page.send('Runtime.evaluate', { expression, awaitPromise: true, returnByValue: true });
+    if (answer.exceptionDetails !== undefined) throw new Error(JSON.stringify(answer.exceptionDetails));
+    return (answer.result as { readonly value: T }).value;
+  }
+
+  /** What the page says of itself. */
+  state(): Promise<string | undefined> {
+    return this.evaluate('document.body?.dataset.state');
+  }
+
+  text(id: string): Promise<string> {
+    return this.evaluate(`document.getElementById('${id}').textContent`);
+  }
+
+  /** Resolves when the page says that it is in this state. */
+  async until(state: string, limitMs = 10_000): Promise<void> {
+    const deadline = performance.now() + limitMs;
+    let seen: string | undefined;
+    while (seen !== state) {
+      if (performance.now() > deadline) throw new Error(`the page is ${seen}, not ${state}: ${this.complaints()}`);
+      // Between two documents there is none to ask.
+      seen = await this.state().catch(() => undefined);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  /** Resolves when the new document is on its way. */
+  async reload(): Promise<void> {
+    await this.#page.send('Page.reload');
+  }
+
+  async close(): Promise<void> {
+    await this.#page.send('Page.close');
+  }
+
+  async navigate(url: string): Promise<void> {
+    await this.#page.send('Page.navigate', { url });
+  }
+
+  /** @param offline all but what stands: as a browser has it when the phone loses its network */
+  async setOffline(offline: boolean): Promise<void> {
+    await this.#page.send('Network.enable');
+    const throughput = { latency: 0, downloadThroughput: -1, uploadThroughput: -1 };
+    await this.#page.send('Network.emulateNetworkConditions', { offline, ...throughput });
+    await this.#page.send('Network.disable');
+  }
+
+  /** In front of all others, in the system's light or dark. */
+  async show(scheme: 'light' | 'dark'): Promise<void> {
+    await this.#page.send('Page.bringToFront');
+    await this.#page.send('Emulation.setEmulatedMedia', {
+      features: [{ name: 'prefers-color-scheme', value: scheme }],
+    });
+  }
+
+  /** A PNG. */
+  async picture(): Promise<Buffer> {
+    const { data } = await this.#page.send('Page.captureScreenshot', { format: 'png' });
+    return Buffer.from(String(data), 'base64');
+  }
+
+  /** Exceptions, and what the page's policy stopped. */
+  complaints(): string[] {
+    return this.#page.events.flatMap(({ method, params }) => {
+      const text = JSON.stringify(params);
+      const isOne =
+        method === 'Runtime.exceptionThrown' || (method === 'Log.entryAdded' && /Security Policy/.test(text));
+      return isOne ? [text] : [];
+    });
+  }
+}

@@ -1,0 +1,44 @@
+/** A relay, a client that is tethered to a phone, and the phone's page that carries it. */
+import { expect } from 'vitest';
+import { Phone, type PhoneOptions, type PhonePage } from './phone.ts';
+import type { WstunProcess } from './wstun-process.ts';
+import { invite, type RelayOptions, type RunningRelay, spawnClient, startRelay } from './wstun-stack.ts';
+
+export interface Tethered {
+  readonly relay: RunningRelay;
+  readonly client: WstunProcess;
+  /** Of its proxy. */
+  readonly port: number;
+  readonly phone: Phone;
+  readonly page: PhonePage;
+}
+
+export interface TetheredOptions {
+  readonly relay?: RelayOptions;
+  /** Where the page finds the relay; default: where it is. */
+  readonly relayUrl?: (relay: RunningRelay) => string | Promise<string>;
+  readonly phone?: PhoneOptions;
+  /** Runs in the page before its own script. */
+  readonly script?: string;
+  readonly args?: readonly string[];
+}
+
+/** Only the phone carries: what is reachable on one machine would be reached directly else. */
+export async function startTethered(options: TetheredOptions = {}): Promise<Tethered> {
+  const relay = await startRelay(options.relay);
+  const url = await options.relayUrl?.(relay);
+  const secret = await invite(relay, 'laptop', { allow: ['*'], ...(url === undefined ? {} : { url }) });
+  const args = ['--tether', '127.0.0.1:0', '--no-direct', ...(options.args ?? [])];
+  const client = spawnClient(secret, { args });
+  const phone = await Phone.start(options.phone);
+  const page = await phone.open(await nextCode(client), options.script);
+  const { listen } = await client.event('ready');
+  await page.until('carrying');
+  expect(page.complaints()).toEqual([]);
+  return { relay, client, port: Number(String(listen).replace(/^.*:/, '')), phone, page };
+}
+
+/** The URL of the next code that the client shows. */
+export async function nextCode(client: WstunProcess): Promise<string> {
+  return (await client.event('tether-code')).url as string;
+}

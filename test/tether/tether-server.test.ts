@@ -1,0 +1,220 @@
+/** Whoever is on the local network, against the laptop's port: who is refused, how, and what it costs. */
+import { once } from 'node:events';
+import { request } from 'node:http';
+import { describe, expect, it, vi } from 'vitest';
+import { createSecret } from '../../src/tether/pairing.ts';
+import { CODE_LIFETIME_MS } from '../../src/tether/secrets.ts';
+import {
+  FakePage,
+  nextMessage,
+  openSocket,
+  PAGE,
+  pair,
+  type RunningTether,
+  startTether,
+  statusOf,
+} from '../support/fake-page.ts';
+import { until } from '../support/until.ts';
+
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+}
+
+async function ask(
+  { host }: RunningTether,
+  path: string,
+  options: { method?: string; Host?: string } = {},
+): Promise<Answer> {
+  const [name, port] = host.split(':');
+  const { method = 'GET', Host = host } = options;
+  const asked = request({ host: name, port, path, method, headers: { Host } }).end();
+  const [response] = (await once(asked, 'response')) as [import('node:http').IncomingMessage];
+  let body = '';
+  for await (const chunk of response) body += String(chunk);
+  return { status: response.statusCode ?? 0, body, headers: response.headers };
+}
+
+const guess = async (tether: RunningTether, secret = createSecret()) =>
+  await pair(openSocket(tether.host, '/control'), tether.host, secret);
+
+const refusals = ({ events }: RunningTether) => events.filter(({ type }) => type === 'refused').length;
+
+describe('the page', () => {
+  it('is served under the address of the code, with a policy that lets it do what it is for', async () => {
+    const tether = await startTether();
+    const { status, body, headers } = await ask(tether, '/');
+    expect({ status, body }).toEqual({ status: 200, body: PAGE.toString() });
+    const policy = String(headers['content-security-policy']);
+    expect(policy).toContain("default-src 'none'");
+    expect(policy).toMatch(/script-src 'sha256-[\w+/=]{44}';/);
+    expect(policy).toContain(
+      `connect-src 'self' ws://${tether.host} wss://relay.example.org https://relay.example.org;`,
+    );
+    expect(policy).not.toMatch(/unsafe|\*/);
+    expect(headers['referrer-policy']).toBe('no-referrer');
+    expect(headers['x-frame-options']).toBe('DENY');
+    expect(headers['cache-control']).toBe('no-store');
+  });
+
+  it.each(['evil.example', 'evil.example:8808', 'localhost', '127.0.0.1', '127.0.0.1:1', '[::1]:8808'])(
+    'is not served under another host (%s): a name that a stranger points here is none of ours',
+    async (Host) => {
+      const tether = await startTether();
+      expect(await ask(tether, '/', { Host })).toMatchObject({ status: 403, body: '' });
+    },
+  );
+
+  it('is all that there is', async () => {
+    const tether = await startTether();
+    const paths = ['/favicon.ico', '/?x', '//', '/control', `/link/${'0'.repeat(32)}`, '/../etc/passwd'];
+    for (const path of paths) expect(await ask(tether, path)).toMatchObject({ status: 404, body: '' });
+    for (const method of ['POST', 'PUT', 'OPTIONS']) expect((await ask(tether, '/', { method })).status).toBe(405);
+  });
+
+  it('holds no secret, nor does any answer before a proof', async () => {
+    const tether = await startTether();
+    const secret = Buffer.from(tether.secret());
+    const { body, headers } = await ask(tether, '/');
+    const said = body + JSON.stringify(headers);
+    for (const form of ['base64url', 'base64', 'hex', 'latin1'] as const)
+      expect(said).not.toContain(secret.toString(form));
+  });
+});
+
+describe('an upgrade', () => {
+  it.each<[string, Record<string, string>]>([
+    ['of another origin', { Origin: 'http://evil.example' }],
+    ['of an origin that only begins like ours', { Origin: 'http://127.0.0.1' }],
+    ['of our origin over https', { Origin: 'https://HOST' }],
+    ['of no origin that can be told', { Origin: 'null' }],
+    ['to another host, of its own origin', { Host: 'evil.example', Origin: 'http://evil.example' }],
+    ['to another host, of our origin', { Host: 'evil.example:8808' }],
+  ])('%s is refused before anything is said', async (_what, headers) => {
+    const tether = await startTether();
+    const filled = Object.fromEntries(Object.entries(headers).map(([k, v]) => [k, v.replace('HOST', tether.host)]));
+    for (const path of ['/control', `/link/${'0'.repeat(32)}`])
+      expect(await statusOf(openSocket(tether.host, path, filled))).toBe(403);
+    expect(tether.server.pages).toBe(0);
+  });
+
+  it('without an origin is refused', async () => {
+    const tether = await startTether();
+    const [name, port] = tether.host.split(':');
+    const key = 'dGhlIHNhbXBsZSBub25jZQ==';
+    const headers = { Host: tether.host, Connection: 'Upgrade', Upgrade: 'websocket' };
+    const asked = request({
+      ...{ host: name, port, path: '/control' },
+      headers: { ...headers, 'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': key },
+    }).end();
+    const [response] = (await once(asked, 'response')) as [import('node:http').IncomingMessage];
+    expect(response.statusCode).toBe(403);
+  });
+
+  it('anywhere else, or for a link that nobody asked for, is not found', async () => {
+    const tether = await startTether();
+    await FakePage.join(tether);
+    for (const path of ['/', '/controls', '/link/', `/link/${'0'.repeat(32)}`, `/link/${'0'.repeat(33)}`])
+      expect(await statusOf(openSocket(tether.host, path))).toBe(404);
+  });
+});
+
+describe('a pairing', () => {
+  it('with the code works once; its page comes back by what it got, the code does not', async () => {
+    const tether = await startTether();
+    const code = tether.secret();
+    const page = await FakePage.join(tether, code);
+    expect(await guess(tether, code)).toBe('refused');
+    page.socket.terminate();
+    await until(() => tether.server.pages === 0);
+    await FakePage.join(tether, page.rejoin);
+    expect(tether.events.filter(({ type }) => type === 'paired')).toMatchObject([{ again: false }, { again: true }]);
+  });
+
+  it('with a code that has run out, a guess, or what another client gave out is refused, told and counted', async () => {
+    const tether = await startTether();
+    const other = await startTether();
+    const stranger = await FakePage.join(other);
+    expect(await guess(tether)).toBe('refused');
+    expect(await guess(tether, stranger.rejoin)).toBe('refused');
+    const now = performance.now() + CODE_LIFETIME_MS;
+    const clock = vi.spyOn(performance, 'now').mockReturnValue(now);
+    expect(await guess(tether, tether.secret())).toBe('refused');
+    clock.mockRestore();
+    expect(tether.server.guesses).toBe(3);
+    expect(refusals(tether)).toBe(3);
+    expect(tether.server.pages).toBe(0);
+  });
+
+  it('that guesses is slowed: after a few tries the address is not even answered', async () => {
+    const tether = await startTether();
+    for (let i = 0; i < 4; i++) expect(await guess(tether)).toBe('refused');
+    for (let i = 0; i < 20; i++) expect(await statusOf(openSocket(tether.host, '/control'))).toBe(429);
+    expect(tether.server.guesses).toBe(4);
+    // A page that is right is let in after the wait, and forgives the address.
+    await vi.waitFor(async () => expect(typeof (await guess(tether, tether.secret()))).toBe('object'), 3_000);
+  });
+
+  it('says nothing of why it fails: unknown, used and malformed look alike', async () => {
+    const tether = await startTether();
+    const used = tether.secret();
+    await FakePage.join(tether, used);
+    const seen: string[] = [];
+    for (const secret of [createSecret(), used]) {
+      const socket = openSocket(tether.host, '/control');
+      const lengths: number[] = [];
+      socket.on('message', (data: Buffer) => lengths.push(data.length));
+      await pair(socket, tether.host, secret);
+      seen.push(lengths.join());
+    }
+    expect(seen).toEqual(['33,1', '33,1']);
+  });
+
+  it.each<[string, Uint8Array | string]>([
+    ['nothing', new Uint8Array(0)],
+    ['text', 'hello'],
+    ['a hello of another version', Uint8Array.from([1, 0, 2, ...new Uint8Array(40)])],
+    ['far too much', new Uint8Array(10_000)],
+    ['a sealed message', Uint8Array.from([5, ...new Uint8Array(30)])],
+  ])('that begins with %s gets a refusal or an end, and no page', async (_what, first) => {
+    const tether = await startTether();
+    const socket = openSocket(tether.host, '/control');
+    await once(socket, 'open');
+    socket.send(first);
+    const answer = await nextMessage(socket);
+    expect([undefined, Uint8Array.of(0)]).toContainEqual(answer);
+    expect(tether.server.pages).toBe(0);
+  });
+
+  it('takes at most sixteen at once', async () => {
+    const tether = await startTether();
+    const sockets = Array.from({ length: 20 }, () => openSocket(tether.host, '/control'));
+    const statuses = await Promise.all(sockets.map(statusOf));
+    expect(statuses.filter((status) => status === 101)).toHaveLength(16);
+    expect(statuses.filter((status) => status === 503)).toHaveLength(4);
+  });
+});
+
+describe('a paired page', () => {
+  it.each<[string, (page: FakePage) => void]>([
+    ['says what nobody sealed', (page) => page.sendRaw(Uint8Array.from([5, ...new Uint8Array(40)]))],
+    ['says what is no message', (page) => page.send({ type: 'ping' } as never)],
+    ['joins twice', (page) => page.send({ type: 'joined', time: 1 })],
+    ['sends text', (page) => page.socket.send('hello')],
+  ])('that %s is gone', async (_what, misbehave) => {
+    const tether = await startTether();
+    misbehave(await FakePage.join(tether));
+    await until(() => tether.server.pages === 0);
+  });
+
+  it('is replaced by itself, in another tab: the old one is told, and the new one is the only one', async () => {
+    const tether = await startTether();
+    const first = await FakePage.join(tether);
+    const ended = once(first.socket, 'close');
+    const socket = openSocket(tether.host, '/control');
+    expect(typeof (await pair(socket, tether.host, first.rejoin))).toBe('object');
+    await ended;
+    expect(first.messages.at(-1)).toEqual({ type: 'replaced' });
+  });
+});

@@ -1,0 +1,146 @@
+/** The choice between the direct way and the phone. */
+import { describe, expect, it, vi } from 'vitest';
+import { createIdentity } from '../../src/crypto/keys.ts';
+import { PAGE_FEATURE, TicketOpener } from '../../src/crypto/ticket.ts';
+import { WstunError } from '../../src/errors.ts';
+import { silentLogger } from '../../src/observability/logger.ts';
+import { memoryLinkPair } from '../../src/transport/memory-link.ts';
+import type { MessageLink } from '../../src/transport/message-link.ts';
+import { type LinkWay, PreferredWay, TetherWay } from '../../src/tunnel/link-ways.ts';
+import { TicketDialer } from '../../src/tunnel/ticket-dialer.ts';
+
+const never = new AbortController().signal;
+
+/** A way whose dials a test answers. */
+class Way implements LinkWay {
+  readonly dials: { resolve(link: MessageLink): void; reject(error: Error): void; readonly signal: AbortSignal }[] = [];
+
+  dial(signal: AbortSignal): Promise<MessageLink> {
+    return new Promise((resolve, reject) => {
+      this.dials.push({ resolve, reject, signal });
+      signal.addEventListener('abort', () => reject(new WstunError('dial-cancelled')));
+    });
+  }
+
+  async nextDial() {
+    await vi.waitFor(() => expect(this.dials.length).toBeGreaterThan(0));
+    const dial = this.dials.shift();
+    if (dial === undefined) throw new Error('unreachable');
+    return dial;
+  }
+}
+
+const unreachable = () => new WstunError('relay-unreachable');
+
+describe('the preferred way', () => {
+  it('is direct where that works; the phone is not even asked', async () => {
+    const [direct, phone] = [new Way(), new Way()];
+    const dialled = new PreferredWay(direct, phone, silentLogger).dial(never);
+    const [link] = memoryLinkPair();
+    (await direct.nextDial()).resolve(link);
+    expect(await dialled).toBe(link);
+    expect(phone.dials).toHaveLength(0);
+  });
+
+  it('is the phone’s as soon as the direct one fails, and from then on at once', async () => {
+    const [direct, phone] = [new Way(), new Way()];
+    const way = new PreferredWay(direct, phone, silentLogger);
+    for (let i = 0; i < 2; i++) {
+      const dialled = way.dial(never);
+      const attempt = await direct.nextDial();
+      // The second time it hangs, and nobody waits for it.
+      if (i === 0) attempt.reject(unreachable());
+      const [link] = memoryLinkPair();
+      (await phone.nextDial()).resolve(link);
+      expect(await dialled).toBe(link);
+      if (i === 1) expect(attempt.signal.aborted).toBe(true);
+    }
+  });
+
+  it('is the phone’s after a second where the direct one hangs', async () => {
+    const [direct, phone] = [new Way(), new Way()];
+    const since = performance.now();
+    const dialled = new PreferredWay(direct, phone, silentLogger).dial(never);
+    const [link] = memoryLinkPair();
+    await vi.waitFor(() => expect(phone.dials).toHaveLength(1), 3_000);
+    expect(performance.now() - since).toBeGreaterThan(900);
+    (await phone.nextDial()).resolve(link);
+    expect(await dialled).toBe(link);
+    expect((await direct.nextDial()).signal.aborted).toBe(true);
+  });
+
+  it('says why the phone failed once both have', async () => {
+    const [direct, phone] = [new Way(), new Way()];
+    const dialled = new PreferredWay(direct, phone, silentLogger).dial(never);
+    (await direct.nextDial()).reject(unreachable());
+    (await phone.nextDial()).reject(new WstunError('phone-offline'));
+    await expect(dialled).rejects.toMatchObject({ fault: 'phone-offline' });
+  });
+
+  it('ends a link that comes when the other has won', async () => {
+    const [direct, phone] = [new Way(), new Way()];
+    const dialled = new PreferredWay(direct, phone, silentLogger).dial(never);
+    const [won] = memoryLinkPair();
+    const [late] = memoryLinkPair();
+    const aborted = vi.spyOn(late, 'abort');
+    const directDial = await direct.nextDial();
+    const phoneDial = await vi.waitFor(() => phone.dials[0] ?? Promise.reject(new Error('not yet')), 3_000);
+    directDial.resolve(won);
+    phoneDial.resolve(late);
+    expect(await dialled).toBe(won);
+    await vi.waitFor(() => expect(aborted).toHaveBeenCalled());
+  });
+
+  it('moves back to the direct one when that works again, where sessions resume', async () => {
+    const [direct, phone] = [new Way(), new Way()];
+    const way = new PreferredWay(direct, phone, silentLogger, { movesBack: true, tryFirstAgainMs: 10 });
+    const dialled = way.dial(never);
+    (await direct.nextDial()).reject(unreachable());
+    const [byPhone] = memoryLinkPair();
+    const aborted = vi.spyOn(byPhone, 'abort');
+    (await phone.nextDial()).resolve(byPhone);
+    expect(await dialled).toBe(byPhone);
+    const [spare] = memoryLinkPair();
+    for (let i = 0; aborted.mock.calls.length === 0 && i < 3; i++) {
+      const attempt = await direct.nextDial();
+      if (attempt.signal.aborted) continue;
+      attempt.resolve(spare);
+      await vi.waitFor(() => expect(aborted).toHaveBeenCalled());
+    }
+    expect(await way.dial(never)).toBe(spare);
+  });
+
+  it('gives both up with its signal', async () => {
+    const [direct, phone] = [new Way(), new Way()];
+    const stop = new AbortController();
+    const dialled = new PreferredWay(direct, phone, silentLogger).dial(stop.signal);
+    (await direct.nextDial()).reject(unreachable());
+    const { signal } = await phone.nextDial();
+    stop.abort();
+    expect(signal.aborted).toBe(true);
+    await expect(dialled).rejects.toMatchObject({ fault: 'dial-cancelled' });
+  });
+});
+
+describe('the phone’s way', () => {
+  it('has tickets that open to a page, each another, by the phone’s clock', async () => {
+    const [relay, bearer] = [createIdentity(), createIdentity()];
+    const opener = new TicketOpener(relay);
+    opener.setBearers([{ name: 'alice', gateKey: bearer.public.gate, role: 'client', destination: 'home' }]);
+    const invite = { relayUrls: ['wss://relay.example.org/a'], relayGateKey: relay.public.gate, bearer };
+    const urls: string[] = [];
+    const pages = {
+      dial: async (makeUrl: (skewMs: number) => string) => {
+        urls.push(makeUrl(0), makeUrl(0), makeUrl(3_600_000));
+        return memoryLinkPair()[0];
+      },
+    };
+    await new TetherWay(new TicketDialer(invite, silentLogger), 'home', pages).dial(never);
+    const tickets = urls.map((url) => url.slice('wss://relay.example.org/a/'.length));
+    const opened = (ticket = '', now = Date.now()) => opener.open(ticket, now, true);
+    expect(opened(tickets[0])).toMatchObject({ admitted: true, fields: { features: PAGE_FEATURE } });
+    expect(opened(tickets[1])).toMatchObject({ admitted: true });
+    expect(opened(tickets[2])).toMatchObject({ admitted: false });
+    expect(opened(tickets[2], Date.now() + 3_600_000)).toMatchObject({ admitted: true });
+  });
+});
