@@ -1,6 +1,6 @@
 /**
- * What one end has to send, put into records: control frames in order, then pongs, credit and pings, then one DATA frame of
- * each stream in turn (docs/protocol.md §9). What can be worked out when it is sent is kept as state, not queued, so a peer
+ * What one end has to send, put into records: control frames in order, then pongs, credit and pings, then DATA of
+ * one stream after the other, quiet ones first (docs/protocol.md §9). What can be worked out when it is sent is kept as state, not queued, so a peer
  * that does not read cannot make the queue grow. Pure.
  */
 import type { WireFaultName } from '../errors.ts';
@@ -29,6 +29,9 @@ const MIN_DATA_ROOM = FRAME_HEADER_BYTES + 256;
 
 /** docs/protocol.md §9: more than this many unanswered pings, and the oldest go without an answer. */
 const MAX_PONGS = 8;
+
+/** What a record may hold: frames that end a session; those, housekeeping and quiet streams; or bulk too. */
+export type RecordShare = 'control' | 'quiet' | 'all';
 
 export interface PolledRecord {
   readonly record: readonly Uint8Array[] | undefined;
@@ -91,16 +94,22 @@ export class Outbox {
     return this.control.length > this.config.maxControlQueue;
   }
 
+  /** Something waits that need not wait for bulk: a control frame, an answer to a ping, credit, a quiet stream. */
+  get hasUrgent(): boolean {
+    return this.control.length > 0 || this.pongs.length > 0 || this.creditDebts.size > 0 || this.scheduler.hasQuiet;
+  }
+
   get isEmpty(): boolean {
     return this.control.length === 0 && this.scheduler.isEmpty;
   }
 
-  poll(now: number, maxBytes: number, onlyControl: boolean): PolledRecord {
+  /** `maxBytes` bounds the record, `frameBytes` the payload of a DATA frame, and with it what each stream has in a round. */
+  poll(now: number, maxBytes: number, frameBytes: number, share: RecordShare): PolledRecord {
     const served = new Set<StreamState>();
     this.writeControl(maxBytes);
-    if (!onlyControl) {
+    if (share !== 'control') {
       this.writeHousekeeping(now, maxBytes);
-      this.writeData(maxBytes, served);
+      this.writeData(maxBytes, frameBytes, share === 'all', served);
     }
     return { record: this.encoder.length > 0 ? this.encoder.take() : undefined, served };
   }
@@ -148,22 +157,25 @@ export class Outbox {
     }
   }
 
-  private writeData(maxBytes: number, served: Set<StreamState>): void {
+  private writeData(maxBytes: number, frameBytes: number, withBulk: boolean, served: Set<StreamState>): void {
     if (this.control.length > 0) return;
+    const { scheduler } = this;
     while (maxBytes - this.encoder.length >= MIN_DATA_ROOM) {
-      const stream = this.scheduler.next();
+      const stream = withBulk ? scheduler.next(frameBytes) : scheduler.nextQuiet(frameBytes);
       if (!stream) return;
-      this.writeTurnOf(stream, maxBytes);
-      this.scheduler.add(stream);
+      scheduler.endTurn(stream, this.writeTurnOf(stream, maxBytes));
       served.add(stream);
     }
   }
 
-  /** One DATA frame, and FINISH behind the last one. Without room for FINISH the stream stays ready for the next record. */
-  private writeTurnOf(stream: StreamState, maxBytes: number): void {
-    const { encoder } = this;
+  /**
+   * One DATA frame, and FINISH behind the last one; the number of its bytes. Without room for FINISH the stream stays ready for
+   * the next record.
+   */
+  private writeTurnOf(stream: StreamState, maxBytes: number): number {
+    const { encoder, scheduler } = this;
     const room = maxBytes - encoder.length - FRAME_HEADER_BYTES;
-    const length = Math.min(stream.queue.bytes, stream.sendCredit, this.config.maxDataBytes, room);
+    const length = Math.min(stream.queue.bytes, stream.sendCredit, scheduler.turnBytes(stream), room);
     if (length > 0) {
       stream.sendCredit -= length;
       encoder.dataHeader(stream.id, length);
@@ -173,5 +185,6 @@ export class Outbox {
       stream.finishSent = true;
       encoder.finish(stream.id);
     }
+    return length;
   }
 }

@@ -1,33 +1,128 @@
 /**
- * Whose turn it is: streams with something to send, in the order in which they came to have it, one frame a turn. A stream that
- * becomes ready waits for at most one frame of each other. Pure.
+ * Whose turn it is, and how many bytes a turn has: deficit round robin with a line of quiet streams that goes first, after
+ * FQ-CoDel (RFC 8290 §4.1, §4.2). Pure; what is written in a turn is the caller's.
+ *
+ * Every stream has one quantum a round. Bulk uses it in one turn; a quiet stream uses it in pieces as they come, and each goes
+ * before all bulk. RFC 8290 lets a flow pass the line once a round only: a keystroke beside 32 downloads would wait for all of
+ * them whenever the one before it fell into the same round. Seeming quiet gains nothing: who has used its quantum stands in line.
  */
 import type { StreamState } from './stream-state.ts';
 
-export class Scheduler {
-  private ring: StreamState[] = [];
+/**
+ * Of a quantum: a turn ends when less than this is left of it, and the rest is added to the next turn. Without that, each frame
+ * that a record cut short would be followed by a sliver.
+ */
+const LEAST_TURN = 1 / 4;
 
-  /** Idempotent. */
+/**
+ * Quanta that quiet streams may send in a row while bulk waits: however many streams are opened, bulk is never starved. Fewer, and
+ * a quiet one among a dozen that woke together would wait for two turns of the same bulk stream.
+ */
+const QUIET_RUN = 16;
+
+export class Scheduler {
+  private readonly quiet: StreamState[] = [];
+  private readonly bulk: StreamState[] = [];
+  /** Counts how often all of `bulk` had their turn. No stream begins in it, so that a new one has its quantum. */
+  private round = 1;
+  /** Turns of bulk until the round is over. */
+  private turnsLeft = 0;
+  /** Bytes of quiet streams since the last turn of bulk. */
+  private quietRun = 0;
+  /** The turn that was given last is of a quiet stream. */
+  private quietTurn = false;
+  private quantum = 1;
+
+  /** The stream may have got something to send. Idempotent. */
   add(stream: StreamState): void {
     if (stream.scheduled || !stream.sendable) return;
     stream.scheduled = true;
-    this.ring.push(stream);
+    const isQuiet = stream.round !== this.round || this.hasTurn(stream);
+    (isQuiet ? this.quiet : this.bulk).push(stream);
   }
 
-  /** Takes the next stream that can send out of the ring; the caller adds it again after its frame. */
-  next(): StreamState | undefined {
-    for (let stream = this.ring.shift(); stream; stream = this.ring.shift()) {
-      stream.scheduled = false;
-      if (stream.sendable) return stream;
+  /**
+   * Takes out the stream whose turn it is; `endTurn` must follow. `quantum` is what a stream has each round, bytes, at least 1:
+   * the largest DATA frame. It may change from call to call, as the path does.
+   */
+  next(quantum: number): StreamState | undefined {
+    return this.nextQuiet(quantum) ?? this.nextBulk();
+  }
+
+  /** As `next`, without bulk. */
+  nextQuiet(quantum: number): StreamState | undefined {
+    this.quantum = quantum;
+    if (this.bulk.length > 0 && this.quietRun >= QUIET_RUN * quantum) return undefined;
+    const stream = takeSendable(this.quiet);
+    if (!stream) return undefined;
+    if (stream.round !== this.round) this.grant(stream, 0);
+    this.quietTurn = true;
+    return stream;
+  }
+
+  private nextBulk(): StreamState | undefined {
+    const stream = takeSendable(this.bulk);
+    this.quietTurn = false;
+    this.quietRun = 0;
+    if (!stream || this.hasTurn(stream)) return stream;
+    if (this.turnsLeft <= 0) {
+      this.round += 1;
+      this.turnsLeft = this.bulk.length + 1;
     }
-    return undefined;
+    this.turnsLeft -= 1;
+    this.grant(stream, stream.deficit);
+    return stream;
+  }
+
+  /** The most that the stream whose turn it is may send now, bytes, at least 1. */
+  turnBytes(stream: StreamState): number {
+    return Math.max(1, Math.min(this.quantum, Math.floor(stream.deficit)));
+  }
+
+  /**
+   * The stream has sent so many bytes. If it has more, bulk goes on with its turn, which keeps the shares equal in bytes where
+   * records cut frames short; a quiet one lets the others go first, so that none waits for two frames of another.
+   */
+  endTurn(stream: StreamState, bytes: number): void {
+    stream.deficit -= bytes;
+    if (this.quietTurn) this.quietRun += bytes;
+    stream.scheduled = stream.sendable;
+    if (!stream.scheduled) return;
+    if (!this.hasTurn(stream)) this.bulk.push(stream);
+    else if (this.quietTurn) this.quiet.push(stream);
+    else this.bulk.unshift(stream);
+  }
+
+  /** More than slivers are left of its quantum. */
+  private hasTurn(stream: StreamState): boolean {
+    return stream.deficit >= LEAST_TURN * this.quantum;
+  }
+
+  private grant(stream: StreamState, left: number): void {
+    stream.round = this.round;
+    stream.deficit = left + this.quantum;
+  }
+
+  /** A quiet stream waits, so `nextQuiet` gives one unless quiet streams have had their run. */
+  get hasQuiet(): boolean {
+    return this.quiet.length > 0;
   }
 
   get isEmpty(): boolean {
-    return this.ring.length === 0;
+    return this.quiet.length === 0 && this.bulk.length === 0;
   }
 
   clear(): void {
-    this.ring = [];
+    this.quiet.length = 0;
+    this.bulk.length = 0;
   }
+}
+
+/** Streams that lost what they had to send, or their lives, are dropped on the way. */
+function takeSendable(line: StreamState[]): StreamState | undefined {
+  for (let stream = line.shift(); stream; stream = line.shift()) {
+    if (stream.sendable) return stream;
+    stream.scheduled = false;
+  }
+  return undefined;
 }

@@ -22,7 +22,7 @@ import { encodeHost, type Target } from '../protocol/target.ts';
 import { checkMuxConfig, type MuxConfig } from './config.ts';
 import type { MuxEvent } from './events.ts';
 import { Liveness } from './liveness.ts';
-import { Outbox } from './outbox.ts';
+import { Outbox, type RecordShare } from './outbox.ts';
 import { LATE_FRAMES_OF_REFUSED, LATE_FRAMES_OF_STREAM, PeerBudgets } from './peer-budgets.ts';
 import { ReceiveWindows } from './receive-windows.ts';
 import { Scheduler } from './scheduler.ts';
@@ -80,6 +80,11 @@ export class MuxSession implements FrameHandler {
   /** Of the latest ping, ms; undefined before the first pong. */
   get roundTripMs(): number | undefined {
     return this.liveness.roundTripMs;
+  }
+
+  /** Something waits that `pollUrgent` would give: ask before it is worth a call. */
+  get hasUrgent(): boolean {
+    return this.outbox.hasUrgent;
   }
 
   // ── from the link ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -217,10 +222,38 @@ export class MuxSession implements FrameHandler {
     return event;
   }
 
-  /** The next record to send, at least 512 and at most `maxBytes` long, or undefined when there is nothing to say now. */
-  pollRecord(now: number, maxBytes = MAX_RECORD_BYTES): readonly Uint8Array[] | undefined {
+  /**
+   * The next record to send, or undefined when there is nothing to say now. It is at most `maxBytes` long, at least 512; a DATA
+   * frame has at most `frameBytes` of payload, at least 1: how long one stream may hold the link before the next has its turn.
+   */
+  pollRecord(
+    now: number,
+    maxBytes = MAX_RECORD_BYTES,
+    frameBytes = this.config.maxDataBytes,
+  ): readonly Uint8Array[] | undefined {
+    return this.poll(now, maxBytes, frameBytes, 'all');
+  }
+
+  /**
+   * As `pollRecord`, without bulk: what is worth sending although the path is full, because it is little and somebody waits for
+   * it. How much of it, beyond what the path may hold, is the caller's to bound.
+   */
+  pollUrgent(
+    now: number,
+    maxBytes = MAX_RECORD_BYTES,
+    frameBytes = this.config.maxDataBytes,
+  ): readonly Uint8Array[] | undefined {
+    return this.poll(now, maxBytes, frameBytes, 'quiet');
+  }
+
+  private poll(
+    now: number,
+    maxBytes: number,
+    frameBytes: number,
+    share: RecordShare,
+  ): readonly Uint8Array[] | undefined {
     this.checkControlQueue();
-    const { record, served } = this.outbox.poll(now, maxBytes, this.over);
+    const { record, served } = this.outbox.poll(now, maxBytes, frameBytes, this.over ? 'control' : share);
     for (const stream of served) this.afterSending(stream);
     return record;
   }

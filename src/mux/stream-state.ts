@@ -29,6 +29,9 @@ export class StreamState {
   ownerWaits = false;
   /** The scheduler holds it: at most once. */
   scheduled = false;
+  /** Of the scheduler: what is left of its quantum, bytes, and in which round it got that. */
+  deficit = 0;
+  round = 0;
 
   // Receiving. Invariant: granted + held ≤ what the ledger has counted for it.
   /** Credit that the peer has and has not used, bytes. */

@@ -9,7 +9,7 @@ interface Inside {
   readonly unread: ReadonlyMap<number, unknown>;
   readonly unreleased: ReadonlySet<number>;
   readonly windows: { readonly committedBytes: number };
-  readonly scheduler: { readonly ring: readonly unknown[] };
+  readonly scheduler: { readonly quiet: readonly unknown[]; readonly bulk: readonly unknown[] };
   readonly outbox: {
     readonly control: readonly unknown[];
     readonly pongs: readonly unknown[];
@@ -42,7 +42,7 @@ export function kept(session: MuxSession): Kept {
     unread: unread.size,
     unreleased: unreleased.size,
     committed: windows.committedBytes,
-    ready: scheduler.ring.length,
+    ready: scheduler.quiet.length + scheduler.bulk.length,
     control: outbox.control.length,
     pongs: outbox.pongs.length,
     creditDebts: outbox.creditDebts.size,
