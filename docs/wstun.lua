@@ -99,6 +99,7 @@ local kinds = { [1] = 'IPv4 address', [3] = 'name', [4] = 'IPv6 address' }
 local f = {
   flags = ProtoField.uint8('wstun.record.flags', 'Flags', base.HEX),
   acknowledged = ProtoField.uint64('wstun.record.acknowledged', 'Acknowledged records', base.DEC),
+  received = ProtoField.uint32('wstun.record.received_us', 'Received at, µs of the sender of this', base.DEC),
   type = ProtoField.uint8('wstun.type', 'Type', base.HEX, type_names),
   length = ProtoField.uint24('wstun.length', 'Length', base.DEC),
   stream = ProtoField.uint32('wstun.stream', 'Stream', base.DEC),
@@ -227,12 +228,13 @@ end
 local function dissect_header(tvb, root, said)
   local flags = tvb(0, 1):uint()
   local acknowledges, numbered = flags % 2 == ACKNOWLEDGES, flags < UNNUMBERED
-  local length = acknowledges and 7 or 1
+  local length = acknowledges and 11 or 1
   if flags > ACKNOWLEDGES + UNNUMBERED or tvb:len() < length then return nil end
   local branch = root:add(wstun, tvb(0, length), numbered and 'wstun record' or 'wstun record, not numbered')
   branch:add(f.flags, tvb(0, 1))
   if acknowledges then
     branch:add(f.acknowledged, tvb(1, 6))
+    branch:add(f.received, tvb(7, 4))
     table.insert(said, 'ack ' .. tostring(tvb(1, 6):uint64()))
   end
   return length, numbered
@@ -308,7 +310,7 @@ end
 
 local function looks_like_hello(tvb)
   if tvb:len() < 1 or tvb(0, 1):uint() > ACKNOWLEDGES then return false end
-  local at = tvb(0, 1):uint() == ACKNOWLEDGES and 7 or 1
+  local at = tvb(0, 1):uint() == ACKNOWLEDGES and 11 or 1
   if tvb:len() < at + HEADER_BYTES + 8 then return false end
   local length = tvb(at + 1, 3):uint()
   local header = tvb(at, 1):uint() == HELLO and length >= 8 and length <= 1024 and tvb(at + 4, 4):uint() == 0

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { EXIT_CODE, FAULTS, type Fault } from '../src/errors.ts';
 import { DEFAULT_MUX_CONFIG } from '../src/mux/config.ts';
+import { DEFAULT_PATH_CONFIG } from '../src/mux/path-model.ts';
 
 const page = readFileSync(new URL('../docs/errors.md', import.meta.url), 'utf8');
 const faults: [string, Fault][] = Object.entries(FAULTS);
@@ -56,6 +57,14 @@ describe('docs/limits.md', () => {
       expect(row, name).toBeDefined();
       const figures = typeof value === 'number' ? [value] : [value.perSecond, value.burst];
       for (const figure of figures) expect(row, name).toMatch(new RegExp(`\\b${spelling(figure)}\\b`));
+    }
+  });
+
+  it('has a row for every constant of pacing, with its figure', () => {
+    for (const [name, value] of Object.entries(DEFAULT_PATH_CONFIG)) {
+      const row = limits.split('\n').find((line) => line.split(' | ')[0]?.includes(`\`${name}\``));
+      expect(row, name).toBeDefined();
+      expect(row, name).toMatch(new RegExp(`\\b${spelling(value)}\\b`));
     }
   });
 });

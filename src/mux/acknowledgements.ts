@@ -2,6 +2,7 @@
  * What this end has received, and when it owes the peer word of it (docs/protocol.md §10): cumulative, once a turn of the event
  * loop at most, and seldom under load. Pure.
  */
+import { type Acknowledgement, RECEIPT_CLOCK_US } from '../protocol/record-header.ts';
 
 export interface AcknowledgementConfig {
   /** After an acknowledgement the next waits so long, ms, unless `ackBytes` have come: a turn on loopback is shorter. */
@@ -19,6 +20,8 @@ export class Acknowledgements {
   private told = 0;
   private untoldBytes = 0;
   private toldAt: number;
+  /** When the newest numbered record of this link came. */
+  private newestAt = 0;
 
   constructor(config: AcknowledgementConfig, now: number) {
     this.config = config;
@@ -34,7 +37,8 @@ export class Acknowledgements {
   }
 
   /** A numbered record has come. False: it had come before, on the old link while the new one was agreed on. */
-  note(bytes: number): boolean {
+  note(bytes: number, now: number): boolean {
+    this.newestAt = now;
     this.onLink += 1;
     this.untoldBytes += bytes;
     if (this.onLink <= this.received) return false;
@@ -51,11 +55,11 @@ export class Acknowledgements {
     return this.untoldBytes >= this.config.ackBytes || now - this.toldAt >= this.config.ackIntervalMs;
   }
 
-  /** The count to tell now. */
-  take(now: number): number {
+  /** What to tell now. */
+  take(now: number): Acknowledgement {
     this.told = this.onLink;
     this.toldAt = now;
     this.untoldBytes = 0;
-    return this.told;
+    return { count: this.told, receivedUs: Math.round(this.newestAt * 1000) % RECEIPT_CLOCK_US };
   }
 }

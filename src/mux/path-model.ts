@@ -1,117 +1,201 @@
 /**
  * The sender's model of the path beneath one link, fed by acknowledgements: how many bytes may be on their way, and how large a
- * frame may be, so that the path is full and no more than full. What lies in kernels and modems beyond that is out of the
- * scheduler's hands, and every keystroke waits behind it (docs/adr/0005-pacing.md). Pure: no timers, every `now` in ms of one
- * monotonic clock. It knows nothing of records, streams or links.
+ * frame may be, so that the path is full and nothing more than full. What lies in kernels and modems beyond that is out of the
+ * scheduler's hands, and every keystroke waits behind it. Pure: no timers, every `now` in ms of one monotonic clock, fractions
+ * included. It knows nothing of records, streams or links.
  *
- * Delivery rate, rounds and lowest round trip as in BBR (draft-cardwell-iccrg-bbr-congestion-control-02 §4.1), clocked by
- * acknowledgements alone: the kernel below paces packets, this only decides how much it is given.
+ * Delivery rate and lowest round trip as in BBR (draft-ietf-ccwg-bbr; rounds, application-limited samples and the two ends of a
+ * sample after draft-cheng-iccrg-delivery-rate-estimation). Unlike BBR it need not probe for more blindly: the queue that it sees
+ * is mostly its own, so where there is none there is room, and where there is one there is none. docs/adr/0005-pacing.md has the
+ * reasons and the figures.
+ *
+ * Use: send while `inFlightBytes < allowance(now)`, records of about `frameBytes()`; what is urgent and small may go until one
+ * frame beyond that. Call `handleSent` for each record, `handleAcked` for each acknowledgement, `handleIdle` whenever there is
+ * nothing to send although the path would take it. All is driven by acknowledgements: no timer is needed.
  */
 
 export interface PathConfig {
   /** In flight before anything is known of the path, bytes. */
   readonly initialBytes: number;
-  /** Never more than this, bytes: what the session can keep until it is acknowledged. */
+  /** Never more in flight than this, bytes: what the session can replay. */
   readonly maxInFlightBytes: number;
   readonly minFrameBytes: number;
+  /** Also the largest DATA frame of the multiplexer. */
   readonly maxFrameBytes: number;
-  /** A DATA frame takes the path so long, ms, within the two bounds above. */
+  /** A frame takes the path this long, ms, within the two bounds above: what one stream can keep the next waiting. */
   readonly frameMs: number;
-  /** In flight: so many times rate × lowest round trip, and what arrives within so many ms on top. */
-  readonly gain: number;
+  /** Queue that keeps the path busy between two acknowledgements, ms, at least; and as a share of the lowest round trip. */
   readonly queueMs: number;
+  readonly queueShare: number;
+  /** Between two measurements of the lowest round trip, ms, at least; and in lowest round trips. */
+  readonly probeIntervalMs: number;
+  readonly probeIntervalRoundTrips: number;
 }
 
 const KIB = 1024;
 
 export const DEFAULT_PATH_CONFIG: PathConfig = {
-  initialBytes: 32 * KIB,
+  initialBytes: 16 * KIB,
   maxInFlightBytes: 8192 * KIB,
-  minFrameBytes: 1 * KIB,
+  minFrameBytes: 1400,
   maxFrameBytes: 48 * KIB,
-  frameMs: 3,
-  gain: 1.02,
+  frameMs: 4,
   queueMs: 4,
+  queueShare: 0.05,
+  probeIntervalMs: 4000,
+  probeIntervalRoundTrips: 32,
 };
 
-/** What was so when a record went out. */
-export interface SentStamp {
-  readonly at: number;
-  /** Bytes that had been acknowledged by then, and when the last of them was. */
-  readonly delivered: number;
-  readonly deliveredAt: number;
-  /** When the record went out whose acknowledgement was the last by then. */
-  readonly flightBegan: number;
-  /** The sender had too little to fill the path. */
-  readonly isLimited: boolean;
-}
+/** When a record went to the link, ms. Hand it back when the record is acknowledged. */
+export type SentStamp = number;
 
-const STARTUP_GAIN = 2.5;
-const STARTUP_GROWTH = 1.25;
-const STARTUP_ROUNDS = 3;
+/** Frames before a rate is known, bytes. */
+const FIRST_FRAME_BYTES = 4 * KIB;
+
 /** The best of so many rounds is the rate. */
 const RATE_ROUNDS = 8;
-/** The lowest round trip is that of the last so many ms, and is measured anew that often by sending less for two round trips. */
-const LOWEST_WINDOW_MS = 8_000;
-const PROBE_INTERVAL_MS = 4_000;
-const PROBE_GAIN = 0.6;
-const PROBE_ROUNDS = 2;
-/** On loopback a round trip is shorter than a turn of the event loop, and so is a measure of it. */
-const MIN_SAMPLE_MS = 1;
+
+/** A round lasts at least this long, ms: on loopback a round trip is shorter than a turn of the event loop. */
+/** Rounds whose spread is the noise of the path. */
+const NOISE_ROUNDS = 8;
+
+const MIN_ROUND_MS = 4;
+
+/** In round trips as they are: so long the path is given to empty itself. */
+const DRAIN_PATIENCE = 3;
+
+/** Start-up sends this much more than it has seen arrive, so that the rate more than doubles each round. */
+const STARTUP_GAIN = 2.5;
+
+/** It is over when so many rounds, or one with a queue, have not brought this much more (draft-ietf-ccwg-bbr, full pipe). */
+const STARTUP_GROWTH = 1.25;
+const STARTUP_PATIENCE = 3;
+
+/**
+ * Of rate × lowest round trip: with no more than this in flight, nothing of ours waits in a queue. If the lowest was taken too
+ * high by more than this allows for, each measurement brings it down by a tenth.
+ */
+const PROBE_SHARE = 0.9;
+
+/** By rounds in a row without a queue: a little more after one, which may be chance, then as in slow start (RFC 5681 §3.1). */
+const GROWTH_GAINS = [1, 1.25, 2] as const;
+
+/** Rounds in a row with more of a queue than is meant, those with far too much counted three times, until the model is questioned. */
+const TROUBLE_LIMIT = 9;
 
 export class PathModel {
   private readonly config: PathConfig;
   private sent = 0;
   private delivered = 0;
-  private deliveredAt: number;
+
+  // The round under way.
+  /** It ends when so much is delivered; undefined until the first acknowledgement of a burst after a pause. */
+  private roundEnd: number | undefined;
+  private roundBegan: number;
+  private roundDelivered = 0;
+  /** When the newest record went out that was acknowledged as the round began. */
+  private roundSentAt: number;
   private newestSentAt: number;
+  private ackedAt: number;
+  /** When the peer received that record, and the one before the round. */
+  private receivedAt: number;
+  private roundReceivedAt: number | undefined;
+  private roundLowest = Number.POSITIVE_INFINITY;
+  private roundSum = 0;
+  private roundCount = 0;
+  /** The sender had too little to fill it. */
+  private roundLimited = false;
+  /** Rounds, this one included, in which a measurement emptied the path: they show no queue and no noise. */
+  private probedRounds = 0;
+  /** Rounds are limited until so much is delivered. */
   private limitedUntil = 0;
-  /** The round ends when a record is acknowledged that went out after so much had been delivered. */
-  private roundEnd = 0;
-  private roundBest = 0;
-  private readonly bests: number[] = [];
+  private idle = true;
+
+  // What is known of the path.
+  private readonly samples = new Float64Array(RATE_ROUNDS);
+  private sampleCount = 0;
   private bestRate = 0;
   private smoothed: number | undefined;
-  private lowest: { readonly ms: number; readonly at: number }[] = [];
+  /** Way there, of the empty path, ms, in the peer's clock if it says when it received; else the whole round trip. */
+  private lowest = Number.POSITIVE_INFINITY;
+  private smoothedThere = 0;
+  /**
+   * Way back, such that there and back are a round trip: the lowest since the last measurement, and in the time between the last
+   * two. 0 if the peer does not say when it received. Not what it is now: that is the other end's queue, and two ends that each
+   * make room for the other's queue drive both up without bound.
+   */
+  private backLowest = Number.POSITIVE_INFINITY;
+  private backBefore = Number.POSITIVE_INFINITY;
+  private backLatest = 0;
+  private noiseMs = 0;
+
+  // Several rounds, of which the spread is measured: on loopback a round may have one acknowledgement.
+  private spanRounds = 0;
+  private spanLowest = Number.POSITIVE_INFINITY;
+  private spanSum = 0;
+  private spanBackLowest = Number.POSITIVE_INFINITY;
+  private spanBackSum = 0;
+  private spanCount = 0;
+
+  // Control.
   private startup = true;
   private startupRate = 0;
   private startupRounds = 0;
-  private probeRounds = 0;
+  private quietRounds = 0;
+  private roundsSinceGrowth = 0;
+  private trouble = 0;
+  /** The lowest round trip is questioned: all that is in flight must arrive before it is measured. */
+  private questioned = false;
+  private questionedAt = 0;
+  /** What was delivered then, and the rate at which the rest of what was in flight arrived. */
+  private drainStart = 0;
+  private drainRate: number | undefined;
   private probedAt: number;
+  /** The record that measures the lowest round trip is acknowledged when so much is delivered. */
+  private probeEnd: number | undefined;
 
   constructor(config: PathConfig, now: number) {
     this.config = config;
-    this.deliveredAt = now;
+    this.roundBegan = now;
+    this.roundSentAt = now;
     this.newestSentAt = now;
+    this.ackedAt = now;
+    this.receivedAt = now;
     this.probedAt = now;
   }
 
   /** A record of so many bytes went to the link. */
   handleSent(bytes: number, now: number): SentStamp {
-    if (this.inFlightBytes === 0) {
-      this.deliveredAt = now;
-      this.newestSentAt = now;
-    }
-    const { delivered, deliveredAt, newestSentAt } = this;
+    if (this.idle && this.inFlightBytes === 0) this.beginRound(now, undefined, false);
+    this.idle = false;
+    const measures = this.canMeasure(now);
     this.sent += bytes;
-    return { at: now, delivered, deliveredAt, flightBegan: newestSentAt, isLimited: delivered < this.limitedUntil };
+    if (measures && this.questioned) this.drainRate = this.measureDrain();
+    if (measures) this.probeEnd = this.sent;
+    return now;
   }
 
-  /** So many bytes more were acknowledged at once; `newest` is the stamp of the last record among them. */
-  handleAcked(bytes: number, newest: SentStamp, now: number): void {
+  /**
+   * So many bytes more were acknowledged at once; `newest` is the stamp of the last record among them. `receivedAt` is when the
+   * peer received that one, ms of any clock that runs steadily: it tells a queue on the way there, which is ours to keep short,
+   * from one on the way back. Without it, two ends that send at once take each other's queue for length of the path.
+   */
+  handleAcked(bytes: number, newest: SentStamp, now: number, receivedAt = now): void {
     this.delivered += bytes;
-    this.deliveredAt = now;
-    this.newestSentAt = newest.at;
-    this.observeRoundTrip(now - newest.at, now);
-    this.observeRate(newest, now);
-    if (newest.delivered < this.roundEnd) return;
-    this.roundEnd = this.delivered;
-    this.endRound(now);
+    this.newestSentAt = newest;
+    this.ackedAt = now;
+    this.receivedAt = receivedAt;
+    this.observe(receivedAt - newest, now - receivedAt, now);
+    if (this.probeEnd !== undefined && this.delivered >= this.probeEnd) this.endProbe(receivedAt - newest, now);
+    this.roundEnd ??= this.sent;
+    if (this.delivered >= this.roundEnd && now - this.roundBegan >= MIN_ROUND_MS) this.endRound(now);
   }
 
-  /** There is nothing to send: what arrives from here on tells only what the path carries at least. */
+  /** There is nothing to send: until the path is filled again, what arrives tells only what it carries at least. */
   handleIdle(_now: number): void {
-    this.limitedUntil = this.delivered + this.inFlightBytes + 1;
+    this.idle = true;
+    this.roundLimited = true;
+    this.limitedUntil = this.sent;
   }
 
   /** Sent and not acknowledged. */
@@ -120,83 +204,263 @@ export class PathModel {
   }
 
   /** Bytes that may be in flight: send while there are less. */
-  allowance(_now: number): number {
-    const { config, bestRate } = this;
-    if (bestRate === 0) return config.initialBytes;
-    const held = bestRate * this.lowestMs;
-    if (this.startup)
-      return this.bounded(Math.max(config.initialBytes, STARTUP_GAIN * held + config.queueMs * bestRate));
-    if (this.probeRounds > 0) return this.bounded(PROBE_GAIN * held);
-    return this.bounded(config.gain * held + config.queueMs * bestRate);
-  }
-
-  private bounded(bytes: number): number {
-    return Math.min(this.config.maxInFlightBytes, Math.max(bytes, 2 * this.frameBytes()));
+  allowance(now: number): number {
+    const { config } = this;
+    if (this.bestRate === 0) return config.initialBytes;
+    if (this.isDraining(now)) return this.probeBytes();
+    return Math.min(config.maxInFlightBytes, Math.max(1.5 * this.frameBytes(), this.gain * this.fullBytes()));
   }
 
   /** Largest DATA payload for the next frame, bytes. */
   frameBytes(): number {
     const { minFrameBytes, maxFrameBytes, frameMs } = this.config;
-    if (this.bestRate === 0) return 4 * KIB;
+    if (this.bestRate === 0) return Math.min(FIRST_FRAME_BYTES, maxFrameBytes);
+    // What measures the empty path must not take long itself: the rate may be a tenth of what it was.
+    if (this.questioned && this.probeEnd === undefined) return minFrameBytes;
     return Math.floor(Math.max(minFrameBytes, Math.min(maxFrameBytes, this.bestRate * frameMs)));
   }
 
-  /** What the path carries, bytes a millisecond; undefined before the first acknowledgement. */
+  /** What the path carries, bytes a millisecond; undefined before the first round is over. */
   get rate(): number | undefined {
     return this.bestRate > 0 ? this.bestRate : undefined;
   }
 
-  /** Smoothed as in RFC 6298 §2, ms. */
+  /** Smoothed as in RFC 6298, ms. */
   get roundTripMs(): number | undefined {
     return this.smoothed;
   }
 
-  private get lowestMs(): number {
-    return this.lowest[0]?.ms ?? 0;
+  /** Of the empty path, ms. */
+  get lowestRoundTripMs(): number | undefined {
+    return this.smoothed === undefined ? undefined : this.lowestRoundTrip();
   }
 
-  private observeRoundTrip(ms: number, now: number): void {
-    this.smoothed = this.smoothed === undefined ? ms : this.smoothed + (ms - this.smoothed) / 8;
-    // A window's minimum: what is higher and older than a new sample can never be it again.
-    while ((this.lowest.at(-1)?.ms ?? -1) >= ms) this.lowest.pop();
-    this.lowest.push({ ms, at: now });
-    while (this.lowest.length > 1 && now - (this.lowest[0]?.at ?? now) > LOWEST_WINDOW_MS) this.lowest.shift();
+  /** There without a queue of ours, and back at its quickest. */
+  private lowestRoundTrip(): number {
+    return Math.max(0, this.lowest + Math.min(this.backLowest, this.backBefore));
   }
 
-  /** Records may leave and arrive squeezed together: no path is faster than the slower of the two. */
-  private observeRate(newest: SentStamp, now: number): void {
-    const elapsed = Math.max(now - newest.deliveredAt, newest.at - newest.flightBegan, MIN_SAMPLE_MS);
-    const rate = (this.delivered - newest.delivered) / elapsed;
-    if (!newest.isLimited || rate > this.bestRate) this.roundBest = Math.max(this.roundBest, rate);
-    if (rate > this.bestRate) this.bestRate = rate;
+  // ── how much ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private get gain(): number {
+    if (this.startup) return this.isQueued ? STARTUP_GROWTH : STARTUP_GAIN;
+    return GROWTH_GAINS[Math.min(this.quietRounds, GROWTH_GAINS.length - 1)] ?? 1;
+  }
+
+  /** Of late, there was a queue: asked in the middle of a round, because start-up fills a path within one. */
+  private get isQueued(): boolean {
+    return this.smoothedThere - this.lowest > this.queueBudget() + this.lowestRoundTrip() / 8;
+  }
+
+  /** Noise hides whether there is a queue: try for more from time to time. */
+  private get isBlind(): boolean {
+    return this.noiseMs > 2 * this.queueBudget() && this.roundsSinceGrowth >= RATE_ROUNDS;
+  }
+
+  /** What keeps the path just full. */
+  private fullBytes(): number {
+    return this.bestRate * (this.lowestRoundTrip() + this.noiseMs + this.queueBudget());
+  }
+
+  /** The queue that we let stand, ms. */
+  private queueBudget(): number {
+    const { queueMs, queueShare } = this.config;
+    return Math.max(queueMs, queueShare * this.lowestRoundTrip(), this.frameBytes() / 2 / this.bestRate);
+  }
+
+  // ── round trips ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private observe(there: number, back: number, now: number): void {
+    const weight = this.smoothed === undefined ? 1 : 1 / 8;
+    this.smoothed = mix(this.smoothed ?? 0, Math.max(0, there + back), weight);
+    this.smoothedThere = mix(this.smoothedThere, there, weight);
+    this.backLatest = back;
+    this.backLowest = Math.min(this.backLowest, back);
+    this.lowest = Math.min(this.lowest, there);
+    this.roundLowest = Math.min(this.roundLowest, there);
+    this.roundSum += there;
+    this.roundCount += 1;
+    this.spanLowest = Math.min(this.spanLowest, there);
+    this.spanSum += there;
+    this.spanBackLowest = Math.min(this.spanBackLowest, back);
+    this.spanBackSum += back;
+    this.spanCount += 1;
+    if (!this.startup && this.smoothedThere - this.lowest > this.severeQueue()) this.question(now);
+  }
+
+  /** A queue that no error of measurement explains, ms: the path has become slower or longer. */
+  private severeQueue(): number {
+    return this.lowestRoundTrip() + 4 * (this.queueBudget() + this.noiseMs);
+  }
+
+  // ── measuring the empty path ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  private probeInterval(): number {
+    return Math.max(this.config.probeIntervalMs, this.config.probeIntervalRoundTrips * this.lowestRoundTrip());
+  }
+
+  /** From when on the path is to be emptied for a measurement. */
+  private get drainFrom(): number {
+    if (this.questioned) return this.questionedAt;
+    return this.startup ? Number.POSITIVE_INFINITY : this.probedAt + this.probeInterval();
+  }
+
+  /** Given up after some round trips: quiet streams, which need not wait, could keep the path full and bulk waiting. */
+  private isDraining(now: number): boolean {
+    const since = now - this.drainFrom;
+    return this.probeEnd === undefined && since >= 0 && since < DRAIN_PATIENCE * ((this.smoothed ?? 0) + MIN_ROUND_MS);
+  }
+
+  /** May the record that goes out now measure the lowest round trip? A path that is empty by itself saves us emptying it. */
+  private canMeasure(now: number): boolean {
+    if (this.sent === 0 || this.probeEnd !== undefined) return false;
+    const isDue = this.questioned || now - this.probedAt >= this.probeInterval() / 2;
+    return isDue && (this.inFlightBytes < this.probeBytes() || (now >= this.drainFrom && !this.isDraining(now)));
+  }
+
+  private probeBytes(): number {
+    if (this.questioned) return this.frameBytes();
+    return Math.max(1, PROBE_SHARE * this.bestRate * this.lowestRoundTrip() - this.frameBytes());
+  }
+
+  private endProbe(there: number, now: number): void {
+    this.probeEnd = undefined;
+    this.probedRounds = 2;
+    this.probedAt = now;
+    this.backBefore = this.questioned ? this.backLatest : this.backLowest;
+    this.backLowest = this.backLatest;
+    if (this.questioned) this.answerQuestion(there, now);
+    else if (there - this.lowest > this.queueBudget() + this.noiseMs) this.question(now);
+  }
+
+  private question(now: number): void {
+    if (this.questioned) return;
+    this.questioned = true;
+    this.questionedAt = now;
+    this.drainStart = this.delivered;
+  }
+
+  /** At what rate did the path empty itself? Undefined if there was too little in it to tell. */
+  private measureDrain(): number | undefined {
+    const drained = this.delivered - this.drainStart;
+    const elapsed = this.ackedAt - this.questionedAt;
+    if (elapsed <= 0 || drained < (this.bestRate * this.lowestRoundTrip()) / 2) return undefined;
+    return Math.min(this.bestRate, drained / elapsed);
+  }
+
+  /** With the path empty: is it the same, so that only its rate has fallen, or is it a longer one? */
+  private answerQuestion(there: number, now: number): void {
+    this.questioned = false;
+    this.trouble = 0;
+    const isLonger = there - this.lowest > this.lowestRoundTrip() / 4 + this.config.queueMs;
+    if (this.drainRate !== undefined) this.replaceSamples(this.drainRate);
+    this.quietRounds = 0;
+    if (isLonger) this.beginStartup();
+    this.lowest = there;
+    this.smoothedThere = there;
+    this.beginRound(now, this.sent, this.delivered < this.limitedUntil);
+  }
+
+  private beginStartup(): void {
+    this.startup = true;
+    this.startupRate = 0;
+    this.startupRounds = 0;
+  }
+
+  // ── rounds ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private beginRound(now: number, end: number | undefined, limited: boolean): void {
+    this.roundEnd = end;
+    this.roundBegan = now;
+    this.roundDelivered = this.delivered;
+    this.roundSentAt = end === undefined ? now : this.newestSentAt;
+    this.roundReceivedAt = end === undefined ? undefined : this.receivedAt;
+    this.roundSum = 0;
+    this.roundCount = 0;
+    this.roundLowest = Number.POSITIVE_INFINITY;
+    this.roundLimited = limited;
   }
 
   private endRound(now: number): void {
-    if (this.roundBest > 0) {
-      this.bests.push(this.roundBest);
-      if (this.bests.length > RATE_ROUNDS) this.bests.shift();
-      this.bestRate = Math.max(...this.bests);
-    }
-    this.roundBest = 0;
-    if (this.startup) this.judgeStartup(now);
-    else if (this.probeRounds > 0) this.probeRounds -= 1;
-    else if (now - this.probedAt >= PROBE_INTERVAL_MS) {
-      this.probeRounds = PROBE_ROUNDS;
-      this.probedAt = now;
-    }
+    // Records may leave, arrive and be acknowledged squeezed together: no path is faster than the slowest of these.
+    const arrived = this.roundReceivedAt === undefined ? now - this.roundBegan : this.receivedAt - this.roundReceivedAt;
+    const elapsed = Math.max(arrived, this.newestSentAt - this.roundSentAt, MIN_ROUND_MS);
+    const sample = (this.delivered - this.roundDelivered) / elapsed;
+    const full = !this.roundLimited && !this.questioned;
+    if (full || sample > this.bestRate) this.addSample(sample);
+    if (full) this.judgeRound(sample, now);
+    this.beginRound(now, this.sent, this.delivered < this.limitedUntil);
   }
 
-  private judgeStartup(now: number): void {
-    if (this.delivered < this.limitedUntil) return;
-    if (this.bestRate >= STARTUP_GROWTH * this.startupRate) {
-      this.startupRate = this.bestRate;
+  private addSample(sample: number): void {
+    this.samples[this.sampleCount % RATE_ROUNDS] = sample;
+    this.sampleCount += 1;
+    this.bestRate = Math.max(...this.samples);
+  }
+
+  private replaceSamples(rate: number): void {
+    this.samples.fill(0);
+    this.addSample(rate);
+  }
+
+  private judgeRound(sample: number, now: number): void {
+    const queue = this.roundLowest - this.lowest;
+    const budget = this.queueBudget() + this.noiseMs;
+    if (this.startup) return this.judgeStartup(sample, queue > budget);
+    if (this.probedRounds > 0) {
+      this.probedRounds -= 1;
+      return this.beginSpan();
+    }
+    this.observeNoise();
+    const mean = this.roundSum / this.roundCount - this.lowest;
+    this.roundsSinceGrowth += 1;
+    if (mean < budget / 2) this.quietRounds += 1;
+    else this.quietRounds = queue < budget / 2 || this.isBlind ? 1 : 0;
+    if (this.quietRounds > 0) this.roundsSinceGrowth = 0;
+    this.observeTrouble(queue, budget, now);
+  }
+
+  private observeTrouble(queue: number, budget: number, now: number): void {
+    if (queue <= 1.5 * budget) this.trouble = 0;
+    else this.trouble += queue > 2 * budget + this.lowestRoundTrip() / 4 ? 3 : 1;
+    if (this.trouble >= TROUBLE_LIMIT) this.question(now);
+  }
+
+  private judgeStartup(sample: number, queued: boolean): void {
+    if (sample >= STARTUP_GROWTH * this.startupRate) {
+      this.startupRate = sample;
       this.startupRounds = 0;
       return;
     }
-    this.startupRounds += 1;
-    if (this.startupRounds < STARTUP_ROUNDS) return;
-    this.startup = false;
-    this.probeRounds = PROBE_ROUNDS;
-    this.probedAt = now;
+    this.startupRounds += queued ? STARTUP_PATIENCE : 1;
+    if (this.startupRounds >= STARTUP_PATIENCE) this.startup = false;
   }
+
+  /** What varies within a few rounds does so for reasons of the path: our own queue is about the same throughout. */
+  private observeNoise(): void {
+    this.spanRounds += 1;
+    if (this.spanRounds < NOISE_ROUNDS) return;
+    // Records of different sizes take different times, which is no noise.
+    const sizes = this.frameBytes() / this.bestRate / 2;
+    const spread = Math.max(0, this.spanSum / this.spanCount - this.spanLowest - sizes);
+    const spreadBack = this.spanBackSum / this.spanCount - this.spanBackLowest;
+    const { queueMs } = this.config;
+    const lowest = this.lowestRoundTrip();
+    const noise = Math.min(spread, 10 + lowest / 2) + Math.min(spreadBack, queueMs + lowest / 2);
+    this.noiseMs = mix(this.noiseMs, noise, 1 / 4);
+    this.beginSpan();
+  }
+
+  private beginSpan(): void {
+    this.spanRounds = 0;
+    this.spanLowest = Number.POSITIVE_INFINITY;
+    this.spanSum = 0;
+    this.spanBackLowest = Number.POSITIVE_INFINITY;
+    this.spanBackSum = 0;
+    this.spanCount = 0;
+  }
+}
+
+function mix(old: number, latest: number, weight: number): number {
+  return old + (latest - old) * weight;
 }

@@ -11,10 +11,12 @@
 import type { WireFaultName } from '../errors.ts';
 import { FRAME_HEADER_BYTES } from '../protocol/frames.ts';
 import {
+  type Acknowledgement,
   behind,
   decodeRecordHeader,
   encodeRecordHeader,
   prependRecordHeader,
+  RECEIPT_CLOCK_US,
   type RecordHeader,
 } from '../protocol/record-header.ts';
 import { Acknowledgements } from './acknowledgements.ts';
@@ -29,9 +31,9 @@ const SMALL_FRAMES_ROOM = 512;
 
 /**
  * What is worth sending although the path is full, because it is little and somebody waits for it (control frames, quiet streams),
- * up to so much beyond what the path may hold: 4 ms at 20 Mbit/s.
+ * up to so much beyond what the path may hold, or one frame.
  */
-const URGENT_BYTES = 10 * 1024;
+const URGENT_BYTES = 4 * 1024;
 
 /** `suspect`: bytes are on their way and nothing comes back, so another link should be tried beside it. `dead`: silence. */
 export type LinkState = 'detached' | 'fine' | 'suspect' | 'dead';
@@ -45,6 +47,7 @@ export class ResumableSession {
   private readonly acks: Acknowledgements;
   /** Of the present link; undefined while detached. */
   private path: PathModel | undefined;
+  private peerClock = new PeerClock();
   private detachedAt: number;
   /** When the peer last acknowledged something new, or the first byte after a rest went out. */
   private progressAt: number;
@@ -87,6 +90,7 @@ export class ResumableSession {
       return false;
     }
     this.path = new PathModel(this.config.path, now);
+    this.peerClock = new PeerClock();
     this.acks.begin(saidReceived, now);
     this.progressAt = now;
     this.mux.handleAttached(now);
@@ -128,20 +132,20 @@ export class ResumableSession {
   }
 
   /** One that comes alone and says nothing new is of no use, and counted. */
-  private handleAcknowledgement(count: number, isNumbered: boolean, now: number): void {
+  private handleAcknowledgement({ count, receivedUs }: Acknowledgement, isNumbered: boolean, now: number): void {
     const taken = this.replay.acknowledge(count);
     if (taken === undefined) return this.mux.fail('bad-record');
     if (taken.records === 0) return isNumbered ? undefined : this.mux.handleUselessRecord(now);
     this.progressAt = now;
     if (taken.newest === undefined) return;
-    this.path?.handleAcked(taken.bytes, taken.newest, now);
+    this.path?.handleAcked(taken.bytes, taken.newest, now, this.peerClock.unwrap(receivedUs));
     this.mux.handleRoundTrip(this.path?.roundTripMs);
   }
 
   private handleNumbered(body: readonly Uint8Array[], now: number): void {
     const bytes = body.reduce((sum, piece) => sum + piece.length, 0);
     if (bytes === 0) this.mux.handleUselessRecord(now);
-    if (!this.acks.note(bytes)) return;
+    if (!this.acks.note(bytes, now)) return;
     for (const piece of body) this.mux.handleRecord(piece, now);
   }
 
@@ -212,7 +216,7 @@ export class ResumableSession {
       if (pieces === undefined) path.handleIdle(now);
       return pieces;
     }
-    const isUrgent = mux.hasUrgent && room > -URGENT_BYTES && this.mayKeepMore;
+    const isUrgent = mux.hasUrgent && room > -Math.max(URGENT_BYTES, frameBytes) && this.mayKeepMore;
     return isUrgent ? mux.pollUrgent(now, recordBytes, frameBytes) : undefined;
   }
 
@@ -234,5 +238,18 @@ export class ResumableSession {
 
   private noteSending(path: PathModel, now: number): void {
     if (path.inFlightBytes === 0) this.progressAt = now;
+  }
+}
+
+/** Times of the peer's clock, which come round, as ms that only rise. */
+class PeerClock {
+  private last = 0;
+  private rounds = 0;
+
+  unwrap(us: number): number {
+    // Half a round back is none: acknowledgements come in order.
+    if (us < this.last - RECEIPT_CLOCK_US / 2) this.rounds += 1;
+    this.last = us;
+    return (this.rounds * RECEIPT_CLOCK_US + us) / 1000;
   }
 }

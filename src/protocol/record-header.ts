@@ -1,6 +1,6 @@
 /**
- * What stands before the frames of a record (docs/protocol.md §3.1): whether the record is numbered, and how many of the peer's
- * numbered records have come. Pure.
+ * What stands before the frames of a record (docs/protocol.md §3.1): whether the record is numbered, and which of the peer's
+ * numbered records have come, and when. Pure.
  */
 
 /** Bits of the first byte. */
@@ -11,13 +11,23 @@ const UNNUMBERED = 0x02;
 const COUNT_BYTES = 6;
 export const MAX_RECORD_COUNT = 2 ** 48 - 1;
 
-export const MAX_RECORD_HEADER_BYTES = 1 + COUNT_BYTES;
+/** A time is a u32 of microseconds of the receiver's own clock, which comes round every 71 minutes. */
+const TIME_BYTES = 4;
+export const RECEIPT_CLOCK_US = 2 ** 32;
+
+export const MAX_RECORD_HEADER_BYTES = 1 + COUNT_BYTES + TIME_BYTES;
+
+export interface Acknowledgement {
+  /** The number of the newest numbered record of the peer that has come on this link. */
+  readonly count: number;
+  /** When it came, microseconds of any clock that runs steadily, modulo RECEIPT_CLOCK_US. */
+  readonly receivedUs: number;
+}
 
 export interface RecordHeader {
   /** Not counted, not kept and not sent again; version 1 knows no frames for it. */
   readonly isNumbered: boolean;
-  /** Of the peer's numbered records, from the first of the session on. */
-  readonly acknowledged: number | undefined;
+  readonly acknowledged: Acknowledgement | undefined;
 }
 
 export function encodeRecordHeader(header: RecordHeader): Uint8Array {
@@ -46,7 +56,9 @@ function lengthOf({ acknowledged }: RecordHeader): number {
 function writeRecordHeader({ isNumbered, acknowledged }: RecordHeader, bytes: Buffer): void {
   const numbering = isNumbered ? 0 : UNNUMBERED;
   bytes[0] = acknowledged === undefined ? numbering : numbering | ACKNOWLEDGES;
-  if (acknowledged !== undefined) bytes.writeUIntBE(acknowledged, 1, COUNT_BYTES);
+  if (acknowledged === undefined) return;
+  bytes.writeUIntBE(acknowledged.count, 1, COUNT_BYTES);
+  bytes.writeUInt32BE(acknowledged.receivedUs, 1 + COUNT_BYTES);
 }
 
 /** Undefined for what is no header. The frames follow at `bytes`. */
@@ -60,7 +72,10 @@ export function decodeRecordHeader(
   if ((flags & ACKNOWLEDGES) === 0) return { header: { isNumbered, acknowledged: undefined }, bytes: 1 };
   if (start.length < MAX_RECORD_HEADER_BYTES) return undefined;
   return {
-    header: { isNumbered, acknowledged: start.readUIntBE(1, COUNT_BYTES) },
+    header: {
+      isNumbered,
+      acknowledged: { count: start.readUIntBE(1, COUNT_BYTES), receivedUs: start.readUInt32BE(1 + COUNT_BYTES) },
+    },
     bytes: MAX_RECORD_HEADER_BYTES,
   };
 }

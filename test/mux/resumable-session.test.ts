@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
 import { DEFAULT_PATH_CONFIG, type PathConfig } from '../../src/mux/path-model.ts';
-import { encodeRecordHeader, MAX_RECORD_COUNT } from '../../src/protocol/record-header.ts';
+import { type Acknowledgement, encodeRecordHeader, MAX_RECORD_COUNT } from '../../src/protocol/record-header.ts';
 import type { Side } from '../support/mux-rig.ts';
 import { prng } from '../support/prng.ts';
 import { ResumeRig } from '../support/resume-rig.ts';
@@ -11,8 +11,15 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const { resumeWindowMs, stallMs, ackIntervalMs } = DEFAULT_RESUME_CONFIG;
 
+const ack = (count: number): Acknowledgement => ({ count, receivedUs: 0 });
+
 /** A path on which everything may be on its way at once. */
-const UNBOUNDED: PathConfig = { ...DEFAULT_PATH_CONFIG, initialBytes: 64 * MIB, maxInFlightBytes: 64 * MIB };
+const UNBOUNDED: PathConfig = {
+  ...DEFAULT_PATH_CONFIG,
+  initialBytes: 64 * MIB,
+  maxInFlightBytes: 64 * MIB,
+  queueMs: 1e9,
+};
 
 /** A rig with one open stream. */
 function rigWithStream(...options: ConstructorParameters<typeof ResumeRig>): ResumeRig {
@@ -145,9 +152,9 @@ describe('an acknowledgement', () => {
   });
 
   it.each([
-    ['of a record that was never sent', encodeRecordHeader({ isNumbered: false, acknowledged: 1000 })],
-    ['of more than there can be', encodeRecordHeader({ isNumbered: false, acknowledged: MAX_RECORD_COUNT })],
-    ['that is cut off', encodeRecordHeader({ isNumbered: true, acknowledged: 1 }).subarray(0, 6)],
+    ['of a record that was never sent', encodeRecordHeader({ isNumbered: false, acknowledged: ack(1000) })],
+    ['of more than there can be', encodeRecordHeader({ isNumbered: false, acknowledged: ack(MAX_RECORD_COUNT) })],
+    ['that is cut off', encodeRecordHeader({ isNumbered: true, acknowledged: ack(1) }).subarray(0, 10)],
     ['with flags that this version does not know', Uint8Array.of(4)],
     ['in a message of nothing', new Uint8Array(0)],
   ])('%s ends the session', (_what, message) => {
@@ -159,7 +166,7 @@ describe('an acknowledgement', () => {
   it('that says nothing new, again and again, is a flood; so are empty records', () => {
     for (const isNumbered of [false, true]) {
       const { resumable } = rigWithStream().exit;
-      const message = encodeRecordHeader({ isNumbered, acknowledged: isNumbered ? undefined : 0 });
+      const message = encodeRecordHeader({ isNumbered, acknowledged: isNumbered ? undefined : ack(0) });
       let sent = 0;
       while (!resumable.mux.isOver && sent < 10_000) {
         resumable.handleMessage([message], 0);

@@ -47,9 +47,9 @@ export function recutLink(link: MessageLink, cutter: Cutter): MessageLink {
     const decoded = decodeRecordHeader(message);
     if (decoded === undefined) return handler?.handleMessage(message);
     const { header, bytes } = decoded;
-    if (header.acknowledged !== undefined && header.acknowledged > acknowledged) {
-      acknowledged = header.acknowledged;
-      handler?.handleMessage([encodeRecordHeader({ isNumbered: false, acknowledged })]);
+    if (header.acknowledged !== undefined && header.acknowledged.count > acknowledged) {
+      acknowledged = header.acknowledged.count;
+      handler?.handleMessage([encodeRecordHeader({ isNumbered: false, acknowledged: header.acknowledged })]);
     }
     if (!header.isNumbered) return;
     const frames = Buffer.concat(behind(message, bytes));
@@ -61,9 +61,10 @@ export function recutLink(link: MessageLink, cutter: Cutter): MessageLink {
   };
   const send = (message: Message): boolean => {
     const decoded = decodeRecordHeader(message);
-    const count = decoded?.header.acknowledged;
-    if (decoded === undefined || count === undefined) return link.send(message);
-    const header = encodeRecordHeader({ ...decoded.header, acknowledged: counts.originalOf(count) });
+    const told = decoded?.header.acknowledged;
+    if (decoded === undefined || told === undefined) return link.send(message);
+    const acknowledged = { ...told, count: counts.originalOf(told.count) };
+    const header = encodeRecordHeader({ ...decoded.header, acknowledged });
     return link.send([header, ...behind(message, decoded.bytes)]);
   };
 

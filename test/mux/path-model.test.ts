@@ -1,0 +1,323 @@
+/**
+ * The path model on simulated paths (test/support/path-simulator.ts), in virtual time. Shares are of what plain TCP would carry;
+ * waits are what a small message beside four downloads waits longer than on the empty path.
+ */
+import { describe, expect, it } from 'vitest';
+import { DEFAULT_PATH_CONFIG, PathModel } from '../../src/mux/path-model.ts';
+import {
+  mbit,
+  type Run,
+  type Scenario,
+  type Schedule,
+  simulate,
+  utilisation,
+  type Way,
+  waitAt,
+} from '../support/path-simulator.ts';
+import type { Prng } from '../support/prng.ts';
+
+const always = (value: number): Schedule => [[0, value]];
+
+/** A turn of an event loop: mostly short, one in a hundred 3 ms. */
+const turn = (random: Prng): number => (random.chance(0.01) ? 3 : 0.05 + random.below(100) / 250);
+
+/** Both ways alike, but that acknowledgements have 1 Mbit/s at least. */
+function path(rate: Schedule, roundTrip: Schedule, more: Partial<Way> = {}): Pick<Scenario, 'down' | 'up'> {
+  const delay: Schedule = roundTrip.map(([at, ms]) => [at, ms / 2]);
+  const back: Schedule = [[0, Math.max(mbit(1), ...rate.map(([, speed]) => speed))]];
+  return { down: { rate, delay, ...more }, up: { rate: back, delay, ...more } };
+}
+
+const LINK = path(always(mbit(20)), always(40));
+
+const run = (scenario: Partial<Scenario> & Pick<Scenario, 'down' | 'up'>): Run =>
+  simulate({ until: 16_000, echoEvery: 20, turn, ...scenario });
+
+const share = ({ deliveries, scenario }: Run, from: number, to = scenario.until): number =>
+  utilisation(deliveries, scenario.down.rate.findLast(([at]) => at <= from)?.[1] ?? 0, from, to);
+
+// ── the table ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const MBITS = [0.064, 1, 20, 200, 1000, 10_000];
+const ROUND_TRIPS = [0.1, 10, 40, 150, 750];
+const TABLE = MBITS.flatMap((rate) => ROUND_TRIPS.map((roundTrip) => [rate, roundTrip] as const));
+
+function longEnough(rate: number, roundTrip: number): number {
+  if (rate < 1) return Math.max(80_000, 60 * roundTrip);
+  return rate < 1000 ? Math.max(8000, 60 * roundTrip) : Math.max(4000, 26 * roundTrip);
+}
+
+function onPath(rate: number, roundTrip: number, more: Partial<Scenario> = {}): Run {
+  const until = longEnough(rate, roundTrip);
+  // Small messages are to take no more than a hundredth of the path.
+  const echoEvery = Math.max(20, until / 800, 14_800 / mbit(rate));
+  return run({ ...path(always(mbit(rate)), always(roundTrip)), until, echoEvery, ...more });
+}
+
+/** What a full frame takes, ms. */
+const frameMs = (rate: number): number => Math.max(4, 1484 / mbit(rate));
+
+/** Queue, event loops and one frame in the way; waits are counted in frames where even one takes long. */
+const halfWait = (rate: number, roundTrip: number): number => Math.max(6, 0.12 * roundTrip) + 2.25 * frameMs(rate);
+const longWait = (rate: number, roundTrip: number): number => Math.max(12, 0.25 * roundTrip) + 6 * frameMs(rate);
+
+/** Up to 1 Mbit/s a frame has one segment, whose headers weigh 2 %; beyond the replay buffer nothing can be in flight. */
+function expectedShare(rate: number, roundTrip: number): number {
+  const window = DEFAULT_PATH_CONFIG.maxInFlightBytes / (mbit(rate) * (roundTrip + 1));
+  return window < 1 ? 0.95 * window : rate <= 1 ? 0.94 : 0.97;
+}
+
+describe('a path of', () => {
+  it.each(TABLE)('%d Mbit/s and %d ms is full, with a short queue', (rate, roundTrip) => {
+    const result = onPath(rate, roundTrip);
+    const from = result.scenario.until / 2;
+    expect(share(result, from)).toBeGreaterThan(expectedShare(rate, roundTrip));
+    expect(waitAt(result, 0.5, from)).toBeLessThan(halfWait(rate, roundTrip));
+    expect(waitAt(result, 0.99, from)).toBeLessThan(longWait(rate, roundTrip));
+  });
+
+  const long = TABLE.filter(([rate, ms]) => 2 ** 23 / mbit(rate) - ms > 2 * halfWait(rate, ms) && rate >= 1);
+
+  it.each(long)('%d Mbit/s and %d ms has a long queue without the model', (rate, roundTrip) => {
+    const result = onPath(rate, roundTrip, { fixedAllowance: 2 ** 23 });
+    const from = result.scenario.until / 2;
+    const waits = result.waits.length > 0 ? waitAt(result, 0.5, from) : Number.NaN;
+    // No number: what was written in the second half has not even arrived.
+    expect(waits < halfWait(rate, roundTrip)).toBe(false);
+  });
+});
+
+// ── the link that the project measures on ─────────────────────────────────────────────────────────────────────────────────────
+
+describe('20 Mbit/s and 40 ms', () => {
+  it.each([
+    [1, 1],
+    [4, 1],
+    [4, 2],
+    [4, 3],
+    [32, 1],
+    [32, 2],
+  ])('beside %d downloads (seed %d): a small message waits 9 ms, 24 ms at worst', (downloads, seed) => {
+    const result = run({ ...LINK, downloads, seed });
+    expect(share(result, 2000)).toBeGreaterThan(0.97);
+    expect(waitAt(result, 0.5, 2000)).toBeLessThan(9);
+    expect(waitAt(result, 0.99, 2000)).toBeLessThan(24);
+  });
+
+  it('is full within a quarter of a second, and never holds more than 150 ms on the way there', () => {
+    const result = run({ ...LINK, until: 2000 });
+    expect(share(result, 250, 1250)).toBeGreaterThan(0.95);
+    expect(waitAt(result, 1, 0, 2000)).toBeLessThan(150);
+  });
+
+  it('has twice the wait where quiet streams wait for room like bulk', () => {
+    const result = run({ ...LINK, quietWaits: true });
+    expect(waitAt(result, 0.99, 2000)).toBeGreaterThan(30);
+  });
+
+  it('is full with the kernel beneath in slow start', () => {
+    const rate: Schedule = Array.from({ length: 14 }, (_, i) => [i * 40, Math.min(mbit(20), (14_600 * 2 ** i) / 40)]);
+    const result = run(path(rate, always(40)));
+    expect(share(result, 1000)).toBeGreaterThan(0.97);
+    expect(waitAt(result, 0.99, 1000)).toBeLessThan(24);
+  });
+
+  it('is quick again right after each stall of 200 ms', () => {
+    const rate: [number, number][] = [[0, mbit(20)]];
+    for (let at = 3000; at < 16_000; at += 3000) rate.push([at, 1], [at + 200, mbit(20)]);
+    const result = run(path(rate, always(40)));
+    expect(waitAt(result, 0.5, 2000)).toBeLessThan(9);
+    for (let at = 3500; at < 15_000; at += 3000) expect(waitAt(result, 0.95, at, at + 2400)).toBeLessThan(30);
+    expect(utilisation(result.deliveries, mbit(20), 2000, 16_000)).toBeGreaterThan(0.9);
+  });
+});
+
+// ── paths that change ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const CHANGE = 6000;
+
+/** How long after the change the last 100 ms were with less than nine tenths, ms. */
+function slowFor(result: Run, within: number): number {
+  let last = 0;
+  for (let at = 0; at < within; at += 100) if (share(result, CHANGE + at, CHANGE + at + 100) < 0.9) last = at + 100;
+  return last;
+}
+
+/** How long after the change the last small message waited longer than so much, ms. */
+const queuedFor = (result: Run, ms: number): number =>
+  Math.max(0, ...result.waits.filter(([at, wait]) => at > CHANGE && wait > ms).map(([at]) => at - CHANGE));
+
+describe('when the path', () => {
+  it.each([
+    [2, 20],
+    [20, 200],
+    [10, 20],
+    [15, 20],
+  ])('becomes faster, from %d to %d Mbit/s, it is full within half a second', (before, after) => {
+    const rate: Schedule = [
+      [0, mbit(before)],
+      [CHANGE, mbit(after)],
+    ];
+    const result = run({ ...path(rate, always(40)), until: 9000 });
+    expect(slowFor(result, 1900)).toBeLessThanOrEqual(500);
+    expect(waitAt(result, 0.99, CHANGE)).toBeLessThan(60);
+  });
+
+  it.each([
+    [200, 20, 1500],
+    [20, 2, 1500],
+    [20, 10, 1000],
+    [20, 15, 1000],
+  ])('becomes slower, from %d to %d Mbit/s, the queue is gone within %d ms', (before, after, within) => {
+    const rate: Schedule = [
+      [0, mbit(before)],
+      [CHANGE, mbit(after)],
+    ];
+    const result = run({ ...path(rate, always(40)), until: 9500 });
+    expect(queuedFor(result, 40)).toBeLessThan(within);
+    expect(share(result, CHANGE, 9500)).toBeGreaterThan(0.94);
+    // What was in flight takes its time; a round beyond is what noticing costs.
+    const inFlightMs = (50 * before) / after;
+    expect(waitAt(result, 1, CHANGE)).toBeLessThan(1.2 * inFlightMs + 40);
+  });
+
+  it.each([
+    [40, 60, 3500],
+    [40, 200, 3500],
+    [200, 40, 500],
+  ])('has another length, %d to %d ms, it is full again within %d ms', (before, after, within) => {
+    const roundTrip: Schedule = [
+      [0, before],
+      [CHANGE, after],
+    ];
+    const result = run(path(always(mbit(20)), roundTrip));
+    expect(share(result, CHANGE + within, CHANGE + within + 3000)).toBeGreaterThan(0.95);
+    expect(waitAt(result, 0.5, CHANGE + 4000)).toBeLessThan(halfWait(20, after));
+    const lowest = result.model.lowestRoundTripMs ?? 0;
+    expect(Math.abs(lowest - after)).toBeLessThan(6);
+  });
+
+  it('becomes longer and slower at once, the queue is gone within 3 s', () => {
+    const rate: Schedule = [
+      [0, mbit(20)],
+      [CHANGE, mbit(2)],
+    ];
+    const roundTrip: Schedule = [
+      [0, 40],
+      [CHANGE, 200],
+    ];
+    const result = run(path(rate, roundTrip));
+    expect(waitAt(result, 0.5, CHANGE + 3000)).toBeLessThan(40);
+    expect(share(result, CHANGE + 3000)).toBeGreaterThan(0.9);
+  });
+});
+
+// ── noise ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+describe('noise', () => {
+  it('of 5 ms in each direction costs no throughput', () => {
+    const result = run(path(always(mbit(20)), always(40), { jitter: 5 }));
+    expect(share(result, 2000)).toBeGreaterThan(0.97);
+    expect(waitAt(result, 0.99, 2000)).toBeLessThan(45);
+  });
+
+  it('of a radio that delivers every 10 ms costs little', () => {
+    const result = run(path(always(mbit(20)), always(40), { bunch: 10 }));
+    expect(share(result, 2000)).toBeGreaterThan(0.95);
+    expect(waitAt(result, 0.99, 2000)).toBeLessThan(65);
+  });
+
+  it('of 20 ms, half of the round trip, hides neither capacity nor a tenfold rise of it for good', () => {
+    const rate: Schedule = [
+      [0, mbit(20)],
+      [CHANGE, mbit(200)],
+    ];
+    const result = run(path(rate, always(40), { jitter: 20 }));
+    expect(share(result, 3000, CHANGE)).toBeGreaterThan(0.8);
+    expect(share(result, CHANGE + 4000)).toBeGreaterThan(0.95);
+  });
+
+  it.each([
+    ['up to 1 ms', (random: Prng) => random.below(100) / 100, 0.97],
+    ['up to 10 ms', (random: Prng) => random.below(100) / 10, 0.95],
+    ['5 to 15 ms', (random: Prng) => 5 + random.below(100) / 10, 0.9],
+  ])('of event loops whose turns take %s does not throttle 1 GB/s', (_, slowTurn, least) => {
+    const loopback = { ...path(always(1e6), always(0.1)), until: 3000, turn: slowTurn };
+    const free = share(run({ ...loopback, fixedAllowance: 2 ** 23 }), 500);
+    expect(share(run(loopback), 500) / free).toBeGreaterThan(least);
+  });
+});
+
+// ── applications ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+describe('an application', () => {
+  it('with too little to send adds no queue, and does not make the path look slow', () => {
+    const result = run({ ...LINK, appRate: mbit(6) });
+    expect(waitAt(result, 0.99, 2000)).toBeLessThan(6);
+    expect(result.model.rate).toBeGreaterThan(0.8 * mbit(6));
+    expect(share(result, 2000)).toBeGreaterThan(0.3);
+  });
+
+  it('that pauses finds the path as it left it', () => {
+    const active: Schedule = Array.from({ length: 32 }, (_, i) => [i * 500, (i + 1) % 2]);
+    const result = run({ ...LINK, active });
+    expect(share(result, 2000)).toBeGreaterThan(0.48);
+    expect(waitAt(result, 0.99, 2000)).toBeLessThan(60);
+  });
+
+  it('that sends both ways fills most of both, and its queues stay short', () => {
+    const result = run({ ...LINK, uploads: 4 });
+    expect(share(result, 2000)).toBeGreaterThan(0.75);
+    expect(utilisation(result.uploaded, mbit(20), 2000, 16_000)).toBeGreaterThan(0.75);
+    expect(waitAt(result, 0.5, 2000)).toBeLessThan(50);
+    expect(waitAt(result, 0.99, 2000)).toBeLessThan(150);
+  });
+
+  it('that sends both ways needs the times of receipt: round trips alone drive both queues up', () => {
+    const result = run({ ...LINK, uploads: 4, withoutReceiveTimes: true });
+    expect(waitAt(result, 0.99, 2000)).toBeGreaterThan(1000);
+  });
+
+  it('that sends one way does not need them', () => {
+    const result = run({ ...LINK, withoutReceiveTimes: true });
+    expect(share(result, 2000)).toBeGreaterThan(0.97);
+    expect(waitAt(result, 0.99, 2000)).toBeLessThan(24);
+  });
+});
+
+// ── the model alone ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+describe('the model', () => {
+  it('begins with what it is told, and small frames', () => {
+    const model = new PathModel(DEFAULT_PATH_CONFIG, 5);
+    expect([model.allowance(5), model.frameBytes(), model.inFlightBytes]).toEqual([16_384, 4096, 0]);
+    expect([model.rate, model.roundTripMs, model.lowestRoundTripMs]).toEqual([undefined, undefined, undefined]);
+  });
+
+  it('says what is in flight, the round trip and the rate', () => {
+    const model = new PathModel(DEFAULT_PATH_CONFIG, 0);
+    const stamps = [0, 1, 2, 3].map((at) => model.handleSent(1000, at));
+    expect(model.inFlightBytes).toBe(4000);
+    model.handleAcked(3000, stamps[2]!, 42, 1022);
+    expect([model.inFlightBytes, model.roundTripMs, model.lowestRoundTripMs]).toEqual([1000, 40, 40]);
+    model.handleAcked(1000, stamps[3]!, 50, 1030);
+    expect(model.rate).toBeCloseTo(4000 / 50);
+    expect(model.lowestRoundTripMs).toBe(40);
+  });
+
+  it('goes on though quiet streams keep the path from ever being empty', () => {
+    const model = new PathModel(DEFAULT_PATH_CONFIG, 0);
+    const inFlight: { at: number; bytes: number }[] = [];
+    let drained = 0;
+    for (let now = 0; now < 30_000; now += 1) {
+      for (let first = inFlight[0]; first && first.at + 40 <= now; first = inFlight[0]) {
+        inFlight.shift();
+        model.handleAcked(first.bytes, first.at, now);
+      }
+      // 2.5 MB/s that do not ask whether they may.
+      inFlight.push({ at: model.handleSent(2500, now), bytes: 2500 });
+      if (model.allowance(now) < 0.95 * 40 * 2500) drained += 1;
+    }
+    expect(drained).toBeLessThan(0.1 * 30_000);
+  });
+});
