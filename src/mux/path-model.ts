@@ -40,7 +40,7 @@ export const DEFAULT_PATH_CONFIG: PathConfig = {
   minFrameBytes: 1400,
   maxFrameBytes: 48 * KIB,
   frameMs: 4,
-  queueMs: 4,
+  queueMs: 3,
   queueShare: 0.05,
   probeIntervalMs: 4000,
   probeIntervalRoundTrips: 32,
@@ -205,9 +205,13 @@ export class PathModel {
 
   /** Bytes that may be in flight: send while there are less. */
   allowance(now: number): number {
+    return this.bestRate > 0 && this.isDraining(now) ? this.probeBytes() : this.urgentAllowance();
+  }
+
+  /** The same for what is little and waited for: it does not wait while the path is emptied for a measurement. */
+  urgentAllowance(): number {
     const { config } = this;
     if (this.bestRate === 0) return config.initialBytes;
-    if (this.isDraining(now)) return this.probeBytes();
     return Math.min(config.maxInFlightBytes, Math.max(1.5 * this.frameBytes(), this.gain * this.fullBytes()));
   }
 

@@ -210,14 +210,14 @@ export class ResumableSession {
     const { mux } = this;
     const frameBytes = Math.min(path.frameBytes(), this.maxDataBytes);
     const recordBytes = frameBytes + FRAME_HEADER_BYTES + SMALL_FRAMES_ROOM;
-    const room = path.allowance(now) - path.inFlightBytes;
-    if (mux.isOver || (room > 0 && this.mayKeepMore)) {
+    const { inFlightBytes } = path;
+    if (mux.isOver || (inFlightBytes < path.allowance(now) && this.mayKeepMore)) {
       const pieces = mux.pollRecord(now, recordBytes, frameBytes);
       if (pieces === undefined) path.handleIdle(now);
       return pieces;
     }
-    const isUrgent = mux.hasUrgent && room > -Math.max(URGENT_BYTES, frameBytes) && this.mayKeepMore;
-    return isUrgent ? mux.pollUrgent(now, recordBytes, frameBytes) : undefined;
+    const mayPass = inFlightBytes < path.urgentAllowance() + Math.max(URGENT_BYTES, frameBytes);
+    return mux.hasUrgent && mayPass && this.mayKeepMore ? mux.pollUrgent(now, recordBytes, frameBytes) : undefined;
   }
 
   private get mayKeepMore(): boolean {

@@ -246,7 +246,8 @@ class End {
       const full = inFlightBytes >= allowance;
       const frame = this.model.frameBytes();
       const urgent = this.scheduler.hasQuiet && !this.scenario.quietWaits;
-      if (full && !(urgent && inFlightBytes < allowance + Math.max(frame, URGENT_BYTES))) break;
+      const passes = this.scenario.fixedAllowance ?? this.model.urgentAllowance();
+      if (full && !(urgent && inFlightBytes < passes + Math.max(frame, URGENT_BYTES))) break;
       if (!this.sendRecord(now, frame, full)) break;
     }
     if (this.unacked > 0) this.send(now, 0, 0, []);
