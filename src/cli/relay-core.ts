@@ -72,7 +72,9 @@ export class RelayCore {
     const { bearer, role, destination, rotationProof } = admitted;
     const { sessions, isOverloaded } = this.#options;
     if (rotationProof !== undefined) this.#rendezvous.turnAwayRetired(link, bearer, admitted, rotationProof);
-    else if (role === 'client' && isOverloaded()) this.#rendezvous.turnAwayFull(link, bearer);
+    // The relay's own exit knows new sessions from those that only lost their link; of others, nobody here can tell.
+    else if (role === 'client' && (destination !== '' || sessions === undefined) && isOverloaded())
+      this.#rendezvous.turnAwayFull(link, bearer);
     else if (role === 'exit' || destination !== '') this.#rendezvous.serve(link, admitted);
     else if (sessions === undefined) this.#rendezvous.turnAway(link, bearer);
     else sessions.serve(link, bearer);

@@ -18,6 +18,8 @@ export class Acknowledgements {
   /** The same, but what a new link has to bring again counts when it has: the peer counts what it sends on the link. */
   private onLink = 0;
   private told = 0;
+  /** Not to be told of more than this for now. */
+  private cap = Number.POSITIVE_INFINITY;
   private untoldBytes = 0;
   private toldAt: number;
   /** When the newest numbered record of this link came. */
@@ -30,6 +32,7 @@ export class Acknowledgements {
 
   /** A new link, whose peer was told `count`: it begins right behind. What it was told on the old one may not have come. */
   begin(count: number, now: number): void {
+    this.cap = Number.POSITIVE_INFINITY;
     this.onLink = count;
     this.told = count;
     this.toldAt = now;
@@ -46,8 +49,21 @@ export class Acknowledgements {
     return true;
   }
 
+  /** From now on nothing is told beyond what has come. */
+  hold(): void {
+    this.cap = this.received;
+  }
+
+  release(): void {
+    this.cap = Number.POSITIVE_INFINITY;
+  }
+
+  private get tellable(): number {
+    return Math.min(this.onLink, this.cap);
+  }
+
   get isOwed(): boolean {
-    return this.onLink > this.told;
+    return this.tellable > this.told;
   }
 
   isDue(now: number): boolean {
@@ -57,7 +73,7 @@ export class Acknowledgements {
 
   /** What to tell now. */
   take(now: number): Acknowledgement {
-    this.told = this.onLink;
+    this.told = this.tellable;
     this.toldAt = now;
     this.untoldBytes = 0;
     return { count: this.told, receivedUs: Math.round(this.newestAt * 1000) % RECEIPT_CLOCK_US };

@@ -55,10 +55,10 @@ const FIRST_FRAME_BYTES = 4 * KIB;
 /** The best of so many rounds is the rate. */
 const RATE_ROUNDS = 8;
 
-/** A round lasts at least this long, ms: on loopback a round trip is shorter than a turn of the event loop. */
 /** Rounds whose spread is the noise of the path. */
 const NOISE_ROUNDS = 8;
 
+/** A round lasts at least this long, ms: on loopback a round trip is shorter than a turn of the event loop. */
 const MIN_ROUND_MS = 4;
 
 /** In round trips as they are: so long the path is given to empty itself. */

@@ -3,7 +3,7 @@
  * is the session's send window: when it is full, nothing new is sent, and nothing is dropped. Pure.
  */
 import type { SentStamp } from './path-model.ts';
-import { type ReplayMemory, ReplayStore, type Stored } from './replay-store.ts';
+import { RECORD_OVERHEAD_BYTES, type ReplayMemory, ReplayStore, type Stored } from './replay-store.ts';
 
 export interface SentRecord {
   /** Frames, without a record header. */
@@ -48,7 +48,7 @@ export class ReplayBuffer {
   push(pieces: readonly Uint8Array[], bytes: number, stamp: SentStamp): void {
     this.records.push({ stored: this.store.put(pieces, bytes), bytes, stamp });
     this.next = this.records.length;
-    this.bytes += bytes;
+    this.bytes += bytes + RECORD_OVERHEAD_BYTES;
   }
 
   /** The next record to be sent again, if any is left; `markSent` takes it. */
@@ -68,9 +68,13 @@ export class ReplayBuffer {
     return number < this.firstNumber + this.next - this.first ? this.drop(number) : undefined;
   }
 
+  fits(received: number): boolean {
+    return received >= this.firstNumber - 1 && received <= this.lastNumber;
+  }
+
   /** A new link, whose peer has `received` records: all behind goes out again. False where records in between are gone. */
   rewind(received: number): boolean {
-    if (received < this.firstNumber - 1 || received > this.lastNumber) return false;
+    if (!this.fits(received)) return false;
     this.drop(received);
     this.next = this.first;
     for (let at = this.first; at < this.records.length; at++) {
@@ -87,7 +91,7 @@ export class ReplayBuffer {
     for (; this.firstNumber <= upTo; this.firstNumber++) {
       const record = this.records[this.first];
       if (record === undefined) break;
-      this.bytes -= record.bytes;
+      this.bytes -= record.bytes + RECORD_OVERHEAD_BYTES;
       this.store.drop(record.stored, record.bytes);
       bytes += record.bytes;
       newest = record.stamp;

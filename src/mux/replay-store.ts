@@ -9,6 +9,8 @@ const KIB = 1024;
 const SLAB_BYTES = 256 * KIB;
 /** Smaller records stay where they are: a slab for one of them would be waste, and there are few of them in a second. */
 const COPY_FROM_BYTES = 2 * KIB;
+/** What a record costs beside its bytes: without it, a peer could have a million tiny ones kept for the price of eight megabytes. */
+export const RECORD_OVERHEAD_BYTES = 400;
 /** Slabs kept for the next to need one, of all sessions of the process. */
 const MAX_FREE_SLABS = 32;
 
@@ -59,6 +61,7 @@ export class ReplayStore {
   }
 
   put(pieces: readonly Uint8Array[], bytes: number): Stored {
+    this.memory.used += RECORD_OVERHEAD_BYTES;
     if (bytes < COPY_FROM_BYTES || bytes > SLAB_BYTES) {
       this.memory.used += bytes;
       return { pieces, slab: undefined };
@@ -73,8 +76,9 @@ export class ReplayStore {
     return { pieces: [slab.memory.subarray(begin, slab.used)], slab };
   }
 
-  /** The record is not needed any more; whatever link it was given to has sent it, or is gone. */
+  /** The record is not needed any more: no link was given the slab's own memory. */
   drop({ slab }: Stored, bytes: number): void {
+    this.memory.used -= RECORD_OVERHEAD_BYTES;
     if (slab === undefined) {
       this.memory.used -= bytes;
       return;

@@ -59,7 +59,8 @@ export class ResumableSession {
     this.memory = memory;
     this.replay = new ReplayBuffer(memory);
     this.acks = new Acknowledgements(config, now);
-    this.detachedAt = now;
+    // Nothing is lost by waiting for the first link.
+    this.detachedAt = Number.POSITIVE_INFINITY;
     this.progressAt = now;
   }
 
@@ -75,6 +76,23 @@ export class ResumableSession {
   /** Kept until the peer has it, bytes. */
   get replayBytes(): number {
     return this.replay.bytes;
+  }
+
+  /** Whether a link could begin with what the peer says that it has of ours. A request that comes late says too little. */
+  fits(peerReceived: number): boolean {
+    return this.replay.fits(peerReceived);
+  }
+
+  /**
+   * A request on a new link says now what has come, and counts until `releaseAcknowledgements` or `attach`: the peer must not be told
+   * of more on the old link, or it would drop what the request still asks for.
+   */
+  holdAcknowledgements(): void {
+    this.acks.hold();
+  }
+
+  releaseAcknowledgements(): void {
+    this.acks.release();
   }
 
   // ── links ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -128,6 +146,7 @@ export class ResumableSession {
     const { isNumbered, acknowledged } = decoded.header;
     this.mux.handleAlive(now);
     if (acknowledged !== undefined) this.handleAcknowledgement(acknowledged, isNumbered, now);
+    else if (!isNumbered) this.mux.handleUselessRecord(now);
     if (isNumbered) this.handleNumbered(behind(message, decoded.bytes), now);
   }
 
@@ -188,10 +207,13 @@ export class ResumableSession {
 
   private pollAgain(path: PathModel, now: number): readonly Uint8Array[] | undefined {
     const record = this.replay.waiting;
-    if (record === undefined || path.inFlightBytes >= path.allowance(now)) return undefined;
+    // Behind the last of them goes GO_AWAY, if the session is over.
+    const mayGo = record !== undefined && (this.mux.isOver || path.inFlightBytes < path.allowance(now));
+    if (!mayGo) return undefined;
     this.noteSending(path, now);
     this.replay.markSent(path.handleSent(record.bytes, now));
-    return [encodeRecordHeader(this.numberedHeader(now)), ...record.stored.pieces];
+    // A copy: a peer may acknowledge what it has not read, and the slab is then another session's.
+    return [Buffer.concat([encodeRecordHeader(this.numberedHeader(now)), ...record.stored.pieces])];
   }
 
   private pollNew(path: PathModel, now: number): readonly Uint8Array[] | undefined {

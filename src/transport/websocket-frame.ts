@@ -1,6 +1,6 @@
 /**
  * Outgoing data frames, RFC 6455 §5.2. `ws` frames one buffer at a time: with it a message of several pieces must be copied
- * together or sent as fragments, both of which cost a third or more of the throughput (docs/adr/websocket-framing.md).
+ * together or sent as fragments, both of which cost a third or more of the throughput (docs/adr/0003-websocket-framing.md).
  *
  * Pure but for the randomness of masks. Control frames and everything incoming are left to `ws`.
  */

@@ -1,13 +1,15 @@
 /**
- * How long to wait before the next attempt to reach a relay. Pure: the random number is passed in. Who is told that the network is
- * back breaks off a wait by itself, without asking here: a wake-up neither counts as an attempt nor forgets any.
+ * How long to wait before the next attempt to reach a relay. Pure: the random number is passed in. Whoever breaks off a wait does so
+ * without asking here.
  */
 
 /**
  * A link that stood for so long, ms, lets the waits begin anew: a relay that accepts and drops is then asked once in this time at
  * most. Not longer, because a network that drops every link after seconds is no relay to be spared, and streams wait.
  */
-export const LINK_STOOD_MS = 1_000;
+const LINK_STOOD_MS = 1_000;
+/** So many in a row may be lost sooner before the next is waited for: a phone's page is reloaded, another takes over. */
+const FORGIVEN_LINKS = 3;
 
 /** So many seconds at most: long enough not to hammer, short enough for a person to wait. */
 const LONGEST_WAIT_S = 30;
@@ -22,6 +24,8 @@ const MOST_ATTEMPTS = 16;
  */
 export class Backoff {
   private attempts = 0;
+  /** Links in a row that were lost sooner than LINK_STOOD_MS. */
+  private shortLived = 0;
 
   /** Milliseconds before the next attempt; `random` in 0..1. */
   next(random: number): number {
@@ -30,7 +34,15 @@ export class Backoff {
     return random * span * 1000;
   }
 
-  /** To be called only when a link has stood for LINK_STOOD_MS, or somebody asks. */
+  /** A link is lost. True if the waits begin anew. @param stoodMs how long it was of use */
+  handleLost(stoodMs: number): boolean {
+    this.shortLived = stoodMs >= LINK_STOOD_MS ? 0 : this.shortLived + 1;
+    const isForgiven = this.shortLived <= FORGIVEN_LINKS;
+    if (isForgiven) this.attempts = 0;
+    return isForgiven;
+  }
+
+  /** Somebody asks, or the network has changed. */
   reset(): void {
     this.attempts = 0;
   }

@@ -7,7 +7,7 @@ import type { Logger } from '../observability/logger.ts';
 import { ControlLink } from '../transport/control-link.ts';
 import { announcements } from '../transport/control-messages.ts';
 import type { MessageLink } from '../transport/message-link.ts';
-import { Backoff, LINK_STOOD_MS, RefusalPatience } from './backoff.ts';
+import { Backoff, RefusalPatience } from './backoff.ts';
 import { Pause } from './pause.ts';
 import type { TicketDialer } from './ticket-dialer.ts';
 
@@ -99,7 +99,7 @@ export class ExitRegistration {
     }
     const since = performance.now();
     const error = await this.hold(link, relay);
-    if (performance.now() - since >= LINK_STOOD_MS) this.backoff.reset();
+    this.backoff.handleLost(performance.now() - since);
     return error;
   }
 

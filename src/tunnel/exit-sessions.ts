@@ -159,6 +159,8 @@ export class ExitSessions {
   private resume(arrival: Arrival, { received }: SessionRequest, served: Served | undefined): void {
     const { link, bearer } = arrival;
     if (served === undefined || served.driver.isOver) return this.turnAway(arrival, 'session-unknown');
+    // A request that was long on its way, or of an attempt that was given up: it ends nothing that works.
+    if (!served.driver.fits(received)) return this.turnAway(arrival, 'session-gap');
     this.options.logger.info({ bearer, remote: link.remote, streams: served.driver.streamCount }, 'session resumed');
     this.carry(served, link, received);
   }
@@ -178,6 +180,8 @@ export class ExitSessions {
 
   private handleLinkLost(served: Served): void {
     const { bearer, driver, name } = served;
+    // Nobody can come back to it.
+    if (this.closing) return driver.end('session-closed');
     this.options.logger.info({ bearer, remote: driver.remote, streams: driver.streamCount }, 'session lost its link');
     // To the end: the order in which links were lost.
     this.sessions.delete(name);
@@ -228,6 +232,7 @@ export class ExitSessions {
   async close(graceMs: number): Promise<void> {
     this.closing = true;
     for (const link of this.arriving) link.abort();
+    for (const { driver } of [...this.sessions.values()]) if (!driver.isAttached) driver.end('session-closed');
     const drained = Promise.all([...this.sessions.values()].map(({ driver }) => driver.drain()));
     const limit = new AbortController();
     await Promise.race([drained, delay(graceMs, undefined, { signal: limit.signal }).catch(() => {})]);

@@ -86,6 +86,9 @@ export class PreferredWay implements LinkWay {
   private firstWorks = true;
   /** Of the first way, dialled in advance. */
   private spare: MessageLink | undefined;
+  /** The latest link by the second way. */
+  private bySecond: MessageLink | undefined;
+  private isMovingBack = false;
 
   constructor(first: LinkWay, second: LinkWay, logger: Logger, options: PreferredWayOptions = {}) {
     this.first = first;
@@ -128,8 +131,9 @@ export class PreferredWay implements LinkWay {
         .then(() => this.second.dial(signal))
         .then(
           (link) => {
+            const lost = settled;
             settle(link);
-            if (this.movesBack) void this.moveBack(link);
+            if (this.movesBack && !lost) void this.moveBack(link);
           },
           async (error: unknown) => {
             await hasFailed;
@@ -157,13 +161,17 @@ export class PreferredWay implements LinkWay {
     }
   }
 
-  /** While `link` is in use, until the first way works again; then the session comes back to `dial`, and finds the spare. */
+  /** Until the first way works again: then the session comes back to `dial`, and finds the spare. One at a time. */
   private async moveBack(link: MessageLink): Promise<void> {
+    this.bySecond = link;
+    if (this.isMovingBack) return;
+    this.isMovingBack = true;
     await delay(this.tryFirstAgainMs, undefined, { ref: false });
     const spare = await this.keepTrying(new AbortController().signal, () => {}).catch(() => undefined);
+    this.isMovingBack = false;
     if (spare === undefined) return;
     this.spare = spare;
-    link.abort();
+    this.bySecond?.abort();
     await delay(KEEP_SPARE_MS, undefined, { ref: false });
     if (this.spare !== spare) return;
     this.spare = undefined;

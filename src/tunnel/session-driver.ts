@@ -109,6 +109,20 @@ export class SessionDriver implements StreamOwner {
     return this.session.isAttached;
   }
 
+  /** As of ResumableSession. */
+  fits(peerReceived: number): boolean {
+    return this.session.fits(peerReceived);
+  }
+
+  holdAcknowledgements(): void {
+    this.session.holdAcknowledgements();
+  }
+
+  releaseAcknowledgements(): void {
+    this.session.releaseAcknowledgements();
+    this.scheduleFlush();
+  }
+
   /** Bytes are on their way, and nothing comes back. */
   get isStalled(): boolean {
     return this.session.linkState(performance.now()) === 'suspect';
@@ -455,11 +469,14 @@ export class SessionDriver implements StreamOwner {
     const { link } = this;
     this.link = undefined;
     link?.close();
+    // What was kept for the peer is of no more use.
+    this.session.end(fault);
     this.options.onEnd(fault);
   }
 
   private checkIdle(): void {
-    if (this.whenIdle.length === 0 || !(this.mux.isOver || this.mux.isIdle)) return;
+    const isDone = this.mux.isOver || (this.mux.isIdle && this.session.replayBytes === 0);
+    if (this.whenIdle.length === 0 || !isDone) return;
     for (const resolve of this.whenIdle.splice(0)) resolve();
   }
 }

@@ -11,7 +11,7 @@ import type { ReplayMemory } from '../mux/replay-store.ts';
 import type { Logger } from '../observability/logger.ts';
 import { SESSION_ID_BYTES, type SessionRequest } from '../protocol/session-request.ts';
 import type { MessageLink } from '../transport/message-link.ts';
-import { type Backoff, LINK_STOOD_MS } from './backoff.ts';
+import type { Backoff } from './backoff.ts';
 import { Pause } from './pause.ts';
 import { SessionDriver } from './session-driver.ts';
 
@@ -38,8 +38,6 @@ const ABSENT_WAIT_MS = 1_000;
 /** An attempt that took so long before TCP stood was heard by nobody: there is no relay to be spared. */
 const UNHEARD_MS = 3_000;
 const UNHEARD_WAIT_MS = 1_000;
-/** So many links in a row may be lost at once before the next is waited for: a phone's page is reloaded, another takes over. */
-const FORGIVEN_LINKS = 3;
 /** An exit that lets us in and then says nothing. */
 const HELLO_LIMIT_MS = 10_000;
 /** Programs that ask for a connection hurry the next attempt, but no more often than this. */
@@ -86,13 +84,14 @@ export class SessionKeeper {
   private begun = false;
   private standing = false;
   private attachedAt = 0;
-  /** Links in a row that were lost sooner than LINK_STOOD_MS. */
-  private shortLived = 0;
+  /** When the session was left without a link. */
   private lostAt = 0;
   private seeking = false;
   /** Another link is wanted although there is one. */
   private wantsSecond = false;
   private hurriedAt = Number.NEGATIVE_INFINITY;
+  private attempting: AbortController | undefined;
+  private lastFault: FaultName | undefined;
   private readonly pause = new Pause();
   private finalError: WstunError | undefined;
   private helloLimit: NodeJS.Timeout | undefined;
@@ -108,7 +107,7 @@ export class SessionKeeper {
       onEstablished: () => this.handleEstablished(),
       onNoMoreStreams: () => this.handleNoMoreStreams(),
       onLinkLost: () => this.handleLinkLost(),
-      onLinkStalled: () => this.seekSecond(),
+      onLinkStalled: () => this.handleStalled(),
       onEnd: (fault) => this.handleEnd(fault),
     });
   }
@@ -127,16 +126,23 @@ export class SessionKeeper {
     void this.seek();
   }
 
+  /** When the session was left without a link, of the clock of `performance.now`. */
+  get leftAt(): number {
+    return this.lostAt;
+  }
+
   /** The network has changed, or somebody asks: what links there are is doubted, and the next attempt comes at once. */
   wake(): void {
     this.options.backoff.reset();
-    this.seekSecond();
+    this.wantsSecond = true;
+    this.attempting?.abort();
     this.pause.cut();
+    void this.seek();
   }
 
-  /** A program waits. */
+  /** A program waits. But patience with a relay that refuses is not to be used up by impatience. */
   hurry(now: number): void {
-    if (now - this.hurriedAt < HURRY_MS) return;
+    if (now - this.hurriedAt < HURRY_MS || this.lastFault === 'relay-refused') return;
     this.hurriedAt = now;
     this.pause.cut();
   }
@@ -161,20 +167,24 @@ export class SessionKeeper {
 
   private handleLinkLost(): void {
     this.lostAt = performance.now();
-    this.resetBackoffIfStood();
+    if (this.options.backoff.handleLost(this.lostAt - this.attachedAt)) this.pause.cut();
     if (this.standing) this.events.onLinkLost();
     void this.seek();
   }
 
-  private resetBackoffIfStood(): void {
-    if (!this.begun) return;
-    this.shortLived = performance.now() - this.attachedAt >= LINK_STOOD_MS ? 0 : this.shortLived + 1;
-    if (this.shortLived <= FORGIVEN_LINKS) this.options.backoff.reset();
+  private handleStalled(): void {
+    this.options.backoff.reset();
+    this.pause.cut();
+    void this.seek();
   }
 
   private handleEnd(fault: WireFaultName): void {
     clearTimeout(this.helloLimit);
-    this.resetBackoffIfStood();
+    // Of a session that the exit ended; the loss of a link was counted when it came.
+    if (this.attachedAt > this.lostAt) {
+      this.lostAt = performance.now();
+      this.options.backoff.handleLost(this.lostAt - this.attachedAt);
+    }
     this.stopping.abort();
     this.pause.cut();
     const error = this.finalError ?? new WstunError(fault);
@@ -182,11 +192,6 @@ export class SessionKeeper {
   }
 
   // ── links ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  private seekSecond(): void {
-    this.wantsSecond = true;
-    void this.seek();
-  }
 
   private get wantsLink(): boolean {
     return !this.driver.isOver && (!this.driver.isAttached || this.wantsSecond || this.driver.isStalled);
@@ -204,22 +209,32 @@ export class SessionKeeper {
     this.seeking = false;
   }
 
-  /** Returns how long to wait before the next, if it failed. */
+  /** Returns how long to wait before the next, if one is needed. */
   private async attempt(): Promise<number> {
     this.wantsSecond = false;
     const since = performance.now();
+    const attempting = new AbortController();
+    this.attempting = attempting;
+    const signal = AbortSignal.any([this.stopping.signal, attempting.signal]);
     try {
-      this.attach(await this.options.dialer.dial(() => this.request(), this.stopping.signal));
-      return this.options.backoff.next(Math.random());
+      this.attach(await this.options.dialer.dial(() => this.request(), signal));
+      this.lastFault = undefined;
+      return 0;
     } catch (cause) {
+      this.driver.releaseAcknowledgements();
+      // Begun on a network that is no more.
+      if (attempting.signal.aborted) return 0;
       const error = cause instanceof WstunError ? cause : new WstunError('internal', String(cause));
       return this.handleFailure(error, performance.now() - since);
+    } finally {
+      this.attempting = undefined;
     }
   }
 
   private request(): SessionRequest {
     // An exit that heard a first request, but not we its answer, has a session of that name already.
     if (!this.begun) this.id = randomBytes(SESSION_ID_BYTES);
+    this.driver.holdAcknowledgements();
     return { kind: this.begun ? 'resume' : 'begin', id: this.id, received: this.driver.received };
   }
 
@@ -235,7 +250,9 @@ export class SessionKeeper {
 
   private handleFailure(error: WstunError, tookMs: number): number {
     if (this.driver.isOver) return 0;
-    if (this.driver.isAttached) {
+    this.lastFault = error.fault;
+    // An exit that does not know the session has said so under its keys: the old link, though it seems to stand, leads nowhere.
+    if (this.driver.isAttached && error.fault !== 'session-unknown') {
       // The old link still carries it: nobody need know.
       this.options.logger.info({ fault: error.fault }, 'no second link');
       return this.options.backoff.next(Math.random());

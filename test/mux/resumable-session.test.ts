@@ -163,10 +163,14 @@ describe('an acknowledgement', () => {
     expect(resumable.mux.isOver).toBe(true);
   });
 
-  it('that says nothing new, again and again, is a flood; so are empty records', () => {
-    for (const isNumbered of [false, true]) {
+  it('that says nothing new, again and again, is a flood; so are empty records, and those that hold nothing at all', () => {
+    for (const [isNumbered, acknowledged] of [
+      [false, ack(0)],
+      [true, undefined],
+      [false, undefined],
+    ] as const) {
       const { resumable } = rigWithStream().exit;
-      const message = encodeRecordHeader({ isNumbered, acknowledged: isNumbered ? undefined : ack(0) });
+      const message = encodeRecordHeader({ isNumbered, acknowledged });
       let sent = 0;
       while (!resumable.mux.isOver && sent < 10_000) {
         resumable.handleMessage([message], 0);
@@ -175,6 +179,75 @@ describe('an acknowledgement', () => {
       expect(sent).toBeGreaterThan(900);
       expect(sent).toBeLessThan(1100);
     }
+  });
+});
+
+describe('a request on a new link', () => {
+  it('holds for what the old link brings meanwhile: the peer is told of no more there, so that nothing is dropped too early', () => {
+    const rig = rigWithStream();
+    const { client, exit } = rig;
+    const said = client.resumable.received;
+    client.resumable.holdAcknowledgements();
+    for (let i = 0; i < 5; i++) {
+      exit.write(0, 5000);
+      exit.poll(10);
+      exit.arrive(10);
+      rig.clock.now += 10;
+      client.poll(10);
+      client.arrive(10);
+    }
+    expect(client.resumable.received).toBeGreaterThan(said);
+    expect(exit.resumable.fits(said)).toBe(true);
+    rig.lose();
+    rig.join();
+    rig.settle();
+    expect(client.streams.get(1)?.received).toBe(25_000);
+  });
+
+  it('that comes when more was acknowledged is seen not to fit, before it ends anything', () => {
+    const rig = rigWithStream();
+    const said = rig.client.resumable.received - 1;
+    expect(rig.exit.resumable.fits(said)).toBe(false);
+    expect(rig.exit.resumable.mux.isOver).toBe(false);
+  });
+});
+
+describe('memory that is kept', () => {
+  it('is given back when the session ends, in whichever way', () => {
+    for (const end of ['fail', 'by the peer', 'expired'] as const) {
+      const rig = rigWithStream();
+      const { client } = rig;
+      client.write(0, 200_000);
+      client.poll(5);
+      expect(client.budget.used).toBeGreaterThan(0);
+      if (end === 'expired') client.resumable.end('session-expired');
+      else client.resumable.mux.fail('internal');
+      client.resumable.end('internal');
+      expect([client.resumable.replayBytes, client.budget.used]).toEqual([0, 0]);
+    }
+  });
+
+  it('counts what a record costs beside its bytes', () => {
+    const rig = rigWithStream();
+    rig.client.write(0, 1);
+    rig.client.poll(1);
+    expect(rig.client.resumable.replayBytes).toBeGreaterThan(400);
+  });
+
+  it('is never given to a link: what is sent again is a copy', () => {
+    const rig = rigWithStream();
+    rig.client.write(0, 5000);
+    rig.client.poll(5);
+    rig.lose();
+    const { resumable } = rig.client;
+    resumable.attach(rig.exit.resumable.received, resumable.received, rig.clock.now);
+    const again = resumable.pollMessage(rig.clock.now) ?? [];
+    const before = Buffer.concat(again);
+    rig.client.budget.take().memory.fill(0);
+    resumable.end('internal');
+    rig.client.budget.take().memory.fill(0xee);
+    expect(Buffer.concat(again).equals(before)).toBe(true);
+    expect(again[0]?.buffer.byteLength).toBeLessThan(256 * KIB);
   });
 });
 

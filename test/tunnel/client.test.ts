@@ -12,6 +12,7 @@ import { initiateSecureLink } from '../../src/tunnel/handshake.ts';
 import { beginOn } from '../../src/tunnel/relay-dialer.ts';
 import type { SessionDialer, SessionLink } from '../../src/tunnel/session-keeper.ts';
 import type { OfferedStream, StreamAcceptor, Target } from '../../src/tunnel/stream.ts';
+import { exchange } from '../support/payload.ts';
 
 const target: Target = { kind: 'name', host: 'example.org', port: 80 };
 const never = new AbortController().signal;
@@ -38,6 +39,9 @@ class MemoryRelay implements SessionDialer {
   exit = this.newExit();
   readonly faults: WstunError[] = [];
   dials = 0;
+  /** Every session ends as soon as it stands. */
+  endAtOnce = false;
+  delayMs = 0;
   link: MessageLink | undefined;
 
   newExit(): ExitSessions {
@@ -58,8 +62,15 @@ class MemoryRelay implements SessionDialer {
     this.exit.serve(far, 'alice');
     const keys = importKeyPair(this.bearer.exposeSessionKey());
     const exitKey = this.exitIdentity.public.session;
+    if (this.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, this.delayMs));
     const link = await initiateSecureLink(near, { keys, exitKey, suite: 'AESGCM', encryption: 'on' }, never);
-    return await beginOn(link, request(), never);
+    const session = await beginOn(link, request(), never);
+    const { exit } = this;
+    if (this.endAtOnce) {
+      this.exit = this.newExit();
+      setImmediate(() => exit.endAll('internal'));
+    }
+    return session;
   }
 }
 
@@ -164,6 +175,64 @@ describe('tunnel client', () => {
     expect(ended).toBe(false);
     const next = await client.open(target, never);
     expect(await roundTrip(next, 'again')).toBe('again');
+    await client.close(0);
+    await run;
+  });
+
+  it('connects also where no session is to be kept without a link, and then its streams end with it', async () => {
+    const relay = new MemoryRelay();
+    relay.delayMs = 20;
+    const seen = observe();
+    const client = new TunnelClient(relay, seen, silentLogger, { resumeWindowMs: 0 });
+    const run = client.run();
+    const stream = await client.open(target, never);
+    const failed = new Promise<Error>((resolve) => stream.once('error', resolve));
+    relay.link?.abort();
+    expect(await failed).toMatchObject({ fault: 'link-lost' });
+    await seen.until('connected again');
+    await client.close(0);
+    await run;
+  });
+
+  it('believes an exit that does not know the session, though the old link seems to stand', async () => {
+    const relay = new MemoryRelay();
+    const seen = observe();
+    const client = new TunnelClient(relay, seen, silentLogger);
+    const run = client.run();
+    await client.open(target, never);
+    relay.exit = relay.newExit();
+    client.wake();
+    await seen.until('connected again');
+    expect(seen.log).toContain('session lost: session-unknown, 1 streams');
+    await client.close(0);
+    await run;
+  });
+
+  it('goes to a second link while the first one works, under load, and loses nothing', async () => {
+    const relay = new MemoryRelay();
+    relay.delayMs = 3;
+    const client = new TunnelClient(relay, observe(), silentLogger);
+    const run = client.run();
+    const stream = await client.open(target, never);
+    const exchanged = exchange(stream, 8 * 1024 * 1024, 5);
+    const waking = setInterval(() => client.wake(), 5);
+    const { sent, received } = await exchanged;
+    clearInterval(waking);
+    expect(received).toEqual({ bytes: 8 * 1024 * 1024, hash: sent });
+    expect(relay.dials).toBeGreaterThan(3);
+    await client.close(0);
+    await run;
+  });
+
+  it('waits longer and longer for an exit that ends every session at once', async () => {
+    vi.spyOn(Math, 'random').mockReturnValue(1);
+    const relay = new MemoryRelay();
+    const client = new TunnelClient(relay, observe(), silentLogger);
+    relay.endAtOnce = true;
+    const run = client.run();
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    expect(relay.dials).toBeGreaterThan(3);
+    expect(relay.dials).toBeLessThan(8);
     await client.close(0);
     await run;
   });
