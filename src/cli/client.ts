@@ -42,7 +42,12 @@ export async function runClient(options: ClientOptions): Promise<void> {
   // Enter shows a new code, where nobody else reads there.
   if (options.inviteFile !== '-') client.tether?.takeCommands(process.stdin);
   const signalled = firstSignal(() => client.close(0));
-  await Promise.race([client.ended, signalled]);
+  try {
+    await Promise.race([client.ended, signalled]);
+  } catch (error) {
+    await client.close(0);
+    throw error;
+  }
   output.say('wstun: closing; again to end at once');
   await client.close(DRAIN_MS);
 }

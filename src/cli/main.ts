@@ -16,9 +16,19 @@ export async function main(argv: readonly string[]): Promise<void> {
   try {
     await buildProgram().parseAsync(argv);
   } catch (error) {
+    const code = report(error);
+    await resetsAreOut();
     // Not only the exit code: a listener that is left must not keep a failed command alive.
-    process.exit(report(error));
+    process.exit(code);
   }
+}
+
+/**
+ * Streams tell their sockets of a cut in events, which take a few turns; the kernel would end what is left of a process that is gone
+ * cleanly, and half a download would pass for a whole one.
+ */
+async function resetsAreOut(): Promise<void> {
+  for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);
 }
 
 /** One line for a person, never a stack trace. */

@@ -83,7 +83,7 @@ export const DEFAULT_MUX_CONFIG: Omit<MuxConfig, 'role'> = {
   initialWindow: 256 * KIB,
   minWindow: 16 * KIB,
   maxWindow: 4 * MIB,
-  sendBudget: 16 * MIB,
+  sendBudget: 8 * MIB,
   minSendQueue: 32 * KIB,
   maxSendQueue: 256 * KIB,
   maxDataBytes: 48 * KIB,

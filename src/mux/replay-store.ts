@@ -12,7 +12,7 @@ const COPY_FROM_BYTES = 2 * KIB;
 /** What a record costs beside its bytes: without it, a peer could have a million tiny ones kept for the price of eight megabytes. */
 export const RECORD_OVERHEAD_BYTES = 400;
 /** Slabs kept for the next to need one, of all sessions of the process. */
-const MAX_FREE_SLABS = 32;
+const MAX_FREE_SLABS = 8;
 
 interface Slab {
   readonly memory: Uint8Array;

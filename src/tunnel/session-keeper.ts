@@ -266,8 +266,11 @@ export class SessionKeeper {
 
   private giveUp(error: WstunError): number {
     const { fault } = error;
-    if (SESSION_FAULTS.has(fault)) this.driver.end(fault as WireFaultName);
-    else {
+    if (SESSION_FAULTS.has(fault)) {
+      // The exit is there, and said so under its keys: the next session need not wait.
+      this.options.backoff.reset();
+      this.driver.end(fault as WireFaultName);
+    } else {
       this.finalError = error;
       this.driver.end('link-lost');
     }

@@ -40,7 +40,9 @@ function hammer(port: number): { stop(): Promise<{ connected: number; refused: n
 }
 
 describe('a relay that is passed its listening socket', () => {
-  it('restarts under load, killed or asked to, and no connect is refused', { timeout: 60_000 }, async () => {
+  it('restarts under load, killed or asked to: no connect is refused, and connections of a named exit live on', {
+    timeout: 60_000,
+  }, async () => {
     const target = await tcpServer(echo);
     const holder = await holdSocket();
     const args = ['--state', await tempDir(), '--no-exit', '--url', `ws://127.0.0.1:${holder.port}`];
@@ -48,6 +50,7 @@ describe('a relay that is passed its listening socket', () => {
     const of = { state: args[1] ?? '' };
     const exit = await startExit({ invite: await invite(of, 'home', { args: ['--role', 'exit'] }) });
     const client = await startClient(await invite(exit, 'alice', { allow: ['127.0.0.1'] }));
+    const throughout = await connectThrough('SOCKS5', client.port, target);
     const load = hammer(holder.port);
     for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
       process.kill(pid, signal);
@@ -55,10 +58,12 @@ describe('a relay that is passed its listening socket', () => {
       // Nobody accepts now; the kernel still connects.
       (await dial(holder.port)).destroy();
       pid = await holder.relay(args);
-      await client.process.event('connected', 20_000);
+      await client.process.event('resumed', 20_000);
       const { sent, received } = await exchange(await connectThrough('SOCKS5', client.port, target), MIB);
       expect(received).toEqual({ bytes: MIB, hash: sent });
     }
+    const { sent, received } = await exchange(throughout, MIB);
+    expect(received).toEqual({ bytes: MIB, hash: sent });
     const { connected, refused } = await load.stop();
     expect(refused).toBe(0);
     expect(connected).toBeGreaterThan(100);
