@@ -26,8 +26,8 @@ import { ReplayBuffer } from './replay-buffer.ts';
 import type { ReplayMemory } from './replay-store.ts';
 import { MuxSession } from './session.ts';
 
-/** A record that holds one frame of the path's size also has room for a few small ones of others. */
-const SMALL_FRAMES_ROOM = 512;
+/** What `MuxSession.pollRecord` needs at least. */
+const LEAST_RECORD_BYTES = 512;
 
 /**
  * What is worth sending although the path is full, because it is little and somebody waits for it (control frames, quiet streams),
@@ -231,7 +231,8 @@ export class ResumableSession {
   private pollFrames(path: PathModel, now: number): readonly Uint8Array[] | undefined {
     const { mux } = this;
     const frameBytes = Math.min(path.frameBytes(), this.maxDataBytes);
-    const recordBytes = frameBytes + FRAME_HEADER_BYTES + SMALL_FRAMES_ROOM;
+    // One full frame and no more: room behind it would be filled with a sliver of the next stream's.
+    const recordBytes = Math.max(LEAST_RECORD_BYTES, frameBytes + FRAME_HEADER_BYTES);
     const { inFlightBytes } = path;
     if (mux.isOver || (inFlightBytes < path.allowance(now) && this.mayKeepMore)) {
       const pieces = mux.pollRecord(now, recordBytes, frameBytes);
