@@ -97,7 +97,7 @@ export function muxLimits({ streams, opens, session_memory: memory }: ProcessLim
   return {
     ...(streams !== undefined && { maxStreams: streams, maxControlQueue: Math.max(maxControlQueue, 3 * streams) }),
     ...(opens !== undefined && { openRate: { perSecond: opens, burst: 2 * opens } }),
-    ...(memory !== undefined && { sessionWindow: (memory * 2) / 3, sendBudget: memory / 3 }),
+    ...(memory !== undefined && { sessionWindow: (memory * 4) / 5, sendBudget: memory / 5 }),
   };
 }
 
