@@ -41,10 +41,11 @@ export interface FrameHandler {
 }
 
 const LARGEST_BUFFERED = FRAME_HEADER_BYTES + 1024;
+const NO_BYTES = Buffer.alloc(0);
 
 export class FrameDecoder {
-  /** A header, or a small frame with its header, that has not come whole. */
-  private readonly partial = Buffer.alloc(LARGEST_BUFFERED);
+  /** A header, or a small frame with its header, that has not come whole. Made when it is first needed: most senders cut no frame. */
+  private partial = NO_BYTES;
   private partialBytes = 0;
   /** Payload of the current DATA or skipped frame still to come. */
   private remaining = 0;
@@ -108,6 +109,7 @@ export class FrameDecoder {
   }
 
   private fill(upTo: number, bytes: Buffer, at: number): number {
+    if (this.partial.length === 0) this.partial = Buffer.allocUnsafeSlow(LARGEST_BUFFERED);
     const take = Math.max(0, Math.min(upTo - this.partialBytes, bytes.length - at));
     bytes.copy(this.partial, this.partialBytes, at, at + take);
     this.partialBytes += take;

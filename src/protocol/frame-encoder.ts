@@ -11,7 +11,9 @@ import { encodeHost, type Target } from './target.ts';
 /** Payloads up to this many bytes are copied into the scratch: cheaper than one more piece for the link to carry. */
 const COPY_BELOW_BYTES = 2048;
 
-const SCRATCH_BYTES = 4096;
+/** Each scratch is twice the last, between these: an idle session, which says little, keeps a small one. */
+const FIRST_SCRATCH_BYTES = 512;
+const LARGEST_SCRATCH_BYTES = 4096;
 
 /** One record in the making. `take()` ends it; the encoder is then ready for the next. */
 export class RecordEncoder {
@@ -133,7 +135,8 @@ export class RecordEncoder {
   private reserve(bytes: number): void {
     if (this.scratch.length - this.used >= bytes) return;
     this.closePiece();
-    this.scratch = Buffer.allocUnsafeSlow(Math.max(SCRATCH_BYTES, MAX_RECORD_HEADER_BYTES + bytes));
+    const next = Math.min(LARGEST_SCRATCH_BYTES, Math.max(FIRST_SCRATCH_BYTES, 2 * this.scratch.length));
+    this.scratch = Buffer.allocUnsafeSlow(Math.max(next, MAX_RECORD_HEADER_BYTES + bytes));
     this.start = MAX_RECORD_HEADER_BYTES;
     this.used = MAX_RECORD_HEADER_BYTES;
   }
