@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { type ChaosProxy, type ChaosShape, startChaosProxy } from '../support/chaos-proxy.ts';
 import { startNginx } from '../support/nginx.ts';
@@ -33,6 +34,13 @@ const BLIND_LIMIT_MIB = 200;
 /** A minute on a long run: WSTUN_LONG=1 npx vitest run test/e2e/resume.test.ts */
 const CHAOS_MS = process.env.WSTUN_LONG === undefined ? 12_000 : 60_000;
 const STREAMS = 32;
+/** How long each trouble lasts: these are what is tested, no test waits for anything by them. */
+const KILL_EVERY_MS = 5_000;
+/** Longer than the limit after which a link is suspected, and another is tried beside it. */
+const HELD_MS = 4_000;
+const STOPPED_MS = 3_000;
+/** So long that the client waits longer and longer between attempts. */
+const AWAY_MS = 3_000;
 const STREAM_BYTES = 4_000_000;
 /** Of the one link, each way: the transfers are to last as long as the chaos. */
 const BYTES_PER_SECOND = (STREAMS * STREAM_BYTES) / (CHAOS_MS / 1_000);
@@ -143,7 +151,7 @@ describe(`32 connections that exchange 4 MB each way (seed ${SEED})`, () => {
     let ended = false;
     const killer = (async () => {
       while (!ended) {
-        await new Promise((resolve) => setTimeout(resolve, 5_000));
+        await delay(KILL_EVERY_MS);
         await running.process.kill();
         running = await startRelay({ state: relay.state, port: relay.port, args: ['--no-exit'] });
         restarts += 1;
@@ -184,11 +192,10 @@ describe('a download and a typing ssh session', () => {
     proxy.resetAll();
     await client.process.event('resumed');
     proxy.hold();
-    // Longer than the limit after which a link is suspected, and another is tried beside it.
-    await new Promise((resolve) => setTimeout(resolve, 4_000));
+    await delay(HELD_MS);
     proxy.release();
     relay.process.signal('SIGSTOP');
-    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    await delay(STOPPED_MS);
     relay.process.signal('SIGCONT');
     expect((await curl).slice(0, 64)).toBe(sha256(file));
     expect((await ssh).split('\n').filter((line) => line.startsWith('line')).length).toBe(40);
@@ -209,8 +216,7 @@ describe('a relay with its own exit that is killed', () => {
     const end = endOf(busy);
     await relay.process.kill();
     await client.process.event('lost');
-    // It is away for a while, so that the client waits longer and longer.
-    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    await delay(AWAY_MS);
     await startRelay({ state: relay.state, port: relay.port });
     const back = performance.now();
     const { code, socket } = await askSocks5(client.port, socks5Request('127.0.0.1', echoing));
