@@ -91,13 +91,13 @@ export async function followAccess(
   return watch;
 }
 
-/** Of what a session may hold, two thirds are for what it can be sent, a third for what it has to send: as by default. */
+/** Of what a session may hold, 32 parts are for what it can be sent, one is for what it has to send: as by default. */
 export function muxLimits({ streams, opens, session_memory: memory }: ProcessLimits): Partial<Omit<MuxConfig, 'role'>> {
   const { maxControlQueue } = DEFAULT_MUX_CONFIG;
   return {
     ...(streams !== undefined && { maxStreams: streams, maxControlQueue: Math.max(maxControlQueue, 3 * streams) }),
     ...(opens !== undefined && { openRate: { perSecond: opens, burst: 2 * opens } }),
-    ...(memory !== undefined && { sessionWindow: (memory * 4) / 5, sendBudget: memory / 5 }),
+    ...(memory !== undefined && { sessionWindow: (memory / 33) * 32, sendBudget: memory / 33 }),
   };
 }
 

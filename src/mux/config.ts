@@ -24,7 +24,10 @@ export interface MuxConfig {
   readonly minWindow: number;
   /** A stream's credit grows to this while it is used up within two round trips, bytes. One stream's rate ≤ this / round trip. */
   readonly maxWindow: number;
-  /** What all streams together may queue for sending, bytes; each gets an equal share within the next two. */
+  /**
+   * What all streams together may queue for sending, bytes; each gets an equal share within the next two. It bridges the gap to
+   * the next read of a local socket, not the path: more only lives so long that the collector moves it to the old generation.
+   */
   readonly sendBudget: number;
   readonly minSendQueue: number;
   readonly maxSendQueue: number;
@@ -83,7 +86,7 @@ export const DEFAULT_MUX_CONFIG: Omit<MuxConfig, 'role'> = {
   initialWindow: 256 * KIB,
   minWindow: 16 * KIB,
   maxWindow: 4 * MIB,
-  sendBudget: 8 * MIB,
+  sendBudget: MIB,
   minSendQueue: 32 * KIB,
   maxSendQueue: 256 * KIB,
   maxDataBytes: 48 * KIB,
