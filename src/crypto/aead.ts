@@ -32,7 +32,7 @@ export function importCipherKey(key: Uint8Array): KeyObject {
 
 /** 32 zero bits, then n in 64: little-endian for ChaChaPoly (§12.3), big-endian for AESGCM (§12.4). @param n 0 to 2^53 - 1 */
 function encodeNonce(suite: CipherSuite, n: number): Buffer {
-  const nonce = Buffer.alloc(NONCE_BYTES);
+  const nonce = Buffer.allocUnsafe(NONCE_BYTES).fill(0);
   const high = Math.floor(n / TWO_POW_32);
   const low = n % TWO_POW_32;
   if (suite === 'ChaChaPoly') {

@@ -2,13 +2,14 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { describe, expect, it, vi } from 'vitest';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { startTetherServer, type TetherServer } from '../../src/tether/tether-server.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
+import { startChaosProxy } from '../support/chaos-proxy.ts';
 import { startDnsServer } from '../support/dns-server.ts';
 import { openSocket, statusOf } from '../support/fake-page.ts';
 import { LinkRecorder } from '../support/link-recorder.ts';
@@ -337,6 +338,46 @@ describe('the page’s memory', () => {
     near.resume();
     await at.untilClosed();
     expect(at.closes[0]?.clean).toBe(false);
+  });
+});
+
+/** How long a byte takes there and back, ms, in rising order. */
+async function echoTimes(socket: Socket, count: number): Promise<number[]> {
+  const times: number[] = [];
+  for (let i = 0; i < count; i++) {
+    const since = performance.now();
+    socket.write('x');
+    await take(socket, 1);
+    times.push(performance.now() - since);
+  }
+  return times.sort((a, b) => a - b);
+}
+
+describe('a far leg of 1 Mbit/s, 20 ms each way', () => {
+  it.each(['uploads', 'downloads'] as const)('lets a keystroke pass four %s', { timeout: LIMIT_MS }, async (bulk) => {
+    const { port } = await startTethered({
+      relayUrl: async ({ port }) => {
+        const far = { bytesPerSecond: 125_000, delayMs: 20, seed: 1, target: { host: '127.0.0.1', port } };
+        return `ws://127.0.0.1:${(await startChaosProxy(far)).port}`;
+      },
+    });
+    const target = await tcpServer(echo);
+    const ends = await tcpServer((socket) => (bulk === 'uploads' ? void socket.resume() : sendEndlessly(socket)));
+    const socket = await connectThrough('SOCKS5', port, target);
+    const idle = await echoTimes(socket, 20);
+    const opening = Array.from({ length: 4 }, () => connectThrough('SOCKS5', port, ends));
+    for (const one of await Promise.all(opening)) {
+      if (bulk === 'uploads') sendEndlessly(one);
+      else one.resume();
+    }
+    await echoTimes(socket, 10);
+    const beside = await echoTimes(socket, 100);
+    const [rest = 0, p50 = 0, p95 = 0] = [idle[10], beside[50], beside[95]];
+    const said = JSON.stringify({ bulk, rest, p50, p95, p99: beside[99] });
+    if (process.env.FIGURES) process.stderr.write(`${said}\n`);
+    // A frame of bulk takes 11 ms of this leg; without pacing the echo waits for seconds.
+    expect(p50, said).toBeLessThan(2 * rest);
+    expect(p95, said).toBeLessThan(3 * rest);
   });
 });
 
