@@ -1,8 +1,10 @@
 /** The groups of cases that the benchmark knows, by the name that selects them. */
+
+import { measureSessions } from './idle-sessions.ts';
 import { Bench, type Job, type Run, type Settings } from './measure.ts';
-import { benchFile, type Memory, Program } from './programs.ts';
-import type { Row } from './report.ts';
-import { type Subject, startRelay } from './subjects.ts';
+import { benchFile, type Memory } from './programs.ts';
+import { growthRows, perPiece, type Row } from './report.ts';
+import type { Subject } from './subjects.ts';
 
 const MIB = 1024 * 1024;
 
@@ -175,53 +177,4 @@ async function holdAndRelease(bench: Bench, subject: Subject, streams: number): 
 
 function memoryOf(subject: Subject): Promise<Memory[]> {
   return Promise.all(subject.programs.map((program) => program.settledMemory()));
-}
-
-function perPiece(before: Memory | undefined, after: Memory, pieces: number): Memory {
-  return {
-    used: (after.used - (before?.used ?? 0)) / pieces,
-    resident: (after.resident - (before?.resident ?? 0)) / pieces,
-  };
-}
-
-function growthRows(name: string, baseline: Memory | undefined, wstun: Memory | undefined): Row[] {
-  return (['used', 'resident'] as const).map((kind) => ({
-    name: `${name}: ${kind}`,
-    unit: 'KiB',
-    better: 'lower',
-    baseline: [(baseline?.[kind] ?? 0) / 1024],
-    wstun: [(wstun?.[kind] ?? 0) / 1024],
-  }));
-}
-
-/** What a session without streams costs the relay, beside what a bare `ws` connection costs its server. */
-async function measureSessions(settings: Settings): Promise<Row[]> {
-  const count = settings.quick ? 200 : 500;
-  const bareServer = Program.start('bare ws server', benchFile('bare-ws.js'), [], { probe: true });
-  const { port } = await bareServer.ready<{ port: number }>();
-  const baseline = await sessionGrowth(bareServer, count, ['bare', `ws://127.0.0.1:${port}`], {});
-  await bareServer.stop();
-  const { relay, invite, stop } = await startRelay(settings.wstun, { probe: true });
-  const wstun = await sessionGrowth(relay, count, ['wstun'], { WSTUN_INVITE: invite });
-  await stop();
-  return growthRows('an idle session, relay (baseline: bare ws)', baseline, wstun);
-}
-
-async function sessionGrowth(
-  server: Program,
-  count: number,
-  args: readonly string[],
-  env: Record<string, string>,
-): Promise<Memory> {
-  const hold = async (sessions: number): Promise<Program> => {
-    const holder = Program.start('sessions', benchFile('sessions.js'), [String(sessions), ...args], { env });
-    await holder.ready();
-    return holder;
-  };
-  await (await hold(50)).stop();
-  const before = await server.settledMemory();
-  const holder = await hold(count);
-  const after = await server.settledMemory();
-  await holder.stop();
-  return perPiece(before, after, count);
 }

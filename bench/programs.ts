@@ -1,7 +1,7 @@
 /** The processes under measurement: how they are started, what the kernel counts of them, how they end. Linux only (/proc). */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
@@ -87,8 +87,8 @@ export class Program {
   }
 
   /** The fields of its first line, {"event":"ready",…}. */
-  async ready<T>(): Promise<T> {
-    return JSON.parse(await this.line(START_LIMIT_MS)) as T;
+  async ready<T>(limitMs = START_LIMIT_MS): Promise<T> {
+    return JSON.parse(await this.line(limitMs)) as T;
   }
 
   /** One request a line, one answer a line. */
@@ -115,6 +115,11 @@ export class Program {
     return Number(kibibytes) * 1024;
   }
 
+  /** Files and sockets that it has open. */
+  get openFiles(): number {
+    return readdirSync(`/proc/${this.pid}/fd`).length;
+  }
+
   /** Needs `probe`. */
   async settledMemory(): Promise<Memory> {
     const answer = once(this.child, 'message');
@@ -124,10 +129,19 @@ export class Program {
   }
 
   async stop(): Promise<void> {
+    await this.end('SIGTERM');
+  }
+
+  /** Without a word to anybody. */
+  async kill(): Promise<void> {
+    await this.end('SIGKILL');
+  }
+
+  private async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
     if (this.child.exitCode !== null || this.child.signalCode !== null) return;
     const exited = once(this.child, 'exit');
     const limit = setTimeout(() => this.child.kill('SIGKILL'), STOP_LIMIT_MS);
-    this.child.kill('SIGTERM');
+    this.child.kill(signal);
     await exited;
     clearTimeout(limit);
     this.lines.close();

@@ -1,4 +1,5 @@
 /** What was measured, as rows, and how they are shown. Pure. */
+import type { Memory } from './programs.ts';
 import { median, pairwiseRatio } from './statistics.ts';
 
 export interface Row {
@@ -11,6 +12,8 @@ export interface Row {
   readonly wstun: readonly number[];
   /** Of the ratio wstun / baseline. */
   readonly aim?: number;
+  /** Instead, of wstun's own median. */
+  readonly limit?: number;
 }
 
 /** As it goes into the JSON file. */
@@ -45,10 +48,12 @@ export function formatRows(rows: readonly Row[], baselineName: string): string {
   return formatTable(['', 'unit', baselineName, 'wstun', 'ratio', 'pairwise', 'aim'], lines);
 }
 
-function verdict({ aim, better, pairwise }: SummedRow): string {
-  if (aim === undefined) return '';
-  const met = better === 'higher' ? pairwise >= aim : pairwise <= aim;
-  return `${better === 'higher' ? '≥' : '≤'} ${aim} ${met ? 'met' : 'MISSED'}`;
+function verdict({ aim, limit, better, pairwise, wstunMedian }: SummedRow): string {
+  const value = aim === undefined ? wstunMedian : pairwise;
+  const bound = aim ?? limit;
+  if (bound === undefined) return '';
+  const met = better === 'higher' ? value >= bound : value <= bound;
+  return `${better === 'higher' ? '≥' : '≤'} ${aim ?? short(bound)} ${met ? 'met' : 'MISSED'}`;
 }
 
 /** Three digits that count. */
@@ -71,4 +76,28 @@ export function formatTable(head: readonly string[], lines: readonly (readonly s
       .join('  ')
       .trimEnd();
   return [head, ...lines].map(format).join('\n');
+}
+
+export function perPiece(before: Memory | undefined, after: Memory, pieces: number): Memory {
+  return {
+    used: (after.used - (before?.used ?? 0)) / pieces,
+    resident: (after.resident - (before?.resident ?? 0)) / pieces,
+  };
+}
+
+/** `limit`: of what is in use, bytes. */
+export function growthRows(
+  name: string,
+  baseline: Memory | undefined,
+  wstun: Memory | undefined,
+  limit?: number,
+): Row[] {
+  const row = (kind: keyof Memory): Row => ({
+    name: `${name}: ${kind}`,
+    unit: 'KiB',
+    better: 'lower',
+    baseline: [(baseline?.[kind] ?? 0) / 1024],
+    wstun: [(wstun?.[kind] ?? 0) / 1024],
+  });
+  return [{ ...row('used'), ...(limit !== undefined && { limit: limit / 1024 }) }, row('resident')];
 }

@@ -1,7 +1,7 @@
 /**
- * Holds idle sessions at a relay, or bare WebSockets at a server, until it is ended.
+ * Holds idle sessions at a relay, or bare WebSockets at a server, until it is ended. Sessions are shared out among the invites.
  *
- *     WSTUN_INVITE=… node sessions.js COUNT wstun
+ *     WSTUN_INVITES="… …" node sessions.js COUNT wstun
  *     node sessions.js COUNT bare URL
  *
  * Prints {"event":"ready"} when all of them stand.
@@ -34,9 +34,13 @@ async function holdSocket(url: string): Promise<void> {
 }
 
 const [count = '0', kind, url = ''] = process.argv.slice(2);
-const invite = kind === 'wstun' ? decodeInvite(process.env.WSTUN_INVITE ?? '') : undefined;
+const invites = kind === 'wstun' ? (process.env.WSTUN_INVITES ?? '').split(' ').map(decodeInvite) : [];
 for (let held = 0; held < Number(count); held += AT_A_TIME) {
-  const batch = Array.from({ length: Math.min(AT_A_TIME, Number(count) - held) });
-  await Promise.all(batch.map(() => (invite ? holdSession(invite) : holdSocket(url))));
+  const batch = Array.from({ length: Math.min(AT_A_TIME, Number(count) - held) }, (_, i) => held + i);
+  const hold = (number: number) => {
+    const invite = invites[number % invites.length];
+    return invite ? holdSession(invite) : holdSocket(url);
+  };
+  await Promise.all(batch.map(hold));
 }
 process.stdout.write(`${JSON.stringify({ event: 'ready' })}\n`);

@@ -4,6 +4,12 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { relayIssuer } from '../src/cli/access.ts';
+import { encodeInvite } from '../src/crypto/invite.ts';
+import { createIdentity, formatPublicIdentity } from '../src/crypto/keys.ts';
+import { ACCESS_FILE_NAME } from '../src/state/access-file.ts';
+import { loadOrCreateIdentity } from '../src/state/identity-file.ts';
+import { openStateDir } from '../src/state/state-dir.ts';
 import { benchFile, Program, type ProgramOptions } from './programs.ts';
 
 export interface Subject {
@@ -45,20 +51,7 @@ export async function startRelay(wstun: string, options: ProgramOptions): Promis
   const args = ['relay', '--listen', '127.0.0.1:0', '--state', state, '--json'];
   const relay = Program.start('relay', wstun, args, options);
   const { url } = await relay.ready<{ url: string }>();
-  const add = [
-    wstun,
-    'access',
-    'add',
-    'bench',
-    '--state',
-    state,
-    '--url',
-    url,
-    '--allow',
-    '127.0.0.1',
-    '--sessions',
-    '1000',
-  ];
+  const add = [wstun, 'access', 'add', 'bench', '--state', state, '--url', url, '--allow', '127.0.0.1'];
   const { stdout } = await promisify(execFile)(process.execPath, add);
   return {
     relay,
@@ -66,6 +59,44 @@ export async function startRelay(wstun: string, options: ProgramOptions): Promis
     stop: async () => {
       await relay.stop();
       await rm(state, { recursive: true, force: true });
+    },
+  };
+}
+
+export interface CrowdedRelay {
+  readonly relay: Program;
+  readonly invites: string[];
+  stop(): Promise<void>;
+}
+
+/** A relay that knows so many clients from the start. `wstun access add` would take a process and a reading of the list for each. */
+export async function startCrowdedRelay(
+  wstun: string,
+  bearers: number,
+  options: ProgramOptions,
+): Promise<CrowdedRelay> {
+  const directory = await mkdtemp(join(tmpdir(), 'wstun-bench-'));
+  const state = await openStateDir(directory);
+  const { identity } = await loadOrCreateIdentity(state);
+  const known = Array.from({ length: bearers }, () => createIdentity());
+  const list = known.map(
+    (bearer, i) => `[bearer${i}]\nkey = "${formatPublicIdentity(bearer.public)}"\nsessions = 1000\n`,
+  );
+  await state.write(ACCESS_FILE_NAME, list.join('\n'));
+  const relay = Program.start(
+    'relay',
+    wstun,
+    ['relay', '--listen', '127.0.0.1:0', '--state', directory, '--json'],
+    options,
+  );
+  const { url } = await relay.ready<{ url: string }>();
+  const issuer = relayIssuer(identity, url);
+  return {
+    relay,
+    invites: known.map((bearer) => encodeInvite({ ...issuer, bearer })),
+    stop: async () => {
+      await relay.stop();
+      await rm(directory, { recursive: true, force: true });
     },
   };
 }

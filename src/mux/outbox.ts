@@ -8,6 +8,7 @@ import { RecordEncoder } from '../protocol/frame-encoder.ts';
 import { FRAME_HEADER_BYTES } from '../protocol/frames.ts';
 import type { Target } from '../protocol/target.ts';
 import type { MuxConfig } from './config.ts';
+import { LazySet } from './lazy-collections.ts';
 import type { Liveness } from './liveness.ts';
 import type { ReceiveWindows } from './receive-windows.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -46,7 +47,7 @@ export class Outbox {
   private readonly liveness: Liveness;
   private readonly encoder = new RecordEncoder();
   private control: ControlFrame[] = [];
-  private readonly creditDebts = new Set<StreamState>();
+  private readonly creditDebts = new LazySet<StreamState>();
   private pongs: Uint8Array[] = [];
 
   constructor(config: MuxConfig, scheduler: Scheduler, windows: ReceiveWindows, liveness: Liveness) {
@@ -79,6 +80,11 @@ export class Outbox {
     this.control = [];
     this.pongs = [];
     this.creditDebts.clear();
+  }
+
+  /** Nothing was sent for a while, or cannot be. */
+  rest(): void {
+    this.encoder.rest();
   }
 
   owesCredit(stream: StreamState): void {

@@ -112,7 +112,7 @@ export class PathModel {
   private idle = true;
 
   // What is known of the path.
-  private readonly samples = new Float64Array(RATE_ROUNDS);
+  private readonly samples = new Array<number>(RATE_ROUNDS).fill(0);
   private sampleCount = 0;
   private bestRate = 0;
   private smoothed: number | undefined;

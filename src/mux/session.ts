@@ -21,6 +21,7 @@ import {
 import { encodeHost, type Target } from '../protocol/target.ts';
 import { checkMuxConfig, type MuxConfig } from './config.ts';
 import type { MuxEvent } from './events.ts';
+import { LazyMap, LazySet } from './lazy-collections.ts';
 import { Liveness } from './liveness.ts';
 import { Outbox, type RecordShare } from './outbox.ts';
 import { LATE_FRAMES_OF_REFUSED, LATE_FRAMES_OF_STREAM, PeerBudgets } from './peer-budgets.ts';
@@ -37,11 +38,11 @@ const PINGS_OF_LINK = 2;
 export class MuxSession implements FrameHandler {
   private readonly config: MuxConfig;
   private readonly decoder = new FrameDecoder();
-  private readonly streams = new Map<number, StreamState>();
+  private readonly streams = new LazyMap<number, StreamState>();
   /** Streams that ended cleanly before their owner consumed all: they hold memory, so they keep their place. */
-  private readonly unread = new Map<number, StreamState>();
+  private readonly unread = new LazyMap<number, StreamState>();
   /** Offers whose place is not free: the owner has not called `release`, or the stream lives on. */
-  private readonly unreleased = new Set<number>();
+  private readonly unreleased = new LazySet<number>();
   private readonly windows: ReceiveWindows;
   private readonly scheduler = new Scheduler();
   private readonly budgets: PeerBudgets;
@@ -106,6 +107,7 @@ export class MuxSession implements FrameHandler {
   handleTimeout(now: number): void {
     this.now = now;
     this.liveness.handleTimeout(now);
+    if (this.isIdle) this.outbox.rest();
   }
 
   /** Something of the peer has come, whatever it was. */
@@ -122,6 +124,7 @@ export class MuxSession implements FrameHandler {
 
   handleDetached(): void {
     this.liveness.stop();
+    this.outbox.rest();
   }
 
   /** The link has brought nothing for longer than its limit. */

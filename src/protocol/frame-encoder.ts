@@ -12,13 +12,14 @@ import { encodeHost, type Target } from './target.ts';
 const COPY_BELOW_BYTES = 2048;
 
 /** Each scratch is twice the last, between these: an idle session, which says little, keeps a small one. */
-const FIRST_SCRATCH_BYTES = 512;
+const FIRST_SCRATCH_BYTES = 128;
 const LARGEST_SCRATCH_BYTES = 4096;
+const NO_SCRATCH = Buffer.alloc(0);
 
 /** One record in the making. `take()` ends it; the encoder is then ready for the next. */
 export class RecordEncoder {
   private pieces: Uint8Array[] = [];
-  private scratch = Buffer.alloc(0);
+  private scratch = NO_SCRATCH;
   /** The scratch holds finished pieces up to `start`, the open piece up to `used`. */
   private start = 0;
   private used = 0;
@@ -38,6 +39,13 @@ export class RecordEncoder {
     this.used += MAX_RECORD_HEADER_BYTES;
     this.start = this.used;
     return pieces;
+  }
+
+  /** Between two records: there is little to say for now, so the next scratch is a small one again, made when it is needed. */
+  rest(): void {
+    this.scratch = NO_SCRATCH;
+    this.start = 0;
+    this.used = 0;
   }
 
   hello(maxStreams: number): void {

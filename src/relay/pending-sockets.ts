@@ -17,6 +17,7 @@ export interface PendingLimits {
 interface Pending {
   readonly socket: Socket;
   readonly source: string | undefined;
+  readonly onClose: () => void;
 }
 
 export class PendingSockets {
@@ -36,10 +37,11 @@ export class PendingSockets {
   /** A connection of no source counts among all alone. */
   add(socket: Socket, source: string | undefined): void {
     const key = keyOf(socket);
-    this.#sockets.set(key, { socket, source });
-    socket.once('close', () => {
+    const onClose = (): void => {
       if (this.#sockets.get(key)?.socket === socket) this.#fail(key);
-    });
+    };
+    socket.on('close', onClose);
+    this.#sockets.set(key, { socket, source, onClose });
     if (source !== undefined) this.#boundSource(source, key);
     if (this.#sockets.size > this.#limits.total) this.#dropOldest();
   }
@@ -78,6 +80,8 @@ export class PendingSockets {
   #forget(key: string): Pending | undefined {
     const pending = this.#sockets.get(key);
     this.#sockets.delete(key);
+    // A link lives long, and has no use for it.
+    pending?.socket.off('close', pending.onClose);
     if (pending?.source === undefined) return pending;
     const keys = this.#bySource.get(pending.source);
     keys?.delete(key);

@@ -165,6 +165,10 @@ class Front {
   readonly #penalties = new SourcePenalties();
   readonly #sourceOf: (address: string | undefined) => string | undefined;
   #links = 0;
+  /** One for all links: they are many, and most are idle. */
+  readonly #onLinkClosed = (): void => {
+    this.#links -= 1;
+  };
 
   constructor(options: RelayServerOptions, limits: RelayLimits) {
     this.#options = options;
@@ -227,7 +231,7 @@ class Front {
     if (++this.#links === this.#limits.links) {
       this.#options.logger.warn({ links: this.#links }, 'no more links: the relay is full');
     }
-    socket.once('close', () => this.#links--);
+    socket.on('close', this.#onLinkClosed);
     this.#acceptor.accept(request, socket, head).then(
       (link) => this.#options.onLink(link, admitted),
       (error: unknown) => {

@@ -5,7 +5,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DhKeyPair } from '../crypto/x25519.ts';
 import type { WireFaultName, WstunError } from '../errors.ts';
-import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG, type MuxConfig, PROCESS_REPLAY_BYTES } from '../mux/config.ts';
+import {
+  DEFAULT_MUX_CONFIG,
+  DEFAULT_RESUME_CONFIG,
+  type MuxConfig,
+  PROCESS_REPLAY_BYTES,
+  type ResumeConfig,
+} from '../mux/config.ts';
 import { ReplayMemory } from '../mux/replay-store.ts';
 import type { Logger } from '../observability/logger.ts';
 import { encodeSessionAnswer, type SessionRequest } from '../protocol/session-request.ts';
@@ -65,11 +71,17 @@ export class ExitSessions {
   /** In their handshake, each for 20 s at most. */
   private readonly arriving = new Set<MessageLink>();
   private readonly options: ExitSessionsOptions;
+  /** Of all sessions: a copy for each would cost it a kilobyte. */
+  private readonly mux: MuxConfig;
+  private readonly resumption: ResumeConfig;
   private readonly replayMemory = new ReplayMemory(PROCESS_REPLAY_BYTES);
   private closing = false;
 
   constructor(options: ExitSessionsOptions) {
     this.options = options;
+    const { mux, resumeWindowMs = DEFAULT_RESUME_CONFIG.resumeWindowMs } = options;
+    this.mux = { ...DEFAULT_MUX_CONFIG, ...mux, role: 'exit' };
+    this.resumption = { ...DEFAULT_RESUME_CONFIG, resumeWindowMs };
   }
 
   get count(): number {
@@ -139,10 +151,10 @@ export class ExitSessions {
     const { link, bearer } = arrival;
     if (this.options.isOverloaded?.()) return this.turnAway(arrival, 'overloaded');
     if (!this.makeRoomFor(bearer)) return this.turnAway(arrival, 'too-many-sessions');
-    const { acceptor, logger, resumeWindowMs = DEFAULT_RESUME_CONFIG.resumeWindowMs } = this.options;
+    const { acceptor, logger } = this.options;
     const driver = new SessionDriver({
-      mux: { ...DEFAULT_MUX_CONFIG, ...this.options.mux, role: 'exit' },
-      resume: { ...DEFAULT_RESUME_CONFIG, resumeWindowMs },
+      mux: this.mux,
+      resume: this.resumption,
       replayMemory: this.replayMemory,
       logger,
       bearer,
@@ -246,5 +258,5 @@ export class ExitSessions {
 }
 
 function nameOf(sessionKey: Uint8Array, id: Uint8Array): string {
-  return `${Buffer.from(sessionKey).toString('hex')} ${Buffer.from(id).toString('hex')}`;
+  return Buffer.concat([sessionKey, id]).toString('base64');
 }

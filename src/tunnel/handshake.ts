@@ -204,7 +204,9 @@ class Exchange implements MessageLinkHandler {
 
   succeed(result: HandshakeResult, encryption: Encryption): SecureLink {
     this.end();
-    return new SecureLink(this.link, encryption === 'on' ? result : undefined);
+    // Not the result as it is: its hash and key would live as long as the link.
+    const { sealer, opener } = result;
+    return new SecureLink(this.link, encryption === 'on' ? { sealer, opener } : undefined);
   }
 
   fail(error: WstunError): void {

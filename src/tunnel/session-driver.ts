@@ -9,6 +9,7 @@ import { performance } from 'node:perf_hooks';
 import { type WireFaultName, WstunError } from '../errors.ts';
 import type { MuxConfig, ResumeConfig } from '../mux/config.ts';
 import type { MuxEvent } from '../mux/events.ts';
+import { LazyMap } from '../mux/lazy-collections.ts';
 import type { ReplayMemory } from '../mux/replay-store.ts';
 import { ResumableSession } from '../mux/resumable-session.ts';
 import type { MuxSession } from '../mux/session.ts';
@@ -63,9 +64,9 @@ export class SessionDriver implements StreamOwner {
   private readonly options: SessionOptions;
   private readonly session: ResumableSession;
   private readonly mux: MuxSession;
-  private readonly streams = new Map<number, MuxStream>();
-  private readonly opening = new Map<number, PendingOpen>();
-  private readonly offers = new Map<number, Offer>();
+  private readonly streams = new LazyMap<number, MuxStream>();
+  private readonly opening = new LazyMap<number, PendingOpen>();
+  private readonly offers = new LazyMap<number, Offer>();
   private readonly whenIdle: (() => void)[] = [];
   private link: MessageLink | undefined;
   private lastRemote = 'no link';
@@ -284,13 +285,14 @@ export class SessionDriver implements StreamOwner {
     // After the end too: GO_AWAY is still to be sent, and the link to be closed.
     if (this.flushScheduled || this.tornDown) return;
     this.flushScheduled = true;
-    setImmediate(this.flushNow);
+    setImmediate(SessionDriver.endTurn, this);
   }
 
-  private readonly flushNow = (): void => {
-    this.flushScheduled = false;
-    this.flush();
-  };
+  /** Static, as the others that timers call: an idle session has no need of a closure for each. */
+  private static endTurn(driver: SessionDriver): void {
+    driver.flushScheduled = false;
+    driver.flush();
+  }
 
   private flush(): void {
     this.sendAll();
@@ -319,13 +321,13 @@ export class SessionDriver implements StreamOwner {
   private awaitAcknowledgement(): void {
     if (this.ackPending || this.linkFull || !this.session.owesAcknowledgement) return;
     this.ackPending = true;
-    setTimeout(this.onAcknowledge, this.options.resume.ackIntervalMs).unref();
+    setTimeout(SessionDriver.acknowledge, this.options.resume.ackIntervalMs, this).unref();
   }
 
-  private readonly onAcknowledge = (): void => {
-    this.ackPending = false;
-    if (!this.tornDown) this.flush();
-  };
+  private static acknowledge(driver: SessionDriver): void {
+    driver.ackPending = false;
+    if (!driver.tornDown) driver.flush();
+  }
 
   private setTimer(): void {
     const { session } = this;
@@ -336,7 +338,7 @@ export class SessionDriver implements StreamOwner {
     clearTimeout(this.timer);
     this.timerAt = at;
     if (at === Number.POSITIVE_INFINITY) return;
-    this.timer = setTimeout(this.onTimer, Math.max(0, at - performance.now()));
+    this.timer = setTimeout(SessionDriver.handleTimer, Math.max(0, at - performance.now()), this);
     this.timer.unref();
   }
 
@@ -347,16 +349,18 @@ export class SessionDriver implements StreamOwner {
   }
 
   /** What the kernel received while the loop was busy is read first: a blocked loop must not declare its peers dead. */
-  private readonly onTimer = (): void => {
-    this.timer = undefined;
-    this.timerAt = Number.POSITIVE_INFINITY;
-    setImmediate(() => {
-      if (this.tornDown) return;
-      this.session.handleTimeout(performance.now());
-      this.judgeLink();
-      this.flush();
-    });
-  };
+  private static handleTimer(driver: SessionDriver): void {
+    driver.timer = undefined;
+    driver.timerAt = Number.POSITIVE_INFINITY;
+    setImmediate(() => driver.handleTimeout());
+  }
+
+  private handleTimeout(): void {
+    if (this.tornDown) return;
+    this.session.handleTimeout(performance.now());
+    this.judgeLink();
+    this.flush();
+  }
 
   private judgeLink(): void {
     const state = this.session.linkState(performance.now());

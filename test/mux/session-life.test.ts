@@ -38,6 +38,20 @@ describe('liveness', () => {
     }
   });
 
+  it('keeps no more memory for its hundredth ping than for its second', () => {
+    const peer = new MuxPeer('client');
+    peer.feed(wire.hello());
+    pings(peer);
+    const pingAt = (time: number): ArrayBufferLike | undefined => {
+      sleepUntil(peer, time);
+      peer.feed(wire.pong());
+      return peer.session.pollRecord(peer.now)?.[0]?.buffer;
+    };
+    const second = pingAt(pingIntervalMs)?.byteLength;
+    for (let i = 2; i < 100; i++) pingAt(i * pingIntervalMs);
+    expect(pingAt(100 * pingIntervalMs)?.byteLength).toBe(second);
+  });
+
   it('measures the round trip by the answer to the latest ping alone', () => {
     const peer = new MuxPeer('client');
     peer.feed(wire.hello());

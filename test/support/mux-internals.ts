@@ -1,19 +1,17 @@
 /** What a session keeps, for tests which show that it keeps nothing: private fields, seen from nowhere else. */
+import type { LazyMap, LazySet } from '../../src/mux/lazy-collections.ts';
 import type { MuxSession } from '../../src/mux/session.ts';
 
 interface Inside {
-  readonly streams: ReadonlyMap<
-    number,
-    { sendCredit: number; granted: number; held: number; queue: { bytes: number } }
-  >;
-  readonly unread: ReadonlyMap<number, unknown>;
-  readonly unreleased: ReadonlySet<number>;
+  readonly streams: LazyMap<number, { sendCredit: number; granted: number; held: number; queue: { bytes: number } }>;
+  readonly unread: LazyMap<number, unknown>;
+  readonly unreleased: LazySet<number>;
   readonly windows: { readonly committedBytes: number };
   readonly scheduler: { readonly quiet: readonly unknown[]; readonly bulk: readonly unknown[] };
   readonly outbox: {
     readonly control: readonly unknown[];
     readonly pongs: readonly unknown[];
-    readonly creditDebts: ReadonlySet<unknown>;
+    readonly creditDebts: LazySet<unknown>;
   };
   readonly events: readonly unknown[];
   lastLocalId: number;

@@ -24,13 +24,15 @@ export interface RelayOptions {
   readonly port?: number;
   readonly args?: readonly string[];
   readonly dns?: DnsServer;
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export async function startRelay(options: RelayOptions = {}): Promise<RunningRelay> {
   const state = options.state ?? (await tempDir());
   const dns = options.dns ? ['--dns', options.dns.address] : [];
   const listen = ['--listen', `127.0.0.1:${options.port ?? 0}`, '--state', state];
-  const process = new WstunProcess(['relay', ...listen, '--json', ...dns, ...(options.args ?? [])]);
+  const args = ['relay', ...listen, '--json', ...dns, ...(options.args ?? [])];
+  const process = new WstunProcess(args, options.env && { env: options.env });
   const ready = await process.event('ready');
   const invite = ready.invite as string | undefined;
   return { process, port: portOf((ready.listen as string[])[0]), url: ready.url as string, state, invite };
