@@ -66,8 +66,12 @@ interface Arrival extends Comer {
 }
 
 export class ExitSessions {
-  /** By name; those without a link in the order in which they lost it, behind those that began before. */
+  /** By name. */
   private readonly sessions = new Map<string, Served>();
+  /** By bearer: without these, ten thousand that lose their links at once would be looked through ten thousand times. */
+  private readonly counts = new Map<string, number>();
+  /** Without a link, in the order in which they lost it. */
+  private readonly detached = new Map<string, Set<Served>>();
   /** In their handshake, each for 20 s at most. */
   private readonly arriving = new Set<MessageLink>();
   private readonly options: ExitSessionsOptions;
@@ -164,6 +168,7 @@ export class ExitSessions {
     });
     const served: Served = { name, bearer, driver, since: performance.now() };
     this.sessions.set(name, served);
+    this.counts.set(bearer, this.countOf(bearer) + 1);
     logger.info({ bearer, remote: link.remote }, 'session began');
     this.carry(served, link, 0);
   }
@@ -178,7 +183,9 @@ export class ExitSessions {
   }
 
   /** The answer is the first record on the link, so it must be on its way before the session may send. */
-  private carry({ driver }: Served, link: MessageLink, peerReceived: number): void {
+  private carry(served: Served, link: MessageLink, peerReceived: number): void {
+    const { driver } = served;
+    this.noLongerDetached(served);
     const saidReceived = driver.received;
     link.send([encodeSessionAnswer({ received: saidReceived })]);
     if (!driver.attachLink(link, { peerReceived, saidReceived })) link.close();
@@ -191,19 +198,22 @@ export class ExitSessions {
   }
 
   private handleLinkLost(served: Served): void {
-    const { bearer, driver, name } = served;
+    const { bearer, driver } = served;
     // Nobody can come back to it.
     if (this.closing) return driver.end('session-closed');
     this.options.logger.info({ bearer, remote: driver.remote, streams: driver.streamCount }, 'session lost its link');
-    // To the end: the order in which links were lost.
-    this.sessions.delete(name);
-    this.sessions.set(name, served);
-    const detached = this.detachedOf(bearer);
-    if (detached.length > MAX_DETACHED_OF_BEARER) detached[0]?.driver.end('session-expired');
+    const detached = this.detached.get(bearer) ?? new Set();
+    this.detached.set(bearer, detached.add(served));
+    if (detached.size > MAX_DETACHED_OF_BEARER) this.oldestDetached(bearer)?.driver.end('session-expired');
   }
 
-  private handleEnd({ name, bearer, driver, since }: Served, fault: WireFaultName): void {
+  private handleEnd(served: Served, fault: WireFaultName): void {
+    const { name, bearer, driver, since } = served;
     this.sessions.delete(name);
+    this.noLongerDetached(served);
+    const left = this.countOf(bearer) - 1;
+    if (left > 0) this.counts.set(bearer, left);
+    else this.counts.delete(bearer);
     const seconds = Math.round((performance.now() - since) / 1000);
     this.options.logger.info({ bearer, remote: driver.remote, fault, seconds }, 'session ended');
   }
@@ -215,15 +225,23 @@ export class ExitSessions {
   private makeRoomFor(bearer: string): boolean {
     const { maxSessionsOf } = this.options;
     if (maxSessionsOf === undefined) return true;
-    const all = [...this.sessions.values()].filter((served) => served.bearer === bearer);
-    if (all.length < maxSessionsOf(bearer)) return true;
-    const [oldest] = this.detachedOf(bearer);
+    if (this.countOf(bearer) < maxSessionsOf(bearer)) return true;
+    const oldest = this.oldestDetached(bearer);
     oldest?.driver.end('session-expired');
     return oldest !== undefined;
   }
 
-  private detachedOf(bearer: string): Served[] {
-    return [...this.sessions.values()].filter((served) => served.bearer === bearer && !served.driver.isAttached);
+  private countOf(bearer: string): number {
+    return this.counts.get(bearer) ?? 0;
+  }
+
+  private oldestDetached(bearer: string): Served | undefined {
+    return this.detached.get(bearer)?.values().next().value;
+  }
+
+  private noLongerDetached(served: Served): void {
+    const detached = this.detached.get(served.bearer);
+    if (detached?.delete(served) && detached.size === 0) this.detached.delete(served.bearer);
   }
 
   // ── ends ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
