@@ -11,10 +11,10 @@ import { tuneGarbageCollector } from './runtime.ts';
 /** Never rejects. A fault ends the process, with the exit code of its class (docs/errors.md, "Exit codes"). */
 export async function main(argv: readonly string[]): Promise<void> {
   tuneGarbageCollector();
-  // A reader that goes away (`wstun access list | head`) is no fault of ours.
-  process.stdout.on('error', () => process.exit(0));
+  // A reader that goes away (`wstun access list | head`, a closed terminal) is no fault of ours, and ends nothing that runs.
+  for (const output of [process.stdout, process.stderr]) output.on('error', () => {});
   try {
-    await buildProgram().parseAsync(argv);
+    await buildProgram().parseAsync(withCommand(argv));
   } catch (error) {
     const code = report(error);
     await resetsAreOut();
@@ -36,16 +36,24 @@ function report(error: unknown): number {
   // Commander has printed its own message by now; its code 0 is --help and --version.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   const fault = error instanceof WstunError ? error : new WstunError('internal', String(error));
-  process.stderr.write(`wstun: ${fault.message}\n`);
+  process.stderr.write(`wstun: ${withoutSecrets(fault.message)}\n`);
   return fault.exitCode;
+}
+
+/** An invite alone is for `wstun client`: what else could be meant. */
+function withCommand(argv: readonly string[]): readonly string[] {
+  return argv[2]?.startsWith('wstun1_') ? [...argv.slice(0, 2), 'client', ...argv.slice(2)] : argv;
+}
+
+/** An invite in the wrong place is quoted by whoever complains of it. */
+function withoutSecrets(text: string): string {
+  return text.replace(/(wstun(?:sk)?1_)[\w-]+/g, '$1…');
 }
 
 function buildProgram(): Command {
   const program = new Command('wstun')
     .description('Carries TCP connections through networks that only let web traffic out.')
     .version(readVersion())
-    .exitOverride()
-    .showSuggestionAfterError()
     .configureHelp({ showGlobalOptions: true })
     .addHelpText('after', PROGRAM_EXAMPLES);
   program.addCommand(clientCommand());
@@ -54,14 +62,17 @@ function buildProgram(): Command {
   program.addCommand(accessCommand());
   program.addCommand(keysCommand());
   program.addCommand(quickstartCommand());
-  for (const command of program.commands) inherit(command);
+  configure(program);
   return program;
 }
 
-/** Commander hands neither of these down to commands that were made apart. */
-function inherit(command: Command): void {
-  command.exitOverride().showSuggestionAfterError();
-  for (const sub of command.commands) inherit(sub);
+/** Commander hands none of these down to commands that were made apart. */
+function configure(command: Command): void {
+  command
+    .exitOverride()
+    .showSuggestionAfterError()
+    .configureOutput({ writeErr: (text) => process.stderr.write(withoutSecrets(text)) });
+  for (const sub of command.commands) configure(sub);
 }
 
 function readVersion(): string {

@@ -51,6 +51,11 @@ export class ControlLink implements MessageLinkHandler {
     this.#link.close(farewell);
   }
 
+  /** Ends at once: a path that is dead is not waited for. */
+  abort(): void {
+    this.#break('given up here');
+  }
+
   handleMessage(bytes: Message): void {
     if (this.#ended !== undefined) return;
     this.#silence.refresh();

@@ -84,7 +84,8 @@ export class ExitRegistration {
   /** The network has changed, or somebody asks: the control link is made anew, at once. */
   wake(): void {
     this.backoff.reset();
-    this.control?.end();
+    // Not a goodbye: on the network of before nobody may be left to answer it.
+    this.control?.abort();
     this.pause.cut();
   }
 
@@ -141,15 +142,30 @@ export class ExitRegistration {
     if (this.answers >= MAX_ANSWERS) return;
     this.answers += 1;
     try {
-      const signal = AbortSignal.any([this.stopping.signal, AbortSignal.timeout(ANSWER_LIMIT_MS)]);
-      this.handler.handleLink(
-        await this.dialer.dial(relay, { role: 'exit', destination: token }, { signal, mask: 'zero' }),
+      const link = await within(ANSWER_LIMIT_MS, this.stopping.signal, (signal) =>
+        this.dialer.dial(relay, { role: 'exit', destination: token }, { signal, mask: 'zero' }),
       );
+      this.handler.handleLink(link);
     } catch (error) {
       const fault = error instanceof WstunError ? error.fault : String(error);
       this.logger.info({ fault }, 'a client could not be answered');
     } finally {
       this.answers -= 1;
     }
+  }
+}
+
+/** In place of AbortSignal.any, which leaves 110 bytes behind at a signal that lives on (Node 20), here with each client. */
+async function within<T>(limitMs: number, outer: AbortSignal, act: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const limit = new AbortController();
+  const abort = (): void => limit.abort(outer.reason);
+  const timer = setTimeout(() => limit.abort(new WstunError('relay-unreachable', 'no answer in time')), limitMs);
+  outer.addEventListener('abort', abort, { once: true });
+  if (outer.aborted) abort();
+  try {
+    return await act(limit.signal);
+  } finally {
+    clearTimeout(timer);
+    outer.removeEventListener('abort', abort);
   }
 }

@@ -78,7 +78,6 @@ export class SessionKeeper {
   readonly driver: SessionDriver;
   private readonly options: KeeperOptions;
   private readonly events: KeeperEvents;
-  private readonly stopping = new AbortController();
   private id = randomBytes(SESSION_ID_BYTES);
   /** The exit has it: later links resume it. */
   private begun = false;
@@ -185,7 +184,7 @@ export class SessionKeeper {
       this.lostAt = performance.now();
       this.options.backoff.handleLost(this.lostAt - this.attachedAt);
     }
-    this.stopping.abort();
+    this.attempting?.abort();
     this.pause.cut();
     const error = this.finalError ?? new WstunError(fault);
     this.events.onEnd(error, this.finalError !== undefined || isFinalEnd(fault));
@@ -215,14 +214,13 @@ export class SessionKeeper {
     const since = performance.now();
     const attempting = new AbortController();
     this.attempting = attempting;
-    const signal = AbortSignal.any([this.stopping.signal, attempting.signal]);
     try {
-      this.attach(await this.options.dialer.dial(() => this.request(), signal));
+      this.attach(await this.options.dialer.dial(() => this.request(), attempting.signal));
       this.lastFault = undefined;
       return 0;
     } catch (cause) {
       this.driver.releaseAcknowledgements();
-      // Begun on a network that is no more.
+      // Begun on a network that is no more, or for a session that is over.
       if (attempting.signal.aborted) return 0;
       const error = cause instanceof WstunError ? cause : new WstunError('internal', String(cause));
       return this.handleFailure(error, performance.now() - since);

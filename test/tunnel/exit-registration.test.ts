@@ -22,6 +22,7 @@ class MemoryRelays {
   readonly faults: WstunError[] = [];
   readonly dials: string[] = [];
   readonly links: { link: MessageLink; at: LinkRecorder }[] = [];
+  readonly nears: MessageLink[] = [];
   #attempts = 0;
 
   nextRelay = (): string => (this.#attempts++ % 2 === 0 ? 'a' : 'b');
@@ -31,6 +32,7 @@ class MemoryRelays {
     const fault = this.faults.shift();
     if (fault) throw fault;
     const [near, far] = memoryLinkPair();
+    this.nears.push(near);
     this.links.push({ link: far, at: new LinkRecorder(far) });
     return near;
   };
@@ -112,6 +114,18 @@ describe('an exit’s registration', () => {
     relays.links[2]?.link.close();
     expect(await run).toBe('relay-refused');
     expect(log).toEqual(['link-lost', 'link-lost', 'link-lost']);
+  });
+
+  it('is renewed at once when the network changes, though nobody answers a goodbye on the old link', async () => {
+    const { relays, registration } = setUp();
+    const run = registration.run();
+    await until(() => relays.links.length === 1);
+    const goodbye = vi.spyOn(relays.nears[0] as MessageLink, 'close').mockReturnValue();
+    registration.wake();
+    await until(() => relays.links.length === 2, 1_000);
+    expect(goodbye).not.toHaveBeenCalled();
+    registration.close();
+    await run;
   });
 
   it('survives one refusal of a relay that knew it: it may be another that answers', async () => {
