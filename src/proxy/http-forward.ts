@@ -93,10 +93,17 @@ async function answerTo(
   }
 }
 
+/** Settles whatever comes: a turn that never ended would hold the program's connection, and with it the proxy's end. */
 function answerOf(upstream: ClientRequest): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     upstream.once('response', resolve);
     upstream.once('error', reject);
+    // Nobody asked for a 101. Without a listener Node destroys the stream and counts the request as answered: no error follows.
+    upstream.once('upgrade', (_, stream) => {
+      stream.destroy();
+      reject(new WstunError('proxy-bad-answer', 'it switches protocols unasked'));
+    });
+    upstream.once('close', () => reject(new WstunError('proxy-bad-answer')));
   });
 }
 

@@ -280,6 +280,23 @@ describe('a request in absolute-form', () => {
     expect(body).toContain('WSTUN-E507');
   });
 
+  it('answers 502 when the target switches protocols though nobody asked it to, and the proxy can still be closed', async () => {
+    const switching = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n';
+    const { proxy, port, opener } = await proxyTo(
+      await tcpServer((socket) => socket.once('data', () => socket.write(switching))),
+    );
+    const client = new Client(port);
+    for (let i = 0; i < 2; i++) {
+      const { head, body } = await readAnswer(client.send(get('/')));
+      expect(head).toMatch(/^HTTP\/1\.1 502 /);
+      expect(body).toContain('WSTUN-E507');
+    }
+    await until(() => opener.streams.length === 2 && opener.streams.every((stream) => stream.destroyed));
+    client.socket.destroy();
+    await proxy.close(10_000);
+    expect(proxy.connections).toBe(0);
+  });
+
   it.each<[FaultName, number]>([
     ['dial-refused', 502],
     ['dial-not-allowed', 403],
