@@ -28,7 +28,10 @@ export interface Exchange {
 export async function forward(wanted: ForwardRequest, exchange: Exchange): Promise<void> {
   const { request, response, agent, signal } = exchange;
   try {
-    await relayAnswer(await answerTo(wanted, exchange), exchange);
+    const { upstream, answer } = await answerTo(wanted, exchange);
+    await relayAnswer(answer, exchange);
+    // Answered early: the rest of the body goes nowhere, so the stream would wait for it as long as the program stays.
+    if (wanted.hasBody && !upstream.writableFinished) upstream.destroy();
   } catch (error) {
     // Whatever stream was at fault must not be used again.
     agent.destroy();
@@ -76,7 +79,7 @@ export function sendRequest(wanted: ForwardRequest, agent: TunnelAgent, signal: 
 async function answerTo(
   wanted: ForwardRequest,
   { request, response, agent, signal }: Exchange,
-): Promise<IncomingMessage> {
+): Promise<{ upstream: ClientRequest; answer: IncomingMessage }> {
   for (;;) {
     const upstream = sendRequest(wanted, agent, signal);
     upstream.on('continue', () => response.writeContinue());
@@ -84,7 +87,7 @@ async function answerTo(
     if (wanted.hasBody) request.pipe(upstream);
     else upstream.end();
     try {
-      return await answer;
+      return { upstream, answer: await answer };
     } catch (error) {
       request.unpipe(upstream);
       const again = upstream.reusedSocket && !wanted.hasBody && REPEATABLE.has(wanted.method);

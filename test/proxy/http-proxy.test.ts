@@ -186,6 +186,31 @@ describe('a request in absolute-form', () => {
     expect(chunks.replace(/(?:^|\r\n)[0-9a-f]+\r\n/g, '') === chunk.repeat(32)).toBe(true);
   });
 
+  it('lets go of the stream of an upload that is answered early, once the answer is whole, and the connection goes on', async () => {
+    const page = 'z'.repeat(1024 * 1024);
+    const { port, opener } = await proxyTo(await webServer((_, response) => response.writeHead(401).end(page)));
+    const client = new Client(port);
+    for (let i = 1; i <= 3; i++) {
+      client.send('POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\nhalf');
+      await client.takeUntil('\r\n\r\n');
+      const chunks = await client.takeUntil('\r\n0\r\n\r\n');
+      expect(chunks.match(/z/g)?.length).toBe(page.length);
+      await until(() => opener.streams.length === i && opener.streams.every((stream) => stream.destroyed));
+      client.send('x'.repeat(996));
+    }
+    expect((await readAnswer(client.send('GET / HTTP/1.1\r\nHost: h\r\n\r\n'))).head).toMatch(/^HTTP\/1\.1 400 /);
+  });
+
+  it('keeps the stream of an upload that was sent whole for the next request', async () => {
+    const { port, opener } = await proxyTo(await webServer((request, response) => void request.pipe(response)));
+    const client = new Client(port);
+    for (let i = 0; i < 3; i++) {
+      client.send('POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody');
+      expect(await client.takeUntil('\r\n0\r\n\r\n')).toMatch(/\r\n4\r\nbody\r\n/);
+    }
+    expect(opener.streams.length).toBe(1);
+  });
+
   it('slows the program down when the target does not read', async () => {
     const { port, opener } = await proxyTo(await tcpServer((socket) => socket.pause()));
     const size = 64 * 1024 * 1024;
