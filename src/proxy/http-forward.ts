@@ -13,6 +13,9 @@ import type { TunnelAgent, TunnelRequestOptions } from './tunnel-agent.ts';
 /** Header bytes of a request or an answer: four times node:http's own limit, for large cookies; squid's is the same. */
 export const MAX_HEADER_BYTES = 64 * 1024;
 
+/** By default Node drops those beyond 1,000 and says nothing: among them may be the length of the body. Their bytes are bounded. */
+export const ANY_NUMBER_OF_HEADERS = 0;
+
 /** Without side effects and without a body, so sending it again is harmless (RFC 9110 §9.2.1). */
 const REPEATABLE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 
@@ -72,7 +75,9 @@ export function sendRequest(wanted: ForwardRequest, agent: TunnelAgent, signal: 
     headers: wanted.headers,
     maxHeaderSize: MAX_HEADER_BYTES,
   };
-  return httpRequest(options).on('error', () => {});
+  const upstream = httpRequest(options).on('error', () => {});
+  upstream.maxHeadersCount = ANY_NUMBER_OF_HEADERS;
+  return upstream;
 }
 
 /** A kept stream may have been closed by the target just as the request went out: then, once, a new one is tried. */

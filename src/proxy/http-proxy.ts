@@ -8,7 +8,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ProxyContext } from './connection.ts';
 import { HttpConnection } from './http-connection.ts';
-import { MAX_HEADER_BYTES } from './http-forward.ts';
+import { ANY_NUMBER_OF_HEADERS, MAX_HEADER_BYTES } from './http-forward.ts';
 import { refusalOf } from './http-replies.ts';
 
 export class HttpProxy {
@@ -20,6 +20,7 @@ export class HttpProxy {
   constructor(context: ProxyContext) {
     this.#context = context;
     this.#server = createServer({ maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: 0, requestTimeout: 0 });
+    this.#server.maxHeadersCount = ANY_NUMBER_OF_HEADERS;
     // Without it, a program that shuts its writing side after its request would lose the answer.
     Object.assign(this.#server, { httpAllowHalfOpen: true });
     this.#listen();

@@ -104,6 +104,25 @@ describe('a request in absolute-form', () => {
     expect(body).toBe('page');
   });
 
+  it('is passed on with all its headers, and so is the answer, where there are thousands of them', async () => {
+    const many = Array.from({ length: 4000 }, (_, i) => `X${i}: ${i}`);
+    const answer = ['HTTP/1.1 200 OK', ...many, 'Content-Length: 4', '', 'page'].join('\r\n');
+    const heard: Buffer[] = [];
+    const target = await tcpServer((socket) =>
+      socket.on('data', (chunk) => {
+        heard.push(chunk);
+        if (Buffer.concat(heard).includes('body')) socket.write(answer);
+      }),
+    );
+    const { port } = await proxyTo(target);
+    const post = ['POST http://h/ HTTP/1.1', 'Host: h', ...many, 'Content-Length: 4', '', 'body'].join('\r\n');
+    const { head, body } = await readAnswer(new Client(port).send(post));
+    const linesOf = (text: string) => text.split('\r\n').filter((line) => /^X\d/.test(line));
+    expect(linesOf(Buffer.concat(heard).toString())).toEqual(many);
+    expect(linesOf(head)).toEqual(many);
+    expect(body).toBe('page');
+  });
+
   it('uses one connection of the program, and one stream, for one request after another', async () => {
     const { port, opener } = await proxyTo(await webServer((request, response) => response.end(request.url)));
     const client = new Client(port);
