@@ -417,6 +417,41 @@ describe('an upgrade in absolute-form', () => {
     await until(() => Buffer.concat(heard).toString() === 'late');
   });
 
+  it('to another protocol is passed over where it has a body, and the connection goes on', async () => {
+    const seen: string[] = [];
+    const { port, opener } = await proxyTo(
+      await webServer((request, response) => {
+        const { upgrade, connection } = request.headers;
+        seen.push(`${upgrade} ${connection} ${request.headers['http2-settings']}`);
+        const chunks: Buffer[] = [];
+        request.on('data', (chunk: Buffer) => chunks.push(chunk));
+        request.on('end', () => response.end(Buffer.concat(chunks)));
+      }),
+    );
+    const client = new Client(port);
+    const wishes = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA';
+    const page = 'z'.repeat(200_000);
+    for (let i = 0; i < 15; i++) {
+      client.send(`POST http://h/ HTTP/1.1\r\nHost: h\r\n${wishes}\r\nContent-Length: ${page.length}\r\n\r\nz`);
+      await until(() => opener.streams.length === 1 && seen.length === i + 1);
+      client.send(page.slice(1));
+      expect((await readAnswer(client)).body === page).toBe(true);
+    }
+    const chunked = `POST http://h/ HTTP/1.1\r\nHost: h\r\n${wishes}\r\nTransfer-Encoding: chunked\r\n\r\n`;
+    client.send(`${chunked}1\r\nc\r\n0\r\n\r\n${get('/').replaceAll('example.com', 'h')}`);
+    expect((await readAnswer(client)).body).toBe('c');
+    expect((await readAnswer(client)).body).toBe('');
+    expect(new Set(seen)).toEqual(new Set(['undefined keep-alive undefined']));
+    expect([opener.streams.length, client.events]).toEqual([1, []]);
+  });
+
+  it('to a WebSocket is refused with 501 where it has a body', async () => {
+    const { port, opener } = await proxyTo(0);
+    const request = upgrade('http').replace('\r\n\r\n', '\r\nContent-Length: 4\r\n\r\nbody');
+    expect(await new Client(port).send(request).rest()).toMatch(/^HTTP\/1\.1 501 /);
+    expect(opener.targets).toEqual([]);
+  });
+
   it('passes on an answer that declines, and ends the connection with it', async () => {
     const { port } = await proxyTo(await webServer((_, response) => response.writeHead(426).end('no')));
     const answer = await new Client(port).send(upgrade('ws')).rest();
