@@ -7,7 +7,7 @@ import { type ClientRequest, request as httpRequest, type IncomingMessage, type 
 import { WstunError } from '../errors.ts';
 import { resetSocket } from '../tunnel/join.ts';
 import { type HttpRefusal, refusalOf } from './http-replies.ts';
-import { answerHeaders, type ForwardRequest } from './http-request.ts';
+import { answerHeaders, type ForwardRequest, hasUnknownCoding } from './http-request.ts';
 import type { TunnelAgent, TunnelRequestOptions } from './tunnel-agent.ts';
 
 /** Header bytes of a request or an answer: four times node:http's own limit, for large cookies; squid's is the same. */
@@ -32,6 +32,7 @@ export async function forward(wanted: ForwardRequest, exchange: Exchange): Promi
   const { request, response, agent, signal } = exchange;
   try {
     const { upstream, answer } = await answerTo(wanted, exchange);
+    checkCoding(answer);
     await relayAnswer(answer, exchange);
     // Answered early: the rest of the body goes nowhere, so the stream would wait for it as long as the program stays.
     if (wanted.hasBody && !upstream.writableFinished) upstream.destroy();
@@ -60,6 +61,11 @@ export async function answerRefusal(
 export function refusalOfError(error: unknown): HttpRefusal {
   if (error instanceof WstunError) return refusalOf(error.fault, error.detail);
   return refusalOf('proxy-bad-answer', error instanceof Error ? error.message : '');
+}
+
+/** Throws what the program is to be told. */
+export function checkCoding(answer: IncomingMessage): void {
+  if (hasUnknownCoding(answer.rawHeaders)) throw new WstunError('proxy-bad-answer', 'unknown transfer coding');
 }
 
 /** Without a time limit: how long a slow target is waited for is the program's decision. */

@@ -95,6 +95,15 @@ export function headWithoutUpgrade(request: ReceivedRequest & { readonly httpVer
   return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
 }
 
+/**
+ * Of the codings only chunked is understood. Whatever else an answer is in would pass for its content: its name is not passed on.
+ * identity is none, though servers of RFC 2616's time name it.
+ */
+export function hasUnknownCoding(rawHeaders: readonly string[]): boolean {
+  const codings = tokensOf(rawHeaders, 'transfer-encoding').filter((coding) => coding !== 'identity');
+  return codings.length > 0 && codings.join() !== 'chunked';
+}
+
 /** The headers of an answer that are meant for the program: names and values in turn. */
 export function answerHeaders(rawHeaders: readonly string[]): string[] {
   return endToEnd(rawHeaders).flat();

@@ -317,6 +317,10 @@ describe('a request in absolute-form', () => {
     ['nonsense', 'nonsense\r\n\r\n'],
     ['nothing', ''],
     ['two framings', 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc'],
+    [
+      'in a coding that would be lost',
+      `HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`,
+    ],
   ])('answers 502 when the target answers %s', async (_, answer) => {
     const { port } = await proxyTo(await tcpServer((socket) => socket.once('data', () => socket.end(answer))));
     const { head, body } = await readAnswer(new Client(port).send(get('/')));
@@ -456,6 +460,17 @@ describe('an upgrade in absolute-form', () => {
     const { port } = await proxyTo(await webServer((_, response) => response.writeHead(426).end('no')));
     const answer = await new Client(port).send(upgrade('ws')).rest();
     expect(answer).toMatch(/^HTTP\/1\.1 426 .*Connection: close\r\n\r\nno$/s);
+  });
+
+  it('answers 502 when the answer that declines is in a coding that would be lost, and lets go of the stream', async () => {
+    const answer = 'HTTP/1.1 426 No\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n';
+    const target = await tcpServer((socket) => socket.once('data', () => socket.write(answer)));
+    const { port, opener } = await proxyTo(target);
+    const client = new Client(port).send(upgrade('ws'));
+    expect(await client.rest()).toMatch(/^HTTP\/1\.1 502 .*WSTUN-E507/s);
+    // Though the program stays.
+    expect(client.socket.destroyed).toBe(false);
+    await until(() => opener.streams[0]?.destroyed === true);
   });
 
   it('answers a failed dial', async () => {

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { CredentialCheck } from '../../src/proxy/credentials.ts';
 import { targetOfAuthority, targetOfIp } from '../../src/proxy/host.ts';
 import {
+  hasUnknownCoding,
   headWithoutUpgrade,
   passesOverUpgrade,
   readConnect,
@@ -202,5 +203,20 @@ describe('passesOverUpgrade', () => {
     expect(head.toString('latin1')).toBe(
       'POST http://h/\xe9 HTTP/1.0\r\nHost: h\r\nConnection: Upgrade, X\r\nX: caf\xe9\r\nx: \r\n\r\n',
     );
+  });
+});
+
+describe('hasUnknownCoding', () => {
+  it.each([
+    ['none', [], false],
+    ['chunked', ['transfer-encoding', 'Chunked'], false],
+    ['identity, which changes nothing and old servers name', ['Transfer-Encoding', 'identity'], false],
+    ['gzip in chunks', ['Transfer-Encoding', 'gzip, chunked'], true],
+    ['gzip in chunks, on two lines', ['Transfer-Encoding', 'gzip', 'Transfer-Encoding', 'chunked'], true],
+    ['gzip up to the end', ['Transfer-Encoding', 'gzip'], true],
+    ['chunks in chunks', ['Transfer-Encoding', 'chunked, chunked'], true],
+    ['a content coding, which is the program’s to undo', ['Content-Encoding', 'gzip'], false],
+  ])('is, for an answer with %s: %j %s', (_, headers, unknown) => {
+    expect(hasUnknownCoding(headers)).toBe(unknown);
   });
 });
