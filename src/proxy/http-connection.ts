@@ -42,6 +42,11 @@ export class HttpConnection {
     this.done = untilClosed(socket).then(() => this.#finish());
   }
 
+  /** Nothing is owed, and node:http reads. */
+  get resting(): boolean {
+    return this.#unanswered === 0 && !this.#detached;
+  }
+
   /** `response` is answered after those before it. */
   request(request: IncomingMessage, response: ServerResponse): void {
     clearTimeout(this.#timer);

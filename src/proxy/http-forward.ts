@@ -7,11 +7,14 @@ import { type ClientRequest, request as httpRequest, type IncomingMessage, type 
 import { WstunError } from '../errors.ts';
 import { resetSocket } from '../tunnel/join.ts';
 import { type HttpRefusal, refusalOf } from './http-replies.ts';
-import { answerHeaders, type ForwardRequest } from './http-request.ts';
+import { answerHeaders, type ForwardRequest, hasUnknownCoding } from './http-request.ts';
 import type { TunnelAgent, TunnelRequestOptions } from './tunnel-agent.ts';
 
 /** Header bytes of a request or an answer: four times node:http's own limit, for large cookies; squid's is the same. */
 export const MAX_HEADER_BYTES = 64 * 1024;
+
+/** By default Node drops those beyond 1,000 and says nothing: among them may be the length of the body. Their bytes are bounded. */
+export const ANY_NUMBER_OF_HEADERS = 0;
 
 /** Without side effects and without a body, so sending it again is harmless (RFC 9110 §9.2.1). */
 const REPEATABLE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
@@ -28,7 +31,11 @@ export interface Exchange {
 export async function forward(wanted: ForwardRequest, exchange: Exchange): Promise<void> {
   const { request, response, agent, signal } = exchange;
   try {
-    await relayAnswer(await answerTo(wanted, exchange), exchange);
+    const { upstream, answer } = await answerTo(wanted, exchange);
+    checkCoding(answer);
+    await relayAnswer(answer, exchange);
+    // Answered early: the rest of the body goes nowhere, so the stream would wait for it as long as the program stays.
+    if (wanted.hasBody && !upstream.writableFinished) upstream.destroy();
   } catch (error) {
     // Whatever stream was at fault must not be used again.
     agent.destroy();
@@ -56,6 +63,11 @@ export function refusalOfError(error: unknown): HttpRefusal {
   return refusalOf('proxy-bad-answer', error instanceof Error ? error.message : '');
 }
 
+/** Throws what the program is to be told. */
+export function checkCoding(answer: IncomingMessage): void {
+  if (hasUnknownCoding(answer.rawHeaders)) throw new WstunError('proxy-bad-answer', 'unknown transfer coding');
+}
+
 /** Without a time limit: how long a slow target is waited for is the program's decision. */
 export function sendRequest(wanted: ForwardRequest, agent: TunnelAgent, signal: AbortSignal): ClientRequest {
   const options: TunnelRequestOptions = {
@@ -69,14 +81,16 @@ export function sendRequest(wanted: ForwardRequest, agent: TunnelAgent, signal: 
     headers: wanted.headers,
     maxHeaderSize: MAX_HEADER_BYTES,
   };
-  return httpRequest(options).on('error', () => {});
+  const upstream = httpRequest(options).on('error', () => {});
+  upstream.maxHeadersCount = ANY_NUMBER_OF_HEADERS;
+  return upstream;
 }
 
 /** A kept stream may have been closed by the target just as the request went out: then, once, a new one is tried. */
 async function answerTo(
   wanted: ForwardRequest,
   { request, response, agent, signal }: Exchange,
-): Promise<IncomingMessage> {
+): Promise<{ upstream: ClientRequest; answer: IncomingMessage }> {
   for (;;) {
     const upstream = sendRequest(wanted, agent, signal);
     upstream.on('continue', () => response.writeContinue());
@@ -84,7 +98,7 @@ async function answerTo(
     if (wanted.hasBody) request.pipe(upstream);
     else upstream.end();
     try {
-      return await answer;
+      return { upstream, answer: await answer };
     } catch (error) {
       request.unpipe(upstream);
       const again = upstream.reusedSocket && !wanted.hasBody && REPEATABLE.has(wanted.method);
@@ -93,10 +107,17 @@ async function answerTo(
   }
 }
 
+/** Settles whatever comes: a turn that never ended would hold the program's connection, and with it the proxy's end. */
 function answerOf(upstream: ClientRequest): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     upstream.once('response', resolve);
     upstream.once('error', reject);
+    // Nobody asked for a 101. Without a listener Node destroys the stream and counts the request as answered: no error follows.
+    upstream.once('upgrade', (_, stream) => {
+      stream.destroy();
+      reject(new WstunError('proxy-bad-answer', 'it switches protocols unasked'));
+    });
+    upstream.once('close', () => reject(new WstunError('proxy-bad-answer')));
   });
 }
 

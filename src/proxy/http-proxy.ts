@@ -8,8 +8,9 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ProxyContext } from './connection.ts';
 import { HttpConnection } from './http-connection.ts';
-import { MAX_HEADER_BYTES } from './http-forward.ts';
+import { ANY_NUMBER_OF_HEADERS, MAX_HEADER_BYTES } from './http-forward.ts';
 import { refusalOf } from './http-replies.ts';
+import { headWithoutUpgrade, passesOverUpgrade } from './http-request.ts';
 
 export class HttpProxy {
   readonly #server: Server;
@@ -20,6 +21,7 @@ export class HttpProxy {
   constructor(context: ProxyContext) {
     this.#context = context;
     this.#server = createServer({ maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: 0, requestTimeout: 0 });
+    this.#server.maxHeadersCount = ANY_NUMBER_OF_HEADERS;
     // Without it, a program that shuts its writing side after its request would lose the answer.
     Object.assign(this.#server, { httpAllowHalfOpen: true });
     this.#listen();
@@ -48,8 +50,17 @@ export class HttpProxy {
     // With a listener, "100 Continue" is left to the target.
     this.#server.on('checkContinue', request);
     this.#server.on('connect', (message, socket, head) => this.#of(socket)?.connect(message, head));
-    this.#server.on('upgrade', (message, socket, head) => this.#of(socket)?.upgrade(message, head));
+    this.#server.on('upgrade', (message, socket, head) => this.#upgrade(message, socket, head));
     this.#server.on('clientError', (error, socket) => this.#refuse(error, socket));
+  }
+
+  /** Node lets go of the socket whatever protocol is wished for. Where that is passed over, it reads the request anew without it. */
+  #upgrade(message: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const connection = this.#of(socket);
+    if (!connection?.resting || !passesOverUpgrade(message)) return connection?.upgrade(message, head);
+    socket.unshift(Buffer.concat([headWithoutUpgrade(message), head]));
+    this.#server.emit('connection', socket);
+    socket.resume();
   }
 
   #of(socket: Duplex): HttpConnection | undefined {

@@ -74,6 +74,36 @@ export function readUpgrade(request: ReceivedRequest, check: CredentialCheck | u
   return { ...forward, headers: [...forward.headers, 'Connection', 'Upgrade', 'Upgrade', upgrade] };
 }
 
+/**
+ * Whether its wish for another protocol is passed over, as anyone may (RFC 9110 §7.8), and the rest of it served. h2c's settings
+ * are for the next hop alone, and no protocol is switched to behind a body, see readUpgrade. But a WebSocket is asked for by who
+ * can do nothing else.
+ */
+export function passesOverUpgrade({ rawHeaders }: ReceivedRequest): boolean {
+  const protocols = tokensOf(rawHeaders, 'upgrade');
+  if (protocols.includes('websocket')) return false;
+  const hasBody =
+    valuesOf(rawHeaders, 'transfer-encoding').length > 0 || Number(valuesOf(rawHeaders, 'content-length')[0]) > 0;
+  return hasBody || protocols.includes('h2c');
+}
+
+/** For node:http to read anew. */
+export function headWithoutUpgrade(request: ReceivedRequest & { readonly httpVersion: string }): Buffer {
+  const { method, url, httpVersion, rawHeaders } = request;
+  const kept = pairsOf(rawHeaders).filter(([name]) => name.toLowerCase() !== 'upgrade');
+  const lines = [`${method} ${url} HTTP/${httpVersion}`, ...kept.map((pair) => pair.join(': '))];
+  return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
+}
+
+/**
+ * Of the codings only chunked is understood. Whatever else an answer is in would pass for its content: its name is not passed on.
+ * identity is none, though servers of RFC 2616's time name it.
+ */
+export function hasUnknownCoding(rawHeaders: readonly string[]): boolean {
+  const codings = tokensOf(rawHeaders, 'transfer-encoding').filter((coding) => coding !== 'identity');
+  return codings.length > 0 && codings.join() !== 'chunked';
+}
+
 /** The headers of an answer that are meant for the program: names and values in turn. */
 export function answerHeaders(rawHeaders: readonly string[]): string[] {
   return endToEnd(rawHeaders).flat();
@@ -134,9 +164,13 @@ function readFraming({
 }
 
 function endToEnd(rawHeaders: readonly string[]): [string, string][] {
-  const named = valuesOf(rawHeaders, 'connection').flatMap((value) => value.split(','));
-  const dropped = new Set([...HOP_BY_HOP, ...named.map((name) => name.trim().toLowerCase())]);
+  const dropped = new Set([...HOP_BY_HOP, ...tokensOf(rawHeaders, 'connection')]);
   return pairsOf(rawHeaders).filter(([name]) => !dropped.has(name.toLowerCase()));
+}
+
+/** Of a header that is a list, in lower case. */
+function tokensOf(rawHeaders: readonly string[], wanted: string): string[] {
+  return valuesOf(rawHeaders, wanted).flatMap((value) => value.split(',').map((token) => token.trim().toLowerCase()));
 }
 
 function valuesOf(rawHeaders: readonly string[], wanted: string): string[] {

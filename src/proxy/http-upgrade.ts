@@ -9,7 +9,7 @@ import { pipeline } from 'node:stream/promises';
 import { resetSocket } from '../tunnel/join.ts';
 import type { Target, TunnelStream } from '../tunnel/stream.ts';
 import { carry, endWith, type ProxyContext } from './connection.ts';
-import { refusalOfError, sendRequest } from './http-forward.ts';
+import { checkCoding, refusalOfError, sendRequest } from './http-forward.ts';
 import { serialiseHead, serialiseRefusal } from './http-replies.ts';
 import { answerHeaders, type ForwardRequest } from './http-request.ts';
 import type { TunnelAgent } from './tunnel-agent.ts';
@@ -30,7 +30,9 @@ export async function upgrade(
   let answer: Answer;
   try {
     answer = await answerOf(upstream, wanted.target);
+    if (!answer.switched) checkCoding(answer.message);
   } catch (error) {
+    upstream.destroy();
     await endWith(socket, serialiseRefusal(refusalOfError(error)), lingerMs);
     return;
   }

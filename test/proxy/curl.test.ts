@@ -63,6 +63,13 @@ describe('curl', () => {
     expect((await posted).stdout === body).toBe(true);
   });
 
+  it('posts though it would rather speak HTTP/2', async () => {
+    const { port } = await proxyTo(await pageServer(Buffer.from('page')));
+    const args = ['--http2', '-w', ' %{http_code} %{http_version}', '-x', `http://127.0.0.1:${port}`];
+    expect(await curl(...args, '-d', 'x=1', 'http://h/')).toBe('x=1 200 1.1');
+    expect(await curl(...args, 'http://h/')).toBe('page 200 1.1');
+  });
+
   it('reports the reply of a refused dial', async () => {
     const { port, opener } = await proxyTo(0);
     opener.fault = 'dial-refused';

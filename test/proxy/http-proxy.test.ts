@@ -104,6 +104,25 @@ describe('a request in absolute-form', () => {
     expect(body).toBe('page');
   });
 
+  it('is passed on with all its headers, and so is the answer, where there are thousands of them', async () => {
+    const many = Array.from({ length: 4000 }, (_, i) => `X${i}: ${i}`);
+    const answer = ['HTTP/1.1 200 OK', ...many, 'Content-Length: 4', '', 'page'].join('\r\n');
+    const heard: Buffer[] = [];
+    const target = await tcpServer((socket) =>
+      socket.on('data', (chunk) => {
+        heard.push(chunk);
+        if (Buffer.concat(heard).includes('body')) socket.write(answer);
+      }),
+    );
+    const { port } = await proxyTo(target);
+    const post = ['POST http://h/ HTTP/1.1', 'Host: h', ...many, 'Content-Length: 4', '', 'body'].join('\r\n');
+    const { head, body } = await readAnswer(new Client(port).send(post));
+    const linesOf = (text: string) => text.split('\r\n').filter((line) => /^X\d/.test(line));
+    expect(linesOf(Buffer.concat(heard).toString())).toEqual(many);
+    expect(linesOf(head)).toEqual(many);
+    expect(body).toBe('page');
+  });
+
   it('uses one connection of the program, and one stream, for one request after another', async () => {
     const { port, opener } = await proxyTo(await webServer((request, response) => response.end(request.url)));
     const client = new Client(port);
@@ -184,6 +203,31 @@ describe('a request in absolute-form', () => {
     expect(await client.takeUntil('\r\n\r\n')).toMatch(/transfer-encoding: chunked/i);
     const chunks = (await client.takeUntil('\r\n0\r\n\r\n')).slice(0, -7);
     expect(chunks.replace(/(?:^|\r\n)[0-9a-f]+\r\n/g, '') === chunk.repeat(32)).toBe(true);
+  });
+
+  it('lets go of the stream of an upload that is answered early, once the answer is whole, and the connection goes on', async () => {
+    const page = 'z'.repeat(1024 * 1024);
+    const { port, opener } = await proxyTo(await webServer((_, response) => response.writeHead(401).end(page)));
+    const client = new Client(port);
+    for (let i = 1; i <= 3; i++) {
+      client.send('POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\nhalf');
+      await client.takeUntil('\r\n\r\n');
+      const chunks = await client.takeUntil('\r\n0\r\n\r\n');
+      expect(chunks.match(/z/g)?.length).toBe(page.length);
+      await until(() => opener.streams.length === i && opener.streams.every((stream) => stream.destroyed));
+      client.send('x'.repeat(996));
+    }
+    expect((await readAnswer(client.send('GET / HTTP/1.1\r\nHost: h\r\n\r\n'))).head).toMatch(/^HTTP\/1\.1 400 /);
+  });
+
+  it('keeps the stream of an upload that was sent whole for the next request', async () => {
+    const { port, opener } = await proxyTo(await webServer((request, response) => void request.pipe(response)));
+    const client = new Client(port);
+    for (let i = 0; i < 3; i++) {
+      client.send('POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody');
+      expect(await client.takeUntil('\r\n0\r\n\r\n')).toMatch(/\r\n4\r\nbody\r\n/);
+    }
+    expect(opener.streams.length).toBe(1);
   });
 
   it('slows the program down when the target does not read', async () => {
@@ -273,11 +317,32 @@ describe('a request in absolute-form', () => {
     ['nonsense', 'nonsense\r\n\r\n'],
     ['nothing', ''],
     ['two framings', 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc'],
+    [
+      'in a coding that would be lost',
+      `HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`,
+    ],
   ])('answers 502 when the target answers %s', async (_, answer) => {
     const { port } = await proxyTo(await tcpServer((socket) => socket.once('data', () => socket.end(answer))));
     const { head, body } = await readAnswer(new Client(port).send(get('/')));
     expect(head).toMatch(/^HTTP\/1\.1 502 /);
     expect(body).toContain('WSTUN-E507');
+  });
+
+  it('answers 502 when the target switches protocols though nobody asked it to, and the proxy can still be closed', async () => {
+    const switching = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n';
+    const { proxy, port, opener } = await proxyTo(
+      await tcpServer((socket) => socket.once('data', () => socket.write(switching))),
+    );
+    const client = new Client(port);
+    for (let i = 0; i < 2; i++) {
+      const { head, body } = await readAnswer(client.send(get('/')));
+      expect(head).toMatch(/^HTTP\/1\.1 502 /);
+      expect(body).toContain('WSTUN-E507');
+    }
+    await until(() => opener.streams.length === 2 && opener.streams.every((stream) => stream.destroyed));
+    client.socket.destroy();
+    await proxy.close(10_000);
+    expect(proxy.connections).toBe(0);
   });
 
   it.each<[FaultName, number]>([
@@ -356,10 +421,56 @@ describe('an upgrade in absolute-form', () => {
     await until(() => Buffer.concat(heard).toString() === 'late');
   });
 
+  it('to another protocol is passed over where it has a body, and the connection goes on', async () => {
+    const seen: string[] = [];
+    const { port, opener } = await proxyTo(
+      await webServer((request, response) => {
+        const { upgrade, connection } = request.headers;
+        seen.push(`${upgrade} ${connection} ${request.headers['http2-settings']}`);
+        const chunks: Buffer[] = [];
+        request.on('data', (chunk: Buffer) => chunks.push(chunk));
+        request.on('end', () => response.end(Buffer.concat(chunks)));
+      }),
+    );
+    const client = new Client(port);
+    const wishes = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA';
+    const page = 'z'.repeat(200_000);
+    for (let i = 0; i < 15; i++) {
+      client.send(`POST http://h/ HTTP/1.1\r\nHost: h\r\n${wishes}\r\nContent-Length: ${page.length}\r\n\r\nz`);
+      await until(() => opener.streams.length === 1 && seen.length === i + 1);
+      client.send(page.slice(1));
+      expect((await readAnswer(client)).body === page).toBe(true);
+    }
+    const chunked = `POST http://h/ HTTP/1.1\r\nHost: h\r\n${wishes}\r\nTransfer-Encoding: chunked\r\n\r\n`;
+    client.send(`${chunked}1\r\nc\r\n0\r\n\r\n${get('/').replaceAll('example.com', 'h')}`);
+    expect((await readAnswer(client)).body).toBe('c');
+    expect((await readAnswer(client)).body).toBe('');
+    expect(new Set(seen)).toEqual(new Set(['undefined keep-alive undefined']));
+    expect([opener.streams.length, client.events]).toEqual([1, []]);
+  });
+
+  it('to a WebSocket is refused with 501 where it has a body', async () => {
+    const { port, opener } = await proxyTo(0);
+    const request = upgrade('http').replace('\r\n\r\n', '\r\nContent-Length: 4\r\n\r\nbody');
+    expect(await new Client(port).send(request).rest()).toMatch(/^HTTP\/1\.1 501 /);
+    expect(opener.targets).toEqual([]);
+  });
+
   it('passes on an answer that declines, and ends the connection with it', async () => {
     const { port } = await proxyTo(await webServer((_, response) => response.writeHead(426).end('no')));
     const answer = await new Client(port).send(upgrade('ws')).rest();
     expect(answer).toMatch(/^HTTP\/1\.1 426 .*Connection: close\r\n\r\nno$/s);
+  });
+
+  it('answers 502 when the answer that declines is in a coding that would be lost, and lets go of the stream', async () => {
+    const answer = 'HTTP/1.1 426 No\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n';
+    const target = await tcpServer((socket) => socket.once('data', () => socket.write(answer)));
+    const { port, opener } = await proxyTo(target);
+    const client = new Client(port).send(upgrade('ws'));
+    expect(await client.rest()).toMatch(/^HTTP\/1\.1 502 .*WSTUN-E507/s);
+    // Though the program stays.
+    expect(client.socket.destroyed).toBe(false);
+    await until(() => opener.streams[0]?.destroyed === true);
   });
 
   it('answers a failed dial', async () => {

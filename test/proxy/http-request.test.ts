@@ -2,7 +2,14 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CredentialCheck } from '../../src/proxy/credentials.ts';
 import { targetOfAuthority, targetOfIp } from '../../src/proxy/host.ts';
-import { readConnect, readForward, readUpgrade } from '../../src/proxy/http-request.ts';
+import {
+  hasUnknownCoding,
+  headWithoutUpgrade,
+  passesOverUpgrade,
+  readConnect,
+  readForward,
+  readUpgrade,
+} from '../../src/proxy/http-request.ts';
 
 function request(method: string, url: string, ...rawHeaders: string[]) {
   return { method, url, rawHeaders };
@@ -172,7 +179,44 @@ describe('readUpgrade', () => {
   });
 
   it('refuses one with a body', () => {
-    const wanted = request('POST', 'http://h/', 'Upgrade', 'h2c', 'Content-Length', '3');
+    const wanted = request('POST', 'http://h/', 'Upgrade', 'websocket', 'Content-Length', '3');
     expect(readUpgrade(wanted, undefined)).toMatchObject({ refusal: { status: 501 } });
+  });
+});
+
+describe('passesOverUpgrade', () => {
+  it.each([
+    ['h2c with a length', ['Upgrade', 'h2c', 'Content-Length', '3'], true],
+    ['h2c in chunks', ['Upgrade', 'H2C', 'Transfer-Encoding', 'chunked'], true],
+    ['h2c without a body, as its settings are for the next hop', ['Upgrade', 'h2c'], true],
+    ['another protocol with a body', ['Upgrade', 'tcp', 'Content-Length', '3'], true],
+    ['another protocol without a body', ['Upgrade', 'SPDY/3.1', 'Content-Length', '0'], false],
+    ['a WebSocket', ['Upgrade', 'websocket'], false],
+    ['a WebSocket among others', ['Upgrade', 'h2c', 'upgrade', 'x, WebSocket', 'Content-Length', '3'], false],
+  ])('is for %s: %j %s', (_, headers, passedOver) => {
+    expect(passesOverUpgrade(request('POST', 'http://h/', ...headers))).toBe(passedOver);
+  });
+
+  it('leaves the head as it was but for Upgrade', () => {
+    const headers = ['Host', 'h', 'Connection', 'Upgrade, X', 'UPGRADE', 'h2c', 'X', 'caf\xe9', 'x', ''];
+    const head = headWithoutUpgrade({ ...request('POST', 'http://h/\xe9', ...headers), httpVersion: '1.0' });
+    expect(head.toString('latin1')).toBe(
+      'POST http://h/\xe9 HTTP/1.0\r\nHost: h\r\nConnection: Upgrade, X\r\nX: caf\xe9\r\nx: \r\n\r\n',
+    );
+  });
+});
+
+describe('hasUnknownCoding', () => {
+  it.each([
+    ['none', [], false],
+    ['chunked', ['transfer-encoding', 'Chunked'], false],
+    ['identity, which changes nothing and old servers name', ['Transfer-Encoding', 'identity'], false],
+    ['gzip in chunks', ['Transfer-Encoding', 'gzip, chunked'], true],
+    ['gzip in chunks, on two lines', ['Transfer-Encoding', 'gzip', 'Transfer-Encoding', 'chunked'], true],
+    ['gzip up to the end', ['Transfer-Encoding', 'gzip'], true],
+    ['chunks in chunks', ['Transfer-Encoding', 'chunked, chunked'], true],
+    ['a content coding, which is the program’s to undo', ['Content-Encoding', 'gzip'], false],
+  ])('is, for an answer with %s: %j %s', (_, headers, unknown) => {
+    expect(hasUnknownCoding(headers)).toBe(unknown);
   });
 });
