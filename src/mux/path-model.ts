@@ -444,12 +444,14 @@ export class PathModel {
     if (mean < budget / 2) this.quietRounds += 1;
     else this.quietRounds = queue < budget / 2 || this.isBlind ? 1 : 0;
     if (this.quietRounds > 0) this.roundsSinceGrowth = 0;
-    this.observeTrouble(this.roundLeast - this.lowest, budget, now);
+    this.observeTrouble(sample, this.roundLeast - this.lowest, budget, now);
   }
 
-  private observeTrouble(queue: number, budget: number, now: number): void {
-    if (queue <= 1.5 * budget) this.trouble = 0;
-    else this.trouble += queue > 2 * budget + this.lowestRoundTrip() / 4 ? 3 : 1;
+  private observeTrouble(sample: number, queue: number, budget: number, now: number): void {
+    // A queue keeps the path busy: if less arrives than it carried, it is not a queue that is seen.
+    const isLonger = queue > budget && sample < 0.9 * this.bestRate;
+    if (queue <= 1.5 * budget && !isLonger) this.trouble = 0;
+    else this.trouble += isLonger || queue > 2 * budget + this.lowestRoundTrip() / 4 ? 3 : 1;
     if (this.trouble >= TROUBLE_LIMIT) this.question(now);
   }
 

@@ -218,7 +218,7 @@ describe('when the path', () => {
 
   it.each([
     [40, 46, 7000],
-    [40, 60, 3500],
+    [40, 60, 1000],
     [40, 200, 3500],
     [200, 40, 500],
   ])('has another length, %d to %d ms, it is full again within %d ms', (before, after, within) => {
