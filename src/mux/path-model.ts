@@ -83,6 +83,9 @@ const GROWTH_GAINS = [1, 1.25, 2] as const;
 /** Rounds in a row with more of a queue than is meant, those with far too much counted three times, until the model is questioned. */
 const TROUBLE_LIMIT = 9;
 
+/** A queue keeps the path busy: a round that brings less than this of the rate shows none, but a path that is longer or slower. */
+const BUSY_SHARE = 0.9;
+
 export class PathModel {
   private readonly config: PathConfig;
   private sent = 0;
@@ -448,10 +451,9 @@ export class PathModel {
   }
 
   private observeTrouble(sample: number, queue: number, budget: number, now: number): void {
-    // A queue keeps the path busy: if less arrives than it carried, it is not a queue that is seen.
-    const isLonger = queue > budget && sample < 0.9 * this.bestRate;
-    if (queue <= 1.5 * budget && !isLonger) this.trouble = 0;
-    else this.trouble += isLonger || queue > 2 * budget + this.lowestRoundTrip() / 4 ? 3 : 1;
+    const isIdle = queue > budget && sample < BUSY_SHARE * this.bestRate;
+    if (queue <= 1.5 * budget && !isIdle) this.trouble = 0;
+    else this.trouble += isIdle || queue > 2 * budget + this.lowestRoundTrip() / 4 ? 3 : 1;
     if (this.trouble >= TROUBLE_LIMIT) this.question(now);
   }
 
