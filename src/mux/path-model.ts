@@ -83,6 +83,9 @@ const GROWTH_GAINS = [1, 1.25, 2] as const;
 /** Rounds in a row with more of a queue than is meant, those with far too much counted three times, until the model is questioned. */
 const TROUBLE_LIMIT = 9;
 
+/** A queue keeps the path busy: a round that brings less than this of the rate shows none, but a path that is longer or slower. */
+const BUSY_SHARE = 0.9;
+
 export class PathModel {
   private readonly config: PathConfig;
   private sent = 0;
@@ -101,6 +104,8 @@ export class PathModel {
   private receivedAt: number;
   private roundReceivedAt: number | undefined;
   private roundLowest = Number.POSITIVE_INFINITY;
+  /** The same as if all records were as large as the one that the lowest way there was seen of. */
+  private roundLeast = Number.POSITIVE_INFINITY;
   private roundSum = 0;
   private roundCount = 0;
   /** The sender had too little to fill it. */
@@ -118,6 +123,8 @@ export class PathModel {
   private smoothed: number | undefined;
   /** Way there, of the empty path, ms, in the peer's clock if it says when it received; else the whole round trip. */
   private lowest = Number.POSITIVE_INFINITY;
+  /** Of what was acknowledged then: the record that took so long had no more. */
+  private lowestBytes = 0;
   private smoothedThere = 0;
   /**
    * Way back, such that there and back are a round trip: the lowest since the last measurement, and in the time between the last
@@ -185,8 +192,8 @@ export class PathModel {
     this.newestSentAt = newest;
     this.ackedAt = now;
     this.receivedAt = receivedAt;
-    this.observe(receivedAt - newest, now - receivedAt, now);
-    if (this.probeEnd !== undefined && this.delivered >= this.probeEnd) this.endProbe(receivedAt - newest, now);
+    this.observe(bytes, receivedAt - newest, now - receivedAt, now);
+    if (this.probeEnd !== undefined && this.delivered >= this.probeEnd) this.endProbe(bytes, receivedAt - newest, now);
     this.roundEnd ??= this.sent;
     if (this.delivered >= this.roundEnd && now - this.roundBegan >= MIN_ROUND_MS) this.endRound(now);
   }
@@ -274,14 +281,18 @@ export class PathModel {
 
   // ── round trips ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  private observe(there: number, back: number, now: number): void {
+  private observe(bytes: number, there: number, back: number, now: number): void {
     const weight = this.smoothed === undefined ? 1 : 1 / 8;
     this.smoothed = mix(this.smoothed ?? 0, Math.max(0, there + back), weight);
     this.smoothedThere = mix(this.smoothedThere, there, weight);
     this.backLatest = back;
     this.backLowest = Math.min(this.backLowest, back);
-    this.lowest = Math.min(this.lowest, there);
+    if (there < this.lowest) {
+      this.lowest = there;
+      this.lowestBytes = bytes;
+    }
     this.roundLowest = Math.min(this.roundLowest, there);
+    this.roundLeast = Math.min(this.roundLeast, there - this.sizeMs(bytes));
     this.roundSum += there;
     this.roundCount += 1;
     this.spanLowest = Math.min(this.spanLowest, there);
@@ -294,7 +305,15 @@ export class PathModel {
 
   /** A queue that no error of measurement explains, ms: the path has become slower or longer. */
   private severeQueue(): number {
-    return this.lowestRoundTrip() + 4 * (this.queueBudget() + this.noiseMs);
+    return this.lowestRoundTrip() + 4 * (this.queueBudget() + this.noiseMs) + this.sizeMs(this.frameBytes());
+  }
+
+  /**
+   * What a record takes longer than the one that the lowest way there was seen of, ms, because it is larger. That is neither queue nor
+   * length, though it looks like both where a keystroke measured the path; on a slow path it is more than either.
+   */
+  private sizeMs(bytes: number): number {
+    return this.bestRate > 0 ? Math.max(0, Math.min(bytes, this.frameBytes()) - this.lowestBytes) / this.bestRate : 0;
   }
 
   // ── measuring the empty path ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -324,17 +343,22 @@ export class PathModel {
 
   private probeBytes(): number {
     if (this.questioned) return this.frameBytes();
-    return Math.max(1, PROBE_SHARE * this.bestRate * this.lowestRoundTrip() - this.frameBytes());
+    // Where a record takes long, a gap as long as one is worth avoiding.
+    const longer = Math.max(0, this.sizeMs(this.frameBytes()) - this.config.frameMs);
+    return Math.max(1, PROBE_SHARE * this.bestRate * (this.lowestRoundTrip() + longer) - this.frameBytes());
   }
 
-  private endProbe(there: number, now: number): void {
+  private endProbe(bytes: number, there: number, now: number): void {
     this.probeEnd = undefined;
     this.probedRounds = 2;
     this.probedAt = now;
     this.backBefore = this.questioned ? this.backLatest : this.backLowest;
     this.backLowest = this.backLatest;
-    if (this.questioned) this.answerQuestion(there, now);
-    else if (there - this.lowest > this.queueBudget() + this.noiseMs) this.question(now);
+    if (this.questioned) return this.answerQuestion(bytes, there, now);
+    // Longer by little is believed as it is seen; longer by more may be a queue.
+    const longerMs = there - this.sizeMs(bytes) - this.lowest - this.noiseMs;
+    if (longerMs > this.queueBudget()) this.question(now);
+    else this.lowest += Math.max(0, longerMs);
   }
 
   private question(now: number): void {
@@ -353,14 +377,15 @@ export class PathModel {
   }
 
   /** With the path empty: is it the same, so that only its rate has fallen, or is it a longer one? */
-  private answerQuestion(there: number, now: number): void {
+  private answerQuestion(bytes: number, there: number, now: number): void {
     this.questioned = false;
     this.trouble = 0;
-    const isLonger = there - this.lowest > this.lowestRoundTrip() / 4 + this.config.queueMs;
     if (this.drainRate !== undefined) this.replaceSamples(this.drainRate);
+    const lowest = Math.max(this.lowest, there - this.sizeMs(bytes));
+    const isLonger = lowest - this.lowest > this.lowestRoundTrip() / 4 + this.config.queueMs;
     this.quietRounds = 0;
     if (isLonger) this.beginStartup();
-    this.lowest = there;
+    this.lowest = lowest;
     this.smoothedThere = there;
     this.beginRound(now, this.sent, this.delivered < this.limitedUntil);
   }
@@ -382,6 +407,7 @@ export class PathModel {
     this.roundSum = 0;
     this.roundCount = 0;
     this.roundLowest = Number.POSITIVE_INFINITY;
+    this.roundLeast = Number.POSITIVE_INFINITY;
     this.roundLimited = limited;
   }
 
@@ -421,12 +447,13 @@ export class PathModel {
     if (mean < budget / 2) this.quietRounds += 1;
     else this.quietRounds = queue < budget / 2 || this.isBlind ? 1 : 0;
     if (this.quietRounds > 0) this.roundsSinceGrowth = 0;
-    this.observeTrouble(queue, budget, now);
+    this.observeTrouble(sample, this.roundLeast - this.lowest, budget, now);
   }
 
-  private observeTrouble(queue: number, budget: number, now: number): void {
-    if (queue <= 1.5 * budget) this.trouble = 0;
-    else this.trouble += queue > 2 * budget + this.lowestRoundTrip() / 4 ? 3 : 1;
+  private observeTrouble(sample: number, queue: number, budget: number, now: number): void {
+    const isIdle = queue > budget && sample < BUSY_SHARE * this.bestRate;
+    if (queue <= 1.5 * budget && !isIdle) this.trouble = 0;
+    else this.trouble += isIdle || queue > 2 * budget + this.lowestRoundTrip() / 4 ? 3 : 1;
     if (this.trouble >= TROUBLE_LIMIT) this.question(now);
   }
 

@@ -42,6 +42,11 @@ export interface Scenario {
   readonly appRate?: number;
   /** A small message down every so often, ms. */
   readonly echoEvery?: number;
+  /**
+   * Instead, one small message at a time: the program at the peer answers it, and the next follows the answer. So does a person who
+   * waits for the echo, and it meets the path in step with the acknowledgements. `waits` are of both ways together.
+   */
+  readonly echoLoop?: boolean;
   /** What a turn of an event loop takes, ms. */
   readonly turn?: (random: Prng) => number;
   readonly config?: Partial<PathConfig>;
@@ -73,6 +78,8 @@ export interface Run {
 }
 
 const ECHO_BYTES = 64;
+/** What a program takes to answer a small message, ms. */
+const PROGRAM_MS = 0.1;
 /** What quiet streams may have in flight beyond the allowance, or one frame if that is more. */
 const URGENT_BYTES = 4096;
 /** Sealing, framing and the WebSocket's header, of a record. */
@@ -109,6 +116,11 @@ function servedAt(rate: Schedule, at: number, bytes: number): number {
     now = until;
   }
   return Number.POSITIVE_INFINITY;
+}
+
+/** When a small message arrives that is written to an empty path. */
+function aloneAt({ rate, delay }: Way, written: number): number {
+  return servedAt(rate, written, wireBytes(ECHO_BYTES + RECORD_OVERHEAD)) + valueAt(delay, written);
 }
 
 interface Message {
@@ -172,6 +184,8 @@ class End {
   readonly waits: (readonly [number, number])[] = [];
   peakInFlight = 0;
   freeAt = 0;
+  /** Who is told of small messages that arrive; else they are counted. */
+  onEcho: ((now: number) => void) | undefined;
   private readonly scheduler = new Scheduler();
   private readonly bulk: StreamState[] = [];
   private readonly echo = new StreamState(0, TARGET, 'open');
@@ -232,9 +246,8 @@ class End {
     this.unackedAt = now + CLOCK_OFFSET;
     if (message.payload > 0) this.deliveries.push({ at: now, bytes: message.payload });
     for (const written of message.echoes) {
-      const { rate, delay } = this.inWay;
-      const alone = servedAt(rate, written, wireBytes(ECHO_BYTES + RECORD_OVERHEAD)) + valueAt(delay, written);
-      this.waits.push([written, Math.max(0, now - alone)]);
+      if (this.onEcho) this.onEcho(now);
+      else this.waits.push([written, Math.max(0, now - aloneAt(this.inWay, written))]);
     }
   }
 
@@ -306,6 +319,39 @@ class End {
   }
 }
 
+/** See `Scenario.echoLoop`. */
+class EchoLoop {
+  readonly waits: (readonly [number, number])[] = [];
+  /** When the next message is written, and by whom. */
+  at: number;
+  private writer: End;
+  private begunAt: number;
+
+  constructor(exit: End, client: End, { down, up }: Scenario, at: number) {
+    this.at = at;
+    this.begunAt = at;
+    this.writer = exit;
+    client.onEcho = (now) => this.plan(client, now);
+    exit.onEcho = (now) => {
+      const alone = aloneAt(up, aloneAt(down, this.begunAt) + PROGRAM_MS);
+      this.waits.push([this.begunAt, Math.max(0, now - alone)]);
+      this.plan(exit, now);
+      this.begunAt = this.at;
+    };
+  }
+
+  write(): void {
+    const now = this.at;
+    this.at = Number.POSITIVE_INFINITY;
+    this.writer.writeEcho(now);
+  }
+
+  private plan(writer: End, now: number): void {
+    this.writer = writer;
+    this.at = now + PROGRAM_MS;
+  }
+}
+
 export function simulate(scenario: Scenario): Run {
   const random = prng(scenario.seed ?? 1);
   const [down, up] = [new Line(scenario.down, random), new Line(scenario.up, random)];
@@ -317,16 +363,19 @@ export function simulate(scenario: Scenario): Run {
   const wakes = (scenario.active ?? []).map(([at]) => at).filter((at) => at > 0);
   exit.flush(0);
   client.flush(0);
-  let echoAt = echoEvery;
+  const loop = scenario.echoLoop ? new EchoLoop(exit, client, scenario, echoEvery) : undefined;
+  let echoAt = loop ? Number.POSITIVE_INFINITY : echoEvery;
   let appAt = scenario.appRate === undefined ? Number.POSITIVE_INFINITY : 1;
   for (;;) {
     const wakeAt = wakes[0] ?? Number.POSITIVE_INFINITY;
-    const now = Math.min(exit.nextTurn, client.nextTurn, echoAt, appAt, wakeAt);
+    const loopAt = loop?.at ?? Number.POSITIVE_INFINITY;
+    const now = Math.min(exit.nextTurn, client.nextTurn, echoAt, loopAt, appAt, wakeAt);
     if (now > scenario.until) break;
     if (now === wakeAt) {
       wakes.shift();
       exit.flush(now);
-    } else if (now === echoAt) {
+    } else if (now === loopAt) loop?.write();
+    else if (now === echoAt) {
       exit.writeEcho(now);
       echoAt += echoEvery * (0.5 + random.below(1000) / 1000);
     } else if (now === appAt) {
@@ -339,7 +388,7 @@ export function simulate(scenario: Scenario): Run {
     scenario,
     deliveries: client.deliveries,
     uploaded: exit.deliveries,
-    waits: client.waits,
+    waits: loop?.waits ?? client.waits,
     peakInFlight: exit.peakInFlight,
     model: exit.model,
   };
