@@ -457,6 +457,46 @@ describe('wstun client --tether', () => {
     await page.until('resting');
   });
 
+  it('says that the relay cannot be reached while there is no phone, and is back soon after it', {
+    timeout: LIMIT_MS,
+  }, async () => {
+    const relay = await startRelay();
+    const client = spawnClient(await invite(relay, 'bob'), { args: ['--tether', '127.0.0.1:0'] });
+    await client.event('ready');
+    await relay.process.kill();
+    expect(await client.event('retrying')).toMatchObject({ code: 'WSTUN-E201' });
+    await startRelay({ state: relay.state, port: relay.port });
+    const since = performance.now();
+    await client.event('connected');
+    // The wait after the third failure, at most.
+    expect(performance.now() - since).toBeLessThan(15_000);
+  });
+
+  it('ends with the reason where the relay does not know its invite and there is no phone', async () => {
+    const [relay, other] = [await startRelay(), await startRelay()];
+    const secret = await invite(relay, 'bob', { url: other.url });
+    const client = spawnClient(secret, { args: ['--tether', '127.0.0.1:0'] });
+    expect(await client.exited).toBe(77);
+    expect(client.stderr).toContain('WSTUN-E202');
+  });
+
+  it('takes a phone that joins where the direct way does not work', { timeout: LIMIT_MS }, async () => {
+    const relay = await startRelay();
+    // A name that only the phone's network knows.
+    const url = relay.url.replace('127.0.0.1', 'relay.wstun-e2e.net');
+    const secret = await invite(relay, 'bob', { url });
+    const client = spawnClient(secret, { args: ['--tether', '127.0.0.1:0'] });
+    const code = await nextCode(client);
+    await client.event('retrying');
+    const phone = await Phone.start({ args: ['--host-resolver-rules=MAP *.wstun-e2e.net 127.0.0.1'] });
+    const page = await phone.open(code);
+    await client.event('tether-paired');
+    const since = performance.now();
+    await client.event('ready');
+    expect(performance.now() - since).toBeLessThan(2_000);
+    await page.until('carrying');
+  });
+
   it('shows a code that can be scanned, and its address, to a person', async () => {
     const relay = await startRelay();
     const secret = await invite(relay, 'bob');
