@@ -60,7 +60,7 @@ export interface TetherServer {
   /** Makes a new code, in place of the one before, and tells it as an event. */
   showCode(): void;
   /** Waits for a page, however long; see `Pages.dial`. */
-  dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<MessageLink>;
+  dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<TetherLink>;
   /** Ends all pages and their links. */
   close(): void;
 }
@@ -128,7 +128,7 @@ class Tether implements TetherServer {
     this.#options.onEvent({ type: 'code', url, lifetimeMs: CODE_LIFETIME_MS });
   }
 
-  dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<MessageLink> {
+  dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<TetherLink> {
     return this.#pages.dial(makeUrl, signal);
   }
 

@@ -21,12 +21,17 @@ export interface AskedWay extends LinkWay {
   readonly canBeAsked: boolean;
 }
 
+interface AskedLink extends MessageLink {
+  /** Which of the URLs it came of. */
+  readonly asked: string;
+}
+
 /** Opens links by web pages; waits for a page, however long. */
 export interface PageDialer {
   /** That can be asked now. */
   readonly pages: number;
   /** @param makeUrl called for each page that is asked: a relay's URL with a fresh ticket, by a clock that is so far ahead of ours */
-  dial(makeUrl: (skewMs: number) => string, signal: AbortSignal): Promise<MessageLink>;
+  dial(makeUrl: (skewMs: number) => string, signal: AbortSignal): Promise<AskedLink>;
 }
 
 export class DirectWay implements LinkWay {
@@ -65,12 +70,14 @@ export class TetherWay implements AskedWay {
 
   async dial(signal: AbortSignal): Promise<MessageLink> {
     const place = { role: 'client', destination: this.destination, features: PAGE_FEATURE } as const;
-    let pass: Pass | undefined;
+    const passes = new Map<string, Pass>();
     const makeUrl = (skewMs: number): string => {
-      pass = this.dialer.passFor(this.dialer.nextRelay(), place, Date.now() + skewMs);
+      const pass = this.dialer.passFor(this.dialer.nextRelay(), place, Date.now() + skewMs);
+      passes.set(pass.url.href, pass);
       return pass.url.href;
     };
     const link = await this.pages.dial(makeUrl, signal);
+    const pass = passes.get(link.asked);
     return pass === undefined ? link : this.dialer.remember(link, pass.rotationProof);
   }
 }

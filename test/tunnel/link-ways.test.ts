@@ -7,7 +7,7 @@ import { silentLogger } from '../../src/observability/logger.ts';
 import { memoryLinkPair } from '../../src/transport/memory-link.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
 import { type AskedWay, PreferredWay, TetherWay } from '../../src/tunnel/link-ways.ts';
-import { TicketDialer } from '../../src/tunnel/ticket-dialer.ts';
+import { type Pass, TicketDialer } from '../../src/tunnel/ticket-dialer.ts';
 
 const never = new AbortController().signal;
 
@@ -183,6 +183,8 @@ describe('the preferred way', () => {
   });
 });
 
+const askedLink = (asked: string) => Object.assign(memoryLinkPair()[0], { asked });
+
 describe('the phone’s way', () => {
   it('has tickets that open to a page, each another, by the phone’s clock', async () => {
     const [relay, bearer] = [createIdentity(), createIdentity()];
@@ -194,7 +196,7 @@ describe('the phone’s way', () => {
       pages: 1,
       dial: async (makeUrl: (skewMs: number) => string) => {
         urls.push(makeUrl(0), makeUrl(0), makeUrl(3_600_000));
-        return memoryLinkPair()[0];
+        return askedLink(urls[0] ?? '');
       },
     };
     await new TetherWay(new TicketDialer(invite, silentLogger), 'home', pages).dial(never);
@@ -204,5 +206,19 @@ describe('the phone’s way', () => {
     expect(opened(tickets[1])).toMatchObject({ admitted: true });
     expect(opened(tickets[2])).toMatchObject({ admitted: false });
     expect(opened(tickets[2], Date.now() + 3_600_000)).toMatchObject({ admitted: true });
+  });
+
+  it('knows the proof of the page that brought the link, though others were asked after it', async () => {
+    const [relay, bearer] = [createIdentity(), createIdentity()];
+    const invite = { relayUrls: ['wss://relay.example.org'], relayGateKey: relay.public.gate, bearer };
+    const dialer = new TicketDialer(invite, silentLogger);
+    const passes = vi.spyOn(dialer, 'passFor');
+    const pages = {
+      pages: 3,
+      dial: async (makeUrl: (skewMs: number) => string) => askedLink([0, 0, 0].map(makeUrl)[1] ?? ''),
+    };
+    const link = await new TetherWay(dialer, 'home', pages).dial(never);
+    const pass = passes.mock.results[1]?.value as Pass;
+    expect(dialer.rotationProofOf(link)).toEqual(pass.rotationProof);
   });
 });
