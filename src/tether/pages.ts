@@ -145,7 +145,11 @@ class Race {
   #askNext(resolve: (link: TetherLink) => void, reject: (error: unknown) => void): void {
     clearTimeout(this.#stagger);
     const page = this.#pages[this.#next];
-    if (page === undefined) return;
+    if (page === undefined) {
+      // All are gone since the race was made: a page that is thrown out in the turn in which it joined.
+      if (this.#underWay === 0) reject(new WstunError('link-lost'));
+      return;
+    }
     this.#next += 1;
     this.#underWay += 1;
     if (this.#next < this.#pages.length) this.#stagger = setTimeout(() => this.#askNext(resolve, reject), STAGGER_MS);
