@@ -73,7 +73,7 @@ export async function startClient(
   const { listen: wanted, user: credentials, allowLan = false, encryption = 'on', resumeWindow } = options;
   refuseOpenToNetwork({ host: wanted.host, hasCredentials: credentials !== undefined, allowLan });
   if (encryption === 'off') refuseUnsealed(invite, options.tether !== undefined);
-  const tether = options.tether && (await startTether(options.tether, invite.relayUrls, output));
+  const tether = options.tether && (await startTether(options.tether, invite.relayUrls, output, () => tunnel.tryNow()));
   let proxy: ProxyServer | undefined;
   const tunnel = new TunnelClient(
     new RelayDialer(invite, encryption, output.logger, tether && tetherOptions(tether, options.direct)),

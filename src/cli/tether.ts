@@ -13,16 +13,20 @@ import { drawQr } from './qr.ts';
 const DEFAULT_PORT = 8808;
 const ANY_ADDRESS: ReadonlySet<string> = new Set(['0.0.0.0', '::', '*']);
 
-export interface RunningTether extends Pick<TetherServer, 'dial' | 'close'> {
+export interface RunningTether extends Pick<TetherServer, 'dial' | 'pages' | 'close'> {
   /** Each line, of whatever content, shows a new code: for one more phone. */
   takeCommands(lines: Readable): void;
 }
 
-/** @throws WstunError no-lan-address, cannot-listen */
+/**
+ * @param onJoined there is one more page to be asked
+ * @throws WstunError no-lan-address, cannot-listen
+ */
 export async function startTether(
   wanted: HostPort | true,
   relayUrls: readonly string[],
   output: Output,
+  onJoined: () => void,
 ): Promise<RunningTether> {
   const { host, port, publicHost } = placeOf(wanted);
   const server = await startTetherServer({
@@ -31,12 +35,18 @@ export async function startTether(
     publicHost,
     page: readPage(),
     relayUrls,
-    onEvent: (event) => report(event, output),
+    onEvent: (event) => {
+      report(event, output);
+      if (event.type === 'paired') onJoined();
+    },
     logger: output.logger,
   });
   const dial: RunningTether['dial'] = (makeUrl, signal) => server.dial(makeUrl, signal);
   return {
     dial,
+    get pages() {
+      return server.pages;
+    },
     close: () => server.close(),
     takeCommands: (lines) => {
       if ('isTTY' in lines && lines.isTTY === true && !isInForeground()) return;

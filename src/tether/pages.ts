@@ -4,10 +4,10 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { WstunError } from '../errors.ts';
-import type { MessageLink } from '../transport/message-link.ts';
 import { OFFLINE_AGAIN_MS, STAGGER_MS } from './limits.ts';
 import type { Duty } from './messages.ts';
 import type { PairedPage } from './paired-page.ts';
+import type { TetherLink } from './tether-link.ts';
 
 /** A relay's URL with a fresh ticket for a page, sealed by a clock that is `skewMs` ahead of this machine's. */
 export type UrlMaker = (skewMs: number) => string;
@@ -62,7 +62,7 @@ export class Pages {
    * Waits as long as it takes for a page, and for one that reaches the relay; then for a link.
    * @throws WstunError of the page that failed last (`PairedPage.open`), dial-cancelled
    */
-  async dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<MessageLink> {
+  async dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<TetherLink> {
     let told = false;
     for (;;) {
       if (this.#pages.length === 0) await this.#nextPage(signal);
@@ -133,7 +133,7 @@ class Race {
     this.#signal = AbortSignal.any([signal, this.#over.signal]);
   }
 
-  async run(): Promise<MessageLink> {
+  async run(): Promise<TetherLink> {
     try {
       return await new Promise((resolve, reject) => this.#askNext(resolve, reject));
     } finally {
@@ -142,10 +142,14 @@ class Race {
     }
   }
 
-  #askNext(resolve: (link: MessageLink) => void, reject: (error: unknown) => void): void {
+  #askNext(resolve: (link: TetherLink) => void, reject: (error: unknown) => void): void {
     clearTimeout(this.#stagger);
     const page = this.#pages[this.#next];
-    if (page === undefined) return;
+    if (page === undefined) {
+      // All are gone since the race was made: a page that is thrown out in the turn in which it joined.
+      if (this.#underWay === 0) reject(new WstunError('link-lost'));
+      return;
+    }
     this.#next += 1;
     this.#underWay += 1;
     if (this.#next < this.#pages.length) this.#stagger = setTimeout(() => this.#askNext(resolve, reject), STAGGER_MS);

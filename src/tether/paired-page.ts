@@ -25,7 +25,8 @@ export interface PairedPageEvents {
 }
 
 interface Request {
-  resolve(link: MessageLink): void;
+  readonly url: string;
+  resolve(link: TetherLink): void;
   reject(error: WstunError): void;
 }
 
@@ -83,7 +84,7 @@ export class PairedPage implements MessageLinkHandler {
    * Asks for a link to `url`, a relay's with a ticket for a page.
    * @throws WstunError phone-offline, phone-refused, link-slow, link-lost (the page is gone), dial-cancelled
    */
-  open(url: string, signal: AbortSignal): Promise<MessageLink> {
+  open(url: string, signal: AbortSignal): Promise<TetherLink> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(new WstunError('dial-cancelled'));
       if (this.#ended !== undefined) return reject(new WstunError('link-lost'));
@@ -94,6 +95,7 @@ export class PairedPage implements MessageLinkHandler {
         this.#requests.delete(token);
       };
       const request: Request = {
+        url,
         resolve: (link) => [settle(), resolve(link)],
         reject: (error) => [settle(), reject(error)],
       };
@@ -114,10 +116,11 @@ export class PairedPage implements MessageLinkHandler {
   bring(token: string, nearLeg: MessageLink): TetherLink | undefined {
     const request = this.#requests.get(token);
     if (request === undefined) return undefined;
-    const link = new TetherLink(nearLeg, {
+    const events = {
       onHeard: () => this.#hear(),
       onEnd: () => this.#forget(link),
-    });
+    };
+    const link: TetherLink = new TetherLink(nearLeg, events, request.url);
     this.#links.add(link);
     request.resolve(link);
     this.#events.onLinks();

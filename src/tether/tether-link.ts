@@ -24,6 +24,8 @@ export interface TetherLinkEvents {
 }
 
 export class TetherLink implements MessageLink, MessageLinkHandler {
+  /** The URL to which the page was asked to open it. */
+  readonly asked: string;
   readonly #inner: MessageLink;
   readonly #events: TetherLinkEvents;
   #handler: MessageLinkHandler | undefined;
@@ -37,7 +39,8 @@ export class TetherLink implements MessageLink, MessageLinkHandler {
   #allowance = FIRST_ON_THE_WAY_BYTES;
   #sample = { at: performance.now(), carried: 0 };
 
-  constructor(inner: MessageLink, events: TetherLinkEvents) {
+  constructor(inner: MessageLink, events: TetherLinkEvents, asked = '') {
+    this.asked = asked;
     this.#inner = inner;
     this.#events = events;
   }

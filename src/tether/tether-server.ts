@@ -21,6 +21,10 @@ import type { TetherLink } from './tether-link.ts';
 const MAX_HEADER_BYTES = 8 * 1024;
 /** A request is one packet. */
 const REQUEST_MS = 10_000;
+/** How often node looks for requests that take too long; by itself every 30 s. */
+const LOOK_AT_REQUESTS_MS = 1_000;
+/** For the browser to read a refusal and close: then the socket is taken back. */
+const LINGER_MS = 1_000;
 const LINK_PATH = /^\/link\/([0-9a-f]{32})$/;
 
 export type TetherEvent =
@@ -56,7 +60,7 @@ export interface TetherServer {
   /** Makes a new code, in place of the one before, and tells it as an event. */
   showCode(): void;
   /** Waits for a page, however long; see `Pages.dial`. */
-  dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<MessageLink>;
+  dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<TetherLink>;
   /** Ends all pages and their links. */
   close(): void;
 }
@@ -67,6 +71,7 @@ export async function startTetherServer(options: TetherServerOptions): Promise<T
     maxHeaderSize: MAX_HEADER_BYTES,
     headersTimeout: REQUEST_MS,
     requestTimeout: REQUEST_MS,
+    connectionsCheckingInterval: LOOK_AT_REQUESTS_MS,
   });
   server.maxConnections = MAX_CONNECTIONS;
   await listen(server, options);
@@ -123,7 +128,7 @@ class Tether implements TetherServer {
     this.#options.onEvent({ type: 'code', url, lifetimeMs: CODE_LIFETIME_MS });
   }
 
-  dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<MessageLink> {
+  dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<TetherLink> {
     return this.#pages.dial(makeUrl, signal);
   }
 
@@ -264,6 +269,10 @@ const PLAIN = { 'Content-Length': '0', Connection: 'close' } as const;
 
 function refuse(socket: Duplex, status: number): void {
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
+  // Nobody reads an upgraded socket: without this the other end could keep its half open, and with it one of few connections.
+  socket.resume();
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
+  socket.once('close', () => clearTimeout(timer));
 }
 
 function listen(server: Server, { host, port }: { readonly host: string; readonly port: number }): Promise<void> {

@@ -89,6 +89,11 @@ export class TunnelClient implements StreamOpener {
     for (const keeper of this.keepers) keeper.wake();
   }
 
+  /** A phone has joined, say: whoever waits for the next attempt tries now. Links that stand are left alone. */
+  tryNow(): void {
+    for (const keeper of this.keepers) keeper.tryNow();
+  }
+
   /** Streams live on for at most `graceMs`, then everything ends. */
   async close(graceMs: number): Promise<void> {
     this.stopping.abort();

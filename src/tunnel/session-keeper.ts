@@ -139,6 +139,11 @@ export class SessionKeeper {
     void this.seek();
   }
 
+  /** There is a way that there was not at the last attempt: the next one waits for nothing. */
+  tryNow(): void {
+    this.pause.cut();
+  }
+
   /** A program waits. But patience with a relay that refuses is not to be used up by impatience. */
   hurry(now: number): void {
     if (now - this.hurriedAt < HURRY_MS || this.lastFault === 'relay-refused') return;

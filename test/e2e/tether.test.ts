@@ -22,8 +22,10 @@ import { slowProxy } from '../support/slow-proxy.ts';
 import { echo, tcpServer } from '../support/tcp.ts';
 import { nextCode, startTethered } from '../support/tethered.ts';
 import { connectThrough, endOf, take } from '../support/through-proxy.ts';
+import { until } from '../support/until.ts';
 import { type LinkServer, startLinkServer } from '../support/websocket-pair.ts';
-import { invite, spawnClient, startClient, startRelay } from '../support/wstun-stack.ts';
+import { wstun } from '../support/wstun-process.ts';
+import { invite, spawnClient, startBehindRelay, startClient, startRelay } from '../support/wstun-stack.ts';
 
 const MIB = 1024 * 1024;
 const LIMIT_MS = 120_000;
@@ -264,6 +266,84 @@ async function startLaptop(publicHost = '127.0.0.1'): Promise<Laptop> {
   return { relay, relayUrl, server, code: () => code };
 }
 
+/** Holds the page's near legs back: they open when `letThrough` is called. Counts what comes by far legs. */
+const SLOW_NEAR_LEG = `(() => {
+  const gate = new Promise((resolve) => (window.letThrough = resolve));
+  window.far = { messages: 0, closed: false };
+  window.WebSocket = class extends WebSocket {
+    constructor(url) {
+      super(url);
+      if (!url.endsWith('/ticket')) return;
+      this.addEventListener('message', () => (window.far.messages += 1));
+      this.addEventListener('close', () => (window.far.closed = true));
+    }
+    set onopen(handler) {
+      super.onopen = this.url.includes('/link/') && handler ? (event) => gate.then(() => handler(event)) : handler;
+    }
+  };
+})()`;
+
+describe('what the relay says before the laptop is there', () => {
+  it('is kept until it is, whole and in order, with the end behind it', { timeout: LIMIT_MS }, async () => {
+    const { near, far, page } = await rawLink(SLOW_NEAR_LEG);
+    const at = new LinkRecorder(near);
+    for (const byte of [1, 2, 3]) far.link.send([Uint8Array.of(byte)]);
+    far.link.close();
+    await vi.waitFor(async () => expect(await page.evaluate('far')).toEqual({ messages: 3, closed: true }), 5_000);
+    expect([at.messages.length, at.closes.length]).toEqual([0, 0]);
+    await page.evaluate('letThrough()');
+    await at.untilClosed();
+    expect(at.messages.map((message) => [...message])).toEqual([[1], [2], [3]]);
+    expect(at.closes[0]?.clean).toBe(true);
+  });
+
+  it('is kept up to 64 KiB; with more the link ends', { timeout: LIMIT_MS }, async () => {
+    const { near, far } = await rawLink(SLOW_NEAR_LEG);
+    const at = new LinkRecorder(near);
+    for (let i = 0; i < 2; i++) far.link.send([randomBytes(40_000)]);
+    await at.untilClosed();
+    expect(at.messages).toEqual([]);
+    expect(at.closes[0]?.clean).toBe(false);
+  });
+
+  it('that the exit is absent reaches the client at once', { timeout: LIMIT_MS }, async () => {
+    const { exit } = await startBehindRelay();
+    const secret = await invite(exit, 'alice');
+    const plain = await startClient(secret);
+    await exit.process.kill();
+    await until(() => plain.process.events.some(({ code }) => code === 'WSTUN-E212'));
+    const client = spawnClient(secret, { args: ['--tether', '127.0.0.1:0', '--no-direct'] });
+    await (await Phone.start()).open(await nextCode(client));
+    await client.event('tether-paired');
+    const since = performance.now();
+    expect(await client.event('retrying')).toMatchObject({ code: 'WSTUN-E212' });
+    expect(performance.now() - since).toBeLessThan(2_000);
+  });
+
+  it('that its keys are new reaches the client, with the proof: it ends', { timeout: LIMIT_MS }, async () => {
+    const relay = await startRelay();
+    const secret = await invite(relay, 'alice');
+    await (await startClient(secret)).process.kill();
+    expect(await wstun(['keys', 'rotate', '--state', relay.state])).toMatchObject({ code: 0 });
+    // By which the relay promises to have them in force.
+    await expectRefused(secret);
+    const client = spawnClient(secret, { args: ['--tether', '127.0.0.1:0', '--no-direct'] });
+    await (await Phone.start()).open(await nextCode(client));
+    await client.event('tether-paired');
+    const since = performance.now();
+    expect(await client.exited).toBe(77);
+    expect(performance.now() - since).toBeLessThan(5_000);
+    expect(client.stderr).toContain('WSTUN-E215');
+  });
+});
+
+/** Until a client without a phone is told that its invite is void. */
+async function expectRefused(secret: string): Promise<void> {
+  const plain = spawnClient(secret);
+  expect(await plain.exited).toBe(77);
+  expect(plain.stderr).toContain('WSTUN-E215');
+}
+
 describe('over http on a local network', () => {
   it('the page pairs and keeps the screen on without what browsers keep for https', { timeout: LIMIT_MS }, async () => {
     const { server, code } = await startLaptop('laptop.wstun-e2e.net');
@@ -455,6 +535,46 @@ describe('wstun client --tether', () => {
     await client.event('ready');
     const page = await (await Phone.start()).open(code);
     await page.until('resting');
+  });
+
+  it('says that the relay cannot be reached while there is no phone, and is back soon after it', {
+    timeout: LIMIT_MS,
+  }, async () => {
+    const relay = await startRelay();
+    const client = spawnClient(await invite(relay, 'bob'), { args: ['--tether', '127.0.0.1:0'] });
+    await client.event('ready');
+    await relay.process.kill();
+    expect(await client.event('retrying')).toMatchObject({ code: 'WSTUN-E201' });
+    await startRelay({ state: relay.state, port: relay.port });
+    const since = performance.now();
+    await client.event('connected');
+    // The wait after the third failure, at most.
+    expect(performance.now() - since).toBeLessThan(15_000);
+  });
+
+  it('ends with the reason where the relay does not know its invite and there is no phone', async () => {
+    const [relay, other] = [await startRelay(), await startRelay()];
+    const secret = await invite(relay, 'bob', { url: other.url });
+    const client = spawnClient(secret, { args: ['--tether', '127.0.0.1:0'] });
+    expect(await client.exited).toBe(77);
+    expect(client.stderr).toContain('WSTUN-E202');
+  });
+
+  it('takes a phone that joins where the direct way does not work', { timeout: LIMIT_MS }, async () => {
+    const relay = await startRelay();
+    // A name that only the phone's network knows.
+    const url = relay.url.replace('127.0.0.1', 'relay.wstun-e2e.net');
+    const secret = await invite(relay, 'bob', { url });
+    const client = spawnClient(secret, { args: ['--tether', '127.0.0.1:0'] });
+    const code = await nextCode(client);
+    await client.event('retrying');
+    const phone = await Phone.start({ args: ['--host-resolver-rules=MAP *.wstun-e2e.net 127.0.0.1'] });
+    const page = await phone.open(code);
+    await client.event('tether-paired');
+    const since = performance.now();
+    await client.event('ready');
+    expect(performance.now() - since).toBeLessThan(2_000);
+    await page.until('carrying');
   });
 
   it('shows a code that can be scanned, and its address, to a person', async () => {

@@ -1,8 +1,11 @@
 /** Which page carries, and what becomes of links when one fails: with pages that are not browsers. */
 import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
+import { encodeMessage } from '../../src/tether/messages.ts';
+import { Seal } from '../../src/tether/pairing.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
-import { FakePage, openSocket, type RunningTether, startTether, statusOf } from '../support/fake-page.ts';
+import { FakePage, openSocket, pair, type RunningTether, startTether, statusOf } from '../support/fake-page.ts';
 import { faultOf } from '../support/faults.ts';
 import { LinkRecorder } from '../support/link-recorder.ts';
 import { until } from '../support/until.ts';
@@ -91,6 +94,35 @@ describe('a dial', () => {
     expect(await statusOf(openSocket(tether.host, `/link/${link}`))).toBe(404);
     expect(await faultOfDial(tether.server.dial(() => URL, stop.signal))).toBe('dial-cancelled');
   });
+
+  it.each(['a dial that is given up', 'the next phone'])(
+    'outlives a page that is thrown out in the turn in which it joined: %s',
+    async (by) => {
+      const tether = await startTether();
+      const stop = new AbortController();
+      const dial = tether.server.dial(() => URL, stop.signal).then((link) => new LinkRecorder(link));
+      const socket = openSocket(tether.host, '/control');
+      const paired = await pair(socket, tether.host, tether.secret());
+      if (typeof paired === 'string') throw new Error(paired);
+      const joined = new Seal(paired.keys.pageSeal).seal(encodeMessage({ type: 'joined', time: Date.now() }));
+      const tcp = (socket as unknown as { readonly _socket: Socket })._socket;
+      // Both in one segment.
+      tcp.cork();
+      socket.send(joined);
+      socket.send(Uint8Array.of(1, 2, 3));
+      tcp.uncork();
+      await once(socket, 'close');
+      if (by === 'the next phone') {
+        tether.server.showCode();
+        const page = await FakePage.join(tether);
+        await page.bring((await page.nextOpen()).link);
+        await dial;
+      } else {
+        stop.abort();
+        expect(await faultOfDial(dial)).toBe('dial-cancelled');
+      }
+    },
+  );
 
   it('takes a token once', async () => {
     const tether = await startTether();

@@ -1,7 +1,9 @@
 /** Whoever is on the local network, against the laptop's port: who is refused, how, and what it costs. */
 import { once } from 'node:events';
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import { describe, expect, it, vi } from 'vitest';
+import { MAX_CONNECTIONS } from '../../src/tether/limits.ts';
 import { createSecret } from '../../src/tether/pairing.ts';
 import { CODE_LIFETIME_MS } from '../../src/tether/secrets.ts';
 import {
@@ -14,6 +16,7 @@ import {
   startTether,
   statusOf,
 } from '../support/fake-page.ts';
+import { atEnd } from '../support/scope.ts';
 import { until } from '../support/until.ts';
 
 interface Answer {
@@ -97,6 +100,35 @@ describe('an upgrade', () => {
     for (const path of ['/control', `/link/${'0'.repeat(32)}`])
       expect(await statusOf(openSocket(tether.host, path, filled))).toBe(403);
     expect(tether.server.pages).toBe(0);
+  });
+
+  it('that is refused gives its connection back within a second, though the stranger keeps his half open', async () => {
+    const tether = await startTether();
+    const [name = '', port] = tether.host.split(':');
+    const strangers = Array.from({ length: MAX_CONNECTIONS }, () => {
+      const socket = connect({ host: name, port: Number(port), allowHalfOpen: true });
+      socket.on('error', () => {}).resume();
+      socket.write('GET /x HTTP/1.1\r\nHost: evil\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n');
+      atEnd(() => socket.destroy());
+      return socket;
+    });
+    await Promise.all(strangers.map((socket) => once(socket, 'end')));
+    const since = performance.now();
+    // A connection beyond the bound is closed without an answer.
+    await vi.waitFor(async () => expect((await ask(tether, '/')).status).toBe(200), 3_000);
+    expect(performance.now() - since).toBeLessThan(2_000);
+  });
+
+  it('that never comes costs a connection for ten seconds, not thirty', async () => {
+    const tether = await startTether();
+    const [name = '', port] = tether.host.split(':');
+    const silent = connect({ host: name, port: Number(port) });
+    atEnd(() => silent.destroy());
+    const closed = once(silent.resume(), 'close');
+    await once(silent, 'connect');
+    const since = performance.now();
+    await closed;
+    expect(performance.now() - since).toBeLessThan(13_000);
   });
 
   it('without an origin is refused', async () => {

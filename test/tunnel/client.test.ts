@@ -250,6 +250,25 @@ describe('tunnel client', () => {
     await run;
   });
 
+  it('tries at once when there is a new way, however long the next attempt was to be waited for', async () => {
+    const relay = new MemoryRelay();
+    for (let i = 0; i < 8; i++) relay.faults.push(new WstunError('relay-unreachable'));
+    const observer = observe();
+    const client = new TunnelClient(relay, observer, silentLogger);
+    const ended = client.run();
+    await vi.waitFor(() => expect(relay.dials).toBe(3));
+    // From here on each wait is its whole span, 7 s the next.
+    vi.spyOn(Math, 'random').mockReturnValue(1);
+    await vi.waitFor(() => expect(relay.dials).toBe(4));
+    relay.faults.length = 0;
+    const since = performance.now();
+    client.tryNow();
+    await observer.until('connected');
+    expect(performance.now() - since).toBeLessThan(2_000);
+    await client.close(0);
+    await ended;
+  });
+
   it('gives up at once when the relay refuses the invite, and tells those who wait', async () => {
     const relay = new MemoryRelay();
     relay.faults.push(new WstunError('relay-refused'));

@@ -1,18 +1,19 @@
 /** The choice between the direct way and the phone. */
-import { describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { createIdentity } from '../../src/crypto/keys.ts';
 import { PAGE_FEATURE, TicketOpener } from '../../src/crypto/ticket.ts';
 import { WstunError } from '../../src/errors.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { memoryLinkPair } from '../../src/transport/memory-link.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
-import { type LinkWay, PreferredWay, TetherWay } from '../../src/tunnel/link-ways.ts';
-import { TicketDialer } from '../../src/tunnel/ticket-dialer.ts';
+import { type AskedWay, PreferredWay, TetherWay } from '../../src/tunnel/link-ways.ts';
+import { type Pass, TicketDialer } from '../../src/tunnel/ticket-dialer.ts';
 
 const never = new AbortController().signal;
 
 /** A way whose dials a test answers. */
-class Way implements LinkWay {
+class Way implements AskedWay {
+  canBeAsked = true;
   readonly dials: { resolve(link: MessageLink): void; reject(error: Error): void; readonly signal: AbortSignal }[] = [];
 
   dial(signal: AbortSignal): Promise<MessageLink> {
@@ -29,6 +30,10 @@ class Way implements LinkWay {
     return dial;
   }
 }
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
 const unreachable = () => new WstunError('relay-unreachable');
 
@@ -77,6 +82,62 @@ describe('the preferred way', () => {
     await expect(dialled).rejects.toMatchObject({ fault: 'phone-offline' });
   });
 
+  it.each(['relay-unreachable', 'relay-refused'] as const)(
+    'fails as the direct one does (%s) while there is no phone',
+    async (fault) => {
+      const [direct, phone] = [new Way(), new Way()];
+      phone.canBeAsked = false;
+      const way = new PreferredWay(direct, phone, silentLogger);
+      // The second time the phone is waited for beside it, and given up with it.
+      for (let i = 0; i < 2; i++) {
+        const dialled = way.dial(never);
+        const attempt = await direct.nextDial();
+        const waiting = i === 1 ? await phone.nextDial() : undefined;
+        attempt.reject(new WstunError(fault));
+        await expect(dialled).rejects.toMatchObject({ fault });
+        expect(waiting?.signal.aborted).not.toBe(false);
+      }
+    },
+  );
+
+  it('is that of a phone that joins while the direct one is still tried', async () => {
+    const [direct, phone] = [new Way(), new Way()];
+    phone.canBeAsked = false;
+    const way = new PreferredWay(direct, phone, silentLogger);
+    const failed = way.dial(never);
+    (await direct.nextDial()).reject(unreachable());
+    await expect(failed).rejects.toMatchObject({ fault: 'relay-unreachable' });
+    const dialled = way.dial(never);
+    phone.canBeAsked = true;
+    const [link] = memoryLinkPair();
+    (await phone.nextDial()).resolve(link);
+    expect(await dialled).toBe(link);
+  });
+
+  it('is direct again soon where the phone that can be asked reaches nobody: with the waits of any client', async () => {
+    // A hundredth of the span.
+    vi.spyOn(Math, 'random').mockReturnValue(0.01);
+    const [direct, phone] = [new Way(), new Way()];
+    const dialled = new PreferredWay(direct, phone, silentLogger).dial(never);
+    for (let i = 0; i < 3; i++) (await direct.nextDial()).reject(unreachable());
+    const [link] = memoryLinkPair();
+    (await direct.nextDial()).resolve(link);
+    expect(await dialled).toBe(link);
+  });
+
+  it('takes no refusal for final once the phone has carried: it waits for the phone', async () => {
+    const [direct, phone] = [new Way(), new Way()];
+    const way = new PreferredWay(direct, phone, silentLogger);
+    for (let i = 0; i < 2; i++) {
+      const dialled = way.dial(never);
+      phone.canBeAsked = i === 0;
+      (await direct.nextDial()).reject(new WstunError('relay-refused'));
+      const [link] = memoryLinkPair();
+      (await phone.nextDial()).resolve(link);
+      expect(await dialled).toBe(link);
+    }
+  });
+
   it('ends a link that comes when the other has won', async () => {
     const [direct, phone] = [new Way(), new Way()];
     const dialled = new PreferredWay(direct, phone, silentLogger).dial(never);
@@ -122,6 +183,8 @@ describe('the preferred way', () => {
   });
 });
 
+const askedLink = (asked: string) => Object.assign(memoryLinkPair()[0], { asked });
+
 describe('the phone’s way', () => {
   it('has tickets that open to a page, each another, by the phone’s clock', async () => {
     const [relay, bearer] = [createIdentity(), createIdentity()];
@@ -130,9 +193,10 @@ describe('the phone’s way', () => {
     const invite = { relayUrls: ['wss://relay.example.org/a'], relayGateKey: relay.public.gate, bearer };
     const urls: string[] = [];
     const pages = {
+      pages: 1,
       dial: async (makeUrl: (skewMs: number) => string) => {
         urls.push(makeUrl(0), makeUrl(0), makeUrl(3_600_000));
-        return memoryLinkPair()[0];
+        return askedLink(urls[0] ?? '');
       },
     };
     await new TetherWay(new TicketDialer(invite, silentLogger), 'home', pages).dial(never);
@@ -142,5 +206,19 @@ describe('the phone’s way', () => {
     expect(opened(tickets[1])).toMatchObject({ admitted: true });
     expect(opened(tickets[2])).toMatchObject({ admitted: false });
     expect(opened(tickets[2], Date.now() + 3_600_000)).toMatchObject({ admitted: true });
+  });
+
+  it('knows the proof of the page that brought the link, though others were asked after it', async () => {
+    const [relay, bearer] = [createIdentity(), createIdentity()];
+    const invite = { relayUrls: ['wss://relay.example.org'], relayGateKey: relay.public.gate, bearer };
+    const dialer = new TicketDialer(invite, silentLogger);
+    const passes = vi.spyOn(dialer, 'passFor');
+    const pages = {
+      pages: 3,
+      dial: async (makeUrl: (skewMs: number) => string) => askedLink([0, 0, 0].map(makeUrl)[1] ?? ''),
+    };
+    const link = await new TetherWay(dialer, 'home', pages).dial(never);
+    const pass = passes.mock.results[1]?.value as Pass;
+    expect(dialer.rotationProofOf(link)).toEqual(pass.rotationProof);
   });
 });

@@ -14,6 +14,8 @@ const REPORT_BYTES = 64 * 1024;
 const REPORT_MS = 4;
 /** There is no event for a leg that drains. Browsers allow no less. */
 const LOOK_AGAIN_MS = 4;
+/** From the relay before the laptop is there: a notice, or the beginning of what a fast exit says. */
+const MAX_EARLY_BYTES = 64 * 1024;
 /** The laptop waits 10 s in all. */
 const OPEN_LIMIT_MS = 8_000;
 const PROBE_LIMIT_MS = 1_500;
@@ -38,6 +40,10 @@ export class Bridge {
   readonly #limit: number;
   #near: WebSocket | undefined;
   #state: BridgeState = 'opening';
+  /** Of the far leg, until the near leg is open. A relay with bad news says it and closes at once. */
+  #early: ArrayBuffer[] = [];
+  #earlyBytes = 0;
+  #farEnd: number | undefined;
   /** Bytes of messages handed to the far leg, and of these the number that the laptop was told. */
   #handedOn = 0;
   #reported = 0;
@@ -49,9 +55,9 @@ export class Bridge {
     this.#events = events;
     this.#far = openSocket(farUrl);
     this.#far.onopen = () => this.#openNear();
-    this.#far.onclose = ({ code }) => (this.#near === undefined ? void this.#explain(farUrl) : this.end(code));
-    this.#far.onmessage = () => this.end(LOST);
-    this.#limit = setTimeout(() => this.#far.close(LOST), OPEN_LIMIT_MS);
+    this.#far.onclose = ({ code }) => (this.#near === undefined ? void this.#explain(farUrl) : this.#endFar(code));
+    this.#far.onmessage = ({ data }: MessageEvent<ArrayBuffer | string>) => this.#keepEarly(data);
+    this.#limit = setTimeout(() => (this.#near === undefined ? this.#far.close(LOST) : this.end()), OPEN_LIMIT_MS);
     events.onState('opening');
   }
 
@@ -79,7 +85,27 @@ export class Bridge {
       this.#become('open');
       near.onmessage = ({ data }: MessageEvent<ArrayBuffer | string>) => this.#passUp(data);
       this.#far.onmessage = ({ data }: MessageEvent<ArrayBuffer | string>) => this.#passDown(near, data);
+      this.#passEarly(near);
     };
+  }
+
+  #keepEarly(data: ArrayBuffer | string): void {
+    if (typeof data === 'string') return this.end();
+    this.#early.push(data);
+    this.#earlyBytes += data.byteLength;
+    if (this.#earlyBytes > MAX_EARLY_BYTES) this.end();
+  }
+
+  #passEarly(near: WebSocket): void {
+    for (const data of this.#early) this.#passDown(near, data);
+    this.#early = [];
+    if (this.#farEnd !== undefined) this.end(this.#farEnd);
+  }
+
+  /** What came before goes first. */
+  #endFar(code: number): void {
+    if (this.#state === 'opening' && this.#early.length > 0) this.#farEnd = code;
+    else this.end(code);
   }
 
   #passUp(data: ArrayBuffer | string): void {
