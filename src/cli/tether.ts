@@ -85,7 +85,7 @@ function report(event: TetherEvent, output: Output): void {
 function sentenceOf(event: TetherEvent): string {
   if (event.type === 'code') return describeCode(event.url);
   if (event.type === 'refused') {
-    return `wstun: ${event.remote} tried a code that does not hold (${event.guesses} so far)`;
+    return `wstun: ${event.remote} knocked without a code that holds (${event.guesses} so far)`;
   }
   if (event.type === 'paired') {
     return event.again

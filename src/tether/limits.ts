@@ -14,6 +14,8 @@ export const SPEED_SAMPLE_MS = 50;
 export const PAIRING_LIMIT_MS = 10_000;
 /** Pairings under way at once. */
 export const MAX_PAIRINGS = 16;
+/** And of one address: a phone has one, and another while it does not yet know that the first is lost. */
+export const MAX_PAIRINGS_PER_ADDRESS = 3;
 /** Connections of browsers, in all: a page has one control link and a few near legs. */
 export const MAX_CONNECTIONS = 256;
 export const PING_MS = 500;

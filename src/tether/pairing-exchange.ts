@@ -15,7 +15,10 @@ export interface PairingOwner {
    * handler, once the laptop's proof has been sent.
    */
   claim(secret: Uint8Array, keys: PairingKeys): (() => void) | undefined;
-  /** The link ends without a pairing. `guessed`: not before it had cost us an answer. */
+  /**
+   * The link ends without a pairing. `guessed`: by whoever has no secret that holds, or says nothing until the time is over. Not a
+   * phone with a good code that loses its network.
+   */
   onFailed(guessed: boolean): void;
 }
 
@@ -31,7 +34,7 @@ export class PairingExchange implements MessageLinkHandler {
   constructor(link: MessageLink, owner: PairingOwner) {
     this.#link = link;
     this.#owner = owner;
-    this.#limit = setTimeout(() => this.#fail(), PAIRING_LIMIT_MS);
+    this.#limit = setTimeout(() => this.#fail(this.#pairing === undefined), PAIRING_LIMIT_MS);
     link.setHandler(this);
   }
 
@@ -47,7 +50,7 @@ export class PairingExchange implements MessageLinkHandler {
   handleDrain(): void {}
 
   handleClose(): void {
-    this.#fail();
+    this.#fail(false);
   }
 
   #handleHello(message: Uint8Array): void {
@@ -75,11 +78,13 @@ export class PairingExchange implements MessageLinkHandler {
     this.#owner.onFailed(true);
   }
 
-  #fail(): void {
+  #fail(wasSilent: boolean): void {
     if (this.#over) return;
     this.#end();
     this.#link.abort();
-    this.#owner.onFailed(this.#pairing !== undefined);
+    // An answer for nothing costs us as much as a refusal.
+    const hadNoSecret = this.#pairing !== undefined && this.#secret === undefined;
+    this.#owner.onFailed(wasSilent || hadNoSecret);
   }
 
   #end(): void {

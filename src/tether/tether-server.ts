@@ -9,7 +9,7 @@ import type { Logger } from '../observability/logger.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import { createWebSocketAcceptor } from '../transport/websocket-accept.ts';
 import { Guesses } from './guesses.ts';
-import { MAX_CONNECTIONS, MAX_PAIRINGS, NEW_CODE_AFTER_MS } from './limits.ts';
+import { MAX_CONNECTIONS, MAX_PAIRINGS, MAX_PAIRINGS_PER_ADDRESS, NEW_CODE_AFTER_MS } from './limits.ts';
 import { headersOf } from './page-file.ts';
 import { Pages, type UrlMaker } from './pages.ts';
 import { PairedPage } from './paired-page.ts';
@@ -92,6 +92,8 @@ class Tether implements TetherServer {
   readonly #paired = new Map<string, PairedPage>();
   /** Control links whose pairing is under way, and those that are about to open. */
   readonly #pairing = new Set<MessageLink>();
+  /** Of these, by address. */
+  readonly #underWay = new Map<string, number>();
   #opening = 0;
   #codeTimer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -177,6 +179,7 @@ class Tether implements TetherServer {
     if (request.url !== '/control') return refuse(socket, 404);
     if (this.#guesses.mustWait(remote, performance.now())) return refuse(socket, 429);
     if (this.#pairing.size + this.#opening >= MAX_PAIRINGS) return refuse(socket, 503);
+    if ((this.#underWay.get(remote) ?? 0) >= MAX_PAIRINGS_PER_ADDRESS) return refuse(socket, 503);
     this.#acceptControl(request, socket, head, remote);
   }
 
@@ -197,6 +200,7 @@ class Tether implements TetherServer {
 
   #acceptControl(request: IncomingMessage, socket: Duplex, head: Buffer, remote: string): void {
     this.#opening += 1;
+    this.#countUnderWay(remote, 1);
     this.#acceptor
       .accept(request, socket, head)
       .finally(() => {
@@ -204,8 +208,17 @@ class Tether implements TetherServer {
       })
       .then(
         (link) => this.#pair(link, request.headers.host ?? '', remote),
-        () => socket.destroy(),
+        () => {
+          this.#countUnderWay(remote, -1);
+          socket.destroy();
+        },
       );
+  }
+
+  #countUnderWay(remote: string, change: number): void {
+    const count = (this.#underWay.get(remote) ?? 0) + change;
+    if (count > 0) this.#underWay.set(remote, count);
+    else this.#underWay.delete(remote);
   }
 
   #pair(link: MessageLink, host: string, remote: string): void {
@@ -219,6 +232,7 @@ class Tether implements TetherServer {
       },
       onFailed: (guessed) => {
         this.#pairing.delete(link);
+        this.#countUnderWay(remote, -1);
         if (guessed && !this.#closed) this.#noteGuess(remote);
       },
     });
@@ -232,6 +246,7 @@ class Tether implements TetherServer {
 
   #adopt(claim: Claim, link: MessageLink, keys: PairingKeys, remote: string): void {
     this.#pairing.delete(link);
+    this.#countUnderWay(remote, -1);
     this.#guesses.clear(remote);
     this.#paired.get(claim.page)?.replace();
     const page = new PairedPage(claim.page, link, keys, {

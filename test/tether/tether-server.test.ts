@@ -4,7 +4,7 @@ import { request } from 'node:http';
 import { connect } from 'node:net';
 import { describe, expect, it, vi } from 'vitest';
 import { MAX_CONNECTIONS } from '../../src/tether/limits.ts';
-import { createSecret } from '../../src/tether/pairing.ts';
+import { beginPairing, createSecret } from '../../src/tether/pairing.ts';
 import { CODE_LIFETIME_MS } from '../../src/tether/secrets.ts';
 import {
   FakePage,
@@ -219,12 +219,41 @@ describe('a pairing', () => {
     expect(tether.server.pages).toBe(0);
   });
 
-  it('takes at most sixteen at once', async () => {
+  it('is one of three at most of an address, so that others have their turn; the next is let in when one ends', async () => {
     const tether = await startTether();
-    const sockets = Array.from({ length: 20 }, () => openSocket(tether.host, '/control'));
+    const sockets = Array.from({ length: 5 }, () => openSocket(tether.host, '/control'));
     const statuses = await Promise.all(sockets.map(statusOf));
-    expect(statuses.filter((status) => status === 101)).toHaveLength(16);
-    expect(statuses.filter((status) => status === 503)).toHaveLength(4);
+    expect(statuses.filter((status) => status === 101)).toHaveLength(3);
+    expect(statuses.filter((status) => status === 503)).toHaveLength(2);
+    for (const socket of sockets) socket.terminate();
+    await vi.waitFor(async () => expect(await statusOf(openSocket(tether.host, '/control'))).toBe(101));
+    // Broken off in time, without a word: that costs nothing.
+    expect(tether.server.guesses).toBe(0);
+  });
+
+  it('that says nothing until its time is over is counted', async () => {
+    const tether = await startTether();
+    const socket = openSocket(tether.host, '/control');
+    await once(socket, 'open');
+    await once(socket, 'close');
+    await until(() => tether.server.guesses === 1);
+  });
+
+  it('that is broken off after the answer counts for a stranger, not for a phone with a good code', async () => {
+    const tether = await startTether();
+    const breakOff = async (secret: Uint8Array): Promise<void> => {
+      const socket = openSocket(tether.host, '/control');
+      await once(socket, 'open');
+      socket.send(beginPairing(secret, tether.host).hello);
+      await nextMessage(socket);
+      socket.close();
+      await once(socket, 'close');
+    };
+    for (let i = 0; i < 5; i++) await breakOff(tether.secret());
+    expect(tether.server.guesses).toBe(0);
+    await breakOff(createSecret());
+    await until(() => tether.server.guesses === 1);
+    await FakePage.join(tether);
   });
 });
 
