@@ -47,6 +47,8 @@ export async function runRelay(options: RelayOptions): Promise<void> {
   const output = new Output(options);
   const passed = passedSockets(process.env, process.pid);
   const relay = await startRelay(passed.length > 0 ? { ...options, listen: passed } : options, output);
+  // Before anybody hears that it is ready: a signal that follows at once is to drain, not to kill.
+  const signalled = firstSignal(() => relay.close(0));
   const { listen, url, admin, invite } = relay;
   output.event({ event: 'ready', role: 'relay', listen, url, ...(admin && { admin }), ...(invite && { invite }) });
   output.say(`wstun relay is ready on ${listen.join(', ')}; clients reach it at ${url}`);
@@ -56,7 +58,7 @@ export async function runRelay(options: RelayOptions): Promise<void> {
       ? 'Let an exit register with: wstun access add NAME --role exit'
       : 'Invite more people with: wstun access add NAME',
   );
-  await firstSignal(() => relay.close(0));
+  await signalled;
   output.say('wstun: draining; again to end at once');
   await relay.close(DRAIN_MS);
 }
