@@ -6,7 +6,7 @@ import { atEnd } from './scope.ts';
 
 const LISTENER = `
 const server = require('node:net').createServer();
-server.listen({ host: '127.0.0.1', port: 0, backlog: 1 }, () => console.log(server.address().port));`;
+server.listen({ host: '127.0.0.1', port: 0, backlog: 1 }, () => process.stdout.write(String(server.address().port)));`;
 /** Far longer than a connection on loopback takes. */
 const SILENCE_MS = 500;
 

@@ -23,7 +23,7 @@ process.on('SIGUSR2', async () => {
     await delay(20);
   }
   const { heapUsed, external } = process.memoryUsage();
-  console.log(JSON.stringify({ event: 'memory', used: heapUsed + external }));
+  process.stdout.write(JSON.stringify({ event: 'memory', used: heapUsed + external }) + '\\n');
 });`;
 
 /** For the environment of a wstun that `usedBytes` can be asked of. */
