@@ -28,6 +28,12 @@ const CONTROL_ROOM = FRAME_HEADER_BYTES + 263;
 /** Below this a DATA frame waits for the next record, so that the tail of a record is not a sliver. */
 const MIN_DATA_ROOM = FRAME_HEADER_BYTES + 256;
 
+/**
+ * Of a frame: the rest of a record is left empty rather than cut so much off a turn. The piece cut off would open the next record, and
+ * cut as much off the turn behind it, and so on: two frames a record for ever, each with its own write at the other end.
+ */
+const LEAST_LEFT = 1 / 4;
+
 /** docs/protocol.md §9: more than this many unanswered pings, and the oldest go without an answer. */
 const MAX_PONGS = 8;
 
@@ -169,7 +175,10 @@ export class Outbox {
     while (maxBytes - this.encoder.length >= MIN_DATA_ROOM) {
       const stream = withBulk ? scheduler.next(frameBytes) : scheduler.nextQuiet(frameBytes);
       if (!stream) return;
-      scheduler.endTurn(stream, this.writeTurnOf(stream, maxBytes));
+      const room = maxBytes - this.encoder.length - FRAME_HEADER_BYTES;
+      const turn = Math.min(stream.queue.bytes, stream.sendCredit, scheduler.turnBytes(stream));
+      if (served.size > 0 && turn - room >= LEAST_LEFT * frameBytes) return scheduler.putBack(stream);
+      scheduler.endTurn(stream, this.writeTurnOf(stream, Math.min(turn, room), maxBytes));
       served.add(stream);
     }
   }
@@ -178,10 +187,8 @@ export class Outbox {
    * One DATA frame, and FINISH behind the last one; the number of its bytes. Without room for FINISH the stream stays ready for
    * the next record.
    */
-  private writeTurnOf(stream: StreamState, maxBytes: number): number {
-    const { encoder, scheduler } = this;
-    const room = maxBytes - encoder.length - FRAME_HEADER_BYTES;
-    const length = Math.min(stream.queue.bytes, stream.sendCredit, scheduler.turnBytes(stream), room);
+  private writeTurnOf(stream: StreamState, length: number, maxBytes: number): number {
+    const { encoder } = this;
     if (length > 0) {
       stream.sendCredit -= length;
       encoder.dataHeader(stream.id, length);

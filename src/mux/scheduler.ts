@@ -42,7 +42,7 @@ export class Scheduler {
   }
 
   /**
-   * Takes out the stream whose turn it is; `endTurn` must follow. `quantum` is what a stream has each round, bytes, at least 1:
+   * Takes out the stream whose turn it is; `endTurn` or `putBack` must follow. `quantum` is what a stream has each round, bytes, at least 1:
    * the largest DATA frame. It may change from call to call, as the path does.
    */
   next(quantum: number): StreamState | undefined {
@@ -63,7 +63,6 @@ export class Scheduler {
   private nextBulk(): StreamState | undefined {
     const stream = takeSendable(this.bulk);
     this.quietTurn = false;
-    this.quietRun = 0;
     if (!stream || this.hasTurn(stream)) return stream;
     if (this.turnsLeft <= 0) {
       this.round += 1;
@@ -85,12 +84,17 @@ export class Scheduler {
    */
   endTurn(stream: StreamState, bytes: number): void {
     stream.deficit -= bytes;
-    if (this.quietTurn) this.quietRun += bytes;
+    this.quietRun = this.quietTurn ? this.quietRun + bytes : 0;
     stream.scheduled = stream.sendable;
     if (!stream.scheduled) return;
     if (!this.hasTurn(stream)) this.bulk.push(stream);
     else if (this.quietTurn) this.quiet.push(stream);
     else this.bulk.unshift(stream);
+  }
+
+  /** The stream does not use its turn now, and has it next. Instead of `endTurn`. */
+  putBack(stream: StreamState): void {
+    (this.quietTurn ? this.quiet : this.bulk).unshift(stream);
   }
 
   /** More than slivers are left of its quantum. */

@@ -10,6 +10,12 @@ function dataStreams(frames: readonly LoggedFrame[]): unknown[] {
   return frames.filter(([type]) => type === 'data').map(([, stream]) => stream);
 }
 
+function sizesOf(peer: MuxPeer, maxBytes?: number): number[] {
+  const sizes: number[] = [];
+  for (let record = peer.record(maxBytes); record; record = peer.record(maxBytes)) sizes.push(record.length);
+  return sizes;
+}
+
 describe('records', () => {
   it('begin with HELLO, which says how many streams may be open', () => {
     const peer = new MuxPeer('exit', { maxStreams: 7 });
@@ -28,13 +34,24 @@ describe('records', () => {
   it('are as large as allowed and no larger', () => {
     const peer = MuxPeer.joined('exit');
     peer.session.write(peer.accepted(1, 2 ** 20), Buffer.alloc(300_000));
-    const sizes: number[] = [];
-    for (let record = peer.record(1000); record; record = peer.record(1000)) sizes.push(record.length);
-    expect(Math.max(...sizes)).toBe(1000);
-    const peer2 = MuxPeer.joined('exit');
+    expect(Math.max(...sizesOf(peer, 1000))).toBe(1000);
+    const peer2 = MuxPeer.joined('exit', { maxDataBytes: 65_511 });
     peer2.session.write(peer2.accepted(1, 2 ** 20), Buffer.alloc(300_000));
     peer2.record(512);
-    expect(peer2.record()!.length).toBe(65_519);
+    expect(Math.max(...sizesOf(peer2))).toBe(65_519);
+  });
+
+  /** At the other end, each frame is a write of its own. */
+  it.each([1, 8])('hold one frame each while %i streams have bulk, however the first one was cut', (streams) => {
+    for (const cut of [512, 12_000, 20_000, 40_000, 49_151]) {
+      const peer = MuxPeer.joined('exit');
+      const ids = Array.from({ length: streams }, (_, index) => peer.accepted(2 * index + 1, 2 ** 30));
+      peer.frames();
+      for (const id of ids) for (let i = 0; i < 8; i++) peer.session.write(id, Buffer.alloc(256 * KIB));
+      peer.record(cut);
+      const frames = Array.from({ length: 40 }, () => dataStreams(peer.framesOf(peer.record(49_160)!)).length);
+      expect(frames.filter((count) => count > 1).length, `after a cut at ${cut}`).toBeLessThanOrEqual(1);
+    }
   });
 
   it('carry control frames before all data', () => {

@@ -60,7 +60,7 @@ export class MuxPeer {
     return this.records().flat();
   }
 
-  private framesOf(record: Buffer): LoggedFrame[] {
+  framesOf(record: Buffer): LoggedFrame[] {
     const hello = wire.hello();
     const decoded = naiveDecode(this.greeted ? Buffer.concat([hello, record]) : record);
     if (decoded.fault !== undefined) throw new Error(`the session sent a bad frame: ${record.toString('hex')}`);
