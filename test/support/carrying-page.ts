@@ -12,6 +12,8 @@ const LOST = 4001;
 
 /** What became of one request for a link. */
 export interface CarriedLink {
+  /** When the laptop asked for it. */
+  readonly askedAt: number;
   readonly far: WebSocket;
   near: WebSocket | undefined;
   /** The status with which the relay refused the far leg. */
@@ -54,7 +56,14 @@ export class CarryingPage {
   #open({ link: token, url }: OpenRequest): void {
     const far = new WebSocket(url, { perMessageDeflate: false });
     atEnd(() => far.terminate());
-    const link: CarriedLink = { far, near: undefined, refused: undefined, farEnd: undefined, nearEnd: undefined };
+    const link: CarriedLink = {
+      askedAt: performance.now(),
+      far,
+      near: undefined,
+      refused: undefined,
+      farEnd: undefined,
+      nearEnd: undefined,
+    };
     this.links.push(link);
     const early: Buffer[] = [];
     far.on('message', (data: Buffer) =>

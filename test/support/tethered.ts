@@ -53,8 +53,9 @@ export async function startScripted(options: RelayOptions = {}): Promise<Scripte
   return { relay, client, port: await proxyPort(client), page };
 }
 
-async function proxyPort(client: WstunProcess): Promise<number> {
-  const { listen } = await client.event('ready');
+/** Of a client whose first session stands, or soon will. */
+export async function proxyPort(client: WstunProcess, limitMs?: number): Promise<number> {
+  const { listen } = await client.event('ready', limitMs);
   return Number(String(listen).replace(/^.*:/, ''));
 }
 
