@@ -2,7 +2,8 @@
 
 import { measureSessions } from './idle-sessions.ts';
 import { Bench, type Job, type Run, type Settings } from './measure.ts';
-import { benchFile, type Memory } from './programs.ts';
+import type { Memory } from './memory.ts';
+import { benchFile } from './programs.ts';
 import { growthRows, perPiece, type Row } from './report.ts';
 import type { Subject } from './subjects.ts';
 

@@ -4,7 +4,8 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Settings } from './measure.ts';
-import { benchFile, type Memory, Program } from './programs.ts';
+import type { Memory } from './memory.ts';
+import { benchFile, Program } from './programs.ts';
 import { growthRows, perPiece, type Row } from './report.ts';
 import { startCrowdedRelay } from './subjects.ts';
 

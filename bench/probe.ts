@@ -1,20 +1,11 @@
 /**
- * Loaded into a measured process with `--import`: answers the runner's `memory` with what is in use after a full collection.
- * Without one, a growth of memory would mostly be garbage.
+ * Loaded into a measured process with `--import`: answers SIGUSR2 with a line on stdout, {"event":"memory",…}, as `wstun --json`
+ * has its events.
  */
-import { setTimeout as delay } from 'node:timers/promises';
-import type { Memory } from './programs.ts';
+import { settledMemory } from './memory.ts';
 
-process.on('message', () => void answer());
-// The channel alone must not keep the process alive.
-process.channel?.unref();
+process.on('SIGUSR2', () => void answer());
 
 async function answer(): Promise<void> {
-  // Buffers are freed a turn after the collection that found them dead.
-  for (let i = 0; i < 3; i++) {
-    globalThis.gc?.();
-    await delay(20);
-  }
-  const { rss, heapUsed, external } = process.memoryUsage();
-  process.send?.({ resident: rss, used: heapUsed + external } satisfies Memory);
+  process.stdout.write(`${JSON.stringify({ event: 'memory', ...(await settledMemory()) })}\n`);
 }

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import type { Memory } from './memory.ts';
 
 /** Compiled files of the benchmark lie beside this one. */
 export function benchFile(name: string): string {
@@ -12,6 +13,8 @@ export function benchFile(name: string): string {
 
 const START_LIMIT_MS = 15_000;
 const STOP_LIMIT_MS = 10_000;
+/** Three full collections of a heap of hundreds of megabytes, on a busy machine. */
+const MEMORY_LIMIT_MS = 30_000;
 /** USER_HZ: 100 on every Linux that Node runs on (proc(5)). */
 const TICKS_PER_SECOND = 100;
 
@@ -21,13 +24,6 @@ export interface ProgramOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Loads the probe, so that `settledMemory` can be asked. */
   readonly probe?: boolean;
-}
-
-/** Memory after a full collection, bytes. */
-export interface Memory {
-  readonly resident: number;
-  /** JavaScript's heap in use and what lies outside it (buffers). */
-  readonly used: number;
 }
 
 export class Program {
@@ -58,10 +54,10 @@ export class Program {
   }
 
   static start(name: string, script: string, args: readonly string[], options: ProgramOptions = {}): Program {
-    const probe = options.probe ? ['--expose-gc', '--import', new URL('probe.js', import.meta.url).href] : [];
+    const probe = options.probe ? ['--import', new URL('probe.js', import.meta.url).href] : [];
     const child = spawn(process.execPath, [...(options.node ?? []), ...probe, script, ...args], {
       env: { ...process.env, ...options.env },
-      stdio: ['pipe', 'pipe', 'pipe', ...(options.probe ? (['ipc'] as const) : [])],
+      stdio: 'pipe',
     });
     running.add(child);
     child.once('exit', () => running.delete(child));
@@ -120,12 +116,13 @@ export class Program {
     return readdirSync(`/proc/${this.pid}/fd`).length;
   }
 
-  /** Needs `probe`. */
+  /** Needs `probe`. Throws away what it has printed unread. */
   async settledMemory(): Promise<Memory> {
-    const answer = once(this.child, 'message');
-    this.child.send('memory');
-    const [memory] = await answer;
-    return memory as Memory;
+    this.child.kill('SIGUSR2');
+    for (;;) {
+      const said = JSON.parse(await this.line(MEMORY_LIMIT_MS)) as Memory & { readonly event?: string };
+      if (said.event === 'memory') return said;
+    }
   }
 
   async stop(): Promise<void> {

@@ -1,5 +1,5 @@
 /** What was measured, as rows, and how they are shown. Pure. */
-import type { Memory } from './programs.ts';
+import type { Memory } from './memory.ts';
 import { median, pairwiseRatio } from './statistics.ts';
 
 export interface Row {

@@ -1,6 +1,9 @@
 /**
  * `usage.json` in the state directory of an exit: how many bytes each name has used in the present month (UTC). Counts for quotas; a
  * crash forgets ten seconds at most.
+ *
+ * Several processes may count in one file, as while one relay takes over from another: each adds what it has counted to what is there,
+ * under the lock, and looks for what others have added.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { isName } from '../crypto/names.ts';
@@ -9,13 +12,19 @@ import type { Logger } from '../observability/logger.ts';
 import type { StateDir } from './state-dir.ts';
 
 const NAME = 'usage.json';
+/** How often it is looked at, and written while another process counts too: with both, each knows what the other has within two seconds. */
+const LOOK_MS = 500;
 /** What a crash may forget, against writing to a disk without end. */
-const PAUSE_MS = 10_000;
+const WRITE_MS = 10_000 - LOOK_MS;
+/** Since another process has written: it may still be there, and count less often than it is looked for. */
+const SHARED_MS = 10_000;
+
+type Counts = ReadonlyMap<string, number>;
 
 interface Usage {
   /** As 2026-01. */
   readonly month: string;
-  readonly bytes: ReadonlyMap<string, number>;
+  readonly bytes: Counts;
 }
 
 /** The counts of this month; none where the file has those of another, or cannot be understood. @throws WstunError state-unusable */
@@ -28,48 +37,58 @@ export async function readUsage(state: StateDir, now: number): Promise<Usage> {
 
 /** @throws WstunError state-unusable */
 export async function openUsage(state: StateDir, logger: Logger, clock = Date.now): Promise<UsageFile> {
-  return new UsageFile(state, logger, clock, await readUsage(state, clock()));
+  // In this order, so that a change between the two shows at the first look.
+  const signature = await state.signature(NAME);
+  return new UsageFile(state, logger, clock, signature, await readUsage(state, clock()));
 }
 
 export class UsageFile {
   readonly #state: StateDir;
   readonly #logger: Logger;
   readonly #clock: () => number;
-  readonly #bytes: Map<string, number>;
   #month: string;
   #monthEnds: number;
+  /** Of this month, as the file has them, as far as is known here. Counts only grow: a file that has less was damaged. */
+  #stored: Counts;
+  /** Counted here since. */
+  #unwritten = new Map<string, number>();
+  /** Of the file as it was written or read here last. */
+  #signature: string;
+  #writtenAt = Number.NEGATIVE_INFINITY;
+  #sharedUntil = Number.NEGATIVE_INFINITY;
   readonly #closing = new AbortController();
-  #dirty = false;
-  #writing: Promise<void> | undefined;
+  readonly #following: Promise<void>;
+  /** The last fault: what cannot be written stays so for long, but is told once. */
+  #told = '';
 
   /** Only `openUsage` makes one. `clock`: ms since 1970. */
-  constructor(state: StateDir, logger: Logger, clock: () => number, { month, bytes }: Usage) {
+  constructor(state: StateDir, logger: Logger, clock: () => number, signature: string, { month, bytes }: Usage) {
     this.#state = state;
     this.#logger = logger;
     this.#clock = clock;
     this.#month = month;
     this.#monthEnds = endOfMonth(clock());
-    this.#bytes = new Map(bytes);
+    this.#stored = bytes;
+    this.#signature = signature;
+    this.#following = this.#follow();
   }
 
   /** Bytes in this month. */
   usedBy(name: string): number {
     this.#turnMonth();
-    return this.#bytes.get(name) ?? 0;
+    return (this.#stored.get(name) ?? 0) + (this.#unwritten.get(name) ?? 0);
   }
 
   add(name: string, bytes: number): void {
-    this.#bytes.set(name, this.usedBy(name) + bytes);
-    this.#dirty = true;
-    this.#writing ??= this.#write().finally(() => {
-      this.#writing = undefined;
-    });
+    this.#turnMonth();
+    this.#unwritten.set(name, (this.#unwritten.get(name) ?? 0) + bytes);
   }
 
   /** Resolves when all is written. Call it when nothing is counted any more. */
   async close(): Promise<void> {
     this.#closing.abort();
-    await this.#writing;
+    await this.#following;
+    await this.#attempt(() => this.#write());
   }
 
   #turnMonth(): void {
@@ -77,23 +96,78 @@ export class UsageFile {
     if (now < this.#monthEnds) return;
     this.#month = monthOf(now);
     this.#monthEnds = endOfMonth(now);
-    this.#bytes.clear();
+    this.#stored = new Map();
+    this.#unwritten = new Map();
+    // Another process may have begun the month before this one.
+    this.#signature = '';
+  }
+
+  /** Keeps no process alive by itself. */
+  async #follow(): Promise<void> {
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      await this.#attempt(() => this.#look());
+      if (this.#isDue()) await this.#attempt(() => this.#write());
+      await delay(LOOK_MS, undefined, { ref: false, signal }).catch(() => {});
+    }
+  }
+
+  #isDue(): boolean {
+    const now = performance.now();
+    return now < this.#sharedUntil || now - this.#writtenAt >= WRITE_MS;
   }
 
   /** An exit that cannot write goes on counting: it only would forget at its end. */
-  async #write(): Promise<void> {
-    while (this.#dirty) {
-      this.#dirty = false;
-      try {
-        const bytes = Object.fromEntries(this.#bytes);
-        await this.#state.write(NAME, `${JSON.stringify({ month: this.#month, bytes })}\n`);
-      } catch (error) {
-        if (!(error instanceof WstunError)) throw error;
-        this.#logger.warn({ code: error.code }, error.message);
-      }
-      await delay(PAUSE_MS, undefined, { ref: false, signal: this.#closing.signal }).catch(() => {});
+  async #attempt(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof WstunError)) throw error;
+      if (error.message !== this.#told) this.#logger.warn({ code: error.code }, error.message);
+      this.#told = error.message;
     }
   }
+
+  /** Takes over what others have written. */
+  async #look(): Promise<void> {
+    this.#turnMonth();
+    const signature = await this.#state.signature(NAME);
+    if (signature === this.#signature) return;
+    this.#signature = signature;
+    this.#sharedUntil = performance.now() + SHARED_MS;
+    const { month, bytes } = await readUsage(this.#state, this.#clock());
+    if (month === this.#month) this.#stored = combined(this.#stored, bytes, Math.max);
+  }
+
+  async #write(): Promise<void> {
+    this.#turnMonth();
+    if (this.#unwritten.size === 0) return;
+    this.#writtenAt = performance.now();
+    await this.#state.locked(async () => {
+      await this.#look();
+      const [month, added] = [this.#month, new Map(this.#unwritten)];
+      const bytes = combined(this.#stored, added, (stored, more) => stored + more);
+      await this.#state.write(NAME, `${JSON.stringify({ month, bytes: Object.fromEntries(bytes) })}\n`);
+      this.#handleWritten(month, bytes, added);
+      this.#signature = await this.#state.signature(NAME);
+    });
+  }
+
+  /** More may have been counted meanwhile, and the month have turned. */
+  #handleWritten(month: string, bytes: Counts, added: Counts): void {
+    this.#told = '';
+    if (month !== this.#month) return;
+    const left = combined(this.#unwritten, added, (counted, written) => counted - written);
+    this.#unwritten = new Map([...left].filter(([, count]) => count > 0));
+    this.#stored = bytes;
+  }
+}
+
+/** By name; what one of them does not have is 0 there. */
+function combined(one: Counts, other: Counts, of: (one: number, other: number) => number): Map<string, number> {
+  const result = new Map(one);
+  for (const [name, count] of other) result.set(name, of(one.get(name) ?? 0, count));
+  return result;
 }
 
 function monthOf(now: number): string {

@@ -139,9 +139,10 @@ export class PairedPage implements MessageLinkHandler {
     this.#link.close();
   }
 
+  /** The laptop's client ends. */
   close(): void {
     this.#stop({ clean: true, text: 'closed here' });
-    this.#link.close();
+    this.#link.close('going-away');
   }
 
   handleMessage(pieces: Message): void {

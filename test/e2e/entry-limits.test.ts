@@ -1,5 +1,4 @@
 /** What one name may use at most, with real traffic: a change of the list holds within two seconds, and touches no other name. */
-
 import { readFile, writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
@@ -7,18 +6,26 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { echo, tcpServer } from '../support/tcp.ts';
 import { askHttp, askSocks5, connectThrough, endOf, socks5Request, take, takeUntil } from '../support/through-proxy.ts';
+import { until } from '../support/until.ts';
 import { wstun } from '../support/wstun-process.ts';
-import { invite, spawnClient, startClient, startRelay } from '../support/wstun-stack.ts';
+import { invite, type RunningRelay, spawnClient, startClient, startRelay } from '../support/wstun-stack.ts';
 
 /** By which a change must have taken effect. */
 const PROMISED_MS = 2_000;
 /** Of a client between two attempts, and what an attempt takes. */
 const LONGEST_WAIT_MS = 35_000;
+/** More than a rate lets through at once after a pause. */
+const UNDER_WAY_BYTES = 512 * 1024;
 const BLOCK = Buffer.alloc(64 * 1024, 'limits');
 
-function edit(state: string, from: string, to: string): Promise<void> {
+/** Resolves when the relay has taken the change up. */
+async function edit({ state, process }: RunningRelay, from: string, to: string): Promise<void> {
+  const reloads = () => process.stderr.split('access list reloaded').length;
+  const before = reloads();
   const file = join(state, 'access.toml');
-  return readFile(file, 'utf8').then((text) => writeFile(file, text.replace(from, to)));
+  const text = await readFile(file, 'utf8');
+  await writeFile(file, text.replace(from, to));
+  await until(() => reloads() > before, PROMISED_MS);
 }
 
 /** Writes without end, as fast as the other side reads. */
@@ -75,15 +82,14 @@ describe('the rate of a name', () => {
       meter(await connectThrough('SOCKS5', bob.port, source)),
     ];
     flood(await connectThrough('SOCKS5', one.port, drain));
-    await delay(1_000);
+    await until(() => [first, second, uploaded, his].every(({ bytes }) => bytes > UNDER_WAY_BYTES));
     const [a = 0, b = 0, up = 0, bobs = 0] = await ratesOver(4_000, first, second, uploaded, his);
     expectNear(a + b, 20);
     expectNear(a, b);
     expectNear(up, 20);
     expectNear(bobs, 80);
 
-    await edit(relay.state, '20mbit', '40mbit');
-    await delay(PROMISED_MS);
+    await edit(relay, '20mbit', '40mbit');
     const [c = 0, d = 0, upAfter = 0, bobsAfter = 0] = await ratesOver(4_000, first, second, uploaded, his);
     expectNear(c + d, 40);
     expectNear(upAfter, 40);
@@ -111,8 +117,7 @@ describe('the quota of a name', () => {
     his.write('moves');
     expect((await take(his, 5)).toString()).toBe('moves');
 
-    await edit(relay.state, '"3MB"', '"1GB"');
-    await delay(PROMISED_MS);
+    await edit(relay, '"3MB"', '"1GB"');
     const again = await connectThrough('SOCKS5', alice.port, target);
     again.write('again');
     expect((await take(again, 5)).toString()).toBe('again');

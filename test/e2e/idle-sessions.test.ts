@@ -12,7 +12,7 @@ import { loadOrCreateIdentity } from '../../src/state/identity-file.ts';
 import { openStateDir } from '../../src/state/state-dir.ts';
 import { RelayDialer } from '../../src/tunnel/relay-dialer.ts';
 import { SessionDriver } from '../../src/tunnel/session-driver.ts';
-import { usedBytes, WITH_PROBE } from '../support/heap.ts';
+import { probeEnv, usedBytes } from '../support/heap.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
 import { type RunningRelay, startRelay } from '../support/wstun-stack.ts';
@@ -38,7 +38,7 @@ async function crowdedRelay(bearers: number): Promise<{ relay: RunningRelay; inv
       allow: [],
       limits: { sessions: SESSIONS_OF_BEARER },
     });
-  const relay = await startRelay({ state: state.path, env: WITH_PROBE });
+  const relay = await startRelay({ state: state.path, env: probeEnv() });
   return { relay, invites: known.map((bearer) => ({ ...relayIssuer(identity, relay.url), bearer })) };
 }
 

@@ -1,4 +1,5 @@
 /** What a session that survives its links is worth with a phone: nothing is lost when the page is reloaded, closed, or overtaken. */
+import { statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
@@ -14,6 +15,7 @@ import { echo, tcpServer } from '../support/tcp.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { nextCode, startTethered, type Tethered } from '../support/tethered.ts';
 import { connectThrough, take } from '../support/through-proxy.ts';
+import { until } from '../support/until.ts';
 import { invite, spawnClient, startRelay } from '../support/wstun-stack.ts';
 
 const MIB = 1024 * 1024;
@@ -133,7 +135,8 @@ describe('connections survive', () => {
     ];
     const cwd = await tempDir();
     const fetched = run('curl', args, { within: network.laptop.within, cwd, limitMs: 100_000 });
-    await delay(3_000);
+    const got = () => statSync(join(cwd, 'got'), { throwIfNoEntry: false })?.size ?? 0;
+    await until(() => got() > MIB, 20_000);
     await network.setPhone('down');
     await delay(20_000);
     await network.setPhone('up');

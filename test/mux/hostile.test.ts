@@ -1,8 +1,8 @@
 /** Peers that break the rules: each limit one over, with the code that the peer is told, and nothing left behind. */
 import { describe, expect, it } from 'vitest';
+import { settledMemory } from '../../bench/memory.ts';
 import { faultOfWireCode } from '../../src/errors.ts';
 import type { MuxConfig } from '../../src/mux/config.ts';
-import { keptHeapBytes } from '../support/heap.ts';
 import { inside, kept, NOTHING } from '../support/mux-internals.ts';
 import { MuxPeer, TARGET } from '../support/mux-peer.ts';
 import { frame, wire } from '../support/wire.ts';
@@ -309,22 +309,22 @@ describe('a peer that does not read', () => {
 });
 
 describe('what hostile opens leave behind', () => {
-  it('100,000 refused opens: nothing, and a flat heap', () => {
+  it('100,000 refused opens: nothing, and a flat heap', async () => {
     const many = { perSecond: 1e9, burst: 1e9 };
     const peer = MuxPeer.joined('exit', { maxStreams: 1, openRate: many, abandonRate: many });
     peer.accepted(1);
     peer.frames();
     const baseline = kept(peer.session);
-    let heapAfterWarmUp = 0;
+    let afterWarmUp = 0;
     for (let i = 1; i <= 100_000; i++) {
       peer.session.handleRecord(wire.open(2 * i + 1), i);
       if (i % 100 > 0) continue;
       while (peer.session.pollRecord(i)) {
         // The answers go out and are forgotten.
       }
-      if (i === 20_000) heapAfterWarmUp = keptHeapBytes();
+      if (i === 20_000) afterWarmUp = (await settledMemory()).used;
     }
-    expect(keptHeapBytes() - heapAfterWarmUp).toBeLessThan(1024 * KIB);
+    expect((await settledMemory()).used - afterWarmUp).toBeLessThan(1024 * KIB);
     expect(kept(peer.session)).toEqual(baseline);
     expect(peer.session.isOver).toBe(false);
   });

@@ -1,6 +1,6 @@
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rmdir, stat, writeFile } from 'node:fs/promises';
 import { expect, it, vi } from 'vitest';
-import { silentLogger } from '../../src/observability/logger.ts';
+import { type Logger, silentLogger } from '../../src/observability/logger.ts';
 import { openStateDir, type StateDir } from '../../src/state/state-dir.ts';
 import { openUsage, readUsage } from '../../src/state/usage-file.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -36,6 +36,78 @@ it('begins anew with the month of UTC, while it runs and when it starts', async 
   await usage.close();
   expect((await readUsage(state, FEBRUARY)).bytes.get('alice')).toBe(3);
   expect((await readUsage(state, Date.UTC(2026, 2, 1))).bytes.size).toBe(0);
+});
+
+const usedOnDisk = async (state: StateDir) => (await readUsage(state, JANUARY)).bytes.get('alice');
+/** docs/operations.md: by which one process knows what another has counted. */
+const PROMISED = { timeout: 2_000 };
+
+it('adds up what several count in one file, and each soon knows what the others have', async () => {
+  const state = await stateDir();
+  const [one, other] = await Promise.all([1, 2].map(() => openUsage(state, silentLogger, () => JANUARY)));
+  if (one === undefined || other === undefined) throw new Error('unreachable');
+  one.add('alice', 1);
+  other.add('alice', 20);
+  other.add('bob', 7);
+  await expect
+    .poll(() => [one.usedBy('alice'), other.usedBy('alice'), one.usedBy('bob')], PROMISED)
+    .toEqual([21, 21, 7]);
+  expect(await usedOnDisk(state)).toBe(21);
+  // Also when both have counted for long, and neither has just begun.
+  for (let turn = 0; turn < 2; turn++) {
+    one.add('alice', 100);
+    other.add('alice', 1_000);
+    await expect.poll(() => one.usedBy('alice') === other.usedBy('alice'), PROMISED).toBe(true);
+  }
+  await Promise.all([one.close(), other.close()]);
+  expect(await usedOnDisk(state)).toBe(2_221);
+});
+
+it('adds what it has counted at its end, whatever others have written last', async () => {
+  const state = await stateDir();
+  const usages = await Promise.all(Array.from({ length: 5 }, () => openUsage(state, silentLogger, () => JANUARY)));
+  for (const [at, usage] of usages.entries()) usage.add('alice', 10 ** at);
+  await Promise.all(usages.map((usage) => usage.close()));
+  expect(await usedOnDisk(state)).toBe(11_111);
+});
+
+it('has on disk what was counted ten seconds ago', async () => {
+  const state = await stateDir();
+  const usage = await openUsage(state, silentLogger, () => JANUARY);
+  usage.add('alice', 1);
+  await expect.poll(() => usedOnDisk(state)).toBe(1);
+  usage.add('alice', 1);
+  await expect.poll(() => usedOnDisk(state), { timeout: 10_500 }).toBe(2);
+  await usage.close();
+});
+
+it.each(['', '{"month":"2026-01","bytes":{}}'])(
+  'restores what it knows where the file says less (%s)',
+  async (text) => {
+    const state = await stateDir();
+    const usage = await openUsage(state, silentLogger, () => JANUARY);
+    usage.add('alice', 5);
+    await expect.poll(() => usedOnDisk(state)).toBe(5);
+    await writeFile(state.pathOf('usage.json'), text);
+    usage.add('alice', 1);
+    await usage.close();
+    expect(await usedOnDisk(state)).toBe(6);
+  },
+);
+
+it('keeps what it cannot write, says so once, and writes it when it can', async () => {
+  const state = await stateDir();
+  const warn = vi.fn();
+  const usage = await openUsage(state, { ...silentLogger, warn } as Logger, () => JANUARY);
+  await mkdir(state.pathOf('usage.json'));
+  usage.add('alice', 5);
+  await expect.poll(() => warn.mock.calls.length, PROMISED).toBe(1);
+  usage.add('alice', 1);
+  expect(usage.usedBy('alice')).toBe(6);
+  await rmdir(state.pathOf('usage.json'));
+  await usage.close();
+  expect(await usedOnDisk(state)).toBe(6);
+  expect(warn.mock.calls).toMatchObject([[{ code: 'WSTUN-E111' }, expect.stringContaining('usage.json')]]);
 });
 
 it('writes the first count soon, and those that follow no more than every ten seconds', async () => {

@@ -60,6 +60,8 @@ export function statusOf(socket: WebSocket): Promise<number> {
   });
 }
 
+export type OpenRequest = Extract<LaptopMessage, { type: 'open' }>;
+
 export type Pairing = { readonly keys: PairingKeys } | 'refused' | 'closed';
 
 /** Pairs with a secret on a control link that is about to open. */
@@ -94,6 +96,8 @@ export class FakePage {
   pings = 0;
   /** Whether it answers pings. */
   answers = true;
+  /** Takes requests for links, which are then not for `nextOpen`. */
+  onOpen: ((open: OpenRequest) => void) | undefined;
   readonly #outgoing: Seal;
 
   private constructor(socket: WebSocket, host: string, keys: PairingKeys) {
@@ -108,6 +112,7 @@ export class FakePage {
       if (message === undefined) throw new Error('the laptop said what cannot be');
       if (message.type === 'ping' && this.answers) this.send({ type: 'pong' });
       if (message.type === 'ping') this.pings += 1;
+      else if (message.type === 'open' && this.onOpen) this.onOpen(message);
       else this.messages.push(message);
     });
   }
@@ -117,14 +122,19 @@ export class FakePage {
     withSecret = secret(),
     time = Date.now(),
   ): Promise<FakePage> {
-    const socket = openSocket(host, '/control');
-    const paired = await pair(socket, host, withSecret);
-    if (typeof paired === 'string') throw new Error(paired);
-    const page = new FakePage(socket, host, paired.keys);
+    const page = await FakePage.pair(host, withSecret);
     const before = server.pages;
     page.send({ type: 'joined', time });
     await until(() => server.pages > before);
     return page;
+  }
+
+  /** Paired, but without its first word. */
+  static async pair(host: string, secret: Uint8Array): Promise<FakePage> {
+    const socket = openSocket(host, '/control');
+    const paired = await pair(socket, host, secret);
+    if (typeof paired === 'string') throw new Error(paired);
+    return new FakePage(socket, host, paired.keys);
   }
 
   send(message: PageMessage): void {
@@ -136,7 +146,7 @@ export class FakePage {
   }
 
   /** The next request for a link after those already seen. */
-  async nextOpen(): Promise<Extract<LaptopMessage, { type: 'open' }>> {
+  async nextOpen(): Promise<OpenRequest> {
     await until(() => this.messages.some(({ type }) => type === 'open'));
     const at = this.messages.findIndex(({ type }) => type === 'open');
     const [message] = this.messages.splice(at, 1);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { settledMemory } from '../../bench/memory.ts';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
 import { ReplayMemory } from '../../src/mux/replay-store.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
@@ -6,7 +7,6 @@ import { encodeRecordHeader } from '../../src/protocol/record-header.ts';
 import { memoryLinkPair } from '../../src/transport/memory-link.ts';
 import { SessionDriver } from '../../src/tunnel/session-driver.ts';
 import type { TunnelStream } from '../../src/tunnel/stream.ts';
-import { keptHeapBytes } from '../support/heap.ts';
 import { prng } from '../support/prng.ts';
 import { FIRST_LINK } from '../support/session-pairs.ts';
 import { until } from '../support/until.ts';
@@ -64,14 +64,14 @@ describe('a session driver', () => {
     far.send([NUMBERED, wire.open(1)]);
     await until(() => streams.length === 1);
     const bytes = Buffer.from(Array.from({ length: 249_000 }, (_, index) => (index * 7) & 0xff));
-    const before = keptHeapBytes() + process.memoryUsage().external;
+    const { used: before } = await settledMemory();
     for (let at = 0; at < bytes.length; at += 3000) {
       const frames = Array.from(bytes.subarray(at, at + 3000), (byte) => wire.data(1, Uint8Array.of(byte)));
       far.send([NUMBERED, Buffer.concat(frames)]);
     }
     far.send([NUMBERED, wire.finish(1)]);
     await until(() => far.queuedBytes === 0);
-    const held = keptHeapBytes() + process.memoryUsage().external - before;
+    const held = (await settledMemory()).used - before;
     // A list of single bytes would take 300 times their number; collections of buffers come late.
     expect(held).toBeLessThan(16 * bytes.length);
     const chunks: Buffer[] = [];
