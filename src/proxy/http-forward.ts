@@ -5,7 +5,7 @@
  */
 import { type ClientRequest, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import { WstunError } from '../errors.ts';
-import { resetSocket } from '../tunnel/join.ts';
+import { noticeResets, resetSocket } from '../tunnel/join.ts';
 import { type HttpRefusal, refusalOf } from './http-replies.ts';
 import { answerHeaders, type ForwardRequest, hasUnknownCoding } from './http-request.ts';
 import type { TunnelAgent, TunnelRequestOptions } from './tunnel-agent.ts';
@@ -30,6 +30,7 @@ export interface Exchange {
 /** Resolves when the answer is with the program, or it is gone. */
 export async function forward(wanted: ForwardRequest, exchange: Exchange): Promise<void> {
   const { request, response, agent, signal } = exchange;
+  const stopNoticing = noticeResets(request.socket);
   try {
     const { upstream, answer } = await answerTo(wanted, exchange);
     checkCoding(answer);
@@ -41,6 +42,8 @@ export async function forward(wanted: ForwardRequest, exchange: Exchange): Promi
     agent.destroy();
     if (response.headersSent) resetSocket(request.socket);
     else await answerRefusal(refusalOfError(error), response, signal);
+  } finally {
+    stopNoticing();
   }
   // What is left of its body stands before the next request.
   request.unpipe();

@@ -14,6 +14,9 @@ import type { TunnelStream } from './stream.ts';
  */
 const HALF_CLOSED_IDLE_MS = 10 * 60_000;
 
+/** How long a reset may go unnoticed on a socket that is not read. A look costs a system call, some 5 µs. */
+const PAUSED_CHECK_MS = 1_000;
+
 const NOTHING = new Uint8Array(0);
 
 const AT_ONCE: Pace = { send: (chunk, sink) => sink.deliver(chunk) };
@@ -45,6 +48,8 @@ export interface JoinOptions {
   readonly paces?: { readonly fromSocket: Pace; readonly toSocket: Pace };
   /** See HALF_CLOSED_IDLE_MS; for tests. Milliseconds. */
   readonly halfClosedIdleMs?: number;
+  /** See PAUSED_CHECK_MS; for tests. Milliseconds. */
+  readonly pausedCheckMs?: number;
 }
 
 /**
@@ -67,6 +72,7 @@ export function joinSocket(socket: Socket, stream: TunnelStream, options: JoinOp
   const { fromSocket = AT_ONCE, toSocket = AT_ONCE } = options.paces ?? {};
   pump(stream, socket, toSocket, () => socket.end());
   pump(socket, stream, fromSocket, () => whenTrulyEnded(socket, () => stream.end()));
+  noticeResets(socket, options.pausedCheckMs);
   limitHalfClosed(socket, stream, options.halfClosedIdleMs ?? HALF_CLOSED_IDLE_MS, () =>
     cut(new WstunError('target-reset', 'half-closed and idle')),
   );
@@ -86,6 +92,33 @@ export function resetSocket(socket: Socket): void {
   const finishing = socket.writableEnded && !socket.writableFinished && socket.writableLength === 0;
   if (finishing) socket.once('finish', () => resetSocket(socket));
   else socket.resetAndDestroy();
+}
+
+/**
+ * Fails a socket that is reset while nobody reads it: libuv does not poll it then, so the reset would be seen only when there is
+ * room again, if ever. A write of nothing fails on a reset connection, and does nothing to any other: not to one that is slow, nor
+ * to one whose FIN stands behind unread bytes. While other writes are under way libuv polls; after our own FIN, or when the
+ * other end's was read, the idle limit must do. Returns what ends it; a socket that is closed needs no end.
+ */
+export function noticeResets(socket: Socket, everyMs = PAUSED_CHECK_MS): () => void {
+  let timer: NodeJS.Timeout | undefined;
+  // Not cleared when reading goes on: one that pauses after each read would set a timer each time.
+  const begin = (): void => {
+    timer ??= setTimeout(check, everyMs).unref();
+  };
+  const check = (): void => {
+    timer = undefined;
+    // A write restarts the timer of the idle limit, so there must be none behind the end.
+    if (!socket.isPaused() || !socket.writable || socket.readableEnded) return;
+    if (socket.writableLength === 0) socket.write(NOTHING);
+    begin();
+  };
+  socket.on('pause', begin);
+  if (socket.isPaused()) begin();
+  return () => {
+    socket.off('pause', begin);
+    clearTimeout(timer);
+  };
 }
 
 /** Hands over what is read. A write that the kernel took at once needs no pause, although it returned false: that pays. */

@@ -242,6 +242,16 @@ describe('a request in absolute-form', () => {
     expect(client.socket.writableLength).toBe(size);
   });
 
+  it('lets go of the stream when the program resets while its upload is held back', async () => {
+    const { port, opener } = await proxyTo(await tcpServer((socket) => socket.pause()));
+    const size = 64 * 1024 * 1024;
+    const client = new Client(port).send(`POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: ${size}\r\n\r\n`);
+    client.send(Buffer.alloc(size));
+    await until(() => opener.streams[0]?.writableNeedDrain === true);
+    client.socket.resetAndDestroy();
+    await until(() => opener.streams[0]?.destroyed === true);
+  });
+
   it('passes HEAD, 204 and 304 on without a body, and the connection goes on', async () => {
     const { port } = await proxyTo(
       await webServer((request, response) => {

@@ -1,6 +1,5 @@
 /** The proxy that other tests lean on: what it forwards, and what it does not. */
 import { once } from 'node:events';
-import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { type ChaosOptions, type ChaosProxy, type Direction, startChaosProxy } from './chaos-proxy.ts';
 import { exchange, payload } from './payload.ts';
@@ -15,7 +14,7 @@ const SEED = 7;
 /** A proxy before a server whose sockets the test has. */
 async function setUp(options: Partial<ChaosOptions> = {}): Promise<{ chaos: ChaosProxy; atTarget: Client[] }> {
   const atTarget: Client[] = [];
-  const port = await tcpServer((socket) => atTarget.push(recorded(socket)));
+  const port = await tcpServer((socket) => atTarget.push(new Client(socket)));
   const chaos = await startChaosProxy({ target: { host: '127.0.0.1', port }, seed: SEED, ...options });
   return { chaos, atTarget };
 }
@@ -23,22 +22,6 @@ async function setUp(options: Partial<ChaosOptions> = {}): Promise<{ chaos: Chao
 async function beforeEcho(options: Partial<ChaosOptions> = {}): Promise<ChaosProxy> {
   const port = await tcpServer(echo);
   return startChaosProxy({ target: { host: '127.0.0.1', port }, seed: SEED, ...options });
-}
-
-/** An accepted socket, remembered as a Client remembers its own. */
-function recorded(socket: Socket): Client {
-  const client: Client = Object.assign(Object.create(Client.prototype), {
-    socket,
-    received: Buffer.alloc(0),
-    events: [],
-  });
-  socket.on('data', (chunk: Buffer) => {
-    client.received = Buffer.concat([client.received, chunk]);
-  });
-  socket.on('end', () => client.events.push('end'));
-  socket.on('error', () => client.events.push('reset'));
-  socket.on('close', () => client.events.push('close'));
-  return client;
 }
 
 async function connected(chaos: ChaosProxy, atTarget: readonly Client[]): Promise<[Client, Client]> {

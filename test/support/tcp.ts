@@ -29,19 +29,27 @@ export function echo(socket: Socket): void {
 /** A program of the test. Reads all the time unless its socket is paused. */
 export class Client {
   readonly socket: Socket;
-  received: Buffer = Buffer.alloc(0);
+  /** Doubled when it is full: to join all anew at each read would cost seconds for some MiB. */
+  #store: Buffer = Buffer.alloc(0);
+  #taken = 0;
+  #filled = 0;
   /** `end`: a clean end; `reset`: RST. In the order in which they came. */
   readonly events: ('end' | 'reset' | 'close')[] = [];
 
-  constructor(port: number) {
-    this.socket = connect({ host: '127.0.0.1', port, allowHalfOpen: true, noDelay: true });
-    this.socket.on('data', (chunk) => {
-      this.received = Buffer.concat([this.received, chunk]);
-    });
+  /** Connects to a port, or takes over an accepted socket. */
+  constructor(to: number | Socket) {
+    this.socket =
+      typeof to === 'number' ? connect({ host: '127.0.0.1', port: to, allowHalfOpen: true, noDelay: true }) : to;
+    this.socket.on('data', (chunk: Buffer) => this.#keep(chunk));
     this.socket.on('end', () => this.events.push('end'));
     this.socket.on('error', () => this.events.push('reset'));
     this.socket.on('close', () => this.events.push('close'));
     atEnd(() => void this.socket.destroy());
+  }
+
+  /** What has come and was not taken. */
+  get received(): Buffer {
+    return this.#store.subarray(this.#taken, this.#filled);
   }
 
   send(bytes: Uint8Array | readonly number[] | string): this {
@@ -53,7 +61,7 @@ export class Client {
   async take(length: number): Promise<Buffer> {
     await until(() => this.received.length >= length);
     const taken = this.received.subarray(0, length);
-    this.received = this.received.subarray(length);
+    this.#taken += length;
     return taken;
   }
 
@@ -67,5 +75,16 @@ export class Client {
   async rest(): Promise<string> {
     await until(() => this.events.length > 0);
     return this.received.toString('latin1');
+  }
+
+  /** What was handed out is never written again. */
+  #keep(chunk: Buffer): void {
+    if (this.#filled + chunk.length > this.#store.length) {
+      const rest = this.received;
+      this.#store = Buffer.allocUnsafe(2 * (rest.length + chunk.length));
+      this.#taken = 0;
+      this.#filled = rest.copy(this.#store);
+    }
+    this.#filled += chunk.copy(this.#store, this.#filled);
   }
 }

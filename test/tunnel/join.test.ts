@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { duplexPair } from 'node:stream';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { WstunError } from '../../src/errors.ts';
 import { type JoinOptions, type JoinResult, joinSocket, resetSocket } from '../../src/tunnel/join.ts';
 import type { TunnelStream } from '../../src/tunnel/stream.ts';
@@ -120,6 +120,34 @@ describe('joinSocket', () => {
     expect(socket.bytesRead).toBeLessThan(sent / 4);
     client.socket.end();
     expect((await collect(far)).length).toBe(sent);
+  });
+
+  it('notices a reset while the tunnel takes nothing, and the socket is therefore not read', async () => {
+    const { client, socket, stream, result } = await joined({ pausedCheckMs: 20 });
+    client.send(Buffer.alloc(16 * 1024 * 1024, 7));
+    await until(() => socket.isPaused());
+    client.socket.resetAndDestroy();
+    expect((await result).error).toMatchObject({ fault: 'target-reset' });
+    expect(stream.errored).toBeInstanceOf(WstunError);
+  });
+
+  it('takes neither slowness nor an end behind unread bytes for a reset', async () => {
+    const { client, socket, far, result } = await joined({ pausedCheckMs: 5 });
+    const writes = vi.spyOn(socket, 'write');
+    const sent = 16 * 1024 * 1024;
+    client.send(Buffer.alloc(sent, 7)).socket.end();
+    await until(() => writes.mock.calls.length >= 5);
+    expect((await collect(far)).length).toBe(sent);
+    far.end();
+    expect(await result).toEqual({ fromSocket: sent, toSocket: 0 });
+  });
+
+  it('cuts what rests half-closed with bytes that the tunnel does not take', async () => {
+    const { client, socket, result } = await joined({ pausedCheckMs: 5, halfClosedIdleMs: 200 });
+    // In one read, so that the end follows on a paused socket.
+    client.send(Buffer.alloc(40_000, 7)).socket.end();
+    await until(() => socket.isPaused() && socket.readableEnded);
+    expect((await result).error).toMatchObject({ fault: 'target-reset', detail: 'half-closed and idle' });
   });
 
   it('stops reading the tunnel while the client takes nothing, and loses nothing', async () => {
