@@ -23,6 +23,8 @@ export interface SessionLink {
   readonly peerReceived: number;
   /** What the request said. */
   readonly saidReceived: number;
+  /** Where there is a better way than the one that brought it. */
+  readonly better?: SessionDialer;
 }
 
 export interface SessionDialer {
