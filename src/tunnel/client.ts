@@ -38,6 +38,8 @@ export interface ClientObserver {
 export interface ClientOptions {
   /** How long a session without a link is kept, ms; default DEFAULT_RESUME_CONFIG. */
   readonly resumeWindowMs?: number;
+  /** As of KeeperOptions. */
+  readonly tryBetterMs?: number;
 }
 
 interface Waiter {
@@ -109,11 +111,13 @@ export class TunnelClient implements StreamOpener {
 
   /** Resolves when a new session is needed, or with the error after which none could help. */
   private runSession(): Promise<WstunError | undefined> {
+    const { tryBetterMs, ...resumption } = this.options;
     return new Promise((resolve) => {
       const keeper: SessionKeeper = new SessionKeeper(
         {
           dialer: this.dialer,
-          resume: { ...DEFAULT_RESUME_CONFIG, ...this.options },
+          resume: { ...DEFAULT_RESUME_CONFIG, ...resumption },
+          tryBetterMs,
           replayMemory: this.replayMemory,
           backoff: this.backoff,
           logger: this.logger,

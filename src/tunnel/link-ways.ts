@@ -1,24 +1,21 @@
 /**
- * The ways by which a client's raw links come about: dialled from here, or carried by a phone's page; and the choice between them.
- * What runs on a link, the handshake first of all, is not known here.
+ * The ways by which a client's raw links come about: dialled from here, or carried by a phone's page; and the choice between two
+ * ways, of whatever links. What runs on a link, the handshake first of all, is not known here.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { PAGE_FEATURE } from '../crypto/ticket.ts';
-import { FAULTS, WstunError } from '../errors.ts';
+import { FAULTS, type FaultName, WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import { Backoff } from './backoff.ts';
 import type { Pass, TicketDialer } from './ticket-dialer.ts';
 
 /** The handler of a link must be set in the turn in which it resolves. */
-export interface LinkWay {
-  /** @throws WstunError */
-  dial(signal: AbortSignal): Promise<MessageLink>;
-}
-
-/** A way that may have nobody to ask for now; its dials wait for somebody, however long. */
-export interface AskedWay extends LinkWay {
+export interface LinkWay<L extends MessageLink = MessageLink> {
+  /** False: there is nobody to ask for now; then dials wait for somebody, however long. */
   readonly canBeAsked: boolean;
+  /** @throws WstunError */
+  dial(signal: AbortSignal): Promise<L>;
 }
 
 interface AskedLink extends MessageLink {
@@ -35,6 +32,7 @@ export interface PageDialer {
 }
 
 export class DirectWay implements LinkWay {
+  readonly canBeAsked = true;
   private readonly dialer: TicketDialer;
   private readonly destination: string;
   private readonly mask: { readonly mask?: 'zero' };
@@ -53,7 +51,7 @@ export class DirectWay implements LinkWay {
   }
 }
 
-export class TetherWay implements AskedWay {
+export class TetherWay implements LinkWay {
   private readonly dialer: TicketDialer;
   private readonly destination: string;
   private readonly pages: PageDialer;
@@ -84,151 +82,210 @@ export class TetherWay implements AskedWay {
 
 /** The second way begins beside the first after this much; at once where the first did not work the last time. */
 const HEAD_START_MS = 1_000;
-/** While a link by the second way is in use. */
-const TRY_FIRST_AGAIN_MS = 30_000;
-/** A link at a relay that says nothing lives for the handshake's 10 s. */
-const KEEP_SPARE_MS = 5_000;
 
-export interface PreferredWayOptions {
-  /** Gives a link by the second way up when the first works again: where sessions survive their links. Default: false. */
-  readonly movesBack?: boolean;
-  readonly tryFirstAgainMs?: number;
+/** What a relay says on a link to one whom it lets in, but cannot take to the exit (docs/protocol.md §2.5). */
+const RELAY_WORDS: ReadonlySet<FaultName> = new Set<FaultName>(['exit-absent', 'keys-rotated']);
+
+/** A link, and what is to be known of the way that brought it. */
+export interface ChosenLink<L extends MessageLink> {
+  readonly link: L;
+  /** Where there is a better way than that. */
+  readonly better?: ChoosingWay<L>;
+  /** Nothing came of the link: its way only seems to work. */
+  readonly doubt?: () => void;
+}
+
+export interface ChoosingWay<L extends MessageLink> {
+  /** @throws WstunError */
+  dial(signal: AbortSignal): Promise<ChosenLink<L>>;
+}
+
+/** For where there is no choice. */
+export class SoleWay<L extends MessageLink> implements ChoosingWay<L> {
+  private readonly way: LinkWay<L>;
+
+  constructor(way: LinkWay<L>) {
+    this.way = way;
+  }
+
+  async dial(signal: AbortSignal): Promise<ChosenLink<L>> {
+    return { link: await this.way.dial(signal) };
+  }
 }
 
 /**
  * The first way while it works, else the second. While nobody can be asked for the second, an attempt fails with the first, as if
  * there were no other: whoever tries again waits no longer for that, and hears of a refusal.
+ *
+ * A way is judged by the links that it brings: what it takes for a link must be all that shows whether a network lets it be used.
  */
-export class PreferredWay implements LinkWay {
-  private readonly first: LinkWay;
-  private readonly second: AskedWay;
+export class PreferredWay<L extends MessageLink> implements ChoosingWay<L> {
+  private readonly first: LinkWay<L>;
+  private readonly second: LinkWay<L>;
   private readonly logger: Logger;
-  private readonly movesBack: boolean;
-  private readonly tryFirstAgainMs: number;
   private firstWorks = true;
   /** The latest link is, or was, by the second way. */
   private secondCarried = false;
-  /** Of the first way, dialled in advance. */
-  private spare: MessageLink | undefined;
-  /** The latest link by the second way. */
-  private bySecond: MessageLink | undefined;
-  private isMovingBack = false;
 
-  constructor(first: LinkWay, second: AskedWay, logger: Logger, options: PreferredWayOptions = {}) {
+  constructor(first: LinkWay<L>, second: LinkWay<L>, logger: Logger) {
     this.first = first;
     this.second = second;
     this.logger = logger;
-    this.movesBack = options.movesBack ?? false;
-    this.tryFirstAgainMs = options.tryFirstAgainMs ?? TRY_FIRST_AGAIN_MS;
   }
 
-  dial(signal: AbortSignal): Promise<MessageLink> {
-    const { spare } = this;
-    this.spare = undefined;
-    return spare === undefined ? this.contest(signal) : Promise.resolve(spare);
+  async dial(signal: AbortSignal): Promise<ChosenLink<L>> {
+    const { link, bySecond } = await new Contest(
+      {
+        first: (over) => this.tryFirst(over),
+        second: (over) => this.second.dial(over),
+        headStartMs: this.firstWorks ? HEAD_START_MS : 0,
+        isFinal: (error) => this.isFinal(error),
+      },
+      signal,
+    ).run();
+    return bySecond ? this.secondChoice(link) : this.firstChoice(link);
   }
 
-  private async contest(signal: AbortSignal): Promise<MessageLink> {
-    const over = new AbortController();
-    const both = AbortSignal.any([signal, over.signal]);
+  private firstChoice(link: L): ChosenLink<L> {
+    this.secondCarried = false;
+    const doubt = (): void => {
+      this.firstWorks = false;
+    };
+    return { link, doubt };
+  }
+
+  private secondChoice(link: L): ChosenLink<L> {
+    this.secondCarried = true;
+    // Also where it was only slower: it has lost by its head start.
+    this.firstWorks = false;
+    return { link, better: { dial: async (signal) => this.firstChoice(await this.tryFirst(signal)) } };
+  }
+
+  private async tryFirst(signal: AbortSignal): Promise<L> {
     try {
-      return await this.firstLink(both);
-    } finally {
-      over.abort();
+      const link = await this.first.dial(signal);
+      this.firstWorks = true;
+      return link;
+    } catch (error) {
+      if (!signal.aborted) this.noteFailure(error);
+      throw error;
     }
   }
 
-  /** Rejects when the first way has failed, and the second too or with nobody to be asked. */
-  private firstLink(signal: AbortSignal): Promise<MessageLink> {
-    return new Promise((resolve, reject) => {
-      let settled = false;
-      const settle = (link: MessageLink, bySecond: boolean): void => {
-        if (settled) return link.abort();
-        settled = true;
-        this.secondCarried = bySecond;
-        resolve(link);
-        if (bySecond && this.movesBack) void this.moveBack(link);
-      };
-      const fail = (error: unknown): void => {
-        settled = true;
-        reject(error);
-      };
-      const hasFailed = new Promise<void>((failed) => {
-        const onFailed = (error: unknown): void => (this.isWorthWaiting(error) ? failed() : fail(error));
-        const backoff = new Backoff();
-        // The attempt that begins at once.
-        backoff.next(0);
-        const waits = (): number => backoff.next(Math.random());
-        this.keepTrying(signal, waits, onFailed).then(
-          (link) => settle(link, false),
-          () => failed(),
-        );
-      });
-      const headStart = delay(this.firstWorks ? HEAD_START_MS : 0, undefined, { signal }).catch(() => {});
-      Promise.race([hasFailed, headStart])
-        .then(() => {
-          if (signal.aborted) throw new WstunError('dial-cancelled');
-          return this.second.dial(signal);
-        })
-        .then(
-          (link) => settle(link, true),
-          async (error: unknown) => {
-            await hasFailed;
-            fail(error);
-          },
-        );
-    });
+  private noteFailure(error: unknown): void {
+    this.firstWorks = isRelaysWord(error);
+    if (this.firstWorks) return;
+    const reason = error instanceof WstunError ? error.code : String(error);
+    this.logger.debug({ reason }, 'the direct way does not work');
   }
 
-  /** Whether the second way may bring the link for which the first failed. */
-  private isWorthWaiting(error: unknown): boolean {
-    if (this.second.canBeAsked) return true;
+  /** Whether the second way cannot bring the link for which the first failed with that. */
+  private isFinal(error: unknown): boolean {
+    if (isRelaysWord(error)) return true;
+    if (this.second.canBeAsked) return false;
     // The relay has let us in by the other way: it is this network (a portal, a filter) that answers, and no final word.
-    return this.secondCarried && isAccessFault(error);
+    return !(this.secondCarried && isAccessFault(error));
+  }
+}
+
+interface Contestants<L extends MessageLink> {
+  first(signal: AbortSignal): Promise<L>;
+  second(signal: AbortSignal): Promise<L>;
+  readonly headStartMs: number;
+  /** Whether the second cannot bring the link for which the first failed with that. */
+  isFinal(error: unknown): boolean;
+}
+
+interface Won<L extends MessageLink> {
+  readonly link: L;
+  readonly bySecond: boolean;
+}
+
+/**
+ * One dial: the second way begins when the first has failed, or its head start is over; the first is tried on meanwhile. The first
+ * link wins. Fails when both ways have, and with the word of a relay, which either way would bring.
+ */
+class Contest<L extends MessageLink> {
+  private readonly ways: Contestants<L>;
+  private readonly over = new AbortController();
+  private readonly signal: AbortSignal;
+  private headStart: NodeJS.Timeout | undefined;
+  private secondAsked = false;
+  private firstFailed = false;
+  private secondError: unknown;
+  private resolve: (won: Won<L>) => void = () => {};
+  private reject: (error: unknown) => void = () => {};
+
+  constructor(ways: Contestants<L>, signal: AbortSignal) {
+    this.ways = ways;
+    this.signal = AbortSignal.any([signal, this.over.signal]);
   }
 
-  /** A network that lets nothing out today may do so in a minute. Rejects when the signal fires. @param waitMs before the next */
-  private async keepTrying(
-    signal: AbortSignal,
-    waitMs: () => number,
-    onFailed: (error: unknown) => void,
-  ): Promise<MessageLink> {
-    for (;;) {
-      try {
-        const link = await this.first.dial(signal);
-        this.firstWorks = true;
-        return link;
-      } catch (error) {
-        signal.throwIfAborted();
-        this.firstWorks = false;
-        const reason = error instanceof WstunError ? error.code : String(error);
-        this.logger.debug({ reason }, 'the direct way does not work');
-        onFailed(error);
-      }
-      await delay(waitMs(), undefined, { signal, ref: false });
+  async run(): Promise<Won<L>> {
+    const { signal, ways } = this;
+    try {
+      return await new Promise((resolve, reject) => {
+        [this.resolve, this.reject] = [resolve, reject];
+        const onAbort = (): void => reject(new WstunError('dial-cancelled'));
+        if (signal.aborted) return onAbort();
+        signal.addEventListener('abort', onAbort, { once: true });
+        this.headStart = setTimeout(() => this.askSecond(), ways.headStartMs);
+        void this.keepTryingFirst();
+      });
+    } finally {
+      clearTimeout(this.headStart);
+      this.over.abort();
     }
   }
 
-  /** Until the first way works again: then the session comes back to `dial`, and finds the spare. One at a time. */
-  private async moveBack(link: MessageLink): Promise<void> {
-    this.bySecond = link;
-    if (this.isMovingBack) return;
-    this.isMovingBack = true;
-    await delay(this.tryFirstAgainMs, undefined, { ref: false });
-    const { signal } = new AbortController();
-    const waits = (): number => this.tryFirstAgainMs;
-    const spare = await this.keepTrying(signal, waits, () => {}).catch(() => undefined);
-    this.isMovingBack = false;
-    if (spare === undefined) return;
-    this.spare = spare;
-    this.bySecond?.abort();
-    await delay(KEEP_SPARE_MS, undefined, { ref: false });
-    if (this.spare !== spare) return;
-    this.spare = undefined;
-    spare.abort();
+  /** A network that lets nothing out today may do so in a minute. */
+  private async keepTryingFirst(): Promise<void> {
+    const { signal } = this;
+    const backoff = new Backoff();
+    while (!signal.aborted) {
+      const waitMs = backoff.next(Math.random());
+      if (waitMs > 0) await delay(waitMs, undefined, { signal, ref: false }).catch(() => {});
+      if (signal.aborted) return;
+      await this.ways.first(signal).then(
+        (link) => this.handleLink(link, false),
+        (error: unknown) => this.handleFirstFailed(error),
+      );
+    }
+  }
+
+  private askSecond(): void {
+    if (this.secondAsked || this.signal.aborted) return;
+    this.secondAsked = true;
+    clearTimeout(this.headStart);
+    this.ways.second(this.signal).then(
+      (link) => this.handleLink(link, true),
+      (error: unknown) => this.handleSecondFailed(error),
+    );
+  }
+
+  private handleLink(link: L, bySecond: boolean): void {
+    if (this.signal.aborted) return link.abort();
+    this.resolve({ link, bySecond });
+    this.over.abort();
+  }
+
+  private handleFirstFailed(error: unknown): void {
+    if (this.ways.isFinal(error)) return this.reject(error);
+    this.firstFailed = true;
+    if (this.secondError !== undefined) return this.reject(this.secondError);
+    this.askSecond();
+  }
+
+  private handleSecondFailed(error: unknown): void {
+    if (this.firstFailed || isRelaysWord(error)) return this.reject(error);
+    this.secondError = error;
   }
 }
 
 function isAccessFault(error: unknown): boolean {
   return error instanceof WstunError && FAULTS[error.fault].class === 'access';
+}
+
+function isRelaysWord(error: unknown): boolean {
+  return error instanceof WstunError && RELAY_WORDS.has(error.fault);
 }

@@ -2,11 +2,19 @@
 import type { Invite } from '../crypto/invite.ts';
 import { preferredSuite } from '../crypto/suite-choice.ts';
 import { importKeyPair } from '../crypto/x25519.ts';
-import { WstunError } from '../errors.ts';
+import { type FaultName, WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { SessionRequest } from '../protocol/session-request.ts';
 import { type Encryption, type InitiatorOptions, initiateSecureLink } from './handshake.ts';
-import { DirectWay, type LinkWay, type PageDialer, PreferredWay, TetherWay } from './link-ways.ts';
+import {
+  type ChoosingWay,
+  DirectWay,
+  type LinkWay,
+  type PageDialer,
+  PreferredWay,
+  SoleWay,
+  TetherWay,
+} from './link-ways.ts';
 import type { SecureLink } from './secure-link.ts';
 import type { SessionDialer, SessionLink } from './session-keeper.ts';
 import { requestSession } from './session-link.ts';
@@ -18,46 +26,101 @@ export interface TetherOptions {
   readonly direct: boolean;
 }
 
+/** For the answer on a link by a better way: until it is here, what comes on the old link is not acknowledged, and comes to a halt. */
+const BETTER_ANSWER_MS = 3_000;
+
+/** A link whose keys stand was lost, or brought nothing in time: what the exit refuses is sealed. */
+const SILENCE: ReadonlySet<FaultName> = new Set<FaultName>(['link-lost', 'link-slow']);
+
 export class RelayDialer implements SessionDialer {
-  private readonly dialer: TicketDialer;
-  private readonly way: LinkWay;
-  private readonly handshake: InitiatorOptions;
+  private readonly way: ChoosingWay<SecureLink>;
 
   /** Whether encryption may be off is for the caller to check: `refuseUnsealed`. @param tether links may be carried by pages */
   constructor(invite: Invite, encryption: Encryption, logger: Logger, tether?: TetherOptions) {
-    this.dialer = new TicketDialer(invite, logger);
-    this.way = wayTo(this.dialer, invite.exitName ?? '', { encryption, logger, tether });
-    this.handshake = {
+    const dialer = new TicketDialer(invite, logger);
+    const handshake = {
       keys: importKeyPair(invite.bearer.exposeSessionKey()),
       exitKey: invite.exitSessionKey,
       suite: preferredSuite(() => performance.now()),
       encryption,
     };
+    this.way = wayTo(dialer, invite.exitName ?? '', { handshake, logger, tether });
   }
 
-  async dial(request: () => SessionRequest, signal: AbortSignal): Promise<SessionLink> {
-    const raw = await this.way.dial(signal);
-    const rotationProof = this.dialer.rotationProofOf(raw);
-    const link = await initiateSecureLink(raw, { ...this.handshake, rotationProof }, signal);
-    return await beginOn(link, request(), signal);
+  dial(request: () => SessionRequest, signal: AbortSignal): Promise<SessionLink> {
+    return dialSession(this.way, request, signal);
   }
 }
 
-/** Has the exit begin or resume a session on a link whose keys stand. */
-export async function beginOn(link: SecureLink, request: SessionRequest, signal: AbortSignal): Promise<SessionLink> {
-  return { link, peerReceived: await requestSession(link, request, signal), saidReceived: request.received };
+async function dialSession(
+  way: ChoosingWay<SecureLink>,
+  request: () => SessionRequest,
+  signal: AbortSignal,
+  answerMs?: number,
+): Promise<SessionLink> {
+  const { link, better, doubt } = await way.dial(signal);
+  try {
+    const begun = await beginOn(link, request(), signal, answerMs);
+    if (better === undefined) return begun;
+    return { ...begun, better: { dial: (ask, stop) => dialSession(better, ask, stop, BETTER_ANSWER_MS) } };
+  } catch (error) {
+    if (error instanceof WstunError && SILENCE.has(error.fault)) doubt?.();
+    throw error;
+  }
 }
 
-/** Raw links to the exit of an invite. */
+/** Has the exit begin or resume a session on a link whose keys stand. @param answerMs limit; default as of requestSession */
+export async function beginOn(
+  link: SecureLink,
+  request: SessionRequest,
+  signal: AbortSignal,
+  answerMs?: number,
+): Promise<SessionLink> {
+  return { link, peerReceived: await requestSession(link, request, signal, answerMs), saidReceived: request.received };
+}
+
+interface WayOptions {
+  readonly handshake: InitiatorOptions;
+  readonly logger: Logger;
+  readonly tether: TetherOptions | undefined;
+}
+
+/** Sealed links to the exit of an invite. */
 function wayTo(
   dialer: TicketDialer,
   destination: string,
-  { encryption, logger, tether }: { encryption: Encryption; logger: Logger; tether?: TetherOptions | undefined },
-): LinkWay {
-  const direct = new DirectWay(dialer, destination, encryption === 'on');
-  if (tether === undefined) return direct;
-  const byPage = new TetherWay(dialer, destination, tether.pages);
-  return tether.direct ? new PreferredWay(direct, byPage, logger, { movesBack: true }) : byPage;
+  { handshake, logger, tether }: WayOptions,
+): ChoosingWay<SecureLink> {
+  const direct = new SealedWay(new DirectWay(dialer, destination, handshake.encryption === 'on'), dialer, handshake);
+  if (tether === undefined) return new SoleWay(direct);
+  const byPage = new SealedWay(new TetherWay(dialer, destination, tether.pages), dialer, handshake);
+  return tether.direct ? new PreferredWay(direct, byPage, logger) : new SoleWay(byPage);
+}
+
+/**
+ * The handshake belongs to the way: there are networks that carry an upgrade and nothing behind it, and only what the exit proves
+ * shows that a way leads there.
+ */
+class SealedWay implements LinkWay<SecureLink> {
+  private readonly way: LinkWay;
+  private readonly dialer: TicketDialer;
+  private readonly handshake: InitiatorOptions;
+
+  constructor(way: LinkWay, dialer: TicketDialer, handshake: InitiatorOptions) {
+    this.way = way;
+    this.dialer = dialer;
+    this.handshake = handshake;
+  }
+
+  get canBeAsked(): boolean {
+    return this.way.canBeAsked;
+  }
+
+  async dial(signal: AbortSignal): Promise<SecureLink> {
+    const raw = await this.way.dial(signal);
+    const rotationProof = this.dialer.rotationProofOf(raw);
+    return await initiateSecureLink(raw, { ...this.handshake, rotationProof }, signal);
+  }
 }
 
 /**

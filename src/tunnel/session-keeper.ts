@@ -1,6 +1,6 @@
 /**
  * Keeps one session of a client alive while links come and go: dials, has the exit begin or resume it, waits longer after each
- * failure, and tries a second link beside one that stalls. Streams know nothing of it.
+ * failure, and tries a second link beside one that stalls, or whose way is not the best. Streams know nothing of it.
  *
  * Which failures are final is asked of the caller; what to do when the session is over is the caller's too.
  */
@@ -23,6 +23,8 @@ export interface SessionLink {
   readonly peerReceived: number;
   /** What the request said. */
   readonly saidReceived: number;
+  /** Where there is a better way than the one that brought it. */
+  readonly better?: SessionDialer;
 }
 
 export interface SessionDialer {
@@ -43,6 +45,9 @@ const HELLO_LIMIT_MS = 10_000;
 /** Programs that ask for a connection hurry the next attempt, but no more often than this. */
 const HURRY_MS = 1_000;
 
+/** A link is as good until then, and a way that does not work costs a dial each time. */
+const TRY_BETTER_MS = 30_000;
+
 /** How these end is known, and no further attempt for this session could help. */
 const SESSION_FAULTS: ReadonlySet<FaultName> = new Set<FaultName>([
   'session-unknown',
@@ -57,6 +62,8 @@ export interface KeeperOptions {
   /** Shared by the sessions of a client: they are at the same relays. */
   readonly backoff: Backoff;
   readonly logger: Logger;
+  /** After this, and then again and again, a link that has a better way gives that a try, ms; default TRY_BETTER_MS. */
+  readonly tryBetterMs?: number | undefined;
   /** Milliseconds before the next attempt; undefined where none could help the client at all. */
   waitAfter(error: WstunError): number | undefined;
 }
@@ -89,7 +96,13 @@ export class SessionKeeper {
   /** Another link is wanted although there is one. */
   private wantsSecond = false;
   private hurriedAt = Number.NEGATIVE_INFINITY;
+  /** The way that is better than that of the present link, if there is one. */
+  private better: SessionDialer | undefined;
+  private wantsBetter = false;
+  private betterTimer: NodeJS.Timeout | undefined;
   private attempting: AbortController | undefined;
+  /** The attempt, while it is one by the better way that has asked the exit for nothing yet. */
+  private probing: AbortController | undefined;
   private lastFault: FaultName | undefined;
   private readonly pause = new Pause();
   private finalError: WstunError | undefined;
@@ -172,6 +185,8 @@ export class SessionKeeper {
   private handleLinkLost(): void {
     this.lostAt = performance.now();
     if (this.options.backoff.handleLost(this.lostAt - this.attachedAt)) this.pause.cut();
+    this.forgetBetter();
+    this.probing?.abort();
     if (this.standing) this.events.onLinkLost();
     void this.seek();
   }
@@ -179,11 +194,13 @@ export class SessionKeeper {
   private handleStalled(): void {
     this.options.backoff.reset();
     this.pause.cut();
+    this.probing?.abort();
     void this.seek();
   }
 
   private handleEnd(fault: WireFaultName): void {
     clearTimeout(this.helloLimit);
+    this.forgetBetter();
     // Of a session that the exit ended; the loss of a link was counted when it came.
     if (this.attachedAt > this.lostAt) {
       this.lostAt = performance.now();
@@ -198,55 +215,85 @@ export class SessionKeeper {
   // ── links ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private get wantsLink(): boolean {
-    return !this.driver.isOver && (!this.driver.isAttached || this.wantsSecond || this.driver.isStalled);
+    return !this.driver.isOver && (this.needsLink || this.wantsBetter);
+  }
+
+  /** By whichever way it comes. */
+  private get needsLink(): boolean {
+    return !this.driver.isAttached || this.wantsSecond || this.driver.isStalled;
   }
 
   private async seek(): Promise<void> {
     if (this.seeking) return;
     this.seeking = true;
-    let waitMs = this.options.backoff.next(Math.random());
+    let waitMs = this.needsLink ? this.options.backoff.next(Math.random()) : 0;
     while (this.wantsLink) {
       await this.pause.wait(waitMs);
       if (!this.wantsLink) break;
-      waitMs = await this.attempt();
+      waitMs = await this.attempt(this.needsLink ? undefined : this.better);
     }
     this.seeking = false;
   }
 
-  /** Returns how long to wait before the next, if one is needed. */
-  private async attempt(): Promise<number> {
+  /** Returns how long to wait before the next, if one is needed. @param better by that alone, for a link that need not come */
+  private async attempt(better: SessionDialer | undefined): Promise<number> {
     this.wantsSecond = false;
     const since = performance.now();
     const attempting = new AbortController();
     this.attempting = attempting;
+    if (better !== undefined) this.probing = attempting;
     try {
-      this.attach(await this.options.dialer.dial(() => this.request(), attempting.signal));
+      const { dialer } = this.options;
+      this.attach(await (better ?? dialer).dial(() => this.request(), attempting.signal));
       this.lastFault = undefined;
       return 0;
     } catch (cause) {
       this.driver.releaseAcknowledgements();
-      // Begun on a network that is no more, or for a session that is over.
+      // Begun on a network that is no more, for a session that is over, or while there was a link.
       if (attempting.signal.aborted) return 0;
       const error = cause instanceof WstunError ? cause : new WstunError('internal', String(cause));
+      if (better !== undefined && this.isCarried(error)) return 0;
       return this.handleFailure(error, performance.now() - since);
     } finally {
       this.attempting = undefined;
+      this.probing = undefined;
+      this.awaitBetter();
     }
+  }
+
+  /** Some time from now the better way is tried, if there is one. */
+  private awaitBetter(): void {
+    clearTimeout(this.betterTimer);
+    this.wantsBetter = false;
+    if (this.better === undefined) return;
+    this.betterTimer = setTimeout(() => {
+      this.wantsBetter = true;
+      void this.seek();
+    }, this.options.tryBetterMs ?? TRY_BETTER_MS).unref();
+  }
+
+  private forgetBetter(): void {
+    this.better = undefined;
+    this.awaitBetter();
   }
 
   private request(): SessionRequest {
     // An exit that heard a first request, but not we its answer, has a session of that name already.
     if (!this.begun) this.id = randomBytes(SESSION_ID_BYTES);
+    // An exit that hears it lets the old link go: should that be lost now, nothing comes sooner than the answer.
+    this.probing = undefined;
     this.driver.holdAcknowledgements();
     return { kind: this.begun ? 'resume' : 'begin', id: this.id, received: this.driver.received };
   }
 
-  private attach({ link, peerReceived, saidReceived }: SessionLink): void {
+  private attach({ link, peerReceived, saidReceived, better }: SessionLink): void {
     if (this.driver.isOver) return link.abort();
     const wasAway = this.begun && !this.driver.isAttached;
     if (!this.driver.attachLink(link, { peerReceived, saidReceived })) return link.abort();
     if (!this.begun) this.helloLimit = setTimeout(() => this.driver.end('peer-silent'), HELLO_LIMIT_MS);
     this.begun = true;
+    // The exit lets the old link go before its answer is here: streams that do not outlive their link stay where they are.
+    this.better = this.options.resume.resumeWindowMs > 0 ? better : undefined;
     this.attachedAt = performance.now();
     if (wasAway && this.standing) this.events.onResumed(this.attachedAt - this.lostAt);
   }
@@ -254,9 +301,8 @@ export class SessionKeeper {
   private handleFailure(error: WstunError, tookMs: number): number {
     if (this.driver.isOver) return 0;
     this.lastFault = error.fault;
-    // An exit that does not know the session has said so under its keys: the old link, though it seems to stand, leads nowhere.
-    if (this.driver.isAttached && error.fault !== 'session-unknown') {
-      // The old link still carries it: nobody need know.
+    if (this.isCarried(error)) {
+      // Nobody need know.
       this.options.logger.info({ fault: error.fault }, 'no second link');
       return this.options.backoff.next(Math.random());
     }
@@ -265,6 +311,12 @@ export class SessionKeeper {
     const settled = settledWait(error, tookMs, waitMs);
     this.events.onFailed(error, settled);
     return settled;
+  }
+
+  /** By the old link, whatever came of the new one. */
+  private isCarried(error: WstunError): boolean {
+    // An exit that does not know the session has said so under its keys: the old link, though it seems to stand, leads nowhere.
+    return this.driver.isAttached && error.fault !== 'session-unknown';
   }
 
   private giveUp(error: WstunError): number {

@@ -19,10 +19,15 @@ const EXCHANGE_LIMIT_MS = 10_000;
  * The client's side; takes the link's handler. Resolves with what the exit has received; the handler is to be set in the turn in
  * which it resolves. Rejects, with the link aborted: with the exit's reason, or `link-lost`, `link-slow`, `dial-cancelled`.
  */
-export function requestSession(link: SecureLink, request: SessionRequest, signal: AbortSignal): Promise<number> {
+export function requestSession(
+  link: SecureLink,
+  request: SessionRequest,
+  signal: AbortSignal,
+  limitMs = EXCHANGE_LIMIT_MS,
+): Promise<number> {
   return new Promise((resolve, reject) => {
     const onAbort = (): void => word.fail(new WstunError('dial-cancelled'));
-    const word = new FirstWord(link, {
+    const word = new FirstWord(link, limitMs, {
       onMessage: (message) => {
         const answer = decodeSessionAnswer(message);
         if (answer === undefined) return word.fail(new WstunError('bad-record'));
@@ -51,7 +56,7 @@ export interface RequestEvents {
 
 /** The exit's side; takes the link's handler. */
 export function awaitRequest(link: SecureLink, events: RequestEvents): void {
-  const word = new FirstWord(link, {
+  const word = new FirstWord(link, EXCHANGE_LIMIT_MS, {
     onMessage: (message) => {
       const request = decodeSessionRequest(message);
       if (request === undefined) return word.fail(new WstunError('bad-record'));
@@ -74,10 +79,10 @@ class FirstWord implements MessageLinkHandler {
   private readonly limit: NodeJS.Timeout;
   private over = false;
 
-  constructor(link: SecureLink, events: FirstWordEvents) {
+  constructor(link: SecureLink, limitMs: number, events: FirstWordEvents) {
     this.link = link;
     this.events = events;
-    this.limit = setTimeout(() => this.fail(new WstunError('link-slow')), EXCHANGE_LIMIT_MS);
+    this.limit = setTimeout(() => this.fail(new WstunError('link-slow')), limitMs);
     link.setHandler(this);
   }
 

@@ -1,0 +1,53 @@
+/** A network that lets the upgrade pass and nothing behind it: the phone carries, and the direct way takes over once it works. */
+import { describe, expect, it } from 'vitest';
+import { receive, sendPayload } from '../support/payload.ts';
+import { Phone } from '../support/phone.ts';
+import { slowProxy } from '../support/slow-proxy.ts';
+import { ALL, swallowingProxy } from '../support/swallowing-proxy.ts';
+import { tcpServer } from '../support/tcp.ts';
+import { nextCode } from '../support/tethered.ts';
+import { connectThrough } from '../support/through-proxy.ts';
+import { invite, spawnClient, startRelay } from '../support/wstun-stack.ts';
+
+const MIB = 1024 * 1024;
+/** So that the transfer lasts longer than the direct way is left alone: 45 s. */
+const FAR_LEG_BITS = 30_000_000;
+const TRANSFER_BYTES = 160 * MIB;
+/** 30 s, the handshake, and what a busy machine adds. */
+const MOVES_WITHIN_MS = 40_000;
+
+describe('a direct way that carries the upgrade alone', () => {
+  it('leaves the session to the phone within seconds, and has it back once it works', {
+    timeout: 120_000,
+  }, async () => {
+    const relay = await startRelay();
+    const middlebox = await swallowingProxy(relay.port);
+    const mobile = await slowProxy(relay.port, FAR_LEG_BITS);
+    const secret = await invite(relay, 'laptop', { allow: ['*'], url: `ws://localhost:${middlebox.port}` });
+    const client = spawnClient(secret, { args: ['--tether', '127.0.0.1:0'] });
+    // The relay's one address leads through the middlebox from the laptop, and past it from the phone.
+    const rule = `--host-resolver-rules=MAP localhost:${middlebox.port} 127.0.0.1:${mobile}`;
+    const phone = await Phone.start({ args: [rule] });
+    const page = await phone.open(await nextCode(client));
+    await client.event('tether-paired');
+    const since = performance.now();
+    const { listen } = await client.event('ready');
+    expect(performance.now() - since).toBeLessThan(5_000);
+    await page.until('carrying');
+    expect(middlebox.upgrades.length).toBeGreaterThan(0);
+
+    middlebox.allow(ALL);
+    const sent: Promise<string>[] = [];
+    const source = await tcpServer((socket) => void sent.push(sendPayload(socket, TRANSFER_BYTES, 2)));
+    const proxy = Number(String(listen).replace(/^.*:/, ''));
+    let isOver = false;
+    const got = receive(await connectThrough('SOCKS5', proxy, source)).finally(() => {
+      isOver = true;
+    });
+    await page.until('resting', MOVES_WITHIN_MS);
+    expect(isOver).toBe(false);
+    expect(middlebox.upgrades.at(-1)).toEqual({ allowance: ALL, givenUpAfter: undefined });
+    expect(await got).toEqual({ bytes: TRANSFER_BYTES, hash: await sent[0] });
+    expect(client.events.filter(({ event }) => event === 'session-lost')).toEqual([]);
+  });
+});
