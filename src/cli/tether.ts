@@ -5,8 +5,8 @@ import type { Readable } from 'node:stream';
 import { describeFault, WstunError } from '../errors.ts';
 import { lanAddresses } from '../tether/lan-address.ts';
 import { readPage } from '../tether/page-file.ts';
-import { startTetherServer, type TetherEvent, type TetherServer } from '../tether/tether-server.ts';
-import type { HostPort } from './options.ts';
+import { createTetherServer, type TetherEvent, type TetherServer } from '../tether/tether-server.ts';
+import { formatHostPort, type HostPort } from './options.ts';
 import type { Output } from './output.ts';
 import { drawQr } from './qr.ts';
 
@@ -28,11 +28,7 @@ export async function startTether(
   output: Output,
   onJoined: () => void,
 ): Promise<RunningTether> {
-  const { host, port, publicHost } = placeOf(wanted);
-  const server = await startTetherServer({
-    host,
-    port,
-    publicHost,
+  const server = createTetherServer({
     page: readPage(),
     relayUrls,
     onEvent: (event) => {
@@ -41,6 +37,7 @@ export async function startTether(
     },
     logger: output.logger,
   });
+  await server.serve(placeOf(wanted));
   const dial: RunningTether['dial'] = (makeUrl, signal) => server.dial(makeUrl, signal);
   return {
     dial,
@@ -84,6 +81,7 @@ function report(event: TetherEvent, output: Output): void {
 
 function sentenceOf(event: TetherEvent): string {
   if (event.type === 'code') return describeCode(event.url);
+  if (event.type === 'address') return `wstun: phones reach this machine at ${formatHostPort(event)} now`;
   if (event.type === 'refused') {
     return `wstun: ${event.remote} knocked without a code that holds (${event.guesses} so far)`;
   }
