@@ -56,7 +56,7 @@ export const FAULTS = {
     class: 'network',
     code: 'WSTUN-E104',
     sentence: 'cannot listen there',
-    fix: 'Stop what holds the port, or choose another with --listen.',
+    fix: 'Stop what holds the port, or choose another: --listen HOST:PORT, or --tether HOST:PORT.',
   },
   'invite-malformed': {
     class: 'usage',
@@ -235,7 +235,7 @@ export const FAULTS = {
     class: 'config',
     code: 'WSTUN-E124',
     sentence: 'this machine has no address on a local network',
-    fix: "Join the phone's Wi-Fi or hotspot first, or give the address that the phone reaches: --tether HOST:PORT.",
+    fix: "Join the phone's Wi-Fi or hotspot: the code is shown as soon as there is one. Or give it yourself: --tether HOST:PORT.",
   },
   'bad-upgrade': {
     class: 'protocol',

@@ -39,6 +39,8 @@ export async function runClient(options: ClientOptions): Promise<void> {
     output.logger.debug({ change }, 'the network may have changed');
     client.wake();
   });
+  // What has changed since it began, and before the network was watched.
+  client.tether?.look();
   // Enter shows a new code, where nobody else reads there.
   if (options.inviteFile !== '-') client.tether?.takeCommands(process.stdin);
   const signalled = firstSignal(() => client.close(0));
@@ -114,7 +116,10 @@ export async function startClient(
     listen: formatHostPort(address),
     tether,
     ended: tunnel.run(),
-    wake: () => tunnel.wake(),
+    wake: () => {
+      tether?.look();
+      tunnel.wake();
+    },
     close: async (graceMs) => {
       await proxy.close(graceMs);
       await tunnel.close(0);

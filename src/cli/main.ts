@@ -114,7 +114,7 @@ function clientCommand(): Command {
     .addOption(resumeWindowOption())
     .option(
       '--tether [host:port]',
-      'let a phone carry it: its browser opens a page of this machine (default port: 8808)',
+      'let a phone carry it: its browser opens a page of this machine (default: its local address as it is, port 8808)',
     )
     .option('--no-direct', 'with --tether: by the phone alone, also where the relay can be reached from here')
     .addOption(jsonOption())

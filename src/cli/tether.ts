@@ -3,10 +3,11 @@ import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import type { Readable } from 'node:stream';
 import { describeFault, WstunError } from '../errors.ts';
+import { AddressFollower } from '../tether/address-follower.ts';
 import { lanAddresses } from '../tether/lan-address.ts';
 import { readPage } from '../tether/page-file.ts';
-import { startTetherServer, type TetherEvent, type TetherServer } from '../tether/tether-server.ts';
-import type { HostPort } from './options.ts';
+import { createTetherServer, type TetherEvent, type TetherServer } from '../tether/tether-server.ts';
+import { formatHostPort, type HostPort } from './options.ts';
 import type { Output } from './output.ts';
 import { drawQr } from './qr.ts';
 
@@ -14,13 +15,18 @@ const DEFAULT_PORT = 8808;
 const ANY_ADDRESS: ReadonlySet<string> = new Set(['0.0.0.0', '::', '*']);
 
 export interface RunningTether extends Pick<TetherServer, 'dial' | 'pages' | 'close'> {
+  /** The network may have changed: without a host of its own the page goes where the machine is. */
+  look(): void;
   /** Each line, of whatever content, shows a new code: for one more phone. */
   takeCommands(lines: Readable): void;
 }
 
+/** What says where a tether is to be found. */
+type Place = Pick<AddressFollower, 'look' | 'showCode' | 'close'>;
+
 /**
  * @param onJoined there is one more page to be asked
- * @throws WstunError no-lan-address, cannot-listen
+ * @throws WstunError cannot-listen
  */
 export async function startTether(
   wanted: HostPort | true,
@@ -28,11 +34,7 @@ export async function startTether(
   output: Output,
   onJoined: () => void,
 ): Promise<RunningTether> {
-  const { host, port, publicHost } = placeOf(wanted);
-  const server = await startTetherServer({
-    host,
-    port,
-    publicHost,
+  const server = createTetherServer({
     page: readPage(),
     relayUrls,
     onEvent: (event) => {
@@ -41,19 +43,44 @@ export async function startTether(
     },
     logger: output.logger,
   });
+  const place = await startAt(wanted === true ? { host: undefined, port: DEFAULT_PORT } : wanted, server, output);
   const dial: RunningTether['dial'] = (makeUrl, signal) => server.dial(makeUrl, signal);
   return {
     dial,
     get pages() {
       return server.pages;
     },
-    close: () => server.close(),
+    look: () => place.look(),
+    close: () => {
+      place.close();
+      server.close();
+    },
     takeCommands: (lines) => {
       if ('isTTY' in lines && lines.isTTY === true && !isInForeground()) return;
-      lines.on('error', () => {}).on('data', () => server.showCode());
+      lines.on('error', () => {}).on('data', () => place.showCode());
       if ('unref' in lines && typeof lines.unref === 'function') lines.unref();
     },
   };
+}
+
+/** @throws WstunError cannot-listen */
+async function startAt(
+  { host, port }: { readonly host: string | undefined; readonly port: number },
+  server: TetherServer,
+  output: Output,
+): Promise<Place> {
+  if (host !== undefined && !ANY_ADDRESS.has(host)) {
+    await server.serve({ host, port, publicHost: host });
+    return { look: () => {}, showCode: () => server.showCode(), close: () => {} };
+  }
+  const follower = new AddressFollower({
+    ...{ server, host, port },
+    addresses: () => lanAddresses(networkInterfaces()),
+    onNoAddress: () => reportFault('no-address', new WstunError('no-lan-address'), output),
+    onRefused: (error) => reportFault('cannot-listen', error, output),
+  });
+  await follower.start();
+  return follower;
 }
 
 /** A job in the background that reads from its terminal is stopped (SIGTTIN), tunnel and all. */
@@ -67,23 +94,25 @@ function isInForeground(): boolean {
   }
 }
 
-function placeOf(wanted: HostPort | true): HostPort & { readonly publicHost: string } {
-  const { host, port } = wanted === true ? { host: undefined, port: DEFAULT_PORT } : wanted;
-  if (host !== undefined && !ANY_ADDRESS.has(host)) return { host, port, publicHost: host };
-  const [best] = lanAddresses(networkInterfaces());
-  if (best === undefined) throw new WstunError('no-lan-address');
-  // One address, not all: whoever is on another network has no business with the page.
-  return { host: host ?? best, port, publicHost: best };
-}
-
 function report(event: TetherEvent, output: Output): void {
   const { type, ...rest } = event;
   output.event({ event: `tether-${type}`, ...rest });
   output.say(sentenceOf(event));
 }
 
+/** Of what ends nothing: it is tried again. */
+function reportFault(event: 'no-address' | 'cannot-listen', { code, message }: WstunError, output: Output): void {
+  output.event({ event: `tether-${event}`, code, message });
+  const again = event === 'cannot-listen' ? ' Tried again when the network changes, and with Enter.' : '';
+  output.say(`wstun: ${message}${again}`);
+}
+
 function sentenceOf(event: TetherEvent): string {
   if (event.type === 'code') return describeCode(event.url);
+  if (event.type === 'address') {
+    const { again } = event;
+    return `wstun: phones reach this machine at ${formatHostPort(event)} ${again ? 'again' : 'now; here is another code'}`;
+  }
   if (event.type === 'refused') {
     return `wstun: ${event.remote} knocked without a code that holds (${event.guesses} so far)`;
   }

@@ -7,14 +7,20 @@ type Interfaces = ReturnType<typeof networkInterfaces>;
 const INNER = /^(docker|br-|veth|virbr|vmnet|vboxnet|lxc|cni|podman|tun|tap|utun|wg|tailscale|zt|ppp|awdl|llw)/i;
 const WIRELESS = /^(wl|wifi|wi-fi|wlan)/i;
 
+export interface LanAddress {
+  readonly address: string;
+  /** The lower the likelier that it is the phone's network. */
+  readonly rank: number;
+}
+
 /** Candidates, the likeliest first: IPv4, as a code's URL is to be short and a phone's browser must take it. */
-export function lanAddresses(interfaces: Interfaces): string[] {
+export function lanAddresses(interfaces: Interfaces): LanAddress[] {
   const found = Object.entries(interfaces).flatMap(([name, addresses = []]) =>
     addresses
       .filter(({ family, internal, address }) => family === 'IPv4' && !internal && !address.startsWith('169.254.'))
       .map(({ address }) => ({ address, rank: rankOf(name, address) })),
   );
-  return found.sort((a, b) => a.rank - b.rank).map(({ address }) => address);
+  return found.sort((a, b) => a.rank - b.rank);
 }
 
 function rankOf(name: string, address: string): number {

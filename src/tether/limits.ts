@@ -33,3 +33,11 @@ export const MAX_CONTROL_QUEUE_BYTES = 64 * 1024;
 export const NEW_CODE_AFTER_MS = 15_000;
 /** Between attempts while a phone has no way to the relay, times 0.5 to 1.5: mobile data may be back at any moment. */
 export const OFFLINE_AGAIN_MS = 1_000;
+/** An address that is new here is served at after this much: interfaces that come up together settle. Doubles with each move of late. */
+export const ADDRESS_SETTLE_MS = 1_000;
+/** At most, as a network that comes and goes must not fill the screen with codes. */
+export const MAX_ADDRESS_SETTLE_MS = 60_000;
+/** How long a move counts as one of late. */
+export const ADDRESS_MOVES_MS = 5 * 60_000;
+/** The served address may be back within this much, as when the laptop changes its access point. */
+export const ADDRESS_GONE_MS = 10_000;

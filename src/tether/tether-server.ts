@@ -1,35 +1,29 @@
 /**
- * The laptop's side of a tether: serves the page, pairs with it, takes its WebSockets, and gives out links that pages carry
- * (docs/protocol.md §2.6). Whoever is on the local network can reach this port: every request is judged by host and origin first.
+ * The laptop's side of a tether: pairs with pages, takes their WebSockets, and gives out links that pages carry (docs/protocol.md
+ * §2.6). The address at which pages find it may change while it runs (tether-listener.ts): what has paired knows nothing of that.
  */
-import { createServer, type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import { createWebSocketAcceptor } from '../transport/websocket-accept.ts';
 import { Guesses } from './guesses.ts';
-import { MAX_CONNECTIONS, MAX_PAIRINGS, MAX_PAIRINGS_PER_ADDRESS, NEW_CODE_AFTER_MS } from './limits.ts';
-import { headersOf } from './page-file.ts';
+import { MAX_PAIRINGS, MAX_PAIRINGS_PER_ADDRESS, NEW_CODE_AFTER_MS } from './limits.ts';
 import { Pages, type UrlMaker } from './pages.ts';
 import { PairedPage } from './paired-page.ts';
 import { type PairingKeys, secretToText } from './pairing.ts';
 import { PairingExchange } from './pairing-exchange.ts';
 import { type Claim, CODE_LIFETIME_MS, Secrets } from './secrets.ts';
 import type { TetherLink } from './tether-link.ts';
+import { authorityOf, type HostAndPort, refuse, TetherListener } from './tether-listener.ts';
 
-const MAX_HEADER_BYTES = 8 * 1024;
-/** A request is one packet. */
-const REQUEST_MS = 10_000;
-/** How often node looks for requests that take too long; by itself every 30 s. */
-const LOOK_AT_REQUESTS_MS = 1_000;
-/** For the browser to read a refusal and close: then the socket is taken back. */
-const LINGER_MS = 1_000;
 const LINK_PATH = /^\/link\/([0-9a-f]{32})$/;
 
 export type TetherEvent =
   /** A code to show: the URL is the secret. */
   | { readonly type: 'code'; readonly url: string; readonly lifetimeMs: number }
+  /** Codes lead there now. `again`: as those before, after a time in which they led nowhere. */
+  | { readonly type: 'address'; readonly host: string; readonly port: number; readonly again: boolean }
   /** `again`: a page that paired before is back. */
   | { readonly type: 'paired'; readonly remote: string; readonly again: boolean }
   | { readonly type: 'lost'; readonly remote: string; readonly left: number }
@@ -39,11 +33,6 @@ export type TetherEvent =
   | { readonly type: 'refused'; readonly remote: string; readonly guesses: number; readonly waitMs: number };
 
 export interface TetherServerOptions {
-  readonly host: string;
-  /** 0 lets the system choose. */
-  readonly port: number;
-  /** What the code's URL has in place of `host`, where that is no address to be reached by. */
-  readonly publicHost?: string;
   readonly page: Buffer;
   /** Those of the invite: where the page may open far legs. */
   readonly relayUrls: readonly string[];
@@ -51,12 +40,28 @@ export interface TetherServerOptions {
   readonly logger: Logger;
 }
 
+export interface TetherPlace {
+  readonly host: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+  /** What codes name. Undefined: nobody can come here now, and no code is shown. */
+  readonly publicHost: string | undefined;
+}
+
 export interface TetherServer {
-  readonly address: { readonly host: string; readonly port: number };
+  /** Where codes lead; undefined: nowhere. */
+  readonly address: HostAndPort | undefined;
   /** Pages that can be asked for a link. */
   readonly pages: number;
   /** Secrets that did not hold, so far. */
   readonly guesses: number;
+  /**
+   * Listens there, and has codes lead there: with a new one at once, where the last led elsewhere. One call at a time.
+   * @throws WstunError cannot-listen: all is as it was
+   */
+  serve(place: TetherPlace): Promise<void>;
+  /** Which addresses there are: where pages have paired before, listening goes on for them while there is the address. */
+  retain(addresses: ReadonlySet<string>): void;
   /** Makes a new code, in place of the one before, and tells it as an event. */
   showCode(): void;
   /** Waits for a page, however long; see `Pages.dial`. */
@@ -65,29 +70,23 @@ export interface TetherServer {
   close(): void;
 }
 
-/** @throws WstunError cannot-listen */
-export async function startTetherServer(options: TetherServerOptions): Promise<TetherServer> {
-  const server = createServer({
-    maxHeaderSize: MAX_HEADER_BYTES,
-    headersTimeout: REQUEST_MS,
-    requestTimeout: REQUEST_MS,
-    connectionsCheckingInterval: LOOK_AT_REQUESTS_MS,
-  });
-  server.maxConnections = MAX_CONNECTIONS;
-  await listen(server, options);
-  const address = server.address();
-  const port = typeof address === 'object' && address !== null ? address.port : options.port;
-  return new Tether(server, port, options);
+/** Listens nowhere yet. */
+export function createTetherServer(options: TetherServerOptions): TetherServer {
+  return new Tether(options);
 }
 
 class Tether implements TetherServer {
-  readonly address: { readonly host: string; readonly port: number };
-  readonly #server: Server;
   readonly #options: TetherServerOptions;
   readonly #acceptor = createWebSocketAcceptor();
   readonly #pages = new Pages(() => this.#options.onEvent({ type: 'offline' }));
   readonly #secrets = new Secrets();
   readonly #guesses = new Guesses();
+  /** By the host and port that were wanted. */
+  readonly #listeners = new Map<string, TetherListener>();
+  /** The one that is served at now. */
+  #listener: TetherListener | undefined;
+  /** As far as is known; undefined: all that there were. */
+  #addresses: ReadonlySet<string> | undefined;
   /** By the pairing's id, also those that have not said their first word. */
   readonly #paired = new Map<string, PairedPage>();
   /** Control links whose pairing is under way, and those that are about to open. */
@@ -95,23 +94,20 @@ class Tether implements TetherServer {
   /** Of these, by address. */
   readonly #underWay = new Map<string, number>();
   #opening = 0;
+  /** Where the last code led. */
+  #shownAt: string | undefined;
   #codeTimer: NodeJS.Timeout | undefined;
+  /** A code was due while none led anywhere. */
+  #owesCode = false;
   #closed = false;
 
-  constructor(server: Server, port: number, options: TetherServerOptions) {
-    this.#server = server;
+  constructor(options: TetherServerOptions) {
     this.#options = options;
-    this.address = { host: options.publicHost ?? options.host, port };
-    server.on('request', (request, response) => {
-      const status = this.#judge(request);
-      const isPage = status === 200;
-      response
-        .writeHead(status, isPage ? headersOf(options.page, this.#policyOf(request)) : PLAIN)
-        .end(isPage ? options.page : '');
-    });
-    server.on('upgrade', (request, socket, head) => this.#handleUpgrade(request, socket, head));
-    server.on('clientError', (_error, socket) => socket.destroy());
-    this.showCode();
+  }
+
+  get address(): HostAndPort | undefined {
+    const { publicHost, port = 0 } = this.#listener ?? {};
+    return publicHost === undefined ? undefined : { host: publicHost, port };
   }
 
   get pages(): number {
@@ -122,12 +118,31 @@ class Tether implements TetherServer {
     return this.#guesses.total;
   }
 
+  async serve(place: TetherPlace): Promise<void> {
+    const listener = await this.#listenerAt(place);
+    if (this.#closed) return listener.close();
+    const wasAt = this.address && authorityOf(this.address);
+    if (this.#listener !== undefined) this.#listener.publicHost = undefined;
+    this.#listener = listener;
+    listener.publicHost = place.publicHost;
+    this.#closeUnused();
+    const { address } = this;
+    if (address !== undefined && authorityOf(address) !== wasAt) this.#leadTo(address);
+  }
+
+  retain(addresses: ReadonlySet<string>): void {
+    this.#addresses = addresses;
+    this.#closeUnused();
+  }
+
   showCode(): void {
-    if (this.#closed) return;
+    const { address } = this;
+    this.#owesCode = address === undefined;
+    if (this.#closed || address === undefined) return;
     const secret = secretToText(this.#secrets.newCode(performance.now()));
     this.#codeIn(CODE_LIFETIME_MS);
-    const url = `http://${authorityOf(this.address)}/#${secret}`;
-    this.#options.onEvent({ type: 'code', url, lifetimeMs: CODE_LIFETIME_MS });
+    this.#shownAt = authorityOf(address);
+    this.#options.onEvent({ type: 'code', url: `http://${this.#shownAt}/#${secret}`, lifetimeMs: CODE_LIFETIME_MS });
   }
 
   dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<TetherLink> {
@@ -140,47 +155,52 @@ class Tether implements TetherServer {
     this.#pages.closeAll();
     for (const page of [...this.#paired.values()]) page.close();
     for (const link of this.#pairing) link.abort();
-    this.#server.close();
-    this.#server.closeAllConnections();
+    for (const listener of this.#listeners.values()) listener.close();
+  }
+
+  // ── addresses ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async #listenerAt(place: TetherPlace): Promise<TetherListener> {
+    const key = authorityOf(place);
+    const listener =
+      this.#listeners.get(key) ??
+      (await TetherListener.open(place, {
+        ...this.#options,
+        onUpgrade: (...upgrade) => this.#handleUpgrade(...upgrade),
+      }));
+    this.#listeners.set(key, listener);
+    return listener;
+  }
+
+  #leadTo(address: HostAndPort): void {
+    const again = this.#shownAt === authorityOf(address);
+    if (this.#shownAt !== undefined) this.#options.onEvent({ type: 'address', ...address, again });
+    // The code before is good for the same address; a page from before is back sooner than it needs another.
+    if (!again) this.showCode();
+    else if (this.#owesCode) this.#codeIn(NEW_CODE_AFTER_MS);
+  }
+
+  /** One address, not all: whoever is on another network has no business with the page. */
+  #closeUnused(): void {
+    for (const [key, listener] of this.#listeners) {
+      const mayComeBack = listener.hasPaired && (this.#addresses?.has(listener.host) ?? true);
+      if (listener === this.#listener || listener.users > 0 || mayComeBack) continue;
+      this.#listeners.delete(key);
+      listener.close();
+    }
   }
 
   // ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** The status of a request that is no upgrade; 200 is the page. */
-  #judge(request: IncomingMessage): number {
-    if (!this.#isOurHost(request)) return 403;
-    if (request.url !== '/') return 404;
-    return request.method === 'GET' ? 200 : 405;
-  }
-
-  /** A name that points here by a stranger's DNS is none of ours, whatever page asks. */
-  #isOurHost({ headers, socket }: IncomingMessage): boolean {
-    const host = headers.host?.toLowerCase();
-    const local = socket.localAddress?.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '') ?? '';
-    const { port } = this.address;
-    const known = [this.address.host, this.#options.host, local].flatMap((name) => spellingsOf({ host: name, port }));
-    return host !== undefined && known.includes(host);
-  }
-
-  #policyOf(request: IncomingMessage): { host: string; relayUrls: readonly string[] } {
-    return { host: request.headers.host ?? '', relayUrls: this.#options.relayUrls };
-  }
-
-  #handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    socket.on('error', () => {});
+  #handleUpgrade(listener: TetherListener, request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const remote = request.socket.remoteAddress ?? 'unknown';
-    const origin = `http://${request.headers.host}`.toLowerCase();
-    if (!this.#isOurHost(request) || request.headers.origin?.toLowerCase() !== origin) {
-      this.#options.logger.warn({ remote }, 'a web page that is not ours asked for the tether');
-      return refuse(socket, 403);
-    }
     const token = LINK_PATH.exec(request.url ?? '')?.[1];
     if (token !== undefined) return this.#acceptNearLeg(request, socket, head, token);
     if (request.url !== '/control') return refuse(socket, 404);
     if (this.#guesses.mustWait(remote, performance.now())) return refuse(socket, 429);
     if (this.#pairing.size + this.#opening >= MAX_PAIRINGS) return refuse(socket, 503);
     if ((this.#underWay.get(remote) ?? 0) >= MAX_PAIRINGS_PER_ADDRESS) return refuse(socket, 503);
-    this.#acceptControl(request, socket, head, remote);
+    this.#acceptControl(listener, request, socket, head);
   }
 
   #acceptNearLeg(request: IncomingMessage, socket: Duplex, head: Buffer, token: string): void {
@@ -198,8 +218,10 @@ class Tether implements TetherServer {
 
   // ── pairing ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #acceptControl(request: IncomingMessage, socket: Duplex, head: Buffer, remote: string): void {
+  #acceptControl(listener: TetherListener, request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const remote = request.socket.remoteAddress ?? 'unknown';
     this.#opening += 1;
+    listener.users += 1;
     this.#countUnderWay(remote, 1);
     this.#acceptor
       .accept(request, socket, head)
@@ -207,9 +229,10 @@ class Tether implements TetherServer {
         this.#opening -= 1;
       })
       .then(
-        (link) => this.#pair(link, request.headers.host ?? '', remote),
+        (link) => this.#pair(link, listener, request.headers.host ?? '', remote),
         () => {
           this.#countUnderWay(remote, -1);
+          this.#leave(listener);
           socket.destroy();
         },
       );
@@ -221,18 +244,19 @@ class Tether implements TetherServer {
     else this.#underWay.delete(remote);
   }
 
-  #pair(link: MessageLink, host: string, remote: string): void {
+  #pair(link: MessageLink, listener: TetherListener, host: string, remote: string): void {
     this.#pairing.add(link);
     new PairingExchange(link, {
       host,
       find: (id) => this.#secrets.find(id, performance.now()),
       claim: (secret, keys) => {
         const claim = this.#secrets.claim(secret, keys.rejoin, performance.now());
-        return claim && (() => this.#adopt(claim, link, keys, remote));
+        return claim && (() => this.#adopt(claim, link, listener, keys, remote));
       },
       onFailed: (guessed) => {
         this.#pairing.delete(link);
         this.#countUnderWay(remote, -1);
+        this.#leave(listener);
         if (guessed && !this.#closed) this.#noteGuess(remote);
       },
     });
@@ -244,7 +268,8 @@ class Tether implements TetherServer {
     this.#options.onEvent({ type: 'refused', remote, ...noted });
   }
 
-  #adopt(claim: Claim, link: MessageLink, keys: PairingKeys, remote: string): void {
+  #adopt(claim: Claim, link: MessageLink, listener: TetherListener, keys: PairingKeys, remote: string): void {
+    listener.hasPaired = true;
     this.#pairing.delete(link);
     this.#countUnderWay(remote, -1);
     this.#guesses.clear(remote);
@@ -256,7 +281,10 @@ class Tether implements TetherServer {
       },
       onDoubt: () => this.#pages.doubt(page),
       onLinks: () => this.#pages.assignDuties(),
-      onEnd: (_page, { text }) => this.#handleEnd(page, remote, text),
+      onEnd: (_page, { text }) => {
+        this.#handleEnd(page, remote, text);
+        this.#leave(listener);
+      },
     });
     this.#paired.set(claim.page, page);
     if (this.#closed) page.close();
@@ -271,6 +299,11 @@ class Tether implements TetherServer {
     this.#codeIn(NEW_CODE_AFTER_MS);
   }
 
+  #leave(listener: TetherListener): void {
+    listener.users -= 1;
+    if (!this.#closed) this.#closeUnused();
+  }
+
   /** A code for whoever waits with no page at all: the one on show has run out, or the phone does not come back. */
   #codeIn(ms: number): void {
     clearTimeout(this.#codeTimer);
@@ -278,33 +311,4 @@ class Tether implements TetherServer {
       if (this.#pages.size === 0) this.showCode();
     }, ms).unref();
   }
-}
-
-const PLAIN = { 'Content-Length': '0', Connection: 'close' } as const;
-
-function refuse(socket: Duplex, status: number): void {
-  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
-  // Nobody reads an upgraded socket: without this the other end could keep its half open, and with it one of few connections.
-  socket.resume();
-  const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
-  socket.once('close', () => clearTimeout(timer));
-}
-
-function listen(server: Server, { host, port }: { readonly host: string; readonly port: number }): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) =>
-      reject(new WstunError('cannot-listen', `${authorityOf({ host, port })}: ${error.code ?? error.message}`)),
-    );
-    server.listen({ host, port }, () => resolve());
-  });
-}
-
-function authorityOf({ host, port }: { readonly host: string; readonly port: number }): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
-}
-
-/** As `Host` and `Origin` have it: browsers leave the port of http out. */
-function spellingsOf(address: { readonly host: string; readonly port: number }): string[] {
-  const whole = authorityOf(address).toLowerCase();
-  return address.port === 80 ? [whole, whole.replace(/:80$/, '')] : [whole];
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { describe, expect, it, vi } from 'vitest';
 import { silentLogger } from '../../src/observability/logger.ts';
-import { startTetherServer, type TetherServer } from '../../src/tether/tether-server.ts';
+import { createTetherServer, type TetherServer } from '../../src/tether/tether-server.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
 import { startChaosProxy } from '../support/chaos-proxy.ts';
 import { startDnsServer } from '../support/dns-server.ts';
@@ -254,8 +254,8 @@ async function startLaptop(publicHost = '127.0.0.1'): Promise<Laptop> {
   atEnd(() => relay.close());
   const relayUrl = `ws://127.0.0.1:${relay.port}`;
   let code = '';
-  const server = await startTetherServer({
-    ...{ host: '127.0.0.1', port: 0, publicHost, page: readFileSync(BUILT_PAGE) },
+  const server = createTetherServer({
+    page: readFileSync(BUILT_PAGE),
     relayUrls: [relayUrl],
     onEvent: (event) => {
       if (event.type === 'code') code = event.url;
@@ -263,6 +263,7 @@ async function startLaptop(publicHost = '127.0.0.1'): Promise<Laptop> {
     logger: silentLogger,
   });
   atEnd(() => server.close());
+  await server.serve({ host: '127.0.0.1', port: 0, publicHost });
   return { relay, relayUrl, server, code: () => code };
 }
 

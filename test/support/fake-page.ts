@@ -4,7 +4,7 @@ import { WebSocket } from 'ws';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { decodeLaptopMessage, encodeMessage, type LaptopMessage, type PageMessage } from '../../src/tether/messages.ts';
 import { beginPairing, MESSAGE, type PairingKeys, Seal, secretFromText } from '../../src/tether/pairing.ts';
-import { startTetherServer, type TetherEvent, type TetherServer } from '../../src/tether/tether-server.ts';
+import { createTetherServer, type TetherEvent, type TetherServer } from '../../src/tether/tether-server.ts';
 import { atEnd } from './scope.ts';
 import { until } from './until.ts';
 
@@ -21,20 +21,19 @@ export const PAGE = Buffer.from('<!doctype html><style>a{}</style><script>1</scr
 
 export async function startTether(): Promise<RunningTether> {
   const events: TetherEvent[] = [];
-  const server = await startTetherServer({
-    host: '127.0.0.1',
-    port: 0,
+  const server = createTetherServer({
     page: PAGE,
     relayUrls: ['wss://relay.example.org/a'],
     onEvent: (event) => events.push(event),
     logger: silentLogger,
   });
   atEnd(() => server.close());
+  await server.serve({ host: '127.0.0.1', port: 0, publicHost: '127.0.0.1' });
   const secret = () => {
     const code = events.filter((event) => event.type === 'code').at(-1);
     return secretFromText(code?.url.split('#')[1] ?? '') ?? new Uint8Array(0);
   };
-  return { server, events, host: `127.0.0.1:${server.address.port}`, secret };
+  return { server, events, host: `127.0.0.1:${server.address?.port}`, secret };
 }
 
 /** A WebSocket as a page of that origin opens it. */

@@ -1,10 +1,9 @@
 /**
  * Three network namespaces: a laptop's with a link to the phone and to nothing else, the phone's with one to the relay as well, and
- * the test's own, where relay and targets are. Needs root, and says so where it is not.
+ * the test's own, where relay and targets are.
  */
 import { randomBytes } from 'node:crypto';
-import { run, runWell } from './programs.ts';
-import { atEnd } from './scope.ts';
+import { addNamespace, ip, wire, within } from './namespaces.ts';
 
 /** Of the private addresses, a corner that nobody uses. */
 const LAPTOP_ADDRESS = '10.213.1.2';
@@ -22,40 +21,16 @@ export interface PhoneNetwork {
   setPhone(state: 'up' | 'down'): Promise<void>;
 }
 
-const ip = (...args: string[]): Promise<string> => runWell('ip', args);
-
-interface WireEnd {
-  readonly namespace?: string;
-  readonly name: string;
-  readonly address: string;
-}
-
-async function wire(a: WireEnd, b: WireEnd): Promise<void> {
-  await ip('link', 'add', a.name, 'type', 'veth', 'peer', 'name', b.name);
-  for (const { namespace, name, address } of [a, b]) {
-    const at = namespace === undefined ? [] : ['-n', namespace];
-    if (namespace !== undefined) await ip('link', 'set', name, 'netns', namespace);
-    await ip(...at, 'address', 'add', `${address}/24`, 'dev', name);
-    await ip(...at, 'link', 'set', name, 'up');
-  }
-}
-
 /** Until the test, or the file, is over. */
 export async function startPhoneNetwork(): Promise<PhoneNetwork> {
-  if (process.getuid?.() !== 0) throw new Error('this test makes network namespaces, for which it must run as root');
   const id = randomBytes(2).toString('hex');
   const [laptop, phone, wifi, cell] = [`wl${id}`, `wp${id}`, `ap${id}`, `cell${id}`];
-  for (const namespace of [laptop, phone]) {
-    await ip('netns', 'add', namespace);
-    atEnd(() => run('ip', ['netns', 'delete', namespace]));
-    await ip('-n', namespace, 'link', 'set', 'lo', 'up');
-  }
+  for (const namespace of [laptop, phone]) await addNamespace(namespace);
   await wire(
     { namespace: laptop, name: `wlan${id}`, address: LAPTOP_ADDRESS },
     { namespace: phone, name: wifi, address: PHONE_ADDRESS },
   );
   await wire({ namespace: phone, name: cell, address: PHONE_OUTSIDE }, { name: `net${id}`, address: RELAY_ADDRESS });
-  const within = (namespace: string): readonly string[] => ['ip', 'netns', 'exec', namespace];
   return {
     laptop: { within: within(laptop), name: laptop, address: LAPTOP_ADDRESS },
     phone: { within: within(phone), address: PHONE_ADDRESS },

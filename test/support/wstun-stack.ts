@@ -25,6 +25,7 @@ export interface RelayOptions {
   readonly args?: readonly string[];
   readonly dns?: DnsServer;
   readonly env?: Readonly<Record<string, string>>;
+  readonly within?: readonly string[];
 }
 
 export async function startRelay(options: RelayOptions = {}): Promise<RunningRelay> {
@@ -32,7 +33,8 @@ export async function startRelay(options: RelayOptions = {}): Promise<RunningRel
   const dns = options.dns ? ['--dns', options.dns.address] : [];
   const listen = ['--listen', `127.0.0.1:${options.port ?? 0}`, '--state', state];
   const args = ['relay', ...listen, '--json', ...dns, ...(options.args ?? [])];
-  const process = new WstunProcess(args, options.env && { env: options.env });
+  const { env = {}, within = [] } = options;
+  const process = new WstunProcess(args, { env, within });
   const ready = await process.event('ready');
   const invite = ready.invite as string | undefined;
   return { process, port: portOf((ready.listen as string[])[0]), url: ready.url as string, state, invite };

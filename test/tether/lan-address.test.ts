@@ -16,7 +16,13 @@ describe('the address for a phone', () => {
       wlp3s0: v4('192.168.1.5'),
       eth1: v4('203.0.113.9'),
     };
-    expect(lanAddresses(interfaces)).toEqual(['192.168.1.5', '192.168.1.4', '203.0.113.9', '172.17.0.1', '10.8.0.2']);
+    const found = lanAddresses(interfaces);
+    const likeliest = ['192.168.1.5', '192.168.1.4', '203.0.113.9', '172.17.0.1', '10.8.0.2'];
+    expect(found.map(({ address }) => address)).toEqual(likeliest);
+    const ranks = found.map(({ rank }) => rank);
+    expect(ranks).toEqual(ranks.toSorted((a, b) => a - b));
+    // Of the two that lead elsewhere neither is better.
+    expect(new Set(ranks).size).toBe(4);
   });
 
   it('is none where there is only the machine itself', () => {

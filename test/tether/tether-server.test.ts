@@ -279,3 +279,115 @@ describe('a paired page', () => {
     expect(first.messages.at(-1)).toEqual({ type: 'replaced' });
   });
 });
+
+/** To one of loopback's other addresses, port and all. */
+async function moveTo(tether: RunningTether, name: string): Promise<RunningTether> {
+  const port = tether.server.address?.port ?? 0;
+  await tether.server.serve({ host: name, port, publicHost: name });
+  return { ...tether, host: `${name}:${port}` };
+}
+
+const codes = ({ events }: RunningTether) => events.filter(({ type }) => type === 'code').length;
+const refused = ({ host }: RunningTether) =>
+  vi.waitFor(() => expect(ask({ host } as RunningTether, '/')).rejects.toThrow());
+
+describe('a tether that moves to another address', () => {
+  it('is told of, once, with a code that leads there; the page is served there and no more at the old one', async () => {
+    const tether = await startTether();
+    const moved = await moveTo(tether, '127.0.0.2');
+    const [, address, code] = tether.events;
+    expect(address).toEqual({ type: 'address', host: '127.0.0.2', port: moved.server.address?.port, again: false });
+    expect(code).toMatchObject({ type: 'code', url: expect.stringContaining(`http://${moved.host}/#`) });
+    expect((await ask(moved, '/')).status).toBe(200);
+    expect((await ask(moved, '/', { Host: tether.host })).status).toBe(403);
+    await refused(tether);
+    await FakePage.join(moved);
+    await moveTo(tether, '127.0.0.2');
+    expect(codes(tether)).toBe(2);
+  });
+
+  it('keeps the pages that it has, also where the old address is gone, until they end', async () => {
+    const tether = await startTether();
+    const page = await FakePage.join(tether);
+    const moved = await moveTo(tether, '127.0.0.2');
+    tether.server.retain(new Set(['127.0.0.2']));
+    const dialled = tether.server.dial(() => 'wss://relay.example.org/a', AbortSignal.timeout(5_000));
+    await page.bring((await page.nextOpen()).link);
+    expect((await dialled).remote).toContain('127.0.0.1');
+    page.socket.terminate();
+    await refused(tether);
+    expect((await ask(moved, '/')).status).toBe(200);
+  });
+
+  it('lets a page come back to the old address while that exists, and answers there to no other', async () => {
+    const tether = await startTether();
+    const page = await FakePage.join(tether);
+    const moved = await moveTo(tether, '127.0.0.2');
+    const both = new Set(['127.0.0.1', '127.0.0.2']);
+    tether.server.retain(both);
+    page.socket.terminate();
+    await until(() => tether.server.pages === 0);
+    tether.server.retain(both);
+    expect((await ask(tether, '/', { Host: moved.host })).status).toBe(403);
+    await FakePage.join(tether, page.rejoin);
+    await FakePage.join(moved);
+    expect(tether.server.pages).toBe(2);
+  });
+
+  it('stays as it was where the new address cannot be had', async () => {
+    const tether = await startTether();
+    await expect(moveTo(tether, '203.0.113.77')).rejects.toMatchObject({ fault: 'cannot-listen' });
+    expect([tether.server.address?.host, codes(tether)]).toEqual(['127.0.0.1', 1]);
+    await FakePage.join(tether);
+  });
+
+  it('shows no code while none leads anywhere; the one that was shown holds when the address is back', async () => {
+    const tether = await startTether();
+    const port = tether.server.address?.port ?? 0;
+    await tether.server.serve({ host: '127.0.0.1', port: 0, publicHost: undefined });
+    expect(tether.server.address).toBeUndefined();
+    tether.server.showCode();
+    await tether.server.serve({ host: '127.0.0.1', port: 0, publicHost: '127.0.0.1' });
+    expect(tether.events.slice(1)).toEqual([{ type: 'address', host: '127.0.0.1', port, again: true }]);
+    await FakePage.join(tether);
+  });
+
+  it('shows a new code in time where the last ran out while none led anywhere', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    try {
+      const tether = await startTether();
+      await tether.server.serve({ host: '127.0.0.1', port: 0, publicHost: undefined });
+      vi.advanceTimersByTime(2 * CODE_LIFETIME_MS);
+      expect(codes(tether)).toBe(1);
+      await tether.server.serve({ host: '127.0.0.1', port: 0, publicHost: '127.0.0.1' });
+      vi.advanceTimersByTime(14_000);
+      expect(codes(tether)).toBe(1);
+      vi.advanceTimersByTime(1_000);
+      expect(codes(tether)).toBe(2);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('on all addresses goes on listening, and answers to the name that codes have now', async () => {
+    const tether = await startTether();
+    const { server } = tether;
+    const place = { host: '0.0.0.0', port: 0 };
+    await server.serve({ ...place, publicHost: 'one.example' });
+    const host = `127.0.0.1:${server.address?.port}`;
+    const statusAs = async (name: string) =>
+      (await ask({ ...tether, host }, '/', { Host: host.replace('127.0.0.1', name) })).status;
+    expect([await statusAs('one.example'), await statusAs('two.example')]).toEqual([200, 403]);
+    await server.serve({ ...place, publicHost: 'two.example' });
+    expect([await statusAs('one.example'), await statusAs('two.example')]).toEqual([403, 200]);
+    expect(server.address).toEqual({ host: 'two.example', port: Number(host.split(':')[1]) });
+    expect(tether.events.at(-1)).toMatchObject({ url: expect.stringContaining('http://two.example:') });
+  });
+
+  it('does not listen anywhere once it is closed', async () => {
+    const tether = await startTether();
+    const moving = moveTo(tether, '127.0.0.2');
+    tether.server.close();
+    await refused(await moving);
+  });
+});
