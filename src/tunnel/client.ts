@@ -141,7 +141,8 @@ export class TunnelClient implements StreamOpener {
       onResumed: (awayMs) => {
         this.refusals.reset();
         this.serveWaiters(keeper());
-        if (isCurrent()) this.observer.onResumed({ awayMs, streams: keeper().driver.streamCount });
+        if (awayMs === undefined || !isCurrent()) return;
+        this.observer.onResumed({ awayMs, streams: keeper().driver.streamCount });
       },
       onFailed: (error, waitMs) => {
         if (!isCurrent()) return;

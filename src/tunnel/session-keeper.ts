@@ -48,6 +48,9 @@ const HURRY_MS = 1_000;
 /** A link is as good until then, and a way that does not work costs a dial each time. */
 const TRY_BETTER_MS = 30_000;
 
+/** A change of links that takes no longer is no loss that anybody would notice. */
+const QUIET_CHANGE_MS = 1_000;
+
 /** How these end is known, and no further attempt for this session could help. */
 const SESSION_FAULTS: ReadonlySet<FaultName> = new Set<FaultName>([
   'session-unknown',
@@ -71,8 +74,10 @@ export interface KeeperOptions {
 export interface KeeperEvents {
   /** The peer's HELLO has come: streams can be opened. */
   onStanding(): void;
+  /** Not where the exit let the link go for the next one, whose answer is on its way; unless that takes long, or does not come. */
   onLinkLost(): void;
-  onResumed(awayMs: number): void;
+  /** There is a link again. @param awayMs undefined where there was no `onLinkLost` */
+  onResumed(awayMs: number | undefined): void;
   /** An attempt failed while there was no link; the next comes in `waitMs`. */
   onFailed(error: WstunError, waitMs: number): void;
   /** It takes no more streams; those that live go on, and links are kept for them. */
@@ -103,6 +108,10 @@ export class SessionKeeper {
   private attempting: AbortController | undefined;
   /** The attempt, while it is one by the better way that has asked the exit for nothing yet. */
   private probing: AbortController | undefined;
+  /** The exit was asked for the next link while there was one: it lets that go before its answer is here. */
+  private changing = false;
+  /** The link went meanwhile. */
+  private untoldLoss = false;
   private lastFault: FaultName | undefined;
   private readonly pause = new Pause();
   private finalError: WstunError | undefined;
@@ -187,7 +196,8 @@ export class SessionKeeper {
     if (this.options.backoff.handleLost(this.lostAt - this.attachedAt)) this.pause.cut();
     this.forgetBetter();
     this.probing?.abort();
-    if (this.standing) this.events.onLinkLost();
+    if (this.changing) this.untoldLoss = true;
+    else if (this.standing) this.events.onLinkLost();
     void this.seek();
   }
 
@@ -249,6 +259,7 @@ export class SessionKeeper {
       return 0;
     } catch (cause) {
       this.driver.releaseAcknowledgements();
+      this.tellLoss();
       // Begun on a network that is no more, for a session that is over, or while there was a link.
       if (attempting.signal.aborted) return 0;
       const error = cause instanceof WstunError ? cause : new WstunError('internal', String(cause));
@@ -257,6 +268,7 @@ export class SessionKeeper {
     } finally {
       this.attempting = undefined;
       this.probing = undefined;
+      this.changing = false;
       this.awaitBetter();
     }
   }
@@ -282,6 +294,7 @@ export class SessionKeeper {
     if (!this.begun) this.id = randomBytes(SESSION_ID_BYTES);
     // An exit that hears it lets the old link go: should that be lost now, nothing comes sooner than the answer.
     this.probing = undefined;
+    this.changing = this.driver.isAttached;
     this.driver.holdAcknowledgements();
     return { kind: this.begun ? 'resume' : 'begin', id: this.id, received: this.driver.received };
   }
@@ -295,7 +308,20 @@ export class SessionKeeper {
     // The exit lets the old link go before its answer is here: streams that do not outlive their link stay where they are.
     this.better = this.options.resume.resumeWindowMs > 0 ? better : undefined;
     this.attachedAt = performance.now();
-    if (wasAway && this.standing) this.events.onResumed(this.attachedAt - this.lostAt);
+    if (wasAway && this.standing) this.tellResumed(this.attachedAt - this.lostAt);
+  }
+
+  private tellResumed(awayMs: number): void {
+    if (awayMs > QUIET_CHANGE_MS) this.tellLoss();
+    const wasQuiet = this.untoldLoss;
+    this.untoldLoss = false;
+    this.events.onResumed(wasQuiet ? undefined : awayMs);
+  }
+
+  private tellLoss(): void {
+    if (!this.untoldLoss) return;
+    this.untoldLoss = false;
+    if (this.standing) this.events.onLinkLost();
   }
 
   private handleFailure(error: WstunError, tookMs: number): number {

@@ -151,6 +151,13 @@ async function start(options: ClientOptions = {}) {
   return { ways, client, log, said, until, stream };
 }
 
+/** By the clock, without what timers would do meanwhile. */
+function passTime(ms: number): void {
+  const now = performance.now.bind(performance);
+  const spy = vi.spyOn(performance, 'now').mockImplementation(() => now() + ms);
+  atEnd(() => spy.mockRestore());
+}
+
 async function expectEcho(stream: TunnelStream, text: string): Promise<void> {
   const echoed = new Promise<string>((resolve) => stream.once('data', (bytes: Buffer) => resolve(bytes.toString())));
   stream.write(text);
@@ -235,19 +242,45 @@ describe('a link by a second choice', () => {
   });
 
   it('that is lost when the exit has been asked already is not replaced by a third: the answer is on its way', async () => {
-    const { ways, log, until, stream } = await start();
+    const { ways, log, stream } = await start();
     await vi.advanceTimersByTimeAsync(TRY_BETTER_MS);
     const dial = ways.takeBetterDial();
     const answer = await dial.reach();
     ways.links[0]?.near.abort();
-    await until('lost');
     await settled();
     expect(dial.signal.aborted).toBe(false);
     await answer();
-    await until('resumed');
+    await expectEcho(stream, 'moved');
     expect(ways.links).toHaveLength(1);
+    // Nobody has noticed anything.
+    expect(log).toEqual(['connected']);
+  });
+
+  it('that is lost when the exit has been asked already was lost where the answer takes long', async () => {
+    const { ways, log, until, stream } = await start();
+    await vi.advanceTimersByTimeAsync(TRY_BETTER_MS);
+    const answer = await ways.takeBetterDial().reach();
+    ways.links[0]?.near.abort();
+    await settled();
+    passTime(1_500);
+    await answer();
+    await until('resumed');
     await expectEcho(stream, 'resumed');
     expect(log).toEqual(['connected', 'lost', 'resumed']);
+  });
+
+  it('that is lost when the exit has been asked already was lost where no answer comes', async () => {
+    const { ways, log, until, stream } = await start();
+    await vi.advanceTimersByTimeAsync(TRY_BETTER_MS);
+    const dial = ways.takeBetterDial();
+    await dial.reach();
+    ways.links[0]?.near.abort();
+    await settled();
+    expect(log).toEqual(['connected']);
+    dial.fail('link-slow');
+    await until('resumed');
+    await expectEcho(stream, 'resumed');
+    expect(log.slice(0, 2)).toEqual(['connected', 'lost']);
   });
 
   it('is doubted when the network changes, and the attempt of the better way with it', async () => {
