@@ -10,8 +10,9 @@
  * reasons and the figures.
  *
  * Use: send while `inFlightBytes < allowance(now)`, records of about `frameBytes()`; what is urgent and small may go until one
- * frame beyond that. Call `handleSent` for each record, `handleAcked` for each acknowledgement, `handleIdle` whenever there is
- * nothing to send although the path would take it. All is driven by acknowledgements: no timer is needed.
+ * frame beyond that. Call `handleSent` for each record, `handleReceived` for each of the peer's, `handleAcked` for each
+ * acknowledgement, `handleIdle` whenever there is nothing to send although the path would take it. All is driven by
+ * acknowledgements: no timer is needed.
  */
 
 export interface PathConfig {
@@ -83,6 +84,13 @@ const GROWTH_GAINS = [1, 1.25, 2] as const;
 /** Rounds in a row with more of a queue than is meant, those with far too much counted three times, until the model is questioned. */
 const TROUBLE_LIMIT = 9;
 
+/**
+ * Where both ends send bulk, each one's queue delays the other's acknowledgements, and the spread that this makes would count as noise,
+ * make room for more queue, and so more spread. So much of it is believed then, ms; and the peer does so from such a share of ours on.
+ */
+const CROWDED_NOISE_MS = 8;
+const CROWDED_SHARE = 1 / 16;
+
 /** A queue keeps the path busy: a round that brings less than this of the rate shows none, but a path that is longer or slower. */
 const BUSY_SHARE = 0.9;
 
@@ -90,6 +98,8 @@ export class PathModel {
   private readonly config: PathConfig;
   private sent = 0;
   private delivered = 0;
+  /** Of the peer's records. */
+  private received = 0;
 
   // The round under way.
   /** It ends when so much is delivered; undefined until the first acknowledgement of a burst after a pause. */
@@ -143,6 +153,8 @@ export class PathModel {
   private spanBackLowest = Number.POSITIVE_INFINITY;
   private spanBackSum = 0;
   private spanCount = 0;
+  private spanReceived = 0;
+  private spanDelivered = 0;
 
   // Control.
   private startup = true;
@@ -196,6 +208,11 @@ export class PathModel {
     if (this.probeEnd !== undefined && this.delivered >= this.probeEnd) this.endProbe(bytes, receivedAt - newest, now);
     this.roundEnd ??= this.sent;
     if (this.delivered >= this.roundEnd && now - this.roundBegan >= MIN_ROUND_MS) this.endRound(now);
+  }
+
+  /** A record of so many bytes came from the peer, to be acknowledged. */
+  handleReceived(bytes: number): void {
+    this.received += bytes;
   }
 
   /** There is nothing to send: until the path is filled again, what arrives tells only what it carries at least. */
@@ -477,12 +494,21 @@ export class PathModel {
     const spreadBack = this.spanBackSum / this.spanCount - this.spanBackLowest;
     const { queueMs } = this.config;
     const lowest = this.lowestRoundTrip();
-    const noise = Math.min(spread, 10 + lowest / 2) + Math.min(spreadBack, queueMs + lowest / 2);
+    const noise = this.isCrowded
+      ? Math.min(spread, CROWDED_NOISE_MS) + Math.min(spreadBack, queueMs)
+      : Math.min(spread, 10 + lowest / 2) + Math.min(spreadBack, queueMs + lowest / 2);
     this.noiseMs = mix(this.noiseMs, noise, 1 / 4);
     this.beginSpan();
   }
 
+  /** The peer sends bulk, too. */
+  private get isCrowded(): boolean {
+    return this.received - this.spanReceived > CROWDED_SHARE * (this.delivered - this.spanDelivered);
+  }
+
   private beginSpan(): void {
+    this.spanReceived = this.received;
+    this.spanDelivered = this.delivered;
     this.spanRounds = 0;
     this.spanLowest = Number.POSITIVE_INFINITY;
     this.spanSum = 0;

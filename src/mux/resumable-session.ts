@@ -164,6 +164,7 @@ export class ResumableSession {
   private handleNumbered(body: readonly Uint8Array[], now: number): void {
     const bytes = body.reduce((sum, piece) => sum + piece.length, 0);
     if (bytes === 0) this.mux.handleUselessRecord(now);
+    this.path?.handleReceived(bytes);
     if (!this.acks.note(bytes, now)) return;
     for (const piece of body) this.mux.handleRecord(piece, now);
   }

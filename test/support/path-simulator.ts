@@ -241,6 +241,7 @@ class End {
       this.model.handleAcked(message.acked, message.ackedStamp, now, receivedAt);
     }
     if (message.bytes === 0) return;
+    this.model.handleReceived(message.bytes);
     this.unacked += message.bytes;
     this.unackedStamp = message.stamp;
     this.unackedAt = now + CLOCK_OFFSET;
