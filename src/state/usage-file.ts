@@ -133,10 +133,13 @@ export class UsageFile {
     this.#turnMonth();
     const signature = await this.#state.signature(NAME);
     if (signature === this.#signature) return;
-    this.#signature = signature;
     this.#sharedUntil = performance.now() + SHARED_MS;
     const { month, bytes } = await readUsage(this.#state, this.#clock());
-    if (month === this.#month) this.#stored = combined(this.#stored, bytes, Math.max);
+    // The month has turned meanwhile.
+    if (month !== this.#month) return;
+    // Not before it was read: what failed to be read would be written over.
+    this.#signature = signature;
+    this.#stored = combined(this.#stored, bytes, Math.max);
   }
 
   async #write(): Promise<void> {
@@ -147,15 +150,20 @@ export class UsageFile {
       await this.#look();
       const [month, added] = [this.#month, new Map(this.#unwritten)];
       const bytes = combined(this.#stored, added, (stored, more) => stored + more);
-      await this.#state.write(NAME, `${JSON.stringify({ month, bytes: Object.fromEntries(bytes) })}\n`);
-      this.#handleWritten(month, bytes, added);
-      this.#signature = await this.#state.signature(NAME);
+      const before = await this.#state.signature(NAME);
+      try {
+        await this.#state.write(NAME, `${JSON.stringify({ month, bytes: Object.fromEntries(bytes) })}\n`);
+      } finally {
+        // Also where that failed: it may have been too late, and what is in the file would be added once more.
+        this.#signature = await this.#state.signature(NAME);
+        if (this.#signature !== before) this.#handleWritten(month, bytes, added);
+      }
     });
+    this.#told = '';
   }
 
   /** More may have been counted meanwhile, and the month have turned. */
   #handleWritten(month: string, bytes: Counts, added: Counts): void {
-    this.#told = '';
     if (month !== this.#month) return;
     const left = combined(this.#unwritten, added, (counted, written) => counted - written);
     this.#unwritten = new Map([...left].filter(([, count]) => count > 0));
