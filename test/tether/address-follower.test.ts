@@ -40,7 +40,7 @@ function laptop(addresses: string[], host?: string) {
       if (state.hidden) throw new Error('hidden');
       return state.addresses.map((address, at): LanAddress => ({ address, rank: state.ranks[at] ?? 0 }));
     },
-    onNoAddress: () => told.push('none'),
+    onNoAddress: (why) => told.push(why === 'no-lan-address' ? 'none' : why),
     onRefused: (error) => told.push(error.message),
   });
   /** As the network watch tells of it, and time for what comes of it. */
@@ -137,6 +137,19 @@ describe('a tether without a host', () => {
     state.hidden = true;
     await become([], 60_000);
     expect([names(), told]).toEqual([[A], []]);
+  });
+
+  it('says that interfaces are hidden where they are from the start, and not that there is no network', async () => {
+    const { follower, become, state, told, names } = laptop([A]);
+    state.hidden = true;
+    await follower.start();
+    follower.showCode();
+    expect(told).toEqual(['interfaces-hidden', 'interfaces-hidden']);
+    state.hidden = false;
+    await become([A]);
+    expect(names()).toEqual([A]);
+    await become([], 20_000);
+    expect(told.slice(2)).toEqual(['none']);
   });
 
   it('does one thing at a time, and looks again behind it', async () => {
