@@ -40,6 +40,10 @@ async function tryLock(path: string, token: string): Promise<boolean> {
     const file = await open(path, 'wx', 0o600);
     try {
       await file.writeFile(token);
+    } catch (error) {
+      // On a disk that is full: what stays would keep everybody out until it is old.
+      await rm(path, { force: true });
+      throw error;
     } finally {
       await file.close();
     }
