@@ -86,6 +86,7 @@ export class AddressFollower {
   }
 
   #tellNone(): void {
+    if (this.#closed) return;
     this.#options.onNoAddress(this.#isHidden ? 'interfaces-hidden' : 'no-lan-address');
   }
 
@@ -140,7 +141,7 @@ export class AddressFollower {
   }
 
   #tell(error: WstunError): void {
-    if (error.message === this.#lastRefusal) return;
+    if (this.#closed || error.message === this.#lastRefusal) return;
     this.#lastRefusal = error.message;
     this.#options.onRefused(error);
   }

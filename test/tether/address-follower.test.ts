@@ -177,6 +177,22 @@ describe('a tether without a host', () => {
   });
 });
 
+describe('a tether that is closed', () => {
+  it.each([
+    { what: 'goes away', to: [] as string[], dueMs: 10_000 },
+    { what: 'cannot be had', to: [B], dueMs: 1_000 },
+  ])('says nothing of an address that just then $what', async ({ to, dueMs }) => {
+    const { follower, become, state, told } = laptop([A]);
+    await follower.start();
+    state.taken.add(B);
+    await become(to, dueMs - 1);
+    vi.advanceTimersByTime(1);
+    follower.close();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect([told, vi.getTimerCount()]).toEqual([[], 0]);
+  });
+});
+
 describe('Enter', () => {
   it('shows a code where one leads somewhere', async () => {
     const { follower, state } = laptop([A]);
