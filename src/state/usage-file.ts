@@ -18,6 +18,8 @@ const LOOK_MS = 500;
 const WRITE_MS = 10_000 - LOOK_MS;
 /** Since another process has written: it may still be there, and count less often than it is looked for. */
 const SHARED_MS = 10_000;
+/** A clock that is put right by less does not lead back into the month before. */
+const SET_BACK_MS = 3_600_000;
 
 type Counts = ReadonlyMap<string, number>;
 
@@ -48,6 +50,8 @@ export class UsageFile {
   readonly #clock: () => number;
   #month: string;
   #monthEnds: number;
+  /** A clock that says so was wrong about the month. */
+  #setBackBefore: number;
   /** Of this month, as the file has them, as far as is known here. Counts only grow: a file that has less was damaged. */
   #stored: Counts;
   /** Counted here since. */
@@ -68,6 +72,7 @@ export class UsageFile {
     this.#clock = clock;
     this.#month = month;
     this.#monthEnds = endOfMonth(clock());
+    this.#setBackBefore = Date.parse(month) - SET_BACK_MS;
     this.#stored = bytes;
     this.#signature = signature;
     this.#following = this.#follow();
@@ -93,9 +98,10 @@ export class UsageFile {
 
   #turnMonth(): void {
     const now = this.#clock();
-    if (now < this.#monthEnds) return;
+    if (now < this.#monthEnds && now >= this.#setBackBefore) return;
     this.#month = monthOf(now);
     this.#monthEnds = endOfMonth(now);
+    this.#setBackBefore = Date.parse(this.#month) - SET_BACK_MS;
     this.#stored = new Map();
     this.#unwritten = new Map();
     // Another process may have begun the month before this one.

@@ -39,6 +39,20 @@ it('begins anew with the month of UTC, while it runs and when it starts', async 
   expect((await readUsage(state, Date.UTC(2026, 2, 1))).bytes.size).toBe(0);
 });
 
+it('goes back to a month before where the clock was far ahead, and not where it is put right by a little', async () => {
+  const state = await stateDir();
+  let now = Date.UTC(2030, 0, 5);
+  const usage = await openUsage(state, silentLogger, () => now);
+  usage.add('alice', 5);
+  now = FEBRUARY;
+  expect(usage.usedBy('alice')).toBe(0);
+  usage.add('alice', 3);
+  now = JANUARY;
+  expect(usage.usedBy('alice')).toBe(3);
+  await usage.close();
+  expect((await readUsage(state, FEBRUARY)).bytes.get('alice')).toBe(3);
+});
+
 const usedOnDisk = async (state: StateDir) => (await readUsage(state, JANUARY)).bytes.get('alice');
 /** docs/operations.md: by which one process knows what another has counted. */
 const PROMISED = { timeout: 2_000 };
