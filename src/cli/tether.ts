@@ -76,7 +76,7 @@ async function startAt(
   const follower = new AddressFollower({
     ...{ server, host, port },
     addresses: () => lanAddresses(networkInterfaces()),
-    onNoAddress: () => reportFault('no-address', new WstunError('no-lan-address'), output),
+    onNoAddress: (why) => reportFault('no-address', new WstunError(why), output),
     onRefused: (error) => reportFault('cannot-listen', error, output),
   });
   await follower.start();

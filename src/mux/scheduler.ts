@@ -46,7 +46,8 @@ export class Scheduler {
    * the largest DATA frame. It may change from call to call, as the path does.
    */
   next(quantum: number): StreamState | undefined {
-    return this.nextQuiet(quantum) ?? this.nextBulk();
+    // Once more, for quiet streams that gave way to bulk of which nothing is left.
+    return this.nextQuiet(quantum) ?? this.nextBulk() ?? this.nextQuiet(quantum);
   }
 
   /** As `next`, without bulk. */

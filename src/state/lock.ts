@@ -16,22 +16,34 @@ const STALE_AFTER_MS = 15_000;
 const MAX_WAIT_MS = 20_000;
 const RETRY_MS = 20;
 
+/** Tokens of this process, from before they are written until they are gone. */
+const own = new Set<string>();
+
 /**
  * Runs `work` while holding the lock at `path`.
  * @throws WstunError state-unusable after 20 s of waiting; what `work` throws; errors of the file system as they are
  */
 export async function withLock<T>(path: string, work: () => Promise<T>): Promise<T> {
   const token = `${process.pid} ${hostname()} ${randomBytes(8).toString('hex')}`;
+  own.add(token);
+  try {
+    await waitForLock(path, token);
+    try {
+      return await work();
+    } finally {
+      if ((await readToken(path)) === token) await rm(path, { force: true });
+    }
+  } finally {
+    own.delete(token);
+  }
+}
+
+async function waitForLock(path: string, token: string): Promise<void> {
   const deadline = performance.now() + MAX_WAIT_MS;
   while (!(await tryLock(path, token))) {
     if (performance.now() > deadline) throw new WstunError('state-unusable', `another wstun holds ${path}`);
     await breakIfStale(path);
     await delay(RETRY_MS);
-  }
-  try {
-    return await work();
-  } finally {
-    if ((await readToken(path)) === token) await rm(path, { force: true });
   }
 }
 
@@ -40,6 +52,10 @@ async function tryLock(path: string, token: string): Promise<boolean> {
     const file = await open(path, 'wx', 0o600);
     try {
       await file.writeFile(token);
+    } catch (error) {
+      // On a disk that is full: what stays would keep everybody out until it is old.
+      await rm(path, { force: true });
+      throw error;
     } finally {
       await file.close();
     }
@@ -80,12 +96,17 @@ async function breakIfStale(path: string): Promise<void> {
 async function isStale(path: string, token: string): Promise<boolean> {
   const [pid = '', host = ''] = token.split(' ');
   // A token that is not yet written belongs to one who has just made the file: only age counts there.
-  if (host === hostname() && !isAlive(Number(pid))) return true;
+  if (host === hostname() && !isHeldHere(token, Number(pid))) return true;
   const age = await stat(path).then(
     ({ mtimeMs }) => Date.now() - mtimeMs,
     () => 0,
   );
   return age > STALE_AFTER_MS;
+}
+
+/** One of our own number that is not ours was of a process before: a container that is restarted has the same name, and its first is 1. */
+function isHeldHere(token: string, pid: number): boolean {
+  return pid === process.pid ? own.has(token) : isAlive(pid);
 }
 
 function isAlive(pid: number): boolean {

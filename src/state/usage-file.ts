@@ -18,6 +18,8 @@ const LOOK_MS = 500;
 const WRITE_MS = 10_000 - LOOK_MS;
 /** Since another process has written: it may still be there, and count less often than it is looked for. */
 const SHARED_MS = 10_000;
+/** A clock that is put right by less does not lead back into the month before. */
+const SET_BACK_MS = 3_600_000;
 
 type Counts = ReadonlyMap<string, number>;
 
@@ -48,6 +50,8 @@ export class UsageFile {
   readonly #clock: () => number;
   #month: string;
   #monthEnds: number;
+  /** A clock that says so was wrong about the month. */
+  #setBackBefore: number;
   /** Of this month, as the file has them, as far as is known here. Counts only grow: a file that has less was damaged. */
   #stored: Counts;
   /** Counted here since. */
@@ -68,6 +72,7 @@ export class UsageFile {
     this.#clock = clock;
     this.#month = month;
     this.#monthEnds = endOfMonth(clock());
+    this.#setBackBefore = Date.parse(month) - SET_BACK_MS;
     this.#stored = bytes;
     this.#signature = signature;
     this.#following = this.#follow();
@@ -93,9 +98,10 @@ export class UsageFile {
 
   #turnMonth(): void {
     const now = this.#clock();
-    if (now < this.#monthEnds) return;
+    if (now < this.#monthEnds && now >= this.#setBackBefore) return;
     this.#month = monthOf(now);
     this.#monthEnds = endOfMonth(now);
+    this.#setBackBefore = Date.parse(this.#month) - SET_BACK_MS;
     this.#stored = new Map();
     this.#unwritten = new Map();
     // Another process may have begun the month before this one.
@@ -133,10 +139,13 @@ export class UsageFile {
     this.#turnMonth();
     const signature = await this.#state.signature(NAME);
     if (signature === this.#signature) return;
-    this.#signature = signature;
     this.#sharedUntil = performance.now() + SHARED_MS;
     const { month, bytes } = await readUsage(this.#state, this.#clock());
-    if (month === this.#month) this.#stored = combined(this.#stored, bytes, Math.max);
+    // The month has turned meanwhile.
+    if (month !== this.#month) return;
+    // Not before it was read: what failed to be read would be written over.
+    this.#signature = signature;
+    this.#stored = combined(this.#stored, bytes, Math.max);
   }
 
   async #write(): Promise<void> {
@@ -147,15 +156,20 @@ export class UsageFile {
       await this.#look();
       const [month, added] = [this.#month, new Map(this.#unwritten)];
       const bytes = combined(this.#stored, added, (stored, more) => stored + more);
-      await this.#state.write(NAME, `${JSON.stringify({ month, bytes: Object.fromEntries(bytes) })}\n`);
-      this.#handleWritten(month, bytes, added);
-      this.#signature = await this.#state.signature(NAME);
+      const before = await this.#state.signature(NAME);
+      try {
+        await this.#state.write(NAME, `${JSON.stringify({ month, bytes: Object.fromEntries(bytes) })}\n`);
+      } finally {
+        // Also where that failed: it may have been too late, and what is in the file would be added once more.
+        this.#signature = await this.#state.signature(NAME);
+        if (this.#signature !== before) this.#handleWritten(month, bytes, added);
+      }
     });
+    this.#told = '';
   }
 
   /** More may have been counted meanwhile, and the month have turned. */
   #handleWritten(month: string, bytes: Counts, added: Counts): void {
-    this.#told = '';
     if (month !== this.#month) return;
     const left = combined(this.#unwritten, added, (counted, written) => counted - written);
     this.#unwritten = new Map([...left].filter(([, count]) => count > 0));

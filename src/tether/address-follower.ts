@@ -15,7 +15,7 @@ export interface AddressFollowerOptions {
   /** The likeliest first. A throw: not known. */
   readonly addresses: () => readonly LanAddress[];
   /** Nobody can come; also in answer to `showCode`. */
-  readonly onNoAddress: () => void;
+  readonly onNoAddress: (why: 'no-lan-address' | 'interfaces-hidden') => void;
   /** It cannot listen at the address that it should; tried again at the next look. Not called again for the same reason. */
   readonly onRefused: (error: WstunError) => void;
 }
@@ -30,6 +30,8 @@ export class AddressFollower {
   /** Under way to another address. */
   #isBusy = false;
   #mustLook = false;
+  /** At the last look. */
+  #isHidden = false;
   #lastRefusal: string | undefined;
   #closed = false;
 
@@ -41,7 +43,7 @@ export class AddressFollower {
   async start(): Promise<void> {
     const address = this.#choice.begin(this.#found() ?? []);
     await this.#serve(address);
-    if (address === undefined) this.#options.onNoAddress();
+    if (address === undefined) this.#tellNone();
   }
 
   /** Addresses may have changed. */
@@ -78,15 +80,23 @@ export class AddressFollower {
   }
 
   #answer(): void {
-    const { server, onNoAddress } = this.#options;
-    if (server.address === undefined) onNoAddress();
+    const { server } = this.#options;
+    if (server.address === undefined) this.#tellNone();
     else server.showCode();
+  }
+
+  #tellNone(): void {
+    if (this.#closed) return;
+    this.#options.onNoAddress(this.#isHidden ? 'interfaces-hidden' : 'no-lan-address');
   }
 
   /** Undefined where a sandbox hides them: no reason to move, nor to end. */
   #found(): readonly LanAddress[] | undefined {
+    this.#isHidden = true;
     try {
-      return this.#options.addresses();
+      const found = this.#options.addresses();
+      this.#isHidden = false;
+      return found;
     } catch {
       return undefined;
     }
@@ -106,7 +116,7 @@ export class AddressFollower {
       if (isAsked && isWhereItWas) this.#options.server.showCode();
       this.#lastRefusal = undefined;
       this.#choice.handleServed(address, performance.now());
-      if (address === undefined) this.#options.onNoAddress();
+      if (address === undefined) this.#tellNone();
     } catch (error) {
       this.#choice.handleRefused();
       // Not while the one before is there: then codes go on leading to it.
@@ -131,7 +141,7 @@ export class AddressFollower {
   }
 
   #tell(error: WstunError): void {
-    if (error.message === this.#lastRefusal) return;
+    if (this.#closed || error.message === this.#lastRefusal) return;
     this.#lastRefusal = error.message;
     this.#options.onRefused(error);
   }

@@ -82,6 +82,12 @@ export class TetherWay implements LinkWay {
 
 /** The second way begins beside the first after this much; at once where the first did not work the last time. */
 const HEAD_START_MS = 1_000;
+/**
+ * The first way begins so long after the second where nothing came of its last link: it is the nearer one, so its handshake would win
+ * each race, and the session wait for an answer that does not come. A phone that works has a link by then; one that is offline does not
+ * say so.
+ */
+const DOUBTED_LAG_MS = 5_000;
 
 /** What a relay says on a link to one whom it lets in, but cannot take to the exit (docs/protocol.md §2.5). */
 const RELAY_WORDS: ReadonlySet<FaultName> = new Set<FaultName>(['exit-absent', 'keys-rotated']);
@@ -124,6 +130,8 @@ export class PreferredWay<L extends MessageLink> implements ChoosingWay<L> {
   private readonly second: LinkWay<L>;
   private readonly logger: Logger;
   private firstWorks = true;
+  /** Nothing came of the latest link by the first way. */
+  private firstDoubted = false;
   /** The latest link is, or was, by the second way. */
   private secondCarried = false;
 
@@ -139,6 +147,7 @@ export class PreferredWay<L extends MessageLink> implements ChoosingWay<L> {
         first: (over) => this.tryFirst(over),
         second: (over) => this.second.dial(over),
         headStartMs: this.firstWorks ? HEAD_START_MS : 0,
+        lagMs: this.firstDoubted && this.second.canBeAsked ? DOUBTED_LAG_MS : 0,
         isFinal: (error) => this.isFinal(error),
       },
       signal,
@@ -148,8 +157,10 @@ export class PreferredWay<L extends MessageLink> implements ChoosingWay<L> {
 
   private firstChoice(link: L): ChosenLink<L> {
     this.secondCarried = false;
+    this.firstDoubted = false;
     const doubt = (): void => {
       this.firstWorks = false;
+      this.firstDoubted = true;
     };
     return { link, doubt };
   }
@@ -191,7 +202,10 @@ export class PreferredWay<L extends MessageLink> implements ChoosingWay<L> {
 interface Contestants<L extends MessageLink> {
   first(signal: AbortSignal): Promise<L>;
   second(signal: AbortSignal): Promise<L>;
+  /** The second begins so long after the dial, at the latest. */
   readonly headStartMs: number;
+  /** The first begins so long after the dial, at the latest. */
+  readonly lagMs: number;
   /** Whether the second cannot bring the link for which the first failed with that. */
   isFinal(error: unknown): boolean;
 }
@@ -202,14 +216,16 @@ interface Won<L extends MessageLink> {
 }
 
 /**
- * One dial: the second way begins when the first has failed, or its head start is over; the first is tried on meanwhile. The first
- * link wins. Fails when both ways have, and with the word of a relay, which either way would bring.
+ * One dial: either way begins when the other has failed, or its time has come; the first is tried on meanwhile. The first link wins.
+ * Fails when both ways have, and with the word of a relay, which either way would bring.
  */
 class Contest<L extends MessageLink> {
   private readonly ways: Contestants<L>;
   private readonly over = new AbortController();
   private readonly signal: AbortSignal;
   private headStart: NodeJS.Timeout | undefined;
+  private lag: NodeJS.Timeout | undefined;
+  private firstTried = false;
   private secondAsked = false;
   private firstFailed = false;
   private secondError: unknown;
@@ -230,12 +246,21 @@ class Contest<L extends MessageLink> {
         if (signal.aborted) return onAbort();
         signal.addEventListener('abort', onAbort, { once: true });
         this.headStart = setTimeout(() => this.askSecond(), ways.headStartMs);
-        void this.keepTryingFirst();
+        if (ways.lagMs > 0) this.lag = setTimeout(() => this.tryFirst(), ways.lagMs);
+        else this.tryFirst();
       });
     } finally {
       clearTimeout(this.headStart);
+      clearTimeout(this.lag);
       this.over.abort();
     }
+  }
+
+  private tryFirst(): void {
+    if (this.firstTried || this.signal.aborted) return;
+    this.firstTried = true;
+    clearTimeout(this.lag);
+    void this.keepTryingFirst();
   }
 
   /** A network that lets nothing out today may do so in a minute. */
@@ -279,6 +304,7 @@ class Contest<L extends MessageLink> {
   private handleSecondFailed(error: unknown): void {
     if (this.firstFailed || isRelaysWord(error)) return this.reject(error);
     this.secondError = error;
+    this.tryFirst();
   }
 }
 

@@ -216,6 +216,7 @@ export class SessionKeeper {
       this.lostAt = performance.now();
       this.options.backoff.handleLost(this.lostAt - this.attachedAt);
     }
+    this.untoldLoss = false;
     this.attempting?.abort();
     this.pause.cut();
     const error = this.finalError ?? new WstunError(fault);

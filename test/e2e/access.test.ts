@@ -1,5 +1,5 @@
 /** The access list of a running relay: who is removed is out, who is added is in, without a restart. */
-import { appendFile, readFile, writeFile } from 'node:fs/promises';
+import { appendFile, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
@@ -97,6 +97,17 @@ describe('adding names', () => {
     for (const secret of [invites[0], invites[5]]) {
       const client = await startClient(secret ?? '');
       (await connectThrough('SOCKS5', client.port, target)).destroy();
+    }
+  });
+
+  it('fails at once where nothing can be written, and leaves no lock behind', async () => {
+    const { state } = await startRelay();
+    // No file can have a byte, as on a disk that is full.
+    const within = ['bash', '-c', 'ulimit -f 0; exec "$@"', 'bash'];
+    for (let i = 0; i < 2; i++) {
+      const { code, stderr } = await wstun(['access', 'add', 'late', '--state', state], { within });
+      expect([code, stderr]).toEqual([78, expect.stringContaining('WSTUN-E111')]);
+      expect(await readdir(state)).not.toContain('.lock');
     }
   });
 });

@@ -138,6 +138,21 @@ describe('many quiet streams', () => {
     expect((line.sent[bulk]! - before) / (5000 * QUANTUM)).toBeGreaterThan(1 / 18);
   });
 
+  it('do not wait for bulk that has died when it would have been its turn', () => {
+    const line = new Line();
+    const bulk = line.stream();
+    line.write(bulk, 10_000_000);
+    for (let i = 0; i < 50; i++) line.serve();
+    for (let i = 0; i < 16; i++) {
+      line.write(line.stream(), QUANTUM);
+      line.serve();
+    }
+    line.streams[bulk]!.phase = 'closed';
+    const waiting = line.stream();
+    line.write(waiting, QUANTUM);
+    expect(line.serve()).toBe(waiting);
+  });
+
   it('are all served before bulk where they are small', () => {
     const line = new Line();
     line.write(line.stream(), 10_000_000);

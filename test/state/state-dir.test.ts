@@ -243,6 +243,14 @@ describe('the lock', () => {
     expect(await readdir(state.path)).toEqual([]);
   });
 
+  it('of a process that died here and had the number of this one, as in a container that is restarted, is broken at once', async () => {
+    const state = await newState();
+    await writeFile(state.pathOf('.lock'), `${process.pid} ${hostname()} abc`);
+    const start = performance.now();
+    expect(await state.locked(async () => 'in')).toBe('in');
+    expect(performance.now() - start).toBeLessThan(5000);
+  });
+
   it('of a process elsewhere, or half written, is broken when it is old', async () => {
     const state = await newState();
     for (const token of ['1 another-host abc', '']) {

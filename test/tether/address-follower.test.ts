@@ -40,7 +40,7 @@ function laptop(addresses: string[], host?: string) {
       if (state.hidden) throw new Error('hidden');
       return state.addresses.map((address, at): LanAddress => ({ address, rank: state.ranks[at] ?? 0 }));
     },
-    onNoAddress: () => told.push('none'),
+    onNoAddress: (why) => told.push(why === 'no-lan-address' ? 'none' : why),
     onRefused: (error) => told.push(error.message),
   });
   /** As the network watch tells of it, and time for what comes of it. */
@@ -139,6 +139,19 @@ describe('a tether without a host', () => {
     expect([names(), told]).toEqual([[A], []]);
   });
 
+  it('says that interfaces are hidden where they are from the start, and not that there is no network', async () => {
+    const { follower, become, state, told, names } = laptop([A]);
+    state.hidden = true;
+    await follower.start();
+    follower.showCode();
+    expect(told).toEqual(['interfaces-hidden', 'interfaces-hidden']);
+    state.hidden = false;
+    await become([A]);
+    expect(names()).toEqual([A]);
+    await become([], 20_000);
+    expect(told.slice(2)).toEqual(['none']);
+  });
+
   it('does one thing at a time, and looks again behind it', async () => {
     const { follower, state, names } = laptop([A]);
     await follower.start();
@@ -161,6 +174,22 @@ describe('a tether without a host', () => {
     follower.close();
     await become([B], 60_000);
     expect([names(), vi.getTimerCount()]).toEqual([[A], 0]);
+  });
+});
+
+describe('a tether that is closed', () => {
+  it.each([
+    { what: 'goes away', to: [] as string[], dueMs: 10_000 },
+    { what: 'cannot be had', to: [B], dueMs: 1_000 },
+  ])('says nothing of an address that just then $what', async ({ to, dueMs }) => {
+    const { follower, become, state, told } = laptop([A]);
+    await follower.start();
+    state.taken.add(B);
+    await become(to, dueMs - 1);
+    vi.advanceTimersByTime(1);
+    follower.close();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect([told, vi.getTimerCount()]).toEqual([[], 0]);
   });
 });
 

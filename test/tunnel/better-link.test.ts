@@ -3,16 +3,19 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createIdentity } from '../../src/crypto/keys.ts';
 import { importKeyPair } from '../../src/crypto/x25519.ts';
 import { type FaultName, WstunError } from '../../src/errors.ts';
+import { DEFAULT_RESUME_CONFIG, PROCESS_REPLAY_BYTES } from '../../src/mux/config.ts';
+import { ReplayMemory } from '../../src/mux/replay-store.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import type { SessionRequest } from '../../src/protocol/session-request.ts';
 import { memoryLinkPair } from '../../src/transport/memory-link.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
+import { Backoff } from '../../src/tunnel/backoff.ts';
 import { type ClientOptions, TunnelClient } from '../../src/tunnel/client.ts';
 import { ExitSessions } from '../../src/tunnel/exit-sessions.ts';
 import { initiateSecureLink } from '../../src/tunnel/handshake.ts';
 import { beginOn } from '../../src/tunnel/relay-dialer.ts';
 import type { SecureLink } from '../../src/tunnel/secure-link.ts';
-import type { SessionDialer, SessionLink } from '../../src/tunnel/session-keeper.ts';
+import { type SessionDialer, SessionKeeper, type SessionLink } from '../../src/tunnel/session-keeper.ts';
 import type { Target, TunnelStream } from '../../src/tunnel/stream.ts';
 import { turns } from '../support/link-recorder.ts';
 import { atEnd } from '../support/scope.ts';
@@ -310,6 +313,32 @@ describe('a link by a second choice', () => {
     await vi.advanceTimersByTimeAsync(10 * TRY_BETTER_MS);
     expect(ways.betterDials).toHaveLength(0);
     await expectEcho(stream, 'alone');
+  });
+
+  it('that is lost when the exit has been asked already is not told of behind the end of the session', async () => {
+    const ways = new TwoWays();
+    const log: string[] = [];
+    const options = {
+      ...{ dialer: ways, resume: DEFAULT_RESUME_CONFIG, replayMemory: new ReplayMemory(PROCESS_REPLAY_BYTES) },
+      ...{ backoff: new Backoff(), logger: silentLogger, waitAfter: () => 0 },
+    };
+    const keeper = new SessionKeeper(options, {
+      onStanding: () => log.push('standing'),
+      onLinkLost: () => log.push('lost'),
+      onResumed: () => log.push('resumed'),
+      onFailed: () => log.push('failed'),
+      onNoMoreStreams: () => log.push('no more streams'),
+      onEnd: ({ fault }) => log.push(`end: ${fault}`),
+    });
+    keeper.start();
+    await settled();
+    await vi.advanceTimersByTimeAsync(TRY_BETTER_MS);
+    await ways.takeBetterDial().reach();
+    ways.links[0]?.near.abort();
+    await settled();
+    keeper.end('session-closed');
+    await settled();
+    expect(log).toEqual(['standing', 'end: session-closed']);
   });
 
   it('takes the attempt of the better way with it when the client ends', async () => {

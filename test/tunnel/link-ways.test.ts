@@ -252,12 +252,53 @@ describe('what a relay says', () => {
 });
 
 describe('a direct link of which nothing comes', () => {
-  it('gives the phone its turn at once the next time', async () => {
-    const both = ways();
-    const dialled = both.way.dial(never);
-    (await both.direct.nextDial()).bring();
+  /** The direct way has brought a link, of which nothing came, and now there is another dial. */
+  async function dialAgain({ direct, way }: ReturnType<typeof ways>) {
+    const dialled = way.dial(never);
+    (await direct.nextDial()).bring();
     (await dialled).doubt?.();
-    expect(await asksPhoneAtOnce(both)).toBe(true);
+    const again = way.dial(never);
+    await vi.advanceTimersByTimeAsync(0);
+    return { dialled: again };
+  }
+
+  it('gives the phone its turn at once the next time, and alone: it is the longer way, and would lose each race', async () => {
+    const both = ways();
+    const { dialled } = await dialAgain(both);
+    expect(both.phone.dials).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(4_999);
+    expect(both.direct.dials).toHaveLength(0);
+    const link = (await both.phone.nextDial()).bring();
+    expect((await dialled).link).toBe(link);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(both.direct.dials).toHaveLength(0);
+  });
+
+  it('is tried again after five seconds beside a phone that brings none, and at once where that fails', async () => {
+    for (const [fails, waitMs] of [
+      [false, 5_000],
+      [true, 0],
+    ] as const) {
+      const both = ways();
+      const { dialled } = await dialAgain(both);
+      const asked = await both.phone.nextDial();
+      if (fails) asked.fail('phone-refused');
+      await vi.advanceTimersByTimeAsync(waitMs);
+      const link = (await both.direct.nextDial()).bring();
+      expect((await dialled).link).toBe(link);
+    }
+  });
+
+  it('is not waited with where there is no phone, nor once another has come', async () => {
+    const both = ways();
+    both.phone.canBeAsked = false;
+    const { dialled } = await dialAgain(both);
+    (await both.direct.nextDial()).bring();
+    await dialled;
+    both.phone.canBeAsked = true;
+    const again = both.way.dial(never);
+    (await both.direct.nextDial()).bring();
+    await again;
   });
 });
 
