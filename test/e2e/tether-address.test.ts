@@ -153,7 +153,7 @@ describe('a laptop with a network', () => {
     const laptop = await startRoamingLaptop();
     const wifi = await laptop.join('wlan', 0);
     const cable = await laptop.join('eth', 1);
-    const hold = `require('net').createServer().listen(8808, '${cable.address}', () => console.log('held'))`;
+    const hold = `require('net').createServer().listen(8808, '${cable.address}', () => process.stdout.write('held'))`;
     const holder = spawnBound(process.execPath, ['-e', hold], { within: laptop.within });
     atEnd(() => holder.kill('SIGKILL'));
     await new Promise((resolve) => holder.stdout?.once('data', resolve));

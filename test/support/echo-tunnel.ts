@@ -11,19 +11,10 @@ import { ExitSessions } from '../../src/tunnel/exit-sessions.ts';
 import { initiateSecureLink } from '../../src/tunnel/handshake.ts';
 import { beginOn } from '../../src/tunnel/relay-dialer.ts';
 import type { SessionLink } from '../../src/tunnel/session-keeper.ts';
-import type { StreamAcceptor } from '../../src/tunnel/stream.ts';
 import { type ChaosProxy, startChaosProxy } from './chaos-proxy.ts';
+import { ECHO } from './echoing.ts';
 import { atEnd } from './scope.ts';
 import { startLinkServer } from './websocket-pair.ts';
-
-const ECHO: StreamAcceptor = {
-  handleOffer(offer) {
-    const stream = offer.accept();
-    stream.on('error', () => {});
-    stream.once('close', () => offer.release());
-    stream.pipe(stream);
-  },
-};
 
 export interface EchoTunnel {
   readonly proxy: ChaosProxy;

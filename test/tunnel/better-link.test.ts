@@ -17,6 +17,7 @@ import { beginOn } from '../../src/tunnel/relay-dialer.ts';
 import type { SecureLink } from '../../src/tunnel/secure-link.ts';
 import { type SessionDialer, SessionKeeper, type SessionLink } from '../../src/tunnel/session-keeper.ts';
 import type { Target, TunnelStream } from '../../src/tunnel/stream.ts';
+import { ECHO } from '../support/echoing.ts';
 import { turns } from '../support/link-recorder.ts';
 import { atEnd } from '../support/scope.ts';
 
@@ -73,14 +74,7 @@ class TwoWays implements SessionDialer {
     return new ExitSessions({
       keys: importKeyPair(this.#exitIdentity.exposeSessionKey()),
       bearerOf: () => 'alice',
-      acceptor: {
-        handleOffer(offer) {
-          const stream = offer.accept();
-          stream.on('error', () => {});
-          stream.once('close', () => offer.release());
-          stream.pipe(stream);
-        },
-      },
+      acceptor: ECHO,
       logger: silentLogger,
     });
   }

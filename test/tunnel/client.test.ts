@@ -12,6 +12,7 @@ import { initiateSecureLink } from '../../src/tunnel/handshake.ts';
 import { beginOn } from '../../src/tunnel/relay-dialer.ts';
 import type { SessionDialer, SessionLink } from '../../src/tunnel/session-keeper.ts';
 import type { OfferedStream, StreamAcceptor, Target } from '../../src/tunnel/stream.ts';
+import { ECHO } from '../support/echoing.ts';
 import { exchange } from '../support/payload.ts';
 import { until } from '../support/until.ts';
 
@@ -26,10 +27,7 @@ const echo: StreamAcceptor = {
       offer.release();
       return;
     }
-    const stream = offer.accept();
-    stream.on('error', () => {});
-    stream.once('close', () => offer.release());
-    stream.pipe(stream);
+    ECHO.handleOffer(offer);
   },
 };
 

@@ -17,6 +17,7 @@ import { ExitSessions } from '../../src/tunnel/exit-sessions.ts';
 import type { PageDialer } from '../../src/tunnel/link-ways.ts';
 import { RelayDialer } from '../../src/tunnel/relay-dialer.ts';
 import type { TunnelStream } from '../../src/tunnel/stream.ts';
+import { ECHO } from '../support/echoing.ts';
 import { chunks } from '../support/payload.ts';
 import { atEnd } from '../support/scope.ts';
 import { ALL, type Allowance, type SwallowingProxy, swallowingProxy } from '../support/swallowing-proxy.ts';
@@ -53,14 +54,7 @@ async function start(allowance?: Allowance): Promise<TwoWays> {
   const exit = new ExitSessions({
     keys: importKeyPair(relay.exposeSessionKey()),
     bearerOf: () => 'alice',
-    acceptor: {
-      handleOffer(offer) {
-        const stream = offer.accept();
-        stream.on('error', () => {});
-        stream.once('close', () => offer.release());
-        stream.pipe(stream);
-      },
-    },
+    acceptor: ECHO,
     logger: silentLogger,
   });
   const server = await startRelayServer({
