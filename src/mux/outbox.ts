@@ -11,7 +11,7 @@ import type { MuxConfig } from './config.ts';
 import { LazySet } from './lazy-collections.ts';
 import type { Liveness } from './liveness.ts';
 import type { ReceiveWindows } from './receive-windows.ts';
-import type { Scheduler } from './scheduler.ts';
+import { LEAST_TURN, type Scheduler } from './scheduler.ts';
 import type { StreamState } from './stream-state.ts';
 
 export type ControlFrame =
@@ -27,12 +27,6 @@ const CONTROL_ROOM = FRAME_HEADER_BYTES + 263;
 
 /** Below this a DATA frame waits for the next record, so that the tail of a record is not a sliver. */
 const MIN_DATA_ROOM = FRAME_HEADER_BYTES + 256;
-
-/**
- * Of a frame: the rest of a record is left empty rather than cut so much off a turn. The piece cut off would open the next record, and
- * cut as much off the turn behind it, and so on: two frames a record for ever, each with its own write at the other end.
- */
-const LEAST_LEFT = 1 / 4;
 
 /** docs/protocol.md §9: more than this many unanswered pings, and the oldest go without an answer. */
 const MAX_PONGS = 8;
@@ -177,7 +171,9 @@ export class Outbox {
       if (!stream) return;
       const room = maxBytes - this.encoder.length - FRAME_HEADER_BYTES;
       const turn = Math.min(stream.queue.bytes, stream.sendCredit, scheduler.turnBytes(stream));
-      if (served.size > 0 && turn - room >= LEAST_LEFT * frameBytes) return scheduler.putBack(stream);
+      // The rest of the record stays empty: a piece cut off that is a turn of its own would open the next record, cut as much off the turn
+      // behind it, and so on, two frames a record for ever, each with its own write at the other end.
+      if (served.size > 0 && turn - room >= LEAST_TURN * frameBytes) return scheduler.putBack(stream);
       scheduler.endTurn(stream, this.writeTurnOf(stream, Math.min(turn, room), maxBytes));
       served.add(stream);
     }

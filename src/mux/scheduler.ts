@@ -12,7 +12,7 @@ import type { StreamState } from './stream-state.ts';
  * Of a quantum: a turn ends when less than this is left of it, and the rest is added to the next turn. Without that, each frame
  * that a record cut short would be followed by a sliver.
  */
-const LEAST_TURN = 1 / 4;
+export const LEAST_TURN = 1 / 4;
 
 /**
  * Quanta that quiet streams may send in a row while bulk waits: however many streams are opened, bulk is never starved. Fewer, and
