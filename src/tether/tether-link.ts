@@ -53,6 +53,10 @@ export class TetherLink implements MessageLink, MessageLinkHandler {
     return this.#inner.remote;
   }
 
+  get readsAtOnce(): boolean | undefined {
+    return this.#handler?.readsAtOnce;
+  }
+
   /** Here, not at the page: what that holds only `send` and `handleDrain` tell. */
   get queuedBytes(): number {
     return this.#inner.queuedBytes;

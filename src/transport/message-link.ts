@@ -14,7 +14,9 @@
 export type Message = readonly Uint8Array[];
 
 export interface MessageLinkHandler {
-  /** The pieces belong to the receiver from here on: the link never writes to them again. */
+  /** It keeps nothing of a message behind `handleMessage`, so that the link may lend memory that it uses again. May change between messages. */
+  readonly readsAtOnce?: boolean | undefined;
+  /** Unless it reads at once, the pieces belong to the receiver from here on: the link never writes to them again. */
   handleMessage(message: Message): void;
   /** After `send` returned false: the queue has fallen below the link's low mark, sending may go on. */
   handleDrain(): void;

@@ -1,15 +1,16 @@
 /**
  * A MessageLink over an open WebSocket: one binary message is one message of the link, sent as one frame.
  *
- * `ws` owns the upgrade, everything that comes in, control frames and the closing handshake. This file writes the data
- * frames to the raw socket itself (websocket-frame.ts says why). Both write whole frames, each in one go and in call order
- * (no deflate, no blobs), so their frames never mix. Nothing here looks into a message.
+ * `ws` owns the upgrade, control frames, all that is out of the ordinary, and the closing handshake. This file writes data frames to the raw
+ * socket itself (websocket-frame.ts says why), and whole ones that come in go past `ws` (websocket-intake.ts). Both write whole frames,
+ * each in one go and in call order (no deflate, no blobs), so their frames never mix. Nothing here looks into a message.
  */
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
 import type { Farewell, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from './message-link.ts';
 import { frameMessage, type Masking } from './websocket-frame.ts';
+import { type LentReads, WebSocketIntake } from './websocket-intake.ts';
 import { HIGH_MARK_BYTES, MAX_MESSAGE_BYTES } from './websocket-limits.ts';
 
 /**
@@ -34,7 +35,12 @@ export interface WebSocketLinkParts {
   readonly remote: string;
   /** Takes text messages, which are no messages of the link. Without it one ends the link. */
   readonly onText?: ((text: string) => void) | undefined;
+  /** Of a socket that is read into memory of its own. */
+  readonly lentReads?: LentReads | undefined;
 }
+
+/** Where a message that came in pieces is joined for those who read it at once: one for all links of the process. */
+let joinBuffer: Buffer | undefined;
 
 /** Must be called in the turn in which the WebSocket opened: it stops delivery until there is a handler. */
 export function webSocketLink(parts: WebSocketLinkParts): MessageLink {
@@ -54,6 +60,7 @@ class WebSocketLink implements MessageLink {
   readonly #raw: Duplex;
   readonly #masking: Masking;
   readonly #onText: ((text: string) => void) | undefined;
+  readonly #intake: WebSocketIntake | undefined;
   #handler: MessageLinkHandler | undefined;
   /** Set by the first thing that ends the link. From then on nothing is sent, and nothing delivered but `handleClose`. */
   #ending: LinkCloseReason | undefined;
@@ -73,10 +80,14 @@ class WebSocketLink implements MessageLink {
     // An array of fragments as they came, instead of one more copy.
     this.#socket.binaryType = 'fragments';
     this.#socket.on('message', (data) => this.#receive(data));
-    this.#socket.on('error', (error) => this.#fail(error.message));
+    this.#socket.on('error', (error) => {
+      this.#intake?.stop();
+      this.#fail(error.message);
+    });
     this.#socket.on('close', (code) => this.#end(code));
     this.#raw.on('drain', () => this.#drain());
     this.#raw.on('error', (error: NodeJS.ErrnoException) => this.#fail(error.code ?? error.message));
+    this.#intake = this.#takeIn(parts);
     this.#socket.pause();
   }
 
@@ -140,6 +151,23 @@ class WebSocketLink implements MessageLink {
     else this.#fail('the peer sent a text message');
   }
 
+  #takeIn({ raw, masking, lentReads }: WebSocketLinkParts): WebSocketIntake | undefined {
+    // Only a server's frames go unmasked, so who sends them so has a client before it.
+    const intake = WebSocketIntake.take(raw, masking === 'none', {
+      handleMessage: (pieces, lent) => this.#deliver(pieces, lent),
+      handleFault: (text) => this.#fail(text),
+    });
+    if (lentReads !== undefined && intake !== undefined) lentReads.take = (chunk) => intake.readLent(chunk);
+    return intake;
+  }
+
+  #deliver(pieces: Uint8Array[], lent: boolean): void {
+    const handler = this.#handler;
+    if (this.#ending !== undefined || handler === undefined) return;
+    if (handler.readsAtOnce === true) handler.handleMessage(pieces.length === 1 ? pieces : [joined(pieces)]);
+    else handler.handleMessage(lent ? [Buffer.concat(pieces)] : pieces);
+  }
+
   /** The end follows from the 'close' of the WebSocket, so never within the caller's turn. */
   #fail(text: string): void {
     if (this.#closed) return;
@@ -186,4 +214,15 @@ class WebSocketLink implements MessageLink {
     this.#corked = false;
     this.#raw.uncork();
   }
+}
+
+/** Valid until the next call. */
+function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  joinBuffer ??= Buffer.allocUnsafeSlow(MAX_MESSAGE_BYTES);
+  let end = 0;
+  for (const piece of pieces) {
+    joinBuffer.set(piece, end);
+    end += piece.length;
+  }
+  return joinBuffer.subarray(0, end);
 }

@@ -40,6 +40,11 @@ export class SecureLink implements MessageLink, MessageLinkHandler {
     return this.inner.remote;
   }
 
+  /** What is opened lies in memory of its own. */
+  get readsAtOnce(): boolean {
+    return this.ciphers !== undefined;
+  }
+
   setHandler(handler: MessageLinkHandler): void {
     this.handler = handler;
     if (this.early.length > 0 || this.closed !== undefined) queueMicrotask(() => this.deliverEarly());

@@ -1,0 +1,162 @@
+/**
+ * Incoming data frames, RFC 6455 §5.2: takes whole binary messages out of what a socket has read, as the pieces of memory in which they
+ * lie, and hands all other frames on as they are, for `ws`. `ws` joins a message that lies in two reads in new memory, which is most of
+ * them where records are as large as reads (docs/adr/0003-websocket-framing.md).
+ *
+ * It judges nothing: what is no plain message of one frame (another opcode, fragments, a length or mask that breaks the rules, a mask that must
+ * be taken off) goes to `ws`, which answers or refuses it. Pure.
+ */
+import { SOCKET_LIMITS } from './websocket-limits.ts';
+
+export interface FrameSink {
+  /** `lent`: the last of the pieces may be used during the call only. */
+  handleMessage(pieces: Uint8Array[], lent: boolean): void;
+  /** Bytes of other frames, headers included, in order with the messages. To keep. */
+  handleOther(bytes: Uint8Array): void;
+  /** A message comes in too many pieces. The last call. */
+  handleFault(text: string): void;
+}
+
+const FIN_BIT = 0x80;
+const OPCODE_BITS = 0x0f;
+const FIN_BINARY = 0x82;
+const CLOSE = 0x08;
+/** Opcodes from here on are of control frames, which may stand between fragments (§5.4). */
+const FIRST_CONTROL = 0x08;
+const MASK_BIT = 0x80;
+const LENGTH_BITS = 0x7f;
+/** Of LENGTH_BITS: two bytes of length follow, or eight. */
+const TWO_BYTES = 126;
+const EIGHT_BYTES = 127;
+const KEY_BYTES = 4;
+const MAX_HEADER_BYTES = 14;
+const { maxBufferedChunks: MAX_PIECES } = SOCKET_LIMITS;
+
+export class FrameReader {
+  private readonly masked: boolean;
+  private readonly sink: FrameSink;
+  private readonly header = new Uint8Array(MAX_HEADER_BYTES);
+  /** How much of it has come; 0 while a payload comes. */
+  private headerLength = 0;
+  /** Bytes of the payload under way that have not come. */
+  private left = 0;
+  /** The frame under way is a message of ours, as far as is known. */
+  private isMessage = true;
+  private held: Uint8Array[] = [];
+  /** A message of fragments is under way, and belongs to `ws`. */
+  private inFragments = false;
+  /** The frame under way is the peer's CLOSE. */
+  private isClosing = false;
+  /** It has come, so what follows means nothing (§5.5.1), and `ws` takes no more; or there was a fault. */
+  private ended = false;
+
+  /** @param masked whether the peer is a client, which must mask */
+  constructor(masked: boolean, sink: FrameSink) {
+    this.masked = masked;
+    this.sink = sink;
+  }
+
+  /** What came next. `lent`: memory that the caller uses again once this returns. */
+  read(chunk: Uint8Array, lent: boolean): void {
+    let at = 0;
+    while (at < chunk.length && !this.ended) {
+      at = this.left > 0 ? this.readPayload(chunk, at, lent) : this.readHeader(chunk, at);
+    }
+  }
+
+  /** What is not ours goes on at once: `ws` refuses some frames by the first bytes, behind which none may come. */
+  private readHeader(chunk: Uint8Array, at: number): number {
+    const { header } = this;
+    let next = at;
+    let isWhole = false;
+    while (!isWhole && next < chunk.length) {
+      header[this.headerLength] = chunk[next] ?? 0;
+      this.headerLength += 1;
+      next += 1;
+      if (this.headerLength === 2) this.judgeBeginning();
+      else if (this.headerLength > 2 && !this.isMessage)
+        this.sink.handleOther(header.slice(this.headerLength - 1, this.headerLength));
+      isWhole = this.headerLength >= 2 && this.headerLength === headerBytes(header);
+    }
+    if (isWhole) this.beginPayload();
+    return next;
+  }
+
+  private judgeBeginning(): void {
+    const [first = 0, second = 0] = this.header;
+    const isMasked = (second & MASK_BIT) !== 0;
+    const length = second & LENGTH_BITS;
+    const isOrdinary = first === FIN_BINARY && isMasked === this.masked && length > 0 && length < EIGHT_BYTES;
+    this.isMessage = isOrdinary && !this.inFragments;
+    if (this.isMessage) return;
+    const opcode = first & OPCODE_BITS;
+    if (opcode < FIRST_CONTROL) this.inFragments = (first & FIN_BIT) === 0;
+    this.isClosing = opcode === CLOSE;
+    this.sink.handleOther(this.header.slice(0, 2));
+  }
+
+  private beginPayload(): void {
+    const { header, headerLength } = this;
+    this.headerLength = 0;
+    this.left = payloadBytes(header);
+    if (this.left === 0) this.ended = this.isClosing;
+    if (!this.isMessage || !this.masked || isUnmasked(header, headerLength)) return;
+    this.isMessage = false;
+    this.sink.handleOther(header.slice(0, headerLength));
+  }
+
+  private readPayload(chunk: Uint8Array, at: number, lent: boolean): number {
+    const end = Math.min(chunk.length, at + this.left);
+    const piece = chunk.subarray(at, end);
+    this.left -= piece.length;
+    if (this.left === 0) this.ended = this.isClosing;
+    if (!this.isMessage) this.sink.handleOther(lent ? copied(piece) : piece);
+    else if (this.left > 0) this.hold(lent ? copied(piece) : piece);
+    else this.deliver(piece, lent);
+    return end;
+  }
+
+  private hold(piece: Uint8Array): void {
+    this.held.push(piece);
+    if (this.held.length <= MAX_PIECES) return;
+    this.held = [];
+    this.isMessage = false;
+    this.ended = true;
+    this.sink.handleFault(`a message in more than ${MAX_PIECES} pieces`);
+  }
+
+  private deliver(last: Uint8Array, lent: boolean): void {
+    if (this.held.length === 0) return this.sink.handleMessage([last], lent);
+    const pieces = this.held;
+    this.held = [];
+    pieces.push(last);
+    this.sink.handleMessage(pieces, lent);
+  }
+}
+
+/** `slice` of a Buffer would be a view. */
+function copied(bytes: Uint8Array): Uint8Array {
+  return Buffer.from(bytes);
+}
+
+function headerBytes(header: Uint8Array): number {
+  const second = header[1] ?? 0;
+  const length = second & LENGTH_BITS;
+  const lengthBytes = length < TWO_BYTES ? 0 : length === TWO_BYTES ? 2 : 8;
+  return 2 + lengthBytes + ((second & MASK_BIT) === 0 ? 0 : KEY_BYTES);
+}
+
+/** Not exact beyond 2^53, which `ws` refuses. */
+function payloadBytes(header: Uint8Array): number {
+  const length = (header[1] ?? 0) & LENGTH_BITS;
+  if (length < TWO_BYTES) return length;
+  let bytes = 0;
+  for (let at = 2; at < (length === TWO_BYTES ? 4 : 10); at++) bytes = bytes * 256 + (header[at] ?? 0);
+  return bytes;
+}
+
+/** The key is the end of the header. */
+function isUnmasked(header: Uint8Array, headerLength: number): boolean {
+  for (let at = headerLength - KEY_BYTES; at < headerLength; at++) if (header[at] !== 0) return false;
+  return true;
+}

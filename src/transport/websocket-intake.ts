@@ -1,0 +1,80 @@
+/**
+ * Stands between a raw socket and `ws`: whole binary messages go straight to the link, all else to `ws` (websocket-frame-reader.ts says why).
+ * It takes the place of the listener with which `ws` reads the socket, and calls that for what belongs to it, so pausing, control frames,
+ * fragments, faults and the closing handshake stay with `ws`. If a release of `ws` listened in another way, nothing would be taken out
+ * and all would work as before, slower.
+ */
+import type { Duplex } from 'node:stream';
+import { FrameReader, type FrameSink } from './websocket-frame-reader.ts';
+
+/** Memory into which a socket is read again and again, and who may look at it before it is copied out. */
+export interface LentReads {
+  /** True: all that is of interest has been read or copied. */
+  take?: (chunk: Uint8Array) => boolean;
+}
+
+/** What is told of messages. */
+export type LinkSide = Pick<FrameSink, 'handleMessage' | 'handleFault'>;
+
+type DataListener = (chunk: Uint8Array) => void;
+
+export class WebSocketIntake implements FrameSink {
+  private readonly raw: Duplex;
+  private readonly forWs: DataListener;
+  private readonly reader: FrameReader;
+  private readonly link: LinkSide;
+  private stopped = false;
+
+  /** Undefined where `ws` does not read `raw` by one listener. Must be called before a byte of the WebSocket has been read. */
+  static take(raw: Duplex, masked: boolean, link: LinkSide): WebSocketIntake | undefined {
+    const [listener, ...others] = raw.listeners('data');
+    if (listener === undefined || others.length > 0) return undefined;
+    return new WebSocketIntake(raw, listener as DataListener, masked, link);
+  }
+
+  private constructor(raw: Duplex, forWs: DataListener, masked: boolean, link: LinkSide) {
+    this.raw = raw;
+    this.forWs = forWs;
+    this.link = link;
+    this.reader = new FrameReader(masked, this);
+    raw.off('data', forWs);
+    raw.on('data', (chunk: Uint8Array) => this.read(chunk, false));
+    raw.prependOnceListener('close', () => this.drain());
+  }
+
+  /** As what `raw` would deliver now, but lent. False where it would not: paused, or behind other bytes. */
+  readLent(chunk: Uint8Array): boolean {
+    if (this.raw.readableFlowing !== true || this.raw.readableLength > 0) return false;
+    this.read(chunk, true);
+    return true;
+  }
+
+  /** `ws` has ceased to listen: what still comes is of no interest. */
+  stop(): void {
+    this.stopped = true;
+  }
+
+  handleMessage(pieces: Uint8Array[], lent: boolean): void {
+    if (!this.stopped) this.link.handleMessage(pieces, lent);
+  }
+
+  handleOther(bytes: Uint8Array): void {
+    if (!this.stopped) this.forWs.call(this.raw, bytes);
+  }
+
+  handleFault(text: string): void {
+    this.stopped = true;
+    this.link.handleFault(text);
+  }
+
+  private read(chunk: Uint8Array, lent: boolean): void {
+    if (!this.stopped) this.reader.read(chunk, lent);
+  }
+
+  /** What a paused socket held back when it was closed. `ws` would read it itself, without what went past it. */
+  private drain(): void {
+    const rest: Uint8Array | null = this.raw.read();
+    if (rest !== null) this.read(rest, false);
+    this.stopped = true;
+  }
+}
