@@ -3,10 +3,10 @@
  * lie, and hands all other frames on as they are, for `ws`. `ws` joins a message that lies in two reads in new memory, which is most of
  * them where records are as large as reads (docs/adr/0003-websocket-framing.md).
  *
- * It judges nothing: what is no plain message of one frame (another opcode, fragments, a length or mask that breaks the rules, a mask that must
- * be taken off) goes to `ws`, which answers or refuses it. Pure.
+ * It judges nothing: what is no plain message of one frame (another opcode, fragments, a length or mask that breaks the rules) goes to `ws`, which answers or refuses it. Pure.
  */
 import { SOCKET_LIMITS } from './websocket-limits.ts';
+import { applyMask } from './websocket-mask.ts';
 
 export interface FrameSink {
   /** `lent`: the last of the pieces may be used during the call only. */
@@ -42,7 +42,10 @@ export class FrameReader {
   private left = 0;
   /** The frame under way is a message of ours, as far as is known. */
   private isMessage = true;
+  /** Of its mask, which is to be taken off; undefined where there is none, or one of zeros. */
+  private key: Uint8Array | undefined;
   private held: Uint8Array[] = [];
+  private heldBytes = 0;
   /** A message of fragments is under way, and belongs to `ws`. */
   private inFragments = false;
   /** The frame under way is the peer's CLOSE. */
@@ -56,7 +59,7 @@ export class FrameReader {
     this.sink = sink;
   }
 
-  /** What came next. `lent`: memory that the caller uses again once this returns. */
+  /** What came next; masks are taken off in place. `lent`: memory that the caller uses again once this returns. */
   read(chunk: Uint8Array, lent: boolean): void {
     let at = 0;
     while (at < chunk.length && !this.ended) {
@@ -100,9 +103,7 @@ export class FrameReader {
     this.headerLength = 0;
     this.left = payloadBytes(header);
     if (this.left === 0) this.ended = this.isClosing;
-    if (!this.isMessage || !this.masked || isUnmasked(header, headerLength)) return;
-    this.isMessage = false;
-    this.sink.handleOther(header.slice(0, headerLength));
+    this.key = this.isMessage && this.masked ? keyIn(header, headerLength) : undefined;
   }
 
   private readPayload(chunk: Uint8Array, at: number, lent: boolean): number {
@@ -110,6 +111,7 @@ export class FrameReader {
     const piece = chunk.subarray(at, end);
     this.left -= piece.length;
     if (this.left === 0) this.ended = this.isClosing;
+    if (this.key !== undefined) applyMask(piece, this.key, this.heldBytes);
     if (!this.isMessage) this.sink.handleOther(lent ? copied(piece) : piece);
     else if (this.left > 0) this.hold(lent ? copied(piece) : piece);
     else this.deliver(piece, lent);
@@ -118,6 +120,7 @@ export class FrameReader {
 
   private hold(piece: Uint8Array): void {
     this.held.push(piece);
+    this.heldBytes += piece.length;
     if (this.held.length <= MAX_PIECES) return;
     this.held = [];
     this.isMessage = false;
@@ -129,6 +132,7 @@ export class FrameReader {
     if (this.held.length === 0) return this.sink.handleMessage([last], lent);
     const pieces = this.held;
     this.held = [];
+    this.heldBytes = 0;
     pieces.push(last);
     this.sink.handleMessage(pieces, lent);
   }
@@ -155,8 +159,10 @@ function payloadBytes(header: Uint8Array): number {
   return bytes;
 }
 
-/** The key is the end of the header. */
-function isUnmasked(header: Uint8Array, headerLength: number): boolean {
-  for (let at = headerLength - KEY_BYTES; at < headerLength; at++) if (header[at] !== 0) return false;
-  return true;
+/** The key is the end of the header. Undefined for zeros. */
+function keyIn(header: Uint8Array, headerLength: number): Uint8Array | undefined {
+  for (let at = headerLength - KEY_BYTES; at < headerLength; at++) {
+    if (header[at] !== 0) return header.subarray(headerLength - KEY_BYTES, headerLength);
+  }
+  return undefined;
 }

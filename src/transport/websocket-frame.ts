@@ -6,6 +6,7 @@
  */
 import { randomFillSync } from 'node:crypto';
 import type { Message } from './message-link.ts';
+import { applyMask } from './websocket-mask.ts';
 
 /**
  * How frames are masked (RFC 6455 §5.3). A server does not mask: `none`. A client must; `zero` is a key of four zero bytes,
@@ -74,23 +75,21 @@ function joined(run: readonly Uint8Array[]): Uint8Array {
   return run.length === 1 && only !== undefined ? only : Buffer.concat(run);
 }
 
-/** Masks a copy (the pieces may also lie in a replay buffer), a word at a time: several times the speed of bytes. */
+/** Masks a copy: the pieces may also lie in a replay buffer. */
 function maskedFrame(message: Message, payloadBytes: number): Uint8Array {
-  const words = new Int32Array((HEADER_ROOM + payloadBytes + 3) >> 2);
-  const bytes = new Uint8Array(words.buffer);
+  const bytes = new Uint8Array(HEADER_ROOM + payloadBytes);
   let end = HEADER_ROOM;
   for (const piece of message) {
     bytes.set(piece, end);
     end += piece.byteLength;
   }
   const key = nextKey();
-  const [keyWord = 0] = new Int32Array(key.slice().buffer);
-  for (let i = HEADER_ROOM >> 2; i < words.length; i++) words[i] = (words[i] ?? 0) ^ keyWord;
+  applyMask(bytes.subarray(HEADER_ROOM), key);
 
   const start = HEADER_ROOM - headerBytes(payloadBytes, 'random');
   writeHeader(bytes.subarray(start, HEADER_ROOM), payloadBytes, 'random');
   bytes.set(key, HEADER_ROOM - KEY_BYTES);
-  return bytes.subarray(start, HEADER_ROOM + payloadBytes);
+  return bytes.subarray(start);
 }
 
 /** One call for randomness serves this many keys; a call for each would cost more than masking a small frame. */
