@@ -3,7 +3,9 @@
  * lie, and hands all other frames on as they are, for `ws`. `ws` joins a message that lies in two reads in new memory, which is most of
  * them where records are as large as reads (docs/adr/0003-websocket-framing.md).
  *
- * It judges nothing: what is no plain message of one frame (another opcode, fragments, a length or mask that breaks the rules) goes to `ws`, which answers or refuses it. Pure.
+ * It judges nothing: what is no plain message of one frame (another opcode, fragments, a length or mask that breaks the rules) goes to
+ * `ws`, which answers or refuses it. It refuses a moment later, and then nothing behind that frame may have been delivered, so until
+ * `settle` is called what follows goes to `ws`, too. Pure.
  */
 import { SOCKET_LIMITS } from './websocket-limits.ts';
 import { applyMask } from './websocket-mask.ts';
@@ -21,6 +23,8 @@ const FIN_BIT = 0x80;
 const OPCODE_BITS = 0x0f;
 const FIN_BINARY = 0x82;
 const CLOSE = 0x08;
+const FIN_PING = 0x89;
+const FIN_PONG = 0x8a;
 /** Opcodes from here on are of control frames, which may stand between fragments (§5.4). */
 const FIRST_CONTROL = 0x08;
 const MASK_BIT = 0x80;
@@ -48,6 +52,9 @@ export class FrameReader {
   private heldBytes = 0;
   /** A message of fragments is under way, and belongs to `ws`. */
   private inFragments = false;
+  /** The frame under way is none of ours, but one that `ws` has no reason to refuse. */
+  private isHeartbeat = false;
+  private unsettled = false;
   /** The frame under way is the peer's CLOSE. */
   private isClosing = false;
   /** It has come, so what follows means nothing (§5.5.1), and `ws` takes no more; or there was a fault. */
@@ -67,6 +74,16 @@ export class FrameReader {
     }
   }
 
+  /** `ws` may yet refuse what it was given. */
+  get isUnsettled(): boolean {
+    return this.unsettled;
+  }
+
+  /** It has not refused it: two ticks have passed. */
+  settle(): void {
+    this.unsettled = false;
+  }
+
   /** What is not ours goes on at once: `ws` refuses some frames by the first bytes, behind which none may come. */
   private readHeader(chunk: Uint8Array, at: number): number {
     const { header } = this;
@@ -78,7 +95,7 @@ export class FrameReader {
       next += 1;
       if (this.headerLength === 2) this.judgeBeginning();
       else if (this.headerLength > 2 && !this.isMessage)
-        this.sink.handleOther(header.slice(this.headerLength - 1, this.headerLength));
+        this.passOn(header.slice(this.headerLength - 1, this.headerLength));
       isWhole = this.headerLength >= 2 && this.headerLength === headerBytes(header);
     }
     if (isWhole) this.beginPayload();
@@ -87,15 +104,16 @@ export class FrameReader {
 
   private judgeBeginning(): void {
     const [first = 0, second = 0] = this.header;
-    const isMasked = (second & MASK_BIT) !== 0;
+    const isRightlyMasked = ((second & MASK_BIT) !== 0) === this.masked;
     const length = second & LENGTH_BITS;
-    const isOrdinary = first === FIN_BINARY && isMasked === this.masked && length > 0 && length < EIGHT_BYTES;
-    this.isMessage = isOrdinary && !this.inFragments;
+    const isOrdinary = first === FIN_BINARY && isRightlyMasked && length > 0 && length < EIGHT_BYTES;
+    this.isMessage = isOrdinary && !this.inFragments && !this.unsettled;
     if (this.isMessage) return;
+    this.isHeartbeat = (first === FIN_PING || first === FIN_PONG) && isRightlyMasked && length < TWO_BYTES;
     const opcode = first & OPCODE_BITS;
     if (opcode < FIRST_CONTROL) this.inFragments = (first & FIN_BIT) === 0;
     this.isClosing = opcode === CLOSE;
-    this.sink.handleOther(this.header.slice(0, 2));
+    this.passOn(this.header.slice(0, 2));
   }
 
   private beginPayload(): void {
@@ -103,7 +121,20 @@ export class FrameReader {
     this.headerLength = 0;
     this.left = payloadBytes(header);
     if (this.left === 0) this.ended = this.isClosing;
-    this.key = this.isMessage && this.masked ? keyIn(header, headerLength) : undefined;
+    this.key = undefined;
+    if (!this.isMessage) return;
+    if (isShortest(header, this.left)) {
+      if (this.masked) this.key = keyIn(header, headerLength);
+      return;
+    }
+    this.isMessage = false;
+    this.isHeartbeat = false;
+    this.passOn(header.slice(0, headerLength));
+  }
+
+  private passOn(bytes: Uint8Array): void {
+    if (!this.isHeartbeat) this.unsettled = true;
+    this.sink.handleOther(bytes);
   }
 
   private readPayload(chunk: Uint8Array, at: number, lent: boolean): number {
@@ -112,7 +143,7 @@ export class FrameReader {
     this.left -= piece.length;
     if (this.left === 0) this.ended = this.isClosing;
     if (this.key !== undefined) applyMask(piece, this.key, this.heldBytes);
-    if (!this.isMessage) this.sink.handleOther(lent ? copied(piece) : piece);
+    if (!this.isMessage) this.passOn(lent ? copied(piece) : piece);
     else if (this.left > 0) this.hold(lent ? copied(piece) : piece);
     else this.deliver(piece, lent);
     return end;
@@ -138,9 +169,11 @@ export class FrameReader {
   }
 }
 
-/** `slice` of a Buffer would be a view. */
+/** In memory of its own: `slice` of a Buffer is a view, and in Node's pool each byte that trickles in could hold 8 KiB. */
 function copied(bytes: Uint8Array): Uint8Array {
-  return Buffer.from(bytes);
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  copy.set(bytes);
+  return copy;
 }
 
 function headerBytes(header: Uint8Array): number {
@@ -157,6 +190,11 @@ function payloadBytes(header: Uint8Array): number {
   let bytes = 0;
   for (let at = 2; at < (length === TWO_BYTES ? 4 : 10); at++) bytes = bytes * 256 + (header[at] ?? 0);
   return bytes;
+}
+
+/** §5.2: the shortest form of a length must be taken; here, where two bytes of it were. */
+function isShortest(header: Uint8Array, payload: number): boolean {
+  return payload >= TWO_BYTES || ((header[1] ?? 0) & LENGTH_BITS) < TWO_BYTES;
 }
 
 /** The key is the end of the header. Undefined for zeros. */

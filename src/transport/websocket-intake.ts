@@ -24,6 +24,7 @@ export class WebSocketIntake implements FrameSink {
   private readonly reader: FrameReader;
   private readonly link: LinkSide;
   private stopped = false;
+  private settling = false;
 
   /** Undefined where `ws` does not read `raw` by one listener. Must be called before a byte of the WebSocket has been read. */
   static take(raw: Duplex, masked: boolean, link: LinkSide): WebSocketIntake | undefined {
@@ -59,7 +60,16 @@ export class WebSocketIntake implements FrameSink {
   }
 
   handleOther(bytes: Uint8Array): void {
-    if (!this.stopped) this.forWs.call(this.raw, bytes);
+    if (this.stopped) return;
+    this.forWs.call(this.raw, bytes);
+    if (this.settling || !this.reader.isUnsettled) return;
+    this.settling = true;
+    setImmediate(WebSocketIntake.settle, this);
+  }
+
+  private static settle(intake: WebSocketIntake): void {
+    intake.settling = false;
+    intake.reader.settle();
   }
 
   handleFault(text: string): void {

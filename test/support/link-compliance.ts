@@ -68,6 +68,15 @@ function pattern(bytes: number, seed: number): Buffer {
 }
 
 function describeMessages(open: Open): void {
+  it('gives its memory away with a message: what was delivered stays as it was', async () => {
+    const { near, far, atNear, atFar } = await recorded(open);
+    for (let i = 0; i < 100; i++) for (const end of [near, far]) end.send([pattern(30_000, i)]);
+    for (const at of [atNear, atFar]) {
+      await at.untilMessages(100);
+      expect(at.kept.every((message, i) => at.messages[i]?.equals(Buffer.concat(message)))).toBe(true);
+    }
+  });
+
   it('carries messages of every size whole and in order, both ways', async () => {
     const { near, far, atNear, atFar } = await recorded(open);
     const sizes = [0, 1, 2, 125, 126, 127, 2_047, 2_048, 32_768, near.maxMessageBytes - 1, near.maxMessageBytes, 0, 3];

@@ -2,8 +2,9 @@
 import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../../src/transport/message-link.ts';
 
 export class LinkRecorder implements MessageLinkHandler {
-  /** Each message joined to one buffer. */
+  /** Each message joined to one buffer, and as it was delivered. */
   readonly messages: Buffer[] = [];
+  readonly kept: Message[] = [];
   readonly closes: LinkCloseReason[] = [];
   bytes = 0;
   drains = 0;
@@ -18,6 +19,7 @@ export class LinkRecorder implements MessageLinkHandler {
   handleMessage(message: Message): void {
     const whole = Buffer.concat(message);
     this.messages.push(whole);
+    this.kept.push(message);
     this.bytes += whole.length;
     this.onMessage?.(whole);
     this.#wake();
