@@ -1,5 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
+const builds = './test/support/build-dist.ts';
+
 export default defineConfig({
   test: {
     testTimeout: 20_000,
@@ -9,17 +11,33 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'parts', include: ['test/**/*.test.ts'], exclude: ['test/e2e/**'], sequence: { groupOrder: 1 } },
+        test: {
+          name: 'parts',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/e2e/**', 'test/figures/**'],
+          sequence: { groupOrder: 1 },
+        },
       },
       {
-        // Whole programs and their speeds: one file at a time, when nothing else runs.
+        // Whole programs.
         extends: true,
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
-          globalSetup: './test/support/build-dist.ts',
+          globalSetup: builds,
           fileParallelism: false,
           sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        // Their speeds, and their memory: one file at a time, when nothing else runs.
+        extends: true,
+        test: {
+          name: 'figures',
+          include: ['test/figures/**/*.test.ts'],
+          globalSetup: builds,
+          fileParallelism: false,
+          sequence: { groupOrder: 3 },
         },
       },
     ],

@@ -5,33 +5,24 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { type ChaosProxy, type ChaosShape, startChaosProxy } from '../support/chaos-proxy.ts';
+import {
+  CHAOS_MS,
+  exchangeThroughout,
+  expectNothingLost,
+  SEED,
+  startBlindChaos,
+  startChaos,
+} from '../support/chaos-stack.ts';
 import { startNginx } from '../support/nginx.ts';
-import { exchange, payload, sendEndlessly, sha256 } from '../support/payload.ts';
+import { payload, sendEndlessly, sha256 } from '../support/payload.ts';
 import { runWell } from '../support/programs.ts';
-import { atEnd } from '../support/scope.ts';
 import { startSshd } from '../support/sshd.ts';
 import { echo, tcpServer } from '../support/tcp.ts';
 import { askSocks5, connectThrough, endOf, socks5Request } from '../support/through-proxy.ts';
 import { until } from '../support/until.ts';
-import type { WstunProcess } from '../support/wstun-process.ts';
-import {
-  invite,
-  type RunningClient,
-  type RunningExit,
-  type RunningRelay,
-  startClient,
-  startExit,
-  startRelay,
-} from '../support/wstun-stack.ts';
+import { startRelay } from '../support/wstun-stack.ts';
 
-const SEED = 11;
 const MIB = 1024 * 1024;
-/** Of client and relay each, throughout. */
-const MEMORY_LIMIT_MIB = 150;
-/** A minute on a long run: WSTUN_LONG=1 npx vitest run test/e2e/resume.test.ts */
-const CHAOS_MS = process.env.WSTUN_LONG === undefined ? 12_000 : 60_000;
-const STREAMS = 32;
 /** How long each trouble lasts: these are what is tested, no test waits for anything by them. */
 const KILL_EVERY_MS = 5_000;
 /** Longer than the limit after which a link is suspected, and another is tried beside it. */
@@ -39,107 +30,8 @@ const HELD_MS = 4_000;
 const STOPPED_MS = 3_000;
 /** So long that the client waits longer and longer between attempts. */
 const AWAY_MS = 3_000;
-const STREAM_BYTES = 4_000_000;
-/** Of the one link, each way: the transfers are to last as long as the chaos. */
-const BYTES_PER_SECOND = (STREAMS * STREAM_BYTES) / (CHAOS_MS / 1_000);
-
-interface Chaos {
-  readonly relay: RunningRelay;
-  readonly client: RunningClient;
-  /** Between client and relay. */
-  readonly proxy: ChaosProxy;
-}
-
-async function startChaos(shape: Partial<ChaosShape> = {}): Promise<Chaos> {
-  const relay = await startRelay();
-  const proxy = await startChaosProxy({ target: { host: '127.0.0.1', port: relay.port }, seed: SEED, ...shape });
-  const url = `ws://127.0.0.1:${proxy.port}`;
-  const client = await startClient(await invite(relay, 'tester', { allow: ['*'], url }));
-  return { relay, client, proxy };
-}
-
-interface BlindChaos extends Chaos {
-  readonly exit: RunningExit;
-  /** Between exit and relay. */
-  readonly exitProxy: ChaosProxy;
-}
-
-async function startBlindChaos(): Promise<BlindChaos> {
-  const relay = await startRelay({ args: ['--no-exit'] });
-  const target = { host: '127.0.0.1', port: relay.port };
-  const limit = { bytesPerSecond: BYTES_PER_SECOND };
-  const [proxy, exitProxy] = [
-    await startChaosProxy({ target, seed: SEED, ...limit }),
-    await startChaosProxy({ target, seed: SEED + 1, ...limit }),
-  ];
-  const registration = await invite(relay, 'home', {
-    args: ['--role', 'exit'],
-    url: `ws://127.0.0.1:${exitProxy.port}`,
-  });
-  const exit = await startExit({ invite: registration });
-  const url = `ws://127.0.0.1:${proxy.port}`;
-  const client = await startClient(await invite(exit, 'tester', { allow: ['*'], url }));
-  return { relay, exit, client, proxy, exitProxy };
-}
-
-/** Does it again and again, until it is told to stop. */
-function every(ms: number, act: () => unknown): () => void {
-  const timer = setInterval(act, ms);
-  const stop = (): void => clearInterval(timer);
-  atEnd(stop);
-  return stop;
-}
-
-/** 32 connections exchange 4 MB each way, all at once; the proxies let it last for about CHAOS_MS. */
-async function exchangeThroughout(client: RunningClient): Promise<void> {
-  const target = await tcpServer(echo);
-  const since = performance.now();
-  const exchangeOne = async (_: unknown, lane: number): Promise<void> => {
-    const socket = await connectThrough('SOCKS5', client.port, target);
-    const { sent, received } = await exchange(socket, STREAM_BYTES, lane);
-    expect(received).toEqual({ bytes: STREAM_BYTES, hash: sent });
-  };
-  await Promise.all(Array.from({ length: STREAMS }, exchangeOne));
-  expect(performance.now() - since).toBeGreaterThan(CHAOS_MS / 2);
-}
-
-function awayTimes({ events }: WstunProcess): number[] {
-  return events.filter(({ event }) => event === 'resumed').map(({ awayMs }) => Number(awayMs));
-}
-
-function expectNothingLost(client: RunningClient): void {
-  expect(client.process.events.filter(({ event }) => event === 'session-lost')).toEqual([]);
-}
 
 describe(`32 connections that exchange 4 MB each way (seed ${SEED})`, () => {
-  it('live on while the WebSocket is reset every 2 s: each resume within a second, in little memory', {
-    timeout: CHAOS_MS + 60_000,
-  }, async () => {
-    const { client, relay, proxy } = await startChaos({ bytesPerSecond: BYTES_PER_SECOND });
-    const stop = every(2_000, () => proxy.resetAll());
-    await exchangeThroughout(client);
-    stop();
-    expectNothingLost(client);
-    const away = awayTimes(client.process);
-    expect(away.length).toBeGreaterThan(CHAOS_MS / 4_000);
-    expect(Math.max(...away)).toBeLessThan(1_000);
-    for (const { process } of [client, relay]) expect(process.memory().peak).toBeLessThan(MEMORY_LIMIT_MIB);
-  });
-
-  it.each(['client', 'exit'] as const)(
-    'of a named exit live on while the leg of the %s is reset every 2 s',
-    { timeout: CHAOS_MS + 60_000 },
-    async (leg) => {
-      const { client, exit, relay, proxy, exitProxy } = await startBlindChaos();
-      const stop = every(2_000, () => (leg === 'client' ? proxy : exitProxy).resetAll());
-      await exchangeThroughout(client);
-      stop();
-      expectNothingLost(client);
-      expect(awayTimes(client.process).length).toBeGreaterThan(1);
-      for (const { process } of [client, relay, exit]) expect(process.memory().peak).toBeLessThan(MEMORY_LIMIT_MIB);
-    },
-  );
-
   it('of a named exit live on while the relay is killed and restarted every 5 s', {
     // Without a relay, and anew on an unknown path, for a good part of each 5 s: a long run takes longer than its minute.
     timeout: 2 * CHAOS_MS + 48_000,

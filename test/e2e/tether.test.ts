@@ -2,35 +2,29 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { describe, expect, it, vi } from 'vitest';
-import { silentLogger } from '../../src/observability/logger.ts';
-import { createTetherServer, type TetherServer } from '../../src/tether/tether-server.ts';
-import type { MessageLink } from '../../src/transport/message-link.ts';
-import { startChaosProxy } from '../support/chaos-proxy.ts';
 import { startDnsServer } from '../support/dns-server.ts';
 import { openSocket, statusOf } from '../support/fake-page.ts';
 import { LinkRecorder } from '../support/link-recorder.ts';
-import { exchange, receive, sendEndlessly, sendPayload } from '../support/payload.ts';
+import { BUILT_PAGE, rawLink, startLaptop } from '../support/page-link.ts';
+import { exchange, receive, sendPayload } from '../support/payload.ts';
 import { Phone, type PhonePage } from '../support/phone.ts';
 import { run } from '../support/programs.ts';
 import { occurrences } from '../support/recording-proxy.ts';
 import { atEnd } from '../support/scope.ts';
-import { slowProxy } from '../support/slow-proxy.ts';
 import { echo, tcpServer } from '../support/tcp.ts';
 import { nextCode, startTethered } from '../support/tethered.ts';
-import { connectThrough, endOf, take } from '../support/through-proxy.ts';
+import { connectThrough, take } from '../support/through-proxy.ts';
 import { until } from '../support/until.ts';
-import { type LinkServer, startLinkServer } from '../support/websocket-pair.ts';
 import { wstun } from '../support/wstun-process.ts';
 import { invite, spawnClient, startBehindRelay, startClient, startRelay } from '../support/wstun-stack.ts';
 
 const MIB = 1024 * 1024;
 const LIMIT_MS = 120_000;
 const BIN = join(import.meta.dirname, '../../bin/wstun.js');
-const BUILT_PAGE = join(import.meta.dirname, '../../dist/tether/page.html');
 
 describe('the page', () => {
   it('is one file under 60 KB that asks nobody else for anything', () => {
@@ -226,47 +220,6 @@ describe('a page that records all it carries', () => {
   });
 });
 
-interface End {
-  readonly link: MessageLink;
-  readonly at: LinkRecorder;
-}
-
-/** A link by a page, with nothing on it: the laptop's end, and the relay's. */
-async function rawLink(script?: string): Promise<{ near: MessageLink; far: End; page: PhonePage; phone: Phone }> {
-  const { relay, relayUrl, server, code } = await startLaptop();
-  const phone = await Phone.start();
-  const page = await phone.open(code(), script);
-  const accepted = relay.nextLink().then(({ link }) => ({ link, at: new LinkRecorder(link) }));
-  const near = await server.dial(() => `${relayUrl}/ticket`, AbortSignal.timeout(10_000));
-  return { near, far: await accepted, page, phone };
-}
-
-interface Laptop {
-  readonly relay: LinkServer;
-  readonly relayUrl: string;
-  readonly server: TetherServer;
-  code(): string;
-}
-
-/** The laptop's side alone, and something to dial. */
-async function startLaptop(publicHost = '127.0.0.1'): Promise<Laptop> {
-  const relay = await startLinkServer();
-  atEnd(() => relay.close());
-  const relayUrl = `ws://127.0.0.1:${relay.port}`;
-  let code = '';
-  const server = createTetherServer({
-    page: readFileSync(BUILT_PAGE),
-    relayUrls: [relayUrl],
-    onEvent: (event) => {
-      if (event.type === 'code') code = event.url;
-    },
-    logger: silentLogger,
-  });
-  atEnd(() => server.close());
-  await server.serve({ host: '127.0.0.1', port: 0, publicHost });
-  return { relay, relayUrl, server, code: () => code };
-}
-
 /** Holds the page's near legs back: they open when `letThrough` is called. Counts what comes by far legs. */
 const SLOW_NEAR_LEG = `(() => {
   const gate = new Promise((resolve) => (window.letThrough = resolve));
@@ -375,132 +328,6 @@ describe('over http on a local network', () => {
     })`;
     expect(await page.evaluate(outcome)).toBe('refused');
     expect(server.pages).toBe(0);
-  });
-});
-
-describe('the page’s memory', () => {
-  it('stays small with a fast laptop and a relay at 1 Mbit/s', { timeout: LIMIT_MS }, async () => {
-    const { port, phone } = await startTethered({
-      relayUrl: async (relay) => `ws://127.0.0.1:${await slowProxy(relay.port, 1_000_000)}`,
-    });
-    const target = await tcpServer((socket) => void socket.resume());
-    const growth = await phone.growth();
-    const opening = Array.from({ length: 4 }, () => connectThrough('SOCKS5', port, target));
-    for (const socket of await Promise.all(opening)) sendEndlessly(socket);
-    let peak = 0;
-    for (const deadline = performance.now() + 8_000; performance.now() < deadline; ) {
-      peak = Math.max(peak, growth());
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-    if (process.env.FIGURES) process.stderr.write(`${peak.toFixed(1)} MiB more than at rest\n`);
-    expect(peak).toBeLessThan(40);
-  });
-
-  it('is bounded where the relay sends and the laptop does not read: the page ends the link', {
-    timeout: LIMIT_MS,
-  }, async () => {
-    const { near, far, phone } = await rawLink();
-    const at = new LinkRecorder(near);
-    near.pause();
-    const growth = await phone.growth();
-    const message = randomBytes(60_000);
-    let peak = 0;
-    // Not as fast as it takes: a link that has ended takes everything, for ever.
-    const flood = setInterval(() => {
-      for (let i = 0; i < 20 && far.link.send([message]); i++);
-    }, 5);
-    atEnd(() => clearInterval(flood));
-    while (far.at.closes.length === 0) {
-      peak = Math.max(peak, growth());
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-    expect(far.at.closes[0]?.clean).toBe(false);
-    if (process.env.FIGURES) process.stderr.write(`${peak.toFixed(1)} MiB at most\n`);
-    // 8 MiB wait, in the copies that the browser makes of them, and garbage until it collects it.
-    expect(peak).toBeLessThan(40);
-    near.resume();
-    await at.untilClosed();
-    expect(at.closes[0]?.clean).toBe(false);
-  });
-});
-
-/** How long a byte takes there and back, ms, in rising order. */
-async function echoTimes(socket: Socket, count: number): Promise<number[]> {
-  const times: number[] = [];
-  for (let i = 0; i < count; i++) {
-    const since = performance.now();
-    socket.write('x');
-    await take(socket, 1);
-    times.push(performance.now() - since);
-  }
-  return times.sort((a, b) => a - b);
-}
-
-describe('a far leg of 1 Mbit/s, 20 ms each way', () => {
-  it.each(['uploads', 'downloads'] as const)('lets a keystroke pass four %s', { timeout: LIMIT_MS }, async (bulk) => {
-    const { port } = await startTethered({
-      relayUrl: async ({ port }) => {
-        const far = { bytesPerSecond: 125_000, delayMs: 20, seed: 1, target: { host: '127.0.0.1', port } };
-        return `ws://127.0.0.1:${(await startChaosProxy(far)).port}`;
-      },
-    });
-    const target = await tcpServer(echo);
-    const ends = await tcpServer((socket) => (bulk === 'uploads' ? void socket.resume() : sendEndlessly(socket)));
-    const socket = await connectThrough('SOCKS5', port, target);
-    const idle = await echoTimes(socket, 20);
-    const opening = Array.from({ length: 4 }, () => connectThrough('SOCKS5', port, ends));
-    for (const one of await Promise.all(opening)) {
-      if (bulk === 'uploads') sendEndlessly(one);
-      else one.resume();
-    }
-    await echoTimes(socket, 10);
-    const beside = await echoTimes(socket, 100);
-    const [rest = 0, p50 = 0, p95 = 0] = [idle[10], beside[50], beside[95]];
-    const said = JSON.stringify({ bulk, rest, p50, p95, p99: beside[99] });
-    if (process.env.FIGURES) process.stderr.write(`${said}\n`);
-    // A frame of bulk takes 11 ms of this leg; without pacing the echo waits for seconds.
-    expect(p50, said).toBeLessThan(2 * rest);
-    expect(p95, said).toBeLessThan(3 * rest);
-  });
-});
-
-describe('the speed', () => {
-  it('through the page is that of a fast network, and an echo takes two milliseconds more at most', {
-    timeout: LIMIT_MS,
-  }, async () => {
-    const { relay, port } = await startTethered();
-    const direct = await startClient(await invite(relay, 'direct', { allow: ['*'] }));
-    const sink = await tcpServer((socket) => socket.resume().on('end', () => socket.end()));
-    const target = await tcpServer(echo);
-    const mibPerSecond = async (proxy: number): Promise<number> => {
-      const since = performance.now();
-      const socket = await connectThrough('SOCKS5', proxy, sink);
-      await sendPayload(socket, 64 * MIB);
-      await endOf(socket);
-      return (64 * 1000) / (performance.now() - since);
-    };
-    const echoMs = async (proxy: number): Promise<number> => {
-      const socket = await connectThrough('SOCKS5', proxy, target);
-      const times: number[] = [];
-      for (let i = 0; i < 200; i++) {
-        const since = performance.now();
-        socket.write('x');
-        await take(socket, 1);
-        times.push(performance.now() - since);
-      }
-      return times.sort((a, b) => a - b)[100] ?? 0;
-    };
-    await mibPerSecond(port);
-    await mibPerSecond(direct.port);
-    const figures = {
-      page: { mibPerSecond: await mibPerSecond(port), echoMs: await echoMs(port) },
-      direct: { mibPerSecond: await mibPerSecond(direct.port), echoMs: await echoMs(direct.port) },
-    };
-    const said = JSON.stringify(figures);
-    expect(figures.page.echoMs, said).toBeLessThan(figures.direct.echoMs + 2);
-    // Browser, laptop and relay share this machine's cores; a phone has its own.
-    expect(figures.page.mibPerSecond / figures.direct.mibPerSecond, said).toBeGreaterThan(0.2);
-    if (process.env.FIGURES) process.stderr.write(`${said}\n`);
   });
 });
 

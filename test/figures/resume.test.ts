@@ -1,0 +1,58 @@
+/** What it costs that connections live on while the links beneath them are cut: how long each is away, and how much memory. */
+import { describe, expect, it } from 'vitest';
+import {
+  BYTES_PER_SECOND,
+  CHAOS_MS,
+  exchangeThroughout,
+  expectNothingLost,
+  SEED,
+  startBlindChaos,
+  startChaos,
+} from '../support/chaos-stack.ts';
+import { atEnd } from '../support/scope.ts';
+import type { WstunProcess } from '../support/wstun-process.ts';
+
+/** Of client and relay each, throughout. */
+const MEMORY_LIMIT_MIB = 150;
+
+/** Does it again and again, until it is told to stop. */
+function every(ms: number, act: () => unknown): () => void {
+  const timer = setInterval(act, ms);
+  const stop = (): void => clearInterval(timer);
+  atEnd(stop);
+  return stop;
+}
+
+function awayTimes({ events }: WstunProcess): number[] {
+  return events.filter(({ event }) => event === 'resumed').map(({ awayMs }) => Number(awayMs));
+}
+
+describe(`32 connections that exchange 4 MB each way (seed ${SEED})`, () => {
+  it('live on while the WebSocket is reset every 2 s: each resume within a second, in little memory', {
+    timeout: CHAOS_MS + 60_000,
+  }, async () => {
+    const { client, relay, proxy } = await startChaos({ bytesPerSecond: BYTES_PER_SECOND });
+    const stop = every(2_000, () => proxy.resetAll());
+    await exchangeThroughout(client);
+    stop();
+    expectNothingLost(client);
+    const away = awayTimes(client.process);
+    expect(away.length).toBeGreaterThan(CHAOS_MS / 4_000);
+    expect(Math.max(...away)).toBeLessThan(1_000);
+    for (const { process } of [client, relay]) expect(process.memory().peak).toBeLessThan(MEMORY_LIMIT_MIB);
+  });
+
+  it.each(['client', 'exit'] as const)(
+    'of a named exit live on while the leg of the %s is reset every 2 s',
+    { timeout: CHAOS_MS + 60_000 },
+    async (leg) => {
+      const { client, exit, relay, proxy, exitProxy } = await startBlindChaos();
+      const stop = every(2_000, () => (leg === 'client' ? proxy : exitProxy).resetAll());
+      await exchangeThroughout(client);
+      stop();
+      expectNothingLost(client);
+      expect(awayTimes(client.process).length).toBeGreaterThan(1);
+      for (const { process } of [client, relay, exit]) expect(process.memory().peak).toBeLessThan(MEMORY_LIMIT_MIB);
+    },
+  );
+});
