@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { atEnd } from './scope.ts';
 import { until } from './until.ts';
 
 const DISSECTOR = fileURLToPath(new URL('../../docs/wstun.lua', import.meta.url));
@@ -16,12 +17,16 @@ export interface Capture {
   stop(): Promise<void>;
 }
 
+/** Until tshark begins, after two seconds of work: each connection that it is to find then costs it more. */
+const ATTEMPT_EVERY_MS = 50;
+
 /** Resolves when packets are really being taken. Rejects where tshark is missing or may not capture. */
 export async function startCapture(port: number, file: string): Promise<Capture> {
   const printPorts = ['-P', '-l', '-T', 'fields', '-e', 'tcp.srcport'];
   const program = spawn('tshark', ['-n', '-i', 'lo', '-f', `tcp port ${port}`, '-w', file, ...printPorts], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  atEnd(() => program.kill('SIGKILL'));
   let complaints = '';
   let failed: Error | undefined;
   program.once('error', (error) => {
@@ -36,6 +41,7 @@ export async function startCapture(port: number, file: string): Promise<Capture>
   /** A connection whose own port shows up in what was captured: then so has all before it. */
   const probe = async (): Promise<void> => {
     const ports: number[] = [];
+    let nextAt = 0;
     const attempt = (): void => {
       const socket = connect(port, '127.0.0.1', () => {
         ports.push(socket.localPort ?? 0);
@@ -46,7 +52,10 @@ export async function startCapture(port: number, file: string): Promise<Capture>
     await until(() => {
       if (failed) throw failed;
       if (program.exitCode !== null) throw new Error(`tshark cannot capture: ${complaints}`);
-      attempt();
+      if (performance.now() >= nextAt) {
+        attempt();
+        nextAt = performance.now() + ATTEMPT_EVERY_MS;
+      }
       return ports.some((used) => seenPorts.has(used));
     }, 10_000);
   };
