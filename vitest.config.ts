@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { ownNetwork } from './test/support/own-network.ts';
 
 const builds = './test/support/build-dist.ts';
 
@@ -19,13 +20,13 @@ export default defineConfig({
         },
       },
       {
-        // Whole programs.
+        // Whole programs, which mostly wait for each other. Beside another file only where each has a network of its own.
         extends: true,
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
           globalSetup: builds,
-          fileParallelism: false,
+          ...(ownNetwork ? { pool: ownNetwork } : { maxWorkers: 1 }),
           sequence: { groupOrder: 2 },
         },
       },
