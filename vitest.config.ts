@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { LongFirst } from './test/support/long-first.ts';
 import { ownNetwork } from './test/support/own-network.ts';
 
 const builds = './test/support/build-dist.ts';
@@ -8,7 +9,9 @@ export default defineConfig({
     testTimeout: 20_000,
     hookTimeout: 30_000,
     reporters: process.env.CI ? ['dot', './test/support/count-reporter.ts'] : ['default'],
-    maxWorkers: 2,
+    // More than the two cores of the smallest machine: most of what is tested waits, for a limit or for another process.
+    maxWorkers: 3,
+    sequence: { sequencer: LongFirst },
     projects: [
       {
         extends: true,
