@@ -8,9 +8,9 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { payload, sha256 } from '../support/payload.ts';
-import { CHROMIUM, chromiumArgs } from '../support/phone.ts';
+import { spawnChromium } from '../support/phone.ts';
 import { startPhoneNetwork } from '../support/phone-network.ts';
-import { run, runWell, spawnBound } from '../support/programs.ts';
+import { run, runWell } from '../support/programs.ts';
 import { atEnd } from '../support/scope.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { nextCode } from '../support/tethered.ts';
@@ -44,8 +44,7 @@ it('a laptop that reaches only the phone gets 64 MiB each way through it', { tim
   const code = await nextCode(client);
   expect(code).toMatch(new RegExp(`^http://${laptop.address}:8808/#`));
 
-  const browser = spawnBound(CHROMIUM, [...chromiumArgs(await tempDir()), code], { within: phone.within });
-  atEnd(() => browser.kill('SIGKILL'));
+  await spawnChromium([code], { within: phone.within });
   expect(await client.event('tether-paired', 20_000)).toMatchObject({ remote: phone.address, again: false });
   await client.event('ready');
 

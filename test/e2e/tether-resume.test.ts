@@ -6,10 +6,9 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { chunks, payload, receive, sendPayload, sha256 } from '../support/payload.ts';
-import { CHROMIUM, chromiumArgs, Phone } from '../support/phone.ts';
+import { Phone, spawnChromium } from '../support/phone.ts';
 import { startPhoneNetwork } from '../support/phone-network.ts';
-import { run, spawnBound } from '../support/programs.ts';
-import { atEnd } from '../support/scope.ts';
+import { run } from '../support/programs.ts';
 import { slowProxy } from '../support/slow-proxy.ts';
 import { echo, tcpServer } from '../support/tcp.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -118,8 +117,7 @@ describe('connections survive', () => {
       args: ['--tether', '--listen', '127.0.0.1:1080'],
     });
     const code = await nextCode(client);
-    const browser = spawnBound(CHROMIUM, [...chromiumArgs(await tempDir()), code], { within: network.phone.within });
-    atEnd(() => browser.kill('SIGKILL'));
+    await spawnChromium([code], { within: network.phone.within });
     await client.event('ready', 20_000);
     const bytes = 64 * MIB;
     const source = await tcpServer((socket) => void sendSlowly(socket, bytes));

@@ -6,7 +6,7 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { WebSocket } from 'ws';
-import { spawnBound } from './programs.ts';
+import { type SpawnOptions, spawnBound } from './programs.ts';
 import { atEnd } from './scope.ts';
 import { tempDir } from './temp-dir.ts';
 import { until } from './until.ts';
@@ -22,10 +22,21 @@ const ARGS = [
   '--disable-sync',
   '--disable-extensions',
 ];
-export const CHROMIUM = '/usr/bin/chromium';
+const CHROMIUM = '/usr/bin/chromium';
 
-export function chromiumArgs(profile: string): string[] {
-  return [...ARGS, `--user-data-dir=${profile}`, '--remote-debugging-port=0'];
+/** Chromium with a profile of its own; ended with all its processes, which write to the profile to the last, before that is removed. */
+export async function spawnChromium(args: readonly string[], options: SpawnOptions = {}): Promise<ChildProcess> {
+  const profile = await tempDir();
+  const own = [...ARGS, `--user-data-dir=${profile}`, '--remote-debugging-port=0'];
+  const child = spawnBound(CHROMIUM, [...own, ...args], options);
+  // Else the end of what it prints, which all its processes hold open, would not be seen.
+  for (const stream of [child.stdout, child.stderr]) stream?.resume();
+  const ended = once(child, 'close');
+  atEnd(async () => {
+    child.kill('SIGKILL');
+    await ended;
+  });
+  return child;
 }
 
 const MIB = 1024 * 1024;
@@ -46,13 +57,7 @@ export class Phone {
   }
 
   static async start(options: PhoneOptions = {}): Promise<Phone> {
-    const profile = await tempDir();
-    const child = spawnBound(CHROMIUM, [...chromiumArgs(profile), ...(options.args ?? []), 'about:blank']);
-    const ended = once(child, 'close');
-    atEnd(async () => {
-      child.kill('SIGKILL');
-      await ended;
-    });
+    const child = await spawnChromium([...(options.args ?? []), 'about:blank']);
     const url = await debuggerOf(child);
     return new Phone(Number(new URL(url).port), await DevTools.connect(url));
   }
