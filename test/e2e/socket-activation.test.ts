@@ -14,7 +14,7 @@ import { invite, startClient, startExit } from '../support/wstun-stack.ts';
 
 const MIB = 1024 * 1024;
 
-/** Connects without a pause until `stop`, and counts. */
+/** Connects every few milliseconds until `stop`, and counts. */
 function hammer(port: number): { stop(): Promise<{ connected: number; refused: number }> } {
   const counts = { connected: 0, refused: 0 };
   let stopped = false;
