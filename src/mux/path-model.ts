@@ -14,6 +14,7 @@
  * acknowledgement, `handleIdle` whenever there is nothing to send although the path would take it. All is driven by
  * acknowledgements: no timer is needed.
  */
+import { FRAME_HEADER_BYTES } from '../protocol/frames.ts';
 
 export interface PathConfig {
   /** In flight before anything is known of the path, bytes. */
@@ -23,6 +24,8 @@ export interface PathConfig {
   readonly minFrameBytes: number;
   /** Also the largest DATA frame of the multiplexer. */
   readonly maxFrameBytes: number;
+  /** What a record of one full frame has beyond its DATA payload, bytes. */
+  readonly headerBytes: number;
   /** A frame takes the path this long, ms, within the two bounds above: what one stream can keep the next waiting. */
   readonly frameMs: number;
   /** Queue that keeps the path busy between two acknowledgements, ms, at least; and as a share of the lowest round trip. */
@@ -40,6 +43,7 @@ export const DEFAULT_PATH_CONFIG: PathConfig = {
   maxInFlightBytes: 8192 * KIB,
   minFrameBytes: 1400,
   maxFrameBytes: 48 * KIB,
+  headerBytes: FRAME_HEADER_BYTES,
   frameMs: 4,
   queueMs: 3,
   queueShare: 0.05,
@@ -52,6 +56,13 @@ export type SentStamp = number;
 
 /** Frames before a rate is known, bytes. */
 const FIRST_FRAME_BYTES = 4 * KIB;
+
+/**
+ * So much of the last record goes beyond what may be in flight. More keeps small messages waiting, and with all of it a little record in
+ * between would keep the last one back; where both ends send bulk, less costs throughput.
+ */
+const LAST_RECORD_SHARE = 0.8;
+const CROWDED_LAST_RECORD_SHARE = 0.95;
 
 /** The best of so many rounds is the rate. */
 const RATE_ROUNDS = 8;
@@ -135,6 +146,8 @@ export class PathModel {
   private lowest = Number.POSITIVE_INFINITY;
   /** Of what was acknowledged then: the record that took so long had no more. */
   private lowestBytes = 0;
+  /** The lowest way there as it was known after the last measurement, or when start-up was over. */
+  private measured = Number.NEGATIVE_INFINITY;
   private smoothedThere = 0;
   /**
    * Way back, such that there and back are a round trip: the lowest since the last measurement, and in the time between the last
@@ -145,6 +158,8 @@ export class PathModel {
   private backBefore = Number.POSITIVE_INFINITY;
   private backLatest = 0;
   private noiseMs = 0;
+  /** The peer sends bulk, too. */
+  private isCrowded = false;
 
   // Several rounds, of which the spread is measured: on loopback a round may have one acknowledgement.
   private spanRounds = 0;
@@ -236,16 +251,22 @@ export class PathModel {
   urgentAllowance(): number {
     const { config } = this;
     if (this.bestRate === 0) return config.initialBytes;
-    return Math.min(config.maxInFlightBytes, Math.max(1.5 * this.frameBytes(), this.gain * this.fullBytes()));
+    return Math.min(config.maxInFlightBytes, Math.max(1.5 * this.meantFrameBytes(), this.gain * this.fullBytes()));
   }
 
-  /** Largest DATA payload for the next frame, bytes. */
+  /**
+   * Largest DATA payload for the next frame, bytes: such that the allowance and most of one record are a whole number of records. Else
+   * what is in flight, the allowance rounded up to whole records, would by chance have up to one more or less of the queue that is meant.
+   */
   frameBytes(): number {
-    const { minFrameBytes, maxFrameBytes, frameMs } = this.config;
-    if (this.bestRate === 0) return Math.min(FIRST_FRAME_BYTES, maxFrameBytes);
-    // What measures the empty path must not take long itself: the rate may be a tenth of what it was.
-    if (this.questioned && this.probeEnd === undefined) return minFrameBytes;
-    return Math.floor(Math.max(minFrameBytes, Math.min(maxFrameBytes, this.bestRate * frameMs)));
+    const { minFrameBytes, maxFrameBytes, headerBytes } = this.config;
+    const meant = this.meantFrameBytes();
+    if (this.bestRate === 0 || meant <= minFrameBytes || meant >= maxFrameBytes) return meant;
+    const allowance = this.urgentAllowance();
+    const last = this.isCrowded ? CROWDED_LAST_RECORD_SHARE : LAST_RECORD_SHARE;
+    const count = Math.round(allowance / (meant + headerBytes) + last);
+    const bytes = Math.floor(allowance / (count - last)) - headerBytes;
+    return Math.max(minFrameBytes, Math.min(maxFrameBytes, bytes));
   }
 
   /** What the path carries, bytes a millisecond; undefined before the first round is over. */
@@ -270,6 +291,15 @@ export class PathModel {
 
   // ── how much ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** A frame that takes the path `frameMs`, within the bounds of frames, bytes. */
+  private meantFrameBytes(): number {
+    const { minFrameBytes, maxFrameBytes, frameMs } = this.config;
+    if (this.bestRate === 0) return Math.min(FIRST_FRAME_BYTES, maxFrameBytes);
+    // What measures the empty path must not take long itself: the rate may be a tenth of what it was.
+    if (this.questioned && this.probeEnd === undefined) return minFrameBytes;
+    return Math.floor(Math.max(minFrameBytes, Math.min(maxFrameBytes, this.bestRate * frameMs)));
+  }
+
   private get gain(): number {
     if (this.startup) return this.isQueued ? STARTUP_GROWTH : STARTUP_GAIN;
     return GROWTH_GAINS[Math.min(this.quietRounds, GROWTH_GAINS.length - 1)] ?? 1;
@@ -293,7 +323,7 @@ export class PathModel {
   /** The queue that we let stand, ms. */
   private queueBudget(): number {
     const { queueMs, queueShare } = this.config;
-    return Math.max(queueMs, queueShare * this.lowestRoundTrip(), this.frameBytes() / 2 / this.bestRate);
+    return Math.max(queueMs, queueShare * this.lowestRoundTrip(), this.meantFrameBytes() / 2 / this.bestRate);
   }
 
   // ── round trips ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -304,10 +334,7 @@ export class PathModel {
     this.smoothedThere = mix(this.smoothedThere, there, weight);
     this.backLatest = back;
     this.backLowest = Math.min(this.backLowest, back);
-    if (there < this.lowest) {
-      this.lowest = there;
-      this.lowestBytes = bytes;
-    }
+    if (there < this.lowest) this.lower(bytes, there, now);
     this.roundLowest = Math.min(this.roundLowest, there);
     this.roundLeast = Math.min(this.roundLeast, there - this.sizeMs(bytes));
     this.roundSum += there;
@@ -320,9 +347,21 @@ export class PathModel {
     if (!this.startup && this.smoothedThere - this.lowest > this.severeQueue()) this.question(now);
   }
 
+  private lower(bytes: number, there: number, now: number): void {
+    this.lowest = there;
+    this.lowestBytes = bytes;
+    // What comes first by a shorter path has still the queue of all that the longer one held before it.
+    if (!this.startup && this.measured - there > this.changeMs()) this.question(now);
+  }
+
+  /** A way there that differs by more than this is that of another path, ms. */
+  private changeMs(): number {
+    return this.lowestRoundTrip() / 4 + this.config.queueMs;
+  }
+
   /** A queue that no error of measurement explains, ms: the path has become slower or longer. */
   private severeQueue(): number {
-    return this.lowestRoundTrip() + 4 * (this.queueBudget() + this.noiseMs) + this.sizeMs(this.frameBytes());
+    return this.lowestRoundTrip() + 4 * (this.queueBudget() + this.noiseMs) + this.sizeMs(this.meantFrameBytes());
   }
 
   /**
@@ -330,7 +369,9 @@ export class PathModel {
    * length, though it looks like both where a keystroke measured the path; on a slow path it is more than either.
    */
   private sizeMs(bytes: number): number {
-    return this.bestRate > 0 ? Math.max(0, Math.min(bytes, this.frameBytes()) - this.lowestBytes) / this.bestRate : 0;
+    return this.bestRate > 0
+      ? Math.max(0, Math.min(bytes, this.meantFrameBytes()) - this.lowestBytes) / this.bestRate
+      : 0;
   }
 
   // ── measuring the empty path ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -359,10 +400,10 @@ export class PathModel {
   }
 
   private probeBytes(): number {
-    if (this.questioned) return this.frameBytes();
+    if (this.questioned) return this.meantFrameBytes();
     // Where a record takes long, a gap as long as one is worth avoiding.
-    const longer = Math.max(0, this.sizeMs(this.frameBytes()) - this.config.frameMs);
-    return Math.max(1, PROBE_SHARE * this.bestRate * (this.lowestRoundTrip() + longer) - this.frameBytes());
+    const longer = Math.max(0, this.sizeMs(this.meantFrameBytes()) - this.config.frameMs);
+    return Math.max(1, PROBE_SHARE * this.bestRate * (this.lowestRoundTrip() + longer) - this.meantFrameBytes());
   }
 
   private endProbe(bytes: number, there: number, now: number): void {
@@ -371,8 +412,13 @@ export class PathModel {
     this.probedAt = now;
     this.backBefore = this.questioned ? this.backLatest : this.backLowest;
     this.backLowest = this.backLatest;
-    if (this.questioned) return this.answerQuestion(bytes, there, now);
-    // Longer by little is believed as it is seen; longer by more may be a queue.
+    if (this.questioned) this.answerQuestion(bytes, there, now);
+    else this.believe(bytes, there, now);
+    this.measured = this.lowest;
+  }
+
+  /** Longer by little is believed as it is seen; longer by more may be a queue. */
+  private believe(bytes: number, there: number, now: number): void {
     const longerMs = there - this.sizeMs(bytes) - this.lowest - this.noiseMs;
     if (longerMs > this.queueBudget()) this.question(now);
     else this.lowest += Math.max(0, longerMs);
@@ -381,6 +427,8 @@ export class PathModel {
   private question(now: number): void {
     if (this.questioned) return;
     this.questioned = true;
+    // A record that is on its way to measure has all of what is questioned before it.
+    this.probeEnd = undefined;
     this.questionedAt = now;
     this.drainStart = this.delivered;
   }
@@ -399,7 +447,7 @@ export class PathModel {
     this.trouble = 0;
     if (this.drainRate !== undefined) this.replaceSamples(this.drainRate);
     const lowest = Math.max(this.lowest, there - this.sizeMs(bytes));
-    const isLonger = lowest - this.lowest > this.lowestRoundTrip() / 4 + this.config.queueMs;
+    const isLonger = lowest - this.lowest > this.changeMs();
     this.quietRounds = 0;
     if (isLonger) this.beginStartup();
     this.lowest = lowest;
@@ -481,7 +529,9 @@ export class PathModel {
       return;
     }
     this.startupRounds += queued ? STARTUP_PATIENCE : 1;
-    if (this.startupRounds >= STARTUP_PATIENCE) this.startup = false;
+    if (this.startupRounds < STARTUP_PATIENCE) return;
+    this.startup = false;
+    this.measured = this.lowest;
   }
 
   /** What varies within a few rounds does so for reasons of the path: our own queue is about the same throughout. */
@@ -489,21 +539,17 @@ export class PathModel {
     this.spanRounds += 1;
     if (this.spanRounds < NOISE_ROUNDS) return;
     // Records of different sizes take different times, which is no noise.
-    const sizes = this.frameBytes() / this.bestRate / 2;
+    const sizes = this.meantFrameBytes() / this.bestRate / 2;
     const spread = Math.max(0, this.spanSum / this.spanCount - this.spanLowest - sizes);
     const spreadBack = this.spanBackSum / this.spanCount - this.spanBackLowest;
     const { queueMs } = this.config;
     const lowest = this.lowestRoundTrip();
+    this.isCrowded = this.received - this.spanReceived > CROWDED_SHARE * (this.delivered - this.spanDelivered);
     const noise = this.isCrowded
       ? Math.min(spread, CROWDED_NOISE_MS) + Math.min(spreadBack, queueMs)
       : Math.min(spread, 10 + lowest / 2) + Math.min(spreadBack, queueMs + lowest / 2);
     this.noiseMs = mix(this.noiseMs, noise, 1 / 4);
     this.beginSpan();
-  }
-
-  /** The peer sends bulk, too. */
-  private get isCrowded(): boolean {
-    return this.received - this.spanReceived > CROWDED_SHARE * (this.delivered - this.spanDelivered);
   }
 
   private beginSpan(): void {

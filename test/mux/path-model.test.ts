@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { DEFAULT_PATH_CONFIG, PathModel } from '../../src/mux/path-model.ts';
 import {
   mbit,
+  RECORD_OVERHEAD,
   type Run,
   type Scenario,
   type Schedule,
@@ -226,11 +227,13 @@ describe('when the path', () => {
       [0, before],
       [CHANGE, after],
     ];
-    const result = run(path(always(mbit(20)), roundTrip));
-    expect(share(result, CHANGE + within, CHANGE + within + 3000)).toBeGreaterThan(0.95);
-    expect(waitAt(result, 0.5, CHANGE + 4000)).toBeLessThan(halfWait(20, after));
-    const lowest = result.model.lowestRoundTripMs ?? 0;
-    expect(Math.abs(lowest - after)).toBeLessThan(6);
+    for (const seed of [1, 2, 3, 4, 5, 6, 7, 8]) {
+      const result = run({ ...path(always(mbit(20)), roundTrip), seed });
+      expect(share(result, CHANGE + within, CHANGE + within + 3000)).toBeGreaterThan(0.95);
+      expect(waitAt(result, 0.5, CHANGE + 4000)).toBeLessThan(halfWait(20, after));
+      const lowest = result.model.lowestRoundTripMs ?? 0;
+      expect(Math.abs(lowest - after)).toBeLessThan(6);
+    }
   });
 
   it('becomes longer and slower at once, the queue is gone within 3 s', () => {
@@ -348,6 +351,27 @@ describe('the model', () => {
     expect(model.rate).toBeCloseTo(4000 / 50);
     expect(model.lowestRoundTripMs).toBe(40);
   });
+
+  const sizes = [5, 10, 17, 20, 33, 50, 80].flatMap((rate) =>
+    [15, 40, 90].map((roundTrip) => [rate, roundTrip] as const),
+  );
+
+  it.each(sizes)(
+    'at %d Mbit/s and %d ms, frames fill what is allowed and most of one frame more',
+    (rate, roundTrip) => {
+      const { model } = run({ ...path(always(mbit(rate)), always(roundTrip)), until: 5000 });
+      const [allowance, frame] = [model.urgentAllowance(), model.frameBytes()];
+      expect(frame).toBeGreaterThan(DEFAULT_PATH_CONFIG.minFrameBytes);
+      expect(frame).toBeLessThan(DEFAULT_PATH_CONFIG.maxFrameBytes);
+      expect(frame / ((model.rate ?? 0) * DEFAULT_PATH_CONFIG.frameMs)).toBeGreaterThan(0.75);
+      expect(frame / ((model.rate ?? 0) * DEFAULT_PATH_CONFIG.frameMs)).toBeLessThan(1.37);
+      // Records until as much is in flight as may be.
+      const record = frame + RECORD_OVERHEAD;
+      const beyond = (Math.ceil(allowance / record) * record - allowance) / frame;
+      expect(beyond).toBeGreaterThan(0.75);
+      expect(beyond).toBeLessThan(0.9);
+    },
+  );
 
   it('goes on though quiet streams keep the path from ever being empty', () => {
     const model = new PathModel(DEFAULT_PATH_CONFIG, 0);

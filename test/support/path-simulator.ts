@@ -83,7 +83,7 @@ const PROGRAM_MS = 0.1;
 /** What quiet streams may have in flight beyond the allowance, or one frame if that is more. */
 const URGENT_BYTES = 4096;
 /** Sealing, framing and the WebSocket's header, of a record. */
-const RECORD_OVERHEAD = 32;
+export const RECORD_OVERHEAD = 32;
 const ACK_BYTES = 40;
 const SEGMENT = 1448;
 const SEGMENT_OVERHEAD = 52;
@@ -208,7 +208,7 @@ class End {
   ) {
     this.scenario = scenario;
     this.active = active;
-    this.model = new PathModel({ ...DEFAULT_PATH_CONFIG, ...scenario.config }, 0);
+    this.model = new PathModel({ ...DEFAULT_PATH_CONFIG, headerBytes: RECORD_OVERHEAD, ...scenario.config }, 0);
     this.echo.sendCredit = Number.MAX_SAFE_INTEGER;
     for (let i = 0; i < streams; i++) {
       const stream = new StreamState(i + 1, TARGET, 'open');
