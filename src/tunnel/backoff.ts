@@ -16,22 +16,29 @@ const LONGEST_WAIT_S = 30;
 /** Far beyond the longest wait, far below what a number holds. */
 const MOST_ATTEMPTS = 16;
 
+/** No wait is shorter than this part of its span. */
+const LEAST_SHARE = 1 / 2;
+
 /**
- * Full jitter over a doubling span: attempt k waits random × min(2^k − 1, 30) s, so attempt 0 comes at once, and a thousand clients
- * that lose a relay come back spread out (test/tunnel/backoff.test.ts says how well).
+ * Jitter over a doubling span: attempt k waits random × min(2^k − 1, 30) s, so attempt 0 comes at once, and a thousand clients that
+ * lose a relay come back spread out. The random share is drawn once for all attempts of an outage, between half and one, evenly by
+ * its logarithm: who waits long does so throughout, nobody is far behind all others, and no second but the first sees over 1.85 × the mean,
+ * however long the relay was away. Drawn from 0 to 1 for each attempt, it was up to 10.5 × (docs/adr/0009-resumption.md).
  *
  * To be asked before each attempt, also the first of all.
  */
 export class Backoff {
   private attempts = 0;
+  private share = 1;
   /** Links in a row that were lost sooner than LINK_STOOD_MS. */
   private shortLived = 0;
 
-  /** Milliseconds before the next attempt; `random` in 0..1. */
+  /** Milliseconds before the next attempt; `random` in 0..1, used where waits begin anew. */
   next(random: number): number {
+    if (this.attempts === 0) this.share = LEAST_SHARE ** (1 - random);
     const span = Math.min(2 ** this.attempts - 1, LONGEST_WAIT_S);
     this.attempts = Math.min(this.attempts + 1, MOST_ATTEMPTS);
-    return random * span * 1000;
+    return this.share * span * 1000;
   }
 
   /** A link is lost. True if the waits begin anew. @param stoodMs how long it was of use */

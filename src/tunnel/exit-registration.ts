@@ -56,7 +56,7 @@ export class ExitRegistration {
   async run(): Promise<void> {
     const { signal } = this.stopping;
     // The first attempt, which comes at once.
-    this.backoff.next(0);
+    this.backoff.next(Math.random());
     while (!signal.aborted) {
       const error = await this.registerOnce(signal);
       if (signal.aborted) return;
