@@ -13,6 +13,7 @@ import { beginOn } from '../../src/tunnel/relay-dialer.ts';
 import type { SessionDialer, SessionLink } from '../../src/tunnel/session-keeper.ts';
 import type { OfferedStream, StreamAcceptor, Target } from '../../src/tunnel/stream.ts';
 import { ECHO } from '../support/echoing.ts';
+import { hurryAttempts } from '../support/hurried-attempts.ts';
 import { exchange } from '../support/payload.ts';
 import { until } from '../support/until.ts';
 
@@ -103,6 +104,7 @@ function roundTrip(
 // Waits between attempts are a hundredth of their span.
 beforeEach(() => {
   vi.spyOn(Math, 'random').mockReturnValue(0.01);
+  hurryAttempts(0.01);
 });
 afterEach(() => {
   vi.restoreAllMocks();
@@ -227,6 +229,7 @@ describe('tunnel client', () => {
   });
 
   it('waits longer and longer for an exit that ends every session at once', async () => {
+    vi.restoreAllMocks();
     vi.spyOn(Math, 'random').mockReturnValue(1);
     const relay = new MemoryRelay();
     const client = new TunnelClient(relay, observe(), silentLogger);
@@ -261,8 +264,8 @@ describe('tunnel client', () => {
     const client = new TunnelClient(relay, observer, silentLogger);
     const ended = client.run();
     await vi.waitFor(() => expect(relay.dials).toBe(3));
-    // From here on each wait is its whole span, 7 s the next.
-    vi.spyOn(Math, 'random').mockReturnValue(1);
+    // From here on each wait is as long as ever, 3.5 s or more.
+    vi.restoreAllMocks();
     await vi.waitFor(() => expect(relay.dials).toBe(4));
     relay.faults.length = 0;
     const since = performance.now();

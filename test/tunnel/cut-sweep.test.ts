@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Target } from '../../src/tunnel/stream.ts';
 import type { Direction } from '../support/chaos-proxy.ts';
 import { startEchoTunnel } from '../support/echo-tunnel.ts';
+import { hurryAttempts } from '../support/hurried-attempts.ts';
 import { exchange } from '../support/payload.ts';
 import { until } from '../support/until.ts';
 
@@ -30,7 +31,7 @@ function cuts(): number[] {
 
 // No waits between attempts.
 beforeEach(() => {
-  vi.spyOn(Math, 'random').mockReturnValue(0);
+  hurryAttempts(0);
 });
 afterEach(() => {
   vi.restoreAllMocks();

@@ -11,6 +11,7 @@ import type { MessageLink } from '../../src/transport/message-link.ts';
 import { ExitRegistration } from '../../src/tunnel/exit-registration.ts';
 import { TicketDialer } from '../../src/tunnel/ticket-dialer.ts';
 import { faultOfPromise } from '../support/faults.ts';
+import { hurryAttempts } from '../support/hurried-attempts.ts';
 import { LinkRecorder } from '../support/link-recorder.ts';
 import { until } from '../support/until.ts';
 
@@ -59,6 +60,7 @@ function setUp() {
   };
   const registration = new ExitRegistration(relays, handler, silentLogger);
   vi.spyOn(Math, 'random').mockReturnValue(0);
+  hurryAttempts(0);
   onTestFinished(() => {
     registration.close();
     for (const { link } of relays.links) link.abort();

@@ -8,6 +8,7 @@ import { memoryLinkPair } from '../../src/transport/memory-link.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
 import { type ChosenLink, type LinkWay, PreferredWay, TetherWay } from '../../src/tunnel/link-ways.ts';
 import { type Pass, TicketDialer } from '../../src/tunnel/ticket-dialer.ts';
+import { hurryAttempts } from '../support/hurried-attempts.ts';
 
 const never = new AbortController().signal;
 
@@ -179,7 +180,7 @@ describe('the preferred way', () => {
 
   it('is direct again soon where the phone that can be asked reaches nobody: with the waits of any client', async () => {
     // A hundredth of the span.
-    vi.spyOn(Math, 'random').mockReturnValue(0.01);
+    hurryAttempts(0.01);
     const { direct, way } = ways();
     const dialled = way.dial(never);
     for (let i = 0; i < 3; i++) (await direct.nextDial()).fail('relay-unreachable');
