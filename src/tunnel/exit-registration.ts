@@ -55,7 +55,7 @@ export class ExitRegistration {
   /** Stays registered until `close`. Rejects with a WstunError only when no further attempt could help (exit code 77). */
   async run(): Promise<void> {
     const { signal } = this.stopping;
-    // The first attempt, which comes at once.
+    // The first attempt, which comes at once: by chance, too, because its share holds for the waits that follow.
     this.backoff.next(Math.random());
     while (!signal.aborted) {
       const error = await this.registerOnce(signal);

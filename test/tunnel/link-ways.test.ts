@@ -179,7 +179,7 @@ describe('the preferred way', () => {
   });
 
   it('is direct again soon where the phone that can be asked reaches nobody: with the waits of any client', async () => {
-    // A hundredth of the span.
+    // A hundredth of the waits.
     hurryAttempts(0.01);
     const { direct, way } = ways();
     const dialled = way.dial(never);
