@@ -2,6 +2,8 @@
  * From the bytes that a peer asks for to a host that may be named to anything at all: strictly, before the policy, the
  * resolver or node:net see them. Pure.
  *
+ * Labels may hold underscores, and end with a hyphen: the DNS has such hosts. None begins with a hyphen (RFC 1123 §2.1).
+ *
  * Why so strict: node:net dials localhost for an empty host, getaddrinfo reads `127.1`, `2130706433` and full-width digits
  * as 127.0.0.1, and a NUL once ended the name early (CVE-2026-48930).
  */
@@ -48,6 +50,7 @@ function parseName(text: string): Host {
   if (name.length > MAX_NAME) return rejected('longer than 253 bytes');
   if (labels.some((label) => label.length < 1 || label.length > MAX_LABEL))
     return rejected('a label not of 1 to 63 bytes');
+  if (labels.some((label) => label.startsWith('-'))) return rejected('a label that begins with a hyphen');
   if (endsInNumber(labels)) return rejected('a number that is no dotted quad');
   return { kind: 'name', name };
 }

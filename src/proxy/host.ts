@@ -16,16 +16,20 @@ export function targetOfIp(bytes: Uint8Array, port: number): Target {
   return { kind: 'ipv6', host: canonicalIpv6(groups.join(':')), port };
 }
 
+/** A label that is empty or begins with a hyphen: no host has such a name (RFC 1123 §2.1), and programs may take one for an option. */
+const IMPOSSIBLE_LABEL = /^[.-]|\.[.-]/;
+
 /**
- * `name` has one char a byte (latin1). Undefined if it is empty or too long, or holds a NUL: resolvers in C end there, and would
- * look up another name than the one that was judged.
+ * `name` has one char a byte (latin1). Undefined if it is too long or impossible, or holds a NUL: resolvers in C end there, and
+ * would look up another name than the one that was judged.
  */
 export function targetOfName(name: string, port: number): Target | undefined {
   if (name.length === 0 || name.length > MAX_NAME_BYTES || name.includes('\0')) return undefined;
-  return { kind: 'name', host: name, port };
+  return IMPOSSIBLE_LABEL.test(name) ? undefined : { kind: 'name', host: name, port };
 }
 
-const AUTHORITY = /^(?:\[([0-9a-fA-F:.]+)\]|([^[\]:@/?#\s]+))(?::(\d{0,5}))?$/;
+/** A port as everybody writes it: `080` and `+80` are port 80 to some readers, and to others none. */
+const AUTHORITY = /^(?:\[([0-9a-fA-F:.]+)\]|([^[\]:@/?#\s]+))(?::([1-9]\d{0,4})?)?$/;
 
 /**
  * `host`, `host:port`, `[ipv6]:port` (RFC 3986 §3.2 without user information, which RFC 9110 §4.2.4 has a recipient refuse from
@@ -34,7 +38,7 @@ const AUTHORITY = /^(?:\[([0-9a-fA-F:.]+)\]|([^[\]:@/?#\s]+))(?::(\d{0,5}))?$/;
 export function targetOfAuthority(authority: string, defaultPort?: number): Target | undefined {
   const [matched, bracketed, plain = '', digits = ''] = AUTHORITY.exec(authority) ?? [];
   const port = digits === '' ? defaultPort : Number(digits);
-  if (matched === undefined || port === undefined || port < 1 || port > 65_535) return undefined;
+  if (matched === undefined || port === undefined || port > 65_535) return undefined;
   if (bracketed !== undefined) {
     return isIPv6(bracketed) ? { kind: 'ipv6', host: canonicalIpv6(bracketed), port } : undefined;
   }

@@ -105,13 +105,18 @@ export class Socks5Negotiation implements SocksNegotiation {
     }
   }
 
-  /** RFC 1928 §3: VER NMETHODS METHODS. */
+  /**
+   * RFC 1928 §3: VER NMETHODS METHODS. Programs that were given credentials may offer nothing but them: where none are asked for,
+   * any will do.
+   */
   #greeting(bytes: Buffer): Message {
     const [version, count] = bytes;
     if (version !== undefined && version !== VERSION) return refusedMessage('proxy-malformed', NOTHING);
     if (count === undefined || bytes.length < 2 + count) return INCOMPLETE;
-    const method = this.#check === undefined ? METHOD_NONE : METHOD_PASSWORD;
-    if (!bytes.subarray(2, 2 + count).includes(method)) {
+    const offered = bytes.subarray(2, 2 + count);
+    const usable = this.#check === undefined ? [METHOD_NONE, METHOD_PASSWORD] : [METHOD_PASSWORD];
+    const method = usable.find((candidate) => offered.includes(candidate));
+    if (method === undefined) {
       const fault = count === 0 || this.#check === undefined ? 'proxy-malformed' : 'proxy-unauthorised';
       return refusedMessage(fault, Uint8Array.of(VERSION, METHOD_NOT_ACCEPTABLE));
     }
@@ -130,7 +135,7 @@ export class Socks5Negotiation implements SocksNegotiation {
     if (bytes.length < length) return INCOMPLETE;
     const user = bytes.subarray(2, 2 + userLength);
     const pass = bytes.subarray(3 + userLength, length);
-    const right = this.#check?.accepts(user, pass) === true;
+    const right = this.#check === undefined || this.#check.accepts(user, pass);
     if (!right) return refusedMessage('proxy-unauthorised', PASSWORD_WRONG);
     return { kind: 'answer', length, reply: PASSWORD_RIGHT, next: 'request' };
   }
@@ -138,7 +143,8 @@ export class Socks5Negotiation implements SocksNegotiation {
   /** RFC 1928 §4: VER CMD RSV ATYP DST.ADDR DST.PORT. RSV is not looked at: some programs leave rubbish in it. */
   #request(bytes: Buffer): Message {
     const [version, command, , type] = bytes;
-    if (version !== undefined && version !== VERSION) return refusedMessage('proxy-malformed', NOTHING);
+    // A reply of SOCKS5, whatever version this is: it follows a greeting of SOCKS5.
+    if (version !== undefined && version !== VERSION) return this.#refuse('proxy-malformed');
     if (type === undefined) return INCOMPLETE;
     if (command !== COMMAND_CONNECT) return this.#refuse('proxy-command');
     if (type === ADDRESS_NAME) return this.#name(bytes);

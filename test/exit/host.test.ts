@@ -20,6 +20,7 @@ describe('a host in text', () => {
     ['example.com.', 'example.com'],
     ['xn--bcher-kva.example', 'xn--bcher-kva.example'],
     ['_srv.under_score.example', '_srv.under_score.example'],
+    ['ends-.in-.hyphens-', 'ends-.in-.hyphens-'],
     ['r3---sn-h0jeln7l.googlevideo.com', 'r3---sn-h0jeln7l.googlevideo.com'],
     ['myhost', 'myhost'],
     ['3com.com', '3com.com'],
@@ -45,6 +46,12 @@ describe('a host in text', () => {
     'a..b',
     '.example.com',
     'example.com..',
+    '-',
+    '-h',
+    '-h.example',
+    'a.-h.example',
+    'example.-com',
+    '--help',
     `${LABEL_63}a.example`,
     `${NAME_253}c`,
     'x'.repeat(256),
@@ -105,7 +112,7 @@ describe('a host in text', () => {
       fc.property(fc.oneof(bytes, near), (text) => {
         const host = parseHostText(text);
         if (host.kind === 'name') {
-          expect(host.name).toMatch(/^[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*$/);
+          expect(host.name).toMatch(/^[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})*$/);
           expect(parseHostText(host.name)).toEqual(host);
         }
         if (host.kind === 'address') expect(parseHostText(formatIp(host.ip))).toEqual(host);

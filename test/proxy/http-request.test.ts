@@ -29,6 +29,7 @@ describe('targetOfAuthority', () => {
     // Not ours to judge: the exit refuses such names.
     ['0x7f.1:80', { kind: 'name', host: '0x7f.1', port: 80 }],
     ['127.1:80', { kind: 'name', host: '127.1', port: 80 }],
+    ['a-.b-c._d.example.:80', { kind: 'name', host: 'a-.b-c._d.example.', port: 80 }],
     ['a%00b:80', { kind: 'name', host: 'a%00b', port: 80 }],
   ])('reads %s', (text, target) => {
     expect(targetOfAuthority(text, 8)).toEqual(target);
@@ -47,6 +48,23 @@ describe('targetOfAuthority', () => {
     '[::1%25eth0]:80',
     '[1.2.3.4]:80',
     'u@h:80',
+    'h:080',
+    'h:00080',
+    'h:0',
+    'h:-80',
+    'h: 80',
+    'h:80 ',
+    ' h:80',
+    'h:80\t',
+    '192.0.2.1:080',
+    '[::1]:080',
+    '-h:80',
+    '-h',
+    'a.-b.example:80',
+    'a..b:80',
+    '.example:80',
+    '.:80',
+    'example..:80',
   ])('refuses %j', (text) => {
     expect(targetOfAuthority(text, 8)).toBeUndefined();
   });

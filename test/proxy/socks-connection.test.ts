@@ -40,6 +40,24 @@ describe('SOCKS on the mixed port', () => {
     expect((await client.take(12)).toString('hex')).toBe(`0500${GRANTED}`);
   });
 
+  it('lets a program in that offers user and password alone, and joins it as any other', async () => {
+    const { port, opener } = await proxyTo(await tcpServer(echo));
+    const client = new Client(port).send([5, 1, 2]);
+    expect((await client.take(2)).toString('hex')).toBe('0502');
+    client.send([1, 3, ...Buffer.from('ann'), 6, ...Buffer.from('secret')]);
+    expect((await client.take(2)).toString('hex')).toBe('0100');
+    client.send([...REQUEST, ...Buffer.from('hello')]);
+    expect((await client.take(10)).toString('hex')).toBe(GRANTED);
+    expect((await client.take(5)).toString()).toBe('hello');
+    expect(opener.targets).toEqual([{ kind: 'name', host: 'example.com', port: 80 }]);
+  });
+
+  it('answers a request of another version behind a SOCKS5 greeting, before it closes', async () => {
+    const { port } = await proxyTo(0);
+    const client = new Client(port).send([...GREETING, 4, 1, 0, 80, 192, 0, 2, 1, 0]);
+    expect(Buffer.from(await client.rest(), 'latin1').toString('hex')).toBe('050005010001000000000000');
+  });
+
   it('serves SOCKS4a', async () => {
     const { port, opener } = await proxyTo(await tcpServer(echo));
     const client = new Client(port).send([...SOCKS4A, ...Buffer.from('hello')]);

@@ -35,7 +35,7 @@ const socks5Request = fc
   )
   .map(([command, reserved, address, port]) => [5, command, reserved, ...address, ...port]);
 const greeting = fc
-  .oneof(fc.constant([0]), fc.constant([0, 2]), bytes({ maxLength: 255 }))
+  .oneof(fc.constant([0]), fc.constant([0, 2]), fc.constant([2]), bytes({ maxLength: 255 }))
   .map((m) => [5, ...lengthed(m)]);
 const password = fc
   .oneof(fc.constant(['ann', 'secret']), fc.tuple(fc.string({ maxLength: 60 }), fc.string({ maxLength: 60 })))
@@ -51,7 +51,9 @@ const socks4Request = fc
   .map(([command, port, ip, user, host]) => [4, command, ...port, ...ip, ...user, 0, ...host, 0]);
 const behind = bytes({ maxLength: 40 });
 const conversations: Record<string, fc.Arbitrary<number[]>> = {
-  socks5: fc.tuple(greeting, socks5Request, behind).map((parts) => parts.flat()),
+  socks5: fc
+    .tuple(greeting, password, socks5Request, behind)
+    .map(([hello, pair, ...parts]) => [hello, ...(hello.slice(2).includes(0) ? [] : [pair]), ...parts].flat()),
   locked: fc.tuple(greeting, password, socks5Request, behind).map((parts) => parts.flat()),
   socks4: fc.tuple(socks4Request, behind).map((parts) => parts.flat()),
 };
@@ -62,12 +64,20 @@ function cutAt(whole: Uint8Array, places: readonly number[]): Uint8Array[] {
   return [0, ...sorted].map((start, i) => whole.subarray(start, sorted[i] ?? whole.length));
 }
 
+/** RFC 1929 §2: what stands behind version, user and password, whatever these are; nothing behind another version. */
+function behindPassword(bytes: readonly number[]): number[] {
+  const user = bytes[1] ?? 0;
+  return bytes[0] === 1 ? bytes.slice(3 + user + (bytes[2 + user] ?? 0)) : [];
+}
+
 /** The whole conversation in one look, written from the RFC's tables and nothing else. */
 function naiveSocks5(all: readonly number[]): Omit<SocksRun, 'replies' | 'fault'> | undefined {
   const methods = all.slice(2, 2 + (all[1] ?? 0));
-  const request = all.slice(2 + methods.length);
+  const behindGreeting = all.slice(2 + methods.length);
+  if (!methods.includes(0) && !methods.includes(2)) return undefined;
+  const request = methods.includes(0) ? behindGreeting : behindPassword(behindGreeting);
   const [version, command, , type = 0] = request;
-  if (all[0] !== 5 || version !== 5 || command !== 1 || !methods.includes(0)) return undefined;
+  if (all[0] !== 5 || version !== 5 || command !== 1) return undefined;
   const hostStart = type === 3 ? 5 : 4;
   const hostLength = type === 1 ? 4 : type === 4 ? 16 : type === 3 ? (request[4] ?? 0) : -1;
   const host = request.slice(hostStart, hostStart + hostLength);
@@ -77,6 +87,9 @@ function naiveSocks5(all: readonly number[]): Omit<SocksRun, 'replies' | 'fault'
   const rest = Buffer.from(request.slice(hostStart + hostLength + 2)).toString('latin1');
   if (type === 1) return { end: 'request', target: { kind: 'ipv4', host: host.join('.'), port }, rest };
   if (type === 3 && host.includes(0)) return undefined;
+  const labels = String.fromCharCode(...host).split('.');
+  if (type === 3 && labels.some((label) => label.startsWith('-'))) return undefined;
+  if (type === 3 && labels.some((label, at) => label === '' && (at === 0 || at < labels.length - 1))) return undefined;
   if (type === 3) return { end: 'request', target: { kind: 'name', host: String.fromCharCode(...host), port }, rest };
   const hex = Buffer.from(host).toString('hex').match(/.{4}/g)?.join(':');
   return {

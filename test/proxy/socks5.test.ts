@@ -51,14 +51,23 @@ describe('Socks5Negotiation without credentials', () => {
 
   it.each<[string, number[], string, FaultName]>([
     ['no methods', [5, 0], '05ff', 'proxy-malformed'],
-    ['no acceptable method', [5, 2, 1, 2], '05ff', 'proxy-malformed'],
-    ['another version in the request', [...GREETING, 4, 1, 0, 1], '0500', 'proxy-malformed'],
+    ['no acceptable method', [5, 2, 1, 3], '05ff', 'proxy-malformed'],
+    ['version 4 in the request', [...GREETING, 4, 1, 0, 1], `0500${failure(1)}`, 'proxy-malformed'],
+    ['version 0 in the request', [...GREETING, 0], `0500${failure(1)}`, 'proxy-malformed'],
     ['BIND', [...GREETING, 5, 2, 0, 1, 0, 0, 0, 0, 0, 0], `0500${failure(7)}`, 'proxy-command'],
     ['UDP ASSOCIATE', [...GREETING, 5, 3, 0, 1, 0, 0, 0, 0, 0, 0], `0500${failure(7)}`, 'proxy-command'],
     ['command 9', [...GREETING, 5, 9, 0, 1], `0500${failure(7)}`, 'proxy-command'],
     ['address type 2', [...GREETING, 5, 1, 0, 2, 0, 0], `0500${failure(8)}`, 'proxy-address-type'],
     ['an empty name', [...GREETING, ...nameRequest(Buffer.of())], `0500${failure(1)}`, 'dial-bad-target'],
     ['a NUL in the name', [...GREETING, ...nameRequest(Buffer.from('a\0b'))], `0500${failure(1)}`, 'dial-bad-target'],
+    ['a leading hyphen', [...GREETING, ...nameRequest(Buffer.from('-h'))], `0500${failure(1)}`, 'dial-bad-target'],
+    [
+      'a hyphen first in a label',
+      [...GREETING, ...nameRequest(Buffer.from('a.-b.c'))],
+      `0500${failure(1)}`,
+      'dial-bad-target',
+    ],
+    ['an empty label', [...GREETING, ...nameRequest(Buffer.from('a..b'))], `0500${failure(1)}`, 'dial-bad-target'],
   ])('refuses %s, however it is cut', (_, bytes, replies, fault) => {
     for (const pieces of cuts(bytes)) expect(run(open(), pieces)).toMatchObject({ replies, end: 'refused', fault });
   });
@@ -83,12 +92,42 @@ describe('Socks5Negotiation without credentials', () => {
   });
 });
 
-describe('Socks5Negotiation with credentials', () => {
-  const password = (user: string, pass: string) => {
-    const [u, p] = [Buffer.from(user), Buffer.from(pass)];
-    return [1, u.length, ...u, p.length, ...p];
-  };
+function password(user: string, pass: string): number[] {
+  const [u, p] = [Buffer.from(user), Buffer.from(pass)];
+  return [1, u.length, ...u, p.length, ...p];
+}
 
+describe('a program that offers user and password where none are asked for', () => {
+  it.each([
+    ['some', password('ann', 'öl')],
+    ['empty ones', password('', '')],
+    ['the longest', password('x'.repeat(255), 'y'.repeat(255))],
+  ])('and no other method, is let in by %s, however it is cut', (_, sent) => {
+    for (const methods of [[2], [1, 2]]) {
+      for (const pieces of cuts([5, methods.length, ...methods, ...sent, ...V4_REQUEST])) {
+        expect(run(open(), pieces)).toMatchObject({ replies: '05020100', end: 'request', target: V4_TARGET });
+      }
+    }
+  });
+
+  it('beside no authentication is not asked, in whatever order it offers them', () => {
+    for (const methods of [
+      [0, 2],
+      [2, 0],
+      [1, 2, 0],
+    ]) {
+      for (const pieces of cuts([5, methods.length, ...methods, ...V4_REQUEST])) {
+        expect(run(open(), pieces)).toMatchObject({ replies: '0500', end: 'request', target: V4_TARGET });
+      }
+    }
+  });
+
+  it('in another version of that message is refused', () => {
+    expect(run(open(), [Uint8Array.of(5, 1, 2, 5)])).toMatchObject({ replies: '05020101', fault: 'proxy-malformed' });
+  });
+});
+
+describe('Socks5Negotiation with credentials', () => {
   it('takes the right ones, however it is cut', () => {
     for (const pieces of cuts([5, 2, 0, 2, ...password('ann', 'öl'), ...V4_REQUEST])) {
       expect(run(locked(), pieces)).toMatchObject({ replies: '05020100', end: 'request', target: V4_TARGET });
