@@ -14,6 +14,7 @@ const LONG = [
   'e2e/tether-resume',
   'e2e/tether-middlebox',
   'e2e/resume',
+  'e2e/node-versions',
 ];
 
 const isLong = ({ moduleId }: TestSpecification): boolean => LONG.some((name) => moduleId.endsWith(`/${name}.test.ts`));

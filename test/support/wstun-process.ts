@@ -14,6 +14,14 @@ export const wstunPath = join(import.meta.dirname, '../../bin/wstun.js');
 const EVENT_LIMIT_MS = 10_000;
 const MIB = 1024 * 1024;
 
+/** What runs wstun. */
+let node = process.execPath;
+
+/** From now on another release of Node runs wstun in the tests of this file. @param path its program */
+export function runOnNode(path: string): void {
+  node = path;
+}
+
 export interface WstunEvent {
   readonly event: string;
   readonly [field: string]: unknown;
@@ -21,7 +29,7 @@ export interface WstunEvent {
 
 /** Runs a command to its end. */
 export async function wstun(args: readonly string[], options: Parameters<typeof run>[2] = {}): Promise<Outcome> {
-  const outcome = await run(process.execPath, [wstunPath, ...args], options);
+  const outcome = await run(node, [wstunPath, ...args], options);
   refuseDefects(outcome.stderr);
   return outcome;
 }
@@ -41,7 +49,7 @@ export class WstunProcess {
   /** `through`: a program that runs wstun, instead of wstun itself. */
   constructor(args: readonly string[], { through, ...options }: SpawnOptions & { through?: string } = {}) {
     this.#args = args;
-    const [program, first] = through === undefined ? [process.execPath, [wstunPath]] : [through, []];
+    const [program, first] = through === undefined ? [node, [wstunPath]] : [through, []];
     this.#child = spawnBound(program, [...first, ...args], options);
     this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => this.#receive(text));
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {

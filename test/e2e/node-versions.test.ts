@@ -1,0 +1,95 @@
+/**
+ * wstun on the releases of Node that are not the one at hand: a tunnel, a named exit whose links are cut, the protocol of a phone's
+ * page, and a gigabyte each way. test/support/install-nodes.sh fetches them; the whole suite runs on the Node at hand alone.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { startChaosProxy } from '../support/chaos-proxy.ts';
+import { exchange, receive, sendPayload } from '../support/payload.ts';
+import { run } from '../support/programs.ts';
+import { echo, tcpServer } from '../support/tcp.ts';
+import { startScripted } from '../support/tethered.ts';
+import { connectThrough } from '../support/through-proxy.ts';
+import { until } from '../support/until.ts';
+import { runOnNode, wstun } from '../support/wstun-process.ts';
+import { invite, startClient, startExit, startRelay, startStack } from '../support/wstun-stack.ts';
+
+const NODES = join(import.meta.dirname, '../../node_modules/.cache/wstun-nodes');
+const MIB = 1024 * 1024;
+const GIGABYTE = 1_000_000_000;
+/** Of each leg, so that links are cut while bytes are on their way. */
+const BYTES_PER_SECOND = 8 * MIB;
+
+for (const version of [22, 24, 26]) {
+  const program = join(NODES, `node-${version}`);
+  const isMissing = !existsSync(program);
+  if (isMissing) process.stderr.write(`\n!!! no Node ${version} at ${program}: wstun is NOT tested on it\n`);
+
+  describe.skipIf(isMissing && process.env.CI === undefined)(`on Node ${version}, wstun`, { timeout: 120_000 }, () => {
+    beforeEach(() => runOnNode(program));
+
+    it('runs on that release, and warns of nothing', async () => {
+      expect(await run(program, ['--version'])).toMatchObject({ stdout: expect.stringMatching(`^v${version}\\.`) });
+      expect(await wstun(['--version'])).toMatchObject({ code: 0, stderr: '' });
+    });
+
+    it('carries a page by SOCKS5, by CONNECT and by plain HTTP', async () => {
+      const page = await tcpServer((socket) => {
+        socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n'));
+      });
+      const { client } = await startStack();
+      for (const proxy of ['socks5h', 'http'])
+        for (const tunnel of ['--proxytunnel', '--no-proxytunnel']) {
+          const args = ['-sS', tunnel, '-x', `${proxy}://127.0.0.1:${client.port}`, `http://127.0.0.1:${page}/`];
+          expect(await run('curl', args)).toMatchObject({ code: 0, stdout: 'hello\n' });
+        }
+    });
+
+    it('carries a gigabyte down and a gigabyte up, every byte as it was', async () => {
+      const { client } = await startStack();
+      const sent: Promise<string>[] = [];
+      const source = await tcpServer((socket) => sent.push(sendPayload(socket, GIGABYTE, 1)));
+      const down = await receive(await connectThrough('SOCKS5', client.port, source));
+      expect(down).toEqual({ bytes: GIGABYTE, hash: await sent[0] });
+
+      const received: ReturnType<typeof receive>[] = [];
+      const sink = await tcpServer((socket) => received.push(receive(socket)));
+      const upload = await connectThrough('SOCKS5', client.port, sink);
+      const hash = await sendPayload(upload, GIGABYTE, 2);
+      expect(await received[0]).toEqual({ bytes: GIGABYTE, hash });
+    });
+
+    it('loses no byte of a named exit’s stream whose links are cut at either leg', async () => {
+      const target = await tcpServer(echo);
+      const relay = await startRelay({ args: ['--no-exit'] });
+      const shape = { target: { host: '127.0.0.1', port: relay.port }, bytesPerSecond: BYTES_PER_SECOND };
+      const [near, far] = [
+        await startChaosProxy({ ...shape, seed: version }),
+        await startChaosProxy({ ...shape, seed: version + 1 }),
+      ];
+      const url = (proxy: { port: number }) => `ws://127.0.0.1:${proxy.port}`;
+      const exit = await startExit({
+        invite: await invite(relay, 'home', { args: ['--role', 'exit'], url: url(far) }),
+      });
+      const client = await startClient(await invite(exit, 'alice', { allow: ['*'], url: url(near) }));
+      const exchanged = exchange(await connectThrough('SOCKS5', client.port, target), 16 * MIB);
+      for (const [i, proxy] of [near, far, near].entries()) {
+        await until(() => near.bytes.up > (2 + 4 * i) * MIB);
+        proxy.resetAll();
+      }
+      const { sent, received } = await exchanged;
+      expect(received).toEqual({ bytes: 16 * MIB, hash: sent });
+      expect(client.process.events.filter(({ event }) => event === 'lost').length).toBeGreaterThanOrEqual(2);
+      expect(client.process.events.filter(({ event }) => event === 'session-lost')).toEqual([]);
+    });
+
+    it('lets the page of a phone carry its links', async () => {
+      const target = await tcpServer(echo);
+      const { port, page } = await startScripted();
+      const { sent, received } = await exchange(await connectThrough('SOCKS5', port, target), 4 * MIB);
+      expect(received).toEqual({ bytes: 4 * MIB, hash: sent });
+      expect(page.links.length).toBeGreaterThan(0);
+    });
+  });
+}
