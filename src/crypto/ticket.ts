@@ -191,6 +191,18 @@ export class TicketOpener {
   }
 
   /**
+   * Whether the hint is that of a bearer of ours: a base64 decode and three look-ups. It proves nothing but that such a ticket was once
+   * made, and uses nothing up.
+   * @param now milliseconds since 1970
+   */
+  knowsHint(text: string, now: number): boolean {
+    const bytes = text.length === TICKET_TEXT_LENGTH ? decodeBase64url(text) : undefined;
+    return (
+      bytes !== undefined && this.#bearerOfHint(bytes.readBigUInt64BE(0), Math.floor(now / 1000), now) !== undefined
+    );
+  }
+
+  /**
    * Opens a ticket and uses it up.
    * @param now milliseconds since 1970
    * @param fromPage the request came from a web page, which only tickets with PAGE_FEATURE may

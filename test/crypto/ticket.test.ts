@@ -325,6 +325,20 @@ describe('retired keys', () => {
   });
 });
 
+describe('a hint', () => {
+  it('is known of tickets that may open, whatever is in them, and uses none up', () => {
+    const opener = openerFor('alice');
+    const text = seal(alice);
+    expect(opener.knowsHint(text, NOW)).toBe(true);
+    expect(opener.knowsHint(text.slice(0, 100) + 'A'.repeat(68), NOW)).toBe(true);
+    expect(reasonOf(opener, text)).toBe('admitted');
+    for (const other of [seal(bob), seal(alice, NOW - 400 * SECOND), text.slice(1), '', 'x'.repeat(168)])
+      expect(opener.knowsHint(other, NOW)).toBe(false);
+    opener.setBearers([]);
+    expect(opener.knowsHint(seal(alice), NOW)).toBe(false);
+  });
+});
+
 describe('the cost of strangers', () => {
   it('is no public-key work and no opened box, whatever they send', () => {
     const opener = openerFor('alice', 'bob');
