@@ -295,6 +295,36 @@ export const FAULTS = {
     sentence: 'the relay does not open to the phone',
     fix: 'The invite may have been removed, or the mobile network lets no WebSockets through; it is tried again by itself.',
   },
+  'upgrade-dropped': {
+    class: 'network',
+    code: 'WSTUN-E219',
+    sentence: 'the relay is there and knows this invite, but something in front of it drops the WebSocket upgrade',
+    fix: 'Let the web server or proxy in front of the relay pass upgrades on: docs/operations.md has the lines for nginx, Apache and HAProxy. It is dialled again by itself.',
+  },
+  'wrong-path': {
+    class: 'network',
+    code: 'WSTUN-E220',
+    sentence: 'the relay is there and knows this invite, but the request reached it under another path than its --path',
+    fix: 'What the web server in front of the relay strips or adds must fit --path: the log of the relay has both paths. It is dialled again by itself.',
+  },
+  'clock-off': {
+    class: 'network',
+    code: 'WSTUN-E221',
+    sentence: 'the clocks of this machine and of the relay are too far apart',
+    fix: 'Set the clock that is wrong; here it is corrected by what the relay has proved, and the relay is dialled again by itself.',
+  },
+  'relay-full': {
+    class: 'network',
+    code: 'WSTUN-E222',
+    sentence: 'the relay has as many links as it may have',
+    fix: 'It is dialled again by itself; its owner may raise "links" in limits.toml.',
+  },
+  'too-often': {
+    class: 'network',
+    code: 'WSTUN-E223',
+    sentence: 'this invite opens links at the relay faster than it may',
+    fix: 'It is dialled again by itself and passes; if it stays so, many share the invite, or a network drops every link: give each its own invite.',
+  },
   // 3: dial
   'dial-refused': {
     class: 'dial',
