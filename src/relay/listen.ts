@@ -28,16 +28,34 @@ const REASONS: Readonly<Record<string, string>> = {
   EADDRINUSE: 'something else listens there already',
   EACCES: 'not permitted; ports below 1024 are often for root alone',
   EADDRNOTAVAIL: 'this machine does not have that address',
+  EAFNOSUPPORT: 'this machine has no IPv6',
   ENOTFOUND: 'that name does not exist',
 };
 
+/** The unspecified address, in any spelling (RFC 4291 §2.2): a socket there takes IPv4 connections, too, unless it is told not to. */
+const ANY_IPV6 = /^[0:]+$/;
+
 /**
- * The address that it became. Closing the server closes a passed socket for this process alone.
+ * Whether `place` must leave IPv4 alone, because another place takes it at the same port: the kernel has no port taken twice, so
+ * without that whichever came second would fail. A name may be one of IPv4. Port 0 is another port for each.
+ */
+function leavesIpv4(place: ListenAddress, all: readonly ListenPlace[]): boolean {
+  if (place.port === 0 || !isIPv6(place.host) || !ANY_IPV6.test(place.host)) return false;
+  return all.some((other) => 'port' in other && other.port === place.port && !isIPv6(other.host));
+}
+
+/**
+ * `all`: what the process listens at, `place` among them. The address that it became. Closing the server closes a passed socket for this process alone.
  * @throws WstunError cannot-listen, bad-passed-socket
  */
-export async function listen(server: Server, place: ListenPlace): Promise<ListenAddress> {
+export async function listen(
+  server: Server,
+  place: ListenPlace,
+  all: readonly ListenPlace[] = [place],
+): Promise<ListenAddress> {
+  const where = 'fd' in place ? { fd: place.fd } : { ...place, ipv6Only: leavesIpv4(place, all) };
   try {
-    server.listen({ ...('fd' in place ? { fd: place.fd } : place), backlog: BACKLOG });
+    server.listen({ ...where, backlog: BACKLOG });
     await once(server, 'listening');
   } catch (error) {
     throw faultOf(place, error);

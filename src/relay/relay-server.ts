@@ -108,7 +108,7 @@ export async function startRelayServer(options: RelayServerOptions): Promise<Rel
     // One after the other: closing a server that is still on its way to listening would not stop it.
     for (const { server, place } of servers) {
       front.attach(server);
-      addresses.push(await listen(server, place));
+      addresses.push(await listen(server, place, options.listen));
     }
     const adminAddress = admin && (await listen(admin.server, admin.address));
     for (const { server } of [...servers, ...(admin ? [admin] : [])]) {

@@ -1,0 +1,79 @@
+/** A relay that listens by IPv4 and by IPv6, as real sockets of this machine, and as programs find it. */
+import { expect, it } from 'vitest';
+import { addNamespace, within } from '../support/namespaces.ts';
+import { freePort, run, runWell } from '../support/programs.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { WstunProcess, wstun } from '../support/wstun-process.ts';
+
+const relayAt = async (...places: readonly string[]): Promise<WstunProcess> => {
+  const listen = places.flatMap((place) => ['--listen', place]);
+  return new WstunProcess(['relay', '--json', '--state', await tempDir(), ...listen]);
+};
+
+/** What `ss` shows of a port, as local addresses: `*` is a socket that takes both families. */
+async function listeners(port: number): Promise<string[]> {
+  const lines = (await runWell('ss', ['-Htln', `sport = :${port}`])).trim().split('\n');
+  return lines.map((line) => String(line.split(/\s+/)[3])).sort();
+}
+
+/** The HTTP status with which each family is answered; `000`: not at all. */
+async function answers(port: number): Promise<string[]> {
+  const status = async (host: string): Promise<string> =>
+    (await run('curl', ['-q', '-s', '-o', '/dev/null', '-w', '%{http_code}', `http://${host}:${port}/`])).stdout;
+  return [await status('127.0.0.1'), await status('[::1]')];
+}
+
+it.each([
+  ['0.0.0.0:PORT', '[::]:PORT'],
+  ['[::]:PORT', '0.0.0.0:PORT'],
+  ['[0:0:0:0:0:0:0:0]:PORT', '0.0.0.0:PORT'],
+])('a relay listens by both families at one port: --listen %s --listen %s', async (...places) => {
+  const port = await freePort();
+  const relay = await relayAt(...places.map((place) => place.replace('PORT', String(port))));
+  await relay.event('ready');
+  expect(await listeners(port)).toEqual([`0.0.0.0:${port}`, `[::]:${port}`]);
+  expect(await answers(port)).toEqual(['404', '404']);
+});
+
+it.each(['127.0.0.1', 'localhost'])(
+  'every address of IPv6 and one of IPv4 may have the same port: %s',
+  async (host) => {
+    const port = await freePort();
+    for (const places of [
+      [`[::]:${port}`, `${host}:${port}`],
+      [`${host}:${port}`, `[::]:${port}`],
+    ]) {
+      const relay = await relayAt(...places);
+      await relay.event('ready');
+      expect(await listeners(port)).toEqual([`127.0.0.1:${port}`, `[::]:${port}`]);
+      expect(await answers(port)).toEqual(['404', '404']);
+      await relay.kill();
+    }
+  },
+);
+
+it('[::] alone serves both families, also beside another port of IPv4', async () => {
+  const [port, other] = [await freePort(), await freePort()];
+  const relay = await relayAt(`[::]:${port}`, `127.0.0.1:${other}`);
+  await relay.event('ready');
+  expect(await listeners(port)).toEqual([`*:${port}`]);
+  expect(await answers(port)).toEqual(['404', '404']);
+});
+
+it('an address that is given twice is still refused, in words', async () => {
+  const place = `0.0.0.0:${await freePort()}`;
+  const relay = await wstun(['relay', '--state', await tempDir(), '--listen', place, '--listen', place]);
+  expect(relay).toMatchObject({ code: 69, stderr: expect.stringContaining(`${place}: something else listens there`) });
+});
+
+it('without IPv6 an address of it is refused in words, and the other one serves', async () => {
+  await addNamespace('no-ipv6');
+  const there = { within: within('no-ipv6') };
+  await runWell('sysctl', ['-qw', 'net.ipv6.conf.all.disable_ipv6=1'], there);
+  const alone = await wstun(['relay', '--state', await tempDir(), '--listen', '[::1]:8080'], there);
+  expect(alone).toMatchObject({ code: 69, stderr: expect.stringContaining('this machine does not have that address') });
+  const args = ['relay', '--json', '--state', await tempDir(), '--listen', '0.0.0.0:8080', '--listen', '[::]:8080'];
+  await new WstunProcess(args, there).event('ready');
+  const page = ['-q', '-s', '-o', '/dev/null', '-w', '%{http_code}', 'http://127.0.0.1:8080/'];
+  expect(await runWell('curl', page, there)).toBe('404');
+});
