@@ -11,6 +11,8 @@ import { inspect } from 'node:util';
 import nacl from 'tweetnacl';
 import { WstunError } from '../errors.ts';
 import { decodeBase64url, encodeBase64url } from './base64url.ts';
+import { hsalsa20 } from './hsalsa20.ts';
+import { type DhKeyPair, importKeyPair, x25519 } from './x25519.ts';
 
 export const KEY_BYTES = 32;
 const GATE_LABEL = 'wstun gate x25519 v1';
@@ -39,6 +41,8 @@ export class Identity {
   readonly #secret: Uint8Array;
   readonly #gate: KeyPair;
   readonly #session: KeyPair;
+  /** The gate's pair as OpenSSL wants it; most identities never need it. */
+  #gateDh: DhKeyPair | undefined;
 
   /** @throws RangeError unless the secret has 32 bytes; it is copied. */
   constructor(secret: Uint8Array) {
@@ -59,9 +63,15 @@ export class Identity {
     return Uint8Array.from(this.#session.secretKey);
   }
 
-  /** The key that both bearer and relay compute (`nacl.box.before`), 32 bytes: for tickets alone. Takes about 0.6 ms. */
+  /**
+   * The key that both bearer and relay compute (NaCl's `crypto_box_beforenm`), 32 bytes: for tickets alone. Takes 0.07 ms, of which
+   * OpenSSL's X25519 is most; tweetnacl, which the tests hold it to, takes 0.6 ms.
+   * @throws RangeError unless the peer's key has 32 bytes
+   */
   exposeGateSharedKey(peerGateKey: Uint8Array): Uint8Array {
-    return nacl.box.before(peerGateKey, this.#gate.secretKey);
+    if (peerGateKey.length !== KEY_BYTES) throw new RangeError(`a gate key has ${KEY_BYTES} bytes`);
+    this.#gateDh ??= importKeyPair(this.#gate.secretKey);
+    return hsalsa20(sharedSecret(this.#gateDh, peerGateKey));
   }
 
   toString(): string {
@@ -105,6 +115,15 @@ export function parseIdentitySecret(text: string): Identity {
   const secret = withoutChecksum(text, SECRET_PREFIX, KEY_BYTES, SECRET_CHECKSUM_BYTES);
   if (typeof secret === 'string') throw new WstunError('identity-damaged', secret);
   return new Identity(secret);
+}
+
+/** OpenSSL throws for points that make it all zeros; NaCl goes on with the zeros, and so does this. */
+function sharedSecret(keyPair: DhKeyPair, publicKey: Uint8Array): Uint8Array {
+  try {
+    return x25519.dh(keyPair, publicKey);
+  } catch {
+    return new Uint8Array(KEY_BYTES);
+  }
 }
 
 function deriveKeyPair(secret: Uint8Array, label: string): KeyPair {

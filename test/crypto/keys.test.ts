@@ -1,3 +1,4 @@
+import { hkdfSync } from 'node:crypto';
 import { inspect } from 'node:util';
 import fc from 'fast-check';
 import nacl from 'tweetnacl';
@@ -11,6 +12,7 @@ import {
   parsePublicIdentity,
 } from '../../src/crypto/keys.ts';
 import { faultOf } from '../support/faults.ts';
+import { LOW_ORDER_POINTS } from '../support/low-order-points.ts';
 
 const secret32 = fc.uint8Array({ minLength: 32, maxLength: 32 });
 
@@ -35,6 +37,21 @@ describe('an identity', () => {
   it('shares a gate key with its peer, the same on both sides', () => {
     const [a, b] = [createIdentity(), createIdentity()];
     expect(a.exposeGateSharedKey(b.public.gate)).toEqual(b.exposeGateSharedKey(a.public.gate));
+  });
+
+  it('shares the key that NaCl computes, whatever the peer’s key', () => {
+    const points = fc.oneof(
+      secret32,
+      fc.constantFrom(...LOW_ORDER_POINTS).map((hex) => Uint8Array.from(Buffer.from(hex, 'hex'))),
+    );
+    fc.assert(
+      fc.property(secret32, points, (secret, peer) => {
+        const identity = new Identity(secret);
+        const gate = new Uint8Array(hkdfSync('sha256', secret, new Uint8Array(0), 'wstun gate x25519 v1', 32));
+        expect(Buffer.from(identity.exposeGateSharedKey(peer))).toEqual(Buffer.from(nacl.box.before(peer, gate)));
+      }),
+      { numRuns: 200, seed: 12 },
+    );
   });
 
   it('hands out a session key that belongs to its public one', () => {
