@@ -160,6 +160,12 @@ export const FAULTS = {
     sentence: 'the listening sockets that were passed to this process cannot be used',
     fix: 'LISTEN_FDS says how many TCP sockets begin at descriptor 3: with systemd, ListenStream= with a port, and Accept=no.',
   },
+  'out-of-descriptors': {
+    class: 'network',
+    code: 'WSTUN-E135',
+    sentence: 'this process has no file descriptors left for more connections',
+    fix: 'Raise its limit: LimitNOFILE= in a systemd unit, --ulimit nofile= of docker run, ulimit -n in a shell.',
+  },
   // 2: link
   'relay-unreachable': {
     class: 'network',

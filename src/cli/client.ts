@@ -1,17 +1,22 @@
 /** `wstun client`: a proxy here, a session with the exit, until a signal or a fault that no retry could mend. */
 import { decodeInvite, type Invite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
+import { DEFAULT_PROXY_LIMITS } from '../proxy/limits.ts';
 import { refuseOpenToNetwork } from '../proxy/listen-check.ts';
 import { type ProxyServer, startProxyServer } from '../proxy/proxy-server.ts';
 import { TunnelClient } from '../tunnel/client.ts';
 import type { Encryption } from '../tunnel/handshake.ts';
 import { RelayDialer, refuseUnsealed, type TetherOptions } from '../tunnel/relay-dialer.ts';
+import { watchDescriptors } from './descriptor-guard.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
 import { followNetwork } from './follow-network.ts';
 import { formatHostPort, type HostPort } from './options.ts';
 import { Output, type OutputOptions } from './output.ts';
 import { DRAIN_MS, firstSignal } from './shutdown.ts';
 import { type RunningTether, startTether } from './tether.ts';
+
+/** Links, and Node's own. */
+const DESCRIPTORS_BESIDE_PROGRAMS = 100;
 
 interface ClientOptions extends OutputOptions, InviteOptions {
   readonly listen: HostPort;
@@ -28,6 +33,7 @@ interface ClientOptions extends OutputOptions, InviteOptions {
 
 export async function runClient(options: ClientOptions): Promise<void> {
   const output = new Output(options);
+  watchDescriptors(output.logger, DEFAULT_PROXY_LIMITS.maxConnections + DESCRIPTORS_BESIDE_PROGRAMS);
   const given = await findInvite(options);
   if (given === undefined) throw new WstunError('invite-missing');
   const invite = decodeInvite(given);

@@ -17,12 +17,16 @@ import { MAX_ANNOUNCED_KEYS } from '../transport/control-messages.ts';
 import { ExitRegistration } from '../tunnel/exit-registration.ts';
 import { TicketDialer } from '../tunnel/ticket-dialer.ts';
 import { accessFile } from './access.ts';
+import { watchDescriptors } from './descriptor-guard.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
 import { followNetwork } from './follow-network.ts';
 import { MemoryGuard } from './memory-guard.ts';
 import { Output, type OutputOptions } from './output.ts';
 import { createSessions, followAccess, LiveAccess, loadKeys, standingBearers } from './serving.ts';
 import { DRAIN_MS, firstSignal } from './shutdown.ts';
+
+/** A handful of clients with all the streams that a session may have. */
+const DESCRIPTORS_NEEDED = 4_096;
 
 interface ExitOptions extends OutputOptions, InviteOptions {
   readonly state?: string;
@@ -64,9 +68,16 @@ async function startExit(state: StateDir, options: ExitOptions, output: Output):
   const usage = await openUsage(state, logger);
   const limits = await readLimits(state);
   const memory = new MemoryGuard(limits.memory);
+  const descriptors = watchDescriptors(logger, DESCRIPTORS_NEEDED);
   const { dns, resumeWindow } = options;
   const serving = { access, usage, logger, ownPorts: () => [], dns, resumeWindow, limits };
-  const begin = () => createSessions({ ...serving, ...keys, isOverloaded: () => memory.isOver() });
+  const begin = () =>
+    createSessions({
+      ...serving,
+      ...keys,
+      isOverloaded: () => memory.isOver(),
+      isShortOfDescriptors: () => descriptors.isShort(),
+    });
   let sessions = begin();
   const { exitName: name } = registration;
   let first = true;

@@ -25,7 +25,11 @@ export class MemoryGuard {
   isOver(now = performance.now()): boolean {
     if (now - this.#lookedAt < LOOK_MS) return this.#over;
     this.#lookedAt = now;
-    this.#over = this.#measure() > this.#limit;
+    try {
+      this.#over = this.#measure() > this.#limit;
+    } catch {
+      // It reads a file of /proc, which fails when no descriptor is left: that is descriptor-guard.ts's to tell.
+    }
     return this.#over;
   }
 }

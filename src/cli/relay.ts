@@ -6,7 +6,7 @@ import { WstunError } from '../errors.ts';
 import type { Resolver } from '../exit/resolver.ts';
 import { parsePathPrefix } from '../relay/gate.ts';
 import type { ListenPlace } from '../relay/listen.ts';
-import { type RelayLimits, type RelayServer, startRelayServer } from '../relay/relay-server.ts';
+import { DEFAULT_LINKS, type RelayLimits, type RelayServer, startRelayServer } from '../relay/relay-server.ts';
 import { watchIdentity } from '../state/identity-file.ts';
 import { loadKnownExits } from '../state/known-exits.ts';
 import { type ProcessLimits, readLimits } from '../state/limits-file.ts';
@@ -15,6 +15,7 @@ import { saveRelayUrl } from '../state/relay-settings.ts';
 import type { StateDir } from '../state/state-dir.ts';
 import { openUsage } from '../state/usage-file.ts';
 import { accessFile, inviteNewBearer, openState, relayIssuer } from './access.ts';
+import { watchDescriptors } from './descriptor-guard.ts';
 import { MemoryGuard } from './memory-guard.ts';
 import { formatHostPort, type HostPort } from './options.ts';
 import { Output, type OutputOptions, printLine } from './output.ts';
@@ -23,6 +24,9 @@ import { RelayCore } from './relay-core.ts';
 import { createSessions, followAccess, type Keys, LiveAccess, loadKeys } from './serving.ts';
 import { DRAIN_MS, firstSignal } from './shutdown.ts';
 import { TlsFiles } from './tls-files.ts';
+
+/** Streams of the relay's own exit, connections without a ticket, files. */
+const DESCRIPTORS_BESIDE_LINKS = 1_000;
 
 interface RelayOptions extends OutputOptions {
   readonly listen: readonly ListenPlace[];
@@ -95,8 +99,21 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
   const limits = await readLimits(state);
   const memory = new MemoryGuard(limits.memory);
   const isOverloaded = () => memory.isOver();
+  const descriptors = watchDescriptors(logger, (limits.links ?? DEFAULT_LINKS) + DESCRIPTORS_BESIDE_LINKS);
+  const isShortOfDescriptors = () => descriptors.isShort();
   const coreOf = (present: Keys): RelayCore => {
-    const common = { access, usage, logger, ownPorts, dns, resolver, resumeWindow, limits, isOverloaded };
+    const common = {
+      access,
+      usage,
+      logger,
+      ownPorts,
+      dns,
+      resolver,
+      resumeWindow,
+      limits,
+      isOverloaded,
+      isShortOfDescriptors,
+    };
     const sessions = options.exit === false ? undefined : createSessions({ ...present, ...common });
     return new RelayCore({ keys: present, access, known, sessions, isOverloaded, logger });
   };

@@ -133,6 +133,8 @@ export interface ServingOptions extends Keys {
   readonly resumeWindow?: number | undefined;
   readonly limits: ProcessLimits;
   readonly isOverloaded: () => boolean;
+  /** True while new streams would take what descriptors are left. */
+  readonly isShortOfDescriptors: () => boolean;
 }
 
 /** Sessions whose streams are dialled from here. */
@@ -148,6 +150,7 @@ export function createSessions({
   resumeWindow,
   limits,
   isOverloaded,
+  isShortOfDescriptors,
 }: ServingOptions): ExitSessions {
   return new ExitSessions({
     keys: importKeyPair(identity.exposeSessionKey()),
@@ -161,7 +164,7 @@ export function createSessions({
     isOverloaded,
     mux: muxLimits(limits),
     acceptor: createExit({
-      isOverloaded,
+      isOverloaded: () => isOverloaded() || isShortOfDescriptors(),
       limits: {
         ...(limits.dials !== undefined && { pendingPerBearer: limits.dials }),
         ...(limits.all_dials !== undefined && { pendingTotal: limits.all_dials }),

@@ -10,6 +10,7 @@ import { FAULTS, type FaultName, type WireFaultName, WstunError } from '../error
 import type { Logger } from '../observability/logger.ts';
 import { joinSocket, type Pace } from '../tunnel/join.ts';
 import type { OfferedStream, StreamAcceptor, TunnelStream } from '../tunnel/stream.ts';
+import { dialFaultOf } from './dial-faults.ts';
 import { DEFAULT_DIAL_PLACE_LIMITS, type DialPlaceLimits, DialPlaces } from './dial-places.ts';
 import { createDialer, type Dial } from './dialer.ts';
 import type { IpBytes } from './ip.ts';
@@ -99,7 +100,7 @@ class DiallingExit implements Exit {
 
   /** Rejects with what the peer is to be told. */
   async #connect(offer: OfferedStream): Promise<Socket> {
-    if (this.#options.isOverloaded?.()) throw new WstunError('dial-busy', 'short of memory');
+    this.#refuseIfOverloaded();
     if (this.#options.quotas?.isUsedUp(offer.bearer)) throw new WstunError('quota-used');
     const context = { rules: this.#options.rulesFor(offer.bearer), own: this.#options.ownEndpoints() };
     const verdict = judgeTarget(offer.target, context.rules, context.own);
@@ -108,10 +109,16 @@ class DiallingExit implements Exit {
     try {
       if (offer.signal.aborted) throw new WstunError('dial-cancelled');
       const addresses = verdict.kind === 'dial' ? verdict.addresses : await this.#resolve(offer, verdict, context);
+      // Again: what was free when the stream was offered, others may have taken since.
+      this.#refuseIfOverloaded();
       return await this.#dialUnlessCancelled(addresses, offer);
     } finally {
       this.#places.giveBack(offer.bearer);
     }
+  }
+
+  #refuseIfOverloaded(): void {
+    if (this.#options.isOverloaded?.()) throw new WstunError('dial-busy', 'short of memory or of file descriptors');
   }
 
   async #resolve(
@@ -169,7 +176,7 @@ class DiallingExit implements Exit {
 
   #refuse(offer: OfferedStream, error: unknown): void {
     const { bearer, target } = offer;
-    const fault = error instanceof WstunError && isWireFault(error.fault) ? error.fault : 'internal';
+    const fault = wireFaultOf(error);
     // The error of a defect may name the destination: it is for `debug` alone.
     if (fault === 'internal') this.#options.logger.error({ bearer }, 'an offer failed on a defect; see the debug log');
     const detail = error instanceof WstunError ? error.detail : String(error);
@@ -184,6 +191,12 @@ function closeOf(socket: Socket): Promise<void> {
     if (socket.closed) resolve();
     else socket.once('close', () => resolve());
   });
+}
+
+/** What the system refuses this process is its plight (docs/errors.md), and no defect, wherever it comes up. */
+function wireFaultOf(error: unknown): WireFaultName {
+  if (error instanceof WstunError && isWireFault(error.fault)) return error.fault;
+  return dialFaultOf(error) === 'dial-busy' ? 'dial-busy' : 'internal';
 }
 
 function isWireFault(name: FaultName): name is WireFaultName {

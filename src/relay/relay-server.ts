@@ -38,6 +38,9 @@ export interface RelayLimits {
   readonly links: number;
 }
 
+/** The file descriptors that a service usually may have are 65,536, and each stream takes one too. */
+export const DEFAULT_LINKS = 10_000;
+
 const DEFAULT_LIMITS: RelayLimits = {
   // A request is one packet, a handshake two round trips; slower than ten seconds is Slowloris.
   requestMs: 10_000,
@@ -45,8 +48,7 @@ const DEFAULT_LIMITS: RelayLimits = {
   pendingSockets: 1_024,
   // It takes sixteen addresses to fill the above, and still 64 clients behind one NAT may return in the same instant.
   pendingPerSource: 64,
-  // The file descriptors that a service usually may have are 65,536, and each stream takes one too.
-  links: 10_000,
+  links: DEFAULT_LINKS,
 };
 
 /** PEM texts; the certificate with its chain. */

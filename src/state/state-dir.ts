@@ -27,6 +27,8 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOTDIR: 'a part of the path is not a directory',
   EISDIR: 'it is a directory where a file should be',
   ELOOP: 'too many symbolic links',
+  EMFILE: 'this process may open no more files',
+  ENFILE: 'this machine may open no more files',
   ENAMETOOLONG: 'the path is too long',
 };
 

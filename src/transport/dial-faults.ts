@@ -44,6 +44,7 @@ export function dialFault(error: { readonly code?: string | undefined }, progres
   const { where, connected } = progress;
   const code = error.code ?? '';
   if (progress.certificateFault) return new WstunError('relay-untrusted', `${where}: ${UNTRUSTED[code] ?? code}`);
+  if (code === 'EMFILE' || code === 'ENFILE') return new WstunError('out-of-descriptors', where);
   if (code === 'ETIMEDOUT') {
     return connected ? new WstunError('link-slow', where) : new WstunError('relay-unreachable', `${where}: no answer`);
   }

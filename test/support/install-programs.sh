@@ -19,6 +19,7 @@ needs=(
   tshark:tshark
   openssl:openssl
   setpriv:util-linux
+  prlimit:util-linux
   script:bsdutils
   ip:iproute2
 )

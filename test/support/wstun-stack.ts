@@ -63,10 +63,14 @@ export async function startExit(options: {
   readonly state?: string;
   readonly invite?: string;
   readonly args?: readonly string[];
+  readonly within?: readonly string[];
 }): Promise<RunningExit> {
   const state = options.state ?? (await tempDir());
   const env = options.invite === undefined ? {} : { WSTUN_INVITE: options.invite };
-  const process = new WstunProcess(['exit', '--json', '--state', state, ...(options.args ?? [])], { env });
+  const process = new WstunProcess(['exit', '--json', '--state', state, ...(options.args ?? [])], {
+    env,
+    within: options.within ?? [],
+  });
   await process.event('ready');
   return { process, state };
 }
@@ -74,10 +78,11 @@ export async function startExit(options: {
 /** A relay that only forwards, and the exit `home` behind it; `registration` is the invite by which that registered. */
 export async function startBehindRelay(
   exitArgs: readonly string[] = [],
+  { within = [] }: { readonly within?: readonly string[] } = {},
 ): Promise<{ relay: RunningRelay; exit: RunningExit; registration: string }> {
   const relay = await startRelay({ args: ['--no-exit'] });
   const registration = await invite(relay, 'home', { args: ['--role', 'exit'] });
-  return { relay, exit: await startExit({ invite: registration, args: exitArgs }), registration };
+  return { relay, exit: await startExit({ invite: registration, args: exitArgs, within }), registration };
 }
 
 export interface ClientOptions {

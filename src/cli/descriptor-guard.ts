@@ -1,0 +1,105 @@
+/**
+ * Says when the process has no file descriptor left, or hardly any. Every connection takes one, and beyond the limit whatever needs
+ * one fails, mostly without a word: libuv accepts a connection then only to close it. Owns the look at the kernel and the warning;
+ * what is refused meanwhile is its callers' to decide.
+ */
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { devNull } from 'node:os';
+import { FAULTS, WstunError } from '../errors.ts';
+import type { Logger } from '../observability/logger.ts';
+
+/** Kept for new links and for files, so that streams alone cannot lock everybody out. */
+const RESERVE = 64;
+/** Of a low limit the reserve is this share. */
+const RESERVE_SHARE = 1 / 8;
+const WATCH_MS = 1_000;
+/** It may last for hours. */
+const SAY_EVERY_MS = 60_000;
+
+interface DescriptorGuardOptions {
+  readonly logger: Logger;
+  /** How many the process may have; undefined: unknown here. Default: what the kernel says. */
+  readonly limit?: number | undefined;
+  /** The lowest descriptor that is free; undefined where none is. Default: opens one. */
+  readonly lowestFree?: () => number | undefined;
+}
+
+export class DescriptorGuard {
+  readonly #logger: Logger;
+  readonly #limit: number | undefined;
+  readonly #lowestFree: () => number | undefined;
+  #saidAt = Number.NEGATIVE_INFINITY;
+
+  constructor(options: DescriptorGuardOptions) {
+    this.#logger = options.logger;
+    this.#limit = 'limit' in options ? options.limit : kernelLimit();
+    this.#lowestFree = options.lowestFree ?? openOne;
+  }
+
+  /** At the start: warns where the limit is below what the process needs at full use. */
+  warnIfLow(needed: number): void {
+    if (this.#limit === undefined || this.#limit >= needed) return;
+    const { fix } = FAULTS['out-of-descriptors'];
+    this.#logger.warn(
+      { limit: this.#limit, needed },
+      `the limit of open files is low: ${this.#limit}, and at full use this process needs ${needed}. ${fix}`,
+    );
+  }
+
+  /**
+   * True while only the reserve is left: new streams are to be refused. Looks each time, since a burst of streams takes what is
+   * left within milliseconds: two system calls, some 10 µs. @param now of any monotonic clock, ms
+   */
+  isShort(now = performance.now()): boolean {
+    const free = this.#lowestFree();
+    const isShort = free === undefined || free >= this.#threshold;
+    if (isShort) this.#say(now);
+    return isShort;
+  }
+
+  /** Looks again and again, for as long as the process lives: what fails for want of a descriptor often tells nobody. */
+  watch(): void {
+    setInterval(() => this.isShort(), WATCH_MS).unref();
+  }
+
+  get #threshold(): number {
+    if (this.#limit === undefined) return Number.POSITIVE_INFINITY;
+    return this.#limit - Math.min(RESERVE, Math.ceil(this.#limit * RESERVE_SHARE));
+  }
+
+  #say(now: number): void {
+    if (now - this.#saidAt < SAY_EVERY_MS) return;
+    this.#saidAt = now;
+    const fault = new WstunError('out-of-descriptors', this.#limit === undefined ? '' : `its limit is ${this.#limit}`);
+    this.#logger.warn({ code: fault.code, limit: this.#limit }, fault.message);
+  }
+}
+
+/** For a command: until the process ends. @param needed at full use */
+export function watchDescriptors(logger: Logger, needed: number): DescriptorGuard {
+  const guard = new DescriptorGuard({ logger });
+  guard.warnIfLow(needed);
+  guard.watch();
+  return guard;
+}
+
+/** The soft limit, which Node raises to the hard one when it starts. */
+function kernelLimit(): number | undefined {
+  try {
+    const found = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'));
+    return found === null ? undefined : Number(found[1]);
+  } catch {
+    return undefined;
+  }
+}
+
+/** POSIX gives out the lowest that is free (open(2)). */
+function openOne(): number | undefined {
+  try {
+    const descriptor = openSync(devNull, 'r');
+    closeSync(descriptor);
+    return descriptor;
+  } catch {
+    return undefined;
+  }
+}

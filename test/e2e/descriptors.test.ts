@@ -1,0 +1,83 @@
+/** A process that has no file descriptors left: it says so once, with its limit, and calls nothing a defect. */
+import type { Socket } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import { echo, tcpServer } from '../support/tcp.ts';
+import { connectThrough } from '../support/through-proxy.ts';
+import type { WstunProcess } from '../support/wstun-process.ts';
+import { invite, startBehindRelay, startClient, startRelay } from '../support/wstun-stack.ts';
+
+const LIMIT = 64;
+/** Both limits: Node raises the soft one to the hard one. */
+const FEW = ['prlimit', `--nofile=${LIMIT}:${LIMIT}`];
+const CONNECTIONS = 150;
+
+/** As many as come about. */
+async function crowd(port: number, target: number): Promise<Socket[]> {
+  const open: Socket[] = [];
+  for (let i = 0; i < CONNECTIONS; i++) {
+    const socket = await connectThrough('SOCKS5', port, target).catch(() => undefined);
+    if (socket !== undefined) open.push(socket);
+  }
+  return open;
+}
+
+/** Its own words: one warning when it started, and one when it had none left. */
+async function expectToldOnce(process: WstunProcess): Promise<void> {
+  const told = () => process.stderr.match(/WSTUN-E135/g)?.length;
+  await expect.poll(told, { timeout: 5_000 }).toBeDefined();
+  expect(process.stderr).toContain(`the limit of open files is low: ${LIMIT}`);
+  expect(process.stderr).toMatch(/its limit is 64.*LimitNOFILE=.*ulimit -n/);
+  // One of them is the code as a field of the same line.
+  expect(told()).toBe(2);
+  expect(process.stderr).not.toMatch(/defect|EMFILE/);
+}
+
+async function expectWellAgain(open: readonly Socket[], port: number, target: number): Promise<void> {
+  expect(open.length).toBeGreaterThan(10);
+  expect(open.length).toBeLessThan(CONNECTIONS);
+  for (const socket of open) socket.destroy();
+  await expect
+    .poll(async () => (await connectThrough('SOCKS5', port, target).catch(() => undefined)) !== undefined, {
+      timeout: 10_000,
+    })
+    .toBe(true);
+}
+
+describe('without descriptors', { timeout: 60_000 }, () => {
+  it('a relay says so once, calls nothing a defect, and is well again when they are free', async () => {
+    const target = await tcpServer(echo);
+    const relay = await startRelay({ within: FEW });
+    const client = await startClient(await invite(relay, 'alice', { allow: ['*'] }));
+    const open = await crowd(client.port, target);
+    await expectToldOnce(relay.process);
+    expect(client.process.stderr).not.toContain('defect');
+    await expectWellAgain(open, client.port, target);
+  });
+
+  it('a relay still takes new links while streams hold all descriptors but its reserve', async () => {
+    const target = await tcpServer(echo);
+    const relay = await startRelay({ within: FEW });
+    const client = await startClient(await invite(relay, 'alice', { allow: ['*'] }));
+    await crowd(client.port, target);
+    const late = await startClient(await invite(relay, 'bob', { allow: ['*'] }));
+    expect(late.process.events.map(({ event }) => event)).toEqual(['ready']);
+  });
+
+  it('a named exit says so once, calls nothing a defect, and is well again when they are free', async () => {
+    const target = await tcpServer(echo);
+    const { exit } = await startBehindRelay([], { within: FEW });
+    const client = await startClient(await invite(exit, 'alice', { allow: ['*'] }));
+    const open = await crowd(client.port, target);
+    await expectToldOnce(exit.process);
+    await expectWellAgain(open, client.port, target);
+  });
+
+  it('a client says so once, and is well again when they are free', async () => {
+    const target = await tcpServer(echo);
+    const relay = await startRelay();
+    const client = await startClient(await invite(relay, 'alice', { allow: ['*'] }), { within: FEW });
+    const open = await crowd(client.port, target);
+    await expectToldOnce(client.process);
+    await expectWellAgain(open, client.port, target);
+  });
+});
