@@ -82,8 +82,11 @@ async function startStack(directory: string, listen: HostPort, output: Output): 
 function withPage(resolver: Resolver): Resolver {
   const loopback = parseIp('127.0.0.1');
   return {
-    resolve: (name, signal) =>
-      name === PAGE_HOST && loopback ? Promise.resolve([loopback]) : resolver.resolve(name, signal),
+    fullNamesOf: (name) => resolver.fullNamesOf(name),
+    resolve: (names, signal) =>
+      names[0] === PAGE_HOST && loopback
+        ? Promise.resolve({ name: PAGE_HOST, addresses: [loopback] })
+        : resolver.resolve(names, signal),
   };
 }
 

@@ -17,7 +17,13 @@ export type FamilyAnswer =
 
 export type Answer =
   | { readonly kind: 'addresses'; readonly addresses: readonly IpBytes[] }
-  | { readonly kind: 'fault'; readonly fault: WireFaultName; readonly detail: string };
+  | {
+      readonly kind: 'fault';
+      readonly fault: WireFaultName;
+      readonly detail: string;
+      /** Whether another full name of a search list is worth asking for; not where no name server answers. */
+      readonly next: boolean;
+    };
 
 export interface TimedAnswer {
   readonly answer: Answer;
@@ -49,12 +55,12 @@ export function combineAnswers(v6: FamilyAnswer, v4: FamilyAnswer): TimedAnswer 
     return { answer: { kind: 'addresses', addresses }, ttlMs: Math.min(Math.max(ttlMs, MIN_TTL_MS), most) };
   }
   if (both.some((answer) => answer.kind === 'unknown')) return fault('dial-name-unknown', '', NEGATIVE_TTL_MS);
-  if (failed) return fault('dial-name-failed', failed.code, FAILURE_TTL_MS);
+  if (failed) return fault('dial-name-failed', failed.code, FAILURE_TTL_MS, failed.code === 'ESERVFAIL');
   return fault('dial-name-failed', 'it has no address', NEGATIVE_TTL_MS);
 }
 
-function fault(name: WireFaultName, detail: string, ttlMs: number): TimedAnswer {
-  return { answer: { kind: 'fault', fault: name, detail }, ttlMs };
+function fault(name: WireFaultName, detail: string, ttlMs: number, next = true): TimedAnswer {
+  return { answer: { kind: 'fault', fault: name, detail, next }, ttlMs };
 }
 
 /** Answers by name; the one used longest ago makes room. */

@@ -102,8 +102,13 @@ class DiallingExit implements Exit {
   async #connect(offer: OfferedStream): Promise<Socket> {
     this.#refuseIfOverloaded();
     if (this.#options.quotas?.isUsedUp(offer.bearer)) throw new WstunError('quota-used');
-    const context = { rules: this.#options.rulesFor(offer.bearer), own: this.#options.ownEndpoints() };
-    const verdict = judgeTarget(offer.target, context.rules, context.own);
+    const { rulesFor, ownEndpoints, resolver } = this.#options;
+    const context = {
+      rules: rulesFor(offer.bearer),
+      own: ownEndpoints(),
+      fullNamesOf: (name: string) => resolver.fullNamesOf(name),
+    };
+    const verdict = judgeTarget(offer.target, context);
     if (verdict.kind === 'refuse') throw new WstunError(verdict.fault, verdict.reason);
     await this.#places.take(offer.bearer, offer.signal);
     try {
@@ -123,11 +128,16 @@ class DiallingExit implements Exit {
 
   async #resolve(
     { target, signal }: OfferedStream,
-    { name, vouched }: ResolveVerdict,
+    { names, ifUnknown }: ResolveVerdict,
     context: Omit<AddressContext, 'vouched'>,
   ): Promise<readonly IpBytes[]> {
-    const answers = await this.#options.resolver.resolve(name, signal);
-    const verdict = judgeAddresses(answers, target.port, { ...context, vouched });
+    const asked = names.map(({ name }) => name);
+    const { name, addresses } = await this.#options.resolver.resolve(asked, signal).catch((error: unknown) => {
+      const isUnknown = error instanceof WstunError && error.fault === 'dial-name-unknown';
+      throw isUnknown && ifUnknown ? new WstunError(ifUnknown.fault, ifUnknown.reason) : error;
+    });
+    const vouched = names.some((full) => full.name === name && full.vouched);
+    const verdict = judgeAddresses(addresses, target.port, { ...context, vouched });
     if (verdict.kind === 'refuse') throw new WstunError(verdict.fault, verdict.reason);
     return verdict.addresses;
   }

@@ -3,8 +3,9 @@
  * exit's own endpoints are passed in. The order of the verdicts is the contract:
  *
  *   1. the bytes must be a host (host.ts), the port 1 to 65535
- *   2. a special-use name needs a rule that names it (special-names.ts)
- *   3. the name is resolved once; every answer is judged, and one that is not allowed refuses the target
+ *   2. a special-use name needs a rule that names it (special-names.ts). Below a search domain a name has full names: each is
+ *      judged as if the program had asked for it, and a rule may name either
+ *   3. the name is resolved once, to the first full name that has addresses; every answer is judged, and one that is not allowed refuses the target
  *   4. for each address: never one that is no address, never a port of the exit's own; then what a rule opens; then only
  *      public addresses that are not the exit's own, and not on a port that is closed by default
  *
@@ -34,11 +35,18 @@ interface Refusal {
   readonly reason: string;
 }
 
-export interface ResolveVerdict {
-  readonly kind: 'resolve';
+interface NameToAsk {
   readonly name: string;
   /** A rule opens the name with this port, and so every address it resolves to. */
   readonly vouched: boolean;
+}
+
+export interface ResolveVerdict {
+  readonly kind: 'resolve';
+  /** To be tried in this order; one at least. */
+  readonly names: readonly NameToAsk[];
+  /** Where none of these exists: a single label is a host of a special-use domain here, and that was not asked. */
+  readonly ifUnknown: Refusal | undefined;
 }
 
 export type TargetVerdict = ResolveVerdict | AddressVerdict;
@@ -53,8 +61,15 @@ export type AddressVerdict =
  */
 const CLOSED_PORTS: ReadonlySet<number> = new Set([25, 465, 587, 445]);
 
+export interface TargetContext {
+  readonly rules: readonly Rule[];
+  readonly own: OwnEndpoints;
+  /** By the search list of the machine, in the order in which they are tried; the name itself is one of them. */
+  readonly fullNamesOf: (name: string) => readonly string[];
+}
+
 /** Steps 1 and 2, and for a literal address step 4. */
-export function judgeTarget(target: Target, rules: readonly Rule[], own: OwnEndpoints): TargetVerdict {
+export function judgeTarget(target: Target, context: TargetContext): TargetVerdict {
   const { port } = target;
   if (!Number.isInteger(port) || port < 1 || port > 65_535) return refuse('dial-bad-target', 'not a port');
   const host = parseHost(target);
@@ -62,13 +77,32 @@ export function judgeTarget(target: Target, rules: readonly Rule[], own: OwnEndp
     case 'rejected':
       return refuse('dial-bad-target', host.reason);
     case 'address':
-      return judgeAddresses([host.ip], port, { vouched: false, rules, own });
-    case 'name': {
-      const vouched = rules.some((rule) => ruleAllowsName(rule, host.name, port));
-      if (!vouched && isSpecialName(host.name)) return refuse('dial-not-allowed', 'special-use name');
-      return { kind: 'resolve', name: host.name, vouched };
-    }
+      return judgeAddresses([host.ip], port, { ...context, vouched: false });
+    case 'name':
+      // With a dot at its end it is a full name already.
+      return judgeName(
+        host.name,
+        target.host.endsWith('.') ? [host.name] : context.fullNamesOf(host.name),
+        port,
+        context,
+      );
   }
+}
+
+function judgeName(
+  name: string,
+  fullNames: readonly string[],
+  port: number,
+  { rules }: TargetContext,
+): ResolveVerdict | Refusal {
+  const isNamed = (text: string) => rules.some((rule) => ruleAllowsName(rule, text, port));
+  const isVouched = isNamed(name);
+  const judged = fullNames.map((full) => ({ name: full, vouched: isVouched || isNamed(full) }));
+  const names = judged.filter((full) => full.vouched || !isSpecialName(full.name));
+  const special = refuse('dial-not-allowed', 'special-use name');
+  if (names.length === 0) return special;
+  const isHidden = names.length < judged.length && !name.includes('.');
+  return { kind: 'resolve', names, ifUnknown: isHidden ? special : undefined };
 }
 
 export interface AddressContext {

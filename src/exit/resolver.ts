@@ -2,32 +2,51 @@
  * Names to addresses: the hosts file, then the name servers through c-ares, with a cache. It does not judge the addresses.
  *
  * Not getaddrinfo (`dns.lookup`): that has four threads for the whole process, so a few dead names would stall every dial.
- * c-ares is asked for exactly the name given: it applies no search domain to a query of this kind.
+ * c-ares is asked for exactly the name given: it applies no search domain to a query of this kind (search-list.ts does), so that the
+ * policy can judge each full name before it is asked for.
  */
 import { type ResolverOptions as DnsOptions, promises as dns } from 'node:dns';
+import { hostname } from 'node:os';
 import { WstunError } from '../errors.ts';
 import { type Answer, AnswerCache, combineAnswers, type FamilyAnswer, type TimedAnswer } from './answers.ts';
+import { followFile } from './followed-file.ts';
 import { createHostsFile } from './hosts-file.ts';
 import { type IpBytes, parseIp } from './ip.ts';
+import { fullNamesOf, parseSearchList, type SearchContext } from './search-list.ts';
 import { isLocalhostName } from './special-names.ts';
+
+/** One address or more, AAAA before A, and of which of the names. */
+interface ResolvedName {
+  readonly name: string;
+  readonly addresses: readonly IpBytes[];
+}
 
 export interface Resolver {
   /**
-   * `name` is a name as host.ts makes it. Resolves with one address or more, AAAA before A. Rejects with a WstunError
-   * within 5 s: `dial-name-unknown`, `dial-name-failed`, or `dial-cancelled` when `signal` fired.
+   * The full names for which `name`, a name as host.ts makes it, stands on this machine: itself and, below its search domains,
+   * others; in the order in which they are to be tried. Itself alone where the hosts file has it.
    */
-  resolve(name: string, signal: AbortSignal): Promise<readonly IpBytes[]>;
+  fullNamesOf(name: string): readonly string[];
+  /**
+   * The first of `names` that has addresses; a full name as host.ts makes names, or several. Rejects with a WstunError within 5 s:
+   * `dial-name-unknown`, `dial-name-failed`, or `dial-cancelled` when `signal` fired.
+   */
+  resolve(names: readonly string[], signal: AbortSignal): Promise<ResolvedName>;
 }
 
 export interface ResolverOptions {
   /** Name servers, `IP` or `IP:PORT` (IPv6 in brackets with a port). Default: the system's, read anew for each look-up. */
   readonly servers?: readonly string[];
   readonly hostsFile?: string;
+  /** Of this only the search list is read here; its name servers are c-ares's business. Default: /etc/resolv.conf. */
+  readonly resolvConf?: string;
+  /** Default: the process's. */
+  readonly search?: SearchContext;
   /** ms, monotonic. */
   readonly now?: () => number;
 }
 
-/** A look-up in all, ms: with the 10 s of a dial it stays within the 20 s for which a client waits. */
+/** A look-up in all, of however many full names, ms: with the 10 s of a dial it stays within the 20 s for which a client waits. */
 const LOOKUP_LIMIT_MS = 5_000;
 /**
  * When one of A and AAAA has brought addresses: how much longer the other is waited for, ms. RFC 8305 §3 has 50 ms, but there
@@ -39,12 +58,17 @@ const ASK: DnsOptions = { timeout: 1_000, tries: 3 };
 /** Entries of about 400 bytes (32 addresses: 3 KB): 2 MB, 12 MB when someone fills it on purpose. */
 const MAX_CACHED_NAMES = 4_096;
 
+const NO_ANSWER = 'no answer in time';
+const LATE: Answer = { kind: 'fault', fault: 'dial-name-failed', detail: NO_ANSWER, next: false };
 const LOOPBACK: readonly IpBytes[] = ['::1', '127.0.0.1'].flatMap((text) => parseIp(text) ?? []);
 
 /** Throws `bad-option` for a name server that is no address. */
 export function createResolver(options: ResolverOptions = {}): Resolver {
   const now = options.now ?? (() => performance.now());
   const hosts = createHostsFile(options.hostsFile ?? '/etc/hosts', now);
+  const context = options.search ?? { env: process.env, hostname: hostname() };
+  const parse = (text: string) => parseSearchList(text, context);
+  const searchList = followFile(options.resolvConf ?? '/etc/resolv.conf', parse, now);
   const cache = new AnswerCache(MAX_CACHED_NAMES);
   const underway = new Map<string, LookUp>();
   newDnsResolver(options.servers); // to complain now, not at the first name
@@ -60,14 +84,27 @@ export function createResolver(options: ResolverOptions = {}): Resolver {
     return lookUp;
   };
 
+  const ask = (name: string, signal: AbortSignal, limitMs: number): Answer | Promise<Answer> => {
+    const local = localAddresses(name);
+    if (local) return { kind: 'addresses', addresses: local };
+    return cache.get(name, now()) ?? (underway.get(name) ?? begin(name)).join(signal, limitMs);
+  };
+  const localAddresses = (name: string) => hosts.lookup(name) ?? (isLocalhostName(name) ? LOOPBACK : undefined);
+
   return {
-    async resolve(name, signal) {
-      if (signal.aborted) throw new WstunError('dial-cancelled');
-      const local = hosts.lookup(name) ?? (isLocalhostName(name) ? LOOPBACK : undefined);
-      if (local) return local;
-      const answer = cache.get(name, now()) ?? (await (underway.get(name) ?? begin(name)).join(signal));
-      if (answer.kind === 'fault') throw new WstunError(answer.fault, answer.detail);
-      return answer.addresses;
+    fullNamesOf: (name) => (localAddresses(name) ? [name] : fullNamesOf(name, searchList())),
+    async resolve(names, signal) {
+      const deadline = performance.now() + LOOKUP_LIMIT_MS;
+      let fault = new WstunError('dial-name-unknown');
+      for (const name of names) {
+        if (signal.aborted) throw new WstunError('dial-cancelled');
+        const answer = await ask(name, signal, deadline - performance.now());
+        if (answer.kind === 'addresses') return { name, addresses: answer.addresses };
+        // As res_search has it: a name that is there without an address says more than the next that is not there at all.
+        if (fault.fault === 'dial-name-unknown') fault = new WstunError(answer.fault, answer.detail);
+        if (!answer.next) break;
+      }
+      throw fault;
     },
   };
 }
@@ -99,17 +136,29 @@ class LookUp {
     this.answer = this.#ask(name);
   }
 
-  /** Rejects with `dial-cancelled` when `signal`, which has not fired yet, does. */
-  join(signal: AbortSignal): Promise<Answer> {
+  /** Rejects with `dial-cancelled` when `signal`, which has not fired yet, does. Waits no longer than `limitMs`. */
+  join(signal: AbortSignal, limitMs: number): Promise<Answer> {
     this.#waiting++;
     return new Promise((resolve, reject) => {
+      const settle = () => {
+        clearTimeout(limit);
+        signal.removeEventListener('abort', leave);
+      };
       const leave = () => {
+        settle();
         this.#leave();
         reject(new WstunError('dial-cancelled'));
       };
+      const giveUp = () => {
+        settle();
+        this.#leave();
+        resolve(LATE);
+      };
+      // A turn later than the look-up's own limit, whose answer is remembered.
+      const limit = setTimeout(giveUp, limitMs + 50);
       signal.addEventListener('abort', leave, { once: true });
       void this.answer.then(({ answer }) => {
-        signal.removeEventListener('abort', leave);
+        settle();
         resolve(answer);
       });
     });
@@ -150,5 +199,5 @@ function answerOfError(error: unknown): FamilyAnswer {
   const code = error instanceof Error && 'code' in error ? String(error.code) : 'no code';
   if (code === 'ENOTFOUND') return { kind: 'unknown' };
   if (code === 'ENODATA') return { kind: 'empty' };
-  return { kind: 'failed', code: code === 'ECANCELLED' ? 'no answer in time' : code };
+  return { kind: 'failed', code: code === 'ECANCELLED' ? NO_ANSWER : code };
 }

@@ -62,7 +62,12 @@ describe('two answers made one', () => {
 });
 
 describe('the cache', () => {
-  const answerOf = (detail: string) => ({ kind: 'fault' as const, fault: 'dial-name-failed' as const, detail });
+  const answerOf = (detail: string) => ({
+    kind: 'fault' as const,
+    fault: 'dial-name-failed' as const,
+    detail,
+    next: true,
+  });
 
   it('does what a plain list with the same rules does, in any order of operations', () => {
     const operation = fc.record({

@@ -33,7 +33,10 @@ function log(level: string, fields: object, message: string): void {
   logged.push({ level, text: `${JSON.stringify(fields)} ${message}` });
 }
 
-const noNames: Resolver = { resolve: () => Promise.reject(new WstunError('dial-name-unknown')) };
+const noNames: Resolver = {
+  fullNamesOf: (name) => [name],
+  resolve: () => Promise.reject(new WstunError('dial-name-unknown')),
+};
 
 function exitWith(options: Partial<ExitOptions> = {}): Exit {
   const rulesFor = () => rules.map(parseRule);
@@ -171,7 +174,10 @@ describe('an offer is refused, truthfully, and released once', () => {
   it('when it is a port of its own, by every name, whatever the rules say', async () => {
     own = { addresses: [ip('192.0.2.5')], ports: [port] };
     rules = ['*'];
-    const resolver: Resolver = { resolve: () => Promise.resolve([ip('127.0.0.1')]) };
+    const resolver: Resolver = {
+      fullNamesOf: (name) => [name],
+      resolve: ([name = '']) => Promise.resolve({ name, addresses: [ip('127.0.0.1')] }),
+    };
     const exit = exitWith({ resolver });
     for (const host of [
       '127.0.0.1',
@@ -215,10 +221,19 @@ describe('names', () => {
       'public.example': { addresses: ['1.1.1.1', '2606:4700::1'], ttl: 1 },
       'mixed.example': { addresses: ['1.1.1.1', '10.0.0.1'] },
       'name.example': { addresses: ['127.0.0.1'] },
+      'wiki.corp.example': { addresses: ['10.0.0.5'] },
+      'srv.corp.test': { addresses: ['10.0.0.6'] },
+      'public.corp.example': { addresses: ['8.8.8.8'] },
     });
     now = 0;
     dialled.length = 0;
-    resolver = createResolver({ servers: [dns.address], hostsFile: '/nonexistent', now: () => now });
+    resolver = createResolver({
+      servers: [dns.address],
+      hostsFile: '/nonexistent',
+      resolvConf: '/nonexistent',
+      search: { env: { LOCALDOMAIN: 'corp.test corp.example' }, hostname: '' },
+      now: () => now,
+    });
   });
   afterEach(() => dns.close());
 
@@ -244,6 +259,27 @@ describe('names', () => {
     now = 60_000;
     expect(await offerTo(exit, 'public.example', 80).refused).toBe('dial-not-allowed');
     expect(dialled).toHaveLength(2);
+  });
+
+  it.each([
+    ['wiki', [], 'dial-not-allowed', ''],
+    ['wiki', ['10.0.0.0/8'], 'dial-refused', '10.0.0.5'],
+    ['wiki', ['wiki'], 'dial-refused', '10.0.0.5'],
+    ['wiki', ['*.corp.example'], 'dial-refused', '10.0.0.5'],
+    ['wiki', ['*.corp.test'], 'dial-not-allowed', ''],
+    ['srv', [], 'dial-not-allowed', ''],
+    ['srv', ['*.test'], 'dial-refused', '10.0.0.6'],
+    ['public', [], 'dial-refused', '8.8.8.8'],
+    ['wiki.', ['wiki'], 'dial-name-unknown', ''],
+    ['nothing', ['*.test'], 'dial-name-unknown', ''],
+  ])('without a dot are looked up below the search domains: %s with rules %j: %s', async (name, allow, fault, to) => {
+    rules = allow;
+    const offer = offerTo(exitWith({ resolver, dial }), name, 443);
+    expect(await offer.refused).toBe(fault);
+    expect(dialled.join()).toBe(to);
+    // A name of special use that no rule names, one way or the other, is not asked for.
+    if (!allow.some((rule) => rule.endsWith('test') || rule === name))
+      expect(dns.questions.filter((question) => question.endsWith('.test'))).toEqual([]);
   });
 
   it('that a rule vouches for reach private addresses', async () => {
@@ -335,7 +371,7 @@ describe('pending places', () => {
 describe('a peer that gives up', () => {
   it('while its name is looked up ends the look-up', async () => {
     const dns = await startDnsServer({ 'silent.example': { silent: ['A', 'AAAA'] } });
-    const resolver = createResolver({ servers: [dns.address], hostsFile: '/nonexistent' });
+    const resolver = createResolver({ servers: [dns.address], hostsFile: '/nonexistent', resolvConf: '/nonexistent' });
     const exit = exitWith({ resolver });
     const offer = offerTo(exit, 'silent.example', 80);
     await vi.waitFor(() => expect(dns.questions.length).toBeGreaterThan(0));

@@ -19,10 +19,14 @@ function target(host: string, port: number, asName = false): Target {
 }
 
 /** In short: `resolve x`, `vouched x`, `dial a b` or the fault. */
-function verdict(host: string, port: number, rules: string[] = [], own = OWN): string {
+function verdict(host: string, port: number, rules: string[] = [], own = OWN, domains: string[] = []): string {
+  const fullNamesOf = (name: string) => [...domains.map((domain) => `${name}.${domain}`), name];
   const verdicts = [false, true].map((asName) => {
-    const found = judgeTarget(target(host, port, asName), rules.map(parseRule), own);
-    if (found.kind === 'resolve') return `${found.vouched ? 'vouched' : 'resolve'} ${found.name}`;
+    const found = judgeTarget(target(host, port, asName), { rules: rules.map(parseRule), own, fullNamesOf });
+    if (found.kind === 'resolve') {
+      const names = found.names.map(({ name, vouched }) => `${vouched ? 'vouched' : 'resolve'} ${name}`);
+      return [...names, ...(found.ifUnknown ? [`or ${found.ifUnknown.fault}`] : [])].join(', ');
+    }
     return found.kind === 'dial' ? `dial ${found.addresses.map(formatIp).join(' ')}` : found.fault;
   });
   // However a literal comes, as bytes or as the text of a name, its verdict is the same.
@@ -198,5 +202,48 @@ describe('the exit’s own ports are never dialled, whatever the rules say', () 
       expect(verdict(host, 9999, ['*'], NOWHERE)).toBe('dial-not-allowed');
       expect(answers([host], 9999, ['*'], true)).toBe('dial-not-allowed');
     }
+  });
+});
+
+describe('a name below search domains', () => {
+  const below = (host: string, rules: string[], ...domains: string[]) => verdict(host, 80, rules, OWN, domains);
+
+  it('is judged as if the program had asked for the full name', () => {
+    expect(below('wiki', [], 'corp.example')).toBe('resolve wiki.corp.example, resolve wiki');
+    expect(below('wiki', ['wiki.corp.example'], 'corp.example')).toBe('vouched wiki.corp.example, resolve wiki');
+    expect(below('wiki', ['*.corp.example:80'], 'a.example', 'corp.example')).toBe(
+      'resolve wiki.a.example, vouched wiki.corp.example, resolve wiki',
+    );
+    expect(below('wiki', ['*.corp.example:443'], 'corp.example')).toBe('resolve wiki.corp.example, resolve wiki');
+  });
+
+  it('is opened by a rule for the name as the program writes it, too', () =>
+    expect(below('wiki', ['wiki'], 'corp.example')).toBe('vouched wiki.corp.example, vouched wiki'));
+
+  it('of special use needs a rule that names it either way, and else is not asked for', () => {
+    expect(below('nas', [], 'lan')).toBe('resolve nas, or dial-not-allowed');
+    expect(below('metadata', [], 'google.internal', 'corp.example')).toBe(
+      'resolve metadata.corp.example, resolve metadata, or dial-not-allowed',
+    );
+    expect(below('nas', ['nas'], 'lan')).toBe('vouched nas.lan, vouched nas');
+    expect(below('nas', ['*.lan'], 'lan')).toBe('vouched nas.lan, resolve nas');
+    // Rules for addresses open no name of special use, as without a search domain.
+    expect(below('nas', ['10.0.0.0/8'], 'lan')).toBe('resolve nas, or dial-not-allowed');
+  });
+
+  it('that has dots is unknown where its full name of special use was not asked for: it was meant as it is', () =>
+    expect(below('www.example', [], 'cluster.local')).toBe('resolve www.example'));
+
+  it('that is of special use alone may be a host there', () => {
+    expect(below('intranet', [], 'corp.example')).toBe('resolve intranet.corp.example, or dial-not-allowed');
+    expect(below('intranet', [], 'lan')).toBe('dial-not-allowed');
+  });
+
+  it('is full with a dot at its end', () => expect(below('wiki.', ['wiki'], 'corp.example')).toBe('vouched wiki'));
+
+  it('leads to private addresses only where a rule opens them', () => {
+    expect(answers(['10.0.0.5'], 80)).toBe('dial-not-allowed');
+    expect(answers(['10.0.0.5'], 80, ['10.0.0.0/8'])).toBe('dial 10.0.0.5');
+    expect(answers(['10.0.0.5'], 80, [], true)).toBe('dial 10.0.0.5');
   });
 });

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { formatIp } from '../../src/exit/ip.ts';
 import { createResolver, type Resolver } from '../../src/exit/resolver.ts';
 import { type DnsServer, startDnsServer } from '../support/dns-server.ts';
@@ -24,7 +24,7 @@ beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), 'wstun-resolver-'));
   writeFileSync(join(dir, 'hosts'), '10.0.0.7 myhost v4.example\n');
   now = 0;
-  resolver = createResolver({ servers: [dns.address], hostsFile: join(dir, 'hosts'), now: () => now });
+  resolver = resolverWith({ LOCALDOMAIN: '' });
 });
 
 afterEach(async () => {
@@ -32,8 +32,18 @@ afterEach(async () => {
   rmSync(dir, { recursive: true });
 });
 
+function resolverWith(env: Record<string, string> = {}): Resolver {
+  return createResolver({
+    servers: [dns.address],
+    hostsFile: join(dir, 'hosts'),
+    resolvConf: join(dir, 'resolv.conf'),
+    search: { env, hostname: 'exit' },
+    now: () => now,
+  });
+}
+
 const resolve = async (name: string, signal = new AbortController().signal) =>
-  (await resolver.resolve(name, signal)).map(formatIp);
+  (await resolver.resolve(resolver.fullNamesOf(name), signal)).addresses.map(formatIp);
 const fault = (name: string) => expect.objectContaining({ fault: name }) as unknown;
 const sorted = (texts: readonly string[]) => texts.toSorted((a, b) => (a < b ? -1 : 1));
 const settled = <T>(promise: Promise<T>) => promise.then(String, (error) => String(error.fault));
@@ -44,7 +54,7 @@ describe('a name', () => {
     expect(sorted(dns.questions)).toEqual(['A www.example', 'AAAA www.example']);
   });
 
-  it('without a dot gets no search domain', async () => {
+  it('without a dot is asked for as it is where there is no search domain', async () => {
     await expect(resolve('nothing')).rejects.toEqual(fault('dial-name-unknown'));
     expect(sorted(dns.questions)).toEqual(['A nothing', 'AAAA nothing']);
   });
@@ -90,6 +100,75 @@ describe('a name', () => {
     expect(performance.now() - start).toBeLessThan(4_000);
     abort.abort();
     expect(await Promise.all(slow)).toEqual(new Array(8).fill('dial-cancelled'));
+  });
+});
+
+describe('a name below search domains', () => {
+  const asked = () => [...new Set(dns.questions.map((question) => question.split(' ')[1]))];
+  const search = (line: string) => writeFileSync(join(dir, 'resolv.conf'), `${line}\n`);
+
+  beforeEach(() => {
+    dns.zone.set('wiki.b.example', { addresses: ['10.0.0.1'] });
+    resolver = resolverWith();
+    search('search a.example b.example c.example');
+  });
+
+  it('is looked up below one after the other, until one has it', async () => {
+    expect(await resolve('wiki')).toEqual(['10.0.0.1']);
+    expect(asked()).toEqual(['wiki.a.example', 'wiki.b.example']);
+    expect(await resolver.resolve(['wiki.a.example', 'wiki.b.example'], new AbortController().signal)).toMatchObject({
+      name: 'wiki.b.example',
+    });
+  });
+
+  it('is unknown when it is nowhere, nor known as it is', async () => {
+    await expect(resolve('nothing')).rejects.toEqual(fault('dial-name-unknown'));
+    expect(asked()).toEqual(['nothing.a.example', 'nothing.b.example', 'nothing.c.example', 'nothing']);
+  });
+
+  it('has each answer remembered under its full name: the list may change at any time', async () => {
+    await resolve('wiki');
+    await resolve('wiki');
+    expect(dns.questions).toHaveLength(4);
+    search('search c.example');
+    now = 5_000;
+    await expect(resolve('wiki')).rejects.toEqual(fault('dial-name-unknown'));
+    expect(asked()).toEqual(['wiki.a.example', 'wiki.b.example', 'wiki.c.example', 'wiki']);
+    expect(await resolve('wiki.b.example')).toEqual(['10.0.0.1']);
+    expect(dns.questions).toHaveLength(8);
+  });
+
+  it('is not asked for where the hosts file has it', async () => {
+    expect(await resolve('myhost')).toEqual(['10.0.0.7']);
+    expect(dns.questions).toEqual([]);
+  });
+
+  it('goes on behind an empty answer and a server that fails, and tells of them in the end', async () => {
+    dns.zone.set('wiki.a.example', {});
+    expect(await resolve('wiki')).toEqual(['10.0.0.1']);
+    dns.zone.set('late.a.example', { fault: 'SERVFAIL' });
+    dns.zone.set('late.c.example', { addresses: ['10.0.0.3'] });
+    expect(await resolve('late')).toEqual(['10.0.0.3']);
+    dns.zone.set('none.b.example', {});
+    await expect(resolve('none')).rejects.toEqual(fault('dial-name-failed'));
+  });
+
+  it('has failed within 5 s in all when nobody answers for it, and the rest is not asked for', async () => {
+    dns.zone.set('slow.a.example', { silent: ['A', 'AAAA'] });
+    const start = performance.now();
+    await expect(resolve('slow')).rejects.toEqual(fault('dial-name-failed'));
+    expect(performance.now() - start).toBeLessThan(8_000);
+    expect(asked()).toEqual(['slow.a.example']);
+  });
+
+  it('is given up with the program that wanted it', async () => {
+    dns.zone.set('slow.b.example', { silent: ['A', 'AAAA'] });
+    const abort = new AbortController();
+    const outcome = settled(resolve('slow', abort.signal));
+    await vi.waitFor(() => expect(asked()).toContain('slow.b.example'));
+    abort.abort();
+    expect(await outcome).toBe('dial-cancelled');
+    expect(asked()).not.toContain('slow.c.example');
   });
 });
 
