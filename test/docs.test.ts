@@ -1,5 +1,6 @@
 /** Pages that people look things up in, held to the code they describe. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { EXIT_CODE, FAULTS, type Fault } from '../src/errors.ts';
 import { DEFAULT_MUX_CONFIG } from '../src/mux/config.ts';
@@ -75,6 +76,42 @@ describe('docs/protocol.md', () => {
   it('lists every code that goes over the wire', () => {
     for (const [name, { wire }] of faults)
       if (wire !== undefined) expect(protocol).toContain(`| ${wire} | \`${name}\` |`);
+  });
+});
+
+describe('commands that are to be pasted', () => {
+  const root = join(import.meta.dirname, '..');
+  const pages = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter(
+    (path) => path.endsWith('.md') && !path.includes('node_modules') && path !== 'CHANGELOG.md',
+  );
+
+  /** The lines of fenced blocks of shell commands. */
+  function shellLines(text: string): string[] {
+    const blocks = text.matchAll(/^ *```(?:sh|bash|shell|console)\n(.*?)^ *```$/gms);
+    return [...blocks].flatMap(([, block = '']) => block.split('\n'));
+  }
+
+  it.each(pages)('have no comment in %s: an interactive zsh would take it for arguments', (path) => {
+    const commented = shellLines(readFileSync(join(root, path), 'utf8')).filter((line) => /(^|\s)#(\s|$)/.test(line));
+    expect(commented).toEqual([]);
+  });
+
+  it.each(pages)('stand in blocks of %s that are marked as such', (path) => {
+    const blocks = readFileSync(join(root, path), 'utf8').matchAll(/^ *```(\w*)\n(.*?)^ *```$/gms);
+    const unmarked = [...blocks].filter(([, kind, block = '']) => kind === '' && /^ *(npm|npx|docker) \w/m.test(block));
+    expect(unmarked).toEqual([]);
+  });
+
+  it('stand alone in the two blocks of the README that set it up', () => {
+    const blocks = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/^```sh\n(.*?)^```$/gms)].map(
+      ([, it]) => it,
+    );
+    expect(blocks).toEqual(expect.arrayContaining(['npm ci && npm run quickstart\n', 'npm ci && npm test\n']));
+  });
+
+  it('do not undo in the README what those above them have just printed', () => {
+    const lines = shellLines(readFileSync(join(root, 'README.md'), 'utf8'));
+    expect(lines.filter((line) => /keys rotate|access (remove|renew)/.test(line))).toEqual([]);
   });
 });
 

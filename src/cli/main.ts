@@ -254,69 +254,99 @@ function quickstartCommand(): Command {
     });
 }
 
+/** What stands on a line with a command is pasted with it: what a command is for stands above it. */
 const PROGRAM_EXAMPLES = `
 Examples:
-  on the server:   wstun relay --listen 0.0.0.0:443 --url wss://relay.example.org --tls-cert cert.pem --tls-key key.pem
-  on the laptop:   wstun client wstun1_…
-  then:            curl -x socks5h://127.0.0.1:1080 https://example.org/
-  to try it here:  wstun quickstart
+  On the server:
+    wstun relay --listen 0.0.0.0:443 --url wss://relay.example.org --tls-cert cert.pem --tls-key key.pem
+  On the laptop:
+    wstun client wstun1_…
+  And then:
+    curl -x socks5h://127.0.0.1:1080 https://example.org/
+  To try it here:
+    wstun quickstart
 
 Or with an exit elsewhere, at home say, of which the relay can read nothing:
-  on the server:   wstun access add home --role exit
-  at home:         wstun exit wstun1_…                 and then   wstun access add alice --state ~/.local/state/wstun/exit`;
+  On the server:
+    wstun access add home --role exit
+  At home:
+    wstun exit wstun1_…
+    wstun access add alice --state ~/.local/state/wstun/exit`;
 
 const CLIENT_EXAMPLES = `
 Examples:
-  wstun client wstun1_AQDc…                        the line that the relay printed
-  wstun client --invite-file ~/.config/wstun.invite
-  WSTUN_INVITE=wstun1_AQDc… wstun client           not seen in ps
-  wstun client --listen 0.0.0.0:1080 --user me:secret wstun1_AQDc…
-  wstun client wstun1_AQDc… --tether               through a phone on the same Wi-Fi: scan the code that it prints
+  With the line that the relay printed:
+    wstun client wstun1_AQDc…
+  Not seen in ps:
+    wstun client --invite-file ~/.config/wstun.invite
+    WSTUN_INVITE=wstun1_AQDc… wstun client
+  For other machines too:
+    wstun client --listen 0.0.0.0:1080 --user me:secret wstun1_AQDc…
+  Through a phone on the same Wi-Fi; scan the code that it prints:
+    wstun client wstun1_AQDc… --tether
 
 Programs:
   curl -x socks5h://127.0.0.1:1080 https://example.org/
   git -c http.proxy=socks5h://127.0.0.1:1080 clone https://…
   ssh -o ProxyCommand='nc -X 5 -x 127.0.0.1:1080 %h %p' host
-  chromium --proxy-server=socks5://127.0.0.1:1080
+  chromium --user-data-dir=/tmp/wstun-browser --proxy-server=socks5://127.0.0.1:1080
   Firefox: Settings, Network Settings, SOCKS v5 host 127.0.0.1 port 1080, "Proxy DNS when using SOCKS v5"`;
 
 const RELAY_EXAMPLES = `
 Examples:
-  wstun relay --listen 0.0.0.0:443 --url wss://relay.example.org --tls-cert cert.pem --tls-key key.pem
-  wstun relay --listen 127.0.0.1:8080 --url wss://www.example.org/any/path      behind nginx or Caddy
-  wstun access add alice                                                       prints an invite for alice
-  wstun relay --no-exit --listen 127.0.0.1:8080 --url wss://relay.example.org  only forwards, for \`wstun exit\`
+  With a certificate of its own:
+    wstun relay --listen 0.0.0.0:443 --url wss://relay.example.org --tls-cert cert.pem --tls-key key.pem
+  Behind nginx or Caddy:
+    wstun relay --listen 127.0.0.1:8080 --url wss://www.example.org/any/path
+  Only forwards, for \`wstun exit\`:
+    wstun relay --no-exit --listen 127.0.0.1:8080 --url wss://relay.example.org
+  Prints an invite for alice, while the relay runs:
+    wstun access add alice
 
 At its first start a relay makes an access entry "default" and prints the whole \`wstun client\` line for it.`;
 
 const EXIT_EXAMPLES = `
 Examples:
-  wstun access add home --role exit                                            at the relay: prints the invite for the exit
-  wstun exit wstun1_AQDc…                                                      at home; remembered, so later just: wstun exit
-  wstun access add alice --state ~/.local/state/wstun/exit                     at home: prints an invite for alice
-  wstun exit --state /var/lib/wstun-exit --dns 10.0.0.53
+  At the relay, prints the invite for the exit:
+    wstun access add home --role exit
+  At home; it is remembered, so later just \`wstun exit\`:
+    wstun exit wstun1_AQDc…
+  At home, prints an invite for alice:
+    wstun access add alice --state ~/.local/state/wstun/exit
+  With a state directory and a name server of its own:
+    wstun exit --state /var/lib/wstun-exit --dns 10.0.0.53
 
 Who dials hands out the invites: the relay's owner need not know of alice, and cannot read what she does.`;
 
 const ACCESS_EXAMPLES = `
 Examples:
-  wstun access add alice                                                       public addresses alone
-  wstun access add bob --allow 10.0.0.0/8:22,80,8000-8999 --allow '[fd00::/8]:443'
-  wstun access add carol --allow intranet.example:443 --allow '*.corp.example'
-  wstun access add dave --allow '*'                                            everything but the relay itself
-  wstun access add home --role exit                                            for \`wstun exit\`, which then has its own list
-  wstun access renew alice                                                     lost her invite, or its keys were rotated
-  wstun access remove alice
+  Public addresses alone:
+    wstun access add alice
+  More than these:
+    wstun access add bob --allow 10.0.0.0/8:22,80,8000-8999 --allow '[fd00::/8]:443'
+    wstun access add carol --allow intranet.example:443 --allow '*.corp.example'
+  Everything but the relay itself:
+    wstun access add dave --allow '*'
+  For \`wstun exit\`, which then has its own list:
+    wstun access add home --role exit
+  Alice has lost her invite, or the keys were rotated:
+    wstun access renew alice
+  Alice may come no more:
+    wstun access remove alice
 
 Rules: CIDR|IP|name|*.name[:ports], IPv6 in brackets, ports as list and ranges, * for all.`;
 
 const KEYS_EXAMPLES = `
 Examples:
-  wstun keys rotate                                                            a relay’s; takes effect while it runs
-  wstun keys rotate --state ~/.local/state/wstun/exit                          an exit’s
-  umask 077; for name in $(wstun keys rotate); do wstun access renew "$name" >"$name.invite"; done`;
+  Of a relay; takes effect while it runs:
+    wstun keys rotate
+  Of an exit:
+    wstun keys rotate --state ~/.local/state/wstun/exit
+  And a new invite for everybody, each in a file:
+    umask 077; for name in $(wstun keys rotate); do wstun access renew "$name" >"$name.invite"; done`;
 
 const QUICKSTART_EXAMPLES = `
 Examples:
   wstun quickstart
-  wstun quickstart --listen 127.0.0.1:1090                                     if something else has port 1080`;
+  When something else has port 1080:
+    wstun quickstart --listen 127.0.0.1:1090`;

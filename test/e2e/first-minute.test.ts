@@ -47,6 +47,19 @@ describe('help', () => {
     },
   );
 
+  it.each(['', 'client', 'relay', 'exit', 'access', 'access add', 'keys', 'keys rotate', 'quickstart'])(
+    'of `wstun %s` has nothing behind a command that would be pasted with it',
+    async (command) => {
+      const { stdout } = await wstun([...command.split(' ').filter(Boolean), '--help']);
+      const examples = stdout.slice(stdout.indexOf('Examples:')).split('\n');
+      const commands = examples.filter((line) =>
+        /^ *(?:.*: +)?(?:\w+=\S+ )?(?:wstun|curl|git|ssh|chromium) /.test(line),
+      );
+      expect(commands.length).toBeGreaterThan(0);
+      expect(commands.filter((line) => /\S {2,}|^ *\S.*: +wstun|\s#/.test(line))).toEqual([]);
+    },
+  );
+
   it.each(['list', 'remove'])('of `wstun access %s` names its options', async (command) => {
     expect(await wstun(['access', command, '--help'])).toMatchObject({
       code: 0,
