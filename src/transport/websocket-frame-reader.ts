@@ -52,6 +52,8 @@ export class FrameReader {
   private heldBytes = 0;
   /** A message of fragments is under way, and belongs to `ws`. */
   private inFragments = false;
+  /** The frame under way is one of fragments, which `ws` keeps until the last has come. */
+  private isKept = false;
   /** The frame under way is none of ours, but one that `ws` has no reason to refuse. */
   private isHeartbeat = false;
   private unsettled = false;
@@ -111,7 +113,8 @@ export class FrameReader {
     if (this.isMessage) return;
     this.isHeartbeat = (first === FIN_PING || first === FIN_PONG) && isRightlyMasked && length < TWO_BYTES;
     const opcode = first & OPCODE_BITS;
-    if (opcode < FIRST_CONTROL) this.inFragments = (first & FIN_BIT) === 0;
+    this.isKept = opcode < FIRST_CONTROL;
+    if (this.isKept) this.inFragments = (first & FIN_BIT) === 0;
     this.isClosing = opcode === CLOSE;
     this.passOn(this.header.slice(0, 2));
   }
@@ -143,7 +146,8 @@ export class FrameReader {
     this.left -= piece.length;
     if (this.left === 0) this.ended = this.isClosing;
     if (this.key !== undefined) applyMask(piece, this.key, this.heldBytes);
-    if (!this.isMessage) this.passOn(lent ? copied(piece) : piece);
+    // A fragment of a byte would hold all that was read with it.
+    if (!this.isMessage) this.passOn(lent || this.isKept ? copied(piece) : piece);
     else if (this.left > 0) this.hold(lent ? copied(piece) : piece);
     else this.deliver(piece, lent);
     return end;

@@ -24,14 +24,23 @@ export const DIAL_TIMEOUT_MS = 10_000;
  */
 export const CONNECT_TIMEOUT_MS = 5_000;
 
+/**
+ * Pings that come while the queue is at its mark, of which only the latest is answered (RFC 6455 §5.5.3): beyond, the peer floods
+ * and does not read.
+ */
+export const MAX_SKIPPED_PINGS = 1_024;
+
 export const SOCKET_LIMITS = {
   maxPayload: MAX_MESSAGE_BYTES,
-  /** wstun sends one fragment a message; proxies and other peers may split, but have no reason to split finely. */
-  maxFragments: 16,
+  /**
+   * wstun sends one fragment a message, but what lies between may frame anew: in pieces of 125 bytes, the most that one byte of length
+   * holds, the largest message has 525. Each of these holds about 250 bytes beside its payload, and nothing else of its read.
+   */
+  maxFragments: 1_024,
   /** Socket reads held for one unfinished frame: 16 bytes each at the worst, about 1 MiB of small buffers. */
   maxBufferedChunks: 4_096,
-  /** Pings not yet answered; liveness is a matter of frames inside, so a burst of pings is a flood. */
-  maxPendingAutoPongs: 8,
+  /** `ws` would count answers that have had no time to leave, and end the link at its bound: websocket-link.ts answers. */
+  autoPong: false,
   closeTimeout: CLOSE_TIMEOUT_MS,
   perMessageDeflate: false,
 } as const;

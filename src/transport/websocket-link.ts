@@ -1,9 +1,10 @@
 /**
  * A MessageLink over an open WebSocket: one binary message is one message of the link, sent as one frame.
  *
- * `ws` owns the upgrade, control frames, all that is out of the ordinary, and the closing handshake. This file writes data frames to the raw
- * socket itself (websocket-frame.ts says why), and whole ones that come in go past `ws` (websocket-intake.ts). Both write whole frames,
- * each in one go and in call order (no deflate, no blobs), so their frames never mix. Nothing here looks into a message.
+ * `ws` owns the upgrade, control frames, all that is out of the ordinary, and the closing handshake; when a ping is answered is decided
+ * here. This file writes data frames to the raw socket itself (websocket-frame.ts says why), and whole ones that come in go past `ws`
+ * (websocket-intake.ts). Both write whole frames, each in one go and in call order (no deflate, no blobs), so their frames never mix.
+ * Nothing here looks into a message.
  */
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -11,7 +12,7 @@ import { WebSocket } from 'ws';
 import type { Farewell, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from './message-link.ts';
 import { frameMessage, type Masking } from './websocket-frame.ts';
 import { type LentReads, WebSocketIntake } from './websocket-intake.ts';
-import { HIGH_MARK_BYTES, MAX_MESSAGE_BYTES } from './websocket-limits.ts';
+import { HIGH_MARK_BYTES, MAX_MESSAGE_BYTES, MAX_SKIPPED_PINGS } from './websocket-limits.ts';
 
 /**
  * Messages of one turn of the event loop are written together up to this size: small ones gain threefold; large ones lose,
@@ -70,6 +71,9 @@ class WebSocketLink implements MessageLink {
   #blocked = false;
   #corked = false;
   #flushPending = false;
+  /** The latest ping that came while there was no room for its answer, and how many did. */
+  #owedPong: Buffer | undefined;
+  #skippedPings = 0;
 
   constructor(parts: WebSocketLinkParts) {
     this.remote = parts.remote;
@@ -80,6 +84,7 @@ class WebSocketLink implements MessageLink {
     // An array of fragments as they came, instead of one more copy.
     this.#socket.binaryType = 'fragments';
     this.#socket.on('message', (data) => this.#receive(data));
+    this.#socket.on('ping', (data) => this.#handlePing(data));
     this.#socket.on('error', (error) => {
       this.#intake?.stop();
       this.#fail(error.message);
@@ -151,6 +156,21 @@ class WebSocketLink implements MessageLink {
     else this.#fail('the peer sent a text message');
   }
 
+  /** All are answered while there is room. At the mark 'drain' is sure to follow. */
+  #handlePing(data: Buffer): void {
+    if (this.#raw.writableLength < HIGH_MARK_BYTES) return this.#pong(data);
+    // A copy: it could hold all that was read with it.
+    this.#owedPong = Buffer.from(data);
+    this.#skippedPings += 1;
+    if (this.#skippedPings > MAX_SKIPPED_PINGS) this.#fail('a flood of pings by a peer that does not read');
+  }
+
+  #pong(data: Buffer): void {
+    if (this.#ending !== undefined || this.#socket.readyState !== WebSocket.OPEN) return;
+    this.#cork();
+    this.#socket.pong(data);
+  }
+
   #takeIn({ raw, masking, lentReads }: WebSocketLinkParts): WebSocketIntake | undefined {
     // Only a server's frames go unmasked, so who sends them so has a client before it.
     const intake = WebSocketIntake.take(raw, masking === 'none', {
@@ -189,6 +209,10 @@ class WebSocketLink implements MessageLink {
   }
 
   #drain(): void {
+    const owed = this.#owedPong;
+    this.#owedPong = undefined;
+    this.#skippedPings = 0;
+    if (owed !== undefined) this.#pong(owed);
     if (!this.#blocked || this.#ending !== undefined) return;
     this.#blocked = false;
     this.#handler?.handleDrain();

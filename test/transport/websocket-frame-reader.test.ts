@@ -202,7 +202,11 @@ describe('reading frames past ws', () => {
     ['a message within fragments of another', [{ ...good, fin: false }, good]],
     [
       'more fragments than a message may have',
-      Array.from({ length: 17 }, (_, i) => ({ ...good, opcode: i === 0 ? BINARY : CONTINUATION, fin: i === 16 })),
+      Array.from({ length: 1_025 }, (_, i) => ({
+        ...good,
+        opcode: i === 0 ? BINARY : CONTINUATION,
+        fin: i === 1_024,
+      })),
     ],
     ['one byte more than a message may have', [{ ...good, payload: new Uint8Array(65_536) }]],
     ['text that is none', [{ ...good, opcode: TEXT, payload: Uint8Array.of(0xff) }]],

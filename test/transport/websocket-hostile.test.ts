@@ -4,9 +4,13 @@
  */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { MessageLink } from '../../src/transport/message-link.ts';
+import { HIGH_MARK_BYTES } from '../../src/transport/websocket-limits.ts';
 import { LinkRecorder, turns, untilStill } from '../support/link-recorder.ts';
+import { until } from '../support/until.ts';
 import { type LinkServer, startLinkServer } from '../support/websocket-pair.ts';
 
 /** At once, on a busy machine; a goodbye that is waited for would take 5 s. */
@@ -59,6 +63,28 @@ function frame(
 const bytes = (count: number): Buffer => Buffer.alloc(count, 0x61);
 const repeat = (part: Buffer, count: number): Buffer => Buffer.concat(Array<Buffer>(count).fill(part));
 
+/** Memory of buffers that is still in use. */
+async function arrayBufferBytes(): Promise<number> {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  // What a collection finds unused is counted off in the turns behind it.
+  for (let i = 0; i < 3; i++) {
+    collect();
+    await turns(3);
+  }
+  return process.memoryUsage().arrayBuffers;
+}
+
+/** One message as a middlebox passes it on that frames anew, by so many bytes at most. */
+function inFragments(message: Buffer, size: number): Buffer {
+  const frames: Buffer[] = [];
+  for (let at = 0; at < message.length; at += size) {
+    const isLast = at + size >= message.length;
+    frames.push(frame((isLast ? 0x80 : 0) | (at === 0 ? 0x02 : 0x00), message.subarray(at, at + size)));
+  }
+  return Buffer.concat(frames);
+}
+
 async function endsSoon(victim: Victim): Promise<void> {
   const began = performance.now();
   await victim.at.untilClosed();
@@ -94,7 +120,7 @@ describe('a hostile peer ends its own link at once', () => {
     ['a header that claims 100 MiB', frame(0x82, bytes(10), { length: 100 * 1024 * 1024 })],
     ['a header that claims 2^53 bytes', frame(0x82, bytes(10), { length: 2 ** 53 })],
     ['a length with its top bit set', Buffer.concat([Buffer.of(0x82, 0xff, 0x80), bytes(7)])],
-    ['17 fragments', Buffer.concat([frame(0x02, bytes(1)), repeat(frame(0x00, bytes(1)), 16)])],
+    ['1,025 fragments', Buffer.concat([frame(0x02, bytes(1)), repeat(frame(0x00, bytes(1)), 1_024)])],
     ['a flood of fragments of one byte', Buffer.concat([frame(0x02, bytes(1)), repeat(frame(0x00, bytes(1)), 60_000)])],
     ['a flood of empty fragments', Buffer.concat([frame(0x02, bytes(0)), repeat(frame(0x00, bytes(0)), 60_000)])],
     ['HTTP', Buffer.from('GET / HTTP/1.1\r\n\r\n')],
@@ -117,6 +143,21 @@ describe('a hostile peer ends its own link at once', () => {
     }
     await endsSoon(victim);
     expect(process.memoryUsage().rss - before).toBeLessThan(MEMORY_BYTES + 10 * flood.length);
+  });
+
+  it('fragments of a byte hold none of the memory that was read with them', async () => {
+    const victim = await upgraded();
+    const before = await arrayBufferBytes();
+    const padding = repeat(frame(0x8a, bytes(125)), 480);
+    for (let i = 0; i < 500; i++) {
+      victim.peer.write(Buffer.concat([frame(i === 0 ? 0x02 : 0x00, bytes(1)), padding]));
+      if (victim.peer.writableNeedDrain) await once(victim.peer, 'drain');
+    }
+    await untilStill(() => victim.peer.bytesWritten - victim.peer.writableLength);
+    expect((await arrayBufferBytes()) - before).toBeLessThan(4 * 1024 * 1024);
+    expect(victim.at.closes).toEqual([]);
+    victim.peer.destroy();
+    await victim.at.untilClosed();
   });
 
   it('a frame that trickles in, byte by byte, costs bounded memory', async () => {
@@ -151,11 +192,11 @@ describe('a peer of another make is understood', () => {
     // RFC 6455 §5.2 asks senders for the shortest form and does not ask receivers to refuse others; `ws` takes them.
     ['5 bytes with a 16-bit length', frame(0x82, bytes(5), { field: 2 }), 5],
     ['5 bytes with a 64-bit length', frame(0x82, bytes(5), { field: 8 }), 5],
-    [
-      '16 fragments',
-      Buffer.concat([frame(0x02, bytes(10)), repeat(frame(0x00, bytes(10)), 14), frame(0x80, bytes(10))]),
-      160,
-    ],
+    ...[3_000, 1_400, 500, 125, 64].map((size): [string, Buffer, number] => [
+      `the largest message, framed anew by ${size} bytes`,
+      inFragments(bytes(65_535), size),
+      65_535,
+    ]),
     [
       'a ping between fragments',
       Buffer.concat([frame(0x02, bytes(3)), frame(0x89, bytes(2)), frame(0x80, bytes(3))]),
@@ -167,6 +208,46 @@ describe('a peer of another make is understood', () => {
     peer.write(sent);
     await at.untilMessages(1);
     expect(at.messages[0]?.equals(bytes(length))).toBe(true);
+    peer.destroy();
+    await at.untilClosed();
+  });
+
+  it.each([10, 1_000, 10_000])('%i pings in one go are all answered, in order', async (count) => {
+    const { peer, at } = await upgraded();
+    const pings = Array.from({ length: count }, (_, i) => Buffer.from(`ping ${i}`));
+    const answers = Buffer.concat(pings.map((payload) => frame(0x8a, payload, { mask: 0 })));
+    let received = Buffer.alloc(0);
+    peer.on('data', (chunk: Buffer) => {
+      received = Buffer.concat([received, chunk]);
+    });
+    peer.write(Buffer.concat([...pings.map((payload) => frame(0x89, payload)), frame(0x82, bytes(3))]));
+    await until(() => received.length >= answers.length);
+    expect(received.equals(answers)).toBe(true);
+    await at.untilMessages(1);
+    peer.destroy();
+    await at.untilClosed();
+  });
+
+  it('of pings that come while its answers lie unread, the latest is answered', async () => {
+    const { peer, link, at } = await upgraded();
+    // More than the kernel takes for a peer that does not read.
+    peer.pause();
+    while (link.queuedBytes < 4 * HIGH_MARK_BYTES) {
+      link.send([bytes(65_535)]);
+      await turns(1);
+    }
+    peer.write(Buffer.concat([1, 2, 3, 4, 5].map((i) => frame(0x89, Buffer.from(`ping ${i}`)))));
+    peer.write(frame(0x82, bytes(3)));
+    await at.untilMessages(1);
+    let tail = Buffer.alloc(0);
+    peer.on('data', (chunk: Buffer) => {
+      tail = Buffer.concat([tail, chunk]).subarray(-100);
+    });
+    peer.resume();
+    const last = frame(0x8a, Buffer.from('ping 5'), { mask: 0 });
+    await until(() => tail.subarray(-last.length).equals(last));
+    expect(tail.includes('ping 4')).toBe(false);
+    expect(at.closes).toEqual([]);
     peer.destroy();
     await at.untilClosed();
   });

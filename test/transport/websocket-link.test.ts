@@ -57,7 +57,7 @@ describe('frames of the link and of ws on one socket', () => {
       peer.ping();
       peer.send(Buffer.of(i));
       peer.ping();
-      // No more than two at a time: a ninth unanswered ping would be a flood.
+      // One after the other: of many that come while the queue is full, the latest alone is answered.
       while (pongs < 2 * (i + 1)) await once(peer, 'pong');
     }
     link.close();
