@@ -62,7 +62,7 @@ export const FAULTS = {
     class: 'usage',
     code: 'WSTUN-E105',
     sentence: 'this is not a wstun invite',
-    fix: 'An invite begins with "wstun1_"; ask for a new one: wstun access add NAME.',
+    fix: 'An invite begins with "wstun1_"; copy the whole line again, or ask for a new one.',
   },
   'invite-incomplete': {
     class: 'usage',
@@ -74,13 +74,13 @@ export const FAULTS = {
     class: 'usage',
     code: 'WSTUN-E107',
     sentence: 'the invite does not match its checksum',
-    fix: 'A character was changed on the way: copy it again.',
+    fix: 'A character was changed or is missing: copy the whole of it again.',
   },
   'invite-missing': {
     class: 'usage',
     code: 'WSTUN-E108',
     sentence: 'no invite was given',
-    fix: "Pass it as an argument, with --invite-file FILE, or in $WSTUN_INVITE; the relay's owner makes one with: wstun access add NAME.",
+    fix: "Pass it as an argument, with --invite-file FILE, or in $WSTUN_INVITE; the relay's owner makes one with: wstun access add NAME, and for an exit with --role exit.",
   },
   'bad-rule': {
     class: 'usage',
@@ -147,6 +147,24 @@ export const FAULTS = {
     code: 'WSTUN-E119',
     sentence: 'this is not a public key',
     fix: 'It begins with "wstunpk1_": copy the whole of it again.',
+  },
+  'two-invites': {
+    class: 'usage',
+    code: 'WSTUN-E125',
+    sentence: 'what was given holds two different invites',
+    fix: 'Give one of them alone.',
+  },
+  'invite-for-exit': {
+    class: 'usage',
+    code: 'WSTUN-E126',
+    sentence: 'this invite is for an exit',
+    fix: 'Use it where that is to run, with: wstun exit. For a client the exit then makes its own, with: wstun access add NAME.',
+  },
+  'invite-for-client': {
+    class: 'usage',
+    code: 'WSTUN-E127',
+    sentence: 'this invite is for a client',
+    fix: "Use it with: wstun client. For an exit the relay's owner makes one, with: wstun access add NAME --role exit.",
   },
   'limits-malformed': {
     class: 'config',

@@ -135,5 +135,5 @@ export async function inviteNewBearer(
 }
 
 function inviteOf(issuer: Issuer, { name, role }: Pick<AccessEntry, 'name' | 'role'>, bearer: Identity): string {
-  return encodeInvite({ ...issuer, bearer, ...(role === 'exit' && { exitName: name }) });
+  return encodeInvite({ ...issuer, bearer, role, ...(role === 'exit' && { exitName: name }) });
 }

@@ -37,6 +37,7 @@ export async function runClient(options: ClientOptions): Promise<void> {
   const given = await findInvite(options);
   if (given === undefined) throw new WstunError('invite-missing');
   const invite = decodeInvite(given);
+  if (invite.role === 'exit') throw new WstunError('invite-for-exit');
   const client = await startClient(invite, options, output, (listen) => {
     output.event({ event: 'ready', role: 'client', listen });
     output.say(describeUse(listen));

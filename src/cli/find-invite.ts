@@ -1,16 +1,20 @@
 /** Where a command finds the invite that it was given. */
-import { readFile } from 'node:fs/promises';
-import { text } from 'node:stream/consumers';
+import { createReadStream } from 'node:fs';
+import { MAX_PASTED_CHARS } from '../crypto/pasted-text.ts';
 import { WstunError } from '../errors.ts';
+import { fileReason } from '../state/state-dir.ts';
 
 export interface InviteOptions {
   readonly invite: string | undefined;
   readonly inviteFile?: string;
 }
 
+/** In UTF-16; what is beyond is refused before it fills the memory. */
+const MAX_BYTES = 2 * MAX_PASTED_CHARS;
+
 /**
  * The argument, else the file, else $WSTUN_INVITE, which is deleted from the environment; undefined where there is none of them.
- * @throws WstunError invite-missing for a file that cannot be read
+ * @throws WstunError invite-missing for a file that cannot be read, invite-malformed for one that is far too long
  */
 export async function findInvite(options: InviteOptions): Promise<string | undefined> {
   const fromEnvironment = process.env.WSTUN_INVITE;
@@ -23,8 +27,32 @@ export async function findInvite(options: InviteOptions): Promise<string | undef
 
 async function readInviteFile(file: string): Promise<string> {
   try {
-    return file === '-' ? await text(process.stdin) : await readFile(file, 'utf8');
+    return textOf(await readSome(file === '-' ? process.stdin : createReadStream(file)));
   } catch (error) {
-    throw new WstunError('invite-missing', error instanceof Error ? error.message : file);
+    if (error instanceof WstunError) throw error;
+    throw new WstunError('invite-missing', `${file}: ${fileReason(error)}`);
   }
+}
+
+async function readSome(source: AsyncIterable<Buffer | string>): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of source) {
+    const buffer = Buffer.from(chunk);
+    chunks.push(buffer);
+    bytes += buffer.length;
+    if (bytes > MAX_BYTES) throw new WstunError('invite-malformed', 'it is far too long');
+  }
+  return Buffer.concat(chunks);
+}
+
+/** Windows' own editor and shell write UTF-16, with a mark in front. */
+function textOf(bytes: Buffer): string {
+  const mark = bytes.length >= 2 ? bytes.readUInt16BE(0) : 0;
+  if (mark === 0xfffe) return bytes.toString('utf16le');
+  if (mark === 0xfeff)
+    return Buffer.from(bytes.subarray(0, bytes.length & ~1))
+      .swap16()
+      .toString('utf16le');
+  return bytes.toString('utf8');
 }

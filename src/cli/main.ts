@@ -6,17 +6,19 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
 import { WstunError } from '../errors.ts';
 import { collect, parseCount, parseCredentials, parseHostPort, parseResumeWindow, parseTether } from './options.ts';
+import { understandPaste, withoutSecrets } from './pasted-arguments.ts';
 import { tuneGarbageCollector } from './runtime.ts';
 
 /** Never rejects. A fault ends the process, with the exit code of its class (docs/errors.md, "Exit codes"). */
 export async function main(argv: readonly string[]): Promise<void> {
   tuneGarbageCollector();
+  const args = argv.slice(2);
   // A reader that goes away (`wstun access list | head`, a closed terminal) is no fault of ours, and ends nothing that runs.
   for (const output of [process.stdout, process.stderr]) output.on('error', () => {});
   try {
-    await buildProgram().parseAsync(withCommand(argv));
+    await buildProgram(args).parseAsync(understandPaste(args), { from: 'user' });
   } catch (error) {
-    const code = report(error);
+    const code = report(error, args);
     await resetsAreOut();
     // Not only the exit code: a listener that is left must not keep a failed command alive.
     process.exit(code);
@@ -32,25 +34,15 @@ async function resetsAreOut(): Promise<void> {
 }
 
 /** One line for a person, never a stack trace. */
-function report(error: unknown): number {
+function report(error: unknown, args: readonly string[]): number {
   // Commander has printed its own message by now; its code 0 is --help and --version.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   const fault = error instanceof WstunError ? error : new WstunError('internal', String(error));
-  process.stderr.write(`wstun: ${withoutSecrets(fault.message)}\n`);
+  process.stderr.write(`wstun: ${withoutSecrets(fault.message, args)}\n`);
   return fault.exitCode;
 }
 
-/** An invite alone is for `wstun client`: what else could be meant. */
-function withCommand(argv: readonly string[]): readonly string[] {
-  return argv[2]?.startsWith('wstun1_') ? [...argv.slice(0, 2), 'client', ...argv.slice(2)] : argv;
-}
-
-/** An invite in the wrong place is quoted by whoever complains of it. */
-function withoutSecrets(text: string): string {
-  return text.replace(/(wstun(?:sk)?1_)[\w-]+/g, '$1…');
-}
-
-function buildProgram(): Command {
+function buildProgram(args: readonly string[]): Command {
   const program = new Command('wstun')
     .description('Carries TCP connections through networks that only let web traffic out.')
     .version(readVersion())
@@ -62,17 +54,17 @@ function buildProgram(): Command {
   program.addCommand(accessCommand());
   program.addCommand(keysCommand());
   program.addCommand(quickstartCommand());
-  configure(program);
+  configure(program, args);
   return program;
 }
 
 /** Commander hands none of these down to commands that were made apart. */
-function configure(command: Command): void {
+function configure(command: Command, args: readonly string[]): void {
   command
     .exitOverride()
     .showSuggestionAfterError()
-    .configureOutput({ writeErr: (text) => process.stderr.write(withoutSecrets(text)) });
-  for (const sub of command.commands) configure(sub);
+    .configureOutput({ writeErr: (text) => process.stderr.write(withoutSecrets(text, args)) });
+  for (const sub of command.commands) configure(sub, args);
 }
 
 function readVersion(): string {
@@ -94,10 +86,15 @@ const resumeWindowOption = () =>
     parseResumeWindow,
   );
 
+/** Whatever was pasted: the invite is found in it. */
+function pasted(given: readonly string[]): string | undefined {
+  return given.length === 0 ? undefined : given.join(' ');
+}
+
 function clientCommand(): Command {
   return new Command('client')
     .description('offers a SOCKS5, SOCKS4a and HTTP proxy here, and carries its connections to the relay of an invite')
-    .argument('[invite]', 'the line that `wstun access add` printed; others on this machine can see it in `ps`')
+    .argument('[invite...]', 'the line that `wstun access add` printed; others on this machine can see it in `ps`')
     .option('--invite-file <file>', 'read the invite from a file (- for standard input)')
     .addOption(new Option('--listen <host:port>', 'where programs find the proxy').default('127.0.0.1:1080'))
     .addOption(
@@ -120,9 +117,9 @@ function clientCommand(): Command {
     .addOption(jsonOption())
     .addOption(verboseOption())
     .addHelpText('after', CLIENT_EXAMPLES)
-    .action(async (given: string | undefined, options) => {
+    .action(async (given: readonly string[], options) => {
       const { runClient } = await import('./client.ts');
-      const { invite, tether } = parseTether(given, options.tether);
+      const { invite, tether } = parseTether(pasted(given), options.tether);
       await runClient({ ...options, invite, tether, listen: parseHostPort(options.listen) });
     });
 }
@@ -163,7 +160,7 @@ function relayCommand(): Command {
 function exitCommand(): Command {
   return new Command('exit')
     .description('dials for the clients that it invites itself, behind a relay that can read nothing of it')
-    .argument('[invite]', 'the line that `wstun access add NAME --role exit` printed at the relay; needed once')
+    .argument('[invite...]', 'the line that `wstun access add NAME --role exit` printed at the relay; needed once')
     .option('--invite-file <file>', 'read the invite from a file (- for standard input)')
     .addOption(new Option('--state <dir>', 'keys and access list (default: $XDG_STATE_HOME/wstun/exit)'))
     .addOption(dnsOption())
@@ -171,9 +168,9 @@ function exitCommand(): Command {
     .addOption(jsonOption())
     .addOption(verboseOption())
     .addHelpText('after', EXIT_EXAMPLES)
-    .action(async (invite: string | undefined, options) => {
+    .action(async (given: readonly string[], options) => {
       const { runExit } = await import('./exit.ts');
-      await runExit({ ...options, invite });
+      await runExit({ ...options, invite: pasted(given) });
     });
 }
 

@@ -34,13 +34,15 @@ export function parseCredentials(text: string): { user: string; pass: string } {
   return { user, pass };
 }
 
-/** `--tether` takes what stands behind it for its address, and so may have swallowed the invite. */
+/** `--tether` takes what stands behind it for its address, and so may have swallowed the invite, or the first word of a whole line. */
 export function parseTether(
   invite: string | undefined,
   tether: string | true | undefined,
 ): { readonly invite: string | undefined; readonly tether: HostPort | true | undefined } {
   if (typeof tether !== 'string') return { invite, tether };
-  if (invite === undefined && tether.startsWith('wstun1_')) return { invite: tether, tether: true };
+  if (invite?.includes('wstun1_') !== true && tether.includes('wstun1_'))
+    return { invite: [tether, invite ?? ''].join(' ').trim(), tether: true };
+  if (invite !== undefined && tether === 'wstun') return { invite, tether: true };
   return { invite, tether: parseHostPort(tether) };
 }
 

@@ -7,6 +7,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { TlsPair } from '../relay/relay-server.ts';
+import { fileReason } from '../state/state-dir.ts';
 
 /** With the look after it, at which a change must have stood still, a new pair is in use after a second. */
 const POLL_MS = 500;
@@ -29,12 +30,8 @@ export class TlsFiles {
     // First: what changes while it is read is a change.
     this.#read = await this.#stamp();
     this.#seen = this.#read;
-    const [certPath, keyPath] = this.#paths;
-    try {
-      return { cert: await readFile(certPath, 'utf8'), key: await readFile(keyPath, 'utf8') };
-    } catch (error) {
-      throw new WstunError('bad-certificate', reasonOf(error));
-    }
+    const [cert, key] = this.#paths;
+    return { cert: await readPem(cert), key: await readPem(key) };
   }
 
   /** Hands each new pair over, until `stop`. What cannot be read, or makes `use` throw, is logged once for each change. */
@@ -78,6 +75,14 @@ export class TlsFiles {
       return [dev, ino, size, mtimeNs, ctimeNs].join(':');
     });
     return (await Promise.allSettled(stamps)).map((it) => (it.status === 'fulfilled' ? it.value : 'gone')).join(' ');
+  }
+}
+
+async function readPem(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw new WstunError('bad-certificate', `${path}: ${fileReason(error)}`);
   }
 }
 

@@ -9,9 +9,9 @@ import { WstunError } from '../errors.ts';
 import { decodeBase64url, encodeBase64url } from './base64url.ts';
 import { Identity, KEY_BYTES } from './keys.ts';
 import { isName } from './names.ts';
+import { type FoundInvite, findInvites, lengthOf, MAX_PASTED_CHARS, PREFIX, tidy } from './pasted-text.ts';
 import { parseRelayUrl } from './relay-url.ts';
 
-const PREFIX = 'wstun1_';
 const VERSION = 1;
 const OTHER_VERSION = 'it was made by another version of wstun';
 /** Version and total length. */
@@ -19,12 +19,16 @@ const HEADER_BYTES = 3;
 const CHECKSUM_BYTES = 4;
 /** Type and length of a field. */
 const FIELD_HEADER_BYTES = 3;
-/** A person pastes it: with every field and eight long URLs it has less than half of this. */
-const MAX_PASTED_CHARS = 32_768;
+/** Anything shorter is none: its three keys alone have more. */
+const SHORTEST_CHARS = 24;
 /** Relays to try in turn; more would only make a dead set slow to give up. */
 const MAX_RELAY_URLS = 8;
 
-const FIELD = { relayUrl: 1, relayGateKey: 2, exitSessionKey: 3, exitName: 4, bearerSecret: 5 } as const;
+const FIELD = { relayUrl: 1, relayGateKey: 2, exitSessionKey: 3, exitName: 4, bearerSecret: 5, role: 6 } as const;
+const ROLES = ['client', 'exit'] as const;
+
+/** What its bearer is to be: a client of an exit, or an exit of a relay. */
+type InviteRole = (typeof ROLES)[number];
 
 export interface Invite {
   /** 1 to 8, in the form of `parseRelayUrl`, best first. */
@@ -35,6 +39,8 @@ export interface Invite {
   readonly exitSessionKey: Uint8Array;
   /** Undefined for the relay's own exit. */
   readonly exitName: string | undefined;
+  /** Missing in invites of versions before it was in them. */
+  readonly role?: InviteRole | undefined;
   readonly bearer: Identity;
 }
 
@@ -51,6 +57,7 @@ export function encodeInvite(invite: Invite): string {
     encodeField(FIELD.exitSessionKey, invite.exitSessionKey),
     ...(invite.exitName === undefined ? [] : [encodeField(FIELD.exitName, Buffer.from(invite.exitName))]),
     encodeField(FIELD.bearerSecret, invite.bearer.exposeSecret()),
+    ...(invite.role === undefined ? [] : [encodeField(FIELD.role, Uint8Array.of(ROLES.indexOf(invite.role) + 1))]),
   ];
   const body = Buffer.concat([Buffer.alloc(HEADER_BYTES), ...fields]);
   body.writeUInt8(VERSION, 0);
@@ -59,44 +66,55 @@ export function encodeInvite(invite: Invite): string {
 }
 
 /**
- * Takes what people paste: broken over several lines by a terminal, in quotes.
- * @throws WstunError invite-malformed, invite-incomplete (cut off), invite-mistyped (a character changed), bad-url
+ * Takes what people paste, as pasted-text.ts finds an invite in it.
+ * @throws WstunError invite-malformed, invite-incomplete (cut off), invite-mistyped (a character changed), two-invites, bad-url
  */
 export function decodeInvite(pasted: string): Invite {
-  const text = tidy(pasted);
-  const encoded = withoutPrefix(text);
-  // Read leniently at first: nearly every cut leaves a text that ends amid a byte, and the length inside tells it.
-  const bytes = Buffer.from(encoded, 'base64url');
-  const total = bytes.length < HEADER_BYTES ? undefined : bytes.readUInt16BE(1);
-  if (total === undefined || bytes.length < total) throw incomplete(text, total);
-  if (bytes.length > total) throw new WstunError('invite-mistyped', 'it is longer than it says');
-  const body = bytes.subarray(0, Math.max(0, total - CHECKSUM_BYTES));
-  const canonical = body.length >= HEADER_BYTES && decodeBase64url(encoded) !== undefined;
-  if (!canonical || !checksumOf(body).equals(bytes.subarray(body.length))) throw new WstunError('invite-mistyped');
+  if (pasted.length > MAX_PASTED_CHARS) throw malformed('it is far too long');
+  const found = findInvites(pasted);
+  const whole = found.find((piece) => judge(piece) === undefined);
+  const longest = found.reduce((a, b) => (b.text.length > a.text.length ? b : a), { text: '' } as FoundInvite);
+  if (whole === undefined) throw (found.length > 0 && judge(longest)) || noInviteIn(tidy(pasted));
+  // Begun twice, or as in "an invite begins with wstun1_": no other invite.
+  const isPartOf = ({ text }: FoundInvite) => text.length < SHORTEST_CHARS || whole.text.startsWith(text);
+  if (!found.every(isPartOf)) throw new WstunError('two-invites');
+  const body = Buffer.from(whole.text.slice(PREFIX.length), 'base64url').subarray(0, -CHECKSUM_BYTES);
   if (body.readUInt8(0) !== VERSION) throw malformed(OTHER_VERSION);
   return inviteOf(decodeFields(body.subarray(HEADER_BYTES)));
 }
 
-/** Drops white space anywhere, quotes and angle brackets at either end, and marks that chat programs leave invisible. */
-function tidy(pasted: string): string {
-  if (pasted.length > MAX_PASTED_CHARS) throw malformed('it is far too long');
-  return pasted.replace(/[\s\u200b-\u200d\u2060\ufeff]+/gu, '').replace(/^["'`“”‘’<]+|["'`“”‘’>]+$/gu, '');
-}
-
-function withoutPrefix(text: string): string {
-  if (text !== '' && text.length < PREFIX.length && PREFIX.startsWith(text)) throw incomplete(text, undefined);
-  if (/^wstun[02-9]\d*_/.test(text)) throw malformed(OTHER_VERSION);
-  if (!text.startsWith(PREFIX)) throw malformed('');
+/** What is wrong with it as a text; undefined where it is whole. */
+function judge({ text, hasGaps, end }: FoundInvite): WstunError | undefined {
   const encoded = text.slice(PREFIX.length);
-  if (!/^[A-Za-z0-9_-]*$/.test(encoded))
-    throw new WstunError('invite-mistyped', 'it has a character that no invite has');
-  return encoded;
+  const length = lengthOf(encoded);
+  if (end === 'foreign') return new WstunError('invite-mistyped', 'it has a character that no invite has');
+  if (length === undefined || text.length < length) return incomplete(text.length, length, hasGaps);
+  if (end === 'longer' || text.length > length) return new WstunError('invite-mistyped', 'it is longer than it says');
+  const bytes = Buffer.from(encoded, 'base64url');
+  const body = bytes.subarray(0, Math.max(0, bytes.length - CHECKSUM_BYTES));
+  const canonical = body.length >= HEADER_BYTES && decodeBase64url(encoded) !== undefined;
+  if (canonical && checksumOf(body).equals(bytes.subarray(body.length))) return undefined;
+  return new WstunError('invite-mistyped');
 }
 
-function incomplete(text: string, totalBytes: number | undefined): WstunError {
-  if (totalBytes === undefined) return new WstunError('invite-incomplete', `only ${text.length} characters are there`);
-  const whole = PREFIX.length + Math.ceil((totalBytes * 4) / 3);
-  return new WstunError('invite-incomplete', `${text.length} of ${whole} characters are there`);
+/** Why there is none. */
+function noInviteIn(text: string): WstunError {
+  // Of a line that was cut, the last word.
+  const word =
+    text
+      .trim()
+      .split(/\s+/)
+      .at(-1)
+      ?.replace(/^["'`“”‘’<]+/, '') ?? '';
+  if (word !== '' && PREFIX.startsWith(word)) return incomplete(word.length, undefined, false);
+  return malformed(/wstun(?:[02-9]\d*|1\d+)_/.test(text) ? OTHER_VERSION : '');
+}
+
+function incomplete(chars: number, whole: number | undefined, hasGaps: boolean): WstunError {
+  if (whole === undefined) return new WstunError('invite-incomplete', `only ${chars} characters are there`);
+  // What stands behind the last gap may be the text's around it.
+  const most = hasGaps ? 'at most ' : '';
+  return new WstunError('invite-incomplete', `${most}${chars} of ${whole} characters are there`);
 }
 
 function malformed(detail: string): WstunError {
@@ -138,7 +156,15 @@ function inviteOf(fields: Map<number, Buffer[]>): Invite {
   const relayGateKey = requireKey(fields, FIELD.relayGateKey);
   const exitSessionKey = requireKey(fields, FIELD.exitSessionKey);
   const bearer = new Identity(requireKey(fields, FIELD.bearerSecret));
-  return { relayUrls, relayGateKey, exitSessionKey, exitName, bearer };
+  return { relayUrls, relayGateKey, exitSessionKey, exitName, role: roleOf(fields), bearer };
+}
+
+function roleOf(fields: Map<number, Buffer[]>): InviteRole | undefined {
+  const value = single(fields, FIELD.role);
+  if (value === undefined) return undefined;
+  const role = value.length === 1 ? ROLES[value.readUInt8(0) - 1] : undefined;
+  if (role === undefined) throw malformed(OTHER_VERSION);
+  return role;
 }
 
 function single(fields: Map<number, Buffer[]>, type: number): Buffer | undefined {

@@ -8,11 +8,11 @@ const NAME = 'registration.invite';
 /** An invite that names its exit. */
 export type Registration = Invite & { readonly exitName: string };
 
-/** @throws WstunError invite-malformed for one by which no exit can register */
+/** @throws WstunError invite-for-client for one by which no exit can register */
 export function requireRegistration(invite: Invite): Registration {
-  const { exitName } = invite;
-  if (exitName !== undefined) return { ...invite, exitName };
-  throw new WstunError('invite-malformed', 'it is for a client; the relay makes one for an exit with --role exit');
+  const { exitName, role } = invite;
+  if (exitName === undefined || role === 'client') throw new WstunError('invite-for-client');
+  return { ...invite, exitName };
 }
 
 /** Undefined if no exit was ever started with this directory. @throws WstunError state-unusable */

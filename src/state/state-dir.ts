@@ -194,13 +194,17 @@ function ignoreMissing(error: unknown): undefined {
   if (codeOf(error) !== 'ENOENT') throw error;
 }
 
+/** Of an error of the file system: what it means to a person. */
+export function fileReason(error: unknown): string {
+  return REASONS[codeOf(error)] ?? (codeOf(error) || String(error));
+}
+
 /** Errors of the file system become faults that name the path; faults go through. */
 async function guarded<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
     if (error instanceof WstunError || codeOf(error) === '') throw error;
-    const reason = REASONS[codeOf(error)] ?? codeOf(error);
-    throw new WstunError('state-unusable', `${path}: ${reason}`, { cause: error });
+    throw new WstunError('state-unusable', `${path}: ${fileReason(error)}`, { cause: error });
   }
 }

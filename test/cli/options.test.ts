@@ -17,6 +17,9 @@ it.each([
   ['wstun1_x', '192.168.1.5:8808', { invite: 'wstun1_x', tether: TETHER }],
   [undefined, '192.168.1.5:8808', { invite: undefined, tether: TETHER }],
   [undefined, 'wstun1_x', { invite: 'wstun1_x', tether: true }],
+  ['yyyy', 'wstun1_x', { invite: 'wstun1_x yyyy', tether: true }],
+  [undefined, 'wstun client wstun1_x', { invite: 'wstun client wstun1_x', tether: true }],
+  ['client wstun1_x', 'wstun', { invite: 'client wstun1_x', tether: true }],
 ] as const)('the invite %j and --tether %j mean what was meant', (invite, tether, expected) => {
   expect(parseTether(invite, tether)).toEqual(expected);
 });

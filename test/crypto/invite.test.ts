@@ -28,6 +28,7 @@ const anyInvite: fc.Arbitrary<Invite> = fc.record({
   relayGateKey: bytes32,
   exitSessionKey: bytes32,
   exitName: fc.option(fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/), { nil: undefined }),
+  role: fc.constantFrom('client', 'exit', undefined),
   bearer: bytes32.map((secret) => new Identity(secret)),
 });
 
@@ -63,6 +64,7 @@ describe('an invite', () => {
         const decoded = decodeInvite(text);
         expect(decoded.relayUrls).toEqual(invite.relayUrls.map(parseRelayUrl));
         expect(decoded.exitName).toBe(invite.exitName);
+        expect(decoded.role).toBe(invite.role);
         expect(decoded.relayGateKey).toEqual(Uint8Array.from(invite.relayGateKey));
         expect(decoded.exitSessionKey).toEqual(Uint8Array.from(invite.exitSessionKey));
         expect(decoded.bearer.exposeSecret()).toEqual(invite.bearer.exposeSecret());
@@ -101,7 +103,6 @@ describe('an invite', () => {
   it('with text behind it, or with two characters swapped, is mistyped', () => {
     const text = encodeInvite(sample());
     expect(faultOf(() => decodeInvite(`${text}AAAA`))).toBe('invite-mistyped');
-    expect(faultOf(() => decodeInvite(text + text))).toBe('invite-mistyped');
     expect(faultOf(() => decodeInvite(`${text}=`))).toBe('invite-mistyped');
     const at = [...text].findIndex((char, i) => i > 20 && char !== text[i + 1]);
     const swapped = text.slice(0, at) + text[at + 1] + text[at] + text.slice(at + 2);
@@ -123,6 +124,94 @@ describe('an invite', () => {
     ]) {
       expect(decodeInvite(pasted).bearer.exposeSecret()).toEqual(invite.bearer.exposeSecret());
     }
+  });
+
+  it('is found in whatever was pasted with it', () => {
+    const invite = sample({ role: 'client' });
+    const text = encodeInvite(invite);
+    const [head, tail] = [text.slice(0, 76), text.slice(76)];
+    for (const pasted of [
+      `wstun client ${text}`,
+      `wstun client wstun client ${text}`,
+      `wstun client ${text}wstun client ${text}`,
+      text + text,
+      `  $ wstun client ${text} --tether`,
+      `export WSTUN_INVITE="${text}"; wstun client`,
+      `Here it is: ${text}. It is a secret, and is shown only now.`,
+      `(${text})`,
+      `<code>${text}</code><br>`,
+      `[${text}](https://example.org/)`,
+      `On the laptop, paste this line. An invite begins with "wstun1_":\n\n  wstun client ${text}\n\nKind regards, Ann`,
+      `> On Monday Bob wrote:\n> > wstun client ${head}\n> > ${tail}\n> thanks`,
+      `> wstun client wst\r\n> ${text.slice(3)}`,
+      `"${head}"\n"${tail}"`,
+      `${head}\\\n  ${tail}`,
+      `${head}=\r\n${tail}=\r\n`,
+      text.replace('_', '\\_'),
+      [...text].join('\u00ad'),
+      [...text].join('\u200b'),
+      `\u202a${head}\u2060\u200d${tail}\ufeff`,
+      text.replaceAll('--', '\u2014').replaceAll('-', '\u2011'),
+      `${text.slice(0, 60)}  ${text}`,
+      `${text}\n${'wstun1_AQDc…\n'.repeat(1000)}`,
+    ])
+      expect([pasted, decodeInvite(pasted).bearer.exposeSecret()]).toEqual([pasted, invite.bearer.exposeSecret()]);
+  });
+
+  it('comes out of any text that was wrapped around and into it', () => {
+    const around = fc
+      .string({ unit: 'grapheme', maxLength: 60 })
+      .filter((text) => !/[\w=+/%-]$|^[\w=+/%-]|wstun/.test(text));
+    const breaks = fc.array(fc.tuple(fc.nat(400), fc.constantFrom('\n', '\r\n> ', ' ', '\u00ad', '\t|', '"\n"')), {
+      maxLength: 12,
+    });
+    fc.assert(
+      fc.property(anyInvite, around, around, breaks, (invite, before, behind, at) => {
+        if (invite.relayUrls.some((url) => faultOf(() => parseRelayUrl(url)) !== undefined)) return;
+        let text = encodeInvite(invite);
+        for (const [place, mark] of at) text = `${text.slice(0, 8 + place)}${mark}${text.slice(8 + place)}`;
+        const pasted = `${before} ${text} ${behind}`;
+        expect(decodeInvite(pasted).bearer.exposeSecret()).toEqual(invite.bearer.exposeSecret());
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('beside another one says so, whether the other is whole or not', () => {
+    const [one, two] = [encodeInvite(sample()), encodeInvite(sample())];
+    for (const pasted of [
+      `${one} ${two}`,
+      one + two,
+      `${one}\n${two.slice(0, 120)}`,
+      `wstun client ${two.slice(0, 90)}\n${one}`,
+    ])
+      expect(faultOf(() => decodeInvite(pasted))).toBe('two-invites');
+    expect(() => decodeInvite(`${one} ${two}`)).not.toThrow(one.slice(20, 30));
+  });
+
+  it('cut off amid a text says at most how much is there', () => {
+    const text = encodeInvite(sample());
+    expect(() => decodeInvite(`wstun client ${text.slice(0, 100)}`)).toThrow(`: 100 of ${text.length} characters`);
+    expect(() => decodeInvite(`${text.slice(0, 100)}\nKind regards, Ann`)).toThrow(
+      `at most 111 of ${text.length} characters`,
+    );
+    expect(() => decodeInvite('wstun client wstun1_AQDc…')).toThrow('11 of 301 characters');
+    expect(() => decodeInvite('wstun client wstun1')).toThrow('only 6 characters');
+  });
+
+  it('in a megabyte of anything is looked for once', () => {
+    for (const unit of ['w', 'wstun1_', 'w ', 'wstun1_AQDc', '\u200b', '> ', '"', 'wstun1_\n'])
+      expect(faultOf(() => decodeInvite(unit.repeat(1_000_000 / unit.length)))).toMatch(/^invite-/);
+    expect(faultOf(() => decodeInvite('x'.repeat(2_000_000)))).toBe('invite-malformed');
+  });
+
+  it('of a role that this version does not know is of another version', async () => {
+    for (const value of [[], [0], [3], [1, 1]]) {
+      const text = await forge(1, [...goodFields(), [6, Uint8Array.from(value)]]);
+      expect(() => decodeInvite(text)).toThrow(/another version/);
+    }
+    expect(decodeInvite(await forge(1, [...goodFields(), [6, Uint8Array.of(2)]])).role).toBe('exit');
+    expect(decodeInvite(await forge(1, goodFields())).role).toBeUndefined();
   });
 
   it('of another kind is called no invite', () => {

@@ -1,15 +1,18 @@
 /** What people do to the command line and its output, with real processes. */
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { exchange } from '../support/payload.ts';
 import { spawnBound } from '../support/programs.ts';
 import { atEnd } from '../support/scope.ts';
 import { echo, tcpServer } from '../support/tcp.ts';
+import { tempDir } from '../support/temp-dir.ts';
 import { connectThrough } from '../support/through-proxy.ts';
-import { WstunProcess, wstun, wstunPath } from '../support/wstun-process.ts';
-import { invite, startRelay } from '../support/wstun-stack.ts';
+import { refuseSecrets, WstunProcess, wstun, wstunPath } from '../support/wstun-process.ts';
+import { invite, startBehindRelay, startRelay } from '../support/wstun-stack.ts';
 
 /** Looks like one, and holds a secret as far as anybody can tell. */
 const INVITE = `wstun1_${'AQDc'.repeat(30)}`;
@@ -33,6 +36,96 @@ describe('an invite', () => {
     const relay = await startRelay();
     const client = new WstunProcess([await invite(relay, 'short'), '--listen', '127.0.0.1:0', '--json']);
     await client.event('ready');
+  });
+});
+
+describe('a paste', () => {
+  let secret = '';
+  beforeAll(async () => {
+    secret = await invite(await startRelay(), 'pasted');
+  });
+  const start = (args: readonly string[], env = {}) =>
+    new WstunProcess([...args, '--listen', '127.0.0.1:0', '--json'], { env }).event('ready');
+
+  it.each([
+    ['in two pieces, as a mail breaks it', (it: string) => ['client', it.slice(0, 76), it.slice(76)]],
+    ['of the whole printed line behind the command', (it: string) => ['client', 'wstun', 'client', it]],
+    ['of the whole printed line behind the program', (it: string) => ['wstun', 'client', it]],
+    ['of the whole printed line in quotes', (it: string) => ['client', `  wstun client ${it}\n`]],
+    ['with marks that nobody sees', (it: string) => ['client', `\u200b${it.slice(0, 90)}\u00ad${it.slice(90)}`]],
+  ])('%s is understood', async (_what, argsOf) => {
+    await start(argsOf(secret));
+  });
+
+  it.each([
+    ['the whole printed line', (it: string) => `\n  wstun client ${it}\n\n`],
+    ['a quoted mail', (it: string) => `> Hello,\n> wstun client ${it.slice(0, 60)}\n> ${it.slice(60)}\n> Ann`],
+    ['a file of Windows, in UTF-16', (it: string) => Buffer.from(`\ufeff${it}\r\n`, 'utf16le')],
+  ])('is understood in a file: %s', async (_what, contentOf) => {
+    const file = join(await tempDir(), 'invite');
+    await writeFile(file, contentOf(secret));
+    await start(['client', '--invite-file', file]);
+  });
+
+  it('is understood in the environment and on standard input', async () => {
+    await start(['client'], { WSTUN_INVITE: `wstun client ${secret.slice(0, 50)}\n${secret.slice(50)}` });
+    const asked = await wstun(['exit', '--invite-file', '-', '--state', join(await tempDir(), 'x')], {
+      input: `wstun client ${secret}\n`,
+    });
+    expect(asked).toMatchObject({ code: 2, stderr: expect.stringContaining('WSTUN-E127') });
+  });
+
+  it('of two invites is refused, and nothing of it is printed', async () => {
+    const other = await invite(await startRelay(), 'other');
+    for (const args of [
+      ['client', secret, other],
+      ['client', `${secret} ${other}`],
+      ['client', secret.slice(0, 100), secret.slice(100).replace(/.$/, '')],
+      ['client', secret.slice(0, 100), `-${secret.slice(100)}`],
+      ['client', `${secret.slice(0, 100)}!${secret.slice(101)}`],
+      ['client', secret.slice(7)],
+      [secret.slice(7)],
+    ]) {
+      const { code, stderr } = await wstun(args);
+      expect(code).toBe(2);
+      for (let at = 7; at + 12 <= secret.length; at += 6) expect(stderr).not.toContain(secret.slice(at, at + 12));
+      refuseSecrets(stderr);
+    }
+    expect((await wstun(['client', secret, other])).stderr).toContain('WSTUN-E125');
+  });
+
+  it('of a file that is none, or far too long, is refused in words', async () => {
+    const missing = await wstun(['client', '--invite-file', '/does/not/exist']);
+    expect(missing).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('/does/not/exist: there is no such place'),
+    });
+    expect(missing.stderr).not.toContain('ENOENT');
+    const endless = await wstun(['client', '--invite-file', '/dev/zero']);
+    expect(endless).toMatchObject({ code: 2, stderr: expect.stringContaining('WSTUN-E105') });
+  });
+});
+
+describe('an invite in the wrong hands', () => {
+  it('is told by its role before anything is dialled, from wherever it comes', async () => {
+    const { exit, registration } = await startBehindRelay();
+    const hers = await invite(exit, 'alice');
+    const file = join(await tempDir(), 'invite');
+    for (const [command, secret, code, other] of [
+      ['client', registration, 'WSTUN-E126', 'wstun exit'],
+      ['exit', hers, 'WSTUN-E127', 'wstun client'],
+    ] as const) {
+      await writeFile(file, secret);
+      const where = command === 'exit' ? ['--state', join(await tempDir(), 'new')] : [];
+      for (const outcome of [
+        await wstun([command, secret, ...where]),
+        await wstun([command, '--invite-file', file, ...where]),
+        await wstun([command, ...where], { env: { WSTUN_INVITE: secret } }),
+      ]) {
+        expect(outcome).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining(code) });
+        expect(outcome.stderr).toContain(other);
+      }
+    }
   });
 });
 
