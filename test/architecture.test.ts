@@ -21,7 +21,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   observability: ['errors.ts'],
   transport: ['errors.ts', 'observability'],
   tunnel: ['protocol', 'crypto', 'mux', 'transport', 'errors.ts', 'observability'],
-  proxy: ['errors.ts', 'observability', 'tunnel/stream.ts', 'tunnel/join.ts'],
+  proxy: ['errors.ts', 'observability', 'tunnel/stream.ts', 'tunnel/join.ts', 'tunnel/socket-reset.ts'],
   exit: ['errors.ts', 'observability', 'tunnel/stream.ts', 'tunnel/join.ts'],
   relay: ['crypto/ticket.ts', 'transport', 'errors.ts', 'observability'],
   state: ['crypto', 'errors.ts', 'observability'],

@@ -6,6 +6,7 @@ import type { Socket } from 'node:net';
 import { type FaultName, WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { joinSocket } from '../tunnel/join.ts';
+import { holdWriteErrors } from '../tunnel/socket-reset.ts';
 import type { StreamOpener, Target, TunnelStream } from '../tunnel/stream.ts';
 import type { CredentialCheck } from './credentials.ts';
 import type { ProxyLimits } from './limits.ts';
@@ -50,9 +51,19 @@ export function faultOf(error: unknown): FaultName {
   return error instanceof WstunError ? error.fault : 'internal';
 }
 
-/** Until both are closed. */
-export async function carry(socket: Socket, stream: TunnelStream, { logger, streams }: ProxyContext): Promise<void> {
+/**
+ * Until both are closed. `greeting` is what the program is told first: written here, so that a program that has sent its bytes and
+ * reset the connection already does not lose them to a write that fails.
+ */
+export async function carry(
+  socket: Socket,
+  stream: TunnelStream,
+  { logger, streams }: ProxyContext,
+  greeting?: Uint8Array | string,
+): Promise<void> {
   streams.add(stream);
+  holdWriteErrors(socket);
+  if (greeting !== undefined) socket.write(greeting);
   const { error, fromSocket, toSocket } = await joinSocket(socket, stream);
   streams.delete(stream);
   logger.debug({ target: stream.target, fromSocket, toSocket, cut: error?.message }, 'stream closed');

@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { resetSocket } from '../tunnel/join.ts';
+import { resetSocket } from '../tunnel/socket-reset.ts';
 import { carry, endWith, faultOf, openFor, type ProxyContext, untilClosed } from './connection.ts';
 import { answerRefusal, forward } from './http-forward.ts';
 import { type HttpRefusal, refusalOf, serialiseRefusal } from './http-replies.ts';

@@ -5,7 +5,7 @@
  */
 import { type ClientRequest, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import { WstunError } from '../errors.ts';
-import { noticeResets, resetSocket } from '../tunnel/join.ts';
+import { noticeResets, resetSocket } from '../tunnel/socket-reset.ts';
 import { type HttpRefusal, refusalOf } from './http-replies.ts';
 import { answerHeaders, type ForwardRequest, hasUnknownCoding } from './http-request.ts';
 import type { TunnelAgent, TunnelRequestOptions } from './tunnel-agent.ts';

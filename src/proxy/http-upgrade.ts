@@ -6,7 +6,7 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { pipeline } from 'node:stream/promises';
-import { resetSocket } from '../tunnel/join.ts';
+import { resetSocket } from '../tunnel/socket-reset.ts';
 import type { Target, TunnelStream } from '../tunnel/stream.ts';
 import { carry, endWith, type ProxyContext } from './connection.ts';
 import { checkCoding, refusalOfError, sendRequest } from './http-forward.ts';

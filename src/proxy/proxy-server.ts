@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
-import { resetSocket } from '../tunnel/join.ts';
+import { resetSocket } from '../tunnel/socket-reset.ts';
 import type { StreamOpener } from '../tunnel/stream.ts';
 import type { ProxyContext } from './connection.ts';
 import { CredentialCheck, type Credentials } from './credentials.ts';

@@ -38,8 +38,7 @@ async function connect(
 ): Promise<void> {
   try {
     const stream = await openFor(socket, request.target, context);
-    socket.write(negotiation.granted);
-    await carry(socket, stream, context);
+    await carry(socket, stream, context, negotiation.granted);
   } catch (error) {
     await endWith(socket, negotiation.failed(faultOf(error)), context.limits.lingerMs);
   }

@@ -1,11 +1,22 @@
 /**
  * Splices a TCP socket and a tunnel stream: bytes, half-closes, resets and back-pressure in both directions. The proxy joins
  * the program's socket with it, the exit the target's. Owns both ends from the call on; knows nothing of how either came
- * to be, and nothing of the tunnel but the stream interface.
+ * to be, and nothing of the tunnel but the stream interface. What a socket needs for a reset to cost no bytes is socket-reset.ts.
  */
 import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { WstunError } from '../errors.ts';
+import {
+  holdWriteErrors,
+  noticeResets,
+  RESET_WAIT_MS,
+  resetSocket,
+  resetWhenDelivered,
+  takeUnread,
+  type WriteErrors,
+  whenTrulyEnded,
+} from './socket-reset.ts';
+import { onStandstill } from './standstill.ts';
 import type { TunnelStream } from './stream.ts';
 
 /**
@@ -13,9 +24,6 @@ import type { TunnelStream } from './stream.ts';
  * minutes; without a bound, a program that is gone and a target that never closes would hold each other for ever.
  */
 const HALF_CLOSED_IDLE_MS = 10 * 60_000;
-
-/** How long a reset may go unnoticed on a socket that is not read. A look costs a system call, some 5 µs. */
-const PAUSED_CHECK_MS = 1_000;
 
 const NOTHING = new Uint8Array(0);
 
@@ -48,126 +56,201 @@ export interface JoinOptions {
   readonly paces?: { readonly fromSocket: Pace; readonly toSocket: Pace };
   /** See HALF_CLOSED_IDLE_MS; for tests. Milliseconds. */
   readonly halfClosedIdleMs?: number;
-  /** See PAUSED_CHECK_MS; for tests. Milliseconds. */
+  /** As of `noticeResets`; for tests. Milliseconds. */
   readonly pausedCheckMs?: number;
+  /** See RESET_WAIT_MS; for tests. Milliseconds. */
+  readonly resetWaitMs?: number;
 }
 
 /**
  * Joins the two until both are closed; never rejects. The socket must have been made with `allowHalfOpen`; what was
- * read from it too early is to be `unshift`ed first. A reset on one side becomes a reset on the other: what is still on its
- * way then is lost, and neither end ever sees it as a clean end.
+ * read from it too early is to be `unshift`ed first. A reset on one side becomes a reset on the other, behind all bytes that
+ * came before it, and neither end ever sees it as a clean end. Any other fault of the stream (a quota, the loss of the session)
+ * cuts the socket at once.
  */
 export function joinSocket(socket: Socket, stream: TunnelStream, options: JoinOptions = {}): Promise<JoinResult> {
-  const before = { read: socket.bytesRead - socket.readableLength, written: socket.bytesWritten };
-  let error: WstunError | undefined;
-  const cut = (cause: WstunError): void => {
-    error ??= cause;
-    if (!stream.destroyed) stream.destroy(cause);
-    resetSocket(socket);
-  };
-  const closed = Promise.all([
-    watch(socket, (cause) => cut(asReset(cause, 'by the local side'))),
-    watch(stream, (cause) => cut(asReset(cause, 'by the tunnel'))),
-  ]);
-  const { fromSocket = AT_ONCE, toSocket = AT_ONCE } = options.paces ?? {};
-  pump(stream, socket, toSocket, () => socket.end());
-  pump(socket, stream, fromSocket, () => whenTrulyEnded(socket, () => stream.end()));
-  noticeResets(socket, options.pausedCheckMs);
-  limitHalfClosed(socket, stream, options.halfClosedIdleMs ?? HALF_CLOSED_IDLE_MS, () =>
-    cut(new WstunError('target-reset', 'half-closed and idle')),
-  );
-  return closed.then(() => ({
-    fromSocket: socket.bytesRead - before.read,
-    toSocket: socket.bytesWritten - before.written,
-    ...(error === undefined ? {} : { error }),
-  }));
+  return new Join(socket, stream, options).closed;
 }
 
-/**
- * Closes with RST, so that the other end cannot take it for a clean end. While a FIN is being sent, libuv refuses to
- * reset (EINVAL) and Node then loses the handle: the descriptor would stay open. That lasts one turn of the event loop.
- */
-export function resetSocket(socket: Socket): void {
-  if (socket.destroyed) return;
-  const finishing = socket.writableEnded && !socket.writableFinished && socket.writableLength === 0;
-  if (finishing) socket.once('finish', () => resetSocket(socket));
-  else socket.resetAndDestroy();
+class Join {
+  readonly closed: Promise<JoinResult>;
+  readonly #socket: Socket;
+  readonly #stream: TunnelStream;
+  readonly #resetWaitMs: number;
+  readonly #fromSocket: Flow;
+  readonly #toSocket: Flow;
+  #error: WstunError | undefined;
+  #limited = false;
+
+  constructor(socket: Socket, stream: TunnelStream, options: JoinOptions) {
+    this.#socket = socket;
+    this.#stream = stream;
+    this.#resetWaitMs = options.resetWaitMs ?? RESET_WAIT_MS;
+    const before = { read: socket.bytesRead - socket.readableLength, written: socket.bytesWritten };
+    const writes = holdWriteErrors(socket);
+    const { fromSocket = AT_ONCE, toSocket = AT_ONCE } = options.paces ?? {};
+    this.#toSocket = new Flow(stream, socket, toSocket, (onEnd) => onEnd());
+    this.#fromSocket = new Flow(socket, stream, fromSocket, (onEnd) => whenTrulyEnded(socket, writes, onEnd));
+    const closed = Promise.all([
+      watch(socket, (cause) => this.#handleSocketLost(cause)),
+      watch(stream, (cause) => this.#handleStreamLost(cause)),
+    ]);
+    writes.onError(() => this.#handleWriteError(writes));
+    noticeResets(socket, options.pausedCheckMs);
+    const idleMs = options.halfClosedIdleMs ?? HALF_CLOSED_IDLE_MS;
+    limitHalfClosed(socket, stream, idleMs, () => this.#cut('half-closed and idle'));
+    this.closed = closed.then(() => ({
+      fromSocket: socket.bytesRead - before.read,
+      toSocket: socket.bytesWritten - before.written,
+      ...(this.#error === undefined ? {} : { error: this.#error }),
+    }));
+  }
+
+  /** The connection is reset, and what it had received before is still being read. */
+  #handleWriteError({ error }: WriteErrors): void {
+    const lose = (): void => this.#handleSocketLost(error);
+    this.#toSocket.drop();
+    if (this.#socket.readableEnded) return lose();
+    this.#socket.once('end', lose);
+    this.#limitStandstill();
+  }
+
+  /** What it had brought goes on; then its end is a reset. */
+  #handleSocketLost(cause: Error | undefined): void {
+    if (this.#error !== undefined) return;
+    const error = asReset(cause, 'by the local side');
+    this.#error = error;
+    this.#toSocket.drop();
+    this.#limitStandstill();
+    this.#fromSocket.endWith(takeUnread(this.#socket), () => resetWhenTaken(this.#stream, error));
+    this.#socket.destroy();
+  }
+
+  /** While bytes of a socket that is gone wait for the tunnel. Without a link nothing moves, and nothing is lost. */
+  #limitStandstill(): void {
+    if (this.#limited || this.#stream.destroyed) return;
+    this.#limited = true;
+    const [socket, stream, flow] = [this.#socket, this.#stream, this.#fromSocket];
+    let looks = 0;
+    const stop = onStandstill(
+      () => `${socket.bytesRead} ${stream.writableLength} ${flow.held} ${stream.isAway ? ++looks : ''}`,
+      this.#resetWaitMs,
+      () => this.#cut('reset, and what came before it is not taken'),
+    );
+    stream.once('close', stop);
+  }
+
+  #handleStreamLost(cause: Error | undefined): void {
+    if (this.#error !== undefined) return;
+    this.#error = asReset(cause, 'by the tunnel');
+    this.#fromSocket.drop();
+    const isSocketsReset = cause instanceof WstunError && cause.fault === 'target-reset';
+    if (!isSocketsReset) return resetSocket(this.#socket);
+    this.#toSocket.endWith([], () => resetWhenDelivered(this.#socket, this.#resetWaitMs));
+  }
+
+  /** Both at once, whatever is on its way. */
+  #cut(detail: string): void {
+    this.#error ??= new WstunError('target-reset', detail);
+    this.#stream.destroy(this.#error);
+    resetSocket(this.#socket);
+  }
 }
 
-/**
- * Fails a socket that is reset while nobody reads it: libuv does not poll it then, so the reset would be seen only when there is
- * room again, if ever. A write of nothing fails on a reset connection, and does nothing to any other: not to one that is slow, nor
- * to one whose FIN stands behind unread bytes. While other writes are under way libuv polls; after our own FIN, or when the
- * other end's was read, the idle limit must do. Returns what ends it; a socket that is closed needs no end.
- */
-export function noticeResets(socket: Socket, everyMs = PAUSED_CHECK_MS): () => void {
-  let timer: NodeJS.Timeout | undefined;
-  // Not cleared when reading goes on: one that pauses after each read would set a timer each time.
-  const begin = (): void => {
-    timer ??= setTimeout(check, everyMs).unref();
-  };
-  const check = (): void => {
-    timer = undefined;
-    // A write restarts the timer of the idle limit, so there must be none behind the end.
-    if (!socket.isPaused() || !socket.writable || socket.readableEnded) return;
-    if (socket.writableLength === 0) socket.write(NOTHING);
-    begin();
-  };
-  socket.on('pause', begin);
-  if (socket.isPaused()) begin();
-  return () => {
-    socket.off('pause', begin);
-    clearTimeout(timer);
-  };
-}
-
-/** Hands over what is read. A write that the kernel took at once needs no pause, although it returned false: that pays. */
-function pump(from: Readable, to: Writable, pace: Pace, onEnd: () => void): void {
-  let full = false;
-  let ended = false;
+/** One direction. Hands over what is read. A write that the kernel took at once needs no pause, although it returned false: that pays. */
+class Flow implements PaceSink {
   /** Bytes of the last chunk that the pace keeps back. */
-  let held = 0;
-  const goOn = (): void => {
-    if (full || held > 0) return;
-    if (from.isPaused()) from.resume();
-  };
-  const sink: PaceSink = {
-    isGone: () => to.destroyed,
-    deliver: (piece) => {
-      held -= piece.length;
-      full = !to.write(piece) && to.writableLength > 0;
-      if (held > 0) return;
-      if (ended) onEnd();
-      else goOn();
-    },
-  };
-  from.on('data', (chunk: Uint8Array) => {
-    held = chunk.length;
-    pace.send(chunk, sink);
-    if (full || held > 0) from.pause();
-  });
-  to.on('drain', () => {
-    full = false;
-    goOn();
-  });
-  // Node emits 'end' even on a paused socket if nothing is buffered: before the join, or while the last chunk is held.
-  const handleEnd = (): void => {
-    ended = true;
-    if (held === 0) onEnd();
-  };
-  if (from.readableEnded) handleEnd();
-  else from.once('end', handleEnd);
-  from.resume();
+  held = 0;
+  readonly #from: Readable;
+  readonly #to: Writable;
+  readonly #pace: Pace;
+  #full = false;
+  #ended = false;
+  #dropping = false;
+  #last: { readonly rest: Uint8Array[]; readonly then: () => void } | undefined;
+
+  /** `whenEnded`: called at 'end'; says whether that is a clean end. */
+  constructor(from: Readable, to: Writable, pace: Pace, whenEnded: (onEnd: () => void) => void) {
+    this.#from = from;
+    this.#to = to;
+    this.#pace = pace;
+    from.on('data', (chunk: Uint8Array) => this.#handleData(chunk));
+    to.on('drain', () => {
+      this.#full = false;
+      this.#goOn();
+    });
+    // Node emits 'end' even on a paused socket if nothing is buffered: before the join, or while the last chunk is held.
+    const handleEnd = (): void => whenEnded(() => this.#handleEnd());
+    if (from.readableEnded) handleEnd();
+    else from.once('end', handleEnd);
+    from.resume();
+  }
+
+  /** Whatever still comes goes nowhere: read all the same, so that its sender does not stand still. */
+  drop(): void {
+    this.#dropping = true;
+    this.held = 0;
+    this.#from.resume();
+  }
+
+  /** Nothing more comes but these. Calls `then` when they have gone on, behind what the pace keeps back. */
+  endWith(rest: Uint8Array[], then: () => void): void {
+    this.#last = { rest, then };
+    this.#sendLast();
+  }
+
+  isGone(): boolean {
+    return this.#dropping || this.#to.destroyed;
+  }
+
+  deliver(piece: Uint8Array): void {
+    this.held -= piece.length;
+    this.#full = !this.#to.write(piece) && this.#to.writableLength > 0;
+    if (this.held > 0) return;
+    if (this.#last !== undefined) this.#sendLast();
+    else if (this.#ended) this.#to.end();
+    else this.#goOn();
+  }
+
+  #handleData(chunk: Uint8Array): void {
+    if (this.#dropping) return;
+    this.#send(chunk);
+    if (this.#full || this.held > 0) this.#from.pause();
+  }
+
+  #handleEnd(): void {
+    this.#ended = true;
+    if (this.held === 0 && !this.#dropping) this.#to.end();
+  }
+
+  #send(chunk: Uint8Array): void {
+    this.held = chunk.length;
+    this.#pace.send(chunk, this);
+  }
+
+  /** However full the other end is: it is little, and nothing follows. */
+  #sendLast(): void {
+    const { rest, then } = this.#last ?? {};
+    if (this.held > 0 && !this.isGone()) return;
+    const chunk = rest?.shift();
+    if (chunk !== undefined) return this.#send(chunk);
+    this.#last = undefined;
+    if (this.#ended && !this.#to.destroyed) this.#to.end();
+    then?.();
+  }
+
+  #goOn(): void {
+    if (this.#full || this.held > 0) return;
+    if (this.#from.isPaused()) this.#from.resume();
+  }
 }
 
-/**
- * libuv reports a reset that came right behind data as a clean end (POLLHUP after a partial read; libuv/libuv#4997 mends it,
- * Node 20 is without). A write of nothing puts no byte on the wire but fails on a reset connection, as do writes under way.
- * After our own FIN there is no such test, and the end is believed.
- */
-function whenTrulyEnded(socket: Socket, onEnd: () => void): void {
-  if (socket.writableEnded || socket.writableLength > 0) setImmediate(onEnd);
-  else socket.write(NOTHING, (error) => !error && onEnd());
+/** Resets the stream behind all that was written to it, and behind its end if it was ended: what it has taken goes out first. */
+function resetWhenTaken(stream: TunnelStream, error: WstunError): void {
+  const reset = (): void => void stream.destroy(error);
+  if (stream.writableEnded && !stream.writableFinished) stream.once('finish', reset);
+  else if (stream.writableLength > 0) stream.write(NOTHING, reset);
+  else reset();
 }
 
 /** Resolves on 'close'; calls `onCut` if that is not the end of both directions. */

@@ -10,11 +10,14 @@ export type { Target };
 
 /**
  * One proxied connection. The two directions end independently: `end()` finishes ours, 'end' says that the peer finished
- * its own. `destroy(error)` resets both; a WstunError tells the peer why. A reset by the peer, or the loss of the
- * session, destroys it with a WstunError: never a clean 'end'.
+ * its own. `destroy(error)` resets both; a WstunError tells the peer why. With `target-reset` the reset goes out behind what the
+ * stream has taken, with any other fault at once. A reset by the peer, or the loss of the session, destroys it with a
+ * WstunError: never a clean 'end'; one with `target-reset` only when all bytes before it have been read.
  */
 export interface TunnelStream extends Duplex {
   readonly target: Target;
+  /** The session has no link at the moment: nothing moves, and nothing is lost. */
+  readonly isAway?: boolean;
 }
 
 /** What a proxy needs of a client's session. */

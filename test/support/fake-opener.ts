@@ -2,7 +2,7 @@
 import { connect, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { type FaultName, WstunError } from '../../src/errors.ts';
-import { resetSocket } from '../../src/tunnel/join.ts';
+import { resetSocket } from '../../src/tunnel/socket-reset.ts';
 import type { StreamOpener, Target, TunnelStream } from '../../src/tunnel/stream.ts';
 
 /** Behaves as the tunnel's streams do: resets are WstunErrors, a socket's methods beyond Duplex are missing. */

@@ -1,18 +1,18 @@
-/** Real TCP on 127.0.0.1 for tests: servers that go away with the test, and a client that remembers what it received. */
+/** Real TCP for tests: servers that go away with the test, and a client that remembers what it received. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { atEnd } from './scope.ts';
 import { until } from './until.ts';
 
 /** Listens on a free port until the test is over. Sockets are half-open capable, and their errors are swallowed. */
-export async function tcpServer(handle: (socket: Socket) => void): Promise<number> {
+export async function tcpServer(handle: (socket: Socket) => void, host = '127.0.0.1'): Promise<number> {
   const sockets = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     sockets.add(socket);
     socket.on('error', () => {}).on('close', () => sockets.delete(socket));
     handle(socket);
   });
-  server.listen(0, '127.0.0.1');
+  server.listen(0, host);
   await once(server, 'listening');
   atEnd(() => {
     server.close();

@@ -3,9 +3,11 @@ import type { Socket } from 'node:net';
 import { duplexPair } from 'node:stream';
 import { describe, expect, it, vi } from 'vitest';
 import { WstunError } from '../../src/errors.ts';
-import { type JoinOptions, type JoinResult, joinSocket, resetSocket } from '../../src/tunnel/join.ts';
+import { type JoinOptions, type JoinResult, joinSocket, type Pace, type PaceSink } from '../../src/tunnel/join.ts';
+import { resetSocket } from '../../src/tunnel/socket-reset.ts';
 import type { TunnelStream } from '../../src/tunnel/stream.ts';
 import { Client, tcpServer } from '../support/tcp.ts';
+import { endOf } from '../support/through-proxy.ts';
 import { until } from '../support/until.ts';
 
 const TARGET = { kind: 'name', host: 'example.com', port: 80 } as const;
@@ -42,6 +44,14 @@ async function collect(stream: TunnelStream): Promise<string> {
   stream.on('data', (chunk: Buffer) => chunks.push(chunk));
   await once(stream, 'end');
   return Buffer.concat(chunks).toString();
+}
+
+/** How many bytes come until the join is over. */
+async function bytesUntil(stream: TunnelStream, end: Promise<unknown>): Promise<number> {
+  let bytes = 0;
+  stream.on('data', (chunk: Buffer) => (bytes += chunk.length));
+  await end;
+  return bytes;
 }
 
 describe('joinSocket', () => {
@@ -122,13 +132,94 @@ describe('joinSocket', () => {
     expect((await collect(far)).length).toBe(sent);
   });
 
-  it('notices a reset while the tunnel takes nothing, and the socket is therefore not read', async () => {
-    const { client, socket, stream, result } = await joined({ pausedCheckMs: 20 });
+  it('lets a socket go that is reset where the tunnel takes nothing for the limit', async () => {
+    const { client, socket, stream, result } = await joined({ pausedCheckMs: 20, resetWaitMs: 200 });
     client.send(Buffer.alloc(16 * 1024 * 1024, 7));
     await until(() => socket.isPaused());
     client.socket.resetAndDestroy();
     expect((await result).error).toMatchObject({ fault: 'target-reset' });
     expect(stream.errored).toBeInstanceOf(WstunError);
+  });
+
+  it('delivers all that a socket had received before it was reset, once the tunnel takes it, and then a reset', async () => {
+    const { client, socket, far, result } = await joined({ pausedCheckMs: 5 });
+    const [written] = [vi.spyOn(socket, '_write')];
+    client.send(Buffer.alloc(1024 * 1024, 7));
+    await until(() => socket.isPaused());
+    client.socket.resetAndDestroy();
+    // The look for a reset finds it.
+    await until(() => written.mock.calls.length > 0);
+    expect(await bytesUntil(far, result)).toBe(socket.bytesRead);
+    expect(socket.bytesRead).toBeGreaterThan(100_000);
+    expect((await result).error).toMatchObject({ fault: 'target-reset' });
+    expect(far.readableEnded).toBe(false);
+  });
+
+  it('delivers an answer that lies unread when a write to the socket fails', async () => {
+    const { client, far, result } = await joined();
+    client.send('HTTP/1.1 413 Too Large').socket.pause();
+    // Unread at the client: its end is a reset.
+    far.write(Buffer.alloc(50_000));
+    await until(() => client.socket.bytesRead > 0);
+    client.socket.destroy();
+    const writing = setInterval(() => far.write(Buffer.alloc(1000)), 1);
+    const chunks: Buffer[] = [];
+    far.on('data', (chunk: Buffer) => chunks.push(chunk));
+    expect((await result).error).toMatchObject({ fault: 'target-reset' });
+    clearInterval(writing);
+    expect(Buffer.concat(chunks).toString()).toBe('HTTP/1.1 413 Too Large');
+  });
+
+  it('resets the socket behind what it was given, where the other end was reset', async () => {
+    const { client, socket, stream, far, result } = await joined();
+    client.socket.pause();
+    for (let written = 0; written < 16 * 1024 * 1024; written += 64 * 1024) far.write(Buffer.alloc(64 * 1024, 7));
+    await until(() => stream.isPaused());
+    stream.destroy(new WstunError('target-reset'));
+    const given = socket.bytesWritten;
+    expect(await endOf(client.socket)).toBe('reset');
+    expect(client.received.length).toBe(given);
+    expect((await result).error).toMatchObject({ fault: 'target-reset' });
+  });
+
+  it('resets a socket that takes nothing after the limit, where the other end was reset', async () => {
+    const { client, stream, far, result } = await joined({ resetWaitMs: 200 });
+    client.socket.pause();
+    for (let written = 0; written < 16 * 1024 * 1024; written += 64 * 1024) far.write(Buffer.alloc(64 * 1024, 7));
+    await until(() => stream.isPaused());
+    stream.destroy(new WstunError('target-reset'));
+    await result;
+    expect(await endOf(client.socket)).toBe('reset');
+  });
+
+  it('passes on the end of a socket that was reset after it, and then the reset', async () => {
+    const { client, far, result } = await joined();
+    client.send('all of it').socket.end();
+    expect(await collect(far)).toBe('all of it');
+    client.socket.resetAndDestroy();
+    await once(client.socket, 'close');
+    const writing = setInterval(() => far.write('to a socket that is gone'), 5);
+    expect((await result).error).toMatchObject({ fault: 'target-reset' });
+    clearInterval(writing);
+  });
+
+  it('delivers what a pace keeps back before it passes on a reset', async () => {
+    const held: [Uint8Array, PaceSink][] = [];
+    const slow: Pace = { send: (chunk, sink) => void held.push([chunk, sink]) };
+    const { client, far, result } = await joined({ paces: { fromSocket: slow, toSocket: slow } });
+    await until(() => !client.socket.connecting);
+    client.send('first');
+    await until(() => held.length === 1);
+    client.socket.resetAndDestroy();
+    const received: Buffer[] = [];
+    far.on('data', (chunk: Buffer) => received.push(chunk));
+    const turn = setInterval(() => {
+      const [chunk, sink] = held.shift() ?? [];
+      if (chunk && !sink?.isGone()) sink?.deliver(chunk);
+    }, 20);
+    expect((await result).error).toMatchObject({ fault: 'target-reset' });
+    clearInterval(turn);
+    expect(Buffer.concat(received).toString()).toBe('first');
   });
 
   it('takes neither slowness nor an end behind unread bytes for a reset', async () => {
