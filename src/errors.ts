@@ -194,8 +194,8 @@ export const FAULTS = {
   'relay-refused': {
     class: 'access',
     code: 'WSTUN-E202',
-    sentence: 'the relay does not open to this invite',
-    fix: 'It was removed there, or its address has changed: ask for a new one.',
+    sentence: 'the address of the relay answers "not found"',
+    fix: 'The invite was removed there, or a web server or filter in front answers in its place. It is tried again by itself; if it stays so, ask for a new one.',
   },
   'relay-untrusted': {
     class: 'network',
@@ -207,7 +207,7 @@ export const FAULTS = {
     class: 'network',
     code: 'WSTUN-E204',
     sentence: 'something other than a relay answered',
-    fix: 'A captive portal, a filter or a reverse proxy that does not pass WebSockets on: check with a browser.',
+    fix: 'It may be a captive portal, a filter, or a reverse proxy that passes no WebSockets on: look with a browser. It is tried again by itself.',
   },
   'link-lost': {
     class: 'network',

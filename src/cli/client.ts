@@ -11,6 +11,7 @@ import { watchDescriptors } from './descriptor-guard.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
 import { followNetwork } from './follow-network.ts';
 import { formatHostPort, type HostPort } from './options.ts';
+import { OutageReport, seconds } from './outage-report.ts';
 import { Output, type OutputOptions } from './output.ts';
 import { DRAIN_MS, firstSignal } from './shutdown.ts';
 import { type RunningTether, startTether } from './tether.ts';
@@ -29,6 +30,7 @@ interface ClientOptions extends OutputOptions, InviteOptions {
   readonly encryption?: Encryption;
   /** Milliseconds. */
   readonly resumeWindow?: number;
+  readonly once?: boolean;
 }
 
 export async function runClient(options: ClientOptions): Promise<void> {
@@ -54,6 +56,7 @@ export async function runClient(options: ClientOptions): Promise<void> {
   try {
     await Promise.race([client.ended, signalled]);
   } catch (error) {
+    if (error instanceof WstunError) output.sayEnded(error);
     await client.close(0);
     throw error;
   }
@@ -75,19 +78,31 @@ export interface RunningClient {
 /** Resolves when the proxy listens; `onReady` comes when the first session stands. */
 export async function startClient(
   invite: Invite,
-  options: Pick<ClientOptions, 'listen' | 'user' | 'allowLan' | 'encryption' | 'resumeWindow' | 'tether' | 'direct'>,
+  options: Pick<
+    ClientOptions,
+    'listen' | 'user' | 'allowLan' | 'encryption' | 'resumeWindow' | 'tether' | 'direct' | 'once'
+  >,
   output: Output,
   onReady: (listen: string) => void,
 ): Promise<RunningClient> {
-  const { listen: wanted, user: credentials, allowLan = false, encryption = 'on', resumeWindow } = options;
+  const {
+    listen: wanted,
+    user: credentials,
+    allowLan = false,
+    encryption = 'on',
+    resumeWindow,
+    once = false,
+  } = options;
   refuseOpenToNetwork({ host: wanted.host, hasCredentials: credentials !== undefined, allowLan });
   if (encryption === 'off') refuseUnsealed(invite, options.tether !== undefined);
   const tether = options.tether && (await startTether(options.tether, invite.relayUrls, output, () => tunnel.tryNow()));
+  const outage = new OutageReport(output);
   let proxy: ProxyServer | undefined;
   const tunnel = new TunnelClient(
     new RelayDialer(invite, encryption, output.logger, tether && tetherOptions(tether, options.direct)),
     {
       onConnected: ({ first, awayMs, streamsLost }) => {
+        outage.handleOver();
         if (first) return onReady(proxy ? formatHostPort(proxy.address) : '');
         output.event({ event: 'connected', awayMs: Math.round(awayMs), streamsLost });
         output.say(`wstun: connected again after ${seconds(awayMs)}, ${counted(streamsLost)} lost`);
@@ -97,20 +112,24 @@ export async function startClient(
         output.say(`wstun: link lost; ${counted(streams)} held`);
       },
       onResumed: ({ awayMs, streams }) => {
+        outage.handleOver();
         output.event({ event: 'resumed', awayMs: Math.round(awayMs), streams });
         output.say(`wstun: resumed after ${seconds(awayMs)}, 0 streams lost`);
       },
-      onSessionLost: (error, { streams }) => {
+      onDraining: ({ streams }) => {
+        output.event({ event: 'draining', streams });
+        output.say(
+          `wstun: the other end is shutting down; ${counted(streams)} may end, new ones wait for the next session`,
+        );
+      },
+      onSessionLost: (error, { streams, isFinal }) => {
         output.event({ event: 'session-lost', code: error.code, message: error.message, streams });
-        output.say(`wstun: ${error.message}`);
+        if (!isFinal) output.say(`wstun: ${error.message}`);
       },
-      onFailed: (error, waitMs) => {
-        output.event({ event: 'retrying', code: error.code, message: error.message, waitMs: Math.round(waitMs) });
-        output.say(`wstun: ${error.message} Next attempt in ${seconds(waitMs)}.`);
-      },
+      onFailed: (error, waitMs) => outage.handleFailed(error, waitMs),
     },
     output.logger,
-    resumeWindow === undefined ? {} : { resumeWindowMs: resumeWindow },
+    { once, ...(resumeWindow !== undefined && { resumeWindowMs: resumeWindow }) },
   );
   proxy = await startProxyServer({
     ...wanted,
@@ -128,15 +147,14 @@ export async function startClient(
       tunnel.wake();
     },
     close: async (graceMs) => {
+      outage.handleOver();
+      // Who has no stream yet is not waited for.
+      tunnel.drain();
       await proxy.close(graceMs);
       await tunnel.close(0);
       tether?.close();
     },
   };
-}
-
-function seconds(ms: number): string {
-  return `${(ms / 1000).toFixed(1)} s`;
 }
 
 function counted(streams: number): string {

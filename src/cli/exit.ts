@@ -21,6 +21,7 @@ import { watchDescriptors } from './descriptor-guard.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
 import { followNetwork } from './follow-network.ts';
 import { MemoryGuard } from './memory-guard.ts';
+import { OutageReport } from './outage-report.ts';
 import { Output, type OutputOptions } from './output.ts';
 import { createSessions, followAccess, LiveAccess, loadKeys, standingBearers } from './serving.ts';
 import { DRAIN_MS, firstSignal } from './shutdown.ts';
@@ -33,6 +34,7 @@ interface ExitOptions extends OutputOptions, InviteOptions {
   readonly dns?: readonly string[];
   /** Milliseconds. */
   readonly resumeWindow?: number;
+  readonly once?: boolean;
 }
 
 export async function runExit(options: ExitOptions): Promise<void> {
@@ -45,9 +47,9 @@ export async function runExit(options: ExitOptions): Promise<void> {
   });
   const ended = exit.ended.catch((error: unknown) => error);
   const error = await Promise.race([ended, firstSignal(() => exit.close(0)).then(() => undefined)]);
-  if (error instanceof WstunError) output.event({ event: 'ended', code: error.code, message: error.message });
-  // The sessions of an exit that was replaced are as good as before: they too may end by themselves.
-  output.say(error instanceof WstunError ? `wstun: ${error.message}` : 'wstun: draining; again to end at once');
+  if (error instanceof WstunError) output.sayEnded(error);
+  // Sessions that stand are as good as before, whatever ends the registration: they too may end by themselves.
+  output.say('wstun: draining; again to end at once');
   await exit.close(DRAIN_MS);
   if (error !== undefined) throw error;
 }
@@ -81,21 +83,21 @@ async function startExit(state: StateDir, options: ExitOptions, output: Output):
   let sessions = begin();
   const { exitName: name } = registration;
   let first = true;
+  const outage = new OutageReport(output);
   const atRelay = new ExitRegistration(
     new TicketDialer(registration, logger),
     {
       handleLink: (link) => sessions.serve(link),
       handleRegistered: (relay) => {
+        outage.handleOver();
         if (first) showReady(output, name, relay);
         else showAgain(output);
         first = false;
       },
-      handleLost: (error, waitMs) => {
-        output.event({ event: 'retrying', code: error.code, message: error.message, waitMs: Math.round(waitMs) });
-        output.say(`wstun: ${error.message} Next attempt in ${(waitMs / 1000).toFixed(1)} s.`);
-      },
+      handleLost: (error, waitMs) => outage.handleFailed(error, waitMs),
     },
     logger,
+    { once: options.once === true },
   );
   // Who has an old invite must reach us to be told so.
   const announce = () => {
@@ -120,6 +122,7 @@ async function startExit(state: StateDir, options: ExitOptions, output: Output):
     ended: atRelay.run(),
     wake: () => atRelay.wake(),
     close: async (graceMs) => {
+      outage.handleOver();
       identityWatch.stop();
       atRelay.close();
       await Promise.all([watch.close(), sessions.close(graceMs)]);

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
 import { WstunError } from '../errors.ts';
 import { collect, parseCount, parseCredentials, parseHostPort, parseResumeWindow, parseTether } from './options.ts';
+import { isTold } from './output.ts';
 import { understandPaste, withoutSecrets } from './pasted-arguments.ts';
 import { tuneGarbageCollector } from './runtime.ts';
 
@@ -38,7 +39,7 @@ function report(error: unknown, args: readonly string[]): number {
   // Commander has printed its own message by now; its code 0 is --help and --version.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   const fault = error instanceof WstunError ? error : new WstunError('internal', String(error));
-  process.stderr.write(`wstun: ${withoutSecrets(fault.message, args)}\n`);
+  if (!isTold(error)) process.stderr.write(`wstun: ${withoutSecrets(fault.message, args)}\n`);
   return fault.exitCode;
 }
 
@@ -91,6 +92,12 @@ function pasted(given: readonly string[]): string | undefined {
   return given.length === 0 ? undefined : given.join(' ');
 }
 
+const onceOption = () =>
+  new Option(
+    '--once',
+    'for scripts: end with the exit code of the first failure, or, once connected, of the first that lasts 10 s',
+  );
+
 function clientCommand(): Command {
   return new Command('client')
     .description('offers a SOCKS5, SOCKS4a and HTTP proxy here, and carries its connections to the relay of an invite')
@@ -109,6 +116,7 @@ function clientCommand(): Command {
     )
     .option('--allow-lan', 'listen beyond this machine without a user and password')
     .addOption(resumeWindowOption())
+    .addOption(onceOption())
     .option(
       '--tether [host:port]',
       'let a phone carry it: its browser opens a page of this machine (default: its local address as it is, port 8808)',
@@ -165,6 +173,7 @@ function exitCommand(): Command {
     .addOption(new Option('--state <dir>', 'keys and access list (default: $XDG_STATE_HOME/wstun/exit)'))
     .addOption(dnsOption())
     .addOption(resumeWindowOption())
+    .addOption(onceOption())
     .addOption(jsonOption())
     .addOption(verboseOption())
     .addHelpText('after', EXIT_EXAMPLES)

@@ -1,6 +1,7 @@
 /**
  * What commands print. stdout: results and, with `--json`, one event a line. stderr: what is meant for a person, and logs.
  */
+import type { WstunError } from '../errors.ts';
 import { createLogger, type Logger } from '../observability/logger.ts';
 
 export interface OutputOptions {
@@ -8,6 +9,13 @@ export interface OutputOptions {
   readonly verbose?: boolean | undefined;
   /** Logs warnings only. */
   readonly quiet?: boolean;
+}
+
+/** Faults of which a person has been told, so that the end of the process does not say so again. */
+const told = new WeakSet<object>();
+
+export function isTold(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && told.has(error);
 }
 
 export class Output {
@@ -23,6 +31,13 @@ export class Output {
   /** One line of JSON on stdout, with `--json` only. */
   event(event: { readonly event: string; readonly [field: string]: unknown }): void {
     if (this.json) printLine(JSON.stringify(event));
+  }
+
+  /** The fault that ends a client or an exit: at once, and once, on stderr with `--json`, too. */
+  sayEnded(error: WstunError): void {
+    told.add(error);
+    this.event({ event: 'ended', code: error.code, message: error.message });
+    process.stderr.write(`wstun: ${error.message}\n`);
   }
 
   /** For a person, on stderr; not with `--json`. */

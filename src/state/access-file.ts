@@ -14,6 +14,9 @@ import type { StateDir } from './state-dir.ts';
 
 export const ACCESS_FILE_NAME = 'access.toml';
 
+/** A list that was emptied on purpose, where nothing else is left to show that. */
+const NOBODY = '# nobody\n';
+
 export class AccessFile {
   readonly state: StateDir;
   readonly #validateRule: RuleValidator;
@@ -25,15 +28,27 @@ export class AccessFile {
 
   /** The entries, none if there is no file. @throws WstunError state-unusable, access-malformed */
   async read(): Promise<readonly AccessEntry[]> {
-    return this.parse((await this.readText()) ?? '');
+    const text = await this.readText();
+    return text === undefined ? [] : this.parse(text);
   }
 
   async readText(): Promise<string | undefined> {
     return await this.state.read(ACCESS_FILE_NAME, { secret: false });
   }
 
-  /** @throws WstunError access-malformed, naming file and line */
+  /**
+   * Of a file without a word in it nobody can say whether that is meant: an editor on a full disk, or a script between its `>` and its
+   * first line, leaves the same. So it is no list.
+   * @throws WstunError access-malformed, naming file and line
+   */
   parse(text: string): readonly AccessEntry[] {
+    if (text.trim() === '') {
+      const file = this.state.pathOf(ACCESS_FILE_NAME);
+      throw new WstunError(
+        'access-malformed',
+        `${file}: it is empty; to let nobody in, write a comment line: ${NOBODY.trim()}`,
+      );
+    }
     return this.#named(() => parseAccessList(text, this.#validateRule));
   }
 
@@ -41,9 +56,11 @@ export class AccessFile {
   async add(entry: AccessEntry): Promise<void> {
     await this.state.locked(async () => {
       const text = await this.readText();
+      // One that was emptied is begun anew.
+      const before = text?.trim() === '' ? undefined : text;
       await this.state.write(
         ACCESS_FILE_NAME,
-        this.#named(() => addEntry(text, entry, this.#validateRule)),
+        this.#named(() => addEntry(before, entry, this.#validateRule)),
       );
     });
   }
@@ -64,10 +81,8 @@ export class AccessFile {
   async remove(name: string): Promise<void> {
     await this.state.locked(async () => {
       const text = (await this.readText()) ?? '';
-      await this.state.write(
-        ACCESS_FILE_NAME,
-        this.#named(() => removeEntry(text, name, this.#validateRule)),
-      );
+      const left = this.#named(() => removeEntry(text, name, this.#validateRule));
+      await this.state.write(ACCESS_FILE_NAME, left.trim() === '' ? NOBODY : left);
     });
   }
 

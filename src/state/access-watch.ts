@@ -31,7 +31,7 @@ export async function watchAccess(file: AccessFile, handler: AccessWatchHandler)
   // In this order, so that a change between the two shows at the first look.
   const signature = await file.state.signature(ACCESS_FILE_NAME);
   const text = await file.readText();
-  return new AccessWatch(file, handler, { signature, text, entries: file.parse(text ?? '') });
+  return new AccessWatch(file, handler, { signature, text, entries: text === undefined ? [] : file.parse(text) });
 }
 
 interface Seen {

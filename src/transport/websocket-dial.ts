@@ -4,11 +4,11 @@
  * The request target holds a ticket. Nothing here puts it, or any text that an unknown server chose, in an error or a log.
  * One attempt only: when to try again is decided above.
  */
-import type { IncomingMessage } from 'node:http';
 import { isIP, type Socket, connect as tcpConnect } from 'node:net';
 import { TLSSocket, connect as tlsConnect } from 'node:tls';
 import { WebSocket } from 'ws';
 import { WstunError } from '../errors.ts';
+import { answerFault } from './answer-faults.ts';
 import { dialFault } from './dial-faults.ts';
 import type { MessageLink } from './message-link.ts';
 import type { Masking } from './websocket-frame.ts';
@@ -29,20 +29,6 @@ export interface DialWebSocketOptions {
   /** For the whole dial, ms; default DIAL_TIMEOUT_MS. */
   readonly timeoutMs?: number;
 }
-
-/** The relay's web server answered as it answers any stranger: the ticket did not open, or no relay is there. */
-export class RelayRefused extends WstunError {
-  /** The server's clock, ms since 1970, from its `Date` header: a ticket also fails when the clocks are minutes apart. */
-  readonly relayTime: number | undefined;
-
-  constructor(detail: string, relayTime: number | undefined) {
-    super('relay-refused', detail);
-    this.relayTime = relayTime;
-  }
-}
-
-/** What a gate, or a web server in its place, says to a request without a good ticket. */
-const REFUSALS: ReadonlySet<number | undefined> = new Set([401, 403, 404]);
 
 /**
  * Node gives every address but the last only 250 ms, too little for a mobile network (nodejs/node#54359). A broken IPv6
@@ -98,7 +84,9 @@ export function dialWebSocket(url: URL, options: DialWebSocketOptions): Promise<
 
     // Stays for good: `terminate` makes one more error, which is of no interest.
     socket.on('error', failFrom);
-    socket.on('unexpected-response', (_request, response) => fail(answerFault(response, where)));
+    socket.on('unexpected-response', (_request, response) =>
+      fail(answerFault({ status: response.statusCode ?? 0, headers: response.headers, url, where })),
+    );
     socket.once('open', () => {
       settle();
       socket.removeAllListeners();
@@ -117,13 +105,6 @@ export function dialWebSocket(url: URL, options: DialWebSocketOptions): Promise<
 
 class TimeOut extends Error {
   readonly code = 'ETIMEDOUT';
-}
-
-function answerFault(response: IncomingMessage, where: string): WstunError {
-  const status = response.statusCode;
-  if (!REFUSALS.has(status)) return new WstunError('relay-odd-answer', `${where}: HTTP ${status}`);
-  const time = Date.parse(response.headers.date ?? '');
-  return new RelayRefused(`${where}: HTTP ${status}`, Number.isNaN(time) ? undefined : time);
 }
 
 function openSocket(url: URL, ca: string | undefined, lentReads: LentReads): Socket {

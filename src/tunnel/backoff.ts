@@ -33,15 +33,18 @@ export class Backoff {
   /** Links in a row that were lost sooner than LINK_STOOD_MS. */
   private shortLived = 0;
 
-  /** Milliseconds before the next attempt; `random` in 0..1, used where waits begin anew. */
-  next(random: number): number {
+  /** Milliseconds before the next attempt; `random` in 0..1, used where waits begin anew. @param longestS of all spans */
+  next(random: number, longestS = LONGEST_WAIT_S): number {
     if (this.attempts === 0) this.share = LEAST_SHARE ** (1 - random);
-    const span = Math.min(2 ** this.attempts - 1, LONGEST_WAIT_S);
+    const span = Math.min(2 ** this.attempts - 1, longestS);
     this.attempts = Math.min(this.attempts + 1, MOST_ATTEMPTS);
     return this.share * span * 1000;
   }
 
-  /** A link is lost. True if the waits begin anew. @param stoodMs how long it was of use */
+  /**
+   * A link is lost, or a session. True if the waits begin anew.
+   * @param stoodMs how long it was of use; 0 for a session whose loss the exit told of
+   */
   handleLost(stoodMs: number): boolean {
     this.shortLived = stoodMs >= LINK_STOOD_MS ? 0 : this.shortLived + 1;
     const isForgiven = this.shortLived <= FORGIVEN_LINKS;
@@ -55,26 +58,26 @@ export class Backoff {
   }
 }
 
-/**
- * Seconds before the second, third and fourth attempt after refusals in a row, half of each by chance: 5.5 to 11 s in all. Long
- * enough for a reverse proxy whose relay restarts, short enough that somebody who was removed soon knows.
- */
-const REFUSAL_WAITS_S: readonly number[] = [1, 3, 7];
+/** How long the waits after one kind of failure are on average: doubling from the first to the longest, seconds. */
+export interface Pauses {
+  readonly firstS: number;
+  readonly longestS: number;
+}
 
 /**
- * Patience with a relay that has let us in before and now answers as to a stranger: it may be another that answers. Apart from
- * `Backoff`, whose state is that of earlier losses: with it the same four refusals could take 26 s.
+ * Waits that have a measure of their own, apart from `Backoff`, whose state is that of earlier losses. Each is drawn anew between half
+ * and one and a half of its span: a thousand who began together are spread evenly after half a minute.
  */
-export class RefusalPatience {
+export class DoublingPauses {
   private inARow = 0;
 
-  /** Milliseconds before the next attempt, undefined when it is enough; `random` in 0..1. */
-  next(random: number): number | undefined {
-    const seconds = REFUSAL_WAITS_S[this.inARow++];
-    return seconds === undefined ? undefined : (seconds * 1000 * (1 + random)) / 2;
+  /** Milliseconds before the next attempt; `random` in 0..1. */
+  next({ firstS, longestS }: Pauses, random: number): number {
+    const span = Math.min(firstS * 2 ** this.inARow, longestS);
+    this.inARow = Math.min(this.inARow + 1, MOST_ATTEMPTS);
+    return span * 1000 * (0.5 + random);
   }
 
-  /** Something other than a refusal came. */
   reset(): void {
     this.inARow = 0;
   }

@@ -3,11 +3,12 @@
  * proxies, and leaves links to session-keeper.ts.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { FAULTS, type WireFaultName, WstunError } from '../errors.ts';
+import { type WireFaultName, WstunError } from '../errors.ts';
 import { DEFAULT_RESUME_CONFIG, PROCESS_REPLAY_BYTES } from '../mux/config.ts';
 import { ReplayMemory } from '../mux/replay-store.ts';
 import type { Logger } from '../observability/logger.ts';
-import { Backoff, RefusalPatience } from './backoff.ts';
+import { Backoff } from './backoff.ts';
+import { isFinal, Outage, type Verdict } from './outage.ts';
 import type { SessionDriver } from './session-driver.ts';
 import { type KeeperEvents, type SessionDialer, SessionKeeper } from './session-keeper.ts';
 import type { StreamOpener, Target, TunnelStream } from './stream.ts';
@@ -18,7 +19,7 @@ const SESSION_WAIT_MS = 10_000;
 const MAX_WAITING = 1024;
 
 export interface ClientObserver {
-  /** A new session stands. `first` is false where an earlier one was lost with `streamsLost` streams, `awayMs` ago. */
+  /** A new session stands. `first` is false where an earlier one took no more streams `awayMs` ago; `streamsLost` of its own were cut. */
   onConnected(info: {
     readonly remote: string;
     readonly first: boolean;
@@ -29,8 +30,10 @@ export interface ClientObserver {
   onLinkLost(info: { readonly streams: number }): void;
   /** A new link carries them. */
   onResumed(info: { readonly awayMs: number; readonly streams: number }): void;
-  /** The session is over, and `streams` streams with it; the next one follows. */
-  onSessionLost(error: WstunError, info: { readonly streams: number }): void;
+  /** The other end is shutting down: `streams` streams may end in peace, the next go to a new session. */
+  onDraining?(info: { readonly streams: number }): void;
+  /** The session is over, and `streams` streams with it; the next one follows, unless that is final. */
+  onSessionLost(error: WstunError, info: { readonly streams: number; readonly isFinal: boolean }): void;
   /** An attempt failed; the next comes in `waitMs`. */
   onFailed(error: WstunError, waitMs: number): void;
 }
@@ -40,6 +43,18 @@ export interface ClientOptions {
   readonly resumeWindowMs?: number;
   /** As of KeeperOptions. */
   readonly tryBetterMs?: number;
+  /** As of OutageOptions. */
+  readonly once?: boolean;
+  readonly removalStandsMs?: number;
+}
+
+/** Of the session before, until the next stands. */
+interface Lost {
+  /** From when on no streams could be opened, of the clock of `performance.now`. */
+  readonly at: number;
+  streams: number;
+  /** That ends in peace. */
+  readonly draining?: SessionKeeper;
 }
 
 interface Waiter {
@@ -59,20 +74,23 @@ export class TunnelClient implements StreamOpener {
   private readonly waiters = new Set<Waiter>();
   private current: SessionKeeper | undefined;
   private connectedBefore = false;
-  /** Of the last session that was lost, until the next stands. */
-  private lost: { readonly at: number; readonly streams: number } | undefined;
-  private readonly refusals = new RefusalPatience();
-  /** The last attempt found no exit: nobody waits for the next. */
+  private lost: Lost | undefined;
+  private readonly outage: Outage;
+  /** Before the first attempt of the next session, where the last one ended before it stood. */
+  private firstWaitMs: number | undefined;
+  /** The last attempt found no exit: nobody waits but for an attempt that is under way. */
   private exitAbsent = false;
+  private draining = false;
 
   constructor(dialer: SessionDialer, observer: ClientObserver, logger: Logger, options: ClientOptions = {}) {
     this.dialer = dialer;
     this.observer = observer;
     this.logger = logger;
     this.options = options;
+    this.outage = new Outage({ ...options, backoff: this.backoff });
   }
 
-  /** Keeps a session until `close`. Rejects with a WstunError only when no further attempt could help (exit codes 76, 77). */
+  /** Keeps a session until `close`. Rejects with a WstunError where `Outage` finds a failure final. */
   async run(): Promise<void> {
     while (!this.stopping.signal.aborted) {
       const final = await this.runSession();
@@ -96,10 +114,17 @@ export class TunnelClient implements StreamOpener {
     for (const keeper of this.keepers) keeper.tryNow();
   }
 
+  /** Opens no more streams. What waits for a session or for a link is told so, and is no reason to wait for it. */
+  drain(): void {
+    this.draining = true;
+    this.failWaiters(new WstunError('not-connected'));
+    for (const { driver, isUsable } of this.keepers) if (!isUsable) driver.refuseOpening('not-connected');
+  }
+
   /** Streams live on for at most `graceMs`, then everything ends. */
   async close(graceMs: number): Promise<void> {
     this.stopping.abort();
-    this.failWaiters(new WstunError('not-connected'));
+    this.drain();
     const drained = Promise.all([...this.keepers].map(({ driver }) => driver.drain()));
     const limit = new AbortController();
     await Promise.race([drained, delay(graceMs, undefined, { signal: limit.signal }).catch(() => {})]);
@@ -111,23 +136,24 @@ export class TunnelClient implements StreamOpener {
 
   /** Resolves when a new session is needed, or with the error after which none could help. */
   private runSession(): Promise<WstunError | undefined> {
-    const { tryBetterMs, ...resumption } = this.options;
+    const { tryBetterMs, resumeWindowMs = DEFAULT_RESUME_CONFIG.resumeWindowMs } = this.options;
     return new Promise((resolve) => {
       const keeper: SessionKeeper = new SessionKeeper(
         {
           dialer: this.dialer,
-          resume: { ...DEFAULT_RESUME_CONFIG, ...resumption },
+          resume: { ...DEFAULT_RESUME_CONFIG, resumeWindowMs },
           tryBetterMs,
           replayMemory: this.replayMemory,
           backoff: this.backoff,
           logger: this.logger,
-          waitAfter: (error) => this.waitAfter(error, this.current === keeper),
+          judge: (error) => this.judge(error, this.current === keeper),
         },
         this.eventsOf(() => keeper, resolve),
       );
       this.keepers.add(keeper);
       this.current = keeper;
-      keeper.start();
+      keeper.start(this.firstWaitMs);
+      this.firstWaitMs = undefined;
     });
   }
 
@@ -139,7 +165,7 @@ export class TunnelClient implements StreamOpener {
         if (isCurrent()) this.observer.onLinkLost({ streams: keeper().driver.streamCount });
       },
       onResumed: (awayMs) => {
-        this.refusals.reset();
+        this.outage.handleStanding();
         this.serveWaiters(keeper());
         if (awayMs === undefined || !isCurrent()) return;
         this.observer.onResumed({ awayMs, streams: keeper().driver.streamCount });
@@ -150,21 +176,21 @@ export class TunnelClient implements StreamOpener {
         this.observer.onFailed(error, waitMs);
       },
       onNoMoreStreams: () => {
-        if (isCurrent()) this.current = undefined;
+        if (isCurrent()) this.handleDraining(keeper());
         resolve(undefined);
       },
-      onEnd: (error, isFinal) => {
+      onEnd: (error, isFinalAttempt) => {
         this.keepers.delete(keeper());
-        if (isCurrent()) this.handleEnd(keeper(), error);
-        else this.tellOfCutStreams(keeper(), error);
-        resolve(isFinal ? error : undefined);
+        if (isCurrent()) return resolve(this.handleEnd(keeper(), error, isFinalAttempt));
+        this.tellOfCutStreams(keeper(), error);
+        resolve(isFinalAttempt ? error : undefined);
       },
     };
   }
 
   private handleStanding(keeper: SessionKeeper): void {
     this.exitAbsent = false;
-    this.refusals.reset();
+    this.outage.handleStanding();
     const { lost } = this;
     this.lost = undefined;
     this.observer.onConnected({
@@ -177,31 +203,47 @@ export class TunnelClient implements StreamOpener {
     this.serveWaiters(keeper);
   }
 
-  private handleEnd(keeper: SessionKeeper, error: WstunError): void {
+  private handleDraining(keeper: SessionKeeper): void {
     this.current = undefined;
+    this.lost = { at: performance.now(), streams: 0, draining: keeper };
+    this.observer.onDraining?.({ streams: keeper.driver.streamCount });
+  }
+
+  /** Returns the error after which no further attempt could help, if it is one. */
+  private handleEnd(keeper: SessionKeeper, error: WstunError, isFinalAttempt: boolean): WstunError | undefined {
+    this.current = undefined;
+    const final = isFinalAttempt || isFinal(error.fault) ? error : undefined;
+    if (!keeper.hasStood) return final ?? this.handleFailedBeginning(error);
     const streams = keeper.driver.streamsCut;
-    if (!keeper.hasStood) return;
     this.lost = { at: keeper.leftAt, streams };
-    this.observer.onSessionLost(error, { streams });
+    if (error.fault === 'access-removed') this.outage.noteRemoval(error, performance.now());
+    this.observer.onSessionLost(error, { streams, isFinal: final !== undefined });
+    return final;
+  }
+
+  /** The exit took the session up and then ended it, or what it said cannot be: as good as an attempt that failed. */
+  private handleFailedBeginning(error: WstunError): WstunError | undefined {
+    const verdict = this.judge(error, true);
+    if ('final' in verdict) return verdict.final;
+    this.firstWaitMs = verdict.waitMs;
+    this.observer.onFailed(error, verdict.waitMs);
+    return undefined;
   }
 
   /** Of a session that was to end in peace. */
-  private tellOfCutStreams({ driver }: SessionKeeper, error: WstunError): void {
-    if (driver.streamsCut > 0 && !this.stopping.signal.aborted)
-      this.observer.onSessionLost(error, { streams: driver.streamsCut });
+  private tellOfCutStreams(keeper: SessionKeeper, error: WstunError): void {
+    const streams = keeper.driver.streamsCut;
+    if (streams === 0 || this.stopping.signal.aborted) return;
+    if (this.lost?.draining === keeper) this.lost.streams += streams;
+    this.observer.onSessionLost(error, { streams, isFinal: false });
   }
 
-  /**
-   * Undefined where no further attempt could help: a refused key, a removed access and another protocol do not change by trying
-   * again. But once a session has stood, a refusal may be a captive portal's, or of a reverse proxy whose relay restarts.
-   */
-  private waitAfter(error: WstunError, isCurrent: boolean): number | undefined {
-    // Of a session that only ends in peace, one after the other, no refusals are counted: that would be twice as fast.
-    if (error.fault === 'relay-refused' && !isCurrent) return this.backoff.next(Math.random());
-    if (error.fault === 'relay-refused') return this.connectedBefore ? this.refusals.next(Math.random()) : undefined;
-    this.refusals.reset();
-    if (FAULTS[error.fault].class === 'access' || error.fault === 'bad-version') return undefined;
-    return this.backoff.next(Math.random());
+  /** Of a session that only ends in peace nothing is counted: one after the other would count twice. */
+  private judge(error: WstunError, isCurrent: boolean): Verdict {
+    const random = Math.random();
+    return isCurrent
+      ? this.outage.handleFailure(error, performance.now(), random)
+      : { waitMs: this.backoff.next(random) };
   }
 
   /** Programs that wait are told at once where the exit is absent. */
@@ -219,11 +261,9 @@ export class TunnelClient implements StreamOpener {
   }
 
   private awaitSession(signal: AbortSignal): Promise<SessionDriver> {
-    if (this.exitAbsent) return Promise.reject(new WstunError('exit-absent'));
-    if (this.stopping.signal.aborted || this.waiters.size >= MAX_WAITING) {
-      return Promise.reject(new WstunError('not-connected'));
-    }
-    this.current?.hurry(performance.now());
+    if (this.draining || this.waiters.size >= MAX_WAITING) return Promise.reject(new WstunError('not-connected'));
+    const isUnderWay = this.current?.hurry(performance.now()) ?? false;
+    if (this.exitAbsent && !isUnderWay) return Promise.reject(new WstunError('exit-absent'));
     return new Promise((resolve, reject) => {
       const settle = () => {
         clearTimeout(timer);

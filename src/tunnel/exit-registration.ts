@@ -2,12 +2,13 @@
  * A named exit's standing at its relay: keeps a control link, announces whose links may come, and answers each call with a data
  * link. Knows nothing of sessions: what runs on a data link is for the caller.
  */
-import { FAULTS, WstunError } from '../errors.ts';
+import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { ControlLink } from '../transport/control-link.ts';
 import { announcements } from '../transport/control-messages.ts';
 import type { MessageLink } from '../transport/message-link.ts';
-import { Backoff, RefusalPatience } from './backoff.ts';
+import { Backoff } from './backoff.ts';
+import { Outage } from './outage.ts';
 import { Pause } from './pause.ts';
 import type { TicketDialer } from './ticket-dialer.ts';
 
@@ -33,17 +34,18 @@ export class ExitRegistration {
   private readonly logger: Logger;
   private readonly backoff = new Backoff();
   private readonly pause = new Pause();
-  private readonly refusals = new RefusalPatience();
+  private readonly outage: Outage;
   private readonly stopping = new AbortController();
   private keys: readonly string[] = [];
   private control: ControlLink | undefined;
   private answers = 0;
-  private registeredBefore = false;
 
-  constructor(dialer: Dialer, handler: RegistrationHandler, logger: Logger) {
+  /** @param options once: as of OutageOptions */
+  constructor(dialer: Dialer, handler: RegistrationHandler, logger: Logger, { once = false } = {}) {
     this.dialer = dialer;
     this.handler = handler;
     this.logger = logger;
+    this.outage = new Outage({ backoff: this.backoff, once });
   }
 
   /** Whose links may come, from now on. @param keys gate keys, base64url */
@@ -52,7 +54,7 @@ export class ExitRegistration {
     this.announce();
   }
 
-  /** Stays registered until `close`. Rejects with a WstunError only when no further attempt could help (exit code 77). */
+  /** Stays registered until `close`. Rejects with a WstunError where `Outage` finds a failure final. */
   async run(): Promise<void> {
     const { signal } = this.stopping;
     // The first attempt, which comes at once: by chance, too, because its share holds for the waits that follow.
@@ -60,18 +62,11 @@ export class ExitRegistration {
     while (!signal.aborted) {
       const error = await this.registerOnce(signal);
       if (signal.aborted) return;
-      const waitMs = this.waitAfter(error);
-      if (waitMs === undefined) throw error;
-      this.handler.handleLost(error, waitMs);
-      await this.pause.wait(waitMs);
+      const verdict = this.outage.handleFailure(error, performance.now(), Math.random());
+      if ('final' in verdict) throw verdict.final;
+      this.handler.handleLost(error, verdict.waitMs);
+      await this.pause.wait(verdict.waitMs);
     }
-  }
-
-  /** Undefined where no further attempt could help. As of a client, one refusal of a relay that knew us may be of another. */
-  private waitAfter(error: WstunError): number | undefined {
-    if (error.fault === 'relay-refused') return this.registeredBefore ? this.refusals.next(Math.random()) : undefined;
-    this.refusals.reset();
-    return FAULTS[error.fault].class === 'access' ? undefined : this.backoff.next(Math.random());
   }
 
   /** Takes no more calls; links that were handed out live on. */
@@ -110,9 +105,11 @@ export class ExitRegistration {
       let fault: WstunError | undefined;
       this.control = new ControlLink(link, {
         handleControl: (message) => {
-          if (message.type === 'registered' && !registered) this.handler.handleRegistered(relay);
+          if (message.type === 'registered' && !registered) {
+            this.outage.handleStanding();
+            this.handler.handleRegistered(relay);
+          }
           registered ||= message.type === 'registered';
-          this.registeredBefore ||= registered;
           if (message.type === 'replaced') fault = new WstunError('exit-replaced');
           if (message.type === 'rotated') {
             if (this.dialer.rotationProofOf(link)?.toString('hex') !== message.proof) return false;

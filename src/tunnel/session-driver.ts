@@ -21,6 +21,8 @@ import type { StreamAcceptor, Target, TunnelStream } from './stream.ts';
 
 /** An exit that neither opens nor refuses: its dial and look-up limits add up to 15 s, and a slow path comes on top. */
 const OPEN_ANSWER_MS = 20_000;
+/** For which a stream that is being opened waits for a link, or for a sign of life on it: as a connection does without a session. */
+const OPEN_LINK_MS = 10_000;
 
 const STALL_CHECK_MS = 1_000;
 
@@ -48,8 +50,14 @@ export interface SessionOptions {
 
 interface PendingOpen {
   readonly target: Target;
+  readonly since: number;
+  /** The link went meanwhile. */
+  interrupted: boolean;
   resolve(stream: TunnelStream): void;
+  /** The exit's answer. */
   reject(error: WstunError): void;
+  /** Without one. */
+  giveUp(fault: WireFaultName): void;
 }
 
 /** How far both ends are when a new link begins (docs/protocol.md §10). */
@@ -73,6 +81,8 @@ export class SessionDriver implements StreamOwner {
   private timer: NodeJS.Timeout | undefined;
   private timerAt = Number.POSITIVE_INFINITY;
   private linkFull = false;
+  /** When the last record came. */
+  private heardAt = 0;
   private stallTold = false;
   private ackPending = false;
   private cut = 0;
@@ -149,6 +159,7 @@ export class SessionDriver implements StreamOwner {
     const old = this.link;
     this.link = undefined;
     old?.abort();
+    for (const pending of this.opening.values()) pending.interrupted = true;
     const fits = this.session.attach(peerReceived, saidReceived, performance.now());
     if (fits) {
       this.link = link;
@@ -185,7 +196,8 @@ export class SessionDriver implements StreamOwner {
   }
 
   private handleMessage(message: Message): void {
-    this.session.handleMessage(message, performance.now());
+    this.heardAt = performance.now();
+    this.session.handleMessage(message, this.heardAt);
     this.handleEvents();
     this.scheduleFlush();
   }
@@ -199,6 +211,7 @@ export class SessionDriver implements StreamOwner {
     if (this.link === undefined) return;
     this.link = undefined;
     this.session.detach(performance.now());
+    for (const pending of this.opening.values()) pending.interrupted = true;
     this.flush();
     if (!this.mux.isOver) this.options.onLinkLost?.();
   }
@@ -224,19 +237,53 @@ export class SessionDriver implements StreamOwner {
         reject(new WstunError(fault));
       };
       const onAbort = () => giveUp('dial-cancelled');
-      const timer = setTimeout(giveUp, OPEN_ANSWER_MS, 'dial-timed-out');
+      const pending: PendingOpen = {
+        target,
+        since: performance.now(),
+        interrupted: false,
+        resolve: (stream) => [settle(), resolve(stream)],
+        reject: (error) => [settle(), reject(error)],
+        giveUp,
+      };
+      const check = () => {
+        const now = performance.now();
+        const fault = this.faultOfOpening(pending, now);
+        if (fault !== undefined) return giveUp(fault);
+        timer = setTimeout(check, this.nextOpenCheck(pending, now) - now);
+      };
+      let timer = setTimeout(check, OPEN_LINK_MS);
       const settle = () => {
         clearTimeout(timer);
         signal.removeEventListener('abort', onAbort);
         this.opening.delete(id);
       };
       signal.addEventListener('abort', onAbort);
-      this.opening.set(id, {
-        target,
-        resolve: (stream) => [settle(), resolve(stream)],
-        reject: (error) => [settle(), reject(error)],
-      });
+      this.opening.set(id, pending);
     });
+  }
+
+  /**
+   * Why a stream that has no answer yet is to be given up, if it is. The target is to blame only where the link was there and alive all
+   * the time: the exit itself says so within 15 s.
+   */
+  private faultOfOpening({ since, interrupted }: PendingOpen, now: number): WireFaultName | undefined {
+    const isFine = this.session.linkState(now) === 'fine';
+    const silentMs = now - Math.max(since, this.heardAt);
+    if (!isFine && silentMs >= OPEN_LINK_MS) return 'not-connected';
+    if (now - since < OPEN_ANSWER_MS) return undefined;
+    if (!isFine) return 'not-connected';
+    return interrupted ? 'link-lost' : 'dial-timed-out';
+  }
+
+  /** Where the link has been heard since, its silence counts from then on. */
+  private nextOpenCheck({ since }: PendingOpen, now: number): number {
+    const silentAt = Math.max(since, this.heardAt) + OPEN_LINK_MS;
+    return Math.min(silentAt > now ? silentAt : since + OPEN_ANSWER_MS, since + OPEN_ANSWER_MS);
+  }
+
+  /** Gives up all streams that have no answer yet. */
+  refuseOpening(fault: WireFaultName): void {
+    for (const pending of [...this.opening.values()]) pending.giveUp(fault);
   }
 
   /** No more streams; resolves when those that live have ended, or the session has. The caller sets the limit. */

@@ -5,13 +5,14 @@
  * Which failures are final is asked of the caller; what to do when the session is over is the caller's too.
  */
 import { randomBytes } from 'node:crypto';
-import { FAULTS, type FaultName, type WireFaultName, WstunError } from '../errors.ts';
+import { type FaultName, type WireFaultName, WstunError } from '../errors.ts';
 import { DEFAULT_MUX_CONFIG, type ResumeConfig } from '../mux/config.ts';
 import type { ReplayMemory } from '../mux/replay-store.ts';
 import type { Logger } from '../observability/logger.ts';
 import { SESSION_ID_BYTES, type SessionRequest } from '../protocol/session-request.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import type { Backoff } from './backoff.ts';
+import type { Verdict } from './outage.ts';
 import { Pause } from './pause.ts';
 import { SessionDriver } from './session-driver.ts';
 
@@ -35,8 +36,6 @@ export interface SessionDialer {
   dial(request: () => SessionRequest, signal: AbortSignal): Promise<SessionLink>;
 }
 
-/** The relay says so at once, at the cost of one upgrade: asked every second, a session stands within one of the exit's return. */
-const ABSENT_WAIT_MS = 1_000;
 /** An attempt that took so long before TCP stood was heard by nobody: there is no relay to be spared. */
 const UNHEARD_MS = 3_000;
 const UNHEARD_WAIT_MS = 1_000;
@@ -44,6 +43,8 @@ const UNHEARD_WAIT_MS = 1_000;
 const HELLO_LIMIT_MS = 10_000;
 /** Programs that ask for a connection hurry the next attempt, but no more often than this. */
 const HURRY_MS = 1_000;
+/** Where the last was refused: each refusal counts against an address that others may share. */
+const HURRY_REFUSED_MS = 5_000;
 
 /** A link is as good until then, and a way that does not work costs a dial each time. */
 const TRY_BETTER_MS = 30_000;
@@ -51,7 +52,7 @@ const TRY_BETTER_MS = 30_000;
 /** A change of links that takes no longer is no loss that anybody would notice. */
 const QUIET_CHANGE_MS = 1_000;
 
-/** How these end is known, and no further attempt for this session could help. */
+/** What an exit says of a session that it is to resume, and no further attempt for this session could help. */
 const SESSION_FAULTS: ReadonlySet<FaultName> = new Set<FaultName>([
   'session-unknown',
   'session-expired',
@@ -67,8 +68,8 @@ export interface KeeperOptions {
   readonly logger: Logger;
   /** After this, and then again and again, a link that has a better way gives that a try, ms; default TRY_BETTER_MS. */
   readonly tryBetterMs?: number | undefined;
-  /** Milliseconds before the next attempt; undefined where none could help the client at all. */
-  waitAfter(error: WstunError): number | undefined;
+  /** What follows from a failed attempt. */
+  judge(error: WstunError): Verdict;
 }
 
 export interface KeeperEvents {
@@ -82,7 +83,7 @@ export interface KeeperEvents {
   onFailed(error: WstunError, waitMs: number): void;
   /** It takes no more streams; those that live go on, and links are kept for them. */
   onNoMoreStreams(): void;
-  /** The last call. `error` says why; final where no further attempt could help. */
+  /** The last call. `error` says why; final where `judge` has said so. */
   onEnd(error: WstunError, isFinal: boolean): void;
 }
 
@@ -143,8 +144,9 @@ export class SessionKeeper {
     return this.standing && this.driver.isAttached;
   }
 
-  start(): void {
-    void this.seek();
+  /** @param waitMs before the first attempt; default as after a loss */
+  start(waitMs?: number): void {
+    void this.seek(waitMs);
   }
 
   /** When the session was left without a link, of the clock of `performance.now`. */
@@ -166,11 +168,13 @@ export class SessionKeeper {
     this.pause.cut();
   }
 
-  /** A program waits. But patience with a relay that refuses is not to be used up by impatience. */
-  hurry(now: number): void {
-    if (now - this.hurriedAt < HURRY_MS || this.lastFault === 'relay-refused') return;
+  /** A program waits. True if an attempt is under way now. */
+  hurry(now: number): boolean {
+    const spacing = this.lastFault === 'relay-refused' ? HURRY_REFUSED_MS : HURRY_MS;
+    if (now - this.hurriedAt < spacing) return this.attempting !== undefined;
     this.hurriedAt = now;
     this.pause.cut();
+    return true;
   }
 
   /** Ends the session for good; the exit is told if there is a link. */
@@ -219,8 +223,7 @@ export class SessionKeeper {
     this.untoldLoss = false;
     this.attempting?.abort();
     this.pause.cut();
-    const error = this.finalError ?? new WstunError(fault);
-    this.events.onEnd(error, this.finalError !== undefined || isFinalEnd(fault));
+    this.events.onEnd(this.finalError ?? new WstunError(fault), this.finalError !== undefined);
   }
 
   // ── links ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -234,10 +237,10 @@ export class SessionKeeper {
     return !this.driver.isAttached || this.wantsSecond || this.driver.isStalled;
   }
 
-  private async seek(): Promise<void> {
+  private async seek(firstWaitMs?: number): Promise<void> {
     if (this.seeking) return;
     this.seeking = true;
-    let waitMs = this.needsLink ? this.options.backoff.next(Math.random()) : 0;
+    let waitMs = firstWaitMs ?? (this.needsLink ? this.options.backoff.next(Math.random()) : 0);
     while (this.wantsLink) {
       await this.pause.wait(waitMs);
       if (!this.wantsLink) break;
@@ -333,11 +336,12 @@ export class SessionKeeper {
       this.options.logger.info({ fault: error.fault }, 'no second link');
       return this.options.backoff.next(Math.random());
     }
-    const waitMs = SESSION_FAULTS.has(error.fault) ? undefined : this.options.waitAfter(error);
-    if (waitMs === undefined) return this.giveUp(error);
-    const settled = settledWait(error, tookMs, waitMs);
-    this.events.onFailed(error, settled);
-    return settled;
+    if (this.begun && SESSION_FAULTS.has(error.fault)) return this.endBy(error.fault as WireFaultName);
+    const verdict = this.options.judge(error);
+    if ('final' in verdict) return this.giveUp(verdict.final);
+    const waitMs = settledWait(error, tookMs, verdict.waitMs);
+    this.events.onFailed(error, waitMs);
+    return waitMs;
   }
 
   /** By the old link, whatever came of the new one. */
@@ -346,26 +350,20 @@ export class SessionKeeper {
     return this.driver.isAttached && error.fault !== 'session-unknown';
   }
 
+  /** The exit is there, and said under its keys that the session is over: the next need not wait, but for an exit that keeps saying so. */
+  private endBy(fault: WireFaultName): number {
+    this.options.backoff.handleLost(0);
+    this.driver.end(fault);
+    return 0;
+  }
+
   private giveUp(error: WstunError): number {
-    const { fault } = error;
-    if (SESSION_FAULTS.has(fault)) {
-      // The exit is there, and said so under its keys: the next session need not wait.
-      this.options.backoff.reset();
-      this.driver.end(fault as WireFaultName);
-    } else {
-      this.finalError = error;
-      this.driver.end('link-lost');
-    }
+    this.finalError = error;
+    this.driver.end('link-lost');
     return 0;
   }
 }
 
-/** How the exit may have ended the session, for good. */
-function isFinalEnd(fault: WireFaultName): boolean {
-  return FAULTS[fault].class === 'access' || fault === 'bad-version';
-}
-
 function settledWait({ fault }: WstunError, tookMs: number, waitMs: number): number {
-  if (fault === 'exit-absent') return Math.random() * ABSENT_WAIT_MS;
   return fault === 'relay-unreachable' && tookMs >= UNHEARD_MS ? Math.min(waitMs, UNHEARD_WAIT_MS) : waitMs;
 }

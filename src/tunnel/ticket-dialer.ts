@@ -6,8 +6,9 @@ import type { Invite } from '../crypto/invite.ts';
 import { type TicketFields, TicketSealer } from '../crypto/ticket.ts';
 import type { Logger } from '../observability/logger.ts';
 import { PROTOCOL_VERSION } from '../protocol/frames.ts';
+import { RelayRefused } from '../transport/answer-faults.ts';
 import type { MessageLink } from '../transport/message-link.ts';
-import { type DialWebSocketOptions, dialWebSocket, RelayRefused } from '../transport/websocket-dial.ts';
+import { type DialWebSocketOptions, dialWebSocket } from '../transport/websocket-dial.ts';
 
 /** Less than this does not explain a refusal: tickets open within two minutes. `Date` has a grain of one second. */
 const SKEW_THAT_MATTERS_MS = 60_000;

@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { echo, tcpServer } from '../support/tcp.ts';
 import { askSocks5, connectThrough, endOf, socks5Request, take } from '../support/through-proxy.ts';
+import { until } from '../support/until.ts';
 import { wstun } from '../support/wstun-process.ts';
 import { invite, spawnClient, startClient, startRelay } from '../support/wstun-stack.ts';
 
@@ -22,7 +23,9 @@ async function timeUntil(holds: () => Promise<boolean>, limitMs: number): Promis
 }
 
 describe('removing a name', () => {
-  it('ends its sessions within 2 s and its client with the reason, and touches no other', async () => {
+  it('ends its sessions within 2 s, and its client, once and with the reason, when a minute has passed; and touches no other', {
+    timeout: 120_000,
+  }, async () => {
     const target = await tcpServer(echo);
     const relay = await startRelay();
     const secret = await invite(relay, 'alice', { allow: ['127.0.0.1'] });
@@ -42,16 +45,41 @@ describe('removing a name', () => {
     const start = performance.now();
     expect(await ended).toBe('reset');
     expect(performance.now() - start).toBeLessThan(PROMISED_MS);
-    expect(await alice.process.exited).toBe(77);
-    expect(alice.process.stderr).toMatch(/WSTUN-E20[27]/);
+    expect(await alice.process.event('session-lost', PROMISED_MS)).toMatchObject({ code: 'WSTUN-E207', streams: 1 });
+    expect(await alice.process.event('retrying')).toMatchObject({ code: 'WSTUN-E202' });
 
     his.write('still here');
     expect((await take(his, 10)).toString()).toBe('still here');
     expect(bob.process.events.map(({ event }) => event)).toEqual(['ready']);
 
+    // A stranger's 404 is no proof: whoever comes with the invite from now on tries on, unless it is to try once.
     const again = spawnClient(secret);
-    expect(await again.exited).toBe(77);
-    expect(again.stderr).toContain('WSTUN-E202');
+    const once = spawnClient(secret, { args: ['--once'] });
+    expect(await once.exited).toBe(77);
+    expect(once.events).toEqual([expect.objectContaining({ event: 'ended', code: 'WSTUN-E202' })]);
+    expect(once.stderr.split('WSTUN-E202')).toHaveLength(2);
+
+    expect(await alice.process.event('ended', 90_000)).toMatchObject({ code: 'WSTUN-E207' });
+    expect(performance.now() - start).toBeGreaterThan(60_000);
+    expect(await alice.process.exited).toBe(77);
+    expect(alice.process.stderr.split('WSTUN-E207')).toHaveLength(2);
+    expect(await again.event('waiting')).toMatchObject({ code: 'WSTUN-E202' });
+    again.signal('SIGTERM');
+    expect(await again.exited).toBe(0);
+  });
+
+  it('for a moment, as an editor or a deployment may, costs a client its session and no more', async () => {
+    const target = await tcpServer(echo);
+    const relay = await startRelay();
+    const alice = await startClient(await invite(relay, 'alice', { allow: ['127.0.0.1'] }));
+    const file = join(relay.state, 'access.toml');
+    const list = await readFile(file, 'utf8');
+    await writeFile(file, '# being written\n');
+    await alice.process.event('session-lost', 2 * PROMISED_MS);
+    await alice.process.event('retrying');
+    await writeFile(file, list);
+    await alice.process.event('connected', 30_000);
+    (await connectThrough('SOCKS5', alice.port, target)).destroy();
   });
 });
 
@@ -81,6 +109,23 @@ describe('editing access.toml by hand', () => {
     await writeFile(file, good.replace(`:${target}`, ':1'));
     expect(await timeUntil(async () => !(await isOpen(target)), 2 * PROMISED_MS)).toBeLessThan(PROMISED_MS);
     expect(client.process.events.map(({ event }) => event)).toEqual(['ready']);
+  });
+});
+
+describe('an access.toml without a word in it', () => {
+  it.each(['', '\n \n'])('leaves the last good list in force, and is told once: %j', async (text) => {
+    const target = await tcpServer(echo);
+    const relay = await startRelay();
+    const client = await startClient(await invite(relay, 'alice', { allow: ['127.0.0.1'] }));
+    const held = await connectThrough('SOCKS5', client.port, target);
+    await writeFile(join(relay.state, 'access.toml'), text);
+    await until(() => relay.process.stderr.includes('WSTUN-E113'), 2 * PROMISED_MS);
+    await delay(PROMISED_MS);
+    held.write('still here');
+    expect((await take(held, 10)).toString()).toBe('still here');
+    expect(client.process.events.map(({ event }) => event)).toEqual(['ready']);
+    expect(relay.process.stderr.split('WSTUN-E113')).toHaveLength(3);
+    expect(relay.process.stderr).toContain('# nobody');
   });
 });
 

@@ -169,18 +169,36 @@ describe('the watch', () => {
     expect(changes).toEqual([['carol']]);
   });
 
-  it('locks everyone out when the file is emptied', async () => {
+  it('locks everyone out with a comment alone, and with a file that is empty nobody, but says what to write', async () => {
     const file = await newFile();
     await file.add(newEntry('alice'));
-    const { changes, path } = await watched(file);
-    await writeFile(path, '');
+    const { changes, faults, watch, path } = await watched(file);
+    for (const text of ['', ' \n\t\n']) await writeFile(path, text);
+    await until(() => faults.length === 1, LIMIT_MS);
+    expect(faults[0]).toMatchObject({ fault: 'access-malformed', message: expect.stringContaining('# nobody') });
+    expect([changes, watch.entries.length]).toEqual([[], 1]);
+    await writeFile(path, '# nobody\n');
     await until(() => changes.length === 1, LIMIT_MS);
     expect(changes).toEqual([[]]);
   });
 
-  it('cannot begin with a list that is malformed', async () => {
+  it('is never emptied by the removal of its last name, and can be begun anew where something else did', async () => {
     const file = await newFile();
-    await writeFile(file.state.pathOf('access.toml'), '[');
+    const path = file.state.pathOf('access.toml');
+    await file.add(newEntry('alice'));
+    const table = (await readFile(path, 'utf8')).replace(/^#.*\n/gm, '').trimStart();
+    await writeFile(path, table);
+    await file.remove('alice');
+    expect(await readFile(path, 'utf8')).toBe('# nobody\n');
+    await writeFile(path, '');
+    expect(await faultOfPromise(file.read())).toBe('access-malformed');
+    await file.add(newEntry('bob'));
+    expect((await file.read()).map(({ name }) => name)).toEqual(['bob']);
+  });
+
+  it.each(['[', ''])('cannot begin with a list that is malformed: %j', async (text) => {
+    const file = await newFile();
+    await writeFile(file.state.pathOf('access.toml'), text);
     const none = { handleChange: () => {}, handleFault: () => {} };
     expect(await faultOfPromise(watchAccess(file, none))).toBe('access-malformed');
   });

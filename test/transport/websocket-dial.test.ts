@@ -4,7 +4,8 @@ import { type AddressInfo, createServer as createTcpServer, type Server, type So
 import { afterEach, describe, expect, it } from 'vitest';
 import { WebSocketServer } from 'ws';
 import { WstunError } from '../../src/errors.ts';
-import { type DialWebSocketOptions, dialWebSocket, RelayRefused } from '../../src/transport/websocket-dial.ts';
+import { RelayRefused } from '../../src/transport/answer-faults.ts';
+import { type DialWebSocketOptions, dialWebSocket } from '../../src/transport/websocket-dial.ts';
 import { makeCertificate } from '../support/certificate.ts';
 import { turns } from '../support/link-recorder.ts';
 import { startLinkServer } from '../support/websocket-pair.ts';
@@ -42,9 +43,9 @@ async function faultOf(url: string, options: Partial<DialWebSocketOptions> = {})
 }
 
 describe('a refusal', () => {
-  it.each([401, 403, 404])('by HTTP %i is the gate’s, with the time that the server has', async (status) => {
+  it('is HTTP 404 alone, which the gate says too, with the time that the server has', async () => {
     const port = await answering((_request, response) => {
-      response.writeHead(status, { Date: 'Tue, 24 Nov 2026 10:00:00 GMT' }).end('no');
+      response.writeHead(404, { Date: 'Tue, 24 Nov 2026 10:00:00 GMT' }).end('no');
     });
     const fault = await faultOf(`ws://127.0.0.1:${port}`);
     expect(fault).toBeInstanceOf(RelayRefused);
@@ -61,12 +62,20 @@ describe('a refusal', () => {
 });
 
 describe('an odd answer', () => {
-  it.each([200, 302, 400, 407, 426, 500, 503])('is named by its status alone: %i', async (status) => {
+  it.each([
+    [200, ': a web page, where a relay would be'],
+    [302, ': it redirects to http://127.0.0.1:1/: open that in a browser'],
+    [401, ': it asks for a login'],
+    [403, ': a filter, or a web server in front of the relay, forbids the connection'],
+    [407, ': a proxy on the way asks for a user and password'],
+    [418, ''],
+    [502, ': the proxy in front answers, the relay behind it does not'],
+  ])('is named by its status, and never taken for a refusal: %i', async (status, meaning) => {
     const port = await answering((_request, response) => {
-      response.writeHead(status, { Location: 'http://127.0.0.1:1/portal' }).end('hello');
+      response.writeHead(status, { Location: `http://127.0.0.1:1/portal?from=${TICKET}` }).end('hello');
     });
     const fault = await faultOf(`ws://127.0.0.1:${port}`);
-    expect([fault.fault, fault.detail]).toEqual(['relay-odd-answer', `127.0.0.1:${port}: HTTP ${status}`]);
+    expect([fault.fault, fault.detail]).toEqual(['relay-odd-answer', `127.0.0.1:${port}: HTTP ${status}${meaning}`]);
   });
 
   it.each([

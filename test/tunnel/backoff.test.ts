@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Backoff, RefusalPatience } from '../../src/tunnel/backoff.ts';
+import { Backoff, DoublingPauses } from '../../src/tunnel/backoff.ts';
 import { prng } from '../support/prng.ts';
 
 describe('backoff', () => {
@@ -89,23 +89,56 @@ describe('clients that lose a relay together', () => {
   });
 });
 
-describe('patience with refusals', () => {
-  it('makes three more attempts, which take 5.5 to 11 s', () => {
-    for (const [random, waits] of [
-      [0, [500, 1500, 3500]],
-      [1, [1000, 3000, 7000]],
-    ] as const) {
-      const patience = new RefusalPatience();
-      expect(waits.map(() => patience.next(random))).toEqual(waits);
-      expect(patience.next(random)).toBeUndefined();
+describe('a backoff', () => {
+  it('may have longer spans where nobody is helped by asking often', () => {
+    const backoff = new Backoff();
+    expect(Array.from({ length: 8 }, () => backoff.next(1, 60))).toEqual([
+      0, 1000, 3000, 7000, 15_000, 31_000, 60_000, 60_000,
+    ]);
+  });
+
+  it('forgives three losses of sessions in a row, and no more: an exit that always says so is not asked without a pause', () => {
+    const backoff = new Backoff();
+    const waits = Array.from({ length: 8 }, () => {
+      backoff.handleLost(0);
+      return backoff.next(1);
+    });
+    expect(waits).toEqual([0, 0, 0, 1000, 3000, 7000, 15_000, 30_000]);
+  });
+});
+
+const ABSENT = { firstS: 1, longestS: 15 };
+
+/** When a client of an absent exit asks, seconds, from the exit's loss on. */
+function asks(untilS: number, random: () => number): number[] {
+  const pauses = new DoublingPauses();
+  const times: number[] = [];
+  for (let at = 0; at < untilS; at += pauses.next(ABSENT, random()) / 1000) times.push(at);
+  return times;
+}
+
+describe('clients of an absent exit', () => {
+  const random = prng(SEED);
+  const chance = () => random.below(1_000_000) / 1_000_000;
+
+  it('ask after 1, 2, 4, 8 and then every 15 s on average, between half and one and a half of it', () => {
+    for (const share of [0, 0.5, 1]) {
+      const pauses = new DoublingPauses();
+      const waits = Array.from({ length: 6 }, () => pauses.next(ABSENT, share));
+      expect(waits).toEqual([1000, 2000, 4000, 8000, 15_000, 15_000].map((wait) => wait * (0.5 + share)));
     }
   });
 
-  it('counts only those in a row', () => {
-    const patience = new RefusalPatience();
-    for (let i = 0; i < 100; i++) {
-      expect(patience.next(0)).toBe(500);
-      patience.reset();
-    }
+  it('a thousand of them ask a relay less than 100 times in each second, once they have waited for half a minute', () => {
+    const counts = new Array<number>(600).fill(0);
+    for (let i = 0; i < 1000; i++)
+      for (const at of asks(600, chance)) counts[Math.floor(at)] = (counts[Math.floor(at)] ?? 0) + 1;
+    expect(Math.max(...counts.slice(30))).toBeLessThan(100);
+  });
+
+  it('are back within 23 s of its return, most of them within 15', () => {
+    const waits = Array.from({ length: 1000 }, () => (asks(400, chance).find((at) => at >= 300) ?? 400) - 300);
+    expect(Math.max(...waits)).toBeLessThan(23);
+    expect(waits.filter((wait) => wait < 15).length).toBeGreaterThan(850);
   });
 });

@@ -314,7 +314,7 @@ describe('a link by a second choice', () => {
     const log: string[] = [];
     const options = {
       ...{ dialer: ways, resume: DEFAULT_RESUME_CONFIG, replayMemory: new ReplayMemory(PROCESS_REPLAY_BYTES) },
-      ...{ backoff: new Backoff(), logger: silentLogger, waitAfter: () => 0 },
+      ...{ backoff: new Backoff(), logger: silentLogger, judge: () => ({ waitMs: 0 }) },
     };
     const keeper = new SessionKeeper(options, {
       onStanding: () => log.push('standing'),

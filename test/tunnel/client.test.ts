@@ -111,16 +111,16 @@ afterEach(() => {
 });
 
 describe('tunnel client', () => {
-  it('tells programs at once while the exit is absent, and asks again every second until it is back', async () => {
+  it('tells programs at once while the exit is absent, and asks again until it is back', async () => {
     const relay = new MemoryRelay();
-    relay.faults.push(...Array.from({ length: 8 }, () => new WstunError('exit-absent')));
+    relay.faults.push(...Array.from({ length: 3 }, () => new WstunError('exit-absent')));
     const observer = observe();
     const client = new TunnelClient(relay, observer, silentLogger);
     const run = client.run();
     await expect(client.open(target, never)).rejects.toMatchObject({ fault: 'exit-absent' });
     await expect(client.open(target, never)).rejects.toMatchObject({ fault: 'exit-absent' });
     await observer.until('connected');
-    expect(relay.dials).toBe(9);
+    expect(relay.dials).toBe(4);
     (await client.open(target, never)).destroy();
     await client.close(0);
     await run;
@@ -263,10 +263,11 @@ describe('tunnel client', () => {
     const observer = observe();
     const client = new TunnelClient(relay, observer, silentLogger);
     const ended = client.run();
-    await vi.waitFor(() => expect(relay.dials).toBe(3));
+    await until(() => relay.dials >= 3);
     // From here on each wait is as long as ever, 3.5 s or more.
     vi.restoreAllMocks();
-    await vi.waitFor(() => expect(relay.dials).toBe(4));
+    const { dials } = relay;
+    await until(() => relay.dials > dials);
     relay.faults.length = 0;
     const since = performance.now();
     client.tryNow();
@@ -276,41 +277,183 @@ describe('tunnel client', () => {
     await ended;
   });
 
-  it('gives up at once when the relay refuses the invite, and tells those who wait', async () => {
-    const relay = new MemoryRelay();
-    relay.faults.push(new WstunError('relay-refused'));
-    const client = new TunnelClient(relay, observe(), silentLogger);
-    const waiting = client.open(target, never);
-    const run = client.run();
-    await expect(waiting).rejects.toMatchObject({ fault: 'not-connected' });
-    await expect(run).rejects.toMatchObject({ fault: 'relay-refused', exitCode: 77 });
-    expect(relay.dials).toBe(1);
-  });
+  it.each(['relay-refused', 'relay-odd-answer', 'handshake-failed', 'too-many-sessions'] as const)(
+    'tries on after %s, however often it comes, at the first start as well',
+    async (fault) => {
+      hurryAttempts(0);
+      const relay = new MemoryRelay();
+      for (let i = 0; i < 20; i++) relay.faults.push(new WstunError(fault));
+      const seen = observe();
+      const client = new TunnelClient(relay, seen, silentLogger);
+      const run = client.run();
+      await seen.until('connected');
+      expect(seen.log).toEqual([...Array.from({ length: 20 }, () => `failed ${fault}`), 'connected']);
+      for (let i = 0; i < 20; i++) relay.faults.push(new WstunError(fault));
+      const stream = await client.open(target, never);
+      relay.link?.abort();
+      expect(await roundTrip(stream, 'held')).toBe('held');
+      await client.close(0);
+      await run;
+    },
+  );
 
-  it('is patient with a refusal after a session has stood: it may be another than the relay that answers', async () => {
+  it.each(['keys-rotated', 'bad-version'] as const)(
+    'ends with %s at once, which is proved, and tells those who wait',
+    async (fault) => {
+      const relay = new MemoryRelay();
+      relay.faults.push(new WstunError(fault));
+      const client = new TunnelClient(relay, observe(), silentLogger);
+      const waiting = client.open(target, never);
+      const run = client.run();
+      await expect(waiting).rejects.toMatchObject({ fault: 'not-connected' });
+      await expect(run).rejects.toMatchObject({ fault });
+      expect(relay.dials).toBe(1);
+    },
+  );
+
+  it('ends with its first failure where it was to try once, and after a session has stood with the first that lasts', async () => {
+    const refused = new MemoryRelay();
+    refused.faults.push(new WstunError('relay-refused'));
+    const first = new TunnelClient(refused, observe(), silentLogger, { once: true });
+    await expect(first.run()).rejects.toMatchObject({ fault: 'relay-refused', exitCode: 77 });
+
     const relay = new MemoryRelay();
     const seen = observe();
-    const client = new TunnelClient(relay, seen, silentLogger);
+    const client = new TunnelClient(relay, seen, silentLogger, { once: true });
     const run = client.run();
     await seen.until('connected');
     relay.faults.push(new WstunError('relay-refused'));
     relay.link?.abort();
     await seen.until('resumed with 0');
-    expect(seen.log).toContain('failed relay-refused');
     await client.close(0);
     await run;
   });
 
-  it('ends with access-removed, and does not dial again, when its name is taken off the list', async () => {
+  it('loses its session where its name was taken off the list, and comes back where that was for a moment', async () => {
     const relay = new MemoryRelay();
-    const client = new TunnelClient(relay, observe(), silentLogger);
+    const seen = observe();
+    const client = new TunnelClient(relay, seen, silentLogger);
     const run = client.run();
     const stream = await client.open(target, never);
     const failed = new Promise<Error>((resolve) => stream.once('error', resolve));
+    for (let i = 0; i < 3; i++) relay.faults.push(new WstunError('relay-refused'));
     relay.exit.keepOnly(new Set(['bob']));
     expect(await failed).toMatchObject({ fault: 'access-removed' });
-    await expect(run).rejects.toMatchObject({ fault: 'access-removed' });
-    expect(relay.dials).toBe(1);
+    await seen.until('connected again');
+    expect(seen.log).toContain('session lost: access-removed, 1 streams');
+    await client.close(0);
+    await run;
+  });
+
+  it('ends with access-removed when nothing but refusals came for as long as the proof has to stand', async () => {
+    const relay = new MemoryRelay();
+    const client = new TunnelClient(relay, observe(), silentLogger, { removalStandsMs: 300 });
+    const run = client.run();
+    await client.open(target, never);
+    for (let i = 0; i < 1000; i++) relay.faults.push(new WstunError('relay-refused'));
+    const since = performance.now();
+    relay.exit.keepOnly(new Set(['bob']));
+    await expect(run).rejects.toMatchObject({ fault: 'access-removed', exitCode: 77 });
+    expect(performance.now() - since).toBeGreaterThan(290);
+    expect(relay.dials).toBeGreaterThan(2);
+  });
+
+  it.each(['session-unknown', 'session-gap', 'session-expired', 'session-closed', 'bad-record'] as const)(
+    'waits longer and longer for an exit that answers each request to begin with %s',
+    async (fault) => {
+      vi.restoreAllMocks();
+      vi.spyOn(Math, 'random').mockReturnValue(0);
+      const relay = new MemoryRelay();
+      for (let i = 0; i < 5000; i++) relay.faults.push(new WstunError(fault));
+      const seen = observe();
+      const client = new TunnelClient(relay, seen, silentLogger);
+      const run = client.run();
+      // Waits of 0.5, 1.5 and 3.5 s.
+      await until(() => relay.dials === 3, 10_000);
+      const [first = 0, second = 0, third = 0] = relay.dialledAt;
+      expect(second - first).toBeGreaterThan(450);
+      expect(third - second).toBeGreaterThan(1_400);
+      expect(seen.log).toEqual([`failed ${fault}`, `failed ${fault}`, `failed ${fault}`]);
+      await client.close(0);
+      await run;
+    },
+  );
+
+  it('waits longer and longer for an exit that takes each session up, and then knows nothing of it', async () => {
+    vi.restoreAllMocks();
+    vi.spyOn(Math, 'random').mockReturnValue(0);
+    const relay = new MemoryRelay();
+    const seen = observe();
+    const client = new TunnelClient(relay, seen, silentLogger);
+    const run = client.run();
+    const forgetful = setInterval(() => {
+      relay.exit = relay.newExit();
+      relay.link?.abort();
+    }, 5);
+    await until(() => relay.dialledAt.some((at, i, all) => at - (all[i - 1] ?? at) > 1_400), 20_000);
+    expect(relay.dials).toBeLessThan(20);
+    clearInterval(forgetful);
+    await client.close(0);
+    await run;
+  });
+
+  it('says of a clean restart how long no stream could be opened, and how many were cut', async () => {
+    const relay = new MemoryRelay();
+    const connected: object[] = [];
+    const draining: object[] = [];
+    const observer = { ...observe(), onConnected: (info: object) => connected.push(info) };
+    const client = new TunnelClient(relay, { ...observer, onDraining: (info) => draining.push(info) }, silentLogger);
+    const run = client.run();
+    const stream = await client.open(target, never);
+    const failed = new Promise<Error>((resolve) => stream.once('error', resolve));
+    for (let i = 0; i < 1000; i++) relay.faults.push(new WstunError('relay-unreachable'));
+    const closed = relay.exit.close(300);
+    await closed;
+    await failed;
+    relay.exit = relay.newExit();
+    relay.faults.length = 0;
+    await until(() => connected.length === 2);
+    expect(draining).toEqual([{ streams: 1 }]);
+    expect(connected[1]).toMatchObject({ first: false, streamsLost: 1 });
+    expect((connected[1] as { awayMs: number }).awayMs).toBeGreaterThan(290);
+    await client.close(0);
+    await run;
+  });
+
+  it('tells who waits at once when it is to end, and opens no more streams', async () => {
+    const relay = new MemoryRelay();
+    relay.faults.push(...Array.from({ length: 100 }, () => new WstunError('relay-unreachable')));
+    hurryAttempts(1);
+    const client = new TunnelClient(relay, observe(), silentLogger);
+    const run = client.run();
+    const waiting = client.open(target, never);
+    client.drain();
+    await expect(waiting).rejects.toMatchObject({ fault: 'not-connected' });
+    await expect(client.open(target, never)).rejects.toMatchObject({ fault: 'not-connected' });
+    await client.close(0);
+    await run;
+  });
+
+  it('asks for an absent exit at once when a program wants a stream, but no more than once a second', async () => {
+    vi.restoreAllMocks();
+    const relay = new MemoryRelay();
+    relay.faults.push(...Array.from({ length: 10_000 }, () => new WstunError('exit-absent')));
+    const client = new TunnelClient(relay, observe(), silentLogger);
+    const run = client.run();
+    const since = performance.now();
+    let refused = 0;
+    // The waits between the attempts themselves are 1, 2 and 4 s, a half of it.
+    while (performance.now() - since < 2_500) {
+      await expect(client.open(target, never)).rejects.toMatchObject({ fault: 'exit-absent' });
+      refused += 1;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    expect(refused).toBeGreaterThan(20);
+    expect(relay.dials).toBeLessThanOrEqual(7);
+    relay.faults.length = 0;
+    await vi.waitFor(() => client.open(target, never), { timeout: 5_000 });
+    await client.close(0);
+    await run;
   });
 
   it('lets streams of a draining exit end in peace, and fetches a new session for the next', async () => {

@@ -49,7 +49,7 @@ class MemoryRelays {
   }
 }
 
-function setUp() {
+function setUp(options = {}) {
   const relays = new MemoryRelays();
   const log: string[] = [];
   const links: MessageLink[] = [];
@@ -58,7 +58,7 @@ function setUp() {
     handleRegistered: (relay: string) => void log.push(`registered at ${relay}`),
     handleLost: ({ fault }: WstunError) => void log.push(fault),
   };
-  const registration = new ExitRegistration(relays, handler, silentLogger);
+  const registration = new ExitRegistration(relays, handler, silentLogger, options);
   vi.spyOn(Math, 'random').mockReturnValue(0);
   hurryAttempts(0);
   onTestFinished(() => {
@@ -104,18 +104,21 @@ describe('an exit’s registration', () => {
     await run;
   });
 
-  it('is renewed when its link is lost or says what only an exit says, and ends when nothing can help', async () => {
+  it('is renewed when its link is lost or says what only an exit says, and where it is refused, again and again', async () => {
     const { relays, registration, log } = setUp();
-    const run = faultOfPromise(registration.run());
+    const run = registration.run();
     await until(() => relays.links.length === 1);
     relays.links[0]?.link.abort();
     await until(() => relays.links.length === 2);
     relays.say(1, { type: 'bearers', keys: [], more: false });
     await until(() => relays.links.length === 3);
-    relays.faults.push(new WstunError('relay-refused'));
+    const refusals = Array.from({ length: 30 }, () => 'relay-refused' as const);
+    relays.faults.push(...refusals.map((fault) => new WstunError(fault)));
     relays.links[2]?.link.close();
-    expect(await run).toBe('relay-refused');
-    expect(log).toEqual(['link-lost', 'link-lost', 'link-lost']);
+    await until(() => relays.links.length === 4);
+    expect(log).toEqual(['link-lost', 'link-lost', 'link-lost', ...refusals]);
+    registration.close();
+    await run;
   });
 
   it('is renewed at once when the network changes, though nobody answers a goodbye on the old link', async () => {
@@ -130,8 +133,12 @@ describe('an exit’s registration', () => {
     await run;
   });
 
-  it('survives one refusal of a relay that knew it: it may be another that answers', async () => {
-    const { relays, registration, log } = setUp();
+  it('where it was to try once, ends with its first failure, but survives a short one after it was registered', async () => {
+    const refused = setUp({ once: true });
+    refused.relays.faults.push(new WstunError('relay-refused'));
+    expect(await faultOfPromise(refused.registration.run())).toBe('relay-refused');
+
+    const { relays, registration, log } = setUp({ once: true });
     const run = registration.run();
     await until(() => relays.links.length === 1);
     relays.say(0, { type: 'registered' });
@@ -156,13 +163,16 @@ describe('an exit’s registration', () => {
     expect(log).toEqual(['link-lost']);
   });
 
-  it('ends when a newer exit of its name took over', async () => {
-    const { relays, registration } = setUp();
-    const run = faultOfPromise(registration.run());
+  it('waits when a newer exit of its name took over, and registers again', async () => {
+    const { relays, registration, log } = setUp();
+    const run = registration.run();
     await until(() => relays.links.length === 1);
     relays.say(0, { type: 'replaced' });
     relays.links[0]?.link.close();
-    expect(await run).toBe('exit-replaced');
+    await until(() => relays.links.length === 2);
+    expect(log).toEqual(['exit-replaced']);
+    registration.close();
+    await run;
   });
 
   it('closed while its link is on the way is not left behind', async () => {

@@ -1,0 +1,62 @@
+/**
+ * What a person is told while a client or an exit cannot reach its relay: each new reason at once, and after ten seconds, once, that
+ * it lasts. The same sentence again and again would push everything else off the screen.
+ */
+import type { WstunError } from '../errors.ts';
+import { LASTING_MS } from '../tunnel/outage.ts';
+import type { Output } from './output.ts';
+
+/** A reason that stays the same is told again after this. */
+const REMINDER_MS = 10 * 60_000;
+
+export class OutageReport {
+  private readonly output: Output;
+  private last: WstunError | undefined;
+  private toldAt = Number.NEGATIVE_INFINITY;
+  private since = 0;
+  private lasting: NodeJS.Timeout | undefined;
+  private isLasting = false;
+
+  constructor(output: Output) {
+    this.output = output;
+  }
+
+  /** An attempt failed; the next comes in `waitMs`. */
+  handleFailed(error: WstunError, waitMs: number): void {
+    const { code, message } = error;
+    this.output.event({ event: 'retrying', code, message, waitMs: Math.round(waitMs) });
+    const now = performance.now();
+    if (this.last === undefined) this.begin(now);
+    const isNew = this.last?.message !== message || now - this.toldAt >= REMINDER_MS;
+    this.last = error;
+    if (!isNew) return;
+    this.toldAt = now;
+    this.output.say(`wstun: ${message} Next attempt in ${seconds(waitMs)}.`);
+  }
+
+  /** It is over; also where nothing was to be told. */
+  handleOver(): void {
+    clearTimeout(this.lasting);
+    this.last = undefined;
+    this.isLasting = false;
+    this.toldAt = Number.NEGATIVE_INFINITY;
+  }
+
+  private begin(now: number): void {
+    this.since = now;
+    this.lasting = setTimeout(() => this.tellLasting(), LASTING_MS).unref();
+  }
+
+  private tellLasting(): void {
+    if (this.last === undefined || this.isLasting) return;
+    this.isLasting = true;
+    const { code, message } = this.last;
+    const forMs = Math.round(performance.now() - this.since);
+    this.output.event({ event: 'waiting', code, message, forMs });
+    this.output.say(`wstun: for ${seconds(forMs)}: ${message} Trying on, with pauses of up to a minute.`);
+  }
+}
+
+export function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`;
+}

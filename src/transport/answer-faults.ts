@@ -1,0 +1,77 @@
+/**
+ * What an HTTP answer to the upgrade means that is not 101, in the words of the fault table. Pure. It proves nothing: a relay and any
+ * web server, filter or portal in front of it say 404 alike, so a sentence says what came, from whom if that is known, and no more.
+ */
+import type { IncomingHttpHeaders } from 'node:http';
+import { WstunError } from '../errors.ts';
+import { nameOfFront, placeOfRedirect } from './front.ts';
+
+/** Something answered 404, as the relay answers any stranger: the ticket did not open, or no relay is there. */
+export class RelayRefused extends WstunError {
+  /** The server's clock, ms since 1970, from its `Date` header: a ticket also fails when the clocks are minutes apart. */
+  readonly relayTime: number | undefined;
+
+  constructor(detail: string, relayTime: number | undefined) {
+    super('relay-refused', detail);
+    this.relayTime = relayTime;
+  }
+}
+
+export interface UpgradeAnswer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  /** That was asked for. Its path holds a ticket. */
+  readonly url: URL;
+  /** Host and port as dialled. */
+  readonly where: string;
+}
+
+export function answerFault(answer: UpgradeAnswer): WstunError {
+  const { status, headers, where } = answer;
+  const front = nameOfFront(headers);
+  const detail = `${where}: HTTP ${status}${front === undefined ? '' : ` from ${front}`}`;
+  if (status === 404) {
+    const time = Date.parse(headers.date ?? '');
+    return new RelayRefused(detail, Number.isNaN(time) ? undefined : time);
+  }
+  const meaning = meaningOf(answer, front);
+  return new WstunError('relay-odd-answer', meaning === undefined ? detail : `${detail}: ${meaning}`);
+}
+
+/** RFC 9110 §15, RFC 6585. */
+const MEANINGS: Readonly<Record<number, string>> = {
+  400: 'it does not take the request; does it expect TLS, or the PROXY protocol?',
+  401: 'it asks for a login',
+  403: 'a filter, or a web server in front of the relay, forbids the connection',
+  405: 'it takes no WebSocket here',
+  407: 'a proxy on the way asks for a user and password',
+  426: 'it takes no WebSocket here',
+  429: 'it lets nobody ask so often',
+  451: 'a filter forbids the connection',
+  500: 'the web server in front of the relay has a fault',
+  502: 'the proxy in front answers, the relay behind it does not',
+  503: 'the proxy in front answers, the relay behind it does not',
+  504: 'the proxy in front answers, the relay behind it does not',
+  511: 'this network asks for a login: open any http:// page in a browser',
+};
+const CLOUDFLARE_FORBIDS =
+  'its rules forbid the connection: Network > WebSockets, and Bot Fight Mode, in its dashboard';
+/** Cloudflare's own: the origin is down, not reachable, too slow, or its TLS is wrong. */
+const isCloudflaresOrigin = (status: number): boolean => status >= 520 && status <= 530;
+
+function meaningOf({ status, headers, url }: UpgradeAnswer, front: string | undefined): string | undefined {
+  if (status >= 300 && status < 400) return meaningOfRedirect(headers.location, url);
+  if (front === 'Cloudflare' && status === 403) return CLOUDFLARE_FORBIDS;
+  if (front === 'Cloudflare' && isCloudflaresOrigin(status)) return MEANINGS[502];
+  if (status >= 200 && status < 300) return 'a web page, where a relay would be';
+  return MEANINGS[status];
+}
+
+function meaningOfRedirect(location: string | undefined, url: URL): string | undefined {
+  const place = placeOfRedirect(location, url);
+  if (place === undefined) return undefined;
+  const isToTls = url.protocol === 'ws:' && place.protocol === 'https:' && place.hostname === url.hostname;
+  if (isToTls)
+    return `it redirects to ${place.href}: the URL of the relay begins with wss:// there, ask for an invite with that`;
+  return `it redirects to ${place.href}: open that in a browser`;
+}
