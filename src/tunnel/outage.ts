@@ -31,6 +31,9 @@ const PAUSES: Readonly<Partial<Record<FaultName, Pauses>>> = {
   'exit-absent': { firstS: 1, longestS: 15 },
   // Up to a minute: whoever comes back at once takes the other's place, who does the same.
   'exit-replaced': { firstS: 40, longestS: 40 },
+  // Whoever comes again at once keeps the relay from what would help.
+  'relay-full': { firstS: 5, longestS: 40 },
+  'too-often': { firstS: 5, longestS: 40 },
 };
 
 /** Whether no further attempt could help, whatever came before. */

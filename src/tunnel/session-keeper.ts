@@ -43,8 +43,9 @@ const UNHEARD_WAIT_MS = 1_000;
 const HELLO_LIMIT_MS = 10_000;
 /** Programs that ask for a connection hurry the next attempt, but no more often than this. */
 const HURRY_MS = 1_000;
-/** Where the last was refused: each refusal counts against an address that others may share. */
+/** Where the last was refused, which counts against an address that others may share, or came too often. */
 const HURRY_REFUSED_MS = 5_000;
+const SELDOM_HURRIED: ReadonlySet<FaultName> = new Set<FaultName>(['relay-refused', 'relay-full', 'too-often']);
 
 /** A link is as good until then, and a way that does not work costs a dial each time. */
 const TRY_BETTER_MS = 30_000;
@@ -170,7 +171,8 @@ export class SessionKeeper {
 
   /** A program waits. True if an attempt is under way now. */
   hurry(now: number): boolean {
-    const spacing = this.lastFault === 'relay-refused' ? HURRY_REFUSED_MS : HURRY_MS;
+    const isSeldom = this.lastFault !== undefined && SELDOM_HURRIED.has(this.lastFault);
+    const spacing = isSeldom ? HURRY_REFUSED_MS : HURRY_MS;
     if (now - this.hurriedAt < spacing) return this.attempting !== undefined;
     this.hurriedAt = now;
     this.pause.cut();
