@@ -304,8 +304,8 @@ export const FAULTS = {
     class: 'network',
     code: 'WSTUN-E216',
     wire: 18,
-    sentence: 'the other end is short of memory and takes no new sessions at the moment',
-    fix: 'It is dialled again by itself; its owner may raise "memory" in limits.toml.',
+    sentence: 'the other end is short of memory or of places, and takes no new sessions at the moment',
+    fix: 'It is dialled again by itself; if it stays so, its owner may raise "memory" or "links" in limits.toml.',
   },
   'phone-offline': {
     class: 'network',

@@ -94,6 +94,12 @@ async function startExit(state: StateDir, options: ExitOptions, output: Output):
         else showAgain(output);
         first = false;
       },
+      handleTaken: (taken, of) => {
+        output.event({ event: 'partly-registered', keys: taken, of });
+        output.say(
+          `wstun: the relay has room for ${taken} of the ${of} clients of this exit; the others are refused until there is more.`,
+        );
+      },
       handleLost: (error, waitMs) => outage.handleFailed(error, waitMs),
     },
     logger,

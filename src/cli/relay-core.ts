@@ -22,6 +22,8 @@ interface RelayCoreOptions {
   readonly sessions: ExitSessions | undefined;
   /** True while no new session may begin. */
   readonly isOverloaded: () => boolean;
+  /** Links that the relay can still take. */
+  readonly linksFree: () => number;
   readonly logger: Logger;
 }
 
@@ -32,7 +34,7 @@ export class RelayCore {
   readonly #rendezvous: Rendezvous;
 
   constructor(options: RelayCoreOptions) {
-    const { keys, known, logger } = options;
+    const { keys, known, linksFree, logger } = options;
     this.#options = options;
     this.#tickets = new TicketOpener(keys.identity);
     this.#retired = keys.retired.map((old) => ({
@@ -40,7 +42,7 @@ export class RelayCore {
       tickets: new TicketOpener(old.identity, { retired: true }),
     }));
     const onBearers = (exit: string, list: readonly string[]): void => known.set(exit, list);
-    this.#rendezvous = new Rendezvous({ tickets: this.#tickets, logger, onBearers });
+    this.#rendezvous = new Rendezvous({ tickets: this.#tickets, logger, onBearers, linksFree });
   }
 
   /** @param now milliseconds since 1970 */

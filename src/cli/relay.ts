@@ -101,6 +101,7 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
   const isOverloaded = () => memory.isOver();
   const descriptors = watchDescriptors(logger, (limits.links ?? DEFAULT_LINKS) + DESCRIPTORS_BESIDE_LINKS);
   const isShortOfDescriptors = () => descriptors.isShort();
+  const linksFree = () => server?.linksFree ?? 0;
   const coreOf = (present: Keys): RelayCore => {
     const common = {
       access,
@@ -115,7 +116,7 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
       isShortOfDescriptors,
     };
     const sessions = options.exit === false ? undefined : createSessions({ ...present, ...common });
-    return new RelayCore({ keys: present, access, known, sessions, isOverloaded, logger });
+    return new RelayCore({ keys: present, access, known, sessions, isOverloaded, linksFree, logger });
   };
   let core = coreOf(keys);
   // Before anything listens: whoever came first would be refused for good.

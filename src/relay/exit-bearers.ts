@@ -1,28 +1,71 @@
 /**
- * The gate keys that exits announce: who may have a link to which exit. A new key costs the relay 0.6 ms of public-key work, so
- * long lists are taken over in slices with pauses, and an exit that keeps announcing slows nobody else down.
+ * The gate keys that exits announce: who may have a link to which exit. A new key costs the relay 0.07 ms of public-key work, so
+ * long lists are taken up in slices with pauses, in which the exits that wait take turns key by key: one that keeps announcing slows
+ * nobody else down. What all exits may announce together is shared out, max-min fair: who wants less than an equal share gets it all.
  */
 import type { Bearer, TicketOpener } from '../crypto/ticket.ts';
 
-/** 5 ms of work at a time, then a pause: a fifth of a core at most. 10,000 keys take 31 s, a dozen no time at all. */
-const SLICE_KEYS = 8;
+/** 5 ms of work at a time, then a pause: a fifth of a core at most. 10,000 keys take 4 s, a few dozen no time at all. */
+const SLICE_KEYS = 64;
 const PAUSE_MS = 20;
 /** Of all exits together; 0.8 KB each. */
 const MAX_KEYS = 20_000;
 
-interface Announced {
+export interface TakeUp {
+  /** All keys of the latest list are known. Again for each list, and when an end was put to `handleShort`. */
+  handleDone(): void;
+  /** There is no room for more: `taken` of the `wanted` keys are known, the others follow when there is. Told when it changes. */
+  handleShort(taken: number, wanted: number): void;
+}
+
+class Announced {
+  readonly exit: string;
   /** By the key's text. */
-  readonly bearers: Map<string, Bearer>;
-  /** Not taken over yet, the next at the end. */
-  todo: string[];
-  onDone: () => void;
+  readonly bearers = new Map<string, Bearer>();
+  /** Their keys, the newest at the end; some may be gone. */
+  taken: string[] = [];
+  /** As announced last, to know it again. */
+  list: readonly string[] = [];
+  /** Not taken up yet, the next at the end. */
+  todo: string[] = [];
+  /** Given up for exits with fewer keys; taken up again after `todo`. */
+  givenUp: string[] = [];
+  takeUp: TakeUp | undefined;
+  /** How many were known when `handleShort` was told; undefined where nothing is missing, as far as was told. */
+  toldShort: number | undefined;
+  /** For names in logs, none of them twice. */
+  numbered = 0;
+  isQueued = false;
+
+  constructor(exit: string) {
+    this.exit = exit;
+  }
+
+  get missing(): number {
+    return this.todo.length + this.givenUp.length;
+  }
+
+  next(): string | undefined {
+    return this.todo.pop() ?? this.givenUp.pop();
+  }
+
+  /** The key that was taken up last. */
+  newest(): string | undefined {
+    let key = this.taken.pop();
+    while (key !== undefined && !this.bearers.has(key)) key = this.taken.pop();
+    return key;
+  }
 }
 
 export class ExitBearers {
   readonly #tickets: Pick<TicketOpener, 'add' | 'remove'>;
   readonly #maxKeys: number;
   readonly #exits = new Map<string, Announced>();
+  /** Those for whose next key there may be room, in turn. */
+  #queue: Announced[] = [];
   #pause: NodeJS.Timeout | undefined;
+  /** While a relay starts: no pauses. */
+  #eager: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
   #count = 0;
 
   constructor(tickets: Pick<TicketOpener, 'add' | 'remove'>, maxKeys = MAX_KEYS) {
@@ -36,79 +79,168 @@ export class ExitBearers {
   }
 
   /**
-   * Replaces the keys of an exit; those that are missing are locked out at once. `onDone` is called when all are known, unless
-   * another list comes first. Keys beyond the limit for all exits stay out.
+   * Replaces the keys of an exit; those that are missing are locked out at once. The same list again costs a comparison. False: it
+   * was that.
    * @param keys base64url, 32 bytes each
    */
-  replace(exit: string, keys: readonly string[], onDone: () => void): void {
+  replace(exit: string, keys: readonly string[], takeUp: TakeUp): boolean {
     const announced = this.#announcedBy(exit);
-    const wanted = new Set(keys);
-    for (const key of announced.bearers.keys()) if (!wanted.has(key)) this.#remove(announced, key);
-    announced.todo = [...wanted].filter((key) => !announced.bearers.has(key)).reverse();
-    announced.onDone = onDone;
-    if (this.#pause === undefined) this.#takeSlice();
+    announced.takeUp = takeUp;
+    announced.toldShort = undefined;
+    const isNew = !areSame(announced.list, keys);
+    if (isNew) this.#setList(announced, keys);
+    if (announced.missing === 0) takeUp.handleDone();
+    this.#enqueue(announced);
+    if (this.#pause === undefined && this.#eager === undefined) this.#takeSlice();
+    return isNew;
   }
 
-  /** All at once, however long it takes: for a relay that starts, and serves nobody yet. */
+  /** What an exit announced before a restart, in slices without pauses: `restored` says when. */
   restore(exit: string, keys: readonly string[]): void {
     const announced = this.#announcedBy(exit);
-    for (const key of keys) if (!announced.bearers.has(key)) this.#add(exit, announced, key);
+    this.#setList(announced, keys);
+    this.#enqueue(announced);
+    if (this.#eager !== undefined || announced.missing === 0) return;
+    let resolve = (): void => {};
+    const promise = new Promise<void>((done) => {
+      resolve = done;
+    });
+    this.#eager = { promise, resolve };
+    setImmediate(() => this.#takeEagerly());
+  }
+
+  /** Resolves when all is known that there is room for. */
+  async restored(): Promise<void> {
+    await this.#eager?.promise;
   }
 
   /** The exit may not register any more: nobody needs a link to it. */
   drop(exit: string): void {
     const announced = this.#exits.get(exit);
     if (announced === undefined) return;
-    for (const key of announced.bearers.keys()) this.#remove(announced, key);
+    announced.takeUp = undefined;
+    this.#setList(announced, []);
     this.#exits.delete(exit);
+    if (this.#pause === undefined && this.#eager === undefined) this.#takeSlice();
   }
 
   close(): void {
     clearTimeout(this.#pause);
     this.#exits.clear();
+    this.#queue = [];
+    this.#eager?.resolve();
   }
 
   #announcedBy(exit: string): Announced {
-    const announced = this.#exits.get(exit) ?? { bearers: new Map<string, Bearer>(), todo: [], onDone: () => {} };
+    const announced = this.#exits.get(exit) ?? new Announced(exit);
     this.#exits.set(exit, announced);
     return announced;
   }
 
-  #remove(announced: Announced, key: string): void {
-    const bearer = announced.bearers.get(key);
+  #setList(announced: Announced, keys: readonly string[]): void {
+    const wanted = new Set(keys);
+    const before = this.#count;
+    for (const key of announced.bearers.keys()) if (!wanted.has(key)) this.#remove(announced, key);
+    announced.list = keys;
+    announced.todo = [...wanted].filter((key) => !announced.bearers.has(key)).reverse();
+    announced.givenUp = [];
+    announced.taken = [...announced.bearers.keys()];
+    // There is room again for those who had to wait for some.
+    if (this.#count < before) for (const other of this.#exits.values()) this.#enqueue(other);
+  }
+
+  #enqueue(announced: Announced): void {
+    if (announced.isQueued || announced.missing === 0) return;
+    announced.isQueued = true;
+    this.#queue.push(announced);
+  }
+
+  #takeEagerly(): void {
+    this.#takeKeys();
+    if (this.#queue.length > 0) {
+      setImmediate(() => this.#takeEagerly());
+      return;
+    }
+    this.#tellShort();
+    this.#eager?.resolve();
+    this.#eager = undefined;
+  }
+
+  #takeSlice(): void {
+    this.#takeKeys();
+    if (this.#queue.length === 0) this.#tellShort();
+    // After the last slice too: it is the pause that bounds what one that announces again and again can cost.
+    this.#pause = setTimeout(() => {
+      this.#pause = undefined;
+      if (this.#queue.length > 0) this.#takeSlice();
+    }, PAUSE_MS).unref();
+  }
+
+  /** One key of each that waits, again and again; whoever has had one goes to the end of the queue, also for the next slice. */
+  #takeKeys(): void {
+    for (let taken = 0; taken < SLICE_KEYS; ) {
+      const announced = this.#queue.shift();
+      if (announced === undefined) return;
+      announced.isQueued = false;
+      const isStanding = this.#exits.get(announced.exit) === announced;
+      // Without room it waits until somebody needs less.
+      if (!isStanding || announced.missing === 0 || !this.#makeRoom(announced)) continue;
+      this.#add(announced, announced.next() ?? '');
+      taken += 1;
+      if (announced.missing > 0) this.#enqueue(announced);
+      else this.#tellDone(announced);
+    }
+  }
+
+  /** Where all is taken, the exit with the most keys gives up its newest, unless it has hardly more than the one that asks. */
+  #makeRoom({ bearers }: Announced): boolean {
+    if (this.#count < this.#maxKeys) return true;
+    let most: Announced | undefined;
+    for (const other of this.#exits.values())
+      if (most === undefined || other.bearers.size > most.bearers.size) most = other;
+    if (most === undefined || most.bearers.size <= bearers.size + 1) return false;
+    const newest = most.newest();
+    if (newest === undefined) return false;
+    this.#remove(most, newest);
+    most.givenUp.push(newest);
+    return true;
+  }
+
+  #tellDone(announced: Announced): void {
+    announced.toldShort = undefined;
+    announced.takeUp?.handleDone();
+  }
+
+  /** Nothing more can be taken up now. */
+  #tellShort(): void {
+    for (const announced of this.#exits.values()) {
+      const { bearers, missing, toldShort, takeUp } = announced;
+      if (missing === 0 || toldShort === bearers.size) continue;
+      announced.toldShort = bearers.size;
+      takeUp?.handleShort(bearers.size, bearers.size + missing);
+    }
+  }
+
+  #remove({ bearers }: Announced, key: string): void {
+    const bearer = bearers.get(key);
     if (bearer === undefined) return;
-    announced.bearers.delete(key);
+    bearers.delete(key);
     this.#tickets.remove(bearer);
     this.#count -= 1;
   }
 
-  #takeSlice(): void {
-    let left = SLICE_KEYS;
-    for (const [exit, announced] of this.#exits) left -= this.#takeOver(exit, announced, left);
-    // After the last slice too: it is the pause that bounds what one that announces again and again can cost.
-    this.#pause = setTimeout(() => {
-      this.#pause = undefined;
-      if ([...this.#exits.values()].some(({ todo }) => todo.length > 0)) this.#takeSlice();
-    }, PAUSE_MS).unref();
-  }
-
-  /** At most `most` keys; returns how many. */
-  #takeOver(exit: string, announced: Announced, most: number): number {
-    let taken = 0;
-    for (; taken < most && announced.todo.length > 0; taken++) this.#add(exit, announced, announced.todo.pop() ?? '');
-    if (announced.todo.length > 0) return taken;
-    const { onDone } = announced;
-    announced.onDone = () => {};
-    onDone();
-    return taken;
-  }
-
-  #add(exit: string, { bearers }: Announced, key: string): void {
-    if (this.#count >= this.#maxKeys) return;
-    const name = `${exit}/${bearers.size + 1}`;
+  #add(announced: Announced, key: string): void {
+    const { exit, bearers } = announced;
+    announced.numbered += 1;
+    const name = `${exit}/${announced.numbered}`;
     const bearer: Bearer = { name, gateKey: Buffer.from(key, 'base64url'), role: 'client', destination: exit };
     bearers.set(key, bearer);
+    announced.taken.push(key);
     this.#tickets.add(bearer);
     this.#count += 1;
   }
+}
+
+function areSame(before: readonly string[], now: readonly string[]): boolean {
+  return before.length === now.length && before.every((key, i) => key === now[i]);
 }

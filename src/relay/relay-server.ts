@@ -24,6 +24,11 @@ import { SourcePenalties, sourceOf } from './source-limits.ts';
 const MAX_HEADER_BYTES = 8 * 1024;
 /** Node throws away what is beyond. */
 const MAX_HEADERS = 64;
+/**
+ * A peer that is gone without a word is found out even where nothing is sent; later than by the 45 s of silence that both ends of a link
+ * allow each other, since some kernels give up 10 s after this.
+ */
+const KEEP_ALIVE_MS = 60_000;
 /** How often node looks for requests that are late. */
 const LATE_CHECK_MS = 1_000;
 
@@ -81,6 +86,8 @@ export interface RelayServer {
   /** In the order of `listen`, with the ports that the system chose. */
   readonly addresses: readonly ListenAddress[];
   readonly adminAddress: ListenAddress | undefined;
+  /** How many more it can take. */
+  readonly linksFree: number;
   /**
    * What new connections are shown from now on; those that stand keep theirs. Only for a relay that was started with `tls`.
    * @throws WstunError bad-certificate; the pair before stays in use
@@ -120,7 +127,15 @@ export async function startRelayServer(options: RelayServerOptions): Promise<Rel
       const checked = checkedTls(pair);
       for (const { server } of servers) if (server instanceof TlsServer) server.setSecureContext(checked);
     };
-    return { addresses, adminAddress, setTls, close };
+    return {
+      addresses,
+      adminAddress,
+      get linksFree() {
+        return front.linksFree;
+      },
+      setTls,
+      close,
+    };
   } catch (error) {
     close();
     throw error;
@@ -135,6 +150,8 @@ function createHttpServer({ tls }: RelayServerOptions, limits: RelayLimits): Ser
     connectionsCheckingInterval: Math.min(LATE_CHECK_MS, limits.requestMs),
     // The decoy answers requests without a host too, and in the same way whether they are upgrades or not.
     requireHostHeader: false,
+    keepAlive: true,
+    keepAliveInitialDelay: KEEP_ALIVE_MS,
   };
   const server =
     tls === undefined
@@ -180,6 +197,10 @@ class Front {
     this.#sourceOf = limits.pendingPerSource === 0 ? () => undefined : (options.sourceOf ?? sourceOf);
     const bounds = { total: limits.pendingSockets, perSource: limits.pendingPerSource };
     this.pending = new PendingSockets(bounds, (source) => this.#punish(source));
+  }
+
+  get linksFree(): number {
+    return this.#limits.links - this.#links;
   }
 
   attach(server: Server): void {

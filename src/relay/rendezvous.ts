@@ -6,27 +6,31 @@ import { randomBytes } from 'node:crypto';
 import type { TicketFields, TicketOpener } from '../crypto/ticket.ts';
 import type { WireFaultName } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
-import { type ControlHandler, ControlLink } from '../transport/control-link.ts';
-import { type ControlMessage, encodeControl, encodeNotice, MAX_ANNOUNCED_KEYS } from '../transport/control-messages.ts';
+import type { ControlLink } from '../transport/control-link.ts';
+import { encodeControl, encodeNotice, TAKEN_FEATURE } from '../transport/control-messages.ts';
 import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
+import { AnnouncementPaces, followAnnouncements } from './announcements.ts';
+import { CallLine } from './call-line.ts';
 import { ExitBearers } from './exit-bearers.ts';
-import { splice } from './splice.ts';
+import { hasShare, LINKS_OF_CALL } from './link-shares.ts';
+import { Splices } from './splices.ts';
 
 export interface RendezvousLimits {
   /** From a client's link to the data link that answers it, ms. */
   readonly answerMs: number;
-  /** Clients that wait for one exit. */
+  /** Calls that one exit has not answered yet. */
   readonly callsPerExit: number;
-  /** Clients that wait, in all. */
+  /** Clients that wait, called for or in line, in all. */
   readonly calls: number;
 }
 
 const DEFAULT_LIMITS: RendezvousLimits = {
   // Two round trips, and a TLS handshake on a bad line. Below the 10 s of a client's handshake, so that it hears why.
   answerMs: 8_000,
-  // At 100 ms an answer, 1,280 clients a second. Each holds a link, and 300 bytes here.
+  // At 100 ms an answer, 1,280 clients a second: half of what an exit dials at once, so that a second call finds room.
   callsPerExit: 128,
-  calls: 1_024,
+  // A thousand clients of each of a few exits come back at once. Each holds a link, and 300 bytes here.
+  calls: 4_096,
 };
 
 export interface RendezvousOptions {
@@ -34,6 +38,8 @@ export interface RendezvousOptions {
   readonly logger: Logger;
   /** An exit has announced a new list, base64url: worth keeping, so that its clients are told the truth after a restart. */
   readonly onBearers?: (exit: string, keys: readonly string[]) => void;
+  /** Links that the relay can still take; default: any number. */
+  readonly linksFree?: () => number;
   readonly limits?: Partial<RendezvousLimits>;
 }
 
@@ -43,37 +49,55 @@ type Place = Pick<TicketFields, 'role' | 'destination'>;
 /** A client that waits for its exit, held back meanwhile. */
 interface Call {
   readonly exit: string;
+  readonly desk: Desk;
   readonly client: MessageLink;
   readonly bearer: string;
-  readonly limit: NodeJS.Timeout;
   /** What came before the pause took hold: at most one read. */
   readonly early: Message[];
+  limit: NodeJS.Timeout | undefined;
+  /** Once the exit has been called. */
+  token: string | undefined;
+  calledAt: number;
+  /** The client has left; the exit, which was called, dials all the same. */
+  hasLeft: boolean;
+}
+
+/** What the relay keeps of an exit, whether it is here or not. */
+interface Desk {
+  readonly paces: AnnouncementPaces;
+  readonly line: CallLine<Call>;
+  /** Called and in line. */
+  readonly calls: Set<Call>;
+  control: ControlLink | undefined;
+  nextTurn: NodeJS.Timeout | undefined;
 }
 
 export class Rendezvous {
   readonly #options: RendezvousOptions;
   readonly #limits: RendezvousLimits;
   readonly #bearers: ExitBearers;
-  readonly #exits = new Map<string, ControlLink>();
-  /** By token. */
-  readonly #calls = new Map<string, Call>();
-  /** Exit to both links of each pair. */
-  readonly #splices = new Map<string, Set<readonly MessageLink[]>>();
+  readonly #desks = new Map<string, Desk>();
+  /** Those that were called for, by token. */
+  readonly #called = new Map<string, Call>();
+  readonly #splices: Splices;
+  /** Clients that wait, and places of those that have left. */
+  #waiting = 0;
   #closed = false;
 
   constructor(options: RendezvousOptions) {
     this.#options = options;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#bearers = new ExitBearers(options.tickets);
+    this.#splices = new Splices((exit) => options.logger.info({ exit }, 'nothing moves on a link any more: ended'));
   }
 
   /** Any link that the gate let in but those for the relay's own exit. */
-  serve(link: MessageLink, admitted: Place & { readonly bearer: string }): void {
-    const { role, destination, bearer } = admitted;
+  serve(link: MessageLink, admitted: Place & { readonly bearer: string; readonly features?: number }): void {
+    const { role, destination, bearer, features = 0 } = admitted;
     // Its upgrade was under way when this relay began to stop.
     if (this.#closed) this.#goodbye(link);
     else if (role === 'client') this.#call(link, destination, bearer);
-    else if (destination === '') this.#register(link, bearer);
+    else if (destination === '') this.#register(link, bearer, (features & TAKEN_FEATURE) !== 0);
     else this.#answer(link, bearer, destination);
   }
 
@@ -82,9 +106,9 @@ export class Rendezvous {
     this.#tell(link, bearer, 'exit-absent', reason);
   }
 
-  /** Tells a client in one message to try later, and closes. */
-  turnAwayFull(link: MessageLink, bearer: string): void {
-    this.#tell(link, bearer, 'overloaded', 'there is too little memory left');
+  /** Tells a client in one message to try later, and closes. @param reason for the log */
+  turnAwayFull(link: MessageLink, bearer: string, reason = 'there is too little memory left'): void {
+    this.#tell(link, bearer, 'overloaded', reason);
   }
 
   #tell(link: MessageLink, bearer: string, fault: WireFaultName, reason: string): void {
@@ -103,14 +127,19 @@ export class Rendezvous {
     link.close();
   }
 
-  /** What an exit announced before a restart; known when it returns. */
+  /** What an exit announced before a restart; known when it returns, and in parts until `restored`. */
   restore(exit: string, keys: readonly string[]): void {
     this.#bearers.restore(exit, keys);
   }
 
+  /** Resolves when all that was to be restored is known. */
+  restored(): Promise<void> {
+    return this.#bearers.restored();
+  }
+
   /** Ends everything of exits that may not register any more. @param names those that still may, with the same keys */
   keepOnly(names: ReadonlySet<string>): void {
-    for (const exit of new Set([...this.#exits.keys(), ...this.#splices.keys(), ...this.#bearers.exits])) {
+    for (const exit of new Set([...this.#desks.keys(), ...this.#splices.exits, ...this.#bearers.exits])) {
       if (!names.has(exit)) this.#forget(exit);
     }
   }
@@ -122,150 +151,207 @@ export class Rendezvous {
   close(): void {
     this.#closed = true;
     this.#bearers.close();
-    for (const control of this.#exits.values()) control.end('going-away');
-    this.#exits.clear();
-    for (const token of [...this.#calls.keys()]) this.#goodbye(this.#take(token)?.client);
-    for (const pairs of this.#splices.values())
-      for (const links of pairs) for (const link of links) link.close('going-away');
+    for (const desk of this.#desks.values()) {
+      clearTimeout(desk.nextTurn);
+      const { control } = desk;
+      desk.control = undefined;
+      control?.end('going-away');
+      for (const call of [...desk.calls]) {
+        this.#settle(call);
+        if (!call.hasLeft) this.#goodbye(call.client);
+      }
+    }
+    this.#desks.clear();
+    this.#splices.close();
   }
 
-  #goodbye(link: MessageLink | undefined): void {
-    link?.setHandler(IGNORE);
-    link?.close('going-away');
+  #goodbye(link: MessageLink): void {
+    link.setHandler(IGNORE);
+    link.close('going-away');
   }
 
   #forget(exit: string): void {
     this.#bearers.drop(exit);
     this.#options.onBearers?.(exit, []);
-    this.#end(exit);
+    const desk = this.#desks.get(exit);
+    this.#desks.delete(exit);
+    if (desk !== undefined) this.#endDesk(desk);
+    this.#splices.abortAll(exit);
   }
 
-  #end(exit: string): void {
-    this.#exits.get(exit)?.end();
-    this.#exits.delete(exit);
-    this.#turnAwayCallers(exit);
-    for (const links of this.#splices.get(exit) ?? []) for (const link of links) link.abort();
+  #endDesk(desk: Desk): void {
+    const { control } = desk;
+    desk.control = undefined;
+    control?.end();
+    this.#turnAwayCallers(desk);
   }
 
   // ── exits ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #register(link: MessageLink, exit: string): void {
-    const { logger } = this.#options;
-    const older = this.#exits.get(exit);
-    const announcements = new Announcements(
-      (keys) => this.#announce(exit, newer, keys),
-      (reason) => this.#lose(exit, newer, reason),
-    );
-    const newer = new ControlLink(link, announcements);
-    this.#exits.set(exit, newer);
-    logger.info({ exit, remote: link.remote, replaced: older?.remote }, 'exit registered');
-    older?.send({ type: 'replaced' });
-    older?.end();
+  #deskOf(exit: string): Desk {
+    const known = this.#desks.get(exit);
+    if (known !== undefined) return known;
+    const { callsPerExit, calls } = this.#limits;
+    const desk: Desk = {
+      paces: new AnnouncementPaces(performance.now()),
+      line: new CallLine({ called: callsPerExit, waiting: Math.ceil(calls / 2) }),
+      calls: new Set(),
+      control: undefined,
+      nextTurn: undefined,
+    };
+    this.#desks.set(exit, desk);
+    return desk;
   }
 
-  #announce(exit: string, control: ControlLink, keys: readonly string[]): void {
-    if (this.#exits.get(exit) !== control) return;
-    this.#options.logger.info({ exit, keys: keys.length }, 'exit announced its clients');
-    this.#options.onBearers?.(exit, keys);
-    this.#bearers.replace(exit, keys, () => control.send({ type: 'registered' }));
+  #register(link: MessageLink, exit: string, hearsTaken: boolean): void {
+    const desk = this.#deskOf(exit);
+    const older = desk.control;
+    const newer = followAnnouncements(link, desk.paces, {
+      onList: (keys) => {
+        if (desk.control === newer) this.#announce(exit, newer, keys, hearsTaken);
+      },
+      onEnd: (reason) => {
+        if (desk.control === newer) this.#lose(exit, desk, link.remote, reason);
+      },
+    });
+    desk.control = newer;
+    this.#options.logger.info({ exit, remote: link.remote, replaced: older?.remote }, 'exit registered');
+    older?.send({ type: 'replaced' });
+    older?.end();
+    this.#callNext(desk);
+  }
+
+  #announce(exit: string, control: ControlLink, keys: readonly string[], hearsTaken: boolean): void {
+    const { logger, onBearers } = this.#options;
+    const isNew = this.#bearers.replace(exit, keys, {
+      handleDone: () => control.send({ type: 'registered' }),
+      handleShort: (taken, wanted) => {
+        logger.warn({ exit, taken, wanted }, 'too many clients are announced: not all of an exit are known');
+        if (hearsTaken) control.send({ type: 'taken', keys: taken, of: wanted });
+      },
+    });
+    if (!isNew) return;
+    logger.info({ exit, keys: keys.length }, 'exit announced its clients');
+    onBearers?.(exit, keys);
   }
 
   /** Its clients stay known: they are told that it is not there, not that they are strangers. */
-  #lose(exit: string, control: ControlLink, { text }: LinkCloseReason): void {
-    if (this.#exits.get(exit) !== control) return;
-    this.#exits.delete(exit);
-    this.#options.logger.info({ exit, remote: control.remote, reason: text }, 'exit lost');
-    this.#turnAwayCallers(exit);
+  #lose(exit: string, desk: Desk, remote: string, { text }: LinkCloseReason): void {
+    desk.control = undefined;
+    this.#options.logger.info({ exit, remote, reason: text }, 'exit lost');
+    this.#turnAwayCallers(desk);
   }
 
   // ── clients ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #call(client: MessageLink, exit: string, bearer: string): void {
-    const control = this.#exits.get(exit);
-    if (control === undefined) return this.turnAway(client, bearer);
-    if (!this.#hasPlace(exit)) return this.turnAway(client, bearer, 'too many wait for an answer');
-    const token = randomBytes(16).toString('hex');
-    const limit = setTimeout(() => this.#giveUp(token, 'its exit did not answer'), this.#limits.answerMs);
-    const call = { exit, client, bearer, limit, early: [] };
-    this.#calls.set(token, call);
+    const desk = this.#desks.get(exit);
+    if (desk?.control === undefined) return this.turnAway(client, bearer);
+    if (!this.#hasLinks(exit, desk)) return this.turnAwayFull(client, bearer, 'its exit has its share of the links');
+    const call: Call = {
+      exit,
+      desk,
+      client,
+      bearer,
+      limit: undefined,
+      early: [],
+      token: undefined,
+      calledAt: 0,
+      hasLeft: false,
+    };
+    // One exit alone gets half of the places, so that there are always some for others.
+    const hasPlace = desk.calls.size < this.#limits.calls - this.#waiting;
+    if (!hasPlace || !desk.line.join(bearer, call, performance.now()))
+      return this.turnAwayFull(client, bearer, 'too many wait for an answer');
+    desk.calls.add(call);
+    this.#waiting += 1;
+    call.limit = setTimeout(() => this.#giveUp(call), this.#limits.answerMs);
     client.pause();
-    client.setHandler(new Waiting(call, () => this.#take(token)));
-    control.send({ type: 'call', token });
+    client.setHandler(new Waiting(call, () => this.#leave(call)));
+    this.#callNext(desk);
   }
 
-  #hasPlace(exit: string): boolean {
-    if (this.#calls.size >= this.#limits.calls) return false;
-    return this.#callsOf(exit).length < this.#limits.callsPerExit;
+  /** The data links that are to come for those who wait count as taken. */
+  #hasLinks(exit: string, { calls }: Desk): boolean {
+    const held = 1 + LINKS_OF_CALL * (calls.size + this.#splices.countOf(exit));
+    return hasShare(held, (this.#options.linksFree?.() ?? Number.POSITIVE_INFINITY) - this.#waiting);
   }
 
-  #callsOf(exit: string): string[] {
-    return [...this.#calls].filter(([, call]) => call.exit === exit).map(([token]) => token);
+  /** Calls the exit for as many as have a turn, and comes back when time gives the next one its turn. */
+  #callNext(desk: Desk): void {
+    const { line, control } = desk;
+    clearTimeout(desk.nextTurn);
+    if (control === undefined) return;
+    const now = performance.now();
+    for (let call = line.next(now); call !== undefined; call = line.next(now)) {
+      call.token = randomBytes(16).toString('hex');
+      call.calledAt = now;
+      this.#called.set(call.token, call);
+      control.send({ type: 'call', token: call.token });
+    }
+    const waitMs = line.waitMs(now);
+    if (waitMs !== undefined) desk.nextTurn = setTimeout(() => this.#callNext(desk), Math.max(1, waitMs)).unref();
   }
 
-  /** The call of a token, which is good for one answer only. */
-  #take(token: string): Call | undefined {
-    const call = this.#calls.get(token);
-    this.#calls.delete(token);
-    clearTimeout(call?.limit);
-    return call;
+  /** Its place at the exit stays taken until that has answered: it dials for nobody now. */
+  #leave(call: Call): void {
+    if (call.token === undefined) this.#settle(call);
+    call.hasLeft = true;
   }
 
-  #giveUp(token: string, reason: string): void {
-    const call = this.#take(token);
-    if (call !== undefined) this.turnAway(call.client, call.bearer, reason);
+  /** The call is over, whatever came of it: its place, token and timer are free. */
+  #settle(call: Call): void {
+    const { desk, token, bearer } = call;
+    clearTimeout(call.limit);
+    if (token !== undefined) this.#called.delete(token);
+    if (!desk.calls.delete(call)) return;
+    this.#waiting -= 1;
+    if (token === undefined) desk.line.leave(bearer, call);
+    else desk.line.answered(bearer);
   }
 
-  #turnAwayCallers(exit: string): void {
-    for (const token of this.#callsOf(exit)) this.#giveUp(token, 'its exit was lost');
+  #giveUp(call: Call): void {
+    const { desk, client, bearer, token, calledAt, hasLeft } = call;
+    this.#settle(call);
+    this.#callNext(desk);
+    if (hasLeft) return;
+    // An exit that was called late had no time to answer.
+    const wasLate = token === undefined || performance.now() - calledAt < this.#limits.answerMs / 2;
+    if (wasLate) this.turnAwayFull(client, bearer, 'its turn did not come in time');
+    else this.turnAway(client, bearer, 'its exit did not answer');
+  }
+
+  #turnAwayCallers(desk: Desk): void {
+    clearTimeout(desk.nextTurn);
+    for (const call of [...desk.calls]) {
+      this.#settle(call);
+      if (!call.hasLeft) this.turnAway(call.client, call.bearer, 'its exit was lost');
+    }
   }
 
   #answer(link: MessageLink, exit: string, token: string): void {
-    if (this.#calls.get(token)?.exit !== exit) {
+    const call = this.#called.get(token);
+    const isIts = call?.exit === exit;
+    if (isIts) this.#settle(call);
+    if (isIts && !call.hasLeft) {
+      this.#join(call, link);
+    } else {
       this.#options.logger.debug({ exit, remote: link.remote }, 'an answer to no call');
       link.setHandler(IGNORE);
       link.close();
-      return;
     }
-    const call = this.#take(token);
-    if (call !== undefined) this.#join(call, link);
+    if (isIts) this.#callNext(call.desk);
   }
 
   #join({ exit, client, bearer, early }: Call, link: MessageLink): void {
     const { logger } = this.#options;
     const since = performance.now();
-    const pair = [client, link];
-    const pairs = this.#splices.get(exit) ?? new Set();
-    this.#splices.set(exit, pairs.add(pair));
     logger.info({ exit, bearer, remote: client.remote }, 'a client was led to its exit');
     for (const message of early) link.send(message);
-    splice(client, link, () => {
-      pairs.delete(pair);
-      if (pairs.size === 0 && this.#splices.get(exit) === pairs) this.#splices.delete(exit);
+    this.#splices.join(exit, client, link, () => {
       const seconds = Math.round((performance.now() - since) / 1000);
       logger.info({ exit, bearer, remote: client.remote, seconds }, 'a client left its exit');
     });
-  }
-}
-
-/** The relay's end of a control link: puts announcements together. */
-class Announcements implements ControlHandler {
-  readonly #onList: (keys: readonly string[]) => void;
-  readonly handleEnd: (reason: LinkCloseReason) => void;
-  #keys: string[] = [];
-
-  constructor(onList: (keys: readonly string[]) => void, handleEnd: (reason: LinkCloseReason) => void) {
-    this.#onList = onList;
-    this.handleEnd = handleEnd;
-  }
-
-  handleControl(message: ControlMessage): boolean {
-    if (message.type !== 'bearers') return false;
-    this.#keys.push(...message.keys);
-    if (this.#keys.length > MAX_ANNOUNCED_KEYS) return false;
-    if (message.more) return true;
-    this.#onList(this.#keys);
-    this.#keys = [];
-    return true;
   }
 }
 

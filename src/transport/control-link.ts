@@ -15,6 +15,8 @@ const MAX_QUEUED_BYTES = 1024 * 1024;
 export interface ControlHandler {
   /** Any message but pings. False: the peer may not say this here, and the link ends. */
   handleControl(message: ControlMessage): boolean;
+  /** A ping has come. False: too many, and the link ends. */
+  handlePing?(): boolean;
   /** The last call; also after `end`. */
   handleEnd(reason: LinkCloseReason): void;
 }
@@ -60,8 +62,10 @@ export class ControlLink implements MessageLinkHandler {
     if (this.#ended !== undefined) return;
     this.#silence.refresh();
     const message = decodeControl(bytes);
-    if (message?.type === 'ping') return;
-    if (message === undefined || !this.#handler.handleControl(message)) this.#break('a message that cannot be');
+    if (message === undefined) return this.#break('a message that cannot be');
+    const isTaken =
+      message.type === 'ping' ? (this.#handler.handlePing?.() ?? true) : this.#handler.handleControl(message);
+    if (!isTaken) this.#break('a message that cannot be');
   }
 
   handleDrain(): void {}

@@ -14,6 +14,9 @@ const KEYS_A_MESSAGE = 1_000;
 
 /** X25519 public keys: 32 bytes in base64url, of whose last character two bits are unused, and zero in the one valid spelling. */
 const KEY = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
+/** Feature bit of the ticket for a control link: the exit understands `taken`. Others only wait for `registered`. */
+export const TAKEN_FEATURE = 0x4000;
+
 /** 16 random bytes. */
 const TOKEN = /^[0-9a-f]{32}$/;
 
@@ -34,6 +37,8 @@ export type ControlMessage =
   | BearersMessage
   /** From the relay: the gate knows the list that the exit announced last. */
   | { readonly type: 'registered' }
+  /** From the relay, to exits whose ticket said `TAKEN_FEATURE`: it has room for `keys` of the `of` keys announced last, as yet. */
+  | { readonly type: 'taken'; readonly keys: number; readonly of: number }
   /** From the relay: a client waits; a data link whose ticket leads to `token` answers. */
   | { readonly type: 'call'; readonly token: string }
   /** From the relay: a newer exit of the same name took over. */
@@ -82,6 +87,7 @@ function validated(value: unknown): ControlMessage | undefined {
   const fields = Object.keys(rest).length;
   if (type === 'registered' || type === 'replaced' || type === 'ping') return fields === 0 ? { type } : undefined;
   if (type === 'call') return fields === 1 ? callOf(rest.token) : undefined;
+  if (type === 'taken') return fields === 2 ? takenOf(rest.keys, rest.of) : undefined;
   if (type === 'rotated') return fields === 1 ? rotatedOf(rest.proof) : undefined;
   return type === 'bearers' && fields === 2 ? bearersOf(rest.keys, rest.more) : undefined;
 }
@@ -92,6 +98,12 @@ function callOf(token: unknown): ControlMessage | undefined {
 
 function rotatedOf(proof: unknown): ControlMessage | undefined {
   return typeof proof === 'string' && PROOF.test(proof) ? { type: 'rotated', proof } : undefined;
+}
+
+function takenOf(keys: unknown, of: unknown): ControlMessage | undefined {
+  const isCount = (value: unknown): value is number =>
+    Number.isInteger(value) && Number(value) >= 0 && Number(value) <= MAX_ANNOUNCED_KEYS;
+  return isCount(keys) && isCount(of) && keys < of ? { type: 'taken', keys, of } : undefined;
 }
 
 function bearersOf(keys: unknown, more: unknown): ControlMessage | undefined {

@@ -2,10 +2,11 @@
  * A named exit's standing at its relay: keeps a control link, announces whose links may come, and answers each call with a data
  * link. Knows nothing of sessions: what runs on a data link is for the caller.
  */
+import { setMaxListeners } from 'node:events';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { ControlLink } from '../transport/control-link.ts';
-import { announcements } from '../transport/control-messages.ts';
+import { announcements, TAKEN_FEATURE } from '../transport/control-messages.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import { Backoff } from './backoff.ts';
 import { Outage } from './outage.ts';
@@ -14,14 +15,18 @@ import type { TicketDialer } from './ticket-dialer.ts';
 
 /** A call that is not answered by then is answered for nobody: the relay holds a client for 8 s. */
 const ANSWER_LIMIT_MS = 10_000;
-/** Data links being dialled; the relay itself lets 128 clients wait for an exit. */
+/** Data links being dialled; a relay has 128 calls open at an exit, and takes 256 connections of its address at once. */
 const MAX_ANSWERS = 256;
+/** Between two lists; of those that come meanwhile the last is sent. A relay acts on one a second, and reads no faster for long. */
+const ANNOUNCE_MS = 1_000;
 
 export interface RegistrationHandler {
   /** A client's link; its handler must be set before the turn ends. */
   handleLink(link: MessageLink): void;
   /** The relay lets in whom we announced; once for each control link. */
   handleRegistered(relay: string): void;
+  /** The relay has room for `keys` of the `of` keys that we announced, as yet: the others are refused. */
+  handleTaken(keys: number, of: number): void;
   /** An attempt failed, or the control link was lost; the next attempt comes in `waitMs`. */
   handleLost(error: WstunError, waitMs: number): void;
 }
@@ -38,6 +43,8 @@ export class ExitRegistration {
   private readonly stopping = new AbortController();
   private keys: readonly string[] = [];
   private control: ControlLink | undefined;
+  private announcedAt = Number.NEGATIVE_INFINITY;
+  private announcing: NodeJS.Timeout | undefined;
   private answers = 0;
 
   /** @param options once: as of OutageOptions */
@@ -46,12 +53,16 @@ export class ExitRegistration {
     this.handler = handler;
     this.logger = logger;
     this.outage = new Outage({ backoff: this.backoff, once });
+    // Each data link that is being dialled listens to it.
+    setMaxListeners(0, this.stopping.signal);
   }
 
   /** Whose links may come, from now on. @param keys gate keys, base64url */
   setBearers(keys: readonly string[]): void {
     this.keys = keys;
-    this.announce();
+    const waitMs = this.announcedAt + ANNOUNCE_MS - performance.now();
+    if (waitMs <= 0) this.announce();
+    else this.announcing ??= setTimeout(() => this.announce(), waitMs).unref();
   }
 
   /** Stays registered until `close`. Rejects with a WstunError where `Outage` finds a failure final. */
@@ -72,6 +83,7 @@ export class ExitRegistration {
   /** Takes no more calls; links that were handed out live on. */
   close(): void {
     this.stopping.abort();
+    clearTimeout(this.announcing);
     this.pause.cut();
     this.control?.end();
   }
@@ -89,7 +101,7 @@ export class ExitRegistration {
     const relay = this.dialer.nextRelay();
     let link: MessageLink;
     try {
-      link = await this.dialer.dial(relay, { role: 'exit', destination: '' }, { signal });
+      link = await this.dialer.dial(relay, { role: 'exit', destination: '', features: TAKEN_FEATURE }, { signal });
     } catch (error) {
       return error instanceof WstunError ? error : new WstunError('internal', String(error));
     }
@@ -110,6 +122,7 @@ export class ExitRegistration {
             this.handler.handleRegistered(relay);
           }
           registered ||= message.type === 'registered';
+          if (message.type === 'taken') this.handleTaken(message.keys, message.of);
           if (message.type === 'replaced') fault = new WstunError('exit-replaced');
           if (message.type === 'rotated') {
             if (this.dialer.rotationProofOf(link)?.toString('hex') !== message.proof) return false;
@@ -130,7 +143,16 @@ export class ExitRegistration {
     });
   }
 
+  /** It knows us, if not all of our keys. */
+  private handleTaken(keys: number, of: number): void {
+    this.outage.handleStanding();
+    this.handler.handleTaken(keys, of);
+  }
+
   private announce(): void {
+    clearTimeout(this.announcing);
+    this.announcing = undefined;
+    if (this.control !== undefined) this.announcedAt = performance.now();
     for (const message of announcements(this.keys)) this.control?.send(message);
   }
 

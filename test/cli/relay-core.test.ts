@@ -24,6 +24,7 @@ it('a relay answers retired keys until their time is over, and then their bearer
     known: await loadKnownExits(state, silentLogger),
     sessions: undefined,
     isOverloaded: () => false,
+    linksFree: () => 1,
     logger: silentLogger,
   });
   onTestFinished(() => core.close(0));

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
@@ -68,6 +69,18 @@ describe('the relay server', () => {
     await recorder.untilMessages(1);
     expect([theirs.messages[0]!.toString(), recorder.messages[0]!.toString()]).toEqual(['ping', 'pong']);
   });
+
+  it.each(['http', 'https'])(
+    'has the kernel look after what it accepts over %s: a peer may go without a word',
+    async (scheme) => {
+      const { port } = await start(scheme === 'https' ? { tls: makeCertificate() } : {});
+      const socket = openRaw(port);
+      onTestFinished(() => void socket.destroy());
+      await once(socket, 'connect');
+      const sockets = (): string => execFileSync('ss', ['-tnoH', `sport = :${port}`], { encoding: 'utf8' });
+      await until(() => sockets().includes('timer:(keepalive,'));
+    },
+  );
 
   it('makes one link of a ticket that comes many times at once', async () => {
     const { dial, links } = await start();

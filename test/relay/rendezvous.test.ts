@@ -2,12 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Bearer } from '../../src/crypto/ticket.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
-import { Rendezvous, type RendezvousLimits } from '../../src/relay/rendezvous.ts';
+import { Rendezvous, type RendezvousOptions } from '../../src/relay/rendezvous.ts';
 import {
+  announcements,
   type ControlMessage,
   decodeControl,
   encodeControl,
   encodeNotice,
+  TAKEN_FEATURE,
 } from '../../src/transport/control-messages.ts';
 import { memoryLinkPair } from '../../src/transport/memory-link.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
@@ -18,6 +20,8 @@ afterEach(() => void vi.useRealTimers());
 
 const settle = (ms = 5) => vi.advanceTimersByTimeAsync(ms);
 const NOTICE = Buffer.concat(encodeNotice('exit-absent'));
+const BUSY = Buffer.concat(encodeNotice('overloaded'));
+const newKeys = (count: number): string[] => Array.from({ length: count }, newKey);
 const newKey = (): string => randomBytes(32).toString('base64url');
 
 /** The far end of a link that the gate let in. */
@@ -40,9 +44,13 @@ class Far extends LinkRecorder {
   say(message: ControlMessage): void {
     this.link.send(encodeControl(message));
   }
+
+  announce(keys: readonly string[]): void {
+    for (const message of announcements(keys)) this.say(message);
+  }
 }
 
-function setUp(limits: Partial<RendezvousLimits> = {}) {
+function setUp(limits: RendezvousOptions['limits'] = {}, options: Partial<RendezvousOptions> = {}) {
   const known: string[] = [];
   const placeOf = (bearer: Bearer): string =>
     `${bearer.destination}: ${Buffer.from(bearer.gateKey).toString('base64url')}`;
@@ -50,18 +58,18 @@ function setUp(limits: Partial<RendezvousLimits> = {}) {
     add: vi.fn((bearer: Bearer): void => void known.push(placeOf(bearer))),
     remove: (bearer: Bearer): void => void known.splice(known.indexOf(placeOf(bearer)), 1),
   };
-  const rendezvous = new Rendezvous({ tickets, logger: silentLogger, limits });
-  const arrive = (role: 'client' | 'exit', bearer: string, destination: string): Far => {
+  const rendezvous = new Rendezvous({ tickets, logger: silentLogger, limits, ...options });
+  const arrive = (role: 'client' | 'exit', bearer: string, destination: string, features = 0): Far => {
     const [near, far] = memoryLinkPair();
-    rendezvous.serve(near, { role, bearer, destination });
+    rendezvous.serve(near, { role, bearer, destination, features });
     return new Far(far);
   };
   return {
     rendezvous,
     known,
     add: tickets.add,
-    client: (exit: string) => arrive('client', `${exit}/1`, exit),
-    exit: (name: string) => arrive('exit', name, ''),
+    client: (exit: string, number = 1) => arrive('client', `${exit}/${number}`, exit),
+    exit: (name: string, features = TAKEN_FEATURE) => arrive('exit', name, '', features),
     answer: (name: string, token: string) => arrive('exit', name, token),
   };
 }
@@ -135,7 +143,7 @@ describe('a client', () => {
     const refused = [client('home'), client('lab')];
     await settle();
     expect(waiting.map(({ messages }) => messages)).toEqual([[], [], []]);
-    expect(refused.map(({ messages }) => messages)).toEqual([[NOTICE], [NOTICE]]);
+    expect(refused.map(({ messages }) => messages)).toEqual([[BUSY], [BUSY]]);
   });
 });
 
@@ -161,7 +169,7 @@ describe('a call', () => {
   it('has a token that no other has', async () => {
     const { client, exit } = setUp();
     const home = exit('home');
-    for (let i = 0; i < 100; i++) client('home');
+    for (let i = 0; i < 100; i++) client('home', i);
     await settle();
     expect(new Set(home.tokens).size).toBe(100);
   });
@@ -171,13 +179,13 @@ describe('an exit', () => {
   it('announces who may come, in several messages, and hears when they are known', async () => {
     const { exit, known } = setUp();
     const home = exit('home');
-    const keys = Array.from({ length: 30 }, newKey);
+    const keys = newKeys(100);
     home.say({ type: 'bearers', keys: keys.slice(0, 20), more: true });
     await settle();
     expect(known).toEqual([]);
     home.say({ type: 'bearers', keys: keys.slice(20), more: false });
     await settle(1);
-    expect(known).toHaveLength(8);
+    expect(known).toHaveLength(64);
     expect(home.control).toEqual([]);
     await settle(100);
     expect(known).toEqual(keys.map((key) => `home: ${key}`));
@@ -188,7 +196,7 @@ describe('an exit', () => {
     expect(known).toEqual(keys.slice(1).map((key) => `home: ${key}`));
     home.link.abort();
     await settle();
-    expect(known).toHaveLength(29);
+    expect(known).toHaveLength(99);
   });
 
   it('that announces too many keys, or says what only a relay says, is cut off', async () => {
@@ -240,15 +248,92 @@ describe('an exit', () => {
     expect(known).toEqual([expect.stringMatching(/^shed: /)]);
   });
 
-  it('that announces again and again costs no more than its share', async () => {
+  it('that announces again and again costs no more than a list a second, and the last one counts', async () => {
+    const { exit, add, known } = setUp();
+    const home = exit('home');
+    let last: string[] = [];
+    for (let i = 0; i < 100; i++) {
+      last = newKeys(50);
+      home.announce(last);
+      await settle(20);
+    }
+    // Four at once, and one in each of the two seconds.
+    expect(add.mock.calls.length).toBeLessThanOrEqual(6 * 50);
+    await settle(60_000);
+    expect(known).toEqual(last.map((key) => `home: ${key}`));
+    expect(home.closes).toEqual([]);
+  });
+
+  it('that sends as much as it can waits for its turn unread, and keeps its link', async () => {
     const { exit, add } = setUp();
     const home = exit('home');
-    for (let i = 0; i < 100; i++) {
-      home.say({ type: 'bearers', keys: Array.from({ length: 50 }, newKey), more: false });
-      await settle(2);
+    const list = newKeys(1_000);
+    for (let i = 0; i < 200; i++) home.announce(list);
+    await settle(3_000);
+    expect(home.link.queuedBytes).toBeGreaterThan(100 * 43_000);
+    expect(home.closes).toEqual([]);
+    // The same list again is none.
+    expect(add.mock.calls.length).toBe(1_000);
+    for (let i = 0; i < 5_000; i++) home.say({ type: 'ping' });
+    await settle(60_000);
+    expect(home.closes).toEqual([]);
+  });
+
+  it('whose one key comes behind 10,000 fresh ones of another every second is registered within a second', async () => {
+    const { exit, known, client } = setUp();
+    const evil = exit('evil');
+    evil.announce(newKeys(10_000));
+    await settle(600);
+    const victim = exit('victim');
+    const key = newKey();
+    victim.announce([key]);
+    for (let i = 0; i < 10; i++) {
+      evil.announce(newKeys(10_000));
+      await settle(100);
     }
-    // 8 at first, then 8 in each of the 20 ms that 200 ms have.
-    expect(add.mock.calls.length).toBeLessThanOrEqual(88);
+    expect(known).toContain(`victim: ${key}`);
+    expect(victim.control).toEqual([{ type: 'registered' }]);
+    client('victim');
+    await settle();
+    expect(victim.tokens).toHaveLength(1);
+  });
+
+  it('whose clients are few is registered though others announce all that a relay takes; those hear what is taken up', async () => {
+    const { exit, known } = setUp();
+    const evil = [exit('evil1'), exit('evil2')];
+    for (const one of evil) one.announce(newKeys(10_000));
+    await settle(10_000);
+    expect(evil.map(({ control }) => control)).toEqual([[{ type: 'registered' }], [{ type: 'registered' }]]);
+    const keys = newKeys(3);
+    const victim = exit('victim');
+    victim.announce(keys);
+    await settle(1_000);
+    expect(victim.control).toEqual([{ type: 'registered' }]);
+    for (const key of keys) expect(known).toContain(`victim: ${key}`);
+    expect(known).toHaveLength(20_000);
+    const told = evil.flatMap(({ control }) => control.filter((message) => message?.type === 'taken'));
+    expect(told).toContainEqual({ type: 'taken', keys: 9_998, of: 10_000 });
+    expect(told.every((message) => message?.type === 'taken' && message.of === 10_000)).toBe(true);
+  });
+
+  it('hears "registered" only when all of its list is known: at once when others give up theirs', async () => {
+    const { exit, known } = setUp();
+    const others = [exit('a'), exit('b')];
+    for (const other of others) other.announce(newKeys(10_000));
+    await settle(10_000);
+    const [late, old] = [exit('late'), exit('old', 0)];
+    late.announce(newKeys(9_000));
+    old.announce(newKeys(9_000));
+    await settle(30_000);
+    // Four exits that all want more than a quarter have a quarter each.
+    expect(late.control).toEqual([{ type: 'taken', keys: 5_000, of: 9_000 }]);
+    // An exit of an older version would not understand it.
+    expect(old.control).toEqual([]);
+    for (const name of ['a', 'b', 'late', 'old'])
+      expect(known.filter((place) => place.startsWith(`${name}: `))).toHaveLength(5_000);
+    for (const other of others) other.announce([]);
+    await settle(10_000);
+    expect([late.control.at(-1), old.control]).toEqual([{ type: 'registered' }, [{ type: 'registered' }]]);
   });
 
   it('leaves its clients known beyond a restart of the relay', async () => {
@@ -260,6 +345,123 @@ describe('an exit', () => {
     const alice = client('home');
     await settle();
     expect(alice.messages).toEqual([NOTICE]);
+  });
+});
+
+describe('clients of one exit', () => {
+  const answerAll = async ({ answer }: ReturnType<typeof setUp>, home: Far, from: number): Promise<number> => {
+    const tokens = home.tokens.slice(from);
+    for (const token of tokens) answer('home', token);
+    await settle();
+    return from + tokens.length;
+  };
+
+  it('who come all at once wait for their turn and are all led to it', async () => {
+    const set = setUp();
+    const home = set.exit('home');
+    const clients = Array.from({ length: 300 }, (_, i) => set.client('home', i));
+    await settle();
+    expect(home.tokens).toHaveLength(128);
+    let answered = 0;
+    for (let round = 0; round < 5; round++) answered = await answerAll(set, home, answered);
+    expect(clients.every(({ closes, messages }) => closes.length === 0 && messages.length === 0)).toBe(true);
+    expect(new Set(home.tokens).size).toBe(300);
+  });
+
+  it('are led on while another opens 5,000 links and drops them, which costs the exit a few dials', async () => {
+    const set = setUp();
+    const home = set.exit('home');
+    for (let i = 0; i < 5_000; i++) {
+      const { link } = set.client('home', 666);
+      if (i % 10 === 0) await settle(1);
+      link.abort();
+    }
+    const alice = set.client('home', 1);
+    await settle();
+    const waitedFrom = home.tokens.length;
+    let answered = 0;
+    for (let round = 0; round < 10; round++) answered = await answerAll(set, home, answered);
+    expect(alice.closes).toEqual([]);
+    expect(waitedFrom).toBeLessThanOrEqual(256 + 30);
+    expect(home.closes).toEqual([]);
+  });
+
+  it('whose turn does not come in time are told to try later, not that the exit is gone', async () => {
+    const { client, exit } = setUp({ callsPerExit: 1 });
+    exit('home');
+    const [first, second] = [client('home', 1), client('home', 2)];
+    await settle(8_100);
+    expect([first.messages, second.messages]).toEqual([[NOTICE], [BUSY]]);
+  });
+});
+
+describe('the links of a relay', () => {
+  /** As a relay counts them: those of the rendezvous that have not closed. */
+  function setUpWith(links: number) {
+    let taken = 0;
+    const set = setUp({}, { linksFree: () => links - taken });
+    const counted = (far: Far): Far => {
+      taken += 1;
+      return far;
+    };
+    const { exit, client, answer } = set;
+    return {
+      exit: (name: string) => (taken < links ? counted(exit(name)) : undefined),
+      client: (name: string) => {
+        if (taken >= links) return undefined;
+        taken += 1;
+        const far = client(name);
+        return far;
+      },
+      answer: (name: string, token: string) => counted(answer(name, token)),
+      release: (count: number) => {
+        taken -= count;
+      },
+    };
+  }
+
+  it('are not all for one exit: there are always some for the next', async () => {
+    const { exit, client, answer, release } = setUpWith(13);
+    const evil = exit('evil');
+    let refused = 0;
+    for (let i = 0; i < 8; i++) {
+      const far = client('evil');
+      await settle();
+      if (far?.messages.length === 0) answer('evil', evil?.tokens.at(-1) ?? '');
+      else if (far !== undefined) {
+        refused += 1;
+        expect(far.messages).toEqual([BUSY]);
+        release(1);
+      }
+      await settle();
+    }
+    expect(refused).toBe(4);
+    const bob = exit('bob');
+    const guest = client('bob');
+    await settle();
+    expect(bob?.tokens).toHaveLength(1);
+    answer('bob', bob?.tokens[0] ?? '').link.send([Buffer.from('welcome')]);
+    await settle();
+    expect(guest?.messages.map(String)).toEqual(['welcome']);
+  });
+
+  it('end in pairs on which nothing moves for two minutes, and never where a ping passes', async () => {
+    const { client, exit, answer } = setUp();
+    const home = exit('home');
+    const pairs: { guest: Far; data: Far }[] = [];
+    for (const number of [1, 2]) {
+      const guest = client('home', number);
+      await settle();
+      pairs.push({ guest, data: answer('home', home.tokens.at(-1) ?? '') });
+    }
+    const [quiet, pinging] = pairs;
+    for (let i = 0; i < 10; i++) {
+      pinging?.guest.link.send([Buffer.from('ping')]);
+      home.say({ type: 'ping' });
+      await settle(15_000);
+    }
+    expect([quiet?.guest.closes.length, quiet?.data.closes.length]).toEqual([1, 1]);
+    expect([pinging?.guest.closes, pinging?.data.closes]).toEqual([[], []]);
   });
 });
 

@@ -9,7 +9,7 @@ function spliced() {
   const [client, clientSide] = memoryLinkPair();
   const [exitSide, exit] = memoryLinkPair();
   const onEnd = vi.fn();
-  splice(clientSide, exitSide, onEnd);
+  splice(clientSide, exitSide, { hasMoved: false }, onEnd);
   return {
     client,
     clientSide,
@@ -46,7 +46,7 @@ class ProbeLink implements MessageLink {
 function probes() {
   const [a, b] = [new ProbeLink(), new ProbeLink()];
   const onEnd = vi.fn();
-  splice(a, b, onEnd);
+  splice(a, b, { hasMoved: false }, onEnd);
   for (const { calls } of [a, b]) calls.length = 0;
   return { a, b, onEnd };
 }

@@ -24,6 +24,9 @@ const messageArbitrary: fc.Arbitrary<ControlMessage> = fc.oneof(
     type: fc.constant('rotated' as const),
     proof: fc.uint8Array({ minLength: 32, maxLength: 32 }).map((b) => Buffer.from(b).toString('hex')),
   }),
+  fc
+    .tuple(fc.nat(MAX_ANNOUNCED_KEYS - 1), fc.nat(MAX_ANNOUNCED_KEYS))
+    .map(([keys, more]) => ({ type: 'taken' as const, keys, of: Math.max(keys + 1, more) })),
   fc.record({
     type: fc.constant('bearers' as const),
     keys: fc.array(keyArbitrary, { maxLength: 20 }),
@@ -56,6 +59,11 @@ describe('a control message', () => {
     ['a proof that is too short', `{"type":"rotated","proof":"${'a'.repeat(63)}"}`],
     ['a proof that is no text', '{"type":"rotated","proof":7}'],
     ['a field too many in a call', `{"type":"call","token":"${'0'.repeat(32)}","x":1}`],
+    ['more taken than there are', '{"type":"taken","keys":3,"of":2}'],
+    ['all taken', '{"type":"taken","keys":2,"of":2}'],
+    ['half a key taken', '{"type":"taken","keys":0.5,"of":2}'],
+    ['keys taken that are a text', '{"type":"taken","keys":"1","of":2}'],
+    ['more keys than a list may have', '{"type":"taken","keys":1,"of":10001}'],
     ['a token too short', `{"type":"call","token":"${'0'.repeat(31)}"}`],
     ['a token in capitals', `{"type":"call","token":"${'A'.repeat(32)}"}`],
     ['a token and a line feed', `{"type":"call","token":"${'0'.repeat(32)}\\n"}`],

@@ -24,12 +24,22 @@ class MemoryRelays {
   readonly dials: string[] = [];
   readonly links: { link: MessageLink; at: LinkRecorder }[] = [];
   readonly nears: MessageLink[] = [];
+  release: () => void = () => {};
+  #held: Promise<void> = Promise.resolve();
   #attempts = 0;
+
+  /** Dials have no outcome until `release`. */
+  hold(): void {
+    this.#held = new Promise((resolve) => {
+      this.release = resolve;
+    });
+  }
 
   nextRelay = (): string => (this.#attempts++ % 2 === 0 ? 'a' : 'b');
 
   dial = async (relay: string, { role, destination }: { role: string; destination: string }): Promise<MessageLink> => {
     this.dials.push(`${relay} ${role} ${destination}`);
+    await this.#held;
     const fault = this.faults.shift();
     if (fault) throw fault;
     const [near, far] = memoryLinkPair();
@@ -56,6 +66,7 @@ function setUp(options = {}) {
   const handler = {
     handleLink: (link: MessageLink) => void links.push(link),
     handleRegistered: (relay: string) => void log.push(`registered at ${relay}`),
+    handleTaken: (keys: number, of: number) => void log.push(`${keys} of ${of}`),
     handleLost: ({ fault }: WstunError) => void log.push(fault),
   };
   const registration = new ExitRegistration(relays, handler, silentLogger, options);
@@ -88,6 +99,49 @@ describe('an exit’s registration', () => {
     registration.close();
     await run;
     expect([relays.dials, log]).toEqual([['a exit '], ['registered at a']]);
+  });
+
+  it('announces of many changes within a second the last, after the first', async () => {
+    const { relays, registration } = setUp();
+    const run = registration.run();
+    await until(() => relays.said(0).length === 1);
+    const lists = Array.from({ length: 100 }, () => [key()]);
+    for (const list of lists) registration.setBearers(list);
+    await until(() => relays.said(0).length === 2);
+    expect(relays.said(0)[1]).toEqual({ type: 'bearers', keys: lists.at(-1), more: false });
+    registration.close();
+    await run;
+  });
+
+  it('says how many of its keys the relay has room for, and when all are known', async () => {
+    const { relays, registration, log } = setUp();
+    registration.setBearers([key(), key()]);
+    const run = registration.run();
+    await until(() => relays.said(0).length === 1);
+    relays.say(0, { type: 'taken', keys: 1, of: 2 });
+    relays.say(0, { type: 'registered' });
+    await until(() => log.length === 2);
+    expect(log).toEqual(['1 of 2', 'registered at a']);
+    registration.close();
+    await run;
+  });
+
+  it('answers a hundred calls at once without a warning of too many listeners', async () => {
+    const { relays, registration, links } = setUp();
+    const warnings: string[] = [];
+    const onWarning = ({ name }: Error): void => void warnings.push(name);
+    process.on('warning', onWarning);
+    onTestFinished(() => void process.off('warning', onWarning));
+    const run = registration.run();
+    await until(() => relays.links.length === 1);
+    relays.hold();
+    for (let i = 0; i < 100; i++) relays.say(0, { type: 'call', token: TOKEN });
+    await until(() => relays.dials.length === 101);
+    relays.release();
+    await until(() => links.length === 100);
+    expect(warnings).toEqual([]);
+    registration.close();
+    await run;
   });
 
   it('answers a call at the relay that called, and goes on when that fails', async () => {
