@@ -51,12 +51,12 @@ class Far extends LinkRecorder {
 }
 
 function setUp(limits: RendezvousOptions['limits'] = {}, options: Partial<RendezvousOptions> = {}) {
-  const known: string[] = [];
+  const known = new Set<string>();
   const placeOf = (bearer: Bearer): string =>
     `${bearer.destination}: ${Buffer.from(bearer.gateKey).toString('base64url')}`;
   const tickets = {
-    add: vi.fn((bearer: Bearer): void => void known.push(placeOf(bearer))),
-    remove: (bearer: Bearer): void => void known.splice(known.indexOf(placeOf(bearer)), 1),
+    add: vi.fn((bearer: Bearer): void => void known.add(placeOf(bearer))),
+    remove: (bearer: Bearer): void => void known.delete(placeOf(bearer)),
   };
   const rendezvous = new Rendezvous({ tickets, logger: silentLogger, limits, ...options });
   const arrive = (role: 'client' | 'exit', bearer: string, destination: string, features = 0): Far => {
@@ -182,21 +182,21 @@ describe('an exit', () => {
     const keys = newKeys(100);
     home.say({ type: 'bearers', keys: keys.slice(0, 20), more: true });
     await settle();
-    expect(known).toEqual([]);
+    expect([...known]).toEqual([]);
     home.say({ type: 'bearers', keys: keys.slice(20), more: false });
     await settle(1);
-    expect(known).toHaveLength(64);
+    expect([...known]).toHaveLength(64);
     expect(home.control).toEqual([]);
     await settle(100);
-    expect(known).toEqual(keys.map((key) => `home: ${key}`));
+    expect([...known]).toEqual(keys.map((key) => `home: ${key}`));
     expect(home.control).toEqual([{ type: 'registered' }]);
 
     home.say({ type: 'bearers', keys: keys.slice(1), more: false });
     await settle();
-    expect(known).toEqual(keys.slice(1).map((key) => `home: ${key}`));
+    expect([...known]).toEqual(keys.slice(1).map((key) => `home: ${key}`));
     home.link.abort();
     await settle();
-    expect(known).toHaveLength(99);
+    expect([...known]).toHaveLength(99);
   });
 
   it('that announces too many keys, or says what only a relay says, is cut off', async () => {
@@ -220,7 +220,7 @@ describe('an exit', () => {
     await settle();
     expect(older.control.at(-1)).toEqual({ type: 'replaced' });
     expect(older.closes).toMatchObject([{ clean: true }]);
-    expect(known).toHaveLength(1);
+    expect([...known]).toHaveLength(1);
     // What was under way goes on.
     const data = answer('home', older.tokens[0]!);
     const bob = client('home');
@@ -245,7 +245,7 @@ describe('an exit', () => {
     expect([home.closes.length, alice.closes.length, data.closes.length, shed.closes.length]).toEqual([1, 1, 1, 0]);
     expect(alice.closes[0]?.clean).toBe(false);
     expect(waiting.messages).toEqual([NOTICE]);
-    expect(known).toEqual([expect.stringMatching(/^shed: /)]);
+    expect([...known]).toEqual([expect.stringMatching(/^shed: /)]);
   });
 
   it('that announces again and again costs no more than a list a second, and the last one counts', async () => {
@@ -260,7 +260,7 @@ describe('an exit', () => {
     // Four at once, and one in each of the two seconds.
     expect(add.mock.calls.length).toBeLessThanOrEqual(6 * 50);
     await settle(60_000);
-    expect(known).toEqual(last.map((key) => `home: ${key}`));
+    expect([...known]).toEqual(last.map((key) => `home: ${key}`));
     expect(home.closes).toEqual([]);
   });
 
@@ -291,7 +291,7 @@ describe('an exit', () => {
       evil.announce(newKeys(10_000));
       await settle(100);
     }
-    expect(known).toContain(`victim: ${key}`);
+    expect([...known]).toContain(`victim: ${key}`);
     expect(victim.control).toEqual([{ type: 'registered' }]);
     client('victim');
     await settle();
@@ -309,8 +309,8 @@ describe('an exit', () => {
     victim.announce(keys);
     await settle(1_000);
     expect(victim.control).toEqual([{ type: 'registered' }]);
-    for (const key of keys) expect(known).toContain(`victim: ${key}`);
-    expect(known).toHaveLength(20_000);
+    for (const key of keys) expect([...known]).toContain(`victim: ${key}`);
+    expect([...known]).toHaveLength(20_000);
     const told = evil.flatMap(({ control }) => control.filter((message) => message?.type === 'taken'));
     expect(told).toContainEqual({ type: 'taken', keys: 9_998, of: 10_000 });
     expect(told.every((message) => message?.type === 'taken' && message.of === 10_000)).toBe(true);
@@ -330,7 +330,7 @@ describe('an exit', () => {
     // An exit of an older version would not understand it.
     expect(old.control).toEqual([]);
     for (const name of ['a', 'b', 'late', 'old'])
-      expect(known.filter((place) => place.startsWith(`${name}: `))).toHaveLength(5_000);
+      expect([...known].filter((place) => place.startsWith(`${name}: `))).toHaveLength(5_000);
     for (const other of others) other.announce([]);
     await settle(10_000);
     expect([late.control.at(-1), old.control]).toEqual([{ type: 'registered' }, [{ type: 'registered' }]]);
@@ -341,7 +341,7 @@ describe('an exit', () => {
     const key = newKey();
     rendezvous.restore('home', [key]);
     await settle();
-    expect(known).toEqual([`home: ${key}`]);
+    expect([...known]).toEqual([`home: ${key}`]);
     const alice = client('home');
     await settle();
     expect(alice.messages).toEqual([NOTICE]);
@@ -373,7 +373,7 @@ describe('clients of one exit', () => {
     const home = set.exit('home');
     for (let i = 0; i < 5_000; i++) {
       const { link } = set.client('home', 666);
-      if (i % 10 === 0) await settle(1);
+      if (i % 100 === 0) await settle(1);
       link.abort();
     }
     const alice = set.client('home', 1);
