@@ -22,6 +22,7 @@ needs=(
   prlimit:util-linux
   script:bsdutils
   ip:iproute2
+  ss:iproute2
   systemd-analyze:systemd
 )
 
