@@ -15,14 +15,15 @@ const TABLE = 'errors.ts';
 /** Folders, or single files, of src; its own folder is open to each. `errors.ts` imports nothing. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'errors.ts': [],
+  net: [],
   protocol: ['errors.ts'],
   crypto: ['errors.ts'],
   mux: ['protocol', 'errors.ts'],
   observability: ['errors.ts'],
-  transport: ['errors.ts', 'observability'],
+  transport: ['errors.ts', 'observability', 'net'],
   tunnel: ['protocol', 'crypto', 'mux', 'transport', 'errors.ts', 'observability'],
   proxy: ['errors.ts', 'observability', 'tunnel/stream.ts', 'tunnel/join.ts', 'tunnel/socket-reset.ts'],
-  exit: ['errors.ts', 'observability', 'tunnel/stream.ts', 'tunnel/join.ts'],
+  exit: ['errors.ts', 'observability', 'net', 'tunnel/stream.ts', 'tunnel/join.ts'],
   relay: ['crypto/ticket.ts', 'transport', 'errors.ts', 'observability'],
   state: ['crypto', 'errors.ts', 'observability'],
   tether: ['errors.ts', 'observability', 'transport'],
@@ -44,6 +45,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 
 /** Folders without sockets, files or clocks, and all that they may have of Node and npm. */
 const PURE: Readonly<Record<string, readonly string[]>> = {
+  net: [],
   protocol: ['node:buffer', 'node:util'],
   mux: ['node:buffer', 'node:util'],
   crypto: ['node:crypto', 'node:buffer', 'node:util', 'tweetnacl'],

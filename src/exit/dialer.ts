@@ -4,16 +4,13 @@
  */
 import { connect as netConnect, type Socket } from 'node:net';
 import { type WireFaultName, WstunError } from '../errors.ts';
+import { alternate, ConnectionRace } from '../net/connection-race.ts';
 import { dialFaultOf, mostTelling } from './dial-faults.ts';
 import { familyOf, formatIp, type IpBytes, parseIp, sameIp, unmapIp } from './ip.ts';
 import { ReadBudget, readInto } from './read-buffers.ts';
 
 /** A dial in all, ms: what users wait for a dead host, and within the 20 s for which a client waits for the exit's answer. */
 const DIAL_LIMIT_MS = 10_000;
-/** How long an address is alone in the race before the next joins, ms: RFC 8305 §5, "Connection Attempt Delay". */
-const STAGGER_MS = 250;
-/** Addresses tried for one target; also the sockets that a dial can hold at once. Three of each family, and to spare. */
-const MAX_ATTEMPTS = 8;
 /**
  * Silence before the kernel asks whether the target still lives, ms. A dead one would hold its place for ever; but libuv asks
  * only 10 times, a second apart, so not more often than keeps a cloud's NAT awake (350 s).
@@ -30,7 +27,7 @@ export type Connect = (ip: IpBytes, port: number) => Socket;
 
 /** `connect` is for tests. */
 export function createDialer(connect: Connect = literalConnector()): Dial {
-  return (addresses, port, signal) => new Race(interleave(addresses).slice(0, MAX_ATTEMPTS), port, connect).run(signal);
+  return (addresses, port, signal) => new Dialling(interleave(addresses), port, connect).run(signal);
 }
 
 function literalConnector(): Connect {
@@ -54,16 +51,15 @@ function literalConnector(): Connect {
 
 /** RFC 8305 §4: the families in turn, IPv6 first, each in the order of the answer. */
 export function interleave(addresses: readonly IpBytes[]): IpBytes[] {
-  const v6 = addresses.filter((ip) => familyOf(ip) === 6);
-  const v4 = addresses.filter((ip) => familyOf(ip) === 4);
-  return Array.from({ length: Math.max(v6.length, v4.length) }, (_, i) => [v6[i], v4[i]])
-    .flat()
-    .filter((ip) => ip !== undefined);
+  return alternate(
+    addresses.filter((ip) => familyOf(ip) === 6),
+    addresses.filter((ip) => familyOf(ip) === 4),
+  );
 }
 
 /** One dial: attempts join in turn, the first to connect wins, and the others are destroyed. */
-class Race {
-  readonly #waiting: IpBytes[];
+class Dialling {
+  readonly #race: ConnectionRace<IpBytes>;
   readonly #port: number;
   readonly #connect: Connect;
   readonly #running = new Set<Socket>();
@@ -75,7 +71,7 @@ class Race {
   #lose: (fault: WireFaultName) => void = () => {};
 
   constructor(addresses: readonly IpBytes[], port: number, connect: Connect) {
-    this.#waiting = [...addresses];
+    this.#race = new ConnectionRace(addresses);
     this.#port = port;
     this.#connect = connect;
   }
@@ -102,11 +98,13 @@ class Race {
 
   #startNext(): void {
     clearTimeout(this.#stagger);
-    const ip = this.#waiting.shift();
-    if (ip) {
-      if (this.#waiting.length > 0) this.#stagger = setTimeout(() => this.#startNext(), STAGGER_MS);
-      this.#attempt(ip);
-    } else if (this.#running.size === 0) this.#lose(mostTelling(this.#faults));
+    const now = performance.now();
+    const ip = this.#race.poll(now);
+    const nextAt = this.#race.nextTimeout();
+    if (nextAt < Number.POSITIVE_INFINITY)
+      this.#stagger = setTimeout(() => this.#startNext(), Math.max(0, nextAt - now));
+    if (ip) this.#attempt(ip);
+    else if (this.#race.isLost) this.#lose(mostTelling(this.#faults));
   }
 
   #attempt(ip: IpBytes): void {
@@ -116,6 +114,7 @@ class Race {
       if (!this.#running.delete(socket)) return;
       socket.destroy();
       this.#faults.add(fault);
+      this.#race.handleFailed();
       this.#startNext();
     };
     // Stays on the winner as well: without a listener, an error before its reader takes over would end the process.

@@ -13,6 +13,9 @@ export interface DialProgress {
   readonly certificateFault: boolean;
 }
 
+/** As a code of Node: the name was not resolved before the time was over. */
+export const NAME_SLOW = 'NAME_SLOW';
+
 const UNREACHABLE: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused',
   ECONNRESET: 'connection reset',
@@ -25,6 +28,7 @@ const UNREACHABLE: Readonly<Record<string, string>> = {
   EPERM: 'not permitted here',
   ENOTFOUND: 'no such name',
   EAI_AGAIN: 'the name server does not answer',
+  [NAME_SLOW]: 'its name was not resolved in time',
 };
 
 const UNTRUSTED: Readonly<Record<string, string>> = {

@@ -11,6 +11,8 @@ import { WstunError } from '../errors.ts';
 import { answerFault } from './answer-faults.ts';
 import { dialFault } from './dial-faults.ts';
 import type { MessageLink } from './message-link.ts';
+import { RelayAddresses } from './relay-addresses.ts';
+import { dialTcp, type Lookup, placeOf, TcpFault } from './tcp-dial.ts';
 import type { Masking } from './websocket-frame.ts';
 import type { LentReads } from './websocket-intake.ts';
 import { CONNECT_TIMEOUT_MS, DIAL_TIMEOUT_MS, SOCKET_LIMITS } from './websocket-limits.ts';
@@ -28,13 +30,11 @@ export interface DialWebSocketOptions {
   readonly ca?: string;
   /** For the whole dial, ms; default DIAL_TIMEOUT_MS. */
   readonly timeoutMs?: number;
+  /** What is known of relays' addresses, and how names are resolved: for tests. Default: that of the process, and the system's resolver. */
+  readonly known?: RelayAddresses;
+  readonly lookup?: Lookup;
 }
 
-/**
- * Node gives every address but the last only 250 ms, too little for a mobile network (nodejs/node#54359). A broken IPv6
- * costs this much, so it must stay well below DIAL_TIMEOUT_MS.
- */
-const ADDRESS_ATTEMPT_MS = 2_500;
 /** Keeps middleboxes from forgetting an idle connection; well below their common limits of a minute and more. */
 const KEEP_ALIVE_MS = 30_000;
 
@@ -46,27 +46,58 @@ const KEEP_ALIVE_MS = 30_000;
 const READ_BYTES = 256 * 1024;
 let readBuffer: Buffer | undefined;
 
+/** Of all relays that this process dials. */
+const addressesKnown = new RelayAddresses();
+
 /**
  * Opens a link to `url` (ws: or wss:, without a fragment). Rejects with a WstunError: `relay-refused` (a RelayRefused), `relay-odd-answer`,
  * `relay-untrusted`, `relay-unreachable`, `link-slow`, or `dial-cancelled` when the signal fired first.
  */
-export function dialWebSocket(url: URL, options: DialWebSocketOptions): Promise<MessageLink> {
-  const { signal, timeoutMs = DIAL_TIMEOUT_MS } = options;
+export async function dialWebSocket(url: URL, options: DialWebSocketOptions): Promise<MessageLink> {
+  const { signal, timeoutMs = DIAL_TIMEOUT_MS, known = addressesKnown, lookup } = options;
+  const since = performance.now();
+  const place = { host: url.hostname.replace(/^\[|\]$/g, ''), port: portOf(url) };
+  const where = `${url.hostname}:${place.port}`;
+  const lentReads: LentReads = {};
+  const tcp = await dialTcp({
+    ...place,
+    signal,
+    limitMs: Math.min(timeoutMs, CONNECT_TIMEOUT_MS),
+    known,
+    connect: (address) => openSocket(url, { address, ...place, ca: options.ca, lentReads }),
+    ...(lookup && { lookup }),
+  }).catch((error: unknown) => {
+    throw error instanceof TcpFault ? dialFault(error, { where, connected: false, certificateFault: false }) : error;
+  });
+  try {
+    const leftMs = timeoutMs - (performance.now() - since);
+    const link = await upgrade(url, { raw: tcp.socket, lentReads, where, leftMs, options });
+    known.handleWorked(placeOf(place), tcp.address);
+    return link;
+  } catch (error) {
+    if (!signal.aborted) known.handleDoubted(placeOf(place), tcp.address);
+    throw error;
+  }
+}
+
+interface Upgrading {
+  /** TCP stands; TLS may not. */
+  readonly raw: Socket;
+  readonly lentReads: LentReads;
+  /** For faults. */
+  readonly where: string;
+  readonly leftMs: number;
+  readonly options: DialWebSocketOptions;
+}
+
+/** Rejects as dialWebSocket, with `raw` destroyed. */
+function upgrade(url: URL, { raw, lentReads, where, leftMs, options }: Upgrading): Promise<MessageLink> {
+  const { signal } = options;
   return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(new WstunError('dial-cancelled'));
-    const lentReads: LentReads = {};
-    const raw = openSocket(url, options.ca, lentReads);
-    const where = `${url.hostname}:${portOf(url)}`;
-    let connected = false;
-    raw.once('connect', () => {
-      connected = true;
-      clearTimeout(connectTimer);
-    });
     const socket = new WebSocket(url, { ...SOCKET_LIMITS, followRedirects: false, createConnection: () => raw });
 
     const settle = (): void => {
       clearTimeout(timer);
-      clearTimeout(connectTimer);
       signal.removeEventListener('abort', onAbort);
     };
     const fail = (fault: WstunError): void => {
@@ -76,10 +107,9 @@ export function dialWebSocket(url: URL, options: DialWebSocketOptions): Promise<
       raw.destroy();
     };
     const failFrom = (error: NodeJS.ErrnoException): void =>
-      fail(dialFault(error, { where, connected, certificateFault: distrusts(raw) }));
+      fail(dialFault(error, { where, connected: true, certificateFault: distrusts(raw) }));
     const onAbort = (): void => fail(new WstunError('dial-cancelled'));
-    const timer = setTimeout(() => failFrom(new TimeOut()), timeoutMs);
-    const connectTimer = setTimeout(() => failFrom(new TimeOut()), CONNECT_TIMEOUT_MS);
+    const timer = setTimeout(() => failFrom(new TimeOut()), leftMs);
     signal.addEventListener('abort', onAbort, { once: true });
 
     // Stays for good: `terminate` makes one more error, which is of no interest.
@@ -90,16 +120,11 @@ export function dialWebSocket(url: URL, options: DialWebSocketOptions): Promise<
     socket.once('open', () => {
       settle();
       socket.removeAllListeners();
-      resolve(
-        webSocketLink({
-          socket,
-          raw,
-          masking: options.mask ?? defaultMasking(url, raw),
-          remote: peerAddress(raw),
-          lentReads,
-        }),
-      );
+      const masking = options.mask ?? defaultMasking(url, raw);
+      resolve(webSocketLink({ socket, raw, masking, remote: peerAddress(raw), lentReads }));
     });
+    // Fired between TCP and here.
+    if (signal.aborted) onAbort();
   });
 }
 
@@ -107,33 +132,37 @@ class TimeOut extends Error {
   readonly code = 'ETIMEDOUT';
 }
 
-function openSocket(url: URL, ca: string | undefined, lentReads: LentReads): Socket {
-  const host = url.hostname.replace(/^\[|\]$/g, '');
-  const address = { host, port: portOf(url), autoSelectFamilyAttemptTimeout: ADDRESS_ATTEMPT_MS };
-  const socket = url.protocol === 'wss:' ? openTls(address, ca) : openPlain(address, lentReads);
+interface Opening {
+  /** One of the host's. */
+  readonly address: string;
+  readonly host: string;
+  readonly port: number;
+  readonly ca: string | undefined;
+  readonly lentReads: LentReads;
+}
+
+/** TLS begins by itself when TCP stands. */
+function openSocket(url: URL, opening: Opening): Socket {
+  const socket = url.protocol === 'wss:' ? openTls(opening) : openPlain(opening);
   return socket.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_MS);
 }
 
-interface Address {
-  readonly host: string;
-  readonly port: number;
-  readonly autoSelectFamilyAttemptTimeout: number;
-}
-
 /** ALPN as browsers send it for a WebSocket; some front ends insist on it. */
-function openTls(address: Address, ca: string | undefined): Socket {
+function openTls({ address, host, port, ca }: Opening): Socket {
   return tlsConnect({
-    ...address,
-    servername: isIP(address.host) === 0 ? address.host : '',
+    host: address,
+    port,
+    servername: isIP(host) === 0 ? host : '',
     ALPNProtocols: ['http/1.1'],
     ...(ca === undefined ? {} : { ca }),
   });
 }
 
-function openPlain(address: Address, lentReads: LentReads): Socket {
+function openPlain({ address, port, lentReads }: Opening): Socket {
   readBuffer ??= Buffer.allocUnsafeSlow(READ_BYTES);
   const socket: Socket = tcpConnect({
-    ...address,
+    host: address,
+    port,
     onread: {
       buffer: readBuffer,
       callback(bytes, buffer) {

@@ -180,7 +180,7 @@ class FakeNetwork {
 describe('the race', () => {
   let network: FakeNetwork;
   beforeEach(() => {
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'], now: 0 });
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'], now: 0 });
     network = new FakeNetwork();
   });
   afterEach(() => {

@@ -3,8 +3,10 @@ import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { WebSocketServer } from 'ws';
-import { WstunError } from '../../src/errors.ts';
+import { type FaultName, WstunError } from '../../src/errors.ts';
 import { RelayRefused } from '../../src/transport/answer-faults.ts';
+import { RelayAddresses } from '../../src/transport/relay-addresses.ts';
+import type { Lookup } from '../../src/transport/tcp-dial.ts';
 import { type DialWebSocketOptions, dialWebSocket } from '../../src/transport/websocket-dial.ts';
 import { makeCertificate } from '../support/certificate.ts';
 import { turns } from '../support/link-recorder.ts';
@@ -164,6 +166,43 @@ describe('a relay that cannot be reached', () => {
       socket.on('close', () => clearInterval(dribble));
     });
     expect((await faultOf(`ws://127.0.0.1:${port}`, { timeoutMs: 100 })).fault).toBe('link-slow');
+  });
+});
+
+describe('a relay of several addresses', () => {
+  /** Something that takes connections at 127.0.0.2, at the port of a relay at 127.0.0.1; both have the name of the relay. */
+  async function withImpostor(talk: (socket: Socket) => void) {
+    const relay = await startLinkServer();
+    const impostor = createTcpServer((socket) => talk(socket.on('error', () => undefined)));
+    await new Promise<void>((resolve) => impostor.listen(relay.port, '127.0.0.2', resolve));
+    cleanups.push(() => {
+      impostor.close();
+      void relay.close();
+    });
+    const known = new RelayAddresses();
+    const lookup: Lookup = async () => ['127.0.0.2', '127.0.0.1'].map((address) => ({ address, family: 4 }));
+    const dial = async (): Promise<string> => {
+      const link = await dialWebSocket(new URL(`ws://relay.example:${relay.port}/${TICKET}`), {
+        signal: AbortSignal.timeout(5_000),
+        timeoutMs: 500,
+        known,
+        lookup,
+      });
+      link.abort();
+      return link.remote;
+    };
+    return { dial, relay };
+  }
+
+  it.each<[string, FaultName, (socket: Socket) => void]>([
+    ['refuses', 'relay-refused', (socket) => socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n')],
+    ['hangs up', 'relay-unreachable', (socket) => socket.destroy()],
+    ['says nothing', 'link-slow', () => {}],
+  ])('is reached at the next where one takes the connection and %s', async (_how, fault, talk) => {
+    const { dial, relay } = await withImpostor((socket) => socket.once('data', () => talk(socket)));
+    await expect(dial()).rejects.toMatchObject({ fault });
+    // And from then on at once.
+    for (let i = 0; i < 3; i++) expect(await dial()).toBe(`127.0.0.1:${relay.port}`);
   });
 });
 

@@ -1,0 +1,191 @@
+/**
+ * TCP to a relay by its name: resolves it anew for each dial, and races its addresses (RFC 8305). What runs on the connection, and
+ * whether anything good came of it, is the caller's.
+ */
+import type { LookupAddress } from 'node:dns';
+import { lookup as systemLookup } from 'node:dns/promises';
+import { isIP, type Socket } from 'node:net';
+import { WstunError } from '../errors.ts';
+import { ConnectionRace } from '../net/connection-race.ts';
+import { NAME_SLOW } from './dial-faults.ts';
+import type { RelayAddresses } from './relay-addresses.ts';
+
+/** After so long without an answer of the resolver, ms, the address that worked last is tried, if there is one. */
+const RESOLVER_PATIENCE_MS = 1_500;
+
+/** Which of several failures tells most of the relay; what is not among them tells least. */
+const MOST_TELLING: readonly string[] = [
+  'ECONNREFUSED',
+  'ETIMEDOUT',
+  'ECONNRESET',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EADDRNOTAVAIL',
+];
+
+/** Why there is no connection: `code` is Node's, or the resolver's. */
+export class TcpFault extends Error {
+  readonly code: string;
+
+  constructor(code: string) {
+    super(code);
+    this.code = code;
+  }
+}
+
+export type Lookup = (host: string) => Promise<readonly LookupAddress[]>;
+
+export interface TcpDialOptions {
+  /** A name, or an address without brackets. */
+  readonly host: string;
+  readonly port: number;
+  /** Gives the dial up. */
+  readonly signal: AbortSignal;
+  /** For the name and TCP together, ms. */
+  readonly limitMs: number;
+  readonly known: RelayAddresses;
+  /** Begins one connection. @param address of the host, as text */
+  connect(address: string): Socket;
+  /** For tests; default: the system's resolver. */
+  readonly lookup?: Lookup;
+}
+
+export interface TcpDialled {
+  /** Connected, and without listeners but one that takes errors. */
+  readonly socket: Socket;
+  /** Where it is connected to: what `known` is to be told of. */
+  readonly address: string;
+}
+
+/** Rejects with a TcpFault, or with `dial-cancelled`; no socket is left over then. */
+export function dialTcp(options: TcpDialOptions): Promise<TcpDialled> {
+  return new Dialling(options).run();
+}
+
+/** The key under which `RelayAddresses` knows a relay. */
+export function placeOf({ host, port }: { readonly host: string; readonly port: number }): string {
+  return `${host}:${port}`;
+}
+
+class Dialling {
+  private readonly options: TcpDialOptions;
+  private readonly running = new Set<Socket>();
+  private readonly faults: string[] = [];
+  private race: ConnectionRace<string> | undefined;
+  /** Why its last good address is tried instead of what the name resolves to. */
+  private nameFault: string | undefined;
+  private stagger: NodeJS.Timeout | undefined;
+  private win: (won: TcpDialled) => void = () => {};
+  private lose: (error: Error) => void = () => {};
+  private over = false;
+
+  constructor(options: TcpDialOptions) {
+    this.options = options;
+  }
+
+  async run(): Promise<TcpDialled> {
+    const { signal, limitMs } = this.options;
+    if (signal.aborted) throw new WstunError('dial-cancelled');
+    const outcome = new Promise<TcpDialled>((resolve, reject) => {
+      this.win = resolve;
+      this.lose = reject;
+    });
+    const onAbort = (): void => this.lose(new WstunError('dial-cancelled'));
+    signal.addEventListener('abort', onAbort, { once: true });
+    const limit = setTimeout(() => this.handleLimit(), limitMs);
+    const patience = setTimeout(() => this.handleNoAddresses(NAME_SLOW), RESOLVER_PATIENCE_MS);
+    void this.resolve();
+    try {
+      return await outcome;
+    } finally {
+      this.over = true;
+      signal.removeEventListener('abort', onAbort);
+      for (const timer of [limit, patience, this.stagger]) clearTimeout(timer);
+      for (const loser of this.running) loser.destroy();
+    }
+  }
+
+  // ── addresses ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private async resolve(): Promise<void> {
+    const { host, lookup = (name: string) => systemLookup(name, { all: true }) } = this.options;
+    if (isIP(host) !== 0) return this.begin([host]);
+    try {
+      const found = await lookup(host);
+      this.nameFault = undefined;
+      this.begin(found.map(({ address }) => address));
+    } catch (error) {
+      this.handleNoAddresses(codeOf(error));
+    }
+  }
+
+  private begin(addresses: readonly string[]): void {
+    if (this.over) return;
+    if (addresses.length === 0) return this.handleNoAddresses('ENOTFOUND');
+    const { known } = this.options;
+    const place = placeOf(this.options);
+    if (this.race === undefined) this.race = new ConnectionRace(known.order(place, addresses));
+    else this.race.add(addresses.filter((address) => address !== known.lastGood(place)));
+    this.startNext();
+  }
+
+  private handleNoAddresses(code: string): void {
+    if (this.over || this.race !== undefined) return;
+    const lastGood = this.options.known.lastGood(placeOf(this.options));
+    if (lastGood !== undefined) {
+      this.nameFault = code;
+      this.begin([lastGood]);
+    } else if (code !== NAME_SLOW) this.lose(new TcpFault(code));
+  }
+
+  // ── the race ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private startNext(): void {
+    clearTimeout(this.stagger);
+    const { race } = this;
+    if (this.over || race === undefined) return;
+    const now = performance.now();
+    const address = race.poll(now);
+    const nextAt = race.nextTimeout();
+    if (nextAt < Number.POSITIVE_INFINITY) {
+      this.stagger = setTimeout(() => this.startNext(), Math.max(0, nextAt - now));
+    }
+    if (address !== undefined) this.attempt(address);
+    else if (race.isLost) this.lose(this.worst());
+  }
+
+  private attempt(address: string): void {
+    const socket = this.options.connect(address);
+    this.running.add(socket);
+    // Stays on the winner as well: without a listener, an error before its owner takes over would end the process.
+    socket.on('error', (error) => {
+      if (!this.running.delete(socket)) return;
+      this.faults.push(codeOf(error));
+      this.race?.handleFailed();
+      this.startNext();
+    });
+    socket.once('connect', () => {
+      // Two may connect in one turn of the event loop: only the one that is not among the running is spared.
+      if (this.over) return;
+      this.over = true;
+      this.running.delete(socket);
+      this.win({ socket, address });
+    });
+  }
+
+  private handleLimit(): void {
+    if (this.race === undefined) return this.lose(new TcpFault(NAME_SLOW));
+    this.faults.push('ETIMEDOUT');
+    this.lose(this.worst());
+  }
+
+  /** Of a name that cannot be resolved, that is the cause, and not where its last address led. */
+  private worst(): TcpFault {
+    const known = MOST_TELLING.find((code) => this.faults.includes(code));
+    return new TcpFault(this.nameFault ?? known ?? this.faults[0] ?? 'ETIMEDOUT');
+  }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown reason';
+}

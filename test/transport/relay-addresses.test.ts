@@ -1,0 +1,41 @@
+import { expect, it } from 'vitest';
+import { RelayAddresses } from '../../src/transport/relay-addresses.ts';
+
+const PLACE = 'relay.example:443';
+const FOUND = ['2001:db8::1', '2001:db8::2', '192.0.2.1', '192.0.2.2'];
+
+it('families are tried in turn, the one that the resolver prefers first', () => {
+  const known = new RelayAddresses();
+  expect(known.order(PLACE, FOUND)).toEqual(['2001:db8::1', '192.0.2.1', '2001:db8::2', '192.0.2.2']);
+  expect(known.order(PLACE, FOUND.toReversed())).toEqual(['192.0.2.2', '2001:db8::2', '192.0.2.1', '2001:db8::1']);
+});
+
+it('the address that worked last comes first, while the name still has it', () => {
+  const known = new RelayAddresses();
+  known.handleWorked(PLACE, '192.0.2.2');
+  expect(known.order(PLACE, FOUND)[0]).toBe('192.0.2.2');
+  expect(known.order(PLACE, ['192.0.2.7'])).toEqual(['192.0.2.7']);
+  expect(known.order('other.example:443', FOUND)[0]).toBe('2001:db8::1');
+  expect([known.lastGood(PLACE), known.lastGood('other.example:443')]).toEqual(['192.0.2.2', undefined]);
+});
+
+it('addresses behind which there was no relay come last, so that attempts go round', () => {
+  const known = new RelayAddresses();
+  known.handleWorked(PLACE, '192.0.2.1');
+  const firsts: string[] = [];
+  for (let attempt = 0; attempt < 6; attempt++) {
+    const [first = ''] = known.order(PLACE, FOUND);
+    firsts.push(first);
+    known.handleDoubted(PLACE, first);
+  }
+  expect(new Set(firsts.slice(0, 4))).toEqual(new Set(FOUND));
+  expect(firsts.slice(4)).toEqual(firsts.slice(0, 2));
+  expect(known.lastGood(PLACE)).toBeUndefined();
+});
+
+it('no more than 64 relays are remembered', () => {
+  const known = new RelayAddresses();
+  for (let i = 0; i < 65; i++) known.handleWorked(`relay${i}.example:443`, '192.0.2.1');
+  expect(known.lastGood('relay0.example:443')).toBeUndefined();
+  expect(known.lastGood('relay1.example:443')).toBe('192.0.2.1');
+});

@@ -1,0 +1,181 @@
+import { Socket } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { RelayAddresses } from '../../src/transport/relay-addresses.ts';
+import { dialTcp, type Lookup, placeOf } from '../../src/transport/tcp-dial.ts';
+
+const PLACE = { host: 'relay.example', port: 443 };
+const LIMIT_MS = 5_000;
+
+/** Sockets that never leave the process: each answers when the test says so, or never. */
+class FakeNetwork {
+  readonly dialled: { readonly address: string; readonly at: number; readonly socket: Socket }[] = [];
+  readonly connect = (address: string): Socket => {
+    const socket = new Socket();
+    this.dialled.push({ address, at: Date.now(), socket });
+    return socket;
+  };
+
+  answer(address: string, code?: string): void {
+    const socket = this.dialled.find((attempt) => attempt.address === address)?.socket;
+    if (code === undefined) socket?.emit('connect');
+    else socket?.destroy(Object.assign(new Error(code), { code }));
+  }
+
+  get live(): string[] {
+    return this.dialled.filter(({ socket }) => !socket.destroyed).map(({ address }) => address);
+  }
+
+  get begun(): [string, number][] {
+    return this.dialled.map(({ address, at }) => [address, at]);
+  }
+}
+
+let network: FakeNetwork;
+let known: RelayAddresses;
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'], now: 0 });
+  network = new FakeNetwork();
+  known = new RelayAddresses();
+});
+afterEach(() => {
+  expect(vi.getTimerCount()).toBe(0);
+  vi.useRealTimers();
+});
+
+const resolvesTo =
+  (...addresses: string[]): Lookup =>
+  async () =>
+    addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 }));
+
+const failsWith =
+  (code: string): Lookup =>
+  () =>
+    Promise.reject(Object.assign(new Error(code), { code }));
+
+/** The address that won, or why none did. */
+function dial(lookup: Lookup, signal = new AbortController().signal, host = PLACE.host): Promise<string> {
+  const { connect } = network;
+  return dialTcp({ ...PLACE, host, signal, limitMs: LIMIT_MS, known, connect, lookup }).then(
+    ({ address }) => address,
+    (error: { code: string; fault?: string }) => error.fault ?? error.code,
+  );
+}
+
+/** So much time, and what follows of it. */
+const pass = (ms: number): Promise<unknown> => vi.advanceTimersByTimeAsync(ms).then(() => new Promise(setImmediate));
+
+describe('the addresses of a relay', () => {
+  it('two that drop everything cost half a second', async () => {
+    const dialled = dial(resolvesTo('10.0.0.98', '10.0.0.99', '10.0.0.3'));
+    await pass(500);
+    expect(network.begun).toEqual([
+      ['10.0.0.98', 0],
+      ['10.0.0.99', 250],
+      ['10.0.0.3', 500],
+    ]);
+    network.answer('10.0.0.3');
+    expect(await dialled).toBe('10.0.0.3');
+    expect(network.live).toEqual(['10.0.0.3']);
+  });
+
+  it('one that refuses costs nothing, and the families are tried in turn', async () => {
+    const dialled = dial(resolvesTo('2001:db8::1', '2001:db8::2', '10.0.0.3'));
+    await pass(0);
+    network.answer('2001:db8::1', 'ECONNREFUSED');
+    await pass(0);
+    expect(network.begun).toEqual([
+      ['2001:db8::1', 0],
+      ['10.0.0.3', 0],
+    ]);
+    network.answer('10.0.0.3');
+    expect(await dialled).toBe('10.0.0.3');
+  });
+
+  it('the one that worked last is tried first', async () => {
+    known.handleWorked(placeOf(PLACE), '10.0.0.3');
+    const dialled = dial(resolvesTo('10.0.0.98', '10.0.0.99', '10.0.0.3'));
+    await pass(0);
+    expect(network.begun).toEqual([['10.0.0.3', 0]]);
+    network.answer('10.0.0.3');
+    expect(await dialled).toBe('10.0.0.3');
+  });
+
+  it('when all fail, the failure that tells most is told', async () => {
+    const dialled = dial(resolvesTo('2001:db8::1', '10.0.0.1', '10.0.0.2'));
+    await pass(500);
+    network.answer('2001:db8::1', 'ENETUNREACH');
+    network.answer('10.0.0.1', 'ECONNREFUSED');
+    network.answer('10.0.0.2', 'EHOSTUNREACH');
+    expect(await dialled).toBe('ECONNREFUSED');
+  });
+
+  it('when none answers, the dial ends at its limit and leaves no socket', async () => {
+    const dialled = dial(resolvesTo('10.0.0.1', '10.0.0.2'));
+    await pass(LIMIT_MS);
+    expect([await dialled, network.live]).toEqual(['ETIMEDOUT', []]);
+  });
+
+  it('a dial that is given up leaves no socket', async () => {
+    const controller = new AbortController();
+    const dialled = dial(resolvesTo('10.0.0.1', '10.0.0.2'), controller.signal);
+    await pass(300);
+    controller.abort();
+    expect([await dialled, network.live]).toEqual(['dial-cancelled', []]);
+  });
+
+  it('an address in place of a name is dialled as it is', async () => {
+    const dialled = dial(failsWith('ENOTFOUND'), undefined, '2001:db8::7');
+    await pass(0);
+    network.answer('2001:db8::7');
+    expect(await dialled).toBe('2001:db8::7');
+  });
+});
+
+describe('a name that is not resolved', () => {
+  it('fails with the word of the resolver', async () => {
+    expect(await dial(failsWith('ENOTFOUND'))).toBe('ENOTFOUND');
+  });
+
+  it('fails in words of its own when the resolver does not answer', async () => {
+    const dialled = dial(() => new Promise(() => {}));
+    await pass(LIMIT_MS);
+    expect(await dialled).toBe('NAME_SLOW');
+  });
+
+  it('leads to the address that worked last', async () => {
+    known.handleWorked(placeOf(PLACE), '10.0.0.3');
+    const dialled = dial(failsWith('EAI_AGAIN'));
+    await pass(0);
+    network.answer('10.0.0.3');
+    expect(await dialled).toBe('10.0.0.3');
+  });
+
+  it('is what is told when that address does not answer either', async () => {
+    known.handleWorked(placeOf(PLACE), '10.0.0.3');
+    const dialled = dial(failsWith('EAI_AGAIN'));
+    await pass(0);
+    network.answer('10.0.0.3', 'ECONNREFUSED');
+    expect(await dialled).toBe('EAI_AGAIN');
+  });
+
+  it('leads there after 1.5 s, and to what the resolver says late', async () => {
+    known.handleWorked(placeOf(PLACE), '10.0.0.3');
+    let answer: (found: { address: string; family: number }[]) => void = () => {};
+    const dialled = dial(
+      () =>
+        new Promise((resolve) => {
+          answer = resolve;
+        }),
+    );
+    await pass(1_500);
+    expect(network.begun).toEqual([['10.0.0.3', 1_500]]);
+    answer([
+      { address: '10.0.0.3', family: 4 },
+      { address: '10.0.0.4', family: 4 },
+    ]);
+    await pass(250);
+    expect(network.begun[1]).toEqual(['10.0.0.4', 1_750]);
+    network.answer('10.0.0.4');
+    expect(await dialled).toBe('10.0.0.4');
+  });
+});
