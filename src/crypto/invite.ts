@@ -10,6 +10,7 @@ import { decodeBase64url, encodeBase64url } from './base64url.ts';
 import { Identity, KEY_BYTES } from './keys.ts';
 import { isName } from './names.ts';
 import { type FoundInvite, findInvites, lengthOf, MAX_PASTED_CHARS, PREFIX, tidy } from './pasted-text.ts';
+import { isPublicKey } from './public-key.ts';
 import { parseRelayUrl } from './relay-url.ts';
 
 const VERSION = 1;
@@ -153,8 +154,8 @@ function inviteOf(fields: Map<number, Buffer[]>): Invite {
   const relayUrls = urls.map((url) => parseRelayUrl(url.toString('utf8')));
   const exitName = single(fields, FIELD.exitName)?.toString('latin1');
   if (exitName !== undefined && !isName(exitName)) throw malformed('the name of its exit cannot be one');
-  const relayGateKey = requireKey(fields, FIELD.relayGateKey);
-  const exitSessionKey = requireKey(fields, FIELD.exitSessionKey);
+  const relayGateKey = requirePublicKey(fields, FIELD.relayGateKey);
+  const exitSessionKey = requirePublicKey(fields, FIELD.exitSessionKey);
   const bearer = new Identity(requireKey(fields, FIELD.bearerSecret));
   return { relayUrls, relayGateKey, exitSessionKey, exitName, role: roleOf(fields), bearer };
 }
@@ -171,6 +172,12 @@ function single(fields: Map<number, Buffer[]>, type: number): Buffer | undefined
   const values = fields.get(type);
   if (values !== undefined && values.length > 1) throw malformed('a field stands in it twice');
   return values?.[0];
+}
+
+function requirePublicKey(fields: Map<number, Buffer[]>, type: number): Uint8Array {
+  const key = requireKey(fields, type);
+  if (!isPublicKey(key)) throw malformed('a key in it is none: whoever made it does not mean well');
+  return key;
 }
 
 function requireKey(fields: Map<number, Buffer[]>, type: number): Uint8Array {

@@ -12,6 +12,7 @@ import nacl from 'tweetnacl';
 import { WstunError } from '../errors.ts';
 import { decodeBase64url, encodeBase64url } from './base64url.ts';
 import { hsalsa20 } from './hsalsa20.ts';
+import { isPublicKey } from './public-key.ts';
 import { type DhKeyPair, importKeyPair, x25519 } from './x25519.ts';
 
 export const KEY_BYTES = 32;
@@ -102,7 +103,10 @@ export function parsePublicIdentity(text: string): PublicIdentity {
   if (text.startsWith(INVITE_PREFIX)) throw new WstunError('bad-key', 'it is an invite');
   const keys = withoutChecksum(text, PUBLIC_PREFIX, 2 * KEY_BYTES, PUBLIC_CHECKSUM_BYTES);
   if (typeof keys === 'string') throw new WstunError('bad-key', keys);
-  return { gate: keys.subarray(0, KEY_BYTES), session: keys.subarray(KEY_BYTES) };
+  const identity = { gate: keys.subarray(0, KEY_BYTES), session: keys.subarray(KEY_BYTES) };
+  if (!isPublicKey(identity.gate) || !isPublicKey(identity.session))
+    throw new WstunError('bad-key', 'no secret has such a public key: whoever made it does not mean well');
+  return identity;
 }
 
 /** The text of an identity file. */

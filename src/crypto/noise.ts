@@ -8,6 +8,7 @@
 import { createHash, createHmac, type KeyObject } from 'node:crypto';
 import { WstunError } from '../errors.ts';
 import { type CipherSuite, decrypt, encrypt, importCipherKey, TAG_BYTES } from './aead.ts';
+import { isPublicKey } from './public-key.ts';
 import { MAX_RECORD_BYTES, RecordOpener, RecordSealer } from './record-cipher.ts';
 import { DH_BYTES, type DhFunctions, type DhKeyPair, x25519 } from './x25519.ts';
 
@@ -291,12 +292,12 @@ export class HandshakeState {
   #readToken(symmetric: SymmetricState, token: HandshakeToken, rest: Uint8Array): number {
     switch (token) {
       case 'e':
-        this.#re = copyOf(rest, DH_BYTES);
+        this.#re = publicKey(copyOf(rest, DH_BYTES));
         symmetric.mixHash(this.#re);
         return DH_BYTES;
       case 's': {
         const temp = copyOf(rest, symmetric.hasKey() ? DH_BYTES + TAG_BYTES : DH_BYTES);
-        this.#rs = symmetric.decryptAndHash(temp);
+        this.#rs = publicKey(symmetric.decryptAndHash(temp));
         return temp.length;
       }
       case 'ee':
@@ -327,6 +328,12 @@ function known<T>(value: T | undefined): T {
 }
 
 /** A copy: the message belongs to the link, the keys outlive it. */
+/** One that is no key, or another spelling of one, ends the handshake (docs/protocol.md §2.1). */
+function publicKey(bytes: Uint8Array): Uint8Array {
+  if (!isPublicKey(bytes)) throw new TypeError('not a public key');
+  return bytes;
+}
+
 function copyOf(bytes: Uint8Array, length: number): Uint8Array {
   if (bytes.length < length) throw new RangeError('the message is too short');
   return Uint8Array.from(bytes.subarray(0, length));

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decodeInvite, encodeInvite, type Invite } from '../../src/crypto/invite.ts';
 import { createIdentity, Identity } from '../../src/crypto/keys.ts';
+import { isPublicKey } from '../../src/crypto/public-key.ts';
 import { parseRelayUrl } from '../../src/crypto/relay-url.ts';
 import { faultOf } from '../support/faults.ts';
 
@@ -20,13 +21,14 @@ function sample(overrides: Partial<Invite> = {}): Invite {
 }
 
 const bytes32 = fc.uint8Array({ minLength: 32, maxLength: 32 });
+const publicKey = bytes32.filter(isPublicKey);
 const anyInvite: fc.Arbitrary<Invite> = fc.record({
   relayUrls: fc.array(
     fc.webAuthority().map((host) => `wss://${host.toLowerCase()}`),
     { minLength: 1, maxLength: 8 },
   ),
-  relayGateKey: bytes32,
-  exitSessionKey: bytes32,
+  relayGateKey: publicKey,
+  exitSessionKey: publicKey,
   exitName: fc.option(fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/), { nil: undefined }),
   role: fc.constantFrom('client', 'exit', undefined),
   bearer: bytes32.map((secret) => new Identity(secret)),

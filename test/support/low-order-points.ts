@@ -8,3 +8,26 @@ export const LOW_ORDER_POINTS: readonly string[] = [
   'edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
   'eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
 ];
+
+const P = 2n ** 255n - 19n;
+
+/**
+ * Another public key with which X25519 makes the same secrets: the sum of the point and the one of order two, (0, 0), whose
+ * u-coordinate is 1/u. Private keys are multiples of eight (RFC 7748 §5), which lose the difference.
+ */
+export function twinOf(publicKey: Uint8Array): Uint8Array {
+  const u = BigInt(`0x${Buffer.from(publicKey).reverse().toString('hex')}`);
+  const hex = power(u, P - 2n)
+    .toString(16)
+    .padStart(64, '0');
+  return Uint8Array.from(Buffer.from(hex, 'hex').reverse());
+}
+
+function power(base: bigint, exponent: bigint): bigint {
+  let [result, square] = [1n, base % P];
+  for (let left = exponent; left > 0n; left >>= 1n) {
+    if ((left & 1n) === 1n) result = (result * square) % P;
+    square = (square * square) % P;
+  }
+  return result;
+}
