@@ -3,7 +3,7 @@
  * at all. Knows nothing of what the files say.
  */
 import { randomBytes } from 'node:crypto';
-import { chmod, type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { chmod, chown, type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { WstunError } from '../errors.ts';
@@ -117,6 +117,68 @@ export class StateDir {
     });
   }
 
+  /** A directory in this one, made if it is missing. @throws WstunError state-unusable */
+  async subdirectory(name: string): Promise<StateDir> {
+    const path = this.pathOf(name);
+    return await guarded(path, async () => {
+      await makeDir(path, false);
+      if (process.geteuid?.() === 0 && this.#owner !== 0) await chown(path, this.#owner, (await stat(this.path)).gid);
+      return await judgeDir(path);
+    });
+  }
+
+  /** The names of what is in it. @throws WstunError state-unusable */
+  async names(): Promise<string[]> {
+    return await guarded(this.path, () => readdir(this.path));
+  }
+
+  /** 0 for a file that does not exist. @throws WstunError state-unusable */
+  async size(name: string): Promise<number> {
+    const path = this.pathOf(name);
+    return await guarded(path, async () => (await stat(path).catch(ignoreMissing))?.size ?? 0);
+  }
+
+  /** Some bytes of a file, fewer where it ends; none if there is no such file. @throws WstunError state-unusable */
+  async readBytes(name: string, from: number, length: number): Promise<Buffer> {
+    const path = this.pathOf(name);
+    return await guarded(path, async () => {
+      const file = await openExisting(path);
+      if (file === undefined) return Buffer.alloc(0);
+      try {
+        const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, from);
+        return buffer.subarray(0, bytesRead);
+      } finally {
+        await file.close();
+      }
+    });
+  }
+
+  /** Behind what is there, and behind what other processes append; a crash may cut it. @throws WstunError state-unusable */
+  async append(name: string, bytes: Uint8Array): Promise<void> {
+    const path = this.pathOf(name);
+    await guarded(path, async () => {
+      const file = await open(path, 'a', FILE_MODE);
+      try {
+        await this.#own(file);
+        await file.appendFile(bytes);
+      } finally {
+        await file.close();
+      }
+    });
+  }
+
+  /** @throws WstunError state-unusable */
+  async empty(name: string): Promise<void> {
+    const path = this.pathOf(name);
+    await guarded(path, async () => (await open(path, 'w', FILE_MODE)).close());
+  }
+
+  /** Of what is not there, nothing. @throws WstunError state-unusable */
+  async remove(name: string): Promise<void> {
+    const path = this.pathOf(name);
+    await guarded(path, () => rm(path, { force: true }));
+  }
+
   /** Runs `work` while no other process runs its own under the lock of this directory. @throws WstunError state-unusable */
   async locked<T>(work: () => Promise<T>): Promise<T> {
     const path = this.pathOf(LOCK_NAME);
@@ -133,12 +195,16 @@ export class StateDir {
     });
   }
 
+  /** `sudo wstun access add` in the directory of a service: the service must still be able to read its file. */
+  async #own(file: FileHandle): Promise<void> {
+    if (process.geteuid?.() === 0 && this.#owner !== 0) await file.chown(this.#owner, (await stat(this.path)).gid);
+  }
+
   async #writeNew(path: string, text: string): Promise<void> {
     const file = await open(path, 'wx', FILE_MODE);
     try {
       await file.chmod(FILE_MODE);
-      // `sudo wstun access add` in the directory of a service: the service must still be able to read its file.
-      if (process.geteuid?.() === 0 && this.#owner !== 0) await file.chown(this.#owner, (await stat(this.path)).gid);
+      await this.#own(file);
       await file.writeFile(text);
       await file.sync();
     } finally {
