@@ -3,9 +3,13 @@
  * keys are rotated; addresses, files and the access list live on outside.
  */
 import { decodeBase64url } from '../crypto/base64url.ts';
-import { type Bearer, openWithAny, TicketOpener, type TicketVerdict } from '../crypto/ticket.ts';
+import { isPublicKey } from '../crypto/public-key.ts';
+import type { ReplayMemory } from '../crypto/replay-memory.ts';
+import { type Bearer, openWithAny, TicketOpener, type TicketRequest, type TicketVerdict } from '../crypto/ticket.ts';
 import type { Logger } from '../observability/logger.ts';
+import { ClockWatch } from '../relay/clock-watch.ts';
 import type { Admitted } from '../relay/gate.ts';
+import { clockText } from '../relay/refusal-log.ts';
 import { Rendezvous } from '../relay/rendezvous.ts';
 import type { AccessEntry } from '../state/access-list.ts';
 import type { KnownExits } from '../state/known-exits.ts';
@@ -18,6 +22,8 @@ interface RelayCoreOptions {
   readonly keys: Keys;
   readonly access: LiveAccess;
   readonly known: KnownExits;
+  /** Outlives the keys. */
+  readonly replays: ReplayMemory;
   /** Undefined: only named exits serve here. */
   readonly sessions: ExitSessions | undefined;
   /** True while no new session may begin. */
@@ -32,23 +38,34 @@ export class RelayCore {
   readonly #tickets: TicketOpener;
   readonly #retired: readonly { readonly keys: RetiredKeys; readonly tickets: TicketOpener }[];
   readonly #rendezvous: Rendezvous;
+  readonly #clocks: ClockWatch;
 
   constructor(options: RelayCoreOptions) {
-    const { keys, known, linksFree, logger } = options;
+    const { keys, known, replays, linksFree, logger } = options;
     this.#options = options;
-    this.#tickets = new TicketOpener(keys.identity);
+    const isAwaited = (exit: string, token: string): boolean => this.#rendezvous.awaits(exit, token);
+    this.#tickets = new TicketOpener(keys.identity, { replays, isAwaited });
     this.#retired = keys.retired.map((old) => ({
       keys: old,
-      tickets: new TicketOpener(old.identity, { retired: true }),
+      tickets: new TicketOpener(old.identity, { replays, retired: true }),
     }));
-    const onBearers = (exit: string, list: readonly string[]): void => known.set(exit, list);
+    this.#clocks = new ClockWatch(this.#tickets, (bearer, offset) =>
+      logger.warn({ bearer, offset }, clockText(bearer, offset)),
+    );
+    const onBearers = (exit: string, list: readonly string[]): void => {
+      known.set(exit, list);
+      const bad = list.filter((key) => !isPublicKey(gateKeyOf(key))).length;
+      if (bad > 0) logger.warn({ exit, keys: bad }, 'an exit announced keys that are none: whoever has them stays out');
+    };
     this.#rendezvous = new Rendezvous({ tickets: this.#tickets, logger, onBearers, linksFree });
   }
 
   /** @param now milliseconds since 1970 */
-  open(ticket: string, now: number, fromPage: boolean): TicketVerdict {
+  open(ticket: string, now: number, request: TicketRequest): TicketVerdict {
     const retired = this.#retired.filter(({ keys }) => now < keys.until).map(({ tickets }) => tickets);
-    return openWithAny([this.#tickets, ...retired], ticket, now, fromPage);
+    const verdict = openWithAny([this.#tickets, ...retired], ticket, now, request);
+    if (!verdict.admitted && verdict.reason === 'unknown') this.#clocks.wake();
+    return verdict;
   }
 
   /** The access list has changed. @param kept the names that were there before with the same key */
@@ -84,11 +101,13 @@ export class RelayCore {
 
   /** Other keys are in force: whoever is here by these has to go. */
   retire(): void {
+    this.#clocks.close();
     this.#options.sessions?.endAll('keys-rotated');
     this.#rendezvous.close();
   }
 
   async close(graceMs: number): Promise<void> {
+    this.#clocks.close();
     // At once: only the streams of the relay's own exit would be lost with it.
     this.#rendezvous.close();
     await this.#options.sessions?.close(graceMs);
@@ -116,8 +135,12 @@ function bearerOf({ name, key, role }: Pick<AccessEntry, 'name' | 'key' | 'role'
 function announcedBearer(exit: string, key: string): Bearer {
   return {
     name: `a client of ${exit}`,
-    gateKey: decodeBase64url(key) ?? new Uint8Array(0),
+    gateKey: gateKeyOf(key),
     role: 'client',
     destination: exit,
   };
+}
+
+function gateKeyOf(key: string): Uint8Array {
+  return decodeBase64url(key) ?? new Uint8Array(0);
 }

@@ -2,6 +2,7 @@
 import { networkInterfaces } from 'node:os';
 import type { Identity } from '../crypto/keys.ts';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
+import { ReplayMemory } from '../crypto/replay-memory.ts';
 import { WstunError } from '../errors.ts';
 import type { Resolver } from '../exit/resolver.ts';
 import { parsePathPrefix } from '../relay/gate.ts';
@@ -14,6 +15,7 @@ import { readRegistration } from '../state/registration-file.ts';
 import { saveRelayUrl } from '../state/relay-settings.ts';
 import type { StateDir } from '../state/state-dir.ts';
 import { openUsage } from '../state/usage-file.ts';
+import { openUsedTickets } from '../state/used-tickets.ts';
 import { accessFile, inviteNewBearer, openState, relayIssuer } from './access.ts';
 import { watchDescriptors } from './descriptor-guard.ts';
 import { MemoryGuard } from './memory-guard.ts';
@@ -102,6 +104,8 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
   const descriptors = watchDescriptors(logger, (limits.links ?? DEFAULT_LINKS) + DESCRIPTORS_BESIDE_LINKS);
   const isShortOfDescriptors = () => descriptors.isShort();
   const linksFree = () => server?.linksFree ?? 0;
+  const replays = new ReplayMemory();
+  const usedTickets = await openUsedTickets(state, replays, logger);
   const coreOf = (present: Keys): RelayCore => {
     const common = {
       access,
@@ -116,7 +120,7 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
       isShortOfDescriptors,
     };
     const sessions = options.exit === false ? undefined : createSessions({ ...present, ...common });
-    return new RelayCore({ keys: present, access, known, sessions, isOverloaded, linksFree, logger });
+    return new RelayCore({ keys: present, access, known, replays, sessions, isOverloaded, linksFree, logger });
   };
   let core = coreOf(keys);
   // Before anything listens: whoever came first would be refused for good.
@@ -126,7 +130,7 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
   const tls = await tlsFiles?.read();
   server = await startRelayServer({
     listen: options.listen,
-    tickets: { open: (ticket, now, fromPage = false) => core.open(ticket, now, fromPage) },
+    tickets: { open: (ticket, now, request = {}) => core.open(ticket, now, request) },
     logger,
     onLink: (link, admitted) => core.handleLink(link, admitted),
     ...(tls && { tls }),
@@ -159,6 +163,7 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
       await Promise.all([watch.close(), core.close(graceMs)]);
       await usage.close();
       await known.close();
+      await usedTickets.close();
     },
   };
 }

@@ -5,53 +5,41 @@
  * What a stranger sends costs a base64 decode and three look-ups: the hint, an HMAC that only the two key holders can
  * compute, picks the bearer before any box is opened, and changes every two minutes so that it names no one to others.
  */
-import { createHmac, randomBytes } from 'node:crypto';
-import nacl from 'tweetnacl';
-import { decodeBase64url, encodeBase64url } from './base64url.ts';
+import { ClockSearch, type Found } from './clock-search.ts';
+import { type Bearer, KeyTable, type KnownKey, placeOf } from './key-table.ts';
 import type { Identity } from './keys.ts';
-import { isName, MAX_NAME_LENGTH } from './names.ts';
+import { BearerRates } from './link-rates.ts';
 import { ReplayMemory } from './replay-memory.ts';
+import {
+  decodeTicket,
+  type OpenedTicket,
+  openRefusal,
+  openTicket,
+  type Refusal,
+  type RefusalReason,
+  rotationProofOf,
+  sealRefusal,
+  sealTicket,
+  type TicketFields,
+} from './ticket-format.ts';
 
-const TICKET_VERSION = 1;
-const HINT_LABEL = 'wstun ticket hint v1';
-const ROTATED_LABEL = 'wstun keys rotated v1';
-const HINT_BYTES = 8;
-const NONCE_BYTES = 24;
-const BOX_OVERHEAD_BYTES = 16;
-const FIXED_BYTES = 15;
-const PAYLOAD_BYTES = FIXED_BYTES + MAX_NAME_LENGTH;
-/** 126, a multiple of three: the text has no unused bits. */
-const TICKET_BYTES = HINT_BYTES + NONCE_BYTES + BOX_OVERHEAD_BYTES + PAYLOAD_BYTES;
-
-/** Every ticket has exactly as many characters, so that its length tells nothing. */
-export const TICKET_TEXT_LENGTH = (TICKET_BYTES * 4) / 3;
+export type { Bearer } from './key-table.ts';
+export { type Refusal, type RefusalReason, TICKET_TEXT_LENGTH, type TicketFields } from './ticket-format.ts';
 
 /** How far the clocks of bearer and relay may be apart, seconds: a laptop without NTP drifts by less in weeks. */
 const MAX_SKEW_SECONDS = 120;
-/** A hint is valid for one epoch; as long as the skew, so that a relay needs the hints of three. */
-const EPOCH_SECONDS = 120;
+/** Two tickets of one bearer whose errors differ by less have one clock behind them. */
+const SAME_OFFSET_SECONDS = 30;
+
 /**
- * A ticket accepted now may bear a time up to the skew ahead and stays valid for the skew after it: twice the skew. One more
- * covers a relay whose clock is set back meanwhile.
+ * Of a bearer. An invite can have 1,024 sessions, which may all return at once, and again: a network that drops every link after a
+ * second is no reason to be slowed, nor are a hundred clients of one invite on a network that drops them every other second.
  */
-const NONCE_RETENTION_MS = 3 * MAX_SKEW_SECONDS * 1000;
-
-type TicketRole = 'client' | 'exit';
-
-const ROLE_CODE: Readonly<Record<TicketRole, number>> = { client: 1, exit: 2 };
-
-export interface TicketFields {
-  readonly role: TicketRole;
-  /**
-   * Of a client, the name of the exit that the link shall lead to; empty for the relay's own. Of an exit, the token of the call
-   * that the link answers; empty for its control link.
-   */
-  readonly destination: string;
-  /** The version of the session protocol that the bearer speaks, 0..65535. */
-  readonly protocol: number;
-  /** Feature bits of the session protocol, 0..65535, and PAGE_FEATURE. */
-  readonly features: number;
-}
+const LINK_RATE = { burst: 1_024, perSecond: 50 };
+/** Of an exit: one control link, which is dialled again with pauses. What answers a call that waits is not counted. */
+const CONTROL_RATE = { burst: 64, perSecond: 4 };
+/** Proofs for one bearer: each costs less than it took to open the ticket. Beyond it she sees what strangers see. */
+const PROOF_RATE = { burst: 1_024, perSecond: 100 };
 
 /** Set by the bearer: a web page will use the ticket, so the request may have an `Origin`. Of all tickets only these open to browsers. */
 export const PAGE_FEATURE = 0x8000;
@@ -70,35 +58,25 @@ export class TicketSealer {
    * @throws RangeError for fields out of range
    */
   seal(fields: TicketFields, now: number): string {
-    const seconds = Math.floor(now / 1000);
-    const nonce = randomBytes(NONCE_BYTES);
-    const box = nacl.box.after(encodePayload(fields, seconds), nonce, this.#sharedKey);
-    const hint = hintOf(this.#sharedKey, epochOf(seconds));
-    return encodeBase64url(Buffer.concat([hint, nonce, box]));
+    return sealTicket(this.#sharedKey, fields, now);
   }
 
   /** What only the relay can say to a ticket of ours: that its keys were rotated. 32 bytes. */
   rotationProof(ticket: string): Buffer {
-    const nonce = Buffer.from(ticket, 'base64url').subarray(HINT_BYTES, HINT_BYTES + NONCE_BYTES);
-    return rotationProofOf(this.#sharedKey, nonce);
+    return rotationProofOf(this.#sharedKey, nonceOf(ticket));
   }
-}
 
-export interface Bearer {
-  /** For logs, and to find the bearer's links by. */
-  readonly name: string;
-  readonly gateKey: Uint8Array;
-  /** What the tickets of this key may say. */
-  readonly role: TicketRole;
-  /** Of a client: the one destination that its tickets may have. An exit's may have any. */
-  readonly destination: string;
+  /** Why the relay made no link of a ticket of ours, if the `ETag` of its answer proves it. */
+  refusalIn(etag: string, ticket: string): Refusal | undefined {
+    return openRefusal(this.#sharedKey, nonceOf(ticket), etag);
+  }
 }
 
 /**
  * Why a ticket does not open. `malformed`: no ticket at all. `unknown`: no bearer of ours, or a clock more than an epoch off.
  * `forged`: a hint of ours with a box that is not. `unsupported`: of another version, or with fields out of range.
- * `misplaced`: a role or a destination that the bearer may not have. `from-page`: a web page that the bearer did not mean. `late`, `early`: a clock too far off. `replayed`: used
- * before. `flooded`: the bearer used its share of the replay memory.
+ * `misplaced`: a role or a destination that the bearer may not have. `from-page`: a web page that the bearer did not mean. `late`, `early`:
+ * a clock too far off. `replayed`: used before. The others are those that are proved to the bearer.
  */
 export type TicketRefusal =
   | 'malformed'
@@ -110,7 +88,7 @@ export type TicketRefusal =
   | 'late'
   | 'early'
   | 'replayed'
-  | 'flooded';
+  | Exclude<RefusalReason, 'clock-off'>;
 
 export type TicketVerdict =
   | {
@@ -120,32 +98,72 @@ export type TicketVerdict =
       /** Only where the keys that it was sealed to are retired: its link leads nowhere, but the bearer may be told why. */
       readonly rotationProof?: Buffer;
     }
-  /** The bearer's name where the box proved it; for logs, never for the answer to the asker. */
-  | { readonly admitted: false; readonly reason: TicketRefusal; readonly bearer?: string };
+  | {
+      readonly admitted: false;
+      readonly reason: TicketRefusal;
+      /** The bearer's name where the box proved it; for logs, never for the answer to the asker. */
+      readonly bearer?: string;
+      /** For `late` and `early`: the bearer's clock less this one, seconds. */
+      readonly offset?: number;
+      /** The `ETag` that tells the bearer, and nobody else, of the reason. */
+      readonly etag?: string;
+    };
 
-/** One key, and all that it was let in for: an exit can announce a key that is on another's list, and takes nothing from it. */
-interface KnownKey {
-  readonly sharedKey: Uint8Array;
-  /** By `grantOf`: the name for the logs. */
-  readonly grants: Map<string, string>;
+/** What is known of the request that brought a ticket. */
+export interface TicketRequest {
+  /** It came from a web page, which only tickets with PAGE_FEATURE may. */
+  readonly fromPage?: boolean;
+  /** It cannot become a link, however good its ticket. */
+  readonly obstacle?: Exclude<RefusalReason, 'clock-off' | 'too-often'> | undefined;
+}
+
+export interface TicketOpenerOptions {
+  /** The relay has other keys by now: verdicts hold the proof of that. */
+  readonly retired?: boolean;
+  /** Several openers, and several processes after each other, may have one. */
+  readonly replays?: ReplayMemory;
+  /** A call of that exit waits for a link with this token, for which the relay itself has asked. */
+  readonly isAwaited?: (exit: string, token: string) => boolean;
+}
+
+/** A bearer whose clock is wrong was found in the background. */
+export interface WrongClock {
+  readonly bearer: string;
+  /** Her clock less this one, seconds. */
+  readonly offset: number;
+}
+
+/** A ticket of ours whose box has been opened. */
+interface Judged {
+  readonly known: KnownKey;
+  readonly bearer: string;
+  readonly nonce: Buffer;
+  readonly opened: OpenedTicket;
+  /** By how much the bearer's clock is known to be off, where that alone made the hint known, seconds. */
+  readonly expectedOffset: number | undefined;
 }
 
 /** The relay's side: who may come, as what and where to, and which tickets have been used. */
 export class TicketOpener {
-  readonly #relay: Identity;
-  readonly #replays = new ReplayMemory(NONCE_RETENTION_MS);
-  /** By the text of the bearer's gate key. */
-  readonly #keys = new Map<string, KnownKey>();
-  /** Epoch to hint to the bearer's key text, for the three epochs within the skew of `#epoch`. */
-  readonly #hints = new Map<number, Map<bigint, string>>();
-  #epoch: number | undefined;
-  #list: readonly Bearer[] = [];
+  readonly #keys: KeyTable;
+  readonly #replays: ReplayMemory;
+  readonly #clocks: ClockSearch | undefined;
+  readonly #links = new BearerRates(LINK_RATE);
+  readonly #controls = new BearerRates(CONTROL_RATE);
+  readonly #proofs = new BearerRates(PROOF_RATE);
   readonly #retired: boolean;
+  readonly #isAwaited: (exit: string, token: string) => boolean;
+  #list: readonly Bearer[] = [];
+  #sweptAt = 0;
 
-  /** @param retired the relay has other keys by now: verdicts hold the proof of that */
-  constructor(relay: Identity, { retired = false } = {}) {
-    this.#relay = relay;
+  constructor(relay: Identity, options: TicketOpenerOptions = {}) {
+    const { retired = false, replays = new ReplayMemory(), isAwaited = () => false } = options;
+    this.#keys = new KeyTable(relay);
+    this.#replays = replays;
     this.#retired = retired;
+    this.#isAwaited = isAwaited;
+    // Whoever has an old invite has more to mend than a clock.
+    if (!retired) this.#clocks = new ClockSearch(() => this.#keys.keys);
   }
 
   /** Nonces remembered. */
@@ -165,29 +183,15 @@ export class TicketOpener {
     for (const bearer of before) if (!kept.has(placeOf(bearer))) this.remove(bearer);
   }
 
-  /** Lets one more in, beside the list. A new key costs 0.07 ms. */
+  /** Lets one more in, beside the list, unless its key is none (`isPublicKey`). A new key costs 0.07 ms. */
   add(bearer: Bearer): void {
-    const id = encodeBase64url(bearer.gateKey);
-    const known = this.#keys.get(id);
-    if (known !== undefined) {
-      known.grants.set(grantOf(bearer), bearer.name);
-      return;
-    }
-    const sharedKey = this.#relay.exposeGateSharedKey(bearer.gateKey);
-    this.#keys.set(id, { sharedKey, grants: new Map([[grantOf(bearer), bearer.name]]) });
-    for (const [epoch, hints] of this.#hints) hints.set(numericHint(sharedKey, epoch), id);
-    this.#replays.setBearerCount(this.#keys.size);
+    this.#keys.add(bearer);
   }
 
   /** Locks out what was added with this key, role and destination; what else the key may do stays. */
   remove(bearer: Bearer): void {
-    const id = encodeBase64url(bearer.gateKey);
-    const known = this.#keys.get(id);
-    known?.grants.delete(grantOf(bearer));
-    if (known === undefined || known.grants.size > 0) return;
-    this.#keys.delete(id);
-    for (const [epoch, hints] of this.#hints) hints.delete(numericHint(known.sharedKey, epoch));
-    this.#replays.setBearerCount(this.#keys.size);
+    const gone = this.#keys.remove(bearer);
+    if (gone !== undefined) this.#clocks?.forget(gone);
   }
 
   /**
@@ -196,73 +200,114 @@ export class TicketOpener {
    * @param now milliseconds since 1970
    */
   knowsHint(text: string, now: number): boolean {
-    const bytes = text.length === TICKET_TEXT_LENGTH ? decodeBase64url(text) : undefined;
-    return (
-      bytes !== undefined && this.#bearerOfHint(bytes.readBigUInt64BE(0), Math.floor(now / 1000), now) !== undefined
-    );
+    const ticket = decodeTicket(text);
+    return ticket !== undefined && this.#bearerOfHint(ticket.hint, now) !== undefined;
   }
 
   /**
-   * Opens a ticket and uses it up.
+   * Opens a ticket, and uses it up if it admits.
    * @param now milliseconds since 1970
-   * @param fromPage the request came from a web page, which only tickets with PAGE_FEATURE may
    */
-  open(text: string, now: number, fromPage = false): TicketVerdict {
-    const bytes = text.length === TICKET_TEXT_LENGTH ? decodeBase64url(text) : undefined;
-    if (bytes === undefined) return { admitted: false, reason: 'malformed' };
-    const seconds = Math.floor(now / 1000);
-    const found = this.#bearerOfHint(bytes.readBigUInt64BE(0), seconds, now);
-    if (found === undefined) return { admitted: false, reason: 'unknown' };
-    const { id, known } = found;
-    const nonce = bytes.subarray(HINT_BYTES, HINT_BYTES + NONCE_BYTES);
-    const payload = nacl.box.open.after(bytes.subarray(HINT_BYTES + NONCE_BYTES), nonce, known.sharedKey);
-    if (payload === null) return { admitted: false, reason: 'forged' };
-    const opened = decodePayload(payload);
-    const granted = opened && known.grants.get(grantOf(opened.fields));
-    const [anyName = ''] = known.grants.values();
-    const refuse = (reason: TicketRefusal): TicketVerdict => ({ admitted: false, reason, bearer: granted ?? anyName });
-    if (opened === undefined) return refuse('unsupported');
-    if (granted === undefined) return refuse('misplaced');
-    if (fromPage && (opened.fields.features & PAGE_FEATURE) === 0) return refuse('from-page');
-    const reason = skewRefusal(opened.seconds, seconds) ?? this.#useUp(id, nonce, now);
-    if (reason !== undefined) return refuse(reason);
+  open(text: string, now: number, { fromPage = false, obstacle }: TicketRequest = {}): TicketVerdict {
+    const ticket = decodeTicket(text);
+    if (ticket === undefined) return { admitted: false, reason: 'malformed' };
+    this.#sweep(now);
+    const found = this.#bearerOfHint(ticket.hint, now);
+    if (found === undefined) {
+      this.#clocks?.want(ticket, now);
+      return { admitted: false, reason: 'unknown' };
+    }
+    const { known, offset } = found;
+    const opened = openTicket(known.sharedKey, ticket);
+    if (opened === 'forged') return { admitted: false, reason: 'forged' };
+    if (opened === 'unsupported') return { admitted: false, reason: 'unsupported', bearer: known.anyName };
+    const bearer = known.nameFor(opened.fields);
+    if (bearer === undefined) return { admitted: false, reason: 'misplaced', bearer: known.anyName };
+    if (fromPage && (opened.fields.features & PAGE_FEATURE) === 0)
+      return { admitted: false, reason: 'from-page', bearer };
+    return this.#judge({ known, bearer, nonce: ticket.nonce, opened, expectedOffset: offset }, now, obstacle);
+  }
+
+  /** Whether there is anything for `findClocks` to do. */
+  get hasClocksToFind(): boolean {
+    return this.#clocks?.isBusy ?? false;
+  }
+
+  /**
+   * Looks for the bearers of tickets that nobody's hint fitted, for so many hints, 2.5 µs each. Nobody waits for it.
+   * @param now milliseconds since 1970
+   */
+  findClocks(hints: number, now: number): WrongClock[] {
+    return (this.#clocks?.search(hints) ?? []).flatMap((found) => this.#learnOffset(found, now) ?? []);
+  }
+
+  #bearerOfHint(hint: bigint, now: number): { known: KnownKey; offset?: number } | undefined {
+    const known = this.#keys.find(hint, Math.floor(now / 1000));
+    return known === undefined ? this.#clocks?.find(hint, now) : { known };
+  }
+
+  #judge(ticket: Judged, now: number, obstacle: TicketRequest['obstacle']): TicketVerdict {
+    const { known, bearer, nonce, opened } = ticket;
+    const offset = opened.seconds - Math.floor(now / 1000);
+    if (Math.abs(offset) > MAX_SKEW_SECONDS) return this.#refuseClock(ticket, offset, now);
+    if (this.#replays.wasUsed(nonce, 'opened')) return { admitted: false, reason: 'replayed', bearer };
+    const reason = obstacle ?? (this.#useUp(ticket, now) ? undefined : 'too-often');
+    if (reason !== undefined) return { admitted: false, reason, bearer, ...this.#proof(ticket, reason, now) };
     const proof = this.#retired && { rotationProof: rotationProofOf(known.sharedKey, nonce) };
-    return { admitted: true, bearer: granted, fields: opened.fields, ...proof };
+    return { admitted: true, bearer, fields: opened.fields, ...proof };
   }
 
-  #bearerOfHint(hint: bigint, seconds: number, now: number): { id: string; known: KnownKey } | undefined {
-    const current = epochOf(seconds);
-    if (current !== this.#epoch) this.#turnEpoch(current, now);
-    for (const hints of this.#hints.values()) {
-      const id = hints.get(hint);
-      const known = id === undefined ? undefined : this.#keys.get(id);
-      if (id !== undefined && known !== undefined) return { id, known };
+  #refuseClock(ticket: Judged, offset: number, now: number): TicketVerdict {
+    const { bearer, expectedOffset, nonce } = ticket;
+    const common = { admitted: false, reason: offset < 0 ? 'late' : 'early', bearer, offset } as const;
+    // An old ticket that somebody has kept must not tell him that a relay is here.
+    const isFresh = expectedOffset === undefined || Math.abs(offset - expectedOffset) <= SAME_OFFSET_SECONDS;
+    if (!isFresh || this.#mayBeOld(nonce, ticket.opened)) return common;
+    if (expectedOffset !== undefined) this.#clocks?.note(ticket.known, offset, now);
+    return { ...common, ...this.#proof(ticket, 'clock-off', now) };
+  }
+
+  /** It may have been used when it was fresh, if it ever was. */
+  #mayBeOld(nonce: Buffer, { seconds }: OpenedTicket): boolean {
+    const isForgotten = (seconds - MAX_SKEW_SECONDS) * 1000 < this.#replays.pastSince;
+    return isForgotten || this.#replays.wasUsedBefore(nonce, 'opened');
+  }
+
+  /** Once for a ticket, so that whoever has seen it pass learns nothing by it. */
+  #proof({ known, bearer, nonce }: Judged, reason: RefusalReason, now: number): { etag?: string } {
+    if (this.#replays.wasUsedBefore(nonce, 'answered') || !this.#proofs.take(bearer, now)) return {};
+    if (!this.#replays.remember(nonce, 'answered', bearer, now)) return {};
+    return { etag: sealRefusal(known.sharedKey, nonce, reason, now) };
+  }
+
+  /** False where the bearer has to wait. */
+  #useUp({ bearer, nonce, opened }: Judged, now: number): boolean {
+    const { role, destination } = opened.fields;
+    if (role === 'exit' && destination !== '' && this.#isAwaited(bearer, destination)) {
+      // The relay has asked for it, and its token is good once. It is remembered all the same, so that it never opens to another.
+      this.#replays.remember(nonce, 'opened', undefined, now);
+      return true;
     }
-    return undefined;
+    const rates = role === 'exit' && destination === '' ? this.#controls : this.#links;
+    return rates.take(bearer, now) && this.#replays.remember(nonce, 'opened', bearer, now);
   }
 
-  /** Once in two minutes one HMAC for each bearer, 2.5 µs each: 25 ms at 10,000. */
-  #turnEpoch(current: number, now: number): void {
-    for (const epoch of this.#hints.keys()) {
-      if (Math.abs(epoch - current) > 1) this.#hints.delete(epoch);
-    }
-    for (const epoch of [current, current - 1, current + 1]) {
-      if (!this.#hints.has(epoch)) this.#hints.set(epoch, this.#hintsOfEpoch(epoch));
-    }
-    this.#epoch = current;
-    this.#replays.sweep(now);
+  /** One ticket proves nothing: it may be an old one. The next by the same clock is believed. */
+  #learnOffset({ known, ticket, seconds }: Found, now: number): WrongClock | undefined {
+    const opened = openTicket(known.sharedKey, ticket);
+    if (typeof opened === 'string' || this.#mayBeOld(ticket.nonce, opened)) return undefined;
+    if (this.#replays.wasUsedBefore(ticket.nonce, 'answered')) return undefined;
+    const bearer = known.nameFor(opened.fields) ?? known.anyName;
+    if (!this.#replays.remember(ticket.nonce, 'answered', bearer, now)) return undefined;
+    const offset = opened.seconds - seconds;
+    this.#clocks?.note(known, offset, now);
+    return { bearer, offset };
   }
 
-  #hintsOfEpoch(epoch: number): Map<bigint, string> {
-    const hints = new Map<bigint, string>();
-    for (const [id, { sharedKey }] of this.#keys) hints.set(numericHint(sharedKey, epoch), id);
-    return hints;
-  }
-
-  #useUp(id: string, nonce: Buffer, now: number): 'replayed' | 'flooded' | undefined {
-    const use = this.#replays.remember(id, nonce.toString('latin1'), now);
-    if (use === 'fresh') return undefined;
-    return use === 'seen' ? 'replayed' : 'flooded';
+  #sweep(now: number): void {
+    if (Math.abs(now - this.#sweptAt) < MAX_SKEW_SECONDS * 1000) return;
+    this.#sweptAt = now;
+    for (const rates of [this.#links, this.#controls, this.#proofs]) rates.sweep(now);
   }
 }
 
@@ -271,85 +316,18 @@ export function openWithAny(
   openers: readonly TicketOpener[],
   text: string,
   now: number,
-  fromPage = false,
+  request: TicketRequest = {},
 ): TicketVerdict {
   let verdict: TicketVerdict = { admitted: false, reason: 'unknown' };
   for (const opener of openers) {
-    verdict = opener.open(text, now, fromPage);
+    verdict = opener.open(text, now, request);
     if (verdict.admitted || verdict.reason !== 'unknown') return verdict;
   }
   return verdict;
 }
 
-/** Nobody but bearer and relay can compute it, and it says it of this one ticket. */
-function rotationProofOf(sharedKey: Uint8Array, nonce: Uint8Array): Buffer {
-  return createHmac('sha256', sharedKey).update(ROTATED_LABEL).update(nonce).digest();
-}
-
-function epochOf(seconds: number): number {
-  return Math.floor(seconds / EPOCH_SECONDS);
-}
-
-function numericHint(sharedKey: Uint8Array, epoch: number): bigint {
-  return hintOf(sharedKey, epoch).readBigUInt64BE(0);
-}
-
-/** What a ticket must say to be let in by what `Bearer` says. */
-function grantOf({ role, destination }: Pick<Bearer, 'role' | 'destination'>): string {
-  return role === 'exit' ? role : `${role} ${destination}`;
-}
-
-function placeOf(bearer: Bearer): string {
-  return `${encodeBase64url(bearer.gateKey)} ${grantOf(bearer)}`;
-}
-
-function hintOf(sharedKey: Uint8Array, epoch: number): Buffer {
-  const counter = Buffer.alloc(8);
-  counter.writeBigUInt64BE(BigInt(Math.max(0, epoch)));
-  return createHmac('sha256', sharedKey).update(HINT_LABEL).update(counter).digest().subarray(0, HINT_BYTES);
-}
-
-function skewRefusal(ticketSeconds: number, seconds: number): 'late' | 'early' | undefined {
-  if (ticketSeconds < seconds - MAX_SKEW_SECONDS) return 'late';
-  if (ticketSeconds > seconds + MAX_SKEW_SECONDS) return 'early';
-  return undefined;
-}
-
-function encodePayload(fields: TicketFields, seconds: number): Buffer {
-  if (fields.destination !== '' && !isName(fields.destination)) throw new RangeError('not the name of an exit');
-  const payload = Buffer.alloc(PAYLOAD_BYTES);
-  payload.writeUInt8(TICKET_VERSION, 0);
-  payload.writeUInt8(ROLE_CODE[fields.role], 1);
-  payload.writeBigUInt64BE(BigInt(seconds), 2);
-  payload.writeUInt16BE(fields.protocol, 10);
-  payload.writeUInt16BE(fields.features, 12);
-  payload.writeUInt8(fields.destination.length, 14);
-  payload.write(fields.destination, FIXED_BYTES, 'latin1');
-  return payload;
-}
-
-function decodePayload(bytes: Uint8Array): { seconds: number; fields: TicketFields } | undefined {
-  const payload = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (payload.length !== PAYLOAD_BYTES || payload.readUInt8(0) !== TICKET_VERSION) return undefined;
-  const role = roleOf(payload.readUInt8(1));
-  const destination = decodeDestination(payload);
-  if (role === undefined || destination === undefined) return undefined;
-  const protocol = payload.readUInt16BE(10);
-  const features = payload.readUInt16BE(12);
-  // Beyond 2^53 the number is rounded, but it is then far outside the skew anyway.
-  return { seconds: Number(payload.readBigUInt64BE(2)), fields: { role, destination, protocol, features } };
-}
-
-function roleOf(code: number): TicketRole | undefined {
-  if (code === ROLE_CODE.client) return 'client';
-  return code === ROLE_CODE.exit ? 'exit' : undefined;
-}
-
-function decodeDestination(payload: Buffer): string | undefined {
-  const length = payload.readUInt8(14);
-  if (length > MAX_NAME_LENGTH) return undefined;
-  const end = FIXED_BYTES + length;
-  if (payload.subarray(end).some((byte) => byte !== 0)) return undefined;
-  const destination = payload.toString('latin1', FIXED_BYTES, end);
-  return destination === '' || isName(destination) ? destination : undefined;
+function nonceOf(ticket: string): Buffer {
+  const decoded = decodeTicket(ticket);
+  if (decoded === undefined) throw new RangeError('not a ticket');
+  return decoded.nonce;
 }

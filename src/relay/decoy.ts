@@ -36,8 +36,11 @@ export const notFoundDecoy: Decoy = (_request, response) => {
 /** Sockets that have their answer: what comes on them later is nobody's request any more. */
 const answered = new WeakSet<Socket>();
 
-/** Lets the decoy answer, and ends the connection. A second request on the same connection gets nothing. */
-export function answerPlainly(request: IncomingMessage, decoy: Decoy): void {
+/**
+ * Lets the decoy answer, and ends the connection. A second request on the same connection gets nothing.
+ * @param etag for a bearer alone (docs/protocol.md §2.2, "Proven refusals"): everybody else gets the answer without
+ */
+export function answerPlainly(request: IncomingMessage, decoy: Decoy, etag?: string): void {
   const { socket } = request;
   request.resume();
   if (answered.has(socket)) return;
@@ -47,6 +50,7 @@ export function answerPlainly(request: IncomingMessage, decoy: Decoy): void {
   const response = new ServerResponse(request);
   response.shouldKeepAlive = false;
   response.assignSocket(socket);
+  if (etag !== undefined) response.setHeader('ETag', etag);
   response.once('finish', () => {
     response.detachSocket(socket);
     linger(socket);

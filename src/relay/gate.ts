@@ -1,11 +1,18 @@
 /**
- * Decides which upgrade requests become links. Pure: looks at a request and the time, answers nobody.
+ * Decides which requests become links. Pure: looks at a request and the time, answers nobody.
  *
- * Everything that the WebSocket handshake asks for (RFC 6455 §4.2.1) is checked before the ticket, so that a request that
- * could not have become a link uses no ticket up, and nothing behind the gate ever finds fault with a request and says so.
+ * Everything that the WebSocket handshake asks for (RFC 6455 §4.2.1) is checked here, so that nothing behind the gate ever finds fault
+ * with a request and says so. A request that cannot become a link uses no ticket up; but where it brings a good one its bearer is told
+ * why, in a way that strangers cannot see: something in front of the relay has spoilt it.
  */
 import type { IncomingHttpHeaders } from 'node:http';
-import { TICKET_TEXT_LENGTH, type TicketFields, type TicketOpener, type TicketRefusal } from '../crypto/ticket.ts';
+import {
+  TICKET_TEXT_LENGTH,
+  type TicketFields,
+  type TicketOpener,
+  type TicketRefusal,
+  type TicketRequest,
+} from '../crypto/ticket.ts';
 import { WstunError } from '../errors.ts';
 
 /** Of node's IncomingMessage. */
@@ -24,33 +31,70 @@ export interface Admitted extends TicketFields {
   readonly rotationProof?: Buffer;
 }
 
-export type GateVerdict =
-  | { readonly admitted: Admitted }
-  | { readonly admitted: undefined; readonly reason: TicketRefusal | 'no-upgrade'; readonly bearer?: string };
+/** What the gate needs of a TicketOpener. */
+export type Tickets = Pick<TicketOpener, 'open'>;
+
+/** Why a request is no link. */
+export interface Refused {
+  readonly admitted: undefined;
+  /** `no-ticket`: there is nothing in it that could be one. */
+  readonly reason: TicketRefusal | 'no-ticket';
+  /** Only where a ticket proved it. */
+  readonly bearer?: string;
+  /** The `ETag` that tells the bearer, and nobody else, of the reason. */
+  readonly etag?: string;
+  /** For `late` and `early`: the bearer's clock less this one, seconds. */
+  readonly offset?: number;
+  /** For `upgrade-dropped`: what there was instead. */
+  readonly missing?: string;
+  /** For `wrong-path`: without the ticket. */
+  readonly path?: string;
+}
+
+export type GateVerdict = { readonly admitted: Admitted } | Refused;
 
 export class Gate {
-  readonly #tickets: Pick<TicketOpener, 'open'>;
+  readonly #tickets: Tickets;
   readonly #prefix: string | undefined;
 
   /** @param prefix in the form of `parsePathPrefix`; undefined: a ticket may stand behind any path */
-  constructor(tickets: Pick<TicketOpener, 'open'>, prefix: string | undefined) {
+  constructor(tickets: Tickets, prefix: string | undefined) {
     this.#tickets = tickets;
     this.#prefix = prefix;
   }
 
-  /** Uses the ticket up if it admits. @param now milliseconds since 1970 */
-  judge(request: UpgradeRequest, now: number): GateVerdict {
-    const ticket = isWebSocketUpgrade(request) ? ticketOf(request.url ?? '', this.#prefix) : undefined;
-    if (ticket === undefined) return { admitted: undefined, reason: 'no-upgrade' };
+  /**
+   * Any request, an upgrade or not. Uses the ticket up if it admits.
+   * @param now milliseconds since 1970
+   * @param isFull no further link can be had
+   */
+  judge(request: UpgradeRequest, now: number, isFull = false): GateVerdict {
+    const place = ticketIn(request.url ?? '');
+    if (place === undefined) return { admitted: undefined, reason: 'no-ticket' };
+    const missing = missingForUpgrade(request);
+    const obstacle = this.#obstacle(place, missing, isFull);
     // Browsers send it with every WebSocket of a page, and a page cannot leave it out (cross-site WebSocket hijacking).
     const fromPage = request.headers.origin !== undefined;
-    const verdict = this.#tickets.open(ticket, now, fromPage);
+    const verdict = this.#tickets.open(place.ticket, now, { fromPage, obstacle });
     if (verdict.admitted) {
       const { bearer, fields, rotationProof } = verdict;
       return { admitted: { bearer, ...fields, ...(rotationProof && { rotationProof }) } };
     }
-    const { reason, bearer } = verdict;
-    return { admitted: undefined, reason, ...(bearer === undefined ? {} : { bearer }) };
+    const { admitted: _no, ...refusal } = verdict;
+    const { reason } = refusal;
+    return {
+      admitted: undefined,
+      ...refusal,
+      ...(reason === 'upgrade-dropped' && { missing: missing ?? '' }),
+      ...(reason === 'wrong-path' && { path: place.path }),
+    };
+  }
+
+  #obstacle(place: TicketPlace, missing: string | undefined, isFull: boolean): TicketRequest['obstacle'] {
+    if (missing !== undefined) return 'upgrade-dropped';
+    const isElsewhere = !place.isLast || (this.#prefix !== undefined && place.before !== this.#prefix);
+    if (isElsewhere) return 'wrong-path';
+    return isFull ? 'relay-full' : undefined;
   }
 }
 
@@ -64,26 +108,62 @@ export function parsePathPrefix(text: string): string {
 }
 
 /**
+ * What a request lacks, or has too much of, to be an upgrade to a WebSocket; undefined if it is one. No text of the request is in it.
+ *
  * No body: its bytes would be taken for frames. No subprotocol: wstun has none, and `ws` would find fault with a malformed list.
  */
-function isWebSocketUpgrade({ method, httpVersion, headers }: UpgradeRequest): boolean {
-  if (method !== 'GET' || httpVersion !== '1.1' || !headers.host) return false;
-  if (headers.upgrade?.toLowerCase() !== 'websocket' || !hasToken(headers.connection, 'upgrade')) return false;
-  if (headers['sec-websocket-version'] !== '13') return false;
-  // 16 bytes in base64.
-  if (!/^[A-Za-z0-9+/]{22}==$/.test(headers['sec-websocket-key'] ?? '')) return false;
-  if (headers['sec-websocket-protocol'] !== undefined) return false;
-  return headers['transfer-encoding'] === undefined && (headers['content-length'] ?? '0') === '0';
+function missingForUpgrade({ method, httpVersion, headers }: UpgradeRequest): string | undefined {
+  const faults: [boolean, string][] = [
+    [method !== 'GET', 'another method than GET'],
+    [httpVersion !== '1.1', httpVersion === '1.0' ? 'HTTP/1.0' : 'another version than HTTP/1.1'],
+    [!headers.host, 'no Host'],
+    [headers.upgrade?.toLowerCase() !== 'websocket', headers.upgrade === undefined ? 'no Upgrade' : 'another Upgrade'],
+    [!hasToken(headers.connection, 'upgrade'), connectionFault(headers.connection)],
+    [headers['sec-websocket-version'] !== '13', 'no Sec-WebSocket-Version: 13'],
+    // 16 bytes in base64.
+    [!/^[A-Za-z0-9+/]{22}==$/.test(headers['sec-websocket-key'] ?? ''), 'no Sec-WebSocket-Key'],
+    [headers['sec-websocket-protocol'] !== undefined, 'a Sec-WebSocket-Protocol'],
+    [headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0', 'a body'],
+  ];
+  const found = faults.filter(([isFault]) => isFault).map(([, name]) => name);
+  return found.length === 0 ? undefined : found.join(', ');
+}
+
+function connectionFault(connection: string | undefined): string {
+  if (connection === undefined) return 'no Connection';
+  return hasToken(connection, 'close') ? 'Connection: close' : 'no Connection: upgrade';
 }
 
 function hasToken(list: string | undefined, token: string): boolean {
   return (list ?? '').split(',').some((part) => part.trim().toLowerCase() === token);
 }
 
-/** The last segment of the path, if it can be a ticket and what stands before it may stand there. */
-function ticketOf(target: string, prefix: string | undefined): string | undefined {
-  const slash = target.length - TICKET_TEXT_LENGTH - 1;
-  if (slash < 0 || !target.startsWith('/') || target.lastIndexOf('/') !== slash) return undefined;
-  if (prefix !== undefined && target.slice(0, slash) !== prefix) return undefined;
-  return target.slice(slash + 1);
+/** Characters of a path in a log. */
+const MAX_SHOWN_PATH = 200;
+
+interface TicketPlace {
+  readonly ticket: string;
+  /** The path before the ticket, without the slash between them. */
+  readonly before: string;
+  /** The target begins with a path, and ends with the ticket. */
+  readonly isLast: boolean;
+  /** For people: the path, with dots in place of the ticket. */
+  readonly path: string;
+}
+
+/**
+ * The first segment of the path that can be a ticket. Front ends put hosts and paths before it, slashes and queries behind it: such a
+ * request gets no link, but its bearer is worth being told.
+ */
+function ticketIn(target: string): TicketPlace | undefined {
+  const path = target.split(/[?#]/, 1)[0] ?? '';
+  const segments = path.split('/');
+  const at = segments.findIndex((segment, index) => index > 0 && segment.length === TICKET_TEXT_LENGTH);
+  const ticket = segments[at];
+  if (ticket === undefined) return undefined;
+  const before = segments.slice(0, at).join('/');
+  const isLast = target === `${before}/${ticket}` && (before === '' || before.startsWith('/'));
+  const behind = segments.slice(at + 1).map((segment) => `/${segment}`);
+  const shown = [`${before}/…`, ...behind, target === path ? '' : '?…'].join('').slice(0, MAX_SHOWN_PATH);
+  return { ticket, before, isLast, path: shown };
 }

@@ -8,16 +8,16 @@ import { createServer as createTlsServer, Server as TlsServer } from 'node:https
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createSecureContext } from 'node:tls';
-import type { TicketOpener } from '../crypto/ticket.ts';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import { createWebSocketAcceptor, type WebSocketAcceptor } from '../transport/websocket-accept.ts';
 import { createAdminServer } from './admin-server.ts';
 import { answerPlainly, answerUnreadable, type Decoy, notFoundDecoy } from './decoy.ts';
-import { type Admitted, Gate, type GateVerdict } from './gate.ts';
+import { type Admitted, Gate, type Refused, type Tickets } from './gate.ts';
 import { type ListenAddress, type ListenPlace, listen } from './listen.ts';
 import { PendingSockets } from './pending-sockets.ts';
+import { RefusalLog } from './refusal-log.ts';
 import { SourcePenalties, sourceOf } from './source-limits.ts';
 
 /** A browser's cookies fit; whoever sends more has no ticket. */
@@ -39,7 +39,7 @@ export interface RelayLimits {
   readonly pendingSockets: number;
   /** Of these, from one public IPv4 address or IPv6 /64. 0: no bound, and no penalties for addresses that knock too often. */
   readonly pendingPerSource: number;
-  /** Links at once. Beyond it tickets are not even looked at. */
+  /** Links at once. Beyond it tickets open none, and their bearers are told so. */
   readonly links: number;
 }
 
@@ -69,7 +69,7 @@ export interface RelayServerOptions {
   readonly tls?: TlsPair;
   /** Links are let in only below this path (`parsePathPrefix`); default: below any. */
   readonly path?: string;
-  readonly tickets: Pick<TicketOpener, 'open'>;
+  readonly tickets: Tickets;
   /** A link has opened; its handler must be set before the turn ends. */
   readonly onLink: (link: MessageLink, admitted: Admitted) => void;
   /** What strangers see; default: a plain 404. */
@@ -182,6 +182,7 @@ class Front {
   readonly #decoy: Decoy;
   readonly #acceptor: WebSocketAcceptor = createWebSocketAcceptor();
   readonly #penalties = new SourcePenalties();
+  readonly #refusals: RefusalLog;
   readonly #sourceOf: (address: string | undefined) => string | undefined;
   #links = 0;
   /** One for all links: they are many, and most are idle. */
@@ -193,6 +194,7 @@ class Front {
     this.#options = options;
     this.#limits = limits;
     this.#gate = new Gate(options.tickets, options.path);
+    this.#refusals = new RefusalLog(options.logger, options.path);
     this.#decoy = options.decoy ?? notFoundDecoy;
     this.#sourceOf = limits.pendingPerSource === 0 ? () => undefined : (options.sourceOf ?? sourceOf);
     const bounds = { total: limits.pendingSockets, perSource: limits.pendingPerSource };
@@ -204,7 +206,7 @@ class Front {
   }
 
   attach(server: Server): void {
-    const refuse = (request: IncomingMessage): void => answerPlainly(request, this.#decoy);
+    const refuse = (request: IncomingMessage): void => this.#handleRequest(request);
     server.on('connection', (socket) => this.#handleConnection(socket));
     server.on('request', (request, response) => {
       // Node's own response would end the connection differently from that of an upgrade. A second request on the same
@@ -235,15 +237,20 @@ class Front {
     if (penaltyMs > 0) this.#options.logger.info({ source, penaltyMs }, 'an address knocks too often');
   }
 
+  /** Whatever node did not take for an upgrade. It may have been one before it passed a front end. */
+  #handleRequest(request: IncomingMessage): void {
+    const verdict = this.#judge(request);
+    this.#refuse(request, verdict.admitted === undefined ? verdict : NOT_AN_UPGRADE);
+  }
+
   #handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const verdict: GateVerdict | undefined =
-      this.#links < this.#limits.links ? this.#gate.judge(request, Date.now()) : undefined;
-    if (verdict?.admitted !== undefined) {
-      this.#accept(request, socket, head, verdict.admitted);
-      return;
-    }
-    this.#logRefusal(request, verdict);
-    answerPlainly(request, this.#decoy);
+    const verdict = this.#judge(request);
+    if (verdict.admitted === undefined) this.#refuse(request, verdict);
+    else this.#accept(request, socket, head, verdict.admitted);
+  }
+
+  #judge(request: IncomingMessage) {
+    return this.#gate.judge(request, Date.now(), this.#links >= this.#limits.links);
   }
 
   /** From here to the socket's end it counts as a link, so that no link is counted as gone while it still holds memory. */
@@ -265,12 +272,15 @@ class Front {
     );
   }
 
-  /** A bearer of ours that is refused is worth knowing, mostly for a wrong clock; strangers are not. */
-  #logRefusal(request: IncomingMessage, verdict: GateVerdict | undefined): void {
-    if (verdict?.admitted !== undefined) return;
-    const { reason, bearer } = verdict ?? { reason: 'full' };
+  #refuse(request: IncomingMessage, refused: Refused): void {
     const remote = request.socket.remoteAddress;
-    if (bearer === undefined) this.#options.logger.debug({ remote, reason }, 'an upgrade was refused');
-    else this.#options.logger.info({ remote, bearer, reason }, 'a ticket was refused');
+    this.#refusals.note(refused, remote, performance.now());
+    const source = this.#sourceOf(remote);
+    // A proof is given for a new ticket alone: somebody whom we know is there, as where a link opens.
+    if (refused.etag !== undefined && source !== undefined) this.#penalties.clear(source);
+    answerPlainly(request, this.#decoy, refused.etag);
   }
 }
+
+/** Node and the gate agree on what an upgrade is; if they did not, no link could be made of it. */
+const NOT_AN_UPGRADE: Refused = { admitted: undefined, reason: 'no-ticket' };

@@ -101,6 +101,11 @@ export class Rendezvous {
     else this.#answer(link, bearer, destination);
   }
 
+  /** Whether that exit was called with this token, and has not answered yet. */
+  awaits(exit: string, token: string): boolean {
+    return this.#called.get(token)?.exit === exit;
+  }
+
   /** Tells a client in one message that its exit is not to be had, and closes. @param reason for the log */
   turnAway(link: MessageLink, bearer: string, reason = 'its exit is not connected'): void {
     this.#tell(link, bearer, 'exit-absent', reason);

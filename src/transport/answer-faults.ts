@@ -26,10 +26,16 @@ export interface UpgradeAnswer {
   readonly where: string;
 }
 
-export function answerFault(answer: UpgradeAnswer): WstunError {
-  const { status, headers, where } = answer;
+/** Where it came from, and what it is. */
+export function describeAnswer({ status, headers, where }: UpgradeAnswer): string {
   const front = nameOfFront(headers);
-  const detail = `${where}: HTTP ${status}${front === undefined ? '' : ` from ${front}`}`;
+  return `${where}: HTTP ${status}${front === undefined ? '' : ` from ${front}`}`;
+}
+
+export function answerFault(answer: UpgradeAnswer): WstunError {
+  const { status, headers } = answer;
+  const front = nameOfFront(headers);
+  const detail = describeAnswer(answer);
   if (status === 404) {
     const time = Date.parse(headers.date ?? '');
     return new RelayRefused(detail, Number.isNaN(time) ? undefined : time);

@@ -8,7 +8,7 @@ import { isIP, type Socket, connect as tcpConnect } from 'node:net';
 import { TLSSocket, connect as tlsConnect } from 'node:tls';
 import { WebSocket } from 'ws';
 import { WstunError } from '../errors.ts';
-import { answerFault } from './answer-faults.ts';
+import { answerFault, describeAnswer } from './answer-faults.ts';
 import { dialFault } from './dial-faults.ts';
 import type { MessageLink } from './message-link.ts';
 import { RelayAddresses } from './relay-addresses.ts';
@@ -33,6 +33,8 @@ export interface DialWebSocketOptions {
   /** What is known of relays' addresses, and how names are resolved: for tests. Default: that of the process, and the system's resolver. */
   readonly known?: RelayAddresses;
   readonly lookup?: Lookup;
+  /** What the `ETag` of an answer that is no link proves, whatever its status; undefined: nothing. @param detail for the fault */
+  readonly provenFault?: (etag: string, detail: string) => WstunError | undefined;
 }
 
 /** Keeps middleboxes from forgetting an idle connection; well below their common limits of a minute and more. */
@@ -50,8 +52,8 @@ let readBuffer: Buffer | undefined;
 const addressesKnown = new RelayAddresses();
 
 /**
- * Opens a link to `url` (ws: or wss:, without a fragment). Rejects with a WstunError: `relay-refused` (a RelayRefused), `relay-odd-answer`,
- * `relay-untrusted`, `relay-unreachable`, `link-slow`, or `dial-cancelled` when the signal fired first.
+ * Opens a link to `url` (ws: or wss:, without a fragment). Rejects with a WstunError: that of `provenFault`, or `relay-refused` (a
+ * RelayRefused), `relay-odd-answer`, `relay-untrusted`, `relay-unreachable`, `link-slow`, or `dial-cancelled` when the signal fired first.
  */
 export async function dialWebSocket(url: URL, options: DialWebSocketOptions): Promise<MessageLink> {
   const { signal, timeoutMs = DIAL_TIMEOUT_MS, known = addressesKnown, lookup } = options;
@@ -114,9 +116,12 @@ function upgrade(url: URL, { raw, lentReads, where, leftMs, options }: Upgrading
 
     // Stays for good: `terminate` makes one more error, which is of no interest.
     socket.on('error', failFrom);
-    socket.on('unexpected-response', (_request, response) =>
-      fail(answerFault({ status: response.statusCode ?? 0, headers: response.headers, url, where })),
-    );
+    socket.on('unexpected-response', (_request, { statusCode = 0, headers }) => {
+      const answer = { status: statusCode, headers, url, where };
+      const proven =
+        headers.etag === undefined ? undefined : options.provenFault?.(headers.etag, describeAnswer(answer));
+      fail(proven ?? answerFault(answer));
+    });
     socket.once('open', () => {
       settle();
       socket.removeAllListeners();

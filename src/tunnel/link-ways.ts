@@ -89,8 +89,16 @@ const HEAD_START_MS = 1_000;
  */
 const DOUBTED_LAG_MS = 5_000;
 
-/** What a relay says on a link to one whom it lets in, but cannot take to the exit (docs/protocol.md §2.5). */
-const RELAY_WORDS: ReadonlySet<FaultName> = new Set<FaultName>(['exit-absent', 'keys-rotated']);
+/**
+ * What a relay says to one whom it knows, whichever way he comes: on a link that cannot lead to the exit (docs/protocol.md §2.5), and
+ * in place of one (§2.2).
+ */
+const RELAY_WORDS: ReadonlySet<FaultName> = new Set<FaultName>([
+  'exit-absent',
+  'keys-rotated',
+  'relay-full',
+  'too-often',
+]);
 
 /** A link, and what is to be known of the way that brought it. */
 export interface ChosenLink<L extends MessageLink> {

@@ -1,9 +1,11 @@
 /**
- * Opens links at the relays of an invite: seals a fresh ticket for every attempt, and puts a wrong clock right with the relay's own
- * `Date` header, because a machine whose clock is off would otherwise see nothing but a refusal.
+ * Opens links at the relays of an invite: seals a fresh ticket for every attempt, reads what the relay proves where it makes no link of
+ * it (docs/protocol.md §2.2, "Proven refusals"), and puts a wrong clock right: by the time that the relay proves, or else by the `Date`
+ * of the answer, because a machine whose clock is off would otherwise see nothing but a refusal.
  */
 import type { Invite } from '../crypto/invite.ts';
 import { type TicketFields, TicketSealer } from '../crypto/ticket.ts';
+import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { PROTOCOL_VERSION } from '../protocol/frames.ts';
 import { RelayRefused } from '../transport/answer-faults.ts';
@@ -12,6 +14,11 @@ import { type DialWebSocketOptions, dialWebSocket } from '../transport/websocket
 
 /** Less than this does not explain a refusal: tickets open within two minutes. `Date` has a grain of one second. */
 const SKEW_THAT_MATTERS_MS = 60_000;
+/**
+ * How far ahead of this clock a `Date` may lead for which nobody vouches: whoever forges it, and keeps the tickets that are then
+ * sealed, can open them when their time comes, to see what is there. He gets no session by it.
+ */
+const MAX_UNVOUCHED_LEAD_MS = 3_600_000;
 
 /** What a ticket is for. */
 type TicketPlace = Pick<TicketFields, 'role' | 'destination'> & { readonly features?: number };
@@ -19,6 +26,19 @@ type TicketPlace = Pick<TicketFields, 'role' | 'destination'> & { readonly featu
 export interface Pass {
   readonly url: URL;
   readonly rotationProof: Buffer;
+  /** What the `ETag` of an answer to this pass proves, if it proves anything. */
+  readonly provenFault: (etag: string, detail: string) => WstunError | undefined;
+}
+
+/** The relay has proved that our ticket was made by a clock too far from its own. */
+class ClockOff extends WstunError {
+  /** Milliseconds since 1970. */
+  readonly relayTime: number;
+
+  constructor(detail: string, relayTime: number) {
+    super('clock-off', `${detail}; ${describeSkew(relayTime - Date.now())}`);
+    this.relayTime = relayTime;
+  }
 }
 
 export class TicketDialer {
@@ -27,6 +47,8 @@ export class TicketDialer {
   private readonly logger: Logger;
   /** What to add to our clock, ms. */
   private correction = 0;
+  /** As much of it as was proved, ms. */
+  private provenCorrection = 0;
   private attempts = 0;
   private readonly proofs = new WeakMap<MessageLink, Buffer>();
 
@@ -45,11 +67,11 @@ export class TicketDialer {
 
   /**
    * For one attempt at that relay: a URL with a fresh ticket in it, a secret for two minutes.
-   * @param now milliseconds since 1970, by a clock that may know better than ours
+   * @param now milliseconds since 1970, by a clock that may know better than ours; nobody vouches for it
    */
-  passFor(relay: string, place: TicketPlace, now = Date.now() + this.correction): Pass {
-    const ticket = this.sealer.seal({ features: 0, ...place, protocol: PROTOCOL_VERSION }, now);
-    return { url: new URL(`${relay}/${ticket}`), rotationProof: this.sealer.rotationProof(ticket) };
+  passFor(relay: string, place: TicketPlace, now = this.time()): Pass {
+    const latest = Date.now() + this.provenCorrection + MAX_UNVOUCHED_LEAD_MS;
+    return this.seal(relay, place, Math.min(now, latest));
   }
 
   /** A link came of the pass with that proof. */
@@ -58,16 +80,16 @@ export class TicketDialer {
     return link;
   }
 
-  /** @throws WstunError as dialWebSocket */
+  /** @throws WstunError as dialWebSocket, or what the relay has proved */
   async dial(relay: string, place: TicketPlace, options: DialWebSocketOptions): Promise<MessageLink> {
     const once = async (): Promise<MessageLink> => {
-      const { url, rotationProof } = this.passFor(relay, place);
-      return this.remember(await dialWebSocket(url, options), rotationProof);
+      const { url, rotationProof, provenFault } = this.seal(relay, place, this.time());
+      return this.remember(await dialWebSocket(url, { ...options, provenFault }), rotationProof);
     };
     try {
       return await once();
     } catch (error) {
-      if (!this.correctClock(error)) throw error;
+      if (!this.correctClock(error, relay)) throw error;
       return await once();
     }
   }
@@ -77,13 +99,42 @@ export class TicketDialer {
     return this.proofs.get(link);
   }
 
+  /** Milliseconds since 1970, as far as is known here. */
+  private time(): number {
+    return Date.now() + this.correction;
+  }
+
+  private seal(relay: string, place: TicketPlace, now: number): Pass {
+    const ticket = this.sealer.seal({ features: 0, ...place, protocol: PROTOCOL_VERSION }, now);
+    const url = new URL(`${relay}/${ticket}`);
+    const provenFault = (etag: string, detail: string): WstunError | undefined => {
+      const refusal = this.sealer.refusalIn(etag, ticket);
+      if (refusal === undefined) return undefined;
+      const { reason, time } = refusal;
+      return reason === 'clock-off' ? new ClockOff(detail, time) : new WstunError(reason, detail);
+    };
+    return { url, rotationProof: this.sealer.rotationProof(ticket), provenFault };
+  }
+
   /** True if our clock was so far from the relay's that another attempt is worth it. */
-  private correctClock(error: unknown): boolean {
-    if (!(error instanceof RelayRefused) || error.relayTime === undefined) return false;
-    const skew = error.relayTime - Date.now();
-    if (Math.abs(skew - this.correction) < SKEW_THAT_MATTERS_MS) return false;
+  private correctClock(error: unknown, relay: string): boolean {
+    const isProven = error instanceof ClockOff;
+    const relayTime = isProven || error instanceof RelayRefused ? error.relayTime : undefined;
+    if (relayTime === undefined) return false;
+    const skew = relayTime - Date.now();
+    if (!isProven && Math.abs(skew - this.correction) < SKEW_THAT_MATTERS_MS) return false;
+    // TLS vouches for what comes over it.
+    const isVouched = isProven || relay.startsWith('wss:');
+    if (!isVouched && skew > this.provenCorrection + MAX_UNVOUCHED_LEAD_MS) return false;
     this.correction = skew;
+    if (isVouched) this.provenCorrection = skew;
     this.logger.warn({ seconds: Math.round(skew / 1000) }, 'this clock differs from the relay’s: going by the relay’s');
     return true;
   }
+}
+
+/** @param skewMs the relay's clock less ours */
+function describeSkew(skewMs: number): string {
+  const seconds = Math.round(Math.abs(skewMs) / 1000);
+  return `this clock is ${seconds} s ${skewMs > 0 ? 'behind' : 'ahead of'} the relay's`;
 }

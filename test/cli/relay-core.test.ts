@@ -3,6 +3,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { RelayCore } from '../../src/cli/relay-core.ts';
 import { LiveAccess } from '../../src/cli/serving.ts';
 import { createIdentity } from '../../src/crypto/keys.ts';
+import { ReplayMemory } from '../../src/crypto/replay-memory.ts';
 import { TicketSealer } from '../../src/crypto/ticket.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { loadKnownExits } from '../../src/state/known-exits.ts';
@@ -22,6 +23,7 @@ it('a relay answers retired keys until their time is over, and then their bearer
     keys: { identity: present, retired: [{ identity: old, until, bearers: [entry], exits: new Map() }] },
     access,
     known: await loadKnownExits(state, silentLogger),
+    replays: new ReplayMemory(),
     sessions: undefined,
     isOverloaded: () => false,
     linksFree: () => 1,
@@ -30,7 +32,7 @@ it('a relay answers retired keys until their time is over, and then their bearer
   onTestFinished(() => core.close(0));
   core.admit(new Set());
   const sealer = new TicketSealer(alice, old.public.gate);
-  const open = (now: number) => core.open(sealer.seal(FIELDS, now), now, false);
+  const open = (now: number) => core.open(sealer.seal(FIELDS, now), now, {});
   expect(open(until - 1)).toMatchObject({ admitted: true, bearer: 'alice', rotationProof: expect.any(Buffer) });
   expect(open(until)).toEqual({ admitted: false, reason: 'unknown' });
 });

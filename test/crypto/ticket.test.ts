@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import nacl from 'tweetnacl';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { createIdentity, type Identity } from '../../src/crypto/keys.ts';
+import { ReplayMemory } from '../../src/crypto/replay-memory.ts';
 import {
   type Bearer,
   openWithAny,
@@ -9,11 +10,16 @@ import {
   type TicketFields,
   TicketOpener,
   TicketSealer,
+  type TicketVerdict,
 } from '../../src/crypto/ticket.ts';
+import { LOW_ORDER_POINTS, twinOf } from '../support/low-order-points.ts';
 
 const NOW = 1_800_000_060_000; // in the middle of an epoch
 const SECOND = 1000;
 const FIELDS: TicketFields = { role: 'client', destination: '', protocol: 1, features: 0 };
+
+const NAME = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/);
+const TOKEN = fc.stringMatching(/^[0-9a-f]{32}$/);
 
 const relay = createIdentity();
 const alice = createIdentity();
@@ -60,12 +66,15 @@ describe('a ticket', () => {
     fc.assert(
       fc.property(
         fc.record({
-          role: fc.constantFrom('client' as const, 'exit' as const),
-          destination: fc.oneof(fc.constant(''), fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/)),
+          place: fc.oneof(
+            fc.record({ role: fc.constant('client' as const), destination: fc.oneof(fc.constant(''), NAME) }),
+            fc.record({ role: fc.constant('exit' as const), destination: fc.oneof(fc.constant(''), TOKEN) }),
+          ),
           protocol: fc.nat(65535),
           features: fc.nat(65535),
         }),
-        (fields) => {
+        ({ place, ...rest }) => {
+          const fields = { ...place, ...rest };
           const opener = openerFor('bob');
           opener.add(bearer('alice', alice.public.gate, fields));
           expect(opener.open(seal(alice, NOW, fields), NOW)).toEqual({ admitted: true, bearer: 'alice', fields });
@@ -248,9 +257,27 @@ describe('a ticket', () => {
   it('of an exit may answer any call, but be of no client', () => {
     const opener = new TicketOpener(relay);
     opener.setBearers([bearer('home', alice.public.gate, { role: 'exit' })]);
-    for (const destination of ['', 'f'.repeat(32)])
+    for (const destination of ['', 'f'.repeat(32), '0123456789abcdef'.repeat(2)])
       expect(reasonOf(opener, seal(alice, NOW, { ...FIELDS, role: 'exit', destination }))).toBe('admitted');
     expect(reasonOf(opener, seal(alice))).toBe('misplaced');
+  });
+
+  it('of an exit to anything but nothing or a token does not open, and is not used up', () => {
+    const opener = new TicketOpener(relay);
+    opener.setBearers([bearer('home', alice.public.gate, { role: 'exit' })]);
+    for (const destination of [
+      'foo',
+      'home',
+      'A'.repeat(32),
+      'F'.repeat(32),
+      '0'.repeat(31),
+      '0'.repeat(33),
+      'g'.repeat(32),
+    ]) {
+      const verdict = opener.open(seal(alice, NOW, { ...FIELDS, role: 'exit', destination }), NOW);
+      expect([destination, verdict]).toEqual([destination, { admitted: false, reason: 'misplaced', bearer: 'home' }]);
+    }
+    expect(opener.rememberedNonces).toBe(0);
   });
 
   it('of a key with several grants opens by each until that one is taken back', () => {
@@ -273,10 +300,11 @@ describe('a ticket', () => {
 
   it('names the bearer of a refused one only where the box proved it', () => {
     const opener = openerFor('alice');
-    expect(opener.open(seal(alice, NOW - 130 * SECOND), NOW)).toEqual({
+    expect(opener.open(seal(alice, NOW - 130 * SECOND), NOW)).toMatchObject({
       admitted: false,
       reason: 'late',
       bearer: 'alice',
+      offset: -130,
     });
     const forged = Buffer.from(seal(alice), 'base64url');
     forged[60] = forged[60]! ^ 1;
@@ -344,7 +372,7 @@ describe('the cost of strangers', () => {
     const opener = openerFor('alice', 'bob');
     const stranger = new TicketSealer(createIdentity(), relay.public.gate);
     const foreign = Array.from({ length: 20 }, () => stranger.seal(FIELDS, NOW));
-    const before = vi.spyOn(nacl.box, 'before');
+    const before = vi.spyOn(relay, 'exposeGateSharedKey');
     const open = vi.spyOn(nacl.box.open, 'after');
     const scalarMult = vi.spyOn(nacl, 'scalarMult');
     for (const text of foreign) expect(reasonOf(opener, text)).toBe('unknown');
@@ -368,7 +396,7 @@ describe('the cost of strangers', () => {
   it('is no public-key work for those who return, nor for those who stay when the list changes', () => {
     const opener = openerFor('alice');
     const sealer = new TicketSealer(alice, relay.public.gate);
-    const before = vi.spyOn(nacl.box, 'before');
+    const before = vi.spyOn(relay, 'exposeGateSharedKey');
     for (let i = 0; i < 10; i++) expect(reasonOf(opener, sealer.seal(FIELDS, NOW))).toBe('admitted');
     opener.setBearers([bearer('renamed', alice.public.gate), bearer('bob', bob.public.gate)]);
     expect(before).toHaveBeenCalledTimes(1);
@@ -376,18 +404,322 @@ describe('the cost of strangers', () => {
   });
 });
 
-describe('the replay memory', () => {
-  it('is bounded for one bearer, who is then refused without harm to others', () => {
+describe('how often one bearer may come', () => {
+  /** So many tickets a second for so many seconds; how many did not open, and why. */
+  function come(opener: TicketOpener, sealer: TicketSealer, perSecond: number, seconds: number, from = NOW) {
+    const refused: Record<string, number> = {};
+    for (let i = 0; i < perSecond * seconds; i++) {
+      const now = from + (i * 1_000) / perSecond;
+      const reason = reasonOf(opener, sealer.seal(FIELDS, now), now);
+      if (reason !== 'admitted') refused[reason] = (refused[reason] ?? 0) + 1;
+    }
+    return refused;
+  }
+
+  it('is no matter for one whose links are lost every second for ten minutes, however many keys the relay knows', () => {
+    const opener = openerFor('alice');
+    for (let i = 0; i < 5_000; i++) {
+      // As good as a key that somebody generated, and made sooner.
+      const key = nacl.randomBytes(32).with(31, 0x55);
+      opener.add(bearer(`evil/${i}`, key, { destination: 'evil' }));
+    }
+    expect(come(opener, new TicketSealer(alice, relay.public.gate), 1, 600)).toEqual({});
+  });
+
+  it('leaves room for an invite with a thousand sessions that return at once, and again', () => {
+    const opener = openerFor('alice');
+    const sealer = new TicketSealer(alice, relay.public.gate);
+    expect(come(opener, sealer, 1_000, 1)).toEqual({});
+    expect(come(opener, sealer, 50, 5, NOW + 20 * SECOND)).toEqual({});
+    expect(come(opener, sealer, 1_000, 1, NOW + 45 * SECOND)).toEqual({});
+  });
+
+  it('is bounded for one who floods, takes nothing from others, is told to that one alone, and passes by itself', () => {
     const opener = openerFor('alice', 'bob');
     const sealer = new TicketSealer(alice, relay.public.gate);
-    const first = sealer.seal(FIELDS, NOW);
-    expect(reasonOf(opener, first)).toBe('admitted');
-    for (let i = 1; i < 1024; i++) expect(reasonOf(opener, sealer.seal(FIELDS, NOW))).toBe('admitted');
-    expect(reasonOf(opener, sealer.seal(FIELDS, NOW))).toBe('flooded');
-    expect(reasonOf(opener, first)).toBe('replayed');
-    expect(opener.rememberedNonces).toBe(1024);
-    expect(reasonOf(opener, seal(bob))).toBe('admitted');
-    const later = NOW + 361 * SECOND;
-    expect(reasonOf(opener, sealer.seal(FIELDS, later), later)).toBe('admitted');
+    const refused = come(opener, sealer, 5_000, 1);
+    expect(Object.keys(refused)).toEqual(['too-often']);
+    expect(refused['too-often']).toBeGreaterThan(3_900);
+    for (let i = 0; i < 20; i++) expect(reasonOf(opener, seal(bob, NOW + SECOND), NOW + SECOND)).toBe('admitted');
+    expect(come(opener, sealer, 40, 10, NOW + 2 * SECOND)).toEqual({});
+    const text = sealer.seal(FIELDS, NOW + 60 * SECOND);
+    expect(reasonOf(opener, text, NOW + 60 * SECOND)).toBe('admitted');
+    expect(reasonOf(opener, text, NOW + 60 * SECOND)).toBe('replayed');
+  });
+
+  it('says so in a proof, and uses no ticket up', () => {
+    const opener = openerFor('alice');
+    const sealer = new TicketSealer(alice, relay.public.gate);
+    come(opener, sealer, 1_024, 1, NOW - 60 * SECOND);
+    for (let i = 0; i < 1_024; i++) opener.open(sealer.seal(FIELDS, NOW), NOW);
+    const text = sealer.seal(FIELDS, NOW);
+    const verdict = opener.open(text, NOW);
+    expect(verdict).toMatchObject({ admitted: false, reason: 'too-often', bearer: 'alice' });
+    expect(sealer.refusalIn(etagOf(verdict) ?? '', text)).toEqual({ reason: 'too-often', time: NOW });
+    expect(reasonOf(opener, text, NOW + SECOND)).toBe('admitted');
+  });
+
+  it('does not count what an exit answers to calls that wait, so its clients cannot shut it out', () => {
+    const waiting = new Set<string>();
+    const isAwaited = (exit: string, token: string): boolean => exit === 'home' && waiting.has(token);
+    const opener = new TicketOpener(relay, { isAwaited });
+    opener.setBearers([bearer('home', alice.public.gate, { role: 'exit' })]);
+    const sealer = new TicketSealer(alice, relay.public.gate);
+    const answer = (token: string): string => sealer.seal({ ...FIELDS, role: 'exit', destination: token }, NOW);
+    for (let i = 0; i < 5_000; i++) {
+      const token = i.toString(16).padStart(32, '0');
+      waiting.add(token);
+      const text = answer(token);
+      expect(reasonOf(opener, text)).toBe('admitted');
+      // Whoever saw it pass gets nothing by it, whether the call waits still or not.
+      if (i % 1_000 === 0) expect(reasonOf(opener, text)).toBe('replayed');
+      waiting.delete(token);
+      if (i % 1_000 === 0) expect(reasonOf(opener, text)).toBe('replayed');
+    }
+    // Not asked for: as anybody's.
+    let late = 0;
+    while (reasonOf(opener, answer('f'.repeat(32))) === 'admitted') late += 1;
+    expect(late).toBe(1_024);
+    // And its control link has a measure of its own.
+    expect(reasonOf(opener, sealer.seal({ ...FIELDS, role: 'exit' }, NOW))).toBe('admitted');
+  });
+
+  it('counts control links of an exit apart, and lets one be lost every second', () => {
+    const opener = new TicketOpener(relay);
+    opener.setBearers([bearer('home', alice.public.gate, { role: 'exit' })]);
+    const sealer = new TicketSealer(alice, relay.public.gate);
+    const control = (now: number): string => reasonOf(opener, sealer.seal({ ...FIELDS, role: 'exit' }, now), now);
+    for (let second = 0; second < 600; second++) expect(control(NOW + second * SECOND)).toBe('admitted');
+    let taken = 0;
+    while (control(NOW + 600 * SECOND) === 'admitted') taken += 1;
+    expect(taken).toBeLessThan(70);
+  });
+});
+
+function etagOf(verdict: TicketVerdict): string | undefined {
+  return verdict.admitted ? undefined : verdict.etag;
+}
+
+describe('a proven refusal', () => {
+  const sealer = new TicketSealer(alice, relay.public.gate);
+  const obstacles = ['upgrade-dropped', 'wrong-path', 'relay-full'] as const;
+
+  it('tells its bearer why there is no link, with the time of the relay, and uses no ticket up', () => {
+    const opener = openerFor('alice');
+    for (const obstacle of obstacles) {
+      const text = sealer.seal(FIELDS, NOW);
+      const verdict = opener.open(text, NOW + 1_234, { obstacle });
+      expect(verdict).toMatchObject({ admitted: false, reason: obstacle, bearer: 'alice' });
+      expect(sealer.refusalIn(etagOf(verdict) ?? '', text)).toEqual({ reason: obstacle, time: NOW + 1_000 });
+      expect(reasonOf(opener, text)).toBe('admitted');
+    }
+  });
+
+  it('looks like an ETag of random bytes, and opens to nobody else and for no other ticket', () => {
+    const opener = openerFor('alice', 'bob');
+    const [one, other] = [sealer.seal(FIELDS, NOW), sealer.seal(FIELDS, NOW)];
+    const etag = etagOf(opener.open(one, NOW, { obstacle: 'relay-full' })) ?? '';
+    expect(etag).toMatch(/^"[A-Za-z0-9_-]{66}"$/);
+    expect(sealer.refusalIn(etag, other)).toBeUndefined();
+    expect(new TicketSealer(bob, relay.public.gate).refusalIn(etag, one)).toBeUndefined();
+    expect(new TicketSealer(alice, createIdentity().public.gate).refusalIn(etag, one)).toBeUndefined();
+    const again = etagOf(opener.open(other, NOW, { obstacle: 'relay-full' })) ?? '';
+    for (let at = 1; at < 67; at += 1) {
+      const changed = etag.slice(0, at) + (etag[at] === 'A' ? 'B' : 'A') + etag.slice(at + 1);
+      expect(sealer.refusalIn(changed, one)).toBeUndefined();
+    }
+    const same = [...etag].filter((character, at) => character === again[at]).length;
+    expect(same).toBeLessThan(20);
+  });
+
+  it('is read in what front ends make of an ETag, and from no other text', () => {
+    const text = sealer.seal(FIELDS, NOW);
+    const etag = etagOf(openerFor('alice').open(text, NOW, { obstacle: 'relay-full' })) ?? '';
+    for (const form of [
+      etag,
+      `W/${etag}`,
+      etag.replace(/"$/, '-gzip"'),
+      `W/${etag.replace(/"$/, ';br"')}`,
+      ` ${etag} `,
+    ])
+      expect([form, sealer.refusalIn(form, text)?.reason]).toEqual([form, 'relay-full']);
+    fc.assert(fc.property(fc.string(), (other) => sealer.refusalIn(other, text) === undefined));
+    for (const other of ['', '"', 'W/"', etag.slice(2), `"${'A'.repeat(66)}"`, etag.slice(1)])
+      expect([other, sealer.refusalIn(other, text)]).toEqual([other, undefined]);
+  });
+
+  it('is given once for a ticket: whoever saw it pass learns nothing by it', () => {
+    const opener = openerFor('alice');
+    const text = sealer.seal(FIELDS, NOW);
+    for (const obstacle of obstacles)
+      expect(etagOf(opener.open(text, NOW, { obstacle })) !== undefined).toBe(obstacle === 'upgrade-dropped');
+  });
+
+  it('is given to no stranger, no forger, no replayer, and to none who is at a place where he may not be', () => {
+    const opener = openerFor('alice');
+    const used = sealer.seal(FIELDS, NOW);
+    expect(reasonOf(opener, used)).toBe('admitted');
+    const forged = Buffer.from(sealer.seal(FIELDS, NOW), 'base64url');
+    forged[90] = forged[90]! ^ 1;
+    const others = [
+      used,
+      seal(bob),
+      forged.toString('base64url'),
+      sealer.seal({ ...FIELDS, destination: 'home' }, NOW),
+      'x'.repeat(168),
+    ];
+    for (const obstacle of [...obstacles, undefined])
+      for (const text of others) expect(etagOf(opener.open(text, NOW, { obstacle }))).toBeUndefined();
+    expect(etagOf(opener.open(sealer.seal(FIELDS, NOW), NOW, { fromPage: true }))).toBeUndefined();
+  });
+
+  it('costs a bearer who asks for thousands her proofs alone', () => {
+    const opener = openerFor('alice', 'bob');
+    let proofs = 0;
+    for (let i = 0; i < 3_000; i++)
+      if (etagOf(opener.open(sealer.seal(FIELDS, NOW), NOW, { obstacle: 'relay-full' }))) proofs += 1;
+    expect(proofs).toBe(1_024);
+    expect(etagOf(opener.open(seal(bob), NOW, { obstacle: 'relay-full' }))).toBeDefined();
+    expect(reasonOf(opener, sealer.seal(FIELDS, NOW))).toBe('admitted');
+  });
+});
+
+describe('a wrong clock', () => {
+  const sealer = new TicketSealer(alice, relay.public.gate);
+
+  /** All that waits is looked for. */
+  function search(opener: TicketOpener, now = NOW): unknown[] {
+    const found: unknown[] = [];
+    while (opener.hasClocksToFind) found.push(...opener.findClocks(1_000, now));
+    return found;
+  }
+
+  it('within the neighbouring epochs is proved at once', () => {
+    for (const seconds of [-130, 130]) {
+      const text = sealer.seal(FIELDS, NOW + seconds * SECOND);
+      const verdict = openerFor('alice').open(text, NOW);
+      expect(verdict).toMatchObject({ admitted: false, reason: seconds < 0 ? 'late' : 'early', offset: seconds });
+      expect(sealer.refusalIn(etagOf(verdict) ?? '', text)).toEqual({ reason: 'clock-off', time: NOW });
+    }
+  });
+
+  it.each([-86_000, -36_000, -3_600, -600, -400, 400, 600, 3_600, 7_200, 86_000])(
+    'of %i s is found in the background, told to the log, and proved to the next ticket',
+    (seconds) => {
+      const opener = openerFor('alice', 'bob');
+      const by = (later: number): string => sealer.seal(FIELDS, NOW + (seconds + later) * SECOND);
+      expect(opener.open(by(0), NOW)).toEqual({ admitted: false, reason: 'unknown' });
+      expect(search(opener)).toEqual([{ bearer: 'alice', offset: seconds }]);
+      for (const later of [1, 300, 800]) {
+        const text = by(later);
+        const now = NOW + later * SECOND;
+        const verdict = opener.open(text, now);
+        expect(verdict).toMatchObject({ admitted: false, bearer: 'alice', offset: seconds });
+        expect(sealer.refusalIn(etagOf(verdict) ?? '', text)).toEqual({ reason: 'clock-off', time: now });
+      }
+      // She goes by the time that was proved.
+      expect(reasonOf(opener, sealer.seal(FIELDS, NOW + 2 * SECOND), NOW + 2 * SECOND)).toBe('admitted');
+      expect(reasonOf(opener, by(3_000), NOW + 3_000 * SECOND)).toBe('unknown');
+    },
+  );
+
+  it('is found for many bearers in one way through the epochs, and the search comes to an end for strangers', () => {
+    const opener = openerFor('alice', 'bob');
+    for (let i = 0; i < 50; i++)
+      opener.open(new TicketSealer(createIdentity(), relay.public.gate).seal(FIELDS, NOW), NOW);
+    opener.open(seal(alice, NOW - 600 * SECOND), NOW);
+    opener.open(seal(bob, NOW + 5_000 * SECOND), NOW);
+    let hints = 0;
+    const found: unknown[] = [];
+    while (opener.hasClocksToFind) {
+      found.push(...opener.findClocks(100, NOW));
+      hints += 100;
+    }
+    expect(found).toEqual([
+      { bearer: 'alice', offset: -600 },
+      { bearer: 'bob', offset: 5_000 },
+    ]);
+    expect(hints).toBeLessThan(3_500);
+  });
+
+  it('is not seen in an old ticket that opened a link when it was fresh, however often it comes', () => {
+    const opener = openerFor('alice');
+    const old = [0, 1, 2, 3].map((second) => sealer.seal(FIELDS, NOW + second * SECOND));
+    for (const text of old) expect(reasonOf(opener, text)).toBe('admitted');
+    const later = NOW + 7_200 * SECOND;
+    for (let round = 0; round < 3; round++) {
+      for (const [second, text] of old.entries()) {
+        const now = later + (round * 60 + second) * SECOND;
+        expect(opener.open(text, now)).toEqual({ admitted: false, reason: 'unknown' });
+        expect(search(opener, now)).toEqual([]);
+      }
+    }
+  });
+
+  it('is not proved to a ticket that was kept back, whatever is known of its bearer’s clock', () => {
+    const opener = openerFor('alice');
+    const kept = sealer.seal(FIELDS, NOW - 7_200 * SECOND);
+    // Found once, it says nothing; and it never says anything.
+    for (let i = 0; i < 5; i++) {
+      expect(etagOf(opener.open(kept, NOW + i * SECOND))).toBeUndefined();
+      search(opener, NOW);
+    }
+    // Nor does one that is not as far off as the last.
+    const other = sealer.seal(FIELDS, NOW - 7_150 * SECOND);
+    expect(etagOf(opener.open(other, NOW + 5 * SECOND))).toBeUndefined();
+  });
+
+  it('is not proved where the relay may have forgotten that the ticket was used', () => {
+    const replays = new ReplayMemory();
+    replays.forgetBefore(NOW - 1_000 * SECOND);
+    const opener = new TicketOpener(relay, { replays });
+    opener.setBearers([bearer('alice', alice.public.gate)]);
+    for (let second = 0; second < 3; second++) {
+      const text = seal(alice, NOW + (second - 2_000) * SECOND);
+      expect(etagOf(opener.open(text, NOW + second * SECOND))).toBeUndefined();
+      search(opener, NOW + second * SECOND);
+    }
+  });
+});
+
+describe('public keys that are several spellings of one', () => {
+  const elsewhere = { destination: 'evil' };
+
+  it('are refused where they are not the one spelling, or make a secret that everybody knows', () => {
+    const opener = openerFor('alice');
+    const withHighestBit = Buffer.from(alice.public.gate);
+    withHighestBit[31] = withHighestBit[31]! | 0x80;
+    opener.add(bearer('evil/1', withHighestBit, elsewhere));
+    for (const hex of LOW_ORDER_POINTS) opener.add(bearer('evil/2', Buffer.from(hex, 'hex'), elsewhere));
+    opener.add(bearer('evil/3', new Uint8Array(31), elsewhere));
+    expect(reasonOf(opener, seal(alice))).toBe('admitted');
+    // K of the zero key: HSalsa20 of zeros.
+    const known = nacl.box.before(new Uint8Array(32), new Uint8Array(32).fill(9));
+    const zeroBearer = { exposeGateSharedKey: () => known } as unknown as Identity;
+    const zero = new TicketSealer(zeroBearer, relay.public.gate).seal({ ...FIELDS, destination: 'evil' }, NOW);
+    expect(reasonOf(opener, zero)).toBe('unknown');
+    opener.remove(bearer('evil/1', withHighestBit, elsewhere));
+    expect(reasonOf(opener, seal(alice))).toBe('admitted');
+  });
+
+  it('that share a secret, because they differ by a point of small order, take nothing from each other', () => {
+    const twin = twinOf(alice.public.gate);
+    expect(Buffer.from(twin)).not.toEqual(Buffer.from(alice.public.gate));
+    expect(relay.exposeGateSharedKey(twin)).toEqual(relay.exposeGateSharedKey(alice.public.gate));
+    const opener = openerFor('alice');
+    const announced = [bearer('evil/1', twin, elsewhere), bearer('evil/2', alice.public.gate, elsewhere)];
+    for (const each of announced) {
+      opener.add(each);
+      expect(opener.open(seal(alice), NOW)).toMatchObject({ admitted: true, bearer: 'alice' });
+      opener.remove(each);
+      expect(opener.open(seal(alice), NOW)).toMatchObject({ admitted: true, bearer: 'alice' });
+    }
+    for (const each of announced) opener.add(each);
+    opener.remove(bearer('evil/1', twin, elsewhere));
+    expect(reasonOf(opener, seal(alice, NOW, { ...FIELDS, destination: 'evil' }))).toBe('admitted');
+    opener.setBearers([]);
+    expect(reasonOf(opener, seal(alice))).toBe('misplaced');
+    opener.remove(bearer('evil/2', alice.public.gate, elsewhere));
+    expect(reasonOf(opener, seal(alice))).toBe('unknown');
   });
 });

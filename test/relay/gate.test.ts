@@ -1,8 +1,8 @@
 import fc from 'fast-check';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { createIdentity } from '../../src/crypto/keys.ts';
 import { PAGE_FEATURE, TicketOpener, TicketSealer } from '../../src/crypto/ticket.ts';
-import { Gate, parsePathPrefix, type UpgradeRequest } from '../../src/relay/gate.ts';
+import { Gate, type GateVerdict, parsePathPrefix, type UpgradeRequest } from '../../src/relay/gate.ts';
 import { faultOf } from '../support/faults.ts';
 
 const NOW = 1_800_000_060_000;
@@ -35,6 +35,14 @@ function request(url: string, overrides: Partial<UpgradeRequest> = {}): UpgradeR
 function withHeaders(headers: Record<string, string | undefined>): Partial<UpgradeRequest> {
   const merged = { ...HEADERS, ...headers };
   return { headers: Object.fromEntries(Object.entries(merged).filter(([, value]) => value !== undefined)) };
+}
+
+function etagOf(verdict: GateVerdict): string {
+  return verdict.admitted === undefined ? (verdict.etag ?? '') : '';
+}
+
+function missingIn(verdict: GateVerdict): string {
+  return verdict.admitted === undefined ? (verdict.missing ?? '') : '';
 }
 
 describe('the gate', () => {
@@ -91,14 +99,39 @@ describe('the gate', () => {
     ['a malformed subprotocol', withHeaders({ 'sec-websocket-protocol': ',' })],
     ['a body', withHeaders({ 'content-length': '5' })],
     ['a chunked body', withHeaders({ 'transfer-encoding': 'chunked' })],
-  ])('refuses %s, and uses no ticket up for it', (_what, overrides) => {
-    const opener = newOpener();
-    const open = vi.spyOn(opener, 'open');
-    const gate = new Gate(opener, undefined);
-    const url = `/${newTicket()}`;
-    expect(gate.judge(request(url, overrides), NOW)).toEqual({ admitted: undefined, reason: 'no-upgrade' });
-    expect(open).not.toHaveBeenCalled();
-    expect(gate.judge(request(url), NOW).admitted).toBeDefined();
+  ])('refuses %s, uses no ticket up for it, and proves to its bearer what is wrong', (_what, overrides) => {
+    const gate = new Gate(newOpener(), undefined);
+    const ticket = newTicket();
+    const verdict = gate.judge(request(`/${ticket}`, overrides), NOW);
+    expect(verdict).toMatchObject({ admitted: undefined, reason: 'upgrade-dropped', bearer: 'alice' });
+    expect(sealer.refusalIn(etagOf(verdict), ticket)).toEqual({ reason: 'upgrade-dropped', time: NOW });
+    expect(missingIn(verdict)).toMatch(/^[A-Za-z0-9/.:, -]{6,}$/);
+    expect(gate.judge(request(`/${ticket}`), NOW).admitted).toBeDefined();
+  });
+
+  it('says what is missing, and nothing that stood in the request', () => {
+    const missing = (overrides: Partial<UpgradeRequest>): string =>
+      missingIn(new Gate(newOpener(), undefined).judge(request(`/${newTicket()}`, overrides), NOW));
+    // As nginx sends it by default.
+    const nginx = withHeaders({ connection: 'close', upgrade: undefined });
+    expect(missing({ ...nginx, httpVersion: '1.0' })).toBe('HTTP/1.0, no Upgrade, Connection: close');
+    expect(missing(withHeaders({ upgrade: undefined, connection: 'keep-alive' }))).toBe(
+      'no Upgrade, no Connection: upgrade',
+    );
+    expect(missing({ method: 'SECRET', httpVersion: '9.9' })).toBe(
+      'another method than GET, another version than HTTP/1.1',
+    );
+    expect(missing(withHeaders({ upgrade: 'secret' }))).toBe('another Upgrade');
+  });
+
+  it('proves to a bearer that the relay has no further link for her, and uses no ticket up for it', () => {
+    const gate = new Gate(newOpener(), undefined);
+    const ticket = newTicket();
+    const verdict = gate.judge(request(`/${ticket}`), NOW, true);
+    expect(verdict).toMatchObject({ admitted: undefined, reason: 'relay-full', bearer: 'alice' });
+    expect(sealer.refusalIn(etagOf(verdict), ticket)?.reason).toBe('relay-full');
+    expect(gate.judge(request('/'), NOW, true)).toEqual({ admitted: undefined, reason: 'no-ticket' });
+    expect(gate.judge(request(`/${ticket}`), NOW).admitted).toBeDefined();
   });
 
   it.each(['https://relay', 'http://192.0.2.7:8808', 'null', ''])(
@@ -131,6 +164,25 @@ describe('the gate', () => {
     expect(admitting(undefined)).toEqual(paths);
     expect(admitting('/a/b')).toEqual(['/a/b']);
     expect(admitting('')).toEqual(['']);
+  });
+
+  it.each<[prefix: string | undefined, make: (ticket: string) => string, shown: string]>([
+    ['/a/b', (ticket) => `/${ticket}`, '/…'],
+    ['/a/b', (ticket) => `/b/${ticket}`, '/b/…'],
+    ['', (ticket) => `/a/${ticket}`, '/a/…'],
+    ['/a', (ticket) => `/a/${ticket}/`, '/a/…/'],
+    [undefined, (ticket) => `/a/${ticket}/index.html`, '/a/…/index.html'],
+    [undefined, (ticket) => `/a/${ticket}?key=secret`, '/a/…?…'],
+    [undefined, (ticket) => `http://relay/a/${ticket}`, 'http://relay/a/…'],
+    ['', (ticket) => `/${'x'.repeat(400)}/${ticket}`, `/${'x'.repeat(199)}`],
+  ])('proves to a bearer that her request came under another path (prefix %j)', (prefix, make, shown) => {
+    const gate = new Gate(newOpener(), prefix);
+    const ticket = newTicket();
+    const verdict = gate.judge(request(make(ticket)), NOW);
+    expect(verdict).toMatchObject({ admitted: undefined, reason: 'wrong-path', bearer: 'alice', path: shown });
+    expect(sealer.refusalIn(etagOf(verdict), ticket)?.reason).toBe('wrong-path');
+    expect(JSON.stringify(verdict)).not.toContain(ticket);
+    expect(gate.judge(request(`${prefix ?? ''}/${ticket}`), NOW).admitted).toBeDefined();
   });
 
   it('finds no ticket in a query, a fragment, an absolute target, or with anything behind it', () => {

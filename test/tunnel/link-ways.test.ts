@@ -373,7 +373,7 @@ describe('the phone’s way', () => {
     };
     await new TetherWay(new TicketDialer(invite, silentLogger), 'home', pages).dial(never);
     const tickets = urls.map((url) => url.slice('wss://relay.example.org/a/'.length));
-    const opened = (ticket = '', now = Date.now()) => opener.open(ticket, now, true);
+    const opened = (ticket = '', now = Date.now()) => opener.open(ticket, now, { fromPage: true });
     expect(opened(tickets[0])).toMatchObject({ admitted: true, fields: { features: PAGE_FEATURE } });
     expect(opened(tickets[1])).toMatchObject({ admitted: true });
     expect(opened(tickets[2])).toMatchObject({ admitted: false });

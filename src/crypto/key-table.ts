@@ -1,0 +1,161 @@
+/**
+ * The gate keys that a relay knows, each by the secret that it shares with the relay's own, and what each was let in for. Pure.
+ *
+ * Two public keys that differ by a point of small order share one secret, and so have one place here: whoever announces such a key
+ * adds to what its owner may do, and takes nothing away.
+ */
+import { encodeBase64url } from './base64url.ts';
+import type { Identity } from './keys.ts';
+import { isPublicKey } from './public-key.ts';
+import { epochOf, numericHint, type TicketRole } from './ticket-format.ts';
+
+export interface Bearer {
+  /** For logs, and to find the bearer's links by. */
+  readonly name: string;
+  readonly gateKey: Uint8Array;
+  /** What the tickets of this key may say. */
+  readonly role: TicketRole;
+  /** Of a client: the one destination that its tickets may have. An exit's may be empty, or a token. */
+  readonly destination: string;
+}
+
+type Place = Pick<Bearer, 'role' | 'destination'>;
+
+/** The destination of an exit's ticket: its control link, or the call that its link answers (docs/protocol.md §2.5). */
+const EXIT_DESTINATION = /^([0-9a-f]{32})?$/;
+
+/** Who let a key in, by which of its public keys, and for what (`grantOf`). */
+interface Grant {
+  readonly place: string;
+  readonly publicKey: string;
+  readonly name: string;
+}
+
+export class KnownKey {
+  readonly sharedKey: Uint8Array;
+  /** A few at most, the latest last. */
+  #grants: readonly Grant[] = [];
+
+  constructor(sharedKey: Uint8Array) {
+    this.sharedKey = sharedKey;
+  }
+
+  /** For logs, of whatever grant. */
+  get anyName(): string {
+    return this.#grants[0]?.name ?? '';
+  }
+
+  /** The public keys by which it was let in, as text. */
+  get publicKeys(): Set<string> {
+    return new Set(this.#grants.map(({ publicKey }) => publicKey));
+  }
+
+  /** The name under which a ticket that says this may open. */
+  nameFor(place: Place): string | undefined {
+    if (place.role === 'exit' && !EXIT_DESTINATION.test(place.destination)) return undefined;
+    return this.#grants.findLast((grant) => grant.place === grantOf(place))?.name;
+  }
+
+  grant(bearer: Bearer, publicKey: string): void {
+    this.withdraw(bearer, publicKey);
+    this.#grants = [...this.#grants, { place: grantOf(bearer), publicKey, name: bearer.name }];
+  }
+
+  withdraw(bearer: Bearer, publicKey: string): void {
+    const place = grantOf(bearer);
+    this.#grants = this.#grants.filter((grant) => grant.place !== place || grant.publicKey !== publicKey);
+  }
+}
+
+export class KeyTable {
+  readonly #relay: Identity;
+  /** By the text of the public key; several may share a secret. */
+  readonly #byPublicKey = new Map<string, KnownKey>();
+  /** By the shared secret. */
+  readonly #bySecret = new Map<string, KnownKey>();
+  /** Epoch to hint to key, for the three epochs within the skew of `#epoch`. */
+  readonly #hints = new Map<number, Map<bigint, KnownKey>>();
+  #epoch: number | undefined;
+
+  constructor(relay: Identity) {
+    this.#relay = relay;
+  }
+
+  get keys(): Iterable<KnownKey> {
+    return this.#bySecret.values();
+  }
+
+  /** A new key costs 0.07 ms, a known one nothing. What is no public key (`isPublicKey`) is not let in. */
+  add(bearer: Bearer): void {
+    const text = encodeBase64url(bearer.gateKey);
+    const known = this.#byPublicKey.get(text) ?? this.#meet(bearer.gateKey, text);
+    known?.grant(bearer, text);
+  }
+
+  /** Returns the key if it may do nothing any more. */
+  remove(bearer: Bearer): KnownKey | undefined {
+    const text = encodeBase64url(bearer.gateKey);
+    const known = this.#byPublicKey.get(text);
+    if (known === undefined) return undefined;
+    known.withdraw(bearer, text);
+    const { publicKeys } = known;
+    if (!publicKeys.has(text)) this.#byPublicKey.delete(text);
+    if (publicKeys.size > 0) return undefined;
+    this.#forget(known);
+    return known;
+  }
+
+  /** The key of that hint, in the epochs before, of and after that time. */
+  find(hint: bigint, seconds: number): KnownKey | undefined {
+    const current = epochOf(seconds);
+    if (current !== this.#epoch) this.#turnEpoch(current);
+    for (const hints of this.#hints.values()) {
+      const known = hints.get(hint);
+      if (known !== undefined) return known;
+    }
+    return undefined;
+  }
+
+  #meet(gateKey: Uint8Array, text: string): KnownKey | undefined {
+    if (!isPublicKey(gateKey)) return undefined;
+    const sharedKey = this.#relay.exposeGateSharedKey(gateKey);
+    const secret = encodeBase64url(sharedKey);
+    const known = this.#bySecret.get(secret) ?? new KnownKey(sharedKey);
+    this.#byPublicKey.set(text, known);
+    this.#bySecret.set(secret, known);
+    for (const [epoch, hints] of this.#hints) hints.set(numericHint(sharedKey, epoch), known);
+    return known;
+  }
+
+  #forget(known: KnownKey): void {
+    this.#bySecret.delete(encodeBase64url(known.sharedKey));
+    for (const [epoch, hints] of this.#hints) hints.delete(numericHint(known.sharedKey, epoch));
+  }
+
+  /** Once in two minutes one HMAC for each bearer, 2.5 µs each: 25 ms at 10,000. */
+  #turnEpoch(current: number): void {
+    for (const epoch of this.#hints.keys()) {
+      if (Math.abs(epoch - current) > 1) this.#hints.delete(epoch);
+    }
+    for (const epoch of [current, current - 1, current + 1]) {
+      if (!this.#hints.has(epoch)) this.#hints.set(epoch, this.#hintsOfEpoch(epoch));
+    }
+    this.#epoch = current;
+  }
+
+  #hintsOfEpoch(epoch: number): Map<bigint, KnownKey> {
+    const hints = new Map<bigint, KnownKey>();
+    for (const known of this.#bySecret.values()) hints.set(numericHint(known.sharedKey, epoch), known);
+    return hints;
+  }
+}
+
+/** A bearer of a list, told apart from all others in it. */
+export function placeOf(bearer: Bearer): string {
+  return `${encodeBase64url(bearer.gateKey)} ${grantOf(bearer)}`;
+}
+
+/** What a ticket must say to be let in by what `Bearer` says. */
+function grantOf({ role, destination }: Place): string {
+  return role === 'exit' ? role : `${role} ${destination}`;
+}

@@ -1,0 +1,201 @@
+/**
+ * Tickets and proven refusals as bytes (docs/protocol.md §2.2): layout, hints, and what is computed under K, the key that bearer and
+ * relay share. Pure but for randomness; who may come and what was used is for the opener to know.
+ */
+import { createHmac, randomBytes } from 'node:crypto';
+import nacl from 'tweetnacl';
+import { decodeBase64url, encodeBase64url } from './base64url.ts';
+import { isName, MAX_NAME_LENGTH } from './names.ts';
+
+const TICKET_VERSION = 1;
+const HINT_LABEL = 'wstun ticket hint v1';
+const ROTATED_LABEL = 'wstun keys rotated v1';
+const REFUSAL_LABEL = 'wstun refusal v1';
+const HINT_BYTES = 8;
+const NONCE_BYTES = 24;
+const BOX_OVERHEAD_BYTES = 16;
+const FIXED_BYTES = 15;
+const PAYLOAD_BYTES = FIXED_BYTES + MAX_NAME_LENGTH;
+/** 126, a multiple of three: the text has no unused bits. */
+const TICKET_BYTES = HINT_BYTES + NONCE_BYTES + BOX_OVERHEAD_BYTES + PAYLOAD_BYTES;
+const REFUSAL_PAYLOAD_BYTES = 9;
+const REFUSAL_BYTES = NONCE_BYTES + BOX_OVERHEAD_BYTES + REFUSAL_PAYLOAD_BYTES;
+/** 49 bytes in base64url without padding. */
+const REFUSAL_TEXT_LENGTH = Math.ceil((REFUSAL_BYTES * 4) / 3);
+
+/** Every ticket has exactly as many characters, so that its length tells nothing. */
+export const TICKET_TEXT_LENGTH = (TICKET_BYTES * 4) / 3;
+/** A hint is valid for one epoch; as long as the skew that is allowed, so that a relay needs the hints of three. */
+export const EPOCH_SECONDS = 120;
+
+export type TicketRole = 'client' | 'exit';
+
+const ROLE_CODE: Readonly<Record<TicketRole, number>> = { client: 1, exit: 2 };
+
+export interface TicketFields {
+  readonly role: TicketRole;
+  /**
+   * Of a client, the name of the exit that the link shall lead to; empty for the relay's own. Of an exit, the token of the call
+   * that the link answers; empty for its control link.
+   */
+  readonly destination: string;
+  /** The version of the session protocol that the bearer speaks, 0..65535. */
+  readonly protocol: number;
+  /** Feature bits of the session protocol, 0..65535, and PAGE_FEATURE. */
+  readonly features: number;
+}
+
+/** The parts of a ticket that has been decoded, and of which nothing has been proved. */
+export interface SealedTicket {
+  readonly hint: bigint;
+  /** 24 bytes, random if its bearer is honest. */
+  readonly nonce: Buffer;
+  readonly box: Buffer;
+}
+
+export interface OpenedTicket {
+  /** Since 1970, by the bearer's clock. */
+  readonly seconds: number;
+  readonly fields: TicketFields;
+}
+
+/** Why a good ticket became no link, as the relay proves it; each has its fault in src/errors.ts. */
+export type RefusalReason = 'upgrade-dropped' | 'wrong-path' | 'clock-off' | 'relay-full' | 'too-often';
+
+const REASON_CODE: Readonly<Record<RefusalReason, number>> = {
+  'upgrade-dropped': 1,
+  'wrong-path': 2,
+  'clock-off': 3,
+  'relay-full': 4,
+  'too-often': 5,
+};
+
+export interface Refusal {
+  readonly reason: RefusalReason;
+  /** The relay's clock, milliseconds since 1970, with a grain of one second. */
+  readonly time: number;
+}
+
+// ── tickets ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** @param now milliseconds since 1970. @throws RangeError for fields out of range */
+export function sealTicket(sharedKey: Uint8Array, fields: TicketFields, now: number): string {
+  const seconds = Math.floor(now / 1000);
+  const nonce = randomBytes(NONCE_BYTES);
+  const box = nacl.box.after(encodePayload(fields, seconds), nonce, sharedKey);
+  return encodeBase64url(Buffer.concat([hintOf(sharedKey, epochOf(seconds)), nonce, box]));
+}
+
+/** Undefined for what cannot be a ticket: one of another length, or in another spelling. */
+export function decodeTicket(text: string): SealedTicket | undefined {
+  const bytes = text.length === TICKET_TEXT_LENGTH ? decodeBase64url(text) : undefined;
+  if (bytes === undefined) return undefined;
+  const box = bytes.subarray(HINT_BYTES + NONCE_BYTES);
+  return { hint: bytes.readBigUInt64BE(0), nonce: bytes.subarray(HINT_BYTES, HINT_BYTES + NONCE_BYTES), box };
+}
+
+/** `forged`: the box is not of the holders of that key. `unsupported`: of another version, or with fields out of range. */
+export function openTicket(
+  sharedKey: Uint8Array,
+  { nonce, box }: SealedTicket,
+): OpenedTicket | 'forged' | 'unsupported' {
+  const payload = nacl.box.open.after(box, nonce, sharedKey);
+  return payload === null ? 'forged' : (decodePayload(payload) ?? 'unsupported');
+}
+
+export function epochOf(seconds: number): number {
+  return Math.floor(seconds / EPOCH_SECONDS);
+}
+
+/** The hint of a bearer's tickets in that epoch, 8 bytes as one number: 2.5 µs. */
+export function numericHint(sharedKey: Uint8Array, epoch: number): bigint {
+  return hintOf(sharedKey, epoch).readBigUInt64BE(0);
+}
+
+function hintOf(sharedKey: Uint8Array, epoch: number): Buffer {
+  const counter = Buffer.alloc(8);
+  counter.writeBigUInt64BE(BigInt(Math.max(0, epoch)));
+  return createHmac('sha256', sharedKey).update(HINT_LABEL).update(counter).digest().subarray(0, HINT_BYTES);
+}
+
+function encodePayload(fields: TicketFields, seconds: number): Buffer {
+  if (fields.destination !== '' && !isName(fields.destination)) throw new RangeError('not the name of an exit');
+  const payload = Buffer.alloc(PAYLOAD_BYTES);
+  payload.writeUInt8(TICKET_VERSION, 0);
+  payload.writeUInt8(ROLE_CODE[fields.role], 1);
+  payload.writeBigUInt64BE(BigInt(seconds), 2);
+  payload.writeUInt16BE(fields.protocol, 10);
+  payload.writeUInt16BE(fields.features, 12);
+  payload.writeUInt8(fields.destination.length, 14);
+  payload.write(fields.destination, FIXED_BYTES, 'latin1');
+  return payload;
+}
+
+function decodePayload(bytes: Uint8Array): OpenedTicket | undefined {
+  const payload = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (payload.length !== PAYLOAD_BYTES || payload.readUInt8(0) !== TICKET_VERSION) return undefined;
+  const role = roleOf(payload.readUInt8(1));
+  const destination = decodeDestination(payload);
+  if (role === undefined || destination === undefined) return undefined;
+  const protocol = payload.readUInt16BE(10);
+  const features = payload.readUInt16BE(12);
+  // Beyond 2^53 the number is rounded, but it is then far outside the skew anyway.
+  return { seconds: Number(payload.readBigUInt64BE(2)), fields: { role, destination, protocol, features } };
+}
+
+function roleOf(code: number): TicketRole | undefined {
+  if (code === ROLE_CODE.client) return 'client';
+  return code === ROLE_CODE.exit ? 'exit' : undefined;
+}
+
+function decodeDestination(payload: Buffer): string | undefined {
+  const length = payload.readUInt8(14);
+  if (length > MAX_NAME_LENGTH) return undefined;
+  const end = FIXED_BYTES + length;
+  if (payload.subarray(end).some((byte) => byte !== 0)) return undefined;
+  const destination = payload.toString('latin1', FIXED_BYTES, end);
+  return destination === '' || isName(destination) ? destination : undefined;
+}
+
+// ── what the relay proves ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Nobody but bearer and relay can compute it, and it says it of this one ticket. */
+export function rotationProofOf(sharedKey: Uint8Array, nonce: Uint8Array): Buffer {
+  return createHmac('sha256', sharedKey).update(ROTATED_LABEL).update(nonce).digest();
+}
+
+/** The value of an `ETag` that only the bearer of that ticket can read, 68 characters. @param now milliseconds since 1970 */
+export function sealRefusal(
+  sharedKey: Uint8Array,
+  ticketNonce: Uint8Array,
+  reason: RefusalReason,
+  now: number,
+): string {
+  const payload = Buffer.alloc(REFUSAL_PAYLOAD_BYTES);
+  payload.writeUInt8(REASON_CODE[reason], 0);
+  payload.writeBigUInt64BE(BigInt(Math.floor(now / 1000)), 1);
+  const nonce = randomBytes(NONCE_BYTES);
+  const box = nacl.secretbox(payload, nonce, refusalKeyOf(sharedKey, ticketNonce));
+  return `"${encodeBase64url(Buffer.concat([nonce, box]))}"`;
+}
+
+/** Undefined for an `ETag` that is none, or not about that ticket, and for a reason that this version does not know. */
+export function openRefusal(sharedKey: Uint8Array, ticketNonce: Uint8Array, etag: string): Refusal | undefined {
+  // What front ends add comes before and behind: W/"…", "…-gzip".
+  const [, text = ''] = new RegExp(`^\\s*(?:W/)?"([\\w-]{${REFUSAL_TEXT_LENGTH}})`).exec(etag) ?? [];
+  const bytes = text === '' ? undefined : decodeBase64url(text);
+  if (bytes === undefined) return undefined;
+  const key = refusalKeyOf(sharedKey, ticketNonce);
+  const payload = nacl.secretbox.open(bytes.subarray(NONCE_BYTES), bytes.subarray(0, NONCE_BYTES), key);
+  return payload === null ? undefined : decodeRefusal(Buffer.from(payload));
+}
+
+function decodeRefusal(payload: Buffer): Refusal | undefined {
+  const reasons = Object.keys(REASON_CODE) as RefusalReason[];
+  const reason = reasons.find((each) => REASON_CODE[each] === payload.readUInt8(0));
+  return reason && { reason, time: Number(payload.readBigUInt64BE(1)) * 1000 };
+}
+
+function refusalKeyOf(sharedKey: Uint8Array, ticketNonce: Uint8Array): Buffer {
+  return createHmac('sha256', sharedKey).update(REFUSAL_LABEL).update(ticketNonce).digest();
+}
