@@ -40,6 +40,8 @@ export interface MuxConfig {
   readonly pingIntervalMs: number;
   /** Without a byte from the peer for this long, ms, the link is dead. Three pings: one may be lost in a stall, not three. */
   readonly silenceLimitMs: number;
+  /** How long the RESET of a socket waits behind data that the peer does not take, ms, before it goes without them. */
+  readonly resetWaitMs: number;
   /**
    * Control frames waiting for a peer that does not read. More is `peer-flood`. About 100 bytes each. At least three a stream:
    * all may be answered, reset and followed by refusals while the link stalls.
@@ -92,6 +94,7 @@ export const DEFAULT_MUX_CONFIG: Omit<MuxConfig, 'role'> = {
   maxDataBytes: 48 * KIB,
   pingIntervalMs: 15_000,
   silenceLimitMs: 45_000,
+  resetWaitMs: 30_000,
   maxControlQueue: 4096,
   openRate: { perSecond: 4000, burst: 8000 },
   abandonRate: { perSecond: 400, burst: 4096 },

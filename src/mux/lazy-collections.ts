@@ -29,6 +29,10 @@ export class LazyMap<K, V> {
     return was;
   }
 
+  keys(): Iterable<K> {
+    return this.map?.keys() ?? [];
+  }
+
   values(): Iterable<V> {
     return this.map?.values() ?? [];
   }

@@ -25,6 +25,8 @@ export type ControlFrame =
 /** The largest control frame: OPEN with a 255-byte name. */
 const CONTROL_ROOM = FRAME_HEADER_BYTES + 263;
 
+const RESET_BYTES = FRAME_HEADER_BYTES + 2;
+
 /** Below this a DATA frame waits for the next record, so that the tail of a record is not a sliver. */
 const MIN_DATA_ROOM = FRAME_HEADER_BYTES + 256;
 
@@ -180,8 +182,8 @@ export class Outbox {
   }
 
   /**
-   * One DATA frame, and FINISH behind the last one; the number of its bytes. Without room for FINISH the stream stays ready for
-   * the next record.
+   * One DATA frame, and FINISH or RESET behind the last one; the number of its bytes. Without room for them the stream stays ready
+   * for the next record.
    */
   private writeTurnOf(stream: StreamState, length: number, maxBytes: number): number {
     const { encoder } = this;
@@ -190,9 +192,14 @@ export class Outbox {
       encoder.dataHeader(stream.id, length);
       stream.queue.take(length, (piece) => encoder.payload(piece));
     }
-    if (stream.queue.bytes === 0 && stream.finishWanted && maxBytes - encoder.length >= FRAME_HEADER_BYTES) {
+    if (stream.queue.bytes > 0) return length;
+    if (stream.owesFinish && maxBytes - encoder.length >= FRAME_HEADER_BYTES) {
       stream.finishSent = true;
       encoder.finish(stream.id);
+    }
+    if (stream.owesReset && !stream.owesFinish && maxBytes - encoder.length >= RESET_BYTES) {
+      stream.resetSent = true;
+      encoder.reset(stream.id, 'target-reset');
     }
     return length;
   }

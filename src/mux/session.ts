@@ -21,6 +21,7 @@ import {
 import { encodeHost, type Target } from '../protocol/target.ts';
 import { checkMuxConfig, type MuxConfig } from './config.ts';
 import type { MuxEvent } from './events.ts';
+import { LateResets } from './late-resets.ts';
 import { LazyMap, LazySet } from './lazy-collections.ts';
 import { Liveness } from './liveness.ts';
 import { Outbox, type RecordShare } from './outbox.ts';
@@ -39,7 +40,7 @@ export class MuxSession implements FrameHandler {
   private readonly config: MuxConfig;
   private readonly decoder = new FrameDecoder();
   private readonly streams = new LazyMap<number, StreamState>();
-  /** Streams that ended cleanly before their owner consumed all: they hold memory, so they keep their place. */
+  /** Streams that ended before their owner consumed all that came: they hold memory, so they keep their place. */
   private readonly unread = new LazyMap<number, StreamState>();
   /** Offers whose place is not free: the owner has not called `release`, or the stream lives on. */
   private readonly unreleased = new LazySet<number>();
@@ -48,6 +49,7 @@ export class MuxSession implements FrameHandler {
   private readonly budgets: PeerBudgets;
   private readonly liveness: Liveness;
   private readonly outbox: Outbox;
+  private readonly lateResets: LateResets;
   private events: MuxEvent[] = [];
   private nextEvent = 0;
 
@@ -70,6 +72,7 @@ export class MuxSession implements FrameHandler {
     this.budgets = new PeerBudgets(config, now);
     this.liveness = new Liveness(config, now);
     this.outbox = new Outbox(config, this.scheduler, this.windows, this.liveness);
+    this.lateResets = new LateResets(config.resetWaitMs);
     this.outbox.push({ type: 'hello', maxStreams: config.maxStreams });
   }
 
@@ -107,6 +110,7 @@ export class MuxSession implements FrameHandler {
   handleTimeout(now: number): void {
     this.now = now;
     this.liveness.handleTimeout(now);
+    for (const stream of this.lateResets.overdue(now)) this.resetNow(stream, 'target-reset');
     if (this.isIdle) this.outbox.rest();
   }
 
@@ -118,6 +122,7 @@ export class MuxSession implements FrameHandler {
   /** A link carries the session from now on; before the first one, and between two, nobody is there to fall silent. */
   handleAttached(now: number): void {
     this.liveness.start(now);
+    this.lateResets.restart(now);
     if (this.hadLink) this.budgets.pings.give(PINGS_OF_LINK);
     this.hadLink = true;
   }
@@ -144,7 +149,8 @@ export class MuxSession implements FrameHandler {
 
   /** When to call `handleTimeout` and then `pollRecord`; Infinity when there is nothing to wait for. */
   nextTimeout(): number {
-    return this.over ? Number.POSITIVE_INFINITY : this.liveness.nextTimeout();
+    if (this.over) return Number.POSITIVE_INFINITY;
+    return Math.min(this.liveness.nextTimeout(), this.lateResets.nextTimeout());
   }
 
   // ── from the owner ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -189,7 +195,7 @@ export class MuxSession implements FrameHandler {
   /** Takes the bytes in any case. False: enough is queued, wait for `writable`. Without effect on a stream that is gone. */
   write(id: number, bytes: Uint8Array): boolean {
     const stream = this.streams.get(id);
-    if (stream?.phase !== 'open' || stream.finishWanted) return true;
+    if (stream?.phase !== 'open' || stream.finishWanted || stream.resetWanted) return true;
     stream.queue.push(bytes);
     this.scheduler.add(stream);
     stream.ownerWaits = stream.queue.bytes >= this.sendQueueLimit;
@@ -199,16 +205,30 @@ export class MuxSession implements FrameHandler {
   /** No more writes; FINISH follows what is queued. */
   finish(id: number): void {
     const stream = this.streams.get(id);
-    if (stream?.phase !== 'open') return;
+    if (stream?.phase !== 'open' || stream.resetWanted) return;
     stream.finishWanted = true;
     this.scheduler.add(stream);
   }
 
-  /** Ends both directions of a stream in any state; what is queued is lost. */
-  reset(id: number, fault: WireFaultName): void {
+  /**
+   * Ends both directions of a stream in any state, and its owner hears no more of it. `target-reset`, the reset of a socket, goes out
+   * behind what is queued; with any other fault that is lost.
+   */
+  reset(id: number, fault: WireFaultName, now: number): void {
     const stream = this.streams.get(id);
     if (!stream) return this.dropUnread(id);
-    const { phase, granted } = stream;
+    const isQueued = stream.phase === 'open' && (stream.queue.bytes > 0 || stream.owesFinish);
+    if (fault !== 'target-reset' || !isQueued) return this.resetNow(stream, fault);
+    if (stream.resetWanted) return;
+    stream.resetWanted = true;
+    stream.ownerWaits = false;
+    this.lateResets.note(stream, now);
+    this.scheduler.add(stream);
+    this.consume(id, stream.held, now);
+  }
+
+  private resetNow(stream: StreamState, fault: WireFaultName): void {
+    const { phase, granted, id } = stream;
     this.close(stream);
     if (phase === 'opening' && this.outbox.retractOpen(id)) return;
     this.budgets.allowLate(granted);
@@ -290,7 +310,7 @@ export class MuxSession implements FrameHandler {
   ): readonly Uint8Array[] | undefined {
     this.checkControlQueue();
     const { record, served } = this.outbox.poll(now, maxBytes, frameBytes, this.over ? 'control' : share);
-    for (const stream of served) this.afterSending(stream);
+    for (const stream of served) this.afterSending(stream, now);
     return record;
   }
 
@@ -299,15 +319,22 @@ export class MuxSession implements FrameHandler {
     if (this.outbox.isFlooded) this.fail('peer-flood');
   }
 
-  private afterSending(stream: StreamState): void {
+  private afterSending(stream: StreamState, now: number): void {
     if (stream.phase === 'closed') return;
-    if (stream.finishSent) {
+    if (stream.resetWanted) this.afterSendingLate(stream, now);
+    else if (stream.finishSent) {
       this.events.push({ type: 'finish-sent', stream: stream.id });
-      if (stream.finishReceived) this.closeCleanly(stream);
+      if (stream.finishReceived) this.closeWithUnread(stream);
     } else if (stream.ownerWaits && stream.queue.bytes * 2 <= this.sendQueueLimit) {
       stream.ownerWaits = false;
       this.events.push({ type: 'writable', stream: stream.id });
     }
+  }
+
+  private afterSendingLate(stream: StreamState, now: number): void {
+    if (!stream.resetSent) return this.lateResets.note(stream, now);
+    this.budgets.allowLate(stream.granted);
+    this.close(stream);
   }
 
   /** Each stream has an equal share of the budget, so that streams without credit cannot stop the others. */
@@ -380,8 +407,11 @@ export class MuxSession implements FrameHandler {
   }
 
   handleData(id: number, bytes: Uint8Array): void {
+    const stream = this.streams.get(id);
     // The stream may have been reset by the owner between two pieces of one frame.
-    if (this.streams.has(id)) this.events.push({ type: 'data', stream: id, bytes: ownMemory(bytes) });
+    if (!stream) return;
+    if (stream.resetWanted) this.consume(id, bytes.length, this.now);
+    else this.events.push({ type: 'data', stream: id, bytes: ownMemory(bytes) });
   }
 
   handleCredit(id: number, increment: number): Verdict {
@@ -402,8 +432,8 @@ export class MuxSession implements FrameHandler {
     if (!stream) return this.judgeLate(id);
     if (stream.phase !== 'open' || stream.finishReceived) return 'wrong-state';
     stream.finishReceived = true;
-    this.events.push({ type: 'finish', stream: id });
-    if (stream.finishSent) this.closeCleanly(stream);
+    if (!stream.resetWanted) this.events.push({ type: 'finish', stream: id });
+    if (stream.finishSent) this.closeWithUnread(stream);
     return undefined;
   }
 
@@ -412,10 +442,12 @@ export class MuxSession implements FrameHandler {
     if (!stream) return this.judgeLate(id);
     const { phase } = stream;
     if (phase === 'opening') return 'wrong-state';
-    this.close(stream);
     const fault = faultOfWireCode(code);
+    // What came before the reset of a socket is still to be delivered.
+    if (phase === 'open' && fault === 'target-reset') this.closeWithUnread(stream);
+    else this.close(stream);
     if (phase === 'open') {
-      this.events.push({ type: 'reset', stream: id, fault });
+      if (!stream.resetWanted) this.events.push({ type: 'reset', stream: id, fault });
       return undefined;
     }
     this.events.push({ type: 'withdrawn', stream: id, fault });
@@ -492,8 +524,8 @@ export class MuxSession implements FrameHandler {
     this.freePlace(stream);
   }
 
-  /** Both directions are complete. What the owner has not consumed yet is still memory of the session. */
-  private closeCleanly(stream: StreamState): void {
+  /** Nothing more comes or goes. What the owner has not consumed yet is still memory of the session. */
+  private closeWithUnread(stream: StreamState): void {
     this.leaveTable(stream);
     if (stream.held === 0) return this.freePlace(stream);
     this.windows.revoke(stream);
@@ -503,6 +535,7 @@ export class MuxSession implements FrameHandler {
   private leaveTable(stream: StreamState): void {
     stream.phase = 'closed';
     stream.queue.clear();
+    this.lateResets.delete(stream);
     this.streams.delete(stream.id);
     this.budgets.allowLateFrames(LATE_FRAMES_OF_STREAM);
   }
@@ -525,9 +558,11 @@ export class MuxSession implements FrameHandler {
     for (const stream of [...this.streams.values()]) {
       const { phase, id } = stream;
       this.close(stream);
+      if (stream.resetWanted) continue;
       const type = phase === 'opening' ? 'open-failed' : phase === 'offered' ? 'withdrawn' : 'reset';
       this.events.push({ type, stream: id, fault });
     }
+    for (const id of [...this.unread.keys()]) this.dropUnread(id);
     this.scheduler.clear();
     this.events.push({ type: 'ended', fault });
   }

@@ -25,6 +25,9 @@ export class StreamState {
   /** The owner will write no more; FINISH goes out when the queue is empty. */
   finishWanted = false;
   finishSent = false;
+  /** The owner has let go of it: RESET follows what is queued, and what still comes is dropped. */
+  resetWanted = false;
+  resetSent = false;
   /** `write` answered false; the owner waits for `writable`. */
   ownerWaits = false;
   /** The scheduler holds it: at most once. */
@@ -55,7 +58,18 @@ export class StreamState {
 
   /** Something could go out now. */
   get sendable(): boolean {
-    if (this.phase !== 'open' || this.finishSent) return false;
-    return this.queue.bytes > 0 ? this.sendCredit > 0 : this.finishWanted;
+    if (this.phase !== 'open') return false;
+    if (this.queue.bytes > 0) return this.sendCredit > 0;
+    return this.owesFinish || this.owesReset;
+  }
+
+  /** RESET is still to be sent. */
+  get owesReset(): boolean {
+    return this.resetWanted && !this.resetSent;
+  }
+
+  /** FINISH is still to be sent. */
+  get owesFinish(): boolean {
+    return this.finishWanted && !this.finishSent;
   }
 }

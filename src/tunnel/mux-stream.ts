@@ -5,10 +5,14 @@
 import { Duplex } from 'node:stream';
 import { FAULTS, type WireFaultName, WstunError } from '../errors.ts';
 import { SendQueue } from '../mux/send-queue.ts';
+import { RESET_WAIT_MS } from './socket-reset.ts';
+import { onStandstill } from './standstill.ts';
 import type { Target, TunnelStream } from './stream.ts';
 
 /** What a stream needs of its session; calls after the stream's end have no effect. */
 export interface StreamOwner {
+  /** A link carries the session. */
+  readonly isAttached: boolean;
   /** False: `handleWritable` follows. */
   write(id: number, bytes: Uint8Array): boolean;
   /** `handleFinishSent` follows. */
@@ -34,6 +38,10 @@ export class MuxStream extends Duplex implements TunnelStream {
   /** Node has asked for more than it holds. */
   private wanted = false;
   private finishWaits = false;
+  /** FINISH has come. */
+  private finished = false;
+  /** Why the stream ends once all that came before has been read. */
+  private lateReset: WstunError | undefined;
   private finalDone: ((error?: Error | null) => void) | undefined;
 
   constructor(owner: StreamOwner, id: number, target: Target) {
@@ -43,6 +51,10 @@ export class MuxStream extends Duplex implements TunnelStream {
     this.target = target;
     // A reset may come before its user has got to listen; it must not end the process.
     this.on('error', () => {});
+  }
+
+  get isAway(): boolean {
+    return !this.owner.isAttached;
   }
 
   // ── from the session ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -62,12 +74,29 @@ export class MuxStream extends Duplex implements TunnelStream {
   }
 
   handleFinish(): void {
+    this.finished = true;
     if (this.waiting.bytes > 0) this.finishWaits = true;
     else this.push(null);
   }
 
+  /** At once: what was not read is lost. */
   handleReset(fault: WireFaultName): void {
     this.destroy(new WstunError(fault));
+  }
+
+  /** The peer's socket was reset: as `handleReset` once all that came before has been read, or nobody reads it for too long. */
+  handleLateReset(fault: WireFaultName): void {
+    const error = new WstunError(fault);
+    this.lateReset = error;
+    if (this.resetIfRead()) return;
+    // What is still written goes nowhere.
+    this.handleWritable();
+    const reset = (): void => void this.destroy(error);
+    this.once('end', reset);
+    this.once(
+      'close',
+      onStandstill(() => this.waiting.bytes + this.readableLength, RESET_WAIT_MS, reset),
+    );
   }
 
   handleWritable(): void {
@@ -88,7 +117,15 @@ export class MuxStream extends Duplex implements TunnelStream {
   override read(size?: number): unknown {
     const chunk: unknown = super.read(size);
     if (chunk instanceof Uint8Array) this.consumed(chunk.length);
+    if (this.lateReset !== undefined) this.resetIfRead();
     return chunk;
+  }
+
+  /** A FINISH before the reset is an 'end' that its reader is to see. */
+  private resetIfRead(): boolean {
+    const isRead = this.waiting.bytes === 0 && this.readableLength === 0 && (!this.finished || this.readableEnded);
+    if (isRead) this.destroy(this.lateReset);
+    return isRead;
   }
 
   /** Data comes when it comes: credit is what holds the peer back. Called when Node's own list is too short for its reader. */

@@ -231,7 +231,7 @@ export class SessionDriver implements StreamOwner {
   private awaitAnswer(id: number, target: Target, signal: AbortSignal): Promise<TunnelStream> {
     return new Promise((resolve, reject) => {
       const giveUp = (fault: WireFaultName) => {
-        this.mux.reset(id, 'dial-cancelled');
+        this.mux.reset(id, 'dial-cancelled', performance.now());
         this.scheduleFlush();
         settle();
         reject(new WstunError(fault));
@@ -322,7 +322,7 @@ export class SessionDriver implements StreamOwner {
 
   forget(id: number, fault: WireFaultName): void {
     if (!this.streams.delete(id)) return;
-    this.mux.reset(id, fault);
+    this.mux.reset(id, fault, performance.now());
     this.scheduleFlush();
   }
 
@@ -469,8 +469,11 @@ export class SessionDriver implements StreamOwner {
   private handleReset(id: number, fault: WireFaultName): void {
     const stream = this.streams.get(id);
     if (stream !== undefined && this.mux.isOver) this.cut += 1;
-    this.streams.delete(id);
-    stream?.handleReset(fault);
+    const isSocketsReset = fault === 'target-reset' && !this.mux.isOver;
+    // Until its reader has taken what came before: each byte is consumed.
+    if (!isSocketsReset) this.streams.delete(id);
+    if (isSocketsReset) stream?.handleLateReset(fault);
+    else stream?.handleReset(fault);
     this.offers.get(id)?.withdraw();
   }
 

@@ -166,7 +166,7 @@ describe('frames that crossed a reset', () => {
     const peer = MuxPeer.joined('exit', { initialWindow: 16 * KIB });
     for (const id of [1, 3]) peer.accepted(id);
     peer.feed(wire.data(1, Buffer.alloc(6 * KIB)));
-    for (const id of [1, 3]) peer.session.reset(id, 'target-reset');
+    for (const id of [1, 3]) peer.session.reset(id, 'target-reset', peer.now);
     peer.frames();
     const before = dataEvents(peer);
     peer.feed(wire.data(1, Buffer.alloc(10 * KIB)), wire.data(3, Buffer.alloc(16 * KIB)));
@@ -181,7 +181,7 @@ describe('frames that crossed a reset', () => {
     peer.accepted(1);
     const data = wire.data(1, Buffer.from('half and half'));
     peer.feed(data.subarray(0, 12));
-    peer.session.reset(1, 'target-reset');
+    peer.session.reset(1, 'target-reset', peer.now);
     peer.feed(data.subarray(12), wire.open(3));
     expect(peer.eventsOf(1)).toEqual(['offer', 'data']);
     expect(peer.eventsOf(3)).toEqual(['offer']);
@@ -190,7 +190,7 @@ describe('frames that crossed a reset', () => {
   it('may be any number of useful CREDITs: an honest reader of a fast stream has many on the way', () => {
     const peer = MuxPeer.joined('exit');
     peer.accepted(1);
-    peer.session.reset(1, 'target-reset');
+    peer.session.reset(1, 'target-reset', peer.now);
     for (let i = 0; i < 5000; i++) peer.feed(wire.credit(1, 4096));
     expectAlive(peer);
   });
@@ -199,7 +199,7 @@ describe('frames that crossed a reset', () => {
     const peer = MuxPeer.joined('exit', { uselessRate: { perSecond: 0, burst: 1000 } });
     const ids = Array.from({ length: 1000 }, (_, i) => 2 * i + 1);
     for (const id of ids) peer.accepted(id);
-    for (const id of ids) peer.session.reset(id, 'target-reset');
+    for (const id of ids) peer.session.reset(id, 'target-reset', peer.now);
     peer.frames();
     for (const id of ids) peer.feed(wire.credit(id, 4096), wire.finish(id), wire.reset(id), wire.opened(id));
     expectAlive(peer);

@@ -189,7 +189,7 @@ describe('the end of a session', () => {
     peer.session.drain();
     peer.feed(wire.open(9), wire.data(1, Buffer.from('y')), wire.ping());
     peer.session.write(1, Buffer.from('z'));
-    peer.session.reset(1, 'target-reset');
+    peer.session.reset(1, 'target-reset', peer.now);
     peer.session.refuse(3, 'dial-refused');
     expect(peer.session.accept(3, 0)).toBe(false);
     expect(peer.frames()).toEqual(says);

@@ -63,7 +63,7 @@ describe('records', () => {
     peer.feed(wire.open(7), wire.open(9), wire.ping());
     peer.session.accept(7, peer.now);
     peer.session.refuse(9, 'dial-refused');
-    peer.session.reset(3, 'target-reset');
+    peer.session.reset(3, 'quota-used', peer.now);
     const [record] = peer.records();
     expect(record!.map(([type]) => type).slice(0, 4)).toEqual(['opened', 'open-failed', 'reset', 'pong']);
     expect(dataStreams(record!)).not.toContain(3);
@@ -246,7 +246,7 @@ describe('opening', () => {
     const peer = MuxPeer.joined('client');
     for (let i = 0; i < 10_000; i++) {
       const opened = peer.session.open(TARGET, 0);
-      peer.session.reset('stream' in opened ? opened.stream : 0, 'dial-cancelled');
+      peer.session.reset('stream' in opened ? opened.stream : 0, 'dial-cancelled', 0);
     }
     expect(peer.frames()).toEqual([]);
     expect(kept(peer.session)).toEqual(NOTHING);
@@ -305,7 +305,7 @@ describe('a place', () => {
     peer.session.finish(id);
     peer.frames();
     expect(peer.session.open(TARGET, 0)).toEqual({ refused: 'dial-busy' });
-    peer.session.reset(id, 'dial-cancelled');
+    peer.session.reset(id, 'dial-cancelled', peer.now);
     expect(peer.frames()).toEqual([]);
     expect(kept(peer.session)).toEqual(NOTHING);
     expect(peer.session.open(TARGET, 0)).toHaveProperty('stream');

@@ -107,7 +107,8 @@ export class RigEnd {
   reset(index: number): void {
     const stream = this.pick(index, ({ phase }) => phase !== 'over');
     if (!stream) return;
-    this.session.reset(stream.id, 'target-reset');
+    this.session.reset(stream.id, 'target-reset', this.clock.now);
+    stream.unconsumed = 0;
     this.fail(stream);
   }
 
@@ -206,9 +207,11 @@ export class RigEnd {
         return this.endIfDone(stream);
       case 'writable':
         return;
+      case 'reset':
+        check(stream.received === this.peer.streams.get(stream.id)?.written, 'a reset comes when all before it has come');
+        return this.fail(stream);
       case 'open-failed':
       case 'withdrawn':
-      case 'reset':
         return this.fail(stream);
     }
   }
@@ -242,7 +245,6 @@ export class RigEnd {
   private fail(stream: RigStream): void {
     stream.phase = 'over';
     stream.failed = true;
-    stream.unconsumed = 0;
     this.session.release(stream.id);
   }
 }
@@ -260,8 +262,10 @@ export class Rig<End extends RigEnd = RigEnd> {
 
   constructor(config: Partial<MuxConfig>, makeEnd: (side: Side, config: MuxConfig, clock: { now: number }) => End) {
     this.clock = { now: 0 };
-    this.client = makeEnd('client', { ...DEFAULT_MUX_CONFIG, ...config, role: 'client' }, this.clock);
-    this.exit = makeEnd('exit', { ...DEFAULT_MUX_CONFIG, ...config, role: 'exit' }, this.clock);
+    // However long a reader rests: no reset gives up the bytes before it.
+    const patient = { ...DEFAULT_MUX_CONFIG, resetWaitMs: Number.MAX_SAFE_INTEGER, ...config };
+    this.client = makeEnd('client', { ...patient, role: 'client' }, this.clock);
+    this.exit = makeEnd('exit', { ...patient, role: 'exit' }, this.clock);
     this.client.peer = this.exit;
     this.exit.peer = this.client;
     this.ends = [this.client, this.exit];

@@ -65,6 +65,7 @@ export function purePair(setup: PairSetup): CompliancePair {
 const NOW = 0;
 
 class PureEnd implements ComplianceEnd, StreamOwner {
+  readonly isAttached = true;
   peer: PureEnd | undefined;
   private readonly session: MuxSession;
   private readonly setup: PairSetup;
@@ -116,7 +117,7 @@ class PureEnd implements ComplianceEnd, StreamOwner {
       this.opening.set(id, { resolve, reject });
       signal.addEventListener('abort', () => {
         if (!this.opening.delete(id)) return;
-        this.call((session) => session.reset(id, 'dial-cancelled'));
+        this.call((session) => session.reset(id, 'dial-cancelled', NOW));
         reject(new WstunError('dial-cancelled'));
       });
     });
@@ -136,7 +137,7 @@ class PureEnd implements ComplianceEnd, StreamOwner {
   consume = (id: number, bytes: number): void => this.call((session) => session.consume(id, bytes, NOW));
 
   forget(id: number, fault: WireFaultName): void {
-    if (this.streams.delete(id)) this.call((session) => session.reset(id, fault));
+    if (this.streams.delete(id)) this.call((session) => session.reset(id, fault, NOW));
   }
 
   private handle(event: MuxEvent): void {
@@ -151,8 +152,11 @@ class PureEnd implements ComplianceEnd, StreamOwner {
       case 'finish-sent':
         return stream?.handleFinishSent();
       case 'reset':
-        this.streams.delete(event.stream);
-        stream?.handleReset(event.fault);
+        if (event.fault === 'target-reset' && !this.session.isOver) stream?.handleLateReset(event.fault);
+        else {
+          this.streams.delete(event.stream);
+          stream?.handleReset(event.fault);
+        }
         return this.offers.get(event.stream)?.withdraw();
       case 'withdrawn':
         return this.offers.get(event.stream)?.withdraw();

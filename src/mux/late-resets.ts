@@ -1,0 +1,43 @@
+/**
+ * Streams whose RESET waits behind what they have queued (docs/protocol.md §7), and for how long one may wait without getting on.
+ * Pure.
+ */
+import type { StreamState } from './stream-state.ts';
+
+export class LateResets {
+  private readonly limitMs: number;
+  /** When each last got on, the longest ago first: a Map keeps the order of insertion. Most sessions have none. */
+  private progress: Map<StreamState, number> | undefined;
+
+  constructor(limitMs: number) {
+    this.limitMs = limitMs;
+  }
+
+  /** It waits from now on, or has got on. */
+  note(stream: StreamState, now: number): void {
+    this.progress ??= new Map();
+    this.progress.delete(stream);
+    this.progress.set(stream, now);
+  }
+
+  delete(stream: StreamState): void {
+    this.progress?.delete(stream);
+    if (this.progress?.size === 0) this.progress = undefined;
+  }
+
+  /** A new link: none could get on before. */
+  restart(now: number): void {
+    for (const stream of [...(this.progress?.keys() ?? [])]) this.note(stream, now);
+  }
+
+  /** Those that have waited for too long. */
+  overdue(now: number): StreamState[] {
+    const entries = [...(this.progress ?? [])];
+    return entries.filter(([, since]) => now - since >= this.limitMs).map(([stream]) => stream);
+  }
+
+  nextTimeout(): number {
+    for (const since of this.progress?.values() ?? []) return since + this.limitMs;
+    return Number.POSITIVE_INFINITY;
+  }
+}
