@@ -134,8 +134,8 @@ class Dialling {
 /** A connected socket must lead where it was sent. */
 function faultOfConnected(socket: Socket, ip: IpBytes): WireFaultName | undefined {
   const remote = parseIp(socket.remoteAddress ?? '');
-  // Without a remote address the target has reset the connection already.
-  if (!remote) return 'target-reset';
+  // Without a remote address the target has reset the connection already. What it had sent before can still be read.
+  if (!remote) return undefined;
   if (!sameIp(unmapIp(remote), ip)) return 'dial-not-allowed';
   // A free port among the ephemeral ones may connect to itself (TCP's simultaneous open): nothing listens there.
   const selfConnected = socket.remotePort === socket.localPort && socket.remoteAddress === socket.localAddress;

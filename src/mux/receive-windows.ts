@@ -74,7 +74,12 @@ export class ReceiveWindows {
 
   /** Is a grant worth a frame? Only for a quarter of the window, so that credit costs little, and only while more may come. */
   owes(stream: StreamState): boolean {
-    return !stream.finishReceived && stream.phase !== 'closed' && stream.window > 0 && this.deficit(stream) * 4 >= stream.window;
+    return (
+      !stream.finishReceived &&
+      stream.phase !== 'closed' &&
+      stream.window > 0 &&
+      this.deficit(stream) * 4 >= stream.window
+    );
   }
 
   /**

@@ -110,7 +110,8 @@ class Join {
   #handleWriteError({ error }: WriteErrors): void {
     const lose = (): void => this.#handleSocketLost(error);
     this.#toSocket.drop();
-    if (this.#socket.readableEnded) return lose();
+    // Whether the end was one is being found out, and is told in this turn.
+    if (this.#socket.readableEnded) return void setImmediate(lose);
     this.#socket.once('end', lose);
     this.#limitStandstill();
   }
@@ -235,7 +236,7 @@ class Flow implements PaceSink {
     const chunk = rest?.shift();
     if (chunk !== undefined) return this.#send(chunk);
     this.#last = undefined;
-    if (this.#ended && !this.#to.destroyed) this.#to.end();
+    if (this.#ended && !this.#to.writableEnded && !this.#to.destroyed) this.#to.end();
     then?.();
   }
 

@@ -72,6 +72,8 @@ async function untilDelivered(socket: Socket, note: (bytes: number | undefined) 
 export interface WriteErrors {
   /** The first error of a write: the connection is over, but for what can still be read. */
   readonly error: Error | undefined;
+  /** The other end had finished before it reset: an 'end' is one. */
+  readonly isBehindEnd: boolean;
   /** Called at once where there is an error already. */
   onError(listener: () => void): void;
 }
@@ -81,8 +83,8 @@ const HELD = new WeakMap<Socket, HeldWriteErrors>();
 
 /**
  * From now on an error of a write does not destroy the socket: it is noted, writes from then on go nowhere and succeed, and
- * reading goes on to the 'end' or 'error' that follows. That 'end' is none: the write has taken the reset from the kernel, which then
- * tells the reader of an end. Whoever calls this MUST destroy the socket when it has ended.
+ * reading goes on to the 'end' or 'error' that follows. That 'end' is none unless `isBehindEnd`: the write has taken the reset from the
+ * kernel, which then tells the reader of an end. Whoever calls this MUST destroy the socket when it has ended.
  */
 export function holdWriteErrors(socket: Socket): WriteErrors {
   const known = HELD.get(socket);
@@ -94,8 +96,13 @@ export function holdWriteErrors(socket: Socket): WriteErrors {
 }
 
 class HeldWriteErrors implements WriteErrors {
-  error: Error | undefined;
+  error: NodeJS.ErrnoException | undefined;
   readonly #listeners: (() => void)[] = [];
+
+  /** Linux keeps EPIPE for the first write of a connection that was reset behind a FIN, and ECONNRESET for any other. */
+  get isBehindEnd(): boolean {
+    return process.platform === 'linux' && this.error?.code === 'EPIPE';
+  }
 
   onError(listener: () => void): void {
     if (this.error === undefined) this.#listeners.push(listener);
@@ -168,8 +175,9 @@ export function noticeResets(socket: Socket, everyMs = PAUSED_CHECK_MS): () => v
  */
 export function whenTrulyEnded(socket: Socket, errors: WriteErrors, onEnd: () => void): void {
   const settle = (error?: Error | null): void => {
-    if (!error && errors.error === undefined) onEnd();
+    if (!error && (errors.error === undefined || errors.isBehindEnd)) onEnd();
   };
+  if (errors.error !== undefined) return settle();
   if (socket.writableEnded || socket.writableLength > 0) setImmediate(settle);
   else socket.write(NOTHING, settle);
 }

@@ -1,18 +1,28 @@
-/** A reset is noticed also where back-pressure keeps the connection from being read. */
+/**
+ * A reset is noticed also where back-pressure keeps the connection from being read, and waits for the bytes before it. For how long
+ * where the other side never reads is in test/tunnel and test/mux.
+ */
 import type { Socket } from 'node:net';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { sendEndlessly } from '../support/payload.ts';
+import { unacknowledgedBytes } from '../../src/tunnel/kernel-queue.ts';
+import { type Ending, endingOf } from '../support/ending.ts';
+import { payload, sha256 } from '../support/payload.ts';
 import { tcpServer } from '../support/tcp.ts';
-import { connectThrough, endOf } from '../support/through-proxy.ts';
+import { connectThrough } from '../support/through-proxy.ts';
 import { until } from '../support/until.ts';
 import { type Stack, startStack } from '../support/wstun-stack.ts';
+
+/** More than the sockets of a reader that rests hold. */
+const BYTES = 4 * 1024 * 1024;
+const SENT = payload(BYTES, 5);
+const WHOLE: Ending = { bytes: BYTES, hash: sha256(SENT), end: 'reset' };
 
 describe('while the other side takes nothing', () => {
   let stack: Stack;
   let target = 0;
   const accepted: ((socket: Socket) => void)[] = [];
   beforeAll(async () => {
-    stack = await startStack({ args: ['--verbose'] });
+    stack = await startStack();
     target = await tcpServer((socket) => accepted.shift()?.(socket.pause()));
   });
 
@@ -21,34 +31,24 @@ describe('while the other side takes nothing', () => {
     return { program: await connectThrough('SOCKS5', stack.client.port, target), atTarget: await atTarget };
   }
 
-  /** All buffers on the way are full. */
-  async function stuck(sender: Socket): Promise<void> {
-    sendEndlessly(sender);
-    let [sent, since] = [-1, 0];
-    await until(() => {
-      if (sender.bytesWritten !== sent) [sent, since] = [sender.bytesWritten, performance.now()];
-      return performance.now() - since > 300;
-    }, 10_000);
+  /** All of it has left the sender, and lies somewhere on the way to a reader that rests. */
+  async function sendAll(sender: Socket): Promise<void> {
+    sender.write(SENT);
+    await until(() => sender.writableLength === 0, 10_000);
+    while (((await unacknowledgedBytes(sender)) ?? 0) > 0);
   }
 
-  const streamsClosed = (): number => stack.relay.process.stderr.split('"stream closed"').length;
-
-  it('a program that resets its upload is reset at the target', async () => {
+  it('a program that resets its upload is reset at the target, behind all that it had sent', async () => {
     const { program, atTarget } = await open();
-    await stuck(program);
-    const closed = streamsClosed();
+    await sendAll(program);
     program.resetAndDestroy();
-    // The exit has let go before the target reads on.
-    await until(() => streamsClosed() > closed);
-    expect(await endOf(atTarget)).toBe('reset');
+    expect(await endingOf(atTarget)).toEqual(WHOLE);
   });
 
-  it('a target that resets its download is reset at the program', async () => {
+  it('a target that resets its download is reset at the program, behind all that it had sent', async () => {
     const { program, atTarget } = await open();
-    await stuck(atTarget);
-    const closed = streamsClosed();
+    await sendAll(atTarget);
     atTarget.resetAndDestroy();
-    await until(() => streamsClosed() > closed);
-    expect(await endOf(program)).toBe('reset');
+    expect(await endingOf(program)).toEqual(WHOLE);
   });
 });

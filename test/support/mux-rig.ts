@@ -208,7 +208,10 @@ export class RigEnd {
       case 'writable':
         return;
       case 'reset':
-        check(stream.received === this.peer.streams.get(stream.id)?.written, 'a reset comes when all before it has come');
+        check(
+          stream.received === this.peer.streams.get(stream.id)?.written,
+          'a reset comes when all before it has come',
+        );
         return this.fail(stream);
       case 'open-failed':
       case 'withdrawn':
