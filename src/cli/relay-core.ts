@@ -77,7 +77,7 @@ export class RelayCore {
     this.#rendezvous.keepOnly(kept);
   }
 
-  /** Clients of exits that are not back yet are to be told so. What is left of exits that were removed meanwhile is forgotten. */
+  /** Clients of exits that are not back yet are to be told so, once `restored`. What is left of exits that were removed meanwhile is forgotten. */
   restoreExits(): void {
     const { known } = this.#options;
     const exits = this.#exitNames();
@@ -85,6 +85,11 @@ export class RelayCore {
       if (exits.has(exit)) this.#rendezvous.restore(exit, keys);
       else known.set(exit, []);
     }
+  }
+
+  /** Resolves when the keys of all those exits are known. */
+  restored(): Promise<void> {
+    return this.#rendezvous.restored();
   }
 
   handleLink(link: MessageLink, admitted: Admitted): void {

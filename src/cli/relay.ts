@@ -123,7 +123,7 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
     return new RelayCore({ keys: present, access, known, replays, sessions, isOverloaded, linksFree, logger });
   };
   let core = coreOf(keys);
-  // Before anything listens: whoever came first would be refused for good.
+  // Before anything listens: whoever came first would be refused. The keys of exits may be many, and whoever comes meanwhile waits.
   core.admit(access.replace(await file.read()));
   core.restoreExits();
   const tlsFiles = tlsFilesOf(options);
@@ -137,6 +137,7 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
     ...(path !== undefined && { path }),
     ...(options.admin && { admin: options.admin }),
     limits: frontLimits(limits, options),
+    settled: core.restored(),
   });
   tlsFiles?.follow(server.setTls, logger);
   const url = await settleUrl(state, { ...options, path }, server.addresses);

@@ -16,6 +16,7 @@ import { createAdminServer } from './admin-server.ts';
 import { answerPlainly, answerUnreadable, type Decoy, notFoundDecoy } from './decoy.ts';
 import { type Admitted, Gate, type Refused, type Tickets } from './gate.ts';
 import { type ListenAddress, type ListenPlace, listen } from './listen.ts';
+import { Pace, type Rate } from './pace.ts';
 import { PendingSockets } from './pending-sockets.ts';
 import { RefusalLog } from './refusal-log.ts';
 import { SourcePenalties, sourceOf } from './source-limits.ts';
@@ -29,6 +30,8 @@ const MAX_HEADERS = 64;
  * allow each other, since some kernels give up 10 s after this.
  */
 const KEEP_ALIVE_MS = 60_000;
+/** Failures of the address of an exit that stands: of a call that is dropped, the data link comes in vain. Beyond, it is as any. */
+const EXIT_FAILURES: Rate = { perSecond: 50, burst: 512 };
 /** How often node looks for requests that are late. */
 const LATE_CHECK_MS = 1_000;
 
@@ -70,6 +73,8 @@ export interface RelayServerOptions {
   /** Links are let in only below this path (`parsePathPrefix`); default: below any. */
   readonly path?: string;
   readonly tickets: Tickets;
+  /** Until it resolves keys are still being taken up: whoever is not let in waits for that. Default: all are known. */
+  readonly settled?: Promise<void>;
   /** A link has opened; its handler must be set before the turn ends. */
   readonly onLink: (link: MessageLink, admitted: Admitted) => void;
   /** What strangers see; default: a plain 404. */
@@ -173,6 +178,15 @@ function checkedTls(tls: TlsPair): TlsPair {
   return tls;
 }
 
+/** What stands of one source. */
+interface Standing {
+  links: number;
+  /** Of these, control links of exits. */
+  controls: number;
+  /** How many failures are forgiven, while there are any. */
+  exit: Pace | undefined;
+}
+
 /** What all addresses share: the gate, the decoy, and the counts of connections and links. */
 class Front {
   readonly pending: PendingSockets;
@@ -184,6 +198,9 @@ class Front {
   readonly #penalties = new SourcePenalties();
   readonly #refusals: RefusalLog;
   readonly #sourceOf: (address: string | undefined) => string | undefined;
+  /** Sources of the links that stand. */
+  readonly #standing = new Map<string, Standing>();
+  #isSettled: boolean;
   #links = 0;
   /** One for all links: they are many, and most are idle. */
   readonly #onLinkClosed = (): void => {
@@ -198,7 +215,11 @@ class Front {
     this.#decoy = options.decoy ?? notFoundDecoy;
     this.#sourceOf = limits.pendingPerSource === 0 ? () => undefined : (options.sourceOf ?? sourceOf);
     const bounds = { total: limits.pendingSockets, perSource: limits.pendingPerSource };
-    this.pending = new PendingSockets(bounds, (source) => this.#punish(source));
+    this.#isSettled = options.settled === undefined;
+    void options.settled?.then(() => {
+      this.#isSettled = true;
+    });
+    this.pending = new PendingSockets(bounds, (source, wasDropped) => this.#punish(source, wasDropped));
   }
 
   get linksFree(): number {
@@ -206,8 +227,15 @@ class Front {
   }
 
   attach(server: Server): void {
-    const refuse = (request: IncomingMessage): void => this.#handleRequest(request);
-    server.on('connection', (socket) => this.#handleConnection(socket));
+    const refuse = (request: IncomingMessage): void => this.#whenSettled(request, () => this.#handleRequest(request));
+    // Node serves a connection from its own listeners: they are asked when there is a place for it.
+    const serve = server.listeners('connection');
+    server.removeAllListeners('connection');
+    server.on('connection', (socket: Socket) =>
+      this.#handleConnection(socket, () => {
+        for (const listener of serve) listener.call(server, socket);
+      }),
+    );
     server.on('request', (request, response) => {
       // Node's own response would end the connection differently from that of an upgrade. A second request on the same
       // connection has one that is not at the socket yet.
@@ -220,20 +248,26 @@ class Front {
     server.on('connect', refuse);
     server.on('upgrade', (request, socket, head) => this.#handleUpgrade(request, socket, head));
     server.on('clientError', (error, socket) => {
-      if (socket instanceof Socket) answerUnreadable(error, socket);
+      if (socket instanceof Socket && !this.pending.isRestricted(socket)) answerUnreadable(error, socket);
       else socket.destroy();
     });
   }
 
-  /** Closed without a word, as a firewall would: no TLS handshake is paid for, and nothing is said of what runs here. */
-  #handleConnection(socket: Socket): void {
+  /** Of an address that knocks too often few are heard, slowly, and those without a ticket in vain: it was a firewall, for all they know. */
+  #handleConnection(socket: Socket, begin: () => void): void {
     const source = this.#sourceOf(socket.remoteAddress);
-    if (source !== undefined && this.#penalties.isBlocked(source, performance.now())) socket.destroy();
-    else this.pending.add(socket, source);
+    const isExit = source !== undefined && this.#standing.get(source)?.exit !== undefined;
+    const isBlocked = source !== undefined && this.#penalties.isBlocked(source, performance.now());
+    const mayBegin = isBlocked && { mayBegin: (now: number) => this.#penalties.mayKnock(source, now) };
+    this.pending.add(socket, { source, isExit, ...mayBegin }, begin);
   }
 
-  #punish(source: string): void {
-    const penaltyMs = this.#penalties.fail(source, performance.now());
+  /** @param wasDropped here, where others waited: of an address with links it was one of too many in a crowd, or on a bad line */
+  #punish(source: string, wasDropped: boolean): void {
+    const standing = this.#standing.get(source);
+    const now = performance.now();
+    if (standing !== undefined && (wasDropped || standing.exit?.take(now) === true)) return;
+    const penaltyMs = this.#penalties.fail(source, now);
     if (penaltyMs > 0) this.#options.logger.info({ source, penaltyMs }, 'an address knocks too often');
   }
 
@@ -245,19 +279,30 @@ class Front {
 
   #handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const verdict = this.#judge(request);
-    if (verdict.admitted === undefined) this.#refuse(request, verdict);
-    else this.#accept(request, socket, head, verdict.admitted);
+    if (verdict.admitted !== undefined) this.#accept(request, socket, head, verdict.admitted);
+    // A ticket of which nothing is known is asked for once more when all keys are.
+    else if (!this.#isSettled && verdict.etag === undefined)
+      this.#whenSettled(request, () => this.#handleUpgrade(request, socket, head));
+    else this.#refuse(request, verdict);
   }
 
   #judge(request: IncomingMessage) {
     return this.#gate.judge(request, Date.now(), this.#links >= this.#limits.links);
   }
 
+  /** While keys are still being taken up, all that is not let in waits alike: a bearer is not refused as a stranger. */
+  #whenSettled(request: IncomingMessage, act: () => void): void {
+    if (this.#isSettled) return act();
+    void this.#options.settled?.then(() => {
+      if (!request.socket.destroyed) act();
+    });
+  }
+
   /** From here to the socket's end it counts as a link, so that no link is counted as gone while it still holds memory. */
   #accept(request: IncomingMessage, socket: Duplex, head: Buffer, admitted: Admitted): void {
     this.pending.release(request.socket);
     const source = this.#sourceOf(request.socket.remoteAddress);
-    if (source !== undefined) this.#penalties.clear(source);
+    if (source !== undefined) this.#noteLink(source, socket, admitted);
     if (++this.#links === this.#limits.links) {
       this.#options.logger.warn({ links: this.#links }, 'no more links: the relay is full');
     }
@@ -272,13 +317,32 @@ class Front {
     );
   }
 
+  /** While a control link stands, its address is no stranger's: an exit dials for each of its clients. */
+  #noteLink(source: string, socket: Duplex, { role, destination }: Admitted): void {
+    this.#penalties.clear(source);
+    const standing = this.#standing.get(source) ?? { links: 0, controls: 0, exit: undefined };
+    this.#standing.set(source, standing);
+    const controls = role === 'exit' && destination === '' ? 1 : 0;
+    standing.links += 1;
+    standing.controls += controls;
+    if (standing.controls > 0) standing.exit ??= new Pace(EXIT_FAILURES, performance.now());
+    socket.once('close', () => {
+      standing.links -= 1;
+      standing.controls -= controls;
+      if (standing.controls === 0) standing.exit = undefined;
+      if (standing.links === 0) this.#standing.delete(source);
+    });
+  }
+
   #refuse(request: IncomingMessage, refused: Refused): void {
     const remote = request.socket.remoteAddress;
     this.#refusals.note(refused, remote, performance.now());
     const source = this.#sourceOf(remote);
     // A proof is given for a new ticket alone: somebody whom we know is there, as where a link opens.
     if (refused.etag !== undefined && source !== undefined) this.#penalties.clear(source);
-    answerPlainly(request, this.#decoy, refused.etag);
+    // Of an address that knocks too often nobody else hears anything: it cannot be told from what is closed unread.
+    if (refused.etag === undefined && this.pending.isRestricted(request.socket)) request.socket.destroy();
+    else answerPlainly(request, this.#decoy, refused.etag);
   }
 }
 

@@ -6,6 +6,7 @@
  * the difference would tell a prober that tickets are judged here.
  */
 import { BlockList } from 'node:net';
+import { Pace, type Rate } from './pace.ts';
 
 /** 20 connections at once and 2 a second for ever are a browser at a 404, or a wrong clock; a scanner is above. */
 const FREE_FAILURES = 20;
@@ -13,6 +14,10 @@ const FORGIVEN_PER_SECOND = 2;
 /** As OpenSSH's PerSourcePenalties (sshd_config(5)): 5 s for a failed authentication, 10 min at most. */
 const FIRST_PENALTY_MS = 5_000;
 const MAX_PENALTY_MS = 600_000;
+/** Connections of a source under a penalty that are heard all the same: one of them may have a ticket. Over TLS 2 ms each. */
+const KNOCKS: Rate = { perSecond: 10, burst: 10 };
+/** Of all such sources: a twelfth of a core. */
+const ALL_KNOCKS: Rate = { perSecond: 40, burst: 40 };
 /** After a penalty, without another failure. As long as the longest, so that waiting it out is not rewarded at once. */
 const FORGET_MS = 600_000;
 /** 0.2 KB each. An attacker with more networks than that is held by the bound on all connections alone. */
@@ -25,12 +30,14 @@ interface Source {
   /** Length of the last penalty; 0 before the first. */
   penaltyMs: number;
   until: number;
+  knocks: Pace | undefined;
 }
 
 /** Times are milliseconds of any clock that does not run backwards. */
 export class SourcePenalties {
   /** The one that failed longest ago first. */
   readonly #sources = new Map<string, Source>();
+  #allKnocks: Pace | undefined;
 
   /** How many sources are remembered, at most 4,096. */
   get size(): number {
@@ -39,6 +46,15 @@ export class SourcePenalties {
 
   isBlocked(source: string, now: number): boolean {
     return now < (this.#sources.get(source)?.until ?? now);
+  }
+
+  /** Whether one more connection of a blocked source may be heard now, and takes that turn. Whoever is not blocked always may. */
+  mayKnock(source: string, now: number): boolean {
+    const entry = this.#sources.get(source);
+    if (entry === undefined || now >= entry.until) return true;
+    this.#allKnocks ??= new Pace(ALL_KNOCKS, now);
+    entry.knocks ??= new Pace(KNOCKS, now);
+    return this.#allKnocks.waitMs(now) === 0 && entry.knocks.take(now) && this.#allKnocks.take(now);
   }
 
   /** A connection has ended without becoming a link. Returns the penalty that this begins, in milliseconds, or 0. */
@@ -65,7 +81,7 @@ export class SourcePenalties {
   #recall(source: string, now: number): Source {
     const entry = this.#sources.get(source);
     const isFresh = entry !== undefined && now < Math.max(entry.until, entry.at) + FORGET_MS;
-    return isFresh ? entry : { failures: 0, at: now, penaltyMs: 0, until: now };
+    return isFresh ? entry : { failures: 0, at: now, penaltyMs: 0, until: now, knocks: undefined };
   }
 
   #remember(source: string, entry: Source): void {

@@ -1,6 +1,8 @@
 /** The limits by address at a real relay; `sourceOf` stands in for addresses, since on loopback all are exempt. */
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { connect as connectTls } from 'node:tls';
 import { expect, it, onTestFinished } from 'vitest';
 import { createIdentity } from '../../src/crypto/keys.ts';
 import { TicketOpener, TicketSealer } from '../../src/crypto/ticket.ts';
@@ -13,13 +15,20 @@ import { until } from '../support/until.ts';
 
 const relay = createIdentity();
 const alice = createIdentity();
+const home = createIdentity();
 const sealer = new TicketSealer(alice, relay.public.gate);
+const exitSealer = new TicketSealer(home, relay.public.gate);
+const FIELDS = { destination: '', protocol: 3, features: 5 };
+const ticket = (): string => sealer.seal({ role: 'client', ...FIELDS }, Date.now());
 const REQUEST = 'GET / HTTP/1.1\r\nHost: relay\r\n\r\n';
 
 /** `source` is where new connections come from. */
 async function start(overrides: Partial<RelayServerOptions> = {}) {
   const tickets = new TicketOpener(relay);
-  tickets.setBearers([{ name: 'alice', gateKey: alice.public.gate, role: 'client', destination: '' }]);
+  tickets.setBearers([
+    { name: 'alice', gateKey: alice.public.gate, role: 'client', destination: '' },
+    { name: 'home', gateKey: home.public.gate, role: 'exit', destination: '' },
+  ]);
   const links: MessageLink[] = [];
   const from: { source: string | undefined } = { source: 'crowd' };
   const penalties: object[] = [];
@@ -37,14 +46,15 @@ async function start(overrides: Partial<RelayServerOptions> = {}) {
     for (const link of links) link.abort();
   });
   const port = server.addresses[0]!.port;
-  const dial = async (): Promise<void> => {
-    const ticket = sealer.seal({ role: 'client', destination: '', protocol: 3, features: 5 }, Date.now());
-    const link = await dialWebSocket(new URL(`ws://127.0.0.1:${port}/${ticket}`), {
-      signal: AbortSignal.timeout(5000),
-    });
+  const open = async (text: string): Promise<void> => {
+    const scheme = overrides.tls === undefined ? 'ws' : 'wss';
+    const options = { signal: AbortSignal.timeout(15_000), ...(overrides.tls && { ca: overrides.tls.cert }) };
+    const link = await dialWebSocket(new URL(`${scheme}://127.0.0.1:${port}/${text}`), options);
     onTestFinished(() => link.abort());
   };
-  return { port, from, penalties, dial };
+  const dial = (): Promise<void> => open(ticket());
+  const register = (): Promise<void> => open(exitSealer.seal({ role: 'exit', ...FIELDS }, Date.now()));
+  return { port, from, penalties, links, tickets, dial, register };
 }
 
 async function openIdle(port: number): Promise<Socket> {
@@ -56,10 +66,30 @@ async function openIdle(port: number): Promise<Socket> {
 }
 
 /** Connections that are answered and over, one after the other. */
-async function knock(port: number, times: number, request = REQUEST): Promise<string[]> {
+async function knock(port: number, times: number, request = REQUEST, isTls = false): Promise<string[]> {
   const answers: string[] = [];
-  for (let i = 0; i < times; i++) answers.push((await rawExchange(port, request)).bytes);
+  for (let i = 0; i < times; i++) answers.push((await rawExchange(port, request, { tls: isTls })).bytes);
   return answers;
+}
+
+function upgradeOf(target: string): string {
+  const head = [`GET ${target} HTTP/1.1`, 'Host: relay', 'Connection: Upgrade', 'Upgrade: websocket'];
+  const webSocket = ['Sec-WebSocket-Version: 13', `Sec-WebSocket-Key: ${Buffer.alloc(16).toString('base64')}`];
+  return `${[...head, ...webSocket].join('\r\n')}\r\n\r\n`;
+}
+
+/** The status line of the answer on a connection that was idle. */
+async function upgradeOver(raw: Socket, isTls: boolean, text: string): Promise<string> {
+  const socket = isTls ? connectTls({ socket: raw, rejectUnauthorized: false }) : raw;
+  socket.on('error', () => {});
+  socket.write(upgradeOf(`/${text}`));
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket) {
+    chunks.push(chunk as Buffer);
+    const [line, rest] = Buffer.concat(chunks).toString('latin1').split('\r\n');
+    if (line !== undefined && rest !== undefined) return line;
+  }
+  return 'closed';
 }
 
 /** Failures are forgiven with time: on a slow machine it takes a few more than 21. */
@@ -68,18 +98,57 @@ async function knockUntil(condition: () => boolean, port: number, request?: stri
   expect(condition()).toBe(true);
 }
 
-it('one connection more than a source may have closes its oldest, and none of another source', async () => {
-  const { port, from, dial } = await start({ limits: { pendingPerSource: 3 } });
+it('whoever comes beyond what a source may have waits, and none of another source', async () => {
+  const { port, from, dial, penalties } = await start({ limits: { pendingPerSource: 3 } });
   from.source = 'other';
   const other = await openIdle(port);
   from.source = 'crowd';
   const crowd = [await openIdle(port), await openIdle(port), await openIdle(port)];
-  await dial(); // a ticket gets in through the crowd, at the cost of its oldest
-  await until(() => crowd[0]?.closed === true);
-  await openIdle(port);
+  let isIn = false;
+  const dialled = dial().then(() => {
+    isIn = true;
+  });
+  crowd[2]?.write(REQUEST);
+  await dialled;
+  expect([isIn, crowd[0]?.closed, crowd[1]?.closed, other.closed, penalties]).toEqual([true, false, false, false, []]);
+});
+
+it('idle connections hold the places of their source for three seconds where others wait', async () => {
+  const { port, dial } = await start({ limits: { pendingPerSource: 3 } });
+  const crowd = [await openIdle(port), await openIdle(port), await openIdle(port)];
   await dial();
-  await until(() => crowd[1]?.closed === true);
-  expect([crowd[2]?.closed, other.closed]).toEqual([false, false]);
+  await until(() => crowd[0]?.closed === true);
+});
+
+it('of more than can wait the newest goes, and nobody is punished for it', async () => {
+  const { port, penalties } = await start({ limits: { pendingPerSource: 3 } });
+  const crowd: Socket[] = [];
+  for (let i = 0; i < 12; i++) crowd.push(await openIdle(port));
+  const late = await Promise.all(Array.from({ length: 30 }, () => openIdle(port)));
+  await until(() => late.every((socket) => socket.closed));
+  expect(penalties).toEqual([]);
+});
+
+it.each(['http', 'https'])(
+  'a hundred clients behind one address all get in at once over %s, on a slow path too',
+  async (scheme) => {
+    const { port, penalties, links } = await start(scheme === 'https' ? { tls: makeCertificate() } : {});
+    // All are connected before the first says anything: as where a round trip is long.
+    const sockets = await Promise.all(Array.from({ length: 100 }, () => openIdle(port)));
+    const opened = sockets.map((socket) => upgradeOver(socket, scheme === 'https', ticket()));
+    expect(new Set(await Promise.all(opened))).toEqual(new Set(['HTTP/1.1 101 Switching Protocols']));
+    expect([links.length, penalties]).toEqual([100, []]);
+  },
+);
+
+it('the address of an exit that stands may dial for 200 clients at once over TLS, and fail with all of them', async () => {
+  const { port, penalties, register } = await start({ tls: makeCertificate() });
+  await register();
+  const sockets = await Promise.all(Array.from({ length: 200 }, () => openIdle(port)));
+  const opened = sockets.map((socket) => upgradeOver(socket, true, ticket()));
+  expect(new Set(await Promise.all(opened))).toEqual(new Set(['HTTP/1.1 101 Switching Protocols']));
+  await knock(port, 40, REQUEST, true);
+  expect(penalties).toEqual([]);
 });
 
 it.each([
@@ -107,13 +176,69 @@ it('a good ticket clears what its source has failed', async () => {
   expect(penalties).toEqual([]);
 });
 
-it('over TLS too an address under a penalty is closed before the handshake', async () => {
-  const { port, penalties } = await start({ tls: makeCertificate() });
+it.each(['http', 'https'])(
+  'over %s a client gets in from an address that knocks too often, and nobody else hears anything',
+  async (scheme) => {
+    const isTls = scheme === 'https';
+    const { port, penalties, links } = await start(isTls ? { tls: makeCertificate() } : {});
+    for (let i = 0; i < 100 && penalties.length === 0; i++) await knock(port, 1, REQUEST, isTls);
+    expect(penalties).toHaveLength(1);
+    const upgrade = upgradeOf(`/${'A'.repeat(168)}`);
+    for (const request of [REQUEST, upgrade, 'SSH-2.0-x\r\n\r\n', 'CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n'])
+      expect(await knock(port, 1, request, isTls)).toEqual(['']);
+    // As a page does that asks for something again and again, six times at once.
+    let isOver = false;
+    const page = Array.from({ length: 6 }, async () => {
+      while (!isOver) await knock(port, 1, REQUEST, isTls);
+    });
+    const used = ticket();
+    expect(await upgradeOver(await openIdle(port), isTls, used)).toBe('HTTP/1.1 101 Switching Protocols');
+    isOver = true;
+    await Promise.all(page);
+    expect(links).toHaveLength(1);
+  },
+);
+
+it('a used ticket is heard no more than none from an address that knocks too often', async () => {
+  const { port, penalties } = await start();
+  const used = ticket();
+  await upgradeOver(await openIdle(port), false, used);
   await knockUntil(() => penalties.length === 1, port);
-  const socket = openRaw(port, true);
-  socket.on('error', () => {}).resume();
-  await until(() => socket.closed);
-  expect(socket.bytesRead).toBe(0);
+  expect(await knock(port, 1, upgradeOf(`/${used}`))).toEqual(['']);
+});
+
+it('of an address that knocks too often four are heard at once, for three seconds, and 32 wait', async () => {
+  const { port, penalties } = await start();
+  await knockUntil(() => penalties.length === 1, port);
+  const idle = await Promise.all(Array.from({ length: 40 }, () => openIdle(port)));
+  await until(() => idle.filter((socket) => socket.closed).length >= 4);
+  const open = idle.filter((socket) => !socket.closed).length;
+  expect(open).toBeLessThanOrEqual(36);
+  await until(() => idle.filter((socket) => !socket.closed).length <= open - 4, 8_000);
+});
+
+it('while a relay still takes keys up, who is not let in waits, and hears then what is true', async () => {
+  let settle = (): void => {};
+  const settled = new Promise<void>((resolve) => {
+    settle = resolve;
+  });
+  const late = createIdentity();
+  const { port, tickets, dial, links } = await start({ settled });
+  await dial();
+  const text = new TicketSealer(late, relay.public.gate).seal({ role: 'client', ...FIELDS }, Date.now());
+  const lateAnswer = upgradeOver(await openIdle(port), false, text);
+  const stranger = upgradeOver(await openIdle(port), false, 'A'.repeat(168));
+  const plain = rawExchange(port, REQUEST);
+  const first = await Promise.race([lateAnswer, stranger, plain, delay(300, 'nothing')]);
+  tickets.add({ name: 'home/1', gateKey: late.public.gate, role: 'client', destination: '' });
+  settle();
+  expect([first, await lateAnswer, await stranger, (await plain).bytes.slice(0, 12), links.length]).toEqual([
+    'nothing',
+    'HTTP/1.1 101 Switching Protocols',
+    'HTTP/1.1 404 Not Found',
+    'HTTP/1.1 404',
+    2,
+  ]);
 });
 
 it.each([
