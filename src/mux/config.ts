@@ -38,6 +38,13 @@ export interface MuxConfig {
   readonly maxDataBytes: number;
   /** A ping every so often, ms: keeps 60 s idle limits of proxies and NATs open, and measures the round trip. */
   readonly pingIntervalMs: number;
+  /**
+   * Nothing more has come, ms, since bytes of a stream came or went: a ping asks whether the link still stands. Only at a client's end,
+   * which can look for another. Four round trips, where they are longer.
+   */
+  readonly probeMs: number;
+  /** Such a ping without a word from the peer, ms, or four round trips: a stalled link. */
+  readonly probeAnswerMs: number;
   /** Without a byte from the peer for this long, ms, the link is dead. Three pings: one may be lost in a stall, not three. */
   readonly silenceLimitMs: number;
   /** How long the RESET of a socket waits behind data that the peer does not take, ms, before it goes without them. */
@@ -93,6 +100,8 @@ export const DEFAULT_MUX_CONFIG: Omit<MuxConfig, 'role'> = {
   maxSendQueue: 256 * KIB,
   maxDataBytes: 48 * KIB,
   pingIntervalMs: 15_000,
+  probeMs: 1_000,
+  probeAnswerMs: 2_000,
   silenceLimitMs: 45_000,
   resetWaitMs: 30_000,
   maxControlQueue: 4096,

@@ -190,7 +190,8 @@ export class ResumableSession {
     const { path } = this;
     if (path === undefined || path.inFlightBytes === 0) return Number.POSITIVE_INFINITY;
     const { stallMs, stallRoundTrips } = this.config;
-    return this.progressAt + Math.max(stallMs, stallRoundTrips * (path.roundTripMs ?? 0));
+    const ownAt = this.progressAt + Math.max(stallMs, stallRoundTrips * (path.roundTripMs ?? 0));
+    return Math.min(ownAt, this.mux.unansweredAt());
   }
 
   private expiresAt(): number {

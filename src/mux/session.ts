@@ -109,6 +109,7 @@ export class MuxSession implements FrameHandler {
   /** Time has passed: call at or after `nextTimeout`, when everything that the link had was handed in. */
   handleTimeout(now: number): void {
     this.now = now;
+    if (this.streams.size === 0) this.liveness.handleNoStreams();
     this.liveness.handleTimeout(now);
     for (const stream of this.lateResets.overdue(now)) this.resetNow(stream, 'target-reset');
     if (this.isIdle) this.outbox.rest();
@@ -139,7 +140,18 @@ export class MuxSession implements FrameHandler {
 
   /** A round trip that was measured elsewhere, ms: receive windows grow by it. */
   handleRoundTrip(roundTripMs: number | undefined): void {
-    if (roundTripMs !== undefined) this.windows.roundTripMs = roundTripMs;
+    if (roundTripMs === undefined) return;
+    this.windows.roundTripMs = roundTripMs;
+    this.liveness.pathRoundTripMs = roundTripMs;
+  }
+
+  /** When the link counts as stalled, unless something comes: it was asked whether it stands. Infinity while it was not. */
+  unansweredAt(): number {
+    return this.liveness.unansweredAt();
+  }
+
+  private noteTransfer(now: number): void {
+    if (this.config.role === 'client') this.liveness.handleTransfer(now);
   }
 
   /** A record that held nothing. */
@@ -165,6 +177,7 @@ export class MuxSession implements FrameHandler {
     this.localStreams += 1;
     const stream = new StreamState(this.lastLocalId, target, 'opening');
     this.streams.set(stream.id, stream);
+    this.noteTransfer(now);
     this.outbox.push({ type: 'open', stream: stream.id, credit: this.windows.admit(stream, now), target });
     return { stream: stream.id };
   }
@@ -310,6 +323,7 @@ export class MuxSession implements FrameHandler {
   ): readonly Uint8Array[] | undefined {
     this.checkControlQueue();
     const { record, served } = this.outbox.poll(now, maxBytes, frameBytes, this.over ? 'control' : share);
+    if (served.size > 0) this.noteTransfer(now);
     for (const stream of served) this.afterSending(stream, now);
     return record;
   }
@@ -385,6 +399,7 @@ export class MuxSession implements FrameHandler {
     if (credit > MAX_CREDIT) return 'credit-overflow';
     stream.phase = 'open';
     stream.sendCredit = credit;
+    this.noteTransfer(this.now);
     this.events.push({ type: 'opened', stream: id });
     return undefined;
   }
@@ -407,6 +422,7 @@ export class MuxSession implements FrameHandler {
   }
 
   handleData(id: number, bytes: Uint8Array): void {
+    this.noteTransfer(this.now);
     const stream = this.streams.get(id);
     // The stream may have been reset by the owner between two pieces of one frame.
     if (!stream) return;
