@@ -15,6 +15,8 @@ const LONG = [
   'e2e/tether-middlebox',
   'e2e/resume',
   'e2e/node-versions',
+  'e2e/in-front',
+  'e2e/access',
 ];
 
 const isLong = ({ moduleId }: TestSpecification): boolean => LONG.some((name) => moduleId.endsWith(`/${name}.test.ts`));

@@ -63,12 +63,15 @@ export async function runWell(...args: Parameters<typeof run>): Promise<string> 
   throw new Error(`${args[0]} ${args[1].join(' ')}\nended with ${code}\n${stderr}${stdout}`);
 }
 
-/** Starts a server that runs until the test is over, and waits until it accepts connections. */
+/**
+ * Starts a server that runs until the test is over, and waits until it accepts connections. `end`: the signal by which it takes along
+ * the processes that it has started.
+ */
 export async function startServer(
   program: string,
   args: readonly string[],
   port: number,
-  options: SpawnOptions = {},
+  { end = 'SIGKILL', ...options }: SpawnOptions & { readonly end?: NodeJS.Signals } = {},
 ): Promise<void> {
   const child = spawnBound(program, args, options);
   let output = '';
@@ -79,7 +82,7 @@ export async function startServer(
   }
   const closed = once(child, 'close');
   atEnd(async () => {
-    child.kill('SIGKILL');
+    child.kill(end);
     await closed;
   });
   let open = false;
