@@ -9,6 +9,7 @@ import { joinSocket } from '../tunnel/join.ts';
 import { holdWriteErrors } from '../tunnel/socket-reset.ts';
 import type { StreamOpener, Target, TunnelStream } from '../tunnel/stream.ts';
 import type { CredentialCheck } from './credentials.ts';
+import type { Leaving } from './leaving.ts';
 import type { ProxyLimits } from './limits.ts';
 
 export interface ProxyContext {
@@ -19,17 +20,23 @@ export interface ProxyContext {
   readonly limits: ProxyLimits;
   /** Those that are joined to a socket, which may close before them. */
   readonly streams: Set<TunnelStream>;
+  readonly leaving: Leaving;
 }
 
 /**
  * Opens a stream for as long as the socket lives; rejects with a WstunError. The end of the program's writing alone is a
- * half-close and cancels nothing. Node goes on reading a paused socket until its buffer is full, and so sees resets.
+ * half-close and cancels nothing, but where the proxy is to end: most programs that give up close, and are not to be told from one
+ * that waits for its answer. Node goes on reading a paused socket until its buffer is full, and so sees resets.
  */
 export async function openFor(socket: Socket, target: Target, context: ProxyContext): Promise<TunnelStream> {
   if (socket.destroyed) throw new WstunError('dial-cancelled');
   const gone = new AbortController();
   const cancel = (): void => gone.abort();
   socket.once('close', cancel);
+  const leave = context.leaving.watch(() => {
+    if (socket.readableEnded) cancel();
+    else socket.once('end', cancel);
+  });
   try {
     const stream = await context.opener.open(target, gone.signal);
     if (!gone.signal.aborted) return stream;
@@ -42,7 +49,8 @@ export async function openFor(socket: Socket, target: Target, context: ProxyCont
     if (fault === 'internal') context.logger.error({ error: String(error) }, 'a stream was not opened for a defect');
     throw error;
   } finally {
-    socket.off('close', cancel);
+    leave();
+    socket.off('close', cancel).off('end', cancel);
   }
 }
 

@@ -11,6 +11,7 @@ import type { StreamOpener } from '../tunnel/stream.ts';
 import type { ProxyContext } from './connection.ts';
 import { CredentialCheck, type Credentials } from './credentials.ts';
 import { HttpProxy } from './http-proxy.ts';
+import { Leaving } from './leaving.ts';
 import { DEFAULT_PROXY_LIMITS, type ProxyLimits } from './limits.ts';
 import { serveSocks } from './socks-connection.ts';
 import { Socks4Negotiation } from './socks4.ts';
@@ -52,7 +53,7 @@ export async function startProxyServer(options: ProxyServerOptions): Promise<Pro
   const { host, port, opener, credentials, logger } = options;
   const limits = { ...DEFAULT_PROXY_LIMITS, ...options.limits };
   const check = credentials === undefined ? undefined : new CredentialCheck(credentials);
-  const proxy = new MixedProxy({ opener, check, logger, limits, streams: new Set() });
+  const proxy = new MixedProxy({ opener, check, logger, limits, streams: new Set(), leaving: new Leaving() });
   await proxy.listen(host, port);
   return proxy;
 }
@@ -109,6 +110,7 @@ class MixedProxy implements ProxyServer {
     if (this.#server.listening) this.#server.close();
     for (const socket of this.#silent) socket.destroy();
     this.#http.drain();
+    this.#context.leaving.begin();
     const limit = setTimeout(() => this.#cut(), graceMs);
     await Promise.all(this.#open.values());
     clearTimeout(limit);

@@ -120,7 +120,8 @@ describe('memory of the process', () => {
       );
     }
     const client = spawnClient(secret);
-    for (let i = 0; i < 2; i++) expect(await client.event('retrying')).toMatchObject({ code: 'WSTUN-E216' });
+    // The relay may not know the name yet when it comes for the first time.
+    await until(() => client.events.filter(({ code }) => code === 'WSTUN-E216').length >= 2, 20_000);
     expect(client.events.map(({ event }) => event)).not.toContain('ready');
   });
 });
@@ -132,7 +133,7 @@ describe('what a relay may have', () => {
     const client = await clientOf(relay);
     const socket = await connectThrough('SOCKS5', client.port, target);
     const late = spawnClient(await invite(relay, 'bob'));
-    expect(await late.event('retrying')).toMatchObject({ code: 'WSTUN-E202' });
+    expect(await late.event('retrying')).toMatchObject({ code: 'WSTUN-E222' });
     await expectMoving(socket);
   });
 

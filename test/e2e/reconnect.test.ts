@@ -1,8 +1,10 @@
 /** Links and processes that end: what programs see, and how soon things work again. */
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { exchange, receive, sendEndlessly } from '../support/payload.ts';
+import { run } from '../support/programs.ts';
 import { echo, tcpServer } from '../support/tcp.ts';
 import { askSocks5, connectThrough, dial, endOf, type SocketEnd, socks5Request } from '../support/through-proxy.ts';
 import { startRelay, startStack } from '../support/wstun-stack.ts';
@@ -59,6 +61,35 @@ describe('a relay that is killed', () => {
     }
     client.process.signal('SIGTERM');
     expect(await client.process.exited).toBe(0);
+  });
+});
+
+describe('SIGTERM while no session can be had', () => {
+  it('ends a client at once, whether the programs that wait for one are there or gone', async () => {
+    const { relay, client } = await startStack();
+    await relay.process.kill();
+    await client.process.event('lost');
+    const url = 'http://127.0.0.1:1/';
+    const proxy = `127.0.0.1:${client.port}`;
+    const gone = await Promise.all([
+      run('curl', ['-s', '-m', '1', '-x', `socks5h://${proxy}`, url]),
+      run('curl', ['-s', '-m', '1', '-x', `http://${proxy}`, url]),
+    ]);
+    // Timed out.
+    expect(gone.map(({ code }) => code)).toEqual([28, 28]);
+    const waiting = [
+      run('curl', ['-s', '-x', `socks5h://${proxy}`, url]),
+      run('curl', ['-s', '-w', '%{http_code}', '-o', '/dev/null', '-x', `http://${proxy}`, url]),
+    ];
+    // They have asked, and the second before is over.
+    await delay(1_000);
+    const since = performance.now();
+    client.process.signal('SIGTERM');
+    expect(await client.process.exited).toBe(0);
+    // Those that are gone would have waited for 8 s more, those that are there for 9.
+    expect(performance.now() - since).toBeLessThan(5_000);
+    const [socks, http] = await Promise.all(waiting);
+    expect([socks?.code, http?.stdout]).toEqual([97, '503']);
   });
 });
 
