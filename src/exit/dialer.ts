@@ -4,10 +4,11 @@
  */
 import { connect as netConnect, type Socket } from 'node:net';
 import { type WireFaultName, WstunError } from '../errors.ts';
-import { alternate, ConnectionRace } from '../net/connection-race.ts';
+import { ATTEMPT_DELAY_MS, alternate, ConnectionRace } from '../net/connection-race.ts';
 import { dialFaultOf, mostTelling } from './dial-faults.ts';
 import { familyOf, formatIp, type IpBytes, parseIp, sameIp, unmapIp } from './ip.ts';
 import { ReadBudget, readInto } from './read-buffers.ts';
+import type { Spares } from './spare-sockets.ts';
 
 /** A dial in all, ms: what users wait for a dead host, and within the 20 s for which a client waits for the exit's answer. */
 const DIAL_LIMIT_MS = 10_000;
@@ -21,13 +22,21 @@ const KEEP_ALIVE_MS = 300_000;
  * Resolves with a connected socket that reads large. Its reader takes over in the same turn of the event loop. Rejects with a
  * dial fault within 10 s, or with `dial-cancelled` as soon as `signal` fires; no socket is left over then.
  */
-export type Dial = (addresses: readonly IpBytes[], port: number, signal: AbortSignal) => Promise<Socket>;
+export type Dial = (
+  addresses: readonly IpBytes[],
+  port: number,
+  signal: AbortSignal,
+  spares?: Spares,
+) => Promise<Socket>;
+
+const ENDLESS: Spares = { take: () => true, giveBack: () => {} };
 
 export type Connect = (ip: IpBytes, port: number) => Socket;
 
 /** `connect` is for tests. */
 export function createDialer(connect: Connect = literalConnector()): Dial {
-  return (addresses, port, signal) => new Dialling(interleave(addresses), port, connect).run(signal);
+  return (addresses, port, signal, spares = ENDLESS) =>
+    new Dialling(interleave(addresses), port, connect, spares).run(signal);
 }
 
 function literalConnector(): Connect {
@@ -65,12 +74,16 @@ class Dialling {
   readonly #running = new Set<Socket>();
   readonly #faults = new Set<WireFaultName>();
   #stagger: NodeJS.Timeout | undefined;
+  readonly #spares: Spares;
+  /** What it has of them: one for each socket that runs beside the first. */
+  #spare = 0;
   #finished = false;
   /** The outcome; only the first call of either counts. */
   #win: (socket: Socket) => void = () => {};
   #lose: (fault: WireFaultName) => void = () => {};
 
-  constructor(addresses: readonly IpBytes[], port: number, connect: Connect) {
+  constructor(addresses: readonly IpBytes[], port: number, connect: Connect, spares: Spares) {
+    this.#spares = spares;
     this.#race = new ConnectionRace(addresses);
     this.#port = port;
     this.#connect = connect;
@@ -93,18 +106,32 @@ class Dialling {
       clearTimeout(limit);
       clearTimeout(this.#stagger);
       for (const loser of this.#running) loser.destroy();
+      this.#giveBackSpares(0);
     }
   }
 
   #startNext(): void {
     clearTimeout(this.#stagger);
     const now = performance.now();
-    const ip = this.#race.poll(now);
-    const nextAt = this.#race.nextTimeout();
+    const isDue = this.#race.nextTimeout() <= now;
+    const ip = isDue && this.#mayBegin() ? this.#race.poll(now) : undefined;
+    const nextAt = Math.max(this.#race.nextTimeout(), isDue && !ip ? now + ATTEMPT_DELAY_MS : 0);
     if (nextAt < Number.POSITIVE_INFINITY)
       this.#stagger = setTimeout(() => this.#startNext(), Math.max(0, nextAt - now));
     if (ip) this.#attempt(ip);
     else if (this.#race.isLost) this.#lose(mostTelling(this.#faults));
+  }
+
+  /** The first socket is its own; beside it there must be a spare one. */
+  #mayBegin(): boolean {
+    if (this.#running.size === 0) return true;
+    if (!this.#spares.take()) return false;
+    this.#spare++;
+    return true;
+  }
+
+  #giveBackSpares(needed: number): void {
+    for (; this.#spare > needed; this.#spare--) this.#spares.giveBack();
   }
 
   #attempt(ip: IpBytes): void {
@@ -114,6 +141,7 @@ class Dialling {
       if (!this.#running.delete(socket)) return;
       socket.destroy();
       this.#faults.add(fault);
+      this.#giveBackSpares(Math.max(0, this.#running.size - 1));
       this.#race.handleFailed();
       this.#startNext();
     };

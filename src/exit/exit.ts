@@ -10,14 +10,16 @@ import { FAULTS, type FaultName, type WireFaultName, WstunError } from '../error
 import type { Logger } from '../observability/logger.ts';
 import { joinSocket, type Pace } from '../tunnel/join.ts';
 import type { OfferedStream, StreamAcceptor, TunnelStream } from '../tunnel/stream.ts';
+import { destinationOfAddress, destinationOfName } from './destinations.ts';
 import { dialFaultOf } from './dial-faults.ts';
-import { DEFAULT_DIAL_PLACE_LIMITS, type DialPlaceLimits, DialPlaces } from './dial-places.ts';
+import { DEFAULT_DIAL_PLACE_LIMITS, type DialPlaceLimits, DialPlaces, inPlace, Patience } from './dial-places.ts';
 import { createDialer, type Dial } from './dialer.ts';
 import type { IpBytes } from './ip.ts';
 import { EntryPaces, type Paces } from './pacer.ts';
 import { type AddressContext, judgeAddresses, judgeTarget, type OwnEndpoints, type ResolveVerdict } from './policy.ts';
 import type { Resolver } from './resolver.ts';
 import type { Rule } from './rules.ts';
+import { SpareSockets } from './spare-sockets.ts';
 
 export interface ExitOptions {
   readonly resolver: Resolver;
@@ -63,7 +65,10 @@ export function createExit(options: ExitOptions): Exit {
 
 class DiallingExit implements Exit {
   readonly #options: ExitOptions;
-  readonly #places: DialPlaces;
+  readonly #limits: DialPlaceLimits;
+  readonly #lookUps: DialPlaces;
+  readonly #dials: DialPlaces;
+  readonly #spares: SpareSockets;
   readonly #dial: Dial;
   /** Joined streams, by bearer. */
   readonly #live = new Map<string, Set<TunnelStream>>();
@@ -74,7 +79,10 @@ class DiallingExit implements Exit {
 
   constructor(options: ExitOptions) {
     this.#options = options;
-    this.#places = new DialPlaces({ ...DEFAULT_DIAL_PLACE_LIMITS, ...options.limits });
+    this.#limits = { ...DEFAULT_DIAL_PLACE_LIMITS, ...options.limits };
+    this.#lookUps = new DialPlaces(this.#limits);
+    this.#dials = new DialPlaces(this.#limits);
+    this.#spares = new SpareSockets(this.#limits);
     this.#dial = options.dial ?? createDialer();
     this.#paces = new EntryPaces(options.rateOf ?? (() => undefined));
   }
@@ -85,7 +93,7 @@ class DiallingExit implements Exit {
 
   counters(): ExitCounters {
     return {
-      pending: this.#places.taken,
+      pending: this.#lookUps.taken + this.#dials.taken,
       open: this.#open,
       accepted: this.#accepted,
       refused: Object.fromEntries(this.#refused),
@@ -110,16 +118,10 @@ class DiallingExit implements Exit {
     };
     const verdict = judgeTarget(offer.target, context);
     if (verdict.kind === 'refuse') throw new WstunError(verdict.fault, verdict.reason);
-    await this.#places.take(offer.bearer, offer.signal);
-    try {
-      if (offer.signal.aborted) throw new WstunError('dial-cancelled');
-      const addresses = verdict.kind === 'dial' ? verdict.addresses : await this.#resolve(offer, verdict, context);
-      // Again: what was free when the stream was offered, others may have taken since.
-      this.#refuseIfOverloaded();
-      return await this.#dialUnlessCancelled(addresses, offer);
-    } finally {
-      this.#places.giveBack(offer.bearer);
-    }
+    const patience = new Patience(this.#limits.waitMs);
+    const addresses =
+      verdict.kind === 'dial' ? verdict.addresses : await this.#resolve(offer, verdict, { ...context, patience });
+    return await this.#dialInPlace(addresses, offer, patience);
   }
 
   #refuseIfOverloaded(): void {
@@ -127,12 +129,15 @@ class DiallingExit implements Exit {
   }
 
   async #resolve(
-    { target, signal }: OfferedStream,
+    { bearer, target, signal }: OfferedStream,
     { names, ifUnknown }: ResolveVerdict,
-    context: Omit<AddressContext, 'vouched'>,
+    { patience, ...context }: Omit<AddressContext, 'vouched'> & { readonly patience: Patience },
   ): Promise<readonly IpBytes[]> {
     const asked = names.map(({ name }) => name);
-    const { name, addresses } = await this.#options.resolver.resolve(asked, signal).catch((error: unknown) => {
+    const destinations = asked.slice(0, 1).map(destinationOfName);
+    const look = (within: AbortSignal) => this.#options.resolver.resolve(asked, within);
+    const resolved = inPlace(this.#lookUps, { bearer, destinations, signal, patience }, look);
+    const { name, addresses } = await resolved.catch((error: unknown) => {
       const isUnknown = error instanceof WstunError && error.fault === 'dial-name-unknown';
       throw isUnknown && ifUnknown ? new WstunError(ifUnknown.fault, ifUnknown.reason) : error;
     });
@@ -142,12 +147,18 @@ class DiallingExit implements Exit {
     return verdict.addresses;
   }
 
-  async #dialUnlessCancelled(addresses: readonly IpBytes[], { target, signal }: OfferedStream): Promise<Socket> {
-    const socket = await this.#dial(addresses, target.port, signal);
-    if (!signal.aborted) return socket;
-    socket.destroy();
-    await closeOf(socket);
-    throw new WstunError('dial-cancelled');
+  async #dialInPlace(addresses: readonly IpBytes[], offer: OfferedStream, patience: Patience): Promise<Socket> {
+    const { bearer, target, signal } = offer;
+    const destinations = addresses.map((ip) => destinationOfAddress(ip, target.port));
+    return await inPlace(this.#dials, { bearer, destinations, signal, patience }, async (within) => {
+      // Again: what was free when the stream was offered, others may have taken since.
+      this.#refuseIfOverloaded();
+      const socket = await this.#dial(addresses, target.port, within, this.#spares.of(bearer));
+      if (!within.aborted) return socket;
+      socket.destroy();
+      await closeOf(socket);
+      throw new WstunError('dial-cancelled');
+    });
   }
 
   /** Until both socket and stream are closed. Never rejects. */

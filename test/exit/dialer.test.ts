@@ -237,6 +237,21 @@ describe('the race', () => {
     expect(network.live).toBe(0);
   });
 
+  it('tries addresses one after the other while there is no spare socket, and gives back what it took', async () => {
+    let spare = 0;
+    const spares = { take: () => spare > 0 && spare-- > 0, giveBack: () => void spare++ };
+    const addresses = ['1.1.1.1', '1.1.1.2', '1.1.1.3'].flatMap((text) => parseIp(text) ?? []);
+    const outcome = createDialer(network.connect)(addresses, 80, new AbortController().signal, spares);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(network.dialled).toHaveLength(1);
+    spare = 1;
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect([network.dialled.length, spare]).toEqual([2, 0]);
+    network.answer(1);
+    expect(await outcome).toBe(network.dialled[1]?.socket);
+    expect(spare).toBe(1);
+  });
+
   it('dials 8 addresses at most', async () => {
     const outcome = dial(Array.from({ length: 32 }, (_, i) => `1.1.1.${i}`));
     await vi.advanceTimersByTimeAsync(9_999);

@@ -1,0 +1,363 @@
+/**
+ * Whose turn it is to be dialled, or looked up, and who gives way. Pure: a state machine with time passed in.
+ *
+ * Targets that never answer hold a place for as long as a dial may take, and a program that goes on trying them would take every
+ * place. So turns go by destination (destinations.ts): first what answered lately, then what was not tried yet, the newest first,
+ * then what was silent, the least tried first. Each kind has a share that it cannot exceed, and those two that may answer begin no
+ * faster than places come free, so that there is room for the next one at any moment. When there is none all the same, a dial that
+ * has hung for seconds gives way. Bearers have equal rights: the last quarter of all places is for those that have few.
+ */
+import { type Destination, DestinationMemory, type Prospect } from './destinations.ts';
+import { StartBudget } from './start-budget.ts';
+
+export interface QueueLimits {
+  readonly pendingPerBearer: number;
+  readonly pendingTotal: number;
+}
+
+/** One offer, waiting or under way. */
+export interface Entry {
+  readonly bearer: string;
+  readonly destinations: readonly Destination[];
+  readonly group: string;
+  state: 'waiting' | 'started' | 'evicted' | 'over';
+  /** As what it came, and then as what it began. */
+  kind: Prospect['kind'];
+  tries: number;
+  /** Of a started one, ms. */
+  startedAt: number;
+}
+
+export interface Decisions {
+  /** These have a place now. */
+  readonly started: readonly Entry[];
+  /** These are to end at once; `end` then tells that they have. */
+  readonly evicted: readonly Entry[];
+}
+
+/** A dial that hung for so long is silent, ms: it takes longer to hosts that a phone's radio must wake first, but few. */
+const SILENT_MS = 1_000;
+/** A slow host that is alive has answered by then, ms. */
+const HOPELESS_MS = 3_000;
+/** Of those not tried yet so many are compared, the newest ones: it bounds the work, and the others' turn comes. */
+const COMPARED = 64;
+/** Bearers that have nothing under way are remembered for what they know; each at most 0.8 MB. */
+const MAX_IDLE_BEARERS = 32;
+
+type Line = 'good' | 'untried' | 'tried';
+
+/** Those that wait for the same destination, in the order in which they came. */
+interface Group {
+  readonly key: string;
+  readonly destinations: readonly Destination[];
+  readonly waiting: Set<Entry>;
+  /** As it was when last looked at; every change of it by its own destinations is seen at once. */
+  prospect: Prospect;
+}
+
+/** By their keys, the latest last. */
+type Groups = Map<string, Group>;
+
+interface BearerState {
+  readonly memory: DestinationMemory;
+  /** Three lines, each group in that of its prospect: thousands may wait, and only a few of them are looked at each time. */
+  readonly lines: Readonly<Record<Line, Groups>>;
+  /** Started, until their end. */
+  readonly started: Set<Entry>;
+  readonly startedOf: Map<string, number>;
+  readonly counts: Record<Prospect['kind'], number>;
+  /** Evicted ones that have not ended yet. */
+  leaving: number;
+  readonly untried: StartBudget;
+  readonly tried: StartBudget;
+}
+
+/** `wait`: until another end, or some time, comes. `full`: one of these kinds could give way. */
+type Room =
+  | { readonly kind: 'free' }
+  | { readonly kind: 'wait' }
+  | { readonly kind: 'full'; readonly kinds: readonly Prospect['kind'][]; readonly ofAll: boolean };
+
+export class DialQueue {
+  readonly #limits: QueueLimits;
+  readonly #bearers = new Map<string, BearerState>();
+  #total = 0;
+  #waiting = 0;
+
+  constructor(limits: QueueLimits) {
+    this.#limits = limits;
+  }
+
+  /** Places taken. */
+  get taken(): number {
+    return this.#total;
+  }
+
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /** A new offer: it has a place at once, or waits. */
+  ask(bearer: string, destinations: readonly Destination[], now: number): { entry: Entry; decisions: Decisions } {
+    const state = this.#stateOf(bearer, now);
+    const key = destinations.map(({ exact }) => exact).join();
+    const entry: Entry = { bearer, destinations, group: key, state: 'waiting', kind: 'fresh', tries: 0, startedAt: 0 };
+    const group = groupOf(state, key) ?? newGroup(state, key, destinations, now);
+    entry.tries = triesOf(group.prospect);
+    group.waiting.add(entry);
+    this.#waiting++;
+    // Those that waited before could not begin either.
+    return { entry, decisions: this.#advanceGroup(state, group, now) };
+  }
+
+  /** Time has passed, or places have come free. */
+  advance(now: number): Decisions {
+    const started: Entry[] = [];
+    const evicted: Entry[] = [];
+    const inNeed = [...this.#bearers.values()].filter(hasWaiting);
+    // Who has the fewest places is first to get more.
+    for (const state of inNeed.toSorted((a, b) => a.started.size - b.started.size)) {
+      const decisions = this.#advanceBearer(state, now);
+      started.push(...decisions.started);
+      evicted.push(...decisions.evicted);
+    }
+    return { started, evicted };
+  }
+
+  /** A waiting one is given up: by its program, or (`refused`) because it has waited for too long. */
+  leave(entry: Entry, refused: boolean, now: number): void {
+    const state = this.#bearers.get(entry.bearer);
+    if (state === undefined || entry.state !== 'waiting') return;
+    entry.state = 'over';
+    if (refused) state.memory.noteRefusal(entry.destinations, now);
+    this.#unqueue(state, entry);
+    lookAgain(state, entry.group, now);
+    this.#forgetIdle();
+  }
+
+  /** Nothing of a started one is left: others of its bearer may begin, of other bearers with `advance`. `answered`: the target did. */
+  end(entry: Entry, answered: boolean, now: number): Decisions {
+    const state = this.#bearers.get(entry.bearer);
+    if (state === undefined || (entry.state !== 'started' && entry.state !== 'evicted')) return NOTHING;
+    const age = now - entry.startedAt;
+    if (answered) state.memory.noteAnswer(entry.destinations, now);
+    else if (age >= SILENT_MS || entry.state === 'evicted') state.memory.noteSilence(entry.destinations, now);
+    if (entry.state === 'evicted') state.leaving--;
+    else if (age < SILENT_MS && entry.kind !== 'good') budgetOf(state, entry.tries).giveBack();
+    entry.state = 'over';
+    state.started.delete(entry);
+    state.counts[entry.kind]--;
+    subtractOne(state.startedOf, entry.group);
+    this.#total--;
+    lookAgain(state, entry.group, now);
+    this.#forgetIdle();
+    return hasWaiting(state) ? this.#advanceBearer(state, now) : NOTHING;
+  }
+
+  #advanceBearer(state: BearerState, now: number): Decisions {
+    const started: Entry[] = [];
+    for (const group of inTurn(state, now)) {
+      const decisions = this.#advanceGroup(state, group, now);
+      started.push(...decisions.started);
+      // One at a time: its place has to come free first.
+      if (decisions.evicted.length > 0) return { started, evicted: decisions.evicted };
+    }
+    return { started, evicted: [] };
+  }
+
+  #advanceGroup(state: BearerState, group: Group, now: number): Decisions {
+    lookAgain(state, group.key, now);
+    const { key, prospect } = group;
+    const started: Entry[] = [];
+    for (const entry of group.waiting) {
+      const room = this.#roomFor(state, key, prospect, now);
+      if (room.kind === 'free') {
+        this.#start(state, entry, prospect, now);
+        started.push(entry);
+        continue;
+      }
+      const victim = room.kind === 'full' && isUntried(prospect) ? this.#victimFor(state, room, now) : undefined;
+      return { started, evicted: victim === undefined ? [] : [victim] };
+    }
+    return { started, evicted: [] };
+  }
+
+  #roomFor(state: BearerState, group: string, prospect: Prospect, now: number): Room {
+    const { pendingPerBearer: most } = this.#limits;
+    const { counts } = state;
+    const isGood = prospect.kind === 'good';
+    if (!isGood && (state.startedOf.get(group) ?? 0) >= Math.max(8, most >> 3)) return WAIT;
+    if (!isGood && !budgetOf(state, triesOf(prospect)).has(now)) return WAIT;
+    const full = (kinds: readonly Prospect['kind'][], ofAll = false): Room => ({ kind: 'full', kinds, ofAll });
+    if (prospect.kind === 'doubtful' && counts.doubtful >= doubtfulShareOf(most)) return full(['doubtful']);
+    if (isGood && counts.good >= shareOf(most)) return full(['good']);
+    if (!isGood && counts.fresh + counts.doubtful >= shareOf(most)) return full(['fresh', 'doubtful']);
+    if (state.started.size >= most) return full(ALL_KINDS);
+    return this.#hasRoomInAll(state) ? FREE : full(ALL_KINDS, true);
+  }
+
+  #hasRoomInAll({ started }: BearerState): boolean {
+    const { pendingTotal } = this.#limits;
+    if (this.#total >= pendingTotal) return false;
+    return this.#total < shareOf(pendingTotal) || started.size < Math.max(1, pendingTotal >> 6);
+  }
+
+  #start(state: BearerState, entry: Entry, prospect: Prospect, now: number): void {
+    this.#unqueue(state, entry);
+    entry.state = 'started';
+    entry.kind = prospect.kind;
+    entry.tries = triesOf(prospect);
+    entry.startedAt = now;
+    if (entry.kind !== 'good') budgetOf(state, entry.tries).take();
+    state.started.add(entry);
+    state.counts[entry.kind]++;
+    state.startedOf.set(entry.group, (state.startedOf.get(entry.group) ?? 0) + 1);
+    this.#total++;
+  }
+
+  /** The most hopeless of its own, or of the bearer that has most where the places of all are taken; undefined: nobody has to. */
+  #victimFor(state: BearerState, room: Extract<Room, { kind: 'full' }>, now: number): Entry | undefined {
+    const from = room.ofAll ? this.#largest() : state;
+    if (from === undefined || from.leaving > 0) return undefined;
+    if (from !== state && from.started.size <= state.started.size + 1) return undefined;
+    let victim: Entry | undefined;
+    for (const entry of from.started) {
+      if (!room.kinds.includes(entry.kind) || !mayGiveWay(entry, now)) continue;
+      // Walked from the oldest on.
+      if (victim === undefined || entry.tries > victim.tries) victim = entry;
+    }
+    if (victim === undefined) return undefined;
+    victim.state = 'evicted';
+    from.leaving++;
+    return victim;
+  }
+
+  #largest(): BearerState | undefined {
+    let largest: BearerState | undefined;
+    for (const state of this.#bearers.values()) {
+      if (largest === undefined || state.started.size > largest.started.size) largest = state;
+    }
+    return largest;
+  }
+
+  #unqueue(state: BearerState, entry: Entry): void {
+    const group = groupOf(state, entry.group);
+    if (!group?.waiting.delete(entry)) return;
+    this.#waiting--;
+    if (group.waiting.size === 0) state.lines[lineOf(group.prospect)].delete(group.key);
+  }
+
+  /** Moves it to the end: a Map keeps the order of insertion, and who came last is forgotten last. */
+  #stateOf(bearer: string, now: number): BearerState {
+    const state = this.#bearers.get(bearer) ?? newBearer(this.#limits.pendingPerBearer, now);
+    this.#bearers.delete(bearer);
+    this.#bearers.set(bearer, state);
+    return state;
+  }
+
+  #forgetIdle(): void {
+    let excess = this.#bearers.size - MAX_IDLE_BEARERS;
+    for (const [bearer, state] of this.#bearers) {
+      if (excess-- <= 0) return;
+      if (state.started.size === 0 && !hasWaiting(state)) this.#bearers.delete(bearer);
+    }
+  }
+}
+
+const NOTHING: Decisions = { started: [], evicted: [] };
+const FREE: Room = { kind: 'free' };
+const WAIT: Room = { kind: 'wait' };
+const ALL_KINDS: readonly Prospect['kind'][] = ['good', 'fresh', 'doubtful'];
+
+/** Three quarters: what is left is for the others. */
+function shareOf(most: number): number {
+  return most - (most >> 2);
+}
+
+/** A quarter. */
+function doubtfulShareOf(most: number): number {
+  return Math.max(1, most >> 2);
+}
+
+function newBearer(most: number, now: number): BearerState {
+  const burst = Math.min(most, Math.max(8, most >> 2));
+  // The share lasts from the burst on until its first ones have to give way.
+  const rate = (shareOf(most) - burst) / (HOPELESS_MS * 1.05);
+  return {
+    memory: new DestinationMemory(),
+    lines: { good: new Map(), untried: new Map(), tried: new Map() },
+    started: new Set(),
+    startedOf: new Map(),
+    counts: { good: 0, fresh: 0, doubtful: 0 },
+    leaving: 0,
+    untried: new StartBudget(burst, Math.max(rate, 1 / HOPELESS_MS), now),
+    // Of ten seconds each their share is used up evenly: one of them is always old enough to give way.
+    tried: new StartBudget(Math.max(1, burst >> 3), doubtfulShareOf(most) / 10_000, now),
+  };
+}
+
+function budgetOf({ untried, tried }: BearerState, tries: number): StartBudget {
+  return tries === 0 ? untried : tried;
+}
+
+function triesOf(prospect: Prospect): number {
+  return prospect.kind === 'doubtful' ? prospect.tries : 0;
+}
+
+function isUntried(prospect: Prospect): boolean {
+  return triesOf(prospect) === 0;
+}
+
+function lineOf(prospect: Prospect): Line {
+  if (prospect.kind === 'good') return 'good';
+  return isUntried(prospect) ? 'untried' : 'tried';
+}
+
+function groupOf({ lines }: BearerState, key: string): Group | undefined {
+  return lines.good.get(key) ?? lines.untried.get(key) ?? lines.tried.get(key);
+}
+
+function hasWaiting({ lines }: BearerState): boolean {
+  return lines.good.size + lines.untried.size + lines.tried.size > 0;
+}
+
+function newGroup(state: BearerState, key: string, destinations: readonly Destination[], now: number): Group {
+  const prospect = state.memory.prospectOf(destinations, now);
+  const group = { key, destinations, waiting: new Set<Entry>(), prospect };
+  state.lines[lineOf(prospect)].set(key, group);
+  return group;
+}
+
+/** What is known of a group's destinations may have changed, and so its line. */
+function lookAgain(state: BearerState, key: string, now: number): void {
+  const group = groupOf(state, key);
+  if (group === undefined) return;
+  const before = lineOf(group.prospect);
+  group.prospect = state.memory.prospectOf(group.destinations, now);
+  const after = lineOf(group.prospect);
+  if (before === after) return;
+  state.lines[before].delete(key);
+  state.lines[after].set(key, group);
+}
+
+/** Those that may begin now, best first. */
+function inTurn({ lines, untried, tried }: BearerState, now: number): Group[] {
+  const newest = untried.has(now) ? [...lines.untried.values()].slice(-COMPARED).toReversed() : [];
+  const byTries = tried.has(now) ? [...lines.tried.values()] : [];
+  return [
+    ...lines.good.values(),
+    // Behind a thousand that come to nothing, one that answers would wait for all of them: so the newest is first.
+    ...newest.toSorted((a, b) => Number(a.prospect.kind !== 'fresh') - Number(b.prospect.kind !== 'fresh')),
+    ...byTries.toSorted((a, b) => triesOf(a.prospect) - triesOf(b.prospect)).slice(0, COMPARED),
+  ];
+}
+
+function mayGiveWay(entry: Entry, now: number): boolean {
+  return entry.state === 'started' && now - entry.startedAt >= (entry.tries > 0 ? SILENT_MS : HOPELESS_MS);
+}
+
+function subtractOne(counts: Map<string, number>, key: string): void {
+  const left = (counts.get(key) ?? 0) - 1;
+  if (left > 0) counts.set(key, left);
+  else counts.delete(key);
+}

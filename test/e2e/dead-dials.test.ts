@@ -1,0 +1,78 @@
+/** Programs that go on dialling dead hosts, as peer-to-peer programs, scanners and monitors do, beside one that dials a live one. */
+import { connect } from 'node:net';
+import { expect, it } from 'vitest';
+import { ip } from '../support/namespaces.ts';
+import { run } from '../support/programs.ts';
+import { atEnd } from '../support/scope.ts';
+import { echo, tcpServer } from '../support/tcp.ts';
+import { askSocks5, socks5Request } from '../support/through-proxy.ts';
+import { until } from '../support/until.ts';
+import { invite, startBehindRelay, startClient, startRelay } from '../support/wstun-stack.ts';
+
+const LOOPS = 400;
+/** Addresses of nobody: what goes out of this interface comes to one that takes nothing in. */
+const HOLE = '198.18.9.0/24';
+const HOLE_INTERFACE = 'wstun-hole';
+
+async function digHole(): Promise<void> {
+  await ip('link', 'add', HOLE_INTERFACE, 'type', 'veth', 'peer', 'name', 'wstun-nowhere');
+  atEnd(() => run('ip', ['link', 'delete', HOLE_INTERFACE]));
+  await ip('address', 'add', '198.18.8.1/32', 'dev', HOLE_INTERFACE);
+  // Nobody is asked for a hardware address first: no answer to that would be an answer, host unreachable.
+  await ip('link', 'set', HOLE_INTERFACE, 'arp', 'off', 'up');
+  await ip('link', 'set', 'wstun-nowhere', 'up');
+  await ip('route', 'add', HOLE, 'dev', HOLE_INTERFACE);
+}
+
+/** Dials each of them again as soon as it was refused; how many refusals there were. */
+function loopDead(proxy: number): { refused: number } {
+  const count = { refused: 0 };
+  let over = false;
+  atEnd(() => {
+    over = true;
+  });
+  const loop = (i: number): void => {
+    if (over) return;
+    const socket = connect(proxy, '127.0.0.1').on('error', () => {});
+    atEnd(() => socket.destroy());
+    socket.write(Buffer.concat([Buffer.of(5, 1, 0), socks5Request(`198.18.9.${1 + (i % 250)}`, 1_000 + i)]));
+    let received = 0;
+    socket.on('data', (chunk) => {
+      received += chunk.length;
+      if (received >= 12) socket.destroy();
+    });
+    socket.on('close', () => {
+      count.refused++;
+      setTimeout(loop, 10, i);
+    });
+  };
+  for (let i = 0; i < LOOPS; i++) loop(i);
+  return count;
+}
+
+it.each([
+  ['the relay’s own exit', async () => startRelay()],
+  ['a named exit', async () => (await startBehindRelay()).exit],
+])(
+  'a live target is dialled at %s while one client dials 400 dead ones in a loop, for others as well',
+  async (_, start) => {
+    await digHole();
+    const exit = await start();
+    const allow = ['198.18.0.0/15', '127.0.0.1'];
+    const mallory = await startClient(await invite(exit, 'mallory', { allow }));
+    const alice = await startClient(await invite(exit, 'alice', { allow }));
+    const port = await tcpServer(echo);
+    const refusals = loopDead(mallory.port);
+    const code = async (proxy: number) => {
+      const asked = await askSocks5(proxy, socks5Request('127.0.0.1', port));
+      asked.socket.destroy();
+      return asked.code;
+    };
+    const codes: number[] = [];
+    for (const atLeast of [0, 1, LOOPS, LOOPS + 100]) {
+      await until(() => refusals.refused >= atLeast, 15_000);
+      codes.push(await code(mallory.port), await code(alice.port));
+    }
+    expect(codes).toEqual(new Array(8).fill(0));
+  },
+);
