@@ -56,8 +56,18 @@ export interface MuxConfig {
   readonly maxControlQueue: number;
   /** Streams that the peer may open: tokens a second, and how many may come at once. */
   readonly openRate: RateLimit;
-  /** Opens that the peer resets before an answer, or that we must refuse as too many. More is `peer-flood`. */
+  /**
+   * Opens that the peer resets before an answer, or that we must refuse. Beyond, opens are answered `dial-busy`, until so few are
+   * given up again.
+   */
   readonly abandonRate: RateLimit;
+  /** The same, beyond `abandonRate`. More is `peer-flood`: no program that gives up its connections comes near. */
+  readonly refusalRate: RateLimit;
+  /**
+   * Opens that we give up before an answer. Beyond, new ones wait. Below the `abandonRate` of any peer, by as much as a link that
+   * stalls for 10 s may bring at once.
+   */
+  readonly giveUpRate: RateLimit;
   readonly pingRate: RateLimit;
   /** Frames that do nothing. */
   readonly uselessRate: RateLimit;
@@ -107,6 +117,8 @@ export const DEFAULT_MUX_CONFIG: Omit<MuxConfig, 'role'> = {
   maxControlQueue: 4096,
   openRate: { perSecond: 4000, burst: 8000 },
   abandonRate: { perSecond: 400, burst: 4096 },
+  refusalRate: { perSecond: 4000, burst: 40_000 },
+  giveUpRate: { perSecond: 200, burst: 2048 },
   pingRate: { perSecond: 20, burst: 200 },
   uselessRate: { perSecond: 100, burst: 1000 },
 };

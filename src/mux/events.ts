@@ -1,4 +1,4 @@
-/** What a session has to tell its owner; collected with `MuxSession.pollEvent`. Pure. */
+/** What a session has to tell its owner: `MuxSession.pollEvent`, and what comes of `open`. Pure. */
 import type { WireFaultName } from '../errors.ts';
 import type { Target } from '../protocol/target.ts';
 
@@ -24,3 +24,9 @@ export type MuxEvent =
   | { readonly type: 'peer-draining' }
   /** The session is over; nothing follows. Every stream was told by `reset`, `open-failed` or `withdrawn` before. */
   | { readonly type: 'ended'; readonly fault: WireFaultName };
+
+/** Why `open` gave no stream: too many are open, the session ends, all ids are used, or the target cannot be written. */
+type OpenRefusal = 'dial-busy' | 'shutting-down' | 'out-of-ids' | 'dial-bad-target';
+
+/** What comes of `open`: a stream that waits for its answer, none, or none before `heldUntil`, ms. */
+export type Opened = { readonly stream: number } | { readonly refused: OpenRefusal } | { readonly heldUntil: number };

@@ -16,6 +16,7 @@ export const LATE_FRAMES_OF_REFUSED = 1;
 export class PeerBudgets {
   readonly opens: TokenBucket;
   readonly abandons: TokenBucket;
+  readonly refusals: TokenBucket;
   readonly pings: TokenBucket;
   readonly useless: TokenBucket;
   /** Credit that streams still had when we reset them: DATA may be on its way for that much. */
@@ -24,6 +25,7 @@ export class PeerBudgets {
   constructor(config: MuxConfig, now: number) {
     this.opens = new TokenBucket(config.openRate, now);
     this.abandons = new TokenBucket(config.abandonRate, now);
+    this.refusals = new TokenBucket(config.refusalRate, now);
     this.pings = new TokenBucket(config.pingRate, now);
     this.useless = new TokenBucket(config.uselessRate, now);
   }

@@ -20,18 +20,17 @@ import {
 } from '../protocol/frames.ts';
 import { encodeHost, type Target } from '../protocol/target.ts';
 import { checkMuxConfig, type MuxConfig } from './config.ts';
-import type { MuxEvent } from './events.ts';
+import type { MuxEvent, Opened } from './events.ts';
+import { GiveUps } from './give-ups.ts';
 import { LateResets } from './late-resets.ts';
 import { LazyMap, LazySet } from './lazy-collections.ts';
 import { Liveness } from './liveness.ts';
 import { Outbox, type RecordShare } from './outbox.ts';
+import { ownMemory } from './own-memory.ts';
 import { LATE_FRAMES_OF_REFUSED, LATE_FRAMES_OF_STREAM, PeerBudgets } from './peer-budgets.ts';
 import { ReceiveWindows } from './receive-windows.ts';
 import { Scheduler } from './scheduler.ts';
 import { StreamState } from './stream-state.ts';
-
-/** Why `open` gave no stream: too many are open, the session ends, all ids are used, or the target cannot be written. */
-export type OpenRefusal = 'dial-busy' | 'shutting-down' | 'out-of-ids' | 'dial-bad-target';
 
 /** Each link begins with a ping of either end, so the peer sends one and answers one. */
 const PINGS_OF_LINK = 2;
@@ -50,6 +49,7 @@ export class MuxSession implements FrameHandler {
   private readonly liveness: Liveness;
   private readonly outbox: Outbox;
   private readonly lateResets: LateResets;
+  private readonly giveUps: GiveUps;
   private events: MuxEvent[] = [];
   private nextEvent = 0;
 
@@ -73,6 +73,7 @@ export class MuxSession implements FrameHandler {
     this.liveness = new Liveness(config, now);
     this.outbox = new Outbox(config, this.scheduler, this.windows, this.liveness);
     this.lateResets = new LateResets(config.resetWaitMs);
+    this.giveUps = new GiveUps(config.giveUpRate, now);
     this.outbox.push({ type: 'hello', maxStreams: config.maxStreams });
   }
 
@@ -168,11 +169,12 @@ export class MuxSession implements FrameHandler {
   // ── from the owner ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Asks the peer for a stream; `opened` or `open-failed` follows. */
-  open(target: Target, now: number): { stream: number } | { refused: OpenRefusal } {
+  open(target: Target, now: number): Opened {
     if (this.over || this.draining || this.peerDraining) return { refused: 'shutting-down' };
     if (this.localStreams >= Math.min(this.peerMaxStreams, this.config.maxStreams)) return { refused: 'dial-busy' };
     if (this.lastLocalId + 2 > MAX_STREAM_ID) return { refused: 'out-of-ids' };
     if (!encodeHost(target)) return { refused: 'dial-bad-target' };
+    if (!this.giveUps.take(now)) return { heldUntil: this.giveUps.retryAt(now) };
     this.lastLocalId += 2;
     this.localStreams += 1;
     const stream = new StreamState(this.lastLocalId, target, 'opening');
@@ -243,7 +245,8 @@ export class MuxSession implements FrameHandler {
   private resetNow(stream: StreamState, fault: WireFaultName): void {
     const { phase, granted, id } = stream;
     this.close(stream);
-    if (phase === 'opening' && this.outbox.retractOpen(id)) return;
+    if (phase === 'opening' && this.outbox.retractOpen(id)) return this.giveUps.giveBack();
+    if (phase === 'opening') this.giveUps.spend();
     this.budgets.allowLate(granted);
     this.outbox.push({ type: phase === 'offered' ? 'open-failed' : 'reset', stream: id, fault });
   }
@@ -373,8 +376,9 @@ export class MuxSession implements FrameHandler {
     this.lastPeerId = id;
     if (this.config.role === 'client') return this.refuseOpen(id, 'dial-not-allowed');
     if (this.draining) return this.refuseOpen(id, 'shutting-down');
-    if (!this.budgets.opens.take(this.now) || this.unreleased.size >= this.config.maxStreams)
-      return this.refuseOpen(id, 'dial-busy');
+    const { opens, abandons } = this.budgets;
+    const isBusy = !opens.take(this.now) || abandons.isEmpty(this.now);
+    if (isBusy || this.unreleased.size >= this.config.maxStreams) return this.refuseOpen(id, 'dial-busy');
     if (!target) return this.refuseOpen(id, 'dial-bad-target');
     const stream = new StreamState(id, target, 'offered');
     stream.sendCredit = credit;
@@ -386,10 +390,14 @@ export class MuxSession implements FrameHandler {
 
   /** Leaves nothing behind but the answer, and counts: a peer that heeds our HELLO hardly ever needs it. */
   private refuseOpen(id: number, fault: WireFaultName): Verdict {
-    if (!this.budgets.abandons.take(this.now)) return 'peer-flood';
     this.budgets.allowLateFrames(LATE_FRAMES_OF_REFUSED);
     this.outbox.push({ type: 'open-failed', stream: id, fault });
-    return undefined;
+    return this.countAbandoned();
+  }
+
+  private countAbandoned(): Verdict {
+    const { abandons, refusals } = this.budgets;
+    return abandons.take(this.now) || refusals.take(this.now) ? undefined : 'peer-flood';
   }
 
   handleOpened(id: number, credit: number): Verdict {
@@ -400,6 +408,7 @@ export class MuxSession implements FrameHandler {
     stream.phase = 'open';
     stream.sendCredit = credit;
     this.noteTransfer(this.now);
+    this.giveUps.giveBack();
     this.events.push({ type: 'opened', stream: id });
     return undefined;
   }
@@ -408,6 +417,7 @@ export class MuxSession implements FrameHandler {
     const stream = this.streams.get(id);
     if (!stream) return this.judgeLate(id);
     if (stream.phase !== 'opening') return 'wrong-state';
+    this.giveUps.giveBack();
     this.close(stream);
     this.events.push({ type: 'open-failed', stream: id, fault: faultOfWireCode(code) });
     return undefined;
@@ -467,7 +477,7 @@ export class MuxSession implements FrameHandler {
       return undefined;
     }
     this.events.push({ type: 'withdrawn', stream: id, fault });
-    return this.budgets.abandons.take(this.now) ? undefined : 'peer-flood';
+    return this.countAbandoned();
   }
 
   handlePing(opaque: Uint8Array): Verdict {
@@ -530,6 +540,7 @@ export class MuxSession implements FrameHandler {
 
   private abandonOpening(stream: StreamState, fault: WireFaultName): void {
     this.close(stream);
+    this.giveUps.giveBack();
     this.outbox.retractOpen(stream.id);
     this.events.push({ type: 'open-failed', stream: stream.id, fault });
   }
@@ -582,18 +593,4 @@ export class MuxSession implements FrameHandler {
     this.scheduler.clear();
     this.events.push({ type: 'ended', fault });
   }
-}
-
-/** Received bytes may hold this many times their size: a full DATA frame out of a 256 KiB read of a socket is not copied. */
-const RETAIN_FACTOR = 8;
-
-/**
- * A small piece out of a large read, copied: an owner that keeps it would keep the whole read alive, and a peer could make
- * 64 KiB and more of each byte that it has credit for.
- */
-function ownMemory(bytes: Uint8Array): Uint8Array {
-  if (bytes.length * RETAIN_FACTOR >= bytes.buffer.byteLength) return bytes;
-  const copy = Buffer.allocUnsafeSlow(bytes.length);
-  copy.set(bytes);
-  return copy;
 }

@@ -14,13 +14,17 @@ export class TokenBucket {
 
   /** Takes one token; false if there is none. `now` in ms. */
   take(now: number): boolean {
+    if (this.isEmpty(now)) return false;
+    this.tokens -= 1;
+    return true;
+  }
+
+  isEmpty(now: number): boolean {
     const refilled = this.tokens + (Math.max(0, now - this.updated) * this.limit.perSecond) / 1000;
     // Tokens given beyond the burst are kept: refilling must not take them away.
     this.tokens = Math.max(this.tokens, Math.min(this.limit.burst, refilled));
     this.updated = now;
-    if (this.tokens < 1) return false;
-    this.tokens -= 1;
-    return true;
+    return this.tokens < 1;
   }
 
   /** Adds tokens, up to 16 bursts in all. */

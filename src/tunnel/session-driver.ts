@@ -8,7 +8,7 @@
 import { performance } from 'node:perf_hooks';
 import { type WireFaultName, WstunError } from '../errors.ts';
 import type { MuxConfig, ResumeConfig } from '../mux/config.ts';
-import type { MuxEvent } from '../mux/events.ts';
+import type { MuxEvent, Opened } from '../mux/events.ts';
 import { LazyMap } from '../mux/lazy-collections.ts';
 import type { ReplayMemory } from '../mux/replay-store.ts';
 import { ResumableSession } from '../mux/resumable-session.ts';
@@ -17,6 +17,7 @@ import type { Logger } from '../observability/logger.ts';
 import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
 import { MuxStream, type StreamOwner } from './mux-stream.ts';
 import { Offer } from './offer.ts';
+import { OpenLine } from './open-line.ts';
 import type { StreamAcceptor, Target, TunnelStream } from './stream.ts';
 
 /** An exit that neither opens nor refuses: its dial and look-up limits add up to 15 s, and a slow path comes on top. */
@@ -76,6 +77,8 @@ export class SessionDriver implements StreamOwner {
   private readonly opening = new LazyMap<number, PendingOpen>();
   private readonly offers = new LazyMap<number, Offer>();
   private readonly whenIdle: (() => void)[] = [];
+  /** Only an end that opens streams has one. */
+  private line: OpenLine | undefined;
   private link: MessageLink | undefined;
   private lastRemote = 'no link';
   private timer: NodeJS.Timeout | undefined;
@@ -217,21 +220,27 @@ export class SessionDriver implements StreamOwner {
   }
 
   /** As `StreamOpener.open`, on this session. */
-  open(target: Target, signal: AbortSignal): Promise<TunnelStream> {
-    if (signal.aborted) return Promise.reject(new WstunError('dial-cancelled'));
+  async open(target: Target, signal: AbortSignal): Promise<TunnelStream> {
+    if (signal.aborted) throw new WstunError('dial-cancelled');
+    this.line ??= new OpenLine((wanted) => this.tryOpen(wanted));
+    const opened = this.line.open(target, signal);
+    // Without a wait the answer is awaited in the same turn.
+    const id = typeof opened === 'number' ? opened : await opened;
+    return this.awaitAnswer(id, target, signal);
+  }
+
+  private tryOpen(target: Target): Opened {
     const opened = this.mux.open(target, performance.now());
-    if ('refused' in opened) {
-      if (opened.refused === 'out-of-ids') this.options.onNoMoreStreams?.();
-      return Promise.reject(new WstunError(opened.refused));
-    }
+    if ('refused' in opened && opened.refused === 'out-of-ids') this.options.onNoMoreStreams?.();
     this.scheduleFlush();
-    return this.awaitAnswer(opened.stream, target, signal);
+    return opened;
   }
 
   private awaitAnswer(id: number, target: Target, signal: AbortSignal): Promise<TunnelStream> {
     return new Promise((resolve, reject) => {
       const giveUp = (fault: WireFaultName) => {
         this.mux.reset(id, 'dial-cancelled', performance.now());
+        this.line?.noteGivenUp(target);
         this.scheduleFlush();
         settle();
         reject(new WstunError(fault));
@@ -525,6 +534,7 @@ export class SessionDriver implements StreamOwner {
     link?.close();
     // What was kept for the peer is of no more use.
     this.session.end(fault);
+    this.line?.close(new WstunError(fault));
     this.options.onEnd(fault);
   }
 

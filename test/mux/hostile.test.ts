@@ -148,7 +148,8 @@ describe('a client ends the session on', () => {
   });
 
   it('more opens from the exit than it may refuse, and keeps nothing of those it refused', () => {
-    const peer = MuxPeer.joined('client', { abandonRate: { perSecond: 10, burst: 100 } });
+    const refusalRate = { perSecond: 10, burst: 100 };
+    const peer = MuxPeer.joined('client', { abandonRate: { perSecond: 0, burst: 0 }, refusalRate });
     for (let i = 1; i <= 100; i++) peer.feed(wire.open(2 * i));
     expect(peer.frames()).toEqual(Array.from({ length: 100 }, (_, i) => ['open-failed', 2 * (i + 1), 35]));
     expect(kept(peer.session)).toEqual(NOTHING);
@@ -216,6 +217,7 @@ describe('frames that crossed a reset', () => {
 
 describe('floods end the session one over their rate', () => {
   const rate = { perSecond: 10, burst: 50 };
+  const refusals = { abandonRate: { perSecond: 0, burst: 1 }, refusalRate: { perSecond: 10, burst: 49 } };
   const open = (count: number): Buffer => wire.open(2 * count + 1);
   const floods: [what: string, config: Partial<MuxConfig>, one: (count: number) => Buffer[]][] = [
     ['pings', { pingRate: rate }, () => [wire.ping()]],
@@ -228,9 +230,9 @@ describe('floods end the session one over their rate', () => {
       { uselessRate: rate },
       (n) => [wire.goAway(10, 0), ...(n === 1 ? [wire.goAway(10, 0)] : [])],
     ],
-    ['opens beyond the rate of opens', { openRate: { perSecond: 0, burst: 1 }, abandonRate: rate }, (n) => [open(n)]],
-    ['opens to nowhere', { abandonRate: rate }, (n) => [frame(1, 2 * n + 1, Buffer.from('0000000002030000ff', 'hex'))]],
-    ['opens given up before an answer', { abandonRate: rate }, (n) => [open(n), wire.reset(2 * n + 1)]],
+    ['opens beyond the rate of opens', { openRate: { perSecond: 0, burst: 1 }, ...refusals }, (n) => [open(n)]],
+    ['opens to nowhere', refusals, (n) => [frame(1, 2 * n + 1, Buffer.from('0000000002030000ff', 'hex'))]],
+    ['opens given up before an answer', refusals, (n) => [open(n), wire.reset(2 * n + 1)]],
   ];
 
   it.each(floods)('%s', (_what, config, one) => {
@@ -346,20 +348,40 @@ describe('what hostile opens leave behind', () => {
 
   it('rapid reset: a place stays taken until its dial is gone, so resets buy no more dials than streams', () => {
     const peer = MuxPeer.joined('exit', { maxStreams: 100 });
-    for (let i = 0; i < 10_000 && !peer.ended; i++) peer.feed(wire.open(2 * i + 1), wire.reset(2 * i + 1));
+    for (let i = 0; i < 100_000 && !peer.ended; i++) {
+      peer.feed(wire.open(2 * i + 1), wire.reset(2 * i + 1));
+      peer.record();
+    }
     expect(peer.events.filter(({ type }) => type === 'offer').length).toBe(100);
     expect(peer.ended).toBe('peer-flood');
     expect(inside(peer.session).unreleased.size).toBe(100);
   });
 
-  it('10,000 opens and resets in a second end the session by the default limits', () => {
-    const peer = MuxPeer.joined('exit');
-    for (let i = 0; i < 10_000 && !peer.ended; i++) {
-      peer.now = i / 10;
-      peer.feed(wire.open(2 * i + 1), wire.reset(2 * i + 1));
-      peer.session.release(2 * i + 1);
-      peer.record();
-    }
-    expect(peer.ended).toBe('peer-flood');
+  it('10,000 opens and resets in a second are refused beyond the rate of abandoned ones, and end nothing', () => {
+    const peer = churned(10_000, 10);
+    expect(peer.ended).toBeUndefined();
+    const offers = peer.events.filter(({ type }) => type === 'offer').length;
+    expect(offers).toBeGreaterThanOrEqual(4096);
+    expect(offers).toBeLessThanOrEqual(4096 + 400);
+  });
+
+  it('100,000 opens and resets in a second end the session by the default limits', () => {
+    expect(churned(100_000, 100).ended).toBe('peer-flood');
+  });
+
+  it('900 opens and resets a second end nothing, however long that goes on', () => {
+    expect(churned(50_000, 0.9).ended).toBeUndefined();
   });
 });
+
+/** So many streams are opened and given up, `perMs` each ms. */
+function churned(streams: number, perMs: number): MuxPeer {
+  const peer = MuxPeer.joined('exit', { pingRate: { perSecond: 1e6, burst: 1e6 } });
+  for (let i = 0; i < streams && !peer.ended; i++) {
+    peer.now = i / perMs;
+    peer.feed(wire.open(2 * i + 1), wire.reset(2 * i + 1));
+    peer.session.release(2 * i + 1);
+    peer.record();
+  }
+  return peer;
+}

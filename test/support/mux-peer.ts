@@ -79,7 +79,7 @@ export class MuxPeer {
   /** Of a client's session: a stream that the peer has accepted. */
   opened(credit = 0x10000): number {
     const opened = this.session.open(TARGET, this.now);
-    if ('refused' in opened) throw new Error(`refused: ${opened.refused}`);
+    if (!('stream' in opened)) throw new Error(`not opened: ${JSON.stringify(opened)}`);
     this.frames();
     this.feed(wire.opened(opened.stream, credit));
     return opened.stream;

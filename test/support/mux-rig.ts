@@ -72,7 +72,8 @@ export class RigEnd {
   open(): void {
     const opened = this.session.open(TARGET, this.clock.now);
     if ('stream' in opened) this.add(opened.stream, 'opening');
-    else check(opened.refused === 'dial-busy' || opened.refused === 'shutting-down', `refused: ${opened.refused}`);
+    else if ('refused' in opened)
+      check(['dial-busy', 'shutting-down'].includes(opened.refused), `refused: ${opened.refused}`);
   }
 
   accept(index: number): void {

@@ -111,6 +111,7 @@ class PureEnd implements ComplianceEnd, StreamOwner {
   open(target: Target, signal: AbortSignal): Promise<TunnelStream> {
     const opened = this.call((session) => session.open(target, NOW));
     if ('refused' in opened) return Promise.reject(new WstunError(opened.refused));
+    if ('heldUntil' in opened) return Promise.reject(new WstunError('dial-busy'));
     const id = opened.stream;
     this.targets.set(id, target);
     return new Promise((resolve, reject) => {

@@ -1,0 +1,45 @@
+/** A program that gives up one connection after the other (a port scan, a health check with a short limit) hurts nobody else. */
+import { connect } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { blackHole } from '../support/black-hole.ts';
+import { echo, tcpServer } from '../support/tcp.ts';
+import { connectThrough, socks5Request, take } from '../support/through-proxy.ts';
+import { startStack } from '../support/wstun-stack.ts';
+
+const CONNECTIONS = 14_000;
+const PER_SECOND = 900;
+const PATIENCE_MS = 12;
+
+/** Opens a connection through the proxy and resets it before an answer can come. */
+function giveUp(proxy: number, silent: number): void {
+  const socket = connect({ host: '127.0.0.1', port: proxy });
+  socket.on('error', () => {});
+  socket.write(Buffer.concat([Buffer.from([5, 1, 0]), socks5Request('127.0.0.1', silent)]));
+  setTimeout(() => socket.resetAndDestroy(), PATIENCE_MS);
+}
+
+describe('while a program opens and resets 900 connections a second, 14,000 in all', () => {
+  it('a stream that rests lives on, and other programs connect', { timeout: 120_000 }, async () => {
+    const { client, relay } = await startStack();
+    const [silent, target] = [await blackHole(), await tcpServer(echo)];
+    const resting = await connectThrough('SOCKS5', client.port, target);
+    const begun = performance.now();
+    let connected = 0;
+    for (let opened = 0; opened < CONNECTIONS; ) {
+      const due = Math.min(CONNECTIONS, ((performance.now() - begun) * PER_SECOND) / 1000);
+      for (; opened < due; opened++) giveUp(client.port, silent);
+      if (opened >= connected * 1000) {
+        const other = await connectThrough('CONNECT', client.port, target);
+        other.write('hello');
+        expect(String(await take(other, 5))).toBe('hello');
+        other.destroy();
+        connected += 1;
+      }
+      await delay(5);
+    }
+    resting.write('still here');
+    expect(String(await take(resting, 10))).toBe('still here');
+    expect(relay.process.stderr + client.process.stderr).not.toContain('peer-flood');
+  });
+});

@@ -1,0 +1,75 @@
+/** An end that gives up its opens stays below what its peer bears, whatever the link does meanwhile. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { DEFAULT_MUX_CONFIG } from '../../src/mux/config.ts';
+import { GiveUps } from '../../src/mux/give-ups.ts';
+import { TokenBucket } from '../../src/mux/token-bucket.ts';
+import { MuxPeer, TARGET } from '../support/mux-peer.ts';
+
+const { giveUpRate, abandonRate } = DEFAULT_MUX_CONFIG;
+
+describe('opens that are given up', () => {
+  it('are never more in any time than the burst and what that time has earned', () => {
+    const steps = fc.array(fc.tuple(fc.constantFrom('take', 'spend', 'giveBack'), fc.nat({ max: 500 })), {
+      maxLength: 300,
+    });
+    fc.assert(
+      fc.property(steps, fc.nat({ max: 299 }), (all, from) => {
+        const giveUps = new GiveUps({ perSecond: 10, burst: 20 }, 0);
+        let [now, underWay, spent, since] = [0, 0, 0, 0];
+        for (const [at, [what, ms]] of all.entries()) {
+          now += ms;
+          if (at === from) [since, spent] = [now, -underWay];
+          if (what === 'take') underWay += giveUps.take(now) ? 1 : 0;
+          else if (underWay > 0) {
+            underWay -= 1;
+            if (what === 'spend') {
+              giveUps.spend();
+              spent += 1;
+            } else giveUps.giveBack();
+          }
+          expect(spent).toBeLessThanOrEqual(20 + ((now - since) * 10) / 1000 + 1e-6);
+        }
+      }),
+    );
+  });
+
+  it('wait once too many were given up, and go on as time passes', () => {
+    const peer = MuxPeer.joined('client');
+    let opened = 0;
+    const giveUpAll = (): number => {
+      for (;;) {
+        const next = peer.session.open(TARGET, peer.now);
+        if ('heldUntil' in next) return next.heldUntil;
+        if (!('stream' in next)) throw new Error(JSON.stringify(next));
+        opened += 1;
+        peer.record();
+        peer.session.reset(next.stream, 'dial-cancelled', peer.now);
+      }
+    };
+    const heldUntil = giveUpAll();
+    expect(opened).toBe(giveUpRate.burst);
+    expect(heldUntil).toBeGreaterThan(peer.now);
+    peer.now += 1000;
+    giveUpAll();
+    expect(opened).toBe(giveUpRate.burst + giveUpRate.perSecond);
+  });
+
+  it('of a link that stalls for 10 s may come at once, and the peer still bears them', () => {
+    const atExit = new TokenBucket(abandonRate, 0);
+    const most = giveUpRate.burst + 10 * giveUpRate.perSecond;
+    for (let i = 0; i < most; i++) expect(atExit.take(10_000)).toBe(true);
+  });
+
+  it('are none that were answered, or had not gone out', () => {
+    const peer = MuxPeer.joined('client');
+    for (let i = 0; i < 3 * giveUpRate.burst; i++) {
+      const id = peer.opened();
+      peer.session.reset(id, 'dial-cancelled', peer.now);
+      peer.record();
+      const unsent = peer.session.open(TARGET, peer.now);
+      if ('stream' in unsent) peer.session.reset(unsent.stream, 'dial-cancelled', peer.now);
+    }
+    expect(peer.session.open(TARGET, peer.now)).toHaveProperty('stream');
+  });
+});
