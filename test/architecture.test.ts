@@ -49,6 +49,7 @@ const PURE: Readonly<Record<string, readonly string[]>> = {
   protocol: ['node:buffer', 'node:util'],
   mux: ['node:buffer', 'node:util'],
   crypto: ['node:crypto', 'node:buffer', 'node:util', 'tweetnacl'],
+  'proxy/http1': [],
 };
 
 /** Packages, and the folders that own them, so that another can take their place there. tether: its page runs where node:crypto is not. */
@@ -92,7 +93,7 @@ function violation(source: Source, specifier: string): string | undefined {
     return mayReach(from, target) ? undefined : `${source.path} must not import ${target}`;
   }
   const name = specifier.split('/')[0] ?? specifier;
-  const pure = PURE[from];
+  const pure = PURE[from] ?? PURE[dirname(source.path)];
   if (pure !== undefined && !pure.includes(specifier)) return `${source.path} is pure and must not import ${specifier}`;
   const owners = OWNED[name];
   return owners === undefined || owners.includes(from)

@@ -18,7 +18,7 @@ export interface ProxyContext {
   readonly check: CredentialCheck | undefined;
   readonly logger: Logger;
   readonly limits: ProxyLimits;
-  /** Those that are joined to a socket, which may close before them. */
+  /** Those that carry something; they may outlive the socket of their program. */
   readonly streams: Set<TunnelStream>;
   readonly leaving: Leaving;
 }

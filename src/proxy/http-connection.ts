@@ -1,145 +1,285 @@
 /**
- * One connection of a program that speaks HTTP: its requests in turn, its stream to the last target, its timers. The bytes are
- * node:http's (http-proxy.ts) until CONNECT or an upgrade makes the socket a tunnel.
+ * One connection of a program that speaks HTTP: its requests one after another, until CONNECT or an upgrade makes it a tunnel. The
+ * next request is not read before the one at hand is answered: what a program sends ahead (RFC 9112 §9.3.2) waits in the socket,
+ * and beyond its buffer in the program.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { resetSocket } from '../tunnel/socket-reset.ts';
+import {
+  holdWriteErrors,
+  noticeResets,
+  resetSocket,
+  resetWhenDelivered,
+  whenTrulyEnded,
+} from '../tunnel/socket-reset.ts';
+import type { TunnelStream } from '../tunnel/stream.ts';
+import { ByteSource } from './byte-source.ts';
 import { carry, endWith, faultOf, openFor, type ProxyContext, untilClosed } from './connection.ts';
-import { answerRefusal, forward } from './http-forward.ts';
-import { type HttpRefusal, refusalOf, serialiseRefusal } from './http-replies.ts';
-import { readConnect, readForward, readUpgrade } from './http-request.ts';
-import { upgrade } from './http-upgrade.ts';
-import { TunnelAgent } from './tunnel-agent.ts';
+import { exchange, type Outcome, type Program } from './http-exchange.ts';
+import { type HttpRefusal, refusalOf, refusalOfError, serialiseRefusal } from './http-replies.ts';
+import { type ForwardRequest, readConnect, readForward, wantsUpgrade } from './http-request.ts';
+import { HttpTargets, type TargetConnection } from './http-targets.ts';
+import { ContentReader } from './http1/content-reader.ts';
+import { type Framing, NO_CONTENT } from './http1/framing.ts';
+import { HeadReader, type HeadStep } from './http1/head-reader.ts';
+import {
+  type HeadFault,
+  parseRequestHead,
+  REQUEST_FIRST_LINE,
+  type RequestHead,
+  requestFraming,
+  wantsToStay,
+} from './http1/request-head.ts';
 
-/**
- * Requests that may wait behind the one being served (RFC 9112 §9.3.2, pipelining). Hardly a program pipelines; without a
- * bound, one read of 64 KiB could bring thousands. About 4 KiB each.
- */
-const MAX_WAITING_REQUESTS = 16;
+/** Without effects (RFC 9110 §9.2.1, RFC 4918, 3253, 5323), so that without content they may be sent twice. */
+const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND', 'REPORT', 'SEARCH', 'QUERY']);
+
+/** Content behind a refused head that is read and dropped for the next request's sake, bytes; a new connection costs less than more. */
+const MAX_DROPPED_BYTES = 64 * 1024;
+
+const NOTHING = Buffer.alloc(0);
+
+/** What waiting for a head has led to. `silent`: nothing of it has come. */
+type NextHead =
+  | Exclude<HeadStep, { kind: 'more' }>
+  | { readonly kind: 'ended' | 'timed-out'; readonly silent: boolean };
 
 export class HttpConnection {
-  /** Resolves when the socket is closed and nothing of it is left. */
-  readonly done: Promise<void>;
   readonly #socket: Socket;
   readonly #context: ProxyContext;
-  readonly #gone = new AbortController();
-  readonly #agent: TunnelAgent;
-  #timer: NodeJS.Timeout | undefined;
-  /** Ends when every request so far has been answered. */
-  #turn: Promise<void> = Promise.resolve();
-  #unanswered = 0;
+  readonly #source: ByteSource;
+  readonly #targets: HttpTargets;
+  readonly #stopNoticing: () => void;
   #draining = false;
-  /** The socket is a tunnel, or is being refused: no more requests. */
-  #detached = false;
+  #isTunnel = false;
+  /** While a request is served. */
+  #program: Program | undefined;
+  /** Ends the wait for a head; there while nothing is owed. */
+  #giveUp: (() => void) | undefined;
 
-  /** `deadline`: when the first request's header must be complete, on `performance.now`'s clock. */
-  constructor(socket: Socket, deadline: number, context: ProxyContext) {
+  constructor(socket: Socket, context: ProxyContext) {
     this.#socket = socket;
     this.#context = context;
-    this.#agent = new TunnelAgent((target) => openFor(socket, target, context));
-    this.#timer = setTimeout(() => this.refuse(refusalOf('proxy-timed-out')), deadline - performance.now());
-    this.done = untilClosed(socket).then(() => this.#finish());
+    this.#source = new ByteSource(socket);
+    this.#targets = new HttpTargets((target) => openFor(socket, target, context), context);
+    this.#stopNoticing = noticeResets(socket);
+    const writes = holdWriteErrors(socket);
+    writes.onError(() => this.#handleReset());
+    // If that is none, the write by which it is found out fails.
+    socket.once('end', () => whenTrulyEnded(socket, writes, () => {}));
   }
 
-  /** Nothing is owed, and node:http reads. */
-  get resting(): boolean {
-    return this.#unanswered === 0 && !this.#detached;
-  }
-
-  /** `response` is answered after those before it. */
-  request(request: IncomingMessage, response: ServerResponse): void {
-    clearTimeout(this.#timer);
-    if (this.#detached) return;
-    if (this.#unanswered > MAX_WAITING_REQUESTS) return resetSocket(this.#socket);
-    this.#unanswered++;
-    this.#inTurn(async () => {
-      if (this.#socket.destroyed) return;
-      if (this.#draining) response.shouldKeepAlive = false;
-      await this.#answer(request, response);
-      this.#unanswered--;
-      if (this.#unanswered === 0) this.#rest();
-    });
-  }
-
-  connect(request: IncomingMessage, head: Buffer): void {
-    this.#detach(head);
-    this.#inTurn(async () => {
-      const wanted = readConnect(request, this.#context.check);
-      if ('refusal' in wanted) return this.#end(wanted.refusal);
-      try {
-        const stream = await openFor(this.#socket, wanted.target, this.#context);
-        this.#socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
-        await carry(this.#socket, stream, this.#context);
-      } catch (error) {
-        await this.#end(refusalOf(faultOf(error)));
-      }
-    });
-  }
-
-  upgrade(request: IncomingMessage, head: Buffer): void {
-    this.#detach(head);
-    this.#inTurn(async () => {
-      const wanted = readUpgrade(request, this.#context.check);
-      if ('refusal' in wanted) return this.#end(wanted.refusal);
-      await upgrade(this.#socket, wanted, this.#agent, this.#gone.signal, this.#context);
-    });
-  }
-
-  /** For what is no request: malformed, too large, too late. Behind an unfinished answer there is no place to say so. */
-  refuse(refusal: HttpRefusal): void {
-    clearTimeout(this.#timer);
-    if (this.#detached) return;
-    this.#detached = true;
-    if (this.#unanswered > 0) resetSocket(this.#socket);
-    else this.#inTurn(() => this.#end(refusal));
-  }
-
-  /** Ends with the answer at hand; at once if there is none. Tunnels go on. */
-  drain(): void {
-    this.#draining = true;
-    if (this.#unanswered === 0 && !this.#detached) this.#socket.destroy();
-  }
-
-  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const wanted = readForward(request, this.#context.check);
-    const signal = this.#gone.signal;
-    if (!('refusal' in wanted)) return forward(wanted, { request, response, agent: this.#agent, signal });
-    await answerRefusal(wanted.refusal, response, signal);
-    request.resume();
-  }
-
-  /** Behind an unfinished answer this is an abuse: node:http has stopped watching over that answer's back-pressure. */
-  #detach(head: Buffer): void {
-    clearTimeout(this.#timer);
-    this.#detached = true;
-    if (this.#unanswered > 0) return resetSocket(this.#socket);
-    this.#socket.pause();
-    if (head.length > 0) this.#socket.unshift(head);
-  }
-
-  #end(refusal: HttpRefusal): Promise<void> {
-    return endWith(this.#socket, serialiseRefusal(refusal), this.#context.limits.lingerMs);
-  }
-
-  /** A defect in one request ends the connection, never the process. */
-  #inTurn(task: () => Promise<void>): void {
-    this.#turn = this.#turn.then(task).catch((error: unknown) => {
+  /** See HttpProxy. A defect in one request ends the connection, never the process. */
+  async serve(deadline: number): Promise<void> {
+    try {
+      await this.#serveAll(deadline - performance.now());
+    } catch (error) {
       this.#context.logger.error({ error: String(error) }, 'an HTTP request failed on a defect');
       resetSocket(this.#socket);
+    }
+    await untilClosed(this.#socket);
+    this.#stopNoticing();
+    await this.#targets.close();
+  }
+
+  drain(): void {
+    this.#draining = true;
+    this.#giveUp?.();
+  }
+
+  async #serveAll(firstWaitMs: number): Promise<false> {
+    const first = await this.#nextHead(firstWaitMs);
+    if (first.kind === 'timed-out') return this.#end(refusalOf('proxy-timed-out'));
+    for (let step: NextHead = first; ; step = await this.#nextHead(this.#context.limits.keepAliveMs)) {
+      if (step.kind !== 'head') return this.#endWithout(step);
+      const request = parseRequestHead(step.text);
+      if ('reason' in request) return this.#endFaulty(request);
+      if (!(await this.#answer(request))) return false;
+      if (this.#draining) return this.#close();
+    }
+  }
+
+  #nextHead(waitMs: number): Promise<NextHead> {
+    return new Promise((resolve) => {
+      const reader = new HeadReader(REQUEST_FIRST_LINE);
+      const settle = (outcome: NextHead): void => {
+        clearTimeout(limit);
+        this.#giveUp = undefined;
+        this.#source.stop();
+        resolve(outcome);
+      };
+      const limit = setTimeout(() => settle({ kind: 'timed-out', silent: reader.isEmpty }), waitMs);
+      this.#giveUp = () => settle({ kind: 'ended', silent: true });
+      this.#source.read({
+        receive: (bytes) => {
+          const step = reader.receive(bytes);
+          if (step.kind === 'more') return undefined;
+          settle(step);
+          return step.kind === 'head' ? step.rest : NOTHING;
+        },
+        end: () => settle({ kind: 'ended', silent: reader.isEmpty }),
+      });
     });
   }
 
-  /** Between requests. The limit holds until the next one's header is whole: a slow header is as good as none. */
-  #rest(): void {
-    if (this.#draining || this.#socket.destroyed) this.#socket.destroy();
-    else this.#timer = setTimeout(() => this.#socket.destroy(), this.#context.limits.keepAliveMs);
+  async #endWithout(step: Exclude<NextHead, { kind: 'head' }>): Promise<false> {
+    switch (step.kind) {
+      case 'foreign':
+        return this.#end(refusalOf('proxy-malformed'));
+      case 'too-large':
+        return this.#end(refusalOf('proxy-malformed', 'the header is too large', 431));
+      case 'ended':
+        return step.silent ? this.#close() : this.#end(refusalOf('proxy-malformed', 'it ends within its header'));
+      case 'timed-out':
+        this.#socket.destroy();
+        return false;
+    }
   }
 
-  async #finish(): Promise<void> {
-    clearTimeout(this.#timer);
-    this.#gone.abort();
-    this.#agent.destroy();
-    await this.#turn;
+  /** False: the connection is over. */
+  async #answer(request: RequestHead): Promise<boolean> {
+    if (request.method === 'CONNECT') return this.#connect(request);
+    const framing = requestFraming(request);
+    if ('reason' in framing) return this.#endFaulty(framing);
+    const wanted = readForward(request, framing, this.#context.check);
+    if ('refusal' in wanted) return this.#refuse(wanted.refusal, request, framing);
+    const maySendTwice = SAFE.has(wanted.method) && framing.kind === 'none' && !wanted.isUpgrade;
+    for (;;) {
+      const target = await this.#targets.take(wanted.target, maySendTwice).catch((error: unknown) => ({ error }));
+      if ('error' in target) return this.#refuse(refusalOfError(target.error), request, framing);
+      this.#program = this.#programOf(request, wanted);
+      const outcome = await exchange(wanted, this.#program, target);
+      this.#program = undefined;
+      const mayTryAgain = maySendTwice && target.isReused && !this.#socket.destroyed;
+      if (outcome.kind !== 'failed' || !outcome.unanswered || !mayTryAgain) {
+        return this.#conclude(outcome, request, target);
+      }
+      this.#targets.reset(target);
+    }
+  }
+
+  /** What follows a wish for another protocol may already be of that: it must not be read as a request. */
+  #programOf(request: RequestHead, { isUpgrade }: ForwardRequest): Program {
+    return {
+      socket: this.#socket,
+      source: this.#source,
+      handleReset: undefined,
+      resetWaitMs: this.#context.limits.resetWaitMs,
+      mayStay: () => !isUpgrade && this.#mayStay(request),
+    };
+  }
+
+  #mayStay(request: RequestHead): boolean {
+    return !this.#draining && wantsToStay(request);
+  }
+
+  async #conclude(outcome: Outcome, request: RequestHead, target: TargetConnection): Promise<boolean> {
+    switch (outcome.kind) {
+      case 'whole':
+        if (outcome.canRest) this.#targets.rest(target);
+        else this.#targets.letGo(target);
+        return outcome.stays || this.#close();
+      case 'switched':
+        target.source.release();
+        this.#socket.write(outcome.head);
+        await this.#carry(target.stream);
+        return false;
+      case 'failed':
+        this.#targets.reset(target);
+        return this.#refuse(refusalOfError(outcome.error), request, outcome.unread);
+      case 'cut':
+        this.#targets.reset(target);
+        this.#detach();
+        this.#socket.resume();
+        resetWhenDelivered(this.#socket, this.#context.limits.resetWaitMs);
+        return false;
+    }
+  }
+
+  async #connect(request: RequestHead): Promise<boolean> {
+    const wanted = readConnect(request, this.#context.check);
+    if ('refusal' in wanted) return this.#end(wanted.refusal);
+    this.#source.stop();
+    try {
+      const stream = await openFor(this.#socket, wanted.target, this.#context);
+      this.#socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
+      await this.#carry(stream);
+    } catch (error) {
+      await this.#end(refusalOf(faultOf(error)));
+    }
+    return false;
+  }
+
+  /** `unread`: what of the request is still to come, which stands before the next one. Undefined: nobody knows. */
+  async #refuse(refusal: HttpRefusal, request: RequestHead, unread: Framing | undefined): Promise<boolean> {
+    const isHead = request.method === 'HEAD';
+    const isLittle = unread?.kind === 'none' || (unread?.kind === 'length' && unread.length <= MAX_DROPPED_BYTES);
+    const mayStay = this.#mayStay(request) && !wantsUpgrade(request, NO_CONTENT);
+    if (!isLittle || !mayStay) return this.#end(refusal, isHead);
+    this.#socket.write(serialiseRefusal(refusal, { stays: true, isHead }));
+    return this.#drop(new ContentReader(unread, true));
+  }
+
+  #drop(content: ContentReader): Promise<boolean> {
+    if (content.isWhole) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const settle = (isWhole: boolean): void => {
+        clearTimeout(limit);
+        this.#source.stop();
+        if (!isWhole) this.#socket.destroy();
+        resolve(isWhole);
+      };
+      const limit = setTimeout(() => settle(false), this.#context.limits.keepAliveMs);
+      this.#source.read({
+        receive: (bytes) => {
+          const used = content.receive(bytes, () => {});
+          if (!content.isWhole) return undefined;
+          settle(true);
+          return bytes.subarray(used);
+        },
+        end: () => settle(false),
+      });
+    });
+  }
+
+  #endFaulty({ reason, status }: HeadFault): Promise<false> {
+    return this.#end(refusalOf('proxy-malformed', reason, status));
+  }
+
+  async #end(refusal: HttpRefusal, isHead = false): Promise<false> {
+    this.#detach();
+    await endWith(this.#socket, serialiseRefusal(refusal, { stays: false, isHead }), this.#context.limits.lingerMs);
+    return false;
+  }
+
+  /** Behind the last answer. Where the program has sent more, it is read and dropped: see `endWith`. */
+  async #close(): Promise<false> {
+    const isAhead = this.#source.hasBytes || this.#socket.readableLength > 0;
+    this.#detach();
+    if (isAhead) {
+      await endWith(this.#socket, NOTHING, this.#context.limits.lingerMs);
+    } else if (!this.#socket.destroyed) {
+      this.#socket.resume().end(() => this.#socket.destroy());
+    }
+    return false;
+  }
+
+  /** From here on a reset is the tunnel's to pass on. */
+  #carry(stream: TunnelStream): Promise<void> {
+    this.#isTunnel = true;
+    this.#detach();
+    return carry(this.#socket, stream, this.#context);
+  }
+
+  /** A write has failed. What can still be read is of use for a request that is being sent. */
+  #handleReset(): void {
+    if (this.#isTunnel) return;
+    if (this.#program?.handleReset === undefined) this.#socket.destroy();
+    else this.#program.handleReset();
+  }
+
+  /** The socket is no longer read here. */
+  #detach(): void {
+    this.#source.release();
+    this.#stopNoticing();
   }
 }

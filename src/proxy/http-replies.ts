@@ -1,6 +1,7 @@
 /** What HTTP programs are told when their request cannot be served: a status, and a page of plain text that says why. Pure. */
 import { STATUS_CODES } from 'node:http';
-import { describeFault, type FaultName } from '../errors.ts';
+import { describeFault, type FaultName, WstunError } from '../errors.ts';
+import { serialiseHead } from './http1/fields.ts';
 
 /** RFC 9110 §15; whatever is not here is 502 (Bad Gateway). */
 const STATUS: Readonly<Partial<Record<FaultName, number>>> = {
@@ -32,6 +33,12 @@ export function refusalOf(fault: FaultName, detail = '', status = STATUS[fault] 
   return { fault, status, headers: headersOf(status, body), body };
 }
 
+/** Anything but a WstunError is a fault of the target's connection. */
+export function refusalOfError(error: unknown): HttpRefusal {
+  if (error instanceof WstunError) return refusalOf(error.fault, error.detail);
+  return refusalOf('proxy-bad-answer', error instanceof Error ? error.message : '');
+}
+
 /** To a browser or a page that takes the proxy for a web server. It gets no CORS header, so a page cannot even read this. */
 export const NOT_A_WEB_SERVER: HttpRefusal = (() => {
   const body = [
@@ -45,17 +52,18 @@ export const NOT_A_WEB_SERVER: HttpRefusal = (() => {
   return { fault: 'proxy-malformed', status: 400, headers: headersOf(400, body), body };
 })();
 
-/** For connections that are no longer node:http's: the whole answer, after which the connection ends. */
-export function serialiseRefusal({ status, headers, body }: HttpRefusal): Buffer {
-  const head = serialiseHead(status, STATUS_CODES[status] ?? '', [...headers, 'Connection', 'close']);
-  return Buffer.concat([head, Buffer.from(body)]);
+export interface RefusalPlace {
+  /** Whether the connection goes on behind it. */
+  readonly stays: boolean;
+  /** It answers HEAD: its content is only spoken of. */
+  readonly isHead?: boolean;
 }
 
-/** `headers`: names and values in turn, as node:http gives them, one char a byte. */
-export function serialiseHead(status: number, reason: string, headers: readonly string[]): Buffer {
-  const lines = [`HTTP/1.1 ${status} ${reason}`];
-  for (let i = 0; i + 1 < headers.length; i += 2) lines.push(`${headers[i]}: ${headers[i + 1]}`);
-  return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
+/** The whole answer. */
+export function serialiseRefusal({ status, headers, body }: HttpRefusal, { stays, isHead }: RefusalPlace): Buffer {
+  const fields = [...headers, 'Connection', stays ? 'keep-alive' : 'close'];
+  const head = serialiseHead(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`, fields);
+  return isHead ? head : Buffer.concat([head, Buffer.from(body)]);
 }
 
 function headersOf(status: number, body: string): string[] {

@@ -1,4 +1,5 @@
 /** The bounds of the local proxy. Types and figures alone. */
+import { RESET_WAIT_MS } from '../tunnel/socket-reset.ts';
 
 export interface ProxyLimits {
   /**
@@ -18,6 +19,11 @@ export interface ProxyLimits {
    * A connection at rest holds one stream to its last target too.
    */
   readonly keepAliveMs: number;
+  /**
+   * How long the bytes before a reset may wait for a program or a target that does not read, ms, before the reset goes without
+   * them. Default: as of joined connections, RESET_WAIT_MS.
+   */
+  readonly resetWaitMs: number;
 }
 
 export const DEFAULT_PROXY_LIMITS: ProxyLimits = {
@@ -25,4 +31,5 @@ export const DEFAULT_PROXY_LIMITS: ProxyLimits = {
   negotiationMs: 10_000,
   lingerMs: 10_000,
   keepAliveMs: 60_000,
+  resetWaitMs: RESET_WAIT_MS,
 };

@@ -144,7 +144,10 @@ class MixedProxy implements ProxyServer {
     else await this.#dispatch(socket, first, deadline);
   }
 
-  /** A page in a browser can make it send HTTP here: nothing that begins with a letter is ever taken for SOCKS. */
+  /**
+   * A page in a browser can make it send HTTP here: nothing that can begin a method is ever taken for SOCKS. Nor can an empty line,
+   * which some programs send before their request (RFC 9112 §2.2).
+   */
   async #dispatch(socket: Socket, first: Buffer, deadline: number): Promise<void> {
     const { check, logger } = this.#context;
     const [version = 0] = first;
@@ -152,7 +155,7 @@ class MixedProxy implements ProxyServer {
     if (version === SOCKS4) {
       return serveSocks(socket, first, new Socks4Negotiation(check !== undefined), deadline, this.#context);
     }
-    if (isLetter(version)) {
+    if (canBeginHttp(version)) {
       socket.unshift(first);
       return this.#http.serve(socket, deadline);
     }
@@ -169,9 +172,9 @@ class MixedProxy implements ProxyServer {
   }
 }
 
-function isLetter(byte: number): boolean {
-  const upper = byte & 0xdf;
-  return upper >= 0x41 && upper <= 0x5a;
+/** Methods are tokens (RFC 9110 §5.6.2). */
+function canBeginHttp(byte: number): boolean {
+  return /^[!#$%&'*+\-.^_`|~0-9A-Za-z\r\n]$/.test(String.fromCharCode(byte));
 }
 
 /** Leaves the socket paused. Undefined: it closed, ended or stayed silent until the deadline. */

@@ -23,7 +23,7 @@ import type { TunnelStream } from './stream.ts';
  * How long a connection may rest without a byte once either side has finished. RFC 5382 §5 lets a NAT forget it after 4
  * minutes; without a bound, a program that is gone and a target that never closes would hold each other for ever.
  */
-const HALF_CLOSED_IDLE_MS = 10 * 60_000;
+export const HALF_CLOSED_IDLE_MS = 10 * 60_000;
 
 const NOTHING = new Uint8Array(0);
 

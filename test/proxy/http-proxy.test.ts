@@ -1,5 +1,5 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { FaultName } from '../../src/errors.ts';
 import { proxyTo } from '../support/proxy.ts';
@@ -155,10 +155,50 @@ describe('a request in absolute-form', () => {
     const client = new Client(port);
     expect((await readAnswer(client.send(get('/')))).body).toBe('1');
     expect((await readAnswer(client.send(get('/')))).body).toBe('2');
-    // What may have had an effect is not repeated.
-    client.send('POST http://example.com/ HTTP/1.1\r\nHost: example.com\r\nContent-Length: 1\r\n\r\nx');
-    expect((await readAnswer(client)).head).toMatch(/^HTTP\/1\.1 502 /);
     expect(opener.targets.length).toBe(2);
+  });
+
+  it.each([
+    ['POST', 'Content-Length: 1\r\n\r\nx'],
+    ['PUT', 'Content-Length: 1\r\n\r\nx'],
+    ['GET', 'Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n'],
+    ['POST', 'Content-Length: 0\r\n\r\n'],
+    ['DELETE', '\r\n'],
+    ['LIST', '\r\n'],
+  ])('goes on a new stream where it may not be sent twice: %s with %j', async (method, rest) => {
+    let connections = 0;
+    const target = await tcpServer((socket) => {
+      const body = String(++connections);
+      // The second request on any connection meets its end.
+      socket.once('data', () => {
+        socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n${body}`);
+        socket.once('data', () => socket.resetAndDestroy());
+      });
+    });
+    const { port, opener } = await proxyTo(target);
+    const client = new Client(port);
+    expect((await readAnswer(client.send(get('/')))).body).toBe('1');
+    const request = `${method} http://example.com/ HTTP/1.1\r\nHost: example.com\r\n${rest}`;
+    for (const body of ['2', '3']) expect((await readAnswer(client.send(request))).body).toBe(body);
+    expect(opener.targets.length).toBe(3);
+  });
+
+  it.each(['NTLM TlRM', 'Negotiate'])('stays on the stream that the target has authenticated by %s', async (scheme) => {
+    const { port, opener } = await proxyTo(
+      await webServer((request, response) => {
+        const next = request.headers.authorization === undefined;
+        response.writeHead(next ? 401 : 200, next ? { 'WWW-Authenticate': scheme, 'Content-Length': 0 } : {});
+        request.resume().on('end', () => response.end(next ? '' : request.url));
+      }),
+    );
+    const client = new Client(port);
+    const post = (...headers: string[]) => get('/p', 'Content-Length: 1', ...headers).replace('GET', 'POST');
+    expect((await readAnswer(client.send(`${post()}x`))).head).toContain(`WWW-Authenticate: ${scheme}`);
+    for (let i = 0; i < 3; i++) {
+      client.send(`${post(`Authorization: ${scheme}`)}x`);
+      await client.takeUntil('\r\n0\r\n\r\n');
+    }
+    expect(opener.streams.length).toBe(1);
   });
 
   it('lets go of a kept stream when the target ends it', async () => {
@@ -187,11 +227,24 @@ describe('a request in absolute-form', () => {
     for (let i = 0; i < 3; i++) expect((await readAnswer(client)).body).toBe(`/${i}`);
   });
 
-  it('resets a connection with more requests waiting than its bound', async () => {
-    const { port, opener } = await proxyTo(await webServer(() => {}));
-    const client = new Client(port).send(get('/').repeat(200));
-    await until(() => client.events.includes('close'));
-    expect(opener.targets.length).toBeLessThanOrEqual(1);
+  it('answers as many pipelined requests as a program likes to send, in order and on one stream', async () => {
+    const { port, opener } = await proxyTo(await webServer((request, response) => response.end(request.url)));
+    const paths = Array.from({ length: 1000 }, (_, i) => `/${i}`);
+    const client = new Client(port).send(paths.map((path) => get(path)).join(''));
+    for (const path of paths) expect((await readAnswer(client)).body).toBe(path);
+    expect([opener.streams.length, client.events]).toEqual([1, []]);
+  });
+
+  it('reads no further from a program that sends requests ahead than fits into its buffers, while one is served', async () => {
+    let asked = 0;
+    const { port, opener } = await proxyTo(await webServer(() => asked++));
+    const ahead = 64 * 1024 * 1024;
+    const client = new Client(port).send(get('/')).send(Buffer.alloc(ahead, get('/')));
+    await until(() => asked === 1);
+    const other = new Client(port);
+    for (let i = 0; i < 100; i++) await readAnswer(other.send('OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n').send(''));
+    expect([asked, opener.streams.length]).toEqual([1, 1]);
+    expect(client.socket.writableLength).toBeGreaterThan(ahead / 2);
   });
 
   it('streams a chunked upload and a chunked download', async () => {
@@ -205,29 +258,106 @@ describe('a request in absolute-form', () => {
     expect(chunks.replace(/(?:^|\r\n)[0-9a-f]+\r\n/g, '') === chunk.repeat(32)).toBe(true);
   });
 
-  it('lets go of the stream of an upload that is answered early, once the answer is whole, and the connection goes on', async () => {
+  it('goes on to the target though that has answered early, and the connection goes on behind it', async () => {
     const page = 'z'.repeat(1024 * 1024);
-    const { port, opener } = await proxyTo(await webServer((_, response) => response.writeHead(401).end(page)));
+    const heard: number[] = [];
+    const { port } = await proxyTo(
+      await webServer((request, response) => {
+        response.writeHead(401).end(page);
+        let length = 0;
+        request.on('data', (chunk: Buffer) => (length += chunk.length)).on('end', () => heard.push(length));
+      }),
+    );
     const client = new Client(port);
     for (let i = 1; i <= 3; i++) {
-      client.send('POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\nhalf');
+      client.send('POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\nhalf');
       await client.takeUntil('\r\n\r\n');
       const chunks = await client.takeUntil('\r\n0\r\n\r\n');
       expect(chunks.match(/z/g)?.length).toBe(page.length);
-      await until(() => opener.streams.length === i && opener.streams.every((stream) => stream.destroyed));
-      client.send('x'.repeat(996));
+      expect(heard.length).toBe(i - 1);
+      client.send('x'.repeat(99_996));
+      await until(() => heard.length === i);
     }
+    expect(heard).toEqual([100_000, 100_000, 100_000]);
     expect((await readAnswer(client.send('GET / HTTP/1.1\r\nHost: h\r\n\r\n'))).head).toMatch(/^HTTP\/1\.1 400 /);
   });
 
-  it('keeps the stream of an upload that was sent whole for the next request', async () => {
-    const { port, opener } = await proxyTo(await webServer((request, response) => void request.pipe(response)));
-    const client = new Client(port);
-    for (let i = 0; i < 3; i++) {
-      client.send('POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody');
-      expect(await client.takeUntil('\r\n0\r\n\r\n')).toMatch(/\r\n4\r\nbody\r\n/);
+  it.each([
+    ['resets', (socket: Socket) => socket.resetAndDestroy(), 'reset'],
+    ['ends, and reads no more', (socket: Socket) => socket.pause().end(), 'end'],
+  ])('tells the program by its connection when a target answers an upload early and %s', async (_, finish, event) => {
+    const answer = 'HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok';
+    const { port, opener } = await proxyTo(
+      await tcpServer((socket) => socket.once('data', () => socket.write(answer, () => finish(socket)))),
+    );
+    const client = new Client(port).send('POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\nhalf');
+    expect((await readAnswer(client)).body).toBe('ok');
+    await until(() => client.events.length > 0);
+    if (event === 'reset') {
+      // Node 20 takes a reset right behind data for an end, but not when it writes.
+      await until(() => client.send('x').events.includes('close'));
     }
-    expect(opener.streams.length).toBe(1);
+    expect(client.events).toContain(event);
+    client.socket.destroy();
+    await until(() => opener.streams[0]?.destroyed === true);
+  });
+
+  it('reaches the target whole though the program is gone when the target has answered early', async () => {
+    const heard: Buffer[] = [];
+    let read = () => {};
+    const target = await tcpServer((socket) => {
+      socket.once('data', (chunk) => {
+        heard.push(chunk);
+        socket.on('data', (more) => heard.push(more)).pause();
+        socket.on('end', () => socket.end());
+        socket.write('HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n');
+        read = () => socket.resume();
+      });
+    });
+    const { port, proxy } = await proxyTo(target);
+    const body = 'x'.repeat(3_000_000);
+    const client = new Client(port).send(
+      `POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: ${body.length}\r\n\r\n`,
+    );
+    await client.takeUntil('\r\n\r\n');
+    client.socket.end(body, () => client.socket.destroy());
+    await until(() => client.events.includes('close'));
+    read();
+    await until(() => proxy.connections === 0);
+    expect(Buffer.concat(heard).toString().split('\r\n\r\n')[1]?.length).toBe(body.length);
+  });
+
+  it('reaches the target whole, and then a reset, when the program resets behind it with the answer unread', async () => {
+    const heard: Buffer[] = [];
+    const ends: string[] = [];
+    const target = await tcpServer((socket) => {
+      socket.on('data', (chunk) => heard.push(chunk)).on('error', () => ends.push('reset'));
+      // Node 20 takes a reset right behind data for an end, but not when it writes.
+      socket.on('end', () => socket.write('x', (error) => !error && ends.push('end')));
+      socket.once('data', () => socket.write('HTTP/1.1 100 Continue\r\n\r\n'));
+    });
+    const { port } = await proxyTo(target);
+    const client = new Client(port).send('POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 60000\r\n\r\n');
+    await client.takeUntil('\r\n\r\n');
+    client.socket.write('x'.repeat(60_000), () => client.socket.resetAndDestroy());
+    await until(() => ends.length > 0);
+    expect(Buffer.concat(heard).toString().split('\r\n\r\n')[1]?.length).toBe(60_000);
+    expect(ends).toEqual(['reset']);
+  });
+
+  it('sends its header at once, whenever its body comes', async () => {
+    const { port } = await proxyTo(
+      await webServer((request, response) => {
+        response.write('ready');
+        request.on('data', (chunk: Buffer) => response.write(chunk)).on('end', () => response.end());
+      }),
+    );
+    const client = new Client(port).send('POST http://h/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n');
+    await client.takeUntil('5\r\nready\r\n');
+    client.send('3\r\nabc\r\n');
+    await client.takeUntil('3\r\nabc\r\n');
+    client.send('0\r\n\r\n');
+    await client.takeUntil('0\r\n\r\n');
   });
 
   it('slows the program down when the target does not read', async () => {
@@ -243,7 +373,8 @@ describe('a request in absolute-form', () => {
   });
 
   it('lets go of the stream when the program resets while its upload is held back', async () => {
-    const { port, opener } = await proxyTo(await tcpServer((socket) => socket.pause()));
+    const target = await tcpServer((socket) => socket.pause());
+    const { port, opener } = await proxyTo(target, { limits: { resetWaitMs: 50 } });
     const size = 64 * 1024 * 1024;
     const client = new Client(port).send(`POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: ${size}\r\n\r\n`);
     client.send(Buffer.alloc(size));
@@ -326,7 +457,9 @@ describe('a request in absolute-form', () => {
   it.each([
     ['nonsense', 'nonsense\r\n\r\n'],
     ['nothing', ''],
-    ['two framings', 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc'],
+    ['two lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd'],
+    ['a header of more than 64 KiB', `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(70_000)}\r\n\r\n`],
+    ['another protocol, without a line', '\x05\x00\x00\x01'],
     [
       'in a coding that would be lost',
       `HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`,
@@ -447,7 +580,7 @@ describe('an upgrade in absolute-form', () => {
     const page = 'z'.repeat(200_000);
     for (let i = 0; i < 15; i++) {
       client.send(`POST http://h/ HTTP/1.1\r\nHost: h\r\n${wishes}\r\nContent-Length: ${page.length}\r\n\r\nz`);
-      await until(() => opener.streams.length === 1 && seen.length === i + 1);
+      await until(() => seen.length === i + 1);
       client.send(page.slice(1));
       expect((await readAnswer(client)).body === page).toBe(true);
     }
@@ -456,7 +589,8 @@ describe('an upgrade in absolute-form', () => {
     expect((await readAnswer(client)).body).toBe('c');
     expect((await readAnswer(client)).body).toBe('');
     expect(new Set(seen)).toEqual(new Set(['undefined keep-alive undefined']));
-    expect([opener.streams.length, client.events]).toEqual([1, []]);
+    // One for each that may not be sent twice.
+    expect([opener.streams.length, client.events]).toEqual([16, []]);
   });
 
   it('to a WebSocket is refused with 501 where it has a body', async () => {
@@ -469,7 +603,7 @@ describe('an upgrade in absolute-form', () => {
   it('passes on an answer that declines, and ends the connection with it', async () => {
     const { port } = await proxyTo(await webServer((_, response) => response.writeHead(426).end('no')));
     const answer = await new Client(port).send(upgrade('ws')).rest();
-    expect(answer).toMatch(/^HTTP\/1\.1 426 .*Connection: close\r\n\r\nno$/s);
+    expect(answer).toMatch(/^HTTP\/1\.1 426 .*Connection: close\r\n\r\n2\r\nno\r\n0\r\n\r\n$/s);
   });
 
   it('answers 502 when the answer that declines is in a coding that would be lost, and lets go of the stream', async () => {
@@ -500,7 +634,6 @@ describe('what is no proxy request', () => {
   });
 
   it.each([
-    ['an unknown method', 'FOO http://h/ HTTP/1.1\r\nHost: h\r\n\r\n', 400],
     [
       'a length and chunks at once',
       'POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n',

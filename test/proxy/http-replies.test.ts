@@ -32,9 +32,16 @@ describe('refusalOf', () => {
 
 describe('serialiseRefusal', () => {
   it('tells the length of the body in bytes, and that the connection ends', () => {
-    const [head = '', body = ''] = serialiseRefusal(refusalOf('dial-refused', 'ö')).toString().split('\r\n\r\n');
+    const [head = '', body = ''] = serialiseRefusal(refusalOf('dial-refused', 'ö'), { stays: false })
+      .toString()
+      .split('\r\n\r\n');
     expect(head).toMatch(/^HTTP\/1\.1 502 Bad Gateway\r\n/);
     expect(head).toContain('Connection: close');
     expect(head).toContain(`Content-Length: ${Buffer.byteLength(body)}`);
+  });
+
+  it('only speaks of the body where it answers HEAD, and of the connection as it is', () => {
+    const text = serialiseRefusal(refusalOf('dial-refused'), { stays: true, isHead: true }).toString();
+    expect(text).toMatch(/\r\nContent-Length: [1-9]\d*\r\nConnection: keep-alive\r\n\r\n$/);
   });
 });

@@ -2,17 +2,17 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CredentialCheck } from '../../src/proxy/credentials.ts';
 import { targetOfAuthority, targetOfIp } from '../../src/proxy/host.ts';
-import {
-  hasUnknownCoding,
-  headWithoutUpgrade,
-  passesOverUpgrade,
-  readConnect,
-  readForward,
-  readUpgrade,
-} from '../../src/proxy/http-request.ts';
+import { answerHeaders, readConnect, readForward, wantsUpgrade } from '../../src/proxy/http-request.ts';
+import { type Framing, NO_CONTENT } from '../../src/proxy/http1/framing.ts';
+import type { RequestHead } from '../../src/proxy/http1/request-head.ts';
 
-function request(method: string, url: string, ...rawHeaders: string[]) {
-  return { method, url, rawHeaders };
+function request(method: string, url: string, ...rawHeaders: string[]): RequestHead {
+  return { method, url, minor: 1, rawHeaders };
+}
+
+/** Of HTTP/1.1, with the Host that it must have. */
+function forward(wanted: RequestHead, framing: Framing = NO_CONTENT, check?: CredentialCheck) {
+  return readForward({ ...wanted, rawHeaders: ['Host', 'h', ...wanted.rawHeaders] }, framing, check);
 }
 
 function refusalBody(answer: object): string {
@@ -86,9 +86,11 @@ describe('targetOfAuthority', () => {
 });
 
 describe('readForward', () => {
+  const keep = ['Connection', 'keep-alive'];
+
   it('cuts the URL without rewriting it', () => {
-    const read = readForward(request('GET', 'http://example.com:8080/a/../b?c=%41#frag'), undefined);
-    expect(read).toMatchObject({ target: { host: 'example.com', port: 8080 }, path: '/a/../b?c=%41' });
+    const read = forward(request('GET', 'http://example.com:8080/a/../b?c=%41\xe9#frag'));
+    expect(read).toMatchObject({ target: { host: 'example.com', port: 8080 }, path: '/a/../b?c=%41\xe9' });
   });
 
   it.each([
@@ -97,53 +99,87 @@ describe('readForward', () => {
     ['OPTIONS', 'http://h', '*'],
     ['OPTIONS', 'http://h/', '/'],
   ])('gives %s %s the path %s', (method, url, path) => {
-    expect(readForward(request(method, url), undefined)).toMatchObject({ path });
-  });
-
-  it('lets the URL win over Host (RFC 9112 §3.2.2)', () => {
-    const read = readForward(request('GET', 'http://good.example/', 'Host', 'evil.example'), undefined);
-    expect(read).toMatchObject({ target: { host: 'good.example' }, headers: ['Host', 'good.example'] });
-  });
-
-  it('keeps order, spelling and doubles of the end-to-end headers, and drops the others', () => {
-    const headers = [
-      ...['Host', 'h', 'X-b', '1', 'Connection', 'keep-alive, X-Private', 'x-private', 'p', 'X-B', '2'],
-      ...['Proxy-Authorization', 'Basic xyz', 'Proxy-Connection', 'keep-alive', 'Keep-Alive', '5', 'TE', 'trailers'],
-      ...['Upgrade', 'h2c', 'Cookie', 'a=b'],
-    ];
-    const read = readForward(request('GET', 'http://h/', ...headers), undefined);
-    expect(read).toMatchObject({ headers: ['Host', 'h', 'X-b', '1', 'X-B', '2', 'Cookie', 'a=b'] });
+    expect(forward(request(method, url))).toMatchObject({ path });
   });
 
   it.each([
-    ['a length', 'POST', ['Content-Length', '5'], ['Content-Length', '5'], true],
+    ['http://u:p@h:81/x', 81],
+    ['http://u@h/x', 80],
+    ['http://:@h/x', 80],
+    ['http://u:p@q@h/x', 80],
+    ['http://u%40a:p/@h/x', undefined],
+  ])('drops what stands before the last @ of the authority: %s', (url, port) => {
+    const read = forward(request('GET', url));
+    if (port === undefined) expect(refusalBody(read)).toMatch(/no valid host/);
+    else expect(read).toMatchObject({ target: { host: 'h', port }, path: '/x' });
+    expect(JSON.stringify(read)).not.toMatch(/u:p|u%40|"u/);
+  });
+
+  it('lets the URL win over Host (RFC 9112 §3.2.2)', () => {
+    const read = readForward(request('GET', 'http://good.example/', 'Host', 'evil.example'), NO_CONTENT, undefined);
+    expect(read).toMatchObject({ target: { host: 'good.example' }, headers: ['Host', 'good.example', ...keep] });
+  });
+
+  it('asks a program of HTTP/1.0 for no Host, and does not pass its Expect on', () => {
+    const wanted = { ...request('POST', 'http://h/', 'Expect', '100-continue'), minor: 0 as const };
+    const read = readForward(wanted, { kind: 'length', length: 3 }, undefined);
+    expect(read).toMatchObject({ headers: ['Host', 'h', 'Content-Length', '3', ...keep] });
+  });
+
+  it('keeps order, spelling, doubles and bytes of the end-to-end headers, and drops the others', () => {
+    const headers = [
+      ...['X-b', '1', 'Connection', 'keep-alive, X-Private', 'x-private', 'p', 'X-B', '\xfc \x80'],
+      ...['Proxy-Authorization', 'Basic xyz', 'Proxy-Connection', 'keep-alive', 'Keep-Alive', '5', 'TE', 'trailers'],
+      ...['Upgrade', 'h2c', 'Cookie', 'a=b'],
+    ];
+    const read = forward(request('GET', 'http://h/', ...headers));
+    expect(read).toMatchObject({ headers: ['Host', 'h', 'X-b', '1', 'X-B', '\xfc \x80', 'Cookie', 'a=b', ...keep] });
+  });
+
+  it.each<[string, string, string[], Framing, string[]]>([
+    ['a length', 'POST', ['Content-Length', '5'], { kind: 'length', length: 5 }, ['Content-Length', '5']],
     [
       'a length that Connection tries to hide',
       'GET',
       ['Connection', 'Content-Length', 'Content-Length', '5'],
+      { kind: 'length', length: 5 },
       ['Content-Length', '5'],
-      true,
     ],
-    ['chunks', 'PUT', ['Transfer-Encoding', 'Chunked'], ['Transfer-Encoding', 'chunked'], true],
-    ['nothing at all', 'POST', [], ['Content-Length', '0'], false],
-    ['nothing, as GET has', 'GET', [], [], false],
-  ])('frames a request with %s', (_, method, headers, framing, hasBody) => {
-    const read = readForward(request(method, 'http://h/', ...headers), undefined);
-    expect(read).toMatchObject({ headers: ['Host', 'h', ...framing], hasBody });
+    ['chunks', 'PUT', ['Transfer-Encoding', 'Chunked'], { kind: 'chunked' }, ['Transfer-Encoding', 'chunked']],
+    ['nothing at all', 'POST', [], NO_CONTENT, ['Content-Length', '0']],
+    ['nothing, and says so', 'LIST', ['Content-Length', '0'], NO_CONTENT, ['Content-Length', '0']],
+    ['nothing, as GET has', 'GET', [], NO_CONTENT, []],
+    ['nothing, by a method that nobody knows', 'LIST', [], NO_CONTENT, []],
+  ])('frames a request with %s', (_, method, headers, framing, framed) => {
+    const read = forward(request(method, 'http://h/', ...headers), framing);
+    expect(read).toMatchObject({ headers: ['Host', 'h', ...framed, ...keep], framing });
   });
 
   it.each([
     ['origin-form', request('GET', '/'), 400, /This is the proxy of wstun/],
     ['asterisk-form', request('OPTIONS', '*'), 400, /This is the proxy of wstun/],
     ['https', request('GET', 'https://h/'), 400, /by CONNECT/],
-    ['user information', request('GET', 'http://u:p@h/'), 400, /no valid host/],
     ['an empty host', request('GET', 'http:///x'), 400, /no valid host/],
-    ['two Hosts', request('GET', 'http://h/', 'Host', 'h', 'host', 'h'), 400, /more than one Host/],
-    ['another coding', request('POST', 'http://h/', 'Transfer-Encoding', 'gzip, chunked'), 501, /coding/],
+    ['user information without a host', request('GET', 'http://u:p@/x'), 400, /no valid host/],
+    ['two Hosts', request('GET', 'http://h/', 'host', 'h'), 400, /more than one Host/],
   ])('refuses %s', (_, wanted, status, body) => {
-    const read = readForward(wanted, undefined);
+    const read = forward(wanted);
     expect(read).toMatchObject({ refusal: { status } });
     expect(refusalBody(read)).toMatch(body);
+  });
+
+  it('keeps what asks for another protocol', () => {
+    const headers = ['Connection', 'Upgrade', 'Upgrade', 'websocket', 'Sec-WebSocket-Key', 'k'];
+    expect(forward(request('GET', 'ws://h/chat', ...headers))).toMatchObject({
+      target: { host: 'h', port: 80 },
+      isUpgrade: true,
+      headers: ['Host', 'h', 'Sec-WebSocket-Key', 'k', 'Connection', 'Upgrade', 'Upgrade', 'websocket'],
+    });
+  });
+
+  it('refuses a WebSocket with a body', () => {
+    const wanted = request('POST', 'http://h/', 'Connection', 'upgrade', 'Upgrade', 'websocket');
+    expect(forward(wanted, { kind: 'length', length: 3 })).toMatchObject({ refusal: { status: 501 } });
   });
 });
 
@@ -153,14 +189,14 @@ describe('credentials', () => {
 
   it('are asked for before anything else is looked at', () => {
     for (const url of ['http://h/', '/', 'h:0']) {
-      expect(readForward(request('GET', url), check)).toMatchObject({ refusal: { status: 407 } });
+      expect(forward(request('GET', url), NO_CONTENT, check)).toMatchObject({ refusal: { status: 407 } });
       expect(readConnect(request('CONNECT', url), check)).toMatchObject({ refusal: { status: 407 } });
     }
   });
 
   it('open the proxy, and are never passed on', () => {
-    const read = readForward(request('GET', 'http://h/', ...header('ann:secret')), check);
-    expect(read).toMatchObject({ headers: ['Host', 'h'] });
+    const read = forward(request('GET', 'http://h/', ...header('ann:secret')), NO_CONTENT, check);
+    expect(read).toMatchObject({ headers: ['Host', 'h', 'Connection', 'keep-alive'] });
     expect(readConnect(request('CONNECT', 'h:1', ...header('ann:secret')), check)).toMatchObject({
       target: { port: 1 },
     });
@@ -168,73 +204,50 @@ describe('credentials', () => {
 
   it('are refused twice over', () => {
     const twice = [...header('ann:secret'), ...header('ann:secret')];
-    expect(readForward(request('GET', 'http://h/', ...twice), check)).toMatchObject({ refusal: { status: 407 } });
+    const read = forward(request('GET', 'http://h/', ...twice), NO_CONTENT, check);
+    expect(read).toMatchObject({ refusal: { status: 407 } });
   });
 });
 
 describe('readConnect', () => {
-  it.each(['h', 'h:', 'h:0', 'http://h:80', '/'])('refuses %s', (url) => {
+  it.each(['h', 'h:', 'h:0', 'http://h:80', '/', 'u:p@h:80'])('refuses %s', (url) => {
     expect(readConnect(request('CONNECT', url), undefined)).toMatchObject({ refusal: { status: 400 } });
   });
 });
 
-describe('readUpgrade', () => {
-  it('keeps what asks for the upgrade', () => {
-    const wanted = request(
-      'GET',
-      'ws://h/chat',
-      'Connection',
-      'Upgrade',
-      'Upgrade',
-      'websocket',
-      'Sec-WebSocket-Key',
-      'k',
-    );
-    expect(readUpgrade(wanted, undefined)).toMatchObject({
-      target: { host: 'h', port: 80 },
-      headers: ['Host', 'h', 'Sec-WebSocket-Key', 'k', 'Connection', 'Upgrade', 'Upgrade', 'websocket'],
-    });
-  });
+describe('wantsUpgrade', () => {
+  const LENGTH: Framing = { kind: 'length', length: 3 };
 
-  it('refuses one with a body', () => {
-    const wanted = request('POST', 'http://h/', 'Upgrade', 'websocket', 'Content-Length', '3');
-    expect(readUpgrade(wanted, undefined)).toMatchObject({ refusal: { status: 501 } });
+  it.each<[string, string[], Framing, boolean]>([
+    ['h2c with a length', ['Upgrade', 'h2c'], LENGTH, false],
+    ['h2c in chunks', ['Upgrade', 'H2C'], { kind: 'chunked' }, false],
+    ['h2c without a body, as its settings are for the next hop', ['Upgrade', 'h2c'], NO_CONTENT, false],
+    ['another protocol with a body', ['Upgrade', 'tcp'], LENGTH, false],
+    ['another protocol without a body', ['Upgrade', 'SPDY/3.1'], NO_CONTENT, true],
+    ['a WebSocket', ['Upgrade', 'websocket'], NO_CONTENT, true],
+    ['a WebSocket among others', ['Upgrade', 'h2c', 'upgrade', 'x, WebSocket'], LENGTH, true],
+    ['nothing', ['Upgrade', ''], NO_CONTENT, false],
+  ])('is, for %s: %j %j %s', (_, headers, framing, wanted) => {
+    const asked = request('POST', 'http://h/', 'Connection', 'x, UPGRADE', ...headers);
+    expect(wantsUpgrade(asked, framing)).toBe(wanted);
+    expect(wantsUpgrade({ ...asked, minor: 0 }, framing)).toBe(false);
+    expect(wantsUpgrade(request('POST', 'http://h/', ...headers), framing)).toBe(false);
   });
 });
 
-describe('passesOverUpgrade', () => {
-  it.each([
-    ['h2c with a length', ['Upgrade', 'h2c', 'Content-Length', '3'], true],
-    ['h2c in chunks', ['Upgrade', 'H2C', 'Transfer-Encoding', 'chunked'], true],
-    ['h2c without a body, as its settings are for the next hop', ['Upgrade', 'h2c'], true],
-    ['another protocol with a body', ['Upgrade', 'tcp', 'Content-Length', '3'], true],
-    ['another protocol without a body', ['Upgrade', 'SPDY/3.1', 'Content-Length', '0'], false],
-    ['a WebSocket', ['Upgrade', 'websocket'], false],
-    ['a WebSocket among others', ['Upgrade', 'h2c', 'upgrade', 'x, WebSocket', 'Content-Length', '3'], false],
-  ])('is for %s: %j %s', (_, headers, passedOver) => {
-    expect(passesOverUpgrade(request('POST', 'http://h/', ...headers))).toBe(passedOver);
-  });
-
-  it('leaves the head as it was but for Upgrade', () => {
-    const headers = ['Host', 'h', 'Connection', 'Upgrade, X', 'UPGRADE', 'h2c', 'X', 'caf\xe9', 'x', ''];
-    const head = headWithoutUpgrade({ ...request('POST', 'http://h/\xe9', ...headers), httpVersion: '1.0' });
-    expect(head.toString('latin1')).toBe(
-      'POST http://h/\xe9 HTTP/1.0\r\nHost: h\r\nConnection: Upgrade, X\r\nX: caf\xe9\r\nx: \r\n\r\n',
-    );
-  });
-});
-
-describe('hasUnknownCoding', () => {
-  it.each([
-    ['none', [], false],
-    ['chunked', ['transfer-encoding', 'Chunked'], false],
-    ['identity, which changes nothing and old servers name', ['Transfer-Encoding', 'identity'], false],
-    ['gzip in chunks', ['Transfer-Encoding', 'gzip, chunked'], true],
-    ['gzip in chunks, on two lines', ['Transfer-Encoding', 'gzip', 'Transfer-Encoding', 'chunked'], true],
-    ['gzip up to the end', ['Transfer-Encoding', 'gzip'], true],
-    ['chunks in chunks', ['Transfer-Encoding', 'chunked, chunked'], true],
-    ['a content coding, which is the program’s to undo', ['Content-Encoding', 'gzip'], false],
-  ])('is, for an answer with %s: %j %s', (_, headers, unknown) => {
-    expect(hasUnknownCoding(headers)).toBe(unknown);
+describe('answerHeaders', () => {
+  it('are those that are meant for the program, as they came', () => {
+    const headers = ['Set-Cookie', 'a', 'X A', '\xfc', 'Connection', 'X-Hop', 'x-hop', '1', 'set-cookie', 'b'];
+    const framing = [
+      'Content-Length',
+      '3',
+      'Transfer-Encoding',
+      'chunked',
+      'Trailer',
+      'X',
+      'Proxy-Authenticate',
+      'Basic',
+    ];
+    expect(answerHeaders([...framing, ...headers])).toEqual(['Set-Cookie', 'a', 'X A', '\xfc', 'set-cookie', 'b']);
   });
 });

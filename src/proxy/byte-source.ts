@@ -1,0 +1,133 @@
+/**
+ * The bytes of a socket or a stream for readers that come one after another, each of which takes as far as its message goes. Owns
+ * the reading side alone. An end that comes while nobody reads is kept for the next reader, behind the bytes before it.
+ */
+import type { Readable } from 'node:stream';
+
+export interface ByteReader {
+  /** Undefined: it wants more. Otherwise it is done, and this is what it leaves to the next reader. */
+  receive(bytes: Buffer): Buffer | undefined;
+  /** It is done, too: no byte will follow. `error`: that is no clean end. */
+  end(error?: Error): void;
+}
+
+const NOTHING = Buffer.alloc(0);
+
+export class ByteSource {
+  readonly #from: Readable;
+  #reader: ByteReader | undefined;
+  #held: Buffer = NOTHING;
+  #end: { readonly error?: Error } | undefined;
+  #error: Error | undefined;
+  #isFeeding = false;
+  #isPaused = false;
+  #isReleased = false;
+
+  /** It is read only while there is a reader; what was put back into it comes first. */
+  constructor(from: Readable) {
+    this.#from = from;
+    from.on('data', this.#handleData).on('end', this.#handleEnd);
+    from.on('error', this.#handleError).on('close', this.#handleClose);
+    from.pause();
+    if (from.readableEnded) this.#handleEnd();
+    else if (from.destroyed) this.#handleClose();
+  }
+
+  /** Bytes are at hand that nobody has taken. */
+  get hasBytes(): boolean {
+    return this.#held.length > 0;
+  }
+
+  /** No byte will come, though some may be at hand. */
+  get hasEnded(): boolean {
+    return this.#end !== undefined;
+  }
+
+  /** Shows the reader at once what is at hand. A reader that is not done gives way to it. */
+  read(reader: ByteReader): void {
+    this.#reader = reader;
+    this.#isPaused = false;
+    this.#feed();
+  }
+
+  /** The reader has enough for now; an end it is still told of. */
+  pause(): void {
+    this.#isPaused = true;
+    this.#from.pause();
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    this.#feed();
+  }
+
+  /** The reader is shown nothing more. */
+  stop(): void {
+    this.#reader = undefined;
+    this.#from.pause();
+  }
+
+  /** Leaves all to another user of what is read here, who finds it paused, and what is at hand put back. */
+  release(): void {
+    this.stop();
+    this.#isReleased = true;
+    this.#from.off('data', this.#handleData).off('end', this.#handleEnd);
+    this.#from.off('error', this.#handleError).off('close', this.#handleClose);
+    if (this.#held.length > 0 && !this.#from.destroyed) this.#from.unshift(this.#held);
+    this.#held = NOTHING;
+  }
+
+  readonly #handleData = (bytes: Buffer): void => {
+    this.#held = this.#held.length === 0 ? bytes : Buffer.concat([this.#held, bytes]);
+    this.#feed();
+  };
+
+  readonly #handleEnd = (): void => {
+    this.#end ??= {};
+    this.#feed();
+  };
+
+  readonly #handleError = (error: Error): void => {
+    this.#error = error;
+  };
+
+  /** What Node had read before comes first. Behind a clean end it says nothing new. */
+  readonly #handleClose = (): void => {
+    for (let chunk: unknown = this.#from.read(); chunk instanceof Uint8Array; chunk = this.#from.read()) {
+      this.#held = Buffer.concat([this.#held, chunk]);
+    }
+    this.#end ??= { error: this.#error ?? new Error('the connection was cut') };
+    this.#feed();
+  };
+
+  /** A reader may set the next one while it is shown something. */
+  #feed(): void {
+    if (this.#isFeeding) return;
+    this.#isFeeding = true;
+    while (this.#show());
+    this.#isFeeding = false;
+    if (this.#end !== undefined || this.#isReleased) return;
+    if (this.#reader === undefined) this.#from.pause();
+    else if (!this.#isPaused) this.#from.resume();
+  }
+
+  /** False: there is nothing to show, or nobody to show it to. */
+  #show(): boolean {
+    const reader = this.#reader;
+    if (reader === undefined) return false;
+    if (this.#held.length === 0) {
+      if (this.#end === undefined) return false;
+      this.#reader = undefined;
+      reader.end(this.#end.error);
+      return true;
+    }
+    if (this.#isPaused) return false;
+    const bytes = this.#held;
+    this.#held = NOTHING;
+    const rest = reader.receive(bytes);
+    if (rest === undefined) return true;
+    this.#held = rest;
+    if (this.#reader === reader) this.#reader = undefined;
+    return true;
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * Reads the answer to one request from its target, and writes it to the program: interim answers, head and content, framed anew.
+ * What else becomes of the exchange is http-exchange.ts's to decide.
+ */
+import type { Socket } from 'node:net';
+import { WstunError } from '../errors.ts';
+import type { ByteReader, ByteSource } from './byte-source.ts';
+import { ContentWriter } from './content-writer.ts';
+import { answerHeaders, type ForwardRequest } from './http-request.ts';
+import {
+  ANSWER_FIRST_LINE,
+  type AnswerHead,
+  announcedLength,
+  answerFraming,
+  parseAnswerHead,
+} from './http1/answer-head.ts';
+import { ContentReader } from './http1/content-reader.ts';
+import { serialiseHead } from './http1/fields.ts';
+import type { Framing } from './http1/framing.ts';
+import { HeadReader } from './http1/head-reader.ts';
+
+/** Interim answers to one request. WebDAV servers send one every 20 s while they work: enough for five hours. */
+const MAX_INTERIM_ANSWERS = 1_000;
+
+const NOTHING = Buffer.alloc(0);
+
+export interface AnswerEvents {
+  /** Its head is here: whether the program is to be told that its connection stays. */
+  mayStay(answer: AnswerHead): boolean;
+  /** Nothing of it is left to come. The source may have more. */
+  handleWhole(): void;
+  /** The target switches protocols, as it was asked to. The bytes of the new one are left in the source. */
+  handleSwitch(head: Buffer): void;
+  handleFault(error: unknown): void;
+}
+
+export class AnswerRelay implements ByteReader {
+  readonly #wanted: ForwardRequest;
+  readonly #socket: Socket;
+  readonly #source: ByteSource;
+  readonly #events: AnswerEvents;
+  #head = new HeadReader(ANSWER_FIRST_LINE);
+  #interim = 0;
+  #content: ContentReader | undefined;
+  #writer: ContentWriter | undefined;
+  #answer: AnswerHead | undefined;
+  #hasBytes = false;
+
+  constructor(wanted: ForwardRequest, socket: Socket, source: ByteSource, events: AnswerEvents) {
+    this.#wanted = wanted;
+    this.#socket = socket;
+    this.#source = source;
+    this.#events = events;
+  }
+
+  /** The target has sent anything at all. */
+  get hasBegun(): boolean {
+    return this.#hasBytes;
+  }
+
+  /** The final answer, when its head has been passed on. */
+  get answer(): AnswerHead | undefined {
+    return this.#answer;
+  }
+
+  /** It was read by the letter, so where it ends is beyond doubt. */
+  get isExact(): boolean {
+    return this.#answer?.isOdd === false && this.#content?.isOdd === false;
+  }
+
+  receive(bytes: Buffer): Buffer | undefined {
+    this.#hasBytes = true;
+    let rest = bytes;
+    while (this.#content === undefined) {
+      const step = this.#head.receive(rest);
+      if (step.kind === 'more') return undefined;
+      if (step.kind !== 'head') return this.#fail(step.kind === 'foreign' ? 'it is none' : 'its header is too large');
+      rest = step.rest;
+      const answer = parseAnswerHead(step.text);
+      if (answer === undefined) return this.#fail('it is none');
+      if (answer.status === 101) return this.#switch(answer, rest);
+      if (answer.status >= 200) {
+        if (!this.#begin(answer)) return rest;
+      } else if (!this.#passInterim(answer)) return this.#fail('too many interim answers');
+    }
+    return this.#passContent(this.#content, rest);
+  }
+
+  end(error?: Error): void {
+    if (error === undefined && this.#content?.endsHere()) this.#finish();
+    else this.#events.handleFault(error ?? new WstunError('proxy-bad-answer', 'it ended before it was whole'));
+  }
+
+  #begin(answer: AnswerHead): boolean {
+    const framing = answerFraming(this.#wanted.method, answer);
+    if (framing.kind === 'bad') {
+      this.#fail(framing.detail);
+      return false;
+    }
+    this.#answer = answer;
+    const stays = (framing.kind !== 'close' || this.#wanted.minor === 1) && this.#events.mayStay(answer);
+    const isChunked = this.#wanted.minor === 1 && (framing.kind === 'chunked' || framing.kind === 'close');
+    const fields = [
+      ...answerHeaders(answer.rawHeaders),
+      ...lengthFields(answer, framing, isChunked),
+      ...['Connection', stays ? 'keep-alive' : 'close'],
+    ];
+    this.#content = new ContentReader(framing, false);
+    this.#writer = new ContentWriter(this.#socket, isChunked);
+    this.#socket.write(serialiseHead(`HTTP/1.1 ${answer.status} ${answer.reason}`, fields));
+    return true;
+  }
+
+  #passContent(content: ContentReader, bytes: Buffer): Buffer | undefined {
+    const pieces: Buffer[] = [];
+    const used = content.receive(bytes, (piece) => pieces.push(piece));
+    const hasRoom = this.#writer?.write(pieces) ?? true;
+    if (content.isBroken) return this.#fail('its chunks are malformed');
+    if (content.isWhole) {
+      this.#finish();
+      return bytes.subarray(used);
+    }
+    if (!hasRoom) this.#source.pause();
+    return undefined;
+  }
+
+  #finish(): void {
+    this.#writer?.end();
+    this.#events.handleWhole();
+  }
+
+  /** RFC 9110 §15.2: a proxy must forward them, but not to HTTP/1.0. */
+  #passInterim(answer: AnswerHead): boolean {
+    this.#head = new HeadReader(ANSWER_FIRST_LINE);
+    if (++this.#interim > MAX_INTERIM_ANSWERS) return false;
+    if (this.#wanted.minor === 0) return true;
+    const head = serialiseHead(`HTTP/1.1 ${answer.status} ${answer.reason}`, answerHeaders(answer.rawHeaders));
+    this.#socket.write(head);
+    if (this.#socket.writableNeedDrain && this.#socket.writableLength > 0) this.#source.pause();
+    return true;
+  }
+
+  #switch(answer: AnswerHead, rest: Buffer): Buffer {
+    if (!this.#wanted.isUpgrade) return this.#fail('it switches protocols unasked');
+    this.#events.handleSwitch(serialiseHead(`HTTP/1.1 101 ${answer.reason}`, answer.rawHeaders));
+    return rest;
+  }
+
+  #fail(detail: string): Buffer {
+    this.#events.handleFault(new WstunError('proxy-bad-answer', detail));
+    return NOTHING;
+  }
+}
+
+function lengthFields(answer: AnswerHead, framing: Framing, isChunked: boolean): string[] {
+  if (isChunked) return ['Transfer-Encoding', 'chunked'];
+  if (framing.kind === 'length') return ['Content-Length', String(framing.length)];
+  // RFC 9110 §8.6: 204 has none; of HEAD and 304 it is the length that the content would have.
+  const length = framing.kind === 'none' && answer.status !== 204 ? announcedLength(answer.rawHeaders) : undefined;
+  return length === undefined || Number.isNaN(length) ? [] : ['Content-Length', String(length)];
+}
