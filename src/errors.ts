@@ -37,8 +37,8 @@ export const FAULTS = {
   'bad-option': {
     class: 'usage',
     code: 'WSTUN-E101',
-    sentence: 'an option has a value that it cannot have',
-    fix: 'See --help for its form.',
+    sentence: 'an option is wrong',
+    fix: '',
   },
   'bad-address': {
     class: 'usage',
@@ -116,7 +116,7 @@ export const FAULTS = {
     class: 'usage',
     code: 'WSTUN-E114',
     sentence: 'the access list already has this name',
-    fix: 'Remove it first (wstun access remove NAME), or choose another.',
+    fix: 'Change what is open to it with: wstun access set NAME. A new invite for it: wstun access renew NAME. Or choose another name.',
   },
   'name-unknown': {
     class: 'usage',
@@ -165,6 +165,24 @@ export const FAULTS = {
     code: 'WSTUN-E127',
     sentence: 'this invite is for a client',
     fix: "Use it with: wstun client. For an exit the relay's owner makes one, with: wstun access add NAME --role exit.",
+  },
+  'state-ambiguous': {
+    class: 'usage',
+    code: 'WSTUN-E128',
+    sentence: 'this machine has more than one state directory',
+    fix: 'Say which is meant: --state DIR.',
+  },
+  'state-missing': {
+    class: 'config',
+    code: 'WSTUN-E129',
+    sentence: 'no relay or exit of this user has its state here',
+    fix: 'Start one once (wstun relay, wstun exit), or say where it is: --state DIR.',
+  },
+  'not-confirmed': {
+    class: 'usage',
+    code: 'WSTUN-E130',
+    sentence: 'it was not confirmed, so nothing was changed',
+    fix: 'Answer y, or give --yes.',
   },
   'limits-malformed': {
     class: 'config',
@@ -291,7 +309,7 @@ export const FAULTS = {
     code: 'WSTUN-E214',
     wire: 16,
     sentence: 'this invite has as many sessions as it may have',
-    fix: 'It is dialled again by itself; end a client that uses the same invite, or let the owner of the exit raise "sessions".',
+    fix: 'It is dialled again by itself; end a client that uses the same invite, or let the owner of the exit raise it: wstun access set NAME --sessions N.',
   },
   'keys-rotated': {
     class: 'access',
@@ -376,7 +394,7 @@ export const FAULTS = {
     code: 'WSTUN-E304',
     wire: 35,
     sentence: 'the exit does not allow this target',
-    fix: 'Only public addresses are open; its owner opens more with: wstun access add NAME --allow RULE.',
+    fix: 'Only public addresses are open; the owner of the exit opens more with: wstun access set NAME --allow RULE.',
   },
   'dial-timed-out': {
     class: 'dial',
@@ -427,7 +445,7 @@ export const FAULTS = {
     code: 'WSTUN-E313',
     wire: 44,
     sentence: 'the bytes of this invite for this month are used up',
-    fix: 'The owner of the exit raises "quota" in access.toml; else it begins anew with the next month (UTC).',
+    fix: 'The owner of the exit raises it with: wstun access set NAME --quota BYTES. Else it begins anew with the next month (UTC).',
   },
   // 4: session
   'bad-frame': {
@@ -592,8 +610,9 @@ export class WstunError extends Error {
   readonly fault: FaultName;
   readonly detail: string;
 
-  constructor(fault: FaultName, detail = '', options?: ErrorOptions) {
-    super(describeFault(fault, detail), options);
+  /** `fix` stands in for that of the table, where more is known of what the reader can do. */
+  constructor(fault: FaultName, detail = '', options: ErrorOptions & { readonly fix?: string } = {}) {
+    super(describeFault(fault, detail, options.fix), options);
     this.fault = fault;
     this.detail = detail;
   }
@@ -608,8 +627,8 @@ export class WstunError extends Error {
 }
 
 /** One line for a person: what happened, the particulars, what to do next, the stable code. */
-export function describeFault(fault: FaultName, detail = ''): string {
-  const { sentence, fix, code } = FAULTS[fault];
+export function describeFault(fault: FaultName, detail = '', fix: string = FAULTS[fault].fix): string {
+  const { sentence, code } = FAULTS[fault];
   const what = detail === '' ? sentence : `${sentence}: ${detail}`;
   return fix === '' ? `${what} (${code})` : `${what}. ${fix} (${code})`;
 }

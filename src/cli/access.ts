@@ -1,94 +1,155 @@
-/** `wstun access add | list | remove`: edits the access list of a state directory; a running relay follows by itself. */
+/** `wstun access add | list | set | renew | remove`: edits the access list of a state directory; a running relay follows by itself. */
 import { encodeInvite, type Invite } from '../crypto/invite.ts';
-import { createIdentity, type Identity } from '../crypto/keys.ts';
+import { createIdentity, formatPublicIdentity, type Identity } from '../crypto/keys.ts';
+import { requireName } from '../crypto/names.ts';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
 import { WstunError } from '../errors.ts';
 import { parseRule } from '../exit/rules.ts';
 import { AccessFile } from '../state/access-file.ts';
-import { describeLimits, parseLimitOptions } from '../state/access-limits.ts';
+import { describeLimits, parseLimitChanges, parseLimitOptions } from '../state/access-limits.ts';
 import type { AccessEntry, AccessRole } from '../state/access-list.ts';
-import { loadOrCreateIdentity } from '../state/identity-file.ts';
+import { loadIdentity, loadOrCreateIdentity } from '../state/identity-file.ts';
 import { readRegistration } from '../state/registration-file.ts';
 import { readRelayUrl } from '../state/relay-settings.ts';
-import { defaultStateDir, openExistingStateDir, openStateDir, type StateDir } from '../state/state-dir.ts';
+import { readRetiredKeys } from '../state/retired-keys.ts';
+import { openExistingStateDir, openStateDir, type StateDir } from '../state/state-dir.ts';
 import { readUsage } from '../state/usage-file.ts';
+import { type ConfirmOptions, confirm } from './confirm.ts';
+import { exitHere, findState, findStateToAdd, type StateOption } from './find-state.ts';
 import { printLine } from './output.ts';
+import { shellQuote } from './shell.ts';
 
-export interface StateOption {
-  readonly state?: string;
-}
-
-interface AddOptions extends StateOption {
-  readonly url?: string;
-  readonly role?: AccessRole;
-  readonly allow?: readonly string[];
+interface LimitTexts {
   readonly sessions?: string;
   readonly rate?: string;
   readonly quota?: string;
 }
 
+interface AddOptions extends StateOption, ConfirmOptions, LimitTexts {
+  readonly url?: string;
+  readonly role?: AccessRole;
+  readonly allow?: readonly string[];
+}
+
+interface SetOptions extends StateOption, LimitTexts {
+  readonly allow?: readonly string[];
+  readonly disallow?: readonly string[];
+}
+
+type NewEntry = Pick<AccessEntry, 'name' | 'role' | 'allow' | 'limits'>;
+
+/** Nothing is made before all that was typed has been judged: what fails leaves no directory and no keys behind. */
 export async function addAccess(name: string, options: AddOptions): Promise<void> {
-  const { role = 'client', allow = [] } = options;
-  const state = await openState(options);
-  const issuer = await findIssuer(state, options.url);
-  if (role === 'exit' && issuer.exitName !== undefined)
-    throw new WstunError('bad-option', 'exits register at a relay: add them in the state directory of the relay');
+  const entry = newEntry(name, options);
+  const url = options.url === undefined ? undefined : parseRelayUrl(options.url);
+  const { path, isNew } = findStateToAdd(options);
+  if (isNew) await confirmNewKeys(path, url, options);
+  const state = await openStateDir(path);
+  const issuer = await findIssuer(state, url, loadOrCreateIdentity);
+  if (entry.role === 'exit' && issuer.exitName !== undefined)
+    throw new WstunError('bad-option', `${state.path} belongs to an exit, and exits register at a relay: add it there`);
+  const invite = await inviteNewBearer(accessFile(state), issuer, entry);
+  if (isNew && issuer.exitName === undefined)
+    tell(
+      `wstun: new keys were made in ${state.path}; start their relay with: wstun relay --state ${shellQuote(state.path)}`,
+    );
+  showInvite(name, issuer, invite);
+}
+
+/** A new bearer under the same name, with the same rules: the invite before is void from then on. */
+export async function renewAccess(
+  name: string,
+  options: StateOption & ConfirmOptions & { readonly url?: string },
+): Promise<void> {
+  const state = await openExistingStateDir(findState(options));
+  const file = accessFile(state);
+  const before = (await file.read()).find((entry) => entry.name === name);
+  if (before === undefined) throw new WstunError('name-unknown', name);
+  const url = options.url === undefined ? undefined : parseRelayUrl(options.url);
+  const issuer = await findIssuer(state, url, async () => ({ identity: await loadIdentity(state) }));
+  if (!(await isVoid(state, before)))
+    await confirm(`This voids the invite that ${name} has, and ends what runs with it.`, options);
+  const bearer = createIdentity();
+  const { role } = await file.replaceKey(name, bearer.public);
+  showInvite(name, issuer, inviteOf(issuer, { name, role }, bearer));
+}
+
+export async function listAccess(options: StateOption & { json?: boolean }): Promise<void> {
+  const state = await openExistingStateDir(findState(options));
+  const entries = await accessFile(state).read();
+  const { bytes } = await readUsage(state, Date.now());
+  if (options.json)
+    return printLine(
+      JSON.stringify(
+        entries.map(({ name, role, allow, limits }) => ({ name, role, allow, ...limits, used: bytes.get(name) })),
+      ),
+    );
+  if (entries.length === 0) tell(`nobody yet in ${state.path}`);
+  for (const { name, role, allow, limits = {} } of entries)
+    printLine(
+      [
+        name,
+        ...(role === 'exit' ? ['(exit)'] : allow),
+        ...describeLimits(limits),
+        ...describeUse(bytes.get(name)),
+      ].join('  '),
+    );
+}
+
+/** The invite stays, and sessions go on. */
+export async function setAccess(name: string, options: SetOptions): Promise<void> {
+  const { allow = [], disallow = [] } = options;
+  const limits = parseLimitChanges(options);
+  if (allow.length + disallow.length + limits.size === 0)
+    throw new WstunError('bad-option', 'give what is to change: --allow, --disallow, --sessions, --rate or --quota');
+  await accessFile(await openExistingStateDir(findState(options))).change(name, { allow, disallow, limits });
+}
+
+export async function removeAccess(name: string, options: StateOption): Promise<void> {
+  await accessFile(await openExistingStateDir(findState(options))).remove(name);
+  if (process.stderr.isTTY) tell(`wstun: ${name} is removed; what runs with its invite ends within two seconds`);
+}
+
+export function accessFile(state: StateDir): AccessFile {
+  return new AccessFile(state, parseRule);
+}
+
+function newEntry(name: string, { role = 'client', allow = [], ...options }: AddOptions): NewEntry {
+  requireName(name);
   if (role === 'exit' && allow.length > 0)
     throw new WstunError(
       'bad-option',
       'an exit has no --allow here: what its clients may reach is said in its own list',
     );
+  for (const rule of allow) parseRule(rule);
   const limits = parseLimitOptions(options);
   if (role === 'exit' && limits !== undefined)
     throw new WstunError('bad-option', 'an exit has no limits here: those of its clients stand in its own list');
-  printLine(await inviteNewBearer(accessFile(state), issuer, { name, role, allow, ...(limits && { limits }) }));
+  return { name, role, allow, ...(limits && { limits }) };
 }
 
-/** A new bearer under the same name, with the same rules: the invite before is void from then on. */
-export async function renewAccess(name: string, options: StateOption & { readonly url?: string }): Promise<void> {
-  const state = await openExistingStateDir(stateDirOf(options));
-  const issuer = await findIssuer(state, options.url);
-  const bearer = createIdentity();
-  const { role } = await accessFile(state).replaceKey(name, bearer.public);
-  printLine(inviteOf(issuer, { name, role }, bearer));
+/** Keys that no relay has started with: in a directory that was named they are meant, elsewhere perhaps not. */
+async function confirmNewKeys(path: string, url: string | undefined, options: AddOptions): Promise<void> {
+  if (url === undefined) throw unknownUrl(path);
+  if (options.state === undefined)
+    await confirm(`There are no keys in ${path} yet: new ones are made, for a relay.`, options);
 }
 
-export async function listAccess(options: StateOption & { json?: boolean }): Promise<void> {
-  const state = await openExistingStateDir(stateDirOf(options));
-  const entries = await accessFile(state).read();
-  const { bytes } = await readUsage(state, Date.now());
-  if (options.json)
-    printLine(
-      JSON.stringify(
-        entries.map(({ name, role, allow, limits }) => ({ name, role, allow, ...limits, used: bytes.get(name) })),
-      ),
-    );
-  else
-    for (const { name, role, allow, limits = {} } of entries)
-      printLine(
-        [
-          name,
-          ...(role === 'exit' ? ['(exit)'] : allow),
-          ...describeLimits(limits),
-          ...describeUse(bytes.get(name)),
-        ].join('  '),
-      );
+/** Its keys, or those of who invites, were replaced since: nobody loses anything by a new one. */
+async function isVoid(state: StateDir, { role, key }: AccessEntry): Promise<boolean> {
+  const [latest] = await readRetiredKeys(state, Date.now());
+  const same = (other: AccessEntry['key']) => formatPublicIdentity(other) === formatPublicIdentity(key);
+  return latest?.bearers.some((bearer) => bearer.role === role && same(bearer.key)) ?? false;
 }
 
-export async function removeAccess(name: string, options: StateOption): Promise<void> {
-  await accessFile(await openExistingStateDir(stateDirOf(options))).remove(name);
+/** On stdout the invite alone; for a person, by which way it leads. */
+function showInvite(name: string, { relayUrls }: Issuer, invite: string): void {
+  if (process.stderr.isTTY) tell(`invite for ${name}, by ${relayUrls.join(' or ')}`);
+  printLine(invite);
 }
 
-export function openState(options: StateOption): Promise<StateDir> {
-  return openStateDir(stateDirOf(options));
-}
-
-export function stateDirOf({ state }: StateOption): string {
-  return state ?? defaultStateDir('relay', process.env);
-}
-
-export function accessFile(state: StateDir): AccessFile {
-  return new AccessFile(state, parseRule);
+function tell(line: string): void {
+  process.stderr.write(`${line}\n`);
 }
 
 /** Of this month. */
@@ -106,29 +167,36 @@ export function relayIssuer(relay: Identity, url: string): Issuer {
 }
 
 /** The relay or the exit that the directory belongs to. Where the command must fail, it leaves no new identity behind. */
-async function findIssuer(state: StateDir, url: string | undefined): Promise<Issuer> {
+async function findIssuer(
+  state: StateDir,
+  given: string | undefined,
+  load: (state: StateDir) => Promise<{ readonly identity: Identity }>,
+): Promise<Issuer> {
   const registration = await readRegistration(state);
-  const given = url === undefined ? undefined : parseRelayUrl(url);
   if (registration !== undefined) {
     const { relayUrls, relayGateKey, exitName } = registration;
-    const { identity } = await loadOrCreateIdentity(state);
+    const { identity } = await load(state);
     // The exit's own key: the invite by which it registered pins the relay's.
     const exitSessionKey = identity.public.session;
     return { relayUrls: given === undefined ? relayUrls : [given], relayGateKey, exitSessionKey, exitName };
   }
-  const known = given ?? (await readRelayUrl(state));
-  if (known === undefined)
-    throw new WstunError('bad-url', 'none is known yet: start `wstun relay` or `wstun exit` once, or give --url');
-  const { identity } = await loadOrCreateIdentity(state);
+  const known = given ?? (await readRelayUrl(state))?.url;
+  if (known === undefined) throw unknownUrl(state.path);
+  const { identity } = await load(state);
   return relayIssuer(identity, known);
 }
 
+function unknownUrl(path: string): WstunError {
+  const exit = exitHere();
+  const isElsewhere = exit !== undefined && exit !== path;
+  const instead = isElsewhere ? ` This machine has an exit: --state ${shellQuote(exit)}.` : '';
+  return new WstunError('bad-url', `none is known in ${path} yet`, {
+    fix: `Start \`wstun relay\` there once, or give it: --url wss://HOST.${instead}`,
+  });
+}
+
 /** Makes a bearer, puts its public keys on the list, and returns its invite: the only copy of its secret. */
-export async function inviteNewBearer(
-  file: AccessFile,
-  issuer: Issuer,
-  entry: Pick<AccessEntry, 'name' | 'role' | 'allow' | 'limits'>,
-): Promise<string> {
+export async function inviteNewBearer(file: AccessFile, issuer: Issuer, entry: NewEntry): Promise<string> {
   const bearer = createIdentity();
   await file.add({ ...entry, key: bearer.public });
   return inviteOf(issuer, entry, bearer);

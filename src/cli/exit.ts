@@ -1,4 +1,5 @@
 /** `wstun exit`: a named exit that registers at a relay, and dials for the clients that it invites itself. */
+import { existsSync } from 'node:fs';
 import { encodeBase64url } from '../crypto/base64url.ts';
 import { decodeInvite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
@@ -11,7 +12,7 @@ import {
   saveRegistration,
 } from '../state/registration-file.ts';
 import { readRelayUrl } from '../state/relay-settings.ts';
-import { defaultStateDir, openStateDir, type StateDir } from '../state/state-dir.ts';
+import { openStateDir, type StateDir } from '../state/state-dir.ts';
 import { openUsage } from '../state/usage-file.ts';
 import { MAX_ANNOUNCED_KEYS } from '../transport/control-messages.ts';
 import { ExitRegistration } from '../tunnel/exit-registration.ts';
@@ -19,11 +20,13 @@ import { TicketDialer } from '../tunnel/ticket-dialer.ts';
 import { accessFile } from './access.ts';
 import { watchDescriptors } from './descriptor-guard.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
+import { stateDirFor } from './find-state.ts';
 import { followNetwork } from './follow-network.ts';
 import { MemoryGuard } from './memory-guard.ts';
 import { OutageReport } from './outage-report.ts';
 import { Output, type OutputOptions } from './output.ts';
 import { createSessions, followAccess, LiveAccess, loadKeys, standingBearers } from './serving.ts';
+import { shellQuote } from './shell.ts';
 import { DRAIN_MS, firstSignal } from './shutdown.ts';
 
 /** A handful of clients with all the streams that a session may have. */
@@ -39,8 +42,12 @@ interface ExitOptions extends OutputOptions, InviteOptions {
 
 export async function runExit(options: ExitOptions): Promise<void> {
   const output = new Output(options);
-  const state = await openStateDir(options.state ?? defaultStateDir('exit', process.env));
-  const exit = await startExit(state, options, output);
+  const given = await findRegistration(options);
+  const path = stateDirFor('exit', options);
+  // Nothing is made where there is nothing to keep yet.
+  if (given === undefined && !existsSync(path)) throw missingInvite();
+  const state = await openStateDir(path);
+  const exit = await startExit(state, given, options, output);
   followNetwork((change) => {
     output.logger.debug({ change }, 'the network may have changed');
     exit.wake();
@@ -62,9 +69,14 @@ interface RunningExit {
   close(graceMs: number): Promise<void>;
 }
 
-async function startExit(state: StateDir, options: ExitOptions, output: Output): Promise<RunningExit> {
+async function startExit(
+  state: StateDir,
+  given: Registration | undefined,
+  options: ExitOptions,
+  output: Output,
+): Promise<RunningExit> {
   const { logger } = output;
-  const registration = await settleRegistration(state, options);
+  const registration = await settleRegistration(state, given);
   let keys = await loadKeys(state);
   const access = new LiveAccess();
   const usage = await openUsage(state, logger);
@@ -90,7 +102,7 @@ async function startExit(state: StateDir, options: ExitOptions, output: Output):
       handleLink: (link) => sessions.serve(link),
       handleRegistered: (relay) => {
         outage.handleOver();
-        if (first) showReady(output, name, relay);
+        if (first) showReady(output, name, relay, state.path);
         else showAgain(output);
         first = false;
       },
@@ -137,15 +149,26 @@ async function startExit(state: StateDir, options: ExitOptions, output: Output):
   };
 }
 
-/** The invite that was given, remembered from now on; else the one from the last time. */
-async function settleRegistration(state: StateDir, options: ExitOptions): Promise<Registration> {
+/** By the invite that was given; undefined where none was. */
+async function findRegistration(options: InviteOptions): Promise<Registration | undefined> {
+  const given = await findInvite(options);
+  return given === undefined ? undefined : requireRegistration(decodeInvite(given));
+}
+
+/** The one that was given, remembered from now on; else the one from the last time. */
+async function settleRegistration(state: StateDir, given: Registration | undefined): Promise<Registration> {
   if ((await readRelayUrl(state)) !== undefined)
     throw new WstunError('state-unusable', `${state.path} belongs to a relay: an exit needs its own`);
-  const given = await findInvite(options);
-  const registration = given === undefined ? await readRegistration(state) : requireRegistration(decodeInvite(given));
-  if (registration === undefined) throw new WstunError('invite-missing');
-  if (given !== undefined) await saveRegistration(state, registration);
+  if (given !== undefined) await saveRegistration(state, given);
+  const registration = given ?? (await readRegistration(state));
+  if (registration === undefined) throw missingInvite();
   return registration;
+}
+
+function missingInvite(): WstunError {
+  return new WstunError('invite-missing', '', {
+    fix: "Pass it as an argument, with --invite-file FILE, or in $WSTUN_INVITE; the relay's owner makes one with: wstun access add NAME --role exit.",
+  });
 }
 
 function showAgain(output: Output): void {
@@ -153,8 +176,8 @@ function showAgain(output: Output): void {
   output.say('wstun: registered again');
 }
 
-function showReady(output: Output, name: string, relay: string): void {
+function showReady(output: Output, name: string, relay: string, state: string): void {
   output.event({ event: 'ready', role: 'exit', name, relay });
   output.say(`wstun exit "${name}" is registered at ${relay}`);
-  output.say('Invite people to it with: wstun access add NAME --state DIR, the state directory of this exit');
+  output.say(`Invite people to it with: wstun access add NAME --state ${shellQuote(state)}`);
 }

@@ -1,23 +1,44 @@
 /** `wstun keys rotate`: new keys for a relay or an exit; whichever runs with the directory takes them up by itself. */
 import { RETIRED_DAYS, rotateKeys } from '../state/retired-keys.ts';
 import { openExistingStateDir } from '../state/state-dir.ts';
-import { accessFile, type StateOption, stateDirOf } from './access.ts';
+import { accessFile } from './access.ts';
+import { type ConfirmOptions, confirm } from './confirm.ts';
+import { findState, type StateOption, stateArgument } from './find-state.ts';
 import { Output, printLine } from './output.ts';
 
-interface RotateOptions extends StateOption {
+interface RotateOptions extends StateOption, ConfirmOptions {
   readonly forget?: boolean;
+  readonly dryRun?: boolean;
 }
 
+/** A question names as many. */
+const NAMED = 5;
+
 /** stdout: the names that need new invites, one a line. */
-export async function rotate({ forget = false, ...options }: RotateOptions): Promise<void> {
+export async function rotate({ forget = false, dryRun = false, ...options }: RotateOptions): Promise<void> {
   const output = new Output({});
-  const state = await openExistingStateDir(stateDirOf(options));
+  const state = await openExistingStateDir(findState(options));
   const entries = await accessFile(state).read();
-  await rotateKeys(state, entries, { now: Date.now(), forget });
-  output.say('The keys are new; a relay or exit that runs ends what stands with the old ones within two seconds.');
-  const reason = forget ? 'are those of strangers from now on' : `say why they fail for ${RETIRED_DAYS} days`;
-  output.say(`Old invites ${reason}. Who needs a new one, each with: wstun access renew NAME`);
+  const loss = describeLoss(entries.map(({ name }) => name));
+  if (dryRun) output.say(`Nothing was changed. It would make new keys in ${state.path}: that ${loss}.`);
+  else {
+    if (entries.length > 0) await confirm(`New keys in ${state.path}: this ${loss}.`, options);
+    await rotateKeys(state, entries, { now: Date.now(), forget });
+    output.say('The keys are new; a relay or exit that runs ends what stands with the old ones within two seconds.');
+    const reason = forget ? 'are those of strangers from now on' : `say why they fail for ${RETIRED_DAYS} days`;
+    const renew = `wstun access renew NAME${stateArgument(state.path)}`;
+    output.say(`Old invites ${reason}. Who needs a new one, each with: ${renew}`);
+  }
   for (const { name } of entries) printLine(name);
   if (entries.some(({ role }) => role === 'exit'))
     output.say('An exit among them is to be started with its new invite, and then has to renew those of its clients.');
+}
+
+function describeLoss(names: readonly string[]): string {
+  if (names.length === 0) return 'voids no invite';
+  const more = names.length > NAMED ? ` and ${names.length - NAMED} more` : '';
+  const them = names.slice(0, NAMED).join(', ') + more;
+  return names.length === 1
+    ? `voids 1 invite (${them}) and ends its sessions now`
+    : `voids ${names.length} invites (${them}) and ends their sessions now`;
 }

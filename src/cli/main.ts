@@ -5,7 +5,15 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
 import { WstunError } from '../errors.ts';
-import { collect, parseCount, parseCredentials, parseHostPort, parseResumeWindow, parseTether } from './options.ts';
+import {
+  collect,
+  parseCount,
+  parseCredentials,
+  parseHostPort,
+  parseResumeWindow,
+  parseStateDir,
+  parseTether,
+} from './options.ts';
 import { isTold } from './output.ts';
 import { understandPaste, withoutSecrets } from './pasted-arguments.ts';
 import { tuneGarbageCollector } from './runtime.ts';
@@ -14,6 +22,8 @@ import { tuneGarbageCollector } from './runtime.ts';
 export async function main(argv: readonly string[]): Promise<void> {
   tuneGarbageCollector();
   const args = argv.slice(2);
+  // As with XDG_STATE_HOME: a variable that is empty says nothing.
+  if (process.env.WSTUN_STATE === '') delete process.env.WSTUN_STATE;
   // A reader that goes away (`wstun access list | head`, a closed terminal) is no fault of ours, and ends nothing that runs.
   for (const output of [process.stdout, process.stderr]) output.on('error', () => {});
   try {
@@ -76,7 +86,13 @@ function readVersion(): string {
 
 const jsonOption = () => new Option('--json', 'print one JSON event a line on stdout');
 const verboseOption = () => new Option('-v, --verbose', 'log at debug level; shows destinations');
-const stateOption = () => new Option('--state <dir>', 'keys and access list (default: $XDG_STATE_HOME/wstun/relay)');
+const stateOption = (role: 'relay' | 'exit' | 'either') => {
+  const whose = role === 'either' ? 'that of the relay or the exit of this machine' : `$XDG_STATE_HOME/wstun/${role}`;
+  const option = new Option('--state <dir>', `keys and access list (default: ${whose})`);
+  return option.argParser(parseStateDir).env('WSTUN_STATE');
+};
+const yesOption = () => new Option('--yes', 'do not ask first, as on a terminal it would');
+const allowOption = (what: string) => new Option('--allow <rule>', what).argParser(collect((text) => text));
 const dnsOption = () =>
   new Option('--dns <server>', 'name server instead of the system’s; may be given several times').argParser(
     collect((text) => text),
@@ -141,8 +157,8 @@ function relayCommand(): Command {
         'where to listen, unless sockets were passed on (systemd); may be given several times (default: 0.0.0.0:8080)',
       ).argParser(collect(parseHostPort)),
     )
-    .addOption(stateOption())
-    .option('--url <url>', 'how clients reach this relay, for its invites: wss://relay.example.org')
+    .addOption(stateOption('relay'))
+    .option('--url <url>', 'how clients reach this relay, for its invites: wss://relay.example.org; it is remembered')
     .option('--path <prefix>', 'answer only under this path (default: under any)')
     .option('--tls-cert <file>', 'PEM certificate chain; without it, put a TLS reverse proxy in front')
     .option('--tls-key <file>', 'PEM private key')
@@ -170,7 +186,7 @@ function exitCommand(): Command {
     .description('dials for the clients that it invites itself, behind a relay that can read nothing of it')
     .argument('[invite...]', 'the line that `wstun access add NAME --role exit` printed at the relay; needed once')
     .option('--invite-file <file>', 'read the invite from a file (- for standard input)')
-    .addOption(new Option('--state <dir>', 'keys and access list (default: $XDG_STATE_HOME/wstun/exit)'))
+    .addOption(stateOption('exit'))
     .addOption(dnsOption())
     .addOption(resumeWindowOption())
     .addOption(onceOption())
@@ -191,44 +207,59 @@ function accessCommand(): Command {
     new Command('add')
       .description('adds a name and prints its invite, and only that, on stdout: it is a secret, shown once')
       .argument('<name>')
-      .addOption(stateOption())
+      .addOption(stateOption('either'))
       .option('--url <url>', 'the relay’s URL in the invite (default: that of the last `wstun relay`)')
       .addOption(
         new Option('--role <role>', 'exit: lets an exit register here under the name')
           .choices(['client', 'exit'])
           .default('client'),
       )
-      .addOption(
-        new Option('--allow <rule>', 'opens more than public addresses; may be given several times').argParser(
-          collect((text) => text),
-        ),
-      )
+      .addOption(allowOption('opens more than public addresses; may be given several times'))
       .option('--sessions <n>', 'sessions at once (default: 8)')
       .option('--rate <rate>', 'bits a second in each direction, as 20mbit (default: no limit)')
       .option('--quota <bytes>', 'bytes a month in both directions together, as 100GB (default: no limit)')
+      .addOption(yesOption())
       .addHelpText('after', ACCESS_EXAMPLES)
       .action(async (name: string, options) => (await import('./access.ts')).addAccess(name, options)),
   );
   access.addCommand(
     new Command('list')
       .description('prints the names, and what is open to them')
-      .addOption(stateOption())
+      .addOption(stateOption('either'))
       .addOption(jsonOption())
       .action(async (options) => (await import('./access.ts')).listAccess(options)),
+  );
+  access.addCommand(
+    new Command('set')
+      .description('changes what is open to a name, and its limits; its invite stays, and its sessions go on')
+      .argument('<name>')
+      .addOption(stateOption('either'))
+      .addOption(allowOption('opens this too; may be given several times'))
+      .addOption(
+        new Option('--disallow <rule>', 'takes back what was opened; may be given several times').argParser(
+          collect((text) => text),
+        ),
+      )
+      .option('--sessions <n>', 'sessions at once; none: the default of 8')
+      .option('--rate <rate>', 'bits a second in each direction, as 20mbit; none: no limit')
+      .option('--quota <bytes>', 'bytes a month in both directions together, as 100GB; none: no limit')
+      .addHelpText('after', ACCESS_EXAMPLES)
+      .action(async (name: string, options) => (await import('./access.ts')).setAccess(name, options)),
   );
   access.addCommand(
     new Command('renew')
       .description('prints a new invite for a name that is there, and only that; the one before is void at once')
       .argument('<name>')
-      .addOption(stateOption())
+      .addOption(stateOption('either'))
       .option('--url <url>', 'the relay’s URL in the invite (default: that of the last `wstun relay`)')
+      .addOption(yesOption())
       .action(async (name: string, options) => (await import('./access.ts')).renewAccess(name, options)),
   );
   access.addCommand(
     new Command('remove')
       .description('removes a name; its sessions end within two seconds')
       .argument('<name>')
-      .addOption(stateOption())
+      .addOption(stateOption('either'))
       .action(async (name: string, options) => (await import('./access.ts')).removeAccess(name, options)),
   );
   return access;
@@ -239,7 +270,9 @@ function keysCommand(): Command {
   keys.addCommand(
     new Command('rotate')
       .description('makes new keys and prints the names whose invites are void; those say why for 30 days')
-      .addOption(stateOption())
+      .addOption(stateOption('either'))
+      .addOption(yesOption())
+      .option('--dry-run', 'say what it would do, and change nothing')
       .option('--forget', 'keep none of the old keys: who comes with an old invite is a stranger')
       .addHelpText('after', KEYS_EXAMPLES)
       .action(async (options) => (await import('./keys.ts')).rotate(options)),
@@ -317,7 +350,8 @@ Examples:
     wstun access add home --role exit
   At home; it is remembered, so later just \`wstun exit\`:
     wstun exit wstun1_AQDc…
-  At home, prints an invite for alice:
+  At home, prints an invite for alice; --state only where a relay has keys on this machine, too:
+    wstun access add alice
     wstun access add alice --state ~/.local/state/wstun/exit
   With a state directory and a name server of its own:
     wstun exit --state /var/lib/wstun-exit --dns 10.0.0.53
@@ -335,6 +369,8 @@ Examples:
     wstun access add dave --allow '*'
   For \`wstun exit\`, which then has its own list:
     wstun access add home --role exit
+  More for alice, or less; her invite stays:
+    wstun access set alice --allow 10.0.0.0/8:22 --rate 20mbit --quota none
   Alice has lost her invite, or the keys were rotated:
     wstun access renew alice
   Alice may come no more:
@@ -344,12 +380,14 @@ Rules: CIDR|IP|name|*.name[:ports], IPv6 in brackets, ports as list and ranges, 
 
 const KEYS_EXAMPLES = `
 Examples:
-  Of a relay; takes effect while it runs:
+  Of the relay or the exit of this machine; takes effect while it runs:
     wstun keys rotate
-  Of an exit:
+  Who would need a new invite:
+    wstun keys rotate --dry-run
+  Of an exit beside a relay:
     wstun keys rotate --state ~/.local/state/wstun/exit
   And a new invite for everybody, each in a file:
-    umask 077; for name in $(wstun keys rotate); do wstun access renew "$name" >"$name.invite"; done`;
+    umask 077; for name in $(wstun keys rotate); do wstun access renew --yes "$name" >"$name.invite"; done`;
 
 const QUICKSTART_EXAMPLES = `
 Examples:

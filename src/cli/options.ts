@@ -46,6 +46,12 @@ export function parseTether(
   return { invite, tether: parseHostPort(tether) };
 }
 
+/** A variable that was to hold the path, and is empty, must not stand for the working directory. */
+export function parseStateDir(text: string): string {
+  if (text === '') throw new WstunError('bad-option', '--state takes the path of a directory');
+  return text;
+}
+
 /** A whole number, 0 to 1,000,000. */
 export function parseCount(text: string): number {
   if (!/^\d{1,6}$|^1000000$/.test(text)) throw new WstunError('bad-option', 'it must be a whole number, 0 to 1000000');

@@ -7,7 +7,8 @@ import { createIdentity } from '../crypto/keys.ts';
 import { parseIp } from '../exit/ip.ts';
 import { createResolver, type Resolver } from '../exit/resolver.ts';
 import { loadOrCreateIdentity } from '../state/identity-file.ts';
-import { accessFile, openState } from './access.ts';
+import { openStateDir } from '../state/state-dir.ts';
+import { accessFile } from './access.ts';
 import { type RunningClient, startClient } from './client.ts';
 import type { HostPort } from './options.ts';
 import { Output, type OutputOptions } from './output.ts';
@@ -50,7 +51,7 @@ async function startStack(directory: string, listen: HostPort, output: Output): 
   const page = await startPage();
   const address = page.address();
   const port = typeof address === 'object' && address !== null ? address.port : 0;
-  const state = await openState({ state: directory });
+  const state = await openStateDir(directory);
   const { identity } = await loadOrCreateIdentity(state);
   const bearer = createIdentity();
   await accessFile(state).add({

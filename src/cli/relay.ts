@@ -1,5 +1,4 @@
 /** `wstun relay`: the gate, the rendezvous, the built-in exit and the access list, put together and kept running until a signal. */
-import { networkInterfaces } from 'node:os';
 import type { Identity } from '../crypto/keys.ts';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
 import { ReplayMemory } from '../crypto/replay-memory.ts';
@@ -12,16 +11,17 @@ import { watchIdentity } from '../state/identity-file.ts';
 import { loadKnownExits } from '../state/known-exits.ts';
 import { type ProcessLimits, readLimits } from '../state/limits-file.ts';
 import { readRegistration } from '../state/registration-file.ts';
-import { saveRelayUrl } from '../state/relay-settings.ts';
-import type { StateDir } from '../state/state-dir.ts';
+import { openStateDir, type StateDir } from '../state/state-dir.ts';
 import { openUsage } from '../state/usage-file.ts';
 import { openUsedTickets } from '../state/used-tickets.ts';
-import { accessFile, inviteNewBearer, openState, relayIssuer } from './access.ts';
+import { accessFile, inviteNewBearer, relayIssuer } from './access.ts';
 import { watchDescriptors } from './descriptor-guard.ts';
+import { stateArgument, stateDirFor } from './find-state.ts';
 import { MemoryGuard } from './memory-guard.ts';
 import { formatHostPort, type HostPort } from './options.ts';
 import { Output, type OutputOptions, printLine } from './output.ts';
 import { passedSockets } from './passed-sockets.ts';
+import { type PublicUrl, portOf, settleUrl } from './public-url.ts';
 import { RelayCore } from './relay-core.ts';
 import { createSessions, followAccess, type Keys, LiveAccess, loadKeys } from './serving.ts';
 import { DRAIN_MS, firstSignal } from './shutdown.ts';
@@ -57,12 +57,18 @@ export async function runRelay(options: RelayOptions): Promise<void> {
   const signalled = firstSignal(() => relay.close(0));
   const { listen, url, admin, invite } = relay;
   output.event({ event: 'ready', role: 'relay', listen, url, ...(admin && { admin }), ...(invite && { invite }) });
-  output.say(`wstun relay is ready on ${listen.join(', ')}; clients reach it at ${url}`);
-  if (invite !== undefined) showFirstInvite(output, invite, options.url === undefined);
+  const { source, fault } = relay.settled;
+  const said = source === 'remembered' ? ', as --url said at an earlier start' : '';
+  output.say(`wstun relay is ready on ${listen.join(', ')}; clients reach it at ${url}${said}`);
+  if (fault !== undefined) output.logger.warn({ url }, fault);
+  const at = stateArgument(relay.state);
+  if (invite !== undefined) showFirstInvite(output, invite);
+  if (source === 'guessed')
+    output.say('If clients reach this relay at another address, start it with: --url URL. It is remembered.');
   output.say(
     options.exit === false
-      ? 'Let an exit register with: wstun access add NAME --role exit'
-      : 'Invite more people with: wstun access add NAME',
+      ? `Let an exit register with: wstun access add NAME --role exit${at}`
+      : `Invite more people with: wstun access add NAME${at}`,
   );
   await signalled;
   output.say('wstun: draining; again to end at once');
@@ -72,6 +78,9 @@ export async function runRelay(options: RelayOptions): Promise<void> {
 export interface RunningRelay {
   readonly listen: readonly string[];
   readonly url: string;
+  readonly settled: PublicUrl;
+  /** The path of its directory. */
+  readonly state: string;
   readonly admin?: string;
   /** Of the entry `default`, at the first start with this state directory. */
   readonly invite?: string;
@@ -82,9 +91,7 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
   const { logger } = output;
   // A slash at the front may be left out.
   const path = options.path === undefined ? undefined : parsePathPrefix(options.path.replace(/^(?!\/)/, '/'));
-  const state = await openState(options);
-  if ((await readRegistration(state)) !== undefined)
-    throw new WstunError('state-unusable', `${state.path} belongs to an exit: a relay needs its own`);
+  const state = await openOwnState(options);
   const keys = await loadKeys(state);
   // Whatever can be wrong is found before anything listens.
   if (options.url !== undefined) parseRelayUrl(options.url);
@@ -95,7 +102,8 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
   let publicUrl: string | undefined;
   const listening = () =>
     server === undefined ? [] : [...server.addresses, server.adminAddress].flatMap((address) => address?.port ?? []);
-  const ownPorts = () => [...listening(), ...portOf(publicUrl)];
+  // A reverse proxy on this machine leads back here.
+  const ownPorts = () => [...listening(), ...(publicUrl === undefined ? [] : [portOf(publicUrl)])];
   const { dns, resolver, resumeWindow } = options;
   const usage = await openUsage(state, logger);
   const limits = await readLimits(state);
@@ -140,9 +148,9 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
     settled: core.restored(),
   });
   tlsFiles?.follow(server.setTls, logger);
-  const url = await settleUrl(state, { ...options, path }, server.addresses);
-  publicUrl = url;
-  const invite = options.exit === false ? undefined : await inviteDefault(state, keys.identity, url);
+  const settled = await settleUrl(state, { ...options, tls: tls !== undefined, path }, server.addresses);
+  publicUrl = settled.url;
+  const invite = options.exit === false ? undefined : await inviteDefault(state, keys.identity, settled.url);
   const watch = await followAccess(file, access, logger, (kept) => core.admit(kept));
   const onRotated = async () => {
     const before = core;
@@ -154,7 +162,9 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
   const identityWatch = watchIdentity(state, keys.identity, onRotated, logger);
   return {
     listen: server.addresses.map(formatHostPort),
-    url,
+    url: settled.url,
+    settled,
+    state: state.path,
     ...(server.adminAddress && { admin: formatHostPort(server.adminAddress) }),
     ...(invite !== undefined && { invite }),
     close: async (graceMs) => {
@@ -167,6 +177,13 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
       await usedTickets.close();
     },
   };
+}
+
+/** Made if it is missing. */
+async function openOwnState(options: RelayOptions): Promise<StateDir> {
+  const state = await openStateDir(stateDirFor('relay', options));
+  if ((await readRegistration(state)) === undefined) return state;
+  throw new WstunError('state-unusable', `${state.path} belongs to an exit: a relay needs its own`);
 }
 
 /** The option goes before the file. */
@@ -193,38 +210,9 @@ async function inviteDefault(state: StateDir, identity: Identity, url: string): 
   return inviteNewBearer(file, relayIssuer(identity, url), { name: 'default', role: 'client', allow: [] });
 }
 
-/** `path` as the gate has it. */
-type UrlOptions = Pick<RelayOptions, 'url' | 'tlsCert'> & { readonly path: string | undefined };
-
-/** What invites will say, remembered for `wstun access add`. */
-async function settleUrl(state: StateDir, options: UrlOptions, addresses: readonly HostPort[]): Promise<string> {
-  const url = parseRelayUrl(options.url ?? guessUrl(options, addresses));
-  await saveRelayUrl(state, url);
-  return url;
-}
-
-function guessUrl(options: UrlOptions, addresses: readonly HostPort[]): string {
-  const { host, port } = addresses[0] ?? { host: '127.0.0.1', port: 0 };
-  const everywhere = host === '0.0.0.0' || host === '::';
-  const reachable = formatHostPort({ host: everywhere ? (outsideAddress() ?? '127.0.0.1') : host, port });
-  return `${options.tlsCert === undefined ? 'ws' : 'wss'}://${reachable}${options.path ?? ''}`;
-}
-
-/** A reverse proxy on this machine leads back here. */
-function portOf(url: string | undefined): number[] {
-  if (url === undefined) return [];
-  const { port, protocol } = new URL(url);
-  return [port === '' ? (protocol === 'wss:' ? 443 : 80) : Number(port)];
-}
-
-function outsideAddress(): string | undefined {
-  const infos = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
-  return infos.find((info) => !info.internal && info.family === 'IPv4')?.address;
-}
-
 /** The line itself goes to stdout: it is a result, and a secret that has no place among logs. */
-function showFirstInvite(output: Output, invite: string, guessed: boolean): void {
+function showFirstInvite(output: Output, invite: string): void {
   output.say('\nOn the laptop, paste this line. It is a secret, and is shown only now:\n');
   if (!output.json) printLine(`  wstun client ${invite}`);
-  if (guessed) output.say('\nIf clients reach this relay under another address: wstun access add NAME --url URL');
+  output.say('');
 }

@@ -5,6 +5,8 @@ import { WstunError } from '../errors.ts';
 import {
   type AccessEntry,
   addEntry,
+  changeEntry,
+  type EntryChange,
   parseAccessList,
   type RuleValidator,
   removeEntry,
@@ -74,6 +76,17 @@ export class AccessFile {
       const entry = this.parse(text).find((other) => other.name === name);
       if (entry === undefined) throw new WstunError('name-unknown', name);
       return entry;
+    });
+  }
+
+  /** @throws WstunError name-unknown, bad-rule, bad-option, access-malformed, state-unusable */
+  async change(name: string, change: EntryChange): Promise<void> {
+    await this.state.locked(async () => {
+      const text = (await this.readText()) ?? '';
+      await this.state.write(
+        ACCESS_FILE_NAME,
+        this.#named(() => changeEntry(text, name, change, this.#validateRule)),
+      );
     });
   }
 

@@ -67,6 +67,18 @@ export function parseLimitOptions(options: Readonly<Partial<Record<LimitName, st
   return Object.fromEntries(given.map((name) => [name, parseOption(name, options[name] ?? '')]));
 }
 
+/** What is to change, and to what: undefined for `none`, no limit. @throws WstunError bad-option, naming the option */
+export function parseLimitChanges(
+  options: Readonly<Partial<Record<LimitName, string>>>,
+): ReadonlyMap<LimitName, number | undefined> {
+  const changes = new Map<LimitName, number | undefined>();
+  for (const name of LIMIT_NAMES) {
+    const text = options[name];
+    if (text !== undefined) changes.set(name, text === 'none' ? undefined : parseOption(name, text));
+  }
+  return changes;
+}
+
 function parseOption(name: LimitName, text: string): number {
   const parsed = FORMS[name].read(/^\d+$/.test(text) ? Number(text) : text);
   if (parsed === undefined) throw new WstunError('bad-option', `--${name} ${text}: it must be ${FORMS[name].form}`);
@@ -78,6 +90,11 @@ export function formatLimits(limits: EntryLimits): string {
   return written(limits)
     .map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`)
     .join('');
+}
+
+/** A line of TOML. */
+export function formatLimit(name: LimitName, value: number): string {
+  return `${name} = ${JSON.stringify(FORMS[name].write(value))}`;
 }
 
 /** For people: `sessions=2`. */

@@ -6,6 +6,7 @@ import { parse, TomlError } from 'smol-toml';
 import { formatPublicIdentity, type PublicIdentity, parsePublicIdentity } from '../crypto/keys.ts';
 import { isName, requireName } from '../crypto/names.ts';
 import { WstunError } from '../errors.ts';
+import { editAllow, editLimit } from './access-edit.ts';
 import { type EntryLimits, formatLimits, LIMIT_NAMES, type LimitName, parseLimit } from './access-limits.ts';
 
 /** For each the relay holds a shared key and three hints: 0.8 KB, and 0.07 ms once. */
@@ -20,12 +21,15 @@ const HEADER = `# Who may come here. One table for each name; changes take effec
 #   [alice]
 #   key = "wstunpk1_..."                       her public keys
 #   allow = ["10.0.0.0/8:22,80", "*.corp"]     what is open to her besides public addresses; may be left out
+#   sessions = 8                               at once; also may be left out, as these two:
+#   rate = "20mbit"                            bits a second in each direction
+#   quota = "100GB"                            bytes a month, both directions together
 #
 #   [home]
 #   key = "wstunpk1_..."
 #   role = "exit"                              an exit of that name may register; without it, a client
 #
-# Deleting a table ends her sessions. "wstun access add NAME" adds one and prints its invite.
+# Deleting a table ends her sessions. "wstun access add NAME" adds one and prints its invite, "wstun access set NAME" changes one.
 `;
 
 /** `exit`: it registers under its name, and clients reach it through this relay. */
@@ -94,6 +98,51 @@ export function replaceKey(text: string, name: string, key: PublicIdentity, vali
   );
   const rest = before.map((other) => (other === entry ? { ...entry, key } : other));
   return verified(changed.join('\n'), rest, validateRule);
+}
+
+/** What is to be another; what is not named stays. */
+export interface EntryChange {
+  readonly allow: readonly string[];
+  /** Rules that it has. */
+  readonly disallow: readonly string[];
+  /** Undefined: no limit. */
+  readonly limits: ReadonlyMap<LimitName, number | undefined>;
+}
+
+/**
+ * The text with other rules and limits for that name: its key, its comments and its order stay.
+ * @throws WstunError name-unknown, bad-rule, bad-option (an exit has none of these), access-malformed
+ */
+export function changeEntry(text: string, name: string, change: EntryChange, validateRule: RuleValidator): string {
+  const before = parseAccessList(text, validateRule);
+  const entry = before.find((other) => other.name === name);
+  if (entry === undefined) throw new WstunError('name-unknown', name);
+  if (entry.role === 'exit')
+    throw new WstunError('bad-option', `"${name}" is an exit: rules and limits of its clients stand in its own list`);
+  for (const rule of change.allow) validateRule(rule);
+  for (const rule of change.disallow)
+    if (!entry.allow.includes(rule)) throw new WstunError('bad-rule', `"${name}" does not have ${rule}`);
+  const kept = entry.allow.filter((rule) => !change.disallow.includes(rule));
+  const more = [...new Set(change.allow)].filter((rule) => !kept.includes(rule));
+  const limits = limitsAfter(entry.limits ?? {}, change);
+  const lines = text.split('\n');
+  const range = tableRange(lines, name);
+  if (range === undefined) throw malformed(undefined, `"${name}" is not written as a table [${name}]: edit it by hand`);
+  const { start, end } = range;
+  let table = editAllow(lines.slice(start + 1, end), more, change.disallow);
+  for (const [limit, value] of change.limits) table = editLimit(table, limit, value);
+  const changed = [...lines.slice(0, start + 1), ...table, ...lines.slice(end)].join('\n');
+  const after = { ...entry, allow: [...kept, ...more], limits };
+  return verified(
+    changed,
+    before.map((other) => (other === entry ? after : other)),
+    validateRule,
+  );
+}
+
+function limitsAfter(before: EntryLimits, { limits }: EntryChange): EntryLimits {
+  const after = LIMIT_NAMES.map((name) => [name, limits.has(name) ? limits.get(name) : before[name]] as const);
+  return Object.fromEntries(after.filter(([, value]) => value !== undefined));
 }
 
 /**

@@ -2,6 +2,8 @@
  * `identity.key`: the one secret of a relay or a named exit, as text with a checksum. It may be rotated while its owner runs: a watch
  * tells of it. What is kept of those before is in retired-keys.ts.
  */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { encodeBase64url } from '../crypto/base64url.ts';
 import { createIdentity, formatIdentitySecret, type Identity, parseIdentitySecret } from '../crypto/keys.ts';
 import { WstunError } from '../errors.ts';
@@ -26,6 +28,11 @@ export async function loadOrCreateIdentity(state: StateDir): Promise<{ identity:
     await state.write(NAME, `${formatIdentitySecret(identity)}\n`);
     return { identity, created: true };
   });
+}
+
+/** Whether there are keys in a directory, as far as can be seen. */
+export function hasIdentity(directory: string): boolean {
+  return existsSync(join(directory, NAME));
 }
 
 /** A new one in its place. @throws WstunError state-unusable */

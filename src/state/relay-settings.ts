@@ -5,24 +5,39 @@ import { WstunError } from '../errors.ts';
 import type { StateDir } from './state-dir.ts';
 
 const NAME = 'relay.toml';
-const HEADER = '# Written by "wstun relay" when it starts: where clients reach it. Invites are made with it.\n';
+/** The mark is a comment: versions before it take no other key in this file. */
+const HEADERS = {
+  given:
+    '# Where clients reach this relay, as given with --url: kept until another is given. Invites are made with it.\n',
+  guessed:
+    '# Where clients reach this relay, guessed from where it listens: --url says otherwise. Invites are made with it.\n',
+} as const;
+
+/** Whether somebody said so. `unknown`: written by a version that did not note it. */
+type UrlSource = keyof typeof HEADERS | 'unknown';
+
+export interface RememberedUrl {
+  readonly url: string;
+  readonly source: UrlSource;
+}
 
 /**
  * The URL that the relay remembered last; undefined if it never did.
  * @throws WstunError state-unusable
  */
-export async function readRelayUrl(state: StateDir): Promise<string | undefined> {
+export async function readRelayUrl(state: StateDir): Promise<RememberedUrl | undefined> {
   const text = await state.read(NAME, { secret: false });
   if (text === undefined) return undefined;
   const url = parseSettings(text);
   if (url === undefined)
     throw new WstunError('state-unusable', `${state.pathOf(NAME)} must hold one line: url = "wss://…"`);
-  return url;
+  if (text.startsWith(HEADERS.given)) return { url, source: 'given' };
+  return { url, source: text.startsWith(HEADERS.guessed) ? 'guessed' : 'unknown' };
 }
 
 /** @throws WstunError bad-url, state-unusable */
-export async function saveRelayUrl(state: StateDir, url: string): Promise<void> {
-  const text = `${HEADER}url = ${JSON.stringify(parseRelayUrl(url))}\n`;
+export async function saveRelayUrl(state: StateDir, url: string, source: 'given' | 'guessed'): Promise<void> {
+  const text = `${HEADERS[source]}url = ${JSON.stringify(parseRelayUrl(url))}\n`;
   if ((await state.read(NAME, { secret: false })) !== text) await state.write(NAME, text);
 }
 

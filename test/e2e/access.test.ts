@@ -3,6 +3,7 @@ import { appendFile, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { run } from '../support/programs.ts';
 import { echo, tcpServer } from '../support/tcp.ts';
 import { askSocks5, connectThrough, endOf, socks5Request, take } from '../support/through-proxy.ts';
 import { until } from '../support/until.ts';
@@ -126,6 +127,47 @@ describe('an access.toml without a word in it', () => {
     expect(client.process.events.map(({ event }) => event)).toEqual(['ready']);
     expect(relay.process.stderr.split('WSTUN-E113')).toHaveLength(3);
     expect(relay.process.stderr).toContain('# nobody');
+  });
+});
+
+describe('changing what is open to a name', () => {
+  it('takes effect within 2 s on a client that is connected, and keeps its invite and its session', async () => {
+    const target = await tcpServer(echo);
+    const relay = await startRelay();
+    const secret = await invite(relay, 'dora', { allow: ['127.0.0.1:1'] });
+    const client = await startClient(secret);
+    const isOpen = async () => {
+      const { code, socket } = await askSocks5(client.port, socks5Request('127.0.0.1', target));
+      socket.destroy();
+      return code === 0;
+    };
+    const set = (...args: string[]) => wstun(['access', 'set', 'dora', '--state', relay.state, ...args]);
+    expect(await isOpen()).toBe(false);
+    expect(await set('--allow', '127.0.0.1', '--rate', '50mbit')).toMatchObject({ code: 0, stdout: '', stderr: '' });
+    expect(await timeUntil(isOpen, 2 * PROMISED_MS)).toBeLessThan(PROMISED_MS);
+    expect(await set('--disallow', '127.0.0.1', '--rate', 'none', '--quota', '1GB')).toMatchObject({ code: 0 });
+    expect(await timeUntil(async () => !(await isOpen()), 2 * PROMISED_MS)).toBeLessThan(PROMISED_MS);
+    expect(await wstun(['access', 'list', '--state', relay.state])).toMatchObject({
+      stdout: expect.stringMatching(/^dora {2}127\.0\.0\.1:1 {2}quota=1GB$/m),
+    });
+    expect(client.process.events.map(({ event }) => event)).toEqual(['ready']);
+    await startClient(secret);
+  });
+
+  it('is what the advice leads to, where a target is closed or a name is taken', async () => {
+    const relay = await startRelay();
+    const client = await startClient(relay.invite ?? '');
+    const closed = await run('curl', ['-sS', '-x', `http://127.0.0.1:${client.port}`, 'http://10.1.2.3/']);
+    expect(closed.stdout).toContain('WSTUN-E304');
+    expect(closed.stdout).toContain('the owner of the exit opens more with: wstun access set NAME --allow RULE');
+    const taken = await wstun(['access', 'add', 'default', '--allow', '10.0.0.0/8', '--state', relay.state]);
+    expect(taken).toMatchObject({ code: 2, stderr: expect.stringMatching(/access set NAME.*WSTUN-E114/) });
+    expect(taken.stderr).not.toContain('access remove');
+    for (const args of [[], ['--allow', '10.0.0.0/64'], ['--rate', '20 parsecs'], ['--disallow', '10.0.0.0/8']])
+      expect(await wstun(['access', 'set', 'default', '--state', relay.state, ...args])).toMatchObject({
+        code: 2,
+        stderr: expect.stringMatching(/WSTUN-E10[19]/),
+      });
   });
 });
 

@@ -47,7 +47,7 @@ describe('help', () => {
     },
   );
 
-  it.each(['', 'client', 'relay', 'exit', 'access', 'access add', 'keys', 'keys rotate', 'quickstart'])(
+  it.each(['', 'client', 'relay', 'exit', 'access', 'access add', 'access set', 'keys', 'keys rotate', 'quickstart'])(
     'of `wstun %s` has nothing behind a command that would be pasted with it',
     async (command) => {
       const { stdout } = await wstun([...command.split(' ').filter(Boolean), '--help']);

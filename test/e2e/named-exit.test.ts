@@ -154,9 +154,10 @@ describe('invites', () => {
     const forClient = await wstun(['exit', '--state', `${relay.state}/x`], {
       env: { WSTUN_INVITE: await invite(relay, 'alice') },
     });
-    expect(forClient).toMatchObject({ code: 2, stderr: expect.stringContaining('WSTUN-E105') });
-    const wrong = spawnClient(registration, { args: ['--once'] });
-    expect(await wrong.exited).toBe(77);
+    expect(forClient).toMatchObject({ code: 2, stderr: expect.stringContaining('WSTUN-E127') });
+    const wrong = spawnClient(registration);
+    expect(await wrong.exited).toBe(2);
+    expect(wrong.stderr).toContain('WSTUN-E126');
     for (const [command, state] of [
       ['exit', relay.state],
       ['relay', exit.state],

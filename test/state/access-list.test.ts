@@ -1,7 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { createIdentity, formatIdentitySecret, formatPublicIdentity } from '../../src/crypto/keys.ts';
 import { WstunError } from '../../src/errors.ts';
-import { type AccessEntry, addEntry, parseAccessList, removeEntry, replaceKey } from '../../src/state/access-list.ts';
+import {
+  type AccessEntry,
+  addEntry,
+  changeEntry,
+  type EntryChange,
+  parseAccessList,
+  removeEntry,
+  replaceKey,
+} from '../../src/state/access-list.ts';
 import { faultOf } from '../support/faults.ts';
 
 const keys = Array.from({ length: 4 }, () => createIdentity().public);
@@ -255,5 +263,80 @@ describe('another key for a name', () => {
   it('leaves a text alone that it cannot edit', () => {
     const inline = `alice = { key = "${KEY_A}" }\n`;
     expect(faultOf(() => replaceKey(inline, 'alice', renewed, validateRule))).toBe('access-malformed');
+  });
+});
+
+describe('changing an entry', () => {
+  const change = (
+    text: string,
+    name: string,
+    { allow = [], disallow = [], limits = new Map() }: Partial<EntryChange>,
+  ) => changeEntry(text, name, { allow, disallow, limits }, validateRule);
+
+  it('opens and takes back rules, and leaves comments, order, key and everybody else as they were', () => {
+    const more = change(HAND_MADE, 'alice', { allow: ['*.corp', '10.0.0.0/8:22,80'] });
+    expect(more).toBe(HAND_MADE.replace('"[fd00::/8]:443",', '"[fd00::/8]:443", "*.corp",'));
+    const less = change(more, 'alice', { disallow: ['10.0.0.0/8:22,80', '*.corp'] });
+    expect(parsed(less)[0]).toMatchObject({ name: 'alice', allow: ['[fd00::/8]:443'] });
+    for (const comment of ['# my laptop', '# the printer', '# ssh, web', '# more?', '# a phone', '# --- the end ---'])
+      expect(less).toContain(comment);
+    expect(change(HAND_MADE, 'bob.phone', { allow: ['a', 'b'] })).toBe(
+      HAND_MADE.replace('allow = []', 'allow = ["a", "b"]'),
+    );
+  });
+
+  it('sets, changes and takes away limits', () => {
+    const set = change(HAND_MADE, 'alice', {
+      limits: new Map([
+        ['rate', 20_000_000],
+        ['sessions', 2],
+      ]),
+    });
+    expect(parsed(set)[0]?.limits).toEqual({ rate: 20_000_000, sessions: 2 });
+    const noted = set.replace('rate = "20mbit"', '  rate = "20mbit"   # for "now"');
+    const changed = change(noted, 'alice', {
+      limits: new Map([
+        ['rate', 5_000_000],
+        ['sessions', undefined],
+        ['quota', undefined],
+      ]),
+    });
+    expect(changed).toContain('  rate = "5mbit"   # for "now"\n');
+    expect(parsed(changed)[0]?.limits).toEqual({ rate: 5_000_000 });
+    expect(changed.split('\n').length).toBe(noted.split('\n').length - 1);
+  });
+
+  it('does what was asked on any list, or refuses', () => {
+    const rules = ['a', 'b:1', '[::1]:2', 'c'];
+    const lists = [
+      '[]',
+      '["a"]',
+      "['a',]",
+      '["a", "b:1"]',
+      '[\n  "a", # one\n  # "b:1"\n  "b:1",\n\n  "[::1]:2"\n]',
+      '[ "a" , "c" , ]',
+    ];
+    for (const list of lists)
+      for (const allow of [[], ['c'], ['a', 'c', 'x#y'], ['"']])
+        for (const disallow of [[], ['a'], rules]) {
+          const text = `[x]\nallow = ${list}\nkey = "${KEY_A}" # k\n\n# other\n[y]\nkey = "${KEY_B}"\nallow = ["a"]\n`;
+          const before = parsed(text)[0]?.allow ?? [];
+          const gone = disallow.filter((rule) => before.includes(rule));
+          const kept = before.filter((rule) => !gone.includes(rule));
+          const after = change(text, 'x', { allow, disallow: gone });
+          expect(parsed(after)[0]?.allow).toEqual([...kept, ...allow.filter((rule) => !kept.includes(rule))]);
+          expect(parsed(after)[1]).toEqual(parsed(text)[1]);
+          expect(after.match(/#.*/g)?.length).toBeGreaterThanOrEqual(text.match(/#.*/g)?.length ?? 0);
+        }
+  });
+
+  it('refuses what cannot be, by the reason', () => {
+    expect(faultOf(() => change(HAND_MADE, 'carol', { allow: ['a'] }))).toBe('name-unknown');
+    expect(faultOf(() => change(HAND_MADE, 'alice', { allow: ['bad'] }))).toBe('bad-rule');
+    expect(() => change(HAND_MADE, 'alice', { disallow: ['a'] })).toThrow('"alice" does not have a');
+    const exit = `[home]\nkey = "${KEY_A}"\nrole = "exit"\n`;
+    expect(faultOf(() => change(exit, 'home', { limits: new Map([['rate', 8_000]]) }))).toBe('bad-option');
+    const inline = `alice = { key = "${KEY_A}" }\n`;
+    expect(() => change(inline, 'alice', { allow: ['a'] })).toThrow('edit it by hand');
   });
 });

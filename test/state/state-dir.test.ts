@@ -1,6 +1,7 @@
 import { chmod, mkdir, readdir, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
+import { parse } from 'smol-toml';
 import { describe, expect, it } from 'vitest';
 import { formatIdentitySecret } from '../../src/crypto/keys.ts';
 import { loadOrCreateIdentity } from '../../src/state/identity-file.ts';
@@ -48,7 +49,7 @@ describe('the state directory', () => {
       const path = join(base, 'one', 'two', 'three');
       const state = await openStateDir(path);
       await loadOrCreateIdentity(state);
-      await saveRelayUrl(state, 'wss://relay');
+      await saveRelayUrl(state, 'wss://relay', 'given');
       expect(await modeOf(path)).toBe('700');
       for (const name of ['identity.key', 'relay.toml'])
         expect([name, await modeOf(join(path, name))]).toEqual([name, '600']);
@@ -176,11 +177,20 @@ describe('the remembered URL', () => {
   it('comes back in its one form, and is written only when it changes', async () => {
     const state = await newState();
     expect(await readRelayUrl(state)).toBeUndefined();
-    await saveRelayUrl(state, 'https://relay.example.com/x/');
-    expect(await readRelayUrl(state)).toBe('wss://relay.example.com/x');
+    await saveRelayUrl(state, 'https://relay.example.com/x/', 'given');
+    expect(await readRelayUrl(state)).toEqual({ url: 'wss://relay.example.com/x', source: 'given' });
     const before = await state.signature('relay.toml');
-    await saveRelayUrl(state, 'wss://relay.example.com/x');
+    await saveRelayUrl(state, 'wss://relay.example.com/x', 'given');
     expect(await state.signature('relay.toml')).toBe(before);
+  });
+
+  it('says whether it was given or guessed, in a form that versions before it read; theirs does not', async () => {
+    const state = await newState();
+    await saveRelayUrl(state, 'wss://relay', 'guessed');
+    expect(await readRelayUrl(state)).toEqual({ url: 'wss://relay', source: 'guessed' });
+    expect(parse(await readFile(state.pathOf('relay.toml'), 'utf8'))).toEqual({ url: 'wss://relay' });
+    await writeFile(state.pathOf('relay.toml'), '# Written by "wstun relay" when it starts.\nurl = "wss://relay"\n');
+    expect(await readRelayUrl(state)).toEqual({ url: 'wss://relay', source: 'unknown' });
   });
 
   it.each(['url = 1', 'url = "ftp://x"', 'uri = "wss://x"', 'url = "wss://x"\nx = 1', '[', ''])(
@@ -193,7 +203,7 @@ describe('the remembered URL', () => {
   );
 
   it('cannot be one that is none', async () => {
-    expect(await faultOfPromise(saveRelayUrl(await newState(), 'relay'))).toBe('bad-url');
+    expect(await faultOfPromise(saveRelayUrl(await newState(), 'relay', 'given'))).toBe('bad-url');
   });
 });
 

@@ -1,0 +1,153 @@
+/**
+ * Which state directory a command is for: the one that was named, else the one on this machine that has keys. Never makes one, and
+ * guesses between two only where just one can be meant.
+ */
+import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { WstunError } from '../errors.ts';
+import type { AccessRole } from '../state/access-list.ts';
+import { hasIdentity } from '../state/identity-file.ts';
+import { defaultStateDir } from '../state/state-dir.ts';
+import { shellQuote } from './shell.ts';
+
+export interface StateOption {
+  /** From `--state` or $WSTUN_STATE. */
+  readonly state?: string;
+}
+
+/** Where to look; a test has its own. */
+export interface Surroundings {
+  readonly env: NodeJS.ProcessEnv;
+  /** Where services have their state, below a directory that begins with "wstun". */
+  readonly services: readonly string[];
+  readonly passwd: string;
+}
+
+const HERE: Surroundings = {
+  env: process.env,
+  services: ['/var/lib', '/var/lib/private'],
+  passwd: '/etc/passwd',
+};
+
+type Role = 'relay' | 'exit';
+
+/** Of `wstun relay` and `wstun exit`, which make theirs. */
+export function stateDirFor(role: Role, { state }: StateOption): string {
+  return state ?? defaultStateDir(role, process.env);
+}
+
+/**
+ * For commands that look at a state, or change one.
+ * @throws WstunError state-ambiguous, state-missing
+ */
+export function findState({ state }: StateOption, here: Surroundings = HERE): string {
+  if (state !== undefined) return state;
+  const found = theOne(here);
+  // One that was begun and has no keys yet is empty, and can be shown to be.
+  const begun = found ?? defaults(here).find((path) => existsSync(path));
+  if (begun === undefined) throw missing(here);
+  return begun;
+}
+
+/**
+ * For `access add`, which may make the first keys of a relay: `isNew` says that it would.
+ * @throws WstunError state-ambiguous, state-missing where a service on this machine has one that may be meant
+ */
+export function findStateToAdd(
+  { state, role = 'client' }: StateOption & { readonly role?: AccessRole },
+  here: Surroundings = HERE,
+): { readonly path: string; readonly isNew: boolean } {
+  if (state !== undefined) return { path: state, isNew: !hasIdentity(state) };
+  const [relay = ''] = defaults(here);
+  // Only a relay has exits on its list.
+  const found = role === 'exit' && hasIdentity(relay) ? relay : theOne(here);
+  if (found !== undefined) return { path: found, isNew: false };
+  if (elsewhere(here).length > 0) throw missing(here);
+  return { path: relay, isNew: true };
+}
+
+/** ` --state DIR` as a shell takes it; empty where commands find the directory by themselves. */
+export function stateArgument(path: string, here: Surroundings = HERE): string {
+  const [relay = '', exit = ''] = defaults(here);
+  return path === relay && !hasIdentity(exit) ? '' : ` --state ${shellQuote(path)}`;
+}
+
+/** The exit of this machine, for who looks for a relay's. */
+export function exitHere(here: Surroundings = HERE): string | undefined {
+  return defaults(here).slice(1).find(hasIdentity);
+}
+
+function defaults({ env }: Surroundings): readonly string[] {
+  return [defaultStateDir('relay', env), defaultStateDir('exit', env)];
+}
+
+function theOne(here: Surroundings): string | undefined {
+  const [one, other] = defaults(here).filter(hasIdentity);
+  if (one === undefined || other === undefined) return one;
+  throw new WstunError('state-ambiguous', `a relay's in ${one}, an exit's in ${other}`);
+}
+
+function missing(here: Surroundings): WstunError {
+  const found = elsewhere(here);
+  const places = `no keys in ${defaults(here).join(', nor in ')}`;
+  if (found.length === 0) return new WstunError('state-missing', places);
+  return new WstunError('state-missing', `${places}, but there is a state in ${found.join(' and in ')}`);
+}
+
+/** State directories of services, and of the user who called sudo. */
+function elsewhere({ env, services, passwd }: Surroundings): string[] {
+  const found = new Map<string, string>();
+  const bases = services.flatMap((base) =>
+    entriesOf(base)
+      .filter((name) => name.startsWith('wstun'))
+      .map((name) => join(base, name)),
+  );
+  const home = env.SUDO_USER === undefined ? undefined : homeOf(env.SUDO_USER, passwd);
+  if (home !== undefined) bases.push(join(home, '.local', 'state', 'wstun'));
+  for (const path of bases.flatMap((base) =>
+    ['', 'relay', 'exit', 'wstun/relay', 'wstun/exit'].map((below) => join(base, below)),
+  ))
+    if (mayHaveKeys(path)) found.set(realPathOf(path), found.get(realPathOf(path)) ?? path);
+  return [...found.values()];
+}
+
+/** What cannot be looked into may. */
+function mayHaveKeys(path: string): boolean {
+  try {
+    statSync(join(path, 'identity.key'));
+    return true;
+  } catch (error) {
+    return isClosed(error) && existsSync(path);
+  }
+}
+
+function isClosed(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'EACCES';
+}
+
+function realPathOf(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
+}
+
+function entriesOf(path: string): string[] {
+  try {
+    return readdirSync(path);
+  } catch {
+    return [];
+  }
+}
+
+function homeOf(user: string, passwd: string): string | undefined {
+  try {
+    const line = readFileSync(passwd, 'utf8')
+      .split('\n')
+      .find((each) => each.startsWith(`${user}:`));
+    return line?.split(':')[5];
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,105 @@
+/** By which URL clients reach a relay: as it was given, now or at an earlier start, else guessed from where it listens. */
+import { isIP } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import { parseRelayUrl } from '../crypto/relay-url.ts';
+import { specialRange } from '../exit/address.ts';
+import { parseIp } from '../exit/ip.ts';
+import { type RememberedUrl, readRelayUrl, saveRelayUrl } from '../state/relay-settings.ts';
+import type { StateDir } from '../state/state-dir.ts';
+import { formatHostPort, type HostPort } from './options.ts';
+
+export interface UrlWishes {
+  readonly url?: string;
+  /** Whether the relay itself speaks TLS. */
+  readonly tls: boolean;
+  /** As the gate has it. */
+  readonly path: string | undefined;
+}
+
+export interface PublicUrl {
+  readonly url: string;
+  readonly source: 'given' | 'remembered' | 'guessed';
+  /** Why no client can come in by it, where that is certain. */
+  readonly fault: string | undefined;
+}
+
+/** Remembered, for the invites of `wstun access add` and for starts without `--url`. @throws WstunError bad-url, state-unusable */
+export async function settleUrl(
+  state: StateDir,
+  wishes: UrlWishes,
+  addresses: readonly HostPort[],
+): Promise<PublicUrl> {
+  const before = wishes.url === undefined ? await readRelayUrl(state) : undefined;
+  const kept = before !== undefined && wasGiven(before, addresses) ? before.url : undefined;
+  const url = parseRelayUrl(wishes.url ?? kept ?? guessUrl(wishes, addresses));
+  const source = wishes.url !== undefined ? 'given' : kept !== undefined ? 'remembered' : 'guessed';
+  await saveRelayUrl(state, url, source === 'guessed' ? 'guessed' : 'given');
+  return { url, source, fault: faultOfUrl(url, wishes.tls, addresses) };
+}
+
+/** Where the file does not say: a guess is always an address of the machine, or where the relay was told to listen. */
+export function wasGiven(
+  { url, source }: RememberedUrl,
+  addresses: readonly HostPort[],
+  own: readonly string[] = ownAddresses(),
+): boolean {
+  if (source !== 'unknown') return source === 'given';
+  const host = hostOf(url);
+  if (isIP(host) === 0) return host !== 'localhost' && !addresses.some((address) => address.host === host);
+  const ip = parseIp(host);
+  // A private one may be a guess of when the machine had another address; a public one is a router's in front of it.
+  return ip !== undefined && specialRange(ip) === undefined && !own.includes(host);
+}
+
+/**
+ * Why no client can come in by that URL, where that is certain: it leads to a port of this relay, and to the wrong protocol. Whatever
+ * else may be in front of a relay (a proxy, a router) is not known here.
+ */
+export function faultOfUrl(
+  url: string,
+  tls: boolean,
+  addresses: readonly HostPort[],
+  own: readonly string[] = ownAddresses(),
+): string | undefined {
+  const { protocol } = new URL(url);
+  const host = hostOf(url);
+  const isHere = own.includes(host) && addresses.some((each) => each.port === portOf(url) && isAt(each.host, host));
+  if (!isHere || (protocol === 'wss:') === tls) return undefined;
+  return tls
+    ? `clients that come to ${url} do not speak TLS, but this relay does: give --url wss://…`
+    : `clients that come to ${url} speak TLS, but this relay does not: give --url ws://…, or --tls-cert and --tls-key`;
+}
+
+/** The port of a relay's URL. */
+export function portOf(url: string): number {
+  const { port, protocol } = new URL(url);
+  return port === '' ? (protocol === 'wss:' ? 443 : 80) : Number(port);
+}
+
+/** An address of this machine by which others may reach it. */
+function outsideAddress(): string | undefined {
+  const infos = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+  return infos.find((info) => !info.internal && info.family === 'IPv4')?.address;
+}
+
+function guessUrl({ tls, path }: UrlWishes, addresses: readonly HostPort[]): string {
+  const { host, port } = addresses[0] ?? { host: '127.0.0.1', port: 0 };
+  const reachable = formatHostPort({ host: isAny(host) ? (outsideAddress() ?? '127.0.0.1') : host, port });
+  return `${tls ? 'wss' : 'ws'}://${reachable}${path ?? ''}`;
+}
+
+function ownAddresses(): string[] {
+  return Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address));
+}
+
+function hostOf(url: string): string {
+  return new URL(url).hostname.replace(/^\[|\]$/g, '');
+}
+
+function isAny(host: string): boolean {
+  return host === '0.0.0.0' || host === '::';
+}
+
+function isAt(listening: string, host: string): boolean {
+  return isAny(listening) || listening === host;
+}

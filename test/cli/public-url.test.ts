@@ -1,0 +1,73 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { faultOfUrl, settleUrl, wasGiven } from '../../src/cli/public-url.ts';
+import { openStateDir } from '../../src/state/state-dir.ts';
+import { tempDir } from '../support/temp-dir.ts';
+
+const PLAIN = { tls: false, path: undefined };
+const AT = [{ host: '127.0.0.1', port: 8083 }];
+
+async function newState() {
+  return await openStateDir(join(await tempDir(), 'state'));
+}
+
+describe('the URL of a relay', () => {
+  it('that was given once is kept at every start without it, and is never replaced by a guess', async () => {
+    const state = await newState();
+    const given = { ...PLAIN, url: 'wss://relay.example.org' };
+    expect(await settleUrl(state, given, AT)).toMatchObject({ url: 'wss://relay.example.org', source: 'given' });
+    for (let start = 0; start < 3; start++)
+      expect(await settleUrl(state, PLAIN, AT)).toMatchObject({ url: 'wss://relay.example.org', source: 'remembered' });
+    expect(await settleUrl(state, { ...PLAIN, url: 'ws://127.0.0.1:1' }, AT)).toMatchObject({ source: 'given' });
+    expect(await settleUrl(state, PLAIN, AT)).toMatchObject({ url: 'ws://127.0.0.1:1', source: 'remembered' });
+  });
+
+  it('that was guessed is guessed anew', async () => {
+    const state = await newState();
+    expect(await settleUrl(state, PLAIN, AT)).toMatchObject({ url: 'ws://127.0.0.1:8083', source: 'guessed' });
+    const moved = [{ host: '127.0.0.1', port: 8084 }];
+    expect(await settleUrl(state, { tls: true, path: '/x' }, moved)).toMatchObject({ url: 'wss://127.0.0.1:8084/x' });
+  });
+
+  it('in a file of a version that did not say so is kept where it can be no guess', async () => {
+    const state = await newState();
+    const file = state.pathOf('relay.toml');
+    await writeFile(file, '# Written by "wstun relay" when it starts.\nurl = "wss://relay.example.org"\n', {
+      mode: 0o600,
+    });
+    expect(await settleUrl(state, PLAIN, AT)).toMatchObject({ url: 'wss://relay.example.org', source: 'remembered' });
+    expect(await readFile(file, 'utf8')).toContain('as given with --url');
+    await writeFile(file, 'url = "ws://127.0.0.1:1"\n');
+    expect(await settleUrl(state, PLAIN, AT)).toMatchObject({ url: 'ws://127.0.0.1:8083', source: 'guessed' });
+  });
+
+  it.each([
+    ['wss://relay.example.org/x', true],
+    ['ws://8.8.4.4:8080', true],
+    ['wss://[2001:4860:4860::8844]', true],
+    ['ws://8.8.8.8:8080', false],
+    ['ws://192.168.1.5:8080', false],
+    ['ws://127.0.0.1:8080', false],
+    ['ws://localhost:8080', false],
+    ['ws://inside.example:8080', false],
+  ])('%s, unmarked, was given: %s', (url, expected) => {
+    const addresses = [{ host: 'inside.example', port: 8080 }];
+    expect(wasGiven({ url, source: 'unknown' }, addresses, ['127.0.0.1', '8.8.8.8', '10.0.0.1'])).toBe(expected);
+  });
+
+  it('is called wrong only where that is certain', () => {
+    const own = ['127.0.0.1', '8.8.8.8'];
+    const everywhere = [{ host: '0.0.0.0', port: 443 }];
+    expect(faultOfUrl('ws://8.8.8.8:443', true, everywhere, own)).toContain('wss://');
+    expect(faultOfUrl('wss://8.8.8.8', false, everywhere, own)).toContain('--tls-cert');
+    for (const [url, tls, addresses] of [
+      ['wss://8.8.8.8', true, everywhere],
+      ['wss://relay.example.org', false, everywhere],
+      ['wss://8.8.8.8:8443', false, everywhere],
+      ['wss://8.8.8.8', false, [{ host: '127.0.0.1', port: 443 }]],
+      ['wss://8.8.4.4', false, everywhere],
+    ] as const)
+      expect(faultOfUrl(url, tls, addresses, own)).toBeUndefined();
+  });
+});

@@ -1,0 +1,213 @@
+/** Which state a command takes, what it asks before it voids an invite, and by which URL an invite leads. */
+import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { shellQuote } from '../../src/cli/shell.ts';
+import { decodeInvite } from '../../src/crypto/invite.ts';
+import { type Outcome, run } from '../support/programs.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { until } from '../support/until.ts';
+import { WstunProcess, wstun, wstunPath } from '../support/wstun-process.ts';
+import { invite, spawnClient, startExit, startRelay } from '../support/wstun-stack.ts';
+
+/** On a terminal, with what is typed there. */
+async function typed(
+  args: readonly string[],
+  input: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<Outcome> {
+  const command = [process.execPath, wstunPath, ...args].map(shellQuote).join(' ');
+  return await run('script', ['-qec', command, '/dev/null'], { input, env });
+}
+
+async function keysOf(state: string): Promise<string> {
+  return await readFile(join(state, 'identity.key'), 'utf8');
+}
+
+/** A relay that has been started, with the invites `default`, `alice` and `bob`, and runs no more. */
+async function invited(): Promise<string> {
+  const relay = await startRelay();
+  for (const name of ['alice', 'bob']) await invite(relay, name);
+  await relay.process.kill();
+  return relay.state;
+}
+
+describe('rotating keys', () => {
+  it('asks on a terminal, names what it voids, and changes nothing without a yes', async () => {
+    const state = await invited();
+    const before = await keysOf(state);
+    for (const answer of ['n\n', '\n', '', 'wstun access list\n', 'yess\n']) {
+      const { code, stdout } = await typed(['keys', 'rotate', '--state', state], answer);
+      expect([answer, code]).toEqual([answer, 2]);
+      expect(stdout).toContain('voids 3 invites (default, alice, bob) and ends their sessions now. Go on? [y/N]');
+      expect(stdout).toContain('WSTUN-E130');
+      expect(await keysOf(state)).toBe(before);
+    }
+    expect(await typed(['keys', 'rotate', '--state', state], 'y\n')).toMatchObject({ code: 0 });
+    expect(await keysOf(state)).not.toBe(before);
+  });
+
+  it('asks nothing with --yes or without a terminal, and shows with --dry-run what it would do', async () => {
+    const state = await invited();
+    const before = await keysOf(state);
+    expect(await wstun(['keys', 'rotate', '--dry-run', '--state', state])).toMatchObject({
+      code: 0,
+      stdout: 'default\nalice\nbob\n',
+      stderr: expect.stringContaining('voids 3 invites (default, alice, bob)'),
+    });
+    expect(await keysOf(state)).toBe(before);
+    const { code, stdout } = await typed(['keys', 'rotate', '--yes', '--state', state], '');
+    expect(code).toBe(0);
+    expect(stdout).not.toContain('[y/N]');
+    expect(await wstun(['keys', 'rotate', '--state', state])).toMatchObject({
+      code: 0,
+      stdout: 'default\nalice\nbob\n',
+    });
+  });
+});
+
+describe('renewing an invite', () => {
+  it('asks on a terminal while the old one is good; says by which URL the new one leads', async () => {
+    const state = await invited();
+    const list = await readFile(join(state, 'access.toml'), 'utf8');
+    const refused = await typed(['access', 'renew', 'alice', '--state', state], 'n\n');
+    expect(refused).toMatchObject({ code: 2, stdout: expect.stringContaining('voids the invite that alice has') });
+    expect(await readFile(join(state, 'access.toml'), 'utf8')).toBe(list);
+    const renewed = await typed(['access', 'renew', 'alice', '--state', state], 'y\n');
+    expect(renewed).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/invite for alice, by ws:\/\/127\.0\.0\.1:\d+\r\n/),
+    });
+    expect(await typed(['access', 'renew', 'alice', '--yes', '--state', state], '')).toMatchObject({ code: 0 });
+    // None of these is good any more.
+    await wstun(['keys', 'rotate', '--state', state]);
+    const free = await typed(['access', 'renew', 'bob', '--state', state], '');
+    expect([free.code, free.stdout.includes('[y/N]')]).toEqual([0, false]);
+    expect((await typed(['access', 'renew', 'bob', '--state', state], 'n\n')).code).toBe(2);
+    const added = await typed(['access', 'add', 'carol', '--state', state], '');
+    expect(added.stdout).toMatch(/^invite for carol, by ws:\/\/127/);
+  });
+});
+
+describe('without --state', () => {
+  const home = async () => {
+    const path = await tempDir();
+    return { path, env: { XDG_STATE_HOME: path } };
+  };
+
+  it('a command finds the exit of its machine, and the exit prints the whole command', async () => {
+    const relay = await startRelay();
+    const { path, env } = await home();
+    const secret = await invite(relay, 'home', { args: ['--role', 'exit'] });
+    const exit = new WstunProcess(['exit'], { env: { ...env, WSTUN_INVITE: secret } });
+    await until(() => exit.stderr.includes('Invite people'));
+    const [, line = ''] = /Invite people to it with: wstun (.*)/.exec(exit.stderr) ?? [];
+    expect(line).toBe(`access add NAME --state ${path}/wstun/exit`);
+    const added = await wstun(['access', 'add', 'alice'], { env });
+    expect(added).toMatchObject({ code: 0, stderr: '' });
+    expect(decodeInvite(added.stdout)).toMatchObject({ exitName: 'home', role: 'client' });
+    expect(await wstun(['access', 'list'], { env })).toMatchObject({ code: 0, stdout: 'alice\n' });
+    expect(await readdir(join(path, 'wstun'))).toEqual(['exit']);
+
+    // Now a relay beside it.
+    const both = await startRelay({ state: join(path, 'wstun/relay') });
+    expect(await wstun(['access', 'list'], { env })).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/WSTUN-E128/),
+    });
+    expect(await wstun(['access', 'list'], { env: { ...env, WSTUN_STATE: both.state } })).toMatchObject({
+      stdout: 'default\n',
+    });
+    await both.process.kill();
+  });
+
+  it('a printed command is quoted where its path needs it', async () => {
+    const relay = await startRelay();
+    const state = join(await tempDir(), "ann's state");
+    const secret = await invite(relay, 'home', { args: ['--role', 'exit'] });
+    const exit = new WstunProcess(['exit', '--state', state], { env: { WSTUN_INVITE: secret } });
+    await until(() => exit.stderr.includes('Invite people'));
+    const [, line = ''] = /Invite people to it with: wstun (.*)/.exec(exit.stderr) ?? [];
+    const command = `${process.execPath} ${wstunPath} ${line.replace('NAME', 'alice')}`;
+    expect(await run('sh', ['-c', command])).toMatchObject({ code: 0, stdout: expect.stringMatching(/^wstun1_/) });
+  });
+
+  it('nothing is made by a command that fails or only looks', async () => {
+    const { path, env } = await home();
+    for (const args of [
+      ['access', 'list'],
+      ['access', 'remove', 'alice'],
+      ['access', 'renew', 'alice', '--url', 'wss://relay.example.org'],
+      ['access', 'set', 'alice', '--rate', '1mbit'],
+      ['access', 'add', 'alice'],
+      ['access', 'add', '../x', '--url', 'wss://relay.example.org'],
+      ['access', 'add', 'alice', '--url', 'relay'],
+      ['access', 'add', 'alice', '--url', 'wss://relay.example.org', '--allow', '10.0.0.0/64'],
+      ['access', 'add', 'alice', '--url', 'wss://relay.example.org', '--quota', 'much'],
+      ['access', 'add', 'alice', '--state', join(path, 'elsewhere')],
+      ['keys', 'rotate'],
+      ['exit'],
+      ['exit', 'wstun1_AQDc'],
+    ]) {
+      const { code, stderr } = await wstun(args, { env });
+      expect([args, code === 0, stderr]).toEqual([args, false, expect.stringMatching(/^wstun: .*WSTUN-E1/)]);
+      expect([args, await readdir(path)]).toEqual([args, []]);
+    }
+    expect((await wstun(['exit'], { env })).stderr).toContain('--role exit');
+    expect((await wstun(['access', 'add', '../x'], { env })).stderr).toContain('WSTUN-E116');
+  });
+
+  it('new keys are made with a word of where, and on a terminal with a question', async () => {
+    const { path, env } = await home();
+    const add = ['access', 'add', 'eve', '--url', 'wss://relay.example.org'];
+    const asked = await typed(add, 'n\n', env);
+    expect(asked).toMatchObject({ code: 2, stdout: expect.stringContaining(`no keys in ${path}/wstun/relay yet`) });
+    expect(await readdir(path)).toEqual([]);
+    const made = await wstun(add, { env });
+    expect(made).toMatchObject({ code: 0, stderr: expect.stringContaining(`wstun relay --state ${path}/wstun/relay`) });
+    expect(made.stdout).toMatch(/^wstun1_[\w-]+\n$/);
+  });
+
+  it('an empty list says so, and where', async () => {
+    const { path, env } = await home();
+    await mkdir(join(path, 'wstun/relay'), { recursive: true, mode: 0o700 });
+    const empty = { code: 0, stdout: '', stderr: `nobody yet in ${path}/wstun/relay\n` };
+    expect(await wstun(['access', 'list'], { env })).toMatchObject(empty);
+    expect(await wstun(['access', 'list', '--json'], { env })).toMatchObject({ code: 0, stdout: '[]\n', stderr: '' });
+  });
+});
+
+describe('the URL of a relay', () => {
+  it('that was given is not replaced by a guess, so that later invites lead where the earlier ones did', async () => {
+    const relay = await startRelay({ args: ['--url', 'wss://relay.example.org'] });
+    await relay.process.kill();
+    const again = new WstunProcess(['relay', '--listen', '127.0.0.1:0', '--state', relay.state]);
+    await until(() => again.stderr.includes('Invite more people'));
+    expect(again.stderr).toContain('clients reach it at wss://relay.example.org, as --url said at an earlier start');
+    expect(again.stderr).toContain(`wstun access add NAME --state ${relay.state}`);
+    const renewed = await wstun(['access', 'renew', 'default', '--state', relay.state]);
+    expect(decodeInvite(renewed.stdout).relayUrls).toEqual(['wss://relay.example.org']);
+    await again.kill();
+    const moved = await startRelay({ state: relay.state, args: ['--url', 'ws://127.0.0.1:9'] });
+    expect(decodeInvite(await invite(moved, 'bob')).relayUrls).toEqual(['ws://127.0.0.1:9']);
+  });
+
+  it('that leads to a port which speaks another protocol is warned of', async () => {
+    const relay = await startRelay();
+    await relay.process.kill();
+    const url = `wss://127.0.0.1:${relay.port}`;
+    const again = await startRelay({ state: relay.state, port: relay.port, args: ['--url', url] });
+    expect(again.process.stderr).toContain(`clients that come to ${url} speak TLS, but this relay does not`);
+  });
+});
+
+describe('an exit', () => {
+  it('does not take the keys of its machine’s relay, and comes up again without its invite', async () => {
+    const relay = await startRelay();
+    const exit = await startExit({ invite: await invite(relay, 'home', { args: ['--role', 'exit'] }) });
+    await exit.process.kill();
+    await startExit({ state: exit.state });
+    expect(await wstun(['exit', '--state', relay.state])).toMatchObject({ code: 78 });
+    await spawnClient(await invite(exit, 'alice')).event('ready');
+  });
+});
