@@ -89,7 +89,7 @@ export class TicketDialer {
     try {
       return await once();
     } catch (error) {
-      if (!this.correctClock(error, relay)) throw error;
+      if (!this.correctClock(error, relay)) throw this.withLead(error, relay);
       return await once();
     }
   }
@@ -116,6 +116,22 @@ export class TicketDialer {
     return { url, rotationProof: this.sealer.rotationProof(ticket), provenFault };
   }
 
+  /** A refusal that may come of our clock, where we must not go by what corrects it. */
+  private withLead(error: unknown, relay: string): unknown {
+    if (!(error instanceof RelayRefused) || error.relayTime === undefined) return error;
+    const skew = error.relayTime - Date.now();
+    if (!this.leadsTooFar(skew, relay)) return error;
+    return new RelayRefused(
+      `${error.detail}; by its Date ${describeSkew(skew)}, which proves nothing over ws://`,
+      undefined,
+    );
+  }
+
+  private leadsTooFar(skew: number, relay: string): boolean {
+    // TLS vouches for what comes over it.
+    return !relay.startsWith('wss:') && skew > this.provenCorrection + MAX_UNVOUCHED_LEAD_MS;
+  }
+
   /** True if our clock was so far from the relay's that another attempt is worth it. */
   private correctClock(error: unknown, relay: string): boolean {
     const isProven = error instanceof ClockOff;
@@ -123,11 +139,9 @@ export class TicketDialer {
     if (relayTime === undefined) return false;
     const skew = relayTime - Date.now();
     if (!isProven && Math.abs(skew - this.correction) < SKEW_THAT_MATTERS_MS) return false;
-    // TLS vouches for what comes over it.
-    const isVouched = isProven || relay.startsWith('wss:');
-    if (!isVouched && skew > this.provenCorrection + MAX_UNVOUCHED_LEAD_MS) return false;
+    if (!isProven && this.leadsTooFar(skew, relay)) return false;
     this.correction = skew;
-    if (isVouched) this.provenCorrection = skew;
+    if (isProven || relay.startsWith('wss:')) this.provenCorrection = skew;
     this.logger.warn({ seconds: Math.round(skew / 1000) }, 'this clock differs from the relay’s: going by the relay’s');
     return true;
   }

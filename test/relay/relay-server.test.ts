@@ -55,6 +55,38 @@ async function closed(socket: Socket): Promise<void> {
   if (!socket.closed) await once(socket, 'close');
 }
 
+describe('a good ticket that makes no link', () => {
+  const upgrade = (ticket: string): string =>
+    `GET /${ticket} HTTP/1.1\r\nHost: relay\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n` +
+    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n';
+  const etagIn = (bytes: string): string => /^ETag: (.*)$/im.exec(bytes)?.[1] ?? '';
+
+  it('is told so where the relay is full, and opens as soon as there is room', async () => {
+    const { dial, port, links, lines } = await start({ limits: { links: 1 } });
+    const first = await dial();
+    await until(() => links.length === 1);
+    const ticket = seal();
+    const { bytes } = await rawExchange(port, upgrade(ticket), { tls: false });
+    expect(sealer.refusalIn(etagIn(bytes), ticket)?.reason).toBe('relay-full');
+    expect(lines.some((line) => line.includes('no link for alice'))).toBe(true);
+    expect((await rawExchange(port, upgrade('x'.repeat(168)), { tls: false })).bytes).not.toContain('ETag');
+    first.abort();
+    await until(() => links[0]?.recorder.closes.length === 1);
+    await dial(ticket);
+  });
+
+  it('is no failure of its address: who knows the relay is not shut out for what a front end does', async () => {
+    const { port, lines } = await start({ sourceOf: () => '192.0.2.1' });
+    for (let i = 0; i < 60; i++) {
+      const ticket = seal();
+      const plain = `GET /${ticket} HTTP/1.0\r\nConnection: close\r\n\r\n`;
+      const { bytes } = await rawExchange(port, plain, { tls: false });
+      expect([i, sealer.refusalIn(etagIn(bytes), ticket)?.reason]).toEqual([i, 'upgrade-dropped']);
+    }
+    expect(lines.filter((line) => line.includes('knocks too often'))).toEqual([]);
+  });
+});
+
 describe('the relay server', () => {
   it('makes a link of a ticket, says whose, and carries messages both ways', async () => {
     const { dial, links } = await start();

@@ -13,6 +13,9 @@ needs=(
   ssh-keygen:openssh-client
   sshd:openssh-server
   nginx:nginx
+  apache2:apache2
+  haproxy:haproxy
+  faketime:faketime
   ncat:ncat
   nc.openbsd:netcat-openbsd
   chromium:chromium
@@ -39,7 +42,7 @@ lacking=$(missing)
 if [ "$(id -u)" -eq 0 ] && [ -e /etc/debian_version ] && command -v apt-get >/dev/null; then
   mapfile -t packages < <(cut -d: -f2 <<<"$lacking" | sort -u)
   printf 'installing for the tests: %s\n' "${packages[*]}"
-  # RUNLEVEL=1 keeps nginx and sshd from being started by their packages.
+  # RUNLEVEL=1 keeps nginx, Apache, HAProxy and sshd from being started by their packages.
   export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
   apt_log=$(mktemp)
   limit() { timeout --kill-after=10 "$@" >>"$apt_log" 2>&1; }

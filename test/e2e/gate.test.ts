@@ -1,0 +1,156 @@
+/** The gate of a relay that runs: clocks, restarts, and what exits may announce. */
+import { randomBytes } from 'node:crypto';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import nacl from 'tweetnacl';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { decodeInvite } from '../../src/crypto/invite.ts';
+import { createIdentity, type Identity } from '../../src/crypto/keys.ts';
+import { type TicketFields, TicketSealer } from '../../src/crypto/ticket.ts';
+import { silentLogger } from '../../src/observability/logger.ts';
+import { decodeControl, encodeControl } from '../../src/transport/control-messages.ts';
+import { TicketDialer } from '../../src/tunnel/ticket-dialer.ts';
+import { LinkRecorder } from '../support/link-recorder.ts';
+import { twinOf } from '../support/low-order-points.ts';
+import { startNginx } from '../support/nginx.ts';
+import { exchange } from '../support/payload.ts';
+import { freePort } from '../support/programs.ts';
+import { openRaw, readUntil } from '../support/raw-http.ts';
+import { echo, tcpServer } from '../support/tcp.ts';
+import { connectThrough } from '../support/through-proxy.ts';
+import { until } from '../support/until.ts';
+import { wrongClock } from '../support/wrong-clock.ts';
+import { invite, type RunningClient, startClient, startRelay } from '../support/wstun-stack.ts';
+
+const FIELDS: TicketFields = { role: 'client', destination: '', protocol: 1, features: 0 };
+
+async function carries({ port }: RunningClient): Promise<void> {
+  const socket = await connectThrough('SOCKS5', port, await tcpServer(echo));
+  const { sent, received } = await exchange(socket, 100_000);
+  expect(received).toEqual({ bytes: 100_000, hash: sent });
+}
+
+/** The first line and the headers of what the relay says to an upgrade with that ticket. */
+async function upgrade(port: number, ticket: string): Promise<string> {
+  const socket = openRaw(port, false);
+  const key = `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}`;
+  const head = ['Host: relay', 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13', key];
+  socket.write(`${[`GET /${ticket} HTTP/1.1`, ...head].join('\r\n')}\r\n\r\n`);
+  const answer = await readUntil(socket, '\r\n\r\n');
+  socket.destroy();
+  return answer;
+}
+
+function sealerOf(secret: string | undefined): TicketSealer {
+  const { bearer, relayGateKey } = decodeInvite(secret ?? '');
+  return new TicketSealer(bearer, relayGateKey);
+}
+
+/** The relay looks at its list every now and then. */
+async function untilKnown(port: number, sealer: TicketSealer, fields = FIELDS): Promise<void> {
+  const opens = async () => (await upgrade(port, sealer.seal(fields, Date.now()))).startsWith('HTTP/1.1 101 ');
+  while (!(await opens())) await delay(100);
+}
+
+describe('a clock that is wrong', () => {
+  it('at the relay, behind a web server whose clock is right, is named in its log, and its clients come through', async () => {
+    const relayPort = await freePort();
+    const nginx = await startNginx(`
+    location / {
+      proxy_pass http://127.0.0.1:${relayPort};
+      proxy_http_version 1.1;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection "upgrade";
+    }`);
+    const args = ['--url', `ws://127.0.0.1:${nginx.port}`];
+    const relay = await startRelay({ port: relayPort, args, env: await wrongClock(600) });
+    await carries(await startClient(await invite(relay, 'alice', { allow: ['*'] })));
+    expect(relay.process.stderr).toMatch(
+      /a ticket of alice is (599|60[01]) s old: this machine’s clock is wrong, or hers/,
+    );
+  });
+
+  it.each([-7_200, 10_800])('at the client, by %i s, is put right by what the relay proves', async (seconds) => {
+    const relay = await startRelay();
+    const secret = await invite(relay, 'alice', { allow: ['*'] });
+    const client = await startClient(secret, { env: await wrongClock(seconds) });
+    await carries(client);
+    expect(relay.process.stderr).toContain('a ticket of alice is');
+  });
+});
+
+describe('a ticket that was used', () => {
+  it.each(['SIGTERM', 'SIGKILL'] as const)('opens no more after a restart by %s', async (signal) => {
+    const relay = await startRelay();
+    const sealer = sealerOf(relay.invite);
+    const [used, unused] = [sealer.seal(FIELDS, Date.now()), sealer.seal(FIELDS, Date.now())];
+    expect(await upgrade(relay.port, used)).toMatch(/^HTTP\/1\.1 101 /);
+    expect(await upgrade(relay.port, used)).toMatch(/^HTTP\/1\.1 404 /);
+    await until(() => readdirSync(join(relay.state, 'used-tickets')).length > 0);
+    relay.process.signal(signal);
+    await relay.process.exited;
+    const again = await startRelay({ state: relay.state });
+    const answer = await upgrade(again.port, used);
+    expect(answer).toMatch(/^HTTP\/1\.1 404 /);
+    expect(answer).not.toMatch(/^etag/im);
+    // One that was sealed before the restart, and not used, is as good as ever.
+    expect(await upgrade(again.port, unused)).toMatch(/^HTTP\/1\.1 101 /);
+  });
+});
+
+describe('what an exit announces', () => {
+  it('lets nobody in by a key that everybody has, and takes nothing from those of the relay’s own list', async () => {
+    const relay = await startRelay();
+    const alice = decodeInvite(relay.invite ?? '');
+    const aliceSealer = new TicketSealer(alice.bearer, alice.relayGateKey);
+    const evil = decodeInvite(await invite(relay, 'evil', { args: ['--role', 'exit'] }));
+    await untilKnown(relay.port, new TicketSealer(evil.bearer, evil.relayGateKey), { ...FIELDS, role: 'exit' });
+    const dialer = new TicketDialer(evil, silentLogger);
+    const options = { signal: new AbortController().signal };
+    const link = await dialer.dial(dialer.nextRelay(), { role: 'exit', destination: '' }, options);
+    onTestFinished(() => link.abort());
+    const recorder = new LinkRecorder(link);
+    const spelt = (key: Uint8Array, lastByte = key[31] ?? 0): string =>
+      Buffer.from(key.with(31, lastByte)).toString('base64url');
+    const gate = alice.bearer.public.gate;
+    const zero = new Uint8Array(32);
+    const bob = createIdentity();
+    const keys = [
+      spelt(zero),
+      spelt(gate, (gate[31] ?? 0) | 0x80),
+      spelt(twinOf(gate)),
+      spelt(gate),
+      spelt(bob.public.gate),
+    ];
+    const opens = async (): Promise<boolean> =>
+      (await upgrade(relay.port, aliceSealer.seal(FIELDS, Date.now()))).startsWith('HTTP/1.1 101 ');
+    const told = (): number =>
+      recorder.messages.filter((message) => decodeControl([message])?.type === 'registered').length;
+    link.send(encodeControl({ type: 'bearers', keys, more: false }));
+    await until(() => told() === 1);
+    expect(await opens()).toBe(true);
+    // K = HSalsa20(0, 0), for any private key.
+    const known = nacl.box.before(zero, randomBytes(32));
+    const everybody = new TicketSealer({ exposeGateSharedKey: () => known } as unknown as Identity, zero);
+    const stranger = await upgrade(relay.port, everybody.seal({ ...FIELDS, destination: 'evil' }, Date.now()));
+    expect(stranger).toMatch(/^HTTP\/1\.1 404 /);
+    // The others of the list are let in.
+    const bobs = new TicketSealer(bob, alice.relayGateKey);
+    const answer = await upgrade(relay.port, bobs.seal({ ...FIELDS, destination: 'evil' }, Date.now()));
+    expect(answer).toMatch(/^HTTP\/1\.1 101 /);
+    link.send(encodeControl({ type: 'bearers', keys: [], more: false }));
+    await until(() => told() === 2);
+    expect(await opens()).toBe(true);
+  });
+
+  it('is no ticket to a name: an exit’s own leads to nothing or to a token, else it is a stranger’s and not used up', async () => {
+    const relay = await startRelay();
+    const sealer = sealerOf(await invite(relay, 'home', { args: ['--role', 'exit'] }));
+    await untilKnown(relay.port, sealer, { ...FIELDS, role: 'exit' });
+    for (const destination of ['foo', 'home', 'A'.repeat(32), '0'.repeat(31)]) {
+      const ticket = sealer.seal({ ...FIELDS, role: 'exit', destination }, Date.now());
+      for (let i = 0; i < 2; i++) expect(await upgrade(relay.port, ticket)).toMatch(/^HTTP\/1\.1 404 /);
+    }
+  });
+});
