@@ -6,8 +6,11 @@ import { describe, expect, it } from 'vitest';
 import { startApache } from '../support/apache.ts';
 import { startHaproxy } from '../support/haproxy.ts';
 import { startNginx } from '../support/nginx.ts';
+import { exchange } from '../support/payload.ts';
 import { freePort, runWell } from '../support/programs.ts';
-import { invite, spawnClient, startRelay } from '../support/wstun-stack.ts';
+import { echo, tcpServer } from '../support/tcp.ts';
+import { connectThrough } from '../support/through-proxy.ts';
+import { invite, spawnClient, startClient, startRelay } from '../support/wstun-stack.ts';
 
 interface Front {
   readonly name: string;
@@ -103,5 +106,24 @@ describe.each(FRONTS)('behind $name', ({ start, relayArgs = [], code, log }) => 
     const answer = await runWell('curl', ['-s', '-i', url]);
     expect(answer).toMatch(/^HTTP\/1\.1 404 /);
     expect(answer).not.toMatch(/^etag:/im);
+  });
+});
+
+describe.each([
+  {
+    name: 'Apache with upgrade=websocket',
+    start: async (relay: number) =>
+      await startApache(`ProxyPass "/assets/" "http://127.0.0.1:${relay}/assets/" upgrade=websocket`),
+  },
+  { name: 'HAProxy as it is', start: async (relay: number) => await startHaproxy(relay, '') },
+])('behind $name', ({ start }) => {
+  it('a client gets through, as docs/operations.md says', async () => {
+    const port = await freePort();
+    const url = `ws://127.0.0.1:${await start(port)}/assets`;
+    const relay = await startRelay({ port, args: ['--url', url, '--path', '/assets'] });
+    const client = await startClient(await invite(relay, 'alice', { allow: ['*'] }));
+    const socket = await connectThrough('SOCKS5', client.port, await tcpServer(echo));
+    const { sent, received } = await exchange(socket, 1_000_000);
+    expect(received).toEqual({ bytes: 1_000_000, hash: sent });
   });
 });
