@@ -19,6 +19,7 @@ import { ExitRegistration } from '../tunnel/exit-registration.ts';
 import { TicketDialer } from '../tunnel/ticket-dialer.ts';
 import { accessFile } from './access.ts';
 import { watchDescriptors } from './descriptor-guard.ts';
+import { type DialOptions, diallingOf } from './dial-options.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
 import { stateDirFor } from './find-state.ts';
 import { followNetwork } from './follow-network.ts';
@@ -32,9 +33,8 @@ import { DRAIN_MS, firstSignal } from './shutdown.ts';
 /** A handful of clients with all the streams that a session may have. */
 const DESCRIPTORS_NEEDED = 4_096;
 
-interface ExitOptions extends OutputOptions, InviteOptions {
+interface ExitOptions extends OutputOptions, InviteOptions, DialOptions {
   readonly state?: string;
-  readonly dns?: readonly string[];
   /** Milliseconds. */
   readonly resumeWindow?: number;
   readonly once?: boolean;
@@ -83,8 +83,9 @@ async function startExit(
   const limits = await readLimits(state);
   const memory = new MemoryGuard(limits.memory);
   const descriptors = watchDescriptors(logger, DESCRIPTORS_NEEDED);
-  const { dns, resumeWindow } = options;
-  const serving = { access, usage, logger, ownPorts: () => [], dns, resumeWindow, limits };
+  const { resumeWindow } = options;
+  const dialling = diallingOf(options, logger);
+  const serving = { access, usage, logger, ownPorts: () => [], ...dialling, resumeWindow, limits };
   const begin = () =>
     createSessions({
       ...serving,
@@ -106,6 +107,7 @@ async function startExit(
         else showAgain(output);
         first = false;
       },
+      handleSeen: (address) => dialling.publicAddresses.noteSeen(address),
       handleTaken: (taken, of) => {
         output.event({ event: 'partly-registered', keys: taken, of });
         output.say(

@@ -10,6 +10,7 @@ import {
   parseCount,
   parseCredentials,
   parseHostPort,
+  parsePublicAddress,
   parseResumeWindow,
   parseStateDir,
   parseTether,
@@ -98,6 +99,12 @@ const dnsOption = () =>
     collect((text) => text),
   );
 
+const publicAddressOption = () =>
+  new Option(
+    '--public-address <ip>',
+    'of this machine as seen from outside, refused like its own; several times; none (default: learnt)',
+  ).argParser(collect(parsePublicAddress));
+
 const resumeWindowOption = () =>
   new Option('--resume-window <s>', 'how long connections wait for a lost link, in seconds (default: 120)').argParser(
     parseResumeWindow,
@@ -164,6 +171,7 @@ function relayCommand(): Command {
     .option('--tls-key <file>', 'PEM private key')
     .addOption(new Option('--admin <host:port>', 'health page (GET /healthz)').argParser(parseHostPort))
     .addOption(dnsOption())
+    .addOption(publicAddressOption())
     .addOption(
       new Option(
         '--max-pending-per-address <n>',
@@ -188,6 +196,7 @@ function exitCommand(): Command {
     .option('--invite-file <file>', 'read the invite from a file (- for standard input)')
     .addOption(stateOption('exit'))
     .addOption(dnsOption())
+    .addOption(publicAddressOption())
     .addOption(resumeWindowOption())
     .addOption(onceOption())
     .addOption(jsonOption())

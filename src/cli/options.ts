@@ -1,5 +1,5 @@
 /** Reads the values of options that several commands share; each fault names the option's form. */
-import { isIPv6 } from 'node:net';
+import { isIP, isIPv6 } from 'node:net';
 import { WstunError } from '../errors.ts';
 
 export interface HostPort {
@@ -56,6 +56,14 @@ export function parseStateDir(text: string): string {
 export function parseCount(text: string): number {
   if (!/^\d{1,6}$|^1000000$/.test(text)) throw new WstunError('bad-option', 'it must be a whole number, 0 to 1000000');
   return Number(text);
+}
+
+/** An IP address, brackets dropped, or `none`. */
+export function parsePublicAddress(text: string): string {
+  const address = text.replace(/^\[(.*)\]$/, '$1');
+  if (address !== 'none' && (isIP(address) === 0 || address.includes('%')))
+    throw new WstunError('bad-option', '--public-address takes an IPv4 or IPv6 address, or none');
+  return address;
 }
 
 /** Seconds, 0 to a day; returned in milliseconds. */

@@ -3,7 +3,6 @@ import type { Identity } from '../crypto/keys.ts';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
 import { ReplayMemory } from '../crypto/replay-memory.ts';
 import { WstunError } from '../errors.ts';
-import type { Resolver } from '../exit/resolver.ts';
 import { parsePathPrefix } from '../relay/gate.ts';
 import type { ListenPlace } from '../relay/listen.ts';
 import { DEFAULT_LINKS, type RelayLimits, type RelayServer, startRelayServer } from '../relay/relay-server.ts';
@@ -16,6 +15,7 @@ import { openUsage } from '../state/usage-file.ts';
 import { openUsedTickets } from '../state/used-tickets.ts';
 import { accessFile, inviteNewBearer, relayIssuer } from './access.ts';
 import { watchDescriptors } from './descriptor-guard.ts';
+import { type DialOptions, diallingOf } from './dial-options.ts';
 import { stateArgument, stateDirFor } from './find-state.ts';
 import { MemoryGuard } from './memory-guard.ts';
 import { formatHostPort, type HostPort } from './options.ts';
@@ -30,7 +30,7 @@ import { TlsFiles } from './tls-files.ts';
 /** Streams of the relay's own exit, connections without a ticket, files. */
 const DESCRIPTORS_BESIDE_LINKS = 1_000;
 
-interface RelayOptions extends OutputOptions {
+interface RelayOptions extends OutputOptions, DialOptions {
   readonly listen: readonly ListenPlace[];
   readonly state?: string;
   readonly url?: string;
@@ -40,13 +40,10 @@ interface RelayOptions extends OutputOptions {
   readonly admin?: HostPort;
   /** 0: neither a bound by address nor penalties. */
   readonly maxPendingPerAddress?: number;
-  readonly dns?: readonly string[];
   /** False: only named exits serve here. */
   readonly exit?: boolean;
   /** Of sessions at the relay's own exit, ms. */
   readonly resumeWindow?: number;
-  /** Instead of one that asks name servers. */
-  readonly resolver?: Resolver;
 }
 
 export async function runRelay(options: RelayOptions): Promise<void> {
@@ -104,31 +101,20 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
     server === undefined ? [] : [...server.addresses, server.adminAddress].flatMap((address) => address?.port ?? []);
   // A reverse proxy on this machine leads back here.
   const ownPorts = () => [...listening(), ...(publicUrl === undefined ? [] : [portOf(publicUrl)])];
-  const { dns, resolver, resumeWindow } = options;
+  const { resumeWindow } = options;
+  const dialling = diallingOf(options, logger);
   const usage = await openUsage(state, logger);
   const limits = await readLimits(state);
   const memory = new MemoryGuard(limits.memory);
-  const isOverloaded = () => memory.isOver();
   const descriptors = watchDescriptors(logger, (limits.links ?? DEFAULT_LINKS) + DESCRIPTORS_BESIDE_LINKS);
-  const isShortOfDescriptors = () => descriptors.isShort();
+  const guards = { isOverloaded: () => memory.isOver(), isShortOfDescriptors: () => descriptors.isShort() };
   const linksFree = () => server?.linksFree ?? 0;
   const replays = new ReplayMemory();
   const usedTickets = await openUsedTickets(state, replays, logger);
   const coreOf = (present: Keys): RelayCore => {
-    const common = {
-      access,
-      usage,
-      logger,
-      ownPorts,
-      dns,
-      resolver,
-      resumeWindow,
-      limits,
-      isOverloaded,
-      isShortOfDescriptors,
-    };
+    const common = { access, usage, logger, ownPorts, ...dialling, resumeWindow, limits, ...guards };
     const sessions = options.exit === false ? undefined : createSessions({ ...present, ...common });
-    return new RelayCore({ keys: present, access, known, replays, sessions, isOverloaded, linksFree, logger });
+    return new RelayCore({ keys: present, access, known, replays, sessions, ...guards, linksFree, logger });
   };
   let core = coreOf(keys);
   // Before anything listens: whoever came first would be refused. The keys of exits may be many, and whoever comes meanwhile waits.
@@ -150,6 +136,7 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
   tlsFiles?.follow(server.setTls, logger);
   const settled = await settleUrl(state, { ...options, tls: tls !== undefined, path }, server.addresses);
   publicUrl = settled.url;
+  await dialling.publicAddresses.followHost(new URL(settled.url).hostname);
   const invite = options.exit === false ? undefined : await inviteDefault(state, keys.identity, settled.url);
   const watch = await followAccess(file, access, logger, (kept) => core.admit(kept));
   const onRotated = async () => {
@@ -169,6 +156,7 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
     ...(invite !== undefined && { invite }),
     close: async (graceMs) => {
       tlsFiles?.stop();
+      dialling.publicAddresses.stop();
       identityWatch.stop();
       server.close();
       await Promise.all([watch.close(), core.close(graceMs)]);

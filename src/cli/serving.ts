@@ -3,7 +3,8 @@ import { formatPublicIdentity, type Identity } from '../crypto/keys.ts';
 import { importKeyPair } from '../crypto/x25519.ts';
 import { createExit } from '../exit/exit.ts';
 import { createOwnEndpoints } from '../exit/own-endpoints.ts';
-import { createResolver, type Resolver } from '../exit/resolver.ts';
+import type { PublicAddresses } from '../exit/public-addresses.ts';
+import type { Resolver } from '../exit/resolver.ts';
 import { parseRule, type Rule } from '../exit/rules.ts';
 import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../mux/config.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -125,10 +126,9 @@ export interface ServingOptions extends Keys {
   readonly logger: Logger;
   /** Of this machine, that no client may reach through the exit. */
   readonly ownPorts: () => number[];
-  /** Name servers instead of the system's. */
-  readonly dns?: readonly string[] | undefined;
-  /** Instead of one that asks name servers. */
-  readonly resolver?: Resolver | undefined;
+  /** Of this machine as it is seen from outside. */
+  readonly publicAddresses: PublicAddresses;
+  readonly resolver: Resolver;
   /** How long a session without a link is kept, ms. */
   readonly resumeWindow?: number | undefined;
   readonly limits: ProcessLimits;
@@ -145,7 +145,7 @@ export function createSessions({
   usage,
   logger,
   ownPorts,
-  dns,
+  publicAddresses,
   resolver,
   resumeWindow,
   limits,
@@ -169,7 +169,7 @@ export function createSessions({
         ...(limits.dials !== undefined && { pendingPerBearer: limits.dials }),
         ...(limits.all_dials !== undefined && { pendingTotal: limits.all_dials }),
       },
-      resolver: resolver ?? createResolver(dns ? { servers: dns } : {}),
+      resolver,
       rulesFor: (bearer) => access.rulesFor(bearer),
       rateOf: (bearer) => access.rateOf(bearer),
       quotas: {
@@ -179,7 +179,7 @@ export function createSessions({
         },
         count: (bearer, bytes) => usage.add(bearer, bytes),
       },
-      ownEndpoints: createOwnEndpoints({ ports: ownPorts }),
+      ownEndpoints: createOwnEndpoints({ ports: ownPorts, publicAddresses: () => publicAddresses.all }),
       logger,
     }),
     logger,

@@ -10,8 +10,8 @@ const INTERFACES_HOLD_MS = 5_000;
 export interface OwnEndpointsOptions {
   /** Asked at every dial: the ports of the program's listeners, and of its public URL. */
   readonly ports: () => readonly number[];
-  /** Literal addresses at which the machine is reached from outside, where no interface has them (a cloud's NAT). */
-  readonly publicAddresses?: readonly string[];
+  /** Asked at every dial: at which the machine is reached from outside, where no interface has them (a cloud's NAT). */
+  readonly publicAddresses?: () => readonly IpBytes[];
   /** For tests. */
   readonly interfaces?: () => NodeJS.Dict<NetworkInterfaceInfo[]>;
   readonly now?: () => number;
@@ -19,16 +19,15 @@ export interface OwnEndpointsOptions {
 
 /** Returns what an exit asks at every dial. @throws WstunError interfaces-hidden, now rather than at the first dial */
 export function createOwnEndpoints(options: OwnEndpointsOptions): () => OwnEndpoints {
-  const { interfaces = networkInterfaces, now = () => performance.now() } = options;
-  const fixed = (options.publicAddresses ?? []).flatMap((text) => parseIp(text) ?? []);
+  const { interfaces = networkInterfaces, publicAddresses = () => [], now = () => performance.now() } = options;
   let addresses: readonly IpBytes[] = [];
   let expires = -Infinity;
   return () => {
     if (now() >= expires) {
       expires = now() + INTERFACES_HOLD_MS;
-      addresses = [...fixed, ...interfaceAddresses(listInterfaces(interfaces))];
+      addresses = interfaceAddresses(listInterfaces(interfaces));
     }
-    return { addresses, ports: options.ports() };
+    return { addresses: [...publicAddresses(), ...addresses], ports: options.ports() };
   };
 }
 

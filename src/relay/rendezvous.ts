@@ -3,11 +3,12 @@
  * which the exit answers is spliced to it (docs/protocol.md §2.5). Nothing here can read what the two then say to each other.
  */
 import { randomBytes } from 'node:crypto';
+import { isIP } from 'node:net';
 import type { TicketFields, TicketOpener } from '../crypto/ticket.ts';
 import type { WireFaultName } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { ControlLink } from '../transport/control-link.ts';
-import { encodeControl, encodeNotice, TAKEN_FEATURE } from '../transport/control-messages.ts';
+import { encodeControl, encodeNotice, SEEN_FEATURE, TAKEN_FEATURE } from '../transport/control-messages.ts';
 import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
 import { AnnouncementPaces, followAnnouncements } from './announcements.ts';
 import { CallLine } from './call-line.ts';
@@ -97,7 +98,7 @@ export class Rendezvous {
     // Its upgrade was under way when this relay began to stop.
     if (this.#closed) this.#goodbye(link);
     else if (role === 'client') this.#call(link, destination, bearer);
-    else if (destination === '') this.#register(link, bearer, (features & TAKEN_FEATURE) !== 0);
+    else if (destination === '') this.#register(link, bearer, features);
     else this.#answer(link, bearer, destination);
   }
 
@@ -208,7 +209,8 @@ export class Rendezvous {
     return desk;
   }
 
-  #register(link: MessageLink, exit: string, hearsTaken: boolean): void {
+  #register(link: MessageLink, exit: string, features: number): void {
+    const hearsTaken = (features & TAKEN_FEATURE) !== 0;
     const desk = this.#deskOf(exit);
     const older = desk.control;
     const newer = followAnnouncements(link, desk.paces, {
@@ -221,6 +223,8 @@ export class Rendezvous {
     });
     desk.control = newer;
     this.#options.logger.info({ exit, remote: link.remote, replaced: older?.remote }, 'exit registered');
+    const address = addressOf(link.remote);
+    if ((features & SEEN_FEATURE) !== 0 && address !== undefined) newer.send({ type: 'seen', address });
     older?.send({ type: 'replaced' });
     older?.end();
     this.#callNext(desk);
@@ -377,3 +381,9 @@ class Waiting implements MessageLinkHandler {
 }
 
 const IGNORE: MessageLinkHandler = { handleMessage() {}, handleDrain() {}, handleClose() {} };
+
+/** `192.0.2.1:80`, `[2001:db8::1]:80`; undefined where the link has no address. */
+function addressOf(remote: string): string | undefined {
+  const address = remote.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
+  return isIP(address) === 0 || address.includes('%') ? undefined : address;
+}

@@ -2,6 +2,7 @@
  * What an exit and a relay say to each other on the exit's control link, and the relay's one word to a client that it cannot
  * lead on (docs/protocol.md §2.5, "Named exits"). Pure: encodes, decodes strictly, bounds everything.
  */
+import { isIP } from 'node:net';
 import { type WireFaultName, wireCodeOf } from '../errors.ts';
 import type { Message } from './message-link.ts';
 
@@ -16,6 +17,9 @@ const KEYS_A_MESSAGE = 1_000;
 const KEY = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
 /** Feature bit of the ticket for a control link: the exit understands `taken`. Others only wait for `registered`. */
 export const TAKEN_FEATURE = 0x4000;
+
+/** Feature bit of the same: the exit understands `seen`. Others would end the link. */
+export const SEEN_FEATURE = 0x2000;
 
 /** 16 random bytes. */
 const TOKEN = /^[0-9a-f]{32}$/;
@@ -39,6 +43,8 @@ export type ControlMessage =
   | { readonly type: 'registered' }
   /** From the relay, to exits whose ticket said `TAKEN_FEATURE`: it has room for `keys` of the `of` keys announced last, as yet. */
   | { readonly type: 'taken'; readonly keys: number; readonly of: number }
+  /** From the relay, to exits whose ticket said `SEEN_FEATURE`: the IP address from which their control link comes. */
+  | { readonly type: 'seen'; readonly address: string }
   /** From the relay: a client waits; a data link whose ticket leads to `token` answers. */
   | { readonly type: 'call'; readonly token: string }
   /** From the relay: a newer exit of the same name took over. */
@@ -88,6 +94,7 @@ function validated(value: unknown): ControlMessage | undefined {
   if (type === 'registered' || type === 'replaced' || type === 'ping') return fields === 0 ? { type } : undefined;
   if (type === 'call') return fields === 1 ? callOf(rest.token) : undefined;
   if (type === 'taken') return fields === 2 ? takenOf(rest.keys, rest.of) : undefined;
+  if (type === 'seen') return fields === 1 ? seenOf(rest.address) : undefined;
   if (type === 'rotated') return fields === 1 ? rotatedOf(rest.proof) : undefined;
   return type === 'bearers' && fields === 2 ? bearersOf(rest.keys, rest.more) : undefined;
 }
@@ -98,6 +105,13 @@ function callOf(token: unknown): ControlMessage | undefined {
 
 function rotatedOf(proof: unknown): ControlMessage | undefined {
   return typeof proof === 'string' && PROOF.test(proof) ? { type: 'rotated', proof } : undefined;
+}
+
+/** Without a zone, which says nothing elsewhere. */
+function seenOf(address: unknown): ControlMessage | undefined {
+  return typeof address === 'string' && /^[0-9a-f:.]{2,45}$/i.test(address) && isIP(address) !== 0
+    ? { type: 'seen', address }
+    : undefined;
 }
 
 function takenOf(keys: unknown, of: unknown): ControlMessage | undefined {

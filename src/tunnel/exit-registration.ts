@@ -6,7 +6,7 @@ import { setMaxListeners } from 'node:events';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { ControlLink } from '../transport/control-link.ts';
-import { announcements, TAKEN_FEATURE } from '../transport/control-messages.ts';
+import { announcements, type ControlMessage, SEEN_FEATURE, TAKEN_FEATURE } from '../transport/control-messages.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import { Backoff } from './backoff.ts';
 import { Outage } from './outage.ts';
@@ -20,6 +20,9 @@ const MAX_ANSWERS = 256;
 /** Between two lists; of those that come meanwhile the last is sent. A relay acts on one a second, and reads no faster for long. */
 const ANNOUNCE_MS = 1_000;
 
+/** Of the ticket for a control link: what this version understands beyond the first. */
+const FEATURES = TAKEN_FEATURE | SEEN_FEATURE;
+
 export interface RegistrationHandler {
   /** A client's link; its handler must be set before the turn ends. */
   handleLink(link: MessageLink): void;
@@ -27,6 +30,8 @@ export interface RegistrationHandler {
   handleRegistered(relay: string): void;
   /** The relay has room for `keys` of the `of` keys that we announced, as yet: the others are refused. */
   handleTaken(keys: number, of: number): void;
+  /** The relay sees this exit under that IP address; of the relay's word alone. */
+  handleSeen(address: string): void;
   /** An attempt failed, or the control link was lost; the next attempt comes in `waitMs`. */
   handleLost(error: WstunError, waitMs: number): void;
 }
@@ -101,7 +106,7 @@ export class ExitRegistration {
     const relay = this.dialer.nextRelay();
     let link: MessageLink;
     try {
-      link = await this.dialer.dial(relay, { role: 'exit', destination: '', features: TAKEN_FEATURE }, { signal });
+      link = await this.dialer.dial(relay, { role: 'exit', destination: '', features: FEATURES }, { signal });
     } catch (error) {
       return error instanceof WstunError ? error : new WstunError('internal', String(error));
     }
@@ -122,7 +127,7 @@ export class ExitRegistration {
             this.handler.handleRegistered(relay);
           }
           registered ||= message.type === 'registered';
-          if (message.type === 'taken') this.handleTaken(message.keys, message.of);
+          this.handleNews(message);
           if (message.type === 'replaced') fault = new WstunError('exit-replaced');
           if (message.type === 'rotated') {
             if (this.dialer.rotationProofOf(link)?.toString('hex') !== message.proof) return false;
@@ -143,10 +148,13 @@ export class ExitRegistration {
     });
   }
 
-  /** It knows us, if not all of our keys. */
-  private handleTaken(keys: number, of: number): void {
+  /** What no relay of before says. */
+  private handleNews(message: ControlMessage): void {
+    if (message.type === 'seen') this.handler.handleSeen(message.address);
+    if (message.type !== 'taken') return;
+    // It knows us, if not all of our keys.
     this.outage.handleStanding();
-    this.handler.handleTaken(keys, of);
+    this.handler.handleTaken(message.keys, message.of);
   }
 
   private announce(): void {

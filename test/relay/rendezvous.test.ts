@@ -9,6 +9,7 @@ import {
   decodeControl,
   encodeControl,
   encodeNotice,
+  SEEN_FEATURE,
   TAKEN_FEATURE,
 } from '../../src/transport/control-messages.ts';
 import { memoryLinkPair } from '../../src/transport/memory-link.ts';
@@ -59,8 +60,9 @@ function setUp(limits: RendezvousOptions['limits'] = {}, options: Partial<Rendez
     remove: (bearer: Bearer): void => void known.delete(placeOf(bearer)),
   };
   const rendezvous = new Rendezvous({ tickets, logger: silentLogger, limits, ...options });
-  const arrive = (role: 'client' | 'exit', bearer: string, destination: string, features = 0): Far => {
+  const arrive = (role: 'client' | 'exit', bearer: string, destination: string, features = 0, remote?: string): Far => {
     const [near, far] = memoryLinkPair();
+    if (remote !== undefined) Object.defineProperty(near, 'remote', { value: remote });
     rendezvous.serve(near, { role, bearer, destination, features });
     return new Far(far);
   };
@@ -69,10 +71,24 @@ function setUp(limits: RendezvousOptions['limits'] = {}, options: Partial<Rendez
     known,
     add: tickets.add,
     client: (exit: string, number = 1) => arrive('client', `${exit}/${number}`, exit),
-    exit: (name: string, features = TAKEN_FEATURE) => arrive('exit', name, '', features),
+    exit: (name: string, features = TAKEN_FEATURE, remote?: string) => arrive('exit', name, '', features, remote),
     answer: (name: string, token: string) => arrive('exit', name, token),
   };
 }
+
+it.each([
+  ['93.184.216.34:4711', SEEN_FEATURE | TAKEN_FEATURE, [{ type: 'seen', address: '93.184.216.34' }]],
+  ['[2606:2800::1]:4711', SEEN_FEATURE, [{ type: 'seen', address: '2606:2800::1' }]],
+  ['[::ffff:93.184.216.34]:4711', SEEN_FEATURE, [{ type: 'seen', address: '::ffff:93.184.216.34' }]],
+  ['unknown:0', SEEN_FEATURE, []],
+  // An exit of before would end the link for a message that it does not know.
+  ['93.184.216.34:4711', TAKEN_FEATURE, []],
+  ['93.184.216.34:4711', 0, []],
+])('an exit from %s with features %d is told of its address only if it asks', async (remote, features, told) => {
+  const home = setUp().exit('home', features, remote);
+  await settle();
+  expect(home.control).toEqual(told);
+});
 
 describe('a client', () => {
   it('meets its exit, with all that it said meanwhile', async () => {

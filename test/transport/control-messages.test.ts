@@ -24,6 +24,7 @@ const messageArbitrary: fc.Arbitrary<ControlMessage> = fc.oneof(
     type: fc.constant('rotated' as const),
     proof: fc.uint8Array({ minLength: 32, maxLength: 32 }).map((b) => Buffer.from(b).toString('hex')),
   }),
+  fc.oneof(fc.ipV4(), fc.ipV6()).map((address) => ({ type: 'seen' as const, address })),
   fc
     .tuple(fc.nat(MAX_ANNOUNCED_KEYS - 1), fc.nat(MAX_ANNOUNCED_KEYS))
     .map(([keys, more]) => ({ type: 'taken' as const, keys, of: Math.max(keys + 1, more) })),
@@ -64,6 +65,12 @@ describe('a control message', () => {
     ['half a key taken', '{"type":"taken","keys":0.5,"of":2}'],
     ['keys taken that are a text', '{"type":"taken","keys":"1","of":2}'],
     ['more keys than a list may have', '{"type":"taken","keys":1,"of":10001}'],
+    ['an address that is none', '{"type":"seen","address":"192.0.2.256"}'],
+    ['a name as an address', '{"type":"seen","address":"relay.example"}'],
+    ['an address with a port', '{"type":"seen","address":"192.0.2.1:80"}'],
+    ['an address with a zone', '{"type":"seen","address":"fe80::1%eth0"}'],
+    ['an address that is a number', '{"type":"seen","address":3221225985}'],
+    ['no address', '{"type":"seen"}'],
     ['a token too short', `{"type":"call","token":"${'0'.repeat(31)}"}`],
     ['a token in capitals', `{"type":"call","token":"${'A'.repeat(32)}"}`],
     ['a token and a line feed', `{"type":"call","token":"${'0'.repeat(32)}\\n"}`],

@@ -66,6 +66,7 @@ function setUp(options = {}) {
   const handler = {
     handleLink: (link: MessageLink) => void links.push(link),
     handleRegistered: (relay: string) => void log.push(`registered at ${relay}`),
+    handleSeen: (address: string) => void log.push(`seen ${address}`),
     handleTaken: (keys: number, of: number) => void log.push(`${keys} of ${of}`),
     handleLost: ({ fault }: WstunError) => void log.push(fault),
   };
@@ -122,6 +123,18 @@ describe('an exit’s registration', () => {
     relays.say(0, { type: 'registered' });
     await until(() => log.length === 2);
     expect(log).toEqual(['1 of 2', 'registered at a']);
+    registration.close();
+    await run;
+  });
+
+  it('hears under which address the relay sees it', async () => {
+    const { relays, registration, log } = setUp();
+    const run = registration.run();
+    await until(() => relays.said(0).length === 1);
+    relays.say(0, { type: 'seen', address: '93.184.216.34' });
+    relays.say(0, { type: 'registered' });
+    await until(() => log.length === 2);
+    expect(log).toEqual(['seen 93.184.216.34', 'registered at a']);
     registration.close();
     await run;
   });

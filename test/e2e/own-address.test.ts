@@ -1,0 +1,88 @@
+/** An exit that is reached under an address that none of its interfaces has, as behind the NAT of a cloud or of a home. */
+import { connect, createServer } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import { startDnsServer } from '../support/dns-server.ts';
+import { addNamespace, ip, wire, within } from '../support/namespaces.ts';
+import { run } from '../support/programs.ts';
+import { atEnd } from '../support/scope.ts';
+import { tcpServer } from '../support/tcp.ts';
+import { askSocks5, socks5Request } from '../support/through-proxy.ts';
+import { invite, startClient, startExit, startRelay } from '../support/wstun-stack.ts';
+
+/** On no interface of whoever dials; a way there is, so that a dial fails by what is there and not for want of a route. */
+const PUBLIC = '93.184.216.34';
+const NOT_ALLOWED = 2;
+
+async function codeOf(proxy: number, host: string, port: number): Promise<number> {
+  const { code, socket } = await askSocks5(proxy, socks5Request(host, port));
+  socket.destroy();
+  return code;
+}
+
+describe('a relay refuses its own public address, by every name, like its other addresses', () => {
+  it('of its URL as a literal', async () => {
+    const { port } = await clientOf(['--url', `ws://${PUBLIC}:18400`]);
+    for (const to of [18_400, 22, 80]) expect(await codeOf(port, PUBLIC, to)).toBe(NOT_ALLOWED);
+    expect(await codeOf(port, `::ffff:${PUBLIC}`, 80)).toBe(NOT_ALLOWED);
+    expect(await codeOf(port, `64:ff9b::${PUBLIC}`, 80)).toBe(NOT_ALLOWED);
+    expect(await codeOf(port, '93.184.216.35', 80)).not.toBe(NOT_ALLOWED);
+  });
+
+  it('of its URL as a name', async () => {
+    const { port } = await clientOf(['--url', 'ws://relay.wstun-e2e.net:18400']);
+    for (const host of [PUBLIC, 'relay.wstun-e2e.net', 'other.wstun-e2e.net']) {
+      expect(await codeOf(port, host, 80)).toBe(NOT_ALLOWED);
+    }
+  });
+
+  it('that is given, instead of that of its URL', async () => {
+    const { port } = await clientOf(['--url', `ws://${PUBLIC}:18400`, '--public-address', '93.184.216.35']);
+    expect(await codeOf(port, '93.184.216.35', 80)).toBe(NOT_ALLOWED);
+    expect(await codeOf(port, PUBLIC, 80)).not.toBe(NOT_ALLOWED);
+  });
+
+  async function clientOf(args: readonly string[]) {
+    const dns = await startDnsServer({
+      'relay.wstun-e2e.net': { addresses: [PUBLIC] },
+      'other.wstun-e2e.net': { addresses: [PUBLIC] },
+    });
+    atEnd(() => dns.close());
+    const relay = await startRelay({ dns, args });
+    return await startClient(await invite(relay, 'alice', { url: `ws://127.0.0.1:${relay.port}` }));
+  }
+});
+
+it('a named exit behind a NAT refuses the address under which its relay sees it', async () => {
+  const name = `wstun-own-${process.pid}`;
+  await addNamespace(name);
+  await wire(
+    { name: `wo${process.pid}`, address: '10.91.0.1' },
+    { namespace: name, name: 'home', address: '10.91.0.2' },
+  );
+  await ip('-n', name, 'route', 'add', 'default', 'via', '10.91.0.1');
+  await ip('address', 'add', `${PUBLIC}/32`, 'dev', 'lo');
+  atEnd(() => run('ip', ['address', 'delete', `${PUBLIC}/32`, 'dev', 'lo']));
+  const relay = await startRelay({ args: ['--no-exit'] });
+  const nat = await tcpServerAt('10.91.0.1', relay.port);
+  const registration = await invite(relay, 'home', { url: `ws://10.91.0.1:${nat}`, args: ['--role', 'exit'] });
+  const exit = await startExit({ invite: registration, within: within(name) });
+  const port = await tcpServer((socket) => socket.end());
+  const { port: proxy } = await startClient(await invite(exit, 'alice', { url: relay.url }));
+  expect(await codeOf(proxy, PUBLIC, port)).toBe(NOT_ALLOWED);
+  expect(await codeOf(proxy, PUBLIC, 80)).toBe(NOT_ALLOWED);
+  expect(await codeOf(proxy, '93.184.216.35', 80)).not.toBe(NOT_ALLOWED);
+});
+
+/** What a NAT does: it forwards to that port of 127.0.0.1, in the name of the public address. */
+async function tcpServerAt(host: string, to: number): Promise<number> {
+  const server = createServer((socket) => {
+    const onward = connect({ host: '127.0.0.1', port: to, localAddress: PUBLIC });
+    for (const each of [socket, onward]) each.on('error', () => [socket.destroy(), onward.destroy()]);
+    socket.pipe(onward).pipe(socket);
+    atEnd(() => void socket.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
+  atEnd(() => void server.close());
+  const address = server.address();
+  return typeof address === 'object' && address ? address.port : 0;
+}
