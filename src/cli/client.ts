@@ -11,9 +11,10 @@ import { watchDescriptors } from './descriptor-guard.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
 import { followNetwork } from './follow-network.ts';
 import { formatHostPort, type HostPort } from './options.ts';
-import { OutageReport, seconds } from './outage-report.ts';
+import { counted, OutageReport, seconds } from './outage-report.ts';
 import { Output, type OutputOptions } from './output.ts';
 import { DRAIN_MS, firstSignal } from './shutdown.ts';
+import { stallEvent, stallText } from './stall-report.ts';
 import { type RunningTether, startTether } from './tether.ts';
 
 /** Links, and Node's own. */
@@ -116,6 +117,10 @@ export async function startClient(
         output.event({ event: 'resumed', awayMs: Math.round(awayMs), streams });
         output.say(`wstun: resumed after ${seconds(awayMs)}, 0 streams lost`);
       },
+      onStalled: (info) => {
+        output.event(stallEvent(info));
+        output.say(stallText(info));
+      },
       onDraining: ({ streams }) => {
         output.event({ event: 'draining', streams });
         output.say(
@@ -155,10 +160,6 @@ export async function startClient(
       tether?.close();
     },
   };
-}
-
-function counted(streams: number): string {
-  return streams === 1 ? '1 stream' : `${streams} streams`;
 }
 
 function tetherOptions(pages: RunningTether, direct = true): TetherOptions {

@@ -60,3 +60,7 @@ export class OutageReport {
 export function seconds(ms: number): string {
   return `${(ms / 1000).toFixed(1)} s`;
 }
+
+export function counted(streams: number): string {
+  return streams === 1 ? '1 stream' : `${streams} streams`;
+}

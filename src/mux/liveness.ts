@@ -18,7 +18,8 @@ const MAX_PROBES = 4;
 
 export class Liveness {
   private readonly config: LivenessConfig;
-  private heardAt: number;
+  /** When something of the peer came last, or the link began. */
+  heardAt: number;
   /** When the next ping will be owed. It is sent when the link takes it: then a full link must not keep the timer firing. */
   private nextPingAt: number;
   private pingOwed = false;

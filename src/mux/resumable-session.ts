@@ -51,6 +51,7 @@ export class ResumableSession {
   private detachedAt: number;
   /** When the peer last acknowledged something new, or the first byte after a rest went out. */
   private progressAt: number;
+  private isLinkProven = false;
 
   constructor(mux: MuxConfig, config: ResumeConfig, memory: ReplayMemory, now: number) {
     this.mux = new MuxSession(mux, now);
@@ -111,6 +112,7 @@ export class ResumableSession {
     this.peerClock = new PeerClock();
     this.acks.begin(saidReceived, now);
     this.progressAt = now;
+    this.isLinkProven = false;
     this.mux.handleAttached(now);
     return true;
   }
@@ -128,6 +130,17 @@ export class ResumableSession {
     if (this.path === undefined) return 'detached';
     if (this.mux.isPeerSilent(now)) return 'dead';
     return now >= this.stallsAt() ? 'suspect' : 'fine';
+  }
+
+  /** The peer has acknowledged something that went out on this link: it carries something both ways. */
+  get isProven(): boolean {
+    return this.path !== undefined && this.isLinkProven;
+  }
+
+  /** Of a link that stalls: when something came through last. */
+  get waitingSince(): number {
+    const { probing } = this.mux;
+    return probing.unansweredAt() < Number.POSITIVE_INFINITY ? probing.heardAt : this.progressAt;
   }
 
   /** Over without a word to the peer. */
@@ -156,6 +169,7 @@ export class ResumableSession {
     if (taken === undefined) return this.mux.fail('bad-record');
     if (taken.records === 0) return isNumbered ? undefined : this.mux.handleUselessRecord(now);
     this.progressAt = now;
+    this.isLinkProven = true;
     if (taken.newest === undefined) return;
     this.path?.handleAcked(taken.bytes, taken.newest, now, this.peerClock.unwrap(receivedUs));
     this.mux.handleRoundTrip(this.path?.roundTripMs);
@@ -191,7 +205,7 @@ export class ResumableSession {
     if (path === undefined || path.inFlightBytes === 0) return Number.POSITIVE_INFINITY;
     const { stallMs, stallRoundTrips } = this.config;
     const ownAt = this.progressAt + Math.max(stallMs, stallRoundTrips * (path.roundTripMs ?? 0));
-    return Math.min(ownAt, this.mux.unansweredAt());
+    return Math.min(ownAt, this.mux.probing.unansweredAt());
   }
 
   private expiresAt(): number {

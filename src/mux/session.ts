@@ -146,9 +146,9 @@ export class MuxSession implements FrameHandler {
     this.liveness.pathRoundTripMs = roundTripMs;
   }
 
-  /** When the link counts as stalled, unless something comes: it was asked whether it stands. Infinity while it was not. */
-  unansweredAt(): number {
-    return this.liveness.unansweredAt();
+  /** Whether the peer answers where it was asked whether it is there. */
+  get probing(): Pick<Liveness, 'unansweredAt' | 'heardAt'> {
+    return this.liveness;
   }
 
   private noteTransfer(now: number): void {

@@ -11,6 +11,7 @@ import { Backoff } from './backoff.ts';
 import { isFinal, Outage, type Verdict } from './outage.ts';
 import type { SessionDriver } from './session-driver.ts';
 import { type KeeperEvents, type SessionDialer, SessionKeeper } from './session-keeper.ts';
+import type { StallInfo } from './stall-watch.ts';
 import type { StreamOpener, Target, TunnelStream } from './stream.ts';
 
 /** How long a new connection waits for a session with a link before it fails: programs give up soon after. */
@@ -30,6 +31,11 @@ export interface ClientObserver {
   onLinkLost(info: { readonly streams: number }): void;
   /** A new link carries them. */
   onResumed(info: { readonly awayMs: number; readonly streams: number }): void;
+  /**
+   * There is a link, but nothing comes through it, nor through others that took its place; again when more is known. `onResumed`
+   * follows when something does, unless the loss of the link or the end of the session is told first.
+   */
+  onStalled?(info: StallInfo & { readonly streams: number }): void;
   /** The other end is shutting down: `streams` streams may end in peace, the next go to a new session. */
   onDraining?(info: { readonly streams: number }): void;
   /** The session is over, and `streams` streams with it; the next one follows, unless that is final. */
@@ -169,6 +175,9 @@ export class TunnelClient implements StreamOpener {
         this.serveWaiters(keeper());
         if (awayMs === undefined || !isCurrent()) return;
         this.observer.onResumed({ awayMs, streams: keeper().driver.streamCount });
+      },
+      onStalled: (info) => {
+        if (isCurrent()) this.observer.onStalled?.({ ...info, streams: keeper().driver.streamCount });
       },
       onFailed: (error, waitMs) => {
         if (!isCurrent()) return;

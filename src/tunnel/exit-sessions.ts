@@ -10,9 +10,11 @@ import {
   DEFAULT_RESUME_CONFIG,
   type MuxConfig,
   PROCESS_REPLAY_BYTES,
+  type RateLimit,
   type ResumeConfig,
 } from '../mux/config.ts';
 import { ReplayMemory } from '../mux/replay-store.ts';
+import { TokenBucket } from '../mux/token-bucket.ts';
 import type { Logger } from '../observability/logger.ts';
 import { encodeSessionAnswer, type SessionRequest } from '../protocol/session-request.ts';
 import type { MessageLink } from '../transport/message-link.ts';
@@ -27,6 +29,9 @@ import type { StreamAcceptor } from './stream.ts';
  * again. The one that lost its link first goes.
  */
 const MAX_DETACHED_OF_BEARER = 16;
+
+/** Lines of the log about resumptions of one session: 20 a minute. */
+const RESUME_LINES: RateLimit = { perSecond: 20 / 60, burst: 20 };
 
 export interface ExitSessionsOptions {
   /** The exit's session keys. */
@@ -53,6 +58,10 @@ interface Served {
   readonly bearer: string;
   readonly driver: SessionDriver;
   readonly since: number;
+  /** From its first resumption on. */
+  resumeLines: TokenBucket | undefined;
+  /** Resumptions since the last line about one. */
+  unsaid: number;
 }
 
 /** A link whose keys stand, and whose it is. */
@@ -166,7 +175,7 @@ export class ExitSessions {
       onLinkLost: () => this.handleLinkLost(served),
       onEnd: (fault) => this.handleEnd(served, fault),
     });
-    const served: Served = { name, bearer, driver, since: performance.now() };
+    const served: Served = { name, bearer, driver, since: performance.now(), resumeLines: undefined, unsaid: 0 };
     this.sessions.set(name, served);
     this.counts.set(bearer, this.countOf(bearer) + 1);
     logger.info({ bearer, remote: link.remote }, 'session began');
@@ -174,12 +183,24 @@ export class ExitSessions {
   }
 
   private resume(arrival: Arrival, { received }: SessionRequest, served: Served | undefined): void {
-    const { link, bearer } = arrival;
+    const { link } = arrival;
     if (served === undefined || served.driver.isOver) return this.turnAway(arrival, 'session-unknown');
     // A request that was long on its way, or of an attempt that was given up: it ends nothing that works.
     if (!served.driver.fits(received)) return this.turnAway(arrival, 'session-gap');
-    this.options.logger.info({ bearer, remote: link.remote, streams: served.driver.streamCount }, 'session resumed');
+    this.logResumed(served, link.remote);
     this.carry(served, link, received);
+  }
+
+  /** A path that cuts links after seconds would fill the log; what was left out is counted on the next line. */
+  private logResumed(served: Served, remote: string): void {
+    const now = performance.now();
+    served.resumeLines ??= new TokenBucket(RESUME_LINES, now);
+    const { bearer, driver, unsaid } = served;
+    const isSaid = served.resumeLines.take(now);
+    const line = { bearer, remote, streams: driver.streamCount, ...(isSaid && unsaid > 0 && { unsaid }) };
+    served.unsaid = isSaid ? 0 : unsaid + 1;
+    if (isSaid) this.options.logger.info(line, 'session resumed');
+    else this.options.logger.debug(line, 'session resumed');
   }
 
   /** The answer is the first record on the link, so it must be on its way before the session may send. */

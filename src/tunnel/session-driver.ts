@@ -87,6 +87,8 @@ export class SessionDriver implements StreamOwner {
   /** When the last record came. */
   private heardAt = 0;
   private stallTold = false;
+  /** Undefined while nobody asks. */
+  private longest: number | undefined;
   private ackPending = false;
   private cut = 0;
   private flushScheduled = false;
@@ -142,6 +144,26 @@ export class SessionDriver implements StreamOwner {
     return this.session.linkState(performance.now()) === 'suspect';
   }
 
+  /** The link carries something both ways, and does not stall. */
+  get isFruitful(): boolean {
+    return this.session.isProven && !this.isStalled;
+  }
+
+  /** As of ResumableSession. */
+  get waitingSince(): number {
+    return this.session.waitingSince;
+  }
+
+  /** From now on `longestBytes` is kept, until the next link. */
+  watchLengths(): void {
+    this.longest = 0;
+  }
+
+  /** Of a message of the present link, since `watchLengths`. */
+  get longestBytes(): number {
+    return this.longest ?? 0;
+  }
+
   /** Streams that the end of the session has reset. */
   get streamsCut(): number {
     return this.cut;
@@ -169,6 +191,7 @@ export class SessionDriver implements StreamOwner {
       this.lastRemote = link.remote;
       this.linkFull = false;
       this.stallTold = false;
+      this.longest = undefined;
       link.setHandler(this.portOf(link));
     }
     this.scheduleFlush();
@@ -200,6 +223,7 @@ export class SessionDriver implements StreamOwner {
 
   private handleMessage(message: Message): void {
     this.heardAt = performance.now();
+    if (this.longest !== undefined) this.longest = Math.max(this.longest, bytesOf(message));
     this.session.handleMessage(message, this.heardAt);
     this.handleEvents();
     this.scheduleFlush();
@@ -426,7 +450,7 @@ export class SessionDriver implements StreamOwner {
     } else if (state === 'fine') this.stallTold = false;
     else if (state === 'suspect' && !this.stallTold && this.options.onLinkStalled !== undefined) {
       this.stallTold = true;
-      this.options.logger.info({ remote: this.lastRemote }, 'the link stalls');
+      this.options.logger.debug({ remote: this.lastRemote }, 'the link stalls');
       this.options.onLinkStalled();
     }
   }
@@ -543,4 +567,8 @@ export class SessionDriver implements StreamOwner {
     if (this.whenIdle.length === 0 || !isDone) return;
     for (const resolve of this.whenIdle.splice(0)) resolve();
   }
+}
+
+function bytesOf(message: Message): number {
+  return message.reduce((sum, piece) => sum + piece.byteLength, 0);
 }

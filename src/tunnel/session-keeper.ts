@@ -15,6 +15,8 @@ import type { Backoff } from './backoff.ts';
 import type { Verdict } from './outage.ts';
 import { Pause } from './pause.ts';
 import { SessionDriver } from './session-driver.ts';
+import { StallFollower } from './stall-follower.ts';
+import type { StallInfo } from './stall-watch.ts';
 
 /** A session at the exit, by a link that carries it from now on. */
 export interface SessionLink {
@@ -80,6 +82,8 @@ export interface KeeperEvents {
   onLinkLost(): void;
   /** There is a link again. @param awayMs undefined where there was no `onLinkLost` */
   onResumed(awayMs: number | undefined): void;
+  /** There is a link, and nothing comes through it; again when more is known. `onResumed` follows, or the loss or the end is told. */
+  onStalled(info: StallInfo): void;
   /** An attempt failed while there was no link; the next comes in `waitMs`. */
   onFailed(error: WstunError, waitMs: number): void;
   /** It takes no more streams; those that live go on, and links are kept for them. */
@@ -117,6 +121,7 @@ export class SessionKeeper {
   private lastFault: FaultName | undefined;
   private readonly pause = new Pause();
   private finalError: WstunError | undefined;
+  private readonly stall: StallFollower;
   private helloLimit: NodeJS.Timeout | undefined;
 
   constructor(options: KeeperOptions, events: KeeperEvents) {
@@ -130,8 +135,17 @@ export class SessionKeeper {
       onEstablished: () => this.handleEstablished(),
       onNoMoreStreams: () => this.handleNoMoreStreams(),
       onLinkLost: () => this.handleLinkLost(),
-      onLinkStalled: () => this.handleStalled(),
+      onLinkStalled: () => this.stall.handleStalled(),
       onEnd: (fault) => this.handleEnd(fault),
+    });
+    this.stall = new StallFollower(this.driver, {
+      onStalled: (info) => {
+        if (this.standing) this.events.onStalled(info);
+      },
+      onOver: (silentMs) => {
+        if (silentMs !== undefined) this.events.onResumed(silentMs);
+      },
+      onMayChange: () => this.changeLink(),
     });
   }
 
@@ -158,6 +172,7 @@ export class SessionKeeper {
   /** The network has changed, or somebody asks: what links there are is doubted, and the next attempt comes at once. */
   wake(): void {
     this.options.backoff.reset();
+    this.stall.handleWake();
     this.wantsSecond = true;
     this.attempting?.abort();
     this.pause.cut();
@@ -203,11 +218,12 @@ export class SessionKeeper {
     this.forgetBetter();
     this.probing?.abort();
     if (this.changing) this.untoldLoss = true;
-    else if (this.standing) this.events.onLinkLost();
+    else this.tellOfLoss();
     void this.seek();
   }
 
-  private handleStalled(): void {
+  /** The link stalls: another is tried beside it. */
+  private changeLink(): void {
     this.options.backoff.reset();
     this.pause.cut();
     this.probing?.abort();
@@ -216,6 +232,7 @@ export class SessionKeeper {
 
   private handleEnd(fault: WireFaultName): void {
     clearTimeout(this.helloLimit);
+    this.stall.end();
     this.forgetBetter();
     // Of a session that the exit ended; the loss of a link was counted when it came.
     if (this.attachedAt > this.lostAt) {
@@ -236,7 +253,7 @@ export class SessionKeeper {
 
   /** By whichever way it comes. */
   private get needsLink(): boolean {
-    return !this.driver.isAttached || this.wantsSecond || this.driver.isStalled;
+    return !this.driver.isAttached || this.wantsSecond || this.stall.wantsChange;
   }
 
   private async seek(firstWaitMs?: number): Promise<void> {
@@ -311,6 +328,7 @@ export class SessionKeeper {
     if (!this.driver.attachLink(link, { peerReceived, saidReceived })) return link.abort();
     if (!this.begun) this.helloLimit = setTimeout(() => this.driver.end('peer-silent'), HELLO_LIMIT_MS);
     this.begun = true;
+    this.stall.handleLink();
     // The exit lets the old link go before its answer is here: streams that do not outlive their link stay where they are.
     this.better = this.options.resume.resumeWindowMs > 0 ? better : undefined;
     this.attachedAt = performance.now();
@@ -327,6 +345,11 @@ export class SessionKeeper {
   private tellLoss(): void {
     if (!this.untoldLoss) return;
     this.untoldLoss = false;
+    this.tellOfLoss();
+  }
+
+  private tellOfLoss(): void {
+    this.stall.handleLossTold();
     if (this.standing) this.events.onLinkLost();
   }
 
@@ -335,7 +358,8 @@ export class SessionKeeper {
     this.lastFault = error.fault;
     if (this.isCarried(error)) {
       // Nobody need know.
-      this.options.logger.info({ fault: error.fault }, 'no second link');
+      this.options.logger.debug({ fault: error.fault }, 'no second link');
+      this.stall.handleFailed(error);
       return this.options.backoff.next(Math.random());
     }
     if (this.begun && SESSION_FAULTS.has(error.fault)) return this.endBy(error.fault as WireFaultName);

@@ -25,6 +25,7 @@ needs=(
   prlimit:util-linux
   script:bsdutils
   ip:iproute2
+  iptables:iptables
   ss:iproute2
   systemd-analyze:systemd
 )

@@ -320,6 +320,7 @@ describe('a link by a second choice', () => {
       onStanding: () => log.push('standing'),
       onLinkLost: () => log.push('lost'),
       onResumed: () => log.push('resumed'),
+      onStalled: () => log.push('stalled'),
       onFailed: () => log.push('failed'),
       onNoMoreStreams: () => log.push('no more streams'),
       onEnd: ({ fault }) => log.push(`end: ${fault}`),

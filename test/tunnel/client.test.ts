@@ -36,6 +36,8 @@ const echo: StreamAcceptor = {
 class MemoryRelay implements SessionDialer {
   readonly exitIdentity = createIdentity();
   readonly bearer = createIdentity();
+  /** Lines of the exit's log, but those for debugging. */
+  readonly lines: { readonly message: string; readonly unsaid?: number }[] = [];
   exit = this.newExit();
   readonly faults: WstunError[] = [];
   dials = 0;
@@ -51,7 +53,7 @@ class MemoryRelay implements SessionDialer {
       keys: importKeyPair(this.exitIdentity.exposeSessionKey()),
       bearerOf: (key) => (Buffer.from(key).equals(this.bearer.public.session) ? 'alice' : undefined),
       acceptor: echo,
-      logger: silentLogger,
+      logger: { ...silentLogger, info: (fields, message) => void this.lines.push({ ...fields, message }) },
     });
   }
 
@@ -122,6 +124,24 @@ describe('tunnel client', () => {
     await observer.until('connected');
     expect(relay.dials).toBe(4);
     (await client.open(target, never)).destroy();
+    await client.close(0);
+    await run;
+  });
+
+  it('has an exit whose log says of a session that resumes all the time so 20 times a minute', async () => {
+    const relay = new MemoryRelay();
+    const observer = observe();
+    const client = new TunnelClient(relay, observer, silentLogger);
+    const run = client.run();
+    await observer.until('connected');
+    for (let i = 1; i <= 30; i++) {
+      relay.link?.abort();
+      await until(() => observer.log.filter((entry) => entry === 'resumed with 0').length === i);
+    }
+    // And one more each 3 s.
+    const said = relay.lines.filter(({ message }) => message === 'session resumed').length;
+    expect(said).toBeGreaterThanOrEqual(20);
+    expect(said).toBeLessThan(30);
     await client.close(0);
     await run;
   });

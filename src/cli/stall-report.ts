@@ -1,0 +1,32 @@
+/** What a person, and a script, is told while nothing comes through the link of a client: what is known, and no guess. */
+import type { StallInfo } from '../tunnel/stall-watch.ts';
+import { counted, seconds } from './outage-report.ts';
+
+type Stall = StallInfo & { readonly streams: number };
+
+/** Where links open and short messages pass. */
+const SHORT_ONLY =
+  'New connections to the relay open and short messages pass, but nothing longer has come. So it is where large packets are lost ' +
+  '(path MTU): try "ip link set dev DEVICE mtu 1280" here, or "sysctl net.ipv4.tcp_mtu_probing=1" at the relay.';
+
+export function stallText({ silentMs, streams, links, onlyShort, error }: Stall): string {
+  const held = `wstun: nothing has come through for ${seconds(silentMs)}; ${counted(streams)} held, trying on.`;
+  if (onlyShort) return `${held} ${SHORT_ONLY}`;
+  if (error !== undefined) return `${held} ${error.message}`;
+  return links === 0
+    ? held
+    : `${held} ${links === 1 ? 'A new connection' : 'New connections'} to the relay did not help.`;
+}
+
+export function stallEvent({ silentMs, streams, links, onlyShort, error }: Stall): Readonly<Record<string, unknown>> & {
+  event: string;
+} {
+  return {
+    event: 'stalled',
+    silentMs: Math.round(silentMs),
+    streams,
+    links,
+    onlyShort,
+    ...(error && { code: error.code, message: error.message }),
+  };
+}
