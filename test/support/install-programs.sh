@@ -4,7 +4,7 @@
 set -u
 PATH=$PATH:/usr/sbin:/sbin
 
-# program (or absolute path) : Debian package
+# program (or absolute path, of any file) : Debian package
 needs=(
   curl:curl
   git:git
@@ -33,7 +33,7 @@ needs=(
 missing() {
   local need
   for need in "${needs[@]}"; do
-    command -v "${need%%:*}" >/dev/null || printf '%s\n' "$need"
+    command -v "${need%%:*}" >/dev/null || [ -e "${need%%:*}" ] || printf '%s\n' "$need"
   done
 }
 
