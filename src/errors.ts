@@ -299,10 +299,16 @@ export const FAULTS = {
     fix: 'It is dialled again by itself; if it stays so, its owner has to start it: wstun exit.',
   },
   'exit-replaced': {
-    class: 'access',
+    class: 'network',
     code: 'WSTUN-E213',
     sentence: 'another exit has registered under the same name',
-    fix: 'Only one may run at a time: give each its own name with: wstun access add NAME --role exit.',
+    fix: 'This one waits until that place is free. To run both, give each its own name: wstun access add NAME --role exit.',
+  },
+  'exit-running': {
+    class: 'network',
+    code: 'WSTUN-E225',
+    sentence: 'an exit already runs with this state directory',
+    fix: 'End that one first, or give this one a directory of its own: --state DIR.',
   },
   'too-many-sessions': {
     class: 'network',

@@ -12,6 +12,7 @@ import {
   saveRegistration,
 } from '../state/registration-file.ts';
 import { readRelayUrl } from '../state/relay-settings.ts';
+import { markRunning } from '../state/running.ts';
 import { openStateDir, type StateDir } from '../state/state-dir.ts';
 import { openUsage } from '../state/usage-file.ts';
 import { MAX_ANNOUNCED_KEYS } from '../transport/control-messages.ts';
@@ -76,6 +77,8 @@ async function startExit(
   output: Output,
 ): Promise<RunningExit> {
   const { logger } = output;
+  await refuseRelays(state);
+  const unmark = await markRunning(state).catch((error: unknown) => goOnUnmarked(error, output));
   const registration = await settleRegistration(state, given);
   let keys = await loadKeys(state);
   const access = new LiveAccess();
@@ -109,6 +112,7 @@ async function startExit(
       },
       handleSeen: (address) => dialling.publicAddresses.noteSeen(address),
       handleTaken: (taken, of) => {
+        outage.handleOver();
         output.event({ event: 'partly-registered', keys: taken, of });
         output.say(
           `wstun: the relay has room for ${taken} of the ${of} clients of this exit; the others are refused until there is more.`,
@@ -144,6 +148,8 @@ async function startExit(
     close: async (graceMs) => {
       outage.handleOver();
       identityWatch.stop();
+      // From here on another may run.
+      await unmark();
       atRelay.close();
       await Promise.all([watch.close(), sessions.close(graceMs)]);
       await usage.close();
@@ -157,10 +163,20 @@ async function findRegistration(options: InviteOptions): Promise<Registration | 
   return given === undefined ? undefined : requireRegistration(decodeInvite(given));
 }
 
+async function refuseRelays(state: StateDir): Promise<void> {
+  if ((await readRelayUrl(state)) === undefined) return;
+  throw new WstunError('state-unusable', `${state.path} belongs to a relay: an exit needs its own`);
+}
+
+/** A directory that cannot be written to, or a full disk, keeps no exit from running. */
+function goOnUnmarked(error: unknown, output: Output): () => Promise<void> {
+  if (!(error instanceof WstunError) || error.fault !== 'state-unusable') throw error;
+  output.logger.warn({ code: error.code }, `a second exit here would not be noticed: ${error.message}`);
+  return async () => {};
+}
+
 /** The one that was given, remembered from now on; else the one from the last time. */
 async function settleRegistration(state: StateDir, given: Registration | undefined): Promise<Registration> {
-  if ((await readRelayUrl(state)) !== undefined)
-    throw new WstunError('state-unusable', `${state.path} belongs to a relay: an exit needs its own`);
   if (given !== undefined) await saveRegistration(state, given);
   const registration = given ?? (await readRegistration(state));
   if (registration === undefined) throw missingInvite();

@@ -8,7 +8,14 @@ import type { TicketFields, TicketOpener } from '../crypto/ticket.ts';
 import type { WireFaultName } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { ControlLink } from '../transport/control-link.ts';
-import { encodeControl, encodeNotice, SEEN_FEATURE, TAKEN_FEATURE } from '../transport/control-messages.ts';
+import {
+  encodeControl,
+  encodeNotice,
+  OCCUPIED_FEATURE,
+  SEEN_FEATURE,
+  TAKEN_FEATURE,
+  WHEN_FREE_FEATURE,
+} from '../transport/control-messages.ts';
 import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
 import { AnnouncementPaces, followAnnouncements } from './announcements.ts';
 import { CallLine } from './call-line.ts';
@@ -70,6 +77,8 @@ interface Desk {
   /** Called and in line. */
   readonly calls: Set<Call>;
   control: ControlLink | undefined;
+  /** The exit of that link understands `occupied`. */
+  hearsOccupied: boolean;
   nextTurn: NodeJS.Timeout | undefined;
 }
 
@@ -203,6 +212,7 @@ export class Rendezvous {
       line: new CallLine({ called: callsPerExit, waiting: Math.ceil(calls / 2) }),
       calls: new Set(),
       control: undefined,
+      hearsOccupied: false,
       nextTurn: undefined,
     };
     this.#desks.set(exit, desk);
@@ -210,9 +220,10 @@ export class Rendezvous {
   }
 
   #register(link: MessageLink, exit: string, features: number): void {
-    const hearsTaken = (features & TAKEN_FEATURE) !== 0;
     const desk = this.#deskOf(exit);
     const older = desk.control;
+    const hearsTaken = (features & TAKEN_FEATURE) !== 0;
+    if (older !== undefined && (features & WHEN_FREE_FEATURE) !== 0) return this.#sendAway(link, exit);
     const newer = followAnnouncements(link, desk.paces, {
       onList: (keys) => {
         if (desk.control === newer) this.#announce(exit, newer, keys, hearsTaken);
@@ -225,9 +236,18 @@ export class Rendezvous {
     this.#options.logger.info({ exit, remote: link.remote, replaced: older?.remote }, 'exit registered');
     const address = addressOf(link.remote);
     if ((features & SEEN_FEATURE) !== 0 && address !== undefined) newer.send({ type: 'seen', address });
-    older?.send({ type: 'replaced' });
+    older?.send({ type: desk.hearsOccupied ? 'occupied' : 'replaced' });
     older?.end();
+    desk.hearsOccupied = (features & OCCUPIED_FEATURE) !== 0;
     this.#callNext(desk);
+  }
+
+  /** One that gave way to another, and asks whether its place is free again. */
+  #sendAway(link: MessageLink, exit: string): void {
+    this.#options.logger.info({ exit, remote: link.remote }, 'an exit waits for its place, which another has');
+    link.setHandler(IGNORE);
+    link.send(encodeControl({ type: 'occupied' }));
+    link.close();
   }
 
   #announce(exit: string, control: ControlLink, keys: readonly string[], hearsTaken: boolean): void {

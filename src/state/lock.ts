@@ -109,7 +109,8 @@ function isHeldHere(token: string, pid: number): boolean {
   return pid === process.pid ? own.has(token) : isAlive(pid);
 }
 
-function isAlive(pid: number): boolean {
+/** Whether there is a process of that number here. */
+export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;

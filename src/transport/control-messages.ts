@@ -15,6 +15,11 @@ const KEYS_A_MESSAGE = 1_000;
 
 /** X25519 public keys: 32 bytes in base64url, of whose last character two bits are unused, and zero in the one valid spelling. */
 const KEY = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
+/** Feature bit of the ticket for a control link: the exit understands `occupied`. Others hear `replaced`. */
+export const OCCUPIED_FEATURE = 0x1000;
+/** Feature bit of the ticket for a control link: it is to take its place only if no other has that. */
+export const WHEN_FREE_FEATURE = 0x0800;
+
 /** Feature bit of the ticket for a control link: the exit understands `taken`. Others only wait for `registered`. */
 export const TAKEN_FEATURE = 0x4000;
 
@@ -49,6 +54,8 @@ export type ControlMessage =
   | { readonly type: 'call'; readonly token: string }
   /** From the relay: a newer exit of the same name took over. */
   | { readonly type: 'replaced' }
+  /** From the relay: another exit of the same name has the place; this one may ask for it by WHEN_FREE_FEATURE. */
+  | { readonly type: 'occupied' }
   /** From the relay, first and last: the exit's ticket was sealed to keys that are retired. `proof`: hex, that this is the relay's word. */
   | { readonly type: 'rotated'; readonly proof: string }
   | { readonly type: 'ping' };
@@ -91,7 +98,8 @@ function validated(value: unknown): ControlMessage | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
   const { type, ...rest } = value as Readonly<Record<string, unknown>>;
   const fields = Object.keys(rest).length;
-  if (type === 'registered' || type === 'replaced' || type === 'ping') return fields === 0 ? { type } : undefined;
+  if (type === 'registered' || type === 'replaced' || type === 'occupied' || type === 'ping')
+    return fields === 0 ? { type } : undefined;
   if (type === 'call') return fields === 1 ? callOf(rest.token) : undefined;
   if (type === 'taken') return fields === 2 ? takenOf(rest.keys, rest.of) : undefined;
   if (type === 'seen') return fields === 1 ? seenOf(rest.address) : undefined;

@@ -6,9 +6,16 @@ import { setMaxListeners } from 'node:events';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { ControlLink } from '../transport/control-link.ts';
-import { announcements, type ControlMessage, SEEN_FEATURE, TAKEN_FEATURE } from '../transport/control-messages.ts';
+import {
+  announcements,
+  type ControlMessage,
+  OCCUPIED_FEATURE,
+  SEEN_FEATURE,
+  TAKEN_FEATURE,
+  WHEN_FREE_FEATURE,
+} from '../transport/control-messages.ts';
 import type { MessageLink } from '../transport/message-link.ts';
-import { Backoff } from './backoff.ts';
+import { Backoff, DoublingPauses, type Pauses } from './backoff.ts';
 import { Outage } from './outage.ts';
 import { Pause } from './pause.ts';
 import type { TicketDialer } from './ticket-dialer.ts';
@@ -21,7 +28,15 @@ const MAX_ANSWERS = 256;
 const ANNOUNCE_MS = 1_000;
 
 /** Of the ticket for a control link: what this version understands beyond the first. */
-const FEATURES = TAKEN_FEATURE | SEEN_FEATURE;
+const FEATURES = TAKEN_FEATURE | SEEN_FEATURE | OCCUPIED_FEATURE;
+
+/**
+ * At a relay that cannot say whether the place of an exit is free, one that was replaced takes it back by asking: so it waits for a good
+ * while, and both of two that run beside each other serve in turn.
+ */
+const TAKEN_BACK: Pauses = { firstS: 40, longestS: 40 };
+/** Being replaced again so soon after that is no accident, ms. */
+const REPLACED_AGAIN_MS = 150_000;
 
 export interface RegistrationHandler {
   /** A client's link; its handler must be set before the turn ends. */
@@ -43,6 +58,7 @@ export class ExitRegistration {
   private readonly handler: RegistrationHandler;
   private readonly logger: Logger;
   private readonly backoff = new Backoff();
+  private readonly takingBack = new DoublingPauses();
   private readonly pause = new Pause();
   private readonly outage: Outage;
   private readonly stopping = new AbortController();
@@ -51,6 +67,11 @@ export class ExitRegistration {
   private announcedAt = Number.NEGATIVE_INFINITY;
   private announcing: NodeJS.Timeout | undefined;
   private answers = 0;
+  /** Relays at which another has the place. */
+  private readonly yieldsAt = new Set<string>();
+  /** The last link ended with `replaced`: the next one throws out whoever has the place. */
+  private wouldTakeBack = false;
+  private replacedAt = Number.NEGATIVE_INFINITY;
 
   /** @param options once: as of OutageOptions */
   constructor(dialer: Dialer, handler: RegistrationHandler, logger: Logger, { once = false } = {}) {
@@ -80,9 +101,34 @@ export class ExitRegistration {
       if (signal.aborted) return;
       const verdict = this.outage.handleFailure(error, performance.now(), Math.random());
       if ('final' in verdict) throw verdict.final;
-      this.handler.handleLost(error, verdict.waitMs);
-      await this.pause.wait(verdict.waitMs);
+      const waitMs = this.wouldTakeBack ? this.takingBack.next(TAKEN_BACK, Math.random()) : verdict.waitMs;
+      this.wouldTakeBack = false;
+      this.handler.handleLost(error, waitMs);
+      await this.pause.wait(waitMs);
     }
+  }
+
+  /** Of the ticket for a control link at that relay. */
+  private featuresAt(relay: string): number {
+    return this.yieldsAt.has(relay) ? FEATURES | WHEN_FREE_FEATURE : FEATURES;
+  }
+
+  /** What another of our name does to us. */
+  private faultOfPlace({ type }: ControlMessage, relay: string): WstunError | undefined {
+    if (type === 'replaced') return this.replaced();
+    if (type !== 'occupied') return undefined;
+    this.yieldsAt.add(relay);
+    return new WstunError('exit-replaced');
+  }
+
+  /** By a relay that knows no better than to replace whoever is there. */
+  private replaced(): WstunError {
+    const isAgain = performance.now() - this.replacedAt < REPLACED_AGAIN_MS;
+    this.replacedAt = performance.now();
+    this.wouldTakeBack = true;
+    const why =
+      'again; each takes the place of the other, since this relay cannot say whether it is free: end one of them';
+    return new WstunError('exit-replaced', isAgain ? why : '');
   }
 
   /** Takes no more calls; links that were handed out live on. */
@@ -106,7 +152,8 @@ export class ExitRegistration {
     const relay = this.dialer.nextRelay();
     let link: MessageLink;
     try {
-      link = await this.dialer.dial(relay, { role: 'exit', destination: '', features: FEATURES }, { signal });
+      const features = this.featuresAt(relay);
+      link = await this.dialer.dial(relay, { role: 'exit', destination: '', features }, { signal });
     } catch (error) {
       return error instanceof WstunError ? error : new WstunError('internal', String(error));
     }
@@ -123,12 +170,12 @@ export class ExitRegistration {
       this.control = new ControlLink(link, {
         handleControl: (message) => {
           if (message.type === 'registered' && !registered) {
-            this.outage.handleStanding();
+            this.handleKnown(relay);
             this.handler.handleRegistered(relay);
           }
           registered ||= message.type === 'registered';
-          this.handleNews(message);
-          if (message.type === 'replaced') fault = new WstunError('exit-replaced');
+          this.handleNews(message, relay);
+          fault = this.faultOfPlace(message, relay) ?? fault;
           if (message.type === 'rotated') {
             if (this.dialer.rotationProofOf(link)?.toString('hex') !== message.proof) return false;
             fault = new WstunError('keys-rotated');
@@ -149,12 +196,17 @@ export class ExitRegistration {
   }
 
   /** What no relay of before says. */
-  private handleNews(message: ControlMessage): void {
+  private handleNews(message: ControlMessage, relay: string): void {
     if (message.type === 'seen') this.handler.handleSeen(message.address);
     if (message.type !== 'taken') return;
-    // It knows us, if not all of our keys.
-    this.outage.handleStanding();
+    this.handleKnown(relay);
     this.handler.handleTaken(message.keys, message.of);
+  }
+
+  /** It knows us, if not all of our keys. */
+  private handleKnown(relay: string): void {
+    this.yieldsAt.delete(relay);
+    this.outage.handleStanding();
   }
 
   private announce(): void {

@@ -30,8 +30,8 @@ const PAUSES: Readonly<Partial<Record<FaultName, Pauses>>> = {
   // An upgrade each: a thousand clients that wait ask a relay 70 times a second, and all are back within 23 s of their exit's return.
   // The first comes soon: after the restart of a relay the exit is often only the second to be back.
   'exit-absent': { firstS: 0.5, longestS: 15 },
-  // Up to a minute: whoever comes back at once takes the other's place, who does the same.
-  'exit-replaced': { firstS: 40, longestS: 40 },
+  // Up to a minute. Quick at first: an exit started by hand beside the service is often ended soon.
+  'exit-replaced': { firstS: 1, longestS: 40 },
   // Whoever comes again at once keeps the relay from what would help.
   'relay-full': { firstS: 5, longestS: 40 },
   'too-often': { firstS: 5, longestS: 40 },

@@ -81,19 +81,40 @@ describe('an exit behind a relay that only forwards', () => {
     expect(restarted.process.stderr).toContain('exit registered');
   });
 
-  it('gives way to a newer one of its name, says so, and comes back when that is gone', {
+  it('gives way to a newer one of its name, says so once, asks politely, and comes back when that is gone', {
     timeout: 150_000,
   }, async () => {
     const target = await tcpServer(echo);
-    const { exit: older, registration } = await startBehindRelay();
+    const { exit: older, relay, registration } = await startBehindRelay();
     const newer = await startExit({ invite: registration });
     expect(await older.process.event('retrying')).toMatchObject({ code: 'WSTUN-E213' });
     const client = await startClient(await invite(newer, 'bob', { allow: ['127.0.0.1'] }));
-    (await connectThrough('SOCKS5', client.port, target)).destroy();
+    const held = await connectThrough('SOCKS5', client.port, target);
+    // It has asked twice, and taken nothing.
+    await until(() => relay.process.stderr.split('waits for its place').length > 2, 30_000);
+    held.write('undisturbed');
+    expect((await take(held, 11)).toString()).toBe('undisturbed');
+    expect(newer.process.events.map(({ event }) => event)).toEqual(['ready']);
+    held.destroy();
     newer.process.signal('SIGTERM');
     await older.process.event('connected', 100_000);
     const alice = await startClient(await invite(older, 'alice', { allow: ['127.0.0.1'] }));
     (await connectThrough('SOCKS5', alice.port, target)).destroy();
+  });
+
+  it('keeps a second one out of its state directory, and is not disturbed; a crash frees that at once', async () => {
+    const { exit, relay } = await startBehindRelay();
+    const second = await wstun(['exit', '--state', exit.state]);
+    expect(second).toMatchObject({ code: 69, stdout: '', stderr: expect.stringContaining('WSTUN-E225') });
+    expect(second.stderr).toContain(`process ${exit.process.pid}`);
+    expect(exit.process.events.map(({ event }) => event)).toEqual(['ready']);
+    expect(relay.process.stderr.split('exit registered')).toHaveLength(2);
+    await exit.process.kill();
+    const third = await startExit({ state: exit.state });
+    // One that drains is as good as gone.
+    third.process.signal('SIGTERM');
+    await third.process.exited;
+    await startExit({ state: exit.state });
   });
 
   it('is left at once by a relay that drains, as are its clients, while the relay’s own exit lets a download finish', async () => {

@@ -9,8 +9,10 @@ import {
   decodeControl,
   encodeControl,
   encodeNotice,
+  OCCUPIED_FEATURE,
   SEEN_FEATURE,
   TAKEN_FEATURE,
+  WHEN_FREE_FEATURE,
 } from '../../src/transport/control-messages.ts';
 import { memoryLinkPair } from '../../src/transport/memory-link.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
@@ -245,6 +247,32 @@ describe('an exit', () => {
     answer('home', newer.tokens[0]!).link.send([Buffer.from('from the newer')]);
     await settle();
     expect(bob.messages.map(String)).toEqual(['from the newer']);
+  });
+
+  it('that understands so is told that its place is occupied, and has it back only when it is free', async () => {
+    const { exit } = setUp();
+    const older = exit('home', TAKEN_FEATURE | OCCUPIED_FEATURE);
+    await settle();
+    const newer = exit('home', OCCUPIED_FEATURE);
+    await settle();
+    expect(older.control.at(-1)).toEqual({ type: 'occupied' });
+    for (let i = 0; i < 5; i++) {
+      const asking = exit('home', OCCUPIED_FEATURE | WHEN_FREE_FEATURE);
+      await settle(1_000);
+      expect(asking.control).toEqual([{ type: 'occupied' }]);
+      expect(asking.closes).toMatchObject([{ clean: true }]);
+    }
+    expect([newer.control, newer.closes]).toEqual([[], []]);
+    newer.link.close();
+    await settle();
+    const back = exit('home', OCCUPIED_FEATURE | WHEN_FREE_FEATURE);
+    back.announce([newKey()]);
+    await settle(1_000);
+    expect(back.control).toEqual([{ type: 'registered' }]);
+    // Whoever does not ask takes the place, as ever: an exit that was restarted must not wait for its own dead link.
+    exit('home', OCCUPIED_FEATURE);
+    await settle();
+    expect(back.control.at(-1)).toEqual({ type: 'occupied' });
   });
 
   it('that may not register any more loses its control link, its callers, its sessions and its clients’ keys', async () => {

@@ -15,7 +15,7 @@ const decodeText = (text: string): ControlMessage | undefined => decodeControl([
 
 const keyArbitrary = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((b) => Buffer.from(b).toString('base64url'));
 const messageArbitrary: fc.Arbitrary<ControlMessage> = fc.oneof(
-  fc.constantFrom<ControlMessage>({ type: 'ping' }, { type: 'replaced' }, { type: 'registered' }),
+  fc.constantFrom<ControlMessage>({ type: 'ping' }, { type: 'replaced' }, { type: 'occupied' }, { type: 'registered' }),
   fc.record({
     type: fc.constant('call' as const),
     token: fc.uint8Array({ minLength: 16, maxLength: 16 }).map((b) => Buffer.from(b).toString('hex')),

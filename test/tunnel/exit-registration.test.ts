@@ -5,7 +5,12 @@ import { TicketOpener } from '../../src/crypto/ticket.ts';
 import { WstunError } from '../../src/errors.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { startRelayServer } from '../../src/relay/relay-server.ts';
-import { type ControlMessage, decodeControl, encodeControl } from '../../src/transport/control-messages.ts';
+import {
+  type ControlMessage,
+  decodeControl,
+  encodeControl,
+  WHEN_FREE_FEATURE,
+} from '../../src/transport/control-messages.ts';
 import { memoryLinkPair } from '../../src/transport/memory-link.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
 import { ExitRegistration } from '../../src/tunnel/exit-registration.ts';
@@ -22,6 +27,8 @@ const key = (): string => randomBytes(32).toString('base64url');
 class MemoryRelays {
   readonly faults: WstunError[] = [];
   readonly dials: string[] = [];
+  /** Of the ticket of each. */
+  readonly features: number[] = [];
   readonly links: { link: MessageLink; at: LinkRecorder }[] = [];
   readonly nears: MessageLink[] = [];
   release: () => void = () => {};
@@ -37,8 +44,12 @@ class MemoryRelays {
 
   nextRelay = (): string => (this.#attempts++ % 2 === 0 ? 'a' : 'b');
 
-  dial = async (relay: string, { role, destination }: { role: string; destination: string }): Promise<MessageLink> => {
+  dial = async (
+    relay: string,
+    { role, destination, features = 0 }: { role: string; destination: string; features?: number },
+  ): Promise<MessageLink> => {
     this.dials.push(`${relay} ${role} ${destination}`);
+    this.features.push(features);
     await this.#held;
     const fault = this.faults.shift();
     if (fault) throw fault;
@@ -78,7 +89,7 @@ function setUp(options = {}) {
     for (const { link } of relays.links) link.abort();
     vi.restoreAllMocks();
   });
-  return { relays, log, links, registration };
+  return { relays, log, links, handler, registration };
 }
 
 describe('an exit’s registration', () => {
@@ -238,6 +249,49 @@ describe('an exit’s registration', () => {
     relays.links[0]?.link.close();
     await until(() => relays.links.length === 2);
     expect(log).toEqual(['exit-replaced']);
+    registration.close();
+    await run;
+  });
+
+  it('asks for its place only when that is free, at the relay where another has it, until it has it again', async () => {
+    const { relays, registration, log } = setUp();
+    const run = registration.run();
+    // At a, b, a, b.
+    for (let i = 0; i < 4; i++) {
+      await until(() => relays.links.length === i + 1);
+      if (i < 3) relays.say(i, { type: i === 1 ? 'registered' : 'occupied' });
+      else relays.say(i, { type: 'registered' });
+      await until(() => i % 2 === 0 || log.filter((line) => line.startsWith('registered')).length === (i + 1) / 2);
+      relays.links[i]?.link.close();
+    }
+    await until(() => relays.links.length === 5);
+    relays.say(4, { type: 'registered' });
+    await until(() => log.at(-1) === 'registered at a');
+    relays.links[4]?.link.close();
+    await until(() => relays.links.length === 7 || relays.links.length === 6);
+    relays.links[5]?.link.close();
+    await until(() => relays.links.length === 7);
+    expect(log.filter((line) => line === 'exit-replaced')).toHaveLength(2);
+    const asksPolitely = relays.features.map((bits) => (bits & WHEN_FREE_FEATURE) !== 0);
+    expect(asksPolitely).toEqual([false, false, true, false, true, false, false]);
+    registration.close();
+    await run;
+  });
+
+  it('that is replaced again and again by a relay of an older version says what that means', async () => {
+    const { relays, registration, handler } = setUp();
+    const told: string[] = [];
+    vi.spyOn(handler, 'handleLost').mockImplementation(({ detail }) => void told.push(detail));
+    const run = registration.run();
+    for (let i = 0; i < 3; i++) {
+      await until(() => relays.links.length === i + 1);
+      relays.say(i, { type: 'registered' });
+      relays.say(i, { type: 'replaced' });
+      relays.links[i]?.link.close();
+    }
+    await until(() => told.length === 3);
+    expect(told[0]).toBe('');
+    for (const detail of told.slice(1)) expect(detail).toContain('each takes the place of the other');
     registration.close();
     await run;
   });

@@ -1,0 +1,47 @@
+/**
+ * Which process runs with a state directory: a file that names it for as long as it lives. Owns nothing but that file.
+ *
+ * A holder that is gone never keeps anybody out: a process is the same only if number, start and boot of the machine are. Whoever runs
+ * elsewhere, on another machine or in another container, cannot be judged from here, and is not asked for.
+ */
+import { readFile, rm } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { WstunError } from '../errors.ts';
+import { isAlive } from './lock.ts';
+import type { StateDir } from './state-dir.ts';
+
+const NAME = '.running';
+
+/**
+ * Marks the directory as in use by this process. Returns what takes that back.
+ * @throws WstunError exit-running, with the number of the process that is there; state-unusable
+ */
+export async function markRunning(state: StateDir): Promise<() => Promise<void>> {
+  const own = await nameOf(process.pid);
+  await state.locked(async () => {
+    const holder = await state.read(NAME, { secret: false });
+    const pid = holder === undefined ? undefined : await runningHolder(holder);
+    if (pid !== undefined) throw new WstunError('exit-running', `process ${pid}, with ${state.path}`);
+    await state.write(NAME, own);
+  });
+  return async () => {
+    const holder = await state.read(NAME, { secret: false }).catch(() => undefined);
+    if (holder === own) await rm(state.pathOf(NAME), { force: true }).catch(() => {});
+  };
+}
+
+/** The number of the process that left the text, if it is still there. */
+async function runningHolder(text: string): Promise<number | undefined> {
+  const pid = Number(text.split(' ')[0]);
+  if (!Number.isSafeInteger(pid) || pid < 1 || !isAlive(pid)) return undefined;
+  return (await nameOf(pid)) === text ? pid : undefined;
+}
+
+/** Number, host, and, where there is /proc, boot of the machine and start of the process: numbers come again. */
+async function nameOf(pid: number): Promise<string> {
+  const boot = await readFile('/proc/sys/kernel/random/boot_id', 'latin1').catch(() => '');
+  const stat = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '');
+  // proc_pid_stat(5): the name, in brackets, may hold anything; starttime is the twentieth field behind it.
+  const started = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  return `${pid} ${hostname()} ${boot.trim()} ${started}\n`;
+}
