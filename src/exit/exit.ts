@@ -171,6 +171,7 @@ class DiallingExit implements Exit {
     this.#live.set(bearer, streams.add(stream));
     this.#options.logger.debug({ bearer, target, remote: socket.remoteAddress }, 'stream opened');
     const { error, fromSocket, toSocket } = await joinSocket(socket, stream, { paces: this.#countedPaces(bearer) });
+    this.#paces.release(bearer);
     streams.delete(stream);
     if (streams.size === 0) this.#live.delete(bearer);
     this.#open--;
@@ -179,7 +180,7 @@ class DiallingExit implements Exit {
 
   #countedPaces(bearer: string): Paces {
     const { quotas } = this.#options;
-    const { fromSocket, toSocket } = this.#paces.of(bearer);
+    const { fromSocket, toSocket } = this.#paces.hold(bearer);
     if (quotas === undefined) return { fromSocket, toSocket };
     const counted = (pace: Pace): Pace => ({
       send: (chunk, sink) => {

@@ -72,25 +72,56 @@ export interface Paces {
   readonly toSocket: Pace;
 }
 
-/** The paces of all names. Kept when a name's last stream has ended, else each new one would begin with a full bucket. */
+/** Ms: after this even the slowest bucket is full again, and a new one no different. */
+const KEPT_IDLE_MS = 10_000;
+
+/** The paces of all names. Kept for a while when a name's last stream has ended: a new one would begin with a full bucket. */
 export class EntryPaces {
   readonly #rateOf: (bearer: string) => number | undefined;
-  readonly #paces = new Map<string, Paces>();
+  readonly #paces = new Map<string, { readonly paces: Paces; streams: number }>();
+  /** Names without a stream, and since when; the longest first. */
+  readonly #idle = new Map<string, number>();
 
   /** `rateOf`: bits a second in each direction, asked for every chunk; undefined: no limit. */
   constructor(rateOf: (bearer: string) => number | undefined) {
     this.#rateOf = rateOf;
   }
 
-  of(bearer: string): Paces {
+  /** Names that are remembered. */
+  get size(): number {
+    return this.#paces.size;
+  }
+
+  /** For one stream, until `release`. @param now ms, monotonic */
+  hold(bearer: string, now = performance.now()): Paces {
+    this.#forgetIdle(now);
+    this.#idle.delete(bearer);
     const known = this.#paces.get(bearer);
-    if (known) return known;
+    if (known) {
+      known.streams++;
+      return known.paces;
+    }
     const rate = (): number | undefined => {
       const bits = this.#rateOf(bearer);
       return bits === undefined ? undefined : bits / 8;
     };
     const paces = { fromSocket: new Pacer(rate), toSocket: new Pacer(rate) };
-    this.#paces.set(bearer, paces);
+    this.#paces.set(bearer, { paces, streams: 1 });
     return paces;
+  }
+
+  /** A stream that held them is over. */
+  release(bearer: string, now = performance.now()): void {
+    const known = this.#paces.get(bearer);
+    if (known !== undefined && --known.streams === 0) this.#idle.set(bearer, now);
+    this.#forgetIdle(now);
+  }
+
+  #forgetIdle(now: number): void {
+    for (const [bearer, since] of this.#idle) {
+      if (now - since < KEPT_IDLE_MS) return;
+      this.#idle.delete(bearer);
+      this.#paces.delete(bearer);
+    }
   }
 }

@@ -37,14 +37,14 @@ afterEach(() => {
 it('delivers a chunk whole and at once where there is no rate', () => {
   const sink = new Sink();
   const chunk = numbered(262_144);
-  paces().of('bob').fromSocket.send(chunk, sink);
+  paces().hold('bob').fromSocket.send(chunk, sink);
   expect(sink.pieces).toEqual([chunk]);
 });
 
 it('delivers in order and at the rate, nothing lost', async () => {
   const sink = new Sink();
   const chunk = numbered(100_000);
-  paces().of('alice').fromSocket.send(chunk, sink);
+  paces().hold('alice').fromSocket.send(chunk, sink);
   await vi.advanceTimersByTimeAsync(500);
   expect(sink.bytes).toBeGreaterThan(40_000);
   expect(sink.bytes).toBeLessThan(60_000);
@@ -53,7 +53,7 @@ it('delivers in order and at the rate, nothing lost', async () => {
 });
 
 it('gives streams of one name equal shares, and the two directions each their own', async () => {
-  const alice = paces().of('alice');
+  const alice = paces().hold('alice');
   const sinks = [new Sink(), new Sink(), new Sink(), new Sink()];
   for (const sink of sinks) alice.fromSocket.send(numbered(100_000), sink);
   const upload = new Sink();
@@ -66,7 +66,7 @@ it('gives streams of one name equal shares, and the two directions each their ow
 });
 
 it('passes over a stream that is gone: what it had left costs the others nothing', async () => {
-  const { fromSocket } = paces().of('alice');
+  const { fromSocket } = paces().hold('alice');
   const [gone, other] = [new Sink(), new Sink()];
   fromSocket.send(numbered(1_000_000), gone);
   fromSocket.send(numbered(50_000), other);
@@ -78,7 +78,7 @@ it('passes over a stream that is gone: what it had left costs the others nothing
 it('follows a new rate, and none, while streams wait', async () => {
   rate = 8_000;
   const sink = new Sink();
-  paces().of('alice').fromSocket.send(numbered(1_000_000), sink);
+  paces().hold('alice').fromSocket.send(numbered(1_000_000), sink);
   await vi.advanceTimersByTimeAsync(1_000);
   expect(sink.bytes).toBeLessThan(6_000);
   rate = RATE;
@@ -87,4 +87,20 @@ it('follows a new rate, and none, while streams wait', async () => {
   rate = undefined;
   await vi.advanceTimersByTimeAsync(250);
   expect(sink.bytes).toBe(1_000_000);
+});
+
+it('remembers no name for long that has no stream, and until then gives it no second bucket', () => {
+  const all = paces();
+  const first = all.hold('alice', 0);
+  expect(all.hold('alice', 0)).toBe(first);
+  all.release('alice', 1_000);
+  all.release('alice', 2_000);
+  expect(all.hold('alice', 11_999)).toBe(first);
+  for (let i = 0; i < 10_000; i++) {
+    all.hold(`name ${i}`, 12_000 + i);
+    all.release(`name ${i}`, 12_000 + i);
+  }
+  all.hold('bob', 60_000);
+  expect(all.size).toBe(2);
+  expect(all.hold('alice', 60_000)).toBe(first);
 });
