@@ -3,6 +3,7 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { WstunError } from '../errors.ts';
+import type { GuessLimit } from './guess-limit.ts';
 
 export interface Credentials {
   readonly user: string;
@@ -24,19 +25,39 @@ function fits(text: string): boolean {
 }
 
 export class CredentialCheck {
+  readonly #credentials: Credentials;
   readonly #user: Buffer;
   readonly #pass: Buffer;
+  readonly #limit: GuessLimit | undefined;
+  readonly #address: string;
 
-  constructor(credentials: Credentials) {
+  /** `limit` is shared by all programs, `address` is that of one. Without a limit guesses are free. */
+  constructor(credentials: Credentials, limit?: GuessLimit, address = '') {
+    this.#credentials = credentials;
     this.#user = digest(Buffer.from(credentials.user));
     this.#pass = digest(Buffer.from(credentials.pass));
+    this.#limit = limit;
+    this.#address = address;
   }
 
-  /** Digests are compared, which hides lengths too; both always, lest time tells which was right. */
-  accepts(user: Uint8Array, pass: Uint8Array): boolean {
-    const sameUser = timingSafeEqual(digest(user), this.#user);
-    const samePass = timingSafeEqual(digest(pass), this.#pass);
-    return sameUser && samePass;
+  /** The same check, for a program at that address: who guesses there is made to wait, and nobody else. */
+  from(address: string): CredentialCheck {
+    return new CredentialCheck(this.#credentials, this.#limit, address);
+  }
+
+  /**
+   * Digests are compared, which hides lengths too; both always, lest time tells which was right. While its address has to wait, what
+   * a program gives is not looked at, right or wrong. `now` in ms, monotonic.
+   */
+  accepts(user: Uint8Array, pass: Uint8Array, now = performance.now()): boolean {
+    if (this.#limit?.isBarred(this.#address, now)) return false;
+    const [userDigest, passDigest] = [digest(user), digest(pass)];
+    const sameUser = timingSafeEqual(userDigest, this.#user);
+    const samePass = timingSafeEqual(passDigest, this.#pass);
+    const isRight = sameUser && samePass;
+    if (isRight) this.#limit?.noteRight(this.#address);
+    else this.#limit?.noteWrong(this.#address, digest(Buffer.concat([userDigest, passDigest])).toString('base64'), now);
+    return isRight;
   }
 
   /** The value of Proxy-Authorization: Basic (RFC 7617 §2). */

@@ -4,20 +4,15 @@ import type { ProxyContext } from './connection.ts';
 import { HttpConnection } from './http-connection.ts';
 
 export class HttpProxy {
-  readonly #context: ProxyContext;
   readonly #connections = new Set<HttpConnection>();
   #draining = false;
-
-  constructor(context: ProxyContext) {
-    this.#context = context;
-  }
 
   /**
    * Takes the socket over, with what was read put back; resolves when it is closed and nothing of it is left. `deadline`: when the
    * first request's head must be here, on `performance.now`'s clock.
    */
-  async serve(socket: Socket, deadline: number): Promise<void> {
-    const connection = new HttpConnection(socket, this.#context);
+  async serve(socket: Socket, deadline: number, context: ProxyContext): Promise<void> {
+    const connection = new HttpConnection(socket, context);
     this.#connections.add(connection);
     if (this.#draining) connection.drain();
     await connection.serve(deadline);

@@ -10,6 +10,7 @@ import { resetSocket } from '../tunnel/socket-reset.ts';
 import type { StreamOpener } from '../tunnel/stream.ts';
 import type { ProxyContext } from './connection.ts';
 import { CredentialCheck, type Credentials } from './credentials.ts';
+import { GuessLimit } from './guess-limit.ts';
 import { HttpProxy } from './http-proxy.ts';
 import { Leaving } from './leaving.ts';
 import { DEFAULT_PROXY_LIMITS, type ProxyLimits } from './limits.ts';
@@ -52,7 +53,10 @@ const SOCKS5 = 5;
 export async function startProxyServer(options: ProxyServerOptions): Promise<ProxyServer> {
   const { host, port, opener, credentials, logger } = options;
   const limits = { ...DEFAULT_PROXY_LIMITS, ...options.limits };
-  const check = credentials === undefined ? undefined : new CredentialCheck(credentials);
+  const guesses = new GuessLimit((address, waitMs) =>
+    logger.warn({ address, seconds: waitMs / 1000 }, 'too many wrong passwords from there: not looked at for a while'),
+  );
+  const check = credentials === undefined ? undefined : new CredentialCheck(credentials, guesses);
   const proxy = new MixedProxy({ opener, check, logger, limits, streams: new Set(), leaving: new Leaving() });
   await proxy.listen(host, port);
   return proxy;
@@ -71,7 +75,7 @@ class MixedProxy implements ProxyServer {
 
   constructor(context: ProxyContext) {
     this.#context = context;
-    this.#http = new HttpProxy(context);
+    this.#http = new HttpProxy();
     this.#server = createServer({
       allowHalfOpen: true,
       noDelay: true,
@@ -149,15 +153,17 @@ class MixedProxy implements ProxyServer {
    * which some programs send before their request (RFC 9112 §2.2).
    */
   async #dispatch(socket: Socket, first: Buffer, deadline: number): Promise<void> {
-    const { check, logger } = this.#context;
+    const { logger } = this.#context;
+    const check = this.#context.check?.from(socket.remoteAddress ?? '');
+    const context = { ...this.#context, check };
     const [version = 0] = first;
-    if (version === SOCKS5) return serveSocks(socket, first, new Socks5Negotiation(check), deadline, this.#context);
+    if (version === SOCKS5) return serveSocks(socket, first, new Socks5Negotiation(check), deadline, context);
     if (version === SOCKS4) {
-      return serveSocks(socket, first, new Socks4Negotiation(check !== undefined), deadline, this.#context);
+      return serveSocks(socket, first, new Socks4Negotiation(check !== undefined), deadline, context);
     }
     if (canBeginHttp(version)) {
       socket.unshift(first);
-      return this.#http.serve(socket, deadline);
+      return this.#http.serve(socket, deadline, context);
     }
     logger.debug({ fault: 'proxy-malformed', version }, 'neither SOCKS nor HTTP');
     socket.destroy();

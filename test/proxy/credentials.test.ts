@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { CredentialCheck, parseCredentials } from '../../src/proxy/credentials.ts';
+import { GuessLimit } from '../../src/proxy/guess-limit.ts';
 import { faultOf } from '../support/faults.ts';
 
 describe('parseCredentials', () => {
@@ -28,5 +29,63 @@ describe('CredentialCheck', () => {
     [undefined, false],
   ])('takes %j: %s', (header, accepted) => {
     expect(check.acceptsBasic(header)).toBe(accepted);
+  });
+});
+
+describe('guesses at the password', () => {
+  const setUp = () => {
+    const barred: string[] = [];
+    const limit = new GuessLimit((address, waitMs) => void barred.push(`${address} ${waitMs}`));
+    const check = new CredentialCheck({ user: 'ann', pass: 'right' }, limit);
+    const attempt = (address: string, pass: string, now: number) =>
+      check.from(address).accepts(Buffer.from('ann'), Buffer.from(pass), now);
+    let guesses = 0;
+    const guess = (address: string, count: number, now: number) => {
+      for (let i = 0; i < count; i++) attempt(address, `guess ${guesses++}`, now);
+    };
+    return { barred, attempt, guess };
+  };
+
+  it('are free ten times, then cost a wait that doubles up to a minute, in which nothing from there is looked at', () => {
+    const { barred, attempt, guess } = setUp();
+    guess('192.168.1.9', 10, 0);
+    expect(barred).toEqual([]);
+    let now = 0;
+    for (const waitMs of [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]) {
+      guess('192.168.1.9', 1, now);
+      expect(barred.at(-1)).toBe(`192.168.1.9 ${waitMs}`);
+      expect(attempt('192.168.1.9', 'right', now + waitMs - 1)).toBe(false);
+      now += waitMs;
+    }
+    expect(attempt('192.168.1.9', 'right', now)).toBe(true);
+    guess('192.168.1.9', 10, now);
+    expect(barred).toHaveLength(8);
+  });
+
+  it('of one machine are no matter of another’s, and an IPv6 machine is its /64', () => {
+    const { attempt, guess } = setUp();
+    guess('fd00:0:0:1::9', 11, 0);
+    expect(attempt('fd00::1:0:0:0:77', 'right', 1)).toBe(false);
+    expect(attempt('fd00:0:0:2::9', 'right', 1)).toBe(true);
+    guess('::ffff:192.168.1.9', 11, 0);
+    expect(attempt('192.168.1.9', 'right', 1)).toBe(false);
+    expect(attempt('192.168.1.8', 'right', 1)).toBe(true);
+  });
+
+  it('that are always the same, as of a program with an old password, lock nobody out', () => {
+    const { barred, attempt } = setUp();
+    for (let i = 0; i < 1_000; i++) attempt('192.168.1.9', i % 2 ? 'old' : 'older', i);
+    expect(barred).toEqual([]);
+    expect(attempt('192.168.1.9', 'right', 1_000)).toBe(true);
+  });
+
+  it('are forgotten after ten minutes, and of 256 machines at most remembered', () => {
+    const { barred, attempt, guess } = setUp();
+    guess('192.168.1.9', 11, 0);
+    guess('192.168.1.9', 10, 1_000 + 600_000);
+    expect(barred).toHaveLength(1);
+    guess('10.0.0.1', 11, 0);
+    for (let i = 0; i < 256; i++) guess(`10.1.0.${i}`, 1, 0);
+    expect(attempt('10.0.0.1', 'right', 1)).toBe(true);
   });
 });

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { SocksClient } from 'socks';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { FaultName } from '../../src/errors.ts';
 import { proxyTo } from '../support/proxy.ts';
 import { Client, echo, tcpServer } from '../support/tcp.ts';
@@ -189,6 +189,28 @@ describe('SOCKS on the mixed port', () => {
     const older = new Client(port).send(SOCKS4A);
     expect(Buffer.from(await older.rest(), 'latin1').toString('hex')).toBe('005b000000000000');
   });
+});
+
+it('guesses at the password are slowed down by SOCKS5 and by HTTP together, and a right one is let in again later', async () => {
+  const { port } = await proxyTo(await tcpServer(echo), { credentials: CREDENTIALS });
+  const bySocks = async (pass: string) => {
+    const client = new Client(port).send([5, 1, 2, 1, 3, ...Buffer.from('ann'), pass.length, ...Buffer.from(pass)]);
+    return (await client.take(4)).toString('hex');
+  };
+  const byHttp = async (pass: string) => {
+    const basic = Buffer.from(`ann:${pass}`).toString('base64');
+    const client = new Client(port).send(
+      `CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\nProxy-Authorization: Basic ${basic}\r\n\r\n`,
+    );
+    return (await client.takeUntil('\r\n\r\n')).split(' ')[1];
+  };
+  for (let i = 0; i < 6; i++) {
+    expect(await bySocks(`guess ${i}`)).toBe('05020101');
+    expect(await byHttp(`other ${i}`)).toBe('407');
+  }
+  expect([await bySocks('secret'), await byHttp('secret')]).toEqual(['05020101', '407']);
+  await vi.waitFor(async () => expect(await bySocks('secret')).toBe('05020100'), { timeout: 10_000, interval: 200 });
+  expect(await byHttp('secret')).toBe('200');
 });
 
 describe('the socks package as a client', () => {
