@@ -180,8 +180,7 @@ export class HttpConnection {
         return outcome.stays || this.#close();
       case 'switched':
         target.source.release();
-        this.#socket.write(outcome.head);
-        await this.#carry(target.stream);
+        await this.#carry(target.stream, outcome.head);
         return false;
       case 'failed':
         this.#targets.reset(target);
@@ -201,8 +200,7 @@ export class HttpConnection {
     this.#source.stop();
     try {
       const stream = await openFor(this.#socket, wanted.target, this.#context);
-      this.#socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
-      await this.#carry(stream);
+      await this.#carry(stream, 'HTTP/1.1 200 Connection established\r\n\r\n');
     } catch (error) {
       await this.#end(refusalOf(faultOf(error)));
     }
@@ -264,10 +262,10 @@ export class HttpConnection {
   }
 
   /** From here on a reset is the tunnel's to pass on. */
-  #carry(stream: TunnelStream): Promise<void> {
+  #carry(stream: TunnelStream, greeting: Uint8Array | string): Promise<void> {
     this.#isTunnel = true;
     this.#detach();
-    return carry(this.#socket, stream, this.#context);
+    return carry(this.#socket, stream, this.#context, greeting);
   }
 
   /** A write has failed. What can still be read is of use for a request that is being sent. */
