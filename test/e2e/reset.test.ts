@@ -8,6 +8,8 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { unacknowledgedBytes } from '../../src/tunnel/kernel-queue.ts';
+import { startChaos } from '../support/chaos-stack.ts';
 import { type Ending, endingOf } from '../support/ending.ts';
 import { payload, receive, sha256 } from '../support/payload.ts';
 import { tcpServer } from '../support/tcp.ts';
@@ -160,5 +162,38 @@ describe('through an exit with --rate 1mbit', () => {
     await expect.poll(() => atTarget.length, { timeout: 20_000 }).toBe(8);
     expect(await Promise.all(atTarget)).toEqual(Array.from({ length: 8 }, () => WHOLE));
     expect(await atProgram).toEqual(Array.from({ length: 8 }, () => WHOLE));
+  });
+});
+
+describe('through a slow link that is cut thrice', () => {
+  const MIB = 1024 * 1024;
+  const LONG = payload(MIB, 4);
+  const ALL: Ending = { bytes: MIB, hash: sha256(LONG), end: 'reset' };
+
+  /** Resets once the other end's kernel has all. */
+  async function sendAllAndReset(socket: Socket): Promise<void> {
+    await new Promise<void>((resolve) => socket.write(LONG, () => resolve()));
+    while (((await unacknowledgedBytes(socket)) ?? 0) > 0);
+    socket.resetAndDestroy();
+  }
+
+  it('a reset waits for the bytes before it, both ways', { timeout: 90_000 }, async () => {
+    const { client, proxy } = await startChaos({ bytesPerSecond: 400_000, delayMs: 20 });
+    const atTarget: Promise<Ending>[] = [];
+    const resetting = await tcpServer((socket) => void socket.once('data', () => void sendAllAndReset(socket)));
+    const reading = await tcpServer((socket) => void atTarget.push(endingOf(socket)));
+    const atProgram = Promise.all(
+      PROTOCOLS.map(async (protocol) => endingOf(await asking(protocol, client.port, resetting))),
+    );
+    for (const protocol of PROTOCOLS) await sendAllAndReset(await connectThrough(protocol, client.port, reading));
+    let cuts = 0;
+    const cutting = setInterval(() => {
+      proxy.resetAll();
+      cuts += 1;
+      if (cuts === 3) clearInterval(cutting);
+    }, 1_000);
+    expect(await Promise.all([...atTarget, atProgram].flat())).toEqual([ALL, ALL, [ALL, ALL]]);
+    clearInterval(cutting);
+    expect(cuts).toBe(3);
   });
 });
