@@ -56,7 +56,7 @@ export const FAULTS = {
     class: 'network',
     code: 'WSTUN-E104',
     sentence: 'cannot listen there',
-    fix: 'Stop what holds the port, or choose another: --listen HOST:PORT, or --tether HOST:PORT.',
+    fix: 'Stop what holds the port, or choose another: --listen HOST:PORT.',
   },
   'invite-malformed': {
     class: 'usage',
@@ -637,6 +637,27 @@ export function describeFault(fault: FaultName, detail = '', fix: string = FAULT
   const { sentence, code } = FAULTS[fault];
   const what = detail === '' ? sentence : `${sentence}: ${detail}`;
   return fix === '' ? `${what} (${code})` : `${what}. ${fix} (${code})`;
+}
+
+/** Why an address cannot be listened on, by the code of the system's error, and what to do about it. */
+const LISTEN_FAULTS: Readonly<Record<string, readonly [reason: string, fix: string]>> = {
+  EADDRINUSE: ['something else listens there already', 'Stop that, or choose another port'],
+  EACCES: ['not permitted; ports below 1024 are often for root alone', 'Choose another port'],
+  EADDRNOTAVAIL: ['this machine does not have that address', 'Give one that it has'],
+  ENOTFOUND: ['that name does not exist', 'Give an address of this machine'],
+};
+
+/** @param option by which the address is given */
+export function cannotListen(
+  { host, port }: { readonly host: string; readonly port: number },
+  cause: unknown,
+  option: '--listen' | '--tether' = '--listen',
+): WstunError {
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown reason';
+  const [reason, fix] = LISTEN_FAULTS[code] ?? [code, 'Give another address'];
+  const shown = host.includes(':') ? `[${host}]` : host;
+  const free = code === 'EADDRINUSE' && port < 65_535 ? `${shown}:${port + 1}` : 'HOST:PORT';
+  return new WstunError('cannot-listen', `${shown}:${port}: ${reason}`, { cause, fix: `${fix}: ${option} ${free}.` });
 }
 
 const byWireCode = new Map<number, WireFaultName>();

@@ -13,6 +13,8 @@ import { followNetwork } from './follow-network.ts';
 import { formatHostPort, type HostPort } from './options.ts';
 import { counted, OutageReport, seconds } from './outage-report.ts';
 import { Output, type OutputOptions } from './output.ts';
+import { reachableHost } from './own-address.ts';
+import { describeProxy } from './proxy-usage.ts';
 import { DRAIN_MS, firstSignal } from './shutdown.ts';
 import { stallEvent, stallText } from './stall-report.ts';
 import { type RunningTether, startTether } from './tether.ts';
@@ -42,8 +44,9 @@ export async function runClient(options: ClientOptions): Promise<void> {
   const invite = decodeInvite(given);
   if (invite.role === 'exit') throw new WstunError('invite-for-exit');
   const client = await startClient(invite, options, output, (listen) => {
-    output.event({ event: 'ready', role: 'client', listen });
-    output.say(describeUse(listen));
+    output.event({ event: 'ready', role: 'client', listen: formatHostPort(listen) });
+    const address = { ...listen, host: reachableHost(listen.host) };
+    output.say(describeProxy(listen, { address, user: options.user?.user }));
   });
   followNetwork((change) => {
     output.logger.debug({ change }, 'the network may have changed');
@@ -84,7 +87,7 @@ export async function startClient(
     'listen' | 'user' | 'allowLan' | 'encryption' | 'resumeWindow' | 'tether' | 'direct' | 'once'
   >,
   output: Output,
-  onReady: (listen: string) => void,
+  onReady: (listen: HostPort) => void,
 ): Promise<RunningClient> {
   const {
     listen: wanted,
@@ -104,7 +107,7 @@ export async function startClient(
     {
       onConnected: ({ first, awayMs, streamsLost }) => {
         outage.handleOver();
-        if (first) return onReady(proxy ? formatHostPort(proxy.address) : '');
+        if (first) return onReady(proxy?.address ?? wanted);
         output.event({ event: 'connected', awayMs: Math.round(awayMs), streamsLost });
         output.say(`wstun: connected again after ${seconds(awayMs)}, ${counted(streamsLost)} lost`);
       },
@@ -164,19 +167,4 @@ export async function startClient(
 
 function tetherOptions(pages: RunningTether, direct = true): TetherOptions {
   return { pages, direct };
-}
-
-/** What to paste where, once it works. */
-function describeUse(listen: string): string {
-  return `
-wstun is ready: SOCKS5, SOCKS4a and HTTP proxy on ${listen}
-
-  try it     curl -x socks5h://${listen} https://example.org/
-  browser    chromium --proxy-server=socks5://${listen}
-             Firefox: Settings, Network Settings, Manual: SOCKS v5 host ${listen.replace(/:(\d+)$/, ', port $1')},
-             and "Proxy DNS when using SOCKS v5"
-  git, curl  export ALL_PROXY=socks5h://${listen}
-
-Ctrl-C ends it.
-`;
 }

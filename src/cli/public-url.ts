@@ -7,6 +7,7 @@ import { parseIp } from '../exit/ip.ts';
 import { type RememberedUrl, readRelayUrl, saveRelayUrl } from '../state/relay-settings.ts';
 import type { StateDir } from '../state/state-dir.ts';
 import { formatHostPort, type HostPort } from './options.ts';
+import { isAnyAddress, reachableHost } from './own-address.ts';
 
 export interface UrlWishes {
   readonly url?: string;
@@ -76,15 +77,9 @@ export function portOf(url: string): number {
   return port === '' ? (protocol === 'wss:' ? 443 : 80) : Number(port);
 }
 
-/** An address of this machine by which others may reach it. */
-function outsideAddress(): string | undefined {
-  const infos = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
-  return infos.find((info) => !info.internal && info.family === 'IPv4')?.address;
-}
-
 function guessUrl({ tls, path }: UrlWishes, addresses: readonly HostPort[]): string {
   const { host, port } = addresses[0] ?? { host: '127.0.0.1', port: 0 };
-  const reachable = formatHostPort({ host: isAny(host) ? (outsideAddress() ?? '127.0.0.1') : host, port });
+  const reachable = formatHostPort({ host: reachableHost(host), port });
   return `${tls ? 'wss' : 'ws'}://${reachable}${path ?? ''}`;
 }
 
@@ -96,10 +91,6 @@ function hostOf(url: string): string {
   return new URL(url).hostname.replace(/^\[|\]$/g, '');
 }
 
-function isAny(host: string): boolean {
-  return host === '0.0.0.0' || host === '::';
-}
-
 function isAt(listening: string, host: string): boolean {
-  return isAny(listening) || listening === host;
+  return isAnyAddress(listening) || listening === host;
 }

@@ -4,15 +4,19 @@ import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createIdentity } from '../crypto/keys.ts';
+import { WstunError } from '../errors.ts';
 import { parseIp } from '../exit/ip.ts';
 import { createResolver, type Resolver } from '../exit/resolver.ts';
+import { isLoopback } from '../proxy/listen-check.ts';
 import { loadOrCreateIdentity } from '../state/identity-file.ts';
 import { openStateDir } from '../state/state-dir.ts';
 import { accessFile } from './access.ts';
 import { type RunningClient, startClient } from './client.ts';
-import type { HostPort } from './options.ts';
+import { formatHostPort, type HostPort } from './options.ts';
 import { Output, type OutputOptions } from './output.ts';
+import { browserLines } from './proxy-usage.ts';
 import { type RunningRelay, startRelay } from './relay.ts';
+import { shellQuote } from './shell.ts';
 import { firstSignal } from './shutdown.ts';
 
 /**
@@ -24,6 +28,10 @@ const PAGE_HOST = 'hello.wstun.internal';
 const DRAIN_MS = 1000;
 
 export async function runQuickstart(options: OutputOptions & { readonly listen: HostPort }): Promise<void> {
+  if (!isLoopback(options.listen.host))
+    throw new WstunError('open-to-network', options.listen.host, {
+      fix: `The quickstart is for this machine alone: --listen 127.0.0.1:${options.listen.port}.`,
+    });
   const output = new Output({ ...options, quiet: true });
   const directory = await mkdtemp(join(tmpdir(), 'wstun-quickstart-'));
   const stack = await startStack(directory, options.listen, output).catch(async (error: unknown) => {
@@ -73,7 +81,7 @@ async function startStack(directory: string, listen: HostPort, output: Output): 
   };
   const client = await startClient(invite, { listen }, output, (proxy) => {
     const url = `http://${PAGE_HOST}:${port}/`;
-    output.event({ event: 'ready', role: 'quickstart', listen: proxy, relay: relay.url, url });
+    output.event({ event: 'ready', role: 'quickstart', listen: formatHostPort(proxy), relay: relay.url, url });
     output.say(describe(proxy, relay.url, url));
   });
   return { page, relay, client };
@@ -115,23 +123,24 @@ of one WebSocket, out of the proxy on your machine. Its name exists only at the 
 </html>
 `;
 
-function describe(proxy: string, relayUrl: string, url: string): string {
-  const port = proxy.replace(/^.*:/, '');
+function describe(proxy: HostPort, relayUrl: string, url: string): string {
+  const socks = shellQuote(`socks5h://${formatHostPort(proxy)}`);
   return `
 wstun is running: a relay on ${relayUrl} and a client, on this machine.
-SOCKS5, SOCKS4a and HTTP proxy: ${proxy}
+SOCKS5, SOCKS4a and HTTP proxy: ${formatHostPort(proxy)}
 
 Try it, in another terminal (works without internet too):
 
-  curl -x socks5h://${proxy} ${url}
+  curl -x ${socks} ${url}
 
 In a browser:
 
-  chromium --user-data-dir=/tmp/wstun-browser --proxy-server=socks5://${proxy} ${url}
-  Firefox: Settings, Network Settings, Manual proxy configuration: SOCKS v5 host 127.0.0.1, port ${port},
-           and "Proxy DNS when using SOCKS v5"; then open ${url}
+${browserLines({ address: proxy }, url)}
 
-With internet, any other address works as well: curl -x socks5h://${proxy} https://example.org/
+With internet, any other address works as well:
+
+  curl -x ${socks} https://example.org/
+
 Ctrl-C ends it.
 `;
 }

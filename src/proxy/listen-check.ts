@@ -19,6 +19,6 @@ export function refuseOpenToNetwork({ host, hasCredentials, allowLan }: ListenWi
 }
 
 /** RFC 6761 §6.3, RFC 1122 §3.2.1.3, RFC 4291 §2.5.3. Other spellings of the last are taken for open: that errs on the safe side. */
-function isLoopback(host: string): boolean {
+export function isLoopback(host: string): boolean {
   return host.toLowerCase() === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
 }

@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
-import { WstunError } from '../errors.ts';
+import { cannotListen, WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { resetSocket } from '../tunnel/socket-reset.ts';
 import type { StreamOpener } from '../tunnel/stream.ts';
@@ -102,8 +102,7 @@ class MixedProxy implements ProxyServer {
       this.#server.listen({ port, host, backlog: this.#context.limits.maxConnections });
       await once(this.#server, 'listening');
     } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code ?? String(error);
-      throw new WstunError('cannot-listen', `${host}:${port} (${code})`, { cause: error });
+      throw cannotListen({ host, port }, error);
     }
     const { address, port: bound } = this.#server.address() as AddressInfo;
     this.#address = { host: address, port: bound };

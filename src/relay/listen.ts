@@ -1,7 +1,7 @@
 /** Listening on an address, or on a socket that somebody else holds open, with a fault that a person understands where that fails. */
 import { once } from 'node:events';
 import { isIPv6, type Server } from 'node:net';
-import { WstunError } from '../errors.ts';
+import { cannotListen, WstunError } from '../errors.ts';
 
 export interface ListenAddress {
   readonly host: string;
@@ -23,14 +23,6 @@ export type ListenPlace = ListenAddress | PassedSocket;
  * passed its socket restarts. The kernel's own bound (net.core.somaxconn) is the same on Linux.
  */
 const BACKLOG = 4_096;
-
-const REASONS: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'something else listens there already',
-  EACCES: 'not permitted; ports below 1024 are often for root alone',
-  EADDRNOTAVAIL: 'this machine does not have that address',
-  EAFNOSUPPORT: 'this machine has no IPv6',
-  ENOTFOUND: 'that name does not exist',
-};
 
 /** The unspecified address, in any spelling (RFC 4291 §2.2): a socket there takes IPv4 connections, too, unless it is told not to. */
 const ANY_IPV6 = /^[0:]+$/;
@@ -67,16 +59,12 @@ export async function listen(
 }
 
 function faultOf(place: ListenPlace, cause: unknown): WstunError {
+  if (!('fd' in place)) return cannotListen(place, cause);
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown reason';
-  if ('fd' in place) return unusable(place, code === 'EINVAL' ? 'it is no TCP socket that listens' : code, cause);
-  return new WstunError('cannot-listen', `${formatAddress(place)}: ${REASONS[code] ?? code}`, { cause });
+  return unusable(place, code === 'EINVAL' ? 'it is no TCP socket that listens' : code, cause);
 }
 
 function unusable({ fd, name }: PassedSocket, reason: string, cause?: unknown): WstunError {
   const shown = name === '' ? `descriptor ${fd}` : `descriptor ${fd} (${name})`;
   return new WstunError('bad-passed-socket', `${shown}: ${reason}`, { cause });
-}
-
-function formatAddress({ host, port }: ListenAddress): string {
-  return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -4,7 +4,7 @@
  */
 import { createServer, type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { WstunError } from '../errors.ts';
+import { cannotListen } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { MAX_CONNECTIONS } from './limits.ts';
 import { headersOf } from './page-file.ts';
@@ -123,9 +123,7 @@ export function refuse(socket: Duplex, status: number): void {
 function listen(server: Server, place: HostAndPort): Promise<void> {
   return new Promise((resolve, reject) => {
     // For good: where a network goes away, so may a connection that waits to be accepted, and that ends nothing.
-    server.on('error', (error: NodeJS.ErrnoException) =>
-      reject(new WstunError('cannot-listen', `${authorityOf(place)}: ${error.code ?? error.message}`)),
-    );
+    server.on('error', (error: NodeJS.ErrnoException) => reject(cannotListen(place, error, '--tether')));
     server.listen({ host: place.host, port: place.port }, () => resolve());
   });
 }

@@ -136,6 +136,35 @@ describe('what was typed wrong', () => {
     await refused(['client', '--listen', `127.0.0.1:${port}`, secret], 69, 'WSTUN-E104');
   });
 
+  it('a port that is taken is told with the option that names another, and quickstart, which has no password, with its own advice', async () => {
+    const taken = await wstun(['client', '--listen', `127.0.0.1:${port}`, secret]);
+    expect(taken.stderr).toContain(
+      `something else listens there already. Stop that, or choose another port: --listen 127.0.0.1:${port + 1}.`,
+    );
+    expect(taken.stderr).not.toMatch(/EADDRINUSE|--tether/);
+    const nowhere = await wstun(['client', '--listen', '192.0.2.1:1080', '--allow-lan', secret]);
+    expect(nowhere.stderr).toMatch(/does not have that address.*--listen HOST:PORT/);
+    const open = await wstun(['quickstart', '--listen', '0.0.0.0:1090']);
+    expect(open).toMatchObject({ code: 2, stderr: expect.stringContaining('--listen 127.0.0.1:1090') });
+    expect(open.stderr).not.toContain('--user');
+  });
+
+  it('a file that is not there is told in words', async () => {
+    const tls = ['--tls-cert', '/does/not/exist.pem', '--tls-key', '/etc/hostname'];
+    const { code, stderr } = await wstun(['relay', '--state', state, '--listen', '127.0.0.1:0', ...tls]);
+    expect([code, stderr]).toEqual([78, expect.stringContaining('/does/not/exist.pem: there is no such place')]);
+    expect(stderr).not.toContain('ENOENT');
+  });
+
+  it('a limit is read as people write it, and one that is wrong is told its form once', async () => {
+    const added = await wstun(['access', 'add', 'fast', '--rate', '20Mbit/s', '--quota', '10gb', '--state', state]);
+    expect(added.code).toBe(0);
+    expect((await wstun(['access', 'list', '--state', state])).stdout).toContain('fast  rate=20mbit  quota=10GB');
+    const wrong = await wstun(['access', 'add', 'slow', '--rate', '20MB', '--state', state]);
+    expect(wrong.stderr).toMatch(/--rate 20MB: it must be bits a second/);
+    expect(wrong.stderr).not.toContain('--help');
+  });
+
   it('a certificate without a key, or that is none, is a fault of the configuration', async () => {
     const listen = ['relay', '--state', 'STATE', '--listen', '127.0.0.1:0'];
     await refused([...listen, '--tls-cert', '/etc/hostname'], 78, 'WSTUN-E117');

@@ -1,0 +1,61 @@
+/** How programs use the proxy, as lines that work as they are printed: each command alone on its line. Pure. */
+import { formatHostPort, type HostPort } from './options.ts';
+import { shellQuote } from './shell.ts';
+
+export interface ProxyPlace {
+  /** Where programs reach it, which may be on another machine. */
+  readonly address: HostPort;
+  /** Whom it asks for; the password is a secret, and is never printed. */
+  readonly user?: string | undefined;
+}
+
+const PASSWORD = 'PASSWORD';
+
+export function describeProxy(listening: HostPort, place: ProxyPlace): string {
+  const socks = shellQuote(urlOf('socks5h', place));
+  const http = shellQuote(urlOf('http', place));
+  const none = 'localhost,127.0.0.1,::1';
+  const at = formatHostPort(place.address);
+  const everywhere = at === formatHostPort(listening) ? '' : `, for other machines at ${at}`;
+  const secret = place.user === undefined ? '' : `\nPut your password in place of ${PASSWORD}.\n`;
+  return `
+wstun is ready: SOCKS5, SOCKS4a and HTTP proxy on ${formatHostPort(listening)}${everywhere}
+${secret}
+Try it:
+
+  curl -x ${socks} https://example.org/
+
+In a browser:
+
+${browserLines(place)}
+
+For programs that you start in the same shell, first those that know SOCKS (curl, git), then all others (pip, npm, apt, wget):
+
+  export ALL_PROXY=${socks}
+  export http_proxy=${http}
+  export https_proxy=${http}
+  export HTTP_PROXY=${http}
+  export HTTPS_PROXY=${http}
+  export no_proxy=${none}
+  export NO_PROXY=${none}
+
+Ctrl-C ends it.
+`;
+}
+
+/** Chromium and Firefox know no password for SOCKS: with one they go by HTTP, and ask for it. `url`: what to open there. */
+export function browserLines({ address, user }: ProxyPlace, url?: string): string {
+  const scheme = user === undefined ? 'socks5' : 'http';
+  const server = shellQuote(`--proxy-server=${scheme}://${formatHostPort(address)}`);
+  const chromium = `chromium --user-data-dir=/tmp/wstun-browser ${server}${url === undefined ? '' : ` ${shellQuote(url)}`}`;
+  const kind = user === undefined ? 'SOCKS v5 host' : 'HTTP proxy';
+  const also = user === undefined ? 'Proxy DNS when using SOCKS v5' : 'Also use this proxy for HTTPS';
+  return `  ${chromium}
+  Firefox: Settings, Network Settings, Manual proxy configuration: ${kind} ${address.host}, port ${address.port},
+           and "${also}"${url === undefined ? '' : `; then open ${url}`}`;
+}
+
+function urlOf(scheme: string, { address, user }: ProxyPlace): string {
+  const who = user === undefined ? '' : `${encodeURIComponent(user)}:${PASSWORD}@`;
+  return `${scheme}://${who}${formatHostPort(address)}`;
+}
