@@ -30,7 +30,8 @@ async function start(overrides: Partial<RelayServerOptions> = {}) {
     { name: 'home', gateKey: home.public.gate, role: 'exit', destination: '' },
   ]);
   const links: MessageLink[] = [];
-  const from: { source: string | undefined } = { source: 'crowd' };
+  /** `asked`: how often it was asked where somebody comes from, first when a connection is accepted. */
+  const from: { source: string | undefined; asked: number } = { source: 'crowd', asked: 0 };
   const penalties: object[] = [];
   const log = (fields: object): void => void ('penaltyMs' in fields && penalties.push(fields));
   const server = await startRelayServer({
@@ -38,7 +39,10 @@ async function start(overrides: Partial<RelayServerOptions> = {}) {
     tickets,
     onLink: (link) => links.push(link),
     logger: { debug: log, info: log, warn: log, error: log },
-    sourceOf: () => from.source,
+    sourceOf: () => {
+      from.asked += 1;
+      return from.source;
+    },
     ...overrides,
   });
   onTestFinished(() => {
@@ -132,9 +136,10 @@ it('of more than can wait the newest goes, and nobody is punished for it', async
 it.each(['http', 'https'])(
   'a hundred clients behind one address all get in at once over %s, on a slow path too',
   async (scheme) => {
-    const { port, penalties, links } = await start(scheme === 'https' ? { tls: makeCertificate() } : {});
-    // All are connected before the first says anything: as where a round trip is long.
+    const { port, from, penalties, links } = await start(scheme === 'https' ? { tls: makeCertificate() } : {});
+    // All are accepted before the first says anything: as where a round trip is long.
     const sockets = await Promise.all(Array.from({ length: 100 }, () => openIdle(port)));
+    await until(() => from.asked === 100);
     const opened = sockets.map((socket) => upgradeOver(socket, scheme === 'https', ticket()));
     expect(new Set(await Promise.all(opened))).toEqual(new Set(['HTTP/1.1 101 Switching Protocols']));
     expect([links.length, penalties]).toEqual([100, []]);
@@ -142,9 +147,11 @@ it.each(['http', 'https'])(
 );
 
 it('the address of an exit that stands may dial for 200 clients at once over TLS, and fail with all of them', async () => {
-  const { port, penalties, register } = await start({ tls: makeCertificate() });
+  const { port, from, penalties, register } = await start({ tls: makeCertificate() });
   await register();
+  const { asked } = from;
   const sockets = await Promise.all(Array.from({ length: 200 }, () => openIdle(port)));
+  await until(() => from.asked === asked + 200);
   const opened = sockets.map((socket) => upgradeOver(socket, true, ticket()));
   expect(new Set(await Promise.all(opened))).toEqual(new Set(['HTTP/1.1 101 Switching Protocols']));
   await knock(port, 40, REQUEST, true);
