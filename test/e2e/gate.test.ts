@@ -1,15 +1,16 @@
 /** The gate of a relay that runs: clocks, restarts, and what exits may announce. */
 import { randomBytes } from 'node:crypto';
-import { readdirSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import nacl from 'tweetnacl';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { decodeInvite } from '../../src/crypto/invite.ts';
+import { decodeInvite, type Invite } from '../../src/crypto/invite.ts';
 import { createIdentity, type Identity } from '../../src/crypto/keys.ts';
 import { type TicketFields, TicketSealer } from '../../src/crypto/ticket.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
-import { decodeControl, encodeControl } from '../../src/transport/control-messages.ts';
+import { announcements, decodeControl, encodeControl } from '../../src/transport/control-messages.ts';
+import type { Message } from '../../src/transport/message-link.ts';
 import { TicketDialer } from '../../src/tunnel/ticket-dialer.ts';
 import { LinkRecorder } from '../support/link-recorder.ts';
 import { twinOf } from '../support/low-order-points.ts';
@@ -21,7 +22,14 @@ import { echo, tcpServer } from '../support/tcp.ts';
 import { connectThrough } from '../support/through-proxy.ts';
 import { until } from '../support/until.ts';
 import { wrongClock } from '../support/wrong-clock.ts';
-import { invite, type RunningClient, startClient, startRelay } from '../support/wstun-stack.ts';
+import {
+  invite,
+  type RunningClient,
+  startBehindRelay,
+  startClient,
+  startExit,
+  startRelay,
+} from '../support/wstun-stack.ts';
 
 const FIELDS: TicketFields = { role: 'client', destination: '', protocol: 1, features: 0 };
 
@@ -84,10 +92,11 @@ describe('a ticket that was used', () => {
   it.each(['SIGTERM', 'SIGKILL'] as const)('opens no more after a restart by %s', async (signal) => {
     const relay = await startRelay();
     const sealer = sealerOf(relay.invite);
+    const folder = join(relay.state, 'used-tickets');
     const [used, unused] = [sealer.seal(FIELDS, Date.now()), sealer.seal(FIELDS, Date.now())];
     expect(await upgrade(relay.port, used)).toMatch(/^HTTP\/1\.1 101 /);
     expect(await upgrade(relay.port, used)).toMatch(/^HTTP\/1\.1 404 /);
-    await until(() => readdirSync(join(relay.state, 'used-tickets')).length > 0);
+    await until(() => readdirSync(folder).some((name) => statSync(join(folder, name)).size > 0));
     relay.process.signal(signal);
     await relay.process.exited;
     const again = await startRelay({ state: relay.state });
@@ -99,6 +108,64 @@ describe('a ticket that was used', () => {
   });
 });
 
+describe('links that are opened again and again', () => {
+  it('are never refused to one who loses hundreds, at a relay that knows 5,000 keys', async () => {
+    const relay = await startRelay();
+    const evil = decodeInvite(await invite(relay, 'evil', { args: ['--role', 'exit'] }));
+    await untilKnown(relay.port, new TicketSealer(evil.bearer, evil.relayGateKey), { ...FIELDS, role: 'exit' });
+    const link = await registerExit(evil);
+    const keys = Array.from({ length: 5_000 }, () => Buffer.from(randomBytes(32).with(31, 0x55)).toString('base64url'));
+    for (const message of announcements(keys)) link.send(encodeControl(message));
+    await until(() => link.told() === 1, 60_000);
+    const sealer = sealerOf(relay.invite);
+    const answers: string[] = [];
+    for (let i = 0; i < 600; i++)
+      answers.push((await upgrade(relay.port, sealer.seal(FIELDS, Date.now()))).slice(0, 13));
+    expect(new Set(answers)).toEqual(new Set(['HTTP/1.1 101 ']));
+  }, 120_000);
+
+  it('by thousands take nothing from other clients of the same exit, nor the exit from them', async () => {
+    const { relay, exit } = await startBehindRelay();
+    const [alice, mallory] = [await invite(exit, 'alice', { allow: ['*'] }), await invite(exit, 'mallory')];
+    const sealer = sealerOf(mallory);
+    const fields = { ...FIELDS, destination: 'home' };
+    await untilKnown(relay.port, sealer, fields);
+    const seen = new Map<string, number>();
+    const flood = async (): Promise<void> => {
+      for (let i = 0; i < 250; i++) {
+        const ticket = sealer.seal(fields, Date.now());
+        const answer = await upgrade(relay.port, ticket);
+        const reason =
+          sealer.refusalIn(/^ETag: (.*)$/im.exec(answer)?.[1] ?? '', ticket)?.reason ?? answer.slice(9, 12);
+        seen.set(reason, (seen.get(reason) ?? 0) + 1);
+      }
+    };
+    const floods = Promise.all(Array.from({ length: 20 }, flood));
+    await carries(await startClient(alice));
+    await floods;
+    // She was let in or slowed, and told so as long as there were proofs for her.
+    for (const answer of seen.keys()) expect(['101', '404', 'too-often']).toContain(answer);
+    await carries(await startClient(alice));
+    await exit.process.kill();
+    await startExit({ state: exit.state });
+    await carries(await startClient(alice));
+  }, 240_000);
+});
+
+/** The control link of an exit that a test plays. */
+async function registerExit(of: Invite) {
+  const dialer = new TicketDialer(of, silentLogger);
+  const options = { signal: new AbortController().signal };
+  const link = await dialer.dial(dialer.nextRelay(), { role: 'exit', destination: '' }, options);
+  onTestFinished(() => link.abort());
+  const recorder = new LinkRecorder(link);
+  return {
+    send: (message: Message) => link.send(message),
+    /** How often it was told that its list is known. */
+    told: () => recorder.messages.filter((message) => decodeControl([message])?.type === 'registered').length,
+  };
+}
+
 describe('what an exit announces', () => {
   it('lets nobody in by a key that everybody has, and takes nothing from those of the relay’s own list', async () => {
     const relay = await startRelay();
@@ -106,11 +173,7 @@ describe('what an exit announces', () => {
     const aliceSealer = new TicketSealer(alice.bearer, alice.relayGateKey);
     const evil = decodeInvite(await invite(relay, 'evil', { args: ['--role', 'exit'] }));
     await untilKnown(relay.port, new TicketSealer(evil.bearer, evil.relayGateKey), { ...FIELDS, role: 'exit' });
-    const dialer = new TicketDialer(evil, silentLogger);
-    const options = { signal: new AbortController().signal };
-    const link = await dialer.dial(dialer.nextRelay(), { role: 'exit', destination: '' }, options);
-    onTestFinished(() => link.abort());
-    const recorder = new LinkRecorder(link);
+    const link = await registerExit(evil);
     const spelt = (key: Uint8Array, lastByte = key[31] ?? 0): string =>
       Buffer.from(key.with(31, lastByte)).toString('base64url');
     const gate = alice.bearer.public.gate;
@@ -125,10 +188,8 @@ describe('what an exit announces', () => {
     ];
     const opens = async (): Promise<boolean> =>
       (await upgrade(relay.port, aliceSealer.seal(FIELDS, Date.now()))).startsWith('HTTP/1.1 101 ');
-    const told = (): number =>
-      recorder.messages.filter((message) => decodeControl([message])?.type === 'registered').length;
     link.send(encodeControl({ type: 'bearers', keys, more: false }));
-    await until(() => told() === 1);
+    await until(() => link.told() === 1);
     expect(await opens()).toBe(true);
     // K = HSalsa20(0, 0), for any private key.
     const known = nacl.box.before(zero, randomBytes(32));
@@ -140,7 +201,7 @@ describe('what an exit announces', () => {
     const answer = await upgrade(relay.port, bobs.seal({ ...FIELDS, destination: 'evil' }, Date.now()));
     expect(answer).toMatch(/^HTTP\/1\.1 101 /);
     link.send(encodeControl({ type: 'bearers', keys: [], more: false }));
-    await until(() => told() === 2);
+    await until(() => link.told() === 2);
     expect(await opens()).toBe(true);
   });
 
