@@ -162,7 +162,6 @@ export class TicketOpener {
     this.#replays = replays;
     this.#retired = retired;
     this.#isAwaited = isAwaited;
-    // Whoever has an old invite has more to mend than a clock.
     if (!retired) this.#clocks = new ClockSearch(() => this.#keys.keys);
   }
 
@@ -195,16 +194,6 @@ export class TicketOpener {
   }
 
   /**
-   * Whether the hint is that of a bearer of ours: a base64 decode and three look-ups. It proves nothing but that such a ticket was once
-   * made, and uses nothing up.
-   * @param now milliseconds since 1970
-   */
-  knowsHint(text: string, now: number): boolean {
-    const ticket = decodeTicket(text);
-    return ticket !== undefined && this.#bearerOfHint(ticket.hint, now) !== undefined;
-  }
-
-  /**
    * Opens a ticket, and uses it up if it admits.
    * @param now milliseconds since 1970
    */
@@ -213,10 +202,7 @@ export class TicketOpener {
     if (ticket === undefined) return { admitted: false, reason: 'malformed' };
     this.#sweep(now);
     const found = this.#bearerOfHint(ticket.hint, now);
-    if (found === undefined) {
-      this.#clocks?.want(ticket, now);
-      return { admitted: false, reason: 'unknown' };
-    }
+    if (found === undefined) return { admitted: false, reason: 'unknown' };
     const { known, offset } = found;
     const opened = openTicket(known.sharedKey, ticket);
     if (opened === 'forged') return { admitted: false, reason: 'forged' };
@@ -226,6 +212,12 @@ export class TicketOpener {
     if (fromPage && (opened.fields.features & PAGE_FEATURE) === 0)
       return { admitted: false, reason: 'from-page', bearer };
     return this.#judge({ known, bearer, nonce: ticket.nonce, opened, expectedOffset: offset }, now, obstacle);
+  }
+
+  /** A ticket that nobody knows may be of a bearer whose clock is wrong: `findClocks` will look for her. */
+  wantClock(text: string, now: number): void {
+    const ticket = decodeTicket(text);
+    if (ticket !== undefined) this.#clocks?.want(ticket, now);
   }
 
   /** Whether there is anything for `findClocks` to do. */
@@ -323,6 +315,8 @@ export function openWithAny(
     verdict = opener.open(text, now, request);
     if (verdict.admitted || verdict.reason !== 'unknown') return verdict;
   }
+  // Not for those with an old invite: they have more to mend than a clock.
+  openers[0]?.wantClock(text, now);
   return verdict;
 }
 
