@@ -5,9 +5,11 @@
 import { type ControlMessage, decodeControl, encodeControl } from './control-messages.ts';
 import type { Farewell, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from './message-link.ts';
 
-/** Proxies and NATs forget after 60 s. */
-const PING_MS = 15_000;
-/** Three pings: a stall may swallow one. */
+/** An exit that nobody can call is as good as gone, so the link is doubted soon; one ping has 15 bytes. */
+const PING_MS = 5_000;
+/** Pings of the peer that are missed before the link counts as dead: a stall may swallow one. */
+const MISSED_PINGS = 3;
+/** The silence that is borne, ms, until the peer is seen to ping more often than every 15 s, as builds before this one do. */
 const SILENCE_LIMIT_MS = 45_000;
 /** The longest announcement has 460 KB; a peer that leaves more unread does not read. */
 const MAX_QUEUED_BYTES = 1024 * 1024;
@@ -26,6 +28,10 @@ export class ControlLink implements MessageLinkHandler {
   readonly #handler: ControlHandler;
   readonly #pings: NodeJS.Timeout;
   #silence: NodeJS.Timeout;
+  #silenceMs = SILENCE_LIMIT_MS;
+  /** When the peer's last ping came, or the link began, and how long that was after the one before it. */
+  #pingedAt = performance.now();
+  #pingGapMs = 0;
   #ended: LinkCloseReason | undefined;
 
   /** Takes the link's handler. */
@@ -33,7 +39,7 @@ export class ControlLink implements MessageLinkHandler {
     this.#link = link;
     this.#handler = handler;
     this.#pings = setInterval(() => this.send({ type: 'ping' }), PING_MS).unref();
-    this.#silence = setTimeout(() => this.#break('the peer has fallen silent'), SILENCE_LIMIT_MS).unref();
+    this.#silence = this.#awaitSilence();
     link.setHandler(this);
   }
 
@@ -63,9 +69,28 @@ export class ControlLink implements MessageLinkHandler {
     this.#silence.refresh();
     const message = decodeControl(bytes);
     if (message === undefined) return this.#break('a message that cannot be');
+    if (message.type === 'ping') this.#handlePing();
     const isTaken =
       message.type === 'ping' ? (this.#handler.handlePing?.() ?? true) : this.#handler.handleControl(message);
     if (!isTaken) this.#break('a message that cannot be');
+  }
+
+  /** By the longer of its last two pauses: a path that is late now and then is none that is dead. */
+  #handlePing(): void {
+    const now = performance.now();
+    const gapMs = now - this.#pingedAt;
+    const pauses = Math.round(Math.max(gapMs, this.#pingGapMs) / PING_MS);
+    this.#pingedAt = now;
+    this.#pingGapMs = gapMs;
+    const silenceMs = Math.min(MISSED_PINGS * PING_MS * Math.max(1, pauses), SILENCE_LIMIT_MS);
+    if (silenceMs === this.#silenceMs) return;
+    this.#silenceMs = silenceMs;
+    clearTimeout(this.#silence);
+    this.#silence = this.#awaitSilence();
+  }
+
+  #awaitSilence(): NodeJS.Timeout {
+    return setTimeout(() => this.#break('the peer has fallen silent'), this.#silenceMs).unref();
   }
 
   handleDrain(): void {}

@@ -4,6 +4,7 @@
  */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { payload, sha256 } from '../support/payload.ts';
 import { run, runWell, spawnBound } from '../support/programs.ts';
@@ -11,7 +12,7 @@ import { type RoutedNetwork, startRoutedNetwork } from '../support/routed-networ
 import { atEnd } from '../support/scope.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
-import type { WstunProcess } from '../support/wstun-process.ts';
+import { WstunProcess } from '../support/wstun-process.ts';
 import { invite, spawnClient, startExit, startRelay } from '../support/wstun-stack.ts';
 
 const PROXY = 'socks5h://127.0.0.1:1080';
@@ -129,6 +130,28 @@ it('a kernel that looks for the size of packets has the time to find it', { time
   expect(await download(network, port, 90)).toBe(sha256(page));
   await client.event('stalled');
   await client.event('resumed');
+});
+
+it('an exit whose link to its relay freezes says so and registers anew, long before its clients give up', {
+  timeout: 90_000,
+}, async () => {
+  const network = await startRoutedNetwork();
+  const url = `ws://${network.relayAddress}:4480`;
+  const relay = await startRelay({ args: ['--listen', `${network.relayAddress}:4480`, '--url', url, '--no-exit'] });
+  const secret = await invite(relay, 'home', { args: ['--role', 'exit'] });
+  const exit = new WstunProcess(['exit', '--json', '--state', await tempDir()], {
+    env: { WSTUN_INVITE: secret },
+    within: network.there,
+  });
+  await exit.event('ready');
+  // Until each end has heard a ping of the other, which comes after 5 s.
+  await delay(8_000);
+  await network.freezeConnections();
+  const since = performance.now();
+  await exit.event('retrying', 40_000);
+  await exit.event('connected', 20_000);
+  // 15 s, and a dial. It was 45 s.
+  expect(performance.now() - since).toBeLessThan(30_000);
 });
 
 async function serve(page: Buffer): Promise<number> {

@@ -34,16 +34,46 @@ describe('a control link', () => {
     expect([exit.ends, relay.ends]).toEqual([[], []]);
   });
 
-  it('pings every 15 s, and ends when it has heard nothing for 45 s', async () => {
+  it('pings every 5 s, and ends when it has heard nothing for 45 s of a peer that does not', async () => {
     const [near, far] = memoryLinkPair();
     const { ends } = over(near);
     const peer = new LinkRecorder(far);
     await vi.advanceTimersByTimeAsync(44_900);
-    expect(peer.messages.map(String)).toEqual(['{"type":"ping"}', '{"type":"ping"}']);
+    expect(peer.messages.map(String)).toEqual(Array.from({ length: 8 }, () => '{"type":"ping"}'));
     expect(ends).toEqual([]);
     await vi.advanceTimersByTimeAsync(200);
     expect(ends).toEqual([{ clean: false, text: 'the peer has fallen silent' }]);
     expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it.each([
+    [5_000, 15_000],
+    [10_000, 30_000],
+    [15_000, 45_000],
+  ])('of a peer that pings every %i ms, ends after %i ms of silence', async (everyMs, limitMs) => {
+    const [near, far] = memoryLinkPair();
+    const { ends } = over(near);
+    new LinkRecorder(far);
+    for (let i = 0; i < 10; i++) {
+      await vi.advanceTimersByTimeAsync(everyMs);
+      far.send(encodeControl({ type: 'ping' }));
+    }
+    await vi.advanceTimersByTimeAsync(limitMs - 200);
+    expect(ends).toEqual([]);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(ends).toMatchObject([{ text: 'the peer has fallen silent' }]);
+  });
+
+  it('bears more where pings are late', async () => {
+    const [near, far] = memoryLinkPair();
+    const { ends } = over(near);
+    new LinkRecorder(far);
+    for (const gapMs of [5_000, 5_000, 5_000, 12_000, 3_000, 14_000]) {
+      await vi.advanceTimersByTimeAsync(gapMs);
+      far.send(encodeControl({ type: 'ping' }));
+    }
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(ends).toEqual([]);
   });
 
   it('ends at what is no control message, and at one that its owner does not expect', async () => {
