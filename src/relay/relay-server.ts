@@ -3,7 +3,7 @@
  * links belong to the caller; keys, access lists and sessions are unknown here.
  */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { createServer, type IncomingMessage, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer, Server as TlsServer } from 'node:https';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -13,18 +13,15 @@ import type { Logger } from '../observability/logger.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import { createWebSocketAcceptor, type WebSocketAcceptor } from '../transport/websocket-accept.ts';
 import { createAdminServer } from './admin-server.ts';
-import { answerPlainly, answerUnreadable, type Decoy, notFoundDecoy } from './decoy.ts';
-import { type Admitted, Gate, type Refused, type Tickets } from './gate.ts';
+import { afterAnswers, answer, answerUnreadable, type Decoy, notFoundDecoy } from './decoy.ts';
+import { type Admitted, Gate, type GateVerdict, type Refused, type Tickets } from './gate.ts';
 import { type ListenAddress, type ListenPlace, listen } from './listen.ts';
 import { Pace, type Rate } from './pace.ts';
 import { PendingSockets } from './pending-sockets.ts';
 import { RefusalLog } from './refusal-log.ts';
 import { SourcePenalties, sourceOf } from './source-limits.ts';
+import { createUpgradeChoice, type UpgradeChoice } from './upgrade-choice.ts';
 
-/** A browser's cookies fit; whoever sends more has no ticket. */
-const MAX_HEADER_BYTES = 8 * 1024;
-/** Node throws away what is beyond. */
-const MAX_HEADERS = 64;
 /**
  * A peer that is gone without a word is found out even where nothing is sent; later than by the 45 s of silence that both ends of a link
  * allow each other, since some kernels give up 10 s after this.
@@ -52,7 +49,7 @@ export const DEFAULT_LINKS = 10_000;
 const DEFAULT_LIMITS: RelayLimits = {
   // A request is one packet, a handshake two round trips; slower than ten seconds is Slowloris.
   requestMs: 10_000,
-  // 5 KB each, 27 KB over TLS (measured), and up to 8 KiB of head: at most 36 MB. A thousand clients may return at once.
+  // 5 KB each, 27 KB over TLS (measured), and up to 16 KiB of head: at most 44 MB. A thousand clients may return at once.
   pendingSockets: 1_024,
   // It takes sixteen addresses to fill the above, and still 64 clients behind one NAT may return in the same instant.
   pendingPerSource: 64,
@@ -73,7 +70,7 @@ export interface RelayServerOptions {
   /** Links are let in only below this path (`parsePathPrefix`); default: below any. */
   readonly path?: string;
   readonly tickets: Tickets;
-  /** Until it resolves keys are still being taken up: whoever is not let in waits for that. Default: all are known. */
+  /** Until it resolves keys are still being taken up, and no connection is read. Default: all are known. */
   readonly settled?: Promise<void>;
   /** A link has opened; its handler must be set before the turn ends. */
   readonly onLink: (link: MessageLink, admitted: Admitted) => void;
@@ -109,7 +106,10 @@ export interface RelayServer {
 export async function startRelayServer(options: RelayServerOptions): Promise<RelayServer> {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const front = new Front(options, limits);
-  const servers = options.listen.map((place) => ({ place, server: createHttpServer(options, limits) }));
+  const servers = options.listen.map((place) => {
+    const upgrades = createUpgradeChoice();
+    return { place, upgrades, server: createHttpServer(options, limits, upgrades) };
+  });
   const admin = options.admin && { address: options.admin, server: createAdminServer() };
   const close = (): void => {
     for (const { server } of servers) server.close();
@@ -120,8 +120,8 @@ export async function startRelayServer(options: RelayServerOptions): Promise<Rel
   try {
     const addresses: ListenAddress[] = [];
     // One after the other: closing a server that is still on its way to listening would not stop it.
-    for (const { server, place } of servers) {
-      front.attach(server);
+    for (const { server, place, upgrades } of servers) {
+      front.attach(server, upgrades);
       addresses.push(await listen(server, place, options.listen));
     }
     const adminAddress = admin && (await listen(admin.server, admin.address));
@@ -147,23 +147,17 @@ export async function startRelayServer(options: RelayServerOptions): Promise<Rel
   }
 }
 
-function createHttpServer({ tls }: RelayServerOptions, limits: RelayLimits): Server {
+function createHttpServer({ tls }: RelayServerOptions, limits: RelayLimits, upgrades: UpgradeChoice): Server {
   const options = {
-    maxHeaderSize: MAX_HEADER_BYTES,
+    IncomingMessage: upgrades.IncomingMessage,
     headersTimeout: limits.requestMs,
     requestTimeout: limits.requestMs,
     connectionsCheckingInterval: Math.min(LATE_CHECK_MS, limits.requestMs),
-    // The decoy answers requests without a host too, and in the same way whether they are upgrades or not.
-    requireHostHeader: false,
     keepAlive: true,
     keepAliveInitialDelay: KEEP_ALIVE_MS,
   };
-  const server =
-    tls === undefined
-      ? createServer(options)
-      : createTlsServer({ ...options, ...checkedTls(tls), handshakeTimeout: limits.requestMs });
-  server.maxHeadersCount = MAX_HEADERS;
-  return server;
+  if (tls === undefined) return createServer(options);
+  return createTlsServer({ ...options, ...checkedTls(tls), handshakeTimeout: limits.requestMs });
 }
 
 /** Node takes an empty certificate, and would then fail in every handshake. */
@@ -197,6 +191,7 @@ class Front {
   readonly #acceptor: WebSocketAcceptor = createWebSocketAcceptor();
   readonly #penalties = new SourcePenalties();
   readonly #refusals: RefusalLog;
+  readonly #verdicts = new WeakMap<IncomingMessage, GateVerdict>();
   readonly #sourceOf: (address: string | undefined) => string | undefined;
   /** Sources of the links that stand. */
   readonly #standing = new Map<string, Standing>();
@@ -226,8 +221,8 @@ class Front {
     return this.#limits.links - this.#links;
   }
 
-  attach(server: Server): void {
-    const refuse = (request: IncomingMessage): void => this.#whenSettled(request, () => this.#handleRequest(request));
+  /** Answers nothing that node would answer by itself: see decoy.ts. */
+  attach(server: Server, upgrades: UpgradeChoice): void {
     // Node serves a connection from its own listeners: they are asked when there is a place for it.
     const serve = server.listeners('connection');
     server.removeAllListeners('connection');
@@ -236,17 +231,11 @@ class Front {
         for (const listener of serve) listener.call(server, socket);
       }),
     );
-    server.on('request', (request, response) => {
-      // Node's own response would end the connection differently from that of an upgrade. A second request on the same
-      // connection has one that is not at the socket yet.
-      if (response.socket !== null) response.detachSocket(request.socket);
-      refuse(request);
-    });
-    // 'upgrade' and 'connect' leave the response to us; the other two bring one, as 'request' does.
-    server.on('checkContinue', (request, response) => server.emit('request', request, response));
-    server.on('checkExpectation', (request, response) => server.emit('request', request, response));
-    server.on('connect', refuse);
-    server.on('upgrade', (request, socket, head) => this.#handleUpgrade(request, socket, head));
+    upgrades.attach(server, (request) => this.#verdictOn(request).admitted !== undefined);
+    server.on('request', (request, response) => this.#handleRequest(request, response));
+    server.on('upgrade', (request, socket, head) =>
+      afterAnswers(request.socket, () => this.#handleUpgrade(request, socket, head)),
+    );
     server.on('clientError', (error, socket) => {
       if (socket instanceof Socket && !this.pending.isRestricted(socket)) answerUnreadable(error, socket);
       else socket.destroy();
@@ -259,7 +248,18 @@ class Front {
     const isExit = source !== undefined && this.#standing.get(source)?.exit !== undefined;
     const isBlocked = source !== undefined && this.#penalties.isBlocked(source, performance.now());
     const mayBegin = isBlocked && { mayBegin: (now: number) => this.#penalties.mayKnock(source, now) };
-    this.pending.add(socket, { source, isExit, ...mayBegin }, begin);
+    this.pending.add(socket, { source, isExit, ...mayBegin }, () => this.#whenSettled(socket, begin));
+  }
+
+  /** While keys are still being taken up nobody is read: a bearer is not refused as a stranger. */
+  #whenSettled(socket: Socket, begin: () => void): void {
+    if (this.#isSettled) return begin();
+    const ignore = (): void => {};
+    socket.on('error', ignore);
+    void this.#options.settled?.then(() => {
+      socket.off('error', ignore);
+      if (!socket.destroyed) begin();
+    });
   }
 
   /** @param wasDropped here, where others waited: of an address with links it was one of too many in a crowd, or on a bad line */
@@ -271,31 +271,26 @@ class Front {
     if (penaltyMs > 0) this.#options.logger.info({ source, penaltyMs }, 'an address knocks too often');
   }
 
-  /** Whatever node did not take for an upgrade. It may have been one before it passed a front end. */
-  #handleRequest(request: IncomingMessage): void {
-    const verdict = this.#judge(request);
-    this.#refuse(request, verdict.admitted === undefined ? verdict : NOT_AN_UPGRADE);
-  }
-
+  /** An upgrade that is let in. */
   #handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const verdict = this.#judge(request);
-    if (verdict.admitted !== undefined) this.#accept(request, socket, head, verdict.admitted);
-    // A ticket of which nothing is known is asked for once more when all keys are.
-    else if (!this.#isSettled && verdict.etag === undefined)
-      this.#whenSettled(request, () => this.#handleUpgrade(request, socket, head));
-    else this.#refuse(request, verdict);
+    const { admitted } = this.#verdictOn(request);
+    if (admitted === undefined) socket.destroy();
+    else this.#accept(request, socket, head, admitted);
   }
 
-  #judge(request: IncomingMessage) {
-    return this.#gate.judge(request, Date.now(), this.#links >= this.#limits.links);
+  /** Anything else. It may have been an upgrade before it passed a front end. */
+  #handleRequest(request: IncomingMessage, response: ServerResponse): void {
+    const verdict = this.#verdictOn(request);
+    this.#refuse(request, response, verdict.admitted === undefined ? verdict : NOT_AN_UPGRADE);
   }
 
-  /** While keys are still being taken up, all that is not let in waits alike: a bearer is not refused as a stranger. */
-  #whenSettled(request: IncomingMessage, act: () => void): void {
-    if (this.#isSettled) return act();
-    void this.#options.settled?.then(() => {
-      if (!request.socket.destroyed) act();
-    });
+  /** A ticket is used up by being judged: once for each request. */
+  #verdictOn(request: IncomingMessage): GateVerdict {
+    const known = this.#verdicts.get(request);
+    if (known !== undefined) return known;
+    const verdict = this.#gate.judge(request, Date.now(), this.#links >= this.#limits.links);
+    this.#verdicts.set(request, verdict);
+    return verdict;
   }
 
   /** From here to the socket's end it counts as a link, so that no link is counted as gone while it still holds memory. */
@@ -334,7 +329,7 @@ class Front {
     });
   }
 
-  #refuse(request: IncomingMessage, refused: Refused): void {
+  #refuse(request: IncomingMessage, response: ServerResponse, refused: Refused): void {
     const remote = request.socket.remoteAddress;
     this.#refusals.note(refused, remote, performance.now());
     const source = this.#sourceOf(remote);
@@ -342,7 +337,7 @@ class Front {
     if (refused.etag !== undefined && source !== undefined) this.#penalties.clear(source);
     // Of an address that knocks too often nobody else hears anything: it cannot be told from what is closed unread.
     if (refused.etag === undefined && this.pending.isRestricted(request.socket)) request.socket.destroy();
-    else answerPlainly(request, this.#decoy, refused.etag);
+    else answer(request, response, this.#decoy, refused.etag);
   }
 }
 
