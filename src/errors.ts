@@ -669,7 +669,27 @@ export function wireCodeOf(fault: WireFaultName): number {
   return FAULTS[fault].wire;
 }
 
-/** The fault of a code from a peer; a code that this version does not know is a plain failed dial or lost connection. */
-export function faultOfWireCode(code: number): WireFaultName {
-  return byWireCode.get(code) ?? 'dial-failed';
+/** Beside the faults of dials, what an end may say of one stream. */
+const OF_STREAMS: ReadonlySet<FaultName> = new Set<FaultName>([
+  'shutting-down',
+  'link-lost',
+  'not-connected',
+  'overloaded',
+  'internal',
+]);
+
+/** Of a stream, in OPEN_FAILED or RESET. A code that this version does not know, or that is for sessions, is a plain failed dial. */
+export function faultOfStreamCode(code: number): WireFaultName {
+  const fault = byWireCode.get(code);
+  return fault !== undefined && (isOfDials(fault) || OF_STREAMS.has(fault)) ? fault : 'dial-failed';
+}
+
+/** Of a session: in GO_AWAY, in place of one, or in a notice. One that is not known, or is for streams, says no more than that it is over. */
+export function faultOfSessionCode(code: number): WireFaultName {
+  const fault = byWireCode.get(code);
+  return fault === undefined || isOfDials(fault) ? 'session-closed' : fault;
+}
+
+function isOfDials(fault: FaultName): boolean {
+  return FAULTS[fault].class === 'dial';
 }

@@ -8,7 +8,7 @@
  *
  * It must not know what carries its records, who the peer is, or what a target means.
  */
-import { faultOfWireCode, type WireFaultName } from '../errors.ts';
+import { faultOfSessionCode, faultOfStreamCode, type WireFaultName } from '../errors.ts';
 import { FrameDecoder, type FrameHandler, type Verdict } from '../protocol/frame-decoder.ts';
 import {
   MAX_CREDIT,
@@ -419,7 +419,7 @@ export class MuxSession implements FrameHandler {
     if (stream.phase !== 'opening') return 'wrong-state';
     this.giveUps.giveBack();
     this.close(stream);
-    this.events.push({ type: 'open-failed', stream: id, fault: faultOfWireCode(code) });
+    this.events.push({ type: 'open-failed', stream: id, fault: faultOfStreamCode(code) });
     return undefined;
   }
 
@@ -468,7 +468,7 @@ export class MuxSession implements FrameHandler {
     if (!stream) return this.judgeLate(id);
     const { phase } = stream;
     if (phase === 'opening') return 'wrong-state';
-    const fault = faultOfWireCode(code);
+    const fault = faultOfStreamCode(code);
     // What came before the reset of a socket is still to be delivered.
     if (phase === 'open' && fault === 'target-reset') this.closeWithUnread(stream);
     else this.close(stream);
@@ -493,7 +493,7 @@ export class MuxSession implements FrameHandler {
   }
 
   handleGoAway(code: number, lastStream: number): Verdict {
-    const fault = faultOfWireCode(code);
+    const fault = faultOfSessionCode(code);
     if (fault !== 'shutting-down') {
       this.outbox.clear();
       this.end(fault);

@@ -2,7 +2,7 @@
  * The first record of either end on a new link (docs/protocol.md §10): the client names the session that it begins or resumes, the
  * exit answers. Pure.
  */
-import { faultOfWireCode, type WireFaultName, wireCodeOf } from '../errors.ts';
+import { faultOfSessionCode, type WireFaultName, wireCodeOf } from '../errors.ts';
 import { MAX_RECORD_COUNT } from './record-header.ts';
 
 export const SESSION_ID_BYTES = 16;
@@ -55,6 +55,6 @@ export function decodeSessionAnswer(message: readonly Uint8Array[]): SessionAnsw
   if (bytes.length !== ANSWER_BYTES) return undefined;
   const code = bytes.readUInt16BE(0);
   const received = bytes.readUIntBE(2, COUNT_BYTES);
-  if (code !== 0) return { fault: faultOfWireCode(code) };
+  if (code !== 0) return { fault: faultOfSessionCode(code) };
   return received <= MAX_RECORD_COUNT ? { received } : undefined;
 }

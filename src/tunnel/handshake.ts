@@ -7,7 +7,7 @@
 import type { CipherSuite } from '../crypto/aead.ts';
 import { type HandshakeResult, HandshakeState } from '../crypto/noise.ts';
 import type { DhKeyPair } from '../crypto/x25519.ts';
-import { FAULTS, faultOfWireCode, WstunError } from '../errors.ts';
+import { FAULTS, faultOfSessionCode, WstunError } from '../errors.ts';
 import { PROTOCOL_VERSION } from '../protocol/frames.ts';
 import type { Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
 import { SecureLink } from './secure-link.ts';
@@ -157,12 +157,14 @@ function prologueOf(header: Uint8Array): Uint8Array {
  * a proof under the old ones.
  */
 function faultOfNotice(body: Buffer, rotationProof: Uint8Array | undefined): WstunError {
-  const fault = body.length >= 2 ? faultOfWireCode(body.readUInt16BE(0)) : 'handshake-failed';
+  const fault = body.length >= 2 ? faultOfSessionCode(body.readUInt16BE(0)) : 'handshake-failed';
   const proof = body.subarray(2);
   if (fault === 'keys-rotated' && rotationProof !== undefined && proof.equals(rotationProof))
     return new WstunError(fault);
   if (proof.length > 0) return new WstunError('handshake-failed');
-  return new WstunError(FAULTS[fault].class === 'network' ? fault : 'handshake-failed');
+  // What is no code of a session comes out as its end: there is none to end here.
+  const isReason = FAULTS[fault].class === 'network' && fault !== 'session-closed';
+  return new WstunError(isReason ? fault : 'handshake-failed');
 }
 
 /** One handshake on one link: its time limit, and that it ends once. */

@@ -1,7 +1,7 @@
 /** Peers that break the rules: each limit one over, with the code that the peer is told, and nothing left behind. */
 import { describe, expect, it } from 'vitest';
 import { settledMemory } from '../../bench/memory.ts';
-import { faultOfWireCode } from '../../src/errors.ts';
+import { faultOfSessionCode } from '../../src/errors.ts';
 import type { MuxConfig } from '../../src/mux/config.ts';
 import { inside, kept, NOTHING } from '../support/mux-internals.ts';
 import { MuxPeer, TARGET } from '../support/mux-peer.ts';
@@ -13,7 +13,7 @@ const KIB = 1024;
 function expectEnd(peer: MuxPeer, fault: string): void {
   expect(peer.ended).toBe(fault);
   const said = peer.frames();
-  expect(said.map(([type, code]) => [type, faultOfWireCode(Number(code))])).toEqual([['go-away', fault]]);
+  expect(said.map(([type, code]) => [type, faultOfSessionCode(Number(code))])).toEqual([['go-away', fault]]);
   for (const id of inside(peer.session).unreleased) peer.session.release(id);
   expect(kept(peer.session)).toEqual(NOTHING);
   for (const { type } of peer.events.slice(peer.events.findIndex((event) => event.type === 'ended') + 1)) {

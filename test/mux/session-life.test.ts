@@ -177,7 +177,8 @@ describe('the end of a session', () => {
     ['of our own', ({ session }) => session.fail('access-removed'), [['go-away', 11, 3]], 'access-removed'],
     ['by a lost link', ({ session }) => session.handleLinkLost('link-lost'), [], 'link-lost'],
     ['by the peer', (peer) => peer.feed(wire.goAway(11, 0)), [], 'access-removed'],
-    ['by the peer, with a code that we do not know', (peer) => peer.feed(wire.goAway(999, 0)), [], 'dial-failed'],
+    ['by the peer, with a code that we do not know', (peer) => peer.feed(wire.goAway(999, 0)), [], 'session-closed'],
+    ['by the peer, with a code that is for streams', (peer) => peer.feed(wire.goAway(32, 0)), [], 'session-closed'],
     ['by a fault of the peer', (peer) => peer.feed(wire.finish(5)), [['go-away', 3, 3]], 'bad-stream-id'],
   ];
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { settledMemory } from '../../bench/memory.ts';
+import { WstunError } from '../../src/errors.ts';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
 import { ReplayMemory } from '../../src/mux/replay-store.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
@@ -116,5 +117,77 @@ describe('a session driver', () => {
     far.send([NUMBERED, wire.data(1, Buffer.from('half'))]);
     await until(() => stream.readableLength === 8);
     expect(String(stream.read(8))).toBe('halfhalf');
+  });
+});
+
+const never = new AbortController().signal;
+
+/** A client's driver whose exit says HELLO, and acknowledges where it `acknowledges`; it opens no stream. */
+function silentExit(acknowledges: boolean) {
+  const driver = new SessionDriver({
+    mux: { ...DEFAULT_MUX_CONFIG, role: 'client' },
+    resume: DEFAULT_RESUME_CONFIG,
+    replayMemory: new ReplayMemory(1024 * 1024),
+    logger: silentLogger,
+    onEnd() {},
+  });
+  let count = 0;
+  const attach = (): void => {
+    const [link, far] = memoryLinkPair();
+    far.setHandler({
+      handleMessage: (message) => {
+        const isNumbered = (Buffer.concat(message)[0] ?? 0) & 2 ? 0 : 1;
+        count += isNumbered;
+        if (!acknowledges || isNumbered === 0) return;
+        far.send([encodeRecordHeader({ isNumbered: false, acknowledged: { count, receivedUs: 0 } })]);
+      },
+      handleDrain() {},
+      handleClose() {},
+    });
+    driver.attachLink(link, { peerReceived: count, saidReceived: driver.received });
+    if (count === 0) far.send([NUMBERED, wire.hello()]);
+  };
+  attach();
+  /** How an open fails, and after how many seconds. */
+  const open = async (): Promise<[fault: string, seconds: number]> => {
+    const since = performance.now();
+    const error = await driver
+      .open({ kind: 'name', host: 'example.org', port: 80 }, never)
+      .catch((reason: unknown) => reason);
+    return [error instanceof WstunError ? error.fault : String(error), (performance.now() - since) / 1000];
+  };
+  return { driver, attach, open };
+}
+
+describe('a stream that the exit does not open', () => {
+  it('is told who is to blame: the link, after ten seconds without one or on a frozen one, or the target, after twenty', {
+    timeout: 60_000,
+  }, async () => {
+    const [frozen, lost, changed, alive] = [
+      silentExit(false),
+      silentExit(true),
+      silentExit(true),
+      silentExit(true),
+    ] as const;
+    const opens = [frozen, lost, changed, alive].map(({ open }) => open());
+    // Behind the OPEN.
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    for (const { driver } of [lost, changed]) driver.dropLink();
+    changed.attach();
+    const outcomes = await Promise.all(opens);
+    expect(outcomes.map(([fault]) => fault)).toEqual(['not-connected', 'not-connected', 'link-lost', 'dial-timed-out']);
+    for (const [, seconds] of outcomes.slice(0, 2)) {
+      expect(seconds).toBeGreaterThan(9.9);
+      expect(seconds).toBeLessThan(18);
+    }
+    for (const { driver } of [frozen, lost, changed, alive]) driver.end('session-closed');
+  });
+
+  it('is given up at once where its session is to take no more', async () => {
+    const { driver, open } = silentExit(true);
+    const opened = open();
+    driver.refuseOpening('not-connected');
+    expect((await opened)[0]).toBe('not-connected');
+    driver.end('session-closed');
   });
 });
