@@ -11,6 +11,8 @@ import { invite, startClient, startExit, startRelay } from '../support/wstun-sta
 
 /** On no interface of whoever dials; a way there is, so that a dial fails by what is there and not for want of a route. */
 const PUBLIC = '93.184.216.34';
+/** There is no way to it. */
+const OTHER = '93.184.216.35';
 const NOT_ALLOWED = 2;
 
 async function codeOf(proxy: number, host: string, port: number): Promise<number> {
@@ -25,7 +27,7 @@ describe('a relay refuses its own public address, by every name, like its other 
     for (const to of [18_400, 22, 80]) expect(await codeOf(port, PUBLIC, to)).toBe(NOT_ALLOWED);
     expect(await codeOf(port, `::ffff:${PUBLIC}`, 80)).toBe(NOT_ALLOWED);
     expect(await codeOf(port, `64:ff9b::${PUBLIC}`, 80)).toBe(NOT_ALLOWED);
-    expect(await codeOf(port, '93.184.216.35', 80)).not.toBe(NOT_ALLOWED);
+    expect(await codeOf(port, OTHER, 80)).not.toBe(NOT_ALLOWED);
   });
 
   it('of its URL as a name', async () => {
@@ -36,8 +38,8 @@ describe('a relay refuses its own public address, by every name, like its other 
   });
 
   it('that is given, instead of that of its URL', async () => {
-    const { port } = await clientOf(['--url', `ws://${PUBLIC}:18400`, '--public-address', '93.184.216.35']);
-    expect(await codeOf(port, '93.184.216.35', 80)).toBe(NOT_ALLOWED);
+    const { port } = await clientOf(['--url', `ws://${PUBLIC}:18400`, '--public-address', OTHER]);
+    expect(await codeOf(port, OTHER, 80)).toBe(NOT_ALLOWED);
     expect(await codeOf(port, PUBLIC, 80)).not.toBe(NOT_ALLOWED);
   });
 
@@ -60,6 +62,7 @@ it('a named exit behind a NAT refuses the address under which its relay sees it'
     { namespace: name, name: 'home', address: '10.91.0.2' },
   );
   await ip('-n', name, 'route', 'add', 'default', 'via', '10.91.0.1');
+  await ip('-n', name, 'route', 'add', 'unreachable', OTHER);
   await ip('address', 'add', `${PUBLIC}/32`, 'dev', 'lo');
   atEnd(() => run('ip', ['address', 'delete', `${PUBLIC}/32`, 'dev', 'lo']));
   const relay = await startRelay({ args: ['--no-exit'] });
@@ -70,7 +73,7 @@ it('a named exit behind a NAT refuses the address under which its relay sees it'
   const { port: proxy } = await startClient(await invite(exit, 'alice', { url: relay.url }));
   expect(await codeOf(proxy, PUBLIC, port)).toBe(NOT_ALLOWED);
   expect(await codeOf(proxy, PUBLIC, 80)).toBe(NOT_ALLOWED);
-  expect(await codeOf(proxy, '93.184.216.35', 80)).not.toBe(NOT_ALLOWED);
+  expect(await codeOf(proxy, OTHER, 80)).not.toBe(NOT_ALLOWED);
 });
 
 /** What a NAT does: it forwards to that port of 127.0.0.1, in the name of the public address. */
