@@ -44,18 +44,12 @@ export class AnswerRelay implements ByteReader {
   #content: ContentReader | undefined;
   #writer: ContentWriter | undefined;
   #answer: AnswerHead | undefined;
-  #hasBytes = false;
 
   constructor(wanted: ForwardRequest, socket: Socket, source: ByteSource, events: AnswerEvents) {
     this.#wanted = wanted;
     this.#socket = socket;
     this.#source = source;
     this.#events = events;
-  }
-
-  /** The target has sent anything at all. */
-  get hasBegun(): boolean {
-    return this.#hasBytes;
   }
 
   /** The final answer, when its head has been passed on. */
@@ -69,7 +63,6 @@ export class AnswerRelay implements ByteReader {
   }
 
   receive(bytes: Buffer): Buffer | undefined {
-    this.#hasBytes = true;
     let rest = bytes;
     while (this.#content === undefined) {
       const step = this.#head.receive(rest);

@@ -124,7 +124,7 @@ export class HttpConnection {
   async #endWithout(step: Exclude<NextHead, { kind: 'head' }>): Promise<false> {
     switch (step.kind) {
       case 'foreign':
-        return this.#end(refusalOf('proxy-malformed'));
+        return this.#end(refusalOf('proxy-malformed', 'its first line is none of a request'));
       case 'too-large':
         return this.#end(refusalOf('proxy-malformed', 'the header is too large', 431));
       case 'ended':
@@ -149,10 +149,9 @@ export class HttpConnection {
       this.#program = this.#programOf(request, wanted);
       const outcome = await exchange(wanted, this.#program, target);
       this.#program = undefined;
+      // The target may have closed it just then, or left something on it that was no answer to this.
       const mayTryAgain = maySendTwice && target.isReused && !this.#socket.destroyed;
-      if (outcome.kind !== 'failed' || !outcome.unanswered || !mayTryAgain) {
-        return this.#conclude(outcome, request, target);
-      }
+      if (outcome.kind !== 'failed' || !mayTryAgain) return this.#conclude(outcome, request, target);
       this.#targets.reset(target);
     }
   }

@@ -31,11 +31,8 @@ export type Outcome =
   | { readonly kind: 'whole'; readonly stays: boolean; readonly canRest: boolean }
   /** The target has agreed to another protocol: this is to be told to the program before its bytes. */
   | { readonly kind: 'switched'; readonly head: Buffer }
-  /**
-   * No final answer has begun, so there is a place to say why. `unanswered`: the target has sent nothing at all. `unread`: what of
-   * the request is still to come, if that can be told.
-   */
-  | { readonly kind: 'failed'; readonly error: unknown; readonly unanswered: boolean; readonly unread?: Framing }
+  /** No final answer has begun, so there is a place to say why. `unread`: what of the request is still to come, if that can be told. */
+  | { readonly kind: 'failed'; readonly error: unknown; readonly unread?: Framing }
   /** One of the two is gone, and the other must notice that there is no more. */
   | { readonly kind: 'cut' };
 
@@ -143,7 +140,7 @@ class Exchange {
   #handleFault(error: unknown): void {
     if (this.#relay.answer !== undefined) return this.#settle({ kind: 'cut' });
     const unread = this.#content.isWhole ? { unread: NO_CONTENT } : {};
-    this.#settle({ kind: 'failed', error, unanswered: !this.#relay.hasBegun, ...unread });
+    this.#settle({ kind: 'failed', error, ...unread });
   }
 
   /** What the program sent before goes on to the target, as over a connection of its own. */

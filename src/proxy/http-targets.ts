@@ -4,6 +4,7 @@
  * program.
  */
 import { WstunError } from '../errors.ts';
+import { HALF_CLOSED_IDLE_MS } from '../tunnel/join.ts';
 import type { Target, TunnelStream } from '../tunnel/stream.ts';
 import { ByteSource } from './byte-source.ts';
 import type { ProxyContext } from './connection.ts';
@@ -70,13 +71,25 @@ export class HttpTargets {
   }
 
   /**
-   * Its exchanges are whole. Where a request had content the target has the time that it takes to read it: a reset would overtake
-   * that. The exit limits how long it may rest (src/tunnel/join.ts).
+   * Its exchanges are whole. Where a request had content the target has the time that it takes to read that, and then some to end
+   * its own side. What it has not read when it is reset at last still arrives before the reset.
    */
   letGo({ stream, source, hasContent }: TargetConnection): void {
     if (!hasContent || stream.destroyed) return void stream.destroy();
     source.release();
     this.#keepUntilClosed(stream);
+    let left = stream.writableLength;
+    const look = (): void => {
+      if (stream.writableLength === left) return resetStream(stream);
+      left = stream.writableLength;
+      limit.refresh();
+    };
+    let limit = setTimeout(look, HALF_CLOSED_IDLE_MS);
+    stream.once('finish', () => {
+      clearTimeout(limit);
+      limit = setTimeout(() => resetStream(stream), this.#context.limits.lingerMs);
+    });
+    stream.once('close', () => clearTimeout(limit));
     stream.resume().end();
   }
 
@@ -84,10 +97,9 @@ export class HttpTargets {
   reset({ stream, source }: TargetConnection): void {
     source.release();
     if (stream.destroyed) return;
-    const reset = (): void => void stream.destroy(new WstunError('target-reset', 'by the program'));
-    if (stream.writableLength === 0) return reset();
+    if (stream.writableLength === 0) return resetStream(stream);
     this.#keepUntilClosed(stream);
-    stream.write(NOTHING, reset);
+    stream.write(NOTHING, () => resetStream(stream));
     const limit = setTimeout(() => stream.destroy(), this.#context.limits.resetWaitMs);
     stream.once('close', () => clearTimeout(limit));
   }
@@ -112,6 +124,11 @@ export class HttpTargets {
       if (this.#ending.size === 0) this.#whenEnded?.();
     });
   }
+}
+
+/** Behind what it has taken: see TunnelStream. */
+function resetStream(stream: TunnelStream): void {
+  stream.destroy(new WstunError('target-reset', 'by the program'));
 }
 
 function isSame(a: Target, b: Target): boolean {

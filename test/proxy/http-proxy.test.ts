@@ -158,6 +158,21 @@ describe('a request in absolute-form', () => {
     expect(opener.targets.length).toBe(2);
   });
 
+  it('tries again on a new stream when what the target has left on a kept one is no answer', async () => {
+    let connections = 0;
+    const target = await tcpServer((socket) => {
+      const answer = `HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n${++connections}`;
+      socket.once('data', () => {
+        socket.write(answer);
+        socket.once('data', () => socket.write(`nonsense\r\n${answer}`));
+      });
+    });
+    const { port, opener } = await proxyTo(target);
+    const client = new Client(port);
+    for (const body of ['1', '2']) expect((await readAnswer(client.send(get('/')))).body).toBe(body);
+    expect(opener.streams.map((stream) => stream.destroyed)).toEqual([true, false]);
+  });
+
   it.each([
     ['POST', 'Content-Length: 1\r\n\r\nx'],
     ['PUT', 'Content-Length: 1\r\n\r\nx'],
@@ -325,6 +340,21 @@ describe('a request in absolute-form', () => {
     read();
     await until(() => proxy.connections === 0);
     expect(Buffer.concat(heard).toString().split('\r\n\r\n')[1]?.length).toBe(body.length);
+  });
+
+  it('ends its stream in time though the target never does', async () => {
+    const ends: string[] = [];
+    const target = await tcpServer((socket) => {
+      socket.once('data', () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'));
+      socket.on('end', () => ends.push('end')).on('close', () => ends.push('close'));
+    });
+    const { port, opener, proxy } = await proxyTo(target, { limits: { lingerMs: 100 } });
+    const client = new Client(port).send('POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody');
+    await client.takeUntil('ok');
+    client.socket.destroy();
+    await until(() => ends.length === 1);
+    await until(() => opener.streams[0]?.destroyed === true && proxy.connections === 0);
+    expect(ends[0]).toBe('end');
   });
 
   it('reaches the target whole, and then a reset, when the program resets behind it with the answer unread', async () => {

@@ -47,7 +47,7 @@ export function parseAnswerHead(text: string): AnswerHead | undefined {
     takeLine(line, rawHeaders);
   }
   const version = `${major}.${minor}`;
-  isOdd ||= hasTwoFramings(rawHeaders, version);
+  isOdd ||= hasOddFraming(status, rawHeaders, version);
   return { status, reason, rawHeaders, isOdd, isPersistent: isPersistent(rawHeaders, version) };
 }
 
@@ -104,11 +104,12 @@ export function answerFraming(method: string, { status, rawHeaders }: AnswerHead
   return Number.isNaN(length) ? BAD_LENGTH : framingOf(length);
 }
 
-/** Whether it speaks of the length more than once, so that one of them had to be believed, or as its version does not. */
-function hasTwoFramings(rawHeaders: Fields, version: string): boolean {
+/** It speaks of its content more than once, so that one had to be believed, as its version does not, or where it can have none. */
+function hasOddFraming(status: number, rawHeaders: Fields, version: string): boolean {
   const codings = tokensOf(rawHeaders, 'transfer-encoding').length;
   const lengths = valuesOf(rawHeaders, 'content-length');
   if (codings > 0 && version !== '1.1') return true;
+  if (status === 204 && (codings > 0 || lengths.some((value) => value !== '0'))) return true;
   return codings + lengths.length > 1 || lengths.some((value) => value.includes(','));
 }
 

@@ -64,12 +64,11 @@ function linesOf(text: string): string[] | undefined {
 }
 
 /** RFC 9112 §6.1 to §6.3, and stricter: no length twice, not even the same. */
-export function requestFraming({ rawHeaders, minor }: RequestHead): Framing | HeadFault {
+export function requestFraming({ rawHeaders }: RequestHead): Framing | HeadFault {
   const codings = valuesOf(rawHeaders, 'transfer-encoding');
   const lengths = valuesOf(rawHeaders, 'content-length');
   if (codings.length > 0) {
     if (lengths.length > 0) return fault('it has both a length and a transfer coding');
-    if (minor === 0) return fault('HTTP/1.0 has no transfer codings');
     if (codings.length > 1 || codings[0]?.toLowerCase() !== 'chunked') return fault('unknown transfer coding', 501);
     return { kind: 'chunked' };
   }
@@ -80,8 +79,12 @@ export function requestFraming({ rawHeaders, minor }: RequestHead): Framing | He
   return framingOf(length);
 }
 
-/** Whether the program would go on with the connection (RFC 9112 §9.3, RFC 9110 appendix C.2.2). */
+/**
+ * Whether the program would go on with the connection, and may (RFC 9112 §9.3, RFC 9110 appendix C.2.2). HTTP/1.0 knows no transfer
+ * codings: where the next request of one that has some would begin is not certain (RFC 9112 §6.1).
+ */
 export function wantsToStay({ rawHeaders, minor }: RequestHead): boolean {
+  if (minor === 0 && valuesOf(rawHeaders, 'transfer-encoding').length > 0) return false;
   const options = [...tokensOf(rawHeaders, 'connection'), ...tokensOf(rawHeaders, 'proxy-connection')];
   if (options.includes('close')) return false;
   return minor === 1 || options.includes('keep-alive');

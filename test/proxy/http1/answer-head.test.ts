@@ -201,6 +201,15 @@ describe('answerFraming', () => {
     expect(parsed(headOf(...lines)).isOdd).toBe(true);
   });
 
+  it('is of an odd answer where there can be no content, and it speaks of some', () => {
+    const of204 = (line: string) => parsed(headOf(line).replace('200', '204')).isOdd;
+    expect([of204('Content-Length: 0'), of204('Content-Length: 5'), of204('Transfer-Encoding: chunked')]).toEqual([
+      false,
+      true,
+      true,
+    ]);
+  });
+
   it('is of an odd answer where HTTP/1.0 has a coding', () => {
     expect(parsed(headOf('Transfer-Encoding: chunked').replace('1.1', '1.0')).isOdd).toBe(true);
     expect(parsed(headOf('Transfer-Encoding: chunked')).isOdd).toBe(false);

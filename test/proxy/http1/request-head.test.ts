@@ -156,10 +156,6 @@ describe('requestFraming', () => {
   ])('refuses %s', (_, lines, status) => {
     expect(framed(headOf(...lines))).toBe(status);
   });
-
-  it('refuses chunks of HTTP/1.0', () => {
-    expect(framed('POST http://h/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n')).toBe(400);
-  });
 });
 
 describe('wantsToStay', () => {
@@ -171,6 +167,8 @@ describe('wantsToStay', () => {
     [1, ['Connection', 'x, Close'], false],
     [1, ['Proxy-Connection', 'close'], false],
     [0, ['Connection', 'keep-alive', 'Connection', 'close'], false],
+    [0, ['Connection', 'keep-alive', 'Transfer-Encoding', 'chunked'], false],
+    [1, ['Transfer-Encoding', 'chunked'], true],
   ] as const)('is, in HTTP/1.%i with %j: %s', (minor, rawHeaders, stays) => {
     const head: RequestHead = { method: 'GET', url: '/', minor, rawHeaders };
     expect(wantsToStay(head)).toBe(stays);
