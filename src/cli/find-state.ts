@@ -2,7 +2,7 @@
  * Which state directory a command is for: the one that was named, else the one on this machine that has keys. Never makes one, and
  * guesses between two only where just one can be meant.
  */
-import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { WstunError } from '../errors.ts';
 import type { AccessRole } from '../state/access-list.ts';
@@ -117,7 +117,17 @@ function mayHaveKeys(path: string): boolean {
     statSync(join(path, 'identity.key'));
     return true;
   } catch (error) {
-    return isClosed(error) && existsSync(path);
+    return isClosed(error) && isSeen(path);
+  }
+}
+
+/** A link that leads into a closed directory, as systemd makes it, is seen all the same. */
+function isSeen(path: string): boolean {
+  try {
+    lstatSync(path);
+    return true;
+  } catch {
+    return false;
   }
 }
 
