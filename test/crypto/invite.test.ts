@@ -6,6 +6,7 @@ import { createIdentity, Identity } from '../../src/crypto/keys.ts';
 import { isPublicKey } from '../../src/crypto/public-key.ts';
 import { parseRelayUrl } from '../../src/crypto/relay-url.ts';
 import { faultOf } from '../support/faults.ts';
+import { badKeys } from '../support/low-order-points.ts';
 
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
 
@@ -177,6 +178,14 @@ describe('an invite', () => {
       }),
       { numRuns: 300 },
     );
+  });
+
+  it('that names what is no public key, or a second spelling of one, is refused', () => {
+    const invite = sample();
+    for (const bad of badKeys(invite.relayGateKey)) {
+      expect(faultOf(() => decodeInvite(encodeInvite({ ...invite, relayGateKey: bad })))).toBe('invite-malformed');
+      expect(faultOf(() => decodeInvite(encodeInvite({ ...invite, exitSessionKey: bad })))).toBe('invite-malformed');
+    }
   });
 
   it('beside another one says so, whether the other is whole or not', () => {

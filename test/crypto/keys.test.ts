@@ -12,7 +12,7 @@ import {
   parsePublicIdentity,
 } from '../../src/crypto/keys.ts';
 import { faultOf } from '../support/faults.ts';
-import { LOW_ORDER_POINTS } from '../support/low-order-points.ts';
+import { badKeys, LOW_ORDER_POINTS } from '../support/low-order-points.ts';
 
 const secret32 = fc.uint8Array({ minLength: 32, maxLength: 32 });
 
@@ -117,6 +117,14 @@ describe('the text of a public identity', () => {
       expect(faultOf(() => parsePublicIdentity(text.slice(0, at)))).toBe('bad-key');
     }
     expect(faultOf(() => parsePublicIdentity(`${text}AAAA`))).toBe('bad-key');
+  });
+
+  it('of what is no public key, or a second spelling of one, is refused in either place', () => {
+    const { gate, session } = createIdentity().public;
+    for (const bad of badKeys(gate)) {
+      expect(faultOf(() => parsePublicIdentity(formatPublicIdentity({ gate: bad, session })))).toBe('bad-key');
+      expect(faultOf(() => parsePublicIdentity(formatPublicIdentity({ gate, session: bad })))).toBe('bad-key');
+    }
   });
 
   it('mistaken for a secret key or an invite is refused by that name, and nothing of it is repeated', () => {

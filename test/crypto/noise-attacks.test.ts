@@ -4,7 +4,7 @@ import { HandshakeState } from '../../src/crypto/noise.ts';
 import { x25519 } from '../../src/crypto/x25519.ts';
 import { WstunError } from '../../src/errors.ts';
 import { LOW_ORDER_POINTS } from '../support/low-order-points.ts';
-import { createParties, EMPTY, exchange, optionsOf, type Parties, SUITES } from '../support/noise.ts';
+import { createParties, EMPTY, exchange, optionsOf, type Parties, SUITES, withEphemeral } from '../support/noise.ts';
 
 const PAYLOADS = [EMPTY, Buffer.from('second'), Buffer.from('third')];
 
@@ -89,6 +89,21 @@ describe.each(SUITES)('a handshake with %s, tampered with', (suite) => {
       expectDead(readerBefore(index, suite), Buffer.concat([Buffer.from(point, 'hex'), good.subarray(32)]), good);
     }
   });
+
+  it.each(['initiator', 'responder'] as const)('refuses a second spelling of the ephemeral of the %s', (role) => {
+    const pair = x25519.generateKeyPair();
+    const other = { ...pair, publicKey: Uint8Array.from(pair.publicKey).with(31, (pair.publicKey[31] ?? 0) | 0x80) };
+    const withOther = new HandshakeState(optionsOf(role, suite), { dh: withEphemeral(other) });
+    expect(failsAt({ ...createParties(suite), [role]: withOther })).toBe(role === 'initiator' ? 1 : 2);
+  });
+
+  it.each(['initiator', 'responder'] as const)(
+    'accepts the one spelling of the %s, or the above could not fail',
+    (role) => {
+      const withPair = new HandshakeState(optionsOf(role, suite), { dh: withEphemeral(x25519.generateKeyPair()) });
+      expect(failsAt({ ...createParties(suite), [role]: withPair })).toBeUndefined();
+    },
+  );
 
   it.each([0, 1, 2])('refuses in place of message %i any other one of the handshake', (index) => {
     for (const [other, message] of messages.entries()) {

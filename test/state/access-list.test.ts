@@ -14,6 +14,8 @@ import { faultOf } from '../support/faults.ts';
 
 const keys = Array.from({ length: 4 }, () => createIdentity().public);
 const [KEY_A, KEY_B, KEY_C] = keys.map(formatPublicIdentity) as [string, string, string];
+/** Of its secret with X25519 nothing but zeros can come. */
+const ZERO_KEY = formatPublicIdentity({ gate: new Uint8Array(32), session: keys[0]!.session });
 
 function validateRule(rule: string): void {
   if (rule.startsWith('bad')) throw new WstunError('bad-rule', 'no such port');
@@ -105,6 +107,7 @@ describe('an access list', () => {
     ['a quota without unit', `[alice]\nkey = "${KEY_A}"\nquota = 1000000\n`, 'line 3: quota of "alice"'],
     ['a quota too large', `[alice]\nkey = "${KEY_A}"\nquota = "1001TB"\n`, 'line 3: quota of "alice"'],
     ['an exit with limits', `[home]\nkey = "${KEY_A}"\nrole = "exit"\nsessions = 2\n`, 'line 4: "home" is an exit'],
+    ['a key that everybody has', `[alice]\nkey = "${ZERO_KEY}"\n`, 'line 2: the key of "alice"'],
     ['__proto__', `[__proto__]\nkey = "${KEY_A}"\n`, 'cannot be a name'],
     ['a list of tables', `[[alice]]\nkey = "${KEY_A}"\n`, '"alice" must be a table'],
   ])('with %s is refused, naming the line', (_what, text, message) => {

@@ -31,3 +31,10 @@ function power(base: bigint, exponent: bigint): bigint {
   }
   return result;
 }
+
+/** What no honest party has for a public key: points of small order, and other spellings of `publicKey`. */
+export function badKeys(publicKey: Uint8Array): Uint8Array[] {
+  const points = LOW_ORDER_POINTS.map((hex) => Uint8Array.from(Buffer.from(hex, 'hex')));
+  const withHighestBit = (key: Uint8Array): Uint8Array => key.with(31, (key[31] ?? 0) | 0x80);
+  return [...points, ...points.map(withHighestBit), withHighestBit(publicKey)];
+}
