@@ -24,11 +24,10 @@ type Place = Pick<Bearer, 'role' | 'destination'>;
 /** The destination of an exit's ticket: its control link, or the call that its link answers (docs/protocol.md §2.5). */
 const EXIT_DESTINATION = /^([0-9a-f]{32})?$/;
 
-/** Who let a key in, by which of its public keys, and for what (`grantOf`). */
+/** Who let a key in, as which of its public keys. */
 interface Grant {
-  readonly place: string;
+  readonly bearer: Bearer;
   readonly publicKey: string;
-  readonly name: string;
 }
 
 export class KnownKey {
@@ -42,7 +41,7 @@ export class KnownKey {
 
   /** For logs, of whatever grant. */
   get anyName(): string {
-    return this.#grants[0]?.name ?? '';
+    return this.#grants[0]?.bearer.name ?? '';
   }
 
   /** The public keys by which it was let in, as text. */
@@ -53,18 +52,22 @@ export class KnownKey {
   /** The name under which a ticket that says this may open. */
   nameFor(place: Place): string | undefined {
     if (place.role === 'exit' && !EXIT_DESTINATION.test(place.destination)) return undefined;
-    return this.#grants.findLast((grant) => grant.place === grantOf(place))?.name;
+    return this.#grants.findLast(({ bearer }) => isSamePlace(bearer, place))?.bearer.name;
   }
 
   grant(bearer: Bearer, publicKey: string): void {
     this.withdraw(bearer, publicKey);
-    this.#grants = [...this.#grants, { place: grantOf(bearer), publicKey, name: bearer.name }];
+    this.#grants = [...this.#grants, { bearer, publicKey }];
   }
 
-  withdraw(bearer: Bearer, publicKey: string): void {
-    const place = grantOf(bearer);
-    this.#grants = this.#grants.filter((grant) => grant.place !== place || grant.publicKey !== publicKey);
+  withdraw(place: Place, publicKey: string): void {
+    this.#grants = this.#grants.filter((grant) => grant.publicKey !== publicKey || !isSamePlace(grant.bearer, place));
   }
+}
+
+/** What a ticket must say to be let in by what `Bearer` says: of an exit the destination is no matter. */
+function isSamePlace(one: Place, other: Place): boolean {
+  return one.role === other.role && (one.role === 'exit' || one.destination === other.destination);
 }
 
 export class KeyTable {
@@ -119,7 +122,7 @@ export class KeyTable {
   #meet(gateKey: Uint8Array, text: string): KnownKey | undefined {
     if (!isPublicKey(gateKey)) return undefined;
     const sharedKey = this.#relay.exposeGateSharedKey(gateKey);
-    const secret = encodeBase64url(sharedKey);
+    const secret = secretText(sharedKey);
     const known = this.#bySecret.get(secret) ?? new KnownKey(sharedKey);
     this.#byPublicKey.set(text, known);
     this.#bySecret.set(secret, known);
@@ -128,7 +131,7 @@ export class KeyTable {
   }
 
   #forget(known: KnownKey): void {
-    this.#bySecret.delete(encodeBase64url(known.sharedKey));
+    this.#bySecret.delete(secretText(known.sharedKey));
     for (const [epoch, hints] of this.#hints) hints.delete(numericHint(known.sharedKey, epoch));
   }
 
@@ -151,11 +154,11 @@ export class KeyTable {
 }
 
 /** A bearer of a list, told apart from all others in it. */
-export function placeOf(bearer: Bearer): string {
-  return `${encodeBase64url(bearer.gateKey)} ${grantOf(bearer)}`;
+export function placeOf({ gateKey, role, destination }: Bearer): string {
+  return [encodeBase64url(gateKey), role, role === 'exit' ? '' : destination].join(' ');
 }
 
-/** What a ticket must say to be let in by what `Bearer` says. */
-function grantOf({ role, destination }: Place): string {
-  return role === 'exit' ? role : `${role} ${destination}`;
+/** One byte a character. */
+function secretText(sharedKey: Uint8Array): string {
+  return Buffer.from(sharedKey.buffer, sharedKey.byteOffset, sharedKey.length).toString('latin1');
 }

@@ -8,7 +8,7 @@ import type { Bearer, TicketOpener } from '../crypto/ticket.ts';
 /** 5 ms of work at a time, then a pause: a fifth of a core at most. 10,000 keys take 4 s, a few dozen no time at all. */
 const SLICE_KEYS = 64;
 const PAUSE_MS = 20;
-/** Of all exits together; 0.8 KB each. */
+/** Of all exits together; 1 KB each. */
 const MAX_KEYS = 20_000;
 
 export interface TakeUp {

@@ -9,7 +9,7 @@ import { WstunError } from '../errors.ts';
 import { editAllow, editLimit } from './access-edit.ts';
 import { type EntryLimits, formatLimits, LIMIT_NAMES, type LimitName, parseLimit } from './access-limits.ts';
 
-/** For each the relay holds a shared key and three hints: 0.8 KB, and 0.07 ms once. */
+/** For each the relay holds a shared key and three hints: 1 KB, and 0.07 ms once. */
 const MAX_ENTRIES = 10_000;
 /** Every dial looks through them. */
 const MAX_RULES = 256;
