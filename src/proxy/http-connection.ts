@@ -186,8 +186,8 @@ export class HttpConnection {
         return this.#refuse(refusalOfError(outcome.error), request, outcome.unread);
       case 'cut':
         this.#targets.reset(target);
+        // Left paused: an upload that went on to nowhere could be whole, for the program, before the reset is there.
         this.#detach();
-        this.#socket.resume();
         resetWhenDelivered(this.#socket, this.#context.limits.resetWaitMs);
         return false;
     }

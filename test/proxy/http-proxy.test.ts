@@ -317,6 +317,27 @@ describe('a request in absolute-form', () => {
     await until(() => opener.streams[0]?.destroyed === true);
   });
 
+  it('is not swallowed when a target has answered early and resets: it would be whole for the program', async () => {
+    const answer = 'HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok';
+    let reset = () => {};
+    const target = await tcpServer((socket) => {
+      socket.once('data', () => socket.pause().write(answer));
+      reset = () => socket.resetAndDestroy();
+    });
+    const { port } = await proxyTo(target);
+    const size = 256 * 1024 * 1024;
+    const client = new Client(port).send(`POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: ${size}\r\n\r\n`);
+    let left = 0;
+    client.socket.on('error', () => {
+      left = client.socket.writableLength;
+    });
+    client.socket.write(Buffer.alloc(size));
+    expect((await readAnswer(client)).body).toBe('ok');
+    reset();
+    await until(() => client.events.includes('close'));
+    expect(left).toBeGreaterThan(size / 2);
+  });
+
   it('reaches the target whole though the program is gone when the target has answered early', async () => {
     const heard: Buffer[] = [];
     let read = () => {};
