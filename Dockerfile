@@ -3,10 +3,9 @@
 #   docker build -t wstun .
 #   docker run -d --name relay --stop-timeout 40 -p 127.0.0.1:8080:8080 -v wstun-state:/state wstun \
 #     relay --admin 127.0.0.1:9180 --url wss://relay.example.org
-#   docker logs relay                    the first start prints an invite
 #   docker exec relay wstun access add alice
 #
-# The volume holds the relay's keys and its access list: lose it, and every invite made so far stops working.
+# The first start prints an invite, into `docker logs relay`. The volume holds the relay's keys and its access list: lose it, and every invite made so far stops working.
 
 FROM node:24-bookworm-slim AS build
 WORKDIR /app

@@ -19,6 +19,7 @@ import { MAX_ANNOUNCED_KEYS } from '../transport/control-messages.ts';
 import { ExitRegistration } from '../tunnel/exit-registration.ts';
 import { TicketDialer } from '../tunnel/ticket-dialer.ts';
 import { accessFile } from './access.ts';
+import { type ConfirmOptions, confirm } from './confirm.ts';
 import { watchDescriptors } from './descriptor-guard.ts';
 import { type DialOptions, diallingOf } from './dial-options.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
@@ -34,7 +35,7 @@ import { DRAIN_MS, firstSignal } from './shutdown.ts';
 /** A handful of clients with all the streams that a session may have. */
 const DESCRIPTORS_NEEDED = 4_096;
 
-interface ExitOptions extends OutputOptions, InviteOptions, DialOptions {
+interface ExitOptions extends OutputOptions, InviteOptions, DialOptions, ConfirmOptions {
   readonly state?: string;
   /** Milliseconds. */
   readonly resumeWindow?: number;
@@ -48,6 +49,7 @@ export async function runExit(options: ExitOptions): Promise<void> {
   // Nothing is made where there is nothing to keep yet.
   if (given === undefined && !existsSync(path)) throw missingInvite();
   const state = await openStateDir(path);
+  if (given !== undefined) await confirmOther(state, given, options);
   const exit = await startExit(state, given, options, output);
   followNetwork((change) => {
     output.logger.debug({ change }, 'the network may have changed');
@@ -181,6 +183,24 @@ async function settleRegistration(state: StateDir, given: Registration | undefin
   const registration = given ?? (await readRegistration(state));
   if (registration === undefined) throw missingInvite();
   return registration;
+}
+
+/** Under another name, or at another relay, nobody is let in by the invites that were made here so far. */
+async function confirmOther(state: StateDir, given: Registration, options: ConfirmOptions): Promise<void> {
+  // One that cannot be read is about to be replaced.
+  const before = await readRegistration(state).catch(() => undefined);
+  if (before === undefined || isSamePlace(before, given)) return;
+  if ((await accessFile(state).read()).length === 0) return;
+  const [from, to] = [before, given].map(({ exitName, relayUrls: [url] }) => `"${exitName}" at ${url}`);
+  await confirm(`This exit is ${from}: as ${to} it no longer serves the invites that it has made.`, options);
+}
+
+/** Rotated keys, or another URL of the same relay, change no place. */
+function isSamePlace(one: Registration, other: Registration): boolean {
+  const isSameRelay =
+    Buffer.from(one.relayGateKey).equals(other.relayGateKey) ||
+    one.relayUrls.some((url) => other.relayUrls.includes(url));
+  return one.exitName === other.exitName && isSameRelay;
 }
 
 function missingInvite(): WstunError {

@@ -195,6 +195,7 @@ function exitCommand(): Command {
     .argument('[invite...]', 'the line that `wstun access add NAME --role exit` printed at the relay; needed once')
     .option('--invite-file <file>', 'read the invite from a file (- for standard input)')
     .addOption(stateOption('exit'))
+    .addOption(yesOption())
     .addOption(dnsOption())
     .addOption(publicAddressOption())
     .addOption(resumeWindowOption())

@@ -202,6 +202,21 @@ describe('the URL of a relay', () => {
 });
 
 describe('an exit', () => {
+  it('that is to become another asks on a terminal, because the invites that it made lead to the one it was', async () => {
+    const relay = await startRelay();
+    const exit = await startExit({ invite: await invite(relay, 'home', { args: ['--role', 'exit'] }) });
+    await invite(exit, 'alice');
+    await exit.process.kill();
+    const before = await readFile(join(exit.state, 'registration.invite'), 'utf8');
+    const other = await invite(relay, 'shed', { args: ['--role', 'exit'] });
+    const asked = await typed(['exit', '--state', exit.state], 'n\n', { WSTUN_INVITE: other });
+    expect(asked).toMatchObject({ code: 2, stdout: expect.stringContaining('This exit is "home" at ws://127') });
+    expect(await readFile(join(exit.state, 'registration.invite'), 'utf8')).toBe(before);
+    const renewed = (await wstun(['access', 'renew', 'home', '--state', relay.state])).stdout.trim();
+    await (await startExit({ state: exit.state, invite: renewed, args: ['--yes'] })).process.kill();
+    await startExit({ state: exit.state, invite: other });
+  });
+
   it('does not take the keys of its machine’s relay, and comes up again without its invite', async () => {
     const relay = await startRelay();
     const exit = await startExit({ invite: await invite(relay, 'home', { args: ['--role', 'exit'] }) });
