@@ -16,6 +16,9 @@ const MESSAGES: Rate = { perSecond: 200, burst: 2_000 };
 /** One read can bring so many tiny messages before a pause takes hold. Who owes more cannot be slowed down, and is left. */
 const MAX_OWED = 4_000;
 
+/** At most, before something is read again: the link must not be taken for a silent one. */
+const MAX_REST_MS = 5_000;
+
 /** Of one exit, whichever control link it has: a new link is no new budget. */
 export class AnnouncementPaces {
   readonly lists: Pace;
@@ -109,7 +112,7 @@ class Announcements implements ControlHandler {
     this.#rest = setTimeout(() => {
       this.#rest = undefined;
       this.#link.resume();
-    }, waitMs).unref();
+    }, Math.min(waitMs, MAX_REST_MS)).unref();
     return true;
   }
 }

@@ -8,6 +8,9 @@ import type { Bearer, TicketOpener } from '../crypto/ticket.ts';
 /** 5 ms of work at a time, then a pause: a fifth of a core at most. 10,000 keys take 4 s, a few dozen no time at all. */
 const SLICE_KEYS = 64;
 const PAUSE_MS = 20;
+/** A key that goes costs a quarter of one that comes. So many go at once, and more in turns as those that come. */
+const REMOVED_AT_ONCE = 256;
+const REMOVED_A_TURN = 4;
 /** Of all exits together; 1 KB each. */
 const MAX_KEYS = 20_000;
 
@@ -26,6 +29,8 @@ class Announced {
   taken: string[] = [];
   /** As announced last, to know it again. */
   list: readonly string[] = [];
+  /** Not announced any more, and still known. */
+  leaving: string[] = [];
   /** Not taken up yet, the next at the end. */
   todo: string[] = [];
   /** Given up for exits with fewer keys; taken up again after `todo`. */
@@ -39,6 +44,10 @@ class Announced {
 
   constructor(exit: string) {
     this.exit = exit;
+  }
+
+  get isSettled(): boolean {
+    return this.missing === 0 && this.leaving.length === 0;
   }
 
   get missing(): number {
@@ -79,8 +88,8 @@ export class ExitBearers {
   }
 
   /**
-   * Replaces the keys of an exit; those that are missing are locked out at once. The same list again costs a comparison. False: it
-   * was that.
+   * Replaces the keys of an exit; those that are missing are locked out at once, of thousands the last within a second. The same list
+   * again costs a comparison. False: it was that.
    * @param keys base64url, 32 bytes each
    */
   replace(exit: string, keys: readonly string[], takeUp: TakeUp): boolean {
@@ -118,9 +127,9 @@ export class ExitBearers {
   drop(exit: string): void {
     const announced = this.#exits.get(exit);
     if (announced === undefined) return;
-    announced.takeUp = undefined;
-    this.#setList(announced, []);
     this.#exits.delete(exit);
+    for (const key of announced.bearers.keys()) this.#remove(announced, key);
+    for (const other of this.#exits.values()) this.#enqueue(other);
     if (this.#pause === undefined && this.#eager === undefined) this.#takeSlice();
   }
 
@@ -139,18 +148,19 @@ export class ExitBearers {
 
   #setList(announced: Announced, keys: readonly string[]): void {
     const wanted = new Set(keys);
-    const before = this.#count;
-    for (const key of announced.bearers.keys()) if (!wanted.has(key)) this.#remove(announced, key);
+    const gone = [...announced.bearers.keys()].filter((key) => !wanted.has(key));
+    announced.leaving = gone.slice(REMOVED_AT_ONCE);
+    for (const key of gone.slice(0, REMOVED_AT_ONCE)) this.#remove(announced, key);
     announced.list = keys;
     announced.todo = [...wanted].filter((key) => !announced.bearers.has(key)).reverse();
     announced.givenUp = [];
-    announced.taken = [...announced.bearers.keys()];
+    announced.taken = [...announced.bearers.keys()].filter((key) => wanted.has(key));
     // There is room again for those who had to wait for some.
-    if (this.#count < before) for (const other of this.#exits.values()) this.#enqueue(other);
+    if (gone.length > 0) for (const other of this.#exits.values()) this.#enqueue(other);
   }
 
   #enqueue(announced: Announced): void {
-    if (announced.isQueued || announced.missing === 0) return;
+    if (announced.isQueued || announced.isSettled) return;
     announced.isQueued = true;
     this.#queue.push(announced);
   }
@@ -182,14 +192,27 @@ export class ExitBearers {
       const announced = this.#queue.shift();
       if (announced === undefined) return;
       announced.isQueued = false;
-      const isStanding = this.#exits.get(announced.exit) === announced;
+      if (this.#exits.get(announced.exit) !== announced) continue;
+      if (announced.leaving.length > 0) this.#takeLeave(announced);
       // Without room it waits until somebody needs less.
-      if (!isStanding || announced.missing === 0 || !this.#makeRoom(announced)) continue;
-      this.#add(announced, announced.next() ?? '');
+      else if (announced.missing === 0 || !this.#takeNext(announced)) continue;
       taken += 1;
-      if (announced.missing > 0) this.#enqueue(announced);
-      else this.#tellDone(announced);
+      this.#enqueue(announced);
     }
+  }
+
+  #takeLeave(announced: Announced): void {
+    for (const key of announced.leaving.splice(-REMOVED_A_TURN)) this.#remove(announced, key);
+    if (announced.leaving.length > 0) return;
+    for (const other of this.#exits.values()) this.#enqueue(other);
+  }
+
+  /** False: there is no room. */
+  #takeNext(announced: Announced): boolean {
+    if (!this.#makeRoom(announced)) return false;
+    this.#add(announced, announced.next() ?? '');
+    if (announced.missing === 0) this.#tellDone(announced);
+    return true;
   }
 
   /** Where all is taken, the exit with the most keys gives up its newest, unless it has hardly more than the one that asks. */
@@ -199,6 +222,10 @@ export class ExitBearers {
     for (const other of this.#exits.values())
       if (most === undefined || other.bearers.size > most.bearers.size) most = other;
     if (most === undefined || most.bearers.size <= bearers.size + 1) return false;
+    if (most.leaving.length > 0) {
+      this.#takeLeave(most);
+      return true;
+    }
     const newest = most.newest();
     if (newest === undefined) return false;
     this.#remove(most, newest);
