@@ -109,10 +109,13 @@ class Announcements implements ControlHandler {
     const waitMs = Math.max(this.#paces.messages.waitMs(now), this.#paces.listsRead.waitMs(now));
     if (waitMs === 0 || this.#rest !== undefined) return true;
     this.#link.pause();
-    this.#rest = setTimeout(() => {
-      this.#rest = undefined;
-      this.#link.resume();
-    }, Math.min(waitMs, MAX_REST_MS)).unref();
+    this.#rest = setTimeout(
+      () => {
+        this.#rest = undefined;
+        this.#link.resume();
+      },
+      Math.min(waitMs, MAX_REST_MS),
+    ).unref();
     return true;
   }
 }
