@@ -41,7 +41,8 @@ export function answerFault(answer: UpgradeAnswer): WstunError {
     return new RelayRefused(detail, Number.isNaN(time) ? undefined : time);
   }
   const meaning = meaningOf(answer, front);
-  return new WstunError('relay-odd-answer', meaning === undefined ? detail : `${detail}: ${meaning}`);
+  if (meaning === undefined) return new WstunError('relay-odd-answer', detail);
+  return new WstunError('relay-odd-answer', `${detail}: ${meaning}`, { fix: 'It is tried again by itself.' });
 }
 
 /** RFC 9110 §15, RFC 6585. */
@@ -69,7 +70,7 @@ function meaningOf({ status, headers, url }: UpgradeAnswer, front: string | unde
   if (status >= 300 && status < 400) return meaningOfRedirect(headers.location, url);
   if (front === 'Cloudflare' && status === 403) return CLOUDFLARE_FORBIDS;
   if (front === 'Cloudflare' && isCloudflaresOrigin(status)) return MEANINGS[502];
-  if (status >= 200 && status < 300) return 'a web page, where a relay would be';
+  if (status >= 200 && status < 300) return 'a web page, where a relay would be; look with a browser';
   return MEANINGS[status];
 }
 

@@ -65,7 +65,7 @@ describe('a refusal', () => {
 
 describe('an odd answer', () => {
   it.each([
-    [200, ': a web page, where a relay would be'],
+    [200, ': a web page, where a relay would be; look with a browser'],
     [302, ': it redirects to http://127.0.0.1:1/: open that in a browser'],
     [401, ': it asks for a login'],
     [403, ': a filter, or a web server in front of the relay, forbids the connection'],
