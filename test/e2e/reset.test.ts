@@ -111,8 +111,10 @@ describe.each([
     await writeFile(file, Buffer.alloc(bytes, 7));
     const port = await refusingServer();
     const answers = await times(TIMES, () => upload(`${scheme}://127.0.0.1:${proxy}`, file, port));
-    // Exit code 55 or 56 would be right as well, with the answer: the upload was cut. curl is content with the answer.
-    expect(answers).toEqual(Array.from({ length: TIMES }, () => '413 1000 0'));
+    // curl gives up without a look at the answer where a send of its own fails first (55). Without a tunnel that happens as well.
+    const looked = answers.filter((answer) => !answer.endsWith(' 55'));
+    expect(looked.length).toBeGreaterThan(TIMES / 2);
+    expect(looked).toEqual(looked.map(() => '413 1000 0'));
   });
 
   it.each(PROTOCOLS)('all that a target sent before it reset reaches the program (%s)', async (protocol) => {
