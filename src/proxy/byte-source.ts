@@ -67,14 +67,15 @@ export class ByteSource {
     this.#from.pause();
   }
 
-  /** Leaves all to another user of what is read here, who finds it paused, and what is at hand put back. */
-  release(): void {
+  /** Leaves the stream, paused, to another user. What was at hand is given to the caller: behind an end it cannot be put back. */
+  release(): Buffer {
     this.stop();
     this.#isReleased = true;
     this.#from.off('data', this.#handleData).off('end', this.#handleEnd);
     this.#from.off('error', this.#handleError).off('close', this.#handleClose);
-    if (this.#held.length > 0 && !this.#from.destroyed) this.#from.unshift(this.#held);
+    const held = this.#held;
     this.#held = NOTHING;
+    return held;
   }
 
   readonly #handleData = (bytes: Buffer): void => {

@@ -178,8 +178,7 @@ export class HttpConnection {
         else this.#targets.letGo(target);
         return outcome.stays || this.#close();
       case 'switched':
-        target.source.release();
-        await this.#carry(target.stream, outcome.head);
+        await this.#carry(target.stream, Buffer.concat([outcome.head, target.source.release()]));
         return false;
       case 'failed':
         this.#targets.reset(target);
@@ -263,7 +262,8 @@ export class HttpConnection {
   /** From here on a reset is the tunnel's to pass on. */
   #carry(stream: TunnelStream, greeting: Uint8Array | string): Promise<void> {
     this.#isTunnel = true;
-    this.#detach();
+    const early = this.#detach();
+    if (early.length > 0) stream.write(early);
     return carry(this.#socket, stream, this.#context, greeting);
   }
 
@@ -274,9 +274,9 @@ export class HttpConnection {
     else this.#program.handleReset();
   }
 
-  /** The socket is no longer read here. */
-  #detach(): void {
-    this.#source.release();
+  /** The socket is no longer read here; what was read and not taken. */
+  #detach(): Buffer {
     this.#stopNoticing();
+    return this.#source.release();
   }
 }

@@ -39,6 +39,39 @@ describe('CONNECT', () => {
     expect(opener.targets).toEqual([{ kind: 'name', host: 'example.com', port: 443 }]);
   });
 
+  it('carries what comes behind the head though the program ends before the tunnel is there', async () => {
+    const { port, opener } = await proxyTo(await tcpServer(echo));
+    const release = opener.hold();
+    const client = new Client(port);
+    client.socket.end('CONNECT h:1 HTTP/1.1\r\n\r\nearly');
+    await until(() => opener.targets.length === 1);
+    // Time for the end to come.
+    for (let i = 0; i < 20; i++) await new Promise(setImmediate);
+    release();
+    expect(await client.rest()).toMatch(/established\r\n\r\nearly$/);
+    expect(client.events[0]).toBe('end');
+  });
+
+  it('carries it behind an answer for which the program had not waited, too', async () => {
+    let answer = () => {};
+    const target = await tcpServer((socket) =>
+      socket.once('data', (chunk) => {
+        answer = () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine');
+        if (chunk.toString() === 'early') socket.end('hello');
+      }),
+    );
+    const { port } = await proxyTo(target);
+    const client = new Client(port);
+    const before = answer;
+    client.socket.end(`${get('/')}CONNECT h:1 HTTP/1.1\r\n\r\nearly`);
+    await until(() => answer !== before);
+    // Time for the end to come.
+    for (let i = 0; i < 20; i++) await new Promise(setImmediate);
+    answer();
+    expect(await client.rest()).toMatch(/fineHTTP\/1\.1 200 Connection established\r\n\r\nhello$/);
+    expect(client.events[0]).toBe('end');
+  });
+
   it('works byte by byte, from HTTP/1.0 without Host, and to IPv6', async () => {
     const { port, opener } = await proxyTo(await tcpServer(echo));
     const client = new Client(port);
@@ -596,6 +629,20 @@ describe('an upgrade in absolute-form', () => {
     expect(await client.takeUntil('\r\n\r\n')).toMatch(/^HTTP\/1\.1 101 OK\r\nUpgrade: websocket\r\n/);
     client.socket.end('late');
     expect(await client.rest()).toBe('hello early late');
+  });
+
+  it('carries what either side sends before the other can know that it is one, though both end then', async () => {
+    const heard: Buffer[] = [];
+    const target = await tcpServer((socket) => {
+      socket.on('data', (chunk) => heard.push(chunk));
+      socket.once('data', () => socket.end('HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello'));
+    });
+    const { port } = await proxyTo(target);
+    const client = new Client(port);
+    client.socket.end(`${upgrade('ws')}early`);
+    expect(await client.rest()).toMatch(/^HTTP\/1\.1 101 .*hello$/s);
+    await until(() => Buffer.concat(heard).toString().endsWith('\r\n\r\nearly'));
+    expect(client.events[0]).toBe('end');
   });
 
   it('lets the target finish first and the program go on sending', async () => {
