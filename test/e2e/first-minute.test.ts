@@ -201,8 +201,10 @@ describe('secrets', () => {
     expect((await stat(state)).mode & 0o777).toBe(0o700);
     const files = await readdir(state);
     expect(files).toEqual(expect.arrayContaining(['access.toml', 'identity.key', 'relay.toml']));
-    for (const file of files)
-      expect({ file, mode: (await stat(join(state, file))).mode & 0o777 }).toEqual({ file, mode: 0o600 });
+    for (const file of files) {
+      const found = await stat(join(state, file));
+      expect({ file, mode: found.mode & 0o777 }).toEqual({ file, mode: found.isDirectory() ? 0o700 : 0o600 });
+    }
     const found = await run('grep', ['-rlF', '-e', added.slice(-50, -10), state]);
     expect(found).toMatchObject({ code: 1, stdout: '' });
   });
