@@ -348,7 +348,7 @@ describe('what hostile opens leave behind', () => {
 
   it('rapid reset: a place stays taken until its dial is gone, so resets buy no more dials than streams', () => {
     const peer = MuxPeer.joined('exit', { maxStreams: 100 });
-    for (let i = 0; i < 100_000 && !peer.ended; i++) {
+    for (let i = 0; i < 100_000 && !peer.session.isOver; i++) {
       peer.feed(wire.open(2 * i + 1), wire.reset(2 * i + 1));
       peer.record();
     }
@@ -377,7 +377,7 @@ describe('what hostile opens leave behind', () => {
 /** So many streams are opened and given up, `perMs` each ms. */
 function churned(streams: number, perMs: number): MuxPeer {
   const peer = MuxPeer.joined('exit', { pingRate: { perSecond: 1e6, burst: 1e6 } });
-  for (let i = 0; i < streams && !peer.ended; i++) {
+  for (let i = 0; i < streams && !peer.session.isOver; i++) {
     peer.now = i / perMs;
     peer.feed(wire.open(2 * i + 1), wire.reset(2 * i + 1));
     peer.session.release(2 * i + 1);
