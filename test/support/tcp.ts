@@ -77,6 +77,16 @@ export class Client {
     return this.received.toString('latin1');
   }
 
+  /** How the other side ends it. Node 20 and 22 take a reset right behind data for an end, but then a write of nothing fails. */
+  async ending(): Promise<'end' | 'reset'> {
+    await until(() => this.events.length > 0);
+    if (this.events[0] !== 'end') return 'reset';
+    if (!this.socket.writable) return 'end';
+    return new Promise((resolve) => {
+      this.socket.write(new Uint8Array(0), (error) => resolve(error ? 'reset' : 'end'));
+    });
+  }
+
   /** What was handed out is never written again. */
   #keep(chunk: Buffer): void {
     if (this.#filled + chunk.length > this.#store.length) {
