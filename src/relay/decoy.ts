@@ -40,8 +40,13 @@ export function answer(request: IncomingMessage, response: ServerResponse, decoy
 export function afterAnswers(socket: Socket, act: () => void): void {
   const response = responses.get(socket);
   if (response === undefined || response.writableFinished) return act();
+  // Node listens no more to a socket that is upgraded, and its peer may reset it in the middle of an answer.
+  const ignore = (): void => {};
+  socket.on('error', ignore);
   response.once('close', () => {
-    if (response.writableFinished && socket.writable) act();
+    if (!response.writableFinished || !socket.writable) return;
+    socket.off('error', ignore);
+    act();
   });
 }
 

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createIdentity } from '../../src/crypto/keys.ts';
@@ -100,6 +101,27 @@ describe('the relay server', () => {
     link.send([Buffer.from('pong')]);
     await recorder.untilMessages(1);
     expect([theirs.messages[0]!.toString(), recorder.messages[0]!.toString()]).toEqual(['ping', 'pong']);
+  });
+
+  it('lives on when a bearer resets a connection on which an upgrade waits for the answers before it', async () => {
+    const held: ServerResponse[] = [];
+    const { port, server } = await start({ decoy: (_request, response) => void held.push(response) });
+    const errors: unknown[] = [];
+    const note = (error: unknown): void => void errors.push(error);
+    process.on('uncaughtException', note);
+    onTestFinished(() => void process.off('uncaughtException', note));
+    const socket = openRaw(port);
+    await once(socket, 'connect');
+    const upgrade = ['Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13'];
+    const key = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==';
+    socket.write(`GET / HTTP/1.1\r\nHost: relay\r\n\r\nGET /${seal()} HTTP/1.1\r\nHost: relay\r\n`);
+    socket.write(`${[...upgrade, key].join('\r\n')}\r\n\r\n`);
+    await until(() => held[0]?.socket?.listenerCount('data') === 0);
+    socket.resetAndDestroy();
+    await closed(socket);
+    held[0]?.end('too late');
+    await until(() => held[0]?.destroyed === true);
+    expect([errors, server.linksFree]).toEqual([[], 10_000]);
   });
 
   it.each(['http', 'https'])(
