@@ -79,6 +79,19 @@ describe('docs/protocol.md', () => {
   });
 });
 
+describe('docs/adr', () => {
+  it('gives each record a number of its own, in its name and its title', () => {
+    const folder = new URL('../docs/adr/', import.meta.url);
+    const records = readdirSync(folder).filter((name) => name !== 'dependencies.md');
+    const numbers = records.map((name) => name.slice(0, 4));
+    expect(new Set(numbers).size).toBe(numbers.length);
+    for (const name of records) {
+      const [title = ''] = readFileSync(new URL(name, folder), 'utf8').split('\n');
+      expect(title.slice(0, 8)).toBe(`# ${name.slice(0, 4)}: `);
+    }
+  });
+});
+
 describe('commands that are to be pasted', () => {
   const root = join(import.meta.dirname, '..');
   const pages = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter(

@@ -3,7 +3,7 @@
  * are passed in.
  *
  * Only what the relay or the exit has proved is final. Whatever else answers, 404 included, may be something in front of the relay that
- * is gone in a minute, and whoever ends for it stays ended until a person comes (docs/adr/0013-what-is-final.md).
+ * is gone in a minute, and whoever ends for it stays ended until a person comes (docs/adr/0015-what-is-final.md).
  */
 import type { FaultName, WstunError } from '../errors.ts';
 import { type Backoff, DoublingPauses, type Pauses } from './backoff.ts';
