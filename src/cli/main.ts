@@ -5,10 +5,10 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
 import { WstunError } from '../errors.ts';
+import { parseCredentials } from '../proxy/credentials.ts';
 import {
   collect,
   parseCount,
-  parseCredentials,
   parseHostPort,
   parsePublicAddress,
   parseResumeWindow,

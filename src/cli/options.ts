@@ -23,17 +23,6 @@ export function formatHostPort({ host, port }: HostPort): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** `NAME:PASS`; the password may hold colons (RFC 1929 §2: 1 to 255 bytes each). */
-export function parseCredentials(text: string): { user: string; pass: string } {
-  const colon = text.indexOf(':');
-  const user = text.slice(0, colon);
-  const pass = text.slice(colon + 1);
-  const fits = (part: string) => part.length > 0 && Buffer.byteLength(part) <= 255;
-  // The text is a secret: it must not be quoted.
-  if (colon < 0 || !fits(user) || !fits(pass)) throw new WstunError('bad-credentials');
-  return { user, pass };
-}
-
 /** `--tether` takes what stands behind it for its address, and so may have swallowed the invite, or the first word of a whole line. */
 export function parseTether(
   invite: string | undefined,
