@@ -236,7 +236,7 @@ function accessCommand(): Command {
     new Command('list')
       .description('prints the names, and what is open to them')
       .addOption(stateOption('either'))
-      .addOption(jsonOption())
+      .option('--json', 'print all of it as one JSON list')
       .action(async (options) => (await import('./access.ts')).listAccess(options)),
   );
   access.addCommand(
