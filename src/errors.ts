@@ -245,7 +245,7 @@ export const FAULTS = {
     code: 'WSTUN-E207',
     wire: 11,
     sentence: 'the access of this invite was removed',
-    fix: "Ask the relay's owner for a new one.",
+    fix: 'Ask the owner of the relay or exit for a new one.',
   },
   'shutting-down': {
     class: 'network',
@@ -359,7 +359,7 @@ export const FAULTS = {
     class: 'network',
     code: 'WSTUN-E221',
     sentence: 'the clocks of this machine and of the relay are too far apart',
-    fix: 'Set the clock that is wrong; here it is corrected by what the relay has proved, and the relay is dialled again by itself.',
+    fix: "Set the clock that is wrong. Until then wstun goes by the relay's clock here, and dials again by itself.",
   },
   'relay-full': {
     class: 'network',

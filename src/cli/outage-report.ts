@@ -53,7 +53,9 @@ export class OutageReport {
     const { code, message } = this.last;
     const forMs = Math.round(performance.now() - this.since);
     this.output.event({ event: 'waiting', code, message, forMs });
-    this.output.say(`wstun: not connected for ${seconds(forMs)}: ${message} Pauses between attempts grow to a minute.`);
+    this.output.say(
+      `wstun: not connected for ${seconds(forMs)}: ${message} It goes on trying, with pauses of up to a minute.`,
+    );
   }
 }
 

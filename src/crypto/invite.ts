@@ -176,7 +176,7 @@ function single(fields: Map<number, Buffer[]>, type: number): Buffer | undefined
 
 function requirePublicKey(fields: Map<number, Buffer[]>, type: number): Uint8Array {
   const key = requireKey(fields, type);
-  if (!isPublicKey(key)) throw malformed('a key in it is none: whoever made it does not mean well');
+  if (!isPublicKey(key)) throw malformed('a key in it is not a valid public key');
   return key;
 }
 

@@ -105,7 +105,7 @@ export function parsePublicIdentity(text: string): PublicIdentity {
   if (typeof keys === 'string') throw new WstunError('bad-key', keys);
   const identity = { gate: keys.subarray(0, KEY_BYTES), session: keys.subarray(KEY_BYTES) };
   if (!isPublicKey(identity.gate) || !isPublicKey(identity.session))
-    throw new WstunError('bad-key', 'no secret has such a public key: whoever made it does not mean well');
+    throw new WstunError('bad-key', 'no X25519 secret has such a key');
   return identity;
 }
 

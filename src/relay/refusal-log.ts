@@ -72,5 +72,5 @@ export class RefusalLog {
 /** A clock that is wrong, whoever's. @param offset the bearer's clock less ours, seconds */
 export function clockText(bearer: string, offset: number): string {
   const seconds = Math.abs(offset);
-  return `a ticket of ${bearer} is ${seconds} s ${offset < 0 ? 'old' : 'ahead'}: this machine’s clock is wrong, or hers`;
+  return `a ticket of ${bearer} is ${seconds} s ${offset < 0 ? 'old' : 'ahead'}: the clock of ${bearer} is wrong, or that of this machine`;
 }

@@ -38,8 +38,8 @@ it('a clock that is off is told of by how much, and on which side', () => {
   log.note({ admitted: undefined, reason: 'late', bearer: 'alice', offset: -600 }, undefined, 0);
   log.note({ admitted: undefined, reason: 'early', bearer: 'bob', offset: 7_200 }, undefined, 0);
   expect(lines.map(({ message }) => message)).toEqual([
-    'a ticket of alice is 600 s old: this machine’s clock is wrong, or hers',
-    'a ticket of bob is 7200 s ahead: this machine’s clock is wrong, or hers',
+    'a ticket of alice is 600 s old: the clock of alice is wrong, or that of this machine',
+    'a ticket of bob is 7200 s ahead: the clock of bob is wrong, or that of this machine',
   ]);
 });
 
