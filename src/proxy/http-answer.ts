@@ -93,10 +93,11 @@ export class AnswerRelay implements ByteReader {
     this.#answer = answer;
     const stays = (framing.kind !== 'close' || this.#wanted.minor === 1) && this.#events.mayStay(answer);
     const isChunked = this.#wanted.minor === 1 && (framing.kind === 'chunked' || framing.kind === 'close');
+    // First what must not be lost: of a name that is no token, some programs (Python's) take the end of the headers.
     const fields = [
-      ...answerHeaders(answer.rawHeaders),
       ...lengthFields(answer, framing, isChunked),
       ...['Connection', stays ? 'keep-alive' : 'close'],
+      ...answerHeaders(answer.rawHeaders),
     ];
     this.#content = new ContentReader(framing, false);
     this.#writer = new ContentWriter(this.#socket, isChunked);
