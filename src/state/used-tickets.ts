@@ -22,6 +22,8 @@ const WRITE_MS = 50;
 const LOOK_MS = 500;
 /** All files: beyond, the oldest are emptied. As many tickets as memory has places for. */
 const MAX_BYTES = 24 * 1024 * 1024;
+/** Read at start, the newest: a second of work, and as many as memory keeps of the past (replay-memory.ts). */
+const MAX_RESTORED_BYTES = 1_048_576 * RECORD_BYTES;
 /** Read in one piece. */
 const CHUNK_BYTES = RECORD_BYTES * 65_536;
 
@@ -113,9 +115,16 @@ export class UsedTickets {
 
   async #load(): Promise<void> {
     await this.#tidy();
-    for (const slot of await this.#slots()) {
-      // It was emptied, to make room.
-      if ((await this.#dir.size(String(slot))) === 0) this.#memory.forgetBefore((slot + 1) * SLOT_MS);
+    const slots = await this.#slots();
+    const sizes = await Promise.all(slots.map((slot) => this.#dir.size(String(slot))));
+    let excess = sizes.reduce((sum, size) => sum + size, 0) - MAX_RESTORED_BYTES;
+    for (const [index, slot] of slots.entries()) {
+      const size = sizes[index] ?? 0;
+      const passedOver = Math.min(Math.max(0, excess), size);
+      excess -= passedOver;
+      // Or it was emptied, to make room.
+      if (size === 0 || passedOver > 0) this.#memory.forgetBefore(Math.min((slot + 1) * SLOT_MS, this.#clock()));
+      this.#read.set(slot, Math.ceil(passedOver / RECORD_BYTES) * RECORD_BYTES);
       await this.#readOn(slot);
     }
   }

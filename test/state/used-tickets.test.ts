@@ -133,6 +133,31 @@ describe('used tickets', () => {
     expect(process.memory.wasUsed(randomBytes(24), 'opened')).toBe(false);
   });
 
+  it('beyond a million are not read: a start takes no longer for them, and proves nothing of their time', async () => {
+    const state = await newState();
+    const folder = await state.subdirectory('used-tickets');
+    const slot = Math.floor(NOW / (2 * HOUR));
+    const records = (count: number, at: number): Buffer => {
+      const bytes = randomBytes(12 * count);
+      for (let i = 0; i < bytes.length; i += 12) bytes.writeUInt32BE(at / 1000, i);
+      return bytes;
+    };
+    await writeFile(folder.pathOf(String(slot - 1)), records(100_000, NOW - HOUR));
+    await writeFile(folder.pathOf(String(slot)), records(1_000_000, NOW));
+    const restoredAt: number[] = [];
+    class Counting extends ReplayMemory {
+      override restore(_fingerprint: unknown, at: number): void {
+        restoredAt.push(at);
+      }
+    }
+    const memory = new Counting();
+    const used = await openUsedTickets(state, memory, silentLogger, () => NOW);
+    onTestFinished(() => used.close());
+    const old = restoredAt.filter((at) => at < NOW).length;
+    expect([restoredAt.length, old]).toEqual([1_048_576, 48_576]);
+    expect(memory.pastSince).toBe(slot * 2 * HOUR);
+  });
+
   it('make no file until there is one', async () => {
     const state = await newState();
     const { used } = await startIn(state);
