@@ -107,7 +107,7 @@ export async function setAccess(name: string, options: SetOptions): Promise<void
 
 export async function removeAccess(name: string, options: StateOption): Promise<void> {
   await accessFile(await openExistingStateDir(findState(options))).remove(name);
-  if (process.stderr.isTTY) tell(`wstun: ${name} is removed; what runs with its invite ends within two seconds`);
+  if (process.stderr.isTTY) tell(`wstun: ${name} is removed; its sessions end within two seconds`);
 }
 
 export function accessFile(state: StateDir): AccessFile {
