@@ -22,9 +22,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   observability: ['errors.ts'],
   transport: ['errors.ts', 'observability', 'net'],
   tunnel: ['protocol', 'crypto', 'mux', 'transport', 'errors.ts', 'observability'],
-  proxy: ['errors.ts', 'observability', 'tunnel/stream.ts', 'tunnel/join.ts', 'tunnel/socket-reset.ts'],
+  proxy: ['errors.ts', 'observability', 'net', 'tunnel/stream.ts', 'tunnel/join.ts', 'tunnel/socket-reset.ts'],
   exit: ['errors.ts', 'observability', 'net', 'tunnel/stream.ts', 'tunnel/join.ts'],
-  relay: ['crypto/ticket.ts', 'transport', 'errors.ts', 'observability'],
+  relay: ['crypto/ticket.ts', 'net', 'transport', 'errors.ts', 'observability'],
   state: ['crypto', 'errors.ts', 'observability'],
   tether: ['errors.ts', 'observability', 'transport'],
   cli: [

@@ -3,6 +3,7 @@
  *
  * Only guesses that differ count: a program that goes on with an old password guesses once, and locks nobody out.
  */
+import { plainAddress, sourceOfAddress } from '../net/address-source.ts';
 
 /** A person who types, and the old passwords of some programs. */
 const FREE_GUESSES = 10;
@@ -67,12 +68,6 @@ export class GuessLimit {
   }
 }
 
-/** An IPv4 address, or the /64 of an IPv6 one: a machine has as many addresses in it as it likes. */
 function sourceOf(address: string): string {
-  const plain = address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '');
-  if (!plain.includes(':')) return plain;
-  const [head = '', tail = ''] = plain.split('::').map((side) => side);
-  const groups = (side: string): string[] => (side === '' ? [] : side.split(':'));
-  const zeros = new Array<string>(Math.max(0, 8 - groups(head).length - groups(tail).length)).fill('0');
-  return [...groups(head), ...(plain.includes('::') ? zeros : []), ...groups(tail)].slice(0, 4).join(':');
+  return sourceOfAddress(plainAddress(address));
 }

@@ -6,6 +6,7 @@
  * the difference would tell a prober that tickets are judged here.
  */
 import { BlockList } from 'node:net';
+import { plainAddress, sourceOfAddress } from '../net/address-source.ts';
 import { Pace, type Rate } from './pace.ts';
 
 /** 20 connections at once and 2 a second for ever are a browser at a 404, or a wrong clock; a scanner is above. */
@@ -108,22 +109,11 @@ LOCAL.addSubnet('fc00::', 7, 'ipv6'); // RFC 4193
 LOCAL.addSubnet('fe80::', 10, 'ipv6');
 
 /**
- * What the limits by address go by: an IPv4 address, or the /64 of an IPv6 address, of which one person has all. Undefined for
- * loopback, private and link-local addresses, which are exempt.
+ * What the limits by address go by. Undefined for loopback, private and link-local addresses, which are exempt.
  * @param address as `socket.remoteAddress` has it
  */
 export function sourceOf(address: string | undefined): string | undefined {
   if (address === undefined) return undefined;
-  const ip = address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '');
-  if (LOCAL.check(ip, ip.includes(':') ? 'ipv6' : 'ipv4')) return undefined;
-  return ip.includes(':') ? networkOf(ip) : ip;
-}
-
-/** The first four groups, with `::` written out. A dotted tail stands for two groups, which never reaches them. */
-function networkOf(ip: string): string {
-  const [left = '', right] = ip.split('::').map((part) => part.toLowerCase());
-  const head = left === '' ? [] : left.split(':');
-  const tail = right === undefined || right === '' ? [] : right.split(':');
-  const zeros = Array.from({ length: Math.max(0, 8 - head.length - tail.length) }, () => '0');
-  return `${[...head, ...zeros, ...tail].slice(0, 4).join(':')}::/64`;
+  const ip = plainAddress(address);
+  return LOCAL.check(ip, ip.includes(':') ? 'ipv6' : 'ipv4') ? undefined : sourceOfAddress(ip);
 }
