@@ -15,10 +15,13 @@ import { invite, startClient, startRelay } from '../support/wstun-stack.ts';
 /** A public address (RFC 5737), at which relay, page and client are: loopback and private ones are exempt from all that. */
 const ADDRESS = '203.0.113.9';
 
-/** As a page does that asks for something again and again: a browser has six connections to a host. */
+/**
+ * As a page does that asks for something again and again: a browser has six connections to a host. Whatever gets the 404 stays on its
+ * connection, so each asks for more than a head may have: the relay refuses that and closes, and the next needs a new one.
+ */
 const knock = (url: string): string => `
   for (let i = 0; i < 6; i++) (async () => {
-    for (;;) await fetch('${url}/' + Math.random(), { mode: 'no-cors' }).catch(() => {});
+    for (;;) await fetch('${url}/' + 'x'.repeat(20_000) + Math.random(), { mode: 'no-cors' }).catch(() => {});
   })();
   0`;
 
