@@ -197,7 +197,8 @@ describe('the URL of a relay', () => {
     await relay.process.kill();
     const url = `wss://127.0.0.1:${relay.port}`;
     const again = await startRelay({ state: relay.state, port: relay.port, args: ['--url', url] });
-    expect(again.process.stderr).toContain(`clients that come to ${url} speak TLS, but this relay does not`);
+    // Behind the event that it is ready.
+    await until(() => again.process.stderr.includes(`clients that come to ${url} speak TLS, but this relay does not`));
   });
 });
 
