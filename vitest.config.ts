@@ -27,6 +27,8 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'e2e',
+          // Each program that a test starts takes a second or more where three files run at once.
+          testTimeout: 60_000,
           include: ['test/e2e/**/*.test.ts'],
           globalSetup: builds,
           ...(ownNetwork ? { pool: ownNetwork } : { maxWorkers: 1 }),

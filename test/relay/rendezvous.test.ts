@@ -412,7 +412,9 @@ describe('clients of one exit', () => {
     expect(new Set(home.tokens).size).toBe(300);
   });
 
-  it('are led on while another opens 5,000 links and drops them, which costs the exit a few dials', async () => {
+  it('are led on while another opens 5,000 links and drops them, which costs the exit a few dials', {
+    timeout: 60_000,
+  }, async () => {
     const set = setUp();
     const home = set.exit('home');
     for (let i = 0; i < 5_000; i++) {

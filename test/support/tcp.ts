@@ -79,7 +79,7 @@ export class Client {
 
   /** How the other side ends it. Node 20 and 22 take a reset right behind data for an end, but then a write of nothing fails. */
   async ending(): Promise<'end' | 'reset'> {
-    await until(() => this.events.length > 0);
+    await until(() => this.events.length > 0, 15_000);
     if (this.events[0] !== 'end') return 'reset';
     if (!this.socket.writable) return 'end';
     return new Promise((resolve) => {
