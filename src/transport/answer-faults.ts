@@ -42,7 +42,7 @@ export function answerFault(answer: UpgradeAnswer): WstunError {
   }
   const meaning = meaningOf(answer, front);
   if (meaning === undefined) return new WstunError('relay-odd-answer', detail);
-  return new WstunError('relay-odd-answer', `${detail}: ${meaning}`, { fix: 'It is tried again by itself.' });
+  return new WstunError('relay-odd-answer', `${detail}: ${meaning}`, { fix: 'wstun tries again by itself.' });
 }
 
 /** RFC 9110 §15, RFC 6585. */
