@@ -25,13 +25,13 @@ export async function rotate({ forget = false, dryRun = false, ...options }: Rot
     if (entries.length > 0) await confirm(`New keys in ${state.path}: this ${loss}.`, options);
     await rotateKeys(state, entries, { now: Date.now(), forget });
     output.say('The keys are new; a relay or exit that runs ends what stands with the old ones within two seconds.');
-    const reason = forget ? 'are those of strangers from now on' : `say why they fail for ${RETIRED_DAYS} days`;
+    const reason = forget ? 'are refused as a stranger’s from now on' : `say why they fail for ${RETIRED_DAYS} days`;
     const renew = `wstun access renew NAME${stateArgument(state.path)}`;
-    output.say(`Old invites ${reason}. Who needs a new one, each with: ${renew}`);
+    output.say(`Old invites ${reason}. Print a new one for each of these names with: ${renew}`);
   }
   for (const { name } of entries) printLine(name);
   if (entries.some(({ role }) => role === 'exit'))
-    output.say('An exit among them is to be started with its new invite, and then has to renew those of its clients.');
+    output.say('Start each exit among them with its new invite, and then renew those of its clients there.');
 }
 
 function describeLoss(names: readonly string[]): string {

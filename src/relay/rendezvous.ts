@@ -98,7 +98,9 @@ export class Rendezvous {
     this.#options = options;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#bearers = new ExitBearers(options.tickets);
-    this.#splices = new Splices((exit) => options.logger.info({ exit }, 'nothing moves on a link any more: ended'));
+    this.#splices = new Splices((exit) =>
+      options.logger.info({ exit }, 'two links were ended: nothing has passed between them for two minutes'),
+    );
   }
 
   /** Any link that the gate let in but those for the relay's own exit. */
