@@ -236,7 +236,8 @@ it('of an address that knocks too often four are heard at once, for three second
   const idle = await Promise.all(Array.from({ length: 40 }, () => openIdle(port)));
   await until(() => idle.filter((socket) => socket.closed).length >= 4);
   const open = idle.filter((socket) => !socket.closed).length;
-  expect(open).toBeLessThanOrEqual(36);
+  // Those that nobody waits for; and four, or twice four, more where this machine took seconds to open them all.
+  expect(open).toBeGreaterThanOrEqual(28);
   await until(() => idle.filter((socket) => !socket.closed).length <= open - 4, 8_000);
 });
 
