@@ -3,7 +3,7 @@
  * search goes through the epochs of a day before and after, the nearest first, in slices as small as the caller likes, and looks for
  * all the tickets that wait at once: what strangers send makes it neither longer nor dearer. Pure.
  *
- * Then it knows that bearer's hints by the same error for some minutes. What may be said to her then is the opener's to judge.
+ * Then it knows that bearer's hints by the same error for some minutes. What may then be said to it is the opener's to judge.
  */
 import type { KnownKey } from './key-table.ts';
 import { EPOCH_SECONDS, epochOf, numericHint, type SealedTicket } from './ticket-format.ts';
@@ -34,10 +34,10 @@ export interface Found extends Wanted {
 /** A bearer whose clock is wrong. */
 interface Off {
   readonly known: KnownKey;
-  /** Her clock less ours, seconds. */
+  /** The bearer's clock less ours, seconds. */
   readonly offset: number;
   readonly until: number;
-  /** Of her three epochs now. */
+  /** Of its three epochs now. */
   epoch: number;
   hints: readonly bigint[];
 }

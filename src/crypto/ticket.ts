@@ -38,7 +38,7 @@ const SAME_OFFSET_SECONDS = 30;
 const LINK_RATE = { burst: 1_024, perSecond: 50 };
 /** Of an exit: one control link, which is dialled again with pauses. What answers a call that waits is not counted. */
 const CONTROL_RATE = { burst: 64, perSecond: 4 };
-/** Proofs for one bearer: each costs less than it took to open the ticket. Beyond it she sees what strangers see. */
+/** Proofs for one bearer: each costs less than it took to open the ticket. Beyond it the bearer sees what strangers see. */
 const PROOF_RATE = { burst: 1_024, perSecond: 100 };
 
 /** Set by the bearer: a web page will use the ticket, so the request may have an `Origin`. Of all tickets only these open to browsers. */
@@ -129,7 +129,7 @@ export interface TicketOpenerOptions {
 /** A bearer whose clock is wrong was found in the background. */
 export interface WrongClock {
   readonly bearer: string;
-  /** Her clock less this one, seconds. */
+  /** The bearer's clock less this one, seconds. */
   readonly offset: number;
 }
 
@@ -214,7 +214,7 @@ export class TicketOpener {
     return this.#judge({ known, bearer, nonce: ticket.nonce, opened, expectedOffset: offset }, now, obstacle);
   }
 
-  /** A ticket that nobody knows may be of a bearer whose clock is wrong: `findClocks` will look for her. */
+  /** A ticket that nobody knows may be of a bearer whose clock is wrong: `findClocks` will look for it. */
   wantClock(text: string, now: number): void {
     const ticket = decodeTicket(text);
     if (ticket !== undefined) this.#clocks?.want(ticket, now);
@@ -252,7 +252,7 @@ export class TicketOpener {
   #refuseClock(ticket: Judged, offset: number, now: number): TicketVerdict {
     const { bearer, expectedOffset, nonce } = ticket;
     const common = { admitted: false, reason: offset < 0 ? 'late' : 'early', bearer, offset } as const;
-    // An old ticket that somebody has kept must not tell him that a relay is here.
+    // An old ticket that somebody has kept must not show that a relay is here.
     const isFresh = expectedOffset === undefined || Math.abs(offset - expectedOffset) <= SAME_OFFSET_SECONDS;
     if (!isFresh || this.#mayBeOld(nonce, ticket.opened)) return common;
     if (expectedOffset !== undefined) this.#clocks?.note(ticket.known, offset, now);

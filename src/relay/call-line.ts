@@ -9,7 +9,7 @@ import { Pace, type Rate } from './pace.ts';
  * the exit 30 dials a second, a tenth of a core.
  */
 const BEARER_CALLS: Rate = { perSecond: 30, burst: 256 };
-/** In places of his own, whoever else waits. */
+/** Places of its own, whoever else waits. */
 const LEAST_PLACES = 8;
 /** Of one bearer in the line: as many as its rate lets through within the time that a client waits. */
 const MAX_WAITING_OF_BEARER = 256;

@@ -1,7 +1,7 @@
 /**
  * The connections that are not links (yet): strangers, handshakes under way, answers being read. Bounds their number, in all and from
  * one source. Whoever comes beyond a bound waits unread until another is done, or has taken too long: a crowd that comes at once is let in
- * as fast as it can be, nobody nearest to the end of his handshake has to go for somebody who has not begun, and idle strangers
+ * as fast as it can be, no connection near the end of its handshake has to go for one that has not begun, and idle strangers
  * hold a place no longer than their grace.
  *
  * Knows sources as names only; which address belongs to which, and which to none, is source-limits.ts.

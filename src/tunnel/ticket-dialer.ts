@@ -16,7 +16,7 @@ import { type DialWebSocketOptions, dialWebSocket } from '../transport/websocket
 const SKEW_THAT_MATTERS_MS = 60_000;
 /**
  * How far ahead of this clock a `Date` may lead for which nobody vouches: whoever forges it, and keeps the tickets that are then
- * sealed, can open them when their time comes, to see what is there. He gets no session by it.
+ * sealed, can open them when their time comes, to see what is there. That gives no session.
  */
 const MAX_UNVOUCHED_LEAD_MS = 3_600_000;
 

@@ -541,7 +541,7 @@ describe('a proven refusal', () => {
       expect(etagOf(opener.open(text, NOW, { obstacle })) !== undefined).toBe(obstacle === 'upgrade-dropped');
   });
 
-  it('is given to no stranger, no forger, no replayer, and to none who is at a place where he may not be', () => {
+  it('is given to no stranger, no forger, no replayer, and to none at a place that is not its own', () => {
     const opener = openerFor('alice');
     const used = sealer.seal(FIELDS, NOW);
     expect(reasonOf(opener, used)).toBe('admitted');
@@ -559,7 +559,7 @@ describe('a proven refusal', () => {
     expect(etagOf(opener.open(sealer.seal(FIELDS, NOW), NOW, { fromPage: true }))).toBeUndefined();
   });
 
-  it('costs a bearer who asks for thousands her proofs alone', () => {
+  it('costs a bearer who asks for thousands only its own proofs', () => {
     const opener = openerFor('alice', 'bob');
     let proofs = 0;
     for (let i = 0; i < 3_000; i++)

@@ -42,7 +42,7 @@ describe('the line before an exit', () => {
     expect(now).toBeLessThan(30_000);
   });
 
-  it('gives a bearer with many calls half of the places, and the next one his turn at once', () => {
+  it('gives a bearer with many calls half of the places, and the next one its turn at once', () => {
     const line = new CallLine<string>(LIMITS);
     for (let i = 0; i < 1_000; i++) line.join('many', `many#${i}`, 0);
     const first = callAll(line, 0);
@@ -65,7 +65,7 @@ describe('the line before an exit', () => {
     expect(order).toEqual(['many#0', 'few#0', 'many#1', 'few#1', 'many#2']);
   });
 
-  it('lets a bearer through at his rate, and says when the next turn is', () => {
+  it('lets a bearer through at its rate, and says when the next turn is', () => {
     const line = new CallLine<string>(LIMITS);
     let called = 0;
     let joined = 0;

@@ -124,7 +124,7 @@ describe('the gate', () => {
     expect(missing(withHeaders({ upgrade: 'secret' }))).toBe('another Upgrade');
   });
 
-  it('proves to a bearer that the relay has no further link for her, and uses no ticket up for it', () => {
+  it('proves to a bearer that the relay has no further link, and uses no ticket up for it', () => {
     const gate = new Gate(newOpener(), undefined);
     const ticket = newTicket();
     const verdict = gate.judge(request(`/${ticket}`), NOW, true);
