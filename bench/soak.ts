@@ -147,6 +147,8 @@ function refusedUpgrade(port: number, at: number): Promise<void> {
     const socket = connect({ host: '127.0.0.1', port, localAddress });
     socket.setEncoding('latin1').on('data', (text: string) => {
       answer += text;
+      // The relay keeps the connection, as any web server does.
+      if (answer.endsWith('Not Found')) socket.destroy();
     });
     socket.once('error', reject);
     socket.once('end', () => socket.destroy());
