@@ -3,6 +3,7 @@
  * the reading side alone. An end that comes while nobody reads is kept for the next reader, behind the bytes before it.
  */
 import type { Readable } from 'node:stream';
+import { takeUnread } from '../tunnel/socket-reset.ts';
 
 export interface ByteReader {
   /** Undefined: it wants more. Otherwise it is done, and this is what it leaves to the next reader. */
@@ -94,9 +95,7 @@ export class ByteSource {
 
   /** What Node had read before comes first. Behind a clean end it says nothing new. */
   readonly #handleClose = (): void => {
-    for (let chunk: unknown = this.#from.read(); chunk instanceof Uint8Array; chunk = this.#from.read()) {
-      this.#held = Buffer.concat([this.#held, chunk]);
-    }
+    this.#held = Buffer.concat([this.#held, ...takeUnread(this.#from)]);
     this.#end ??= { error: this.#error ?? new Error('the connection was cut') };
     this.#feed();
   };

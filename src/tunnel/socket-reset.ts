@@ -7,6 +7,7 @@
  * (SO_LINGER 0) drops what the kernel has not got acknowledged.
  */
 import type { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { unacknowledgedBytes } from './kernel-queue.ts';
 import { onStandstill } from './standstill.ts';
@@ -132,10 +133,10 @@ class HeldWriteErrors implements WriteErrors {
   }
 }
 
-/** What Node had read of a socket before it failed. Call it in the handler of 'error', or at 'close' before anybody else reads. */
-export function takeUnread(socket: Socket): Uint8Array[] {
+/** What Node had read of a socket or stream before it failed. Call it at 'error', or at 'close' before anybody else reads. */
+export function takeUnread(from: Readable): Uint8Array[] {
   const chunks: Uint8Array[] = [];
-  for (let chunk: unknown = socket.read(); chunk instanceof Uint8Array; chunk = socket.read()) chunks.push(chunk);
+  for (let chunk: unknown = from.read(); chunk instanceof Uint8Array; chunk = from.read()) chunks.push(chunk);
   return chunks;
 }
 
