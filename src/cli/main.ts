@@ -213,66 +213,72 @@ function accessCommand(): Command {
   const access = new Command('access')
     .description('who may use the relay, or an exit')
     .addHelpText('after', ACCESS_EXAMPLES);
-  access.addCommand(
-    new Command('add')
-      .description('adds a name and prints its invite, and only that, on stdout: it is a secret, shown once')
-      .argument('<name>')
-      .addOption(stateOption('either'))
-      .option('--url <url>', 'the relay’s URL in the invite (default: that of the last `wstun relay`)')
-      .addOption(
-        new Option('--role <role>', 'exit: lets an exit register here under the name')
-          .choices(['client', 'exit'])
-          .default('client'),
-      )
-      .addOption(allowOption('opens more than public addresses; may be given several times'))
-      .option('--sessions <n>', 'sessions at once (default: 8)')
-      .option('--rate <rate>', 'bits a second in each direction, as 20mbit (default: no limit)')
-      .option('--quota <bytes>', 'bytes a month in both directions together, as 100GB (default: no limit)')
-      .addOption(yesOption())
-      .addHelpText('after', ACCESS_EXAMPLES)
-      .action(async (name: string, options) => (await import('./access.ts')).addAccess(name, options)),
-  );
-  access.addCommand(
-    new Command('list')
-      .description('prints the names, and what is open to them')
-      .addOption(stateOption('either'))
-      .option('--json', 'print all of it as one JSON list')
-      .action(async (options) => (await import('./access.ts')).listAccess(options)),
-  );
-  access.addCommand(
-    new Command('set')
-      .description('changes what is open to a name, and its limits; its invite stays, and its sessions go on')
-      .argument('<name>')
-      .addOption(stateOption('either'))
-      .addOption(allowOption('opens this too; may be given several times'))
-      .addOption(
-        new Option('--disallow <rule>', 'takes back what was opened; may be given several times').argParser(
-          collect((text) => text),
-        ),
-      )
-      .option('--sessions <n>', 'sessions at once; none: the default of 8')
-      .option('--rate <rate>', 'bits a second in each direction, as 20mbit; none: no limit')
-      .option('--quota <bytes>', 'bytes a month in both directions together, as 100GB; none: no limit')
-      .addHelpText('after', ACCESS_EXAMPLES)
-      .action(async (name: string, options) => (await import('./access.ts')).setAccess(name, options)),
-  );
-  access.addCommand(
-    new Command('renew')
-      .description('prints a new invite for a name that is there, and only that; the one before is void at once')
-      .argument('<name>')
-      .addOption(stateOption('either'))
-      .option('--url <url>', 'the relay’s URL in the invite (default: that of the last `wstun relay`)')
-      .addOption(yesOption())
-      .action(async (name: string, options) => (await import('./access.ts')).renewAccess(name, options)),
-  );
-  access.addCommand(
-    new Command('remove')
-      .description('removes a name; its sessions end within two seconds')
-      .argument('<name>')
-      .addOption(stateOption('either'))
-      .action(async (name: string, options) => (await import('./access.ts')).removeAccess(name, options)),
-  );
+  for (const sub of [accessAdd(), accessList(), accessSet(), accessRenew(), accessRemove()]) access.addCommand(sub);
   return access;
+}
+
+function accessAdd(): Command {
+  return new Command('add')
+    .description('adds a name and prints its invite, and only that, on stdout: it is a secret, shown once')
+    .argument('<name>')
+    .addOption(stateOption('either'))
+    .option('--url <url>', 'the relay’s URL in the invite (default: that of the last `wstun relay`)')
+    .addOption(
+      new Option('--role <role>', 'exit: lets an exit register here under the name')
+        .choices(['client', 'exit'])
+        .default('client'),
+    )
+    .addOption(allowOption('opens more than public addresses; may be given several times'))
+    .option('--sessions <n>', 'sessions at once (default: 8)')
+    .option('--rate <rate>', 'bits a second in each direction, as 20mbit (default: no limit)')
+    .option('--quota <bytes>', 'bytes a month in both directions together, as 100GB (default: no limit)')
+    .addOption(yesOption())
+    .addHelpText('after', ACCESS_EXAMPLES)
+    .action(async (name: string, options) => (await import('./access.ts')).addAccess(name, options));
+}
+
+function accessList(): Command {
+  return new Command('list')
+    .description('prints the names, and what is open to them')
+    .addOption(stateOption('either'))
+    .option('--json', 'print all of it as one JSON list')
+    .action(async (options) => (await import('./access.ts')).listAccess(options));
+}
+
+function accessSet(): Command {
+  return new Command('set')
+    .description('changes what is open to a name, and its limits; its invite stays, and its sessions go on')
+    .argument('<name>')
+    .addOption(stateOption('either'))
+    .addOption(allowOption('opens this too; may be given several times'))
+    .addOption(
+      new Option('--disallow <rule>', 'takes back what was opened; may be given several times').argParser(
+        collect((text) => text),
+      ),
+    )
+    .option('--sessions <n>', 'sessions at once; none: the default of 8')
+    .option('--rate <rate>', 'bits a second in each direction, as 20mbit; none: no limit')
+    .option('--quota <bytes>', 'bytes a month in both directions together, as 100GB; none: no limit')
+    .addHelpText('after', ACCESS_EXAMPLES)
+    .action(async (name: string, options) => (await import('./access.ts')).setAccess(name, options));
+}
+
+function accessRenew(): Command {
+  return new Command('renew')
+    .description('prints a new invite for a name that is there, and only that; the one before is void at once')
+    .argument('<name>')
+    .addOption(stateOption('either'))
+    .option('--url <url>', 'the relay’s URL in the invite (default: that of the last `wstun relay`)')
+    .addOption(yesOption())
+    .action(async (name: string, options) => (await import('./access.ts')).renewAccess(name, options));
+}
+
+function accessRemove(): Command {
+  return new Command('remove')
+    .description('removes a name; its sessions end within two seconds')
+    .argument('<name>')
+    .addOption(stateOption('either'))
+    .action(async (name: string, options) => (await import('./access.ts')).removeAccess(name, options));
 }
 
 function keysCommand(): Command {
