@@ -92,7 +92,7 @@ const stateOption = (role: 'relay' | 'exit' | 'either') => {
   const option = new Option('--state <dir>', `keys and access list (default: ${whose})`);
   return option.argParser(parseStateDir).env('WSTUN_STATE');
 };
-const yesOption = () => new Option('--yes', 'do not ask first, as on a terminal it would');
+const yesOption = () => new Option('--yes', 'ask nothing, not even on a terminal');
 const allowOption = (what: string) => new Option('--allow <rule>', what).argParser(collect((text) => text));
 const dnsOption = () =>
   new Option('--dns <server>', 'name server instead of the system’s; may be given several times').argParser(
@@ -102,7 +102,7 @@ const dnsOption = () =>
 const publicAddressOption = () =>
   new Option(
     '--public-address <ip>',
-    'of this machine as seen from outside, refused like its own; several times; none (default: learnt)',
+    'public address of this machine, refused like its others; may be given several times; none: it has none (default: learnt)',
   ).argParser(collect(parsePublicAddress));
 
 const resumeWindowOption = () =>
@@ -289,7 +289,7 @@ function keysCommand(): Command {
       .addOption(stateOption('either'))
       .addOption(yesOption())
       .option('--dry-run', 'say what it would do, and change nothing')
-      .option('--forget', 'keep none of the old keys: who comes with an old invite is a stranger')
+      .option('--forget', 'keep none of the old keys: old invites are refused as a stranger’s')
       .addHelpText('after', KEYS_EXAMPLES)
       .action(async (options) => (await import('./keys.ts')).rotate(options)),
   );
