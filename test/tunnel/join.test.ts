@@ -233,7 +233,9 @@ describe('joinSocket', () => {
     expect(await result).toEqual({ fromSocket: sent, toSocket: 0 });
   });
 
-  it('cuts what rests half-closed with bytes that the tunnel does not take', async () => {
+  // Later releases of Node read the end of a socket only when it is read again, so nothing is half-closed there meanwhile.
+  const readsEndAhead = Number(process.versions.node.split('.')[0]) < 22;
+  it.runIf(readsEndAhead)('cuts what rests half-closed with bytes that the tunnel does not take', async () => {
     const { client, socket, result } = await joined({ pausedCheckMs: 5, halfClosedIdleMs: 200 });
     // In one read, so that the end follows on a paused socket.
     client.send(Buffer.alloc(40_000, 7)).socket.end();
