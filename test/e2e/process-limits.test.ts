@@ -43,9 +43,9 @@ async function dialInVain(
   client: RunningClient,
   silent: number,
 ): Promise<{ readonly reply: Promise<number | undefined> }> {
-  const before = relay.process.openDescriptors();
+  const before = relay.process.openSockets();
   const reply = replyFor(client, silent);
-  await until(() => relay.process.openDescriptors() > before);
+  await until(() => relay.process.openSockets() > before);
   return { reply };
 }
 

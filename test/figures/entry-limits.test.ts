@@ -23,8 +23,9 @@ async function edit({ state, process }: RunningRelay, from: string, to: string):
   const reloads = () => process.stderr.split('access list reloaded').length;
   const before = reloads();
   const file = join(state, 'access.toml');
-  const text = await readFile(file, 'utf8');
-  await writeFile(file, text.replace(from, to));
+  const lines = (await readFile(file, 'utf8')).split('\n');
+  // The comment at its head has examples.
+  await writeFile(file, lines.map((line) => (line.startsWith('#') ? line : line.replace(from, to))).join('\n'));
   await until(() => reloads() > before, PROMISED_MS);
 }
 

@@ -4,7 +4,7 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Outcome, run, type SpawnOptions, spawnBound } from './programs.ts';
 import { atEnd } from './scope.ts';
@@ -104,6 +104,12 @@ export class WstunProcess {
     return readdirSync(`/proc/${this.pid}/fd`).length;
   }
 
+  /** Of its descriptors the sockets alone: files come and go. */
+  openSockets(): number {
+    const directory = `/proc/${this.pid}/fd`;
+    return readdirSync(directory).filter((fd) => targetOf(join(directory, fd)).startsWith('socket:')).length;
+  }
+
   /** On its stdin. */
   say(line: string): void {
     this.#child.stdin?.write(`${line}\n`);
@@ -130,6 +136,15 @@ export class WstunProcess {
     const lines = this.#stdout.slice(0, this.#stdout.lastIndexOf('\n') + 1).split('\n');
     const events = lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as WstunEvent);
     this.events.push(...events.slice(this.events.length));
+  }
+}
+
+/** Empty where it is closed by now. */
+function targetOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
   }
 }
 
