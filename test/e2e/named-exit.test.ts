@@ -54,7 +54,8 @@ describe('an exit behind a relay that only forwards', () => {
     const again = spawnClient(secret, { args: ['--once'] });
     expect(await again.exited).toBe(77);
     expect(again.stderr).toContain('WSTUN-E202');
-    expect(bob.process.events.map(({ event }) => event)).toEqual(['ready']);
+    // An exit announces one list a second: who is invited right after another may have to try twice.
+    expect(bob.process.events.map(({ event }) => event).filter((event) => event !== 'retrying')).toEqual(['ready']);
   });
 
   it('that is absent is named as the reason, also after a restart of the relay, and found again when it is back', async () => {
