@@ -37,7 +37,7 @@ describe('an exit behind a relay that only forwards', () => {
 
   it('applies its own policy, and ends the session of a removed client within 2 s, no other', async () => {
     const target = await tcpServer(echo);
-    const { exit } = await startBehindRelay();
+    const { exit, relay } = await startBehindRelay();
     const secret = await invite(exit, 'alice', { allow: ['127.0.0.1'] });
     const alice = await startClient(secret);
     const bob = await startClient(await invite(exit, 'bob'));
@@ -51,6 +51,8 @@ describe('an exit behind a relay that only forwards', () => {
     expect(await ended).toBe('reset');
     expect(performance.now() - start).toBeLessThan(PROMISED_MS);
     expect(await alice.process.event('session-lost')).toMatchObject({ code: 'WSTUN-E207' });
+    // Until then the relay lets its link in, and the exit alone refuses it.
+    await until(() => relay.process.stderr.match(/"keys":\d+/g)?.at(-1) === '"keys":1');
     const again = spawnClient(secret, { args: ['--once'] });
     expect(await again.exited).toBe(77);
     expect(again.stderr).toContain('WSTUN-E202');
