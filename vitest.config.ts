@@ -7,6 +7,7 @@ const builds = './test/support/build-dist.ts';
 export default defineConfig({
   test: {
     testTimeout: 20_000,
+    setupFiles: './test/support/poisoned.ts',
     hookTimeout: 30_000,
     reporters: process.env.CI ? ['dot', './test/support/count-reporter.ts'] : ['default'],
     // More than the two cores of the smallest machine: most of what is tested waits, for a limit or for another process.

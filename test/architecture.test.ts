@@ -15,15 +15,24 @@ const TABLE = 'errors.ts';
 /** Folders, or single files, of src; its own folder is open to each. `errors.ts` imports nothing. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'errors.ts': [],
+  memory: [],
   net: [],
-  protocol: ['errors.ts'],
-  crypto: ['errors.ts'],
-  mux: ['protocol', 'errors.ts'],
+  protocol: ['errors.ts', 'memory'],
+  crypto: ['errors.ts', 'memory'],
+  mux: ['protocol', 'errors.ts', 'memory'],
   observability: ['errors.ts'],
-  transport: ['errors.ts', 'observability', 'net'],
-  tunnel: ['protocol', 'crypto', 'mux', 'transport', 'errors.ts', 'observability'],
-  proxy: ['errors.ts', 'observability', 'net', 'tunnel/stream.ts', 'tunnel/join.ts', 'tunnel/socket-reset.ts'],
-  exit: ['errors.ts', 'observability', 'net', 'tunnel/stream.ts', 'tunnel/join.ts'],
+  transport: ['errors.ts', 'memory', 'observability', 'net'],
+  tunnel: ['protocol', 'crypto', 'mux', 'transport', 'errors.ts', 'memory', 'observability'],
+  proxy: [
+    'errors.ts',
+    'memory',
+    'observability',
+    'net',
+    'tunnel/stream.ts',
+    'tunnel/join.ts',
+    'tunnel/socket-reset.ts',
+  ],
+  exit: ['errors.ts', 'memory', 'observability', 'net', 'tunnel/stream.ts', 'tunnel/join.ts'],
   relay: ['crypto/ticket.ts', 'net', 'transport', 'errors.ts', 'observability'],
   state: ['crypto', 'errors.ts', 'observability'],
   tether: ['errors.ts', 'observability', 'transport'],
@@ -45,6 +54,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 
 /** Folders without sockets, files or clocks, and all that they may have of Node and npm. */
 const PURE: Readonly<Record<string, readonly string[]>> = {
+  memory: [],
   net: [],
   protocol: ['node:buffer', 'node:util'],
   mux: ['node:buffer', 'node:util'],

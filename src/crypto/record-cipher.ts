@@ -6,6 +6,7 @@
  */
 import type { KeyObject } from 'node:crypto';
 import { WstunError } from '../errors.ts';
+import { own, type Piece } from '../memory/pieces.ts';
 import { type CipherSuite, createDecryption, createEncryption, importCipherKey, rekey, TAG_BYTES } from './aead.ts';
 
 /** §3: of every Noise message. */
@@ -66,17 +67,17 @@ export class RecordSealer {
   }
 
   /**
-   * EncryptWithAd: the ciphertext in pieces of new memory, then the tag.
+   * EncryptWithAd: the ciphertext in pieces of new memory, then the tag. They belong to the caller.
    * @param pieces together at most MAX_RECORD_PLAINTEXT_BYTES; they are only read
    * @throws RangeError for more, WstunError link-lost when the nonces are used up
    */
-  seal(pieces: readonly Uint8Array[]): Uint8Array[] {
+  seal(pieces: readonly Uint8Array[]): Piece[] {
     if (totalBytes(pieces) > MAX_RECORD_PLAINTEXT_BYTES) throw new RangeError('too long for a record');
     if (this.#key.isExhausted) throw new WstunError('link-lost', 'it has carried all the records that it can');
     const cipher = this.#key.createEncryption();
     this.#key.advance();
-    const record: Uint8Array[] = [];
-    for (const piece of joinShort(pieces)) record.push(cipher.update(piece));
+    const record: Piece[] = [];
+    for (const piece of joinShort(pieces)) record.push(own(cipher.update(piece)));
     cipher.final();
     record.push(cipher.getAuthTag());
     return record;
@@ -94,10 +95,10 @@ export class RecordOpener {
   }
 
   /**
-   * DecryptWithAd: the plaintext in pieces of new memory, all of it verified. Undefined for a record that is not the next
+   * DecryptWithAd: the plaintext in pieces of new memory, all of it verified, which belong to the caller. Undefined for a record that is not the next
    * one of its sender, and for everything after it: the link must end then, and not with a clean end of anything.
    */
-  open(pieces: readonly Uint8Array[]): Uint8Array[] | undefined {
+  open(pieces: readonly Uint8Array[]): Piece[] | undefined {
     const key = this.#key;
     if (key === undefined) return undefined;
     const plaintext = key.isExhausted ? undefined : decryptRecord(key, pieces);
@@ -107,12 +108,12 @@ export class RecordOpener {
   }
 }
 
-function decryptRecord(key: RecordKey, pieces: readonly Uint8Array[]): Uint8Array[] | undefined {
+function decryptRecord(key: RecordKey, pieces: readonly Uint8Array[]): Piece[] | undefined {
   const total = totalBytes(pieces);
   if (total < TAG_BYTES || total > MAX_RECORD_BYTES) return undefined;
   const { ciphertext, tag } = splitTag(pieces, total - TAG_BYTES);
   const decipher = key.createDecryption();
-  const plaintext = joinShort(ciphertext).map((piece) => decipher.update(piece));
+  const plaintext = joinShort(ciphertext).map((piece) => own(decipher.update(piece)));
   decipher.setAuthTag(tag);
   try {
     decipher.final();

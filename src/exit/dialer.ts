@@ -7,7 +7,7 @@ import { type WireFaultName, WstunError } from '../errors.ts';
 import { ATTEMPT_DELAY_MS, alternate, ConnectionRace } from '../net/connection-race.ts';
 import { dialFaultOf, mostTelling } from './dial-faults.ts';
 import { familyOf, formatIp, type IpBytes, parseIp, sameIp, unmapIp } from './ip.ts';
-import { ReadBudget, readInto } from './read-buffers.ts';
+import { ReadBudget, ReadBuffers, readInto } from './read-buffers.ts';
 import type { Spares } from './spare-sockets.ts';
 
 /** A dial in all, ms: what users wait for a dead host, and within the 20 s for which a client waits for the exit's answer. */
@@ -42,6 +42,7 @@ export function createDialer(connect: Connect = literalConnector()): Dial {
 function literalConnector(): Connect {
   const budget = new ReadBudget();
   return (ip, port) => {
+    const buffers = new ReadBuffers(budget);
     const socket: Socket = netConnect({
       host: formatIp(ip),
       port,
@@ -51,9 +52,9 @@ function literalConnector(): Connect {
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: KEEP_ALIVE_MS,
-      onread: readInto(budget, (chunk) => socket.push(chunk)),
+      onread: readInto(buffers, (chunk) => socket.push(chunk)),
     });
-    budget.count(socket);
+    budget.count(socket, buffers);
     return socket;
   };
 }

@@ -184,8 +184,9 @@ class DiallingExit implements Exit {
     if (quotas === undefined) return { fromSocket, toSocket };
     const counted = (pace: Pace): Pace => ({
       send: (chunk, sink) => {
+        const { length } = chunk;
         pace.send(chunk, sink);
-        quotas.count(bearer, chunk.length);
+        quotas.count(bearer, length);
         if (quotas.isUsedUp(bearer)) this.#cutAll(bearer, 'quota-used');
       },
     });

@@ -2,6 +2,7 @@
  * The bandwidth of access entries: all streams of a name share one bucket for each direction, and take turns at it. Decides when
  * bytes go on; what they are, and how a waiting stream holds its source back, is tunnel/join.ts.
  */
+import type { Piece } from '../memory/pieces.ts';
 import type { Pace, PaceSink } from '../tunnel/join.ts';
 import { ByteBucket } from './rate-limit.ts';
 
@@ -12,7 +13,7 @@ const LOOK_AGAIN_MS = 250;
 type RateNow = () => number | undefined;
 
 interface Held {
-  rest: Uint8Array;
+  rest: Piece;
   readonly sink: PaceSink;
 }
 
@@ -28,7 +29,7 @@ class Pacer implements Pace {
     this.#rate = rate;
   }
 
-  send(chunk: Uint8Array, sink: PaceSink): void {
+  send(chunk: Piece, sink: PaceSink): void {
     if (this.#held.size === 0 && this.#rate() === undefined) return sink.deliver(chunk);
     this.#held.add({ rest: chunk, sink });
     if (!this.#flushing && this.#timer === undefined) this.#flush();

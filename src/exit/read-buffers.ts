@@ -3,15 +3,18 @@
  * keeps them full, which saves a fifth of the time in this process on bulk (fewer system calls, events and frames), and
  * an idle socket holds 8 KiB.
  *
- * Memory handed on is never written again: whoever holds a chunk may keep it. What a read left free serves the next.
+ * What a read left free serves the next. Memory handed on belongs to whoever is given it (memory/pieces.ts), and is not written to until
+ * all of its slab has been released.
  */
 import type { EventEmitter } from 'node:events';
 import type { OnReadOpts } from 'node:net';
+import type { Piece } from '../memory/pieces.ts';
+import { POOLED_SLAB_BYTES, type Slab, SlabPool } from '../memory/slab-pool.ts';
 
 /** What an idle socket holds, bytes: a TLS hello or a small answer in one read. */
 const SMALLEST_READ = 8 * 1024;
 /** The largest read, bytes: beyond it measurements show no gain. */
-const LARGEST_READ = 256 * 1024;
+const LARGEST_READ = POOLED_SLAB_BYTES;
 
 /**
  * What the next reads of all of an exit's sockets may take together, bytes. Each socket has up to three reads on their way (one
@@ -19,8 +22,9 @@ const LARGEST_READ = 256 * 1024;
  */
 const READ_BUDGET = 1.5 * 1024 * 1024;
 
-/** Shares the budget among the sockets that are open. */
+/** Shares the budget, and the slabs, among the sockets that are open. */
 export class ReadBudget {
+  readonly slabs = new SlabPool();
   #sockets = 0;
 
   /** What one socket may read at once now, bytes. */
@@ -28,18 +32,19 @@ export class ReadBudget {
     return Math.max(SMALLEST_READ, Math.min(LARGEST_READ, Math.floor(READ_BUDGET / Math.max(1, this.#sockets))));
   }
 
-  count(socket: EventEmitter): void {
+  /** For a socket that reads into these. */
+  count(socket: EventEmitter, buffers: ReadBuffers): void {
     this.#sockets += 1;
     socket.once('close', () => {
       this.#sockets -= 1;
+      buffers.close();
     });
   }
 }
 
 export class ReadBuffers {
   readonly #budget: ReadBudget;
-  #slab: Buffer = Buffer.alloc(0);
-  #used = 0;
+  #slab: Slab | undefined;
   /** The size that the next read should have. */
   #size = SMALLEST_READ;
 
@@ -52,23 +57,29 @@ export class ReadBuffers {
    * that a stream gone quiet does not keep the slab of its bulk.
    */
   next(): Buffer {
-    const free = this.#slab.length - this.#used;
-    if (free < this.#size / 2 || this.#slab.length > 4 * this.#size) {
-      this.#slab = Buffer.allocUnsafeSlow(this.#size);
-      this.#used = 0;
-    }
-    return this.#slab.subarray(this.#used);
+    const slab = this.#slab;
+    if (slab !== undefined && slab.freeBytes >= this.#size / 2 && slab.bytes <= 4 * this.#size) return slab.room;
+    slab?.close();
+    this.#slab = this.#budget.slabs.take(this.#size);
+    return this.#slab.room;
   }
 
   /** The bytes of a read of `length` into what `next` gave last. */
-  take(length: number): Buffer {
-    const offered = this.#slab.length - this.#used;
-    const chunk = this.#slab.subarray(this.#used, this.#used + length);
-    this.#used += length;
+  take(length: number): Buffer & Piece {
+    const slab = this.#slab;
+    if (slab === undefined) throw new RangeError('a read into nothing');
+    const offered = slab.freeBytes;
+    const chunk = slab.handOut(length);
     // A full read means that more waits in the kernel; a partial one has emptied it, so twice that will do next time.
-    const wanted = length === offered ? 4 * this.#slab.length : 2 * length;
+    const wanted = length === offered ? 4 * slab.bytes : 2 * length;
     this.#size = Math.min(Math.max(wanted, SMALLEST_READ), this.#budget.largestRead);
     return chunk;
+  }
+
+  /** The socket is closed, and reads no more. */
+  close(): void {
+    this.#slab?.close();
+    this.#slab = undefined;
   }
 }
 
@@ -76,7 +87,6 @@ export class ReadBuffers {
  * For `net.connect`'s `onread`. With it a socket delivers no data by itself: `deliver` must push each chunk into the socket,
  * and hand back what `push` says, which is its back-pressure. All else (pause, resume, end, errors) stays as it is.
  */
-export function readInto(budget: ReadBudget, deliver: (chunk: Buffer) => boolean): OnReadOpts {
-  const buffers = new ReadBuffers(budget);
+export function readInto(buffers: ReadBuffers, deliver: (chunk: Buffer) => boolean): OnReadOpts {
   return { buffer: () => buffers.next(), callback: (length) => deliver(buffers.take(length)) };
 }

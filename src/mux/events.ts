@@ -1,5 +1,6 @@
 /** What a session has to tell its owner: `MuxSession.pollEvent`, and what comes of `open`. Pure. */
 import type { WireFaultName } from '../errors.ts';
+import type { Piece } from '../memory/pieces.ts';
 import type { Target } from '../protocol/target.ts';
 
 export type MuxEvent =
@@ -11,8 +12,8 @@ export type MuxEvent =
   | { readonly type: 'withdrawn'; readonly stream: number; readonly fault: WireFaultName }
   | { readonly type: 'opened'; readonly stream: number }
   | { readonly type: 'open-failed'; readonly stream: number; readonly fault: WireFaultName }
-  /** To be answered with `consume` as the bytes are really used. */
-  | { readonly type: 'data'; readonly stream: number; readonly bytes: Uint8Array }
+  /** The owner takes the bytes, and answers with `consume` as they are really used. */
+  | { readonly type: 'data'; readonly stream: number; readonly bytes: Piece }
   | { readonly type: 'finish'; readonly stream: number }
   /** All that was written before `finish` has gone out, and FINISH behind it. */
   | { readonly type: 'finish-sent'; readonly stream: number }

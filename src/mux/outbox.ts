@@ -4,6 +4,7 @@
  * that does not read cannot make the queue grow. Pure.
  */
 import type { WireFaultName } from '../errors.ts';
+import type { Piece } from '../memory/pieces.ts';
 import { RecordEncoder } from '../protocol/frame-encoder.ts';
 import { FRAME_HEADER_BYTES } from '../protocol/frames.ts';
 import type { Target } from '../protocol/target.ts';
@@ -37,7 +38,7 @@ const MAX_PONGS = 8;
 export type RecordShare = 'control' | 'quiet' | 'all';
 
 export interface PolledRecord {
-  readonly record: readonly Uint8Array[] | undefined;
+  readonly record: readonly Piece[] | undefined;
   /** Streams of which something went out. */
   readonly served: ReadonlySet<StreamState>;
 }

@@ -61,6 +61,7 @@ export class ReplayStore {
     this.memory = memory;
   }
 
+  /** Only reads the pieces, or keeps them: records that are kept as they are lie in memory of an encoder, which nobody gives back. */
   put(pieces: readonly Uint8Array[], bytes: number): Stored {
     this.memory.used += RECORD_OVERHEAD_BYTES;
     if (bytes < COPY_FROM_BYTES || bytes > SLAB_BYTES) {

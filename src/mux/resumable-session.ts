@@ -9,6 +9,7 @@
  * It must not know what a link is, nor how another is found: `linkState` says when one is wanted.
  */
 import type { WireFaultName } from '../errors.ts';
+import { own, type Piece, releaseAll } from '../memory/pieces.ts';
 import { FRAME_HEADER_BYTES } from '../protocol/frames.ts';
 import {
   type Acknowledgement,
@@ -151,8 +152,8 @@ export class ResumableSession {
 
   // ── in ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** A whole record of the present link, in order. */
-  handleMessage(message: readonly Uint8Array[], now: number): void {
+  /** A whole record of the present link, in order. Takes it. */
+  handleMessage(message: readonly Piece[], now: number): void {
     if (this.mux.isOver) return;
     const decoded = decodeRecordHeader(message);
     if (decoded === undefined) return this.mux.fail('bad-record');
@@ -175,11 +176,11 @@ export class ResumableSession {
     this.mux.handleRoundTrip(this.path?.roundTripMs);
   }
 
-  private handleNumbered(body: readonly Uint8Array[], now: number): void {
+  private handleNumbered(body: readonly Piece[], now: number): void {
     const bytes = body.reduce((sum, piece) => sum + piece.length, 0);
     if (bytes === 0) this.mux.handleUselessRecord(now);
     this.path?.handleReceived(bytes);
-    if (!this.acks.note(bytes, now)) return;
+    if (!this.acks.note(bytes, now)) return releaseAll(body);
     for (const piece of body) this.mux.handleRecord(piece, now);
   }
 
@@ -215,13 +216,13 @@ export class ResumableSession {
   // ── out ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** The next record for the present link, or undefined when there is nothing to say now. */
-  pollMessage(now: number): readonly Uint8Array[] | undefined {
+  pollMessage(now: number): readonly Piece[] | undefined {
     const { path } = this;
     if (path === undefined) return undefined;
     return this.pollAgain(path, now) ?? this.pollNew(path, now) ?? this.pollAcknowledgement(now);
   }
 
-  private pollAgain(path: PathModel, now: number): readonly Uint8Array[] | undefined {
+  private pollAgain(path: PathModel, now: number): readonly Piece[] | undefined {
     const record = this.replay.waiting;
     // Behind the last of them goes GO_AWAY, if the session is over.
     const mayGo = record !== undefined && (this.mux.isOver || path.inFlightBytes < path.allowance(now));
@@ -229,10 +230,10 @@ export class ResumableSession {
     this.noteSending(path, now);
     this.replay.markSent(path.handleSent(record.bytes, now));
     // A copy: a peer may acknowledge what it has not read, and the slab is then another session's.
-    return [Buffer.concat([encodeRecordHeader(this.numberedHeader(now)), ...record.stored.pieces])];
+    return [own(Buffer.concat([encodeRecordHeader(this.numberedHeader(now)), ...record.stored.pieces]))];
   }
 
-  private pollNew(path: PathModel, now: number): readonly Uint8Array[] | undefined {
+  private pollNew(path: PathModel, now: number): readonly Piece[] | undefined {
     // In order: nothing new before all that the peer lacks.
     if (this.replay.waiting !== undefined) return undefined;
     const pieces = this.pollFrames(path, now);
@@ -244,7 +245,7 @@ export class ResumableSession {
   }
 
   /** A record is no longer than the path carries in the time of one frame: the next keystroke waits for no more. */
-  private pollFrames(path: PathModel, now: number): readonly Uint8Array[] | undefined {
+  private pollFrames(path: PathModel, now: number): readonly Piece[] | undefined {
     const { mux } = this;
     const frameBytes = Math.min(path.frameBytes(), this.maxDataBytes);
     // One full frame and no more: room behind it would be filled with a sliver of the next stream's.
@@ -265,7 +266,7 @@ export class ResumableSession {
     return bytes < minReplayBytes || (bytes < replayBytes && this.memory.used < this.memory.limit);
   }
 
-  private pollAcknowledgement(now: number): readonly Uint8Array[] | undefined {
+  private pollAcknowledgement(now: number): readonly Piece[] | undefined {
     if (!this.acks.isDue(now)) return undefined;
     return [encodeRecordHeader({ isNumbered: false, acknowledged: this.acks.take(now) })];
   }

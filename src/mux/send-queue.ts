@@ -2,6 +2,7 @@
  * Bytes of one stream that wait for credit and for their turn, as the chunks they came in. Only small chunks behind others are
  * copied together: a target that sends byte by byte would otherwise cost hundreds of bytes of memory for each. Pure.
  */
+import { type Piece, release, releaseAll } from '../memory/pieces.ts';
 
 /** A chunk up to this many bytes joins those that wait already. */
 const JOIN_UP_TO_BYTES = 1024;
@@ -9,7 +10,7 @@ const JOIN_UP_TO_BYTES = 1024;
 const SLAB_BYTES = 4096;
 
 export class SendQueue {
-  private readonly chunks: Uint8Array[] = [];
+  private readonly chunks: Piece[] = [];
   /** How much of the first chunk has gone. */
   private offset = 0;
   /** The last chunk is the part of `slab` up to `slabUsed`, and may be extended. */
@@ -17,7 +18,7 @@ export class SendQueue {
   private slabUsed = 0;
   bytes = 0;
 
-  push(chunk: Uint8Array): void {
+  push(chunk: Piece): void {
     if (chunk.length === 0) return;
     this.bytes += chunk.length;
     if (this.chunks.length > 0 && chunk.length <= JOIN_UP_TO_BYTES) return this.join(chunk);
@@ -26,7 +27,7 @@ export class SendQueue {
   }
 
   /** What was taken from the slab is never written again: it only grows behind. */
-  private join(chunk: Uint8Array): void {
+  private join(chunk: Piece): void {
     if (!this.slab || this.slab.length - this.slabUsed < chunk.length) {
       this.slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
       this.slabUsed = 0;
@@ -36,20 +37,22 @@ export class SendQueue {
     this.slab.set(chunk, this.slabUsed);
     this.slabUsed += chunk.length;
     this.chunks.push(this.slab.subarray(0, this.slabUsed));
+    release(chunk);
   }
 
-  /** Hands exactly `length` bytes, at most `bytes`, to `sink`, in pieces. */
-  take(length: number, sink: (piece: Uint8Array) => void): void {
+  /** Hands exactly `length` bytes, at most `bytes`, to `sink`, in pieces, which it takes. */
+  take(length: number, sink: (piece: Piece) => void): void {
     this.bytes -= length;
     let left = length;
     while (left > 0) {
       const chunk = this.chunks[0];
       if (!chunk) throw new RangeError('more taken than queued');
-      const end = Math.min(chunk.length, this.offset + left);
-      sink(chunk.subarray(this.offset, end));
-      left -= end - this.offset;
+      const begin = this.offset;
+      const end = Math.min(chunk.length, begin + left);
+      left -= end - begin;
       this.offset = end;
       if (end === chunk.length) this.dropFirst();
+      sink(chunk.subarray(begin, end));
     }
   }
 
@@ -59,7 +62,11 @@ export class SendQueue {
     if (this.chunks.length === 0) this.slab = undefined;
   }
 
+  /** Drops all that waits. */
   clear(): void {
+    const [first, ...others] = this.chunks;
+    if (first !== undefined) release(first, this.offset);
+    releaseAll(others);
     this.chunks.length = 0;
     this.offset = 0;
     this.slab = undefined;

@@ -9,6 +9,7 @@
  * It must not know what carries its records, who the peer is, or what a target means.
  */
 import { faultOfSessionCode, faultOfStreamCode, type WireFaultName } from '../errors.ts';
+import { type Piece, release } from '../memory/pieces.ts';
 import { FrameDecoder, type FrameHandler, type Verdict } from '../protocol/frame-decoder.ts';
 import {
   MAX_CREDIT,
@@ -98,8 +99,8 @@ export class MuxSession implements FrameHandler {
 
   // ── from the link ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** The frames of a record, or any piece of them, in order. */
-  handleRecord(piece: Uint8Array, now: number): void {
+  /** The frames of a record, or any piece of them, in order. Takes the piece. */
+  handleRecord(piece: Piece, now: number): void {
     if (this.over) return;
     this.now = now;
     const fault = this.decoder.decode(piece, this);
@@ -208,7 +209,7 @@ export class MuxSession implements FrameHandler {
   }
 
   /** Takes the bytes in any case. False: enough is queued, wait for `writable`. Without effect on a stream that is gone. */
-  write(id: number, bytes: Uint8Array): boolean {
+  write(id: number, bytes: Piece): boolean {
     const stream = this.streams.get(id);
     if (stream?.phase !== 'open' || stream.finishWanted || stream.resetWanted) return true;
     stream.queue.push(bytes);
@@ -302,7 +303,7 @@ export class MuxSession implements FrameHandler {
     now: number,
     maxBytes = MAX_RECORD_BYTES,
     frameBytes = this.config.maxDataBytes,
-  ): readonly Uint8Array[] | undefined {
+  ): readonly Piece[] | undefined {
     return this.poll(now, maxBytes, frameBytes, 'all');
   }
 
@@ -314,16 +315,11 @@ export class MuxSession implements FrameHandler {
     now: number,
     maxBytes = MAX_RECORD_BYTES,
     frameBytes = this.config.maxDataBytes,
-  ): readonly Uint8Array[] | undefined {
+  ): readonly Piece[] | undefined {
     return this.poll(now, maxBytes, frameBytes, 'quiet');
   }
 
-  private poll(
-    now: number,
-    maxBytes: number,
-    frameBytes: number,
-    share: RecordShare,
-  ): readonly Uint8Array[] | undefined {
+  private poll(now: number, maxBytes: number, frameBytes: number, share: RecordShare): readonly Piece[] | undefined {
     this.checkControlQueue();
     const { record, served } = this.outbox.poll(now, maxBytes, frameBytes, this.over ? 'control' : share);
     if (served.size > 0) this.noteTransfer(now);
@@ -431,13 +427,15 @@ export class MuxSession implements FrameHandler {
     return this.windows.receive(stream, length) ? undefined : 'window-exceeded';
   }
 
-  handleData(id: number, bytes: Uint8Array): void {
+  handleData(id: number, bytes: Piece): void {
     this.noteTransfer(this.now);
     const stream = this.streams.get(id);
     // The stream may have been reset by the owner between two pieces of one frame.
-    if (!stream) return;
-    if (stream.resetWanted) this.consume(id, bytes.length, this.now);
-    else this.events.push({ type: 'data', stream: id, bytes: ownMemory(bytes) });
+    const isWanted = stream !== undefined && !stream.resetWanted;
+    if (isWanted) return void this.events.push({ type: 'data', stream: id, bytes: ownMemory(bytes) });
+    const { length } = bytes;
+    release(bytes);
+    if (stream !== undefined) this.consume(id, length, this.now);
   }
 
   handleCredit(id: number, increment: number): Verdict {

@@ -6,6 +6,7 @@
  * decoder is then dead and returns that fault for ever.
  */
 import type { WireFaultName } from '../errors.ts';
+import { isOwned, type Piece, release } from '../memory/pieces.ts';
 import {
   FIRST_IGNORABLE_TYPE,
   FRAME_HEADER_BYTES,
@@ -28,8 +29,8 @@ export interface FrameHandler {
   handleOpenFailed(stream: number, code: number): Verdict;
   /** Before any of the payload is looked at. */
   handleDataHeader(stream: number, length: number): Verdict;
-  /** 1 byte to all of what the last header announced; called until that is complete. */
-  handleData(stream: number, bytes: Uint8Array): void;
+  /** 1 byte to all of what the last header announced, which the handler takes; called until that is complete. */
+  handleData(stream: number, bytes: Piece): void;
   handleCredit(stream: number, increment: number): Verdict;
   handleFinish(stream: number): Verdict;
   handleReset(stream: number, code: number): Verdict;
@@ -54,16 +55,25 @@ export class FrameDecoder {
   private sawHello = false;
   private fault: Verdict = undefined;
 
-  /** Returns the fault that ended decoding, if any; frames before it were handled. */
-  decode(piece: Uint8Array, handler: FrameHandler): Verdict {
+  /** Takes the piece. Returns the fault that ended decoding, if any; frames before it were handled. */
+  decode(piece: Piece, handler: FrameHandler): Verdict {
     const bytes = Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
+    const { length } = bytes;
+    const mustRelease = isOwned(piece);
     let at = 0;
-    while (this.fault === undefined && at < bytes.length) {
-      if (this.remaining > 0) at = this.passOn(bytes, at, handler);
-      else if (this.partialBytes > 0 || bytes.length - at < FRAME_HEADER_BYTES) at = this.gather(bytes, at, handler);
-      else at = this.readFrame(bytes, at, handler);
+    while (this.fault === undefined && at < length) {
+      const isPassedOn = this.remaining > 0 && !this.skipping;
+      const next = this.step(bytes, at, handler);
+      if (mustRelease && !isPassedOn) release(bytes, at, next);
+      at = next;
     }
     return this.fault;
+  }
+
+  private step(bytes: Buffer, at: number, handler: FrameHandler): number {
+    if (this.remaining > 0) return this.passOn(bytes, at, handler);
+    if (this.partialBytes > 0 || bytes.length - at < FRAME_HEADER_BYTES) return this.gather(bytes, at, handler);
+    return this.readFrame(bytes, at, handler);
   }
 
   private passOn(bytes: Buffer, at: number, handler: FrameHandler): number {

@@ -4,6 +4,7 @@
  */
 import type { WireFaultName } from '../errors.ts';
 import { wireCodeOf } from '../errors.ts';
+import { type Piece, release } from '../memory/pieces.ts';
 import { FRAME_HEADER_BYTES, FrameType, PROTOCOL_VERSION, SERVICE_TCP } from './frames.ts';
 import { MAX_RECORD_HEADER_BYTES } from './record-header.ts';
 import { encodeHost, type Target } from './target.ts';
@@ -18,7 +19,7 @@ const NO_SCRATCH = Buffer.alloc(0);
 
 /** One record in the making. `take()` ends it; the encoder is then ready for the next. */
 export class RecordEncoder {
-  private pieces: Uint8Array[] = [];
+  private pieces: Piece[] = [];
   private scratch = NO_SCRATCH;
   /** The scratch holds finished pieces up to `start`, the open piece up to `used`. */
   private start = 0;
@@ -31,7 +32,7 @@ export class RecordEncoder {
   }
 
   /** In front of the first piece lie MAX_RECORD_HEADER_BYTES that are nobody's: `prependRecordHeader` writes there. */
-  take(): readonly Uint8Array[] {
+  take(): readonly Piece[] {
     this.closePiece();
     const { pieces } = this;
     this.pieces = [];
@@ -83,12 +84,14 @@ export class RecordEncoder {
     this.header(FrameType.data, length, stream, 0);
   }
 
-  payload(piece: Uint8Array): void {
-    this.bytes += piece.length;
-    if (piece.length <= COPY_BELOW_BYTES) {
-      this.reserve(piece.length);
+  payload(piece: Piece): void {
+    const { length } = piece;
+    this.bytes += length;
+    if (length <= COPY_BELOW_BYTES) {
+      this.reserve(length);
       this.scratch.set(piece, this.used);
-      this.used += piece.length;
+      this.used += length;
+      release(piece);
     } else {
       this.closePiece();
       this.pieces.push(piece);

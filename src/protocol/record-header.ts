@@ -2,6 +2,7 @@
  * What stands before the frames of a record (docs/protocol.md §3.1): whether the record is numbered, and which of the peer's
  * numbered records have come, and when. Pure.
  */
+import { type Piece, release } from '../memory/pieces.ts';
 
 /** Bits of the first byte. */
 const ACKNOWLEDGES = 0x01;
@@ -40,7 +41,7 @@ export function encodeRecordHeader(header: RecordHeader): Uint8Array {
  * The record with its header in front, without a piece of its own for it: each costs the cipher and the link a call. Only for
  * pieces fresh from `RecordEncoder.take`, once.
  */
-export function prependRecordHeader(header: RecordHeader, pieces: readonly Uint8Array[]): readonly Uint8Array[] {
+export function prependRecordHeader(header: RecordHeader, pieces: readonly Piece[]): readonly Piece[] {
   const [first] = pieces;
   if (first === undefined) return [encodeRecordHeader(header)];
   const length = lengthOf(header);
@@ -88,13 +89,15 @@ function firstBytes(message: readonly Uint8Array[]): Buffer {
   return Buffer.concat(message).subarray(0, MAX_RECORD_HEADER_BYTES);
 }
 
-/** The pieces without their first `bytes` bytes; empty pieces are left out. */
-export function behind(message: readonly Uint8Array[], bytes: number): Uint8Array[] {
-  const rest: Uint8Array[] = [];
+/** The pieces without their first `bytes` bytes; empty pieces are left out. Takes the message. */
+export function behind(message: readonly Piece[], bytes: number): Piece[] {
+  const rest: Piece[] = [];
   let left = bytes;
   for (const piece of message) {
-    if (piece.length > left) rest.push(left === 0 ? piece : piece.subarray(left));
-    left = Math.max(0, left - piece.length);
+    const { length } = piece;
+    if (length > left) rest.push(left === 0 ? piece : piece.subarray(left));
+    if (left > 0) release(piece, 0, Math.min(left, length));
+    left = Math.max(0, left - length);
   }
   return rest;
 }

@@ -4,7 +4,14 @@
  * A page cannot stop reading, so without this the laptop would fill the phone's memory as fast as the local network allows. Looks
  * into no message.
  */
-import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
+import type {
+  LentMessage,
+  LinkCloseReason,
+  Message,
+  MessageLink,
+  MessageLinkHandler,
+  MessageReader,
+} from '../transport/message-link.ts';
 import {
   FIRST_ON_THE_WAY_BYTES,
   MAX_ON_THE_WAY_BYTES,
@@ -23,7 +30,7 @@ export interface TetherLinkEvents {
   onEnd(): void;
 }
 
-export class TetherLink implements MessageLink, MessageLinkHandler {
+export class TetherLink implements MessageLink, MessageLinkHandler, MessageReader {
   /** The URL to which the page was asked to open it. */
   readonly asked: string;
   readonly #inner: MessageLink;
@@ -53,8 +60,8 @@ export class TetherLink implements MessageLink, MessageLinkHandler {
     return this.#inner.remote;
   }
 
-  get readsAtOnce(): boolean | undefined {
-    return this.#handler?.readsAtOnce;
+  get reader(): MessageReader | undefined {
+    return this.#handler?.reader === undefined ? undefined : this;
   }
 
   /** Here, not at the page: what that holds only `send` and `handleDrain` tell. */
@@ -104,6 +111,11 @@ export class TetherLink implements MessageLink, MessageLinkHandler {
   handleMessage(message: Message): void {
     this.#events.onHeard();
     this.#handler?.handleMessage(message);
+  }
+
+  readMessage(message: LentMessage): void {
+    this.#events.onHeard();
+    this.#handler?.reader?.readMessage(message);
   }
 
   handleDrain(): void {

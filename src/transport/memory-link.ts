@@ -3,6 +3,7 @@
  * end, nothing within the caller's turn) without a network or its timing. It behaves like a link whose kernel holds
  * nothing: all that the other end has not been handed counts as queued.
  */
+import { own, releaseAll } from '../memory/pieces.ts';
 import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from './message-link.ts';
 import { CLOSE_TIMEOUT_MS, HIGH_MARK_BYTES, MAX_MESSAGE_BYTES } from './websocket-limits.ts';
 
@@ -83,7 +84,8 @@ class MemoryLink implements MessageLink {
       this.#break(`a message of ${bytes} bytes was to be sent`);
       return true;
     }
-    this.#queue.push({ message: message.map((piece) => new Uint8Array(piece)), bytes });
+    this.#queue.push({ message: message.map((piece) => own(new Uint8Array(piece))), bytes });
+    releaseAll(message);
     this.#queuedBytes += bytes;
     this.wake();
     this.#blocked = this.#queuedBytes >= this.#options.highMarkBytes;

@@ -7,16 +7,27 @@
  * delivered and `send` throws away what it is given.
  */
 
+import type { Lent, Piece } from '../memory/pieces.ts';
+
 /**
- * One whole message, as the pieces of memory in which it lies. Where pieces begin and end carries no meaning: a link may
- * deliver other pieces than were sent, but never joins or splits messages. Empty pieces are allowed; an empty message too.
+ * One whole message, as the pieces of memory in which it lies; whoever is given it owns them (memory/pieces.ts). Where pieces begin and
+ * end carries no meaning: a link may deliver other pieces than were sent, but never joins or splits messages. Empty pieces are allowed;
+ * an empty message too.
  */
-export type Message = readonly Uint8Array[];
+export type Message = readonly Piece[];
+
+/** The same, but the pieces remain the link's. */
+export type LentMessage = readonly Lent[];
+
+/** Uses nothing of a message behind `readMessage`, so the link may use the memory again. */
+export interface MessageReader {
+  readMessage(message: LentMessage): void;
+}
 
 export interface MessageLinkHandler {
-  /** It keeps nothing of a message behind `handleMessage`, so that the link may lend memory that it uses again. May change between messages. */
-  readonly readsAtOnce?: boolean | undefined;
-  /** Unless it reads at once, the pieces belong to the receiver from here on: the link never writes to them again. */
+  /** Where there is one, it is shown the messages in place of `handleMessage`. May change between messages. */
+  readonly reader?: MessageReader | undefined;
+  /** The receiver owns the pieces from here on: the link has let go of them. */
   handleMessage(message: Message): void;
   /** After `send` returned false: the queue has fallen below the link's low mark, sending may go on. */
   handleDrain(): void;
@@ -41,8 +52,8 @@ export interface MessageLink {
   readonly remote: string;
   setHandler(handler: MessageLinkHandler): void;
   /**
-   * Takes the message in any case. False: the link has enough queued, wait for `handleDrain` before the next. The sender
-   * must not touch the pieces any more.
+   * Takes the message in any case. False: the link has enough queued, wait for `handleDrain` before the next. The link owns
+   * the pieces from here on, and releases them when the kernel, or whoever reads them, has them.
    */
   send(message: Message): boolean;
   /** Stops delivery, after at most the messages that one read brought, so that the peer is slowed down. */

@@ -8,6 +8,7 @@ import { isIP, type Socket, connect as tcpConnect } from 'node:net';
 import { TLSSocket, connect as tlsConnect } from 'node:tls';
 import { WebSocket } from 'ws';
 import { WstunError } from '../errors.ts';
+import { lend } from '../memory/pieces.ts';
 import { answerFault, describeAnswer } from './answer-faults.ts';
 import { dialFault } from './dial-faults.ts';
 import type { MessageLink } from './message-link.ts';
@@ -171,7 +172,7 @@ function openPlain({ address, port, lentReads }: Opening): Socket {
     onread: {
       buffer: readBuffer,
       callback(bytes, buffer) {
-        if (lentReads.take?.(buffer.subarray(0, bytes))) return true;
+        if (lentReads.read?.(lend(buffer.subarray(0, bytes)))) return true;
         const chunk = Buffer.allocUnsafeSlow(bytes);
         chunk.set(buffer.subarray(0, bytes));
         return socket.push(chunk);

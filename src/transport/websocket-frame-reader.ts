@@ -7,12 +7,13 @@
  * `ws`, which answers or refuses it. It refuses a moment later, and then nothing behind that frame may have been delivered, so until
  * `settle` is called what follows goes to `ws`, too. Pure.
  */
+import { type Lent, lend, own, type Piece, release } from '../memory/pieces.ts';
 import { SOCKET_LIMITS } from './websocket-limits.ts';
 import { applyMask } from './websocket-mask.ts';
 
 export interface FrameSink {
-  /** `lent`: the last of the pieces may be used during the call only. */
-  handleMessage(pieces: Uint8Array[], lent: boolean): void;
+  /** The pieces of `held` belong to the sink; `last`, if there is one, may be used during the call only. */
+  handleMessage(held: Piece[], last?: Lent): void;
   /** Bytes of other frames, headers included, in order with the messages. To keep. */
   handleOther(bytes: Uint8Array): void;
   /** A message comes in too many pieces. The last call. */
@@ -48,12 +49,10 @@ export class FrameReader {
   private isMessage = true;
   /** Of its mask, which is to be taken off; undefined where there is none, or one of zeros. */
   private key: Uint8Array | undefined;
-  private held: Uint8Array[] = [];
+  private held: Piece[] = [];
   private heldBytes = 0;
   /** A message of fragments is under way, and belongs to `ws`. */
   private inFragments = false;
-  /** The frame under way is one of fragments, which `ws` keeps until the last has come. */
-  private isKept = false;
   /** The frame under way is none of ours, but one that `ws` has no reason to refuse. */
   private isHeartbeat = false;
   private unsettled = false;
@@ -68,11 +67,25 @@ export class FrameReader {
     this.sink = sink;
   }
 
-  /** What came next; masks are taken off in place. `lent`: memory that the caller uses again once this returns. */
-  read(chunk: Uint8Array, lent: boolean): void {
+  /** What came next. The reader takes it; masks are taken off in place. */
+  take(chunk: Piece): void {
+    const { length } = chunk;
     let at = 0;
-    while (at < chunk.length && !this.ended) {
-      at = this.left > 0 ? this.readPayload(chunk, at, lent) : this.readHeader(chunk, at);
+    while (at < length && !this.ended) {
+      const isPayload = this.left > 0;
+      const isOurs = isPayload && this.isMessage;
+      const next = isPayload ? this.readPayload(chunk, at, undefined) : this.readHeader(chunk, at);
+      if (!isOurs) release(chunk, at, next);
+      at = next;
+    }
+  }
+
+  /** The same, but the memory remains the caller's, who uses it again once this returns. */
+  readLent(chunk: Lent): void {
+    const { length } = chunk;
+    let at = 0;
+    while (at < length && !this.ended) {
+      at = this.left > 0 ? this.readPayload(chunk, at, chunk) : this.readHeader(chunk, at);
     }
   }
 
@@ -113,8 +126,7 @@ export class FrameReader {
     if (this.isMessage) return;
     this.isHeartbeat = (first === FIN_PING || first === FIN_PONG) && isRightlyMasked && length < TWO_BYTES;
     const opcode = first & OPCODE_BITS;
-    this.isKept = opcode < FIRST_CONTROL;
-    if (this.isKept) this.inFragments = (first & FIN_BIT) === 0;
+    if (opcode < FIRST_CONTROL) this.inFragments = (first & FIN_BIT) === 0;
     this.isClosing = opcode === CLOSE;
     this.passOn(this.header.slice(0, 2));
   }
@@ -140,20 +152,22 @@ export class FrameReader {
     this.sink.handleOther(bytes);
   }
 
-  private readPayload(chunk: Uint8Array, at: number, lent: boolean): number {
+  /** `lender`: the chunk, where its memory remains the caller's. */
+  private readPayload(chunk: Uint8Array, at: number, lender: Lent | undefined): number {
     const end = Math.min(chunk.length, at + this.left);
     const piece = chunk.subarray(at, end);
-    this.left -= piece.length;
+    this.left -= end - at;
     if (this.left === 0) this.ended = this.isClosing;
     if (this.key !== undefined) applyMask(piece, this.key, this.heldBytes);
-    // A fragment of a byte would hold all that was read with it.
-    if (!this.isMessage) this.passOn(lent || this.isKept ? copied(piece) : piece);
-    else if (this.left > 0) this.hold(lent ? copied(piece) : piece);
-    else this.deliver(piece, lent);
+    // A copy: `ws` keeps fragments until the last has come, and one of a byte would hold all that was read with it.
+    if (!this.isMessage) this.passOn(copied(piece));
+    else if (this.left > 0) this.hold(lender === undefined ? piece : own(copied(piece)));
+    else if (lender === undefined) this.deliver(piece, undefined);
+    else this.deliver(undefined, lend(piece));
     return end;
   }
 
-  private hold(piece: Uint8Array): void {
+  private hold(piece: Piece): void {
     this.held.push(piece);
     this.heldBytes += piece.length;
     if (this.held.length <= MAX_PIECES) return;
@@ -163,12 +177,11 @@ export class FrameReader {
     this.sink.handleFault(`a message in more than ${MAX_PIECES} pieces`);
   }
 
-  private deliver(last: Uint8Array, lent: boolean): void {
-    if (this.held.length === 0) return this.sink.handleMessage([last], lent);
+  private deliver(last: Piece | undefined, lent: Lent | undefined): void {
     const pieces = this.held;
     this.held = [];
     this.heldBytes = 0;
-    pieces.push(last);
+    if (last !== undefined) pieces.push(last);
     this.sink.handleMessage(pieces, lent);
   }
 }

@@ -5,6 +5,7 @@
  * Pure but for the randomness of masks. Control frames and everything incoming are left to `ws`.
  */
 import { randomFillSync } from 'node:crypto';
+import { own, type Piece, release, releaseAll } from '../memory/pieces.ts';
 import type { Message } from './message-link.ts';
 import { applyMask } from './websocket-mask.ts';
 
@@ -18,13 +19,14 @@ export type Masking = 'none' | 'zero' | 'random';
 const FIN_BINARY = 0x82;
 const MASK_BIT = 0x80;
 const KEY_BYTES = 4;
-/** Largest header: 2 bytes, 8 of length, 4 of key. Also keeps a payload behind it aligned to words. */
-const HEADER_ROOM = 16;
 /** Below this a copy costs less than one more buffer in the write. */
 const COPY_BELOW_BYTES = 2_048;
 
-/** The message as one whole frame, in buffers to be written in a row. `payloadBytes` is the sum of its pieces. */
-export function frameMessage(message: Message, payloadBytes: number, masking: Masking): Uint8Array[] {
+/**
+ * The message as one whole frame, in buffers to be written in a row; they belong to the caller. `payloadBytes` is the sum of its
+ * pieces. Takes the message: what is copied is released.
+ */
+export function frameMessage(message: Message, payloadBytes: number, masking: Masking): Piece[] {
   if (masking === 'random') return [maskedFrame(message, payloadBytes)];
   const header = Buffer.allocUnsafe(headerBytes(payloadBytes, masking));
   if (masking === 'zero') header.fill(0, header.length - KEY_BYTES);
@@ -54,9 +56,9 @@ function writeHeader(header: Uint8Array, payloadBytes: number, masking: Masking)
 }
 
 /** Copies runs of small pieces together and leaves large ones where they are. */
-function gather(header: Uint8Array, message: Message): Uint8Array[] {
-  const buffers: Uint8Array[] = [];
-  let run: Uint8Array[] = [header];
+function gather(header: Piece, message: Message): Piece[] {
+  const buffers: Piece[] = [];
+  let run: Piece[] = [header];
   for (const piece of message) {
     if (piece.byteLength < COPY_BELOW_BYTES) {
       run.push(piece);
@@ -70,26 +72,29 @@ function gather(header: Uint8Array, message: Message): Uint8Array[] {
   return buffers;
 }
 
-function joined(run: readonly Uint8Array[]): Uint8Array {
+function joined(run: readonly Piece[]): Piece {
   const [only] = run;
-  return run.length === 1 && only !== undefined ? only : Buffer.concat(run);
+  if (run.length === 1 && only !== undefined) return only;
+  const copy = Buffer.concat(run);
+  releaseAll(run);
+  return copy;
 }
 
 /** Masks a copy: the pieces may also lie in a replay buffer. */
-function maskedFrame(message: Message, payloadBytes: number): Uint8Array {
-  const bytes = new Uint8Array(HEADER_ROOM + payloadBytes);
-  let end = HEADER_ROOM;
+function maskedFrame(message: Message, payloadBytes: number): Piece {
+  const headLength = headerBytes(payloadBytes, 'random');
+  const bytes = own(new Uint8Array(headLength + payloadBytes));
+  let end = headLength;
   for (const piece of message) {
     bytes.set(piece, end);
     end += piece.byteLength;
+    release(piece);
   }
   const key = nextKey();
-  applyMask(bytes.subarray(HEADER_ROOM), key);
-
-  const start = HEADER_ROOM - headerBytes(payloadBytes, 'random');
-  writeHeader(bytes.subarray(start, HEADER_ROOM), payloadBytes, 'random');
-  bytes.set(key, HEADER_ROOM - KEY_BYTES);
-  return bytes.subarray(start);
+  applyMask(bytes.subarray(headLength), key);
+  writeHeader(bytes.subarray(0, headLength), payloadBytes, 'random');
+  bytes.set(key, headLength - KEY_BYTES);
+  return bytes;
 }
 
 /** One call for randomness serves this many keys; a call for each would cost more than masking a small frame. */

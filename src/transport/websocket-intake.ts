@@ -5,12 +5,13 @@
  * and all would work as before, slower.
  */
 import type { Duplex } from 'node:stream';
+import { type Lent, own, type Piece } from '../memory/pieces.ts';
 import { FrameReader, type FrameSink } from './websocket-frame-reader.ts';
 
 /** Memory into which a socket is read again and again, and who may look at it before it is copied out. */
 export interface LentReads {
   /** True: all that is of interest has been read or copied. */
-  take?: (chunk: Uint8Array) => boolean;
+  read?: (chunk: Lent) => boolean;
 }
 
 /** What is told of messages. */
@@ -39,14 +40,14 @@ export class WebSocketIntake implements FrameSink {
     this.link = link;
     this.reader = new FrameReader(masked, this);
     raw.off('data', forWs);
-    raw.on('data', (chunk: Uint8Array) => this.read(chunk, false));
+    raw.on('data', (chunk: Uint8Array) => this.take(chunk));
     raw.prependOnceListener('close', () => this.drain());
   }
 
   /** As what `raw` would deliver now, but lent. False where it would not: paused, or behind other bytes. */
-  readLent(chunk: Uint8Array): boolean {
+  readLent(chunk: Lent): boolean {
     if (this.raw.readableFlowing !== true || this.raw.readableLength > 0) return false;
-    this.read(chunk, true);
+    if (!this.stopped) this.reader.readLent(chunk);
     return true;
   }
 
@@ -55,8 +56,8 @@ export class WebSocketIntake implements FrameSink {
     this.stopped = true;
   }
 
-  handleMessage(pieces: Uint8Array[], lent: boolean): void {
-    if (!this.stopped) this.link.handleMessage(pieces, lent);
+  handleMessage(held: Piece[], last?: Lent): void {
+    if (!this.stopped) this.link.handleMessage(held, last);
   }
 
   handleOther(bytes: Uint8Array): void {
@@ -77,14 +78,15 @@ export class WebSocketIntake implements FrameSink {
     this.link.handleFault(text);
   }
 
-  private read(chunk: Uint8Array, lent: boolean): void {
-    if (!this.stopped) this.reader.read(chunk, lent);
+  /** Node has made it for this socket, whose only reader this is. */
+  private take(chunk: Uint8Array): void {
+    if (!this.stopped) this.reader.take(own(chunk));
   }
 
   /** What a paused socket held back when it was closed. `ws` would read it itself, without what went past it. */
   private drain(): void {
     const rest: Uint8Array | null = this.raw.read();
-    if (rest !== null) this.read(rest, false);
+    if (rest !== null) this.take(rest);
     this.stopped = true;
   }
 }

@@ -9,6 +9,8 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
+import { type Lent, lend, own, type Piece, releaseAll } from '../memory/pieces.ts';
+import { WrittenPieces } from '../memory/written-pieces.ts';
 import type { Farewell, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from './message-link.ts';
 import { frameMessage, type Masking } from './websocket-frame.ts';
 import { type LentReads, WebSocketIntake } from './websocket-intake.ts';
@@ -70,6 +72,7 @@ class WebSocketLink implements MessageLink {
   /** `send` has returned false, and `handleDrain` is owed. */
   #blocked = false;
   #corked = false;
+  readonly #written: WrittenPieces;
   #flushPending = false;
   /** The latest ping that came while there was no room for its answer, and how many did. */
   #owedPong: Buffer | undefined;
@@ -79,6 +82,7 @@ class WebSocketLink implements MessageLink {
     this.remote = parts.remote;
     this.#socket = parts.socket;
     this.#raw = parts.raw;
+    this.#written = new WrittenPieces(parts.raw);
     this.#masking = parts.masking;
     this.#onText = parts.onText;
     // An array of fragments as they came, instead of one more copy.
@@ -118,7 +122,7 @@ class WebSocketLink implements MessageLink {
       return true;
     }
     this.#cork();
-    for (const buffer of frameMessage(message, bytes, this.#masking)) this.#raw.write(buffer);
+    for (const piece of frameMessage(message, bytes, this.#masking)) this.#written.write(piece);
     if (this.#raw.writableLength >= WRITE_TOGETHER_BYTES) this.#uncork();
     // 'drain' is sure to follow: this much is above the socket's own mark, which makes it owe one.
     this.#blocked = this.#raw.writableLength >= HIGH_MARK_BYTES;
@@ -174,18 +178,21 @@ class WebSocketLink implements MessageLink {
   #takeIn({ raw, masking, lentReads }: WebSocketLinkParts): WebSocketIntake | undefined {
     // Only a server's frames go unmasked, so who sends them so has a client before it.
     const intake = WebSocketIntake.take(raw, masking === 'none', {
-      handleMessage: (pieces, lent) => this.#deliver(pieces, lent),
+      handleMessage: (held, last) => this.#deliver(held, last),
       handleFault: (text) => this.#fail(text),
     });
-    if (lentReads !== undefined && intake !== undefined) lentReads.take = (chunk) => intake.readLent(chunk);
+    if (lentReads !== undefined && intake !== undefined) lentReads.read = (chunk) => intake.readLent(chunk);
     return intake;
   }
 
-  #deliver(pieces: Uint8Array[], lent: boolean): void {
+  /** `last` is lent, and stands behind `held`, which is this link's. */
+  #deliver(held: Piece[], last?: Lent): void {
     const handler = this.#handler;
     if (this.#ending !== undefined || handler === undefined) return;
-    if (handler.readsAtOnce === true) handler.handleMessage(pieces.length === 1 ? pieces : [joined(pieces)]);
-    else handler.handleMessage(lent ? [Buffer.concat(pieces)] : pieces);
+    const { reader } = handler;
+    if (reader === undefined) return handler.handleMessage(last === undefined ? held : [kept(held, last)]);
+    reader.readMessage([joined(held, last)]);
+    releaseAll(held);
   }
 
   /** The end follows from the 'close' of the WebSocket, so never within the caller's turn. */
@@ -209,6 +216,7 @@ class WebSocketLink implements MessageLink {
   }
 
   #drain(): void {
+    this.#written.reclaim();
     const owed = this.#owedPong;
     this.#owedPong = undefined;
     this.#skippedPings = 0;
@@ -237,16 +245,30 @@ class WebSocketLink implements MessageLink {
     if (!this.#corked) return;
     this.#corked = false;
     this.#raw.uncork();
+    this.#written.reclaim();
   }
 }
 
-/** Valid until the next call. */
-function joined(pieces: readonly Uint8Array[]): Uint8Array {
+/** Valid until the next call, or as long as its only piece. */
+function joined(held: readonly Piece[], last?: Lent): Lent {
+  const [first] = held;
+  if (first === undefined && last !== undefined) return last;
+  if (held.length === 1 && first !== undefined && last === undefined) return lend(first);
   joinBuffer ??= Buffer.allocUnsafeSlow(MAX_MESSAGE_BYTES);
   let end = 0;
-  for (const piece of pieces) {
-    joinBuffer.set(piece, end);
-    end += piece.length;
-  }
-  return joinBuffer.subarray(0, end);
+  for (const piece of held) end = append(joinBuffer, piece, end);
+  if (last !== undefined) end = append(joinBuffer, last, end);
+  return lend(joinBuffer.subarray(0, end));
+}
+
+function append(to: Uint8Array, bytes: Uint8Array, at: number): number {
+  to.set(bytes, at);
+  return at + bytes.length;
+}
+
+/** Memory of its own for those who keep what they are given. */
+function kept(held: readonly Piece[], last: Lent): Piece {
+  const bytes = own(Buffer.concat([...held, last]));
+  releaseAll(held);
+  return bytes;
 }

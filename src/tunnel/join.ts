@@ -6,6 +6,8 @@
 import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { WstunError } from '../errors.ts';
+import { own, type Piece, release } from '../memory/pieces.ts';
+import { WrittenPieces } from '../memory/written-pieces.ts';
 import {
   holdWriteErrors,
   noticeResets,
@@ -40,15 +42,15 @@ export interface JoinResult {
 /** Where the bytes of one direction go on to. */
 export interface PaceSink {
   /** Takes a piece of the chunk, in order. */
-  deliver(piece: Uint8Array): void;
+  deliver(piece: Piece): void;
   /** Nothing more can be delivered: the rest is to be dropped. */
   isGone(): boolean;
 }
 
 /** Decides when bytes go on. */
 export interface Pace {
-  /** Delivers the chunk, whole or in pieces, at once or later. The next one comes only when this one is delivered. */
-  send(chunk: Uint8Array, sink: PaceSink): void;
+  /** Takes the chunk, and delivers it whole or in pieces, at once or later. The next one comes only when this one is delivered. */
+  send(chunk: Piece, sink: PaceSink): void;
 }
 
 export interface JoinOptions {
@@ -89,8 +91,17 @@ class Join {
     const before = { read: socket.bytesRead - socket.readableLength, written: socket.bytesWritten };
     const writes = holdWriteErrors(socket);
     const { fromSocket = AT_ONCE, toSocket = AT_ONCE } = options.paces ?? {};
-    this.#toSocket = new Flow(stream, socket, toSocket, (onEnd) => onEnd());
-    this.#fromSocket = new Flow(socket, stream, fromSocket, (onEnd) => whenTrulyEnded(socket, writes, onEnd));
+    const written = new WrittenPieces(socket);
+    this.#toSocket = new Flow(stream, socket, toSocket, {
+      take: (chunk) => chunk,
+      write: (piece) => written.write(piece),
+      whenEnded: (onEnd) => onEnd(),
+    });
+    this.#fromSocket = new Flow(socket, stream, fromSocket, {
+      take: own,
+      write: (piece) => stream.write(piece),
+      whenEnded: (onEnd) => whenTrulyEnded(socket, writes, onEnd),
+    });
     const closed = Promise.all([
       watch(socket, (cause) => this.#handleSocketLost(cause)),
       watch(stream, (cause) => this.#handleStreamLost(cause)),
@@ -158,6 +169,16 @@ class Join {
   }
 }
 
+/** In what the two directions differ. */
+interface FlowEnds {
+  /** Marks what was read as this process's own, if it is. */
+  take(chunk: Uint8Array): Piece;
+  /** Takes the piece; as of a Writable. */
+  write(piece: Piece): boolean;
+  /** Called at 'end'; says whether that is a clean end. */
+  whenEnded(onEnd: () => void): void;
+}
+
 /** One direction. Hands over what is read. A write that the kernel took at once needs no pause, although it returned false: that pays. */
 class Flow implements PaceSink {
   /** Bytes of the last chunk that the pace keeps back. */
@@ -165,23 +186,24 @@ class Flow implements PaceSink {
   readonly #from: Readable;
   readonly #to: Writable;
   readonly #pace: Pace;
+  readonly #ends: FlowEnds;
   #full = false;
   #ended = false;
   #dropping = false;
-  #last: { readonly rest: Uint8Array[]; readonly then: () => void } | undefined;
+  #last: { readonly rest: Piece[]; readonly then: () => void } | undefined;
 
-  /** `whenEnded`: called at 'end'; says whether that is a clean end. */
-  constructor(from: Readable, to: Writable, pace: Pace, whenEnded: (onEnd: () => void) => void) {
+  constructor(from: Readable, to: Writable, pace: Pace, ends: FlowEnds) {
     this.#from = from;
     this.#to = to;
     this.#pace = pace;
+    this.#ends = ends;
     from.on('data', (chunk: Uint8Array) => this.#handleData(chunk));
     to.on('drain', () => {
       this.#full = false;
       this.#goOn();
     });
     // Node emits 'end' even on a paused socket if nothing is buffered: before the join, or while the last chunk is held.
-    const handleEnd = (): void => whenEnded(() => this.#handleEnd());
+    const handleEnd = (): void => ends.whenEnded(() => this.#handleEnd());
     if (from.readableEnded) handleEnd();
     else from.once('end', handleEnd);
     from.resume();
@@ -195,7 +217,7 @@ class Flow implements PaceSink {
   }
 
   /** Nothing more comes but these. Calls `then` when they have gone on, behind what the pace keeps back. */
-  endWith(rest: Uint8Array[], then: () => void): void {
+  endWith(rest: Piece[], then: () => void): void {
     this.#last = { rest, then };
     this.#sendLast();
   }
@@ -204,9 +226,9 @@ class Flow implements PaceSink {
     return this.#dropping || this.#to.destroyed;
   }
 
-  deliver(piece: Uint8Array): void {
+  deliver(piece: Piece): void {
     this.held -= piece.length;
-    this.#full = !this.#to.write(piece) && this.#to.writableLength > 0;
+    this.#full = !this.#ends.write(piece) && this.#to.writableLength > 0;
     if (this.held > 0) return;
     if (this.#last !== undefined) this.#sendLast();
     else if (this.#ended) this.#to.end();
@@ -214,8 +236,9 @@ class Flow implements PaceSink {
   }
 
   #handleData(chunk: Uint8Array): void {
-    if (this.#dropping) return;
-    this.#send(chunk);
+    const piece = this.#ends.take(chunk);
+    if (this.#dropping) return release(piece);
+    this.#send(piece);
     if (this.#full || this.held > 0) this.#from.pause();
   }
 
@@ -224,7 +247,7 @@ class Flow implements PaceSink {
     if (this.held === 0 && !this.#dropping) this.#to.end();
   }
 
-  #send(chunk: Uint8Array): void {
+  #send(chunk: Piece): void {
     this.held = chunk.length;
     this.#pace.send(chunk, this);
   }

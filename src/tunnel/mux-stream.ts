@@ -4,6 +4,7 @@
  */
 import { Duplex } from 'node:stream';
 import { FAULTS, type WireFaultName, WstunError } from '../errors.ts';
+import type { Piece } from '../memory/pieces.ts';
 import { SendQueue } from '../mux/send-queue.ts';
 import { RESET_WAIT_MS } from './socket-reset.ts';
 import { onStandstill } from './standstill.ts';
@@ -13,8 +14,8 @@ import type { Target, TunnelStream } from './stream.ts';
 export interface StreamOwner {
   /** A link carries the session. */
   readonly isAttached: boolean;
-  /** False: `handleWritable` follows. */
-  write(id: number, bytes: Uint8Array): boolean;
+  /** Takes the bytes in any case. False: `handleWritable` follows. */
+  write(id: number, bytes: Piece): boolean;
   /** `handleFinishSent` follows. */
   finish(id: number): void;
   consume(id: number, bytes: number): void;
@@ -35,6 +36,8 @@ export class MuxStream extends Duplex implements TunnelStream {
   private writeDone: ((error?: Error | null) => void) | undefined;
   /** Received behind bytes that the reader has not taken. */
   private readonly waiting = new SendQueue();
+  /** In Node's own list, as far as is known: what is no longer there has been read. */
+  private listed = 0;
   /** Node has asked for more than it holds. */
   private wanted = false;
   private finishWaits = false;
@@ -63,14 +66,13 @@ export class MuxStream extends Duplex implements TunnelStream {
    * Bytes that a reader takes at once are consumed here; bytes that wait are consumed by `read`. Those that come behind others
    * wait here, where small ones are joined: in Node's list each would cost some 300 bytes, and a peer may send byte by byte.
    */
-  handleData(bytes: Uint8Array): void {
+  handleData(bytes: Piece): void {
     // A reader that pauses with its last chunk leaves Node's list empty, but not what waits here.
     const behindOthers = this.waiting.bytes > 0 || (this.readableLength > 0 && !this.wanted);
     if (behindOthers) return this.waiting.push(bytes);
     this.wanted = false;
-    const before = this.readableLength;
-    this.push(bytes);
-    this.consumed(before + bytes.length - this.readableLength);
+    this.pushBytes(bytes);
+    this.countRead();
   }
 
   handleFinish(): void {
@@ -116,7 +118,7 @@ export class MuxStream extends Duplex implements TunnelStream {
   /** Flowing readers and iterators come through here for whatever was not taken at once. */
   override read(size?: number): unknown {
     const chunk: unknown = super.read(size);
-    if (chunk instanceof Uint8Array) this.consumed(chunk.length);
+    this.countRead();
     if (this.lateReset !== undefined) this.resetIfRead();
     return chunk;
   }
@@ -132,7 +134,7 @@ export class MuxStream extends Duplex implements TunnelStream {
   override _read(): void {
     this.wanted = this.waiting.bytes === 0;
     if (this.wanted) return;
-    this.waiting.take(this.waiting.bytes, (piece) => this.push(piece));
+    this.waiting.take(this.waiting.bytes, (piece) => this.pushBytes(piece));
     if (this.finishWaits) this.push(null);
   }
 
@@ -157,8 +159,17 @@ export class MuxStream extends Duplex implements TunnelStream {
     writeDone?.(error ?? new WstunError('dial-cancelled'));
   }
 
-  private consumed(bytes: number): void {
-    if (bytes > 0 && !this.destroyed) this.owner.consume(this.id, bytes);
+  /** Its reader may have given it back by the time that `push` returns. */
+  private pushBytes(bytes: Piece): void {
+    this.listed += bytes.length;
+    this.push(bytes);
+  }
+
+  /** By what has left the list: a piece that was read has no length any more if its memory was given back. */
+  private countRead(): void {
+    const read = this.listed - this.readableLength;
+    this.listed -= read;
+    if (read > 0 && !this.destroyed) this.owner.consume(this.id, read);
   }
 }
 

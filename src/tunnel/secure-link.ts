@@ -6,7 +6,16 @@
  * never a clean end. It does not know what the messages mean, nor who the peer is.
  */
 import type { RecordOpener, RecordSealer } from '../crypto/record-cipher.ts';
-import type { Farewell, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
+import { type Piece, releaseAll } from '../memory/pieces.ts';
+import type {
+  Farewell,
+  LentMessage,
+  LinkCloseReason,
+  Message,
+  MessageLink,
+  MessageLinkHandler,
+  MessageReader,
+} from '../transport/message-link.ts';
 
 const TAG_BYTES = 16;
 
@@ -16,7 +25,7 @@ export interface RecordCiphers {
   readonly opener: RecordOpener;
 }
 
-export class SecureLink implements MessageLink, MessageLinkHandler {
+export class SecureLink implements MessageLink, MessageLinkHandler, MessageReader {
   readonly maxMessageBytes: number;
   private readonly inner: MessageLink;
   private readonly ciphers: RecordCiphers | undefined;
@@ -41,8 +50,8 @@ export class SecureLink implements MessageLink, MessageLinkHandler {
   }
 
   /** What is opened lies in memory of its own. */
-  get readsAtOnce(): boolean {
-    return this.ciphers !== undefined;
+  get reader(): MessageReader | undefined {
+    return this.ciphers === undefined ? undefined : this;
   }
 
   setHandler(handler: MessageLinkHandler): void {
@@ -86,7 +95,19 @@ export class SecureLink implements MessageLink, MessageLinkHandler {
   // ── from the link below ───────────────────────────────────────────────────────────────────────────────────────────────────
 
   handleMessage(message: Message): void {
-    const opened = this.open(message);
+    if (this.ciphers !== undefined) {
+      this.readMessage(message as readonly Piece[] as LentMessage);
+      return releaseAll(message);
+    }
+    this.deliver(bytesOf(message) > this.maxMessageBytes ? undefined : message);
+  }
+
+  readMessage(message: LentMessage): void {
+    this.deliver(this.ciphers?.opener.open(message));
+  }
+
+  /** Undefined: what came is no record of the peer's, or not the next. */
+  private deliver(opened: Message | undefined): void {
     if (opened === undefined) this.inner.abort();
     else if (this.handler === undefined) this.early.push(opened);
     else this.handler.handleMessage(opened);
@@ -113,15 +134,13 @@ export class SecureLink implements MessageLink, MessageLinkHandler {
 
   /** @throws RangeError for a message that no record can hold, WstunError when the nonces are used up */
   private seal(message: Message): Message {
-    if (this.ciphers !== undefined) return this.ciphers.sealer.seal(message);
-    if (bytesOf(message) > this.maxMessageBytes) throw new RangeError('too long for a record');
-    return message;
-  }
-
-  /** Undefined for what is no record of the peer's, or not the next. */
-  private open(message: Message): Message | undefined {
-    if (this.ciphers !== undefined) return this.ciphers.opener.open(message);
-    return bytesOf(message) > this.maxMessageBytes ? undefined : message;
+    if (this.ciphers === undefined) {
+      if (bytesOf(message) > this.maxMessageBytes) throw new RangeError('too long for a record');
+      return message;
+    }
+    const record = this.ciphers.sealer.seal(message);
+    releaseAll(message);
+    return record;
   }
 }
 

@@ -7,6 +7,7 @@
  */
 import { performance } from 'node:perf_hooks';
 import { type WireFaultName, WstunError } from '../errors.ts';
+import type { Piece } from '../memory/pieces.ts';
 import type { MuxConfig, ResumeConfig } from '../mux/config.ts';
 import type { MuxEvent, Opened } from '../mux/events.ts';
 import { LazyMap } from '../mux/lazy-collections.ts';
@@ -337,7 +338,7 @@ export class SessionDriver implements StreamOwner {
 
   // ── StreamOwner ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  write(id: number, bytes: Uint8Array): boolean {
+  write(id: number, bytes: Piece): boolean {
     const more = this.mux.write(id, bytes);
     this.scheduleFlush();
     return more;

@@ -13,6 +13,9 @@ export type { Target };
  * its own. `destroy(error)` resets both; a WstunError tells the peer why. With `target-reset` the reset goes out behind what the
  * stream has taken, with any other fault at once. A reset by the peer, or the loss of the session, destroys it with a
  * WstunError: never a clean 'end'; one with `target-reset` only when all bytes before it have been read.
+ *
+ * Memory (memory/pieces.ts): `write` takes the chunk, and releases it when the tunnel has its bytes. A chunk of 'data' or `read` belongs
+ * to whoever reads it, who releases it; one that waits for a slow reader stays whole.
  */
 export interface TunnelStream extends Duplex {
   readonly target: Target;

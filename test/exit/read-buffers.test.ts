@@ -61,7 +61,7 @@ it('reads grow less when many sockets share the budget, and as before when they 
   const budget = new ReadBudget();
   expect(budget.largestRead).toBe(256 * 1024);
   const sockets = Array.from({ length: 512 }, () => new EventEmitter());
-  for (const socket of sockets) budget.count(socket);
+  for (const socket of sockets) budget.count(socket, new ReadBuffers(budget));
   expect(budget.largestRead).toBe(8 * 1024);
   const buffers = new ReadBuffers(budget);
   for (let i = 0; i < 8; i++) buffers.take(buffers.next().length);

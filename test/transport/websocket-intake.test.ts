@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { Duplex } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { lend } from '../../src/memory/pieces.ts';
 import { frameMessage } from '../../src/transport/websocket-frame.ts';
 import { WebSocketIntake } from '../../src/transport/websocket-intake.ts';
 
@@ -21,7 +22,7 @@ function taken(): { raw: Duplex; messages: number[]; forWs: Buffer[]; intake: We
   const forWs: Buffer[] = [];
   raw.on('data', (chunk: Buffer) => forWs.push(chunk));
   const intake = WebSocketIntake.take(raw, false, {
-    handleMessage: (pieces) => messages.push(Buffer.concat(pieces).length),
+    handleMessage: (held, last) => messages.push(Buffer.concat(last === undefined ? held : [...held, last]).length),
     handleFault: () => messages.push(-1),
   });
   return { raw, messages, forWs, intake };
@@ -54,12 +55,12 @@ describe('between a socket and ws', () => {
     const { raw, messages, intake } = taken();
     raw.push(frame(3));
     await turn();
-    expect(intake?.readLent(frame(4))).toBe(true);
+    expect(intake?.readLent(lend(frame(4)))).toBe(true);
     raw.pause();
-    expect(intake?.readLent(frame(5))).toBe(false);
+    expect(intake?.readLent(lend(frame(5)))).toBe(false);
     raw.push(frame(6));
     raw.resume();
-    expect(intake?.readLent(frame(7))).toBe(false);
+    expect(intake?.readLent(lend(frame(7)))).toBe(false);
     await turn();
     expect(messages).toEqual([3, 4, 6]);
   });
