@@ -35,6 +35,7 @@ export interface Lease {
 export interface MemoryWatch {
   handleOwned(bytes: Uint8Array): void;
   handleReleased(bytes: Uint8Array): void;
+  /** Nothing of it has an owner: detaches it. */
   handleGivenBack(memory: ArrayBufferLike): void;
 }
 
@@ -118,6 +119,6 @@ export function endFilling(memory: ArrayBufferLike): void {
 
 function giveBack(memory: ArrayBufferLike, terms: Lease): void {
   if (terms.takeBack !== undefined) return terms.takeBack(memory);
-  watch?.handleGivenBack(memory);
-  if (transfer !== undefined) transfer.call(memory, 0);
+  if (watch !== undefined) watch.handleGivenBack(memory);
+  else transfer?.call(memory, 0);
 }

@@ -1,0 +1,127 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { isOwned, OWNED_FROM_BYTES, own, release, releaseAll, watchMemory } from '../../src/memory/pieces.ts';
+import { MAX_FREE_SLABS, POOLED_SLAB_BYTES, SlabPool } from '../../src/memory/slab-pool.ts';
+import { poison, watchFaults } from '../support/poison.ts';
+
+const canTransfer = 'transfer' in ArrayBuffer.prototype;
+const bytes = (length: number): Buffer => Buffer.allocUnsafeSlow(length).fill(7);
+
+describe('memory, as the program runs,', () => {
+  beforeEach(() => watchMemory(undefined));
+  afterEach(() => watchMemory(poison));
+
+  it('goes back when it is released, where the engine can do it', () => {
+    const piece = own(bytes(OWNED_FROM_BYTES));
+    expect(isOwned(piece)).toBe(canTransfer);
+    release(piece);
+    expect(piece.buffer.byteLength).toBe(canTransfer ? 0 : OWNED_FROM_BYTES);
+  });
+
+  it('that was cut goes back with the last part, in whatever order parts are released', () => {
+    const piece = own(bytes(10_000));
+    const [first, second, third] = [piece.subarray(0, 100), piece.subarray(100, 9_000), piece.subarray(9_000)];
+    releaseAll([second, third]);
+    expect(first.every((byte) => byte === 7)).toBe(true);
+    release(first, 0, 50);
+    expect(first.length).toBe(100);
+    release(first, 50);
+    expect(piece.buffer.byteLength).toBe(canTransfer ? 0 : 10_000);
+  });
+
+  it('of less than 4 KiB is the collector’s', () => {
+    const piece = own(bytes(OWNED_FROM_BYTES - 1));
+    release(piece);
+    expect(piece.length).toBe(OWNED_FROM_BYTES - 1);
+  });
+
+  it('that its maker has not marked is left alone', () => {
+    const piece = bytes(OWNED_FROM_BYTES);
+    release(piece);
+    expect(piece.every((byte) => byte === 7)).toBe(true);
+  });
+
+  it('of which somebody else may hold a part cannot be owned', () => {
+    const whole = bytes(3 * OWNED_FROM_BYTES);
+    const part = own(whole.subarray(0, 2 * OWNED_FROM_BYTES));
+    release(part);
+    expect(isOwned(part)).toBe(false);
+    expect(whole.every((byte) => byte === 7)).toBe(true);
+  });
+
+  it('of no length is never owned', () => {
+    release(own(new Uint8Array(0)));
+    expect(isOwned(own(new Uint8Array(0)))).toBe(false);
+  });
+});
+
+describe('the poison of the tests', () => {
+  const isFault = (use: () => unknown): void => {
+    const faults = watchFaults();
+    expect(use).toThrow('memory: ');
+    expect(faults()).toBe(1);
+  };
+
+  it('finds that a byte is released twice', () => {
+    const piece = own(bytes(100));
+    release(piece, 0, 60);
+    isFault(() => release(piece, 59));
+  });
+
+  it('finds that the length of a released piece is asked for', () => {
+    const piece = own(bytes(100));
+    release(piece);
+    isFault(() => piece.length);
+  });
+
+  it('overwrites what is released, while the rest stays whole', () => {
+    const piece = own(bytes(100));
+    release(piece, 0, 60);
+    expect([piece[59], piece[60]]).toEqual([0xdb, 7]);
+  });
+
+  it('detaches what nobody owns any more', () => {
+    const { buffer } = own(bytes(100));
+    release(new Uint8Array(buffer));
+    expect(buffer.byteLength).toBe(0);
+  });
+});
+
+describe('a slab', () => {
+  it('serves again when all that was handed out of it is released, and it is closed', () => {
+    const pool = new SlabPool();
+    const slab = pool.take(POOLED_SLAB_BYTES);
+    const memory = slab.room.buffer;
+    const [first, second] = [slab.handOut(1_000), slab.handOut(2_000)];
+    release(first);
+    release(second);
+    expect(pool.freeSlabs).toBe(0);
+    slab.close();
+    expect(pool.freeSlabs).toBe(1);
+    expect(pool.take(POOLED_SLAB_BYTES).room.buffer).toBe(memory);
+  });
+
+  it('does not serve again while a byte of it has an owner', () => {
+    const pool = new SlabPool();
+    const slab = pool.take(POOLED_SLAB_BYTES);
+    const chunk = slab.handOut(1_000);
+    slab.close();
+    release(chunk.subarray(0, 999));
+    expect(pool.freeSlabs).toBe(0);
+    expect(chunk[999]).toBeDefined();
+    release(chunk.subarray(999));
+    expect(pool.freeSlabs).toBe(1);
+  });
+
+  it('of which nothing was handed out serves again at once', () => {
+    const pool = new SlabPool();
+    pool.take(POOLED_SLAB_BYTES).close();
+    expect(pool.freeSlabs).toBe(1);
+  });
+
+  it('is kept for the next only while few are, and only if it is of the largest size', () => {
+    const pool = new SlabPool();
+    const slabs = Array.from({ length: MAX_FREE_SLABS + 5 }, () => pool.take(POOLED_SLAB_BYTES));
+    for (const slab of [...slabs, pool.take(8_192)]) slab.close();
+    expect(pool.freeSlabs).toBe(MAX_FREE_SLABS);
+  });
+});

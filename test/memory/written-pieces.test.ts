@@ -1,0 +1,93 @@
+import { once } from 'node:events';
+import { connect, createServer, type Socket } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import { isOwned, own } from '../../src/memory/pieces.ts';
+import { type ByteSink, WrittenPieces } from '../../src/memory/written-pieces.ts';
+import { atEnd } from '../support/scope.ts';
+import { until } from '../support/until.ts';
+
+/** A stream whose kernel takes what it is told to take. */
+class Sink implements ByteSink {
+  writableLength = 0;
+  destroyed = false;
+  takesAtOnce = true;
+  private done: (() => void)[] = [];
+
+  write(piece: Uint8Array, written?: () => void): boolean {
+    if (!this.takesAtOnce) this.writableLength += piece.length;
+    this.done.push(written ?? (() => {}));
+    return this.writableLength === 0;
+  }
+
+  takeAll(): void {
+    this.writableLength = 0;
+    for (const done of this.done.splice(0)) done();
+  }
+}
+
+/** The memory of a piece: the piece itself cannot be asked once it is released. */
+const piece = (length = 5_000): { bytes: Buffer; memory: ArrayBufferLike } => {
+  const bytes = own(Buffer.allocUnsafeSlow(length).fill(7));
+  return { bytes, memory: bytes.buffer };
+};
+
+describe('what was written to a stream', () => {
+  it('is given back at once where the kernel takes it at once', () => {
+    const { bytes, memory } = piece();
+    expect(new WrittenPieces(new Sink()).write(bytes)).toBe(true);
+    expect(memory.byteLength).toBe(0);
+  });
+
+  it('stays whole until the kernel has it, and is given back then though nothing else is written', () => {
+    const sink = new Sink();
+    sink.takesAtOnce = false;
+    const { bytes, memory } = piece();
+    expect(new WrittenPieces(sink).write(bytes)).toBe(false);
+    expect(bytes.every((byte) => byte === 7)).toBe(true);
+    sink.takeAll();
+    expect(memory.byteLength).toBe(0);
+  });
+
+  it('is left to the collector where the stream is destroyed: a system call may still read it', () => {
+    const sink = new Sink();
+    sink.takesAtOnce = false;
+    const { bytes, memory } = piece();
+    new WrittenPieces(sink).write(bytes);
+    sink.destroyed = true;
+    sink.takeAll();
+    expect(memory.byteLength).toBe(5_000);
+  });
+
+  it('is not touched where it has no owner', () => {
+    const bytes = Buffer.alloc(5_000, 7);
+    expect(isOwned(bytes)).toBe(false);
+    new WrittenPieces(new Sink()).write(bytes);
+    expect(bytes.every((byte) => byte === 7)).toBe(true);
+  });
+
+  it('arrives as it was through a socket whose reader is slow, and none of it is kept behind that', async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    atEnd(() => server.close());
+    await once(server, 'listening');
+    const near = connect((server.address() as { port: number }).port, '127.0.0.1');
+    const [far] = (await once(server, 'connection')) as [Socket];
+    atEnd(() => [near.destroy(), far.destroy()]);
+    far.pause();
+    const written = new WrittenPieces(near);
+    const memories = Array.from({ length: 200 }, (_, i) => {
+      const bytes = own(Buffer.allocUnsafeSlow(60_000).fill(i));
+      written.write(bytes);
+      return bytes.buffer;
+    });
+    expect(memories.at(-1)?.byteLength).toBe(60_000);
+    near.end();
+    let at = 0;
+    for await (const chunk of far)
+      for (const byte of chunk as Buffer) {
+        if (byte !== Math.floor(at / 60_000)) throw new Error(`byte ${at} is ${byte}`);
+        at += 1;
+      }
+    expect(at).toBe(200 * 60_000);
+    await until(() => memories.every((memory) => memory.byteLength === 0));
+  });
+});
