@@ -1,8 +1,25 @@
 import { defineConfig } from 'vitest/config';
+import { forkPool } from './test/support/fork-pool.ts';
 import { LongFirst } from './test/support/long-first.ts';
+import { isOther, NEWEST_LINE, nodeProgram } from './test/support/other-nodes.ts';
 import { ownNetwork } from './test/support/own-network.ts';
 
 const builds = './test/support/build-dist.ts';
+
+/** What is of bytes, memory and event loops, in which releases of Node differ. */
+const ON_NEWEST = ['mux', 'protocol', 'crypto', 'transport', 'tunnel'];
+/** `npm test` runs these on the newest Node, too: about a minute on two cores. Who runs one file wants it once. */
+const isOnNewest = process.env.WSTUN_NODES !== undefined && isOther(NEWEST_LINE);
+
+const onNewest = {
+  extends: true as const,
+  test: {
+    name: `parts-${NEWEST_LINE}`,
+    include: ON_NEWEST.map((folder) => `test/${folder}/**/*.test.ts`),
+    pool: forkPool(`node-${NEWEST_LINE}`, { program: nodeProgram(NEWEST_LINE) }),
+    sequence: { groupOrder: 1 },
+  },
+};
 
 export default defineConfig({
   test: {
@@ -23,6 +40,7 @@ export default defineConfig({
           sequence: { groupOrder: 1 },
         },
       },
+      ...(isOnNewest ? [onNewest] : []),
       {
         // Whole programs, which mostly wait for each other. Beside another file only where each has a network of its own.
         extends: true,

@@ -1,11 +1,10 @@
 /**
  * wstun on the releases of Node that are not the one at hand: a tunnel, a named exit whose links are cut, the protocol of a phone's
- * page, and a gigabyte each way. test/support/install-nodes.sh fetches them; the whole suite runs on the Node at hand alone.
+ * page, and a gigabyte each way. The whole suite runs on the Node at hand alone, and a part of it on the newest (vitest.config.ts).
  */
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { startChaosProxy } from '../support/chaos-proxy.ts';
+import { isThere, nodeProgram, OTHER_LINES } from '../support/other-nodes.ts';
 import { exchange, receive, sendPayload } from '../support/payload.ts';
 import { run } from '../support/programs.ts';
 import { echo, tcpServer } from '../support/tcp.ts';
@@ -15,15 +14,14 @@ import { until } from '../support/until.ts';
 import { runOnNode, wstun } from '../support/wstun-process.ts';
 import { invite, startClient, startExit, startRelay, startStack } from '../support/wstun-stack.ts';
 
-const NODES = join(import.meta.dirname, '../../node_modules/.cache/wstun-nodes');
 const MIB = 1024 * 1024;
 const GIGABYTE = 1_000_000_000;
 /** Of each leg, so that links are cut while bytes are on their way. */
 const BYTES_PER_SECOND = 8 * MIB;
 
-for (const version of [22, 24, 26]) {
-  const program = join(NODES, `node-${version}`);
-  const isMissing = !existsSync(program);
+for (const version of OTHER_LINES) {
+  const program = nodeProgram(version);
+  const isMissing = !isThere(version);
   if (isMissing) process.stderr.write(`\n!!! no Node ${version} at ${program}: wstun is NOT tested on it\n`);
 
   describe.skipIf(isMissing && process.env.CI === undefined)(`on Node ${version}, wstun`, { timeout: 120_000 }, () => {
