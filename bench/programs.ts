@@ -19,6 +19,8 @@ const MEMORY_LIMIT_MS = 30_000;
 const TICKS_PER_SECOND = 100;
 
 export interface ProgramOptions {
+  /** The Node that runs it; the one that runs the benchmark where none is given. */
+  readonly program?: string;
   /** Flags for node itself. */
   readonly node?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
@@ -26,8 +28,13 @@ export interface ProgramOptions {
   readonly probe?: boolean;
 }
 
+/** A line of V8's --trace-gc begins so: its process and isolate. */
+const TRACE = /^\[\d+:0x[0-9a-f]+\]/;
+
 export class Program {
   readonly name: string;
+  /** Full collections so far, where it runs with --trace-gc. */
+  fullCollections = 0;
   private readonly child: ChildProcess;
   private readonly lines: Interface;
   private readonly waiting: ((line: string | Error) => void)[] = [];
@@ -39,11 +46,7 @@ export class Program {
     this.child = child;
     if (child.stdout === null) throw new Error('no stdout');
     this.lines = createInterface({ input: child.stdout });
-    this.lines.on('line', (line) => {
-      const next = this.waiting.shift();
-      if (next) next(line);
-      else this.unread.push(line);
-    });
+    this.lines.on('line', (line) => this.take(line));
     child.stderr?.on('data', (chunk: Buffer) => {
       this.errors = (this.errors + chunk.toString()).slice(-4000);
     });
@@ -55,13 +58,26 @@ export class Program {
 
   static start(name: string, script: string, args: readonly string[], options: ProgramOptions = {}): Program {
     const probe = options.probe ? ['--import', new URL('probe.js', import.meta.url).href] : [];
-    const child = spawn(process.execPath, [...(options.node ?? []), ...probe, script, ...args], {
-      env: { ...process.env, ...options.env },
-      stdio: 'pipe',
-    });
+    const command = [options.program ?? process.execPath, ...(options.node ?? []), ...probe, script, ...args];
+    return Program.run(name, command, { ...process.env, ...options.env });
+  }
+
+  /** Anything that can be run, Node or not. */
+  static run(name: string, [program = '', ...args]: readonly string[], env: NodeJS.ProcessEnv = process.env): Program {
+    const child = spawn(program, args, { env, stdio: 'pipe' });
     running.add(child);
     child.once('exit', () => running.delete(child));
     return new Program(name, child);
+  }
+
+  private take(line: string): void {
+    if (TRACE.test(line)) {
+      if (line.includes('Mark-Compact')) this.fullCollections += 1;
+      return;
+    }
+    const next = this.waiting.shift();
+    if (next) next(line);
+    else this.unread.push(line);
   }
 
   get pid(): number {
@@ -82,9 +98,17 @@ export class Program {
     });
   }
 
-  /** The fields of its first line, {"event":"ready",…}. */
-  async ready<T>(limitMs = START_LIMIT_MS): Promise<T> {
-    return JSON.parse(await this.line(limitMs)) as T;
+  /** The fields of its line {"event":"ready",…}. */
+  ready<T>(limitMs = START_LIMIT_MS): Promise<T> {
+    return this.event<T>('ready', limitMs);
+  }
+
+  /** Throws away what it has printed before. */
+  private async event<T>(name: string, limitMs: number): Promise<T> {
+    for (;;) {
+      const said = JSON.parse(await this.line(limitMs)) as T & { readonly event?: string };
+      if (said.event === name) return said;
+    }
   }
 
   /** One request a line, one answer a line. */
@@ -95,9 +119,9 @@ export class Program {
     return answer;
   }
 
-  /** User and system time of all its threads so far, s. */
+  /** User and system time of all its threads so far, and of the processes that it has started, s. */
   get cpuSeconds(): number {
-    return cpuSecondsIn(`/proc/${this.pid}/stat`);
+    return sum(familyOf(this.pid).map((pid) => cpuSecondsIn(`/proc/${pid}/stat`)));
   }
 
   /** The same of the thread that runs JavaScript; the others are mostly helpers of the garbage collector. */
@@ -105,10 +129,9 @@ export class Program {
     return cpuSecondsIn(`/proc/${this.pid}/task/${this.pid}/stat`);
   }
 
-  /** The most that it ever had resident, bytes (VmHWM). */
+  /** The most that it ever had resident, and each process that it has started, bytes (VmHWM). */
   get peakResident(): number {
-    const [, kibibytes] = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${this.pid}/status`, 'latin1')) ?? [];
-    return Number(kibibytes) * 1024;
+    return sum(familyOf(this.pid).map(peakResidentOf));
   }
 
   /** Files and sockets that it has open. */
@@ -116,13 +139,10 @@ export class Program {
     return readdirSync(`/proc/${this.pid}/fd`).length;
   }
 
-  /** Needs `probe`. Throws away what it has printed unread. */
+  /** Needs `probe`. */
   async settledMemory(): Promise<Memory> {
     this.child.kill('SIGUSR2');
-    for (;;) {
-      const said = JSON.parse(await this.line(MEMORY_LIMIT_MS)) as Memory & { readonly event?: string };
-      if (said.event === 'memory') return said;
-    }
+    return await this.event<Memory>('memory', MEMORY_LIMIT_MS);
   }
 
   async stop(): Promise<void> {
@@ -143,6 +163,21 @@ export class Program {
     clearTimeout(limit);
     this.lines.close();
   }
+}
+
+/** A process and those that it has started, which a server of ssh does for each connection. */
+function familyOf(pid: number): number[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter(Boolean);
+  return [pid, ...children.flatMap((child) => familyOf(Number(child)))];
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
+
+function peakResidentOf(pid: number): number {
+  const [, kibibytes] = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'latin1')) ?? [];
+  return Number(kibibytes) * 1024;
 }
 
 /** proc(5): utime and stime of /proc/PID/stat. */
