@@ -27,15 +27,20 @@ const HOLD_LIMIT_MS = 120_000;
 const LOSS_LIMIT_MS = 30_000;
 const LOSS_POLL_MS = 100;
 
-export async function measureSessions({ quick, wstun }: Settings): Promise<Row[]> {
+export async function measureSessions({ quick, wstun, nodes }: Settings): Promise<Row[]> {
   const count = quick ? QUICK_SESSIONS : SESSIONS;
   const bare = await bareGrowth(count);
-  const { held, lost } = await sessionGrowth(wstun, count);
-  const of = `of ${count}, relay (baseline: a bare ws)`;
-  return [
-    ...growthRows(`an idle session ${of}`, bare, held, IDLE_LIMIT),
-    ...growthRows(`a session without a link ${of}`, bare, lost, DETACHED_LIMIT),
-  ];
+  const rows: Row[] = [];
+  for (const { program, suffix } of nodes) {
+    const { held, lost } = await sessionGrowth(wstun, count, program);
+    const of = { subject: `wstun${suffix}`, suffix, baselineName: 'bare ws' };
+    const name = (what: string): string => `${what} of ${count}, relay`;
+    rows.push(
+      ...growthRows({ ...of, name: name('an idle session') }, bare, held, IDLE_LIMIT),
+      ...growthRows({ ...of, name: name('a session without a link') }, bare, lost, DETACHED_LIMIT),
+    );
+  }
+  return rows;
 }
 
 async function bareGrowth(count: number): Promise<Memory> {
@@ -51,9 +56,9 @@ async function bareGrowth(count: number): Promise<Memory> {
   return growth;
 }
 
-async function sessionGrowth(wstun: string, count: number): Promise<{ held: Memory; lost: Memory }> {
+async function sessionGrowth(wstun: string, count: number, program: string): Promise<{ held: Memory; lost: Memory }> {
   const bearers = Math.ceil((WARM_UP + count) / SESSIONS_OF_BEARER) + HOLDERS;
-  const { relay, invites, stop } = await startCrowdedRelay(wstun, bearers, { probe: true });
+  const { relay, invites, stop } = await startCrowdedRelay(wstun, bearers, { probe: true, program });
   const take = (sessions: number) => invites.splice(0, Math.ceil(sessions / SESSIONS_OF_BEARER));
   await loseAll(relay, [await hold(WARM_UP, ['wstun'], take(WARM_UP))]);
   const before = await relay.settledMemory();

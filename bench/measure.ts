@@ -1,10 +1,11 @@
 /**
- * One bench: the load, its target and the two subjects, started fresh for a group of cases. The subjects take turns within
- * each round, so that both meet the same weather on a shared machine.
+ * One bench: the load, its target and all that is compared, started fresh for a group of cases. The subjects take turns within
+ * each round, so that all of them meet the same weather on a shared machine.
  */
 import type { LoadJob, LoadResult } from './load.ts';
+import type { Node } from './nodes.ts';
 import { benchFile, Program, type ProgramOptions } from './programs.ts';
-import { type Subject, startForwarders, startWstun } from './subjects.ts';
+import { type Placement, type Subject, startBehindRelay, startFloor, startForwarders, startWstun } from './subjects.ts';
 
 const JOB_LIMIT_MS = 120_000;
 
@@ -17,13 +18,25 @@ export interface Settings {
   readonly wstun: string;
   /** Another build of wstun to stand in the place of the forwarders. */
   readonly against: string | undefined;
+  readonly nodes: readonly Node[];
+}
+
+/** Who takes part in a group, beside the baseline and wstun. */
+export interface Cast {
+  /** Beside the forwarders, or in their place. */
+  readonly floor?: 'beside' | 'baseline';
+  /** Where it is another build of wstun. */
+  readonly baselineName?: string;
+  readonly behindRelay?: boolean;
+  /** For the subjects. */
+  readonly options?: ProgramOptions;
 }
 
 /** CPU time that a run cost, s. */
 export interface Cost {
-  readonly near: number;
-  readonly far: number;
-  /** Generator and target: the same work for both subjects. */
+  /** Of each of the subject's programs, the one near the load first. */
+  readonly programs: readonly number[];
+  /** Generator and target: the same work for all subjects. */
   readonly load: number;
 }
 
@@ -34,60 +47,105 @@ export interface Run {
 
 export type Job = Pick<LoadJob, 'mode' | 'amount' | 'streams'>;
 
-export class Bench {
+/** What is judged, and what it is judged by. */
+export interface Contest {
+  readonly subject: Subject;
   readonly baseline: Subject;
-  readonly wstun: Subject;
-  private readonly load: Program;
-  private readonly target: Program;
+  readonly floor: Subject | undefined;
+  /** What wstun runs on. */
+  readonly node: Node;
+}
 
-  private constructor(load: Program, target: Program, baseline: Subject, wstun: Subject) {
-    this.load = load;
+/** By subject. */
+export type Runs = ReadonlyMap<Subject, readonly Run[]>;
+
+export class Bench {
+  readonly contests: Contest[] = [];
+  private readonly settings: Settings;
+  private readonly cast: Cast;
+  private readonly target: Program;
+  private readonly port: number;
+  private readonly load = Program.start('load', benchFile('load.js'), []);
+
+  private constructor(settings: Settings, cast: Cast, target: Program, port: number) {
+    this.settings = settings;
+    this.cast = cast;
     this.target = target;
-    this.baseline = baseline;
-    this.wstun = wstun;
+    this.port = port;
   }
 
-  static async start(settings: Settings, options: ProgramOptions = {}): Promise<Bench> {
+  static async start(settings: Settings, cast: Cast = {}): Promise<Bench> {
     const target = Program.start('target', benchFile('target.js'), []);
     const { port } = await target.ready<{ port: number }>();
-    const load = Program.start('load', benchFile('load.js'), []);
-    const baseline =
-      settings.against === undefined
-        ? await startForwarders(port, settings.straight, options)
-        : await startWstun(settings.against, port, options);
-    return new Bench(load, target, baseline, await startWstun(settings.wstun, port, options));
+    const bench = new Bench(settings, cast, target, port);
+    await bench.startSubjects();
+    return bench;
   }
 
   async stop(): Promise<void> {
     await this.load.stop();
-    await this.baseline.stop();
-    await this.wstun.stop();
+    for (const subject of this.subjects) await subject.stop();
     await this.target.stop();
+  }
+
+  /** Each once. */
+  get subjects(): Subject[] {
+    return [...new Set(this.contests.flatMap(({ baseline, floor, subject }) => [baseline, floor ?? subject, subject]))];
+  }
+
+  private async startSubjects(): Promise<void> {
+    const { against, nodes, straight } = this.settings;
+    const wantsForwarders = against === undefined && this.cast.floor !== 'baseline';
+    const forwarders = wantsForwarders ? await startForwarders(this.place('forwarders'), straight) : undefined;
+    for (const node of nodes) await this.addNode(node, forwarders);
+  }
+
+  private async addNode(node: Node, forwarders: Subject | undefined): Promise<void> {
+    const { against, wstun } = this.settings;
+    const { floor: place, baselineName = 'against', behindRelay } = this.cast;
+    const floor = place && against === undefined ? await startFloor(this.place('floor', node)) : undefined;
+    const baseline = forwarders ?? floor ?? (await startWstun(this.place(baselineName, node), against ?? wstun));
+    const subject = await startWstun(this.place('wstun', node), wstun);
+    this.contests.push({ node, subject, baseline, floor: floor === baseline ? undefined : floor });
+    if (!behindRelay) return;
+    const other = await startBehindRelay(this.place('wstun, named exit', node), wstun);
+    this.contests.push({ node, subject: other, baseline, floor: undefined });
+  }
+
+  private place(name: string, node?: Node): Placement {
+    const program = node && { program: node.program };
+    return { name: name + (node?.suffix ?? ''), target: this.port, options: { ...this.cast.options, ...program } };
   }
 
   async run(subject: Subject, job: Job): Promise<Run> {
     const { via, target } = subject;
     const before = this.spent(subject);
-    const result = await this.load.ask<LoadResult>({ ...job, via, target }, JOB_LIMIT_MS);
+    const result = await this.load.ask<LoadResult>({ ...job, via, target }, JOB_LIMIT_MS).catch((error: unknown) => {
+      throw new Error(`${subject.name}: ${error instanceof Error ? error.message : String(error)}`);
+    });
     const after = this.spent(subject);
-    const cost = { near: after.near - before.near, far: after.far - before.far, load: after.load - before.load };
-    return { result, cost };
+    const programs = after.programs.map((seconds, i) => seconds - (before.programs[i] ?? 0));
+    return { result, cost: { programs, load: after.load - before.load } };
   }
 
-  private spent({ programs: [near, far] }: Subject): Cost {
-    return { near: near.cpuSeconds, far: far.cpuSeconds, load: this.load.cpuSeconds + this.target.cpuSeconds };
+  private spent({ programs }: Subject): Cost {
+    return {
+      programs: programs.map(({ cpuSeconds }) => cpuSeconds),
+      load: this.load.cpuSeconds + this.target.cpuSeconds,
+    };
   }
 
-  /** One run of each that does not count, then `rounds` pairs; who goes first changes from round to round. */
-  async alternate(rounds: number, job: Job): Promise<{ baseline: Run[]; wstun: Run[] }> {
-    const baseline: Run[] = [];
-    const wstun: Run[] = [];
+  /** One run of each that does not count, then `rounds` of them; who goes first changes from round to round. */
+  async alternate(rounds: number, job: Job): Promise<Runs> {
+    const { subjects } = this;
+    const runs = new Map<Subject, Run[]>(subjects.map((subject) => [subject, []]));
     for (let round = -1; round < rounds; round++) {
-      const baselineFirst = round % 2 === 0;
-      if (!baselineFirst) wstun.push(await this.run(this.wstun, job));
-      baseline.push(await this.run(this.baseline, job));
-      if (baselineFirst) wstun.push(await this.run(this.wstun, job));
+      const first = (round + 1) % subjects.length;
+      for (const subject of [...subjects.slice(first), ...subjects.slice(0, first)]) {
+        const run = await this.run(subject, job);
+        if (round >= 0) runs.get(subject)?.push(run);
+      }
     }
-    return { baseline: baseline.slice(1), wstun: wstun.slice(1) };
+    return runs;
   }
 }

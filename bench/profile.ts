@@ -40,11 +40,15 @@ const PARTS: readonly (readonly [RegExp, string])[] = [
 export async function profile(settings: Settings, mode: 'down' | 'up', streams: number): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'wstun-profile-'));
   try {
-    const bench = await Bench.start(settings, { node: ['--cpu-prof', `--cpu-prof-dir=${folder}`] });
-    const { programs } = bench.wstun;
+    const options = { node: ['--cpu-prof', `--cpu-prof-dir=${folder}`] };
+    const bench = await Bench.start({ ...settings, nodes: settings.nodes.slice(0, 1) }, { options });
+    const [contest] = bench.contests;
+    if (contest === undefined) throw new Error('nothing to profile');
+    const { subject } = contest;
+    const { programs } = subject;
     const began = programs.map(threadTimes);
     const job: Job = { mode, streams, amount: PROFILED_BYTES / streams };
-    const { result } = await bench.run(bench.wstun, job).catch(async (error: unknown) => {
+    const { result } = await bench.run(subject, job).catch(async (error: unknown) => {
       await bench.stop();
       throw error;
     });

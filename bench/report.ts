@@ -3,76 +3,108 @@ import type { Memory } from './memory.ts';
 import { median, pairwiseRatio } from './statistics.ts';
 
 export interface Row {
-  /** Unique: what was measured, with its case. */
+  /** What was measured, with its case. */
   readonly name: string;
+  /** What it was measured of: with `name`, unique. */
+  readonly subject: string;
+  /** What the subject runs on; empty where that is the one Node at hand, or none. */
+  readonly suffix: string;
   readonly unit: string;
   readonly better: 'higher' | 'lower';
+  /** Beside what: forwarders, or what the group has in their place. */
+  readonly baselineName: string;
   /** One value a round; the same index is the same round. */
   readonly baseline: readonly number[];
-  readonly wstun: readonly number[];
-  /** Of the ratio wstun / baseline. */
-  readonly aim?: number;
-  /** Instead, of wstun's own median. */
-  readonly limit?: number;
+  /** Of forwarders that seal, and do nothing else. */
+  readonly floor?: readonly number[];
+  readonly measured: readonly number[];
+  readonly aims: readonly Aim[];
+  /** What a larger figure is made of. */
+  readonly detail?: boolean;
+}
+
+export interface Aim {
+  /** What must keep it: the median of what was measured, or its ratio to that of others, by rounds. */
+  readonly of: 'itself' | 'baseline' | 'floor';
+  readonly bound: number;
 }
 
 /** As it goes into the JSON file. */
 export interface SummedRow extends Row {
-  readonly baselineMedian: number;
-  readonly wstunMedian: number;
-  /** wstunMedian / baselineMedian. */
-  readonly ratio: number;
-  /** Median of the rounds' own ratios: the one to trust on a busy machine. */
-  readonly pairwise: number;
+  readonly medians: { readonly baseline: number; readonly floor?: number; readonly measured: number };
+  /** Medians of the rounds' own ratios, measured / other: drift of the machine that all of a round met falls out. */
+  readonly ratios: { readonly baseline: number; readonly floor?: number };
 }
 
 export function sumUp(row: Row): SummedRow {
-  const baselineMedian = median(row.baseline);
-  const wstunMedian = median(row.wstun);
-  const ratio = wstunMedian / baselineMedian;
-  return { ...row, baselineMedian, wstunMedian, ratio, pairwise: pairwiseRatio(row.wstun, row.baseline) };
+  const { baseline, floor, measured } = row;
+  return {
+    ...row,
+    medians: { baseline: median(baseline), ...(floor && { floor: median(floor) }), measured: median(measured) },
+    ratios: { baseline: pairwiseRatio(measured, baseline), ...(floor && { floor: pairwiseRatio(measured, floor) }) },
+  };
 }
 
-export function formatRows(rows: readonly Row[], baselineName: string): string {
+export function formatRows(rows: readonly Row[]): string {
+  const verdict = (aim: Aim, row: SummedRow): string =>
+    `${formatAim(aim, row)} ${judge(aim, row).met ? 'met' : 'MISSED'}`;
   const lines = rows
     .map(sumUp)
     .map((row) => [
       row.name,
       row.unit,
-      short(row.baselineMedian),
-      short(row.wstunMedian),
-      row.ratio.toFixed(2),
-      row.pairwise.toFixed(2),
-      verdict(row),
+      row.subject,
+      short(row.medians.measured),
+      short(row.medians.baseline),
+      short(row.medians.floor),
+      times(row.ratios.baseline),
+      times(row.ratios.floor),
+      row.aims.map((aim) => verdict(aim, row)).join(', '),
     ]);
-  return formatTable(['', 'unit', baselineName, 'wstun', 'ratio', 'pairwise', 'aim'], lines);
+  const [first] = rows;
+  const baseline = first ? kindOf(first.baselineName, first) : '';
+  const head = ['', 'unit', 'of', 'median', baseline, 'floor', `÷ ${baseline}`, '÷ floor', 'aim'];
+  // Columns that say nothing in this group.
+  const isShown = (column: number): boolean => column < 5 || lines.some((line) => line[column] !== '');
+  const shown = [head, ...lines].map((line) => line.filter((_, column) => isShown(column)));
+  return formatTable(shown[0] ?? [], shown.slice(1), 3);
 }
 
-function verdict({ aim, limit, better, pairwise, wstunMedian }: SummedRow): string {
-  const value = aim === undefined ? wstunMedian : pairwise;
-  const bound = aim ?? limit;
-  if (bound === undefined) return '';
-  const met = better === 'higher' ? value >= bound : value <= bound;
-  return `${better === 'higher' ? '≥' : '≤'} ${aim ?? short(bound)} ${met ? 'met' : 'MISSED'}`;
+/** The name of a subject, or of a baseline, without what it runs on. */
+export function kindOf(name: string, { suffix }: Pick<Row, 'suffix'>): string {
+  return suffix !== '' && name.endsWith(suffix) ? name.slice(0, -suffix.length) : name;
 }
 
-/** Three digits that count. */
-function short(value: number): string {
-  return value >= 100
-    ? value.toFixed(0)
-    : value >= 10
-      ? value.toFixed(1)
-      : value >= 1
-        ? value.toFixed(2)
-        : value.toFixed(3);
+/** What an aim is for, and whether it was met. */
+export function judge({ of, bound }: Aim, { better, medians, ratios }: SummedRow): { value: number; met: boolean } {
+  const value = of === 'itself' ? medians.measured : (ratios[of] ?? Number.NaN);
+  return { value, met: better === 'higher' ? value >= bound : value <= bound };
 }
 
-/** The first and second column to the left, the others to the right. */
-export function formatTable(head: readonly string[], lines: readonly (readonly string[])[]): string {
+/** What an aim asks for. */
+export function formatAim({ of, bound }: Aim, row: Row): string {
+  const others = { itself: '', baseline: ` × ${kindOf(row.baselineName, row)}`, floor: ' × floor' }[of];
+  return `${row.better === 'higher' ? '≥' : '≤'} ${Number(short(bound))}${others}`;
+}
+
+/** A ratio; empty where there is none. */
+export function times(value: number | undefined): string {
+  return value !== undefined && Number.isFinite(value) ? value.toFixed(2) : '';
+}
+
+/** Three digits that count; nothing where nothing was measured. */
+export function short(value: number | undefined): string {
+  if (value === undefined || Number.isNaN(value)) return '';
+  const digits = value === 0 || value >= 100 ? 0 : value >= 10 ? 1 : value >= 1 ? 2 : 3;
+  return value.toFixed(digits);
+}
+
+/** The first columns to the left, the others to the right. */
+export function formatTable(head: readonly string[], lines: readonly (readonly string[])[], left = 2): string {
   const widths = head.map((_, i) => Math.max(...[head, ...lines].map((line) => line[i]?.length ?? 0)));
   const format = (line: readonly string[]): string =>
     line
-      .map((cell, i) => (i < 2 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)))
+      .map((cell, i) => (i < left ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)))
       .join('  ')
       .trimEnd();
   return [head, ...lines].map(format).join('\n');
@@ -87,17 +119,19 @@ export function perPiece(before: Memory | undefined, after: Memory, pieces: numb
 
 /** `limit`: of what is in use, bytes. */
 export function growthRows(
-  name: string,
+  names: Pick<Row, 'name' | 'subject' | 'suffix' | 'baselineName'>,
   baseline: Memory | undefined,
-  wstun: Memory | undefined,
+  measured: Memory | undefined,
   limit?: number,
 ): Row[] {
   const row = (kind: keyof Memory): Row => ({
-    name: `${name}: ${kind}`,
+    ...names,
+    name: `${names.name}: ${kind}`,
     unit: 'KiB',
     better: 'lower',
     baseline: [(baseline?.[kind] ?? 0) / 1024],
-    wstun: [(wstun?.[kind] ?? 0) / 1024],
+    measured: [(measured?.[kind] ?? 0) / 1024],
+    aims: kind === 'used' && limit !== undefined ? [{ of: 'itself', bound: limit / 1024 }] : [],
   });
-  return [{ ...row('used'), ...(limit !== undefined && { limit: limit / 1024 }) }, row('resident')];
+  return [row('used'), row('resident')];
 }

@@ -1,4 +1,4 @@
-/** What is compared: two plain forwarders in a row, and a wstun client with its relay. Two processes each. */
+/** What is compared: two plain forwarders in a row, two that seal as well, and a wstun client with its relay, and an exit behind it. */
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -13,54 +13,110 @@ import { openStateDir } from '../src/state/state-dir.ts';
 import { benchFile, Program, type ProgramOptions } from './programs.ts';
 
 export interface Subject {
+  readonly name: string;
   /** Of its SOCKS5 proxy on 127.0.0.1; 0 where the load goes straight to `target`. */
   readonly via: number;
   readonly target: number;
   /** The one near the load first. */
-  readonly programs: readonly [Program, Program];
+  readonly programs: readonly [Program, ...Program[]];
   stop(): Promise<void>;
+}
+
+/** The programs of one subject on one Node: what all of them need to know. */
+export interface Placement {
+  readonly name: string;
+  readonly target: number;
+  readonly options: ProgramOptions;
 }
 
 /** `straight`: the first forwarder has a fixed target too, and the load does without SOCKS5 there. */
-export async function startForwarders(target: number, straight: boolean, options: ProgramOptions): Promise<Subject> {
-  const script = benchFile('forwarder.js');
-  const far = Program.start('forwarder 2', script, ['to', String(target)], options);
+export function startForwarders(placement: Placement, straight: boolean): Promise<Subject> {
+  return startPair(placement, 'forwarder.js', straight);
+}
+
+export function startFloor(placement: Placement): Promise<Subject> {
+  return startPair(placement, 'floor.js', false);
+}
+
+async function startPair({ name, target, options }: Placement, file: string, straight: boolean): Promise<Subject> {
+  const script = benchFile(file);
+  const far = Program.start(`${name} 2`, script, ['to', String(target)], options);
   const { port: farPort } = await far.ready<{ port: number }>();
-  const near = Program.start('forwarder 1', script, [straight ? 'to' : 'socks', String(farPort)], options);
+  const near = Program.start(`${name} 1`, script, [straight ? 'to' : 'socks', String(farPort)], options);
   const { port } = await near.ready<{ port: number }>();
   return {
+    name,
     via: straight ? 0 : port,
     target: straight ? port : target,
     programs: [near, far],
-    stop: async () => {
-      await near.stop();
-      await far.stop();
-    },
+    stop: () => stopAll([near, far]),
   };
 }
 
-export interface RelayAndInvite {
-  readonly relay: Program;
-  readonly invite: string;
-  stop(): Promise<void>;
+async function stopAll(programs: readonly Program[], directories: readonly string[] = []): Promise<void> {
+  for (const program of programs) await program.stop();
+  for (const directory of directories) await rm(directory, { recursive: true, force: true });
 }
 
-/** A relay with a state directory of its own, and an invite whose bearer may reach this machine. */
-export async function startRelay(wstun: string, options: ProgramOptions): Promise<RelayAndInvite> {
-  const state = await mkdtemp(join(tmpdir(), 'wstun-bench-'));
-  const args = ['relay', '--listen', '127.0.0.1:0', '--state', state, '--json'];
-  const relay = Program.start('relay', wstun, args, options);
+/** `wstun`: the file to run. */
+export async function startWstun({ name, target, options }: Placement, wstun: string): Promise<Subject> {
+  const state = await stateDir();
+  const { relay, url } = await startRelay(wstun, state, [], options);
+  const secret = await invite(wstun, state, ['bench', '--url', url, '--allow', '127.0.0.1']);
+  const { client, via } = await startClient(wstun, secret, options);
+  const programs = [client, relay] as const;
+  return { name, via, target, programs, stop: () => stopAll(programs, [state]) };
+}
+
+/** The same through a relay that only forwards, to a named exit. */
+export async function startBehindRelay({ name, target, options }: Placement, wstun: string): Promise<Subject> {
+  const [relayState, exitState] = [await stateDir(), await stateDir()];
+  const { relay, url } = await startRelay(wstun, relayState, ['--no-exit'], options);
+  const registration = await invite(wstun, relayState, ['home', '--role', 'exit', '--url', url]);
+  const exit = Program.start('exit', wstun, ['exit', '--state', exitState, '--json'], {
+    ...options,
+    env: { ...options.env, WSTUN_INVITE: registration },
+  });
+  await exit.ready();
+  const secret = await invite(wstun, exitState, ['bench', '--allow', '127.0.0.1']);
+  const { client, via } = await startClient(wstun, secret, options);
+  const programs = [client, relay, exit] as const;
+  return { name, via, target, programs, stop: () => stopAll(programs, [relayState, exitState]) };
+}
+
+function stateDir(): Promise<string> {
+  return mkdtemp(join(tmpdir(), 'wstun-bench-'));
+}
+
+async function startRelay(
+  wstun: string,
+  state: string,
+  args: readonly string[],
+  options: ProgramOptions,
+): Promise<{ relay: Program; url: string }> {
+  const all = ['relay', '--listen', '127.0.0.1:0', '--state', state, '--json', ...args];
+  const relay = Program.start('relay', wstun, all, options);
   const { url } = await relay.ready<{ url: string }>();
-  const add = [wstun, 'access', 'add', 'bench', '--state', state, '--url', url, '--allow', '127.0.0.1'];
-  const { stdout } = await promisify(execFile)(process.execPath, add);
-  return {
-    relay,
-    invite: stdout.trim(),
-    stop: async () => {
-      await relay.stop();
-      await rm(state, { recursive: true, force: true });
-    },
-  };
+  return { relay, url };
+}
+
+async function startClient(
+  wstun: string,
+  secret: string,
+  options: ProgramOptions,
+): Promise<{ client: Program; via: number }> {
+  const client = Program.start('client', wstun, ['client', '--listen', '127.0.0.1:0', '--json'], {
+    ...options,
+    env: { ...options.env, WSTUN_INVITE: secret },
+  });
+  const { listen } = await client.ready<{ listen: string }>();
+  return { client, via: Number(listen.slice(listen.lastIndexOf(':') + 1)) };
+}
+
+/** Adds a name to the access list of a state directory. */
+async function invite(wstun: string, state: string, args: readonly string[]): Promise<string> {
+  const { stdout } = await promisify(execFile)(process.execPath, [wstun, 'access', 'add', ...args, '--state', state]);
+  return stdout.trim();
 }
 
 export interface CrowdedRelay {
@@ -75,7 +131,7 @@ export async function startCrowdedRelay(
   bearers: number,
   options: ProgramOptions,
 ): Promise<CrowdedRelay> {
-  const directory = await mkdtemp(join(tmpdir(), 'wstun-bench-'));
+  const directory = await stateDir();
   const state = await openStateDir(directory);
   const { identity } = await loadOrCreateIdentity(state);
   const known = Array.from({ length: bearers }, () => createIdentity());
@@ -83,39 +139,11 @@ export async function startCrowdedRelay(
     (bearer, i) => `[bearer${i}]\nkey = "${formatPublicIdentity(bearer.public)}"\nsessions = 1000\n`,
   );
   await state.write(ACCESS_FILE_NAME, list.join('\n'));
-  const relay = Program.start(
-    'relay',
-    wstun,
-    ['relay', '--listen', '127.0.0.1:0', '--state', directory, '--json'],
-    options,
-  );
-  const { url } = await relay.ready<{ url: string }>();
+  const { relay, url } = await startRelay(wstun, directory, [], options);
   const issuer = relayIssuer(identity, url);
   return {
     relay,
     invites: known.map((bearer) => encodeInvite({ ...issuer, bearer })),
-    stop: async () => {
-      await relay.stop();
-      await rm(directory, { recursive: true, force: true });
-    },
-  };
-}
-
-/** `wstun`: the file to run. */
-export async function startWstun(wstun: string, target: number, options: ProgramOptions): Promise<Subject> {
-  const { relay, invite, stop } = await startRelay(wstun, options);
-  const client = Program.start('client', wstun, ['client', '--listen', '127.0.0.1:0', '--json'], {
-    ...options,
-    env: { ...options.env, WSTUN_INVITE: invite },
-  });
-  const { listen } = await client.ready<{ listen: string }>();
-  return {
-    via: Number(listen.slice(listen.lastIndexOf(':') + 1)),
-    target,
-    programs: [client, relay],
-    stop: async () => {
-      await client.stop();
-      await stop();
-    },
+    stop: () => stopAll([relay], [directory]),
   };
 }

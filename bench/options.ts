@@ -1,0 +1,59 @@
+/** The command line of the benchmark. */
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import type { Settings } from './measure.ts';
+import { findNodes } from './nodes.ts';
+
+const USAGE = (groups: readonly string[]): string => `npm run bench -- [GROUP]… [OPTION]…
+
+  GROUP              ${groups.join(', ')}; default: all
+  --rounds N         runs of each subject for each case (default 7; 3 with --quick)
+  --quick            two minutes, less exact
+  --node PATH        the Node that runs wstun and the floor; again, or with commas, for several
+  --json FILE        writes every round's numbers
+  --profile down:1   profiles that throughput case instead
+  --straight         the load goes to the forwarders without SOCKS5
+  --wstun FILE       measures that bin/wstun.js instead of this repository's
+  --against FILE     compares with that bin/wstun.js instead of with the forwarders
+`;
+
+const WSTUN = fileURLToPath(new URL('../../bin/wstun.js', import.meta.url));
+
+export interface Options {
+  readonly groups: readonly string[];
+  readonly settings: Settings;
+  readonly profile: string | undefined;
+  readonly json: string | undefined;
+  /** What to print instead of doing anything. */
+  readonly usage: string | undefined;
+}
+
+/** `known`: the groups that there are. */
+export async function readOptions(known: readonly string[]): Promise<Options> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      rounds: { type: 'string' },
+      quick: { type: 'boolean', default: false },
+      node: { type: 'string', multiple: true, default: [] },
+      json: { type: 'string' },
+      profile: { type: 'string' },
+      straight: { type: 'boolean', default: false },
+      wstun: { type: 'string', default: WSTUN },
+      against: { type: 'string' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  const rounds = Number(values.rounds ?? (values.quick ? 3 : 7));
+  if (!Number.isInteger(rounds) || rounds < 1) throw new Error('--rounds takes a number from 1');
+  for (const name of positionals)
+    if (!known.includes(name)) throw new Error(`no group ${name}; there are ${known.join(', ')}`);
+  const { quick, straight, wstun, against, profile, json } = values;
+  const nodes = await findNodes(values.node);
+  return {
+    groups: positionals.length > 0 ? positionals : known,
+    settings: { rounds, quick, straight, wstun, against, nodes },
+    ...{ profile, json },
+    usage: values.help ? USAGE(known) : undefined,
+  };
+}
