@@ -35,7 +35,7 @@ const GIGABYTE = 1e9;
 export type Group = (settings: Settings) => Promise<Row[]>;
 
 export const GROUPS: Readonly<Record<string, Group>> = {
-  throughput: (settings) => measureThroughput(settings, SEALED_AIM, { floor: 'beside' }),
+  throughput: (settings) => measureThroughput(settings, SEALED_AIM, { floor: 'beside', peers: settings.peers }),
   unsealed: (settings) => measureThroughput({ ...settings, wstun: UNSEALED }, UNSEALED_AIM),
   encryption: (settings) =>
     measureThroughput({ ...settings, against: UNSEALED }, ENCRYPTION_AIM, { baselineName: 'unsealed' }),
@@ -68,13 +68,13 @@ function rowsOf({ contests }: Bench, runs: Runs, { of = [], value, ...figure }: 
     const values = (subject: Subject | undefined) => subject && runs.get(subject)?.map(value);
     const [measured, baseline, floor] = [contest.subject, contest.baseline, contest.floor].map(values);
     if (!measured || !baseline) return [];
-    const aims = typeof of === 'function' ? of(contest) : of;
+    const aims = contest.node === undefined ? [] : typeof of === 'function' ? of(contest) : of;
     return [{ ...figure, ...namesOf(contest), baseline, ...(floor && { floor }), measured, aims }];
   });
 }
 
 function namesOf({ subject, node, baseline }: Contest): Pick<Row, 'subject' | 'suffix' | 'baselineName'> {
-  return { subject: subject.name, suffix: node.suffix, baselineName: baseline.name };
+  return { subject: subject.name, suffix: node?.suffix ?? '', baselineName: baseline.name };
 }
 
 function upTo(bound: number, of: Aim['of'] = 'baseline'): Aim[] {
@@ -114,7 +114,7 @@ const SPEED: Pick<Figure, 'unit' | 'better' | 'value'> = {
 
 /** Node 20 cannot give memory back, so what it costs there is what it cost before. */
 function aimsOfCost({ node }: Contest, aims: readonly Aim[]): readonly Aim[] {
-  return canGiveBack(node) ? aims : [];
+  return node && canGiveBack(node) ? aims : [];
 }
 
 function costRows(bench: Bench, runs: Runs, name: string, bytes: number, aims: readonly Aim[]): Row[] {
@@ -148,13 +148,13 @@ function programRows(
     contest.subject.programs.map((program, i) => ({
       ...names,
       ...namesOf(contest),
-      name: `${names.name}, ${program.name}`,
+      name: `${names.name}, ${contest.node ? program.name : ['client', 'relay'][i]}`,
       better: 'lower',
       // A named exit has nothing to stand beside.
       baseline: contest.baseline.programs.slice(i, i + 1).map(() => value(contest.baseline, i)),
       ...(contest.floor && { floor: [value(contest.floor, i)] }),
       measured: [value(contest.subject, i)],
-      aims: canGiveBack(contest.node) ? upTo(bound, 'itself') : [],
+      aims: contest.node && canGiveBack(contest.node) ? upTo(bound, 'itself') : [],
     })),
   );
 }
@@ -181,7 +181,7 @@ function measureCollections(settings: Settings): Promise<Row[]> {
 // ── time ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function measureEcho(settings: Settings): Promise<Row[]> {
-  return withBench(settings, { floor: 'beside' }, async (bench) => {
+  return withBench(settings, { floor: 'beside', peers: settings.peers }, async (bench) => {
     const rows: Row[] = [];
     for (const streams of [1, 16]) {
       const amount = (settings.quick ? 2000 : 4000) / streams;
@@ -210,7 +210,7 @@ function timeRows(bench: Bench, runs: Runs, name: string, aims: { p50?: Aim[]; p
 }
 
 function measureOpen(settings: Settings): Promise<Row[]> {
-  return withBench(settings, { floor: 'beside' }, async (bench) => {
+  return withBench(settings, { floor: 'beside', peers: settings.peers }, async (bench) => {
     const measure = (job: Job) => bench.alternate(settings.rounds, job);
     const together = await measure({ mode: 'open', streams: 16, amount: settings.quick ? 40 : 80 });
     const alone = await measure({ mode: 'open', streams: 1, amount: settings.quick ? 200 : 400 });
@@ -224,7 +224,7 @@ function measureOpen(settings: Settings): Promise<Row[]> {
 }
 
 function measureMixed(settings: Settings): Promise<Row[]> {
-  return withBench(settings, { floor: 'beside' }, async (bench) => {
+  return withBench(settings, { floor: 'beside', peers: settings.peers }, async (bench) => {
     const rows: Row[] = [];
     for (const streams of [1, 4]) {
       const job = { mode: 'mixed', streams, amount: settings.quick ? 1 : 2 } as const;

@@ -4,10 +4,13 @@
  */
 import type { LoadJob, LoadResult } from './load.ts';
 import type { Node } from './nodes.ts';
+import { findPeers, type Peer, startPeer } from './peers.ts';
 import { benchFile, Program, type ProgramOptions } from './programs.ts';
 import { type Placement, type Subject, startBehindRelay, startFloor, startForwarders, startWstun } from './subjects.ts';
 
 const JOB_LIMIT_MS = 120_000;
+/** Of another program, which may be slow or broken: it is left out then. */
+const PEER_JOB_LIMIT_MS = 30_000;
 
 export interface Settings {
   readonly rounds: number;
@@ -19,6 +22,9 @@ export interface Settings {
   /** Another build of wstun to stand in the place of the forwarders. */
   readonly against: string | undefined;
   readonly nodes: readonly Node[];
+  readonly peers: boolean;
+  /** Takes what a reader of the figures must know beside them. */
+  readonly note: (text: string) => void;
 }
 
 /** Who takes part in a group, beside the baseline and wstun. */
@@ -27,6 +33,7 @@ export interface Cast {
   readonly floor?: 'beside' | 'baseline';
   /** Where it is another build of wstun. */
   readonly baselineName?: string;
+  readonly peers?: boolean;
   readonly behindRelay?: boolean;
   /** For the subjects. */
   readonly options?: ProgramOptions;
@@ -52,11 +59,11 @@ export interface Contest {
   readonly subject: Subject;
   readonly baseline: Subject;
   readonly floor: Subject | undefined;
-  /** What wstun runs on. */
-  readonly node: Node;
+  /** What wstun runs on; undefined for another program. */
+  readonly node: Node | undefined;
 }
 
-/** By subject. */
+/** By subject; one that failed is not there. */
 export type Runs = ReadonlyMap<Subject, readonly Run[]>;
 
 export class Bench {
@@ -65,7 +72,7 @@ export class Bench {
   private readonly cast: Cast;
   private readonly target: Program;
   private readonly port: number;
-  private readonly load = Program.start('load', benchFile('load.js'), []);
+  private load = startLoad();
 
   private constructor(settings: Settings, cast: Cast, target: Program, port: number) {
     this.settings = settings;
@@ -98,6 +105,8 @@ export class Bench {
     const wantsForwarders = against === undefined && this.cast.floor !== 'baseline';
     const forwarders = wantsForwarders ? await startForwarders(this.place('forwarders'), straight) : undefined;
     for (const node of nodes) await this.addNode(node, forwarders);
+    if (forwarders && this.cast.peers)
+      for (const peer of findPeers(this.settings)) await this.addPeer(peer, forwarders);
   }
 
   private async addNode(node: Node, forwarders: Subject | undefined): Promise<void> {
@@ -117,10 +126,24 @@ export class Bench {
     return { name: name + (node?.suffix ?? ''), target: this.port, options: { ...this.cast.options, ...program } };
   }
 
+  private async addPeer(peer: Peer, baseline: Subject): Promise<void> {
+    const subject = await startPeer(peer, this.port).catch((error: unknown) => {
+      this.settings.note(`${peer.name} did not start: ${String(error)}`);
+    });
+    if (!subject) return;
+    if (!subject.halfCloses) this.settings.note(`${peer.name}: no uploads, it has no half-close`);
+    this.contests.push({ subject, baseline, floor: undefined, node: undefined });
+  }
+
+  private isPeer(subject: Subject): boolean {
+    return this.contests.some((contest) => contest.subject === subject && contest.node === undefined);
+  }
+
   async run(subject: Subject, job: Job): Promise<Run> {
     const { via, target } = subject;
     const before = this.spent(subject);
-    const result = await this.load.ask<LoadResult>({ ...job, via, target }, JOB_LIMIT_MS).catch((error: unknown) => {
+    const limit = this.isPeer(subject) ? PEER_JOB_LIMIT_MS : JOB_LIMIT_MS;
+    const result = await this.load.ask<LoadResult>({ ...job, via, target }, limit).catch((error: unknown) => {
       throw new Error(`${subject.name}: ${error instanceof Error ? error.message : String(error)}`);
     });
     const after = this.spent(subject);
@@ -137,15 +160,31 @@ export class Bench {
 
   /** One run of each that does not count, then `rounds` of them; who goes first changes from round to round. */
   async alternate(rounds: number, job: Job): Promise<Runs> {
-    const { subjects } = this;
-    const runs = new Map<Subject, Run[]>(subjects.map((subject) => [subject, []]));
+    const runs = new Map<Subject, Run[]>();
+    for (const subject of this.subjects) if (job.mode !== 'up' || subject.halfCloses) runs.set(subject, []);
     for (let round = -1; round < rounds; round++) {
+      const subjects = [...runs.keys()];
       const first = (round + 1) % subjects.length;
       for (const subject of [...subjects.slice(first), ...subjects.slice(0, first)]) {
-        const run = await this.run(subject, job);
-        if (round >= 0) runs.get(subject)?.push(run);
+        const run = await this.run(subject, job).catch((error: unknown) => this.giveUp(subject, job, error));
+        if (!run) runs.delete(subject);
+        else if (round >= 0) runs.get(subject)?.push(run);
       }
     }
     return runs;
   }
+
+  /** Another program may fail; what is measured beside it does not suffer. */
+  private async giveUp(subject: Subject, { mode, streams }: Job, error: unknown): Promise<undefined> {
+    if (!this.isPeer(subject)) throw error;
+    this.settings.note(
+      `failed at ${mode}, ${streams} at a time: ${error instanceof Error ? error.message : String(error)}`,
+    );
+    await this.load.kill();
+    this.load = startLoad();
+  }
+}
+
+function startLoad(): Program {
+  return Program.start('load', benchFile('load.js'), []);
 }

@@ -10,6 +10,7 @@ const USAGE = (groups: readonly string[]): string => `npm run bench -- [GROUP]â€
   --rounds N         runs of each subject for each case (default 7; 3 with --quick)
   --quick            two minutes, less exact
   --node PATH        the Node that runs wstun and the floor; again, or with commas, for several
+  --peers            wstunnel, chisel, penguin and ssh -D as well, those that are on PATH
   --json FILE        writes every round's numbers
   --profile down:1   profiles that throughput case instead
   --straight         the load goes to the forwarders without SOCKS5
@@ -21,7 +22,7 @@ const WSTUN = fileURLToPath(new URL('../../bin/wstun.js', import.meta.url));
 
 export interface Options {
   readonly groups: readonly string[];
-  readonly settings: Settings;
+  readonly settings: Omit<Settings, 'note'>;
   readonly profile: string | undefined;
   readonly json: string | undefined;
   /** What to print instead of doing anything. */
@@ -36,6 +37,7 @@ export async function readOptions(known: readonly string[]): Promise<Options> {
       rounds: { type: 'string' },
       quick: { type: 'boolean', default: false },
       node: { type: 'string', multiple: true, default: [] },
+      peers: { type: 'boolean', default: false },
       json: { type: 'string' },
       profile: { type: 'string' },
       straight: { type: 'boolean', default: false },
@@ -48,11 +50,11 @@ export async function readOptions(known: readonly string[]): Promise<Options> {
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error('--rounds takes a number from 1');
   for (const name of positionals)
     if (!known.includes(name)) throw new Error(`no group ${name}; there are ${known.join(', ')}`);
-  const { quick, straight, wstun, against, profile, json } = values;
+  const { quick, straight, wstun, against, peers, profile, json } = values;
   const nodes = await findNodes(values.node);
   return {
     groups: positionals.length > 0 ? positionals : known,
-    settings: { rounds, quick, straight, wstun, against, nodes },
+    settings: { rounds, quick, straight, wstun, against, peers, nodes },
     ...{ profile, json },
     usage: values.help ? USAGE(known) : undefined,
   };

@@ -51,7 +51,15 @@ async function runGroup(group: string, settings: Settings): Promise<Row[]> {
   return rows;
 }
 
-async function measure({ groups, settings }: Options): Promise<string> {
+async function measure({ groups, settings: chosen }: Options): Promise<string> {
+  const notes = new Set<string>();
+  const settings: Settings = {
+    ...chosen,
+    note: (text) => {
+      if (!notes.has(text)) say(`  ! ${text}`);
+      notes.add(text);
+    },
+  };
   const rows: Row[] = [];
   let mux: MuxSpeed[] = [];
   for (const name of groups) {
@@ -68,7 +76,7 @@ async function measure({ groups, settings }: Options): Promise<string> {
 async function main(): Promise<void> {
   const options = await readOptions(KNOWN);
   if (options.usage !== undefined) return say(options.usage);
-  if (options.profile !== undefined) return runProfile(options.settings, options.profile);
+  if (options.profile !== undefined) return runProfile({ ...options.settings, note: say }, options.profile);
   const json = await measure(options);
   if (options.json !== undefined) await writeFile(options.json, json);
 }

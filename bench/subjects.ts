@@ -19,6 +19,8 @@ export interface Subject {
   readonly target: number;
   /** The one near the load first. */
   readonly programs: readonly [Program, ...Program[]];
+  /** Says the end of one direction and lets the other go on; without that there are no uploads through it. */
+  readonly halfCloses: boolean;
   stop(): Promise<void>;
 }
 
@@ -49,6 +51,7 @@ async function startPair({ name, target, options }: Placement, file: string, str
     via: straight ? 0 : port,
     target: straight ? port : target,
     programs: [near, far],
+    halfCloses: true,
     stop: () => stopAll([near, far]),
   };
 }
@@ -65,7 +68,7 @@ export async function startWstun({ name, target, options }: Placement, wstun: st
   const secret = await invite(wstun, state, ['bench', '--url', url, '--allow', '127.0.0.1']);
   const { client, via } = await startClient(wstun, secret, options);
   const programs = [client, relay] as const;
-  return { name, via, target, programs, stop: () => stopAll(programs, [state]) };
+  return { name, via, target, programs, halfCloses: true, stop: () => stopAll(programs, [state]) };
 }
 
 /** The same through a relay that only forwards, to a named exit. */
@@ -81,7 +84,7 @@ export async function startBehindRelay({ name, target, options }: Placement, wst
   const secret = await invite(wstun, exitState, ['bench', '--allow', '127.0.0.1']);
   const { client, via } = await startClient(wstun, secret, options);
   const programs = [client, relay, exit] as const;
-  return { name, via, target, programs, stop: () => stopAll(programs, [relayState, exitState]) };
+  return { name, via, target, programs, halfCloses: true, stop: () => stopAll(programs, [relayState, exitState]) };
 }
 
 function stateDir(): Promise<string> {
