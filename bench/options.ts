@@ -12,6 +12,8 @@ const USAGE = (groups: readonly string[]): string => `npm run bench -- [GROUP]â€
   --node PATH        the Node that runs wstun and the floor; again, or with commas, for several
   --peers            wstunnel, chisel, penguin and ssh -D as well, those that are on PATH
   --json FILE        writes every round's numbers
+  --results FILE     writes the tables of bench/RESULTS.md
+  --from FILE        measures nothing: the numbers are those of an earlier --json
   --profile down:1   profiles that throughput case instead
   --straight         the load goes to the forwarders without SOCKS5
   --wstun FILE       measures that bin/wstun.js instead of this repository's
@@ -25,6 +27,8 @@ export interface Options {
   readonly settings: Omit<Settings, 'note'>;
   readonly profile: string | undefined;
   readonly json: string | undefined;
+  readonly results: string | undefined;
+  readonly from: string | undefined;
   /** What to print instead of doing anything. */
   readonly usage: string | undefined;
 }
@@ -39,6 +43,8 @@ export async function readOptions(known: readonly string[]): Promise<Options> {
       node: { type: 'string', multiple: true, default: [] },
       peers: { type: 'boolean', default: false },
       json: { type: 'string' },
+      results: { type: 'string' },
+      from: { type: 'string' },
       profile: { type: 'string' },
       straight: { type: 'boolean', default: false },
       wstun: { type: 'string', default: WSTUN },
@@ -50,12 +56,12 @@ export async function readOptions(known: readonly string[]): Promise<Options> {
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error('--rounds takes a number from 1');
   for (const name of positionals)
     if (!known.includes(name)) throw new Error(`no group ${name}; there are ${known.join(', ')}`);
-  const { quick, straight, wstun, against, peers, profile, json } = values;
+  const { quick, straight, wstun, against, peers, profile, json, results, from } = values;
   const nodes = await findNodes(values.node);
   return {
     groups: positionals.length > 0 ? positionals : known,
     settings: { rounds, quick, straight, wstun, against, peers, nodes },
-    ...{ profile, json },
+    ...{ profile, json, results, from },
     usage: values.help ? USAGE(known) : undefined,
   };
 }

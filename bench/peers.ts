@@ -26,6 +26,7 @@ export interface Peer {
   readonly name: string;
   /** What must be found on PATH. */
   readonly programs: readonly string[];
+  readonly version: readonly string[];
   readonly halfCloses: boolean;
   prepare?(place: Place): Promise<void>;
   /** Program and arguments. */
@@ -39,6 +40,7 @@ const PEERS: readonly Peer[] = [
     (scheme): Peer => ({
       name: `wstunnel, ${scheme}`,
       programs: ['wstunnel'],
+      version: ['wstunnel', '--version'],
       halfCloses: false,
       // Without a line of log for each connection, as the others.
       far: ({ far }) => ['wstunnel', 'server', '--log-lvl', 'WARN', `${scheme}://127.0.0.1:${far}`],
@@ -52,6 +54,7 @@ const PEERS: readonly Peer[] = [
     // https://github.com/jpillora/chisel: SSH inside the WebSocket, so it is encrypted.
     name: 'chisel, ws',
     programs: ['chisel'],
+    version: ['chisel', '--version'],
     halfCloses: false,
     far: ({ far }) => ['chisel', 'server', '--host', '127.0.0.1', '--port', String(far), '--socks5'],
     near: ({ near, far }) => ['chisel', 'client', `http://127.0.0.1:${far}`, `127.0.0.1:${near}:socks`],
@@ -60,6 +63,7 @@ const PEERS: readonly Peer[] = [
     // https://github.com/myzhang1029/penguin-rs
     name: 'penguin, ws',
     programs: ['penguin'],
+    version: ['penguin', '--version'],
     halfCloses: true,
     far: ({ far }) => ['penguin', '--quiet', 'server', '--host', '127.0.0.1', '--port', String(far)],
     near: ({ near, far }) => ['penguin', '--quiet', 'client', `ws://127.0.0.1:${far}`, `127.0.0.1:${near}:socks`],
@@ -67,6 +71,7 @@ const PEERS: readonly Peer[] = [
   {
     name: 'ssh -D',
     programs: ['ssh', 'sshd', 'ssh-keygen'],
+    version: ['ssh', '-V'],
     halfCloses: true,
     prepare: prepareSsh,
     // It insists on its absolute path.
@@ -136,6 +141,12 @@ export function findPeers({ note }: { readonly note: (text: string) => void }): 
     if (missing.length > 0) note(`${name}: skipped, no ${missing.join(', no ')} on PATH`);
     return missing.length === 0;
   });
+}
+
+/** What each says of its version. */
+export async function versionOf({ version: [program = '', ...args] }: Peer): Promise<string> {
+  const { stdout, stderr } = await promisify(execFile)(program, args);
+  return (stdout + stderr).trim().split('\n')[0] ?? '';
 }
 
 export async function startPeer(peer: Peer, target: number): Promise<Subject> {

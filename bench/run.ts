@@ -1,13 +1,13 @@
 /** `npm run bench`: see README.md beside this file for what is measured and how to read it. */
-import { writeFile } from 'node:fs/promises';
-import { cpus } from 'node:os';
+import { readFile, writeFile } from 'node:fs/promises';
 import { GROUPS } from './cases.ts';
 import { HANDSHAKES_AIM, measureHandshakes } from './handshakes.ts';
 import type { Settings } from './measure.ts';
 import { type MuxSpeed, measureMux } from './mux.ts';
 import { type Options, readOptions } from './options.ts';
 import { profile } from './profile.ts';
-import { formatRows, type Row, sumUp } from './report.ts';
+import { formatRows, sumUp } from './report.ts';
+import { describeRun, formatResults, type Measured, type Results } from './results.ts';
 
 const KNOWN = [...Object.keys(GROUPS), 'handshakes', 'mux'];
 
@@ -43,15 +43,15 @@ function runHandshakes(quick: boolean): void {
   }
 }
 
-async function runGroup(group: string, settings: Settings): Promise<Row[]> {
+async function runGroup(group: string, settings: Settings): Promise<Measured> {
   const measured = (await GROUPS[group]?.(settings)) ?? [];
   // An aim is not for what stands beside another build.
   const rows = settings.against === undefined ? measured : measured.map((row) => ({ ...row, aims: [] }));
   say(formatRows(rows));
-  return rows;
+  return { group, rows: rows.map(sumUp) };
 }
 
-async function measure({ groups, settings: chosen }: Options): Promise<string> {
+async function measure({ groups, settings: chosen }: Options): Promise<Results> {
   const notes = new Set<string>();
   const settings: Settings = {
     ...chosen,
@@ -60,33 +60,28 @@ async function measure({ groups, settings: chosen }: Options): Promise<string> {
       notes.add(text);
     },
   };
-  const rows: Row[] = [];
+  const run = await describeRun(settings);
+  const measured: Measured[] = [];
   let mux: MuxSpeed[] = [];
   for (const name of groups) {
     const began = performance.now();
     say(`── ${name}`);
     if (name === 'handshakes') runHandshakes(settings.quick);
     else if (name === 'mux') mux = runMux(settings.quick);
-    else rows.push(...(await runGroup(name, settings)));
+    else measured.push(await runGroup(name, settings));
     say(`   (${((performance.now() - began) / 1000).toFixed(0)} s)\n`);
   }
-  return toJson(settings, rows, mux);
+  return { ...run, notes: [...notes], groups: measured, mux };
 }
 
 async function main(): Promise<void> {
   const options = await readOptions(KNOWN);
   if (options.usage !== undefined) return say(options.usage);
   if (options.profile !== undefined) return runProfile({ ...options.settings, note: say }, options.profile);
-  const json = await measure(options);
-  if (options.json !== undefined) await writeFile(options.json, json);
-}
-
-function toJson(settings: Settings, rows: readonly Row[], mux: readonly MuxSpeed[]): string {
-  const [cpu] = cpus();
-  const nodes = settings.nodes.map(({ versions }) => versions);
-  const machine = { node: process.version, nodes, cpu: cpu?.model, cores: cpus().length };
-  const { rounds, quick, straight } = settings;
-  return `${JSON.stringify({ date: new Date().toISOString(), machine, settings: { rounds, quick, straight }, rows: rows.map(sumUp), mux }, null, 1)}\n`;
+  const { from, json, results: file } = options;
+  const results = from === undefined ? await measure(options) : (JSON.parse(await readFile(from, 'utf8')) as Results);
+  if (json !== undefined) await writeFile(json, `${JSON.stringify(results, null, 1)}\n`);
+  if (file !== undefined) await writeFile(file, formatResults(results));
 }
 
 try {
