@@ -14,6 +14,13 @@ needs=(
   sshd:openssh-server
   nginx:nginx
   apache2:apache2
+  svn:subversion
+  svnadmin:subversion
+  /usr/lib/apache2/modules/mod_dav_svn.so:libapache2-mod-svn
+  lftp:lftp
+  wget:wget
+  aria2c:aria2
+  python3:python3
   haproxy:haproxy
   faketime:faketime
   ncat:ncat
