@@ -50,6 +50,7 @@ export default defineConfig({
           testTimeout: 60_000,
           include: ['test/e2e/**/*.test.ts'],
           globalSetup: builds,
+          setupFiles: ['./test/support/poisoned.ts', './test/support/poisoned-programs.ts'],
           ...(ownNetwork ? { pool: ownNetwork } : { maxWorkers: 1 }),
           sequence: { groupOrder: 2 },
         },
