@@ -16,7 +16,7 @@
 
 local wstun = Proto('wstun', 'wstun multiplexer')
 
-local ACKNOWLEDGES, UNNUMBERED = 0x01, 0x02
+local ACKNOWLEDGES, UNNUMBERED, MAY_WAIT = 0x01, 0x02, 0x04
 local HEADER_BYTES = 8
 local MAX_PAYLOAD_BYTES = 65511
 local FIRST_IGNORABLE_TYPE = 0x80
@@ -98,12 +98,14 @@ local kinds = { [1] = 'IPv4 address', [3] = 'name', [4] = 'IPv6 address' }
 
 local f = {
   flags = ProtoField.uint8('wstun.record.flags', 'Flags', base.HEX),
+  may_wait = ProtoField.bool('wstun.record.may_wait', 'Its acknowledgement may wait', 8, nil, MAY_WAIT),
   acknowledged = ProtoField.uint64('wstun.record.acknowledged', 'Acknowledged records', base.DEC),
   received = ProtoField.uint32('wstun.record.received_us', 'Received at, µs of the sender of this', base.DEC),
   type = ProtoField.uint8('wstun.type', 'Type', base.HEX, type_names),
   length = ProtoField.uint24('wstun.length', 'Length', base.DEC),
   stream = ProtoField.uint32('wstun.stream', 'Stream', base.DEC),
   version = ProtoField.uint16('wstun.version', 'Version', base.DEC),
+  features = ProtoField.uint16('wstun.features', 'Features', base.HEX),
   max_streams = ProtoField.uint32('wstun.max_streams', 'Max streams', base.DEC),
   credit = ProtoField.uint32('wstun.credit', 'Credit', base.DEC),
   service = ProtoField.uint8('wstun.service', 'Service', base.DEC, services),
@@ -156,6 +158,7 @@ end
 local payloads = {
   [HELLO] = function(body, tree)
     tree:add(f.version, body(0, 2))
+    tree:add(f.features, body(2, 2))
     tree:add(f.max_streams, body(4, 4))
     return 'version ' .. body(0, 2):uint() .. ', max streams ' .. body(4, 4):uint()
   end,
@@ -227,11 +230,12 @@ end
 -- Shows what stands before the frames. Returns its length, or nothing if it is no header.
 local function dissect_header(tvb, root, said)
   local flags = tvb(0, 1):uint()
-  local acknowledges, numbered = flags % 2 == ACKNOWLEDGES, flags < UNNUMBERED
+  local acknowledges, numbered = flags % 2 == 1, flags % 4 < UNNUMBERED
   local length = acknowledges and 11 or 1
-  if flags > ACKNOWLEDGES + UNNUMBERED or tvb:len() < length then return nil end
+  if flags > ACKNOWLEDGES + UNNUMBERED + MAY_WAIT or tvb:len() < length then return nil end
   local branch = root:add(wstun, tvb(0, length), numbered and 'wstun record' or 'wstun record, not numbered')
   branch:add(f.flags, tvb(0, 1))
+  branch:add(f.may_wait, tvb(0, 1))
   if acknowledges then
     branch:add(f.acknowledged, tvb(1, 6))
     branch:add(f.received, tvb(7, 4))
@@ -314,7 +318,7 @@ local function looks_like_hello(tvb)
   if tvb:len() < at + HEADER_BYTES + 8 then return false end
   local length = tvb(at + 1, 3):uint()
   local header = tvb(at, 1):uint() == HELLO and length >= 8 and length <= 1024 and tvb(at + 4, 4):uint() == 0
-  return header and tvb(at + 8, 2):uint() == 1 and tvb(at + 10, 2):uint() == 0
+  return header and tvb(at + 8, 2):uint() == 1 and tvb(at + 10, 2):uint() < 0x100
 end
 
 wstun:register_heuristic('ws', function(tvb, pinfo, root)

@@ -1,6 +1,6 @@
 /**
  * What this end has received, and when it owes the peer word of it (docs/protocol.md §10): cumulative, once a turn of the event
- * loop at most, and seldom under load. Pure.
+ * loop at most, seldom under load, and where the peer can do without for a while, along with what is sent anyway. Pure.
  */
 import { type Acknowledgement, RECEIPT_CLOCK_US } from '../protocol/record-header.ts';
 
@@ -9,6 +9,8 @@ export interface AcknowledgementConfig {
   readonly ackIntervalMs: number;
   /** So much unacknowledged is acknowledged at once, bytes: far below the peer's replay bound. */
   readonly ackBytes: number;
+  /** A record whose sender allows it is acknowledged alone so long after it came, ms. */
+  readonly ackWaitMs: number;
 }
 
 export class Acknowledgements {
@@ -22,6 +24,8 @@ export class Acknowledgements {
   private cap = Number.POSITIVE_INFINITY;
   private untoldBytes = 0;
   private toldAt: number;
+  /** When the oldest record that the peer was not told of wants it. */
+  private wantedAt = Number.POSITIVE_INFINITY;
   /** When the newest numbered record of this link came. */
   private newestAt = 0;
 
@@ -36,12 +40,14 @@ export class Acknowledgements {
     this.onLink = count;
     this.told = count;
     this.toldAt = now;
+    this.wantedAt = Number.POSITIVE_INFINITY;
     this.untoldBytes = 0;
   }
 
   /** A numbered record has come. False: it had come before, on the old link while the new one was agreed on. */
-  note(bytes: number, now: number): boolean {
+  note(bytes: number, mayWait: boolean, now: number): boolean {
     this.newestAt = now;
+    this.wantedAt = Math.min(this.wantedAt, mayWait ? now + this.config.ackWaitMs : this.nextAt);
     this.onLink += 1;
     this.untoldBytes += bytes;
     if (this.onLink <= this.received) return false;
@@ -66,15 +72,26 @@ export class Acknowledgements {
     return this.tellable > this.told;
   }
 
+  /** The earliest time for one that is wanted soon. */
+  private get nextAt(): number {
+    return this.toldAt + this.config.ackIntervalMs;
+  }
+
+  /** When word is due that nothing took along; Infinity while none is owed. */
+  get dueAt(): number {
+    return this.isOwed ? this.wantedAt : Number.POSITIVE_INFINITY;
+  }
+
   isDue(now: number): boolean {
-    if (!this.isOwed) return false;
-    return this.untoldBytes >= this.config.ackBytes || now - this.toldAt >= this.config.ackIntervalMs;
+    return now >= this.dueAt || (this.isOwed && this.untoldBytes >= this.config.ackBytes);
   }
 
   /** What to tell now. */
   take(now: number): Acknowledgement {
     this.told = this.tellable;
     this.toldAt = now;
+    // What may not be told yet is due when it may.
+    this.wantedAt = this.told < this.onLink ? this.nextAt : Number.POSITIVE_INFINITY;
     this.untoldBytes = 0;
     return { count: this.told, receivedUs: Math.round(this.newestAt * 1000) % RECEIPT_CLOCK_US };
   }

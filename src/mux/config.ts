@@ -83,6 +83,8 @@ export interface ResumeConfig {
   readonly minReplayBytes: number;
   /** An acknowledgement follows the last one after so long, ms, or after `ackBytes`. */
   readonly ackIntervalMs: number;
+  /** One that the peer can do without waits so long, ms, for something to go along with. */
+  readonly ackWaitMs: number;
   readonly ackBytes: number;
   /** Bytes on their way and no word of them for this long, ms, or for so many round trips if that is longer: a stalled link. */
   readonly stallMs: number;
@@ -128,6 +130,7 @@ export const DEFAULT_RESUME_CONFIG: ResumeConfig = {
   replayBytes: 8 * MIB,
   minReplayBytes: 256 * KIB,
   ackIntervalMs: 1,
+  ackWaitMs: 10,
   ackBytes: 512 * KIB,
   stallMs: 3_000,
   stallRoundTrips: 4,

@@ -10,7 +10,7 @@
  * reasons and the figures.
  *
  * Use: send while `inFlightBytes < allowance(now)`, records of about `frameBytes()`; what is urgent and small may go until one
- * frame beyond that. Call `handleSent` for each record, `handleReceived` for each of the peer's, `handleAcked` for each
+ * frame beyond that. Ask `mayWait` and call `handleSent` for each record, `handleReceived` for each of the peer's, `handleAcked` for each
  * acknowledgement, `handleIdle` whenever there is nothing to send although the path would take it. All is driven by
  * acknowledgements: no timer is needed.
  */
@@ -64,6 +64,9 @@ const FIRST_FRAME_BYTES = 4 * KIB;
 const LAST_RECORD_SHARE = 0.8;
 const CROWDED_LAST_RECORD_SHARE = 0.95;
 
+/** In flight, with what goes out, for its acknowledgement to wait, bytes at most: so much more may have to be kept for as long. */
+const MAY_WAIT_BYTES = 16 * KIB;
+
 /** The best of so many rounds is the rate. */
 const RATE_ROUNDS = 8;
 
@@ -109,6 +112,8 @@ export class PathModel {
   private readonly config: PathConfig;
   private sent = 0;
   private delivered = 0;
+  /** Sent with the newest record whose acknowledgement must not wait. */
+  private awaited = 0;
   /** Of the peer's records. */
   private received = 0;
 
@@ -198,14 +203,25 @@ export class PathModel {
     this.probedAt = now;
   }
 
-  /** A record of so many bytes went to the link. */
-  handleSent(bytes: number, now: number): SentStamp {
-    if (this.idle && this.inFlightBytes === 0) this.beginRound(now, undefined, false);
+  /**
+   * Whether the peer may take its time to acknowledge a record of so many bytes that goes out now. Not while the path is unknown or
+   * measured, and never such that what goes out next could have to wait for it: only the sender knows that.
+   */
+  mayWait(bytes: number, now: number): boolean {
+    const isMeasured = this.smoothed === undefined || this.questioned || this.probeEnd !== undefined;
+    if (isMeasured || this.canMeasure(now)) return false;
+    return this.inFlightBytes + bytes <= Math.min(MAY_WAIT_BYTES, this.meantFrameBytes(), this.allowance(now) / 2);
+  }
+
+  /** A record of so many bytes went to the link; the peer was told whether its acknowledgement may wait. */
+  handleSent(bytes: number, now: number, mayWait = false): SentStamp {
+    if (this.idle && this.delivered >= this.awaited) this.beginRound(now, undefined, false);
     this.idle = false;
     const measures = this.canMeasure(now);
     this.sent += bytes;
     if (measures && this.questioned) this.drainRate = this.measureDrain();
     if (measures) this.probeEnd = this.sent;
+    if (!mayWait) this.awaited = this.sent;
     return now;
   }
 
@@ -219,10 +235,19 @@ export class PathModel {
     this.newestSentAt = newest;
     this.ackedAt = now;
     this.receivedAt = receivedAt;
-    this.observe(bytes, receivedAt - newest, now - receivedAt, now);
+    const waited = this.waitIn(now - receivedAt);
+    this.observe(bytes, receivedAt - newest, now - receivedAt - waited, now);
     if (this.probeEnd !== undefined && this.delivered >= this.probeEnd) this.endProbe(bytes, receivedAt - newest, now);
     this.roundEnd ??= this.sent;
-    if (this.delivered >= this.roundEnd && now - this.roundBegan >= MIN_ROUND_MS) this.endRound(now);
+    if (this.delivered >= this.roundEnd && now - this.roundBegan >= MIN_ROUND_MS) this.endRound(now, waited);
+  }
+
+  /**
+   * How long the peer may have waited, ms, in a way back: it is no part of the path. An acknowledgement that was not to wait has none of
+   * it, and of others only that counts which was quicker than the last of those.
+   */
+  private waitIn(back: number): number {
+    return this.delivered > this.awaited ? Math.max(0, back - this.backLatest) : 0;
   }
 
   /** A record of so many bytes came from the peer, to be acknowledged. */
@@ -466,7 +491,8 @@ export class PathModel {
   private beginRound(now: number, end: number | undefined, limited: boolean): void {
     this.roundEnd = end;
     this.roundBegan = now;
-    this.roundDelivered = this.delivered;
+    // Behind a pause, what is still in flight is no part of the burst: the peer takes its time to acknowledge that.
+    this.roundDelivered = end === undefined ? this.sent : this.delivered;
     this.roundSentAt = end === undefined ? now : this.newestSentAt;
     this.roundReceivedAt = end === undefined ? undefined : this.receivedAt;
     this.roundSum = 0;
@@ -476,9 +502,10 @@ export class PathModel {
     this.roundLimited = limited;
   }
 
-  private endRound(now: number): void {
+  private endRound(now: number, waited: number): void {
     // Records may leave, arrive and be acknowledged squeezed together: no path is faster than the slowest of these.
-    const arrived = this.roundReceivedAt === undefined ? now - this.roundBegan : this.receivedAt - this.roundReceivedAt;
+    const { roundBegan, roundReceivedAt } = this;
+    const arrived = roundReceivedAt === undefined ? now - waited - roundBegan : this.receivedAt - roundReceivedAt;
     const elapsed = Math.max(arrived, this.newestSentAt - this.roundSentAt, MIN_ROUND_MS);
     const sample = (this.delivered - this.roundDelivered) / elapsed;
     const full = !this.roundLimited && !this.questioned;

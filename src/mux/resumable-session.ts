@@ -157,11 +157,11 @@ export class ResumableSession {
     if (this.mux.isOver) return;
     const decoded = decodeRecordHeader(message);
     if (decoded === undefined) return this.mux.fail('bad-record');
-    const { isNumbered, acknowledged } = decoded.header;
+    const { isNumbered, mayWait, acknowledged } = decoded.header;
     this.mux.handleAlive(now);
     if (acknowledged !== undefined) this.handleAcknowledgement(acknowledged, isNumbered, now);
     else if (!isNumbered) this.mux.handleUselessRecord(now);
-    if (isNumbered) this.handleNumbered(behind(message, decoded.bytes), now);
+    if (isNumbered) this.handleNumbered(behind(message, decoded.bytes), mayWait, now);
   }
 
   /** One that comes alone and says nothing new is of no use, and counted. */
@@ -176,11 +176,11 @@ export class ResumableSession {
     this.mux.handleRoundTrip(this.path?.roundTripMs);
   }
 
-  private handleNumbered(body: readonly Piece[], now: number): void {
+  private handleNumbered(body: readonly Piece[], mayWait: boolean, now: number): void {
     const bytes = body.reduce((sum, piece) => sum + piece.length, 0);
     if (bytes === 0) this.mux.handleUselessRecord(now);
     this.path?.handleReceived(bytes);
-    if (!this.acks.note(bytes, now)) return releaseAll(body);
+    if (!this.acks.note(bytes, mayWait, now)) return releaseAll(body);
     for (const piece of body) this.mux.handleRecord(piece, now);
   }
 
@@ -195,9 +195,9 @@ export class ResumableSession {
     return this.path === undefined ? this.expiresAt() : this.mux.nextTimeout();
   }
 
-  /** An acknowledgement is owed and not due yet: poll again after `ackIntervalMs`. Apart from `nextTimeout`, as it comes that often. */
-  get owesAcknowledgement(): boolean {
-    return this.path !== undefined && this.acks.isOwed;
+  /** When to poll again for an acknowledgement that is owed; Infinity while none is. Apart from `nextTimeout`, as it comes that often. */
+  acknowledgementAt(): number {
+    return this.path === undefined ? Number.POSITIVE_INFINITY : this.acks.dueAt;
   }
 
   /** When `linkState` turns `suspect` unless something comes; Infinity while nothing is on its way. */
@@ -227,10 +227,11 @@ export class ResumableSession {
     // Behind the last of them goes GO_AWAY, if the session is over.
     const mayGo = record !== undefined && (this.mux.isOver || path.inFlightBytes < path.allowance(now));
     if (!mayGo) return undefined;
+    const mayWait = this.mayWait(path, record.bytes, now);
     this.noteSending(path, now);
-    this.replay.markSent(path.handleSent(record.bytes, now));
+    this.replay.markSent(path.handleSent(record.bytes, now, mayWait));
     // A copy: a peer may acknowledge what it has not read, and the slab is then another session's.
-    return [own(Buffer.concat([encodeRecordHeader(this.numberedHeader(now)), ...record.stored.pieces]))];
+    return [own(Buffer.concat([encodeRecordHeader(this.numberedHeader(mayWait, now)), ...record.stored.pieces]))];
   }
 
   private pollNew(path: PathModel, now: number): readonly Piece[] | undefined {
@@ -239,9 +240,10 @@ export class ResumableSession {
     const pieces = this.pollFrames(path, now);
     if (pieces === undefined) return undefined;
     const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
+    const mayWait = this.mayWait(path, bytes, now);
     this.noteSending(path, now);
-    this.replay.push(pieces, bytes, path.handleSent(bytes, now));
-    return prependRecordHeader(this.numberedHeader(now), pieces);
+    this.replay.push(pieces, bytes, path.handleSent(bytes, now, mayWait));
+    return prependRecordHeader(this.numberedHeader(mayWait, now), pieces);
   }
 
   /** A record is no longer than the path carries in the time of one frame: the next keystroke waits for no more. */
@@ -268,12 +270,16 @@ export class ResumableSession {
 
   private pollAcknowledgement(now: number): readonly Piece[] | undefined {
     if (!this.acks.isDue(now)) return undefined;
-    return [encodeRecordHeader({ isNumbered: false, acknowledged: this.acks.take(now) })];
+    return [encodeRecordHeader({ isNumbered: false, mayWait: false, acknowledged: this.acks.take(now) })];
   }
 
   /** What is owed goes along with what is sent anyway. */
-  private numberedHeader(now: number): RecordHeader {
-    return { isNumbered: true, acknowledged: this.acks.isOwed ? this.acks.take(now) : undefined };
+  private numberedHeader(mayWait: boolean, now: number): RecordHeader {
+    return { isNumbered: true, mayWait, acknowledged: this.acks.isOwed ? this.acks.take(now) : undefined };
+  }
+
+  private mayWait(path: PathModel, bytes: number, now: number): boolean {
+    return this.mux.peerMayWait && path.mayWait(bytes, now);
   }
 
   private noteSending(path: PathModel, now: number): void {

@@ -12,6 +12,7 @@ import { faultOfSessionCode, faultOfStreamCode, type WireFaultName } from '../er
 import { type Piece, release } from '../memory/pieces.ts';
 import { FrameDecoder, type FrameHandler, type Verdict } from '../protocol/frame-decoder.ts';
 import {
+  FEATURE_MAY_WAIT,
   MAX_CREDIT,
   MAX_RECORD_BYTES,
   MAX_STREAM_ID,
@@ -37,6 +38,8 @@ import { StreamState } from './stream-state.ts';
 const PINGS_OF_LINK = 2;
 
 export class MuxSession implements FrameHandler {
+  /** The peer knows records whose acknowledgement may wait. */
+  peerMayWait = false;
   private readonly config: MuxConfig;
   private readonly decoder = new FrameDecoder();
   private readonly streams = new LazyMap<number, StreamState>();
@@ -358,8 +361,9 @@ export class MuxSession implements FrameHandler {
 
   // ── frames (called by the decoder) ────────────────────────────────────────────────────────────────────────────────────────
 
-  handleHello(version: number, maxStreams: number): Verdict {
+  handleHello(version: number, maxStreams: number, features: number): Verdict {
     if (version !== PROTOCOL_VERSION) return 'bad-version';
+    this.peerMayWait = (features & FEATURE_MAY_WAIT) !== 0;
     this.peerMaxStreams = maxStreams;
     this.events.push({ type: 'established' });
     return undefined;

@@ -22,7 +22,8 @@ import { decodeHost, type Target } from './target.ts';
 export type Verdict = WireFaultName | undefined;
 
 export interface FrameHandler {
-  handleHello(version: number, maxStreams: number): Verdict;
+  /** Bits of `features` that the receiver does not know mean nothing to it. */
+  handleHello(version: number, maxStreams: number, features: number): Verdict;
   /** Target is undefined where the frame is well formed but names no host or service that this version knows. */
   handleOpen(stream: number, credit: number, target: Target | undefined): Verdict;
   handleOpened(stream: number, credit: number): Verdict;
@@ -157,7 +158,7 @@ export class FrameDecoder {
 function dispatch(type: number, stream: number, body: Buffer, handler: FrameHandler): Verdict {
   switch (type) {
     case FrameType.hello:
-      return handler.handleHello(body.readUInt16BE(0), body.readUInt32BE(4));
+      return handler.handleHello(body.readUInt16BE(0), body.readUInt32BE(4), body.readUInt16BE(2));
     case FrameType.open:
       return handler.handleOpen(stream, body.readUInt32BE(0), decodeTarget(body));
     case FrameType.opened:

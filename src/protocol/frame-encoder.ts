@@ -5,7 +5,7 @@
 import type { WireFaultName } from '../errors.ts';
 import { wireCodeOf } from '../errors.ts';
 import { type Piece, release } from '../memory/pieces.ts';
-import { FRAME_HEADER_BYTES, FrameType, PROTOCOL_VERSION, SERVICE_TCP } from './frames.ts';
+import { FEATURE_MAY_WAIT, FRAME_HEADER_BYTES, FrameType, PROTOCOL_VERSION, SERVICE_TCP } from './frames.ts';
 import { MAX_RECORD_HEADER_BYTES } from './record-header.ts';
 import { encodeHost, type Target } from './target.ts';
 
@@ -52,7 +52,7 @@ export class RecordEncoder {
   hello(maxStreams: number): void {
     const at = this.header(FrameType.hello, 8, 0);
     this.scratch.writeUInt16BE(PROTOCOL_VERSION, at);
-    this.scratch.writeUInt16BE(0, at + 2);
+    this.scratch.writeUInt16BE(FEATURE_MAY_WAIT, at + 2);
     this.scratch.writeUInt32BE(maxStreams, at + 4);
   }
 

@@ -6,6 +6,9 @@
 /** docs/protocol.md §6. */
 export const PROTOCOL_VERSION = 1;
 
+/** §6, bits of HELLO's features: the sender of it takes records whose acknowledgement may wait. */
+export const FEATURE_MAY_WAIT = 0x0001;
+
 /** §3. A link message holds at most 65,535 bytes, of which a sealed record needs 16 for its tag. */
 export const MAX_RECORD_BYTES = 65_519;
 

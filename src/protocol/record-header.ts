@@ -1,12 +1,14 @@
 /**
- * What stands before the frames of a record (docs/protocol.md §3.1): whether the record is numbered, and which of the peer's
- * numbered records have come, and when. Pure.
+ * What stands before the frames of a record (docs/protocol.md §3.1): whether the record is numbered, whether its sender waits for
+ * word of it, and which of the peer's numbered records have come, and when. Pure.
  */
 import { type Piece, release } from '../memory/pieces.ts';
 
 /** Bits of the first byte. */
 const ACKNOWLEDGES = 0x01;
 const UNNUMBERED = 0x02;
+const MAY_WAIT = 0x04;
+const KNOWN_FLAGS = ACKNOWLEDGES | UNNUMBERED | MAY_WAIT;
 
 /** A count is a u48: at a million records a second it lasts nine years, and a number holds it exactly. */
 const COUNT_BYTES = 6;
@@ -28,6 +30,8 @@ export interface Acknowledgement {
 export interface RecordHeader {
   /** Not counted, not kept and not sent again; version 1 knows no frames for it. */
   readonly isNumbered: boolean;
+  /** The sender can do without an acknowledgement for a while. Only to a peer that has said that it knows this. */
+  readonly mayWait: boolean;
   readonly acknowledged: Acknowledgement | undefined;
 }
 
@@ -54,9 +58,9 @@ function lengthOf({ acknowledged }: RecordHeader): number {
   return acknowledged === undefined ? 1 : MAX_RECORD_HEADER_BYTES;
 }
 
-function writeRecordHeader({ isNumbered, acknowledged }: RecordHeader, bytes: Buffer): void {
-  const numbering = isNumbered ? 0 : UNNUMBERED;
-  bytes[0] = acknowledged === undefined ? numbering : numbering | ACKNOWLEDGES;
+function writeRecordHeader({ isNumbered, mayWait, acknowledged }: RecordHeader, bytes: Buffer): void {
+  const flags = (isNumbered ? 0 : UNNUMBERED) | (mayWait ? MAY_WAIT : 0);
+  bytes[0] = acknowledged === undefined ? flags : flags | ACKNOWLEDGES;
   if (acknowledged === undefined) return;
   bytes.writeUIntBE(acknowledged.count, 1, COUNT_BYTES);
   bytes.writeUInt32BE(acknowledged.receivedUs, 1 + COUNT_BYTES);
@@ -68,13 +72,15 @@ export function decodeRecordHeader(
 ): { readonly header: RecordHeader; readonly bytes: number } | undefined {
   const start = firstBytes(message);
   const flags = start[0];
-  if (flags === undefined || flags > (ACKNOWLEDGES | UNNUMBERED)) return undefined;
+  if (flags === undefined || flags > KNOWN_FLAGS) return undefined;
   const isNumbered = (flags & UNNUMBERED) === 0;
-  if ((flags & ACKNOWLEDGES) === 0) return { header: { isNumbered, acknowledged: undefined }, bytes: 1 };
+  const mayWait = (flags & MAY_WAIT) !== 0;
+  if ((flags & ACKNOWLEDGES) === 0) return { header: { isNumbered, mayWait, acknowledged: undefined }, bytes: 1 };
   if (start.length < MAX_RECORD_HEADER_BYTES) return undefined;
   return {
     header: {
       isNumbered,
+      mayWait,
       acknowledged: { count: start.readUIntBE(1, COUNT_BYTES), receivedUs: start.readUInt32BE(1 + COUNT_BYTES) },
     },
     bytes: MAX_RECORD_HEADER_BYTES,

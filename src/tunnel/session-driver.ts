@@ -90,7 +90,8 @@ export class SessionDriver implements StreamOwner {
   private stallTold = false;
   /** Undefined while nobody asks. */
   private longest: number | undefined;
-  private ackPending = false;
+  private ackTimer: NodeJS.Timeout | undefined;
+  private ackAt = Number.POSITIVE_INFINITY;
   private cut = 0;
   private flushScheduled = false;
   private handlingEvents = false;
@@ -400,13 +401,16 @@ export class SessionDriver implements StreamOwner {
 
   /** One timer serves all acknowledgements of its time: setting one anew in each turn would cost more than they do. */
   private awaitAcknowledgement(): void {
-    if (this.ackPending || this.linkFull || !this.session.owesAcknowledgement) return;
-    this.ackPending = true;
-    setTimeout(SessionDriver.acknowledge, this.options.resume.ackIntervalMs, this).unref();
+    const at = this.linkFull ? Number.POSITIVE_INFINITY : this.session.acknowledgementAt();
+    if (at >= this.ackAt) return;
+    clearTimeout(this.ackTimer);
+    this.ackAt = at;
+    this.ackTimer = setTimeout(SessionDriver.acknowledge, Math.ceil(at - performance.now()), this);
+    this.ackTimer.unref();
   }
 
   private static acknowledge(driver: SessionDriver): void {
-    driver.ackPending = false;
+    driver.ackAt = Number.POSITIVE_INFINITY;
     if (!driver.tornDown) driver.flush();
   }
 

@@ -19,7 +19,7 @@ import { until } from '../support/until.ts';
 import { startLinkServer } from '../support/websocket-pair.ts';
 import { frame, wire } from '../support/wire.ts';
 
-const NUMBERED = encodeRecordHeader({ isNumbered: true, acknowledged: undefined });
+const NUMBERED = encodeRecordHeader({ isNumbered: true, mayWait: false, acknowledged: undefined });
 
 const OPEN = 1;
 const OPENED = 2;

@@ -15,7 +15,7 @@ import {
   type Way,
   waitAt,
 } from '../support/path-simulator.ts';
-import type { Prng } from '../support/prng.ts';
+import { type Prng, prng } from '../support/prng.ts';
 
 const always = (value: number): Schedule => [[0, value]];
 
@@ -332,6 +332,66 @@ describe('an application', () => {
   });
 });
 
+// ── acknowledgements that wait ────────────────────────────────────────────────────────────────────────────────────────────────
+
+const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
+
+describe('acknowledgements that wait for something to go along with', () => {
+  const SHORT = path(always(mbit(8000)), always(0.1));
+  const seeds = Array.from({ length: 12 }, (_, i) => i + 1);
+
+  /** Of 1 MB behind 50 little messages that nobody answers, as the first of a session, ms: the median of some seeds. */
+  function megabyteMs(scenario: Pick<Scenario, 'down' | 'up'>, every: number, waiting?: Scenario['waiting']): number {
+    const from = 50 * every;
+    const active: Schedule = [
+      [0, 0],
+      [from, 1],
+    ];
+    const times = seeds.map((seed) => {
+      const more = { until: from + 3000, echoEvery: every, downloads: 1, active, seed };
+      const { deliveries } = run({ ...scenario, ...more, ...(waiting && { waiting }) });
+      let left = 1e6;
+      for (const { at, bytes } of deliveries) {
+        left -= bytes;
+        if (left <= 0) return at - from;
+      }
+      return Number.POSITIVE_INFINITY;
+    });
+    return median(times);
+  }
+
+  it.each([
+    ['8 Gbit/s and 0.1 ms', SHORT, 2],
+    ['1 Gbit/s and 10 ms', path(always(mbit(1000)), always(10)), 20],
+    ['20 Mbit/s and 40 ms', LINK, 80],
+  ])('cost the megabyte behind little messages nothing: %s', (_, scenario, every) => {
+    const atOnce = megabyteMs(scenario, every, 'none');
+    expect(megabyteMs(scenario, every)).toBeLessThan(1.05 * atOnce);
+  });
+
+  it('would slow it tenfold if the receiver alone decided which wait', () => {
+    expect(megabyteMs(SHORT, 2, 'all')).toBeGreaterThan(10 * megabyteMs(SHORT, 2));
+  });
+
+  it('cost a download from its first moment on, and what is written beside it, nothing', () => {
+    const shares = (waiting?: 'none'): number[] =>
+      seeds.map((seed) => share(run({ ...LINK, until: 1500, seed, ...(waiting && { waiting }) }), 0));
+    expect(median(shares())).toBeGreaterThan(0.99 * median(shares('none')));
+  });
+
+  it.each([
+    ['0.1 ms', SHORT],
+    ['40 ms', LINK],
+  ])('leave one a measurement that goes alone, of messages that are answered: %s', (_, scenario) => {
+    const echoes = { ...scenario, until: 10_000, downloads: 0, echoEvery: 1, echoLoop: true } as const;
+    const [waiting, atOnce] = [run(echoes), run({ ...echoes, waiting: 'none' })];
+    expect(waiting.bareAcknowledgements).toBeLessThanOrEqual(12);
+    expect(atOnce.bareAcknowledgements).toBeGreaterThan(1.9 * atOnce.waits.length);
+    expect(waiting.model.lowestRoundTripMs).toBeCloseTo(atOnce.model.lowestRoundTripMs ?? 0, 3);
+    expect(waiting.model.roundTripMs).toBeLessThanOrEqual((atOnce.model.roundTripMs ?? 0) + 0.01);
+  });
+});
+
 // ── the model alone ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 describe('the model', () => {
@@ -350,6 +410,64 @@ describe('the model', () => {
     model.handleAcked(1000, stamps[3]!, 50, 1030);
     expect(model.rate).toBeCloseTo(4000 / 50);
     expect(model.lowestRoundTripMs).toBe(40);
+  });
+
+  it('takes the time for which an acknowledgement may have waited out of the round trip', () => {
+    const model = new PathModel(DEFAULT_PATH_CONFIG, 0);
+    model.handleAcked(100, model.handleSent(100, 0), 40, 1020);
+    // 10 ms later than the first, with the way there as it was: the peer's wait.
+    model.handleAcked(100, model.handleSent(100, 100, true), 150, 1120);
+    expect([model.roundTripMs, model.lowestRoundTripMs]).toEqual([40, 40]);
+    // Quicker than the first: that is the path.
+    model.handleAcked(100, model.handleSent(100, 200, true), 238, 1220);
+    expect(model.lowestRoundTripMs).toBe(38);
+    // One that was not to wait says how long the way back is now; a longer way there is seen at once.
+    model.handleAcked(100, model.handleSent(100, 300), 360, 1325);
+    model.handleAcked(100, model.handleSent(100, 400, true), 460, 1425);
+    expect(model.roundTripMs).toBeGreaterThan(44);
+  });
+
+  it('waits for word of what is much, of the first record, and of what measures the path', () => {
+    const model = new PathModel(DEFAULT_PATH_CONFIG, 0);
+    expect(model.mayWait(100, 0)).toBe(false);
+    model.handleAcked(100, model.handleSent(100, 0), 40, 1020);
+    expect([100, 1399, 1500, 50_000].map((bytes) => model.mayWait(bytes, 41))).toEqual([true, false, false, false]);
+    model.handleSent(600, 42, true);
+    expect([100, 600].map((bytes) => model.mayWait(bytes, 43))).toEqual([true, false]);
+    // A path that is empty by itself is measured from time to time.
+    model.handleAcked(600, 42, 82, 1062);
+    expect(model.mayWait(100, 6000)).toBe(false);
+  });
+
+  it('waits for word of anything while the path is emptied for a measurement, because what follows waits for that', () => {
+    const model = new PathModel(DEFAULT_PATH_CONFIG, 0);
+    for (let now = 0; now < 3000; now += 1) model.handleAcked(2500, model.handleSent(2500, now), now + 1);
+    model.handleSent(100, 3001, true);
+    expect(model.mayWait(100, 3001)).toBe(true);
+    let draining = 3001;
+    while (model.allowance(draining) > 100 && draining < 20_000) draining += 1;
+    expect(model.allowance(draining)).toBeLessThan(100);
+    expect(model.mayWait(100, draining)).toBe(false);
+  });
+
+  it('stays within its bounds whatever times of receipt a peer makes up', () => {
+    for (let seed = 1; seed <= 50; seed++) {
+      const random = prng(seed);
+      const model = new PathModel(DEFAULT_PATH_CONFIG, 0);
+      const inFlight: { bytes: number; stamp: number }[] = [];
+      for (let now = 0; now < 20_000; now += random.below(30)) {
+        const bytes = 1 + random.below(50_000);
+        inFlight.push({ bytes, stamp: model.handleSent(bytes, now, random.chance(0.5)) });
+        const acked = inFlight.splice(0, random.below(4));
+        const sum = acked.reduce((total, one) => total + one.bytes, 0);
+        const stamp = acked.at(-1)?.stamp;
+        if (stamp !== undefined) model.handleAcked(sum, stamp, now, random.pick([now, -1e9, 1e9, random.below(4e6)]));
+        const [allowance, frame] = [model.allowance(now), model.frameBytes()];
+        if (!(allowance > 0 && allowance <= DEFAULT_PATH_CONFIG.maxInFlightBytes))
+          throw new Error(`${seed}: ${allowance}`);
+        if (!(frame >= 1400 && frame <= DEFAULT_PATH_CONFIG.maxFrameBytes)) throw new Error(`${seed}: frames ${frame}`);
+      }
+    }
   });
 
   const sizes = [5, 10, 17, 20, 33, 50, 80].flatMap((rate) =>

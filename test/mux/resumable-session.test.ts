@@ -9,7 +9,7 @@ import { ResumeRig } from '../support/resume-rig.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
-const { resumeWindowMs, stallMs, ackIntervalMs } = DEFAULT_RESUME_CONFIG;
+const { resumeWindowMs, stallMs } = DEFAULT_RESUME_CONFIG;
 
 const ack = (count: number): Acknowledgement => ({ count, receivedUs: 0 });
 
@@ -136,26 +136,17 @@ describe('an acknowledgement', () => {
     expect(exit.resumable.replayBytes).toBe(0);
   });
 
-  it('that waits for its time is owed meanwhile, and then comes', () => {
-    const rig = rigWithStream();
-    const { client, exit } = rig;
-    for (let i = 0; i < 2; i++) {
-      exit.write(0, 100);
-      exit.poll(10);
-      exit.arrive(10);
-      client.poll(10);
-    }
-    expect(client.resumable.owesAcknowledgement).toBe(true);
-    rig.clock.now += ackIntervalMs;
-    client.poll(10);
-    expect(client.resumable.owesAcknowledgement).toBe(false);
-  });
-
   it.each([
-    ['of a record that was never sent', encodeRecordHeader({ isNumbered: false, acknowledged: ack(1000) })],
-    ['of more than there can be', encodeRecordHeader({ isNumbered: false, acknowledged: ack(MAX_RECORD_COUNT) })],
-    ['that is cut off', encodeRecordHeader({ isNumbered: true, acknowledged: ack(1) }).subarray(0, 10)],
-    ['with flags that this version does not know', Uint8Array.of(4)],
+    [
+      'of a record that was never sent',
+      encodeRecordHeader({ isNumbered: false, mayWait: false, acknowledged: ack(1000) }),
+    ],
+    [
+      'of more than there can be',
+      encodeRecordHeader({ isNumbered: false, mayWait: false, acknowledged: ack(MAX_RECORD_COUNT) }),
+    ],
+    ['that is cut off', encodeRecordHeader({ isNumbered: true, mayWait: false, acknowledged: ack(1) }).subarray(0, 10)],
+    ['with flags that this version does not know', Uint8Array.of(8)],
     ['in a message of nothing', new Uint8Array(0)],
   ])('%s ends the session', (_what, message) => {
     const { resumable } = rigWithStream().exit;
@@ -170,7 +161,7 @@ describe('an acknowledgement', () => {
       [false, undefined],
     ] as const) {
       const { resumable } = rigWithStream().exit;
-      const message = encodeRecordHeader({ isNumbered, acknowledged });
+      const message = encodeRecordHeader({ isNumbered, mayWait: false, acknowledged });
       let sent = 0;
       while (!resumable.mux.isOver && sent < 10_000) {
         resumable.handleMessage([message], 0);

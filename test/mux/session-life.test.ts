@@ -214,7 +214,7 @@ describe('the end of a session', () => {
     peer.session.open(TARGET, 0);
     peer.session.fail('shutting-down');
     expect(peer.frames()).toEqual([
-      ['hello', 1, 1024],
+      ['hello', 1, 1024, 1],
       ['go-away', 10, 0],
     ]);
   });

@@ -24,7 +24,7 @@ describe('reading what was written', () => {
         const { pieces, announced } = encode(frames);
         const bytes = Buffer.concat(pieces);
         expect(bytes.length).toBe(announced);
-        const expected: LoggedFrame[] = [['hello', 1, 7], ...frames.flatMap(({ read }) => read)];
+        const expected: LoggedFrame[] = [['hello', 1, 7, 1], ...frames.flatMap(({ read }) => read)];
         const decoded = decodePieces(cutAt(bytes, offsets));
         expect(decoded).toEqual({ frames: expected, fault: undefined });
         expect(decodePieces(pieces)).toEqual(decoded);

@@ -26,7 +26,8 @@ export class FrameLog implements FrameHandler {
     this.payload = [];
   }
 
-  handleHello = (version: number, maxStreams: number): Verdict => this.log('hello', version, maxStreams);
+  handleHello = (version: number, maxStreams: number, features: number): Verdict =>
+    this.log('hello', version, maxStreams, features);
   handleOpen = (stream: number, credit: number, target: Target | undefined): Verdict =>
     this.log('open', stream, credit, target);
   handleOpened = (stream: number, credit: number): Verdict => this.log('opened', stream, credit);

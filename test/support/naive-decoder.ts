@@ -57,7 +57,7 @@ export function naiveDecode(input: Uint8Array): Decoded {
   function smallFrame(name: string, stream: number, body: number, length: number): LoggedFrame {
     switch (name) {
       case 'hello':
-        return [name, number(body, 2), number(body + 4, 4)];
+        return [name, number(body, 2), number(body + 4, 4), number(body + 2, 2)];
       case 'open':
         return [name, stream, number(body, 4), target(body, length)];
       case 'opened':

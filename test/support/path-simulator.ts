@@ -3,9 +3,10 @@
  * session would. The path has a rate and a delay that change when told, and never drops: like the kernels beneath, it holds what
  * it cannot carry, and round trips grow. Deterministic: the same seed gives the same run.
  *
- * An end is woken by what arrives, handles all of it in one turn, acknowledges once, and sends. Messages of one direction arrive
+ * An end is woken by what arrives, handles all of it in one turn, acknowledges once, or later where that may wait, and sends. Messages of one direction arrive
  * in order, so the next event is always at the head of one of few lines, and a second of 1 GB/s costs some tens of ms.
  */
+import { DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
 import { DEFAULT_PATH_CONFIG, type PathConfig, PathModel } from '../../src/mux/path-model.ts';
 import { Scheduler } from '../../src/mux/scheduler.ts';
 import { StreamState } from '../../src/mux/stream-state.ts';
@@ -56,6 +57,8 @@ export interface Scenario {
   readonly quietWaits?: boolean;
   /** Acknowledgements do not say when they were written. */
   readonly withoutReceiveTimes?: boolean;
+  /** Which acknowledgements wait for something to go along with: by default those that the sender lets wait. */
+  readonly waiting?: 'none' | 'all';
   readonly seed?: number;
 }
 
@@ -75,6 +78,8 @@ export interface Run {
   /** Largest number of bytes in flight. */
   readonly peakInFlight: number;
   readonly model: PathModel;
+  /** Messages either way that said nothing but what has come. */
+  readonly bareAcknowledgements: number;
 }
 
 const ECHO_BYTES = 64;
@@ -85,6 +90,8 @@ const URGENT_BYTES = 4096;
 /** Sealing, framing and the WebSocket's header, of a record. */
 export const RECORD_OVERHEAD = 32;
 const ACK_BYTES = 40;
+/** An acknowledgement that may wait goes alone after this long, ms. */
+const ACK_WAIT_MS = DEFAULT_RESUME_CONFIG.ackWaitMs;
 const SEGMENT = 1448;
 const SEGMENT_OVERHEAD = 52;
 
@@ -129,6 +136,7 @@ interface Message {
   readonly bytes: number;
   readonly stamp: number;
   readonly payload: number;
+  readonly mayWait: boolean;
   readonly echoes: readonly number[];
   /** Acknowledged with it. */
   readonly acked: number;
@@ -193,6 +201,10 @@ class End {
   private unacked = 0;
   private unackedStamp = 0;
   private unackedAt = 0;
+  /** When what is unacknowledged is acknowledged alone. */
+  private ackAt = Number.POSITIVE_INFINITY;
+  /** Messages that said nothing but what has come. */
+  bareAcknowledgements = 0;
   private readonly scenario: Scenario;
   private readonly active: Schedule;
   private brought = 0;
@@ -219,7 +231,7 @@ class End {
 
   /** When the loop will next handle what arrives. */
   get nextTurn(): number {
-    return Math.max(this.incoming.nextAt, this.freeAt);
+    return Math.max(Math.min(this.incoming.nextAt, this.ackAt), this.freeAt);
   }
 
   writeEcho(now: number): void {
@@ -245,6 +257,7 @@ class End {
     this.unacked += message.bytes;
     this.unackedStamp = message.stamp;
     this.unackedAt = now + CLOCK_OFFSET;
+    this.ackAt = Math.min(this.ackAt, message.mayWait ? now + ACK_WAIT_MS : now);
     if (message.payload > 0) this.deliveries.push({ at: now, bytes: message.payload });
     for (const written of message.echoes) {
       if (this.onEcho) this.onEcho(now);
@@ -264,7 +277,9 @@ class End {
       if (full && !(urgent && inFlightBytes < passes + Math.max(frame, URGENT_BYTES))) break;
       if (!this.sendRecord(now, frame, full)) break;
     }
-    if (this.unacked > 0) this.send(now, 0, 0, []);
+    if (now < this.ackAt) return;
+    this.bareAcknowledgements += 1;
+    this.send(now, 0, 0, []);
   }
 
   private sendRecord(now: number, frame: number, onlyQuiet: boolean): boolean {
@@ -290,11 +305,14 @@ class End {
   }
 
   private send(now: number, bytes: number, payload: number, echoes: readonly number[]): void {
-    const stamp = bytes > 0 ? this.model.handleSent(bytes, now) : 0;
+    const { waiting } = this.scenario;
+    const mayWait = waiting === 'all' || (waiting === undefined && this.model.mayWait(bytes, now));
+    const stamp = bytes > 0 ? this.model.handleSent(bytes, now, mayWait) : 0;
     this.peakInFlight = Math.max(this.peakInFlight, this.model.inFlightBytes);
     const acked = { acked: this.unacked, ackedStamp: this.unackedStamp, ackedAt: this.unackedAt };
-    const message = { arrives: 0, bytes, stamp, payload, echoes, ...acked };
+    const message = { arrives: 0, bytes, stamp, payload, mayWait, echoes, ...acked };
     this.unacked = 0;
+    this.ackAt = Number.POSITIVE_INFINITY;
     this.out.push(message, wireBytes(Math.max(bytes, ACK_BYTES)), now);
   }
 
@@ -392,6 +410,7 @@ export function simulate(scenario: Scenario): Run {
     waits: loop?.waits ?? client.waits,
     peakInFlight: exit.peakInFlight,
     model: exit.model,
+    bareAcknowledgements: exit.bareAcknowledgements + client.bareAcknowledgements,
   };
 }
 

@@ -34,7 +34,7 @@ export function recutLink(link: MessageLink, cutter: Cutter): MessageLink {
     const frames = Buffer.from(kept.subarray(0, bytes));
     kept = kept.subarray(bytes);
     counts.handedOn(bytes);
-    handler?.handleMessage([encodeRecordHeader({ isNumbered: true, acknowledged: undefined }), frames]);
+    handler?.handleMessage([encodeRecordHeader({ isNumbered: true, mayWait: false, acknowledged: undefined }), frames]);
   };
   const cut = (): void => {
     for (let size = cutter(kept.length); size > 0 && kept.length > 0; size = cutter(kept.length)) handOn(size);
@@ -49,7 +49,7 @@ export function recutLink(link: MessageLink, cutter: Cutter): MessageLink {
     const { header, bytes } = decoded;
     if (header.acknowledged !== undefined && header.acknowledged.count > acknowledged) {
       acknowledged = header.acknowledged.count;
-      handler?.handleMessage([encodeRecordHeader({ isNumbered: false, acknowledged: header.acknowledged })]);
+      handler?.handleMessage([encodeRecordHeader({ ...header, isNumbered: false, mayWait: false })]);
     }
     if (!header.isNumbered) return;
     const frames = Buffer.concat(behind(message, bytes));

@@ -17,6 +17,10 @@ export class ResumingEnd extends RigEnd {
   readonly budget: ReplayMemory;
   /** Messages sent that say nothing but what has come. */
   bareAcknowledgements = 0;
+  /** Of the newest numbered record that was sent: its acknowledgement may wait. */
+  newestMayWait = false;
+  /** Numbered records sent whose acknowledgement may wait. */
+  mayWaitCount = 0;
   /** Of numbered records. */
   private newest = 0;
   private sentOnLink = 0;
@@ -52,6 +56,8 @@ export class ResumingEnd extends RigEnd {
       this.bareAcknowledgements += 1;
       return;
     }
+    this.newestMayWait = decoded.header.mayWait;
+    if (decoded.header.mayWait) this.mayWaitCount += 1;
     this.sentOnLink += 1;
     if (this.sentOnLink <= this.newest) return;
     this.newest = this.sentOnLink;

@@ -22,7 +22,8 @@ export function frame(
 }
 
 export const wire = {
-  hello: (maxStreams = 1024, version = 1) => frame(0, 0, Buffer.concat([u16(version), u16(0), u32(maxStreams)])),
+  hello: (maxStreams = 1024, version = 1, features = 0) =>
+    frame(0, 0, Buffer.concat([u16(version), u16(features), u32(maxStreams)])),
   /** To a name, port 443. */
   open: (stream: number, credit = 0x10000, name = 'example.org') =>
     frame(1, stream, Buffer.concat([u32(credit), Buffer.from([1, 3]), u16(443), Buffer.from(name, 'latin1')])),

@@ -13,7 +13,7 @@ import { FIRST_LINK } from '../support/session-pairs.ts';
 import { until } from '../support/until.ts';
 import { frame, wire } from '../support/wire.ts';
 
-const NUMBERED = encodeRecordHeader({ isNumbered: true, acknowledged: undefined });
+const NUMBERED = encodeRecordHeader({ isNumbered: true, mayWait: false, acknowledged: undefined });
 
 /** An exit's driver whose peer is the test, by raw bytes. */
 function rawPeer() {
@@ -139,7 +139,7 @@ function silentExit(acknowledges: boolean) {
         const isNumbered = (Buffer.concat(message)[0] ?? 0) & 2 ? 0 : 1;
         count += isNumbered;
         if (!acknowledges || isNumbered === 0) return;
-        far.send([encodeRecordHeader({ isNumbered: false, acknowledged: { count, receivedUs: 0 } })]);
+        far.send([encodeRecordHeader({ isNumbered: false, mayWait: false, acknowledged: { count, receivedUs: 0 } })]);
       },
       handleDrain() {},
       handleClose() {},

@@ -1,0 +1,61 @@
+/**
+ * What follows little messages on a new session: they and their answers carry acknowledgements that wait, and the model of the path must
+ * not take that for the path's. Ten times slower it was where all acknowledgements waited (docs/adr/0005-pacing.md).
+ */
+import type { Socket } from 'node:net';
+import { expect, it } from 'vitest';
+import { tcpServer } from '../support/tcp.ts';
+import { connectThrough, take } from '../support/through-proxy.ts';
+import { invite, startClient, startRelay } from '../support/wstun-stack.ts';
+
+const MEGABYTE = 1_000_000;
+const SESSIONS = 5;
+
+/** Echoes; but sends a megabyte for a `B`, and says `k` for each megabyte of `u`. */
+function answer(socket: Socket): void {
+  let uploaded = 0;
+  socket.on('data', (bytes: Buffer) => {
+    if (bytes[0] === 0x42) return void socket.write(Buffer.alloc(MEGABYTE));
+    if (bytes[0] !== 0x75) return void socket.write(bytes);
+    uploaded += bytes.length;
+    if (uploaded === MEGABYTE) socket.write('k');
+  });
+}
+
+async function fiftyEchoes(socket: Socket): Promise<void> {
+  const message = Buffer.alloc(64, 1);
+  for (let i = 0; i < 50; i++) {
+    socket.write(message);
+    expect((await take(socket, message.length)).equals(message)).toBe(true);
+  }
+}
+
+/** How long what was asked for takes, ms. */
+async function answerMs(socket: Socket, request: string | Uint8Array, answerBytes: number): Promise<number> {
+  const since = performance.now();
+  socket.write(request);
+  await take(socket, answerBytes);
+  return performance.now() - since;
+}
+
+it('a megabyte behind 50 echoes takes a twentieth of a second on a new session, up and down', {
+  timeout: 60_000,
+}, async () => {
+  const relay = await startRelay();
+  const secret = await invite(relay, 'tester', { allow: ['*'] });
+  const target = await tcpServer(answer);
+  const ups: number[] = [];
+  const downs: number[] = [];
+  for (let i = 0; i < 2 * SESSIONS; i++) {
+    const client = await startClient(secret);
+    const socket = await connectThrough('SOCKS5', client.port, target);
+    await fiftyEchoes(socket);
+    if (i % 2 === 0) ups.push(await answerMs(socket, Buffer.alloc(MEGABYTE, 'u'), 1));
+    else downs.push(await answerMs(socket, 'B', MEGABYTE));
+    socket.destroy();
+    await client.process.kill();
+  }
+  const quickest = [Math.min(...ups), Math.min(...downs)];
+  // 16 to 20 ms; the others of a busy machine.
+  expect(Math.max(...quickest), JSON.stringify({ ups, downs })).toBeLessThan(50);
+});

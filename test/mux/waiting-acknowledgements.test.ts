@@ -1,0 +1,246 @@
+/** Acknowledgements that wait for something to go along with, because the sender says that it can do without: in virtual time. */
+import { describe, expect, it } from 'vitest';
+import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
+import { ReplayMemory } from '../../src/mux/replay-store.ts';
+import { ResumableSession } from '../../src/mux/resumable-session.ts';
+import { type Acknowledgement, decodeRecordHeader, encodeRecordHeader } from '../../src/protocol/record-header.ts';
+import { prng } from '../support/prng.ts';
+import { ResumeRig, type ResumingEnd } from '../support/resume-rig.ts';
+import { wire } from '../support/wire.ts';
+
+const KIB = 1024;
+const { ackWaitMs, ackIntervalMs, ackBytes } = DEFAULT_RESUME_CONFIG;
+/** Of HELLO's features, in the first record of an end: behind its header, the frame's, and the version. */
+const FEATURES_AT = 1 + 8 + 2;
+
+/** With one open stream, and everything said that a new link has to say. `old`: ends whose HELLO offers nothing. */
+function openStream({ old = [] }: { readonly old?: readonly ('client' | 'exit')[] } = {}): ResumeRig {
+  const rig = new ResumeRig();
+  for (const side of old) {
+    rig[side].poll(1);
+    rig[side].messages[0]?.writeUInt16BE(0, FEATURES_AT);
+  }
+  rig.client.open();
+  rig.flow();
+  rig.exit.accept(0);
+  rig.flow();
+  return rig;
+}
+
+function send(from: ResumingEnd, bytes: number): void {
+  from.write(0, bytes);
+  from.poll(10);
+  from.arrive(10);
+}
+
+function bareIn(rig: ResumeRig, act: () => void): number {
+  const count = (): number => rig.client.bareAcknowledgements + rig.exit.bareAcknowledgements;
+  const before = count();
+  act();
+  return count() - before;
+}
+
+/** A message and its answer; half a millisecond passes between the two. */
+function echo(rig: ResumeRig): void {
+  const { client, exit } = rig;
+  send(client, 64);
+  exit.poll(10);
+  rig.clock.now += 0.5;
+  send(exit, 64);
+  client.poll(10);
+  rig.clock.now += 1.5;
+}
+
+describe('an acknowledgement that may wait', () => {
+  it('goes along with the answer: none of a hundred little messages makes a record of its own', () => {
+    const rig = openStream();
+    const bare = bareIn(rig, () => {
+      for (let i = 0; i < 100; i++) echo(rig);
+    });
+    expect(bare).toBe(0);
+    expect([rig.client.streams.get(1)?.received, rig.exit.streams.get(1)?.received]).toEqual([6400, 6400]);
+  });
+
+  it('goes alone when the oldest record that it is for has waited for 10 ms, and says when the newest came', () => {
+    const rig = openStream();
+    const { client, exit } = rig;
+    rig.clock.now += 100;
+    const since = rig.clock.now;
+    send(client, 64);
+    exit.poll(10);
+    rig.clock.now = since + 6;
+    send(client, 64);
+    rig.clock.now = since + ackWaitMs - 0.1;
+    exit.poll(10);
+    expect(exit.messages).toEqual([]);
+    expect(exit.resumable.acknowledgementAt()).toBe(since + ackWaitMs);
+    rig.clock.now = since + ackWaitMs;
+    exit.poll(10);
+    const told = decodeRecordHeader(exit.messages)?.header.acknowledged as Acknowledgement;
+    expect(told).toEqual({ count: exit.resumable.received, receivedUs: (since + 6) * 1000 });
+    expect(exit.resumable.acknowledgementAt()).toBe(Number.POSITIVE_INFINITY);
+    exit.arrive(1);
+    expect(client.resumable.replayBytes).toBe(0);
+  });
+
+  it('waits no longer when a record follows whose sender wants word of it', () => {
+    const rig = openStream();
+    const { client, exit } = rig;
+    rig.clock.now += 100;
+    send(client, 64);
+    exit.poll(10);
+    expect(exit.messages).toEqual([]);
+    expect(client.newestMayWait).toBe(true);
+    rig.clock.now += ackIntervalMs;
+    client.write(0, 60 * KIB);
+    client.poll(1);
+    expect(client.newestMayWait).toBe(false);
+    client.arrive(1);
+    exit.poll(10);
+    expect(exit.messages.length).toBe(1);
+  });
+
+  it('is due as soon as it may be told, where it was held back for a request on a new link', () => {
+    const rig = openStream();
+    const { client, exit } = rig;
+    rig.clock.now += 100;
+    send(client, 64);
+    exit.resumable.holdAcknowledgements();
+    send(client, 64);
+    rig.clock.now += ackWaitMs;
+    exit.poll(10);
+    expect(exit.messages.length).toBe(1);
+    expect(exit.resumable.acknowledgementAt()).toBe(Number.POSITIVE_INFINITY);
+    exit.resumable.releaseAcknowledgements();
+    expect(exit.resumable.acknowledgementAt()).toBeLessThanOrEqual(rig.clock.now + ackIntervalMs);
+  });
+});
+
+describe('a sender', () => {
+  it('never lets an acknowledgement wait for which it waits itself', () => {
+    let blocked = 0;
+    for (let seed = 1; seed <= 300; seed++) {
+      const rig = openStream();
+      const { client } = rig;
+      const random = prng(seed);
+      for (let i = random.below(40); i >= 0; i--) {
+        client.write(0, 1 + random.below(random.pick([100, 3000, 40_000])));
+        client.poll(100);
+        client.arrive(random.below(4));
+        rig.clock.now += random.below(4);
+        rig.exit.poll(random.below(2));
+        rig.exit.arrive(random.below(3));
+      }
+      client.poll(100);
+      // What would still go out, were it not for the path.
+      if (client.session.pollRecord(rig.clock.now) === undefined) continue;
+      blocked += 1;
+      expect(client.newestMayWait, `seed ${seed}`).toBe(false);
+    }
+    expect(blocked).toBeGreaterThan(50);
+  });
+
+  it('has less than a frame kept for it meanwhile, however much it sends', () => {
+    const rig = openStream();
+    const { client, exit } = rig;
+    for (let i = 0; i < 500; i++) {
+      send(client, 40 * KIB);
+      exit.poll(10);
+      exit.arrive(10);
+      exit.consume(0, 40 * KIB);
+      if (client.newestMayWait) expect(client.resumable.replayBytes).toBeLessThan(16 * KIB + 10 * 400);
+      rig.clock.now += 0.2;
+    }
+  });
+
+  it('wants word of the first record of a link, and of one that measures the path, every two seconds', () => {
+    const rig = openStream();
+    const { client } = rig;
+    const wanted: number[] = [];
+    for (let i = 0; i < 5000; i++) {
+      echo(rig);
+      if (!client.newestMayWait) wanted.push(rig.clock.now);
+    }
+    expect(wanted.length).toBeGreaterThanOrEqual(4);
+    expect(wanted.length).toBeLessThanOrEqual(8);
+    rig.lose();
+    rig.join();
+    send(client, 64);
+    expect(client.newestMayWait).toBe(false);
+  });
+});
+
+describe('a peer of before', () => {
+  it('is never sent the flag, and is told as soon as ever', () => {
+    const rig = openStream({ old: ['client'] });
+    const { client, exit } = rig;
+    const before = exit.mayWaitCount;
+    for (let i = 0; i < 100; i++) {
+      rig.clock.now += 10;
+      send(exit, 64);
+      client.poll(10);
+      client.arrive(10);
+    }
+    expect(exit.mayWaitCount - before).toBe(0);
+  });
+
+  it('sends no flag, and each of its records is acknowledged at once', () => {
+    const rig = openStream({ old: ['exit'] });
+    const { client, exit } = rig;
+    for (let i = 0; i < 100; i++) {
+      rig.clock.now += 10;
+      expect(bareIn(rig, () => [send(client, 64), exit.poll(10)])).toBe(1);
+      exit.arrive(10);
+      expect(client.resumable.replayBytes).toBe(0);
+    }
+    expect(client.mayWaitCount).toBe(0);
+  });
+});
+
+describe('a hostile peer', () => {
+  /** An exit whose peer is the test. */
+  function exitOf(): ResumableSession {
+    const mux = { ...DEFAULT_MUX_CONFIG, role: 'exit' as const };
+    const session = new ResumableSession(mux, DEFAULT_RESUME_CONFIG, new ReplayMemory(KIB * KIB), 0);
+    session.attach(0, 0, 0);
+    session.handleMessage(
+      [encodeRecordHeader({ isNumbered: true, mayWait: true, acknowledged: undefined }), wire.hello()],
+      0,
+    );
+    while (session.pollMessage(0) !== undefined);
+    return session;
+  }
+
+  const flagged = encodeRecordHeader({ isNumbered: true, mayWait: true, acknowledged: undefined });
+
+  it('that lets all its records wait is told of half a megabyte at once, and of anything within 10 ms', () => {
+    const session = exitOf();
+    session.handleMessage([flagged, wire.open(1)], 100);
+    session.mux.accept(1, 100);
+    session.pollMessage(100);
+    for (let sent = 0; sent < 3 * ackBytes; ) {
+      let unacknowledged = 0;
+      let message: readonly Uint8Array[] | undefined;
+      while (message === undefined) {
+        const data = wire.data(1, Buffer.alloc(10_000));
+        session.handleMessage([flagged, data], 100);
+        session.mux.consume(1, 10_000, 100);
+        sent += data.length;
+        unacknowledged += data.length;
+        message = session.pollMessage(100);
+      }
+      expect(unacknowledged).toBeLessThan(ackBytes + 10_010);
+    }
+    session.handleMessage([flagged, wire.data(1, Buffer.alloc(1))], 100);
+    expect(session.acknowledgementAt()).toBeLessThanOrEqual(110);
+  });
+
+  it('gains nothing by the flag on records that are not numbered: they are of no use, and counted', () => {
+    const session = exitOf();
+    const useless = encodeRecordHeader({ isNumbered: false, mayWait: true, acknowledged: undefined });
+    let sent = 0;
+    for (; !session.mux.isOver && sent < 10_000; sent++) session.handleMessage([useless], 0);
+    expect(sent).toBeGreaterThan(900);
+    expect(sent).toBeLessThan(1100);
+  });
+});
