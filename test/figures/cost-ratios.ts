@@ -1,0 +1,24 @@
+/**
+ * What cost.test.ts holds wstun to. To renew it, on a machine of two cores or more with nothing else to do:
+ *
+ *     npm run bench -- collections --node PATH,PATH,…
+ *
+ * and take the column "÷ floor" of the rows "down, 1 stream: both" and "up, 1 stream: both" of wstun. Ratios, because they hardly change
+ * from machine to machine, as times do. On a machine in use they are higher: these were measured on one.
+ */
+
+/** CPU s/GB of client and relay, as a multiple of the floor's (bench/floor.ts), one stream, by release of Node. */
+export const COST_RATIOS: Readonly<Record<number, { readonly down: number; readonly up: number }>> = {
+  20: { down: 1.4, up: 1.25 },
+  22: { down: 1.6, up: 1.2 },
+  24: { down: 1.6, up: 1.35 },
+  26: { down: 1.65, up: 1.4 },
+};
+
+/** How much more it may be in the best of three tries. */
+export const COST_TOLERANCE = 1.2;
+
+/** Full collections of each process, of a gigabyte each way. Node 20 leaves memory to the collector. */
+export function collectionsLimit(release: number): number {
+  return release < 22 ? 4 : 1;
+}
