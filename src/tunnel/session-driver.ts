@@ -410,6 +410,7 @@ export class SessionDriver implements StreamOwner {
   }
 
   private static acknowledge(driver: SessionDriver): void {
+    driver.ackTimer = undefined;
     driver.ackAt = Number.POSITIVE_INFINITY;
     if (!driver.tornDown) driver.flush();
   }
