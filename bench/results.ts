@@ -9,6 +9,9 @@ import { findPeers, versionOf } from './peers.ts';
 import { formatAim, judge, kindOf, type SummedRow, short, sumUp, times } from './report.ts';
 import { pairwiseRatio } from './statistics.ts';
 
+/** Somebody else computes. */
+const BUSY_LOAD = 1;
+
 export interface Measured {
   readonly group: string;
   readonly rows: readonly SummedRow[];
@@ -68,8 +71,8 @@ export function formatResults(results: Results): string {
 function describe({ date, commit, machine, node, nodes, peers, settings, notes }: Results): string {
   const releases = nodes.map(({ node = '', v8, openssl }) => `${node} (V8 ${v8}, OpenSSL ${openssl})`);
   const points = [
-    `${date.slice(0, 10)}, wstun at commit ${commit}, medians of ${settings.rounds} rounds${settings.quick ? ', --quick' : ''}`,
-    `${machine.cores} cores of ${machine.cpu}, Linux ${machine.kernel}, loopback; load average before: ${machine.load.toFixed(2)}`,
+    `${date.slice(0, 10)}, wstun at commit ${commit}, medians of ${settings.rounds} round${settings.rounds === 1 ? '' : 's'}${settings.quick ? ', --quick' : ''}`,
+    `${machine.cores} cores of ${machine.cpu}, Linux ${machine.kernel}, loopback; load average before: ${machine.load.toFixed(2)}${machine.load > BUSY_LOAD ? ' (**the machine was in use**: only large differences of ratios mean anything)' : ''}`,
     `wstun and floor on Node ${releases.join(', ')}; load and forwarders on ${node}`,
     ...(peers.length > 0 ? [`peers: ${peers.map(({ name, version }) => `${name}: ${version}`).join('; ')}`] : []),
     ...notes,
