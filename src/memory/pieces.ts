@@ -68,12 +68,26 @@ export function lend(bytes: Uint8Array): Lent {
  * not the whole of their memory.
  */
 export function own<Bytes extends Uint8Array>(bytes: Bytes): Bytes {
+  return bytes.length === bytes.buffer.byteLength ? mark(bytes) : bytes;
+}
+
+function mark<Bytes extends Uint8Array>(bytes: Bytes): Bytes {
   const isWorth = transfer !== undefined && bytes.length >= OWNED_FROM_BYTES;
-  if (!isWorth && watch === undefined) return bytes;
-  if (bytes.length === 0 || bytes.length !== bytes.buffer.byteLength || isOwned(bytes)) return bytes;
+  if ((!isWorth && watch === undefined) || bytes.length === 0 || isOwned(bytes)) return bytes;
   lease(bytes.buffer, { live: bytes.length, isFilling: false, takeBack: undefined });
   watch?.handleOwned(bytes);
   return bytes;
+}
+
+/**
+ * As `own`, for a chunk that Node has read from a plain socket. Up to Node 22 that is the whole of its memory; later ones leave a quarter
+ * of it unused where the read has nearly filled it, and never use that rest. Chunks of TLS sockets have no memory of their own there: they
+ * lie in one that all such sockets share, and are the collector's.
+ */
+export function ownRead<Bytes extends Uint8Array>(chunk: Bytes): Bytes {
+  const { buffer, byteOffset, length } = chunk;
+  if (length === buffer.byteLength || byteOffset > 0 || length * 4 < buffer.byteLength * 3) return own(chunk);
+  return mark(chunk);
 }
 
 /** Marks memory with a lease of the caller's own, who counts in it what it hands out. */

@@ -4,8 +4,8 @@
  * The request target holds a ticket. Nothing here puts it, or any text that an unknown server chose, in an error or a log.
  * One attempt only: when to try again is decided above.
  */
-import { isIP, type Socket, connect as tcpConnect } from 'node:net';
-import { TLSSocket, connect as tlsConnect } from 'node:tls';
+import { isIP, type OnReadOpts, type Socket, connect as tcpConnect } from 'node:net';
+import { type ConnectionOptions, TLSSocket, connect as tlsConnect } from 'node:tls';
 import { WebSocket } from 'ws';
 import { WstunError } from '../errors.ts';
 import { lend } from '../memory/pieces.ts';
@@ -42,7 +42,7 @@ export interface DialWebSocketOptions {
 const KEEP_ALIVE_MS = 30_000;
 
 /**
- * Reads of plain sockets land here: four times the 64 KiB that Node reads by default brought 6 to 20 % on loopback, and no link holds
+ * Reads land here: four times the 64 KiB that Node reads by default brought 6 to 20 % on loopback, and no link holds
  * a buffer while it is idle. One for all links of the process: libuv reads and calls back in one go, and what is to be kept is copied
  * out before it reads for another socket.
  */
@@ -154,32 +154,41 @@ function openSocket(url: URL, opening: Opening): Socket {
 }
 
 /** ALPN as browsers send it for a WebSocket; some front ends insist on it. */
-function openTls({ address, host, port, ca }: Opening): Socket {
-  return tlsConnect({
+function openTls({ address, host, port, ca, lentReads }: Opening): Socket {
+  // Documented, and not in the types.
+  const options: ConnectionOptions & { readonly onread: OnReadOpts } = {
     host: address,
     port,
     servername: isIP(host) === 0 ? host : '',
     ALPNProtocols: ['http/1.1'],
     ...(ca === undefined ? {} : { ca }),
-  });
+    onread: readLent(lentReads, (chunk) => socket.push(chunk)),
+  };
+  const socket: TLSSocket = tlsConnect(options);
+  return socket;
 }
 
 function openPlain({ address, port, lentReads }: Opening): Socket {
-  readBuffer ??= Buffer.allocUnsafeSlow(READ_BYTES);
   const socket: Socket = tcpConnect({
     host: address,
     port,
-    onread: {
-      buffer: readBuffer,
-      callback(bytes, buffer) {
-        if (lentReads.read?.(lend(buffer.subarray(0, bytes)))) return true;
-        const chunk = Buffer.allocUnsafeSlow(bytes);
-        chunk.set(buffer.subarray(0, bytes));
-        return socket.push(chunk);
-      },
-    },
+    onread: readLent(lentReads, (chunk) => socket.push(chunk)),
   });
   return socket;
+}
+
+/** All dialled sockets read into the same memory; what nobody looks at there is copied, and `deliver` says whether there is room for more. */
+function readLent(lentReads: LentReads, deliver: (chunk: Buffer) => boolean): OnReadOpts {
+  readBuffer ??= Buffer.allocUnsafeSlow(READ_BYTES);
+  return {
+    buffer: readBuffer,
+    callback: (bytes, buffer) => {
+      if (lentReads.read?.(lend(buffer.subarray(0, bytes)))) return true;
+      const chunk = Buffer.allocUnsafeSlow(bytes);
+      chunk.set(buffer.subarray(0, bytes));
+      return deliver(chunk);
+    },
+  };
 }
 
 function portOf(url: URL): number {

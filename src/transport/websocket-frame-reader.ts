@@ -36,6 +36,8 @@ const EIGHT_BYTES = 127;
 const KEY_BYTES = 4;
 const MAX_HEADER_BYTES = 14;
 const { maxBufferedChunks: MAX_PIECES } = SOCKET_LIMITS;
+/** A message that is being put together takes at most this many times the memory of what has come of it. */
+const ROOM_FACTOR = 8;
 
 export class FrameReader {
   private readonly masked: boolean;
@@ -51,6 +53,8 @@ export class FrameReader {
   private key: Uint8Array | undefined;
   private held: Piece[] = [];
   private heldBytes = 0;
+  /** Of the message under way, where it is being put together: it is all of `held`, and not filled yet. */
+  private room: Piece | undefined;
   /** A message of fragments is under way, and belongs to `ws`. */
   private inFragments = false;
   /** The frame under way is none of ours, but one that `ws` has no reason to refuse. */
@@ -161,10 +165,38 @@ export class FrameReader {
     if (this.key !== undefined) applyMask(piece, this.key, this.heldBytes);
     // A copy: `ws` keeps fragments until the last has come, and one of a byte would hold all that was read with it.
     if (!this.isMessage) this.passOn(copied(piece));
-    else if (this.left > 0) this.hold(lender === undefined ? piece : own(copied(piece)));
+    else if (this.room !== undefined) this.fill(this.room, piece, lender !== undefined);
+    else if (this.left > 0 && lender !== undefined) this.holdLent(piece);
+    else if (this.left > 0) this.hold(piece);
     else if (lender === undefined) this.deliver(piece, undefined);
     else this.deliver(undefined, lend(piece));
     return end;
+  }
+
+  /**
+   * Lent pieces are put together at once, in memory for the whole message: copied one by one, they would have to be joined later. A peer
+   * that has announced a message must send some of it first, or a byte would cost 64 KiB.
+   */
+  private holdLent(piece: Uint8Array): void {
+    const total = this.heldBytes + piece.length + this.left;
+    if ((this.heldBytes + piece.length) * ROOM_FACTOR < total) return this.hold(own(copied(piece)));
+    const room = own(Buffer.allocUnsafeSlow(total));
+    let end = 0;
+    for (const held of this.held) {
+      room.set(held, end);
+      end += held.length;
+      release(held);
+    }
+    this.held = [room];
+    this.room = room;
+    this.fill(room, piece, true);
+  }
+
+  private fill(room: Piece, piece: Piece, isLent: boolean): void {
+    room.set(piece, this.heldBytes);
+    this.heldBytes += piece.length;
+    if (!isLent) release(piece);
+    if (this.left === 0) this.deliver(undefined, undefined);
   }
 
   private hold(piece: Piece): void {
@@ -181,6 +213,7 @@ export class FrameReader {
     const pieces = this.held;
     this.held = [];
     this.heldBytes = 0;
+    this.room = undefined;
     if (last !== undefined) pieces.push(last);
     this.sink.handleMessage(pieces, lent);
   }

@@ -5,7 +5,7 @@
  * and all would work as before, slower.
  */
 import type { Duplex } from 'node:stream';
-import { type Lent, own, type Piece } from '../memory/pieces.ts';
+import { type Lent, ownRead, type Piece } from '../memory/pieces.ts';
 import { FrameReader, type FrameSink } from './websocket-frame-reader.ts';
 
 /** Memory into which a socket is read again and again, and who may look at it before it is copied out. */
@@ -80,7 +80,7 @@ export class WebSocketIntake implements FrameSink {
 
   /** Node has made it for this socket, whose only reader this is. */
   private take(chunk: Uint8Array): void {
-    if (!this.stopped) this.reader.take(own(chunk));
+    if (!this.stopped) this.reader.take(ownRead(chunk));
   }
 
   /** What a paused socket held back when it was closed. `ws` would read it itself, without what went past it. */

@@ -6,7 +6,7 @@
 import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { WstunError } from '../errors.ts';
-import { own, type Piece, release } from '../memory/pieces.ts';
+import { ownRead, type Piece, release } from '../memory/pieces.ts';
 import { WrittenPieces } from '../memory/written-pieces.ts';
 import {
   holdWriteErrors,
@@ -98,7 +98,7 @@ class Join {
       whenEnded: (onEnd) => onEnd(),
     });
     this.#fromSocket = new Flow(socket, stream, fromSocket, {
-      take: own,
+      take: ownRead,
       write: (piece) => stream.write(piece),
       whenEnded: (onEnd) => whenTrulyEnded(socket, writes, onEnd),
     });
