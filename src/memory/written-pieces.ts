@@ -2,7 +2,7 @@
  * Pieces that were written to a Node stream, until the kernel has them: only then may their memory be given back, because the system call
  * reads it later. Owns them meanwhile; whether there is room for more is the caller's question to the stream. Pure but for the stream.
  */
-import { isOwned, type Piece, release } from './pieces.ts';
+import { isOwned, type Piece, release, releaseAll } from './pieces.ts';
 
 /** What is needed of a Writable. */
 export interface ByteSink {
@@ -13,7 +13,9 @@ export interface ByteSink {
 
 export class WrittenPieces {
   readonly #to: ByteSink;
-  #pieces: Piece[] | undefined;
+  readonly #pieces: Piece[] = [];
+  /** Pieces that were released before their callback. */
+  #ahead = 0;
   #handleWritten: (() => void) | undefined;
 
   constructor(to: ByteSink) {
@@ -23,10 +25,9 @@ export class WrittenPieces {
   /** As the stream's own `write`. */
   write(piece: Piece): boolean {
     if (!isOwned(piece)) return this.#to.write(piece);
-    this.#pieces ??= [];
     this.#pieces.push(piece);
-    // Its memory must be let go even if nothing else is ever written, and a stream that is not full owes no 'drain'.
-    this.#handleWritten ??= () => this.reclaim();
+    // Each has its own: when it comes, another write may be under way, of bytes that nobody has to release.
+    this.#handleWritten ??= () => this.#releaseNext();
     const hasRoom = this.#to.write(piece, this.#handleWritten);
     this.reclaim();
     return hasRoom;
@@ -34,10 +35,19 @@ export class WrittenPieces {
 
   /** Gives back what the kernel has taken; call it where it may just have done so. Of a stream that was destroyed the collector takes it. */
   reclaim(): void {
-    const pieces = this.#pieces;
-    if (pieces === undefined || this.#to.writableLength > 0) return;
-    this.#pieces = undefined;
-    if (this.#to.destroyed) return;
-    for (const piece of pieces) release(piece);
+    if (this.#pieces.length === 0 || this.#to.writableLength > 0) return;
+    const pieces = this.#pieces.splice(0);
+    this.#ahead += pieces.length;
+    if (!this.#to.destroyed) releaseAll(pieces);
+  }
+
+  /** A stream calls back in the order of its writes. */
+  #releaseNext(): void {
+    if (this.#ahead > 0) {
+      this.#ahead -= 1;
+      return;
+    }
+    const piece = this.#pieces.shift();
+    if (piece !== undefined && !this.#to.destroyed) release(piece);
   }
 }

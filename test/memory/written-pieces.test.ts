@@ -23,6 +23,12 @@ class Sink implements ByteSink {
     this.writableLength = 0;
     for (const done of this.done.splice(0)) done();
   }
+
+  /** The oldest write; the next is under way before its end is told, as with Node's streams. */
+  takeOne(bytes: number): void {
+    this.writableLength -= bytes;
+    this.done.shift()?.();
+  }
 }
 
 /** The memory of a piece: the piece itself cannot be asked once it is released. */
@@ -46,6 +52,35 @@ describe('what was written to a stream', () => {
     expect(bytes.every((byte) => byte === 7)).toBe(true);
     sink.takeAll();
     expect(memory.byteLength).toBe(0);
+  });
+
+  it('is given back though bytes that nobody has to release wait behind it', () => {
+    const sink = new Sink();
+    sink.takesAtOnce = false;
+    const written = new WrittenPieces(sink);
+    const { bytes, memory } = piece();
+    written.write(bytes);
+    written.write(Buffer.from('behind'));
+    sink.takeOne(5_000);
+    expect([sink.writableLength, memory.byteLength]).toEqual([6, 0]);
+  });
+
+  it('is given back piece by piece, behind others that were released before their write was called back', () => {
+    const sink = new Sink();
+    const written = new WrittenPieces(sink);
+    const atOnce = piece();
+    written.write(atOnce.bytes);
+    sink.takesAtOnce = false;
+    const [first, second] = [piece(), piece()];
+    written.write(first.bytes);
+    written.write(second.bytes);
+    sink.takeOne(0);
+    const lengths = () => [atOnce, first, second].map(({ memory }) => memory.byteLength);
+    expect(lengths()).toEqual([0, 5_000, 5_000]);
+    sink.takeOne(5_000);
+    expect(lengths()).toEqual([0, 0, 5_000]);
+    sink.takeOne(5_000);
+    expect(lengths()).toEqual([0, 0, 0]);
   });
 
   it('is left to the collector where the stream is destroyed: a system call may still read it', () => {
