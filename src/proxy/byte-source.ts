@@ -3,11 +3,12 @@
  * the reading side alone. An end that comes while nobody reads is kept for the next reader, behind the bytes before it.
  */
 import type { Readable } from 'node:stream';
+import { own, type Piece, releaseAll } from '../memory/pieces.ts';
 import { takeUnread } from '../tunnel/socket-reset.ts';
 
 export interface ByteReader {
-  /** Undefined: it wants more. Otherwise it is done, and this is what it leaves to the next reader. */
-  receive(bytes: Buffer): Buffer | undefined;
+  /** Takes the bytes. Undefined: it wants more. Otherwise it is done, and this is what it leaves to the next reader. */
+  receive(bytes: Buffer & Piece): (Buffer & Piece) | undefined;
   /** It is done, too: no byte will follow. `error`: that is no clean end. */
   end(error?: Error): void;
 }
@@ -16,17 +17,22 @@ const NOTHING = Buffer.alloc(0);
 
 export class ByteSource {
   readonly #from: Readable;
+  readonly #mark: (chunk: Buffer) => Buffer & Piece;
   #reader: ByteReader | undefined;
-  #held: Buffer = NOTHING;
+  #held: Buffer & Piece = NOTHING;
   #end: { readonly error?: Error } | undefined;
   #error: Error | undefined;
   #isFeeding = false;
   #isPaused = false;
   #isReleased = false;
 
-  /** It is read only while there is a reader; what was put back into it comes first. */
-  constructor(from: Readable) {
+  /**
+   * It is read only while there is a reader; what was put back into it comes first. `mark`: `own` for a socket, of whose chunks nobody
+   * else holds a part; those of a tunnel's stream have their owner already.
+   */
+  constructor(from: Readable, mark: (chunk: Buffer) => Buffer & Piece = (chunk) => chunk) {
     this.#from = from;
+    this.#mark = mark;
     from.on('data', this.#handleData).on('end', this.#handleEnd);
     from.on('error', this.#handleError).on('close', this.#handleClose);
     from.pause();
@@ -68,8 +74,8 @@ export class ByteSource {
     this.#from.pause();
   }
 
-  /** Leaves the stream, paused, to another user. What was at hand is given to the caller: behind an end it cannot be put back. */
-  release(): Buffer {
+  /** Leaves the stream, paused, to another user. What was at hand is the caller's now: behind an end it cannot be put back. */
+  release(): Buffer & Piece {
     this.stop();
     this.#isReleased = true;
     this.#from.off('data', this.#handleData).off('end', this.#handleEnd);
@@ -80,7 +86,8 @@ export class ByteSource {
   }
 
   readonly #handleData = (bytes: Buffer): void => {
-    this.#held = this.#held.length === 0 ? bytes : Buffer.concat([this.#held, bytes]);
+    const piece = this.#mark(bytes);
+    this.#held = this.#held.length === 0 ? piece : joined([this.#held, piece]);
     this.#feed();
   };
 
@@ -95,7 +102,7 @@ export class ByteSource {
 
   /** What Node had read before comes first. Behind a clean end it says nothing new. */
   readonly #handleClose = (): void => {
-    this.#held = Buffer.concat([this.#held, ...takeUnread(this.#from)]);
+    this.#held = joined([this.#held, ...takeUnread(this.#from)]);
     this.#end ??= { error: this.#error ?? new Error('the connection was cut') };
     this.#feed();
   };
@@ -130,4 +137,13 @@ export class ByteSource {
     if (this.#reader === reader) this.#reader = undefined;
     return true;
   }
+}
+
+/** One behind the other; copied only where there are several. */
+function joined(pieces: readonly (Buffer & Piece)[]): Buffer & Piece {
+  const [first = NOTHING, ...others] = pieces.filter(({ length }) => length > 0);
+  if (others.length === 0) return first;
+  const all = own(Buffer.concat([first, ...others]));
+  releaseAll([first, ...others]);
+  return all;
 }

@@ -1,5 +1,6 @@
 /** Frames content anew and writes it: as it is, or in chunks of as much as was read at once. Owns no stream. */
 import type { Writable } from 'node:stream';
+import { own, type Piece, releaseAll } from '../memory/pieces.ts';
 
 /** Chunks below this are joined with their frame: a copy of so little costs less than further writes. */
 const JOINED_BYTES = 4_096;
@@ -9,38 +10,52 @@ const MAX_PIECES = 8;
 const CRLF = Buffer.from('\r\n');
 const LAST_CHUNK = Buffer.from('0\r\n\r\n');
 
+/** Takes what is written to a stream: a tunnel's own, or what keeps the pieces of a socket's. */
+export interface PieceSink {
+  write(piece: Piece): boolean;
+}
+
 export class ContentWriter {
   readonly #to: Writable;
+  readonly #sink: PieceSink;
   readonly #isChunked: boolean;
 
-  constructor(to: Writable, isChunked: boolean) {
+  /** `sink`: of the stream `to`. */
+  constructor(to: Writable, sink: PieceSink, isChunked: boolean) {
     this.#to = to;
+    this.#sink = sink;
     this.#isChunked = isChunked;
   }
 
-  /** False: enough for now; 'drain' follows. A write that the kernel took at once is no reason to wait. */
-  write(pieces: readonly Buffer[]): boolean {
+  /** Takes the pieces. False: enough for now; 'drain' follows. A write that the kernel took at once is no reason to wait. */
+  write(pieces: readonly Piece[]): boolean {
     if (pieces.length > 0) {
-      const content = pieces.length > MAX_PIECES ? [Buffer.concat(pieces)] : pieces;
+      const content = pieces.length > MAX_PIECES ? [joined(pieces)] : pieces;
       if (this.#isChunked) this.#writeChunk(content);
-      else for (const piece of content) this.#to.write(piece);
+      else for (const piece of content) this.#sink.write(piece);
     }
     return !this.#to.writableNeedDrain || this.#to.writableLength === 0;
   }
 
   end(): void {
-    if (this.#isChunked) this.#to.write(LAST_CHUNK);
+    if (this.#isChunked) this.#sink.write(LAST_CHUNK);
   }
 
-  #writeChunk(content: readonly Buffer[]): void {
+  #writeChunk(content: readonly Piece[]): void {
     const size = content.reduce((sum, { length }) => sum + length, 0);
     const framed = [Buffer.from(`${size.toString(16)}\r\n`, 'latin1'), ...content, CRLF];
     if (size <= JOINED_BYTES) {
-      this.#to.write(Buffer.concat(framed));
+      this.#sink.write(joined(framed));
       return;
     }
     this.#to.cork();
-    for (const piece of framed) this.#to.write(piece);
+    for (const piece of framed) this.#sink.write(piece);
     this.#to.uncork();
   }
+}
+
+function joined(pieces: readonly Piece[]): Piece {
+  const all = own(Buffer.concat(pieces));
+  releaseAll(pieces);
+  return all;
 }

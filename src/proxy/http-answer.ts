@@ -4,8 +4,9 @@
  */
 import type { Socket } from 'node:net';
 import { WstunError } from '../errors.ts';
+import type { Piece } from '../memory/pieces.ts';
 import type { ByteReader, ByteSource } from './byte-source.ts';
-import { ContentWriter } from './content-writer.ts';
+import { ContentWriter, type PieceSink } from './content-writer.ts';
 import { answerHeaders, type ForwardRequest } from './http-request.ts';
 import {
   ANSWER_FIRST_LINE,
@@ -34,9 +35,16 @@ export interface AnswerEvents {
   handleFault(error: unknown): void;
 }
 
+/** The program's connection. */
+export interface AnswerPlace {
+  readonly socket: Socket;
+  /** Content is written to it through here. */
+  readonly written: PieceSink;
+}
+
 export class AnswerRelay implements ByteReader {
   readonly #wanted: ForwardRequest;
-  readonly #socket: Socket;
+  readonly #program: AnswerPlace;
   readonly #source: ByteSource;
   readonly #events: AnswerEvents;
   #head = new HeadReader(ANSWER_FIRST_LINE);
@@ -45,9 +53,9 @@ export class AnswerRelay implements ByteReader {
   #writer: ContentWriter | undefined;
   #answer: AnswerHead | undefined;
 
-  constructor(wanted: ForwardRequest, socket: Socket, source: ByteSource, events: AnswerEvents) {
+  constructor(wanted: ForwardRequest, program: AnswerPlace, source: ByteSource, events: AnswerEvents) {
     this.#wanted = wanted;
-    this.#socket = socket;
+    this.#program = program;
     this.#source = source;
     this.#events = events;
   }
@@ -62,7 +70,7 @@ export class AnswerRelay implements ByteReader {
     return this.#answer?.isOdd === false && this.#content?.isOdd === false;
   }
 
-  receive(bytes: Buffer): Buffer | undefined {
+  receive(bytes: Buffer & Piece): (Buffer & Piece) | undefined {
     let rest = bytes;
     while (this.#content === undefined) {
       const step = this.#head.receive(rest);
@@ -100,19 +108,19 @@ export class AnswerRelay implements ByteReader {
       ...answerHeaders(answer.rawHeaders),
     ];
     this.#content = new ContentReader(framing, false);
-    this.#writer = new ContentWriter(this.#socket, isChunked);
-    this.#socket.write(serialiseHead(`HTTP/1.1 ${answer.status} ${answer.reason}`, fields));
+    this.#writer = new ContentWriter(this.#program.socket, this.#program.written, isChunked);
+    this.#program.socket.write(serialiseHead(`HTTP/1.1 ${answer.status} ${answer.reason}`, fields));
     return true;
   }
 
-  #passContent(content: ContentReader, bytes: Buffer): Buffer | undefined {
-    const pieces: Buffer[] = [];
-    const used = content.receive(bytes, (piece) => pieces.push(piece));
+  #passContent(content: ContentReader, bytes: Buffer & Piece): (Buffer & Piece) | undefined {
+    const pieces: Piece[] = [];
+    const rest = content.receive(bytes, (piece) => pieces.push(piece));
     const hasRoom = this.#writer?.write(pieces) ?? true;
     if (content.isBroken) return this.#fail('its chunks are malformed');
     if (content.isWhole) {
       this.#finish();
-      return bytes.subarray(used);
+      return rest;
     }
     if (!hasRoom) this.#source.pause();
     return undefined;
@@ -129,8 +137,9 @@ export class AnswerRelay implements ByteReader {
     if (++this.#interim > MAX_INTERIM_ANSWERS) return false;
     if (this.#wanted.minor === 0) return true;
     const head = serialiseHead(`HTTP/1.1 ${answer.status} ${answer.reason}`, answerHeaders(answer.rawHeaders));
-    this.#socket.write(head);
-    if (this.#socket.writableNeedDrain && this.#socket.writableLength > 0) this.#source.pause();
+    const { socket } = this.#program;
+    socket.write(head);
+    if (socket.writableNeedDrain && socket.writableLength > 0) this.#source.pause();
     return true;
   }
 

@@ -4,6 +4,8 @@
  * and beyond its buffer in the program.
  */
 import type { Socket } from 'node:net';
+import { own, type Piece, release } from '../memory/pieces.ts';
+import { WrittenPieces } from '../memory/written-pieces.ts';
 import {
   holdWriteErrors,
   noticeResets,
@@ -47,6 +49,7 @@ export class HttpConnection {
   readonly #socket: Socket;
   readonly #context: ProxyContext;
   readonly #source: ByteSource;
+  readonly #written: WrittenPieces;
   readonly #targets: HttpTargets;
   readonly #stopNoticing: () => void;
   #draining = false;
@@ -59,7 +62,8 @@ export class HttpConnection {
   constructor(socket: Socket, context: ProxyContext) {
     this.#socket = socket;
     this.#context = context;
-    this.#source = new ByteSource(socket);
+    this.#source = new ByteSource(socket, own);
+    this.#written = new WrittenPieces(socket);
     this.#targets = new HttpTargets((target) => openFor(socket, target, context), context);
     this.#stopNoticing = noticeResets(socket);
     const writes = holdWriteErrors(socket);
@@ -160,6 +164,7 @@ export class HttpConnection {
   #programOf(request: RequestHead, { isUpgrade }: ForwardRequest): Program {
     return {
       socket: this.#socket,
+      written: this.#written,
       source: this.#source,
       handleReset: undefined,
       resetWaitMs: this.#context.limits.resetWaitMs,
@@ -178,7 +183,7 @@ export class HttpConnection {
         else this.#targets.letGo(target);
         return outcome.stays || this.#close();
       case 'switched':
-        await this.#carry(target.stream, Buffer.concat([outcome.head, target.source.release()]));
+        await this.#carry(target.stream, behind(outcome.head, target.source.release()));
         return false;
       case 'failed':
         this.#targets.reset(target);
@@ -227,10 +232,10 @@ export class HttpConnection {
       const limit = setTimeout(() => settle(false), this.#context.limits.keepAliveMs);
       this.#source.read({
         receive: (bytes) => {
-          const used = content.receive(bytes, () => {});
+          const rest = content.receive(bytes, release);
           if (!content.isWhole) return undefined;
           settle(true);
-          return bytes.subarray(used);
+          return rest;
         },
         end: () => settle(false),
       });
@@ -275,8 +280,14 @@ export class HttpConnection {
   }
 
   /** The socket is no longer read here; what was read and not taken. */
-  #detach(): Buffer {
+  #detach(): Buffer & Piece {
     this.#stopNoticing();
     return this.#source.release();
   }
+}
+
+function behind(head: Buffer, more: Buffer & Piece): Buffer {
+  const both = Buffer.concat([head, more]);
+  release(more);
+  return both;
 }

@@ -2,12 +2,12 @@
  * One request to its target and the answer back. Both go on at the same time, each under its own back-pressure: an answer may
  * begin, and end, before the request has. Nothing that is cut short ever looks whole.
  */
-import type { Socket } from 'node:net';
 import { WstunError } from '../errors.ts';
+import { type Piece, release } from '../memory/pieces.ts';
 import { HALF_CLOSED_IDLE_MS } from '../tunnel/join.ts';
 import type { ByteSource } from './byte-source.ts';
 import { ContentWriter } from './content-writer.ts';
-import { AnswerRelay } from './http-answer.ts';
+import { type AnswerPlace, AnswerRelay } from './http-answer.ts';
 import type { ForwardRequest } from './http-request.ts';
 import type { TargetConnection } from './http-targets.ts';
 import type { AnswerHead } from './http1/answer-head.ts';
@@ -15,8 +15,7 @@ import { ContentReader } from './http1/content-reader.ts';
 import { serialiseHead, tokensOf, valuesOf } from './http1/fields.ts';
 import { type Framing, NO_CONTENT } from './http1/framing.ts';
 
-export interface Program {
-  readonly socket: Socket;
+export interface Program extends AnswerPlace {
   readonly source: ByteSource;
   /** Set while it is served: it has reset its connection, and what it sent before can still be read. */
   handleReset: (() => void) | undefined;
@@ -61,8 +60,8 @@ class Exchange {
     this.#target = target;
     this.#resolve = resolve;
     this.#content = new ContentReader(wanted.framing, true);
-    this.#writer = new ContentWriter(target.stream, wanted.framing.kind === 'chunked');
-    this.#relay = new AnswerRelay(wanted, program.socket, target.source, {
+    this.#writer = new ContentWriter(target.stream, target.stream, wanted.framing.kind === 'chunked');
+    this.#relay = new AnswerRelay(wanted, program, target.source, {
       mayStay: (answer) => this.#mayStay(answer),
       handleWhole: () => this.#handleAnswered(),
       handleSwitch: (head) => this.#settle({ kind: 'switched', head }),
@@ -88,19 +87,19 @@ class Exchange {
     if (!this.#isSettled) this.#target.source.read(this.#relay);
   }
 
-  #send(bytes: Buffer): Buffer | undefined {
-    const pieces: Buffer[] = [];
-    const used = this.#content.receive(bytes, (piece) => pieces.push(piece));
+  #send(bytes: Buffer & Piece): (Buffer & Piece) | undefined {
+    const pieces: Piece[] = [];
+    const rest = this.#content.receive(bytes, (piece) => pieces.push(piece));
     const hasRoom = this.#writer.write(pieces);
     if (this.#content.isBroken) {
       this.#handleFault(new WstunError('proxy-malformed', 'its chunks are malformed'));
-      return bytes.subarray(used);
+      return rest;
     }
     if (this.#content.isWhole) {
       this.#writer.end();
       if (this.#isReset) this.#settle({ kind: 'cut' });
       else if (this.#isAnswered) this.#settleWhole();
-      return bytes.subarray(used);
+      return rest;
     }
     if (!hasRoom) this.#program.source.pause();
     return undefined;
@@ -120,7 +119,7 @@ class Exchange {
     this.#isAnswered = true;
     if (this.#content.isWhole) return this.#settleWhole();
     this.#target.source.read({
-      receive: () => undefined,
+      receive: (bytes) => void release(bytes),
       end: (error) => {
         if (error !== undefined) return this.#settle({ kind: 'cut' });
         this.#stays = false;

@@ -134,9 +134,9 @@ class HeldWriteErrors implements WriteErrors {
 }
 
 /** What Node had read of a socket or stream before it failed. Call it at 'error', or at 'close' before anybody else reads. */
-export function takeUnread(from: Readable): Uint8Array[] {
-  const chunks: Uint8Array[] = [];
-  for (let chunk: unknown = from.read(); chunk instanceof Uint8Array; chunk = from.read()) chunks.push(chunk);
+export function takeUnread(from: Readable): Buffer[] {
+  const chunks: Buffer[] = [];
+  for (let chunk: unknown = from.read(); chunk instanceof Buffer; chunk = from.read()) chunks.push(chunk);
   return chunks;
 }
 

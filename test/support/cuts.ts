@@ -1,5 +1,6 @@
 /** Bytes in pieces, for readers whose outcome must not depend on where they are cut. */
 import fc from 'fast-check';
+import { own } from '../../src/memory/pieces.ts';
 
 /** Where to cut: any places, few of them, or everywhere. */
 export const anyCuts: fc.Arbitrary<readonly number[] | 'everywhere'> = fc.oneof(
@@ -16,4 +17,11 @@ export function cut(bytes: Buffer, places: readonly number[] | 'everywhere'): Bu
 
 export function latin1(text: string): Buffer {
   return Buffer.from(text, 'latin1');
+}
+
+/** A copy that has an owner. */
+export function owned(bytes: Uint8Array): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  copy.set(bytes);
+  return own(copy);
 }

@@ -2,21 +2,27 @@
 import { connect, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { type FaultName, WstunError } from '../../src/errors.ts';
+import { own, type Piece } from '../../src/memory/pieces.ts';
+import { WrittenPieces } from '../../src/memory/written-pieces.ts';
 import { resetSocket } from '../../src/tunnel/socket-reset.ts';
 import type { StreamOpener, Target, TunnelStream } from '../../src/tunnel/stream.ts';
 
-/** Behaves as the tunnel's streams do: resets are WstunErrors, a socket's methods beyond Duplex are missing. */
+const NOTHING = new Uint8Array(0);
+
+/** Behaves as the tunnel's streams do: resets are WstunErrors, memory has an owner, a socket's methods beyond Duplex are missing. */
 export class SocketStream extends Duplex implements TunnelStream {
   readonly target: Target;
   readonly socket: Socket;
+  readonly #written: WrittenPieces;
 
   constructor(socket: Socket, target: Target) {
     super({ allowHalfOpen: true });
     this.target = target;
     this.socket = socket;
+    this.#written = new WrittenPieces(socket);
     this.on('error', () => {});
-    socket.on('data', (chunk) => {
-      if (!this.push(chunk)) socket.pause();
+    socket.on('data', (chunk: Buffer) => {
+      if (!this.push(own(chunk))) socket.pause();
     });
     socket.on('end', () => this.push(null));
     socket.on('error', (cause) => this.destroy(new WstunError('target-reset', '', { cause })));
@@ -29,8 +35,9 @@ export class SocketStream extends Duplex implements TunnelStream {
     this.socket.resume();
   }
 
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.socket.write(chunk, done);
+  override _write(chunk: Buffer & Piece, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    this.#written.write(chunk);
+    this.socket.write(NOTHING, done);
   }
 
   override _final(done: () => void): void {

@@ -5,6 +5,7 @@
  * The chunked coding (RFC 9112 §7.1) of requests is read strictly; that of answers with what servers make of it: lines that end
  * with LF, blanks around a size. Chunk extensions and trailers are dropped, as anyone may who frames a message anew.
  */
+import { type Piece, release } from '../../memory/pieces.ts';
 import type { Framing } from './framing.ts';
 
 /** Bytes of a chunk's first line: a size has 16 at most, extensions are hardly ever used. */
@@ -13,6 +14,7 @@ const MAX_CHUNK_LINE_BYTES = 4_096;
 const MAX_TRAILER_BYTES = 64 * 1024;
 
 const LF = 0x0a;
+const NOTHING = Buffer.alloc(0);
 
 /** The size ends at a blank, an extension or the line's end. `14`: below 2^53. */
 const STRICT_SIZE = /^([0-9a-f]{1,16})(?:[ \t]*;[\t -~\x80-\xff]*)?\r\n$/i;
@@ -56,23 +58,25 @@ export class ContentReader {
   }
 
   /**
-   * Hands out the content among the bytes, in order; how many of the bytes were used. Those left lie behind the message, or
-   * behind a fault.
+   * Takes the bytes, and hands out the content among them, in order. Returns what is left: it lies behind the message, or behind a
+   * fault.
    */
-  receive(bytes: Buffer, take: (content: Buffer) => void): number {
+  receive(bytes: Buffer & Piece, take: (content: Buffer & Piece) => void): Buffer & Piece {
+    // All of it may be given back before the last turn.
+    const { length } = bytes;
     let at = 0;
-    while (at < bytes.length && !this.isWhole && !this.isBroken) {
+    while (at < length && !this.isWhole && !this.isBroken) {
+      const begin = at;
       if (this.#place === 'content') {
-        const end = Math.min(bytes.length, at + this.#left);
-        take(at === 0 && end === bytes.length ? bytes : bytes.subarray(at, end));
-        this.#left -= end - at;
-        at = end;
+        at = Math.min(length, begin + this.#left);
+        this.#left -= at - begin;
         if (this.#left === 0) this.#place = this.#framing === 'chunked' ? 'end of chunk' : 'behind';
+        take(part(bytes, begin, at, length));
       } else {
-        at = this.#takeLine(bytes, at);
+        at = this.#takeLine(bytes, begin, length);
       }
     }
-    return at;
+    return part(bytes, at, length, length);
   }
 
   /** No byte will follow, and the sender ended cleanly: whether that is the end of the content, too. */
@@ -81,15 +85,16 @@ export class ContentReader {
     return this.isWhole || this.#framing === 'close' || (!this.#isStrict && this.#place === 'trailers');
   }
 
-  #takeLine(bytes: Buffer, at: number): number {
+  #takeLine(bytes: Buffer & Piece, at: number, length: number): number {
     const lf = bytes.indexOf(LF, at);
-    const end = lf < 0 ? bytes.length : lf + 1;
+    const end = lf < 0 ? length : lf + 1;
     const bound = this.#place === 'trailers' ? MAX_TRAILER_BYTES - this.#trailerBytes : MAX_CHUNK_LINE_BYTES;
     if (this.#line.length + end - at > bound) {
       this.#place = 'broken';
       return at;
     }
     this.#line += bytes.toString('latin1', at, end);
+    release(bytes, at, end);
     if (lf >= 0) {
       const line = this.#line;
       this.#line = '';
@@ -134,4 +139,10 @@ export class ContentReader {
     this.#isOdd = true;
     return true;
   }
+}
+
+/** The bytes themselves where it is all of them. Nothing can be cut from what was given back. */
+function part(bytes: Buffer & Piece, begin: number, end: number, length: number): Buffer & Piece {
+  if (begin === end) return NOTHING;
+  return begin === 0 && end === length ? bytes : bytes.subarray(begin, end);
 }

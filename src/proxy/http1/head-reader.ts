@@ -2,6 +2,7 @@
  * Finds the head of a request or an answer in bytes that come in any pieces. Pure: bytes in, the head's text out. Lines end with
  * LF, whether a CR stands before it or not (RFC 9112 §2.2); what a line may hold is for those who read the text.
  */
+import { type Piece, release } from '../../memory/pieces.ts';
 
 /** Bytes of a head, with the empty lines before it. Four times node:http's limit, for large cookies; squid's is the same. */
 export const MAX_HEAD_BYTES = 64 * 1024;
@@ -14,8 +15,8 @@ const CR = 0x0d;
 
 export type HeadStep =
   | { readonly kind: 'more' }
-  /** `text`: from the first line up to and with the empty line, one char a byte. `rest`: the bytes behind it. */
-  | { readonly kind: 'head'; readonly text: string; readonly rest: Buffer }
+  /** `text`: from the first line up to and with the empty line, one char a byte. `rest`: the bytes behind it, which are the caller's. */
+  | { readonly kind: 'head'; readonly text: string; readonly rest: Buffer & Piece }
   | { readonly kind: 'too-large' }
   /** The first line is none of the kind that is waited for; nothing of the rest is. */
   | { readonly kind: 'foreign' };
@@ -28,9 +29,16 @@ export interface FirstLine {
   matches(line: string): boolean;
 }
 
-const MORE: HeadStep = { kind: 'more' };
-const TOO_LARGE: HeadStep = { kind: 'too-large' };
-const FOREIGN: HeadStep = { kind: 'foreign' };
+/** What looking through the bytes has led to. `end`: of the head. */
+type Found =
+  | Exclude<HeadStep, { kind: 'head' }>
+  | { readonly kind: 'head'; readonly text: string; readonly end: number };
+
+const MORE: Found = { kind: 'more' };
+const TOO_LARGE: Found = { kind: 'too-large' };
+const FOREIGN: Found = { kind: 'foreign' };
+
+const NOTHING = Buffer.alloc(0);
 
 export class HeadReader {
   readonly #firstLine: FirstLine;
@@ -51,15 +59,26 @@ export class HeadReader {
     return this.#filled === this.#start;
   }
 
-  /** Must not be called again once it has returned anything but `more`. The outcome does not depend on where bytes are cut. */
-  receive(bytes: Buffer): HeadStep {
-    if (this.#filled > 0) this.#keep(bytes);
-    const step = this.#scan(this.#filled > 0 ? this.#store.subarray(0, this.#filled) : bytes);
-    if (step === MORE && this.#filled === 0) this.#keep(bytes);
-    return step;
+  /**
+   * Takes the bytes. Must not be called again once it has returned anything but `more`. The outcome does not depend on where bytes
+   * are cut.
+   */
+  receive(bytes: Buffer & Piece): HeadStep {
+    const before = this.#filled;
+    if (before > 0) this.#keep(bytes);
+    const found = this.#scan(before > 0 ? this.#store.subarray(0, this.#filled) : bytes);
+    if (found === MORE && before === 0) this.#keep(bytes);
+    if (found.kind !== 'head') {
+      release(bytes);
+      return found;
+    }
+    const used = found.end - before;
+    const rest = used < bytes.length ? bytes.subarray(used) : NOTHING;
+    release(bytes, 0, used);
+    return { kind: 'head', text: found.text, rest };
   }
 
-  #scan(all: Buffer): HeadStep {
+  #scan(all: Buffer): Found {
     for (;;) {
       const end = all.indexOf(LF, this.#scanned);
       if (end < 0 || end >= MAX_HEAD_BYTES) break;
@@ -90,8 +109,8 @@ export class HeadReader {
   }
 }
 
-function head(all: Buffer, start: number, end: number): HeadStep {
-  return { kind: 'head', text: all.toString('latin1', start, end), rest: all.subarray(end) };
+function head(all: Buffer, start: number, end: number): Found {
+  return { kind: 'head', text: all.toString('latin1', start, end), end };
 }
 
 /** Nothing before the line's end but CRs. */

@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ContentReader } from '../../../src/proxy/http1/content-reader.ts';
 import type { Framing } from '../../../src/proxy/http1/framing.ts';
-import { anyCuts, cut, latin1 } from '../../support/cuts.ts';
+import { anyCuts, cut, latin1, owned } from '../../support/cuts.ts';
+import { Ledger } from '../../support/ledger.ts';
 
 const CHUNKED: Framing = { kind: 'chunked' };
 
@@ -12,14 +13,15 @@ interface Outcome {
   readonly rest: string;
 }
 
+/** Pieces have an owner each, so that whatever of them the reader releases is poisoned. */
 function readContent(pieces: readonly Buffer[], framing: Framing, isStrict: boolean): Outcome {
   const reader = new ContentReader(framing, isStrict);
   const content: Buffer[] = [];
   const rest: Buffer[] = [];
   for (const piece of pieces) {
     if (reader.isBroken) break;
-    const used = reader.isWhole ? 0 : reader.receive(piece, (part) => content.push(part));
-    if (reader.isWhole) rest.push(piece.subarray(used));
+    const left = reader.receive(owned(piece), (part) => content.push(part));
+    if (reader.isWhole) rest.push(left);
   }
   const more = reader.endsHere() ? 'whole at the end' : 'more';
   return {
@@ -64,14 +66,24 @@ function naive(text: string, isStrict: boolean): Outcome {
 }
 
 describe('ContentReader', () => {
+  it('gives back the lines of chunks, and neither content nor what is left, wherever the bytes are cut', () => {
+    const message = latin1('3;x=y\r\nabc\r\nb\r\nabcdefghijk\r\n0\r\nA: b\r\n\r\nGET');
+    for (const where of ['nowhere', 'everywhere'] as const) {
+      const ledger = Ledger.open();
+      const pieces = where === 'nowhere' ? [message] : cut(message, where);
+      expect(readContent(pieces, CHUNKED, true)).toEqual({ content: 'abcabcdefghijk', state: 'whole', rest: 'GET' });
+      expect([ledger.owned, ledger.released]).toEqual([message.length, message.length - 'abcabcdefghijkGET'.length]);
+    }
+  });
+
   it('hands out as many bytes as the length says, as parts of what came, and leaves the rest', () => {
     const reader = new ContentReader({ kind: 'length', length: 5 }, true);
     const parts: Buffer[] = [];
     const first = latin1('abc');
     const second = latin1('defgh');
-    expect(reader.receive(first, (part) => parts.push(part))).toBe(3);
+    expect(reader.receive(first, (part) => parts.push(part))).toHaveLength(0);
     expect([reader.isWhole, reader.endsHere()]).toEqual([false, false]);
-    expect(reader.receive(second, (part) => parts.push(part))).toBe(2);
+    expect(reader.receive(second, (part) => parts.push(part)).toString()).toBe('fgh');
     expect(reader.isWhole).toBe(true);
     expect(parts[0]).toBe(first);
     expect(parts[1]?.buffer).toBe(second.buffer);

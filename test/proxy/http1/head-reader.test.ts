@@ -3,13 +3,14 @@ import { describe, expect, it } from 'vitest';
 import { ANSWER_FIRST_LINE } from '../../../src/proxy/http1/answer-head.ts';
 import { type FirstLine, HeadReader, MAX_HEAD_BYTES } from '../../../src/proxy/http1/head-reader.ts';
 import { REQUEST_FIRST_LINE } from '../../../src/proxy/http1/request-head.ts';
-import { anyCuts, cut, latin1 } from '../../support/cuts.ts';
+import { anyCuts, cut, latin1, owned } from '../../support/cuts.ts';
+import { Ledger } from '../../support/ledger.ts';
 
 /** The outcome as text, and how many bytes were left behind the head. */
 function readHead(pieces: readonly Buffer[], firstLine: FirstLine): string {
   const reader = new HeadReader(firstLine);
   for (const [i, piece] of pieces.entries()) {
-    const step = reader.receive(piece);
+    const step = reader.receive(owned(piece));
     if (step.kind === 'more') continue;
     if (step.kind !== 'head') return step.kind;
     return `${step.text}|${Buffer.concat([step.rest, ...pieces.slice(i + 1)]).toString('latin1')}`;
@@ -20,6 +21,15 @@ function readHead(pieces: readonly Buffer[], firstLine: FirstLine): string {
 const GET = 'GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n';
 
 describe('HeadReader', () => {
+  it('gives back all but what is behind the head, wherever the bytes are cut', () => {
+    const whole = latin1(`\r\n${GET}body`);
+    for (const at of [0, 1, 7, whole.length - 5, whole.length - 4, whole.length - 2]) {
+      const ledger = Ledger.open();
+      expect(readHead([whole.subarray(0, at), whole.subarray(at)], REQUEST_FIRST_LINE)).toBe(`${GET}|body`);
+      expect(ledger.released).toBe(whole.length - 'body'.length);
+    }
+  });
+
   it.each([
     ['ends with CRLF', GET, `${GET}|`],
     ['ends with LF', 'GET / HTTP/1.0\n\n', 'GET / HTTP/1.0\n\n|'],
