@@ -9,7 +9,7 @@
  * It must not know what a link is, nor how another is found: `linkState` says when one is wanted.
  */
 import type { WireFaultName } from '../errors.ts';
-import { own, type Piece, releaseAll } from '../memory/pieces.ts';
+import { joinOwned, type Piece, releaseAll } from '../memory/pieces.ts';
 import { FRAME_HEADER_BYTES } from '../protocol/frames.ts';
 import {
   type Acknowledgement,
@@ -231,7 +231,7 @@ export class ResumableSession {
     this.noteSending(path, now);
     this.replay.markSent(path.handleSent(record.bytes, now, mayWait));
     // A copy: a peer may acknowledge what it has not read, and the slab is then another session's.
-    return [own(Buffer.concat([encodeRecordHeader(this.numberedHeader(mayWait, now)), ...record.stored.pieces]))];
+    return [joinOwned([encodeRecordHeader(this.numberedHeader(mayWait, now)), ...record.stored.pieces])];
   }
 
   private pollNew(path: PathModel, now: number): readonly Piece[] | undefined {

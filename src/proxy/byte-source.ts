@@ -3,7 +3,7 @@
  * the reading side alone. An end that comes while nobody reads is kept for the next reader, behind the bytes before it.
  */
 import type { Readable } from 'node:stream';
-import { own, type Piece, releaseAll } from '../memory/pieces.ts';
+import { joinOwned, type Piece, releaseAll } from '../memory/pieces.ts';
 import { takeUnread } from '../tunnel/socket-reset.ts';
 
 export interface ByteReader {
@@ -27,7 +27,7 @@ export class ByteSource {
   #isReleased = false;
 
   /**
-   * It is read only while there is a reader; what was put back into it comes first. `mark`: `own` for a socket, of whose chunks nobody
+   * It is read only while there is a reader; what was put back into it comes first. `mark`: `ownRead` for a socket, of whose chunks nobody
    * else holds a part; those of a tunnel's stream have their owner already.
    */
   constructor(from: Readable, mark: (chunk: Buffer) => Buffer & Piece = (chunk) => chunk) {
@@ -143,7 +143,7 @@ export class ByteSource {
 function joined(pieces: readonly (Buffer & Piece)[]): Buffer & Piece {
   const [first = NOTHING, ...others] = pieces.filter(({ length }) => length > 0);
   if (others.length === 0) return first;
-  const all = own(Buffer.concat([first, ...others]));
+  const all = joinOwned([first, ...others]);
   releaseAll([first, ...others]);
   return all;
 }

@@ -1,6 +1,6 @@
 /** Frames content anew and writes it: as it is, or in chunks of as much as was read at once. Owns no stream. */
 import type { Writable } from 'node:stream';
-import { own, type Piece, releaseAll } from '../memory/pieces.ts';
+import { joinOwned, type Piece, releaseAll } from '../memory/pieces.ts';
 
 /** Chunks below this are joined with their frame: a copy of so little costs less than further writes. */
 const JOINED_BYTES = 4_096;
@@ -55,7 +55,7 @@ export class ContentWriter {
 }
 
 function joined(pieces: readonly Piece[]): Piece {
-  const all = own(Buffer.concat(pieces));
+  const all = joinOwned(pieces);
   releaseAll(pieces);
   return all;
 }

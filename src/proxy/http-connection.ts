@@ -4,7 +4,7 @@
  * and beyond its buffer in the program.
  */
 import type { Socket } from 'node:net';
-import { own, type Piece, release } from '../memory/pieces.ts';
+import { ownRead, type Piece, release } from '../memory/pieces.ts';
 import { WrittenPieces } from '../memory/written-pieces.ts';
 import {
   holdWriteErrors,
@@ -62,7 +62,7 @@ export class HttpConnection {
   constructor(socket: Socket, context: ProxyContext) {
     this.#socket = socket;
     this.#context = context;
-    this.#source = new ByteSource(socket, own);
+    this.#source = new ByteSource(socket, ownRead);
     this.#written = new WrittenPieces(socket);
     this.#targets = new HttpTargets((target) => openFor(socket, target, context), context);
     this.#stopNoticing = noticeResets(socket);

@@ -9,7 +9,7 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
-import { type Lent, lend, own, type Piece, releaseAll } from '../memory/pieces.ts';
+import { joinOwned, type Lent, lend, type Piece, releaseAll } from '../memory/pieces.ts';
 import { WrittenPieces } from '../memory/written-pieces.ts';
 import type { Farewell, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from './message-link.ts';
 import { frameMessage, type Masking } from './websocket-frame.ts';
@@ -268,7 +268,7 @@ function append(to: Uint8Array, bytes: Uint8Array, at: number): number {
 
 /** Memory of its own for those who keep what they are given. */
 function kept(held: readonly Piece[], last: Lent): Piece {
-  const bytes = own(Buffer.concat([...held, last]));
+  const bytes = joinOwned([...held, last]);
   releaseAll(held);
   return bytes;
 }

@@ -1,5 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { isOwned, OWNED_FROM_BYTES, own, release, releaseAll, watchMemory } from '../../src/memory/pieces.ts';
+import {
+  isOwned,
+  joinOwned,
+  OWNED_FROM_BYTES,
+  own,
+  release,
+  releaseAll,
+  watchMemory,
+} from '../../src/memory/pieces.ts';
 import { MAX_FREE_SLABS, POOLED_SLAB_BYTES, SlabPool } from '../../src/memory/slab-pool.ts';
 import { poison, watchFaults } from '../support/poison.ts';
 
@@ -38,6 +46,14 @@ describe('memory, as the program runs,', () => {
     const piece = bytes(OWNED_FROM_BYTES);
     release(piece);
     expect(piece.every((byte) => byte === 7)).toBe(true);
+  });
+
+  it('of a copy that joins pieces is owned by its maker, who may release what it has copied', () => {
+    const pieces = [own(bytes(20_000)), own(bytes(100))];
+    const all = joinOwned(pieces);
+    releaseAll(pieces);
+    expect([all.length, all.every((byte) => byte === 7)]).toEqual([20_100, true]);
+    expect(isOwned(all)).toBe(canTransfer);
   });
 
   it('of which somebody else may hold a part cannot be owned', () => {
