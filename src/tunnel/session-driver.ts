@@ -399,7 +399,7 @@ export class SessionDriver implements StreamOwner {
     }
   }
 
-  /** One timer serves all acknowledgements of its time: setting one anew in each turn would cost more than they do. */
+  /** One timer serves all: only an earlier time needs a new one, and setting it anew in each turn would cost more than it saves. */
   private awaitAcknowledgement(): void {
     const at = this.linkFull ? Number.POSITIVE_INFINITY : this.session.acknowledgementAt();
     if (at >= this.ackAt) return;
@@ -558,7 +558,9 @@ export class SessionDriver implements StreamOwner {
     if (fault === undefined || this.tornDown) return;
     this.tornDown = true;
     clearTimeout(this.timer);
+    clearTimeout(this.ackTimer);
     this.timer = undefined;
+    this.ackTimer = undefined;
     const { link } = this;
     this.link = undefined;
     link?.close();

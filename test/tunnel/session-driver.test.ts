@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest';
+import { performance } from 'node:perf_hooks';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { settledMemory } from '../../bench/memory.ts';
 import { WstunError } from '../../src/errors.ts';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
@@ -117,6 +118,75 @@ describe('a session driver', () => {
     far.send([NUMBERED, wire.data(1, Buffer.from('half'))]);
     await until(() => stream.readableLength === 8);
     expect(String(stream.read(8))).toBe('halfhalf');
+  });
+});
+
+/** In virtual time: an exit's driver with one stream, to which all is said that a new link has to say. */
+async function quietPeer() {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
+  vi.spyOn(performance, 'now').mockImplementation(() => Date.now());
+  const { driver, far, heard } = rawPeer();
+  far.send([NUMBERED, wire.open(1)]);
+  await pass(100);
+  heard.length = 0;
+  return { driver, far, heard, idleTimers: vi.getTimerCount() };
+}
+
+/** Virtual time, and all turns of the event loop that a message and its answer take. */
+async function pass(ms: number): Promise<void> {
+  for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
+  vi.advanceTimersByTime(ms);
+  for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
+}
+
+const MAY_WAIT = encodeRecordHeader({ isNumbered: true, mayWait: true, acknowledged: undefined });
+const BYTE = wire.data(1, Uint8Array.of(1));
+
+describe('an acknowledgement that waits for something to go along with', () => {
+  afterEach(() => {
+    vi.restoreAllMocks();
+    vi.useRealTimers();
+  });
+
+  it('has one timer, goes alone after 10 ms, and then there is none', async () => {
+    const { far, heard, idleTimers } = await quietPeer();
+    for (let i = 0; i < 3; i++) {
+      far.send([MAY_WAIT, BYTE]);
+      await pass(3);
+      expect(vi.getTimerCount()).toBe(idleTimers + 1);
+    }
+    expect(heard).toEqual([]);
+    await pass(1);
+    expect([heard.length, vi.getTimerCount()]).toEqual([1, idleTimers]);
+    await pass(500);
+    expect([heard.length, vi.getTimerCount()]).toEqual([1, idleTimers]);
+    far.send([MAY_WAIT, BYTE]);
+    await pass(10);
+    expect([heard.length, vi.getTimerCount()]).toEqual([2, idleTimers]);
+  });
+
+  it('goes earlier, by one timer that replaces the other, where another record wants that', async () => {
+    const { far, heard, idleTimers } = await quietPeer();
+    far.send([NUMBERED, BYTE]);
+    await pass(0);
+    expect(heard.length).toBe(1);
+    far.send([MAY_WAIT, BYTE]);
+    await pass(0);
+    far.send([NUMBERED, BYTE]);
+    await pass(0);
+    expect([heard.length, vi.getTimerCount()]).toEqual([1, idleTimers + 1]);
+    await pass(1);
+    expect([heard.length, vi.getTimerCount()]).toEqual([2, idleTimers]);
+  });
+
+  it('leaves no timer behind the end of the session', async () => {
+    const { driver, far, idleTimers } = await quietPeer();
+    far.send([MAY_WAIT, BYTE]);
+    await pass(0);
+    expect(vi.getTimerCount()).toBe(idleTimers + 1);
+    driver.end('shutting-down');
+    await pass(0);
+    expect(vi.getTimerCount()).toBe(0);
   });
 });
 
