@@ -279,7 +279,7 @@ export class ResumableSession {
   }
 
   private mayWait(path: PathModel, bytes: number, now: number): boolean {
-    return this.mux.peerMayWait && path.mayWait(bytes, now);
+    return this.mux.peerKnowsMayWait && path.mayWait(bytes, now);
   }
 
   private noteSending(path: PathModel, now: number): void {

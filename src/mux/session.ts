@@ -38,8 +38,6 @@ import { StreamState } from './stream-state.ts';
 const PINGS_OF_LINK = 2;
 
 export class MuxSession implements FrameHandler {
-  /** The peer knows records whose acknowledgement may wait. */
-  peerMayWait = false;
   private readonly config: MuxConfig;
   private readonly decoder = new FrameDecoder();
   private readonly streams = new LazyMap<number, StreamState>();
@@ -61,6 +59,7 @@ export class MuxSession implements FrameHandler {
   private lastPeerId = 0;
   private localStreams = 0;
   private peerMaxStreams = STREAMS_BEFORE_HELLO;
+  private peerFeatures = 0;
   private draining = false;
   private peerDraining = false;
   private over = false;
@@ -83,6 +82,11 @@ export class MuxSession implements FrameHandler {
 
   get isOver(): boolean {
     return this.over;
+  }
+
+  /** The peer understands records whose acknowledgement may wait. */
+  get peerKnowsMayWait(): boolean {
+    return (this.peerFeatures & FEATURE_MAY_WAIT) !== 0;
   }
 
   /** Nothing is open, and nothing waits to be sent. */
@@ -289,13 +293,11 @@ export class MuxSession implements FrameHandler {
 
   pollEvent(): MuxEvent | undefined {
     const event = this.events[this.nextEvent];
-    if (event === undefined) {
-      this.events = [];
-      this.nextEvent = 0;
-      return undefined;
-    }
     this.nextEvent += 1;
-    return event;
+    if (event !== undefined) return event;
+    this.events = [];
+    this.nextEvent = 0;
+    return undefined;
   }
 
   /**
@@ -363,8 +365,8 @@ export class MuxSession implements FrameHandler {
 
   handleHello(version: number, maxStreams: number, features: number): Verdict {
     if (version !== PROTOCOL_VERSION) return 'bad-version';
-    this.peerMayWait = (features & FEATURE_MAY_WAIT) !== 0;
     this.peerMaxStreams = maxStreams;
+    this.peerFeatures = features;
     this.events.push({ type: 'established' });
     return undefined;
   }
