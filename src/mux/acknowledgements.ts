@@ -24,7 +24,7 @@ export class Acknowledgements {
   private cap = Number.POSITIVE_INFINITY;
   private untoldBytes = 0;
   private toldAt: number;
-  /** When the oldest record that the peer was not told of wants it. */
+  /** The earliest time that any untold record asks for. */
   private wantedAt = Number.POSITIVE_INFINITY;
   /** When the newest numbered record of this link came. */
   private newestAt = 0;

@@ -51,8 +51,11 @@ export const DEFAULT_PATH_CONFIG: PathConfig = {
   probeIntervalRoundTrips: 32,
 };
 
-/** When a record went to the link, ms. Hand it back when the record is acknowledged. */
-export type SentStamp = number;
+/** When a record went to the link, ms, and whether its acknowledgement may wait. Hand it back when the record is acknowledged. */
+export interface SentStamp {
+  readonly at: number;
+  readonly mayWait: boolean;
+}
 
 /** Frames before a rate is known, bytes. */
 const FIRST_FRAME_BYTES = 4 * KIB;
@@ -64,7 +67,7 @@ const FIRST_FRAME_BYTES = 4 * KIB;
 const LAST_RECORD_SHARE = 0.8;
 const CROWDED_LAST_RECORD_SHARE = 0.95;
 
-/** In flight, with what goes out, for its acknowledgement to wait, bytes at most: so much more may have to be kept for as long. */
+/** An acknowledgement may wait only while no more than this is in flight, bytes: so much may have to be kept 10 ms longer. */
 const MAY_WAIT_BYTES = 16 * KIB;
 
 /** The best of so many rounds is the rate. */
@@ -114,6 +117,8 @@ export class PathModel {
   private delivered = 0;
   /** Sent with the newest record whose acknowledgement must not wait. */
   private awaited = 0;
+  /** When that went out. */
+  private awaitedAt: number;
   /** Of the peer's records. */
   private received = 0;
 
@@ -201,15 +206,18 @@ export class PathModel {
     this.ackedAt = now;
     this.receivedAt = now;
     this.probedAt = now;
+    this.awaitedAt = now;
   }
 
   /**
    * Whether the peer may take its time to acknowledge a record of so many bytes that goes out now. Not while the path is unknown or
-   * measured, and never such that what goes out next could have to wait for it: only the sender knows that.
+   * measured, not when the last one that may not wait is long ago, for only those tell the way back as it is now, and never such that
+   * what goes out next could have to wait for it: only the sender knows that.
    */
   mayWait(bytes: number, now: number): boolean {
     const isMeasured = this.smoothed === undefined || this.questioned || this.probeEnd !== undefined;
-    if (isMeasured || this.canMeasure(now)) return false;
+    const isStale = now - this.awaitedAt >= this.probeInterval();
+    if (isMeasured || isStale || this.canMeasure(now)) return false;
     return this.inFlightBytes + bytes <= Math.min(MAY_WAIT_BYTES, this.meantFrameBytes(), this.allowance(now) / 2);
   }
 
@@ -221,8 +229,11 @@ export class PathModel {
     this.sent += bytes;
     if (measures && this.questioned) this.drainRate = this.measureDrain();
     if (measures) this.probeEnd = this.sent;
-    if (!mayWait) this.awaited = this.sent;
-    return now;
+    if (!mayWait) {
+      this.awaited = this.sent;
+      this.awaitedAt = now;
+    }
+    return { at: now, mayWait };
   }
 
   /**
@@ -232,22 +243,16 @@ export class PathModel {
    */
   handleAcked(bytes: number, newest: SentStamp, now: number, receivedAt = now): void {
     this.delivered += bytes;
-    this.newestSentAt = newest;
+    this.newestSentAt = newest.at;
     this.ackedAt = now;
     this.receivedAt = receivedAt;
-    const waited = this.waitIn(now - receivedAt);
-    this.observe(bytes, receivedAt - newest, now - receivedAt - waited, now);
-    if (this.probeEnd !== undefined && this.delivered >= this.probeEnd) this.endProbe(bytes, receivedAt - newest, now);
+    const there = receivedAt - newest.at;
+    const back = now - receivedAt;
+    // The peer may have waited, which is no part of the path: such a way back counts only where it is shorter than the last.
+    this.observe(bytes, there, newest.mayWait ? Math.min(back, this.backLatest) : back, now);
+    if (this.probeEnd !== undefined && this.delivered >= this.probeEnd) this.endProbe(bytes, there, now);
     this.roundEnd ??= this.sent;
-    if (this.delivered >= this.roundEnd && now - this.roundBegan >= MIN_ROUND_MS) this.endRound(now, waited);
-  }
-
-  /**
-   * How long the peer may have waited, ms, in a way back: it is no part of the path. An acknowledgement that was not to wait has none of
-   * it, and of others only that counts which was quicker than the last of those.
-   */
-  private waitIn(back: number): number {
-    return this.delivered > this.awaited ? Math.max(0, back - this.backLatest) : 0;
+    if (this.delivered >= this.roundEnd && now - this.roundBegan >= MIN_ROUND_MS) this.endRound(now);
   }
 
   /** A record of so many bytes came from the peer, to be acknowledged. */
@@ -491,8 +496,7 @@ export class PathModel {
   private beginRound(now: number, end: number | undefined, limited: boolean): void {
     this.roundEnd = end;
     this.roundBegan = now;
-    // Behind a pause, what is still in flight is no part of the burst: the peer takes its time to acknowledge that.
-    this.roundDelivered = end === undefined ? this.sent : this.delivered;
+    this.roundDelivered = this.delivered;
     this.roundSentAt = end === undefined ? now : this.newestSentAt;
     this.roundReceivedAt = end === undefined ? undefined : this.receivedAt;
     this.roundSum = 0;
@@ -502,10 +506,9 @@ export class PathModel {
     this.roundLimited = limited;
   }
 
-  private endRound(now: number, waited: number): void {
+  private endRound(now: number): void {
     // Records may leave, arrive and be acknowledged squeezed together: no path is faster than the slowest of these.
-    const { roundBegan, roundReceivedAt } = this;
-    const arrived = roundReceivedAt === undefined ? now - waited - roundBegan : this.receivedAt - roundReceivedAt;
+    const arrived = this.roundReceivedAt === undefined ? now - this.roundBegan : this.receivedAt - this.roundReceivedAt;
     const elapsed = Math.max(arrived, this.newestSentAt - this.roundSentAt, MIN_ROUND_MS);
     const sample = (this.delivered - this.roundDelivered) / elapsed;
     const full = !this.roundLimited && !this.questioned;

@@ -3,7 +3,7 @@
  * waits are what a small message beside four downloads waits longer than on the empty path.
  */
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_PATH_CONFIG, PathModel } from '../../src/mux/path-model.ts';
+import { DEFAULT_PATH_CONFIG, PathModel, type SentStamp } from '../../src/mux/path-model.ts';
 import {
   mbit,
   RECORD_OVERHEAD,
@@ -382,7 +382,7 @@ describe('acknowledgements that wait for something to go along with', () => {
   it.each([
     ['0.1 ms', SHORT],
     ['40 ms', LINK],
-  ])('leave one a measurement that goes alone, of messages that are answered: %s', (_, scenario) => {
+  ])('travel with the answers, but for two at each measurement: %s', (_, scenario) => {
     const echoes = { ...scenario, until: 10_000, downloads: 0, echoEvery: 1, echoLoop: true } as const;
     const [waiting, atOnce] = [run(echoes), run({ ...echoes, waiting: 'none' })];
     expect(waiting.bareAcknowledgements).toBeLessThanOrEqual(12);
@@ -427,16 +427,51 @@ describe('the model', () => {
     expect(model.roundTripMs).toBeGreaterThan(44);
   });
 
+  it('learns of a longer way back within a probe interval, though there is always something on its way', () => {
+    const model = new PathModel(DEFAULT_PATH_CONFIG, 0);
+    const inFlight: { readonly at: number; readonly received: number; readonly stamp: SentStamp }[] = [];
+    for (let now = 0; now < 40_000; now += 1) {
+      for (let first = inFlight[0]; first && first.at <= now; first = inFlight[0]) {
+        inFlight.shift();
+        model.handleAcked(40, first.stamp, now, first.received);
+      }
+      if (now % 100 > 0) continue;
+      const roundTrip = now < 20_000 ? 150 : 600;
+      const stamp = model.handleSent(40, now, model.mayWait(40, now));
+      const waits = stamp.mayWait ? 10 : 0;
+      inFlight.push({ at: now + roundTrip + waits, received: now + roundTrip / 2, stamp });
+      model.handleIdle(now);
+    }
+    expect(model.roundTripMs).toBeCloseTo(600, 0);
+  });
+
   it('waits for word of what is much, of the first record, and of what measures the path', () => {
     const model = new PathModel(DEFAULT_PATH_CONFIG, 0);
     expect(model.mayWait(100, 0)).toBe(false);
     model.handleAcked(100, model.handleSent(100, 0), 40, 1020);
     expect([100, 1399, 1500, 50_000].map((bytes) => model.mayWait(bytes, 41))).toEqual([true, false, false, false]);
-    model.handleSent(600, 42, true);
+    const stamp = model.handleSent(600, 42, true);
     expect([100, 600].map((bytes) => model.mayWait(bytes, 43))).toEqual([true, false]);
     // A path that is empty by itself is measured from time to time.
-    model.handleAcked(600, 42, 82, 1062);
+    model.handleAcked(600, stamp, 82, 1062);
     expect(model.mayWait(100, 6000)).toBe(false);
+  });
+
+  it.each([
+    ['a frame on a slow path', 1250],
+    ['16 KiB on a fast one', 10_000],
+  ])('waits for word of what comes to more on its way than %s', (_, perMs) => {
+    const model = new PathModel(DEFAULT_PATH_CONFIG, 0);
+    const stamps: SentStamp[] = [];
+    for (let now = 0; now < 1500; now += 1) {
+      stamps.push(model.handleSent(perMs, now));
+      if (now >= 100) model.handleAcked(perMs, stamps[now - 100] as SentStamp, now);
+    }
+    model.handleAcked(model.inFlightBytes, stamps.at(-1) as SentStamp, 1600);
+    const most = Math.min(16_384, Math.floor(4 * (model.rate ?? 0)));
+    expect(model.allowance(1601) / 2).toBeGreaterThan(2 * most);
+    model.handleSent(1000, 1601);
+    expect([most - 1000, most - 999].map((bytes) => model.mayWait(bytes, 1601))).toEqual([true, false]);
   });
 
   it('waits for word of anything while the path is emptied for a measurement, because what follows waits for that', () => {
@@ -454,7 +489,7 @@ describe('the model', () => {
     for (let seed = 1; seed <= 50; seed++) {
       const random = prng(seed);
       const model = new PathModel(DEFAULT_PATH_CONFIG, 0);
-      const inFlight: { bytes: number; stamp: number }[] = [];
+      const inFlight: { bytes: number; stamp: SentStamp }[] = [];
       for (let now = 0; now < 20_000; now += random.below(30)) {
         const bytes = 1 + random.below(50_000);
         inFlight.push({ bytes, stamp: model.handleSent(bytes, now, random.chance(0.5)) });
@@ -493,15 +528,15 @@ describe('the model', () => {
 
   it('goes on though quiet streams keep the path from ever being empty', () => {
     const model = new PathModel(DEFAULT_PATH_CONFIG, 0);
-    const inFlight: { at: number; bytes: number }[] = [];
+    const inFlight: { stamp: SentStamp; bytes: number }[] = [];
     let drained = 0;
     for (let now = 0; now < 30_000; now += 1) {
-      for (let first = inFlight[0]; first && first.at + 40 <= now; first = inFlight[0]) {
+      for (let first = inFlight[0]; first && first.stamp.at + 40 <= now; first = inFlight[0]) {
         inFlight.shift();
-        model.handleAcked(first.bytes, first.at, now);
+        model.handleAcked(first.bytes, first.stamp, now);
       }
       // 2.5 MB/s that do not ask whether they may.
-      inFlight.push({ at: model.handleSent(2500, now), bytes: 2500 });
+      inFlight.push({ stamp: model.handleSent(2500, now), bytes: 2500 });
       if (model.allowance(now) < 0.95 * 40 * 2500) drained += 1;
     }
     expect(drained).toBeLessThan(0.1 * 30_000);

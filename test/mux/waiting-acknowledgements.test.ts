@@ -100,6 +100,20 @@ describe('an acknowledgement that may wait', () => {
     expect(exit.messages.length).toBe(1);
   });
 
+  it('waits for 10 ms on a new link, too, whatever was due on the old one', () => {
+    const session = exitOf();
+    session.handleMessage([flagged, wire.open(1)], 100);
+    session.mux.accept(1, 100);
+    while (session.pollMessage(100) !== undefined);
+    session.handleMessage([flagged, wire.data(1, Buffer.alloc(1))], 105);
+    expect(session.acknowledgementAt()).toBe(115);
+    session.detach(107);
+    session.attach(0, session.received, 200);
+    while (session.pollMessage(200) !== undefined);
+    session.handleMessage([flagged, wire.data(1, Buffer.alloc(1))], 300);
+    expect(session.acknowledgementAt()).toBe(310);
+  });
+
   it('is due as soon as it may be told, where it was held back for a request on a new link', () => {
     const rig = openStream();
     const { client, exit } = rig;
@@ -115,6 +129,18 @@ describe('an acknowledgement that may wait', () => {
     expect(exit.resumable.acknowledgementAt()).toBeLessThanOrEqual(rig.clock.now + ackIntervalMs);
   });
 });
+
+/** An exit whose peer is the test. */
+function exitOf(): ResumableSession {
+  const mux = { ...DEFAULT_MUX_CONFIG, role: 'exit' as const };
+  const session = new ResumableSession(mux, DEFAULT_RESUME_CONFIG, new ReplayMemory(KIB * KIB), 0);
+  session.attach(0, 0, 0);
+  session.handleMessage([flagged, wire.hello()], 0);
+  while (session.pollMessage(0) !== undefined);
+  return session;
+}
+
+const flagged = encodeRecordHeader({ isNumbered: true, mayWait: true, acknowledged: undefined });
 
 describe('a sender', () => {
   it('never lets an acknowledgement wait for which it waits itself', () => {
@@ -140,7 +166,7 @@ describe('a sender', () => {
     expect(blocked).toBeGreaterThan(50);
   });
 
-  it('has less than a frame kept for it meanwhile, however much it sends', () => {
+  it('keeps at most 16 KiB while an acknowledgement waits, however much it sends', () => {
     const rig = openStream();
     const { client, exit } = rig;
     for (let i = 0; i < 500; i++) {
@@ -170,8 +196,8 @@ describe('a sender', () => {
   });
 });
 
-describe('a peer of before', () => {
-  it('is never sent the flag, and is told as soon as ever', () => {
+describe('an older peer', () => {
+  it('is never sent the flag, and is told as soon as before', () => {
     const rig = openStream({ old: ['client'] });
     const { client, exit } = rig;
     const before = exit.mayWaitCount;
@@ -198,21 +224,6 @@ describe('a peer of before', () => {
 });
 
 describe('a hostile peer', () => {
-  /** An exit whose peer is the test. */
-  function exitOf(): ResumableSession {
-    const mux = { ...DEFAULT_MUX_CONFIG, role: 'exit' as const };
-    const session = new ResumableSession(mux, DEFAULT_RESUME_CONFIG, new ReplayMemory(KIB * KIB), 0);
-    session.attach(0, 0, 0);
-    session.handleMessage(
-      [encodeRecordHeader({ isNumbered: true, mayWait: true, acknowledged: undefined }), wire.hello()],
-      0,
-    );
-    while (session.pollMessage(0) !== undefined);
-    return session;
-  }
-
-  const flagged = encodeRecordHeader({ isNumbered: true, mayWait: true, acknowledged: undefined });
-
   it('that lets all its records wait is told of half a megabyte at once, and of anything within 10 ms', () => {
     const session = exitOf();
     session.handleMessage([flagged, wire.open(1)], 100);

@@ -7,7 +7,7 @@
  * in order, so the next event is always at the head of one of few lines, and a second of 1 GB/s costs some tens of ms.
  */
 import { DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
-import { DEFAULT_PATH_CONFIG, type PathConfig, PathModel } from '../../src/mux/path-model.ts';
+import { DEFAULT_PATH_CONFIG, type PathConfig, PathModel, type SentStamp } from '../../src/mux/path-model.ts';
 import { Scheduler } from '../../src/mux/scheduler.ts';
 import { StreamState } from '../../src/mux/stream-state.ts';
 import { TARGET } from './mux-peer.ts';
@@ -130,17 +130,19 @@ function aloneAt({ rate, delay }: Way, written: number): number {
   return servedAt(rate, written, wireBytes(ECHO_BYTES + RECORD_OVERHEAD)) + valueAt(delay, written);
 }
 
+const NO_STAMP: SentStamp = { at: 0, mayWait: false };
+
 interface Message {
   arrives: number;
   /** Of a record: bytes that count as in flight. */
   readonly bytes: number;
-  readonly stamp: number;
+  readonly stamp: SentStamp;
   readonly payload: number;
   readonly mayWait: boolean;
   readonly echoes: readonly number[];
   /** Acknowledged with it. */
   readonly acked: number;
-  readonly ackedStamp: number;
+  readonly ackedStamp: SentStamp;
   readonly ackedAt: number;
 }
 
@@ -199,7 +201,7 @@ class End {
   private readonly echo = new StreamState(0, TARGET, 'open');
   private echoes: number[] = [];
   private unacked = 0;
-  private unackedStamp = 0;
+  private unackedStamp = NO_STAMP;
   private unackedAt = 0;
   /** When what is unacknowledged is acknowledged alone. */
   private ackAt = Number.POSITIVE_INFINITY;
@@ -307,7 +309,7 @@ class End {
   private send(now: number, bytes: number, payload: number, echoes: readonly number[]): void {
     const { waiting } = this.scenario;
     const mayWait = waiting === 'all' || (waiting === undefined && this.model.mayWait(bytes, now));
-    const stamp = bytes > 0 ? this.model.handleSent(bytes, now, mayWait) : 0;
+    const stamp = bytes > 0 ? this.model.handleSent(bytes, now, mayWait) : NO_STAMP;
     this.peakInFlight = Math.max(this.peakInFlight, this.model.inFlightBytes);
     const acked = { acked: this.unacked, ackedStamp: this.unackedStamp, ackedAt: this.unackedAt };
     const message = { arrives: 0, bytes, stamp, payload, mayWait, echoes, ...acked };
