@@ -318,6 +318,7 @@ local function looks_like_hello(tvb)
   if tvb:len() < at + HEADER_BYTES + 8 then return false end
   local length = tvb(at + 1, 3):uint()
   local header = tvb(at, 1):uint() == HELLO and length >= 8 and length <= 1024 and tvb(at + 4, 4):uint() == 0
+  -- As few features as there are so far: what looks less like HELLO is taken for somebody else's.
   return header and tvb(at + 8, 2):uint() == 1 and tvb(at + 10, 2):uint() < 0x100
 end
 
