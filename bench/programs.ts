@@ -64,7 +64,8 @@ export class Program {
 
   /** Anything that can be run, Node or not. */
   static run(name: string, [program = '', ...args]: readonly string[], env: NodeJS.ProcessEnv = process.env): Program {
-    const child = spawn(program, args, { env, stdio: 'pipe' });
+    // Even a benchmark that is killed takes it along: prctl(2), PR_SET_PDEATHSIG. The process stays the same, its id with it.
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', program, ...args], { env, stdio: 'pipe' });
     running.add(child);
     child.once('exit', () => running.delete(child));
     return new Program(name, child);
