@@ -1,10 +1,11 @@
 /**
  * What cost.test.ts holds wstun to. To renew it, on a machine of two cores or more with nothing else to do:
  *
- *     npm run bench -- collections --node PATH,PATH,…
+ *     FIGURES=1 npx vitest run test/figures/cost.test.ts
  *
- * and take the column "÷ floor" of the rows "down, 1 stream: both" and "up, 1 stream: both" of wstun. Ratios, because they hardly change
- * from machine to machine, as times do. On a machine in use they are higher: these were measured on one.
+ * makes all its tries, and says the best so far of each Node after each. The last line of a Node has what to take: "down, 1 stream: both"
+ * and "up, 1 stream: both". Ratios, because they hardly change from machine to machine, as times do. On a machine in use they are higher:
+ * these were measured on one.
  */
 
 /** CPU s/GB of client and relay, as a multiple of the floor's (bench/floor.ts), one stream, by release of Node. */

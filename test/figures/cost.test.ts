@@ -3,22 +3,25 @@
  * and its processor time beside two forwarders that do nothing but seal. It is one run of `npm run bench -- collections`, which checks
  * every byte that it carries. FIGURES=1 says what was measured.
  */
-import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Results } from '../../bench/results.ts';
+import { isThere, nodeProgram, OTHER_LINES } from '../support/other-nodes.ts';
 import { run, runWell } from '../support/programs.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { COST_RATIOS, COST_TOLERANCE, collectionsLimit } from './cost-ratios.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
-const NODES = join(ROOT, 'node_modules/.cache/wstun-nodes');
 const TRIES = 3;
-const TRY_LIMIT_MS = 240_000;
+/** One takes 20 s on two free cores. */
+const TRY_LIMIT_MS = 120_000;
+/** Of all Nodes together: a machine that is too busy for these figures is not waited for. */
+const RETRIES_LIMIT_MS = 240_000;
+const isRenewing = process.env.FIGURES !== undefined;
 
 const [atHand] = process.versions.node.split('.').map(Number);
-const programs = new Map([22, 24, 26].map((release) => [release, join(NODES, `node-${release}`)]));
+const programs = new Map<number, string>(OTHER_LINES.map((release) => [release, nodeProgram(release)]));
 programs.set(atHand ?? 0, process.execPath);
 
 /** By what they are of; less is better. */
@@ -33,10 +36,13 @@ async function measure(program: string): Promise<Figures> {
   const rows = groups.flatMap((group) => group.rows);
   const counts = rows.filter(({ name }) => name.startsWith('full collections'));
   const costs = rows.filter(({ unit, subject }) => unit === 'CPU s/GB' && subject.startsWith('wstun on'));
-  return Object.fromEntries([
+  const figures: Figures = Object.fromEntries([
     ...counts.map(({ name, subject, medians }) => [`${name} of ${subject}`, medians.measured]),
     ...costs.map(({ name, ratios }) => [name, ratios.baseline]),
-  ]) as Figures;
+  ]);
+  // Two costs; collections of two processes, and of three with a named exit. NaN is null in JSON, and null <= 1.
+  expect(Object.values(figures).filter(Number.isFinite), JSON.stringify(figures)).toHaveLength(2 + 2 + 3);
+  return figures;
 }
 
 function boundOf(figure: string, release: number): number {
@@ -49,28 +55,32 @@ function best(one: Figures, other: Figures): Figures {
   return Object.fromEntries(Object.entries(one).map(([name, value]) => [name, Math.min(value, other[name] ?? value)]));
 }
 
-/** Each figure's best of three tries; fewer where all of them are within their bounds before. */
-async function bestOf(program: string, release: number): Promise<{ figures: Figures; missed: Figures }> {
+/** What is worse than its bound even in the best of three tries. Fewer where all are within their bounds, or time is up. */
+async function missedBy(program: string, release: number): Promise<Figures> {
   let figures: Figures = {};
   let missed: Figures = {};
-  for (let attempt = 0; attempt < TRIES; attempt++) {
+  for (let attempt = 0; attempt === 0 || (attempt < TRIES && mayRetry()); attempt++) {
     figures = best(await measure(program), figures);
-    if (process.env.FIGURES !== undefined) process.stderr.write(`Node ${release}: ${JSON.stringify(figures)}\n`);
+    if (isRenewing) process.stderr.write(`Node ${release}: ${JSON.stringify(figures)}\n`);
     missed = Object.fromEntries(Object.entries(figures).filter(([name, value]) => !(value <= boundOf(name, release))));
-    if (Object.keys(missed).length === 0) break;
+    if (!isRenewing && Object.keys(missed).length === 0) break;
   }
-  return { figures, missed };
+  return missed;
 }
+
+let began = 0;
+const mayRetry = (): boolean => isRenewing || performance.now() - began < RETRIES_LIMIT_MS;
 
 beforeAll(async () => {
   // Types are checked by `npm run check`.
   await runWell(join(ROOT, 'node_modules/.bin/tsc'), ['-p', join(ROOT, 'tsconfig.bench.json'), '--noCheck'], {
     limitMs: 60_000,
   });
+  began = performance.now();
 }, 60_000);
 
 for (const [release, program] of programs) {
-  const isMissing = !existsSync(program);
+  const isMissing = program !== process.execPath && !isThere(release);
   if (isMissing)
     process.stderr.write(`\n!!! no Node ${release} at ${program}: the cost of a byte is NOT measured on it\n`);
 
@@ -78,10 +88,7 @@ for (const [release, program] of programs) {
     it('gigabytes cost hardly a full collection, and the processor little more than sealing does', {
       timeout: TRIES * TRY_LIMIT_MS,
     }, async () => {
-      const { figures, missed } = await bestOf(program, release);
-      expect(missed, JSON.stringify(figures)).toEqual({});
-      // Two ways, of which one has a third process.
-      expect(Object.keys(figures).length).toBe(2 + 2 + 3);
+      expect(await missedBy(program, release)).toEqual({});
     });
   });
 }
