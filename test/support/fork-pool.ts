@@ -1,5 +1,6 @@
 /** A pool for vitest whose workers are started by a command, instead of by the Node that runs vitest alone. */
 import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { ForksPoolWorker, type PoolRunnerInitializer } from 'vitest/node';
 
 export interface ForkCommand {
@@ -27,6 +28,8 @@ class CommandWorker extends ForksPoolWorker {
       stdio: 'pipe',
       serialization: 'advanced',
     });
+    // What cannot be started fails its files here; later it would end vitest.
+    await once(worker, 'spawn');
     // With a process in this field it starts none.
     Object.assign(this, { _fork: worker });
     await super.start();

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Fetches the newest Node of each release line that test/e2e/node-versions.test.ts runs wstun on, from its package in the npm
-# registry. They stay under node_modules/.cache, so `npm ci` makes the next run fetch them anew. Never fails: what is missing is said
-# here, and fails its tests where CI is set.
+# Fetches the newest Node of each release line that tests need beside the one at hand, from its package in the npm registry:
+# test/e2e/node-versions.test.ts and test/figures/cost.test.ts run wstun on all of them, and the project parts-26 (vitest.config.ts) has
+# its tests run by the newest. They stay under node_modules/.cache, so `npm ci` makes the next run fetch them anew. Never fails: what
+# is missing is said here, and fails its tests where CI is set.
 set -u
 cd "$(dirname "$0")/../.."
 cache=node_modules/.cache/wstun-nodes
