@@ -235,13 +235,14 @@ describe('joinSocket', () => {
 
   // Later releases of Node read the end of a socket only when it is read again, so nothing is half-closed there meanwhile.
   const readsEndAhead = Number(process.versions.node.split('.')[0]) < 22;
-  it.runIf(readsEndAhead)('cuts what rests half-closed with bytes that the tunnel does not take', async () => {
-    const { client, socket, result } = await joined({ pausedCheckMs: 5, halfClosedIdleMs: 200 });
-    // In one read, so that the end follows on a paused socket.
-    client.send(Buffer.alloc(40_000, 7)).socket.end();
-    await until(() => socket.isPaused() && socket.readableEnded);
-    expect((await result).error).toMatchObject({ fault: 'target-reset', detail: 'half-closed and idle' });
-  });
+  if (readsEndAhead)
+    it('cuts what rests half-closed with bytes that the tunnel does not take', async () => {
+      const { client, socket, result } = await joined({ pausedCheckMs: 5, halfClosedIdleMs: 200 });
+      // In one read, so that the end follows on a paused socket.
+      client.send(Buffer.alloc(40_000, 7)).socket.end();
+      await until(() => socket.isPaused() && socket.readableEnded);
+      expect((await result).error).toMatchObject({ fault: 'target-reset', detail: 'half-closed and idle' });
+    });
 
   it('stops reading the tunnel while the client takes nothing, and loses nothing', async () => {
     const { client, socket, stream, far } = await joined();
