@@ -8,7 +8,7 @@ const USAGE = (groups: readonly string[]): string => `npm run bench -- [GROUP]â€
 
   GROUP              ${groups.join(', ')}; default: all
   --rounds N         runs of each subject for each case (default 7; 3 with --quick)
-  --quick            two minutes, less exact
+  --quick            three minutes, less exact
   --node PATH        the Node that runs wstun and the floor; again, or with commas, for several
   --peers            wstunnel, chisel, penguin and ssh -D as well, those that are on PATH
   --json FILE        writes every round's numbers
