@@ -2,7 +2,7 @@
  * wstun as it is, except that its client leaves encryption off although the relay has no TLS, which `wstun client` refuses. Set
  * against the real one it shows what sealing costs, and nothing else.
  */
-import { tuneGarbageCollector } from '../src/cli/runtime.ts';
+import { tuneMemory } from '../src/cli/runtime.ts';
 import { decodeInvite } from '../src/crypto/invite.ts';
 import { silentLogger } from '../src/observability/logger.ts';
 import { startProxyServer } from '../src/proxy/proxy-server.ts';
@@ -10,7 +10,7 @@ import { TunnelClient } from '../src/tunnel/client.ts';
 import { RelayDialer } from '../src/tunnel/relay-dialer.ts';
 
 async function runClient(): Promise<void> {
-  tuneGarbageCollector();
+  tuneMemory();
   const dialer = new RelayDialer(decodeInvite(process.env.WSTUN_INVITE ?? ''), 'off', silentLogger);
   const ready = () =>
     process.stdout.write(`${JSON.stringify({ event: 'ready', listen: `127.0.0.1:${proxy.address.port}` })}\n`);

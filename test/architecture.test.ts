@@ -33,11 +33,12 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'tunnel/socket-reset.ts',
   ],
   exit: ['errors.ts', 'memory', 'observability', 'net', 'tunnel/stream.ts', 'tunnel/join.ts'],
-  relay: ['crypto/ticket.ts', 'net', 'transport', 'errors.ts', 'observability'],
+  relay: ['crypto/ticket.ts', 'memory', 'net', 'transport', 'errors.ts', 'observability'],
   state: ['crypto', 'errors.ts', 'observability'],
   tether: ['errors.ts', 'observability', 'transport'],
   cli: [
     'errors.ts',
+    'memory',
     'protocol',
     'crypto',
     'mux',

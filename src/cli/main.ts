@@ -17,11 +17,11 @@ import {
 } from './options.ts';
 import { isTold } from './output.ts';
 import { understandPaste, withoutSecrets } from './pasted-arguments.ts';
-import { tuneGarbageCollector } from './runtime.ts';
+import { tuneMemory } from './runtime.ts';
 
 /** Never rejects. A fault ends the process, with the exit code of its class (docs/errors.md, "Exit codes"). */
 export async function main(argv: readonly string[]): Promise<void> {
-  tuneGarbageCollector();
+  tuneMemory();
   const args = argv.slice(2);
   // As with XDG_STATE_HOME: a variable that is empty says nothing.
   if (process.env.WSTUN_STATE === '') delete process.env.WSTUN_STATE;

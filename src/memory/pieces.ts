@@ -6,11 +6,14 @@
  * - A parameter of type `Piece` takes the bytes over: the caller must not look at them any more, not even at their length. Whoever has
  *   them hands them on in turn, or calls `release` when it has copied or used them, or drops them: then the collector has them, as ever.
  * - A parameter of type `Uint8Array` is for bytes that are only read, during the call.
- * - `Lent` bytes stay with their owner, who uses the memory again as soon as the call returns; the types let nobody take them over.
+ * - `Lent` bytes stay with their owner, who uses the memory again as soon as the call returns.
  * - Each byte is released once. A piece may be cut, and its parts released by different owners: the memory goes back with the last byte.
  * - Only memory that its maker has marked with `own` is given back. All else is the collector's, and `release` leaves it alone.
  *
- * A piece that was given back has length 0 (Node 22 and later). The tests poison what is released (test/support/poison.ts).
+ * To release too early is a fault that can do all that memory faults do. A piece that was given back has length 0, and cutting it throws a
+ * TypeError; but a system call under way sends what lies there by then, and a part of a memory that is still in use keeps its length. The
+ * types find a lent piece that is handed on, and not one that was cut before, nor a `release` of what was only to be read. So the tests
+ * poison what is released (test/support/poison.ts).
  */
 
 declare const LENT: unique symbol;
@@ -27,14 +30,16 @@ export interface Lease {
   live: number;
   /** More of it may be handed out. */
   isFilling: boolean;
-  /** Where it goes when nothing of it is left; undefined: to the allocator. */
-  readonly takeBack: ((memory: ArrayBufferLike) => void) | undefined;
+  /** Keeps the memory when nothing of it is left. False, or undefined: it goes to the allocator. */
+  readonly takeBack: ((memory: ArrayBufferLike) => boolean) | undefined;
 }
 
 /** Is told of all memory that has an owner. For tests. */
 export interface MemoryWatch {
   handleOwned(bytes: Uint8Array): void;
   handleReleased(bytes: Uint8Array): void;
+  /** Their owner uses their memory again from here on. */
+  handleLentBack(bytes: Lent): void;
   /** Nothing of it has an owner: detaches it. */
   handleGivenBack(memory: ArrayBufferLike): void;
 }
@@ -51,6 +56,9 @@ type Transfer = (this: ArrayBufferLike, newByteLength: number) => ArrayBufferLik
 /** ES2024; missing in Node 20, where the collector does it. */
 const transfer = (ArrayBuffer.prototype as { transfer?: Transfer }).transfer;
 
+/** Whether this engine can give memory back at all. */
+export const CAN_GIVE_BACK = transfer !== undefined;
+
 let watch: MemoryWatch | undefined;
 
 /** From now on pieces of any length are owned, on any release of Node. */
@@ -63,6 +71,11 @@ export function lend(bytes: Uint8Array): Lent {
   return bytes as Lent;
 }
 
+/** The call that they were lent for has returned. */
+export function takeLentBack(bytes: Lent): void {
+  watch?.handleLentBack(bytes);
+}
+
 /**
  * Marks memory that nobody else holds any part of, such as what a cipher or a socket has made for this caller. No effect on bytes that are
  * not the whole of their memory.
@@ -72,22 +85,32 @@ export function own<Bytes extends Uint8Array>(bytes: Bytes): Bytes {
 }
 
 function mark<Bytes extends Uint8Array>(bytes: Bytes): Bytes {
-  const isWorth = transfer !== undefined && bytes.length >= OWNED_FROM_BYTES;
+  const isWorth = CAN_GIVE_BACK && bytes.length >= OWNED_FROM_BYTES;
   if ((!isWorth && watch === undefined) || bytes.length === 0 || isOwned(bytes)) return bytes;
   lease(bytes.buffer, { live: bytes.length, isFilling: false, takeBack: undefined });
   watch?.handleOwned(bytes);
   return bytes;
 }
 
+let readsArePlain = false;
+
 /**
- * As `own`, for a chunk that Node has read from a plain socket. Up to Node 22 that is the whole of its memory; later ones leave a quarter
- * of it unused where the read has nearly filled it, and never use that rest. Chunks of TLS sockets have no memory of their own there: they
- * lie in one that all such sockets share, and are the collector's.
+ * Whether Node reads plain sockets alone in this process, but for TLS sockets with an `onread` of their own. Until this is said, a chunk
+ * that is not the whole of its memory is left to the collector.
+ */
+export function expectPlainReads(isSo: boolean): void {
+  readsArePlain = isSo;
+}
+
+/**
+ * As `own`, for a chunk that Node has read from a socket. Up to Node 22 that is the whole of its memory. From 24 on a read that has nearly
+ * filled its 64 KiB keeps them, and the next read of a TLS socket goes into what is left: given back, it would be lost, or Node would fail
+ * to write there. Chunks of TLS sockets themselves lie in memory that all of these share, and are the collector's.
  */
 export function ownRead<Bytes extends Uint8Array>(chunk: Bytes): Bytes {
   const { buffer, byteOffset, length } = chunk;
-  if (length === buffer.byteLength || byteOffset > 0 || length * 4 < buffer.byteLength * 3) return own(chunk);
-  return mark(chunk);
+  const isMostOfIt = byteOffset === 0 && length * 4 >= buffer.byteLength * 3;
+  return readsArePlain && isMostOfIt ? mark(chunk) : own(chunk);
 }
 
 /** A copy of all, one behind the other, which has an owner: from 4 KiB on, up to 32 KiB of which Node 24 and later would take from a pool. */
@@ -107,6 +130,12 @@ export function joinOwned(pieces: readonly Uint8Array[]): Buffer & Piece {
 export function lease(memory: ArrayBufferLike, terms: Lease): Lease {
   (memory as Leased)[LEASE] = terms;
   return terms;
+}
+
+/** For memory that its maker fills and hands out part by part, until `endFilling`. Undefined where it could not be given back. */
+export function leaseForFilling(memory: ArrayBufferLike): Lease | undefined {
+  if (!CAN_GIVE_BACK && watch === undefined) return undefined;
+  return lease(memory, { live: 0, isFilling: true, takeBack: undefined });
 }
 
 /** Bytes of a lease are being handed out. */
@@ -136,16 +165,15 @@ export function releaseAll(pieces: readonly Piece[]): void {
   for (const piece of pieces) release(piece);
 }
 
-/** No more of the lease is handed out: it ends with the last byte that is released. */
-export function endFilling(memory: ArrayBufferLike): void {
-  const terms = (memory as Leased)[LEASE];
-  if (terms === undefined || !terms.isFilling) return;
+/** No more of the lease is handed out: it ends with the last byte that is released. No effect behind its end. */
+export function endFilling(memory: ArrayBufferLike, terms: Lease | undefined): void {
+  if (terms === undefined || (memory as Leased)[LEASE] !== terms || !terms.isFilling) return;
   terms.isFilling = false;
   if (terms.live === 0) giveBack(memory, terms);
 }
 
 function giveBack(memory: ArrayBufferLike, terms: Lease): void {
-  if (terms.takeBack !== undefined) return terms.takeBack(memory);
+  if (terms.takeBack?.(memory) === true) return;
   if (watch !== undefined) watch.handleGivenBack(memory);
   else transfer?.call(memory, 0);
 }

@@ -2,7 +2,7 @@
  * Slabs that sockets read into, one read behind the other. A slab serves again when all bytes that were handed out of it have been
  * released; one of which bytes were dropped is the collector's. Pure.
  */
-import { endFilling, handOut, lease, type Piece } from './pieces.ts';
+import { endFilling, handOut, type Lease, lease, type Piece } from './pieces.ts';
 
 /** Bytes. Smaller slabs are of sockets with little to read: they go back to the allocator. */
 export const POOLED_SLAB_BYTES = 256 * 1024;
@@ -23,18 +23,21 @@ export class SlabPool {
     return new Slab(memory, isPooled ? this.#takeBack : undefined);
   }
 
-  readonly #takeBack = (memory: ArrayBufferLike): void => {
-    if (this.#free.length < MAX_FREE_SLABS) this.#free.push(memory);
+  readonly #takeBack = (memory: ArrayBufferLike): boolean => {
+    if (this.#free.length >= MAX_FREE_SLABS) return false;
+    this.#free.push(memory);
+    return true;
   };
 }
 
 export class Slab {
   readonly #memory: Buffer;
+  readonly #lease: Lease;
   #used = 0;
 
-  constructor(memory: ArrayBufferLike, takeBack: ((memory: ArrayBufferLike) => void) | undefined) {
+  constructor(memory: ArrayBufferLike, takeBack?: Lease['takeBack']) {
     this.#memory = Buffer.from(memory);
-    lease(memory, { live: 0, isFilling: true, takeBack });
+    this.#lease = lease(memory, { live: 0, isFilling: true, takeBack });
   }
 
   get bytes(): number {
@@ -60,6 +63,6 @@ export class Slab {
 
   /** Nothing more is read into it. */
   close(): void {
-    endFilling(this.#memory.buffer);
+    endFilling(this.#memory.buffer, this.#lease);
   }
 }

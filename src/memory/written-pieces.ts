@@ -1,6 +1,6 @@
 /**
- * Pieces that were written to a Node stream, until the kernel has them: only then may their memory be given back, because the system call
- * reads it later. Owns them meanwhile; whether there is room for more is the caller's question to the stream. Pure but for the stream.
+ * Pieces that were written to a Node stream, until the kernel (or TLS, which has sealed them) has them: only then may their memory be given
+ * back, because the system call reads it later. Owns them meanwhile; whether there is room for more is the caller's question to the stream. Pure but for the stream.
  */
 import { isOwned, type Piece, release, releaseAll } from './pieces.ts';
 

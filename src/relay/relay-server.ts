@@ -9,6 +9,7 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createSecureContext } from 'node:tls';
 import { WstunError } from '../errors.ts';
+import { expectPlainReads } from '../memory/pieces.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import { createWebSocketAcceptor, type WebSocketAcceptor } from '../transport/websocket-accept.ts';
@@ -157,6 +158,7 @@ function createHttpServer({ tls }: RelayServerOptions, limits: RelayLimits, upgr
     keepAliveInitialDelay: KEEP_ALIVE_MS,
   };
   if (tls === undefined) return createServer(options);
+  expectPlainReads(false);
   return createTlsServer({ ...options, ...checkedTls(tls), handshakeTimeout: limits.requestMs });
 }
 

@@ -7,6 +7,7 @@ import { importKeyPair } from '../../src/crypto/x25519.ts';
 import { WstunError } from '../../src/errors.ts';
 import { createExit, type ExitOptions } from '../../src/exit/exit.ts';
 import { parseRule } from '../../src/exit/rules.ts';
+import { expectPlainReads } from '../../src/memory/pieces.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import type { SessionRequest } from '../../src/protocol/session-request.ts';
 import { startProxyServer } from '../../src/proxy/proxy-server.ts';
@@ -43,6 +44,9 @@ type DialRaw = (signal: AbortSignal) => Promise<MessageLink>;
 
 /** Until the test is over. */
 export async function startWholeTunnel(options: WholeTunnelOptions = {}): Promise<WholeTunnel> {
+  // As the programs do, which no TLS socket is beside.
+  expectPlainReads(true);
+  atEnd(() => expectPlainReads(false));
   const [identity, bearer] = [createIdentity(), createIdentity()];
   const { rateOf, quotas, encryption = 'on', between = 'nothing' } = options;
   const sessions = new ExitSessions({
