@@ -77,7 +77,7 @@ export class RecordSealer {
     const cipher = this.#key.createEncryption();
     this.#key.advance();
     const record: Piece[] = [];
-    for (const piece of joinShort(pieces)) record.push(own(cipher.update(piece)));
+    forEachRun(pieces, (run) => record.push(own(cipher.update(run))));
     cipher.final();
     record.push(cipher.getAuthTag());
     return record;
@@ -113,7 +113,8 @@ function decryptRecord(key: RecordKey, pieces: readonly Uint8Array[]): Piece[] |
   if (total < TAG_BYTES || total > MAX_RECORD_BYTES) return undefined;
   const { ciphertext, tag } = splitTag(pieces, total - TAG_BYTES);
   const decipher = key.createDecryption();
-  const plaintext = joinShort(ciphertext).map((piece) => own(decipher.update(piece)));
+  const plaintext: Piece[] = [];
+  forEachRun(ciphertext, (run) => plaintext.push(own(decipher.update(run))));
   decipher.setAuthTag(tag);
   try {
     decipher.final();
@@ -145,24 +146,36 @@ function totalBytes(pieces: readonly Uint8Array[]): number {
   return total;
 }
 
-/** The same bytes, with neighbours under JOIN_BELOW_BYTES joined and without empty pieces. */
-function joinShort(pieces: readonly Uint8Array[]): Uint8Array[] {
-  const joined: Uint8Array[] = [];
-  let run: Uint8Array[] = [];
-  const endRun = () => {
-    const [only] = run;
-    if (only !== undefined) joined.push(run.length === 1 ? only : Buffer.concat(run));
-    run = [];
+/** Where short pieces are joined: one for all records of the process, since a cipher has read its input when it returns. */
+let joinBuffer: Buffer | undefined;
+
+/** Calls `use` with the same bytes in order, neighbours under JOIN_BELOW_BYTES joined and without empty pieces; a run is only lent. */
+function forEachRun(pieces: readonly Uint8Array[], use: (run: Uint8Array) => void): void {
+  let short: Uint8Array[] = [];
+  const endRun = (): void => {
+    const [only] = short;
+    if (only !== undefined) use(short.length === 1 ? only : joined(short));
+    short = [];
   };
   for (const piece of pieces) {
     if (piece.length === 0) continue;
     if (piece.length < JOIN_BELOW_BYTES) {
-      run.push(piece);
+      short.push(piece);
       continue;
     }
     endRun();
-    joined.push(piece);
+    use(piece);
   }
   endRun();
-  return joined;
+}
+
+/** Valid until the next call. */
+function joined(short: readonly Uint8Array[]): Uint8Array {
+  joinBuffer ??= Buffer.allocUnsafeSlow(MAX_RECORD_BYTES);
+  let end = 0;
+  for (const piece of short) {
+    joinBuffer.set(piece, end);
+    end += piece.length;
+  }
+  return joinBuffer.subarray(0, end);
 }

@@ -57,7 +57,7 @@ type Transfer = (this: ArrayBufferLike, newByteLength: number) => ArrayBufferLik
 const transfer = (ArrayBuffer.prototype as { transfer?: Transfer }).transfer;
 
 /** Whether this engine can give memory back at all. */
-export const CAN_GIVE_BACK = transfer !== undefined;
+const CAN_GIVE_BACK = transfer !== undefined;
 
 let watch: MemoryWatch | undefined;
 

@@ -3,6 +3,7 @@
  * Kept as they came, their buffers would live just long enough to be moved to the old generation, where only a full collection
  * frees them: at 500 MB/s that cost a quarter of the processor, the copy costs a twentieth (docs/adr/0007-replay-slabs.md). Pure.
  */
+import { isOwned } from '../memory/pieces.ts';
 
 const KIB = 1024;
 /** Five of the largest records. */
@@ -61,12 +62,12 @@ export class ReplayStore {
     this.memory = memory;
   }
 
-  /** Only reads the pieces, or keeps them: records that are kept as they are lie in memory of an encoder, which nobody gives back. */
+  /** Only reads the pieces, or keeps those of a small record: of memory that nobody gives back. */
   put(pieces: readonly Uint8Array[], bytes: number): Stored {
     this.memory.used += RECORD_OVERHEAD_BYTES;
     if (bytes < COPY_FROM_BYTES || bytes > SLAB_BYTES) {
       this.memory.used += bytes;
-      return { pieces, slab: undefined };
+      return { pieces: pieces.some(isOwned) ? [copyOf(pieces, bytes)] : pieces, slab: undefined };
     }
     const slab = this.slabFor(bytes);
     const begin = slab.used;
@@ -95,4 +96,14 @@ export class ReplayStore {
     if (this.current === undefined || SLAB_BYTES - this.current.used < bytes) this.current = this.memory.take();
     return this.current;
   }
+}
+
+function copyOf(pieces: readonly Uint8Array[], bytes: number): Uint8Array {
+  const copy = new Uint8Array(bytes);
+  let end = 0;
+  for (const piece of pieces) {
+    copy.set(piece, end);
+    end += piece.length;
+  }
+  return copy;
 }

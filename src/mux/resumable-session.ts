@@ -161,7 +161,9 @@ export class ResumableSession {
     this.mux.handleAlive(now);
     if (acknowledged !== undefined) this.handleAcknowledgement(acknowledged, isNumbered, now);
     else if (!isNumbered) this.mux.handleUselessRecord(now);
-    if (isNumbered) this.handleNumbered(behind(message, decoded.bytes), mayWait, now);
+    const body = behind(message, decoded.bytes);
+    if (isNumbered) this.handleNumbered(body, mayWait, now);
+    else releaseAll(body);
   }
 
   /** One that comes alone and says nothing new is of no use, and counted. */

@@ -3,6 +3,7 @@
  * copied together: a target that sends byte by byte would otherwise cost hundreds of bytes of memory for each. Pure.
  */
 import { type Piece, release, releaseAll } from '../memory/pieces.ts';
+import { Slab } from '../memory/slab-pool.ts';
 
 /** A chunk up to this many bytes joins those that wait already. */
 const JOIN_UP_TO_BYTES = 1024;
@@ -13,9 +14,8 @@ export class SendQueue {
   private readonly chunks: Piece[] = [];
   /** How much of the first chunk has gone. */
   private offset = 0;
-  /** The last chunk is the part of `slab` up to `slabUsed`, and may be extended. */
-  private slab: Buffer | undefined;
-  private slabUsed = 0;
+  /** The last chunk is the filled part of it, and may be extended. */
+  private slab: Slab | undefined;
   bytes = 0;
 
   push(chunk: Piece): void {
@@ -23,21 +23,28 @@ export class SendQueue {
     this.bytes += chunk.length;
     if (this.chunks.length > 0 && chunk.length <= JOIN_UP_TO_BYTES) return this.join(chunk);
     this.chunks.push(chunk);
-    this.slab = undefined;
+    this.endSlab();
   }
 
   /** What was taken from the slab is never written again: it only grows behind. */
   private join(chunk: Piece): void {
-    if (!this.slab || this.slab.length - this.slabUsed < chunk.length) {
-      this.slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
-      this.slabUsed = 0;
-    } else {
-      this.chunks.pop();
+    let last: Piece | undefined;
+    if (this.slab !== undefined && this.slab.freeBytes >= chunk.length) last = this.chunks.pop();
+    else {
+      this.endSlab();
+      this.slab = new Slab(Buffer.allocUnsafeSlow(SLAB_BYTES).buffer);
     }
-    this.slab.set(chunk, this.slabUsed);
-    this.slabUsed += chunk.length;
-    this.chunks.push(this.slab.subarray(0, this.slabUsed));
+    this.slab.room.set(chunk);
+    const added = this.slab.handOut(chunk.length);
     release(chunk);
+    this.chunks.push(
+      last === undefined ? added : Buffer.from(last.buffer, last.byteOffset, last.length + added.length),
+    );
+  }
+
+  private endSlab(): void {
+    this.slab?.close();
+    this.slab = undefined;
   }
 
   /** Hands exactly `length` bytes, at most `bytes`, to `sink`, in pieces, which it takes. */
@@ -59,7 +66,7 @@ export class SendQueue {
   private dropFirst(): void {
     this.chunks.shift();
     this.offset = 0;
-    if (this.chunks.length === 0) this.slab = undefined;
+    if (this.chunks.length === 0) this.endSlab();
   }
 
   /** Drops all that waits. */
@@ -69,7 +76,7 @@ export class SendQueue {
     releaseAll(others);
     this.chunks.length = 0;
     this.offset = 0;
-    this.slab = undefined;
+    this.endSlab();
     this.bytes = 0;
   }
 }

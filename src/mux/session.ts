@@ -10,6 +10,7 @@
  */
 import { faultOfSessionCode, faultOfStreamCode, type WireFaultName } from '../errors.ts';
 import { type Piece, release } from '../memory/pieces.ts';
+import { copiedIfSmall } from '../memory/small-parts.ts';
 import { FrameDecoder, type FrameHandler, type Verdict } from '../protocol/frame-decoder.ts';
 import {
   FEATURE_MAY_WAIT,
@@ -28,7 +29,6 @@ import { LateResets } from './late-resets.ts';
 import { LazyMap, LazySet } from './lazy-collections.ts';
 import { Liveness } from './liveness.ts';
 import { Outbox, type RecordShare } from './outbox.ts';
-import { ownMemory } from './own-memory.ts';
 import { LATE_FRAMES_OF_REFUSED, LATE_FRAMES_OF_STREAM, PeerBudgets } from './peer-budgets.ts';
 import { ReceiveWindows } from './receive-windows.ts';
 import { Scheduler } from './scheduler.ts';
@@ -438,7 +438,7 @@ export class MuxSession implements FrameHandler {
     const stream = this.streams.get(id);
     // The stream may have been reset by the owner between two pieces of one frame.
     const isWanted = stream !== undefined && !stream.resetWanted;
-    if (isWanted) return void this.events.push({ type: 'data', stream: id, bytes: ownMemory(bytes) });
+    if (isWanted) return void this.events.push({ type: 'data', stream: id, bytes: copiedIfSmall(bytes) });
     const { length } = bytes;
     release(bytes);
     if (stream !== undefined) this.consume(id, length, this.now);

@@ -4,7 +4,7 @@
  */
 import type { WireFaultName } from '../errors.ts';
 import { wireCodeOf } from '../errors.ts';
-import { type Piece, release } from '../memory/pieces.ts';
+import { endFilling, handOut, type Lease, leaseForFilling, type Piece, release } from '../memory/pieces.ts';
 import { FEATURE_MAY_WAIT, FRAME_HEADER_BYTES, FrameType, PROTOCOL_VERSION, SERVICE_TCP } from './frames.ts';
 import { MAX_RECORD_HEADER_BYTES } from './record-header.ts';
 import { encodeHost, type Target } from './target.ts';
@@ -21,6 +21,8 @@ const NO_SCRATCH = Buffer.alloc(0);
 export class RecordEncoder {
   private pieces: Piece[] = [];
   private scratch = NO_SCRATCH;
+  /** Of a scratch of the largest size: bulk that comes in small payloads goes through many of them. */
+  private lease: Lease | undefined;
   /** The scratch holds finished pieces up to `start`, the open piece up to `used`. */
   private start = 0;
   private used = 0;
@@ -44,6 +46,8 @@ export class RecordEncoder {
 
   /** Between two records: there is little to say for now, so the next scratch is a small one again, made when it is needed. */
   rest(): void {
+    endFilling(this.scratch.buffer, this.lease);
+    this.lease = undefined;
     this.scratch = NO_SCRATCH;
     this.start = 0;
     this.used = 0;
@@ -147,13 +151,19 @@ export class RecordEncoder {
     if (this.scratch.length - this.used >= bytes) return;
     this.closePiece();
     const next = Math.min(LARGEST_SCRATCH_BYTES, Math.max(FIRST_SCRATCH_BYTES, 2 * this.scratch.length));
+    endFilling(this.scratch.buffer, this.lease);
     this.scratch = Buffer.allocUnsafeSlow(Math.max(next, MAX_RECORD_HEADER_BYTES + bytes));
+    this.lease = next === LARGEST_SCRATCH_BYTES ? leaseForFilling(this.scratch.buffer) : undefined;
     this.start = MAX_RECORD_HEADER_BYTES;
     this.used = MAX_RECORD_HEADER_BYTES;
   }
 
   private closePiece(): void {
-    if (this.used > this.start) this.pieces.push(this.scratch.subarray(this.start, this.used));
+    if (this.used > this.start) {
+      const piece = this.scratch.subarray(this.start, this.used);
+      if (this.lease !== undefined) handOut(piece);
+      this.pieces.push(piece);
+    }
     this.start = this.used;
   }
 }

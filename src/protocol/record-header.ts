@@ -2,7 +2,7 @@
  * What stands before the frames of a record (docs/protocol.md §3.1): whether the record is numbered, whether its sender waits for
  * word of it, and which of the peer's numbered records have come, and when. Pure.
  */
-import { type Piece, release } from '../memory/pieces.ts';
+import { handOut, type Piece, release } from '../memory/pieces.ts';
 
 /** Bits of the first byte. */
 const ACKNOWLEDGES = 0x01;
@@ -51,6 +51,7 @@ export function prependRecordHeader(header: RecordHeader, pieces: readonly Piece
   const length = lengthOf(header);
   const headed = Buffer.from(first.buffer, first.byteOffset - length, length + first.length);
   writeRecordHeader(header, headed);
+  handOut(headed.subarray(0, length));
   return [headed, ...pieces.slice(1)];
 }
 

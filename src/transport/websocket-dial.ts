@@ -8,7 +8,7 @@ import { isIP, type OnReadOpts, type Socket, connect as tcpConnect } from 'node:
 import { type ConnectionOptions, TLSSocket, connect as tlsConnect } from 'node:tls';
 import { WebSocket } from 'ws';
 import { WstunError } from '../errors.ts';
-import { lend } from '../memory/pieces.ts';
+import { lend, takeLentBack } from '../memory/pieces.ts';
 import { answerFault, describeAnswer } from './answer-faults.ts';
 import { dialFault } from './dial-faults.ts';
 import type { MessageLink } from './message-link.ts';
@@ -183,12 +183,19 @@ function readLent(lentReads: LentReads, deliver: (chunk: Buffer) => boolean): On
   return {
     buffer: readBuffer,
     callback: (bytes, buffer) => {
-      if (lentReads.read?.(lend(buffer.subarray(0, bytes)))) return true;
-      const chunk = Buffer.allocUnsafeSlow(bytes);
-      chunk.set(buffer.subarray(0, bytes));
-      return deliver(chunk);
+      const read = lend(buffer.subarray(0, bytes));
+      const isRead = lentReads.read?.(read) === true;
+      const hasRoom = isRead || deliver(copied(read));
+      takeLentBack(read);
+      return hasRoom;
     },
   };
+}
+
+function copied(bytes: Uint8Array): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  copy.set(bytes);
+  return copy;
 }
 
 function portOf(url: URL): number {

@@ -8,6 +8,7 @@
  * `settle` is called what follows goes to `ws`, too. Pure.
  */
 import { type Lent, lend, own, type Piece, release } from '../memory/pieces.ts';
+import { copiedIfSmall } from '../memory/small-parts.ts';
 import { SOCKET_LIMITS } from './websocket-limits.ts';
 import { applyMask } from './websocket-mask.ts';
 
@@ -200,8 +201,8 @@ export class FrameReader {
   }
 
   private hold(piece: Piece): void {
-    this.held.push(piece);
     this.heldBytes += piece.length;
+    this.held.push(copiedIfSmall(piece));
     if (this.held.length <= MAX_PIECES) return;
     this.held = [];
     this.isMessage = false;

@@ -9,7 +9,7 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
-import { joinOwned, type Lent, lend, type Piece, releaseAll } from '../memory/pieces.ts';
+import { joinOwned, type Lent, lend, type Piece, releaseAll, takeLentBack } from '../memory/pieces.ts';
 import { WrittenPieces } from '../memory/written-pieces.ts';
 import type { Farewell, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from './message-link.ts';
 import { frameMessage, type Masking } from './websocket-frame.ts';
@@ -114,7 +114,10 @@ class WebSocketLink implements MessageLink {
 
   send(message: Message): boolean {
     // The peer's goodbye makes `ws` answer with ours, after which no frame may follow (RFC 6455 §5.5.1).
-    if (this.#ending !== undefined || this.#socket.readyState !== WebSocket.OPEN) return true;
+    if (this.#ending !== undefined || this.#socket.readyState !== WebSocket.OPEN) {
+      releaseAll(message);
+      return true;
+    }
     let bytes = 0;
     for (const piece of message) bytes += piece.byteLength;
     if (bytes > MAX_MESSAGE_BYTES) {
@@ -188,10 +191,12 @@ class WebSocketLink implements MessageLink {
   /** `last` is lent, and stands behind `held`, which is this link's. */
   #deliver(held: Piece[], last?: Lent): void {
     const handler = this.#handler;
-    if (this.#ending !== undefined || handler === undefined) return;
+    if (this.#ending !== undefined || handler === undefined) return releaseAll(held);
     const { reader } = handler;
     if (reader === undefined) return handler.handleMessage(last === undefined ? held : [kept(held, last)]);
-    reader.readMessage([joined(held, last)]);
+    const whole = joined(held, last);
+    reader.readMessage([whole]);
+    if (whole !== last) takeLentBack(whole);
     releaseAll(held);
   }
 

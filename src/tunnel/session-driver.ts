@@ -7,7 +7,7 @@
  */
 import { performance } from 'node:perf_hooks';
 import { type WireFaultName, WstunError } from '../errors.ts';
-import type { Piece } from '../memory/pieces.ts';
+import { type Piece, releaseAll } from '../memory/pieces.ts';
 import type { MuxConfig, ResumeConfig } from '../mux/config.ts';
 import type { MuxEvent, Opened } from '../mux/events.ts';
 import { LazyMap } from '../mux/lazy-collections.ts';
@@ -211,6 +211,7 @@ export class SessionDriver implements StreamOwner {
     return {
       handleMessage: (message) => {
         if (this.link === link) this.handleMessage(message);
+        else releaseAll(message);
       },
       handleDrain: () => {
         if (this.link !== link) return;

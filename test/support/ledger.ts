@@ -1,5 +1,5 @@
 /** Counts owned memory (src/memory/pieces.ts) while a test runs: what is given back, and what is left to the collector. */
-import { type MemoryWatch, watchMemory } from '../../src/memory/pieces.ts';
+import { type Lent, type MemoryWatch, watchMemory } from '../../src/memory/pieces.ts';
 import { poison } from './poison.ts';
 import { atEnd } from './scope.ts';
 import { until } from './until.ts';
@@ -30,6 +30,10 @@ export class Ledger implements MemoryWatch {
   handleReleased(bytes: Uint8Array): void {
     this.released += bytes.length;
     poison.handleReleased(bytes);
+  }
+
+  handleLentBack(bytes: Lent): void {
+    poison.handleLentBack(bytes);
   }
 
   handleGivenBack(memory: ArrayBufferLike): void {

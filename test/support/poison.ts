@@ -38,6 +38,9 @@ function fail(error: Error): void {
   });
 }
 
+const denied = { get: () => fault('the length of bytes that were released is asked for') };
+const DENIED = { length: denied, byteLength: denied };
+
 export const poison: MemoryWatch = {
   handleOwned: ({ buffer, byteOffset, length }) => {
     const map = owned.get(buffer) ?? new Uint8Array(buffer.byteLength);
@@ -49,8 +52,8 @@ export const poison: MemoryWatch = {
     if (map === undefined || map.includes(0)) return fault('bytes are released that have no owner');
     map.fill(0);
     bytes.fill(POISON);
-    const denied = { get: () => fault('the length of bytes that were released is asked for') };
-    Object.defineProperties(bytes, { length: denied, byteLength: denied });
+    Object.defineProperties(bytes, DENIED);
   },
+  handleLentBack: (bytes) => void bytes.fill(POISON),
   handleGivenBack: (memory) => void structuredClone(memory, { transfer: [memory as ArrayBuffer] }),
 };

@@ -42,8 +42,9 @@ export class ResumingEnd extends RigEnd {
       const message = this.resumable.pollMessage(this.clock.now);
       this.takeEvents();
       if (message === undefined) return i > 0;
-      this.note(message);
-      this.messages.push(Buffer.concat(message));
+      const whole = Buffer.concat(message);
+      this.note([whole]);
+      this.messages.push(whole);
     }
     return true;
   }
