@@ -11,6 +11,7 @@ import { describe, expect, it } from 'vitest';
 import { type ChaosProxy, startChaosProxy } from '../support/chaos-proxy.ts';
 import { chunks } from '../support/payload.ts';
 import { type Prng, prng } from '../support/prng.ts';
+import { atEnd } from '../support/scope.ts';
 import { tcpServer } from '../support/tcp.ts';
 import { connectThrough, take } from '../support/through-proxy.ts';
 import { invite, type RunningClient, startClient, startExit, startRelay } from '../support/wstun-stack.ts';
@@ -19,6 +20,8 @@ const SEED = 13;
 const IS_LONG = process.env.WSTUN_LONG !== undefined;
 /** Of both directions together, for each way. */
 const BYTES = IS_LONG ? 2_500_000_000 : 60_000_000;
+/** So much at most on one link, in either direction: many links in a row that end at once would make the client wait between them. */
+const LARGEST_LINK_BYTES = IS_LONG ? 200_000_000 : 25_000_000;
 const AT_A_TIME = 12;
 const LARGEST_BYTES = 4_000_000;
 
@@ -139,55 +142,46 @@ class Traffic {
   }
 }
 
-/** The next connection ends somewhere in what it brings. */
-function cutAgain(proxy: ChaosProxy, random: Prng): void {
-  proxy.cutAfter(random.below(IS_LONG ? 100_000_000 : 20_000_000), random.pick(['up', 'down']));
-}
-
-async function cutWhile(proxies: readonly ChaosProxy[], random: Prng, work: Promise<void>): Promise<void> {
-  let seen = proxies.map(({ connections }) => connections);
-  for (const proxy of proxies) cutAgain(proxy, random);
+/** A way to the relay on which each connection ends somewhere in what it brings, and the next one too. */
+async function cuttingProxy(port: number, seed: number): Promise<ChaosProxy> {
+  const random = prng(seed);
+  const proxy = await startChaosProxy({ target: { host: '127.0.0.1', port }, seed });
+  const cut = (): void => proxy.cutAfter(random.below(LARGEST_LINK_BYTES), random.pick(['up', 'down']));
+  let seen = 0;
+  cut();
   const timer = setInterval(() => {
-    const now = proxies.map(({ connections }) => connections);
-    for (const [i, proxy] of proxies.entries()) if (now[i] !== seen[i]) cutAgain(proxy, random);
-    seen = now;
+    if (proxy.connections !== seen) cut();
+    seen = proxy.connections;
   }, 20);
-  await work.finally(() => clearInterval(timer));
+  atEnd(() => clearInterval(timer));
+  return proxy;
 }
 
 describe(`every byte arrives as it was, though links are cut (seed ${SEED})`, {
   timeout: IS_LONG ? 900_000 : 120_000,
 }, () => {
-  async function proxyOf(port: number, seed: number): Promise<ChaosProxy> {
-    const proxy = await startChaosProxy({ target: { host: '127.0.0.1', port }, seed });
-    cutAgain(proxy, prng(seed));
-    return proxy;
-  }
-
   it.each([
     ['at full speed', []],
     ['at a limited rate', ['--rate', IS_LONG ? '2gbit' : '400mbit']],
   ])('at the own exit of a relay, %s', async (_, args) => {
-    const random = prng(SEED);
     const relay = await startRelay();
-    const proxy = await proxyOf(relay.port, SEED);
+    const proxy = await cuttingProxy(relay.port, SEED);
     const url = `ws://127.0.0.1:${proxy.port}`;
     const client = await startClient(await invite(relay, 'tester', { allow: ['*'], url, args }));
-    await cutWhile([proxy], random, new Traffic(random).run(client));
+    await new Traffic(prng(SEED)).run(client);
     expect(client.process.events.filter(({ event }) => event === 'session-lost')).toEqual([]);
     expect(proxy.cuts).toBeGreaterThan(0);
   });
 
   it('through a relay that cannot read it, at a named exit', async () => {
-    const random = prng(SEED + 1);
     const relay = await startRelay({ args: ['--no-exit'] });
-    const [near, far] = [await proxyOf(relay.port, SEED), await proxyOf(relay.port, SEED + 1)];
+    const [near, far] = [await cuttingProxy(relay.port, SEED), await cuttingProxy(relay.port, SEED + 1)];
     const registration = await invite(relay, 'home', { args: ['--role', 'exit'], url: `ws://127.0.0.1:${far.port}` });
     const exit = await startExit({ invite: registration });
     const client = await startClient(
       await invite(exit, 'tester', { allow: ['*'], url: `ws://127.0.0.1:${near.port}` }),
     );
-    await cutWhile([near, far], random, new Traffic(random).run(client));
+    await new Traffic(prng(SEED)).run(client);
     expect(client.process.events.filter(({ event }) => event === 'session-lost')).toEqual([]);
     expect(near.cuts + far.cuts).toBeGreaterThan(0);
   });

@@ -2,6 +2,7 @@ import { performance } from 'node:perf_hooks';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { settledMemory } from '../../bench/memory.ts';
 import { WstunError } from '../../src/errors.ts';
+import { watchMemory } from '../../src/memory/pieces.ts';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
 import { ReplayMemory } from '../../src/mux/replay-store.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
@@ -9,7 +10,9 @@ import { encodeRecordHeader } from '../../src/protocol/record-header.ts';
 import { memoryLinkPair } from '../../src/transport/memory-link.ts';
 import { SessionDriver } from '../../src/tunnel/session-driver.ts';
 import type { TunnelStream } from '../../src/tunnel/stream.ts';
+import { poison } from '../support/poison.ts';
 import { prng } from '../support/prng.ts';
+import { atEnd } from '../support/scope.ts';
 import { FIRST_LINK } from '../support/session-pairs.ts';
 import { until } from '../support/until.ts';
 import { frame, wire } from '../support/wire.ts';
@@ -62,6 +65,9 @@ describe('a session driver', () => {
   });
 
   it('holds a window received byte by byte in little more memory than its size', async () => {
+    // Whoever watches memory needs more of it.
+    watchMemory(undefined);
+    atEnd(() => watchMemory(poison));
     const { far, streams } = rawPeer();
     far.send([NUMBERED, wire.open(1)]);
     await until(() => streams.length === 1);
