@@ -4,16 +4,16 @@
  *     FIGURES=1 npx vitest run test/figures/cost.test.ts
  *
  * makes all its tries, and says the best so far of each Node after each. The last line of a Node has what to take: "down, 1 stream: both"
- * and "up, 1 stream: both". Ratios, because they hardly change from machine to machine, as times do. On a machine in use they are higher:
- * these were measured on one.
+ * and "up, 1 stream: both". Ratios, because they hardly change from machine to machine, as times do.
+ * On a machine in use they are higher.
  */
 
 /** CPU s/GB of client and relay, as a multiple of the floor's (bench/floor.ts), one stream, by release of Node. */
 export const COST_RATIOS: Readonly<Record<number, { readonly down: number; readonly up: number }>> = {
-  20: { down: 1.4, up: 1.25 },
-  22: { down: 1.6, up: 1.2 },
-  24: { down: 1.6, up: 1.35 },
-  26: { down: 1.65, up: 1.4 },
+  20: { down: 1.3, up: 1.1 },
+  22: { down: 1.4, up: 1.3 },
+  24: { down: 1.45, up: 1.3 },
+  26: { down: 1.6, up: 1.3 },
 };
 
 /** How much more it may be in the best of three tries. */
