@@ -19,7 +19,7 @@ import { invite, type RunningClient, startClient, startExit, startRelay } from '
 const SEED = 13;
 const IS_LONG = process.env.WSTUN_LONG !== undefined;
 /** Of both directions together, for each way. */
-const BYTES = IS_LONG ? 2_500_000_000 : 60_000_000;
+const BYTES = IS_LONG ? 3_400_000_000 : 60_000_000;
 /** So much at most on one link, in either direction: many links in a row that end at once would make the client wait between them. */
 const LARGEST_LINK_BYTES = IS_LONG ? 200_000_000 : 25_000_000;
 const AT_A_TIME = 12;
