@@ -95,8 +95,8 @@ export class RecordOpener {
   }
 
   /**
-   * DecryptWithAd: the plaintext in pieces of new memory, all of it verified, which belong to the caller. Undefined for a record that is not the next
-   * one of its sender, and for everything after it: the link must end then, and not with a clean end of anything.
+   * DecryptWithAd: the plaintext in pieces of new memory, all of it verified, which belong to the caller. Undefined for a record that is
+   * not the next one of its sender, and for everything after it: the link must end then, and not with a clean end of anything.
    */
   open(pieces: readonly Uint8Array[]): Piece[] | undefined {
     const key = this.#key;

@@ -1,6 +1,7 @@
 /**
  * Who owns a piece of memory, and how it is given back at once instead of being left to the collector, which V8 runs over the whole
- * heap for each 67 MB of buffers that nobody holds any more (docs/adr/0016-memory-given-back.md). Pure; it may know of no socket, link or stream.
+ * heap for each 67 MB of buffers that nobody holds any more (docs/adr/0016-memory-given-back.md). Pure; it may know of no socket, link or
+ * stream.
  *
  * The rules, wherever bytes are handed on:
  * - A parameter of type `Piece` takes the bytes over: the caller must not look at them any more, not even at their length. Whoever has
@@ -8,7 +9,8 @@
  * - A parameter of type `Uint8Array` is for bytes that are only read, during the call.
  * - `Lent` bytes stay with their owner, who uses the memory again as soon as the call returns.
  * - Each byte is released once. A piece may be cut, and its parts released by different owners: the memory goes back with the last byte.
- * - Only memory that its maker has marked with `own` is given back. All else is the collector's, and `release` leaves it alone.
+ * - Only memory that its maker has marked (`own`, `ownRead`, a lease) is given back. All else is the collector's, and `release` leaves it
+ *   alone.
  *
  * To release too early is a fault that can do all that memory faults do. A piece that was given back has length 0, and cutting it throws a
  * TypeError; but a system call under way sends what lies there by then, and a part of a memory that is still in use keeps its length. The
@@ -113,7 +115,10 @@ export function ownRead<Bytes extends Uint8Array>(chunk: Bytes): Bytes {
   return readsArePlain && isMostOfIt ? mark(chunk) : own(chunk);
 }
 
-/** A copy of all, one behind the other, which has an owner: from 4 KiB on, up to 32 KiB of which Node 24 and later would take from a pool. */
+/**
+ * A copy of all, one behind the other. From 4 KiB on it has an owner: `Buffer.concat` of Node 24 and later takes up to 32 KiB from a pool
+ * that others share.
+ */
 export function joinOwned(pieces: readonly Uint8Array[]): Buffer & Piece {
   const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
   if (length < OWNED_FROM_BYTES) return Buffer.concat(pieces, length);

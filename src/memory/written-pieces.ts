@@ -1,6 +1,7 @@
 /**
- * Pieces that were written to a Node stream, until the kernel (or TLS, which has sealed them) has them: only then may their memory be given
- * back, because the system call reads it later. Owns them meanwhile; whether there is room for more is the caller's question to the stream. Pure but for the stream.
+ * Pieces that were written to a Node stream, until the kernel has them, or TLS has sealed them: only then may their memory be given back,
+ * because the system call reads it later. Owns them meanwhile; whether there is room for more is the caller's question to the stream. Pure
+ * but for the stream.
  */
 import { isOwned, type Piece, release, releaseAll } from './pieces.ts';
 
@@ -33,7 +34,7 @@ export class WrittenPieces {
     return hasRoom;
   }
 
-  /** Gives back what the kernel has taken; call it where it may just have done so. Of a stream that was destroyed the collector takes it. */
+  /** Gives back what the kernel has taken: to be called where it may just have done so. What a destroyed stream had is the collector's. */
   reclaim(): void {
     if (this.#pieces.length === 0 || this.#to.writableLength > 0) return;
     const pieces = this.#pieces.splice(0);

@@ -158,6 +158,7 @@ function createHttpServer({ tls }: RelayServerOptions, limits: RelayLimits, upgr
     keepAliveInitialDelay: KEEP_ALIVE_MS,
   };
   if (tls === undefined) return createServer(options);
+  // Its sockets may read into what a plain read of this process has left unused.
   expectPlainReads(false);
   return createTlsServer({ ...options, ...checkedTls(tls), handshakeTimeout: limits.requestMs });
 }

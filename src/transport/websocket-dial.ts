@@ -177,7 +177,7 @@ function openPlain({ address, port, lentReads }: Opening): Socket {
   return socket;
 }
 
-/** All dialled sockets read into the same memory; what nobody looks at there is copied, and `deliver` says whether there is room for more. */
+/** All dialled sockets read into the same memory. What nobody looks at there is copied; `deliver` says whether there is room for more. */
 function readLent(lentReads: LentReads, deliver: (chunk: Buffer) => boolean): OnReadOpts {
   readBuffer ??= Buffer.allocUnsafeSlow(READ_BYTES);
   return {
