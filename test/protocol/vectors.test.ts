@@ -1,0 +1,425 @@
+/** Every test vector of docs/protocol.md, appendix A, checked with the code that goes into the product. */
+import { createHmac, hkdfSync } from 'node:crypto';
+import nacl from 'tweetnacl';
+import { describe, expect, it, vi } from 'vitest';
+import { type CipherSuite, importCipherKey, rekey } from '../../src/crypto/aead.ts';
+import { decodeInvite, encodeInvite, type Invite } from '../../src/crypto/invite.ts';
+import {
+  formatIdentitySecret,
+  formatPublicIdentity,
+  Identity,
+  parseIdentitySecret,
+  parsePublicIdentity,
+} from '../../src/crypto/keys.ts';
+import { HandshakeState } from '../../src/crypto/noise.ts';
+import { isPublicKey } from '../../src/crypto/public-key.ts';
+import { RecordOpener, RecordSealer } from '../../src/crypto/record-cipher.ts';
+import { TicketOpener, TicketSealer } from '../../src/crypto/ticket.ts';
+import { numericHint, sealRefusal } from '../../src/crypto/ticket-format.ts';
+import { importKeyPair } from '../../src/crypto/x25519.ts';
+import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
+import type { MuxEvent } from '../../src/mux/events.ts';
+import { ReplayMemory } from '../../src/mux/replay-store.ts';
+import { ResumableSession } from '../../src/mux/resumable-session.ts';
+import { RecordEncoder } from '../../src/protocol/frame-encoder.ts';
+import {
+  type Acknowledgement,
+  decodeRecordHeader,
+  encodeRecordHeader,
+  type RecordHeader,
+} from '../../src/protocol/record-header.ts';
+import {
+  decodeSessionAnswer,
+  decodeSessionRequest,
+  encodeSessionAnswer,
+  encodeSessionRequest,
+} from '../../src/protocol/session-request.ts';
+import type { Target } from '../../src/protocol/target.ts';
+import { decodeControl, encodeControl, encodeNotice } from '../../src/transport/control-messages.ts';
+import { decodePieces } from '../support/frame-log.ts';
+import { naiveDecode } from '../support/naive-decoder.ts';
+import { EMPTY, withEphemeral } from '../support/noise.ts';
+import { readVectors } from '../support/vectors.ts';
+
+const random = vi.hoisted<Uint8Array[]>(() => []);
+
+/** Nonces that are otherwise drawn at random are those of the page, as long as there are any. */
+vi.mock('node:crypto', async (original) => {
+  const real = await original<typeof import('node:crypto')>();
+  return { ...real, randomBytes: (bytes: number) => random.shift() ?? real.randomBytes(bytes) };
+});
+
+const { bytes, text, number, names, unused } = readVectors('docs/protocol.md');
+
+const ID = Buffer.from(Array.from({ length: 16 }, (_, i) => i));
+const hex = (data: Uint8Array): string => Buffer.from(data).toString('hex');
+
+describe('keys of appendix A', () => {
+  it.each(['client', 'relay'])('the keys and their text forms follow from the secret of the %s', (who) => {
+    const identity = new Identity(bytes(`${who}.secret`));
+    for (const use of ['gate', 'session'] as const) {
+      const secret = hkdfSync('sha256', bytes(`${who}.secret`), EMPTY, `wstun ${use} x25519 v1`, 32);
+      expect(hex(new Uint8Array(secret))).toBe(hex(bytes(`${who}.${use}.private`)));
+      const { publicKey } = importKeyPair(bytes(`${who}.${use}.private`));
+      expect(hex(publicKey)).toBe(hex(bytes(`${who}.${use}.public`)));
+      expect(hex(identity.public[use])).toBe(hex(publicKey));
+    }
+    expect(formatPublicIdentity(identity.public)).toBe(text(`${who}.public.text`));
+    const parsed = parsePublicIdentity(text(`${who}.public.text`));
+    expect([hex(parsed.gate), hex(parsed.session)]).toEqual([hex(identity.public.gate), hex(identity.public.session)]);
+    expect(formatIdentitySecret(identity)).toBe(text(`${who}.secret.text`));
+    expect(hex(parseIdentitySecret(text(`${who}.secret.text`)).exposeSecret())).toBe(hex(bytes(`${who}.secret`)));
+  });
+
+  it('no refused key is taken as a public key', () => {
+    const refused = names.filter((name) => name.startsWith('refused-key.'));
+    expect(refused).toHaveLength(8);
+    for (const name of refused) expect(isPublicKey(bytes(name)), name).toBe(false);
+  });
+});
+
+const client = new Identity(bytes('client.secret'));
+const relay = new Identity(bytes('relay.secret'));
+
+describe('invites of appendix A', () => {
+  const whole = {
+    relayUrls: ['wss://relay.example.org'],
+    relayGateKey: relay.public.gate,
+    exitSessionKey: relay.public.session,
+    bearer: client,
+  };
+  const invites: [string, Invite][] = [
+    ['invite.client.text', { ...whole, exitName: 'home', role: 'client' }],
+    ['invite.exit.text', { ...whole, exitName: 'home', role: 'exit' }],
+    ['invite.without-role.text', { ...whole, exitName: undefined }],
+  ];
+
+  it.each(invites)('%s is written and read as the page says', (name, invite) => {
+    expect(encodeInvite(invite)).toBe(text(name));
+    const { bearer, exitName, role, relayGateKey, exitSessionKey, relayUrls } = decodeInvite(text(name));
+    expect(hex(bearer.exposeSecret())).toBe(hex(bytes('client.secret')));
+    expect({ exitName, role, relayUrls }).toEqual({
+      exitName: invite.exitName,
+      role: invite.role,
+      relayUrls: invite.relayUrls,
+    });
+    expect([hex(relayGateKey), hex(exitSessionKey)]).toEqual([hex(relay.public.gate), hex(relay.public.session)]);
+  });
+});
+
+describe('tickets of appendix A', () => {
+  const key = bytes('ticket.K');
+  const now = number('ticket.time.number') * 1000;
+  const sealer = new TicketSealer(client, relay.public.gate);
+  const token = hex(ID);
+  const tickets = [
+    { name: 'ticket.text', role: 'client', destination: 'home', features: 0 },
+    { name: 'ticket.page.text', role: 'client', destination: '', features: 0x8000 },
+    { name: 'ticket.control.text', role: 'exit', destination: '', features: 0x7000 },
+    { name: 'ticket.call.text', role: 'exit', destination: token, features: 0 },
+  ] as const;
+
+  it('K is the same on both sides', () => {
+    expect(hex(client.exposeGateSharedKey(relay.public.gate))).toBe(hex(key));
+    expect(hex(relay.exposeGateSharedKey(client.public.gate))).toBe(hex(key));
+  });
+
+  it('the hints are those of the epoch and of its neighbours', () => {
+    const epoch = number('ticket.epoch.number');
+    expect(epoch).toBe(Math.floor(now / 120_000));
+    const hints = ['ticket.hint.before', 'ticket.hint', 'ticket.hint.after'].map((name) => `0x${hex(bytes(name))}`);
+    expect(hints.map(BigInt)).toEqual([-1, 0, 1].map((step) => numericHint(key, epoch + step)));
+  });
+
+  it('hint, nonce and box make up the ticket, and the box holds the payload', () => {
+    const [hint, nonce, box] = [bytes('ticket.hint'), bytes('ticket.nonce'), bytes('ticket.box')];
+    expect(Buffer.concat([hint, nonce, box]).toString('base64url')).toBe(text('ticket.text'));
+    expect(hex(nacl.box.open.after(box, nonce, key) ?? EMPTY)).toBe(hex(bytes('ticket.payload')));
+  });
+
+  it.each(tickets)('$name is sealed and opened as the page says', ({ name, role, destination, features }) => {
+    const fields = { role, destination, features, protocol: 1 };
+    random.push(bytes('ticket.nonce'));
+    expect(sealer.seal(fields, now)).toBe(text(name));
+    const opener = new TicketOpener(relay);
+    opener.setBearers([
+      { name: 'c', gateKey: client.public.gate, role, destination: role === 'exit' ? '' : destination },
+    ]);
+    expect(opener.open(text(name), now)).toEqual({ admitted: true, bearer: 'c', fields });
+  });
+
+  it('the proof of retired keys is made, told to a client and recognised', () => {
+    const opener = new TicketOpener(relay, { retired: true });
+    opener.setBearers([{ name: 'c', gateKey: client.public.gate, role: 'client', destination: 'home' }]);
+    const verdict = opener.open(text('ticket.text'), now);
+    const proof = verdict.admitted ? verdict.rotationProof : undefined;
+    expect(hex(proof ?? EMPTY)).toBe(hex(bytes('rotated.proof')));
+    expect(hex(sealer.rotationProof(text('ticket.text')))).toBe(hex(bytes('rotated.proof')));
+    expect(hex(Buffer.concat(encodeNotice('keys-rotated', proof)))).toBe(hex(bytes('rotated.notice')));
+  });
+
+  it('the proven refusal is made and read', () => {
+    const etag = text('refusal.etag.text');
+    random.push(bytes('refusal.nonce'));
+    expect(sealRefusal(key, bytes('ticket.nonce'), 'clock-off', now)).toBe(etag);
+    expect(sealer.refusalIn(etag, text('ticket.text'))).toEqual({ reason: 'clock-off', time: now });
+    expect(sealer.refusalIn(`W/${etag.slice(0, -1)}-gzip"`, text('ticket.text'))).toBeDefined();
+    const refusalKey = createHmac('sha256', key).update('wstun refusal v1').update(bytes('ticket.nonce')).digest();
+    expect(hex(refusalKey)).toBe(hex(bytes('refusal.key')));
+    const box = Buffer.from(etag.slice(1, -1), 'base64url').subarray(24);
+    const payload = nacl.secretbox.open(box, bytes('refusal.nonce'), refusalKey);
+    expect(hex(payload ?? EMPTY)).toBe(hex(bytes('refusal.payload')));
+  });
+});
+
+describe('frames of appendix A', () => {
+  const target = (kind: Target['kind'], host: string, port: number): Target => ({ kind, host, port });
+  const frames: [string, (encoder: RecordEncoder) => void][] = [
+    ['frame.hello', (to) => to.hello(1024)],
+    ['frame.open.ipv4', (to) => to.open(1, 262_144, target('ipv4', '192.0.2.1', 443))],
+    ['frame.open.name', (to) => to.open(3, 262_144, target('name', 'example.org', 80))],
+    ['frame.open.ipv6', (to) => to.open(5, 262_144, target('ipv6', '2001:db8::1', 443))],
+    ['frame.opened', (to) => to.opened(1, 262_144)],
+    ['frame.open-failed', (to) => to.openFailed(3, 'dial-refused')],
+    [
+      'frame.data',
+      (to) => {
+        to.dataHeader(1, 4);
+        to.payload(Buffer.from('ping'));
+      },
+    ],
+    ['frame.credit', (to) => to.credit(1, 65_536)],
+    ['frame.finish', (to) => to.finish(1)],
+    ['frame.reset', (to) => to.reset(1, 'target-reset')],
+    ['frame.ping', (to) => to.ping(ID.subarray(0, 8))],
+    ['frame.pong', (to) => to.pong(ID.subarray(0, 8))],
+    ['frame.go-away', (to) => to.goAway('shutting-down', 5)],
+  ];
+
+  it.each(frames)('%s is written as the page says', (name, write) => {
+    const encoder = new RecordEncoder();
+    write(encoder);
+    expect(hex(Buffer.concat(encoder.take()))).toBe(hex(bytes(name)));
+  });
+
+  it('all of them are read in a row, and the unknown one is skipped', () => {
+    const all = [...frames.map(([name]) => bytes(name)), bytes('frame.unknown')];
+    const read = decodePieces(all);
+    expect(read.fault).toBeUndefined();
+    expect(read).toEqual(naiveDecode(Buffer.concat(all)));
+    // DATA is two: its header and its payload.
+    expect(read.frames).toHaveLength(all.length + 1);
+  });
+});
+
+const BEGIN = { kind: 'begin', id: ID, received: 0 } as const;
+
+describe('records of appendix A', () => {
+  it('the request and the answers are written and read as the page says', () => {
+    expect(hex(encodeSessionRequest(BEGIN))).toBe(hex(bytes('record.request')));
+    expect(decodeSessionRequest([bytes('record.request')])).toEqual({ ...BEGIN, id: Uint8Array.from(ID) });
+    expect(hex(encodeSessionAnswer({ received: 0 }))).toBe(hex(bytes('record.answer')));
+    expect(decodeSessionAnswer([bytes('record.answer')])).toEqual({ received: 0 });
+    expect(hex(encodeSessionAnswer({ fault: 'overloaded' }))).toBe(hex(bytes('record.answer.overloaded')));
+    expect(decodeSessionAnswer([bytes('record.answer.overloaded')])).toEqual({ fault: 'overloaded' });
+  });
+
+  const acknowledged = { count: 1, receivedUs: 1_000_000 };
+  const records: [string, RecordHeader, string[]][] = [
+    ['record.first', { isNumbered: true, mayWait: false, acknowledged: undefined }, ['frame.hello', 'frame.open.ipv4']],
+    ['record.acknowledgement', { isNumbered: false, mayWait: false, acknowledged }, []],
+    ['record.may-wait', { isNumbered: true, mayWait: true, acknowledged }, ['frame.data']],
+    ['record.empty', { isNumbered: true, mayWait: false, acknowledged: undefined }, []],
+  ];
+
+  it.each(records)('%s has the header and the frames that the page says', (name, header, frames) => {
+    const record = Buffer.concat([encodeRecordHeader(header), ...frames.map(bytes)]);
+    expect(hex(record)).toBe(hex(bytes(name)));
+    expect(decodeRecordHeader([bytes(name)])?.header).toEqual(header);
+  });
+});
+
+describe('handshakes of appendix A', () => {
+  const suites: [string, CipherSuite, number][] = [
+    ['chachapoly', 'ChaChaPoly', 1],
+    ['aesgcm', 'AESGCM', 2],
+  ];
+
+  /** Both ends, with the keys and ephemerals of the page. */
+  function partiesOf(name: string, suite: CipherSuite): { initiator: HandshakeState; responder: HandshakeState } {
+    const prologue = bytes(`${name}.prologue`);
+    const dhOf = (who: string) => withEphemeral(importKeyPair(bytes(`${name}.${who}.ephemeral.private`)));
+    const rs = bytes('relay.session.public');
+    const [s, exit] = ['client', 'relay'].map((who) => importKeyPair(bytes(`${who}.session.private`)));
+    if (s === undefined || exit === undefined) throw new Error('no keys');
+    return {
+      initiator: new HandshakeState({ role: 'initiator', suite, prologue, s, rs }, { dh: dhOf('client') }),
+      responder: new HandshakeState({ role: 'responder', suite, prologue, s: exit }, { dh: dhOf('exit') }),
+    };
+  }
+
+  it.each(suites)('%s gives the messages, the hash and the keys of the page', (name, suite, code) => {
+    const { initiator, responder } = partiesOf(name, suite);
+    const header = Buffer.from([1, 1, code, 0, 0, 1]);
+    expect(hex(Buffer.concat([Buffer.from('wstun/1\0'), header]))).toBe(hex(bytes(`${name}.prologue`)));
+    const typed = (message: Uint8Array, before: Uint8Array) => hex(Buffer.concat([before, message]));
+    const first = initiator.writeMessage(EMPTY);
+    expect(typed(first, header)).toBe(hex(bytes(`${name}.message.1`)));
+    responder.readMessage(first);
+    const second = responder.writeMessage(EMPTY);
+    expect(typed(second, Uint8Array.of(1))).toBe(hex(bytes(`${name}.message.2`)));
+    initiator.readMessage(second);
+    const third = initiator.writeMessage(EMPTY);
+    expect(typed(third, Uint8Array.of(1))).toBe(hex(bytes(`${name}.message.3`)));
+    responder.readMessage(third);
+    const [client, exit] = [initiator.finish(), responder.finish()];
+    for (const end of [client, exit]) expect(hex(end.handshakeHash)).toBe(hex(bytes(`${name}.hash`)));
+    expect(hex(exit.remoteStatic)).toBe(hex(bytes('client.session.public')));
+    for (const record of ['request', 'first', 'acknowledgement'])
+      expectSealed(client.sealer, exit.opener, `record.${record}`, `${name}.sealed.${record}`);
+    expectSealed(exit.sealer, client.opener, 'record.answer', `${name}.sealed.answer`);
+  });
+
+  it.each(suites)('the keys of %s that the page names seal the same records', (name, suite) => {
+    const from = new RecordSealer(suite, bytes(`${name}.key.client`));
+    const to = new RecordOpener(suite, bytes(`${name}.key.client`));
+    for (const record of ['request', 'first', 'acknowledgement'])
+      expectSealed(from, to, `record.${record}`, `${name}.sealed.${record}`);
+    const key = bytes(`${name}.key.exit`);
+    const [back, read] = [new RecordSealer(suite, key), new RecordOpener(suite, key)];
+    expectSealed(back, read, 'record.answer', `${name}.sealed.answer`);
+  });
+
+  it.each(suites)('%s is rekeyed after 65,536 records', (name, suite) => {
+    const key = bytes(`${name}.key.client`);
+    const [from, to] = [new RecordSealer(suite, key, 65_535), new RecordOpener(suite, key, 65_535)];
+    for (const n of [65_535, 65_536]) expectSealed(from, to, 'record.empty', `${name}.sealed.${n}`);
+    const next = bytes(`${name}.key.client.rekeyed`);
+    expect(hex(rekey(suite, importCipherKey(key)).export())).toBe(hex(next));
+    const [after, reader] = [new RecordSealer(suite, next, 65_536), new RecordOpener(suite, next, 65_536)];
+    expectSealed(after, reader, 'record.empty', `${name}.sealed.65536`);
+  });
+
+  function expectSealed(from: RecordSealer, to: RecordOpener, content: string, sealed: string): void {
+    expect(hex(Buffer.concat(from.seal([bytes(content)]))), sealed).toBe(hex(bytes(sealed)));
+    expect(hex(Buffer.concat(to.open([bytes(sealed)]) ?? [])), sealed).toBe(hex(bytes(content)));
+  }
+});
+
+describe('the resumption of appendix A', () => {
+  /** One end of it: the product's, which is given the other end's records of the page. */
+  class End {
+    readonly session: ResumableSession;
+    readonly events: MuxEvent[] = [];
+
+    constructor(role: 'client' | 'exit') {
+      const mux = { ...DEFAULT_MUX_CONFIG, role };
+      this.session = new ResumableSession(mux, DEFAULT_RESUME_CONFIG, new ReplayMemory(2 ** 20), 0);
+      this.session.attach(0, 0, 0);
+    }
+
+    read(name: string, now: number): void {
+      this.session.handleMessage([bytes(name)], now);
+      for (let event = this.session.mux.pollEvent(); event; event = this.session.mux.pollEvent())
+        this.events.push(event);
+    }
+
+    send(now: number): Content {
+      return contentOf(Buffer.concat(this.session.pollMessage(now) ?? []));
+    }
+  }
+
+  interface Content {
+    readonly isNumbered: boolean | undefined;
+    readonly acknowledged: Acknowledgement | undefined;
+    readonly frames: string;
+  }
+
+  /** All but PING, PONG and the flag `may wait`, for which each end has its own rules. */
+  function contentOf(record: Buffer): Content {
+    const decoded = decodeRecordHeader([record]);
+    const frames: string[] = [];
+    for (let at = decoded?.bytes ?? 0; at < record.length; ) {
+      const end = at + 8 + record.readUIntBE(at + 1, 3);
+      if (record[at] !== 0x08 && record[at] !== 0x09) frames.push(hex(record.subarray(at, end)));
+      at = end;
+    }
+    const { isNumbered, acknowledged } = decoded?.header ?? {};
+    return { isNumbered, acknowledged, frames: frames.join('') };
+  }
+
+  const requestOf = (name: string) => decodeSessionRequest([bytes(name)]);
+  const answerOf = (name: string) => decodeSessionAnswer([bytes(name)]);
+
+  it('an exit does what the page says, when it reads what the client of the page sends', () => {
+    const exit = new End('exit');
+    expect(requestOf('resume.a.client.request')).toEqual({ kind: 'begin', id: Uint8Array.from(ID), received: 0 });
+    expect(answerOf('resume.a.exit.answer')).toEqual({ received: exit.session.received });
+    exit.read('resume.a.client.1', 20);
+    expect(exit.session.mux.accept(1, 20)).toBe(true);
+    expect(exit.send(20)).toEqual(contentOf(bytes('resume.a.exit.1')));
+    exit.read('resume.a.client.2', 50);
+    expect(exit.events).toContainEqual({ type: 'data', stream: 1, bytes: Buffer.from('ping') });
+    exit.session.mux.write(1, Buffer.from('pong'));
+    expect(exit.send(50)).toEqual(contentOf(bytes('resume.a.exit.2')));
+
+    exit.session.detach(60);
+    const request = requestOf('resume.b.client.request');
+    expect(request?.kind).toBe('resume');
+    expect(answerOf('resume.b.exit.answer')).toEqual({ received: exit.session.received });
+    expect(exit.session.attach(request?.received ?? 0, exit.session.received, 800)).toBe(true);
+    expect(exit.send(800)).toEqual(contentOf(bytes('resume.b.exit.2')));
+    exit.send(800); // a PING
+    exit.read('resume.b.client.3', 900);
+    expect(exit.events).toContainEqual({ type: 'finish', stream: 1 });
+    exit.session.mux.finish(1);
+    expect(exit.send(900)).toEqual(contentOf(bytes('resume.b.exit.3')));
+    expect(exit.session.received).toBe(3);
+  });
+
+  it('a client does what the page says, when it reads what the exit of the page sends', () => {
+    const client = new End('client');
+    expect(client.session.mux.open({ kind: 'ipv4', host: '192.0.2.1', port: 443 }, 0)).toEqual({ stream: 1 });
+    expect(client.send(0)).toEqual(contentOf(bytes('resume.a.client.1')));
+    client.read('resume.a.exit.1', 30);
+    client.session.mux.write(1, Buffer.from('ping'));
+    const { frames } = contentOf(bytes('resume.a.client.2'));
+    expect(client.send(30).frames).toBe(frames);
+    client.session.mux.finish(1);
+    const last = contentOf(bytes('resume.a.client.3'));
+    expect(client.send(30).frames).toBe(last.frames);
+
+    client.session.detach(60);
+    expect(requestOf('resume.b.client.request')).toMatchObject({ kind: 'resume', received: client.session.received });
+    const answer = answerOf('resume.b.exit.answer');
+    expect(client.session.attach(answer && 'received' in answer ? answer.received : 0, 1, 800)).toBe(true);
+    expect(client.send(800)).toEqual(contentOf(bytes('resume.b.client.3')));
+    client.send(800); // a PING
+    client.read('resume.b.exit.2', 940);
+    expect(client.events).toContainEqual({ type: 'data', stream: 1, bytes: Buffer.from('pong') });
+    client.read('resume.b.exit.3', 950);
+    expect(client.events).toContainEqual({ type: 'finish', stream: 1 });
+    expect(client.send(950)).toEqual(contentOf(bytes('resume.b.client.acknowledgement')));
+    expect(client.session.fits(3)).toBe(true);
+  });
+});
+
+describe('control messages of appendix A', () => {
+  const messages = names.filter((name) => name.startsWith('control.'));
+
+  it.each(messages)('%s is read, and written in the same way', (name) => {
+    const message = decodeControl([Buffer.from(text(name))]);
+    expect(message?.type).toBe(name.split('.')[1]);
+    expect(message && Buffer.concat(encodeControl(message)).toString()).toBe(text(name));
+  });
+
+  it('there is one of each type', () => {
+    expect(messages).toHaveLength(9);
+  });
+});
+
+describe('appendix A', () => {
+  it('has no vector that the tests above do not use', () => {
+    expect(unused()).toEqual([]);
+  });
+});
