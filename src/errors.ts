@@ -32,577 +32,407 @@ export interface Fault {
   readonly fix: string;
 }
 
+/** What a reader can rely on, in the words of every fault that it goes for. */
+const RECONNECTS = 'wstun reconnects automatically.';
+const NEW_SESSION = 'wstun starts a new session automatically.';
+const REPORT = 'If both ends run the same version of wstun, please report it.';
+
+type FaultText = Pick<Fault, 'wire' | 'sentence'> & { readonly fix?: string };
+
+/** Keeps in the type whether there is a wire code. */
+function fault<Text extends FaultText>(
+  faultClass: FaultClass,
+  code: Fault['code'],
+  text: Text,
+): Omit<Fault, 'wire'> & Text {
+  return { fix: '', ...text, class: faultClass, code };
+}
+
 export const FAULTS = {
   // 1: set-up
-  'bad-option': {
-    class: 'usage',
-    code: 'WSTUN-E101',
-    sentence: 'an option is wrong',
-    fix: '',
-  },
-  'bad-address': {
-    class: 'usage',
-    code: 'WSTUN-E102',
+  'bad-option': fault('usage', 'WSTUN-E101', {
+    sentence: 'an option or argument is not valid',
+    fix: 'To see all options, add --help.',
+  }),
+  'bad-address': fault('usage', 'WSTUN-E102', {
     sentence: 'this is not an address to listen on',
-    fix: 'Write HOST:PORT, an IPv6 host in brackets: 127.0.0.1:1080, [::1]:1080.',
-  },
-  'open-to-network': {
-    class: 'usage',
-    code: 'WSTUN-E103',
+    fix: 'Write HOST:PORT, with an IPv6 host in brackets: 127.0.0.1:1080 or [::1]:1080.',
+  }),
+  'open-to-network': fault('usage', 'WSTUN-E103', {
     sentence: 'this address would open the proxy to other machines',
-    fix: 'Add --user NAME:PASS, or --allow-lan if everyone who can reach it may use it.',
-  },
-  'cannot-listen': {
-    class: 'network',
-    code: 'WSTUN-E104',
-    sentence: 'cannot listen there',
-    fix: 'Stop what holds the port, or choose another: --listen HOST:PORT.',
-  },
-  'invite-malformed': {
-    class: 'usage',
-    code: 'WSTUN-E105',
+    fix: 'Add --user NAME:PASS, or --allow-lan if everyone who can reach the address may use the proxy.',
+  }),
+  'cannot-listen': fault('network', 'WSTUN-E104', {
+    sentence: 'wstun cannot listen on this address',
+    fix: 'Stop the program that uses the port, or choose another address: --listen HOST:PORT.',
+  }),
+  'invite-malformed': fault('usage', 'WSTUN-E105', {
     sentence: 'this is not a wstun invite',
-    fix: 'An invite begins with "wstun1_"; copy the whole line again, or ask for a new one.',
-  },
-  'invite-incomplete': {
-    class: 'usage',
-    code: 'WSTUN-E106',
-    sentence: 'the invite is cut off',
+    fix: 'An invite begins with "wstun1_". Copy the whole line again, or ask for a new invite.',
+  }),
+  'invite-incomplete': fault('usage', 'WSTUN-E106', {
+    sentence: 'the invite is incomplete',
     fix: 'Copy the whole line and paste it again.',
-  },
-  'invite-mistyped': {
-    class: 'usage',
-    code: 'WSTUN-E107',
+  }),
+  'invite-mistyped': fault('usage', 'WSTUN-E107', {
     sentence: 'the invite does not match its checksum',
-    fix: 'A character was changed or is missing: copy the whole of it again.',
-  },
-  'invite-missing': {
-    class: 'usage',
-    code: 'WSTUN-E108',
+    fix: 'A character was changed or is missing. Copy the whole invite again.',
+  }),
+  'invite-missing': fault('usage', 'WSTUN-E108', {
     sentence: 'no invite was given',
-    fix: "Pass it as an argument, with --invite-file FILE, or in $WSTUN_INVITE; the relay's owner makes one with: wstun access add NAME, and for an exit with --role exit.",
-  },
-  'bad-rule': {
-    class: 'usage',
-    code: 'WSTUN-E109',
-    sentence: 'this is not an allow rule',
-    fix: 'Write CIDR, IP, name or *.name, then :ports if only some: 10.0.0.0/8:22,80, [fd00::/8]:443, *.corp.example:8000-8999, *.',
-  },
-  'bad-url': {
-    class: 'usage',
-    code: 'WSTUN-E110',
+    fix: "Pass it as an argument, with --invite-file FILE, or in $WSTUN_INVITE. The relay's owner creates one with: wstun access add NAME. For an exit, add --role exit.",
+  }),
+  'bad-rule': fault('usage', 'WSTUN-E109', {
+    sentence: 'this allow rule is not valid',
+    fix: 'Write CIDR, IP, name or *.name, and :ports to allow only some: 10.0.0.0/8:22,80, [fd00::/8]:443, *.corp.example:8000-8999, or * for everything.',
+  }),
+  'bad-url': fault('usage', 'WSTUN-E110', {
     sentence: 'this is not the URL of a relay',
-    fix: 'Write wss://host/path, or ws://host:port for a relay without TLS.',
-  },
-  'state-unusable': {
-    class: 'config',
-    code: 'WSTUN-E111',
+    fix: 'Write wss://HOST/PATH, or ws://HOST:PORT for a relay without TLS.',
+  }),
+  'state-unusable': fault('config', 'WSTUN-E111', {
     sentence: 'the state directory cannot be used',
-    fix: 'Give another with --state DIR, or mend its owner and rights.',
-  },
-  'identity-damaged': {
-    class: 'config',
-    code: 'WSTUN-E112',
+    fix: 'Correct its owner and permissions, or give another one: --state DIR.',
+  }),
+  'identity-damaged': fault('config', 'WSTUN-E112', {
     sentence: 'the identity file is damaged',
-    fix: 'Restore it from a backup, or delete it to begin anew: every invite made so far then stops working.',
-  },
-  'access-malformed': {
-    class: 'config',
-    code: 'WSTUN-E113',
+    fix: 'Restore it from a backup, or delete it to get new keys: every existing invite then stops working.',
+  }),
+  'access-malformed': fault('config', 'WSTUN-E113', {
     sentence: 'the access list cannot be read',
-    fix: 'Mend the line it names; a relay or exit that runs keeps to the last good list until then.',
-  },
-  'name-taken': {
-    class: 'usage',
-    code: 'WSTUN-E114',
-    sentence: 'the access list already has this name',
-    fix: 'Change what is open to it with: wstun access set NAME. A new invite for it: wstun access renew NAME. Or choose another name.',
-  },
-  'name-unknown': {
-    class: 'usage',
-    code: 'WSTUN-E115',
-    sentence: 'the access list does not have this name',
-    fix: 'See the names with: wstun access list.',
-  },
-  'bad-name': {
-    class: 'usage',
-    code: 'WSTUN-E116',
-    sentence: 'this cannot be a name',
-    fix: 'Use 1 to 63 letters, digits, dots, dashes or underscores, the first a letter or digit.',
-  },
-  'bad-certificate': {
-    class: 'config',
-    code: 'WSTUN-E117',
+    fix: 'Correct the file. A running relay or exit uses the last valid list until then.',
+  }),
+  'name-taken': fault('usage', 'WSTUN-E114', {
+    sentence: 'the access list already contains this name',
+    fix: 'To change what it may do: wstun access set NAME. To get a new invite: wstun access renew NAME. Or choose another name.',
+  }),
+  'name-unknown': fault('usage', 'WSTUN-E115', {
+    sentence: 'the access list does not contain this name',
+    fix: 'List the names with: wstun access list.',
+  }),
+  'bad-name': fault('usage', 'WSTUN-E116', {
+    sentence: 'this name is not valid',
+    fix: 'Use 1 to 63 letters, digits, dots, dashes or underscores. The first must be a letter or a digit.',
+  }),
+  'bad-certificate': fault('config', 'WSTUN-E117', {
     sentence: 'the TLS certificate or key cannot be used',
     fix: 'Give both --tls-cert and --tls-key, PEM files that belong together.',
-  },
-  'bad-credentials': {
-    class: 'usage',
-    code: 'WSTUN-E118',
-    sentence: 'this is not a user and password',
+  }),
+  'bad-credentials': fault('usage', 'WSTUN-E118', {
+    sentence: 'this is not a user name and password',
     fix: 'Write NAME:PASS, each 1 to 255 bytes.',
-  },
-  'bad-key': {
-    class: 'usage',
-    code: 'WSTUN-E119',
+  }),
+  'bad-key': fault('usage', 'WSTUN-E119', {
     sentence: 'this is not a public key',
-    fix: 'It begins with "wstunpk1_": copy the whole of it again.',
-  },
-  'two-invites': {
-    class: 'usage',
-    code: 'WSTUN-E125',
-    sentence: 'what was given holds two different invites',
-    fix: 'Give one of them alone.',
-  },
-  'invite-for-exit': {
-    class: 'usage',
-    code: 'WSTUN-E126',
-    sentence: 'this invite is for an exit',
-    fix: 'Use it where that is to run, with: wstun exit. For a client the exit then makes its own, with: wstun access add NAME.',
-  },
-  'invite-for-client': {
-    class: 'usage',
-    code: 'WSTUN-E127',
-    sentence: 'this invite is for a client',
-    fix: "Use it with: wstun client. For an exit the relay's owner makes one, with: wstun access add NAME --role exit.",
-  },
-  'state-ambiguous': {
-    class: 'usage',
-    code: 'WSTUN-E128',
-    sentence: 'this machine has more than one state directory',
-    fix: 'Say which is meant: --state DIR.',
-  },
-  'state-missing': {
-    class: 'config',
-    code: 'WSTUN-E129',
-    sentence: 'no relay or exit of this user has its state here',
-    fix: 'Start one once (wstun relay, wstun exit), or say where it is: --state DIR.',
-  },
-  'not-confirmed': {
-    class: 'usage',
-    code: 'WSTUN-E130',
-    sentence: 'it was not confirmed, so nothing was changed',
-    fix: 'Answer y, or give --yes.',
-  },
-  'limits-malformed': {
-    class: 'config',
-    code: 'WSTUN-E122',
+    fix: 'A public key begins with "wstunpk1_". Copy the whole key again.',
+  }),
+  'encryption-needed': fault('usage', 'WSTUN-E120', {
+    sentence: 'encryption cannot be off here',
+    fix: 'Use --encryption on. Off is possible only over wss:// to the exit built into the relay, without --tether.',
+  }),
+  'interfaces-hidden': fault('config', 'WSTUN-E121', {
+    sentence: 'the network addresses of this machine cannot be listed',
+    fix: 'A sandbox may hide them. With systemd, add AF_NETLINK to RestrictAddressFamilies.',
+  }),
+  'limits-malformed': fault('config', 'WSTUN-E122', {
     sentence: 'the limits cannot be read',
-    fix: 'Mend what it names in limits.toml; docs/limits.md has all that may stand there.',
-  },
-  'bad-passed-socket': {
-    class: 'config',
-    code: 'WSTUN-E123',
+    fix: 'Correct limits.toml. docs/limits.md lists its settings.',
+  }),
+  'bad-passed-socket': fault('config', 'WSTUN-E123', {
     sentence: 'the listening sockets that were passed to this process cannot be used',
-    fix: 'LISTEN_FDS says how many TCP sockets begin at descriptor 3: with systemd, ListenStream= with a port, and Accept=no.',
-  },
-  'out-of-descriptors': {
-    class: 'network',
-    code: 'WSTUN-E135',
+    fix: 'LISTEN_FDS must be the number of TCP sockets, from descriptor 3 on. With systemd: ListenStream= with a port, and Accept=no.',
+  }),
+  'no-lan-address': fault('config', 'WSTUN-E124', {
+    sentence: 'this machine has no address on a local network',
+    fix: "Join the phone's Wi-Fi or hotspot: the code then appears. Or give the address: --tether HOST:PORT.",
+  }),
+  'two-invites': fault('usage', 'WSTUN-E125', {
+    sentence: 'this text contains two different invites',
+    fix: 'Give only one of them.',
+  }),
+  'invite-for-exit': fault('usage', 'WSTUN-E126', {
+    sentence: 'this invite is for an exit',
+    fix: "Use it on the exit's machine, with: wstun exit. Invites for clients are then created there, with: wstun access add NAME.",
+  }),
+  'invite-for-client': fault('usage', 'WSTUN-E127', {
+    sentence: 'this invite is for a client',
+    fix: "Use it with: wstun client. The relay's owner creates an invite for an exit with: wstun access add NAME --role exit.",
+  }),
+  'state-ambiguous': fault('usage', 'WSTUN-E128', {
+    sentence: 'this machine has more than one state directory',
+    fix: 'Choose one: --state DIR.',
+  }),
+  'state-missing': fault('config', 'WSTUN-E129', {
+    sentence: 'no state of a relay or an exit was found for this user',
+    fix: 'Start one once (wstun relay, wstun exit), or give its directory: --state DIR.',
+  }),
+  'not-confirmed': fault('usage', 'WSTUN-E130', {
+    sentence: 'nothing was changed, because the change was not confirmed',
+    fix: 'Answer y, or add --yes.',
+  }),
+  'out-of-descriptors': fault('network', 'WSTUN-E135', {
     sentence: 'this process has no file descriptors left for more connections',
-    fix: 'Raise its limit: LimitNOFILE= in a systemd unit, --ulimit nofile= of docker run, ulimit -n in a shell.',
-  },
+    fix: 'Raise its limit: LimitNOFILE= in a systemd unit, --ulimit nofile= for docker run, or ulimit -n in a shell.',
+  }),
   // 2: link
-  'relay-unreachable': {
-    class: 'network',
-    code: 'WSTUN-E201',
+  'relay-unreachable': fault('network', 'WSTUN-E201', {
     sentence: 'the relay cannot be reached',
-    fix: 'Check its address, that it runs, and that this network lets you out.',
-  },
-  'relay-refused': {
-    class: 'access',
-    code: 'WSTUN-E202',
-    sentence: 'the address of the relay answers "not found"',
-    fix: 'The invite was removed there, or a web server or filter in front answers in its place. wstun tries again by itself; if it stays so, ask for a new one.',
-  },
-  'relay-untrusted': {
-    class: 'network',
-    code: 'WSTUN-E203',
-    sentence: 'the TLS certificate of the relay is not to be trusted',
-    fix: 'If something on this network inspects TLS, add its CA with NODE_EXTRA_CA_CERTS; else do not go on.',
-  },
-  'relay-odd-answer': {
-    class: 'network',
-    code: 'WSTUN-E204',
+    fix: 'Check its address, that it is running, and that this network allows the connection.',
+  }),
+  'relay-refused': fault('access', 'WSTUN-E202', {
+    sentence: 'the address of the relay answered "not found"',
+    fix: `The invite may be revoked, or a web server or filter may have answered instead of the relay. ${RECONNECTS} If this continues, ask for a new invite.`,
+  }),
+  'relay-untrusted': fault('network', 'WSTUN-E203', {
+    sentence: "the relay's TLS certificate is not trusted",
+    fix: 'If something on this network inspects TLS, add its CA with NODE_EXTRA_CA_CERTS. Otherwise do not continue.',
+  }),
+  'relay-odd-answer': fault('network', 'WSTUN-E204', {
     sentence: 'something other than a relay answered',
-    fix: 'It may be a captive portal, a filter, or a reverse proxy that passes no WebSockets on: look with a browser. wstun tries again by itself.',
-  },
-  'link-lost': {
-    class: 'network',
-    code: 'WSTUN-E205',
+    fix: `It may be a captive portal, a filter, or a reverse proxy that does not pass WebSockets on. Open the address in a browser. ${RECONNECTS}`,
+  }),
+  'link-lost': fault('network', 'WSTUN-E205', {
     wire: 12,
     sentence: 'the link to the relay was lost',
-    fix: 'wstun dials again by itself.',
-  },
-  'link-slow': {
-    class: 'network',
-    code: 'WSTUN-E206',
-    sentence: 'the relay did not answer the upgrade in time',
-    fix: 'Try again; if it stays so, a filter may hold WebSockets back.',
-  },
-  'access-removed': {
-    class: 'access',
-    code: 'WSTUN-E207',
+    fix: RECONNECTS,
+  }),
+  'link-slow': fault('network', 'WSTUN-E206', {
+    sentence: 'the relay did not answer in time',
+    fix: `${RECONNECTS} If this continues, a filter may be blocking WebSockets.`,
+  }),
+  'access-removed': fault('access', 'WSTUN-E207', {
     wire: 11,
-    sentence: 'the access of this invite was removed',
+    sentence: 'this invite was revoked',
     fix: 'Ask the owner of the relay or exit for a new one.',
-  },
-  'shutting-down': {
-    class: 'network',
-    code: 'WSTUN-E208',
+  }),
+  'shutting-down': fault('network', 'WSTUN-E208', {
     wire: 10,
     sentence: 'the other end is shutting down',
-    fix: 'wstun dials again by itself.',
-  },
-  'not-connected': {
-    class: 'network',
-    code: 'WSTUN-E209',
+    fix: RECONNECTS,
+  }),
+  'not-connected': fault('network', 'WSTUN-E209', {
     wire: 13,
     sentence: 'there is no link to the relay at the moment',
-    fix: 'wstun dials again by itself; try again soon.',
-  },
-  'interfaces-hidden': {
-    class: 'config',
-    code: 'WSTUN-E121',
-    sentence: 'the addresses of this machine cannot be listed',
-    fix: 'A sandbox hides them: with systemd, add AF_NETLINK to RestrictAddressFamilies.',
-  },
-  'encryption-needed': {
-    class: 'usage',
-    code: 'WSTUN-E120',
-    sentence: 'encryption cannot be off here',
-    fix: 'Leave --encryption on: off is only for wss:// to the exit that is built into the relay, without --tether.',
-  },
-  'no-lan-address': {
-    class: 'config',
-    code: 'WSTUN-E124',
-    sentence: 'this machine has no address on a local network',
-    fix: "Join the phone's Wi-Fi or hotspot: the code is shown as soon as there is one. Or give it yourself: --tether HOST:PORT.",
-  },
-  'bad-upgrade': {
-    class: 'protocol',
-    code: 'WSTUN-E210',
-    sentence: 'the peer did not complete its WebSocket upgrade',
-    fix: '',
-  },
-  'handshake-failed': {
-    class: 'network',
-    code: 'WSTUN-E211',
-    sentence: 'the two ends could not prove themselves to each other',
-    fix: 'The invite may have been removed, or the keys of the exit changed: ask for a new one. Else something in between interferes.',
-  },
-  'exit-absent': {
-    class: 'network',
-    code: 'WSTUN-E212',
+    fix: `${RECONNECTS} Try again soon.`,
+  }),
+  'bad-upgrade': fault('protocol', 'WSTUN-E210', { sentence: 'the peer did not complete its WebSocket upgrade' }),
+  'handshake-failed': fault('network', 'WSTUN-E211', {
+    sentence: 'mutual authentication failed',
+    fix: 'The invite may be revoked, or the keys of the exit may have changed: ask for a new invite. If that fails too, something on the way may alter the data.',
+  }),
+  'exit-absent': fault('network', 'WSTUN-E212', {
     wire: 14,
-    sentence: 'the exit of this invite is not connected',
-    fix: 'wstun dials again by itself; if it stays so, the owner of the exit has to start it: wstun exit.',
-  },
-  'exit-replaced': {
-    class: 'network',
-    code: 'WSTUN-E213',
+    sentence: 'the exit of this invite is not connected to the relay',
+    fix: `${RECONNECTS} If this continues, the owner of the exit must start it: wstun exit.`,
+  }),
+  'exit-replaced': fault('network', 'WSTUN-E213', {
     sentence: 'another exit has registered under the same name',
-    fix: 'This one waits until that place is free. To run both, give each its own name: wstun access add NAME --role exit.',
-  },
-  'exit-running': {
-    class: 'network',
-    code: 'WSTUN-E225',
-    sentence: 'an exit already runs with this state directory',
-    fix: 'End that one first, or give this one a directory of its own: --state DIR.',
-  },
-  'too-many-sessions': {
-    class: 'network',
-    code: 'WSTUN-E214',
+    fix: 'This exit waits until the name is free. To run both, give each its own name: wstun access add NAME --role exit.',
+  }),
+  'too-many-sessions': fault('network', 'WSTUN-E214', {
     wire: 16,
-    sentence: 'this invite has as many sessions as it may have',
-    fix: 'wstun dials again by itself; end a client that uses the same invite, or let the owner of the exit raise it: wstun access set NAME --sessions N.',
-  },
-  'keys-rotated': {
-    class: 'access',
-    code: 'WSTUN-E215',
+    sentence: 'this invite has reached its maximum number of sessions',
+    fix: `${RECONNECTS} End another client that uses this invite, or ask the owner of the exit for more: wstun access set NAME --sessions N.`,
+  }),
+  'keys-rotated': fault('access', 'WSTUN-E215', {
     wire: 17,
-    sentence: 'this invite was made before the keys of its relay or exit were changed',
-    fix: 'Ask the owner of the relay or exit for a new one: wstun access renew NAME.',
-  },
-  overloaded: {
-    class: 'network',
-    code: 'WSTUN-E216',
+    sentence: 'this invite is older than the keys of its relay or exit',
+    fix: 'Ask the owner of the relay or exit for a new invite: wstun access renew NAME.',
+  }),
+  overloaded: fault('network', 'WSTUN-E216', {
     wire: 18,
-    sentence: 'the other end is short of memory or of places, and takes no new sessions at the moment',
-    fix: 'wstun dials again by itself; if it stays so, the owner of that end may raise "memory" or "links" in limits.toml.',
-  },
-  'phone-offline': {
-    class: 'network',
-    code: 'WSTUN-E217',
+    sentence: 'the other end is short of memory or of links, and accepts no new sessions at the moment',
+    fix: `${RECONNECTS} If this continues, its owner can raise "memory" or "links" in limits.toml.`,
+  }),
+  'phone-offline': fault('network', 'WSTUN-E217', {
     sentence: 'the phone cannot reach the relay',
-    fix: 'Switch its mobile data on and look at what its page says; wstun tries again by itself.',
-  },
-  'phone-refused': {
-    class: 'network',
-    code: 'WSTUN-E218',
-    sentence: 'the relay does not open to the phone',
-    fix: 'The invite may have been removed, or the mobile network lets no WebSockets through; wstun tries again by itself.',
-  },
-  'upgrade-dropped': {
-    class: 'network',
-    code: 'WSTUN-E219',
-    sentence: 'the relay is there and knows this invite, but something in front of it drops the WebSocket upgrade',
-    fix: 'Let the web server or proxy in front of the relay pass upgrades on: docs/operations.md has the lines for nginx, Apache and HAProxy. wstun dials again by itself.',
-  },
-  'wrong-path': {
-    class: 'network',
-    code: 'WSTUN-E220',
-    sentence: 'the relay is there and knows this invite, but the request reached it under another path than its --path',
-    fix: 'What the web server in front of the relay strips or adds must fit --path: the log of the relay has both paths. wstun dials again by itself.',
-  },
-  'clock-off': {
-    class: 'network',
-    code: 'WSTUN-E221',
-    sentence: 'the clocks of this machine and of the relay are too far apart',
-    fix: "Set the clock that is wrong. Until then wstun goes by the relay's clock here, and dials again by itself.",
-  },
-  'relay-full': {
-    class: 'network',
-    code: 'WSTUN-E222',
-    sentence: 'the relay has as many links as it may have',
-    fix: 'wstun dials again by itself; the owner of the relay may raise "links" in limits.toml.',
-  },
-  'too-often': {
-    class: 'network',
-    code: 'WSTUN-E223',
-    sentence: 'this invite opens links at the relay faster than it may',
-    fix: 'It passes, and wstun dials again by itself; if it stays so, many share the invite, or a network drops every link: give each its own invite.',
-  },
+    fix: `Switch on its mobile data, and look at what its page says. ${RECONNECTS}`,
+  }),
+  'phone-refused': fault('network', 'WSTUN-E218', {
+    sentence: 'the phone could not open a link to the relay',
+    fix: `The invite may be revoked, or the mobile network may block WebSockets. ${RECONNECTS}`,
+  }),
+  'upgrade-dropped': fault('network', 'WSTUN-E219', {
+    sentence: 'the relay knows this invite, but something in front of it drops the WebSocket upgrade',
+    fix: `Let the web server or proxy in front of the relay pass upgrades on: docs/operations.md shows how for nginx, Apache and HAProxy. ${RECONNECTS}`,
+  }),
+  'wrong-path': fault('network', 'WSTUN-E220', {
+    sentence: 'the relay knows this invite, but received the request under a path other than its --path',
+    fix: `Change --path, or the path that the web server in front of the relay passes on: the relay's log shows both. ${RECONNECTS}`,
+  }),
+  'clock-off': fault('network', 'WSTUN-E221', {
+    sentence: 'the clocks of this machine and of the relay differ too much',
+    fix: `Correct the wrong clock. Until then, wstun uses the relay's time. ${RECONNECTS}`,
+  }),
+  'relay-full': fault('network', 'WSTUN-E222', {
+    sentence: 'the relay has reached its maximum number of links',
+    fix: `${RECONNECTS} The owner of the relay can raise "links" in limits.toml.`,
+  }),
+  'too-often': fault('network', 'WSTUN-E223', {
+    sentence: 'this invite opens links at the relay too often',
+    fix: `${RECONNECTS} If this continues, many clients share the invite, or a network drops every link. Give each client its own invite.`,
+  }),
+  'exit-running': fault('network', 'WSTUN-E225', {
+    sentence: 'an exit is already running with this state directory',
+    fix: 'Stop it first, or give this exit its own directory: --state DIR.',
+  }),
   // 3: dial
-  'dial-refused': {
-    class: 'dial',
-    code: 'WSTUN-E301',
+  'dial-refused': fault('dial', 'WSTUN-E301', {
     wire: 32,
     sentence: 'the target refused the connection',
-    fix: 'Nothing listens on that port there.',
-  },
-  'dial-host-unreachable': {
-    class: 'dial',
-    code: 'WSTUN-E302',
+    fix: 'Check that a program listens on that port.',
+  }),
+  'dial-host-unreachable': fault('dial', 'WSTUN-E302', {
     wire: 33,
     sentence: 'the target cannot be reached from the exit',
-    fix: '',
-  },
-  'dial-network-unreachable': {
-    class: 'dial',
-    code: 'WSTUN-E303',
+    fix: 'Check the address, and that the target is running.',
+  }),
+  'dial-network-unreachable': fault('dial', 'WSTUN-E303', {
     wire: 34,
-    sentence: 'the exit has no network to the target',
+    sentence: 'the exit has no network route to the target',
     fix: 'The exit may lack IPv6.',
-  },
-  'dial-not-allowed': {
-    class: 'dial',
-    code: 'WSTUN-E304',
+  }),
+  'dial-not-allowed': fault('dial', 'WSTUN-E304', {
     wire: 35,
     sentence: 'the exit does not allow this target',
-    fix: 'Only public addresses are open; the owner of the exit opens more with: wstun access set NAME --allow RULE.',
-  },
-  'dial-timed-out': {
-    class: 'dial',
-    code: 'WSTUN-E305',
+    fix: 'By default, only public addresses are allowed. The owner of the exit allows more with: wstun access set NAME --allow RULE.',
+  }),
+  'dial-timed-out': fault('dial', 'WSTUN-E305', {
     wire: 36,
     sentence: 'the target did not answer in time',
-    fix: '',
-  },
-  'dial-name-unknown': {
-    class: 'dial',
-    code: 'WSTUN-E306',
+    fix: 'Check that it is running, and that no firewall blocks it.',
+  }),
+  'dial-name-unknown': fault('dial', 'WSTUN-E306', {
     wire: 37,
     sentence: 'the name of the target does not exist',
     fix: 'Check its spelling.',
-  },
-  'dial-name-failed': {
-    class: 'dial',
-    code: 'WSTUN-E307',
+  }),
+  'dial-name-failed': fault('dial', 'WSTUN-E307', {
     wire: 38,
     sentence: 'the exit could not resolve the name of the target',
-    fix: "Try again; else the exit's name server is at fault.",
-  },
-  'dial-bad-target': {
-    class: 'dial',
-    code: 'WSTUN-E308',
+    fix: "Try again. If this continues, check the exit's name server.",
+  }),
+  'dial-bad-target': fault('dial', 'WSTUN-E308', {
     wire: 39,
-    sentence: 'this is not a host that can be dialled',
+    sentence: "the target's name or address is not valid",
     fix: 'Use a name of letters, digits and dashes, or an IP address.',
-  },
-  'dial-busy': {
-    class: 'dial',
-    code: 'WSTUN-E309',
+  }),
+  'dial-busy': fault('dial', 'WSTUN-E309', {
     wire: 40,
-    sentence: 'the exit takes no more streams at the moment',
-    fix: 'Close some connections, or try again.',
-  },
-  'dial-failed': {
-    class: 'dial',
-    code: 'WSTUN-E310',
+    sentence: 'the exit accepts no more streams at the moment',
+    fix: 'Close some connections, or try again later.',
+  }),
+  'dial-failed': fault('dial', 'WSTUN-E310', {
     wire: 41,
     sentence: 'the exit could not connect to the target',
-    fix: '',
-  },
-  'target-reset': { class: 'dial', code: 'WSTUN-E311', wire: 42, sentence: 'the connection was reset', fix: '' },
-  'dial-cancelled': { class: 'dial', code: 'WSTUN-E312', wire: 43, sentence: 'the connection was given up', fix: '' },
-  'quota-used': {
-    class: 'dial',
-    code: 'WSTUN-E313',
+    fix: 'Try again.',
+  }),
+  'target-reset': fault('dial', 'WSTUN-E311', { wire: 42, sentence: 'the connection was reset' }),
+  'dial-cancelled': fault('dial', 'WSTUN-E312', { wire: 43, sentence: 'the connection was cancelled' }),
+  'quota-used': fault('dial', 'WSTUN-E313', {
     wire: 44,
-    sentence: 'the bytes of this invite for this month are used up',
-    fix: 'The owner of the exit raises it with: wstun access set NAME --quota BYTES. Else it begins anew with the next month (UTC).',
-  },
+    sentence: 'this invite has used its bytes for this month',
+    fix: 'Wait for the next month (UTC), or ask the owner of the exit for more: wstun access set NAME --quota BYTES.',
+  }),
   // 4: session
-  'bad-frame': {
-    class: 'protocol',
-    code: 'WSTUN-E401',
+  'bad-frame': fault('protocol', 'WSTUN-E401', {
     wire: 1,
     sentence: 'the peer sent a malformed frame',
-    fix: 'If both ends are wstun of the same version, please report it.',
-  },
-  'bad-version': {
-    class: 'protocol',
-    code: 'WSTUN-E402',
+    fix: REPORT,
+  }),
+  'bad-version': fault('protocol', 'WSTUN-E402', {
     wire: 2,
-    sentence: 'the peer speaks another version of the protocol',
-    fix: 'Bring both ends to the same version.',
-  },
-  'bad-stream-id': {
-    class: 'protocol',
-    code: 'WSTUN-E403',
+    sentence: 'the peer uses another version of the protocol',
+    fix: 'Install the same version of wstun at both ends.',
+  }),
+  'bad-stream-id': fault('protocol', 'WSTUN-E403', {
     wire: 3,
-    sentence: 'the peer used a stream id that it may not use',
-    fix: 'If both ends are wstun of the same version, please report it.',
-  },
-  'window-exceeded': {
-    class: 'protocol',
-    code: 'WSTUN-E404',
+    sentence: 'the peer used a stream id that it must not use',
+    fix: REPORT,
+  }),
+  'window-exceeded': fault('protocol', 'WSTUN-E404', {
     wire: 4,
     sentence: 'the peer sent more than its credit',
-    fix: 'If both ends are wstun of the same version, please report it.',
-  },
-  'credit-overflow': {
-    class: 'protocol',
-    code: 'WSTUN-E405',
+    fix: REPORT,
+  }),
+  'credit-overflow': fault('protocol', 'WSTUN-E405', {
     wire: 5,
     sentence: 'the peer granted credit out of range',
-    fix: 'If both ends are wstun of the same version, please report it.',
-  },
-  'peer-flood': {
-    class: 'protocol',
-    code: 'WSTUN-E406',
+    fix: REPORT,
+  }),
+  'peer-flood': fault('protocol', 'WSTUN-E406', {
     wire: 6,
-    sentence: 'the peer sent too many frames of no use',
-    fix: 'If both ends are wstun of the same version, please report it.',
-  },
-  'peer-silent': {
-    class: 'network',
-    code: 'WSTUN-E407',
+    sentence: 'the peer sent too many control frames',
+    fix: REPORT,
+  }),
+  'peer-silent': fault('network', 'WSTUN-E407', {
     wire: 7,
-    sentence: 'the peer has fallen silent',
-    fix: 'wstun dials again by itself.',
-  },
-  'out-of-ids': {
-    class: 'protocol',
-    code: 'WSTUN-E408',
+    sentence: 'the peer stopped answering',
+    fix: RECONNECTS,
+  }),
+  'out-of-ids': fault('protocol', 'WSTUN-E408', {
     wire: 8,
     sentence: 'the session has used all its stream ids',
-    fix: 'wstun begins a new session by itself.',
-  },
-  'wrong-state': {
-    class: 'protocol',
-    code: 'WSTUN-E409',
+    fix: NEW_SESSION,
+  }),
+  'wrong-state': fault('protocol', 'WSTUN-E409', {
     wire: 9,
     sentence: 'the peer sent a frame that the state of its stream forbids',
-    fix: 'If both ends are wstun of the same version, please report it.',
-  },
-  'bad-record': {
-    class: 'protocol',
-    code: 'WSTUN-E431',
+    fix: REPORT,
+  }),
+  'bad-record': fault('protocol', 'WSTUN-E431', {
     wire: 20,
     sentence: 'the peer sent a malformed record',
-    fix: 'If both ends are wstun of the same version, please report it.',
-  },
-  'session-unknown': {
-    class: 'network',
-    code: 'WSTUN-E432',
+    fix: REPORT,
+  }),
+  'session-unknown': fault('network', 'WSTUN-E432', {
     wire: 21,
-    sentence: 'the exit does not know this session any more: it was restarted, or the session was away for too long',
-    fix: 'wstun begins a new session by itself.',
-  },
-  'session-expired': {
-    class: 'network',
-    code: 'WSTUN-E433',
+    sentence: 'the exit does not know this session any more: it restarted, or the session had no link for too long',
+    fix: NEW_SESSION,
+  }),
+  'session-expired': fault('network', 'WSTUN-E433', {
     wire: 22,
-    sentence: 'there was no link for longer than the session is kept',
-    fix: 'wstun begins a new session by itself; --resume-window sets how long.',
-  },
-  'session-gap': {
-    class: 'network',
-    code: 'WSTUN-E434',
+    sentence: 'there was no link for longer than a session is kept',
+    fix: `${NEW_SESSION} --resume-window sets how long a session is kept.`,
+  }),
+  'session-gap': fault('network', 'WSTUN-E434', {
     wire: 23,
-    sentence: 'the two ends of the session do not fit together any more',
-    fix: 'wstun begins a new session by itself.',
-  },
-  'session-closed': {
-    class: 'network',
-    code: 'WSTUN-E435',
+    sentence: 'the session cannot resume: its two ends disagree about what was received',
+    fix: NEW_SESSION,
+  }),
+  'session-closed': fault('network', 'WSTUN-E435', {
     wire: 24,
-    sentence: 'the other end has closed the session',
-    fix: 'wstun begins a new session by itself.',
-  },
+    sentence: 'the other end closed the session',
+    fix: NEW_SESSION,
+  }),
   // 5: proxy
-  'proxy-timed-out': {
-    class: 'proxy',
-    code: 'WSTUN-E501',
+  'proxy-timed-out': fault('proxy', 'WSTUN-E501', {
     sentence: 'the program did not finish its proxy request in time',
-    fix: '',
-  },
-  'proxy-malformed': {
-    class: 'proxy',
-    code: 'WSTUN-E502',
-    sentence: 'the program sent something that is no proxy request',
-    fix: 'The port speaks SOCKS5, SOCKS4, SOCKS4a and HTTP.',
-  },
-  'proxy-command': {
-    class: 'proxy',
-    code: 'WSTUN-E503',
+  }),
+  'proxy-malformed': fault('proxy', 'WSTUN-E502', {
+    sentence: 'the program sent something that is not a proxy request',
+    fix: 'The port accepts SOCKS5, SOCKS4, SOCKS4a and HTTP.',
+  }),
+  'proxy-command': fault('proxy', 'WSTUN-E503', {
     sentence: 'this SOCKS command is not supported',
-    fix: 'Only CONNECT is.',
-  },
-  'proxy-address-type': {
-    class: 'proxy',
-    code: 'WSTUN-E504',
-    sentence: 'this SOCKS address type does not exist',
-    fix: '',
-  },
-  'proxy-unauthorised': {
-    class: 'proxy',
-    code: 'WSTUN-E505',
-    sentence: 'the program gave no or a wrong user and password',
-    fix: 'Set those given to wstun client with --user.',
-  },
-  'proxy-busy': {
-    class: 'proxy',
-    code: 'WSTUN-E506',
-    sentence: 'the proxy has as many connections as it may hold',
-    fix: 'Close some connections, or try again.',
-  },
-  'proxy-bad-answer': {
-    class: 'proxy',
-    code: 'WSTUN-E507',
-    sentence: 'the target did not give a valid HTTP answer',
-    fix: '',
-  },
+    fix: 'Only CONNECT is supported.',
+  }),
+  'proxy-address-type': fault('proxy', 'WSTUN-E504', { sentence: 'this SOCKS address type does not exist' }),
+  'proxy-unauthorised': fault('proxy', 'WSTUN-E505', {
+    sentence: 'the program sent no user name and password, or wrong ones',
+    fix: 'Use those given to wstun client with --user.',
+  }),
+  'proxy-busy': fault('proxy', 'WSTUN-E506', {
+    sentence: 'the proxy has reached its maximum number of connections',
+    fix: 'Close some connections, or try again later.',
+  }),
+  'proxy-bad-answer': fault('proxy', 'WSTUN-E507', { sentence: 'the target did not send a valid HTTP response' }),
   // 9: internal
-  internal: {
-    class: 'internal',
-    code: 'WSTUN-E900',
+  internal: fault('internal', 'WSTUN-E900', {
     wire: 15,
-    sentence: 'wstun has a defect here',
-    fix: 'Please report it, with the lines of the log before it.',
-  },
+    sentence: 'internal error',
+    fix: 'Please report it, with the log lines before it.',
+  }),
 } as const satisfies Record<string, Fault>;
 
 export type FaultName = keyof typeof FAULTS;

@@ -205,7 +205,7 @@ function isSamePlace(one: Registration, other: Registration): boolean {
 
 function missingInvite(): WstunError {
   return new WstunError('invite-missing', '', {
-    fix: "Pass it as an argument, with --invite-file FILE, or in $WSTUN_INVITE; the relay's owner makes one with: wstun access add NAME --role exit.",
+    fix: "Pass it as an argument, with --invite-file FILE, or in $WSTUN_INVITE. The relay's owner creates one with: wstun access add NAME --role exit.",
   });
 }
 

@@ -201,7 +201,8 @@ class DiallingExit implements Exit {
     const { bearer, target } = offer;
     const fault = wireFaultOf(error);
     // The error of a defect may name the destination: it is for `debug` alone.
-    if (fault === 'internal') this.#options.logger.error({ bearer }, 'an offer failed on a defect; see the debug log');
+    if (fault === 'internal')
+      this.#options.logger.error({ bearer }, 'a stream failed with an internal error; see the debug log');
     const detail = error instanceof WstunError ? error.detail : String(error);
     this.#options.logger.debug({ bearer, target, fault, detail }, 'stream refused');
     this.#refused.set(fault, (this.#refused.get(fault) ?? 0) + 1);

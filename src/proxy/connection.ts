@@ -46,7 +46,8 @@ export async function openFor(socket: Socket, target: Target, context: ProxyCont
     const fault = faultOf(error);
     // A destination is for debugging only; a defect is for everyone.
     context.logger.debug({ target, fault }, 'stream not opened');
-    if (fault === 'internal') context.logger.error({ error: String(error) }, 'a stream was not opened for a defect');
+    if (fault === 'internal')
+      context.logger.error({ error: String(error) }, 'a stream was not opened because of an internal error');
     throw error;
   } finally {
     leave();

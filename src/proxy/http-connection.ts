@@ -77,7 +77,7 @@ export class HttpConnection {
     try {
       await this.#serveAll(deadline - performance.now());
     } catch (error) {
-      this.#context.logger.error({ error: String(error) }, 'an HTTP request failed on a defect');
+      this.#context.logger.error({ error: String(error) }, 'an HTTP request failed with an internal error');
       resetSocket(this.#socket);
     }
     await untilClosed(this.#socket);

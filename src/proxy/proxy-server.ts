@@ -128,7 +128,7 @@ class MixedProxy implements ProxyServer {
     // Who waits for the socket listens for 'close', which follows.
     socket.on('error', () => {});
     const served = this.#serve(socket).catch((error: unknown) => {
-      this.#context.logger.error({ error: String(error) }, 'a proxy connection failed on a defect');
+      this.#context.logger.error({ error: String(error) }, 'a proxy connection failed with an internal error');
       socket.destroy();
     });
     const removed = served.then(() => {

@@ -42,24 +42,24 @@ export function answerFault(answer: UpgradeAnswer): WstunError {
   }
   const meaning = meaningOf(answer, front);
   if (meaning === undefined) return new WstunError('relay-odd-answer', detail);
-  return new WstunError('relay-odd-answer', `${detail}: ${meaning}`, { fix: 'wstun tries again by itself.' });
+  return new WstunError('relay-odd-answer', `${detail}: ${meaning}`, { fix: 'wstun reconnects automatically.' });
 }
 
 /** RFC 9110 §15, RFC 6585. */
 const MEANINGS: Readonly<Record<number, string>> = {
-  400: 'it does not take the request; does it expect TLS, or the PROXY protocol?',
-  401: 'it asks for a login',
+  400: 'it rejects the request; it may expect TLS or the PROXY protocol',
+  401: 'it requires a login',
   403: 'a filter, or a web server in front of the relay, forbids the connection',
-  405: 'it takes no WebSocket here',
-  407: 'a proxy on the way asks for a user and password',
-  426: 'it takes no WebSocket here',
-  429: 'it lets nobody ask so often',
+  405: 'it accepts no WebSocket here',
+  407: 'a proxy on the way requires a user name and password',
+  426: 'it accepts no WebSocket here',
+  429: 'it received too many requests',
   451: 'a filter forbids the connection',
-  500: 'the web server in front of the relay has a fault',
-  502: 'the proxy in front answers, the relay behind it does not',
-  503: 'the proxy in front answers, the relay behind it does not',
-  504: 'the proxy in front answers, the relay behind it does not',
-  511: 'this network asks for a login: open any http:// page in a browser',
+  500: 'the web server in front of the relay has an error',
+  502: 'the proxy in front answers, but the relay behind it does not',
+  503: 'the proxy in front answers, but the relay behind it does not',
+  504: 'the proxy in front answers, but the relay behind it does not',
+  511: 'this network requires a login: open any http:// page in a browser',
 };
 const CLOUDFLARE_FORBIDS =
   'its rules forbid the connection: Network > WebSockets, and Bot Fight Mode, in its dashboard';
@@ -70,7 +70,7 @@ function meaningOf({ status, headers, url }: UpgradeAnswer, front: string | unde
   if (status >= 300 && status < 400) return meaningOfRedirect(headers.location, url);
   if (front === 'Cloudflare' && status === 403) return CLOUDFLARE_FORBIDS;
   if (front === 'Cloudflare' && isCloudflaresOrigin(status)) return MEANINGS[502];
-  if (status >= 200 && status < 300) return 'a web page, where a relay would be; look with a browser';
+  if (status >= 200 && status < 300) return 'this is a web page, not a relay; open it in a browser';
   return MEANINGS[status];
 }
 
@@ -78,7 +78,6 @@ function meaningOfRedirect(location: string | undefined, url: URL): string | und
   const place = placeOfRedirect(location, url);
   if (place === undefined) return undefined;
   const isToTls = url.protocol === 'ws:' && place.protocol === 'https:' && place.hostname === url.hostname;
-  if (isToTls)
-    return `it redirects to ${place.href}: the URL of the relay begins with wss:// there, ask for an invite with that`;
+  if (isToTls) return `it redirects to ${place.href}: ask for an invite with a wss:// URL`;
   return `it redirects to ${place.href}: open that in a browser`;
 }

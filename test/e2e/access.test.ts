@@ -159,7 +159,7 @@ describe('changing what is open to a name', () => {
     const client = await startClient(relay.invite ?? '');
     const closed = await run('curl', ['-sS', '-x', `http://127.0.0.1:${client.port}`, 'http://10.1.2.3/']);
     expect(closed.stdout).toContain('WSTUN-E304');
-    expect(closed.stdout).toContain('the owner of the exit opens more with: wstun access set NAME --allow RULE');
+    expect(closed.stdout).toContain('The owner of the exit allows more with: wstun access set NAME --allow RULE');
     const taken = await wstun(['access', 'add', 'default', '--allow', '10.0.0.0/8', '--state', relay.state]);
     expect(taken).toMatchObject({ code: 2, stderr: expect.stringMatching(/access set NAME.*WSTUN-E114/) });
     expect(taken.stderr).not.toContain('access remove');

@@ -37,7 +37,7 @@ const KINDS: readonly Kind[] = [
   {
     mode: 'return 502;',
     code: 'WSTUN-E204',
-    says: 'HTTP 502 from nginx: the proxy in front answers, the relay behind it does not',
+    says: 'HTTP 502 from nginx: the proxy in front answers, but the relay behind it does not',
   },
   {
     mode: 'return 302 http://login.hotel.example/login?from=$request_uri;',

@@ -52,9 +52,9 @@ describe('an answer', () => {
     [404, { server: 'nginx' }, 'HTTP 404 from nginx'],
     [404, {}, 'HTTP 404'],
     [403, { 'cf-ray': 'x' }, 'HTTP 403 from Cloudflare: its rules forbid the connection'],
-    [521, { 'cf-ray': 'x' }, 'HTTP 521 from Cloudflare: the proxy in front answers, the relay behind it does not'],
-    [503, { server: 'HAProxy' }, 'HTTP 503 from HAProxy: the proxy in front answers, the relay behind it does not'],
-    [511, {}, 'HTTP 511: this network asks for a login'],
+    [521, { 'cf-ray': 'x' }, 'HTTP 521 from Cloudflare: the proxy in front answers, but the relay behind it does not'],
+    [503, { server: 'HAProxy' }, 'HTTP 503 from HAProxy: the proxy in front answers, but the relay behind it does not'],
+    [511, {}, 'HTTP 511: this network requires a login'],
     [
       302,
       { location: 'http://login.hotel.example/?u=1', server: 'nginx' },
@@ -80,7 +80,7 @@ describe('an answer', () => {
       { location: `https://relay.example.org/${TICKET}` },
       `ws://relay.example.org/${TICKET}`,
     );
-    expect(detail).toContain('begins with wss:// there');
+    expect(detail).toContain('ask for an invite with a wss:// URL');
     expect(detail).not.toContain(TICKET);
   });
 });

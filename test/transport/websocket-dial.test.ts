@@ -65,13 +65,13 @@ describe('a refusal', () => {
 
 describe('an odd answer', () => {
   it.each([
-    [200, ': a web page, where a relay would be; look with a browser'],
+    [200, ': this is a web page, not a relay; open it in a browser'],
     [302, ': it redirects to http://127.0.0.1:1/: open that in a browser'],
-    [401, ': it asks for a login'],
+    [401, ': it requires a login'],
     [403, ': a filter, or a web server in front of the relay, forbids the connection'],
-    [407, ': a proxy on the way asks for a user and password'],
+    [407, ': a proxy on the way requires a user name and password'],
     [418, ''],
-    [502, ': the proxy in front answers, the relay behind it does not'],
+    [502, ': the proxy in front answers, but the relay behind it does not'],
   ])('is named by its status, and never taken for a refusal: %i', async (status, meaning) => {
     const port = await answering((_request, response) => {
       response.writeHead(status, { Location: `http://127.0.0.1:1/portal?from=${TICKET}` }).end('hello');
