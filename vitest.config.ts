@@ -37,7 +37,8 @@ export default defineConfig({
     setupFiles: './test/support/poisoned.ts',
     hookTimeout: 30_000,
     reporters: process.env.CI ? ['dot', './test/support/count-reporter.ts'] : ['default'],
-    // More than the two cores of the smallest machine: most of what is tested waits, for a limit or for another process.
+    // More than the two cores of the smallest machine: most of what is tested waits, for a limit or for another
+    // process.
     maxWorkers: 3,
     sequence: { sequencer: LongFirst },
     projects: [
@@ -52,7 +53,8 @@ export default defineConfig({
       },
       ...(isOnNewest ? [onNewest] : []),
       {
-        // Whole programs, which mostly wait for each other. Beside another file only where each has a network of its own.
+        // Whole programs, which mostly wait for each other. Beside another file only where each has a network of its
+        // own.
         extends: true,
         test: {
           name: 'e2e',

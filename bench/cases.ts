@@ -83,7 +83,7 @@ function upTo(bound: number, of: Aim['of'] = 'baseline'): Aim[] {
   return [{ of, bound }];
 }
 
-// ── throughput ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── throughput ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function measureThroughput(settings: Settings, aim: number, cast: Cast = {}): Promise<Row[]> {
   return withBench(settings, cast, async (bench) => {
@@ -180,7 +180,7 @@ function measureCollections(settings: Settings): Promise<Row[]> {
   });
 }
 
-// ── time ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function measureEcho(settings: Settings): Promise<Row[]> {
   return withBench(settings, { floor: 'beside', peers: settings.peers }, async (bench) => {
@@ -240,7 +240,7 @@ function measureMixed(settings: Settings): Promise<Row[]> {
   });
 }
 
-// ── memory ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── memory ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const IDLE_STREAMS = 1000;
 

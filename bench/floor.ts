@@ -1,11 +1,13 @@
 /**
- * The floor: a forwarder that seals, or opens, what it carries with the cipher of wstun's records, and does nothing else: no streams,
- * no sessions, no WebSocket, one TCP connection for each of the load's. Two in a row carry sealed bytes for as little as Node can.
+ * The floor: a forwarder that seals, or opens, what it carries with the cipher of wstun's records, and does nothing
+ * else: no streams, no sessions, no WebSocket, one TCP connection for each of the load's. Two in a row carry sealed
+ * bytes for as little as Node can.
  *
  *     node floor.js socks PORT   accepts the load, as `forwarder.js socks`; between it and 127.0.0.1:PORT all is sealed
  *     node floor.js to PORT      accepts sealed connections, opens them, and carries them to 127.0.0.1:PORT
  *
- * A record is 4 bytes of length, ciphertext and tag. All memory is given back as soon as the kernel has the bytes, where Node can.
+ * A record is 4 bytes of length, ciphertext and tag. All memory is given back as soon as the kernel has the bytes,
+ * where Node can.
  */
 import { createCipheriv, createDecipheriv } from 'node:crypto';
 import { once } from 'node:events';

@@ -1,12 +1,12 @@
 /**
- * The baseline: a plain Node TCP forwarder, `a.pipe(b)` and `b.pipe(a)` with Node's own buffers. Two in a row stand where
- * wstun has its client and its relay.
+ * The baseline: a plain Node TCP forwarder, `a.pipe(b)` and `b.pipe(a)` with Node's own buffers. Two in a row stand
+ * where wstun has its client and its relay.
  *
  *     node forwarder.js to PORT      every connection goes to 127.0.0.1:PORT
  *     node forwarder.js socks PORT   the same, but speaks as much SOCKS5 first as the load generator does
  *
- * Prints {"event":"ready","port":N}. The address in the SOCKS request is read and not used: the second forwarder has a fixed
- * target, since what is compared is the carrying.
+ * Prints {"event":"ready","port":N}. The address in the SOCKS request is read and not used: the second forwarder has a
+ * fixed target, since what is compared is the carrying.
  */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';

@@ -1,6 +1,6 @@
 /**
- * What many sessions without streams cost the relay: while their clients are there, and when those were killed. Beside them stands
- * what a bare `ws` connection costs its server.
+ * What many sessions without streams cost the relay: while their clients are there, and when those were killed. Beside
+ * them stands what a bare `ws` connection costs its server.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Settings } from './measure.ts';

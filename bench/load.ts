@@ -1,6 +1,6 @@
 /**
- * The load generator, a process of its own: as cheap as Node allows, since on a small machine its time is taken from what it
- * measures. All sockets read into one large buffer, every byte is checked in place, and nothing is copied.
+ * The load generator, a process of its own: as cheap as Node allows, since on a small machine its time is taken from
+ * what it measures. All sockets read into one large buffer, every byte is checked in place, and nothing is copied.
  *
  *     node load.js                                      one job a line of stdin as JSON, one result a line of stdout
  *     node load.js MODE VIA TARGET AMOUNT STREAMS       one job: prints its result, and exits 1 if it failed

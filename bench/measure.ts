@@ -1,6 +1,6 @@
 /**
- * One bench: the load, its target and all that is compared, started fresh for a group of cases. The subjects take turns within
- * each round, so that all of them meet the same weather on a shared machine.
+ * One bench: the load, its target and all that is compared, started fresh for a group of cases. The subjects take turns
+ * within each round, so that all of them meet the same weather on a shared machine.
  */
 import type { LoadJob, LoadResult } from './load.ts';
 import type { Node } from './nodes.ts';

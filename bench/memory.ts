@@ -1,4 +1,7 @@
-/** What a process really holds: its memory after full collections. Without these, a growth of memory would mostly be garbage. */
+/**
+ * What a process really holds: its memory after full collections. Without these, a growth of memory would mostly be
+ * garbage.
+ */
 import { setTimeout as delay } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';

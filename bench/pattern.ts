@@ -1,6 +1,6 @@
 /**
- * The bytes that every bulk stream carries: byte i of a stream with tag T is pattern[(i + T) % PERIOD]. Both ends know them, so a
- * lost, doubled, swapped or foreign byte is found by one `memcmp`, which costs far less than a hash would.
+ * The bytes that every bulk stream carries: byte i of a stream with tag T is pattern[(i + T) % PERIOD]. Both ends know
+ * them, so a lost, doubled, swapped or foreign byte is found by one `memcmp`, which costs far less than a hash would.
  */
 
 /** A prime: blocks of any round size that changed places do not match. Fits the second-level cache twice. */

@@ -1,6 +1,6 @@
 /**
- * Loaded into a measured process with `--import`: answers SIGUSR2 with a line on stdout, {"event":"memory",…}, as `wstun --json`
- * has its events.
+ * Loaded into a measured process with `--import`: answers SIGUSR2 with a line on stdout, {"event":"memory",…}, as
+ * `wstun --json` has its events.
  */
 import { settledMemory } from './memory.ts';
 

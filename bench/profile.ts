@@ -86,8 +86,8 @@ function since(before: ThreadTimes = NOTHING, after: ThreadTimes): ThreadTimes {
 }
 
 /**
- * Shares are of all the CPU time of the run. V8 takes the poll phase of libuv, in which all reads of sockets happen, for idle;
- * so what the kernel counts of the main thread beyond the samples is put down to reads.
+ * Shares are of all the CPU time of the run. V8 takes the poll phase of libuv, in which all reads of sockets happen,
+ * for idle; so what the kernel counts of the main thread beyond the samples is put down to reads.
  */
 function describe(cpuProfile: CpuProfile, spent: ThreadTimes): string {
   const byFunction = new Map<string, { part: string; time: number }>();

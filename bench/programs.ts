@@ -1,4 +1,7 @@
-/** The processes under measurement: how they are started, what the kernel counts of them, how they end. Linux only (/proc). */
+/**
+ * The processes under measurement: how they are started, what the kernel counts of them, how they end. Linux only
+ * (/proc).
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -64,7 +67,8 @@ export class Program {
 
   /** Anything that can be run, Node or not. */
   static run(name: string, [program = '', ...args]: readonly string[], env: NodeJS.ProcessEnv = process.env): Program {
-    // Even a benchmark that is killed takes it along: prctl(2), PR_SET_PDEATHSIG. The process stays the same, its id with it.
+    // Even a benchmark that is killed takes it along: prctl(2), PR_SET_PDEATHSIG. The process stays the same, its id
+    // with it.
     const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', program, ...args], { env, stdio: 'pipe' });
     running.add(child);
     child.once('exit', () => running.delete(child));

@@ -86,7 +86,7 @@ ${points.map((point) => `- ${point}`).join('\n')}
 In brackets: how many times the first line of its table, or the floor of its own Node. They are medians of each round's own ratio.`;
 }
 
-// ── aims ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── aims ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** A line for each aim, a column for each Node; bold is what was missed. */
 function formatAims(groups: readonly Measured[]): string {
@@ -113,7 +113,7 @@ function formatAims(groups: readonly Measured[]): string {
   return `## Aims\n\nBold: missed.\n\n${formatMarkdown(['', ...columns], body)}`;
 }
 
-// ── figures ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── figures ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** A table for each unit: a line for each subject, a column for each case. */
 function formatGroup({ group, rows }: Measured): string {

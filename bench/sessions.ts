@@ -1,5 +1,6 @@
 /**
- * Holds idle sessions at a relay, or bare WebSockets at a server, until it is ended. Sessions are shared out among the invites.
+ * Holds idle sessions at a relay, or bare WebSockets at a server, until it is ended. Sessions are shared out among the
+ * invites.
  *
  *     WSTUN_INVITES="… …" node sessions.js COUNT wstun
  *     node sessions.js COUNT bare URL

@@ -1,10 +1,11 @@
 /**
- * `npm run soak`: what takes too long for a test. Each part starts the programs as users run them, says what it saw, and fails where
- * the promise did not hold. Needs Linux (it reads /proc) and loopback.
+ * `npm run soak`: what takes too long for a test. Each part starts the programs as users run them, says what it saw,
+ * and fails where the promise did not hold. Needs Linux (it reads /proc) and loopback.
  *
  *     npm run soak -- opens         1,000,000 opens that the exit refuses: the relay's memory stays flat
  *     npm run soak -- upgrades      100,000 upgrades that the relay refuses: the same
- *     npm run soak -- blind         100 MiB on each of 5 streams, 5 times each way, through a relay that cannot read; every byte checked
+ *     npm run soak -- blind         100 MiB on each of 5 streams, 5 times each way, through a relay that cannot read;
+ *     every byte checked
  */
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -87,7 +88,10 @@ async function repeat(times: number, atATime: number, work: (at: number) => Prom
   await Promise.all(Array.from({ length: atATime }, worker));
 }
 
-/** Looks at a program's memory after a warm-up and ten times on the way, after full collections; it must end as it began. */
+/**
+ * Looks at a program's memory after a warm-up and ten times on the way, after full collections; it must end as it
+ * began.
+ */
 async function expectFlat(
   program: Program,
   times: number,

@@ -6,8 +6,8 @@ const GREETING_BYTES = 3;
 const REQUEST_BYTES = 10;
 
 /**
- * Answers the request when the next hop stands, as a proxy would. `near` is paused then, with what came behind the request put back.
- * The address that was asked for is read and not used.
+ * Answers the request when the next hop stands, as a proxy would. `near` is paused then, with what came behind the
+ * request put back. The address that was asked for is read and not used.
  */
 export function negotiate<Far extends { readonly socket: Socket }>(
   near: Socket,

@@ -1,4 +1,7 @@
-/** What is compared: two plain forwarders in a row, two that seal as well, and a wstun client with its relay, and an exit behind it. */
+/**
+ * What is compared: two plain forwarders in a row, two that seal as well, and a wstun client with its relay, and an
+ * exit behind it.
+ */
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -128,7 +131,10 @@ export interface CrowdedRelay {
   stop(): Promise<void>;
 }
 
-/** A relay that knows so many clients from the start. `wstun access add` would take a process and a reading of the list for each. */
+/**
+ * A relay that knows so many clients from the start. `wstun access add` would take a process and a reading of the list
+ * for each.
+ */
 export async function startCrowdedRelay(
   wstun: string,
   bearers: number,

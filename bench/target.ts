@@ -1,5 +1,6 @@
 /**
- * The server that the load goes to, a process of its own: sends, counts or echoes, as the first bytes of each connection say.
+ * The server that the load goes to, a process of its own: sends, counts or echoes, as the first bytes of each
+ * connection say.
  *
  *     node target.js        prints {"event":"ready","port":N}
  */
@@ -30,7 +31,9 @@ function send(socket: Socket, tag: number, length: number): void {
   pour(socket, tag, length);
 }
 
-/** Answers only at the sender's FIN, so that a half-close that is lost on the way is found. All ones: a byte was wrong. */
+/**
+ * Answers only at the sender's FIN, so that a half-close that is lost on the way is found. All ones: a byte was wrong.
+ */
 function count(socket: Socket, tag: number, first: Buffer): void {
   let received = 0;
   let right = true;

@@ -1,6 +1,6 @@
 /**
- * wstun as it is, except that its client leaves encryption off although the relay has no TLS, which `wstun client` refuses. Set
- * against the real one it shows what sealing costs, and nothing else.
+ * wstun as it is, except that its client leaves encryption off although the relay has no TLS, which `wstun client`
+ * refuses. Set against the real one it shows what sealing costs, and nothing else.
  */
 import { tuneMemory } from '../src/cli/runtime.ts';
 import { decodeInvite } from '../src/crypto/invite.ts';

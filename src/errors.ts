@@ -2,8 +2,8 @@
  * Every way in which wstun can fail, in one table: a class (which decides the exit code), a stable code for people and
  * search engines, a wire code where a peer can be told, one sentence, and what to do next.
  *
- * Imports nothing. Codes are never reused: a fault that goes away leaves its number empty. docs/errors.md lists them all,
- * and a test holds the two together.
+ * Imports nothing. Codes are never reused: a fault that goes away leaves its number empty. docs/errors.md lists them
+ * all, and a test holds the two together.
  */
 
 /** Decides the process's exit code when the fault ends it (sysexits.h where it has one). */
@@ -24,7 +24,9 @@ export interface Fault {
   readonly class: FaultClass;
   /** `WSTUN-E` and three digits; the first digit groups: 1 set-up, 2 link, 3 dial, 4 session, 5 proxy, 9 internal. */
   readonly code: `WSTUN-E${number}`;
-  /** The code that carries this fault in open-failed, reset and go-away frames (docs/protocol.md, "Codes"); 1..65535. */
+  /**
+   * The code that carries this fault in open-failed, reset and go-away frames (docs/protocol.md, "Codes"); 1..65535.
+   */
   readonly wire?: number;
   /** What happened, without a full stop. */
   readonly sentence: string;
@@ -508,13 +510,19 @@ const OF_STREAMS: ReadonlySet<FaultName> = new Set<FaultName>([
   'internal',
 ]);
 
-/** Of a stream, in OPEN_FAILED or RESET. A code that this version does not know, or that is for sessions, is a plain failed dial. */
+/**
+ * Of a stream, in OPEN_FAILED or RESET. A code that this version does not know, or that is for sessions, is a plain
+ * failed dial.
+ */
 export function faultOfStreamCode(code: number): WireFaultName {
   const fault = byWireCode.get(code);
   return fault !== undefined && (isOfDials(fault) || OF_STREAMS.has(fault)) ? fault : 'dial-failed';
 }
 
-/** Of a session: in GO_AWAY, in place of one, or in a notice. One that is not known, or is for streams, says no more than that it is over. */
+/**
+ * Of a session: in GO_AWAY, in place of one, or in a notice. One that is not known, or is for streams, says no more
+ * than that it is over.
+ */
 export function faultOfSessionCode(code: number): WireFaultName {
   const fault = byWireCode.get(code);
   return fault === undefined || isOfDials(fault) ? 'session-closed' : fault;

@@ -1,4 +1,7 @@
-/** `wstun access add | list | set | renew | remove`: edits the access list of a state directory; a running relay follows by itself. */
+/**
+ * `wstun access add | list | set | renew | remove`: edits the access list of a state directory; a running relay follows
+ * by itself.
+ */
 import { encodeInvite, type Invite } from '../crypto/invite.ts';
 import { createIdentity, formatPublicIdentity, type Identity } from '../crypto/keys.ts';
 import { requireName } from '../crypto/names.ts';
@@ -166,7 +169,9 @@ export function relayIssuer(relay: Identity, url: string): Issuer {
   return { relayUrls: [url], relayGateKey: gate, exitSessionKey: session, exitName: undefined };
 }
 
-/** The relay or the exit that the directory belongs to. Where the command must fail, it leaves no new identity behind. */
+/**
+ * The relay or the exit that the directory belongs to. Where the command must fail, it leaves no new identity behind.
+ */
 async function findIssuer(
   state: StateDir,
   given: string | undefined,

@@ -1,7 +1,7 @@
 /**
- * Says when the process has no file descriptor left, or hardly any. Every connection takes one, and beyond the limit whatever needs
- * one fails, mostly without a word: libuv accepts a connection then only to close it. Owns the look at the kernel and the warning;
- * what is refused meanwhile is its callers' to decide.
+ * Says when the process has no file descriptor left, or hardly any. Every connection takes one, and beyond the limit
+ * whatever needs one fails, mostly without a word: libuv accepts a connection then only to close it. Owns the look at
+ * the kernel and the warning; what is refused meanwhile is its callers' to decide.
  */
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { devNull } from 'node:os';
@@ -25,53 +25,55 @@ interface DescriptorGuardOptions {
 }
 
 export class DescriptorGuard {
-  readonly #logger: Logger;
-  readonly #limit: number | undefined;
-  readonly #lowestFree: () => number | undefined;
-  #saidAt = Number.NEGATIVE_INFINITY;
+  private readonly logger: Logger;
+  private readonly limit: number | undefined;
+  private readonly lowestFree: () => number | undefined;
+  private saidAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: DescriptorGuardOptions) {
-    this.#logger = options.logger;
-    this.#limit = 'limit' in options ? options.limit : kernelLimit();
-    this.#lowestFree = options.lowestFree ?? openOne;
+    this.logger = options.logger;
+    this.limit = 'limit' in options ? options.limit : kernelLimit();
+    this.lowestFree = options.lowestFree ?? openOne;
   }
 
   /** At the start: warns where the limit is below what the process needs at full use. */
   warnIfLow(needed: number): void {
-    if (this.#limit === undefined || this.#limit >= needed) return;
+    if (this.limit === undefined || this.limit >= needed) return;
     const { fix } = FAULTS['out-of-descriptors'];
-    this.#logger.warn(
-      { limit: this.#limit, needed },
-      `the limit of open files is low: ${this.#limit}, and at full use this process needs ${needed}. ${fix}`,
+    this.logger.warn(
+      { limit: this.limit, needed },
+      `the limit of open files is low: ${this.limit}, and at full use this process needs ${needed}. ${fix}`,
     );
   }
 
   /**
-   * True while only the reserve is left: new streams are to be refused. Looks each time, since a burst of streams takes what is
-   * left within milliseconds: two system calls, some 10 µs. @param now of any monotonic clock, ms
+   * True while only the reserve is left: new streams are to be refused. Looks each time, since a burst of streams takes
+   * what is left within milliseconds: two system calls, some 10 µs. @param now of any monotonic clock, ms
    */
   isShort(now = performance.now()): boolean {
-    const free = this.#lowestFree();
-    const isShort = free === undefined || free >= this.#threshold;
-    if (isShort) this.#say(now);
+    const free = this.lowestFree();
+    const isShort = free === undefined || free >= this.threshold;
+    if (isShort) this.say(now);
     return isShort;
   }
 
-  /** Looks again and again, for as long as the process lives: what fails for want of a descriptor often tells nobody. */
+  /**
+   * Looks again and again, for as long as the process lives: what fails for want of a descriptor often tells nobody.
+   */
   watch(): void {
     setInterval(() => this.isShort(), WATCH_MS).unref();
   }
 
-  get #threshold(): number {
-    if (this.#limit === undefined) return Number.POSITIVE_INFINITY;
-    return this.#limit - Math.min(RESERVE, Math.ceil(this.#limit * RESERVE_SHARE));
+  private get threshold(): number {
+    if (this.limit === undefined) return Number.POSITIVE_INFINITY;
+    return this.limit - Math.min(RESERVE, Math.ceil(this.limit * RESERVE_SHARE));
   }
 
-  #say(now: number): void {
-    if (now - this.#saidAt < SAY_EVERY_MS) return;
-    this.#saidAt = now;
-    const fault = new WstunError('out-of-descriptors', this.#limit === undefined ? '' : `its limit is ${this.#limit}`);
-    this.#logger.warn({ code: fault.code, limit: this.#limit }, fault.message);
+  private say(now: number): void {
+    if (now - this.saidAt < SAY_EVERY_MS) return;
+    this.saidAt = now;
+    const fault = new WstunError('out-of-descriptors', this.limit === undefined ? '' : `its limit is ${this.limit}`);
+    this.logger.warn({ code: fault.code, limit: this.limit }, fault.message);
   }
 }
 

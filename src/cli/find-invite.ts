@@ -13,7 +13,8 @@ export interface InviteOptions {
 const MAX_BYTES = 2 * MAX_PASTED_CHARS;
 
 /**
- * The argument, else the file, else $WSTUN_INVITE, which is deleted from the environment; undefined where there is none of them.
+ * The argument, else the file, else $WSTUN_INVITE, which is deleted from the environment; undefined where there is none
+ * of them.
  * @throws WstunError invite-missing for a file that cannot be read, invite-malformed for one that is far too long
  */
 export async function findInvite(options: InviteOptions): Promise<string | undefined> {

@@ -1,6 +1,6 @@
 /**
- * Which state directory a command is for: the one that was named, else the one on this machine that has keys. Never makes one, and
- * guesses between two only where just one can be meant.
+ * Which state directory a command is for: the one that was named, else the one on this machine that has keys. Never
+ * makes one, and guesses between two only where just one can be meant.
  */
 import { existsSync, lstatSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';

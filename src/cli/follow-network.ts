@@ -1,6 +1,6 @@
 /**
- * What makes a client or an exit look after its links at once: a change of the network beneath, or a SIGHUP. Only for commands:
- * signals belong to the process.
+ * What makes a client or an exit look after its links at once: a change of the network beneath, or a SIGHUP. Only for
+ * commands: signals belong to the process.
  */
 import { closeSync, openSync } from 'node:fs';
 import type { NetworkChange } from '../tunnel/network-change.ts';
@@ -13,8 +13,9 @@ export function followNetwork(onChange: (change: NetworkChange | 'asked') => voi
 }
 
 /**
- * SIGHUP says two things: "try again now" from a person or a script, and "your terminal is gone" from the kernel or a shell. The
- * latter must end a command that was started in a terminal, as it would without a handler; under nohup it goes on.
+ * SIGHUP says two things: "try again now" from a person or a script, and "your terminal is gone" from the kernel or a
+ * shell. The latter must end a command that was started in a terminal, as it would without a handler; under nohup it
+ * goes on.
  */
 function followHangups(onAsked: () => void): void {
   const inTerminal = process.stderr.isTTY === true;

@@ -1,6 +1,6 @@
 /**
- * The command line: which commands and options there are, and how the process ends. What a command does is in the file of its
- * name, loaded only when it runs, so that `--help` is quick.
+ * The command line: which commands and options there are, and how the process ends. What a command does is in the file
+ * of its name, loaded only when it runs, so that `--help` is quick.
  */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
@@ -25,7 +25,8 @@ export async function main(argv: readonly string[]): Promise<void> {
   const args = argv.slice(2);
   // As with XDG_STATE_HOME: a variable that is empty says nothing.
   if (process.env.WSTUN_STATE === '') delete process.env.WSTUN_STATE;
-  // A reader that goes away (`wstun access list | head`, a closed terminal) is no fault of ours, and ends nothing that runs.
+  // A reader that goes away (`wstun access list | head`, a closed terminal) is no fault of ours, and ends nothing that
+  // runs.
   for (const output of [process.stdout, process.stderr]) output.on('error', () => {});
   try {
     await buildProgram(args).parseAsync(understandPaste(args), { from: 'user' });
@@ -38,8 +39,8 @@ export async function main(argv: readonly string[]): Promise<void> {
 }
 
 /**
- * Streams tell their sockets of a cut in events, which take a few turns; the kernel would end what is left of a process that is gone
- * cleanly, and half a download would pass for a whole one.
+ * Streams tell their sockets of a cut in events, which take a few turns; the kernel would end what is left of a process
+ * that is gone cleanly, and half a download would pass for a whole one.
  */
 async function resetsAreOut(): Promise<void> {
   for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);

@@ -1,6 +1,6 @@
 /**
- * Says when the process holds as much memory as it may: then it takes no new sessions and streams, while those that live go on.
- * Looks at what the kernel counts, because that is what the process would be killed for.
+ * Says when the process holds as much memory as it may: then it takes no new sessions and streams, while those that
+ * live go on. Looks at what the kernel counts, because that is what the process would be killed for.
  */
 import { totalmem } from 'node:os';
 
@@ -10,27 +10,27 @@ const DEFAULT_SHARE = 0.7;
 const LOOK_MS = 50;
 
 export class MemoryGuard {
-  readonly #limit: number;
-  readonly #measure: () => number;
-  #over = false;
-  #lookedAt = Number.NEGATIVE_INFINITY;
+  private readonly limit: number;
+  private readonly measure: () => number;
+  private over = false;
+  private lookedAt = Number.NEGATIVE_INFINITY;
 
   /** @param limit bytes */
   constructor(limit = defaultLimit(), measure: () => number = process.memoryUsage.rss) {
-    this.#limit = limit;
-    this.#measure = measure;
+    this.limit = limit;
+    this.measure = measure;
   }
 
   /** @param now of any monotonic clock, ms */
   isOver(now = performance.now()): boolean {
-    if (now - this.#lookedAt < LOOK_MS) return this.#over;
-    this.#lookedAt = now;
+    if (now - this.lookedAt < LOOK_MS) return this.over;
+    this.lookedAt = now;
     try {
-      this.#over = this.#measure() > this.#limit;
+      this.over = this.measure() > this.limit;
     } catch {
       // It reads a file of /proc, which fails when no descriptor is left: that is descriptor-guard.ts's to tell.
     }
-    return this.#over;
+    return this.over;
   }
 }
 

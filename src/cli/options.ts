@@ -23,7 +23,10 @@ export function formatHostPort({ host, port }: HostPort): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** `--tether` takes what stands behind it for its address, and so may have swallowed the invite, or the first word of a whole line. */
+/**
+ * `--tether` takes what stands behind it for its address, and so may have swallowed the invite, or the first word of a
+ * whole line.
+ */
 export function parseTether(
   invite: string | undefined,
   tether: string | true | undefined,

@@ -1,6 +1,6 @@
 /**
- * What a person is told while a client or an exit cannot reach its relay: each new reason at once, and after ten seconds, once, that
- * it lasts. The same sentence again and again would push everything else off the screen.
+ * What a person is told while a client or an exit cannot reach its relay: each new reason at once, and after ten
+ * seconds, once, that it lasts. The same sentence again and again would push everything else off the screen.
  */
 import type { WstunError } from '../errors.ts';
 import { LASTING_MS } from '../tunnel/outage.ts';

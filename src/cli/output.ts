@@ -1,5 +1,6 @@
 /**
- * What commands print. stdout: results and, with `--json`, one event a line. stderr: what is meant for a person, and logs.
+ * What commands print. stdout: results and, with `--json`, one event a line. stderr: what is meant for a person, and
+ * logs.
  */
 import type { WstunError } from '../errors.ts';
 import { createLogger, type Logger } from '../observability/logger.ts';

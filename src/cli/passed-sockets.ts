@@ -1,6 +1,6 @@
 /**
- * Which listening sockets a service manager has passed to this process, by the protocol of sd_listen_fds(3). Reads the environment
- * alone; whether the descriptors are what they should be shows when they are listened on.
+ * Which listening sockets a service manager has passed to this process, by the protocol of sd_listen_fds(3). Reads the
+ * environment alone; whether the descriptors are what they should be shows when they are listened on.
  */
 import { WstunError } from '../errors.ts';
 import type { PassedSocket } from '../relay/listen.ts';
@@ -13,8 +13,8 @@ const MAX_SOCKETS = 64;
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * None where none were passed, or where they are for another process: variables are inherited, and `LISTEN_PID` says for whom they
- * were meant.
+ * None where none were passed, or where they are for another process: variables are inherited, and `LISTEN_PID` says
+ * for whom they were meant.
  * @throws WstunError bad-passed-socket
  */
 export function passedSockets(environment: Environment, pid: number): PassedSocket[] {

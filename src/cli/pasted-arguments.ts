@@ -1,6 +1,6 @@
 /**
- * The arguments of a command line into which an invite was pasted: with its whole printed line, in two pieces, alone. What the pieces
- * mean is for the commands; here they only come together, and are kept out of what is printed.
+ * The arguments of a command line into which an invite was pasted: with its whole printed line, in two pieces, alone.
+ * What the pieces mean is for the commands; here they only come together, and are kept out of what is printed.
  */
 import { decodeInvite } from '../crypto/invite.ts';
 import { PREFIX } from '../crypto/pasted-text.ts';
@@ -18,8 +18,8 @@ export function understandPaste(args: readonly string[]): readonly string[] {
 }
 
 /**
- * Whoever complains of an argument quotes it: an invite in the wrong place, or the rest of one. Nothing else that is given here is as
- * long without a mark in it.
+ * Whoever complains of an argument quotes it: an invite in the wrong place, or the rest of one. Nothing else that is
+ * given here is as long without a mark in it.
  */
 export function withoutSecrets(text: string, args: readonly string[]): string {
   const isSecret = args.some(holdsInvite)

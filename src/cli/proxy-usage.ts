@@ -43,7 +43,9 @@ Ctrl-C ends it.
 `;
 }
 
-/** Chromium and Firefox know no password for SOCKS: with one they go by HTTP, and ask for it. `url`: what to open there. */
+/**
+ * Chromium and Firefox know no password for SOCKS: with one they go by HTTP, and ask for it. `url`: what to open there.
+ */
 export function browserLines({ address, user }: ProxyPlace, url?: string): string {
   const scheme = user === undefined ? 'socks5' : 'http';
   const server = shellQuote(`--proxy-server=${scheme}://${formatHostPort(address)}`);

@@ -1,4 +1,6 @@
-/** By which URL clients reach a relay: as it was given, now or at an earlier start, else guessed from where it listens. */
+/**
+ * By which URL clients reach a relay: as it was given, now or at an earlier start, else guessed from where it listens.
+ */
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
@@ -24,7 +26,10 @@ export interface PublicUrl {
   readonly fault: string | undefined;
 }
 
-/** Remembered, for the invites of `wstun access add` and for starts without `--url`. @throws WstunError bad-url, state-unusable */
+/**
+ * Remembered, for the invites of `wstun access add` and for starts without `--url`. @throws WstunError bad-url,
+ * state-unusable
+ */
 export async function settleUrl(
   state: StateDir,
   wishes: UrlWishes,
@@ -53,8 +58,8 @@ export function wasGiven(
 }
 
 /**
- * Why no client can come in by that URL, where that is certain: it leads to a port of this relay, and to the wrong protocol. Whatever
- * else may be in front of a relay (a proxy, a router) is not known here.
+ * Why no client can come in by that URL, where that is certain: it leads to a port of this relay, and to the wrong
+ * protocol. Whatever else may be in front of a relay (a proxy, a router) is not known here.
  */
 export function faultOfUrl(
   url: string,

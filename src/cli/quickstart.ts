@@ -20,8 +20,8 @@ import { shellQuote } from './shell.ts';
 import { firstSignal } from './shutdown.ts';
 
 /**
- * A name that only the quickstart's exit knows. Programs send loopback addresses past their proxy (Chromium does), so the
- * page could not be shown through the tunnel under 127.0.0.1; and it proves that names are resolved at the exit.
+ * A name that only the quickstart's exit knows. Programs send loopback addresses past their proxy (Chromium does), so
+ * the page could not be shown through the tunnel under 127.0.0.1; and it proves that names are resolved at the exit.
  */
 const PAGE_HOST = 'hello.wstun.internal';
 

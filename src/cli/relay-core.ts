@@ -1,6 +1,6 @@
 /**
- * All of a relay that hangs on its keys: which tickets open, where links lead, and the sessions of its own exit. Made anew when the
- * keys are rotated; addresses, files and the access list live on outside.
+ * All of a relay that hangs on its keys: which tickets open, where links lead, and the sessions of its own exit. Made
+ * anew when the keys are rotated; addresses, files and the access list live on outside.
  */
 import { decodeBase64url } from '../crypto/base64url.ts';
 import { isPublicKey } from '../crypto/public-key.ts';
@@ -34,22 +34,22 @@ interface RelayCoreOptions {
 }
 
 export class RelayCore {
-  readonly #options: RelayCoreOptions;
-  readonly #tickets: TicketOpener;
-  readonly #retired: readonly { readonly keys: RetiredKeys; readonly tickets: TicketOpener }[];
-  readonly #rendezvous: Rendezvous;
-  readonly #clocks: ClockWatch;
+  private readonly options: RelayCoreOptions;
+  private readonly tickets: TicketOpener;
+  private readonly retired: readonly { readonly keys: RetiredKeys; readonly tickets: TicketOpener }[];
+  private readonly rendezvous: Rendezvous;
+  private readonly clocks: ClockWatch;
 
   constructor(options: RelayCoreOptions) {
     const { keys, known, replays, linksFree, logger } = options;
-    this.#options = options;
-    const isAwaited = (exit: string, token: string): boolean => this.#rendezvous.awaits(exit, token);
-    this.#tickets = new TicketOpener(keys.identity, { replays, isAwaited });
-    this.#retired = keys.retired.map((old) => ({
+    this.options = options;
+    const isAwaited = (exit: string, token: string): boolean => this.rendezvous.awaits(exit, token);
+    this.tickets = new TicketOpener(keys.identity, { replays, isAwaited });
+    this.retired = keys.retired.map((old) => ({
       keys: old,
       tickets: new TicketOpener(old.identity, { replays, retired: true }),
     }));
-    this.#clocks = new ClockWatch(this.#tickets, (bearer, offset) =>
+    this.clocks = new ClockWatch(this.tickets, (bearer, offset) =>
       logger.warn({ bearer, offset }, clockText(bearer, offset)),
     );
     const onBearers = (exit: string, list: readonly string[]): void => {
@@ -57,78 +57,81 @@ export class RelayCore {
       const bad = list.filter((key) => !isPublicKey(gateKeyOf(key))).length;
       if (bad > 0) logger.warn({ exit, keys: bad }, 'an exit announced keys that are not valid: they let nobody in');
     };
-    this.#rendezvous = new Rendezvous({ tickets: this.#tickets, logger, onBearers, linksFree });
+    this.rendezvous = new Rendezvous({ tickets: this.tickets, logger, onBearers, linksFree });
   }
 
   /** @param now milliseconds since 1970 */
   open(ticket: string, now: number, request: TicketRequest): TicketVerdict {
-    const retired = this.#retired.filter(({ keys }) => now < keys.until).map(({ tickets }) => tickets);
-    const verdict = openWithAny([this.#tickets, ...retired], ticket, now, request);
-    if (!verdict.admitted && verdict.reason === 'unknown') this.#clocks.wake();
+    const retired = this.retired.filter(({ keys }) => now < keys.until).map(({ tickets }) => tickets);
+    const verdict = openWithAny([this.tickets, ...retired], ticket, now, request);
+    if (!verdict.admitted && verdict.reason === 'unknown') this.clocks.wake();
     return verdict;
   }
 
   /** The access list has changed. @param kept the names that were there before with the same key */
   admit(kept: ReadonlySet<string>): void {
-    const { access, sessions } = this.#options;
-    this.#tickets.setBearers(access.entries.map(bearerOf));
-    for (const { keys, tickets } of this.#retired) tickets.setBearers(this.#retiredBearers(keys));
+    const { access, sessions } = this.options;
+    this.tickets.setBearers(access.entries.map(bearerOf));
+    for (const { keys, tickets } of this.retired) tickets.setBearers(this.retiredBearers(keys));
     sessions?.keepOnly(kept);
-    this.#rendezvous.keepOnly(kept);
+    this.rendezvous.keepOnly(kept);
   }
 
-  /** Clients of exits that are not back yet are to be told so, once `restored`. What is left of exits that were removed meanwhile is forgotten. */
+  /**
+   * Clients of exits that are not back yet are to be told so, once `restored`. What is left of exits that were removed
+   * meanwhile is forgotten.
+   */
   restoreExits(): void {
-    const { known } = this.#options;
-    const exits = this.#exitNames();
+    const { known } = this.options;
+    const exits = this.exitNames();
     for (const [exit, keys] of [...known.exits]) {
-      if (exits.has(exit)) this.#rendezvous.restore(exit, keys);
+      if (exits.has(exit)) this.rendezvous.restore(exit, keys);
       else known.set(exit, []);
     }
   }
 
   /** Resolves when the keys of all those exits are known. */
   restored(): Promise<void> {
-    return this.#rendezvous.restored();
+    return this.rendezvous.restored();
   }
 
   handleLink(link: MessageLink, admitted: Admitted): void {
     const { bearer, role, destination, rotationProof } = admitted;
-    const { sessions, isOverloaded } = this.#options;
-    if (rotationProof !== undefined) this.#rendezvous.turnAwayRetired(link, bearer, admitted, rotationProof);
+    const { sessions, isOverloaded } = this.options;
+    if (rotationProof !== undefined) this.rendezvous.turnAwayRetired(link, bearer, admitted, rotationProof);
     // The relay's own exit knows new sessions from those that only lost their link; of others, nobody here can tell.
     else if (role === 'client' && (destination !== '' || sessions === undefined) && isOverloaded())
-      this.#rendezvous.turnAwayFull(link, bearer);
-    else if (role === 'exit' || destination !== '') this.#rendezvous.serve(link, admitted);
-    else if (sessions === undefined) this.#rendezvous.turnAway(link, bearer);
+      this.rendezvous.turnAwayFull(link, bearer);
+    else if (role === 'exit' || destination !== '') this.rendezvous.serve(link, admitted);
+    else if (sessions === undefined) this.rendezvous.turnAway(link, bearer);
     else sessions.serve(link, bearer);
   }
 
   /** Other keys are in force: whoever is here by these has to go. */
   retire(): void {
-    this.#clocks.close();
-    this.#options.sessions?.endAll('keys-rotated');
-    this.#rendezvous.close();
+    this.clocks.close();
+    this.options.sessions?.endAll('keys-rotated');
+    this.rendezvous.close();
   }
 
   async close(graceMs: number): Promise<void> {
-    this.#clocks.close();
+    this.clocks.close();
     // At once: only the streams of the relay's own exit would be lost with it.
-    this.#rendezvous.close();
-    await this.#options.sessions?.close(graceMs);
+    this.rendezvous.close();
+    await this.options.sessions?.close(graceMs);
   }
 
   /** Those of the list, and the clients that its exits had announced. */
-  #retiredBearers(keys: RetiredKeys): Bearer[] {
-    const exits = this.#exitNames();
+  private retiredBearers(keys: RetiredKeys): Bearer[] {
+    const exits = this.exitNames();
     const announced = [...keys.exits].flatMap(([exit, list]) =>
       exits.has(exit) ? list.map((key) => announcedBearer(exit, key)) : [],
     );
-    return [...standingBearers(keys, this.#options.access).map(bearerOf), ...announced];
+    return [...standingBearers(keys, this.options.access).map(bearerOf), ...announced];
   }
 
-  #exitNames(): Set<string> {
-    return new Set(this.#options.access.entries.flatMap(({ name, role }) => (role === 'exit' ? [name] : [])));
+  private exitNames(): Set<string> {
+    return new Set(this.options.access.entries.flatMap(({ name, role }) => (role === 'exit' ? [name] : [])));
   }
 }
 

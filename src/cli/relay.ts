@@ -1,4 +1,7 @@
-/** `wstun relay`: the gate, the rendezvous, the built-in exit and the access list, put together and kept running until a signal. */
+/**
+ * `wstun relay`: the gate, the rendezvous, the built-in exit and the access list, put together and kept running until a
+ * signal.
+ */
 import type { Identity } from '../crypto/keys.ts';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
 import { ReplayMemory } from '../crypto/replay-memory.ts';
@@ -117,7 +120,8 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
     return new RelayCore({ keys: present, access, known, replays, sessions, ...guards, linksFree, logger });
   };
   let core = coreOf(keys);
-  // Before anything listens: whoever came first would be refused. The keys of exits may be many, and whoever comes meanwhile waits.
+  // Before anything listens: whoever came first would be refused. The keys of exits may be many, and whoever comes
+  // meanwhile waits.
   core.admit(access.replace(await file.read()));
   core.restoreExits();
   const tlsFiles = tlsFilesOf(options);

@@ -1,4 +1,7 @@
-/** What `wstun relay` and `wstun exit` have in common: an access list that is followed while it changes, and an exit that obeys it. */
+/**
+ * What `wstun relay` and `wstun exit` have in common: an access list that is followed while it changes, and an exit
+ * that obeys it.
+ */
 import { formatPublicIdentity, type Identity } from '../crypto/keys.ts';
 import { importKeyPair } from '../crypto/x25519.ts';
 import { createExit } from '../exit/exit.ts';
@@ -71,8 +74,8 @@ export class LiveAccess {
 }
 
 /**
- * Reads the list, and follows it from then on. `onChange` is called for the first list too; `kept` are the names that were there
- * before with the same key.
+ * Reads the list, and follows it from then on. `onChange` is called for the first list too; `kept` are the names that
+ * were there before with the same key.
  * @throws WstunError state-unusable, access-malformed
  */
 export async function followAccess(
@@ -102,14 +105,19 @@ export function muxLimits({ streams, opens, session_memory: memory }: ProcessLim
   };
 }
 
-/** Of keys that were rotated, whoever may be told so: a name that was removed since is a stranger, and in the end everybody. */
+/**
+ * Of keys that were rotated, whoever may be told so: a name that was removed since is a stranger, and in the end
+ * everybody.
+ */
 export function standingBearers({ bearers, until }: RetiredKeys, access: LiveAccess): RetiredKeys['bearers'] {
   if (Date.now() >= until) return [];
   const standing = new Set(access.entries.map(placeOf));
   return bearers.filter((bearer) => standing.has(placeOf(bearer)));
 }
 
-/** The identity of a directory and those before it, newest first. @throws WstunError state-unusable, identity-damaged */
+/**
+ * The identity of a directory and those before it, newest first. @throws WstunError state-unusable, identity-damaged
+ */
 export async function loadKeys(state: StateDir): Promise<Keys> {
   const { identity } = await loadOrCreateIdentity(state);
   return { identity, retired: await readRetiredKeys(state, Date.now()) };

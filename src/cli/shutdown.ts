@@ -8,9 +8,9 @@ export const DRAIN_MS = 30_000;
 const CUT_MS = 500;
 
 /**
- * Resolves at the first SIGINT or SIGTERM. At the second, `cut` has to reset all connections: the kernel would end those of a
- * process that is gone cleanly, and half a download would pass for a whole one. Then the process ends with 128 + the
- * signal's number.
+ * Resolves at the first SIGINT or SIGTERM. At the second, `cut` has to reset all connections: the kernel would end
+ * those of a process that is gone cleanly, and half a download would pass for a whole one. Then the process ends with
+ * 128 + the signal's number.
  */
 export function firstSignal(cut: () => Promise<unknown>): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {

@@ -1,4 +1,6 @@
-/** What a person, and a script, is told while nothing comes through the link of a client: what is known, and no guess. */
+/**
+ * What a person, and a script, is told while nothing comes through the link of a client: what is known, and no guess.
+ */
 import type { StallInfo } from '../tunnel/stall-watch.ts';
 import { counted, seconds } from './outage-report.ts';
 

@@ -86,7 +86,8 @@ async function startAt(
 /** A job in the background that reads from its terminal is stopped (SIGTTIN), tunnel and all. */
 function isInForeground(): boolean {
   try {
-    // Behind the program's name, which may hold anything: state, parent, group, session, terminal, the terminal's group.
+    // Behind the program's name, which may hold anything: state, parent, group, session, terminal, the terminal's
+    // group.
     const fields = readFileSync('/proc/self/stat', 'latin1').replace(/^.*\)/s, '').trim().split(' ');
     return fields[2] === fields[5];
   } catch {

@@ -1,7 +1,8 @@
 /**
- * The certificate and the key of a relay as two files that something else renews: read at the start, and again when they
- * change. Whether the two fit together is the server's to say. Looks every half second instead of having the system tell:
- * renewal replaces files, moves symlinks (certbot) or mounts (Kubernetes), and a watch on the old file hears of none.
+ * The certificate and the key of a relay as two files that something else renews: read at the start, and again when
+ * they change. Whether the two fit together is the server's to say. Looks every half second instead of having the
+ * system tell: renewal replaces files, moves symlinks (certbot) or mounts (Kubernetes), and a watch on the old file
+ * hears of none.
  */
 import { readFile, stat } from 'node:fs/promises';
 import { WstunError } from '../errors.ts';
@@ -13,45 +14,47 @@ import { fileReason } from '../state/state-dir.ts';
 const POLL_MS = 500;
 
 export class TlsFiles {
-  readonly #paths: readonly [cert: string, key: string];
+  private readonly paths: readonly [cert: string, key: string];
   /** Of the pair that was read last, whether it could be used or not. */
-  #read = '';
+  private readPair = '';
   /** At the last look. */
-  #seen = '';
-  #timer: NodeJS.Timeout | undefined;
-  #stopped = false;
+  private seen = '';
+  private timer: NodeJS.Timeout | undefined;
+  private stopped = false;
 
   constructor(cert: string, key: string) {
-    this.#paths = [cert, key];
+    this.paths = [cert, key];
   }
 
   /** @throws WstunError bad-certificate */
   async read(): Promise<TlsPair> {
     // First: what changes while it is read is a change.
-    this.#read = await this.#stamp();
-    this.#seen = this.#read;
-    const [cert, key] = this.#paths;
+    this.readPair = await this.stamp();
+    this.seen = this.readPair;
+    const [cert, key] = this.paths;
     return { cert: await readPem(cert), key: await readPem(key) };
   }
 
-  /** Hands each new pair over, until `stop`. What cannot be read, or makes `use` throw, is logged once for each change. */
+  /**
+   * Hands each new pair over, until `stop`. What cannot be read, or makes `use` throw, is logged once for each change.
+   */
   follow(use: (pair: TlsPair) => void, logger: Logger): void {
     const look = async (): Promise<void> => {
-      if (await this.#hasChanged()) await this.#renew(use, logger);
-      if (!this.#stopped) this.#timer = setTimeout(look, POLL_MS).unref();
+      if (await this.hasChanged()) await this.renew(use, logger);
+      if (!this.stopped) this.timer = setTimeout(look, POLL_MS).unref();
     };
-    this.#timer = setTimeout(look, POLL_MS).unref();
+    this.timer = setTimeout(look, POLL_MS).unref();
   }
 
   stop(): void {
-    this.#stopped = true;
-    clearTimeout(this.#timer);
+    this.stopped = true;
+    clearTimeout(this.timer);
   }
 
-  async #renew(use: (pair: TlsPair) => void, logger: Logger): Promise<void> {
+  private async renew(use: (pair: TlsPair) => void, logger: Logger): Promise<void> {
     try {
       const pair = await this.read();
-      if (this.#stopped) return;
+      if (this.stopped) return;
       use(pair);
       logger.info({}, 'TLS certificate reloaded');
     } catch (error) {
@@ -60,17 +63,19 @@ export class TlsFiles {
     }
   }
 
-  /** And has stood still since the last look: certificate and key are two files, and are written one after the other. */
-  async #hasChanged(): Promise<boolean> {
-    const stamp = await this.#stamp();
-    const still = stamp === this.#seen;
-    this.#seen = stamp;
-    return still && stamp !== this.#read;
+  /**
+   * And has stood still since the last look: certificate and key are two files, and are written one after the other.
+   */
+  private async hasChanged(): Promise<boolean> {
+    const stamp = await this.stamp();
+    const still = stamp === this.seen;
+    this.seen = stamp;
+    return still && stamp !== this.readPair;
   }
 
   /** Changes whenever one of the files does; never rejects. */
-  async #stamp(): Promise<string> {
-    const stamps = this.#paths.map(async (path) => {
+  private async stamp(): Promise<string> {
+    const stamps = this.paths.map(async (path) => {
       const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
       return [dev, ino, size, mtimeNs, ctimeNs].join(':');
     });

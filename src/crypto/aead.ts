@@ -1,6 +1,7 @@
 /**
- * The cipher functions of Noise (rev 34, §4.2): AEAD_CHACHA20_POLY1305 (§12.3) and AES256-GCM (§12.4), through node:crypto.
- * Knows keys and nonces as values and keeps neither: who may use a nonce is decided in noise.ts and record-cipher.ts.
+ * The cipher functions of Noise (rev 34, §4.2): AEAD_CHACHA20_POLY1305 (§12.3) and AES256-GCM (§12.4), through
+ * node:crypto. Knows keys and nonces as values and keeps neither: who may use a nonce is decided in noise.ts and
+ * record-cipher.ts.
  */
 import {
   type CipherChaCha20Poly1305,
@@ -30,7 +31,10 @@ export function importCipherKey(key: Uint8Array): KeyObject {
   return createSecretKey(key);
 }
 
-/** 32 zero bits, then n in 64: little-endian for ChaChaPoly (§12.3), big-endian for AESGCM (§12.4). @param n 0 to 2^53 - 1 */
+/**
+ * 32 zero bits, then n in 64: little-endian for ChaChaPoly (§12.3), big-endian for AESGCM (§12.4). @param n 0 to 2^53 -
+ * 1
+ */
 function encodeNonce(suite: CipherSuite, n: number): Buffer {
   const nonce = Buffer.allocUnsafe(NONCE_BYTES).fill(0);
   const high = Math.floor(n / TWO_POW_32);

@@ -1,6 +1,6 @@
 /**
- * Base64url without padding (RFC 4648 §5), read strictly: of all the texts that lenient decoders take for the same bytes,
- * exactly one is accepted, so that no one can alter a text without altering what it says. Pure.
+ * Base64url without padding (RFC 4648 §5), read strictly: of all the texts that lenient decoders take for the same
+ * bytes, exactly one is accepted, so that no one can alter a text without altering what it says. Pure.
  */
 
 const ALPHABET = /^[A-Za-z0-9_-]*$/;

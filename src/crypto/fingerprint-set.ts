@@ -1,8 +1,10 @@
 /**
- * A set of 64-bit numbers that only grows, in typed arrays: 8 bytes a place, at most three quarters of the places taken. Pure.
+ * A set of 64-bit numbers that only grows, in typed arrays: 8 bytes a place, at most three quarters of the places
+ * taken. Pure.
  *
- * Open addressing with linear probing. Where a table is full, one of twice its size comes beside it, and nothing is moved: no entry
- * ever waits for a rehash. Places are chosen with numbers that this process has drawn, so that nobody outside can aim at one.
+ * Open addressing with linear probing. Where a table is full, one of twice its size comes beside it, and nothing is
+ * moved: no entry ever waits for a rehash. Places are chosen with numbers that this process has drawn, so that nobody
+ * outside can aim at one.
  */
 import { randomBytes } from 'node:crypto';
 
@@ -19,18 +21,18 @@ export interface Fingerprint {
 
 export class FingerprintSet {
   /** The largest, which is the one that is filled, last. Each place: high, low; both 0 where it is free. */
-  readonly #tables: Uint32Array[] = [];
-  #size = 0;
+  private readonly tables: Uint32Array[] = [];
+  private count = 0;
   /** Places of the last table that may still be taken. */
-  #room = 0;
+  private room = 0;
 
   get size(): number {
-    return this.#size;
+    return this.count;
   }
 
   has(fingerprint: Fingerprint): boolean {
     const { high, low } = nonZero(fingerprint);
-    return this.#tables.some((table) => {
+    return this.tables.some((table) => {
       const place = placeOf(table, high, low) * 2;
       return table[place] === high && table[place + 1] === low;
     });
@@ -39,21 +41,21 @@ export class FingerprintSet {
   /** Of one that is there already, nothing. */
   add(fingerprint: Fingerprint): void {
     if (this.has(fingerprint)) return;
-    if (this.#room === 0) this.#grow();
+    if (this.room === 0) this.grow();
     const { high, low } = nonZero(fingerprint);
-    const table = this.#tables.at(-1);
+    const table = this.tables.at(-1);
     if (table === undefined) return;
     const place = placeOf(table, high, low) * 2;
     table[place] = high;
     table[place + 1] = low;
-    this.#size += 1;
-    this.#room -= 1;
+    this.count += 1;
+    this.room -= 1;
   }
 
-  #grow(): void {
-    const places = FIRST_PLACES * 2 ** this.#tables.length;
-    this.#tables.push(new Uint32Array(places * 2));
-    this.#room = Math.floor(places * MAX_LOAD);
+  private grow(): void {
+    const places = FIRST_PLACES * 2 ** this.tables.length;
+    this.tables.push(new Uint32Array(places * 2));
+    this.room = Math.floor(places * MAX_LOAD);
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * HSalsa20 (Bernstein, "Extending the Salsa20 nonce", 2011) with the zero input that NaCl's `crypto_box_beforenm` gives it: makes a
- * key of a shared secret. Owns nothing else of NaCl.
+ * HSalsa20 (Bernstein, "Extending the Salsa20 nonce", 2011) with the zero input that NaCl's `crypto_box_beforenm` gives
+ * it: makes a key of a shared secret. Owns nothing else of NaCl.
  */
 
 /** "expand 32-byte k" */

@@ -1,8 +1,8 @@
 /**
  * Invites: the one string that a person pastes to join (docs/protocol.md, "Invites"). Pure.
  *
- * An invite is as good as a password: no error text holds any part of one, and the secret in a decoded one is wrapped in an
- * Identity.
+ * An invite is as good as a password: no error text holds any part of one, and the secret in a decoded one is wrapped
+ * in an Identity.
  */
 import { createHash } from 'node:crypto';
 import { WstunError } from '../errors.ts';
@@ -68,7 +68,8 @@ export function encodeInvite(invite: Invite): string {
 
 /**
  * Takes what people paste, as pasted-text.ts finds an invite in it.
- * @throws WstunError invite-malformed, invite-incomplete (cut off), invite-mistyped (a character changed), two-invites, bad-url
+ * @throws WstunError invite-malformed, invite-incomplete (cut off), invite-mistyped (a character changed), two-invites,
+ * bad-url
  */
 export function decodeInvite(pasted: string): Invite {
   if (pasted.length > MAX_PASTED_CHARS) throw malformed('it is far too long');

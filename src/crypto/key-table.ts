@@ -1,8 +1,9 @@
 /**
- * The gate keys that a relay knows, each by the secret that it shares with the relay's own, and what each was let in for. Pure.
+ * The gate keys that a relay knows, each by the secret that it shares with the relay's own, and what each was let in
+ * for. Pure.
  *
- * Two public keys that differ by a point of small order share one secret, and so have one place here: whoever announces such a key
- * adds to what its owner may do, and takes nothing away.
+ * Two public keys that differ by a point of small order share one secret, and so have one place here: whoever announces
+ * such a key adds to what its owner may do, and takes nothing away.
  */
 import { encodeBase64url } from './base64url.ts';
 import type { Identity } from './keys.ts';
@@ -33,7 +34,7 @@ interface Grant {
 export class KnownKey {
   readonly sharedKey: Uint8Array;
   /** A few at most, the latest last. */
-  #grants: readonly Grant[] = [];
+  private grants: readonly Grant[] = [];
 
   constructor(sharedKey: Uint8Array) {
     this.sharedKey = sharedKey;
@@ -41,27 +42,27 @@ export class KnownKey {
 
   /** For logs, of whatever grant. */
   get anyName(): string {
-    return this.#grants[0]?.bearer.name ?? '';
+    return this.grants[0]?.bearer.name ?? '';
   }
 
   /** The public keys by which it was let in, as text. */
   get publicKeys(): Set<string> {
-    return new Set(this.#grants.map(({ publicKey }) => publicKey));
+    return new Set(this.grants.map(({ publicKey }) => publicKey));
   }
 
   /** The name under which a ticket that says this may open. */
   nameFor(place: Place): string | undefined {
     if (place.role === 'exit' && !EXIT_DESTINATION.test(place.destination)) return undefined;
-    return this.#grants.findLast(({ bearer }) => isSamePlace(bearer, place))?.bearer.name;
+    return this.grants.findLast(({ bearer }) => isSamePlace(bearer, place))?.bearer.name;
   }
 
   grant(bearer: Bearer, publicKey: string): void {
     this.withdraw(bearer, publicKey);
-    this.#grants = [...this.#grants, { bearer, publicKey }];
+    this.grants = [...this.grants, { bearer, publicKey }];
   }
 
   withdraw(place: Place, publicKey: string): void {
-    this.#grants = this.#grants.filter((grant) => grant.publicKey !== publicKey || !isSamePlace(grant.bearer, place));
+    this.grants = this.grants.filter((grant) => grant.publicKey !== publicKey || !isSamePlace(grant.bearer, place));
   }
 }
 
@@ -71,84 +72,84 @@ function isSamePlace(one: Place, other: Place): boolean {
 }
 
 export class KeyTable {
-  readonly #relay: Identity;
+  private readonly relay: Identity;
   /** By the text of the public key; several may share a secret. */
-  readonly #byPublicKey = new Map<string, KnownKey>();
+  private readonly byPublicKey = new Map<string, KnownKey>();
   /** By the shared secret. */
-  readonly #bySecret = new Map<string, KnownKey>();
+  private readonly bySecret = new Map<string, KnownKey>();
   /** Epoch to hint to key, for the three epochs within the skew of `#epoch`. */
-  readonly #hints = new Map<number, Map<bigint, KnownKey>>();
-  #epoch: number | undefined;
+  private readonly hints = new Map<number, Map<bigint, KnownKey>>();
+  private epoch: number | undefined;
 
   constructor(relay: Identity) {
-    this.#relay = relay;
+    this.relay = relay;
   }
 
   get keys(): Iterable<KnownKey> {
-    return this.#bySecret.values();
+    return this.bySecret.values();
   }
 
   /** A new key costs 0.07 ms, a known one nothing. What is no public key (`isPublicKey`) is not let in. */
   add(bearer: Bearer): void {
     const text = encodeBase64url(bearer.gateKey);
-    const known = this.#byPublicKey.get(text) ?? this.#meet(bearer.gateKey, text);
+    const known = this.byPublicKey.get(text) ?? this.meet(bearer.gateKey, text);
     known?.grant(bearer, text);
   }
 
   /** Returns the key if it may do nothing any more. */
   remove(bearer: Bearer): KnownKey | undefined {
     const text = encodeBase64url(bearer.gateKey);
-    const known = this.#byPublicKey.get(text);
+    const known = this.byPublicKey.get(text);
     if (known === undefined) return undefined;
     known.withdraw(bearer, text);
     const { publicKeys } = known;
-    if (!publicKeys.has(text)) this.#byPublicKey.delete(text);
+    if (!publicKeys.has(text)) this.byPublicKey.delete(text);
     if (publicKeys.size > 0) return undefined;
-    this.#forget(known);
+    this.forget(known);
     return known;
   }
 
   /** The key of that hint, in the epochs before, of and after that time. */
   find(hint: bigint, seconds: number): KnownKey | undefined {
     const current = epochOf(seconds);
-    if (current !== this.#epoch) this.#turnEpoch(current);
-    for (const hints of this.#hints.values()) {
+    if (current !== this.epoch) this.turnEpoch(current);
+    for (const hints of this.hints.values()) {
       const known = hints.get(hint);
       if (known !== undefined) return known;
     }
     return undefined;
   }
 
-  #meet(gateKey: Uint8Array, text: string): KnownKey | undefined {
+  private meet(gateKey: Uint8Array, text: string): KnownKey | undefined {
     if (!isPublicKey(gateKey)) return undefined;
-    const sharedKey = this.#relay.exposeGateSharedKey(gateKey);
+    const sharedKey = this.relay.exposeGateSharedKey(gateKey);
     const secret = secretText(sharedKey);
-    const known = this.#bySecret.get(secret) ?? new KnownKey(sharedKey);
-    this.#byPublicKey.set(text, known);
-    this.#bySecret.set(secret, known);
-    for (const [epoch, hints] of this.#hints) hints.set(numericHint(sharedKey, epoch), known);
+    const known = this.bySecret.get(secret) ?? new KnownKey(sharedKey);
+    this.byPublicKey.set(text, known);
+    this.bySecret.set(secret, known);
+    for (const [epoch, hints] of this.hints) hints.set(numericHint(sharedKey, epoch), known);
     return known;
   }
 
-  #forget(known: KnownKey): void {
-    this.#bySecret.delete(secretText(known.sharedKey));
-    for (const [epoch, hints] of this.#hints) hints.delete(numericHint(known.sharedKey, epoch));
+  private forget(known: KnownKey): void {
+    this.bySecret.delete(secretText(known.sharedKey));
+    for (const [epoch, hints] of this.hints) hints.delete(numericHint(known.sharedKey, epoch));
   }
 
   /** Once in two minutes one HMAC for each bearer, 2.5 µs each: 25 ms at 10,000. */
-  #turnEpoch(current: number): void {
-    for (const epoch of this.#hints.keys()) {
-      if (Math.abs(epoch - current) > 1) this.#hints.delete(epoch);
+  private turnEpoch(current: number): void {
+    for (const epoch of this.hints.keys()) {
+      if (Math.abs(epoch - current) > 1) this.hints.delete(epoch);
     }
     for (const epoch of [current, current - 1, current + 1]) {
-      if (!this.#hints.has(epoch)) this.#hints.set(epoch, this.#hintsOfEpoch(epoch));
+      if (!this.hints.has(epoch)) this.hints.set(epoch, this.hintsOfEpoch(epoch));
     }
-    this.#epoch = current;
+    this.epoch = current;
   }
 
-  #hintsOfEpoch(epoch: number): Map<bigint, KnownKey> {
+  private hintsOfEpoch(epoch: number): Map<bigint, KnownKey> {
     const hints = new Map<bigint, KnownKey>();
-    for (const known of this.#bySecret.values()) hints.set(numericHint(known.sharedKey, epoch), known);
+    for (const known of this.bySecret.values()) hints.set(numericHint(known.sharedKey, epoch), known);
     return hints;
   }
 }

@@ -1,10 +1,10 @@
 /**
- * A party's keys. Everyone has one 32-byte secret; labelled HKDF makes two X25519 key pairs of it, one for the gate (tickets)
- * and one for the session (Noise), so that no key serves two protocols. Pure but for randomness.
+ * A party's keys. Everyone has one 32-byte secret; labelled HKDF makes two X25519 key pairs of it, one for the gate
+ * (tickets) and one for the session (Noise), so that no key serves two protocols. Pure but for randomness.
  *
- * Text forms, each with a prefix that says what it is and a checksum: `wstunpk1_…` for the public keys, `wstunsk1_…` for the
- * secret. An Identity shows only its public half to loggers, inspectors and JSON; the three `expose…` methods are the only
- * ways to its secrets, so that a search for them finds every use.
+ * Text forms, each with a prefix that says what it is and a checksum: `wstunpk1_…` for the public keys, `wstunsk1_…`
+ * for the secret. An Identity shows only its public half to loggers, inspectors and JSON; the three `expose…` methods
+ * are the only ways to its secrets, so that a search for them finds every use.
  */
 import { createHash, hkdfSync, randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
@@ -65,8 +65,8 @@ export class Identity {
   }
 
   /**
-   * The key that both bearer and relay compute (NaCl's `crypto_box_beforenm`), 32 bytes: for tickets alone. Takes 0.07 ms, of which
-   * OpenSSL's X25519 is most; tweetnacl, which the tests hold it to, takes 0.6 ms.
+   * The key that both bearer and relay compute (NaCl's `crypto_box_beforenm`), 32 bytes: for tickets alone. Takes 0.07
+   * ms, of which OpenSSL's X25519 is most; tweetnacl, which the tests hold it to, takes 0.6 ms.
    * @throws RangeError unless the peer's key has 32 bytes
    */
   exposeGateSharedKey(peerGateKey: Uint8Array): Uint8Array {

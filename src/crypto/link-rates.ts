@@ -1,5 +1,6 @@
 /**
- * How often each bearer may have something: a burst, then so many a second (a token bucket). Pure; milliseconds are passed in.
+ * How often each bearer may have something: a burst, then so many a second (a token bucket). Pure; milliseconds are
+ * passed in.
  *
  * Being over it passes by itself, and harms nobody else.
  */
@@ -15,19 +16,19 @@ interface Bucket {
 }
 
 export class BearerRates {
-  readonly #rate: Rate;
+  private readonly rate: Rate;
   /** Of those that are not full: a bearer that rests costs nothing after the next sweep. */
-  readonly #buckets = new Map<string, Bucket>();
+  private readonly buckets = new Map<string, Bucket>();
 
   constructor(rate: Rate) {
-    this.#rate = rate;
+    this.rate = rate;
   }
 
   /** Takes one of the bearer's; false if there is none. A clock that is set back gives none meanwhile. */
   take(bearer: string, now: number): boolean {
-    const bucket = this.#buckets.get(bearer) ?? { tokens: this.#rate.burst, at: now };
-    this.#buckets.set(bearer, bucket);
-    bucket.tokens = this.#tokensAt(bucket, now);
+    const bucket = this.buckets.get(bearer) ?? { tokens: this.rate.burst, at: now };
+    this.buckets.set(bearer, bucket);
+    bucket.tokens = this.tokensAt(bucket, now);
     bucket.at = now;
     if (bucket.tokens < 1) return false;
     bucket.tokens -= 1;
@@ -36,13 +37,13 @@ export class BearerRates {
 
   /** Frees what is full again; to be called once in a while. */
   sweep(now: number): void {
-    for (const [bearer, bucket] of this.#buckets) {
-      if (this.#tokensAt(bucket, now) >= this.#rate.burst) this.#buckets.delete(bearer);
+    for (const [bearer, bucket] of this.buckets) {
+      if (this.tokensAt(bucket, now) >= this.rate.burst) this.buckets.delete(bearer);
     }
   }
 
-  #tokensAt({ tokens, at }: Bucket, now: number): number {
-    const gained = (Math.max(0, now - at) / 1000) * this.#rate.perSecond;
-    return Math.min(this.#rate.burst, tokens + gained);
+  private tokensAt({ tokens, at }: Bucket, now: number): number {
+    const gained = (Math.max(0, now - at) / 1000) * this.rate.perSecond;
+    return Math.min(this.rate.burst, tokens + gained);
   }
 }

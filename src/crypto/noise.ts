@@ -1,9 +1,9 @@
 /**
- * Noise_XK_25519_{ChaChaPoly,AESGCM}_SHA256, after the Noise Protocol Framework, revision 34 (2018-07-11). Written to be
- * read beside it: classes, methods and variables bear its names, and every step cites its section.
+ * Noise_XK_25519_{ChaChaPoly,AESGCM}_SHA256, after the Noise Protocol Framework, revision 34 (2018-07-11). Written to
+ * be read beside it: classes, methods and variables bear its names, and every step cites its section.
  *
- * Owns the handshake and nothing else: no link, no time limit, no list of keys. Its DH and cipher functions are x25519.ts
- * and aead.ts; the ciphers of the transport phase are record-cipher.ts. Pure but for the ephemeral key.
+ * Owns the handshake and nothing else: no link, no time limit, no list of keys. Its DH and cipher functions are
+ * x25519.ts and aead.ts; the ciphers of the transport phase are record-cipher.ts. Pure but for the ephemeral key.
  */
 import { createHash, createHmac, type KeyObject } from 'node:crypto';
 import { WstunError } from '../errors.ts';
@@ -174,18 +174,21 @@ export interface HandshakeResult {
   readonly opener: RecordOpener;
   /** h (§11.2), 32 bytes: the same at both ends of this one handshake and nowhere else. Not a secret. */
   readonly handshakeHash: Uint8Array;
-  /** The key that the other party has proved to hold, 32 bytes. Whether it is welcome is for the caller to judge (§14). */
+  /**
+   * The key that the other party has proved to hold, 32 bytes. Whether it is welcome is for the caller to judge (§14).
+   */
   readonly remoteStatic: Uint8Array;
 }
 
 /**
  * §5.3. The initiator writes the first message, then both take turns; after the third, `finish`.
  *
- * Whatever makes it fail, the error is the same WstunError `handshake-failed` without a reason, and the state is of no use
- * from then on: close the link without a word.
+ * Whatever makes it fail, the error is the same WstunError `handshake-failed` without a reason, and the state is of no
+ * use from then on: close the link without a word.
  *
- * Payloads (§7.7): the first can be replayed, and be read by whoever steals the responder's key later: leave it empty. The
- * second goes to a party that has not yet proved itself. The third is safe; act on it only after judging `remoteStatic`.
+ * Payloads (§7.7): the first can be replayed, and be read by whoever steals the responder's key later: leave it empty.
+ * The second goes to a party that has not yet proved itself. The third is safe; act on it only after judging
+ * `remoteStatic`.
  */
 export class HandshakeState {
   readonly #dh: DhFunctions;
@@ -309,7 +312,9 @@ export class HandshakeState {
     }
   }
 
-  /** The token's first letter says which of the initiator's keys goes into the DH, the second which of the responder's. */
+  /**
+   * The token's first letter says which of the initiator's keys goes into the DH, the second which of the responder's.
+   */
   #sharedSecret(token: 'ee' | 'es' | 'se' | 'ss'): Uint8Array {
     const [local, remote] = this.#initiator ? [token[0], token[1]] : [token[1], token[0]];
     return this.#dh.dh(known(local === 'e' ? this.#e : this.#s), known(remote === 'e' ? this.#re : this.#rs));

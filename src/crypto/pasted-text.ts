@@ -1,6 +1,6 @@
 /**
- * Finds what may be an invite in what people paste: a whole printed line, a mail, two pieces of one. Pure. Knows the alphabet of
- * an invite and where it says how long it is, not what is in it; whether it is one, its checksum says.
+ * Finds what may be an invite in what people paste: a whole printed line, a mail, two pieces of one. Pure. Knows the
+ * alphabet of an invite and where it says how long it is, not what is in it; whether it is one, its checksum says.
  */
 
 export const PREFIX = 'wstun1_';
@@ -9,7 +9,10 @@ export const MAX_PASTED_CHARS = 1024 * 1024;
 /** Characters that hold the version and the length. */
 const HEADER_CHARS = 4;
 
-/** What may stand amid an invite: line breaks, indents, quotes around pieces, marks of a quoted mail, escapes of a chat or a shell. */
+/**
+ * What may stand amid an invite: line breaks, indents, quotes around pieces, marks of a quoted mail, escapes of a chat
+ * or a shell.
+ */
 const GAP = '[\\s"\'`“”„‘’‚«»‹›<>|\\\\]';
 const gap = new RegExp(GAP, 'u');
 const start = new RegExp([...PREFIX].join(`${GAP}*`), 'gu');
@@ -28,13 +31,15 @@ const DASHES: Readonly<Record<string, string>> = {
 };
 
 export interface FoundInvite {
-  /** The prefix, and then characters of the alphabet: as many as there are, and no more than it says itself that it has. */
+  /**
+   * The prefix, and then characters of the alphabet: as many as there are, and no more than it says itself that it has.
+   */
   readonly text: string;
   /** Something stood between the characters: some at the end may be of the text behind it. */
   readonly hasGaps: boolean;
   /**
-   * `clean`: the text ends, or goes on with something else. `longer`: it goes on as an invite would. `foreign`: amid it is a
-   * character that no invite has.
+   * `clean`: the text ends, or goes on with something else. `longer`: it goes on as an invite would. `foreign`: amid it
+   * is a character that no invite has.
    */
   readonly end: 'clean' | 'longer' | 'foreign';
 }
@@ -46,12 +51,18 @@ export function findInvites(pasted: string): FoundInvite[] {
   return starts.map((match, i) => read(text.slice(match.index + match[0].length, starts[i + 1]?.index)));
 }
 
-/** The text without what nobody sees: soft hyphens, zero-width characters, marks of direction; and mended where a mail broke lines. */
+/**
+ * The text without what nobody sees: soft hyphens, zero-width characters, marks of direction; and mended where a mail
+ * broke lines.
+ */
 export function tidy(pasted: string): string {
   return pasted.replace(/[\p{Cf}\p{Mn}]+/gu, '').replace(/=[ \t]*\r?\n/g, '\n');
 }
 
-/** How many characters an invite has in all that begins so, its prefix included; undefined where that cannot be told yet. */
+/**
+ * How many characters an invite has in all that begins so, its prefix included; undefined where that cannot be told
+ * yet.
+ */
 export function lengthOf(encoded: string): number | undefined {
   if (encoded.length < HEADER_CHARS) return undefined;
   const bytes = Buffer.from(encoded.slice(0, HEADER_CHARS), 'base64url').readUInt16BE(1);

@@ -1,8 +1,9 @@
 /**
  * Which 32 bytes are a public key (docs/protocol.md §2.1). Pure.
  *
- * X25519 takes any 32 bytes (RFC 7748 §5): it ignores the highest bit and reduces what is above the prime, so that one key has several
- * spellings; and with the points of small order it gives zero, a secret that everybody knows. No honest party has such a key.
+ * X25519 takes any 32 bytes (RFC 7748 §5): it ignores the highest bit and reduces what is above the prime, so that one
+ * key has several spellings; and with the points of small order it gives zero, a secret that everybody knows. No honest
+ * party has such a key.
  */
 
 const KEY_BYTES = 32;

@@ -1,6 +1,7 @@
 /**
- * Records: the messages of the transport phase (Noise rev 34, §5.1 with empty associated data, §11.3). One object a direction
- * holds its CipherState: a key, and a nonce that only rises and never travels. What a record holds is not known here.
+ * Records: the messages of the transport phase (Noise rev 34, §5.1 with empty associated data, §11.3). One object a
+ * direction holds its CipherState: a key, and a nonce that only rises and never travels. What a record holds is not
+ * known here.
  *
  * Pieces go in and pieces come out, so that a payload is never copied only to lie behind its header.
  */
@@ -14,13 +15,13 @@ export const MAX_RECORD_BYTES = 65_535;
 /** What a record can hold. */
 export const MAX_RECORD_PLAINTEXT_BYTES = MAX_RECORD_BYTES - TAG_BYTES;
 /**
- * Rekey follows every record whose number, counted from 1, is a multiple of this: at most 4 GiB under one key, while its
- * cost, 5 µs, vanishes. Both ends count; no message says it.
+ * Rekey follows every record whose number, counted from 1, is a multiple of this: at most 4 GiB under one key, while
+ * its cost, 5 µs, vanishes. Both ends count; no message says it.
  */
 export const REKEY_RECORDS = 2 ** 16;
 /**
- * The last n that a number holds exactly. The specification reserves only 2^64 - 1; at a million records a second this one
- * comes after 285 years.
+ * The last n that a number holds exactly. The specification reserves only 2^64 - 1; at a million records a second this
+ * one comes after 285 years.
  */
 const LAST_NONCE = Number.MAX_SAFE_INTEGER;
 /** A further call of the cipher costs about 0.8 µs, copying a byte about 0.1 ns: shorter pieces are cheaper joined. */
@@ -95,8 +96,9 @@ export class RecordOpener {
   }
 
   /**
-   * DecryptWithAd: the plaintext in pieces of new memory, all of it verified, which belong to the caller. Undefined for a record that is
-   * not the next one of its sender, and for everything after it: the link must end then, and not with a clean end of anything.
+   * DecryptWithAd: the plaintext in pieces of new memory, all of it verified, which belong to the caller. Undefined for
+   * a record that is not the next one of its sender, and for everything after it: the link must end then, and not with
+   * a clean end of anything.
    */
   open(pieces: readonly Uint8Array[]): Piece[] | undefined {
     const key = this.#key;
@@ -146,10 +148,15 @@ function totalBytes(pieces: readonly Uint8Array[]): number {
   return total;
 }
 
-/** Where short pieces are joined: one for all records of the process, since a cipher has read its input when it returns. */
+/**
+ * Where short pieces are joined: one for all records of the process, since a cipher has read its input when it returns.
+ */
 let joinBuffer: Buffer | undefined;
 
-/** Calls `use` with the same bytes in order, neighbours under JOIN_BELOW_BYTES joined and without empty pieces; a run is only lent. */
+/**
+ * Calls `use` with the same bytes in order, neighbours under JOIN_BELOW_BYTES joined and without empty pieces; a run is
+ * only lent.
+ */
 function forEachRun(pieces: readonly Uint8Array[], use: (run: Uint8Array) => void): void {
   let short: Uint8Array[] = [];
   const endRun = (): void => {

@@ -1,10 +1,12 @@
 /**
  * Which tickets were used of late, by eight bytes of their nonces. Pure; milliseconds since 1970 are passed in.
  *
- * It is no rate limit (link-rates.ts): what honest bearers do never fills it. Where it fills all the same, those go on who have less in
- * it than a fair share of all who have something, and a nonce is never forgotten before its time: that would let an old ticket in again.
+ * It is no rate limit (link-rates.ts): what honest bearers do never fills it. Where it fills all the same, those go on
+ * who have less in it than a fair share of all who have something, and a nonce is never forgotten before its time: that
+ * would let an old ticket in again.
  *
- * Eight random bytes are enough: whoever makes two alike has taken a ticket from himself. And one memory for all bearers is, too.
+ * Eight random bytes are enough: whoever makes two alike has taken a ticket from himself. And one memory for all
+ * bearers is, too.
  */
 import { type Fingerprint, FingerprintSet } from './fingerprint-set.ts';
 
@@ -29,114 +31,118 @@ const DEFAULT_PAST_MS = 26 * 3_600_000;
 const GENERATIONS = 4;
 const PAST_GENERATIONS = 14;
 
-/** What a ticket's nonce is remembered for: it opened a link, or it was told why it did not. Each in eight bytes of its own. */
+/**
+ * What a ticket's nonce is remembered for: it opened a link, or it was told why it did not. Each in eight bytes of its
+ * own.
+ */
 export type Use = 'opened' | 'answered';
 
 const OFFSET: Readonly<Record<Use, number>> = { opened: 0, answered: 8 };
 
 export class ReplayMemory {
-  readonly #limits: ReplayLimits;
-  readonly #recent: Generations;
-  readonly #past: Generations;
+  private readonly limits: ReplayLimits;
+  private readonly recent: Generations;
+  private readonly past: Generations;
   /** Bearer to nonces in `#recent`. */
-  readonly #counts = new Map<string, number>();
+  private readonly counts = new Map<string, number>();
   /** Bearer to nonces of each generation of `#recent`, the newest first. */
-  readonly #countsOf: Map<string, number>[] = [];
+  private readonly countsOf: Map<string, number>[] = [];
   /** Is told of each nonce that is new, to keep it beyond this process. */
   onRemembered: (fingerprint: Fingerprint, now: number) => void = () => {};
 
   constructor(limits: Partial<ReplayLimits> = {}) {
-    this.#limits = {
+    this.limits = {
       retentionMs: DEFAULT_RETENTION_MS,
       nonces: DEFAULT_NONCES,
       pastMs: DEFAULT_PAST_MS,
       pastNonces: DEFAULT_PAST_NONCES,
       ...limits,
     };
-    const { retentionMs, pastMs, pastNonces } = this.#limits;
-    this.#recent = new Generations({ spanMs: retentionMs / (GENERATIONS - 1), keep: GENERATIONS });
+    const { retentionMs, pastMs, pastNonces } = this.limits;
+    this.recent = new Generations({ spanMs: retentionMs / (GENERATIONS - 1), keep: GENERATIONS });
     const spanMs = pastMs / (PAST_GENERATIONS - 1);
-    this.#past = new Generations({ spanMs, keep: PAST_GENERATIONS, most: pastNonces });
+    this.past = new Generations({ spanMs, keep: PAST_GENERATIONS, most: pastNonces });
   }
 
   /** Nonces remembered, of those that opened and of those that were answered. */
   get size(): number {
-    return this.#recent.size;
+    return this.recent.size;
   }
 
   /** Tickets that were used before this time, milliseconds since 1970, may be forgotten. */
   get pastSince(): number {
-    return this.#past.since;
+    return this.past.since;
   }
 
   /** Within the retention. */
   wasUsed(nonce: Buffer, use: Use): boolean {
-    return this.#recent.has(fingerprintOf(nonce, use));
+    return this.recent.has(fingerprintOf(nonce, use));
   }
 
   /** Within the past, as far as it reaches. */
   wasUsedBefore(nonce: Buffer, use: Use): boolean {
     const fingerprint = fingerprintOf(nonce, use);
-    return this.#recent.has(fingerprint) || this.#past.has(fingerprint);
+    return this.recent.has(fingerprint) || this.past.has(fingerprint);
   }
 
   /**
-   * Remembers a nonce that was not used yet. False where the memory is full and the bearer has its fair share: it is not remembered.
+   * Remembers a nonce that was not used yet. False where the memory is full and the bearer has its fair share: it is
+   * not remembered.
    * @param bearer undefined: counts for nobody, and always goes on
    */
   remember(nonce: Buffer, use: Use, bearer: string | undefined, now: number): boolean {
-    this.#turn(now);
-    if (this.size >= this.#limits.nonces && !this.#mayGoOn(bearer)) return false;
-    this.#add(fingerprintOf(nonce, use), now);
-    if (bearer !== undefined) this.#count(bearer);
+    this.turn(now);
+    if (this.size >= this.limits.nonces && !this.mayGoOn(bearer)) return false;
+    this.add(fingerprintOf(nonce, use), now);
+    if (bearer !== undefined) this.count(bearer);
     return true;
   }
 
   /** What an earlier process remembered, from the oldest on. */
   restore(fingerprint: Fingerprint, at: number): void {
-    this.#turn(at);
-    this.#recent.add(fingerprint, at);
-    this.#past.add(fingerprint, at);
+    this.turn(at);
+    this.recent.add(fingerprint, at);
+    this.past.add(fingerprint, at);
   }
 
   /** Tickets that were used before this may be unknown here. */
   forgetBefore(time: number): void {
-    this.#past.since = Math.max(this.#past.since, time);
+    this.past.since = Math.max(this.past.since, time);
   }
 
-  #mayGoOn(bearer: string | undefined): boolean {
-    if (this.size >= 2 * this.#limits.nonces) return false;
+  private mayGoOn(bearer: string | undefined): boolean {
+    if (this.size >= 2 * this.limits.nonces) return false;
     if (bearer === undefined) return true;
-    const count = this.#counts.get(bearer) ?? 0;
-    const active = this.#counts.size + (count === 0 ? 1 : 0);
-    return count < this.#limits.nonces / active;
+    const count = this.counts.get(bearer) ?? 0;
+    const active = this.counts.size + (count === 0 ? 1 : 0);
+    return count < this.limits.nonces / active;
   }
 
-  #add(fingerprint: Fingerprint, now: number): void {
-    this.#recent.add(fingerprint, now);
-    this.#past.add(fingerprint, now);
+  private add(fingerprint: Fingerprint, now: number): void {
+    this.recent.add(fingerprint, now);
+    this.past.add(fingerprint, now);
     this.onRemembered(fingerprint, now);
   }
 
-  #count(bearer: string): void {
-    const newest = this.#countsOf[0];
+  private count(bearer: string): void {
+    const newest = this.countsOf[0];
     newest?.set(bearer, (newest.get(bearer) ?? 0) + 1);
-    this.#counts.set(bearer, (this.#counts.get(bearer) ?? 0) + 1);
+    this.counts.set(bearer, (this.counts.get(bearer) ?? 0) + 1);
   }
 
-  #turn(now: number): void {
-    const turned = this.#recent.turn(now);
-    for (let i = 0; i < turned; i++) this.#countsOf.unshift(new Map());
-    for (const old of this.#countsOf.splice(GENERATIONS)) {
-      for (const [bearer, count] of old) this.#discount(bearer, count);
+  private turn(now: number): void {
+    const turned = this.recent.turn(now);
+    for (let i = 0; i < turned; i++) this.countsOf.unshift(new Map());
+    for (const old of this.countsOf.splice(GENERATIONS)) {
+      for (const [bearer, count] of old) this.discount(bearer, count);
     }
-    this.#past.turn(now);
+    this.past.turn(now);
   }
 
-  #discount(bearer: string, by: number): void {
-    const left = (this.#counts.get(bearer) ?? 0) - by;
-    if (left > 0) this.#counts.set(bearer, left);
-    else this.#counts.delete(bearer);
+  private discount(bearer: string, by: number): void {
+    const left = (this.counts.get(bearer) ?? 0) - by;
+    if (left > 0) this.counts.set(bearer, left);
+    else this.counts.delete(bearer);
   }
 }
 
@@ -151,52 +157,52 @@ interface GenerationOptions {
 
 /** Fingerprints by their age. A clock that is set back only makes it remember longer. */
 class Generations {
-  readonly #options: GenerationOptions;
+  private readonly options: GenerationOptions;
   /** The newest first. */
-  #generations: { readonly began: number; readonly set: FingerprintSet }[] = [];
+  private generations: { readonly began: number; readonly set: FingerprintSet }[] = [];
   /** All that was added later is still there. */
   since = Number.NEGATIVE_INFINITY;
 
   constructor(options: GenerationOptions) {
-    this.#options = options;
+    this.options = options;
   }
 
   get size(): number {
     let size = 0;
-    for (const { set } of this.#generations) size += set.size;
+    for (const { set } of this.generations) size += set.size;
     return size;
   }
 
   has(fingerprint: Fingerprint): boolean {
-    return this.#generations.some(({ set }) => set.has(fingerprint));
+    return this.generations.some(({ set }) => set.has(fingerprint));
   }
 
   /** Call `turn` before. */
   add(fingerprint: Fingerprint, now: number): void {
-    const { most = Number.POSITIVE_INFINITY, keep } = this.#options;
-    const newest = this.#generations[0];
+    const { most = Number.POSITIVE_INFINITY, keep } = this.options;
+    const newest = this.generations[0];
     if (newest === undefined || newest.set.size < most / keep) newest?.set.add(fingerprint);
-    else this.#begin(now)?.set.add(fingerprint);
+    else this.begin(now)?.set.add(fingerprint);
   }
 
   /** Lets go what is too old. Returns how many generations have begun. */
   turn(now: number): number {
-    const began = this.#generations[0]?.began;
-    if (began !== undefined && now < began + this.#options.spanMs) return 0;
-    const passed = began === undefined ? 1 : Math.floor((now - began) / this.#options.spanMs);
-    const turned = Math.min(passed, this.#options.keep);
-    for (let i = turned - 1; i >= 0; i--) this.#begin(now - i * this.#options.spanMs);
+    const began = this.generations[0]?.began;
+    if (began !== undefined && now < began + this.options.spanMs) return 0;
+    const passed = began === undefined ? 1 : Math.floor((now - began) / this.options.spanMs);
+    const turned = Math.min(passed, this.options.keep);
+    for (let i = turned - 1; i >= 0; i--) this.begin(now - i * this.options.spanMs);
     return turned;
   }
 
-  #begin(began: number): { readonly set: FingerprintSet } | undefined {
-    this.#generations.unshift({ began, set: new FingerprintSet() });
-    const { keep } = this.#options;
+  private begin(began: number): { readonly set: FingerprintSet } | undefined {
+    this.generations.unshift({ began, set: new FingerprintSet() });
+    const { keep } = this.options;
     // What the next older one holds came before the oldest that is kept began.
-    const oldest = this.#generations[keep - 1];
-    if (this.#generations.length > keep && oldest !== undefined) this.since = Math.max(this.since, oldest.began);
-    this.#generations.length = Math.min(this.#generations.length, keep);
-    return this.#generations[0];
+    const oldest = this.generations[keep - 1];
+    if (this.generations.length > keep && oldest !== undefined) this.since = Math.max(this.since, oldest.began);
+    this.generations.length = Math.min(this.generations.length, keep);
+    return this.generations[0];
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * Which cipher a client offers: the one that its own machine seals faster with. The exit may be the slower end, but either
- * cipher is fast on a server, and a phone or a small board is seldom one. Pure but for one remembered answer.
+ * Which cipher a client offers: the one that its own machine seals faster with. The exit may be the slower end, but
+ * either cipher is fast on a server, and a phone or a small board is seldom one. Pure but for one remembered answer.
  */
 import { randomBytes } from 'node:crypto';
 import type { CipherSuite } from './aead.ts';
@@ -15,8 +15,8 @@ const MAX_ROUNDS = 24;
 /** Start-up waits for this, on a slow machine a round longer. */
 const BUDGET_MS = 3;
 /**
- * AES with hardware wins by a third or more once warm, and loses by less than this while cold or crowded; AES without loses
- * by far more, and is the one to avoid: it is slow or leaks through caches (Noise §13).
+ * AES with hardware wins by a third or more once warm, and loses by less than this while cold or crowded; AES without
+ * loses by far more, and is the one to avoid: it is slow or leaks through caches (Noise §13).
  */
 const COLD_HANDICAP = 1.15;
 
@@ -24,8 +24,8 @@ const COLD_HANDICAP = 1.15;
 export function chooseSuite(timeSample: (suite: CipherSuite) => number): CipherSuite {
   let bestChaChaPoly = Number.POSITIVE_INFINITY;
   let bestAesGcm = Number.POSITIVE_INFINITY;
-  // In turns, so that a pause of the machine does not hit one of the two alone. The best of each, because pauses only add;
-  // for the same reason the budget counts the best: a busy machine gets as many rounds as an idle one.
+  // In turns, so that a pause of the machine does not hit one of the two alone. The best of each, because pauses only
+  // add; for the same reason the budget counts the best: a busy machine gets as many rounds as an idle one.
   for (let round = 0; round < MIN_ROUNDS || round * (bestChaChaPoly + bestAesGcm) < BUDGET_MS; round++) {
     if (round === MAX_ROUNDS) break;
     bestChaChaPoly = Math.min(bestChaChaPoly, timeSample('ChaChaPoly'));

@@ -1,6 +1,6 @@
 /**
- * Tickets and proven refusals as bytes (docs/protocol.md §2.2): layout, hints, and what is computed under K, the key that bearer and
- * relay share. Pure but for randomness; who may come and what was used is for the opener to know.
+ * Tickets and proven refusals as bytes (docs/protocol.md §2.2): layout, hints, and what is computed under K, the key
+ * that bearer and relay share. Pure but for randomness; who may come and what was used is for the opener to know.
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import nacl from 'tweetnacl';
@@ -35,8 +35,8 @@ const ROLE_CODE: Readonly<Record<TicketRole, number>> = { client: 1, exit: 2 };
 export interface TicketFields {
   readonly role: TicketRole;
   /**
-   * Of a client, the name of the exit that the link shall lead to; empty for the relay's own. Of an exit, the token of the call
-   * that the link answers; empty for its control link.
+   * Of a client, the name of the exit that the link shall lead to; empty for the relay's own. Of an exit, the token of
+   * the call that the link answers; empty for its control link.
    */
   readonly destination: string;
   /** The version of the session protocol that the bearer speaks, 0..65535. */
@@ -76,7 +76,7 @@ export interface Refusal {
   readonly time: number;
 }
 
-// ── tickets ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── tickets ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** @param now milliseconds since 1970. @throws RangeError for fields out of range */
 export function sealTicket(sharedKey: Uint8Array, fields: TicketFields, now: number): string {
@@ -94,7 +94,9 @@ export function decodeTicket(text: string): SealedTicket | undefined {
   return { hint: bytes.readBigUInt64BE(0), nonce: bytes.subarray(HINT_BYTES, HINT_BYTES + NONCE_BYTES), box };
 }
 
-/** `forged`: the box is not of the holders of that key. `unsupported`: of another version, or with fields out of range. */
+/**
+ * `forged`: the box is not of the holders of that key. `unsupported`: of another version, or with fields out of range.
+ */
 export function openTicket(
   sharedKey: Uint8Array,
   { nonce, box }: SealedTicket,
@@ -157,14 +159,17 @@ function decodeDestination(payload: Buffer): string | undefined {
   return destination === '' || isName(destination) ? destination : undefined;
 }
 
-// ── what the relay proves ─────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── what the relay proves ────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Nobody but bearer and relay can compute it, and it says it of this one ticket. */
 export function rotationProofOf(sharedKey: Uint8Array, nonce: Uint8Array): Buffer {
   return createHmac('sha256', sharedKey).update(ROTATED_LABEL).update(nonce).digest();
 }
 
-/** The value of an `ETag` that only the bearer of that ticket can read, 68 characters. @param now milliseconds since 1970 */
+/**
+ * The value of an `ETag` that only the bearer of that ticket can read, 68 characters. @param now milliseconds since
+ * 1970
+ */
 export function sealRefusal(
   sharedKey: Uint8Array,
   ticketNonce: Uint8Array,

@@ -1,6 +1,7 @@
 /**
- * Tickets: the one-time passes in an upgrade's request target (docs/protocol.md, "Tickets"). Sealing for the bearer, opening
- * for the relay; the only file of `crypto` that `relay` may import. Pure: milliseconds since 1970 are passed in.
+ * Tickets: the one-time passes in an upgrade's request target (docs/protocol.md, "Tickets"). Sealing for the bearer,
+ * opening for the relay; the only file of `crypto` that `relay` may import. Pure: milliseconds since 1970 are passed
+ * in.
  *
  * What a stranger sends costs a base64 decode and three look-ups: the hint, an HMAC that only the two key holders can
  * compute, picks the bearer before any box is opened, and changes every two minutes so that it names no one to others.
@@ -32,24 +33,30 @@ const MAX_SKEW_SECONDS = 120;
 const SAME_OFFSET_SECONDS = 30;
 
 /**
- * Of a bearer. An invite can have 1,024 sessions, which may all return at once, and again: a network that drops every link after a
- * second is no reason to be slowed, nor are a hundred clients of one invite on a network that drops them every other second.
+ * Of a bearer. An invite can have 1,024 sessions, which may all return at once, and again: a network that drops every
+ * link after a second is no reason to be slowed, nor are a hundred clients of one invite on a network that drops them
+ * every other second.
  */
 const LINK_RATE = { burst: 1_024, perSecond: 50 };
 /** Of an exit: one control link, which is dialled again with pauses. What answers a call that waits is not counted. */
 const CONTROL_RATE = { burst: 64, perSecond: 4 };
-/** Proofs for one bearer: each costs less than it took to open the ticket. Beyond it the bearer sees what strangers see. */
+/**
+ * Proofs for one bearer: each costs less than it took to open the ticket. Beyond it the bearer sees what strangers see.
+ */
 const PROOF_RATE = { burst: 1_024, perSecond: 100 };
 
-/** Set by the bearer: a web page will use the ticket, so the request may have an `Origin`. Of all tickets only these open to browsers. */
+/**
+ * Set by the bearer: a web page will use the ticket, so the request may have an `Origin`. Of all tickets only these
+ * open to browsers.
+ */
 export const PAGE_FEATURE = 0x8000;
 
 /** The bearer's side. Computes the shared key once, so that a ticket costs no public-key work. */
 export class TicketSealer {
-  readonly #sharedKey: Uint8Array;
+  private readonly sharedKey: Uint8Array;
 
   constructor(bearer: Identity, relayGateKey: Uint8Array) {
-    this.#sharedKey = bearer.exposeGateSharedKey(relayGateKey);
+    this.sharedKey = bearer.exposeGateSharedKey(relayGateKey);
   }
 
   /**
@@ -58,25 +65,26 @@ export class TicketSealer {
    * @throws RangeError for fields out of range
    */
   seal(fields: TicketFields, now: number): string {
-    return sealTicket(this.#sharedKey, fields, now);
+    return sealTicket(this.sharedKey, fields, now);
   }
 
   /** What only the relay can say to a ticket of ours: that its keys were rotated. 32 bytes. */
   rotationProof(ticket: string): Buffer {
-    return rotationProofOf(this.#sharedKey, nonceOf(ticket));
+    return rotationProofOf(this.sharedKey, nonceOf(ticket));
   }
 
   /** Why the relay made no link of a ticket of ours, if the `ETag` of its answer proves it. */
   refusalIn(etag: string, ticket: string): Refusal | undefined {
-    return openRefusal(this.#sharedKey, nonceOf(ticket), etag);
+    return openRefusal(this.sharedKey, nonceOf(ticket), etag);
   }
 }
 
 /**
- * Why a ticket does not open. `malformed`: no ticket at all. `unknown`: no bearer of ours, or a clock more than an epoch off.
- * `forged`: a hint of ours with a box that is not. `unsupported`: of another version, or with fields out of range.
- * `misplaced`: a role or a destination that the bearer may not have. `from-page`: a web page that the bearer did not mean. `late`, `early`:
- * a clock too far off. `replayed`: used before. The others are those that are proved to the bearer.
+ * Why a ticket does not open. `malformed`: no ticket at all. `unknown`: no bearer of ours, or a clock more than an
+ * epoch off. `forged`: a hint of ours with a box that is not. `unsupported`: of another version, or with fields out of
+ * range. `misplaced`: a role or a destination that the bearer may not have. `from-page`: a web page that the bearer did
+ * not mean. `late`, `early`: a clock too far off. `replayed`: used before. The others are those that are proved to the
+ * bearer.
  */
 export type TicketRefusal =
   | 'malformed'
@@ -95,7 +103,9 @@ export type TicketVerdict =
       readonly admitted: true;
       readonly bearer: string;
       readonly fields: TicketFields;
-      /** Only where the keys that it was sealed to are retired: its link leads nowhere, but the bearer may be told why. */
+      /**
+       * Only where the keys that it was sealed to are retired: its link leads nowhere, but the bearer may be told why.
+       */
       readonly rotationProof?: Buffer;
     }
   | {
@@ -145,52 +155,52 @@ interface Judged {
 
 /** The relay's side: who may come, as what and where to, and which tickets have been used. */
 export class TicketOpener {
-  readonly #keys: KeyTable;
-  readonly #replays: ReplayMemory;
-  readonly #clocks: ClockSearch | undefined;
-  readonly #links = new BearerRates(LINK_RATE);
-  readonly #controls = new BearerRates(CONTROL_RATE);
-  readonly #proofs = new BearerRates(PROOF_RATE);
-  readonly #retired: boolean;
-  readonly #isAwaited: (exit: string, token: string) => boolean;
-  #list: readonly Bearer[] = [];
-  #sweptAt = 0;
+  private readonly keys: KeyTable;
+  private readonly replays: ReplayMemory;
+  private readonly clocks: ClockSearch | undefined;
+  private readonly links = new BearerRates(LINK_RATE);
+  private readonly controls = new BearerRates(CONTROL_RATE);
+  private readonly proofs = new BearerRates(PROOF_RATE);
+  private readonly retired: boolean;
+  private readonly isAwaited: (exit: string, token: string) => boolean;
+  private list: readonly Bearer[] = [];
+  private sweptAt = 0;
 
   constructor(relay: Identity, options: TicketOpenerOptions = {}) {
     const { retired = false, replays = new ReplayMemory(), isAwaited = () => false } = options;
-    this.#keys = new KeyTable(relay);
-    this.#replays = replays;
-    this.#retired = retired;
-    this.#isAwaited = isAwaited;
-    if (!retired) this.#clocks = new ClockSearch(() => this.#keys.keys);
+    this.keys = new KeyTable(relay);
+    this.replays = replays;
+    this.retired = retired;
+    this.isAwaited = isAwaited;
+    if (!retired) this.clocks = new ClockSearch(() => this.keys.keys);
   }
 
   /** Nonces remembered. */
   get rememberedNonces(): number {
-    return this.#replays.size;
+    return this.replays.size;
   }
 
   /**
-   * Replaces the relay's own list; whoever is missing is locked out at once. A new key costs 0.07 ms once, a known one nothing. Of
-   * several bearers with one key, role and destination the last gives its name.
+   * Replaces the relay's own list; whoever is missing is locked out at once. A new key costs 0.07 ms once, a known one
+   * nothing. Of several bearers with one key, role and destination the last gives its name.
    */
   setBearers(bearers: Iterable<Bearer>): void {
-    const before = this.#list;
-    this.#list = [...bearers];
-    for (const bearer of this.#list) this.add(bearer);
-    const kept = new Set(this.#list.map(placeOf));
+    const before = this.list;
+    this.list = [...bearers];
+    for (const bearer of this.list) this.add(bearer);
+    const kept = new Set(this.list.map(placeOf));
     for (const bearer of before) if (!kept.has(placeOf(bearer))) this.remove(bearer);
   }
 
   /** Lets one more in, beside the list, unless its key is none (`isPublicKey`). A new key costs 0.07 ms. */
   add(bearer: Bearer): void {
-    this.#keys.add(bearer);
+    this.keys.add(bearer);
   }
 
   /** Locks out what was added with this key, role and destination; what else the key may do stays. */
   remove(bearer: Bearer): void {
-    const gone = this.#keys.remove(bearer);
-    if (gone !== undefined) this.#clocks?.forget(gone);
+    const gone = this.keys.remove(bearer);
+    if (gone !== undefined) this.clocks?.forget(gone);
   }
 
   /**
@@ -200,8 +210,8 @@ export class TicketOpener {
   open(text: string, now: number, { fromPage = false, obstacle }: TicketRequest = {}): TicketVerdict {
     const ticket = decodeTicket(text);
     if (ticket === undefined) return { admitted: false, reason: 'malformed' };
-    this.#sweep(now);
-    const found = this.#bearerOfHint(ticket.hint, now);
+    this.sweep(now);
+    const found = this.bearerOfHint(ticket.hint, now);
     if (found === undefined) return { admitted: false, reason: 'unknown' };
     const { known, offset } = found;
     const opened = openTicket(known.sharedKey, ticket);
@@ -211,18 +221,18 @@ export class TicketOpener {
     if (bearer === undefined) return { admitted: false, reason: 'misplaced', bearer: known.anyName };
     if (fromPage && (opened.fields.features & PAGE_FEATURE) === 0)
       return { admitted: false, reason: 'from-page', bearer };
-    return this.#judge({ known, bearer, nonce: ticket.nonce, opened, expectedOffset: offset }, now, obstacle);
+    return this.judge({ known, bearer, nonce: ticket.nonce, opened, expectedOffset: offset }, now, obstacle);
   }
 
   /** A ticket that nobody knows may be of a bearer whose clock is wrong: `findClocks` will look for it. */
   wantClock(text: string, now: number): void {
     const ticket = decodeTicket(text);
-    if (ticket !== undefined) this.#clocks?.want(ticket, now);
+    if (ticket !== undefined) this.clocks?.want(ticket, now);
   }
 
   /** Whether there is anything for `findClocks` to do. */
   get hasClocksToFind(): boolean {
-    return this.#clocks?.isBusy ?? false;
+    return this.clocks?.isBusy ?? false;
   }
 
   /**
@@ -230,80 +240,84 @@ export class TicketOpener {
    * @param now milliseconds since 1970
    */
   findClocks(hints: number, now: number): WrongClock[] {
-    return (this.#clocks?.search(hints) ?? []).flatMap((found) => this.#learnOffset(found, now) ?? []);
+    return (this.clocks?.search(hints) ?? []).flatMap((found) => this.learnOffset(found, now) ?? []);
   }
 
-  #bearerOfHint(hint: bigint, now: number): { known: KnownKey; offset?: number } | undefined {
-    const known = this.#keys.find(hint, Math.floor(now / 1000));
-    return known === undefined ? this.#clocks?.find(hint, now) : { known };
+  private bearerOfHint(hint: bigint, now: number): { known: KnownKey; offset?: number } | undefined {
+    const known = this.keys.find(hint, Math.floor(now / 1000));
+    return known === undefined ? this.clocks?.find(hint, now) : { known };
   }
 
-  #judge(ticket: Judged, now: number, obstacle: TicketRequest['obstacle']): TicketVerdict {
+  private judge(ticket: Judged, now: number, obstacle: TicketRequest['obstacle']): TicketVerdict {
     const { known, bearer, nonce, opened } = ticket;
     const offset = opened.seconds - Math.floor(now / 1000);
-    if (Math.abs(offset) > MAX_SKEW_SECONDS) return this.#refuseClock(ticket, offset, now);
-    if (this.#replays.wasUsed(nonce, 'opened')) return { admitted: false, reason: 'replayed', bearer };
-    const reason = obstacle ?? (this.#useUp(ticket, now) ? undefined : 'too-often');
-    if (reason !== undefined) return { admitted: false, reason, bearer, ...this.#proof(ticket, reason, now) };
-    const proof = this.#retired && { rotationProof: rotationProofOf(known.sharedKey, nonce) };
+    if (Math.abs(offset) > MAX_SKEW_SECONDS) return this.refuseClock(ticket, offset, now);
+    if (this.replays.wasUsed(nonce, 'opened')) return { admitted: false, reason: 'replayed', bearer };
+    const reason = obstacle ?? (this.useUp(ticket, now) ? undefined : 'too-often');
+    if (reason !== undefined) return { admitted: false, reason, bearer, ...this.proof(ticket, reason, now) };
+    const proof = this.retired && { rotationProof: rotationProofOf(known.sharedKey, nonce) };
     return { admitted: true, bearer, fields: opened.fields, ...proof };
   }
 
-  #refuseClock(ticket: Judged, offset: number, now: number): TicketVerdict {
+  private refuseClock(ticket: Judged, offset: number, now: number): TicketVerdict {
     const { bearer, expectedOffset, nonce } = ticket;
     const common = { admitted: false, reason: offset < 0 ? 'late' : 'early', bearer, offset } as const;
     // An old ticket that somebody has kept must not show that a relay is here.
     const isFresh = expectedOffset === undefined || Math.abs(offset - expectedOffset) <= SAME_OFFSET_SECONDS;
-    if (!isFresh || this.#mayBeOld(nonce, ticket.opened)) return common;
-    if (expectedOffset !== undefined) this.#clocks?.note(ticket.known, offset, now);
-    return { ...common, ...this.#proof(ticket, 'clock-off', now) };
+    if (!isFresh || this.mayBeOld(nonce, ticket.opened)) return common;
+    if (expectedOffset !== undefined) this.clocks?.note(ticket.known, offset, now);
+    return { ...common, ...this.proof(ticket, 'clock-off', now) };
   }
 
   /** It may have been used when it was fresh, if it ever was. */
-  #mayBeOld(nonce: Buffer, { seconds }: OpenedTicket): boolean {
-    const isForgotten = (seconds - MAX_SKEW_SECONDS) * 1000 < this.#replays.pastSince;
-    return isForgotten || this.#replays.wasUsedBefore(nonce, 'opened');
+  private mayBeOld(nonce: Buffer, { seconds }: OpenedTicket): boolean {
+    const isForgotten = (seconds - MAX_SKEW_SECONDS) * 1000 < this.replays.pastSince;
+    return isForgotten || this.replays.wasUsedBefore(nonce, 'opened');
   }
 
   /** Once for a ticket, so that whoever has seen it pass learns nothing by it. */
-  #proof({ known, bearer, nonce }: Judged, reason: RefusalReason, now: number): { etag?: string } {
-    if (this.#replays.wasUsedBefore(nonce, 'answered') || !this.#proofs.take(bearer, now)) return {};
-    if (!this.#replays.remember(nonce, 'answered', bearer, now)) return {};
+  private proof({ known, bearer, nonce }: Judged, reason: RefusalReason, now: number): { etag?: string } {
+    if (this.replays.wasUsedBefore(nonce, 'answered') || !this.proofs.take(bearer, now)) return {};
+    if (!this.replays.remember(nonce, 'answered', bearer, now)) return {};
     return { etag: sealRefusal(known.sharedKey, nonce, reason, now) };
   }
 
   /** False where the bearer has to wait. */
-  #useUp({ bearer, nonce, opened }: Judged, now: number): boolean {
+  private useUp({ bearer, nonce, opened }: Judged, now: number): boolean {
     const { role, destination } = opened.fields;
-    if (role === 'exit' && destination !== '' && this.#isAwaited(bearer, destination)) {
-      // The relay has asked for it, and its token is good once. It is remembered all the same, so that it never opens to another.
-      this.#replays.remember(nonce, 'opened', undefined, now);
+    if (role === 'exit' && destination !== '' && this.isAwaited(bearer, destination)) {
+      // The relay has asked for it, and its token is good once. It is remembered all the same, so that it never opens
+      // to another.
+      this.replays.remember(nonce, 'opened', undefined, now);
       return true;
     }
-    const rates = role === 'exit' && destination === '' ? this.#controls : this.#links;
-    return rates.take(bearer, now) && this.#replays.remember(nonce, 'opened', bearer, now);
+    const rates = role === 'exit' && destination === '' ? this.controls : this.links;
+    return rates.take(bearer, now) && this.replays.remember(nonce, 'opened', bearer, now);
   }
 
   /** One ticket proves nothing: it may be an old one. The next by the same clock is believed. */
-  #learnOffset({ known, ticket, seconds }: Found, now: number): WrongClock | undefined {
+  private learnOffset({ known, ticket, seconds }: Found, now: number): WrongClock | undefined {
     const opened = openTicket(known.sharedKey, ticket);
-    if (typeof opened === 'string' || this.#mayBeOld(ticket.nonce, opened)) return undefined;
-    if (this.#replays.wasUsedBefore(ticket.nonce, 'answered')) return undefined;
+    if (typeof opened === 'string' || this.mayBeOld(ticket.nonce, opened)) return undefined;
+    if (this.replays.wasUsedBefore(ticket.nonce, 'answered')) return undefined;
     const bearer = known.nameFor(opened.fields) ?? known.anyName;
-    if (!this.#replays.remember(ticket.nonce, 'answered', bearer, now)) return undefined;
+    if (!this.replays.remember(ticket.nonce, 'answered', bearer, now)) return undefined;
     const offset = opened.seconds - seconds;
-    this.#clocks?.note(known, offset, now);
+    this.clocks?.note(known, offset, now);
     return { bearer, offset };
   }
 
-  #sweep(now: number): void {
-    if (Math.abs(now - this.#sweptAt) < MAX_SKEW_SECONDS * 1000) return;
-    this.#sweptAt = now;
-    for (const rates of [this.#links, this.#controls, this.#proofs]) rates.sweep(now);
+  private sweep(now: number): void {
+    if (Math.abs(now - this.sweptAt) < MAX_SKEW_SECONDS * 1000) return;
+    this.sweptAt = now;
+    for (const rates of [this.links, this.controls, this.proofs]) rates.sweep(now);
   }
 }
 
-/** The relay's keys, the present ones first, then those that it has retired: a ticket opens with one of them or with none. */
+/**
+ * The relay's keys, the present ones first, then those that it has retired: a ticket opens with one of them or with
+ * none.
+ */
 export function openWithAny(
   openers: readonly TicketOpener[],
   text: string,

@@ -1,6 +1,6 @@
 /**
- * X25519 (RFC 7748) in the form in which Noise wants its DH functions (Noise rev 34, §4.1 and §12.1), through node:crypto.
- * Private keys stay KeyObjects from first to last: importing one costs as much as twenty exchanges.
+ * X25519 (RFC 7748) in the form in which Noise wants its DH functions (Noise rev 34, §4.1 and §12.1), through
+ * node:crypto. Private keys stay KeyObjects from first to last: importing one costs as much as twenty exchanges.
  */
 import {
   createPrivateKey,
@@ -26,7 +26,9 @@ export interface DhKeyPair {
 export interface DhFunctions {
   /** GENERATE_KEYPAIR. */
   generateKeyPair(): DhKeyPair;
-  /** DH: 32 bytes. @throws for a key of the wrong length and, as §12.1 allows, for points that would make it all zeros */
+  /**
+   * DH: 32 bytes. @throws for a key of the wrong length and, as §12.1 allows, for points that would make it all zeros
+   */
   dh(keyPair: DhKeyPair, publicKey: Uint8Array): Uint8Array;
 }
 

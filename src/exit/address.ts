@@ -38,7 +38,10 @@ const SPECIAL_V6: readonly (readonly [network: Network, name: string])[] = [
   [network('3fff::/20'), 'documentation'], // RFC 9637
 ];
 
-/** The well-known prefix of NAT64 (RFC 6052 §2.1). With DNS64 every IPv4 site has such an address, so it cannot be denied whole. */
+/**
+ * The well-known prefix of NAT64 (RFC 6052 §2.1). With DNS64 every IPv4 site has such an address, so it cannot be
+ * denied whole.
+ */
 const NAT64 = network('64:ff9b::/96');
 
 /** The name of the special range in which this address lies, or undefined for a public one. */

@@ -1,6 +1,6 @@
 /**
- * What the name servers said about a name: two answers, for A and AAAA, made one; how long it holds; and the bounded cache
- * of such answers. Pure, time is passed in.
+ * What the name servers said about a name: two answers, for A and AAAA, made one; how long it holds; and the bounded
+ * cache of such answers. Pure, time is passed in.
  */
 import type { WireFaultName } from '../errors.ts';
 import { type IpBytes, parseIp } from './ip.ts';
@@ -65,33 +65,33 @@ function fault(name: WireFaultName, detail: string, ttlMs: number, next = true):
 
 /** Answers by name; the one used longest ago makes room. */
 export class AnswerCache {
-  readonly #most: number;
+  private readonly most: number;
   /** In order of use, the latest last: a Map keeps the order of insertion. */
-  readonly #entries = new Map<string, { answer: Answer; until: number }>();
+  private readonly entries = new Map<string, { answer: Answer; until: number }>();
 
   constructor(mostEntries: number) {
-    this.#most = mostEntries;
+    this.most = mostEntries;
   }
 
   get size(): number {
-    return this.#entries.size;
+    return this.entries.size;
   }
 
   get(name: string, now: number): Answer | undefined {
-    const entry = this.#entries.get(name);
+    const entry = this.entries.get(name);
     if (!entry) return undefined;
-    this.#entries.delete(name);
+    this.entries.delete(name);
     if (now >= entry.until) return undefined;
-    this.#entries.set(name, entry);
+    this.entries.set(name, entry);
     return entry.answer;
   }
 
   set(name: string, { answer, ttlMs }: TimedAnswer, now: number): void {
-    this.#entries.delete(name);
-    this.#entries.set(name, { answer, until: now + ttlMs });
-    if (this.#entries.size <= this.#most) return;
-    for (const oldest of this.#entries.keys()) {
-      this.#entries.delete(oldest);
+    this.entries.delete(name);
+    this.entries.set(name, { answer, until: now + ttlMs });
+    if (this.entries.size <= this.most) return;
+    for (const oldest of this.entries.keys()) {
+      this.entries.delete(oldest);
       return;
     }
   }

@@ -1,6 +1,7 @@
 /**
- * Where offers lead, as far as it matters for their turn, and what is remembered of it: which destinations answered lately, and which
- * were silent. Pure, time is passed in. A memory is one bearer's: nobody can make others forget, or doubt, what they use.
+ * Where offers lead, as far as it matters for their turn, and what is remembered of it: which destinations answered
+ * lately, and which were silent. Pure, time is passed in. A memory is one bearer's: nobody can make others forget, or
+ * doubt, what they use.
  */
 import { formatIp, type IpBytes, networkBase } from './ip.ts';
 
@@ -11,7 +12,10 @@ export interface Destination {
   readonly around: readonly { readonly key: string; readonly silences: number }[];
 }
 
-/** How much is to be expected of a destination; `tries`: silences and refusals for want of a place since it last answered. */
+/**
+ * How much is to be expected of a destination; `tries`: silences and refusals for want of a place since it last
+ * answered.
+ */
 export type Prospect =
   | { readonly kind: 'good' }
   /** Nothing is known of it, nor of what is around it. */
@@ -41,7 +45,9 @@ export function destinationOfName(name: string): Destination {
   return { exact: name, around: domain.startsWith('.') ? [{ key: domain, silences: SILENCES_OF_NETWORK }] : [] };
 }
 
-/** How long an answer, or a silence, counts, ms: longer than it takes a loop over a thousand dead ones to come round. */
+/**
+ * How long an answer, or a silence, counts, ms: longer than it takes a loop over a thousand dead ones to come round.
+ */
 const HOLDS_MS = 600_000;
 /** Entries of about 150 bytes, apart: what is silent does not make what answers forgotten. */
 const MAX_ANSWERED = 1_024;
@@ -51,50 +57,50 @@ const MAX_TRIES = 100;
 
 export class DestinationMemory {
   /** Exact ones, and until when that counts. */
-  readonly #answered = new Map<string, number>();
+  private readonly answered = new Map<string, number>();
   /** Exact ones and what is around them. */
-  readonly #silent = new Map<string, { readonly tries: number; readonly until: number }>();
+  private readonly silent = new Map<string, { readonly tries: number; readonly until: number }>();
 
   get size(): number {
-    return this.#answered.size + this.#silent.size;
+    return this.answered.size + this.silent.size;
   }
 
   /** Of an offer that has several addresses, the best of them. */
   prospectOf(destinations: readonly Destination[], now: number): Prospect {
-    if (destinations.some(({ exact }) => (this.#answered.get(exact) ?? 0) > now)) return { kind: 'good' };
-    const tries = Math.min(...destinations.map(({ exact }) => this.#triesOf(exact, now)));
+    if (destinations.some(({ exact }) => (this.answered.get(exact) ?? 0) > now)) return { kind: 'good' };
+    const tries = Math.min(...destinations.map(({ exact }) => this.triesOf(exact, now)));
     const isDoubted = ({ around }: Destination) =>
-      around.some(({ key, silences }) => this.#triesOf(key, now) >= silences);
+      around.some(({ key, silences }) => this.triesOf(key, now) >= silences);
     return tries > 0 || destinations.every(isDoubted) ? { kind: 'doubtful', tries } : { kind: 'fresh' };
   }
 
   noteAnswer(destinations: readonly Destination[], now: number): void {
     for (const { exact, around } of destinations) {
-      setLatest(this.#answered, exact, now + HOLDS_MS, MAX_ANSWERED);
-      for (const key of [exact, ...around.map((each) => each.key)]) this.#silent.delete(key);
+      setLatest(this.answered, exact, now + HOLDS_MS, MAX_ANSWERED);
+      for (const key of [exact, ...around.map((each) => each.key)]) this.silent.delete(key);
     }
   }
 
   noteSilence(destinations: readonly Destination[], now: number): void {
     for (const { exact, around } of destinations) {
-      this.#answered.delete(exact);
-      for (const key of [exact, ...around.map((each) => each.key)]) this.#count(key, now);
+      this.answered.delete(exact);
+      for (const key of [exact, ...around.map((each) => each.key)]) this.count(key, now);
     }
   }
 
   /** There was no place for it. */
   noteRefusal(destinations: readonly Destination[], now: number): void {
-    for (const { exact } of destinations) this.#count(exact, now);
+    for (const { exact } of destinations) this.count(exact, now);
   }
 
-  #triesOf(key: string, now: number): number {
-    const entry = this.#silent.get(key);
+  private triesOf(key: string, now: number): number {
+    const entry = this.silent.get(key);
     return entry !== undefined && entry.until > now ? entry.tries : 0;
   }
 
-  #count(key: string, now: number): void {
-    const tries = Math.min(MAX_TRIES, this.#triesOf(key, now) + 1);
-    setLatest(this.#silent, key, { tries, until: now + HOLDS_MS }, MAX_SILENT);
+  private count(key: string, now: number): void {
+    const tries = Math.min(MAX_TRIES, this.triesOf(key, now) + 1);
+    setLatest(this.silent, key, { tries, until: now + HOLDS_MS }, MAX_SILENT);
   }
 }
 

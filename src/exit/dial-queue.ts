@@ -1,11 +1,12 @@
 /**
  * Whose turn it is to be dialled, or looked up, and who gives way. Pure: a state machine with time passed in.
  *
- * Targets that never answer hold a place for as long as a dial may take, and a program that goes on trying them would take every
- * place. So turns go by destination (destinations.ts): first what answered lately, then what was not tried yet, the newest first,
- * then what was silent, the least tried first. Each kind has a share that it cannot exceed, and those two that may answer begin no
- * faster than places come free, so that there is room for the next one at any moment. When there is none all the same, a dial that
- * has hung for seconds gives way. Bearers have equal rights: the last quarter of all places is for those that have few.
+ * Targets that never answer hold a place for as long as a dial may take, and a program that goes on trying them would
+ * take every place. So turns go by destination (destinations.ts): first what answered lately, then what was not tried
+ * yet, the newest first, then what was silent, the least tried first. Each kind has a share that it cannot exceed, and
+ * those two that may answer begin no faster than places come free, so that there is room for the next one at any
+ * moment. When there is none all the same, a dial that has hung for seconds gives way. Bearers have equal rights: the
+ * last quarter of all places is for those that have few.
  */
 import { type Destination, DestinationMemory, type Prospect } from './destinations.ts';
 import { StartBudget } from './start-budget.ts';
@@ -35,7 +36,9 @@ export interface Decisions {
   readonly evicted: readonly Entry[];
 }
 
-/** A dial that hung for so long is silent, ms: it takes longer to hosts that a phone's radio must wake first, but few. */
+/**
+ * A dial that hung for so long is silent, ms: it takes longer to hosts that a phone's radio must wake first, but few.
+ */
 const SILENT_MS = 1_000;
 /** A slow host that is alive has answered by then, ms. */
 const HOPELESS_MS = 3_000;
@@ -60,7 +63,10 @@ type Groups = Map<string, Group>;
 
 interface BearerState {
   readonly memory: DestinationMemory;
-  /** Three lines, each group in that of its prospect: thousands may wait, and only a few of them are looked at each time. */
+  /**
+   * Three lines, each group in that of its prospect: thousands may wait, and only a few of them are looked at each
+   * time.
+   */
   readonly lines: Readonly<Record<Line, Groups>>;
   /** Started, until their end. */
   readonly started: Set<Entry>;
@@ -79,45 +85,45 @@ type Room =
   | { readonly kind: 'full'; readonly kinds: readonly Prospect['kind'][]; readonly ofAll: boolean };
 
 export class DialQueue {
-  readonly #limits: QueueLimits;
-  readonly #bearers = new Map<string, BearerState>();
-  #total = 0;
-  #waiting = 0;
+  private readonly limits: QueueLimits;
+  private readonly bearers = new Map<string, BearerState>();
+  private total = 0;
+  private waitingCount = 0;
 
   constructor(limits: QueueLimits) {
-    this.#limits = limits;
+    this.limits = limits;
   }
 
   /** Places taken. */
   get taken(): number {
-    return this.#total;
+    return this.total;
   }
 
   get waiting(): number {
-    return this.#waiting;
+    return this.waitingCount;
   }
 
   /** A new offer: it has a place at once, or waits. */
   ask(bearer: string, destinations: readonly Destination[], now: number): { entry: Entry; decisions: Decisions } {
-    const state = this.#stateOf(bearer, now);
+    const state = this.stateOf(bearer, now);
     const key = destinations.map(({ exact }) => exact).join();
     const entry: Entry = { bearer, destinations, group: key, state: 'waiting', kind: 'fresh', tries: 0, startedAt: 0 };
     const group = groupOf(state, key) ?? newGroup(state, key, destinations, now);
     entry.tries = triesOf(group.prospect);
     group.waiting.add(entry);
-    this.#waiting++;
+    this.waitingCount++;
     // Those that waited before could not begin either.
-    return { entry, decisions: this.#advanceGroup(state, group, now) };
+    return { entry, decisions: this.advanceGroup(state, group, now) };
   }
 
   /** Time has passed, or places have come free. */
   advance(now: number): Decisions {
     const started: Entry[] = [];
     const evicted: Entry[] = [];
-    const inNeed = [...this.#bearers.values()].filter(hasWaiting);
+    const inNeed = [...this.bearers.values()].filter(hasWaiting);
     // Who has the fewest places is first to get more.
     for (const state of inNeed.toSorted((a, b) => a.started.size - b.started.size)) {
-      const decisions = this.#advanceBearer(state, now);
+      const decisions = this.advanceBearer(state, now);
       started.push(...decisions.started);
       evicted.push(...decisions.evicted);
     }
@@ -126,18 +132,21 @@ export class DialQueue {
 
   /** A waiting one is given up: by its program, or (`refused`) because it has waited for too long. */
   leave(entry: Entry, refused: boolean, now: number): void {
-    const state = this.#bearers.get(entry.bearer);
+    const state = this.bearers.get(entry.bearer);
     if (state === undefined || entry.state !== 'waiting') return;
     entry.state = 'over';
     if (refused) state.memory.noteRefusal(entry.destinations, now);
-    this.#unqueue(state, entry);
+    this.unqueue(state, entry);
     lookAgain(state, entry.group, now);
-    this.#forgetIdle();
+    this.forgetIdle();
   }
 
-  /** Nothing of a started one is left: others of its bearer may begin, of other bearers with `advance`. `answered`: the target did. */
+  /**
+   * Nothing of a started one is left: others of its bearer may begin, of other bearers with `advance`. `answered`: the
+   * target did.
+   */
   end(entry: Entry, answered: boolean, now: number): Decisions {
-    const state = this.#bearers.get(entry.bearer);
+    const state = this.bearers.get(entry.bearer);
     if (state === undefined || (entry.state !== 'started' && entry.state !== 'evicted')) return NOTHING;
     const age = now - entry.startedAt;
     if (answered) state.memory.noteAnswer(entry.destinations, now);
@@ -148,16 +157,16 @@ export class DialQueue {
     state.started.delete(entry);
     state.counts[entry.kind]--;
     subtractOne(state.startedOf, entry.group);
-    this.#total--;
+    this.total--;
     lookAgain(state, entry.group, now);
-    this.#forgetIdle();
-    return hasWaiting(state) ? this.#advanceBearer(state, now) : NOTHING;
+    this.forgetIdle();
+    return hasWaiting(state) ? this.advanceBearer(state, now) : NOTHING;
   }
 
-  #advanceBearer(state: BearerState, now: number): Decisions {
+  private advanceBearer(state: BearerState, now: number): Decisions {
     const started: Entry[] = [];
     for (const group of inTurn(state, now)) {
-      const decisions = this.#advanceGroup(state, group, now);
+      const decisions = this.advanceGroup(state, group, now);
       started.push(...decisions.started);
       // One at a time: its place has to come free first.
       if (decisions.evicted.length > 0) return { started, evicted: decisions.evicted };
@@ -165,25 +174,25 @@ export class DialQueue {
     return { started, evicted: [] };
   }
 
-  #advanceGroup(state: BearerState, group: Group, now: number): Decisions {
+  private advanceGroup(state: BearerState, group: Group, now: number): Decisions {
     lookAgain(state, group.key, now);
     const { key, prospect } = group;
     const started: Entry[] = [];
     for (const entry of group.waiting) {
-      const room = this.#roomFor(state, key, prospect, now);
+      const room = this.roomFor(state, key, prospect, now);
       if (room.kind === 'free') {
-        this.#start(state, entry, prospect, now);
+        this.start(state, entry, prospect, now);
         started.push(entry);
         continue;
       }
-      const victim = room.kind === 'full' && isUntried(prospect) ? this.#victimFor(state, room, now) : undefined;
+      const victim = room.kind === 'full' && isUntried(prospect) ? this.victimFor(state, room, now) : undefined;
       return { started, evicted: victim === undefined ? [] : [victim] };
     }
     return { started, evicted: [] };
   }
 
-  #roomFor(state: BearerState, group: string, prospect: Prospect, now: number): Room {
-    const { pendingPerBearer: most } = this.#limits;
+  private roomFor(state: BearerState, group: string, prospect: Prospect, now: number): Room {
+    const { pendingPerBearer: most } = this.limits;
     const { counts } = state;
     const isGood = prospect.kind === 'good';
     if (!isGood && (state.startedOf.get(group) ?? 0) >= Math.max(8, most >> 3)) return WAIT;
@@ -193,17 +202,17 @@ export class DialQueue {
     if (isGood && counts.good >= shareOf(most)) return full(['good']);
     if (!isGood && counts.fresh + counts.doubtful >= shareOf(most)) return full(['fresh', 'doubtful']);
     if (state.started.size >= most) return full(ALL_KINDS);
-    return this.#hasRoomInAll(state) ? FREE : full(ALL_KINDS, true);
+    return this.hasRoomInAll(state) ? FREE : full(ALL_KINDS, true);
   }
 
-  #hasRoomInAll({ started }: BearerState): boolean {
-    const { pendingTotal } = this.#limits;
-    if (this.#total >= pendingTotal) return false;
-    return this.#total < shareOf(pendingTotal) || started.size < Math.max(1, pendingTotal >> 6);
+  private hasRoomInAll({ started }: BearerState): boolean {
+    const { pendingTotal } = this.limits;
+    if (this.total >= pendingTotal) return false;
+    return this.total < shareOf(pendingTotal) || started.size < Math.max(1, pendingTotal >> 6);
   }
 
-  #start(state: BearerState, entry: Entry, prospect: Prospect, now: number): void {
-    this.#unqueue(state, entry);
+  private start(state: BearerState, entry: Entry, prospect: Prospect, now: number): void {
+    this.unqueue(state, entry);
     entry.state = 'started';
     entry.kind = prospect.kind;
     entry.tries = triesOf(prospect);
@@ -212,12 +221,15 @@ export class DialQueue {
     state.started.add(entry);
     state.counts[entry.kind]++;
     state.startedOf.set(entry.group, (state.startedOf.get(entry.group) ?? 0) + 1);
-    this.#total++;
+    this.total++;
   }
 
-  /** The most hopeless of its own, or of the bearer that has most where the places of all are taken; undefined: nobody has to. */
-  #victimFor(state: BearerState, room: Extract<Room, { kind: 'full' }>, now: number): Entry | undefined {
-    const from = room.ofAll ? this.#largest() : state;
+  /**
+   * The most hopeless of its own, or of the bearer that has most where the places of all are taken; undefined: nobody
+   * has to.
+   */
+  private victimFor(state: BearerState, room: Extract<Room, { kind: 'full' }>, now: number): Entry | undefined {
+    const from = room.ofAll ? this.largest() : state;
     if (from === undefined || from.leaving > 0) return undefined;
     if (from !== state && from.started.size <= state.started.size + 1) return undefined;
     let victim: Entry | undefined;
@@ -232,34 +244,34 @@ export class DialQueue {
     return victim;
   }
 
-  #largest(): BearerState | undefined {
+  private largest(): BearerState | undefined {
     let largest: BearerState | undefined;
-    for (const state of this.#bearers.values()) {
+    for (const state of this.bearers.values()) {
       if (largest === undefined || state.started.size > largest.started.size) largest = state;
     }
     return largest;
   }
 
-  #unqueue(state: BearerState, entry: Entry): void {
+  private unqueue(state: BearerState, entry: Entry): void {
     const group = groupOf(state, entry.group);
     if (!group?.waiting.delete(entry)) return;
-    this.#waiting--;
+    this.waitingCount--;
     if (group.waiting.size === 0) state.lines[lineOf(group.prospect)].delete(group.key);
   }
 
   /** Moves it to the end: a Map keeps the order of insertion, and who came last is forgotten last. */
-  #stateOf(bearer: string, now: number): BearerState {
-    const state = this.#bearers.get(bearer) ?? newBearer(this.#limits.pendingPerBearer, now);
-    this.#bearers.delete(bearer);
-    this.#bearers.set(bearer, state);
+  private stateOf(bearer: string, now: number): BearerState {
+    const state = this.bearers.get(bearer) ?? newBearer(this.limits.pendingPerBearer, now);
+    this.bearers.delete(bearer);
+    this.bearers.set(bearer, state);
     return state;
   }
 
-  #forgetIdle(): void {
-    let excess = this.#bearers.size - MAX_IDLE_BEARERS;
-    for (const [bearer, state] of this.#bearers) {
+  private forgetIdle(): void {
+    let excess = this.bearers.size - MAX_IDLE_BEARERS;
+    for (const [bearer, state] of this.bearers) {
       if (excess-- <= 0) return;
-      if (state.started.size === 0 && !hasWaiting(state)) this.#bearers.delete(bearer);
+      if (state.started.size === 0 && !hasWaiting(state)) this.bearers.delete(bearer);
     }
   }
 }

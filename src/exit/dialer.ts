@@ -1,6 +1,6 @@
 /**
- * Connects to the first of some vetted addresses that answers (RFC 8305, "Happy Eyeballs"). It is given addresses as bytes
- * and never a name, so that what was judged is what is dialled; it judges nothing itself.
+ * Connects to the first of some vetted addresses that answers (RFC 8305, "Happy Eyeballs"). It is given addresses as
+ * bytes and never a name, so that what was judged is what is dialled; it judges nothing itself.
  */
 import { connect as netConnect, type Socket } from 'node:net';
 import { type WireFaultName, WstunError } from '../errors.ts';
@@ -10,17 +10,20 @@ import { familyOf, formatIp, type IpBytes, parseIp, sameIp, unmapIp } from './ip
 import { ReadBudget, ReadBuffers, readInto } from './read-buffers.ts';
 import type { Spares } from './spare-sockets.ts';
 
-/** A dial in all, ms: what users wait for a dead host, and within the 20 s for which a client waits for the exit's answer. */
+/**
+ * A dial in all, ms: what users wait for a dead host, and within the 20 s for which a client waits for the exit's
+ * answer.
+ */
 const DIAL_LIMIT_MS = 10_000;
 /**
- * Silence before the kernel asks whether the target still lives, ms. A dead one would hold its place for ever; but libuv asks
- * only 10 times, a second apart, so not more often than keeps a cloud's NAT awake (350 s).
+ * Silence before the kernel asks whether the target still lives, ms. A dead one would hold its place for ever; but
+ * libuv asks only 10 times, a second apart, so not more often than keeps a cloud's NAT awake (350 s).
  */
 const KEEP_ALIVE_MS = 300_000;
 
 /**
- * Resolves with a connected socket that reads large. Its reader takes over in the same turn of the event loop. Rejects with a
- * dial fault within 10 s, or with `dial-cancelled` as soon as `signal` fires; no socket is left over then.
+ * Resolves with a connected socket that reads large. Its reader takes over in the same turn of the event loop. Rejects
+ * with a dial fault within 10 s, or with `dial-cancelled` as soon as `signal` fires; no socket is left over then.
  */
 export type Dial = (
   addresses: readonly IpBytes[],
@@ -69,82 +72,81 @@ export function interleave(addresses: readonly IpBytes[]): IpBytes[] {
 
 /** One dial: attempts join in turn, the first to connect wins, and the others are destroyed. */
 class Dialling {
-  readonly #race: ConnectionRace<IpBytes>;
-  readonly #port: number;
-  readonly #connect: Connect;
-  readonly #running = new Set<Socket>();
-  readonly #faults = new Set<WireFaultName>();
-  #stagger: NodeJS.Timeout | undefined;
-  readonly #spares: Spares;
+  private readonly race: ConnectionRace<IpBytes>;
+  private readonly port: number;
+  private readonly connect: Connect;
+  private readonly running = new Set<Socket>();
+  private readonly faults = new Set<WireFaultName>();
+  private stagger: NodeJS.Timeout | undefined;
+  private readonly spares: Spares;
   /** What it has of them: one for each socket that runs beside the first. */
-  #spare = 0;
-  #finished = false;
+  private spare = 0;
+  private finished = false;
   /** The outcome; only the first call of either counts. */
-  #win: (socket: Socket) => void = () => {};
-  #lose: (fault: WireFaultName) => void = () => {};
+  private win: (socket: Socket) => void = () => {};
+  private lose: (fault: WireFaultName) => void = () => {};
 
   constructor(addresses: readonly IpBytes[], port: number, connect: Connect, spares: Spares) {
-    this.#spares = spares;
-    this.#race = new ConnectionRace(addresses);
-    this.#port = port;
-    this.#connect = connect;
+    this.spares = spares;
+    this.race = new ConnectionRace(addresses);
+    this.port = port;
+    this.connect = connect;
   }
 
   async run(signal: AbortSignal): Promise<Socket> {
     if (signal.aborted) throw new WstunError('dial-cancelled');
     const outcome = new Promise<Socket>((resolve, reject) => {
-      this.#win = resolve;
-      this.#lose = (fault) => reject(new WstunError(fault));
+      this.win = resolve;
+      this.lose = (fault) => reject(new WstunError(fault));
     });
-    const cancel = () => this.#lose('dial-cancelled');
-    const limit = setTimeout(() => this.#lose(mostTelling(this.#faults.add('dial-timed-out'))), DIAL_LIMIT_MS);
+    const cancel = () => this.lose('dial-cancelled');
+    const limit = setTimeout(() => this.lose(mostTelling(this.faults.add('dial-timed-out'))), DIAL_LIMIT_MS);
     signal.addEventListener('abort', cancel, { once: true });
     try {
-      this.#startNext();
+      this.startNext();
       return await outcome;
     } finally {
       signal.removeEventListener('abort', cancel);
       clearTimeout(limit);
-      clearTimeout(this.#stagger);
-      for (const loser of this.#running) loser.destroy();
-      this.#giveBackSpares(0);
+      clearTimeout(this.stagger);
+      for (const loser of this.running) loser.destroy();
+      this.giveBackSpares(0);
     }
   }
 
-  #startNext(): void {
-    clearTimeout(this.#stagger);
+  private startNext(): void {
+    clearTimeout(this.stagger);
     const now = performance.now();
-    const isDue = this.#race.nextTimeout() <= now;
-    const ip = isDue && this.#mayBegin() ? this.#race.poll(now) : undefined;
-    const nextAt = Math.max(this.#race.nextTimeout(), isDue && !ip ? now + ATTEMPT_DELAY_MS : 0);
-    if (nextAt < Number.POSITIVE_INFINITY)
-      this.#stagger = setTimeout(() => this.#startNext(), Math.max(0, nextAt - now));
-    if (ip) this.#attempt(ip);
-    else if (this.#race.isLost) this.#lose(mostTelling(this.#faults));
+    const isDue = this.race.nextTimeout() <= now;
+    const ip = isDue && this.mayBegin() ? this.race.poll(now) : undefined;
+    const nextAt = Math.max(this.race.nextTimeout(), isDue && !ip ? now + ATTEMPT_DELAY_MS : 0);
+    if (nextAt < Number.POSITIVE_INFINITY) this.stagger = setTimeout(() => this.startNext(), Math.max(0, nextAt - now));
+    if (ip) this.attempt(ip);
+    else if (this.race.isLost) this.lose(mostTelling(this.faults));
   }
 
   /** The first socket is its own; beside it there must be a spare one. */
-  #mayBegin(): boolean {
-    if (this.#running.size === 0) return true;
-    if (!this.#spares.take()) return false;
-    this.#spare++;
+  private mayBegin(): boolean {
+    if (this.running.size === 0) return true;
+    if (!this.spares.take()) return false;
+    this.spare++;
     return true;
   }
 
-  #giveBackSpares(needed: number): void {
-    for (; this.#spare > needed; this.#spare--) this.#spares.giveBack();
+  private giveBackSpares(needed: number): void {
+    for (; this.spare > needed; this.spare--) this.spares.giveBack();
   }
 
-  #attempt(ip: IpBytes): void {
-    const socket = this.#connect(ip, this.#port);
-    this.#running.add(socket);
+  private attempt(ip: IpBytes): void {
+    const socket = this.connect(ip, this.port);
+    this.running.add(socket);
     const fail = (fault: WireFaultName) => {
-      if (!this.#running.delete(socket)) return;
+      if (!this.running.delete(socket)) return;
       socket.destroy();
-      this.#faults.add(fault);
-      this.#giveBackSpares(Math.max(0, this.#running.size - 1));
-      this.#race.handleFailed();
-      this.#startNext();
+      this.faults.add(fault);
+      this.giveBackSpares(Math.max(0, this.running.size - 1));
+      this.race.handleFailed();
+      this.startNext();
     };
     // Stays on the winner as well: without a listener, an error before its reader takes over would end the process.
     socket.on('error', (error) => fail(dialFaultOf(error)));
@@ -152,10 +154,10 @@ class Dialling {
       const fault = faultOfConnected(socket, ip);
       if (fault) return fail(fault);
       // Two attempts may connect in one turn of the event loop: only the one that is out of #running is spared.
-      if (this.#finished) return;
-      this.#finished = true;
-      this.#running.delete(socket);
-      this.#win(socket);
+      if (this.finished) return;
+      this.finished = true;
+      this.running.delete(socket);
+      this.win(socket);
     });
   }
 }

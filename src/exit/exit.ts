@@ -1,6 +1,7 @@
 /**
- * The exit: takes the streams that a session offers, and for each judges the target, resolves it, judges the answers, dials,
- * and joins socket and stream. What may be dialled is decided in policy.ts alone; how bytes cross is tunnel/join.ts.
+ * The exit: takes the streams that a session offers, and for each judges the target, resolves it, judges the answers,
+ * dials, and joins socket and stream. What may be dialled is decided in policy.ts alone; how bytes cross is
+ * tunnel/join.ts.
  *
  * An offer keeps its place in the session until nothing of it is left here, no look-up, no dial, no socket: a peer that
  * opens and resets in a loop gains nothing by it (CVE-2023-44487, "rapid reset").
@@ -64,53 +65,53 @@ export function createExit(options: ExitOptions): Exit {
 }
 
 class DiallingExit implements Exit {
-  readonly #options: ExitOptions;
-  readonly #limits: DialPlaceLimits;
-  readonly #lookUps: DialPlaces;
-  readonly #dials: DialPlaces;
-  readonly #spares: SpareSockets;
-  readonly #dial: Dial;
+  private readonly options: ExitOptions;
+  private readonly limits: DialPlaceLimits;
+  private readonly lookUps: DialPlaces;
+  private readonly dials: DialPlaces;
+  private readonly spares: SpareSockets;
+  private readonly dial: Dial;
   /** Joined streams, by bearer. */
-  readonly #live = new Map<string, Set<TunnelStream>>();
-  readonly #paces: EntryPaces;
-  readonly #refused = new Map<WireFaultName, number>();
-  #open = 0;
-  #accepted = 0;
+  private readonly live = new Map<string, Set<TunnelStream>>();
+  private readonly paces: EntryPaces;
+  private readonly refused = new Map<WireFaultName, number>();
+  private open = 0;
+  private accepted = 0;
 
   constructor(options: ExitOptions) {
-    this.#options = options;
-    this.#limits = { ...DEFAULT_DIAL_PLACE_LIMITS, ...options.limits };
-    this.#lookUps = new DialPlaces(this.#limits);
-    this.#dials = new DialPlaces(this.#limits);
-    this.#spares = new SpareSockets(this.#limits);
-    this.#dial = options.dial ?? createDialer();
-    this.#paces = new EntryPaces(options.rateOf ?? (() => undefined));
+    this.options = options;
+    this.limits = { ...DEFAULT_DIAL_PLACE_LIMITS, ...options.limits };
+    this.lookUps = new DialPlaces(this.limits);
+    this.dials = new DialPlaces(this.limits);
+    this.spares = new SpareSockets(this.limits);
+    this.dial = options.dial ?? createDialer();
+    this.paces = new EntryPaces(options.rateOf ?? (() => undefined));
   }
 
   handleOffer(offer: OfferedStream): void {
-    void this.#serve(offer);
+    void this.serve(offer);
   }
 
   counters(): ExitCounters {
     return {
-      pending: this.#lookUps.taken + this.#dials.taken,
-      open: this.#open,
-      accepted: this.#accepted,
-      refused: Object.fromEntries(this.#refused),
+      pending: this.lookUps.taken + this.dials.taken,
+      open: this.open,
+      accepted: this.accepted,
+      refused: Object.fromEntries(this.refused),
     };
   }
 
-  async #serve(offer: OfferedStream): Promise<void> {
-    const socket = await this.#connect(offer).catch((error: unknown) => this.#refuse(offer, error));
-    if (socket) await this.#carry(offer, socket);
+  private async serve(offer: OfferedStream): Promise<void> {
+    const socket = await this.connect(offer).catch((error: unknown) => this.refuse(offer, error));
+    if (socket) await this.carry(offer, socket);
     offer.release();
   }
 
   /** Rejects with what the peer is to be told. */
-  async #connect(offer: OfferedStream): Promise<Socket> {
-    this.#refuseIfOverloaded();
-    if (this.#options.quotas?.isUsedUp(offer.bearer)) throw new WstunError('quota-used');
-    const { rulesFor, ownEndpoints, resolver } = this.#options;
+  private async connect(offer: OfferedStream): Promise<Socket> {
+    this.refuseIfOverloaded();
+    if (this.options.quotas?.isUsedUp(offer.bearer)) throw new WstunError('quota-used');
+    const { rulesFor, ownEndpoints, resolver } = this.options;
     const context = {
       rules: rulesFor(offer.bearer),
       own: ownEndpoints(),
@@ -118,25 +119,25 @@ class DiallingExit implements Exit {
     };
     const verdict = judgeTarget(offer.target, context);
     if (verdict.kind === 'refuse') throw new WstunError(verdict.fault, verdict.reason);
-    const patience = new Patience(this.#limits.waitMs);
+    const patience = new Patience(this.limits.waitMs);
     const addresses =
-      verdict.kind === 'dial' ? verdict.addresses : await this.#resolve(offer, verdict, { ...context, patience });
-    return await this.#dialInPlace(addresses, offer, patience);
+      verdict.kind === 'dial' ? verdict.addresses : await this.resolve(offer, verdict, { ...context, patience });
+    return await this.dialInPlace(addresses, offer, patience);
   }
 
-  #refuseIfOverloaded(): void {
-    if (this.#options.isOverloaded?.()) throw new WstunError('dial-busy', 'short of memory or of file descriptors');
+  private refuseIfOverloaded(): void {
+    if (this.options.isOverloaded?.()) throw new WstunError('dial-busy', 'short of memory or of file descriptors');
   }
 
-  async #resolve(
+  private async resolve(
     { bearer, target, signal }: OfferedStream,
     { names, ifUnknown }: ResolveVerdict,
     { patience, ...context }: Omit<AddressContext, 'vouched'> & { readonly patience: Patience },
   ): Promise<readonly IpBytes[]> {
     const asked = names.map(({ name }) => name);
     const destinations = asked.slice(0, 1).map(destinationOfName);
-    const look = (within: AbortSignal) => this.#options.resolver.resolve(asked, within);
-    const resolved = inPlace(this.#lookUps, { bearer, destinations, signal, patience }, look);
+    const look = (within: AbortSignal) => this.options.resolver.resolve(asked, within);
+    const resolved = inPlace(this.lookUps, { bearer, destinations, signal, patience }, look);
     const { name, addresses } = await resolved.catch((error: unknown) => {
       const isUnknown = error instanceof WstunError && error.fault === 'dial-name-unknown';
       throw isUnknown && ifUnknown ? new WstunError(ifUnknown.fault, ifUnknown.reason) : error;
@@ -147,13 +148,13 @@ class DiallingExit implements Exit {
     return verdict.addresses;
   }
 
-  async #dialInPlace(addresses: readonly IpBytes[], offer: OfferedStream, patience: Patience): Promise<Socket> {
+  private async dialInPlace(addresses: readonly IpBytes[], offer: OfferedStream, patience: Patience): Promise<Socket> {
     const { bearer, target, signal } = offer;
     const destinations = addresses.map((ip) => destinationOfAddress(ip, target.port));
-    return await inPlace(this.#dials, { bearer, destinations, signal, patience }, async (within) => {
+    return await inPlace(this.dials, { bearer, destinations, signal, patience }, async (within) => {
       // Again: what was free when the stream was offered, others may have taken since.
-      this.#refuseIfOverloaded();
-      const socket = await this.#dial(addresses, target.port, within, this.#spares.of(bearer));
+      this.refuseIfOverloaded();
+      const socket = await this.dial(addresses, target.port, within, this.spares.of(bearer));
       if (!within.aborted) return socket;
       socket.destroy();
       await closeOf(socket);
@@ -162,50 +163,50 @@ class DiallingExit implements Exit {
   }
 
   /** Until both socket and stream are closed. Never rejects. */
-  async #carry(offer: OfferedStream, socket: Socket): Promise<void> {
-    this.#accepted++;
-    this.#open++;
+  private async carry(offer: OfferedStream, socket: Socket): Promise<void> {
+    this.accepted++;
+    this.open++;
     const { bearer, target } = offer;
     const stream = offer.accept();
-    const streams = this.#live.get(bearer) ?? new Set();
-    this.#live.set(bearer, streams.add(stream));
-    this.#options.logger.debug({ bearer, target, remote: socket.remoteAddress }, 'stream opened');
-    const { error, fromSocket, toSocket } = await joinSocket(socket, stream, { paces: this.#countedPaces(bearer) });
-    this.#paces.release(bearer);
+    const streams = this.live.get(bearer) ?? new Set();
+    this.live.set(bearer, streams.add(stream));
+    this.options.logger.debug({ bearer, target, remote: socket.remoteAddress }, 'stream opened');
+    const { error, fromSocket, toSocket } = await joinSocket(socket, stream, { paces: this.countedPaces(bearer) });
+    this.paces.release(bearer);
     streams.delete(stream);
-    if (streams.size === 0) this.#live.delete(bearer);
-    this.#open--;
-    this.#options.logger.debug({ bearer, target, fromSocket, toSocket, cut: error?.message }, 'stream closed');
+    if (streams.size === 0) this.live.delete(bearer);
+    this.open--;
+    this.options.logger.debug({ bearer, target, fromSocket, toSocket, cut: error?.message }, 'stream closed');
   }
 
-  #countedPaces(bearer: string): Paces {
-    const { quotas } = this.#options;
-    const { fromSocket, toSocket } = this.#paces.hold(bearer);
+  private countedPaces(bearer: string): Paces {
+    const { quotas } = this.options;
+    const { fromSocket, toSocket } = this.paces.hold(bearer);
     if (quotas === undefined) return { fromSocket, toSocket };
     const counted = (pace: Pace): Pace => ({
       send: (chunk, sink) => {
         const { length } = chunk;
         pace.send(chunk, sink);
         quotas.count(bearer, length);
-        if (quotas.isUsedUp(bearer)) this.#cutAll(bearer, 'quota-used');
+        if (quotas.isUsedUp(bearer)) this.cutAll(bearer, 'quota-used');
       },
     });
     return { fromSocket: counted(fromSocket), toSocket: counted(toSocket) };
   }
 
-  #cutAll(bearer: string, fault: WireFaultName): void {
-    for (const stream of this.#live.get(bearer) ?? []) stream.destroy(new WstunError(fault));
+  private cutAll(bearer: string, fault: WireFaultName): void {
+    for (const stream of this.live.get(bearer) ?? []) stream.destroy(new WstunError(fault));
   }
 
-  #refuse(offer: OfferedStream, error: unknown): void {
+  private refuse(offer: OfferedStream, error: unknown): void {
     const { bearer, target } = offer;
     const fault = wireFaultOf(error);
     // The error of a defect may name the destination: it is for `debug` alone.
     if (fault === 'internal')
-      this.#options.logger.error({ bearer }, 'a stream failed with an internal error; see the debug log');
+      this.options.logger.error({ bearer }, 'a stream failed with an internal error; see the debug log');
     const detail = error instanceof WstunError ? error.detail : String(error);
-    this.#options.logger.debug({ bearer, target, fault, detail }, 'stream refused');
-    this.#refused.set(fault, (this.#refused.get(fault) ?? 0) + 1);
+    this.options.logger.debug({ bearer, target, fault, detail }, 'stream refused');
+    this.refused.set(fault, (this.refused.get(fault) ?? 0) + 1);
     offer.refuse(fault);
   }
 }

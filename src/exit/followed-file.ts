@@ -7,7 +7,8 @@ const MAX_BYTES = 1024 * 1024;
 const CHECK_INTERVAL_MS = 5_000;
 
 /**
- * Returns what `parse` makes of the file as it stands, 5 s old at most. A file that is missing or cannot be read is empty.
+ * Returns what `parse` makes of the file as it stands, 5 s old at most. A file that is missing or cannot be read is
+ * empty.
  * @param now ms, of any monotonic clock
  */
 export function followFile<T>(path: string, parse: (text: string) => T, now: () => number): () => T {

@@ -2,10 +2,11 @@
  * From the bytes that a peer asks for to a host that may be named to anything at all: strictly, before the policy, the
  * resolver or node:net see them. Pure.
  *
- * Labels may hold underscores, and end with a hyphen: the DNS has such hosts. None begins with a hyphen (RFC 1123 §2.1).
+ * Labels may hold underscores, and end with a hyphen: the DNS has such hosts. None begins with a hyphen (RFC 1123
+ * §2.1).
  *
- * Why so strict: node:net dials localhost for an empty host, getaddrinfo reads `127.1`, `2130706433` and full-width digits
- * as 127.0.0.1, and a NUL once ended the name early (CVE-2026-48930).
+ * Why so strict: node:net dials localhost for an empty host, getaddrinfo reads `127.1`, `2130706433` and full-width
+ * digits as 127.0.0.1, and a NUL once ended the name early (CVE-2026-48930).
  */
 import type { Target } from '../tunnel/stream.ts';
 import { type IpBytes, parseIp, unmapIp } from './ip.ts';

@@ -1,6 +1,6 @@
 /**
- * The machine's hosts file (hosts(5)), as people expect it to count: `--allow myhost` means what `ping myhost` means. Parsed
- * here, as getaddrinfo would take one of libuv's four threads for each name.
+ * The machine's hosts file (hosts(5)), as people expect it to count: `--allow myhost` means what `ping myhost` means.
+ * Parsed here, as getaddrinfo would take one of libuv's four threads for each name.
  */
 import { followFile } from './followed-file.ts';
 import { type IpBytes, parseIp } from './ip.ts';
@@ -10,13 +10,19 @@ export interface HostsFile {
   lookup(name: string): readonly IpBytes[] | undefined;
 }
 
-/** `now` in ms, of any monotonic clock. A file that is missing or cannot be read is empty; so is one beyond 1 MiB, a block list. */
+/**
+ * `now` in ms, of any monotonic clock. A file that is missing or cannot be read is empty; so is one beyond 1 MiB, a
+ * block list.
+ */
 export function createHostsFile(path: string, now: () => number): HostsFile {
   const hosts = followFile(path, parseHosts, now);
   return { lookup: (name) => hosts().get(name) };
 }
 
-/** A name may stand on several lines; lines that are none of `ADDRESS NAME…` are passed over, as the system's own reader does. */
+/**
+ * A name may stand on several lines; lines that are none of `ADDRESS NAME…` are passed over, as the system's own reader
+ * does.
+ */
 export function parseHosts(text: string): ReadonlyMap<string, readonly IpBytes[]> {
   const hosts = new Map<string, IpBytes[]>();
   for (const line of text.split('\n')) {

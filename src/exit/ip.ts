@@ -15,7 +15,9 @@ export interface Network {
   readonly bits: number;
 }
 
-/** The bytes of a canonical dotted quad or of an RFC 4291 §2.2 IPv6 address without a zone; undefined for anything else. */
+/**
+ * The bytes of a canonical dotted quad or of an RFC 4291 §2.2 IPv6 address without a zone; undefined for anything else.
+ */
 export function parseIp(text: string): IpBytes | undefined {
   // Node's own check is strict, but is only to see characters of addresses: its C side has been cut short by a NUL
   // (CVE-2026-48930).
@@ -78,7 +80,10 @@ export function network(text: string): Network {
 
 const V4_MAPPED = network('::ffff:0:0/96');
 
-/** An IPv4-mapped address (RFC 4291 §2.5.5.2) is the IPv4 address it holds: the kernel dials it as one, so all judge it as one. */
+/**
+ * An IPv4-mapped address (RFC 4291 §2.5.5.2) is the IPv4 address it holds: the kernel dials it as one, so all judge it
+ * as one.
+ */
 export function unmapIp(ip: IpBytes): IpBytes {
   return networkContains(V4_MAPPED, ip) ? ip.slice(12) : ip;
 }

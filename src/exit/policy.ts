@@ -1,16 +1,19 @@
 /**
- * What an exit dials: the verdict on a requested target, then on the addresses its name resolved to. Pure; rules and the
- * exit's own endpoints are passed in. The order of the verdicts is the contract:
+ * What an exit dials: the verdict on a requested target, then on the addresses its name resolved to. Pure; rules and
+ * the exit's own endpoints are passed in. The order of the verdicts is the contract:
  *
  *   1. the bytes must be a host (host.ts), the port 1 to 65535
- *   2. a special-use name needs a rule that names it (special-names.ts). Below a search domain a name has full names: each is
+ *   2. a special-use name needs a rule that names it (special-names.ts). Below a search domain a name has full names:
+ *      each is
  *      judged as if the program had asked for it, and a rule may name either
- *   3. the name is resolved once, to the first full name that has addresses; every answer is judged, and one that is not allowed refuses the target
- *   4. for each address: never one that is no address, never a port of the exit's own; then what a rule opens; then only
+ *   3. the name is resolved once, to the first full name that has addresses; every answer is judged, and one that is
+ *      not allowed refuses the target
+ *   4. for each address: never one that is no address, never a port of the exit's own; then what a rule opens; then
+ *      only
  *      public addresses that are not the exit's own, and not on a port that is closed by default
  *
- * Rules only ever open more. Addresses are judged and dialled as the same bytes: nothing is resolved twice, so an answer
- * that changes (DNS rebinding) changes nothing.
+ * Rules only ever open more. Addresses are judged and dialled as the same bytes: nothing is resolved twice, so an
+ * answer that changes (DNS rebinding) changes nothing.
  */
 import type { WireFaultName } from '../errors.ts';
 import type { Target } from '../tunnel/stream.ts';
@@ -56,8 +59,8 @@ export type AddressVerdict =
   { readonly kind: 'dial'; readonly addresses: readonly IpBytes[] } | Refusal;
 
 /**
- * Closed unless a rule opens host and port: those on which mail is handed over (SMTP 25, 465, 587), as spam soon gets the
- * exit's address on block lists, and SMB (445), as its worms get the owner a letter from the provider.
+ * Closed unless a rule opens host and port: those on which mail is handed over (SMTP 25, 465, 587), as spam soon gets
+ * the exit's address on block lists, and SMB (445), as its worms get the owner a letter from the provider.
  */
 const CLOSED_PORTS: ReadonlySet<number> = new Set([25, 465, 587, 445]);
 

@@ -1,7 +1,7 @@
 /**
- * Under which addresses this machine is reached from outside, where none of its interfaces has them: behind the NAT of a cloud or of
- * a home. They are given by hand, or else learnt, of the relay's own URL and of what a relay sees; the policy refuses them like all
- * other addresses of this exit.
+ * Under which addresses this machine is reached from outside, where none of its interfaces has them: behind the NAT of
+ * a cloud or of a home. They are given by hand, or else learnt, of the relay's own URL and of what a relay sees; the
+ * policy refuses them like all other addresses of this exit.
  */
 import type { Logger } from '../observability/logger.ts';
 import { specialRange } from './address.ts';
@@ -23,41 +23,44 @@ export interface PublicAddressesOptions {
 }
 
 export class PublicAddresses {
-  readonly #options: PublicAddressesOptions;
+  private readonly options: PublicAddressesOptions;
   /** Of each family the one that was seen last. */
-  readonly #seen = new Map<4 | 6, IpBytes>();
-  #ofHost: readonly IpBytes[] = [];
-  #asking: NodeJS.Timeout | undefined;
-  readonly #stopping = new AbortController();
+  private readonly seen = new Map<4 | 6, IpBytes>();
+  private ofHost: readonly IpBytes[] = [];
+  private asking: NodeJS.Timeout | undefined;
+  private readonly stopping = new AbortController();
 
   constructor(options: PublicAddressesOptions) {
-    this.#options = options;
+    this.options = options;
   }
 
   /** Whether it makes sense to tell it more. */
   get isLearning(): boolean {
-    return this.#options.given === undefined;
+    return this.options.given === undefined;
   }
 
   /** As they stand now. */
   get all(): readonly IpBytes[] {
-    return this.#options.given ?? [...this.#ofHost, ...this.#seen.values()];
+    return this.options.given ?? [...this.ofHost, ...this.seen.values()];
   }
 
-  /** `host` is that of a URL: its addresses count from now on, whatever they are by then. Resolves within about a second. */
+  /**
+   * `host` is that of a URL: its addresses count from now on, whatever they are by then. Resolves within about a
+   * second.
+   */
   async followHost(host: string): Promise<void> {
     if (!this.isLearning) return;
     const parsed = parseHostText(host);
-    if (parsed.kind === 'address') this.#ofHost = [parsed.ip];
+    if (parsed.kind === 'address') this.ofHost = [parsed.ip];
     if (parsed.kind !== 'name') return;
     const { name } = parsed;
-    clearInterval(this.#asking);
-    this.#asking = setInterval(() => void this.#ask(name), ASK_AGAIN_MS).unref();
+    clearInterval(this.asking);
+    this.asking = setInterval(() => void this.ask(name), ASK_AGAIN_MS).unref();
     let limit: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {
       limit = setTimeout(resolve, FIRST_ANSWER_MS);
     });
-    await Promise.race([this.#ask(name), late]);
+    await Promise.race([this.ask(name), late]);
     clearTimeout(limit);
   }
 
@@ -66,23 +69,23 @@ export class PublicAddresses {
     const ip = parseIp(text);
     if (!this.isLearning || !ip || specialRange(ip) !== undefined) return;
     const address = unmapIp(ip);
-    this.#seen.set(familyOf(address), address);
-    this.#options.logger.debug({ address: formatIp(address) }, 'a relay sees this machine so');
+    this.seen.set(familyOf(address), address);
+    this.options.logger.debug({ address: formatIp(address) }, 'a relay sees this machine so');
   }
 
   stop(): void {
-    clearInterval(this.#asking);
-    this.#stopping.abort();
+    clearInterval(this.asking);
+    this.stopping.abort();
   }
 
   /** Without an answer the last one holds. Never rejects. */
-  async #ask(name: string): Promise<void> {
-    const { resolvers, logger } = this.#options;
-    const asked = resolvers.map((resolver) => resolver.resolve([name], this.#stopping.signal));
+  private async ask(name: string): Promise<void> {
+    const { resolvers, logger } = this.options;
+    const asked = resolvers.map((resolver) => resolver.resolve([name], this.stopping.signal));
     const answers = await Promise.allSettled(asked);
     const addresses = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value.addresses : []));
     if (addresses.length === 0) return;
-    this.#ofHost = addresses;
+    this.ofHost = addresses;
     logger.debug({ addresses: addresses.map(formatIp) }, 'the addresses of this relay’s URL');
   }
 }

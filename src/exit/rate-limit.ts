@@ -1,22 +1,25 @@
 /**
- * A token bucket for bytes, with time passed in. Pure. The rate is given at every call, so that it may change at any time: what has
- * passed since the last call then counts at the new one.
+ * A token bucket for bytes, with time passed in. Pure. The rate is given at every call, so that it may change at any
+ * time: what has passed since the last call then counts at the new one.
  */
 
 /** Bytes: what one stream gets before the next one's turn. A sealed record holds three of them. */
 const PIECE_BYTES = 16 * 1024;
-/** Seconds' worth that may pass at once after a pause: long beside a late timer (some ms), short beside what people call a second. */
+/**
+ * Seconds' worth that may pass at once after a pause: long beside a late timer (some ms), short beside what people call
+ * a second.
+ */
 const BURST_S = 0.05;
 /** Bytes: below, the headers of frames and records would outweigh what they carry. */
 const MIN_BURST = 4 * 1024;
 
 export class ByteBucket {
-  #tokens = Number.POSITIVE_INFINITY;
-  #updated: number;
+  private tokens = Number.POSITIVE_INFINITY;
+  private updated: number;
 
   /** Full. `now` in ms. */
   constructor(now: number) {
-    this.#updated = now;
+    this.updated = now;
   }
 
   /**
@@ -25,23 +28,23 @@ export class ByteBucket {
    * @param now ms
    */
   take(want: number, rate: number, now: number): number {
-    this.#refill(rate, now);
-    if (this.#tokens < leastOf(want, rate)) return 0;
-    const taken = Math.min(want, PIECE_BYTES, Math.floor(this.#tokens));
-    this.#tokens -= taken;
+    this.refill(rate, now);
+    if (this.tokens < leastOf(want, rate)) return 0;
+    const taken = Math.min(want, PIECE_BYTES, Math.floor(this.tokens));
+    this.tokens -= taken;
     return taken;
   }
 
   /** Until `take` gives something, ms, if nobody else takes. */
   waitMs(want: number, rate: number, now: number): number {
-    this.#refill(rate, now);
-    return Math.max(0, ((leastOf(want, rate) - this.#tokens) / rate) * 1000);
+    this.refill(rate, now);
+    return Math.max(0, ((leastOf(want, rate) - this.tokens) / rate) * 1000);
   }
 
-  #refill(rate: number, now: number): void {
-    const elapsedS = Math.max(0, now - this.#updated) / 1000;
-    this.#tokens = Math.min(burstOf(rate), this.#tokens + elapsedS * rate);
-    this.#updated = Math.max(now, this.#updated);
+  private refill(rate: number, now: number): void {
+    const elapsedS = Math.max(0, now - this.updated) / 1000;
+    this.tokens = Math.min(burstOf(rate), this.tokens + elapsedS * rate);
+    this.updated = Math.max(now, this.updated);
   }
 }
 

@@ -1,10 +1,10 @@
 /**
- * The memory into which a dialled socket reads. Node's own reads are of 64 KiB; here they grow to 256 KiB while a target
- * keeps them full, which saves a fifth of the time in this process on bulk (fewer system calls, events and frames), and
- * an idle socket holds 8 KiB.
+ * The memory into which a dialled socket reads. Node's own reads are of 64 KiB; here they grow to 256 KiB while a
+ * target keeps them full, which saves a fifth of the time in this process on bulk (fewer system calls, events and
+ * frames), and an idle socket holds 8 KiB.
  *
- * What a read left free serves the next. Memory handed on belongs to whoever is given it (memory/pieces.ts), and is not written to until
- * all of its slab has been released.
+ * What a read left free serves the next. Memory handed on belongs to whoever is given it (memory/pieces.ts), and is not
+ * written to until all of its slab has been released.
  */
 import type { EventEmitter } from 'node:events';
 import type { OnReadOpts } from 'node:net';
@@ -17,75 +17,77 @@ const SMALLEST_READ = 8 * 1024;
 const LARGEST_READ = POOLED_SLAB_BYTES;
 
 /**
- * What the next reads of all of an exit's sockets may take together, bytes. Each socket has up to three reads on their way (one
- * being filled, one in Node's queue, one in the session's): 500 downloads at once took 413 MB without a budget.
+ * What the next reads of all of an exit's sockets may take together, bytes. Each socket has up to three reads on their
+ * way (one being filled, one in Node's queue, one in the session's): 500 downloads at once took 413 MB without a
+ * budget.
  */
 const READ_BUDGET = 1.5 * 1024 * 1024;
 
 /** Shares the budget, and the slabs, among the sockets that are open. */
 export class ReadBudget {
   readonly slabs = new SlabPool();
-  #sockets = 0;
+  private sockets = 0;
 
   /** What one socket may read at once now, bytes. */
   get largestRead(): number {
-    return Math.max(SMALLEST_READ, Math.min(LARGEST_READ, Math.floor(READ_BUDGET / Math.max(1, this.#sockets))));
+    return Math.max(SMALLEST_READ, Math.min(LARGEST_READ, Math.floor(READ_BUDGET / Math.max(1, this.sockets))));
   }
 
   /** For a socket that reads into these. */
   count(socket: EventEmitter, buffers: ReadBuffers): void {
-    this.#sockets += 1;
+    this.sockets += 1;
     socket.once('close', () => {
-      this.#sockets -= 1;
+      this.sockets -= 1;
       buffers.close();
     });
   }
 }
 
 export class ReadBuffers {
-  readonly #budget: ReadBudget;
-  #slab: Slab | undefined;
+  private readonly budget: ReadBudget;
+  private slab: Slab | undefined;
   /** The size that the next read should have. */
-  #size = SMALLEST_READ;
+  private size = SMALLEST_READ;
 
   constructor(budget: ReadBudget) {
-    this.#budget = budget;
+    this.budget = budget;
   }
 
   /**
-   * Where the next read goes: at least half the wanted size. A slab more than four times that size is dropped instead, so
-   * that a stream gone quiet does not keep the slab of its bulk.
+   * Where the next read goes: at least half the wanted size. A slab more than four times that size is dropped instead,
+   * so that a stream gone quiet does not keep the slab of its bulk.
    */
   next(): Buffer {
-    const slab = this.#slab;
-    if (slab !== undefined && slab.freeBytes >= this.#size / 2 && slab.bytes <= 4 * this.#size) return slab.room;
+    const slab = this.slab;
+    if (slab !== undefined && slab.freeBytes >= this.size / 2 && slab.bytes <= 4 * this.size) return slab.room;
     slab?.close();
-    this.#slab = this.#budget.slabs.take(this.#size);
-    return this.#slab.room;
+    this.slab = this.budget.slabs.take(this.size);
+    return this.slab.room;
   }
 
   /** The bytes of a read of `length` into what `next` gave last. */
   take(length: number): Buffer & Piece {
-    const slab = this.#slab;
+    const slab = this.slab;
     if (slab === undefined) throw new RangeError('a read into nothing');
     const offered = slab.freeBytes;
     const chunk = slab.handOut(length);
     // A full read means that more waits in the kernel; a partial one has emptied it, so twice that will do next time.
     const wanted = length === offered ? 4 * slab.bytes : 2 * length;
-    this.#size = Math.min(Math.max(wanted, SMALLEST_READ), this.#budget.largestRead);
+    this.size = Math.min(Math.max(wanted, SMALLEST_READ), this.budget.largestRead);
     return chunk;
   }
 
   /** The socket is closed, and reads no more. */
   close(): void {
-    this.#slab?.close();
-    this.#slab = undefined;
+    this.slab?.close();
+    this.slab = undefined;
   }
 }
 
 /**
- * For `net.connect`'s `onread`. With it a socket delivers no data by itself: `deliver` must push each chunk into the socket,
- * and hand back what `push` says, which is its back-pressure. All else (pause, resume, end, errors) stays as it is.
+ * For `net.connect`'s `onread`. With it a socket delivers no data by itself: `deliver` must push each chunk into the
+ * socket, and hand back what `push` says, which is its back-pressure. All else (pause, resume, end, errors) stays as it
+ * is.
  */
 export function readInto(buffers: ReadBuffers, deliver: (chunk: Buffer) => boolean): OnReadOpts {
   return { buffer: () => buffers.next(), callback: (length) => deliver(buffers.take(length)) };

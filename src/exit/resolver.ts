@@ -1,9 +1,10 @@
 /**
- * Names to addresses: the hosts file, then the name servers through c-ares, with a cache. It does not judge the addresses.
+ * Names to addresses: the hosts file, then the name servers through c-ares, with a cache. It does not judge the
+ * addresses.
  *
- * Not getaddrinfo (`dns.lookup`): that has four threads for the whole process, so a few dead names would stall every dial.
- * c-ares is asked for exactly the name given: it applies no search domain to a query of this kind (search-list.ts does), so that the
- * policy can judge each full name before it is asked for.
+ * Not getaddrinfo (`dns.lookup`): that has four threads for the whole process, so a few dead names would stall every
+ * dial. c-ares is asked for exactly the name given: it applies no search domain to a query of this kind (search-list.ts
+ * does), so that the policy can judge each full name before it is asked for.
  */
 import { type ResolverOptions as DnsOptions, promises as dns } from 'node:dns';
 import { hostname } from 'node:os';
@@ -23,19 +24,21 @@ interface ResolvedName {
 
 export interface Resolver {
   /**
-   * The full names for which `name`, a name as host.ts makes it, stands on this machine: itself and, below its search domains,
-   * others; in the order in which they are to be tried. Itself alone where the hosts file has it.
+   * The full names for which `name`, a name as host.ts makes it, stands on this machine: itself and, below its search
+   * domains, others; in the order in which they are to be tried. Itself alone where the hosts file has it.
    */
   fullNamesOf(name: string): readonly string[];
   /**
-   * The first of `names` that has addresses; a full name as host.ts makes names, or several. Rejects with a WstunError within 5 s:
-   * `dial-name-unknown`, `dial-name-failed`, or `dial-cancelled` when `signal` fired.
+   * The first of `names` that has addresses; a full name as host.ts makes names, or several. Rejects with a WstunError
+   * within 5 s: `dial-name-unknown`, `dial-name-failed`, or `dial-cancelled` when `signal` fired.
    */
   resolve(names: readonly string[], signal: AbortSignal): Promise<ResolvedName>;
 }
 
 export interface ResolverOptions {
-  /** Name servers, `IP` or `IP:PORT` (IPv6 in brackets with a port). Default: the system's, read anew for each look-up. */
+  /**
+   * Name servers, `IP` or `IP:PORT` (IPv6 in brackets with a port). Default: the system's, read anew for each look-up.
+   */
   readonly servers?: readonly string[];
   readonly hostsFile?: string;
   /** Of this only the search list is read here; its name servers are c-ares's business. Default: /etc/resolv.conf. */
@@ -46,11 +49,15 @@ export interface ResolverOptions {
   readonly now?: () => number;
 }
 
-/** A look-up in all, of however many full names, ms: with the 10 s of a dial it stays within the 20 s for which a client waits. */
+/**
+ * A look-up in all, of however many full names, ms: with the 10 s of a dial it stays within the 20 s for which a client
+ * waits.
+ */
 const LOOKUP_LIMIT_MS = 5_000;
 /**
- * When one of A and AAAA has brought addresses: how much longer the other is waited for, ms. RFC 8305 §3 has 50 ms, but there
- * a late answer still joins the race; here it is lost, and on an exit without IPv6 (or IPv4) it may be the one that works.
+ * When one of A and AAAA has brought addresses: how much longer the other is waited for, ms. RFC 8305 §3 has 50 ms, but
+ * there a late answer still joins the race; here it is lost, and on an exit without IPv6 (or IPv4) it may be the one
+ * that works.
  */
 const OTHER_FAMILY_MS = 1_000;
 /** One question to one server, ms, doubled by c-ares with each round; three rounds fit into the limit. */
@@ -100,7 +107,8 @@ export function createResolver(options: ResolverOptions = {}): Resolver {
         if (signal.aborted) throw new WstunError('dial-cancelled');
         const answer = await ask(name, signal, deadline - performance.now());
         if (answer.kind === 'addresses') return { name, addresses: answer.addresses };
-        // As res_search has it: a name that is there without an address says more than the next that is not there at all.
+        // As res_search has it: a name that is there without an address says more than the next that is not there at
+        // all.
         if (fault.fault === 'dial-name-unknown') fault = new WstunError(answer.fault, answer.detail);
         if (!answer.next) break;
       }
@@ -109,7 +117,9 @@ export function createResolver(options: ResolverOptions = {}): Resolver {
   };
 }
 
-/** One for each look-up (12 µs): it can be cancelled alone, asks from ports of its own, and sees a changed resolv.conf. */
+/**
+ * One for each look-up (12 µs): it can be cancelled alone, asks from ports of its own, and sees a changed resolv.conf.
+ */
 function newDnsResolver(servers: readonly string[] | undefined): dns.Resolver {
   const resolver = new dns.Resolver(ASK);
   try {
@@ -124,21 +134,21 @@ function newDnsResolver(servers: readonly string[] | undefined): dns.Resolver {
 class LookUp {
   /** Never rejects. */
   readonly answer: Promise<TimedAnswer>;
-  readonly #dns: dns.Resolver;
-  readonly #handleAbandoned: () => void;
-  readonly #timers: NodeJS.Timeout[] = [];
-  #waiting = 0;
+  private readonly dns: dns.Resolver;
+  private readonly handleAbandoned: () => void;
+  private readonly timers: NodeJS.Timeout[] = [];
+  private waiting = 0;
 
   constructor(name: string, resolver: dns.Resolver, handleAbandoned: () => void) {
-    this.#dns = resolver;
-    this.#handleAbandoned = handleAbandoned;
-    this.#cancelAfter(LOOKUP_LIMIT_MS);
-    this.answer = this.#ask(name);
+    this.dns = resolver;
+    this.handleAbandoned = handleAbandoned;
+    this.cancelAfter(LOOKUP_LIMIT_MS);
+    this.answer = this.ask(name);
   }
 
   /** Rejects with `dial-cancelled` when `signal`, which has not fired yet, does. Waits no longer than `limitMs`. */
   join(signal: AbortSignal, limitMs: number): Promise<Answer> {
-    this.#waiting++;
+    this.waiting++;
     return new Promise((resolve, reject) => {
       const settle = () => {
         clearTimeout(limit);
@@ -146,12 +156,12 @@ class LookUp {
       };
       const leave = () => {
         settle();
-        this.#leave();
+        this.leave();
         reject(new WstunError('dial-cancelled'));
       };
       const giveUp = () => {
         settle();
-        this.#leave();
+        this.leave();
         resolve(LATE);
       };
       // A turn later than the look-up's own limit, whose answer is remembered.
@@ -164,33 +174,33 @@ class LookUp {
     });
   }
 
-  #leave(): void {
-    if (--this.#waiting > 0) return;
-    this.#handleAbandoned(); // first, so that nobody joins what is about to be cancelled
-    this.#dns.cancel();
+  private leave(): void {
+    if (--this.waiting > 0) return;
+    this.handleAbandoned(); // first, so that nobody joins what is about to be cancelled
+    this.dns.cancel();
   }
 
-  async #ask(name: string): Promise<TimedAnswer> {
+  private async ask(name: string): Promise<TimedAnswer> {
     const [v6, v4] = await Promise.all([
-      this.#askFamily(this.#dns.resolve6(name, { ttl: true })),
-      this.#askFamily(this.#dns.resolve4(name, { ttl: true })),
+      this.askFamily(this.dns.resolve6(name, { ttl: true })),
+      this.askFamily(this.dns.resolve4(name, { ttl: true })),
     ]);
-    for (const timer of this.#timers) clearTimeout(timer);
+    for (const timer of this.timers) clearTimeout(timer);
     return combineAnswers(v6, v4);
   }
 
-  async #askFamily(question: Promise<{ address: string; ttl: number }[]>): Promise<FamilyAnswer> {
+  private async askFamily(question: Promise<{ address: string; ttl: number }[]>): Promise<FamilyAnswer> {
     try {
       const records = await question;
-      this.#cancelAfter(OTHER_FAMILY_MS);
+      this.cancelAfter(OTHER_FAMILY_MS);
       return { kind: 'found', records };
     } catch (error) {
       return answerOfError(error);
     }
   }
 
-  #cancelAfter(ms: number): void {
-    this.#timers.push(setTimeout(() => this.#dns.cancel(), ms));
+  private cancelAfter(ms: number): void {
+    this.timers.push(setTimeout(() => this.dns.cancel(), ms));
   }
 }
 

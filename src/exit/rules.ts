@@ -1,6 +1,6 @@
 /**
- * The rules by which an access entry opens more than the default: `HOST[:PORTS]`. Text in, text out, and what a rule covers.
- * Pure. The order in which verdicts fall is the policy's (policy.ts).
+ * The rules by which an access entry opens more than the default: `HOST[:PORTS]`. Text in, text out, and what a rule
+ * covers. Pure. The order in which verdicts fall is the policy's (policy.ts).
  *
  *   HOST   `*` | NAME | `*.NAME` | IPV4[/BITS] | `[`IPV6[/BITS]`]`
  *   PORTS  `*` | (PORT | FIRST`-`LAST), separated by commas
@@ -30,7 +30,9 @@ export interface Rule {
   readonly ports: readonly PortRange[] | 'all';
 }
 
-/** Longest rule text, characters: the longest name, and more ports than anyone lists. It bounds what an error quotes. */
+/**
+ * Longest rule text, characters: the longest name, and more ports than anyone lists. It bounds what an error quotes.
+ */
 const MAX_RULE_LENGTH = 1024;
 
 /** Throws `bad-rule`, which quotes the rule and says what is wrong with it. */

@@ -1,9 +1,9 @@
 /**
- * The search list of the exit's machine (resolv.conf(5)): by which full names a name is looked up, as by any program there. Pure.
- * What a full name may lead to is not decided here (policy.ts).
+ * The search list of the exit's machine (resolv.conf(5)): by which full names a name is looked up, as by any program
+ * there. Pure. What a full name may lead to is not decided here (policy.ts).
  *
- * More careful than glibc in one thing: a name with as many dots as `ndots` asks for is tried as it is and no further. Else a
- * search domain could answer for every name of the public DNS that does not exist.
+ * More careful than glibc in one thing: a name with as many dots as `ndots` asks for is tried as it is and no further.
+ * Else a search domain could answer for every name of the public DNS that does not exist.
  */
 import { parseHostText } from './host.ts';
 import { isLocalhostName, isSpecialName } from './special-names.ts';
@@ -27,8 +27,9 @@ export interface SearchContext {
 }
 
 /**
- * `text` is the file's. Of its lines `search` and `domain` the last one counts; $LOCALDOMAIN goes before it, and without either
- * the domain is that of the host's own name. $RES_OPTIONS goes before `options`. Lines that are not understood are passed over.
+ * `text` is the file's. Of its lines `search` and `domain` the last one counts; $LOCALDOMAIN goes before it, and
+ * without either the domain is that of the host's own name. $RES_OPTIONS goes before `options`. Lines that are not
+ * understood are passed over.
  */
 export function parseSearchList(text: string, { env, hostname }: SearchContext): SearchList {
   let listed: readonly string[] | undefined;
@@ -63,8 +64,8 @@ function ndotsOf(options: readonly string[]): number {
 }
 
 /**
- * The full names of `name`, in the order in which they are tried; itself among them. `name` is one as host.ts makes it, and was
- * written without a dot at its end.
+ * The full names of `name`, in the order in which they are tried; itself among them. `name` is one as host.ts makes it,
+ * and was written without a dot at its end.
  */
 export function fullNamesOf(name: string, { domains, ndots }: SearchList): string[] {
   const dots = name.split('.').length - 1;

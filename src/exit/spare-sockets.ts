@@ -1,6 +1,6 @@
 /**
- * Of one dial several addresses may be tried at once: its first socket comes with its place, the others are spare, and bounded for
- * each bearer and in all. Without one a dial waits for its first address before it tries the next.
+ * Of one dial several addresses may be tried at once: its first socket comes with its place, the others are spare, and
+ * bounded for each bearer and in all. Without one a dial waits for its first address before it tries the next.
  */
 import type { QueueLimits } from './dial-queue.ts';
 
@@ -12,31 +12,31 @@ export interface Spares {
 }
 
 export class SpareSockets {
-  readonly #limits: QueueLimits;
+  private readonly limits: QueueLimits;
   /** By bearer; without any, no entry. */
-  readonly #taken = new Map<string, number>();
-  #total = 0;
+  private readonly taken = new Map<string, number>();
+  private total = 0;
 
   /** As many as there are places. */
   constructor(limits: QueueLimits) {
-    this.#limits = limits;
+    this.limits = limits;
   }
 
   of(bearer: string): Spares {
     return {
       take: () => {
-        const { pendingPerBearer, pendingTotal } = this.#limits;
-        const taken = this.#taken.get(bearer) ?? 0;
-        if (taken >= pendingPerBearer || this.#total >= pendingTotal) return false;
-        this.#taken.set(bearer, taken + 1);
-        this.#total++;
+        const { pendingPerBearer, pendingTotal } = this.limits;
+        const taken = this.taken.get(bearer) ?? 0;
+        if (taken >= pendingPerBearer || this.total >= pendingTotal) return false;
+        this.taken.set(bearer, taken + 1);
+        this.total++;
         return true;
       },
       giveBack: () => {
-        const left = (this.#taken.get(bearer) ?? 0) - 1;
-        if (left > 0) this.#taken.set(bearer, left);
-        else this.#taken.delete(bearer);
-        this.#total--;
+        const left = (this.taken.get(bearer) ?? 0) - 1;
+        if (left > 0) this.taken.set(bearer, left);
+        else this.taken.delete(bearer);
+        this.total--;
       },
     };
   }

@@ -1,5 +1,6 @@
 /**
- * Names that do not belong to the public DNS: denied before anything is asked about them, unless a rule names them. Pure.
+ * Names that do not belong to the public DNS: denied before anything is asked about them, unless a rule names them.
+ * Pure.
  *
  * Sources: IANA "Special-Use Domain Names" (RFC 6761), RFC 6762 Appendix G for what private networks use, ICANN's
  * reservation of .internal. `example` is left out on purpose: RFC 6761 §6.5 wants it treated as any other name, and
@@ -25,7 +26,9 @@ const SPECIAL_SUFFIXES: ReadonlySet<string> = new Set([
   'test', // RFC 6761 §6.2
 ]);
 
-/** `name` as host.ts makes it: lower case, without a trailing dot. True for the suffixes themselves and all below them. */
+/**
+ * `name` as host.ts makes it: lower case, without a trailing dot. True for the suffixes themselves and all below them.
+ */
 export function isSpecialName(name: string): boolean {
   const labels = name.split('.');
   return SPECIAL_SUFFIXES.has(labels.at(-1) ?? '') || SPECIAL_SUFFIXES.has(labels.slice(-2).join('.'));

@@ -1,21 +1,25 @@
 /**
- * Who owns a piece of memory, and how it is given back at once instead of being left to the collector, which V8 runs over the whole
- * heap for each 67 MB of buffers that nobody holds any more (docs/adr/0016-memory-given-back.md). Pure; it may know of no socket, link or
- * stream.
+ * Who owns a piece of memory, and how it is given back at once instead of being left to the collector, which V8 runs
+ * over the whole heap for each 67 MB of buffers that nobody holds any more (docs/adr/0016-memory-given-back.md). Pure;
+ * it may know of no socket, link or stream.
  *
  * The rules, wherever bytes are handed on:
- * - A parameter of type `Piece` takes the bytes over: the caller must not look at them any more, not even at their length. Whoever has
- *   them hands them on in turn, or calls `release` when it has copied or used them, or drops them: then the collector has them, as ever.
+ * - A parameter of type `Piece` takes the bytes over: the caller must not look at them any more, not even at their
+ *   length. Whoever has
+ *   them hands them on in turn, or calls `release` when it has copied or used them, or drops them: then the collector
+ *   has them, as ever.
  * - A parameter of type `Uint8Array` is for bytes that are only read, during the call.
  * - `Lent` bytes stay with their owner, who uses the memory again as soon as the call returns.
- * - Each byte is released once. A piece may be cut, and its parts released by different owners: the memory goes back with the last byte.
- * - Only memory that its maker has marked (`own`, `ownRead`, a lease) is given back. All else is the collector's, and `release` leaves it
+ * - Each byte is released once. A piece may be cut, and its parts released by different owners: the memory goes back
+ *   with the last byte.
+ * - Only memory that its maker has marked (`own`, `ownRead`, a lease) is given back. All else is the collector's, and
+ *   `release` leaves it
  *   alone.
  *
- * To release too early is a fault that can do all that memory faults do. A piece that was given back has length 0, and cutting it throws a
- * TypeError; but a system call under way sends what lies there by then, and a part of a memory that is still in use keeps its length. The
- * types find a lent piece that is handed on, and not one that was cut before, nor a `release` of what was only to be read. So the tests
- * poison what is released (test/support/poison.ts).
+ * To release too early is a fault that can do all that memory faults do. A piece that was given back has length 0, and
+ * cutting it throws a TypeError; but a system call under way sends what lies there by then, and a part of a memory that
+ * is still in use keeps its length. The types find a lent piece that is handed on, and not one that was cut before, nor
+ * a `release` of what was only to be read. So the tests poison what is released (test/support/poison.ts).
  */
 
 declare const LENT: unique symbol;
@@ -79,8 +83,8 @@ export function takeLentBack(bytes: Lent): void {
 }
 
 /**
- * Marks memory that nobody else holds any part of, such as what a cipher or a socket has made for this caller. No effect on bytes that are
- * not the whole of their memory.
+ * Marks memory that nobody else holds any part of, such as what a cipher or a socket has made for this caller. No
+ * effect on bytes that are not the whole of their memory.
  */
 export function own<Bytes extends Uint8Array>(bytes: Bytes): Bytes {
   return bytes.length === bytes.buffer.byteLength ? mark(bytes) : bytes;
@@ -97,17 +101,18 @@ function mark<Bytes extends Uint8Array>(bytes: Bytes): Bytes {
 let readsArePlain = false;
 
 /**
- * Whether Node reads plain sockets alone in this process, but for TLS sockets with an `onread` of their own. Until this is said, a chunk
- * that is not the whole of its memory is left to the collector.
+ * Whether Node reads plain sockets alone in this process, but for TLS sockets with an `onread` of their own. Until this
+ * is said, a chunk that is not the whole of its memory is left to the collector.
  */
 export function expectPlainReads(isSo: boolean): void {
   readsArePlain = isSo;
 }
 
 /**
- * As `own`, for a chunk that Node has read from a socket. Up to Node 22 that is the whole of its memory. From 24 on a read that has nearly
- * filled its 64 KiB keeps them, and the next read of a TLS socket goes into what is left: given back, it would be lost, or Node would fail
- * to write there. Chunks of TLS sockets themselves lie in memory that all of these share, and are the collector's.
+ * As `own`, for a chunk that Node has read from a socket. Up to Node 22 that is the whole of its memory. From 24 on a
+ * read that has nearly filled its 64 KiB keeps them, and the next read of a TLS socket goes into what is left: given
+ * back, it would be lost, or Node would fail to write there. Chunks of TLS sockets themselves lie in memory that all of
+ * these share, and are the collector's.
  */
 export function ownRead<Bytes extends Uint8Array>(chunk: Bytes): Bytes {
   const { buffer, byteOffset, length } = chunk;
@@ -116,8 +121,8 @@ export function ownRead<Bytes extends Uint8Array>(chunk: Bytes): Bytes {
 }
 
 /**
- * A copy of all, one behind the other. From 4 KiB on it has an owner: `Buffer.concat` of Node 24 and later takes up to 32 KiB from a pool
- * that others share.
+ * A copy of all, one behind the other. From 4 KiB on it has an owner: `Buffer.concat` of Node 24 and later takes up to
+ * 32 KiB from a pool that others share.
  */
 export function joinOwned(pieces: readonly Uint8Array[]): Buffer & Piece {
   const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
@@ -137,7 +142,10 @@ export function lease(memory: ArrayBufferLike, terms: Lease): Lease {
   return terms;
 }
 
-/** For memory that its maker fills and hands out part by part, until `endFilling`. Undefined where it could not be given back. */
+/**
+ * For memory that its maker fills and hands out part by part, until `endFilling`. Undefined where it could not be given
+ * back.
+ */
 export function leaseForFilling(memory: ArrayBufferLike): Lease | undefined {
   if (!CAN_GIVE_BACK && watch === undefined) return undefined;
   return lease(memory, { live: 0, isFilling: true, takeBack: undefined });

@@ -1,6 +1,6 @@
 /**
- * Slabs that sockets read into, one read behind the other. A slab serves again when all bytes that were handed out of it have been
- * released; one of which bytes were dropped is the collector's. Pure.
+ * Slabs that sockets read into, one read behind the other. A slab serves again when all bytes that were handed out of
+ * it have been released; one of which bytes were dropped is the collector's. Pure.
  */
 import { endFilling, handOut, type Lease, lease, type Piece } from './pieces.ts';
 
@@ -10,59 +10,59 @@ export const POOLED_SLAB_BYTES = 256 * 1024;
 export const MAX_FREE_SLABS = 16;
 
 export class SlabPool {
-  readonly #free: ArrayBufferLike[] = [];
+  private readonly free: ArrayBufferLike[] = [];
 
   get freeSlabs(): number {
-    return this.#free.length;
+    return this.free.length;
   }
 
   /** A slab of `size` bytes. It is filled by its taker alone, until `Slab.close`. */
   take(size: number): Slab {
     const isPooled = size === POOLED_SLAB_BYTES;
-    const memory = (isPooled ? this.#free.pop() : undefined) ?? Buffer.allocUnsafeSlow(size).buffer;
-    return new Slab(memory, isPooled ? this.#takeBack : undefined);
+    const memory = (isPooled ? this.free.pop() : undefined) ?? Buffer.allocUnsafeSlow(size).buffer;
+    return new Slab(memory, isPooled ? this.takeBack : undefined);
   }
 
-  readonly #takeBack = (memory: ArrayBufferLike): boolean => {
-    if (this.#free.length >= MAX_FREE_SLABS) return false;
-    this.#free.push(memory);
+  private readonly takeBack = (memory: ArrayBufferLike): boolean => {
+    if (this.free.length >= MAX_FREE_SLABS) return false;
+    this.free.push(memory);
     return true;
   };
 }
 
 export class Slab {
-  readonly #memory: Buffer;
-  readonly #lease: Lease;
-  #used = 0;
+  private readonly memory: Buffer;
+  private readonly lease: Lease;
+  private used = 0;
 
   constructor(memory: ArrayBufferLike, takeBack?: Lease['takeBack']) {
-    this.#memory = Buffer.from(memory);
-    this.#lease = lease(memory, { live: 0, isFilling: true, takeBack });
+    this.memory = Buffer.from(memory);
+    this.lease = lease(memory, { live: 0, isFilling: true, takeBack });
   }
 
   get bytes(): number {
-    return this.#memory.length;
+    return this.memory.length;
   }
 
   get freeBytes(): number {
-    return this.#memory.length - this.#used;
+    return this.memory.length - this.used;
   }
 
   /** Where the next read goes; valid until the next call of `handOut` or `close`. */
   get room(): Buffer {
-    return this.#memory.subarray(this.#used);
+    return this.memory.subarray(this.used);
   }
 
   /** The first `length` bytes of the room, which are the caller's to hand on. */
   handOut(length: number): Buffer & Piece {
-    const chunk = this.#memory.subarray(this.#used, this.#used + length);
-    this.#used += length;
+    const chunk = this.memory.subarray(this.used, this.used + length);
+    this.used += length;
     handOut(chunk);
     return chunk;
   }
 
   /** Nothing more is read into it. */
   close(): void {
-    endFilling(this.#memory.buffer, this.#lease);
+    endFilling(this.memory.buffer, this.lease);
   }
 }

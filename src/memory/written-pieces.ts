@@ -1,7 +1,7 @@
 /**
- * Pieces that were written to a Node stream, until the kernel has them, or TLS has sealed them: only then may their memory be given back,
- * because the system call reads it later. Owns them meanwhile; whether there is room for more is the caller's question to the stream. Pure
- * but for the stream.
+ * Pieces that were written to a Node stream, until the kernel has them, or TLS has sealed them: only then may their
+ * memory be given back, because the system call reads it later. Owns them meanwhile; whether there is room for more is
+ * the caller's question to the stream. Pure but for the stream.
  */
 import { isOwned, type Piece, release, releaseAll } from './pieces.ts';
 
@@ -13,42 +13,45 @@ export interface ByteSink {
 }
 
 export class WrittenPieces {
-  readonly #to: ByteSink;
-  readonly #pieces: Piece[] = [];
+  private readonly to: ByteSink;
+  private readonly pieces: Piece[] = [];
   /** Pieces that were released before their callback. */
-  #ahead = 0;
-  #handleWritten: (() => void) | undefined;
+  private ahead = 0;
+  private handleWritten: (() => void) | undefined;
 
   constructor(to: ByteSink) {
-    this.#to = to;
+    this.to = to;
   }
 
   /** As the stream's own `write`. */
   write(piece: Piece): boolean {
-    if (!isOwned(piece)) return this.#to.write(piece);
-    this.#pieces.push(piece);
+    if (!isOwned(piece)) return this.to.write(piece);
+    this.pieces.push(piece);
     // Each has its own: when it comes, another write may be under way, of bytes that nobody has to release.
-    this.#handleWritten ??= () => this.#releaseNext();
-    const hasRoom = this.#to.write(piece, this.#handleWritten);
+    this.handleWritten ??= () => this.releaseNext();
+    const hasRoom = this.to.write(piece, this.handleWritten);
     this.reclaim();
     return hasRoom;
   }
 
-  /** Gives back what the kernel has taken: to be called where it may just have done so. What a destroyed stream had is the collector's. */
+  /**
+   * Gives back what the kernel has taken: to be called where it may just have done so. What a destroyed stream had is
+   * the collector's.
+   */
   reclaim(): void {
-    if (this.#pieces.length === 0 || this.#to.writableLength > 0) return;
-    const pieces = this.#pieces.splice(0);
-    this.#ahead += pieces.length;
-    if (!this.#to.destroyed) releaseAll(pieces);
+    if (this.pieces.length === 0 || this.to.writableLength > 0) return;
+    const pieces = this.pieces.splice(0);
+    this.ahead += pieces.length;
+    if (!this.to.destroyed) releaseAll(pieces);
   }
 
   /** A stream calls back in the order of its writes. */
-  #releaseNext(): void {
-    if (this.#ahead > 0) {
-      this.#ahead -= 1;
+  private releaseNext(): void {
+    if (this.ahead > 0) {
+      this.ahead -= 1;
       return;
     }
-    const piece = this.#pieces.shift();
-    if (piece !== undefined && !this.#to.destroyed) release(piece);
+    const piece = this.pieces.shift();
+    if (piece !== undefined && !this.to.destroyed) release(piece);
   }
 }

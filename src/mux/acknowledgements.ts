@@ -1,11 +1,14 @@
 /**
- * What this end has received, and when it owes the peer word of it (docs/protocol.md §10): cumulative, once a turn of the event
- * loop at most, seldom under load, and where the peer can do without for a while, along with what is sent anyway. Pure.
+ * What this end has received, and when it owes the peer word of it (docs/protocol.md §10): cumulative, once a turn of
+ * the event loop at most, seldom under load, and where the peer can do without for a while, along with what is sent
+ * anyway. Pure.
  */
 import { type Acknowledgement, RECEIPT_CLOCK_US } from '../protocol/record-header.ts';
 
 export interface AcknowledgementConfig {
-  /** After an acknowledgement the next waits so long, ms, unless `ackBytes` have come: a turn on loopback is shorter. */
+  /**
+   * After an acknowledgement the next waits so long, ms, unless `ackBytes` have come: a turn on loopback is shorter.
+   */
   readonly ackIntervalMs: number;
   /** So much unacknowledged is acknowledged at once, bytes: far below the peer's replay bound. */
   readonly ackBytes: number;
@@ -34,7 +37,9 @@ export class Acknowledgements {
     this.toldAt = now - config.ackIntervalMs;
   }
 
-  /** A new link, whose peer was told `count`: it begins right behind. What it was told on the old one may not have come. */
+  /**
+   * A new link, whose peer was told `count`: it begins right behind. What it was told on the old one may not have come.
+   */
   begin(count: number, now: number): void {
     this.cap = Number.POSITIVE_INFINITY;
     this.onLink = count;

@@ -1,5 +1,6 @@
 /**
- * The multiplexer's limits. Each is listed in docs/limits.md with its memory cost. Checked once, when a session is made.
+ * The multiplexer's limits. Each is listed in docs/limits.md with its memory cost. Checked once, when a session is
+ * made.
  */
 import { MAX_CREDIT, MAX_PAYLOAD_BYTES, MIN_CREDIT_BYTES } from '../protocol/frames.ts';
 import { DEFAULT_PATH_CONFIG, type PathConfig } from './path-model.ts';
@@ -8,64 +9,74 @@ export interface MuxConfig {
   /** Decides which stream ids are ours (docs/protocol.md §7), and that only an exit is offered streams. */
   readonly role: 'client' | 'exit';
   /**
-   * Streams that the peer may hold open here at once, 1 to 65,536, and the most that we open there, whatever it would allow.
-   * One counts until `release`, that is until its socket and
-   * its dial are really gone, not only until it is reset: otherwise resets would buy unlimited dials (CVE-2023-44487).
+   * Streams that the peer may hold open here at once, 1 to 65,536, and the most that we open there, whatever it would
+   * allow. One counts until `release`, that is until its socket and its dial are really gone, not only until it is
+   * reset: otherwise resets would buy unlimited dials (CVE-2023-44487).
    */
   readonly maxStreams: number;
-  /** Sum of what all streams' peers may send us unasked, bytes: the session's receive memory, beside `minWindow` a stream. */
+  /**
+   * Sum of what all streams' peers may send us unasked, bytes: the session's receive memory, beside `minWindow` a
+   * stream.
+   */
   readonly sessionWindow: number;
   /** A stream's credit when it opens, bytes; less when the session's budget is short. */
   readonly initialWindow: number;
   /**
-   * What every stream gets however short the budget is, bytes, at least 1,024: credit is granted in quarters of it or more,
-   * and under 256 bytes it would be a useless frame. Less than the default would not even hold one small answer.
+   * What every stream gets however short the budget is, bytes, at least 1,024: credit is granted in quarters of it or
+   * more, and under 256 bytes it would be a useless frame. Less than the default would not even hold one small answer.
    */
   readonly minWindow: number;
-  /** A stream's credit grows to this while it is used up within two round trips, bytes. One stream's rate ≤ this / round trip. */
+  /**
+   * A stream's credit grows to this while it is used up within two round trips, bytes. One stream's rate ≤ this / round
+   * trip.
+   */
   readonly maxWindow: number;
   /**
-   * What all streams together may queue for sending, bytes; each gets an equal share within the next two. It bridges the gap to
-   * the next read of a local socket, not the path: more only lives so long that the collector moves it to the old generation.
+   * What all streams together may queue for sending, bytes; each gets an equal share within the next two. It bridges
+   * the gap to the next read of a local socket, not the path: more only lives so long that the collector moves it to
+   * the old generation.
    */
   readonly sendBudget: number;
   readonly minSendQueue: number;
   readonly maxSendQueue: number;
   /**
-   * Largest DATA payload, bytes, 1 to 65,511: how long one stream may hold the link. As large as loopback and receivers carry
-   * cheaply (tunnel/session-driver.ts).
+   * Largest DATA payload, bytes, 1 to 65,511: how long one stream may hold the link. As large as loopback and receivers
+   * carry cheaply (tunnel/session-driver.ts).
    */
   readonly maxDataBytes: number;
   /** A ping every so often, ms: keeps 60 s idle limits of proxies and NATs open, and measures the round trip. */
   readonly pingIntervalMs: number;
   /**
-   * Nothing more has come, ms, since bytes of a stream came or went: a ping asks whether the link still stands. Only at a client's end,
-   * which can look for another. Four round trips, where they are longer.
+   * Nothing more has come, ms, since bytes of a stream came or went: a ping asks whether the link still stands. Only at
+   * a client's end, which can look for another. Four round trips, where they are longer.
    */
   readonly probeMs: number;
   /** Such a ping without a word from the peer, ms, or four round trips: a stalled link. */
   readonly probeAnswerMs: number;
-  /** Without a byte from the peer for this long, ms, the link is dead. Three pings: one may be lost in a stall, not three. */
+  /**
+   * Without a byte from the peer for this long, ms, the link is dead. Three pings: one may be lost in a stall, not
+   * three.
+   */
   readonly silenceLimitMs: number;
   /** How long the RESET of a socket waits behind data that the peer does not take, ms, before it goes without them. */
   readonly resetWaitMs: number;
   /**
-   * Control frames waiting for a peer that does not read. More is `peer-flood`. About 100 bytes each. At least three a stream:
-   * all may be answered, reset and followed by refusals while the link stalls.
+   * Control frames waiting for a peer that does not read. More is `peer-flood`. About 100 bytes each. At least three a
+   * stream: all may be answered, reset and followed by refusals while the link stalls.
    */
   readonly maxControlQueue: number;
   /** Streams that the peer may open: tokens a second, and how many may come at once. */
   readonly openRate: RateLimit;
   /**
-   * Opens that the peer resets before an answer, or that we must refuse. Beyond, opens are answered `dial-busy`, until so few are
-   * given up again.
+   * Opens that the peer resets before an answer, or that we must refuse. Beyond, opens are answered `dial-busy`, until
+   * so few are given up again.
    */
   readonly abandonRate: RateLimit;
   /** The same, beyond `abandonRate`. More is `peer-flood`: no program that gives up its connections comes near. */
   readonly refusalRate: RateLimit;
   /**
-   * Opens that we give up before an answer. Beyond, new ones wait. Below the `abandonRate` of any peer, by as much as a link that
-   * stalls for 10 s may bring at once.
+   * Opens that we give up before an answer. Beyond, new ones wait. Below the `abandonRate` of any peer, by as much as a
+   * link that stalls for 10 s may bring at once.
    */
   readonly giveUpRate: RateLimit;
   readonly pingRate: RateLimit;
@@ -77,7 +88,10 @@ export interface MuxConfig {
 export interface ResumeConfig {
   /** A session without a link is kept for so long, ms; 0: it ends with its link. */
   readonly resumeWindowMs: number;
-  /** What is kept until the peer has it, bytes, and so the most that is on its way: one stream's rate ≤ this / round trip. */
+  /**
+   * What is kept until the peer has it, bytes, and so the most that is on its way: one stream's rate ≤ this / round
+   * trip.
+   */
   readonly replayBytes: number;
   /** What a session may keep however much the process's others do, bytes. */
   readonly minReplayBytes: number;
@@ -86,7 +100,10 @@ export interface ResumeConfig {
   /** One that the peer can do without waits so long, ms, for something to go along with. */
   readonly ackWaitMs: number;
   readonly ackBytes: number;
-  /** Bytes on their way and no word of them for this long, ms, or for so many round trips if that is longer: a stalled link. */
+  /**
+   * Bytes on their way and no word of them for this long, ms, or for so many round trips if that is longer: a stalled
+   * link.
+   */
   readonly stallMs: number;
   readonly stallRoundTrips: number;
   /** How much is on its way at once. */

@@ -26,7 +26,9 @@ export type MuxEvent =
   /** The session is over; nothing follows. Every stream was told by `reset`, `open-failed` or `withdrawn` before. */
   | { readonly type: 'ended'; readonly fault: WireFaultName };
 
-/** Why `open` gave no stream: too many are open, the session ends, all ids are used, or the target cannot be written. */
+/**
+ * Why `open` gave no stream: too many are open, the session ends, all ids are used, or the target cannot be written.
+ */
 type OpenRefusal = 'dial-busy' | 'shutting-down' | 'out-of-ids' | 'dial-bad-target';
 
 /** What comes of `open`: a stream that waits for its answer, none, or none before `heldUntil`, ms. */

@@ -1,6 +1,6 @@
 /**
- * How many opens this end may still give up before the peer takes it for a flood (docs/protocol.md §9). An open that is under way may
- * yet be given up, so each holds its place here until it is answered. Pure.
+ * How many opens this end may still give up before the peer takes it for a flood (docs/protocol.md §9). An open that is
+ * under way may yet be given up, so each holds its place here until it is answered. Pure.
  */
 import type { RateLimit } from './config.ts';
 
@@ -16,7 +16,10 @@ export class GiveUps {
     this.updated = now;
   }
 
-  /** Takes a place for an open. `underWay` and tokens together are never more than the burst, so that no pause saves up for two. */
+  /**
+   * Takes a place for an open. `underWay` and tokens together are never more than the burst, so that no pause saves up
+   * for two.
+   */
   take(now: number): boolean {
     const earned = (Math.max(0, now - this.updated) * this.limit.perSecond) / 1000;
     this.tokens = Math.min(this.limit.burst - this.underWay, this.tokens + earned);

@@ -1,6 +1,6 @@
 /**
- * Streams whose RESET waits behind what they have queued (docs/protocol.md §7), and for how long one may wait without getting on.
- * Pure.
+ * Streams whose RESET waits behind what they have queued (docs/protocol.md §7), and for how long one may wait without
+ * getting on. Pure.
  */
 import type { StreamState } from './stream-state.ts';
 

@@ -1,6 +1,6 @@
 /**
- * A Map and a Set that hold no memory while they are empty. An empty Map of the language has a table of 170 bytes; a session has
- * seven collections, and most sessions have no stream most of the time.
+ * A Map and a Set that hold no memory while they are empty. An empty Map of the language has a table of 170 bytes; a
+ * session has seven collections, and most sessions have no stream most of the time.
  */
 
 export class LazyMap<K, V> {

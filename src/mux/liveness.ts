@@ -1,6 +1,6 @@
 /**
- * Is the peer still there, and how far away? A ping at intervals, sooner where something is awaited, a limit on silence, time passed in
- * (docs/protocol.md §9). Pure.
+ * Is the peer still there, and how far away? A ping at intervals, sooner where something is awaited, a limit on
+ * silence, time passed in (docs/protocol.md §9). Pure.
  */
 
 export interface LivenessConfig {
@@ -20,7 +20,10 @@ export class Liveness {
   private readonly config: LivenessConfig;
   /** When something of the peer came last, or the link began. */
   heardAt: number;
-  /** When the next ping will be owed. It is sent when the link takes it: then a full link must not keep the timer firing. */
+  /**
+   * When the next ping will be owed. It is sent when the link takes it: then a full link must not keep the timer
+   * firing.
+   */
   private nextPingAt: number;
   private pingOwed = false;
   private sequence = 0;
@@ -69,8 +72,9 @@ export class Liveness {
   }
 
   /**
-   * Bytes of a stream came or went, so more may be awaited. If nothing follows, a probe asks whether the link still stands: a peer whose
-   * bytes get lost cannot open another, and a path that carries nothing looks from here like a target that says nothing.
+   * Bytes of a stream came or went, so more may be awaited. If nothing follows, a probe asks whether the link still
+   * stands: a peer whose bytes get lost cannot open another, and a path that carries nothing looks from here like a
+   * target that says nothing.
    */
   handleTransfer(now: number): void {
     this.transferAt = now;

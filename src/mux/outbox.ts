@@ -1,7 +1,7 @@
 /**
- * What one end has to send, put into records: control frames in order, then pongs, credit and pings, then DATA of
- * one stream after the other, quiet ones first (docs/protocol.md §9). What can be worked out when it is sent is kept as state, not queued, so a peer
- * that does not read cannot make the queue grow. Pure.
+ * What one end has to send, put into records: control frames in order, then pongs, credit and pings, then DATA of one
+ * stream after the other, quiet ones first (docs/protocol.md §9). What can be worked out when it is sent is kept as
+ * state, not queued, so a peer that does not read cannot make the queue grow. Pure.
  */
 import type { WireFaultName } from '../errors.ts';
 import type { Piece } from '../memory/pieces.ts';
@@ -64,7 +64,10 @@ export class Outbox {
     this.control.push(frame);
   }
 
-  /** Drops all that waits and says only this, behind a HELLO that has not gone out yet: nothing is understood before that. */
+  /**
+   * Drops all that waits and says only this, behind a HELLO that has not gone out yet: nothing is understood before
+   * that.
+   */
   replaceAll(frame: ControlFrame): void {
     const unsentHello = this.control.filter(({ type }) => type === 'hello');
     this.clear();
@@ -112,7 +115,10 @@ export class Outbox {
     return this.control.length === 0 && this.scheduler.isEmpty;
   }
 
-  /** `maxBytes` bounds the record, `frameBytes` the payload of a DATA frame, and with it what each stream has in a round. */
+  /**
+   * `maxBytes` bounds the record, `frameBytes` the payload of a DATA frame, and with it what each stream has in a
+   * round.
+   */
   poll(now: number, maxBytes: number, frameBytes: number, share: RecordShare): PolledRecord {
     const served = new Set<StreamState>();
     this.writeControl(maxBytes);
@@ -174,8 +180,9 @@ export class Outbox {
       if (!stream) return;
       const room = maxBytes - this.encoder.length - FRAME_HEADER_BYTES;
       const turn = Math.min(stream.queue.bytes, stream.sendCredit, scheduler.turnBytes(stream));
-      // The rest of the record stays empty: a piece cut off that is a turn of its own would open the next record, cut as much off the turn
-      // behind it, and so on, two frames a record for ever, each with its own write at the other end.
+      // The rest of the record stays empty: a piece cut off that is a turn of its own would open the next record, cut
+      // as much off the turn behind it, and so on, two frames a record for ever, each with its own write at the other
+      // end.
       if (served.size > 0 && turn - room >= LEAST_TURN * frameBytes) return scheduler.putBack(stream);
       scheduler.endTurn(stream, this.writeTurnOf(stream, Math.min(turn, room), maxBytes));
       served.add(stream);
@@ -183,8 +190,8 @@ export class Outbox {
   }
 
   /**
-   * One DATA frame, and FINISH or RESET behind the last one; the number of its bytes. Without room for them the stream stays ready
-   * for the next record.
+   * One DATA frame, and FINISH or RESET behind the last one; the number of its bytes. Without room for them the stream
+   * stays ready for the next record.
    */
   private writeTurnOf(stream: StreamState, length: number, maxBytes: number): number {
     const { encoder } = this;

@@ -1,18 +1,18 @@
 /**
- * The sender's model of the path beneath one link, fed by acknowledgements: how many bytes may be on their way, and how large a
- * frame may be, so that the path is full and nothing more than full. What lies in kernels and modems beyond that is out of the
- * scheduler's hands, and every keystroke waits behind it. Pure: no timers, every `now` in ms of one monotonic clock, fractions
- * included. It knows nothing of records, streams or links.
+ * The sender's model of the path beneath one link, fed by acknowledgements: how many bytes may be on their way, and how
+ * large a frame may be, so that the path is full and nothing more than full. What lies in kernels and modems beyond
+ * that is out of the scheduler's hands, and every keystroke waits behind it. Pure: no timers, every `now` in ms of one
+ * monotonic clock, fractions included. It knows nothing of records, streams or links.
  *
- * Delivery rate and lowest round trip as in BBR (draft-ietf-ccwg-bbr; rounds, application-limited samples and the two ends of a
- * sample after draft-cheng-iccrg-delivery-rate-estimation). Unlike BBR it need not probe for more blindly: the queue that it sees
- * is mostly its own, so where there is none there is room, and where there is one there is none. docs/adr/0005-pacing.md has the
- * reasons and the figures.
+ * Delivery rate and lowest round trip as in BBR (draft-ietf-ccwg-bbr; rounds, application-limited samples and the two
+ * ends of a sample after draft-cheng-iccrg-delivery-rate-estimation). Unlike BBR it need not probe for more blindly:
+ * the queue that it sees is mostly its own, so where there is none there is room, and where there is one there is none.
+ * docs/adr/0005-pacing.md has the reasons and the figures.
  *
- * Use: send while `inFlightBytes < allowance(now)`, records of about `frameBytes()`; what is urgent and small may go until one
- * frame beyond that. Ask `mayWait` and call `handleSent` for each record, `handleReceived` for each of the peer's, `handleAcked` for each
- * acknowledgement, `handleIdle` whenever there is nothing to send although the path would take it. All is driven by
- * acknowledgements: no timer is needed.
+ * Use: send while `inFlightBytes < allowance(now)`, records of about `frameBytes()`; what is urgent and small may go
+ * until one frame beyond that. Ask `mayWait` and call `handleSent` for each record, `handleReceived` for each of the
+ * peer's, `handleAcked` for each acknowledgement, `handleIdle` whenever there is nothing to send although the path
+ * would take it. All is driven by acknowledgements: no timer is needed.
  */
 import { FRAME_HEADER_BYTES } from '../protocol/frames.ts';
 
@@ -28,7 +28,9 @@ export interface PathConfig {
   readonly headerBytes: number;
   /** A frame takes the path this long, ms, within the two bounds above: what one stream can keep the next waiting. */
   readonly frameMs: number;
-  /** Queue that keeps the path busy between two acknowledgements, ms, at least; and as a share of the lowest round trip. */
+  /**
+   * Queue that keeps the path busy between two acknowledgements, ms, at least; and as a share of the lowest round trip.
+   */
   readonly queueMs: number;
   readonly queueShare: number;
   /** Between two measurements of the lowest round trip, ms, at least; and in lowest round trips. */
@@ -51,7 +53,10 @@ export const DEFAULT_PATH_CONFIG: PathConfig = {
   probeIntervalRoundTrips: 32,
 };
 
-/** When a record went to the link, ms, and whether its acknowledgement may wait. Hand it back when the record is acknowledged. */
+/**
+ * When a record went to the link, ms, and whether its acknowledgement may wait. Hand it back when the record is
+ * acknowledged.
+ */
 export interface SentStamp {
   readonly at: number;
   readonly mayWait: boolean;
@@ -61,13 +66,16 @@ export interface SentStamp {
 const FIRST_FRAME_BYTES = 4 * KIB;
 
 /**
- * So much of the last record goes beyond what may be in flight. More keeps small messages waiting, and with all of it a little record in
- * between would keep the last one back; where both ends send bulk, less costs throughput.
+ * So much of the last record goes beyond what may be in flight. More keeps small messages waiting, and with all of it a
+ * little record in between would keep the last one back; where both ends send bulk, less costs throughput.
  */
 const LAST_RECORD_SHARE = 0.8;
 const CROWDED_LAST_RECORD_SHARE = 0.95;
 
-/** An acknowledgement may wait only while no more than this is in flight, bytes: so much may have to be kept 10 ms longer. */
+/**
+ * An acknowledgement may wait only while no more than this is in flight, bytes: so much may have to be kept 10 ms
+ * longer.
+ */
 const MAY_WAIT_BYTES = 16 * KIB;
 
 /** The best of so many rounds is the rate. */
@@ -85,30 +93,43 @@ const DRAIN_PATIENCE = 3;
 /** Start-up sends this much more than it has seen arrive, so that the rate more than doubles each round. */
 const STARTUP_GAIN = 2.5;
 
-/** It is over when so many rounds, or one with a queue, have not brought this much more (draft-ietf-ccwg-bbr, full pipe). */
+/**
+ * It is over when so many rounds, or one with a queue, have not brought this much more (draft-ietf-ccwg-bbr, full
+ * pipe).
+ */
 const STARTUP_GROWTH = 1.25;
 const STARTUP_PATIENCE = 3;
 
 /**
- * Of rate × lowest round trip: with no more than this in flight, nothing of ours waits in a queue. If the lowest was taken too
- * high by more than this allows for, each measurement brings it down by a tenth.
+ * Of rate × lowest round trip: with no more than this in flight, nothing of ours waits in a queue. If the lowest was
+ * taken too high by more than this allows for, each measurement brings it down by a tenth.
  */
 const PROBE_SHARE = 0.9;
 
-/** By rounds in a row without a queue: a little more after one, which may be chance, then as in slow start (RFC 5681 §3.1). */
+/**
+ * By rounds in a row without a queue: a little more after one, which may be chance, then as in slow start (RFC 5681
+ * §3.1).
+ */
 const GROWTH_GAINS = [1, 1.25, 2] as const;
 
-/** Rounds in a row with more of a queue than is meant, those with far too much counted three times, until the model is questioned. */
+/**
+ * Rounds in a row with more of a queue than is meant, those with far too much counted three times, until the model is
+ * questioned.
+ */
 const TROUBLE_LIMIT = 9;
 
 /**
- * Where both ends send bulk, each one's queue delays the other's acknowledgements, and the spread that this makes would count as noise,
- * make room for more queue, and so more spread. So much of it is believed then, ms; and the peer does so from such a share of ours on.
+ * Where both ends send bulk, each one's queue delays the other's acknowledgements, and the spread that this makes would
+ * count as noise, make room for more queue, and so more spread. So much of it is believed then, ms; and the peer does
+ * so from such a share of ours on.
  */
 const CROWDED_NOISE_MS = 8;
 const CROWDED_SHARE = 1 / 16;
 
-/** A queue keeps the path busy: a round that brings less than this of the rate shows none, but a path that is longer or slower. */
+/**
+ * A queue keeps the path busy: a round that brings less than this of the rate shows none, but a path that is longer or
+ * slower.
+ */
 const BUSY_SHARE = 0.9;
 
 export class PathModel {
@@ -160,9 +181,9 @@ export class PathModel {
   private measured = Number.NEGATIVE_INFINITY;
   private smoothedThere = 0;
   /**
-   * Way back, such that there and back are a round trip: the lowest since the last measurement, and in the time between the last
-   * two. 0 if the peer does not say when it received. Not what it is now: that is the other end's queue, and two ends that each
-   * make room for the other's queue drive both up without bound.
+   * Way back, such that there and back are a round trip: the lowest since the last measurement, and in the time between
+   * the last two. 0 if the peer does not say when it received. Not what it is now: that is the other end's queue, and
+   * two ends that each make room for the other's queue drive both up without bound.
    */
   private backLowest = Number.POSITIVE_INFINITY;
   private backBefore = Number.POSITIVE_INFINITY;
@@ -210,9 +231,9 @@ export class PathModel {
   }
 
   /**
-   * Whether the peer may take its time to acknowledge a record of so many bytes that goes out now. Not while the path is unknown or
-   * measured, not when the last one that may not wait is long ago, for only those tell the way back as it is now, and never such that
-   * what goes out next could have to wait for it: only the sender knows that.
+   * Whether the peer may take its time to acknowledge a record of so many bytes that goes out now. Not while the path
+   * is unknown or measured, not when the last one that may not wait is long ago, for only those tell the way back as it
+   * is now, and never such that what goes out next could have to wait for it: only the sender knows that.
    */
   mayWait(bytes: number, now: number): boolean {
     const isMeasured = this.smoothed === undefined || this.questioned || this.probeEnd !== undefined;
@@ -237,9 +258,10 @@ export class PathModel {
   }
 
   /**
-   * So many bytes more were acknowledged at once; `newest` is the stamp of the last record among them. `receivedAt` is when the
-   * peer received that one, ms of any clock that runs steadily: it tells a queue on the way there, which is ours to keep short,
-   * from one on the way back. Without it, two ends that send at once take each other's queue for length of the path.
+   * So many bytes more were acknowledged at once; `newest` is the stamp of the last record among them. `receivedAt` is
+   * when the peer received that one, ms of any clock that runs steadily: it tells a queue on the way there, which is
+   * ours to keep short, from one on the way back. Without it, two ends that send at once take each other's queue for
+   * length of the path.
    */
   handleAcked(bytes: number, newest: SentStamp, now: number, receivedAt = now): void {
     this.delivered += bytes;
@@ -248,7 +270,8 @@ export class PathModel {
     this.receivedAt = receivedAt;
     const there = receivedAt - newest.at;
     const back = now - receivedAt;
-    // The peer may have waited, which is no part of the path: such a way back counts only where it is shorter than the last.
+    // The peer may have waited, which is no part of the path: such a way back counts only where it is shorter than the
+    // last.
     this.observe(bytes, there, newest.mayWait ? Math.min(back, this.backLatest) : back, now);
     if (this.probeEnd !== undefined && this.delivered >= this.probeEnd) this.endProbe(bytes, there, now);
     this.roundEnd ??= this.sent;
@@ -285,8 +308,9 @@ export class PathModel {
   }
 
   /**
-   * Largest DATA payload for the next frame, bytes: such that the allowance and most of one record are a whole number of records. Else
-   * what is in flight, the allowance rounded up to whole records, would by chance have up to one more or less of the queue that is meant.
+   * Largest DATA payload for the next frame, bytes: such that the allowance and most of one record are a whole number
+   * of records. Else what is in flight, the allowance rounded up to whole records, would by chance have up to one more
+   * or less of the queue that is meant.
    */
   frameBytes(): number {
     const { minFrameBytes, maxFrameBytes, headerBytes } = this.config;
@@ -319,7 +343,7 @@ export class PathModel {
     return Math.max(0, this.lowest + Math.min(this.backLowest, this.backBefore));
   }
 
-  // ── how much ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── how much ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** A frame that takes the path `frameMs`, within the bounds of frames, bytes. */
   private meantFrameBytes(): number {
@@ -356,7 +380,7 @@ export class PathModel {
     return Math.max(queueMs, queueShare * this.lowestRoundTrip(), this.meantFrameBytes() / 2 / this.bestRate);
   }
 
-  // ── round trips ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── round trips ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private observe(bytes: number, there: number, back: number, now: number): void {
     const weight = this.smoothed === undefined ? 1 : 1 / 8;
@@ -395,8 +419,9 @@ export class PathModel {
   }
 
   /**
-   * What a record takes longer than the one that the lowest way there was seen of, ms, because it is larger. That is neither queue nor
-   * length, though it looks like both where a keystroke measured the path; on a slow path it is more than either.
+   * What a record takes longer than the one that the lowest way there was seen of, ms, because it is larger. That is
+   * neither queue nor length, though it looks like both where a keystroke measured the path; on a slow path it is more
+   * than either.
    */
   private sizeMs(bytes: number): number {
     return this.bestRate > 0
@@ -404,7 +429,7 @@ export class PathModel {
       : 0;
   }
 
-  // ── measuring the empty path ──────────────────────────────────────────────────────────────────────────────────────────────
+  // ── measuring the empty path ───────────────────────────────────────────────────────────────────────────────────────
 
   private probeInterval(): number {
     return Math.max(this.config.probeIntervalMs, this.config.probeIntervalRoundTrips * this.lowestRoundTrip());
@@ -422,7 +447,10 @@ export class PathModel {
     return this.probeEnd === undefined && since >= 0 && since < DRAIN_PATIENCE * ((this.smoothed ?? 0) + MIN_ROUND_MS);
   }
 
-  /** May the record that goes out now measure the lowest round trip? A path that is empty by itself saves us emptying it. */
+  /**
+   * May the record that goes out now measure the lowest round trip? A path that is empty by itself saves us emptying
+   * it.
+   */
   private canMeasure(now: number): boolean {
     if (this.sent === 0 || this.probeEnd !== undefined) return false;
     const isDue = this.questioned || now - this.probedAt >= this.probeInterval() / 2;
@@ -491,7 +519,7 @@ export class PathModel {
     this.startupRounds = 0;
   }
 
-  // ── rounds ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── rounds ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private beginRound(now: number, end: number | undefined, limited: boolean): void {
     this.roundEnd = end;

@@ -1,12 +1,13 @@
 /**
- * What a hostile peer may cost before the session ends with `peer-flood` or `window-exceeded` (docs/protocol.md §7, §9). Pure.
+ * What a hostile peer may cost before the session ends with `peer-flood` or `window-exceeded` (docs/protocol.md §7,
+ * §9). Pure.
  */
 import type { MuxConfig } from './config.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 /**
- * What an honest peer may have on its way when a stream closes here: OPENED, FINISH and RESET. DATA is counted in bytes, and
- * CREDIT is free.
+ * What an honest peer may have on its way when a stream closes here: OPENED, FINISH and RESET. DATA is counted in
+ * bytes, and CREDIT is free.
  */
 export const LATE_FRAMES_OF_STREAM = 3;
 

@@ -1,10 +1,11 @@
 /**
  * How much each peer stream may send us: one budget for the session, shared out as credit (docs/protocol.md §8). Pure.
  *
- * A stream's window starts at `initialWindow` and doubles, up to `maxWindow`, whenever half of it was consumed within two
- * round trips, as QUIC and yamux implementations do: then the window, not the path or the reader, was the limit. When the
- * budget is short, windows of streams that hold more than their share shrink as they are consumed. Since credit once given is
- * never taken back, `minWindow` for each stream lies outside the budget: no set of stalled streams can starve another.
+ * A stream's window starts at `initialWindow` and doubles, up to `maxWindow`, whenever half of it was consumed within
+ * two round trips, as QUIC and yamux implementations do: then the window, not the path or the reader, was the limit.
+ * When the budget is short, windows of streams that hold more than their share shrink as they are consumed. Since
+ * credit once given is never taken back, `minWindow` for each stream lies outside the budget: no set of stalled streams
+ * can starve another.
  */
 import type { MuxConfig } from './config.ts';
 import type { StreamState } from './stream-state.ts';
@@ -72,7 +73,10 @@ export class ReceiveWindows {
     if (stream.consumedInEpoch * 2 >= stream.window) this.adjust(stream, now);
   }
 
-  /** Is a grant worth a frame? Only for a quarter of the window, so that credit costs little, and only while more may come. */
+  /**
+   * Is a grant worth a frame? Only for a quarter of the window, so that credit costs little, and only while more may
+   * come.
+   */
   owes(stream: StreamState): boolean {
     return (
       !stream.finishReceived &&
@@ -83,8 +87,8 @@ export class ReceiveWindows {
   }
 
   /**
-   * Counts and returns the credit to send now; 0 if none is owed, or if the budget has less than a useful portion. Then the
-   * peer still has credit or we still hold bytes of its stream, so another consumption asks again: nothing stalls.
+   * Counts and returns the credit to send now; 0 if none is owed, or if the budget has less than a useful portion. Then
+   * the peer still has credit or we still hold bytes of its stream, so another consumption asks again: nothing stalls.
    */
   grant(stream: StreamState): number {
     if (!this.owes(stream)) return 0;

@@ -1,6 +1,6 @@
 /**
- * Numbered records that the peer has not acknowledged, in order: what is sent again on a new link (docs/protocol.md §10). Its bound
- * is the session's send window: when it is full, nothing new is sent, and nothing is dropped. Pure.
+ * Numbered records that the peer has not acknowledged, in order: what is sent again on a new link (docs/protocol.md
+ * §10). Its bound is the session's send window: when it is full, nothing new is sent, and nothing is dropped. Pure.
  */
 import type { SentStamp } from './path-model.ts';
 import { RECORD_OVERHEAD_BYTES, type ReplayMemory, ReplayStore, type Stored } from './replay-store.ts';
@@ -72,7 +72,9 @@ export class ReplayBuffer {
     return received >= this.firstNumber - 1 && received <= this.lastNumber;
   }
 
-  /** A new link, whose peer has `received` records: all behind goes out again. False where records in between are gone. */
+  /**
+   * A new link, whose peer has `received` records: all behind goes out again. False where records in between are gone.
+   */
   rewind(received: number): boolean {
     if (!this.fits(received)) return false;
     this.drop(received);

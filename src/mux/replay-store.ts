@@ -1,19 +1,28 @@
 /**
- * Memory for records that are kept until they are acknowledged: large ones are copied into slabs that are used again and again.
- * Kept as they came, their buffers would live just long enough to be moved to the old generation, where only a full collection
- * frees them: at 500 MB/s that cost a quarter of the processor, the copy costs a twentieth (docs/adr/0007-replay-slabs.md). Pure.
+ * Memory for records that are kept until they are acknowledged: large ones are copied into slabs that are used again
+ * and again. Kept as they came, their buffers would live just long enough to be moved to the old generation, where only
+ * a full collection frees them: at 500 MB/s that cost a quarter of the processor, the copy costs a twentieth
+ * (docs/adr/0007-replay-slabs.md). Pure.
  */
 import { isOwned } from '../memory/pieces.ts';
 
 const KIB = 1024;
 /** Five of the largest records. */
 const SLAB_BYTES = 256 * KIB;
-/** Smaller records stay where they are: a slab for one of them would be waste, and there are few of them in a second. */
+/**
+ * Smaller records stay where they are: a slab for one of them would be waste, and there are few of them in a second.
+ */
 const COPY_FROM_BYTES = 2 * KIB;
-/** What a record costs beside its bytes: without it, a peer could have a million tiny ones kept for the price of eight megabytes. */
+/**
+ * What a record costs beside its bytes: without it, a peer could have a million tiny ones kept for the price of eight
+ * megabytes.
+ */
 export const RECORD_OVERHEAD_BYTES = 400;
-/** Slabs kept for the next to need one, of all sessions of the process: twice what one session keeps at its bound. Fewer, and slabs themselves
- * become garbage of the old generation: with 8 of them full collections came 30 times as often, and took a fifth of the throughput. */
+/**
+ * Slabs kept for the next to need one, of all sessions of the process: twice what one session keeps at its bound.
+ * Fewer, and slabs themselves become garbage of the old generation: with 8 of them full collections came 30 times as
+ * often, and took a fifth of the throughput.
+ */
 const MAX_FREE_SLABS = 64;
 
 interface Slab {

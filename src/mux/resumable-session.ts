@@ -1,10 +1,11 @@
 /**
- * A session that outlives its links (docs/protocol.md §3, §10): numbers the records of a MuxSession, keeps them until the peer has
- * them, sends them again on the next link, and sends no more than the path holds. A pure state machine like the one it holds.
+ * A session that outlives its links (docs/protocol.md §3, §10): numbers the records of a MuxSession, keeps them until
+ * the peer has them, sends them again on the next link, and sends no more than the path holds. A pure state machine
+ * like the one it holds.
  *
- * Calling order. `attach` when a new link stands and both ends have said how far they are; then, as for MuxSession, after anything
- * that comes in: all of `mux.pollEvent`, then `pollMessage` until it gives nothing or the link is full, and `handleTimeout` at
- * `nextTimeout`. `detach` when the link is lost. Calls about streams go to `mux` directly.
+ * Calling order. `attach` when a new link stands and both ends have said how far they are; then, as for MuxSession,
+ * after anything that comes in: all of `mux.pollEvent`, then `pollMessage` until it gives nothing or the link is full,
+ * and `handleTimeout` at `nextTimeout`. `detach` when the link is lost. Calls about streams go to `mux` directly.
  *
  * It must not know what a link is, nor how another is found: `linkState` says when one is wanted.
  */
@@ -31,12 +32,14 @@ import { MuxSession } from './session.ts';
 const LEAST_RECORD_BYTES = 512;
 
 /**
- * What is worth sending although the path is full, because it is little and somebody waits for it (control frames, quiet streams),
- * up to so much beyond what the path may hold, or one frame.
+ * What is worth sending although the path is full, because it is little and somebody waits for it (control frames,
+ * quiet streams), up to so much beyond what the path may hold, or one frame.
  */
 const URGENT_BYTES = 4 * 1024;
 
-/** `suspect`: bytes are on their way and nothing comes back, so another link should be tried beside it. `dead`: silence. */
+/**
+ * `suspect`: bytes are on their way and nothing comes back, so another link should be tried beside it. `dead`: silence.
+ */
 export type LinkState = 'detached' | 'fine' | 'suspect' | 'dead';
 
 export class ResumableSession {
@@ -80,14 +83,16 @@ export class ResumableSession {
     return this.replay.bytes;
   }
 
-  /** Whether a link could begin with what the peer says that it has of ours. A request that comes late says too little. */
+  /**
+   * Whether a link could begin with what the peer says that it has of ours. A request that comes late says too little.
+   */
   fits(peerReceived: number): boolean {
     return this.replay.fits(peerReceived);
   }
 
   /**
-   * A request on a new link says now what has come, and counts until `releaseAcknowledgements` or `attach`: the peer must not be told
-   * of more on the old link, or it would drop what the request still asks for.
+   * A request on a new link says now what has come, and counts until `releaseAcknowledgements` or `attach`: the peer
+   * must not be told of more on the old link, or it would drop what the request still asks for.
    */
   holdAcknowledgements(): void {
     this.acks.hold();
@@ -97,11 +102,12 @@ export class ResumableSession {
     this.acks.release();
   }
 
-  // ── links ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── links ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * A new link carries the session from now on. @param peerReceived what the peer has of ours @param saidReceived what it was told
-   * that we have of its records: it begins right behind. False: records in between are gone, and the session is over.
+   * A new link carries the session from now on. @param peerReceived what the peer has of ours @param saidReceived what
+   * it was told that we have of its records: it begins right behind. False: records in between are gone, and the
+   * session is over.
    */
   attach(peerReceived: number, saidReceived: number, now: number): boolean {
     if (this.mux.isOver) return false;
@@ -150,7 +156,7 @@ export class ResumableSession {
     this.replay.clear();
   }
 
-  // ── in ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── in ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** A whole record of the present link, in order. Takes it. */
   handleMessage(message: readonly Piece[], now: number): void {
@@ -197,7 +203,10 @@ export class ResumableSession {
     return this.path === undefined ? this.expiresAt() : this.mux.nextTimeout();
   }
 
-  /** When to poll again for an acknowledgement that is owed; Infinity while none is. Apart from `nextTimeout`, as it comes that often. */
+  /**
+   * When to poll again for an acknowledgement that is owed; Infinity while none is. Apart from `nextTimeout`, as it
+   * comes that often.
+   */
   acknowledgementAt(): number {
     return this.path === undefined ? Number.POSITIVE_INFINITY : this.acks.dueAt;
   }
@@ -215,7 +224,7 @@ export class ResumableSession {
     return this.detachedAt + this.config.resumeWindowMs;
   }
 
-  // ── out ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── out ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** The next record for the present link, or undefined when there is nothing to say now. */
   pollMessage(now: number): readonly Piece[] | undefined {

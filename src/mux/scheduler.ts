@@ -1,22 +1,23 @@
 /**
- * Whose turn it is, and how many bytes a turn has: deficit round robin with a line of quiet streams that goes first, after
- * FQ-CoDel (RFC 8290 §4.1, §4.2). Pure; what is written in a turn is the caller's.
+ * Whose turn it is, and how many bytes a turn has: deficit round robin with a line of quiet streams that goes first,
+ * after FQ-CoDel (RFC 8290 §4.1, §4.2). Pure; what is written in a turn is the caller's.
  *
- * Every stream has one quantum a round. Bulk uses it in one turn; a quiet stream uses it in pieces as they come, and each goes
- * before all bulk. RFC 8290 lets a flow pass the line once a round only: a keystroke beside 32 downloads would wait for all of
- * them whenever the one before it fell into the same round. Seeming quiet gains nothing: who has used its quantum stands in line.
+ * Every stream has one quantum a round. Bulk uses it in one turn; a quiet stream uses it in pieces as they come, and
+ * each goes before all bulk. RFC 8290 lets a flow pass the line once a round only: a keystroke beside 32 downloads
+ * would wait for all of them whenever the one before it fell into the same round. Seeming quiet gains nothing: who has
+ * used its quantum stands in line.
  */
 import type { StreamState } from './stream-state.ts';
 
 /**
- * Of a quantum: a turn ends when less than this is left of it, and the rest is added to the next turn. Without that, each frame
- * that a record cut short would be followed by a sliver.
+ * Of a quantum: a turn ends when less than this is left of it, and the rest is added to the next turn. Without that,
+ * each frame that a record cut short would be followed by a sliver.
  */
 export const LEAST_TURN = 1 / 4;
 
 /**
- * Quanta that quiet streams may send in a row while bulk waits: however many streams are opened, bulk is never starved. Fewer, and
- * a quiet one among a dozen that woke together would wait for two turns of the same bulk stream.
+ * Quanta that quiet streams may send in a row while bulk waits: however many streams are opened, bulk is never starved.
+ * Fewer, and a quiet one among a dozen that woke together would wait for two turns of the same bulk stream.
  */
 const QUIET_RUN = 16;
 
@@ -42,8 +43,8 @@ export class Scheduler {
   }
 
   /**
-   * Takes out the stream whose turn it is; `endTurn` or `putBack` must follow. `quantum` is what a stream has each round, bytes, at least 1:
-   * the largest DATA frame. It may change from call to call, as the path does.
+   * Takes out the stream whose turn it is; `endTurn` or `putBack` must follow. `quantum` is what a stream has each
+   * round, bytes, at least 1: the largest DATA frame. It may change from call to call, as the path does.
    */
   next(quantum: number): StreamState | undefined {
     // Once more, for quiet streams that gave way to bulk of which nothing is left.
@@ -80,8 +81,9 @@ export class Scheduler {
   }
 
   /**
-   * The stream has sent so many bytes. If it has more, bulk goes on with its turn, which keeps the shares equal in bytes where
-   * records cut frames short; a quiet one lets the others go first, so that none waits for two frames of another.
+   * The stream has sent so many bytes. If it has more, bulk goes on with its turn, which keeps the shares equal in
+   * bytes where records cut frames short; a quiet one lets the others go first, so that none waits for two frames of
+   * another.
    */
   endTurn(stream: StreamState, bytes: number): void {
     stream.deficit -= bytes;

@@ -1,6 +1,7 @@
 /**
- * Bytes of one stream that wait for credit and for their turn, as the chunks they came in. Only small chunks behind others are
- * copied together: a target that sends byte by byte would otherwise cost hundreds of bytes of memory for each. Pure.
+ * Bytes of one stream that wait for credit and for their turn, as the chunks they came in. Only small chunks behind
+ * others are copied together: a target that sends byte by byte would otherwise cost hundreds of bytes of memory for
+ * each. Pure.
  */
 import { type Piece, release, releaseAll } from '../memory/pieces.ts';
 import { Slab } from '../memory/slab-pool.ts';

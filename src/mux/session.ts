@@ -1,10 +1,11 @@
 /**
- * One end of a session: many streams over one frame stream (docs/protocol.md §6 to §9). A pure state machine: no sockets, no
- * timers, no clock; every `now` is in ms of one monotonic clock.
+ * One end of a session: many streams over one frame stream (docs/protocol.md §6 to §9). A pure state machine: no
+ * sockets, no timers, no clock; every `now` is in ms of one monotonic clock.
  *
- * Calling order. After anything that comes in (`handleRecord`, `handleTimeout`) and after any call of the owner (`open`, `accept`,
- * `write`, …): take all of `pollEvent`; send what `pollRecord` gives, until it gives nothing or the link is full; call
- * `handleTimeout` again at `nextTimeout`. Nothing in here calls out, so no call can come in while another runs.
+ * Calling order. After anything that comes in (`handleRecord`, `handleTimeout`) and after any call of the owner
+ * (`open`, `accept`, `write`, …): take all of `pollEvent`; send what `pollRecord` gives, until it gives nothing or the
+ * link is full; call `handleTimeout` again at `nextTimeout`. Nothing in here calls out, so no call can come in while
+ * another runs.
  *
  * It must not know what carries its records, who the peer is, or what a target means.
  */
@@ -104,7 +105,7 @@ export class MuxSession implements FrameHandler {
     return this.outbox.hasUrgent;
   }
 
-  // ── from the link ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── from the link ──────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** The frames of a record, or any piece of them, in order. Takes the piece. */
   handleRecord(piece: Piece, now: number): void {
@@ -174,7 +175,7 @@ export class MuxSession implements FrameHandler {
     return Math.min(this.liveness.nextTimeout(), this.lateResets.nextTimeout());
   }
 
-  // ── from the owner ────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── from the owner ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Asks the peer for a stream; `opened` or `open-failed` follows. */
   open(target: Target, now: number): Opened {
@@ -208,14 +209,18 @@ export class MuxSession implements FrameHandler {
     this.outbox.push({ type: 'open-failed', stream: id, fault });
   }
 
-  /** Nothing of an offered stream is left: no socket, no dial. Its place is free as soon as nothing is left of it here. */
+  /**
+   * Nothing of an offered stream is left: no socket, no dial. Its place is free as soon as nothing is left of it here.
+   */
   release(id: number): void {
     const stream = this.streams.get(id) ?? this.unread.get(id);
     if (stream) stream.released = true;
     else this.unreleased.delete(id);
   }
 
-  /** Takes the bytes in any case. False: enough is queued, wait for `writable`. Without effect on a stream that is gone. */
+  /**
+   * Takes the bytes in any case. False: enough is queued, wait for `writable`. Without effect on a stream that is gone.
+   */
   write(id: number, bytes: Piece): boolean {
     const stream = this.streams.get(id);
     if (stream?.phase !== 'open' || stream.finishWanted || stream.resetWanted) return true;
@@ -234,8 +239,8 @@ export class MuxSession implements FrameHandler {
   }
 
   /**
-   * Ends both directions of a stream in any state, and its owner hears no more of it. `target-reset`, the reset of a socket, goes out
-   * behind what is queued; with any other fault that is lost.
+   * Ends both directions of a stream in any state, and its owner hears no more of it. `target-reset`, the reset of a
+   * socket, goes out behind what is queued; with any other fault that is lost.
    */
   reset(id: number, fault: WireFaultName, now: number): void {
     const stream = this.streams.get(id);
@@ -289,7 +294,7 @@ export class MuxSession implements FrameHandler {
     this.end(fault);
   }
 
-  // ── out ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── out ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   pollEvent(): MuxEvent | undefined {
     const event = this.events[this.nextEvent];
@@ -301,8 +306,9 @@ export class MuxSession implements FrameHandler {
   }
 
   /**
-   * The next record to send, or undefined when there is nothing to say now. It is at most `maxBytes` long, at least 512; a DATA
-   * frame has at most `frameBytes` of payload, at least 1: how long one stream may hold the link before the next has its turn.
+   * The next record to send, or undefined when there is nothing to say now. It is at most `maxBytes` long, at least
+   * 512; a DATA frame has at most `frameBytes` of payload, at least 1: how long one stream may hold the link before the
+   * next has its turn.
    */
   pollRecord(
     now: number,
@@ -313,8 +319,8 @@ export class MuxSession implements FrameHandler {
   }
 
   /**
-   * As `pollRecord`, without bulk: what is worth sending although the path is full, because it is little and somebody waits for
-   * it. How much of it, beyond what the path may hold, is the caller's to bound.
+   * As `pollRecord`, without bulk: what is worth sending although the path is full, because it is little and somebody
+   * waits for it. How much of it, beyond what the path may hold, is the caller's to bound.
    */
   pollUrgent(
     now: number,
@@ -332,7 +338,9 @@ export class MuxSession implements FrameHandler {
     return record;
   }
 
-  /** Asked where frames come in too: a peer that does not read keeps the link full, and then nobody polls for records. */
+  /**
+   * Asked where frames come in too: a peer that does not read keeps the link full, and then nobody polls for records.
+   */
   private checkControlQueue(): void {
     if (this.outbox.isFlooded) this.fail('peer-flood');
   }
@@ -361,7 +369,7 @@ export class MuxSession implements FrameHandler {
     return Math.max(this.config.minSendQueue, Math.min(this.config.maxSendQueue, share));
   }
 
-  // ── frames (called by the decoder) ────────────────────────────────────────────────────────────────────────────────────────
+  // ── frames (called by the decoder) ─────────────────────────────────────────────────────────────────────────────────
 
   handleHello(version: number, maxStreams: number, features: number): Verdict {
     if (version !== PROTOCOL_VERSION) return 'bad-version';
@@ -517,7 +525,7 @@ export class MuxSession implements FrameHandler {
     return this.countUseless();
   }
 
-  // ── ends ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── ends ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private countUseless(): Verdict {
     return this.budgets.useless.take(this.now) ? undefined : 'peer-flood';

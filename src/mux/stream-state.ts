@@ -1,6 +1,6 @@
 /**
- * What a session remembers of one stream (docs/protocol.md §7): plain state, changed only by session.ts and receive-windows.ts.
- * Its absence from the session's table is the state `closed`. Pure.
+ * What a session remembers of one stream (docs/protocol.md §7): plain state, changed only by session.ts and
+ * receive-windows.ts. Its absence from the session's table is the state `closed`. Pure.
  */
 import type { Target } from '../protocol/target.ts';
 import { SendQueue } from './send-queue.ts';

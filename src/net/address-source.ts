@@ -1,9 +1,12 @@
 /**
- * What limits by address go by: an IPv4 address, or the /64 of an IPv6 address, since one machine has as many addresses in that as it
- * likes. Pure. Which addresses are limited at all is the caller's to say.
+ * What limits by address go by: an IPv4 address, or the /64 of an IPv6 address, since one machine has as many addresses
+ * in that as it likes. Pure. Which addresses are limited at all is the caller's to say.
  */
 
-/** Without what a socket of both families, or a link-local address, adds. @param address as `socket.remoteAddress` has it */
+/**
+ * Without what a socket of both families, or a link-local address, adds. @param address as `socket.remoteAddress` has
+ * it
+ */
 export function plainAddress(address: string): string {
   return address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '');
 }

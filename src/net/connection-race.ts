@@ -1,6 +1,6 @@
 /**
- * In which order, and when, connections to the addresses of one name are begun ("Happy Eyeballs", RFC 8305 §4 and §5). Pure: it
- * knows no sockets, and time is passed in; what an address is, is the caller's.
+ * In which order, and when, connections to the addresses of one name are begun ("Happy Eyeballs", RFC 8305 §4 and §5).
+ * Pure: it knows no sockets, and time is passed in; what an address is, is the caller's.
  */
 
 /** How long an address is alone in the race before the next joins, ms: RFC 8305 §5, "Connection Attempt Delay". */
@@ -18,8 +18,9 @@ export function alternate<A>(first: readonly A[], second: readonly A[]): A[] {
 }
 
 /**
- * One race. Calling order: `poll` at the start, after each `handleFailed`, and at `nextTimeout`, until it gives nothing; what it gives is
- * to be begun at once. Whoever connects first has won, which ends the race: there is nothing to call for it.
+ * One race. Calling order: `poll` at the start, after each `handleFailed`, and at `nextTimeout`, until it gives
+ * nothing; what it gives is to be begun at once. Whoever connects first has won, which ends the race: there is nothing
+ * to call for it.
  */
 export class ConnectionRace<A> {
   private readonly waiting: A[] = [];

@@ -1,9 +1,9 @@
 /**
- * The one place that knows how wstun logs: pino, to stderr, JSON lines unless a person is watching. stdout belongs to what a
- * command prints for use (an invite, `--json` events).
+ * The one place that knows how wstun logs: pino, to stderr, JSON lines unless a person is watching. stdout belongs to
+ * what a command prints for use (an invite, `--json` events).
  *
- * What may be logged: names of access entries, addresses of peers, counts, faults. Never a secret, an invite, a ticket or a
- * request target (a ticket is in it); never a destination above `debug`.
+ * What may be logged: names of access entries, addresses of peers, counts, faults. Never a secret, an invite, a ticket
+ * or a request target (a ticket is in it); never a destination above `debug`.
  */
 import { pino } from 'pino';
 import pretty from 'pino-pretty';

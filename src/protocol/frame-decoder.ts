@@ -1,9 +1,9 @@
 /**
- * Reads the frame stream (docs/protocol.md §3, §4) from pieces cut anywhere. It holds at most one frame header or one small
- * frame; the payload of DATA is handed on as it comes, without a copy, after its header was judged. Pure.
+ * Reads the frame stream (docs/protocol.md §3, §4) from pieces cut anywhere. It holds at most one frame header or one
+ * small frame; the payload of DATA is handed on as it comes, without a copy, after its header was judged. Pure.
  *
- * Calling order: `decode(piece, handler)` for every piece in order. A handler method may return a fault, which ends decoding: the
- * decoder is then dead and returns that fault for ever.
+ * Calling order: `decode(piece, handler)` for every piece in order. A handler method may return a fault, which ends
+ * decoding: the decoder is then dead and returns that fault for ever.
  */
 import type { WireFaultName } from '../errors.ts';
 import { isOwned, type Piece, release } from '../memory/pieces.ts';
@@ -46,7 +46,10 @@ const LARGEST_BUFFERED = FRAME_HEADER_BYTES + 1024;
 const NO_BYTES = Buffer.alloc(0);
 
 export class FrameDecoder {
-  /** A header, or a small frame with its header, that has not come whole. Made when it is first needed: most senders cut no frame. */
+  /**
+   * A header, or a small frame with its header, that has not come whole. Made when it is first needed: most senders cut
+   * no frame.
+   */
   private partial = NO_BYTES;
   private partialBytes = 0;
   /** Payload of the current DATA or skipped frame still to come. */
@@ -84,7 +87,9 @@ export class FrameDecoder {
     return end;
   }
 
-  /** The fast path: a whole header lies in `bytes`. Returns where the next frame, or what could not be read yet, begins. */
+  /**
+   * The fast path: a whole header lies in `bytes`. Returns where the next frame, or what could not be read yet, begins.
+   */
   private readFrame(bytes: Buffer, at: number, handler: FrameHandler): number {
     const length = this.judgeHeader(bytes, at);
     if (this.fault !== undefined) return at;

@@ -1,6 +1,6 @@
 /**
- * Writes frames into a record (docs/protocol.md §3, §4). Headers and small payloads share one scratch buffer; large payloads
- * are passed on where they lie, so that bulk data is not copied here. Pure.
+ * Writes frames into a record (docs/protocol.md §3, §4). Headers and small payloads share one scratch buffer; large
+ * payloads are passed on where they lie, so that bulk data is not copied here. Pure.
  */
 import type { WireFaultName } from '../errors.ts';
 import { wireCodeOf } from '../errors.ts';
@@ -44,7 +44,10 @@ export class RecordEncoder {
     return pieces;
   }
 
-  /** Between two records: there is little to say for now, so the next scratch is a small one again, made when it is needed. */
+  /**
+   * Between two records: there is little to say for now, so the next scratch is a small one again, made when it is
+   * needed.
+   */
   rest(): void {
     endFilling(this.scratch.buffer, this.lease);
     this.lease = undefined;

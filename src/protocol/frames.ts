@@ -1,6 +1,6 @@
 /**
- * The vocabulary of the frame stream: types, lengths, ranges. docs/protocol.md is normative, the section is named beside each.
- * Pure; encoding and decoding are in frame-encoder.ts and frame-decoder.ts.
+ * The vocabulary of the frame stream: types, lengths, ranges. docs/protocol.md is normative, the section is named
+ * beside each. Pure; encoding and decoding are in frame-encoder.ts and frame-decoder.ts.
  */
 
 /** docs/protocol.md §6. */

@@ -1,6 +1,7 @@
 /**
- * IP addresses between text and bytes, strictly: one spelling of an IPv4 address (four decimal octets without leading zeros), any
- * RFC 4291 spelling of an IPv6 address without a zone, and the canonical RFC 5952 text on the way back. Pure.
+ * IP addresses between text and bytes, strictly: one spelling of an IPv4 address (four decimal octets without leading
+ * zeros), any RFC 4291 spelling of an IPv6 address without a zone, and the canonical RFC 5952 text on the way back.
+ * Pure.
  *
  * Nothing here follows inet_aton: `127.1`, `0x7f.1` and `017700000001` are not addresses.
  */

@@ -1,6 +1,6 @@
 /**
- * What stands before the frames of a record (docs/protocol.md §3.1): whether the record is numbered, whether its sender waits for
- * word of it, and which of the peer's numbered records have come, and when. Pure.
+ * What stands before the frames of a record (docs/protocol.md §3.1): whether the record is numbered, whether its sender
+ * waits for word of it, and which of the peer's numbered records have come, and when. Pure.
  */
 import { handOut, type Piece, release } from '../memory/pieces.ts';
 
@@ -42,8 +42,8 @@ export function encodeRecordHeader(header: RecordHeader): Uint8Array {
 }
 
 /**
- * The record with its header in front, without a piece of its own for it: each costs the cipher and the link a call. Only for
- * pieces fresh from `RecordEncoder.take`, once.
+ * The record with its header in front, without a piece of its own for it: each costs the cipher and the link a call.
+ * Only for pieces fresh from `RecordEncoder.take`, once.
  */
 export function prependRecordHeader(header: RecordHeader, pieces: readonly Piece[]): readonly Piece[] {
   const [first] = pieces;

@@ -1,6 +1,6 @@
 /**
- * The first record of either end on a new link (docs/protocol.md §10): the client names the session that it begins or resumes, the
- * exit answers. Pure.
+ * The first record of either end on a new link (docs/protocol.md §10): the client names the session that it begins or
+ * resumes, the exit answers. Pure.
  */
 import { faultOfSessionCode, type WireFaultName, wireCodeOf } from '../errors.ts';
 import { MAX_RECORD_COUNT } from './record-header.ts';

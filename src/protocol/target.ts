@@ -17,7 +17,10 @@ export interface Target {
 
 const KIND = { ipv4: 1, name: 3, ipv6: 4 } as const;
 
-/** The bytes of the host, or undefined if the target cannot be written: a name without or with too many bytes, no IP literal. */
+/**
+ * The bytes of the host, or undefined if the target cannot be written: a name without or with too many bytes, no IP
+ * literal.
+ */
 export function encodeHost(target: Target): { kind: number; host: Uint8Array } | undefined {
   const host = hostBytes(target);
   return host && { kind: KIND[target.kind], host };

@@ -1,6 +1,7 @@
 /**
- * The bytes of a socket or a stream for readers that come one after another, each of which takes as far as its message goes. Owns
- * the reading side alone. An end that comes while nobody reads is kept for the next reader, behind the bytes before it.
+ * The bytes of a socket or a stream for readers that come one after another, each of which takes as far as its message
+ * goes. Owns the reading side alone. An end that comes while nobody reads is kept for the next reader, behind the bytes
+ * before it.
  */
 import type { Readable } from 'node:stream';
 import { joinOwned, type Piece, releaseAll } from '../memory/pieces.ts';
@@ -16,125 +17,128 @@ export interface ByteReader {
 const NOTHING = Buffer.alloc(0);
 
 export class ByteSource {
-  readonly #from: Readable;
-  readonly #mark: (chunk: Buffer) => Buffer & Piece;
-  #reader: ByteReader | undefined;
-  #held: Buffer & Piece = NOTHING;
-  #end: { readonly error?: Error } | undefined;
-  #error: Error | undefined;
-  #isFeeding = false;
-  #isPaused = false;
-  #isReleased = false;
+  private readonly from: Readable;
+  private readonly mark: (chunk: Buffer) => Buffer & Piece;
+  private reader: ByteReader | undefined;
+  private held: Buffer & Piece = NOTHING;
+  private end: { readonly error?: Error } | undefined;
+  private error: Error | undefined;
+  private isFeeding = false;
+  private isPaused = false;
+  private isReleased = false;
 
   /**
-   * It is read only while there is a reader; what was put back into it comes first. `mark`: `ownRead` for a socket, of whose chunks nobody
-   * else holds a part; those of a tunnel's stream have their owner already.
+   * It is read only while there is a reader; what was put back into it comes first. `mark`: `ownRead` for a socket, of
+   * whose chunks nobody else holds a part; those of a tunnel's stream have their owner already.
    */
   constructor(from: Readable, mark: (chunk: Buffer) => Buffer & Piece = (chunk) => chunk) {
-    this.#from = from;
-    this.#mark = mark;
-    from.on('data', this.#handleData).on('end', this.#handleEnd);
-    from.on('error', this.#handleError).on('close', this.#handleClose);
+    this.from = from;
+    this.mark = mark;
+    from.on('data', this.handleData).on('end', this.handleEnd);
+    from.on('error', this.handleError).on('close', this.handleClose);
     from.pause();
-    if (from.readableEnded) this.#handleEnd();
-    else if (from.destroyed) this.#handleClose();
+    if (from.readableEnded) this.handleEnd();
+    else if (from.destroyed) this.handleClose();
   }
 
   /** Bytes are at hand that nobody has taken. */
   get hasBytes(): boolean {
-    return this.#held.length > 0;
+    return this.held.length > 0;
   }
 
   /** No byte will come, though some may be at hand. */
   get hasEnded(): boolean {
-    return this.#end !== undefined;
+    return this.end !== undefined;
   }
 
   /** Shows the reader at once what is at hand. A reader that is not done gives way to it. */
   read(reader: ByteReader): void {
-    this.#reader = reader;
-    this.#isPaused = false;
-    this.#feed();
+    this.reader = reader;
+    this.isPaused = false;
+    this.feed();
   }
 
   /** The reader has enough for now; an end it is still told of. */
   pause(): void {
-    this.#isPaused = true;
-    this.#from.pause();
+    this.isPaused = true;
+    this.from.pause();
   }
 
   resume(): void {
-    this.#isPaused = false;
-    this.#feed();
+    this.isPaused = false;
+    this.feed();
   }
 
   /** The reader is shown nothing more. */
   stop(): void {
-    this.#reader = undefined;
-    this.#from.pause();
+    this.reader = undefined;
+    this.from.pause();
   }
 
-  /** Leaves the stream, paused, to another user. What was at hand is the caller's now: behind an end it cannot be put back. */
+  /**
+   * Leaves the stream, paused, to another user. What was at hand is the caller's now: behind an end it cannot be put
+   * back.
+   */
   release(): Buffer & Piece {
     this.stop();
-    this.#isReleased = true;
-    this.#from.off('data', this.#handleData).off('end', this.#handleEnd);
-    this.#from.off('error', this.#handleError).off('close', this.#handleClose);
-    const held = this.#held;
-    this.#held = NOTHING;
+    this.isReleased = true;
+    this.from.off('data', this.handleData).off('end', this.handleEnd);
+    this.from.off('error', this.handleError).off('close', this.handleClose);
+    const held = this.held;
+    this.held = NOTHING;
     return held;
   }
 
-  readonly #handleData = (bytes: Buffer): void => {
-    const piece = this.#mark(bytes);
-    this.#held = this.#held.length === 0 ? piece : joined([this.#held, piece]);
-    this.#feed();
+  private readonly handleData = (bytes: Buffer): void => {
+    const piece = this.mark(bytes);
+    this.held = this.held.length === 0 ? piece : joined([this.held, piece]);
+    this.feed();
   };
 
-  readonly #handleEnd = (): void => {
-    this.#end ??= {};
-    this.#feed();
+  private readonly handleEnd = (): void => {
+    this.end ??= {};
+    this.feed();
   };
 
-  readonly #handleError = (error: Error): void => {
-    this.#error = error;
+  private readonly handleError = (error: Error): void => {
+    this.error = error;
   };
 
   /** What Node had read before comes first. Behind a clean end it says nothing new. */
-  readonly #handleClose = (): void => {
-    this.#held = joined([this.#held, ...takeUnread(this.#from)]);
-    this.#end ??= { error: this.#error ?? new Error('the connection was cut') };
-    this.#feed();
+  private readonly handleClose = (): void => {
+    this.held = joined([this.held, ...takeUnread(this.from)]);
+    this.end ??= { error: this.error ?? new Error('the connection was cut') };
+    this.feed();
   };
 
   /** A reader may set the next one while it is shown something. */
-  #feed(): void {
-    if (this.#isFeeding) return;
-    this.#isFeeding = true;
-    while (this.#show());
-    this.#isFeeding = false;
-    if (this.#end !== undefined || this.#isReleased) return;
-    if (this.#reader === undefined) this.#from.pause();
-    else if (!this.#isPaused) this.#from.resume();
+  private feed(): void {
+    if (this.isFeeding) return;
+    this.isFeeding = true;
+    while (this.show());
+    this.isFeeding = false;
+    if (this.end !== undefined || this.isReleased) return;
+    if (this.reader === undefined) this.from.pause();
+    else if (!this.isPaused) this.from.resume();
   }
 
   /** False: there is nothing to show, or nobody to show it to. */
-  #show(): boolean {
-    const reader = this.#reader;
+  private show(): boolean {
+    const reader = this.reader;
     if (reader === undefined) return false;
-    if (this.#held.length === 0) {
-      if (this.#end === undefined) return false;
-      this.#reader = undefined;
-      reader.end(this.#end.error);
+    if (this.held.length === 0) {
+      if (this.end === undefined) return false;
+      this.reader = undefined;
+      reader.end(this.end.error);
       return true;
     }
-    if (this.#isPaused) return false;
-    const bytes = this.#held;
-    this.#held = NOTHING;
+    if (this.isPaused) return false;
+    const bytes = this.held;
+    this.held = NOTHING;
     const rest = reader.receive(bytes);
     if (rest === undefined) return true;
-    this.#held = rest;
-    if (this.#reader === reader) this.#reader = undefined;
+    this.held = rest;
+    if (this.reader === reader) this.reader = undefined;
     return true;
   }
 }

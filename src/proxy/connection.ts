@@ -1,6 +1,6 @@
 /**
- * What all the protocols of the proxy do with an accepted socket: dial for it, join it, refuse it. The socket stays theirs; what
- * they need is passed as a `ProxyContext`.
+ * What all the protocols of the proxy do with an accepted socket: dial for it, join it, refuse it. The socket stays
+ * theirs; what they need is passed as a `ProxyContext`.
  */
 import type { Socket } from 'node:net';
 import { type FaultName, WstunError } from '../errors.ts';
@@ -24,9 +24,10 @@ export interface ProxyContext {
 }
 
 /**
- * Opens a stream for as long as the socket lives; rejects with a WstunError. The end of the program's writing alone is a
- * half-close and cancels nothing, but where the proxy is to end: most programs that give up close, and are not to be told from one
- * that waits for its answer. Node goes on reading a paused socket until its buffer is full, and so sees resets.
+ * Opens a stream for as long as the socket lives; rejects with a WstunError. The end of the program's writing alone is
+ * a half-close and cancels nothing, but where the proxy is to end: most programs that give up close, and are not to be
+ * told from one that waits for its answer. Node goes on reading a paused socket until its buffer is full, and so sees
+ * resets.
  */
 export async function openFor(socket: Socket, target: Target, context: ProxyContext): Promise<TunnelStream> {
   if (socket.destroyed) throw new WstunError('dial-cancelled');
@@ -61,8 +62,8 @@ export function faultOf(error: unknown): FaultName {
 }
 
 /**
- * Until both are closed. `greeting` is what the program is told first: written here, so that a program that has sent its bytes and
- * reset the connection already does not lose them to a write that fails.
+ * Until both are closed. `greeting` is what the program is told first: written here, so that a program that has sent
+ * its bytes and reset the connection already does not lose them to a write that fails.
  */
 export async function carry(
   socket: Socket,
@@ -79,8 +80,8 @@ export async function carry(
 }
 
 /**
- * Sends a last answer and a FIN, and waits until the program has closed too, for the given time at most. What it still sends is
- * read and dropped: the kernel answers a close over unread bytes with RST, which can overtake the answer.
+ * Sends a last answer and a FIN, and waits until the program has closed too, for the given time at most. What it still
+ * sends is read and dropped: the kernel answers a close over unread bytes with RST, which can overtake the answer.
  */
 export async function endWith(socket: Socket, answer: Uint8Array, lingerMs: number): Promise<void> {
   if (socket.destroyed) return;

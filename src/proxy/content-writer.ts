@@ -16,41 +16,44 @@ export interface PieceSink {
 }
 
 export class ContentWriter {
-  readonly #to: Writable;
-  readonly #sink: PieceSink;
-  readonly #isChunked: boolean;
+  private readonly to: Writable;
+  private readonly sink: PieceSink;
+  private readonly isChunked: boolean;
 
   /** `sink`: of the stream `to`. */
   constructor(to: Writable, sink: PieceSink, isChunked: boolean) {
-    this.#to = to;
-    this.#sink = sink;
-    this.#isChunked = isChunked;
+    this.to = to;
+    this.sink = sink;
+    this.isChunked = isChunked;
   }
 
-  /** Takes the pieces. False: enough for now; 'drain' follows. A write that the kernel took at once is no reason to wait. */
+  /**
+   * Takes the pieces. False: enough for now; 'drain' follows. A write that the kernel took at once is no reason to
+   * wait.
+   */
   write(pieces: readonly Piece[]): boolean {
     if (pieces.length > 0) {
       const content = pieces.length > MAX_PIECES ? [joined(pieces)] : pieces;
-      if (this.#isChunked) this.#writeChunk(content);
-      else for (const piece of content) this.#sink.write(piece);
+      if (this.isChunked) this.writeChunk(content);
+      else for (const piece of content) this.sink.write(piece);
     }
-    return !this.#to.writableNeedDrain || this.#to.writableLength === 0;
+    return !this.to.writableNeedDrain || this.to.writableLength === 0;
   }
 
   end(): void {
-    if (this.#isChunked) this.#sink.write(LAST_CHUNK);
+    if (this.isChunked) this.sink.write(LAST_CHUNK);
   }
 
-  #writeChunk(content: readonly Piece[]): void {
+  private writeChunk(content: readonly Piece[]): void {
     const size = content.reduce((sum, { length }) => sum + length, 0);
     const framed = [Buffer.from(`${size.toString(16)}\r\n`, 'latin1'), ...content, CRLF];
     if (size <= JOINED_BYTES) {
-      this.#sink.write(joined(framed));
+      this.sink.write(joined(framed));
       return;
     }
-    this.#to.cork();
-    for (const piece of framed) this.#sink.write(piece);
-    this.#to.uncork();
+    this.to.cork();
+    for (const piece of framed) this.sink.write(piece);
+    this.to.uncork();
   }
 }
 

@@ -1,5 +1,6 @@
 /**
- * The one user and password that a proxy may ask for. Compared in constant time; neither ever reaches a log or an error.
+ * The one user and password that a proxy may ask for. Compared in constant time; neither ever reaches a log or an
+ * error.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { WstunError } from '../errors.ts';
@@ -46,8 +47,8 @@ export class CredentialCheck {
   }
 
   /**
-   * Digests are compared, which hides lengths too; both always, lest time tells which was right. While its address has to wait, what
-   * a program gives is not looked at, right or wrong. `now` in ms, monotonic.
+   * Digests are compared, which hides lengths too; both always, lest time tells which was right. While its address has
+   * to wait, what a program gives is not looked at, right or wrong. `now` in ms, monotonic.
    */
   accepts(user: Uint8Array, pass: Uint8Array, now = performance.now()): boolean {
     if (this.#limit?.isBarred(this.#address, now)) return false;

@@ -25,37 +25,37 @@ interface Guesser {
 /** Times are milliseconds of any clock that does not run backwards. */
 export class GuessLimit {
   /** By source, the one that guessed longest ago first. */
-  readonly #guessers = new Map<string, Guesser>();
-  readonly #onBarred: (address: string, waitMs: number) => void;
+  private readonly guessers = new Map<string, Guesser>();
+  private readonly onBarred: (address: string, waitMs: number) => void;
 
   constructor(onBarred: (address: string, waitMs: number) => void = () => {}) {
-    this.#onBarred = onBarred;
+    this.onBarred = onBarred;
   }
 
   /** Whether nothing that comes from there is looked at now. */
   isBarred(address: string, now: number): boolean {
-    return now < (this.#guessers.get(sourceOf(address))?.until ?? now);
+    return now < (this.guessers.get(sourceOf(address))?.until ?? now);
   }
 
   /** What came from there was wrong. @param guess a digest of it */
   noteWrong(address: string, guess: string, now: number): void {
     const source = sourceOf(address);
-    const before = this.#guessers.get(source);
+    const before = this.guessers.get(source);
     const isFresh = before !== undefined && now < before.until + FORGET_MS;
     const guesser = isFresh ? before : { recent: new Set<string>(), guesses: 0, waitMs: 0, until: now };
-    if (!guesser.recent.has(guess)) this.#count(guesser, guess, address, now);
-    this.#guessers.delete(source);
-    this.#guessers.set(source, guesser);
-    const [oldest] = this.#guessers.keys();
-    if (this.#guessers.size > MAX_SOURCES && oldest !== undefined) this.#guessers.delete(oldest);
+    if (!guesser.recent.has(guess)) this.count(guesser, guess, address, now);
+    this.guessers.delete(source);
+    this.guessers.set(source, guesser);
+    const [oldest] = this.guessers.keys();
+    if (this.guessers.size > MAX_SOURCES && oldest !== undefined) this.guessers.delete(oldest);
   }
 
   /** What came from there was right. */
   noteRight(address: string): void {
-    this.#guessers.delete(sourceOf(address));
+    this.guessers.delete(sourceOf(address));
   }
 
-  #count(guesser: Guesser, guess: string, address: string, now: number): void {
+  private count(guesser: Guesser, guess: string, address: string, now: number): void {
     const [oldest] = guesser.recent;
     if (guesser.recent.size >= FREE_GUESSES && oldest !== undefined) guesser.recent.delete(oldest);
     guesser.recent.add(guess);
@@ -64,7 +64,7 @@ export class GuessLimit {
     if (guesser.guesses <= FREE_GUESSES) return;
     guesser.waitMs = Math.min(MAX_WAIT_MS, Math.max(FIRST_WAIT_MS, guesser.waitMs * 2));
     guesser.until = now + guesser.waitMs;
-    this.#onBarred(address, guesser.waitMs);
+    this.onBarred(address, guesser.waitMs);
   }
 }
 

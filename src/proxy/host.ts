@@ -1,6 +1,6 @@
 /**
- * From what a program wrote to a Target. Pure. Nothing is resolved or judged here: names pass as they are, and only the exit
- * decides whether they are host names.
+ * From what a program wrote to a Target. Pure. Nothing is resolved or judged here: names pass as they are, and only the
+ * exit decides whether they are host names.
  */
 import { isIPv4, isIPv6 } from 'node:net';
 import type { Target } from '../tunnel/stream.ts';
@@ -16,12 +16,15 @@ export function targetOfIp(bytes: Uint8Array, port: number): Target {
   return { kind: 'ipv6', host: canonicalIpv6(groups.join(':')), port };
 }
 
-/** A label that is empty or begins with a hyphen: no host has such a name (RFC 1123 §2.1), and programs may take one for an option. */
+/**
+ * A label that is empty or begins with a hyphen: no host has such a name (RFC 1123 §2.1), and programs may take one for
+ * an option.
+ */
 const IMPOSSIBLE_LABEL = /^[.-]|\.[.-]/;
 
 /**
- * `name` has one char a byte (latin1). Undefined if it is too long or impossible, or holds a NUL: resolvers in C end there, and
- * would look up another name than the one that was judged.
+ * `name` has one char a byte (latin1). Undefined if it is too long or impossible, or holds a NUL: resolvers in C end
+ * there, and would look up another name than the one that was judged.
  */
 export function targetOfName(name: string, port: number): Target | undefined {
   if (name.length === 0 || name.length > MAX_NAME_BYTES || name.includes('\0')) return undefined;
@@ -32,8 +35,9 @@ export function targetOfName(name: string, port: number): Target | undefined {
 const AUTHORITY = /^(?:\[([0-9a-fA-F:.]+)\]|([^[\]:@/?#\s]+))(?::([1-9]\d{0,4})?)?$/;
 
 /**
- * `host`, `host:port`, `[ipv6]:port` (RFC 3986 §3.2 without user information, which RFC 9110 §4.2.4 has a recipient refuse from
- * an untrusted source). Without a default the port must be there (CONNECT, RFC 9110 §9.3.6). Undefined if malformed.
+ * `host`, `host:port`, `[ipv6]:port` (RFC 3986 §3.2 without user information, which RFC 9110 §4.2.4 has a recipient
+ * refuse from an untrusted source). Without a default the port must be there (CONNECT, RFC 9110 §9.3.6). Undefined if
+ * malformed.
  */
 export function targetOfAuthority(authority: string, defaultPort?: number): Target | undefined {
   const [matched, bracketed, plain = '', digits = ''] = AUTHORITY.exec(authority) ?? [];

@@ -1,6 +1,6 @@
 /**
- * Reads the answer to one request from its target, and writes it to the program: interim answers, head and content, framed anew.
- * What else becomes of the exchange is http-exchange.ts's to decide.
+ * Reads the answer to one request from its target, and writes it to the program: interim answers, head and content,
+ * framed anew. What else becomes of the exchange is http-exchange.ts's to decide.
  */
 import type { Socket } from 'node:net';
 import { WstunError } from '../errors.ts';
@@ -43,114 +43,114 @@ export interface AnswerPlace {
 }
 
 export class AnswerRelay implements ByteReader {
-  readonly #wanted: ForwardRequest;
-  readonly #program: AnswerPlace;
-  readonly #source: ByteSource;
-  readonly #events: AnswerEvents;
-  #head = new HeadReader(ANSWER_FIRST_LINE);
-  #interim = 0;
-  #content: ContentReader | undefined;
-  #writer: ContentWriter | undefined;
-  #answer: AnswerHead | undefined;
+  private readonly wanted: ForwardRequest;
+  private readonly program: AnswerPlace;
+  private readonly source: ByteSource;
+  private readonly events: AnswerEvents;
+  private head = new HeadReader(ANSWER_FIRST_LINE);
+  private interim = 0;
+  private content: ContentReader | undefined;
+  private writer: ContentWriter | undefined;
+  private answerHead: AnswerHead | undefined;
 
   constructor(wanted: ForwardRequest, program: AnswerPlace, source: ByteSource, events: AnswerEvents) {
-    this.#wanted = wanted;
-    this.#program = program;
-    this.#source = source;
-    this.#events = events;
+    this.wanted = wanted;
+    this.program = program;
+    this.source = source;
+    this.events = events;
   }
 
   /** The final answer, when its head has been passed on. */
   get answer(): AnswerHead | undefined {
-    return this.#answer;
+    return this.answerHead;
   }
 
   /** It was read by the letter, so where it ends is beyond doubt. */
   get isExact(): boolean {
-    return this.#answer?.isOdd === false && this.#content?.isOdd === false;
+    return this.answerHead?.isOdd === false && this.content?.isOdd === false;
   }
 
   receive(bytes: Buffer & Piece): (Buffer & Piece) | undefined {
     let rest = bytes;
-    while (this.#content === undefined) {
-      const step = this.#head.receive(rest);
+    while (this.content === undefined) {
+      const step = this.head.receive(rest);
       if (step.kind === 'more') return undefined;
-      if (step.kind !== 'head') return this.#fail(step.kind === 'foreign' ? 'it is none' : 'its header is too large');
+      if (step.kind !== 'head') return this.fail(step.kind === 'foreign' ? 'it is none' : 'its header is too large');
       rest = step.rest;
       const answer = parseAnswerHead(step.text);
-      if (answer === undefined) return this.#fail('it is none');
-      if (answer.status === 101) return this.#switch(answer, rest);
+      if (answer === undefined) return this.fail('it is none');
+      if (answer.status === 101) return this.switch(answer, rest);
       if (answer.status >= 200) {
-        if (!this.#begin(answer)) return rest;
-      } else if (!this.#passInterim(answer)) return this.#fail('too many interim answers');
+        if (!this.begin(answer)) return rest;
+      } else if (!this.passInterim(answer)) return this.fail('too many interim answers');
     }
-    return this.#passContent(this.#content, rest);
+    return this.passContent(this.content, rest);
   }
 
   end(error?: Error): void {
-    if (error === undefined && this.#content?.endsHere()) this.#finish();
-    else this.#events.handleFault(error ?? new WstunError('proxy-bad-answer', 'it ended before it was whole'));
+    if (error === undefined && this.content?.endsHere()) this.finish();
+    else this.events.handleFault(error ?? new WstunError('proxy-bad-answer', 'it ended before it was whole'));
   }
 
-  #begin(answer: AnswerHead): boolean {
-    const framing = answerFraming(this.#wanted.method, answer);
+  private begin(answer: AnswerHead): boolean {
+    const framing = answerFraming(this.wanted.method, answer);
     if (framing.kind === 'bad') {
-      this.#fail(framing.detail);
+      this.fail(framing.detail);
       return false;
     }
-    this.#answer = answer;
-    const stays = (framing.kind !== 'close' || this.#wanted.minor === 1) && this.#events.mayStay(answer);
-    const isChunked = this.#wanted.minor === 1 && (framing.kind === 'chunked' || framing.kind === 'close');
+    this.answerHead = answer;
+    const stays = (framing.kind !== 'close' || this.wanted.minor === 1) && this.events.mayStay(answer);
+    const isChunked = this.wanted.minor === 1 && (framing.kind === 'chunked' || framing.kind === 'close');
     // First what must not be lost: of a name that is no token, some programs (Python's) take the end of the headers.
     const fields = [
       ...lengthFields(answer, framing, isChunked),
       ...['Connection', stays ? 'keep-alive' : 'close'],
       ...answerHeaders(answer.rawHeaders),
     ];
-    this.#content = new ContentReader(framing, false);
-    this.#writer = new ContentWriter(this.#program.socket, this.#program.written, isChunked);
-    this.#program.socket.write(serialiseHead(`HTTP/1.1 ${answer.status} ${answer.reason}`, fields));
+    this.content = new ContentReader(framing, false);
+    this.writer = new ContentWriter(this.program.socket, this.program.written, isChunked);
+    this.program.socket.write(serialiseHead(`HTTP/1.1 ${answer.status} ${answer.reason}`, fields));
     return true;
   }
 
-  #passContent(content: ContentReader, bytes: Buffer & Piece): (Buffer & Piece) | undefined {
+  private passContent(content: ContentReader, bytes: Buffer & Piece): (Buffer & Piece) | undefined {
     const pieces: Piece[] = [];
     const rest = content.receive(bytes, (piece) => pieces.push(piece));
-    const hasRoom = this.#writer?.write(pieces) ?? true;
-    if (content.isBroken) return this.#fail('its chunks are malformed');
+    const hasRoom = this.writer?.write(pieces) ?? true;
+    if (content.isBroken) return this.fail('its chunks are malformed');
     if (content.isWhole) {
-      this.#finish();
+      this.finish();
       return rest;
     }
-    if (!hasRoom) this.#source.pause();
+    if (!hasRoom) this.source.pause();
     return undefined;
   }
 
-  #finish(): void {
-    this.#writer?.end();
-    this.#events.handleWhole();
+  private finish(): void {
+    this.writer?.end();
+    this.events.handleWhole();
   }
 
   /** RFC 9110 §15.2: a proxy must forward them, but not to HTTP/1.0. */
-  #passInterim(answer: AnswerHead): boolean {
-    this.#head = new HeadReader(ANSWER_FIRST_LINE);
-    if (++this.#interim > MAX_INTERIM_ANSWERS) return false;
-    if (this.#wanted.minor === 0) return true;
+  private passInterim(answer: AnswerHead): boolean {
+    this.head = new HeadReader(ANSWER_FIRST_LINE);
+    if (++this.interim > MAX_INTERIM_ANSWERS) return false;
+    if (this.wanted.minor === 0) return true;
     const head = serialiseHead(`HTTP/1.1 ${answer.status} ${answer.reason}`, answerHeaders(answer.rawHeaders));
-    const { socket } = this.#program;
+    const { socket } = this.program;
     socket.write(head);
-    if (socket.writableNeedDrain && socket.writableLength > 0) this.#source.pause();
+    if (socket.writableNeedDrain && socket.writableLength > 0) this.source.pause();
     return true;
   }
 
-  #switch(answer: AnswerHead, rest: Buffer): Buffer {
-    if (!this.#wanted.isUpgrade) return this.#fail('it switches protocols unasked');
-    this.#events.handleSwitch(serialiseHead(`HTTP/1.1 101 ${answer.reason}`, answer.rawHeaders));
+  private switch(answer: AnswerHead, rest: Buffer): Buffer {
+    if (!this.wanted.isUpgrade) return this.fail('it switches protocols unasked');
+    this.events.handleSwitch(serialiseHead(`HTTP/1.1 101 ${answer.reason}`, answer.rawHeaders));
     return rest;
   }
 
-  #fail(detail: string): Buffer {
-    this.#events.handleFault(new WstunError('proxy-bad-answer', detail));
+  private fail(detail: string): Buffer {
+    this.events.handleFault(new WstunError('proxy-bad-answer', detail));
     return NOTHING;
   }
 }

@@ -1,7 +1,7 @@
 /**
- * One connection of a program that speaks HTTP: its requests one after another, until CONNECT or an upgrade makes it a tunnel. The
- * next request is not read before the one at hand is answered: what a program sends ahead (RFC 9112 §9.3.2) waits in the socket,
- * and beyond its buffer in the program.
+ * One connection of a program that speaks HTTP: its requests one after another, until CONNECT or an upgrade makes it a
+ * tunnel. The next request is not read before the one at hand is answered: what a program sends ahead (RFC 9112 §9.3.2)
+ * waits in the socket, and beyond its buffer in the program.
  */
 import type { Socket } from 'node:net';
 import { ownRead, type Piece, release } from '../memory/pieces.ts';
@@ -35,7 +35,10 @@ import {
 /** Without effects (RFC 9110 §9.2.1, RFC 4918, 3253, 5323), so that without content they may be sent twice. */
 const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND', 'REPORT', 'SEARCH', 'QUERY']);
 
-/** Content behind a refused head that is read and dropped for the next request's sake, bytes; a new connection costs less than more. */
+/**
+ * Content behind a refused head that is read and dropped for the next request's sake, bytes; a new connection costs
+ * less than more.
+ */
 const MAX_DROPPED_BYTES = 64 * 1024;
 
 const NOTHING = Buffer.alloc(0);
@@ -46,28 +49,28 @@ type NextHead =
   | { readonly kind: 'ended' | 'timed-out'; readonly silent: boolean };
 
 export class HttpConnection {
-  readonly #socket: Socket;
-  readonly #context: ProxyContext;
-  readonly #source: ByteSource;
-  readonly #written: WrittenPieces;
-  readonly #targets: HttpTargets;
-  readonly #stopNoticing: () => void;
-  #draining = false;
-  #isTunnel = false;
+  private readonly socket: Socket;
+  private readonly context: ProxyContext;
+  private readonly source: ByteSource;
+  private readonly written: WrittenPieces;
+  private readonly targets: HttpTargets;
+  private readonly stopNoticing: () => void;
+  private draining = false;
+  private isTunnel = false;
   /** While a request is served. */
-  #program: Program | undefined;
+  private program: Program | undefined;
   /** Ends the wait for a head; there while nothing is owed. */
-  #giveUp: (() => void) | undefined;
+  private giveUp: (() => void) | undefined;
 
   constructor(socket: Socket, context: ProxyContext) {
-    this.#socket = socket;
-    this.#context = context;
-    this.#source = new ByteSource(socket, ownRead);
-    this.#written = new WrittenPieces(socket);
-    this.#targets = new HttpTargets((target) => openFor(socket, target, context), context);
-    this.#stopNoticing = noticeResets(socket);
+    this.socket = socket;
+    this.context = context;
+    this.source = new ByteSource(socket, ownRead);
+    this.written = new WrittenPieces(socket);
+    this.targets = new HttpTargets((target) => openFor(socket, target, context), context);
+    this.stopNoticing = noticeResets(socket);
     const writes = holdWriteErrors(socket);
-    writes.onError(() => this.#handleReset());
+    writes.onError(() => this.handleReset());
     // If that is none, the write by which it is found out fails.
     socket.once('end', () => whenTrulyEnded(socket, writes, () => {}));
   }
@@ -75,45 +78,45 @@ export class HttpConnection {
   /** See HttpProxy. A defect in one request ends the connection, never the process. */
   async serve(deadline: number): Promise<void> {
     try {
-      await this.#serveAll(deadline - performance.now());
+      await this.serveAll(deadline - performance.now());
     } catch (error) {
-      this.#context.logger.error({ error: String(error) }, 'an HTTP request failed with an internal error');
-      resetSocket(this.#socket);
+      this.context.logger.error({ error: String(error) }, 'an HTTP request failed with an internal error');
+      resetSocket(this.socket);
     }
-    await untilClosed(this.#socket);
-    this.#stopNoticing();
-    await this.#targets.close();
+    await untilClosed(this.socket);
+    this.stopNoticing();
+    await this.targets.close();
   }
 
   drain(): void {
-    this.#draining = true;
-    this.#giveUp?.();
+    this.draining = true;
+    this.giveUp?.();
   }
 
-  async #serveAll(firstWaitMs: number): Promise<false> {
-    const first = await this.#nextHead(firstWaitMs);
-    if (first.kind === 'timed-out') return this.#end(refusalOf('proxy-timed-out'));
-    for (let step: NextHead = first; ; step = await this.#nextHead(this.#context.limits.keepAliveMs)) {
-      if (step.kind !== 'head') return this.#endWithout(step);
+  private async serveAll(firstWaitMs: number): Promise<false> {
+    const first = await this.nextHead(firstWaitMs);
+    if (first.kind === 'timed-out') return this.end(refusalOf('proxy-timed-out'));
+    for (let step: NextHead = first; ; step = await this.nextHead(this.context.limits.keepAliveMs)) {
+      if (step.kind !== 'head') return this.endWithout(step);
       const request = parseRequestHead(step.text);
-      if ('reason' in request) return this.#endFaulty(request);
-      if (!(await this.#answer(request))) return false;
-      if (this.#draining) return this.#close();
+      if ('reason' in request) return this.endFaulty(request);
+      if (!(await this.answer(request))) return false;
+      if (this.draining) return this.close();
     }
   }
 
-  #nextHead(waitMs: number): Promise<NextHead> {
+  private nextHead(waitMs: number): Promise<NextHead> {
     return new Promise((resolve) => {
       const reader = new HeadReader(REQUEST_FIRST_LINE);
       const settle = (outcome: NextHead): void => {
         clearTimeout(limit);
-        this.#giveUp = undefined;
-        this.#source.stop();
+        this.giveUp = undefined;
+        this.source.stop();
         resolve(outcome);
       };
       const limit = setTimeout(() => settle({ kind: 'timed-out', silent: reader.isEmpty }), waitMs);
-      this.#giveUp = () => settle({ kind: 'ended', silent: true });
-      this.#source.read({
+      this.giveUp = () => settle({ kind: 'ended', silent: true });
+      this.source.read({
         receive: (bytes) => {
           const step = reader.receive(bytes);
           if (step.kind === 'more') return undefined;
@@ -125,112 +128,112 @@ export class HttpConnection {
     });
   }
 
-  async #endWithout(step: Exclude<NextHead, { kind: 'head' }>): Promise<false> {
+  private async endWithout(step: Exclude<NextHead, { kind: 'head' }>): Promise<false> {
     switch (step.kind) {
       case 'foreign':
-        return this.#end(refusalOf('proxy-malformed', 'its first line is none of a request'));
+        return this.end(refusalOf('proxy-malformed', 'its first line is none of a request'));
       case 'too-large':
-        return this.#end(refusalOf('proxy-malformed', 'the header is too large', 431));
+        return this.end(refusalOf('proxy-malformed', 'the header is too large', 431));
       case 'ended':
-        return step.silent ? this.#close() : this.#end(refusalOf('proxy-malformed', 'it ends within its header'));
+        return step.silent ? this.close() : this.end(refusalOf('proxy-malformed', 'it ends within its header'));
       case 'timed-out':
-        this.#socket.destroy();
+        this.socket.destroy();
         return false;
     }
   }
 
   /** False: the connection is over. */
-  async #answer(request: RequestHead): Promise<boolean> {
-    if (request.method === 'CONNECT') return this.#connect(request);
+  private async answer(request: RequestHead): Promise<boolean> {
+    if (request.method === 'CONNECT') return this.connect(request);
     const framing = requestFraming(request);
-    if ('reason' in framing) return this.#endFaulty(framing);
-    const wanted = readForward(request, framing, this.#context.check);
-    if ('refusal' in wanted) return this.#refuse(wanted.refusal, request, framing);
+    if ('reason' in framing) return this.endFaulty(framing);
+    const wanted = readForward(request, framing, this.context.check);
+    if ('refusal' in wanted) return this.refuse(wanted.refusal, request, framing);
     const maySendTwice = SAFE.has(wanted.method) && framing.kind === 'none' && !wanted.isUpgrade;
     for (;;) {
-      const target = await this.#targets.take(wanted.target, maySendTwice).catch((error: unknown) => ({ error }));
-      if ('error' in target) return this.#refuse(refusalOfError(target.error), request, framing);
-      this.#program = this.#programOf(request, wanted);
-      const outcome = await exchange(wanted, this.#program, target);
-      this.#program = undefined;
+      const target = await this.targets.take(wanted.target, maySendTwice).catch((error: unknown) => ({ error }));
+      if ('error' in target) return this.refuse(refusalOfError(target.error), request, framing);
+      this.program = this.programOf(request, wanted);
+      const outcome = await exchange(wanted, this.program, target);
+      this.program = undefined;
       // The target may have closed it just then, or left something on it that was no answer to this.
-      const mayTryAgain = maySendTwice && target.isReused && !this.#socket.destroyed;
-      if (outcome.kind !== 'failed' || !mayTryAgain) return this.#conclude(outcome, request, target);
-      this.#targets.reset(target);
+      const mayTryAgain = maySendTwice && target.isReused && !this.socket.destroyed;
+      if (outcome.kind !== 'failed' || !mayTryAgain) return this.conclude(outcome, request, target);
+      this.targets.reset(target);
     }
   }
 
   /** What follows a wish for another protocol may already be of that: it must not be read as a request. */
-  #programOf(request: RequestHead, { isUpgrade }: ForwardRequest): Program {
+  private programOf(request: RequestHead, { isUpgrade }: ForwardRequest): Program {
     return {
-      socket: this.#socket,
-      written: this.#written,
-      source: this.#source,
+      socket: this.socket,
+      written: this.written,
+      source: this.source,
       handleReset: undefined,
-      resetWaitMs: this.#context.limits.resetWaitMs,
-      mayStay: () => !isUpgrade && this.#mayStay(request),
+      resetWaitMs: this.context.limits.resetWaitMs,
+      mayStay: () => !isUpgrade && this.mayStay(request),
     };
   }
 
-  #mayStay(request: RequestHead): boolean {
-    return !this.#draining && wantsToStay(request);
+  private mayStay(request: RequestHead): boolean {
+    return !this.draining && wantsToStay(request);
   }
 
-  async #conclude(outcome: Outcome, request: RequestHead, target: TargetConnection): Promise<boolean> {
+  private async conclude(outcome: Outcome, request: RequestHead, target: TargetConnection): Promise<boolean> {
     switch (outcome.kind) {
       case 'whole':
-        if (outcome.canRest) this.#targets.rest(target);
-        else this.#targets.letGo(target);
-        return outcome.stays || this.#close();
+        if (outcome.canRest) this.targets.rest(target);
+        else this.targets.letGo(target);
+        return outcome.stays || this.close();
       case 'switched':
-        await this.#carry(target.stream, behind(outcome.head, target.source.release()));
+        await this.carry(target.stream, behind(outcome.head, target.source.release()));
         return false;
       case 'failed':
-        this.#targets.reset(target);
-        return this.#refuse(refusalOfError(outcome.error), request, outcome.unread);
+        this.targets.reset(target);
+        return this.refuse(refusalOfError(outcome.error), request, outcome.unread);
       case 'cut':
-        this.#targets.reset(target);
+        this.targets.reset(target);
         // Left paused: an upload that went on to nowhere could be whole, for the program, before the reset is there.
-        this.#detach();
-        resetWhenDelivered(this.#socket, this.#context.limits.resetWaitMs);
+        this.detach();
+        resetWhenDelivered(this.socket, this.context.limits.resetWaitMs);
         return false;
     }
   }
 
-  async #connect(request: RequestHead): Promise<boolean> {
-    const wanted = readConnect(request, this.#context.check);
-    if ('refusal' in wanted) return this.#end(wanted.refusal);
-    this.#source.stop();
+  private async connect(request: RequestHead): Promise<boolean> {
+    const wanted = readConnect(request, this.context.check);
+    if ('refusal' in wanted) return this.end(wanted.refusal);
+    this.source.stop();
     try {
-      const stream = await openFor(this.#socket, wanted.target, this.#context);
-      await this.#carry(stream, 'HTTP/1.1 200 Connection established\r\n\r\n');
+      const stream = await openFor(this.socket, wanted.target, this.context);
+      await this.carry(stream, 'HTTP/1.1 200 Connection established\r\n\r\n');
     } catch (error) {
-      await this.#end(refusalOf(faultOf(error)));
+      await this.end(refusalOf(faultOf(error)));
     }
     return false;
   }
 
   /** `unread`: what of the request is still to come, which stands before the next one. Undefined: nobody knows. */
-  async #refuse(refusal: HttpRefusal, request: RequestHead, unread: Framing | undefined): Promise<boolean> {
+  private async refuse(refusal: HttpRefusal, request: RequestHead, unread: Framing | undefined): Promise<boolean> {
     const isHead = request.method === 'HEAD';
     const isLittle = unread?.kind === 'none' || (unread?.kind === 'length' && unread.length <= MAX_DROPPED_BYTES);
-    const mayStay = this.#mayStay(request) && !wantsUpgrade(request, NO_CONTENT);
-    if (!isLittle || !mayStay) return this.#end(refusal, isHead);
-    this.#socket.write(serialiseRefusal(refusal, { stays: true, isHead }));
-    return this.#drop(new ContentReader(unread, true));
+    const mayStay = this.mayStay(request) && !wantsUpgrade(request, NO_CONTENT);
+    if (!isLittle || !mayStay) return this.end(refusal, isHead);
+    this.socket.write(serialiseRefusal(refusal, { stays: true, isHead }));
+    return this.drop(new ContentReader(unread, true));
   }
 
-  #drop(content: ContentReader): Promise<boolean> {
+  private drop(content: ContentReader): Promise<boolean> {
     if (content.isWhole) return Promise.resolve(true);
     return new Promise((resolve) => {
       const settle = (isWhole: boolean): void => {
         clearTimeout(limit);
-        this.#source.stop();
-        if (!isWhole) this.#socket.destroy();
+        this.source.stop();
+        if (!isWhole) this.socket.destroy();
         resolve(isWhole);
       };
-      const limit = setTimeout(() => settle(false), this.#context.limits.keepAliveMs);
-      this.#source.read({
+      const limit = setTimeout(() => settle(false), this.context.limits.keepAliveMs);
+      this.source.read({
         receive: (bytes) => {
           const rest = content.receive(bytes, release);
           if (!content.isWhole) return undefined;
@@ -242,47 +245,47 @@ export class HttpConnection {
     });
   }
 
-  #endFaulty({ reason, status }: HeadFault): Promise<false> {
-    return this.#end(refusalOf('proxy-malformed', reason, status));
+  private endFaulty({ reason, status }: HeadFault): Promise<false> {
+    return this.end(refusalOf('proxy-malformed', reason, status));
   }
 
-  async #end(refusal: HttpRefusal, isHead = false): Promise<false> {
-    this.#detach();
-    await endWith(this.#socket, serialiseRefusal(refusal, { stays: false, isHead }), this.#context.limits.lingerMs);
+  private async end(refusal: HttpRefusal, isHead = false): Promise<false> {
+    this.detach();
+    await endWith(this.socket, serialiseRefusal(refusal, { stays: false, isHead }), this.context.limits.lingerMs);
     return false;
   }
 
   /** Behind the last answer. Where the program has sent more, it is read and dropped: see `endWith`. */
-  async #close(): Promise<false> {
-    const isAhead = this.#source.hasBytes || this.#socket.readableLength > 0;
-    this.#detach();
+  private async close(): Promise<false> {
+    const isAhead = this.source.hasBytes || this.socket.readableLength > 0;
+    this.detach();
     if (isAhead) {
-      await endWith(this.#socket, NOTHING, this.#context.limits.lingerMs);
-    } else if (!this.#socket.destroyed) {
-      this.#socket.resume().end(() => this.#socket.destroy());
+      await endWith(this.socket, NOTHING, this.context.limits.lingerMs);
+    } else if (!this.socket.destroyed) {
+      this.socket.resume().end(() => this.socket.destroy());
     }
     return false;
   }
 
   /** From here on a reset is the tunnel's to pass on. */
-  #carry(stream: TunnelStream, greeting: Uint8Array | string): Promise<void> {
-    this.#isTunnel = true;
-    const early = this.#detach();
+  private carry(stream: TunnelStream, greeting: Uint8Array | string): Promise<void> {
+    this.isTunnel = true;
+    const early = this.detach();
     if (early.length > 0) stream.write(early);
-    return carry(this.#socket, stream, this.#context, greeting);
+    return carry(this.socket, stream, this.context, greeting);
   }
 
   /** A write has failed. What can still be read is of use for a request that is being sent. */
-  #handleReset(): void {
-    if (this.#isTunnel) return;
-    if (this.#program?.handleReset === undefined) this.#socket.destroy();
-    else this.#program.handleReset();
+  private handleReset(): void {
+    if (this.isTunnel) return;
+    if (this.program?.handleReset === undefined) this.socket.destroy();
+    else this.program.handleReset();
   }
 
   /** The socket is no longer read here; what was read and not taken. */
-  #detach(): Buffer & Piece {
-    this.#stopNoticing();
-    return this.#source.release();
+  private detach(): Buffer & Piece {
+    this.stopNoticing();
+    return this.source.release();
   }
 }
 

@@ -1,4 +1,7 @@
-/** What HTTP programs are told when their request cannot be served: a status, and a page of plain text that says why. Pure. */
+/**
+ * What HTTP programs are told when their request cannot be served: a status, and a page of plain text that says why.
+ * Pure.
+ */
 import { STATUS_CODES } from 'node:http';
 import { describeFault, type FaultName, WstunError } from '../errors.ts';
 import { serialiseHead } from './http1/fields.ts';
@@ -39,7 +42,10 @@ export function refusalOfError(error: unknown): HttpRefusal {
   return refusalOf('proxy-bad-answer', error instanceof Error ? error.message : '');
 }
 
-/** To a browser or a page that takes the proxy for a web server. It gets no CORS header, so a page cannot even read this. */
+/**
+ * To a browser or a page that takes the proxy for a web server. It gets no CORS header, so a page cannot even read
+ * this.
+ */
 export const NOT_A_WEB_SERVER: HttpRefusal = (() => {
   const body = [
     'This is the proxy of wstun, not a web server.',

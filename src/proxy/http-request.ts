@@ -1,9 +1,9 @@
 /**
  * Reads a request to a proxy: where it leads and what of it is passed on, or why it is refused. Pure.
  *
- * The framing of what is passed on is made from what was understood, and never copied, so two readers cannot differ over where a
- * request ends (RFC 9112 §11.2). No Via is added (RFC 9110 §7.6.3 asks for it): targets need not know of the tunnel, as they do
- * not with SOCKS.
+ * The framing of what is passed on is made from what was understood, and never copied, so two readers cannot differ
+ * over where a request ends (RFC 9112 §11.2). No Via is added (RFC 9110 §7.6.3 asks for it): targets need not know of
+ * the tunnel, as they do not with SOCKS.
  */
 import type { Target } from '../tunnel/stream.ts';
 import type { CredentialCheck } from './credentials.ts';
@@ -47,7 +47,9 @@ export function readConnect(request: RequestHead, check: CredentialCheck | undef
   return target === undefined ? refuse('proxy-malformed', 'CONNECT needs host:port') : { target };
 }
 
-/** A request in absolute-form (RFC 9112 §3.2.2), or one that asks for another protocol, for WebSockets without CONNECT. */
+/**
+ * A request in absolute-form (RFC 9112 §3.2.2), or one that asks for another protocol, for WebSockets without CONNECT.
+ */
 export function readForward(
   request: RequestHead,
   framing: Framing,
@@ -77,9 +79,9 @@ export function readForward(
 }
 
 /**
- * Whether it asks for another protocol in a way that is not passed over, as anyone may (RFC 9110 §7.8). HTTP/1.0 has no such wish.
- * h2c's settings are for the next hop alone, and no protocol is switched to behind content. But a WebSocket is asked for by who can
- * do nothing else.
+ * Whether it asks for another protocol in a way that is not passed over, as anyone may (RFC 9110 §7.8). HTTP/1.0 has no
+ * such wish. h2c's settings are for the next hop alone, and no protocol is switched to behind content. But a WebSocket
+ * is asked for by who can do nothing else.
  */
 export function wantsUpgrade({ rawHeaders, minor }: RequestHead, framing: Framing): boolean {
   const protocols = tokensOf(rawHeaders, 'upgrade');
@@ -109,9 +111,10 @@ interface Place {
 }
 
 /**
- * The URL is cut, not parsed as `URL` would: that rewrites hosts (0x7f.1) and paths (/a/../b), which are not ours to judge. User
- * information is dropped: programs that leave it there send what it says as Authorization, too, and it is nobody else's to read
- * (RFC 9110 §4.2.4). A received Host gives way to the URL, but two are refused as an attempt to smuggle (RFC 9112 §3.2).
+ * The URL is cut, not parsed as `URL` would: that rewrites hosts (0x7f.1) and paths (/a/../b), which are not ours to
+ * judge. User information is dropped: programs that leave it there send what it says as Authorization, too, and it is
+ * nobody else's to read (RFC 9110 §4.2.4). A received Host gives way to the URL, but two are refused as an attempt to
+ * smuggle (RFC 9112 §3.2).
  */
 function readUrl(url: string, { method, rawHeaders }: RequestHead): Refusable<Place> {
   const [, scheme, userinfoAndHost = '', rest = ''] = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)([^#]*)/i.exec(url) ?? [];

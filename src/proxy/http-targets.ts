@@ -1,7 +1,7 @@
 /**
- * The streams of one connection of a program to its targets, of which at most one rests between requests. No two programs ever
- * share a connection to a target, which matters where a target authenticates connections (RFC 4559), and all of it goes with the
- * program.
+ * The streams of one connection of a program to its targets, of which at most one rests between requests. No two
+ * programs ever share a connection to a target, which matters where a target authenticates connections (RFC 4559), and
+ * all of it goes with the program.
  */
 import { WstunError } from '../errors.ts';
 import { HALF_CLOSED_IDLE_MS } from '../tunnel/join.ts';
@@ -23,26 +23,26 @@ export interface TargetConnection {
 }
 
 export class HttpTargets {
-  readonly #open: (target: Target) => Promise<TunnelStream>;
-  readonly #context: Pick<ProxyContext, 'streams' | 'limits'>;
+  private readonly open: (target: Target) => Promise<TunnelStream>;
+  private readonly context: Pick<ProxyContext, 'streams' | 'limits'>;
   /** Those of this program that have done their part, and are not closed. */
-  readonly #ending = new Set<TunnelStream>();
-  #resting: TargetConnection | undefined;
-  #whenEnded: (() => void) | undefined;
+  private readonly ending = new Set<TunnelStream>();
+  private resting: TargetConnection | undefined;
+  private whenEnded: (() => void) | undefined;
 
   constructor(open: (target: Target) => Promise<TunnelStream>, context: Pick<ProxyContext, 'streams' | 'limits'>) {
-    this.#open = open;
-    this.#context = context;
+    this.open = open;
+    this.context = context;
   }
 
   /**
-   * A connection to the target, the one that rests if it may be used; lets go of that otherwise. Rejects with a WstunError.
-   * `maySendTwice`: a connection that turns out to be closed does no harm. All else goes on one that is new, as the target may
-   * close a resting one at any moment (RFC 9112 §9.3.1), unless it has authenticated that one.
+   * A connection to the target, the one that rests if it may be used; lets go of that otherwise. Rejects with a
+   * WstunError. `maySendTwice`: a connection that turns out to be closed does no harm. All else goes on one that is
+   * new, as the target may close a resting one at any moment (RFC 9112 §9.3.1), unless it has authenticated that one.
    */
   async take(target: Target, maySendTwice: boolean): Promise<TargetConnection> {
-    const resting = this.#resting;
-    this.#resting = undefined;
+    const resting = this.resting;
+    this.resting = undefined;
     if (resting !== undefined) {
       resting.source.stop();
       const mayUse = maySendTwice || resting.isAuthenticated;
@@ -52,9 +52,9 @@ export class HttpTargets {
       }
       this.letGo(resting);
     }
-    const stream = await this.#open(target);
-    this.#context.streams.add(stream);
-    stream.once('close', () => this.#context.streams.delete(stream));
+    const stream = await this.open(target);
+    this.context.streams.add(stream);
+    stream.once('close', () => this.context.streams.delete(stream));
     const source = new ByteSource(stream);
     return { stream, source, isReused: false, hasContent: false, isAuthenticated: false };
   }
@@ -62,22 +62,22 @@ export class HttpTargets {
   /** For the next request. Whatever the target sends or ends unasked makes it useless. */
   rest(connection: TargetConnection): void {
     if (!isUsable(connection)) return this.letGo(connection);
-    this.#resting = connection;
+    this.resting = connection;
     const forget = (): undefined => {
-      if (this.#resting === connection) this.#resting = undefined;
+      if (this.resting === connection) this.resting = undefined;
       this.letGo(connection);
     };
     connection.source.read({ receive: forget, end: forget });
   }
 
   /**
-   * Its exchanges are whole. Where a request had content the target has the time that it takes to read that, and then some to end
-   * its own side. What it has not read when it is reset at last still arrives before the reset.
+   * Its exchanges are whole. Where a request had content the target has the time that it takes to read that, and then
+   * some to end its own side. What it has not read when it is reset at last still arrives before the reset.
    */
   letGo({ stream, source, hasContent }: TargetConnection): void {
     if (!hasContent || stream.destroyed) return void stream.destroy();
     source.release();
-    this.#keepUntilClosed(stream);
+    this.keepUntilClosed(stream);
     let left = stream.writableLength;
     const look = (): void => {
       if (stream.writableLength === left) return resetStream(stream);
@@ -87,7 +87,7 @@ export class HttpTargets {
     let limit = setTimeout(look, HALF_CLOSED_IDLE_MS);
     stream.once('finish', () => {
       clearTimeout(limit);
-      limit = setTimeout(() => resetStream(stream), this.#context.limits.lingerMs);
+      limit = setTimeout(() => resetStream(stream), this.context.limits.lingerMs);
     });
     stream.once('close', () => clearTimeout(limit));
     stream.resume().end();
@@ -98,30 +98,30 @@ export class HttpTargets {
     source.release();
     if (stream.destroyed) return;
     if (stream.writableLength === 0) return resetStream(stream);
-    this.#keepUntilClosed(stream);
+    this.keepUntilClosed(stream);
     stream.write(NOTHING, () => resetStream(stream));
-    const limit = setTimeout(() => stream.destroy(), this.#context.limits.resetWaitMs);
+    const limit = setTimeout(() => stream.destroy(), this.context.limits.resetWaitMs);
     stream.once('close', () => clearTimeout(limit));
   }
 
   /** Lets go of the one that rests. Resolves when none is left. */
   async close(): Promise<void> {
-    if (this.#resting !== undefined) {
-      this.#resting.source.stop();
-      this.letGo(this.#resting);
-      this.#resting = undefined;
+    if (this.resting !== undefined) {
+      this.resting.source.stop();
+      this.letGo(this.resting);
+      this.resting = undefined;
     }
-    if (this.#ending.size === 0) return;
+    if (this.ending.size === 0) return;
     await new Promise<void>((resolve) => {
-      this.#whenEnded = resolve;
+      this.whenEnded = resolve;
     });
   }
 
-  #keepUntilClosed(stream: TunnelStream): void {
-    this.#ending.add(stream);
+  private keepUntilClosed(stream: TunnelStream): void {
+    this.ending.add(stream);
     stream.once('close', () => {
-      this.#ending.delete(stream);
-      if (this.#ending.size === 0) this.#whenEnded?.();
+      this.ending.delete(stream);
+      if (this.ending.size === 0) this.whenEnded?.();
     });
   }
 }

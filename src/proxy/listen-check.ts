@@ -10,15 +10,18 @@ export interface ListenWish {
 }
 
 /**
- * A proxy that others can reach lends them the tunnel and its bearer's rights. Throws `open-to-network` unless the host is this
- * machine alone, programs must give a password, or the user has said that it is meant.
+ * A proxy that others can reach lends them the tunnel and its bearer's rights. Throws `open-to-network` unless the host
+ * is this machine alone, programs must give a password, or the user has said that it is meant.
  */
 export function refuseOpenToNetwork({ host, hasCredentials, allowLan }: ListenWish): void {
   if (allowLan || hasCredentials || isLoopback(host)) return;
   throw new WstunError('open-to-network', host);
 }
 
-/** RFC 6761 §6.3, RFC 1122 §3.2.1.3, RFC 4291 §2.5.3. Other spellings of the last are taken for open: that errs on the safe side. */
+/**
+ * RFC 6761 §6.3, RFC 1122 §3.2.1.3, RFC 4291 §2.5.3. Other spellings of the last are taken for open: that errs on the
+ * safe side.
+ */
 export function isLoopback(host: string): boolean {
   return host.toLowerCase() === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
 }

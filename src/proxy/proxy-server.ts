@@ -1,6 +1,6 @@
 /**
- * The one local port of the client: SOCKS5, SOCKS4, SOCKS4a and HTTP, told apart by the first byte. Owns the listening socket
- * and every accepted one; what a protocol does with its socket is in socks-connection.ts and http-proxy.ts.
+ * The one local port of the client: SOCKS5, SOCKS4, SOCKS4a and HTTP, told apart by the first byte. Owns the listening
+ * socket and every accepted one; what a protocol does with its socket is in socks-connection.ts and http-proxy.ts.
  */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
@@ -35,8 +35,8 @@ export interface ProxyServer {
   /** Connections that are open now. */
   readonly connections: number;
   /**
-   * Accepts no more, closes idle connections, lets the others end until `graceMs` have passed, and then resets them. Resolves
-   * when nothing is left. May be called again to shorten the grace.
+   * Accepts no more, closes idle connections, lets the others end until `graceMs` have passed, and then resets them.
+   * Resolves when nothing is left. May be called again to shorten the grace.
    */
   close(graceMs: number): Promise<void>;
 }
@@ -63,98 +63,98 @@ export async function startProxyServer(options: ProxyServerOptions): Promise<Pro
 }
 
 class MixedProxy implements ProxyServer {
-  readonly #context: ProxyContext;
-  readonly #http: HttpProxy;
-  readonly #server: Server;
+  private readonly context: ProxyContext;
+  private readonly http: HttpProxy;
+  private readonly server: Server;
   /** The open sockets, and what ends when nothing of them is left. */
-  readonly #open = new Map<Socket, Promise<void>>();
+  private readonly open = new Map<Socket, Promise<void>>();
   /** Those that have not sent a byte yet. */
-  readonly #silent = new Set<Socket>();
-  #full = false;
-  #address = { host: '', port: 0 };
+  private readonly silent = new Set<Socket>();
+  private full = false;
+  private boundAddress = { host: '', port: 0 };
 
   constructor(context: ProxyContext) {
-    this.#context = context;
-    this.#http = new HttpProxy();
-    this.#server = createServer({
+    this.context = context;
+    this.http = new HttpProxy();
+    this.server = createServer({
       allowHalfOpen: true,
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: KEEP_ALIVE_MS,
       highWaterMark: SOCKET_BUFFER_BYTES,
     });
-    this.#server.maxConnections = context.limits.maxConnections;
-    this.#server.on('connection', (socket) => this.#accept(socket));
-    this.#server.on('drop', () => this.#warnFull());
+    this.server.maxConnections = context.limits.maxConnections;
+    this.server.on('connection', (socket) => this.accept(socket));
+    this.server.on('drop', () => this.warnFull());
   }
 
   get address(): { host: string; port: number } {
-    return this.#address;
+    return this.boundAddress;
   }
 
   get connections(): number {
-    return this.#open.size;
+    return this.open.size;
   }
 
   async listen(host: string, port: number): Promise<void> {
     try {
       // Browsers open connections in bursts; the kernel drops what the queue cannot hold, and the retry costs a second.
-      this.#server.listen({ port, host, backlog: this.#context.limits.maxConnections });
-      await once(this.#server, 'listening');
+      this.server.listen({ port, host, backlog: this.context.limits.maxConnections });
+      await once(this.server, 'listening');
     } catch (error) {
       throw cannotListen({ host, port }, error);
     }
-    const { address, port: bound } = this.#server.address() as AddressInfo;
-    this.#address = { host: address, port: bound };
-    this.#server.on('error', (error) => this.#context.logger.error({ error: error.message }, 'accepting failed'));
+    const { address, port: bound } = this.server.address() as AddressInfo;
+    this.boundAddress = { host: address, port: bound };
+    this.server.on('error', (error) => this.context.logger.error({ error: error.message }, 'accepting failed'));
   }
 
   async close(graceMs: number): Promise<void> {
-    if (this.#server.listening) this.#server.close();
-    for (const socket of this.#silent) socket.destroy();
-    this.#http.drain();
-    this.#context.leaving.begin();
-    const limit = setTimeout(() => this.#cut(), graceMs);
-    await Promise.all(this.#open.values());
+    if (this.server.listening) this.server.close();
+    for (const socket of this.silent) socket.destroy();
+    this.http.drain();
+    this.context.leaving.begin();
+    const limit = setTimeout(() => this.cut(), graceMs);
+    await Promise.all(this.open.values());
     clearTimeout(limit);
   }
 
-  #cut(): void {
-    for (const stream of this.#context.streams) stream.destroy(new WstunError('shutting-down'));
-    for (const socket of this.#open.keys()) resetSocket(socket);
+  private cut(): void {
+    for (const stream of this.context.streams) stream.destroy(new WstunError('shutting-down'));
+    for (const socket of this.open.keys()) resetSocket(socket);
   }
 
-  #accept(socket: Socket): void {
+  private accept(socket: Socket): void {
     // Who waits for the socket listens for 'close', which follows.
     socket.on('error', () => {});
-    const served = this.#serve(socket).catch((error: unknown) => {
-      this.#context.logger.error({ error: String(error) }, 'a proxy connection failed with an internal error');
+    const served = this.serve(socket).catch((error: unknown) => {
+      this.context.logger.error({ error: String(error) }, 'a proxy connection failed with an internal error');
       socket.destroy();
     });
     const removed = served.then(() => {
-      this.#open.delete(socket);
-      this.#full = false;
+      this.open.delete(socket);
+      this.full = false;
     });
-    this.#open.set(socket, removed);
+    this.open.set(socket, removed);
   }
 
-  async #serve(socket: Socket): Promise<void> {
-    const deadline = performance.now() + this.#context.limits.negotiationMs;
-    this.#silent.add(socket);
+  private async serve(socket: Socket): Promise<void> {
+    const deadline = performance.now() + this.context.limits.negotiationMs;
+    this.silent.add(socket);
     const first = await firstBytes(socket, deadline);
-    this.#silent.delete(socket);
+    this.silent.delete(socket);
     if (first === undefined) socket.destroy();
-    else await this.#dispatch(socket, first, deadline);
+    else await this.dispatch(socket, first, deadline);
   }
 
   /**
-   * A page in a browser can make it send HTTP here: nothing that can begin a method is ever taken for SOCKS. Nor can an empty line,
-   * which some programs send before their request (RFC 9112 §2.2).
+   * A page in a browser can make it send HTTP here: nothing that can begin a method is ever taken for SOCKS. Nor can an
+   * empty line, which some programs send before their request (RFC 9112 §2.2).
    */
-  async #dispatch(socket: Socket, first: Buffer, deadline: number): Promise<void> {
-    const { logger } = this.#context;
-    const check = this.#context.check?.from(socket.remoteAddress ?? '');
-    const context = { ...this.#context, check };
+  private async dispatch(socket: Socket, first: Buffer, deadline: number): Promise<void> {
+    const { logger } = this.context;
+    const check = this.context.check?.from(socket.remoteAddress ?? '');
+    const context = { ...this.context, check };
     const [version = 0] = first;
     if (version === SOCKS5) return serveSocks(socket, first, new Socks5Negotiation(check), deadline, context);
     if (version === SOCKS4) {
@@ -162,18 +162,18 @@ class MixedProxy implements ProxyServer {
     }
     if (canBeginHttp(version)) {
       socket.unshift(first);
-      return this.#http.serve(socket, deadline, context);
+      return this.http.serve(socket, deadline, context);
     }
     logger.debug({ fault: 'proxy-malformed', version }, 'neither SOCKS nor HTTP');
     socket.destroy();
   }
 
   /** Once for each time that it fills up. */
-  #warnFull(): void {
-    if (this.#full) return;
-    this.#full = true;
-    const { maxConnections } = this.#context.limits;
-    this.#context.logger.warn({ maxConnections }, new WstunError('proxy-busy').message);
+  private warnFull(): void {
+    if (this.full) return;
+    this.full = true;
+    const { maxConnections } = this.context.limits;
+    this.context.logger.warn({ maxConnections }, new WstunError('proxy-busy').message);
   }
 }
 

@@ -6,8 +6,8 @@ import type { SocksNegotiation, SocksStep } from './socks.ts';
 type Outcome = Exclude<SocksStep, { kind: 'more' }>;
 
 /**
- * Resolves when the socket is closed. `first`: what has been read of it; it is paused. `deadline`: when the request must be
- * complete, on `performance.now`'s clock.
+ * Resolves when the socket is closed. `first`: what has been read of it; it is paused. `deadline`: when the request
+ * must be complete, on `performance.now`'s clock.
  */
 export async function serveSocks(
   socket: Socket,
@@ -45,8 +45,8 @@ async function connect(
 }
 
 /**
- * Leaves the socket paused. Undefined: the program closed, fell silent until the deadline, or ended its side with half a request.
- * Replies on the way are sent here; the reply of a refusal is not.
+ * Leaves the socket paused. Undefined: the program closed, fell silent until the deadline, or ended its side with half
+ * a request. Replies on the way are sent here; the reply of a refusal is not.
  */
 function negotiate(
   socket: Socket,

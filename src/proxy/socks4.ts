@@ -1,6 +1,7 @@
 /**
- * SOCKS4 and its extension 4a (the memos "SOCKS: A protocol for TCP proxy across firewalls" and "SOCKS 4A", by Ying-Da Lee): the
- * server's side up to the request. Pure. Of the commands only CONNECT. The user id proves nothing and is not looked at.
+ * SOCKS4 and its extension 4a (the memos "SOCKS: A protocol for TCP proxy across firewalls" and "SOCKS 4A", by Ying-Da
+ * Lee): the server's side up to the request. Pure. Of the commands only CONNECT. The user id proves nothing and is not
+ * looked at.
  */
 import type { FaultName } from '../errors.ts';
 import { targetOfIp, targetOfName } from './host.ts';
@@ -21,18 +22,18 @@ const MORE: SocksStep = { kind: 'more', reply: NOTHING };
 
 export class Socks4Negotiation implements SocksNegotiation {
   readonly granted = GRANTED;
-  readonly #closedToAll: boolean;
-  #buffer: Buffer = Buffer.alloc(0);
+  private readonly closedToAll: boolean;
+  private buffer: Buffer = Buffer.alloc(0);
 
   /** `closedToAll`: a password is asked for, and this protocol has no way to give one. */
   constructor(closedToAll: boolean) {
-    this.#closedToAll = closedToAll;
+    this.closedToAll = closedToAll;
   }
 
   receive(bytes: Uint8Array): SocksStep {
-    if (this.#closedToAll) return refuse('proxy-unauthorised');
-    this.#buffer = Buffer.concat([this.#buffer, bytes]);
-    return readRequest(this.#buffer);
+    if (this.closedToAll) return refuse('proxy-unauthorised');
+    this.buffer = Buffer.concat([this.buffer, bytes]);
+    return readRequest(this.buffer);
   }
 
   /** 5C and 5D speak of identd, which is not asked: one code must do for every fault. */

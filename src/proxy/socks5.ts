@@ -1,6 +1,6 @@
 /**
- * SOCKS5 (RFC 1928) with user/password (RFC 1929), the server's side up to the request. Pure: bytes in, replies and the request
- * out. Of the commands only CONNECT.
+ * SOCKS5 (RFC 1928) with user/password (RFC 1929), the server's side up to the request. Pure: bytes in, replies and the
+ * request out. Of the commands only CONNECT.
  *
  * Never buffers more than one incomplete message, the longest of which (user and password) has 513 bytes.
  */
@@ -63,29 +63,29 @@ function refusedMessage(fault: FaultName, bytes: Uint8Array): Message {
 
 export class Socks5Negotiation implements SocksNegotiation {
   readonly granted = reply(0);
-  readonly #check: CredentialCheck | undefined;
-  #awaited: 'greeting' | 'password' | 'request' = 'greeting';
-  #buffer: Buffer = Buffer.alloc(0);
+  private readonly check: CredentialCheck | undefined;
+  private awaited: 'greeting' | 'password' | 'request' = 'greeting';
+  private buffer: Buffer = Buffer.alloc(0);
 
   constructor(check: CredentialCheck | undefined) {
-    this.#check = check;
+    this.check = check;
   }
 
   /** Programs may send greeting, password and request in one go, and get all replies at once. */
   receive(bytes: Uint8Array): SocksStep {
-    this.#buffer = Buffer.concat([this.#buffer, bytes]);
+    this.buffer = Buffer.concat([this.buffer, bytes]);
     const replies: Uint8Array[] = [];
     for (;;) {
-      const message = this.#read();
+      const message = this.read();
       if (message.kind === 'incomplete') return { kind: 'more', reply: Buffer.concat(replies) };
       if (message.kind === 'refused') {
         return { kind: 'refused', fault: message.fault, reply: Buffer.concat([...replies, message.reply]) };
       }
-      this.#buffer = this.#buffer.subarray(message.length);
+      this.buffer = this.buffer.subarray(message.length);
       if (message.kind === 'request') {
-        return { kind: 'request', reply: Buffer.concat(replies), target: message.target, rest: this.#buffer };
+        return { kind: 'request', reply: Buffer.concat(replies), target: message.target, rest: this.buffer };
       }
-      this.#awaited = message.next;
+      this.awaited = message.next;
       replies.push(message.reply);
     }
   }
@@ -94,30 +94,30 @@ export class Socks5Negotiation implements SocksNegotiation {
     return reply(REPLY[fault] ?? GENERAL_FAILURE);
   }
 
-  #read(): Message {
-    switch (this.#awaited) {
+  private read(): Message {
+    switch (this.awaited) {
       case 'greeting':
-        return this.#greeting(this.#buffer);
+        return this.greeting(this.buffer);
       case 'password':
-        return this.#password(this.#buffer);
+        return this.password(this.buffer);
       case 'request':
-        return this.#request(this.#buffer);
+        return this.request(this.buffer);
     }
   }
 
   /**
-   * RFC 1928 §3: VER NMETHODS METHODS. Programs that were given credentials may offer nothing but them: where none are asked for,
-   * any will do.
+   * RFC 1928 §3: VER NMETHODS METHODS. Programs that were given credentials may offer nothing but them: where none are
+   * asked for, any will do.
    */
-  #greeting(bytes: Buffer): Message {
+  private greeting(bytes: Buffer): Message {
     const [version, count] = bytes;
     if (version !== undefined && version !== VERSION) return refusedMessage('proxy-malformed', NOTHING);
     if (count === undefined || bytes.length < 2 + count) return INCOMPLETE;
     const offered = bytes.subarray(2, 2 + count);
-    const usable = this.#check === undefined ? [METHOD_NONE, METHOD_PASSWORD] : [METHOD_PASSWORD];
+    const usable = this.check === undefined ? [METHOD_NONE, METHOD_PASSWORD] : [METHOD_PASSWORD];
     const method = usable.find((candidate) => offered.includes(candidate));
     if (method === undefined) {
-      const fault = count === 0 || this.#check === undefined ? 'proxy-malformed' : 'proxy-unauthorised';
+      const fault = count === 0 || this.check === undefined ? 'proxy-malformed' : 'proxy-unauthorised';
       return refusedMessage(fault, Uint8Array.of(VERSION, METHOD_NOT_ACCEPTABLE));
     }
     const next = method === METHOD_PASSWORD ? 'password' : 'request';
@@ -125,7 +125,7 @@ export class Socks5Negotiation implements SocksNegotiation {
   }
 
   /** RFC 1929 §2: VER ULEN UNAME PLEN PASSWD. */
-  #password(bytes: Buffer): Message {
+  private password(bytes: Buffer): Message {
     const [version, userLength] = bytes;
     if (version !== undefined && version !== PASSWORD_VERSION) return refusedMessage('proxy-malformed', PASSWORD_WRONG);
     if (userLength === undefined) return INCOMPLETE;
@@ -135,38 +135,38 @@ export class Socks5Negotiation implements SocksNegotiation {
     if (bytes.length < length) return INCOMPLETE;
     const user = bytes.subarray(2, 2 + userLength);
     const pass = bytes.subarray(3 + userLength, length);
-    const right = this.#check === undefined || this.#check.accepts(user, pass);
+    const right = this.check === undefined || this.check.accepts(user, pass);
     if (!right) return refusedMessage('proxy-unauthorised', PASSWORD_WRONG);
     return { kind: 'answer', length, reply: PASSWORD_RIGHT, next: 'request' };
   }
 
   /** RFC 1928 §4: VER CMD RSV ATYP DST.ADDR DST.PORT. RSV is not looked at: some programs leave rubbish in it. */
-  #request(bytes: Buffer): Message {
+  private request(bytes: Buffer): Message {
     const [version, command, , type] = bytes;
     // A reply of SOCKS5, whatever version this is: it follows a greeting of SOCKS5.
-    if (version !== undefined && version !== VERSION) return this.#refuse('proxy-malformed');
+    if (version !== undefined && version !== VERSION) return this.refuse('proxy-malformed');
     if (type === undefined) return INCOMPLETE;
-    if (command !== COMMAND_CONNECT) return this.#refuse('proxy-command');
-    if (type === ADDRESS_NAME) return this.#name(bytes);
+    if (command !== COMMAND_CONNECT) return this.refuse('proxy-command');
+    if (type === ADDRESS_NAME) return this.name(bytes);
     const length = ADDRESS_BYTES[type];
-    if (length === undefined) return this.#refuse('proxy-address-type');
+    if (length === undefined) return this.refuse('proxy-address-type');
     if (bytes.length < 6 + length) return INCOMPLETE;
     const target = targetOfIp(bytes.subarray(4, 4 + length), bytes.readUInt16BE(4 + length));
     return { kind: 'request', length: 6 + length, target };
   }
 
   /** A NUL or no name at all is refused before the rest has come, as the other faults are. */
-  #name(bytes: Buffer): Message {
+  private name(bytes: Buffer): Message {
     const length = bytes[4];
     if (length === undefined) return INCOMPLETE;
     const name = bytes.subarray(5, 5 + length);
-    if (length === 0 || name.includes(0)) return this.#refuse('dial-bad-target');
+    if (length === 0 || name.includes(0)) return this.refuse('dial-bad-target');
     if (bytes.length < 7 + length) return INCOMPLETE;
     const target = targetOfName(name.toString('latin1'), bytes.readUInt16BE(5 + length));
-    return target === undefined ? this.#refuse('dial-bad-target') : { kind: 'request', length: 7 + length, target };
+    return target === undefined ? this.refuse('dial-bad-target') : { kind: 'request', length: 7 + length, target };
   }
 
-  #refuse(fault: FaultName): Message {
+  private refuse(fault: FaultName): Message {
     return refusedMessage(fault, this.failed(fault));
   }
 }

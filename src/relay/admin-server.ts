@@ -1,4 +1,7 @@
-/** The health page, on an address of its own that no stranger should reach: the public one must not show that wstun is here. */
+/**
+ * The health page, on an address of its own that no stranger should reach: the public one must not show that wstun is
+ * here.
+ */
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { isIP } from 'node:net';
 

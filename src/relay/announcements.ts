@@ -1,6 +1,7 @@
 /**
- * The relay's end of an exit's control link: puts the lists together that the exit announces, and takes them at a pace. What comes
- * faster waits unread at the exit; of several lists that wait, the last is taken. Does not know what a list is for.
+ * The relay's end of an exit's control link: puts the lists together that the exit announces, and takes them at a pace.
+ * What comes faster waits unread at the exit; of several lists that wait, the last is taken. Does not know what a list
+ * is for.
  */
 import { type ControlHandler, ControlLink } from '../transport/control-link.ts';
 import { type ControlMessage, MAX_ANNOUNCED_KEYS } from '../transport/control-messages.ts';
@@ -9,11 +10,16 @@ import { Pace, type Rate } from './pace.ts';
 
 /** Lists that are acted upon: an access list changes once in a while, or a few times in a row by hand. */
 const LISTS: Rate = { perSecond: 1, burst: 4 };
-/** Lists that are read: the longest takes 5 ms. An exit of an older version may send two a second while its file changes. */
+/**
+ * Lists that are read: the longest takes 5 ms. An exit of an older version may send two a second while its file
+ * changes.
+ */
 const LISTS_READ: Rate = { perSecond: 4, burst: 8 };
 /** Any messages, pings too. The longest list is ten of them, and 10,000 where somebody writes one for each key. */
 const MESSAGES: Rate = { perSecond: 200, burst: 2_000 };
-/** One read can bring so many tiny messages before a pause takes hold. Who owes more cannot be slowed down, and is left. */
+/**
+ * One read can bring so many tiny messages before a pause takes hold. Who owes more cannot be slowed down, and is left.
+ */
 const MAX_OWED = 4_000;
 
 /** At most, before something is read again: the link must not be taken for a silent one. */
@@ -48,71 +54,71 @@ export function followAnnouncements(
 }
 
 class Announcements implements ControlHandler {
-  readonly #link: MessageLink;
-  readonly #paces: AnnouncementPaces;
-  readonly #events: AnnouncementEvents;
-  #keys: string[] = [];
+  private readonly link: MessageLink;
+  private readonly paces: AnnouncementPaces;
+  private readonly events: AnnouncementEvents;
+  private keys: string[] = [];
   /** Complete, and not acted upon yet. */
-  #next: readonly string[] | undefined;
-  #turn: NodeJS.Timeout | undefined;
-  #rest: NodeJS.Timeout | undefined;
+  private next: readonly string[] | undefined;
+  private turn: NodeJS.Timeout | undefined;
+  private rest: NodeJS.Timeout | undefined;
 
   constructor(link: MessageLink, paces: AnnouncementPaces, events: AnnouncementEvents) {
-    this.#link = link;
-    this.#paces = paces;
-    this.#events = events;
+    this.link = link;
+    this.paces = paces;
+    this.events = events;
   }
 
   handlePing(): boolean {
-    return this.#readOn();
+    return this.readOn();
   }
 
   handleControl(message: ControlMessage): boolean {
     if (message.type !== 'bearers') return false;
-    this.#keys.push(...message.keys);
-    if (this.#keys.length > MAX_ANNOUNCED_KEYS) return false;
-    if (!message.more) this.#complete();
-    return this.#readOn();
+    this.keys.push(...message.keys);
+    if (this.keys.length > MAX_ANNOUNCED_KEYS) return false;
+    if (!message.more) this.complete();
+    return this.readOn();
   }
 
   handleEnd(reason: LinkCloseReason): void {
-    clearTimeout(this.#turn);
-    clearTimeout(this.#rest);
-    this.#events.onEnd(reason);
+    clearTimeout(this.turn);
+    clearTimeout(this.rest);
+    this.events.onEnd(reason);
   }
 
-  #complete(): void {
-    this.#paces.listsRead.spend(performance.now());
-    this.#next = this.#keys;
-    this.#keys = [];
-    if (this.#turn === undefined) this.#takeTurn();
+  private complete(): void {
+    this.paces.listsRead.spend(performance.now());
+    this.next = this.keys;
+    this.keys = [];
+    if (this.turn === undefined) this.takeTurn();
   }
 
-  #takeTurn(): void {
-    this.#turn = undefined;
-    const list = this.#next;
+  private takeTurn(): void {
+    this.turn = undefined;
+    const list = this.next;
     const now = performance.now();
     if (list === undefined) return;
-    if (this.#paces.lists.take(now)) {
-      this.#next = undefined;
-      this.#events.onList(list);
+    if (this.paces.lists.take(now)) {
+      this.next = undefined;
+      this.events.onList(list);
     } else {
-      this.#turn = setTimeout(() => this.#takeTurn(), this.#paces.lists.waitMs(now)).unref();
+      this.turn = setTimeout(() => this.takeTurn(), this.paces.lists.waitMs(now)).unref();
     }
   }
 
   /** False: it has sent far more than it may. */
-  #readOn(): boolean {
+  private readOn(): boolean {
     const now = performance.now();
-    const owed = this.#paces.messages.spend(now);
+    const owed = this.paces.messages.spend(now);
     if (owed > MAX_OWED) return false;
-    const waitMs = Math.max(this.#paces.messages.waitMs(now), this.#paces.listsRead.waitMs(now));
-    if (waitMs === 0 || this.#rest !== undefined) return true;
-    this.#link.pause();
-    this.#rest = setTimeout(
+    const waitMs = Math.max(this.paces.messages.waitMs(now), this.paces.listsRead.waitMs(now));
+    if (waitMs === 0 || this.rest !== undefined) return true;
+    this.link.pause();
+    this.rest = setTimeout(
       () => {
-        this.#rest = undefined;
-        this.#link.resume();
+        this.rest = undefined;
+        this.link.resume();
       },
       Math.min(waitMs, MAX_REST_MS),
     ).unref();

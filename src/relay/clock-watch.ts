@@ -1,6 +1,6 @@
 /**
- * Lets the gate look for bearers with wrong clocks in the background: in slices, with pauses between them, so that whatever strangers
- * send costs a tenth of a core at most, and delays no answer.
+ * Lets the gate look for bearers with wrong clocks in the background: in slices, with pauses between them, so that
+ * whatever strangers send costs a tenth of a core at most, and delays no answer.
  */
 import type { TicketOpener } from '../crypto/ticket.ts';
 
@@ -12,36 +12,35 @@ const HINTS_A_LOOK = 40;
 type Clocks = Pick<TicketOpener, 'hasClocksToFind' | 'findClocks'>;
 
 export class ClockWatch {
-  readonly #tickets: Clocks;
-  readonly #onFound: (bearer: string, offset: number) => void;
-  #pause: NodeJS.Timeout | undefined;
+  private readonly tickets: Clocks;
+  private readonly onFound: (bearer: string, offset: number) => void;
+  private pause: NodeJS.Timeout | undefined;
 
   /** @param onFound with the bearer's clock less this one, seconds */
   constructor(tickets: Clocks, onFound: (bearer: string, offset: number) => void) {
-    this.#tickets = tickets;
-    this.#onFound = onFound;
+    this.tickets = tickets;
+    this.onFound = onFound;
   }
 
   /** To be called when a ticket was unknown. */
   wake(): void {
-    if (this.#pause === undefined && this.#tickets.hasClocksToFind) this.#rest();
+    if (this.pause === undefined && this.tickets.hasClocksToFind) this.rest();
   }
 
   close(): void {
-    clearTimeout(this.#pause);
+    clearTimeout(this.pause);
   }
 
-  #rest(): void {
-    this.#pause = setTimeout(() => this.#takeSlice(), PAUSE_MS).unref();
+  private rest(): void {
+    this.pause = setTimeout(() => this.takeSlice(), PAUSE_MS).unref();
   }
 
-  #takeSlice(): void {
-    this.#pause = undefined;
+  private takeSlice(): void {
+    this.pause = undefined;
     const end = performance.now() + SLICE_MS;
-    while (this.#tickets.hasClocksToFind && performance.now() < end) {
-      for (const { bearer, offset } of this.#tickets.findClocks(HINTS_A_LOOK, Date.now()))
-        this.#onFound(bearer, offset);
+    while (this.tickets.hasClocksToFind && performance.now() < end) {
+      for (const { bearer, offset } of this.tickets.findClocks(HINTS_A_LOOK, Date.now())) this.onFound(bearer, offset);
     }
-    if (this.#tickets.hasClocksToFind) this.#rest();
+    if (this.tickets.hasClocksToFind) this.rest();
   }
 }

@@ -1,7 +1,7 @@
 /**
- * What everyone sees who has no ticket: a node server that runs Koa, a common framework, and has no page. Whatever node answers for
- * such a server by itself it answers here, too: keep-alive, `100 Continue`, a request without a host, CONNECT, an upgrade that nobody
- * wants. That leaves the page, and what is no HTTP, to which a relay has to listen.
+ * What everyone sees who has no ticket: a node server that runs Koa, a common framework, and has no page. Whatever node
+ * answers for such a server by itself it answers here, too: keep-alive, `100 Continue`, a request without a host,
+ * CONNECT, an upgrade that nobody wants. That leaves the page, and what is no HTTP, to which a relay has to listen.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -10,8 +10,8 @@ import type { Socket } from 'node:net';
 export type Decoy = (request: IncomingMessage, response: ServerResponse) => void;
 
 /**
- * What Koa answers for an unknown page. As there, not in the turn in which the request was read: where what follows it is no HTTP, the
- * parser's verdict comes first.
+ * What Koa answers for an unknown page. As there, not in the turn in which the request was read: where what follows it
+ * is no HTTP, the parser's verdict comes first.
  */
 export const notFoundDecoy: Decoy = (request, response) =>
   queueMicrotask(() => {
@@ -30,13 +30,17 @@ export function answer(request: IncomingMessage, response: ServerResponse, decoy
   responses.set(request.socket, response);
   if (etag !== undefined) {
     response.setHeader('ETag', etag);
-    // Node answers nothing more behind an upgrade that it passed over, and a front end would send the next request here.
+    // Node answers nothing more behind an upgrade that it passed over, and a front end would send the next request
+    // here.
     response.shouldKeepAlive = false;
   }
   decoy(request, response);
 }
 
-/** Calls back when all requests before on this connection have their answers, at once where that is so; never if it ends before. */
+/**
+ * Calls back when all requests before on this connection have their answers, at once where that is so; never if it ends
+ * before.
+ */
 export function afterAnswers(socket: Socket, act: () => void): void {
   const response = responses.get(socket);
   if (response === undefined || response.writableFinished) return act();

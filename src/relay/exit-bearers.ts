@@ -1,11 +1,14 @@
 /**
- * The gate keys that exits announce: who may have a link to which exit. A new key costs the relay 0.07 ms of public-key work, so
- * long lists are taken up in slices with pauses, in which the exits that wait take turns key by key: one that keeps announcing slows
- * nobody else down. What all exits may announce together is shared out, max-min fair: who wants less than an equal share gets it all.
+ * The gate keys that exits announce: who may have a link to which exit. A new key costs the relay 0.07 ms of public-key
+ * work, so long lists are taken up in slices with pauses, in which the exits that wait take turns key by key: one that
+ * keeps announcing slows nobody else down. What all exits may announce together is shared out, max-min fair: who wants
+ * less than an equal share gets it all.
  */
 import type { Bearer, TicketOpener } from '../crypto/ticket.ts';
 
-/** 5 ms of work at a time, then a pause: a fifth of a core at most. 10,000 keys take 4 s, a few dozen no time at all. */
+/**
+ * 5 ms of work at a time, then a pause: a fifth of a core at most. 10,000 keys take 4 s, a few dozen no time at all.
+ */
 const SLICE_KEYS = 64;
 const PAUSE_MS = 20;
 /** A key that goes costs a quarter of one that comes. So many go at once, and more in turns as those that come. */
@@ -17,7 +20,10 @@ const MAX_KEYS = 20_000;
 export interface TakeUp {
   /** All keys of the latest list are known. Again for each list, and when an end was put to `handleShort`. */
   handleDone(): void;
-  /** There is no room for more: `taken` of the `wanted` keys are known, the others follow when there is. Told when it changes. */
+  /**
+   * There is no room for more: `taken` of the `wanted` keys are known, the others follow when there is. Told when it
+   * changes.
+   */
   handleShort(taken: number, wanted: number): void;
 }
 
@@ -67,180 +73,186 @@ class Announced {
 }
 
 export class ExitBearers {
-  readonly #tickets: Pick<TicketOpener, 'add' | 'remove'>;
-  readonly #maxKeys: number;
-  readonly #exits = new Map<string, Announced>();
+  private readonly tickets: Pick<TicketOpener, 'add' | 'remove'>;
+  private readonly maxKeys: number;
+  private readonly byName = new Map<string, Announced>();
   /** Those for whose next key there may be room, in turn. */
-  #queue: Announced[] = [];
-  #pause: NodeJS.Timeout | undefined;
+  private queue: Announced[] = [];
+  private pause: NodeJS.Timeout | undefined;
   /** While a relay starts: no pauses. */
-  #eager: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
-  #count = 0;
+  private eager: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
+  private count = 0;
 
   constructor(tickets: Pick<TicketOpener, 'add' | 'remove'>, maxKeys = MAX_KEYS) {
-    this.#tickets = tickets;
-    this.#maxKeys = maxKeys;
+    this.tickets = tickets;
+    this.maxKeys = maxKeys;
   }
 
   /** Those whose keys are known. */
   get exits(): Iterable<string> {
-    return this.#exits.keys();
+    return this.byName.keys();
   }
 
   /**
-   * Replaces the keys of an exit; those that are missing are locked out at once, of thousands the last within a second. The same list
-   * again costs a comparison. False: it was that.
+   * Replaces the keys of an exit; those that are missing are locked out at once, of thousands the last within a second.
+   * The same list again costs a comparison. False: it was that.
    * @param keys base64url, 32 bytes each
    */
   replace(exit: string, keys: readonly string[], takeUp: TakeUp): boolean {
-    const announced = this.#announcedBy(exit);
+    const announced = this.announcedBy(exit);
     announced.takeUp = takeUp;
     announced.toldShort = undefined;
     const isNew = !areSame(announced.list, keys);
-    if (isNew) this.#setList(announced, keys);
+    if (isNew) this.setList(announced, keys);
     if (announced.missing === 0) takeUp.handleDone();
-    this.#enqueue(announced);
-    if (this.#pause === undefined && this.#eager === undefined) this.#takeSlice();
+    this.enqueue(announced);
+    if (this.pause === undefined && this.eager === undefined) this.takeSlice();
     return isNew;
   }
 
   /** What an exit announced before a restart, in slices without pauses: `restored` says when. */
   restore(exit: string, keys: readonly string[]): void {
-    const announced = this.#announcedBy(exit);
-    this.#setList(announced, keys);
-    this.#enqueue(announced);
-    if (this.#eager !== undefined || announced.missing === 0) return;
+    const announced = this.announcedBy(exit);
+    this.setList(announced, keys);
+    this.enqueue(announced);
+    if (this.eager !== undefined || announced.missing === 0) return;
     let resolve = (): void => {};
     const promise = new Promise<void>((done) => {
       resolve = done;
     });
-    this.#eager = { promise, resolve };
-    setImmediate(() => this.#takeEagerly());
+    this.eager = { promise, resolve };
+    setImmediate(() => this.takeEagerly());
   }
 
   /** Resolves when all is known that there is room for. */
   async restored(): Promise<void> {
-    await this.#eager?.promise;
+    await this.eager?.promise;
   }
 
   /** The exit may not register any more: nobody needs a link to it. */
   drop(exit: string): void {
-    const announced = this.#exits.get(exit);
+    const announced = this.byName.get(exit);
     if (announced === undefined) return;
-    this.#exits.delete(exit);
-    for (const key of announced.bearers.keys()) this.#remove(announced, key);
-    for (const other of this.#exits.values()) this.#enqueue(other);
-    if (this.#pause === undefined && this.#eager === undefined) this.#takeSlice();
+    this.byName.delete(exit);
+    for (const key of announced.bearers.keys()) this.remove(announced, key);
+    for (const other of this.byName.values()) this.enqueue(other);
+    if (this.pause === undefined && this.eager === undefined) this.takeSlice();
   }
 
   close(): void {
-    clearTimeout(this.#pause);
-    this.#exits.clear();
-    this.#queue = [];
-    this.#eager?.resolve();
+    clearTimeout(this.pause);
+    this.byName.clear();
+    this.queue = [];
+    this.eager?.resolve();
   }
 
-  #announcedBy(exit: string): Announced {
-    const announced = this.#exits.get(exit) ?? new Announced(exit);
-    this.#exits.set(exit, announced);
+  private announcedBy(exit: string): Announced {
+    const announced = this.byName.get(exit) ?? new Announced(exit);
+    this.byName.set(exit, announced);
     return announced;
   }
 
-  #setList(announced: Announced, keys: readonly string[]): void {
+  private setList(announced: Announced, keys: readonly string[]): void {
     const wanted = new Set(keys);
     const gone = [...announced.bearers.keys()].filter((key) => !wanted.has(key));
     announced.leaving = gone.slice(REMOVED_AT_ONCE);
-    for (const key of gone.slice(0, REMOVED_AT_ONCE)) this.#remove(announced, key);
+    for (const key of gone.slice(0, REMOVED_AT_ONCE)) this.remove(announced, key);
     announced.list = keys;
     announced.todo = [...wanted].filter((key) => !announced.bearers.has(key)).reverse();
     announced.givenUp = [];
     announced.taken = [...announced.bearers.keys()].filter((key) => wanted.has(key));
     // There is room again for those who had to wait for some.
-    if (gone.length > 0) for (const other of this.#exits.values()) this.#enqueue(other);
+    if (gone.length > 0) for (const other of this.byName.values()) this.enqueue(other);
   }
 
-  #enqueue(announced: Announced): void {
+  private enqueue(announced: Announced): void {
     if (announced.isQueued || announced.isSettled) return;
     announced.isQueued = true;
-    this.#queue.push(announced);
+    this.queue.push(announced);
   }
 
-  #takeEagerly(): void {
-    this.#takeKeys();
-    if (this.#queue.length > 0) {
-      setImmediate(() => this.#takeEagerly());
+  private takeEagerly(): void {
+    this.takeKeys();
+    if (this.queue.length > 0) {
+      setImmediate(() => this.takeEagerly());
       return;
     }
-    this.#tellShort();
-    this.#eager?.resolve();
-    this.#eager = undefined;
+    this.tellShort();
+    this.eager?.resolve();
+    this.eager = undefined;
   }
 
-  #takeSlice(): void {
-    this.#takeKeys();
-    if (this.#queue.length === 0) this.#tellShort();
+  private takeSlice(): void {
+    this.takeKeys();
+    if (this.queue.length === 0) this.tellShort();
     // After the last slice too: it is the pause that bounds what one that announces again and again can cost.
-    this.#pause = setTimeout(() => {
-      this.#pause = undefined;
-      if (this.#queue.length > 0) this.#takeSlice();
+    this.pause = setTimeout(() => {
+      this.pause = undefined;
+      if (this.queue.length > 0) this.takeSlice();
     }, PAUSE_MS).unref();
   }
 
-  /** One key of each that waits, again and again; whoever has had one goes to the end of the queue, also for the next slice. */
-  #takeKeys(): void {
+  /**
+   * One key of each that waits, again and again; whoever has had one goes to the end of the queue, also for the next
+   * slice.
+   */
+  private takeKeys(): void {
     for (let taken = 0; taken < SLICE_KEYS; ) {
-      const announced = this.#queue.shift();
+      const announced = this.queue.shift();
       if (announced === undefined) return;
       announced.isQueued = false;
-      if (this.#exits.get(announced.exit) !== announced) continue;
-      if (announced.leaving.length > 0) this.#takeLeave(announced);
+      if (this.byName.get(announced.exit) !== announced) continue;
+      if (announced.leaving.length > 0) this.takeLeave(announced);
       // Without room it waits until somebody needs less.
-      else if (announced.missing === 0 || !this.#takeNext(announced)) continue;
+      else if (announced.missing === 0 || !this.takeNext(announced)) continue;
       taken += 1;
-      this.#enqueue(announced);
+      this.enqueue(announced);
     }
   }
 
-  #takeLeave(announced: Announced): void {
-    for (const key of announced.leaving.splice(-REMOVED_A_TURN)) this.#remove(announced, key);
+  private takeLeave(announced: Announced): void {
+    for (const key of announced.leaving.splice(-REMOVED_A_TURN)) this.remove(announced, key);
     if (announced.leaving.length > 0) return;
-    for (const other of this.#exits.values()) this.#enqueue(other);
+    for (const other of this.byName.values()) this.enqueue(other);
   }
 
   /** False: there is no room. */
-  #takeNext(announced: Announced): boolean {
-    if (!this.#makeRoom(announced)) return false;
-    this.#add(announced, announced.next() ?? '');
-    if (announced.missing === 0) this.#tellDone(announced);
+  private takeNext(announced: Announced): boolean {
+    if (!this.makeRoom(announced)) return false;
+    this.add(announced, announced.next() ?? '');
+    if (announced.missing === 0) this.tellDone(announced);
     return true;
   }
 
-  /** Where all is taken, the exit with the most keys gives up its newest, unless it has hardly more than the one that asks. */
-  #makeRoom({ bearers }: Announced): boolean {
-    if (this.#count < this.#maxKeys) return true;
+  /**
+   * Where all is taken, the exit with the most keys gives up its newest, unless it has hardly more than the one that
+   * asks.
+   */
+  private makeRoom({ bearers }: Announced): boolean {
+    if (this.count < this.maxKeys) return true;
     let most: Announced | undefined;
-    for (const other of this.#exits.values())
+    for (const other of this.byName.values())
       if (most === undefined || other.bearers.size > most.bearers.size) most = other;
     if (most === undefined || most.bearers.size <= bearers.size + 1) return false;
     if (most.leaving.length > 0) {
-      this.#takeLeave(most);
+      this.takeLeave(most);
       return true;
     }
     const newest = most.newest();
     if (newest === undefined) return false;
-    this.#remove(most, newest);
+    this.remove(most, newest);
     most.givenUp.push(newest);
     return true;
   }
 
-  #tellDone(announced: Announced): void {
+  private tellDone(announced: Announced): void {
     announced.toldShort = undefined;
     announced.takeUp?.handleDone();
   }
 
   /** Nothing more can be taken up now. */
-  #tellShort(): void {
-    for (const announced of this.#exits.values()) {
+  private tellShort(): void {
+    for (const announced of this.byName.values()) {
       const { bearers, missing, toldShort, takeUp } = announced;
       if (missing === 0 || toldShort === bearers.size) continue;
       announced.toldShort = bearers.size;
@@ -248,23 +260,23 @@ export class ExitBearers {
     }
   }
 
-  #remove({ bearers }: Announced, key: string): void {
+  private remove({ bearers }: Announced, key: string): void {
     const bearer = bearers.get(key);
     if (bearer === undefined) return;
     bearers.delete(key);
-    this.#tickets.remove(bearer);
-    this.#count -= 1;
+    this.tickets.remove(bearer);
+    this.count -= 1;
   }
 
-  #add(announced: Announced, key: string): void {
+  private add(announced: Announced, key: string): void {
     const { exit, bearers } = announced;
     announced.numbered += 1;
     const name = `${exit}/${announced.numbered}`;
     const bearer: Bearer = { name, gateKey: Buffer.from(key, 'base64url'), role: 'client', destination: exit };
     bearers.set(key, bearer);
     announced.taken.push(key);
-    this.#tickets.add(bearer);
-    this.#count += 1;
+    this.tickets.add(bearer);
+    this.count += 1;
   }
 }
 

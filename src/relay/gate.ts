@@ -1,9 +1,10 @@
 /**
  * Decides which requests become links. Pure: looks at a request and the time, answers nobody.
  *
- * Everything that the WebSocket handshake asks for (RFC 6455 §4.2.1) is checked here, so that nothing behind the gate ever finds fault
- * with a request and says so. A request that cannot become a link uses no ticket up; but where it brings a good one its bearer is told
- * why, in a way that strangers cannot see: something in front of the relay has spoilt it.
+ * Everything that the WebSocket handshake asks for (RFC 6455 §4.2.1) is checked here, so that nothing behind the gate
+ * ever finds fault with a request and says so. A request that cannot become a link uses no ticket up; but where it
+ * brings a good one its bearer is told why, in a way that strangers cannot see: something in front of the relay has
+ * spoilt it.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import {
@@ -54,13 +55,13 @@ export interface Refused {
 export type GateVerdict = { readonly admitted: Admitted } | Refused;
 
 export class Gate {
-  readonly #tickets: Tickets;
-  readonly #prefix: string | undefined;
+  private readonly tickets: Tickets;
+  private readonly prefix: string | undefined;
 
   /** @param prefix in the form of `parsePathPrefix`; undefined: a ticket may stand behind any path */
   constructor(tickets: Tickets, prefix: string | undefined) {
-    this.#tickets = tickets;
-    this.#prefix = prefix;
+    this.tickets = tickets;
+    this.prefix = prefix;
   }
 
   /**
@@ -72,10 +73,10 @@ export class Gate {
     const place = ticketIn(request.url ?? '');
     if (place === undefined) return { admitted: undefined, reason: 'no-ticket' };
     const missing = missingForUpgrade(request);
-    const obstacle = this.#obstacle(place, missing, isFull);
+    const obstacle = this.obstacle(place, missing, isFull);
     // Browsers send it with every WebSocket of a page, and a page cannot leave it out (cross-site WebSocket hijacking).
     const fromPage = request.headers.origin !== undefined;
-    const verdict = this.#tickets.open(place.ticket, now, { fromPage, obstacle });
+    const verdict = this.tickets.open(place.ticket, now, { fromPage, obstacle });
     if (verdict.admitted) {
       const { bearer, fields, rotationProof } = verdict;
       return { admitted: { bearer, ...fields, ...(rotationProof && { rotationProof }) } };
@@ -90,16 +91,17 @@ export class Gate {
     };
   }
 
-  #obstacle(place: TicketPlace, missing: string | undefined, isFull: boolean): TicketRequest['obstacle'] {
+  private obstacle(place: TicketPlace, missing: string | undefined, isFull: boolean): TicketRequest['obstacle'] {
     if (missing !== undefined) return 'upgrade-dropped';
-    const isElsewhere = !place.isLast || (this.#prefix !== undefined && place.before !== this.#prefix);
+    const isElsewhere = !place.isLast || (this.prefix !== undefined && place.before !== this.prefix);
     if (isElsewhere) return 'wrong-path';
     return isFull ? 'relay-full' : undefined;
   }
 }
 
 /**
- * The prefix under which tickets are looked for: `/` and segments, without a slash at its end; empty for the root alone.
+ * The prefix under which tickets are looked for: `/` and segments, without a slash at its end; empty for the root
+ * alone.
  * @throws WstunError bad-option
  */
 export function parsePathPrefix(text: string): string {
@@ -108,9 +110,11 @@ export function parsePathPrefix(text: string): string {
 }
 
 /**
- * What a request lacks, or has too much of, to be an upgrade to a WebSocket; undefined if it is one. No text of the request is in it.
+ * What a request lacks, or has too much of, to be an upgrade to a WebSocket; undefined if it is one. No text of the
+ * request is in it.
  *
- * No body: its bytes would be taken for frames. No subprotocol: wstun has none, and `ws` would find fault with a malformed list.
+ * No body: its bytes would be taken for frames. No subprotocol: wstun has none, and `ws` would find fault with a
+ * malformed list.
  */
 function missingForUpgrade({ method, httpVersion, headers }: UpgradeRequest): string | undefined {
   const faults: [boolean, string][] = [
@@ -152,8 +156,8 @@ interface TicketPlace {
 }
 
 /**
- * The first segment of the path that can be a ticket. Front ends put hosts and paths before it, slashes and queries behind it: such a
- * request gets no link, but its bearer is worth being told.
+ * The first segment of the path that can be a ticket. Front ends put hosts and paths before it, slashes and queries
+ * behind it: such a request gets no link, but its bearer is worth being told.
  */
 function ticketIn(target: string): TicketPlace | undefined {
   const path = target.split(/[?#]/, 1)[0] ?? '';

@@ -1,7 +1,8 @@
 /**
- * How many of a relay's links an exit may have: its control link, the clients that wait for it, and both links of each that was led to
- * it. Pure. An exit may have at most so many times as many as are still free: one alone gets four fifths of all, and however
- * many take all that they can, there is always room for another (dynamic thresholds: Choudhury and Hahne, 1998).
+ * How many of a relay's links an exit may have: its control link, the clients that wait for it, and both links of each
+ * that was led to it. Pure. An exit may have at most so many times as many as are still free: one alone gets four
+ * fifths of all, and however many take all that they can, there is always room for another (dynamic thresholds:
+ * Choudhury and Hahne, 1998).
  */
 
 const TIMES_FREE = 4;

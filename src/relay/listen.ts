@@ -1,4 +1,7 @@
-/** Listening on an address, or on a socket that somebody else holds open, with a fault that a person understands where that fails. */
+/**
+ * Listening on an address, or on a socket that somebody else holds open, with a fault that a person understands where
+ * that fails.
+ */
 import { once } from 'node:events';
 import { isIPv6, type Server } from 'node:net';
 import { cannotListen, WstunError } from '../errors.ts';
@@ -19,17 +22,20 @@ export interface PassedSocket {
 export type ListenPlace = ListenAddress | PassedSocket;
 
 /**
- * Connections that the kernel holds until they are accepted: a thousand clients may return at once, also while a relay that was
- * passed its socket restarts. The kernel's own bound (net.core.somaxconn) is the same on Linux.
+ * Connections that the kernel holds until they are accepted: a thousand clients may return at once, also while a relay
+ * that was passed its socket restarts. The kernel's own bound (net.core.somaxconn) is the same on Linux.
  */
 const BACKLOG = 4_096;
 
-/** The unspecified address, in any spelling (RFC 4291 §2.2): a socket there takes IPv4 connections, too, unless it is told not to. */
+/**
+ * The unspecified address, in any spelling (RFC 4291 §2.2): a socket there takes IPv4 connections, too, unless it is
+ * told not to.
+ */
 const ANY_IPV6 = /^[0:]+$/;
 
 /**
- * Whether `place` must leave IPv4 alone, because another place takes it at the same port: the kernel has no port taken twice, so
- * without that whichever came second would fail. A name may be one of IPv4. Port 0 is another port for each.
+ * Whether `place` must leave IPv4 alone, because another place takes it at the same port: the kernel has no port taken
+ * twice, so without that whichever came second would fail. A name may be one of IPv4. Port 0 is another port for each.
  */
 function leavesIpv4(place: ListenAddress, all: readonly ListenPlace[]): boolean {
   if (place.port === 0 || !isIPv6(place.host) || !ANY_IPV6.test(place.host)) return false;
@@ -37,7 +43,8 @@ function leavesIpv4(place: ListenAddress, all: readonly ListenPlace[]): boolean 
 }
 
 /**
- * `all`: what the process listens at, `place` among them. The address that it became. Closing the server closes a passed socket for this process alone.
+ * `all`: what the process listens at, `place` among them. The address that it became. Closing the server closes a
+ * passed socket for this process alone.
  * @throws WstunError cannot-listen, bad-passed-socket
  */
 export async function listen(

@@ -1,4 +1,7 @@
-/** A rate with a burst, that says how long to wait for the next turn. Pure: milliseconds of any clock that never runs backwards. */
+/**
+ * A rate with a burst, that says how long to wait for the next turn. Pure: milliseconds of any clock that never runs
+ * backwards.
+ */
 
 export interface Rate {
   readonly perSecond: number;
@@ -6,14 +9,14 @@ export interface Rate {
 }
 
 export class Pace {
-  readonly #rate: Rate;
-  #tokens: number;
-  #at: number;
+  private readonly rate: Rate;
+  private tokens: number;
+  private at: number;
 
   constructor(rate: Rate, now: number) {
-    this.#rate = rate;
-    this.#tokens = rate.burst;
-    this.#at = now;
+    this.rate = rate;
+    this.tokens = rate.burst;
+    this.at = now;
   }
 
   /** Takes a turn if there is one. */
@@ -25,26 +28,26 @@ export class Pace {
 
   /** Takes a turn in any case: what has come has come. Returns how many turns it owes by now. */
   spend(now: number): number {
-    this.#refill(now);
-    this.#tokens -= 1;
-    return Math.max(0, -this.#tokens);
+    this.refill(now);
+    this.tokens -= 1;
+    return Math.max(0, -this.tokens);
   }
 
   /** Until there is a turn; 0: now. */
   waitMs(now: number): number {
-    this.#refill(now);
-    return this.#tokens >= 1 ? 0 : Math.ceil(((1 - this.#tokens) / this.#rate.perSecond) * 1000);
+    this.refill(now);
+    return this.tokens >= 1 ? 0 : Math.ceil(((1 - this.tokens) / this.rate.perSecond) * 1000);
   }
 
   /** As good as new: it need not be remembered. */
   isFull(now: number): boolean {
-    this.#refill(now);
-    return this.#tokens >= this.#rate.burst;
+    this.refill(now);
+    return this.tokens >= this.rate.burst;
   }
 
-  #refill(now: number): void {
-    const gained = (Math.max(0, now - this.#at) * this.#rate.perSecond) / 1000;
-    this.#tokens = Math.min(this.#rate.burst, this.#tokens + gained);
-    this.#at = now;
+  private refill(now: number): void {
+    const gained = (Math.max(0, now - this.at) * this.rate.perSecond) / 1000;
+    this.tokens = Math.min(this.rate.burst, this.tokens + gained);
+    this.at = now;
   }
 }

@@ -1,8 +1,8 @@
 /**
- * The connections that are not links (yet): strangers, handshakes under way, answers being read. Bounds their number, in all and from
- * one source. Whoever comes beyond a bound waits unread until another is done, or has taken too long: a crowd that comes at once is let in
- * as fast as it can be, no connection near the end of its handshake has to go for one that has not begun, and idle strangers
- * hold a place no longer than their grace.
+ * The connections that are not links (yet): strangers, handshakes under way, answers being read. Bounds their number,
+ * in all and from one source. Whoever comes beyond a bound waits unread until another is done, or has taken too long: a
+ * crowd that comes at once is let in as fast as it can be, no connection near the end of its handshake has to go for
+ * one that has not begun, and idle strangers hold a place no longer than their grace.
  *
  * Knows sources as names only; which address belongs to which, and which to none, is source-limits.ts.
  */
@@ -27,7 +27,9 @@ export interface Treatment {
 
 /** Two calls at a time of an exit that is called 128 times at once. */
 const EXIT_TIMES = 4;
-/** Of a source that knocks too often: a page of a browser has six at once, and a client is to come through beside it. */
+/**
+ * Of a source that knocks too often: a page of a browser has six at once, and a client is to come through beside it.
+ */
 const RESTRICTED_AT_ONCE = 4;
 const RESTRICTED_WAITING = 32;
 /** Of all such sources: apart from the others that wait, so that they push nobody out. */
@@ -60,169 +62,172 @@ interface Source {
 }
 
 export class PendingSockets {
-  readonly #limits: PendingLimits;
-  readonly #onFailed: (source: string, wasDropped: boolean) => void;
+  private readonly limits: PendingLimits;
+  private readonly onFailed: (source: string, wasDropped: boolean) => void;
   /** By addresses and ports: over TLS the socket of a request is another object than the one that was accepted. */
-  readonly #sockets = new Map<string, Pending>();
-  readonly #sources = new Map<string | undefined, Source>();
+  private readonly sockets = new Map<string, Pending>();
+  private readonly sources = new Map<string | undefined, Source>();
   /** The oldest first, both. */
-  readonly #served = new Set<Pending>();
-  readonly #waiting = new Set<Pending>();
+  private readonly served = new Set<Pending>();
+  private readonly waiting = new Set<Pending>();
   /** Of those that wait. */
-  #restrictedWaiting = 0;
-  #looks: NodeJS.Timeout | undefined;
+  private restrictedWaiting = 0;
+  private looks: NodeJS.Timeout | undefined;
 
   /**
-   * `onFailed`: a connection of a source ended and had not become a link, `wasDropped` where it took too long while others waited. Not
-   * those that had to go because all sources were too many, nor those that were never served.
+   * `onFailed`: a connection of a source ended and had not become a link, `wasDropped` where it took too long while
+   * others waited. Not those that had to go because all sources were too many, nor those that were never served.
    */
   constructor(limits: PendingLimits, onFailed: (source: string, wasDropped: boolean) => void) {
-    this.#limits = limits;
-    this.#onFailed = onFailed;
+    this.limits = limits;
+    this.onFailed = onFailed;
   }
 
   /** @param begin serves it, now or later; until then nothing of it is read by anybody */
   add(socket: Socket, treatment: Treatment, begin: () => void): void {
     const key = keyOf(socket);
-    const from = this.#sourceOf(treatment.source);
-    const onClose = (): void => this.#end(pending);
+    const from = this.sourceOf(treatment.source);
+    const onClose = (): void => this.end(pending);
     const pending: Pending = { key, socket, from, treatment, begin, onClose, begunAt: undefined };
     socket.on('close', onClose);
     socket.on('error', ignore);
-    this.#sockets.set(key, pending);
+    this.sockets.set(key, pending);
     from.waiting.add(pending);
-    this.#waiting.add(pending);
-    if (treatment.mayBegin !== undefined) this.#restrictedWaiting += 1;
-    this.#serve();
-    if (pending.begunAt === undefined) this.#boundWaiting(pending);
-    this.#looks ??= setInterval(() => this.#look(), LOOK_MS).unref();
+    this.waiting.add(pending);
+    if (treatment.mayBegin !== undefined) this.restrictedWaiting += 1;
+    this.serve();
+    if (pending.begunAt === undefined) this.boundWaiting(pending);
+    this.looks ??= setInterval(() => this.look(), LOOK_MS).unref();
   }
 
   /** It has become a link. */
   release(socket: Socket): void {
-    const pending = this.#sockets.get(keyOf(socket));
+    const pending = this.sockets.get(keyOf(socket));
     if (pending === undefined) return;
-    this.#forget(pending);
-    this.#serve();
+    this.forget(pending);
+    this.serve();
   }
 
   /** Its source knocks too often: whatever it asks, it hears nothing unless it has a ticket. */
   isRestricted(socket: Socket): boolean {
-    return this.#sockets.get(keyOf(socket))?.treatment.mayBegin !== undefined;
+    return this.sockets.get(keyOf(socket))?.treatment.mayBegin !== undefined;
   }
 
   destroyAll(): void {
-    clearInterval(this.#looks);
-    for (const { socket } of this.#sockets.values()) socket.destroy();
-    this.#sockets.clear();
-    this.#sources.clear();
-    this.#served.clear();
-    this.#waiting.clear();
-    this.#restrictedWaiting = 0;
+    clearInterval(this.looks);
+    for (const { socket } of this.sockets.values()) socket.destroy();
+    this.sockets.clear();
+    this.sources.clear();
+    this.served.clear();
+    this.waiting.clear();
+    this.restrictedWaiting = 0;
   }
 
   /** Whoever waits longest and has a place. */
-  #serve(): void {
+  private serve(): void {
     const now = performance.now();
-    for (const pending of this.#waiting) {
-      if (this.#served.size >= this.#limits.total) return;
-      if (!this.#hasPlace(pending.from, pending.treatment)) continue;
+    for (const pending of this.waiting) {
+      if (this.served.size >= this.limits.total) return;
+      if (!this.hasPlace(pending.from, pending.treatment)) continue;
       if (pending.treatment.mayBegin?.(now) === false) continue;
-      this.#waitNoMore(pending);
+      this.waitNoMore(pending);
       pending.begunAt = now;
-      this.#served.add(pending);
+      this.served.add(pending);
       pending.from.served.add(pending);
       pending.socket.off('error', ignore);
       pending.begin();
     }
   }
 
-  #hasPlace({ name, served }: Source, treatment: Treatment): boolean {
-    return name === undefined || served.size < this.#placesOf(treatment);
+  private hasPlace({ name, served }: Source, treatment: Treatment): boolean {
+    return name === undefined || served.size < this.placesOf(treatment);
   }
 
-  #placesOf({ isExit = false, mayBegin }: Treatment): number {
-    const { perSource } = this.#limits;
+  private placesOf({ isExit = false, mayBegin }: Treatment): number {
+    const { perSource } = this.limits;
     if (mayBegin !== undefined) return Math.min(RESTRICTED_AT_ONCE, perSource);
     return isExit ? EXIT_TIMES * perSource : perSource;
   }
 
-  /** Of one source the newest goes; of all, the one that is served longest, so that a flood must outrun handshakes to lock anybody out. */
-  #boundWaiting(pending: Pending): void {
+  /**
+   * Of one source the newest goes; of all, the one that is served longest, so that a flood must outrun handshakes to
+   * lock anybody out.
+   */
+  private boundWaiting(pending: Pending): void {
     const { from, treatment, socket } = pending;
     const isRestricted = treatment.mayBegin !== undefined;
-    const most = isRestricted ? RESTRICTED_WAITING : WAITING_TIMES * this.#limits.perSource;
+    const most = isRestricted ? RESTRICTED_WAITING : WAITING_TIMES * this.limits.perSource;
     const isTooMany = from.name !== undefined && from.waiting.size > most;
-    if (isTooMany || (isRestricted && this.#restrictedWaiting > ALL_RESTRICTED_WAITING)) this.#drop(pending);
-    else if (!isRestricted && this.#waiting.size - this.#restrictedWaiting > this.#limits.total) this.#dropOldest();
-    if (!socket.destroyed) this.#serve();
+    if (isTooMany || (isRestricted && this.restrictedWaiting > ALL_RESTRICTED_WAITING)) this.drop(pending);
+    else if (!isRestricted && this.waiting.size - this.restrictedWaiting > this.limits.total) this.dropOldest();
+    if (!socket.destroyed) this.serve();
   }
 
-  #dropOldest(): void {
-    const [oldest] = this.#served;
-    if (oldest !== undefined) this.#drop(oldest);
+  private dropOldest(): void {
+    const [oldest] = this.served;
+    if (oldest !== undefined) this.drop(oldest);
   }
 
-  #look(): void {
+  private look(): void {
     const now = performance.now();
-    for (const { name, served, waiting } of this.#sources.values())
-      if (name !== undefined) this.#dropSlow(served, waiting.size, now);
-    if (this.#served.size >= this.#limits.total) this.#dropSlow(this.#served, this.#waiting.size, now);
-    for (const pending of this.#served) if (isOverdue(pending, now)) this.#drop(pending);
-    this.#serve();
-    if (this.#sockets.size > 0) return;
-    clearInterval(this.#looks);
-    this.#looks = undefined;
+    for (const { name, served, waiting } of this.sources.values())
+      if (name !== undefined) this.dropSlow(served, waiting.size, now);
+    if (this.served.size >= this.limits.total) this.dropSlow(this.served, this.waiting.size, now);
+    for (const pending of this.served) if (isOverdue(pending, now)) this.drop(pending);
+    this.serve();
+    if (this.sockets.size > 0) return;
+    clearInterval(this.looks);
+    this.looks = undefined;
   }
 
   /** Those that have taken too long, as many as others wait for their places. */
-  #dropSlow(served: ReadonlySet<Pending>, waiting: number, now: number): void {
+  private dropSlow(served: ReadonlySet<Pending>, waiting: number, now: number): void {
     let dropped = 0;
     for (const pending of served) {
       if (dropped >= waiting || now - (pending.begunAt ?? now) < GRACE_MS) return;
       dropped += 1;
-      this.#drop(pending);
-      this.#tellFailed(pending, true);
+      this.drop(pending);
+      this.tellFailed(pending, true);
     }
   }
 
-  #end(pending: Pending): void {
-    this.#forget(pending);
-    if (pending.begunAt !== undefined) this.#tellFailed(pending, false);
-    this.#serve();
+  private end(pending: Pending): void {
+    this.forget(pending);
+    if (pending.begunAt !== undefined) this.tellFailed(pending, false);
+    this.serve();
   }
 
-  #tellFailed({ from, treatment }: Pending, wasDropped: boolean): void {
-    if (from.name !== undefined && treatment.mayBegin === undefined) this.#onFailed(from.name, wasDropped);
+  private tellFailed({ from, treatment }: Pending, wasDropped: boolean): void {
+    if (from.name !== undefined && treatment.mayBegin === undefined) this.onFailed(from.name, wasDropped);
   }
 
-  #drop(pending: Pending): void {
-    this.#forget(pending);
+  private drop(pending: Pending): void {
+    this.forget(pending);
     pending.socket.destroy();
   }
 
-  #forget(pending: Pending): void {
+  private forget(pending: Pending): void {
     const { key, socket, from, onClose } = pending;
-    if (this.#sockets.get(key) === pending) this.#sockets.delete(key);
-    this.#served.delete(pending);
+    if (this.sockets.get(key) === pending) this.sockets.delete(key);
+    this.served.delete(pending);
     from.served.delete(pending);
-    this.#waitNoMore(pending);
-    if (from.served.size === 0 && from.waiting.size === 0) this.#sources.delete(from.name);
+    this.waitNoMore(pending);
+    if (from.served.size === 0 && from.waiting.size === 0) this.sources.delete(from.name);
     // A link lives long, and has no use for it.
     socket.off('close', onClose);
   }
 
-  #waitNoMore(pending: Pending): void {
-    if (!this.#waiting.delete(pending)) return;
+  private waitNoMore(pending: Pending): void {
+    if (!this.waiting.delete(pending)) return;
     pending.from.waiting.delete(pending);
-    if (pending.treatment.mayBegin !== undefined) this.#restrictedWaiting -= 1;
+    if (pending.treatment.mayBegin !== undefined) this.restrictedWaiting -= 1;
   }
 
-  #sourceOf(name: string | undefined): Source {
-    const known = this.#sources.get(name);
+  private sourceOf(name: string | undefined): Source {
+    const known = this.sources.get(name);
     if (known !== undefined) return known;
     const source = { name, served: new Set<Pending>(), waiting: new Set<Pending>() };
-    this.#sources.set(name, source);
+    this.sources.set(name, source);
     return source;
   }
 }

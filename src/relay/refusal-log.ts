@@ -1,7 +1,7 @@
 /**
- * What the log says of requests that became no link. A bearer of ours who is refused is worth a warning where somebody can mend
- * it, once a minute for each bearer and reason: clients try again every second. Strangers are seen at debug alone. No ticket and no
- * request target is ever logged.
+ * What the log says of requests that became no link. A bearer of ours who is refused is worth a warning where somebody
+ * can mend it, once a minute for each bearer and reason: clients try again every second. Strangers are seen at debug
+ * alone. No ticket and no request target is ever logged.
  */
 import type { Logger } from '../observability/logger.ts';
 import type { Refused } from './gate.ts';
@@ -11,35 +11,35 @@ const PAUSE_MS = 60_000;
 const MAX_TOLD = 1_024;
 
 export class RefusalLog {
-  readonly #logger: Logger;
+  private readonly logger: Logger;
   /** The path prefix of the relay, where it has one. */
-  readonly #prefix: string | undefined;
+  private readonly prefix: string | undefined;
   /** Bearer and reason to when it was told. The one that was told longest ago first. */
-  readonly #told = new Map<string, number>();
+  private readonly told = new Map<string, number>();
 
   constructor(logger: Logger, prefix: string | undefined) {
-    this.#logger = logger;
-    this.#prefix = prefix;
+    this.logger = logger;
+    this.prefix = prefix;
   }
 
   /** @param now milliseconds of any clock that does not run backwards */
   note(refused: Refused, remote: string | undefined, now: number): void {
     const { reason, bearer } = refused;
-    if (bearer === undefined) return this.#logger.debug({ remote, reason }, 'a request was refused');
-    const warning = this.#warningOf(refused);
-    if (warning === undefined) return this.#logger.info({ remote, bearer, reason }, 'a ticket was refused');
-    if (!this.#isDue(`${reason} ${bearer}`, now)) return;
-    this.#logger.warn({ remote, bearer, reason, ...warning.fields }, warning.text);
+    if (bearer === undefined) return this.logger.debug({ remote, reason }, 'a request was refused');
+    const warning = this.warningOf(refused);
+    if (warning === undefined) return this.logger.info({ remote, bearer, reason }, 'a ticket was refused');
+    if (!this.isDue(`${reason} ${bearer}`, now)) return;
+    this.logger.warn({ remote, bearer, reason, ...warning.fields }, warning.text);
   }
 
-  #warningOf({ reason, bearer = '', missing, path, offset = 0 }: Refused) {
+  private warningOf({ reason, bearer = '', missing, path, offset = 0 }: Refused) {
     switch (reason) {
       case 'upgrade-dropped': {
         const text = `a good ticket of ${bearer} came without its upgrade (${missing}): what stands in front of the relay drops it; see docs/operations.md`;
         return { fields: { missing }, text };
       }
       case 'wrong-path': {
-        const instead = `${this.#prefix ?? ''}/…`;
+        const instead = `${this.prefix ?? ''}/…`;
         const text = `a good ticket of ${bearer} came under another path, ${path} instead of ${instead}: see --path, and what the web server in front strips or adds`;
         return { fields: { path, instead }, text };
       }
@@ -58,13 +58,13 @@ export class RefusalLog {
     }
   }
 
-  #isDue(what: string, now: number): boolean {
-    for (const [each, at] of this.#told) {
+  private isDue(what: string, now: number): boolean {
+    for (const [each, at] of this.told) {
       if (now - at < PAUSE_MS) break;
-      this.#told.delete(each);
+      this.told.delete(each);
     }
-    if (this.#told.has(what) || this.#told.size >= MAX_TOLD) return false;
-    this.#told.set(what, now);
+    if (this.told.has(what) || this.told.size >= MAX_TOLD) return false;
+    this.told.set(what, now);
     return true;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The relay's public side: HTTP on one or more addresses, of which the gate makes links and the decoy answers the rest. Live
- * links belong to the caller; keys, access lists and sessions are unknown here.
+ * The relay's public side: HTTP on one or more addresses, of which the gate makes links and the decoy answers the rest.
+ * Live links belong to the caller; keys, access lists and sessions are unknown here.
  */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -24,11 +24,14 @@ import { SourcePenalties, sourceOf } from './source-limits.ts';
 import { createUpgradeChoice, type UpgradeChoice } from './upgrade-choice.ts';
 
 /**
- * A peer that is gone without a word is found out even where nothing is sent; later than by the 45 s of silence that both ends of a link
- * allow each other, since some kernels give up 10 s after this.
+ * A peer that is gone without a word is found out even where nothing is sent; later than by the 45 s of silence that
+ * both ends of a link allow each other, since some kernels give up 10 s after this.
  */
 const KEEP_ALIVE_MS = 60_000;
-/** Failures of the address of an exit that stands: of a call that is dropped, the data link comes in vain. Beyond, it is as any. */
+/**
+ * Failures of the address of an exit that stands: of a call that is dropped, the data link comes in vain. Beyond, it is
+ * as any.
+ */
 const EXIT_FAILURES: Rate = { perSecond: 50, burst: 512 };
 /** How often node looks for requests that are late. */
 const LATE_CHECK_MS = 1_000;
@@ -38,7 +41,10 @@ export interface RelayLimits {
   readonly requestMs: number;
   /** Connections that are not links, on all addresses together. */
   readonly pendingSockets: number;
-  /** Of these, from one public IPv4 address or IPv6 /64. 0: no bound, and no penalties for addresses that knock too often. */
+  /**
+   * Of these, from one public IPv4 address or IPv6 /64. 0: no bound, and no penalties for addresses that knock too
+   * often.
+   */
   readonly pendingPerSource: number;
   /** Links at once. Beyond it tickets open none, and their bearers are told so. */
   readonly links: number;
@@ -50,7 +56,8 @@ export const DEFAULT_LINKS = 10_000;
 const DEFAULT_LIMITS: RelayLimits = {
   // A request is one packet, a handshake two round trips; slower than ten seconds is Slowloris.
   requestMs: 10_000,
-  // 5 KB each, 27 KB over TLS (measured), and up to 16 KiB of head: at most 44 MB. A thousand clients may return at once.
+  // 5 KB each, 27 KB over TLS (measured), and up to 16 KiB of head: at most 44 MB. A thousand clients may return at
+  // once.
   pendingSockets: 1_024,
   // It takes sixteen addresses to fill the above, and still 64 clients behind one NAT may return in the same instant.
   pendingPerSource: 64,
@@ -92,7 +99,8 @@ export interface RelayServer {
   /** How many more it can take. */
   readonly linksFree: number;
   /**
-   * What new connections are shown from now on; those that stand keep theirs. Only for a relay that was started with `tls`.
+   * What new connections are shown from now on; those that stand keep theirs. Only for a relay that was started with
+   * `tls`.
    * @throws WstunError bad-certificate; the pair before stays in use
    */
   setTls(pair: TlsPair): void;
@@ -187,41 +195,41 @@ interface Standing {
 /** What all addresses share: the gate, the decoy, and the counts of connections and links. */
 class Front {
   readonly pending: PendingSockets;
-  readonly #options: RelayServerOptions;
-  readonly #limits: RelayLimits;
-  readonly #gate: Gate;
-  readonly #decoy: Decoy;
-  readonly #acceptor: WebSocketAcceptor = createWebSocketAcceptor();
-  readonly #penalties = new SourcePenalties();
-  readonly #refusals: RefusalLog;
-  readonly #verdicts = new WeakMap<IncomingMessage, GateVerdict>();
-  readonly #sourceOf: (address: string | undefined) => string | undefined;
+  private readonly options: RelayServerOptions;
+  private readonly limits: RelayLimits;
+  private readonly gate: Gate;
+  private readonly decoy: Decoy;
+  private readonly acceptor: WebSocketAcceptor = createWebSocketAcceptor();
+  private readonly penalties = new SourcePenalties();
+  private readonly refusals: RefusalLog;
+  private readonly verdicts = new WeakMap<IncomingMessage, GateVerdict>();
+  private readonly sourceOf: (address: string | undefined) => string | undefined;
   /** Sources of the links that stand. */
-  readonly #standing = new Map<string, Standing>();
-  #isSettled: boolean;
-  #links = 0;
+  private readonly standing = new Map<string, Standing>();
+  private isSettled: boolean;
+  private links = 0;
   /** One for all links: they are many, and most are idle. */
-  readonly #onLinkClosed = (): void => {
-    this.#links -= 1;
+  private readonly onLinkClosed = (): void => {
+    this.links -= 1;
   };
 
   constructor(options: RelayServerOptions, limits: RelayLimits) {
-    this.#options = options;
-    this.#limits = limits;
-    this.#gate = new Gate(options.tickets, options.path);
-    this.#refusals = new RefusalLog(options.logger, options.path);
-    this.#decoy = options.decoy ?? notFoundDecoy;
-    this.#sourceOf = limits.pendingPerSource === 0 ? () => undefined : (options.sourceOf ?? sourceOf);
+    this.options = options;
+    this.limits = limits;
+    this.gate = new Gate(options.tickets, options.path);
+    this.refusals = new RefusalLog(options.logger, options.path);
+    this.decoy = options.decoy ?? notFoundDecoy;
+    this.sourceOf = limits.pendingPerSource === 0 ? () => undefined : (options.sourceOf ?? sourceOf);
     const bounds = { total: limits.pendingSockets, perSource: limits.pendingPerSource };
-    this.#isSettled = options.settled === undefined;
+    this.isSettled = options.settled === undefined;
     void options.settled?.then(() => {
-      this.#isSettled = true;
+      this.isSettled = true;
     });
-    this.pending = new PendingSockets(bounds, (source, wasDropped) => this.#punish(source, wasDropped));
+    this.pending = new PendingSockets(bounds, (source, wasDropped) => this.punish(source, wasDropped));
   }
 
   get linksFree(): number {
-    return this.#limits.links - this.#links;
+    return this.limits.links - this.links;
   }
 
   /** Answers nothing that node would answer by itself: see decoy.ts. */
@@ -230,14 +238,14 @@ class Front {
     const serve = server.listeners('connection');
     server.removeAllListeners('connection');
     server.on('connection', (socket: Socket) =>
-      this.#handleConnection(socket, () => {
+      this.handleConnection(socket, () => {
         for (const listener of serve) listener.call(server, socket);
       }),
     );
-    upgrades.attach(server, (request) => this.#verdictOn(request).admitted !== undefined);
-    server.on('request', (request, response) => this.#handleRequest(request, response));
+    upgrades.attach(server, (request) => this.verdictOn(request).admitted !== undefined);
+    server.on('request', (request, response) => this.handleRequest(request, response));
     server.on('upgrade', (request, socket, head) =>
-      afterAnswers(request.socket, () => this.#handleUpgrade(request, socket, head)),
+      afterAnswers(request.socket, () => this.handleUpgrade(request, socket, head)),
     );
     server.on('clientError', (error, socket) => {
       if (socket instanceof Socket && !this.pending.isRestricted(socket)) answerUnreadable(error, socket);
@@ -245,81 +253,89 @@ class Front {
     });
   }
 
-  /** Of an address that knocks too often few are heard, slowly, and those without a ticket in vain: it was a firewall, for all they know. */
-  #handleConnection(socket: Socket, begin: () => void): void {
-    const source = this.#sourceOf(socket.remoteAddress);
-    const isExit = source !== undefined && this.#standing.get(source)?.exit !== undefined;
-    const isBlocked = source !== undefined && this.#penalties.isBlocked(source, performance.now());
-    const mayBegin = isBlocked && { mayBegin: (now: number) => this.#penalties.mayKnock(source, now) };
-    this.pending.add(socket, { source, isExit, ...mayBegin }, () => this.#whenSettled(socket, begin));
+  /**
+   * Of an address that knocks too often few are heard, slowly, and those without a ticket in vain: it was a firewall,
+   * for all they know.
+   */
+  private handleConnection(socket: Socket, begin: () => void): void {
+    const source = this.sourceOf(socket.remoteAddress);
+    const isExit = source !== undefined && this.standing.get(source)?.exit !== undefined;
+    const isBlocked = source !== undefined && this.penalties.isBlocked(source, performance.now());
+    const mayBegin = isBlocked && { mayBegin: (now: number) => this.penalties.mayKnock(source, now) };
+    this.pending.add(socket, { source, isExit, ...mayBegin }, () => this.whenSettled(socket, begin));
   }
 
   /** While keys are still being taken up nobody is read: a bearer is not refused as a stranger. */
-  #whenSettled(socket: Socket, begin: () => void): void {
-    if (this.#isSettled) return begin();
+  private whenSettled(socket: Socket, begin: () => void): void {
+    if (this.isSettled) return begin();
     const ignore = (): void => {};
     socket.on('error', ignore);
-    void this.#options.settled?.then(() => {
+    void this.options.settled?.then(() => {
       socket.off('error', ignore);
       if (!socket.destroyed) begin();
     });
   }
 
-  /** @param wasDropped here, where others waited: of an address with links it was one of too many in a crowd, or on a bad line */
-  #punish(source: string, wasDropped: boolean): void {
-    const standing = this.#standing.get(source);
+  /**
+   * @param wasDropped here, where others waited: of an address with links it was one of too many in a crowd, or on a
+   * bad line
+   */
+  private punish(source: string, wasDropped: boolean): void {
+    const standing = this.standing.get(source);
     const now = performance.now();
     if (standing !== undefined && (wasDropped || standing.exit?.take(now) === true)) return;
-    const penaltyMs = this.#penalties.fail(source, now);
-    if (penaltyMs > 0) this.#options.logger.info({ source, penaltyMs }, 'an address knocks too often');
+    const penaltyMs = this.penalties.fail(source, now);
+    if (penaltyMs > 0) this.options.logger.info({ source, penaltyMs }, 'an address knocks too often');
   }
 
   /** An upgrade that is let in. */
-  #handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const { admitted } = this.#verdictOn(request);
+  private handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const { admitted } = this.verdictOn(request);
     if (admitted === undefined) socket.destroy();
-    else this.#accept(request, socket, head, admitted);
+    else this.accept(request, socket, head, admitted);
   }
 
   /** Anything else. It may have been an upgrade before it passed a front end. */
-  #handleRequest(request: IncomingMessage, response: ServerResponse): void {
-    const verdict = this.#verdictOn(request);
-    this.#refuse(request, response, verdict.admitted === undefined ? verdict : NOT_AN_UPGRADE);
+  private handleRequest(request: IncomingMessage, response: ServerResponse): void {
+    const verdict = this.verdictOn(request);
+    this.refuse(request, response, verdict.admitted === undefined ? verdict : NOT_AN_UPGRADE);
   }
 
   /** A ticket is used up by being judged: once for each request. */
-  #verdictOn(request: IncomingMessage): GateVerdict {
-    const known = this.#verdicts.get(request);
+  private verdictOn(request: IncomingMessage): GateVerdict {
+    const known = this.verdicts.get(request);
     if (known !== undefined) return known;
-    const verdict = this.#gate.judge(request, Date.now(), this.#links >= this.#limits.links);
-    this.#verdicts.set(request, verdict);
+    const verdict = this.gate.judge(request, Date.now(), this.links >= this.limits.links);
+    this.verdicts.set(request, verdict);
     return verdict;
   }
 
-  /** From here to the socket's end it counts as a link, so that no link is counted as gone while it still holds memory. */
-  #accept(request: IncomingMessage, socket: Duplex, head: Buffer, admitted: Admitted): void {
+  /**
+   * From here to the socket's end it counts as a link, so that no link is counted as gone while it still holds memory.
+   */
+  private accept(request: IncomingMessage, socket: Duplex, head: Buffer, admitted: Admitted): void {
     this.pending.release(request.socket);
-    const source = this.#sourceOf(request.socket.remoteAddress);
-    if (source !== undefined) this.#noteLink(source, socket, admitted);
-    if (++this.#links === this.#limits.links) {
-      this.#options.logger.warn({ links: this.#links }, 'no more links: the relay is full');
+    const source = this.sourceOf(request.socket.remoteAddress);
+    if (source !== undefined) this.noteLink(source, socket, admitted);
+    if (++this.links === this.limits.links) {
+      this.options.logger.warn({ links: this.links }, 'no more links: the relay is full');
     }
-    socket.on('close', this.#onLinkClosed);
-    this.#acceptor.accept(request, socket, head).then(
-      (link) => this.#options.onLink(link, admitted),
+    socket.on('close', this.onLinkClosed);
+    this.acceptor.accept(request, socket, head).then(
+      (link) => this.options.onLink(link, admitted),
       (error: unknown) => {
         socket.destroy();
         const reason = error instanceof Error ? error.message : String(error);
-        this.#options.logger.debug({ bearer: admitted.bearer, reason }, 'a link was lost while it opened');
+        this.options.logger.debug({ bearer: admitted.bearer, reason }, 'a link was lost while it opened');
       },
     );
   }
 
   /** While a control link stands, its address is no stranger's: an exit dials for each of its clients. */
-  #noteLink(source: string, socket: Duplex, { role, destination }: Admitted): void {
-    this.#penalties.clear(source);
-    const standing = this.#standing.get(source) ?? { links: 0, controls: 0, exit: undefined };
-    this.#standing.set(source, standing);
+  private noteLink(source: string, socket: Duplex, { role, destination }: Admitted): void {
+    this.penalties.clear(source);
+    const standing = this.standing.get(source) ?? { links: 0, controls: 0, exit: undefined };
+    this.standing.set(source, standing);
     const controls = role === 'exit' && destination === '' ? 1 : 0;
     standing.links += 1;
     standing.controls += controls;
@@ -328,19 +344,19 @@ class Front {
       standing.links -= 1;
       standing.controls -= controls;
       if (standing.controls === 0) standing.exit = undefined;
-      if (standing.links === 0) this.#standing.delete(source);
+      if (standing.links === 0) this.standing.delete(source);
     });
   }
 
-  #refuse(request: IncomingMessage, response: ServerResponse, refused: Refused): void {
+  private refuse(request: IncomingMessage, response: ServerResponse, refused: Refused): void {
     const remote = request.socket.remoteAddress;
-    this.#refusals.note(refused, remote, performance.now());
-    const source = this.#sourceOf(remote);
+    this.refusals.note(refused, remote, performance.now());
+    const source = this.sourceOf(remote);
     // A proof is given for a new ticket alone: somebody whom we know is there, as where a link opens.
-    if (refused.etag !== undefined && source !== undefined) this.#penalties.clear(source);
+    if (refused.etag !== undefined && source !== undefined) this.penalties.clear(source);
     // Of an address that knocks too often nobody else hears anything: it cannot be told from what is closed unread.
     if (refused.etag === undefined && this.pending.isRestricted(request.socket)) request.socket.destroy();
-    else answer(request, response, this.#decoy, refused.etag);
+    else answer(request, response, this.decoy, refused.etag);
   }
 }
 

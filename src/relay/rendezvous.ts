@@ -1,6 +1,7 @@
 /**
- * Where clients and named exits meet: exits register over a control link, a client's link calls its exit, and the data link with
- * which the exit answers is spliced to it (docs/protocol.md §2.5). Nothing here can read what the two then say to each other.
+ * Where clients and named exits meet: exits register over a control link, a client's link calls its exit, and the data
+ * link with which the exit answers is spliced to it (docs/protocol.md §2.5). Nothing here can read what the two then
+ * say to each other.
  */
 import { randomBytes } from 'node:crypto';
 import { isIP } from 'node:net';
@@ -44,7 +45,9 @@ const DEFAULT_LIMITS: RendezvousLimits = {
 export interface RendezvousOptions {
   readonly tickets: Pick<TicketOpener, 'add' | 'remove'>;
   readonly logger: Logger;
-  /** An exit has announced a new list, base64url: worth keeping, so that its clients are told the truth after a restart. */
+  /**
+   * An exit has announced a new list, base64url: worth keeping, so that its clients are told the truth after a restart.
+   */
   readonly onBearers?: (exit: string, keys: readonly string[]) => void;
   /** Links that the relay can still take; default: any number. */
   readonly linksFree?: () => number;
@@ -83,22 +86,22 @@ interface Desk {
 }
 
 export class Rendezvous {
-  readonly #options: RendezvousOptions;
-  readonly #limits: RendezvousLimits;
-  readonly #bearers: ExitBearers;
-  readonly #desks = new Map<string, Desk>();
+  private readonly options: RendezvousOptions;
+  private readonly limits: RendezvousLimits;
+  private readonly bearers: ExitBearers;
+  private readonly desks = new Map<string, Desk>();
   /** Those that were called for, by token. */
-  readonly #called = new Map<string, Call>();
-  readonly #splices: Splices;
+  private readonly called = new Map<string, Call>();
+  private readonly splices: Splices;
   /** Clients that wait, and places of those that have left. */
-  #waiting = 0;
-  #closed = false;
+  private waiting = 0;
+  private closed = false;
 
   constructor(options: RendezvousOptions) {
-    this.#options = options;
-    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
-    this.#bearers = new ExitBearers(options.tickets);
-    this.#splices = new Splices((exit) =>
+    this.options = options;
+    this.limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.bearers = new ExitBearers(options.tickets);
+    this.splices = new Splices((exit) =>
       options.logger.info({ exit }, 'two links were ended: nothing has passed between them for two minutes'),
     );
   }
@@ -107,29 +110,29 @@ export class Rendezvous {
   serve(link: MessageLink, admitted: Place & { readonly bearer: string; readonly features?: number }): void {
     const { role, destination, bearer, features = 0 } = admitted;
     // Its upgrade was under way when this relay began to stop.
-    if (this.#closed) this.#goodbye(link);
-    else if (role === 'client') this.#call(link, destination, bearer);
-    else if (destination === '') this.#register(link, bearer, features);
-    else this.#answer(link, bearer, destination);
+    if (this.closed) this.goodbye(link);
+    else if (role === 'client') this.call(link, destination, bearer);
+    else if (destination === '') this.register(link, bearer, features);
+    else this.answer(link, bearer, destination);
   }
 
   /** Whether that exit was called with this token, and has not answered yet. */
   awaits(exit: string, token: string): boolean {
-    return this.#called.get(token)?.exit === exit;
+    return this.called.get(token)?.exit === exit;
   }
 
   /** Tells a client in one message that its exit is not to be had, and closes. @param reason for the log */
   turnAway(link: MessageLink, bearer: string, reason = 'its exit is not connected'): void {
-    this.#tell(link, bearer, 'exit-absent', reason);
+    this.tell(link, bearer, 'exit-absent', reason);
   }
 
   /** Tells a client in one message to try later, and closes. @param reason for the log */
   turnAwayFull(link: MessageLink, bearer: string, reason = 'there is too little memory left'): void {
-    this.#tell(link, bearer, 'overloaded', reason);
+    this.tell(link, bearer, 'overloaded', reason);
   }
 
-  #tell(link: MessageLink, bearer: string, fault: WireFaultName, reason: string): void {
-    this.#options.logger.info({ bearer, remote: link.remote, reason }, 'a client was turned away');
+  private tell(link: MessageLink, bearer: string, fault: WireFaultName, reason: string): void {
+    this.options.logger.info({ bearer, remote: link.remote, reason }, 'a client was turned away');
     link.setHandler(IGNORE);
     link.send(encodeNotice(fault));
     link.close();
@@ -137,7 +140,7 @@ export class Rendezvous {
 
   /** Tells the bearer of a ticket for retired keys so, provably, and closes. */
   turnAwayRetired(link: MessageLink, bearer: string, { role, destination }: Place, proof: Buffer): void {
-    this.#options.logger.info({ bearer, remote: link.remote }, 'an invite from before the rotation of the keys');
+    this.options.logger.info({ bearer, remote: link.remote }, 'an invite from before the rotation of the keys');
     link.setHandler(IGNORE);
     if (role === 'client') link.send(encodeNotice('keys-rotated', proof));
     else if (destination === '') link.send(encodeControl({ type: 'rotated', proof: proof.toString('hex') }));
@@ -146,69 +149,70 @@ export class Rendezvous {
 
   /** What an exit announced before a restart; known when it returns, and in parts until `restored`. */
   restore(exit: string, keys: readonly string[]): void {
-    this.#bearers.restore(exit, keys);
+    this.bearers.restore(exit, keys);
   }
 
   /** Resolves when all that was to be restored is known. */
   restored(): Promise<void> {
-    return this.#bearers.restored();
+    return this.bearers.restored();
   }
 
   /** Ends everything of exits that may not register any more. @param names those that still may, with the same keys */
   keepOnly(names: ReadonlySet<string>): void {
-    for (const exit of new Set([...this.#desks.keys(), ...this.#splices.exits, ...this.#bearers.exits])) {
-      if (!names.has(exit)) this.#forget(exit);
+    for (const exit of new Set([...this.desks.keys(), ...this.splices.exits, ...this.bearers.exits])) {
+      if (!names.has(exit)) this.forget(exit);
     }
   }
 
   /**
-   * Says goodbye to everyone at once, since nothing is gained by waiting: what runs over a splice lies with its two ends, which can
-   * meet again at another relay, or at this one once it is back. Clients that wait hear no notice: their exit may be well.
+   * Says goodbye to everyone at once, since nothing is gained by waiting: what runs over a splice lies with its two
+   * ends, which can meet again at another relay, or at this one once it is back. Clients that wait hear no notice:
+   * their exit may be well.
    */
   close(): void {
-    this.#closed = true;
-    this.#bearers.close();
-    for (const desk of this.#desks.values()) {
+    this.closed = true;
+    this.bearers.close();
+    for (const desk of this.desks.values()) {
       clearTimeout(desk.nextTurn);
       const { control } = desk;
       desk.control = undefined;
       control?.end('going-away');
       for (const call of [...desk.calls]) {
-        this.#settle(call);
-        if (!call.hasLeft) this.#goodbye(call.client);
+        this.settle(call);
+        if (!call.hasLeft) this.goodbye(call.client);
       }
     }
-    this.#desks.clear();
-    this.#splices.close();
+    this.desks.clear();
+    this.splices.close();
   }
 
-  #goodbye(link: MessageLink): void {
+  private goodbye(link: MessageLink): void {
     link.setHandler(IGNORE);
     link.close('going-away');
   }
 
-  #forget(exit: string): void {
-    this.#bearers.drop(exit);
-    this.#options.onBearers?.(exit, []);
-    const desk = this.#desks.get(exit);
-    this.#desks.delete(exit);
-    if (desk !== undefined) this.#endDesk(desk);
-    this.#splices.abortAll(exit);
+  private forget(exit: string): void {
+    this.bearers.drop(exit);
+    this.options.onBearers?.(exit, []);
+    const desk = this.desks.get(exit);
+    this.desks.delete(exit);
+    if (desk !== undefined) this.endDesk(desk);
+    this.splices.abortAll(exit);
   }
 
-  #endDesk(desk: Desk): void {
+  private endDesk(desk: Desk): void {
     const { control } = desk;
     desk.control = undefined;
     control?.end();
-    this.#turnAwayCallers(desk);
+    this.turnAwayCallers(desk);
   }
 
-  // ── exits ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── exits ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #deskOf(exit: string): Desk {
-    const known = this.#desks.get(exit);
+  private deskOf(exit: string): Desk {
+    const known = this.desks.get(exit);
     if (known !== undefined) return known;
-    const { callsPerExit, calls } = this.#limits;
+    const { callsPerExit, calls } = this.limits;
     const desk: Desk = {
       paces: new AnnouncementPaces(performance.now()),
       line: new CallLine({ called: callsPerExit, waiting: Math.ceil(calls / 2) }),
@@ -217,44 +221,44 @@ export class Rendezvous {
       hearsOccupied: false,
       nextTurn: undefined,
     };
-    this.#desks.set(exit, desk);
+    this.desks.set(exit, desk);
     return desk;
   }
 
-  #register(link: MessageLink, exit: string, features: number): void {
-    const desk = this.#deskOf(exit);
+  private register(link: MessageLink, exit: string, features: number): void {
+    const desk = this.deskOf(exit);
     const older = desk.control;
     const hearsTaken = (features & TAKEN_FEATURE) !== 0;
-    if (older !== undefined && (features & WHEN_FREE_FEATURE) !== 0) return this.#sendAway(link, exit);
+    if (older !== undefined && (features & WHEN_FREE_FEATURE) !== 0) return this.sendAway(link, exit);
     const newer = followAnnouncements(link, desk.paces, {
       onList: (keys) => {
-        if (desk.control === newer) this.#announce(exit, newer, keys, hearsTaken);
+        if (desk.control === newer) this.announce(exit, newer, keys, hearsTaken);
       },
       onEnd: (reason) => {
-        if (desk.control === newer) this.#lose(exit, desk, link.remote, reason);
+        if (desk.control === newer) this.lose(exit, desk, link.remote, reason);
       },
     });
     desk.control = newer;
-    this.#options.logger.info({ exit, remote: link.remote, replaced: older?.remote }, 'exit registered');
+    this.options.logger.info({ exit, remote: link.remote, replaced: older?.remote }, 'exit registered');
     const address = addressOf(link.remote);
     if ((features & SEEN_FEATURE) !== 0 && address !== undefined) newer.send({ type: 'seen', address });
     older?.send({ type: desk.hearsOccupied ? 'occupied' : 'replaced' });
     older?.end();
     desk.hearsOccupied = (features & OCCUPIED_FEATURE) !== 0;
-    this.#callNext(desk);
+    this.callNext(desk);
   }
 
   /** One that gave way to another, and asks whether its place is free again. */
-  #sendAway(link: MessageLink, exit: string): void {
-    this.#options.logger.info({ exit, remote: link.remote }, 'an exit waits for its place, which another has');
+  private sendAway(link: MessageLink, exit: string): void {
+    this.options.logger.info({ exit, remote: link.remote }, 'an exit waits for its place, which another has');
     link.setHandler(IGNORE);
     link.send(encodeControl({ type: 'occupied' }));
     link.close();
   }
 
-  #announce(exit: string, control: ControlLink, keys: readonly string[], hearsTaken: boolean): void {
-    const { logger, onBearers } = this.#options;
-    const isNew = this.#bearers.replace(exit, keys, {
+  private announce(exit: string, control: ControlLink, keys: readonly string[], hearsTaken: boolean): void {
+    const { logger, onBearers } = this.options;
+    const isNew = this.bearers.replace(exit, keys, {
       handleDone: () => control.send({ type: 'registered' }),
       handleShort: (taken, wanted) => {
         logger.warn({ exit, taken, wanted }, 'too many clients are announced: not all of an exit are known');
@@ -267,18 +271,18 @@ export class Rendezvous {
   }
 
   /** Its clients stay known: they are told that it is not there, not that they are strangers. */
-  #lose(exit: string, desk: Desk, remote: string, { text }: LinkCloseReason): void {
+  private lose(exit: string, desk: Desk, remote: string, { text }: LinkCloseReason): void {
     desk.control = undefined;
-    this.#options.logger.info({ exit, remote, reason: text }, 'exit lost');
-    this.#turnAwayCallers(desk);
+    this.options.logger.info({ exit, remote, reason: text }, 'exit lost');
+    this.turnAwayCallers(desk);
   }
 
-  // ── clients ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── clients ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #call(client: MessageLink, exit: string, bearer: string): void {
-    const desk = this.#desks.get(exit);
+  private call(client: MessageLink, exit: string, bearer: string): void {
+    const desk = this.desks.get(exit);
     if (desk?.control === undefined) return this.turnAway(client, bearer);
-    if (!this.#hasLinks(exit, desk)) return this.turnAwayFull(client, bearer, 'its exit has its share of the links');
+    if (!this.hasLinks(exit, desk)) return this.turnAwayFull(client, bearer, 'its exit has its share of the links');
     const call: Call = {
       exit,
       desk,
@@ -291,25 +295,25 @@ export class Rendezvous {
       hasLeft: false,
     };
     // One exit alone gets half of the places, so that there are always some for others.
-    const hasPlace = desk.calls.size < this.#limits.calls - this.#waiting;
+    const hasPlace = desk.calls.size < this.limits.calls - this.waiting;
     if (!hasPlace || !desk.line.join(bearer, call, performance.now()))
       return this.turnAwayFull(client, bearer, 'too many wait for an answer');
     desk.calls.add(call);
-    this.#waiting += 1;
-    call.limit = setTimeout(() => this.#giveUp(call), this.#limits.answerMs);
+    this.waiting += 1;
+    call.limit = setTimeout(() => this.giveUp(call), this.limits.answerMs);
     client.pause();
-    client.setHandler(new Waiting(call, () => this.#leave(call)));
-    this.#callNext(desk);
+    client.setHandler(new Waiting(call, () => this.leave(call)));
+    this.callNext(desk);
   }
 
   /** The data links that are to come for those who wait count as taken. */
-  #hasLinks(exit: string, { calls }: Desk): boolean {
-    const held = 1 + LINKS_OF_CALL * (calls.size + this.#splices.countOf(exit));
-    return hasShare(held, (this.#options.linksFree?.() ?? Number.POSITIVE_INFINITY) - this.#waiting);
+  private hasLinks(exit: string, { calls }: Desk): boolean {
+    const held = 1 + LINKS_OF_CALL * (calls.size + this.splices.countOf(exit));
+    return hasShare(held, (this.options.linksFree?.() ?? Number.POSITIVE_INFINITY) - this.waiting);
   }
 
   /** Calls the exit for as many as have a turn, and comes back when time gives the next one its turn. */
-  #callNext(desk: Desk): void {
+  private callNext(desk: Desk): void {
     const { line, control } = desk;
     clearTimeout(desk.nextTurn);
     if (control === undefined) return;
@@ -317,69 +321,69 @@ export class Rendezvous {
     for (let call = line.next(now); call !== undefined; call = line.next(now)) {
       call.token = randomBytes(16).toString('hex');
       call.calledAt = now;
-      this.#called.set(call.token, call);
+      this.called.set(call.token, call);
       control.send({ type: 'call', token: call.token });
     }
     const waitMs = line.waitMs(now);
-    if (waitMs !== undefined) desk.nextTurn = setTimeout(() => this.#callNext(desk), Math.max(1, waitMs)).unref();
+    if (waitMs !== undefined) desk.nextTurn = setTimeout(() => this.callNext(desk), Math.max(1, waitMs)).unref();
   }
 
   /** Its place at the exit stays taken until that has answered: it dials for nobody now. */
-  #leave(call: Call): void {
-    if (call.token === undefined) this.#settle(call);
+  private leave(call: Call): void {
+    if (call.token === undefined) this.settle(call);
     call.hasLeft = true;
   }
 
   /** The call is over, whatever came of it: its place, token and timer are free. */
-  #settle(call: Call): void {
+  private settle(call: Call): void {
     const { desk, token, bearer } = call;
     clearTimeout(call.limit);
-    if (token !== undefined) this.#called.delete(token);
+    if (token !== undefined) this.called.delete(token);
     if (!desk.calls.delete(call)) return;
-    this.#waiting -= 1;
+    this.waiting -= 1;
     if (token === undefined) desk.line.leave(bearer, call);
     else desk.line.answered(bearer);
   }
 
-  #giveUp(call: Call): void {
+  private giveUp(call: Call): void {
     const { desk, client, bearer, token, calledAt, hasLeft } = call;
-    this.#settle(call);
-    this.#callNext(desk);
+    this.settle(call);
+    this.callNext(desk);
     if (hasLeft) return;
     // An exit that was called late had no time to answer.
-    const wasLate = token === undefined || performance.now() - calledAt < this.#limits.answerMs / 2;
+    const wasLate = token === undefined || performance.now() - calledAt < this.limits.answerMs / 2;
     if (wasLate) this.turnAwayFull(client, bearer, 'its turn did not come in time');
     else this.turnAway(client, bearer, 'its exit did not answer');
   }
 
-  #turnAwayCallers(desk: Desk): void {
+  private turnAwayCallers(desk: Desk): void {
     clearTimeout(desk.nextTurn);
     for (const call of [...desk.calls]) {
-      this.#settle(call);
+      this.settle(call);
       if (!call.hasLeft) this.turnAway(call.client, call.bearer, 'its exit was lost');
     }
   }
 
-  #answer(link: MessageLink, exit: string, token: string): void {
-    const call = this.#called.get(token);
+  private answer(link: MessageLink, exit: string, token: string): void {
+    const call = this.called.get(token);
     const isIts = call?.exit === exit;
-    if (isIts) this.#settle(call);
+    if (isIts) this.settle(call);
     if (isIts && !call.hasLeft) {
-      this.#join(call, link);
+      this.join(call, link);
     } else {
-      this.#options.logger.debug({ exit, remote: link.remote }, 'an answer to no call');
+      this.options.logger.debug({ exit, remote: link.remote }, 'an answer to no call');
       link.setHandler(IGNORE);
       link.close();
     }
-    if (isIts) this.#callNext(call.desk);
+    if (isIts) this.callNext(call.desk);
   }
 
-  #join({ exit, client, bearer, early }: Call, link: MessageLink): void {
-    const { logger } = this.#options;
+  private join({ exit, client, bearer, early }: Call, link: MessageLink): void {
+    const { logger } = this.options;
     const since = performance.now();
     logger.info({ exit, bearer, remote: client.remote }, 'a client was led to its exit');
     for (const message of early) link.send(message);
-    this.#splices.join(exit, client, link, () => {
+    this.splices.join(exit, client, link, () => {
       const seconds = Math.round((performance.now() - since) / 1000);
       logger.info({ exit, bearer, remote: client.remote, seconds }, 'a client left its exit');
     });
@@ -387,16 +391,16 @@ export class Rendezvous {
 }
 
 class Waiting implements MessageLinkHandler {
-  readonly #call: Pick<Call, 'early'>;
+  private readonly call: Pick<Call, 'early'>;
   readonly handleClose: () => void;
 
   constructor(call: Pick<Call, 'early'>, onClose: () => void) {
-    this.#call = call;
+    this.call = call;
     this.handleClose = onClose;
   }
 
   handleMessage(message: Message): void {
-    this.#call.early.push(message);
+    this.call.early.push(message);
   }
 
   handleDrain(): void {}

@@ -1,5 +1,6 @@
 /**
- * Two links joined message by message, so that a relay carries a session that it cannot read. Looks into no byte, copies none.
+ * Two links joined message by message, so that a relay carries a session that it cannot read. Looks into no byte,
+ * copies none.
  */
 import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
 
@@ -10,9 +11,9 @@ export interface Activity {
 }
 
 /**
- * Joins two open links; takes the handlers of both. What one sends leaves the other whole and in order; a side that takes no more
- * stops the other from being read. They end together: a goodbye is passed on behind what came before it, anything else at once.
- * `onEnd` is called when both have ended.
+ * Joins two open links; takes the handlers of both. What one sends leaves the other whole and in order; a side that
+ * takes no more stops the other from being read. They end together: a goodbye is passed on behind what came before it,
+ * anything else at once. `onEnd` is called when both have ended.
  *
  * Memory: a link's high mark and one read in each direction.
  */
@@ -30,31 +31,31 @@ export function splice(first: MessageLink, second: MessageLink, activity: Activi
 }
 
 class Leg implements MessageLinkHandler {
-  readonly #from: MessageLink;
-  readonly #to: MessageLink;
-  readonly #activity: Activity;
-  readonly #onClose: () => void;
+  private readonly from: MessageLink;
+  private readonly to: MessageLink;
+  private readonly activity: Activity;
+  private readonly onClose: () => void;
 
   constructor(from: MessageLink, to: MessageLink, activity: Activity, onClose: () => void) {
-    this.#from = from;
-    this.#to = to;
-    this.#activity = activity;
-    this.#onClose = onClose;
+    this.from = from;
+    this.to = to;
+    this.activity = activity;
+    this.onClose = onClose;
   }
 
   handleMessage(message: Message): void {
-    this.#activity.hasMoved = true;
-    if (!this.#to.send(message)) this.#from.pause();
+    this.activity.hasMoved = true;
+    if (!this.to.send(message)) this.from.pause();
   }
 
   /** This side takes more again. */
   handleDrain(): void {
-    this.#to.resume();
+    this.to.resume();
   }
 
   handleClose({ clean }: LinkCloseReason): void {
-    if (clean) this.#to.close();
-    else this.#to.abort();
-    this.#onClose();
+    if (clean) this.to.close();
+    else this.to.abort();
+    this.onClose();
   }
 }

@@ -1,8 +1,9 @@
 /**
- * Lets one decide request by request whether an upgrade is one. Node takes a request for an upgrade where anybody listens for upgrades,
- * and lets go of the connection then; a server where nobody does passes the wish over (RFC 9110 §7.8), and each release of Node has
- * ways of its own to go on from there. So that a refused upgrade is answered in just these ways, node is told for each request whether
- * anybody listens. Node 24.9 has an option for that, `shouldUpgradeCallback`, whose default asks as its predecessors do.
+ * Lets one decide request by request whether an upgrade is one. Node takes a request for an upgrade where anybody
+ * listens for upgrades, and lets go of the connection then; a server where nobody does passes the wish over (RFC 9110
+ * §7.8), and each release of Node has ways of its own to go on from there. So that a refused upgrade is answered in
+ * just these ways, node is told for each request whether anybody listens. Node 24.9 has an option for that,
+ * `shouldUpgradeCallback`, whose default asks as its predecessors do.
  */
 import { EventEmitter } from 'node:events';
 import { IncomingMessage, type Server } from 'node:http';

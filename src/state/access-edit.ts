@@ -1,6 +1,6 @@
 /**
- * Edits inside one table of `access.toml`, as text: comments and order stay. Pure; whether the outcome is what it should be, its caller
- * sees by parsing it again.
+ * Edits inside one table of `access.toml`, as text: comments and order stay. Pure; whether the outcome is what it
+ * should be, its caller sees by parsing it again.
  */
 import { formatLimit, type LimitName } from './access-limits.ts';
 

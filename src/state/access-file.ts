@@ -21,11 +21,11 @@ const NOBODY = '# nobody\n';
 
 export class AccessFile {
   readonly state: StateDir;
-  readonly #validateRule: RuleValidator;
+  private readonly validateRule: RuleValidator;
 
   constructor(state: StateDir, validateRule: RuleValidator) {
     this.state = state;
-    this.#validateRule = validateRule;
+    this.validateRule = validateRule;
   }
 
   /** The entries, none if there is no file. @throws WstunError state-unusable, access-malformed */
@@ -39,8 +39,8 @@ export class AccessFile {
   }
 
   /**
-   * Of a file without a word in it nobody can say whether that is meant: an editor on a full disk, or a script between its `>` and its
-   * first line, leaves the same. So it is no list.
+   * Of a file without a word in it nobody can say whether that is meant: an editor on a full disk, or a script between
+   * its `>` and its first line, leaves the same. So it is no list.
    * @throws WstunError access-malformed, naming file and line
    */
   parse(text: string): readonly AccessEntry[] {
@@ -51,7 +51,7 @@ export class AccessFile {
         `${file}: it is empty; to let nobody in, write a comment line: ${NOBODY.trim()}`,
       );
     }
-    return this.#named(() => parseAccessList(text, this.#validateRule));
+    return this.named(() => parseAccessList(text, this.validateRule));
   }
 
   /** @throws WstunError bad-name, name-taken, bad-key, bad-rule, access-malformed, state-unusable */
@@ -62,7 +62,7 @@ export class AccessFile {
       const before = text?.trim() === '' ? undefined : text;
       await this.state.write(
         ACCESS_FILE_NAME,
-        this.#named(() => addEntry(before, entry, this.#validateRule)),
+        this.named(() => addEntry(before, entry, this.validateRule)),
       );
     });
   }
@@ -71,7 +71,7 @@ export class AccessFile {
   async replaceKey(name: string, key: PublicIdentity): Promise<AccessEntry> {
     return await this.state.locked(async () => {
       const before = (await this.readText()) ?? '';
-      const text = this.#named(() => replaceKey(before, name, key, this.#validateRule));
+      const text = this.named(() => replaceKey(before, name, key, this.validateRule));
       await this.state.write(ACCESS_FILE_NAME, text);
       const entry = this.parse(text).find((other) => other.name === name);
       if (entry === undefined) throw new WstunError('name-unknown', name);
@@ -85,7 +85,7 @@ export class AccessFile {
       const text = (await this.readText()) ?? '';
       await this.state.write(
         ACCESS_FILE_NAME,
-        this.#named(() => changeEntry(text, name, change, this.#validateRule)),
+        this.named(() => changeEntry(text, name, change, this.validateRule)),
       );
     });
   }
@@ -94,12 +94,12 @@ export class AccessFile {
   async remove(name: string): Promise<void> {
     await this.state.locked(async () => {
       const text = (await this.readText()) ?? '';
-      const left = this.#named(() => removeEntry(text, name, this.#validateRule));
+      const left = this.named(() => removeEntry(text, name, this.validateRule));
       await this.state.write(ACCESS_FILE_NAME, left.trim() === '' ? NOBODY : left);
     });
   }
 
-  #named<T>(work: () => T): T {
+  private named<T>(work: () => T): T {
     try {
       return work();
     } catch (error) {

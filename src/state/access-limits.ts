@@ -1,4 +1,7 @@
-/** The limits of an access entry as `access.toml` and `wstun access add` write them: parsed strictly, and written again. Pure. */
+/**
+ * The limits of an access entry as `access.toml` and `wstun access add` write them: parsed strictly, and written again.
+ * Pure.
+ */
 import { WstunError } from '../errors.ts';
 import { BYTE_UNITS, inRange, RATE_UNITS, readUnits, writeUnits } from './units.ts';
 

@@ -1,6 +1,6 @@
 /**
- * The text of `access.toml`: who may come, and what is open to them. Parses and edits; edits keep comments and order, and are
- * parsed again before anyone sees them. Pure; the rules of an entry are judged by a function passed in.
+ * The text of `access.toml`: who may come, and what is open to them. Parses and edits; edits keep comments and order,
+ * and are parsed again before anyone sees them. Pure; the rules of an entry are judged by a function passed in.
  */
 import { parse, TomlError } from 'smol-toml';
 import { formatPublicIdentity, type PublicIdentity, parsePublicIdentity } from '../crypto/keys.ts';
@@ -177,16 +177,16 @@ function parseToml(text: string): Record<string, unknown> {
 
 /** Where an entry stands in the text: looked up only when something is wrong with it. */
 class Section {
-  readonly #text: string;
+  private readonly text: string;
   readonly name: string;
 
   constructor(text: string, name: string) {
-    this.#text = text;
+    this.text = text;
     this.name = name;
   }
 
   fault(detail: string, part = ''): WstunError {
-    return malformed(lineOf(this.#text, this.name, part), detail);
+    return malformed(lineOf(this.text, this.name, part), detail);
   }
 }
 
@@ -296,7 +296,9 @@ function formatEntry({ name, key, role, allow, limits = {} }: AccessEntry): stri
   return `${header}\nkey = "${formatPublicIdentity(key)}"\n${part}${rules}${formatLimits(limits)}`;
 }
 
-/** An edit that did not do what it should, because the text is written in a way not foreseen, must not reach the file. */
+/**
+ * An edit that did not do what it should, because the text is written in a way not foreseen, must not reach the file.
+ */
 function verified(text: string, expected: readonly AccessEntry[], validateRule: RuleValidator): string {
   const plain = (entries: readonly AccessEntry[]): string[] => entries.map(formatEntry).sort();
   const found = plain(parseAccessList(text, validateRule));

@@ -1,9 +1,9 @@
 /**
  * Takes changes of `access.toml` over while the relay runs. What cannot be read leaves the last good list in force.
  *
- * The kernel's notices make it quick, a look twice a second makes it sure (network file systems and bind mounts send none).
- * An editor may write a file in steps, and an empty first step would lock everybody out: so a change is taken only when the
- * file has stood still for a moment.
+ * The kernel's notices make it quick, a look twice a second makes it sure (network file systems and bind mounts send
+ * none). An editor may write a file in steps, and an empty first step would lock everybody out: so a change is taken
+ * only when the file has stood still for a moment.
  */
 import { type FSWatcher, watch } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -41,44 +41,44 @@ interface Seen {
 }
 
 export class AccessWatch {
-  readonly #file: AccessFile;
-  readonly #handler: AccessWatchHandler;
-  readonly #closing = new AbortController();
-  readonly #poll: NodeJS.Timeout;
-  readonly #notices: FSWatcher | undefined;
-  #seen: Seen;
-  #look: Promise<void> | undefined;
-  #again = false;
+  private readonly file: AccessFile;
+  private readonly handler: AccessWatchHandler;
+  private readonly closing = new AbortController();
+  private readonly poll: NodeJS.Timeout;
+  private readonly notices: FSWatcher | undefined;
+  private seen: Seen;
+  private look: Promise<void> | undefined;
+  private again = false;
   /** The text of the last fault: what cannot be read stays so at every look, but is told once. */
-  #told = '';
+  private told = '';
 
   /** Only `watchAccess` makes one. */
   constructor(file: AccessFile, handler: AccessWatchHandler, seen: Seen) {
-    this.#file = file;
-    this.#handler = handler;
-    this.#seen = seen;
-    this.#poll = setInterval(() => this.#lookSoon(), POLL_MS).unref();
-    this.#notices = this.#watchDirectory();
+    this.file = file;
+    this.handler = handler;
+    this.seen = seen;
+    this.poll = setInterval(() => this.lookSoon(), POLL_MS).unref();
+    this.notices = this.watchDirectory();
   }
 
   /** The last good list. */
   get entries(): readonly AccessEntry[] {
-    return this.#seen.entries;
+    return this.seen.entries;
   }
 
   /** After it resolves no handler is called any more. */
   async close(): Promise<void> {
-    this.#closing.abort();
-    clearInterval(this.#poll);
-    this.#notices?.close();
-    await this.#look;
+    this.closing.abort();
+    clearInterval(this.poll);
+    this.notices?.close();
+    await this.look;
   }
 
   /** The directory, because a replaced file has another inode, of which no notice would come. */
-  #watchDirectory(): FSWatcher | undefined {
+  private watchDirectory(): FSWatcher | undefined {
     try {
-      const notices = watch(this.#file.state.path, { persistent: false }, (_event, name) => {
-        if (name === null || name === ACCESS_FILE_NAME) this.#lookSoon();
+      const notices = watch(this.file.state.path, { persistent: false }, (_event, name) => {
+        if (name === null || name === ACCESS_FILE_NAME) this.lookSoon();
       });
       notices.on('error', () => notices.close());
       return notices;
@@ -88,58 +88,58 @@ export class AccessWatch {
     }
   }
 
-  #lookSoon(): void {
-    if (this.#closing.signal.aborted) return;
-    this.#again = true;
-    this.#look ??= this.#lookUntilSame().finally(() => {
-      this.#look = undefined;
+  private lookSoon(): void {
+    if (this.closing.signal.aborted) return;
+    this.again = true;
+    this.look ??= this.lookUntilSame().finally(() => {
+      this.look = undefined;
     });
   }
 
-  async #lookUntilSame(): Promise<void> {
-    while (this.#again && !this.#closing.signal.aborted) {
-      this.#again = false;
+  private async lookUntilSame(): Promise<void> {
+    while (this.again && !this.closing.signal.aborted) {
+      this.again = false;
       try {
-        await this.#lookOnce();
+        await this.lookOnce();
       } catch (error) {
-        this.#report(error);
+        this.report(error);
       }
     }
   }
 
-  async #lookOnce(): Promise<void> {
-    if ((await this.#file.state.signature(ACCESS_FILE_NAME)) === this.#seen.signature) return;
-    const signature = await this.#settled();
+  private async lookOnce(): Promise<void> {
+    if ((await this.file.state.signature(ACCESS_FILE_NAME)) === this.seen.signature) return;
+    const signature = await this.settled();
     if (signature === undefined) return;
     // Before anything can fail, so that a file that cannot be read is not read again until it changes.
-    this.#seen = { ...this.#seen, signature };
-    const text = await this.#file.readText();
-    if (this.#closing.signal.aborted || text === this.#seen.text) return;
-    this.#seen = { ...this.#seen, text };
+    this.seen = { ...this.seen, signature };
+    const text = await this.file.readText();
+    if (this.closing.signal.aborted || text === this.seen.text) return;
+    this.seen = { ...this.seen, text };
     if (text === undefined)
-      throw new WstunError('access-malformed', `${this.#file.state.pathOf(ACCESS_FILE_NAME)} is gone`);
-    this.#seen = { signature, text, entries: this.#file.parse(text) };
-    this.#told = '';
-    this.#handler.handleChange(this.#seen.entries);
+      throw new WstunError('access-malformed', `${this.file.state.pathOf(ACCESS_FILE_NAME)} is gone`);
+    this.seen = { signature, text, entries: this.file.parse(text) };
+    this.told = '';
+    this.handler.handleChange(this.seen.entries);
   }
 
   /** The signature once it has stayed the same for a moment; undefined when closed meanwhile. */
-  async #settled(): Promise<string | undefined> {
-    let signature = await this.#file.state.signature(ACCESS_FILE_NAME);
+  private async settled(): Promise<string | undefined> {
+    let signature = await this.file.state.signature(ACCESS_FILE_NAME);
     for (let step = 0; step < MAX_SETTLE_STEPS; step++) {
-      await delay(SETTLE_MS, undefined, { signal: this.#closing.signal }).catch(() => {});
-      if (this.#closing.signal.aborted) return undefined;
-      const next = await this.#file.state.signature(ACCESS_FILE_NAME);
+      await delay(SETTLE_MS, undefined, { signal: this.closing.signal }).catch(() => {});
+      if (this.closing.signal.aborted) return undefined;
+      const next = await this.file.state.signature(ACCESS_FILE_NAME);
       if (next === signature) break;
       signature = next;
     }
     return signature;
   }
 
-  #report(error: unknown): void {
+  private report(error: unknown): void {
     if (!(error instanceof WstunError)) throw error;
-    if (this.#closing.signal.aborted || this.#told === error.message) return;
-    this.#told = error.message;
-    this.#handler.handleFault(error);
+    if (this.closing.signal.aborted || this.told === error.message) return;
+    this.told = error.message;
+    this.handler.handleFault(error);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * `identity.key`: the one secret of a relay or a named exit, as text with a checksum. It may be rotated while its owner runs: a watch
- * tells of it. What is kept of those before is in retired-keys.ts.
+ * `identity.key`: the one secret of a relay or a named exit, as text with a checksum. It may be rotated while its owner
+ * runs: a watch tells of it. What is kept of those before is in retired-keys.ts.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -47,7 +47,10 @@ export async function loadIdentity(state: StateDir): Promise<Identity> {
   return identity;
 }
 
-/** Calls `onChange` whenever the file holds another identity than `current`, or than it told last; keeps no process alive. */
+/**
+ * Calls `onChange` whenever the file holds another identity than `current`, or than it told last; keeps no process
+ * alive.
+ */
 export function watchIdentity(
   state: StateDir,
   current: Identity,

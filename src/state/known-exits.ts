@@ -1,6 +1,7 @@
 /**
- * `exits.json` in a relay's state directory: the gate keys that each exit announced last, so that after a restart its clients are
- * told that the exit is not there yet, and not that they are strangers. Public keys only; a copy of what exits say again themselves.
+ * `exits.json` in a relay's state directory: the gate keys that each exit announced last, so that after a restart its
+ * clients are told that the exit is not there yet, and not that they are strangers. Public keys only; a copy of what
+ * exits say again themselves.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { decodeBase64url } from '../crypto/base64url.ts';
@@ -20,59 +21,59 @@ const MAX_KEYS = 50_000;
 export type ExitKeys = ReadonlyMap<string, readonly string[]>;
 
 export class KnownExits {
-  readonly #state: StateDir;
-  readonly #logger: Logger;
-  readonly #exits: Map<string, readonly string[]>;
-  readonly #closing = new AbortController();
-  #dirty = false;
-  #writing: Promise<void> | undefined;
+  private readonly state: StateDir;
+  private readonly logger: Logger;
+  private readonly keys: Map<string, readonly string[]>;
+  private readonly closing = new AbortController();
+  private dirty = false;
+  private writing: Promise<void> | undefined;
 
   /** Only `loadKnownExits` makes one. */
   constructor(state: StateDir, exits: ExitKeys, logger: Logger) {
-    this.#state = state;
-    this.#logger = logger;
-    this.#exits = new Map(exits);
+    this.state = state;
+    this.logger = logger;
+    this.keys = new Map(exits);
   }
 
   get exits(): ExitKeys {
-    return this.#exits;
+    return this.keys;
   }
 
   /** Writes soon; of several lists that come meanwhile, the last. An empty one, or one too many, is forgotten. */
   set(exit: string, keys: readonly string[]): void {
     // Each new control link says again what is known.
-    if (keys.join() === (this.#exits.get(exit) ?? []).join()) return;
-    this.#exits.delete(exit);
-    if (keys.length > 0 && this.#count() + keys.length <= MAX_KEYS) this.#exits.set(exit, keys);
-    this.#dirty = true;
-    this.#writing ??= this.#write().finally(() => {
-      this.#writing = undefined;
+    if (keys.join() === (this.keys.get(exit) ?? []).join()) return;
+    this.keys.delete(exit);
+    if (keys.length > 0 && this.count() + keys.length <= MAX_KEYS) this.keys.set(exit, keys);
+    this.dirty = true;
+    this.writing ??= this.write().finally(() => {
+      this.writing = undefined;
     });
   }
 
   /** Resolves when all is written; from now on without pauses. */
   async close(): Promise<void> {
-    this.#closing.abort();
-    await this.#writing;
+    this.closing.abort();
+    await this.writing;
   }
 
-  #count(): number {
+  private count(): number {
     let count = 0;
-    for (const keys of this.#exits.values()) count += keys.length;
+    for (const keys of this.keys.values()) count += keys.length;
     return count;
   }
 
   /** A relay that cannot write goes on: it only would know less after a restart. */
-  async #write(): Promise<void> {
-    while (this.#dirty) {
-      this.#dirty = false;
+  private async write(): Promise<void> {
+    while (this.dirty) {
+      this.dirty = false;
       try {
-        await this.#state.write(NAME, `${JSON.stringify(Object.fromEntries(this.#exits))}\n`);
+        await this.state.write(NAME, `${JSON.stringify(Object.fromEntries(this.keys))}\n`);
       } catch (error) {
         if (!(error instanceof WstunError)) throw error;
-        this.#logger.warn({ code: error.code }, error.message);
+        this.logger.warn({ code: error.code }, error.message);
       }
-      await delay(PAUSE_MS, undefined, { ref: false, signal: this.#closing.signal }).catch(() => {});
+      await delay(PAUSE_MS, undefined, { ref: false, signal: this.closing.signal }).catch(() => {});
     }
   }
 }

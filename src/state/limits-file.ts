@@ -1,6 +1,6 @@
 /**
- * `limits.toml` in the state directory of a relay or an exit, written by its owner: limits other than those in docs/limits.md. Read
- * once, at the start. Which of them matter to whom is for the reader.
+ * `limits.toml` in the state directory of a relay or an exit, written by its owner: limits other than those in
+ * docs/limits.md. Read once, at the start. Which of them matter to whom is for the reader.
  */
 import { parse, TomlError } from 'smol-toml';
 import { WstunError } from '../errors.ts';

@@ -1,8 +1,8 @@
 /**
  * A lock between processes: a file that only one of them can create. Owns nothing but that file.
  *
- * A holder that died is found out: at once if it ran on this host, else by the age of its file (process ids mean nothing
- * across containers that share a directory, host names do).
+ * A holder that died is found out: at once if it ran on this host, else by the age of its file (process ids mean
+ * nothing across containers that share a directory, host names do).
  */
 import { randomBytes } from 'node:crypto';
 import { link, open, readFile, rename, rm, stat } from 'node:fs/promises';
@@ -12,7 +12,10 @@ import { WstunError } from '../errors.ts';
 
 /** Holders write one small file: milliseconds, seconds on a dying disk. */
 const STALE_AFTER_MS = 15_000;
-/** Longer than it takes to find a dead holder out, so that waiting always ends in success unless somebody really holds it. */
+/**
+ * Longer than it takes to find a dead holder out, so that waiting always ends in success unless somebody really holds
+ * it.
+ */
 const MAX_WAIT_MS = 20_000;
 const RETRY_MS = 20;
 
@@ -76,8 +79,8 @@ async function readToken(path: string): Promise<string | undefined> {
 }
 
 /**
- * Two processes may find the same dead holder out at once, and the slower could then remove the lock of the faster. So the
- * file is first moved aside, which only one can do, and put back if it turns out to be another than the one judged.
+ * Two processes may find the same dead holder out at once, and the slower could then remove the lock of the faster. So
+ * the file is first moved aside, which only one can do, and put back if it turns out to be another than the one judged.
  */
 async function breakIfStale(path: string): Promise<void> {
   const token = await readToken(path);
@@ -104,7 +107,10 @@ async function isStale(path: string, token: string): Promise<boolean> {
   return age > STALE_AFTER_MS;
 }
 
-/** One of our own number that is not ours was of a process before: a container that is restarted has the same name, and its first is 1. */
+/**
+ * One of our own number that is not ours was of a process before: a container that is restarted has the same name, and
+ * its first is 1.
+ */
 function isHeldHere(token: string, pid: number): boolean {
   return pid === process.pid ? own.has(token) : isAlive(pid);
 }

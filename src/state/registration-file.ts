@@ -1,4 +1,7 @@
-/** `registration.invite`: where and as whom a named exit registers, so that it starts again without being told. A secret. */
+/**
+ * `registration.invite`: where and as whom a named exit registers, so that it starts again without being told. A
+ * secret.
+ */
 import { decodeInvite, encodeInvite, type Invite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
 import type { StateDir } from './state-dir.ts';

@@ -1,4 +1,6 @@
-/** `relay.toml`: the public URL of a relay, so that `wstun access add` can print invites while the relay itself runs. */
+/**
+ * `relay.toml`: the public URL of a relay, so that `wstun access add` can print invites while the relay itself runs.
+ */
 import { parse, TomlError } from 'smol-toml';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
 import { WstunError } from '../errors.ts';

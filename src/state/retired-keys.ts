@@ -1,7 +1,7 @@
 /**
- * `retired.json` in a state directory: the keys that `wstun keys rotate` replaced, and whose invites were good with them, so that
- * for a while an old invite is told why it fails. Nothing opens with these keys. A secret: as long as it is kept, a thief of it can
- * pose as what the old invites expect, as he could before the rotation.
+ * `retired.json` in a state directory: the keys that `wstun keys rotate` replaced, and whose invites were good with
+ * them, so that for a while an old invite is told why it fails. Nothing opens with these keys. A secret: as long as it
+ * is kept, a thief of it can pose as what the old invites expect, as he could before the rotation.
  */
 import {
   formatIdentitySecret,
@@ -18,7 +18,9 @@ import { MAX_FILE_BYTES, type StateDir } from './state-dir.ts';
 const NAME = 'retired.json';
 /** Who has not used an invite for a month hears no reason: a relay does not answer old keys for ever. */
 export const RETIRED_DAYS = 30;
-/** Each costs a look-up more for a stranger, and at an exit a key agreement more for a client that pins none of them. */
+/**
+ * Each costs a look-up more for a stranger, and at an exit a key agreement more for a client that pins none of them.
+ */
 const MAX_RETIRED = 4;
 const DAY_MS = 86_400_000;
 
@@ -34,7 +36,10 @@ export interface RetiredKeys {
   readonly exits: ExitKeys;
 }
 
-/** The newest first. What cannot be read counts as nothing: it is only good for an explanation. @throws WstunError state-unusable */
+/**
+ * The newest first. What cannot be read counts as nothing: it is only good for an explanation. @throws WstunError
+ * state-unusable
+ */
 export async function readRetiredKeys(state: StateDir, now: number): Promise<readonly RetiredKeys[]> {
   const text = await state.read(NAME, { secret: true });
   return (text === undefined ? [] : parse(text)).filter(({ until }) => now < until);

@@ -1,8 +1,9 @@
 /**
  * Which process runs with a state directory: a file that names it for as long as it lives. Owns nothing but that file.
  *
- * A holder that is gone never keeps anybody out: a process is the same only if number, start and boot of the machine are. Whoever runs
- * elsewhere, on another machine or in another container, cannot be judged from here, and is not asked for.
+ * A holder that is gone never keeps anybody out: a process is the same only if number, start and boot of the machine
+ * are. Whoever runs elsewhere, on another machine or in another container, cannot be judged from here, and is not asked
+ * for.
  */
 import { readFile, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';

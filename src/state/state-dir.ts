@@ -1,6 +1,6 @@
 /**
- * The directory in which a relay or a named exit keeps what outlives it: made 0700, its files 0600, every write whole or not
- * at all. Knows nothing of what the files say.
+ * The directory in which a relay or a named exit keeps what outlives it: made 0700, its files 0600, every write whole
+ * or not at all. Knows nothing of what the files say.
  */
 import { randomBytes } from 'node:crypto';
 import { chmod, chown, type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
@@ -32,7 +32,10 @@ const REASONS: Readonly<Record<string, string>> = {
   ENAMETOOLONG: 'the path is too long',
 };
 
-/** XDG Base Directory Specification: `$XDG_STATE_HOME`, ignored unless absolute, else `~/.local/state`; then `wstun/ROLE`. */
+/**
+ * XDG Base Directory Specification: `$XDG_STATE_HOME`, ignored unless absolute, else `~/.local/state`; then
+ * `wstun/ROLE`.
+ */
 export function defaultStateDir(role: 'relay' | 'exit', env: NodeJS.ProcessEnv): string {
   const xdg = env.XDG_STATE_HOME;
   const base = xdg !== undefined && isAbsolute(xdg) ? xdg : join(homedir(), '.local', 'state');
@@ -66,12 +69,12 @@ async function judgeDir(path: string): Promise<StateDir> {
 
 export class StateDir {
   readonly path: string;
-  readonly #owner: number;
+  private readonly owner: number;
 
   /** Only the functions above make one. */
   constructor(path: string, owner: number) {
     this.path = path;
-    this.#owner = owner;
+    this.owner = owner;
   }
 
   pathOf(name: string): string {
@@ -107,7 +110,7 @@ export class StateDir {
     const temporary = this.pathOf(`.${name}.${randomBytes(6).toString('hex')}.tmp`);
     await guarded(path, async () => {
       try {
-        await this.#writeNew(temporary, text);
+        await this.writeNew(temporary, text);
         await rename(temporary, path);
       } catch (error) {
         await rm(temporary, { force: true });
@@ -122,7 +125,7 @@ export class StateDir {
     const path = this.pathOf(name);
     return await guarded(path, async () => {
       await makeDir(path, false);
-      if (process.geteuid?.() === 0 && this.#owner !== 0) await chown(path, this.#owner, (await stat(this.path)).gid);
+      if (process.geteuid?.() === 0 && this.owner !== 0) await chown(path, this.owner, (await stat(this.path)).gid);
       return await judgeDir(path);
     });
   }
@@ -153,13 +156,15 @@ export class StateDir {
     });
   }
 
-  /** Behind what is there, and behind what other processes append; a crash may cut it. @throws WstunError state-unusable */
+  /**
+   * Behind what is there, and behind what other processes append; a crash may cut it. @throws WstunError state-unusable
+   */
   async append(name: string, bytes: Uint8Array): Promise<void> {
     const path = this.pathOf(name);
     await guarded(path, async () => {
       const file = await open(path, 'a', FILE_MODE);
       try {
-        await this.#own(file);
+        await this.own(file);
         await file.appendFile(bytes);
       } finally {
         await file.close();
@@ -179,7 +184,9 @@ export class StateDir {
     await guarded(path, () => rm(path, { force: true }));
   }
 
-  /** Runs `work` while no other process runs its own under the lock of this directory. @throws WstunError state-unusable */
+  /**
+   * Runs `work` while no other process runs its own under the lock of this directory. @throws WstunError state-unusable
+   */
   async locked<T>(work: () => Promise<T>): Promise<T> {
     const path = this.pathOf(LOCK_NAME);
     return await guarded(path, () => withLock(path, work));
@@ -196,15 +203,15 @@ export class StateDir {
   }
 
   /** `sudo wstun access add` in the directory of a service: the service must still be able to read its file. */
-  async #own(file: FileHandle): Promise<void> {
-    if (process.geteuid?.() === 0 && this.#owner !== 0) await file.chown(this.#owner, (await stat(this.path)).gid);
+  private async own(file: FileHandle): Promise<void> {
+    if (process.geteuid?.() === 0 && this.owner !== 0) await file.chown(this.owner, (await stat(this.path)).gid);
   }
 
-  async #writeNew(path: string, text: string): Promise<void> {
+  private async writeNew(path: string, text: string): Promise<void> {
     const file = await open(path, 'wx', FILE_MODE);
     try {
       await file.chmod(FILE_MODE);
-      await this.#own(file);
+      await this.own(file);
       await file.writeFile(text);
       await file.sync();
     } finally {
@@ -214,8 +221,8 @@ export class StateDir {
 }
 
 /**
- * Makes the directory and those above it, unless they exist. Not `recursive: true`: where a file system refuses with ENOENT,
- * as /proc does, that never returns.
+ * Makes the directory and those above it, unless they exist. Not `recursive: true`: where a file system refuses with
+ * ENOENT, as /proc does, that never returns.
  */
 async function makeDir(path: string, parents = true): Promise<void> {
   try {
@@ -244,7 +251,9 @@ async function openExisting(path: string): Promise<FileHandle | undefined> {
   return await open(path, 'r').catch(ignoreMissing);
 }
 
-/** A rename lasts only when its directory has reached the disk; some file systems cannot be told so, and need not be. */
+/**
+ * A rename lasts only when its directory has reached the disk; some file systems cannot be told so, and need not be.
+ */
 async function syncDir(path: string): Promise<void> {
   const dir = await open(path, 'r');
   try {

@@ -1,9 +1,9 @@
 /**
- * `usage.json` in the state directory of an exit: how many bytes each name has used in the present month (UTC). Counts for quotas; a
- * crash forgets ten seconds at most.
+ * `usage.json` in the state directory of an exit: how many bytes each name has used in the present month (UTC). Counts
+ * for quotas; a crash forgets ten seconds at most.
  *
- * Several processes may count in one file, as while one relay takes over from another: each adds what it has counted to what is there,
- * under the lock, and looks for what others have added.
+ * Several processes may count in one file, as while one relay takes over from another: each adds what it has counted to
+ * what is there, under the lock, and looks for what others have added.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { isName } from '../crypto/names.ts';
@@ -12,7 +12,10 @@ import type { Logger } from '../observability/logger.ts';
 import type { StateDir } from './state-dir.ts';
 
 const NAME = 'usage.json';
-/** How often it is looked at, and written while another process counts too: with both, each knows what the other has within two seconds. */
+/**
+ * How often it is looked at, and written while another process counts too: with both, each knows what the other has
+ * within two seconds.
+ */
 const LOOK_MS = 500;
 /** What a crash may forget, against writing to a disk without end. */
 const WRITE_MS = 10_000 - LOOK_MS;
@@ -29,7 +32,10 @@ interface Usage {
   readonly bytes: Counts;
 }
 
-/** The counts of this month; none where the file has those of another, or cannot be understood. @throws WstunError state-unusable */
+/**
+ * The counts of this month; none where the file has those of another, or cannot be understood. @throws WstunError
+ * state-unusable
+ */
 export async function readUsage(state: StateDir, now: number): Promise<Usage> {
   const text = await state.read(NAME, { secret: false });
   const month = monthOf(now);
@@ -45,135 +51,137 @@ export async function openUsage(state: StateDir, logger: Logger, clock = Date.no
 }
 
 export class UsageFile {
-  readonly #state: StateDir;
-  readonly #logger: Logger;
-  readonly #clock: () => number;
-  #month: string;
-  #monthEnds: number;
+  private readonly state: StateDir;
+  private readonly logger: Logger;
+  private readonly clock: () => number;
+  private month: string;
+  private monthEnds: number;
   /** A clock that says so was wrong about the month. */
-  #setBackBefore: number;
-  /** Of this month, as the file has them, as far as is known here. Counts only grow: a file that has less was damaged. */
-  #stored: Counts;
+  private setBackBefore: number;
+  /**
+   * Of this month, as the file has them, as far as is known here. Counts only grow: a file that has less was damaged.
+   */
+  private stored: Counts;
   /** Counted here since. */
-  #unwritten = new Map<string, number>();
+  private unwritten = new Map<string, number>();
   /** Of the file as it was written or read here last. */
-  #signature: string;
-  #writtenAt = Number.NEGATIVE_INFINITY;
-  #sharedUntil = Number.NEGATIVE_INFINITY;
-  readonly #closing = new AbortController();
-  readonly #following: Promise<void>;
+  private signature: string;
+  private writtenAt = Number.NEGATIVE_INFINITY;
+  private sharedUntil = Number.NEGATIVE_INFINITY;
+  private readonly closing = new AbortController();
+  private readonly following: Promise<void>;
   /** The last fault: what cannot be written stays so for long, but is told once. */
-  #told = '';
+  private told = '';
 
   /** Only `openUsage` makes one. `clock`: ms since 1970. */
   constructor(state: StateDir, logger: Logger, clock: () => number, signature: string, { month, bytes }: Usage) {
-    this.#state = state;
-    this.#logger = logger;
-    this.#clock = clock;
-    this.#month = month;
-    this.#monthEnds = endOfMonth(clock());
-    this.#setBackBefore = Date.parse(month) - SET_BACK_MS;
-    this.#stored = bytes;
-    this.#signature = signature;
-    this.#following = this.#follow();
+    this.state = state;
+    this.logger = logger;
+    this.clock = clock;
+    this.month = month;
+    this.monthEnds = endOfMonth(clock());
+    this.setBackBefore = Date.parse(month) - SET_BACK_MS;
+    this.stored = bytes;
+    this.signature = signature;
+    this.following = this.follow();
   }
 
   /** Bytes in this month. */
   usedBy(name: string): number {
-    this.#turnMonth();
-    return (this.#stored.get(name) ?? 0) + (this.#unwritten.get(name) ?? 0);
+    this.turnMonth();
+    return (this.stored.get(name) ?? 0) + (this.unwritten.get(name) ?? 0);
   }
 
   add(name: string, bytes: number): void {
-    this.#turnMonth();
-    this.#unwritten.set(name, (this.#unwritten.get(name) ?? 0) + bytes);
+    this.turnMonth();
+    this.unwritten.set(name, (this.unwritten.get(name) ?? 0) + bytes);
   }
 
   /** Resolves when all is written. Call it when nothing is counted any more. */
   async close(): Promise<void> {
-    this.#closing.abort();
-    await this.#following;
-    await this.#attempt(() => this.#write());
+    this.closing.abort();
+    await this.following;
+    await this.attempt(() => this.write());
   }
 
-  #turnMonth(): void {
-    const now = this.#clock();
-    if (now < this.#monthEnds && now >= this.#setBackBefore) return;
-    this.#month = monthOf(now);
-    this.#monthEnds = endOfMonth(now);
-    this.#setBackBefore = Date.parse(this.#month) - SET_BACK_MS;
-    this.#stored = new Map();
-    this.#unwritten = new Map();
+  private turnMonth(): void {
+    const now = this.clock();
+    if (now < this.monthEnds && now >= this.setBackBefore) return;
+    this.month = monthOf(now);
+    this.monthEnds = endOfMonth(now);
+    this.setBackBefore = Date.parse(this.month) - SET_BACK_MS;
+    this.stored = new Map();
+    this.unwritten = new Map();
     // Another process may have begun the month before this one.
-    this.#signature = '';
+    this.signature = '';
   }
 
   /** Keeps no process alive by itself. */
-  async #follow(): Promise<void> {
-    const { signal } = this.#closing;
+  private async follow(): Promise<void> {
+    const { signal } = this.closing;
     while (!signal.aborted) {
-      await this.#attempt(() => this.#look());
-      if (this.#isDue()) await this.#attempt(() => this.#write());
+      await this.attempt(() => this.look());
+      if (this.isDue()) await this.attempt(() => this.write());
       await delay(LOOK_MS, undefined, { ref: false, signal }).catch(() => {});
     }
   }
 
-  #isDue(): boolean {
+  private isDue(): boolean {
     const now = performance.now();
-    return now < this.#sharedUntil || now - this.#writtenAt >= WRITE_MS;
+    return now < this.sharedUntil || now - this.writtenAt >= WRITE_MS;
   }
 
   /** An exit that cannot write goes on counting: it only would forget at its end. */
-  async #attempt(work: () => Promise<void>): Promise<void> {
+  private async attempt(work: () => Promise<void>): Promise<void> {
     try {
       await work();
     } catch (error) {
       if (!(error instanceof WstunError)) throw error;
-      if (error.message !== this.#told) this.#logger.warn({ code: error.code }, error.message);
-      this.#told = error.message;
+      if (error.message !== this.told) this.logger.warn({ code: error.code }, error.message);
+      this.told = error.message;
     }
   }
 
   /** Takes over what others have written. */
-  async #look(): Promise<void> {
-    this.#turnMonth();
-    const signature = await this.#state.signature(NAME);
-    if (signature === this.#signature) return;
-    this.#sharedUntil = performance.now() + SHARED_MS;
-    const { month, bytes } = await readUsage(this.#state, this.#clock());
+  private async look(): Promise<void> {
+    this.turnMonth();
+    const signature = await this.state.signature(NAME);
+    if (signature === this.signature) return;
+    this.sharedUntil = performance.now() + SHARED_MS;
+    const { month, bytes } = await readUsage(this.state, this.clock());
     // The month has turned meanwhile.
-    if (month !== this.#month) return;
+    if (month !== this.month) return;
     // Not before it was read: what failed to be read would be written over.
-    this.#signature = signature;
-    this.#stored = combined(this.#stored, bytes, Math.max);
+    this.signature = signature;
+    this.stored = combined(this.stored, bytes, Math.max);
   }
 
-  async #write(): Promise<void> {
-    this.#turnMonth();
-    if (this.#unwritten.size === 0) return;
-    this.#writtenAt = performance.now();
-    await this.#state.locked(async () => {
-      await this.#look();
-      const [month, added] = [this.#month, new Map(this.#unwritten)];
-      const bytes = combined(this.#stored, added, (stored, more) => stored + more);
-      const before = await this.#state.signature(NAME);
+  private async write(): Promise<void> {
+    this.turnMonth();
+    if (this.unwritten.size === 0) return;
+    this.writtenAt = performance.now();
+    await this.state.locked(async () => {
+      await this.look();
+      const [month, added] = [this.month, new Map(this.unwritten)];
+      const bytes = combined(this.stored, added, (stored, more) => stored + more);
+      const before = await this.state.signature(NAME);
       try {
-        await this.#state.write(NAME, `${JSON.stringify({ month, bytes: Object.fromEntries(bytes) })}\n`);
+        await this.state.write(NAME, `${JSON.stringify({ month, bytes: Object.fromEntries(bytes) })}\n`);
       } finally {
         // Also where that failed: it may have been too late, and what is in the file would be added once more.
-        this.#signature = await this.#state.signature(NAME);
-        if (this.#signature !== before) this.#handleWritten(month, bytes, added);
+        this.signature = await this.state.signature(NAME);
+        if (this.signature !== before) this.handleWritten(month, bytes, added);
       }
     });
-    this.#told = '';
+    this.told = '';
   }
 
   /** More may have been counted meanwhile, and the month have turned. */
-  #handleWritten(month: string, bytes: Counts, added: Counts): void {
-    if (month !== this.#month) return;
-    const left = combined(this.#unwritten, added, (counted, written) => counted - written);
-    this.#unwritten = new Map([...left].filter(([, count]) => count > 0));
-    this.#stored = bytes;
+  private handleWritten(month: string, bytes: Counts, added: Counts): void {
+    if (month !== this.month) return;
+    const left = combined(this.unwritten, added, (counted, written) => counted - written);
+    this.unwritten = new Map([...left].filter(([, count]) => count > 0));
+    this.stored = bytes;
   }
 }
 

@@ -22,38 +22,38 @@ interface Guesser {
 /** Times are milliseconds of any clock that does not run backwards. */
 export class Guesses {
   /** The one that guessed longest ago first. */
-  readonly #guessers = new Map<string, Guesser>();
-  #total = 0;
+  private readonly guessers = new Map<string, Guesser>();
+  private count = 0;
 
   /** Of all addresses, ever. */
   get total(): number {
-    return this.#total;
+    return this.count;
   }
 
   mustWait(address: string, now: number): boolean {
-    return now < (this.#guessers.get(address)?.until ?? now);
+    return now < (this.guessers.get(address)?.until ?? now);
   }
 
   /** A secret was wrong. Returns how many this address has tried, and how long it has to wait now, ms. */
   note(address: string, now: number): { readonly guesses: number; readonly waitMs: number } {
-    this.#total += 1;
-    const before = this.#guessers.get(address);
+    this.count += 1;
+    const before = this.guessers.get(address);
     const isFresh = before !== undefined && now < before.until + FORGET_MS;
     const { guesses, waitMs } = isFresh ? before : { guesses: 0, waitMs: 0 };
     const next = guesses + 1 <= FREE_GUESSES ? 0 : Math.min(MAX_WAIT_MS, Math.max(FIRST_WAIT_MS, waitMs * 2));
-    this.#guessers.delete(address);
-    this.#guessers.set(address, { guesses: guesses + 1, waitMs: next, until: now + next });
-    this.#forgetOldest();
+    this.guessers.delete(address);
+    this.guessers.set(address, { guesses: guesses + 1, waitMs: next, until: now + next });
+    this.forgetOldest();
     return { guesses: guesses + 1, waitMs: next };
   }
 
   /** A secret of this address was right. */
   clear(address: string): void {
-    this.#guessers.delete(address);
+    this.guessers.delete(address);
   }
 
-  #forgetOldest(): void {
-    const [oldest] = this.#guessers.keys();
-    if (this.#guessers.size > MAX_ADDRESSES && oldest !== undefined) this.#guessers.delete(oldest);
+  private forgetOldest(): void {
+    const [oldest] = this.guessers.keys();
+    if (this.guessers.size > MAX_ADDRESSES && oldest !== undefined) this.guessers.delete(oldest);
   }
 }

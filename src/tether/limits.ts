@@ -6,7 +6,10 @@ export const MAX_ON_THE_WAY_BYTES = 4 * 1024 * 1024;
 export const MIN_ON_THE_WAY_BYTES = 128 * 1024;
 /** Before anything is known of the far leg's speed. */
 export const FIRST_ON_THE_WAY_BYTES = 512 * 1024;
-/** Between the two, what left within this much: more than a round trip to the phone, and no more than a person waits gladly. */
+/**
+ * Between the two, what left within this much: more than a round trip to the phone, and no more than a person waits
+ * gladly.
+ */
 export const ON_THE_WAY_MS = 250;
 /** The shortest time over which that speed is measured: timers of pages are coarse. */
 export const SPEED_SAMPLE_MS = 50;
@@ -33,7 +36,10 @@ export const MAX_CONTROL_QUEUE_BYTES = 64 * 1024;
 export const NEW_CODE_AFTER_MS = 15_000;
 /** Between attempts while a phone has no way to the relay, times 0.5 to 1.5: mobile data may be back at any moment. */
 export const OFFLINE_AGAIN_MS = 1_000;
-/** An address that is new here is served at after this much: interfaces that come up together settle. Doubles with each move of late. */
+/**
+ * An address that is new here is served at after this much: interfaces that come up together settle. Doubles with each
+ * move of late.
+ */
 export const ADDRESS_SETTLE_MS = 1_000;
 /** At most, as a network that comes and goes must not fill the screen with codes. */
 export const MAX_ADDRESS_SETTLE_MS = 60_000;

@@ -1,6 +1,6 @@
 /**
- * What a paired page and the laptop say to each other on a control link (docs/protocol.md §2.6), before it is sealed. Pure:
- * encodes, decodes strictly, bounds everything. The page runs the same code.
+ * What a paired page and the laptop say to each other on a control link (docs/protocol.md §2.6), before it is sealed.
+ * Pure: encodes, decodes strictly, bounds everything. The page runs the same code.
  */
 
 const MAX_BYTES = 4_096;
@@ -8,7 +8,10 @@ const MAX_BYTES = 4_096;
 const TOKEN = /^[0-9a-f]{32}$/;
 const FAR_LEG = /^wss?:\/\/[^\s#]+$/;
 
-/** Whose turn it is: this page's; another page's; nobody's, as the laptop reaches the relay itself or has nothing to carry. */
+/**
+ * Whose turn it is: this page's; another page's; nobody's, as the laptop reaches the relay itself or has nothing to
+ * carry.
+ */
 export type Duty = 'carry' | 'spare' | 'rest';
 /** Why the far leg did not open: something answers at the relay's host, or nothing does. */
 type FailReason = 'refused' | 'unreachable';

@@ -1,8 +1,14 @@
-/** The page as it is served: its bytes, and headers that let it do nothing but what it is for. Pure but for reading the file. */
+/**
+ * The page as it is served: its bytes, and headers that let it do nothing but what it is for. Pure but for reading the
+ * file.
+ */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
-/** Made by tools/build-page.mjs, which puts it beside the compiled form of this file. @throws where it is missing: not built */
+/**
+ * Made by tools/build-page.mjs, which puts it beside the compiled form of this file. @throws where it is missing: not
+ * built
+ */
 export function readPage(): Buffer {
   return readFileSync(new URL('./page.html', import.meta.url));
 }
@@ -46,7 +52,9 @@ function hashesOf(html: string, tag: 'script' | 'style'): string {
   return contents.map((content) => `'sha256-${createHash('sha256').update(content).digest('base64')}'`).join(' ');
 }
 
-/** `'self'` is not the WebSocket's origin in every browser; policies know no IPv6 address, for which `'self'` must do. */
+/**
+ * `'self'` is not the WebSocket's origin in every browser; policies know no IPv6 address, for which `'self'` must do.
+ */
 function ownSource(host: string): string[] {
   return host.includes('[') ? [] : [`ws://${host}`];
 }

@@ -1,7 +1,7 @@
 /**
- * How a page and the laptop prove to each other that they hold the same secret, and the keys that follow (docs/protocol.md §2.6).
- * Pure but for randomness, and without anything of Node: the page runs the same code, over http, where `crypto.subtle` does not
- * exist.
+ * How a page and the laptop prove to each other that they hold the same secret, and the keys that follow
+ * (docs/protocol.md §2.6). Pure but for randomness, and without anything of Node: the page runs the same code, over
+ * http, where `crypto.subtle` does not exist.
  */
 import nacl from 'tweetnacl';
 
@@ -106,27 +106,27 @@ export function answerPairing(
 
 /** One direction of a control link after the pairing: messages in order, none twice, none left out. */
 export class Seal {
-  readonly #key: Uint8Array;
-  #next = 0;
+  private readonly key: Uint8Array;
+  private next = 0;
 
   constructor(key: Uint8Array) {
-    this.#key = key;
+    this.key = key;
   }
 
   seal(content: Uint8Array): Uint8Array {
-    return concat(Uint8Array.of(MESSAGE.sealed), nacl.secretbox(content, this.#nonce(), this.#key));
+    return concat(Uint8Array.of(MESSAGE.sealed), nacl.secretbox(content, this.nonce(), this.key));
   }
 
   /** Undefined for what the other end did not seal as its next message; nothing opens after that. */
   open(message: Uint8Array): Uint8Array | undefined {
     if (message[0] !== MESSAGE.sealed) return undefined;
-    return nacl.secretbox.open(message.subarray(1), this.#nonce(), this.#key) ?? undefined;
+    return nacl.secretbox.open(message.subarray(1), this.nonce(), this.key) ?? undefined;
   }
 
-  #nonce(): Uint8Array {
+  private nonce(): Uint8Array {
     const nonce = new Uint8Array(nacl.secretbox.nonceLength);
-    new DataView(nonce.buffer).setBigUint64(16, BigInt(this.#next));
-    this.#next += 1;
+    new DataView(nonce.buffer).setBigUint64(16, BigInt(this.next));
+    this.next += 1;
     return nonce;
   }
 }
@@ -153,7 +153,9 @@ interface Transcript {
   readonly host: string;
 }
 
-/** Whoever has not the secret cannot compute it, nor can who learns the secret later: the X25519 keys are gone by then. */
+/**
+ * Whoever has not the secret cannot compute it, nor can who learns the secret later: the X25519 keys are gone by then.
+ */
 function agree(secret: Uint8Array, { hello, answer, host }: Transcript, shared: Uint8Array): Uint8Array {
   return hmac(secret, concat(utf8.encode('wstun tether v1'), hello, answer, utf8.encode(host), shared));
 }

@@ -1,7 +1,9 @@
 /**
- * Which secrets may pair: the one code that is on show, and those of pages that paired before. Pure, with time passed in.
+ * Which secrets may pair: the one code that is on show, and those of pages that paired before. Pure, with time passed
+ * in.
  *
- * A code is taken by the page's proof alone: whoever has only seen its identifier on the network can neither use nor spoil it.
+ * A code is taken by the page's proof alone: whoever has only seen its identifier on the network can neither use nor
+ * spoil it.
  */
 import { createSecret, secretId, secretToText } from './pairing.ts';
 

@@ -1,6 +1,6 @@
 /**
- * One address at which a tether serves its page: answers for the page itself, and hands on WebSockets. Whoever is on the local network
- * can reach it: every request is judged by host and origin first.
+ * One address at which a tether serves its page: answers for the page itself, and hands on WebSockets. Whoever is on
+ * the local network can reach it: every request is judged by host and origin first.
  */
 import { createServer, type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -42,22 +42,22 @@ export class TetherListener {
   users = 0;
   /** A page that paired here comes back to the same origin, and finds its secret at no other. */
   hasPaired = false;
-  readonly #server: Server;
-  readonly #options: TetherListenerOptions;
+  private readonly server: Server;
+  private readonly options: TetherListenerOptions;
 
   private constructor(server: Server, { host, port }: HostAndPort, options: TetherListenerOptions) {
     this.host = host;
     this.port = port;
-    this.#server = server;
-    this.#options = options;
+    this.server = server;
+    this.options = options;
     server.on('request', (request, response) => {
-      const status = this.#judge(request);
+      const status = this.judge(request);
       const isPage = status === 200;
       response
-        .writeHead(status, isPage ? headersOf(options.page, this.#policyOf(request)) : PLAIN)
+        .writeHead(status, isPage ? headersOf(options.page, this.policyOf(request)) : PLAIN)
         .end(isPage ? options.page : '');
     });
-    server.on('upgrade', (request, socket, head) => this.#handleUpgrade(request, socket, head));
+    server.on('upgrade', (request, socket, head) => this.handleUpgrade(request, socket, head));
     server.on('clientError', (_error, socket) => socket.destroy());
   }
 
@@ -78,43 +78,44 @@ export class TetherListener {
 
   /** Nobody comes in any more; WebSockets that have live on. */
   close(): void {
-    this.#server.close();
-    this.#server.closeAllConnections();
+    this.server.close();
+    this.server.closeAllConnections();
   }
 
   /** The status of a request that is no upgrade; 200 is the page. */
-  #judge(request: IncomingMessage): number {
-    if (!this.#isOurHost(request)) return 403;
+  private judge(request: IncomingMessage): number {
+    if (!this.isOurHost(request)) return 403;
     if (request.url !== '/') return 404;
     return request.method === 'GET' ? 200 : 405;
   }
 
   /** A name that points here by a stranger's DNS is none of ours, whatever page asks. */
-  #isOurHost({ headers, socket }: IncomingMessage): boolean {
+  private isOurHost({ headers, socket }: IncomingMessage): boolean {
     const host = headers.host?.toLowerCase();
     const local = socket.localAddress?.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '') ?? '';
     const names = [this.publicHost ?? '', this.host, local].filter((name) => name !== '');
     return host !== undefined && names.flatMap((name) => spellingsOf({ host: name, port: this.port })).includes(host);
   }
 
-  #policyOf(request: IncomingMessage): { host: string; relayUrls: readonly string[] } {
-    return { host: request.headers.host ?? '', relayUrls: this.#options.relayUrls };
+  private policyOf(request: IncomingMessage): { host: string; relayUrls: readonly string[] } {
+    return { host: request.headers.host ?? '', relayUrls: this.options.relayUrls };
   }
 
-  #handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  private handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on('error', () => {});
     const origin = `http://${request.headers.host}`.toLowerCase();
-    if (this.#isOurHost(request) && request.headers.origin?.toLowerCase() === origin)
-      return this.#options.onUpgrade(this, request, socket, head);
+    if (this.isOurHost(request) && request.headers.origin?.toLowerCase() === origin)
+      return this.options.onUpgrade(this, request, socket, head);
     const remote = request.socket.remoteAddress ?? 'unknown';
-    this.#options.logger.warn({ remote }, 'a web page that is not ours asked for the tether');
+    this.options.logger.warn({ remote }, 'a web page that is not ours asked for the tether');
     refuse(socket, 403);
   }
 }
 
 export function refuse(socket: Duplex, status: number): void {
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
-  // Nobody reads an upgraded socket: without this the other end could keep its half open, and with it one of few connections.
+  // Nobody reads an upgraded socket: without this the other end could keep its half open, and with it one of few
+  // connections.
   socket.resume();
   const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
   socket.once('close', () => clearTimeout(timer));

@@ -1,6 +1,7 @@
 /**
- * The laptop's side of a tether: pairs with pages, takes their WebSockets, and gives out links that pages carry (docs/protocol.md
- * §2.6). The address at which pages find it may change while it runs (tether-listener.ts): what has paired knows nothing of that.
+ * The laptop's side of a tether: pairs with pages, takes their WebSockets, and gives out links that pages carry
+ * (docs/protocol.md §2.6). The address at which pages find it may change while it runs (tether-listener.ts): what has
+ * paired knows nothing of that.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -60,7 +61,9 @@ export interface TetherServer {
    * @throws WstunError cannot-listen: all is as it was
    */
   serve(place: TetherPlace): Promise<void>;
-  /** Which addresses there are: where pages have paired before, listening goes on for them while there is the address. */
+  /**
+   * Which addresses there are: where pages have paired before, listening goes on for them while there is the address.
+   */
   retain(addresses: ReadonlySet<string>): void;
   /** Makes a new code, in place of the one before, and tells it as an event. */
   showCode(): void;
@@ -76,138 +79,138 @@ export function createTetherServer(options: TetherServerOptions): TetherServer {
 }
 
 class Tether implements TetherServer {
-  readonly #options: TetherServerOptions;
-  readonly #acceptor = createWebSocketAcceptor();
-  readonly #pages = new Pages(() => this.#options.onEvent({ type: 'offline' }));
-  readonly #secrets = new Secrets();
-  readonly #guesses = new Guesses();
+  private readonly options: TetherServerOptions;
+  private readonly acceptor = createWebSocketAcceptor();
+  private readonly bridges = new Pages(() => this.options.onEvent({ type: 'offline' }));
+  private readonly secrets = new Secrets();
+  private readonly attempts = new Guesses();
   /** By the host and port that were wanted. */
-  readonly #listeners = new Map<string, TetherListener>();
+  private readonly listeners = new Map<string, TetherListener>();
   /** The one that is served at now. */
-  #listener: TetherListener | undefined;
+  private listener: TetherListener | undefined;
   /** As far as is known; undefined: all that there were. */
-  #addresses: ReadonlySet<string> | undefined;
+  private addresses: ReadonlySet<string> | undefined;
   /** By the pairing's id, also those that have not said their first word. */
-  readonly #paired = new Map<string, PairedPage>();
+  private readonly paired = new Map<string, PairedPage>();
   /** Control links whose pairing is under way, and those that are about to open. */
-  readonly #pairing = new Set<MessageLink>();
+  private readonly pairing = new Set<MessageLink>();
   /** Of these, by address. */
-  readonly #underWay = new Map<string, number>();
-  #opening = 0;
+  private readonly underWay = new Map<string, number>();
+  private opening = 0;
   /** Where the last code led. */
-  #shownAt: string | undefined;
-  #codeTimer: NodeJS.Timeout | undefined;
+  private shownAt: string | undefined;
+  private codeTimer: NodeJS.Timeout | undefined;
   /** A code was due while none led anywhere. */
-  #owesCode = false;
-  #closed = false;
+  private owesCode = false;
+  private closed = false;
 
   constructor(options: TetherServerOptions) {
-    this.#options = options;
+    this.options = options;
   }
 
   get address(): HostAndPort | undefined {
-    const { publicHost, port = 0 } = this.#listener ?? {};
+    const { publicHost, port = 0 } = this.listener ?? {};
     return publicHost === undefined ? undefined : { host: publicHost, port };
   }
 
   get pages(): number {
-    return this.#pages.size;
+    return this.bridges.size;
   }
 
   get guesses(): number {
-    return this.#guesses.total;
+    return this.attempts.total;
   }
 
   async serve(place: TetherPlace): Promise<void> {
-    const listener = await this.#listenerAt(place);
-    if (this.#closed) return listener.close();
+    const listener = await this.listenerAt(place);
+    if (this.closed) return listener.close();
     const wasAt = this.address && authorityOf(this.address);
-    if (this.#listener !== undefined) this.#listener.publicHost = undefined;
-    this.#listener = listener;
+    if (this.listener !== undefined) this.listener.publicHost = undefined;
+    this.listener = listener;
     listener.publicHost = place.publicHost;
-    this.#closeUnused();
+    this.closeUnused();
     const { address } = this;
-    if (address !== undefined && authorityOf(address) !== wasAt) this.#leadTo(address);
+    if (address !== undefined && authorityOf(address) !== wasAt) this.leadTo(address);
   }
 
   retain(addresses: ReadonlySet<string>): void {
-    this.#addresses = addresses;
-    this.#closeUnused();
+    this.addresses = addresses;
+    this.closeUnused();
   }
 
   showCode(): void {
     const { address } = this;
-    this.#owesCode = address === undefined;
-    if (this.#closed || address === undefined) return;
-    const secret = secretToText(this.#secrets.newCode(performance.now()));
-    this.#codeIn(CODE_LIFETIME_MS);
-    this.#shownAt = authorityOf(address);
-    this.#options.onEvent({ type: 'code', url: `http://${this.#shownAt}/#${secret}`, lifetimeMs: CODE_LIFETIME_MS });
+    this.owesCode = address === undefined;
+    if (this.closed || address === undefined) return;
+    const secret = secretToText(this.secrets.newCode(performance.now()));
+    this.codeIn(CODE_LIFETIME_MS);
+    this.shownAt = authorityOf(address);
+    this.options.onEvent({ type: 'code', url: `http://${this.shownAt}/#${secret}`, lifetimeMs: CODE_LIFETIME_MS });
   }
 
   dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<TetherLink> {
-    return this.#pages.dial(makeUrl, signal);
+    return this.bridges.dial(makeUrl, signal);
   }
 
   close(): void {
-    this.#closed = true;
-    clearTimeout(this.#codeTimer);
-    this.#pages.closeAll();
-    for (const page of [...this.#paired.values()]) page.close();
-    for (const link of this.#pairing) link.abort();
-    for (const listener of this.#listeners.values()) listener.close();
+    this.closed = true;
+    clearTimeout(this.codeTimer);
+    this.bridges.closeAll();
+    for (const page of [...this.paired.values()]) page.close();
+    for (const link of this.pairing) link.abort();
+    for (const listener of this.listeners.values()) listener.close();
   }
 
-  // ── addresses ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── addresses ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async #listenerAt(place: TetherPlace): Promise<TetherListener> {
+  private async listenerAt(place: TetherPlace): Promise<TetherListener> {
     const key = authorityOf(place);
     const listener =
-      this.#listeners.get(key) ??
+      this.listeners.get(key) ??
       (await TetherListener.open(place, {
-        ...this.#options,
-        onUpgrade: (...upgrade) => this.#handleUpgrade(...upgrade),
+        ...this.options,
+        onUpgrade: (...upgrade) => this.handleUpgrade(...upgrade),
       }));
-    this.#listeners.set(key, listener);
+    this.listeners.set(key, listener);
     return listener;
   }
 
-  #leadTo(address: HostAndPort): void {
-    const again = this.#shownAt === authorityOf(address);
-    if (this.#shownAt !== undefined) this.#options.onEvent({ type: 'address', ...address, again });
+  private leadTo(address: HostAndPort): void {
+    const again = this.shownAt === authorityOf(address);
+    if (this.shownAt !== undefined) this.options.onEvent({ type: 'address', ...address, again });
     // The code before is good for the same address; a page from before is back sooner than it needs another.
     if (!again) this.showCode();
-    else if (this.#owesCode) this.#codeIn(NEW_CODE_AFTER_MS);
+    else if (this.owesCode) this.codeIn(NEW_CODE_AFTER_MS);
   }
 
   /** One address, not all: whoever is on another network has no business with the page. */
-  #closeUnused(): void {
-    for (const [key, listener] of this.#listeners) {
-      const mayComeBack = listener.hasPaired && (this.#addresses?.has(listener.host) ?? true);
-      if (listener === this.#listener || listener.users > 0 || mayComeBack) continue;
-      this.#listeners.delete(key);
+  private closeUnused(): void {
+    for (const [key, listener] of this.listeners) {
+      const mayComeBack = listener.hasPaired && (this.addresses?.has(listener.host) ?? true);
+      if (listener === this.listener || listener.users > 0 || mayComeBack) continue;
+      this.listeners.delete(key);
       listener.close();
     }
   }
 
-  // ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── requests ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #handleUpgrade(listener: TetherListener, request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  private handleUpgrade(listener: TetherListener, request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const remote = request.socket.remoteAddress ?? 'unknown';
     const token = LINK_PATH.exec(request.url ?? '')?.[1];
-    if (token !== undefined) return this.#acceptNearLeg(request, socket, head, token);
+    if (token !== undefined) return this.acceptNearLeg(request, socket, head, token);
     if (request.url !== '/control') return refuse(socket, 404);
-    if (this.#guesses.mustWait(remote, performance.now())) return refuse(socket, 429);
-    if (this.#pairing.size + this.#opening >= MAX_PAIRINGS) return refuse(socket, 503);
-    if ((this.#underWay.get(remote) ?? 0) >= MAX_PAIRINGS_PER_ADDRESS) return refuse(socket, 503);
-    this.#acceptControl(listener, request, socket, head);
+    if (this.attempts.mustWait(remote, performance.now())) return refuse(socket, 429);
+    if (this.pairing.size + this.opening >= MAX_PAIRINGS) return refuse(socket, 503);
+    if ((this.underWay.get(remote) ?? 0) >= MAX_PAIRINGS_PER_ADDRESS) return refuse(socket, 503);
+    this.acceptControl(listener, request, socket, head);
   }
 
-  #acceptNearLeg(request: IncomingMessage, socket: Duplex, head: Buffer, token: string): void {
-    const page = this.#pages.expecting(token);
+  private acceptNearLeg(request: IncomingMessage, socket: Duplex, head: Buffer, token: string): void {
+    const page = this.bridges.expecting(token);
     if (page === undefined) return refuse(socket, 404);
     let link: TetherLink | undefined;
-    this.#acceptor
+    this.acceptor
       .accept(request, socket, head, (text) => link?.handleText(text))
       .then((nearLeg) => {
         link = page.bring(token, nearLeg);
@@ -216,99 +219,99 @@ class Tether implements TetherServer {
       .catch(() => socket.destroy());
   }
 
-  // ── pairing ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── pairing ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #acceptControl(listener: TetherListener, request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  private acceptControl(listener: TetherListener, request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const remote = request.socket.remoteAddress ?? 'unknown';
-    this.#opening += 1;
+    this.opening += 1;
     listener.users += 1;
-    this.#countUnderWay(remote, 1);
-    this.#acceptor
+    this.countUnderWay(remote, 1);
+    this.acceptor
       .accept(request, socket, head)
       .finally(() => {
-        this.#opening -= 1;
+        this.opening -= 1;
       })
       .then(
-        (link) => this.#pair(link, listener, request.headers.host ?? '', remote),
+        (link) => this.pair(link, listener, request.headers.host ?? '', remote),
         () => {
-          this.#countUnderWay(remote, -1);
-          this.#leave(listener);
+          this.countUnderWay(remote, -1);
+          this.leave(listener);
           socket.destroy();
         },
       );
   }
 
-  #countUnderWay(remote: string, change: number): void {
-    const count = (this.#underWay.get(remote) ?? 0) + change;
-    if (count > 0) this.#underWay.set(remote, count);
-    else this.#underWay.delete(remote);
+  private countUnderWay(remote: string, change: number): void {
+    const count = (this.underWay.get(remote) ?? 0) + change;
+    if (count > 0) this.underWay.set(remote, count);
+    else this.underWay.delete(remote);
   }
 
-  #pair(link: MessageLink, listener: TetherListener, host: string, remote: string): void {
-    this.#pairing.add(link);
+  private pair(link: MessageLink, listener: TetherListener, host: string, remote: string): void {
+    this.pairing.add(link);
     new PairingExchange(link, {
       host,
-      find: (id) => this.#secrets.find(id, performance.now()),
+      find: (id) => this.secrets.find(id, performance.now()),
       claim: (secret, keys) => {
-        const claim = this.#secrets.claim(secret, keys.rejoin, performance.now());
-        return claim && (() => this.#adopt(claim, link, listener, keys, remote));
+        const claim = this.secrets.claim(secret, keys.rejoin, performance.now());
+        return claim && (() => this.adopt(claim, link, listener, keys, remote));
       },
       onFailed: (guessed) => {
-        this.#pairing.delete(link);
-        this.#countUnderWay(remote, -1);
-        this.#leave(listener);
-        if (guessed && !this.#closed) this.#noteGuess(remote);
+        this.pairing.delete(link);
+        this.countUnderWay(remote, -1);
+        this.leave(listener);
+        if (guessed && !this.closed) this.noteGuess(remote);
       },
     });
   }
 
-  #noteGuess(remote: string): void {
-    const noted = this.#guesses.note(remote, performance.now());
-    this.#options.logger.warn({ remote, ...noted }, 'a pairing was refused');
-    this.#options.onEvent({ type: 'refused', remote, ...noted });
+  private noteGuess(remote: string): void {
+    const noted = this.attempts.note(remote, performance.now());
+    this.options.logger.warn({ remote, ...noted }, 'a pairing was refused');
+    this.options.onEvent({ type: 'refused', remote, ...noted });
   }
 
-  #adopt(claim: Claim, link: MessageLink, listener: TetherListener, keys: PairingKeys, remote: string): void {
+  private adopt(claim: Claim, link: MessageLink, listener: TetherListener, keys: PairingKeys, remote: string): void {
     listener.hasPaired = true;
-    this.#pairing.delete(link);
-    this.#countUnderWay(remote, -1);
-    this.#guesses.clear(remote);
-    this.#paired.get(claim.page)?.replace();
+    this.pairing.delete(link);
+    this.countUnderWay(remote, -1);
+    this.attempts.clear(remote);
+    this.paired.get(claim.page)?.replace();
     const page = new PairedPage(claim.page, link, keys, {
       onJoined: () => {
-        this.#pages.add(page);
-        this.#options.onEvent({ type: 'paired', remote, again: claim.kind === 'page' });
+        this.bridges.add(page);
+        this.options.onEvent({ type: 'paired', remote, again: claim.kind === 'page' });
       },
-      onDoubt: () => this.#pages.doubt(page),
-      onLinks: () => this.#pages.assignDuties(),
+      onDoubt: () => this.bridges.doubt(page),
+      onLinks: () => this.bridges.assignDuties(),
       onEnd: (_page, { text }) => {
-        this.#handleEnd(page, remote, text);
-        this.#leave(listener);
+        this.handleEnd(page, remote, text);
+        this.leave(listener);
       },
     });
-    this.#paired.set(claim.page, page);
-    if (this.#closed) page.close();
+    this.paired.set(claim.page, page);
+    if (this.closed) page.close();
   }
 
-  #handleEnd(page: PairedPage, remote: string, reason: string): void {
-    if (this.#paired.get(page.id) === page) this.#paired.delete(page.id);
-    this.#pages.remove(page);
-    this.#options.logger.debug({ remote, reason }, 'a page is gone');
-    if (this.#closed) return;
-    this.#options.onEvent({ type: 'lost', remote, left: this.#pages.size });
-    this.#codeIn(NEW_CODE_AFTER_MS);
+  private handleEnd(page: PairedPage, remote: string, reason: string): void {
+    if (this.paired.get(page.id) === page) this.paired.delete(page.id);
+    this.bridges.remove(page);
+    this.options.logger.debug({ remote, reason }, 'a page is gone');
+    if (this.closed) return;
+    this.options.onEvent({ type: 'lost', remote, left: this.bridges.size });
+    this.codeIn(NEW_CODE_AFTER_MS);
   }
 
-  #leave(listener: TetherListener): void {
+  private leave(listener: TetherListener): void {
     listener.users -= 1;
-    if (!this.#closed) this.#closeUnused();
+    if (!this.closed) this.closeUnused();
   }
 
   /** A code for whoever waits with no page at all: the one on show has run out, or the phone does not come back. */
-  #codeIn(ms: number): void {
-    clearTimeout(this.#codeTimer);
-    this.#codeTimer = setTimeout(() => {
-      if (this.#pages.size === 0) this.showCode();
+  private codeIn(ms: number): void {
+    clearTimeout(this.codeTimer);
+    this.codeTimer = setTimeout(() => {
+      if (this.bridges.size === 0) this.showCode();
     }, ms).unref();
   }
 }

@@ -1,6 +1,7 @@
 /**
- * What an HTTP answer to the upgrade means that is not 101, in the words of the fault table. Pure. It proves nothing: a relay and any
- * web server, filter or portal in front of it say 404 alike, so a sentence says what came, from whom if that is known, and no more.
+ * What an HTTP answer to the upgrade means that is not 101, in the words of the fault table. Pure. It proves nothing: a
+ * relay and any web server, filter or portal in front of it say 404 alike, so a sentence says what came, from whom if
+ * that is known, and no more.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import { WstunError } from '../errors.ts';
@@ -8,7 +9,9 @@ import { nameOfFront, placeOfRedirect } from './front.ts';
 
 /** Something answered 404, as the relay answers any stranger: the ticket did not open, or no relay is there. */
 export class RelayRefused extends WstunError {
-  /** The server's clock, ms since 1970, from its `Date` header: a ticket also fails when the clocks are minutes apart. */
+  /**
+   * The server's clock, ms since 1970, from its `Date` header: a ticket also fails when the clocks are minutes apart.
+   */
   readonly relayTime: number | undefined;
 
   constructor(detail: string, relayTime: number | undefined) {

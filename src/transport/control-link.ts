@@ -1,6 +1,6 @@
 /**
- * One end of an exit's control link: whole control messages in and out, a ping now and then, and an end to a peer that has
- * fallen silent or says what it may not. Does not know what the messages are for.
+ * One end of an exit's control link: whole control messages in and out, a ping now and then, and an end to a peer that
+ * has fallen silent or says what it may not. Does not know what the messages are for.
  */
 import { type ControlMessage, decodeControl, encodeControl } from './control-messages.ts';
 import type { Farewell, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from './message-link.ts';
@@ -9,7 +9,10 @@ import type { Farewell, LinkCloseReason, Message, MessageLink, MessageLinkHandle
 const PING_MS = 5_000;
 /** Pings of the peer that are missed before the link counts as dead: a stall may swallow one. */
 const MISSED_PINGS = 3;
-/** The silence that is borne, ms, until the peer is seen to ping more often than every 15 s, as builds before this one do. */
+/**
+ * The silence that is borne, ms, until the peer is seen to ping more often than every 15 s, as builds before this one
+ * do.
+ */
 const SILENCE_LIMIT_MS = 45_000;
 /** The longest announcement has 460 KB; a peer that leaves more unread does not read. */
 const MAX_QUEUED_BYTES = 1024 * 1024;
@@ -24,90 +27,90 @@ export interface ControlHandler {
 }
 
 export class ControlLink implements MessageLinkHandler {
-  readonly #link: MessageLink;
-  readonly #handler: ControlHandler;
-  readonly #pings: NodeJS.Timeout;
-  #silence: NodeJS.Timeout;
-  #silenceMs = SILENCE_LIMIT_MS;
+  private readonly link: MessageLink;
+  private readonly handler: ControlHandler;
+  private readonly pings: NodeJS.Timeout;
+  private silence: NodeJS.Timeout;
+  private silenceMs = SILENCE_LIMIT_MS;
   /** When the peer's last ping came, or the link began, and how long that was after the one before it. */
-  #pingedAt = performance.now();
-  #pingGapMs = 0;
-  #ended: LinkCloseReason | undefined;
+  private pingedAt = performance.now();
+  private pingGapMs = 0;
+  private ended: LinkCloseReason | undefined;
 
   /** Takes the link's handler. */
   constructor(link: MessageLink, handler: ControlHandler) {
-    this.#link = link;
-    this.#handler = handler;
-    this.#pings = setInterval(() => this.send({ type: 'ping' }), PING_MS).unref();
-    this.#silence = this.#awaitSilence();
+    this.link = link;
+    this.handler = handler;
+    this.pings = setInterval(() => this.send({ type: 'ping' }), PING_MS).unref();
+    this.silence = this.awaitSilence();
     link.setHandler(this);
   }
 
   get remote(): string {
-    return this.#link.remote;
+    return this.link.remote;
   }
 
   send(message: ControlMessage): void {
-    if (this.#ended !== undefined) return;
-    this.#link.send(encodeControl(message));
-    if (this.#link.queuedBytes > MAX_QUEUED_BYTES) this.#break('the peer does not read');
+    if (this.ended !== undefined) return;
+    this.link.send(encodeControl(message));
+    if (this.link.queuedBytes > MAX_QUEUED_BYTES) this.break('the peer does not read');
   }
 
   /** Sends what is queued, and ends; nothing is delivered any more but `handleEnd`. */
   end(farewell?: Farewell): void {
-    this.#stop({ clean: true, text: 'closed here' });
-    this.#link.close(farewell);
+    this.stop({ clean: true, text: 'closed here' });
+    this.link.close(farewell);
   }
 
   /** Ends at once: a path that is dead is not waited for. */
   abort(): void {
-    this.#break('given up here');
+    this.break('given up here');
   }
 
   handleMessage(bytes: Message): void {
-    if (this.#ended !== undefined) return;
-    this.#silence.refresh();
+    if (this.ended !== undefined) return;
+    this.silence.refresh();
     const message = decodeControl(bytes);
-    if (message === undefined) return this.#break('a message that cannot be');
-    if (message.type === 'ping') this.#handlePing();
+    if (message === undefined) return this.break('a message that cannot be');
+    if (message.type === 'ping') this.handlePing();
     const isTaken =
-      message.type === 'ping' ? (this.#handler.handlePing?.() ?? true) : this.#handler.handleControl(message);
-    if (!isTaken) this.#break('a message that cannot be');
+      message.type === 'ping' ? (this.handler.handlePing?.() ?? true) : this.handler.handleControl(message);
+    if (!isTaken) this.break('a message that cannot be');
   }
 
   /** By the longer of its last two pauses: a path that is late now and then is none that is dead. */
-  #handlePing(): void {
+  private handlePing(): void {
     const now = performance.now();
-    const gapMs = now - this.#pingedAt;
-    const pauses = Math.round(Math.max(gapMs, this.#pingGapMs) / PING_MS);
-    this.#pingedAt = now;
-    this.#pingGapMs = gapMs;
+    const gapMs = now - this.pingedAt;
+    const pauses = Math.round(Math.max(gapMs, this.pingGapMs) / PING_MS);
+    this.pingedAt = now;
+    this.pingGapMs = gapMs;
     const silenceMs = Math.min(MISSED_PINGS * PING_MS * Math.max(1, pauses), SILENCE_LIMIT_MS);
-    if (silenceMs === this.#silenceMs) return;
-    this.#silenceMs = silenceMs;
-    clearTimeout(this.#silence);
-    this.#silence = this.#awaitSilence();
+    if (silenceMs === this.silenceMs) return;
+    this.silenceMs = silenceMs;
+    clearTimeout(this.silence);
+    this.silence = this.awaitSilence();
   }
 
-  #awaitSilence(): NodeJS.Timeout {
-    return setTimeout(() => this.#break('the peer has fallen silent'), this.#silenceMs).unref();
+  private awaitSilence(): NodeJS.Timeout {
+    return setTimeout(() => this.break('the peer has fallen silent'), this.silenceMs).unref();
   }
 
   handleDrain(): void {}
 
   handleClose(reason: LinkCloseReason): void {
-    this.#stop(reason);
-    this.#handler.handleEnd(this.#ended ?? reason);
+    this.stop(reason);
+    this.handler.handleEnd(this.ended ?? reason);
   }
 
-  #break(text: string): void {
-    this.#stop({ clean: false, text });
-    this.#link.abort();
+  private break(text: string): void {
+    this.stop({ clean: false, text });
+    this.link.abort();
   }
 
-  #stop(reason: LinkCloseReason): void {
-    this.#ended ??= reason;
-    clearInterval(this.#pings);
-    clearTimeout(this.#silence);
+  private stop(reason: LinkCloseReason): void {
+    this.ended ??= reason;
+    clearInterval(this.pings);
+    clearTimeout(this.silence);
   }
 }

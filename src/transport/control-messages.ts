@@ -1,6 +1,6 @@
 /**
- * What an exit and a relay say to each other on the exit's control link, and the relay's one word to a client that it cannot
- * lead on (docs/protocol.md §2.5, "Named exits"). Pure: encodes, decodes strictly, bounds everything.
+ * What an exit and a relay say to each other on the exit's control link, and the relay's one word to a client that it
+ * cannot lead on (docs/protocol.md §2.5, "Named exits"). Pure: encodes, decodes strictly, bounds everything.
  */
 import { isIP } from 'node:net';
 import { type WireFaultName, wireCodeOf } from '../errors.ts';
@@ -13,7 +13,10 @@ export const MAX_ANNOUNCED_KEYS = 10_000;
 /** 46 bytes each in JSON. */
 const KEYS_A_MESSAGE = 1_000;
 
-/** X25519 public keys: 32 bytes in base64url, of whose last character two bits are unused, and zero in the one valid spelling. */
+/**
+ * X25519 public keys: 32 bytes in base64url, of whose last character two bits are unused, and zero in the one valid
+ * spelling.
+ */
 const KEY = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
 /** Feature bit of the ticket for a control link: the exit understands `occupied`. Others hear `replaced`. */
 export const OCCUPIED_FEATURE = 0x1000;
@@ -46,7 +49,10 @@ export type ControlMessage =
   | BearersMessage
   /** From the relay: the gate knows the list that the exit announced last. */
   | { readonly type: 'registered' }
-  /** From the relay, to exits whose ticket said `TAKEN_FEATURE`: it has room for `keys` of the `of` keys announced last, as yet. */
+  /**
+   * From the relay, to exits whose ticket said `TAKEN_FEATURE`: it has room for `keys` of the `of` keys announced last,
+   * as yet.
+   */
   | { readonly type: 'taken'; readonly keys: number; readonly of: number }
   /** From the relay, to exits whose ticket said `SEEN_FEATURE`: the IP address from which their control link comes. */
   | { readonly type: 'seen'; readonly address: string }
@@ -56,7 +62,10 @@ export type ControlMessage =
   | { readonly type: 'replaced' }
   /** From the relay: another exit of the same name has the place; this one may ask for it by WHEN_FREE_FEATURE. */
   | { readonly type: 'occupied' }
-  /** From the relay, first and last: the exit's ticket was sealed to keys that are retired. `proof`: hex, that this is the relay's word. */
+  /**
+   * From the relay, first and last: the exit's ticket was sealed to keys that are retired. `proof`: hex, that this is
+   * the relay's word.
+   */
   | { readonly type: 'rotated'; readonly proof: string }
   | { readonly type: 'ping' };
 
@@ -64,7 +73,9 @@ export function encodeControl(message: ControlMessage): Message {
   return [Buffer.from(JSON.stringify(message))];
 }
 
-/** Undefined for anything that this version would not have written, but for the order and spacing that JSON leaves free. */
+/**
+ * Undefined for anything that this version would not have written, but for the order and spacing that JSON leaves free.
+ */
 export function decodeControl(message: Message): ControlMessage | undefined {
   const bytes = message.reduce((sum, piece) => sum + piece.byteLength, 0);
   if (bytes > MAX_CONTROL_BYTES) return undefined;
@@ -76,7 +87,10 @@ export function decodeControl(message: Message): ControlMessage | undefined {
   }
 }
 
-/** The messages that announce a list, of which the last says that it is complete. @throws RangeError beyond MAX_ANNOUNCED_KEYS */
+/**
+ * The messages that announce a list, of which the last says that it is complete. @throws RangeError beyond
+ * MAX_ANNOUNCED_KEYS
+ */
 export function announcements(keys: readonly string[]): BearersMessage[] {
   if (keys.length > MAX_ANNOUNCED_KEYS) throw new RangeError(`more than ${MAX_ANNOUNCED_KEYS} keys`);
   const messages: BearersMessage[] = [];
@@ -87,7 +101,10 @@ export function announcements(keys: readonly string[]): BearersMessage[] {
   return messages;
 }
 
-/** What a relay tells a client in place of an exit's answer, before it closes the link; `proof` where the relay can prove it. */
+/**
+ * What a relay tells a client in place of an exit's answer, before it closes the link; `proof` where the relay can
+ * prove it.
+ */
 export function encodeNotice(fault: WireFaultName, proof?: Uint8Array): Message {
   const notice = Buffer.alloc(3, NOTICE);
   notice.writeUInt16BE(wireCodeOf(fault), 1);

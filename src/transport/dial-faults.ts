@@ -1,6 +1,6 @@
 /**
- * What a failed dial means, in the words of the fault table. Pure. Details hold the host, the port and a reason of our own
- * words: never text from the server, never the request target (a ticket is in it).
+ * What a failed dial means, in the words of the fault table. Pure. Details hold the host, the port and a reason of our
+ * own words: never text from the server, never the request target (a ticket is in it).
  */
 import { WstunError } from '../errors.ts';
 

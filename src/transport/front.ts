@@ -1,10 +1,14 @@
 /**
- * What stands in front of a relay, as far as an HTTP answer itself tells. Pure. An answer is a stranger's text: nothing of it is
- * printed but a name of the table below, and, of a redirect, scheme, host and port, once they are known to be no more than that.
+ * What stands in front of a relay, as far as an HTTP answer itself tells. Pure. An answer is a stranger's text: nothing
+ * of it is printed but a name of the table below, and, of a redirect, scheme, host and port, once they are known to be
+ * no more than that.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 
-/** How a product begins in `Server` or `Via`, in lower case, and its name. The first that fits: forks stand before what they say too. */
+/**
+ * How a product begins in `Server` or `Via`, in lower case, and its name. The first that fits: forks stand before what
+ * they say too.
+ */
 const PRODUCTS: readonly (readonly [string, string])[] = [
   ['openresty', 'OpenResty'],
   ['nginx', 'nginx'],
@@ -70,7 +74,10 @@ const PRODUCTS: readonly (readonly [string, string])[] = [
   ['goahead', 'GoAhead'],
 ];
 
-/** Fields that one product alone sends, beside or in place of `Server`. They go first: `Server` may be that of the origin. */
+/**
+ * Fields that one product alone sends, beside or in place of `Server`. They go first: `Server` may be that of the
+ * origin.
+ */
 const MARKS: readonly (readonly [string, string])[] = [
   ['cf-ray', 'Cloudflare'],
   ['x-amz-cf-id', 'Amazon CloudFront'],
@@ -102,8 +109,8 @@ export function nameOfFront(headers: IncomingHttpHeaders): string | undefined {
 }
 
 /**
- * Where a redirect leads: `http://host/`, without its path, which may be the request's own with the ticket in it. Undefined where it
- * leads nowhere that a browser could open.
+ * Where a redirect leads: `http://host/`, without its path, which may be the request's own with the ticket in it.
+ * Undefined where it leads nowhere that a browser could open.
  * @param requested the URL that was asked for, ws: or wss:
  */
 export function placeOfRedirect(location: string | undefined, requested: URL): URL | undefined {
@@ -128,7 +135,10 @@ function nameOfHop(hop: string): string | undefined {
   return nameOfProduct(comment) ?? nameOfProduct(host);
 }
 
-/** "404 page not found", as the standard library of Go answers; Traefik does while it knows no route, and has no `Server`. */
+/**
+ * "404 page not found", as the standard library of Go answers; Traefik does while it knows no route, and has no
+ * `Server`.
+ */
 function isOfGo(headers: IncomingHttpHeaders): boolean {
   return (
     headers.server === undefined &&

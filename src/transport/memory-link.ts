@@ -45,135 +45,135 @@ type Phase = 'open' | 'closing' | 'ended';
 class MemoryLink implements MessageLink {
   readonly maxMessageBytes: number;
   readonly remote = 'memory';
-  readonly #options: Required<MemoryLinkOptions>;
-  #peer: MemoryLink | undefined;
-  #handler: MessageLinkHandler | undefined;
-  #phase: Phase = 'open';
-  #queue: { message: Message; bytes: number }[] = [];
-  #queuedBytes = 0;
-  #blocked = false;
-  #paused = false;
-  #turnPending = false;
-  #reason: LinkCloseReason | undefined;
-  #closeTimer: NodeJS.Timeout | undefined;
+  private readonly options: Required<MemoryLinkOptions>;
+  private peer: MemoryLink | undefined;
+  private handler: MessageLinkHandler | undefined;
+  private phase: Phase = 'open';
+  private queue: { message: Message; bytes: number }[] = [];
+  private queued = 0;
+  private blocked = false;
+  private paused = false;
+  private turnPending = false;
+  private reason: LinkCloseReason | undefined;
+  private closeTimer: NodeJS.Timeout | undefined;
 
   constructor(options: Required<MemoryLinkOptions>) {
-    this.#options = options;
+    this.options = options;
     this.maxMessageBytes = options.maxMessageBytes;
   }
 
   get queuedBytes(): number {
-    return this.#queuedBytes;
+    return this.queued;
   }
 
   join(peer: MemoryLink): void {
-    this.#peer = peer;
+    this.peer = peer;
   }
 
   setHandler(handler: MessageLinkHandler): void {
-    this.#handler = handler;
-    this.#options.defer(() => this.#deliverClose());
-    this.#peer?.wake();
+    this.handler = handler;
+    this.options.defer(() => this.deliverClose());
+    this.peer?.wake();
   }
 
   send(message: Message): boolean {
-    if (this.#phase !== 'open') return true;
+    if (this.phase !== 'open') return true;
     let bytes = 0;
     for (const piece of message) bytes += piece.byteLength;
     if (bytes > this.maxMessageBytes) {
-      this.#break(`a message of ${bytes} bytes was to be sent`);
+      this.break(`a message of ${bytes} bytes was to be sent`);
       return true;
     }
-    this.#queue.push({ message: message.map((piece) => own(new Uint8Array(piece))), bytes });
+    this.queue.push({ message: message.map((piece) => own(new Uint8Array(piece))), bytes });
     releaseAll(message);
-    this.#queuedBytes += bytes;
+    this.queued += bytes;
     this.wake();
-    this.#blocked = this.#queuedBytes >= this.#options.highMarkBytes;
-    return !this.#blocked;
+    this.blocked = this.queued >= this.options.highMarkBytes;
+    return !this.blocked;
   }
 
   pause(): void {
-    this.#paused = true;
+    this.paused = true;
   }
 
   resume(): void {
-    this.#paused = false;
-    this.#peer?.wake();
+    this.paused = false;
+    this.peer?.wake();
   }
 
   close(): void {
-    if (this.#phase !== 'open') return;
-    this.#phase = 'closing';
-    this.#closeTimer = setTimeout(() => this.#break('no goodbye in time'), CLOSE_TIMEOUT_MS);
+    if (this.phase !== 'open') return;
+    this.phase = 'closing';
+    this.closeTimer = setTimeout(() => this.break('no goodbye in time'), CLOSE_TIMEOUT_MS);
     this.wake();
   }
 
   abort(): void {
-    this.#break('aborted here');
+    this.break('aborted here');
   }
 
   /** Sees to it that the queue moves in a later turn. */
   wake(): void {
-    if (this.#turnPending) return;
-    this.#turnPending = true;
-    this.#options.defer(() => this.#turn());
+    if (this.turnPending) return;
+    this.turnPending = true;
+    this.options.defer(() => this.turn());
   }
 
   /** Hands over as much as one read would bring, then drains, then says goodbye if nothing is left. */
-  #turn(): void {
-    this.#turnPending = false;
-    const peer = this.#peer;
-    if (peer === undefined || !peer.#reads) return;
-    let budget = this.#options.readBytes;
-    while (budget > 0 && peer.#reads) {
-      const next = this.#queue.shift();
+  private turn(): void {
+    this.turnPending = false;
+    const peer = this.peer;
+    if (peer === undefined || !peer.reads) return;
+    let budget = this.options.readBytes;
+    while (budget > 0 && peer.reads) {
+      const next = this.queue.shift();
       if (next === undefined) break;
       budget -= Math.max(1, next.bytes);
-      this.#queuedBytes -= next.bytes;
-      if (peer.#phase === 'open') peer.#handler?.handleMessage(next.message);
+      this.queued -= next.bytes;
+      if (peer.phase === 'open') peer.handler?.handleMessage(next.message);
     }
-    this.#drain();
-    if (this.#queue.length > 0) this.wake();
-    else if (this.#phase === 'closing') this.#bothEnd(peer);
+    this.drain();
+    if (this.queue.length > 0) this.wake();
+    else if (this.phase === 'closing') this.bothEnd(peer);
   }
 
   /** An end that has said goodbye takes everything, so that the other's goodbye can come through. */
-  get #reads(): boolean {
-    return this.#phase !== 'open' || (this.#handler !== undefined && !this.#paused);
+  private get reads(): boolean {
+    return this.phase !== 'open' || (this.handler !== undefined && !this.paused);
   }
 
-  #drain(): void {
-    if (!this.#blocked || this.#phase !== 'open' || this.#queuedBytes > this.#options.lowMarkBytes) return;
-    this.#blocked = false;
-    this.#handler?.handleDrain();
+  private drain(): void {
+    if (!this.blocked || this.phase !== 'open' || this.queued > this.options.lowMarkBytes) return;
+    this.blocked = false;
+    this.handler?.handleDrain();
   }
 
-  #bothEnd(peer: MemoryLink): void {
+  private bothEnd(peer: MemoryLink): void {
     this.end({ clean: true, text: 'closed here' });
     peer.end({ clean: true, text: 'closed by the peer' });
   }
 
-  #break(text: string): void {
-    if (this.#phase === 'ended') return;
+  private break(text: string): void {
+    if (this.phase === 'ended') return;
     this.end({ clean: false, text });
-    this.#peer?.end({ clean: false, text: 'the connection ended without a goodbye' });
+    this.peer?.end({ clean: false, text: 'the connection ended without a goodbye' });
   }
 
   end(reason: LinkCloseReason): void {
-    if (this.#phase === 'ended') return;
-    this.#phase = 'ended';
-    clearTimeout(this.#closeTimer);
-    this.#queue = [];
-    this.#queuedBytes = 0;
-    this.#reason = reason;
-    this.#options.defer(() => this.#deliverClose());
+    if (this.phase === 'ended') return;
+    this.phase = 'ended';
+    clearTimeout(this.closeTimer);
+    this.queue = [];
+    this.queued = 0;
+    this.reason = reason;
+    this.options.defer(() => this.deliverClose());
   }
 
   /** Waits for a handler; the reason is cleared, so it comes once. */
-  #deliverClose(): void {
-    const reason = this.#reason;
-    if (reason === undefined || this.#handler === undefined) return;
-    this.#reason = undefined;
-    this.#handler.handleClose(reason);
+  private deliverClose(): void {
+    const reason = this.reason;
+    if (reason === undefined || this.handler === undefined) return;
+    this.reason = undefined;
+    this.handler.handleClose(reason);
   }
 }

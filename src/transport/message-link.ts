@@ -2,17 +2,17 @@
  * The one interface between a network and everything above it: an ordered, reliable channel of whole binary messages.
  * A WebSocket is one, an in-memory pair in tests is one, a sealed channel over another link is one.
  *
- * Life: a link is handed out open. Its owner sets the handler before the current turn of the event loop ends; nothing is
- * delivered before that. It ends exactly once, by either side or by a fault, with `handleClose`; after that nothing is
- * delivered and `send` throws away what it is given.
+ * Life: a link is handed out open. Its owner sets the handler before the current turn of the event loop ends; nothing
+ * is delivered before that. It ends exactly once, by either side or by a fault, with `handleClose`; after that nothing
+ * is delivered and `send` throws away what it is given.
  */
 
 import type { Lent, Piece } from '../memory/pieces.ts';
 
 /**
- * One whole message, as the pieces of memory in which it lies; whoever is given it owns them (memory/pieces.ts). Where pieces begin and
- * end carries no meaning: a link may deliver other pieces than were sent, but never joins or splits messages. Empty pieces are allowed;
- * an empty message too.
+ * One whole message, as the pieces of memory in which it lies; whoever is given it owns them (memory/pieces.ts). Where
+ * pieces begin and end carries no meaning: a link may deliver other pieces than were sent, but never joins or splits
+ * messages. Empty pieces are allowed; an empty message too.
  */
 export type Message = readonly Piece[];
 
@@ -40,7 +40,10 @@ export interface LinkCloseReason {
   readonly text: string;
 }
 
-/** `going-away`: this end stops, and the other had better look for another; for logs at the other end, it proves nothing. */
+/**
+ * `going-away`: this end stops, and the other had better look for another; for logs at the other end, it proves
+ * nothing.
+ */
 export type Farewell = 'done' | 'going-away';
 
 export interface MessageLink {
@@ -52,8 +55,8 @@ export interface MessageLink {
   readonly remote: string;
   setHandler(handler: MessageLinkHandler): void;
   /**
-   * Takes the message in any case. False: the link has enough queued, wait for `handleDrain` before the next. The link owns
-   * the pieces from here on, and releases them when the kernel, or whoever reads them, has them.
+   * Takes the message in any case. False: the link has enough queued, wait for `handleDrain` before the next. The link
+   * owns the pieces from here on, and releases them when the kernel, or whoever reads them, has them.
    */
   send(message: Message): boolean;
   /** Stops delivery, after at most the messages that one read brought, so that the peer is slowed down. */

@@ -1,6 +1,6 @@
 /**
- * What is known of the addresses of relays' names, for the order in which the next dial tries them: the one that worked last comes
- * first, and those behind which there was no relay come last. Pure.
+ * What is known of the addresses of relays' names, for the order in which the next dial tries them: the one that worked
+ * last comes first, and those behind which there was no relay come last. Pure.
  */
 import { alternate } from '../net/connection-race.ts';
 
@@ -19,7 +19,8 @@ export class RelayAddresses {
   private readonly places = new Map<string, Known>();
 
   /**
-   * The order in which to try what a name resolves to: families in turn, that of the resolver's first address first (RFC 8305 §4).
+   * The order in which to try what a name resolves to: families in turn, that of the resolver's first address first
+   * (RFC 8305 §4).
    * @param place name and port
    */
   order(place: string, resolved: readonly string[]): string[] {

@@ -1,6 +1,6 @@
 /**
- * TCP to a relay by its name: resolves it anew for each dial, and races its addresses (RFC 8305). What runs on the connection, and
- * whether anything good came of it, is the caller's.
+ * TCP to a relay by its name: resolves it anew for each dial, and races its addresses (RFC 8305). What runs on the
+ * connection, and whether anything good came of it, is the caller's.
  */
 import type { LookupAddress } from 'node:dns';
 import { lookup as systemLookup } from 'node:dns/promises';
@@ -105,7 +105,7 @@ class Dialling {
     }
   }
 
-  // ── addresses ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── addresses ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private async resolve(): Promise<void> {
     const { host, lookup = (name: string) => systemLookup(name, { all: true }) } = this.options;
@@ -138,7 +138,7 @@ class Dialling {
     } else if (code !== NAME_SLOW) this.lose(new TcpFault(code));
   }
 
-  // ── the race ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── the race ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private startNext(): void {
     clearTimeout(this.stagger);

@@ -1,8 +1,8 @@
 /**
  * The client's half of a WebSocket: dials, upgrades, and says truthfully what went wrong.
  *
- * The request target holds a ticket. Nothing here puts it, or any text that an unknown server chose, in an error or a log.
- * One attempt only: when to try again is decided above.
+ * The request target holds a ticket. Nothing here puts it, or any text that an unknown server chose, in an error or a
+ * log. One attempt only: when to try again is decided above.
  */
 import { isIP, type OnReadOpts, type Socket, connect as tcpConnect } from 'node:net';
 import { type ConnectionOptions, TLSSocket, connect as tlsConnect } from 'node:tls';
@@ -23,18 +23,24 @@ export interface DialWebSocketOptions {
   /** Gives the dial up at any stage; of no effect on the link once it stands. */
   readonly signal: AbortSignal;
   /**
-   * Default: `zero` over wss (TLS hides the frames) and to a loopback address (nothing lies between), `random` over plain
-   * ws elsewhere, where RFC 6455 §10.3 protects proxies on the way from content that an attacker chose.
+   * Default: `zero` over wss (TLS hides the frames) and to a loopback address (nothing lies between), `random` over
+   * plain ws elsewhere, where RFC 6455 §10.3 protects proxies on the way from content that an attacker chose.
    */
   readonly mask?: 'zero' | 'random';
   /** PEM certificates to trust in place of the usual ones. */
   readonly ca?: string;
   /** For the whole dial, ms; default DIAL_TIMEOUT_MS. */
   readonly timeoutMs?: number;
-  /** What is known of relays' addresses, and how names are resolved: for tests. Default: that of the process, and the system's resolver. */
+  /**
+   * What is known of relays' addresses, and how names are resolved: for tests. Default: that of the process, and the
+   * system's resolver.
+   */
   readonly known?: RelayAddresses;
   readonly lookup?: Lookup;
-  /** What the `ETag` of an answer that is no link proves, whatever its status; undefined: nothing. @param detail for the fault */
+  /**
+   * What the `ETag` of an answer that is no link proves, whatever its status; undefined: nothing. @param detail for the
+   * fault
+   */
   readonly provenFault?: (etag: string, detail: string) => WstunError | undefined;
 }
 
@@ -42,9 +48,9 @@ export interface DialWebSocketOptions {
 const KEEP_ALIVE_MS = 30_000;
 
 /**
- * Reads land here: four times the 64 KiB that Node reads by default brought 6 to 20 % on loopback, and no link holds
- * a buffer while it is idle. One for all links of the process: libuv reads and calls back in one go, and what is to be kept is copied
- * out before it reads for another socket.
+ * Reads land here: four times the 64 KiB that Node reads by default brought 6 to 20 % on loopback, and no link holds a
+ * buffer while it is idle. One for all links of the process: libuv reads and calls back in one go, and what is to be
+ * kept is copied out before it reads for another socket.
  */
 const READ_BYTES = 256 * 1024;
 let readBuffer: Buffer | undefined;
@@ -53,8 +59,9 @@ let readBuffer: Buffer | undefined;
 const addressesKnown = new RelayAddresses();
 
 /**
- * Opens a link to `url` (ws: or wss:, without a fragment). Rejects with a WstunError: that of `provenFault`, or `relay-refused` (a
- * RelayRefused), `relay-odd-answer`, `relay-untrusted`, `relay-unreachable`, `link-slow`, or `dial-cancelled` when the signal fired first.
+ * Opens a link to `url` (ws: or wss:, without a fragment). Rejects with a WstunError: that of `provenFault`, or
+ * `relay-refused` (a RelayRefused), `relay-odd-answer`, `relay-untrusted`, `relay-unreachable`, `link-slow`, or
+ * `dial-cancelled` when the signal fired first.
  */
 export async function dialWebSocket(url: URL, options: DialWebSocketOptions): Promise<MessageLink> {
   const { signal, timeoutMs = DIAL_TIMEOUT_MS, known = addressesKnown, lookup } = options;
@@ -177,7 +184,10 @@ function openPlain({ address, port, lentReads }: Opening): Socket {
   return socket;
 }
 
-/** All dialled sockets read into the same memory. What nobody looks at there is copied; `deliver` says whether there is room for more. */
+/**
+ * All dialled sockets read into the same memory. What nobody looks at there is copied; `deliver` says whether there is
+ * room for more.
+ */
 function readLent(lentReads: LentReads, deliver: (chunk: Buffer) => boolean): OnReadOpts {
   readBuffer ??= Buffer.allocUnsafeSlow(READ_BYTES);
   return {

@@ -1,11 +1,11 @@
 /**
- * Incoming data frames, RFC 6455 §5.2: takes whole binary messages out of what a socket has read, as the pieces of memory in which they
- * lie, and hands all other frames on as they are, for `ws`. `ws` joins a message that lies in two reads in new memory, which is most of
- * them where records are as large as reads (docs/adr/0003-websocket-framing.md).
+ * Incoming data frames, RFC 6455 §5.2: takes whole binary messages out of what a socket has read, as the pieces of
+ * memory in which they lie, and hands all other frames on as they are, for `ws`. `ws` joins a message that lies in two
+ * reads in new memory, which is most of them where records are as large as reads (docs/adr/0003-websocket-framing.md).
  *
- * It judges nothing: what is no plain message of one frame (another opcode, fragments, a length or mask that breaks the rules) goes to
- * `ws`, which answers or refuses it. It refuses a moment later, and then nothing behind that frame may have been delivered, so until
- * `settle` is called what follows goes to `ws`, too. Pure.
+ * It judges nothing: what is no plain message of one frame (another opcode, fragments, a length or mask that breaks the
+ * rules) goes to `ws`, which answers or refuses it. It refuses a moment later, and then nothing behind that frame may
+ * have been delivered, so until `settle` is called what follows goes to `ws`, too. Pure.
  */
 import { type Lent, lend, own, type Piece, release } from '../memory/pieces.ts';
 import { copiedIfSmall } from '../memory/small-parts.ts';
@@ -175,8 +175,8 @@ export class FrameReader {
   }
 
   /**
-   * Lent pieces are put together at once, in memory for the whole message: copied one by one, they would have to be joined later. A peer
-   * that has announced a message must send some of it first, or a byte would cost 64 KiB.
+   * Lent pieces are put together at once, in memory for the whole message: copied one by one, they would have to be
+   * joined later. A peer that has announced a message must send some of it first, or a byte would cost 64 KiB.
    */
   private holdLent(piece: Uint8Array): void {
     const total = this.heldBytes + piece.length + this.left;
@@ -220,7 +220,9 @@ export class FrameReader {
   }
 }
 
-/** In memory of its own: `slice` of a Buffer is a view, and in Node's pool each byte that trickles in could hold 8 KiB. */
+/**
+ * In memory of its own: `slice` of a Buffer is a view, and in Node's pool each byte that trickles in could hold 8 KiB.
+ */
 function copied(bytes: Uint8Array): Uint8Array {
   const copy = Buffer.allocUnsafeSlow(bytes.length);
   copy.set(bytes);

@@ -1,6 +1,7 @@
 /**
- * Outgoing data frames, RFC 6455 §5.2. `ws` frames one buffer at a time: with it a message of several pieces must be copied
- * together or sent as fragments, both of which cost a third or more of the throughput (docs/adr/0003-websocket-framing.md).
+ * Outgoing data frames, RFC 6455 §5.2. `ws` frames one buffer at a time: with it a message of several pieces must be
+ * copied together or sent as fragments, both of which cost a third or more of the throughput
+ * (docs/adr/0003-websocket-framing.md).
  *
  * Pure but for the randomness of masks. Control frames and everything incoming are left to `ws`.
  */
@@ -10,9 +11,9 @@ import type { Message } from './message-link.ts';
 import { applyMask } from './websocket-mask.ts';
 
 /**
- * How frames are masked (RFC 6455 §5.3). A server does not mask: `none`. A client must; `zero` is a key of four zero bytes,
- * which costs nothing to apply or take off; `random` is for plain text across networks, where §10.3 wants a key that the
- * application cannot foresee.
+ * How frames are masked (RFC 6455 §5.3). A server does not mask: `none`. A client must; `zero` is a key of four zero
+ * bytes, which costs nothing to apply or take off; `random` is for plain text across networks, where §10.3 wants a key
+ * that the application cannot foresee.
  */
 export type Masking = 'none' | 'zero' | 'random';
 
@@ -23,8 +24,8 @@ const KEY_BYTES = 4;
 const COPY_BELOW_BYTES = 2_048;
 
 /**
- * The message as one whole frame, in buffers to be written in a row; they belong to the caller. `payloadBytes` is the sum of its
- * pieces. Takes the message: what is copied is released.
+ * The message as one whole frame, in buffers to be written in a row; they belong to the caller. `payloadBytes` is the
+ * sum of its pieces. Takes the message: what is copied is released.
  */
 export function frameMessage(message: Message, payloadBytes: number, masking: Masking): Piece[] {
   if (masking === 'random') return [maskedFrame(message, payloadBytes)];

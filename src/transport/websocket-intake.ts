@@ -1,8 +1,8 @@
 /**
- * Stands between a raw socket and `ws`: whole binary messages go straight to the link, all else to `ws` (websocket-frame-reader.ts says why).
- * It takes the place of the listener with which `ws` reads the socket, and calls that for what belongs to it, so pausing, control frames,
- * fragments, faults and the closing handshake stay with `ws`. If a release of `ws` listened in another way, nothing would be taken out
- * and all would work as before, slower.
+ * Stands between a raw socket and `ws`: whole binary messages go straight to the link, all else to `ws`
+ * (websocket-frame-reader.ts says why). It takes the place of the listener with which `ws` reads the socket, and calls
+ * that for what belongs to it, so pausing, control frames, fragments, faults and the closing handshake stay with `ws`.
+ * If a release of `ws` listened in another way, nothing would be taken out and all would work as before, slower.
  */
 import type { Duplex } from 'node:stream';
 import { type Lent, ownRead, type Piece } from '../memory/pieces.ts';
@@ -27,7 +27,10 @@ export class WebSocketIntake implements FrameSink {
   private stopped = false;
   private settling = false;
 
-  /** Undefined where `ws` does not read `raw` by one listener. Must be called before a byte of the WebSocket has been read. */
+  /**
+   * Undefined where `ws` does not read `raw` by one listener. Must be called before a byte of the WebSocket has been
+   * read.
+   */
   static take(raw: Duplex, masked: boolean, link: LinkSide): WebSocketIntake | undefined {
     const [listener, ...others] = raw.listeners('data');
     if (listener === undefined || others.length > 0) return undefined;

@@ -1,10 +1,10 @@
 /**
  * A MessageLink over an open WebSocket: one binary message is one message of the link, sent as one frame.
  *
- * `ws` owns the upgrade, control frames, all that is out of the ordinary, and the closing handshake; when a ping is answered is decided
- * here. This file writes data frames to the raw socket itself (websocket-frame.ts says why), and whole ones that come in go past `ws`
- * (websocket-intake.ts). Both write whole frames, each in one go and in call order (no deflate, no blobs), so their frames never mix.
- * Nothing here looks into a message.
+ * `ws` owns the upgrade, control frames, all that is out of the ordinary, and the closing handshake; when a ping is
+ * answered is decided here. This file writes data frames to the raw socket itself (websocket-frame.ts says why), and
+ * whole ones that come in go past `ws` (websocket-intake.ts). Both write whole frames, each in one go and in call order
+ * (no deflate, no blobs), so their frames never mix. Nothing here looks into a message.
  */
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -17,8 +17,8 @@ import { type LentReads, WebSocketIntake } from './websocket-intake.ts';
 import { HIGH_MARK_BYTES, MAX_MESSAGE_BYTES, MAX_SKIPPED_PINGS } from './websocket-limits.ts';
 
 /**
- * Messages of one turn of the event loop are written together up to this size: small ones gain threefold; large ones lose,
- * as two or more of them pass the 64 KiB that loopback and a socket read take at once.
+ * Messages of one turn of the event loop are written together up to this size: small ones gain threefold; large ones
+ * lose, as two or more of them pass the 64 KiB that loopback and a socket read take at once.
  */
 const WRITE_TOGETHER_BYTES = 32 * 1024;
 
@@ -59,139 +59,141 @@ export function peerAddress(socket: Pick<Socket, 'remoteAddress' | 'remotePort'>
 class WebSocketLink implements MessageLink {
   readonly maxMessageBytes = MAX_MESSAGE_BYTES;
   readonly remote: string;
-  readonly #socket: WebSocket;
-  readonly #raw: Duplex;
-  readonly #masking: Masking;
-  readonly #onText: ((text: string) => void) | undefined;
-  readonly #intake: WebSocketIntake | undefined;
-  #handler: MessageLinkHandler | undefined;
-  /** Set by the first thing that ends the link. From then on nothing is sent, and nothing delivered but `handleClose`. */
-  #ending: LinkCloseReason | undefined;
-  #closed = false;
-  #paused = false;
+  private readonly socket: WebSocket;
+  private readonly raw: Duplex;
+  private readonly masking: Masking;
+  private readonly onText: ((text: string) => void) | undefined;
+  private readonly intake: WebSocketIntake | undefined;
+  private handler: MessageLinkHandler | undefined;
+  /**
+   * Set by the first thing that ends the link. From then on nothing is sent, and nothing delivered but `handleClose`.
+   */
+  private ending: LinkCloseReason | undefined;
+  private closed = false;
+  private paused = false;
   /** `send` has returned false, and `handleDrain` is owed. */
-  #blocked = false;
-  #corked = false;
-  readonly #written: WrittenPieces;
-  #flushPending = false;
+  private blocked = false;
+  private corked = false;
+  private readonly written: WrittenPieces;
+  private flushPending = false;
   /** The latest ping that came while there was no room for its answer, and how many did. */
-  #owedPong: Buffer | undefined;
-  #skippedPings = 0;
+  private owedPong: Buffer | undefined;
+  private skippedPings = 0;
 
   constructor(parts: WebSocketLinkParts) {
     this.remote = parts.remote;
-    this.#socket = parts.socket;
-    this.#raw = parts.raw;
-    this.#written = new WrittenPieces(parts.raw);
-    this.#masking = parts.masking;
-    this.#onText = parts.onText;
+    this.socket = parts.socket;
+    this.raw = parts.raw;
+    this.written = new WrittenPieces(parts.raw);
+    this.masking = parts.masking;
+    this.onText = parts.onText;
     // An array of fragments as they came, instead of one more copy.
-    this.#socket.binaryType = 'fragments';
-    this.#socket.on('message', (data) => this.#receive(data));
-    this.#socket.on('ping', (data) => this.#handlePing(data));
-    this.#socket.on('error', (error) => {
-      this.#intake?.stop();
-      this.#fail(error.message);
+    this.socket.binaryType = 'fragments';
+    this.socket.on('message', (data) => this.receive(data));
+    this.socket.on('ping', (data) => this.handlePing(data));
+    this.socket.on('error', (error) => {
+      this.intake?.stop();
+      this.fail(error.message);
     });
-    this.#socket.on('close', (code) => this.#end(code));
-    this.#raw.on('drain', () => this.#drain());
-    this.#raw.on('error', (error: NodeJS.ErrnoException) => this.#fail(error.code ?? error.message));
-    this.#intake = this.#takeIn(parts);
-    this.#socket.pause();
+    this.socket.on('close', (code) => this.end(code));
+    this.raw.on('drain', () => this.drain());
+    this.raw.on('error', (error: NodeJS.ErrnoException) => this.fail(error.code ?? error.message));
+    this.intake = this.takeIn(parts);
+    this.socket.pause();
   }
 
   get queuedBytes(): number {
-    return this.#closed ? 0 : this.#raw.writableLength;
+    return this.closed ? 0 : this.raw.writableLength;
   }
 
   setHandler(handler: MessageLinkHandler): void {
-    const first = this.#handler === undefined;
-    this.#handler = handler;
+    const first = this.handler === undefined;
+    this.handler = handler;
     if (!first) return;
-    if (this.#closed) process.nextTick(() => this.#deliverClose());
-    else if (!this.#paused) this.#socket.resume();
+    if (this.closed) process.nextTick(() => this.deliverClose());
+    else if (!this.paused) this.socket.resume();
   }
 
   send(message: Message): boolean {
     // The peer's goodbye makes `ws` answer with ours, after which no frame may follow (RFC 6455 §5.5.1).
-    if (this.#ending !== undefined || this.#socket.readyState !== WebSocket.OPEN) {
+    if (this.ending !== undefined || this.socket.readyState !== WebSocket.OPEN) {
       releaseAll(message);
       return true;
     }
     let bytes = 0;
     for (const piece of message) bytes += piece.byteLength;
     if (bytes > MAX_MESSAGE_BYTES) {
-      this.#fail(`a message of ${bytes} bytes was to be sent`);
+      this.fail(`a message of ${bytes} bytes was to be sent`);
       return true;
     }
-    this.#cork();
-    for (const piece of frameMessage(message, bytes, this.#masking)) this.#written.write(piece);
-    if (this.#raw.writableLength >= WRITE_TOGETHER_BYTES) this.#uncork();
+    this.cork();
+    for (const piece of frameMessage(message, bytes, this.masking)) this.written.write(piece);
+    if (this.raw.writableLength >= WRITE_TOGETHER_BYTES) this.uncork();
     // 'drain' is sure to follow: this much is above the socket's own mark, which makes it owe one.
-    this.#blocked = this.#raw.writableLength >= HIGH_MARK_BYTES;
-    return !this.#blocked;
+    this.blocked = this.raw.writableLength >= HIGH_MARK_BYTES;
+    return !this.blocked;
   }
 
   pause(): void {
-    this.#paused = true;
-    this.#socket.pause();
+    this.paused = true;
+    this.socket.pause();
   }
 
   resume(): void {
-    this.#paused = false;
-    if (this.#handler !== undefined) this.#socket.resume();
+    this.paused = false;
+    if (this.handler !== undefined) this.socket.resume();
   }
 
   close(farewell: Farewell = 'done'): void {
-    if (this.#ending !== undefined) return;
-    this.#ending = { clean: true, text: 'closed here' };
-    this.#socket.close(FAREWELL_CODES[farewell]);
-    this.#uncork();
+    if (this.ending !== undefined) return;
+    this.ending = { clean: true, text: 'closed here' };
+    this.socket.close(FAREWELL_CODES[farewell]);
+    this.uncork();
     // Else the peer's goodbye would lie unread behind what is paused.
-    this.#socket.resume();
+    this.socket.resume();
   }
 
   abort(): void {
-    this.#fail('aborted here');
+    this.fail('aborted here');
   }
 
-  #receive(data: WebSocket.RawData): void {
-    if (this.#ending !== undefined) return;
+  private receive(data: WebSocket.RawData): void {
+    if (this.ending !== undefined) return;
     // With binaryType 'fragments' only a text message is no array.
-    if (Array.isArray(data)) this.#handler?.handleMessage(data);
-    else if (this.#onText !== undefined) this.#onText(data.toString());
-    else this.#fail('the peer sent a text message');
+    if (Array.isArray(data)) this.handler?.handleMessage(data);
+    else if (this.onText !== undefined) this.onText(data.toString());
+    else this.fail('the peer sent a text message');
   }
 
   /** All are answered while there is room. At the mark 'drain' is sure to follow. */
-  #handlePing(data: Buffer): void {
-    if (this.#raw.writableLength < HIGH_MARK_BYTES) return this.#pong(data);
+  private handlePing(data: Buffer): void {
+    if (this.raw.writableLength < HIGH_MARK_BYTES) return this.pong(data);
     // A copy: it could hold all that was read with it.
-    this.#owedPong = Buffer.from(data);
-    this.#skippedPings += 1;
-    if (this.#skippedPings > MAX_SKIPPED_PINGS) this.#fail('a flood of pings by a peer that does not read');
+    this.owedPong = Buffer.from(data);
+    this.skippedPings += 1;
+    if (this.skippedPings > MAX_SKIPPED_PINGS) this.fail('a flood of pings by a peer that does not read');
   }
 
-  #pong(data: Buffer): void {
-    if (this.#ending !== undefined || this.#socket.readyState !== WebSocket.OPEN) return;
-    this.#cork();
-    this.#socket.pong(data);
+  private pong(data: Buffer): void {
+    if (this.ending !== undefined || this.socket.readyState !== WebSocket.OPEN) return;
+    this.cork();
+    this.socket.pong(data);
   }
 
-  #takeIn({ raw, masking, lentReads }: WebSocketLinkParts): WebSocketIntake | undefined {
+  private takeIn({ raw, masking, lentReads }: WebSocketLinkParts): WebSocketIntake | undefined {
     // Only a server's frames go unmasked, so who sends them so has a client before it.
     const intake = WebSocketIntake.take(raw, masking === 'none', {
-      handleMessage: (held, last) => this.#deliver(held, last),
-      handleFault: (text) => this.#fail(text),
+      handleMessage: (held, last) => this.deliver(held, last),
+      handleFault: (text) => this.fail(text),
     });
     if (lentReads !== undefined && intake !== undefined) lentReads.read = (chunk) => intake.readLent(chunk);
     return intake;
   }
 
   /** `last` is lent, and stands behind `held`, which is this link's. */
-  #deliver(held: Piece[], last?: Lent): void {
-    const handler = this.#handler;
-    if (this.#ending !== undefined || handler === undefined) return releaseAll(held);
+  private deliver(held: Piece[], last?: Lent): void {
+    const handler = this.handler;
+    if (this.ending !== undefined || handler === undefined) return releaseAll(held);
     const { reader } = handler;
     if (reader === undefined) return handler.handleMessage(last === undefined ? held : [kept(held, last)]);
     const whole = joined(held, last);
@@ -201,56 +203,56 @@ class WebSocketLink implements MessageLink {
   }
 
   /** The end follows from the 'close' of the WebSocket, so never within the caller's turn. */
-  #fail(text: string): void {
-    if (this.#closed) return;
-    if (this.#ending === undefined || this.#ending.clean) this.#ending = { clean: false, text };
-    this.#socket.terminate();
+  private fail(text: string): void {
+    if (this.closed) return;
+    if (this.ending === undefined || this.ending.clean) this.ending = { clean: false, text };
+    this.socket.terminate();
   }
 
-  #end(code: number): void {
-    if (this.#ending === undefined || (this.#ending.clean && code === NO_GOODBYE)) {
+  private end(code: number): void {
+    if (this.ending === undefined || (this.ending.clean && code === NO_GOODBYE)) {
       const text = code === NO_GOODBYE ? 'the connection ended without a goodbye' : `closed by the peer, code ${code}`;
-      this.#ending = { clean: CLEAN_CODES.has(code), text };
+      this.ending = { clean: CLEAN_CODES.has(code), text };
     }
-    this.#closed = true;
-    if (this.#handler !== undefined) this.#deliverClose();
+    this.closed = true;
+    if (this.handler !== undefined) this.deliverClose();
   }
 
-  #deliverClose(): void {
-    if (this.#ending !== undefined) this.#handler?.handleClose(this.#ending);
+  private deliverClose(): void {
+    if (this.ending !== undefined) this.handler?.handleClose(this.ending);
   }
 
-  #drain(): void {
-    this.#written.reclaim();
-    const owed = this.#owedPong;
-    this.#owedPong = undefined;
-    this.#skippedPings = 0;
-    if (owed !== undefined) this.#pong(owed);
-    if (!this.#blocked || this.#ending !== undefined) return;
-    this.#blocked = false;
-    this.#handler?.handleDrain();
+  private drain(): void {
+    this.written.reclaim();
+    const owed = this.owedPong;
+    this.owedPong = undefined;
+    this.skippedPings = 0;
+    if (owed !== undefined) this.pong(owed);
+    if (!this.blocked || this.ending !== undefined) return;
+    this.blocked = false;
+    this.handler?.handleDrain();
   }
 
-  #cork(): void {
-    if (this.#corked) return;
-    this.#corked = true;
-    this.#raw.cork();
-    if (this.#flushPending) return;
-    this.#flushPending = true;
-    process.nextTick(WebSocketLink.#endTurn, this);
+  private cork(): void {
+    if (this.corked) return;
+    this.corked = true;
+    this.raw.cork();
+    if (this.flushPending) return;
+    this.flushPending = true;
+    process.nextTick(WebSocketLink.endTurn, this);
   }
 
   /** Static, so that a turn costs no closure, nor an idle link the memory of one. */
-  static #endTurn(link: WebSocketLink): void {
-    link.#flushPending = false;
-    link.#uncork();
+  private static endTurn(link: WebSocketLink): void {
+    link.flushPending = false;
+    link.uncork();
   }
 
-  #uncork(): void {
-    if (!this.#corked) return;
-    this.#corked = false;
-    this.#raw.uncork();
-    this.#written.reclaim();
+  private uncork(): void {
+    if (!this.corked) return;
+    this.corked = false;
+    this.raw.uncork();
+    this.written.reclaim();
   }
 }
 

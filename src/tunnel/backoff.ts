@@ -1,14 +1,17 @@
 /**
- * How long to wait before the next attempt to reach a relay. Pure: the random number is passed in. Whoever breaks off a wait does so
- * without asking here.
+ * How long to wait before the next attempt to reach a relay. Pure: the random number is passed in. Whoever breaks off a
+ * wait does so without asking here.
  */
 
 /**
- * A link that stood for so long, ms, lets the waits begin anew: a relay that accepts and drops is then asked once in this time at
- * most. Not longer, because a network that drops every link after seconds is no relay to be spared, and streams wait.
+ * A link that stood for so long, ms, lets the waits begin anew: a relay that accepts and drops is then asked once in
+ * this time at most. Not longer, because a network that drops every link after seconds is no relay to be spared, and
+ * streams wait.
  */
 const LINK_STOOD_MS = 1_000;
-/** So many in a row may be lost sooner before the next is waited for: a phone's page is reloaded, another takes over. */
+/**
+ * So many in a row may be lost sooner before the next is waited for: a phone's page is reloaded, another takes over.
+ */
 const FORGIVEN_LINKS = 3;
 
 /** So many seconds at most: long enough not to hammer, short enough for a person to wait. */
@@ -20,10 +23,11 @@ const MOST_ATTEMPTS = 16;
 const LEAST_SHARE = 1 / 2;
 
 /**
- * Jitter over a doubling span: attempt k waits random × min(2^k − 1, 30) s, so attempt 0 comes at once, and a thousand clients that
- * lose a relay come back spread out. The random share is drawn once for all attempts of an outage, between half and one, evenly by
- * its logarithm: who waits long does so throughout, nobody is far behind all others, and no second but the first sees over 1.85 × the mean,
- * however long the relay was away. Drawn from 0 to 1 for each attempt, it was up to 10.5 × (docs/adr/0009-resumption.md).
+ * Jitter over a doubling span: attempt k waits random × min(2^k − 1, 30) s, so attempt 0 comes at once, and a thousand
+ * clients that lose a relay come back spread out. The random share is drawn once for all attempts of an outage, between
+ * half and one, evenly by its logarithm: who waits long does so throughout, nobody is far behind all others, and no
+ * second but the first sees over 1.85 × the mean, however long the relay was away. Drawn from 0 to 1 for each attempt,
+ * it was up to 10.5 × (docs/adr/0009-resumption.md).
  *
  * To be asked before each attempt, also the first of all.
  */
@@ -33,7 +37,9 @@ export class Backoff {
   /** Links in a row that were lost sooner than LINK_STOOD_MS. */
   private shortLived = 0;
 
-  /** Milliseconds before the next attempt; `random` in 0..1, used where waits begin anew. @param longestS of all spans */
+  /**
+   * Milliseconds before the next attempt; `random` in 0..1, used where waits begin anew. @param longestS of all spans
+   */
   next(random: number, longestS = LONGEST_WAIT_S): number {
     if (this.attempts === 0) this.share = LEAST_SHARE ** (1 - random);
     const span = Math.min(2 ** this.attempts - 1, longestS);
@@ -65,8 +71,9 @@ export interface Pauses {
 }
 
 /**
- * Waits that have a measure of their own, apart from `Backoff`, whose state is that of earlier losses. Each is drawn anew between half
- * and one and a half of its span: a thousand who began together are spread evenly after half a minute.
+ * Waits that have a measure of their own, apart from `Backoff`, whose state is that of earlier losses. Each is drawn
+ * anew between half and one and a half of its span: a thousand who began together are spread evenly after half a
+ * minute.
  */
 export class DoublingPauses {
   private inARow = 0;

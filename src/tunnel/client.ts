@@ -1,6 +1,6 @@
 /**
- * The client's end of the tunnel: always has one session for new streams, and lets older ones end in peace. It knows nothing of
- * proxies, and leaves links to session-keeper.ts.
+ * The client's end of the tunnel: always has one session for new streams, and lets older ones end in peace. It knows
+ * nothing of proxies, and leaves links to session-keeper.ts.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type WireFaultName, WstunError } from '../errors.ts';
@@ -20,7 +20,10 @@ const SESSION_WAIT_MS = 10_000;
 const MAX_WAITING = 1024;
 
 export interface ClientObserver {
-  /** A new session stands. `first` is false where an earlier one took no more streams `awayMs` ago; `streamsLost` of its own were cut. */
+  /**
+   * A new session stands. `first` is false where an earlier one took no more streams `awayMs` ago; `streamsLost` of its
+   * own were cut.
+   */
   onConnected(info: {
     readonly remote: string;
     readonly first: boolean;
@@ -32,8 +35,8 @@ export interface ClientObserver {
   /** A new link carries them. */
   onResumed(info: { readonly awayMs: number; readonly streams: number }): void;
   /**
-   * There is a link, but nothing comes through it, nor through others that took its place; again when more is known. `onResumed`
-   * follows when something does, unless the loss of the link or the end of the session is told first.
+   * There is a link, but nothing comes through it, nor through others that took its place; again when more is known.
+   * `onResumed` follows when something does, unless the loss of the link or the end of the session is told first.
    */
   onStalled?(info: StallInfo & { readonly streams: number }): void;
   /** The other end is shutting down: `streams` streams may end in peace, the next go to a new session. */
@@ -138,7 +141,7 @@ export class TunnelClient implements StreamOpener {
     for (const keeper of this.keepers) keeper.end('session-closed');
   }
 
-  // ── one session ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── one session ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Resolves when a new session is needed, or with the error after which none could help. */
   private runSession(): Promise<WstunError | undefined> {
@@ -261,7 +264,7 @@ export class TunnelClient implements StreamOpener {
     if (this.exitAbsent) this.failWaiters(error);
   }
 
-  // ── waiting for a session ─────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── waiting for a session ──────────────────────────────────────────────────────────────────────────────────────────
 
   private serveWaiters(keeper: SessionKeeper): void {
     this.exitAbsent = false;

@@ -1,6 +1,6 @@
 /**
- * A named exit's standing at its relay: keeps a control link, announces whose links may come, and answers each call with a data
- * link. Knows nothing of sessions: what runs on a data link is for the caller.
+ * A named exit's standing at its relay: keeps a control link, announces whose links may come, and answers each call
+ * with a data link. Knows nothing of sessions: what runs on a data link is for the caller.
  */
 import { setMaxListeners } from 'node:events';
 import { WstunError } from '../errors.ts';
@@ -22,17 +22,22 @@ import type { TicketDialer } from './ticket-dialer.ts';
 
 /** A call that is not answered by then is answered for nobody: the relay holds a client for 8 s. */
 const ANSWER_LIMIT_MS = 10_000;
-/** Data links being dialled; a relay has 128 calls open at an exit, and takes 256 connections of its address at once. */
+/**
+ * Data links being dialled; a relay has 128 calls open at an exit, and takes 256 connections of its address at once.
+ */
 const MAX_ANSWERS = 256;
-/** Between two lists; of those that come meanwhile the last is sent. A relay acts on one a second, and reads no faster for long. */
+/**
+ * Between two lists; of those that come meanwhile the last is sent. A relay acts on one a second, and reads no faster
+ * for long.
+ */
 const ANNOUNCE_MS = 1_000;
 
 /** Of the ticket for a control link: what this version understands beyond the first. */
 const FEATURES = TAKEN_FEATURE | SEEN_FEATURE | OCCUPIED_FEATURE;
 
 /**
- * At a relay that cannot say whether the place of an exit is free, one that was replaced takes it back by asking: so it waits for a good
- * while, and both of two that run beside each other serve in turn.
+ * At a relay that cannot say whether the place of an exit is free, one that was replaced takes it back by asking: so it
+ * waits for a good while, and both of two that run beside each other serve in turn.
  */
 const TAKEN_BACK: Pauses = { firstS: 40, longestS: 40 };
 /** Being replaced again so soon after that is no accident, ms. */
@@ -234,7 +239,10 @@ export class ExitRegistration {
   }
 }
 
-/** In place of AbortSignal.any, which leaves 110 bytes behind at a signal that lives on (Node 20), here with each client. */
+/**
+ * In place of AbortSignal.any, which leaves 110 bytes behind at a signal that lives on (Node 20), here with each
+ * client.
+ */
 async function within<T>(limitMs: number, outer: AbortSignal, act: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const limit = new AbortController();
   const abort = (): void => limit.abort(outer.reason);

@@ -1,6 +1,6 @@
 /**
- * The sessions that an exit serves. A link that reaches it proves a key, then names a session: a new one, or one of the same key
- * that lost its link. Sessions are found again by the name of their bearer too.
+ * The sessions that an exit serves. A link that reaches it proves a key, then names a session: a new one, or one of the
+ * same key that lost its link. Sessions are found again by the name of their bearer too.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DhKeyPair } from '../crypto/x25519.ts';
@@ -25,8 +25,8 @@ import { awaitRequest } from './session-link.ts';
 import type { StreamAcceptor } from './stream.ts';
 
 /**
- * Sessions without a link that one bearer may leave behind, whatever its limit of sessions: a client that crashes again and
- * again. The one that lost its link first goes.
+ * Sessions without a link that one bearer may leave behind, whatever its limit of sessions: a client that crashes again
+ * and again. The one that lost its link first goes.
  */
 const MAX_DETACHED_OF_BEARER = 16;
 
@@ -38,7 +38,10 @@ export interface ExitSessionsOptions {
   readonly keys: DhKeyPair;
   /** The access entry of a session public key, as the list stands now. */
   readonly bearerOf: (sessionKey: Uint8Array) => string | undefined;
-  /** How many sessions a bearer may have at once, as the list stands now. A lower limit ends none that lives. Without it, any number. */
+  /**
+   * How many sessions a bearer may have at once, as the list stands now. A lower limit ends none that lives. Without
+   * it, any number.
+   */
   readonly maxSessionsOf?: (bearer: string) => number;
   /** Keys of before; their clients are told that theirs are void. */
   readonly retired?: readonly RetiredResponder[];
@@ -77,7 +80,9 @@ interface Arrival extends Comer {
 export class ExitSessions {
   /** By name. */
   private readonly sessions = new Map<string, Served>();
-  /** By bearer: without these, ten thousand that lose their links at once would be looked through ten thousand times. */
+  /**
+   * By bearer: without these, ten thousand that lose their links at once would be looked through ten thousand times.
+   */
   private readonly counts = new Map<string, number>();
   /** Without a link, in the order in which they lost it. */
   private readonly detached = new Map<string, Set<Served>>();
@@ -102,8 +107,8 @@ export class ExitSessions {
   }
 
   /**
-   * Serves a link until it ends: the handshake, the session's name, then the session. `admitted` is whom the gate let in, where this
-   * exit has one; then the keys of ticket and handshake must be the same bearer's.
+   * Serves a link until it ends: the handshake, the session's name, then the session. `admitted` is whom the gate let
+   * in, where this exit has one; then the keys of ticket and handshake must be the same bearer's.
    */
   serve(link: MessageLink, admitted?: string): void {
     if (this.closing) return link.abort();
@@ -147,7 +152,7 @@ export class ExitSessions {
     this.options.logger.info({ remote: link.remote, bearer, fault }, 'no session');
   }
 
-  // ── one session ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── one session ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private answer(arrival: Arrival, request: SessionRequest): void {
     const name = nameOf(arrival.sessionKey, request.id);
@@ -240,8 +245,8 @@ export class ExitSessions {
   }
 
   /**
-   * A session that has lost its link gives way to a new one of its bearer. Of those that have one the newest is refused: ending an
-   * older one would let two clients with one invite throw each other out for ever.
+   * A session that has lost its link gives way to a new one of its bearer. Of those that have one the newest is
+   * refused: ending an older one would let two clients with one invite throw each other out for ever.
    */
   private makeRoomFor(bearer: string): boolean {
     const { maxSessionsOf } = this.options;
@@ -265,7 +270,7 @@ export class ExitSessions {
     if (detached?.delete(served) && detached.size === 0) this.detached.delete(served.bearer);
   }
 
-  // ── ends ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── ends ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Ends every session whose bearer is not in `names` any more. */
   keepOnly(names: ReadonlySet<string>): void {

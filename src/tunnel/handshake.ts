@@ -1,6 +1,6 @@
 /**
- * Makes a SecureLink of a link: the Noise handshake between client and exit, and what both agree on before it (docs/protocol.md
- * §2.4). Knows keys; whether the bearer of a key is welcome is asked of the caller.
+ * Makes a SecureLink of a link: the Noise handshake between client and exit, and what both agree on before it
+ * (docs/protocol.md §2.4). Knows keys; whether the bearer of a key is welcome is asked of the caller.
  *
  * Whatever goes wrong, the link is aborted without a word: whoever stands in between learns only that it did not work.
  */
@@ -153,8 +153,8 @@ function prologueOf(header: Uint8Array): Uint8Array {
 }
 
 /**
- * Nobody has proved anything yet: a notice can only say why to try again. But for the rotation of the relay's keys, which comes with
- * a proof under the old ones.
+ * Nobody has proved anything yet: a notice can only say why to try again. But for the rotation of the relay's keys,
+ * which comes with a proof under the old ones.
  */
 function faultOfNotice(body: Buffer, rotationProof: Uint8Array | undefined): WstunError {
   const fault = body.length >= 2 ? faultOfSessionCode(body.readUInt16BE(0)) : 'handshake-failed';

@@ -1,7 +1,8 @@
 /**
- * Splices a TCP socket and a tunnel stream: bytes, half-closes, resets and back-pressure in both directions. The proxy joins
- * the program's socket with it, the exit the target's. Owns both ends from the call on; knows nothing of how either came
- * to be, and nothing of the tunnel but the stream interface. What a socket needs for a reset to cost no bytes is socket-reset.ts.
+ * Splices a TCP socket and a tunnel stream: bytes, half-closes, resets and back-pressure in both directions. The proxy
+ * joins the program's socket with it, the exit the target's. Owns both ends from the call on; knows nothing of how
+ * either came to be, and nothing of the tunnel but the stream interface. What a socket needs for a reset to cost no
+ * bytes is socket-reset.ts.
  */
 import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
@@ -49,7 +50,10 @@ export interface PaceSink {
 
 /** Decides when bytes go on. */
 export interface Pace {
-  /** Takes the chunk, and delivers it whole or in pieces, at once or later. The next one comes only when this one is delivered. */
+  /**
+   * Takes the chunk, and delivers it whole or in pieces, at once or later. The next one comes only when this one is
+   * delivered.
+   */
   send(chunk: Piece, sink: PaceSink): void;
 }
 
@@ -66,9 +70,9 @@ export interface JoinOptions {
 
 /**
  * Joins the two until both are closed; never rejects. The socket must have been made with `allowHalfOpen`; what was
- * read from it too early is to be `unshift`ed first. A reset on one side becomes a reset on the other, behind all bytes that
- * came before it, and neither end ever sees it as a clean end. Any other fault of the stream (a quota, the loss of the session)
- * cuts the socket at once.
+ * read from it too early is to be `unshift`ed first. A reset on one side becomes a reset on the other, behind all bytes
+ * that came before it, and neither end ever sees it as a clean end. Any other fault of the stream (a quota, the loss of
+ * the session) cuts the socket at once.
  */
 export function joinSocket(socket: Socket, stream: TunnelStream, options: JoinOptions = {}): Promise<JoinResult> {
   return new Join(socket, stream, options).closed;
@@ -76,96 +80,96 @@ export function joinSocket(socket: Socket, stream: TunnelStream, options: JoinOp
 
 class Join {
   readonly closed: Promise<JoinResult>;
-  readonly #socket: Socket;
-  readonly #stream: TunnelStream;
-  readonly #resetWaitMs: number;
-  readonly #fromSocket: Flow;
-  readonly #toSocket: Flow;
-  #error: WstunError | undefined;
-  #limited = false;
+  private readonly socket: Socket;
+  private readonly stream: TunnelStream;
+  private readonly resetWaitMs: number;
+  private readonly fromSocket: Flow;
+  private readonly toSocket: Flow;
+  private error: WstunError | undefined;
+  private limited = false;
 
   constructor(socket: Socket, stream: TunnelStream, options: JoinOptions) {
-    this.#socket = socket;
-    this.#stream = stream;
-    this.#resetWaitMs = options.resetWaitMs ?? RESET_WAIT_MS;
+    this.socket = socket;
+    this.stream = stream;
+    this.resetWaitMs = options.resetWaitMs ?? RESET_WAIT_MS;
     const before = { read: socket.bytesRead - socket.readableLength, written: socket.bytesWritten };
     const writes = holdWriteErrors(socket);
     const { fromSocket = AT_ONCE, toSocket = AT_ONCE } = options.paces ?? {};
     const written = new WrittenPieces(socket);
-    this.#toSocket = new Flow(stream, socket, toSocket, {
+    this.toSocket = new Flow(stream, socket, toSocket, {
       take: (chunk) => chunk,
       write: (piece) => written.write(piece),
       whenEnded: (onEnd) => onEnd(),
     });
-    this.#fromSocket = new Flow(socket, stream, fromSocket, {
+    this.fromSocket = new Flow(socket, stream, fromSocket, {
       take: ownRead,
       write: (piece) => stream.write(piece),
       whenEnded: (onEnd) => whenTrulyEnded(socket, writes, onEnd),
     });
     const closed = Promise.all([
-      watch(socket, (cause) => this.#handleSocketLost(cause)),
-      watch(stream, (cause) => this.#handleStreamLost(cause)),
+      watch(socket, (cause) => this.handleSocketLost(cause)),
+      watch(stream, (cause) => this.handleStreamLost(cause)),
     ]);
-    writes.onError(() => this.#handleWriteError(writes));
+    writes.onError(() => this.handleWriteError(writes));
     noticeResets(socket, options.pausedCheckMs);
     const idleMs = options.halfClosedIdleMs ?? HALF_CLOSED_IDLE_MS;
-    limitHalfClosed(socket, stream, idleMs, () => this.#cut('half-closed and idle'));
+    limitHalfClosed(socket, stream, idleMs, () => this.cut('half-closed and idle'));
     this.closed = closed.then(() => ({
       fromSocket: socket.bytesRead - before.read,
       toSocket: socket.bytesWritten - before.written,
-      ...(this.#error === undefined ? {} : { error: this.#error }),
+      ...(this.error === undefined ? {} : { error: this.error }),
     }));
   }
 
   /** The connection is reset, and what it had received before is still being read. */
-  #handleWriteError({ error }: WriteErrors): void {
-    const lose = (): void => this.#handleSocketLost(error);
-    this.#toSocket.drop();
+  private handleWriteError({ error }: WriteErrors): void {
+    const lose = (): void => this.handleSocketLost(error);
+    this.toSocket.drop();
     // Whether the end was one is being found out, and is told in this turn.
-    if (this.#socket.readableEnded) return void setImmediate(lose);
-    this.#socket.once('end', lose);
-    this.#limitStandstill();
+    if (this.socket.readableEnded) return void setImmediate(lose);
+    this.socket.once('end', lose);
+    this.limitStandstill();
   }
 
   /** What it had brought goes on; then its end is a reset. */
-  #handleSocketLost(cause: Error | undefined): void {
-    if (this.#error !== undefined) return;
+  private handleSocketLost(cause: Error | undefined): void {
+    if (this.error !== undefined) return;
     const error = asReset(cause, 'by the local side');
-    this.#error = error;
-    this.#toSocket.drop();
-    this.#limitStandstill();
-    this.#fromSocket.endWith(takeUnread(this.#socket), () => resetWhenTaken(this.#stream, error));
-    this.#socket.destroy();
+    this.error = error;
+    this.toSocket.drop();
+    this.limitStandstill();
+    this.fromSocket.endWith(takeUnread(this.socket), () => resetWhenTaken(this.stream, error));
+    this.socket.destroy();
   }
 
   /** While bytes of a socket that is gone wait for the tunnel. Without a link nothing moves, and nothing is lost. */
-  #limitStandstill(): void {
-    if (this.#limited || this.#stream.destroyed) return;
-    this.#limited = true;
-    const [socket, stream, flow] = [this.#socket, this.#stream, this.#fromSocket];
+  private limitStandstill(): void {
+    if (this.limited || this.stream.destroyed) return;
+    this.limited = true;
+    const [socket, stream, flow] = [this.socket, this.stream, this.fromSocket];
     let looks = 0;
     const stop = onStandstill(
       () => `${socket.bytesRead} ${stream.writableLength} ${flow.held} ${stream.isAway ? ++looks : ''}`,
-      this.#resetWaitMs,
-      () => this.#cut('reset, and what came before it is not taken'),
+      this.resetWaitMs,
+      () => this.cut('reset, and what came before it is not taken'),
     );
     stream.once('close', stop);
   }
 
-  #handleStreamLost(cause: Error | undefined): void {
-    if (this.#error !== undefined) return;
-    this.#error = asReset(cause, 'by the tunnel');
-    this.#fromSocket.drop();
+  private handleStreamLost(cause: Error | undefined): void {
+    if (this.error !== undefined) return;
+    this.error = asReset(cause, 'by the tunnel');
+    this.fromSocket.drop();
     const isSocketsReset = cause instanceof WstunError && cause.fault === 'target-reset';
-    if (!isSocketsReset) return resetSocket(this.#socket);
-    this.#toSocket.endWith([], () => resetWhenDelivered(this.#socket, this.#resetWaitMs));
+    if (!isSocketsReset) return resetSocket(this.socket);
+    this.toSocket.endWith([], () => resetWhenDelivered(this.socket, this.resetWaitMs));
   }
 
   /** Both at once, whatever is on its way. */
-  #cut(detail: string): void {
-    this.#error ??= new WstunError('target-reset', detail);
-    this.#stream.destroy(this.#error);
-    resetSocket(this.#socket);
+  private cut(detail: string): void {
+    this.error ??= new WstunError('target-reset', detail);
+    this.stream.destroy(this.error);
+    resetSocket(this.socket);
   }
 }
 
@@ -179,31 +183,35 @@ interface FlowEnds {
   whenEnded(onEnd: () => void): void;
 }
 
-/** One direction. Hands over what is read. A write that the kernel took at once needs no pause, although it returned false: that pays. */
+/**
+ * One direction. Hands over what is read. A write that the kernel took at once needs no pause, although it returned
+ * false: that pays.
+ */
 class Flow implements PaceSink {
   /** Bytes of the last chunk that the pace keeps back. */
   held = 0;
-  readonly #from: Readable;
-  readonly #to: Writable;
-  readonly #pace: Pace;
-  readonly #ends: FlowEnds;
-  #full = false;
-  #ended = false;
-  #dropping = false;
-  #last: { readonly rest: Piece[]; readonly then: () => void } | undefined;
+  private readonly from: Readable;
+  private readonly to: Writable;
+  private readonly pace: Pace;
+  private readonly ends: FlowEnds;
+  private full = false;
+  private ended = false;
+  private dropping = false;
+  private last: { readonly rest: Piece[]; readonly then: () => void } | undefined;
 
   constructor(from: Readable, to: Writable, pace: Pace, ends: FlowEnds) {
-    this.#from = from;
-    this.#to = to;
-    this.#pace = pace;
-    this.#ends = ends;
-    from.on('data', (chunk: Uint8Array) => this.#handleData(chunk));
+    this.from = from;
+    this.to = to;
+    this.pace = pace;
+    this.ends = ends;
+    from.on('data', (chunk: Uint8Array) => this.handleData(chunk));
     to.on('drain', () => {
-      this.#full = false;
-      this.#goOn();
+      this.full = false;
+      this.goOn();
     });
-    // Node emits 'end' even on a paused socket if nothing is buffered: before the join, or while the last chunk is held.
-    const handleEnd = (): void => ends.whenEnded(() => this.#handleEnd());
+    // Node emits 'end' even on a paused socket if nothing is buffered: before the join, or while the last chunk is
+    // held.
+    const handleEnd = (): void => ends.whenEnded(() => this.handleEnd());
     if (from.readableEnded) handleEnd();
     else from.once('end', handleEnd);
     from.resume();
@@ -211,65 +219,68 @@ class Flow implements PaceSink {
 
   /** Whatever still comes goes nowhere: read all the same, so that its sender does not stand still. */
   drop(): void {
-    this.#dropping = true;
+    this.dropping = true;
     this.held = 0;
-    this.#from.resume();
+    this.from.resume();
   }
 
   /** Nothing more comes but these. Calls `then` when they have gone on, behind what the pace keeps back. */
   endWith(rest: Piece[], then: () => void): void {
-    this.#last = { rest, then };
-    this.#sendLast();
+    this.last = { rest, then };
+    this.sendLast();
   }
 
   isGone(): boolean {
-    return this.#dropping || this.#to.destroyed;
+    return this.dropping || this.to.destroyed;
   }
 
   deliver(piece: Piece): void {
     this.held -= piece.length;
-    this.#full = !this.#ends.write(piece) && this.#to.writableLength > 0;
+    this.full = !this.ends.write(piece) && this.to.writableLength > 0;
     if (this.held > 0) return;
-    if (this.#last !== undefined) this.#sendLast();
-    else if (this.#ended) this.#to.end();
-    else this.#goOn();
+    if (this.last !== undefined) this.sendLast();
+    else if (this.ended) this.to.end();
+    else this.goOn();
   }
 
-  #handleData(chunk: Uint8Array): void {
-    const piece = this.#ends.take(chunk);
-    if (this.#dropping) return release(piece);
-    this.#send(piece);
-    if (this.#full || this.held > 0) this.#from.pause();
+  private handleData(chunk: Uint8Array): void {
+    const piece = this.ends.take(chunk);
+    if (this.dropping) return release(piece);
+    this.send(piece);
+    if (this.full || this.held > 0) this.from.pause();
   }
 
-  #handleEnd(): void {
-    this.#ended = true;
-    if (this.held === 0 && !this.#dropping) this.#to.end();
+  private handleEnd(): void {
+    this.ended = true;
+    if (this.held === 0 && !this.dropping) this.to.end();
   }
 
-  #send(chunk: Piece): void {
+  private send(chunk: Piece): void {
     this.held = chunk.length;
-    this.#pace.send(chunk, this);
+    this.pace.send(chunk, this);
   }
 
   /** However full the other end is: it is little, and nothing follows. */
-  #sendLast(): void {
-    const { rest, then } = this.#last ?? {};
+  private sendLast(): void {
+    const { rest, then } = this.last ?? {};
     if (this.held > 0 && !this.isGone()) return;
     const chunk = rest?.shift();
-    if (chunk !== undefined) return this.#send(chunk);
-    this.#last = undefined;
-    if (this.#ended && !this.#to.writableEnded && !this.#to.destroyed) this.#to.end();
+    if (chunk !== undefined) return this.send(chunk);
+    this.last = undefined;
+    if (this.ended && !this.to.writableEnded && !this.to.destroyed) this.to.end();
     then?.();
   }
 
-  #goOn(): void {
-    if (this.#full || this.held > 0) return;
-    if (this.#from.isPaused()) this.#from.resume();
+  private goOn(): void {
+    if (this.full || this.held > 0) return;
+    if (this.from.isPaused()) this.from.resume();
   }
 }
 
-/** Resets the stream behind all that was written to it, and behind its end if it was ended: what it has taken goes out first. */
+/**
+ * Resets the stream behind all that was written to it, and behind its end if it was ended: what it has taken goes out
+ * first.
+ */
 function resetWhenTaken(stream: TunnelStream, error: WstunError): void {
   const reset = (): void => void stream.destroy(error);
   if (stream.writableEnded && !stream.writableFinished) stream.once('finish', reset);

@@ -1,12 +1,15 @@
 /**
- * How much of what was written to a TCP socket its peer's kernel has not acknowledged. Node does not tell; Linux does in
- * `/proc/self/net/tcp` (proc(5): `tx_queue`). Reads these files and nothing else.
+ * How much of what was written to a TCP socket its peer's kernel has not acknowledged. Node does not tell; Linux does
+ * in `/proc/self/net/tcp` (proc(5): `tx_queue`). Reads these files and nothing else.
  */
 import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** A look costs some µs for each socket of the machine. Rest behind one, as a multiple of what it took: a tenth of a core at most. */
+/**
+ * A look costs some µs for each socket of the machine. Rest behind one, as a multiple of what it took: a tenth of a
+ * core at most.
+ */
 const REST_FACTOR = 9;
 
 /** `ADDRESS:PORT ADDRESS:PORT STATE TX_QUEUE:`, all in upper-case hex. */
@@ -16,29 +19,29 @@ const ROW = /[0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]{2} ([0-9A-
 type Queues = ReadonlyMap<string, number>;
 
 class QueueTable {
-  readonly #path: string;
-  #next: Promise<Queues | undefined> | undefined;
-  #restUntil = 0;
+  private readonly path: string;
+  private next: Promise<Queues | undefined> | undefined;
+  private restUntil = 0;
 
   constructor(path: string) {
-    this.#path = path;
+    this.path = path;
   }
 
   /** All who ask before a look begins share it. Undefined where the system has no such table. */
   look(): Promise<Queues | undefined> {
-    this.#next ??= this.#read();
-    return this.#next;
+    this.next ??= this.read();
+    return this.next;
   }
 
-  async #read(): Promise<Queues | undefined> {
-    const restMs = this.#restUntil - performance.now();
+  private async read(): Promise<Queues | undefined> {
+    const restMs = this.restUntil - performance.now();
     await delay(Math.max(0, restMs), undefined, { ref: false });
-    this.#next = undefined;
+    this.next = undefined;
     const begun = performance.now();
-    const text = await readFile(this.#path, 'latin1').catch(() => undefined);
+    const text = await readFile(this.path, 'latin1').catch(() => undefined);
     const queues = text === undefined ? undefined : parse(text);
     const now = performance.now();
-    this.#restUntil = now + REST_FACTOR * (now - begun);
+    this.restUntil = now + REST_FACTOR * (now - begun);
     return queues;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The ways by which a client's raw links come about: dialled from here, or carried by a phone's page; and the choice between two
- * ways, of whatever links. What runs on a link, the handshake first of all, is not known here.
+ * The ways by which a client's raw links come about: dialled from here, or carried by a phone's page; and the choice
+ * between two ways, of whatever links. What runs on a link, the handshake first of all, is not known here.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { PAGE_FEATURE } from '../crypto/ticket.ts';
@@ -27,7 +27,10 @@ interface AskedLink extends MessageLink {
 export interface PageDialer {
   /** That can be asked now. */
   readonly pages: number;
-  /** @param makeUrl called for each page that is asked: a relay's URL with a fresh ticket, by a clock that is so far ahead of ours */
+  /**
+   * @param makeUrl called for each page that is asked: a relay's URL with a fresh ticket, by a clock that is so far
+   * ahead of ours
+   */
   dial(makeUrl: (skewMs: number) => string, signal: AbortSignal): Promise<AskedLink>;
 }
 
@@ -41,7 +44,8 @@ export class DirectWay implements LinkWay {
   constructor(dialer: TicketDialer, destination: string, sealed: boolean) {
     this.dialer = dialer;
     this.destination = destination;
-    // Masks keep a page's script from forging plain text on the wire (RFC 6455 §10.3): sealed records are no one's plain text.
+    // Masks keep a page's script from forging plain text on the wire (RFC 6455 §10.3): sealed records are no one's
+    // plain text.
     this.mask = sealed ? { mask: 'zero' } : {};
   }
 
@@ -83,15 +87,15 @@ export class TetherWay implements LinkWay {
 /** The second way begins beside the first after this much; at once where the first did not work the last time. */
 const HEAD_START_MS = 1_000;
 /**
- * The first way begins so long after the second where nothing came of its last link: it is the nearer one, so its handshake would win
- * each race, and the session wait for an answer that does not come. A phone that works has a link by then; one that is offline does not
- * say so.
+ * The first way begins so long after the second where nothing came of its last link: it is the nearer one, so its
+ * handshake would win each race, and the session wait for an answer that does not come. A phone that works has a link
+ * by then; one that is offline does not say so.
  */
 const DOUBTED_LAG_MS = 5_000;
 
 /**
- * What a relay says to a bearer whom it knows, whichever way the link comes: on a link that cannot lead to the exit (docs/protocol.md §2.5), and
- * in place of one (§2.2).
+ * What a relay says to a bearer whom it knows, whichever way the link comes: on a link that cannot lead to the exit
+ * (docs/protocol.md §2.5), and in place of one (§2.2).
  */
 const RELAY_WORDS: ReadonlySet<FaultName> = new Set<FaultName>([
   'exit-absent',
@@ -128,10 +132,11 @@ export class SoleWay<L extends MessageLink> implements ChoosingWay<L> {
 }
 
 /**
- * The first way while it works, else the second. While nobody can be asked for the second, an attempt fails with the first, as if
- * there were no other: whoever tries again waits no longer for that, and hears of a refusal.
+ * The first way while it works, else the second. While nobody can be asked for the second, an attempt fails with the
+ * first, as if there were no other: whoever tries again waits no longer for that, and hears of a refusal.
  *
- * A way is judged by the links that it brings: what it takes for a link must be all that shows whether a network lets it be used.
+ * A way is judged by the links that it brings: what it takes for a link must be all that shows whether a network lets
+ * it be used.
  */
 export class PreferredWay<L extends MessageLink> implements ChoosingWay<L> {
   private readonly first: LinkWay<L>;
@@ -202,7 +207,8 @@ export class PreferredWay<L extends MessageLink> implements ChoosingWay<L> {
   private isFinal(error: unknown): boolean {
     if (isRelaysWord(error)) return true;
     if (this.second.canBeAsked) return false;
-    // The relay has let us in by the other way: it is this network (a portal, a filter) that answers, and no final word.
+    // The relay has let us in by the other way: it is this network (a portal, a filter) that answers, and no final
+    // word.
     return !(this.secondCarried && isAccessFault(error));
   }
 }
@@ -224,8 +230,8 @@ interface Won<L extends MessageLink> {
 }
 
 /**
- * One dial: either way begins when the other has failed, or its time has come; the first is tried on meanwhile. The first link wins.
- * Fails when both ways have, and with the word of a relay, which either way would bring.
+ * One dial: either way begins when the other has failed, or its time has come; the first is tried on meanwhile. The
+ * first link wins. Fails when both ways have, and with the word of a relay, which either way would bring.
  */
 class Contest<L extends MessageLink> {
   private readonly ways: Contestants<L>;

@@ -1,6 +1,6 @@
 /**
- * A stream of a session as a Node Duplex. It owns nothing but the translation: calls of Node's stream machinery become calls of
- * the session's driver, and the driver's events become pushes, callbacks and errors.
+ * A stream of a session as a Node Duplex. It owns nothing but the translation: calls of Node's stream machinery become
+ * calls of the session's driver, and the driver's events become pushes, callbacks and errors.
  */
 import { Duplex } from 'node:stream';
 import { FAULTS, type WireFaultName, WstunError } from '../errors.ts';
@@ -24,8 +24,8 @@ export interface StreamOwner {
 }
 
 /**
- * Bytes. Readable: none, since the window of the stream bounds what is pushed. Writable: one large read of a socket; what the
- * session queues itself comes on top (docs/limits.md).
+ * Bytes. Readable: none, since the window of the stream bounds what is pushed. Writable: one large read of a socket;
+ * what the session queues itself comes on top (docs/limits.md).
  */
 const WRITABLE_HIGH_WATER_MARK = 64 * 1024;
 
@@ -60,11 +60,12 @@ export class MuxStream extends Duplex implements TunnelStream {
     return !this.owner.isAttached;
   }
 
-  // ── from the session ──────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── from the session ───────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Bytes that a reader takes at once are consumed here; bytes that wait are consumed by `read`. Those that come behind others
-   * wait here, where small ones are joined: in Node's list each would cost some 300 bytes, and a peer may send byte by byte.
+   * Bytes that a reader takes at once are consumed here; bytes that wait are consumed by `read`. Those that come behind
+   * others wait here, where small ones are joined: in Node's list each would cost some 300 bytes, and a peer may send
+   * byte by byte.
    */
   handleData(bytes: Piece): void {
     // A reader that pauses with its last chunk leaves Node's list empty, but not what waits here.
@@ -86,7 +87,10 @@ export class MuxStream extends Duplex implements TunnelStream {
     this.destroy(new WstunError(fault));
   }
 
-  /** The peer's socket was reset: as `handleReset` once all that came before has been read, or nobody reads it for too long. */
+  /**
+   * The peer's socket was reset: as `handleReset` once all that came before has been read, or nobody reads it for too
+   * long.
+   */
   handleLateReset(fault: WireFaultName): void {
     const error = new WstunError(fault);
     this.lateReset = error;
@@ -113,7 +117,7 @@ export class MuxStream extends Duplex implements TunnelStream {
     done?.();
   }
 
-  // ── from Node's stream machinery ──────────────────────────────────────────────────────────────────────────────────────────
+  // ── from Node's stream machinery ───────────────────────────────────────────────────────────────────────────────────
 
   /** Flowing readers and iterators come through here for whatever was not taken at once. */
   override read(size?: number): unknown {
@@ -130,7 +134,10 @@ export class MuxStream extends Duplex implements TunnelStream {
     return isRead;
   }
 
-  /** Data comes when it comes: credit is what holds the peer back. Called when Node's own list is too short for its reader. */
+  /**
+   * Data comes when it comes: credit is what holds the peer back. Called when Node's own list is too short for its
+   * reader.
+   */
   override _read(): void {
     this.wanted = this.waiting.bytes === 0;
     if (this.wanted) return;

@@ -1,6 +1,7 @@
 /**
- * Judges from two looks at the machine whether the network beneath may have changed, and reads what Linux lists of its routes. Pure:
- * who looks, and when, is network-watch.ts. A false alarm costs an attempt to connect, a missed one up to a minute of silence.
+ * Judges from two looks at the machine whether the network beneath may have changed, and reads what Linux lists of its
+ * routes. Pure: who looks, and when, is network-watch.ts. A false alarm costs an attempt to connect, a missed one up to
+ * a minute of silence.
  */
 import type { NetworkInterfaceInfo } from 'node:os';
 
@@ -37,8 +38,8 @@ function differ(before: string | undefined, now: string | undefined): boolean {
 }
 
 /**
- * Interfaces with their addresses, as one text in one order. Without those that lead nowhere: loopback, and link-local ones, which
- * come and go with every container.
+ * Interfaces with their addresses, as one text in one order. Without those that lead nowhere: loopback, and link-local
+ * ones, which come and go with every container.
  */
 export function describeAddresses(interfaces: NodeJS.Dict<NetworkInterfaceInfo[]>): string {
   const lines = Object.entries(interfaces).flatMap(([name, infos = []]) =>
@@ -68,7 +69,10 @@ function defaultRoute(line: string): string[] {
   return destination === '00000000' && mask === '00000000' ? [`${name} ${gateway} ${metric}`] : [];
 }
 
-/** Destination, length, source, length, next hop, metric, references, uses, flags, name. On `lo` is the one that rejects. */
+/**
+ * Destination, length, source, length, next hop, metric, references, uses, flags, name. On `lo` is the one that
+ * rejects.
+ */
 function defaultIpv6Route(line: string): string[] {
   const [destination, length, , , gateway, metric, , , , name] = line.trim().split(/\s+/);
   const isDefault = /^0{32}$/.test(destination ?? '') && length === '00';

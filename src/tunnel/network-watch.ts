@@ -1,6 +1,7 @@
 /**
- * Looks every few seconds whether the network beneath may have changed, so that a client need not wait for a timeout to learn that
- * its link is dead. Only looks and tells: what is a change is network-change.ts, what to do about it is the caller's.
+ * Looks every few seconds whether the network beneath may have changed, so that a client need not wait for a timeout to
+ * learn that its link is dead. Only looks and tells: what is a change is network-change.ts, what to do about it is the
+ * caller's.
  */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';

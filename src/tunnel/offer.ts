@@ -1,4 +1,6 @@
-/** One offered stream, as its exit sees it: keeps the order of accept, refuse and release, whatever comes in between. */
+/**
+ * One offered stream, as its exit sees it: keeps the order of accept, refuse and release, whatever comes in between.
+ */
 import type { WireFaultName } from '../errors.ts';
 import type { OfferedStream, Target, TunnelStream } from './stream.ts';
 

@@ -1,9 +1,10 @@
 /**
- * Judges the failures of a client or an exit: whether another attempt could help, and how long to wait for it. Pure: time and chance
- * are passed in.
+ * Judges the failures of a client or an exit: whether another attempt could help, and how long to wait for it. Pure:
+ * time and chance are passed in.
  *
- * Only what the relay or the exit has proved is final. Whatever else answers, 404 included, may be something in front of the relay that
- * is gone in a minute, and whoever ends for it stays ended until a person comes (docs/adr/0015-what-is-final.md).
+ * Only what the relay or the exit has proved is final. Whatever else answers, 404 included, may be something in front
+ * of the relay that is gone in a minute, and whoever ends for it stays ended until a person comes
+ * (docs/adr/0015-what-is-final.md).
  */
 import type { FaultName, WstunError } from '../errors.ts';
 import { type Backoff, DoublingPauses, type Pauses } from './backoff.ts';
@@ -12,8 +13,8 @@ import { type Backoff, DoublingPauses, type Pauses } from './backoff.ts';
 const FINAL: ReadonlySet<FaultName> = new Set<FaultName>(['keys-rotated', 'bad-version']);
 
 /**
- * So long, ms, nothing but refusals must come after the proof that an access was removed: a list may be empty, or half written, while an
- * editor or a deployment is at it.
+ * So long, ms, nothing but refusals must come after the proof that an access was removed: a list may be empty, or half
+ * written, while an editor or a deployment is at it.
  */
 const REMOVAL_STANDS_MS = 60_000;
 /** What refuses a bearer whose access was removed. */
@@ -27,8 +28,8 @@ const LONGEST_REFUSED_S = 60;
 
 /** Failures whose waits have a measure of their own. */
 const PAUSES: Readonly<Partial<Record<FaultName, Pauses>>> = {
-  // An upgrade each: a thousand clients that wait ask a relay 70 times a second, and all are back within 23 s of their exit's return.
-  // The first comes soon: after the restart of a relay the exit is often only the second to be back.
+  // An upgrade each: a thousand clients that wait ask a relay 70 times a second, and all are back within 23 s of their
+  // exit's return. The first comes soon: after the restart of a relay the exit is often only the second to be back.
   'exit-absent': { firstS: 0.5, longestS: 15 },
   // Up to a minute. Quick at first: an exit started by hand beside the service is often ended soon.
   'exit-replaced': { firstS: 1, longestS: 40 },
@@ -75,7 +76,9 @@ export class Outage {
     this.pauses.reset();
   }
 
-  /** The exit has said, under the keys of a session, that the access was removed; an attempt may show that it is back. */
+  /**
+   * The exit has said, under the keys of a session, that the access was removed; an attempt may show that it is back.
+   */
   noteRemoval(proof: WstunError, now: number): void {
     this.removal ??= { proof, since: now };
   }

@@ -1,4 +1,7 @@
-/** A wait between attempts that can be cut short: by a person, by a change of the network, or because nothing is waited for any more. */
+/**
+ * A wait between attempts that can be cut short: by a person, by a change of the network, or because nothing is waited
+ * for any more.
+ */
 export class Pause {
   private end: (() => void) | undefined;
 

@@ -26,7 +26,10 @@ export interface TetherOptions {
   readonly direct: boolean;
 }
 
-/** For the answer on a link by a better way: until it is here, what comes on the old link is not acknowledged, and comes to a halt. */
+/**
+ * For the answer on a link by a better way: until it is here, what comes on the old link is not acknowledged, and comes
+ * to a halt.
+ */
 const BETTER_ANSWER_MS = 3_000;
 
 /** A link whose keys stand was lost, or brought nothing in time: what the exit refuses is sealed. */
@@ -35,7 +38,10 @@ const SILENCE: ReadonlySet<FaultName> = new Set<FaultName>(['link-lost', 'link-s
 export class RelayDialer implements SessionDialer {
   private readonly way: ChoosingWay<SecureLink>;
 
-  /** Whether encryption may be off is for the caller to check: `refuseUnsealed`. @param tether links may be carried by pages */
+  /**
+   * Whether encryption may be off is for the caller to check: `refuseUnsealed`. @param tether links may be carried by
+   * pages
+   */
   constructor(invite: Invite, encryption: Encryption, logger: Logger, tether?: TetherOptions) {
     const dialer = new TicketDialer(invite, logger);
     const handshake = {
@@ -69,7 +75,10 @@ async function dialSession(
   }
 }
 
-/** Has the exit begin or resume a session on a link whose keys stand. @param answerMs limit; default as of requestSession */
+/**
+ * Has the exit begin or resume a session on a link whose keys stand. @param answerMs limit; default as of
+ * requestSession
+ */
 export async function beginOn(
   link: SecureLink,
   request: SessionRequest,
@@ -98,8 +107,8 @@ function wayTo(
 }
 
 /**
- * The handshake belongs to the way: there are networks that carry an upgrade and nothing behind it, and only what the exit proves
- * shows that a way leads there.
+ * The handshake belongs to the way: there are networks that carry an upgrade and nothing behind it, and only what the
+ * exit proves shows that a way leads there.
  */
 class SealedWay implements LinkWay<SecureLink> {
   private readonly way: LinkWay;

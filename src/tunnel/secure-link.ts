@@ -1,9 +1,9 @@
 /**
- * A MessageLink whose messages travel as sealed records over another (docs/protocol.md §2.4). Made by handshake.ts alone, when the
- * keys stand.
+ * A MessageLink whose messages travel as sealed records over another (docs/protocol.md §2.4). Made by handshake.ts
+ * alone, when the keys stand.
  *
- * A record that is not the next one in order, whole and genuine, aborts the link before a byte of it is delivered; above, that is
- * never a clean end. It does not know what the messages mean, nor who the peer is.
+ * A record that is not the next one in order, whole and genuine, aborts the link before a byte of it is delivered;
+ * above, that is never a clean end. It does not know what the messages mean, nor who the peer is.
  */
 import type { RecordOpener, RecordSealer } from '../crypto/record-cipher.ts';
 import { type Piece, releaseAll } from '../memory/pieces.ts';
@@ -59,7 +59,10 @@ export class SecureLink implements MessageLink, MessageLinkHandler, MessageReade
     if (this.early.length > 0 || this.closed !== undefined) queueMicrotask(() => this.deliverEarly());
   }
 
-  /** Nothing is delivered until another handler is set, which must be before the turn ends. Until then what comes is kept. */
+  /**
+   * Nothing is delivered until another handler is set, which must be before the turn ends. Until then what comes is
+   * kept.
+   */
   takeHandler(): void {
     this.handler = undefined;
   }
@@ -92,7 +95,7 @@ export class SecureLink implements MessageLink, MessageLinkHandler, MessageReade
     this.inner.abort();
   }
 
-  // ── from the link below ───────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── from the link below ────────────────────────────────────────────────────────────────────────────────────────────
 
   handleMessage(message: Message): void {
     if (this.ciphers !== undefined) {
@@ -130,7 +133,7 @@ export class SecureLink implements MessageLink, MessageLinkHandler, MessageReade
     if (reason !== undefined) this.handler?.handleClose(reason);
   }
 
-  // ── records ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── records ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** @throws RangeError for a message that no record can hold, WstunError when the nonces are used up */
   private seal(message: Message): Message {

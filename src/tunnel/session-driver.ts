@@ -1,6 +1,7 @@
 /**
- * Joins one session to one MessageLink at a time: feeds it records and time, sends what it has to say, and shows its streams as
- * Duplexes. It decides nothing about streams, targets or reconnecting: it says when its link is lost, and is given the next one.
+ * Joins one session to one MessageLink at a time: feeds it records and time, sends what it has to say, and shows its
+ * streams as Duplexes. It decides nothing about streams, targets or reconnecting: it says when its link is lost, and is
+ * given the next one.
  *
  * One flush a turn of the event loop: small frames of many sockets share a record, at the cost of no wait, because
  * `setImmediate` runs right after the sockets of the turn were read.
@@ -23,7 +24,10 @@ import type { StreamAcceptor, Target, TunnelStream } from './stream.ts';
 
 /** An exit that neither opens nor refuses: its dial and look-up limits add up to 15 s, and a slow path comes on top. */
 const OPEN_ANSWER_MS = 20_000;
-/** For which a stream that is being opened waits for a link, or for a sign of life on it: as a connection does without a session. */
+/**
+ * For which a stream that is being opened waits for a link, or for a sign of life on it: as a connection does without a
+ * session.
+ */
 const OPEN_LINK_MS = 10_000;
 
 const STALL_CHECK_MS = 1_000;
@@ -176,11 +180,11 @@ export class SessionDriver implements StreamOwner {
     return this.session.received;
   }
 
-  // ── links ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── links ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * A new link carries the session from now on, and the old one, if there still is one, is let go. Takes the link's handler.
-   * False, and the session is over, where the two ends do not fit together any more.
+   * A new link carries the session from now on, and the old one, if there still is one, is let go. Takes the link's
+   * handler. False, and the session is over, where the two ends do not fit together any more.
    */
   attachLink(link: MessageLink, { peerReceived, saidReceived }: LinkStart): boolean {
     const old = this.link;
@@ -299,8 +303,8 @@ export class SessionDriver implements StreamOwner {
   }
 
   /**
-   * Why a stream that has no answer yet is to be given up, if it is. The target is to blame only where the link was there and alive all
-   * the time: the exit itself says so within 15 s.
+   * Why a stream that has no answer yet is to be given up, if it is. The target is to blame only where the link was
+   * there and alive all the time: the exit itself says so within 15 s.
    */
   private faultOfOpening({ since, interrupted }: PendingOpen, now: number): WireFaultName | undefined {
     const isFine = this.session.linkState(now) === 'fine';
@@ -338,7 +342,7 @@ export class SessionDriver implements StreamOwner {
     this.flush();
   }
 
-  // ── StreamOwner ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── StreamOwner ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   write(id: number, bytes: Piece): boolean {
     const more = this.mux.write(id, bytes);
@@ -362,7 +366,7 @@ export class SessionDriver implements StreamOwner {
     this.scheduleFlush();
   }
 
-  // ── flushing ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── flushing ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private scheduleFlush(): void {
     // After the end too: GO_AWAY is still to be sent, and the link to be closed.
@@ -400,7 +404,10 @@ export class SessionDriver implements StreamOwner {
     }
   }
 
-  /** One timer serves all: only an earlier time needs a new one, and setting it anew in each turn would cost more than it saves. */
+  /**
+   * One timer serves all: only an earlier time needs a new one, and setting it anew in each turn would cost more than
+   * it saves.
+   */
   private awaitAcknowledgement(): void {
     const at = this.linkFull ? Number.POSITIVE_INFINITY : this.session.acknowledgementAt();
     if (at >= this.ackAt) return;
@@ -462,7 +469,7 @@ export class SessionDriver implements StreamOwner {
     }
   }
 
-  // ── events ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── events ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private handleEvents(): void {
     if (this.handlingEvents) return;
@@ -552,7 +559,7 @@ export class SessionDriver implements StreamOwner {
     return stream;
   }
 
-  // ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── the end ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private tearDown(): void {
     const fault = this.endedWith;

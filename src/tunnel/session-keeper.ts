@@ -1,6 +1,7 @@
 /**
- * Keeps one session of a client alive while links come and go: dials, has the exit begin or resume it, waits longer after each
- * failure, and tries a second link beside one that stalls, or whose way is not the best. Streams know nothing of it.
+ * Keeps one session of a client alive while links come and go: dials, has the exit begin or resume it, waits longer
+ * after each failure, and tries a second link beside one that stalls, or whose way is not the best. Streams know
+ * nothing of it.
  *
  * Which failures are final is asked of the caller; what to do when the session is over is the caller's too.
  */
@@ -78,11 +79,17 @@ export interface KeeperOptions {
 export interface KeeperEvents {
   /** The peer's HELLO has come: streams can be opened. */
   onStanding(): void;
-  /** Not where the exit let the link go for the next one, whose answer is on its way; unless that takes long, or does not come. */
+  /**
+   * Not where the exit let the link go for the next one, whose answer is on its way; unless that takes long, or does
+   * not come.
+   */
   onLinkLost(): void;
   /** There is a link again. @param awayMs undefined where there was no `onLinkLost` */
   onResumed(awayMs: number | undefined): void;
-  /** There is a link, and nothing comes through it; again when more is known. `onResumed` follows, or the loss or the end is told. */
+  /**
+   * There is a link, and nothing comes through it; again when more is known. `onResumed` follows, or the loss or the
+   * end is told.
+   */
   onStalled(info: StallInfo): void;
   /** An attempt failed while there was no link; the next comes in `waitMs`. */
   onFailed(error: WstunError, waitMs: number): void;
@@ -199,7 +206,7 @@ export class SessionKeeper {
     this.driver.end(fault);
   }
 
-  // ── the session's events ──────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── the session's events ───────────────────────────────────────────────────────────────────────────────────────────
 
   private handleEstablished(): void {
     clearTimeout(this.helloLimit);
@@ -245,7 +252,7 @@ export class SessionKeeper {
     this.events.onEnd(this.finalError ?? new WstunError(fault), this.finalError !== undefined);
   }
 
-  // ── links ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── links ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private get wantsLink(): boolean {
     return !this.driver.isOver && (this.needsLink || this.wantsBetter);
@@ -268,7 +275,10 @@ export class SessionKeeper {
     this.seeking = false;
   }
 
-  /** Returns how long to wait before the next, if one is needed. @param better by that alone, for a link that need not come */
+  /**
+   * Returns how long to wait before the next, if one is needed. @param better by that alone, for a link that need not
+   * come
+   */
   private async attempt(better: SessionDialer | undefined): Promise<number> {
     this.wantsSecond = false;
     const since = performance.now();
@@ -329,7 +339,8 @@ export class SessionKeeper {
     if (!this.begun) this.helloLimit = setTimeout(() => this.driver.end('peer-silent'), HELLO_LIMIT_MS);
     this.begun = true;
     this.stall.handleLink();
-    // The exit lets the old link go before its answer is here: streams that do not outlive their link stay where they are.
+    // The exit lets the old link go before its answer is here: streams that do not outlive their link stay where they
+    // are.
     this.better = this.options.resume.resumeWindowMs > 0 ? better : undefined;
     this.attachedAt = performance.now();
     if (wasAway && this.standing) this.tellResumed(this.attachedAt - this.lostAt);
@@ -372,11 +383,15 @@ export class SessionKeeper {
 
   /** By the old link, whatever came of the new one. */
   private isCarried(error: WstunError): boolean {
-    // An exit that does not know the session has said so under its keys: the old link, though it seems to stand, leads nowhere.
+    // An exit that does not know the session has said so under its keys: the old link, though it seems to stand, leads
+    // nowhere.
     return this.driver.isAttached && error.fault !== 'session-unknown';
   }
 
-  /** The exit is there, and said under its keys that the session is over: the next need not wait, but for an exit that keeps saying so. */
+  /**
+   * The exit is there, and said under its keys that the session is over: the next need not wait, but for an exit that
+   * keeps saying so.
+   */
   private endBy(fault: WireFaultName): number {
     this.options.backoff.handleLost(0);
     this.driver.end(fault);

@@ -1,6 +1,6 @@
 /**
- * The first word on a new link, when its keys stand: the client names the session that it begins or resumes, the exit answers
- * (docs/protocol.md §10). Knows no session: which there are is asked of the caller.
+ * The first word on a new link, when its keys stand: the client names the session that it begins or resumes, the exit
+ * answers (docs/protocol.md §10). Knows no session: which there are is asked of the caller.
  */
 import { WstunError } from '../errors.ts';
 import {
@@ -16,8 +16,9 @@ import type { SecureLink } from './secure-link.ts';
 const EXCHANGE_LIMIT_MS = 10_000;
 
 /**
- * The client's side; takes the link's handler. Resolves with what the exit has received; the handler is to be set in the turn in
- * which it resolves. Rejects, with the link aborted: with the exit's reason, or `link-lost`, `link-slow`, `dial-cancelled`.
+ * The client's side; takes the link's handler. Resolves with what the exit has received; the handler is to be set in
+ * the turn in which it resolves. Rejects, with the link aborted: with the exit's reason, or `link-lost`, `link-slow`,
+ * `dial-cancelled`.
  */
 export function requestSession(
   link: SecureLink,

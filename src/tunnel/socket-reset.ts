@@ -1,10 +1,10 @@
 /**
- * Resets of TCP sockets that cost no byte which TCP itself would have delivered: what had come before a reset is read to its end,
- * and a reset of our own goes out behind what was written. Knows sockets alone, nothing of the tunnel.
+ * Resets of TCP sockets that cost no byte which TCP itself would have delivered: what had come before a reset is read
+ * to its end, and a reset of our own goes out behind what was written. Knows sockets alone, nothing of the tunnel.
  *
- * Two things of Node and the kernel stand in the way. Linux keeps what came before a RST readable (tcp(7); RFC 9293 §3.10.7.4
- * would let it go), but Node destroys a socket as soon as a write fails, unread bytes and all. And closing with RST
- * (SO_LINGER 0) drops what the kernel has not got acknowledged.
+ * Two things of Node and the kernel stand in the way. Linux keeps what came before a RST readable (tcp(7); RFC 9293
+ * §3.10.7.4 would let it go), but Node destroys a socket as soon as a write fails, unread bytes and all. And closing
+ * with RST (SO_LINGER 0) drops what the kernel has not got acknowledged.
  */
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
@@ -31,8 +31,9 @@ const LAST_LOOK_MS = 500;
 const NOTHING = new Uint8Array(0);
 
 /**
- * Closes with RST at once, so that the other end cannot take it for a clean end. While a FIN is being sent, libuv refuses to
- * reset (EINVAL) and Node then loses the handle: the descriptor would stay open. That lasts one turn of the event loop.
+ * Closes with RST at once, so that the other end cannot take it for a clean end. While a FIN is being sent, libuv
+ * refuses to reset (EINVAL) and Node then loses the handle: the descriptor would stay open. That lasts one turn of the
+ * event loop.
  */
 export function resetSocket(socket: Socket): void {
   if (socket.destroyed) return;
@@ -42,9 +43,9 @@ export function resetSocket(socket: Socket): void {
 }
 
 /**
- * Closes with RST behind all that was written to the socket, and behind its FIN if it was ended: once Node has handed everything
- * to the kernel, and the kernel has it acknowledged. Where nothing moves for `limitMs`, at once. What the socket still brings is
- * the caller's: read and drop it, or the other end may never come to read.
+ * Closes with RST behind all that was written to the socket, and behind its FIN if it was ended: once Node has handed
+ * everything to the kernel, and the kernel has it acknowledged. Where nothing moves for `limitMs`, at once. What the
+ * socket still brings is the caller's: read and drop it, or the other end may never come to read.
  */
 export function resetWhenDelivered(socket: Socket, limitMs = RESET_WAIT_MS): void {
   if (socket.destroyed || socket.bytesWritten === 0) return resetSocket(socket);
@@ -83,9 +84,10 @@ export interface WriteErrors {
 const HELD = new WeakMap<Socket, HeldWriteErrors>();
 
 /**
- * From now on an error of a write does not destroy the socket: it is noted, writes from then on go nowhere and succeed, and
- * reading goes on to the 'end' or 'error' that follows. That 'end' is none unless `isBehindEnd`: the write has taken the reset from the
- * kernel, which then tells the reader of an end. Whoever calls this MUST destroy the socket when it has ended.
+ * From now on an error of a write does not destroy the socket: it is noted, writes from then on go nowhere and succeed,
+ * and reading goes on to the 'end' or 'error' that follows. That 'end' is none unless `isBehindEnd`: the write has
+ * taken the reset from the kernel, which then tells the reader of an end. Whoever calls this MUST destroy the socket
+ * when it has ended.
  */
 export function holdWriteErrors(socket: Socket): WriteErrors {
   const known = HELD.get(socket);
@@ -98,26 +100,30 @@ export function holdWriteErrors(socket: Socket): WriteErrors {
 
 class HeldWriteErrors implements WriteErrors {
   error: NodeJS.ErrnoException | undefined;
-  readonly #listeners: (() => void)[] = [];
+  private readonly listeners: (() => void)[] = [];
 
-  /** Linux keeps EPIPE for the first write of a connection that was reset behind a FIN, and ECONNRESET for any other. */
+  /**
+   * Linux keeps EPIPE for the first write of a connection that was reset behind a FIN, and ECONNRESET for any other.
+   */
   get isBehindEnd(): boolean {
     return process.platform === 'linux' && this.error?.code === 'EPIPE';
   }
 
   onError(listener: () => void): void {
-    if (this.error === undefined) this.#listeners.push(listener);
+    if (this.error === undefined) this.listeners.push(listener);
     else listener();
   }
 
-  /** `_write` and `_writev` are what Node documents as the place of a stream's writing; its own code calls them by name. */
+  /**
+   * `_write` and `_writev` are what Node documents as the place of a stream's writing; its own code calls them by name.
+   */
   watch(socket: Socket): void {
     const { _write: write, _writev: writev } = socket;
     type Done = (error?: Error | null) => void;
     const settle = (done: Done) => (error?: Error | null) => {
       // The end of a socket that was destroyed here fails what is under way, and is no finding.
       if (!error || socket.destroyed) return done(error);
-      this.#note(error);
+      this.note(error);
       done();
     };
     socket._write = (chunk, encoding, done) =>
@@ -126,14 +132,17 @@ class HeldWriteErrors implements WriteErrors {
     socket._writev = (chunks, done) => (this.error === undefined ? writev.call(socket, chunks, settle(done)) : done());
   }
 
-  #note(error: Error): void {
+  private note(error: Error): void {
     if (this.error !== undefined) return;
     this.error = error;
-    for (const listener of this.#listeners.splice(0)) listener();
+    for (const listener of this.listeners.splice(0)) listener();
   }
 }
 
-/** What Node had read of a socket or stream before it failed. Call it at 'error', or at 'close' before anybody else reads. */
+/**
+ * What Node had read of a socket or stream before it failed. Call it at 'error', or at 'close' before anybody else
+ * reads.
+ */
 export function takeUnread(from: Readable): Buffer[] {
   const chunks: Buffer[] = [];
   for (let chunk: unknown = from.read(); chunk instanceof Buffer; chunk = from.read()) chunks.push(chunk);
@@ -141,10 +150,11 @@ export function takeUnread(from: Readable): Buffer[] {
 }
 
 /**
- * Finds a reset of a socket while nobody reads it: libuv does not poll it then, so the reset would be seen only when there is
- * room again, if ever. A write of nothing fails on a reset connection, and does nothing to any other: not to one that is slow, nor
- * to one whose FIN stands behind unread bytes. While other writes are under way libuv polls; after our own FIN, or when the
- * other end's was read, the idle limit must do. Returns what ends it; a socket that is closed needs no end.
+ * Finds a reset of a socket while nobody reads it: libuv does not poll it then, so the reset would be seen only when
+ * there is room again, if ever. A write of nothing fails on a reset connection, and does nothing to any other: not to
+ * one that is slow, nor to one whose FIN stands behind unread bytes. While other writes are under way libuv polls;
+ * after our own FIN, or when the other end's was read, the idle limit must do. Returns what ends it; a socket that is
+ * closed needs no end.
  */
 export function noticeResets(socket: Socket, everyMs = PAUSED_CHECK_MS): () => void {
   let timer: NodeJS.Timeout | undefined;
@@ -169,9 +179,10 @@ export function noticeResets(socket: Socket, everyMs = PAUSED_CHECK_MS): () => v
 }
 
 /**
- * Whether a socket's 'end' is a FIN; call it at 'end'. libuv reports a reset that came right behind data as a clean end (POLLHUP
- * after a partial read; libuv/libuv#4997 mends it, Node 20 is without). A write of nothing puts no byte on the wire but fails
- * on a reset connection, as do writes under way. After our own FIN there is no such test, and the end is believed.
+ * Whether a socket's 'end' is a FIN; call it at 'end'. libuv reports a reset that came right behind data as a clean end
+ * (POLLHUP after a partial read; libuv/libuv#4997 mends it, Node 20 is without). A write of nothing puts no byte on the
+ * wire but fails on a reset connection, as do writes under way. After our own FIN there is no such test, and the end is
+ * believed.
  * @param errors of the same socket: they tell of what was no end
  */
 export function whenTrulyEnded(socket: Socket, errors: WriteErrors, onEnd: () => void): void {

@@ -1,6 +1,6 @@
 /**
- * Follows a session while nothing comes through its link, and tells of it: stall-watch.ts decides, this file looks at the session and
- * has the timer. Which links are dialled, and when else, is the caller's.
+ * Follows a session while nothing comes through its link, and tells of it: stall-watch.ts decides, this file looks at
+ * the session and has the timer. Which links are dialled, and when else, is the caller's.
  */
 import type { WstunError } from '../errors.ts';
 import type { SessionDriver } from './session-driver.ts';

@@ -1,18 +1,23 @@
 /**
- * A session through whose link nothing comes, as its client sees it: when the next link may take the place of one that brings nothing,
- * what of it is to be told, and when it is over. Pure: time is passed in; links and sessions are the caller's.
+ * A session through whose link nothing comes, as its client sees it: when the next link may take the place of one that
+ * brings nothing, what of it is to be told, and when it is over. Pure: time is passed in; links and sessions are the
+ * caller's.
  *
- * A link bears fruit when the exit acknowledges something on it. Each begins with a ping, so there is always something to acknowledge;
- * what the exit sends again comes before the acknowledgement, so a path that loses that loses both.
+ * A link bears fruit when the exit acknowledges something on it. Each begins with a ping, so there is always something
+ * to acknowledge; what the exit sends again comes before the acknowledgement, so a path that loses that loses both.
  */
 import type { WstunError } from '../errors.ts';
 
-/** Told after so much silence, ms, and not before a second link has had half of that: on most paths it has taken over by then. */
+/**
+ * Told after so much silence, ms, and not before a second link has had half of that: on most paths it has taken over by
+ * then.
+ */
 const TELL_AFTER_MS = 6_000;
 const SECOND_LINK_MS = 3_000;
 /**
- * So many links in a row may take each other's place as soon as they stall. From then on each is left for longer: a kernel that looks
- * for the size of packets which the path carries (tcp_mtu_probing) begins anew on each connection, and needs 3 to 7 s.
+ * So many links in a row may take each other's place as soon as they stall. From then on each is left for longer: a
+ * kernel that looks for the size of packets which the path carries (tcp_mtu_probing) begins anew on each connection,
+ * and needs 3 to 7 s.
  */
 const QUICK_LINKS = 3;
 /** Doubles with each further link, and ends below the silence after which a link is lost (45 s), ms. */
@@ -28,7 +33,10 @@ export interface StallInfo {
   readonly silentMs: number;
   /** That have opened since, and brought nothing. */
   readonly links: number;
-  /** The exit has let links of these resume the session, so that short messages pass; on none of them came a message that is not short. */
+  /**
+   * The exit has let links of these resume the session, so that short messages pass; on none of them came a message
+   * that is not short.
+   */
   readonly onlyShort: boolean;
   /** Why the last attempt brought no link, if it did not. */
   readonly error: WstunError | undefined;

@@ -1,6 +1,6 @@
 /**
- * What the services on either side see of the tunnel: a proxy opens streams, an exit is offered them. Types only, so that
- * `proxy` and `exit` depend on no machinery: they may import this file of `tunnel` and no other.
+ * What the services on either side see of the tunnel: a proxy opens streams, an exit is offered them. Types only, so
+ * that `proxy` and `exit` depend on no machinery: they may import this file of `tunnel` and no other.
  */
 import type { Duplex } from 'node:stream';
 import type { WireFaultName } from '../errors.ts';
@@ -9,13 +9,14 @@ import type { Target } from '../protocol/target.ts';
 export type { Target };
 
 /**
- * One proxied connection. The two directions end independently: `end()` finishes ours, 'end' says that the peer finished
- * its own. `destroy(error)` resets both; a WstunError tells the peer why. With `target-reset` the reset goes out behind what the
- * stream has taken, with any other fault at once. A reset by the peer, or the loss of the session, destroys it with a
- * WstunError: never a clean 'end'; one with `target-reset` only when all bytes before it have been read.
+ * One proxied connection. The two directions end independently: `end()` finishes ours, 'end' says that the peer
+ * finished its own. `destroy(error)` resets both; a WstunError tells the peer why. With `target-reset` the reset goes
+ * out behind what the stream has taken, with any other fault at once. A reset by the peer, or the loss of the session,
+ * destroys it with a WstunError: never a clean 'end'; one with `target-reset` only when all bytes before it have been
+ * read.
  *
- * Memory (memory/pieces.ts): `write` takes the chunk, and releases it when the tunnel has its bytes. A chunk of 'data' or `read` belongs
- * to whoever reads it, who releases it; one that waits for a slow reader stays whole.
+ * Memory (memory/pieces.ts): `write` takes the chunk, and releases it when the tunnel has its bytes. A chunk of 'data'
+ * or `read` belongs to whoever reads it, who releases it; one that waits for a slow reader stays whole.
  */
 export interface TunnelStream extends Duplex {
   readonly target: Target;
@@ -34,8 +35,8 @@ export interface StreamOpener {
 }
 
 /**
- * A stream that the peer asks an exit to open. Exactly one of `accept` and `refuse`; then, when nothing of it is left (no
- * socket, no dial, no look-up), `release`: only that frees its place in the session.
+ * A stream that the peer asks an exit to open. Exactly one of `accept` and `refuse`; then, when nothing of it is left
+ * (no socket, no dial, no look-up), `release`: only that frees its place in the session.
  */
 export interface OfferedStream {
   readonly target: Target;

@@ -1,7 +1,8 @@
 /**
- * Opens links at the relays of an invite: seals a fresh ticket for every attempt, reads what the relay proves where it makes no link of
- * it (docs/protocol.md §2.2, "Proven refusals"), and puts a wrong clock right: by the time that the relay proves, or else by the `Date`
- * of the answer, because a machine whose clock is off would otherwise see nothing but a refusal.
+ * Opens links at the relays of an invite: seals a fresh ticket for every attempt, reads what the relay proves where it
+ * makes no link of it (docs/protocol.md §2.2, "Proven refusals"), and puts a wrong clock right: by the time that the
+ * relay proves, or else by the `Date` of the answer, because a machine whose clock is off would otherwise see nothing
+ * but a refusal.
  */
 import type { Invite } from '../crypto/invite.ts';
 import { type TicketFields, TicketSealer } from '../crypto/ticket.ts';
@@ -15,8 +16,8 @@ import { type DialWebSocketOptions, dialWebSocket } from '../transport/websocket
 /** Less than this does not explain a refusal: tickets open within two minutes. `Date` has a grain of one second. */
 const SKEW_THAT_MATTERS_MS = 60_000;
 /**
- * How far ahead of this clock a `Date` may lead for which nobody vouches: whoever forges it, and keeps the tickets that are then
- * sealed, can open them when their time comes, to see what is there. That gives no session.
+ * How far ahead of this clock a `Date` may lead for which nobody vouches: whoever forges it, and keeps the tickets that
+ * are then sealed, can open them when their time comes, to see what is there. That gives no session.
  */
 const MAX_UNVOUCHED_LEAD_MS = 3_600_000;
 
@@ -94,7 +95,10 @@ export class TicketDialer {
     }
   }
 
-  /** With which the relay at the other end of a link of ours proves that it has new keys and that the invite is void: 32 bytes. */
+  /**
+   * With which the relay at the other end of a link of ours proves that it has new keys and that the invite is void: 32
+   * bytes.
+   */
   rotationProofOf(link: MessageLink): Buffer | undefined {
     return this.proofs.get(link);
   }

@@ -17,7 +17,9 @@ const XK: HandshakePattern = {
     ['s', 'se'],
   ],
 };
-/** §7.5, where both static keys are known in the end. wstun speaks XK alone; that the others work too proves the rules. */
+/**
+ * §7.5, where both static keys are known in the end. wstun speaks XK alone; that the others work too proves the rules.
+ */
 const OTHER_PATTERNS: readonly HandshakePattern[] = [
   { name: 'XX', preMessages: [], messages: [['e'], ['e', 'ee', 's', 'es'], ['s', 'se']] },
   {

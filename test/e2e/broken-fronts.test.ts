@@ -1,6 +1,6 @@
 /**
- * Web servers in front of a relay that spoil what passes, as they do by default or for want of a line: the relay's log and its clients
- * say what is wrong, and strangers see what they always saw.
+ * Web servers in front of a relay that spoil what passes, as they do by default or for want of a line: the relay's log
+ * and its clients say what is wrong, and strangers see what they always saw.
  */
 import { describe, expect, it } from 'vitest';
 import { startApache } from '../support/apache.ts';

@@ -28,7 +28,9 @@ beforeAll(async () => {
   proxy = (await startClient(await invite(relay, 'browser', { allow: ['*.wstun-e2e.net'] }))).port;
 });
 
-/** Sizes from a few bytes to 300 KB, over three hosts. Each resource leaves a trace in the page that can be looked at. */
+/**
+ * Sizes from a few bytes to 300 KB, over three hosts. Each resource leaves a trace in the page that can be looked at.
+ */
 async function writePage({ root, port }: Nginx): Promise<void> {
   const url = (i: number, name: string) => `http://${HOSTS[i % HOSTS.length]}:${port}/${name}`;
   const each = (count: number) => Array.from({ length: count }, (_, i) => i);

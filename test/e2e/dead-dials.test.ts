@@ -1,4 +1,7 @@
-/** Programs that go on dialling dead hosts, as peer-to-peer programs, scanners and monitors do, beside one that dials a live one. */
+/**
+ * Programs that go on dialling dead hosts, as peer-to-peer programs, scanners and monitors do, beside one that dials a
+ * live one.
+ */
 import { connect } from 'node:net';
 import { expect, it } from 'vitest';
 import { ip } from '../support/namespaces.ts';

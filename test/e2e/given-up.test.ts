@@ -1,4 +1,7 @@
-/** A program that gives up one connection after the other (a port scan, a health check with a short limit) hurts nobody else. */
+/**
+ * A program that gives up one connection after the other (a port scan, a health check with a short limit) hurts nobody
+ * else.
+ */
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
@@ -12,7 +15,10 @@ const PER_SECOND = 900;
 /** Longer than a busy machine takes to pass the open on, shorter than any answer of a silent address. */
 const PATIENCE_MS = 80;
 
-/** Connections that the proxy has not answered, or that are not given up yet. More, and a busy machine would be what is tested. */
+/**
+ * Connections that the proxy has not answered, or that are not given up yet. More, and a busy machine would be what is
+ * tested.
+ */
 const MOST_AT_ONCE = 256;
 let atOnce = 0;
 

@@ -1,6 +1,6 @@
 /**
- * A reset is noticed also where back-pressure keeps the connection from being read, and waits for the bytes before it. For how long
- * where the other side never reads is in test/tunnel and test/mux.
+ * A reset is noticed also where back-pressure keeps the connection from being read, and waits for the bytes before it.
+ * For how long where the other side never reads is in test/tunnel and test/mux.
  */
 import type { Socket } from 'node:net';
 import { beforeAll, describe, expect, it } from 'vitest';

@@ -1,4 +1,7 @@
-/** Something in front of the relay says no for a while: a real nginx, reloaded under clients and exits that run, and that start. */
+/**
+ * Something in front of the relay says no for a while: a real nginx, reloaded under clients and exits that run, and
+ * that start.
+ */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';

@@ -1,7 +1,7 @@
 /**
- * Every byte as it was, while memory that is given back is poisoned in client, relay and exit: connections of random lengths both ways,
- * cut into random writes, read with random pauses, some reset, over links that are cut at random places, for each way that bytes can
- * take. Ten gigabytes: WSTUN_LONG=1 npx vitest run integrity.test.ts
+ * Every byte as it was, while memory that is given back is poisoned in client, relay and exit: connections of random
+ * lengths both ways, cut into random writes, read with random pauses, some reset, over links that are cut at random
+ * places, for each way that bytes can take. Ten gigabytes: WSTUN_LONG=1 npx vitest run integrity.test.ts
  */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -20,7 +20,10 @@ const SEED = 13;
 const IS_LONG = process.env.WSTUN_LONG !== undefined;
 /** Of both directions together, for each way. */
 const BYTES = IS_LONG ? 3_400_000_000 : 60_000_000;
-/** So much at most on one link, in either direction: many links in a row that end at once would make the client wait between them. */
+/**
+ * So much at most on one link, in either direction: many links in a row that end at once would make the client wait
+ * between them.
+ */
 const LARGEST_LINK_BYTES = IS_LONG ? 200_000_000 : 25_000_000;
 const AT_A_TIME = 12;
 const LARGEST_BYTES = 4_000_000;
@@ -76,63 +79,63 @@ function hashOf({ bytes, seed }: Load): string {
 
 /** Of which two connections in a hundred are reset in their midst. */
 class Traffic {
-  #left = BYTES;
-  #count = 0;
-  readonly #random: Prng;
-  readonly #answers = new Map<number, Load>();
-  readonly #served: Promise<void>[] = [];
+  private left = BYTES;
+  private count = 0;
+  private readonly random: Prng;
+  private readonly answers = new Map<number, Load>();
+  private readonly served: Promise<void>[] = [];
 
   constructor(random: Prng) {
-    this.#random = random;
+    this.random = random;
   }
 
   /** The target is told in a head which connection it serves, and sends what belongs to that. */
   async run(client: RunningClient): Promise<void> {
-    const target = await tcpServer((socket) => void this.#served.push(this.#serve(socket)));
+    const target = await tcpServer((socket) => void this.served.push(this.serve(socket)));
     const lanes = Array.from({ length: AT_A_TIME }, async () => {
-      while (this.#left > 0) await this.#connect(client, target);
+      while (this.left > 0) await this.connect(client, target);
     });
     await Promise.all(lanes);
-    await Promise.all(this.#served);
+    await Promise.all(this.served);
   }
 
-  #load(): Load {
-    const bytes = this.#random.chance(0.3) ? this.#random.below(20_000) : this.#random.below(LARGEST_BYTES);
-    this.#left -= bytes;
-    return { bytes, seed: this.#random.below(1_000_000) };
+  private load(): Load {
+    const bytes = this.random.chance(0.3) ? this.random.below(20_000) : this.random.below(LARGEST_BYTES);
+    this.left -= bytes;
+    return { bytes, seed: this.random.below(1_000_000) };
   }
 
-  async #connect(client: RunningClient, target: number): Promise<void> {
-    const number = this.#count++;
-    const [up, down] = [this.#load(), this.#load()];
-    const isReset = this.#random.chance(0.02);
-    this.#answers.set(number, down);
-    const socket = await connectThrough(this.#random.pick(['SOCKS5', 'CONNECT']), client.port, target);
+  private async connect(client: RunningClient, target: number): Promise<void> {
+    const number = this.count++;
+    const [up, down] = [this.load(), this.load()];
+    const isReset = this.random.chance(0.02);
+    this.answers.set(number, down);
+    const socket = await connectThrough(this.random.pick(['SOCKS5', 'CONNECT']), client.port, target);
     const head = Buffer.alloc(13);
     head.writeUInt32BE(number);
     head.writeUInt32BE(up.bytes, 4);
     head.writeUInt32BE(up.seed, 8);
     head[12] = isReset ? 1 : 0;
     socket.write(head);
-    const received = receiveRandomly(socket, this.#random);
+    const received = receiveRandomly(socket, this.random);
     if (isReset) {
-      await pauseTurns(this.#random.below(50));
+      await pauseTurns(this.random.below(50));
       socket.resetAndDestroy();
       return;
     }
-    await sendRandomly(socket, up, this.#random);
+    await sendRandomly(socket, up, this.random);
     expect(await received, `what connection ${number} received`).toBe(hashOf(down));
   }
 
-  async #serve(socket: Socket): Promise<void> {
+  private async serve(socket: Socket): Promise<void> {
     socket.on('error', () => {});
     const head = await take(socket, 13).catch(() => undefined);
     // Reset before it had said who it is.
     if (head === undefined) return;
-    const down = this.#answers.get(head.readUInt32BE(0));
+    const down = this.answers.get(head.readUInt32BE(0));
     if (down === undefined) throw new Error('a connection that nobody opened');
-    const received = receiveRandomly(socket, this.#random);
-    const sent = sendRandomly(socket, down, this.#random);
+    const received = receiveRandomly(socket, this.random);
+    const sent = sendRandomly(socket, down, this.random);
     const hash = await received;
     await sent;
     if (head[12] === 1) return void socket.destroy();

@@ -1,6 +1,6 @@
 /**
- * A web page that has the browser knock at a relay, again and again, from the address of the relay's clients: a plain page cannot have a
- * ticket, but it can fail so often that the relay hears that address no more.
+ * A web page that has the browser knock at a relay, again and again, from the address of the relay's clients: a plain
+ * page cannot have a ticket, but it can fail so often that the relay hears that address no more.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,12 +12,15 @@ import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
 import { invite, startClient, startRelay } from '../support/wstun-stack.ts';
 
-/** A public address (RFC 5737), at which relay, page and client are: loopback and private ones are exempt from all that. */
+/**
+ * A public address (RFC 5737), at which relay, page and client are: loopback and private ones are exempt from all that.
+ */
 const ADDRESS = '203.0.113.9';
 
 /**
- * As a page does that asks for something again and again: a browser has six connections to a host. Whatever gets the 404 stays on its
- * connection, so each asks for more than a head may have: the relay refuses that and closes, and the next needs a new one.
+ * As a page does that asks for something again and again: a browser has six connections to a host. Whatever gets the
+ * 404 stays on its connection, so each asks for more than a head may have: the relay refuses that and closes, and the
+ * next needs a new one.
  */
 const knock = (url: string): string => `
   for (let i = 0; i < 6; i++) (async () => {

@@ -56,7 +56,8 @@ describe('an exit behind a relay that only forwards', () => {
     const again = spawnClient(secret, { args: ['--once'] });
     expect(await again.exited).toBe(77);
     expect(again.stderr).toContain('WSTUN-E202');
-    // An exit announces one list a second: who is invited right behind another may be unknown once. Then nothing disturbs it.
+    // An exit announces one list a second: who is invited right behind another may be unknown once. Then nothing
+    // disturbs it.
     const at = bob.process.events.findIndex(({ event }) => event === 'ready');
     expect(bob.process.events.slice(0, at).every(({ code }) => code === 'WSTUN-E202')).toBe(true);
     expect(bob.process.events.slice(at).map(({ event }) => event)).toEqual(['ready']);

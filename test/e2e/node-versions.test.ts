@@ -1,7 +1,7 @@
 /**
- * wstun on the releases of Node that are not the one at hand: a tunnel, a named exit whose links are cut, the protocol of a phone's
- * page, and 200 MB each way; test/figures/cost.test.ts carries gigabytes. The whole suite runs on the Node at hand alone, and a part of
- * it on the newest (vitest.config.ts).
+ * wstun on the releases of Node that are not the one at hand: a tunnel, a named exit whose links are cut, the protocol
+ * of a phone's page, and 200 MB each way; test/figures/cost.test.ts carries gigabytes. The whole suite runs on the Node
+ * at hand alone, and a part of it on the newest (vitest.config.ts).
  */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { startChaosProxy } from '../support/chaos-proxy.ts';

@@ -1,4 +1,6 @@
-/** An exit that is reached under an address that none of its interfaces has, as behind the NAT of a cloud or of a home. */
+/**
+ * An exit that is reached under an address that none of its interfaces has, as behind the NAT of a cloud or of a home.
+ */
 import { connect, createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { startDnsServer } from '../support/dns-server.ts';
@@ -9,7 +11,9 @@ import { tcpServer } from '../support/tcp.ts';
 import { askSocks5, socks5Request } from '../support/through-proxy.ts';
 import { invite, startClient, startExit, startRelay } from '../support/wstun-stack.ts';
 
-/** On no interface of whoever dials; a way there is, so that a dial fails by what is there and not for want of a route. */
+/**
+ * On no interface of whoever dials; a way there is, so that a dial fails by what is there and not for want of a route.
+ */
 const PUBLIC = '93.184.216.34';
 /** There is no way to it. */
 const OTHER = '93.184.216.35';

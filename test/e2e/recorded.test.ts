@@ -1,4 +1,6 @@
-/** What a relay's host, and whoever listens on either leg, can see of what a client and a named exit say to each other. */
+/**
+ * What a relay's host, and whoever listens on either leg, can see of what a client and a named exit say to each other.
+ */
 import { connect, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { startDnsServer } from '../support/dns-server.ts';

@@ -1,6 +1,6 @@
 /**
- * A relay whose name has several addresses, of which some drop all that is sent to them, as the client's machine finds them: in its
- * hosts file, in a network namespace of its own.
+ * A relay whose name has several addresses, of which some drop all that is sent to them, as the client's machine finds
+ * them: in its hosts file, in a network namespace of its own.
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { expect, it } from 'vitest';
@@ -9,7 +9,10 @@ import { runWell } from '../support/programs.ts';
 import { atEnd } from '../support/scope.ts';
 import { invite, spawnClient, startRelay } from '../support/wstun-stack.ts';
 
-/** Half a second for two dead addresses, 0.75 s for three; the rest is for a busy machine. Two that were waited for take 5 s. */
+/**
+ * Half a second for two dead addresses, 0.75 s for three; the rest is for a busy machine. Two that were waited for take
+ * 5 s.
+ */
 const CONNECTED_WITHIN_MS = 4_500;
 const NOWHERE = '02:00:00:00:00:99';
 

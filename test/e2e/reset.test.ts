@@ -1,6 +1,7 @@
 /**
- * A reset loses no byte that came before it: what a program gets of a server that answers and closes with unread input, and what a
- * server gets of a program that does, is what they get without a tunnel. And it is a reset, never a clean end.
+ * A reset loses no byte that came before it: what a program gets of a server that answers and closes with unread input,
+ * and what a server gets of a program that does, is what they get without a tunnel. And it is a reset, never a clean
+ * end.
  */
 import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
@@ -111,7 +112,8 @@ describe.each([
     await writeFile(file, Buffer.alloc(bytes, 7));
     const port = await refusingServer();
     const answers = await times(TIMES, () => upload(`${scheme}://127.0.0.1:${proxy}`, file, port));
-    // curl gives up without a look at the answer where a send of its own fails first (55). Without a tunnel that happens as well.
+    // curl gives up without a look at the answer where a send of its own fails first (55). Without a tunnel that
+    // happens as well.
     const looked = answers.filter((answer) => !answer.endsWith(' 55'));
     expect(looked.length).toBeGreaterThan(TIMES / 2);
     expect(looked).toEqual(looked.map(() => '413 1000 0'));

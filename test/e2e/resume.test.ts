@@ -33,7 +33,8 @@ const AWAY_MS = 3_000;
 
 describe(`32 connections that exchange 4 MB each way (seed ${SEED})`, () => {
   it('of a named exit live on while the relay is killed and restarted every 5 s', {
-    // Without a relay, and anew on an unknown path, for a good part of each 5 s: a long run takes longer than its minute.
+    // Without a relay, and anew on an unknown path, for a good part of each 5 s: a long run takes longer than its
+    // minute.
     timeout: 2 * CHAOS_MS + 48_000,
   }, async () => {
     const { client, relay } = await startBlindChaos();

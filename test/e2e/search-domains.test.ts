@@ -1,4 +1,6 @@
-/** A single label, as people type it on an intranet, is looked up at the exit below the search domains of its machine. */
+/**
+ * A single label, as people type it on an intranet, is looked up at the exit below the search domains of its machine.
+ */
 import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';

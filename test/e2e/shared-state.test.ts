@@ -1,4 +1,7 @@
-/** Two relays with one state directory, as while one takes over from the other: what a name uses at both counts once and together. */
+/**
+ * Two relays with one state directory, as while one takes over from the other: what a name uses at both counts once and
+ * together.
+ */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';

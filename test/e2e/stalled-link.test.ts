@@ -1,6 +1,7 @@
 /**
- * Links that stand and bring nothing, by real packets that are dropped: a download whose connection freezes, a network that carries
- * nothing at all, and one that carries small packets alone. What the client does about it, and what it says.
+ * Links that stand and bring nothing, by real packets that are dropped: a download whose connection freezes, a network
+ * that carries nothing at all, and one that carries small packets alone. What the client does about it, and what it
+ * says.
  */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';

@@ -1,4 +1,7 @@
-/** The units of docs/systemd: that systemd takes them, how far they shut the service in, and that wstun takes their commands. */
+/**
+ * The units of docs/systemd: that systemd takes them, how far they shut the service in, and that wstun takes their
+ * commands.
+ */
 import { chmod, copyFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';

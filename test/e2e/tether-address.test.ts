@@ -1,4 +1,6 @@
-/** A laptop whose addresses come and go under a tether: real interfaces in a network namespace, Chromium as the phone. */
+/**
+ * A laptop whose addresses come and go under a tether: real interfaces in a network namespace, Chromium as the phone.
+ */
 import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';

@@ -1,4 +1,7 @@
-/** A network that lets the upgrade pass and nothing behind it: the phone carries, and the direct way takes over once it works. */
+/**
+ * A network that lets the upgrade pass and nothing behind it: the phone carries, and the direct way takes over once it
+ * works.
+ */
 import { describe, expect, it } from 'vitest';
 import { receive, sendPayload } from '../support/payload.ts';
 import { Phone } from '../support/phone.ts';

@@ -1,6 +1,6 @@
 /**
- * A relay that has no room for one more, met through a phone's page: the client says what it is told, tries again with growing waits,
- * and is in as soon as there is room; who is in already notices nothing.
+ * A relay that has no room for one more, met through a phone's page: the client says what it is told, tries again with
+ * growing waits, and is in as soon as there is room; who is in already notices nothing.
  */
 import { writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';

@@ -1,4 +1,7 @@
-/** What a session that survives its links is worth with a phone: nothing is lost when the page is reloaded, closed, or overtaken. */
+/**
+ * What a session that survives its links is worth with a phone: nothing is lost when the page is reloaded, closed, or
+ * overtaken.
+ */
 import { statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
@@ -55,7 +58,9 @@ async function untilBeat(state: { readonly lastAt: number }): Promise<number> {
   return state.lastAt - since;
 }
 
-/** Both ways at once, so long that trouble comes in between. The hashes that were sent and that arrived must be equal. */
+/**
+ * Both ways at once, so long that trouble comes in between. The hashes that were sent and that arrived must be equal.
+ */
 async function transfer({ port }: Tethered, bytes: number): Promise<void> {
   const uploads: Promise<unknown>[] = [];
   const sink = await tcpServer((socket) => uploads.push(receive(socket)));

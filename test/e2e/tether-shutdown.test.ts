@@ -1,4 +1,7 @@
-/** Signals to the two ends while a page carries: what page, programs and the other end see of it, and when the process is gone. */
+/**
+ * Signals to the two ends while a page carries: what page, programs and the other end see of it, and when the process
+ * is gone.
+ */
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { echo, tcpServer } from '../support/tcp.ts';

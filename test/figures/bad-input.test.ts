@@ -17,7 +17,9 @@ const SEED = 20_261_123;
 const CASES = 20_000;
 /** At once; under what either port holds of unfinished requests. */
 const LANES = 100;
-/** Beyond what a process held before: it must not grow with the number of cases. 400 bytes of each would be too much. */
+/**
+ * Beyond what a process held before: it must not grow with the number of cases. 400 bytes of each would be too much.
+ */
 const GROWTH_LIMIT_BYTES = 8_000_000;
 /** Requests have 10 s; a refusal may take as long again to be read. */
 const NEGOTIATION_LIMIT_MS = 13_000;
@@ -47,7 +49,9 @@ async function worksAsBefore(): Promise<void> {
 }
 
 describe('10,000s of damaged requests', () => {
-  /** 10 letters long: where a mutation makes an address of the length and the name, it is a private one (10.0.0.0/8). */
+  /**
+   * 10 letters long: where a mutation makes an address of the length and the name, it is a private one (10.0.0.0/8).
+   */
   const NAME = 'nowhere.io';
   const socks4 = Buffer.from([4, 1, 0, 25, 0, 0, 0, 1, 0x75, 0, ...Buffer.from(`${NAME}\0`)]);
   const socks5 = Buffer.concat([Buffer.from([5, 1, 0]), socks5Request(NAME, 80)]);
@@ -77,7 +81,9 @@ describe('10,000s of damaged requests', () => {
   });
 });
 
-/** One to three changes: a byte, a bit, a hole, a copy, a cut, something in between; or nothing of the original at all. */
+/**
+ * One to three changes: a byte, a bit, a hole, a copy, a cut, something in between; or nothing of the original at all.
+ */
 function damaged(random: Prng, original: Buffer): Buffer {
   if (random.chance(0.05)) return noise(random, random.below(2_000));
   let bytes = Buffer.from(original);

@@ -3,9 +3,9 @@
  *
  *     FIGURES=1 npx vitest run test/figures/cost.test.ts
  *
- * makes all its tries, and says the best so far of each Node after each. The last line of a Node has what to take: "down, 1 stream: both"
- * and "up, 1 stream: both". Ratios, because they hardly change from machine to machine, as times do.
- * On a machine in use they are higher.
+ * makes all its tries, and says the best so far of each Node after each. The last line of a Node has what to take:
+ * "down, 1 stream: both" and "up, 1 stream: both". Ratios, because they hardly change from machine to machine, as times
+ * do. On a machine in use they are higher.
  */
 
 /** CPU s/GB of client and relay, as a multiple of the floor's (bench/floor.ts), one stream, by release of Node. */

@@ -1,7 +1,7 @@
 /**
- * What a byte costs, on the Node at hand and on those that test/support/install-nodes.sh has fetched: full collections of every process,
- * and its processor time beside two forwarders that do nothing but seal. It is one run of `npm run bench -- collections`, which checks
- * every byte that it carries. FIGURES=1 says what was measured.
+ * What a byte costs, on the Node at hand and on those that test/support/install-nodes.sh has fetched: full collections
+ * of every process, and its processor time beside two forwarders that do nothing but seal. It is one run of `npm run
+ * bench -- collections`, which checks every byte that it carries. FIGURES=1 says what was measured.
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -55,7 +55,9 @@ function best(one: Figures, other: Figures): Figures {
   return Object.fromEntries(Object.entries(one).map(([name, value]) => [name, Math.min(value, other[name] ?? value)]));
 }
 
-/** What is worse than its bound even in the best of three tries. Fewer where all are within their bounds, or time is up. */
+/**
+ * What is worse than its bound even in the best of three tries. Fewer where all are within their bounds, or time is up.
+ */
 async function missedBy(program: string, release: number): Promise<Figures> {
   let figures: Figures = {};
   let missed: Figures = {};

@@ -1,6 +1,7 @@
 /**
- * A thousand clients of one named exit: at once, after a restart of their relay, and beside one of them that opens links and drops
- * them. They are real sessions in this process; relay and exit are processes. `FIGURES=1` says what was measured.
+ * A thousand clients of one named exit: at once, after a restart of their relay, and beside one of them that opens
+ * links and drops them. They are real sessions in this process; relay and exit are processes. `FIGURES=1` says what was
+ * measured.
  */
 import { readFileSync } from 'node:fs';
 import { expect, it, onTestFinished } from 'vitest';
@@ -55,24 +56,24 @@ async function startCrowd(count: number): Promise<Crowd> {
 class Clients {
   readonly failures = new Map<string, number>();
   readonly final: string[] = [];
-  readonly #standing: (number | undefined)[] = [];
+  private readonly standing: (number | undefined)[] = [];
 
   constructor(invites: readonly Invite[]) {
-    for (const [i, one] of invites.entries()) this.#run(i, one);
+    for (const [i, one] of invites.entries()) this.run(i, one);
   }
 
   get count(): number {
-    return this.#standing.filter((at) => at !== undefined).length;
+    return this.standing.filter((at) => at !== undefined).length;
   }
 
   /** When each was connected last, sorted. */
   get times(): number[] {
-    return this.#standing.flatMap((at) => at ?? []).sort((a, b) => a - b);
+    return this.standing.flatMap((at) => at ?? []).sort((a, b) => a - b);
   }
 
-  #run(i: number, one: Invite): void {
+  private run(i: number, one: Invite): void {
     const set = (at: number | undefined): void => {
-      this.#standing[i] = at;
+      this.standing[i] = at;
     };
     const client = new TunnelClient(
       new RelayDialer(one, 'on', silentLogger),

@@ -1,4 +1,7 @@
-/** What one name may use at most, with real traffic: a change of the list holds within two seconds, and touches no other name. */
+/**
+ * What one name may use at most, with real traffic: a change of the list holds within two seconds, and touches no other
+ * name.
+ */
 import { readFile, writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';

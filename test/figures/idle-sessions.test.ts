@@ -1,4 +1,6 @@
-/** What sessions without streams cost a relay: while their clients are there, and when those have gone without a word. */
+/**
+ * What sessions without streams cost a relay: while their clients are there, and when those have gone without a word.
+ */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';

@@ -1,6 +1,7 @@
 /**
- * What follows little messages on a new session: they and their answers carry acknowledgements that wait, and the model of the path must
- * not take that for the path's. Ten times slower it was where all acknowledgements waited (docs/adr/0005-pacing.md).
+ * What follows little messages on a new session: they and their answers carry acknowledgements that wait, and the model
+ * of the path must not take that for the path's. Ten times slower it was where all acknowledgements waited
+ * (docs/adr/0005-pacing.md).
  */
 import type { Socket } from 'node:net';
 import { expect, it } from 'vitest';

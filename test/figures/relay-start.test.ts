@@ -1,4 +1,6 @@
-/** How soon a relay listens that knows the keys of many clients from before its restart, and what these meet meanwhile. */
+/**
+ * How soon a relay listens that knows the keys of many clients from before its restart, and what these meet meanwhile.
+ */
 
 import { expect, it } from 'vitest';
 import { createIdentity, type Identity } from '../../src/crypto/keys.ts';

@@ -1,4 +1,7 @@
-/** What it costs that connections live on while the links beneath them are cut: how long each is away, and how much memory. */
+/**
+ * What it costs that connections live on while the links beneath them are cut: how long each is away, and how much
+ * memory.
+ */
 import { describe, expect, it } from 'vitest';
 import {
   BYTES_PER_SECOND,

@@ -1,6 +1,6 @@
 /**
- * One reader that stops for good stalls itself alone: neither the other streams nor the relay's memory feel it, whether it is
- * a program that stops reading its download or a target that stops reading an upload.
+ * One reader that stops for good stalls itself alone: neither the other streams nor the relay's memory feel it, whether
+ * it is a program that stops reading its download or a target that stops reading an upload.
  */
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -19,8 +19,8 @@ const KEPT_SPEED = 0.9;
 const ROUNDS = 8;
 const MEASURED_MS = 500;
 /**
- * So many streams stall at once where memory is measured, and each may cost its share: a garbage collector's few MiB more or
- * less would hide a single one.
+ * So many streams stall at once where memory is measured, and each may cost its share: a garbage collector's few MiB
+ * more or less would hide a single one.
  */
 const STALLED = 16;
 
@@ -88,8 +88,8 @@ async function startLane(direction: Direction) {
 
 describe.each<Direction>(['download', 'upload'])('a reader of a %s that stops for good', (direction) => {
   /**
-   * Two stacks run side by side, in turn with and without the stalled stream: whatever else the machine does meets both, and
-   * what makes one of them slower counts for and against.
+   * Two stacks run side by side, in turn with and without the stalled stream: whatever else the machine does meets
+   * both, and what makes one of them slower counts for and against.
    */
   it('leaves 63 others at least 90 % of their speed', { timeout: 60_000 }, async () => {
     const lanes = [await startLane(direction), await startLane(direction)] as const;

@@ -1,4 +1,7 @@
-/** What a phone's page costs: headless Chromium as the phone, real processes for the rest. FIGURES=1 says what was measured, too. */
+/**
+ * What a phone's page costs: headless Chromium as the phone, real processes for the rest. FIGURES=1 says what was
+ * measured, too.
+ */
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';

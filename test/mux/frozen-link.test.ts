@@ -1,6 +1,7 @@
 /**
- * A download on a link that freezes, in virtual time: the exit has bytes on their way and cannot dial, the client has none, and must
- * find out. And what looks like it and is none: a target that pauses, a program that does not read, a slow path.
+ * A download on a link that freezes, in virtual time: the exit has bytes on their way and cannot dial, the client has
+ * none, and must find out. And what looks like it and is none: a target that pauses, a program that does not read, a
+ * slow path.
  */
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';

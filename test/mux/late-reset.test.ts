@@ -1,4 +1,6 @@
-/** The reset of a socket comes behind the bytes that came before it (docs/protocol.md §7); any other reset acts at once. */
+/**
+ * The reset of a socket comes behind the bytes that came before it (docs/protocol.md §7); any other reset acts at once.
+ */
 import { describe, expect, it } from 'vitest';
 import type { LoggedFrame } from '../support/frame-log.ts';
 import { kept, NOTHING } from '../support/mux-internals.ts';

@@ -95,7 +95,9 @@ describe('any sequence of operations of two honest ends', () => {
   });
 });
 
-/** Streams opened, used a little, and reset or finished by either side at any moment, with much on its way meanwhile. */
+/**
+ * Streams opened, used a little, and reset or finished by either side at any moment, with much on its way meanwhile.
+ */
 function churn(rig: Rig, random: Prng, rounds: number): void {
   for (let round = 0; round < rounds; round++) {
     const end = random.pick(rig.ends);

@@ -1,6 +1,6 @@
 /**
- * The path model on simulated paths (test/support/path-simulator.ts), in virtual time. Shares are of what plain TCP would carry;
- * waits are what a small message beside four downloads waits longer than on the empty path.
+ * The path model on simulated paths (test/support/path-simulator.ts), in virtual time. Shares are of what plain TCP
+ * would carry; waits are what a small message beside four downloads waits longer than on the empty path.
  */
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_PATH_CONFIG, PathModel, type SentStamp } from '../../src/mux/path-model.ts';
@@ -37,7 +37,7 @@ const run = (scenario: Partial<Scenario> & Pick<Scenario, 'down' | 'up'>): Run =
 const share = ({ deliveries, scenario }: Run, from: number, to = scenario.until): number =>
   utilisation(deliveries, scenario.down.rate.findLast(([at]) => at <= from)?.[1] ?? 0, from, to);
 
-// ── the table ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── the table ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const MBITS = [0.064, 1, 20, 200, 1000, 10_000];
 const ROUND_TRIPS = [0.1, 10, 40, 150, 750];
@@ -62,7 +62,9 @@ const frameMs = (rate: number): number => Math.max(4, 1484 / mbit(rate));
 const halfWait = (rate: number, roundTrip: number): number => Math.max(6, 0.12 * roundTrip) + 2.25 * frameMs(rate);
 const longWait = (rate: number, roundTrip: number): number => Math.max(12, 0.25 * roundTrip) + 6 * frameMs(rate);
 
-/** Up to 1 Mbit/s a frame has one segment, whose headers weigh 2 %; beyond the replay buffer nothing can be in flight. */
+/**
+ * Up to 1 Mbit/s a frame has one segment, whose headers weigh 2 %; beyond the replay buffer nothing can be in flight.
+ */
 function expectedShare(rate: number, roundTrip: number): number {
   const window = DEFAULT_PATH_CONFIG.maxInFlightBytes / (mbit(rate) * (roundTrip + 1));
   return window < 1 ? 0.95 * window : rate <= 1 ? 0.94 : 0.97;
@@ -88,7 +90,7 @@ describe('a path of', () => {
   });
 });
 
-// ── the link that the project measures on ─────────────────────────────────────────────────────────────────────────────────────
+// ── the link that the project measures on ────────────────────────────────────────────────────────────────────────────
 
 describe('20 Mbit/s and 40 ms', () => {
   it.each([
@@ -148,7 +150,7 @@ it('2 Mbit/s and 40 ms has twice the wait where quiet streams wait for room like
   expect(waitAt(run({ ...slow, quietWaits: true }), 0.99, 2000)).toBeGreaterThan(50);
 });
 
-// ── a path on which a record takes long ──────────────────────────────────────────────────────────────────────────────────────
+// ── a path on which a record takes long ──────────────────────────────────────────────────────────────────────────────
 
 describe('64 kbit/s and 300 ms, where a full record takes 185 ms', () => {
   const slow: Way = { rate: always(mbit(0.064)), delay: always(150) };
@@ -168,7 +170,7 @@ describe('64 kbit/s and 300 ms, where a full record takes 185 ms', () => {
   });
 });
 
-// ── paths that change ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── paths that change ────────────────────────────────────────────────────────────────────────────────────────────────
 
 const CHANGE = 6000;
 
@@ -251,7 +253,7 @@ describe('when the path', () => {
   });
 });
 
-// ── noise ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── noise ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 describe('noise', () => {
   it('of 5 ms in each direction costs no throughput', () => {
@@ -290,7 +292,7 @@ describe('noise', () => {
   });
 });
 
-// ── applications ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── applications ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 describe('an application', () => {
   it('with too little to send adds no queue, and does not make the path look slow', () => {
@@ -332,7 +334,7 @@ describe('an application', () => {
   });
 });
 
-// ── acknowledgements that wait ────────────────────────────────────────────────────────────────────────────────────────────────
+// ── acknowledgements that wait ───────────────────────────────────────────────────────────────────────────────────────
 
 const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
 
@@ -392,7 +394,7 @@ describe('acknowledgements that wait for something to go along with', () => {
   });
 });
 
-// ── the model alone ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── the model alone ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 describe('the model', () => {
   it('begins with what it is told, and small frames', () => {

@@ -1,4 +1,7 @@
-/** Acknowledgements that wait for something to go along with, because the sender says that it can do without: in virtual time. */
+/**
+ * Acknowledgements that wait for something to go along with, because the sender says that it can do without: in virtual
+ * time.
+ */
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
 import { ReplayMemory } from '../../src/mux/replay-store.ts';

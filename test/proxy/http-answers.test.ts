@@ -1,4 +1,6 @@
-/** Answers as real servers give them, byte by byte, and what of a request real programs send that no grammar foresees. */
+/**
+ * Answers as real servers give them, byte by byte, and what of a request real programs send that no grammar foresees.
+ */
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { proxyTo } from '../support/proxy.ts';
@@ -11,7 +13,10 @@ const OK = 'HTTP/1.1 200 OK\r\n';
 const TE = 'Transfer-Encoding: chunked\r\n';
 const CHUNKS = `b\r\n${B}\r\n0\r\n\r\n`;
 
-/** A target that gives its answers to one request after another, and ends its side behind the last of a connection, if any. */
+/**
+ * A target that gives its answers to one request after another, and ends its side behind the last of a connection, if
+ * any.
+ */
 async function answering(
   ...answers: (string | { readonly last: string })[]
 ): Promise<{ port: number; heard: string[] }> {

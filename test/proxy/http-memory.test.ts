@@ -1,6 +1,6 @@
 /**
- * What HTTP forwarding reads is given back, and never too early: memory is poisoned when it is released, so a byte that was wanted
- * later would arrive wrong. All through a whole tunnel, whose streams have an owner for each byte.
+ * What HTTP forwarding reads is given back, and never too early: memory is poisoned when it is released, so a byte that
+ * was wanted later would arrive wrong. All through a whole tunnel, whose streams have an owner for each byte.
  */
 import { once } from 'node:events';
 import { Agent, createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';

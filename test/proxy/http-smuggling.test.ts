@@ -1,6 +1,6 @@
 /**
- * Requests in which two readers could find different ends, and in them a second request. The target is node:http, which reads by
- * the letter: what it takes for a request is one.
+ * Requests in which two readers could find different ends, and in them a second request. The target is node:http, which
+ * reads by the letter: what it takes for a request is one.
  */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -18,7 +18,9 @@ interface Target {
   readonly errors: string[];
 }
 
-/** Methods and bytes in a URL that node:http does not know; and requests that were cut short, and did not look whole. */
+/**
+ * Methods and bytes in a URL that node:http does not know; and requests that were cut short, and did not look whole.
+ */
 const NO_FAULT: ReadonlySet<string> = new Set(['HPE_INVALID_METHOD', 'HPE_INVALID_URL', 'HPE_INVALID_EOF_STATE']);
 
 async function target(): Promise<Target> {

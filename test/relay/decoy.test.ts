@@ -1,4 +1,6 @@
-/** A stranger cannot tell a relay from a node server that runs Koa and has no page: the same requests are put to both. */
+/**
+ * A stranger cannot tell a relay from a node server that runs Koa and has no page: the same requests are put to both.
+ */
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';

@@ -1,4 +1,6 @@
-/** Apache with a configuration of its own, in a temporary directory, as one process, so that no other can be left over. */
+/**
+ * Apache with a configuration of its own, in a temporary directory, as one process, so that no other can be left over.
+ */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { freePort, startServer } from './programs.ts';

@@ -1,6 +1,6 @@
 /**
- * A page of a tether that carries links, without a browser: does what src/tether/page does, in this process, and keeps with which codes
- * its WebSockets ended.
+ * A page of a tether that carries links, without a browser: does what src/tether/page does, in this process, and keeps
+ * with which codes its WebSockets ended.
  */
 import { WebSocket } from 'ws';
 import { secretFromText } from '../../src/tether/pairing.ts';
@@ -18,7 +18,9 @@ export interface CarriedLink {
   near: WebSocket | undefined;
   /** The status with which the relay refused the far leg. */
   refused: number | undefined;
-  /** With which code each leg was ended by its other end; undefined while it stands, and for a leg that this page ended. */
+  /**
+   * With which code each leg was ended by its other end; undefined while it stands, and for a leg that this page ended.
+   */
   farEnd: number | undefined;
   nearEnd: number | undefined;
 }
@@ -27,7 +29,7 @@ export class CarryingPage {
   readonly links: CarriedLink[] = [];
   /** With which code the laptop ended the control link; undefined while it stands. */
   controlEnd: number | undefined;
-  readonly #page: FakePage;
+  private readonly page: FakePage;
 
   /** @param code the URL of the code that the client shows */
   static async join(code: string): Promise<CarryingPage> {
@@ -35,13 +37,13 @@ export class CarryingPage {
     const secret = secretFromText(hash.slice(1));
     if (secret === undefined) throw new Error('no code');
     const page = new CarryingPage(await FakePage.pair(host, secret));
-    page.#page.send({ type: 'joined', time: Date.now() });
+    page.page.send({ type: 'joined', time: Date.now() });
     return page;
   }
 
   private constructor(page: FakePage) {
-    this.#page = page;
-    page.onOpen = (open) => this.#open(open);
+    this.page = page;
+    page.onOpen = (open) => this.open(open);
     page.socket.on('close', (code) => {
       this.controlEnd = code;
       for (const { far, near } of this.links) for (const leg of [far, near]) leg?.close(LOST);
@@ -50,10 +52,10 @@ export class CarryingPage {
 
   /** Neither reads nor answers any more, as a phone whose page was stopped: its WebSockets stand. */
   freeze(): void {
-    for (const socket of [this.#page.socket, ...this.links.flatMap(({ near }) => near ?? [])]) socket.pause();
+    for (const socket of [this.page.socket, ...this.links.flatMap(({ near }) => near ?? [])]) socket.pause();
   }
 
-  #open({ link: token, url }: OpenRequest): void {
+  private open({ link: token, url }: OpenRequest): void {
     const far = new WebSocket(url, { perMessageDeflate: false });
     atEnd(() => far.terminate());
     const link: CarriedLink = {
@@ -69,14 +71,14 @@ export class CarryingPage {
     far.on('message', (data: Buffer) =>
       link.near?.readyState === WebSocket.OPEN ? link.near.send(data) : early.push(data),
     );
-    far.once('open', () => this.#openNear(link, token, early));
+    far.once('open', () => this.openNear(link, token, early));
     far.once('unexpected-response', (_request, response) => {
       link.refused = response.statusCode;
       far.terminate();
     });
     far.on('error', () => {
       if (link.near === undefined)
-        this.#page.send({
+        this.page.send({
           type: 'failed',
           link: token,
           reason: link.refused === undefined ? 'unreachable' : 'refused',
@@ -88,8 +90,8 @@ export class CarryingPage {
     });
   }
 
-  #openNear(link: CarriedLink, token: string, early: readonly Buffer[]): void {
-    const near = openSocket(this.#page.host, `/link/${token}`);
+  private openNear(link: CarriedLink, token: string, early: readonly Buffer[]): void {
+    const near = openSocket(this.page.host, `/link/${token}`);
     link.near = near;
     let carried = 0;
     near.once('open', () => {

@@ -8,8 +8,8 @@ import { tempDir } from './temp-dir.ts';
 const ROOT = join(import.meta.dirname, '../..');
 
 /**
- * Compiles files of src, and what they import, for programs that a test starts as processes of their own (half a second).
- * The URL of the result.
+ * Compiles files of src, and what they import, for programs that a test starts as processes of their own (half a
+ * second). The URL of the result.
  */
 export async function compileSources(files: readonly string[]): Promise<string> {
   const dir = await tempDir();

@@ -1,6 +1,7 @@
 /**
- * Prints the outcome of a run as one line, `N passed, N failed`, for .ci/run to read. Errors outside a test (a file that
- * cannot be loaded, a hook, a rejection that nobody handled) count as failures: a green line must mean that all is well.
+ * Prints the outcome of a run as one line, `N passed, N failed`, for .ci/run to read. Errors outside a test (a file
+ * that cannot be loaded, a hook, a rejection that nobody handled) count as failures: a green line must mean that all is
+ * well.
  */
 import type { SerializedError } from 'vitest';
 import type { Reporter, TestModule } from 'vitest/node';

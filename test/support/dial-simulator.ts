@@ -41,114 +41,114 @@ export class DialSimulator {
   now = 0;
   /** The most places ever taken, by bearer and in all. */
   readonly peaks = new Map<string, number>();
-  readonly #events: Event[] = [];
-  readonly #running = new Map<
+  private readonly events: Event[] = [];
+  private readonly running = new Map<
     Entry,
     { program: Program; asked: number; done: (outcome: Attempt['outcome']) => void }
   >();
-  readonly #taken = new Map<string, number>();
+  private readonly taken = new Map<string, number>();
 
   constructor(limits: QueueLimits = { pendingPerBearer: 256, pendingTotal: 1_024 }) {
     this.queue = new DialQueue(limits);
     const look = (): void => {
-      if (this.queue.waiting > 0) this.#apply(this.queue.advance(this.now));
-      this.#at(this.now + LOOK_MS, look);
+      if (this.queue.waiting > 0) this.apply(this.queue.advance(this.now));
+      this.at(this.now + LOOK_MS, look);
     };
-    this.#at(LOOK_MS, look);
+    this.at(LOOK_MS, look);
   }
 
   /** One that never answers, tried for ever. */
   loopDead(bearer: string, destinations: readonly Destination[], at = 0): Attempt[] {
-    return this.#begin({ bearer, destinations, answersAfter: undefined, loops: true, attempts: [] }, at);
+    return this.begin({ bearer, destinations, answersAfter: undefined, loops: true, attempts: [] }, at);
   }
 
   once(bearer: string, destinations: readonly Destination[], answersAfter: number | undefined, at: number): Attempt[] {
-    return this.#begin({ bearer, destinations, answersAfter, loops: false, attempts: [] }, at);
+    return this.begin({ bearer, destinations, answersAfter, loops: false, attempts: [] }, at);
   }
 
   run(until: number): void {
     for (;;) {
-      const next = this.#events[0];
+      const next = this.events[0];
       if (next === undefined || next.at > until) break;
-      this.#events.shift();
+      this.events.shift();
       this.now = next.at;
       next.act();
     }
     this.now = until;
   }
 
-  #begin(program: Program, at: number): Attempt[] {
-    this.#at(at, () => this.#ask(program));
+  private begin(program: Program, at: number): Attempt[] {
+    this.at(at, () => this.ask(program));
     return program.attempts;
   }
 
-  #ask(program: Program): void {
+  private ask(program: Program): void {
     const asked = this.now;
     const { entry, decisions } = this.queue.ask(program.bearer, program.destinations, this.now);
     let waitedMs = 0;
     const done = (outcome: Attempt['outcome']): void => {
-      if (!this.#running.delete(entry)) return;
+      if (!this.running.delete(entry)) return;
       program.attempts.push({ at: asked, outcome, waitedMs });
-      if (program.loops) this.#at(this.now + AGAIN_MS, () => this.#ask(program));
+      if (program.loops) this.at(this.now + AGAIN_MS, () => this.ask(program));
     };
-    this.#running.set(entry, { program, asked, done });
-    this.#apply(decisions);
-    this.#at(this.now + PATIENCE_MS, () => {
+    this.running.set(entry, { program, asked, done });
+    this.apply(decisions);
+    this.at(this.now + PATIENCE_MS, () => {
       if (entry.state !== 'waiting') return;
       waitedMs = PATIENCE_MS;
       this.queue.leave(entry, true, this.now);
       done('busy');
     });
-    this.#whenStarted.set(entry, () => {
+    this.whenStarted.set(entry, () => {
       waitedMs = this.now - asked;
     });
-    if (entry.state === 'started') this.#started(entry);
+    if (entry.state === 'started') this.started(entry);
   }
 
-  readonly #whenStarted = new Map<Entry, () => void>();
+  private readonly whenStarted = new Map<Entry, () => void>();
 
-  #started(entry: Entry): void {
-    const noteWait = this.#whenStarted.get(entry);
-    if (!this.#whenStarted.delete(entry)) return;
+  private started(entry: Entry): void {
+    const noteWait = this.whenStarted.get(entry);
+    if (!this.whenStarted.delete(entry)) return;
     noteWait?.();
-    const running = this.#running.get(entry);
+    const running = this.running.get(entry);
     const { answersAfter = Number.POSITIVE_INFINITY, bearer } = running?.program ?? { bearer: '' };
-    this.#count(bearer, 1);
+    this.count(bearer, 1);
     const answered = answersAfter < DIAL_MS;
-    this.#at(this.now + Math.min(answersAfter, DIAL_MS), () => this.#end(entry, answered ? 'answered' : 'silent'));
+    this.at(this.now + Math.min(answersAfter, DIAL_MS), () => this.end(entry, answered ? 'answered' : 'silent'));
   }
 
-  #end(entry: Entry, outcome: Attempt['outcome']): void {
+  private end(entry: Entry, outcome: Attempt['outcome']): void {
     if (entry.state !== 'started' && entry.state !== 'evicted') return;
-    const running = this.#running.get(entry);
-    this.#count(entry.bearer, -1);
+    const running = this.running.get(entry);
+    this.count(entry.bearer, -1);
     const decisions = this.queue.end(entry, outcome === 'answered', this.now);
     running?.done(outcome);
-    this.#apply(decisions);
+    this.apply(decisions);
   }
 
-  #apply({ started, evicted }: Decisions): void {
-    for (const entry of started) this.#started(entry);
-    for (const entry of evicted) this.#at(this.now, () => this.#end(entry, 'evicted'));
+  private apply({ started, evicted }: Decisions): void {
+    for (const entry of started) this.started(entry);
+    for (const entry of evicted) this.at(this.now, () => this.end(entry, 'evicted'));
   }
 
-  #count(bearer: string, by: number): void {
+  private count(bearer: string, by: number): void {
     for (const key of [bearer, '']) {
-      const taken = (this.#taken.get(key) ?? 0) + by;
-      this.#taken.set(key, taken);
+      const taken = (this.taken.get(key) ?? 0) + by;
+      this.taken.set(key, taken);
       this.peaks.set(key, Math.max(this.peaks.get(key) ?? 0, taken));
     }
   }
 
   /** In order of time, and of those for one time in the order in which they were set. */
-  #at(at: number, act: () => void): void {
+  private at(at: number, act: () => void): void {
     let low = 0;
-    let high = this.#events.length;
+    let high = this.events.length;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if ((this.#events[middle]?.at ?? 0) <= at) low = middle + 1;
+      if ((this.events[middle]?.at ?? 0) <= at) low = middle + 1;
       else high = middle;
     }
-    this.#events.splice(low, 0, { at, act });
+    this.events.splice(low, 0, { at, act });
   }
 }

@@ -1,4 +1,7 @@
-/** A small real name server on loopback UDP (RFC 1035): answers A and AAAA from a zone that a test may change at any time. */
+/**
+ * A small real name server on loopback UDP (RFC 1035): answers A and AAAA from a zone that a test may change at any
+ * time.
+ */
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { isIPv4 } from 'node:net';

@@ -1,4 +1,7 @@
-/** A client and an exit in this process, over real WebSockets that lead through a chaos proxy: the exit echoes every stream. */
+/**
+ * A client and an exit in this process, over real WebSockets that lead through a chaos proxy: the exit echoes every
+ * stream.
+ */
 
 import { createIdentity } from '../../src/crypto/keys.ts';
 import { importKeyPair } from '../../src/crypto/x25519.ts';

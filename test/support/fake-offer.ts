@@ -1,4 +1,6 @@
-/** A stream offered to an exit without a session behind it: the test holds the peer's end, and sees what the exit did. */
+/**
+ * A stream offered to an exit without a session behind it: the test holds the peer's end, and sees what the exit did.
+ */
 import { once } from 'node:events';
 import { type Duplex, duplexPair } from 'node:stream';
 import type { WireFaultName } from '../../src/errors.ts';
@@ -15,30 +17,30 @@ export class FakeOffer implements OfferedStream {
   readonly accepted: Promise<void>;
   readonly refused: Promise<WireFaultName>;
   readonly released: Promise<void>;
-  readonly #near: Duplex;
-  readonly #abort = new AbortController();
-  #handleAccepted: () => void = () => {};
-  #handleRefused: (fault: WireFaultName) => void = () => {};
-  #handleReleased: () => void = () => {};
+  private readonly near: Duplex;
+  private readonly abort = new AbortController();
+  private handleAccepted: () => void = () => {};
+  private handleRefused: (fault: WireFaultName) => void = () => {};
+  private handleReleased: () => void = () => {};
 
   constructor(target: Target, bearer = 'laptop') {
     this.target = target;
     this.bearer = bearer;
-    [this.#near, this.peer] = duplexPair({ allowHalfOpen: true });
+    [this.near, this.peer] = duplexPair({ allowHalfOpen: true });
     this.peer.on('error', () => {});
     this.accepted = new Promise((resolve) => {
-      this.#handleAccepted = resolve;
+      this.handleAccepted = resolve;
     });
     this.refused = new Promise((resolve) => {
-      this.#handleRefused = resolve;
+      this.handleRefused = resolve;
     });
     this.released = new Promise((resolve) => {
-      this.#handleReleased = resolve;
+      this.handleReleased = resolve;
     });
   }
 
   get signal(): AbortSignal {
-    return this.#abort.signal;
+    return this.abort.signal;
   }
 
   /** All that the exit's side sends, once it has finished. Leaves the other direction open, as `toArray` would not. */
@@ -51,29 +53,29 @@ export class FakeOffer implements OfferedStream {
 
   /** The peer gives the stream up. */
   abandon(): void {
-    this.#near.destroy();
-    this.#abort.abort();
+    this.near.destroy();
+    this.abort.abort();
   }
 
   /** Whether the exit's end was destroyed before both directions had ended. */
   get wasCut(): boolean {
-    return this.#near.destroyed && !(this.#near.readableEnded && this.#near.writableFinished);
+    return this.near.destroyed && !(this.near.readableEnded && this.near.writableFinished);
   }
 
   accept(): TunnelStream {
     this.calls.push('accept');
-    this.#handleAccepted();
-    return Object.assign(this.#near, { target: this.target });
+    this.handleAccepted();
+    return Object.assign(this.near, { target: this.target });
   }
 
   refuse(fault: WireFaultName): void {
     this.calls.push(`refuse ${fault}`);
-    this.#handleRefused(fault);
+    this.handleRefused(fault);
   }
 
   release(): void {
     this.calls.push('release');
-    this.#handleReleased();
+    this.handleReleased();
   }
 }
 

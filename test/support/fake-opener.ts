@@ -1,4 +1,7 @@
-/** A tunnel without a session: streams that are plain TCP connections to a server of the test, and dials that do as told. */
+/**
+ * A tunnel without a session: streams that are plain TCP connections to a server of the test, and dials that do as
+ * told.
+ */
 import { connect, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { type FaultName, WstunError } from '../../src/errors.ts';
@@ -9,17 +12,20 @@ import type { StreamOpener, Target, TunnelStream } from '../../src/tunnel/stream
 
 const NOTHING = new Uint8Array(0);
 
-/** Behaves as the tunnel's streams do: resets are WstunErrors, memory has an owner, a socket's methods beyond Duplex are missing. */
+/**
+ * Behaves as the tunnel's streams do: resets are WstunErrors, memory has an owner, a socket's methods beyond Duplex are
+ * missing.
+ */
 export class SocketStream extends Duplex implements TunnelStream {
   readonly target: Target;
   readonly socket: Socket;
-  readonly #written: WrittenPieces;
+  private readonly written: WrittenPieces;
 
   constructor(socket: Socket, target: Target) {
     super({ allowHalfOpen: true });
     this.target = target;
     this.socket = socket;
-    this.#written = new WrittenPieces(socket);
+    this.written = new WrittenPieces(socket);
     this.on('error', () => {});
     socket.on('data', (chunk: Buffer) => {
       if (!this.push(own(chunk))) socket.pause();
@@ -36,7 +42,7 @@ export class SocketStream extends Duplex implements TunnelStream {
   }
 
   override _write(chunk: Buffer & Piece, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.#written.write(chunk);
+    this.written.write(chunk);
     this.socket.write(NOTHING, done);
   }
 
@@ -57,29 +63,29 @@ export class FakeOpener implements StreamOpener {
   readonly streams: SocketStream[] = [];
   /** What every dial rejects with from now on. */
   fault: FaultName | undefined;
-  readonly #port: number;
-  #held: Promise<void> | undefined;
-  #release: () => void = () => {};
+  private readonly port: number;
+  private held: Promise<void> | undefined;
+  private release: () => void = () => {};
 
   /** Whatever the target, streams lead to this port of 127.0.0.1. */
   constructor(port = 0) {
-    this.#port = port;
+    this.port = port;
   }
 
   /** Dials have no outcome until the function returned is called, or they are cancelled. */
   hold(): () => void {
-    this.#held = new Promise((resolve) => {
-      this.#release = resolve;
+    this.held = new Promise((resolve) => {
+      this.release = resolve;
     });
-    return this.#release;
+    return this.release;
   }
 
   async open(target: Target, signal: AbortSignal): Promise<TunnelStream> {
     this.targets.push(target);
     this.signals.push(signal);
-    await Promise.race([this.#held ?? Promise.resolve(), aborted(signal)]);
+    await Promise.race([this.held ?? Promise.resolve(), aborted(signal)]);
     if (this.fault !== undefined) throw new WstunError(this.fault);
-    const socket = connect({ host: '127.0.0.1', port: this.#port, allowHalfOpen: true, noDelay: true });
+    const socket = connect({ host: '127.0.0.1', port: this.port, allowHalfOpen: true, noDelay: true });
     const stream = new SocketStream(socket, target);
     this.streams.push(stream);
     await new Promise<void>((resolve, reject) => {

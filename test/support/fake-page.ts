@@ -97,13 +97,13 @@ export class FakePage {
   answers = true;
   /** Takes requests for links, which are then not for `nextOpen`. */
   onOpen: ((open: OpenRequest) => void) | undefined;
-  readonly #outgoing: Seal;
+  private readonly outgoing: Seal;
 
   private constructor(socket: WebSocket, host: string, keys: PairingKeys) {
     this.socket = socket;
     this.host = host;
     this.rejoin = keys.rejoin;
-    this.#outgoing = new Seal(keys.pageSeal);
+    this.outgoing = new Seal(keys.pageSeal);
     const incoming = new Seal(keys.laptopSeal);
     socket.on('message', (data: Buffer) => {
       const content = incoming.open(Uint8Array.from(data));
@@ -137,7 +137,7 @@ export class FakePage {
   }
 
   send(message: PageMessage): void {
-    this.socket.send(this.#outgoing.seal(encodeMessage(message)));
+    this.socket.send(this.outgoing.seal(encodeMessage(message)));
   }
 
   sendRaw(bytes: Uint8Array): void {

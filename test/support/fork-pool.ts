@@ -12,15 +12,15 @@ export interface ForkCommand {
 }
 
 class CommandWorker extends ForksPoolWorker {
-  readonly #command: ForkCommand;
+  private readonly command: ForkCommand;
 
   constructor(command: ForkCommand, ...options: ConstructorParameters<typeof ForksPoolWorker>) {
     super(...options);
-    this.#command = command;
+    this.command = command;
   }
 
   override async start(): Promise<void> {
-    const { program, args = [], env } = this.#command;
+    const { program, args = [], env } = this.command;
     const worker = fork(this.entrypoint, [], {
       execPath: program,
       execArgv: [...args, ...this.execArgv],

@@ -1,4 +1,7 @@
-/** HTTP/1 messages as bytes, of any framing and cut anywhere, and a reader of them that has nothing in common with the proxy's. */
+/**
+ * HTTP/1 messages as bytes, of any framing and cut anywhere, and a reader of them that has nothing in common with the
+ * proxy's.
+ */
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { payload } from './payload.ts';
@@ -68,22 +71,22 @@ export interface Message {
 
 /** Messages one behind another, out of bytes that come. */
 export class MessageReader {
-  #bytes = Buffer.alloc(0);
+  private bytes = Buffer.alloc(0);
 
   add(bytes: Buffer): void {
-    this.#bytes = Buffer.concat([this.#bytes, bytes]);
+    this.bytes = Buffer.concat([this.bytes, bytes]);
   }
 
   /** The next that is whole. */
   take(): Message | undefined {
-    const headEnd = this.#bytes.indexOf('\r\n\r\n') + 4;
+    const headEnd = this.bytes.indexOf('\r\n\r\n') + 4;
     if (headEnd < 4) return undefined;
-    const head = this.#bytes.toString('latin1', 0, headEnd);
+    const head = this.bytes.toString('latin1', 0, headEnd);
     const isChunked = /^transfer-encoding: chunked\r$/im.test(head);
     const [, length = '0'] = /^content-length: (\d+)\r$/im.exec(head) ?? [];
-    const body = isChunked ? dechunk(this.#bytes, headEnd) : sized(this.#bytes, headEnd, Number(length));
+    const body = isChunked ? dechunk(this.bytes, headEnd) : sized(this.bytes, headEnd, Number(length));
     if (body === undefined) return undefined;
-    this.#bytes = this.#bytes.subarray(body.end);
+    this.bytes = this.bytes.subarray(body.end);
     return { head, content: body.content };
   }
 }

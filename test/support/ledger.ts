@@ -1,4 +1,6 @@
-/** Counts owned memory (src/memory/pieces.ts) while a test runs: what is given back, and what is left to the collector. */
+/**
+ * Counts owned memory (src/memory/pieces.ts) while a test runs: what is given back, and what is left to the collector.
+ */
 import { type Lent, type MemoryWatch, watchMemory } from '../../src/memory/pieces.ts';
 import { poison } from './poison.ts';
 import { atEnd } from './scope.ts';

@@ -10,7 +10,7 @@ export class LinkRecorder implements MessageLinkHandler {
   drains = 0;
   onMessage: ((message: Buffer) => void) | undefined;
   onDrain: (() => void) | undefined;
-  #waiting: { holds: () => boolean; resolve: () => void }[] = [];
+  private waiting: { holds: () => boolean; resolve: () => void }[] = [];
 
   constructor(link?: MessageLink) {
     link?.setHandler(this);
@@ -22,24 +22,24 @@ export class LinkRecorder implements MessageLinkHandler {
     this.kept.push(message);
     this.bytes += whole.length;
     this.onMessage?.(whole);
-    this.#wake();
+    this.wake();
   }
 
   handleDrain(): void {
     this.drains += 1;
     this.onDrain?.();
-    this.#wake();
+    this.wake();
   }
 
   handleClose(reason: LinkCloseReason): void {
     this.closes.push(reason);
-    this.#wake();
+    this.wake();
   }
 
   /** Resolves when `holds` does, looked at after each event. A test's own time limit is the bound. */
   until(holds: () => boolean): Promise<void> {
     if (holds()) return Promise.resolve();
-    return new Promise((resolve) => this.#waiting.push({ holds, resolve }));
+    return new Promise((resolve) => this.waiting.push({ holds, resolve }));
   }
 
   untilMessages(count: number): Promise<void> {
@@ -50,9 +50,9 @@ export class LinkRecorder implements MessageLinkHandler {
     return this.until(() => this.closes.length > 0);
   }
 
-  #wake(): void {
-    const ready = this.#waiting.filter(({ holds }) => holds());
-    this.#waiting = this.#waiting.filter((entry) => !ready.includes(entry));
+  private wake(): void {
+    const ready = this.waiting.filter(({ holds }) => holds());
+    this.waiting = this.waiting.filter((entry) => !ready.includes(entry));
     for (const { resolve } of ready) resolve();
   }
 }

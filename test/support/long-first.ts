@@ -1,6 +1,6 @@
 /**
- * The order of test files for vitest: those that wait long, for limits that are what they test, begin first. Else a clean checkout,
- * of whose files only the sizes are known, has one of them last, and nothing beside it.
+ * The order of test files for vitest: those that wait long, for limits that are what they test, begin first. Else a
+ * clean checkout, of whose files only the sizes are known, has one of them last, and nothing beside it.
  */
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 

@@ -12,8 +12,8 @@ export const LOW_ORDER_POINTS: readonly string[] = [
 const P = 2n ** 255n - 19n;
 
 /**
- * Another public key with which X25519 makes the same secrets: the sum of the point and the one of order two, (0, 0), whose
- * u-coordinate is 1/u. Private keys are multiples of eight (RFC 7748 §5), which lose the difference.
+ * Another public key with which X25519 makes the same secrets: the sum of the point and the one of order two, (0, 0),
+ * whose u-coordinate is 1/u. Private keys are multiples of eight (RFC 7748 §5), which lose the difference.
  */
 export function twinOf(publicKey: Uint8Array): Uint8Array {
   const u = BigInt(`0x${Buffer.from(publicKey).reverse().toString('hex')}`);

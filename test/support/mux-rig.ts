@@ -1,6 +1,7 @@
 /**
- * Two pure, honest sessions with a slow wire between them, each step of which the test decides: what the owners do, when records
- * are taken, how much of them arrives, when time passes. After every step the rig checks what must hold of honest ends.
+ * Two pure, honest sessions with a slow wire between them, each step of which the test decides: what the owners do,
+ * when records are taken, how much of them arrives, when time passes. After every step the rig checks what must hold of
+ * honest ends.
  */
 import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../../src/mux/config.ts';
 import type { MuxEvent } from '../../src/mux/events.ts';
@@ -67,7 +68,7 @@ export class RigEnd {
     return candidates[index % Math.max(1, candidates.length)];
   }
 
-  // ── what the owner may do ─────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── what the owner may do ──────────────────────────────────────────────────────────────────────────────────────────
 
   open(): void {
     const opened = this.session.open(TARGET, this.clock.now);
@@ -121,7 +122,7 @@ export class RigEnd {
     this.session.consume(stream.id, used, this.clock.now);
   }
 
-  // ── the wire ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── the wire ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Takes at most so many records; false if there was none. */
   poll(records: number, maxBytes?: number): boolean {
@@ -173,7 +174,7 @@ export class RigEnd {
     }
   }
 
-  // ── what comes of it ──────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── what comes of it ───────────────────────────────────────────────────────────────────────────────────────────────
 
   takeEvents(): void {
     for (let event = this.session.pollEvent(); event; event = this.session.pollEvent()) this.handle(event);

@@ -1,6 +1,6 @@
 /**
- * A twin of the frame decoder, written from docs/protocol.md §4 alone and as plainly as can be: the whole input at once, text
- * for types, no state but a position. It defines what FrameDecoder must answer.
+ * A twin of the frame decoder, written from docs/protocol.md §4 alone and as plainly as can be: the whole input at
+ * once, text for types, no state but a position. It defines what FrameDecoder must answer.
  */
 import type { Decoded, LoggedFrame } from './frame-log.ts';
 

@@ -24,7 +24,10 @@ export async function startNginx(locations = ''): Promise<Nginx> {
   return { port, root, accessLog: async () => (await readFile(log, 'latin1')).split('\n').filter(Boolean) };
 }
 
-/** What a front does with requests: `pass` them to the relay, or answer in its place, as a line of nginx's configuration. */
+/**
+ * What a front does with requests: `pass` them to the relay, or answer in its place, as a line of nginx's
+ * configuration.
+ */
 export type FrontMode = 'pass' | `return ${string};`;
 
 export interface Fronts {

@@ -1,6 +1,7 @@
 /**
  * rweather/noise-c, a reference implementation in C with primitives of its own, compiled to WebAssembly: what the Noise
- * code is tested against. It has no types and, made for browsers, leaves handlers behind in the process: both mended here.
+ * code is tested against. It has no types and, made for browsers, leaves handlers behind in the process: both mended
+ * here.
  */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';

@@ -1,6 +1,6 @@
 /**
- * A pool for vitest in which each test file has a network to itself: a loopback, and what its tests add. So files may run side by
- * side that change their network, give a port back to take it again, or use up thousands of them.
+ * A pool for vitest in which each test file has a network to itself: a loopback, and what its tests add. So files may
+ * run side by side that change their network, give a port back to take it again, or use up thousands of them.
  */
 import { spawnSync } from 'node:child_process';
 import type { PoolRunnerInitializer } from 'vitest/node';

@@ -1,4 +1,7 @@
-/** A link by the built page in Chromium, with nothing on it and no processes of wstun: the laptop's end, and the relay's. */
+/**
+ * A link by the built page in Chromium, with nothing on it and no processes of wstun: the laptop's end, and the
+ * relay's.
+ */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { silentLogger } from '../../src/observability/logger.ts';

@@ -1,10 +1,11 @@
 /**
- * Two ends and a path in virtual time, for the path model: each end has an event loop, a scheduler, a model, and sends as a
- * session would. The path has a rate and a delay that change when told, and never drops: like the kernels beneath, it holds what
- * it cannot carry, and round trips grow. Deterministic: the same seed gives the same run.
+ * Two ends and a path in virtual time, for the path model: each end has an event loop, a scheduler, a model, and sends
+ * as a session would. The path has a rate and a delay that change when told, and never drops: like the kernels beneath,
+ * it holds what it cannot carry, and round trips grow. Deterministic: the same seed gives the same run.
  *
- * An end is woken by what arrives, handles all of it in one turn, acknowledges once, or later where that may wait, and sends. Messages of one direction arrive
- * in order, so the next event is always at the head of one of few lines, and a second of 1 GB/s costs some tens of ms.
+ * An end is woken by what arrives, handles all of it in one turn, acknowledges once, or later where that may wait, and
+ * sends. Messages of one direction arrive in order, so the next event is always at the head of one of few lines, and a
+ * second of 1 GB/s costs some tens of ms.
  */
 import { DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
 import { DEFAULT_PATH_CONFIG, type PathConfig, PathModel, type SentStamp } from '../../src/mux/path-model.ts';
@@ -44,8 +45,9 @@ export interface Scenario {
   /** A small message down every so often, ms. */
   readonly echoEvery?: number;
   /**
-   * Instead, one small message at a time: the program at the peer answers it, and the next follows the answer. So does a person who
-   * waits for the echo, and it meets the path in step with the acknowledgements. `waits` are of both ways together.
+   * Instead, one small message at a time: the program at the peer answers it, and the next follows the answer. So does
+   * a person who waits for the echo, and it meets the path in step with the acknowledgements. `waits` are of both ways
+   * together.
    */
   readonly echoLoop?: boolean;
   /** What a turn of an event loop takes, ms. */

@@ -5,7 +5,9 @@ import type { Duplex, Readable, Writable } from 'node:stream';
 
 const BLOCK_BYTES = 4 * 1024 * 1024;
 const CHUNK_BYTES = 256 * 1024;
-/** Odd, so that the same piece of the block comes again only after gigabytes: moved or doubled pieces change the hash. */
+/**
+ * Odd, so that the same piece of the block comes again only after gigabytes: moved or doubled pieces change the hash.
+ */
 const STEP_BYTES = 40_503;
 
 const BLOCK = createCipheriv('aes-128-ctr', Buffer.alloc(16, 7), Buffer.alloc(16)).update(Buffer.alloc(BLOCK_BYTES));

@@ -1,6 +1,6 @@
 /**
- * Three network namespaces: a laptop's with a link to the phone and to nothing else, the phone's with one to the relay as well, and
- * the test's own, where relay and targets are.
+ * Three network namespaces: a laptop's with a link to the phone and to nothing else, the phone's with one to the relay
+ * as well, and the test's own, where relay and targets are.
  */
 import { randomBytes } from 'node:crypto';
 import { addNamespace, ip, wire, within } from './namespaces.ts';

@@ -1,6 +1,7 @@
 /**
- * A phone: headless Chromium, and the page of a tether in it. Driven by the bare DevTools protocol: Playwright watches all traffic
- * of a page, and would copy every message of every WebSocket into the test (a fifth of the speed, and not the page's memory).
+ * A phone: headless Chromium, and the page of a tether in it. Driven by the bare DevTools protocol: Playwright watches
+ * all traffic of a page, and would copy every message of every WebSocket into the test (a fifth of the speed, and not
+ * the page's memory).
  */
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -24,7 +25,10 @@ const ARGS = [
 ];
 const CHROMIUM = '/usr/bin/chromium';
 
-/** Chromium with a profile of its own; ended with all its processes, which write to the profile to the last, before that is removed. */
+/**
+ * Chromium with a profile of its own; ended with all its processes, which write to the profile to the last, before that
+ * is removed.
+ */
 export async function spawnChromium(args: readonly string[], options: SpawnOptions = {}): Promise<ChildProcess> {
   const profile = await tempDir();
   const own = [...ARGS, `--user-data-dir=${profile}`, '--remote-debugging-port=0'];
@@ -48,12 +52,12 @@ export interface PhoneOptions {
 }
 
 export class Phone {
-  readonly #port: number;
-  readonly #browser: DevTools;
+  private readonly port: number;
+  private readonly browser: DevTools;
 
   private constructor(port: number, browser: DevTools) {
-    this.#port = port;
-    this.#browser = browser;
+    this.port = port;
+    this.browser = browser;
   }
 
   static async start(options: PhoneOptions = {}): Promise<Phone> {
@@ -64,17 +68,18 @@ export class Phone {
 
   /** A new tab, as when the code is scanned. */
   async open(url: string, script?: string): Promise<PhonePage> {
-    const { targetId } = await this.#browser.send('Target.createTarget', { url: 'about:blank' });
-    const page = await DevTools.connect(`ws://127.0.0.1:${this.#port}/devtools/page/${targetId}`);
+    const { targetId } = await this.browser.send('Target.createTarget', { url: 'about:blank' });
+    const page = await DevTools.connect(`ws://127.0.0.1:${this.port}/devtools/page/${targetId}`);
     return await PhonePage.open(page, url, script);
   }
 
   /**
-   * Gives what the browser's processes take more than now, MiB, of memory that is not shared. Those of now alone: a renderer that Chromium
-   * holds in reserve, or one for sound, starts when it likes and takes some 50 MiB, and neither runs the page nor speaks to the network.
+   * Gives what the browser's processes take more than now, MiB, of memory that is not shared. Those of now alone: a
+   * renderer that Chromium holds in reserve, or one for sound, starts when it likes and takes some 50 MiB, and neither
+   * runs the page nor speaks to the network.
    */
   async growth(): Promise<() => number> {
-    const { processInfo } = (await this.#browser.send('SystemInfo.getProcessInfo')) as unknown as {
+    const { processInfo } = (await this.browser.send('SystemInfo.getProcessInfo')) as unknown as {
       readonly processInfo: readonly { readonly type: string; readonly id: number }[];
     };
     const taken = (): number => processInfo.reduce((sum, { id }) => sum + privateBytes(id), 0) / MIB;
@@ -104,17 +109,17 @@ type Json = Readonly<Record<string, unknown>>;
 
 /** One session of the DevTools protocol. */
 class DevTools {
-  readonly #socket: WebSocket;
-  readonly #waiting = new Map<number, (answer: Json) => void>();
+  private readonly socket: WebSocket;
+  private readonly waiting = new Map<number, (answer: Json) => void>();
   readonly events: { readonly method: string; readonly params: Json }[] = [];
-  #count = 0;
+  private count = 0;
 
   private constructor(socket: WebSocket) {
-    this.#socket = socket;
+    this.socket = socket;
     socket.on('error', () => {});
     socket.on('message', (data) => {
       const message = JSON.parse(String(data)) as Json;
-      if (typeof message.id === 'number') this.#waiting.get(message.id)?.(message);
+      if (typeof message.id === 'number') this.waiting.get(message.id)?.(message);
       else this.events.push({ method: String(message.method), params: message.params as Json });
     });
   }
@@ -128,12 +133,12 @@ class DevTools {
   }
 
   send(method: string, params: Json = {}): Promise<Json> {
-    this.#count += 1;
-    const id = this.#count;
-    this.#socket.send(JSON.stringify({ id, method, params }));
+    this.count += 1;
+    const id = this.count;
+    this.socket.send(JSON.stringify({ id, method, params }));
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, (answer) => {
-        this.#waiting.delete(id);
+      this.waiting.set(id, (answer) => {
+        this.waiting.delete(id);
         if (answer.error === undefined) resolve(answer.result as Json);
         else reject(new Error(`${method}: ${JSON.stringify(answer.error)}`));
       });
@@ -145,10 +150,10 @@ class DevTools {
 const WINDOW = { width: 412, height: 839, deviceScaleFactor: 2, mobile: true } as const;
 
 export class PhonePage {
-  readonly #page: DevTools;
+  private readonly page: DevTools;
 
   private constructor(page: DevTools) {
-    this.#page = page;
+    this.page = page;
   }
 
   /** @param script runs in each document before its own */
@@ -164,7 +169,7 @@ export class PhonePage {
 
   /** The value of an expression in the page; promises are waited for. */
   async evaluate<T>(expression: string): Promise<T> {
-    const answer = await this.#page.send('Runtime.evaluate', { expression, awaitPromise: true, returnByValue: true });
+    const answer = await this.page.send('Runtime.evaluate', { expression, awaitPromise: true, returnByValue: true });
     if (answer.exceptionDetails !== undefined) throw new Error(JSON.stringify(answer.exceptionDetails));
     return (answer.result as { readonly value: T }).value;
   }
@@ -192,42 +197,42 @@ export class PhonePage {
 
   /** Resolves when the new document is on its way. */
   async reload(): Promise<void> {
-    await this.#page.send('Page.reload');
+    await this.page.send('Page.reload');
   }
 
   async close(): Promise<void> {
-    await this.#page.send('Page.close');
+    await this.page.send('Page.close');
   }
 
   async navigate(url: string): Promise<void> {
-    await this.#page.send('Page.navigate', { url });
+    await this.page.send('Page.navigate', { url });
   }
 
   /** @param offline all but what stands: as a browser has it when the phone loses its network */
   async setOffline(offline: boolean): Promise<void> {
-    await this.#page.send('Network.enable');
+    await this.page.send('Network.enable');
     const throughput = { latency: 0, downloadThroughput: -1, uploadThroughput: -1 };
-    await this.#page.send('Network.emulateNetworkConditions', { offline, ...throughput });
-    await this.#page.send('Network.disable');
+    await this.page.send('Network.emulateNetworkConditions', { offline, ...throughput });
+    await this.page.send('Network.disable');
   }
 
   /** In front of all others, in the system's light or dark. */
   async show(scheme: 'light' | 'dark'): Promise<void> {
-    await this.#page.send('Page.bringToFront');
-    await this.#page.send('Emulation.setEmulatedMedia', {
+    await this.page.send('Page.bringToFront');
+    await this.page.send('Emulation.setEmulatedMedia', {
       features: [{ name: 'prefers-color-scheme', value: scheme }],
     });
   }
 
   /** A PNG. */
   async picture(): Promise<Buffer> {
-    const { data } = await this.#page.send('Page.captureScreenshot', { format: 'png' });
+    const { data } = await this.page.send('Page.captureScreenshot', { format: 'png' });
     return Buffer.from(String(data), 'base64');
   }
 
   /** Exceptions, and what the page's policy stopped. */
   complaints(): string[] {
-    return this.#page.events.flatMap(({ method, params }) => {
+    return this.page.events.flatMap(({ method, params }) => {
       const text = JSON.stringify(params);
       const isOne =
         method === 'Runtime.exceptionThrown' || (method === 'Log.entryAdded' && /Security Policy/.test(text));

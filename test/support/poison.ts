@@ -1,7 +1,8 @@
 /**
- * Finds uses of memory that was given back (src/memory/pieces.ts), on any release of Node and for pieces of any length: what is released
- * is overwritten at once, so that a read or a write under way carries wrong bytes; its length can no longer be asked for; and a second
- * release of the same byte fails. What nobody owns any more is detached, as in Node 22 and later.
+ * Finds uses of memory that was given back (src/memory/pieces.ts), on any release of Node and for pieces of any length:
+ * what is released is overwritten at once, so that a read or a write under way carries wrong bytes; its length can no
+ * longer be asked for; and a second release of the same byte fails. What nobody owns any more is detached, as in Node
+ * 22 and later.
  */
 import type { MemoryWatch } from '../../src/memory/pieces.ts';
 

@@ -1,4 +1,6 @@
-/** Real programs as child processes: none of them survives the test that started it, even if the test runner is killed. */
+/**
+ * Real programs as child processes: none of them survives the test that started it, even if the test runner is killed.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
@@ -64,8 +66,8 @@ export async function runWell(...args: Parameters<typeof run>): Promise<string> 
 }
 
 /**
- * Starts a server that runs until the test is over, and waits until it accepts connections. `end`: the signal by which it takes along
- * the processes that it has started.
+ * Starts a server that runs until the test is over, and waits until it accepts connections. `end`: the signal by which
+ * it takes along the processes that it has started.
  */
 export async function startServer(
   program: string,

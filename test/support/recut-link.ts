@@ -1,9 +1,10 @@
 /**
- * A link whose received records are cut anew: their frames are taken as one stream, as docs/protocol.md §3 has it, and handed
- * on in records with other boundaries, as if the sender had cut them so. What a cutter keeps back follows at the end of the turn,
- * so nothing waits for ever.
+ * A link whose received records are cut anew: their frames are taken as one stream, as docs/protocol.md §3 has it, and
+ * handed on in records with other boundaries, as if the sender had cut them so. What a cutter keeps back follows at the
+ * end of the turn, so nothing waits for ever.
  *
- * A sender would number the new records and be told of them so; its peer's counts are put back into its own terms on the way.
+ * A sender would number the new records and be told of them so; its peer's counts are put back into its own terms on
+ * the way.
  */
 import { behind, decodeRecordHeader, encodeRecordHeader } from '../../src/protocol/record-header.ts';
 import type { Message, MessageLink, MessageLinkHandler } from '../../src/transport/message-link.ts';

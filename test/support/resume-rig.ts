@@ -1,6 +1,6 @@
 /**
- * The rig of mux-rig.ts with links between the two sessions that are lost and replaced whenever the test says so: what was on its
- * way is gone then, but for as much of it as the test lets come.
+ * The rig of mux-rig.ts with links between the two sessions that are lost and replaced whenever the test says so: what
+ * was on its way is gone then, but for as much of it as the test lets come.
  */
 import { DEFAULT_RESUME_CONFIG, type MuxConfig, type ResumeConfig } from '../../src/mux/config.ts';
 import { ReplayMemory } from '../../src/mux/replay-store.ts';
@@ -108,8 +108,8 @@ export class ResumeRig extends Rig<ResumingEnd> {
   }
 
   /**
-   * A new link, as docs/protocol.md §10 has it. The old one may still carry something to the client between its request and the
-   * answer: `meanwhile` messages.
+   * A new link, as docs/protocol.md §10 has it. The old one may still carry something to the client between its request
+   * and the answer: `meanwhile` messages.
    */
   join(meanwhile = 0): void {
     const { client, exit } = this;

@@ -1,7 +1,7 @@
 /**
- * A laptop in a network namespace of its own, that joins and leaves networks. The test is in all of them, and so is the phone, and has
- * the relay and the targets; what comes and goes at the laptop changes nothing here, as browsers drop what they do when something
- * does. Needs root, and says so where it is not.
+ * A laptop in a network namespace of its own, that joins and leaves networks. The test is in all of them, and so is the
+ * phone, and has the relay and the targets; what comes and goes at the laptop changes nothing here, as browsers drop
+ * what they do when something does. Needs root, and says so where it is not.
  */
 import { randomBytes } from 'node:crypto';
 import { addNamespace, ip, within } from './namespaces.ts';

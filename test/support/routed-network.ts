@@ -1,6 +1,7 @@
 /**
- * A laptop in a network namespace of its own, behind a router in another, and the test's own namespace, where relay and targets are. The
- * router does to packets what networks do: it drops them, or lets only small ones through and says nothing.
+ * A laptop in a network namespace of its own, behind a router in another, and the test's own namespace, where relay and
+ * targets are. The router does to packets what networks do: it drops them, or lets only small ones through and says
+ * nothing.
  */
 import { randomBytes } from 'node:crypto';
 import { addNamespace, ip, wire, within } from './namespaces.ts';

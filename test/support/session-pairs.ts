@@ -1,4 +1,6 @@
-/** Joined ends of a session for the compliance suite: SessionDrivers over any two links, and pure sessions over nothing. */
+/**
+ * Joined ends of a session for the compliance suite: SessionDrivers over any two links, and pure sessions over nothing.
+ */
 import type { WireFaultName } from '../../src/errors.ts';
 import { WstunError } from '../../src/errors.ts';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG, type MuxConfig, type ResumeConfig } from '../../src/mux/config.ts';

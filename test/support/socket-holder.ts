@@ -1,6 +1,6 @@
 /**
- * What a service manager does for a relay: holds a listening socket, accepts nothing on it, and starts relays with it as their
- * descriptor 3. A shell does it, since node would accept on whatever it listens on.
+ * What a service manager does for a relay: holds a listening socket, accepts nothing on it, and starts relays with it
+ * as their descriptor 3. A shell does it, since node would accept on whatever it listens on.
  */
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';

@@ -1,6 +1,7 @@
 /**
- * A middlebox that lets WebSockets be agreed on and nothing behind that, or not much: the upgrade's request and its answer pass, and
- * so many bytes behind them; all else is taken and goes nowhere, and neither end hears that the other has gone.
+ * A middlebox that lets WebSockets be agreed on and nothing behind that, or not much: the upgrade's request and its
+ * answer pass, and so many bytes behind them; all else is taken and goes nowhere, and neither end hears that the other
+ * has gone.
  */
 import { connect, type Socket } from 'node:net';
 import { atEnd } from './scope.ts';

@@ -30,9 +30,9 @@ export function echo(socket: Socket): void {
 export class Client {
   readonly socket: Socket;
   /** Doubled when it is full: to join all anew at each read would cost seconds for some MiB. */
-  #store: Buffer = Buffer.alloc(0);
-  #taken = 0;
-  #filled = 0;
+  private store: Buffer = Buffer.alloc(0);
+  private taken = 0;
+  private filled = 0;
   /** `end`: a clean end; `reset`: RST. In the order in which they came. */
   readonly events: ('end' | 'reset' | 'close')[] = [];
 
@@ -40,7 +40,7 @@ export class Client {
   constructor(to: number | Socket) {
     this.socket =
       typeof to === 'number' ? connect({ host: '127.0.0.1', port: to, allowHalfOpen: true, noDelay: true }) : to;
-    this.socket.on('data', (chunk: Buffer) => this.#keep(chunk));
+    this.socket.on('data', (chunk: Buffer) => this.keep(chunk));
     this.socket.on('end', () => this.events.push('end'));
     this.socket.on('error', () => this.events.push('reset'));
     this.socket.on('close', () => this.events.push('close'));
@@ -49,7 +49,7 @@ export class Client {
 
   /** What has come and was not taken. */
   get received(): Buffer {
-    return this.#store.subarray(this.#taken, this.#filled);
+    return this.store.subarray(this.taken, this.filled);
   }
 
   send(bytes: Uint8Array | readonly number[] | string): this {
@@ -61,7 +61,7 @@ export class Client {
   async take(length: number): Promise<Buffer> {
     await until(() => this.received.length >= length);
     const taken = this.received.subarray(0, length);
-    this.#taken += length;
+    this.taken += length;
     return taken;
   }
 
@@ -77,7 +77,10 @@ export class Client {
     return this.received.toString('latin1');
   }
 
-  /** How the other side ends it. Node 20 and 22 take a reset right behind data for an end, but then a write of nothing fails. */
+  /**
+   * How the other side ends it. Node 20 and 22 take a reset right behind data for an end, but then a write of nothing
+   * fails.
+   */
   async ending(): Promise<'end' | 'reset'> {
     await until(() => this.events.length > 0, 15_000);
     if (this.events[0] !== 'end') return 'reset';
@@ -88,13 +91,13 @@ export class Client {
   }
 
   /** What was handed out is never written again. */
-  #keep(chunk: Buffer): void {
-    if (this.#filled + chunk.length > this.#store.length) {
+  private keep(chunk: Buffer): void {
+    if (this.filled + chunk.length > this.store.length) {
       const rest = this.received;
-      this.#store = Buffer.allocUnsafe(2 * (rest.length + chunk.length));
-      this.#taken = 0;
-      this.#filled = rest.copy(this.#store);
+      this.store = Buffer.allocUnsafe(2 * (rest.length + chunk.length));
+      this.taken = 0;
+      this.filled = rest.copy(this.store);
     }
-    this.#filled += chunk.copy(this.#store, this.#filled);
+    this.filled += chunk.copy(this.store, this.filled);
   }
 }

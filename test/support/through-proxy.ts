@@ -88,7 +88,10 @@ export async function connectThrough(
 
 export type SocketEnd = 'end' | 'reset';
 
-/** How a connection ends, as its program sees it: 'reset' is ECONNRESET, never a clean end before it. Reads all the while. */
+/**
+ * How a connection ends, as its program sees it: 'reset' is ECONNRESET, never a clean end before it. Reads all the
+ * while.
+ */
 export function endOf(socket: Socket): Promise<SocketEnd> {
   return new Promise((resolve) => {
     socket.once('end', () => {

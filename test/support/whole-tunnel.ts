@@ -1,6 +1,6 @@
 /**
- * All that carries bytes, in this process and over real sockets: proxy, client, what stands between (nothing, a relay's splice, a page),
- * and an exit that dials targets on loopback.
+ * All that carries bytes, in this process and over real sockets: proxy, client, what stands between (nothing, a relay's
+ * splice, a page), and an exit that dials targets on loopback.
  */
 import { createIdentity } from '../../src/crypto/keys.ts';
 import { importKeyPair } from '../../src/crypto/x25519.ts';

@@ -1,5 +1,6 @@
 /**
- * Frames as bytes, written from docs/protocol.md alone: what tests put on the wire must not come from the encoder under test.
+ * Frames as bytes, written from docs/protocol.md alone: what tests put on the wire must not come from the encoder under
+ * test.
  */
 
 const u = (bytes: number) => (value: number) => {

@@ -1,6 +1,7 @@
 /**
- * The `wstun` program as real processes: start, wait for its events, look at its memory and descriptors, and end it. Whatever
- * a test does with it, at its end the process is dead, and what it printed is searched for secrets and for defects.
+ * The `wstun` program as real processes: start, wait for its events, look at its memory and descriptors, and end it.
+ * Whatever a test does with it, at its end the process is dead, and what it printed is searched for secrets and for
+ * defects.
  */
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -50,52 +51,52 @@ export class WstunProcess {
   readonly events: WstunEvent[] = [];
   /** Resolves with the exit code, or the name of the signal that ended it. */
   readonly exited: Promise<number | string>;
-  readonly #child: ChildProcess;
-  readonly #args: readonly string[];
-  #stdout = '';
-  #stderr = '';
-  #exit: number | string | undefined;
-  #seen = 0;
+  private readonly child: ChildProcess;
+  private readonly args: readonly string[];
+  private out = '';
+  private err = '';
+  private exit: number | string | undefined;
+  private seen = 0;
 
   /** `through`: a program that runs wstun, instead of wstun itself. */
   constructor(args: readonly string[], { through, ...options }: SpawnOptions & { through?: string } = {}) {
-    this.#args = args;
+    this.args = args;
     const [program, first] = through === undefined ? [node, [wstunPath]] : [through, []];
-    this.#child = spawnBound(program, [...first, ...args], { ...options, env: { ...common, ...options.env } });
-    this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => this.#receive(text));
-    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      this.#stderr += text;
+    this.child = spawnBound(program, [...first, ...args], { ...options, env: { ...common, ...options.env } });
+    this.child.stdout?.setEncoding('utf8').on('data', (text: string) => this.receive(text));
+    this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.err += text;
     });
-    this.exited = once(this.#child, 'close').then(([code, signal]) => {
-      this.#exit = (code ?? signal) as number | string;
-      return this.#exit;
+    this.exited = once(this.child, 'close').then(([code, signal]) => {
+      this.exit = (code ?? signal) as number | string;
+      return this.exit;
     });
     atEnd(async () => {
       await this.kill();
-      refuseDefects(this.#stderr);
-      refuseSecrets(this.#stderr);
+      refuseDefects(this.err);
+      refuseSecrets(this.err);
     });
   }
 
   get stderr(): string {
-    return this.#stderr;
+    return this.err;
   }
 
   get stdout(): string {
-    return this.#stdout;
+    return this.out;
   }
 
   get pid(): number {
-    return this.#child.pid ?? 0;
+    return this.child.pid ?? 0;
   }
 
   /** The next event of that name since the last that was waited for. */
   async event(name: string, limitMs = EVENT_LIMIT_MS): Promise<WstunEvent> {
-    const find = () => this.events.findIndex(({ event }, at) => at >= this.#seen && event === name);
-    await until(() => find() >= 0 || this.#exit !== undefined, limitMs).catch(() => {});
+    const find = () => this.events.findIndex(({ event }, at) => at >= this.seen && event === name);
+    await until(() => find() >= 0 || this.exit !== undefined, limitMs).catch(() => {});
     const found = this.events[find()];
     if (found === undefined) throw new Error(`no event "${name}" from ${this.describe()}`);
-    this.#seen = find() + 1;
+    this.seen = find() + 1;
     return found;
   }
 
@@ -108,7 +109,7 @@ export class WstunProcess {
 
   /** What a person types. */
   type(text: string): void {
-    this.#child.stdin?.write(text);
+    this.child.stdin?.write(text);
   }
 
   openDescriptors(): number {
@@ -123,28 +124,28 @@ export class WstunProcess {
 
   /** On its stdin. */
   say(line: string): void {
-    this.#child.stdin?.write(`${line}\n`);
+    this.child.stdin?.write(`${line}\n`);
   }
 
   signal(signal: NodeJS.Signals): void {
-    this.#child.kill(signal);
+    this.child.kill(signal);
   }
 
   /** SIGKILL: it cannot say goodbye to anyone. */
   async kill(): Promise<void> {
-    this.#child.kill('SIGKILL');
+    this.child.kill('SIGKILL');
     await this.exited;
   }
 
   /** For messages of failed tests. */
   describe(): string {
-    const state = this.#exit === undefined ? 'runs' : `ended with ${this.#exit}`;
-    return `wstun ${this.#args.join(' ')} (${state})\n--- stdout\n${this.#stdout}--- stderr\n${this.#stderr}`;
+    const state = this.exit === undefined ? 'runs' : `ended with ${this.exit}`;
+    return `wstun ${this.args.join(' ')} (${state})\n--- stdout\n${this.out}--- stderr\n${this.err}`;
   }
 
-  #receive(text: string): void {
-    this.#stdout += text;
-    const lines = this.#stdout.slice(0, this.#stdout.lastIndexOf('\n') + 1).split('\n');
+  private receive(text: string): void {
+    this.out += text;
+    const lines = this.out.slice(0, this.out.lastIndexOf('\n') + 1).split('\n');
     const events = lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as WstunEvent);
     this.events.push(...events.slice(this.events.length));
   }
@@ -166,7 +167,10 @@ function refuseDefects(stderr: string): void {
   if (found) throw new Error(`wstun printed "${found[0]}":\n${stderr}`);
 }
 
-/** Keys, tickets and invites are all base64url, the shortest a 32-byte key of 43 characters; nothing else logged is that long. */
+/**
+ * Keys, tickets and invites are all base64url, the shortest a 32-byte key of 43 characters; nothing else logged is that
+ * long.
+ */
 export function refuseSecrets(text: string): void {
   const found = /wstun(?:sk)?1_[A-Za-z0-9_-]{8,}|[A-Za-z0-9_-]{40,}/.exec(text);
   if (found) throw new Error(`wstun printed what looks like a secret (${found[0].slice(0, 12)}…):\n${text}`);

@@ -1,4 +1,7 @@
-/** X25519 by tweetnacl: a second implementation of the DH functions, the oracle for the first. Zeros for low-order points. */
+/**
+ * X25519 by tweetnacl: a second implementation of the DH functions, the oracle for the first. Zeros for low-order
+ * points.
+ */
 import nacl from 'tweetnacl';
 import type { DhFunctions } from '../../src/crypto/x25519.ts';
 import { importKeyPair } from '../../src/crypto/x25519.ts';

@@ -1,4 +1,7 @@
-/** Where the page is to be served as addresses of this machine come and go: a laptop that roams, docks, flaps. Time is passed in. */
+/**
+ * Where the page is to be served as addresses of this machine come and go: a laptop that roams, docks, flaps. Time is
+ * passed in.
+ */
 import { describe, expect, it } from 'vitest';
 import { AddressChoice } from '../../src/tether/address-choice.ts';
 import type { LanAddress } from '../../src/tether/lan-address.ts';
@@ -12,7 +15,7 @@ const DOCKER: LanAddress = { address: '172.17.0.1', rank: 5 };
 class Machine {
   readonly choice = new AddressChoice();
   readonly steps: [number, string | undefined][] = [];
-  #now = 0;
+  private now = 0;
 
   constructor(...found: LanAddress[]) {
     this.choice.begin(found);
@@ -20,15 +23,15 @@ class Machine {
 
   /** From now on, for so long, this is what there is. */
   has(found: readonly LanAddress[], forMs: number): this {
-    this.choice.handleLook(found, this.#now);
-    const end = this.#now + forMs;
+    this.choice.handleLook(found, this.now);
+    const end = this.now + forMs;
     for (let due = this.choice.pollTimeout(); due !== undefined && due < end; due = this.choice.pollTimeout()) {
       const step = this.choice.pollStep(due);
       if (step === undefined) throw new Error('a time, and nothing to do then');
       this.steps.push([due, step.address]);
       this.choice.handleServed(step.address, due);
     }
-    this.#now = end;
+    this.now = end;
     return this;
   }
 }

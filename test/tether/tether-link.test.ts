@@ -7,55 +7,55 @@ import { LinkRecorder, turns } from '../support/link-recorder.ts';
 
 /** The relay's end, behind a page that hands on at once, and says so. */
 class BehindPage implements MessageLink, MessageLinkHandler {
-  readonly #inner: MessageLink;
-  readonly #say: (text: string) => void;
-  #handler: MessageLinkHandler | undefined;
-  #handedOn = 0;
+  private readonly inner: MessageLink;
+  private readonly say: (text: string) => void;
+  private handler: MessageLinkHandler | undefined;
+  private handedOn = 0;
 
   constructor(inner: MessageLink, say: (text: string) => void) {
-    this.#inner = inner;
-    this.#say = say;
+    this.inner = inner;
+    this.say = say;
   }
 
   get maxMessageBytes(): number {
-    return this.#inner.maxMessageBytes;
+    return this.inner.maxMessageBytes;
   }
   get queuedBytes(): number {
-    return this.#inner.queuedBytes;
+    return this.inner.queuedBytes;
   }
   get remote(): string {
-    return this.#inner.remote;
+    return this.inner.remote;
   }
   setHandler(handler: MessageLinkHandler): void {
-    this.#handler = handler;
-    this.#inner.setHandler(this);
+    this.handler = handler;
+    this.inner.setHandler(this);
   }
   send(message: Message): boolean {
-    return this.#inner.send(message);
+    return this.inner.send(message);
   }
   pause(): void {
-    this.#inner.pause();
+    this.inner.pause();
   }
   resume(): void {
-    this.#inner.resume();
+    this.inner.resume();
   }
   close(): void {
-    this.#inner.close();
+    this.inner.close();
   }
   abort(): void {
-    this.#inner.abort();
+    this.inner.abort();
   }
   handleMessage(message: Message): void {
-    this.#handedOn += message.reduce((sum, piece) => sum + piece.byteLength, 0);
-    const said = String(this.#handedOn);
-    setImmediate(() => this.#say(said));
-    this.#handler?.handleMessage(message);
+    this.handedOn += message.reduce((sum, piece) => sum + piece.byteLength, 0);
+    const said = String(this.handedOn);
+    setImmediate(() => this.say(said));
+    this.handler?.handleMessage(message);
   }
   handleDrain(): void {
-    this.#handler?.handleDrain();
+    this.handler?.handleDrain();
   }
   handleClose(reason: LinkCloseReason): void {
-    this.#handler?.handleClose(reason);
+    this.handler?.handleClose(reason);
   }
 }
 

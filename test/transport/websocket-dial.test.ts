@@ -170,7 +170,10 @@ describe('a relay that cannot be reached', () => {
 });
 
 describe('a relay of several addresses', () => {
-  /** Something that takes connections at 127.0.0.2, at the port of a relay at 127.0.0.1; both have the name of the relay. */
+  /**
+   * Something that takes connections at 127.0.0.2, at the port of a relay at 127.0.0.1; both have the name of the
+   * relay.
+   */
   async function withImpostor(talk: (socket: Socket) => void) {
     const relay = await startLinkServer();
     const impostor = createTcpServer((socket) => talk(socket.on('error', () => undefined)));

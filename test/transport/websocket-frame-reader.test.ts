@@ -47,7 +47,10 @@ const aPayload = fc.oneof(
 );
 const someText = fc.string({ maxLength: 20 }).map((text) => new TextEncoder().encode(text));
 
-/** Whole messages, messages in fragments with pings between them, text, pings, odd lengths; of a peer that is not `honest`, also what breaks the rules. */
+/**
+ * Whole messages, messages in fragments with pings between them, text, pings, odd lengths; of a peer that is not
+ * `honest`, also what breaks the rules.
+ */
 function framesOf(masked: boolean, honest: boolean): fc.Arbitrary<Frame[]> {
   const key = masked ? aKey : fc.constant(undefined);
   const one = (opcode: number, fin: boolean, payload: fc.Arbitrary<Uint8Array>, more: Partial<Frame> = {}) =>
@@ -99,7 +102,10 @@ function receiver(isServer: boolean, onFault = (): void => {}): { seen: string[]
   return { seen, write: (bytes) => receiver.write(bytes) };
 }
 
-/** Cut at `at`; behind it, whether the event loop turns; and whether the piece before is lent: overwritten as soon as it was read. */
+/**
+ * Cut at `at`; behind it, whether the event loop turns; and whether the piece before is lent: overwritten as soon as it
+ * was read.
+ */
 interface Cut {
   readonly at: number;
   readonly turns: boolean;

@@ -1,6 +1,6 @@
 /**
- * A hostile peer on a raw socket, the accepting end real: most of the cases of the Autobahn test suite's sections 2 to 7 and
- * 9, and the floods that `ws` had advisories for. Each must end its own link at once and cost little memory.
+ * A hostile peer on a raw socket, the accepting end real: most of the cases of the Autobahn test suite's sections 2 to
+ * 7 and 9, and the floods that `ws` had advisories for. Each must end its own link at once and cost little memory.
  */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
@@ -43,7 +43,10 @@ async function upgraded(): Promise<Victim> {
   return { peer, link, at: new LinkRecorder(link) };
 }
 
-/** A frame with a key of zeros; `length` stands for the payload’s own where given, with the length field of `field` bytes. */
+/**
+ * A frame with a key of zeros; `length` stands for the payload’s own where given, with the length field of `field`
+ * bytes.
+ */
 function frame(
   first: number,
   payload: Uint8Array,
@@ -63,7 +66,10 @@ function frame(
 const bytes = (count: number): Buffer => Buffer.alloc(count, 0x61);
 const repeat = (part: Buffer, count: number): Buffer => Buffer.concat(Array<Buffer>(count).fill(part));
 
-/** Heap and buffers that are in use: how far V8 lets garbage grow is its own affair, and differs between releases of Node. */
+/**
+ * Heap and buffers that are in use: how far V8 lets garbage grow is its own affair, and differs between releases of
+ * Node.
+ */
 async function heldBytes(): Promise<number> {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;

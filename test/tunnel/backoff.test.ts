@@ -28,7 +28,10 @@ describe('backoff', () => {
   });
 });
 
-/** How many clients come back in each second from the relay's return on, having lost it together `outageS` seconds before. */
+/**
+ * How many clients come back in each second from the relay's return on, having lost it together `outageS` seconds
+ * before.
+ */
 function reconnects(clients: number, outageS: number, seed: number): number[] {
   const random = prng(seed);
   const counts: number[] = [];

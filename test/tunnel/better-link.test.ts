@@ -1,4 +1,7 @@
-/** A session whose link came by a second choice: the better way is tried beside it, and takes over only when the exit has answered. */
+/**
+ * A session whose link came by a second choice: the better way is tried beside it, and takes over only when the exit
+ * has answered.
+ */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createIdentity } from '../../src/crypto/keys.ts';
 import { importKeyPair } from '../../src/crypto/x25519.ts';
@@ -28,9 +31,9 @@ const TRY_BETTER_MS = 30_000;
 /** A dial by the better way, which a test answers. */
 class BetterDial {
   readonly signal: AbortSignal;
-  readonly #ways: TwoWays;
-  readonly #request: () => SessionRequest;
-  readonly #settle: { resolve(link: SessionLink): void; reject(error: WstunError): void };
+  private readonly ways: TwoWays;
+  private readonly request: () => SessionRequest;
+  private readonly settle: { resolve(link: SessionLink): void; reject(error: WstunError): void };
 
   constructor(
     ways: TwoWays,
@@ -39,21 +42,21 @@ class BetterDial {
     settle: { resolve(link: SessionLink): void; reject(error: WstunError): void },
   ) {
     this.signal = signal;
-    this.#ways = ways;
-    this.#request = request;
-    this.#settle = settle;
+    this.ways = ways;
+    this.request = request;
+    this.settle = settle;
     signal.addEventListener('abort', () => this.fail('dial-cancelled'));
   }
 
   fail(fault: FaultName): void {
-    this.#settle.reject(new WstunError(fault));
+    this.settle.reject(new WstunError(fault));
   }
 
   /** The keys stand, and the exit is about to be asked: what this returns asks it. */
   async reach(): Promise<() => Promise<void>> {
-    const { link } = await this.#ways.secured();
-    const request = this.#request();
-    return () => beginOn(link, request, never).then(this.#settle.resolve, this.#settle.reject);
+    const { link } = await this.ways.secured();
+    const request = this.request();
+    return () => beginOn(link, request, never).then(this.settle.resolve, this.settle.reject);
   }
 
   async work(): Promise<void> {
@@ -63,8 +66,8 @@ class BetterDial {
 
 /** An exit in memory that echoes; each `dial` brings a link of a second choice. */
 class TwoWays implements SessionDialer {
-  readonly #exitIdentity = createIdentity();
-  readonly #bearer = createIdentity();
+  private readonly exitIdentity = createIdentity();
+  private readonly bearer = createIdentity();
   exit = this.newExit();
   /** By the second choice: our ends, and the exit's. */
   readonly links: { readonly near: MessageLink; readonly far: MessageLink; isLetGo: boolean }[] = [];
@@ -72,7 +75,7 @@ class TwoWays implements SessionDialer {
 
   newExit(): ExitSessions {
     return new ExitSessions({
-      keys: importKeyPair(this.#exitIdentity.exposeSessionKey()),
+      keys: importKeyPair(this.exitIdentity.exposeSessionKey()),
       bearerOf: () => 'alice',
       acceptor: ECHO,
       logger: silentLogger,
@@ -82,8 +85,8 @@ class TwoWays implements SessionDialer {
   async secured(): Promise<{ link: SecureLink; near: MessageLink; far: MessageLink }> {
     const [near, far] = memoryLinkPair();
     this.exit.serve(far, 'alice');
-    const keys = importKeyPair(this.#bearer.exposeSessionKey());
-    const exitKey = this.#exitIdentity.public.session;
+    const keys = importKeyPair(this.bearer.exposeSessionKey());
+    const exitKey = this.exitIdentity.public.session;
     const link = await initiateSecureLink(near, { keys, exitKey, suite: 'AESGCM', encryption: 'on' }, never);
     return { link, near, far };
   }

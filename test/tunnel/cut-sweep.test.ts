@@ -1,6 +1,6 @@
 /**
- * The link cut after exactly N bytes, for every N, in either direction: whatever was half sent, nothing is lost or repeated. A
- * longer sweep, to 256 KiB: WSTUN_SWEEP=long npx vitest run test/tunnel/cut-sweep.test.ts
+ * The link cut after exactly N bytes, for every N, in either direction: whatever was half sent, nothing is lost or
+ * repeated. A longer sweep, to 256 KiB: WSTUN_SWEEP=long npx vitest run test/tunnel/cut-sweep.test.ts
  */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Target } from '../../src/tunnel/stream.ts';
@@ -14,8 +14,8 @@ const STREAMS = 3;
 const STREAM_BYTES = 64 * 1024;
 const SEED = 4;
 /**
- * Of one test, with one session. The limit of a test is there to find what hangs, so a busy machine must stay far below it: a cut
- * takes 12 ms on an idle one, 500 ms on one with eight others at work.
+ * Of one test, with one session. The limit of a test is there to find what hangs, so a busy machine must stay far below
+ * it: a cut takes 12 ms on an idle one, 500 ms on one with eight others at work.
  */
 const CUTS_OF_A_TEST = 32;
 const LIMIT_MS = 60_000;
@@ -60,7 +60,8 @@ describe(`three streams of 64 KiB each way (seed ${SEED})`, () => {
       const { proxy, client, exit, log } = await startEchoTunnel(SEED);
       const never = new AbortController().signal;
       for (const bytes of counts) {
-        // The present link goes, and the next, which resumes, is cut after so many bytes: in its upgrade, handshake or records.
+        // The present link goes, and the next, which resumes, is cut after so many bytes: in its upgrade, handshake or
+        // records.
         await until(() => log.at(-1) === 'connected' || log.at(-1) === 'resumed', 10_000);
         const streams = await Promise.all(Array.from({ length: STREAMS }, () => client.open(TARGET, never)));
         proxy.cutAfter(bytes, direction);

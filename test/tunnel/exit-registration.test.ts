@@ -32,17 +32,17 @@ class MemoryRelays {
   readonly links: { link: MessageLink; at: LinkRecorder }[] = [];
   readonly nears: MessageLink[] = [];
   release: () => void = () => {};
-  #held: Promise<void> = Promise.resolve();
-  #attempts = 0;
+  private held: Promise<void> = Promise.resolve();
+  private attempts = 0;
 
   /** Dials have no outcome until `release`. */
   hold(): void {
-    this.#held = new Promise((resolve) => {
+    this.held = new Promise((resolve) => {
       this.release = resolve;
     });
   }
 
-  nextRelay = (): string => (this.#attempts++ % 2 === 0 ? 'a' : 'b');
+  nextRelay = (): string => (this.attempts++ % 2 === 0 ? 'a' : 'b');
 
   dial = async (
     relay: string,
@@ -50,7 +50,7 @@ class MemoryRelays {
   ): Promise<MessageLink> => {
     this.dials.push(`${relay} ${role} ${destination}`);
     this.features.push(features);
-    await this.#held;
+    await this.held;
     const fault = this.faults.shift();
     if (fault) throw fault;
     const [near, far] = memoryLinkPair();

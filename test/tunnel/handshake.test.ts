@@ -1,4 +1,7 @@
-/** The handshake between two ends with a relay in between that does what it likes. What Noise itself refuses: test/crypto. */
+/**
+ * The handshake between two ends with a relay in between that does what it likes. What Noise itself refuses:
+ * test/crypto.
+ */
 import { getEventListeners } from 'node:events';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { x25519 } from '../../src/crypto/x25519.ts';
@@ -65,7 +68,7 @@ class Meeting {
       },
     );
     initiateSecureLink(this.middle.client, { ...CLIENT, ...client }, signal).then(
-      (link) => this.#clientSecured(link),
+      (link) => this.clientSecured(link),
       (error: WstunError) => this.clientEvents.push(error.fault),
     );
   }
@@ -86,7 +89,7 @@ class Meeting {
     return this.middle.ended.client === false && this.middle.ended.exit === false;
   }
 
-  #clientSecured(link: SecureLink): void {
+  private clientSecured(link: SecureLink): void {
     this.clientEvents.push('secured');
     link.setHandler(this.atClient);
   }
@@ -216,7 +219,8 @@ describe.for(MESSAGES)('$name', (which) => {
   it('fails when it is replaced by that of another handshake', async () => {
     const earlier = (await Meeting.of()).middle.sent[direction][number]!;
     const meeting = await meetWith(() => [earlier]);
-    // A replayed first message is the client's own: only what comes next shows that whoever sent it has not its ephemeral key.
+    // A replayed first message is the client's own: only what comes next shows that whoever sent it has not its
+    // ephemeral key.
     if (number === 0 && direction === 'up') {
       expect([meeting.exitEvents, meeting.clientEvents]).toEqual([['handshake-failed'], ['handshake-failed']]);
       expect(meeting.written).toEqual([1, 1]);

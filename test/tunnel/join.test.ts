@@ -233,7 +233,8 @@ describe('joinSocket', () => {
     expect(await result).toEqual({ fromSocket: sent, toSocket: 0 });
   });
 
-  // Later releases of Node read the end of a socket only when it is read again, so nothing is half-closed there meanwhile.
+  // Later releases of Node read the end of a socket only when it is read again, so nothing is half-closed there
+  // meanwhile.
   const readsEndAhead = Number(process.versions.node.split('.')[0]) < 22;
   if (readsEndAhead)
     it('cuts what rests half-closed with bytes that the tunnel does not take', async () => {

@@ -24,7 +24,7 @@ class Way implements LinkWay {
   canBeAsked = true;
   /** Not answered yet. */
   readonly dials: Dial[] = [];
-  readonly #waiting: (() => void)[] = [];
+  private readonly waiting: (() => void)[] = [];
 
   dial(signal: AbortSignal): Promise<MessageLink> {
     return new Promise((resolve, reject) => {
@@ -35,12 +35,12 @@ class Way implements LinkWay {
       };
       this.dials.push({ signal, bring, fail: (fault) => reject(new WstunError(fault)) });
       signal.addEventListener('abort', () => reject(new WstunError('dial-cancelled')));
-      this.#waiting.shift()?.();
+      this.waiting.shift()?.();
     });
   }
 
   async nextDial(): Promise<Dial> {
-    if (this.dials.length === 0) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    if (this.dials.length === 0) await new Promise<void>((resolve) => this.waiting.push(resolve));
     const dial = this.dials.shift();
     if (dial === undefined) throw new Error('unreachable');
     return dial;

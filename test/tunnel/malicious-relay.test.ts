@@ -1,6 +1,6 @@
 /**
- * A relay that tampers with the records of real sessions, at random places. Whatever it does: no program gets a wrong byte, none
- * sees a clean end of what is not complete, and every stream is reset soon.
+ * A relay that tampers with the records of real sessions, at random places. Whatever it does: no program gets a wrong
+ * byte, none sees a clean end of what is not complete, and every stream is reset soon.
  */
 import type { Duplex } from 'node:stream';
 import { describe, expect, it } from 'vitest';
@@ -62,7 +62,7 @@ class Session {
     const links = await securePair({ near: middle.client, far: middle.exit });
     const pair = driverPair(links, {
       config: DEFAULT_MUX_CONFIG,
-      onOffer: (offer) => session.#serve(offer.accept(), offer.target.port + salt),
+      onOffer: (offer) => session.serve(offer.accept(), offer.target.port + salt),
       onEnd: (end, fault) => void session.ends.push(`${end} ${fault}`),
     });
     for (let port = 0; port < STREAMS; port++) {
@@ -70,18 +70,18 @@ class Session {
       // An attack that comes before the answer makes the open fail: then nothing was delivered.
       pair.client.open(target, new AbortController().signal).then(
         (stream) =>
-          session.#transfer(stream, payload(STREAM_BYTES, port + salt), payload(STREAM_BYTES, 100 + port + salt)),
+          session.transfer(stream, payload(STREAM_BYTES, port + salt), payload(STREAM_BYTES, 100 + port + salt)),
         () => {},
       );
     }
     return session;
   }
 
-  #serve(stream: Duplex, seed: number): void {
-    this.#transfer(stream, payload(STREAM_BYTES, 100 + seed), payload(STREAM_BYTES, seed));
+  private serve(stream: Duplex, seed: number): void {
+    this.transfer(stream, payload(STREAM_BYTES, 100 + seed), payload(STREAM_BYTES, seed));
   }
 
-  #transfer(stream: Duplex, outgoing: Buffer, incoming: Buffer): void {
+  private transfer(stream: Duplex, outgoing: Buffer, incoming: Buffer): void {
     this.arrivals.push(watch(stream, incoming));
     stream.end(outgoing);
   }

@@ -1,6 +1,7 @@
 /**
- * Memory that bulk passes through goes back, whatever lies between: all that had an owner in this process, at client, relay and exit, is
- * counted. What is released is poisoned at once, so bytes that are right at the end were never released too early.
+ * Memory that bulk passes through goes back, whatever lies between: all that had an owner in this process, at client,
+ * relay and exit, is counted. What is released is poisoned at once, so bytes that are right at the end were never
+ * released too early.
  */
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
@@ -47,7 +48,8 @@ const BYTES = MIB;
 const QUEUES_OF_CUT_LINKS = 0.05;
 
 describe('memory that bulk passes through is given back', { timeout: 60_000 }, () => {
-  // How often each byte has an owner on its way to and fro: at the ends' sockets, sealed, at an accepted WebSocket, opened or copied.
+  // How often each byte has an owner on its way to and fro: at the ends' sockets, sealed, at an accepted WebSocket,
+  // opened or copied.
   it.each<[string, number, WholeTunnelOptions]>([
     ['with an exit at the relay', 7, {}],
     ['without encryption', 4, { encryption: 'off' }],

@@ -1,6 +1,6 @@
 /**
- * A client with two ways to a relay, over real WebSockets: the first leads through a middlebox that lets upgrades pass and swallows
- * what comes behind, the second, in place of a phone, works.
+ * A client with two ways to a relay, over real WebSockets: the first leads through a middlebox that lets upgrades pass
+ * and swallows what comes behind, the second, in place of a phone, works.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
@@ -129,11 +129,11 @@ class Shuttle {
   rounds = 0;
   /** Rejects when anything else comes back; resolves behind the clean end. */
   readonly done: Promise<void>;
-  #longestMs = 0;
-  #stops = false;
+  private longestMs = 0;
+  private stops = false;
 
   constructor(stream: TunnelStream) {
-    this.done = this.#run(stream);
+    this.done = this.run(stream);
     this.done.catch(() => {});
   }
 
@@ -146,8 +146,8 @@ class Shuttle {
 
   /** The longest round since the last call, ms. */
   takeLongest(): number {
-    const longest = this.#longestMs;
-    this.#longestMs = 0;
+    const longest = this.longestMs;
+    this.longestMs = 0;
     return longest;
   }
 
@@ -158,11 +158,11 @@ class Shuttle {
   }
 
   async stop(): Promise<void> {
-    this.#stops = true;
+    this.stops = true;
     await this.done;
   }
 
-  async #run(stream: TunnelStream): Promise<void> {
+  private async run(stream: TunnelStream): Promise<void> {
     const incoming = stream[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
     for (const chunk of chunks(Number.POSITIVE_INFINITY, 1)) {
       const since = performance.now();
@@ -175,8 +175,8 @@ class Shuttle {
       }
       if (!Buffer.concat(pieces).equals(chunk)) throw new Error('other bytes came back');
       this.rounds += 1;
-      this.#longestMs = Math.max(this.#longestMs, performance.now() - since);
-      if (this.#stops) break;
+      this.longestMs = Math.max(this.longestMs, performance.now() - since);
+      if (this.stops) break;
     }
     stream.end();
     expect(await incoming.next()).toMatchObject({ done: true });

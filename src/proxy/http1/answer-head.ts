@@ -1,7 +1,7 @@
 /**
- * The head of an answer, read leniently: what browsers, curl and other proxies read, this reads too. Pure. Nothing of its framing
- * is copied; an answer that says two things of its length is refused, and one that bends the grammar (`isOdd`) is the last on its
- * connection, so that a mistake here cannot give one request the answer to another.
+ * The head of an answer, read leniently: what browsers, curl and other proxies read, this reads too. Pure. Nothing of
+ * its framing is copied; an answer that says two things of its length is refused, and one that bends the grammar
+ * (`isOdd`) is the last on its connection, so that a mistake here cannot give one request the answer to another.
  */
 import { type Fields, TOKEN_CHARS, tokensOf, trimOws, valuesOf } from './fields.ts';
 import { type Framing, framingOf, lengthOf, NO_CONTENT } from './framing.ts';
@@ -11,7 +11,9 @@ export interface AnswerHead {
   /** 100 to 999. */
   readonly status: number;
   readonly reason: string;
-  /** Names and values in turn. Names may hold blanks and other bytes that RFC 9110 does not allow, but no control bytes. */
+  /**
+   * Names and values in turn. Names may hold blanks and other bytes that RFC 9110 does not allow, but no control bytes.
+   */
   readonly rawHeaders: Fields;
   /** Whether the target would go on with the connection. */
   readonly isPersistent: boolean;
@@ -55,7 +57,10 @@ function isStrict(line: string, grammar: RegExp): boolean {
   return line.endsWith('\r') && grammar.test(line.slice(0, -1));
 }
 
-/** A line that goes on with the one before is joined to it (RFC 9112 §5.2); one without a name is no field, and left out. */
+/**
+ * A line that goes on with the one before is joined to it (RFC 9112 §5.2); one without a name is no field, and left
+ * out.
+ */
 function takeLine(line: string, rawHeaders: string[]): void {
   const text = cleaned(line);
   if (text.startsWith(' ') || text.startsWith('\t')) {
@@ -91,9 +96,9 @@ const UNKNOWN_CODING: AnswerFraming = { kind: 'bad', detail: 'unknown transfer c
 const BAD_LENGTH: AnswerFraming = { kind: 'bad', detail: 'its length is no single number' };
 
 /**
- * RFC 9112 §6.3. A transfer coding overrides a length; equal lengths are one. identity is no coding, though servers of RFC 2616's
- * time name it; chunked twice is chunked once, since nobody may apply it twice (§6.1), and servers behind others name it twice.
- * Whatever else an answer is in would pass for its content.
+ * RFC 9112 §6.3. A transfer coding overrides a length; equal lengths are one. identity is no coding, though servers of
+ * RFC 2616's time name it; chunked twice is chunked once, since nobody may apply it twice (§6.1), and servers behind
+ * others name it twice. Whatever else an answer is in would pass for its content.
  */
 export function answerFraming(method: string, { status, rawHeaders }: AnswerHead): AnswerFraming {
   if (method === 'HEAD' || status < 200 || status === 204 || status === 304) return NO_CONTENT;
@@ -104,7 +109,10 @@ export function answerFraming(method: string, { status, rawHeaders }: AnswerHead
   return Number.isNaN(length) ? BAD_LENGTH : framingOf(length);
 }
 
-/** It speaks of its content more than once, so that one had to be believed, as its version does not, or where it can have none. */
+/**
+ * It speaks of its content more than once, so that one had to be believed, as its version does not, or where it can
+ * have none.
+ */
 function hasOddFraming(status: number, rawHeaders: Fields, version: string): boolean {
   const codings = tokensOf(rawHeaders, 'transfer-encoding').length;
   const lengths = valuesOf(rawHeaders, 'content-length');

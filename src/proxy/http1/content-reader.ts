@@ -1,9 +1,10 @@
 /**
- * Finds the content of a message in bytes that come in any pieces, and its end. Pure, and without a copy: content is handed out as
- * parts of the bytes that came in.
+ * Finds the content of a message in bytes that come in any pieces, and its end. Pure, and without a copy: content is
+ * handed out as parts of the bytes that came in.
  *
- * The chunked coding (RFC 9112 §7.1) of requests is read strictly; that of answers with what servers make of it: lines that end
- * with LF, blanks around a size. Chunk extensions and trailers are dropped, as anyone may who frames a message anew.
+ * The chunked coding (RFC 9112 §7.1) of requests is read strictly; that of answers with what servers make of it: lines
+ * that end with LF, blanks around a size. Chunk extensions and trailers are dropped, as anyone may who frames a message
+ * anew.
  */
 import { type Piece, release } from '../../memory/pieces.ts';
 import type { Framing } from './framing.ts';
@@ -26,40 +27,40 @@ const STRICT_TRAILER = /^[\t -~\x80-\xff]*\r\n$/;
 type Place = 'content' | 'size' | 'end of chunk' | 'trailers' | 'behind' | 'broken';
 
 export class ContentReader {
-  readonly #framing: Framing['kind'];
-  readonly #isStrict: boolean;
-  #place: Place;
+  private readonly framing: Framing['kind'];
+  private readonly isStrict: boolean;
+  private place: Place;
   /** Of the content, or of the chunk at hand. */
-  #left: number;
+  private left: number;
   /** The beginning of a line whose end has not come. */
-  #line = '';
-  #trailerBytes = 0;
-  #isOdd = false;
+  private line = '';
+  private trailerBytes = 0;
+  private sawOdd = false;
 
   constructor(framing: Framing, isStrict: boolean) {
-    this.#framing = framing.kind;
-    this.#isStrict = isStrict;
-    this.#place = framing.kind === 'none' ? 'behind' : framing.kind === 'chunked' ? 'size' : 'content';
-    this.#left = framing.kind === 'length' ? framing.length : Number.POSITIVE_INFINITY;
+    this.framing = framing.kind;
+    this.isStrict = isStrict;
+    this.place = framing.kind === 'none' ? 'behind' : framing.kind === 'chunked' ? 'size' : 'content';
+    this.left = framing.kind === 'length' ? framing.length : Number.POSITIVE_INFINITY;
   }
 
   get isWhole(): boolean {
-    return this.#place === 'behind';
+    return this.place === 'behind';
   }
 
   /** What came is no chunked coding: nothing behind it can be understood. */
   get isBroken(): boolean {
-    return this.#place === 'broken';
+    return this.place === 'broken';
   }
 
   /** A server's liberty was needed to read it. */
   get isOdd(): boolean {
-    return this.#isOdd;
+    return this.sawOdd;
   }
 
   /**
-   * Takes the bytes, and hands out the content among them, in order. Returns what is left: it lies behind the message, or behind a
-   * fault.
+   * Takes the bytes, and hands out the content among them, in order. Returns what is left: it lies behind the message,
+   * or behind a fault.
    */
   receive(bytes: Buffer & Piece, take: (content: Buffer & Piece) => void): Buffer & Piece {
     // All of it may be given back before the last turn.
@@ -67,13 +68,13 @@ export class ContentReader {
     let at = 0;
     while (at < length && !this.isWhole && !this.isBroken) {
       const begin = at;
-      if (this.#place === 'content') {
-        at = Math.min(length, begin + this.#left);
-        this.#left -= at - begin;
-        if (this.#left === 0) this.#place = this.#framing === 'chunked' ? 'end of chunk' : 'behind';
+      if (this.place === 'content') {
+        at = Math.min(length, begin + this.left);
+        this.left -= at - begin;
+        if (this.left === 0) this.place = this.framing === 'chunked' ? 'end of chunk' : 'behind';
         take(part(bytes, begin, at, length));
       } else {
-        at = this.#takeLine(bytes, begin, length);
+        at = this.takeLine(bytes, begin, length);
       }
     }
     return part(bytes, at, length, length);
@@ -82,61 +83,61 @@ export class ContentReader {
   /** No byte will follow, and the sender ended cleanly: whether that is the end of the content, too. */
   endsHere(): boolean {
     // Some servers leave out the line behind the last chunk.
-    return this.isWhole || this.#framing === 'close' || (!this.#isStrict && this.#place === 'trailers');
+    return this.isWhole || this.framing === 'close' || (!this.isStrict && this.place === 'trailers');
   }
 
-  #takeLine(bytes: Buffer & Piece, at: number, length: number): number {
+  private takeLine(bytes: Buffer & Piece, at: number, length: number): number {
     const lf = bytes.indexOf(LF, at);
     const end = lf < 0 ? length : lf + 1;
-    const bound = this.#place === 'trailers' ? MAX_TRAILER_BYTES - this.#trailerBytes : MAX_CHUNK_LINE_BYTES;
-    if (this.#line.length + end - at > bound) {
-      this.#place = 'broken';
+    const bound = this.place === 'trailers' ? MAX_TRAILER_BYTES - this.trailerBytes : MAX_CHUNK_LINE_BYTES;
+    if (this.line.length + end - at > bound) {
+      this.place = 'broken';
       return at;
     }
-    this.#line += bytes.toString('latin1', at, end);
+    this.line += bytes.toString('latin1', at, end);
     release(bytes, at, end);
     if (lf >= 0) {
-      const line = this.#line;
-      this.#line = '';
-      this.#place = this.#placeBehind(line);
+      const line = this.line;
+      this.line = '';
+      this.place = this.placeBehind(line);
     }
     return end;
   }
 
-  #placeBehind(line: string): Place {
-    switch (this.#place) {
+  private placeBehind(line: string): Place {
+    switch (this.place) {
       case 'size':
-        return this.#startChunk(line);
+        return this.startChunk(line);
       case 'end of chunk':
-        return this.#obeys(line, STRICT_END, LENIENT_END) ? 'size' : 'broken';
+        return this.obeys(line, STRICT_END, LENIENT_END) ? 'size' : 'broken';
       case 'trailers':
-        return this.#dropTrailer(line);
+        return this.dropTrailer(line);
       case 'content':
       case 'behind':
       case 'broken':
-        return this.#place;
+        return this.place;
     }
   }
 
-  #startChunk(line: string): Place {
-    if (!this.#obeys(line, STRICT_SIZE, LENIENT_SIZE)) return 'broken';
+  private startChunk(line: string): Place {
+    if (!this.obeys(line, STRICT_SIZE, LENIENT_SIZE)) return 'broken';
     const size = Number.parseInt(line.trimStart(), 16);
     if (!Number.isSafeInteger(size)) return 'broken';
-    this.#left = size;
+    this.left = size;
     return size === 0 ? 'trailers' : 'content';
   }
 
-  #dropTrailer(line: string): Place {
-    this.#trailerBytes += line.length;
-    if (this.#isStrict && !STRICT_TRAILER.test(line)) return 'broken';
-    if (!line.endsWith('\r\n')) this.#isOdd = true;
-    return this.#obeys(line, STRICT_END, LENIENT_END) ? 'behind' : 'trailers';
+  private dropTrailer(line: string): Place {
+    this.trailerBytes += line.length;
+    if (this.isStrict && !STRICT_TRAILER.test(line)) return 'broken';
+    if (!line.endsWith('\r\n')) this.sawOdd = true;
+    return this.obeys(line, STRICT_END, LENIENT_END) ? 'behind' : 'trailers';
   }
 
-  #obeys(line: string, strict: RegExp, lenient: RegExp): boolean {
+  private obeys(line: string, strict: RegExp, lenient: RegExp): boolean {
     if (strict.test(line)) return true;
-    if (this.#isStrict || !lenient.test(line)) return false;
-    this.#isOdd = true;
+    if (this.isStrict || !lenient.test(line)) return false;
+    this.sawOdd = true;
     return true;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Header fields as flat lists, names and values in turn, in the order and spelling in which they came, one char a byte (latin1).
- * Pure. What they mean for a request or an answer is in the files beside this one.
+ * Header fields as flat lists, names and values in turn, in the order and spelling in which they came, one char a byte
+ * (latin1). Pure. What they mean for a request or an answer is in the files beside this one.
  */
 
 export type Fields = readonly string[];
@@ -8,7 +8,9 @@ export type Fields = readonly string[];
 /** RFC 9110 §5.6.2, as part of a character class. */
 export const TOKEN_CHARS = "!#$%&'*+\\-.^_`|~0-9A-Za-z";
 
-/** Without leading and trailing blanks and tabs (OWS, RFC 9110 §5.6.3); `trim` would take the bytes 85 and A0 with them. */
+/**
+ * Without leading and trailing blanks and tabs (OWS, RFC 9110 §5.6.3); `trim` would take the bytes 85 and A0 with them.
+ */
 export function trimOws(text: string): string {
   let start = 0;
   let end = text.length;

@@ -1,13 +1,20 @@
 /**
- * Finds the head of a request or an answer in bytes that come in any pieces. Pure: bytes in, the head's text out. Lines end with
- * LF, whether a CR stands before it or not (RFC 9112 §2.2); what a line may hold is for those who read the text.
+ * Finds the head of a request or an answer in bytes that come in any pieces. Pure: bytes in, the head's text out. Lines
+ * end with LF, whether a CR stands before it or not (RFC 9112 §2.2); what a line may hold is for those who read the
+ * text.
  */
 import { type Piece, release } from '../../memory/pieces.ts';
 
-/** Bytes of a head, with the empty lines before it. Four times node:http's limit, for large cookies; squid's is the same. */
+/**
+ * Bytes of a head, with the empty lines before it. Four times node:http's limit, for large cookies; squid's is the
+ * same.
+ */
 export const MAX_HEAD_BYTES = 64 * 1024;
 
-/** Bytes of a first line that is not whole yet that are looked at: enough to tell what begins a message from what does not. */
+/**
+ * Bytes of a first line that is not whole yet that are looked at: enough to tell what begins a message from what does
+ * not.
+ */
 const LOOKED_AT_BYTES = 4_096;
 
 const LF = 0x0a;
@@ -15,7 +22,10 @@ const CR = 0x0d;
 
 export type HeadStep =
   | { readonly kind: 'more' }
-  /** `text`: from the first line up to and with the empty line, one char a byte. `rest`: the bytes behind it, which are the caller's. */
+  /**
+   * `text`: from the first line up to and with the empty line, one char a byte. `rest`: the bytes behind it, which are
+   * the caller's.
+   */
   | { readonly kind: 'head'; readonly text: string; readonly rest: Buffer & Piece }
   | { readonly kind: 'too-large' }
   /** The first line is none of the kind that is waited for; nothing of the rest is. */
@@ -41,33 +51,36 @@ const FOREIGN: Found = { kind: 'foreign' };
 const NOTHING = Buffer.alloc(0);
 
 export class HeadReader {
-  readonly #firstLine: FirstLine;
+  private readonly firstLine: FirstLine;
   /** Used only where a head comes in pieces. Doubled when it is full: a head may come byte by byte. */
-  #store: Buffer = Buffer.alloc(0);
-  #filled = 0;
-  /** Where the head begins, behind empty lines; where the line at hand begins; how far the end of that has been looked for. */
-  #start = 0;
-  #line = 0;
-  #scanned = 0;
+  private store: Buffer = Buffer.alloc(0);
+  private filled = 0;
+  /**
+   * Where the head begins, behind empty lines; where the line at hand begins; how far the end of that has been looked
+   * for.
+   */
+  private start = 0;
+  private line = 0;
+  private scanned = 0;
 
   constructor(firstLine: FirstLine) {
-    this.#firstLine = firstLine;
+    this.firstLine = firstLine;
   }
 
   /** Whether nothing has come but empty lines. */
   get isEmpty(): boolean {
-    return this.#filled === this.#start;
+    return this.filled === this.start;
   }
 
   /**
-   * Takes the bytes. Must not be called again once it has returned anything but `more`. The outcome does not depend on where bytes
-   * are cut.
+   * Takes the bytes. Must not be called again once it has returned anything but `more`. The outcome does not depend on
+   * where bytes are cut.
    */
   receive(bytes: Buffer & Piece): HeadStep {
-    const before = this.#filled;
-    if (before > 0) this.#keep(bytes);
-    const found = this.#scan(before > 0 ? this.#store.subarray(0, this.#filled) : bytes);
-    if (found === MORE && before === 0) this.#keep(bytes);
+    const before = this.filled;
+    if (before > 0) this.keep(bytes);
+    const found = this.scan(before > 0 ? this.store.subarray(0, this.filled) : bytes);
+    if (found === MORE && before === 0) this.keep(bytes);
     if (found.kind !== 'head') {
       release(bytes);
       return found;
@@ -78,34 +91,34 @@ export class HeadReader {
     return { kind: 'head', text: found.text, rest };
   }
 
-  #scan(all: Buffer): Found {
+  private scan(all: Buffer): Found {
     for (;;) {
-      const end = all.indexOf(LF, this.#scanned);
+      const end = all.indexOf(LF, this.scanned);
       if (end < 0 || end >= MAX_HEAD_BYTES) break;
-      this.#scanned = end + 1;
-      const isFirst = this.#line === this.#start;
-      if (isBlank(all, this.#line, end)) {
-        if (!isFirst) return head(all, this.#start, end + 1);
-        this.#start = end + 1;
-      } else if (isFirst && !this.#firstLine.matches(all.toString('latin1', this.#line, end + 1))) return FOREIGN;
-      this.#line = end + 1;
+      this.scanned = end + 1;
+      const isFirst = this.line === this.start;
+      if (isBlank(all, this.line, end)) {
+        if (!isFirst) return head(all, this.start, end + 1);
+        this.start = end + 1;
+      } else if (isFirst && !this.firstLine.matches(all.toString('latin1', this.line, end + 1))) return FOREIGN;
+      this.line = end + 1;
     }
-    if (this.#line === this.#start) {
-      const seen = Math.min(all.length, MAX_HEAD_BYTES, this.#start + LOOKED_AT_BYTES);
-      if (!this.#firstLine.canBegin(all.toString('latin1', this.#start, seen))) return FOREIGN;
+    if (this.line === this.start) {
+      const seen = Math.min(all.length, MAX_HEAD_BYTES, this.start + LOOKED_AT_BYTES);
+      if (!this.firstLine.canBegin(all.toString('latin1', this.start, seen))) return FOREIGN;
     }
-    this.#scanned = all.length;
+    this.scanned = all.length;
     return all.length >= MAX_HEAD_BYTES ? TOO_LARGE : MORE;
   }
 
-  #keep(bytes: Buffer): void {
-    const needed = this.#filled + bytes.length;
-    if (needed > this.#store.length) {
-      const store = Buffer.allocUnsafeSlow(Math.max(2 * this.#store.length, needed));
-      this.#store.copy(store, 0, 0, this.#filled);
-      this.#store = store;
+  private keep(bytes: Buffer): void {
+    const needed = this.filled + bytes.length;
+    if (needed > this.store.length) {
+      const store = Buffer.allocUnsafeSlow(Math.max(2 * this.store.length, needed));
+      this.store.copy(store, 0, 0, this.filled);
+      this.store = store;
     }
-    this.#filled += bytes.copy(this.#store, this.#filled);
+    this.filled += bytes.copy(this.store, this.filled);
   }
 }
 

@@ -1,7 +1,8 @@
 /**
- * The head of a request, read strictly (RFC 9112 §3, §5, §6). Pure. What two readers could understand differently is refused,
- * since the next request would begin elsewhere for each: this is what request smuggling lives on (§11.2). Bytes of 80 and above
- * are let through wherever text may stand, methods are any token, and lines may all end with LF alone.
+ * The head of a request, read strictly (RFC 9112 §3, §5, §6). Pure. What two readers could understand differently is
+ * refused, since the next request would begin elsewhere for each: this is what request smuggling lives on (§11.2).
+ * Bytes of 80 and above are let through wherever text may stand, methods are any token, and lines may all end with LF
+ * alone.
  */
 import { type Fields, TOKEN_CHARS, tokensOf, trimOws, valuesOf } from './fields.ts';
 import { type Framing, framingOf, lengthOf, NO_CONTENT } from './framing.ts';
@@ -80,8 +81,8 @@ export function requestFraming({ rawHeaders }: RequestHead): Framing | HeadFault
 }
 
 /**
- * Whether the program would go on with the connection, and may (RFC 9112 §9.3, RFC 9110 appendix C.2.2). HTTP/1.0 knows no transfer
- * codings: where the next request of one that has some would begin is not certain (RFC 9112 §6.1).
+ * Whether the program would go on with the connection, and may (RFC 9112 §9.3, RFC 9110 appendix C.2.2). HTTP/1.0 knows
+ * no transfer codings: where the next request of one that has some would begin is not certain (RFC 9112 §6.1).
  */
 export function wantsToStay({ rawHeaders, minor }: RequestHead): boolean {
   if (minor === 0 && valuesOf(rawHeaders, 'transfer-encoding').length > 0) return false;

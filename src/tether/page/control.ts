@@ -1,11 +1,14 @@
 /**
- * One control link to the laptop: the pairing, then sealed messages (docs/protocol.md §2.6). Does not know of links, nor when to try
- * again.
+ * One control link to the laptop: the pairing, then sealed messages (docs/protocol.md §2.6). Does not know of links,
+ * nor when to try again.
  */
 import { decodeLaptopMessage, encodeMessage, type LaptopMessage, type PageMessage } from '../messages.ts';
 import { beginPairing, MESSAGE, type PagePairing, type PairingKeys, Seal } from '../pairing.ts';
 
-/** The upgrade and the pairing, on a local network: with the pause behind it less than the 3 s in which a page has to be back. */
+/**
+ * The upgrade and the pairing, on a local network: with the pause behind it less than the 3 s in which a page has to be
+ * back.
+ */
 const PAIRING_LIMIT_MS = 2_500;
 /** Ten of the laptop's pings. */
 const SILENCE_LIMIT_MS = 5_000;
@@ -18,81 +21,81 @@ export interface ControlEvents {
 }
 
 export class Control {
-  readonly #socket: WebSocket;
-  readonly #pairing: PagePairing;
-  readonly #events: ControlEvents;
-  #seals: { readonly incoming: Seal; readonly outgoing: Seal } | undefined;
-  #proved = false;
-  #ended = false;
-  #limit: number;
+  private readonly socket: WebSocket;
+  private readonly pairing: PagePairing;
+  private readonly events: ControlEvents;
+  private seals: { readonly incoming: Seal; readonly outgoing: Seal } | undefined;
+  private proved = false;
+  private ended = false;
+  private limit: number;
 
   constructor(secret: Uint8Array, events: ControlEvents) {
-    this.#events = events;
-    this.#pairing = beginPairing(secret, location.host);
-    this.#socket = new WebSocket(`ws://${location.host}/control`);
-    this.#socket.binaryType = 'arraybuffer';
-    this.#socket.onopen = () => this.#sendBytes(this.#pairing.hello);
-    this.#socket.onmessage = ({ data }: MessageEvent<ArrayBuffer | string>) => this.#receive(data);
-    this.#socket.onclose = () => this.#end(false);
-    this.#limit = setTimeout(() => this.#end(false), PAIRING_LIMIT_MS);
+    this.events = events;
+    this.pairing = beginPairing(secret, location.host);
+    this.socket = new WebSocket(`ws://${location.host}/control`);
+    this.socket.binaryType = 'arraybuffer';
+    this.socket.onopen = () => this.sendBytes(this.pairing.hello);
+    this.socket.onmessage = ({ data }: MessageEvent<ArrayBuffer | string>) => this.receive(data);
+    this.socket.onclose = () => this.end(false);
+    this.limit = setTimeout(() => this.end(false), PAIRING_LIMIT_MS);
   }
 
   send(message: PageMessage): void {
-    if (this.#seals === undefined || this.#ended) return;
-    this.#sendBytes(this.#seals.outgoing.seal(encodeMessage(message)));
+    if (this.seals === undefined || this.ended) return;
+    this.sendBytes(this.seals.outgoing.seal(encodeMessage(message)));
   }
 
   close(): void {
-    this.#end(false);
+    this.end(false);
   }
 
-  #receive(data: ArrayBuffer | string): void {
+  private receive(data: ArrayBuffer | string): void {
     const message = typeof data === 'string' ? new Uint8Array(0) : new Uint8Array(data);
-    if (this.#seals !== undefined) return this.#receiveSealed(this.#seals.incoming, message);
-    if (message[0] === MESSAGE.refusal) return this.#end(true);
-    if (this.#proved) return this.#finish(this.#pairing.finish(message));
-    const proof = this.#pairing.prove(message);
-    if (proof === undefined) return this.#end(false);
-    this.#proved = true;
-    this.#sendBytes(proof);
+    if (this.seals !== undefined) return this.receiveSealed(this.seals.incoming, message);
+    if (message[0] === MESSAGE.refusal) return this.end(true);
+    if (this.proved) return this.finish(this.pairing.finish(message));
+    const proof = this.pairing.prove(message);
+    if (proof === undefined) return this.end(false);
+    this.proved = true;
+    this.sendBytes(proof);
   }
 
   /** None of ours is shared memory, which the type cannot tell. */
-  #sendBytes(bytes: Uint8Array): void {
-    this.#socket.send(bytes as Uint8Array<ArrayBuffer>);
+  private sendBytes(bytes: Uint8Array): void {
+    this.socket.send(bytes as Uint8Array<ArrayBuffer>);
   }
 
-  #finish(keys: PairingKeys | undefined): void {
+  private finish(keys: PairingKeys | undefined): void {
     // Whoever it is, it is not the laptop that made the code.
-    if (keys === undefined) return this.#end(true);
-    this.#seals = { incoming: new Seal(keys.laptopSeal), outgoing: new Seal(keys.pageSeal) };
+    if (keys === undefined) return this.end(true);
+    this.seals = { incoming: new Seal(keys.laptopSeal), outgoing: new Seal(keys.pageSeal) };
     this.send({ type: 'joined', time: Date.now() });
-    this.#hear();
-    this.#events.onPaired(keys.rejoin);
+    this.hear();
+    this.events.onPaired(keys.rejoin);
   }
 
-  #receiveSealed(incoming: Seal, sealed: Uint8Array): void {
+  private receiveSealed(incoming: Seal, sealed: Uint8Array): void {
     const content = incoming.open(sealed);
     const message = content && decodeLaptopMessage(content);
-    if (message === undefined) return this.#end(false);
-    this.#hear();
+    if (message === undefined) return this.end(false);
+    this.hear();
     if (message.type === 'ping') this.send({ type: 'pong' });
-    else this.#events.onMessage(message);
+    else this.events.onMessage(message);
   }
 
-  #hear(): void {
-    clearTimeout(this.#limit);
-    this.#limit = setTimeout(() => this.#end(false), SILENCE_LIMIT_MS);
+  private hear(): void {
+    clearTimeout(this.limit);
+    this.limit = setTimeout(() => this.end(false), SILENCE_LIMIT_MS);
   }
 
-  #end(refused: boolean): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    clearTimeout(this.#limit);
-    this.#socket.onmessage = null;
-    this.#socket.onclose = null;
-    this.#socket.onopen = null;
-    this.#socket.close();
-    this.#events.onEnd(refused);
+  private end(refused: boolean): void {
+    if (this.ended) return;
+    this.ended = true;
+    clearTimeout(this.limit);
+    this.socket.onmessage = null;
+    this.socket.onclose = null;
+    this.socket.onopen = null;
+    this.socket.close();
+    this.events.onEnd(refused);
   }
 }

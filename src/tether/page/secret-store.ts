@@ -1,6 +1,7 @@
 /**
- * The secret of this tab: from the code's URL the first time, then that of the pairing, so that a reload needs no new code. In the
- * session storage, which ends with the tab; the URL is cleaned at once, so that it is neither bookmarked nor shared.
+ * The secret of this tab: from the code's URL the first time, then that of the pairing, so that a reload needs no new
+ * code. In the session storage, which ends with the tab; the URL is cleaned at once, so that it is neither bookmarked
+ * nor shared.
  */
 import { secretFromText, secretToText } from '../pairing.ts';
 

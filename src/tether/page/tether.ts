@@ -1,6 +1,6 @@
 /**
- * What the page does: holds a control link, opens the links that the laptop asks for, and comes back after every loss. Knows nothing
- * of how it looks; tells its state and its counts.
+ * What the page does: holds a control link, opens the links that the laptop asks for, and comes back after every loss.
+ * Knows nothing of how it looks; tells its state and its counts.
  */
 import type { Duty, LaptopMessage } from '../messages.ts';
 import { Bridge, type BridgeState } from './bridge.ts';
@@ -20,133 +20,133 @@ export interface Counts {
 }
 
 export class Tether {
-  readonly #onState: (state: State) => void;
-  readonly #bridges = new Set<Bridge>();
-  #secret: Uint8Array | undefined;
-  #isCode = false;
-  #control: Control | undefined;
-  #waitMs = FIRST_WAIT_MS;
-  #timer: number | undefined;
-  #duty: Duty = 'rest';
+  private readonly onState: (state: State) => void;
+  private readonly bridges = new Set<Bridge>();
+  private secret: Uint8Array | undefined;
+  private isCode = false;
+  private control: Control | undefined;
+  private waitMs = FIRST_WAIT_MS;
+  private timer: number | undefined;
+  private duty: Duty = 'rest';
   /** Of the links, the last thing that one told. */
-  #link: BridgeState = 'ended';
-  #joined = false;
-  #wasJoined = false;
-  #up = 0;
-  #down = 0;
-  #since: number | undefined;
+  private link: BridgeState = 'ended';
+  private joined = false;
+  private wasJoined = false;
+  private up = 0;
+  private down = 0;
+  private since: number | undefined;
 
   constructor(onState: (state: State) => void) {
-    this.#onState = onState;
+    this.onState = onState;
   }
 
   get counts(): Counts {
-    return { up: this.#up, down: this.#down, since: this.#since };
+    return { up: this.up, down: this.down, since: this.since };
   }
 
   start(): void {
     const found = findSecret();
-    if (found === undefined) return this.#onState('bare');
-    this.#secret = found.secret;
-    this.#isCode = found.isCode;
-    this.#connect();
+    if (found === undefined) return this.onState('bare');
+    this.secret = found.secret;
+    this.isCode = found.isCode;
+    this.connect();
   }
 
   /** The page is in front again, or the network is back: what waits need not. */
   hurry(): void {
-    if (this.#timer === undefined) return;
-    this.#waitMs = FIRST_WAIT_MS;
-    this.#connect();
+    if (this.timer === undefined) return;
+    this.waitMs = FIRST_WAIT_MS;
+    this.connect();
   }
 
-  #connect(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    if (this.#secret === undefined) return;
-    this.#control = new Control(this.#secret, {
-      onPaired: (rejoin) => this.#handlePaired(rejoin),
-      onMessage: (message) => this.#handleMessage(message),
-      onEnd: (refused) => this.#handleEnd(refused),
+  private connect(): void {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    if (this.secret === undefined) return;
+    this.control = new Control(this.secret, {
+      onPaired: (rejoin) => this.handlePaired(rejoin),
+      onMessage: (message) => this.handleMessage(message),
+      onEnd: (refused) => this.handleEnd(refused),
     });
-    this.#tell();
+    this.tell();
   }
 
-  #handlePaired(rejoin: Uint8Array): void {
-    if (this.#isCode) {
-      this.#secret = store(rejoin, false).secret;
-      this.#isCode = false;
+  private handlePaired(rejoin: Uint8Array): void {
+    if (this.isCode) {
+      this.secret = store(rejoin, false).secret;
+      this.isCode = false;
     }
-    this.#joined = true;
-    this.#wasJoined = true;
-    this.#waitMs = FIRST_WAIT_MS;
-    this.#tell();
+    this.joined = true;
+    this.wasJoined = true;
+    this.waitMs = FIRST_WAIT_MS;
+    this.tell();
   }
 
-  #handleMessage(message: LaptopMessage): void {
-    if (message.type === 'duty') this.#duty = message.duty;
-    if (message.type === 'open') this.#open(message.link, message.url);
-    if (message.type === 'replaced') this.#giveUp('replaced');
-    else this.#tell();
+  private handleMessage(message: LaptopMessage): void {
+    if (message.type === 'duty') this.duty = message.duty;
+    if (message.type === 'open') this.open(message.link, message.url);
+    if (message.type === 'replaced') this.giveUp('replaced');
+    else this.tell();
   }
 
-  #open(link: string, url: string): void {
+  private open(link: string, url: string): void {
     const bridge = new Bridge(url, `ws://${location.host}/link/${link}`, {
       onState: (state) => {
         if (state === 'offline' || state === 'refused') {
           const reason = state === 'refused' ? 'refused' : 'unreachable';
-          this.#control?.send({ type: 'failed', link, reason });
+          this.control?.send({ type: 'failed', link, reason });
         }
-        if (state === 'open') this.#since ??= Date.now();
-        if (state === 'ended') this.#bridges.delete(bridge);
-        this.#noteLink(state);
+        if (state === 'open') this.since ??= Date.now();
+        if (state === 'ended') this.bridges.delete(bridge);
+        this.noteLink(state);
       },
       onUp: (bytes) => {
-        this.#up += bytes;
+        this.up += bytes;
       },
       onDown: (bytes) => {
-        this.#down += bytes;
+        this.down += bytes;
       },
     });
-    this.#bridges.add(bridge);
+    this.bridges.add(bridge);
   }
 
   /** Why a link failed stays on show until the next one is tried. */
-  #noteLink(state: BridgeState): void {
-    const keeps = state === 'ended' && (this.#link === 'offline' || this.#link === 'refused' || this.#bridges.size > 0);
-    if (!keeps) this.#link = state;
-    this.#tell();
+  private noteLink(state: BridgeState): void {
+    const keeps = state === 'ended' && (this.link === 'offline' || this.link === 'refused' || this.bridges.size > 0);
+    if (!keeps) this.link = state;
+    this.tell();
   }
 
-  #handleEnd(refused: boolean): void {
-    this.#control = undefined;
-    this.#joined = false;
-    this.#link = 'ended';
-    for (const bridge of this.#bridges) bridge.end();
+  private handleEnd(refused: boolean): void {
+    this.control = undefined;
+    this.joined = false;
+    this.link = 'ended';
+    for (const bridge of this.bridges) bridge.end();
     if (refused) {
       forgetSecret();
-      return this.#giveUp('expired');
+      return this.giveUp('expired');
     }
-    if (this.#secret === undefined) return;
-    this.#timer = setTimeout(() => this.#connect(), this.#waitMs);
-    this.#waitMs = Math.min(MAX_WAIT_MS, this.#waitMs * 2);
-    this.#tell();
+    if (this.secret === undefined) return;
+    this.timer = setTimeout(() => this.connect(), this.waitMs);
+    this.waitMs = Math.min(MAX_WAIT_MS, this.waitMs * 2);
+    this.tell();
   }
 
   /** For good, but for a person who says otherwise. */
-  #giveUp(state: State): void {
-    this.#secret = undefined;
-    this.#control?.close();
-    this.#onState(state);
+  private giveUp(state: State): void {
+    this.secret = undefined;
+    this.control?.close();
+    this.onState(state);
   }
 
-  #tell(): void {
-    if (this.#secret !== undefined) this.#onState(this.#stateNow());
+  private tell(): void {
+    if (this.secret !== undefined) this.onState(this.stateNow());
   }
 
-  #stateNow(): State {
-    if (!this.#joined) return this.#wasJoined ? 'gone' : 'joining';
-    if (this.#link === 'open') return 'carrying';
-    if (this.#link !== 'ended') return this.#link;
-    return this.#duty === 'spare' ? 'spare' : 'resting';
+  private stateNow(): State {
+    if (!this.joined) return this.wasJoined ? 'gone' : 'joining';
+    if (this.link === 'open') return 'carrying';
+    if (this.link !== 'ended') return this.link;
+    return this.duty === 'spare' ? 'spare' : 'resting';
   }
 }

@@ -39,9 +39,9 @@ const MOODS: Readonly<Record<State, 'good' | 'wait' | 'bad'>> = {
 const SMOOTHING = 0.35;
 
 export class View {
-  #at = performance.now();
-  #before: Counts = { up: 0, down: 0, since: undefined };
-  #speed = { up: 0, down: 0 };
+  private at = performance.now();
+  private before: Counts = { up: 0, down: 0, since: undefined };
+  private speed = { up: 0, down: 0 };
 
   constructor() {
     for (const node of document.querySelectorAll<HTMLElement>('[data-text]'))
@@ -67,17 +67,17 @@ export class View {
   /** To be called every second or so. */
   showCounts(counts: Counts): void {
     const now = performance.now();
-    const seconds = Math.max(0.05, (now - this.#at) / 1000);
+    const seconds = Math.max(0.05, (now - this.at) / 1000);
     for (const way of ['up', 'down'] as const) {
-      const rate = (counts[way] - this.#before[way]) / seconds;
-      const smooth = this.#speed[way] + SMOOTHING * (rate - this.#speed[way]);
-      this.#speed[way] = smooth < 50 ? 0 : smooth;
-      const { value, unit } = formatSpeed(this.#speed[way]);
+      const rate = (counts[way] - this.before[way]) / seconds;
+      const smooth = this.speed[way] + SMOOTHING * (rate - this.speed[way]);
+      this.speed[way] = smooth < 50 ? 0 : smooth;
+      const { value, unit } = formatSpeed(this.speed[way]);
       setText(`${way}-speed`, value);
       setText(`${way}-unit`, unit);
     }
-    this.#at = now;
-    this.#before = counts;
+    this.at = now;
+    this.before = counts;
     const { value, unit } = formatBytes(counts.up + counts.down);
     setText('total', `${value} ${unit}`);
     setText('since', counts.since === undefined ? '–' : formatDuration(Date.now() - counts.since));

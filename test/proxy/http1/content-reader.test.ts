@@ -31,7 +31,10 @@ function readContent(pieces: readonly Buffer[], framing: Framing, isStrict: bool
   };
 }
 
-/** The chunked coding with regular expressions, all at once: slow, and nothing in common with the reader but the grammar. */
+/**
+ * The chunked coding with regular expressions, all at once: slow, and nothing in common with the reader but the
+ * grammar.
+ */
 function naive(text: string, isStrict: boolean): Outcome {
   const size = isStrict
     ? /^([0-9a-f]{1,16})(?:[ \t]*;[\t -~\x80-\xff]*)?\r\n/i
