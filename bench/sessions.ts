@@ -11,8 +11,8 @@ import { once } from 'node:events';
 import { WebSocket } from 'ws';
 import { decodeInvite, type Invite } from '../src/crypto/invite.ts';
 import { silentLogger } from '../src/observability/logger.ts';
-import { TunnelClient } from '../src/tunnel/client.ts';
-import { RelayDialer } from '../src/tunnel/relay-dialer.ts';
+import { RelayDialer } from '../src/tunnel/dial/session-dialer.ts';
+import { TunnelClient } from '../src/tunnel/session/tunnel-client.ts';
 
 /** Fewer than the relay's limit of connections that are not links yet. */
 const AT_A_TIME = 20;

@@ -21,8 +21,8 @@ import { decodeInvite } from '../src/crypto/invite.ts';
 import { WstunError } from '../src/errors.ts';
 import { silentLogger } from '../src/observability/logger.ts';
 import type { Target } from '../src/protocol/target.ts';
-import { TunnelClient } from '../src/tunnel/client.ts';
-import { RelayDialer } from '../src/tunnel/relay-dialer.ts';
+import { RelayDialer } from '../src/tunnel/dial/session-dialer.ts';
+import { TunnelClient } from '../src/tunnel/session/tunnel-client.ts';
 import type { LoadResult } from './load.ts';
 import { benchFile, Program, type ProgramOptions } from './programs.ts';
 

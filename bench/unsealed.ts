@@ -6,8 +6,8 @@ import { tuneMemory } from '../src/cli/runtime.ts';
 import { decodeInvite } from '../src/crypto/invite.ts';
 import { silentLogger } from '../src/observability/logger.ts';
 import { startProxyServer } from '../src/proxy/proxy-server.ts';
-import { TunnelClient } from '../src/tunnel/client.ts';
-import { RelayDialer } from '../src/tunnel/relay-dialer.ts';
+import { RelayDialer } from '../src/tunnel/dial/session-dialer.ts';
+import { TunnelClient } from '../src/tunnel/session/tunnel-client.ts';
 
 async function runClient(): Promise<void> {
   tuneMemory();

@@ -1,12 +1,12 @@
 /** `wstun client`: a proxy here, a session with the exit, until a signal or a fault that no retry could mend. */
 import { decodeInvite, type Invite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
-import { DEFAULT_PROXY_LIMITS } from '../proxy/limits.ts';
 import { refuseOpenToNetwork } from '../proxy/listen-check.ts';
+import { DEFAULT_PROXY_LIMITS } from '../proxy/proxy-limits.ts';
 import { type ProxyServer, startProxyServer } from '../proxy/proxy-server.ts';
-import { TunnelClient } from '../tunnel/client.ts';
-import type { Encryption } from '../tunnel/handshake.ts';
-import { RelayDialer, refuseUnsealed, type TetherOptions } from '../tunnel/relay-dialer.ts';
+import type { Encryption } from '../tunnel/dial/handshake.ts';
+import { RelayDialer, refuseUnsealed, type TetherOptions } from '../tunnel/dial/session-dialer.ts';
+import { TunnelClient } from '../tunnel/session/tunnel-client.ts';
 import { watchDescriptors } from './descriptor-guard.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
 import { followNetwork } from './follow-network.ts';

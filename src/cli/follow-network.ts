@@ -3,8 +3,8 @@
  * commands: signals belong to the process.
  */
 import { closeSync, openSync } from 'node:fs';
-import type { NetworkChange } from '../tunnel/network-change.ts';
-import { watchNetwork } from '../tunnel/network-watch.ts';
+import type { NetworkChange } from '../tunnel/reconnect/network-change.ts';
+import { watchNetwork } from '../tunnel/reconnect/network-watch.ts';
 
 /** Until the process ends, without keeping it alive. */
 export function followNetwork(onChange: (change: NetworkChange | 'asked') => void): void {

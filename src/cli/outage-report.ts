@@ -3,7 +3,7 @@
  * seconds, once, that it lasts. The same sentence again and again would push everything else off the screen.
  */
 import type { WstunError } from '../errors.ts';
-import { LASTING_MS } from '../tunnel/outage.ts';
+import { LASTING_MS } from '../tunnel/reconnect/outage.ts';
 import type { Output } from './output.ts';
 
 /** A reason that stays the same is told again after this. */

@@ -4,8 +4,8 @@
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
-import { specialRange } from '../exit/address.ts';
 import { parseIp } from '../exit/ip.ts';
+import { specialRange } from '../exit/special-ranges.ts';
 import { type RememberedUrl, readRelayUrl, saveRelayUrl } from '../state/relay-settings.ts';
 import type { StateDir } from '../state/state-dir.ts';
 import { formatHostPort, type HostPort } from './options.ts';

@@ -4,7 +4,7 @@
  */
 import { decodeBase64url } from '../crypto/base64url.ts';
 import { isPublicKey } from '../crypto/public-key.ts';
-import type { ReplayMemory } from '../crypto/replay-memory.ts';
+import type { ReplayMemory } from '../crypto/replay-guard.ts';
 import { type Bearer, openWithAny, TicketOpener, type TicketRequest, type TicketVerdict } from '../crypto/ticket.ts';
 import type { Logger } from '../observability/logger.ts';
 import { ClockWatch } from '../relay/clock-watch.ts';
@@ -15,7 +15,7 @@ import type { AccessEntry } from '../state/access-list.ts';
 import type { KnownExits } from '../state/known-exits.ts';
 import type { RetiredKeys } from '../state/retired-keys.ts';
 import type { MessageLink } from '../transport/message-link.ts';
-import type { ExitSessions } from '../tunnel/exit-sessions.ts';
+import type { ExitSessions } from '../tunnel/session/exit-sessions.ts';
 import { type Keys, type LiveAccess, standingBearers } from './serving.ts';
 
 interface RelayCoreOptions {

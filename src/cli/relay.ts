@@ -4,7 +4,7 @@
  */
 import type { Identity } from '../crypto/keys.ts';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
-import { ReplayMemory } from '../crypto/replay-memory.ts';
+import { ReplayMemory } from '../crypto/replay-guard.ts';
 import { WstunError } from '../errors.ts';
 import { parsePathPrefix } from '../relay/gate.ts';
 import type { ListenPlace } from '../relay/listen.ts';

@@ -20,7 +20,7 @@ import type { ProcessLimits } from '../state/limits-file.ts';
 import { type RetiredKeys, readRetiredKeys } from '../state/retired-keys.ts';
 import type { StateDir } from '../state/state-dir.ts';
 import type { UsageFile } from '../state/usage-file.ts';
-import { ExitSessions } from '../tunnel/exit-sessions.ts';
+import { ExitSessions } from '../tunnel/session/exit-sessions.ts';
 
 /** The access list as it stands: who may come, and what is open to them. */
 export class LiveAccess {

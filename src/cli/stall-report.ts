@@ -1,7 +1,7 @@
 /**
  * What a person, and a script, is told while nothing comes through the link of a client: what is known, and no guess.
  */
-import type { StallInfo } from '../tunnel/stall-watch.ts';
+import type { StallInfo } from '../tunnel/session/stall-watch.ts';
 import { counted, seconds } from './outage-report.ts';
 
 type Stall = StallInfo & { readonly streams: number };

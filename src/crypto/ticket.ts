@@ -9,8 +9,8 @@
 import { ClockSearch, type Found } from './clock-search.ts';
 import { type Bearer, KeyTable, type KnownKey, placeOf } from './key-table.ts';
 import type { Identity } from './keys.ts';
-import { BearerRates } from './link-rates.ts';
-import { ReplayMemory } from './replay-memory.ts';
+import { BearerRates } from './peer-link-rates.ts';
+import { ReplayMemory } from './replay-guard.ts';
 import {
   decodeTicket,
   type OpenedTicket,

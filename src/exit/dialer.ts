@@ -5,10 +5,10 @@
 import { connect as netConnect, type Socket } from 'node:net';
 import { type WireFaultName, WstunError } from '../errors.ts';
 import { ATTEMPT_DELAY_MS, alternate, ConnectionRace } from '../net/connection-race.ts';
-import { dialFaultOf, mostTelling } from './dial-faults.ts';
 import { familyOf, formatIp, type IpBytes, parseIp, sameIp, unmapIp } from './ip.ts';
 import { ReadBudget, ReadBuffers, readInto } from './read-buffers.ts';
 import type { Spares } from './spare-sockets.ts';
+import { dialFaultOf, mostTelling } from './target-dial-faults.ts';
 
 /**
  * A dial in all, ms: what users wait for a dead host, and within the 20 s for which a client waits for the exit's

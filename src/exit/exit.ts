@@ -1,7 +1,7 @@
 /**
  * The exit: takes the streams that a session offers, and for each judges the target, resolves it, judges the answers,
  * dials, and joins socket and stream. What may be dialled is decided in policy.ts alone; how bytes cross is
- * tunnel/join.ts.
+ * tunnel/stream/socket-pipe.ts.
  *
  * An offer keeps its place in the session until nothing of it is left here, no look-up, no dial, no socket: a peer that
  * opens and resets in a loop gains nothing by it (CVE-2023-44487, "rapid reset").
@@ -9,18 +9,18 @@
 import type { Socket } from 'node:net';
 import { FAULTS, type FaultName, type WireFaultName, WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
-import { joinSocket, type Pace } from '../tunnel/join.ts';
-import type { OfferedStream, StreamAcceptor, TunnelStream } from '../tunnel/stream.ts';
+import { joinSocket, type Pace } from '../tunnel/stream/socket-pipe.ts';
+import type { OfferedStream, StreamAcceptor, TunnelStream } from '../tunnel/stream/stream.ts';
 import { destinationOfAddress, destinationOfName } from './destinations.ts';
-import { dialFaultOf } from './dial-faults.ts';
-import { DEFAULT_DIAL_PLACE_LIMITS, type DialPlaceLimits, DialPlaces, inPlace, Patience } from './dial-places.ts';
+import { DEFAULT_DIAL_PLACE_LIMITS, type DialPlaceLimits, DialPlaces, inPlace, Patience } from './dial-slots.ts';
 import { createDialer, type Dial } from './dialer.ts';
+import { EntryPaces, type Paces } from './entry-limiter.ts';
 import type { IpBytes } from './ip.ts';
-import { EntryPaces, type Paces } from './pacer.ts';
 import { type AddressContext, judgeAddresses, judgeTarget, type OwnEndpoints, type ResolveVerdict } from './policy.ts';
 import type { Resolver } from './resolver.ts';
 import type { Rule } from './rules.ts';
 import { SpareSockets } from './spare-sockets.ts';
+import { dialFaultOf } from './target-dial-faults.ts';
 
 export interface ExitOptions {
   readonly resolver: Resolver;

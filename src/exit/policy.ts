@@ -16,12 +16,12 @@
  * answer that changes (DNS rebinding) changes nothing.
  */
 import type { WireFaultName } from '../errors.ts';
-import type { Target } from '../tunnel/stream.ts';
-import { embeddedIpv4, isLoopback, isUnspecified, specialRange } from './address.ts';
-import { parseHost } from './host.ts';
+import type { Target } from '../tunnel/stream/stream.ts';
 import { type IpBytes, sameIp, unmapIp } from './ip.ts';
 import { type Rule, ruleAllowsAddress, ruleAllowsName } from './rules.ts';
 import { isSpecialName } from './special-names.ts';
+import { embeddedIpv4, isLoopback, isUnspecified, specialRange } from './special-ranges.ts';
+import { parseHost } from './target-host.ts';
 
 /** Where this very program can be reached. A stream to it would run in a circle. */
 export interface OwnEndpoints {

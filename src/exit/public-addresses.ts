@@ -4,10 +4,10 @@
  * policy refuses them like all other addresses of this exit.
  */
 import type { Logger } from '../observability/logger.ts';
-import { specialRange } from './address.ts';
-import { parseHostText } from './host.ts';
 import { familyOf, formatIp, type IpBytes, parseIp, unmapIp } from './ip.ts';
 import type { Resolver } from './resolver.ts';
+import { specialRange } from './special-ranges.ts';
+import { parseHostText } from './target-host.ts';
 
 /** The name of the URL may move (dynamic DNS): how often it is asked for, ms. A look-up takes 5 s at most. */
 const ASK_AGAIN_MS = 60_000;

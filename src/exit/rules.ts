@@ -8,8 +8,8 @@
  * No ports, or `*`: all of them. `*.NAME` covers every name below NAME, at any depth, but not NAME itself.
  */
 import { WstunError } from '../errors.ts';
-import { parseHostText } from './host.ts';
 import { formatIp, type IpBytes, type Network, networkBase, networkContains, parseIp, sameIp, unmapIp } from './ip.ts';
+import { parseHostText } from './target-host.ts';
 
 type RuleHost =
   | { readonly kind: 'any' }

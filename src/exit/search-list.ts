@@ -5,8 +5,9 @@
  * More careful than glibc in one thing: a name with as many dots as `ndots` asks for is tried as it is and no further.
  * Else a search domain could answer for every name of the public DNS that does not exist.
  */
-import { parseHostText } from './host.ts';
+
 import { isLocalhostName, isSpecialName } from './special-names.ts';
+import { parseHostText } from './target-host.ts';
 
 export interface SearchList {
   /** As host.ts makes names; at most 6. */

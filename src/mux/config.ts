@@ -3,7 +3,7 @@
  * made.
  */
 import { MAX_CREDIT, MAX_PAYLOAD_BYTES, MIN_CREDIT_BYTES } from '../protocol/frames.ts';
-import { DEFAULT_PATH_CONFIG, type PathConfig } from './path-model.ts';
+import { DEFAULT_PATH_CONFIG, type PathConfig } from './congestion/congestion-controller.ts';
 
 export interface MuxConfig {
   /** Decides which stream ids are ours (docs/protocol.md §7), and that only an exit is offered streams. */
@@ -41,7 +41,7 @@ export interface MuxConfig {
   readonly maxSendQueue: number;
   /**
    * Largest DATA payload, bytes, 1 to 65,511: how long one stream may hold the link. As large as loopback and receivers
-   * carry cheaply (tunnel/session-driver.ts).
+   * carry cheaply (tunnel/session/session-driver.ts).
    */
   readonly maxDataBytes: number;
   /** A ping every so often, ms: keeps 60 s idle limits of proxies and NATs open, and measures the round trip. */

@@ -23,9 +23,9 @@ import {
 } from '../protocol/record-header.ts';
 import { Acknowledgements } from './acknowledgements.ts';
 import type { MuxConfig, ResumeConfig } from './config.ts';
-import { PathModel } from './path-model.ts';
-import { ReplayBuffer } from './replay-buffer.ts';
-import type { ReplayMemory } from './replay-store.ts';
+import { PathModel } from './congestion/congestion-controller.ts';
+import { ReplayBuffer } from './retransmit-buffer.ts';
+import type { ReplayMemory } from './retransmit-store.ts';
 import { MuxSession } from './session.ts';
 
 /** What `MuxSession.pollRecord` needs at least. */

@@ -29,9 +29,9 @@ import { GiveUps } from './give-ups.ts';
 import { LateResets } from './late-resets.ts';
 import { LazyMap, LazySet } from './lazy-collections.ts';
 import { Liveness } from './liveness.ts';
-import { Outbox, type RecordShare } from './outbox.ts';
 import { LATE_FRAMES_OF_REFUSED, LATE_FRAMES_OF_STREAM, PeerBudgets } from './peer-budgets.ts';
 import { ReceiveWindows } from './receive-windows.ts';
+import { Outbox, type RecordShare } from './record-writer.ts';
 import { Scheduler } from './scheduler.ts';
 import { StreamState } from './stream-state.ts';
 

@@ -5,7 +5,7 @@
  */
 import type { Readable } from 'node:stream';
 import { joinOwned, type Piece, releaseAll } from '../memory/pieces.ts';
-import { takeUnread } from '../tunnel/socket-reset.ts';
+import { takeUnread } from '../tunnel/stream/socket-reset.ts';
 
 export interface ByteReader {
   /** Takes the bytes. Undefined: it wants more. Otherwise it is done, and this is what it leaves to the next reader. */

@@ -4,7 +4,7 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { WstunError } from '../errors.ts';
-import type { GuessLimit } from './guess-limit.ts';
+import type { GuessLimit } from './failed-attempts.ts';
 
 export interface Credentials {
   readonly user: string;

@@ -12,10 +12,9 @@ import {
   resetSocket,
   resetWhenDelivered,
   whenTrulyEnded,
-} from '../tunnel/socket-reset.ts';
-import type { TunnelStream } from '../tunnel/stream.ts';
+} from '../tunnel/stream/socket-reset.ts';
+import type { TunnelStream } from '../tunnel/stream/stream.ts';
 import { ByteSource } from './byte-source.ts';
-import { carry, endWith, faultOf, openFor, type ProxyContext, untilClosed } from './connection.ts';
 import { exchange, type Outcome, type Program } from './http-exchange.ts';
 import { type HttpRefusal, refusalOf, refusalOfError, serialiseRefusal } from './http-replies.ts';
 import { type ForwardRequest, readConnect, readForward, wantsUpgrade } from './http-request.ts';
@@ -31,6 +30,7 @@ import {
   requestFraming,
   wantsToStay,
 } from './http1/request-head.ts';
+import { carry, endWith, faultOf, openFor, type ProxyContext, untilClosed } from './program-connection.ts';
 
 /** Without effects (RFC 9110 §9.2.1, RFC 4918, 3253, 5323), so that without content they may be sent twice. */
 const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND', 'REPORT', 'SEARCH', 'QUERY']);

@@ -4,7 +4,7 @@
  */
 import { WstunError } from '../errors.ts';
 import { type Piece, release } from '../memory/pieces.ts';
-import { HALF_CLOSED_IDLE_MS } from '../tunnel/join.ts';
+import { HALF_CLOSED_IDLE_MS } from '../tunnel/stream/socket-pipe.ts';
 import type { ByteSource } from './byte-source.ts';
 import { ContentWriter } from './content-writer.ts';
 import { type AnswerPlace, AnswerRelay } from './http-answer.ts';

@@ -1,7 +1,7 @@
 /** The HTTP side of the proxy: the connections that speak it. What becomes of each is http-connection.ts's to say. */
 import type { Socket } from 'node:net';
-import type { ProxyContext } from './connection.ts';
 import { HttpConnection } from './http-connection.ts';
+import type { ProxyContext } from './program-connection.ts';
 
 export class HttpProxy {
   private readonly connections = new Set<HttpConnection>();

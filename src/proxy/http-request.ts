@@ -5,13 +5,13 @@
  * over where a request ends (RFC 9112 §11.2). No Via is added (RFC 9110 §7.6.3 asks for it): targets need not know of
  * the tunnel, as they do not with SOCKS.
  */
-import type { Target } from '../tunnel/stream.ts';
+import type { Target } from '../tunnel/stream/stream.ts';
 import type { CredentialCheck } from './credentials.ts';
-import { targetOfAuthority } from './host.ts';
 import { type HttpRefusal, NOT_A_WEB_SERVER, refusalOf } from './http-replies.ts';
 import { type Fields, tokensOf, valuesOf, without } from './http1/fields.ts';
 import type { Framing } from './http1/framing.ts';
 import type { RequestHead } from './http1/request-head.ts';
+import { targetOfAuthority } from './request-target.ts';
 
 /** What is sent to the target. */
 export interface ForwardRequest {

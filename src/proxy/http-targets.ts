@@ -4,10 +4,10 @@
  * all of it goes with the program.
  */
 import { WstunError } from '../errors.ts';
-import { HALF_CLOSED_IDLE_MS } from '../tunnel/join.ts';
-import type { Target, TunnelStream } from '../tunnel/stream.ts';
+import { HALF_CLOSED_IDLE_MS } from '../tunnel/stream/socket-pipe.ts';
+import type { Target, TunnelStream } from '../tunnel/stream/stream.ts';
 import { ByteSource } from './byte-source.ts';
-import type { ProxyContext } from './connection.ts';
+import type { ProxyContext } from './program-connection.ts';
 
 const NOTHING = Buffer.alloc(0);
 

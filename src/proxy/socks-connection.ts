@@ -1,7 +1,7 @@
 /** One SOCKS connection on its socket: drives the pure negotiation, dials, replies, joins. */
 import type { Socket } from 'node:net';
-import { carry, endWith, faultOf, openFor, type ProxyContext } from './connection.ts';
-import type { SocksNegotiation, SocksStep } from './socks.ts';
+import { carry, endWith, faultOf, openFor, type ProxyContext } from './program-connection.ts';
+import type { SocksNegotiation, SocksStep } from './socks-negotiation.ts';
 
 type Outcome = Exclude<SocksStep, { kind: 'more' }>;
 

@@ -4,8 +4,8 @@
  * looked at.
  */
 import type { FaultName } from '../errors.ts';
-import { targetOfIp, targetOfName } from './host.ts';
-import { NOTHING, type SocksNegotiation, type SocksStep } from './socks.ts';
+import { targetOfIp, targetOfName } from './request-target.ts';
+import { NOTHING, type SocksNegotiation, type SocksStep } from './socks-negotiation.ts';
 
 /** Both strings of a request end with a NUL and have no bound of their own: 8 + 255 + 255 bytes and two NULs fit. */
 const MAX_REQUEST_BYTES = 600;

@@ -5,10 +5,10 @@
  * Never buffers more than one incomplete message, the longest of which (user and password) has 513 bytes.
  */
 import type { FaultName } from '../errors.ts';
-import type { Target } from '../tunnel/stream.ts';
+import type { Target } from '../tunnel/stream/stream.ts';
 import type { CredentialCheck } from './credentials.ts';
-import { targetOfIp, targetOfName } from './host.ts';
-import { NOTHING, type SocksNegotiation, type SocksStep } from './socks.ts';
+import { targetOfIp, targetOfName } from './request-target.ts';
+import { NOTHING, type SocksNegotiation, type SocksStep } from './socks-negotiation.ts';
 
 const VERSION = 5;
 const METHOD_NONE = 0;

@@ -6,7 +6,7 @@
 import { type ControlHandler, ControlLink } from '../transport/control-link.ts';
 import { type ControlMessage, MAX_ANNOUNCED_KEYS } from '../transport/control-messages.ts';
 import type { LinkCloseReason, MessageLink } from '../transport/message-link.ts';
-import { Pace, type Rate } from './pace.ts';
+import { Pace, type Rate } from './notice-rate.ts';
 
 /** Lists that are acted upon: an access list changes once in a while, or a few times in a row by hand. */
 const LISTS: Rate = { perSecond: 1, burst: 4 };

@@ -17,7 +17,7 @@ import { createAdminServer } from './admin-server.ts';
 import { afterAnswers, answer, answerUnreadable, type Decoy, notFoundDecoy } from './decoy.ts';
 import { type Admitted, Gate, type GateVerdict, type Refused, type Tickets } from './gate.ts';
 import { type ListenAddress, type ListenPlace, listen } from './listen.ts';
-import { Pace, type Rate } from './pace.ts';
+import { Pace, type Rate } from './notice-rate.ts';
 import { PendingSockets } from './pending-sockets.ts';
 import { RefusalLog } from './refusal-log.ts';
 import { SourcePenalties, sourceOf } from './source-limits.ts';

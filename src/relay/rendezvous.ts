@@ -19,9 +19,9 @@ import {
 } from '../transport/control-messages.ts';
 import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
 import { AnnouncementPaces, followAnnouncements } from './announcements.ts';
-import { CallLine } from './call-line.ts';
-import { ExitBearers } from './exit-bearers.ts';
+import { ExitBearers } from './exit-peers.ts';
 import { hasShare, LINKS_OF_CALL } from './link-shares.ts';
+import { CallLine } from './rendezvous-queue.ts';
 import { Splices } from './splices.ts';
 
 export interface RendezvousLimits {

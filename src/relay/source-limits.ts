@@ -7,7 +7,7 @@
  */
 import { BlockList } from 'node:net';
 import { plainAddress, sourceOfAddress } from '../net/address-source.ts';
-import { Pace, type Rate } from './pace.ts';
+import { Pace, type Rate } from './notice-rate.ts';
 
 /** 20 connections at once and 2 a second for ever are a browser at a 404, or a wrong clock; a scanner is above. */
 const FREE_FAILURES = 20;

@@ -5,7 +5,7 @@
  * One file for two hours, which are only ever appended to, also by several processes at once, as while one relay takes
  * over from another: each reads what the others append. A crash forgets what was used in the last moments.
  */
-import type { ReplayMemory } from '../crypto/replay-memory.ts';
+import type { ReplayMemory } from '../crypto/replay-guard.ts';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { StateDir } from './state-dir.ts';

@@ -5,7 +5,7 @@
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import { WstunError } from '../errors.ts';
-import { nameOfFront, placeOfRedirect } from './front.ts';
+import { nameOfFront, placeOfRedirect } from './http-intermediary.ts';
 
 /** Something answered 404, as the relay answers any stranger: the ticket did not open, or no relay is there. */
 export class RelayRefused extends WstunError {

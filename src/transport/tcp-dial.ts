@@ -7,8 +7,8 @@ import { lookup as systemLookup } from 'node:dns/promises';
 import { isIP, type Socket } from 'node:net';
 import { WstunError } from '../errors.ts';
 import { ConnectionRace } from '../net/connection-race.ts';
-import { NAME_SLOW } from './dial-faults.ts';
 import type { RelayAddresses } from './relay-addresses.ts';
+import { NAME_SLOW } from './relay-dial-faults.ts';
 
 /** After so long without an answer of the resolver, ms, the address that worked last is tried, if there is one. */
 const RESOLVER_PATIENCE_MS = 1_500;

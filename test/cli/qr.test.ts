@@ -2,7 +2,7 @@
 import decodeQR from 'qr/decode.js';
 import { describe, expect, it } from 'vitest';
 import { drawQr } from '../../src/cli/qr.ts';
-import { createSecret, secretToText } from '../../src/tether/pairing.ts';
+import { createSecret, secretToText } from '../../src/tether/shared/pairing.ts';
 
 const SCALE = 4;
 const ESCAPES = new RegExp(`${String.fromCharCode(27)}\\[[0-9;]*m`, 'g');

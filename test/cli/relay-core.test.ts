@@ -3,7 +3,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { RelayCore } from '../../src/cli/relay-core.ts';
 import { LiveAccess } from '../../src/cli/serving.ts';
 import { createIdentity } from '../../src/crypto/keys.ts';
-import { ReplayMemory } from '../../src/crypto/replay-memory.ts';
+import { ReplayMemory } from '../../src/crypto/replay-guard.ts';
 import { TicketSealer } from '../../src/crypto/ticket.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { loadKnownExits } from '../../src/state/known-exits.ts';

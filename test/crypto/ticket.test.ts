@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import nacl from 'tweetnacl';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { createIdentity, type Identity } from '../../src/crypto/keys.ts';
-import { ReplayMemory } from '../../src/crypto/replay-memory.ts';
+import { ReplayMemory } from '../../src/crypto/replay-guard.ts';
 import {
   type Bearer,
   openWithAny,

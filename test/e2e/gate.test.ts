@@ -11,7 +11,7 @@ import { type TicketFields, TicketSealer } from '../../src/crypto/ticket.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { announcements, decodeControl, encodeControl } from '../../src/transport/control-messages.ts';
 import type { Message } from '../../src/transport/message-link.ts';
-import { TicketDialer } from '../../src/tunnel/ticket-dialer.ts';
+import { TicketDialer } from '../../src/tunnel/dial/ticket-dialer.ts';
 import { LinkRecorder } from '../support/link-recorder.ts';
 import { twinOf } from '../support/low-order-points.ts';
 import { startNginx } from '../support/nginx.ts';

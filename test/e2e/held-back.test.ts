@@ -4,7 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { unacknowledgedBytes } from '../../src/tunnel/kernel-queue.ts';
+import { unacknowledgedBytes } from '../../src/tunnel/stream/kernel-queue.ts';
 import { type Ending, endingOf } from '../support/ending.ts';
 import { payload, sha256 } from '../support/payload.ts';
 import { tcpServer } from '../support/tcp.ts';

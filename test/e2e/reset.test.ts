@@ -9,7 +9,7 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { unacknowledgedBytes } from '../../src/tunnel/kernel-queue.ts';
+import { unacknowledgedBytes } from '../../src/tunnel/stream/kernel-queue.ts';
 import { startChaos } from '../support/chaos-stack.ts';
 import { type Ending, endingOf } from '../support/ending.ts';
 import { payload, receive, sha256 } from '../support/payload.ts';

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { parseHostText } from '../../src/exit/host.ts';
 import { formatIp, parseIp } from '../../src/exit/ip.ts';
 import { judgeAddresses, judgeTarget, type OwnEndpoints } from '../../src/exit/policy.ts';
 import { parseRule } from '../../src/exit/rules.ts';
-import type { Target } from '../../src/tunnel/stream.ts';
+import { parseHostText } from '../../src/exit/target-host.ts';
+import type { Target } from '../../src/tunnel/stream/stream.ts';
 
 const ip = (text: string) => parseIp(text)!;
 const OWN: OwnEndpoints = {

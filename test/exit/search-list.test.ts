@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseHostText } from '../../src/exit/host.ts';
 import { fullNamesOf, parseSearchList } from '../../src/exit/search-list.ts';
+import { parseHostText } from '../../src/exit/target-host.ts';
 
 function parse(text: string, env: Record<string, string> = {}, hostname = 'exit'): string {
   const { domains, ndots } = parseSearchList(text, { env, hostname });

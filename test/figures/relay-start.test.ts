@@ -9,7 +9,7 @@ import { silentLogger } from '../../src/observability/logger.ts';
 import { addEntry } from '../../src/state/access-list.ts';
 import { loadOrCreateIdentity } from '../../src/state/identity-file.ts';
 import { openStateDir, type StateDir } from '../../src/state/state-dir.ts';
-import { TicketDialer } from '../../src/tunnel/ticket-dialer.ts';
+import { TicketDialer } from '../../src/tunnel/dial/ticket-dialer.ts';
 import { LinkRecorder } from '../support/link-recorder.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { type RunningRelay, startRelay } from '../support/wstun-stack.ts';

@@ -1,5 +1,5 @@
 /** One suite for every way in which two ends of a session can be joined. */
-import { memoryLinkPair } from '../../src/transport/memory-link.ts';
+import { memoryLinkPair } from '../support/links/memory-link.ts';
 import { describeMuxCompliance } from '../support/mux-compliance.ts';
 import { prng } from '../support/prng.ts';
 import { type Cutter, oneByte, randomCuts, recutLink, shiftedBy } from '../support/recut-link.ts';

@@ -5,8 +5,8 @@
  */
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
-import { ReplayMemory } from '../../src/mux/replay-store.ts';
 import { ResumableSession } from '../../src/mux/resumable-session.ts';
+import { ReplayMemory } from '../../src/mux/retransmit-store.ts';
 import { behind, decodeRecordHeader } from '../../src/protocol/record-header.ts';
 import { TARGET } from '../support/mux-peer.ts';
 import { naiveDecode } from '../support/naive-decoder.ts';

@@ -4,8 +4,8 @@
  */
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
-import { ReplayMemory } from '../../src/mux/replay-store.ts';
 import { ResumableSession } from '../../src/mux/resumable-session.ts';
+import { ReplayMemory } from '../../src/mux/retransmit-store.ts';
 import { type Acknowledgement, decodeRecordHeader, encodeRecordHeader } from '../../src/protocol/record-header.ts';
 import { prng } from '../support/prng.ts';
 import { ResumeRig, type ResumingEnd } from '../support/resume-rig.ts';

@@ -19,8 +19,8 @@ import { numericHint, sealRefusal } from '../../src/crypto/ticket-format.ts';
 import { importKeyPair } from '../../src/crypto/x25519.ts';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
 import type { MuxEvent } from '../../src/mux/events.ts';
-import { ReplayMemory } from '../../src/mux/replay-store.ts';
 import { ResumableSession } from '../../src/mux/resumable-session.ts';
+import { ReplayMemory } from '../../src/mux/retransmit-store.ts';
 import { RecordEncoder } from '../../src/protocol/frame-encoder.ts';
 import {
   type Acknowledgement,

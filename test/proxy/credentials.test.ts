@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { CredentialCheck, parseCredentials } from '../../src/proxy/credentials.ts';
-import { GuessLimit } from '../../src/proxy/guess-limit.ts';
+import { GuessLimit } from '../../src/proxy/failed-attempts.ts';
 import { faultOf } from '../support/faults.ts';
 
 describe('parseCredentials', () => {

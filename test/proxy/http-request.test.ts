@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CredentialCheck } from '../../src/proxy/credentials.ts';
-import { targetOfAuthority, targetOfIp } from '../../src/proxy/host.ts';
 import { answerHeaders, readConnect, readForward, wantsUpgrade } from '../../src/proxy/http-request.ts';
 import { type Framing, NO_CONTENT } from '../../src/proxy/http1/framing.ts';
 import type { RequestHead } from '../../src/proxy/http1/request-head.ts';
+import { targetOfAuthority, targetOfIp } from '../../src/proxy/request-target.ts';
 
 function request(method: string, url: string, ...rawHeaders: string[]): RequestHead {
   return { method, url, minor: 1, rawHeaders };

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CredentialCheck } from '../../src/proxy/credentials.ts';
-import type { SocksNegotiation } from '../../src/proxy/socks.ts';
+import type { SocksNegotiation } from '../../src/proxy/socks-negotiation.ts';
 import { Socks4Negotiation } from '../../src/proxy/socks4.ts';
 import { Socks5Negotiation } from '../../src/proxy/socks5.ts';
 import { run, type SocksRun } from '../support/socks-run.ts';

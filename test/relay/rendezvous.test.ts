@@ -14,9 +14,9 @@ import {
   TAKEN_FEATURE,
   WHEN_FREE_FEATURE,
 } from '../../src/transport/control-messages.ts';
-import { memoryLinkPair } from '../../src/transport/memory-link.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
 import { LinkRecorder } from '../support/link-recorder.ts';
+import { memoryLinkPair } from '../support/links/memory-link.ts';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());

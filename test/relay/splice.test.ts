@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { splice } from '../../src/relay/splice.ts';
-import { memoryLinkPair } from '../../src/transport/memory-link.ts';
 import type { Message, MessageLink, MessageLinkHandler } from '../../src/transport/message-link.ts';
 import { LinkRecorder, turns } from '../support/link-recorder.ts';
+import { memoryLinkPair } from '../support/links/memory-link.ts';
 
 function spliced() {
   const [client, clientSide] = memoryLinkPair();

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { ReplayMemory } from '../../src/crypto/replay-memory.ts';
+import { ReplayMemory } from '../../src/crypto/replay-guard.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { openStateDir, type StateDir } from '../../src/state/state-dir.ts';
 import { openUsedTickets, type UsedTickets } from '../../src/state/used-tickets.ts';

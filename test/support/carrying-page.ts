@@ -3,7 +3,7 @@
  * with which codes its WebSockets ended.
  */
 import { WebSocket } from 'ws';
-import { secretFromText } from '../../src/tether/pairing.ts';
+import { secretFromText } from '../../src/tether/shared/pairing.ts';
 import { FakePage, type OpenRequest, openSocket } from './fake-page.ts';
 import { atEnd } from './scope.ts';
 

@@ -1,5 +1,5 @@
 /** What an exit in this process does with the streams that it is offered: each sends back what comes. */
-import type { StreamAcceptor } from '../../src/tunnel/stream.ts';
+import type { StreamAcceptor } from '../../src/tunnel/stream/stream.ts';
 
 export const ECHO: StreamAcceptor = {
   handleOffer(offer) {

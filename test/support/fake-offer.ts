@@ -4,7 +4,7 @@
 import { once } from 'node:events';
 import { type Duplex, duplexPair } from 'node:stream';
 import type { WireFaultName } from '../../src/errors.ts';
-import type { OfferedStream, Target, TunnelStream } from '../../src/tunnel/stream.ts';
+import type { OfferedStream, Target, TunnelStream } from '../../src/tunnel/stream/stream.ts';
 
 export class FakeOffer implements OfferedStream {
   readonly target: Target;

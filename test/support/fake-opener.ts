@@ -7,8 +7,8 @@ import { Duplex } from 'node:stream';
 import { type FaultName, WstunError } from '../../src/errors.ts';
 import { own, type Piece } from '../../src/memory/pieces.ts';
 import { WrittenPieces } from '../../src/memory/written-pieces.ts';
-import { resetSocket } from '../../src/tunnel/socket-reset.ts';
-import type { StreamOpener, Target, TunnelStream } from '../../src/tunnel/stream.ts';
+import { resetSocket } from '../../src/tunnel/stream/socket-reset.ts';
+import type { StreamOpener, Target, TunnelStream } from '../../src/tunnel/stream/stream.ts';
 
 const NOTHING = new Uint8Array(0);
 

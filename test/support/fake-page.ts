@@ -2,9 +2,14 @@
 import { once } from 'node:events';
 import { WebSocket } from 'ws';
 import { silentLogger } from '../../src/observability/logger.ts';
-import { decodeLaptopMessage, encodeMessage, type LaptopMessage, type PageMessage } from '../../src/tether/messages.ts';
-import { beginPairing, MESSAGE, type PairingKeys, Seal, secretFromText } from '../../src/tether/pairing.ts';
-import { createTetherServer, type TetherEvent, type TetherServer } from '../../src/tether/tether-server.ts';
+import { createTetherServer, type TetherEvent, type TetherServer } from '../../src/tether/laptop/tether-server.ts';
+import {
+  decodeLaptopMessage,
+  encodeMessage,
+  type LaptopMessage,
+  type PageMessage,
+} from '../../src/tether/shared/messages.ts';
+import { beginPairing, MESSAGE, type PairingKeys, Seal, secretFromText } from '../../src/tether/shared/pairing.ts';
 import { atEnd } from './scope.ts';
 import { until } from './until.ts';
 

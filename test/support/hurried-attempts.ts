@@ -1,6 +1,6 @@
 /** Clients and exits that try again sooner than they would, where a test is not about how long they wait. */
 import { vi } from 'vitest';
-import { Backoff, DoublingPauses } from '../../src/tunnel/backoff.ts';
+import { Backoff, DoublingPauses } from '../../src/tunnel/reconnect/backoff.ts';
 
 const backoff = Backoff.prototype.next;
 const pauses = DoublingPauses.prototype.next;

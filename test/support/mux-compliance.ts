@@ -9,7 +9,7 @@ import { finished } from 'node:stream/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { FAULTS, type WireFaultName, WstunError } from '../../src/errors.ts';
 import type { MuxConfig } from '../../src/mux/config.ts';
-import type { OfferedStream, Target } from '../../src/tunnel/stream.ts';
+import type { OfferedStream, Target } from '../../src/tunnel/stream/stream.ts';
 import { faultOfPromise } from './faults.ts';
 import { until } from './until.ts';
 

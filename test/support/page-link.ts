@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { silentLogger } from '../../src/observability/logger.ts';
-import { createTetherServer, type TetherServer } from '../../src/tether/tether-server.ts';
+import { createTetherServer, type TetherServer } from '../../src/tether/laptop/tether-server.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
 import { LinkRecorder } from './link-recorder.ts';
 import { Phone, type PhonePage } from './phone.ts';

@@ -8,7 +8,12 @@
  * second of 1 GB/s costs some tens of ms.
  */
 import { DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
-import { DEFAULT_PATH_CONFIG, type PathConfig, PathModel, type SentStamp } from '../../src/mux/path-model.ts';
+import {
+  DEFAULT_PATH_CONFIG,
+  type PathConfig,
+  PathModel,
+  type SentStamp,
+} from '../../src/mux/congestion/congestion-controller.ts';
 import { Scheduler } from '../../src/mux/scheduler.ts';
 import { StreamState } from '../../src/mux/stream-state.ts';
 import { TARGET } from './mux-peer.ts';

@@ -3,8 +3,8 @@
  * was on its way is gone then, but for as much of it as the test lets come.
  */
 import { DEFAULT_RESUME_CONFIG, type MuxConfig, type ResumeConfig } from '../../src/mux/config.ts';
-import { ReplayMemory } from '../../src/mux/replay-store.ts';
 import { ResumableSession } from '../../src/mux/resumable-session.ts';
+import { ReplayMemory } from '../../src/mux/retransmit-store.ts';
 import { behind, decodeRecordHeader } from '../../src/protocol/record-header.ts';
 import { Rig, RigEnd, type Side } from './mux-rig.ts';
 

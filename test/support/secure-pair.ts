@@ -2,7 +2,7 @@
 import type { CipherSuite } from '../../src/crypto/aead.ts';
 import { x25519 } from '../../src/crypto/x25519.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
-import { acceptSecureLink, type Encryption, initiateSecureLink } from '../../src/tunnel/handshake.ts';
+import { acceptSecureLink, type Encryption, initiateSecureLink } from '../../src/tunnel/dial/handshake.ts';
 import type { LinkPair } from './link-compliance.ts';
 
 export const CLIENT_KEYS = x25519.generateKeyPair();

@@ -5,14 +5,14 @@ import type { WireFaultName } from '../../src/errors.ts';
 import { WstunError } from '../../src/errors.ts';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG, type MuxConfig, type ResumeConfig } from '../../src/mux/config.ts';
 import type { MuxEvent } from '../../src/mux/events.ts';
-import { ReplayMemory } from '../../src/mux/replay-store.ts';
+import { ReplayMemory } from '../../src/mux/retransmit-store.ts';
 import { MuxSession } from '../../src/mux/session.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
-import { MuxStream, type StreamOwner } from '../../src/tunnel/mux-stream.ts';
-import { Offer } from '../../src/tunnel/offer.ts';
-import { type LinkStart, SessionDriver } from '../../src/tunnel/session-driver.ts';
-import type { Target, TunnelStream } from '../../src/tunnel/stream.ts';
+import { type LinkStart, SessionDriver } from '../../src/tunnel/session/session-driver.ts';
+import { MuxStream, type StreamOwner } from '../../src/tunnel/stream/mux-stream.ts';
+import { Offer } from '../../src/tunnel/stream/offer.ts';
+import type { Target, TunnelStream } from '../../src/tunnel/stream/stream.ts';
 import type { ComplianceEnd, CompliancePair, PairSetup } from './mux-compliance.ts';
 
 /** A session that ends with its link, as the suite has it. */

@@ -1,7 +1,7 @@
 /** Drives a pure SOCKS negotiation with pieces of bytes, and sums up what it did. */
 import type { FaultName } from '../../src/errors.ts';
-import type { SocksNegotiation } from '../../src/proxy/socks.ts';
-import type { Target } from '../../src/tunnel/stream.ts';
+import type { SocksNegotiation } from '../../src/proxy/socks-negotiation.ts';
+import type { Target } from '../../src/tunnel/stream/stream.ts';
 
 export interface SocksRun {
   /** All replies, hex. */

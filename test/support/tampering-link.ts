@@ -2,9 +2,10 @@
  * A man in the middle: two links in memory and a relay between them that sees every message, and may withhold it,
  * change it, or send others in its place. An end's goodbye or failure is passed on, as a splice of two WebSockets does.
  */
-import { memoryLinkPair } from '../../src/transport/memory-link.ts';
+
 import type { MessageLink } from '../../src/transport/message-link.ts';
 import { LinkRecorder } from './link-recorder.ts';
+import { memoryLinkPair } from './links/memory-link.ts';
 
 /** `up`: from the client to the exit. */
 export type Direction = 'up' | 'down';

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { answerFault } from '../../src/transport/answer-faults.ts';
-import { nameOfFront, placeOfRedirect } from '../../src/transport/front.ts';
+import { nameOfFront, placeOfRedirect } from '../../src/transport/http-intermediary.ts';
 
 const TICKET = 'a-ticket-nobody-may-see';
 const WHERE = 'relay.example.org:443';

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ControlLink } from '../../src/transport/control-link.ts';
 import { announcements, type ControlMessage, encodeControl } from '../../src/transport/control-messages.ts';
-import { memoryLinkPair } from '../../src/transport/memory-link.ts';
 import type { LinkCloseReason, MessageLink } from '../../src/transport/message-link.ts';
 import { LinkRecorder } from '../support/link-recorder.ts';
+import { memoryLinkPair } from '../support/links/memory-link.ts';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { memoryLinkPair } from '../../src/transport/memory-link.ts';
 import { describeLinkCompliance } from '../support/link-compliance.ts';
 import { LinkRecorder, turns } from '../support/link-recorder.ts';
+import { memoryLinkPair } from '../support/links/memory-link.ts';
 
 describeLinkCompliance('a memory link', async () => {
   const [near, far] = memoryLinkPair();

@@ -3,7 +3,7 @@
  * repeated. A longer sweep, to 256 KiB: WSTUN_SWEEP=long npx vitest run test/tunnel/cut-sweep.test.ts
  */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Target } from '../../src/tunnel/stream.ts';
+import type { Target } from '../../src/tunnel/stream/stream.ts';
 import type { Direction } from '../support/chaos-proxy.ts';
 import { startEchoTunnel } from '../support/echo-tunnel.ts';
 import { hurryAttempts } from '../support/hurried-attempts.ts';

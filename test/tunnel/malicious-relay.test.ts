@@ -5,7 +5,7 @@
 import type { Duplex } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_MUX_CONFIG } from '../../src/mux/config.ts';
-import type { Target } from '../../src/tunnel/stream.ts';
+import type { Target } from '../../src/tunnel/stream/stream.ts';
 import { payload } from '../support/payload.ts';
 import { type Prng, prng } from '../support/prng.ts';
 import { securePair } from '../support/secure-pair.ts';

@@ -4,12 +4,12 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { MemoryGuard } from '../../src/cli/memory-guard.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import type { SessionRequest } from '../../src/protocol/session-request.ts';
-import { memoryLinkPair } from '../../src/transport/memory-link.ts';
-import { TunnelClient } from '../../src/tunnel/client.ts';
-import { ExitSessions } from '../../src/tunnel/exit-sessions.ts';
-import { initiateSecureLink } from '../../src/tunnel/handshake.ts';
-import { beginOn } from '../../src/tunnel/relay-dialer.ts';
-import type { OfferedStream } from '../../src/tunnel/stream.ts';
+import { initiateSecureLink } from '../../src/tunnel/dial/handshake.ts';
+import { beginOn } from '../../src/tunnel/dial/session-dialer.ts';
+import { ExitSessions } from '../../src/tunnel/session/exit-sessions.ts';
+import { TunnelClient } from '../../src/tunnel/session/tunnel-client.ts';
+import type { OfferedStream } from '../../src/tunnel/stream/stream.ts';
+import { memoryLinkPair } from '../support/links/memory-link.ts';
 import { CLIENT_KEYS, EXIT_KEYS } from '../support/secure-pair.ts';
 import { until } from '../support/until.ts';
 

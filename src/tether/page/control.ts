@@ -2,8 +2,8 @@
  * One control link to the laptop: the pairing, then sealed messages (docs/protocol.md §2.6). Does not know of links,
  * nor when to try again.
  */
-import { decodeLaptopMessage, encodeMessage, type LaptopMessage, type PageMessage } from '../messages.ts';
-import { beginPairing, MESSAGE, type PagePairing, type PairingKeys, Seal } from '../pairing.ts';
+import { decodeLaptopMessage, encodeMessage, type LaptopMessage, type PageMessage } from '../shared/messages.ts';
+import { beginPairing, MESSAGE, type PagePairing, type PairingKeys, Seal } from '../shared/pairing.ts';
 
 /**
  * The upgrade and the pairing, on a local network: with the pause behind it less than the 3 s in which a page has to be

@@ -3,7 +3,7 @@
  * code. In the session storage, which ends with the tab; the URL is cleaned at once, so that it is neither bookmarked
  * nor shared.
  */
-import { secretFromText, secretToText } from '../pairing.ts';
+import { secretFromText, secretToText } from '../shared/pairing.ts';
 
 const KEY = 'wstun-tether';
 

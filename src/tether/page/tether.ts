@@ -2,7 +2,7 @@
  * What the page does: holds a control link, opens the links that the laptop asks for, and comes back after every loss.
  * Knows nothing of how it looks; tells its state and its counts.
  */
-import type { Duty, LaptopMessage } from '../messages.ts';
+import type { Duty, LaptopMessage } from '../shared/messages.ts';
 import { Bridge, type BridgeState } from './bridge.ts';
 import { Control } from './control.ts';
 import { findSecret, forgetSecret, store } from './secret-store.ts';

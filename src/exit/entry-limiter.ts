@@ -1,0 +1,131 @@
+/**
+ * The bandwidth of access entries: all streams of a name share one bucket for each direction, and take turns at it.
+ * Decides when bytes go on; what they are, and how a waiting stream holds its source back, is tunnel/stream/socket-pipe.ts.
+ */
+import type { Piece } from '../memory/pieces.ts';
+import type { Pace, PaceSink } from '../tunnel/stream/socket-pipe.ts';
+import { ByteBucket } from './byte-bucket.ts';
+
+/** Ms: a new rate holds for waiting streams after this at the latest. */
+const LOOK_AGAIN_MS = 250;
+
+/** Bytes a second; undefined: no limit. */
+type RateNow = () => number | undefined;
+
+interface Held {
+  rest: Piece;
+  readonly sink: PaceSink;
+}
+
+class Pacer implements Pace {
+  private readonly rate: RateNow;
+  private readonly bucket = new ByteBucket(performance.now());
+  /** One for each stream at most, in the order of their turns. */
+  private readonly held = new Set<Held>();
+  private timer: NodeJS.Timeout | undefined;
+  private flushing = false;
+
+  constructor(rate: RateNow) {
+    this.rate = rate;
+  }
+
+  send(chunk: Piece, sink: PaceSink): void {
+    if (this.held.size === 0 && this.rate() === undefined) return sink.deliver(chunk);
+    this.held.add({ rest: chunk, sink });
+    if (!this.flushing && this.timer === undefined) this.flush();
+  }
+
+  private readonly flush = (): void => {
+    this.timer = undefined;
+    this.flushing = true;
+    const now = performance.now();
+    const rate = this.rate();
+    let waitMs = 0;
+    // A set is walked in the order of insertion, and what is added meanwhile comes at its end: they take turns.
+    for (const held of this.held) {
+      const length = held.sink.isGone() ? undefined : this.share(held, rate, now);
+      if (length === 0) {
+        waitMs = rate === undefined ? 0 : this.bucket.waitMs(held.rest.length, rate, now);
+        break;
+      }
+      this.held.delete(held);
+      if (length !== undefined) this.deliver(held, length);
+    }
+    this.flushing = false;
+    if (this.held.size > 0) this.timer = setTimeout(this.flush, Math.min(Math.ceil(waitMs), LOOK_AGAIN_MS)).unref();
+  };
+
+  private share({ rest }: Held, rate: number | undefined, now: number): number {
+    return rate === undefined ? rest.length : this.bucket.take(rest.length, rate, now);
+  }
+
+  private deliver(held: Held, length: number): void {
+    const piece = held.rest.subarray(0, length);
+    held.rest = held.rest.subarray(length);
+    if (held.rest.length > 0) this.held.add(held);
+    held.sink.deliver(piece);
+  }
+}
+
+/** From the target, and to it. */
+export interface Paces {
+  readonly fromSocket: Pace;
+  readonly toSocket: Pace;
+}
+
+/** Ms: after this even the slowest bucket is full again, and a new one no different. */
+const KEPT_IDLE_MS = 10_000;
+
+/**
+ * The paces of all names. Kept for a while when a name's last stream has ended: a new one would begin with a full
+ * bucket.
+ */
+export class EntryPaces {
+  private readonly rateOf: (bearer: string) => number | undefined;
+  private readonly paces = new Map<string, { readonly paces: Paces; streams: number }>();
+  /** Names without a stream, and since when; the longest first. */
+  private readonly idle = new Map<string, number>();
+
+  /** `rateOf`: bits a second in each direction, asked for every chunk; undefined: no limit. */
+  constructor(rateOf: (bearer: string) => number | undefined) {
+    this.rateOf = rateOf;
+  }
+
+  /** Names that are remembered. */
+  get size(): number {
+    return this.paces.size;
+  }
+
+  /** For one stream, until `release`. @param now ms, monotonic */
+  hold(bearer: string, now = performance.now()): Paces {
+    this.forgetIdle(now);
+    this.idle.delete(bearer);
+    const known = this.paces.get(bearer);
+    if (known) {
+      known.streams++;
+      return known.paces;
+    }
+    const rate = (): number | undefined => {
+      const bits = this.rateOf(bearer);
+      return bits === undefined ? undefined : bits / 8;
+    };
+    const paces = { fromSocket: new Pacer(rate), toSocket: new Pacer(rate) };
+    this.paces.set(bearer, { paces, streams: 1 });
+    return paces;
+  }
+
+  /** A stream that held them is over. */
+  release(bearer: string, now = performance.now()): void {
+    const known = this.paces.get(bearer);
+    if (known !== undefined && --known.streams === 0) this.idle.set(bearer, now);
+    this.forgetIdle(now);
+  }
+
+  private forgetIdle(now: number): void {
+    for (const [bearer, since] of this.idle) {
+      if (now - since < KEPT_IDLE_MS) return;
+      this.idle.delete(bearer);
+      this.paces.delete(bearer);
+    }
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * Numbered records that the peer has not acknowledged, in order: what is sent again on a new link (docs/protocol.md
+ * §10). Its bound is the session's send window: when it is full, nothing new is sent, and nothing is dropped. Pure.
+ */
+import type { SentStamp } from './congestion/congestion-controller.ts';
+import { RECORD_OVERHEAD_BYTES, type ReplayMemory, ReplayStore, type Stored } from './retransmit-store.ts';
+
+export interface SentRecord {
+  /** Frames, without a record header. */
+  readonly stored: Stored;
+  readonly bytes: number;
+  /** Undefined until it has gone out on the present link. */
+  stamp: SentStamp | undefined;
+}
+
+/** What one acknowledgement took out. */
+export interface Acknowledged {
+  readonly records: number;
+  readonly bytes: number;
+  /** Of the newest of them. */
+  readonly newest: SentStamp | undefined;
+}
+
+/** Taken-out places at the front of the list before it is cut: keeps each record's cost constant. */
+const COMPACT_AT = 1024;
+
+export class ReplayBuffer {
+  private readonly store: ReplayStore;
+  private records: SentRecord[] = [];
+  /** Index of the oldest record that is kept. */
+  private first = 0;
+  /** Index of the next record to go out on the present link. */
+  private next = 0;
+  /** Number of the record at `first`. */
+  private firstNumber = 1;
+  bytes = 0;
+
+  constructor(memory: ReplayMemory) {
+    this.store = new ReplayStore(memory);
+  }
+
+  /** The number of the newest record of the session. */
+  get lastNumber(): number {
+    return this.firstNumber + (this.records.length - this.first) - 1;
+  }
+
+  /** Keeps a record that goes out on the present link now; nothing may wait to be sent again. */
+  push(pieces: readonly Uint8Array[], bytes: number, stamp: SentStamp): void {
+    this.records.push({ stored: this.store.put(pieces, bytes), bytes, stamp });
+    this.next = this.records.length;
+    this.bytes += bytes + RECORD_OVERHEAD_BYTES;
+  }
+
+  /** The next record to be sent again, if any is left; `markSent` takes it. */
+  get waiting(): SentRecord | undefined {
+    return this.records[this.next];
+  }
+
+  markSent(stamp: SentStamp): void {
+    const record = this.records[this.next];
+    if (record === undefined) return;
+    record.stamp = stamp;
+    this.next += 1;
+  }
+
+  /** The peer has all records up to `number`; undefined where that is more than the present link has carried. */
+  acknowledge(number: number): Acknowledged | undefined {
+    return number < this.firstNumber + this.next - this.first ? this.drop(number) : undefined;
+  }
+
+  fits(received: number): boolean {
+    return received >= this.firstNumber - 1 && received <= this.lastNumber;
+  }
+
+  /**
+   * A new link, whose peer has `received` records: all behind goes out again. False where records in between are gone.
+   */
+  rewind(received: number): boolean {
+    if (!this.fits(received)) return false;
+    this.drop(received);
+    this.next = this.first;
+    for (let at = this.first; at < this.records.length; at++) {
+      const record = this.records[at];
+      if (record !== undefined) record.stamp = undefined;
+    }
+    return true;
+  }
+
+  private drop(upTo: number): Acknowledged {
+    const before = this.firstNumber;
+    let bytes = 0;
+    let newest: SentStamp | undefined;
+    for (; this.firstNumber <= upTo; this.firstNumber++) {
+      const record = this.records[this.first];
+      if (record === undefined) break;
+      this.bytes -= record.bytes + RECORD_OVERHEAD_BYTES;
+      this.store.drop(record.stored, record.bytes);
+      bytes += record.bytes;
+      newest = record.stamp;
+      this.first += 1;
+    }
+    this.compact();
+    return { records: this.firstNumber - before, bytes, newest };
+  }
+
+  clear(): void {
+    this.drop(this.lastNumber);
+    this.next = this.first;
+  }
+
+  private compact(): void {
+    if (this.first < this.records.length && this.first < COMPACT_AT) return;
+    this.records.splice(0, this.first);
+    this.next -= this.first;
+    this.first = 0;
+  }
+}

@@ -1,0 +1,22 @@
+/** What the SOCKS negotiations have in common: the interface by which the server drives them. Types alone. */
+import type { FaultName } from '../errors.ts';
+import type { Target } from '../tunnel/stream/stream.ts';
+
+/** What is to be done after some bytes; `reply` is to be sent first, and may be empty. */
+export type SocksStep =
+  | { readonly kind: 'more'; readonly reply: Uint8Array }
+  /** `rest`: what came behind the request, for the target. */
+  | { readonly kind: 'request'; readonly reply: Uint8Array; readonly target: Target; readonly rest: Uint8Array }
+  /** The reply tells the program why, as far as the protocol can; then the connection ends. */
+  | { readonly kind: 'refused'; readonly reply: Uint8Array; readonly fault: FaultName };
+
+/** One negotiation: bytes in, in any pieces; the outcome does not depend on where they are cut. */
+export interface SocksNegotiation {
+  /** Must not be called again once it has returned `request` or `refused`. */
+  receive(bytes: Uint8Array): SocksStep;
+  /** The reply to the request, once the dial has had an outcome. */
+  readonly granted: Uint8Array;
+  failed(fault: FaultName): Uint8Array;
+}
+
+export const NOTHING: Uint8Array = new Uint8Array(0);

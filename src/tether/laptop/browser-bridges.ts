@@ -1,0 +1,169 @@
+/**
+ * All pages that have paired, and which of them carries: the newest that works. Links are asked of it first, and of the
+ * others as soon as it fails or takes too long. Does not know where pages come from.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { WstunError } from '../../errors.ts';
+import type { Duty } from '../shared/messages.ts';
+import type { PairedPage } from './paired-page.ts';
+import { OFFLINE_AGAIN_MS, STAGGER_MS } from './tether-limits.ts';
+import type { TetherLink } from './tether-link.ts';
+
+/** A relay's URL with a fresh ticket for a page, sealed by a clock that is `skewMs` ahead of this machine's. */
+export type UrlMaker = (skewMs: number) => string;
+
+export class Pages {
+  /** The newest first. */
+  private pages: PairedPage[] = [];
+  private readonly waiting = new Set<() => void>();
+  private readonly onOffline: () => void;
+
+  /** @param onOffline no page reaches the relay; once for each dial, which goes on */
+  constructor(onOffline: () => void) {
+    this.onOffline = onOffline;
+  }
+
+  get size(): number {
+    return this.pages.length;
+  }
+
+  /** The newest takes over what others carry: sessions survive it. */
+  add(page: PairedPage): void {
+    this.pages = [page, ...this.pages];
+    for (const other of this.pages.slice(1)) other.endLinks();
+    for (const wake of [...this.waiting]) wake();
+    this.assignDuties();
+  }
+
+  remove(page: PairedPage): void {
+    this.pages = this.pages.filter((other) => other !== page);
+    this.assignDuties();
+  }
+
+  /** A page that has fallen silent keeps its links while there is nobody better. */
+  doubt(page: PairedPage): void {
+    if (this.pages.some((other) => other !== page && other.works)) page.endLinks();
+  }
+
+  expecting(token: string): PairedPage | undefined {
+    return this.pages.find((page) => page.expects(token));
+  }
+
+  assignDuties(): void {
+    const anyCarries = this.pages.some(({ carries }) => carries);
+    for (const page of this.pages) page.setDuty(dutyOf(page, anyCarries));
+  }
+
+  closeAll(): void {
+    for (const page of this.pages) page.close();
+  }
+
+  /**
+   * Waits as long as it takes for a page, and for one that reaches the relay; then for a link.
+   * @throws WstunError of the page that failed last (`PairedPage.open`), dial-cancelled
+   */
+  async dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<TetherLink> {
+    let told = false;
+    for (;;) {
+      if (this.pages.length === 0) await this.nextPage(signal);
+      try {
+        return await new Race(this.inOrder(), makeUrl, signal).run();
+      } catch (error) {
+        const fault = error instanceof WstunError ? error.fault : 'internal';
+        // The pages are gone, not the way: the next one may come at any moment.
+        if (fault === 'link-lost' && this.pages.length === 0) continue;
+        if (fault !== 'phone-offline') throw error;
+      }
+      if (!told) this.onOffline();
+      told = true;
+      await pause(OFFLINE_AGAIN_MS * (0.5 + Math.random()), signal);
+    }
+  }
+
+  private inOrder(): PairedPage[] {
+    return [...this.pages.filter(({ works }) => works), ...this.pages.filter(({ works }) => !works)];
+  }
+
+  private nextPage(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(new WstunError('dial-cancelled'));
+      const settle = (): void => {
+        this.waiting.delete(wake);
+        signal.removeEventListener('abort', onAbort);
+      };
+      const wake = (): void => {
+        settle();
+        resolve();
+      };
+      const onAbort = (): void => {
+        settle();
+        reject(new WstunError('dial-cancelled'));
+      };
+      this.waiting.add(wake);
+      signal.addEventListener('abort', onAbort);
+    });
+  }
+}
+
+/** @throws WstunError dial-cancelled */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await delay(ms, undefined, { signal }).catch(() => {
+    throw new WstunError('dial-cancelled');
+  });
+}
+
+function dutyOf(page: PairedPage, anyCarries: boolean): Duty {
+  if (page.carries) return 'carry';
+  return anyCarries ? 'spare' : 'rest';
+}
+
+/**
+ * One dial: pages are asked one after the other, each a second after the last or when that has failed. The first link
+ * wins.
+ */
+class Race {
+  private readonly pages: readonly PairedPage[];
+  private readonly makeUrl: UrlMaker;
+  private readonly signal: AbortSignal;
+  private readonly over = new AbortController();
+  private next = 0;
+  private underWay = 0;
+  private stagger: NodeJS.Timeout | undefined;
+
+  constructor(pages: readonly PairedPage[], makeUrl: UrlMaker, signal: AbortSignal) {
+    this.pages = pages;
+    this.makeUrl = makeUrl;
+    this.signal = AbortSignal.any([signal, this.over.signal]);
+  }
+
+  async run(): Promise<TetherLink> {
+    try {
+      return await new Promise((resolve, reject) => this.askNext(resolve, reject));
+    } finally {
+      clearTimeout(this.stagger);
+      this.over.abort();
+    }
+  }
+
+  private askNext(resolve: (link: TetherLink) => void, reject: (error: unknown) => void): void {
+    clearTimeout(this.stagger);
+    const page = this.pages[this.next];
+    if (page === undefined) {
+      // All are gone since the race was made: a page that is thrown out in the turn in which it joined.
+      if (this.underWay === 0) reject(new WstunError('link-lost'));
+      return;
+    }
+    this.next += 1;
+    this.underWay += 1;
+    if (this.next < this.pages.length) this.stagger = setTimeout(() => this.askNext(resolve, reject), STAGGER_MS);
+    page.open(this.makeUrl(page.skewMs), this.signal).then(
+      // A request that was settled by `over` never brings a link, so the winner is the only one.
+      (link) => resolve(link),
+      (error: unknown) => {
+        this.underWay -= 1;
+        if (this.next < this.pages.length) this.askNext(resolve, reject);
+        else if (this.underWay === 0) reject(error);
+      },
+    );
+  }
+}

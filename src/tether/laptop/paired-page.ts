@@ -1,0 +1,219 @@
+/**
+ * One page that has paired: its control link, whether it is alive, the links it is asked to open and those that it
+ * carries. Does not know of other pages.
+ */
+import { randomBytes } from 'node:crypto';
+import { WstunError } from '../../errors.ts';
+import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../../transport/message-link.ts';
+import {
+  type Duty,
+  decodePageMessage,
+  encodeMessage,
+  type LaptopMessage,
+  type PageMessage,
+} from '../shared/messages.ts';
+import { type PairingKeys, Seal } from '../shared/pairing.ts';
+import { DOUBT_MS, GONE_MS, MAX_CONTROL_QUEUE_BYTES, OPEN_LIMIT_MS, PING_MS } from './tether-limits.ts';
+import { TetherLink } from './tether-link.ts';
+
+/** Less than this between two clocks is no matter for tickets, and jitter of the network. */
+const SKEW_THAT_MATTERS_MS = 30_000;
+
+export interface PairedPageEvents {
+  /** The page has said its first word, and can be asked for links. */
+  onJoined(page: PairedPage): void;
+  /** Called with every ping that goes unanswered for too long. */
+  onDoubt(page: PairedPage): void;
+  /** A link began or ended. */
+  onLinks(): void;
+  /** The last call. */
+  onEnd(page: PairedPage, reason: LinkCloseReason): void;
+}
+
+interface Request {
+  readonly url: string;
+  resolve(link: TetherLink): void;
+  reject(error: WstunError): void;
+}
+
+export class PairedPage implements MessageLinkHandler {
+  /** Which pairing: the same for a page that came back. */
+  readonly id: string;
+  private readonly link: MessageLink;
+  private readonly incoming: Seal;
+  private readonly outgoing: Seal;
+  private readonly events: PairedPageEvents;
+  private readonly ticks: NodeJS.Timeout;
+  private readonly requests = new Map<string, Request>();
+  private readonly links = new Set<TetherLink>();
+  private heard = performance.now();
+  private skew: number | undefined;
+  private duty: Duty | undefined;
+  private ended: LinkCloseReason | undefined;
+
+  /** Takes the link's handler. */
+  constructor(id: string, link: MessageLink, keys: PairingKeys, events: PairedPageEvents) {
+    this.id = id;
+    this.link = link;
+    this.incoming = new Seal(keys.pageSeal);
+    this.outgoing = new Seal(keys.laptopSeal);
+    this.events = events;
+    this.ticks = setInterval(() => this.tick(), PING_MS).unref();
+    link.setHandler(this);
+  }
+
+  get remote(): string {
+    return this.link.remote;
+  }
+
+  get carries(): boolean {
+    return this.links.size > 0;
+  }
+
+  /** It answers what it is asked, as far as can be told. */
+  get works(): boolean {
+    return this.ended === undefined && performance.now() - this.heard < DOUBT_MS;
+  }
+
+  /**
+   * What to add to this machine's clock to have the page's, ms: a laptop without internet may never have been told the
+   * time.
+   */
+  get skewMs(): number {
+    return this.skew ?? 0;
+  }
+
+  setDuty(duty: Duty): void {
+    if (duty === this.duty) return;
+    this.duty = duty;
+    this.send({ type: 'duty', duty });
+  }
+
+  /**
+   * Asks for a link to `url`, a relay's with a ticket for a page.
+   * @throws WstunError phone-offline, phone-refused, link-slow, link-lost (the page is gone), dial-cancelled
+   */
+  open(url: string, signal: AbortSignal): Promise<TetherLink> {
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(new WstunError('dial-cancelled'));
+      if (this.ended !== undefined) return reject(new WstunError('link-lost'));
+      const token = randomBytes(16).toString('hex');
+      const settle = (): void => {
+        clearTimeout(limit);
+        signal.removeEventListener('abort', onAbort);
+        this.requests.delete(token);
+      };
+      const request: Request = {
+        url,
+        resolve: (link) => [settle(), resolve(link)],
+        reject: (error) => [settle(), reject(error)],
+      };
+      const limit = setTimeout(() => request.reject(new WstunError('link-slow')), OPEN_LIMIT_MS);
+      const onAbort = (): void => request.reject(new WstunError('dial-cancelled'));
+      signal.addEventListener('abort', onAbort);
+      this.requests.set(token, request);
+      this.send({ type: 'open', link: token, url });
+    });
+  }
+
+  /** Whether this page was asked for the link of this token, and has not brought it yet. */
+  expects(token: string): boolean {
+    return this.requests.has(token);
+  }
+
+  /** The near leg of that link; its handler is set by whoever asked for it, in this turn or the promises behind it. */
+  bring(token: string, nearLeg: MessageLink): TetherLink | undefined {
+    const request = this.requests.get(token);
+    if (request === undefined) return undefined;
+    const events = {
+      onHeard: () => this.hear(),
+      onEnd: () => this.forget(link),
+    };
+    const link: TetherLink = new TetherLink(nearLeg, events, request.url);
+    this.links.add(link);
+    request.resolve(link);
+    this.events.onLinks();
+    return link;
+  }
+
+  /** Ends what it carries, not the page. */
+  endLinks(): void {
+    for (const link of this.links) link.abort();
+  }
+
+  /** Another control link of the same page has taken over. */
+  replace(): void {
+    this.send({ type: 'replaced' });
+    this.stop({ clean: true, text: 'replaced' });
+    this.link.close();
+  }
+
+  /** The laptop's client ends. */
+  close(): void {
+    this.stop({ clean: true, text: 'closed here' });
+    this.link.close('going-away');
+  }
+
+  handleMessage(pieces: Message): void {
+    if (this.ended !== undefined) return;
+    const content = this.incoming.open(Buffer.concat(pieces));
+    const message = content && decodePageMessage(content);
+    this.hear();
+    if (message === undefined || !this.handle(message)) this.break('a message that cannot be');
+  }
+
+  handleDrain(): void {}
+
+  handleClose(reason: LinkCloseReason): void {
+    this.stop(reason);
+  }
+
+  /** False for what the page may not say now. */
+  private handle(message: PageMessage): boolean {
+    if (message.type === 'joined') {
+      if (this.skew !== undefined) return false;
+      const skewMs = message.time - Date.now();
+      this.skew = Math.abs(skewMs) < SKEW_THAT_MATTERS_MS ? 0 : skewMs;
+      this.events.onJoined(this);
+    } else if (message.type === 'failed') {
+      const fault = message.reason === 'refused' ? 'phone-refused' : 'phone-offline';
+      this.requests.get(message.link)?.reject(new WstunError(fault));
+    }
+    return this.skew !== undefined;
+  }
+
+  private send(message: LaptopMessage): void {
+    if (this.ended !== undefined) return;
+    this.link.send([this.outgoing.seal(encodeMessage(message))]);
+    if (this.link.queuedBytes > MAX_CONTROL_QUEUE_BYTES) this.break('the page does not read');
+  }
+
+  private hear(): void {
+    this.heard = performance.now();
+  }
+
+  private tick(): void {
+    const silentMs = performance.now() - this.heard;
+    if (silentMs >= GONE_MS) return this.break('the page has fallen silent');
+    this.send({ type: 'ping' });
+    if (silentMs >= DOUBT_MS) this.events.onDoubt(this);
+  }
+
+  private forget(link: TetherLink): void {
+    if (this.links.delete(link)) this.events.onLinks();
+  }
+
+  private break(text: string): void {
+    this.stop({ clean: false, text });
+    this.link.abort();
+  }
+
+  private stop(reason: LinkCloseReason): void {
+    if (this.ended !== undefined) return;
+    this.ended = reason;
+    clearInterval(this.ticks);
+    this.endLinks();
+    for (const request of [...this.requests.values()]) request.reject(new WstunError('link-lost'));
+    this.events.onEnd(this, reason);
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * The laptop's side of a pairing on one control link: two messages in, two out, or a refusal. Knows neither what the
+ * link is for afterwards nor who may pair: the owner says which secret belongs to an identifier, and whether it may
+ * still be claimed.
+ */
+import type { Message, MessageLink, MessageLinkHandler } from '../../transport/message-link.ts';
+import {
+  answerPairing,
+  HELLO_BYTES,
+  type LaptopPairing,
+  MESSAGE,
+  type PairingKeys,
+  readHello,
+} from '../shared/pairing.ts';
+import { PAIRING_LIMIT_MS } from './tether-limits.ts';
+
+export interface PairingOwner {
+  /** The `Host` of the upgrade. */
+  readonly host: string;
+  find(id: Uint8Array): Uint8Array | undefined;
+  /**
+   * The page has proved that it holds the secret. Undefined: it is used or has run out meanwhile. Otherwise what takes
+   * the link's handler, once the laptop's proof has been sent.
+   */
+  claim(secret: Uint8Array, keys: PairingKeys): (() => void) | undefined;
+  /**
+   * The link ends without a pairing. `guessed`: by whoever has no secret that holds, or says nothing until the time is
+   * over. Not a phone with a good code that loses its network.
+   */
+  onFailed(guessed: boolean): void;
+}
+
+export class PairingExchange implements MessageLinkHandler {
+  private readonly link: MessageLink;
+  private readonly owner: PairingOwner;
+  private readonly limit: NodeJS.Timeout;
+  private secret: Uint8Array | undefined;
+  private pairing: LaptopPairing | undefined;
+  private over = false;
+
+  /** Takes the link's handler. */
+  constructor(link: MessageLink, owner: PairingOwner) {
+    this.link = link;
+    this.owner = owner;
+    this.limit = setTimeout(() => this.fail(this.pairing === undefined), PAIRING_LIMIT_MS);
+    link.setHandler(this);
+  }
+
+  handleMessage(pieces: Message): void {
+    if (this.over) return;
+    const bytes = pieces.reduce((sum, piece) => sum + piece.byteLength, 0);
+    if (bytes > HELLO_BYTES) return this.refuse();
+    const message = Uint8Array.from(Buffer.concat(pieces));
+    if (this.pairing === undefined) this.handleHello(message);
+    else this.handleProof(this.pairing, message);
+  }
+
+  handleDrain(): void {}
+
+  handleClose(): void {
+    this.fail(false);
+  }
+
+  private handleHello(message: Uint8Array): void {
+    const hello = readHello(message);
+    if (hello === undefined) return this.refuse();
+    this.secret = this.owner.find(hello.id);
+    // Also where nobody holds the secret: only after the proof does anyone learn whether it holds.
+    this.pairing = answerPairing(message, this.secret, this.owner.host);
+    this.link.send([this.pairing.answer]);
+  }
+
+  private handleProof(pairing: LaptopPairing, message: Uint8Array): void {
+    const checked = pairing.check(message);
+    const takeOver = this.secret && checked && this.owner.claim(this.secret, checked.keys);
+    if (takeOver === undefined || checked === undefined) return this.refuse();
+    this.end();
+    this.link.send([checked.proof]);
+    takeOver();
+  }
+
+  private refuse(): void {
+    this.end();
+    this.link.send([Uint8Array.of(MESSAGE.refusal)]);
+    this.link.close();
+    this.owner.onFailed(true);
+  }
+
+  private fail(wasSilent: boolean): void {
+    if (this.over) return;
+    this.end();
+    this.link.abort();
+    // An answer for nothing costs us as much as a refusal.
+    const hadNoSecret = this.pairing !== undefined && this.secret === undefined;
+    this.owner.onFailed(wasSilent || hadNoSecret);
+  }
+
+  private end(): void {
+    this.over = true;
+    clearTimeout(this.limit);
+  }
+}

@@ -1,0 +1,79 @@
+/**
+ * Which secrets may pair: the one code that is on show, and those of pages that paired before. Pure, with time passed
+ * in.
+ *
+ * A code is taken by the page's proof alone: whoever has only seen its identifier on the network can neither use nor
+ * spoil it.
+ */
+import { createSecret, secretId, secretToText } from '../shared/pairing.ts';
+
+/** To take the phone out, unlock it and scan; long enough for that, and short against a photograph of the screen. */
+export const CODE_LIFETIME_MS = 5 * 60_000;
+/** Phones of one laptop. The one that paired first is forgotten, and needs a new code. */
+const MAX_PAGES = 16;
+
+/** What a secret turned out to belong to. */
+export type Claim =
+  /** The code; it is taken, and `rejoin` is remembered for this new page. */
+  { readonly kind: 'code'; readonly page: string } | { readonly kind: 'page'; readonly page: string };
+
+interface Code {
+  readonly secret: Uint8Array;
+  readonly until: number;
+}
+
+interface KnownPage {
+  readonly id: string;
+  readonly secret: Uint8Array;
+}
+
+/** Times are milliseconds of any clock that does not run backwards. */
+export class Secrets {
+  #code: Code | undefined;
+  /** By the text of the secret's identifier; the oldest pairing first. */
+  readonly #pages = new Map<string, KnownPage>();
+  #count = 0;
+
+  /** Makes a code, in place of the one before. */
+  newCode(now: number): Uint8Array {
+    this.#code = { secret: createSecret(), until: now + CODE_LIFETIME_MS };
+    return this.#code.secret;
+  }
+
+  /** The secret of this identifier, to check a proof against. */
+  find(id: Uint8Array, now: number): Uint8Array | undefined {
+    const code = this.#validCode(now);
+    if (code !== undefined && idText(code.secret) === secretToText(id)) return code.secret;
+    return this.#pages.get(secretToText(id))?.secret;
+  }
+
+  /** After the proof. Undefined where it has been used or has run out since `find`. */
+  claim(secret: Uint8Array, rejoin: Uint8Array, now: number): Claim | undefined {
+    const known = this.#pages.get(idText(secret));
+    if (known !== undefined) return { kind: 'page', page: known.id };
+    const code = this.#validCode(now);
+    if (code === undefined || idText(code.secret) !== idText(secret)) return undefined;
+    this.#code = undefined;
+    return { kind: 'code', page: this.#remember(rejoin) };
+  }
+
+  #validCode(now: number): Code | undefined {
+    if (this.#code !== undefined && now >= this.#code.until) this.#code = undefined;
+    return this.#code;
+  }
+
+  #remember(rejoin: Uint8Array): string {
+    this.#count += 1;
+    const id = `page ${this.#count}`;
+    this.#pages.set(idText(rejoin), { id, secret: rejoin });
+    if (this.#pages.size > MAX_PAGES) {
+      const [oldest] = this.#pages.keys();
+      if (oldest !== undefined) this.#pages.delete(oldest);
+    }
+    return id;
+  }
+}
+
+function idText(secret: Uint8Array): string {
+  return secretToText(secretId(secret));
+}

@@ -1,0 +1,231 @@
+/**
+ * Makes a SecureLink of a link: the Noise handshake between client and exit, and what both agree on before it
+ * (docs/protocol.md §2.4). Knows keys; whether the bearer of a key is welcome is asked of the caller.
+ *
+ * Whatever goes wrong, the link is aborted without a word: whoever stands in between learns only that it did not work.
+ */
+import type { CipherSuite } from '../../crypto/aead.ts';
+import { type HandshakeResult, HandshakeState } from '../../crypto/noise.ts';
+import type { DhKeyPair } from '../../crypto/x25519.ts';
+import { FAULTS, faultOfSessionCode, WstunError } from '../../errors.ts';
+import { PROTOCOL_VERSION } from '../../protocol/frames.ts';
+import type { Message, MessageLink, MessageLinkHandler } from '../../transport/message-link.ts';
+import { SecureLink } from './secure-link.ts';
+
+/** From the open link to the session's keys. */
+const HANDSHAKE_LIMIT_MS = 10_000;
+/** Noise's own messages have 49 to 65 bytes here; the rest is room for payloads of later versions. */
+const MAX_HANDSHAKE_MESSAGE_BYTES = 4_096;
+
+/** The first byte of every message before the keys stand: the relay's word to the client, or a handshake message. */
+const NOTICE = 0x00;
+const HANDSHAKE = 0x01;
+/** Type, version, suite, features (2), encryption: before the first Noise message. */
+const HEADER_BYTES = 6;
+const SUITE_CODE: Readonly<Record<CipherSuite, number>> = { ChaChaPoly: 1, AESGCM: 2 };
+
+/** `off`: both ends prove themselves, then records travel unsealed, for links that TLS protects as far as the exit. */
+export type Encryption = 'on' | 'off';
+
+const EMPTY = new Uint8Array(0);
+
+export interface InitiatorOptions {
+  readonly keys: DhKeyPair;
+  /** The exit's session public key, 32 bytes: the pin of the invite. */
+  readonly exitKey: Uint8Array;
+  readonly suite: CipherSuite;
+  readonly encryption: Encryption;
+  /** By which the relay can prove that its keys were rotated (`TicketDialer.rotationProofOf`). */
+  readonly rotationProof?: Uint8Array | undefined;
+}
+
+/**
+ * The client's side; takes the link's handler. The handler of the result is to be set in the turn in which it resolves.
+ * Rejects, with the link aborted: `handshake-failed`, `link-slow`, `dial-cancelled`, or what the relay says.
+ */
+export function initiateSecureLink(
+  link: MessageLink,
+  { keys, exitKey, suite, encryption, rotationProof }: InitiatorOptions,
+  signal: AbortSignal,
+): Promise<SecureLink> {
+  return new Promise((resolve, reject) => {
+    const header = encodeHeader(suite, encryption);
+    const noise = new HandshakeState({ role: 'initiator', suite, prologue: prologueOf(header), s: keys, rs: exitKey });
+    const onAbort = (): void => exchange.fail(new WstunError('dial-cancelled'));
+    const onFailed = (error: WstunError): void => {
+      signal.removeEventListener('abort', onAbort);
+      reject(error);
+    };
+    const exchange = new Exchange(link, onFailed, (type, body) => {
+      if (type === NOTICE) throw faultOfNotice(body, rotationProof);
+      if (type !== HANDSHAKE) throw new WstunError('handshake-failed');
+      noise.readMessage(body);
+      link.send([Uint8Array.of(HANDSHAKE), noise.writeMessage(EMPTY)]);
+      signal.removeEventListener('abort', onAbort);
+      resolve(exchange.succeed(noise.finish(), encryption));
+    });
+    if (signal.aborted) return onAbort();
+    signal.addEventListener('abort', onAbort);
+    link.send([header, noise.writeMessage(EMPTY)]);
+  });
+}
+
+export interface ResponderOptions {
+  readonly keys: DhKeyPair;
+  /** Whose session public key, 32 bytes, this is; undefined if it is not welcome. */
+  readonly bearerOf: (sessionKey: Uint8Array) => string | undefined;
+  /** Whether `encryption: 'off'` may be agreed on. */
+  readonly allowUnsealed: boolean;
+  /** Keys that this exit had before: whoever pins one of them still completes a handshake, and is told. */
+  readonly retired?: readonly RetiredResponder[];
+}
+
+export type RetiredResponder = Pick<ResponderOptions, 'keys' | 'bearerOf'>;
+
+export interface ResponderEvents {
+  /** In the turn of the last handshake message; the link's handler is to be set in it. */
+  onSecured(link: SecureLink, bearer: string, sessionKey: Uint8Array): void;
+  /** Instead, where the client pins a key that is retired (needed with `retired`): all that may follow is to say so. */
+  onRetired?(link: SecureLink, bearer: string): void;
+  /** Once, instead. The link is aborted. */
+  onFailed(error: WstunError): void;
+}
+
+/** The exit's side; takes the link's handler. */
+export function acceptSecureLink(link: MessageLink, options: ResponderOptions, events: ResponderEvents): void {
+  let offer: Offer | undefined;
+  const exchange = new Exchange(link, events.onFailed, (type, body, message) => {
+    if (type !== HANDSHAKE) throw new WstunError('handshake-failed');
+    if (offer === undefined) {
+      offer = readOffer(message, options);
+      link.send([Uint8Array.of(HANDSHAKE), offer.noise.writeMessage(EMPTY)]);
+      return;
+    }
+    offer.noise.readMessage(body);
+    const result = offer.noise.finish();
+    const bearer = (offer.retired ?? options).bearerOf(result.remoteStatic);
+    if (bearer === undefined) throw new WstunError('handshake-failed');
+    const secured = exchange.succeed(result, offer.encryption);
+    if (offer.retired === undefined) events.onSecured(secured, bearer, result.remoteStatic);
+    else events.onRetired?.(secured, bearer);
+  });
+}
+
+interface Offer {
+  readonly noise: HandshakeState;
+  readonly encryption: Encryption;
+  /** Undefined for the present keys. */
+  readonly retired: RetiredResponder | undefined;
+}
+
+function readOffer(message: Buffer, { keys, allowUnsealed, retired = [] }: ResponderOptions): Offer {
+  const header = message.subarray(0, HEADER_BYTES);
+  const suite = header[2] === SUITE_CODE.AESGCM ? 'AESGCM' : 'ChaChaPoly';
+  const encryption = header[5] === 0 ? 'off' : 'on';
+  // One spelling only: what this version would not write, it does not read.
+  const known = header.equals(encodeHeader(suite, encryption)) && (encryption === 'on' || allowUnsealed);
+  if (!known) throw new WstunError('handshake-failed');
+  for (const candidate of [undefined, ...retired]) {
+    const s = (candidate ?? { keys }).keys;
+    const noise = new HandshakeState({ role: 'responder', suite, prologue: prologueOf(header), s });
+    // Which key the client pins shows in whether the first message can be read: it has no other sign.
+    if (reads(noise, message.subarray(HEADER_BYTES))) return { noise, encryption, retired: candidate };
+  }
+  throw new WstunError('handshake-failed');
+}
+
+function reads(noise: HandshakeState, message: Uint8Array): boolean {
+  try {
+    noise.readMessage(message);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** All that is agreed on outside Noise; it goes into the prologue, so whoever changes it breaks the first message. */
+function encodeHeader(suite: CipherSuite, encryption: Encryption): Buffer {
+  return Buffer.from([HANDSHAKE, PROTOCOL_VERSION, SUITE_CODE[suite], 0, 0, encryption === 'on' ? 1 : 0]);
+}
+
+function prologueOf(header: Uint8Array): Uint8Array {
+  return Buffer.concat([Buffer.from('wstun/1\0'), header]);
+}
+
+/**
+ * Nobody has proved anything yet: a notice can only say why to try again. But for the rotation of the relay's keys,
+ * which comes with a proof under the old ones.
+ */
+function faultOfNotice(body: Buffer, rotationProof: Uint8Array | undefined): WstunError {
+  const fault = body.length >= 2 ? faultOfSessionCode(body.readUInt16BE(0)) : 'handshake-failed';
+  const proof = body.subarray(2);
+  if (fault === 'keys-rotated' && rotationProof !== undefined && proof.equals(rotationProof))
+    return new WstunError(fault);
+  if (proof.length > 0) return new WstunError('handshake-failed');
+  // What is no code of a session comes out as its end: there is none to end here.
+  const isReason = FAULTS[fault].class === 'network' && fault !== 'session-closed';
+  return new WstunError(isReason ? fault : 'handshake-failed');
+}
+
+/** One handshake on one link: its time limit, and that it ends once. */
+class Exchange implements MessageLinkHandler {
+  private readonly link: MessageLink;
+  private readonly onFailed: (error: WstunError) => void;
+  private readonly step: (type: number, body: Buffer, message: Buffer) => void;
+  private readonly limit: NodeJS.Timeout;
+  private over = false;
+
+  constructor(
+    link: MessageLink,
+    onFailed: (error: WstunError) => void,
+    step: (type: number, body: Buffer, message: Buffer) => void,
+  ) {
+    this.link = link;
+    this.onFailed = onFailed;
+    this.step = step;
+    this.limit = setTimeout(() => this.fail(new WstunError('link-slow')), HANDSHAKE_LIMIT_MS);
+    link.setHandler(this);
+  }
+
+  handleMessage(pieces: Message): void {
+    if (this.over) return;
+    try {
+      const message = wholeMessage(pieces);
+      this.step(message[0] ?? NOTICE, message.subarray(1), message);
+    } catch (error) {
+      this.fail(error instanceof WstunError ? error : new WstunError('handshake-failed'));
+    }
+  }
+
+  handleDrain(): void {}
+
+  /** An exit that does not like what it hears ends the link without a word. */
+  handleClose(): void {
+    this.fail(new WstunError('handshake-failed'));
+  }
+
+  succeed(result: HandshakeResult, encryption: Encryption): SecureLink {
+    this.end();
+    // Not the result as it is: its hash and key would live as long as the link.
+    const { sealer, opener } = result;
+    return new SecureLink(this.link, encryption === 'on' ? { sealer, opener } : undefined);
+  }
+
+  fail(error: WstunError): void {
+    if (this.over) return;
+    this.end();
+    this.link.abort();
+    this.onFailed(error);
+  }
+
+  private end(): void {
+    this.over = true;
+    clearTimeout(this.limit);
+  }
+}
+
+function wholeMessage(pieces: Message): Buffer {
+  const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  if (bytes < 1 || bytes > MAX_HANDSHAKE_MESSAGE_BYTES) throw new WstunError('handshake-failed');
+  return Buffer.concat(pieces);
+}

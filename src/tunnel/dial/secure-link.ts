@@ -1,0 +1,152 @@
+/**
+ * A MessageLink whose messages travel as sealed records over another (docs/protocol.md §2.4). Made by handshake.ts
+ * alone, when the keys stand.
+ *
+ * A record that is not the next one in order, whole and genuine, aborts the link before a byte of it is delivered;
+ * above, that is never a clean end. It does not know what the messages mean, nor who the peer is.
+ */
+import type { RecordOpener, RecordSealer } from '../../crypto/record-cipher.ts';
+import { type Piece, releaseAll } from '../../memory/pieces.ts';
+import type {
+  Farewell,
+  LentMessage,
+  LinkCloseReason,
+  Message,
+  MessageLink,
+  MessageLinkHandler,
+  MessageReader,
+} from '../../transport/message-link.ts';
+
+const TAG_BYTES = 16;
+
+/** Absent where encryption is off: both ends have proved themselves, and TLS carries the rest. */
+export interface RecordCiphers {
+  readonly sealer: RecordSealer;
+  readonly opener: RecordOpener;
+}
+
+export class SecureLink implements MessageLink, MessageLinkHandler, MessageReader {
+  readonly maxMessageBytes: number;
+  private readonly inner: MessageLink;
+  private readonly ciphers: RecordCiphers | undefined;
+  private handler: MessageLinkHandler | undefined;
+  /** Came while there was no handler, in the same read as what took the last one away: at most what one read brings. */
+  private early: Message[] = [];
+  private closed: LinkCloseReason | undefined;
+
+  constructor(inner: MessageLink, ciphers: RecordCiphers | undefined) {
+    this.inner = inner;
+    this.ciphers = ciphers;
+    this.maxMessageBytes = inner.maxMessageBytes - TAG_BYTES;
+    inner.setHandler(this);
+  }
+
+  get queuedBytes(): number {
+    return this.inner.queuedBytes;
+  }
+
+  get remote(): string {
+    return this.inner.remote;
+  }
+
+  /** What is opened lies in memory of its own. */
+  get reader(): MessageReader | undefined {
+    return this.ciphers === undefined ? undefined : this;
+  }
+
+  setHandler(handler: MessageLinkHandler): void {
+    this.handler = handler;
+    if (this.early.length > 0 || this.closed !== undefined) queueMicrotask(() => this.deliverEarly());
+  }
+
+  /**
+   * Nothing is delivered until another handler is set, which must be before the turn ends. Until then what comes is
+   * kept.
+   */
+  takeHandler(): void {
+    this.handler = undefined;
+  }
+
+  /** A message that no record can hold, or the end of the nonces, aborts the link. */
+  send(message: Message): boolean {
+    try {
+      return this.inner.send(this.seal(message));
+    } catch {
+      this.inner.abort();
+      return true;
+    }
+  }
+
+  pause(): void {
+    this.inner.pause();
+  }
+
+  resume(): void {
+    this.inner.resume();
+  }
+
+  close(farewell?: Farewell): void {
+    this.early = [];
+    this.inner.close(farewell);
+  }
+
+  abort(): void {
+    this.early = [];
+    this.inner.abort();
+  }
+
+  // ── from the link below ────────────────────────────────────────────────────────────────────────────────────────────
+
+  handleMessage(message: Message): void {
+    if (this.ciphers !== undefined) {
+      this.readMessage(message as readonly Piece[] as LentMessage);
+      return releaseAll(message);
+    }
+    this.deliver(bytesOf(message) > this.maxMessageBytes ? undefined : message);
+  }
+
+  readMessage(message: LentMessage): void {
+    this.deliver(this.ciphers?.opener.open(message));
+  }
+
+  /** Undefined: what came is no record of the peer's, or not the next. */
+  private deliver(opened: Message | undefined): void {
+    if (opened === undefined) this.inner.abort();
+    else if (this.handler === undefined) this.early.push(opened);
+    else this.handler.handleMessage(opened);
+  }
+
+  handleDrain(): void {
+    this.handler?.handleDrain();
+  }
+
+  handleClose(reason: LinkCloseReason): void {
+    if (this.handler === undefined) this.closed = reason;
+    else this.handler.handleClose(reason);
+  }
+
+  private deliverEarly(): void {
+    for (let next = this.early.shift(); next !== undefined; next = this.early.shift())
+      this.handler?.handleMessage(next);
+    const reason = this.closed;
+    this.closed = undefined;
+    if (reason !== undefined) this.handler?.handleClose(reason);
+  }
+
+  // ── records ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** @throws RangeError for a message that no record can hold, WstunError when the nonces are used up */
+  private seal(message: Message): Message {
+    if (this.ciphers === undefined) {
+      if (bytesOf(message) > this.maxMessageBytes) throw new RangeError('too long for a record');
+      return message;
+    }
+    const record = this.ciphers.sealer.seal(message);
+    releaseAll(message);
+    return record;
+  }
+}
+
+function bytesOf(message: Message): number {
+  return message.reduce((sum, piece) => sum + piece.length, 0);
+}

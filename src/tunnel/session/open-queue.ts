@@ -1,0 +1,121 @@
+/**
+ * New streams that wait until they may be opened: so many were given up lately that the exit would soon refuse all
+ * (mux/give-ups.ts). Who waits is served in the order of what is known of the target, so that a program that gives up
+ * one connection after the other delays the others little. It knows nothing of links or answers.
+ */
+import { WstunError } from '../../errors.ts';
+import type { Opened } from '../../mux/events.ts';
+import type { Target } from '../stream/stream.ts';
+
+/** As long as a connection waits for a session. */
+const WAIT_MS = 10_000;
+/** As many as the proxy has connections. */
+const MAX_WAITING = 2_048;
+/** Targets remembered of either kind, the latest. */
+const MAX_KNOWN = 512;
+
+interface Waiter {
+  readonly target: Target;
+  resolve(id: number): void;
+  reject(error: WstunError): void;
+}
+
+export class OpenLine {
+  private readonly tryOpen: (target: Target) => Opened;
+  /** Of targets that answered lately, of others, and of hosts whose opens were given up lately. */
+  private readonly lines = [new Set<Waiter>(), new Set<Waiter>(), new Set<Waiter>()] as const;
+  private readonly answered = new Set<string>();
+  private readonly givenUp = new Set<string>();
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(tryOpen: (target: Target) => Opened) {
+    this.tryOpen = tryOpen;
+  }
+
+  /** The id of the stream, at once where it may be opened now. Rejects with a WstunError. */
+  open(target: Target, signal: AbortSignal): number | Promise<number> {
+    if (this.size > 0) return this.wait(target, signal);
+    const opened = this.tryOpen(target);
+    if ('refused' in opened) throw new WstunError(opened.refused);
+    if ('stream' in opened) return opened.stream;
+    this.serveAt(opened.heldUntil);
+    return this.wait(target, signal);
+  }
+
+  noteAnswered(target: Target): void {
+    remember(this.answered, keyOf(target));
+  }
+
+  noteGivenUp(target: Target): void {
+    this.answered.delete(keyOf(target));
+    remember(this.givenUp, target.host);
+  }
+
+  /** Nothing can be opened any more. */
+  close(error: WstunError): void {
+    clearTimeout(this.timer);
+    for (const line of this.lines) for (const waiter of [...line]) waiter.reject(error);
+  }
+
+  private get size(): number {
+    return this.lines.reduce((sum, line) => sum + line.size, 0);
+  }
+
+  private lineOf(target: Target): Set<Waiter> {
+    const [first, second, last] = this.lines;
+    if (this.answered.has(keyOf(target))) return first;
+    return this.givenUp.has(target.host) ? last : second;
+  }
+
+  private wait(target: Target, signal: AbortSignal): Promise<number> {
+    if (this.size >= MAX_WAITING) throw new WstunError('dial-busy', 'too many connections wait to be opened');
+    const line = this.lineOf(target);
+    return new Promise((resolve, reject) => {
+      const settle = (): void => {
+        clearTimeout(limit);
+        signal.removeEventListener('abort', onAbort);
+        line.delete(waiter);
+      };
+      const waiter: Waiter = {
+        target,
+        resolve: (id) => [settle(), resolve(id)],
+        reject: (error) => [settle(), reject(error)],
+      };
+      const limit = setTimeout(() => waiter.reject(new WstunError('dial-busy')), WAIT_MS);
+      const onAbort = (): void => waiter.reject(new WstunError('dial-cancelled'));
+      signal.addEventListener('abort', onAbort);
+      line.add(waiter);
+    });
+  }
+
+  private serveAt(at: number): void {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.serve(), Math.max(1, at - performance.now()));
+  }
+
+  private serve(): void {
+    for (const line of this.lines) {
+      for (const waiter of line) {
+        const opened = this.tryOpen(waiter.target);
+        if ('heldUntil' in opened) return this.serveAt(opened.heldUntil);
+        if ('refused' in opened) waiter.reject(new WstunError(opened.refused));
+        else waiter.resolve(opened.stream);
+      }
+    }
+  }
+}
+
+function keyOf({ host, port }: Target): string {
+  return `${host}:${port}`;
+}
+
+/** A set keeps the order of insertion. */
+function remember(known: Set<string>, key: string): void {
+  known.delete(key);
+  known.add(key);
+  if (known.size <= MAX_KNOWN) return;
+  for (const oldest of known) {
+    known.delete(oldest);
+    return;
+  }
+}

@@ -1,0 +1,186 @@
+/**
+ * A stream of a session as a Node Duplex. It owns nothing but the translation: calls of Node's stream machinery become
+ * calls of the session's driver, and the driver's events become pushes, callbacks and errors.
+ */
+import { Duplex } from 'node:stream';
+import { FAULTS, type WireFaultName, WstunError } from '../../errors.ts';
+import type { Piece } from '../../memory/pieces.ts';
+import { SendQueue } from '../../mux/send-queue.ts';
+import { RESET_WAIT_MS } from './socket-reset.ts';
+import { onStandstill } from './standstill.ts';
+import type { Target, TunnelStream } from './stream.ts';
+
+/** What a stream needs of its session; calls after the stream's end have no effect. */
+export interface StreamOwner {
+  /** A link carries the session. */
+  readonly isAttached: boolean;
+  /** Takes the bytes in any case. False: `handleWritable` follows. */
+  write(id: number, bytes: Piece): boolean;
+  /** `handleFinishSent` follows. */
+  finish(id: number): void;
+  consume(id: number, bytes: number): void;
+  /** The stream is over for its user: resets what is not finished yet. */
+  forget(id: number, fault: WireFaultName): void;
+}
+
+/**
+ * Bytes. Readable: none, since the window of the stream bounds what is pushed. Writable: one large read of a socket;
+ * what the session queues itself comes on top (docs/limits.md).
+ */
+const WRITABLE_HIGH_WATER_MARK = 64 * 1024;
+
+export class MuxStream extends Duplex implements TunnelStream {
+  readonly id: number;
+  readonly target: Target;
+  private readonly owner: StreamOwner;
+  private writeDone: ((error?: Error | null) => void) | undefined;
+  /** Received behind bytes that the reader has not taken. */
+  private readonly waiting = new SendQueue();
+  /** In Node's own list, as far as is known: what is no longer there has been read. */
+  private listed = 0;
+  /** Node has asked for more than it holds. */
+  private wanted = false;
+  private finishWaits = false;
+  /** FINISH has come. */
+  private finished = false;
+  /** Why the stream ends once all that came before has been read. */
+  private lateReset: WstunError | undefined;
+  private finalDone: ((error?: Error | null) => void) | undefined;
+
+  constructor(owner: StreamOwner, id: number, target: Target) {
+    super({ allowHalfOpen: true, readableHighWaterMark: 0, writableHighWaterMark: WRITABLE_HIGH_WATER_MARK });
+    this.owner = owner;
+    this.id = id;
+    this.target = target;
+    // A reset may come before its user has got to listen; it must not end the process.
+    this.on('error', () => {});
+  }
+
+  get isAway(): boolean {
+    return !this.owner.isAttached;
+  }
+
+  // ── from the session ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Bytes that a reader takes at once are consumed here; bytes that wait are consumed by `read`. Those that come behind
+   * others wait here, where small ones are joined: in Node's list each would cost some 300 bytes, and a peer may send
+   * byte by byte.
+   */
+  handleData(bytes: Piece): void {
+    // A reader that pauses with its last chunk leaves Node's list empty, but not what waits here.
+    const behindOthers = this.waiting.bytes > 0 || (this.readableLength > 0 && !this.wanted);
+    if (behindOthers) return this.waiting.push(bytes);
+    this.wanted = false;
+    this.pushBytes(bytes);
+    this.countRead();
+  }
+
+  handleFinish(): void {
+    this.finished = true;
+    if (this.waiting.bytes > 0) this.finishWaits = true;
+    else this.push(null);
+  }
+
+  /** At once: what was not read is lost. */
+  handleReset(fault: WireFaultName): void {
+    this.destroy(new WstunError(fault));
+  }
+
+  /**
+   * The peer's socket was reset: as `handleReset` once all that came before has been read, or nobody reads it for too
+   * long.
+   */
+  handleLateReset(fault: WireFaultName): void {
+    const error = new WstunError(fault);
+    this.lateReset = error;
+    if (this.resetIfRead()) return;
+    // What is still written goes nowhere.
+    this.handleWritable();
+    const reset = (): void => void this.destroy(error);
+    this.once('end', reset);
+    this.once(
+      'close',
+      onStandstill(() => this.waiting.bytes + this.readableLength, RESET_WAIT_MS, reset),
+    );
+  }
+
+  handleWritable(): void {
+    const done = this.writeDone;
+    this.writeDone = undefined;
+    done?.();
+  }
+
+  handleFinishSent(): void {
+    const done = this.finalDone;
+    this.finalDone = undefined;
+    done?.();
+  }
+
+  // ── from Node's stream machinery ───────────────────────────────────────────────────────────────────────────────────
+
+  /** Flowing readers and iterators come through here for whatever was not taken at once. */
+  override read(size?: number): unknown {
+    const chunk: unknown = super.read(size);
+    this.countRead();
+    if (this.lateReset !== undefined) this.resetIfRead();
+    return chunk;
+  }
+
+  /** A FINISH before the reset is an 'end' that its reader is to see. */
+  private resetIfRead(): boolean {
+    const isRead = this.waiting.bytes === 0 && this.readableLength === 0 && (!this.finished || this.readableEnded);
+    if (isRead) this.destroy(this.lateReset);
+    return isRead;
+  }
+
+  /**
+   * Data comes when it comes: credit is what holds the peer back. Called when Node's own list is too short for its
+   * reader.
+   */
+  override _read(): void {
+    this.wanted = this.waiting.bytes === 0;
+    if (this.wanted) return;
+    this.waiting.take(this.waiting.bytes, (piece) => this.pushBytes(piece));
+    if (this.finishWaits) this.push(null);
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    if (this.owner.write(this.id, chunk)) done();
+    else this.writeDone = done;
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    this.finalDone = done;
+    this.owner.finish(this.id);
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.owner.forget(this.id, wireFaultOf(error));
+    // Node fails the writes that wait behind it and the callback of `end`, but not the write that is under way.
+    const { writeDone } = this;
+    this.writeDone = undefined;
+    this.finalDone = undefined;
+    this.waiting.clear();
+    done(error);
+    writeDone?.(error ?? new WstunError('dial-cancelled'));
+  }
+
+  /** Its reader may have given it back by the time that `push` returns. */
+  private pushBytes(bytes: Piece): void {
+    this.listed += bytes.length;
+    this.push(bytes);
+  }
+
+  /** By what has left the list: a piece that was read has no length any more if its memory was given back. */
+  private countRead(): void {
+    const read = this.listed - this.readableLength;
+    this.listed -= read;
+    if (read > 0 && !this.destroyed) this.owner.consume(this.id, read);
+  }
+}
+
+function wireFaultOf(error: Error | null): WireFaultName {
+  if (error instanceof WstunError && 'wire' in FAULTS[error.fault]) return error.fault as WireFaultName;
+  return error ? 'target-reset' : 'dial-cancelled';
+}

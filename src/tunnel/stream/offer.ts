@@ -1,0 +1,48 @@
+/**
+ * One offered stream, as its exit sees it: keeps the order of accept, refuse and release, whatever comes in between.
+ */
+import type { WireFaultName } from '../../errors.ts';
+import type { OfferedStream, Target, TunnelStream } from './stream.ts';
+
+export interface OfferAnswers {
+  accept(): TunnelStream;
+  refuse(fault: WireFaultName): void;
+  release(): void;
+}
+
+export class Offer implements OfferedStream {
+  readonly target: Target;
+  readonly bearer: string;
+  private readonly answers: OfferAnswers;
+  private readonly abort = new AbortController();
+  private released = false;
+
+  constructor(target: Target, bearer: string, answers: OfferAnswers) {
+    this.target = target;
+    this.bearer = bearer;
+    this.answers = answers;
+  }
+
+  get signal(): AbortSignal {
+    return this.abort.signal;
+  }
+
+  /** The peer, or the end of the session, took it back. */
+  withdraw(): void {
+    this.abort.abort();
+  }
+
+  accept(): TunnelStream {
+    return this.answers.accept();
+  }
+
+  refuse(fault: WireFaultName): void {
+    this.answers.refuse(fault);
+  }
+
+  release(): void {
+    if (this.released) return;
+    this.released = true;
+    this.answers.release();
+  }
+}

@@ -1,0 +1,106 @@
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { EntryPaces } from '../../src/exit/entry-limiter.ts';
+
+/** Remembers what came, and can go away. */
+class Sink {
+  readonly pieces: Uint8Array[] = [];
+  gone = false;
+  get bytes(): number {
+    return this.pieces.reduce((sum, { length }) => sum + length, 0);
+  }
+  deliver(piece: Uint8Array): void {
+    this.pieces.push(piece);
+  }
+  isGone(): boolean {
+    return this.gone;
+  }
+}
+
+/** 100,000 bytes a second. */
+const RATE = 800_000;
+let rate: number | undefined;
+const numbered = (length: number) => Uint8Array.from({ length }, (_, at) => at % 251);
+
+function paces(): EntryPaces {
+  return new EntryPaces((bearer) => (bearer === 'alice' ? rate : undefined));
+}
+
+beforeEach(() => {
+  rate = RATE;
+  vi.useFakeTimers();
+});
+afterEach(() => {
+  expect(vi.getTimerCount()).toBe(0);
+  vi.useRealTimers();
+});
+
+it('delivers a chunk whole and at once where there is no rate', () => {
+  const sink = new Sink();
+  const chunk = numbered(262_144);
+  paces().hold('bob').fromSocket.send(chunk, sink);
+  expect(sink.pieces).toEqual([chunk]);
+});
+
+it('delivers in order and at the rate, nothing lost', async () => {
+  const sink = new Sink();
+  const chunk = numbered(100_000);
+  paces().hold('alice').fromSocket.send(chunk, sink);
+  await vi.advanceTimersByTimeAsync(500);
+  expect(sink.bytes).toBeGreaterThan(40_000);
+  expect(sink.bytes).toBeLessThan(60_000);
+  await vi.advanceTimersByTimeAsync(600);
+  expect(Buffer.concat(sink.pieces).equals(chunk)).toBe(true);
+});
+
+it('gives streams of one name equal shares, and the two directions each their own', async () => {
+  const alice = paces().hold('alice');
+  const sinks = [new Sink(), new Sink(), new Sink(), new Sink()];
+  for (const sink of sinks) alice.fromSocket.send(numbered(100_000), sink);
+  const upload = new Sink();
+  alice.toSocket.send(numbered(100_000), upload);
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(upload.bytes).toBeGreaterThan(90_000);
+  for (const { bytes } of sinks) expect(Math.abs(bytes - 25_000)).toBeLessThanOrEqual(16_384);
+  await vi.advanceTimersByTimeAsync(4_000);
+  for (const { bytes } of sinks) expect(bytes).toBe(100_000);
+});
+
+it('passes over a stream that is gone: what it had left costs the others nothing', async () => {
+  const { fromSocket } = paces().hold('alice');
+  const [gone, other] = [new Sink(), new Sink()];
+  fromSocket.send(numbered(1_000_000), gone);
+  fromSocket.send(numbered(50_000), other);
+  gone.gone = true;
+  await vi.advanceTimersByTimeAsync(600);
+  expect(other.bytes).toBe(50_000);
+});
+
+it('follows a new rate, and none, while streams wait', async () => {
+  rate = 8_000;
+  const sink = new Sink();
+  paces().hold('alice').fromSocket.send(numbered(1_000_000), sink);
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(sink.bytes).toBeLessThan(6_000);
+  rate = RATE;
+  await vi.advanceTimersByTimeAsync(1_250);
+  expect(sink.bytes).toBeGreaterThan(90_000);
+  rate = undefined;
+  await vi.advanceTimersByTimeAsync(250);
+  expect(sink.bytes).toBe(1_000_000);
+});
+
+it('remembers no name for long that has no stream, and until then gives it no second bucket', () => {
+  const all = paces();
+  const first = all.hold('alice', 0);
+  expect(all.hold('alice', 0)).toBe(first);
+  all.release('alice', 1_000);
+  all.release('alice', 2_000);
+  expect(all.hold('alice', 11_999)).toBe(first);
+  for (let i = 0; i < 10_000; i++) {
+    all.hold(`name ${i}`, 12_000 + i);
+    all.release(`name ${i}`, 12_000 + i);
+  }
+  all.hold('bob', 60_000);
+  expect(all.size).toBe(2);
+  expect(all.hold('alice', 60_000)).toBe(first);
+});

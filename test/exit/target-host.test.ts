@@ -1,0 +1,142 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { formatIp } from '../../src/exit/ip.ts';
+import { parseHost, parseHostText } from '../../src/exit/target-host.ts';
+
+/** The host in short: `name x`, `address x` or `rejected`. */
+function short(text: string): string {
+  const host = parseHostText(text);
+  if (host.kind === 'name') return `name ${host.name}`;
+  return host.kind === 'address' ? `address ${formatIp(host.ip)}` : host.kind;
+}
+
+const LABEL_63 = 'a'.repeat(63);
+const NAME_253 = `${`${LABEL_63}.`.repeat(3)}${'b'.repeat(61)}`;
+
+describe('a host in text', () => {
+  it.each([
+    ['example.com', 'example.com'],
+    ['EXAMPLE.Com', 'example.com'],
+    ['example.com.', 'example.com'],
+    ['xn--bcher-kva.example', 'xn--bcher-kva.example'],
+    ['_srv.under_score.example', '_srv.under_score.example'],
+    ['ends-.in-.hyphens-', 'ends-.in-.hyphens-'],
+    ['r3---sn-h0jeln7l.googlevideo.com', 'r3---sn-h0jeln7l.googlevideo.com'],
+    ['myhost', 'myhost'],
+    ['3com.com', '3com.com'],
+    ['1.2.3.4.example', '1.2.3.4.example'],
+    ['0xabc.example', '0xabc.example'],
+    ['a.0xyz', 'a.0xyz'],
+    [NAME_253, NAME_253],
+    [`${NAME_253}.`, NAME_253],
+  ])('%s is a name', (text, name) => expect(short(text)).toBe(`name ${name}`));
+
+  it.each([
+    ['1.2.3.4', '1.2.3.4'],
+    ['::1', '::1'],
+    ['[2001:DB8::1]', '2001:db8::1'],
+    ['::ffff:10.0.0.1', '10.0.0.1'],
+    ['[::ffff:a00:1]', '10.0.0.1'],
+  ])('%s is an address', (text, ip) => expect(short(text)).toBe(`address ${ip}`));
+
+  it.each([
+    '',
+    '.',
+    '..',
+    'a..b',
+    '.example.com',
+    'example.com..',
+    '-',
+    '-h',
+    '-h.example',
+    'a.-h.example',
+    'example.-com',
+    '--help',
+    `${LABEL_63}a.example`,
+    `${NAME_253}c`,
+    'x'.repeat(256),
+    // inet_aton's spellings of 127.0.0.1, and of 0.0.0.0
+    '127.1',
+    '127.0.1',
+    '0x7f.1',
+    '0x7f.0.0.1',
+    '0x7f000001',
+    '0177.0.0.1',
+    '017700000001',
+    '2130706433',
+    '127.0.0.01',
+    '127.0.0.1.',
+    '127.0.0.0x1',
+    '0',
+    '00',
+    '0x',
+    '0X0',
+    '1.2.3.4.5',
+    '1.2.3.256',
+    'foo.127',
+    'foo.0x7f',
+    'foo.0X7F.',
+    // bytes that no host name has
+    'example.com\0',
+    '127.0.0.1\0.example.com',
+    '\0',
+    'a b.example',
+    ' example.com',
+    'example.com\n',
+    'example.com\r\nHost: x',
+    'user@example.com',
+    'example.com:80',
+    'example.com/path',
+    'ex%61mple.com',
+    'b\u00fccher.example',
+    '\u00ef\u00bc\u0091',
+    '１２７.0.0.1',
+    '127。0。0。1',
+    '*.example.com',
+    // brackets and zones
+    'fe80::1%eth0',
+    '[fe80::1%25eth0]',
+    '[127.0.0.1]',
+    '[example.com]',
+    '[]',
+    '[::1',
+    '::1]',
+    '[[::1]]',
+    '[::1]:80',
+  ])('%j is refused', (text) => expect(short(text)).toBe('rejected'));
+
+  it('of any bytes is refused, or a name of harmless characters, or an address, and a second reading changes nothing', () => {
+    const bytes = fc.uint8Array({ minLength: 0, maxLength: 300 }).map((list) => Buffer.from(list).toString('latin1'));
+    const near = fc.stringMatching(/^[a-zA-Z0-9._:[\]\-x%]{0,40}$/);
+    fc.assert(
+      fc.property(fc.oneof(bytes, near), (text) => {
+        const host = parseHostText(text);
+        if (host.kind === 'name') {
+          expect(host.name).toMatch(/^[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})*$/);
+          expect(parseHostText(host.name)).toEqual(host);
+        }
+        if (host.kind === 'address') expect(parseHostText(formatIp(host.ip))).toEqual(host);
+        if (host.kind === 'rejected' && text.length > 3) expect(host.reason).not.toContain(text);
+      }),
+      { seed: 1123, numRuns: 5000 },
+    );
+  });
+});
+
+describe('a host in a target', () => {
+  it('that is a literal must be one of its kind', () => {
+    expect(parseHost({ kind: 'ipv4', host: '1.2.3.4' })).toEqual({ kind: 'address', ip: Uint8Array.of(1, 2, 3, 4) });
+    expect(parseHost({ kind: 'ipv6', host: '::ffff:1.2.3.4' })).toEqual({
+      kind: 'address',
+      ip: Uint8Array.of(1, 2, 3, 4),
+    });
+    expect(parseHost({ kind: 'ipv6', host: '1.2.3.4' }).kind).toBe('rejected');
+    expect(parseHost({ kind: 'ipv4', host: '::1' }).kind).toBe('rejected');
+    expect(parseHost({ kind: 'ipv4', host: 'example.com' }).kind).toBe('rejected');
+  });
+
+  it('that is a name may spell an address', () => {
+    expect(parseHost({ kind: 'name', host: '1.2.3.4' }).kind).toBe('address');
+    expect(parseHost({ kind: 'name', host: 'example.com' }).kind).toBe('name');
+  });
+});

@@ -1,0 +1,118 @@
+import fc from 'fast-check';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import type { Bearer } from '../../src/crypto/key-table.ts';
+import { ExitBearers } from '../../src/relay/exit-peers.ts';
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+const keyOf = (exit: string, number: number): string =>
+  Buffer.from(`${exit} ${number}`.padEnd(32)).toString('base64url');
+const keysOf = (exit: string, count: number, from = 0): string[] =>
+  Array.from({ length: count }, (_, i) => keyOf(exit, from + i));
+
+function setUp(maxKeys?: number) {
+  const known = new Set<string>();
+  const placeOf = ({ destination, gateKey }: Bearer): string =>
+    `${destination} ${Buffer.from(gateKey).toString('base64url')}`;
+  const bearers = new ExitBearers(
+    { add: (bearer) => void known.add(placeOf(bearer)), remove: (bearer) => void known.delete(placeOf(bearer)) },
+    maxKeys,
+  );
+  const told = new Map<string, string>();
+  const announce = (exit: string, keys: readonly string[]): boolean => {
+    told.delete(exit);
+    return bearers.replace(exit, keys, {
+      handleDone: () => void told.set(exit, 'all'),
+      handleShort: (taken, wanted) => void told.set(exit, `${taken} of ${wanted}`),
+    });
+  };
+  const countOf = (exit: string): number => [...known].filter((place) => place.startsWith(`${exit} `)).length;
+  return { bearers, known, told, announce, countOf };
+}
+
+/** What each gets where it is shared out max-min fair: the level to which all are filled, that want so much. */
+function fairShares(wanted: readonly number[], room: number): { least: number; most: number } {
+  let level = 0;
+  while (level <= room && wanted.reduce((sum, want) => sum + Math.min(want, level), 0) < room) level += 1;
+  const isEnough = wanted.reduce((sum, want) => sum + want, 0) <= room;
+  return isEnough
+    ? { least: Number.POSITIVE_INFINITY, most: Number.POSITIVE_INFINITY }
+    : { least: level - 1, most: level };
+}
+
+it('the keys of exits are shared out max-min fair, whatever they announce, and each is told how many of its own are known', async () => {
+  const step = fc.record({
+    exit: fc.constantFrom('a', 'b', 'c', 'd'),
+    count: fc.integer({ min: 0, max: 12 }),
+    from: fc.integer({ min: 0, max: 6 }),
+    isDropped: fc.boolean(),
+    wait: fc.constantFrom(0, 0, 30, 500),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+      const { bearers, known, told, announce, countOf } = setUp(20);
+      const wanted = new Map<string, string[]>();
+      for (const { exit, count, from, isDropped, wait } of steps) {
+        if (isDropped && count < 3) {
+          bearers.drop(exit);
+          wanted.delete(exit);
+          told.delete(exit);
+        } else {
+          wanted.set(exit, keysOf(exit, count, from));
+          announce(exit, keysOf(exit, count, from));
+        }
+        await vi.advanceTimersByTimeAsync(wait);
+        expect(known.size).toBeLessThanOrEqual(20);
+      }
+      await vi.advanceTimersByTimeAsync(1_000);
+      const { least, most } = fairShares(
+        [...wanted.values()].map(({ length }) => length),
+        20,
+      );
+      for (const [exit, keys] of wanted) {
+        const held = countOf(exit);
+        expect(held).toBeGreaterThanOrEqual(Math.min(keys.length, least));
+        expect(held).toBeLessThanOrEqual(Math.min(keys.length, most));
+        expect(told.get(exit)).toBe(held === keys.length ? 'all' : `${held} of ${keys.length}`);
+        expect(keys.filter((key) => known.has(`${exit} ${key}`))).toHaveLength(held);
+      }
+      expect(known.size).toBe([...wanted.keys()].reduce((sum, exit) => sum + countOf(exit), 0));
+      bearers.close();
+    }),
+    { numRuns: 100, seed: 12 },
+  );
+});
+
+it('of ten thousand keys that are replaced a few hundred go at once, and all within a second', async () => {
+  const { known, announce } = setUp();
+  announce('home', keysOf('home', 10_000));
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(known.size).toBe(10_000);
+  announce('home', keysOf('home', 10, 20_000));
+  expect(known.size).toBeGreaterThan(9_000);
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(known).toEqual(new Set(keysOf('home', 10, 20_000).map((key) => `home ${key}`)));
+});
+
+it('the same list again is none', async () => {
+  const { announce, told } = setUp();
+  expect(announce('home', keysOf('home', 100))).toBe(true);
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(announce('home', keysOf('home', 100))).toBe(false);
+  expect(told.get('home')).toBe('all');
+  expect(announce('home', keysOf('home', 99))).toBe(true);
+});
+
+it('what exits announced before a restart is known without pauses, and a relay hears when', async () => {
+  const { bearers, known } = setUp();
+  for (const exit of ['a', 'b']) bearers.restore(exit, keysOf(exit, 10_000));
+  let isDone = false;
+  void bearers.restored().then(() => {
+    isDone = true;
+  });
+  expect(known.size).toBe(0);
+  // A turn of the event loop is a millisecond of this clock.
+  await vi.advanceTimersByTimeAsync(400);
+  expect([known.size, isDone]).toEqual([20_000, true]);
+});

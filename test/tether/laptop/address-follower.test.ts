@@ -1,0 +1,271 @@
+/** What a tether does as addresses come and go, with interfaces and a clock that the test moves. */
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { WstunError } from '../../../src/errors.ts';
+import { AddressFollower } from '../../../src/tether/laptop/address-follower.ts';
+import type { LanAddress } from '../../../src/tether/laptop/lan-address.ts';
+import type { TetherPlace } from '../../../src/tether/laptop/tether-server.ts';
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+const [A, B] = ['192.168.1.5', '172.20.10.3'];
+const PORT = 8808;
+
+/** A laptop whose addresses the test changes, and a server that can be kept from listening. */
+function laptop(addresses: string[], host?: string) {
+  const state = { addresses, hidden: false, ranks: [0] as number[], taken: new Set<string>(), codes: 0 };
+  const served: TetherPlace[] = [];
+  const retained: string[][] = [];
+  const told: string[] = [];
+  const server = {
+    get address() {
+      const { publicHost = '' } = served.at(-1) ?? {};
+      return publicHost === '' ? undefined : { host: publicHost, port: PORT };
+    },
+    serve: async (place: TetherPlace) => {
+      await Promise.resolve();
+      if (state.taken.has(place.host)) throw new WstunError('cannot-listen', `${place.host}:${place.port}: EADDRINUSE`);
+      served.push(place);
+    },
+    retain: (kept: ReadonlySet<string>) => void retained.push([...kept]),
+    showCode: () => {
+      state.codes += 1;
+    },
+  };
+  const follower = new AddressFollower({
+    server,
+    port: PORT,
+    host,
+    addresses: () => {
+      if (state.hidden) throw new Error('hidden');
+      return state.addresses.map((address, at): LanAddress => ({ address, rank: state.ranks[at] ?? 0 }));
+    },
+    onNoAddress: (why) => told.push(why === 'no-lan-address' ? 'none' : why),
+    onRefused: (error) => told.push(error.message),
+  });
+  /** As the network watch tells of it, and time for what comes of it. */
+  const become = async (now: string[], ms = 2_000): Promise<void> => {
+    state.addresses = now;
+    follower.look();
+    await vi.advanceTimersByTimeAsync(ms);
+  };
+  const names = () => served.map(({ publicHost }) => publicHost);
+  return { state, served, retained, told, follower, become, names };
+}
+
+describe('a tether without a host', () => {
+  it('listens at the address that there is, and at the next when that is replaced', async () => {
+    const { follower, served, become, told } = laptop([A]);
+    await follower.start();
+    expect(served).toEqual([{ host: A, port: PORT, publicHost: A }]);
+    await become([B]);
+    expect(served.slice(1)).toEqual([{ host: B, port: PORT, publicHost: B }]);
+    expect(told).toEqual([]);
+  });
+
+  it('waits for an address where there is none, says so once, and serves as soon as there is one', async () => {
+    const { follower, served, become, told, names } = laptop([]);
+    await follower.start();
+    await become([], 60_000);
+    expect([served, told]).toEqual([[], ['none']]);
+    await become([A]);
+    expect(names()).toEqual([A]);
+  });
+
+  it('says that the address is gone, stops showing codes, and takes the same or another', async () => {
+    const { follower, become, told, names, served } = laptop([A]);
+    await follower.start();
+    await become([], 9_000);
+    expect([told, names()]).toEqual([[], [A]]);
+    await become([], 2_000);
+    expect(told).toEqual(['none']);
+    expect(served.at(-1)).toEqual({ host: A, port: PORT, publicHost: undefined });
+    await become([A]);
+    expect(names()).toEqual([A, undefined, A]);
+    expect(told).toEqual(['none']);
+  });
+
+  it('looks at nothing by itself: no timer runs while nothing is about to be done', async () => {
+    const { follower, become } = laptop([A]);
+    await follower.start();
+    expect(vi.getTimerCount()).toBe(0);
+    await become([B], 500);
+    expect(vi.getTimerCount()).toBe(1);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('looks again before it moves: what is gone meanwhile is not served at', async () => {
+    const { follower, become, state, names } = laptop([A]);
+    await follower.start();
+    await become([B], 500);
+    state.addresses = [A];
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(names()).toEqual([A]);
+  });
+
+  it('tells the server each time which addresses there are', async () => {
+    const { follower, become, retained } = laptop([A]);
+    await follower.start();
+    await become([A, B]);
+    expect(retained.at(-1)).toEqual([A, B]);
+  });
+
+  it('fails at the start where it cannot listen', async () => {
+    const { follower, state } = laptop([A]);
+    state.taken.add(A);
+    await expect(follower.start()).rejects.toMatchObject({ fault: 'cannot-listen' });
+  });
+
+  it('says that it cannot listen at the new address, once, and tries with each change until it can', async () => {
+    const { follower, become, state, told, names } = laptop([A]);
+    await follower.start();
+    state.taken.add(B);
+    await become([B], 60_000);
+    await become([B], 60_000);
+    expect(told).toEqual([expect.stringContaining(`${B}:${PORT}: EADDRINUSE`)]);
+    // The one before is gone: no code may lead there.
+    expect(names()).toEqual([A, undefined]);
+    state.taken.clear();
+    await become([B], 5_000);
+    expect(names()).toEqual([A, undefined, B]);
+  });
+
+  it('is not moved where interfaces are hidden', async () => {
+    const { follower, become, state, names, told } = laptop([A]);
+    await follower.start();
+    state.hidden = true;
+    await become([], 60_000);
+    expect([names(), told]).toEqual([[A], []]);
+  });
+
+  it('says that interfaces are hidden where they are from the start, and not that there is no network', async () => {
+    const { follower, become, state, told, names } = laptop([A]);
+    state.hidden = true;
+    await follower.start();
+    follower.showCode();
+    expect(told).toEqual(['interfaces-hidden', 'interfaces-hidden']);
+    state.hidden = false;
+    await become([A]);
+    expect(names()).toEqual([A]);
+    await become([], 20_000);
+    expect(told.slice(2)).toEqual(['none']);
+  });
+
+  it('does one thing at a time, and looks again behind it', async () => {
+    const { follower, state, names } = laptop([A]);
+    await follower.start();
+    state.addresses = [B];
+    follower.look();
+    await vi.advanceTimersByTimeAsync(999);
+    vi.advanceTimersByTime(1);
+    // Under way to B, whose promise has not come back.
+    state.addresses = [A];
+    follower.look();
+    follower.look();
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect(names()).toEqual([A, B, A]);
+  });
+
+  it('does nothing more when it is closed', async () => {
+    const { follower, become, names } = laptop([A]);
+    await follower.start();
+    await become([B], 500);
+    follower.close();
+    await become([B], 60_000);
+    expect([names(), vi.getTimerCount()]).toEqual([[A], 0]);
+  });
+});
+
+describe('a tether that is closed', () => {
+  it.each([
+    { what: 'goes away', to: [] as string[], dueMs: 10_000 },
+    { what: 'cannot be had', to: [B], dueMs: 1_000 },
+  ])('says nothing of an address that just then $what', async ({ to, dueMs }) => {
+    const { follower, become, state, told } = laptop([A]);
+    await follower.start();
+    state.taken.add(B);
+    await become(to, dueMs - 1);
+    vi.advanceTimersByTime(1);
+    follower.close();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect([told, vi.getTimerCount()]).toEqual([[], 0]);
+  });
+});
+
+describe('Enter', () => {
+  it('shows a code where one leads somewhere', async () => {
+    const { follower, state } = laptop([A]);
+    await follower.start();
+    follower.showCode();
+    expect(state.codes).toBe(1);
+  });
+
+  it('does not wait for an address to settle, nor for one that may be back, and shows no code that leads nowhere', async () => {
+    const { follower, state, names, told } = laptop([A]);
+    await follower.start();
+    state.addresses = [B];
+    follower.showCode();
+    await vi.advanceTimersByTimeAsync(0);
+    state.addresses = [];
+    follower.showCode();
+    await vi.advanceTimersByTimeAsync(0);
+    expect([names(), told, state.codes]).toEqual([[A, B, undefined], ['none'], 0]);
+  });
+
+  it('shows one also where the address has just come back, and serving there shows none', async () => {
+    const { follower, become, state, names } = laptop([A]);
+    await follower.start();
+    await become([], 20_000);
+    state.addresses = [A];
+    follower.showCode();
+    await vi.advanceTimersByTimeAsync(0);
+    expect([names(), state.codes]).toEqual([[A, undefined, A], 1]);
+  });
+
+  it('shows one of where the page is, though a better place cannot be had', async () => {
+    const { follower, state, told, names } = laptop([A]);
+    await follower.start();
+    state.ranks = [0, 1];
+    state.addresses = [B, A];
+    state.taken.add(B);
+    follower.showCode();
+    await vi.advanceTimersByTimeAsync(0);
+    expect([names(), told.length, state.codes]).toEqual([[A], 1, 1]);
+  });
+
+  it('says that there is no address, or tries again to listen', async () => {
+    const { follower, become, state, told, names } = laptop([]);
+    await follower.start();
+    follower.showCode();
+    expect([state.codes, told]).toEqual([0, ['none', 'none']]);
+    state.taken.add(A);
+    await become([A], 60_000);
+    follower.showCode();
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(told.slice(2)).toEqual([expect.stringContaining('EADDRINUSE'), expect.stringContaining('EADDRINUSE')]);
+    state.taken.clear();
+    follower.showCode();
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(names()).toEqual([A]);
+  });
+});
+
+describe('a tether on all addresses', () => {
+  it('keeps its listener, and names the address that there is', async () => {
+    const { follower, served, become, told } = laptop([A], '0.0.0.0');
+    await follower.start();
+    await become([B]);
+    await become([], 20_000);
+    const place = { host: '0.0.0.0', port: PORT };
+    expect(served).toEqual([A, B, undefined].map((publicHost) => ({ ...place, publicHost })));
+    expect(told).toEqual(['none']);
+  });
+
+  it('listens also where there is no address yet', async () => {
+    const { follower, served, told } = laptop([], '0.0.0.0');
+    await follower.start();
+    expect(served).toEqual([{ host: '0.0.0.0', port: PORT, publicHost: undefined }]);
+    expect(told).toEqual(['none']);
+  });
+});

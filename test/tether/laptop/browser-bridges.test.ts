@@ -1,0 +1,235 @@
+/** Which page carries, and what becomes of links when one fails: with pages that are not browsers. */
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import { encodeMessage } from '../../../src/tether/shared/messages.ts';
+import { Seal } from '../../../src/tether/shared/pairing.ts';
+import type { MessageLink } from '../../../src/transport/message-link.ts';
+import { FakePage, openSocket, pair, type RunningTether, startTether, statusOf } from '../../support/fake-page.ts';
+import { faultOf } from '../../support/faults.ts';
+import { LinkRecorder } from '../../support/link-recorder.ts';
+import { until } from '../../support/until.ts';
+
+const URL = 'wss://relay.example.org/a/ticket';
+const never = new AbortController().signal;
+
+/** Dials, and has the page bring the link. */
+async function linkBy(
+  tether: RunningTether,
+  page: FakePage,
+): Promise<{ link: MessageLink; at: LinkRecorder; near: import('ws').WebSocket }> {
+  const dialled = tether.server.dial(() => URL, never).then((link) => ({ link, at: new LinkRecorder(link) }));
+  const near = await page.bring((await page.nextOpen()).link);
+  return { ...(await dialled), near };
+}
+
+async function faultOfDial(dial: Promise<unknown>): Promise<string | undefined> {
+  return await dial.then(
+    () => 'none',
+    (error: unknown) =>
+      faultOf(() => {
+        throw error;
+      }),
+  );
+}
+
+describe('a dial', () => {
+  it('waits for a page, and gives out the link that it brings, whole messages both ways', async () => {
+    const tether = await startTether();
+    const dialled = tether.server.dial(() => URL, never).then((link) => ({ link, at: new LinkRecorder(link) }));
+    const page = await FakePage.join(tether);
+    const asked = await page.nextOpen();
+    expect(asked.url).toBe(URL);
+    const near = await page.bring(asked.link);
+    const { link, at } = await dialled;
+    near.send(Uint8Array.of(1, 2));
+    await at.untilMessages(1);
+    link.send([Uint8Array.of(3), Uint8Array.of(4)]);
+    const [data] = (await once(near, 'message')) as [Buffer];
+    expect([...data]).toEqual([3, 4]);
+    expect(page.duty()).toBe('carry');
+  });
+
+  it('gives each page that is asked a ticket of its own, by that page’s clock', async () => {
+    const tether = await startTether();
+    const hour = 3_600_000;
+    const page = await FakePage.join(tether, tether.secret(), Date.now() + hour);
+    const skews: number[] = [];
+    void tether.server.dial((skewMs) => [URL, skews.push(skewMs)][0] as string, never).catch(() => {});
+    await page.nextOpen();
+    expect(Math.abs((skews[0] ?? 0) - hour)).toBeLessThan(2_000);
+  });
+
+  it('fails where the relay does not open to the page', async () => {
+    const tether = await startTether();
+    const page = await FakePage.join(tether);
+    const dial = tether.server.dial(() => URL, never);
+    page.send({ type: 'failed', link: (await page.nextOpen()).link, reason: 'refused' });
+    expect(await faultOfDial(dial)).toBe('phone-refused');
+  });
+
+  it('goes on while the page reaches nobody, says so once, and asks with a fresh ticket each time', async () => {
+    const tether = await startTether();
+    const page = await FakePage.join(tether);
+    let tickets = 0;
+    const dial = tether.server.dial(() => `${URL}${++tickets}`, never).then((link) => new LinkRecorder(link));
+    for (let i = 1; i <= 2; i++) {
+      const { link, url } = await page.nextOpen();
+      expect(url).toBe(`${URL}${i}`);
+      page.send({ type: 'failed', link, reason: 'unreachable' });
+    }
+    await page.bring((await page.nextOpen()).link);
+    await dial;
+    expect(tether.events.filter(({ type }) => type === 'offline')).toHaveLength(1);
+  });
+
+  it('can be given up; the link that comes too late finds nobody', async () => {
+    const tether = await startTether();
+    const page = await FakePage.join(tether);
+    const stop = new AbortController();
+    const dial = tether.server.dial(() => URL, stop.signal);
+    const { link } = await page.nextOpen();
+    stop.abort();
+    expect(await faultOfDial(dial)).toBe('dial-cancelled');
+    expect(await statusOf(openSocket(tether.host, `/link/${link}`))).toBe(404);
+    expect(await faultOfDial(tether.server.dial(() => URL, stop.signal))).toBe('dial-cancelled');
+  });
+
+  it.each(['a dial that is given up', 'the next phone'])(
+    'outlives a page that is thrown out in the turn in which it joined: %s',
+    async (by) => {
+      const tether = await startTether();
+      const stop = new AbortController();
+      const dial = tether.server.dial(() => URL, stop.signal).then((link) => new LinkRecorder(link));
+      const socket = openSocket(tether.host, '/control');
+      const paired = await pair(socket, tether.host, tether.secret());
+      if (typeof paired === 'string') throw new Error(paired);
+      const joined = new Seal(paired.keys.pageSeal).seal(encodeMessage({ type: 'joined', time: Date.now() }));
+      const tcp = (socket as unknown as { readonly _socket: Socket })._socket;
+      // Both in one segment.
+      tcp.cork();
+      socket.send(joined);
+      socket.send(Uint8Array.of(1, 2, 3));
+      tcp.uncork();
+      await once(socket, 'close');
+      if (by === 'the next phone') {
+        tether.server.showCode();
+        const page = await FakePage.join(tether);
+        await page.bring((await page.nextOpen()).link);
+        await dial;
+      } else {
+        stop.abort();
+        expect(await faultOfDial(dial)).toBe('dial-cancelled');
+      }
+    },
+  );
+
+  it('takes a token once', async () => {
+    const tether = await startTether();
+    const page = await FakePage.join(tether);
+    const dial = tether.server.dial(() => URL, never).then((link) => new LinkRecorder(link));
+    const { link } = await page.nextOpen();
+    await page.bring(link);
+    await dial;
+    expect(await statusOf(openSocket(tether.host, `/link/${link}`))).toBe(404);
+  });
+});
+
+describe('of several pages', () => {
+  it('the newest is asked, and the other when that fails', async () => {
+    const tether = await startTether();
+    const older = await FakePage.join(tether);
+    tether.server.showCode();
+    const newer = await FakePage.join(tether);
+    const dial = tether.server.dial(() => URL, never).then((link) => new LinkRecorder(link));
+    newer.send({ type: 'failed', link: (await newer.nextOpen()).link, reason: 'unreachable' });
+    await older.bring((await older.nextOpen()).link);
+    await dial;
+    await until(() => older.duty() === 'carry' && newer.duty() === 'spare');
+  });
+
+  it('the other is asked beside one that does not answer, within two seconds, and the late link is not taken', async () => {
+    const tether = await startTether();
+    const older = await FakePage.join(tether);
+    tether.server.showCode();
+    const newer = await FakePage.join(tether);
+    const since = performance.now();
+    const dial = tether.server.dial(() => URL, never).then((link) => new LinkRecorder(link));
+    const late = await newer.nextOpen();
+    await older.bring((await older.nextOpen()).link);
+    await dial;
+    expect(performance.now() - since).toBeLessThan(2_000);
+    expect(await statusOf(openSocket(tether.host, `/link/${late.link}`))).toBe(404);
+  });
+
+  it('one that is closed loses its links at once', async () => {
+    const tether = await startTether();
+    const page = await FakePage.join(tether);
+    const { at } = await linkBy(tether, page);
+    page.socket.terminate();
+    await at.untilClosed();
+    expect(at.closes[0]?.clean).toBe(false);
+  });
+
+  it('one that falls silent loses its links within two seconds if there is another, which takes over', async () => {
+    const tether = await startTether();
+    const older = await FakePage.join(tether);
+    tether.server.showCode();
+    const newer = await FakePage.join(tether);
+    const { at } = await linkBy(tether, newer);
+    const since = performance.now();
+    newer.answers = false;
+    await at.untilClosed();
+    const dial = tether.server.dial(() => URL, never).then((link) => new LinkRecorder(link));
+    await older.bring((await older.nextOpen()).link);
+    await dial;
+    // From the last pong, which may have come half a second before.
+    expect(performance.now() - since).toBeLessThan(2_100);
+  });
+
+  it('one that is alone keeps its links through a silence, and loses them when it is gone', async () => {
+    const tether = await startTether();
+    const page = await FakePage.join(tether);
+    const { at } = await linkBy(tether, page);
+    page.answers = false;
+    const seen = page.pings;
+    await until(() => page.pings >= seen + 5);
+    expect(at.closes).toEqual([]);
+    await until(() => at.closes.length > 0, 10_000);
+    expect(tether.server.pages).toBe(0);
+  });
+
+  it('the newest takes over what others carry', async () => {
+    const tether = await startTether();
+    const { at } = await linkBy(tether, await FakePage.join(tether));
+    tether.server.showCode();
+    await FakePage.join(tether);
+    await at.untilClosed();
+  });
+});
+
+describe('a link by a page', () => {
+  it('stops the sender when the page does not say that anything left, and goes on when it does', async () => {
+    const tether = await startTether();
+    const { link, at, near } = await linkBy(tether, await FakePage.join(tether));
+    const record = new Uint8Array(48 * 1024);
+    let sent = 0;
+    while (link.send([record])) sent += record.length;
+    sent += record.length;
+    await until(() => near.bufferedAmount === 0);
+    expect(sent).toBeLessThan(1024 * 1024);
+    expect(at.drains).toBe(0);
+    near.send(String(sent));
+    await until(() => at.drains === 1);
+  });
+
+  it.each(['-1', '1e3', 'x', '', '999999999', '0x10', ' 1'])(
+    'ends when the page says that %j bytes left, which cannot be',
+    async (text) => {
+      const tether = await startTether();
+      const { at, near } = await linkBy(tether, await FakePage.join(tether));
+      near.send(text);
+      await at.untilClosed();
+    },
+  );
+});

@@ -1,0 +1,393 @@
+/** Whoever is on the local network, against the laptop's port: who is refused, how, and what it costs. */
+import { once } from 'node:events';
+import { request } from 'node:http';
+import { connect } from 'node:net';
+import { describe, expect, it, vi } from 'vitest';
+import { CODE_LIFETIME_MS } from '../../../src/tether/laptop/pairing-secrets.ts';
+import { MAX_CONNECTIONS } from '../../../src/tether/laptop/tether-limits.ts';
+import { beginPairing, createSecret } from '../../../src/tether/shared/pairing.ts';
+import {
+  FakePage,
+  nextMessage,
+  openSocket,
+  PAGE,
+  pair,
+  type RunningTether,
+  startTether,
+  statusOf,
+} from '../../support/fake-page.ts';
+import { atEnd } from '../../support/scope.ts';
+import { until } from '../../support/until.ts';
+
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+}
+
+async function ask(
+  { host }: RunningTether,
+  path: string,
+  options: { method?: string; Host?: string } = {},
+): Promise<Answer> {
+  const [name, port] = host.split(':');
+  const { method = 'GET', Host = host } = options;
+  const asked = request({ host: name, port, path, method, headers: { Host } }).end();
+  const [response] = (await once(asked, 'response')) as [import('node:http').IncomingMessage];
+  let body = '';
+  for await (const chunk of response) body += String(chunk);
+  return { status: response.statusCode ?? 0, body, headers: response.headers };
+}
+
+const guess = async (tether: RunningTether, secret = createSecret()) =>
+  await pair(openSocket(tether.host, '/control'), tether.host, secret);
+
+const refusals = ({ events }: RunningTether) => events.filter(({ type }) => type === 'refused').length;
+
+describe('the page', () => {
+  it('is served under the address of the code, with a policy that lets it do what it is for', async () => {
+    const tether = await startTether();
+    const { status, body, headers } = await ask(tether, '/');
+    expect({ status, body }).toEqual({ status: 200, body: PAGE.toString() });
+    const policy = String(headers['content-security-policy']);
+    expect(policy).toContain("default-src 'none'");
+    expect(policy).toMatch(/script-src 'sha256-[\w+/=]{44}';/);
+    expect(policy).toContain(
+      `connect-src 'self' ws://${tether.host} wss://relay.example.org https://relay.example.org;`,
+    );
+    expect(policy).not.toMatch(/unsafe|\*/);
+    expect(headers['referrer-policy']).toBe('no-referrer');
+    expect(headers['x-frame-options']).toBe('DENY');
+    expect(headers['cache-control']).toBe('no-store');
+  });
+
+  it.each(['evil.example', 'evil.example:8808', 'localhost', '127.0.0.1', '127.0.0.1:1', '[::1]:8808'])(
+    'is not served under another host (%s): a name that a stranger points here is none of ours',
+    async (Host) => {
+      const tether = await startTether();
+      expect(await ask(tether, '/', { Host })).toMatchObject({ status: 403, body: '' });
+    },
+  );
+
+  it('is all that there is', async () => {
+    const tether = await startTether();
+    const paths = ['/favicon.ico', '/?x', '//', '/control', `/link/${'0'.repeat(32)}`, '/../etc/passwd'];
+    for (const path of paths) expect(await ask(tether, path)).toMatchObject({ status: 404, body: '' });
+    for (const method of ['POST', 'PUT', 'OPTIONS']) expect((await ask(tether, '/', { method })).status).toBe(405);
+  });
+
+  it('holds no secret, nor does any answer before a proof', async () => {
+    const tether = await startTether();
+    const secret = Buffer.from(tether.secret());
+    const { body, headers } = await ask(tether, '/');
+    const said = body + JSON.stringify(headers);
+    for (const form of ['base64url', 'base64', 'hex', 'latin1'] as const)
+      expect(said).not.toContain(secret.toString(form));
+  });
+});
+
+describe('an upgrade', () => {
+  it.each<[string, Record<string, string>]>([
+    ['of another origin', { Origin: 'http://evil.example' }],
+    ['of an origin that only begins like ours', { Origin: 'http://127.0.0.1' }],
+    ['of our origin over https', { Origin: 'https://HOST' }],
+    ['of no origin that can be told', { Origin: 'null' }],
+    ['to another host, of its own origin', { Host: 'evil.example', Origin: 'http://evil.example' }],
+    ['to another host, of our origin', { Host: 'evil.example:8808' }],
+  ])('%s is refused before anything is said', async (_what, headers) => {
+    const tether = await startTether();
+    const filled = Object.fromEntries(Object.entries(headers).map(([k, v]) => [k, v.replace('HOST', tether.host)]));
+    for (const path of ['/control', `/link/${'0'.repeat(32)}`])
+      expect(await statusOf(openSocket(tether.host, path, filled))).toBe(403);
+    expect(tether.server.pages).toBe(0);
+  });
+
+  it('that is refused gives its connection back within a second, though the stranger keeps his half open', async () => {
+    const tether = await startTether();
+    const [name = '', port] = tether.host.split(':');
+    const strangers = Array.from({ length: MAX_CONNECTIONS }, () => {
+      const socket = connect({ host: name, port: Number(port), allowHalfOpen: true });
+      socket.on('error', () => {}).resume();
+      socket.write('GET /x HTTP/1.1\r\nHost: evil\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n');
+      atEnd(() => socket.destroy());
+      return socket;
+    });
+    await Promise.all(strangers.map((socket) => once(socket, 'end')));
+    const since = performance.now();
+    // A connection beyond the bound is closed without an answer.
+    await vi.waitFor(async () => expect((await ask(tether, '/')).status).toBe(200), 3_000);
+    expect(performance.now() - since).toBeLessThan(2_000);
+  });
+
+  it('that never comes costs a connection for ten seconds, not thirty', async () => {
+    const tether = await startTether();
+    const [name = '', port] = tether.host.split(':');
+    const silent = connect({ host: name, port: Number(port) });
+    atEnd(() => silent.destroy());
+    const closed = once(silent.resume(), 'close');
+    await once(silent, 'connect');
+    const since = performance.now();
+    await closed;
+    expect(performance.now() - since).toBeLessThan(13_000);
+  });
+
+  it('without an origin is refused', async () => {
+    const tether = await startTether();
+    const [name, port] = tether.host.split(':');
+    const key = 'dGhlIHNhbXBsZSBub25jZQ==';
+    const headers = { Host: tether.host, Connection: 'Upgrade', Upgrade: 'websocket' };
+    const asked = request({
+      ...{ host: name, port, path: '/control' },
+      headers: { ...headers, 'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': key },
+    }).end();
+    const [response] = (await once(asked, 'response')) as [import('node:http').IncomingMessage];
+    expect(response.statusCode).toBe(403);
+  });
+
+  it('anywhere else, or for a link that nobody asked for, is not found', async () => {
+    const tether = await startTether();
+    await FakePage.join(tether);
+    for (const path of ['/', '/controls', '/link/', `/link/${'0'.repeat(32)}`, `/link/${'0'.repeat(33)}`])
+      expect(await statusOf(openSocket(tether.host, path))).toBe(404);
+  });
+});
+
+describe('a pairing', () => {
+  it('with the code works once; its page comes back by what it got, the code does not', async () => {
+    const tether = await startTether();
+    const code = tether.secret();
+    const page = await FakePage.join(tether, code);
+    expect(await guess(tether, code)).toBe('refused');
+    page.socket.terminate();
+    await until(() => tether.server.pages === 0);
+    await FakePage.join(tether, page.rejoin);
+    expect(tether.events.filter(({ type }) => type === 'paired')).toMatchObject([{ again: false }, { again: true }]);
+  });
+
+  it('with a code that has run out, a guess, or what another client gave out is refused, told and counted', async () => {
+    const tether = await startTether();
+    const other = await startTether();
+    const stranger = await FakePage.join(other);
+    expect(await guess(tether)).toBe('refused');
+    expect(await guess(tether, stranger.rejoin)).toBe('refused');
+    const now = performance.now() + CODE_LIFETIME_MS;
+    const clock = vi.spyOn(performance, 'now').mockReturnValue(now);
+    expect(await guess(tether, tether.secret())).toBe('refused');
+    clock.mockRestore();
+    expect(tether.server.guesses).toBe(3);
+    expect(refusals(tether)).toBe(3);
+    expect(tether.server.pages).toBe(0);
+  });
+
+  it('that guesses is slowed: after a few tries the address is not even answered', async () => {
+    const tether = await startTether();
+    for (let i = 0; i < 4; i++) expect(await guess(tether)).toBe('refused');
+    for (let i = 0; i < 20; i++) expect(await statusOf(openSocket(tether.host, '/control'))).toBe(429);
+    expect(tether.server.guesses).toBe(4);
+    // A page that is right is let in after the wait, and forgives the address.
+    await vi.waitFor(async () => expect(typeof (await guess(tether, tether.secret()))).toBe('object'), 3_000);
+  });
+
+  it('says nothing of why it fails: unknown, used and malformed look alike', async () => {
+    const tether = await startTether();
+    const used = tether.secret();
+    await FakePage.join(tether, used);
+    const seen: string[] = [];
+    for (const secret of [createSecret(), used]) {
+      const socket = openSocket(tether.host, '/control');
+      const lengths: number[] = [];
+      socket.on('message', (data: Buffer) => lengths.push(data.length));
+      await pair(socket, tether.host, secret);
+      seen.push(lengths.join());
+    }
+    expect(seen).toEqual(['33,1', '33,1']);
+  });
+
+  it.each<[string, Uint8Array | string]>([
+    ['nothing', new Uint8Array(0)],
+    ['text', 'hello'],
+    ['a hello of another version', Uint8Array.from([1, 0, 2, ...new Uint8Array(40)])],
+    ['far too much', new Uint8Array(10_000)],
+    ['a sealed message', Uint8Array.from([5, ...new Uint8Array(30)])],
+  ])('that begins with %s gets a refusal or an end, and no page', async (_what, first) => {
+    const tether = await startTether();
+    const socket = openSocket(tether.host, '/control');
+    await once(socket, 'open');
+    socket.send(first);
+    const answer = await nextMessage(socket);
+    expect([undefined, Uint8Array.of(0)]).toContainEqual(answer);
+    expect(tether.server.pages).toBe(0);
+  });
+
+  it('is one of three at most of an address, so that others have their turn; the next is let in when one ends', async () => {
+    const tether = await startTether();
+    const sockets = Array.from({ length: 5 }, () => openSocket(tether.host, '/control'));
+    const statuses = await Promise.all(sockets.map(statusOf));
+    expect(statuses.filter((status) => status === 101)).toHaveLength(3);
+    expect(statuses.filter((status) => status === 503)).toHaveLength(2);
+    for (const socket of sockets) socket.terminate();
+    await vi.waitFor(async () => expect(await statusOf(openSocket(tether.host, '/control'))).toBe(101));
+    // Broken off in time, without a word: that costs nothing.
+    expect(tether.server.guesses).toBe(0);
+  });
+
+  it('that says nothing until its time is over is counted', async () => {
+    const tether = await startTether();
+    const socket = openSocket(tether.host, '/control');
+    await once(socket, 'open');
+    await once(socket, 'close');
+    await until(() => tether.server.guesses === 1);
+  });
+
+  it('that is broken off after the answer counts for a stranger, not for a phone with a good code', async () => {
+    const tether = await startTether();
+    const breakOff = async (secret: Uint8Array): Promise<void> => {
+      const socket = openSocket(tether.host, '/control');
+      await once(socket, 'open');
+      socket.send(beginPairing(secret, tether.host).hello);
+      await nextMessage(socket);
+      socket.close();
+      await once(socket, 'close');
+    };
+    for (let i = 0; i < 5; i++) await breakOff(tether.secret());
+    expect(tether.server.guesses).toBe(0);
+    await breakOff(createSecret());
+    await until(() => tether.server.guesses === 1);
+    await FakePage.join(tether);
+  });
+});
+
+describe('a paired page', () => {
+  it.each<[string, (page: FakePage) => void]>([
+    ['says what nobody sealed', (page) => page.sendRaw(Uint8Array.from([5, ...new Uint8Array(40)]))],
+    ['says what is no message', (page) => page.send({ type: 'ping' } as never)],
+    ['joins twice', (page) => page.send({ type: 'joined', time: 1 })],
+    ['sends text', (page) => page.socket.send('hello')],
+  ])('that %s is gone', async (_what, misbehave) => {
+    const tether = await startTether();
+    misbehave(await FakePage.join(tether));
+    await until(() => tether.server.pages === 0);
+  });
+
+  it('is replaced by itself, in another tab: the old one is told, and the new one is the only one', async () => {
+    const tether = await startTether();
+    const first = await FakePage.join(tether);
+    const ended = once(first.socket, 'close');
+    const socket = openSocket(tether.host, '/control');
+    expect(typeof (await pair(socket, tether.host, first.rejoin))).toBe('object');
+    await ended;
+    expect(first.messages.at(-1)).toEqual({ type: 'replaced' });
+  });
+});
+
+/** To one of loopback's other addresses, port and all. */
+async function moveTo(tether: RunningTether, name: string): Promise<RunningTether> {
+  const port = tether.server.address?.port ?? 0;
+  await tether.server.serve({ host: name, port, publicHost: name });
+  return { ...tether, host: `${name}:${port}` };
+}
+
+const codes = ({ events }: RunningTether) => events.filter(({ type }) => type === 'code').length;
+const refused = ({ host }: RunningTether) =>
+  vi.waitFor(() => expect(ask({ host } as RunningTether, '/')).rejects.toThrow());
+
+describe('a tether that moves to another address', () => {
+  it('is told of, once, with a code that leads there; the page is served there and no more at the old one', async () => {
+    const tether = await startTether();
+    const moved = await moveTo(tether, '127.0.0.2');
+    const [, address, code] = tether.events;
+    expect(address).toEqual({ type: 'address', host: '127.0.0.2', port: moved.server.address?.port, again: false });
+    expect(code).toMatchObject({ type: 'code', url: expect.stringContaining(`http://${moved.host}/#`) });
+    expect((await ask(moved, '/')).status).toBe(200);
+    expect((await ask(moved, '/', { Host: tether.host })).status).toBe(403);
+    await refused(tether);
+    await FakePage.join(moved);
+    await moveTo(tether, '127.0.0.2');
+    expect(codes(tether)).toBe(2);
+  });
+
+  it('keeps the pages that it has, also where the old address is gone, until they end', async () => {
+    const tether = await startTether();
+    const page = await FakePage.join(tether);
+    const moved = await moveTo(tether, '127.0.0.2');
+    tether.server.retain(new Set(['127.0.0.2']));
+    const dialled = tether.server.dial(() => 'wss://relay.example.org/a', AbortSignal.timeout(5_000));
+    await page.bring((await page.nextOpen()).link);
+    expect((await dialled).remote).toContain('127.0.0.1');
+    page.socket.terminate();
+    await refused(tether);
+    expect((await ask(moved, '/')).status).toBe(200);
+  });
+
+  it('lets a page come back to the old address while that exists, and answers there to no other', async () => {
+    const tether = await startTether();
+    const page = await FakePage.join(tether);
+    const moved = await moveTo(tether, '127.0.0.2');
+    const both = new Set(['127.0.0.1', '127.0.0.2']);
+    tether.server.retain(both);
+    page.socket.terminate();
+    await until(() => tether.server.pages === 0);
+    tether.server.retain(both);
+    expect((await ask(tether, '/', { Host: moved.host })).status).toBe(403);
+    await FakePage.join(tether, page.rejoin);
+    await FakePage.join(moved);
+    expect(tether.server.pages).toBe(2);
+  });
+
+  it('stays as it was where the new address cannot be had', async () => {
+    const tether = await startTether();
+    await expect(moveTo(tether, '203.0.113.77')).rejects.toMatchObject({ fault: 'cannot-listen' });
+    expect([tether.server.address?.host, codes(tether)]).toEqual(['127.0.0.1', 1]);
+    await FakePage.join(tether);
+  });
+
+  it('shows no code while none leads anywhere; the one that was shown holds when the address is back', async () => {
+    const tether = await startTether();
+    const port = tether.server.address?.port ?? 0;
+    await tether.server.serve({ host: '127.0.0.1', port: 0, publicHost: undefined });
+    expect(tether.server.address).toBeUndefined();
+    tether.server.showCode();
+    await tether.server.serve({ host: '127.0.0.1', port: 0, publicHost: '127.0.0.1' });
+    expect(tether.events.slice(1)).toEqual([{ type: 'address', host: '127.0.0.1', port, again: true }]);
+    await FakePage.join(tether);
+  });
+
+  it('shows a new code in time where the last ran out while none led anywhere', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    try {
+      const tether = await startTether();
+      await tether.server.serve({ host: '127.0.0.1', port: 0, publicHost: undefined });
+      vi.advanceTimersByTime(2 * CODE_LIFETIME_MS);
+      expect(codes(tether)).toBe(1);
+      await tether.server.serve({ host: '127.0.0.1', port: 0, publicHost: '127.0.0.1' });
+      vi.advanceTimersByTime(14_000);
+      expect(codes(tether)).toBe(1);
+      vi.advanceTimersByTime(1_000);
+      expect(codes(tether)).toBe(2);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('on all addresses goes on listening, and answers to the name that codes have now', async () => {
+    const tether = await startTether();
+    const { server } = tether;
+    const place = { host: '0.0.0.0', port: 0 };
+    await server.serve({ ...place, publicHost: 'one.example' });
+    const host = `127.0.0.1:${server.address?.port}`;
+    const statusAs = async (name: string) =>
+      (await ask({ ...tether, host }, '/', { Host: host.replace('127.0.0.1', name) })).status;
+    expect([await statusAs('one.example'), await statusAs('two.example')]).toEqual([200, 403]);
+    await server.serve({ ...place, publicHost: 'two.example' });
+    expect([await statusAs('one.example'), await statusAs('two.example')]).toEqual([403, 200]);
+    expect(server.address).toEqual({ host: 'two.example', port: Number(host.split(':')[1]) });
+    expect(tether.events.at(-1)).toMatchObject({ url: expect.stringContaining('http://two.example:') });
+  });
+
+  it('does not listen anywhere once it is closed', async () => {
+    const tether = await startTether();
+    const moving = moveTo(tether, '127.0.0.2');
+    tether.server.close();
+    await refused(await moving);
+  });
+});

@@ -1,0 +1,59 @@
+import { describe, expect, it } from 'vitest';
+import { describeLinkCompliance, type LinkPair } from '../../support/link-compliance.ts';
+import { LinkRecorder } from '../../support/link-recorder.ts';
+import { memoryLinkPair } from '../../support/links/memory-link.ts';
+import { describeMuxCompliance } from '../../support/mux-compliance.ts';
+import { SUITES } from '../../support/noise.ts';
+import { securePair } from '../../support/secure-pair.ts';
+import { driverPair } from '../../support/session-pairs.ts';
+import { openWebSocketPair } from '../../support/websocket-pair.ts';
+
+const MIB = 1024 * 1024;
+
+function memory(): LinkPair {
+  const [near, far] = memoryLinkPair();
+  return { near, far };
+}
+
+for (const suite of SUITES) {
+  describeLinkCompliance(`a secure link (${suite}) in memory`, () => securePair(memory(), { suite }));
+  describeLinkCompliance(`a secure link (${suite}) over a WebSocket`, async () =>
+    securePair(await openWebSocketPair(), { suite }),
+  );
+  describeMuxCompliance(
+    `a secure link (${suite}) in memory`,
+    async (setup) => driverPair(await securePair(memory(), { suite }), setup),
+    { bulk: 2 * MIB, streams: 100 },
+  );
+}
+
+describeLinkCompliance('an unsealed secure link in memory', () => securePair(memory(), { encryption: 'off' }));
+describeLinkCompliance('an unsealed secure link over a WebSocket', async () =>
+  securePair(await openWebSocketPair(), { encryption: 'off' }),
+);
+
+describe('a secure link', () => {
+  it.for(['close', 'abort'] as const)(
+    'delivers nothing more to an end that called %s, early records neither',
+    async (end) => {
+      const { near, far } = await securePair(memory());
+      near.send([Uint8Array.of(1)]);
+      near.send([Uint8Array.of(2)]);
+      // Without a handler above, both are early.
+      await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+      const atFar = new LinkRecorder();
+      atFar.onMessage = () => far[end]();
+      far.setHandler(atFar);
+      await atFar.untilClosed();
+      expect(atFar.messages).toEqual([Buffer.of(1)]);
+      expect(atFar.closes.length).toBe(1);
+    },
+  );
+
+  it('leaves room for the tag in what a link below carries', async () => {
+    const under = memory();
+    const { near, far } = await securePair(under);
+    expect([near.maxMessageBytes, far.maxMessageBytes]).toEqual([65_519, 65_519]);
+    expect([near.remote, near.queuedBytes]).toEqual(['memory', 0]);
+  });
+});

@@ -1,0 +1,342 @@
+import { randomBytes } from 'node:crypto';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { createIdentity } from '../../../src/crypto/keys.ts';
+import { TicketOpener } from '../../../src/crypto/ticket.ts';
+import { WstunError } from '../../../src/errors.ts';
+import { silentLogger } from '../../../src/observability/logger.ts';
+import { startRelayServer } from '../../../src/relay/relay-server.ts';
+import {
+  type ControlMessage,
+  decodeControl,
+  encodeControl,
+  WHEN_FREE_FEATURE,
+} from '../../../src/transport/control-messages.ts';
+import type { MessageLink } from '../../../src/transport/message-link.ts';
+import { TicketDialer } from '../../../src/tunnel/dial/ticket-dialer.ts';
+import { ExitRegistration } from '../../../src/tunnel/session/exit-registration.ts';
+import { faultOfPromise } from '../../support/faults.ts';
+import { hurryAttempts } from '../../support/hurried-attempts.ts';
+import { LinkRecorder } from '../../support/link-recorder.ts';
+import { memoryLinkPair } from '../../support/links/memory-link.ts';
+import { until } from '../../support/until.ts';
+
+const TOKEN = '0123456789abcdef'.repeat(2);
+const key = (): string => randomBytes(32).toString('base64url');
+
+/** Relays in memory, `a` and `b` in turn; each dial is noted, and may be made to fail. */
+class MemoryRelays {
+  readonly faults: WstunError[] = [];
+  readonly dials: string[] = [];
+  /** Of the ticket of each. */
+  readonly features: number[] = [];
+  readonly links: { link: MessageLink; at: LinkRecorder }[] = [];
+  readonly nears: MessageLink[] = [];
+  release: () => void = () => {};
+  private held: Promise<void> = Promise.resolve();
+  private attempts = 0;
+
+  /** Dials have no outcome until `release`. */
+  hold(): void {
+    this.held = new Promise((resolve) => {
+      this.release = resolve;
+    });
+  }
+
+  nextRelay = (): string => (this.attempts++ % 2 === 0 ? 'a' : 'b');
+
+  dial = async (
+    relay: string,
+    { role, destination, features = 0 }: { role: string; destination: string; features?: number },
+  ): Promise<MessageLink> => {
+    this.dials.push(`${relay} ${role} ${destination}`);
+    this.features.push(features);
+    await this.held;
+    const fault = this.faults.shift();
+    if (fault) throw fault;
+    const [near, far] = memoryLinkPair();
+    this.nears.push(near);
+    this.links.push({ link: far, at: new LinkRecorder(far) });
+    return near;
+  };
+
+  rotationProofOf = (): Buffer => Buffer.alloc(32, 7);
+
+  said(at: number): (ControlMessage | undefined)[] {
+    return (this.links[at]?.at.messages ?? []).map((message) => decodeControl([message]));
+  }
+
+  say(at: number, message: ControlMessage): void {
+    this.links[at]?.link.send(encodeControl(message));
+  }
+}
+
+function setUp(options = {}) {
+  const relays = new MemoryRelays();
+  const log: string[] = [];
+  const links: MessageLink[] = [];
+  const handler = {
+    handleLink: (link: MessageLink) => void links.push(link),
+    handleRegistered: (relay: string) => void log.push(`registered at ${relay}`),
+    handleSeen: (address: string) => void log.push(`seen ${address}`),
+    handleTaken: (keys: number, of: number) => void log.push(`${keys} of ${of}`),
+    handleLost: ({ fault }: WstunError) => void log.push(fault),
+  };
+  const registration = new ExitRegistration(relays, handler, silentLogger, options);
+  vi.spyOn(Math, 'random').mockReturnValue(0);
+  hurryAttempts(0);
+  onTestFinished(() => {
+    registration.close();
+    for (const { link } of relays.links) link.abort();
+    vi.restoreAllMocks();
+  });
+  return { relays, log, links, handler, registration };
+}
+
+describe('an exit’s registration', () => {
+  it('announces its list at first and at each change, and is told once that it is known', async () => {
+    const { relays, registration, log } = setUp();
+    const [first, second] = [key(), key()];
+    registration.setBearers([first]);
+    const run = registration.run();
+    await until(() => relays.said(0).length === 1);
+    relays.say(0, { type: 'registered' });
+    registration.setBearers([first, second]);
+    await until(() => relays.said(0).length === 2);
+    relays.say(0, { type: 'registered' });
+    await until(() => log.length === 1);
+    expect(relays.said(0)).toEqual([
+      { type: 'bearers', keys: [first], more: false },
+      { type: 'bearers', keys: [first, second], more: false },
+    ]);
+    registration.close();
+    await run;
+    expect([relays.dials, log]).toEqual([['a exit '], ['registered at a']]);
+  });
+
+  it('announces of many changes within a second the last, after the first', async () => {
+    const { relays, registration } = setUp();
+    const run = registration.run();
+    await until(() => relays.said(0).length === 1);
+    const lists = Array.from({ length: 100 }, () => [key()]);
+    for (const list of lists) registration.setBearers(list);
+    await until(() => relays.said(0).length === 2);
+    expect(relays.said(0)[1]).toEqual({ type: 'bearers', keys: lists.at(-1), more: false });
+    registration.close();
+    await run;
+  });
+
+  it('says how many of its keys the relay has room for, and when all are known', async () => {
+    const { relays, registration, log } = setUp();
+    registration.setBearers([key(), key()]);
+    const run = registration.run();
+    await until(() => relays.said(0).length === 1);
+    relays.say(0, { type: 'taken', keys: 1, of: 2 });
+    relays.say(0, { type: 'registered' });
+    await until(() => log.length === 2);
+    expect(log).toEqual(['1 of 2', 'registered at a']);
+    registration.close();
+    await run;
+  });
+
+  it('hears under which address the relay sees it', async () => {
+    const { relays, registration, log } = setUp();
+    const run = registration.run();
+    await until(() => relays.said(0).length === 1);
+    relays.say(0, { type: 'seen', address: '93.184.216.34' });
+    relays.say(0, { type: 'registered' });
+    await until(() => log.length === 2);
+    expect(log).toEqual(['seen 93.184.216.34', 'registered at a']);
+    registration.close();
+    await run;
+  });
+
+  it('answers a hundred calls at once without a warning of too many listeners', async () => {
+    const { relays, registration, links } = setUp();
+    const warnings: string[] = [];
+    const onWarning = ({ name }: Error): void => void warnings.push(name);
+    process.on('warning', onWarning);
+    onTestFinished(() => void process.off('warning', onWarning));
+    const run = registration.run();
+    await until(() => relays.links.length === 1);
+    relays.hold();
+    for (let i = 0; i < 100; i++) relays.say(0, { type: 'call', token: TOKEN });
+    await until(() => relays.dials.length === 101);
+    relays.release();
+    await until(() => links.length === 100);
+    expect(warnings).toEqual([]);
+    registration.close();
+    await run;
+  });
+
+  it('answers a call at the relay that called, and goes on when that fails', async () => {
+    const { relays, registration, links } = setUp();
+    relays.faults.push(new WstunError('relay-unreachable'));
+    const run = registration.run();
+    await until(() => relays.links.length === 1);
+    relays.faults.push(new WstunError('relay-refused'));
+    relays.say(0, { type: 'call', token: TOKEN });
+    relays.say(0, { type: 'call', token: TOKEN });
+    await until(() => links.length === 1);
+    expect(relays.dials).toEqual(['a exit ', 'b exit ', `b exit ${TOKEN}`, `b exit ${TOKEN}`]);
+    registration.close();
+    await run;
+  });
+
+  it('is renewed when its link is lost or says what only an exit says, and where it is refused, again and again', async () => {
+    const { relays, registration, log } = setUp();
+    const run = registration.run();
+    await until(() => relays.links.length === 1);
+    relays.links[0]?.link.abort();
+    await until(() => relays.links.length === 2);
+    relays.say(1, { type: 'bearers', keys: [], more: false });
+    await until(() => relays.links.length === 3);
+    const refusals = Array.from({ length: 30 }, () => 'relay-refused' as const);
+    relays.faults.push(...refusals.map((fault) => new WstunError(fault)));
+    relays.links[2]?.link.close();
+    await until(() => relays.links.length === 4);
+    expect(log).toEqual(['link-lost', 'link-lost', 'link-lost', ...refusals]);
+    registration.close();
+    await run;
+  });
+
+  it('is renewed at once when the network changes, though nobody answers a goodbye on the old link', async () => {
+    const { relays, registration } = setUp();
+    const run = registration.run();
+    await until(() => relays.links.length === 1);
+    const goodbye = vi.spyOn(relays.nears[0] as MessageLink, 'close').mockReturnValue();
+    registration.wake();
+    await until(() => relays.links.length === 2, 1_000);
+    expect(goodbye).not.toHaveBeenCalled();
+    registration.close();
+    await run;
+  });
+
+  it('where it was to try once, ends with its first failure, but survives a short one after it was registered', async () => {
+    const refused = setUp({ once: true });
+    refused.relays.faults.push(new WstunError('relay-refused'));
+    expect(await faultOfPromise(refused.registration.run())).toBe('relay-refused');
+
+    const { relays, registration, log } = setUp({ once: true });
+    const run = registration.run();
+    await until(() => relays.links.length === 1);
+    relays.say(0, { type: 'registered' });
+    await until(() => log.length === 1);
+    relays.faults.push(new WstunError('relay-refused'));
+    relays.links[0]?.link.abort();
+    await until(() => relays.links.length === 2);
+    expect(log).toEqual(['registered at a', 'link-lost', 'relay-refused']);
+    registration.close();
+    await run;
+  });
+
+  it('ends when the relay proves that its keys were rotated, and takes nobody else’s word for it', async () => {
+    const { relays, registration, log } = setUp();
+    const run = faultOfPromise(registration.run());
+    await until(() => relays.links.length === 1);
+    relays.say(0, { type: 'rotated', proof: '08'.repeat(32) });
+    await until(() => relays.links.length === 2);
+    relays.say(1, { type: 'rotated', proof: '07'.repeat(32) });
+    relays.links[1]?.link.close();
+    expect(await run).toBe('keys-rotated');
+    expect(log).toEqual(['link-lost']);
+  });
+
+  it('waits when a newer exit of its name took over, and registers again', async () => {
+    const { relays, registration, log } = setUp();
+    const run = registration.run();
+    await until(() => relays.links.length === 1);
+    relays.say(0, { type: 'replaced' });
+    relays.links[0]?.link.close();
+    await until(() => relays.links.length === 2);
+    expect(log).toEqual(['exit-replaced']);
+    registration.close();
+    await run;
+  });
+
+  it('asks for its place only when that is free, at the relay where another has it, until it has it again', async () => {
+    const { relays, registration, log } = setUp();
+    const run = registration.run();
+    // At a, b, a, b.
+    for (let i = 0; i < 4; i++) {
+      await until(() => relays.links.length === i + 1);
+      if (i < 3) relays.say(i, { type: i === 1 ? 'registered' : 'occupied' });
+      else relays.say(i, { type: 'registered' });
+      await until(() => i % 2 === 0 || log.filter((line) => line.startsWith('registered')).length === (i + 1) / 2);
+      relays.links[i]?.link.close();
+    }
+    await until(() => relays.links.length === 5);
+    relays.say(4, { type: 'registered' });
+    await until(() => log.at(-1) === 'registered at a');
+    relays.links[4]?.link.close();
+    await until(() => relays.links.length === 7 || relays.links.length === 6);
+    relays.links[5]?.link.close();
+    await until(() => relays.links.length === 7);
+    expect(log.filter((line) => line === 'exit-replaced')).toHaveLength(2);
+    const asksPolitely = relays.features.map((bits) => (bits & WHEN_FREE_FEATURE) !== 0);
+    expect(asksPolitely).toEqual([false, false, true, false, true, false, false]);
+    registration.close();
+    await run;
+  });
+
+  it('that is replaced again and again by a relay of an older version says what that means', async () => {
+    const { relays, registration, handler } = setUp();
+    const told: string[] = [];
+    vi.spyOn(handler, 'handleLost').mockImplementation(({ detail }) => void told.push(detail));
+    const run = registration.run();
+    for (let i = 0; i < 3; i++) {
+      await until(() => relays.links.length === i + 1);
+      relays.say(i, { type: 'registered' });
+      relays.say(i, { type: 'replaced' });
+      relays.links[i]?.link.close();
+    }
+    await until(() => told.length === 3);
+    expect(told[0]).toBe('');
+    for (const detail of told.slice(1)) expect(detail).toContain('each takes the place of the other');
+    registration.close();
+    await run;
+  });
+
+  it('closed while its link is on the way is not left behind', async () => {
+    const { relays, registration } = setUp();
+    const run = registration.run();
+    registration.close();
+    await run;
+    await until(() => relays.links[0]?.at.closes.length === 1);
+  });
+});
+
+describe('a ticket dialer', () => {
+  it('takes the relays in turn, and says role and destination in a ticket that opens', async () => {
+    const [relay, bearer] = [createIdentity(), createIdentity()];
+    const tickets = new TicketOpener(relay);
+    tickets.setBearers([{ name: 'home', gateKey: bearer.public.gate, role: 'exit', destination: '' }]);
+    const admitted: object[] = [];
+    const server = await startRelayServer({
+      listen: [{ host: '127.0.0.1', port: 0 }],
+      tickets,
+      logger: silentLogger,
+      onLink: (link, fields) => {
+        new LinkRecorder(link);
+        admitted.push(fields);
+        link.close();
+      },
+    });
+    onTestFinished(() => server.close());
+    const url = `ws://127.0.0.1:${server.addresses[0]?.port}`;
+    const invite = { relayUrls: [url, 'ws://elsewhere'], relayGateKey: relay.public.gate, bearer };
+    const dialer = new TicketDialer(invite, silentLogger);
+    expect([dialer.nextRelay(), dialer.nextRelay(), dialer.nextRelay()]).toEqual([url, 'ws://elsewhere', url]);
+    const signal = AbortSignal.timeout(5_000);
+    for (const destination of ['', TOKEN]) {
+      const link = await dialer.dial(url, { role: 'exit', destination }, { signal });
+      await new LinkRecorder(link).untilClosed();
+    }
+    expect(admitted).toMatchObject([
+      { role: 'exit', destination: '' },
+      { role: 'exit', destination: TOKEN },
+    ]);
+    expect(await faultOfPromise(dialer.dial(url, { role: 'client', destination: '' }, { signal }))).toBe(
+      'relay-refused',
+    );
+  });
+});

@@ -1,0 +1,76 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Opened } from '../../../src/mux/events.ts';
+import { OpenLine } from '../../../src/tunnel/session/open-queue.ts';
+import type { Target } from '../../../src/tunnel/stream/stream.ts';
+
+const to = (host: string, port = 80): Target => ({ kind: 'name', host, port });
+const NEVER = new AbortController().signal;
+
+describe('opens that wait', () => {
+  let places = 0;
+  const opened: string[] = [];
+  let line: OpenLine;
+  const tryOpen = ({ host }: Target): Opened => {
+    if (places === 0) return { heldUntil: performance.now() + 5 };
+    places -= 1;
+    opened.push(host);
+    return { stream: opened.length };
+  };
+
+  beforeEach(() => {
+    vi.useFakeTimers();
+    [places, opened.length] = [0, 0];
+    line = new OpenLine(tryOpen);
+  });
+  afterEach(() => vi.useRealTimers());
+
+  async function grant(count: number): Promise<void> {
+    places = count;
+    await vi.advanceTimersByTimeAsync(10);
+  }
+
+  it('are opened at once while there is room', () => {
+    places = 1;
+    expect(line.open(to('a'), NEVER)).toBe(1);
+  });
+
+  it('do not fail, and are opened in their order', async () => {
+    const ids = ['a', 'b', 'c'].map((host) => line.open(to(host), NEVER));
+    await grant(2);
+    expect(opened).toEqual(['a', 'b']);
+    await grant(1);
+    expect(await Promise.all(ids)).toEqual([1, 2, 3]);
+  });
+
+  it('to a target that answered lately go first, those to a host that is given up last', async () => {
+    line.noteAnswered(to('live'));
+    line.noteGivenUp(to('silent', 1));
+    const ids = [to('silent', 2), to('new'), to('live')].map((target) => line.open(target, NEVER));
+    await grant(3);
+    expect(opened).toEqual(['live', 'new', 'silent']);
+    expect(await Promise.all(ids)).toEqual([3, 2, 1]);
+  });
+
+  it('leave the line when they are given up, without a trace', async () => {
+    const gone = new AbortController();
+    const waiting = line.open(to('a'), gone.signal);
+    const next = line.open(to('b'), NEVER);
+    gone.abort();
+    await expect(waiting).rejects.toMatchObject({ fault: 'dial-cancelled' });
+    await grant(1);
+    expect(await next).toBe(1);
+    expect(opened).toEqual(['b']);
+  });
+
+  it('wait 10 s at most, 2,048 at once, and no longer than their session', async () => {
+    const first = line.open(to('a'), NEVER) as Promise<number>;
+    const outcome = first.catch((error: unknown) => error);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(await outcome).toMatchObject({ fault: 'dial-busy' });
+    const all = Array.from({ length: 2048 }, () => line.open(to('a'), NEVER) as Promise<number>);
+    expect(() => line.open(to('a'), NEVER)).toThrow();
+    line.close(Object.assign(new Error('over'), { fault: 'link-lost' }) as never);
+    const ends = await Promise.allSettled(all);
+    expect(ends.every(({ status }) => status === 'rejected')).toBe(true);
+  });
+});

@@ -1,0 +1,269 @@
+import { performance } from 'node:perf_hooks';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { settledMemory } from '../../../bench/memory.ts';
+import { WstunError } from '../../../src/errors.ts';
+import { watchMemory } from '../../../src/memory/pieces.ts';
+import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../../src/mux/config.ts';
+import { ReplayMemory } from '../../../src/mux/retransmit-store.ts';
+import { silentLogger } from '../../../src/observability/logger.ts';
+import { encodeRecordHeader } from '../../../src/protocol/record-header.ts';
+import { SessionDriver } from '../../../src/tunnel/session/session-driver.ts';
+import type { TunnelStream } from '../../../src/tunnel/stream/stream.ts';
+import { memoryLinkPair } from '../../support/links/memory-link.ts';
+import { poison } from '../../support/poison.ts';
+import { prng } from '../../support/prng.ts';
+import { atEnd } from '../../support/scope.ts';
+import { FIRST_LINK } from '../../support/session-pairs.ts';
+import { until } from '../../support/until.ts';
+import { frame, wire } from '../../support/wire.ts';
+
+const NUMBERED = encodeRecordHeader({ isNumbered: true, mayWait: false, acknowledged: undefined });
+
+/** An exit's driver whose peer is the test, by raw bytes. */
+function rawPeer() {
+  const [link, far] = memoryLinkPair();
+  const heard: Buffer[] = [];
+  const ends: string[] = [];
+  const streams: TunnelStream[] = [];
+  let closed = false;
+  far.setHandler({
+    handleMessage: (message) => void heard.push(Buffer.concat(message)),
+    handleDrain() {},
+    handleClose() {
+      closed = true;
+    },
+  });
+  const driver = new SessionDriver({
+    mux: { ...DEFAULT_MUX_CONFIG, role: 'exit' },
+    resume: DEFAULT_RESUME_CONFIG,
+    replayMemory: new ReplayMemory(1024 * 1024),
+    logger: silentLogger,
+    acceptor: { handleOffer: (offer) => void streams.push(offer.accept()) },
+    onEnd: (fault) => void ends.push(fault),
+  });
+  driver.attachLink(link, FIRST_LINK);
+  far.send([NUMBERED, wire.hello()]);
+  return { driver, far, heard, ends, streams, isClosed: () => closed };
+}
+
+describe('a session driver', () => {
+  it('ends at once on a fault of the peer, tells it, and closes the link', async () => {
+    const { far, heard, ends, isClosed } = rawPeer();
+    await until(() => heard.length > 0);
+    far.send([NUMBERED, frame(0x55, 0)]);
+    await until(isClosed);
+    expect(ends).toEqual(['bad-frame']);
+    expect(heard.at(-1)?.subarray(-14)).toEqual(wire.goAway(1, 0));
+  });
+
+  it('ends at once when the peer ends the session', async () => {
+    const { far, heard, ends, isClosed } = rawPeer();
+    await until(() => heard.length > 0);
+    far.send([NUMBERED, wire.goAway(11, 0)]);
+    await until(isClosed);
+    expect(ends).toEqual(['access-removed']);
+  });
+
+  it('holds a window received byte by byte in little more memory than its size', async () => {
+    // Whoever watches memory needs more of it.
+    watchMemory(undefined);
+    atEnd(() => watchMemory(poison));
+    const { far, streams } = rawPeer();
+    far.send([NUMBERED, wire.open(1)]);
+    await until(() => streams.length === 1);
+    const bytes = Buffer.from(Array.from({ length: 249_000 }, (_, index) => (index * 7) & 0xff));
+    const { used: before } = await settledMemory();
+    for (let at = 0; at < bytes.length; at += 3000) {
+      const frames = Array.from(bytes.subarray(at, at + 3000), (byte) => wire.data(1, Uint8Array.of(byte)));
+      far.send([NUMBERED, Buffer.concat(frames)]);
+    }
+    far.send([NUMBERED, wire.finish(1)]);
+    await until(() => far.queuedBytes === 0);
+    const held = (await settledMemory()).used - before;
+    // A list of single bytes would take 300 times their number; collections of buffers come late.
+    expect(held).toBeLessThan(16 * bytes.length);
+    const chunks: Buffer[] = [];
+    streams[0]!.on('data', (chunk: Buffer) => chunks.push(chunk));
+    await new Promise((resolve) => streams[0]!.once('end', resolve));
+    expect(Buffer.concat(chunks).equals(bytes)).toBe(true);
+  });
+
+  it('keeps the order for a reader that pauses at any moment', async () => {
+    const { far, streams } = rawPeer();
+    far.send([NUMBERED, wire.open(1)]);
+    await until(() => streams.length === 1);
+    const [stream] = streams as [TunnelStream];
+    const random = prng(1);
+    const bytes = Buffer.from(Array.from({ length: 200_000 }, () => random.below(256)));
+    const chunks: Buffer[] = [];
+    stream.on('data', (chunk: Buffer) => {
+      chunks.push(chunk);
+      if (random.chance(0.5)) stream.pause();
+    });
+    for (let at = 0; at < bytes.length; ) {
+      const end = at + 1 + random.below(4_000);
+      far.send([NUMBERED, wire.data(1, bytes.subarray(at, end))]);
+      at = end;
+      if (random.chance(0.5)) await new Promise(setImmediate);
+      if (random.chance(0.3)) stream.resume();
+    }
+    far.send([NUMBERED, wire.finish(1)]);
+    await until(() => stream.resume().readableEnded);
+    expect(Buffer.concat(chunks).equals(bytes)).toBe(true);
+  });
+
+  it('lets a reader wait for more bytes than have come', async () => {
+    const { far, streams } = rawPeer();
+    far.send([NUMBERED, wire.open(1)]);
+    await until(() => streams.length === 1);
+    const [stream] = streams as [TunnelStream];
+    stream.on('readable', () => {});
+    far.send([NUMBERED, wire.data(1, Buffer.from('half'))]);
+    await until(() => stream.readableLength === 4);
+    expect(stream.read(8)).toBeNull();
+    far.send([NUMBERED, wire.data(1, Buffer.from('half'))]);
+    await until(() => stream.readableLength === 8);
+    expect(String(stream.read(8))).toBe('halfhalf');
+  });
+});
+
+/** In virtual time: an exit's driver with one stream, to which all is said that a new link has to say. */
+async function quietPeer() {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
+  vi.spyOn(performance, 'now').mockImplementation(() => Date.now());
+  const { driver, far, heard } = rawPeer();
+  far.send([NUMBERED, wire.open(1)]);
+  await pass(100);
+  heard.length = 0;
+  return { driver, far, heard, idleTimers: vi.getTimerCount() };
+}
+
+/** Virtual time, and all turns of the event loop that a message and its answer take. */
+async function pass(ms: number): Promise<void> {
+  for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
+  vi.advanceTimersByTime(ms);
+  for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
+}
+
+const MAY_WAIT = encodeRecordHeader({ isNumbered: true, mayWait: true, acknowledged: undefined });
+const BYTE = wire.data(1, Uint8Array.of(1));
+
+describe('an acknowledgement that waits for something to go along with', () => {
+  afterEach(() => {
+    vi.restoreAllMocks();
+    vi.useRealTimers();
+  });
+
+  it('has one timer, goes alone after 10 ms, and then there is none', async () => {
+    const { far, heard, idleTimers } = await quietPeer();
+    for (let i = 0; i < 3; i++) {
+      far.send([MAY_WAIT, BYTE]);
+      await pass(3);
+      expect(vi.getTimerCount()).toBe(idleTimers + 1);
+    }
+    expect(heard).toEqual([]);
+    await pass(1);
+    expect([heard.length, vi.getTimerCount()]).toEqual([1, idleTimers]);
+    await pass(500);
+    expect([heard.length, vi.getTimerCount()]).toEqual([1, idleTimers]);
+    far.send([MAY_WAIT, BYTE]);
+    await pass(10);
+    expect([heard.length, vi.getTimerCount()]).toEqual([2, idleTimers]);
+  });
+
+  it('goes earlier, by one timer that replaces the other, where another record wants that', async () => {
+    const { far, heard, idleTimers } = await quietPeer();
+    far.send([NUMBERED, BYTE]);
+    await pass(0);
+    expect(heard.length).toBe(1);
+    far.send([MAY_WAIT, BYTE]);
+    await pass(0);
+    far.send([NUMBERED, BYTE]);
+    await pass(0);
+    expect([heard.length, vi.getTimerCount()]).toEqual([1, idleTimers + 1]);
+    await pass(1);
+    expect([heard.length, vi.getTimerCount()]).toEqual([2, idleTimers]);
+  });
+
+  it('leaves no timer behind the end of the session', async () => {
+    const { driver, far, idleTimers } = await quietPeer();
+    far.send([MAY_WAIT, BYTE]);
+    await pass(0);
+    expect(vi.getTimerCount()).toBe(idleTimers + 1);
+    driver.end('shutting-down');
+    await pass(0);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
+const never = new AbortController().signal;
+
+/** A client's driver whose exit says HELLO, and acknowledges where it `acknowledges`; it opens no stream. */
+function silentExit(acknowledges: boolean) {
+  const driver = new SessionDriver({
+    mux: { ...DEFAULT_MUX_CONFIG, role: 'client' },
+    resume: DEFAULT_RESUME_CONFIG,
+    replayMemory: new ReplayMemory(1024 * 1024),
+    logger: silentLogger,
+    onEnd() {},
+  });
+  let count = 0;
+  const attach = (): void => {
+    const [link, far] = memoryLinkPair();
+    far.setHandler({
+      handleMessage: (message) => {
+        const isNumbered = (Buffer.concat(message)[0] ?? 0) & 2 ? 0 : 1;
+        count += isNumbered;
+        if (!acknowledges || isNumbered === 0) return;
+        far.send([encodeRecordHeader({ isNumbered: false, mayWait: false, acknowledged: { count, receivedUs: 0 } })]);
+      },
+      handleDrain() {},
+      handleClose() {},
+    });
+    driver.attachLink(link, { peerReceived: count, saidReceived: driver.received });
+    if (count === 0) far.send([NUMBERED, wire.hello()]);
+  };
+  attach();
+  /** How an open fails, and after how many seconds. */
+  const open = async (): Promise<[fault: string, seconds: number]> => {
+    const since = performance.now();
+    const error = await driver
+      .open({ kind: 'name', host: 'example.org', port: 80 }, never)
+      .catch((reason: unknown) => reason);
+    return [error instanceof WstunError ? error.fault : String(error), (performance.now() - since) / 1000];
+  };
+  return { driver, attach, open };
+}
+
+describe('a stream that the exit does not open', () => {
+  it('is told who is to blame: the link, after ten seconds without one or on a frozen one, or the target, after twenty', {
+    timeout: 60_000,
+  }, async () => {
+    const [frozen, lost, changed, alive] = [
+      silentExit(false),
+      silentExit(true),
+      silentExit(true),
+      silentExit(true),
+    ] as const;
+    const opens = [frozen, lost, changed, alive].map(({ open }) => open());
+    // Behind the OPEN.
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    for (const { driver } of [lost, changed]) driver.dropLink();
+    changed.attach();
+    const outcomes = await Promise.all(opens);
+    expect(outcomes.map(([fault]) => fault)).toEqual(['not-connected', 'not-connected', 'link-lost', 'dial-timed-out']);
+    for (const [, seconds] of outcomes.slice(0, 2)) {
+      expect(seconds).toBeGreaterThan(9.9);
+      expect(seconds).toBeLessThan(18);
+    }
+    for (const { driver } of [frozen, lost, changed, alive]) driver.end('session-closed');
+  });
+
+  it('is given up at once where its session is to take no more', async () => {
+    const { driver, open } = silentExit(true);
+    const opened = open();
+    driver.refuseOpening('not-connected');
+    expect((await opened)[0]).toBe('not-connected');
+    driver.end('session-closed');
+  });
+});

@@ -1,0 +1,87 @@
+import { describe, expect, it } from 'vitest';
+import { WstunError } from '../../../src/errors.ts';
+import { StallWatch } from '../../../src/tunnel/session/stall-watch.ts';
+
+/** A watch of a link through which nothing has come since 0, and which is found to stall at 3 s. */
+function stalled(): StallWatch {
+  const watch = new StallWatch();
+  watch.handleStalled(0, 3_000);
+  return watch;
+}
+
+describe('what is told of a link that stalls', () => {
+  it('is nothing where another takes over at once', () => {
+    const watch = stalled();
+    watch.handleLink(3_200);
+    expect([watch.poll(5_999), watch.end(6_000), watch.poll(10_000)]).toEqual([undefined, undefined, undefined]);
+  });
+
+  it('comes after 6 s, once, and says why there is no other link', () => {
+    const watch = stalled();
+    const error = new WstunError('relay-unreachable', 'relay.test:443: no answer');
+    watch.handleFailed(error);
+    expect(watch.poll(5_999)).toBeUndefined();
+    expect(watch.poll(6_000)).toEqual({ silentMs: 6_000, links: 0, onlyShort: false, error });
+    expect(watch.poll(60_000)).toBeUndefined();
+    expect(watch.end(70_000)).toBe(70_000);
+  });
+
+  it('leaves a second link as much time where the path is long', () => {
+    const watch = new StallWatch();
+    watch.handleStalled(0, 6_400);
+    expect(watch.poll(9_399)).toBeUndefined();
+    expect(watch.poll(9_400)).toMatchObject({ silentMs: 9_400 });
+  });
+
+  it('says that only short messages pass when two links have opened and brought nothing, and not before', () => {
+    const watch = stalled();
+    watch.handleLink(3_100);
+    expect(watch.poll(6_000)).toMatchObject({ links: 1, onlyShort: false });
+    watch.handleLink(6_200);
+    watch.handleReceived(40);
+    expect(watch.poll(9_000)).toBeUndefined();
+    watch.handleLink(9_300);
+    expect(watch.poll(9_400)).toMatchObject({ links: 3, onlyShort: true });
+    expect(watch.poll(60_000)).toBeUndefined();
+  });
+
+  it('never says so where a longer message came through a new link', () => {
+    const watch = stalled();
+    for (let at = 3_100; at < 30_000; at += 3_100) {
+      watch.handleLink(at);
+      watch.handleReceived(1_400);
+      expect(watch.poll(at)?.onlyShort ?? false).toBe(false);
+    }
+  });
+
+  it('is not told to be over where the loss of the link was told meanwhile', () => {
+    const watch = stalled();
+    watch.poll(6_000);
+    watch.handleLossTold();
+    expect(watch.end(8_000)).toBeUndefined();
+  });
+});
+
+describe('links that bring nothing', () => {
+  it('take each other’s place at once three times, then are left for 10, 20, 40 and 40 s', () => {
+    const watch = stalled();
+    const waits: number[] = [];
+    for (let link = 0; link < 7; link++) {
+      waits.push(watch.changeAt() - 1_000 * link);
+      watch.handleLink(1_000 * (link + 1));
+    }
+    const now = Number.NEGATIVE_INFINITY;
+    expect(waits).toEqual([now, now, now, 10_000, 20_000, 40_000, 40_000]);
+  });
+
+  it('are left for no time when the network has changed, or once something has come through', () => {
+    const watch = stalled();
+    for (let link = 0; link < 5; link++) watch.handleLink(1_000 * link);
+    watch.handleWake();
+    expect(watch.changeAt()).toBe(Number.NEGATIVE_INFINITY);
+    for (let link = 0; link < 5; link++) watch.handleLink(1_000 * link);
+    watch.end(9_000);
+    watch.handleStalled(10_000, 13_000);
+    expect(watch.changeAt()).toBe(Number.NEGATIVE_INFINITY);
+  });
+});
