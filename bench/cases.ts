@@ -1,7 +1,7 @@
 /** The groups of cases that the benchmark knows, by the name that selects them. */
 
 import { measureSessions } from './idle-sessions.ts';
-import { Bench, type Cast, type Contest, type Job, type Run, type Runs, type Settings } from './measure.ts';
+import { Bench, type Cast, type LinkRace, type Job, type Run, type Runs, type Settings } from './measure.ts';
 import type { Memory } from './memory.ts';
 import { canGiveBack } from './nodes.ts';
 import { benchFile } from './programs.ts';
@@ -60,7 +60,7 @@ async function withBench(settings: Settings, cast: Cast, measure: (bench: Bench)
 
 /** `of`: the aims of what runs wstun. */
 interface Figure extends Pick<Row, 'name' | 'unit' | 'better' | 'detail'> {
-  readonly of?: readonly Aim[] | ((contest: Contest) => readonly Aim[]);
+  readonly of?: readonly Aim[] | ((contest: LinkRace) => readonly Aim[]);
   readonly value: (run: Run) => number;
 }
 
@@ -75,7 +75,7 @@ function rowsOf({ contests }: Bench, runs: Runs, { of = [], value, ...figure }: 
   });
 }
 
-function namesOf({ subject, node, baseline }: Contest): Pick<Row, 'subject' | 'suffix' | 'baselineName'> {
+function namesOf({ subject, node, baseline }: LinkRace): Pick<Row, 'subject' | 'suffix' | 'baselineName'> {
   return { subject: subject.name, suffix: node?.suffix ?? '', baselineName: baseline.name };
 }
 
@@ -115,7 +115,7 @@ const SPEED: Pick<Figure, 'unit' | 'better' | 'value'> = {
 };
 
 /** Node 20 cannot give memory back, so what it costs there is what it cost before. */
-function aimsOfCost({ node }: Contest, aims: readonly Aim[]): readonly Aim[] {
+function aimsOfCost({ node }: LinkRace, aims: readonly Aim[]): readonly Aim[] {
   return node && canGiveBack(node) ? aims : [];
 }
 

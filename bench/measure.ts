@@ -55,7 +55,7 @@ export interface Run {
 export type Job = Pick<LoadJob, 'mode' | 'amount' | 'streams'>;
 
 /** What is judged, and what it is judged by. */
-export interface Contest {
+export interface LinkRace {
   readonly subject: Subject;
   readonly baseline: Subject;
   readonly floor: Subject | undefined;
@@ -67,7 +67,7 @@ export interface Contest {
 export type Runs = ReadonlyMap<Subject, readonly Run[]>;
 
 export class Bench {
-  readonly contests: Contest[] = [];
+  readonly contests: LinkRace[] = [];
   private readonly settings: Settings;
   private readonly cast: Cast;
   private readonly target: Program;

@@ -11,7 +11,7 @@ import { once } from 'node:events';
 import { WebSocket } from 'ws';
 import { decodeInvite, type Invite } from '../src/crypto/invite.ts';
 import { silentLogger } from '../src/observability/logger.ts';
-import { RelayDialer } from '../src/tunnel/dial/session-dialer.ts';
+import { RelaySessionDialer } from '../src/tunnel/dial/session-dialer.ts';
 import { TunnelClient } from '../src/tunnel/session/tunnel-client.ts';
 
 /** Fewer than the relay's limit of connections that are not links yet. */
@@ -26,7 +26,7 @@ function holdSession(invite: Invite): Promise<void> {
       onSessionLost: reject,
       onFailed: reject,
     };
-    new TunnelClient(new RelayDialer(invite, 'on', silentLogger), observer, silentLogger).run().catch(reject);
+    new TunnelClient(new RelaySessionDialer(invite, 'on', silentLogger), observer, silentLogger).run().catch(reject);
   });
 }
 

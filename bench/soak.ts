@@ -21,7 +21,7 @@ import { decodeInvite } from '../src/crypto/invite.ts';
 import { WstunError } from '../src/errors.ts';
 import { silentLogger } from '../src/observability/logger.ts';
 import type { Target } from '../src/protocol/target.ts';
-import { RelayDialer } from '../src/tunnel/dial/session-dialer.ts';
+import { RelaySessionDialer } from '../src/tunnel/dial/session-dialer.ts';
 import { TunnelClient } from '../src/tunnel/session/tunnel-client.ts';
 import type { LoadResult } from './load.ts';
 import { benchFile, Program, type ProgramOptions } from './programs.ts';
@@ -124,7 +124,7 @@ async function opens(): Promise<void> {
   const { relay } = await startRelay(state);
   const secret = decodeInvite(await invite(state, 'soak'));
   const observer = { onConnected() {}, onLinkLost() {}, onResumed() {}, onSessionLost() {}, onFailed() {} };
-  const client = new TunnelClient(new RelayDialer(secret, 'on', silentLogger), observer, silentLogger);
+  const client = new TunnelClient(new RelaySessionDialer(secret, 'on', silentLogger), observer, silentLogger);
   const run = client.run();
   ends.push(() => Promise.all([client.close(0), run]));
   const target: Target = { kind: 'ipv4', host: '10.255.255.1', port: 9 };

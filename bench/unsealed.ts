@@ -6,12 +6,12 @@ import { tuneMemory } from '../src/cli/runtime.ts';
 import { decodeInvite } from '../src/crypto/invite.ts';
 import { silentLogger } from '../src/observability/logger.ts';
 import { startProxyServer } from '../src/proxy/proxy-server.ts';
-import { RelayDialer } from '../src/tunnel/dial/session-dialer.ts';
+import { RelaySessionDialer } from '../src/tunnel/dial/session-dialer.ts';
 import { TunnelClient } from '../src/tunnel/session/tunnel-client.ts';
 
 async function runClient(): Promise<void> {
   tuneMemory();
-  const dialer = new RelayDialer(decodeInvite(process.env.WSTUN_INVITE ?? ''), 'off', silentLogger);
+  const dialer = new RelaySessionDialer(decodeInvite(process.env.WSTUN_INVITE ?? ''), 'off', silentLogger);
   const ready = () =>
     process.stdout.write(`${JSON.stringify({ event: 'ready', listen: `127.0.0.1:${proxy.address.port}` })}\n`);
   const observer = { onConnected: ready, onLinkLost() {}, onResumed() {}, onSessionLost() {}, onFailed() {} };

@@ -1,10 +1,10 @@
-/** Pages that people look things up in, held to the code they describe. */
+/** BrowserBridges that people look things up in, held to the code they describe. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { EXIT_CODE, FAULTS, type Fault } from '../src/errors.ts';
 import { DEFAULT_MUX_CONFIG } from '../src/mux/config.ts';
-import { DEFAULT_PATH_CONFIG } from '../src/mux/congestion/congestion-controller.ts';
+import { DEFAULT_CONGESTION_CONFIG } from '../src/mux/congestion/congestion-controller.ts';
 
 const page = readFileSync(new URL('../docs/errors.md', import.meta.url), 'utf8');
 const faults: [string, Fault][] = Object.entries(FAULTS);
@@ -62,7 +62,7 @@ describe('docs/limits.md', () => {
   });
 
   it('has a row for every constant of pacing, with its figure', () => {
-    for (const [name, value] of Object.entries(DEFAULT_PATH_CONFIG)) {
+    for (const [name, value] of Object.entries(DEFAULT_CONGESTION_CONFIG)) {
       const row = limits.split('\n').find((line) => line.split(' | ')[0]?.includes(`\`${name}\``));
       expect(row, name).toBeDefined();
       expect(row, name).toMatch(new RegExp(`\\b${spelling(value)}\\b`));

@@ -5,7 +5,7 @@ import { refuseOpenToNetwork } from '../proxy/listen-check.ts';
 import { DEFAULT_PROXY_LIMITS } from '../proxy/proxy-limits.ts';
 import { type ProxyServer, startProxyServer } from '../proxy/proxy-server.ts';
 import type { Encryption } from '../tunnel/dial/handshake.ts';
-import { RelayDialer, refuseUnsealed, type TetherOptions } from '../tunnel/dial/session-dialer.ts';
+import { RelaySessionDialer, refuseUnsealed, type TetherOptions } from '../tunnel/dial/session-dialer.ts';
 import { TunnelClient } from '../tunnel/session/tunnel-client.ts';
 import { watchDescriptors } from './descriptor-guard.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
@@ -103,7 +103,7 @@ export async function startClient(
   const outage = new OutageReport(output);
   let proxy: ProxyServer | undefined;
   const tunnel = new TunnelClient(
-    new RelayDialer(invite, encryption, output.logger, tether && tetherOptions(tether, options.direct)),
+    new RelaySessionDialer(invite, encryption, output.logger, tether && tetherOptions(tether, options.direct)),
     {
       onConnected: ({ first, awayMs, streamsLost }) => {
         outage.handleOver();

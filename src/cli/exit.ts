@@ -28,7 +28,7 @@ import { followNetwork } from './follow-network.ts';
 import { MemoryGuard } from './memory-guard.ts';
 import { OutageReport } from './outage-report.ts';
 import { Output, type OutputOptions } from './output.ts';
-import { createSessions, followAccess, LiveAccess, loadKeys, standingBearers } from './serving.ts';
+import { createSessions, followAccess, LiveAccess, loadKeys, currentPeers } from './serving.ts';
 import { shellQuote } from './shell.ts';
 import { DRAIN_MS, firstSignal } from './shutdown.ts';
 
@@ -127,7 +127,7 @@ async function startExit(
   );
   // Who has an old invite must reach us to be told so.
   const announce = () => {
-    const all = [...access.entries, ...keys.retired.flatMap((old) => standingBearers(old, access))];
+    const all = [...access.entries, ...keys.retired.flatMap((old) => currentPeers(old, access))];
     const clients = all.filter(({ role }) => role === 'client').slice(0, MAX_ANNOUNCED_KEYS);
     atRelay.setBearers([...new Set(clients.map(({ key }) => encodeBase64url(key.gate)))]);
   };

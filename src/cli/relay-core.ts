@@ -4,8 +4,8 @@
  */
 import { decodeBase64url } from '../crypto/base64url.ts';
 import { isPublicKey } from '../crypto/public-key.ts';
-import type { ReplayMemory } from '../crypto/replay-guard.ts';
-import { type Bearer, openWithAny, TicketOpener, type TicketRequest, type TicketVerdict } from '../crypto/ticket.ts';
+import type { ReplayGuard } from '../crypto/replay-guard.ts';
+import { type Bearer, openWithAny, TicketOpener, type TicketRequest, type TicketDecision } from '../crypto/ticket.ts';
 import type { Logger } from '../observability/logger.ts';
 import { ClockWatch } from '../relay/clock-watch.ts';
 import type { Admitted } from '../relay/gate.ts';
@@ -16,14 +16,14 @@ import type { KnownExits } from '../state/known-exits.ts';
 import type { RetiredKeys } from '../state/retired-keys.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import type { ExitSessions } from '../tunnel/session/exit-sessions.ts';
-import { type Keys, type LiveAccess, standingBearers } from './serving.ts';
+import { type Keys, type LiveAccess, currentPeers } from './serving.ts';
 
 interface RelayCoreOptions {
   readonly keys: Keys;
   readonly access: LiveAccess;
   readonly known: KnownExits;
   /** Outlives the keys. */
-  readonly replays: ReplayMemory;
+  readonly replays: ReplayGuard;
   /** Undefined: only named exits serve here. */
   readonly sessions: ExitSessions | undefined;
   /** True while no new session may begin. */
@@ -61,7 +61,7 @@ export class RelayCore {
   }
 
   /** @param now milliseconds since 1970 */
-  open(ticket: string, now: number, request: TicketRequest): TicketVerdict {
+  open(ticket: string, now: number, request: TicketRequest): TicketDecision {
     const retired = this.retired.filter(({ keys }) => now < keys.until).map(({ tickets }) => tickets);
     const verdict = openWithAny([this.tickets, ...retired], ticket, now, request);
     if (!verdict.admitted && verdict.reason === 'unknown') this.clocks.wake();
@@ -127,7 +127,7 @@ export class RelayCore {
     const announced = [...keys.exits].flatMap(([exit, list]) =>
       exits.has(exit) ? list.map((key) => announcedBearer(exit, key)) : [],
     );
-    return [...standingBearers(keys, this.options.access).map(bearerOf), ...announced];
+    return [...currentPeers(keys, this.options.access).map(bearerOf), ...announced];
   }
 
   private exitNames(): Set<string> {

@@ -4,7 +4,7 @@
  */
 import type { Identity } from '../crypto/keys.ts';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
-import { ReplayMemory } from '../crypto/replay-guard.ts';
+import { ReplayGuard } from '../crypto/replay-guard.ts';
 import { WstunError } from '../errors.ts';
 import { parsePathPrefix } from '../relay/gate.ts';
 import type { ListenPlace } from '../relay/listen.ts';
@@ -112,7 +112,7 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
   const descriptors = watchDescriptors(logger, (limits.links ?? DEFAULT_LINKS) + DESCRIPTORS_BESIDE_LINKS);
   const guards = { isOverloaded: () => memory.isOver(), isShortOfDescriptors: () => descriptors.isShort() };
   const linksFree = () => server?.linksFree ?? 0;
-  const replays = new ReplayMemory();
+  const replays = new ReplayGuard();
   const usedTickets = await openUsedTickets(state, replays, logger);
   const coreOf = (present: Keys): RelayCore => {
     const common = { access, usage, logger, ownPorts, ...dialling, resumeWindow, limits, ...guards };

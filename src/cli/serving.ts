@@ -109,7 +109,7 @@ export function muxLimits({ streams, opens, session_memory: memory }: ProcessLim
  * Of keys that were rotated, whoever may be told so: a name that was removed since is a stranger, and in the end
  * everybody.
  */
-export function standingBearers({ bearers, until }: RetiredKeys, access: LiveAccess): RetiredKeys['bearers'] {
+export function currentPeers({ bearers, until }: RetiredKeys, access: LiveAccess): RetiredKeys['bearers'] {
   if (Date.now() >= until) return [];
   const standing = new Set(access.entries.map(placeOf));
   return bearers.filter((bearer) => standing.has(placeOf(bearer)));
@@ -166,7 +166,7 @@ export function createSessions({
     retired: retired.map((keys) => ({
       keys: importKeyPair(keys.identity.exposeSessionKey()),
       bearerOf: (sessionKey) =>
-        standingBearers(keys, access).find(({ key }) => hexOf(key.session) === hexOf(sessionKey))?.name,
+        currentPeers(keys, access).find(({ key }) => hexOf(key.session) === hexOf(sessionKey))?.name,
     })),
     maxSessionsOf: (bearer) => access.maxSessionsOf(bearer),
     isOverloaded,

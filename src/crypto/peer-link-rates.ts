@@ -15,7 +15,7 @@ interface Bucket {
   at: number;
 }
 
-export class BearerRates {
+export class PeerLinkRates {
   private readonly rate: Rate;
   /** Of those that are not full: a bearer that rests costs nothing after the next sweep. */
   private readonly buckets = new Map<string, Bucket>();

@@ -10,7 +10,7 @@
  */
 import { type Fingerprint, FingerprintSet } from './fingerprint-set.ts';
 
-export interface ReplayLimits {
+export interface ReplayGuardLimits {
   /** A nonce is remembered for that long at least, milliseconds. */
   readonly retentionMs: number;
   /** Nonces beyond which only bearers below a fair share go on: twice as many at most, 16 to 27 bytes each. */
@@ -39,8 +39,8 @@ export type Use = 'opened' | 'answered';
 
 const OFFSET: Readonly<Record<Use, number>> = { opened: 0, answered: 8 };
 
-export class ReplayMemory {
-  private readonly limits: ReplayLimits;
+export class ReplayGuard {
+  private readonly limits: ReplayGuardLimits;
   private readonly recent: Generations;
   private readonly past: Generations;
   /** Bearer to nonces in `#recent`. */
@@ -50,7 +50,7 @@ export class ReplayMemory {
   /** Is told of each nonce that is new, to keep it beyond this process. */
   onRemembered: (fingerprint: Fingerprint, now: number) => void = () => {};
 
-  constructor(limits: Partial<ReplayLimits> = {}) {
+  constructor(limits: Partial<ReplayGuardLimits> = {}) {
     this.limits = {
       retentionMs: DEFAULT_RETENTION_MS,
       nonces: DEFAULT_NONCES,

@@ -9,8 +9,8 @@
 import { ClockSearch, type Found } from './clock-search.ts';
 import { type Bearer, KeyTable, type KnownKey, placeOf } from './key-table.ts';
 import type { Identity } from './keys.ts';
-import { BearerRates } from './peer-link-rates.ts';
-import { ReplayMemory } from './replay-guard.ts';
+import { PeerLinkRates } from './peer-link-rates.ts';
+import { ReplayGuard } from './replay-guard.ts';
 import {
   decodeTicket,
   type OpenedTicket,
@@ -98,7 +98,7 @@ export type TicketRefusal =
   | 'replayed'
   | Exclude<RefusalReason, 'clock-off'>;
 
-export type TicketVerdict =
+export type TicketDecision =
   | {
       readonly admitted: true;
       readonly bearer: string;
@@ -131,7 +131,7 @@ export interface TicketOpenerOptions {
   /** The relay has other keys by now: verdicts hold the proof of that. */
   readonly retired?: boolean;
   /** Several openers, and several processes after each other, may have one. */
-  readonly replays?: ReplayMemory;
+  readonly replays?: ReplayGuard;
   /** A call of that exit waits for a link with this token, for which the relay itself has asked. */
   readonly isAwaited?: (exit: string, token: string) => boolean;
 }
@@ -156,18 +156,18 @@ interface Judged {
 /** The relay's side: who may come, as what and where to, and which tickets have been used. */
 export class TicketOpener {
   private readonly keys: KeyTable;
-  private readonly replays: ReplayMemory;
+  private readonly replays: ReplayGuard;
   private readonly clocks: ClockSearch | undefined;
-  private readonly links = new BearerRates(LINK_RATE);
-  private readonly controls = new BearerRates(CONTROL_RATE);
-  private readonly proofs = new BearerRates(PROOF_RATE);
+  private readonly links = new PeerLinkRates(LINK_RATE);
+  private readonly controls = new PeerLinkRates(CONTROL_RATE);
+  private readonly proofs = new PeerLinkRates(PROOF_RATE);
   private readonly retired: boolean;
   private readonly isAwaited: (exit: string, token: string) => boolean;
   private list: readonly Bearer[] = [];
   private sweptAt = 0;
 
   constructor(relay: Identity, options: TicketOpenerOptions = {}) {
-    const { retired = false, replays = new ReplayMemory(), isAwaited = () => false } = options;
+    const { retired = false, replays = new ReplayGuard(), isAwaited = () => false } = options;
     this.keys = new KeyTable(relay);
     this.replays = replays;
     this.retired = retired;
@@ -207,7 +207,7 @@ export class TicketOpener {
    * Opens a ticket, and uses it up if it admits.
    * @param now milliseconds since 1970
    */
-  open(text: string, now: number, { fromPage = false, obstacle }: TicketRequest = {}): TicketVerdict {
+  open(text: string, now: number, { fromPage = false, obstacle }: TicketRequest = {}): TicketDecision {
     const ticket = decodeTicket(text);
     if (ticket === undefined) return { admitted: false, reason: 'malformed' };
     this.sweep(now);
@@ -248,7 +248,7 @@ export class TicketOpener {
     return known === undefined ? this.clocks?.find(hint, now) : { known };
   }
 
-  private judge(ticket: Judged, now: number, obstacle: TicketRequest['obstacle']): TicketVerdict {
+  private judge(ticket: Judged, now: number, obstacle: TicketRequest['obstacle']): TicketDecision {
     const { known, bearer, nonce, opened } = ticket;
     const offset = opened.seconds - Math.floor(now / 1000);
     if (Math.abs(offset) > MAX_SKEW_SECONDS) return this.refuseClock(ticket, offset, now);
@@ -259,7 +259,7 @@ export class TicketOpener {
     return { admitted: true, bearer, fields: opened.fields, ...proof };
   }
 
-  private refuseClock(ticket: Judged, offset: number, now: number): TicketVerdict {
+  private refuseClock(ticket: Judged, offset: number, now: number): TicketDecision {
     const { bearer, expectedOffset, nonce } = ticket;
     const common = { admitted: false, reason: offset < 0 ? 'late' : 'early', bearer, offset } as const;
     // An old ticket that somebody has kept must not show that a relay is here.
@@ -323,8 +323,8 @@ export function openWithAny(
   text: string,
   now: number,
   request: TicketRequest = {},
-): TicketVerdict {
-  let verdict: TicketVerdict = { admitted: false, reason: 'unknown' };
+): TicketDecision {
+  let verdict: TicketDecision = { admitted: false, reason: 'unknown' };
   for (const opener of openers) {
     verdict = opener.open(text, now, request);
     if (verdict.admitted || verdict.reason !== 'unknown') return verdict;

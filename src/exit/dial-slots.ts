@@ -7,7 +7,7 @@ import { type FaultName, WstunError } from '../errors.ts';
 import type { Destination } from './destinations.ts';
 import { type Decisions, DialQueue, type Entry, type QueueLimits } from './dial-queue.ts';
 
-export interface DialPlaceLimits extends QueueLimits {
+export interface DialSlotLimits extends QueueLimits {
   /**
    * Of one bearer. Default 256, of which three quarters for one kind of destinations. Each costs up to 8 sockets and 10
    * KB.
@@ -23,7 +23,7 @@ export interface DialPlaceLimits extends QueueLimits {
   readonly waitMs: number;
 }
 
-export const DEFAULT_DIAL_PLACE_LIMITS: DialPlaceLimits = { pendingPerBearer: 256, pendingTotal: 1_024, waitMs: 4_000 };
+export const DEFAULT_DIAL_SLOT_LIMITS: DialSlotLimits = { pendingPerBearer: 256, pendingTotal: 1_024, waitMs: 4_000 };
 
 /**
  * While somebody waits: how often it is looked whether time alone has made room, ms. Nobody notices a twentieth of a
@@ -43,7 +43,7 @@ export interface Place {
   giveBack(answered: boolean): void;
 }
 
-export class DialPlaces {
+export class DialSlots {
   private readonly queue: DialQueue;
   private readonly now: () => number;
   private readonly waiters = new Map<Entry, () => void>();
@@ -157,8 +157,8 @@ interface Want {
 const ANSWERS: ReadonlySet<FaultName> = new Set(['dial-refused', 'target-reset', 'dial-name-unknown']);
 
 /** Acts in a place of its own. Rejects as `take` does, as `act` does, and with `dial-busy` where it had to give way. */
-export async function inPlace<T>(
-  places: DialPlaces,
+export async function withSlot<T>(
+  places: DialSlots,
   { bearer, destinations, signal, patience }: Want,
   act: (within: AbortSignal) => Promise<T>,
 ): Promise<T> {

@@ -8,7 +8,7 @@ import { ATTEMPT_DELAY_MS, alternate, ConnectionRace } from '../net/connection-r
 import { familyOf, formatIp, type IpBytes, parseIp, sameIp, unmapIp } from './ip.ts';
 import { ReadBudget, ReadBuffers, readInto } from './read-buffers.ts';
 import type { Spares } from './spare-sockets.ts';
-import { dialFaultOf, mostTelling } from './target-dial-faults.ts';
+import { dialFaultOf, mostSpecific } from './target-dial-faults.ts';
 
 /**
  * A dial in all, ms: what users wait for a dead host, and within the 20 s for which a client waits for the exit's
@@ -100,7 +100,7 @@ class Dialling {
       this.lose = (fault) => reject(new WstunError(fault));
     });
     const cancel = () => this.lose('dial-cancelled');
-    const limit = setTimeout(() => this.lose(mostTelling(this.faults.add('dial-timed-out'))), DIAL_LIMIT_MS);
+    const limit = setTimeout(() => this.lose(mostSpecific(this.faults.add('dial-timed-out'))), DIAL_LIMIT_MS);
     signal.addEventListener('abort', cancel, { once: true });
     try {
       this.startNext();
@@ -122,7 +122,7 @@ class Dialling {
     const nextAt = Math.max(this.race.nextTimeout(), isDue && !ip ? now + ATTEMPT_DELAY_MS : 0);
     if (nextAt < Number.POSITIVE_INFINITY) this.stagger = setTimeout(() => this.startNext(), Math.max(0, nextAt - now));
     if (ip) this.attempt(ip);
-    else if (this.race.isLost) this.lose(mostTelling(this.faults));
+    else if (this.race.isLost) this.lose(mostSpecific(this.faults));
   }
 
   /** The first socket is its own; beside it there must be a spare one. */

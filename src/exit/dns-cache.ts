@@ -64,7 +64,7 @@ function fault(name: WireFaultName, detail: string, ttlMs: number, next = true):
 }
 
 /** Answers by name; the one used longest ago makes room. */
-export class AnswerCache {
+export class DnsCache {
   private readonly most: number;
   /** In order of use, the latest last: a Map keeps the order of insertion. */
   private readonly entries = new Map<string, { answer: Answer; until: number }>();

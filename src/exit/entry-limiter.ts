@@ -80,7 +80,7 @@ const KEPT_IDLE_MS = 10_000;
  * The paces of all names. Kept for a while when a name's last stream has ended: a new one would begin with a full
  * bucket.
  */
-export class EntryPaces {
+export class EntryLimiter {
   private readonly rateOf: (bearer: string) => number | undefined;
   private readonly paces = new Map<string, { readonly paces: Paces; streams: number }>();
   /** Names without a stream, and since when; the longest first. */

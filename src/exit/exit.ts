@@ -9,14 +9,14 @@
 import type { Socket } from 'node:net';
 import { FAULTS, type FaultName, type WireFaultName, WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
-import { joinSocket, type Pace } from '../tunnel/stream/socket-pipe.ts';
+import { pipeSocket, type Pace } from '../tunnel/stream/socket-pipe.ts';
 import type { OfferedStream, StreamAcceptor, TunnelStream } from '../tunnel/stream/stream.ts';
 import { destinationOfAddress, destinationOfName } from './destinations.ts';
-import { DEFAULT_DIAL_PLACE_LIMITS, type DialPlaceLimits, DialPlaces, inPlace, Patience } from './dial-slots.ts';
+import { DEFAULT_DIAL_SLOT_LIMITS, type DialSlotLimits, DialSlots, withSlot, Patience } from './dial-slots.ts';
 import { createDialer, type Dial } from './dialer.ts';
-import { EntryPaces, type Paces } from './entry-limiter.ts';
+import { EntryLimiter, type Paces } from './entry-limiter.ts';
 import type { IpBytes } from './ip.ts';
-import { type AddressContext, judgeAddresses, judgeTarget, type OwnEndpoints, type ResolveVerdict } from './policy.ts';
+import { type AddressContext, checkAddresses, checkTarget, type OwnEndpoints, type ResolveDecision } from './policy.ts';
 import type { Resolver } from './resolver.ts';
 import type { Rule } from './rules.ts';
 import { SpareSockets } from './spare-sockets.ts';
@@ -33,7 +33,7 @@ export interface ExitOptions {
   readonly rateOf?: (bearer: string) => number | undefined;
   /** What access entries may use and have used. */
   readonly quotas?: Quotas;
-  readonly limits?: Partial<DialPlaceLimits>;
+  readonly limits?: Partial<DialSlotLimits>;
   /** True while no new stream may begin. */
   readonly isOverloaded?: () => boolean;
   /** For tests. */
@@ -66,26 +66,26 @@ export function createExit(options: ExitOptions): Exit {
 
 class DiallingExit implements Exit {
   private readonly options: ExitOptions;
-  private readonly limits: DialPlaceLimits;
-  private readonly lookUps: DialPlaces;
-  private readonly dials: DialPlaces;
+  private readonly limits: DialSlotLimits;
+  private readonly lookUps: DialSlots;
+  private readonly dials: DialSlots;
   private readonly spares: SpareSockets;
   private readonly dial: Dial;
   /** Joined streams, by bearer. */
   private readonly live = new Map<string, Set<TunnelStream>>();
-  private readonly paces: EntryPaces;
+  private readonly paces: EntryLimiter;
   private readonly refused = new Map<WireFaultName, number>();
   private open = 0;
   private accepted = 0;
 
   constructor(options: ExitOptions) {
     this.options = options;
-    this.limits = { ...DEFAULT_DIAL_PLACE_LIMITS, ...options.limits };
-    this.lookUps = new DialPlaces(this.limits);
-    this.dials = new DialPlaces(this.limits);
+    this.limits = { ...DEFAULT_DIAL_SLOT_LIMITS, ...options.limits };
+    this.lookUps = new DialSlots(this.limits);
+    this.dials = new DialSlots(this.limits);
     this.spares = new SpareSockets(this.limits);
     this.dial = options.dial ?? createDialer();
-    this.paces = new EntryPaces(options.rateOf ?? (() => undefined));
+    this.paces = new EntryLimiter(options.rateOf ?? (() => undefined));
   }
 
   handleOffer(offer: OfferedStream): void {
@@ -117,7 +117,7 @@ class DiallingExit implements Exit {
       own: ownEndpoints(),
       fullNamesOf: (name: string) => resolver.fullNamesOf(name),
     };
-    const verdict = judgeTarget(offer.target, context);
+    const verdict = checkTarget(offer.target, context);
     if (verdict.kind === 'refuse') throw new WstunError(verdict.fault, verdict.reason);
     const patience = new Patience(this.limits.waitMs);
     const addresses =
@@ -131,19 +131,19 @@ class DiallingExit implements Exit {
 
   private async resolve(
     { bearer, target, signal }: OfferedStream,
-    { names, ifUnknown }: ResolveVerdict,
+    { names, ifUnknown }: ResolveDecision,
     { patience, ...context }: Omit<AddressContext, 'vouched'> & { readonly patience: Patience },
   ): Promise<readonly IpBytes[]> {
     const asked = names.map(({ name }) => name);
     const destinations = asked.slice(0, 1).map(destinationOfName);
     const look = (within: AbortSignal) => this.options.resolver.resolve(asked, within);
-    const resolved = inPlace(this.lookUps, { bearer, destinations, signal, patience }, look);
+    const resolved = withSlot(this.lookUps, { bearer, destinations, signal, patience }, look);
     const { name, addresses } = await resolved.catch((error: unknown) => {
       const isUnknown = error instanceof WstunError && error.fault === 'dial-name-unknown';
       throw isUnknown && ifUnknown ? new WstunError(ifUnknown.fault, ifUnknown.reason) : error;
     });
     const vouched = names.some((full) => full.name === name && full.vouched);
-    const verdict = judgeAddresses(addresses, target.port, { ...context, vouched });
+    const verdict = checkAddresses(addresses, target.port, { ...context, vouched });
     if (verdict.kind === 'refuse') throw new WstunError(verdict.fault, verdict.reason);
     return verdict.addresses;
   }
@@ -151,7 +151,7 @@ class DiallingExit implements Exit {
   private async dialInPlace(addresses: readonly IpBytes[], offer: OfferedStream, patience: Patience): Promise<Socket> {
     const { bearer, target, signal } = offer;
     const destinations = addresses.map((ip) => destinationOfAddress(ip, target.port));
-    return await inPlace(this.dials, { bearer, destinations, signal, patience }, async (within) => {
+    return await withSlot(this.dials, { bearer, destinations, signal, patience }, async (within) => {
       // Again: what was free when the stream was offered, others may have taken since.
       this.refuseIfOverloaded();
       const socket = await this.dial(addresses, target.port, within, this.spares.of(bearer));
@@ -171,7 +171,7 @@ class DiallingExit implements Exit {
     const streams = this.live.get(bearer) ?? new Set();
     this.live.set(bearer, streams.add(stream));
     this.options.logger.debug({ bearer, target, remote: socket.remoteAddress }, 'stream opened');
-    const { error, fromSocket, toSocket } = await joinSocket(socket, stream, { paces: this.countedPaces(bearer) });
+    const { error, fromSocket, toSocket } = await pipeSocket(socket, stream, { paces: this.countedPaces(bearer) });
     this.paces.release(bearer);
     streams.delete(stream);
     if (streams.size === 0) this.live.delete(bearer);

@@ -44,7 +44,7 @@ interface NameToAsk {
   readonly vouched: boolean;
 }
 
-export interface ResolveVerdict {
+export interface ResolveDecision {
   readonly kind: 'resolve';
   /** To be tried in this order; one at least. */
   readonly names: readonly NameToAsk[];
@@ -52,9 +52,9 @@ export interface ResolveVerdict {
   readonly ifUnknown: Refusal | undefined;
 }
 
-export type TargetVerdict = ResolveVerdict | AddressVerdict;
+export type TargetDecision = ResolveDecision | AddressDecision;
 
-export type AddressVerdict =
+export type AddressDecision =
   /** In the order given, each once. */
   { readonly kind: 'dial'; readonly addresses: readonly IpBytes[] } | Refusal;
 
@@ -72,7 +72,7 @@ export interface TargetContext {
 }
 
 /** Steps 1 and 2, and for a literal address step 4. */
-export function judgeTarget(target: Target, context: TargetContext): TargetVerdict {
+export function checkTarget(target: Target, context: TargetContext): TargetDecision {
   const { port } = target;
   if (!Number.isInteger(port) || port < 1 || port > 65_535) return refuse('dial-bad-target', 'not a port');
   const host = parseHost(target);
@@ -80,7 +80,7 @@ export function judgeTarget(target: Target, context: TargetContext): TargetVerdi
     case 'rejected':
       return refuse('dial-bad-target', host.reason);
     case 'address':
-      return judgeAddresses([host.ip], port, { ...context, vouched: false });
+      return checkAddresses([host.ip], port, { ...context, vouched: false });
     case 'name':
       // With a dot at its end it is a full name already.
       return judgeName(
@@ -97,7 +97,7 @@ function judgeName(
   fullNames: readonly string[],
   port: number,
   { rules }: TargetContext,
-): ResolveVerdict | Refusal {
+): ResolveDecision | Refusal {
   const isNamed = (text: string) => rules.some((rule) => ruleAllowsName(rule, text, port));
   const isVouched = isNamed(name);
   const judged = fullNames.map((full) => ({ name: full, vouched: isVouched || isNamed(full) }));
@@ -115,7 +115,7 @@ export interface AddressContext {
 }
 
 /** Steps 3 and 4. Strict: dialling only the allowed answers would be as safe, but would tell which they are. */
-export function judgeAddresses(answers: readonly IpBytes[], port: number, context: AddressContext): AddressVerdict {
+export function checkAddresses(answers: readonly IpBytes[], port: number, context: AddressContext): AddressDecision {
   const addresses: IpBytes[] = [];
   for (const answer of answers) {
     const ip = unmapIp(answer);

@@ -9,7 +9,7 @@
 import { type ResolverOptions as DnsOptions, promises as dns } from 'node:dns';
 import { hostname } from 'node:os';
 import { WstunError } from '../errors.ts';
-import { type Answer, AnswerCache, combineAnswers, type FamilyAnswer, type TimedAnswer } from './dns-cache.ts';
+import { type Answer, DnsCache, combineAnswers, type FamilyAnswer, type TimedAnswer } from './dns-cache.ts';
 import { followFile } from './followed-file.ts';
 import { createHostsFile } from './hosts-file.ts';
 import { type IpBytes, parseIp } from './ip.ts';
@@ -76,7 +76,7 @@ export function createResolver(options: ResolverOptions = {}): Resolver {
   const context = options.search ?? { env: process.env, hostname: hostname() };
   const parse = (text: string) => parseSearchList(text, context);
   const searchList = followFile(options.resolvConf ?? '/etc/resolv.conf', parse, now);
-  const cache = new AnswerCache(MAX_CACHED_NAMES);
+  const cache = new DnsCache(MAX_CACHED_NAMES);
   const underway = new Map<string, LookUp>();
   newDnsResolver(options.servers); // to complain now, not at the first name
 

@@ -45,6 +45,6 @@ const BY_WEIGHT = [
 ] as const satisfies readonly WireFaultName[];
 
 /** The most telling of `faults`, which are some of the above. */
-export function mostTelling(faults: ReadonlySet<WireFaultName>): WireFaultName {
+export function mostSpecific(faults: ReadonlySet<WireFaultName>): WireFaultName {
   return BY_WEIGHT.find((fault) => faults.has(fault)) ?? 'dial-failed';
 }

@@ -3,7 +3,7 @@
  * made.
  */
 import { MAX_CREDIT, MAX_PAYLOAD_BYTES, MIN_CREDIT_BYTES } from '../protocol/frames.ts';
-import { DEFAULT_PATH_CONFIG, type PathConfig } from './congestion/congestion-controller.ts';
+import { DEFAULT_CONGESTION_CONFIG, type CongestionConfig } from './congestion/congestion-controller.ts';
 
 export interface MuxConfig {
   /** Decides which stream ids are ours (docs/protocol.md §7), and that only an exit is offered streams. */
@@ -92,9 +92,9 @@ export interface ResumeConfig {
    * What is kept until the peer has it, bytes, and so the most that is on its way: one stream's rate ≤ this / round
    * trip.
    */
-  readonly replayBytes: number;
+  readonly retransmitBytes: number;
   /** What a session may keep however much the process's others do, bytes. */
-  readonly minReplayBytes: number;
+  readonly minRetransmitBytes: number;
   /** An acknowledgement follows the last one after so long, ms, or after `ackBytes`. */
   readonly ackIntervalMs: number;
   /** One that the peer can do without waits so long, ms, for something to go along with. */
@@ -107,7 +107,7 @@ export interface ResumeConfig {
   readonly stallMs: number;
   readonly stallRoundTrips: number;
   /** How much is on its way at once. */
-  readonly path: PathConfig;
+  readonly path: CongestionConfig;
 }
 
 export interface RateLimit {
@@ -144,18 +144,18 @@ export const DEFAULT_MUX_CONFIG: Omit<MuxConfig, 'role'> = {
 
 export const DEFAULT_RESUME_CONFIG: ResumeConfig = {
   resumeWindowMs: 120_000,
-  replayBytes: 8 * MIB,
-  minReplayBytes: 256 * KIB,
+  retransmitBytes: 8 * MIB,
+  minRetransmitBytes: 256 * KIB,
   ackIntervalMs: 1,
   ackWaitMs: 10,
   ackBytes: 512 * KIB,
   stallMs: 3_000,
   stallRoundTrips: 4,
-  path: DEFAULT_PATH_CONFIG,
+  path: DEFAULT_CONGESTION_CONFIG,
 };
 
-/** All sessions of a process together, but for `minReplayBytes` each. */
-export const PROCESS_REPLAY_BYTES = 256 * MIB;
+/** All sessions of a process together, but for `minRetransmitBytes` each. */
+export const PROCESS_RETRANSMIT_BYTES = 256 * MIB;
 
 /** Throws a RangeError where a limit contradicts another: a programming fault, not one of a user. */
 export function checkMuxConfig(config: MuxConfig): MuxConfig {

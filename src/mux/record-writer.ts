@@ -35,7 +35,7 @@ const MIN_DATA_ROOM = FRAME_HEADER_BYTES + 256;
 const MAX_PONGS = 8;
 
 /** What a record may hold: frames that end a session; those, housekeeping and quiet streams; or bulk too. */
-export type RecordShare = 'control' | 'quiet' | 'all';
+export type WriteScope = 'control' | 'quiet' | 'all';
 
 export interface PolledRecord {
   readonly record: readonly Piece[] | undefined;
@@ -43,7 +43,7 @@ export interface PolledRecord {
   readonly served: ReadonlySet<StreamState>;
 }
 
-export class Outbox {
+export class RecordWriter {
   private readonly config: MuxConfig;
   private readonly scheduler: Scheduler;
   private readonly windows: ReceiveWindows;
@@ -119,7 +119,7 @@ export class Outbox {
    * `maxBytes` bounds the record, `frameBytes` the payload of a DATA frame, and with it what each stream has in a
    * round.
    */
-  poll(now: number, maxBytes: number, frameBytes: number, share: RecordShare): PolledRecord {
+  poll(now: number, maxBytes: number, frameBytes: number, share: WriteScope): PolledRecord {
     const served = new Set<StreamState>();
     this.writeControl(maxBytes);
     if (share !== 'control') {

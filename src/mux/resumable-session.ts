@@ -23,9 +23,9 @@ import {
 } from '../protocol/record-header.ts';
 import { Acknowledgements } from './acknowledgements.ts';
 import type { MuxConfig, ResumeConfig } from './config.ts';
-import { PathModel } from './congestion/congestion-controller.ts';
-import { ReplayBuffer } from './retransmit-buffer.ts';
-import type { ReplayMemory } from './retransmit-store.ts';
+import { CongestionController } from './congestion/congestion-controller.ts';
+import { RetransmitBuffer } from './retransmit-buffer.ts';
+import type { RetransmitMemory } from './retransmit-store.ts';
 import { MuxSession } from './session.ts';
 
 /** What `MuxSession.pollRecord` needs at least. */
@@ -46,23 +46,23 @@ export class ResumableSession {
   readonly mux: MuxSession;
   private readonly config: ResumeConfig;
   private readonly maxDataBytes: number;
-  private readonly memory: ReplayMemory;
-  private readonly replay: ReplayBuffer;
+  private readonly memory: RetransmitMemory;
+  private readonly replay: RetransmitBuffer;
   private readonly acks: Acknowledgements;
   /** Of the present link; undefined while detached. */
-  private path: PathModel | undefined;
+  private path: CongestionController | undefined;
   private peerClock = new PeerClock();
   private detachedAt: number;
   /** When the peer last acknowledged something new, or the first byte after a rest went out. */
   private progressAt: number;
   private isLinkProven = false;
 
-  constructor(mux: MuxConfig, config: ResumeConfig, memory: ReplayMemory, now: number) {
+  constructor(mux: MuxConfig, config: ResumeConfig, memory: RetransmitMemory, now: number) {
     this.mux = new MuxSession(mux, now);
     this.config = config;
     this.maxDataBytes = mux.maxDataBytes;
     this.memory = memory;
-    this.replay = new ReplayBuffer(memory);
+    this.replay = new RetransmitBuffer(memory);
     this.acks = new Acknowledgements(config, now);
     // Nothing is lost by waiting for the first link.
     this.detachedAt = Number.POSITIVE_INFINITY;
@@ -79,7 +79,7 @@ export class ResumableSession {
   }
 
   /** Kept until the peer has it, bytes. */
-  get replayBytes(): number {
+  get retransmitBytes(): number {
     return this.replay.bytes;
   }
 
@@ -115,7 +115,7 @@ export class ResumableSession {
       this.end('session-gap');
       return false;
     }
-    this.path = new PathModel(this.config.path, now);
+    this.path = new CongestionController(this.config.path, now);
     this.peerClock = new PeerClock();
     this.acks.begin(saidReceived, now);
     this.progressAt = now;
@@ -230,10 +230,10 @@ export class ResumableSession {
   pollMessage(now: number): readonly Piece[] | undefined {
     const { path } = this;
     if (path === undefined) return undefined;
-    return this.pollAgain(path, now) ?? this.pollNew(path, now) ?? this.pollAcknowledgement(now);
+    return this.pollRetransmit(path, now) ?? this.pollNew(path, now) ?? this.pollAcknowledgement(now);
   }
 
-  private pollAgain(path: PathModel, now: number): readonly Piece[] | undefined {
+  private pollRetransmit(path: CongestionController, now: number): readonly Piece[] | undefined {
     const record = this.replay.waiting;
     // Behind the last of them goes GO_AWAY, if the session is over.
     const mayGo = record !== undefined && (this.mux.isOver || path.inFlightBytes < path.allowance(now));
@@ -245,7 +245,7 @@ export class ResumableSession {
     return [joinOwned([encodeRecordHeader(this.numberedHeader(mayWait, now)), ...record.stored.pieces])];
   }
 
-  private pollNew(path: PathModel, now: number): readonly Piece[] | undefined {
+  private pollNew(path: CongestionController, now: number): readonly Piece[] | undefined {
     // In order: nothing new before all that the peer lacks.
     if (this.replay.waiting !== undefined) return undefined;
     const pieces = this.pollFrames(path, now);
@@ -258,7 +258,7 @@ export class ResumableSession {
   }
 
   /** A record is no longer than the path carries in the time of one frame: the next keystroke waits for no more. */
-  private pollFrames(path: PathModel, now: number): readonly Piece[] | undefined {
+  private pollFrames(path: CongestionController, now: number): readonly Piece[] | undefined {
     const { mux } = this;
     const frameBytes = Math.min(path.frameBytes(), this.maxDataBytes);
     // One full frame and no more: room behind it would be filled with a sliver of the next stream's.
@@ -274,9 +274,9 @@ export class ResumableSession {
   }
 
   private get mayKeepMore(): boolean {
-    const { replayBytes, minReplayBytes } = this.config;
+    const { retransmitBytes, minRetransmitBytes } = this.config;
     const { bytes } = this.replay;
-    return bytes < minReplayBytes || (bytes < replayBytes && this.memory.used < this.memory.limit);
+    return bytes < minRetransmitBytes || (bytes < retransmitBytes && this.memory.used < this.memory.limit);
   }
 
   private pollAcknowledgement(now: number): readonly Piece[] | undefined {
@@ -289,11 +289,11 @@ export class ResumableSession {
     return { isNumbered: true, mayWait, acknowledged: this.acks.isOwed ? this.acks.take(now) : undefined };
   }
 
-  private mayWait(path: PathModel, bytes: number, now: number): boolean {
+  private mayWait(path: CongestionController, bytes: number, now: number): boolean {
     return this.mux.peerKnowsMayWait && path.mayWait(bytes, now);
   }
 
-  private noteSending(path: PathModel, now: number): void {
+  private noteSending(path: CongestionController, now: number): void {
     if (path.inFlightBytes === 0) this.progressAt = now;
   }
 }

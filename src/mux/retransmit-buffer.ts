@@ -3,7 +3,7 @@
  * §10). Its bound is the session's send window: when it is full, nothing new is sent, and nothing is dropped. Pure.
  */
 import type { SentStamp } from './congestion/congestion-controller.ts';
-import { RECORD_OVERHEAD_BYTES, type ReplayMemory, ReplayStore, type Stored } from './retransmit-store.ts';
+import { RECORD_OVERHEAD_BYTES, type RetransmitMemory, RetransmitStore, type Stored } from './retransmit-store.ts';
 
 export interface SentRecord {
   /** Frames, without a record header. */
@@ -24,8 +24,8 @@ export interface Acknowledged {
 /** Taken-out places at the front of the list before it is cut: keeps each record's cost constant. */
 const COMPACT_AT = 1024;
 
-export class ReplayBuffer {
-  private readonly store: ReplayStore;
+export class RetransmitBuffer {
+  private readonly store: RetransmitStore;
   private records: SentRecord[] = [];
   /** Index of the oldest record that is kept. */
   private first = 0;
@@ -35,8 +35,8 @@ export class ReplayBuffer {
   private firstNumber = 1;
   bytes = 0;
 
-  constructor(memory: ReplayMemory) {
-    this.store = new ReplayStore(memory);
+  constructor(memory: RetransmitMemory) {
+    this.store = new RetransmitStore(memory);
   }
 
   /** The number of the newest record of the session. */

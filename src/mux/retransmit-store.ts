@@ -39,7 +39,7 @@ export interface Stored {
 }
 
 /** The slabs of a process, and what all its sessions together keep. */
-export class ReplayMemory {
+export class RetransmitMemory {
   /** Bytes, in all sessions; beyond it they keep no more than a minimum each. */
   readonly limit: number;
   used = 0;
@@ -63,11 +63,11 @@ export class ReplayMemory {
 }
 
 /** Of one session: records go in at one end and out at the other. */
-export class ReplayStore {
-  private readonly memory: ReplayMemory;
+export class RetransmitStore {
+  private readonly memory: RetransmitMemory;
   private current: Slab | undefined;
 
-  constructor(memory: ReplayMemory) {
+  constructor(memory: RetransmitMemory) {
     this.memory = memory;
   }
 

@@ -31,7 +31,7 @@ import { LazyMap, LazySet } from './lazy-collections.ts';
 import { Liveness } from './liveness.ts';
 import { LATE_FRAMES_OF_REFUSED, LATE_FRAMES_OF_STREAM, PeerBudgets } from './peer-budgets.ts';
 import { ReceiveWindows } from './receive-windows.ts';
-import { Outbox, type RecordShare } from './record-writer.ts';
+import { RecordWriter, type WriteScope } from './record-writer.ts';
 import { Scheduler } from './scheduler.ts';
 import { StreamState } from './stream-state.ts';
 
@@ -50,7 +50,7 @@ export class MuxSession implements FrameHandler {
   private readonly scheduler = new Scheduler();
   private readonly budgets: PeerBudgets;
   private readonly liveness: Liveness;
-  private readonly outbox: Outbox;
+  private readonly writer: RecordWriter;
   private readonly lateResets: LateResets;
   private readonly giveUps: GiveUps;
   private events: MuxEvent[] = [];
@@ -75,10 +75,10 @@ export class MuxSession implements FrameHandler {
     this.windows = new ReceiveWindows(config);
     this.budgets = new PeerBudgets(config, now);
     this.liveness = new Liveness(config, now);
-    this.outbox = new Outbox(config, this.scheduler, this.windows, this.liveness);
+    this.writer = new RecordWriter(config, this.scheduler, this.windows, this.liveness);
     this.lateResets = new LateResets(config.resetWaitMs);
     this.giveUps = new GiveUps(config.giveUpRate, now);
-    this.outbox.push({ type: 'hello', maxStreams: config.maxStreams });
+    this.writer.push({ type: 'hello', maxStreams: config.maxStreams });
   }
 
   get isOver(): boolean {
@@ -92,7 +92,7 @@ export class MuxSession implements FrameHandler {
 
   /** Nothing is open, and nothing waits to be sent. */
   get isIdle(): boolean {
-    return this.streams.size === 0 && this.unreleased.size === 0 && this.outbox.isEmpty;
+    return this.streams.size === 0 && this.unreleased.size === 0 && this.writer.isEmpty;
   }
 
   /** Of the latest ping, ms; undefined before the first pong. */
@@ -102,7 +102,7 @@ export class MuxSession implements FrameHandler {
 
   /** Something waits that `pollUrgent` would give: ask before it is worth a call. */
   get hasUrgent(): boolean {
-    return this.outbox.hasUrgent;
+    return this.writer.hasUrgent;
   }
 
   // ── from the link ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -122,7 +122,7 @@ export class MuxSession implements FrameHandler {
     if (this.streams.size === 0) this.liveness.handleNoStreams();
     this.liveness.handleTimeout(now);
     for (const stream of this.lateResets.overdue(now)) this.resetNow(stream, 'target-reset');
-    if (this.isIdle) this.outbox.rest();
+    if (this.isIdle) this.writer.rest();
   }
 
   /** Something of the peer has come, whatever it was. */
@@ -140,7 +140,7 @@ export class MuxSession implements FrameHandler {
 
   handleDetached(): void {
     this.liveness.stop();
-    this.outbox.rest();
+    this.writer.rest();
   }
 
   /** The link has brought nothing for longer than its limit. */
@@ -189,7 +189,7 @@ export class MuxSession implements FrameHandler {
     const stream = new StreamState(this.lastLocalId, target, 'opening');
     this.streams.set(stream.id, stream);
     this.noteTransfer(now);
-    this.outbox.push({ type: 'open', stream: stream.id, credit: this.windows.admit(stream, now), target });
+    this.writer.push({ type: 'open', stream: stream.id, credit: this.windows.admit(stream, now), target });
     return { stream: stream.id };
   }
 
@@ -198,7 +198,7 @@ export class MuxSession implements FrameHandler {
     const stream = this.streams.get(id);
     if (stream?.phase !== 'offered') return false;
     stream.phase = 'open';
-    this.outbox.push({ type: 'opened', stream: id, credit: this.windows.admit(stream, now) });
+    this.writer.push({ type: 'opened', stream: id, credit: this.windows.admit(stream, now) });
     return true;
   }
 
@@ -206,7 +206,7 @@ export class MuxSession implements FrameHandler {
     const stream = this.streams.get(id);
     if (stream?.phase !== 'offered') return;
     this.close(stream);
-    this.outbox.push({ type: 'open-failed', stream: id, fault });
+    this.writer.push({ type: 'open-failed', stream: id, fault });
   }
 
   /**
@@ -258,10 +258,10 @@ export class MuxSession implements FrameHandler {
   private resetNow(stream: StreamState, fault: WireFaultName): void {
     const { phase, granted, id } = stream;
     this.close(stream);
-    if (phase === 'opening' && this.outbox.retractOpen(id)) return this.giveUps.giveBack();
+    if (phase === 'opening' && this.writer.retractOpen(id)) return this.giveUps.giveBack();
     if (phase === 'opening') this.giveUps.spend();
     this.budgets.allowLate(granted);
-    this.outbox.push({ type: phase === 'offered' ? 'open-failed' : 'reset', stream: id, fault });
+    this.writer.push({ type: phase === 'offered' ? 'open-failed' : 'reset', stream: id, fault });
   }
 
   /** So many bytes of `data` events have been used: they may be replaced. */
@@ -270,27 +270,27 @@ export class MuxSession implements FrameHandler {
     if (!stream) return;
     this.windows.consume(stream, bytes, now);
     if (stream.phase === 'closed' && stream.held === 0) this.dropUnread(id);
-    else if (this.windows.owes(stream)) this.outbox.owesCredit(stream);
+    else if (this.windows.owes(stream)) this.writer.owesCredit(stream);
   }
 
   /** Takes no more streams; those that live go on (docs/protocol.md §6). */
   drain(): void {
     if (this.over || this.draining) return;
     this.draining = true;
-    this.outbox.push({ type: 'go-away', fault: 'shutting-down', lastStream: this.lastPeerId });
+    this.writer.push({ type: 'go-away', fault: 'shutting-down', lastStream: this.lastPeerId });
   }
 
   /** Ends the session from this side: one GO_AWAY, then nothing. All streams end uncleanly. */
   fail(fault: WireFaultName): void {
     if (this.over) return;
-    this.outbox.replaceAll({ type: 'go-away', fault, lastStream: this.lastPeerId });
+    this.writer.replaceAll({ type: 'go-away', fault, lastStream: this.lastPeerId });
     this.end(fault);
   }
 
   /** The link is gone: as `fail`, with nobody left to tell. */
   handleLinkLost(fault: WireFaultName): void {
     if (this.over) return;
-    this.outbox.clear();
+    this.writer.clear();
     this.end(fault);
   }
 
@@ -330,9 +330,9 @@ export class MuxSession implements FrameHandler {
     return this.poll(now, maxBytes, frameBytes, 'quiet');
   }
 
-  private poll(now: number, maxBytes: number, frameBytes: number, share: RecordShare): readonly Piece[] | undefined {
+  private poll(now: number, maxBytes: number, frameBytes: number, share: WriteScope): readonly Piece[] | undefined {
     this.checkControlQueue();
-    const { record, served } = this.outbox.poll(now, maxBytes, frameBytes, this.over ? 'control' : share);
+    const { record, served } = this.writer.poll(now, maxBytes, frameBytes, this.over ? 'control' : share);
     if (served.size > 0) this.noteTransfer(now);
     for (const stream of served) this.afterSending(stream, now);
     return record;
@@ -342,7 +342,7 @@ export class MuxSession implements FrameHandler {
    * Asked where frames come in too: a peer that does not read keeps the link full, and then nobody polls for records.
    */
   private checkControlQueue(): void {
-    if (this.outbox.isFlooded) this.fail('peer-flood');
+    if (this.writer.isFlooded) this.fail('peer-flood');
   }
 
   private afterSending(stream: StreamState, now: number): void {
@@ -401,7 +401,7 @@ export class MuxSession implements FrameHandler {
   /** Leaves nothing behind but the answer, and counts: a peer that heeds our HELLO hardly ever needs it. */
   private refuseOpen(id: number, fault: WireFaultName): Verdict {
     this.budgets.allowLateFrames(LATE_FRAMES_OF_REFUSED);
-    this.outbox.push({ type: 'open-failed', stream: id, fault });
+    this.writer.push({ type: 'open-failed', stream: id, fault });
     return this.countAbandoned();
   }
 
@@ -494,7 +494,7 @@ export class MuxSession implements FrameHandler {
 
   handlePing(opaque: Uint8Array): Verdict {
     if (!this.budgets.pings.take(this.now)) return 'peer-flood';
-    this.outbox.owesPong(opaque);
+    this.writer.owesPong(opaque);
     return undefined;
   }
 
@@ -507,7 +507,7 @@ export class MuxSession implements FrameHandler {
   handleGoAway(code: number, lastStream: number): Verdict {
     const fault = faultOfSessionCode(code);
     if (fault !== 'shutting-down') {
-      this.outbox.clear();
+      this.writer.clear();
       this.end(fault);
       // What follows in the same record must not be handled any more: a verdict is what stops the decoder.
       return fault;
@@ -553,7 +553,7 @@ export class MuxSession implements FrameHandler {
   private abandonOpening(stream: StreamState, fault: WireFaultName): void {
     this.close(stream);
     this.giveUps.giveBack();
-    this.outbox.retractOpen(stream.id);
+    this.writer.retractOpen(stream.id);
     this.events.push({ type: 'open-failed', stream: stream.id, fault });
   }
 

@@ -4,7 +4,7 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { WstunError } from '../errors.ts';
-import type { GuessLimit } from './failed-attempts.ts';
+import type { FailedAttemptLimiter } from './failed-attempts.ts';
 
 export interface Credentials {
   readonly user: string;
@@ -29,11 +29,11 @@ export class CredentialCheck {
   readonly #credentials: Credentials;
   readonly #user: Buffer;
   readonly #pass: Buffer;
-  readonly #limit: GuessLimit | undefined;
+  readonly #limit: FailedAttemptLimiter | undefined;
   readonly #address: string;
 
   /** `limit` is shared by all programs, `address` is that of one. Without a limit guesses are free. */
-  constructor(credentials: Credentials, limit?: GuessLimit, address = '') {
+  constructor(credentials: Credentials, limit?: FailedAttemptLimiter, address = '') {
     this.#credentials = credentials;
     this.#user = digest(Buffer.from(credentials.user));
     this.#pass = digest(Buffer.from(credentials.pass));

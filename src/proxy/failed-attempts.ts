@@ -23,7 +23,7 @@ interface Guesser {
 }
 
 /** Times are milliseconds of any clock that does not run backwards. */
-export class GuessLimit {
+export class FailedAttemptLimiter {
   /** By source, the one that guessed longest ago first. */
   private readonly guessers = new Map<string, Guesser>();
   private readonly onBarred: (address: string, waitMs: number) => void;

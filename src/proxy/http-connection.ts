@@ -8,10 +8,10 @@ import { ownRead, type Piece, release } from '../memory/pieces.ts';
 import { WrittenPieces } from '../memory/written-pieces.ts';
 import {
   holdWriteErrors,
-  noticeResets,
+  detectResets,
   resetSocket,
   resetWhenDelivered,
-  whenTrulyEnded,
+  confirmEnd,
 } from '../tunnel/stream/socket-reset.ts';
 import type { TunnelStream } from '../tunnel/stream/stream.ts';
 import { ByteSource } from './byte-source.ts';
@@ -68,11 +68,11 @@ export class HttpConnection {
     this.source = new ByteSource(socket, ownRead);
     this.written = new WrittenPieces(socket);
     this.targets = new HttpTargets((target) => openFor(socket, target, context), context);
-    this.stopNoticing = noticeResets(socket);
+    this.stopNoticing = detectResets(socket);
     const writes = holdWriteErrors(socket);
     writes.onError(() => this.handleReset());
     // If that is none, the write by which it is found out fails.
-    socket.once('end', () => whenTrulyEnded(socket, writes, () => {}));
+    socket.once('end', () => confirmEnd(socket, writes, () => {}));
   }
 
   /** See HttpProxy. A defect in one request ends the connection, never the process. */

@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net';
 import { type FaultName, WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
-import { joinSocket } from '../tunnel/stream/socket-pipe.ts';
+import { pipeSocket } from '../tunnel/stream/socket-pipe.ts';
 import { holdWriteErrors } from '../tunnel/stream/socket-reset.ts';
 import type { StreamOpener, Target, TunnelStream } from '../tunnel/stream/stream.ts';
 import type { CredentialCheck } from './credentials.ts';
@@ -74,7 +74,7 @@ export async function carry(
   streams.add(stream);
   holdWriteErrors(socket);
   if (greeting !== undefined) socket.write(greeting);
-  const { error, fromSocket, toSocket } = await joinSocket(socket, stream);
+  const { error, fromSocket, toSocket } = await pipeSocket(socket, stream);
   streams.delete(stream);
   logger.debug({ target: stream.target, fromSocket, toSocket, cut: error?.message }, 'stream closed');
 }

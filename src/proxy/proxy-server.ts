@@ -9,7 +9,7 @@ import type { Logger } from '../observability/logger.ts';
 import { resetSocket } from '../tunnel/stream/socket-reset.ts';
 import type { StreamOpener } from '../tunnel/stream/stream.ts';
 import { CredentialCheck, type Credentials } from './credentials.ts';
-import { GuessLimit } from './failed-attempts.ts';
+import { FailedAttemptLimiter } from './failed-attempts.ts';
 import { HttpProxy } from './http-proxy.ts';
 import { Leaving } from './leaving.ts';
 import type { ProxyContext } from './program-connection.ts';
@@ -53,7 +53,7 @@ const SOCKS5 = 5;
 export async function startProxyServer(options: ProxyServerOptions): Promise<ProxyServer> {
   const { host, port, opener, credentials, logger } = options;
   const limits = { ...DEFAULT_PROXY_LIMITS, ...options.limits };
-  const guesses = new GuessLimit((address, waitMs) =>
+  const guesses = new FailedAttemptLimiter((address, waitMs) =>
     logger.warn({ address, seconds: waitMs / 1000 }, 'too many wrong passwords from there: not looked at for a while'),
   );
   const check = credentials === undefined ? undefined : new CredentialCheck(credentials, guesses);

@@ -72,7 +72,7 @@ class Announced {
   }
 }
 
-export class ExitBearers {
+export class ExitPeers {
   private readonly tickets: Pick<TicketOpener, 'add' | 'remove'>;
   private readonly maxKeys: number;
   private readonly byName = new Map<string, Announced>();

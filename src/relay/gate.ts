@@ -52,7 +52,7 @@ export interface Refused {
   readonly path?: string;
 }
 
-export type GateVerdict = { readonly admitted: Admitted } | Refused;
+export type GateDecision = { readonly admitted: Admitted } | Refused;
 
 export class Gate {
   private readonly tickets: Tickets;
@@ -69,7 +69,7 @@ export class Gate {
    * @param now milliseconds since 1970
    * @param isFull no further link can be had
    */
-  judge(request: UpgradeRequest, now: number, isFull = false): GateVerdict {
+  judge(request: UpgradeRequest, now: number, isFull = false): GateDecision {
     const place = ticketIn(request.url ?? '');
     if (place === undefined) return { admitted: undefined, reason: 'no-ticket' };
     const missing = missingForUpgrade(request);

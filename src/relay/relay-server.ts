@@ -15,7 +15,7 @@ import type { MessageLink } from '../transport/message-link.ts';
 import { createWebSocketAcceptor, type WebSocketAcceptor } from '../transport/websocket-accept.ts';
 import { createAdminServer } from './admin-server.ts';
 import { afterAnswers, answer, answerUnreadable, type Decoy, notFoundDecoy } from './decoy.ts';
-import { type Admitted, Gate, type GateVerdict, type Refused, type Tickets } from './gate.ts';
+import { type Admitted, Gate, type GateDecision, type Refused, type Tickets } from './gate.ts';
 import { type ListenAddress, type ListenPlace, listen } from './listen.ts';
 import { Pace, type Rate } from './notice-rate.ts';
 import { PendingSockets } from './pending-sockets.ts';
@@ -202,7 +202,7 @@ class Front {
   private readonly acceptor: WebSocketAcceptor = createWebSocketAcceptor();
   private readonly penalties = new SourcePenalties();
   private readonly refusals: RefusalLog;
-  private readonly verdicts = new WeakMap<IncomingMessage, GateVerdict>();
+  private readonly verdicts = new WeakMap<IncomingMessage, GateDecision>();
   private readonly sourceOf: (address: string | undefined) => string | undefined;
   /** Sources of the links that stand. */
   private readonly standing = new Map<string, Standing>();
@@ -302,7 +302,7 @@ class Front {
   }
 
   /** A ticket is used up by being judged: once for each request. */
-  private verdictOn(request: IncomingMessage): GateVerdict {
+  private verdictOn(request: IncomingMessage): GateDecision {
     const known = this.verdicts.get(request);
     if (known !== undefined) return known;
     const verdict = this.gate.judge(request, Date.now(), this.links >= this.limits.links);

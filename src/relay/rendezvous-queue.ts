@@ -27,21 +27,21 @@ interface Line<T> {
   readonly pace: Pace;
 }
 
-export interface CallLineLimits {
+export interface RendezvousQueueLimits {
   /** Calls that the exit has not answered. */
   readonly called: number;
   /** Clients in the line. */
   readonly waiting: number;
 }
 
-export class CallLine<T> {
-  private readonly limits: CallLineLimits;
+export class RendezvousQueue<T> {
+  private readonly limits: RendezvousQueueLimits;
   /** In turn: whoever was called for goes to the end. */
   private readonly lines = new Map<string, Line<T>>();
   private called = 0;
   private waitingCount = 0;
 
-  constructor(limits: CallLineLimits) {
+  constructor(limits: RendezvousQueueLimits) {
     this.limits = limits;
   }
 

@@ -19,9 +19,9 @@ import {
 } from '../transport/control-messages.ts';
 import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
 import { AnnouncementPaces, followAnnouncements } from './announcements.ts';
-import { ExitBearers } from './exit-peers.ts';
+import { ExitPeers } from './exit-peers.ts';
 import { hasShare, LINKS_OF_CALL } from './link-shares.ts';
-import { CallLine } from './rendezvous-queue.ts';
+import { RendezvousQueue } from './rendezvous-queue.ts';
 import { Splices } from './splices.ts';
 
 export interface RendezvousLimits {
@@ -76,7 +76,7 @@ interface Call {
 /** What the relay keeps of an exit, whether it is here or not. */
 interface Desk {
   readonly paces: AnnouncementPaces;
-  readonly line: CallLine<Call>;
+  readonly line: RendezvousQueue<Call>;
   /** Called and in line. */
   readonly calls: Set<Call>;
   control: ControlLink | undefined;
@@ -88,7 +88,7 @@ interface Desk {
 export class Rendezvous {
   private readonly options: RendezvousOptions;
   private readonly limits: RendezvousLimits;
-  private readonly bearers: ExitBearers;
+  private readonly bearers: ExitPeers;
   private readonly desks = new Map<string, Desk>();
   /** Those that were called for, by token. */
   private readonly called = new Map<string, Call>();
@@ -100,7 +100,7 @@ export class Rendezvous {
   constructor(options: RendezvousOptions) {
     this.options = options;
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
-    this.bearers = new ExitBearers(options.tickets);
+    this.bearers = new ExitPeers(options.tickets);
     this.splices = new Splices((exit) =>
       options.logger.info({ exit }, 'two links were ended: nothing has passed between them for two minutes'),
     );
@@ -215,7 +215,7 @@ export class Rendezvous {
     const { callsPerExit, calls } = this.limits;
     const desk: Desk = {
       paces: new AnnouncementPaces(performance.now()),
-      line: new CallLine({ called: callsPerExit, waiting: Math.ceil(calls / 2) }),
+      line: new RendezvousQueue({ called: callsPerExit, waiting: Math.ceil(calls / 2) }),
       calls: new Set(),
       control: undefined,
       hearsOccupied: false,

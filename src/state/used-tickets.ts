@@ -5,7 +5,7 @@
  * One file for two hours, which are only ever appended to, also by several processes at once, as while one relay takes
  * over from another: each reads what the others append. A crash forgets what was used in the last moments.
  */
-import type { ReplayMemory } from '../crypto/replay-guard.ts';
+import type { ReplayGuard } from '../crypto/replay-guard.ts';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { StateDir } from './state-dir.ts';
@@ -34,7 +34,7 @@ const CHUNK_BYTES = RECORD_BYTES * 65_536;
  */
 export async function openUsedTickets(
   state: StateDir,
-  memory: ReplayMemory,
+  memory: ReplayGuard,
   logger: Logger,
   clock = Date.now,
 ): Promise<UsedTickets> {
@@ -45,7 +45,7 @@ export async function openUsedTickets(
 
 export class UsedTickets {
   private readonly dir: StateDir;
-  private readonly memory: ReplayMemory;
+  private readonly memory: ReplayGuard;
   private readonly logger: Logger;
   private readonly clock: () => number;
   /** Not written yet. */
@@ -59,7 +59,7 @@ export class UsedTickets {
   private told = '';
 
   /** Only `openUsedTickets` makes one. `clock`: ms since 1970. */
-  constructor(dir: StateDir, memory: ReplayMemory, logger: Logger, clock: () => number) {
+  constructor(dir: StateDir, memory: ReplayGuard, logger: Logger, clock: () => number) {
     this.dir = dir;
     this.memory = memory;
     this.logger = logger;

@@ -3,7 +3,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { RelayCore } from '../../src/cli/relay-core.ts';
 import { LiveAccess } from '../../src/cli/serving.ts';
 import { createIdentity } from '../../src/crypto/keys.ts';
-import { ReplayMemory } from '../../src/crypto/replay-guard.ts';
+import { ReplayGuard } from '../../src/crypto/replay-guard.ts';
 import { TicketSealer } from '../../src/crypto/ticket.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { loadKnownExits } from '../../src/state/known-exits.ts';
@@ -23,7 +23,7 @@ it('a relay answers retired keys until their time is over, and then their bearer
     keys: { identity: present, retired: [{ identity: old, until, bearers: [entry], exits: new Map() }] },
     access,
     known: await loadKnownExits(state, silentLogger),
-    replays: new ReplayMemory(),
+    replays: new ReplayGuard(),
     sessions: undefined,
     isOverloaded: () => false,
     linksFree: () => 1,

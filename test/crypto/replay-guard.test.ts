@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FingerprintSet } from '../../src/crypto/fingerprint-set.ts';
-import { ReplayMemory } from '../../src/crypto/replay-guard.ts';
+import { ReplayGuard } from '../../src/crypto/replay-guard.ts';
 
 const RETENTION = 1_200;
 const HOUR = 3_600_000;
@@ -16,7 +16,7 @@ function nonceOf(number: number): Buffer {
 }
 
 /** As the opener does it: what was used is not remembered again. */
-function use(memory: ReplayMemory, nonce: Buffer, bearer: string | undefined, now: number): 'fresh' | 'seen' | 'full' {
+function use(memory: ReplayGuard, nonce: Buffer, bearer: string | undefined, now: number): 'fresh' | 'seen' | 'full' {
   if (memory.wasUsed(nonce, 'opened')) return 'seen';
   return memory.remember(nonce, 'opened', bearer, now) ? 'fresh' : 'full';
 }
@@ -30,7 +30,7 @@ describe('the replay memory', () => {
     });
     fc.assert(
       fc.property(fc.array(event, { maxLength: 200 }), (events) => {
-        const memory = new ReplayMemory({ retentionMs: RETENTION });
+        const memory = new ReplayGuard({ retentionMs: RETENTION });
         const taken = new Map<number, number>();
         let now = 0;
         for (const { bearer, nonce, pass } of events) {
@@ -46,14 +46,14 @@ describe('the replay memory', () => {
   });
 
   it('keeps opening and answering apart', () => {
-    const memory = new ReplayMemory();
+    const memory = new ReplayGuard();
     const nonce = randomBytes(24);
     memory.remember(nonce, 'answered', 'a', 0);
     expect([memory.wasUsed(nonce, 'answered'), memory.wasUsed(nonce, 'opened')]).toEqual([true, false]);
   });
 
   it('forgets what is old, and remembers longer, never shorter, when the clock is set back', () => {
-    const memory = new ReplayMemory({ retentionMs: RETENTION });
+    const memory = new ReplayGuard({ retentionMs: RETENTION });
     for (let i = 0; i < 100; i++) use(memory, nonceOf(i), 'a', 10_000);
     use(memory, nonceOf(100), 'a', 5_000);
     for (const now of [5_000, 10_000, 10_000 + RETENTION - 1]) expect(use(memory, nonceOf(7), 'a', now)).toBe('seen');
@@ -63,7 +63,7 @@ describe('the replay memory', () => {
   });
 
   it('holds those back alone that have more than a fair share, and only when it is full', () => {
-    const memory = new ReplayMemory({ nonces: 1_000, retentionMs: RETENTION });
+    const memory = new ReplayGuard({ nonces: 1_000, retentionMs: RETENTION });
     let next = 0;
     const fresh = (bearer: string | undefined, count: number, now = 0): number => {
       let taken = 0;
@@ -79,13 +79,13 @@ describe('the replay memory', () => {
   });
 
   it('never holds more than twice its size, whatever comes', () => {
-    const memory = new ReplayMemory({ nonces: 100 });
+    const memory = new ReplayGuard({ nonces: 100 });
     for (let i = 0; i < 1_000; i++) use(memory, nonceOf(i), i % 2 === 0 ? undefined : `bearer${i}`, 0);
     expect(memory.size).toBe(200);
   });
 
   it('is not filled by ten thousand bearers that lose a link every two seconds for as long as it remembers', () => {
-    const memory = new ReplayMemory({ nonces: 20_000, retentionMs: 3_600 });
+    const memory = new ReplayGuard({ nonces: 20_000, retentionMs: 3_600 });
     let next = 0;
     for (let now = 0; now < 10_000; now += 2_000) {
       for (let bearer = 0; bearer < 10_000; bearer++)
@@ -95,7 +95,7 @@ describe('the replay memory', () => {
   });
 
   it('knows for 26 hours what was used, beyond that or with too much nothing for certain', () => {
-    const memory = new ReplayMemory();
+    const memory = new ReplayGuard();
     const nonce = randomBytes(24);
     memory.remember(nonce, 'opened', 'a', 0);
     for (let hour = 1; hour < 25; hour++) memory.remember(randomBytes(24), 'opened', 'a', hour * HOUR);
@@ -105,14 +105,14 @@ describe('the replay memory', () => {
     for (let hour = 25; hour < 60; hour++) memory.remember(randomBytes(24), 'opened', 'a', hour * HOUR);
     expect(memory.wasUsedBefore(nonce, 'opened')).toBe(false);
     expect(memory.pastSince).toBeGreaterThan(30 * HOUR);
-    const small = new ReplayMemory({ pastNonces: 140 });
+    const small = new ReplayGuard({ pastNonces: 140 });
     for (let i = 0; i < 1_000; i++) small.remember(nonceOf(i), 'opened', 'a', i * 1_000);
     expect(small.pastSince).toBeGreaterThan(800_000);
     expect(small.wasUsedBefore(nonceOf(999), 'opened')).toBe(true);
   });
 
   it('takes over from an earlier process what it tells of each nonce', () => {
-    const [before, after] = [new ReplayMemory(), new ReplayMemory()];
+    const [before, after] = [new ReplayGuard(), new ReplayGuard()];
     before.onRemembered = (fingerprint, now) => after.restore(fingerprint, now);
     const nonces = Array.from({ length: 2_000 }, () => randomBytes(24));
     for (const [index, nonce] of nonces.entries()) before.remember(nonce, 'opened', 'a', index);

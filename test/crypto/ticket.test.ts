@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import nacl from 'tweetnacl';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { createIdentity, type Identity } from '../../src/crypto/keys.ts';
-import { ReplayMemory } from '../../src/crypto/replay-guard.ts';
+import { ReplayGuard } from '../../src/crypto/replay-guard.ts';
 import {
   type Bearer,
   openWithAny,
@@ -10,7 +10,7 @@ import {
   type TicketFields,
   TicketOpener,
   TicketSealer,
-  type TicketVerdict,
+  type TicketDecision,
 } from '../../src/crypto/ticket.ts';
 import { LOW_ORDER_POINTS, twinOf } from '../support/low-order-points.ts';
 
@@ -482,7 +482,7 @@ describe('how often one bearer may come', () => {
   });
 });
 
-function etagOf(verdict: TicketVerdict): string | undefined {
+function etagOf(verdict: TicketDecision): string | undefined {
   return verdict.admitted ? undefined : verdict.etag;
 }
 
@@ -669,7 +669,7 @@ describe('a wrong clock', () => {
   });
 
   it('is not proved where the relay may have forgotten that the ticket was used', () => {
-    const replays = new ReplayMemory();
+    const replays = new ReplayGuard();
     replays.forgetBefore(NOW - 1_000 * SECOND);
     const opener = new TicketOpener(relay, { replays });
     opener.setBearers([bearer('alice', alice.public.gate)]);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { FAULTS, WstunError } from '../../src/errors.ts';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
-import { ReplayMemory } from '../../src/mux/retransmit-store.ts';
+import { RetransmitMemory } from '../../src/mux/retransmit-store.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { encodeRecordHeader } from '../../src/protocol/record-header.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
@@ -86,7 +86,7 @@ async function runSession({ client: near, exit: far }: Links): Promise<void> {
   const common = {
     logger: silentLogger,
     resume: DEFAULT_RESUME_CONFIG,
-    replayMemory: new ReplayMemory(1024 * 1024),
+    replayMemory: new RetransmitMemory(1024 * 1024),
     onEnd: () => void ended++,
   };
   const client = new SessionDriver({ ...common, mux: { ...DEFAULT_MUX_CONFIG, role: 'client' } });

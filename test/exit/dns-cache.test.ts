@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
-  AnswerCache,
+  DnsCache,
   combineAnswers,
   FAILURE_TTL_MS,
   type FamilyAnswer,
@@ -78,7 +78,7 @@ describe('the cache', () => {
     });
     fc.assert(
       fc.property(fc.array(operation, { maxLength: 60 }), (operations) => {
-        const cache = new AnswerCache(3);
+        const cache = new DnsCache(3);
         let list: { name: string; detail: string; until: number }[] = [];
         let now = 0;
         for (const [i, { set, name, wait, ttl }] of operations.entries()) {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { EntryPaces } from '../../src/exit/entry-limiter.ts';
+import { EntryLimiter } from '../../src/exit/entry-limiter.ts';
 
 /** Remembers what came, and can go away. */
 class Sink {
@@ -21,8 +21,8 @@ const RATE = 800_000;
 let rate: number | undefined;
 const numbered = (length: number) => Uint8Array.from({ length }, (_, at) => at % 251);
 
-function paces(): EntryPaces {
-  return new EntryPaces((bearer) => (bearer === 'alice' ? rate : undefined));
+function paces(): EntryLimiter {
+  return new EntryLimiter((bearer) => (bearer === 'alice' ? rate : undefined));
 }
 
 beforeEach(() => {

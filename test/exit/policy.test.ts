@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { formatIp, parseIp } from '../../src/exit/ip.ts';
-import { judgeAddresses, judgeTarget, type OwnEndpoints } from '../../src/exit/policy.ts';
+import { checkAddresses, checkTarget, type OwnEndpoints } from '../../src/exit/policy.ts';
 import { parseRule } from '../../src/exit/rules.ts';
 import { parseHostText } from '../../src/exit/target-host.ts';
 import type { Target } from '../../src/tunnel/stream/stream.ts';
@@ -22,7 +22,7 @@ function target(host: string, port: number, asName = false): Target {
 function verdict(host: string, port: number, rules: string[] = [], own = OWN, domains: string[] = []): string {
   const fullNamesOf = (name: string) => [...domains.map((domain) => `${name}.${domain}`), name];
   const verdicts = [false, true].map((asName) => {
-    const found = judgeTarget(target(host, port, asName), { rules: rules.map(parseRule), own, fullNamesOf });
+    const found = checkTarget(target(host, port, asName), { rules: rules.map(parseRule), own, fullNamesOf });
     if (found.kind === 'resolve') {
       const names = found.names.map(({ name, vouched }) => `${vouched ? 'vouched' : 'resolve'} ${name}`);
       return [...names, ...(found.ifUnknown ? [`or ${found.ifUnknown.fault}`] : [])].join(', ');
@@ -36,7 +36,7 @@ function verdict(host: string, port: number, rules: string[] = [], own = OWN, do
 
 function answers(addresses: string[], port: number, rules: string[] = [], vouched = false): string {
   const context = { vouched, rules: rules.map(parseRule), own: OWN };
-  const found = judgeAddresses(addresses.map(ip), port, context);
+  const found = checkAddresses(addresses.map(ip), port, context);
   return found.kind === 'dial' ? `dial ${found.addresses.map(formatIp).join(' ')}` : found.fault;
 }
 

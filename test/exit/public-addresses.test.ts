@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { WstunError } from '../../src/errors.ts';
 import { formatIp, parseIp } from '../../src/exit/ip.ts';
-import { judgeTarget } from '../../src/exit/policy.ts';
+import { checkTarget } from '../../src/exit/policy.ts';
 import { PublicAddresses } from '../../src/exit/public-addresses.ts';
 import { parseRule } from '../../src/exit/rules.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
@@ -95,7 +95,7 @@ it('a public address of this machine is refused like its others, in each of its 
   const verdict = (host: string, port: number, rules: string[] = []) => {
     const own = { addresses: found.all, ports: [8080] };
     const target = { kind: 'name' as const, host, port };
-    const judged = judgeTarget(target, { rules: rules.map(parseRule), own, fullNamesOf: (name) => [name] });
+    const judged = checkTarget(target, { rules: rules.map(parseRule), own, fullNamesOf: (name) => [name] });
     return judged.kind === 'refuse' ? judged.reason : judged.kind;
   };
   for (const host of ['93.184.216.34', '::ffff:93.184.216.34', '::ffff:5db8:d822', '64:ff9b::93.184.216.34']) {

@@ -13,7 +13,7 @@ import { AccessFile } from '../../src/state/access-file.ts';
 import { addEntry } from '../../src/state/access-list.ts';
 import { loadOrCreateIdentity } from '../../src/state/identity-file.ts';
 import { openStateDir } from '../../src/state/state-dir.ts';
-import { RelayDialer } from '../../src/tunnel/dial/session-dialer.ts';
+import { RelaySessionDialer } from '../../src/tunnel/dial/session-dialer.ts';
 import { TicketDialer } from '../../src/tunnel/dial/ticket-dialer.ts';
 import { TunnelClient } from '../../src/tunnel/session/tunnel-client.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -76,7 +76,7 @@ class Clients {
       this.standing[i] = at;
     };
     const client = new TunnelClient(
-      new RelayDialer(one, 'on', silentLogger),
+      new RelaySessionDialer(one, 'on', silentLogger),
       {
         onConnected: () => set(performance.now()),
         onResumed: () => set(performance.now()),

@@ -8,11 +8,11 @@ import { accessFile, relayIssuer } from '../../src/cli/access.ts';
 import type { Invite } from '../../src/crypto/invite.ts';
 import { createIdentity } from '../../src/crypto/keys.ts';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
-import { ReplayMemory } from '../../src/mux/retransmit-store.ts';
+import { RetransmitMemory } from '../../src/mux/retransmit-store.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { loadOrCreateIdentity } from '../../src/state/identity-file.ts';
 import { openStateDir } from '../../src/state/state-dir.ts';
-import { RelayDialer } from '../../src/tunnel/dial/session-dialer.ts';
+import { RelaySessionDialer } from '../../src/tunnel/dial/session-dialer.ts';
 import { SessionDriver } from '../../src/tunnel/session/session-driver.ts';
 import { probeEnv, usedBytes } from '../support/heap.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -46,14 +46,14 @@ async function crowdedRelay(bearers: number): Promise<{ relay: RunningRelay; inv
 }
 
 /** Resolves when both ends have said hello. */
-async function begin(dialer: RelayDialer): Promise<SessionDriver> {
+async function begin(dialer: RelaySessionDialer): Promise<SessionDriver> {
   const request = { kind: 'begin', id: randomBytes(16), received: 0 } as const;
   const { link, ...start } = await dialer.dial(() => request, new AbortController().signal);
   return await new Promise((resolve, reject) => {
     const driver = new SessionDriver({
       mux: { ...DEFAULT_MUX_CONFIG, role: 'client' },
       resume: DEFAULT_RESUME_CONFIG,
-      replayMemory: new ReplayMemory(1024 * 1024),
+      replayMemory: new RetransmitMemory(1024 * 1024),
       logger: silentLogger,
       onEstablished: () => resolve(driver),
       onEnd: reject,
@@ -65,7 +65,7 @@ async function begin(dialer: RelayDialer): Promise<SessionDriver> {
 async function beginAll(invites: readonly Invite[]): Promise<SessionDriver[]> {
   const sessions: SessionDriver[] = [];
   for (const invite of invites) {
-    const dialer = new RelayDialer(invite, 'on', silentLogger);
+    const dialer = new RelaySessionDialer(invite, 'on', silentLogger);
     sessions.push(...(await Promise.all(Array.from({ length: SESSIONS_OF_BEARER }, () => begin(dialer)))));
   }
   return sessions;

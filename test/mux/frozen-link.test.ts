@@ -6,7 +6,7 @@
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
 import { ResumableSession } from '../../src/mux/resumable-session.ts';
-import { ReplayMemory } from '../../src/mux/retransmit-store.ts';
+import { RetransmitMemory } from '../../src/mux/retransmit-store.ts';
 import { behind, decodeRecordHeader } from '../../src/protocol/record-header.ts';
 import { TARGET } from '../support/mux-peer.ts';
 import { naiveDecode } from '../support/naive-decoder.ts';
@@ -57,7 +57,7 @@ class Download {
     return new ResumableSession(
       { ...DEFAULT_MUX_CONFIG, role },
       DEFAULT_RESUME_CONFIG,
-      new ReplayMemory(MEMORY),
+      new RetransmitMemory(MEMORY),
       this.now,
     );
   }

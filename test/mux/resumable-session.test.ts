@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
-import { DEFAULT_PATH_CONFIG, type PathConfig } from '../../src/mux/congestion/congestion-controller.ts';
+import { DEFAULT_CONGESTION_CONFIG, type CongestionConfig } from '../../src/mux/congestion/congestion-controller.ts';
 import { type Acknowledgement, encodeRecordHeader, MAX_RECORD_COUNT } from '../../src/protocol/record-header.ts';
 import type { Side } from '../support/mux-rig.ts';
 import { prng } from '../support/prng.ts';
@@ -14,8 +14,8 @@ const { resumeWindowMs, stallMs } = DEFAULT_RESUME_CONFIG;
 const ack = (count: number): Acknowledgement => ({ count, receivedUs: 0 });
 
 /** A path on which everything may be on its way at once. */
-const UNBOUNDED: PathConfig = {
-  ...DEFAULT_PATH_CONFIG,
+const UNBOUNDED: CongestionConfig = {
+  ...DEFAULT_CONGESTION_CONFIG,
   initialBytes: 64 * MIB,
   maxInFlightBytes: 64 * MIB,
   queueMs: 1e9,
@@ -93,7 +93,7 @@ describe('two ends whose links come and go', () => {
         const rig = new ResumeRig({ sessionWindow: 200 * KIB, sendBudget: 100 * KIB, maxDataBytes: 3000 });
         for (const operation of sequence) perform(rig, operation);
         rig.settle();
-        for (const { resumable, budget } of rig.ends) expect([resumable.replayBytes, budget.used]).toEqual([0, 0]);
+        for (const { resumable, budget } of rig.ends) expect([resumable.retransmitBytes, budget.used]).toEqual([0, 0]);
       }),
       { numRuns: 500 },
     );
@@ -133,7 +133,7 @@ describe('an acknowledgement', () => {
     client.write(0, 1);
     client.poll(10);
     client.arrive(10);
-    expect(exit.resumable.replayBytes).toBe(0);
+    expect(exit.resumable.retransmitBytes).toBe(0);
   });
 
   it.each([
@@ -214,7 +214,7 @@ describe('memory that is kept', () => {
       if (end === 'expired') client.resumable.end('session-expired');
       else client.resumable.mux.fail('internal');
       client.resumable.end('internal');
-      expect([client.resumable.replayBytes, client.budget.used]).toEqual([0, 0]);
+      expect([client.resumable.retransmitBytes, client.budget.used]).toEqual([0, 0]);
     }
   });
 
@@ -222,7 +222,7 @@ describe('memory that is kept', () => {
     const rig = rigWithStream();
     rig.client.write(0, 1);
     rig.client.poll(1);
-    expect(rig.client.resumable.replayBytes).toBeGreaterThan(400);
+    expect(rig.client.resumable.retransmitBytes).toBeGreaterThan(400);
   });
 
   it('is never given to a link: what is sent again is a copy', () => {
@@ -246,23 +246,23 @@ describe('what is kept for a peer that acknowledges nothing', () => {
   it('stays within its bound, which is the send window: nothing new goes out, and nothing is dropped', () => {
     const rig = rigWithStream(
       { maxWindow: 16 * MIB, initialWindow: 16 * MIB, sessionWindow: 64 * MIB, maxSendQueue: 16 * MIB },
-      { replayBytes: MIB, minReplayBytes: 64 * KIB, path: UNBOUNDED },
+      { retransmitBytes: MIB, minRetransmitBytes: 64 * KIB, path: UNBOUNDED },
     );
     rig.client.write(0, 8 * MIB);
     rig.client.poll(1000);
-    expect(rig.client.resumable.replayBytes).toBeGreaterThanOrEqual(MIB);
-    expect(rig.client.resumable.replayBytes).toBeLessThan(MIB + 64 * KIB);
+    expect(rig.client.resumable.retransmitBytes).toBeGreaterThanOrEqual(MIB);
+    expect(rig.client.resumable.retransmitBytes).toBeLessThan(MIB + 64 * KIB);
     rig.settle();
     expect(rig.exit.streams.get(1)?.received).toBe(8 * MIB);
   });
 
   it('is little where the whole process is at its bound, but never nothing', () => {
-    const rig = rigWithStream({}, { minReplayBytes: 64 * KIB, path: UNBOUNDED });
+    const rig = rigWithStream({}, { minRetransmitBytes: 64 * KIB, path: UNBOUNDED });
     rig.client.budget.used = rig.client.budget.limit;
     rig.client.write(0, 250 * KIB);
     rig.client.poll(1000);
-    expect(rig.client.resumable.replayBytes).toBeGreaterThanOrEqual(64 * KIB);
-    expect(rig.client.resumable.replayBytes).toBeLessThan(128 * KIB);
+    expect(rig.client.resumable.retransmitBytes).toBeGreaterThanOrEqual(64 * KIB);
+    expect(rig.client.resumable.retransmitBytes).toBeLessThan(128 * KIB);
   });
 });
 
@@ -277,7 +277,7 @@ describe('a session without a link', () => {
     resumable.handleTimeout(rig.clock.now + resumeWindowMs);
     expect(resumable.mux.pollEvent()).toMatchObject({ type: 'reset', fault: 'session-expired' });
     expect(resumable.mux.pollEvent()).toMatchObject({ type: 'ended', fault: 'session-expired' });
-    expect(resumable.replayBytes).toBe(0);
+    expect(resumable.retransmitBytes).toBe(0);
   });
 
   it('ends with its link where it is not to be kept', () => {

@@ -6,7 +6,7 @@ import { TARGET } from '../support/mux-peer.ts';
 
 const QUANTUM = 1000;
 
-/** Streams with bytes to send and one scheduler: what the outbox does with them, without frames. */
+/** Streams with bytes to send and one scheduler: what the writer does with them, without frames. */
 class Line {
   readonly scheduler = new Scheduler();
   readonly streams: StreamState[] = [];

@@ -5,7 +5,7 @@
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
 import { ResumableSession } from '../../src/mux/resumable-session.ts';
-import { ReplayMemory } from '../../src/mux/retransmit-store.ts';
+import { RetransmitMemory } from '../../src/mux/retransmit-store.ts';
 import { type Acknowledgement, decodeRecordHeader, encodeRecordHeader } from '../../src/protocol/record-header.ts';
 import { prng } from '../support/prng.ts';
 import { ResumeRig, type ResumingEnd } from '../support/resume-rig.ts';
@@ -83,7 +83,7 @@ describe('an acknowledgement that may wait', () => {
     expect(told).toEqual({ count: exit.resumable.received, receivedUs: (since + 6) * 1000 });
     expect(exit.resumable.acknowledgementAt()).toBe(Number.POSITIVE_INFINITY);
     exit.arrive(1);
-    expect(client.resumable.replayBytes).toBe(0);
+    expect(client.resumable.retransmitBytes).toBe(0);
   });
 
   it('waits no longer when a record follows whose sender wants word of it', () => {
@@ -136,7 +136,7 @@ describe('an acknowledgement that may wait', () => {
 /** An exit whose peer is the test. */
 function exitOf(): ResumableSession {
   const mux = { ...DEFAULT_MUX_CONFIG, role: 'exit' as const };
-  const session = new ResumableSession(mux, DEFAULT_RESUME_CONFIG, new ReplayMemory(KIB * KIB), 0);
+  const session = new ResumableSession(mux, DEFAULT_RESUME_CONFIG, new RetransmitMemory(KIB * KIB), 0);
   session.attach(0, 0, 0);
   session.handleMessage([flagged, wire.hello()], 0);
   while (session.pollMessage(0) !== undefined);
@@ -177,7 +177,7 @@ describe('a sender', () => {
       exit.poll(10);
       exit.arrive(10);
       exit.consume(0, 40 * KIB);
-      if (client.newestMayWait) expect(client.resumable.replayBytes).toBeLessThan(16 * KIB + 10 * 400);
+      if (client.newestMayWait) expect(client.resumable.retransmitBytes).toBeLessThan(16 * KIB + 10 * 400);
       rig.clock.now += 0.2;
     }
   });
@@ -220,7 +220,7 @@ describe('an older peer', () => {
       rig.clock.now += 10;
       expect(bareIn(rig, () => [send(client, 64), exit.poll(10)])).toBe(1);
       exit.arrive(10);
-      expect(client.resumable.replayBytes).toBe(0);
+      expect(client.resumable.retransmitBytes).toBe(0);
     }
     expect(client.mayWaitCount).toBe(0);
   });

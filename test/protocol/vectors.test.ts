@@ -20,7 +20,7 @@ import { importKeyPair } from '../../src/crypto/x25519.ts';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
 import type { MuxEvent } from '../../src/mux/events.ts';
 import { ResumableSession } from '../../src/mux/resumable-session.ts';
-import { ReplayMemory } from '../../src/mux/retransmit-store.ts';
+import { RetransmitMemory } from '../../src/mux/retransmit-store.ts';
 import { RecordEncoder } from '../../src/protocol/frame-encoder.ts';
 import {
   type Acknowledgement,
@@ -314,7 +314,7 @@ describe('the resumption of appendix A', () => {
 
     constructor(role: 'client' | 'exit') {
       const mux = { ...DEFAULT_MUX_CONFIG, role };
-      this.session = new ResumableSession(mux, DEFAULT_RESUME_CONFIG, new ReplayMemory(2 ** 20), 0);
+      this.session = new ResumableSession(mux, DEFAULT_RESUME_CONFIG, new RetransmitMemory(2 ** 20), 0);
       this.session.attach(0, 0, 0);
     }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { CredentialCheck, parseCredentials } from '../../src/proxy/credentials.ts';
-import { GuessLimit } from '../../src/proxy/failed-attempts.ts';
+import { FailedAttemptLimiter } from '../../src/proxy/failed-attempts.ts';
 import { faultOf } from '../support/faults.ts';
 
 describe('parseCredentials', () => {
@@ -35,7 +35,7 @@ describe('CredentialCheck', () => {
 describe('guesses at the password', () => {
   const setUp = () => {
     const barred: string[] = [];
-    const limit = new GuessLimit((address, waitMs) => void barred.push(`${address} ${waitMs}`));
+    const limit = new FailedAttemptLimiter((address, waitMs) => void barred.push(`${address} ${waitMs}`));
     const check = new CredentialCheck({ user: 'ann', pass: 'right' }, limit);
     const attempt = (address: string, pass: string, now: number) =>
       check.from(address).accepts(Buffer.from('ann'), Buffer.from(pass), now);

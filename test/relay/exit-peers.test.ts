@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { Bearer } from '../../src/crypto/key-table.ts';
-import { ExitBearers } from '../../src/relay/exit-peers.ts';
+import { ExitPeers } from '../../src/relay/exit-peers.ts';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -15,7 +15,7 @@ function setUp(maxKeys?: number) {
   const known = new Set<string>();
   const placeOf = ({ destination, gateKey }: Bearer): string =>
     `${destination} ${Buffer.from(gateKey).toString('base64url')}`;
-  const bearers = new ExitBearers(
+  const bearers = new ExitPeers(
     { add: (bearer) => void known.add(placeOf(bearer)), remove: (bearer) => void known.delete(placeOf(bearer)) },
     maxKeys,
   );

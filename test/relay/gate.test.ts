@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createIdentity } from '../../src/crypto/keys.ts';
 import { PAGE_FEATURE, TicketOpener, TicketSealer } from '../../src/crypto/ticket.ts';
-import { Gate, type GateVerdict, parsePathPrefix, type UpgradeRequest } from '../../src/relay/gate.ts';
+import { Gate, type GateDecision, parsePathPrefix, type UpgradeRequest } from '../../src/relay/gate.ts';
 import { faultOf } from '../support/faults.ts';
 
 const NOW = 1_800_000_060_000;
@@ -37,11 +37,11 @@ function withHeaders(headers: Record<string, string | undefined>): Partial<Upgra
   return { headers: Object.fromEntries(Object.entries(merged).filter(([, value]) => value !== undefined)) };
 }
 
-function etagOf(verdict: GateVerdict): string {
+function etagOf(verdict: GateDecision): string {
   return verdict.admitted === undefined ? (verdict.etag ?? '') : '';
 }
 
-function missingIn(verdict: GateVerdict): string {
+function missingIn(verdict: GateDecision): string {
   return verdict.admitted === undefined ? (verdict.missing ?? '') : '';
 }
 

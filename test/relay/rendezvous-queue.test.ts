@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { CallLine } from '../../src/relay/rendezvous-queue.ts';
+import { RendezvousQueue } from '../../src/relay/rendezvous-queue.ts';
 
 const LIMITS = { called: 128, waiting: 2_048 };
 
 /** Calls for whoever has a turn. */
-function callAll(line: CallLine<string>, now: number): string[] {
+function callAll(line: RendezvousQueue<string>, now: number): string[] {
   const called: string[] = [];
   for (let client = line.next(now); client !== undefined; client = line.next(now)) called.push(client);
   return called;
@@ -15,7 +15,7 @@ const bearerOf = (client: string): string => client.replace(/#.*/, '');
 
 describe('the line before an exit', () => {
   it('leads a thousand bearers to it, so many at once as it answers', () => {
-    const line = new CallLine<string>(LIMITS);
+    const line = new RendezvousQueue<string>(LIMITS);
     for (let i = 0; i < 1_000; i++) expect(line.join(`${i}`, `${i}#0`, 0)).toBe(true);
     const led: string[] = [];
     for (let now = 0; led.length < 1_000; now += 100) {
@@ -29,7 +29,7 @@ describe('the line before an exit', () => {
   });
 
   it('leads a thousand clients of one bearer to it within half a minute, if they come again when they are turned away', () => {
-    const line = new CallLine<string>(LIMITS);
+    const line = new RendezvousQueue<string>(LIMITS);
     let todo = Array.from({ length: 1_000 }, (_, i) => `one#${i}`);
     let led = 0;
     let now = 0;
@@ -43,7 +43,7 @@ describe('the line before an exit', () => {
   });
 
   it('gives a bearer with many calls half of the places, and the next one its turn at once', () => {
-    const line = new CallLine<string>(LIMITS);
+    const line = new RendezvousQueue<string>(LIMITS);
     for (let i = 0; i < 1_000; i++) line.join('many', `many#${i}`, 0);
     const first = callAll(line, 0);
     expect(first).toHaveLength(64);
@@ -52,7 +52,7 @@ describe('the line before an exit', () => {
   });
 
   it('goes round the bearers: one with many calls delays another by one place at most', () => {
-    const line = new CallLine<string>({ called: 1, waiting: 2_048 });
+    const line = new RendezvousQueue<string>({ called: 1, waiting: 2_048 });
     for (let i = 0; i < 200; i++) line.join('many', `many#${i}`, 0);
     line.join('few', 'few#0', 0);
     line.join('few', 'few#1', 0);
@@ -66,7 +66,7 @@ describe('the line before an exit', () => {
   });
 
   it('lets a bearer through at its rate, and says when the next turn is', () => {
-    const line = new CallLine<string>(LIMITS);
+    const line = new RendezvousQueue<string>(LIMITS);
     let called = 0;
     let joined = 0;
     for (let now = 0; now < 60_000; now += 50) {
@@ -84,7 +84,7 @@ describe('the line before an exit', () => {
   });
 
   it('has room for the next bearer, however many calls ten others have', () => {
-    const line = new CallLine<string>(LIMITS);
+    const line = new RendezvousQueue<string>(LIMITS);
     for (let bearer = 0; bearer < 10; bearer++)
       for (let i = 0; i < 1_000; i++) line.join(`${bearer}`, `${bearer}#${i}`, 0);
     expect(line.join('next', 'next#0', 0)).toBe(true);
@@ -98,7 +98,7 @@ describe('the line before an exit', () => {
     });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
-        const line = new CallLine<string>({ called: 5, waiting: 20 });
+        const line = new RendezvousQueue<string>({ called: 5, waiting: 20 });
         const waiting: string[] = [];
         const called: string[] = [];
         let now = 0;

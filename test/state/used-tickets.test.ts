@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { ReplayMemory } from '../../src/crypto/replay-guard.ts';
+import { ReplayGuard } from '../../src/crypto/replay-guard.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { openStateDir, type StateDir } from '../../src/state/state-dir.ts';
 import { openUsedTickets, type UsedTickets } from '../../src/state/used-tickets.ts';
@@ -14,7 +14,7 @@ const HOUR = 3_600_000;
 const NOW = 1_800_000_000_000;
 
 interface Process {
-  readonly memory: ReplayMemory;
+  readonly memory: ReplayGuard;
   readonly used: UsedTickets;
 }
 
@@ -23,7 +23,7 @@ async function newState(): Promise<StateDir> {
 }
 
 async function startIn(state: StateDir, now: () => number = () => NOW, logger = silentLogger): Promise<Process> {
-  const memory = new ReplayMemory();
+  const memory = new ReplayGuard();
   const used = await openUsedTickets(state, memory, logger, now);
   onTestFinished(() => used.close());
   return { memory, used };
@@ -145,7 +145,7 @@ describe('used tickets', () => {
     await writeFile(folder.pathOf(String(slot - 1)), records(100_000, NOW - HOUR));
     await writeFile(folder.pathOf(String(slot)), records(1_000_000, NOW));
     const restoredAt: number[] = [];
-    class Counting extends ReplayMemory {
+    class Counting extends ReplayGuard {
       override restore(_fingerprint: unknown, at: number): void {
         restoredAt.push(at);
       }

@@ -6,10 +6,10 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 const LONG = [
   'tunnel/two-ways',
-  'tether/tether-server',
+  'tether/laptop/tether-server',
   'tunnel/cut-sweep',
   'state/usage-file',
-  'tether/pages',
+  'tether/laptop/browser-bridges',
   'e2e/tether-address',
   'e2e/tether-resume',
   'e2e/tether-middlebox',

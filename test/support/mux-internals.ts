@@ -8,7 +8,7 @@ interface Inside {
   readonly unreleased: LazySet<number>;
   readonly windows: { readonly committedBytes: number };
   readonly scheduler: { readonly quiet: readonly unknown[]; readonly bulk: readonly unknown[] };
-  readonly outbox: {
+  readonly writer: {
     readonly control: readonly unknown[];
     readonly pongs: readonly unknown[];
     readonly creditDebts: LazySet<unknown>;
@@ -34,16 +34,16 @@ export interface Kept {
 }
 
 export function kept(session: MuxSession): Kept {
-  const { streams, unread, unreleased, windows, scheduler, outbox, events } = inside(session);
+  const { streams, unread, unreleased, windows, scheduler, writer, events } = inside(session);
   return {
     streams: streams.size,
     unread: unread.size,
     unreleased: unreleased.size,
     committed: windows.committedBytes,
     ready: scheduler.quiet.length + scheduler.bulk.length,
-    control: outbox.control.length,
-    pongs: outbox.pongs.length,
-    creditDebts: outbox.creditDebts.size,
+    control: writer.control.length,
+    pongs: writer.pongs.length,
+    creditDebts: writer.creditDebts.size,
     events: events.length,
   };
 }

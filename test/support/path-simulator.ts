@@ -9,9 +9,9 @@
  */
 import { DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
 import {
-  DEFAULT_PATH_CONFIG,
-  type PathConfig,
-  PathModel,
+  DEFAULT_CONGESTION_CONFIG,
+  type CongestionConfig,
+  CongestionController,
   type SentStamp,
 } from '../../src/mux/congestion/congestion-controller.ts';
 import { Scheduler } from '../../src/mux/scheduler.ts';
@@ -57,7 +57,7 @@ export interface Scenario {
   readonly echoLoop?: boolean;
   /** What a turn of an event loop takes, ms. */
   readonly turn?: (random: Prng) => number;
-  readonly config?: Partial<PathConfig>;
+  readonly config?: Partial<CongestionConfig>;
   /** In flight, bytes, whatever the model says: the algorithm switched off. */
   readonly fixedAllowance?: number;
   /** Small messages wait for their turn of the allowance, as bulk does. */
@@ -84,7 +84,7 @@ export interface Run {
   readonly waits: readonly (readonly [at: number, wait: number])[];
   /** Largest number of bytes in flight. */
   readonly peakInFlight: number;
-  readonly model: PathModel;
+  readonly model: CongestionController;
   /** Messages either way that said nothing but what has come. */
   readonly bareAcknowledgements: number;
 }
@@ -196,7 +196,7 @@ const CLOCK_OFFSET = 123_456;
 const REFILL = new Uint8Array(2 * 1024 * 1024);
 
 class End {
-  readonly model: PathModel;
+  readonly model: CongestionController;
   readonly deliveries: Delivery[] = [];
   readonly waits: (readonly [number, number])[] = [];
   peakInFlight = 0;
@@ -229,7 +229,7 @@ class End {
   ) {
     this.scenario = scenario;
     this.active = active;
-    this.model = new PathModel({ ...DEFAULT_PATH_CONFIG, headerBytes: RECORD_OVERHEAD, ...scenario.config }, 0);
+    this.model = new CongestionController({ ...DEFAULT_CONGESTION_CONFIG, headerBytes: RECORD_OVERHEAD, ...scenario.config }, 0);
     this.echo.sendCredit = Number.MAX_SAFE_INTEGER;
     for (let i = 0; i < streams; i++) {
       const stream = new StreamState(i + 1, TARGET, 'open');

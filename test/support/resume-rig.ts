@@ -4,7 +4,7 @@
  */
 import { DEFAULT_RESUME_CONFIG, type MuxConfig, type ResumeConfig } from '../../src/mux/config.ts';
 import { ResumableSession } from '../../src/mux/resumable-session.ts';
-import { ReplayMemory } from '../../src/mux/retransmit-store.ts';
+import { RetransmitMemory } from '../../src/mux/retransmit-store.ts';
 import { behind, decodeRecordHeader } from '../../src/protocol/record-header.ts';
 import { Rig, RigEnd, type Side } from './mux-rig.ts';
 
@@ -14,7 +14,7 @@ export class ResumingEnd extends RigEnd {
   readonly resumable: ResumableSession;
   /** Sent on the present link and not yet arrived. */
   messages: Buffer[] = [];
-  readonly budget: ReplayMemory;
+  readonly budget: RetransmitMemory;
   /** Messages sent that say nothing but what has come. */
   bareAcknowledgements = 0;
   /** Of the newest numbered record that was sent: its acknowledgement may wait. */
@@ -26,7 +26,7 @@ export class ResumingEnd extends RigEnd {
   private sentOnLink = 0;
 
   constructor(side: Side, config: MuxConfig, clock: { now: number }, resume: ResumeConfig) {
-    const budget = new ReplayMemory(64 * MIB);
+    const budget = new RetransmitMemory(64 * MIB);
     const resumable = new ResumableSession(config, resume, budget, clock.now);
     super(side, config, clock, resumable.mux);
     this.resumable = resumable;

@@ -5,7 +5,7 @@ import type { WireFaultName } from '../../src/errors.ts';
 import { WstunError } from '../../src/errors.ts';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG, type MuxConfig, type ResumeConfig } from '../../src/mux/config.ts';
 import type { MuxEvent } from '../../src/mux/events.ts';
-import { ReplayMemory } from '../../src/mux/retransmit-store.ts';
+import { RetransmitMemory } from '../../src/mux/retransmit-store.ts';
 import { MuxSession } from '../../src/mux/session.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
@@ -26,7 +26,7 @@ export function driverPair(
   links: { near: MessageLink; far: MessageLink; release?: (() => void | Promise<void>) | undefined },
   setup: PairSetup,
 ): CompliancePair {
-  const common = { logger: silentLogger, resume: WITH_ITS_LINK, replayMemory: new ReplayMemory(64 * 1024 * 1024) };
+  const common = { logger: silentLogger, resume: WITH_ITS_LINK, replayMemory: new RetransmitMemory(64 * 1024 * 1024) };
   const client = new SessionDriver({
     ...common,
     mux: { ...DEFAULT_MUX_CONFIG, ...setup.config, role: 'client' },

@@ -6,8 +6,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createIdentity } from '../../src/crypto/keys.ts';
 import { importKeyPair } from '../../src/crypto/x25519.ts';
 import { type FaultName, WstunError } from '../../src/errors.ts';
-import { DEFAULT_RESUME_CONFIG, PROCESS_REPLAY_BYTES } from '../../src/mux/config.ts';
-import { ReplayMemory } from '../../src/mux/retransmit-store.ts';
+import { DEFAULT_RESUME_CONFIG, PROCESS_RETRANSMIT_BYTES } from '../../src/mux/config.ts';
+import { RetransmitMemory } from '../../src/mux/retransmit-store.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import type { SessionRequest } from '../../src/protocol/session-request.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
@@ -16,7 +16,7 @@ import type { SecureLink } from '../../src/tunnel/dial/secure-link.ts';
 import { beginOn } from '../../src/tunnel/dial/session-dialer.ts';
 import { Backoff } from '../../src/tunnel/reconnect/backoff.ts';
 import { ExitSessions } from '../../src/tunnel/session/exit-sessions.ts';
-import { type SessionDialer, SessionKeeper, type SessionLink } from '../../src/tunnel/session/reconnecting-session.ts';
+import { type SessionDialer, ReconnectingSession, type SessionLink } from '../../src/tunnel/session/reconnecting-session.ts';
 import { type ClientOptions, TunnelClient } from '../../src/tunnel/session/tunnel-client.ts';
 import type { Target, TunnelStream } from '../../src/tunnel/stream/stream.ts';
 import { ECHO } from '../support/echoing.ts';
@@ -316,10 +316,10 @@ describe('a link by a second choice', () => {
     const ways = new TwoWays();
     const log: string[] = [];
     const options = {
-      ...{ dialer: ways, resume: DEFAULT_RESUME_CONFIG, replayMemory: new ReplayMemory(PROCESS_REPLAY_BYTES) },
+      ...{ dialer: ways, resume: DEFAULT_RESUME_CONFIG, replayMemory: new RetransmitMemory(PROCESS_RETRANSMIT_BYTES) },
       ...{ backoff: new Backoff(), logger: silentLogger, judge: () => ({ waitMs: 0 }) },
     };
-    const keeper = new SessionKeeper(options, {
+    const keeper = new ReconnectingSession(options, {
       onStanding: () => log.push('standing'),
       onLinkLost: () => log.push('lost'),
       onResumed: () => log.push('resumed'),

@@ -13,7 +13,7 @@ import { startRelayServer } from '../../src/relay/relay-server.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
 import { dialWebSocket } from '../../src/transport/websocket-dial.ts';
 import type { PageDialer } from '../../src/tunnel/dial/connectors.ts';
-import { RelayDialer } from '../../src/tunnel/dial/session-dialer.ts';
+import { RelaySessionDialer } from '../../src/tunnel/dial/session-dialer.ts';
 import { ExitSessions } from '../../src/tunnel/session/exit-sessions.ts';
 import { TunnelClient } from '../../src/tunnel/session/tunnel-client.ts';
 import type { TunnelStream } from '../../src/tunnel/stream/stream.ts';
@@ -90,7 +90,7 @@ async function start(allowance?: Allowance): Promise<TwoWays> {
   };
   const log: string[] = [];
   const client = new TunnelClient(
-    new RelayDialer(invite, 'on', silentLogger, { pages, direct: true }),
+    new RelaySessionDialer(invite, 'on', silentLogger, { pages, direct: true }),
     {
       onConnected: () => void log.push('connected'),
       onLinkLost: () => void log.push('lost'),

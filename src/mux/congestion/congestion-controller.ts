@@ -16,7 +16,7 @@
  */
 import { FRAME_HEADER_BYTES } from '../../protocol/frames.ts';
 
-export interface PathConfig {
+export interface CongestionConfig {
   /** In flight before anything is known of the path, bytes. */
   readonly initialBytes: number;
   /** Never more in flight than this, bytes: what the session can replay. */
@@ -40,7 +40,7 @@ export interface PathConfig {
 
 const KIB = 1024;
 
-export const DEFAULT_PATH_CONFIG: PathConfig = {
+export const DEFAULT_CONGESTION_CONFIG: CongestionConfig = {
   initialBytes: 16 * KIB,
   maxInFlightBytes: 8192 * KIB,
   minFrameBytes: 1400,
@@ -132,8 +132,8 @@ const CROWDED_SHARE = 1 / 16;
  */
 const BUSY_SHARE = 0.9;
 
-export class PathModel {
-  private readonly config: PathConfig;
+export class CongestionController {
+  private readonly config: CongestionConfig;
   private sent = 0;
   private delivered = 0;
   /** Sent with the newest record whose acknowledgement must not wait. */
@@ -219,7 +219,7 @@ export class PathModel {
   /** The record that measures the lowest round trip is acknowledged when so much is delivered. */
   private probeEnd: number | undefined;
 
-  constructor(config: PathConfig, now: number) {
+  constructor(config: CongestionConfig, now: number) {
     this.config = config;
     this.roundBegan = now;
     this.roundSentAt = now;

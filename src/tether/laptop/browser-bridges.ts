@@ -12,7 +12,7 @@ import type { TetherLink } from './tether-link.ts';
 /** A relay's URL with a fresh ticket for a page, sealed by a clock that is `skewMs` ahead of this machine's. */
 export type UrlMaker = (skewMs: number) => string;
 
-export class Pages {
+export class BrowserBridges {
   /** The newest first. */
   private pages: PairedPage[] = [];
   private readonly waiting = new Set<() => void>();

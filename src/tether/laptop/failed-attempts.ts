@@ -20,7 +20,7 @@ interface Guesser {
 }
 
 /** Times are milliseconds of any clock that does not run backwards. */
-export class Guesses {
+export class FailedAttempts {
   /** The one that guessed longest ago first. */
   private readonly guessers = new Map<string, Guesser>();
   private count = 0;

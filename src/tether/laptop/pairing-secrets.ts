@@ -28,7 +28,7 @@ interface KnownPage {
 }
 
 /** Times are milliseconds of any clock that does not run backwards. */
-export class Secrets {
+export class PairingSecrets {
   #code: Code | undefined;
   /** By the text of the secret's identifier; the oldest pairing first. */
   readonly #pages = new Map<string, KnownPage>();

@@ -38,7 +38,7 @@ export class TetherListener {
   readonly port: number;
   /** What codes that lead here name, while they do. */
   publicHost: string | undefined;
-  /** Pages whose control link came in here, and pairings under way. */
+  /** BrowserBridges whose control link came in here, and pairings under way. */
   users = 0;
   /** A page that paired here comes back to the same origin, and finds its secret at no other. */
   hasPaired = false;

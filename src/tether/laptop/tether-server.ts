@@ -9,11 +9,11 @@ import type { Logger } from '../../observability/logger.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import { createWebSocketAcceptor } from '../../transport/websocket-accept.ts';
 import { type PairingKeys, secretToText } from '../shared/pairing.ts';
-import { Pages, type UrlMaker } from './browser-bridges.ts';
-import { Guesses } from './failed-attempts.ts';
+import { BrowserBridges, type UrlMaker } from './browser-bridges.ts';
+import { FailedAttempts } from './failed-attempts.ts';
 import { PairedPage } from './paired-page.ts';
 import { PairingExchange } from './pairing-exchange.ts';
-import { type Claim, CODE_LIFETIME_MS, Secrets } from './pairing-secrets.ts';
+import { type Claim, CODE_LIFETIME_MS, PairingSecrets } from './pairing-secrets.ts';
 import { MAX_PAIRINGS, MAX_PAIRINGS_PER_ADDRESS, NEW_CODE_AFTER_MS } from './tether-limits.ts';
 import type { TetherLink } from './tether-link.ts';
 import { authorityOf, type HostAndPort, refuse, TetherListener } from './tether-listener.ts';
@@ -52,9 +52,9 @@ export interface TetherPlace {
 export interface TetherServer {
   /** Where codes lead; undefined: nowhere. */
   readonly address: HostAndPort | undefined;
-  /** Pages that can be asked for a link. */
+  /** BrowserBridges that can be asked for a link. */
   readonly pages: number;
-  /** Secrets that did not hold, so far. */
+  /** PairingSecrets that did not hold, so far. */
   readonly guesses: number;
   /**
    * Listens there, and has codes lead there: with a new one at once, where the last led elsewhere. One call at a time.
@@ -67,7 +67,7 @@ export interface TetherServer {
   retain(addresses: ReadonlySet<string>): void;
   /** Makes a new code, in place of the one before, and tells it as an event. */
   showCode(): void;
-  /** Waits for a page, however long; see `Pages.dial`. */
+  /** Waits for a page, however long; see `BrowserBridges.dial`. */
   dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<TetherLink>;
   /** Ends all pages and their links. */
   close(): void;
@@ -81,9 +81,9 @@ export function createTetherServer(options: TetherServerOptions): TetherServer {
 class Tether implements TetherServer {
   private readonly options: TetherServerOptions;
   private readonly acceptor = createWebSocketAcceptor();
-  private readonly bridges = new Pages(() => this.options.onEvent({ type: 'offline' }));
-  private readonly secrets = new Secrets();
-  private readonly attempts = new Guesses();
+  private readonly bridges = new BrowserBridges(() => this.options.onEvent({ type: 'offline' }));
+  private readonly secrets = new PairingSecrets();
+  private readonly attempts = new FailedAttempts();
   /** By the host and port that were wanted. */
   private readonly listeners = new Map<string, TetherListener>();
   /** The one that is served at now. */

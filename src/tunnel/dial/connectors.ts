@@ -11,7 +11,7 @@ import { Backoff } from '../reconnect/backoff.ts';
 import type { Pass, TicketDialer } from './ticket-dialer.ts';
 
 /** The handler of a link must be set in the turn in which it resolves. */
-export interface LinkWay<L extends MessageLink = MessageLink> {
+export interface Connector<L extends MessageLink = MessageLink> {
   /** False: there is nobody to ask for now; then dials wait for somebody, however long. */
   readonly canBeAsked: boolean;
   /** @throws WstunError */
@@ -34,7 +34,7 @@ export interface PageDialer {
   dial(makeUrl: (skewMs: number) => string, signal: AbortSignal): Promise<AskedLink>;
 }
 
-export class DirectWay implements LinkWay {
+export class DirectConnector implements Connector {
   readonly canBeAsked = true;
   private readonly dialer: TicketDialer;
   private readonly destination: string;
@@ -55,7 +55,7 @@ export class DirectWay implements LinkWay {
   }
 }
 
-export class TetherWay implements LinkWay {
+export class TetherConnector implements Connector {
   private readonly dialer: TicketDialer;
   private readonly destination: string;
   private readonly pages: PageDialer;
@@ -108,21 +108,21 @@ const RELAY_WORDS: ReadonlySet<FaultName> = new Set<FaultName>([
 export interface ChosenLink<L extends MessageLink> {
   readonly link: L;
   /** Where there is a better way than that. */
-  readonly better?: ChoosingWay<L>;
+  readonly better?: ConnectorChoice<L>;
   /** Nothing came of the link: its way only seems to work. */
   readonly doubt?: () => void;
 }
 
-export interface ChoosingWay<L extends MessageLink> {
+export interface ConnectorChoice<L extends MessageLink> {
   /** @throws WstunError */
   dial(signal: AbortSignal): Promise<ChosenLink<L>>;
 }
 
 /** For where there is no choice. */
-export class SoleWay<L extends MessageLink> implements ChoosingWay<L> {
-  private readonly way: LinkWay<L>;
+export class SingleConnector<L extends MessageLink> implements ConnectorChoice<L> {
+  private readonly way: Connector<L>;
 
-  constructor(way: LinkWay<L>) {
+  constructor(way: Connector<L>) {
     this.way = way;
   }
 
@@ -138,9 +138,9 @@ export class SoleWay<L extends MessageLink> implements ChoosingWay<L> {
  * A way is judged by the links that it brings: what it takes for a link must be all that shows whether a network lets
  * it be used.
  */
-export class PreferredWay<L extends MessageLink> implements ChoosingWay<L> {
-  private readonly first: LinkWay<L>;
-  private readonly second: LinkWay<L>;
+export class PreferredConnector<L extends MessageLink> implements ConnectorChoice<L> {
+  private readonly first: Connector<L>;
+  private readonly second: Connector<L>;
   private readonly logger: Logger;
   private firstWorks = true;
   /** Nothing came of the latest link by the first way. */
@@ -148,14 +148,14 @@ export class PreferredWay<L extends MessageLink> implements ChoosingWay<L> {
   /** The latest link is, or was, by the second way. */
   private secondCarried = false;
 
-  constructor(first: LinkWay<L>, second: LinkWay<L>, logger: Logger) {
+  constructor(first: Connector<L>, second: Connector<L>, logger: Logger) {
     this.first = first;
     this.second = second;
     this.logger = logger;
   }
 
   async dial(signal: AbortSignal): Promise<ChosenLink<L>> {
-    const { link, bySecond } = await new Contest(
+    const { link, bySecond } = await new LinkRace(
       {
         first: (over) => this.tryFirst(over),
         second: (over) => this.second.dial(over),
@@ -233,7 +233,7 @@ interface Won<L extends MessageLink> {
  * One dial: either way begins when the other has failed, or its time has come; the first is tried on meanwhile. The
  * first link wins. Fails when both ways have, and with the word of a relay, which either way would bring.
  */
-class Contest<L extends MessageLink> {
+class LinkRace<L extends MessageLink> {
   private readonly ways: Contestants<L>;
   private readonly over = new AbortController();
   private readonly signal: AbortSignal;

@@ -7,13 +7,13 @@ import type { Logger } from '../../observability/logger.ts';
 import type { SessionRequest } from '../../protocol/session-request.ts';
 import type { SessionDialer, SessionLink } from '../session/reconnecting-session.ts';
 import {
-  type ChoosingWay,
-  DirectWay,
-  type LinkWay,
+  type ConnectorChoice,
+  DirectConnector,
+  type Connector,
   type PageDialer,
-  PreferredWay,
-  SoleWay,
-  TetherWay,
+  PreferredConnector,
+  SingleConnector,
+  TetherConnector,
 } from './connectors.ts';
 import { type Encryption, type InitiatorOptions, initiateSecureLink } from './handshake.ts';
 import type { SecureLink } from './secure-link.ts';
@@ -35,8 +35,8 @@ const BETTER_ANSWER_MS = 3_000;
 /** A link whose keys stand was lost, or brought nothing in time: what the exit refuses is sealed. */
 const SILENCE: ReadonlySet<FaultName> = new Set<FaultName>(['link-lost', 'link-slow']);
 
-export class RelayDialer implements SessionDialer {
-  private readonly way: ChoosingWay<SecureLink>;
+export class RelaySessionDialer implements SessionDialer {
+  private readonly way: ConnectorChoice<SecureLink>;
 
   /**
    * Whether encryption may be off is for the caller to check: `refuseUnsealed`. @param tether links may be carried by
@@ -59,7 +59,7 @@ export class RelayDialer implements SessionDialer {
 }
 
 async function dialSession(
-  way: ChoosingWay<SecureLink>,
+  way: ConnectorChoice<SecureLink>,
   request: () => SessionRequest,
   signal: AbortSignal,
   answerMs?: number,
@@ -99,23 +99,23 @@ function wayTo(
   dialer: TicketDialer,
   destination: string,
   { handshake, logger, tether }: WayOptions,
-): ChoosingWay<SecureLink> {
-  const direct = new SealedWay(new DirectWay(dialer, destination, handshake.encryption === 'on'), dialer, handshake);
-  if (tether === undefined) return new SoleWay(direct);
-  const byPage = new SealedWay(new TetherWay(dialer, destination, tether.pages), dialer, handshake);
-  return tether.direct ? new PreferredWay(direct, byPage, logger) : new SoleWay(byPage);
+): ConnectorChoice<SecureLink> {
+  const direct = new SealedConnector(new DirectConnector(dialer, destination, handshake.encryption === 'on'), dialer, handshake);
+  if (tether === undefined) return new SingleConnector(direct);
+  const byPage = new SealedConnector(new TetherConnector(dialer, destination, tether.pages), dialer, handshake);
+  return tether.direct ? new PreferredConnector(direct, byPage, logger) : new SingleConnector(byPage);
 }
 
 /**
  * The handshake belongs to the way: there are networks that carry an upgrade and nothing behind it, and only what the
  * exit proves shows that a way leads there.
  */
-class SealedWay implements LinkWay<SecureLink> {
-  private readonly way: LinkWay;
+class SealedConnector implements Connector<SecureLink> {
+  private readonly way: Connector;
   private readonly dialer: TicketDialer;
   private readonly handshake: InitiatorOptions;
 
-  constructor(way: LinkWay, dialer: TicketDialer, handshake: InitiatorOptions) {
+  constructor(way: Connector, dialer: TicketDialer, handshake: InitiatorOptions) {
     this.way = way;
     this.dialer = dialer;
     this.handshake = handshake;

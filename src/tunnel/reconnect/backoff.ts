@@ -65,7 +65,7 @@ export class Backoff {
 }
 
 /** How long the waits after one kind of failure are on average: doubling from the first to the longest, seconds. */
-export interface Pauses {
+export interface RetryDelays {
   readonly firstS: number;
   readonly longestS: number;
 }
@@ -75,11 +75,11 @@ export interface Pauses {
  * anew between half and one and a half of its span: a thousand who began together are spread evenly after half a
  * minute.
  */
-export class DoublingPauses {
+export class ExponentialDelays {
   private inARow = 0;
 
   /** Milliseconds before the next attempt; `random` in 0..1. */
-  next({ firstS, longestS }: Pauses, random: number): number {
+  next({ firstS, longestS }: RetryDelays, random: number): number {
     const span = Math.min(firstS * 2 ** this.inARow, longestS);
     this.inARow = Math.min(this.inARow + 1, MOST_ATTEMPTS);
     return span * 1000 * (0.5 + random);

@@ -2,7 +2,7 @@
  * A wait between attempts that can be cut short: by a person, by a change of the network, or because nothing is waited
  * for any more.
  */
-export class Pause {
+export class InterruptibleDelay {
   private end: (() => void) | undefined;
 
   /** One at a time. */

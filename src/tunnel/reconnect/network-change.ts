@@ -24,7 +24,7 @@ export interface NetworkLook {
 const SLEPT_MS = 5_000;
 
 /** What happened between two looks that were to be `intervalMs` apart; of several, the one that says most. */
-export function judgeChange(before: NetworkLook, now: NetworkLook, intervalMs: number): NetworkChange | undefined {
+export function classifyChange(before: NetworkLook, now: NetworkLook, intervalMs: number): NetworkChange | undefined {
   const ranMs = now.monotonicMs - before.monotonicMs;
   const jumpMs = now.wallMs - before.wallMs - ranMs;
   if (jumpMs > SLEPT_MS || ranMs > intervalMs + SLEPT_MS) return 'slept';

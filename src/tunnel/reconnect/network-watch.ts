@@ -8,7 +8,7 @@ import { networkInterfaces } from 'node:os';
 import {
   describeAddresses,
   describeRoutes,
-  judgeChange,
+  classifyChange,
   type NetworkChange,
   type NetworkLook,
 } from './network-change.ts';
@@ -48,7 +48,7 @@ export function watchNetwork(options: NetworkWatchOptions): { stop(): void } {
   let before = look(sources);
   const timer = setInterval(() => {
     const now = look(sources);
-    const change = judgeChange(before, now, intervalMs);
+    const change = classifyChange(before, now, intervalMs);
     // What cannot be listed just now is compared with what it was when it last could.
     before = { ...now, addresses: now.addresses ?? before.addresses, routes: now.routes ?? before.routes };
     if (change !== undefined) onChange(change);

@@ -7,7 +7,7 @@
  * (docs/adr/0015-what-is-final.md).
  */
 import type { FaultName, WstunError } from '../../errors.ts';
-import { type Backoff, DoublingPauses, type Pauses } from './backoff.ts';
+import { type Backoff, ExponentialDelays, type RetryDelays } from './backoff.ts';
 
 /** Proved by a key that the invite pins, and not to be mended by waiting. */
 const FINAL: ReadonlySet<FaultName> = new Set<FaultName>(['keys-rotated', 'bad-version']);
@@ -27,7 +27,7 @@ export const LASTING_MS = 10_000;
 const LONGEST_REFUSED_S = 60;
 
 /** Failures whose waits have a measure of their own. */
-const PAUSES: Readonly<Partial<Record<FaultName, Pauses>>> = {
+const PAUSES: Readonly<Partial<Record<FaultName, RetryDelays>>> = {
   // An upgrade each: a thousand clients that wait ask a relay 70 times a second, and all are back within 23 s of their
   // exit's return. The first comes soon: after the restart of a relay the exit is often only the second to be back.
   'exit-absent': { firstS: 0.5, longestS: 15 },
@@ -56,7 +56,7 @@ export interface OutageOptions {
 
 export class Outage {
   private readonly options: OutageOptions;
-  private readonly pauses = new DoublingPauses();
+  private readonly pauses = new ExponentialDelays();
   private stoodBefore = false;
   private failingSince: number | undefined;
   private lastFault: FaultName | undefined;

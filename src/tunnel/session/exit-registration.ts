@@ -16,8 +16,8 @@ import {
 } from '../../transport/control-messages.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import type { TicketDialer } from '../dial/ticket-dialer.ts';
-import { Backoff, DoublingPauses, type Pauses } from '../reconnect/backoff.ts';
-import { Pause } from '../reconnect/interruptible-delay.ts';
+import { Backoff, ExponentialDelays, type RetryDelays } from '../reconnect/backoff.ts';
+import { InterruptibleDelay } from '../reconnect/interruptible-delay.ts';
 import { Outage } from '../reconnect/outage.ts';
 
 /** A call that is not answered by then is answered for nobody: the relay holds a client for 8 s. */
@@ -39,7 +39,7 @@ const FEATURES = TAKEN_FEATURE | SEEN_FEATURE | OCCUPIED_FEATURE;
  * At a relay that cannot say whether the place of an exit is free, one that was replaced takes it back by asking: so it
  * waits for a good while, and both of two that run beside each other serve in turn.
  */
-const TAKEN_BACK: Pauses = { firstS: 40, longestS: 40 };
+const TAKEN_BACK: RetryDelays = { firstS: 40, longestS: 40 };
 /** Being replaced again so soon after that is no accident, ms. */
 const REPLACED_AGAIN_MS = 150_000;
 
@@ -63,8 +63,8 @@ export class ExitRegistration {
   private readonly handler: RegistrationHandler;
   private readonly logger: Logger;
   private readonly backoff = new Backoff();
-  private readonly takingBack = new DoublingPauses();
-  private readonly pause = new Pause();
+  private readonly takingBack = new ExponentialDelays();
+  private readonly pause = new InterruptibleDelay();
   private readonly outage: Outage;
   private readonly stopping = new AbortController();
   private keys: readonly string[] = [];

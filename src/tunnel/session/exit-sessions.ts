@@ -9,11 +9,11 @@ import {
   DEFAULT_MUX_CONFIG,
   DEFAULT_RESUME_CONFIG,
   type MuxConfig,
-  PROCESS_REPLAY_BYTES,
+  PROCESS_RETRANSMIT_BYTES,
   type RateLimit,
   type ResumeConfig,
 } from '../../mux/config.ts';
-import { ReplayMemory } from '../../mux/retransmit-store.ts';
+import { RetransmitMemory } from '../../mux/retransmit-store.ts';
 import { TokenBucket } from '../../mux/token-bucket.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { encodeSessionAnswer, type SessionRequest } from '../../protocol/session-request.ts';
@@ -92,7 +92,7 @@ export class ExitSessions {
   /** Of all sessions: a copy for each would cost it a kilobyte. */
   private readonly mux: MuxConfig;
   private readonly resumption: ResumeConfig;
-  private readonly replayMemory = new ReplayMemory(PROCESS_REPLAY_BYTES);
+  private readonly replayMemory = new RetransmitMemory(PROCESS_RETRANSMIT_BYTES);
   private closing = false;
 
   constructor(options: ExitSessionsOptions) {

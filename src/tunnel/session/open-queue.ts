@@ -20,7 +20,7 @@ interface Waiter {
   reject(error: WstunError): void;
 }
 
-export class OpenLine {
+export class OpenQueue {
   private readonly tryOpen: (target: Target) => Opened;
   /** Of targets that answered lately, of others, and of hosts whose opens were given up lately. */
   private readonly lines = [new Set<Waiter>(), new Set<Waiter>(), new Set<Waiter>()] as const;

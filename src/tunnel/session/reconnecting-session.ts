@@ -8,12 +8,12 @@
 import { randomBytes } from 'node:crypto';
 import { type FaultName, type WireFaultName, WstunError } from '../../errors.ts';
 import { DEFAULT_MUX_CONFIG, type ResumeConfig } from '../../mux/config.ts';
-import type { ReplayMemory } from '../../mux/retransmit-store.ts';
+import type { RetransmitMemory } from '../../mux/retransmit-store.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { SESSION_ID_BYTES, type SessionRequest } from '../../protocol/session-request.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import type { Backoff } from '../reconnect/backoff.ts';
-import { Pause } from '../reconnect/interruptible-delay.ts';
+import { InterruptibleDelay } from '../reconnect/interruptible-delay.ts';
 import type { Verdict } from '../reconnect/outage.ts';
 import { SessionDriver } from './session-driver.ts';
 import { StallFollower } from './stall-follower.ts';
@@ -63,10 +63,10 @@ const SESSION_FAULTS: ReadonlySet<FaultName> = new Set<FaultName>([
   'session-gap',
 ]);
 
-export interface KeeperOptions {
+export interface ReconnectingSessionOptions {
   readonly dialer: SessionDialer;
   readonly resume: ResumeConfig;
-  readonly replayMemory: ReplayMemory;
+  readonly replayMemory: RetransmitMemory;
   /** Shared by the sessions of a client: they are at the same relays. */
   readonly backoff: Backoff;
   readonly logger: Logger;
@@ -76,7 +76,7 @@ export interface KeeperOptions {
   judge(error: WstunError): Verdict;
 }
 
-export interface KeeperEvents {
+export interface ReconnectingSessionEvents {
   /** The peer's HELLO has come: streams can be opened. */
   onStanding(): void;
   /**
@@ -99,10 +99,10 @@ export interface KeeperEvents {
   onEnd(error: WstunError, isFinal: boolean): void;
 }
 
-export class SessionKeeper {
+export class ReconnectingSession {
   readonly driver: SessionDriver;
-  private readonly options: KeeperOptions;
-  private readonly events: KeeperEvents;
+  private readonly options: ReconnectingSessionOptions;
+  private readonly events: ReconnectingSessionEvents;
   private id = randomBytes(SESSION_ID_BYTES);
   /** The exit has it: later links resume it. */
   private begun = false;
@@ -126,12 +126,12 @@ export class SessionKeeper {
   /** The link went meanwhile. */
   private untoldLoss = false;
   private lastFault: FaultName | undefined;
-  private readonly pause = new Pause();
+  private readonly pause = new InterruptibleDelay();
   private finalError: WstunError | undefined;
   private readonly stall: StallFollower;
   private helloLimit: NodeJS.Timeout | undefined;
 
-  constructor(options: KeeperOptions, events: KeeperEvents) {
+  constructor(options: ReconnectingSessionOptions, events: ReconnectingSessionEvents) {
     this.options = options;
     this.events = events;
     this.driver = new SessionDriver({

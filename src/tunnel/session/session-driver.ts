@@ -13,14 +13,14 @@ import type { MuxConfig, ResumeConfig } from '../../mux/config.ts';
 import type { MuxEvent, Opened } from '../../mux/events.ts';
 import { LazyMap } from '../../mux/lazy-collections.ts';
 import { ResumableSession } from '../../mux/resumable-session.ts';
-import type { ReplayMemory } from '../../mux/retransmit-store.ts';
+import type { RetransmitMemory } from '../../mux/retransmit-store.ts';
 import type { MuxSession } from '../../mux/session.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../../transport/message-link.ts';
 import { MuxStream, type StreamOwner } from '../stream/mux-stream.ts';
 import { Offer } from '../stream/offer.ts';
 import type { StreamAcceptor, Target, TunnelStream } from '../stream/stream.ts';
-import { OpenLine } from './open-queue.ts';
+import { OpenQueue } from './open-queue.ts';
 
 /** An exit that neither opens nor refuses: its dial and look-up limits add up to 15 s, and a slow path comes on top. */
 const OPEN_ANSWER_MS = 20_000;
@@ -36,7 +36,7 @@ export interface SessionOptions {
   readonly mux: MuxConfig;
   readonly resume: ResumeConfig;
   /** Shared by all sessions of the process. */
-  readonly replayMemory: ReplayMemory;
+  readonly replayMemory: RetransmitMemory;
   readonly logger: Logger;
   /** The name of the access entry at the other end, if this is an exit's end. */
   readonly bearer?: string;
@@ -83,7 +83,7 @@ export class SessionDriver implements StreamOwner {
   private readonly offers = new LazyMap<number, Offer>();
   private readonly whenIdle: (() => void)[] = [];
   /** Only an end that opens streams has one. */
-  private line: OpenLine | undefined;
+  private line: OpenQueue | undefined;
   private link: MessageLink | undefined;
   private lastRemote = 'no link';
   private timer: NodeJS.Timeout | undefined;
@@ -253,7 +253,7 @@ export class SessionDriver implements StreamOwner {
   /** As `StreamOpener.open`, on this session. */
   async open(target: Target, signal: AbortSignal): Promise<TunnelStream> {
     if (signal.aborted) throw new WstunError('dial-cancelled');
-    this.line ??= new OpenLine((wanted) => this.tryOpen(wanted));
+    this.line ??= new OpenQueue((wanted) => this.tryOpen(wanted));
     const opened = this.line.open(target, signal);
     // Without a wait the answer is awaited in the same turn.
     const id = typeof opened === 'number' ? opened : await opened;
@@ -579,7 +579,7 @@ export class SessionDriver implements StreamOwner {
   }
 
   private checkIdle(): void {
-    const isDone = this.mux.isOver || (this.mux.isIdle && this.session.replayBytes === 0);
+    const isDone = this.mux.isOver || (this.mux.isIdle && this.session.retransmitBytes === 0);
     if (this.whenIdle.length === 0 || !isDone) return;
     for (const resolve of this.whenIdle.splice(0)) resolve();
   }

@@ -4,13 +4,13 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type WireFaultName, WstunError } from '../../errors.ts';
-import { DEFAULT_RESUME_CONFIG, PROCESS_REPLAY_BYTES } from '../../mux/config.ts';
-import { ReplayMemory } from '../../mux/retransmit-store.ts';
+import { DEFAULT_RESUME_CONFIG, PROCESS_RETRANSMIT_BYTES } from '../../mux/config.ts';
+import { RetransmitMemory } from '../../mux/retransmit-store.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { Backoff } from '../reconnect/backoff.ts';
 import { isFinal, Outage, type Verdict } from '../reconnect/outage.ts';
 import type { StreamOpener, Target, TunnelStream } from '../stream/stream.ts';
-import { type KeeperEvents, type SessionDialer, SessionKeeper } from './reconnecting-session.ts';
+import { type ReconnectingSessionEvents, type SessionDialer, ReconnectingSession } from './reconnecting-session.ts';
 import type { SessionDriver } from './session-driver.ts';
 import type { StallInfo } from './stall-watch.ts';
 
@@ -50,7 +50,7 @@ export interface ClientObserver {
 export interface ClientOptions {
   /** How long a session without a link is kept, ms; default DEFAULT_RESUME_CONFIG. */
   readonly resumeWindowMs?: number;
-  /** As of KeeperOptions. */
+  /** As of ReconnectingSessionOptions. */
   readonly tryBetterMs?: number;
   /** As of OutageOptions. */
   readonly once?: boolean;
@@ -63,7 +63,7 @@ interface Lost {
   readonly at: number;
   streams: number;
   /** That ends in peace. */
-  readonly draining?: SessionKeeper;
+  readonly draining?: ReconnectingSession;
 }
 
 interface Waiter {
@@ -77,11 +77,11 @@ export class TunnelClient implements StreamOpener {
   private readonly logger: Logger;
   private readonly options: ClientOptions;
   private readonly backoff = new Backoff();
-  private readonly replayMemory = new ReplayMemory(PROCESS_REPLAY_BYTES);
+  private readonly replayMemory = new RetransmitMemory(PROCESS_RETRANSMIT_BYTES);
   private readonly stopping = new AbortController();
-  private readonly keepers = new Set<SessionKeeper>();
+  private readonly keepers = new Set<ReconnectingSession>();
   private readonly waiters = new Set<Waiter>();
-  private current: SessionKeeper | undefined;
+  private current: ReconnectingSession | undefined;
   private connectedBefore = false;
   private lost: Lost | undefined;
   private readonly outage: Outage;
@@ -147,7 +147,7 @@ export class TunnelClient implements StreamOpener {
   private runSession(): Promise<WstunError | undefined> {
     const { tryBetterMs, resumeWindowMs = DEFAULT_RESUME_CONFIG.resumeWindowMs } = this.options;
     return new Promise((resolve) => {
-      const keeper: SessionKeeper = new SessionKeeper(
+      const keeper: ReconnectingSession = new ReconnectingSession(
         {
           dialer: this.dialer,
           resume: { ...DEFAULT_RESUME_CONFIG, resumeWindowMs },
@@ -166,7 +166,7 @@ export class TunnelClient implements StreamOpener {
     });
   }
 
-  private eventsOf(keeper: () => SessionKeeper, resolve: (final: WstunError | undefined) => void): KeeperEvents {
+  private eventsOf(keeper: () => ReconnectingSession, resolve: (final: WstunError | undefined) => void): ReconnectingSessionEvents {
     const isCurrent = (): boolean => this.current === keeper() && !this.stopping.signal.aborted;
     return {
       onStanding: () => this.handleStanding(keeper()),
@@ -200,7 +200,7 @@ export class TunnelClient implements StreamOpener {
     };
   }
 
-  private handleStanding(keeper: SessionKeeper): void {
+  private handleStanding(keeper: ReconnectingSession): void {
     this.exitAbsent = false;
     this.outage.handleStanding();
     const { lost } = this;
@@ -215,14 +215,14 @@ export class TunnelClient implements StreamOpener {
     this.serveWaiters(keeper);
   }
 
-  private handleDraining(keeper: SessionKeeper): void {
+  private handleDraining(keeper: ReconnectingSession): void {
     this.current = undefined;
     this.lost = { at: performance.now(), streams: 0, draining: keeper };
     this.observer.onDraining?.({ streams: keeper.driver.streamCount });
   }
 
   /** Returns the error after which no further attempt could help, if it is one. */
-  private handleEnd(keeper: SessionKeeper, error: WstunError, isFinalAttempt: boolean): WstunError | undefined {
+  private handleEnd(keeper: ReconnectingSession, error: WstunError, isFinalAttempt: boolean): WstunError | undefined {
     this.current = undefined;
     const final = isFinalAttempt || isFinal(error.fault) ? error : undefined;
     if (!keeper.hasStood) return final ?? this.handleFailedBeginning(error);
@@ -243,7 +243,7 @@ export class TunnelClient implements StreamOpener {
   }
 
   /** Of a session that was to end in peace. */
-  private tellOfCutStreams(keeper: SessionKeeper, error: WstunError): void {
+  private tellOfCutStreams(keeper: ReconnectingSession, error: WstunError): void {
     const streams = keeper.driver.streamsCut;
     if (streams === 0 || this.stopping.signal.aborted) return;
     if (this.lost?.draining === keeper) this.lost.streams += streams;
@@ -266,7 +266,7 @@ export class TunnelClient implements StreamOpener {
 
   // ── waiting for a session ──────────────────────────────────────────────────────────────────────────────────────────
 
-  private serveWaiters(keeper: SessionKeeper): void {
+  private serveWaiters(keeper: ReconnectingSession): void {
     this.exitAbsent = false;
     if (this.current !== keeper || !keeper.isUsable) return;
     for (const waiter of [...this.waiters]) waiter.resolve(keeper.driver);

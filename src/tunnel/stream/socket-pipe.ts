@@ -11,13 +11,13 @@ import { ownRead, type Piece, release } from '../../memory/pieces.ts';
 import { WrittenPieces } from '../../memory/written-pieces.ts';
 import {
   holdWriteErrors,
-  noticeResets,
+  detectResets,
   RESET_WAIT_MS,
   resetSocket,
   resetWhenDelivered,
   takeUnread,
   type WriteErrors,
-  whenTrulyEnded,
+  confirmEnd,
 } from './socket-reset.ts';
 import { onStandstill } from './standstill.ts';
 import type { TunnelStream } from './stream.ts';
@@ -32,7 +32,7 @@ const NOTHING = new Uint8Array(0);
 
 const AT_ONCE: Pace = { send: (chunk, sink) => sink.deliver(chunk) };
 
-export interface JoinResult {
+export interface PipeResult {
   /** Bytes that the socket brought, and bytes that it was given. */
   readonly fromSocket: number;
   readonly toSocket: number;
@@ -57,12 +57,12 @@ export interface Pace {
   send(chunk: Piece, sink: PaceSink): void;
 }
 
-export interface JoinOptions {
+export interface PipeOptions {
   /** Absent: all goes on at once. */
   readonly paces?: { readonly fromSocket: Pace; readonly toSocket: Pace };
   /** See HALF_CLOSED_IDLE_MS; for tests. Milliseconds. */
   readonly halfClosedIdleMs?: number;
-  /** As of `noticeResets`; for tests. Milliseconds. */
+  /** As of `detectResets`; for tests. Milliseconds. */
   readonly pausedCheckMs?: number;
   /** See RESET_WAIT_MS; for tests. Milliseconds. */
   readonly resetWaitMs?: number;
@@ -74,12 +74,12 @@ export interface JoinOptions {
  * that came before it, and neither end ever sees it as a clean end. Any other fault of the stream (a quota, the loss of
  * the session) cuts the socket at once.
  */
-export function joinSocket(socket: Socket, stream: TunnelStream, options: JoinOptions = {}): Promise<JoinResult> {
+export function pipeSocket(socket: Socket, stream: TunnelStream, options: PipeOptions = {}): Promise<PipeResult> {
   return new Join(socket, stream, options).closed;
 }
 
 class Join {
-  readonly closed: Promise<JoinResult>;
+  readonly closed: Promise<PipeResult>;
   private readonly socket: Socket;
   private readonly stream: TunnelStream;
   private readonly resetWaitMs: number;
@@ -88,7 +88,7 @@ class Join {
   private error: WstunError | undefined;
   private limited = false;
 
-  constructor(socket: Socket, stream: TunnelStream, options: JoinOptions) {
+  constructor(socket: Socket, stream: TunnelStream, options: PipeOptions) {
     this.socket = socket;
     this.stream = stream;
     this.resetWaitMs = options.resetWaitMs ?? RESET_WAIT_MS;
@@ -104,14 +104,14 @@ class Join {
     this.fromSocket = new Flow(socket, stream, fromSocket, {
       take: ownRead,
       write: (piece) => stream.write(piece),
-      whenEnded: (onEnd) => whenTrulyEnded(socket, writes, onEnd),
+      whenEnded: (onEnd) => confirmEnd(socket, writes, onEnd),
     });
     const closed = Promise.all([
       watch(socket, (cause) => this.handleSocketLost(cause)),
       watch(stream, (cause) => this.handleStreamLost(cause)),
     ]);
     writes.onError(() => this.handleWriteError(writes));
-    noticeResets(socket, options.pausedCheckMs);
+    detectResets(socket, options.pausedCheckMs);
     const idleMs = options.halfClosedIdleMs ?? HALF_CLOSED_IDLE_MS;
     limitHalfClosed(socket, stream, idleMs, () => this.cut('half-closed and idle'));
     this.closed = closed.then(() => ({

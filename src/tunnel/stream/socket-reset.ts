@@ -156,7 +156,7 @@ export function takeUnread(from: Readable): Buffer[] {
  * after our own FIN, or when the other end's was read, the idle limit must do. Returns what ends it; a socket that is
  * closed needs no end.
  */
-export function noticeResets(socket: Socket, everyMs = PAUSED_CHECK_MS): () => void {
+export function detectResets(socket: Socket, everyMs = PAUSED_CHECK_MS): () => void {
   let timer: NodeJS.Timeout | undefined;
   // Not cleared when reading goes on: one that pauses after each read would set a timer each time.
   const begin = (): void => {
@@ -185,7 +185,7 @@ export function noticeResets(socket: Socket, everyMs = PAUSED_CHECK_MS): () => v
  * believed.
  * @param errors of the same socket: they tell of what was no end
  */
-export function whenTrulyEnded(socket: Socket, errors: WriteErrors, onEnd: () => void): void {
+export function confirmEnd(socket: Socket, errors: WriteErrors, onEnd: () => void): void {
   const settle = (error?: Error | null): void => {
     if (!error && (errors.error === undefined || errors.isBehindEnd)) onEnd();
   };

@@ -3,7 +3,7 @@
  * would carry; waits are what a small message beside four downloads waits longer than on the empty path.
  */
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_PATH_CONFIG, PathModel, type SentStamp } from '../../../src/mux/congestion/congestion-controller.ts';
+import { DEFAULT_CONGESTION_CONFIG, CongestionController, type SentStamp } from '../../../src/mux/congestion/congestion-controller.ts';
 import {
   mbit,
   RECORD_OVERHEAD,
@@ -66,7 +66,7 @@ const longWait = (rate: number, roundTrip: number): number => Math.max(12, 0.25 
  * Up to 1 Mbit/s a frame has one segment, whose headers weigh 2 %; beyond the replay buffer nothing can be in flight.
  */
 function expectedShare(rate: number, roundTrip: number): number {
-  const window = DEFAULT_PATH_CONFIG.maxInFlightBytes / (mbit(rate) * (roundTrip + 1));
+  const window = DEFAULT_CONGESTION_CONFIG.maxInFlightBytes / (mbit(rate) * (roundTrip + 1));
   return window < 1 ? 0.95 * window : rate <= 1 ? 0.94 : 0.97;
 }
 
@@ -398,13 +398,13 @@ describe('acknowledgements that wait for something to go along with', () => {
 
 describe('the model', () => {
   it('begins with what it is told, and small frames', () => {
-    const model = new PathModel(DEFAULT_PATH_CONFIG, 5);
+    const model = new CongestionController(DEFAULT_CONGESTION_CONFIG, 5);
     expect([model.allowance(5), model.frameBytes(), model.inFlightBytes]).toEqual([16_384, 4096, 0]);
     expect([model.rate, model.roundTripMs, model.lowestRoundTripMs]).toEqual([undefined, undefined, undefined]);
   });
 
   it('says what is in flight, the round trip and the rate', () => {
-    const model = new PathModel(DEFAULT_PATH_CONFIG, 0);
+    const model = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
     const stamps = [0, 1, 2, 3].map((at) => model.handleSent(1000, at));
     expect(model.inFlightBytes).toBe(4000);
     model.handleAcked(3000, stamps[2]!, 42, 1022);
@@ -415,7 +415,7 @@ describe('the model', () => {
   });
 
   it('takes the time for which an acknowledgement may have waited out of the round trip', () => {
-    const model = new PathModel(DEFAULT_PATH_CONFIG, 0);
+    const model = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
     model.handleAcked(100, model.handleSent(100, 0), 40, 1020);
     // 10 ms later than the first, with the way there as it was: the peer's wait.
     model.handleAcked(100, model.handleSent(100, 100, true), 150, 1120);
@@ -430,7 +430,7 @@ describe('the model', () => {
   });
 
   it('learns of a longer way back within a probe interval, though there is always something on its way', () => {
-    const model = new PathModel(DEFAULT_PATH_CONFIG, 0);
+    const model = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
     const inFlight: { readonly at: number; readonly received: number; readonly stamp: SentStamp }[] = [];
     for (let now = 0; now < 40_000; now += 1) {
       for (let first = inFlight[0]; first && first.at <= now; first = inFlight[0]) {
@@ -448,7 +448,7 @@ describe('the model', () => {
   });
 
   it('waits for word of what is much, of the first record, and of what measures the path', () => {
-    const model = new PathModel(DEFAULT_PATH_CONFIG, 0);
+    const model = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
     expect(model.mayWait(100, 0)).toBe(false);
     model.handleAcked(100, model.handleSent(100, 0), 40, 1020);
     expect([100, 1399, 1500, 50_000].map((bytes) => model.mayWait(bytes, 41))).toEqual([true, false, false, false]);
@@ -463,7 +463,7 @@ describe('the model', () => {
     ['a frame on a slow path', 1250],
     ['16 KiB on a fast one', 10_000],
   ])('waits for word of what comes to more on its way than %s', (_, perMs) => {
-    const model = new PathModel(DEFAULT_PATH_CONFIG, 0);
+    const model = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
     const stamps: SentStamp[] = [];
     for (let now = 0; now < 1500; now += 1) {
       stamps.push(model.handleSent(perMs, now));
@@ -477,7 +477,7 @@ describe('the model', () => {
   });
 
   it('waits for word of anything while the path is emptied for a measurement, because what follows waits for that', () => {
-    const model = new PathModel(DEFAULT_PATH_CONFIG, 0);
+    const model = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
     for (let now = 0; now < 3000; now += 1) model.handleAcked(2500, model.handleSent(2500, now), now + 1);
     model.handleSent(100, 3001, true);
     expect(model.mayWait(100, 3001)).toBe(true);
@@ -490,7 +490,7 @@ describe('the model', () => {
   it('stays within its bounds whatever times of receipt a peer makes up', () => {
     for (let seed = 1; seed <= 50; seed++) {
       const random = prng(seed);
-      const model = new PathModel(DEFAULT_PATH_CONFIG, 0);
+      const model = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
       const inFlight: { bytes: number; stamp: SentStamp }[] = [];
       for (let now = 0; now < 20_000; now += random.below(30)) {
         const bytes = 1 + random.below(50_000);
@@ -500,9 +500,9 @@ describe('the model', () => {
         const stamp = acked.at(-1)?.stamp;
         if (stamp !== undefined) model.handleAcked(sum, stamp, now, random.pick([now, -1e9, 1e9, random.below(4e6)]));
         const [allowance, frame] = [model.allowance(now), model.frameBytes()];
-        if (!(allowance > 0 && allowance <= DEFAULT_PATH_CONFIG.maxInFlightBytes))
+        if (!(allowance > 0 && allowance <= DEFAULT_CONGESTION_CONFIG.maxInFlightBytes))
           throw new Error(`${seed}: ${allowance}`);
-        if (!(frame >= 1400 && frame <= DEFAULT_PATH_CONFIG.maxFrameBytes)) throw new Error(`${seed}: frames ${frame}`);
+        if (!(frame >= 1400 && frame <= DEFAULT_CONGESTION_CONFIG.maxFrameBytes)) throw new Error(`${seed}: frames ${frame}`);
       }
     }
   });
@@ -516,10 +516,10 @@ describe('the model', () => {
     (rate, roundTrip) => {
       const { model } = run({ ...path(always(mbit(rate)), always(roundTrip)), until: 5000 });
       const [allowance, frame] = [model.urgentAllowance(), model.frameBytes()];
-      expect(frame).toBeGreaterThan(DEFAULT_PATH_CONFIG.minFrameBytes);
-      expect(frame).toBeLessThan(DEFAULT_PATH_CONFIG.maxFrameBytes);
-      expect(frame / ((model.rate ?? 0) * DEFAULT_PATH_CONFIG.frameMs)).toBeGreaterThan(0.75);
-      expect(frame / ((model.rate ?? 0) * DEFAULT_PATH_CONFIG.frameMs)).toBeLessThan(1.37);
+      expect(frame).toBeGreaterThan(DEFAULT_CONGESTION_CONFIG.minFrameBytes);
+      expect(frame).toBeLessThan(DEFAULT_CONGESTION_CONFIG.maxFrameBytes);
+      expect(frame / ((model.rate ?? 0) * DEFAULT_CONGESTION_CONFIG.frameMs)).toBeGreaterThan(0.75);
+      expect(frame / ((model.rate ?? 0) * DEFAULT_CONGESTION_CONFIG.frameMs)).toBeLessThan(1.37);
       // Records until as much is in flight as may be.
       const record = frame + RECORD_OVERHEAD;
       const beyond = (Math.ceil(allowance / record) * record - allowance) / frame;
@@ -529,7 +529,7 @@ describe('the model', () => {
   );
 
   it('goes on though quiet streams keep the path from ever being empty', () => {
-    const model = new PathModel(DEFAULT_PATH_CONFIG, 0);
+    const model = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
     const inFlight: { stamp: SentStamp; bytes: number }[] = [];
     let drained = 0;
     for (let now = 0; now < 30_000; now += 1) {

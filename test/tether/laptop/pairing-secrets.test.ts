@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { Guesses } from '../../../src/tether/laptop/failed-attempts.ts';
-import { CODE_LIFETIME_MS, Secrets } from '../../../src/tether/laptop/pairing-secrets.ts';
+import { FailedAttempts } from '../../../src/tether/laptop/failed-attempts.ts';
+import { CODE_LIFETIME_MS, PairingSecrets } from '../../../src/tether/laptop/pairing-secrets.ts';
 import { createSecret, secretId } from '../../../src/tether/shared/pairing.ts';
 
 describe('secrets', () => {
   it('let a code pair once, and its page again and again', () => {
-    const secrets = new Secrets();
+    const secrets = new PairingSecrets();
     const code = secrets.newCode(0);
     const rejoin = createSecret();
     expect(secrets.find(secretId(code), 1)).toEqual(code);
@@ -19,7 +19,7 @@ describe('secrets', () => {
   });
 
   it('let a code expire, also between the hello and the proof', () => {
-    const secrets = new Secrets();
+    const secrets = new PairingSecrets();
     const code = secrets.newCode(0);
     expect(secrets.find(secretId(code), CODE_LIFETIME_MS - 1)).toEqual(code);
     expect(secrets.claim(code, createSecret(), CODE_LIFETIME_MS)).toBeUndefined();
@@ -27,7 +27,7 @@ describe('secrets', () => {
   });
 
   it('know only the newest code', () => {
-    const secrets = new Secrets();
+    const secrets = new PairingSecrets();
     const old = secrets.newCode(0);
     const code = secrets.newCode(1);
     expect(secrets.find(secretId(old), 2)).toBeUndefined();
@@ -36,7 +36,7 @@ describe('secrets', () => {
   });
 
   it('give a code to one of two who race for it', () => {
-    const secrets = new Secrets();
+    const secrets = new PairingSecrets();
     const code = secrets.newCode(0);
     expect(
       [secrets.claim(code, createSecret(), 1), secrets.claim(code, createSecret(), 1)].filter(Boolean),
@@ -44,7 +44,7 @@ describe('secrets', () => {
   });
 
   it('remember sixteen pages', () => {
-    const secrets = new Secrets();
+    const secrets = new PairingSecrets();
     const rejoins = Array.from({ length: 17 }, () => {
       const rejoin = createSecret();
       secrets.claim(secrets.newCode(0), rejoin, 0);
@@ -57,7 +57,7 @@ describe('secrets', () => {
 
 describe('guesses', () => {
   it('are free three times, then cost a second, doubling to a minute, for that address alone', () => {
-    const guesses = new Guesses();
+    const guesses = new FailedAttempts();
     let now = 0;
     const waits = Array.from({ length: 12 }, () => {
       const { waitMs } = guesses.note('a', now);
@@ -72,7 +72,7 @@ describe('guesses', () => {
   });
 
   it('are forgotten with a right secret, or after ten minutes', () => {
-    const guesses = new Guesses();
+    const guesses = new FailedAttempts();
     for (let i = 0; i < 5; i++) guesses.note('a', 0);
     guesses.clear('a');
     expect(guesses.mustWait('a', 1)).toBe(false);
@@ -81,7 +81,7 @@ describe('guesses', () => {
   });
 
   it('of invented addresses take little memory', () => {
-    const guesses = new Guesses();
+    const guesses = new FailedAttempts();
     for (let i = 0; i < 5; i++) guesses.note('first', 0);
     for (let i = 0; i < 256; i++) guesses.note(`fe80::${i}`, 0);
     expect(guesses.mustWait('first', 1)).toBe(false);

@@ -5,7 +5,7 @@ import { PAGE_FEATURE, TicketOpener } from '../../../src/crypto/ticket.ts';
 import { type FaultName, WstunError } from '../../../src/errors.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
 import type { MessageLink } from '../../../src/transport/message-link.ts';
-import { type ChosenLink, type LinkWay, PreferredWay, TetherWay } from '../../../src/tunnel/dial/connectors.ts';
+import { type ChosenLink, type Connector, PreferredConnector, TetherConnector } from '../../../src/tunnel/dial/connectors.ts';
 import { type Pass, TicketDialer } from '../../../src/tunnel/dial/ticket-dialer.ts';
 import { hurryAttempts } from '../../support/hurried-attempts.ts';
 import { memoryLinkPair } from '../../support/links/memory-link.ts';
@@ -20,7 +20,7 @@ interface Dial {
 }
 
 /** A way whose dials a test answers. */
-class Way implements LinkWay {
+class Way implements Connector {
   canBeAsked = true;
   /** Not answered yet. */
   readonly dials: Dial[] = [];
@@ -47,9 +47,9 @@ class Way implements LinkWay {
   }
 }
 
-function ways(): { direct: Way; phone: Way; way: PreferredWay<MessageLink> } {
+function ways(): { direct: Way; phone: Way; way: PreferredConnector<MessageLink> } {
   const [direct, phone] = [new Way(), new Way()];
-  return { direct, phone, way: new PreferredWay(direct, phone, silentLogger) };
+  return { direct, phone, way: new PreferredConnector(direct, phone, silentLogger) };
 }
 
 /** The direct way fails, and the phone brings a link. */
@@ -371,7 +371,7 @@ describe('the phone’s way', () => {
         return askedLink(urls[0] ?? '');
       },
     };
-    await new TetherWay(new TicketDialer(invite, silentLogger), 'home', pages).dial(never);
+    await new TetherConnector(new TicketDialer(invite, silentLogger), 'home', pages).dial(never);
     const tickets = urls.map((url) => url.slice('wss://relay.example.org/a/'.length));
     const opened = (ticket = '', now = Date.now()) => opener.open(ticket, now, { fromPage: true });
     expect(opened(tickets[0])).toMatchObject({ admitted: true, fields: { features: PAGE_FEATURE } });
@@ -389,7 +389,7 @@ describe('the phone’s way', () => {
       pages: 3,
       dial: async (makeUrl: (skewMs: number) => string) => askedLink([0, 0, 0].map(makeUrl)[1] ?? ''),
     };
-    const link = await new TetherWay(dialer, 'home', pages).dial(never);
+    const link = await new TetherConnector(dialer, 'home', pages).dial(never);
     const pass = passes.mock.results[1]?.value as Pass;
     expect(dialer.rotationProofOf(link)).toEqual(pass.rotationProof);
   });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Backoff, DoublingPauses } from '../../../src/tunnel/reconnect/backoff.ts';
+import { Backoff, ExponentialDelays } from '../../../src/tunnel/reconnect/backoff.ts';
 import { prng } from '../../support/prng.ts';
 
 describe('backoff', () => {
@@ -114,7 +114,7 @@ const ABSENT = { firstS: 0.5, longestS: 15 };
 
 /** When a client of an absent exit asks, seconds, from the exit's loss on. */
 function asks(untilS: number, random: () => number): number[] {
-  const pauses = new DoublingPauses();
+  const pauses = new ExponentialDelays();
   const times: number[] = [];
   for (let at = 0; at < untilS; at += pauses.next(ABSENT, random()) / 1000) times.push(at);
   return times;
@@ -126,7 +126,7 @@ describe('clients of an absent exit', () => {
 
   it('ask after 0.5, 1, 2, 4, 8 and then every 15 s on average, between half and one and a half of it', () => {
     for (const share of [0, 0.5, 1]) {
-      const pauses = new DoublingPauses();
+      const pauses = new ExponentialDelays();
       const waits = Array.from({ length: 6 }, () => pauses.next(ABSENT, share));
       expect(waits).toEqual([500, 1000, 2000, 4000, 8000, 15_000].map((wait) => wait * (0.5 + share)));
     }

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import {
   describeAddresses,
   describeRoutes,
-  judgeChange,
+  classifyChange,
   type NetworkLook,
 } from '../../../src/tunnel/reconnect/network-change.ts';
 
@@ -15,7 +15,7 @@ function judged(changes: Partial<NetworkLook> & { lateMs?: number; jumpMs?: numb
   const { lateMs = 0, jumpMs = 0, ...rest } = changes;
   const ranMs = INTERVAL_MS + lateMs;
   const now = { ...START, wallMs: START.wallMs + ranMs + jumpMs, monotonicMs: START.monotonicMs + ranMs, ...rest };
-  return judgeChange(before, now, INTERVAL_MS);
+  return classifyChange(before, now, INTERVAL_MS);
 }
 
 describe('between two looks', () => {

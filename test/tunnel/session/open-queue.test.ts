@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Opened } from '../../../src/mux/events.ts';
-import { OpenLine } from '../../../src/tunnel/session/open-queue.ts';
+import { OpenQueue } from '../../../src/tunnel/session/open-queue.ts';
 import type { Target } from '../../../src/tunnel/stream/stream.ts';
 
 const to = (host: string, port = 80): Target => ({ kind: 'name', host, port });
@@ -9,7 +9,7 @@ const NEVER = new AbortController().signal;
 describe('opens that wait', () => {
   let places = 0;
   const opened: string[] = [];
-  let line: OpenLine;
+  let line: OpenQueue;
   const tryOpen = ({ host }: Target): Opened => {
     if (places === 0) return { heldUntil: performance.now() + 5 };
     places -= 1;
@@ -20,7 +20,7 @@ describe('opens that wait', () => {
   beforeEach(() => {
     vi.useFakeTimers();
     [places, opened.length] = [0, 0];
-    line = new OpenLine(tryOpen);
+    line = new OpenQueue(tryOpen);
   });
   afterEach(() => vi.useRealTimers());
 

@@ -4,7 +4,7 @@ import { settledMemory } from '../../../bench/memory.ts';
 import { WstunError } from '../../../src/errors.ts';
 import { watchMemory } from '../../../src/memory/pieces.ts';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../../src/mux/config.ts';
-import { ReplayMemory } from '../../../src/mux/retransmit-store.ts';
+import { RetransmitMemory } from '../../../src/mux/retransmit-store.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
 import { encodeRecordHeader } from '../../../src/protocol/record-header.ts';
 import { SessionDriver } from '../../../src/tunnel/session/session-driver.ts';
@@ -36,7 +36,7 @@ function rawPeer() {
   const driver = new SessionDriver({
     mux: { ...DEFAULT_MUX_CONFIG, role: 'exit' },
     resume: DEFAULT_RESUME_CONFIG,
-    replayMemory: new ReplayMemory(1024 * 1024),
+    replayMemory: new RetransmitMemory(1024 * 1024),
     logger: silentLogger,
     acceptor: { handleOffer: (offer) => void streams.push(offer.accept()) },
     onEnd: (fault) => void ends.push(fault),
@@ -203,7 +203,7 @@ function silentExit(acknowledges: boolean) {
   const driver = new SessionDriver({
     mux: { ...DEFAULT_MUX_CONFIG, role: 'client' },
     resume: DEFAULT_RESUME_CONFIG,
-    replayMemory: new ReplayMemory(1024 * 1024),
+    replayMemory: new RetransmitMemory(1024 * 1024),
     logger: silentLogger,
     onEnd() {},
   });

@@ -4,9 +4,9 @@ import { duplexPair } from 'node:stream';
 import { describe, expect, it, vi } from 'vitest';
 import { WstunError } from '../../../src/errors.ts';
 import {
-  type JoinOptions,
-  type JoinResult,
-  joinSocket,
+  type PipeOptions,
+  type PipeResult,
+  pipeSocket,
   type Pace,
   type PaceSink,
 } from '../../../src/tunnel/stream/socket-pipe.ts';
@@ -24,12 +24,12 @@ interface Joined {
   readonly stream: TunnelStream;
   /** What the other end of the tunnel holds. */
   readonly far: TunnelStream;
-  readonly result: Promise<JoinResult>;
+  readonly result: Promise<PipeResult>;
 }
 
 /** A client's connection joined to one end of an in-memory stream. `before` sees the ends unjoined. */
 async function joined(
-  options: JoinOptions = {},
+  options: PipeOptions = {},
   before: (socket: Socket, client: Client, stream: TunnelStream) => Promise<void> | void = () => {},
 ): Promise<Joined> {
   const [near, farEnd] = duplexPair({ allowHalfOpen: true });
@@ -42,7 +42,7 @@ async function joined(
   await until(() => accepted !== undefined);
   const socket = accepted!;
   await before(socket, client, stream);
-  return { client, socket, stream, far, result: joinSocket(socket, stream, options) };
+  return { client, socket, stream, far, result: pipeSocket(socket, stream, options) };
 }
 
 async function collect(stream: TunnelStream): Promise<string> {
@@ -60,7 +60,7 @@ async function bytesUntil(stream: TunnelStream, end: Promise<unknown>): Promise<
   return bytes;
 }
 
-describe('joinSocket', () => {
+describe('pipeSocket', () => {
   it('carries bytes both ways and ends cleanly when both sides have ended', async () => {
     const { client, far, result } = await joined();
     client.send('request').socket.end();
