@@ -1,7 +1,7 @@
 /** The groups of cases that the benchmark knows, by the name that selects them. */
 
 import { measureSessions } from './idle-sessions.ts';
-import { Bench, type Cast, type LinkRace, type Job, type Run, type Runs, type Settings } from './measure.ts';
+import { Bench, type Cast, type Job, type LinkRace, type Run, type Runs, type Settings } from './measure.ts';
 import type { Memory } from './memory.ts';
 import { canGiveBack } from './nodes.ts';
 import { benchFile } from './programs.ts';

@@ -12,7 +12,7 @@ import { startCrowdedRelay } from './subjects.ts';
 /** As many links as the relay has by default. */
 const SESSIONS = 10_000;
 const QUICK_SESSIONS = 1_000;
-/** As many as the relay keeps of one bearer when their links are lost. */
+/** As many as the relay keeps of one peer when their links are lost. */
 const SESSIONS_OF_BEARER = 16;
 /** Processes that hold them. */
 const HOLDERS = 4;
@@ -57,8 +57,8 @@ async function bareGrowth(count: number): Promise<Memory> {
 }
 
 async function sessionGrowth(wstun: string, count: number, program: string): Promise<{ held: Memory; lost: Memory }> {
-  const bearers = Math.ceil((WARM_UP + count) / SESSIONS_OF_BEARER) + HOLDERS;
-  const { relay, invites, stop } = await startCrowdedRelay(wstun, bearers, { probe: true, program });
+  const peers = Math.ceil((WARM_UP + count) / SESSIONS_OF_BEARER) + HOLDERS;
+  const { relay, invites, stop } = await startCrowdedRelay(wstun, peers, { probe: true, program });
   const take = (sessions: number) => invites.splice(0, Math.ceil(sessions / SESSIONS_OF_BEARER));
   await loseAll(relay, [await hold(WARM_UP, ['wstun'], take(WARM_UP))]);
   const before = await relay.settledMemory();

@@ -135,24 +135,18 @@ export interface CrowdedRelay {
  * A relay that knows so many clients from the start. `wstun access add` would take a process and a reading of the list
  * for each.
  */
-export async function startCrowdedRelay(
-  wstun: string,
-  bearers: number,
-  options: ProgramOptions,
-): Promise<CrowdedRelay> {
+export async function startCrowdedRelay(wstun: string, peers: number, options: ProgramOptions): Promise<CrowdedRelay> {
   const directory = await stateDir();
   const state = await openStateDir(directory);
   const { identity } = await loadOrCreateIdentity(state);
-  const known = Array.from({ length: bearers }, () => createIdentity());
-  const list = known.map(
-    (bearer, i) => `[bearer${i}]\nkey = "${formatPublicIdentity(bearer.public)}"\nsessions = 1000\n`,
-  );
+  const known = Array.from({ length: peers }, () => createIdentity());
+  const list = known.map((peer, i) => `[peer${i}]\nkey = "${formatPublicIdentity(peer.public)}"\nsessions = 1000\n`);
   await state.write(ACCESS_FILE_NAME, list.join('\n'));
   const { relay, url } = await startRelay(wstun, directory, [], options);
   const issuer = relayIssuer(identity, url);
   return {
     relay,
-    invites: known.map((bearer) => encodeInvite({ ...issuer, bearer })),
+    invites: known.map((peer) => encodeInvite({ ...issuer, peer })),
     stop: () => stopAll([relay], [directory]),
   };
 }

@@ -51,7 +51,7 @@ export async function addAccess(name: string, options: AddOptions): Promise<void
   const issuer = await findIssuer(state, url, loadOrCreateIdentity);
   if (entry.role === 'exit' && issuer.exitName !== undefined)
     throw new WstunError('bad-option', `${state.path} belongs to an exit, and exits register at a relay: add it there`);
-  const invite = await inviteNewBearer(accessFile(state), issuer, entry);
+  const invite = await inviteNewPeer(accessFile(state), issuer, entry);
   if (isNew && issuer.exitName === undefined)
     tell(
       `wstun: new keys were made in ${state.path}; start their relay with: wstun relay --state ${shellQuote(state.path)}`,
@@ -59,7 +59,7 @@ export async function addAccess(name: string, options: AddOptions): Promise<void
   showInvite(name, issuer, invite);
 }
 
-/** A new bearer under the same name, with the same rules: the invite before is void from then on. */
+/** A new peer under the same name, with the same rules: the invite before is void from then on. */
 export async function renewAccess(
   name: string,
   options: StateOption & ConfirmOptions & { readonly url?: string },
@@ -72,9 +72,9 @@ export async function renewAccess(
   const issuer = await findIssuer(state, url, async () => ({ identity: await loadIdentity(state) }));
   if (!(await isVoid(state, before)))
     await confirm(`This voids the invite that ${name} has, and ends what runs with it.`, options);
-  const bearer = createIdentity();
-  const { role } = await file.replaceKey(name, bearer.public);
-  showInvite(name, issuer, inviteOf(issuer, { name, role }, bearer));
+  const peer = createIdentity();
+  const { role } = await file.replaceKey(name, peer.public);
+  showInvite(name, issuer, inviteOf(issuer, { name, role }, peer));
 }
 
 export async function listAccess(options: StateOption & { json?: boolean }): Promise<void> {
@@ -142,7 +142,7 @@ async function confirmNewKeys(path: string, url: string | undefined, options: Ad
 async function isVoid(state: StateDir, { role, key }: AccessEntry): Promise<boolean> {
   const [latest] = await readRetiredKeys(state, Date.now());
   const same = (other: AccessEntry['key']) => formatPublicIdentity(other) === formatPublicIdentity(key);
-  return latest?.bearers.some((bearer) => bearer.role === role && same(bearer.key)) ?? false;
+  return latest?.peers.some((peer) => peer.role === role && same(peer.key)) ?? false;
 }
 
 /** On stdout the invite alone; for a person, by which way it leads. */
@@ -160,8 +160,8 @@ function describeUse(bytes: number | undefined): string[] {
   return bytes === undefined ? [] : [`used=${(bytes / 1_000_000).toFixed(1)}MB`];
 }
 
-/** Who invites: all of an invite but its bearer. */
-type Issuer = Omit<Invite, 'bearer'>;
+/** Who invites: all of an invite but its peer. */
+type Issuer = Omit<Invite, 'peer'>;
 
 /** A relay, for its own exit. */
 export function relayIssuer(relay: Identity, url: string): Issuer {
@@ -200,13 +200,13 @@ function unknownUrl(path: string): WstunError {
   });
 }
 
-/** Makes a bearer, puts its public keys on the list, and returns its invite: the only copy of its secret. */
-export async function inviteNewBearer(file: AccessFile, issuer: Issuer, entry: NewEntry): Promise<string> {
-  const bearer = createIdentity();
-  await file.add({ ...entry, key: bearer.public });
-  return inviteOf(issuer, entry, bearer);
+/** Makes a peer, puts its public keys on the list, and returns its invite: the only copy of its secret. */
+export async function inviteNewPeer(file: AccessFile, issuer: Issuer, entry: NewEntry): Promise<string> {
+  const peer = createIdentity();
+  await file.add({ ...entry, key: peer.public });
+  return inviteOf(issuer, entry, peer);
 }
 
-function inviteOf(issuer: Issuer, { name, role }: Pick<AccessEntry, 'name' | 'role'>, bearer: Identity): string {
-  return encodeInvite({ ...issuer, bearer, role, ...(role === 'exit' && { exitName: name }) });
+function inviteOf(issuer: Issuer, { name, role }: Pick<AccessEntry, 'name' | 'role'>, peer: Identity): string {
+  return encodeInvite({ ...issuer, peer, role, ...(role === 'exit' && { exitName: name }) });
 }

@@ -28,7 +28,7 @@ import { followNetwork } from './follow-network.ts';
 import { MemoryGuard } from './memory-guard.ts';
 import { OutageReport } from './outage-report.ts';
 import { Output, type OutputOptions } from './output.ts';
-import { createSessions, followAccess, LiveAccess, loadKeys, currentPeers } from './serving.ts';
+import { createSessions, currentPeers, followAccess, LiveAccess, loadKeys } from './serving.ts';
 import { shellQuote } from './shell.ts';
 import { DRAIN_MS, firstSignal } from './shutdown.ts';
 
@@ -129,7 +129,7 @@ async function startExit(
   const announce = () => {
     const all = [...access.entries, ...keys.retired.flatMap((old) => currentPeers(old, access))];
     const clients = all.filter(({ role }) => role === 'client').slice(0, MAX_ANNOUNCED_KEYS);
-    atRelay.setBearers([...new Set(clients.map(({ key }) => encodeBase64url(key.gate)))]);
+    atRelay.setPeers([...new Set(clients.map(({ key }) => encodeBase64url(key.gate)))]);
   };
   const watch = await followAccess(accessFile(state), access, logger, (kept) => {
     sessions.keepOnly(kept);

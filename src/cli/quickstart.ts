@@ -61,10 +61,10 @@ async function startStack(directory: string, listen: HostPort, output: Output): 
   const port = typeof address === 'object' && address !== null ? address.port : 0;
   const state = await openStateDir(directory);
   const { identity } = await loadOrCreateIdentity(state);
-  const bearer = createIdentity();
+  const peer = createIdentity();
   await accessFile(state).add({
     name: 'quickstart',
-    key: bearer.public,
+    key: peer.public,
     role: 'client',
     allow: [`${PAGE_HOST}:${port}`],
   });
@@ -77,7 +77,7 @@ async function startStack(directory: string, listen: HostPort, output: Output): 
     relayGateKey: identity.public.gate,
     exitSessionKey: identity.public.session,
     exitName: undefined,
-    bearer,
+    peer,
   };
   const client = await startClient(invite, { listen }, output, (proxy) => {
     const url = `http://${PAGE_HOST}:${port}/`;

@@ -5,7 +5,7 @@
 import { decodeBase64url } from '../crypto/base64url.ts';
 import { isPublicKey } from '../crypto/public-key.ts';
 import type { ReplayGuard } from '../crypto/replay-guard.ts';
-import { type Bearer, openWithAny, TicketOpener, type TicketRequest, type TicketDecision } from '../crypto/ticket.ts';
+import { openWithAny, type Peer, type TicketDecision, TicketOpener, type TicketRequest } from '../crypto/ticket.ts';
 import type { Logger } from '../observability/logger.ts';
 import { ClockWatch } from '../relay/clock-watch.ts';
 import type { Admitted } from '../relay/gate.ts';
@@ -16,7 +16,7 @@ import type { KnownExits } from '../state/known-exits.ts';
 import type { RetiredKeys } from '../state/retired-keys.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import type { ExitSessions } from '../tunnel/session/exit-sessions.ts';
-import { type Keys, type LiveAccess, currentPeers } from './serving.ts';
+import { currentPeers, type Keys, type LiveAccess } from './serving.ts';
 
 interface RelayCoreOptions {
   readonly keys: Keys;
@@ -49,15 +49,15 @@ export class RelayCore {
       keys: old,
       tickets: new TicketOpener(old.identity, { replays, retired: true }),
     }));
-    this.clocks = new ClockWatch(this.tickets, (bearer, offset) =>
-      logger.warn({ bearer, offset }, clockText(bearer, offset)),
+    this.clocks = new ClockWatch(this.tickets, (peer, offset) =>
+      logger.warn({ peer, offset }, clockText(peer, offset)),
     );
-    const onBearers = (exit: string, list: readonly string[]): void => {
+    const onPeers = (exit: string, list: readonly string[]): void => {
       known.set(exit, list);
       const bad = list.filter((key) => !isPublicKey(gateKeyOf(key))).length;
       if (bad > 0) logger.warn({ exit, keys: bad }, 'an exit announced keys that are not valid: they let nobody in');
     };
-    this.rendezvous = new Rendezvous({ tickets: this.tickets, logger, onBearers, linksFree });
+    this.rendezvous = new Rendezvous({ tickets: this.tickets, logger, onPeers, linksFree });
   }
 
   /** @param now milliseconds since 1970 */
@@ -71,8 +71,8 @@ export class RelayCore {
   /** The access list has changed. @param kept the names that were there before with the same key */
   admit(kept: ReadonlySet<string>): void {
     const { access, sessions } = this.options;
-    this.tickets.setBearers(access.entries.map(bearerOf));
-    for (const { keys, tickets } of this.retired) tickets.setBearers(this.retiredBearers(keys));
+    this.tickets.setPeers(access.entries.map(peerOf));
+    for (const { keys, tickets } of this.retired) tickets.setPeers(this.retiredPeers(keys));
     sessions?.keepOnly(kept);
     this.rendezvous.keepOnly(kept);
   }
@@ -96,15 +96,15 @@ export class RelayCore {
   }
 
   handleLink(link: MessageLink, admitted: Admitted): void {
-    const { bearer, role, destination, rotationProof } = admitted;
+    const { peer, role, destination, rotationProof } = admitted;
     const { sessions, isOverloaded } = this.options;
-    if (rotationProof !== undefined) this.rendezvous.turnAwayRetired(link, bearer, admitted, rotationProof);
+    if (rotationProof !== undefined) this.rendezvous.turnAwayRetired(link, peer, admitted, rotationProof);
     // The relay's own exit knows new sessions from those that only lost their link; of others, nobody here can tell.
     else if (role === 'client' && (destination !== '' || sessions === undefined) && isOverloaded())
-      this.rendezvous.turnAwayFull(link, bearer);
+      this.rendezvous.turnAwayFull(link, peer);
     else if (role === 'exit' || destination !== '') this.rendezvous.serve(link, admitted);
-    else if (sessions === undefined) this.rendezvous.turnAway(link, bearer);
-    else sessions.serve(link, bearer);
+    else if (sessions === undefined) this.rendezvous.turnAway(link, peer);
+    else sessions.serve(link, peer);
   }
 
   /** Other keys are in force: whoever is here by these has to go. */
@@ -122,12 +122,12 @@ export class RelayCore {
   }
 
   /** Those of the list, and the clients that its exits had announced. */
-  private retiredBearers(keys: RetiredKeys): Bearer[] {
+  private retiredPeers(keys: RetiredKeys): Peer[] {
     const exits = this.exitNames();
     const announced = [...keys.exits].flatMap(([exit, list]) =>
-      exits.has(exit) ? list.map((key) => announcedBearer(exit, key)) : [],
+      exits.has(exit) ? list.map((key) => announcedPeer(exit, key)) : [],
     );
-    return [...currentPeers(keys, this.options.access).map(bearerOf), ...announced];
+    return [...currentPeers(keys, this.options.access).map(peerOf), ...announced];
   }
 
   private exitNames(): Set<string> {
@@ -136,11 +136,11 @@ export class RelayCore {
 }
 
 /** A client of this list has an invite to the relay's own exit. */
-function bearerOf({ name, key, role }: Pick<AccessEntry, 'name' | 'key' | 'role'>): Bearer {
+function peerOf({ name, key, role }: Pick<AccessEntry, 'name' | 'key' | 'role'>): Peer {
   return { name, gateKey: key.gate, role, destination: '' };
 }
 
-function announcedBearer(exit: string, key: string): Bearer {
+function announcedPeer(exit: string, key: string): Peer {
   return {
     name: `a client of ${exit}`,
     gateKey: gateKeyOf(key),

@@ -16,7 +16,7 @@ import { readRegistration } from '../state/registration-file.ts';
 import { openStateDir, type StateDir } from '../state/state-dir.ts';
 import { openUsage } from '../state/usage-file.ts';
 import { openUsedTickets } from '../state/used-tickets.ts';
-import { accessFile, inviteNewBearer, relayIssuer } from './access.ts';
+import { accessFile, inviteNewPeer, relayIssuer } from './access.ts';
 import { watchDescriptors } from './descriptor-guard.ts';
 import { type DialOptions, diallingOf } from './dial-options.ts';
 import { stateArgument, stateDirFor } from './find-state.ts';
@@ -199,7 +199,7 @@ function tlsFilesOf({ tlsCert, tlsKey }: RelayOptions): TlsFiles | undefined {
 async function inviteDefault(state: StateDir, identity: Identity, url: string): Promise<string | undefined> {
   const file = accessFile(state);
   if ((await file.readText()) !== undefined) return undefined;
-  return inviteNewBearer(file, relayIssuer(identity, url), { name: 'default', role: 'client', allow: [] });
+  return inviteNewPeer(file, relayIssuer(identity, url), { name: 'default', role: 'client', allow: [] });
 }
 
 /** The line itself goes to stdout: it is a result, and a secret that has no place among logs. */

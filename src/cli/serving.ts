@@ -27,33 +27,33 @@ export class LiveAccess {
   private list: readonly AccessEntry[] = [];
   private readonly rules = new Map<string, readonly Rule[]>();
   private readonly limits = new Map<string, EntryLimits>();
-  private readonly bearers = new Map<string, string>();
+  private readonly peers = new Map<string, string>();
 
   get entries(): readonly AccessEntry[] {
     return this.list;
   }
 
-  rulesFor(bearer: string): readonly Rule[] {
-    return this.rules.get(bearer) ?? [];
+  rulesFor(peer: string): readonly Rule[] {
+    return this.rules.get(peer) ?? [];
   }
 
-  maxSessionsOf(bearer: string): number {
-    return this.limits.get(bearer)?.sessions ?? DEFAULT_SESSIONS;
+  maxSessionsOf(peer: string): number {
+    return this.limits.get(peer)?.sessions ?? DEFAULT_SESSIONS;
   }
 
   /** Bits a second; undefined: no limit. */
-  rateOf(bearer: string): number | undefined {
-    return this.limits.get(bearer)?.rate;
+  rateOf(peer: string): number | undefined {
+    return this.limits.get(peer)?.rate;
   }
 
   /** Bytes a month; undefined: no limit. */
-  quotaOf(bearer: string): number | undefined {
-    return this.limits.get(bearer)?.quota;
+  quotaOf(peer: string): number | undefined {
+    return this.limits.get(peer)?.quota;
   }
 
   /** The client of a session public key. */
-  bearerOf(sessionKey: Uint8Array): string | undefined {
-    return this.bearers.get(hexOf(sessionKey));
+  peerOf(sessionKey: Uint8Array): string | undefined {
+    return this.peers.get(hexOf(sessionKey));
   }
 
   /** Returns the names that were there before with the same key and role: what they have may go on. */
@@ -62,12 +62,12 @@ export class LiveAccess {
     this.list = entries;
     this.rules.clear();
     this.limits.clear();
-    this.bearers.clear();
+    this.peers.clear();
     for (const { name, key, role, allow, limits = {} } of entries) {
       if (role === 'exit') continue;
       this.rules.set(name, allow.map(parseRule));
       this.limits.set(name, limits);
-      this.bearers.set(hexOf(key.session), name);
+      this.peers.set(hexOf(key.session), name);
     }
     return new Set(entries.filter((entry) => before.has(standingOf(entry))).map(({ name }) => name));
   }
@@ -109,10 +109,10 @@ export function muxLimits({ streams, opens, session_memory: memory }: ProcessLim
  * Of keys that were rotated, whoever may be told so: a name that was removed since is a stranger, and in the end
  * everybody.
  */
-export function currentPeers({ bearers, until }: RetiredKeys, access: LiveAccess): RetiredKeys['bearers'] {
+export function currentPeers({ peers, until }: RetiredKeys, access: LiveAccess): RetiredKeys['peers'] {
   if (Date.now() >= until) return [];
   const standing = new Set(access.entries.map(placeOf));
-  return bearers.filter((bearer) => standing.has(placeOf(bearer)));
+  return peers.filter((peer) => standing.has(placeOf(peer)));
 }
 
 /**
@@ -162,30 +162,30 @@ export function createSessions({
 }: ServingOptions): ExitSessions {
   return new ExitSessions({
     keys: importKeyPair(identity.exposeSessionKey()),
-    bearerOf: (sessionKey) => access.bearerOf(sessionKey),
+    peerOf: (sessionKey) => access.peerOf(sessionKey),
     retired: retired.map((keys) => ({
       keys: importKeyPair(keys.identity.exposeSessionKey()),
-      bearerOf: (sessionKey) =>
+      peerOf: (sessionKey) =>
         currentPeers(keys, access).find(({ key }) => hexOf(key.session) === hexOf(sessionKey))?.name,
     })),
-    maxSessionsOf: (bearer) => access.maxSessionsOf(bearer),
+    maxSessionsOf: (peer) => access.maxSessionsOf(peer),
     isOverloaded,
     mux: muxLimits(limits),
     acceptor: createExit({
       isOverloaded: () => isOverloaded() || isShortOfDescriptors(),
       limits: {
-        ...(limits.dials !== undefined && { pendingPerBearer: limits.dials }),
+        ...(limits.dials !== undefined && { pendingPerPeer: limits.dials }),
         ...(limits.all_dials !== undefined && { pendingTotal: limits.all_dials }),
       },
       resolver,
-      rulesFor: (bearer) => access.rulesFor(bearer),
-      rateOf: (bearer) => access.rateOf(bearer),
+      rulesFor: (peer) => access.rulesFor(peer),
+      rateOf: (peer) => access.rateOf(peer),
       quotas: {
-        isUsedUp: (bearer) => {
-          const quota = access.quotaOf(bearer);
-          return quota !== undefined && usage.usedBy(bearer) >= quota;
+        isUsedUp: (peer) => {
+          const quota = access.quotaOf(peer);
+          return quota !== undefined && usage.usedBy(peer) >= quota;
         },
-        count: (bearer, bytes) => usage.add(bearer, bytes),
+        count: (peer, bytes) => usage.add(peer, bytes),
       },
       ownEndpoints: createOwnEndpoints({ ports: ownPorts, publicAddresses: () => publicAddresses.all }),
       logger,

@@ -1,10 +1,10 @@
 /**
- * Finds out whose clock is wrong: a ticket whose hint is of no epoch near the present one may be of a bearer of ours
+ * Finds out whose clock is wrong: a ticket whose hint is of no epoch near the present one may be of a peer of ours
  * all the same. The search goes through the epochs of a day before and after, the nearest first, in slices as small as
  * the caller likes, and looks for all the tickets that wait at once: what strangers send makes it neither longer nor
  * dearer. Pure.
  *
- * Then it knows that bearer's hints by the same error for some minutes. What may then be said to it is the opener's to
+ * Then it knows that peer's hints by the same error for some minutes. What may then be said to it is the opener's to
  * judge.
  */
 import type { KnownKey } from './key-table.ts';
@@ -16,7 +16,7 @@ const MAX_OFFSET_EPOCHS = 86_400 / EPOCH_SECONDS;
 const NEAR_EPOCHS = 3_600 / EPOCH_SECONDS;
 /** Tickets that wait, 0.3 KB each, and as many that are looked for near and far; others are strangers. */
 const MAX_WANTED = 256;
-/** Bearers whose error is known, the one that came longest ago is forgotten. */
+/** Peers whose error is known, the one that came longest ago is forgotten. */
 const MAX_FOUND = 256;
 const FOUND_FOR_MS = 10 * 60_000;
 
@@ -33,10 +33,10 @@ export interface Found extends Wanted {
   readonly known: KnownKey;
 }
 
-/** A bearer whose clock is wrong. */
+/** A peer whose clock is wrong. */
 interface Off {
   readonly known: KnownKey;
-  /** The bearer's clock less ours, seconds. */
+  /** The peer's clock less ours, seconds. */
   readonly offset: number;
   readonly until: number;
   /** Of its three epochs now. */
@@ -102,7 +102,7 @@ export class ClockSearch {
     this.near = undefined;
   }
 
-  /** The bearer's clock is off by so many seconds. */
+  /** The peer's clock is off by so many seconds. */
   note(known: KnownKey, offset: number, now: number): void {
     this.off.delete(known);
     this.off.set(known, { known, offset, until: now + FOUND_FOR_MS, epoch: Number.NaN, hints: [] });

@@ -25,10 +25,10 @@ const SHORTEST_CHARS = 24;
 /** Relays to try in turn; more would only make a dead set slow to give up. */
 const MAX_RELAY_URLS = 8;
 
-const FIELD = { relayUrl: 1, relayGateKey: 2, exitSessionKey: 3, exitName: 4, bearerSecret: 5, role: 6 } as const;
+const FIELD = { relayUrl: 1, relayGateKey: 2, exitSessionKey: 3, exitName: 4, peerSecret: 5, role: 6 } as const;
 const ROLES = ['client', 'exit'] as const;
 
-/** What its bearer is to be: a client of an exit, or an exit of a relay. */
+/** What its peer is to be: a client of an exit, or an exit of a relay. */
 type InviteRole = (typeof ROLES)[number];
 
 export interface Invite {
@@ -42,7 +42,7 @@ export interface Invite {
   readonly exitName: string | undefined;
   /** Missing in invites of versions before it was in them. */
   readonly role?: InviteRole | undefined;
-  readonly bearer: Identity;
+  readonly peer: Identity;
 }
 
 /**
@@ -57,7 +57,7 @@ export function encodeInvite(invite: Invite): string {
     encodeField(FIELD.relayGateKey, invite.relayGateKey),
     encodeField(FIELD.exitSessionKey, invite.exitSessionKey),
     ...(invite.exitName === undefined ? [] : [encodeField(FIELD.exitName, Buffer.from(invite.exitName))]),
-    encodeField(FIELD.bearerSecret, invite.bearer.exposeSecret()),
+    encodeField(FIELD.peerSecret, invite.peer.exposeSecret()),
     ...(invite.role === undefined ? [] : [encodeField(FIELD.role, Uint8Array.of(ROLES.indexOf(invite.role) + 1))]),
   ];
   const body = Buffer.concat([Buffer.alloc(HEADER_BYTES), ...fields]);
@@ -157,8 +157,8 @@ function inviteOf(fields: Map<number, Buffer[]>): Invite {
   if (exitName !== undefined && !isName(exitName)) throw malformed('the name of its exit cannot be one');
   const relayGateKey = requirePublicKey(fields, FIELD.relayGateKey);
   const exitSessionKey = requirePublicKey(fields, FIELD.exitSessionKey);
-  const bearer = new Identity(requireKey(fields, FIELD.bearerSecret));
-  return { relayUrls, relayGateKey, exitSessionKey, exitName, role: roleOf(fields), bearer };
+  const peer = new Identity(requireKey(fields, FIELD.peerSecret));
+  return { relayUrls, relayGateKey, exitSessionKey, exitName, role: roleOf(fields), peer };
 }
 
 function roleOf(fields: Map<number, Buffer[]>): InviteRole | undefined {

@@ -10,8 +10,8 @@ import type { Identity } from './keys.ts';
 import { isPublicKey } from './public-key.ts';
 import { epochOf, numericHint, type TicketRole } from './ticket-format.ts';
 
-export interface Bearer {
-  /** For logs, and to find the bearer's links by. */
+export interface Peer {
+  /** For logs, and to find the peer's links by. */
   readonly name: string;
   readonly gateKey: Uint8Array;
   /** What the tickets of this key may say. */
@@ -20,14 +20,14 @@ export interface Bearer {
   readonly destination: string;
 }
 
-type Place = Pick<Bearer, 'role' | 'destination'>;
+type Place = Pick<Peer, 'role' | 'destination'>;
 
 /** The destination of an exit's ticket: its control link, or the call that its link answers (docs/protocol.md §2.5). */
 const EXIT_DESTINATION = /^([0-9a-f]{32})?$/;
 
 /** Who let a key in, as which of its public keys. */
 interface Grant {
-  readonly bearer: Bearer;
+  readonly peer: Peer;
   readonly publicKey: string;
 }
 
@@ -42,7 +42,7 @@ export class KnownKey {
 
   /** For logs, of whatever grant. */
   get anyName(): string {
-    return this.grants[0]?.bearer.name ?? '';
+    return this.grants[0]?.peer.name ?? '';
   }
 
   /** The public keys by which it was let in, as text. */
@@ -53,20 +53,20 @@ export class KnownKey {
   /** The name under which a ticket that says this may open. */
   nameFor(place: Place): string | undefined {
     if (place.role === 'exit' && !EXIT_DESTINATION.test(place.destination)) return undefined;
-    return this.grants.findLast(({ bearer }) => isSamePlace(bearer, place))?.bearer.name;
+    return this.grants.findLast(({ peer }) => isSamePlace(peer, place))?.peer.name;
   }
 
-  grant(bearer: Bearer, publicKey: string): void {
-    this.withdraw(bearer, publicKey);
-    this.grants = [...this.grants, { bearer, publicKey }];
+  grant(peer: Peer, publicKey: string): void {
+    this.withdraw(peer, publicKey);
+    this.grants = [...this.grants, { peer, publicKey }];
   }
 
   withdraw(place: Place, publicKey: string): void {
-    this.grants = this.grants.filter((grant) => grant.publicKey !== publicKey || !isSamePlace(grant.bearer, place));
+    this.grants = this.grants.filter((grant) => grant.publicKey !== publicKey || !isSamePlace(grant.peer, place));
   }
 }
 
-/** What a ticket must say to be let in by what `Bearer` says: of an exit the destination is no matter. */
+/** What a ticket must say to be let in by what `Peer` says: of an exit the destination is no matter. */
 function isSamePlace(one: Place, other: Place): boolean {
   return one.role === other.role && (one.role === 'exit' || one.destination === other.destination);
 }
@@ -90,18 +90,18 @@ export class KeyTable {
   }
 
   /** A new key costs 0.07 ms, a known one nothing. What is no public key (`isPublicKey`) is not let in. */
-  add(bearer: Bearer): void {
-    const text = encodeBase64url(bearer.gateKey);
-    const known = this.byPublicKey.get(text) ?? this.meet(bearer.gateKey, text);
-    known?.grant(bearer, text);
+  add(peer: Peer): void {
+    const text = encodeBase64url(peer.gateKey);
+    const known = this.byPublicKey.get(text) ?? this.meet(peer.gateKey, text);
+    known?.grant(peer, text);
   }
 
   /** Returns the key if it may do nothing any more. */
-  remove(bearer: Bearer): KnownKey | undefined {
-    const text = encodeBase64url(bearer.gateKey);
+  remove(peer: Peer): KnownKey | undefined {
+    const text = encodeBase64url(peer.gateKey);
     const known = this.byPublicKey.get(text);
     if (known === undefined) return undefined;
-    known.withdraw(bearer, text);
+    known.withdraw(peer, text);
     const { publicKeys } = known;
     if (!publicKeys.has(text)) this.byPublicKey.delete(text);
     if (publicKeys.size > 0) return undefined;
@@ -136,7 +136,7 @@ export class KeyTable {
     for (const [epoch, hints] of this.hints) hints.delete(numericHint(known.sharedKey, epoch));
   }
 
-  /** Once in two minutes one HMAC for each bearer, 2.5 µs each: 25 ms at 10,000. */
+  /** Once in two minutes one HMAC for each peer, 2.5 µs each: 25 ms at 10,000. */
   private turnEpoch(current: number): void {
     for (const epoch of this.hints.keys()) {
       if (Math.abs(epoch - current) > 1) this.hints.delete(epoch);
@@ -154,8 +154,8 @@ export class KeyTable {
   }
 }
 
-/** A bearer of a list, told apart from all others in it. */
-export function placeOf({ gateKey, role, destination }: Bearer): string {
+/** A peer of a list, told apart from all others in it. */
+export function placeOf({ gateKey, role, destination }: Peer): string {
   return [encodeBase64url(gateKey), role, role === 'exit' ? '' : destination].join(' ');
 }
 

@@ -65,7 +65,7 @@ export class Identity {
   }
 
   /**
-   * The key that both bearer and relay compute (NaCl's `crypto_box_beforenm`), 32 bytes: for tickets alone. Takes 0.07
+   * The key that both peer and relay compute (NaCl's `crypto_box_beforenm`), 32 bytes: for tickets alone. Takes 0.07
    * ms, of which OpenSSL's X25519 is most; tweetnacl, which the tests hold it to, takes 0.6 ms.
    * @throws RangeError unless the peer's key has 32 bytes
    */

@@ -1,21 +1,21 @@
 /**
  * Which tickets were used of late, by eight bytes of their nonces. Pure; milliseconds since 1970 are passed in.
  *
- * It is no rate limit (link-rates.ts): what honest bearers do never fills it. Where it fills all the same, those go on
+ * It is no rate limit (link-rates.ts): what honest peers do never fills it. Where it fills all the same, those go on
  * who have less in it than a fair share of all who have something, and a nonce is never forgotten before its time: that
  * would let an old ticket in again.
  *
  * Eight random bytes are enough: whoever makes two alike has taken a ticket from himself. And one memory for all
- * bearers is, too.
+ * peers is, too.
  */
 import { type Fingerprint, FingerprintSet } from './fingerprint-set.ts';
 
 export interface ReplayGuardLimits {
   /** A nonce is remembered for that long at least, milliseconds. */
   readonly retentionMs: number;
-  /** Nonces beyond which only bearers below a fair share go on: twice as many at most, 16 to 27 bytes each. */
+  /** Nonces beyond which only peers below a fair share go on: twice as many at most, 16 to 27 bytes each. */
   readonly nonces: number;
-  /** How long ago a ticket may have been used that a bearer with a wrong clock seems to bring, milliseconds. */
+  /** How long ago a ticket may have been used that a peer with a wrong clock seems to bring, milliseconds. */
   readonly pastMs: number;
   /** Nonces for that: with more, the past is shorter. */
   readonly pastNonces: number;
@@ -43,9 +43,9 @@ export class ReplayGuard {
   private readonly limits: ReplayGuardLimits;
   private readonly recent: Generations;
   private readonly past: Generations;
-  /** Bearer to nonces in `#recent`. */
+  /** Peer to nonces in `#recent`. */
   private readonly counts = new Map<string, number>();
-  /** Bearer to nonces of each generation of `#recent`, the newest first. */
+  /** Peer to nonces of each generation of `#recent`, the newest first. */
   private readonly countsOf: Map<string, number>[] = [];
   /** Is told of each nonce that is new, to keep it beyond this process. */
   onRemembered: (fingerprint: Fingerprint, now: number) => void = () => {};
@@ -86,15 +86,15 @@ export class ReplayGuard {
   }
 
   /**
-   * Remembers a nonce that was not used yet. False where the memory is full and the bearer has its fair share: it is
+   * Remembers a nonce that was not used yet. False where the memory is full and the peer has its fair share: it is
    * not remembered.
-   * @param bearer undefined: counts for nobody, and always goes on
+   * @param peer undefined: counts for nobody, and always goes on
    */
-  remember(nonce: Buffer, use: Use, bearer: string | undefined, now: number): boolean {
+  remember(nonce: Buffer, use: Use, peer: string | undefined, now: number): boolean {
     this.turn(now);
-    if (this.size >= this.limits.nonces && !this.mayGoOn(bearer)) return false;
+    if (this.size >= this.limits.nonces && !this.mayGoOn(peer)) return false;
     this.add(fingerprintOf(nonce, use), now);
-    if (bearer !== undefined) this.count(bearer);
+    if (peer !== undefined) this.count(peer);
     return true;
   }
 
@@ -110,10 +110,10 @@ export class ReplayGuard {
     this.past.since = Math.max(this.past.since, time);
   }
 
-  private mayGoOn(bearer: string | undefined): boolean {
+  private mayGoOn(peer: string | undefined): boolean {
     if (this.size >= 2 * this.limits.nonces) return false;
-    if (bearer === undefined) return true;
-    const count = this.counts.get(bearer) ?? 0;
+    if (peer === undefined) return true;
+    const count = this.counts.get(peer) ?? 0;
     const active = this.counts.size + (count === 0 ? 1 : 0);
     return count < this.limits.nonces / active;
   }
@@ -124,25 +124,25 @@ export class ReplayGuard {
     this.onRemembered(fingerprint, now);
   }
 
-  private count(bearer: string): void {
+  private count(peer: string): void {
     const newest = this.countsOf[0];
-    newest?.set(bearer, (newest.get(bearer) ?? 0) + 1);
-    this.counts.set(bearer, (this.counts.get(bearer) ?? 0) + 1);
+    newest?.set(peer, (newest.get(peer) ?? 0) + 1);
+    this.counts.set(peer, (this.counts.get(peer) ?? 0) + 1);
   }
 
   private turn(now: number): void {
     const turned = this.recent.turn(now);
     for (let i = 0; i < turned; i++) this.countsOf.unshift(new Map());
     for (const old of this.countsOf.splice(GENERATIONS)) {
-      for (const [bearer, count] of old) this.discount(bearer, count);
+      for (const [peer, count] of old) this.discount(peer, count);
     }
     this.past.turn(now);
   }
 
-  private discount(bearer: string, by: number): void {
-    const left = (this.counts.get(bearer) ?? 0) - by;
-    if (left > 0) this.counts.set(bearer, left);
-    else this.counts.delete(bearer);
+  private discount(peer: string, by: number): void {
+    const left = (this.counts.get(peer) ?? 0) - by;
+    if (left > 0) this.counts.set(peer, left);
+    else this.counts.delete(peer);
   }
 }
 

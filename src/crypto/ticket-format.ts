@@ -1,6 +1,6 @@
 /**
  * Tickets and proven refusals as bytes (docs/protocol.md §2.2): layout, hints, and what is computed under K, the key
- * that bearer and relay share. Pure but for randomness; who may come and what was used is for the opener to know.
+ * that peer and relay share. Pure but for randomness; who may come and what was used is for the opener to know.
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import nacl from 'tweetnacl';
@@ -39,7 +39,7 @@ export interface TicketFields {
    * the call that the link answers; empty for its control link.
    */
   readonly destination: string;
-  /** The version of the session protocol that the bearer speaks, 0..65535. */
+  /** The version of the session protocol that the peer speaks, 0..65535. */
   readonly protocol: number;
   /** Feature bits of the session protocol, 0..65535, and PAGE_FEATURE. */
   readonly features: number;
@@ -48,13 +48,13 @@ export interface TicketFields {
 /** The parts of a ticket that has been decoded, and of which nothing has been proved. */
 export interface SealedTicket {
   readonly hint: bigint;
-  /** 24 bytes, random if its bearer is honest. */
+  /** 24 bytes, random if its peer is honest. */
   readonly nonce: Buffer;
   readonly box: Buffer;
 }
 
 export interface OpenedTicket {
-  /** Since 1970, by the bearer's clock. */
+  /** Since 1970, by the peer's clock. */
   readonly seconds: number;
   readonly fields: TicketFields;
 }
@@ -109,7 +109,7 @@ export function epochOf(seconds: number): number {
   return Math.floor(seconds / EPOCH_SECONDS);
 }
 
-/** The hint of a bearer's tickets in that epoch, 8 bytes as one number: 2.5 µs. */
+/** The hint of a peer's tickets in that epoch, 8 bytes as one number: 2.5 µs. */
 export function numericHint(sharedKey: Uint8Array, epoch: number): bigint {
   return hintOf(sharedKey, epoch).readBigUInt64BE(0);
 }
@@ -161,13 +161,13 @@ function decodeDestination(payload: Buffer): string | undefined {
 
 // ── what the relay proves ────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Nobody but bearer and relay can compute it, and it says it of this one ticket. */
+/** Nobody but peer and relay can compute it, and it says it of this one ticket. */
 export function rotationProofOf(sharedKey: Uint8Array, nonce: Uint8Array): Buffer {
   return createHmac('sha256', sharedKey).update(ROTATED_LABEL).update(nonce).digest();
 }
 
 /**
- * The value of an `ETag` that only the bearer of that ticket can read, 68 characters. @param now milliseconds since
+ * The value of an `ETag` that only the peer of that ticket can read, 68 characters. @param now milliseconds since
  * 1970
  */
 export function sealRefusal(

@@ -1,6 +1,6 @@
 /**
  * Where offers lead, as far as it matters for their turn, and what is remembered of it: which destinations answered
- * lately, and which were silent. Pure, time is passed in. A memory is one bearer's: nobody can make others forget, or
+ * lately, and which were silent. Pure, time is passed in. A memory is one peer's: nobody can make others forget, or
  * doubt, what they use.
  */
 import { formatIp, type IpBytes, networkBase } from './ip.ts';

@@ -5,20 +5,20 @@
  * take every place. So turns go by destination (destinations.ts): first what answered lately, then what was not tried
  * yet, the newest first, then what was silent, the least tried first. Each kind has a share that it cannot exceed, and
  * those two that may answer begin no faster than places come free, so that there is room for the next one at any
- * moment. When there is none all the same, a dial that has hung for seconds gives way. Bearers have equal rights: the
+ * moment. When there is none all the same, a dial that has hung for seconds gives way. Peers have equal rights: the
  * last quarter of all places is for those that have few.
  */
 import { type Destination, DestinationMemory, type Prospect } from './destinations.ts';
 import { StartBudget } from './start-budget.ts';
 
 export interface QueueLimits {
-  readonly pendingPerBearer: number;
+  readonly pendingPerPeer: number;
   readonly pendingTotal: number;
 }
 
 /** One offer, waiting or under way. */
 export interface Entry {
-  readonly bearer: string;
+  readonly peer: string;
   readonly destinations: readonly Destination[];
   readonly group: string;
   state: 'waiting' | 'started' | 'evicted' | 'over';
@@ -44,7 +44,7 @@ const SILENT_MS = 1_000;
 const HOPELESS_MS = 3_000;
 /** Of those not tried yet so many are compared, the newest ones: it bounds the work, and the others' turn comes. */
 const COMPARED = 64;
-/** Bearers that have nothing under way are remembered for what they know; each at most 0.8 MB. */
+/** Peers that have nothing under way are remembered for what they know; each at most 0.8 MB. */
 const MAX_IDLE_BEARERS = 32;
 
 type Line = 'good' | 'untried' | 'tried';
@@ -61,7 +61,7 @@ interface Group {
 /** By their keys, the latest last. */
 type Groups = Map<string, Group>;
 
-interface BearerState {
+interface PeerState {
   readonly memory: DestinationMemory;
   /**
    * Three lines, each group in that of its prospect: thousands may wait, and only a few of them are looked at each
@@ -86,7 +86,7 @@ type Room =
 
 export class DialQueue {
   private readonly limits: QueueLimits;
-  private readonly bearers = new Map<string, BearerState>();
+  private readonly peers = new Map<string, PeerState>();
   private total = 0;
   private waitingCount = 0;
 
@@ -104,10 +104,10 @@ export class DialQueue {
   }
 
   /** A new offer: it has a place at once, or waits. */
-  ask(bearer: string, destinations: readonly Destination[], now: number): { entry: Entry; decisions: Decisions } {
-    const state = this.stateOf(bearer, now);
+  ask(peer: string, destinations: readonly Destination[], now: number): { entry: Entry; decisions: Decisions } {
+    const state = this.stateOf(peer, now);
     const key = destinations.map(({ exact }) => exact).join();
-    const entry: Entry = { bearer, destinations, group: key, state: 'waiting', kind: 'fresh', tries: 0, startedAt: 0 };
+    const entry: Entry = { peer, destinations, group: key, state: 'waiting', kind: 'fresh', tries: 0, startedAt: 0 };
     const group = groupOf(state, key) ?? newGroup(state, key, destinations, now);
     entry.tries = triesOf(group.prospect);
     group.waiting.add(entry);
@@ -120,10 +120,10 @@ export class DialQueue {
   advance(now: number): Decisions {
     const started: Entry[] = [];
     const evicted: Entry[] = [];
-    const inNeed = [...this.bearers.values()].filter(hasWaiting);
+    const inNeed = [...this.peers.values()].filter(hasWaiting);
     // Who has the fewest places is first to get more.
     for (const state of inNeed.toSorted((a, b) => a.started.size - b.started.size)) {
-      const decisions = this.advanceBearer(state, now);
+      const decisions = this.advancePeer(state, now);
       started.push(...decisions.started);
       evicted.push(...decisions.evicted);
     }
@@ -132,7 +132,7 @@ export class DialQueue {
 
   /** A waiting one is given up: by its program, or (`refused`) because it has waited for too long. */
   leave(entry: Entry, refused: boolean, now: number): void {
-    const state = this.bearers.get(entry.bearer);
+    const state = this.peers.get(entry.peer);
     if (state === undefined || entry.state !== 'waiting') return;
     entry.state = 'over';
     if (refused) state.memory.noteRefusal(entry.destinations, now);
@@ -142,11 +142,11 @@ export class DialQueue {
   }
 
   /**
-   * Nothing of a started one is left: others of its bearer may begin, of other bearers with `advance`. `answered`: the
+   * Nothing of a started one is left: others of its peer may begin, of other peers with `advance`. `answered`: the
    * target did.
    */
   end(entry: Entry, answered: boolean, now: number): Decisions {
-    const state = this.bearers.get(entry.bearer);
+    const state = this.peers.get(entry.peer);
     if (state === undefined || (entry.state !== 'started' && entry.state !== 'evicted')) return NOTHING;
     const age = now - entry.startedAt;
     if (answered) state.memory.noteAnswer(entry.destinations, now);
@@ -160,10 +160,10 @@ export class DialQueue {
     this.total--;
     lookAgain(state, entry.group, now);
     this.forgetIdle();
-    return hasWaiting(state) ? this.advanceBearer(state, now) : NOTHING;
+    return hasWaiting(state) ? this.advancePeer(state, now) : NOTHING;
   }
 
-  private advanceBearer(state: BearerState, now: number): Decisions {
+  private advancePeer(state: PeerState, now: number): Decisions {
     const started: Entry[] = [];
     for (const group of inTurn(state, now)) {
       const decisions = this.advanceGroup(state, group, now);
@@ -174,7 +174,7 @@ export class DialQueue {
     return { started, evicted: [] };
   }
 
-  private advanceGroup(state: BearerState, group: Group, now: number): Decisions {
+  private advanceGroup(state: PeerState, group: Group, now: number): Decisions {
     lookAgain(state, group.key, now);
     const { key, prospect } = group;
     const started: Entry[] = [];
@@ -191,8 +191,8 @@ export class DialQueue {
     return { started, evicted: [] };
   }
 
-  private roomFor(state: BearerState, group: string, prospect: Prospect, now: number): Room {
-    const { pendingPerBearer: most } = this.limits;
+  private roomFor(state: PeerState, group: string, prospect: Prospect, now: number): Room {
+    const { pendingPerPeer: most } = this.limits;
     const { counts } = state;
     const isGood = prospect.kind === 'good';
     if (!isGood && (state.startedOf.get(group) ?? 0) >= Math.max(8, most >> 3)) return WAIT;
@@ -205,13 +205,13 @@ export class DialQueue {
     return this.hasRoomInAll(state) ? FREE : full(ALL_KINDS, true);
   }
 
-  private hasRoomInAll({ started }: BearerState): boolean {
+  private hasRoomInAll({ started }: PeerState): boolean {
     const { pendingTotal } = this.limits;
     if (this.total >= pendingTotal) return false;
     return this.total < shareOf(pendingTotal) || started.size < Math.max(1, pendingTotal >> 6);
   }
 
-  private start(state: BearerState, entry: Entry, prospect: Prospect, now: number): void {
+  private start(state: PeerState, entry: Entry, prospect: Prospect, now: number): void {
     this.unqueue(state, entry);
     entry.state = 'started';
     entry.kind = prospect.kind;
@@ -225,10 +225,10 @@ export class DialQueue {
   }
 
   /**
-   * The most hopeless of its own, or of the bearer that has most where the places of all are taken; undefined: nobody
+   * The most hopeless of its own, or of the peer that has most where the places of all are taken; undefined: nobody
    * has to.
    */
-  private victimFor(state: BearerState, room: Extract<Room, { kind: 'full' }>, now: number): Entry | undefined {
+  private victimFor(state: PeerState, room: Extract<Room, { kind: 'full' }>, now: number): Entry | undefined {
     const from = room.ofAll ? this.largest() : state;
     if (from === undefined || from.leaving > 0) return undefined;
     if (from !== state && from.started.size <= state.started.size + 1) return undefined;
@@ -244,15 +244,15 @@ export class DialQueue {
     return victim;
   }
 
-  private largest(): BearerState | undefined {
-    let largest: BearerState | undefined;
-    for (const state of this.bearers.values()) {
+  private largest(): PeerState | undefined {
+    let largest: PeerState | undefined;
+    for (const state of this.peers.values()) {
       if (largest === undefined || state.started.size > largest.started.size) largest = state;
     }
     return largest;
   }
 
-  private unqueue(state: BearerState, entry: Entry): void {
+  private unqueue(state: PeerState, entry: Entry): void {
     const group = groupOf(state, entry.group);
     if (!group?.waiting.delete(entry)) return;
     this.waitingCount--;
@@ -260,18 +260,18 @@ export class DialQueue {
   }
 
   /** Moves it to the end: a Map keeps the order of insertion, and who came last is forgotten last. */
-  private stateOf(bearer: string, now: number): BearerState {
-    const state = this.bearers.get(bearer) ?? newBearer(this.limits.pendingPerBearer, now);
-    this.bearers.delete(bearer);
-    this.bearers.set(bearer, state);
+  private stateOf(peer: string, now: number): PeerState {
+    const state = this.peers.get(peer) ?? newPeer(this.limits.pendingPerPeer, now);
+    this.peers.delete(peer);
+    this.peers.set(peer, state);
     return state;
   }
 
   private forgetIdle(): void {
-    let excess = this.bearers.size - MAX_IDLE_BEARERS;
-    for (const [bearer, state] of this.bearers) {
+    let excess = this.peers.size - MAX_IDLE_BEARERS;
+    for (const [peer, state] of this.peers) {
       if (excess-- <= 0) return;
-      if (state.started.size === 0 && !hasWaiting(state)) this.bearers.delete(bearer);
+      if (state.started.size === 0 && !hasWaiting(state)) this.peers.delete(peer);
     }
   }
 }
@@ -291,7 +291,7 @@ function doubtfulShareOf(most: number): number {
   return Math.max(1, most >> 2);
 }
 
-function newBearer(most: number, now: number): BearerState {
+function newPeer(most: number, now: number): PeerState {
   const burst = Math.min(most, Math.max(8, most >> 2));
   // The share lasts from the burst on until its first ones have to give way.
   const rate = (shareOf(most) - burst) / (HOPELESS_MS * 1.05);
@@ -308,7 +308,7 @@ function newBearer(most: number, now: number): BearerState {
   };
 }
 
-function budgetOf({ untried, tried }: BearerState, tries: number): StartBudget {
+function budgetOf({ untried, tried }: PeerState, tries: number): StartBudget {
   return tries === 0 ? untried : tried;
 }
 
@@ -325,15 +325,15 @@ function lineOf(prospect: Prospect): Line {
   return isUntried(prospect) ? 'untried' : 'tried';
 }
 
-function groupOf({ lines }: BearerState, key: string): Group | undefined {
+function groupOf({ lines }: PeerState, key: string): Group | undefined {
   return lines.good.get(key) ?? lines.untried.get(key) ?? lines.tried.get(key);
 }
 
-function hasWaiting({ lines }: BearerState): boolean {
+function hasWaiting({ lines }: PeerState): boolean {
   return lines.good.size + lines.untried.size + lines.tried.size > 0;
 }
 
-function newGroup(state: BearerState, key: string, destinations: readonly Destination[], now: number): Group {
+function newGroup(state: PeerState, key: string, destinations: readonly Destination[], now: number): Group {
   const prospect = state.memory.prospectOf(destinations, now);
   const group = { key, destinations, waiting: new Set<Entry>(), prospect };
   state.lines[lineOf(prospect)].set(key, group);
@@ -341,7 +341,7 @@ function newGroup(state: BearerState, key: string, destinations: readonly Destin
 }
 
 /** What is known of a group's destinations may have changed, and so its line. */
-function lookAgain(state: BearerState, key: string, now: number): void {
+function lookAgain(state: PeerState, key: string, now: number): void {
   const group = groupOf(state, key);
   if (group === undefined) return;
   const before = lineOf(group.prospect);
@@ -353,7 +353,7 @@ function lookAgain(state: BearerState, key: string, now: number): void {
 }
 
 /** Those that may begin now, best first. */
-function inTurn({ lines, untried, tried }: BearerState, now: number): Group[] {
+function inTurn({ lines, untried, tried }: PeerState, now: number): Group[] {
   const newest = untried.has(now) ? [...lines.untried.values()].slice(-COMPARED).toReversed() : [];
   const byTries = tried.has(now) ? [...lines.tried.values()] : [];
   return [

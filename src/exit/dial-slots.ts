@@ -9,11 +9,11 @@ import { type Decisions, DialQueue, type Entry, type QueueLimits } from './dial-
 
 export interface DialSlotLimits extends QueueLimits {
   /**
-   * Of one bearer. Default 256, of which three quarters for one kind of destinations. Each costs up to 8 sockets and 10
+   * Of one peer. Default 256, of which three quarters for one kind of destinations. Each costs up to 8 sockets and 10
    * KB.
    */
-  readonly pendingPerBearer: number;
-  /** Of all bearers together. Default 1,024: with 8 sockets each at worst 8,192 file descriptors. */
+  readonly pendingPerPeer: number;
+  /** Of all peers together. Default 1,024: with 8 sockets each at worst 8,192 file descriptors. */
   readonly pendingTotal: number;
   /**
    * How long an offer waits for places in all, ms. Default 4,000: with 5 s for the look-up and 10 s for the dial it is
@@ -23,7 +23,7 @@ export interface DialSlotLimits extends QueueLimits {
   readonly waitMs: number;
 }
 
-export const DEFAULT_DIAL_SLOT_LIMITS: DialSlotLimits = { pendingPerBearer: 256, pendingTotal: 1_024, waitMs: 4_000 };
+export const DEFAULT_DIAL_SLOT_LIMITS: DialSlotLimits = { pendingPerPeer: 256, pendingTotal: 1_024, waitMs: 4_000 };
 
 /**
  * While somebody waits: how often it is looked whether time alone has made room, ms. Nobody notices a twentieth of a
@@ -64,9 +64,9 @@ export class DialSlots {
    * Resolves when a place is the caller's. Rejects with `dial-busy` after `waitMs`, `dial-cancelled` when the signal
    * fires.
    */
-  take(bearer: string, destinations: readonly Destination[], signal: AbortSignal, waitMs: number): Promise<Place> {
+  take(peer: string, destinations: readonly Destination[], signal: AbortSignal, waitMs: number): Promise<Place> {
     if (signal.aborted) return Promise.reject(new WstunError('dial-cancelled'));
-    const { entry, decisions } = this.queue.ask(bearer, destinations, this.now());
+    const { entry, decisions } = this.queue.ask(peer, destinations, this.now());
     // A thousand that are refused in one instant come back in one instant, too, and hold up everybody.
     const shareMs = entry.tries > 0 ? waitMs * (0.5 + Math.random() / 2) : waitMs;
     const place = entry.state === 'started' ? Promise.resolve() : this.wait(entry, signal, shareMs);
@@ -147,7 +147,7 @@ export class Patience {
 }
 
 interface Want {
-  readonly bearer: string;
+  readonly peer: string;
   readonly destinations: readonly Destination[];
   readonly signal: AbortSignal;
   readonly patience: Patience;
@@ -159,10 +159,10 @@ const ANSWERS: ReadonlySet<FaultName> = new Set(['dial-refused', 'target-reset',
 /** Acts in a place of its own. Rejects as `take` does, as `act` does, and with `dial-busy` where it had to give way. */
 export async function withSlot<T>(
   places: DialSlots,
-  { bearer, destinations, signal, patience }: Want,
+  { peer, destinations, signal, patience }: Want,
   act: (within: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const place = await patience.spend((leftMs) => places.take(bearer, destinations, signal, leftMs));
+  const place = await patience.spend((leftMs) => places.take(peer, destinations, signal, leftMs));
   let answered = false;
   try {
     if (signal.aborted) throw new WstunError('dial-cancelled');

@@ -81,13 +81,13 @@ const KEPT_IDLE_MS = 10_000;
  * bucket.
  */
 export class EntryLimiter {
-  private readonly rateOf: (bearer: string) => number | undefined;
+  private readonly rateOf: (peer: string) => number | undefined;
   private readonly paces = new Map<string, { readonly paces: Paces; streams: number }>();
   /** Names without a stream, and since when; the longest first. */
   private readonly idle = new Map<string, number>();
 
   /** `rateOf`: bits a second in each direction, asked for every chunk; undefined: no limit. */
-  constructor(rateOf: (bearer: string) => number | undefined) {
+  constructor(rateOf: (peer: string) => number | undefined) {
     this.rateOf = rateOf;
   }
 
@@ -97,35 +97,35 @@ export class EntryLimiter {
   }
 
   /** For one stream, until `release`. @param now ms, monotonic */
-  hold(bearer: string, now = performance.now()): Paces {
+  hold(peer: string, now = performance.now()): Paces {
     this.forgetIdle(now);
-    this.idle.delete(bearer);
-    const known = this.paces.get(bearer);
+    this.idle.delete(peer);
+    const known = this.paces.get(peer);
     if (known) {
       known.streams++;
       return known.paces;
     }
     const rate = (): number | undefined => {
-      const bits = this.rateOf(bearer);
+      const bits = this.rateOf(peer);
       return bits === undefined ? undefined : bits / 8;
     };
     const paces = { fromSocket: new Pacer(rate), toSocket: new Pacer(rate) };
-    this.paces.set(bearer, { paces, streams: 1 });
+    this.paces.set(peer, { paces, streams: 1 });
     return paces;
   }
 
   /** A stream that held them is over. */
-  release(bearer: string, now = performance.now()): void {
-    const known = this.paces.get(bearer);
-    if (known !== undefined && --known.streams === 0) this.idle.set(bearer, now);
+  release(peer: string, now = performance.now()): void {
+    const known = this.paces.get(peer);
+    if (known !== undefined && --known.streams === 0) this.idle.set(peer, now);
     this.forgetIdle(now);
   }
 
   private forgetIdle(now: number): void {
-    for (const [bearer, since] of this.idle) {
+    for (const [peer, since] of this.idle) {
       if (now - since < KEPT_IDLE_MS) return;
-      this.idle.delete(bearer);
-      this.paces.delete(bearer);
+      this.idle.delete(peer);
+      this.paces.delete(peer);
     }
   }
 }

@@ -9,10 +9,10 @@
 import type { Socket } from 'node:net';
 import { FAULTS, type FaultName, type WireFaultName, WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
-import { pipeSocket, type Pace } from '../tunnel/stream/socket-pipe.ts';
+import { type Pace, pipeSocket } from '../tunnel/stream/socket-pipe.ts';
 import type { OfferedStream, StreamAcceptor, TunnelStream } from '../tunnel/stream/stream.ts';
 import { destinationOfAddress, destinationOfName } from './destinations.ts';
-import { DEFAULT_DIAL_SLOT_LIMITS, type DialSlotLimits, DialSlots, withSlot, Patience } from './dial-slots.ts';
+import { DEFAULT_DIAL_SLOT_LIMITS, type DialSlotLimits, DialSlots, Patience, withSlot } from './dial-slots.ts';
 import { createDialer, type Dial } from './dialer.ts';
 import { EntryLimiter, type Paces } from './entry-limiter.ts';
 import type { IpBytes } from './ip.ts';
@@ -25,12 +25,12 @@ import { dialFaultOf } from './target-dial-faults.ts';
 export interface ExitOptions {
   readonly resolver: Resolver;
   /** The rules of an access entry as they stand now: asked at every offer. */
-  readonly rulesFor: (bearer: string) => readonly Rule[];
+  readonly rulesFor: (peer: string) => readonly Rule[];
   /** Asked at every offer. */
   readonly ownEndpoints: () => OwnEndpoints;
   readonly logger: Logger;
   /** Bits a second in each direction for all streams of an access entry, as it stands now; undefined: no limit. */
-  readonly rateOf?: (bearer: string) => number | undefined;
+  readonly rateOf?: (peer: string) => number | undefined;
   /** What access entries may use and have used. */
   readonly quotas?: Quotas;
   readonly limits?: Partial<DialSlotLimits>;
@@ -41,9 +41,9 @@ export interface ExitOptions {
 }
 
 interface Quotas {
-  isUsedUp(bearer: string): boolean;
+  isUsedUp(peer: string): boolean;
   /** Payload bytes, of either direction. */
-  count(bearer: string, bytes: number): void;
+  count(peer: string, bytes: number): void;
 }
 
 interface ExitCounters {
@@ -71,7 +71,7 @@ class DiallingExit implements Exit {
   private readonly dials: DialSlots;
   private readonly spares: SpareSockets;
   private readonly dial: Dial;
-  /** Joined streams, by bearer. */
+  /** Joined streams, by peer. */
   private readonly live = new Map<string, Set<TunnelStream>>();
   private readonly paces: EntryLimiter;
   private readonly refused = new Map<WireFaultName, number>();
@@ -110,10 +110,10 @@ class DiallingExit implements Exit {
   /** Rejects with what the peer is to be told. */
   private async connect(offer: OfferedStream): Promise<Socket> {
     this.refuseIfOverloaded();
-    if (this.options.quotas?.isUsedUp(offer.bearer)) throw new WstunError('quota-used');
+    if (this.options.quotas?.isUsedUp(offer.peer)) throw new WstunError('quota-used');
     const { rulesFor, ownEndpoints, resolver } = this.options;
     const context = {
-      rules: rulesFor(offer.bearer),
+      rules: rulesFor(offer.peer),
       own: ownEndpoints(),
       fullNamesOf: (name: string) => resolver.fullNamesOf(name),
     };
@@ -130,14 +130,14 @@ class DiallingExit implements Exit {
   }
 
   private async resolve(
-    { bearer, target, signal }: OfferedStream,
+    { peer, target, signal }: OfferedStream,
     { names, ifUnknown }: ResolveDecision,
     { patience, ...context }: Omit<AddressContext, 'vouched'> & { readonly patience: Patience },
   ): Promise<readonly IpBytes[]> {
     const asked = names.map(({ name }) => name);
     const destinations = asked.slice(0, 1).map(destinationOfName);
     const look = (within: AbortSignal) => this.options.resolver.resolve(asked, within);
-    const resolved = withSlot(this.lookUps, { bearer, destinations, signal, patience }, look);
+    const resolved = withSlot(this.lookUps, { peer, destinations, signal, patience }, look);
     const { name, addresses } = await resolved.catch((error: unknown) => {
       const isUnknown = error instanceof WstunError && error.fault === 'dial-name-unknown';
       throw isUnknown && ifUnknown ? new WstunError(ifUnknown.fault, ifUnknown.reason) : error;
@@ -149,12 +149,12 @@ class DiallingExit implements Exit {
   }
 
   private async dialInPlace(addresses: readonly IpBytes[], offer: OfferedStream, patience: Patience): Promise<Socket> {
-    const { bearer, target, signal } = offer;
+    const { peer, target, signal } = offer;
     const destinations = addresses.map((ip) => destinationOfAddress(ip, target.port));
-    return await withSlot(this.dials, { bearer, destinations, signal, patience }, async (within) => {
+    return await withSlot(this.dials, { peer, destinations, signal, patience }, async (within) => {
       // Again: what was free when the stream was offered, others may have taken since.
       this.refuseIfOverloaded();
-      const socket = await this.dial(addresses, target.port, within, this.spares.of(bearer));
+      const socket = await this.dial(addresses, target.port, within, this.spares.of(peer));
       if (!within.aborted) return socket;
       socket.destroy();
       await closeOf(socket);
@@ -166,46 +166,46 @@ class DiallingExit implements Exit {
   private async carry(offer: OfferedStream, socket: Socket): Promise<void> {
     this.accepted++;
     this.open++;
-    const { bearer, target } = offer;
+    const { peer, target } = offer;
     const stream = offer.accept();
-    const streams = this.live.get(bearer) ?? new Set();
-    this.live.set(bearer, streams.add(stream));
-    this.options.logger.debug({ bearer, target, remote: socket.remoteAddress }, 'stream opened');
-    const { error, fromSocket, toSocket } = await pipeSocket(socket, stream, { paces: this.countedPaces(bearer) });
-    this.paces.release(bearer);
+    const streams = this.live.get(peer) ?? new Set();
+    this.live.set(peer, streams.add(stream));
+    this.options.logger.debug({ peer, target, remote: socket.remoteAddress }, 'stream opened');
+    const { error, fromSocket, toSocket } = await pipeSocket(socket, stream, { paces: this.countedPaces(peer) });
+    this.paces.release(peer);
     streams.delete(stream);
-    if (streams.size === 0) this.live.delete(bearer);
+    if (streams.size === 0) this.live.delete(peer);
     this.open--;
-    this.options.logger.debug({ bearer, target, fromSocket, toSocket, cut: error?.message }, 'stream closed');
+    this.options.logger.debug({ peer, target, fromSocket, toSocket, cut: error?.message }, 'stream closed');
   }
 
-  private countedPaces(bearer: string): Paces {
+  private countedPaces(peer: string): Paces {
     const { quotas } = this.options;
-    const { fromSocket, toSocket } = this.paces.hold(bearer);
+    const { fromSocket, toSocket } = this.paces.hold(peer);
     if (quotas === undefined) return { fromSocket, toSocket };
     const counted = (pace: Pace): Pace => ({
       send: (chunk, sink) => {
         const { length } = chunk;
         pace.send(chunk, sink);
-        quotas.count(bearer, length);
-        if (quotas.isUsedUp(bearer)) this.cutAll(bearer, 'quota-used');
+        quotas.count(peer, length);
+        if (quotas.isUsedUp(peer)) this.cutAll(peer, 'quota-used');
       },
     });
     return { fromSocket: counted(fromSocket), toSocket: counted(toSocket) };
   }
 
-  private cutAll(bearer: string, fault: WireFaultName): void {
-    for (const stream of this.live.get(bearer) ?? []) stream.destroy(new WstunError(fault));
+  private cutAll(peer: string, fault: WireFaultName): void {
+    for (const stream of this.live.get(peer) ?? []) stream.destroy(new WstunError(fault));
   }
 
   private refuse(offer: OfferedStream, error: unknown): void {
-    const { bearer, target } = offer;
+    const { peer, target } = offer;
     const fault = wireFaultOf(error);
     // The error of a defect may name the destination: it is for `debug` alone.
     if (fault === 'internal')
-      this.options.logger.error({ bearer }, 'a stream failed with an internal error; see the debug log');
+      this.options.logger.error({ peer }, 'a stream failed with an internal error; see the debug log');
     const detail = error instanceof WstunError ? error.detail : String(error);
-    this.options.logger.debug({ bearer, target, fault, detail }, 'stream refused');
+    this.options.logger.debug({ peer, target, fault, detail }, 'stream refused');
     this.refused.set(fault, (this.refused.get(fault) ?? 0) + 1);
     offer.refuse(fault);
   }

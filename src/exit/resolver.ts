@@ -9,7 +9,7 @@
 import { type ResolverOptions as DnsOptions, promises as dns } from 'node:dns';
 import { hostname } from 'node:os';
 import { WstunError } from '../errors.ts';
-import { type Answer, DnsCache, combineAnswers, type FamilyAnswer, type TimedAnswer } from './dns-cache.ts';
+import { type Answer, combineAnswers, DnsCache, type FamilyAnswer, type TimedAnswer } from './dns-cache.ts';
 import { followFile } from './followed-file.ts';
 import { createHostsFile } from './hosts-file.ts';
 import { type IpBytes, parseIp } from './ip.ts';

@@ -1,10 +1,10 @@
 /**
  * Of one dial several addresses may be tried at once: its first socket comes with its place, the others are spare, and
- * bounded for each bearer and in all. Without one a dial waits for its first address before it tries the next.
+ * bounded for each peer and in all. Without one a dial waits for its first address before it tries the next.
  */
 import type { QueueLimits } from './dial-queue.ts';
 
-/** One bearer's. */
+/** One peer's. */
 export interface Spares {
   /** False: there is none. */
   take(): boolean;
@@ -13,7 +13,7 @@ export interface Spares {
 
 export class SpareSockets {
   private readonly limits: QueueLimits;
-  /** By bearer; without any, no entry. */
+  /** By peer; without any, no entry. */
   private readonly taken = new Map<string, number>();
   private total = 0;
 
@@ -22,20 +22,20 @@ export class SpareSockets {
     this.limits = limits;
   }
 
-  of(bearer: string): Spares {
+  of(peer: string): Spares {
     return {
       take: () => {
-        const { pendingPerBearer, pendingTotal } = this.limits;
-        const taken = this.taken.get(bearer) ?? 0;
-        if (taken >= pendingPerBearer || this.total >= pendingTotal) return false;
-        this.taken.set(bearer, taken + 1);
+        const { pendingPerPeer, pendingTotal } = this.limits;
+        const taken = this.taken.get(peer) ?? 0;
+        if (taken >= pendingPerPeer || this.total >= pendingTotal) return false;
+        this.taken.set(peer, taken + 1);
         this.total++;
         return true;
       },
       giveBack: () => {
-        const left = (this.taken.get(bearer) ?? 0) - 1;
-        if (left > 0) this.taken.set(bearer, left);
-        else this.taken.delete(bearer);
+        const left = (this.taken.get(peer) ?? 0) - 1;
+        if (left > 0) this.taken.set(peer, left);
+        else this.taken.delete(peer);
         this.total--;
       },
     };

@@ -7,11 +7,11 @@ import type { Socket } from 'node:net';
 import { ownRead, type Piece, release } from '../memory/pieces.ts';
 import { WrittenPieces } from '../memory/written-pieces.ts';
 import {
-  holdWriteErrors,
+  confirmEnd,
   detectResets,
+  holdWriteErrors,
   resetSocket,
   resetWhenDelivered,
-  confirmEnd,
 } from '../tunnel/stream/socket-reset.ts';
 import type { TunnelStream } from '../tunnel/stream/stream.ts';
 import { ByteSource } from './byte-source.ts';

@@ -10,7 +10,7 @@ export interface ListenWish {
 }
 
 /**
- * A proxy that others can reach lends them the tunnel and its bearer's rights. Throws `open-to-network` unless the host
+ * A proxy that others can reach lends them the tunnel and its peer's rights. Throws `open-to-network` unless the host
  * is this machine alone, programs must give a password, or the user has said that it is meant.
  */
 export function refuseOpenToNetwork({ host, hasCredentials, allowLan }: ListenWish): void {

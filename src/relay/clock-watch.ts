@@ -1,5 +1,5 @@
 /**
- * Lets the gate look for bearers with wrong clocks in the background: in slices, with pauses between them, so that
+ * Lets the gate look for peers with wrong clocks in the background: in slices, with pauses between them, so that
  * whatever strangers send costs a tenth of a core at most, and delays no answer.
  */
 import type { TicketOpener } from '../crypto/ticket.ts';
@@ -13,11 +13,11 @@ type Clocks = Pick<TicketOpener, 'hasClocksToFind' | 'findClocks'>;
 
 export class ClockWatch {
   private readonly tickets: Clocks;
-  private readonly onFound: (bearer: string, offset: number) => void;
+  private readonly onFound: (peer: string, offset: number) => void;
   private pause: NodeJS.Timeout | undefined;
 
-  /** @param onFound with the bearer's clock less this one, seconds */
-  constructor(tickets: Clocks, onFound: (bearer: string, offset: number) => void) {
+  /** @param onFound with the peer's clock less this one, seconds */
+  constructor(tickets: Clocks, onFound: (peer: string, offset: number) => void) {
     this.tickets = tickets;
     this.onFound = onFound;
   }
@@ -39,7 +39,7 @@ export class ClockWatch {
     this.pause = undefined;
     const end = performance.now() + SLICE_MS;
     while (this.tickets.hasClocksToFind && performance.now() < end) {
-      for (const { bearer, offset } of this.tickets.findClocks(HINTS_A_LOOK, Date.now())) this.onFound(bearer, offset);
+      for (const { peer, offset } of this.tickets.findClocks(HINTS_A_LOOK, Date.now())) this.onFound(peer, offset);
     }
     if (this.tickets.hasClocksToFind) this.rest();
   }

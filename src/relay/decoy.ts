@@ -25,7 +25,7 @@ export const notFoundDecoy: Decoy = (request, response) =>
 /** The latest response of a connection. */
 const responses = new WeakMap<Socket, ServerResponse>();
 
-/** @param etag for a bearer alone (docs/protocol.md §2.2, "Proven refusals"): everybody else gets the answer without */
+/** @param etag for a peer alone (docs/protocol.md §2.2, "Proven refusals"): everybody else gets the answer without */
 export function answer(request: IncomingMessage, response: ServerResponse, decoy: Decoy, etag?: string): void {
   responses.set(request.socket, response);
   if (etag !== undefined) {

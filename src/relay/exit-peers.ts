@@ -4,7 +4,7 @@
  * keeps announcing slows nobody else down. What all exits may announce together is shared out, max-min fair: who wants
  * less than an equal share gets it all.
  */
-import type { Bearer, TicketOpener } from '../crypto/ticket.ts';
+import type { Peer, TicketOpener } from '../crypto/ticket.ts';
 
 /**
  * 5 ms of work at a time, then a pause: a fifth of a core at most. 10,000 keys take 4 s, a few dozen no time at all.
@@ -30,7 +30,7 @@ export interface TakeUp {
 class Announced {
   readonly exit: string;
   /** By the key's text. */
-  readonly bearers = new Map<string, Bearer>();
+  readonly peers = new Map<string, Peer>();
   /** Their keys, the newest at the end; some may be gone. */
   taken: string[] = [];
   /** As announced last, to know it again. */
@@ -67,7 +67,7 @@ class Announced {
   /** The key that was taken up last. */
   newest(): string | undefined {
     let key = this.taken.pop();
-    while (key !== undefined && !this.bearers.has(key)) key = this.taken.pop();
+    while (key !== undefined && !this.peers.has(key)) key = this.taken.pop();
     return key;
   }
 }
@@ -134,7 +134,7 @@ export class ExitPeers {
     const announced = this.byName.get(exit);
     if (announced === undefined) return;
     this.byName.delete(exit);
-    for (const key of announced.bearers.keys()) this.remove(announced, key);
+    for (const key of announced.peers.keys()) this.remove(announced, key);
     for (const other of this.byName.values()) this.enqueue(other);
     if (this.pause === undefined && this.eager === undefined) this.takeSlice();
   }
@@ -154,13 +154,13 @@ export class ExitPeers {
 
   private setList(announced: Announced, keys: readonly string[]): void {
     const wanted = new Set(keys);
-    const gone = [...announced.bearers.keys()].filter((key) => !wanted.has(key));
+    const gone = [...announced.peers.keys()].filter((key) => !wanted.has(key));
     announced.leaving = gone.slice(REMOVED_AT_ONCE);
     for (const key of gone.slice(0, REMOVED_AT_ONCE)) this.remove(announced, key);
     announced.list = keys;
-    announced.todo = [...wanted].filter((key) => !announced.bearers.has(key)).reverse();
+    announced.todo = [...wanted].filter((key) => !announced.peers.has(key)).reverse();
     announced.givenUp = [];
-    announced.taken = [...announced.bearers.keys()].filter((key) => wanted.has(key));
+    announced.taken = [...announced.peers.keys()].filter((key) => wanted.has(key));
     // There is room again for those who had to wait for some.
     if (gone.length > 0) for (const other of this.byName.values()) this.enqueue(other);
   }
@@ -228,12 +228,12 @@ export class ExitPeers {
    * Where all is taken, the exit with the most keys gives up its newest, unless it has hardly more than the one that
    * asks.
    */
-  private makeRoom({ bearers }: Announced): boolean {
+  private makeRoom({ peers }: Announced): boolean {
     if (this.count < this.maxKeys) return true;
     let most: Announced | undefined;
     for (const other of this.byName.values())
-      if (most === undefined || other.bearers.size > most.bearers.size) most = other;
-    if (most === undefined || most.bearers.size <= bearers.size + 1) return false;
+      if (most === undefined || other.peers.size > most.peers.size) most = other;
+    if (most === undefined || most.peers.size <= peers.size + 1) return false;
     if (most.leaving.length > 0) {
       this.takeLeave(most);
       return true;
@@ -253,29 +253,29 @@ export class ExitPeers {
   /** Nothing more can be taken up now. */
   private tellShort(): void {
     for (const announced of this.byName.values()) {
-      const { bearers, missing, toldShort, takeUp } = announced;
-      if (missing === 0 || toldShort === bearers.size) continue;
-      announced.toldShort = bearers.size;
-      takeUp?.handleShort(bearers.size, bearers.size + missing);
+      const { peers, missing, toldShort, takeUp } = announced;
+      if (missing === 0 || toldShort === peers.size) continue;
+      announced.toldShort = peers.size;
+      takeUp?.handleShort(peers.size, peers.size + missing);
     }
   }
 
-  private remove({ bearers }: Announced, key: string): void {
-    const bearer = bearers.get(key);
-    if (bearer === undefined) return;
-    bearers.delete(key);
-    this.tickets.remove(bearer);
+  private remove({ peers }: Announced, key: string): void {
+    const peer = peers.get(key);
+    if (peer === undefined) return;
+    peers.delete(key);
+    this.tickets.remove(peer);
     this.count -= 1;
   }
 
   private add(announced: Announced, key: string): void {
-    const { exit, bearers } = announced;
+    const { exit, peers } = announced;
     announced.numbered += 1;
     const name = `${exit}/${announced.numbered}`;
-    const bearer: Bearer = { name, gateKey: Buffer.from(key, 'base64url'), role: 'client', destination: exit };
-    bearers.set(key, bearer);
+    const peer: Peer = { name, gateKey: Buffer.from(key, 'base64url'), role: 'client', destination: exit };
+    peers.set(key, peer);
     announced.taken.push(key);
-    this.tickets.add(bearer);
+    this.tickets.add(peer);
     this.count += 1;
   }
 }

@@ -3,7 +3,7 @@
  *
  * Everything that the WebSocket handshake asks for (RFC 6455 §4.2.1) is checked here, so that nothing behind the gate
  * ever finds fault with a request and says so. A request that cannot become a link uses no ticket up; but where it
- * brings a good one its bearer is told why, in a way that strangers cannot see: something in front of the relay has
+ * brings a good one its peer is told why, in a way that strangers cannot see: something in front of the relay has
  * spoilt it.
  */
 import type { IncomingHttpHeaders } from 'node:http';
@@ -27,7 +27,7 @@ export interface UpgradeRequest {
 /** Who may have a link, and what the ticket said of it. */
 export interface Admitted extends TicketFields {
   /** The name of the access entry. */
-  readonly bearer: string;
+  readonly peer: string;
   /** Where the ticket was sealed to keys that are retired: the link is for saying that alone. */
   readonly rotationProof?: Buffer;
 }
@@ -41,10 +41,10 @@ export interface Refused {
   /** `no-ticket`: there is nothing in it that could be one. */
   readonly reason: TicketRefusal | 'no-ticket';
   /** Only where a ticket proved it. */
-  readonly bearer?: string;
-  /** The `ETag` that tells the bearer, and nobody else, of the reason. */
+  readonly peer?: string;
+  /** The `ETag` that tells the peer, and nobody else, of the reason. */
   readonly etag?: string;
-  /** For `late` and `early`: the bearer's clock less this one, seconds. */
+  /** For `late` and `early`: the peer's clock less this one, seconds. */
   readonly offset?: number;
   /** For `upgrade-dropped`: what there was instead. */
   readonly missing?: string;
@@ -78,8 +78,8 @@ export class Gate {
     const fromPage = request.headers.origin !== undefined;
     const verdict = this.tickets.open(place.ticket, now, { fromPage, obstacle });
     if (verdict.admitted) {
-      const { bearer, fields, rotationProof } = verdict;
-      return { admitted: { bearer, ...fields, ...(rotationProof && { rotationProof }) } };
+      const { peer, fields, rotationProof } = verdict;
+      return { admitted: { peer, ...fields, ...(rotationProof && { rotationProof }) } };
     }
     const { admitted: _no, ...refusal } = verdict;
     const { reason } = refusal;
@@ -157,7 +157,7 @@ interface TicketPlace {
 
 /**
  * The first segment of the path that can be a ticket. Front ends put hosts and paths before it, slashes and queries
- * behind it: such a request gets no link, but its bearer is worth being told.
+ * behind it: such a request gets no link, but its peer is worth being told.
  */
 function ticketIn(target: string): TicketPlace | undefined {
   const path = target.split(/[?#]/, 1)[0] ?? '';

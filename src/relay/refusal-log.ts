@@ -1,20 +1,20 @@
 /**
- * What the log says of requests that became no link. A bearer of ours who is refused is worth a warning where somebody
- * can mend it, once a minute for each bearer and reason: clients try again every second. Strangers are seen at debug
+ * What the log says of requests that became no link. A peer of ours who is refused is worth a warning where somebody
+ * can mend it, once a minute for each peer and reason: clients try again every second. Strangers are seen at debug
  * alone. No ticket and no request target is ever logged.
  */
 import type { Logger } from '../observability/logger.ts';
 import type { Refused } from './gate.ts';
 
 const PAUSE_MS = 60_000;
-/** Bearers and reasons told of within a minute; others wait. 0.1 KB each. */
+/** Peers and reasons told of within a minute; others wait. 0.1 KB each. */
 const MAX_TOLD = 1_024;
 
 export class RefusalLog {
   private readonly logger: Logger;
   /** The path prefix of the relay, where it has one. */
   private readonly prefix: string | undefined;
-  /** Bearer and reason to when it was told. The one that was told longest ago first. */
+  /** Peer and reason to when it was told. The one that was told longest ago first. */
   private readonly told = new Map<string, number>();
 
   constructor(logger: Logger, prefix: string | undefined) {
@@ -24,35 +24,35 @@ export class RefusalLog {
 
   /** @param now milliseconds of any clock that does not run backwards */
   note(refused: Refused, remote: string | undefined, now: number): void {
-    const { reason, bearer } = refused;
-    if (bearer === undefined) return this.logger.debug({ remote, reason }, 'a request was refused');
+    const { reason, peer } = refused;
+    if (peer === undefined) return this.logger.debug({ remote, reason }, 'a request was refused');
     const warning = this.warningOf(refused);
-    if (warning === undefined) return this.logger.info({ remote, bearer, reason }, 'a ticket was refused');
-    if (!this.isDue(`${reason} ${bearer}`, now)) return;
-    this.logger.warn({ remote, bearer, reason, ...warning.fields }, warning.text);
+    if (warning === undefined) return this.logger.info({ remote, peer, reason }, 'a ticket was refused');
+    if (!this.isDue(`${reason} ${peer}`, now)) return;
+    this.logger.warn({ remote, peer, reason, ...warning.fields }, warning.text);
   }
 
-  private warningOf({ reason, bearer = '', missing, path, offset = 0 }: Refused) {
+  private warningOf({ reason, peer = '', missing, path, offset = 0 }: Refused) {
     switch (reason) {
       case 'upgrade-dropped': {
-        const text = `a good ticket of ${bearer} came without its upgrade (${missing}): what stands in front of the relay drops it; see docs/operations.md`;
+        const text = `a good ticket of ${peer} came without its upgrade (${missing}): what stands in front of the relay drops it; see docs/operations.md`;
         return { fields: { missing }, text };
       }
       case 'wrong-path': {
         const instead = `${this.prefix ?? ''}/…`;
-        const text = `a good ticket of ${bearer} came under another path, ${path} instead of ${instead}: see --path, and what the web server in front strips or adds`;
+        const text = `a good ticket of ${peer} came under another path, ${path} instead of ${instead}: see --path, and what the web server in front strips or adds`;
         return { fields: { path, instead }, text };
       }
       case 'late':
       case 'early':
-        return { fields: { offset }, text: clockText(bearer, offset) };
+        return { fields: { offset }, text: clockText(peer, offset) };
       case 'relay-full':
         return {
           fields: {},
-          text: `no link for ${bearer}: the relay has as many as it may have ("links" in limits.toml)`,
+          text: `no link for ${peer}: the relay has as many as it may have ("links" in limits.toml)`,
         };
       case 'too-often':
-        return { fields: {}, text: `${bearer} opens links faster than one bearer may, and has to wait` };
+        return { fields: {}, text: `${peer} opens links faster than one peer may, and has to wait` };
       default:
         return undefined;
     }
@@ -69,8 +69,8 @@ export class RefusalLog {
   }
 }
 
-/** A clock that is wrong, whoever's. @param offset the bearer's clock less ours, seconds */
-export function clockText(bearer: string, offset: number): string {
+/** A clock that is wrong, whoever's. @param offset the peer's clock less ours, seconds */
+export function clockText(peer: string, offset: number): string {
   const seconds = Math.abs(offset);
-  return `a ticket of ${bearer} is ${seconds} s ${offset < 0 ? 'old' : 'ahead'}: the clock of ${bearer} is wrong, or that of this machine`;
+  return `a ticket of ${peer} is ${seconds} s ${offset < 0 ? 'old' : 'ahead'}: the clock of ${peer} is wrong, or that of this machine`;
 }

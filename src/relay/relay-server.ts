@@ -46,7 +46,7 @@ export interface RelayLimits {
    * often.
    */
   readonly pendingPerSource: number;
-  /** Links at once. Beyond it tickets open none, and their bearers are told so. */
+  /** Links at once. Beyond it tickets open none, and their peers are told so. */
   readonly links: number;
 }
 
@@ -265,7 +265,7 @@ class Front {
     this.pending.add(socket, { source, isExit, ...mayBegin }, () => this.whenSettled(socket, begin));
   }
 
-  /** While keys are still being taken up nobody is read: a bearer is not refused as a stranger. */
+  /** While keys are still being taken up nobody is read: a peer is not refused as a stranger. */
   private whenSettled(socket: Socket, begin: () => void): void {
     if (this.isSettled) return begin();
     const ignore = (): void => {};
@@ -326,7 +326,7 @@ class Front {
       (error: unknown) => {
         socket.destroy();
         const reason = error instanceof Error ? error.message : String(error);
-        this.options.logger.debug({ bearer: admitted.bearer, reason }, 'a link was lost while it opened');
+        this.options.logger.debug({ peer: admitted.peer, reason }, 'a link was lost while it opened');
       },
     );
   }

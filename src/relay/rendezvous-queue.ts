@@ -1,21 +1,21 @@
 /**
- * Which waiting client an exit is called for next. Pure: knows bearers and times, no links. An exit answers so many
- * calls at once; their places go round the bearers that wait, and each bearer has a rate: whoever has many calls waits
+ * Which waiting client an exit is called for next. Pure: knows peers and times, no links. An exit answers so many
+ * calls at once; their places go round the peers that wait, and each peer has a rate: whoever has many calls waits
  * for himself alone.
  */
 import { Pace, type Rate } from './notice-rate.ts';
 
 /**
- * Of one bearer. A thousand clients that share one key are led on within 25 s of a restart; somebody who opens links
+ * Of one peer. A thousand clients that share one key are led on within 25 s of a restart; somebody who opens links
  * and drops them costs the exit 30 dials a second, a tenth of a core.
  */
 const BEARER_CALLS: Rate = { perSecond: 30, burst: 256 };
 /** Places of its own, whoever else waits. */
 const LEAST_PLACES = 8;
-/** Of one bearer in the line: as many as its rate lets through within the time that a client waits. */
+/** Of one peer in the line: as many as its rate lets through within the time that a client waits. */
 const MAX_WAITING_OF_BEARER = 256;
 /**
- * Bearers of late remembered for their rate; 0.1 KB each. The least busy are forgotten first, once theirs is as good as
+ * Peers of late remembered for their rate; 0.1 KB each. The least busy are forgotten first, once theirs is as good as
  * new.
  */
 const REMEMBERED = 1_024;
@@ -53,9 +53,9 @@ export class RendezvousQueue<T> {
     return this.waitingCount === 0 && this.called === 0;
   }
 
-  /** False: there is no room. One bearer alone gets half of what there is, so that there is some for others. */
-  join(bearer: string, client: T, now: number): boolean {
-    const line = this.lineOf(bearer, now);
+  /** False: there is no room. One peer alone gets half of what there is, so that there is some for others. */
+  join(peer: string, client: T, now: number): boolean {
+    const line = this.lineOf(peer, now);
     const free = this.limits.waiting - this.waitingCount;
     if (free <= 0 || line.waiting.size >= Math.min(MAX_WAITING_OF_BEARER, free)) return false;
     line.waiting.add(client);
@@ -64,34 +64,34 @@ export class RendezvousQueue<T> {
   }
 
   /** It waits no more. */
-  leave(bearer: string, client: T): void {
-    if (this.lines.get(bearer)?.waiting.delete(client)) this.waitingCount -= 1;
+  leave(peer: string, client: T): void {
+    if (this.lines.get(peer)?.waiting.delete(client)) this.waitingCount -= 1;
   }
 
   /** Whom to call the exit for now, if anybody. From then on its place is taken until `answered`. */
   next(now: number): T | undefined {
-    for (const [bearer, line] of this.lines) {
+    for (const [peer, line] of this.lines) {
       const [client] = line.waiting;
       if (client === undefined || !this.hasPlace(line) || !line.pace.take(now)) continue;
-      this.leave(bearer, client);
+      this.leave(peer, client);
       line.called += 1;
       this.called += 1;
-      this.lines.delete(bearer);
-      this.lines.set(bearer, line);
+      this.lines.delete(peer);
+      this.lines.set(peer, line);
       return client;
     }
     return undefined;
   }
 
   /** A call was answered, or will not be. */
-  answered(bearer: string): void {
-    const line = this.lines.get(bearer);
+  answered(peer: string): void {
+    const line = this.lines.get(peer);
     if (line === undefined || line.called === 0) return;
     line.called -= 1;
     this.called -= 1;
   }
 
-  /** Until a bearer's rate lets the next one through; undefined where time alone changes nothing. */
+  /** Until a peer's rate lets the next one through; undefined where time alone changes nothing. */
   waitMs(now: number): number | undefined {
     let least: number | undefined;
     for (const line of this.lines.values()) {
@@ -101,23 +101,23 @@ export class RendezvousQueue<T> {
     return least;
   }
 
-  /** Of the places, a bearer may have half of those that are free, and a few in any case. */
+  /** Of the places, a peer may have half of those that are free, and a few in any case. */
   private hasPlace({ called }: Line<T>): boolean {
     const free = this.limits.called - this.called;
     return free > 0 && called < Math.max(LEAST_PLACES, free);
   }
 
-  private lineOf(bearer: string, now: number): Line<T> {
-    const known = this.lines.get(bearer);
+  private lineOf(peer: string, now: number): Line<T> {
+    const known = this.lines.get(peer);
     if (known !== undefined) return known;
     if (this.lines.size >= REMEMBERED) this.forget(now);
     const line = { waiting: new Set<T>(), called: 0, pace: new Pace(BEARER_CALLS, now) };
-    this.lines.set(bearer, line);
+    this.lines.set(peer, line);
     return line;
   }
 
   private forget(now: number): void {
-    for (const [bearer, { waiting, called, pace }] of this.lines)
-      if (waiting.size === 0 && called === 0 && pace.isFull(now)) this.lines.delete(bearer);
+    for (const [peer, { waiting, called, pace }] of this.lines)
+      if (waiting.size === 0 && called === 0 && pace.isFull(now)) this.lines.delete(peer);
   }
 }

@@ -48,7 +48,7 @@ export interface RendezvousOptions {
   /**
    * An exit has announced a new list, base64url: worth keeping, so that its clients are told the truth after a restart.
    */
-  readonly onBearers?: (exit: string, keys: readonly string[]) => void;
+  readonly onPeers?: (exit: string, keys: readonly string[]) => void;
   /** Links that the relay can still take; default: any number. */
   readonly linksFree?: () => number;
   readonly limits?: Partial<RendezvousLimits>;
@@ -62,7 +62,7 @@ interface Call {
   readonly exit: string;
   readonly desk: Desk;
   readonly client: MessageLink;
-  readonly bearer: string;
+  readonly peer: string;
   /** What came before the pause took hold: at most one read. */
   readonly early: Message[];
   limit: NodeJS.Timeout | undefined;
@@ -88,7 +88,7 @@ interface Desk {
 export class Rendezvous {
   private readonly options: RendezvousOptions;
   private readonly limits: RendezvousLimits;
-  private readonly bearers: ExitPeers;
+  private readonly peers: ExitPeers;
   private readonly desks = new Map<string, Desk>();
   /** Those that were called for, by token. */
   private readonly called = new Map<string, Call>();
@@ -100,20 +100,20 @@ export class Rendezvous {
   constructor(options: RendezvousOptions) {
     this.options = options;
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
-    this.bearers = new ExitPeers(options.tickets);
+    this.peers = new ExitPeers(options.tickets);
     this.splices = new Splices((exit) =>
       options.logger.info({ exit }, 'two links were ended: nothing has passed between them for two minutes'),
     );
   }
 
   /** Any link that the gate let in but those for the relay's own exit. */
-  serve(link: MessageLink, admitted: Place & { readonly bearer: string; readonly features?: number }): void {
-    const { role, destination, bearer, features = 0 } = admitted;
+  serve(link: MessageLink, admitted: Place & { readonly peer: string; readonly features?: number }): void {
+    const { role, destination, peer, features = 0 } = admitted;
     // Its upgrade was under way when this relay began to stop.
     if (this.closed) this.goodbye(link);
-    else if (role === 'client') this.call(link, destination, bearer);
-    else if (destination === '') this.register(link, bearer, features);
-    else this.answer(link, bearer, destination);
+    else if (role === 'client') this.call(link, destination, peer);
+    else if (destination === '') this.register(link, peer, features);
+    else this.answer(link, peer, destination);
   }
 
   /** Whether that exit was called with this token, and has not answered yet. */
@@ -122,25 +122,25 @@ export class Rendezvous {
   }
 
   /** Tells a client in one message that its exit is not to be had, and closes. @param reason for the log */
-  turnAway(link: MessageLink, bearer: string, reason = 'its exit is not connected'): void {
-    this.tell(link, bearer, 'exit-absent', reason);
+  turnAway(link: MessageLink, peer: string, reason = 'its exit is not connected'): void {
+    this.tell(link, peer, 'exit-absent', reason);
   }
 
   /** Tells a client in one message to try later, and closes. @param reason for the log */
-  turnAwayFull(link: MessageLink, bearer: string, reason = 'there is too little memory left'): void {
-    this.tell(link, bearer, 'overloaded', reason);
+  turnAwayFull(link: MessageLink, peer: string, reason = 'there is too little memory left'): void {
+    this.tell(link, peer, 'overloaded', reason);
   }
 
-  private tell(link: MessageLink, bearer: string, fault: WireFaultName, reason: string): void {
-    this.options.logger.info({ bearer, remote: link.remote, reason }, 'a client was turned away');
+  private tell(link: MessageLink, peer: string, fault: WireFaultName, reason: string): void {
+    this.options.logger.info({ peer, remote: link.remote, reason }, 'a client was turned away');
     link.setHandler(IGNORE);
     link.send(encodeNotice(fault));
     link.close();
   }
 
-  /** Tells the bearer of a ticket for retired keys so, provably, and closes. */
-  turnAwayRetired(link: MessageLink, bearer: string, { role, destination }: Place, proof: Buffer): void {
-    this.options.logger.info({ bearer, remote: link.remote }, 'an invite from before the rotation of the keys');
+  /** Tells the peer of a ticket for retired keys so, provably, and closes. */
+  turnAwayRetired(link: MessageLink, peer: string, { role, destination }: Place, proof: Buffer): void {
+    this.options.logger.info({ peer, remote: link.remote }, 'an invite from before the rotation of the keys');
     link.setHandler(IGNORE);
     if (role === 'client') link.send(encodeNotice('keys-rotated', proof));
     else if (destination === '') link.send(encodeControl({ type: 'rotated', proof: proof.toString('hex') }));
@@ -149,17 +149,17 @@ export class Rendezvous {
 
   /** What an exit announced before a restart; known when it returns, and in parts until `restored`. */
   restore(exit: string, keys: readonly string[]): void {
-    this.bearers.restore(exit, keys);
+    this.peers.restore(exit, keys);
   }
 
   /** Resolves when all that was to be restored is known. */
   restored(): Promise<void> {
-    return this.bearers.restored();
+    return this.peers.restored();
   }
 
   /** Ends everything of exits that may not register any more. @param names those that still may, with the same keys */
   keepOnly(names: ReadonlySet<string>): void {
-    for (const exit of new Set([...this.desks.keys(), ...this.splices.exits, ...this.bearers.exits])) {
+    for (const exit of new Set([...this.desks.keys(), ...this.splices.exits, ...this.peers.exits])) {
       if (!names.has(exit)) this.forget(exit);
     }
   }
@@ -171,7 +171,7 @@ export class Rendezvous {
    */
   close(): void {
     this.closed = true;
-    this.bearers.close();
+    this.peers.close();
     for (const desk of this.desks.values()) {
       clearTimeout(desk.nextTurn);
       const { control } = desk;
@@ -192,8 +192,8 @@ export class Rendezvous {
   }
 
   private forget(exit: string): void {
-    this.bearers.drop(exit);
-    this.options.onBearers?.(exit, []);
+    this.peers.drop(exit);
+    this.options.onPeers?.(exit, []);
     const desk = this.desks.get(exit);
     this.desks.delete(exit);
     if (desk !== undefined) this.endDesk(desk);
@@ -257,8 +257,8 @@ export class Rendezvous {
   }
 
   private announce(exit: string, control: ControlLink, keys: readonly string[], hearsTaken: boolean): void {
-    const { logger, onBearers } = this.options;
-    const isNew = this.bearers.replace(exit, keys, {
+    const { logger, onPeers } = this.options;
+    const isNew = this.peers.replace(exit, keys, {
       handleDone: () => control.send({ type: 'registered' }),
       handleShort: (taken, wanted) => {
         logger.warn({ exit, taken, wanted }, 'too many clients are announced: not all of an exit are known');
@@ -267,7 +267,7 @@ export class Rendezvous {
     });
     if (!isNew) return;
     logger.info({ exit, keys: keys.length }, 'exit announced its clients');
-    onBearers?.(exit, keys);
+    onPeers?.(exit, keys);
   }
 
   /** Its clients stay known: they are told that it is not there, not that they are strangers. */
@@ -279,15 +279,15 @@ export class Rendezvous {
 
   // ── clients ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  private call(client: MessageLink, exit: string, bearer: string): void {
+  private call(client: MessageLink, exit: string, peer: string): void {
     const desk = this.desks.get(exit);
-    if (desk?.control === undefined) return this.turnAway(client, bearer);
-    if (!this.hasLinks(exit, desk)) return this.turnAwayFull(client, bearer, 'its exit has its share of the links');
+    if (desk?.control === undefined) return this.turnAway(client, peer);
+    if (!this.hasLinks(exit, desk)) return this.turnAwayFull(client, peer, 'its exit has its share of the links');
     const call: Call = {
       exit,
       desk,
       client,
-      bearer,
+      peer,
       limit: undefined,
       early: [],
       token: undefined,
@@ -296,8 +296,8 @@ export class Rendezvous {
     };
     // One exit alone gets half of the places, so that there are always some for others.
     const hasPlace = desk.calls.size < this.limits.calls - this.waiting;
-    if (!hasPlace || !desk.line.join(bearer, call, performance.now()))
-      return this.turnAwayFull(client, bearer, 'too many wait for an answer');
+    if (!hasPlace || !desk.line.join(peer, call, performance.now()))
+      return this.turnAwayFull(client, peer, 'too many wait for an answer');
     desk.calls.add(call);
     this.waiting += 1;
     call.limit = setTimeout(() => this.giveUp(call), this.limits.answerMs);
@@ -336,31 +336,31 @@ export class Rendezvous {
 
   /** The call is over, whatever came of it: its place, token and timer are free. */
   private settle(call: Call): void {
-    const { desk, token, bearer } = call;
+    const { desk, token, peer } = call;
     clearTimeout(call.limit);
     if (token !== undefined) this.called.delete(token);
     if (!desk.calls.delete(call)) return;
     this.waiting -= 1;
-    if (token === undefined) desk.line.leave(bearer, call);
-    else desk.line.answered(bearer);
+    if (token === undefined) desk.line.leave(peer, call);
+    else desk.line.answered(peer);
   }
 
   private giveUp(call: Call): void {
-    const { desk, client, bearer, token, calledAt, hasLeft } = call;
+    const { desk, client, peer, token, calledAt, hasLeft } = call;
     this.settle(call);
     this.callNext(desk);
     if (hasLeft) return;
     // An exit that was called late had no time to answer.
     const wasLate = token === undefined || performance.now() - calledAt < this.limits.answerMs / 2;
-    if (wasLate) this.turnAwayFull(client, bearer, 'its turn did not come in time');
-    else this.turnAway(client, bearer, 'its exit did not answer');
+    if (wasLate) this.turnAwayFull(client, peer, 'its turn did not come in time');
+    else this.turnAway(client, peer, 'its exit did not answer');
   }
 
   private turnAwayCallers(desk: Desk): void {
     clearTimeout(desk.nextTurn);
     for (const call of [...desk.calls]) {
       this.settle(call);
-      if (!call.hasLeft) this.turnAway(call.client, call.bearer, 'its exit was lost');
+      if (!call.hasLeft) this.turnAway(call.client, call.peer, 'its exit was lost');
     }
   }
 
@@ -378,14 +378,14 @@ export class Rendezvous {
     if (isIts) this.callNext(call.desk);
   }
 
-  private join({ exit, client, bearer, early }: Call, link: MessageLink): void {
+  private join({ exit, client, peer, early }: Call, link: MessageLink): void {
     const { logger } = this.options;
     const since = performance.now();
-    logger.info({ exit, bearer, remote: client.remote }, 'a client was led to its exit');
+    logger.info({ exit, peer, remote: client.remote }, 'a client was led to its exit');
     for (const message of early) link.send(message);
     this.splices.join(exit, client, link, () => {
       const seconds = Math.round((performance.now() - since) / 1000);
-      logger.info({ exit, bearer, remote: client.remote, seconds }, 'a client left its exit');
+      logger.info({ exit, peer, remote: client.remote, seconds }, 'a client left its exit');
     });
   }
 }

@@ -24,14 +24,14 @@ export const RETIRED_DAYS = 30;
 const MAX_RETIRED = 4;
 const DAY_MS = 86_400_000;
 
-type RetiredBearer = Pick<AccessEntry, 'name' | 'role' | 'key'>;
+type RetiredPeer = Pick<AccessEntry, 'name' | 'role' | 'key'>;
 
 export interface RetiredKeys {
   readonly identity: Identity;
   /** Milliseconds since 1970. */
   readonly until: number;
   /** As the access list was. */
-  readonly bearers: readonly RetiredBearer[];
+  readonly peers: readonly RetiredPeer[];
   /** What exits had announced. */
   readonly exits: ExitKeys;
 }
@@ -51,13 +51,13 @@ export async function readRetiredKeys(state: StateDir, now: number): Promise<rea
  */
 export async function rotateKeys(
   state: StateDir,
-  bearers: readonly RetiredBearer[],
+  peers: readonly RetiredPeer[],
   { now, forget }: { readonly now: number; readonly forget: boolean },
 ): Promise<void> {
   await state.locked(async () => {
     const identity = await loadIdentity(state);
     const exits = await readKnownExits(state);
-    const retired = { identity, until: now + RETIRED_DAYS * DAY_MS, bearers, exits };
+    const retired = { identity, until: now + RETIRED_DAYS * DAY_MS, peers, exits };
     // Before the new keys: whoever sees those finds the old ones here.
     await state.write(NAME, format(forget ? [] : [retired, ...(await readRetiredKeys(state, now))]));
     await replaceIdentity(state);
@@ -68,11 +68,11 @@ export async function rotateKeys(
 function format(all: readonly RetiredKeys[]): string {
   const lines: string[] = [];
   let bytes = 3;
-  for (const { identity, until, bearers, exits } of all.slice(0, MAX_RETIRED)) {
+  for (const { identity, until, peers, exits } of all.slice(0, MAX_RETIRED)) {
     const line = JSON.stringify({
       secret: formatIdentitySecret(identity),
       until,
-      bearers: bearers.map(({ name, role, key }) => ({ name, role, key: formatPublicIdentity(key) })),
+      bearers: peers.map(({ name, role, key }) => ({ name, role, key: formatPublicIdentity(key) })),
       exits: Object.fromEntries(exits),
     });
     bytes += line.length + 2;
@@ -92,13 +92,13 @@ function parse(text: string): RetiredKeys[] {
 
 /** @throws whatever is wrong with it */
 function retiredOf(value: unknown): RetiredKeys {
-  const { secret, until, bearers, exits } = value as Readonly<Record<string, unknown>>;
+  const { secret, until, bearers: peers, exits } = value as Readonly<Record<string, unknown>>;
   const keysOfExits = exitsOf(exits);
-  if (typeof until !== 'number' || !Array.isArray(bearers) || keysOfExits === undefined) throw new TypeError(NAME);
-  return { identity: parseIdentitySecret(String(secret)), until, bearers: bearers.map(bearerOf), exits: keysOfExits };
+  if (typeof until !== 'number' || !Array.isArray(peers) || keysOfExits === undefined) throw new TypeError(NAME);
+  return { identity: parseIdentitySecret(String(secret)), until, peers: peers.map(peerOf), exits: keysOfExits };
 }
 
-function bearerOf(value: unknown): RetiredBearer {
+function peerOf(value: unknown): RetiredPeer {
   const { name, role, key } = value as Readonly<Record<string, unknown>>;
   return { name: String(name), role: role === 'exit' ? 'exit' : 'client', key: parsePublicIdentity(String(key)) };
 }

@@ -121,7 +121,7 @@ function validated(value: unknown): ControlMessage | undefined {
   if (type === 'taken') return fields === 2 ? takenOf(rest.keys, rest.of) : undefined;
   if (type === 'seen') return fields === 1 ? seenOf(rest.address) : undefined;
   if (type === 'rotated') return fields === 1 ? rotatedOf(rest.proof) : undefined;
-  return type === 'bearers' && fields === 2 ? bearersOf(rest.keys, rest.more) : undefined;
+  return type === 'bearers' && fields === 2 ? peersOf(rest.keys, rest.more) : undefined;
 }
 
 function callOf(token: unknown): ControlMessage | undefined {
@@ -145,7 +145,7 @@ function takenOf(keys: unknown, of: unknown): ControlMessage | undefined {
   return isCount(keys) && isCount(of) && keys < of ? { type: 'taken', keys, of } : undefined;
 }
 
-function bearersOf(keys: unknown, more: unknown): ControlMessage | undefined {
+function peersOf(keys: unknown, more: unknown): ControlMessage | undefined {
   if (!Array.isArray(keys) || typeof more !== 'boolean') return undefined;
   const valid = keys.every((key) => typeof key === 'string' && KEY.test(key));
   return valid ? { type: 'bearers', keys, more } : undefined;

@@ -9,7 +9,7 @@ const INVITE = encodeInvite({
   exitSessionKey: createIdentity().public.session,
   exitName: undefined,
   role: 'client',
-  bearer: createIdentity(),
+  peer: createIdentity(),
 });
 /** At every place, so that a piece also begins with a hyphen, or is short. */
 const CUTS = Array.from({ length: INVITE.length - 8 }, (_, i) => i + 7);

@@ -12,7 +12,7 @@ import { tempDir } from '../support/temp-dir.ts';
 
 const FIELDS = { role: 'client', destination: '', protocol: 1, features: 0 } as const;
 
-it('a relay answers retired keys until their time is over, and then their bearers are strangers', async () => {
+it('a relay answers retired keys until their time is over, and then their peers are strangers', async () => {
   const [old, present, alice] = [createIdentity(), createIdentity(), createIdentity()];
   const state = await openStateDir(join(await tempDir(), 'state'));
   const until = Date.now() + 60_000;
@@ -20,7 +20,7 @@ it('a relay answers retired keys until their time is over, and then their bearer
   const access = new LiveAccess();
   access.replace([entry]);
   const core = new RelayCore({
-    keys: { identity: present, retired: [{ identity: old, until, bearers: [entry], exits: new Map() }] },
+    keys: { identity: present, retired: [{ identity: old, until, peers: [entry], exits: new Map() }] },
     access,
     known: await loadKnownExits(state, silentLogger),
     replays: new ReplayGuard(),
@@ -33,6 +33,6 @@ it('a relay answers retired keys until their time is over, and then their bearer
   core.admit(new Set());
   const sealer = new TicketSealer(alice, old.public.gate);
   const open = (now: number) => core.open(sealer.seal(FIELDS, now), now, {});
-  expect(open(until - 1)).toMatchObject({ admitted: true, bearer: 'alice', rotationProof: expect.any(Buffer) });
+  expect(open(until - 1)).toMatchObject({ admitted: true, peer: 'alice', rotationProof: expect.any(Buffer) });
   expect(open(until)).toEqual({ admitted: false, reason: 'unknown' });
 });

@@ -25,7 +25,7 @@ async function start(pair: TlsPair) {
   await writeFile(certFile, pair.cert);
   await writeFile(keyFile, pair.key);
   const tickets = new TicketOpener(relay);
-  tickets.setBearers([{ name: 'alice', gateKey: alice.public.gate, role: 'client', destination: '' }]);
+  tickets.setPeers([{ name: 'alice', gateKey: alice.public.gate, role: 'client', destination: '' }]);
   const links: MessageLink[] = [];
   const lines: string[] = [];
   const log = (fields: object, message: string): void => void lines.push(JSON.stringify({ ...fields, message }));

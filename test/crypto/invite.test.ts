@@ -16,7 +16,7 @@ function sample(overrides: Partial<Invite> = {}): Invite {
     relayGateKey: createIdentity().public.gate,
     exitSessionKey: createIdentity().public.session,
     exitName: undefined,
-    bearer: createIdentity(),
+    peer: createIdentity(),
     ...overrides,
   };
 }
@@ -32,7 +32,7 @@ const anyInvite: fc.Arbitrary<Invite> = fc.record({
   exitSessionKey: publicKey,
   exitName: fc.option(fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/), { nil: undefined }),
   role: fc.constantFrom('client', 'exit', undefined),
-  bearer: bytes32.map((secret) => new Identity(secret)),
+  peer: bytes32.map((secret) => new Identity(secret)),
 });
 
 /** With a right checksum and length: what another version could write. */
@@ -70,7 +70,7 @@ describe('an invite', () => {
         expect(decoded.role).toBe(invite.role);
         expect(decoded.relayGateKey).toEqual(Uint8Array.from(invite.relayGateKey));
         expect(decoded.exitSessionKey).toEqual(Uint8Array.from(invite.exitSessionKey));
-        expect(decoded.bearer.exposeSecret()).toEqual(invite.bearer.exposeSecret());
+        expect(decoded.peer.exposeSecret()).toEqual(invite.peer.exposeSecret());
       }),
       { numRuns: 40 },
     );
@@ -125,7 +125,7 @@ describe('an invite', () => {
       `“${text}”`,
       `\u200b${text}\ufeff`,
     ]) {
-      expect(decodeInvite(pasted).bearer.exposeSecret()).toEqual(invite.bearer.exposeSecret());
+      expect(decodeInvite(pasted).peer.exposeSecret()).toEqual(invite.peer.exposeSecret());
     }
   });
 
@@ -158,7 +158,7 @@ describe('an invite', () => {
       `${text.slice(0, 60)}  ${text}`,
       `${text}\n${'wstun1_AQDc…\n'.repeat(1000)}`,
     ])
-      expect([pasted, decodeInvite(pasted).bearer.exposeSecret()]).toEqual([pasted, invite.bearer.exposeSecret()]);
+      expect([pasted, decodeInvite(pasted).peer.exposeSecret()]).toEqual([pasted, invite.peer.exposeSecret()]);
   });
 
   it('comes out of any text that was wrapped around and into it', () => {
@@ -174,7 +174,7 @@ describe('an invite', () => {
         let text = encodeInvite(invite);
         for (const [place, mark] of at) text = `${text.slice(0, 8 + place)}${mark}${text.slice(8 + place)}`;
         const pasted = `${before} ${text} ${behind}`;
-        expect(decodeInvite(pasted).bearer.exposeSecret()).toEqual(invite.bearer.exposeSecret());
+        expect(decodeInvite(pasted).peer.exposeSecret()).toEqual(invite.peer.exposeSecret());
       }),
       { numRuns: 300 },
     );
@@ -285,7 +285,7 @@ describe('an invite', () => {
       const shown = inspect(error, { depth: 9, showHidden: true });
       for (let at = 7; at + 12 < text.length; at += 12) expect(shown).not.toContain(text.slice(at, at + 12));
     }
-    const secret = Buffer.from(invite.bearer.exposeSecret());
+    const secret = Buffer.from(invite.peer.exposeSecret());
     const shown = inspect(decodeInvite(text), { depth: 9, showHidden: true }) + JSON.stringify(decodeInvite(text));
     expect(shown).not.toContain(secret.toString('hex'));
     expect(shown).not.toContain(secret.toString('base64url'));

@@ -16,15 +16,15 @@ function nonceOf(number: number): Buffer {
 }
 
 /** As the opener does it: what was used is not remembered again. */
-function use(memory: ReplayGuard, nonce: Buffer, bearer: string | undefined, now: number): 'fresh' | 'seen' | 'full' {
+function use(memory: ReplayGuard, nonce: Buffer, peer: string | undefined, now: number): 'fresh' | 'seen' | 'full' {
   if (memory.wasUsed(nonce, 'opened')) return 'seen';
-  return memory.remember(nonce, 'opened', bearer, now) ? 'fresh' : 'full';
+  return memory.remember(nonce, 'opened', peer, now) ? 'fresh' : 'full';
 }
 
 describe('the replay memory', () => {
   it('never takes a nonce twice within its retention, in any order of events', () => {
     const event = fc.record({
-      bearer: fc.constantFrom('a', 'b'),
+      peer: fc.constantFrom('a', 'b'),
       nonce: fc.nat(40),
       pass: fc.nat(500),
     });
@@ -33,10 +33,10 @@ describe('the replay memory', () => {
         const memory = new ReplayGuard({ retentionMs: RETENTION });
         const taken = new Map<number, number>();
         let now = 0;
-        for (const { bearer, nonce, pass } of events) {
+        for (const { peer, nonce, pass } of events) {
           now += pass;
           const last = taken.get(nonce);
-          const isSeen = use(memory, nonceOf(nonce), bearer, now) === 'seen';
+          const isSeen = use(memory, nonceOf(nonce), peer, now) === 'seen';
           if (last !== undefined && now < last + RETENTION) expect(isSeen).toBe(true);
           if (last === undefined) expect(isSeen).toBe(false);
           if (!isSeen) taken.set(nonce, now);
@@ -65,9 +65,9 @@ describe('the replay memory', () => {
   it('holds those back alone that have more than a fair share, and only when it is full', () => {
     const memory = new ReplayGuard({ nonces: 1_000, retentionMs: RETENTION });
     let next = 0;
-    const fresh = (bearer: string | undefined, count: number, now = 0): number => {
+    const fresh = (peer: string | undefined, count: number, now = 0): number => {
       let taken = 0;
-      for (let i = 0; i < count; i++) if (use(memory, nonceOf(next++), bearer, now) === 'fresh') taken += 1;
+      for (let i = 0; i < count; i++) if (use(memory, nonceOf(next++), peer, now) === 'fresh') taken += 1;
       return taken;
     };
     expect(fresh('greedy', 2_000)).toBe(1_000);
@@ -80,16 +80,16 @@ describe('the replay memory', () => {
 
   it('never holds more than twice its size, whatever comes', () => {
     const memory = new ReplayGuard({ nonces: 100 });
-    for (let i = 0; i < 1_000; i++) use(memory, nonceOf(i), i % 2 === 0 ? undefined : `bearer${i}`, 0);
+    for (let i = 0; i < 1_000; i++) use(memory, nonceOf(i), i % 2 === 0 ? undefined : `peer${i}`, 0);
     expect(memory.size).toBe(200);
   });
 
-  it('is not filled by ten thousand bearers that lose a link every two seconds for as long as it remembers', () => {
+  it('is not filled by ten thousand peers that lose a link every two seconds for as long as it remembers', () => {
     const memory = new ReplayGuard({ nonces: 20_000, retentionMs: 3_600 });
     let next = 0;
     for (let now = 0; now < 10_000; now += 2_000) {
-      for (let bearer = 0; bearer < 10_000; bearer++)
-        expect(use(memory, nonceOf(next++), `bearer${bearer}`, now)).not.toBe('seen');
+      for (let peer = 0; peer < 10_000; peer++)
+        expect(use(memory, nonceOf(next++), `peer${peer}`, now)).not.toBe('seen');
     }
     expect(use(memory, nonceOf(next), 'newcomer', 8_001)).toBe('fresh');
   });

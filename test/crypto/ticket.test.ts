@@ -4,13 +4,13 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { createIdentity, type Identity } from '../../src/crypto/keys.ts';
 import { ReplayGuard } from '../../src/crypto/replay-guard.ts';
 import {
-  type Bearer,
   openWithAny,
+  type Peer,
   TICKET_TEXT_LENGTH,
+  type TicketDecision,
   type TicketFields,
   TicketOpener,
   TicketSealer,
-  type TicketDecision,
 } from '../../src/crypto/ticket.ts';
 import { LOW_ORDER_POINTS, twinOf } from '../support/low-order-points.ts';
 
@@ -25,19 +25,19 @@ const relay = createIdentity();
 const alice = createIdentity();
 const bob = createIdentity();
 
-function bearer(name: string, gateKey: Uint8Array, place: Partial<Bearer> = {}): Bearer {
+function peer(name: string, gateKey: Uint8Array, place: Partial<Peer> = {}): Peer {
   return { name, gateKey, role: 'client', destination: '', ...place };
 }
 
 function openerFor(...names: ('alice' | 'bob')[]): TicketOpener {
   const opener = new TicketOpener(relay);
   const keys = { alice: alice.public.gate, bob: bob.public.gate };
-  opener.setBearers(names.map((name) => bearer(name, keys[name])));
+  opener.setPeers(names.map((name) => peer(name, keys[name])));
   return opener;
 }
 
-function seal(bearer: Identity, now = NOW, fields = FIELDS): string {
-  return new TicketSealer(bearer, relay.public.gate).seal(fields, now);
+function seal(peer: Identity, now = NOW, fields = FIELDS): string {
+  return new TicketSealer(peer, relay.public.gate).seal(fields, now);
 }
 
 function reasonOf(opener: TicketOpener, text: string, now = NOW): string {
@@ -46,16 +46,16 @@ function reasonOf(opener: TicketOpener, text: string, now = NOW): string {
 }
 
 /** A ticket of an arbitrary payload, sealed and hinted as a real one. */
-function sealPayload(bearer: Identity, payload: Uint8Array): string {
-  const real = Buffer.from(seal(bearer), 'base64url');
+function sealPayload(peer: Identity, payload: Uint8Array): string {
+  const real = Buffer.from(seal(peer), 'base64url');
   const nonce = nacl.randomBytes(24);
-  const box = nacl.box.after(payload, nonce, bearer.exposeGateSharedKey(relay.public.gate));
+  const box = nacl.box.after(payload, nonce, peer.exposeGateSharedKey(relay.public.gate));
   return Buffer.concat([real.subarray(0, 8), nonce, box]).toString('base64url');
 }
 
-function payloadOf(text: string, bearer: Identity): Buffer {
+function payloadOf(text: string, peer: Identity): Buffer {
   const bytes = Buffer.from(text, 'base64url');
-  const key = bearer.exposeGateSharedKey(relay.public.gate);
+  const key = peer.exposeGateSharedKey(relay.public.gate);
   return Buffer.from(nacl.box.open.after(bytes.subarray(32), bytes.subarray(8, 32), key)!);
 }
 
@@ -76,8 +76,8 @@ describe('a ticket', () => {
         ({ place, ...rest }) => {
           const fields = { ...place, ...rest };
           const opener = openerFor('bob');
-          opener.add(bearer('alice', alice.public.gate, fields));
-          expect(opener.open(seal(alice, NOW, fields), NOW)).toEqual({ admitted: true, bearer: 'alice', fields });
+          opener.add(peer('alice', alice.public.gate, fields));
+          expect(opener.open(seal(alice, NOW, fields), NOW)).toEqual({ admitted: true, peer: 'alice', fields });
         },
       ),
       { numRuns: 30 },
@@ -146,13 +146,13 @@ describe('a ticket', () => {
     expect(reasonOf(opener, text)).toBe('admitted');
   });
 
-  it('of somebody else, for another relay, or of a removed bearer does not open', () => {
+  it('of somebody else, for another relay, or of a removed peer does not open', () => {
     const opener = openerFor('alice');
     expect(reasonOf(opener, seal(bob))).toBe('unknown');
     const elsewhere = new TicketSealer(alice, createIdentity().public.gate).seal(FIELDS, NOW);
     expect(reasonOf(opener, elsewhere)).toBe('unknown');
     const before = seal(alice);
-    opener.setBearers([bearer('bob', bob.public.gate)]);
+    opener.setPeers([peer('bob', bob.public.gate)]);
     expect(reasonOf(opener, before)).toBe('unknown');
     expect(reasonOf(opener, seal(bob))).toBe('admitted');
   });
@@ -209,12 +209,12 @@ describe('a ticket', () => {
     expect(opener.rememberedNonces).toBe(1);
   });
 
-  it('once used stays used when its bearer is removed and added again', () => {
+  it('once used stays used when its peer is removed and added again', () => {
     const opener = openerFor('alice');
     const text = seal(alice);
     reasonOf(opener, text);
-    opener.setBearers([]);
-    opener.setBearers([bearer('alice-again', alice.public.gate)]);
+    opener.setPeers([]);
+    opener.setPeers([peer('alice-again', alice.public.gate)]);
     expect(reasonOf(opener, text)).toBe('replayed');
   });
 
@@ -232,13 +232,13 @@ describe('a ticket', () => {
       ]);
     }
     const short = new TicketOpener(relay);
-    short.setBearers([bearer('alice', alice.public.gate)]);
+    short.setPeers([peer('alice', alice.public.gate)]);
     expect(reasonOf(short, sealPayload(alice, good.subarray(1)))).toBe('malformed');
   });
 
-  it('leads only where its bearer may go, and only in its bearer’s role; a refused one is not used up', () => {
+  it('leads only where its peer may go, and only in its peer’s role; a refused one is not used up', () => {
     const opener = openerFor('alice');
-    opener.add(bearer('home/0', bob.public.gate, { destination: 'home' }));
+    opener.add(peer('home/0', bob.public.gate, { destination: 'home' }));
     const wrong: [Identity, Partial<TicketFields>][] = [
       [alice, { destination: 'home' }],
       [alice, { role: 'exit' }],
@@ -250,13 +250,13 @@ describe('a ticket', () => {
       expect(reasonOf(opener, seal(who, NOW, { ...FIELDS, ...fields }))).toBe('misplaced');
     const early = seal(bob, NOW, { ...FIELDS, destination: 'shed' });
     expect(reasonOf(opener, early)).toBe('misplaced');
-    opener.add(bearer('shed/0', bob.public.gate, { destination: 'shed' }));
-    expect(opener.open(early, NOW)).toMatchObject({ admitted: true, bearer: 'shed/0' });
+    opener.add(peer('shed/0', bob.public.gate, { destination: 'shed' }));
+    expect(opener.open(early, NOW)).toMatchObject({ admitted: true, peer: 'shed/0' });
   });
 
   it('of an exit may answer any call, but be of no client', () => {
     const opener = new TicketOpener(relay);
-    opener.setBearers([bearer('home', alice.public.gate, { role: 'exit' })]);
+    opener.setPeers([peer('home', alice.public.gate, { role: 'exit' })]);
     for (const destination of ['', 'f'.repeat(32), '0123456789abcdef'.repeat(2)])
       expect(reasonOf(opener, seal(alice, NOW, { ...FIELDS, role: 'exit', destination }))).toBe('admitted');
     expect(reasonOf(opener, seal(alice))).toBe('misplaced');
@@ -264,7 +264,7 @@ describe('a ticket', () => {
 
   it('of an exit to anything but nothing or a token does not open, and is not used up', () => {
     const opener = new TicketOpener(relay);
-    opener.setBearers([bearer('home', alice.public.gate, { role: 'exit' })]);
+    opener.setPeers([peer('home', alice.public.gate, { role: 'exit' })]);
     for (const destination of [
       'foo',
       'home',
@@ -275,35 +275,35 @@ describe('a ticket', () => {
       'g'.repeat(32),
     ]) {
       const verdict = opener.open(seal(alice, NOW, { ...FIELDS, role: 'exit', destination }), NOW);
-      expect([destination, verdict]).toEqual([destination, { admitted: false, reason: 'misplaced', bearer: 'home' }]);
+      expect([destination, verdict]).toEqual([destination, { admitted: false, reason: 'misplaced', peer: 'home' }]);
     }
     expect(opener.rememberedNonces).toBe(0);
   });
 
   it('of a key with several grants opens by each until that one is taken back', () => {
     const opener = openerFor('alice');
-    const elsewhere = bearer('home/0', alice.public.gate, { destination: 'home' });
+    const elsewhere = peer('home/0', alice.public.gate, { destination: 'home' });
     opener.add(elsewhere);
-    opener.setBearers([bearer('alice', alice.public.gate), bearer('bob', bob.public.gate)]);
+    opener.setPeers([peer('alice', alice.public.gate), peer('bob', bob.public.gate)]);
     const away = (): string => seal(alice, NOW, { ...FIELDS, destination: 'home' });
     expect(reasonOf(opener, away())).toBe('admitted');
     opener.remove(elsewhere);
     expect(reasonOf(opener, away())).toBe('misplaced');
     expect(reasonOf(opener, seal(alice))).toBe('admitted');
     opener.add(elsewhere);
-    opener.setBearers([]);
+    opener.setPeers([]);
     expect(reasonOf(opener, away())).toBe('admitted');
     expect(reasonOf(opener, seal(alice))).toBe('misplaced');
     opener.remove(elsewhere);
     expect(reasonOf(opener, seal(alice))).toBe('unknown');
   });
 
-  it('names the bearer of a refused one only where the box proved it', () => {
+  it('names the peer of a refused one only where the box proved it', () => {
     const opener = openerFor('alice');
     expect(opener.open(seal(alice, NOW - 130 * SECOND), NOW)).toMatchObject({
       admitted: false,
       reason: 'late',
-      bearer: 'alice',
+      peer: 'alice',
       offset: -130,
     });
     const forged = Buffer.from(seal(alice), 'base64url');
@@ -327,26 +327,26 @@ describe('retired keys', () => {
   const old = createIdentity();
   const openers = (): TicketOpener[] => {
     const retired = new TicketOpener(old, { retired: true });
-    retired.setBearers([bearer('bob', bob.public.gate)]);
+    retired.setPeers([peer('bob', bob.public.gate)]);
     return [openerFor('alice'), retired];
   };
   const oldSealer = new TicketSealer(bob, old.public.gate);
 
-  it('open a ticket once, with a proof that only its bearer can check, of this one ticket', () => {
+  it('open a ticket once, with a proof that only its peer can check, of this one ticket', () => {
     const all = openers();
     const [first, second] = [oldSealer.seal(FIELDS, NOW), oldSealer.seal(FIELDS, NOW)];
     const verdict = openWithAny(all, first, NOW);
-    expect(verdict).toMatchObject({ admitted: true, bearer: 'bob' });
+    expect(verdict).toMatchObject({ admitted: true, peer: 'bob' });
     const proof = verdict.admitted ? verdict.rotationProof : undefined;
     expect(proof).toEqual(oldSealer.rotationProof(first));
     expect(proof).not.toEqual(oldSealer.rotationProof(second));
     expect(proof).not.toEqual(new TicketSealer(alice, old.public.gate).rotationProof(first));
-    expect(openWithAny(all, first, NOW)).toMatchObject({ admitted: false, reason: 'replayed', bearer: 'bob' });
+    expect(openWithAny(all, first, NOW)).toMatchObject({ admitted: false, reason: 'replayed', peer: 'bob' });
   });
 
   it('say nothing of tickets for the present ones, and know no stranger', () => {
     const verdict = openWithAny(openers(), seal(alice), NOW);
-    expect(verdict).toEqual({ admitted: true, bearer: 'alice', fields: FIELDS });
+    expect(verdict).toEqual({ admitted: true, peer: 'alice', fields: FIELDS });
     const stranger = new TicketSealer(alice, old.public.gate).seal(FIELDS, NOW);
     expect(openWithAny(openers(), stranger, NOW)).toEqual({ admitted: false, reason: 'unknown' });
     expect(openWithAny([], stranger, NOW)).toEqual({ admitted: false, reason: 'unknown' });
@@ -384,13 +384,13 @@ describe('the cost of strangers', () => {
     const sealer = new TicketSealer(alice, relay.public.gate);
     const before = vi.spyOn(relay, 'exposeGateSharedKey');
     for (let i = 0; i < 10; i++) expect(reasonOf(opener, sealer.seal(FIELDS, NOW))).toBe('admitted');
-    opener.setBearers([bearer('renamed', alice.public.gate), bearer('bob', bob.public.gate)]);
+    opener.setPeers([peer('renamed', alice.public.gate), peer('bob', bob.public.gate)]);
     expect(before).toHaveBeenCalledTimes(1);
-    expect(opener.open(sealer.seal(FIELDS, NOW), NOW)).toMatchObject({ admitted: true, bearer: 'renamed' });
+    expect(opener.open(sealer.seal(FIELDS, NOW), NOW)).toMatchObject({ admitted: true, peer: 'renamed' });
   });
 });
 
-describe('how often one bearer may come', () => {
+describe('how often one peer may come', () => {
   /** So many tickets a second for so many seconds; how many did not open, and why. */
   function come(opener: TicketOpener, sealer: TicketSealer, perSecond: number, seconds: number, from = NOW) {
     const refused: Record<string, number> = {};
@@ -407,7 +407,7 @@ describe('how often one bearer may come', () => {
     for (let i = 0; i < 5_000; i++) {
       // As good as a key that somebody generated, and made sooner.
       const key = nacl.randomBytes(32).with(31, 0x55);
-      opener.add(bearer(`evil/${i}`, key, { destination: 'evil' }));
+      opener.add(peer(`evil/${i}`, key, { destination: 'evil' }));
     }
     expect(come(opener, new TicketSealer(alice, relay.public.gate), 1, 600)).toEqual({});
   });
@@ -440,7 +440,7 @@ describe('how often one bearer may come', () => {
     for (let i = 0; i < 1_024; i++) opener.open(sealer.seal(FIELDS, NOW), NOW);
     const text = sealer.seal(FIELDS, NOW);
     const verdict = opener.open(text, NOW);
-    expect(verdict).toMatchObject({ admitted: false, reason: 'too-often', bearer: 'alice' });
+    expect(verdict).toMatchObject({ admitted: false, reason: 'too-often', peer: 'alice' });
     expect(sealer.refusalIn(etagOf(verdict) ?? '', text)).toEqual({ reason: 'too-often', time: NOW });
     expect(reasonOf(opener, text, NOW + SECOND)).toBe('admitted');
   });
@@ -449,7 +449,7 @@ describe('how often one bearer may come', () => {
     const waiting = new Set<string>();
     const isAwaited = (exit: string, token: string): boolean => exit === 'home' && waiting.has(token);
     const opener = new TicketOpener(relay, { isAwaited });
-    opener.setBearers([bearer('home', alice.public.gate, { role: 'exit' })]);
+    opener.setPeers([peer('home', alice.public.gate, { role: 'exit' })]);
     const sealer = new TicketSealer(alice, relay.public.gate);
     const answer = (token: string): string => sealer.seal({ ...FIELDS, role: 'exit', destination: token }, NOW);
     for (let i = 0; i < 5_000; i++) {
@@ -472,7 +472,7 @@ describe('how often one bearer may come', () => {
 
   it('counts control links of an exit apart, and lets one be lost every second', () => {
     const opener = new TicketOpener(relay);
-    opener.setBearers([bearer('home', alice.public.gate, { role: 'exit' })]);
+    opener.setPeers([peer('home', alice.public.gate, { role: 'exit' })]);
     const sealer = new TicketSealer(alice, relay.public.gate);
     const control = (now: number): string => reasonOf(opener, sealer.seal({ ...FIELDS, role: 'exit' }, now), now);
     for (let second = 0; second < 600; second++) expect(control(NOW + second * SECOND)).toBe('admitted');
@@ -490,12 +490,12 @@ describe('a proven refusal', () => {
   const sealer = new TicketSealer(alice, relay.public.gate);
   const obstacles = ['upgrade-dropped', 'wrong-path', 'relay-full'] as const;
 
-  it('tells its bearer why there is no link, with the time of the relay, and uses no ticket up', () => {
+  it('tells its peer why there is no link, with the time of the relay, and uses no ticket up', () => {
     const opener = openerFor('alice');
     for (const obstacle of obstacles) {
       const text = sealer.seal(FIELDS, NOW);
       const verdict = opener.open(text, NOW + 1_234, { obstacle });
-      expect(verdict).toMatchObject({ admitted: false, reason: obstacle, bearer: 'alice' });
+      expect(verdict).toMatchObject({ admitted: false, reason: obstacle, peer: 'alice' });
       expect(sealer.refusalIn(etagOf(verdict) ?? '', text)).toEqual({ reason: obstacle, time: NOW + 1_000 });
       expect(reasonOf(opener, text)).toBe('admitted');
     }
@@ -559,7 +559,7 @@ describe('a proven refusal', () => {
     expect(etagOf(opener.open(sealer.seal(FIELDS, NOW), NOW, { fromPage: true }))).toBeUndefined();
   });
 
-  it('costs a bearer who asks for thousands only its own proofs', () => {
+  it('costs a peer who asks for thousands only its own proofs', () => {
     const opener = openerFor('alice', 'bob');
     let proofs = 0;
     for (let i = 0; i < 3_000; i++)
@@ -595,12 +595,12 @@ describe('a wrong clock', () => {
       const opener = openerFor('alice', 'bob');
       const by = (later: number): string => sealer.seal(FIELDS, NOW + (seconds + later) * SECOND);
       expect(openWithAny([opener], by(0), NOW)).toEqual({ admitted: false, reason: 'unknown' });
-      expect(search(opener)).toEqual([{ bearer: 'alice', offset: seconds }]);
+      expect(search(opener)).toEqual([{ peer: 'alice', offset: seconds }]);
       for (const later of [1, 300, 800]) {
         const text = by(later);
         const now = NOW + later * SECOND;
         const verdict = openWithAny([opener], text, now);
-        expect(verdict).toMatchObject({ admitted: false, bearer: 'alice', offset: seconds });
+        expect(verdict).toMatchObject({ admitted: false, peer: 'alice', offset: seconds });
         expect(sealer.refusalIn(etagOf(verdict) ?? '', text)).toEqual({ reason: 'clock-off', time: now });
       }
       // She goes by the time that was proved.
@@ -609,7 +609,7 @@ describe('a wrong clock', () => {
     },
   );
 
-  it('is found for many bearers in one way through the epochs, and the search comes to an end for strangers', () => {
+  it('is found for many peers in one way through the epochs, and the search comes to an end for strangers', () => {
     const opener = openerFor('alice', 'bob');
     for (let i = 0; i < 50; i++)
       openWithAny([opener], new TicketSealer(createIdentity(), relay.public.gate).seal(FIELDS, NOW), NOW);
@@ -622,8 +622,8 @@ describe('a wrong clock', () => {
       hints += 100;
     }
     expect(found).toEqual([
-      { bearer: 'alice', offset: -600 },
-      { bearer: 'bob', offset: 5_000 },
+      { peer: 'alice', offset: -600 },
+      { peer: 'bob', offset: 5_000 },
     ]);
     expect(hints).toBeLessThan(3_500);
   });
@@ -631,7 +631,7 @@ describe('a wrong clock', () => {
   it('is not looked for where an old invite explains the ticket', () => {
     const old = createIdentity();
     const retired = new TicketOpener(old, { retired: true });
-    retired.setBearers([bearer('bob', bob.public.gate)]);
+    retired.setPeers([peer('bob', bob.public.gate)]);
     const opener = openerFor('alice');
     expect(openWithAny([opener, retired], new TicketSealer(bob, old.public.gate).seal(FIELDS, NOW), NOW).admitted).toBe(
       true,
@@ -655,7 +655,7 @@ describe('a wrong clock', () => {
     }
   });
 
-  it('is not proved to a ticket that was kept back, whatever is known of its bearer’s clock', () => {
+  it('is not proved to a ticket that was kept back, whatever is known of its peer’s clock', () => {
     const opener = openerFor('alice');
     const kept = sealer.seal(FIELDS, NOW - 7_200 * SECOND);
     // Found once, it says nothing; and it never says anything.
@@ -672,7 +672,7 @@ describe('a wrong clock', () => {
     const replays = new ReplayGuard();
     replays.forgetBefore(NOW - 1_000 * SECOND);
     const opener = new TicketOpener(relay, { replays });
-    opener.setBearers([bearer('alice', alice.public.gate)]);
+    opener.setPeers([peer('alice', alice.public.gate)]);
     for (let second = 0; second < 3; second++) {
       const text = seal(alice, NOW + (second - 2_000) * SECOND);
       expect(etagOf(openWithAny([opener], text, NOW + second * SECOND))).toBeUndefined();
@@ -688,16 +688,16 @@ describe('public keys that are several spellings of one', () => {
     const opener = openerFor('alice');
     const withHighestBit = Buffer.from(alice.public.gate);
     withHighestBit[31] = withHighestBit[31]! | 0x80;
-    opener.add(bearer('evil/1', withHighestBit, elsewhere));
-    for (const hex of LOW_ORDER_POINTS) opener.add(bearer('evil/2', Buffer.from(hex, 'hex'), elsewhere));
-    opener.add(bearer('evil/3', new Uint8Array(31), elsewhere));
+    opener.add(peer('evil/1', withHighestBit, elsewhere));
+    for (const hex of LOW_ORDER_POINTS) opener.add(peer('evil/2', Buffer.from(hex, 'hex'), elsewhere));
+    opener.add(peer('evil/3', new Uint8Array(31), elsewhere));
     expect(reasonOf(opener, seal(alice))).toBe('admitted');
     // K of the zero key: HSalsa20 of zeros.
     const known = nacl.box.before(new Uint8Array(32), new Uint8Array(32).fill(9));
-    const zeroBearer = { exposeGateSharedKey: () => known } as unknown as Identity;
-    const zero = new TicketSealer(zeroBearer, relay.public.gate).seal({ ...FIELDS, destination: 'evil' }, NOW);
+    const zeroPeer = { exposeGateSharedKey: () => known } as unknown as Identity;
+    const zero = new TicketSealer(zeroPeer, relay.public.gate).seal({ ...FIELDS, destination: 'evil' }, NOW);
     expect(reasonOf(opener, zero)).toBe('unknown');
-    opener.remove(bearer('evil/1', withHighestBit, elsewhere));
+    opener.remove(peer('evil/1', withHighestBit, elsewhere));
     expect(reasonOf(opener, seal(alice))).toBe('admitted');
   });
 
@@ -706,19 +706,19 @@ describe('public keys that are several spellings of one', () => {
     expect(Buffer.from(twin)).not.toEqual(Buffer.from(alice.public.gate));
     expect(relay.exposeGateSharedKey(twin)).toEqual(relay.exposeGateSharedKey(alice.public.gate));
     const opener = openerFor('alice');
-    const announced = [bearer('evil/1', twin, elsewhere), bearer('evil/2', alice.public.gate, elsewhere)];
+    const announced = [peer('evil/1', twin, elsewhere), peer('evil/2', alice.public.gate, elsewhere)];
     for (const each of announced) {
       opener.add(each);
-      expect(opener.open(seal(alice), NOW)).toMatchObject({ admitted: true, bearer: 'alice' });
+      expect(opener.open(seal(alice), NOW)).toMatchObject({ admitted: true, peer: 'alice' });
       opener.remove(each);
-      expect(opener.open(seal(alice), NOW)).toMatchObject({ admitted: true, bearer: 'alice' });
+      expect(opener.open(seal(alice), NOW)).toMatchObject({ admitted: true, peer: 'alice' });
     }
     for (const each of announced) opener.add(each);
-    opener.remove(bearer('evil/1', twin, elsewhere));
+    opener.remove(peer('evil/1', twin, elsewhere));
     expect(reasonOf(opener, seal(alice, NOW, { ...FIELDS, destination: 'evil' }))).toBe('admitted');
-    opener.setBearers([]);
+    opener.setPeers([]);
     expect(reasonOf(opener, seal(alice))).toBe('misplaced');
-    opener.remove(bearer('evil/2', alice.public.gate, elsewhere));
+    opener.remove(peer('evil/2', alice.public.gate, elsewhere));
     expect(reasonOf(opener, seal(alice))).toBe('unknown');
   });
 });

@@ -51,8 +51,8 @@ async function upgrade(port: number, ticket: string): Promise<string> {
 }
 
 function sealerOf(secret: string | undefined): TicketSealer {
-  const { bearer, relayGateKey } = decodeInvite(secret ?? '');
-  return new TicketSealer(bearer, relayGateKey);
+  const { peer, relayGateKey } = decodeInvite(secret ?? '');
+  return new TicketSealer(peer, relayGateKey);
 }
 
 /** The relay looks at its list every now and then. */
@@ -112,7 +112,7 @@ describe('links that are opened again and again', () => {
   it('are never refused to one who loses hundreds, at a relay that knows 5,000 keys', async () => {
     const relay = await startRelay();
     const evil = decodeInvite(await invite(relay, 'evil', { args: ['--role', 'exit'] }));
-    await untilKnown(relay.port, new TicketSealer(evil.bearer, evil.relayGateKey), { ...FIELDS, role: 'exit' });
+    await untilKnown(relay.port, new TicketSealer(evil.peer, evil.relayGateKey), { ...FIELDS, role: 'exit' });
     const link = await registerExit(evil);
     const keys = Array.from({ length: 5_000 }, () => Buffer.from(randomBytes(32).with(31, 0x55)).toString('base64url'));
     for (const message of announcements(keys)) link.send(encodeControl(message));
@@ -170,13 +170,13 @@ describe('what an exit announces', () => {
   it('lets nobody in by a key that everybody has, and takes nothing from those of the relay’s own list', async () => {
     const relay = await startRelay();
     const alice = decodeInvite(relay.invite ?? '');
-    const aliceSealer = new TicketSealer(alice.bearer, alice.relayGateKey);
+    const aliceSealer = new TicketSealer(alice.peer, alice.relayGateKey);
     const evil = decodeInvite(await invite(relay, 'evil', { args: ['--role', 'exit'] }));
-    await untilKnown(relay.port, new TicketSealer(evil.bearer, evil.relayGateKey), { ...FIELDS, role: 'exit' });
+    await untilKnown(relay.port, new TicketSealer(evil.peer, evil.relayGateKey), { ...FIELDS, role: 'exit' });
     const link = await registerExit(evil);
     const spelt = (key: Uint8Array, lastByte = key[31] ?? 0): string =>
       Buffer.from(key.with(31, lastByte)).toString('base64url');
-    const gate = alice.bearer.public.gate;
+    const gate = alice.peer.public.gate;
     const zero = new Uint8Array(32);
     const bob = createIdentity();
     const keys = [

@@ -31,8 +31,8 @@ describe('an exit behind a relay that only forwards', () => {
     });
     const { sent, received } = await exchange(await connectThrough('SOCKS5', client.port, target), 64 * MIB, 1);
     expect(received).toEqual({ bytes: 64 * MIB, hash: sent });
-    expect(relay.process.stderr).toContain('"bearer":"home/1"');
-    expect(exit.process.stderr).toContain('"bearer":"alice"');
+    expect(relay.process.stderr).toContain('"peer":"home/1"');
+    expect(exit.process.stderr).toContain('"peer":"alice"');
   });
 
   it('applies its own policy, and ends the session of a removed client within 2 s, no other', async () => {

@@ -10,9 +10,9 @@ const outcomes = (lists: readonly (readonly Attempt[])[]) => [
 ];
 
 /** A live target that is dialled for the first time at each of these times, ms, and then each 700 ms for ten times. */
-function liveTargets(simulator: DialSimulator, bearer: string, hostOf: (i: number) => string, port = 80) {
+function liveTargets(simulator: DialSimulator, peer: string, hostOf: (i: number) => string, port = 80) {
   return [20, 130, 700, 1_500, 3_000, 5_000, 9_990, 12_000, 20_000].flatMap((at, i) =>
-    Array.from({ length: 10 }, (_, n) => simulator.once(bearer, address(hostOf(i), port + i), 1, at + 700 * n)),
+    Array.from({ length: 10 }, (_, n) => simulator.once(peer, address(hostOf(i), port + i), 1, at + 700 * n)),
   );
 }
 
@@ -26,9 +26,9 @@ const FLOODS: readonly (readonly [name: string, destination: (i: number) => Retu
   ['addresses of one name', (i) => Array.from({ length: 8 }, (_, n) => address(`10.${n}.${i >> 8}.${i & 255}`)).flat()],
 ];
 
-describe.each(FLOODS)('while one bearer dials 1,000 dead %s in a loop', (_, destination) => {
-  const flood = (simulator: DialSimulator, bearer = 'mallory') =>
-    Array.from({ length: 1_000 }, (_unused, i) => simulator.loopDead(bearer, destination(i)));
+describe.each(FLOODS)('while one peer dials 1,000 dead %s in a loop', (_, destination) => {
+  const flood = (simulator: DialSimulator, peer = 'mallory') =>
+    Array.from({ length: 1_000 }, (_unused, i) => simulator.loopDead(peer, destination(i)));
 
   it('each dial of it to a live target has its place within 0.2 s', () => {
     const simulator = new DialSimulator();
@@ -53,12 +53,12 @@ describe.each(FLOODS)('while one bearer dials 1,000 dead %s in a loop', (_, dest
 
   it('all others have theirs at once, and the bounds hold', () => {
     const simulator = new DialSimulator();
-    for (const bearer of ['mallory', 'mallet', 'marvin', 'trudy', 'eve']) flood(simulator, bearer);
+    for (const peer of ['mallory', 'mallet', 'marvin', 'trudy', 'eve']) flood(simulator, peer);
     const live = liveTargets(simulator, 'alice', (i) => `192.0.2.${i}`);
     simulator.run(12_000);
     expect(outcomes(live)).toEqual(['answered']);
     expect(worst(live.flat())).toBe(0);
-    for (const [bearer, peak] of simulator.peaks) expect(peak).toBeLessThanOrEqual(bearer === '' ? 1_024 : 256);
+    for (const [peer, peak] of simulator.peaks) expect(peak).toBeLessThanOrEqual(peer === '' ? 1_024 : 256);
   });
 });
 
@@ -85,7 +85,7 @@ describe('honest bursts', () => {
     expect(outcomes(all)).toEqual(['answered']);
   });
 
-  it('of 30 such dials all are answered beside 1,000 dead ones of the same bearer', () => {
+  it('of 30 such dials all are answered beside 1,000 dead ones of the same peer', () => {
     const simulator = new DialSimulator();
     for (let i = 0; i < 1_000; i++) simulator.loopDead('alice', address(`10.77.${i & 3}.${i >> 2}`));
     const all = slow(simulator, 30, 15_000, (i) => `192.0.2.${i}`);
@@ -112,7 +112,7 @@ describe('honest bursts', () => {
 });
 
 describe('a dial that gives way', () => {
-  const FEW = { pendingPerBearer: 8, pendingTotal: 32 };
+  const FEW = { pendingPerPeer: 8, pendingTotal: 32 };
 
   it('has hung for 3 s, or for 1 s to a destination that was silent before, and only where a place is needed', () => {
     const simulator = new DialSimulator(FEW);
@@ -138,7 +138,7 @@ describe('a dial that gives way', () => {
     expect(next).toMatchObject([{ outcome: 'answered' }]);
   });
 
-  it('is never one that others of its bearer try again and again in vain', () => {
+  it('is never one that others of its peer try again and again in vain', () => {
     const simulator = new DialSimulator(FEW);
     const loops = Array.from({ length: 50 }, (_, i) => simulator.loopDead('alice', address(`192.0.2.${i}`)));
     simulator.run(60_000);
@@ -149,10 +149,10 @@ describe('a dial that gives way', () => {
 });
 
 it('counts are right and bounds hold, whatever is asked, ends and is given up', () => {
-  const limits = { pendingPerBearer: 6, pendingTotal: 12 };
+  const limits = { pendingPerPeer: 6, pendingTotal: 12 };
   const operation = fc.record({
     kind: fc.constantFrom('ask', 'ask', 'ask', 'answer', 'silence', 'leave', 'refuse', 'pass'),
-    bearer: fc.constantFrom('a', 'b', 'c'),
+    peer: fc.constantFrom('a', 'b', 'c'),
     host: fc.nat(5),
     pick: fc.nat(1_000),
   });
@@ -161,10 +161,10 @@ it('counts are right and bounds hold, whatever is asked, ends and is given up', 
       const queue = new DialQueue(limits);
       const live: Entry[] = [];
       let now = 0;
-      for (const { kind, bearer, host, pick } of operations) {
+      for (const { kind, peer, host, pick } of operations) {
         now += pick;
         const entry = live[pick % Math.max(1, live.length)];
-        if (kind === 'ask') live.push(queue.ask(bearer, address(`192.0.2.${host}`), now).entry);
+        if (kind === 'ask') live.push(queue.ask(peer, address(`192.0.2.${host}`), now).entry);
         else if (kind === 'pass') queue.advance(now);
         else if (entry?.state === 'waiting') queue.leave(entry, kind === 'refuse', now);
         else if (entry !== undefined) queue.end(entry, kind === 'answer', now);
@@ -173,7 +173,7 @@ it('counts are right and bounds hold, whatever is asked, ends and is given up', 
         expect(queue.waiting).toBe(live.filter(({ state }) => state === 'waiting').length);
         expect(started.length).toBeLessThanOrEqual(limits.pendingTotal);
         for (const name of ['a', 'b', 'c']) {
-          expect(started.filter((each) => each.bearer === name).length).toBeLessThanOrEqual(limits.pendingPerBearer);
+          expect(started.filter((each) => each.peer === name).length).toBeLessThanOrEqual(limits.pendingPerPeer);
         }
       }
       for (const entry of live) {
@@ -188,8 +188,8 @@ it('counts are right and bounds hold, whatever is asked, ends and is given up', 
 });
 
 it('whoever waits begins when everybody else has answered', () => {
-  const queue = new DialQueue({ pendingPerBearer: 8, pendingTotal: 16 });
-  const entries = Array.from({ length: 200 }, (_, i) => queue.ask(`bearer ${i % 3}`, address(`192.0.2.${i}`), 0).entry);
+  const queue = new DialQueue({ pendingPerPeer: 8, pendingTotal: 16 });
+  const entries = Array.from({ length: 200 }, (_, i) => queue.ask(`peer ${i % 3}`, address(`192.0.2.${i}`), 0).entry);
   for (let now = 0; queue.taken > 0; now += 10) {
     const entry = entries.find(({ state }) => state === 'started');
     if (entry) queue.end(entry, true, now);

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
-  DnsCache,
   combineAnswers,
+  DnsCache,
   FAILURE_TTL_MS,
   type FamilyAnswer,
   MAX_ANSWER_ADDRESSES,

@@ -22,7 +22,7 @@ let rate: number | undefined;
 const numbered = (length: number) => Uint8Array.from({ length }, (_, at) => at % 251);
 
 function paces(): EntryLimiter {
-  return new EntryLimiter((bearer) => (bearer === 'alice' ? rate : undefined));
+  return new EntryLimiter((peer) => (peer === 'alice' ? rate : undefined));
 }
 
 beforeEach(() => {

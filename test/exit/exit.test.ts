@@ -43,8 +43,8 @@ function exitWith(options: Partial<ExitOptions> = {}): Exit {
   return createExit({ resolver: noNames, rulesFor, ownEndpoints: () => own, logger, ...options });
 }
 
-function offerTo(exit: Exit, host: string, to: number, bearer?: string): FakeOffer {
-  const offer = new FakeOffer(nameTarget(host, to), bearer);
+function offerTo(exit: Exit, host: string, to: number, peer?: string): FakeOffer {
+  const offer = new FakeOffer(nameTarget(host, to), peer);
   exit.handleOffer(offer);
   return offer;
 }
@@ -80,7 +80,7 @@ describe('a stream that is carried', () => {
     await offer.accepted;
     expect(exit.counters()).toMatchObject({ pending: 0, open: 1, accepted: 1 });
     const sent = Buffer.alloc(1_000_000, 'wstun');
-    offer.peer.end(sent);
+    offer.farEnd.end(sent);
     expect((await offer.receive()).equals(sent)).toBe(true);
     await offer.released;
     expect(targets.every((socket) => socket.readableEnded)).toBe(true);
@@ -88,7 +88,7 @@ describe('a stream that is carried', () => {
     expect(exit.counters()).toMatchObject({ pending: 0, open: 0, accepted: 1 });
   });
 
-  it('may finish from the peer’s side first: the answer to a whole request arrives whole', async () => {
+  it('may finish from the farEnd’s side first: the answer to a whole request arrives whole', async () => {
     handleTarget = (socket) => {
       let bytes = 0;
       socket.on('data', (chunk) => {
@@ -98,14 +98,14 @@ describe('a stream that is carried', () => {
     };
     const offer = offerTo(exitWith(), '127.0.0.1', port);
     await offer.accepted;
-    offer.peer.end('request');
+    offer.farEnd.end('request');
     const answer = await offer.receive();
     expect(answer.equals(Buffer.alloc(1_048_576, 7))).toBe(true);
     await offer.released;
     expect(offer.calls).toEqual(['accept', 'release']);
   });
 
-  it('may finish from the target’s side first: what the peer sends on arrives whole', async () => {
+  it('may finish from the target’s side first: what the farEnd sends on arrives whole', async () => {
     const received: Buffer[] = [];
     handleTarget = (socket) => {
       socket.end('hello');
@@ -114,7 +114,7 @@ describe('a stream that is carried', () => {
     const offer = offerTo(exitWith(), '127.0.0.1', port);
     await offer.accepted;
     expect((await offer.receive()).toString()).toBe('hello');
-    offer.peer.end(Buffer.alloc(1_048_576, 1));
+    offer.farEnd.end(Buffer.alloc(1_048_576, 1));
     await offer.released;
     await vi.waitFor(() => expect(Buffer.concat(received)).toHaveLength(1_048_576));
     expect(offer.calls).toEqual(['accept', 'release']);
@@ -124,13 +124,13 @@ describe('a stream that is carried', () => {
     handleTarget = (socket) => socket.once('data', () => socket.resetAndDestroy());
     const offer = offerTo(exitWith(), '127.0.0.1', port);
     await offer.accepted;
-    offer.peer.write('x');
+    offer.farEnd.write('x');
     await offer.released;
     expect(offer.wasCut).toBe(true);
     expect(offer.calls).toEqual(['accept', 'release']);
   });
 
-  it('that the peer gives up resets the target, and is released', async () => {
+  it('that the farEnd gives up resets the target, and is released', async () => {
     const reset = new Promise((resolve) => {
       handleTarget = (socket) => socket.once('error', resolve);
     });
@@ -287,17 +287,17 @@ describe('names', () => {
     const offer = offerTo(exitWith({ resolver }), 'name.example', port);
     await offer.accepted;
     expect((await offer.receive()).toString()).toBe('ok');
-    offer.peer.end();
+    offer.farEnd.end();
     await offer.released;
   });
 });
 
-it('rules are looked up at every offer, for its bearer', async () => {
+it('rules are looked up at every offer, for its peer', async () => {
   const asked: string[] = [];
   let open = true;
   const exit = exitWith({
-    rulesFor: (bearer) => {
-      asked.push(bearer);
+    rulesFor: (peer) => {
+      asked.push(peer);
       return open ? [parseRule('127.0.0.1')] : [];
     },
   });
@@ -318,8 +318,8 @@ describe('pending places', () => {
       signal.addEventListener('abort', () => reject(new WstunError('dial-cancelled')), { once: true });
     });
 
-  it('are bounded for each bearer, and free again when a dial is gone', async () => {
-    const exit = exitWith({ dial: tarpit, limits: { pendingPerBearer: 2, waitMs: 1 } });
+  it('are bounded for each peer, and free again when a dial is gone', async () => {
+    const exit = exitWith({ dial: tarpit, limits: { pendingPerPeer: 2, waitMs: 1 } });
     const [one, two] = [offerTo(exit, '127.0.0.1', 1), offerTo(exit, '127.0.0.1', 1)];
     const three = offerTo(exit, '127.0.0.1', 1);
     expect(await three.refused).toBe('dial-busy');
@@ -335,8 +335,8 @@ describe('pending places', () => {
     expect(exit.counters()).toMatchObject({ pending: 0, open: 0 });
   });
 
-  it('wait in line for a place, but behind no one of another bearer', async () => {
-    const exit = exitWith({ dial: tarpit, limits: { pendingPerBearer: 1, waitMs: 60_000 } });
+  it('wait in line for a place, but behind no one of another peer', async () => {
+    const exit = exitWith({ dial: tarpit, limits: { pendingPerPeer: 1, waitMs: 60_000 } });
     const one = offerTo(exit, '127.0.0.1', 1);
     const waiting = offerTo(exit, '127.0.0.1', 1);
     const other = offerTo(exit, '127.0.0.1', 1, 'phone');
@@ -354,7 +354,7 @@ describe('pending places', () => {
 
   it('are bounded in all', async () => {
     const exit = exitWith({ dial: tarpit, limits: { pendingTotal: 3, waitMs: 1 } });
-    const offers = ['a', 'b', 'c'].map((bearer) => offerTo(exit, '127.0.0.1', 1, bearer));
+    const offers = ['a', 'b', 'c'].map((peer) => offerTo(exit, '127.0.0.1', 1, peer));
     expect(await offerTo(exit, '127.0.0.1', 1, 'd').refused).toBe('dial-busy');
     for (const offer of offers) offer.abandon();
     await Promise.all(offers.map((offer) => offer.released));
@@ -362,13 +362,13 @@ describe('pending places', () => {
 
   it('leave nothing behind after 10,000 refusals', async () => {
     const exit = exitWith();
-    const offers = Array.from({ length: 10_000 }, (_, i) => offerTo(exit, '10.0.0.1', 80, `bearer ${i}`));
+    const offers = Array.from({ length: 10_000 }, (_, i) => offerTo(exit, '10.0.0.1', 80, `peer ${i}`));
     await Promise.all(offers.map((offer) => offer.released));
     expect(exit.counters()).toMatchObject({ pending: 0, open: 0, refused: { 'dial-not-allowed': 10_000 } });
   });
 });
 
-describe('a peer that gives up', () => {
+describe('a farEnd that gives up', () => {
   it('while its name is looked up ends the look-up', async () => {
     const dns = await startDnsServer({ 'silent.example': { silent: ['A', 'AAAA'] } });
     const resolver = createResolver({ servers: [dns.address], hostsFile: '/nonexistent', resolvConf: '/nonexistent' });

@@ -40,8 +40,8 @@ async function startCrowd(count: number): Promise<Crowd> {
   const registration = await invite(relay, 'home', { args: ['--role', 'exit'] });
   const state = await openStateDir(await tempDir());
   const { identity } = await loadOrCreateIdentity(state);
-  const bearers = Array.from({ length: count }, () => createIdentity());
-  const entries = bearers.map(({ public: key }, i) =>
+  const peers = Array.from({ length: count }, () => createIdentity());
+  const entries = peers.map(({ public: key }, i) =>
     addEntry(undefined, { name: `client${i}`, key, role: 'client', allow: [] }, parseRule),
   );
   await state.write('access.toml', entries.join('\n'));
@@ -49,7 +49,7 @@ async function startCrowd(count: number): Promise<Crowd> {
   const exit = await startExit({ state: state.path, invite: registration });
   const { relayUrls, relayGateKey } = decodeInvite(registration);
   const issuer = { relayUrls, relayGateKey, exitSessionKey: identity.public.session, exitName: 'home' };
-  return { relay, exit, invites: bearers.map((bearer) => ({ ...issuer, bearer })) };
+  return { relay, exit, invites: peers.map((peer) => ({ ...issuer, peer })) };
 }
 
 /** Clients that stay, each with the time at which it was last connected, and undefined while it has no link. */

@@ -19,7 +19,7 @@ import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
 import { type RunningRelay, startRelay } from '../support/wstun-stack.ts';
 
-/** As many as a relay keeps of one bearer when their links are lost. */
+/** As many as a relay keeps of one peer when their links are lost. */
 const SESSIONS_OF_BEARER = 16;
 /** So many that a megabyte for what is compiled meanwhile, as on Node 24 and 26, hides no session's cost. */
 const SESSIONS = 768;
@@ -28,21 +28,21 @@ const IDLE_LIMIT_BYTES = 11_000;
 const DETACHED_LIMIT_BYTES = 6_000;
 
 /** A relay that knows many clients, and the invites of these. */
-async function crowdedRelay(bearers: number): Promise<{ relay: RunningRelay; invites: Invite[] }> {
+async function crowdedRelay(peers: number): Promise<{ relay: RunningRelay; invites: Invite[] }> {
   const state = await openStateDir(join(await tempDir(), 'state'));
   const { identity } = await loadOrCreateIdentity(state);
-  const known = Array.from({ length: bearers }, () => createIdentity());
+  const known = Array.from({ length: peers }, () => createIdentity());
   const file = accessFile(state);
-  for (const [i, bearer] of known.entries())
+  for (const [i, peer] of known.entries())
     await file.add({
-      name: `bearer${i}`,
-      key: bearer.public,
+      name: `peer${i}`,
+      key: peer.public,
       role: 'client',
       allow: [],
       limits: { sessions: SESSIONS_OF_BEARER },
     });
   const relay = await startRelay({ state: state.path, env: probeEnv() });
-  return { relay, invites: known.map((bearer) => ({ ...relayIssuer(identity, relay.url), bearer })) };
+  return { relay, invites: known.map((peer) => ({ ...relayIssuer(identity, relay.url), peer })) };
 }
 
 /** Resolves when both ends have said hello. */

@@ -46,13 +46,13 @@ async function start(state: StateDir): Promise<{ relay: RunningRelay; ms: number
 }
 
 it('a relay with 20,000 keys of its exits’ clients listens as soon as one with none, and refuses none of them meanwhile', async () => {
-  const bearer = createIdentity();
-  const empty = await start(await stateWith(0, bearer));
-  const state = await stateWith(KEYS_OF_EXIT, bearer);
+  const peer = createIdentity();
+  const empty = await start(await stateWith(0, peer));
+  const state = await stateWith(KEYS_OF_EXIT, peer);
   const full = await start(state);
   const { identity } = await loadOrCreateIdentity(state);
   const dialer = new TicketDialer(
-    { relayUrls: [full.relay.url], relayGateKey: identity.public.gate, bearer },
+    { relayUrls: [full.relay.url], relayGateKey: identity.public.gate, peer },
     silentLogger,
   );
   const options = { signal: new AbortController().signal, timeoutMs: 60_000 };

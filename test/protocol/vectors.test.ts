@@ -86,7 +86,7 @@ describe('invites of appendix A', () => {
     relayUrls: ['wss://relay.example.org'],
     relayGateKey: relay.public.gate,
     exitSessionKey: relay.public.session,
-    bearer: client,
+    peer: client,
   };
   const invites: [string, Invite][] = [
     ['invite.client.text', { ...whole, exitName: 'home', role: 'client' }],
@@ -96,8 +96,8 @@ describe('invites of appendix A', () => {
 
   it.each(invites)('%s is written and read as the page says', (name, invite) => {
     expect(encodeInvite(invite)).toBe(text(name));
-    const { bearer, exitName, role, relayGateKey, exitSessionKey, relayUrls } = decodeInvite(text(name));
-    expect(hex(bearer.exposeSecret())).toBe(hex(bytes('client.secret')));
+    const { peer, exitName, role, relayGateKey, exitSessionKey, relayUrls } = decodeInvite(text(name));
+    expect(hex(peer.exposeSecret())).toBe(hex(bytes('client.secret')));
     expect({ exitName, role, relayUrls }).toEqual({
       exitName: invite.exitName,
       role: invite.role,
@@ -142,15 +142,15 @@ describe('tickets of appendix A', () => {
     random.push(bytes('ticket.nonce'));
     expect(sealer.seal(fields, now)).toBe(text(name));
     const opener = new TicketOpener(relay);
-    opener.setBearers([
+    opener.setPeers([
       { name: 'c', gateKey: client.public.gate, role, destination: role === 'exit' ? '' : destination },
     ]);
-    expect(opener.open(text(name), now)).toEqual({ admitted: true, bearer: 'c', fields });
+    expect(opener.open(text(name), now)).toEqual({ admitted: true, peer: 'c', fields });
   });
 
   it('the proof of retired keys is made, told to a client and recognised', () => {
     const opener = new TicketOpener(relay, { retired: true });
-    opener.setBearers([{ name: 'c', gateKey: client.public.gate, role: 'client', destination: 'home' }]);
+    opener.setPeers([{ name: 'c', gateKey: client.public.gate, role: 'client', destination: 'home' }]);
     const verdict = opener.open(text('ticket.text'), now);
     const proof = verdict.admitted ? verdict.rotationProof : undefined;
     expect(hex(proof ?? EMPTY)).toBe(hex(bytes('rotated.proof')));

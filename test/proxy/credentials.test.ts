@@ -25,7 +25,7 @@ describe('CredentialCheck', () => {
     [basic('ann'), false],
     ['Basic', false],
     ['Basic !!!', false],
-    ['Bearer abc', false],
+    ['Peer abc', false],
     [undefined, false],
   ])('takes %j: %s', (header, accepted) => {
     expect(check.acceptsBasic(header)).toBe(accepted);

@@ -16,7 +16,7 @@ function searchOf(steps: number) {
       left -= 1;
       log.push(performance.now());
       busy(0.1);
-      return left === 0 ? [{ bearer: 'alice', offset: -600 }] : [];
+      return left === 0 ? [{ peer: 'alice', offset: -600 }] : [];
     },
   };
 }
@@ -34,7 +34,7 @@ it('the search takes a tenth of the time at most, and says whom it found', () =>
   const now = vi.spyOn(performance, 'now').mockImplementation(() => clock);
   const found: [string, number][] = [];
   const search = searchOf(100);
-  const watch = new ClockWatch(search, (bearer, offset) => found.push([bearer, offset]));
+  const watch = new ClockWatch(search, (peer, offset) => found.push([peer, offset]));
   watch.wake();
   watch.wake();
   expect(search.log).toEqual([]);

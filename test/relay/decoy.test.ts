@@ -36,7 +36,7 @@ const LAST = 'GET /last HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n';
 
 async function start(tls?: { cert: string; key: string }): Promise<RelayServer> {
   const tickets = new TicketOpener(relay);
-  tickets.setBearers([{ name: 'alice', gateKey: alice.public.gate, role: 'client', destination: '' }]);
+  tickets.setPeers([{ name: 'alice', gateKey: alice.public.gate, role: 'client', destination: '' }]);
   return await startRelayServer({
     listen: [{ host: '127.0.0.1', port: 0 }],
     ...(tls === undefined ? {} : { tls }),
@@ -225,7 +225,7 @@ describe.concurrent.each(['http', 'https'] as const)('over %s', { timeout: 60_00
     await expectAsKoa(list.map(([name, request]) => [name, request.repeat(2) + LAST]));
   });
 
-  it('a bearer whose good ticket makes no link gets that and an ETag, the first time, and nobody else ever', {
+  it('a peer whose good ticket makes no link gets that and an ETag, the first time, and nobody else ever', {
     timeout: 60_000,
   }, async () => {
     const spoilt = (ticket: string): [string, string][] => [

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import type { Bearer } from '../../src/crypto/key-table.ts';
+import type { Peer } from '../../src/crypto/key-table.ts';
 import { ExitPeers } from '../../src/relay/exit-peers.ts';
 
 beforeEach(() => void vi.useFakeTimers());
@@ -13,22 +13,22 @@ const keysOf = (exit: string, count: number, from = 0): string[] =>
 
 function setUp(maxKeys?: number) {
   const known = new Set<string>();
-  const placeOf = ({ destination, gateKey }: Bearer): string =>
+  const placeOf = ({ destination, gateKey }: Peer): string =>
     `${destination} ${Buffer.from(gateKey).toString('base64url')}`;
-  const bearers = new ExitPeers(
-    { add: (bearer) => void known.add(placeOf(bearer)), remove: (bearer) => void known.delete(placeOf(bearer)) },
+  const peers = new ExitPeers(
+    { add: (peer) => void known.add(placeOf(peer)), remove: (peer) => void known.delete(placeOf(peer)) },
     maxKeys,
   );
   const told = new Map<string, string>();
   const announce = (exit: string, keys: readonly string[]): boolean => {
     told.delete(exit);
-    return bearers.replace(exit, keys, {
+    return peers.replace(exit, keys, {
       handleDone: () => void told.set(exit, 'all'),
       handleShort: (taken, wanted) => void told.set(exit, `${taken} of ${wanted}`),
     });
   };
   const countOf = (exit: string): number => [...known].filter((place) => place.startsWith(`${exit} `)).length;
-  return { bearers, known, told, announce, countOf };
+  return { peers, known, told, announce, countOf };
 }
 
 /** What each gets where it is shared out max-min fair: the level to which all are filled, that want so much. */
@@ -51,11 +51,11 @@ it('the keys of exits are shared out max-min fair, whatever they announce, and e
   });
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
-      const { bearers, known, told, announce, countOf } = setUp(20);
+      const { peers, known, told, announce, countOf } = setUp(20);
       const wanted = new Map<string, string[]>();
       for (const { exit, count, from, isDropped, wait } of steps) {
         if (isDropped && count < 3) {
-          bearers.drop(exit);
+          peers.drop(exit);
           wanted.delete(exit);
           told.delete(exit);
         } else {
@@ -78,7 +78,7 @@ it('the keys of exits are shared out max-min fair, whatever they announce, and e
         expect(keys.filter((key) => known.has(`${exit} ${key}`))).toHaveLength(held);
       }
       expect(known.size).toBe([...wanted.keys()].reduce((sum, exit) => sum + countOf(exit), 0));
-      bearers.close();
+      peers.close();
     }),
     { numRuns: 100, seed: 12 },
   );
@@ -105,10 +105,10 @@ it('the same list again is none', async () => {
 });
 
 it('what exits announced before a restart is known without pauses, and a relay hears when', async () => {
-  const { bearers, known } = setUp();
-  for (const exit of ['a', 'b']) bearers.restore(exit, keysOf(exit, 10_000));
+  const { peers, known } = setUp();
+  for (const exit of ['a', 'b']) peers.restore(exit, keysOf(exit, 10_000));
   let isDone = false;
-  void bearers.restored().then(() => {
+  void peers.restored().then(() => {
     isDone = true;
   });
   expect(known.size).toBe(0);

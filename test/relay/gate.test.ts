@@ -16,7 +16,7 @@ function newTicket(features = 2): string {
 
 function newOpener(): TicketOpener {
   const opener = new TicketOpener(relay);
-  opener.setBearers([{ name: 'alice', gateKey: alice.public.gate, role: 'client', destination: 'home' }]);
+  opener.setPeers([{ name: 'alice', gateKey: alice.public.gate, role: 'client', destination: 'home' }]);
   return opener;
 }
 
@@ -50,9 +50,9 @@ describe('the gate', () => {
     const gate = new Gate(newOpener(), undefined);
     const url = `/${newTicket()}`;
     expect(gate.judge(request(url), NOW)).toEqual({
-      admitted: { bearer: 'alice', role: 'client', destination: 'home', protocol: 1, features: 2 },
+      admitted: { peer: 'alice', role: 'client', destination: 'home', protocol: 1, features: 2 },
     });
-    expect(gate.judge(request(url), NOW)).toEqual({ admitted: undefined, reason: 'replayed', bearer: 'alice' });
+    expect(gate.judge(request(url), NOW)).toEqual({ admitted: undefined, reason: 'replayed', peer: 'alice' });
   });
 
   it.each([
@@ -99,11 +99,11 @@ describe('the gate', () => {
     ['a malformed subprotocol', withHeaders({ 'sec-websocket-protocol': ',' })],
     ['a body', withHeaders({ 'content-length': '5' })],
     ['a chunked body', withHeaders({ 'transfer-encoding': 'chunked' })],
-  ])('refuses %s, uses no ticket up for it, and proves to its bearer what is wrong', (_what, overrides) => {
+  ])('refuses %s, uses no ticket up for it, and proves to its peer what is wrong', (_what, overrides) => {
     const gate = new Gate(newOpener(), undefined);
     const ticket = newTicket();
     const verdict = gate.judge(request(`/${ticket}`, overrides), NOW);
-    expect(verdict).toMatchObject({ admitted: undefined, reason: 'upgrade-dropped', bearer: 'alice' });
+    expect(verdict).toMatchObject({ admitted: undefined, reason: 'upgrade-dropped', peer: 'alice' });
     expect(sealer.refusalIn(etagOf(verdict), ticket)).toEqual({ reason: 'upgrade-dropped', time: NOW });
     expect(missingIn(verdict)).toMatch(/^[A-Za-z0-9/.:, -]{6,}$/);
     expect(gate.judge(request(`/${ticket}`), NOW).admitted).toBeDefined();
@@ -124,11 +124,11 @@ describe('the gate', () => {
     expect(missing(withHeaders({ upgrade: 'secret' }))).toBe('another Upgrade');
   });
 
-  it('proves to a bearer that the relay has no further link, and uses no ticket up for it', () => {
+  it('proves to a peer that the relay has no further link, and uses no ticket up for it', () => {
     const gate = new Gate(newOpener(), undefined);
     const ticket = newTicket();
     const verdict = gate.judge(request(`/${ticket}`), NOW, true);
-    expect(verdict).toMatchObject({ admitted: undefined, reason: 'relay-full', bearer: 'alice' });
+    expect(verdict).toMatchObject({ admitted: undefined, reason: 'relay-full', peer: 'alice' });
     expect(sealer.refusalIn(etagOf(verdict), ticket)?.reason).toBe('relay-full');
     expect(gate.judge(request('/'), NOW, true)).toEqual({ admitted: undefined, reason: 'no-ticket' });
     expect(gate.judge(request(`/${ticket}`), NOW).admitted).toBeDefined();
@@ -141,19 +141,19 @@ describe('the gate', () => {
       for (const features of [0, 2, 0x7fff]) {
         const url = `/${newTicket(features)}`;
         const verdict = gate.judge(request(url, withHeaders({ origin })), NOW);
-        expect(verdict).toEqual({ admitted: undefined, reason: 'from-page', bearer: 'alice' });
+        expect(verdict).toEqual({ admitted: undefined, reason: 'from-page', peer: 'alice' });
         expect(gate.judge(request(url), NOW).admitted).toBeDefined();
       }
     },
   );
 
-  it('admits a web page with a ticket that its bearer sealed for one, once, and nothing else of it', () => {
+  it('admits a web page with a ticket that its peer sealed for one, once, and nothing else of it', () => {
     const gate = new Gate(newOpener(), undefined);
     const page = withHeaders({ origin: 'http://192.0.2.7:8808' });
     const url = `/${newTicket(PAGE_FEATURE)}`;
     expect(gate.judge(request('/', page), NOW).admitted).toBeUndefined();
     expect(gate.judge(request(`/${'A'.repeat(168)}`, page), NOW).admitted).toBeUndefined();
-    expect(gate.judge(request(url, page), NOW).admitted).toMatchObject({ bearer: 'alice', features: PAGE_FEATURE });
+    expect(gate.judge(request(url, page), NOW).admitted).toMatchObject({ peer: 'alice', features: PAGE_FEATURE });
     expect(gate.judge(request(url, page), NOW)).toMatchObject({ admitted: undefined, reason: 'replayed' });
   });
 
@@ -175,11 +175,11 @@ describe('the gate', () => {
     [undefined, (ticket) => `/a/${ticket}?key=secret`, '/a/…?…'],
     [undefined, (ticket) => `http://relay/a/${ticket}`, 'http://relay/a/…'],
     ['', (ticket) => `/${'x'.repeat(400)}/${ticket}`, `/${'x'.repeat(199)}`],
-  ])('proves to a bearer that her request came under another path (prefix %j)', (prefix, make, shown) => {
+  ])('proves to a peer that her request came under another path (prefix %j)', (prefix, make, shown) => {
     const gate = new Gate(newOpener(), prefix);
     const ticket = newTicket();
     const verdict = gate.judge(request(make(ticket)), NOW);
-    expect(verdict).toMatchObject({ admitted: undefined, reason: 'wrong-path', bearer: 'alice', path: shown });
+    expect(verdict).toMatchObject({ admitted: undefined, reason: 'wrong-path', peer: 'alice', path: shown });
     expect(sealer.refusalIn(etagOf(verdict), ticket)?.reason).toBe('wrong-path');
     expect(JSON.stringify(verdict)).not.toContain(ticket);
     expect(gate.judge(request(`${prefix ?? ''}/${ticket}`), NOW).admitted).toBeDefined();

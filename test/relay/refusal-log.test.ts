@@ -6,14 +6,14 @@ import { collectingLogger } from '../support/collecting-logger.ts';
 const dropped: Refused = {
   admitted: undefined,
   reason: 'upgrade-dropped',
-  bearer: 'alice',
+  peer: 'alice',
   missing: 'HTTP/1.0, Connection: close',
 };
 
-it('a refused bearer is told of once a minute for each reason, strangers only at debug', () => {
+it('a refused peer is told of once a minute for each reason, strangers only at debug', () => {
   const { logger, lines } = collectingLogger();
   const log = new RefusalLog(logger, '/assets');
-  const otherPath: Refused = { admitted: undefined, reason: 'wrong-path', bearer: 'alice', path: '/…' };
+  const otherPath: Refused = { admitted: undefined, reason: 'wrong-path', peer: 'alice', path: '/…' };
   for (let ms = 0; ms < 59_999; ms += 500) {
     log.note(dropped, '192.0.2.1', ms);
     log.note(otherPath, '192.0.2.1', ms);
@@ -21,31 +21,31 @@ it('a refused bearer is told of once a minute for each reason, strangers only at
   }
   const warnings = lines.filter(({ level }) => level > 20);
   expect(warnings).toEqual([
-    expect.objectContaining({ level: 40, bearer: 'alice', reason: 'upgrade-dropped', missing: dropped.missing }),
-    expect.objectContaining({ level: 40, bearer: 'alice', path: '/…', instead: '/assets/…' }),
+    expect.objectContaining({ level: 40, peer: 'alice', reason: 'upgrade-dropped', missing: dropped.missing }),
+    expect.objectContaining({ level: 40, peer: 'alice', path: '/…', instead: '/assets/…' }),
   ]);
   expect(warnings[0]?.message).toMatch(
     /good ticket of alice came without its upgrade .*HTTP\/1\.0.*docs\/operations\.md/,
   );
   log.note(dropped, '192.0.2.1', 60_000);
-  log.note({ ...dropped, bearer: 'bob' }, '192.0.2.1', 60_000);
+  log.note({ ...dropped, peer: 'bob' }, '192.0.2.1', 60_000);
   expect(lines.filter(({ level }) => level > 20)).toHaveLength(4);
 });
 
 it('a clock that is off is told of by how much, and on which side', () => {
   const { logger, lines } = collectingLogger();
   const log = new RefusalLog(logger, undefined);
-  log.note({ admitted: undefined, reason: 'late', bearer: 'alice', offset: -600 }, undefined, 0);
-  log.note({ admitted: undefined, reason: 'early', bearer: 'bob', offset: 7_200 }, undefined, 0);
+  log.note({ admitted: undefined, reason: 'late', peer: 'alice', offset: -600 }, undefined, 0);
+  log.note({ admitted: undefined, reason: 'early', peer: 'bob', offset: 7_200 }, undefined, 0);
   expect(lines.map(({ message }) => message)).toEqual([
     'a ticket of alice is 600 s old: the clock of alice is wrong, or that of this machine',
     'a ticket of bob is 7200 s ahead: the clock of bob is wrong, or that of this machine',
   ]);
 });
 
-it('however many bearers are refused, it remembers a thousand, and a flood of them is no flood of lines', () => {
+it('however many peers are refused, it remembers a thousand, and a flood of them is no flood of lines', () => {
   const { logger, lines } = collectingLogger();
   const log = new RefusalLog(logger, undefined);
-  for (let i = 0; i < 10_000; i++) log.note({ ...dropped, bearer: `evil/${i}` }, undefined, i);
+  for (let i = 0; i < 10_000; i++) log.note({ ...dropped, peer: `evil/${i}` }, undefined, i);
   expect(lines.length).toBe(1_024);
 });

@@ -24,7 +24,7 @@ const seal = (): string => sealer.seal({ role: 'client', destination: 'home', pr
 
 async function start(overrides: Partial<RelayServerOptions> & { limits?: Partial<RelayLimits> } = {}) {
   const tickets = new TicketOpener(relay);
-  tickets.setBearers([{ name: 'alice', gateKey: alice.public.gate, role: 'client', destination: 'home' }]);
+  tickets.setPeers([{ name: 'alice', gateKey: alice.public.gate, role: 'client', destination: 'home' }]);
   const links: { link: MessageLink; admitted: Admitted; recorder: LinkRecorder }[] = [];
   const lines: string[] = [];
   const log = (fields: object, message: string): void => void lines.push(JSON.stringify({ ...fields, message }));
@@ -95,7 +95,7 @@ describe('the relay server', () => {
     const recorder = new LinkRecorder(mine);
     await until(() => links.length === 1);
     const { link, admitted, recorder: theirs } = links[0]!;
-    expect(admitted).toEqual({ bearer: 'alice', role: 'client', destination: 'home', protocol: 3, features: 5 });
+    expect(admitted).toEqual({ peer: 'alice', role: 'client', destination: 'home', protocol: 3, features: 5 });
     mine.send([Buffer.from('ping')]);
     await theirs.untilMessages(1);
     link.send([Buffer.from('pong')]);
@@ -103,7 +103,7 @@ describe('the relay server', () => {
     expect([theirs.messages[0]!.toString(), recorder.messages[0]!.toString()]).toEqual(['ping', 'pong']);
   });
 
-  it('lives on when a bearer resets a connection on which an upgrade waits for the answers before it', async () => {
+  it('lives on when a peer resets a connection on which an upgrade waits for the answers before it', async () => {
     const held: ServerResponse[] = [];
     const { port, server } = await start({ decoy: (_request, response) => void held.push(response) });
     const errors: unknown[] = [];
@@ -171,18 +171,18 @@ describe('the relay server', () => {
     expect(bytes).not.toContain('HTTP');
   });
 
-  it('never logs a ticket, and names the bearer whose ticket it refuses', async () => {
+  it('never logs a ticket, and names the peer whose ticket it refuses', async () => {
     const { dial, lines, tickets } = await start();
     const used = seal();
     await dial(used);
     await faultOfPromise(dial(used));
     const late = sealer.seal({ role: 'client', destination: 'home', protocol: 3, features: 5 }, Date.now() - 125_000);
     await faultOfPromise(dial(late));
-    tickets.setBearers([]);
+    tickets.setPeers([]);
     const unknown = seal();
     await faultOfPromise(dial(unknown));
     const log = lines.join('\n');
-    expect(log).toMatch(/"bearer":"alice","reason":"replayed"/);
+    expect(log).toMatch(/"peer":"alice","reason":"replayed"/);
     for (const ticket of [used, late, unknown]) expect(log).not.toContain(ticket.slice(0, 20));
   });
 

@@ -11,10 +11,10 @@ function callAll(line: RendezvousQueue<string>, now: number): string[] {
   return called;
 }
 
-const bearerOf = (client: string): string => client.replace(/#.*/, '');
+const peerOf = (client: string): string => client.replace(/#.*/, '');
 
 describe('the line before an exit', () => {
-  it('leads a thousand bearers to it, so many at once as it answers', () => {
+  it('leads a thousand peers to it, so many at once as it answers', () => {
     const line = new RendezvousQueue<string>(LIMITS);
     for (let i = 0; i < 1_000; i++) expect(line.join(`${i}`, `${i}#0`, 0)).toBe(true);
     const led: string[] = [];
@@ -22,13 +22,13 @@ describe('the line before an exit', () => {
       const called = callAll(line, now);
       expect(called.length).toBeLessThanOrEqual(128);
       led.push(...called);
-      for (const client of called) line.answered(bearerOf(client));
+      for (const client of called) line.answered(peerOf(client));
     }
     expect(led).toEqual(Array.from({ length: 1_000 }, (_, i) => `${i}#0`));
     expect(line.isIdle).toBe(true);
   });
 
-  it('leads a thousand clients of one bearer to it within half a minute, if they come again when they are turned away', () => {
+  it('leads a thousand clients of one peer to it within half a minute, if they come again when they are turned away', () => {
     const line = new RendezvousQueue<string>(LIMITS);
     let todo = Array.from({ length: 1_000 }, (_, i) => `one#${i}`);
     let led = 0;
@@ -37,12 +37,12 @@ describe('the line before an exit', () => {
       todo = todo.filter((client) => !line.join('one', client, now));
       const called = callAll(line, now);
       led += called.length;
-      for (const client of called) line.answered(bearerOf(client));
+      for (const client of called) line.answered(peerOf(client));
     }
     expect(now).toBeLessThan(30_000);
   });
 
-  it('gives a bearer with many calls half of the places, and the next one its turn at once', () => {
+  it('gives a peer with many calls half of the places, and the next one its turn at once', () => {
     const line = new RendezvousQueue<string>(LIMITS);
     for (let i = 0; i < 1_000; i++) line.join('many', `many#${i}`, 0);
     const first = callAll(line, 0);
@@ -51,7 +51,7 @@ describe('the line before an exit', () => {
     expect(callAll(line, 0)).toEqual(['one#0']);
   });
 
-  it('goes round the bearers: one with many calls delays another by one place at most', () => {
+  it('goes round the peers: one with many calls delays another by one place at most', () => {
     const line = new RendezvousQueue<string>({ called: 1, waiting: 2_048 });
     for (let i = 0; i < 200; i++) line.join('many', `many#${i}`, 0);
     line.join('few', 'few#0', 0);
@@ -60,12 +60,12 @@ describe('the line before an exit', () => {
     for (let i = 0; i < 5; i++) {
       const client = line.next(0) ?? '';
       order.push(client);
-      line.answered(bearerOf(client));
+      line.answered(peerOf(client));
     }
     expect(order).toEqual(['many#0', 'few#0', 'many#1', 'few#1', 'many#2']);
   });
 
-  it('lets a bearer through at its rate, and says when the next turn is', () => {
+  it('lets a peer through at its rate, and says when the next turn is', () => {
     const line = new RendezvousQueue<string>(LIMITS);
     let called = 0;
     let joined = 0;
@@ -73,7 +73,7 @@ describe('the line before an exit', () => {
       while (line.join('one', `one#${joined}`, now)) joined += 1;
       for (let clients = callAll(line, now); clients.length > 0; clients = callAll(line, now)) {
         called += clients.length;
-        for (const client of clients) line.answered(bearerOf(client));
+        for (const client of clients) line.answered(peerOf(client));
       }
       line.join('one', `one#${joined++}`, now);
       expect(line.waitMs(now)).toBeGreaterThan(0);
@@ -83,17 +83,16 @@ describe('the line before an exit', () => {
     expect(called).toBeLessThanOrEqual(60 * 30 + 256);
   });
 
-  it('has room for the next bearer, however many calls ten others have', () => {
+  it('has room for the next peer, however many calls ten others have', () => {
     const line = new RendezvousQueue<string>(LIMITS);
-    for (let bearer = 0; bearer < 10; bearer++)
-      for (let i = 0; i < 1_000; i++) line.join(`${bearer}`, `${bearer}#${i}`, 0);
+    for (let peer = 0; peer < 10; peer++) for (let i = 0; i < 1_000; i++) line.join(`${peer}`, `${peer}#${i}`, 0);
     expect(line.join('next', 'next#0', 0)).toBe(true);
   });
 
   it('never calls more than it may, counts its places, and leaves nobody behind', () => {
     const step = fc.record({
       kind: fc.constantFrom('join', 'leave', 'call', 'answer'),
-      bearer: fc.integer({ min: 0, max: 3 }),
+      peer: fc.integer({ min: 0, max: 3 }),
       wait: fc.integer({ min: 0, max: 500 }),
     });
     fc.assert(
@@ -103,14 +102,14 @@ describe('the line before an exit', () => {
         const called: string[] = [];
         let now = 0;
         let made = 0;
-        for (const { kind, bearer, wait } of steps) {
+        for (const { kind, peer, wait } of steps) {
           now += wait;
           if (kind === 'join') {
-            const client = `${bearer}#${made++}`;
-            if (line.join(`${bearer}`, client, now)) waiting.push(client);
+            const client = `${peer}#${made++}`;
+            if (line.join(`${peer}`, client, now)) waiting.push(client);
           } else if (kind === 'leave') {
             const client = waiting.shift();
-            if (client !== undefined) line.leave(bearerOf(client), client);
+            if (client !== undefined) line.leave(peerOf(client), client);
           } else if (kind === 'call') {
             for (const client of callAll(line, now)) {
               expect(waiting).toContain(client);
@@ -119,21 +118,21 @@ describe('the line before an exit', () => {
             }
           } else {
             const client = called.shift();
-            if (client !== undefined) line.answered(bearerOf(client));
+            if (client !== undefined) line.answered(peerOf(client));
           }
           expect(called.length).toBeLessThanOrEqual(5);
           expect(line.waiting).toBe(waiting.length);
         }
         // With time and answers, whoever waits is called for.
         for (let i = 0; i < 100; i++) {
-          for (const client of called.splice(0)) line.answered(bearerOf(client));
+          for (const client of called.splice(0)) line.answered(peerOf(client));
           now += 1_000;
           for (const client of callAll(line, now)) {
             waiting.splice(waiting.indexOf(client), 1);
             called.push(client);
           }
         }
-        for (const client of called) line.answered(bearerOf(client));
+        for (const client of called) line.answered(peerOf(client));
         expect([waiting, line.isIdle]).toEqual([[], true]);
       }),
       { numRuns: 200, seed: 12 },

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Bearer } from '../../src/crypto/ticket.ts';
+import type { Peer } from '../../src/crypto/ticket.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { Rendezvous, type RendezvousOptions } from '../../src/relay/rendezvous.ts';
 import {
@@ -55,17 +55,16 @@ class Far extends LinkRecorder {
 
 function setUp(limits: RendezvousOptions['limits'] = {}, options: Partial<RendezvousOptions> = {}) {
   const known = new Set<string>();
-  const placeOf = (bearer: Bearer): string =>
-    `${bearer.destination}: ${Buffer.from(bearer.gateKey).toString('base64url')}`;
+  const placeOf = (peer: Peer): string => `${peer.destination}: ${Buffer.from(peer.gateKey).toString('base64url')}`;
   const tickets = {
-    add: vi.fn((bearer: Bearer): void => void known.add(placeOf(bearer))),
-    remove: (bearer: Bearer): void => void known.delete(placeOf(bearer)),
+    add: vi.fn((peer: Peer): void => void known.add(placeOf(peer))),
+    remove: (peer: Peer): void => void known.delete(placeOf(peer)),
   };
   const rendezvous = new Rendezvous({ tickets, logger: silentLogger, limits, ...options });
-  const arrive = (role: 'client' | 'exit', bearer: string, destination: string, features = 0, remote?: string): Far => {
+  const arrive = (role: 'client' | 'exit', peer: string, destination: string, features = 0, remote?: string): Far => {
     const [near, far] = memoryLinkPair();
     if (remote !== undefined) Object.defineProperty(near, 'remote', { value: remote });
-    rendezvous.serve(near, { role, bearer, destination, features });
+    rendezvous.serve(near, { role, peer, destination, features });
     return new Far(far);
   };
   return {

@@ -25,7 +25,7 @@ const REQUEST = 'GET / HTTP/1.1\r\nHost: relay\r\n\r\n';
 /** `source` is where new connections come from. */
 async function start(overrides: Partial<RelayServerOptions> = {}) {
   const tickets = new TicketOpener(relay);
-  tickets.setBearers([
+  tickets.setPeers([
     { name: 'alice', gateKey: alice.public.gate, role: 'client', destination: '' },
     { name: 'home', gateKey: home.public.gate, role: 'exit', destination: '' },
   ]);

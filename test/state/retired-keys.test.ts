@@ -33,7 +33,7 @@ describe('keys that were rotated', () => {
     const [old, ...more] = await readRetiredKeys(state, NOW + MONTH_MS - 1);
     expect(more).toEqual([]);
     expect(keyOf(old?.identity)).toBe(keyOf(identity));
-    expect(old?.bearers.map(({ name, role, key }) => [name, role, formatPublicIdentity(key)])).toEqual([
+    expect(old?.peers.map(({ name, role, key }) => [name, role, formatPublicIdentity(key)])).toEqual([
       ['alice', 'client', formatPublicIdentity(alice.key)],
       ['home', 'exit', formatPublicIdentity(home.key)],
     ]);

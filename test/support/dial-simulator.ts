@@ -17,7 +17,7 @@ export interface Attempt {
 }
 
 interface Program {
-  readonly bearer: string;
+  readonly peer: string;
   readonly destinations: readonly Destination[];
   /** Until the target answers, ms; undefined: never. */
   readonly answersAfter: number | undefined;
@@ -39,7 +39,7 @@ export const address = (host: string, port = 80): Destination[] => {
 export class DialSimulator {
   readonly queue: DialQueue;
   now = 0;
-  /** The most places ever taken, by bearer and in all. */
+  /** The most places ever taken, by peer and in all. */
   readonly peaks = new Map<string, number>();
   private readonly events: Event[] = [];
   private readonly running = new Map<
@@ -48,7 +48,7 @@ export class DialSimulator {
   >();
   private readonly taken = new Map<string, number>();
 
-  constructor(limits: QueueLimits = { pendingPerBearer: 256, pendingTotal: 1_024 }) {
+  constructor(limits: QueueLimits = { pendingPerPeer: 256, pendingTotal: 1_024 }) {
     this.queue = new DialQueue(limits);
     const look = (): void => {
       if (this.queue.waiting > 0) this.apply(this.queue.advance(this.now));
@@ -58,12 +58,12 @@ export class DialSimulator {
   }
 
   /** One that never answers, tried for ever. */
-  loopDead(bearer: string, destinations: readonly Destination[], at = 0): Attempt[] {
-    return this.begin({ bearer, destinations, answersAfter: undefined, loops: true, attempts: [] }, at);
+  loopDead(peer: string, destinations: readonly Destination[], at = 0): Attempt[] {
+    return this.begin({ peer, destinations, answersAfter: undefined, loops: true, attempts: [] }, at);
   }
 
-  once(bearer: string, destinations: readonly Destination[], answersAfter: number | undefined, at: number): Attempt[] {
-    return this.begin({ bearer, destinations, answersAfter, loops: false, attempts: [] }, at);
+  once(peer: string, destinations: readonly Destination[], answersAfter: number | undefined, at: number): Attempt[] {
+    return this.begin({ peer, destinations, answersAfter, loops: false, attempts: [] }, at);
   }
 
   run(until: number): void {
@@ -84,7 +84,7 @@ export class DialSimulator {
 
   private ask(program: Program): void {
     const asked = this.now;
-    const { entry, decisions } = this.queue.ask(program.bearer, program.destinations, this.now);
+    const { entry, decisions } = this.queue.ask(program.peer, program.destinations, this.now);
     let waitedMs = 0;
     const done = (outcome: Attempt['outcome']): void => {
       if (!this.running.delete(entry)) return;
@@ -112,8 +112,8 @@ export class DialSimulator {
     if (!this.whenStarted.delete(entry)) return;
     noteWait?.();
     const running = this.running.get(entry);
-    const { answersAfter = Number.POSITIVE_INFINITY, bearer } = running?.program ?? { bearer: '' };
-    this.count(bearer, 1);
+    const { answersAfter = Number.POSITIVE_INFINITY, peer } = running?.program ?? { peer: '' };
+    this.count(peer, 1);
     const answered = answersAfter < DIAL_MS;
     this.at(this.now + Math.min(answersAfter, DIAL_MS), () => this.end(entry, answered ? 'answered' : 'silent'));
   }
@@ -121,7 +121,7 @@ export class DialSimulator {
   private end(entry: Entry, outcome: Attempt['outcome']): void {
     if (entry.state !== 'started' && entry.state !== 'evicted') return;
     const running = this.running.get(entry);
-    this.count(entry.bearer, -1);
+    this.count(entry.peer, -1);
     const decisions = this.queue.end(entry, outcome === 'answered', this.now);
     running?.done(outcome);
     this.apply(decisions);
@@ -132,8 +132,8 @@ export class DialSimulator {
     for (const entry of evicted) this.at(this.now, () => this.end(entry, 'evicted'));
   }
 
-  private count(bearer: string, by: number): void {
-    for (const key of [bearer, '']) {
+  private count(peer: string, by: number): void {
+    for (const key of [peer, '']) {
       const taken = (this.taken.get(key) ?? 0) + by;
       this.taken.set(key, taken);
       this.peaks.set(key, Math.max(this.peaks.get(key) ?? 0, taken));

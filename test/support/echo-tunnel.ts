@@ -29,10 +29,10 @@ export interface EchoTunnel {
 
 /** Until the test is over. */
 export async function startEchoTunnel(seed: number): Promise<EchoTunnel> {
-  const [identity, bearer] = [createIdentity(), createIdentity()];
+  const [identity, peer] = [createIdentity(), createIdentity()];
   const exit = new ExitSessions({
     keys: importKeyPair(identity.exposeSessionKey()),
-    bearerOf: () => 'alice',
+    peerOf: () => 'alice',
     acceptor: ECHO,
     logger: silentLogger,
   });
@@ -41,7 +41,7 @@ export async function startEchoTunnel(seed: number): Promise<EchoTunnel> {
   serve();
   const proxy = await startChaosProxy({ target: { host: '127.0.0.1', port: server.port }, seed });
   const handshake = {
-    keys: importKeyPair(bearer.exposeSessionKey()),
+    keys: importKeyPair(peer.exposeSessionKey()),
     exitKey: identity.public.session,
     suite: 'AESGCM',
     encryption: 'on',

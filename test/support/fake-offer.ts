@@ -1,5 +1,5 @@
 /**
- * A stream offered to an exit without a session behind it: the test holds the peer's end, and sees what the exit did.
+ * A stream offered to an exit without a session behind it: the test holds the farEnd's end, and sees what the exit did.
  */
 import { once } from 'node:events';
 import { type Duplex, duplexPair } from 'node:stream';
@@ -8,9 +8,9 @@ import type { OfferedStream, Target, TunnelStream } from '../../src/tunnel/strea
 
 export class FakeOffer implements OfferedStream {
   readonly target: Target;
-  readonly bearer: string;
-  /** The peer's end of the stream. */
-  readonly peer: Duplex;
+  readonly peer: string;
+  /** The farEnd's end of the stream. */
+  readonly farEnd: Duplex;
   /** In order: `accept`, `refuse FAULT`, `release`. */
   readonly calls: string[] = [];
   /** Resolve at the first call of each. */
@@ -23,11 +23,11 @@ export class FakeOffer implements OfferedStream {
   private handleRefused: (fault: WireFaultName) => void = () => {};
   private handleReleased: () => void = () => {};
 
-  constructor(target: Target, bearer = 'laptop') {
+  constructor(target: Target, peer = 'laptop') {
     this.target = target;
-    this.bearer = bearer;
-    [this.near, this.peer] = duplexPair({ allowHalfOpen: true });
-    this.peer.on('error', () => {});
+    this.peer = peer;
+    [this.near, this.farEnd] = duplexPair({ allowHalfOpen: true });
+    this.farEnd.on('error', () => {});
     this.accepted = new Promise((resolve) => {
       this.handleAccepted = resolve;
     });
@@ -46,12 +46,12 @@ export class FakeOffer implements OfferedStream {
   /** All that the exit's side sends, once it has finished. Leaves the other direction open, as `toArray` would not. */
   async receive(): Promise<Buffer> {
     const chunks: Buffer[] = [];
-    this.peer.on('data', (chunk: Buffer) => chunks.push(chunk));
-    await once(this.peer, 'end');
+    this.farEnd.on('data', (chunk: Buffer) => chunks.push(chunk));
+    await once(this.farEnd, 'end');
     return Buffer.concat(chunks);
   }
 
-  /** The peer gives the stream up. */
+  /** The farEnd gives the stream up. */
   abandon(): void {
     this.near.destroy();
     this.abort.abort();

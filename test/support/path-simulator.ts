@@ -9,9 +9,9 @@
  */
 import { DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
 import {
-  DEFAULT_CONGESTION_CONFIG,
   type CongestionConfig,
   CongestionController,
+  DEFAULT_CONGESTION_CONFIG,
   type SentStamp,
 } from '../../src/mux/congestion/congestion-controller.ts';
 import { Scheduler } from '../../src/mux/scheduler.ts';
@@ -229,7 +229,10 @@ class End {
   ) {
     this.scenario = scenario;
     this.active = active;
-    this.model = new CongestionController({ ...DEFAULT_CONGESTION_CONFIG, headerBytes: RECORD_OVERHEAD, ...scenario.config }, 0);
+    this.model = new CongestionController(
+      { ...DEFAULT_CONGESTION_CONFIG, headerBytes: RECORD_OVERHEAD, ...scenario.config },
+      0,
+    );
     this.echo.sendCredit = Number.MAX_SAFE_INTEGER;
     for (let i = 0; i < streams; i++) {
       const stream = new StreamState(i + 1, TARGET, 'open');

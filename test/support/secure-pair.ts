@@ -21,7 +21,7 @@ export async function securePair(
   const accepted = new Promise<MessageLink>((resolve, reject) =>
     acceptSecureLink(
       under.far,
-      { keys: EXIT_KEYS, bearerOf: () => 'alice', allowUnsealed: encryption === 'off' },
+      { keys: EXIT_KEYS, peerOf: () => 'alice', allowUnsealed: encryption === 'off' },
       { onSecured: resolve, onFailed: reject },
     ),
   );

@@ -35,7 +35,7 @@ export function driverPair(
   const exit = new SessionDriver({
     ...common,
     mux: { ...DEFAULT_MUX_CONFIG, ...setup.config, role: 'exit' },
-    bearer: 'alice',
+    peer: 'alice',
     acceptor: { handleOffer: (offer) => setup.onOffer(offer) },
     onEnd: (fault) => setup.onEnd('exit', fault),
   });

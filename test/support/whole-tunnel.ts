@@ -47,11 +47,11 @@ export async function startWholeTunnel(options: WholeTunnelOptions = {}): Promis
   // As the programs do, which no TLS socket is beside.
   expectPlainReads(true);
   atEnd(() => expectPlainReads(false));
-  const [identity, bearer] = [createIdentity(), createIdentity()];
+  const [identity, peer] = [createIdentity(), createIdentity()];
   const { rateOf, quotas, encryption = 'on', between = 'nothing' } = options;
   const sessions = new ExitSessions({
     keys: importKeyPair(identity.exposeSessionKey()),
-    bearerOf: () => 'alice',
+    peerOf: () => 'alice',
     acceptor: createExit({
       resolver: { fullNamesOf: (name) => [name], resolve: () => Promise.reject(new WstunError('dial-name-unknown')) },
       rulesFor: () => [parseRule('127.0.0.1')],
@@ -70,7 +70,7 @@ export async function startWholeTunnel(options: WholeTunnelOptions = {}): Promis
   const url = `ws://127.0.0.1:${chaos.port}/ticket`;
   const dialRaw = between === 'page' ? await byPage(url) : directly(url);
   const handshake = {
-    keys: importKeyPair(bearer.exposeSessionKey()),
+    keys: importKeyPair(peer.exposeSessionKey()),
     exitKey: identity.public.session,
     suite: 'AESGCM',
     encryption,

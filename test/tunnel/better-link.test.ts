@@ -16,7 +16,11 @@ import type { SecureLink } from '../../src/tunnel/dial/secure-link.ts';
 import { beginOn } from '../../src/tunnel/dial/session-dialer.ts';
 import { Backoff } from '../../src/tunnel/reconnect/backoff.ts';
 import { ExitSessions } from '../../src/tunnel/session/exit-sessions.ts';
-import { type SessionDialer, ReconnectingSession, type SessionLink } from '../../src/tunnel/session/reconnecting-session.ts';
+import {
+  ReconnectingSession,
+  type SessionDialer,
+  type SessionLink,
+} from '../../src/tunnel/session/reconnecting-session.ts';
 import { type ClientOptions, TunnelClient } from '../../src/tunnel/session/tunnel-client.ts';
 import type { Target, TunnelStream } from '../../src/tunnel/stream/stream.ts';
 import { ECHO } from '../support/echoing.ts';
@@ -67,7 +71,7 @@ class BetterDial {
 /** An exit in memory that echoes; each `dial` brings a link of a second choice. */
 class TwoWays implements SessionDialer {
   private readonly exitIdentity = createIdentity();
-  private readonly bearer = createIdentity();
+  private readonly peer = createIdentity();
   exit = this.newExit();
   /** By the second choice: our ends, and the exit's. */
   readonly links: { readonly near: MessageLink; readonly far: MessageLink; isLetGo: boolean }[] = [];
@@ -76,7 +80,7 @@ class TwoWays implements SessionDialer {
   newExit(): ExitSessions {
     return new ExitSessions({
       keys: importKeyPair(this.exitIdentity.exposeSessionKey()),
-      bearerOf: () => 'alice',
+      peerOf: () => 'alice',
       acceptor: ECHO,
       logger: silentLogger,
     });
@@ -85,7 +89,7 @@ class TwoWays implements SessionDialer {
   async secured(): Promise<{ link: SecureLink; near: MessageLink; far: MessageLink }> {
     const [near, far] = memoryLinkPair();
     this.exit.serve(far, 'alice');
-    const keys = importKeyPair(this.bearer.exposeSessionKey());
+    const keys = importKeyPair(this.peer.exposeSessionKey());
     const exitKey = this.exitIdentity.public.session;
     const link = await initiateSecureLink(near, { keys, exitKey, suite: 'AESGCM', encryption: 'on' }, never);
     return { link, near, far };

@@ -25,7 +25,7 @@ function setUp() {
   const memory = { isShort: false };
   const exit = new ExitSessions({
     keys: EXIT_KEYS,
-    bearerOf: () => 'alice',
+    peerOf: () => 'alice',
     isOverloaded: () => memory.isShort,
     acceptor: { handleOffer: echo },
     logger: silentLogger,

@@ -48,19 +48,19 @@ interface TwoWays {
 
 /** @param allowance of the first way, to begin with */
 async function start(allowance?: Allowance): Promise<TwoWays> {
-  const [relay, bearer] = [createIdentity(), createIdentity()];
+  const [relay, peer] = [createIdentity(), createIdentity()];
   const tickets = new TicketOpener(relay);
-  tickets.setBearers([{ name: 'alice', gateKey: bearer.public.gate, role: 'client', destination: '' }]);
+  tickets.setPeers([{ name: 'alice', gateKey: peer.public.gate, role: 'client', destination: '' }]);
   const exit = new ExitSessions({
     keys: importKeyPair(relay.exposeSessionKey()),
-    bearerOf: () => 'alice',
+    peerOf: () => 'alice',
     acceptor: ECHO,
     logger: silentLogger,
   });
   const server = await startRelayServer({
     listen: [{ host: '127.0.0.1', port: 0 }],
     tickets,
-    onLink: (link, { bearer: name }) => exit.serve(link, name),
+    onLink: (link, { peer: name }) => exit.serve(link, name),
     logger: silentLogger,
   });
   const port = server.addresses[0]?.port ?? 0;
@@ -86,7 +86,7 @@ async function start(allowance?: Allowance): Promise<TwoWays> {
     relayGateKey: relay.public.gate,
     exitSessionKey: relay.public.session,
     exitName: undefined,
-    bearer,
+    peer,
   };
   const log: string[] = [];
   const client = new TunnelClient(

@@ -94,7 +94,7 @@ const HEAD_START_MS = 1_000;
 const DOUBTED_LAG_MS = 5_000;
 
 /**
- * What a relay says to a bearer whom it knows, whichever way the link comes: on a link that cannot lead to the exit
+ * What a relay says to a peer whom it knows, whichever way the link comes: on a link that cannot lead to the exit
  * (docs/protocol.md §2.5), and in place of one (§2.2).
  */
 const RELAY_WORDS: ReadonlySet<FaultName> = new Set<FaultName>([

@@ -1,6 +1,6 @@
 /**
  * Makes a SecureLink of a link: the Noise handshake between client and exit, and what both agree on before it
- * (docs/protocol.md §2.4). Knows keys; whether the bearer of a key is welcome is asked of the caller.
+ * (docs/protocol.md §2.4). Knows keys; whether the peer of a key is welcome is asked of the caller.
  *
  * Whatever goes wrong, the link is aborted without a word: whoever stands in between learns only that it did not work.
  */
@@ -73,20 +73,20 @@ export function initiateSecureLink(
 export interface ResponderOptions {
   readonly keys: DhKeyPair;
   /** Whose session public key, 32 bytes, this is; undefined if it is not welcome. */
-  readonly bearerOf: (sessionKey: Uint8Array) => string | undefined;
+  readonly peerOf: (sessionKey: Uint8Array) => string | undefined;
   /** Whether `encryption: 'off'` may be agreed on. */
   readonly allowUnsealed: boolean;
   /** Keys that this exit had before: whoever pins one of them still completes a handshake, and is told. */
   readonly retired?: readonly RetiredResponder[];
 }
 
-export type RetiredResponder = Pick<ResponderOptions, 'keys' | 'bearerOf'>;
+export type RetiredResponder = Pick<ResponderOptions, 'keys' | 'peerOf'>;
 
 export interface ResponderEvents {
   /** In the turn of the last handshake message; the link's handler is to be set in it. */
-  onSecured(link: SecureLink, bearer: string, sessionKey: Uint8Array): void;
+  onSecured(link: SecureLink, peer: string, sessionKey: Uint8Array): void;
   /** Instead, where the client pins a key that is retired (needed with `retired`): all that may follow is to say so. */
-  onRetired?(link: SecureLink, bearer: string): void;
+  onRetired?(link: SecureLink, peer: string): void;
   /** Once, instead. The link is aborted. */
   onFailed(error: WstunError): void;
 }
@@ -103,11 +103,11 @@ export function acceptSecureLink(link: MessageLink, options: ResponderOptions, e
     }
     offer.noise.readMessage(body);
     const result = offer.noise.finish();
-    const bearer = (offer.retired ?? options).bearerOf(result.remoteStatic);
-    if (bearer === undefined) throw new WstunError('handshake-failed');
+    const peer = (offer.retired ?? options).peerOf(result.remoteStatic);
+    if (peer === undefined) throw new WstunError('handshake-failed');
     const secured = exchange.succeed(result, offer.encryption);
-    if (offer.retired === undefined) events.onSecured(secured, bearer, result.remoteStatic);
-    else events.onRetired?.(secured, bearer);
+    if (offer.retired === undefined) events.onSecured(secured, peer, result.remoteStatic);
+    else events.onRetired?.(secured, peer);
   });
 }
 

@@ -7,9 +7,9 @@ import type { Logger } from '../../observability/logger.ts';
 import type { SessionRequest } from '../../protocol/session-request.ts';
 import type { SessionDialer, SessionLink } from '../session/reconnecting-session.ts';
 import {
+  type Connector,
   type ConnectorChoice,
   DirectConnector,
-  type Connector,
   type PageDialer,
   PreferredConnector,
   SingleConnector,
@@ -45,7 +45,7 @@ export class RelaySessionDialer implements SessionDialer {
   constructor(invite: Invite, encryption: Encryption, logger: Logger, tether?: TetherOptions) {
     const dialer = new TicketDialer(invite, logger);
     const handshake = {
-      keys: importKeyPair(invite.bearer.exposeSessionKey()),
+      keys: importKeyPair(invite.peer.exposeSessionKey()),
       exitKey: invite.exitSessionKey,
       suite: preferredSuite(() => performance.now()),
       encryption,
@@ -100,7 +100,11 @@ function wayTo(
   destination: string,
   { handshake, logger, tether }: WayOptions,
 ): ConnectorChoice<SecureLink> {
-  const direct = new SealedConnector(new DirectConnector(dialer, destination, handshake.encryption === 'on'), dialer, handshake);
+  const direct = new SealedConnector(
+    new DirectConnector(dialer, destination, handshake.encryption === 'on'),
+    dialer,
+    handshake,
+  );
   if (tether === undefined) return new SingleConnector(direct);
   const byPage = new SealedConnector(new TetherConnector(dialer, destination, tether.pages), dialer, handshake);
   return tether.direct ? new PreferredConnector(direct, byPage, logger) : new SingleConnector(byPage);

@@ -53,9 +53,9 @@ export class TicketDialer {
   private attempts = 0;
   private readonly proofs = new WeakMap<MessageLink, Buffer>();
 
-  constructor(invite: Pick<Invite, 'relayUrls' | 'relayGateKey' | 'bearer'>, logger: Logger) {
+  constructor(invite: Pick<Invite, 'relayUrls' | 'relayGateKey' | 'peer'>, logger: Logger) {
     this.urls = invite.relayUrls;
-    this.sealer = new TicketSealer(invite.bearer, invite.relayGateKey);
+    this.sealer = new TicketSealer(invite.peer, invite.relayGateKey);
     this.logger = logger;
   }
 

@@ -6,9 +6,9 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import {
+  classifyChange,
   describeAddresses,
   describeRoutes,
-  classifyChange,
   type NetworkChange,
   type NetworkLook,
 } from './network-change.ts';

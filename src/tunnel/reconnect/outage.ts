@@ -17,7 +17,7 @@ const FINAL: ReadonlySet<FaultName> = new Set<FaultName>(['keys-rotated', 'bad-v
  * written, while an editor or a deployment is at it.
  */
 const REMOVAL_STANDS_MS = 60_000;
-/** What refuses a bearer whose access was removed. */
+/** What refuses a peer whose access was removed. */
 const REFUSALS: ReadonlySet<FaultName> = new Set<FaultName>(['access-removed', 'relay-refused']);
 
 /** A failure that stays is a lasting one after this, ms: a relay, or a proxy in front of it, restarts in less. */

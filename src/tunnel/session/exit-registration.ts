@@ -89,7 +89,7 @@ export class ExitRegistration {
   }
 
   /** Whose links may come, from now on. @param keys gate keys, base64url */
-  setBearers(keys: readonly string[]): void {
+  setPeers(keys: readonly string[]): void {
     this.keys = keys;
     const waitMs = this.announcedAt + ANNOUNCE_MS - performance.now();
     if (waitMs <= 0) this.announce();

@@ -1,6 +1,6 @@
 /**
  * The sessions that an exit serves. A link that reaches it proves a key, then names a session: a new one, or one of the
- * same key that lost its link. Sessions are found again by the name of their bearer too.
+ * same key that lost its link. Sessions are found again by the name of their peer too.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DhKeyPair } from '../../crypto/x25519.ts';
@@ -25,7 +25,7 @@ import type { StreamAcceptor } from '../stream/stream.ts';
 import { SessionDriver } from './session-driver.ts';
 
 /**
- * Sessions without a link that one bearer may leave behind, whatever its limit of sessions: a client that crashes again
+ * Sessions without a link that one peer may leave behind, whatever its limit of sessions: a client that crashes again
  * and again. The one that lost its link first goes.
  */
 const MAX_DETACHED_OF_BEARER = 16;
@@ -37,12 +37,12 @@ export interface ExitSessionsOptions {
   /** The exit's session keys. */
   readonly keys: DhKeyPair;
   /** The access entry of a session public key, as the list stands now. */
-  readonly bearerOf: (sessionKey: Uint8Array) => string | undefined;
+  readonly peerOf: (sessionKey: Uint8Array) => string | undefined;
   /**
-   * How many sessions a bearer may have at once, as the list stands now. A lower limit ends none that lives. Without
+   * How many sessions a peer may have at once, as the list stands now. A lower limit ends none that lives. Without
    * it, any number.
    */
-  readonly maxSessionsOf?: (bearer: string) => number;
+  readonly maxSessionsOf?: (peer: string) => number;
   /** Keys of before; their clients are told that theirs are void. */
   readonly retired?: readonly RetiredResponder[];
   /** True while no new session may begin. */
@@ -58,7 +58,7 @@ export interface ExitSessionsOptions {
 interface Served {
   /** Of the key that began it and the client's id: no other key finds it. */
   readonly name: string;
-  readonly bearer: string;
+  readonly peer: string;
   readonly driver: SessionDriver;
   readonly since: number;
   /** From its first resumption on. */
@@ -70,7 +70,7 @@ interface Served {
 /** A link whose keys stand, and whose it is. */
 interface Comer {
   readonly link: SecureLink;
-  readonly bearer: string;
+  readonly peer: string;
 }
 
 interface Arrival extends Comer {
@@ -81,7 +81,7 @@ export class ExitSessions {
   /** By name. */
   private readonly sessions = new Map<string, Served>();
   /**
-   * By bearer: without these, ten thousand that lose their links at once would be looked through ten thousand times.
+   * By peer: without these, ten thousand that lose their links at once would be looked through ten thousand times.
    */
   private readonly counts = new Map<string, number>();
   /** Without a link, in the order in which they lost it. */
@@ -108,11 +108,11 @@ export class ExitSessions {
 
   /**
    * Serves a link until it ends: the handshake, the session's name, then the session. `admitted` is whom the gate let
-   * in, where this exit has one; then the keys of ticket and handshake must be the same bearer's.
+   * in, where this exit has one; then the keys of ticket and handshake must be the same peer's.
    */
   serve(link: MessageLink, admitted?: string): void {
     if (this.closing) return link.abort();
-    const { keys, bearerOf, retired = [] } = this.options;
+    const { keys, peerOf, retired = [] } = this.options;
     this.arriving.add(link);
     acceptSecureLink(
       link,
@@ -120,36 +120,36 @@ export class ExitSessions {
         keys,
         allowUnsealed: admitted !== undefined,
         retired,
-        bearerOf: (sessionKey) => {
-          const bearer = bearerOf(sessionKey);
-          return admitted === undefined || admitted === bearer ? bearer : undefined;
+        peerOf: (sessionKey) => {
+          const peer = peerOf(sessionKey);
+          return admitted === undefined || admitted === peer ? peer : undefined;
         },
       },
       {
-        onSecured: (secured, bearer, sessionKey) =>
-          this.ask(link, { link: secured, bearer }, (request) =>
-            this.answer({ link: secured, bearer, sessionKey }, request),
+        onSecured: (secured, peer, sessionKey) =>
+          this.ask(link, { link: secured, peer }, (request) =>
+            this.answer({ link: secured, peer, sessionKey }, request),
           ),
-        onRetired: (secured, bearer) =>
-          this.ask(link, { link: secured, bearer }, () => this.turnAway({ link: secured, bearer }, 'keys-rotated')),
+        onRetired: (secured, peer) =>
+          this.ask(link, { link: secured, peer }, () => this.turnAway({ link: secured, peer }, 'keys-rotated')),
         onFailed: (error) => this.handleFailed(link, error, admitted),
       },
     );
   }
 
-  private ask(raw: MessageLink, { link, bearer }: Comer, onRequest: (request: SessionRequest) => void): void {
+  private ask(raw: MessageLink, { link, peer }: Comer, onRequest: (request: SessionRequest) => void): void {
     awaitRequest(link, {
       onRequest: (request) => {
         this.arriving.delete(raw);
         onRequest(request);
       },
-      onFailed: (error) => this.handleFailed(raw, error, bearer),
+      onFailed: (error) => this.handleFailed(raw, error, peer),
     });
   }
 
-  private handleFailed(link: MessageLink, { fault }: WstunError, bearer: string | undefined): void {
+  private handleFailed(link: MessageLink, { fault }: WstunError, peer: string | undefined): void {
     this.arriving.delete(link);
-    this.options.logger.info({ remote: link.remote, bearer, fault }, 'no session');
+    this.options.logger.info({ remote: link.remote, peer, fault }, 'no session');
   }
 
   // ── one session ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -157,7 +157,7 @@ export class ExitSessions {
   private answer(arrival: Arrival, request: SessionRequest): void {
     const name = nameOf(arrival.sessionKey, request.id);
     // The list may have changed between the handshake and this.
-    const isWelcome = !this.closing && this.options.bearerOf(arrival.sessionKey) === arrival.bearer;
+    const isWelcome = !this.closing && this.options.peerOf(arrival.sessionKey) === arrival.peer;
     if (!isWelcome) return arrival.link.abort();
     const known = this.sessions.get(name);
     if (request.kind === 'resume') this.resume(arrival, request, known);
@@ -166,24 +166,24 @@ export class ExitSessions {
   }
 
   private begin(arrival: Arrival, name: string): void {
-    const { link, bearer } = arrival;
+    const { link, peer } = arrival;
     if (this.options.isOverloaded?.()) return this.turnAway(arrival, 'overloaded');
-    if (!this.makeRoomFor(bearer)) return this.turnAway(arrival, 'too-many-sessions');
+    if (!this.makeRoomFor(peer)) return this.turnAway(arrival, 'too-many-sessions');
     const { acceptor, logger } = this.options;
     const driver = new SessionDriver({
       mux: this.mux,
       resume: this.resumption,
       replayMemory: this.replayMemory,
       logger,
-      bearer,
+      peer,
       acceptor,
       onLinkLost: () => this.handleLinkLost(served),
       onEnd: (fault) => this.handleEnd(served, fault),
     });
-    const served: Served = { name, bearer, driver, since: performance.now(), resumeLines: undefined, unsaid: 0 };
+    const served: Served = { name, peer, driver, since: performance.now(), resumeLines: undefined, unsaid: 0 };
     this.sessions.set(name, served);
-    this.counts.set(bearer, this.countOf(bearer) + 1);
-    logger.info({ bearer, remote: link.remote }, 'session began');
+    this.counts.set(peer, this.countOf(peer) + 1);
+    logger.info({ peer, remote: link.remote }, 'session began');
     this.carry(served, link, 0);
   }
 
@@ -200,9 +200,9 @@ export class ExitSessions {
   private logResumed(served: Served, remote: string): void {
     const now = performance.now();
     served.resumeLines ??= new TokenBucket(RESUME_LINES, now);
-    const { bearer, driver, unsaid } = served;
+    const { peer, driver, unsaid } = served;
     const isSaid = served.resumeLines.take(now);
-    const line = { bearer, remote, streams: driver.streamCount, ...(isSaid && unsaid > 0 && { unsaid }) };
+    const line = { peer, remote, streams: driver.streamCount, ...(isSaid && unsaid > 0 && { unsaid }) };
     served.unsaid = isSaid ? 0 : unsaid + 1;
     if (isSaid) this.options.logger.info(line, 'session resumed');
     else this.options.logger.debug(line, 'session resumed');
@@ -217,64 +217,64 @@ export class ExitSessions {
     if (!driver.attachLink(link, { peerReceived, saidReceived })) link.close();
   }
 
-  private turnAway({ link, bearer }: Comer, fault: WireFaultName): void {
-    this.options.logger.info({ bearer, remote: link.remote, fault }, 'no session');
+  private turnAway({ link, peer }: Comer, fault: WireFaultName): void {
+    this.options.logger.info({ peer, remote: link.remote, fault }, 'no session');
     link.send([encodeSessionAnswer({ fault })]);
     link.close();
   }
 
   private handleLinkLost(served: Served): void {
-    const { bearer, driver } = served;
+    const { peer, driver } = served;
     // Nobody can come back to it.
     if (this.closing) return driver.end('session-closed');
-    this.options.logger.info({ bearer, remote: driver.remote, streams: driver.streamCount }, 'session lost its link');
-    const detached = this.detached.get(bearer) ?? new Set();
-    this.detached.set(bearer, detached.add(served));
-    if (detached.size > MAX_DETACHED_OF_BEARER) this.oldestDetached(bearer)?.driver.end('session-expired');
+    this.options.logger.info({ peer, remote: driver.remote, streams: driver.streamCount }, 'session lost its link');
+    const detached = this.detached.get(peer) ?? new Set();
+    this.detached.set(peer, detached.add(served));
+    if (detached.size > MAX_DETACHED_OF_BEARER) this.oldestDetached(peer)?.driver.end('session-expired');
   }
 
   private handleEnd(served: Served, fault: WireFaultName): void {
-    const { name, bearer, driver, since } = served;
+    const { name, peer, driver, since } = served;
     this.sessions.delete(name);
     this.noLongerDetached(served);
-    const left = this.countOf(bearer) - 1;
-    if (left > 0) this.counts.set(bearer, left);
-    else this.counts.delete(bearer);
+    const left = this.countOf(peer) - 1;
+    if (left > 0) this.counts.set(peer, left);
+    else this.counts.delete(peer);
     const seconds = Math.round((performance.now() - since) / 1000);
-    this.options.logger.info({ bearer, remote: driver.remote, fault, seconds }, 'session ended');
+    this.options.logger.info({ peer, remote: driver.remote, fault, seconds }, 'session ended');
   }
 
   /**
-   * A session that has lost its link gives way to a new one of its bearer. Of those that have one the newest is
+   * A session that has lost its link gives way to a new one of its peer. Of those that have one the newest is
    * refused: ending an older one would let two clients with one invite throw each other out for ever.
    */
-  private makeRoomFor(bearer: string): boolean {
+  private makeRoomFor(peer: string): boolean {
     const { maxSessionsOf } = this.options;
     if (maxSessionsOf === undefined) return true;
-    if (this.countOf(bearer) < maxSessionsOf(bearer)) return true;
-    const oldest = this.oldestDetached(bearer);
+    if (this.countOf(peer) < maxSessionsOf(peer)) return true;
+    const oldest = this.oldestDetached(peer);
     oldest?.driver.end('session-expired');
     return oldest !== undefined;
   }
 
-  private countOf(bearer: string): number {
-    return this.counts.get(bearer) ?? 0;
+  private countOf(peer: string): number {
+    return this.counts.get(peer) ?? 0;
   }
 
-  private oldestDetached(bearer: string): Served | undefined {
-    return this.detached.get(bearer)?.values().next().value;
+  private oldestDetached(peer: string): Served | undefined {
+    return this.detached.get(peer)?.values().next().value;
   }
 
   private noLongerDetached(served: Served): void {
-    const detached = this.detached.get(served.bearer);
-    if (detached?.delete(served) && detached.size === 0) this.detached.delete(served.bearer);
+    const detached = this.detached.get(served.peer);
+    if (detached?.delete(served) && detached.size === 0) this.detached.delete(served.peer);
   }
 
   // ── ends ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Ends every session whose bearer is not in `names` any more. */
+  /** Ends every session whose peer is not in `names` any more. */
   keepOnly(names: ReadonlySet<string>): void {
-    this.endWhere((bearer) => !names.has(bearer), 'access-removed');
+    this.endWhere((peer) => !names.has(peer), 'access-removed');
   }
 
   /** Takes no more links and streams, and ends all there are with the reason. */
@@ -296,8 +296,8 @@ export class ExitSessions {
     this.endWhere(() => true, 'session-closed');
   }
 
-  private endWhere(matches: (bearer: string) => boolean, fault: WireFaultName): void {
-    for (const { bearer, driver } of [...this.sessions.values()]) if (matches(bearer)) driver.end(fault);
+  private endWhere(matches: (peer: string) => boolean, fault: WireFaultName): void {
+    for (const { peer, driver } of [...this.sessions.values()]) if (matches(peer)) driver.end(fault);
   }
 }
 

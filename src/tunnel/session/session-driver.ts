@@ -39,7 +39,7 @@ export interface SessionOptions {
   readonly replayMemory: RetransmitMemory;
   readonly logger: Logger;
   /** The name of the access entry at the other end, if this is an exit's end. */
-  readonly bearer?: string;
+  readonly peer?: string;
   /** Takes the peer's offers; without one, none come (a client's end). */
   readonly acceptor?: StreamAcceptor;
   /** Once, when the session is over and all streams were told. */
@@ -525,9 +525,9 @@ export class SessionDriver implements StreamOwner {
   }
 
   private handleOffer(id: number, target: Target): void {
-    const { acceptor, bearer = '' } = this.options;
+    const { acceptor, peer = '' } = this.options;
     if (!acceptor) return this.mux.refuse(id, 'dial-not-allowed');
-    const offer = new Offer(target, bearer, {
+    const offer = new Offer(target, peer, {
       accept: () => this.acceptOffer(id, target),
       refuse: (fault) => {
         this.mux.refuse(id, fault);

@@ -10,7 +10,7 @@ import type { Logger } from '../../observability/logger.ts';
 import { Backoff } from '../reconnect/backoff.ts';
 import { isFinal, Outage, type Verdict } from '../reconnect/outage.ts';
 import type { StreamOpener, Target, TunnelStream } from '../stream/stream.ts';
-import { type ReconnectingSessionEvents, type SessionDialer, ReconnectingSession } from './reconnecting-session.ts';
+import { ReconnectingSession, type ReconnectingSessionEvents, type SessionDialer } from './reconnecting-session.ts';
 import type { SessionDriver } from './session-driver.ts';
 import type { StallInfo } from './stall-watch.ts';
 
@@ -166,7 +166,10 @@ export class TunnelClient implements StreamOpener {
     });
   }
 
-  private eventsOf(keeper: () => ReconnectingSession, resolve: (final: WstunError | undefined) => void): ReconnectingSessionEvents {
+  private eventsOf(
+    keeper: () => ReconnectingSession,
+    resolve: (final: WstunError | undefined) => void,
+  ): ReconnectingSessionEvents {
     const isCurrent = (): boolean => this.current === keeper() && !this.stopping.signal.aborted;
     return {
       onStanding: () => this.handleStanding(keeper()),

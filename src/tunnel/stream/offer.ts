@@ -12,14 +12,14 @@ export interface OfferAnswers {
 
 export class Offer implements OfferedStream {
   readonly target: Target;
-  readonly bearer: string;
+  readonly peer: string;
   private readonly answers: OfferAnswers;
   private readonly abort = new AbortController();
   private released = false;
 
-  constructor(target: Target, bearer: string, answers: OfferAnswers) {
+  constructor(target: Target, peer: string, answers: OfferAnswers) {
     this.target = target;
-    this.bearer = bearer;
+    this.peer = peer;
     this.answers = answers;
   }
 

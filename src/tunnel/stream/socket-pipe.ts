@@ -10,14 +10,14 @@ import { WstunError } from '../../errors.ts';
 import { ownRead, type Piece, release } from '../../memory/pieces.ts';
 import { WrittenPieces } from '../../memory/written-pieces.ts';
 import {
-  holdWriteErrors,
+  confirmEnd,
   detectResets,
+  holdWriteErrors,
   RESET_WAIT_MS,
   resetSocket,
   resetWhenDelivered,
   takeUnread,
   type WriteErrors,
-  confirmEnd,
 } from './socket-reset.ts';
 import { onStandstill } from './standstill.ts';
 import type { TunnelStream } from './stream.ts';

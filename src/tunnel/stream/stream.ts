@@ -40,8 +40,8 @@ export interface StreamOpener {
  */
 export interface OfferedStream {
   readonly target: Target;
-  /** The name of the access entry whose bearer asks. */
-  readonly bearer: string;
+  /** The name of the access entry whose peer asks. */
+  readonly peer: string;
   /** Fires when the peer gave the stream up or the session ended, before or after `accept`. */
   readonly signal: AbortSignal;
   /** The stream may already be destroyed when the peer was faster. */

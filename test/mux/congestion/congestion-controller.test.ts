@@ -3,7 +3,11 @@
  * would carry; waits are what a small message beside four downloads waits longer than on the empty path.
  */
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_CONGESTION_CONFIG, CongestionController, type SentStamp } from '../../../src/mux/congestion/congestion-controller.ts';
+import {
+  CongestionController,
+  DEFAULT_CONGESTION_CONFIG,
+  type SentStamp,
+} from '../../../src/mux/congestion/congestion-controller.ts';
 import {
   mbit,
   RECORD_OVERHEAD,
@@ -502,7 +506,8 @@ describe('the model', () => {
         const [allowance, frame] = [model.allowance(now), model.frameBytes()];
         if (!(allowance > 0 && allowance <= DEFAULT_CONGESTION_CONFIG.maxInFlightBytes))
           throw new Error(`${seed}: ${allowance}`);
-        if (!(frame >= 1400 && frame <= DEFAULT_CONGESTION_CONFIG.maxFrameBytes)) throw new Error(`${seed}: frames ${frame}`);
+        if (!(frame >= 1400 && frame <= DEFAULT_CONGESTION_CONFIG.maxFrameBytes))
+          throw new Error(`${seed}: frames ${frame}`);
       }
     }
   });

@@ -5,7 +5,12 @@ import { PAGE_FEATURE, TicketOpener } from '../../../src/crypto/ticket.ts';
 import { type FaultName, WstunError } from '../../../src/errors.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
 import type { MessageLink } from '../../../src/transport/message-link.ts';
-import { type ChosenLink, type Connector, PreferredConnector, TetherConnector } from '../../../src/tunnel/dial/connectors.ts';
+import {
+  type ChosenLink,
+  type Connector,
+  PreferredConnector,
+  TetherConnector,
+} from '../../../src/tunnel/dial/connectors.ts';
 import { type Pass, TicketDialer } from '../../../src/tunnel/dial/ticket-dialer.ts';
 import { hurryAttempts } from '../../support/hurried-attempts.ts';
 import { memoryLinkPair } from '../../support/links/memory-link.ts';
@@ -359,10 +364,10 @@ const askedLink = (asked: string) => Object.assign(memoryLinkPair()[0], { asked 
 
 describe('the phone’s way', () => {
   it('has tickets that open to a page, each another, by the phone’s clock', async () => {
-    const [relay, bearer] = [createIdentity(), createIdentity()];
+    const [relay, peer] = [createIdentity(), createIdentity()];
     const opener = new TicketOpener(relay);
-    opener.setBearers([{ name: 'alice', gateKey: bearer.public.gate, role: 'client', destination: 'home' }]);
-    const invite = { relayUrls: ['wss://relay.example.org/a'], relayGateKey: relay.public.gate, bearer };
+    opener.setPeers([{ name: 'alice', gateKey: peer.public.gate, role: 'client', destination: 'home' }]);
+    const invite = { relayUrls: ['wss://relay.example.org/a'], relayGateKey: relay.public.gate, peer };
     const urls: string[] = [];
     const pages = {
       pages: 1,
@@ -381,8 +386,8 @@ describe('the phone’s way', () => {
   });
 
   it('knows the proof of the page that brought the link, though others were asked after it', async () => {
-    const [relay, bearer] = [createIdentity(), createIdentity()];
-    const invite = { relayUrls: ['wss://relay.example.org'], relayGateKey: relay.public.gate, bearer };
+    const [relay, peer] = [createIdentity(), createIdentity()];
+    const invite = { relayUrls: ['wss://relay.example.org'], relayGateKey: relay.public.gate, peer };
     const dialer = new TicketDialer(invite, silentLogger);
     const passes = vi.spyOn(dialer, 'passFor');
     const pages = {

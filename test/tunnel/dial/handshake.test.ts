@@ -33,7 +33,7 @@ const CLIENT: InitiatorOptions = {
 };
 const EXIT: ResponderOptions = {
   keys: EXIT_KEYS,
-  bearerOf: (key) => (CLIENT_KEYS.publicKey.every((byte, at) => byte === key[at]) ? 'alice' : undefined),
+  peerOf: (key) => (CLIENT_KEYS.publicKey.every((byte, at) => byte === key[at]) ? 'alice' : undefined),
   allowUnsealed: true,
 };
 
@@ -59,11 +59,11 @@ class Meeting {
       this.middle.exit,
       { ...EXIT, ...exit },
       {
-        onSecured: (link, bearer) => {
-          this.exitEvents.push(`secured ${bearer}`);
+        onSecured: (link, peer) => {
+          this.exitEvents.push(`secured ${peer}`);
           link.setHandler(this.atExit);
         },
-        onRetired: (_link, bearer) => void this.exitEvents.push(`retired ${bearer}`),
+        onRetired: (_link, peer) => void this.exitEvents.push(`retired ${peer}`),
         onFailed: (error) => void this.exitEvents.push(error.fault),
       },
     );
@@ -138,16 +138,16 @@ describe('a handshake', () => {
   });
 
   it('with a client that is not welcome fails at its last message, and the client is not told why', async () => {
-    const meeting = await Meeting.of({ exit: { bearerOf: () => undefined } });
+    const meeting = await Meeting.of({ exit: { peerOf: () => undefined } });
     expectFailure(meeting, MESSAGES[2]);
     expect(meeting.atClient.closes.map(({ clean }) => clean)).toEqual([false]);
   });
 
-  it('asks for the bearer once, of the key that was proved', async () => {
+  it('asks for the peer once, of the key that was proved', async () => {
     const asked: Buffer[] = [];
     await Meeting.of({
       exit: {
-        bearerOf: (key) => {
+        peerOf: (key) => {
           asked.push(Buffer.from(key));
           return 'bob';
         },
@@ -294,8 +294,8 @@ describe('a first message of the relay’s own', () => {
 
 describe('an exit whose keys were rotated', () => {
   const retired = [
-    { keys: x25519.generateKeyPair(), bearerOf: EXIT.bearerOf },
-    { keys: x25519.generateKeyPair(), bearerOf: () => undefined },
+    { keys: x25519.generateKeyPair(), peerOf: EXIT.peerOf },
+    { keys: x25519.generateKeyPair(), peerOf: () => undefined },
   ];
 
   it('completes a handshake under the key that the client pins, for saying so alone', async () => {
@@ -339,7 +339,7 @@ describe('the time for a handshake', () => {
   it('is no longer counted after success or failure', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     const secured = await Meeting.of();
-    const failed = await Meeting.of({ exit: { bearerOf: () => undefined } });
+    const failed = await Meeting.of({ exit: { peerOf: () => undefined } });
     expect(vi.getTimerCount()).toBe(0);
     expect(secured.middle.ended).toEqual({ client: undefined, exit: undefined });
     expect(failed.exitEvents).toEqual(['handshake-failed']);
@@ -430,7 +430,7 @@ describe('an exit behind a gate', () => {
   function exitAnd() {
     const sessions = new ExitSessions({
       keys: EXIT_KEYS,
-      bearerOf: EXIT.bearerOf,
+      peerOf: EXIT.peerOf,
       acceptor: { handleOffer: (offer) => offer.refuse('dial-failed') },
       logger: silentLogger,
     });
@@ -460,12 +460,12 @@ describe('an exit behind a gate', () => {
 
   const refusedAtTheEnd = { sessions: 0, written: 1, torn: true };
 
-  it('serves the bearer whose ticket opened the link', async () => {
+  it('serves the peer whose ticket opened the link', async () => {
     expect(await serve('alice')).toMatchObject({ sessions: 1, torn: false });
     expect(await serve('alice', { encryption: 'off' })).toMatchObject({ sessions: 1, torn: false });
   });
 
-  it('does not serve a bearer on another’s ticket, nor one that it does not know', async () => {
+  it('does not serve a peer on another’s ticket, nor one that it does not know', async () => {
     expect(await serve('bob')).toEqual(refusedAtTheEnd);
     expect(await serve('alice', { keys: x25519.generateKeyPair() })).toEqual(refusedAtTheEnd);
     expect(await serve(undefined, { keys: x25519.generateKeyPair() })).toEqual(refusedAtTheEnd);

@@ -19,12 +19,12 @@ const relay = createIdentity();
 const alice = createIdentity();
 
 function dialerFor(url: string): TicketDialer {
-  return new TicketDialer({ relayUrls: [url], relayGateKey: relay.public.gate, bearer: alice }, silentLogger);
+  return new TicketDialer({ relayUrls: [url], relayGateKey: relay.public.gate, peer: alice }, silentLogger);
 }
 
 function openerOfAlice(): TicketOpener {
   const opener = new TicketOpener(relay);
-  opener.setBearers([{ name: 'alice', gateKey: alice.public.gate, role: 'client', destination: '' }]);
+  opener.setPeers([{ name: 'alice', gateKey: alice.public.gate, role: 'client', destination: '' }]);
   return opener;
 }
 

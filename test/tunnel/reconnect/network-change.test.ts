@@ -1,9 +1,9 @@
 import type { NetworkInterfaceInfo } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import {
+  classifyChange,
   describeAddresses,
   describeRoutes,
-  classifyChange,
   type NetworkLook,
 } from '../../../src/tunnel/reconnect/network-change.ts';
 

@@ -96,11 +96,11 @@ describe('an exit’s registration', () => {
   it('announces its list at first and at each change, and is told once that it is known', async () => {
     const { relays, registration, log } = setUp();
     const [first, second] = [key(), key()];
-    registration.setBearers([first]);
+    registration.setPeers([first]);
     const run = registration.run();
     await until(() => relays.said(0).length === 1);
     relays.say(0, { type: 'registered' });
-    registration.setBearers([first, second]);
+    registration.setPeers([first, second]);
     await until(() => relays.said(0).length === 2);
     relays.say(0, { type: 'registered' });
     await until(() => log.length === 1);
@@ -118,7 +118,7 @@ describe('an exit’s registration', () => {
     const run = registration.run();
     await until(() => relays.said(0).length === 1);
     const lists = Array.from({ length: 100 }, () => [key()]);
-    for (const list of lists) registration.setBearers(list);
+    for (const list of lists) registration.setPeers(list);
     await until(() => relays.said(0).length === 2);
     expect(relays.said(0)[1]).toEqual({ type: 'bearers', keys: lists.at(-1), more: false });
     registration.close();
@@ -127,7 +127,7 @@ describe('an exit’s registration', () => {
 
   it('says how many of its keys the relay has room for, and when all are known', async () => {
     const { relays, registration, log } = setUp();
-    registration.setBearers([key(), key()]);
+    registration.setPeers([key(), key()]);
     const run = registration.run();
     await until(() => relays.said(0).length === 1);
     relays.say(0, { type: 'taken', keys: 1, of: 2 });
@@ -307,9 +307,9 @@ describe('an exit’s registration', () => {
 
 describe('a ticket dialer', () => {
   it('takes the relays in turn, and says role and destination in a ticket that opens', async () => {
-    const [relay, bearer] = [createIdentity(), createIdentity()];
+    const [relay, peer] = [createIdentity(), createIdentity()];
     const tickets = new TicketOpener(relay);
-    tickets.setBearers([{ name: 'home', gateKey: bearer.public.gate, role: 'exit', destination: '' }]);
+    tickets.setPeers([{ name: 'home', gateKey: peer.public.gate, role: 'exit', destination: '' }]);
     const admitted: object[] = [];
     const server = await startRelayServer({
       listen: [{ host: '127.0.0.1', port: 0 }],
@@ -323,7 +323,7 @@ describe('a ticket dialer', () => {
     });
     onTestFinished(() => server.close());
     const url = `ws://127.0.0.1:${server.addresses[0]?.port}`;
-    const invite = { relayUrls: [url, 'ws://elsewhere'], relayGateKey: relay.public.gate, bearer };
+    const invite = { relayUrls: [url, 'ws://elsewhere'], relayGateKey: relay.public.gate, peer };
     const dialer = new TicketDialer(invite, silentLogger);
     expect([dialer.nextRelay(), dialer.nextRelay(), dialer.nextRelay()]).toEqual([url, 'ws://elsewhere', url]);
     const signal = AbortSignal.timeout(5_000);

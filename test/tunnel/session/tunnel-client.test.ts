@@ -35,7 +35,7 @@ const echo: StreamAcceptor = {
 /** A relay in memory whose links can be cut, and that can refuse to be dialled. */
 class MemoryRelay implements SessionDialer {
   readonly exitIdentity = createIdentity();
-  readonly bearer = createIdentity();
+  readonly peer = createIdentity();
   /** Lines of the exit's log, but those for debugging. */
   readonly lines: { readonly message: string; readonly unsaid?: number }[] = [];
   exit = this.newExit();
@@ -51,7 +51,7 @@ class MemoryRelay implements SessionDialer {
   newExit(): ExitSessions {
     return new ExitSessions({
       keys: importKeyPair(this.exitIdentity.exposeSessionKey()),
-      bearerOf: (key) => (Buffer.from(key).equals(this.bearer.public.session) ? 'alice' : undefined),
+      peerOf: (key) => (Buffer.from(key).equals(this.peer.public.session) ? 'alice' : undefined),
       acceptor: echo,
       logger: { ...silentLogger, info: (fields, message) => void this.lines.push({ ...fields, message }) },
     });
@@ -65,7 +65,7 @@ class MemoryRelay implements SessionDialer {
     const [near, far] = memoryLinkPair();
     this.link = near;
     this.exit.serve(far, 'alice');
-    const keys = importKeyPair(this.bearer.exposeSessionKey());
+    const keys = importKeyPair(this.peer.exposeSessionKey());
     const exitKey = this.exitIdentity.public.session;
     if (this.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, this.delayMs));
     const link = await initiateSecureLink(near, { keys, exitKey, suite: 'AESGCM', encryption: 'on' }, never);

@@ -4,11 +4,11 @@ import { duplexPair } from 'node:stream';
 import { describe, expect, it, vi } from 'vitest';
 import { WstunError } from '../../../src/errors.ts';
 import {
+  type Pace,
+  type PaceSink,
   type PipeOptions,
   type PipeResult,
   pipeSocket,
-  type Pace,
-  type PaceSink,
 } from '../../../src/tunnel/stream/socket-pipe.ts';
 import { resetSocket } from '../../../src/tunnel/stream/socket-reset.ts';
 import type { TunnelStream } from '../../../src/tunnel/stream/stream.ts';
