@@ -1,6 +1,7 @@
 /**
  * The bandwidth of access entries: all streams of a name share one bucket for each direction, and take turns at it.
- * Decides when bytes go on; what they are, and how a waiting stream holds its source back, is tunnel/stream/socket-pipe.ts.
+ * Decides when bytes go on; what they are, and how a waiting stream holds its source back, is
+ * tunnel/stream/socket-pipe.ts.
  */
 import type { Piece } from '../memory/pieces.ts';
 import type { Pace, PaceSink } from '../tunnel/stream/socket-pipe.ts';

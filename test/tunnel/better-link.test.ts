@@ -13,14 +13,10 @@ import type { SessionRequest } from '../../src/protocol/session-request.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
 import { initiateSecureLink } from '../../src/tunnel/dial/handshake.ts';
 import type { SecureLink } from '../../src/tunnel/dial/secure-link.ts';
-import { beginOn } from '../../src/tunnel/dial/session-dialer.ts';
+import { beginOn, type SessionDialer, type SessionLink } from '../../src/tunnel/dial/session-dialer.ts';
 import { Backoff } from '../../src/tunnel/reconnect/backoff.ts';
 import { ExitSessions } from '../../src/tunnel/session/exit-sessions.ts';
-import {
-  ReconnectingSession,
-  type SessionDialer,
-  type SessionLink,
-} from '../../src/tunnel/session/reconnecting-session.ts';
+import { ReconnectingSession } from '../../src/tunnel/session/reconnecting-session.ts';
 import { type ClientOptions, TunnelClient } from '../../src/tunnel/session/tunnel-client.ts';
 import type { Target, TunnelStream } from '../../src/tunnel/stream/stream.ts';
 import { ECHO } from '../support/echoing.ts';

@@ -5,7 +5,7 @@ import { importKeyPair } from '../../crypto/x25519.ts';
 import { type FaultName, WstunError } from '../../errors.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { SessionRequest } from '../../protocol/session-request.ts';
-import type { SessionDialer, SessionLink } from '../session/reconnecting-session.ts';
+import type { MessageLink } from '../../transport/message-link.ts';
 import {
   type Connector,
   type ConnectorChoice,
@@ -19,6 +19,26 @@ import { type Encryption, type InitiatorOptions, initiateSecureLink } from './ha
 import type { SecureLink } from './secure-link.ts';
 import { requestSession } from './session-exchange.ts';
 import { TicketDialer } from './ticket-dialer.ts';
+
+/** A session at the exit, by a link that carries it from now on. */
+export interface SessionLink {
+  /** Its handler is to be set in the turn in which it is handed out. */
+  readonly link: MessageLink;
+  /** Numbered records of ours that the exit has. */
+  readonly peerReceived: number;
+  /** What the request said. */
+  readonly saidReceived: number;
+  /** Where there is a better way than the one that brought it. */
+  readonly better?: SessionDialer;
+}
+
+export interface SessionDialer {
+  /**
+   * Dials once. `request` is asked for when the keys of the link stand: so late that it says what has come until then.
+   * @throws WstunError as dialWebSocket, initiateSecureLink, requestSession
+   */
+  dial(request: () => SessionRequest, signal: AbortSignal): Promise<SessionLink>;
+}
 
 export interface TetherOptions {
   readonly pages: PageDialer;

@@ -11,33 +11,13 @@ import { DEFAULT_MUX_CONFIG, type ResumeConfig } from '../../mux/config.ts';
 import type { RetransmitMemory } from '../../mux/retransmit-store.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { SESSION_ID_BYTES, type SessionRequest } from '../../protocol/session-request.ts';
-import type { MessageLink } from '../../transport/message-link.ts';
+import type { SessionDialer, SessionLink } from '../dial/session-dialer.ts';
 import type { Backoff } from '../reconnect/backoff.ts';
 import { InterruptibleDelay } from '../reconnect/interruptible-delay.ts';
 import type { Verdict } from '../reconnect/outage.ts';
 import { SessionDriver } from './session-driver.ts';
 import { StallFollower } from './stall-follower.ts';
 import type { StallInfo } from './stall-watch.ts';
-
-/** A session at the exit, by a link that carries it from now on. */
-export interface SessionLink {
-  /** Its handler is to be set in the turn in which it is handed out. */
-  readonly link: MessageLink;
-  /** Numbered records of ours that the exit has. */
-  readonly peerReceived: number;
-  /** What the request said. */
-  readonly saidReceived: number;
-  /** Where there is a better way than the one that brought it. */
-  readonly better?: SessionDialer;
-}
-
-export interface SessionDialer {
-  /**
-   * Dials once. `request` is asked for when the keys of the link stand: so late that it says what has come until then.
-   * @throws WstunError as dialWebSocket, initiateSecureLink, requestSession
-   */
-  dial(request: () => SessionRequest, signal: AbortSignal): Promise<SessionLink>;
-}
 
 /** An attempt that took so long before TCP stood was heard by nobody: there is no relay to be spared. */
 const UNHEARD_MS = 3_000;

@@ -7,10 +7,11 @@ import { type WireFaultName, WstunError } from '../../errors.ts';
 import { DEFAULT_RESUME_CONFIG, PROCESS_RETRANSMIT_BYTES } from '../../mux/config.ts';
 import { RetransmitMemory } from '../../mux/retransmit-store.ts';
 import type { Logger } from '../../observability/logger.ts';
+import type { SessionDialer } from '../dial/session-dialer.ts';
 import { Backoff } from '../reconnect/backoff.ts';
 import { isFinal, Outage, type Verdict } from '../reconnect/outage.ts';
 import type { StreamOpener, Target, TunnelStream } from '../stream/stream.ts';
-import { ReconnectingSession, type ReconnectingSessionEvents, type SessionDialer } from './reconnecting-session.ts';
+import { ReconnectingSession, type ReconnectingSessionEvents } from './reconnecting-session.ts';
 import type { SessionDriver } from './session-driver.ts';
 import type { StallInfo } from './stall-watch.ts';
 
