@@ -57,7 +57,7 @@ function report(error: unknown, args: readonly string[]): number {
 
 function buildProgram(args: readonly string[]): Command {
   const program = new Command('wstun')
-    .description('Carries TCP connections through networks that only let web traffic out.')
+    .description('A TCP tunnel for networks that allow only web traffic.')
     .version(readVersion())
     .configureHelp({ showGlobalOptions: true })
     .addHelpText('after', PROGRAM_EXAMPLES);
@@ -86,30 +86,31 @@ function readVersion(): string {
   return isManifest ? String(manifest.version) : 'unknown';
 }
 
-const jsonOption = () => new Option('--json', 'print one JSON event a line on stdout');
-const verboseOption = () => new Option('-v, --verbose', 'log at debug level; shows destinations');
+const jsonOption = () => new Option('--json', 'print one JSON event per line on stdout');
+const verboseOption = () => new Option('-v, --verbose', 'log at debug level, which shows destinations');
 const stateOption = (role: 'relay' | 'exit' | 'either') => {
-  const whose = role === 'either' ? 'that of the relay or the exit of this machine' : `$XDG_STATE_HOME/wstun/${role}`;
-  const option = new Option('--state <dir>', `keys and access list (default: ${whose})`);
+  const whose = role === 'either' ? 'that of the relay or exit on this machine' : `$XDG_STATE_HOME/wstun/${role}`;
+  const option = new Option('--state <dir>', `directory of the keys and the access list (default: ${whose})`);
   return option.argParser(parseStateDir).env('WSTUN_STATE');
 };
-const yesOption = () => new Option('--yes', 'ask nothing, not even on a terminal');
+const yesOption = () => new Option('--yes', 'do not ask for confirmation');
 const allowOption = (what: string) => new Option('--allow <rule>', what).argParser(collect((text) => text));
 const dnsOption = () =>
-  new Option('--dns <server>', 'name server instead of the system’s; may be given several times').argParser(
+  new Option('--dns <server>', 'name server to use instead of the system’s; may be repeated').argParser(
     collect((text) => text),
   );
 
 const publicAddressOption = () =>
   new Option(
     '--public-address <ip>',
-    'public address of this machine, refused like its others; may be given several times; none: it has none (default: learnt)',
+    'public address of this machine, rejected as a target like its other addresses; may be repeated; none: it has none (default: detected)',
   ).argParser(collect(parsePublicAddress));
 
 const resumeWindowOption = () =>
-  new Option('--resume-window <s>', 'how long connections wait for a lost link, in seconds (default: 120)').argParser(
-    parseResumeWindow,
-  );
+  new Option(
+    '--resume-window <s>',
+    'how many seconds connections wait for a new link after theirs is lost (default: 120)',
+  ).argParser(parseResumeWindow);
 
 /** Whatever was pasted: the invite is found in it. */
 function pasted(given: readonly string[]): string | undefined {
@@ -119,33 +120,36 @@ function pasted(given: readonly string[]): string | undefined {
 const onceOption = () =>
   new Option(
     '--once',
-    'for scripts: end with the exit code of the first failure, or, once connected, of the first that lasts 10 s',
+    'for scripts: end with the exit code of the first failure or, once connected, of the first that lasts 10 s',
   );
 
 function clientCommand(): Command {
   return new Command('client')
-    .description('offers a SOCKS5, SOCKS4a and HTTP proxy here, and carries its connections to the relay of an invite')
-    .argument('[invite...]', 'the line that `wstun access add` printed; others on this machine can see it in `ps`')
+    .description('run a local SOCKS5, SOCKS4a and HTTP proxy that sends its connections through the relay of an invite')
+    .argument('[invite...]', 'the line that `wstun access add` printed; other users of this machine can see it in `ps`')
     .option('--invite-file <file>', 'read the invite from a file (- for standard input)')
-    .addOption(new Option('--listen <host:port>', 'where programs find the proxy').default('127.0.0.1:1080'))
+    .addOption(new Option('--listen <host:port>', 'address of the proxy').default('127.0.0.1:1080'))
     .addOption(
-      new Option('--user <name:pass>', 'ask programs for this user and password')
+      new Option('--user <name:pass>', 'require this user name and password')
         .argParser(parseCredentials)
         .env('WSTUN_USER'),
     )
     .addOption(
-      new Option('--encryption <on|off>', 'off only over wss:// to the relay’s own exit')
+      new Option(
+        '--encryption <on|off>',
+        'end-to-end encryption; off is possible only over wss:// to the relay’s own exit',
+      )
         .choices(['on', 'off'])
         .default('on'),
     )
-    .option('--allow-lan', 'listen beyond this machine without a user and password')
+    .option('--allow-lan', 'let other machines use the proxy without a user name and password')
     .addOption(resumeWindowOption())
     .addOption(onceOption())
     .option(
       '--tether [host:port]',
-      'let a phone carry it: its browser opens a page of this machine (default: its local address as it is, port 8808)',
+      'connect through a phone, whose browser opens a page on this machine (default: its local address, port 8808)',
     )
-    .option('--no-direct', 'with --tether: by the phone alone, also where the relay can be reached from here')
+    .option('--no-direct', 'with --tether: use only the phone, even if this machine can reach the relay')
     .addOption(jsonOption())
     .addOption(verboseOption())
     .addHelpText('after', CLIENT_EXAMPLES)
@@ -158,28 +162,31 @@ function clientCommand(): Command {
 
 function relayCommand(): Command {
   return new Command('relay')
-    .description('meets clients on a public address, and dials for them')
+    .description('run the public server that clients connect to; it connects to targets for them')
     .addOption(
       new Option(
         '--listen <host:port>',
-        'where to listen, unless sockets were passed on (systemd); may be given several times (default: 0.0.0.0:8080)',
+        'address to listen on, unless systemd passes sockets; may be repeated (default: 0.0.0.0:8080)',
       ).argParser(collect(parseHostPort)),
     )
     .addOption(stateOption('relay'))
-    .option('--url <url>', 'how clients reach this relay, for its invites: wss://relay.example.org; it is remembered')
-    .option('--path <prefix>', 'answer only under this path (default: under any)')
-    .option('--tls-cert <file>', 'PEM certificate chain; without it, put a TLS reverse proxy in front')
+    .option(
+      '--url <url>',
+      'URL by which clients reach this relay, written into invites and remembered: wss://relay.example.org',
+    )
+    .option('--path <prefix>', 'accept clients only under this path (default: any path)')
+    .option('--tls-cert <file>', 'PEM certificate chain; without it, use a TLS reverse proxy in front')
     .option('--tls-key <file>', 'PEM private key')
-    .addOption(new Option('--admin <host:port>', 'health page (GET /healthz)').argParser(parseHostPort))
+    .addOption(new Option('--admin <host:port>', 'address of the health page (GET /healthz)').argParser(parseHostPort))
     .addOption(dnsOption())
     .addOption(publicAddressOption())
     .addOption(
       new Option(
         '--max-pending-per-address <n>',
-        'connections of one public address that are no links; 0: no such bound, nor penalties (default: 64)',
+        'maximum of connections from one public address that are not yet links; 0: no maximum and no penalties (default: 64)',
       ).argParser(parseCount),
     )
-    .option('--no-exit', 'dial nothing from here: only carry, unread, between clients and the exits of `wstun exit`')
+    .option('--no-exit', 'connect to no targets; only forward encrypted data between clients and exits (`wstun exit`)')
     .addOption(resumeWindowOption())
     .addOption(jsonOption())
     .addOption(verboseOption())
@@ -192,8 +199,8 @@ function relayCommand(): Command {
 
 function exitCommand(): Command {
   return new Command('exit')
-    .description('dials for the clients that it invites itself, behind a relay that can read nothing of it')
-    .argument('[invite...]', 'the line that `wstun access add NAME --role exit` printed at the relay; needed once')
+    .description('connect to targets for clients that you invite; the relay in between cannot read the data')
+    .argument('[invite...]', 'the line that `wstun access add NAME --role exit` printed at the relay; needed only once')
     .option('--invite-file <file>', 'read the invite from a file (- for standard input)')
     .addOption(stateOption('exit'))
     .addOption(yesOption())
@@ -212,7 +219,7 @@ function exitCommand(): Command {
 
 function accessCommand(): Command {
   const access = new Command('access')
-    .description('who may use the relay, or an exit')
+    .description('manage who may use a relay or an exit')
     .addHelpText('after', ACCESS_EXAMPLES);
   for (const sub of [accessAdd(), accessList(), accessSet(), accessRenew(), accessRemove()]) access.addCommand(sub);
   return access;
@@ -220,19 +227,19 @@ function accessCommand(): Command {
 
 function accessAdd(): Command {
   return new Command('add')
-    .description('adds a name and prints its invite, and only that, on stdout: it is a secret, shown once')
+    .description('add a name and print only its invite on stdout: a secret that is shown once')
     .argument('<name>')
     .addOption(stateOption('either'))
-    .option('--url <url>', 'the relay’s URL in the invite (default: that of the last `wstun relay`)')
+    .option('--url <url>', 'URL of the relay in the invite (default: that of the last `wstun relay`)')
     .addOption(
-      new Option('--role <role>', 'exit: lets an exit register here under the name')
+      new Option('--role <role>', 'exit: let an exit register here under this name')
         .choices(['client', 'exit'])
         .default('client'),
     )
-    .addOption(allowOption('opens more than public addresses; may be given several times'))
-    .option('--sessions <n>', 'sessions at once (default: 8)')
-    .option('--rate <rate>', 'bits a second in each direction, as 20mbit (default: no limit)')
-    .option('--quota <bytes>', 'bytes a month in both directions together, as 100GB (default: no limit)')
+    .addOption(allowOption('allow these targets in addition to public addresses; may be repeated'))
+    .option('--sessions <n>', 'maximum number of sessions at the same time (default: 8)')
+    .option('--rate <rate>', 'bits per second in each direction, such as 20mbit (default: no limit)')
+    .option('--quota <bytes>', 'bytes per month in both directions together, such as 100GB (default: no limit)')
     .addOption(yesOption())
     .addHelpText('after', ACCESS_EXAMPLES)
     .action(async (name: string, options) => (await import('./access.ts')).addAccess(name, options));
@@ -240,57 +247,57 @@ function accessAdd(): Command {
 
 function accessList(): Command {
   return new Command('list')
-    .description('prints the names, and what is open to them')
+    .description('print the names with their rules, limits and use')
     .addOption(stateOption('either'))
-    .option('--json', 'print all of it as one JSON list')
+    .option('--json', 'print one JSON list')
     .action(async (options) => (await import('./access.ts')).listAccess(options));
 }
 
 function accessSet(): Command {
   return new Command('set')
-    .description('changes what is open to a name, and its limits; its invite stays, and its sessions go on')
+    .description('change the rules and limits of a name; its invite stays valid and its sessions continue')
     .argument('<name>')
     .addOption(stateOption('either'))
-    .addOption(allowOption('opens this too; may be given several times'))
-    .addOption(
-      new Option('--disallow <rule>', 'takes back what was opened; may be given several times').argParser(
-        collect((text) => text),
-      ),
-    )
-    .option('--sessions <n>', 'sessions at once; none: the default of 8')
-    .option('--rate <rate>', 'bits a second in each direction, as 20mbit; none: no limit')
-    .option('--quota <bytes>', 'bytes a month in both directions together, as 100GB; none: no limit')
+    .addOption(allowOption('allow these targets too; may be repeated'))
+    .addOption(new Option('--disallow <rule>', 'remove this rule; may be repeated').argParser(collect((text) => text)))
+    .option('--sessions <n>', 'maximum number of sessions at the same time; none: the default of 8')
+    .option('--rate <rate>', 'bits per second in each direction, such as 20mbit; none: no limit')
+    .option('--quota <bytes>', 'bytes per month in both directions together, such as 100GB; none: no limit')
     .addHelpText('after', ACCESS_EXAMPLES)
     .action(async (name: string, options) => (await import('./access.ts')).setAccess(name, options));
 }
 
 function accessRenew(): Command {
   return new Command('renew')
-    .description('prints a new invite for a name that is there, and only that; the one before is void at once')
+    .description('print only a new invite for an existing name on stdout; the old invite is revoked at once')
     .argument('<name>')
     .addOption(stateOption('either'))
-    .option('--url <url>', 'the relay’s URL in the invite (default: that of the last `wstun relay`)')
+    .option('--url <url>', 'URL of the relay in the invite (default: that of the last `wstun relay`)')
     .addOption(yesOption())
     .action(async (name: string, options) => (await import('./access.ts')).renewAccess(name, options));
 }
 
 function accessRemove(): Command {
   return new Command('remove')
-    .description('removes a name; its sessions end within two seconds')
+    .description('remove a name; its sessions end within two seconds')
     .argument('<name>')
     .addOption(stateOption('either'))
     .action(async (name: string, options) => (await import('./access.ts')).removeAccess(name, options));
 }
 
 function keysCommand(): Command {
-  const keys = new Command('keys').description('the keys of a relay or an exit').addHelpText('after', KEYS_EXAMPLES);
+  const keys = new Command('keys')
+    .description('manage the keys of a relay or an exit')
+    .addHelpText('after', KEYS_EXAMPLES);
   keys.addCommand(
     new Command('rotate')
-      .description('makes new keys and prints the names whose invites are void; those say why for 30 days')
+      .description(
+        'make new keys and print the names that need new invites; for 30 days, the old invites report why they fail',
+      )
       .addOption(stateOption('either'))
       .addOption(yesOption())
-      .option('--dry-run', 'say what it would do, and change nothing')
-      .option('--forget', 'keep none of the old keys: old invites are refused as a stranger’s')
+      .option('--dry-run', 'print what would be done, and change nothing')
+      .option('--forget', 'keep none of the old keys: old invites then fail like unknown ones')
       .addHelpText('after', KEYS_EXAMPLES)
       .action(async (options) => (await import('./keys.ts')).rotate(options)),
   );
@@ -299,8 +306,8 @@ function keysCommand(): Command {
 
 function quickstartCommand(): Command {
   return new Command('quickstart')
-    .description('a relay, a client and a page to fetch, all on this machine: to see it work')
-    .addOption(new Option('--listen <host:port>', 'where the proxy is').default('127.0.0.1:1080'))
+    .description('try wstun: run a relay, a client and a test page on this machine')
+    .addOption(new Option('--listen <host:port>', 'address of the proxy').default('127.0.0.1:1080'))
     .addOption(jsonOption())
     .addOption(verboseOption())
     .addHelpText('after', QUICKSTART_EXAMPLES)
@@ -310,19 +317,19 @@ function quickstartCommand(): Command {
     });
 }
 
-/** What stands on a line with a command is pasted with it: what a command is for stands above it. */
+/** A line with a command is pasted whole, so what the command is for is on the line above it. */
 const PROGRAM_EXAMPLES = `
 Examples:
   On the server:
     wstun relay --listen 0.0.0.0:443 --url wss://relay.example.org --tls-cert cert.pem --tls-key key.pem
   On the laptop:
     wstun client wstun1_…
-  And then:
+  Then:
     curl -x socks5h://127.0.0.1:1080 https://example.org/
-  To try it here:
+  To try it on this machine:
     wstun quickstart
 
-Or with an exit elsewhere, at home say, of which the relay can read nothing:
+With your own exit, for example at home, whose data the relay cannot read:
   On the server:
     wstun access add home --role exit
   At home:
@@ -333,12 +340,12 @@ const CLIENT_EXAMPLES = `
 Examples:
   With the line that the relay printed:
     wstun client wstun1_AQDc…
-  Not seen in ps:
+  Invisible in ps:
     wstun client --invite-file ~/.config/wstun.invite
     WSTUN_INVITE=wstun1_AQDc… wstun client
-  For other machines too:
+  Also for other machines:
     wstun client --listen 0.0.0.0:1080 --user me:secret wstun1_AQDc…
-  Through a phone on the same Wi-Fi; scan the code that it prints:
+  Through a phone on the same Wi-Fi; scan the printed code:
     wstun client wstun1_AQDc… --tether
 
 Programs:
@@ -350,64 +357,64 @@ Programs:
 
 const RELAY_EXAMPLES = `
 Examples:
-  With a certificate of its own:
+  With its own certificate:
     wstun relay --listen 0.0.0.0:443 --url wss://relay.example.org --tls-cert cert.pem --tls-key key.pem
   Behind nginx or Caddy:
     wstun relay --listen 127.0.0.1:8080 --url wss://www.example.org/any/path
-  Only forwards, for \`wstun exit\`:
+  Only forward to the exits of \`wstun exit\`:
     wstun relay --no-exit --listen 127.0.0.1:8080 --url wss://relay.example.org
-  Prints an invite for alice, while the relay runs:
+  Print an invite for alice, while the relay is running:
     wstun access add alice
 
-At its first start a relay makes an access entry "default" and prints the whole \`wstun client\` line for it.`;
+At its first start, a relay creates the access entry "default" and prints the \`wstun client\` line for it.`;
 
 const EXIT_EXAMPLES = `
 Examples:
-  At the relay, prints the invite for the exit:
+  At the relay, print the invite for the exit:
     wstun access add home --role exit
-  At home; it is remembered, so later just \`wstun exit\`:
+  At home; the invite is remembered, so later \`wstun exit\` is enough:
     wstun exit wstun1_AQDc…
-  At home, prints an invite for alice; --state only where a relay has keys on this machine, too:
+  At home, print an invite for alice; --state is needed only if this machine also has a relay's keys:
     wstun access add alice
     wstun access add alice --state ~/.local/state/wstun/exit
-  With a state directory and a name server of its own:
+  With another state directory and name server:
     wstun exit --state /var/lib/wstun-exit --dns 10.0.0.53
 
-Who dials hands out the invites: the relay's owner need not know of alice, and cannot read what she does.`;
+The owner of the exit issues the invites. The owner of the relay need not know alice, and cannot read her data.`;
 
 const ACCESS_EXAMPLES = `
 Examples:
-  Public addresses alone:
+  Only public addresses:
     wstun access add alice
-  More than these:
+  Additional targets:
     wstun access add bob --allow 10.0.0.0/8:22,80,8000-8999 --allow '[fd00::/8]:443'
     wstun access add carol --allow intranet.example:443 --allow '*.corp.example'
-  Everything but the relay itself:
+  Everything except the relay itself:
     wstun access add dave --allow '*'
-  For \`wstun exit\`, which then has its own list:
+  For \`wstun exit\`, which has its own access list:
     wstun access add home --role exit
-  More for alice, or less; her invite stays:
+  Change what alice may do; her invite stays valid:
     wstun access set alice --allow 10.0.0.0/8:22 --rate 20mbit --quota none
-  Alice has lost her invite, or the keys were rotated:
+  Alice lost her invite, or the keys were rotated:
     wstun access renew alice
-  Alice may come no more:
+  Remove alice:
     wstun access remove alice
 
-Rules: CIDR|IP|name|*.name[:ports], IPv6 in brackets, ports as list and ranges, * for all.`;
+Rules: CIDR|IP|name|*.name[:ports], IPv6 in brackets, ports as a list with ranges, * for everything.`;
 
 const KEYS_EXAMPLES = `
 Examples:
-  Of the relay or the exit of this machine; takes effect while it runs:
+  Of the relay or exit on this machine, also while it is running:
     wstun keys rotate
-  Who would need a new invite:
+  See who would need a new invite:
     wstun keys rotate --dry-run
-  Of an exit beside a relay:
+  Of an exit on a machine that also has a relay:
     wstun keys rotate --state ~/.local/state/wstun/exit
-  And a new invite for everybody, each in a file:
+  With a new invite for every name, each in its own file:
     umask 077; for name in $(wstun keys rotate); do wstun access renew --yes "$name" >"$name.invite"; done`;
 
 const QUICKSTART_EXAMPLES = `
 Examples:
   wstun quickstart
-  When something else has port 1080:
+  If another program uses port 1080:
     wstun quickstart --listen 127.0.0.1:1090`;

@@ -40,13 +40,14 @@ export function parseTether(
 
 /** A variable that was to hold the path, and is empty, must not stand for the working directory. */
 export function parseStateDir(text: string): string {
-  if (text === '') throw new WstunError('bad-option', '--state takes the path of a directory');
+  if (text === '') throw new WstunError('bad-option', '--state needs the path of a directory');
   return text;
 }
 
 /** A whole number, 0 to 1,000,000. */
 export function parseCount(text: string): number {
-  if (!/^\d{1,6}$|^1000000$/.test(text)) throw new WstunError('bad-option', 'it must be a whole number, 0 to 1000000');
+  if (!/^\d{1,6}$|^1000000$/.test(text))
+    throw new WstunError('bad-option', '--max-pending-per-address needs a whole number from 0 to 1000000');
   return Number(text);
 }
 
@@ -54,14 +55,14 @@ export function parseCount(text: string): number {
 export function parsePublicAddress(text: string): string {
   const address = text.replace(/^\[(.*)\]$/, '$1');
   if (address !== 'none' && (isIP(address) === 0 || address.includes('%')))
-    throw new WstunError('bad-option', '--public-address takes an IPv4 or IPv6 address, or none');
+    throw new WstunError('bad-option', '--public-address needs an IPv4 or IPv6 address, or none');
   return address;
 }
 
 /** Seconds, 0 to a day; returned in milliseconds. */
 export function parseResumeWindow(text: string): number {
   if (!/^\d{1,5}$/.test(text) || Number(text) > 86_400)
-    throw new WstunError('bad-option', '--resume-window takes whole seconds, 0 to 86400');
+    throw new WstunError('bad-option', '--resume-window needs whole seconds from 0 to 86400');
   return Number(text) * 1000;
 }
 
