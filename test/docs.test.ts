@@ -77,6 +77,20 @@ describe('docs/protocol.md', () => {
     for (const [name, { wire }] of faults)
       if (wire !== undefined) expect(protocol).toContain(`| ${wire} | \`${name}\` |`);
   });
+
+  it('lets every sender send what this receiver tolerates', () => {
+    const { pingRate, uselessRate, abandonRate, refusalRate } = DEFAULT_MUX_CONFIG;
+    const rows: [string, { perSecond: number; burst: number }][] = [
+      ['PINGs and PONGs together', pingRate],
+      ['no-op frames', uselessRate],
+      ['opens that are given up before an answer or rejected', abandonRate],
+      ['the same, beyond that', refusalRate],
+    ];
+    for (const [what, { perSecond, burst }] of rows) {
+      const figures = `${perSecond.toLocaleString('en-US')} a second, ${burst.toLocaleString('en-US')} at once`;
+      expect(protocol).toContain(`| ${what} | ${figures}`);
+    }
+  });
 });
 
 describe('docs/adr', () => {

@@ -22,7 +22,7 @@ export interface Peer {
 
 type Place = Pick<Peer, 'role' | 'destination'>;
 
-/** The destination of an exit's ticket: its control link, or the call that its link answers (docs/protocol.md §2.5). */
+/** The destination of an exit's ticket: its control link, or the call that its link answers (docs/protocol.md §11). */
 const EXIT_DESTINATION = /^([0-9a-f]{32})?$/;
 
 /** Who let a key in, as which of its public keys. */

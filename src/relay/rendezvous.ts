@@ -1,6 +1,6 @@
 /**
  * Where clients and named exits meet: exits register over a control link, a client's link calls its exit, and the data
- * link with which the exit answers is spliced to it (docs/protocol.md §2.5). Nothing here can read what the two then
+ * link with which the exit answers is spliced to it (docs/protocol.md §11). Nothing here can read what the two then
  * say to each other.
  */
 import { randomBytes } from 'node:crypto';

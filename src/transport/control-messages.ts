@@ -1,6 +1,6 @@
 /**
  * What an exit and a relay say to each other on the exit's control link, and the relay's one word to a client that it
- * cannot lead on (docs/protocol.md §2.5, "Named exits"). Pure: encodes, decodes strictly, bounds everything.
+ * cannot lead on (docs/protocol.md §11, "Named exits"). Pure: encodes, decodes strictly, bounds everything.
  */
 import { isIP } from 'node:net';
 import { type WireFaultName, wireCodeOf } from '../errors.ts';

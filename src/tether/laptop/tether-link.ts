@@ -1,6 +1,6 @@
 /**
  * A link that a page carries: the near leg's WebSocket, and how much of what was sent has left the page
- * (docs/protocol.md §2.6).
+ * (docs/tether-protocol.md).
  *
  * A page cannot stop reading, so without this the laptop would fill the phone's memory as fast as the local network
  * allows. Looks into no message.

@@ -1,6 +1,6 @@
 /**
  * The laptop's side of a tether: pairs with pages, takes their WebSockets, and gives out links that pages carry
- * (docs/protocol.md §2.6). The address at which pages find it may change while it runs (tether-listener.ts): what has
+ * (docs/tether-protocol.md). The address at which pages find it may change while it runs (tether-listener.ts): what has
  * paired knows nothing of that.
  */
 import type { IncomingMessage } from 'node:http';

@@ -1,5 +1,5 @@
 /**
- * One control link to the laptop: the pairing, then sealed messages (docs/protocol.md §2.6). Does not know of links,
+ * One control link to the laptop: the pairing, then sealed messages (docs/tether-protocol.md). Does not know of links,
  * nor when to try again.
  */
 import { decodeLaptopMessage, encodeMessage, type LaptopMessage, type PageMessage } from '../shared/messages.ts';

@@ -1,5 +1,5 @@
 /**
- * What a paired page and the laptop say to each other on a control link (docs/protocol.md §2.6), before it is sealed.
+ * What a paired page and the laptop say to each other on a control link (docs/tether-protocol.md), before it is sealed.
  * Pure: encodes, decodes strictly, bounds everything. The page runs the same code.
  */
 

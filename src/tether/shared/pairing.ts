@@ -1,6 +1,6 @@
 /**
  * How a page and the laptop prove to each other that they hold the same secret, and the keys that follow
- * (docs/protocol.md §2.6). Pure but for randomness, and without anything of Node: the page runs the same code, over
+ * (docs/tether-protocol.md). Pure but for randomness, and without anything of Node: the page runs the same code, over
  * http, where `crypto.subtle` does not exist.
  */
 import nacl from 'tweetnacl';

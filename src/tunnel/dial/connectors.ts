@@ -95,7 +95,7 @@ const DOUBTED_LAG_MS = 5_000;
 
 /**
  * What a relay says to a peer whom it knows, whichever way the link comes: on a link that cannot lead to the exit
- * (docs/protocol.md §2.5), and in place of one (§2.2).
+ * (docs/protocol.md §11), and in place of one (§2.2).
  */
 const RELAY_WORDS: ReadonlySet<FaultName> = new Set<FaultName>([
   'exit-absent',

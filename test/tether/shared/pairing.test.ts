@@ -47,7 +47,7 @@ describe('pairing', () => {
     expect(new Set(seals).size).toBe(3);
   });
 
-  it('computes what docs/protocol.md says, by an independent HMAC', () => {
+  it('computes what docs/tether-protocol.md says, by an independent HMAC', () => {
     const secret = Buffer.alloc(16, 7);
     const F = (key: Uint8Array, ...parts: (Uint8Array | string)[]) => {
       const mac = createHmac('sha512', key);
