@@ -2,7 +2,7 @@
 import { createHmac } from 'node:crypto';
 import nacl from 'tweetnacl';
 import { describe, expect, it } from 'vitest';
-import { decodeLaptopMessage, decodePageMessage, encodeMessage } from '../../src/tether/messages.ts';
+import { decodeLaptopMessage, decodePageMessage, encodeMessage } from '../../../src/tether/shared/messages.ts';
 import {
   answerPairing,
   beginPairing,
@@ -11,8 +11,8 @@ import {
   secretFromText,
   secretId,
   secretToText,
-} from '../../src/tether/pairing.ts';
-import { readVectors } from '../support/vectors.ts';
+} from '../../../src/tether/shared/pairing.ts';
+import { readVectors } from '../../support/vectors.ts';
 
 const { bytes, text, unused } = readVectors('docs/tether-protocol.md');
 
