@@ -21,6 +21,9 @@ needs=(
   wget:wget
   aria2c:aria2
   python3:python3
+  /usr/bin/python3:python3
+  /usr/lib/python3/dist-packages/cryptography/__init__.py:python3-cryptography
+  /usr/lib/python3/dist-packages/nacl/__init__.py:python3-nacl
   haproxy:haproxy
   faketime:faketime
   ncat:ncat

@@ -1,0 +1,121 @@
+"""Frames, codes, record headers, and the request and answer of a session (docs/protocol.md §3 to §5, §10)."""
+
+import socket
+import struct
+
+HELLO, OPEN, OPENED, OPEN_FAILED, DATA, CREDIT, FINISH, RESET, PING, PONG, GO_AWAY = range(11)
+HEADER_BYTES = 8
+MAX_DATA_BYTES = 65511
+MAY_WAIT = 0x0001
+
+IPV4, NAME, IPV6 = 1, 3, 4
+TCP = 1
+
+ACKNOWLEDGES, UNNUMBERED, ACKNOWLEDGEMENT_MAY_WAIT = 0x01, 0x02, 0x04
+BEGIN, RESUME = 0, 1
+
+CODES = {
+    1: 'bad-frame', 2: 'bad-version', 3: 'bad-stream-id', 4: 'window-exceeded', 5: 'credit-overflow', 6: 'peer-flood',
+    7: 'peer-silent', 8: 'out-of-ids', 9: 'wrong-state', 10: 'shutting-down', 11: 'access-removed', 12: 'link-lost',
+    13: 'not-connected', 14: 'exit-absent', 15: 'internal', 16: 'too-many-sessions', 17: 'keys-rotated',
+    18: 'overloaded', 20: 'bad-record', 21: 'session-unknown', 22: 'session-expired', 23: 'session-gap',
+    24: 'session-closed', 32: 'dial-refused', 33: 'dial-host-unreachable', 34: 'dial-network-unreachable',
+    35: 'dial-not-allowed', 36: 'dial-timed-out', 37: 'dial-name-unknown', 38: 'dial-name-failed',
+    39: 'dial-bad-target', 40: 'dial-busy', 41: 'dial-failed', 42: 'target-reset', 43: 'dial-cancelled',
+    44: 'quota-used',
+}  # fmt: skip
+NUMBERS = {name: number for number, name in CODES.items()}
+
+
+def code_name(number: int) -> str:
+    return CODES.get(number, f'code {number}')
+
+
+def u16(value: int) -> bytes:
+    return struct.pack('>H', value)
+
+
+def u32(value: int) -> bytes:
+    return struct.pack('>I', value)
+
+
+def u48(value: int) -> bytes:
+    return value.to_bytes(6, 'big')
+
+
+def frame_header(kind: int, stream: int, length: int) -> bytes:
+    return bytes([kind]) + length.to_bytes(3, 'big') + u32(stream)
+
+
+def frame(kind: int, stream: int, payload: bytes = b'') -> bytes:
+    return frame_header(kind, stream, len(payload)) + payload
+
+
+def hello(version=1, features=0, max_streams=64, rest=b'') -> bytes:
+    return frame(HELLO, 0, struct.pack('>HHI', version, features, max_streams) + rest)
+
+
+def open_raw(stream: int, credit=1000, service=TCP, kind=IPV4, port=80, host=b'\x7f\0\0\1') -> bytes:
+    return frame(OPEN, stream, struct.pack('>IBBH', credit, service, kind, port) + host)
+
+
+def open_frame(stream: int, host: str, port: int, credit: int) -> bytes:
+    for kind, family in ((IPV4, socket.AF_INET), (IPV6, socket.AF_INET6)):
+        try:
+            return open_raw(stream, credit, kind=kind, port=port, host=socket.inet_pton(family, host))
+        except OSError:
+            pass
+    return open_raw(stream, credit, kind=NAME, port=port, host=host.encode())
+
+
+def read_open(payload: bytes) -> tuple[int, str, int]:
+    """Credit, host and port."""
+    credit, _service, kind, port = struct.unpack('>IBBH', payload[:8])
+    if kind == NAME:
+        return credit, payload[8:].decode(), port
+    return credit, socket.inet_ntop(socket.AF_INET if kind == IPV4 else socket.AF_INET6, payload[8:]), port
+
+
+def reset(stream: int, code: str) -> bytes:
+    return frame(RESET, stream, u16(NUMBERS[code]))
+
+
+def credit(stream: int, increment: int) -> bytes:
+    return frame(CREDIT, stream, u32(increment))
+
+
+def go_away(code: int, last_stream: int = 0) -> bytes:
+    return frame(GO_AWAY, 0, u16(code) + u32(last_stream))
+
+
+def take_frames(buffer: bytearray):
+    """Takes all whole frames off the buffer: type, stream, payload."""
+    while len(buffer) >= HEADER_BYTES:
+        end = HEADER_BYTES + int.from_bytes(buffer[1:4], 'big')
+        if len(buffer) < end:
+            return
+        taken = (buffer[0], int.from_bytes(buffer[4:8], 'big'), bytes(buffer[8:end]))
+        del buffer[:end]
+        yield taken
+
+
+def request(kind: int, session: bytes, received: int) -> bytes:
+    return bytes([kind]) + session + u48(received)
+
+
+def read_request(content: bytes) -> tuple[int, bytes, int]:
+    return content[0], content[1:17], int.from_bytes(content[17:23], 'big')
+
+
+def answer(code: int, received: int = 0) -> bytes:
+    return u16(code) + u48(received)
+
+
+def read_answer(content: bytes) -> tuple[int, int]:
+    assert len(content) == 8, f'an answer of {len(content)} bytes'
+    return int.from_bytes(content[:2], 'big'), int.from_bytes(content[2:], 'big')
+
+
+def acknowledgement(number: int, time: int) -> bytes:
+    """What follows the flags."""
+    return u48(number) + u32(time)

@@ -1,0 +1,273 @@
+"""Makes every test vector of docs/protocol.md, appendix A, with the peer's own code. Argument: the page."""
+
+import json
+import re
+import sys
+
+from nacl.bindings import crypto_secretbox
+
+import frames
+import session_end
+from client_session import ClientSession
+from frames import (
+    ACKNOWLEDGEMENT_MAY_WAIT, ACKNOWLEDGES, BEGIN, RESUME, UNNUMBERED, acknowledgement, frame, frame_header,
+)  # fmt: skip
+from invites import CLIENT, EXIT, Invite, decode_invite, encode_invite
+from keys import Identity, from_base64url, is_public_key, to_base64url
+from link import PROLOGUE, header
+from noise import AES_GCM, CHACHAPOLY, CipherState, HandshakeState
+from report import say
+from session_end import SessionEnd
+from tickets import (
+    EPOCH_SECONDS, FEATURE_PAGE, ROLE_CLIENT, ROLE_EXIT, Ticket, hint_of, nonce_of, open_ticket, proven_reason,
+    refusal_key, rotation_proof, seal_ticket, shared_key,
+)  # fmt: skip
+
+CLIENT_SECRET, RELAY_SECRET = bytes([1]) * 32, bytes([7]) * 32
+COUNTING = bytes(range(16))
+TIME = 1_700_000_000
+TAKEN, SEEN, OCCUPIED = 0x4000, 0x2000, 0x1000
+CREDIT = 262_144
+client, relay = Identity(CLIENT_SECRET), Identity(RELAY_SECRET)
+
+
+def read_vectors(page: str) -> dict[str, str]:
+    """All vectors of the page: name and value."""
+    appendix = page[page.index('## Appendix A'):]
+    blocks = re.findall(r'^```text\n(.*?)^```', appendix, re.DOTALL | re.MULTILINE)
+    lines = ''.join(blocks).replace('\n  ', '').split('\n')
+    return dict(line.split(': ', 1) for line in lines if line and not line.startswith('#'))
+
+
+def keys() -> dict:
+    made = {}
+    for name, identity in (('client', client), ('relay', relay)):
+        made[f'{name}.secret'] = identity.secret
+        made[f'{name}.public.text'] = identity.public_text()
+        made[f'{name}.secret.text'] = identity.secret_text()
+        made[f'{name}.gate.private'], made[f'{name}.gate.public'] = identity.gate_private, identity.gate_public
+        made[f'{name}.session.private'] = identity.session_private
+        made[f'{name}.session.public'] = identity.session_public
+    return made
+
+
+def invites() -> dict:
+    def invite(*rest) -> str:
+        return encode_invite(Invite('wss://relay.example.org', relay.gate_public, relay.session_public, client, *rest))
+
+    made = {'client': invite('home', CLIENT), 'exit': invite('home', EXIT), 'without-role': invite()}
+    return {f'invite.{name}.text': text for name, text in made.items()}
+
+
+def tickets() -> dict:
+    key, epoch, nonce = shared_key(client, relay.gate_public), TIME // EPOCH_SECONDS, bytes(range(24))
+    home = Ticket(ROLE_CLIENT, b'home', time=TIME, nonce=nonce)
+    others = {
+        'page': Ticket(ROLE_CLIENT, features=FEATURE_PAGE, time=TIME, nonce=nonce),
+        'control': Ticket(ROLE_EXIT, features=TAKEN | SEEN | OCCUPIED, time=TIME, nonce=nonce),
+        'call': Ticket(ROLE_EXIT, COUNTING.hex().encode(), time=TIME, nonce=nonce),
+    }
+    text = seal_ticket(key, home)
+    proof = rotation_proof(key, text)
+    return {
+        'ticket.K': key,
+        'ticket.time.number': TIME,
+        'ticket.epoch.number': epoch,
+        'ticket.hint.before': hint_of(key, epoch - 1),
+        'ticket.hint': hint_of(key, epoch),
+        'ticket.hint.after': hint_of(key, epoch + 1),
+        'ticket.nonce': nonce,
+        'ticket.payload': home.encode(TIME),
+        'ticket.box': from_base64url(text)[32:],
+        'ticket.text': text,
+        **{f'ticket.{name}.text': seal_ticket(key, ticket) for name, ticket in others.items()},
+        'rotated.proof': proof,
+        'rotated.notice': b'\0' + frames.u16(frames.NUMBERS['keys-rotated']) + proof,
+        **refusal(refusal_key(key, text)),
+    }
+
+
+def refusal(key: bytes) -> dict:
+    nonce, payload = bytes(range(24, 48)), b'\x03' + TIME.to_bytes(8, 'big')
+    etag = f'"{to_base64url(nonce + crypto_secretbox(payload, nonce, key))}"'
+    return {'refusal.key': key, 'refusal.nonce': nonce, 'refusal.payload': payload, 'refusal.etag.text': etag}
+
+
+FRAMES = {
+    'hello': frames.hello(features=frames.MAY_WAIT, max_streams=1024),
+    'open.ipv4': frames.open_frame(1, '192.0.2.1', 443, CREDIT),
+    'open.name': frames.open_frame(3, 'example.org', 80, CREDIT),
+    'open.ipv6': frames.open_frame(5, '2001:db8::1', 443, CREDIT),
+    'opened': frame(frames.OPENED, 1, frames.u32(CREDIT)),
+    'open-failed': frame(frames.OPEN_FAILED, 3, frames.u16(frames.NUMBERS['dial-refused'])),
+    'data': frame(frames.DATA, 1, b'ping'),
+    'credit': frames.credit(1, 65536),
+    'finish': frame(frames.FINISH, 1),
+    'reset': frames.reset(1, 'target-reset'),
+    'ping': frame(frames.PING, 0, bytes(range(8))),
+    'pong': frame(frames.PONG, 0, bytes(range(8))),
+    'go-away': frames.go_away(frames.NUMBERS['shutting-down'], 5),
+    'unknown': frame_header(0x80, 0, 3) + b'\xaa\xbb\xcc',
+}
+RECORDS = {
+    'request': frames.request(BEGIN, COUNTING, 0),
+    'answer': frames.answer(0),
+    'answer.overloaded': frames.answer(frames.NUMBERS['overloaded']),
+    'first': b'\0' + FRAMES['hello'] + FRAMES['open.ipv4'],
+    'acknowledgement': bytes([ACKNOWLEDGES | UNNUMBERED]) + acknowledgement(1, 1_000_000),
+    'may-wait': bytes([ACKNOWLEDGES | ACKNOWLEDGEMENT_MAY_WAIT]) + acknowledgement(1, 1_000_000) + FRAMES['data'],
+    'empty': b'\0',
+}
+
+
+def handshake(suite: int) -> dict:
+    head = header(suite=suite)
+    e_client, e_exit = bytes([0x11]) * 32, bytes([0x22]) * 32
+    one = HandshakeState(suite, PROLOGUE + head, client.session_private, relay.session_public, ephemeral=e_client)
+    other = HandshakeState(suite, PROLOGUE + head, relay.session_private, ephemeral=e_exit)
+    message_1 = one.write_message_1()
+    other.read_message_1(message_1)
+    message_2 = other.write_message_2()
+    one.read_message_2(message_2)
+    message_3 = one.write_message_3()
+    other.read_message_3(message_3)
+    assert one.h == other.h and other.rs == client.session_public
+    return {
+        'client.ephemeral.private': e_client,
+        'exit.ephemeral.private': e_exit,
+        'prologue': PROLOGUE + head,
+        'message.1': head + message_1,
+        'message.2': b'\x01' + message_2,
+        'message.3': b'\x01' + message_3,
+        'hash': one.h,
+        **sealed_records(*one.split()),
+    }
+
+
+def sealed_records(of_client: CipherState, of_exit: CipherState) -> dict:
+    made = {'key.client': of_client.key, 'key.exit': of_exit.key}
+    for name in ('request', 'first', 'acknowledgement'):
+        made[f'sealed.{name}'] = of_client.seal(RECORDS[name])
+    made['sealed.answer'] = of_exit.seal(RECORDS['answer'])
+    of_client.n = 65535
+    made['sealed.65535'] = of_client.seal(RECORDS['empty'])
+    made['key.client.rekeyed'] = of_client.key
+    made['sealed.65536'] = of_client.seal(RECORDS['empty'])
+    return made
+
+
+class PaperLink:
+    """Keeps what is sent, under the name of its link and its sender."""
+
+    def __init__(self, name: str, made: dict):
+        self.name, self.made, self.label = name, made, ''
+
+    def send(self, content: bytes):
+        self.made[f'{self.name}.{self.label}'] = content
+        if self.label.isdigit():
+            self.label = str(int(self.label) + 1)
+
+
+class PaperExit(SessionEnd):
+    def handle_frame(self, kind: int, stream: int, payload: bytes):
+        pass
+
+
+def resumption() -> dict:
+    made: dict[str, bytes] = {}
+    session, exit_ = ClientSession(lambda: None, COUNTING), PaperExit()
+    session.features = frames.MAY_WAIT
+    stream = session.expect_stream(1, CREDIT)
+
+    def say_on(end: SessionEnd, name: str, *content: bytes) -> bytes:
+        end.link.label = name
+        end.send(*content)
+        return made[f'{end.link.name}.{name}']
+
+    def take(end: SessionEnd, record: bytes, when: int):
+        session_end.microseconds = lambda: when
+        end.take_record(record)
+
+    session.link, exit_.link = PaperLink('a.client', made), PaperLink('a.exit', made)
+    made['a.client.request'], made['a.exit.answer'] = frames.request(BEGIN, COUNTING, 0), frames.answer(0)
+    take(exit_, say_on(session, '1', FRAMES['hello'], FRAMES['open.ipv4']), 20_000)
+    take(session, say_on(exit_, '1', FRAMES['hello'], FRAMES['opened']), 30_000)
+    take(exit_, say_on(session, '2', FRAMES['data']), 50_000)
+    # Both of these are lost.
+    say_on(exit_, '2', frame(frames.DATA, 1, b'pong'))
+    say_on(session, '3', FRAMES['finish'])
+
+    made['b.client.request'] = frames.request(RESUME, COUNTING, session.received)
+    made['b.exit.answer'] = frames.answer(0, exit_.received)
+    links = PaperLink('b.client', made), PaperLink('b.exit', made)
+    links[0].label, links[1].label = '3', '2'
+    session.move_to(links[0], exit_.received)
+    exit_.move_to(links[1], session.received)
+    take(exit_, made['b.client.3'], 900_000)
+    take(session, made['b.exit.2'], 940_000)
+    take(session, say_on(exit_, '3', FRAMES['finish']), 950_000)
+    links[0].label = 'acknowledgement'
+    session.acknowledge()
+    assert stream.received == b'pong' and stream.is_finished
+    return {f'resume.{name}': content for name, content in made.items()}
+
+
+def control() -> dict:
+    """The order of members is free, so these are compared as JSON."""
+    proof = tickets()['rotated.proof'].hex()
+    messages = {
+        'bearers': {'keys': [to_base64url(client.gate_public)], 'more': False},
+        'registered': {},
+        'taken': {'keys': 1, 'of': 2},
+        'seen': {'address': '203.0.113.9'},
+        'call': {'token': COUNTING.hex()},
+        'rotated': {'proof': proof},
+        'replaced': {},
+        'occupied': {},
+        'ping': {},
+    }
+    return {f'control.{name}.text': {'type': name, **members} for name, members in messages.items()}
+
+
+def all_vectors() -> dict:
+    made = keys() | invites() | tickets() | control() | resumption()
+    made |= {f'frame.{name}': value for name, value in FRAMES.items()}
+    made |= {f'record.{name}': value for name, value in RECORDS.items()}
+    for prefix, suite in (('chachapoly', CHACHAPOLY), ('aesgcm', AES_GCM)):
+        made |= {f'{prefix}.{name}': value for name, value in handshake(suite).items()}
+    return made
+
+
+def is_same(value, text: str) -> bool:
+    if isinstance(value, dict):
+        return json.loads(text) == value
+    return text == (value.hex() if isinstance(value, bytes) else str(value))
+
+
+def what_cannot_be_read(page: dict[str, str]) -> list[str]:
+    """Vectors of the page that this peer reads, and that come out otherwise."""
+    key, ticket = shared_key(relay, client.gate_public), page['ticket.text']
+    etag = f'HTTP/1.1 404 Not Found\r\nETag: W/{page["refusal.etag.text"]}\r\n'
+    checks = {
+        'ticket.text': open_ticket(key, ticket).hex() == page['ticket.payload'],
+        'ticket.nonce': nonce_of(ticket).hex() == page['ticket.nonce'],
+        'refusal.etag.text': proven_reason(key, ticket, etag) == 'clock-off',
+        'invite.client.text': decode_invite(page['invite.client.text']).me.secret == CLIENT_SECRET,
+        'invite.exit.text': decode_invite(page['invite.exit.text']).role == EXIT,
+        'invite.without-role.text': decode_invite(page['invite.without-role.text']).role is None,
+    }
+    refused = {name: not is_public_key(bytes.fromhex(key)) for name, key in page.items() if name.startswith('refused')}
+    return [name for name, holds in (checks | refused).items() if not holds]
+
+
+with open(sys.argv[1], encoding='utf-8') as file:
+    page = read_vectors(file.read())
+made = all_vectors()
+say(
+    'vectors',
+    count=len(page),
+    wrong=[name for name, value in made.items() if name in page and not is_same(value, page[name])],
+    unread=what_cannot_be_read(page),
+    onlyOnPage=[name for name in page if name not in made and not name.startswith('refused-key.')],
+    onlyHere=[name for name in made if name not in page],
+)
