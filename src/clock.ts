@@ -1,0 +1,38 @@
+/**
+ * Time and chance, handed in to whatever waits, so that tests run in virtual time and every run can be repeated. Owns
+ * the only calls of Node's clocks and timers that `tunnel`, `relay` and `tether` make; knows nothing of who waits.
+ */
+import { performance } from 'node:perf_hooks';
+
+/** What `Clock.setTimeout` returns. Opaque. */
+export interface Timer {
+  /** Lets the process end although the timer is pending. */
+  unref(): void;
+}
+
+export interface Clock {
+  /** Monotonic, ms with fractions; the origin is arbitrary. */
+  now(): number;
+  /** Of the calendar, whole ms since 1970; may jump either way. */
+  wallTime(): number;
+  /**
+   * Calls `callback(argument)` once, after `delayMs` at the earliest. The argument saves callers a closure for each
+   * timer.
+   */
+  setTimeout<T>(callback: (argument: T) => void, delayMs: number, argument: T): Timer;
+  setTimeout(callback: () => void, delayMs: number): Timer;
+  /** Without effect on a timer that has fired, and on undefined. */
+  clearTimeout(timer: Timer | undefined): void;
+  /** Uniform, at least 0 and less than 1. Not for secrets. */
+  random(): number;
+}
+
+/** The process's own. */
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  wallTime: () => Date.now(),
+  setTimeout: <T>(callback: (argument: T) => void, delayMs: number, argument?: T): Timer =>
+    setTimeout(callback, delayMs, argument as T),
+  clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout | undefined),
+  random: () => Math.random(),
+};
