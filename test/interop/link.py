@@ -1,4 +1,4 @@
-"""A secured link: the handshake, then whole records in and out (docs/protocol.md §2.4, §2.5)."""
+"""A secured link: the handshake, then whole records in and out (docs/protocol.md §2.4, §11)."""
 
 import struct
 import time

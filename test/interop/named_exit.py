@@ -1,4 +1,4 @@
-"""A named exit in one thread (docs/protocol.md §2.5, §10)."""
+"""A named exit in one thread (docs/protocol.md §11, §10)."""
 
 import json
 import select
