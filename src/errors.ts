@@ -52,10 +52,7 @@ function fault<Text extends FaultText>(
 
 export const FAULTS = {
   // 1: set-up
-  'bad-option': fault('usage', 'WSTUN-E101', {
-    sentence: 'an option or argument is not valid',
-    fix: 'To see all options, add --help.',
-  }),
+  'bad-option': fault('usage', 'WSTUN-E101', { sentence: 'an option or argument is not valid' }),
   'bad-address': fault('usage', 'WSTUN-E102', {
     sentence: 'this is not an address to listen on',
     fix: 'Write HOST:PORT, with an IPv6 host in brackets: 127.0.0.1:1080 or [::1]:1080.',

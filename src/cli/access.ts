@@ -50,11 +50,11 @@ export async function addAccess(name: string, options: AddOptions): Promise<void
   const state = await openStateDir(path);
   const issuer = await findIssuer(state, url, loadOrCreateIdentity);
   if (entry.role === 'exit' && issuer.exitName !== undefined)
-    throw new WstunError('bad-option', `${state.path} belongs to an exit, and exits register at a relay: add it there`);
+    throw new WstunError('bad-option', `${state.path} belongs to an exit; add an exit at its relay`);
   const invite = await inviteNewPeer(accessFile(state), issuer, entry);
   if (isNew && issuer.exitName === undefined)
     tell(
-      `wstun: new keys were made in ${state.path}; start their relay with: wstun relay --state ${shellQuote(state.path)}`,
+      `wstun: new keys were made in ${state.path}; start the relay with: wstun relay --state ${shellQuote(state.path)}`,
     );
   showInvite(name, issuer, invite);
 }
@@ -71,7 +71,7 @@ export async function renewAccess(
   const url = options.url === undefined ? undefined : parseRelayUrl(options.url);
   const issuer = await findIssuer(state, url, async () => ({ identity: await loadIdentity(state) }));
   if (!(await isVoid(state, before)))
-    await confirm(`This voids the invite that ${name} has, and ends what runs with it.`, options);
+    await confirm(`This revokes the current invite of ${name} and ends its sessions.`, options);
   const peer = createIdentity();
   const { role } = await file.replaceKey(name, peer.public);
   showInvite(name, issuer, inviteOf(issuer, { name, role }, peer));
@@ -87,7 +87,7 @@ export async function listAccess(options: StateOption & { json?: boolean }): Pro
         entries.map(({ name, role, allow, limits }) => ({ name, role, allow, ...limits, used: bytes.get(name) })),
       ),
     );
-  if (entries.length === 0) tell(`nobody yet in ${state.path}`);
+  if (entries.length === 0) tell(`the access list in ${state.path} is empty`);
   for (const { name, role, allow, limits = {} } of entries)
     printLine(
       [
@@ -104,13 +104,13 @@ export async function setAccess(name: string, options: SetOptions): Promise<void
   const { allow = [], disallow = [] } = options;
   const limits = parseLimitChanges(options);
   if (allow.length + disallow.length + limits.size === 0)
-    throw new WstunError('bad-option', 'give what is to change: --allow, --disallow, --sessions, --rate or --quota');
+    throw new WstunError('bad-option', 'nothing to change: give --allow, --disallow, --sessions, --rate or --quota');
   await accessFile(await openExistingStateDir(findState(options))).change(name, { allow, disallow, limits });
 }
 
 export async function removeAccess(name: string, options: StateOption): Promise<void> {
   await accessFile(await openExistingStateDir(findState(options))).remove(name);
-  if (process.stderr.isTTY) tell(`wstun: ${name} is removed; its sessions end within two seconds`);
+  if (process.stderr.isTTY) tell(`wstun: ${name} was removed; its sessions end within two seconds`);
 }
 
 export function accessFile(state: StateDir): AccessFile {
@@ -122,12 +122,15 @@ function newEntry(name: string, { role = 'client', allow = [], ...options }: Add
   if (role === 'exit' && allow.length > 0)
     throw new WstunError(
       'bad-option',
-      'an exit has no --allow here: what its clients may reach is said in its own list',
+      '--allow is not for exits: the access list of the exit has the rules of its clients',
     );
   for (const rule of allow) parseRule(rule);
   const limits = parseLimitOptions(options);
   if (role === 'exit' && limits !== undefined)
-    throw new WstunError('bad-option', 'an exit has no limits here: those of its clients stand in its own list');
+    throw new WstunError(
+      'bad-option',
+      'limits are not for exits: the access list of the exit has the limits of its clients',
+    );
   return { name, role, allow, ...(limits && { limits }) };
 }
 
@@ -135,7 +138,7 @@ function newEntry(name: string, { role = 'client', allow = [], ...options }: Add
 async function confirmNewKeys(path: string, url: string | undefined, options: AddOptions): Promise<void> {
   if (url === undefined) throw unknownUrl(path);
   if (options.state === undefined)
-    await confirm(`There are no keys in ${path} yet: new ones are made, for a relay.`, options);
+    await confirm(`There are no keys in ${path} yet. wstun will make new ones, for a relay.`, options);
 }
 
 /** Its keys, or those of who invites, were replaced since: nobody loses anything by a new one. */
@@ -147,7 +150,7 @@ async function isVoid(state: StateDir, { role, key }: AccessEntry): Promise<bool
 
 /** On stdout the invite alone; for a person, by which way it leads. */
 function showInvite(name: string, { relayUrls }: Issuer, invite: string): void {
-  if (process.stderr.isTTY) tell(`invite for ${name}, by ${relayUrls.join(' or ')}`);
+  if (process.stderr.isTTY) tell(`invite for ${name}, through ${relayUrls.join(' or ')}`);
   printLine(invite);
 }
 
@@ -195,8 +198,8 @@ function unknownUrl(path: string): WstunError {
   const exit = exitHere();
   const isElsewhere = exit !== undefined && exit !== path;
   const instead = isElsewhere ? ` This machine has an exit: --state ${shellQuote(exit)}.` : '';
-  return new WstunError('bad-url', `none is known in ${path} yet`, {
-    fix: `Start \`wstun relay\` there once, or give it: --url wss://HOST.${instead}`,
+  return new WstunError('bad-url', `no URL is known in ${path} yet`, {
+    fix: `Start \`wstun relay\` there once, or give the URL: --url wss://HOST.${instead}`,
   });
 }
 

@@ -64,7 +64,7 @@ export async function runClient(options: ClientOptions): Promise<void> {
     await client.close(0);
     throw error;
   }
-  output.say('wstun: closing; again to end at once');
+  output.say('wstun: closing; press Ctrl-C again to stop now');
   await client.close(DRAIN_MS);
 }
 
@@ -109,16 +109,16 @@ export async function startClient(
         outage.handleOver();
         if (first) return onReady(proxy?.address ?? wanted);
         output.event({ event: 'connected', awayMs: Math.round(awayMs), streamsLost });
-        output.say(`wstun: connected again after ${seconds(awayMs)}, ${counted(streamsLost)} lost`);
+        output.say(`wstun: reconnected after ${seconds(awayMs)}; ${counted(streamsLost)} lost`);
       },
       onLinkLost: ({ streams }) => {
         output.event({ event: 'lost', streams });
-        output.say(`wstun: link lost; ${counted(streams)} held`);
+        output.say(`wstun: link lost; ${counted(streams)} waiting for a new one`);
       },
       onResumed: ({ awayMs, streams }) => {
         outage.handleOver();
         output.event({ event: 'resumed', awayMs: Math.round(awayMs), streams });
-        output.say(`wstun: resumed after ${seconds(awayMs)}, 0 streams lost`);
+        output.say(`wstun: resumed after ${seconds(awayMs)}; 0 streams lost`);
       },
       onStalled: (info) => {
         output.event(stallEvent(info));
@@ -127,7 +127,7 @@ export async function startClient(
       onDraining: ({ streams }) => {
         output.event({ event: 'draining', streams });
         output.say(
-          `wstun: the other end is shutting down; ${counted(streams)} may end, new ones wait for the next session`,
+          `wstun: the other end is shutting down; ${counted(streams)} may finish, and new ones use the next session`,
         );
       },
       onSessionLost: (error, { streams, isFinal }) => {

@@ -17,7 +17,7 @@ function isWatched(): boolean {
 /** Asks on a terminal; elsewhere, and with `yes`, it is a yes. @throws WstunError not-confirmed */
 export async function confirm(question: string, { yes = false }: ConfirmOptions): Promise<void> {
   if (yes || !isWatched()) return;
-  process.stderr.write(`${question} Go on? [y/N] `);
+  process.stderr.write(`${question} Continue? [y/N] `);
   const answer = await readLine();
   if (answer === undefined) process.stderr.write('\n');
   if (!/^\s*y(es)?\s*$/i.test(answer ?? '')) throw new WstunError('not-confirmed');

@@ -42,7 +42,7 @@ export class DescriptorGuard {
     const { fix } = FAULTS['out-of-descriptors'];
     this.logger.warn(
       { limit: this.limit, needed },
-      `the limit of open files is low: ${this.limit}, and at full use this process needs ${needed}. ${fix}`,
+      `the limit of open files is low: it is ${this.limit}, and at full load this process needs ${needed}. ${fix}`,
     );
   }
 

@@ -59,7 +59,7 @@ export async function runExit(options: ExitOptions): Promise<void> {
   const error = await Promise.race([ended, firstSignal(() => exit.close(0)).then(() => undefined)]);
   if (error instanceof WstunError) output.sayEnded(error);
   // Sessions that stand are as good as before, whatever ends the registration: they too may end by themselves.
-  output.say('wstun: draining; again to end at once');
+  output.say('wstun: draining; press Ctrl-C again to stop now');
   await exit.close(DRAIN_MS);
   if (error !== undefined) throw error;
 }
@@ -117,7 +117,7 @@ async function startExit(
         outage.handleOver();
         output.event({ event: 'partly-registered', keys: taken, of });
         output.say(
-          `wstun: the relay has room for ${taken} of the ${of} clients of this exit; the others are refused until there is more.`,
+          `wstun: the relay accepts only ${taken} of this exit's ${of} clients at the moment. It rejects the others.`,
         );
       },
       handleLost: (error, waitMs) => outage.handleFailed(error, waitMs),
@@ -167,13 +167,16 @@ async function findRegistration(options: InviteOptions): Promise<Registration | 
 
 async function refuseRelays(state: StateDir): Promise<void> {
   if ((await readRelayUrl(state)) === undefined) return;
-  throw new WstunError('state-unusable', `${state.path} belongs to a relay: an exit needs its own`);
+  throw new WstunError('state-unusable', `${state.path} belongs to a relay, and an exit needs its own`);
 }
 
 /** A directory that cannot be written to, or a full disk, keeps no exit from running. */
 function goOnUnmarked(error: unknown, output: Output): () => Promise<void> {
   if (!(error instanceof WstunError) || error.fault !== 'state-unusable') throw error;
-  output.logger.warn({ code: error.code }, `a second exit here would not be noticed: ${error.message}`);
+  output.logger.warn(
+    { code: error.code },
+    `a second exit with this state directory would not be detected: ${error.message}`,
+  );
   return async () => {};
 }
 
@@ -192,7 +195,7 @@ async function confirmOther(state: StateDir, given: Registration, options: Confi
   if (before === undefined || isSamePlace(before, given)) return;
   if ((await accessFile(state).read()).length === 0) return;
   const [from, to] = [before, given].map(({ exitName, relayUrls: [url] }) => `"${exitName}" at ${url}`);
-  await confirm(`This exit is ${from}: as ${to} it no longer serves the invites that it has made.`, options);
+  await confirm(`This exit is ${from}. If it becomes ${to}, the invites that it has issued stop working.`, options);
 }
 
 /** Rotated keys, or another URL of the same relay, change no place. */
@@ -217,5 +220,5 @@ function showAgain(output: Output): void {
 function showReady(output: Output, name: string, relay: string, state: string): void {
   output.event({ event: 'ready', role: 'exit', name, relay });
   output.say(`wstun exit "${name}" is registered at ${relay}`);
-  output.say(`Invite people to it with: wstun access add NAME --state ${shellQuote(state)}`);
+  output.say(`Create an invite with: wstun access add NAME --state ${shellQuote(state)}`);
 }

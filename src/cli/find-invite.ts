@@ -42,7 +42,7 @@ async function readSome(source: AsyncIterable<Buffer | string>): Promise<Buffer>
     const buffer = Buffer.from(chunk);
     chunks.push(buffer);
     bytes += buffer.length;
-    if (bytes > MAX_BYTES) throw new WstunError('invite-malformed', 'it is far too long');
+    if (bytes > MAX_BYTES) throw new WstunError('invite-malformed', 'it is too long');
   }
   return Buffer.concat(chunks);
 }

@@ -84,14 +84,14 @@ function defaults({ env }: Surroundings): readonly string[] {
 function theOne(here: Surroundings): string | undefined {
   const [one, other] = defaults(here).filter(hasIdentity);
   if (one === undefined || other === undefined) return one;
-  throw new WstunError('state-ambiguous', `a relay's in ${one}, an exit's in ${other}`);
+  throw new WstunError('state-ambiguous', `${one} (a relay's) and ${other} (an exit's)`);
 }
 
 function missing(here: Surroundings): WstunError {
   const found = elsewhere(here);
-  const places = `no keys in ${defaults(here).join(', nor in ')}`;
+  const places = `there are no keys in ${defaults(here).join(' or ')}`;
   if (found.length === 0) return new WstunError('state-missing', places);
-  return new WstunError('state-missing', `${places}, but there is a state in ${found.join(' and in ')}`);
+  return new WstunError('state-missing', `${places}, but there is a state directory at ${found.join(' and at ')}`);
 }
 
 /** State directories of services, and of the user who called sudo. */

@@ -20,25 +20,27 @@ export async function rotate({ forget = false, dryRun = false, ...options }: Rot
   const state = await openExistingStateDir(findState(options));
   const entries = await accessFile(state).read();
   const loss = describeLoss(entries.map(({ name }) => name));
-  if (dryRun) output.say(`Nothing was changed. It would make new keys in ${state.path}: that ${loss}.`);
+  if (dryRun) output.say(`Nothing was changed. New keys in ${state.path} would ${loss}.`);
   else {
-    if (entries.length > 0) await confirm(`New keys in ${state.path}: this ${loss}.`, options);
+    if (entries.length > 0) await confirm(`New keys in ${state.path} will ${loss}.`, options);
     await rotateKeys(state, entries, { now: Date.now(), forget });
-    output.say('The keys are new; a relay or exit that runs ends what stands with the old ones within two seconds.');
-    const reason = forget ? 'are refused as a stranger’s from now on' : `say why they fail for ${RETIRED_DAYS} days`;
+    output.say(
+      'The keys were changed. A running relay or exit ends the sessions under the old keys within two seconds.',
+    );
+    const reason = forget ? 'now fail like unknown ones' : `report for ${RETIRED_DAYS} days why they fail`;
     const renew = `wstun access renew NAME${stateArgument(state.path)}`;
-    output.say(`Old invites ${reason}. Print a new one for each of these names with: ${renew}`);
+    output.say(`Old invites ${reason}. Create a new one for each of these names with: ${renew}`);
   }
   for (const { name } of entries) printLine(name);
   if (entries.some(({ role }) => role === 'exit'))
-    output.say('Start each exit among them with its new invite, and then renew those of its clients there.');
+    output.say('Start each exit in the list with its new invite. Then renew the invites of its clients there.');
 }
 
 function describeLoss(names: readonly string[]): string {
-  if (names.length === 0) return 'voids no invite';
+  if (names.length === 0) return 'revoke no invite';
   const more = names.length > NAMED ? ` and ${names.length - NAMED} more` : '';
   const them = names.slice(0, NAMED).join(', ') + more;
   return names.length === 1
-    ? `voids 1 invite (${them}) and ends its sessions now`
-    : `voids ${names.length} invites (${them}) and ends their sessions now`;
+    ? `revoke 1 invite (${them}) and end its sessions at once`
+    : `revoke ${names.length} invites (${them}) and end their sessions at once`;
 }

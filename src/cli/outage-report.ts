@@ -54,7 +54,7 @@ export class OutageReport {
     const forMs = Math.round(performance.now() - this.since);
     this.output.event({ event: 'waiting', code, message, forMs });
     this.output.say(
-      `wstun: not connected for ${seconds(forMs)}: ${message} It goes on trying, with pauses of up to a minute.`,
+      `wstun: not connected for ${seconds(forMs)}: ${message} wstun keeps trying, with pauses of up to a minute.`,
     );
   }
 }

@@ -22,14 +22,14 @@ export function passedSockets(environment: Environment, pid: number): PassedSock
   if (count === undefined || meantFor === undefined) return [];
   if (numberOf('LISTEN_PID', meantFor) !== pid) return [];
   const sockets = numberOf('LISTEN_FDS', count);
-  if (sockets > MAX_SOCKETS) throw new WstunError('bad-passed-socket', `LISTEN_FDS is over ${MAX_SOCKETS}`);
+  if (sockets > MAX_SOCKETS) throw new WstunError('bad-passed-socket', `LISTEN_FDS is more than ${MAX_SOCKETS}`);
   const named = names === undefined ? undefined : names.split(':');
   if (named !== undefined && named.length !== sockets)
-    throw new WstunError('bad-passed-socket', `LISTEN_FDNAMES has ${named.length} names for ${sockets}`);
+    throw new WstunError('bad-passed-socket', `LISTEN_FDNAMES has ${named.length} names for ${sockets} sockets`);
   return Array.from({ length: sockets }, (_, i) => ({ fd: FIRST_FD + i, name: named?.[i] ?? '' }));
 }
 
 function numberOf(variable: string, text: string): number {
-  if (!/^\d{1,10}$/.test(text)) throw new WstunError('bad-passed-socket', `${variable} is no number`);
+  if (!/^\d{1,10}$/.test(text)) throw new WstunError('bad-passed-socket', `${variable} is not a number`);
   return Number(text);
 }

@@ -17,7 +17,7 @@ export function describeProxy(listening: HostPort, place: ProxyPlace): string {
   const none = 'localhost,127.0.0.1,::1';
   const at = formatHostPort(place.address);
   const everywhere = at === formatHostPort(listening) ? '' : `, for other machines at ${at}`;
-  const secret = place.user === undefined ? '' : `\nPut your password in place of ${PASSWORD}.\n`;
+  const secret = place.user === undefined ? '' : `\nReplace ${PASSWORD} with your password.\n`;
   return `
 wstun is ready: SOCKS5, SOCKS4a and HTTP proxy on ${formatHostPort(listening)}${everywhere}
 ${secret}
@@ -29,7 +29,7 @@ In a browser:
 
 ${browserLines(place)}
 
-For programs that you start in the same shell, first those that know SOCKS (curl, git), then all others (pip, npm, apt, wget):
+For programs started in the same shell; ALL_PROXY is for those that support SOCKS (curl, git), the rest for all others (pip, npm, apt, wget):
 
   export ALL_PROXY=${socks}
   export http_proxy=${http}
@@ -39,7 +39,7 @@ For programs that you start in the same shell, first those that know SOCKS (curl
   export no_proxy=${none}
   export NO_PROXY=${none}
 
-Ctrl-C ends it.
+Press Ctrl-C to stop.
 `;
 }
 

@@ -72,8 +72,8 @@ export function faultOfUrl(
   const isHere = own.includes(host) && addresses.some((each) => each.port === portOf(url) && isAt(each.host, host));
   if (!isHere || (protocol === 'wss:') === tls) return undefined;
   return tls
-    ? `clients that come to ${url} do not speak TLS, but this relay does: give --url wss://…`
-    : `clients that come to ${url} speak TLS, but this relay does not: give --url ws://…, or --tls-cert and --tls-key`;
+    ? `clients that use ${url} do not use TLS, but this relay does: give --url wss://…`
+    : `clients that use ${url} use TLS, but this relay does not: give --url ws://…, or --tls-cert and --tls-key`;
 }
 
 /** The port of a relay's URL. */

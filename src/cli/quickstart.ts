@@ -30,7 +30,7 @@ const DRAIN_MS = 1000;
 export async function runQuickstart(options: OutputOptions & { readonly listen: HostPort }): Promise<void> {
   if (!isLoopback(options.listen.host))
     throw new WstunError('open-to-network', options.listen.host, {
-      fix: `The quickstart is for this machine alone: --listen 127.0.0.1:${options.listen.port}.`,
+      fix: `The quickstart is only for this machine: --listen 127.0.0.1:${options.listen.port}.`,
     });
   const output = new Output({ ...options, quiet: true });
   const directory = await mkdtemp(join(tmpdir(), 'wstun-quickstart-'));
@@ -118,18 +118,18 @@ const PAGE = `<!doctype html>
 <title>wstun works</title>
 <style>body { font: 1.2rem/1.6 system-ui, sans-serif; max-width: 34rem; margin: 4rem auto; padding: 0 1rem }</style>
 <h1>wstun works.</h1>
-<p>This page came through the tunnel: from a small server, over a TCP connection that the relay dialled, as a stream
-of one WebSocket, out of the proxy on your machine. Its name exists only at the relay.</p>
+<p>This page came through the tunnel. The relay opened a TCP connection to a small server, and the page travelled as a
+stream of one WebSocket to the proxy on your machine. Only the relay knows the name of this page.</p>
 </html>
 `;
 
 function describe(proxy: HostPort, relayUrl: string, url: string): string {
   const socks = shellQuote(`socks5h://${formatHostPort(proxy)}`);
   return `
-wstun is running: a relay on ${relayUrl} and a client, on this machine.
+wstun is running on this machine: a relay on ${relayUrl}, and a client.
 SOCKS5, SOCKS4a and HTTP proxy: ${formatHostPort(proxy)}
 
-Try it, in another terminal (works without internet too):
+Try it in another terminal (this also works without internet access):
 
   curl -x ${socks} ${url}
 
@@ -137,10 +137,10 @@ In a browser:
 
 ${browserLines({ address: proxy }, url)}
 
-With internet, any other address works as well:
+With internet access, any other address works too:
 
   curl -x ${socks} https://example.org/
 
-Ctrl-C ends it.
+Press Ctrl-C to stop.
 `;
 }

@@ -55,7 +55,7 @@ export class RelayCore {
     const onPeers = (exit: string, list: readonly string[]): void => {
       known.set(exit, list);
       const bad = list.filter((key) => !isPublicKey(gateKeyOf(key))).length;
-      if (bad > 0) logger.warn({ exit, keys: bad }, 'an exit announced keys that are not valid: they let nobody in');
+      if (bad > 0) logger.warn({ exit, keys: bad }, 'an exit announced invalid keys; wstun ignores them');
     };
     this.rendezvous = new Rendezvous({ tickets: this.tickets, logger, onPeers, linksFree });
   }

@@ -58,20 +58,20 @@ export async function runRelay(options: RelayOptions): Promise<void> {
   const { listen, url, admin, invite } = relay;
   output.event({ event: 'ready', role: 'relay', listen, url, ...(admin && { admin }), ...(invite && { invite }) });
   const { source, fault } = relay.settled;
-  const said = source === 'remembered' ? ', as --url said at an earlier start' : '';
+  const said = source === 'remembered' ? ' (remembered from an earlier --url)' : '';
   output.say(`wstun relay is ready on ${listen.join(', ')}; clients reach it at ${url}${said}`);
   if (fault !== undefined) output.logger.warn({ url }, fault);
   const at = stateArgument(relay.state);
   if (invite !== undefined) showFirstInvite(output, invite);
   if (source === 'guessed')
-    output.say('If clients reach this relay at another address, start it with: --url URL. It is remembered.');
+    output.say('If clients reach this relay at another address, start it once with: --url URL.');
   output.say(
     options.exit === false
-      ? `Let an exit register with: wstun access add NAME --role exit${at}`
-      : `Invite more people with: wstun access add NAME${at}`,
+      ? `Create an invite for an exit with: wstun access add NAME --role exit${at}`
+      : `Create more invites with: wstun access add NAME${at}`,
   );
   await signalled;
-  output.say('wstun: draining; again to end at once');
+  output.say('wstun: draining; press Ctrl-C again to stop now');
   await relay.close(DRAIN_MS);
 }
 
@@ -175,7 +175,7 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
 async function openOwnState(options: RelayOptions): Promise<StateDir> {
   const state = await openStateDir(stateDirFor('relay', options));
   if ((await readRegistration(state)) === undefined) return state;
-  throw new WstunError('state-unusable', `${state.path} belongs to an exit: a relay needs its own`);
+  throw new WstunError('state-unusable', `${state.path} belongs to an exit, and a relay needs its own`);
 }
 
 /** The option goes before the file. */
@@ -191,7 +191,7 @@ function frontLimits(limits: ProcessLimits, { maxPendingPerAddress }: RelayOptio
 function tlsFilesOf({ tlsCert, tlsKey }: RelayOptions): TlsFiles | undefined {
   if (tlsCert === undefined && tlsKey === undefined) return undefined;
   if (tlsCert === undefined || tlsKey === undefined)
-    throw new WstunError('bad-certificate', 'only one of the two was given');
+    throw new WstunError('bad-certificate', 'only one of them was given');
   return new TlsFiles(tlsCert, tlsKey);
 }
 
@@ -204,7 +204,7 @@ async function inviteDefault(state: StateDir, identity: Identity, url: string): 
 
 /** The line itself goes to stdout: it is a result, and a secret that has no place among logs. */
 function showFirstInvite(output: Output, invite: string): void {
-  output.say('\nOn the laptop, paste this line. It is a secret, and is shown only now:\n');
+  output.say('\nPaste this line on the laptop. It is a secret, and is shown only once:\n');
   if (!output.json) printLine(`  wstun client ${invite}`);
   output.say('');
 }

@@ -8,11 +8,11 @@ type Stall = StallInfo & { readonly streams: number };
 
 /** Where links open and short messages pass. */
 const SHORT_ONLY =
-  'New connections to the relay open and short messages pass, but nothing longer has come. So it is where large packets are lost ' +
-  '(path MTU): try "ip link set dev DEVICE mtu 1280" here, or "sysctl net.ipv4.tcp_mtu_probing=1" at the relay.';
+  'New connections to the relay open and short messages arrive, but long ones do not. This is typical of lost large packets (path ' +
+  'MTU). Try "ip link set dev DEVICE mtu 1280" here, or "sysctl net.ipv4.tcp_mtu_probing=1" at the relay.';
 
 export function stallText({ silentMs, streams, links, onlyShort, error }: Stall): string {
-  const held = `wstun: nothing has come through for ${seconds(silentMs)}; ${counted(streams)} held, trying on.`;
+  const held = `wstun: nothing has arrived for ${seconds(silentMs)}; ${counted(streams)} waiting. wstun keeps trying.`;
   if (onlyShort) return `${held} ${SHORT_ONLY}`;
   if (error !== undefined) return `${held} ${error.message}`;
   return links === 0

@@ -104,7 +104,7 @@ function report(event: TetherEvent, output: Output): void {
 /** Of what ends nothing: it is tried again. */
 function reportFault(event: 'no-address' | 'cannot-listen', { code, message }: WstunError, output: Output): void {
   output.event({ event: `tether-${event}`, code, message });
-  const again = event === 'cannot-listen' ? ' Tried again when the network changes, and with Enter.' : '';
+  const again = event === 'cannot-listen' ? ' wstun tries again when the network changes or when you press Enter.' : '';
   output.say(`wstun: ${message}${again}`);
 }
 
@@ -112,25 +112,25 @@ function sentenceOf(event: TetherEvent): string {
   if (event.type === 'code') return describeCode(event.url);
   if (event.type === 'address') {
     const { again } = event;
-    return `wstun: phones reach this machine at ${formatHostPort(event)} ${again ? 'again' : 'now; here is another code'}`;
+    return `wstun: phones reach this machine at ${formatHostPort(event)} ${again ? 'again' : 'now; scan the new code'}`;
   }
   if (event.type === 'refused') {
-    return `wstun: ${event.remote} knocked without a code that holds (${event.guesses} so far)`;
+    return `wstun: ${event.remote} tried to connect without a valid code (${event.guesses} so far)`;
   }
   if (event.type === 'paired') {
     return event.again
-      ? `wstun: the phone at ${event.remote} is back`
-      : `wstun: a phone is connected, from ${event.remote}. Enter shows a code for another one.`;
+      ? `wstun: the phone at ${event.remote} has reconnected`
+      : `wstun: the phone at ${event.remote} is connected. Press Enter for a code for another phone.`;
   }
   if (event.type === 'offline') return `wstun: ${describeFault('phone-offline')}`;
-  if (event.left > 0) return `wstun: the phone at ${event.remote} is gone; ${event.left} left`;
-  return `wstun: the phone at ${event.remote} is gone. Open its page again, or press Enter for a new code.`;
+  if (event.left > 0) return `wstun: the phone at ${event.remote} has disconnected; ${event.left} left`;
+  return `wstun: the phone at ${event.remote} has disconnected. Open its page again, or press Enter for a new code.`;
 }
 
 function describeCode(url: string): string {
   const colours = process.env.NO_COLOR === undefined && process.stderr.isTTY === true;
   return `
-Scan this with a phone on the same network. It works once, for five minutes.
+Scan this code with a phone on the same network. It works once, within five minutes.
 
 ${drawQr(url, colours)}
 

@@ -59,7 +59,7 @@ export class TlsFiles {
       logger.info({}, 'TLS certificate reloaded');
     } catch (error) {
       const fault = error instanceof WstunError ? error : new WstunError('bad-certificate', reasonOf(error));
-      logger.error({ code: fault.code }, `${fault.message} (the one before stays in use)`);
+      logger.error({ code: fault.code }, `${fault.message} The previous certificate stays in use.`);
     }
   }
 

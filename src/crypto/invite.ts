@@ -72,7 +72,7 @@ export function encodeInvite(invite: Invite): string {
  * bad-url
  */
 export function decodeInvite(pasted: string): Invite {
-  if (pasted.length > MAX_PASTED_CHARS) throw malformed('it is far too long');
+  if (pasted.length > MAX_PASTED_CHARS) throw malformed('it is too long');
   const found = findInvites(pasted);
   const whole = found.find((piece) => judge(piece) === undefined);
   const longest = found.reduce((a, b) => (b.text.length > a.text.length ? b : a), { text: '' } as FoundInvite);

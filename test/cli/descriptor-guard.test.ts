@@ -64,7 +64,7 @@ describe('the guard of file descriptors', () => {
     guard.warnIfLow(64);
     expect(warnings).toEqual([]);
     guard.warnIfLow(11_000);
-    expect(warnings).toEqual([expect.stringMatching(/low: 64.*11000.*LimitNOFILE=/)]);
+    expect(warnings).toEqual([expect.stringMatching(/low: it is 64.*11000.*LimitNOFILE=/)]);
   });
 
   it('finds the lowest free descriptor of this very process', () => {

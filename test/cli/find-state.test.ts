@@ -73,7 +73,7 @@ describe('without --state', () => {
     await symlink(at('lib/private/wstun'), at('lib/wstun'));
     for (const work of [() => findState({}, here), () => findStateToAdd({}, here)]) {
       expect(faultOf(work)).toBe('state-missing');
-      expect(messageOf(work)).toContain(`there is a state in ${at('lib/wstun')}.`);
+      expect(messageOf(work)).toContain(`there is a state directory at ${at('lib/wstun')}.`);
     }
     await keysIn('lib/wstun-exit', 'users/ann/.local/state/wstun/relay');
     await writeFile(at('passwd'), `root:x:0:0::/root:/bin/sh\nann:x:1000:1000::${at('users/ann')}:/bin/sh\n`);

@@ -32,7 +32,7 @@ describe('the report of an outage', () => {
     expect(said).toHaveLength(2);
     await vi.advanceTimersByTimeAsync(200);
     expect(said[2]).toBe(
-      `wstun: not connected for 10.0 s: ${UNREACHABLE.message} It goes on trying, with pauses of up to a minute.`,
+      `wstun: not connected for 10.0 s: ${UNREACHABLE.message} wstun keeps trying, with pauses of up to a minute.`,
     );
     expect(events.at(-1)).toMatchObject({ event: 'waiting', code: 'WSTUN-E201', forMs: 10_000 });
     await vi.advanceTimersByTimeAsync(300_000);

@@ -25,7 +25,7 @@ async function crowd(port: number, target: number): Promise<Socket[]> {
 async function expectToldOnce(process: WstunProcess): Promise<void> {
   const told = () => process.stderr.match(/WSTUN-E135/g)?.length;
   await expect.poll(told, { timeout: 5_000 }).toBeDefined();
-  expect(process.stderr).toContain(`the limit of open files is low: ${LIMIT}`);
+  expect(process.stderr).toContain(`the limit of open files is low: it is ${LIMIT}`);
   expect(process.stderr).toMatch(/its limit is 64.*LimitNOFILE=.*ulimit -n/);
   // One of them is the code as a field of the same line.
   expect(told()).toBe(2);

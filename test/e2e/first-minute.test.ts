@@ -27,7 +27,7 @@ describe('quickstart', () => {
 
   it('prints a curl line that works as it stands', async () => {
     const process = new WstunProcess(['quickstart', '--listen', '127.0.0.1:0']);
-    await until(() => process.stderr.includes('Ctrl-C ends it'), 10_000);
+    await until(() => process.stderr.includes('Press Ctrl-C to stop'), 10_000);
     const [line = ''] = /^ *curl .*$/m.exec(process.stderr) ?? [];
     expect(await runWell('bash', ['-c', line])).toContain('wstun works');
     expect(process.stderr).toMatch(/chromium .*--proxy-server=socks5:\/\/127\.0\.0\.1:\d+/);

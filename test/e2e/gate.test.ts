@@ -190,7 +190,7 @@ describe('what an exit announces', () => {
       (await upgrade(relay.port, aliceSealer.seal(FIELDS, Date.now()))).startsWith('HTTP/1.1 101 ');
     link.send(encodeControl({ type: 'bearers', keys, more: false }));
     await until(() => link.told() === 1);
-    expect(relay.process.stderr).toMatch(/"exit":"evil","keys":2,.*an exit announced keys that are not valid/);
+    expect(relay.process.stderr).toMatch(/"exit":"evil","keys":2,.*an exit announced invalid keys/);
     expect(await opens()).toBe(true);
     // K = HSalsa20(0, 0), for any private key.
     const known = nacl.box.before(zero, randomBytes(32));

@@ -34,7 +34,7 @@ describe('SIGHUP', () => {
     terminal.stdout?.on('data', (text: Buffer) => {
       shown += text.toString();
     });
-    await until(() => shown.includes('Ctrl-C ends it'), 10_000);
+    await until(() => shown.includes('Press Ctrl-C to stop'), 10_000);
     const [pid, port] = [/pid (\d+)\./, /proxy on 127\.0\.0\.1:(\d+)/].map((of) => Number(of.exec(shown)?.[1]));
     atEnd(() => isAlive(pid) && process.kill(pid ?? 0, 'SIGKILL'));
     (await dial(port ?? 0)).destroy();

@@ -56,7 +56,7 @@ async function printedBy(
   args: readonly string[],
 ): Promise<{ readonly text: string; readonly lines: readonly string[] }> {
   const client = new WstunProcess(['client', ...args], { env: { WSTUN_INVITE: secret } });
-  await until(() => client.stderr.includes('Ctrl-C ends it'), 10_000);
+  await until(() => client.stderr.includes('Press Ctrl-C to stop'), 10_000);
   expect(client.stderr).not.toContain(PASSWORD);
   const lines = client.stderr
     .split('\n')

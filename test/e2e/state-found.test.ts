@@ -39,7 +39,9 @@ describe('rotating keys', () => {
     for (const answer of ['n\n', '\n', '', 'wstun access list\n', 'yess\n']) {
       const { code, stdout } = await typed(['keys', 'rotate', '--state', state], answer);
       expect([answer, code]).toEqual([answer, 2]);
-      expect(stdout).toContain('voids 3 invites (default, alice, bob) and ends their sessions now. Go on? [y/N]');
+      expect(stdout).toContain(
+        'revoke 3 invites (default, alice, bob) and end their sessions at once. Continue? [y/N]',
+      );
       expect(stdout).toContain('WSTUN-E130');
       expect(await keysOf(state)).toBe(before);
     }
@@ -53,7 +55,7 @@ describe('rotating keys', () => {
     expect(await wstun(['keys', 'rotate', '--dry-run', '--state', state])).toMatchObject({
       code: 0,
       stdout: 'default\nalice\nbob\n',
-      stderr: expect.stringContaining('voids 3 invites (default, alice, bob)'),
+      stderr: expect.stringContaining('revoke 3 invites (default, alice, bob)'),
     });
     expect(await keysOf(state)).toBe(before);
     const { code, stdout } = await typed(['keys', 'rotate', '--yes', '--state', state], '');
@@ -71,12 +73,12 @@ describe('renewing an invite', () => {
     const state = await invited();
     const list = await readFile(join(state, 'access.toml'), 'utf8');
     const refused = await typed(['access', 'renew', 'alice', '--state', state], 'n\n');
-    expect(refused).toMatchObject({ code: 2, stdout: expect.stringContaining('voids the invite that alice has') });
+    expect(refused).toMatchObject({ code: 2, stdout: expect.stringContaining('revokes the current invite of alice') });
     expect(await readFile(join(state, 'access.toml'), 'utf8')).toBe(list);
     const renewed = await typed(['access', 'renew', 'alice', '--state', state], 'y\n');
     expect(renewed).toMatchObject({
       code: 0,
-      stdout: expect.stringMatching(/invite for alice, by ws:\/\/127\.0\.0\.1:\d+\r\n/),
+      stdout: expect.stringMatching(/invite for alice, through ws:\/\/127\.0\.0\.1:\d+\r\n/),
     });
     expect(await typed(['access', 'renew', 'alice', '--yes', '--state', state], '')).toMatchObject({ code: 0 });
     // None of these is good any more.
@@ -100,8 +102,8 @@ describe('without --state', () => {
     const { path, env } = await home();
     const secret = await invite(relay, 'home', { args: ['--role', 'exit'] });
     const exit = new WstunProcess(['exit'], { env: { ...env, WSTUN_INVITE: secret } });
-    await until(() => exit.stderr.includes('Invite people'));
-    const [, line = ''] = /Invite people to it with: wstun (.*)/.exec(exit.stderr) ?? [];
+    await until(() => exit.stderr.includes('Create an invite'));
+    const [, line = ''] = /Create an invite with: wstun (.*)/.exec(exit.stderr) ?? [];
     expect(line).toBe(`access add NAME --state ${path}/wstun/exit`);
     const added = await wstun(['access', 'add', 'alice'], { env });
     expect(added).toMatchObject({ code: 0, stderr: '' });
@@ -126,8 +128,8 @@ describe('without --state', () => {
     const state = join(await tempDir(), "ann's state");
     const secret = await invite(relay, 'home', { args: ['--role', 'exit'] });
     const exit = new WstunProcess(['exit', '--state', state], { env: { WSTUN_INVITE: secret } });
-    await until(() => exit.stderr.includes('Invite people'));
-    const [, line = ''] = /Invite people to it with: wstun (.*)/.exec(exit.stderr) ?? [];
+    await until(() => exit.stderr.includes('Create an invite'));
+    const [, line = ''] = /Create an invite with: wstun (.*)/.exec(exit.stderr) ?? [];
     const command = `${process.execPath} ${wstunPath} ${line.replace('NAME', 'alice')}`;
     expect(await run('sh', ['-c', command])).toMatchObject({ code: 0, stdout: expect.stringMatching(/^wstun1_/) });
   });
@@ -171,7 +173,7 @@ describe('without --state', () => {
   it('an empty list says so, and where', async () => {
     const { path, env } = await home();
     await mkdir(join(path, 'wstun/relay'), { recursive: true, mode: 0o700 });
-    const empty = { code: 0, stdout: '', stderr: `nobody yet in ${path}/wstun/relay\n` };
+    const empty = { code: 0, stdout: '', stderr: `the access list in ${path}/wstun/relay is empty\n` };
     expect(await wstun(['access', 'list'], { env })).toMatchObject(empty);
     expect(await wstun(['access', 'list', '--json'], { env })).toMatchObject({ code: 0, stdout: '[]\n', stderr: '' });
   });
@@ -182,8 +184,8 @@ describe('the URL of a relay', () => {
     const relay = await startRelay({ args: ['--url', 'wss://relay.example.org'] });
     await relay.process.kill();
     const again = new WstunProcess(['relay', '--listen', '127.0.0.1:0', '--state', relay.state]);
-    await until(() => again.stderr.includes('Invite more people'));
-    expect(again.stderr).toContain('clients reach it at wss://relay.example.org, as --url said at an earlier start');
+    await until(() => again.stderr.includes('Create more invites'));
+    expect(again.stderr).toContain('clients reach it at wss://relay.example.org (remembered from an earlier --url)');
     expect(again.stderr).toContain(`wstun access add NAME --state ${relay.state}`);
     const renewed = await wstun(['access', 'renew', 'default', '--state', relay.state]);
     expect(decodeInvite(renewed.stdout).relayUrls).toEqual(['wss://relay.example.org']);
@@ -198,7 +200,7 @@ describe('the URL of a relay', () => {
     const url = `wss://127.0.0.1:${relay.port}`;
     const again = await startRelay({ state: relay.state, port: relay.port, args: ['--url', url] });
     // Behind the event that it is ready.
-    await until(() => again.process.stderr.includes(`clients that come to ${url} speak TLS, but this relay does not`));
+    await until(() => again.process.stderr.includes(`clients that use ${url} use TLS, but this relay does not`));
   });
 });
 
