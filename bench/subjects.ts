@@ -7,7 +7,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { relayIssuer } from '../src/cli/access.ts';
+import { relayIssuer } from '../src/app/invites.ts';
 import { encodeInvite } from '../src/crypto/invite.ts';
 import { createIdentity, formatPublicIdentity } from '../src/crypto/keys.ts';
 import { ACCESS_FILE_NAME } from '../src/state/access-file.ts';

@@ -2,7 +2,7 @@
  * wstun as it is, except that its client leaves encryption off although the relay has no TLS, which `wstun client`
  * refuses. Set against the real one it shows what sealing costs, and nothing else.
  */
-import { tuneMemory } from '../src/cli/runtime.ts';
+import { tuneMemory } from '../src/app/memory-tuning.ts';
 import { decodeInvite } from '../src/crypto/invite.ts';
 import { silentLogger } from '../src/observability/logger.ts';
 import { startProxyServer } from '../src/proxy/proxy-server.ts';

@@ -59,10 +59,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'tether/shared': [],
   'tether/page': ['tether/shared'],
   'tether/laptop': ['clock.ts', 'errors.ts', 'observability', 'transport', 'tether/shared'],
-  cli: [
+  app: [
     'clock.ts',
     'errors.ts',
     'memory',
+    'net',
     'protocol',
     'crypto',
     'mux',
@@ -74,6 +75,20 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'relay',
     'state',
     'tether',
+  ],
+  cli: [
+    'app',
+    'crypto',
+    'errors.ts',
+    'exit',
+    'net',
+    'observability',
+    'proxy',
+    'relay',
+    'state',
+    'tether',
+    'transport',
+    'tunnel',
   ],
 };
 

@@ -2,18 +2,15 @@
  * `wstun access add | list | set | renew | remove`: edits the access list of a state directory; a running relay follows
  * by itself.
  */
-import { encodeInvite, type Invite } from '../crypto/invite.ts';
-import { createIdentity, formatPublicIdentity, type Identity } from '../crypto/keys.ts';
+import { accessFile, findIssuer, type Issuer, inviteNewPeer, inviteOf, type NewEntry } from '../app/invites.ts';
+import { createIdentity, formatPublicIdentity } from '../crypto/keys.ts';
 import { requireName } from '../crypto/names.ts';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
 import { WstunError } from '../errors.ts';
 import { parseRule } from '../exit/rules.ts';
-import { AccessFile } from '../state/access-file.ts';
 import { describeLimits, parseLimitChanges, parseLimitOptions } from '../state/access-limits.ts';
 import type { AccessEntry, AccessRole } from '../state/access-list.ts';
 import { loadIdentity, loadOrCreateIdentity } from '../state/identity-file.ts';
-import { readRegistration } from '../state/registration-file.ts';
-import { readRelayUrl } from '../state/relay-settings.ts';
 import { readRetiredKeys } from '../state/retired-keys.ts';
 import { openExistingStateDir, openStateDir, type StateDir } from '../state/state-dir.ts';
 import { readUsage } from '../state/usage-file.ts';
@@ -39,8 +36,6 @@ interface SetOptions extends StateOption, LimitTexts {
   readonly disallow?: readonly string[];
 }
 
-type NewEntry = Pick<AccessEntry, 'name' | 'role' | 'allow' | 'limits'>;
-
 /** Nothing is made before all that was typed has been judged: what fails leaves no directory and no keys behind. */
 export async function addAccess(name: string, options: AddOptions): Promise<void> {
   const entry = newEntry(name, options);
@@ -48,7 +43,7 @@ export async function addAccess(name: string, options: AddOptions): Promise<void
   const { path, isNew } = findStateToAdd(options);
   if (isNew) await confirmNewKeys(path, url, options);
   const state = await openStateDir(path);
-  const issuer = await findIssuer(state, url, loadOrCreateIdentity);
+  const issuer = await issuerOf(state, url, loadOrCreateIdentity);
   if (entry.role === 'exit' && issuer.exitName !== undefined)
     throw new WstunError('bad-option', `${state.path} belongs to an exit; add an exit at its relay`);
   const invite = await inviteNewPeer(accessFile(state), issuer, entry);
@@ -69,7 +64,7 @@ export async function renewAccess(
   const before = (await file.read()).find((entry) => entry.name === name);
   if (before === undefined) throw new WstunError('name-unknown', name);
   const url = options.url === undefined ? undefined : parseRelayUrl(options.url);
-  const issuer = await findIssuer(state, url, async () => ({ identity: await loadIdentity(state) }));
+  const issuer = await issuerOf(state, url, async () => ({ identity: await loadIdentity(state) }));
   if (!(await isVoid(state, before)))
     await confirm(`This revokes the current invite of ${name} and ends its sessions.`, options);
   const peer = createIdentity();
@@ -111,10 +106,6 @@ export async function setAccess(name: string, options: SetOptions): Promise<void
 export async function removeAccess(name: string, options: StateOption): Promise<void> {
   await accessFile(await openExistingStateDir(findState(options))).remove(name);
   if (process.stderr.isTTY) tell(`wstun: ${name} was removed; its sessions end within two seconds`);
-}
-
-export function accessFile(state: StateDir): AccessFile {
-  return new AccessFile(state, parseRule);
 }
 
 function newEntry(name: string, { role = 'client', allow = [], ...options }: AddOptions): NewEntry {
@@ -163,35 +154,11 @@ function describeUse(bytes: number | undefined): string[] {
   return bytes === undefined ? [] : [`used=${(bytes / 1_000_000).toFixed(1)}MB`];
 }
 
-/** Who invites: all of an invite but its peer. */
-type Issuer = Omit<Invite, 'peer'>;
-
-/** A relay, for its own exit. */
-export function relayIssuer(relay: Identity, url: string): Issuer {
-  const { gate, session } = relay.public;
-  return { relayUrls: [url], relayGateKey: gate, exitSessionKey: session, exitName: undefined };
-}
-
-/**
- * The relay or the exit that the directory belongs to. Where the command must fail, it leaves no new identity behind.
- */
-async function findIssuer(
-  state: StateDir,
-  given: string | undefined,
-  load: (state: StateDir) => Promise<{ readonly identity: Identity }>,
-): Promise<Issuer> {
-  const registration = await readRegistration(state);
-  if (registration !== undefined) {
-    const { relayUrls, relayGateKey, exitName } = registration;
-    const { identity } = await load(state);
-    // The exit's own key: the invite by which it registered pins the relay's.
-    const exitSessionKey = identity.public.session;
-    return { relayUrls: given === undefined ? relayUrls : [given], relayGateKey, exitSessionKey, exitName };
-  }
-  const known = given ?? (await readRelayUrl(state))?.url;
-  if (known === undefined) throw unknownUrl(state.path);
-  const { identity } = await load(state);
-  return relayIssuer(identity, known);
+/** @throws WstunError bad-url where none is known */
+async function issuerOf(...wanted: Parameters<typeof findIssuer>): Promise<Issuer> {
+  const issuer = await findIssuer(...wanted);
+  if (issuer === undefined) throw unknownUrl(wanted[0].path);
+  return issuer;
 }
 
 function unknownUrl(path: string): WstunError {
@@ -201,15 +168,4 @@ function unknownUrl(path: string): WstunError {
   return new WstunError('bad-url', `no URL is known in ${path} yet`, {
     fix: `Start \`wstun relay\` there once, or give the URL: --url wss://HOST.${instead}`,
   });
-}
-
-/** Makes a peer, puts its public keys on the list, and returns its invite: the only copy of its secret. */
-export async function inviteNewPeer(file: AccessFile, issuer: Issuer, entry: NewEntry): Promise<string> {
-  const peer = createIdentity();
-  await file.add({ ...entry, key: peer.public });
-  return inviteOf(issuer, entry, peer);
-}
-
-function inviteOf(issuer: Issuer, { name, role }: Pick<AccessEntry, 'name' | 'role'>, peer: Identity): string {
-  return encodeInvite({ ...issuer, peer, role, ...(role === 'exit' && { exitName: name }) });
 }

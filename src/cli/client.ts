@@ -1,19 +1,20 @@
 /** `wstun client`: a proxy here, a session with the exit, until a signal or a fault that no retry could mend. */
+
+import { watchDescriptors } from '../app/descriptor-guard.ts';
+import { reachableHost } from '../app/own-address.ts';
 import { decodeInvite, type Invite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
+import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { refuseOpenToNetwork } from '../proxy/listen-check.ts';
 import { DEFAULT_PROXY_LIMITS } from '../proxy/proxy-limits.ts';
 import { type ProxyServer, startProxyServer } from '../proxy/proxy-server.ts';
 import type { Encryption } from '../tunnel/dial/handshake.ts';
 import { RelaySessionDialer, refuseUnsealed, type TetherOptions } from '../tunnel/dial/session-dialer.ts';
 import { TunnelClient } from '../tunnel/session/tunnel-client.ts';
-import { watchDescriptors } from './descriptor-guard.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
 import { followNetwork } from './follow-network.ts';
-import { formatHostPort, type HostPort } from './options.ts';
 import { counted, OutageReport, seconds } from './outage-report.ts';
 import { Output, type OutputOptions } from './output.ts';
-import { reachableHost } from './own-address.ts';
 import { describeProxy } from './proxy-usage.ts';
 import { DRAIN_MS, firstSignal } from './shutdown.ts';
 import { stallEvent, stallText } from './stall-report.ts';

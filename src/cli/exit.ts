@@ -1,5 +1,11 @@
 /** `wstun exit`: a named exit that registers at a relay, and dials for the clients that it invites itself. */
 import { existsSync } from 'node:fs';
+import { AccessControl, currentPeers, followAccess } from '../app/access-control.ts';
+import { watchDescriptors } from '../app/descriptor-guard.ts';
+import { createSessions, loadKeys } from '../app/dialing-sessions.ts';
+import { type DialOptions, diallingOf } from '../app/dialling.ts';
+import { accessFile } from '../app/invites.ts';
+import { MemoryGuard } from '../app/memory-guard.ts';
 import { encodeBase64url } from '../crypto/base64url.ts';
 import { decodeInvite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
@@ -18,17 +24,12 @@ import { openUsage } from '../state/usage-file.ts';
 import { MAX_ANNOUNCED_KEYS } from '../transport/control-messages.ts';
 import { TicketDialer } from '../tunnel/dial/ticket-dialer.ts';
 import { ExitRegistration } from '../tunnel/session/exit-registration.ts';
-import { accessFile } from './access.ts';
 import { type ConfirmOptions, confirm } from './confirm.ts';
-import { watchDescriptors } from './descriptor-guard.ts';
-import { type DialOptions, diallingOf } from './dial-options.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
 import { stateDirFor } from './find-state.ts';
 import { followNetwork } from './follow-network.ts';
-import { MemoryGuard } from './memory-guard.ts';
 import { OutageReport } from './outage-report.ts';
 import { Output, type OutputOptions } from './output.ts';
-import { createSessions, currentPeers, followAccess, LiveAccess, loadKeys } from './serving.ts';
 import { shellQuote } from './shell.ts';
 import { DRAIN_MS, firstSignal } from './shutdown.ts';
 
@@ -83,7 +84,7 @@ async function startExit(
   const unmark = await markRunning(state).catch((error: unknown) => goOnUnmarked(error, output));
   const registration = await settleRegistration(state, given);
   let keys = await loadKeys(state);
-  const access = new LiveAccess();
+  const access = new AccessControl();
   const usage = await openUsage(state, logger);
   const limits = await readLimits(state);
   const memory = new MemoryGuard(limits.memory);

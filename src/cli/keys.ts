@@ -1,7 +1,8 @@
 /** `wstun keys rotate`: new keys for a relay or an exit; whichever runs with the directory takes them up by itself. */
+
+import { accessFile } from '../app/invites.ts';
 import { RETIRED_DAYS, rotateKeys } from '../state/retired-keys.ts';
 import { openExistingStateDir } from '../state/state-dir.ts';
-import { accessFile } from './access.ts';
 import { type ConfirmOptions, confirm } from './confirm.ts';
 import { findState, type StateOption, stateArgument } from './find-state.ts';
 import { Output, printLine } from './output.ts';

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
+import { tuneMemory } from '../app/memory-tuning.ts';
 import { WstunError } from '../errors.ts';
 import { parseCredentials } from '../proxy/credentials.ts';
 import {
@@ -17,7 +18,6 @@ import {
 } from './options.ts';
 import { isTold } from './output.ts';
 import { understandPaste, withoutSecrets } from './pasted-arguments.ts';
-import { tuneMemory } from './runtime.ts';
 
 /** Never rejects. A fault ends the process, with the exit code of its class (docs/errors.md, "Exit codes"). */
 export async function main(argv: readonly string[]): Promise<void> {

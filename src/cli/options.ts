@@ -1,12 +1,7 @@
 /** Reads the values of options that several commands share; each fault names the option's form. */
 import { isIP, isIPv6 } from 'node:net';
 import { WstunError } from '../errors.ts';
-
-export interface HostPort {
-  readonly host: string;
-  /** 0 to 65535; 0 lets the system choose. */
-  readonly port: number;
-}
+import type { HostPort } from '../net/host-port.ts';
 
 /** `HOST:PORT`, IPv6 in brackets. */
 export function parseHostPort(text: string): HostPort {
@@ -17,10 +12,6 @@ export function parseHostPort(text: string): HostPort {
     throw new WstunError('bad-address', text);
   }
   return { host, port };
-}
-
-export function formatHostPort({ host, port }: HostPort): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 /**

@@ -1,5 +1,5 @@
 /** How programs use the proxy, as lines that work as they are printed: each command alone on its line. Pure. */
-import { formatHostPort, type HostPort } from './options.ts';
+import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { shellQuote } from './shell.ts';
 
 export interface ProxyPlace {

@@ -2,10 +2,21 @@
  * `wstun relay`: the gate, the rendezvous, the built-in exit and the access list, put together and kept running until a
  * signal.
  */
+
+import { AccessControl, followAccess } from '../app/access-control.ts';
+import { watchDescriptors } from '../app/descriptor-guard.ts';
+import { createSessions, type Keys, loadKeys } from '../app/dialing-sessions.ts';
+import { type DialOptions, diallingOf } from '../app/dialling.ts';
+import { accessFile, inviteNewPeer, relayIssuer } from '../app/invites.ts';
+import { MemoryGuard } from '../app/memory-guard.ts';
+import { type PublicUrl, portOf, settleUrl } from '../app/public-url.ts';
+import { RelayRouter } from '../app/relay-routing.ts';
+import { TlsFiles } from '../app/tls-files.ts';
 import type { Identity } from '../crypto/keys.ts';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
 import { ReplayGuard } from '../crypto/replay-guard.ts';
 import { WstunError } from '../errors.ts';
+import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { parsePathPrefix } from '../relay/gate.ts';
 import type { ListenPlace } from '../relay/listen.ts';
 import { DEFAULT_LINKS, type RelayLimits, type RelayServer, startRelayServer } from '../relay/relay-server.ts';
@@ -16,19 +27,10 @@ import { readRegistration } from '../state/registration-file.ts';
 import { openStateDir, type StateDir } from '../state/state-dir.ts';
 import { openUsage } from '../state/usage-file.ts';
 import { openUsedTickets } from '../state/used-tickets.ts';
-import { accessFile, inviteNewPeer, relayIssuer } from './access.ts';
-import { watchDescriptors } from './descriptor-guard.ts';
-import { type DialOptions, diallingOf } from './dial-options.ts';
 import { stateArgument, stateDirFor } from './find-state.ts';
-import { MemoryGuard } from './memory-guard.ts';
-import { formatHostPort, type HostPort } from './options.ts';
 import { Output, type OutputOptions, printLine } from './output.ts';
 import { passedSockets } from './passed-sockets.ts';
-import { type PublicUrl, portOf, settleUrl } from './public-url.ts';
-import { RelayCore } from './relay-core.ts';
-import { createSessions, followAccess, type Keys, LiveAccess, loadKeys } from './serving.ts';
 import { DRAIN_MS, firstSignal } from './shutdown.ts';
-import { TlsFiles } from './tls-files.ts';
 
 /** Streams of the relay's own exit, connections without a ticket, files. */
 const DESCRIPTORS_BESIDE_LINKS = 1_000;
@@ -96,7 +98,7 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
   // Whatever can be wrong is found before anything listens.
   if (options.url !== undefined) parseRelayUrl(options.url);
   const file = accessFile(state);
-  const access = new LiveAccess();
+  const access = new AccessControl();
   const known = await loadKnownExits(state, logger);
   let server: RelayServer | undefined;
   let publicUrl: string | undefined;
@@ -114,10 +116,10 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
   const linksFree = () => server?.linksFree ?? 0;
   const replays = new ReplayGuard();
   const usedTickets = await openUsedTickets(state, replays, logger);
-  const coreOf = (present: Keys): RelayCore => {
+  const coreOf = (present: Keys): RelayRouter => {
     const common = { access, usage, logger, ownPorts, ...dialling, resumeWindow, limits, ...guards };
     const sessions = options.exit === false ? undefined : createSessions({ ...present, ...common });
-    return new RelayCore({ keys: present, access, known, replays, sessions, ...guards, linksFree, logger });
+    return new RelayRouter({ keys: present, access, known, replays, sessions, ...guards, linksFree, logger });
   };
   let core = coreOf(keys);
   // Before anything listens: whoever came first would be refused. The keys of exits may be many, and whoever comes

@@ -3,11 +3,11 @@ import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import type { Readable } from 'node:stream';
 import { describeFault, WstunError } from '../errors.ts';
+import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { AddressFollower } from '../tether/laptop/address-follower.ts';
 import { lanAddresses } from '../tether/laptop/lan-address.ts';
 import { readPage } from '../tether/laptop/page-file.ts';
 import { createTetherServer, type TetherEvent, type TetherServer } from '../tether/laptop/tether-server.ts';
-import { formatHostPort, type HostPort } from './options.ts';
 import type { Output } from './output.ts';
 import { drawQr } from './qr.ts';
 

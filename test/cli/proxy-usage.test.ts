@@ -1,6 +1,6 @@
 import type { NetworkInterfaceInfo } from 'node:os';
 import { expect, it } from 'vitest';
-import { reachableHost } from '../../src/cli/own-address.ts';
+import { reachableHost } from '../../src/app/own-address.ts';
 import { describeProxy } from '../../src/cli/proxy-usage.ts';
 import { runWell } from '../support/programs.ts';
 

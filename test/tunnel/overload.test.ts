@@ -1,7 +1,7 @@
 /** An exit that is short of memory: nothing new begins, and what lives goes on. */
 import { once } from 'node:events';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { MemoryGuard } from '../../src/cli/memory-guard.ts';
+import { MemoryGuard } from '../../src/app/memory-guard.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import type { SessionRequest } from '../../src/protocol/session-request.ts';
 import { initiateSecureLink } from '../../src/tunnel/dial/handshake.ts';

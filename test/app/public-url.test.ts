@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { faultOfUrl, settleUrl, wasGiven } from '../../src/cli/public-url.ts';
+import { faultOfUrl, settleUrl, wasGiven } from '../../src/app/public-url.ts';
 import { openStateDir } from '../../src/state/state-dir.ts';
 import { tempDir } from '../support/temp-dir.ts';
 

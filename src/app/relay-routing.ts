@@ -16,11 +16,12 @@ import type { KnownExits } from '../state/known-exits.ts';
 import type { RetiredKeys } from '../state/retired-keys.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import type { ExitSessions } from '../tunnel/session/exit-sessions.ts';
-import { currentPeers, type Keys, type LiveAccess } from './serving.ts';
+import { type AccessControl, currentPeers } from './access-control.ts';
+import type { Keys } from './dialing-sessions.ts';
 
-interface RelayCoreOptions {
+interface RelayRouterOptions {
   readonly keys: Keys;
-  readonly access: LiveAccess;
+  readonly access: AccessControl;
   readonly known: KnownExits;
   /** Outlives the keys. */
   readonly replays: ReplayGuard;
@@ -33,14 +34,14 @@ interface RelayCoreOptions {
   readonly logger: Logger;
 }
 
-export class RelayCore {
-  private readonly options: RelayCoreOptions;
+export class RelayRouter {
+  private readonly options: RelayRouterOptions;
   private readonly tickets: TicketOpener;
   private readonly retired: readonly { readonly keys: RetiredKeys; readonly tickets: TicketOpener }[];
   private readonly rendezvous: Rendezvous;
   private readonly clocks: ClockWatch;
 
-  constructor(options: RelayCoreOptions) {
+  constructor(options: RelayRouterOptions) {
     const { keys, known, replays, linksFree, logger } = options;
     this.options = options;
     const isAwaited = (exit: string, token: string): boolean => this.rendezvous.awaits(exit, token);

@@ -6,9 +6,9 @@ import { networkInterfaces } from 'node:os';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
 import { parseIp } from '../exit/ip.ts';
 import { specialRange } from '../exit/special-ranges.ts';
+import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { type RememberedUrl, readRelayUrl, saveRelayUrl } from '../state/relay-settings.ts';
 import type { StateDir } from '../state/state-dir.ts';
-import { formatHostPort, type HostPort } from './options.ts';
 import { isAnyAddress, reachableHost } from './own-address.ts';
 
 export interface UrlWishes {

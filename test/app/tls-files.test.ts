@@ -4,7 +4,7 @@ import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { expect, it, onTestFinished } from 'vitest';
-import { TlsFiles } from '../../src/cli/tls-files.ts';
+import { TlsFiles } from '../../src/app/tls-files.ts';
 import { createIdentity } from '../../src/crypto/keys.ts';
 import { TicketOpener, TicketSealer } from '../../src/crypto/ticket.ts';
 import { startRelayServer, type TlsPair } from '../../src/relay/relay-server.ts';

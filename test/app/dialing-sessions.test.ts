@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { muxLimits } from '../../src/cli/serving.ts';
+import { muxLimits } from '../../src/app/dialing-sessions.ts';
 import { checkMuxConfig, DEFAULT_MUX_CONFIG } from '../../src/mux/config.ts';
 
 const MIB = 2 ** 20;

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
-import { RelayCore } from '../../src/cli/relay-core.ts';
-import { LiveAccess } from '../../src/cli/serving.ts';
+import { AccessControl } from '../../src/app/access-control.ts';
+import { RelayRouter } from '../../src/app/relay-routing.ts';
 import { createIdentity } from '../../src/crypto/keys.ts';
 import { ReplayGuard } from '../../src/crypto/replay-guard.ts';
 import { TicketSealer } from '../../src/crypto/ticket.ts';
@@ -17,9 +17,9 @@ it('a relay answers retired keys until their time is over, and then their peers 
   const state = await openStateDir(join(await tempDir(), 'state'));
   const until = Date.now() + 60_000;
   const entry = { name: 'alice', role: 'client', key: alice.public, allow: [] } as const;
-  const access = new LiveAccess();
+  const access = new AccessControl();
   access.replace([entry]);
-  const core = new RelayCore({
+  const core = new RelayRouter({
     keys: { identity: present, retired: [{ identity: old, until, peers: [entry], exits: new Map() }] },
     access,
     known: await loadKnownExits(state, silentLogger),

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { DescriptorGuard } from '../../src/cli/descriptor-guard.ts';
-import { MemoryGuard } from '../../src/cli/memory-guard.ts';
+import { DescriptorGuard } from '../../src/app/descriptor-guard.ts';
+import { MemoryGuard } from '../../src/app/memory-guard.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 
 const MINUTE = 60_000;
