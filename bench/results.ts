@@ -77,13 +77,15 @@ function describe({ date, commit, machine, node, nodes, peers, settings, notes }
     ...(peers.length > 0 ? [`peers: ${peers.map(({ name, version }) => `${name}: ${version}`).join('; ')}`] : []),
     ...notes,
   ];
-  return `# What wstun costs, beside others
+  return `# What wstun costs, compared with others
 
-Written by the benchmark (\`--results\`), not by hand. [README.md](README.md) says what each figure means and how to measure again.
+Written by the benchmark (\`--results\`), not by hand. [README.md](README.md) says what each figure means and how to measure
+again.
 
 ${points.map((point) => `- ${point}`).join('\n')}
 
-In brackets: how many times the first line of its table, or the floor of its own Node. They are medians of each round's own ratio.`;
+In brackets: the ratio to the first line of the table, or to the floor on the same Node. It is the median of each round's
+own ratio.`;
 }
 
 // ── aims ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -110,7 +112,7 @@ function formatAims(groups: readonly Measured[]): string {
     label.trim(),
     ...[...columns].map((column) => cells.get(column) ?? ''),
   ]);
-  return `## Aims\n\nBold: missed.\n\n${formatMarkdown(['', ...columns], body)}`;
+  return `## Aims\n\nBold: aim missed.\n\n${formatMarkdown(['', ...columns], body)}`;
 }
 
 // ── figures ──────────────────────────────────────────────────────────────────────────────────────────────────────────
