@@ -94,15 +94,55 @@ describe('docs/protocol.md', () => {
 });
 
 describe('docs/adr', () => {
+  const folder = new URL('../docs/adr/', import.meta.url);
+  const names = readdirSync(folder).filter((name) => name !== 'dependencies.md');
+  const records = names.filter((name) => !name.endsWith('-measurements.md'));
+  const read = (name: string): string => readFileSync(new URL(name, folder), 'utf8');
+
   it('gives each record a number of its own, in its name and its title', () => {
-    const folder = new URL('../docs/adr/', import.meta.url);
-    const records = readdirSync(folder).filter((name) => name !== 'dependencies.md');
     const numbers = records.map((name) => name.slice(0, 4));
     expect(new Set(numbers).size).toBe(numbers.length);
-    for (const name of records) {
-      const [title = ''] = readFileSync(new URL(name, folder), 'utf8').split('\n');
+    for (const name of names) {
+      const [title = ''] = read(name).split('\n');
       expect(title.slice(0, 8)).toBe(`# ${name.slice(0, 4)}: `);
     }
+  });
+
+  it('has the record to which each page of measurements belongs', () => {
+    const pages = names.filter((name) => name.endsWith('-measurements.md'));
+    expect(records).toEqual(expect.arrayContaining(pages.map((name) => name.replace('-measurements', ''))));
+  });
+
+  it.each(records)('has status, context, decision and consequences in the first 40 lines of %s', (name) => {
+    const [, ...parts] = read(name).split(/^\*\*(Status|Context|Decision|Consequences)\.\*\*/m);
+    expect(parts.filter((_, index) => index % 2 === 0)).toEqual(['Status', 'Context', 'Decision', 'Consequences']);
+    const [top = ''] = read(name).split(/^## /m);
+    expect(top.trimEnd().split('\n').length).toBeLessThanOrEqual(40);
+  });
+});
+
+describe('Markdown pages', () => {
+  const root = join(import.meta.dirname, '..');
+  const sources = ['vitest.config.ts', ...['src', 'test', 'bench', 'tools'].flatMap(filesOf)];
+  const pages = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', ...filesOf('docs'), ...filesOf('bench')].filter(
+    (name) => name.endsWith('.md'),
+  );
+
+  function filesOf(folder: string): string[] {
+    return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((name) => join(folder, name));
+  }
+
+  // The benchmark writes RESULTS.md.
+  it.each(pages.filter((page) => page !== 'bench/RESULTS.md'))('wrap the text of %s at 120 columns', (page) => {
+    const text = readFileSync(join(root, page), 'utf8').replaceAll(/^ *```.*?^ *```$/gms, '');
+    const long = text.split('\n').filter((line) => [...line].length > 120 && !/^ *\|/.test(line));
+    expect(long.filter((line) => !line.startsWith('#'))).toEqual([]);
+  });
+
+  it.each(pages)('name in %s only source files that exist', (page) => {
+    const named = readFileSync(join(root, page), 'utf8').matchAll(/`([\w./-]+\.(?:ts|mjs))`/g);
+    const missing = [...named].filter(([, path = '']) => !sources.some((file) => `/${file}`.endsWith(`/${path}`)));
+    expect(missing.map(([, path]) => path)).toEqual([]);
   });
 });
 
