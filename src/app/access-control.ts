@@ -1,64 +1,83 @@
 /**
- * Who may do what: the access list in force, which peers it names, and what each of them may reach and use. Follows the
- * file; owns no session.
+ * Who may do what: the peers of the access list in force, and what each of them may reach and use. All that asks for a
+ * permission asks here, each time: relay routing, handshakes, dial policy, rate limits and quotas. Owns no session.
  */
 import { formatPublicIdentity } from '../crypto/keys.ts';
-import { parseRule, type Rule } from '../exit/rules.ts';
+import type { Rule } from '../exit/rules.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { AccessFile } from '../state/access-file.ts';
-import { DEFAULT_SESSIONS, type EntryLimits } from '../state/access-limits.ts';
-import type { AccessEntry } from '../state/access-list.ts';
+import { DEFAULT_SESSIONS } from '../state/access-limits.ts';
+import type { AccessEntry, ListedEntry } from '../state/access-list.ts';
 import { type AccessWatch, watchAccess } from '../state/access-watch.ts';
 import type { RetiredKeys } from '../state/retired-keys.ts';
 
-/** The access list as it stands: who may come, and what is open to them. */
 export class AccessControl {
-  private list: readonly AccessEntry[] = [];
-  private readonly rules = new Map<string, readonly Rule[]>();
-  private readonly limits = new Map<string, EntryLimits>();
-  private readonly peers = new Map<string, string>();
+  private list: readonly ListedEntry<Rule>[] = [];
+  /** Entries that are no exits, by name. */
+  private readonly clients = new Map<string, ListedEntry<Rule>>();
+  /** Of the same, by session public key. */
+  private readonly names = new Map<string, string>();
 
   get entries(): readonly AccessEntry[] {
     return this.list;
   }
 
-  rulesFor(peer: string): readonly Rule[] {
-    return this.rules.get(peer) ?? [];
+  /** Returns the names that were there before with the same key and role: their sessions go on. */
+  replace(entries: readonly ListedEntry<Rule>[]): Set<string> {
+    const before = new Set(this.list.map(peerText));
+    this.list = entries;
+    this.clients.clear();
+    this.names.clear();
+    for (const entry of entries) {
+      if (entry.role === 'exit') continue;
+      this.clients.set(entry.name, entry);
+      this.names.set(hexOf(entry.key.session), entry.name);
+    }
+    return new Set(entries.filter((entry) => before.has(peerText(entry))).map(({ name }) => name));
   }
 
-  maxSessionsOf(peer: string): number {
-    return this.limits.get(peer)?.sessions ?? DEFAULT_SESSIONS;
+  /** What a client may reach besides public addresses. */
+  rulesFor(client: string): readonly Rule[] {
+    return this.clients.get(client)?.rules ?? [];
+  }
+
+  maxSessionsOf(client: string): number {
+    return this.clients.get(client)?.limits?.sessions ?? DEFAULT_SESSIONS;
   }
 
   /** Bits a second; undefined: no limit. */
-  rateOf(peer: string): number | undefined {
-    return this.limits.get(peer)?.rate;
+  rateOf(client: string): number | undefined {
+    return this.clients.get(client)?.limits?.rate;
   }
 
   /** Bytes a month; undefined: no limit. */
-  quotaOf(peer: string): number | undefined {
-    return this.limits.get(peer)?.quota;
+  quotaOf(client: string): number | undefined {
+    return this.clients.get(client)?.limits?.quota;
   }
 
   /** The client of a session public key. */
-  peerOf(sessionKey: Uint8Array): string | undefined {
-    return this.peers.get(hexOf(sessionKey));
+  clientOf(sessionKey: Uint8Array): string | undefined {
+    return this.names.get(hexOf(sessionKey));
   }
 
-  /** Returns the names that were there before with the same key and role: what they have may go on. */
-  replace(entries: readonly AccessEntry[]): Set<string> {
-    const before = new Set(this.list.map(standingOf));
-    this.list = entries;
-    this.rules.clear();
-    this.limits.clear();
-    this.peers.clear();
-    for (const { name, key, role, allow, limits = {} } of entries) {
-      if (role === 'exit') continue;
-      this.rules.set(name, allow.map(parseRule));
-      this.limits.set(name, limits);
-      this.peers.set(hexOf(key.session), name);
-    }
-    return new Set(entries.filter((entry) => before.has(standingOf(entry))).map(({ name }) => name));
+  /** The exits that may register here. */
+  exitNames(): Set<string> {
+    return new Set(this.list.flatMap(({ name, role }) => (role === 'exit' ? [name] : [])));
+  }
+
+  /**
+   * Whoever may be told that keys were rotated: peers of then whose name and role are still on the list, and after a
+   * while nobody.
+   */
+  retiredPeers({ peers, until }: RetiredKeys): RetiredKeys['peers'] {
+    if (Date.now() >= until) return [];
+    const current = new Set(this.list.map(({ name, role }) => `${role} ${name}`));
+    return peers.filter(({ name, role }) => current.has(`${role} ${name}`));
+  }
+
+  /** The same, by session public key. */
+  retiredPeerOf(keys: RetiredKeys, sessionKey: Uint8Array): string | undefined {
+    return this.retiredPeers(keys).find(({ key }) => hexOf(key.session) === hexOf(sessionKey))?.name;
   }
 }
 
@@ -68,11 +87,11 @@ export class AccessControl {
  * @throws WstunError state-unusable, access-malformed
  */
 export async function followAccess(
-  file: AccessFile,
+  file: AccessFile<Rule>,
   access: AccessControl,
   logger: Logger,
   onChange: (kept: ReadonlySet<string>) => void,
-): Promise<AccessWatch> {
+): Promise<AccessWatch<Rule>> {
   const watch = await watchAccess(file, {
     handleChange: (entries) => {
       onChange(access.replace(entries));
@@ -84,21 +103,7 @@ export async function followAccess(
   return watch;
 }
 
-/**
- * Of keys that were rotated, whoever may be told so: a name that was removed since is a stranger, and in the end
- * everybody.
- */
-export function currentPeers({ peers, until }: RetiredKeys, access: AccessControl): RetiredKeys['peers'] {
-  if (Date.now() >= until) return [];
-  const standing = new Set(access.entries.map(placeOf));
-  return peers.filter((peer) => standing.has(placeOf(peer)));
-}
-
-function placeOf({ name, role }: Pick<AccessEntry, 'name' | 'role'>): string {
-  return `${role} ${name}`;
-}
-
-function standingOf({ name, key, role }: AccessEntry): string {
+function peerText({ name, key, role }: AccessEntry): string {
   return `${name} ${role} ${formatPublicIdentity(key)}`;
 }
 

@@ -13,7 +13,7 @@ import { type RetiredKeys, readRetiredKeys } from '../state/retired-keys.ts';
 import type { StateDir } from '../state/state-dir.ts';
 import type { UsageFile } from '../state/usage-file.ts';
 import { ExitSessions } from '../tunnel/session/exit-sessions.ts';
-import { type AccessControl, currentPeers } from './access-control.ts';
+import type { AccessControl } from './access-control.ts';
 
 /**
  * The identity of a directory and those before it, newest first. @throws WstunError state-unusable, identity-damaged
@@ -62,11 +62,10 @@ export function createSessions({
 }: ServingOptions): ExitSessions {
   return new ExitSessions({
     keys: importKeyPair(identity.exposeSessionKey()),
-    peerOf: (sessionKey) => access.peerOf(sessionKey),
+    peerOf: (sessionKey) => access.clientOf(sessionKey),
     retired: retired.map((keys) => ({
       keys: importKeyPair(keys.identity.exposeSessionKey()),
-      peerOf: (sessionKey) =>
-        currentPeers(keys, access).find(({ key }) => hexOf(key.session) === hexOf(sessionKey))?.name,
+      peerOf: (sessionKey) => access.retiredPeerOf(keys, sessionKey),
     })),
     maxSessionsOf: (peer) => access.maxSessionsOf(peer),
     isOverloaded,
@@ -103,8 +102,4 @@ export function muxLimits({ streams, opens, session_memory: memory }: ProcessLim
     ...(opens !== undefined && { openRate: { perSecond: opens, burst: 2 * opens } }),
     ...(memory !== undefined && { sessionWindow: (memory / 33) * 32, sendBudget: memory / 33 }),
   };
-}
-
-function hexOf(key: Uint8Array): string {
-  return Buffer.from(key).toString('hex');
 }

@@ -1,7 +1,7 @@
 /** Invites: who issues them, and the peer that each of them is made for. */
 import { encodeInvite, type Invite } from '../crypto/invite.ts';
 import { createIdentity, type Identity } from '../crypto/keys.ts';
-import { parseRule } from '../exit/rules.ts';
+import { parseRule, type Rule } from '../exit/rules.ts';
 import { AccessFile } from '../state/access-file.ts';
 import type { AccessEntry } from '../state/access-list.ts';
 import { readRegistration } from '../state/registration-file.ts';
@@ -42,12 +42,12 @@ export async function findIssuer(
   return relayIssuer(identity, known);
 }
 
-export function accessFile(state: StateDir): AccessFile {
+export function accessFile(state: StateDir): AccessFile<Rule> {
   return new AccessFile(state, parseRule);
 }
 
 /** Makes a peer, puts its public keys on the list, and returns its invite: the only copy of its secret. */
-export async function inviteNewPeer(file: AccessFile, issuer: Issuer, entry: NewEntry): Promise<string> {
+export async function inviteNewPeer(file: AccessFile<Rule>, issuer: Issuer, entry: NewEntry): Promise<string> {
   const peer = createIdentity();
   await file.add({ ...entry, key: peer.public });
   return inviteOf(issuer, entry, peer);

@@ -16,7 +16,7 @@ import type { KnownExits } from '../state/known-exits.ts';
 import type { RetiredKeys } from '../state/retired-keys.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import type { ExitSessions } from '../tunnel/session/exit-sessions.ts';
-import { type AccessControl, currentPeers } from './access-control.ts';
+import type { AccessControl } from './access-control.ts';
 import type { Keys } from './dialing-sessions.ts';
 
 interface RelayRouterOptions {
@@ -83,8 +83,8 @@ export class RelayRouter {
    * meanwhile is forgotten.
    */
   restoreExits(): void {
-    const { known } = this.options;
-    const exits = this.exitNames();
+    const { known, access } = this.options;
+    const exits = access.exitNames();
     for (const [exit, keys] of [...known.exits]) {
       if (exits.has(exit)) this.rendezvous.restore(exit, keys);
       else known.set(exit, []);
@@ -124,15 +124,11 @@ export class RelayRouter {
 
   /** Those of the list, and the clients that its exits had announced. */
   private retiredPeers(keys: RetiredKeys): Peer[] {
-    const exits = this.exitNames();
+    const exits = this.options.access.exitNames();
     const announced = [...keys.exits].flatMap(([exit, list]) =>
       exits.has(exit) ? list.map((key) => announcedPeer(exit, key)) : [],
     );
-    return [...currentPeers(keys, this.options.access).map(peerOf), ...announced];
-  }
-
-  private exitNames(): Set<string> {
-    return new Set(this.options.access.entries.flatMap(({ name, role }) => (role === 'exit' ? [name] : [])));
+    return [...this.options.access.retiredPeers(keys).map(peerOf), ...announced];
   }
 }
 

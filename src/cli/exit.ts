@@ -1,6 +1,6 @@
 /** `wstun exit`: a named exit that registers at a relay, and dials for the clients that it invites itself. */
 import { existsSync } from 'node:fs';
-import { AccessControl, currentPeers, followAccess } from '../app/access-control.ts';
+import { AccessControl, followAccess } from '../app/access-control.ts';
 import { watchDescriptors } from '../app/descriptor-guard.ts';
 import { createSessions, loadKeys } from '../app/dialing-sessions.ts';
 import { type DialOptions, diallingOf } from '../app/dialling.ts';
@@ -128,7 +128,7 @@ async function startExit(
   );
   // Who has an old invite must reach us to be told so.
   const announce = () => {
-    const all = [...access.entries, ...keys.retired.flatMap((old) => currentPeers(old, access))];
+    const all = [...access.entries, ...keys.retired.flatMap((old) => access.retiredPeers(old))];
     const clients = all.filter(({ role }) => role === 'client').slice(0, MAX_ANNOUNCED_KEYS);
     atRelay.setPeers([...new Set(clients.map(({ key }) => encodeBase64url(key.gate)))]);
   };
@@ -150,7 +150,7 @@ async function startExit(
     wake: () => atRelay.wake(),
     close: async (graceMs) => {
       outage.handleOver();
-      identityWatch.stop();
+      await identityWatch.close();
       // From here on another may run.
       await unmark();
       atRelay.close();

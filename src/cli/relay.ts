@@ -163,7 +163,7 @@ export async function startRelay(options: RelayOptions, output: Output): Promise
     close: async (graceMs) => {
       tlsFiles?.stop();
       dialling.publicAddresses.stop();
-      identityWatch.stop();
+      await identityWatch.close();
       server.close();
       await Promise.all([watch.close(), core.close(graceMs)]);
       await usage.close();

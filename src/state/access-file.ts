@@ -7,8 +7,9 @@ import {
   addEntry,
   changeEntry,
   type EntryChange,
+  type ListedEntry,
   parseAccessList,
-  type RuleValidator,
+  type RuleParser,
   removeEntry,
   replaceKey,
 } from './access-list.ts';
@@ -19,17 +20,17 @@ export const ACCESS_FILE_NAME = 'access.toml';
 /** A list that was emptied on purpose, where nothing else is left to show that. */
 const NOBODY = '# nobody\n';
 
-export class AccessFile {
+export class AccessFile<R> {
   readonly state: StateDir;
-  private readonly validateRule: RuleValidator;
+  private readonly parseRule: RuleParser<R>;
 
-  constructor(state: StateDir, validateRule: RuleValidator) {
+  constructor(state: StateDir, parseRule: RuleParser<R>) {
     this.state = state;
-    this.validateRule = validateRule;
+    this.parseRule = parseRule;
   }
 
   /** The entries, none if there is no file. @throws WstunError state-unusable, access-malformed */
-  async read(): Promise<readonly AccessEntry[]> {
+  async read(): Promise<readonly ListedEntry<R>[]> {
     const text = await this.readText();
     return text === undefined ? [] : this.parse(text);
   }
@@ -43,7 +44,7 @@ export class AccessFile {
    * its `>` and its first line, leaves the same. So it is no list.
    * @throws WstunError access-malformed, naming file and line
    */
-  parse(text: string): readonly AccessEntry[] {
+  parse(text: string): readonly ListedEntry<R>[] {
     if (text.trim() === '') {
       const file = this.state.pathOf(ACCESS_FILE_NAME);
       throw new WstunError(
@@ -51,7 +52,7 @@ export class AccessFile {
         `${file}: it is empty; to let nobody in, write a comment line: ${NOBODY.trim()}`,
       );
     }
-    return this.named(() => parseAccessList(text, this.validateRule));
+    return this.named(() => parseAccessList(text, this.parseRule));
   }
 
   /** @throws WstunError bad-name, name-taken, bad-key, bad-rule, access-malformed, state-unusable */
@@ -62,7 +63,7 @@ export class AccessFile {
       const before = text?.trim() === '' ? undefined : text;
       await this.state.write(
         ACCESS_FILE_NAME,
-        this.named(() => addEntry(before, entry, this.validateRule)),
+        this.named(() => addEntry(before, entry, this.parseRule)),
       );
     });
   }
@@ -71,7 +72,7 @@ export class AccessFile {
   async replaceKey(name: string, key: PublicIdentity): Promise<AccessEntry> {
     return await this.state.locked(async () => {
       const before = (await this.readText()) ?? '';
-      const text = this.named(() => replaceKey(before, name, key, this.validateRule));
+      const text = this.named(() => replaceKey(before, name, key, this.parseRule));
       await this.state.write(ACCESS_FILE_NAME, text);
       const entry = this.parse(text).find((other) => other.name === name);
       if (entry === undefined) throw new WstunError('name-unknown', name);
@@ -85,7 +86,7 @@ export class AccessFile {
       const text = (await this.readText()) ?? '';
       await this.state.write(
         ACCESS_FILE_NAME,
-        this.named(() => changeEntry(text, name, change, this.validateRule)),
+        this.named(() => changeEntry(text, name, change, this.parseRule)),
       );
     });
   }
@@ -94,7 +95,7 @@ export class AccessFile {
   async remove(name: string): Promise<void> {
     await this.state.locked(async () => {
       const text = (await this.readText()) ?? '';
-      const left = this.named(() => removeEntry(text, name, this.validateRule));
+      const left = this.named(() => removeEntry(text, name, this.parseRule));
       await this.state.write(ACCESS_FILE_NAME, left.trim() === '' ? NOBODY : left);
     });
   }

@@ -1,6 +1,6 @@
 /**
  * The text of `access.toml`: who may come, and what is open to them. Parses and edits; edits keep comments and order,
- * and are parsed again before anyone sees them. Pure; the rules of an entry are judged by a function passed in.
+ * and are parsed again before anyone sees them. Pure; a function that is passed in parses rules.
  */
 import { parse, TomlError } from 'smol-toml';
 import { formatPublicIdentity, type PublicIdentity, parsePublicIdentity } from '../crypto/keys.ts';
@@ -44,19 +44,24 @@ export interface AccessEntry {
   readonly limits?: EntryLimits;
 }
 
+/** As it was read: with its rules parsed, in the order of `allow`. */
+export interface ListedEntry<R> extends AccessEntry {
+  readonly rules: readonly R[];
+}
+
 /** Throws a WstunError (bad-rule) for a rule that cannot be. */
-export type RuleValidator = (rule: string) => void;
+export type RuleParser<R> = (rule: string) => R;
 
 /**
  * The entries in the order of the file.
  * @throws WstunError access-malformed, naming the line
  */
-export function parseAccessList(text: string, validateRule: RuleValidator): AccessEntry[] {
+export function parseAccessList<R>(text: string, parseRule: RuleParser<R>): ListedEntry<R>[] {
   const tables = Object.entries(parseToml(text));
   if (tables.length > MAX_ENTRIES) throw malformed(undefined, `it has more than ${MAX_ENTRIES} names`);
   const nameOfKey = new Map<string, string>();
   return tables.map(([name, table]) => {
-    const entry = entryOf(new Section(text, name), table, validateRule);
+    const entry = entryOf(new Section(text, name), table, parseRule);
     const key = formatPublicIdentity(entry.key);
     const other = nameOfKey.get(key);
     if (other !== undefined) throw malformed(lineOf(text, name, 'key'), `"${other}" and "${name}" have the same key`);
@@ -69,10 +74,10 @@ export function parseAccessList(text: string, validateRule: RuleValidator): Acce
  * The text with one entry more, at its end. `text` is undefined where there is no file yet.
  * @throws WstunError bad-name, name-taken, bad-key (another entry has it), bad-rule, access-malformed
  */
-export function addEntry(text: string | undefined, entry: AccessEntry, validateRule: RuleValidator): string {
+export function addEntry(text: string | undefined, entry: AccessEntry, parseRule: RuleParser<unknown>): string {
   requireName(entry.name);
-  for (const rule of entry.allow) validateRule(rule);
-  const before = text === undefined ? [] : parseAccessList(text, validateRule);
+  for (const rule of entry.allow) parseRule(rule);
+  const before = text === undefined ? [] : parseAccessList(text, parseRule);
   const key = formatPublicIdentity(entry.key);
   for (const other of before) {
     if (other.name === entry.name) throw new WstunError('name-taken', entry.name);
@@ -80,15 +85,15 @@ export function addEntry(text: string | undefined, entry: AccessEntry, validateR
   }
   const old = text ?? HEADER;
   const gap = old === '' || old.endsWith('\n\n') ? '' : old.endsWith('\n') ? '\n' : '\n\n';
-  return verified(old + gap + formatEntry(entry), [...before, entry], validateRule);
+  return verified(old + gap + formatEntry(entry), [...before, entry], parseRule);
 }
 
 /**
  * The text with another key for that name, and nothing else changed.
  * @throws WstunError name-unknown, access-malformed
  */
-export function replaceKey(text: string, name: string, key: PublicIdentity, validateRule: RuleValidator): string {
-  const before = parseAccessList(text, validateRule);
+export function replaceKey(text: string, name: string, key: PublicIdentity, parseRule: RuleParser<unknown>): string {
+  const before = parseAccessList(text, parseRule);
   const entry = before.find((other) => other.name === name);
   if (entry === undefined) throw new WstunError('name-unknown', name);
   const lines = text.split('\n');
@@ -97,7 +102,7 @@ export function replaceKey(text: string, name: string, key: PublicIdentity, vali
     start < at && at < end ? line.replace(formatPublicIdentity(entry.key), formatPublicIdentity(key)) : line,
   );
   const rest = before.map((other) => (other === entry ? { ...entry, key } : other));
-  return verified(changed.join('\n'), rest, validateRule);
+  return verified(changed.join('\n'), rest, parseRule);
 }
 
 /** What is to be another; what is not named stays. */
@@ -113,13 +118,13 @@ export interface EntryChange {
  * The text with other rules and limits for that name: its key, its comments and its order stay.
  * @throws WstunError name-unknown, bad-rule, bad-option (an exit has none of these), access-malformed
  */
-export function changeEntry(text: string, name: string, change: EntryChange, validateRule: RuleValidator): string {
-  const before = parseAccessList(text, validateRule);
+export function changeEntry(text: string, name: string, change: EntryChange, parseRule: RuleParser<unknown>): string {
+  const before = parseAccessList(text, parseRule);
   const entry = before.find((other) => other.name === name);
   if (entry === undefined) throw new WstunError('name-unknown', name);
   if (entry.role === 'exit')
     throw new WstunError('bad-option', `"${name}" is an exit: rules and limits of its clients stand in its own list`);
-  for (const rule of change.allow) validateRule(rule);
+  for (const rule of change.allow) parseRule(rule);
   for (const rule of change.disallow)
     if (!entry.allow.includes(rule)) throw new WstunError('bad-rule', `"${name}" does not have ${rule}`);
   const kept = entry.allow.filter((rule) => !change.disallow.includes(rule));
@@ -136,7 +141,7 @@ export function changeEntry(text: string, name: string, change: EntryChange, val
   return verified(
     changed,
     before.map((other) => (other === entry ? after : other)),
-    validateRule,
+    parseRule,
   );
 }
 
@@ -149,8 +154,8 @@ function limitsAfter(before: EntryLimits, { limits }: EntryChange): EntryLimits 
  * The text without the table of that name. Comments around the table stay, those inside it go.
  * @throws WstunError name-unknown, access-malformed
  */
-export function removeEntry(text: string, name: string, validateRule: RuleValidator): string {
-  const before = parseAccessList(text, validateRule);
+export function removeEntry(text: string, name: string, parseRule: RuleParser<unknown>): string {
+  const before = parseAccessList(text, parseRule);
   if (!before.some((entry) => entry.name === name)) throw new WstunError('name-unknown', name);
   const lines = text.split('\n');
   const range = tableRange(lines, name);
@@ -162,7 +167,7 @@ export function removeEntry(text: string, name: string, validateRule: RuleValida
   // Else a comment above the removed table would look as if it spoke of the next one.
   else if (!isBlank(above.at(-1) ?? '') && !isBlank(below[0] ?? '')) below.unshift('');
   const rest = before.filter((entry) => entry.name !== name);
-  return verified([...above, ...below].join('\n'), rest, validateRule);
+  return verified([...above, ...below].join('\n'), rest, parseRule);
 }
 
 function parseToml(text: string): Record<string, unknown> {
@@ -190,7 +195,7 @@ class Section {
   }
 }
 
-function entryOf(section: Section, table: unknown, validateRule: RuleValidator): AccessEntry {
+function entryOf<R>(section: Section, table: unknown, parseRule: RuleParser<R>): ListedEntry<R> {
   const { name } = section;
   if (!isName(name)) throw section.fault(`${JSON.stringify(name)} cannot be a name`);
   if (!isTable(table)) throw section.fault(`"${name}" must be a table: [${name}]`);
@@ -201,14 +206,16 @@ function entryOf(section: Section, table: unknown, validateRule: RuleValidator):
   }
   const key = keyOf(section, table.key);
   const role = roleOf(section, table.role ?? 'client');
-  const allow = allowOf(section, table.allow ?? [], validateRule);
+  const allow = allowOf(section, table.allow ?? []);
+  const parse = (rule: string) => faultsAsMalformed(section, 'allow', JSON.stringify(rule), () => parseRule(rule));
+  const rules = allow.map(parse);
   if (role === 'exit' && allow.length > 0)
     throw section.fault(`"${name}" is an exit: what its clients may reach is said in its own list`, 'allow');
   const limits = limitsOf(section, table);
   const [limited] = Object.keys(limits);
   if (role === 'exit' && limited !== undefined)
     throw section.fault(`"${name}" is an exit: limits of its clients stand in its own list`, limited);
-  return { name, key, role, allow, ...(limited !== undefined && { limits }) };
+  return { name, key, role, allow, rules, ...(limited !== undefined && { limits }) };
 }
 
 function limitsOf(section: Section, table: Readonly<Record<string, unknown>>): EntryLimits {
@@ -231,11 +238,10 @@ function keyOf(section: Section, value: unknown): PublicIdentity {
   return faultsAsMalformed(section, `the key of "${section.name}"`, 'key', () => parsePublicIdentity(value));
 }
 
-function allowOf(section: Section, value: unknown, validateRule: RuleValidator): string[] {
+function allowOf(section: Section, value: unknown): string[] {
   const isList = Array.isArray(value) && value.every((rule) => typeof rule === 'string');
   if (!isList) throw section.fault(`allow of "${section.name}" must be a list of texts: ["10.0.0.0/8"]`, 'allow');
   if (value.length > MAX_RULES) throw section.fault(`"${section.name}" has more than ${MAX_RULES} rules`, 'allow');
-  for (const rule of value) faultsAsMalformed(section, 'allow', JSON.stringify(rule), () => validateRule(rule));
   return value;
 }
 
@@ -299,9 +305,9 @@ function formatEntry({ name, key, role, allow, limits = {} }: AccessEntry): stri
 /**
  * An edit that did not do what it should, because the text is written in a way not foreseen, must not reach the file.
  */
-function verified(text: string, expected: readonly AccessEntry[], validateRule: RuleValidator): string {
+function verified(text: string, expected: readonly AccessEntry[], parseRule: RuleParser<unknown>): string {
   const plain = (entries: readonly AccessEntry[]): string[] => entries.map(formatEntry).sort();
-  const found = plain(parseAccessList(text, validateRule));
+  const found = plain(parseAccessList(text, parseRule));
   const wanted = plain(expected);
   if (found.length === wanted.length && found.every((entry, at) => entry === wanted[at])) return text;
   throw malformed(undefined, 'it is written in a way that wstun cannot edit: edit it by hand');

@@ -4,15 +4,17 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Clock } from '../clock.ts';
 import { encodeBase64url } from '../crypto/base64url.ts';
 import { createIdentity, formatIdentitySecret, type Identity, parseIdentitySecret } from '../crypto/keys.ts';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
+import { FileWatch } from './file-watch.ts';
 import type { StateDir } from './state-dir.ts';
 
 const NAME = 'identity.key';
 /** Rotation takes effect within two seconds. */
-const POLL_MS = 500;
+const SETTLE_MS = 50;
 
 /**
  * The identity in the directory; made there at the first call, of which several may run at once.
@@ -49,34 +51,30 @@ export async function loadIdentity(state: StateDir): Promise<Identity> {
 
 /**
  * Calls `onChange` whenever the file holds another identity than `current`, or than it told last; keeps no process
- * alive.
+ * alive. A file that is gone or damaged is logged, and changes nothing.
  */
 export function watchIdentity(
   state: StateDir,
   current: Identity,
   onChange: () => Promise<void>,
   logger: Logger,
-): { stop(): void } {
+  clock?: Clock,
+): FileWatch {
   let key = encodeBase64url(current.public.gate);
-  let seen: string | undefined;
-  const look = async (): Promise<void> => {
-    const signature = await state.signature(NAME);
-    if (signature === seen) return;
-    seen = signature;
-    const { gate } = (await loadIdentity(state)).public;
-    if (encodeBase64url(gate) === key) return;
-    key = encodeBase64url(gate);
-    await onChange();
-  };
-  let looking = false;
-  const poll = setInterval(async () => {
-    if (looking) return;
-    looking = true;
-    // A file that is gone or damaged changes nothing: the keys in use stay.
-    await look().catch((error: unknown) => logger.error({ code: codeOf(error) }, messageOf(error)));
-    looking = false;
-  }, POLL_MS).unref();
-  return { stop: () => clearInterval(poll) };
+  return new FileWatch({
+    signature: () => state.signature(NAME),
+    // It may have changed since it was read.
+    seen: '',
+    settleMs: SETTLE_MS,
+    onChange: async () => {
+      const { gate } = (await loadIdentity(state)).public;
+      if (encodeBase64url(gate) === key) return;
+      key = encodeBase64url(gate);
+      await onChange();
+    },
+    onFault: (error) => logger.error({ code: codeOf(error) }, messageOf(error)),
+    ...(clock && { clock }),
+  });
 }
 
 function codeOf(error: unknown): string | undefined {

@@ -18,7 +18,7 @@ it('a relay answers retired keys until their time is over, and then their peers 
   const until = Date.now() + 60_000;
   const entry = { name: 'alice', role: 'client', key: alice.public, allow: [] } as const;
   const access = new AccessControl();
-  access.replace([entry]);
+  access.replace([{ ...entry, rules: [] }]);
   const core = new RelayRouter({
     keys: { identity: present, retired: [{ identity: old, until, peers: [entry], exits: new Map() }] },
     access,

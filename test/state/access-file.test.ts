@@ -17,7 +17,7 @@ import { until } from '../support/until.ts';
 /** What the relay has to keep, from the change of the file on. */
 const LIMIT_MS = 2000;
 
-async function newFile(): Promise<AccessFile> {
+async function newFile(): Promise<AccessFile<void>> {
   return new AccessFile(await openStateDir(join(await tempDir(), 'state')), () => {});
 }
 
@@ -36,7 +36,7 @@ function adder(url: string, path: string): string {
   `;
 }
 
-async function watched(file: AccessFile) {
+async function watched(file: AccessFile<void>) {
   const changes: string[][] = [];
   const faults: WstunError[] = [];
   const watch = await watchAccess(file, {

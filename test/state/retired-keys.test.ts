@@ -87,7 +87,7 @@ describe('the watch over an identity', () => {
     const faults: string[] = [];
     const logger = { ...silentLogger, error: (_fields: object, message: string) => void faults.push(message) };
     const watch = watchIdentity(state, identity, async () => void changes++, logger);
-    onTestFinished(() => watch.stop());
+    onTestFinished(() => watch.close());
     await writeFile(file, text);
     await rotateKeys(state, [], { now: NOW, forget: false });
     await until(() => changes === 1);

@@ -1,0 +1,134 @@
+/**
+ * Tells when files have changed. It looks at them twice a second: a file that is replaced, a symlink that moves, a bind
+ * mount and a network file system send no notices that could be relied on. The kernel's notices only make it quicker.
+ */
+import { type FSWatcher, watch } from 'node:fs';
+import { type Clock, systemClock, type Timer } from '../clock.ts';
+
+const POLL_MS = 500;
+/** A file that never stands still is taken after so many steps all the same. */
+const MAX_SETTLE_STEPS = 20;
+
+export interface FileWatchOptions {
+  /** Changes whenever one of the files does. */
+  readonly signature: () => Promise<string>;
+  /** Of what has been read already. */
+  readonly seen: string;
+  /** How long the files must have stood still, ms: an editor writes a file in steps, and a pair of files in turn. */
+  readonly settleMs: number;
+  /** Reads the files. After a rejection they are read again when they change. */
+  readonly onChange: () => Promise<void>;
+  /** What `signature` and `onChange` reject with. */
+  readonly onFault: (error: unknown) => void;
+  /** Whether the directory of the files can be watched. */
+  readonly notices?: { readonly directory: string; readonly name: string };
+  readonly clock?: Clock;
+}
+
+export class FileWatch {
+  private readonly options: FileWatchOptions;
+  private readonly clock: Clock;
+  private readonly notices: FSWatcher | undefined;
+  private seen: string;
+  private poll: Timer | undefined;
+  private looking: Promise<void> | undefined;
+  private again = false;
+  private pause: { readonly timer: Timer; readonly end: () => void } | undefined;
+  private closed = false;
+
+  /** Keeps no process alive. */
+  constructor(options: FileWatchOptions) {
+    this.options = options;
+    this.clock = options.clock ?? systemClock;
+    this.seen = options.seen;
+    this.notices = this.watchDirectory();
+    this.lookLater();
+  }
+
+  /** True after `close`: what a slow `onChange` has read is too late then. */
+  get isClosed(): boolean {
+    return this.closed;
+  }
+
+  /** Looks now. Resolves when what has changed so far has been taken over. */
+  look(): Promise<void> {
+    this.again = true;
+    this.looking ??= this.lookUntilSame().finally(() => {
+      this.looking = undefined;
+    });
+    return this.looking;
+  }
+
+  /** After it resolves nothing is called any more. */
+  async close(): Promise<void> {
+    this.closed = true;
+    this.clock.clearTimeout(this.poll);
+    this.clock.clearTimeout(this.pause?.timer);
+    this.pause?.end();
+    this.notices?.close();
+    await this.looking;
+  }
+
+  private lookLater(): void {
+    this.poll = this.clock.setTimeout(() => {
+      void this.look();
+      this.lookLater();
+    }, POLL_MS);
+    this.poll.unref();
+  }
+
+  /** The directory, because a file that is replaced has another inode, of which no notice would come. */
+  private watchDirectory(): FSWatcher | undefined {
+    const { notices } = this.options;
+    if (notices === undefined) return undefined;
+    try {
+      const watcher = watch(notices.directory, { persistent: false }, (_event, name) => {
+        if (name === null || name === notices.name) void this.look();
+      });
+      return watcher.on('error', () => watcher.close());
+    } catch {
+      // The kernel's watches may be used up.
+      return undefined;
+    }
+  }
+
+  private async lookUntilSame(): Promise<void> {
+    while (this.again && !this.closed) {
+      this.again = false;
+      try {
+        await this.lookOnce();
+      } catch (error) {
+        if (!this.closed) this.options.onFault(error);
+      }
+    }
+  }
+
+  private async lookOnce(): Promise<void> {
+    const { signature, onChange } = this.options;
+    if ((await signature()) === this.seen) return;
+    const settled = await this.settled();
+    if (this.closed) return;
+    this.seen = settled;
+    await onChange();
+  }
+
+  private async settled(): Promise<string> {
+    const { signature, settleMs } = this.options;
+    let last = await signature();
+    for (let step = 0; step < MAX_SETTLE_STEPS; step++) {
+      await this.wait(settleMs);
+      const next = this.closed ? last : await signature();
+      if (next === last) break;
+      last = next;
+    }
+    return last;
+  }
+
+  private wait(ms: number): Promise<void> {
+    return new Promise((end) => {
+      const timer = this.clock.setTimeout(end, ms);
+      timer.unref();
+      this.pause = { timer, end };
+    });
+  }
+}
