@@ -89,9 +89,10 @@ export function decodeInvite(pasted: string): Invite {
 function judge({ text, hasGaps, end }: FoundInvite): WstunError | undefined {
   const encoded = text.slice(PREFIX.length);
   const length = lengthOf(encoded);
-  if (end === 'foreign') return new WstunError('invite-mistyped', 'it has a character that no invite has');
+  if (end === 'foreign') return new WstunError('invite-mistyped', 'it contains a character that invites never contain');
   if (length === undefined || text.length < length) return incomplete(text.length, length, hasGaps);
-  if (end === 'longer' || text.length > length) return new WstunError('invite-mistyped', 'it is longer than it says');
+  if (end === 'longer' || text.length > length)
+    return new WstunError('invite-mistyped', 'it is longer than its length field says');
   const bytes = Buffer.from(encoded, 'base64url');
   const body = bytes.subarray(0, Math.max(0, bytes.length - CHECKSUM_BYTES));
   const canonical = body.length >= HEADER_BYTES && decodeBase64url(encoded) !== undefined;
@@ -113,10 +114,10 @@ function noInviteIn(text: string): WstunError {
 }
 
 function incomplete(chars: number, whole: number | undefined, hasGaps: boolean): WstunError {
-  if (whole === undefined) return new WstunError('invite-incomplete', `only ${chars} characters are there`);
+  if (whole === undefined) return new WstunError('invite-incomplete', `it has only ${chars} characters`);
   // What stands behind the last gap may be the text's around it.
   const most = hasGaps ? 'at most ' : '';
-  return new WstunError('invite-incomplete', `${most}${chars} of ${whole} characters are there`);
+  return new WstunError('invite-incomplete', `it has ${most}${chars} of ${whole} characters`);
 }
 
 function malformed(detail: string): WstunError {
@@ -139,9 +140,9 @@ function decodeFields(bytes: Buffer): Map<number, Buffer[]> {
   const fields = new Map<number, Buffer[]>();
   for (let at = 0; at < bytes.length; ) {
     const start = at + FIELD_HEADER_BYTES;
-    if (start > bytes.length) throw malformed('a field is cut');
+    if (start > bytes.length) throw malformed('a field is incomplete');
     const end = start + bytes.readUInt16BE(at + 1);
-    if (end > bytes.length) throw malformed('a field is cut');
+    if (end > bytes.length) throw malformed('a field is incomplete');
     const type = bytes.readUInt8(at);
     fields.set(type, [...(fields.get(type) ?? []), bytes.subarray(start, end)]);
     at = end;
@@ -151,10 +152,10 @@ function decodeFields(bytes: Buffer): Map<number, Buffer[]> {
 
 function inviteOf(fields: Map<number, Buffer[]>): Invite {
   const urls = fields.get(FIELD.relayUrl) ?? [];
-  if (urls.length === 0 || urls.length > MAX_RELAY_URLS) throw malformed('it names no relay, or too many');
+  if (urls.length === 0 || urls.length > MAX_RELAY_URLS) throw malformed('it has no relay URL, or too many');
   const relayUrls = urls.map((url) => parseRelayUrl(url.toString('utf8')));
   const exitName = single(fields, FIELD.exitName)?.toString('latin1');
-  if (exitName !== undefined && !isName(exitName)) throw malformed('the name of its exit cannot be one');
+  if (exitName !== undefined && !isName(exitName)) throw malformed('the name of its exit is not valid');
   const relayGateKey = requirePublicKey(fields, FIELD.relayGateKey);
   const exitSessionKey = requirePublicKey(fields, FIELD.exitSessionKey);
   const peer = new Identity(requireKey(fields, FIELD.peerSecret));
@@ -171,18 +172,18 @@ function roleOf(fields: Map<number, Buffer[]>): InviteRole | undefined {
 
 function single(fields: Map<number, Buffer[]>, type: number): Buffer | undefined {
   const values = fields.get(type);
-  if (values !== undefined && values.length > 1) throw malformed('a field stands in it twice');
+  if (values !== undefined && values.length > 1) throw malformed('a field occurs twice');
   return values?.[0];
 }
 
 function requirePublicKey(fields: Map<number, Buffer[]>, type: number): Uint8Array {
   const key = requireKey(fields, type);
-  if (!isPublicKey(key)) throw malformed('a key in it is not a valid public key');
+  if (!isPublicKey(key)) throw malformed('one of its keys is not a valid public key');
   return key;
 }
 
 function requireKey(fields: Map<number, Buffer[]>, type: number): Uint8Array {
   const key = single(fields, type);
-  if (key?.length !== KEY_BYTES) throw malformed('a key is missing in it');
+  if (key?.length !== KEY_BYTES) throw malformed('one of its keys is missing');
   return Uint8Array.from(key);
 }

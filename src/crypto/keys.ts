@@ -99,13 +99,14 @@ export function formatPublicIdentity(identity: PublicIdentity): string {
 
 /** @throws WstunError bad-key, without any part of the text: a secret may have been pasted by mistake */
 export function parsePublicIdentity(text: string): PublicIdentity {
-  if (text.startsWith(SECRET_PREFIX)) throw new WstunError('bad-key', 'it is a secret key, which belongs to its owner');
+  if (text.startsWith(SECRET_PREFIX))
+    throw new WstunError('bad-key', 'it is a secret key, which only its owner may have');
   if (text.startsWith(INVITE_PREFIX)) throw new WstunError('bad-key', 'it is an invite');
   const keys = withoutChecksum(text, PUBLIC_PREFIX, 2 * KEY_BYTES, PUBLIC_CHECKSUM_BYTES);
   if (typeof keys === 'string') throw new WstunError('bad-key', keys);
   const identity = { gate: keys.subarray(0, KEY_BYTES), session: keys.subarray(KEY_BYTES) };
   if (!isPublicKey(identity.gate) || !isPublicKey(identity.session))
-    throw new WstunError('bad-key', 'no X25519 secret has such a key');
+    throw new WstunError('bad-key', 'it is not a valid X25519 key');
   return identity;
 }
 
@@ -154,7 +155,7 @@ function withoutChecksum(text: string, prefix: string, bodyBytes: number, checks
   }
   const bytes = decodeBase64url(encoded);
   const body = bytes?.subarray(0, bodyBytes);
-  if (bytes === undefined || body === undefined) return 'it has characters that no key has';
+  if (bytes === undefined || body === undefined) return 'it contains characters that keys never contain';
   if (!checksumOf(prefix, body, checksumBytes).equals(bytes.subarray(bodyBytes))) return 'its checksum does not match';
   return body;
 }

@@ -74,7 +74,8 @@ export class RecordSealer {
    */
   seal(pieces: readonly Uint8Array[]): Piece[] {
     if (totalBytes(pieces) > MAX_RECORD_PLAINTEXT_BYTES) throw new RangeError('too long for a record');
-    if (this.#key.isExhausted) throw new WstunError('link-lost', 'it has carried all the records that it can');
+    if (this.#key.isExhausted)
+      throw new WstunError('link-lost', 'its keys have sealed their maximum number of records');
     const cipher = this.#key.createEncryption();
     this.#key.advance();
     const record: Piece[] = [];

@@ -15,8 +15,9 @@ const SCHEMES: Readonly<Record<string, string>> = { 'ws:': 'ws:', 'wss:': 'wss:'
 export function parseRelayUrl(text: string): string {
   const url = parseUrl(text);
   const scheme = SCHEMES[url.protocol];
-  if (scheme === undefined) throw new WstunError('bad-url', 'it begins neither with wss:// nor with ws://');
-  if (url.username !== '' || url.password !== '') throw new WstunError('bad-url', 'it holds a user or password');
+  if (scheme === undefined) throw new WstunError('bad-url', 'it does not begin with wss:// or ws://');
+  if (url.username !== '' || url.password !== '')
+    throw new WstunError('bad-url', 'it contains a user name or password');
   if (text.includes('?') || text.includes('#')) throw new WstunError('bad-url', 'it has a query or a fragment');
   if (url.port === '0') throw new WstunError('bad-url', 'its port is 0');
   return `${scheme}//${url.host}${url.pathname.replace(/\/+$/, '')}`;

@@ -171,7 +171,8 @@ export async function withSlot<T>(
     return outcome;
   } catch (error) {
     answered = error instanceof WstunError && ANSWERS.has(error.fault);
-    if (place.isEvicted) throw new WstunError('dial-busy', 'no answer for seconds, and others waited for the place');
+    if (place.isEvicted)
+      throw new WstunError('dial-busy', 'there was no answer for seconds, and other connections waited for the slot');
     throw error;
   } finally {
     place.giveBack(answered);

@@ -56,7 +56,7 @@ export function combineAnswers(v6: FamilyAnswer, v4: FamilyAnswer): TimedAnswer 
   }
   if (both.some((answer) => answer.kind === 'unknown')) return fault('dial-name-unknown', '', NEGATIVE_TTL_MS);
   if (failed) return fault('dial-name-failed', failed.code, FAILURE_TTL_MS, failed.code === 'ESERVFAIL');
-  return fault('dial-name-failed', 'it has no address', NEGATIVE_TTL_MS);
+  return fault('dial-name-failed', 'the name has no address', NEGATIVE_TTL_MS);
 }
 
 function fault(name: WireFaultName, detail: string, ttlMs: number, next = true): TimedAnswer {

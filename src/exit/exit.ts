@@ -126,7 +126,7 @@ class DiallingExit implements Exit {
   }
 
   private refuseIfOverloaded(): void {
-    if (this.options.isOverloaded?.()) throw new WstunError('dial-busy', 'short of memory or of file descriptors');
+    if (this.options.isOverloaded?.()) throw new WstunError('dial-busy', 'it is short of memory or file descriptors');
   }
 
   private async resolve(

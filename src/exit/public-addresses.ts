@@ -70,7 +70,10 @@ export class PublicAddresses {
     if (!this.isLearning || !ip || specialRange(ip) !== undefined) return;
     const address = unmapIp(ip);
     this.seen.set(familyOf(address), address);
-    this.options.logger.debug({ address: formatIp(address) }, 'a relay sees this machine so');
+    this.options.logger.debug(
+      { address: formatIp(address) },
+      'a relay reported the address that it sees for this machine',
+    );
   }
 
   stop(): void {
@@ -86,6 +89,6 @@ export class PublicAddresses {
     const addresses = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value.addresses : []));
     if (addresses.length === 0) return;
     this.ofHost = addresses;
-    logger.debug({ addresses: addresses.map(formatIp) }, 'the addresses of this relay’s URL');
+    logger.debug({ addresses: addresses.map(formatIp) }, 'the URL of this relay resolves to these addresses');
   }
 }

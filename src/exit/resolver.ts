@@ -125,7 +125,7 @@ function newDnsResolver(servers: readonly string[] | undefined): dns.Resolver {
   try {
     if (servers && servers.length > 0) resolver.setServers(servers);
   } catch (error) {
-    throw new WstunError('bad-option', 'a name server is IP or IP:PORT, an IPv6 address in brackets', { cause: error });
+    throw new WstunError('bad-option', '--dns needs IP or IP:PORT, with an IPv6 address in brackets', { cause: error });
   }
   return resolver;
 }

@@ -52,7 +52,7 @@ type Fail = (why: string) => never;
 function splitRule(text: string, fail: Fail): { host: string; ports: string | undefined } {
   const bracketed = /^\[([^\]]*)\](\/\d+)?(?::(.*))?$/.exec(text);
   if (bracketed) return { host: `[${bracketed[1]}${bracketed[2] ?? ''}]`, ports: bracketed[3] };
-  if (text.startsWith('[')) fail('after the bracket may only come a colon and ports');
+  if (text.startsWith('[')) fail('only a colon and ports may follow the bracket');
   const [host = '', ports, ...more] = text.split(':');
   if (more.length > 0) fail(`write an IPv6 address in brackets, as in [fd00::/8]:443`);
   return { host, ports };
@@ -61,7 +61,7 @@ function splitRule(text: string, fail: Fail): { host: string; ports: string | un
 function parseRuleHost(text: string, fail: Fail): RuleHost {
   if (text === '*') return { kind: 'any' };
   if (text.startsWith('*.')) return { kind: 'below', name: parseRuleName(text.slice(2), fail) };
-  if (text.includes('*')) fail('a star stands alone, or before the first dot as in *.corp.example');
+  if (text.includes('*')) fail('a star must be alone, or before the first dot as in *.corp.example');
   if (text.startsWith('[')) return { kind: 'network', network: parseNetwork(text.slice(1, -1), 16, fail) };
   if (text.includes('/') || parseIp(text)) return { kind: 'network', network: parseNetwork(text, 4, fail) };
   return { kind: 'name', name: parseRuleName(text, fail) };
@@ -71,7 +71,7 @@ function parseRuleName(text: string, fail: Fail): string {
   const host = parseHostText(text);
   if (host.kind === 'name') return host.name;
   if (/[^\p{ASCII}]/u.test(text)) return fail('write the name in its ASCII form, xn--…');
-  return fail(host.kind === 'rejected' ? `its host is wrong (${host.reason})` : 'a name is wanted after *.');
+  return fail(host.kind === 'rejected' ? `its host is not valid (${host.reason})` : 'a name must follow *.');
 }
 
 function parseNetwork(text: string, length: 4 | 16, fail: Fail): Network {
@@ -79,16 +79,16 @@ function parseNetwork(text: string, length: 4 | 16, fail: Fail): Network {
   const ip = parseIp(address);
   if (ip?.length !== length || more.length > 0)
     return fail(`its host is not an ${length === 4 ? 'IPv4' : 'IPv6'} address`);
-  if (unmapIp(ip) !== ip) fail(`write it as the IPv4 address it stands for, ${formatIp(unmapIp(ip))}`);
+  if (unmapIp(ip) !== ip) fail(`write it as the IPv4 address ${formatIp(unmapIp(ip))}`);
   const bits = bitsText === undefined ? 8 * length : parseBits(bitsText, 8 * length, fail);
   const base = networkBase(ip, bits);
-  if (!sameIp(base, ip)) fail(`bits are set behind the /${bits}; the network is ${formatNetwork({ base, bits })}`);
+  if (!sameIp(base, ip)) fail(`bits are set after the /${bits}; the network is ${formatNetwork({ base, bits })}`);
   return { base, bits };
 }
 
 function parseBits(text: string, most: number, fail: Fail): number {
   const bits = Number(text);
-  return /^(0|[1-9]\d{0,2})$/.test(text) && bits <= most ? bits : fail(`the length after / is not 0 to ${most}`);
+  return /^(0|[1-9]\d{0,2})$/.test(text) && bits <= most ? bits : fail(`the prefix length must be 0 to ${most}`);
 }
 
 function parsePorts(text: string, fail: Fail): readonly PortRange[] | 'all' {
@@ -101,8 +101,8 @@ function parsePortRange(text: string, fail: Fail): PortRange {
   if (!match) return fail(`${JSON.stringify(text.slice(0, 40))} is not a port or a range FIRST-LAST`);
   const first = Number(match[1]);
   const last = match[2] === undefined ? first : Number(match[2]);
-  if (first < 1 || last < 1 || first > 65_535 || last > 65_535) fail('ports go from 1 to 65535');
-  if (first > last) fail(`the range ${text} runs backwards; write ${last}-${first}`);
+  if (first < 1 || last < 1 || first > 65_535 || last > 65_535) fail('a port must be 1 to 65535');
+  if (first > last) fail(`the range ${text} is in reverse order; write ${last}-${first}`);
   return { first, last };
 }
 

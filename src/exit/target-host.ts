@@ -25,13 +25,13 @@ const MAX_LABEL = 63;
 export function parseHost(target: Pick<Target, 'kind' | 'host'>): Host {
   if (target.kind === 'name') return parseHostText(target.host);
   const ip = parseIp(target.host);
-  if (!ip || ip.length !== (target.kind === 'ipv4' ? 4 : 16)) return rejected('not an address of its kind');
+  if (!ip || ip.length !== (target.kind === 'ipv4' ? 4 : 16)) return rejected('not an address of the stated type');
   return { kind: 'address', ip: unmapIp(ip) };
 }
 
 /** What stands where a host is written: a name, a dotted quad, an IPv6 address with or without brackets. */
 export function parseHostText(text: string): Host {
-  if (text.length < 1 || text.length > 255) return rejected('not 1 to 255 bytes');
+  if (text.length < 1 || text.length > 255) return rejected('not 1 to 255 bytes long');
   const literal = /^\[(.*)\]$/.exec(text)?.[1] ?? text;
   if (literal.includes(':') || literal !== text) return parseIpv6Text(literal);
   const ip = parseIp(text);
@@ -45,14 +45,14 @@ function parseIpv6Text(text: string): Host {
 }
 
 function parseName(text: string): Host {
-  if (!/^[A-Za-z0-9._-]+$/.test(text)) return rejected('characters that no host name has');
+  if (!/^[A-Za-z0-9._-]+$/.test(text)) return rejected('contains characters that host names never contain');
   const name = text.replace(/\.$/, '').toLowerCase();
   const labels = name.split('.');
   if (name.length > MAX_NAME) return rejected('longer than 253 bytes');
   if (labels.some((label) => label.length < 1 || label.length > MAX_LABEL))
-    return rejected('a label not of 1 to 63 bytes');
-  if (labels.some((label) => label.startsWith('-'))) return rejected('a label that begins with a hyphen');
-  if (endsInNumber(labels)) return rejected('a number that is no dotted quad');
+    return rejected('has a label that is not 1 to 63 bytes long');
+  if (labels.some((label) => label.startsWith('-'))) return rejected('has a label that begins with a hyphen');
+  if (endsInNumber(labels)) return rejected('a number that is not a dotted IPv4 address');
   return { kind: 'name', name };
 }
 

@@ -107,7 +107,7 @@ export class ByteSource {
   /** What Node had read before comes first. Behind a clean end it says nothing new. */
   private readonly handleClose = (): void => {
     this.held = joined([this.held, ...takeUnread(this.from)]);
-    this.end ??= { error: this.error ?? new Error('the connection was cut') };
+    this.end ??= { error: this.error ?? new Error('the connection was aborted') };
     this.feed();
   };
 

@@ -75,21 +75,22 @@ export class AnswerRelay implements ByteReader {
     while (this.content === undefined) {
       const step = this.head.receive(rest);
       if (step.kind === 'more') return undefined;
-      if (step.kind !== 'head') return this.fail(step.kind === 'foreign' ? 'it is none' : 'its header is too large');
+      if (step.kind !== 'head')
+        return this.fail(step.kind === 'foreign' ? 'it is not HTTP' : 'its header is too large');
       rest = step.rest;
       const answer = parseAnswerHead(step.text);
-      if (answer === undefined) return this.fail('it is none');
+      if (answer === undefined) return this.fail('it is not HTTP');
       if (answer.status === 101) return this.switch(answer, rest);
       if (answer.status >= 200) {
         if (!this.begin(answer)) return rest;
-      } else if (!this.passInterim(answer)) return this.fail('too many interim answers');
+      } else if (!this.passInterim(answer)) return this.fail('it has too many interim responses');
     }
     return this.passContent(this.content, rest);
   }
 
   end(error?: Error): void {
     if (error === undefined && this.content?.endsHere()) this.finish();
-    else this.events.handleFault(error ?? new WstunError('proxy-bad-answer', 'it ended before it was whole'));
+    else this.events.handleFault(error ?? new WstunError('proxy-bad-answer', 'it ended early'));
   }
 
   private begin(answer: AnswerHead): boolean {
@@ -144,7 +145,7 @@ export class AnswerRelay implements ByteReader {
   }
 
   private switch(answer: AnswerHead, rest: Buffer): Buffer {
-    if (!this.wanted.isUpgrade) return this.fail('it switches protocols unasked');
+    if (!this.wanted.isUpgrade) return this.fail('it switches protocols, but no upgrade was requested');
     this.events.handleSwitch(serialiseHead(`HTTP/1.1 101 ${answer.reason}`, answer.rawHeaders));
     return rest;
   }

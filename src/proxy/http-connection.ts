@@ -131,11 +131,13 @@ export class HttpConnection {
   private async endWithout(step: Exclude<NextHead, { kind: 'head' }>): Promise<false> {
     switch (step.kind) {
       case 'foreign':
-        return this.end(refusalOf('proxy-malformed', 'its first line is none of a request'));
+        return this.end(refusalOf('proxy-malformed', 'its first line is not a request line'));
       case 'too-large':
-        return this.end(refusalOf('proxy-malformed', 'the header is too large', 431));
+        return this.end(refusalOf('proxy-malformed', 'its header is too large', 431));
       case 'ended':
-        return step.silent ? this.close() : this.end(refusalOf('proxy-malformed', 'it ends within its header'));
+        return step.silent
+          ? this.close()
+          : this.end(refusalOf('proxy-malformed', 'it ends before the end of its header'));
       case 'timed-out':
         this.socket.destroy();
         return false;

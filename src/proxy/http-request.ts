@@ -120,7 +120,7 @@ function readUrl(url: string, { method, rawHeaders }: RequestHead): Refusable<Pl
   const [, scheme, userinfoAndHost = '', rest = ''] = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)([^#]*)/i.exec(url) ?? [];
   if (scheme === undefined) return { refusal: NOT_A_WEB_SERVER };
   if (scheme.toLowerCase() !== 'http')
-    return refuse('proxy-malformed', 'only http:// is proxied so, all else by CONNECT');
+    return refuse('proxy-malformed', 'only http:// URLs are possible here; use CONNECT for all others');
   if (valuesOf(rawHeaders, 'host').length > 1) return refuse('proxy-malformed', 'more than one Host');
   const authority = userinfoAndHost.slice(userinfoAndHost.lastIndexOf('@') + 1);
   const target = targetOfAuthority(authority, HTTP_PORT);

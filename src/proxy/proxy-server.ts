@@ -54,7 +54,10 @@ export async function startProxyServer(options: ProxyServerOptions): Promise<Pro
   const { host, port, opener, credentials, logger } = options;
   const limits = { ...DEFAULT_PROXY_LIMITS, ...options.limits };
   const guesses = new FailedAttemptLimiter((address, waitMs) =>
-    logger.warn({ address, seconds: waitMs / 1000 }, 'too many wrong passwords from there: not looked at for a while'),
+    logger.warn(
+      { address, seconds: waitMs / 1000 },
+      'too many wrong passwords from this address; wstun rejects it for this many seconds',
+    ),
   );
   const check = credentials === undefined ? undefined : new CredentialCheck(credentials, guesses);
   const proxy = new MixedProxy({ opener, check, logger, limits, streams: new Set(), leaving: new Leaving() });
@@ -106,7 +109,9 @@ class MixedProxy implements ProxyServer {
     }
     const { address, port: bound } = this.server.address() as AddressInfo;
     this.boundAddress = { host: address, port: bound };
-    this.server.on('error', (error) => this.context.logger.error({ error: error.message }, 'accepting failed'));
+    this.server.on('error', (error) =>
+      this.context.logger.error({ error: error.message }, 'cannot accept connections'),
+    );
   }
 
   async close(graceMs: number): Promise<void> {
@@ -164,7 +169,7 @@ class MixedProxy implements ProxyServer {
       socket.unshift(first);
       return this.http.serve(socket, deadline, context);
     }
-    logger.debug({ fault: 'proxy-malformed', version }, 'neither SOCKS nor HTTP');
+    logger.debug({ fault: 'proxy-malformed', version }, 'a connection is neither SOCKS nor HTTP');
     socket.destroy();
   }
 

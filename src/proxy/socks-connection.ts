@@ -22,7 +22,7 @@ export async function serveSocks(
     return;
   }
   if (outcome.kind === 'refused') {
-    context.logger.debug({ fault: outcome.fault }, 'SOCKS request refused');
+    context.logger.debug({ fault: outcome.fault }, 'SOCKS request rejected');
     await endWith(socket, outcome.reply, context.limits.lingerMs);
     return;
   }

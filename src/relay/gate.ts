@@ -106,7 +106,7 @@ export class Gate {
  */
 export function parsePathPrefix(text: string): string {
   if (/^(\/[A-Za-z0-9._~-]+)*\/?$/.test(text)) return text.replace(/\/$/, '');
-  throw new WstunError('bad-option', 'a path prefix looks like /some/path, of letters, digits and . _ ~ -');
+  throw new WstunError('bad-option', '--path needs a path such as /some/path, of letters, digits and . _ ~ -');
 }
 
 /**
@@ -118,8 +118,8 @@ export function parsePathPrefix(text: string): string {
  */
 function missingForUpgrade({ method, httpVersion, headers }: UpgradeRequest): string | undefined {
   const faults: [boolean, string][] = [
-    [method !== 'GET', 'another method than GET'],
-    [httpVersion !== '1.1', httpVersion === '1.0' ? 'HTTP/1.0' : 'another version than HTTP/1.1'],
+    [method !== 'GET', 'a method other than GET'],
+    [httpVersion !== '1.1', httpVersion === '1.0' ? 'HTTP/1.0' : 'a version other than HTTP/1.1'],
     [!headers.host, 'no Host'],
     [headers.upgrade?.toLowerCase() !== 'websocket', headers.upgrade === undefined ? 'no Upgrade' : 'another Upgrade'],
     [!hasToken(headers.connection, 'upgrade'), connectionFault(headers.connection)],

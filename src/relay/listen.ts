@@ -68,7 +68,7 @@ export async function listen(
 function faultOf(place: ListenPlace, cause: unknown): WstunError {
   if (!('fd' in place)) return cannotListen(place, cause);
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown reason';
-  return unusable(place, code === 'EINVAL' ? 'it is no TCP socket that listens' : code, cause);
+  return unusable(place, code === 'EINVAL' ? 'it is not a listening TCP socket' : code, cause);
 }
 
 function unusable({ fd, name }: PassedSocket, reason: string, cause?: unknown): WstunError {

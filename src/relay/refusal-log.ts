@@ -25,9 +25,9 @@ export class RefusalLog {
   /** @param now milliseconds of any clock that does not run backwards */
   note(refused: Refused, remote: string | undefined, now: number): void {
     const { reason, peer } = refused;
-    if (peer === undefined) return this.logger.debug({ remote, reason }, 'a request was refused');
+    if (peer === undefined) return this.logger.debug({ remote, reason }, 'a request was rejected');
     const warning = this.warningOf(refused);
-    if (warning === undefined) return this.logger.info({ remote, peer, reason }, 'a ticket was refused');
+    if (warning === undefined) return this.logger.info({ remote, peer, reason }, 'a ticket was rejected');
     if (!this.isDue(`${reason} ${peer}`, now)) return;
     this.logger.warn({ remote, peer, reason, ...warning.fields }, warning.text);
   }
@@ -35,12 +35,12 @@ export class RefusalLog {
   private warningOf({ reason, peer = '', missing, path, offset = 0 }: Refused) {
     switch (reason) {
       case 'upgrade-dropped': {
-        const text = `a good ticket of ${peer} came without its upgrade (${missing}): what stands in front of the relay drops it; see docs/operations.md`;
+        const text = `a valid ticket of ${peer} came without its WebSocket upgrade (${missing}): something in front of the relay drops it; see docs/operations.md`;
         return { fields: { missing }, text };
       }
       case 'wrong-path': {
         const instead = `${this.prefix ?? ''}/…`;
-        const text = `a good ticket of ${peer} came under another path, ${path} instead of ${instead}: see --path, and what the web server in front strips or adds`;
+        const text = `a valid ticket of ${peer} came under the path ${path} instead of ${instead}: check --path, and the path that the web server in front passes on`;
         return { fields: { path, instead }, text };
       }
       case 'late':
@@ -49,10 +49,10 @@ export class RefusalLog {
       case 'relay-full':
         return {
           fields: {},
-          text: `no link for ${peer}: the relay has as many as it may have ("links" in limits.toml)`,
+          text: `no link for ${peer}: the relay has reached its maximum number of links ("links" in limits.toml)`,
         };
       case 'too-often':
-        return { fields: {}, text: `${peer} opens links faster than one peer may, and has to wait` };
+        return { fields: {}, text: `${peer} opens links too often and must wait` };
       default:
         return undefined;
     }
@@ -72,5 +72,5 @@ export class RefusalLog {
 /** A clock that is wrong, whoever's. @param offset the peer's clock less ours, seconds */
 export function clockText(peer: string, offset: number): string {
   const seconds = Math.abs(offset);
-  return `a ticket of ${peer} is ${seconds} s ${offset < 0 ? 'old' : 'ahead'}: the clock of ${peer} is wrong, or that of this machine`;
+  return `a ticket of ${peer} is ${seconds} s ${offset < 0 ? 'old' : 'in the future'}: the clock of ${peer} or of this machine is wrong`;
 }

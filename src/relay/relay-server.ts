@@ -285,7 +285,11 @@ class Front {
     const now = performance.now();
     if (standing !== undefined && (wasDropped || standing.exit?.take(now) === true)) return;
     const penaltyMs = this.penalties.fail(source, now);
-    if (penaltyMs > 0) this.options.logger.info({ source, penaltyMs }, 'an address knocks too often');
+    if (penaltyMs > 0)
+      this.options.logger.info(
+        { source, penaltyMs },
+        'this address opens unauthenticated connections too often; it must wait',
+      );
   }
 
   /** An upgrade that is let in. */
@@ -318,7 +322,7 @@ class Front {
     const source = this.sourceOf(request.socket.remoteAddress);
     if (source !== undefined) this.noteLink(source, socket, admitted);
     if (++this.links === this.limits.links) {
-      this.options.logger.warn({ links: this.links }, 'no more links: the relay is full');
+      this.options.logger.warn({ links: this.links }, 'the relay is at its maximum number of links');
     }
     socket.on('close', this.onLinkClosed);
     this.acceptor.accept(request, socket, head).then(
@@ -326,7 +330,7 @@ class Front {
       (error: unknown) => {
         socket.destroy();
         const reason = error instanceof Error ? error.message : String(error);
-        this.options.logger.debug({ peer: admitted.peer, reason }, 'a link was lost while it opened');
+        this.options.logger.debug({ peer: admitted.peer, reason }, 'a link was lost before it was open');
       },
     );
   }

@@ -102,7 +102,7 @@ export class Rendezvous {
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.peers = new ExitPeers(options.tickets);
     this.splices = new Splices((exit) =>
-      options.logger.info({ exit }, 'two links were ended: nothing has passed between them for two minutes'),
+      options.logger.info({ exit }, 'a client and its exit sent nothing for two minutes; their links were closed'),
     );
   }
 
@@ -132,7 +132,7 @@ export class Rendezvous {
   }
 
   private tell(link: MessageLink, peer: string, fault: WireFaultName, reason: string): void {
-    this.options.logger.info({ peer, remote: link.remote, reason }, 'a client was turned away');
+    this.options.logger.info({ peer, remote: link.remote, reason }, 'a client was rejected');
     link.setHandler(IGNORE);
     link.send(encodeNotice(fault));
     link.close();
@@ -140,7 +140,7 @@ export class Rendezvous {
 
   /** Tells the peer of a ticket for retired keys so, provably, and closes. */
   turnAwayRetired(link: MessageLink, peer: string, { role, destination }: Place, proof: Buffer): void {
-    this.options.logger.info({ peer, remote: link.remote }, 'an invite from before the rotation of the keys');
+    this.options.logger.info({ peer, remote: link.remote }, 'an invite from before the key rotation was used');
     link.setHandler(IGNORE);
     if (role === 'client') link.send(encodeNotice('keys-rotated', proof));
     else if (destination === '') link.send(encodeControl({ type: 'rotated', proof: proof.toString('hex') }));
@@ -250,7 +250,10 @@ export class Rendezvous {
 
   /** One that gave way to another, and asks whether its place is free again. */
   private sendAway(link: MessageLink, exit: string): void {
-    this.options.logger.info({ exit, remote: link.remote }, 'an exit waits for its place, which another has');
+    this.options.logger.info(
+      { exit, remote: link.remote },
+      'an exit waits, because another exit is registered under its name',
+    );
     link.setHandler(IGNORE);
     link.send(encodeControl({ type: 'occupied' }));
     link.close();
@@ -261,7 +264,7 @@ export class Rendezvous {
     const isNew = this.peers.replace(exit, keys, {
       handleDone: () => control.send({ type: 'registered' }),
       handleShort: (taken, wanted) => {
-        logger.warn({ exit, taken, wanted }, 'too many clients are announced: not all of an exit are known');
+        logger.warn({ exit, taken, wanted }, 'an exit announced too many clients; the relay accepts only some of them');
         if (hearsTaken) control.send({ type: 'taken', keys: taken, of: wanted });
       },
     });
@@ -273,7 +276,7 @@ export class Rendezvous {
   /** Its clients stay known: they are told that it is not there, not that they are strangers. */
   private lose(exit: string, desk: Desk, remote: string, { text }: LinkCloseReason): void {
     desk.control = undefined;
-    this.options.logger.info({ exit, remote, reason: text }, 'exit lost');
+    this.options.logger.info({ exit, remote, reason: text }, 'exit disconnected');
     this.turnAwayCallers(desk);
   }
 
@@ -282,7 +285,8 @@ export class Rendezvous {
   private call(client: MessageLink, exit: string, peer: string): void {
     const desk = this.desks.get(exit);
     if (desk?.control === undefined) return this.turnAway(client, peer);
-    if (!this.hasLinks(exit, desk)) return this.turnAwayFull(client, peer, 'its exit has its share of the links');
+    if (!this.hasLinks(exit, desk))
+      return this.turnAwayFull(client, peer, 'its exit already uses its share of the links');
     const call: Call = {
       exit,
       desk,
@@ -297,7 +301,7 @@ export class Rendezvous {
     // One exit alone gets half of the places, so that there are always some for others.
     const hasPlace = desk.calls.size < this.limits.calls - this.waiting;
     if (!hasPlace || !desk.line.join(peer, call, performance.now()))
-      return this.turnAwayFull(client, peer, 'too many wait for an answer');
+      return this.turnAwayFull(client, peer, 'too many clients wait for this exit');
     desk.calls.add(call);
     this.waiting += 1;
     call.limit = setTimeout(() => this.giveUp(call), this.limits.answerMs);
@@ -352,7 +356,7 @@ export class Rendezvous {
     if (hasLeft) return;
     // An exit that was called late had no time to answer.
     const wasLate = token === undefined || performance.now() - calledAt < this.limits.answerMs / 2;
-    if (wasLate) this.turnAwayFull(client, peer, 'its turn did not come in time');
+    if (wasLate) this.turnAwayFull(client, peer, 'the exit could not be asked in time');
     else this.turnAway(client, peer, 'its exit did not answer');
   }
 
@@ -360,7 +364,7 @@ export class Rendezvous {
     clearTimeout(desk.nextTurn);
     for (const call of [...desk.calls]) {
       this.settle(call);
-      if (!call.hasLeft) this.turnAway(call.client, call.peer, 'its exit was lost');
+      if (!call.hasLeft) this.turnAway(call.client, call.peer, 'its exit disconnected');
     }
   }
 
@@ -371,7 +375,7 @@ export class Rendezvous {
     if (isIts && !call.hasLeft) {
       this.join(call, link);
     } else {
-      this.options.logger.debug({ exit, remote: link.remote }, 'an answer to no call');
+      this.options.logger.debug({ exit, remote: link.remote }, 'an exit answered a request that does not exist');
       link.setHandler(IGNORE);
       link.close();
     }
@@ -381,11 +385,11 @@ export class Rendezvous {
   private join({ exit, client, peer, early }: Call, link: MessageLink): void {
     const { logger } = this.options;
     const since = performance.now();
-    logger.info({ exit, peer, remote: client.remote }, 'a client was led to its exit');
+    logger.info({ exit, peer, remote: client.remote }, 'a client was connected to its exit');
     for (const message of early) link.send(message);
     this.splices.join(exit, client, link, () => {
       const seconds = Math.round((performance.now() - since) / 1000);
-      logger.info({ exit, peer, remote: client.remote, seconds }, 'a client left its exit');
+      logger.info({ exit, peer, remote: client.remote, seconds }, 'a client was disconnected from its exit');
     });
   }
 }

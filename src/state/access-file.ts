@@ -49,7 +49,7 @@ export class AccessFile<R> {
       const file = this.state.pathOf(ACCESS_FILE_NAME);
       throw new WstunError(
         'access-malformed',
-        `${file}: it is empty; to let nobody in, write a comment line: ${NOBODY.trim()}`,
+        `${file}: it is empty; to give access to nobody, write a comment line: ${NOBODY.trim()}`,
       );
     }
     return this.named(() => parseAccessList(text, this.parseRule));

@@ -44,12 +44,12 @@ const FORMS: Readonly<Record<LimitName, LimitForm>> = {
   rate: {
     read: (value) => inRange(readUnits(value, RATE_UNITS), MIN_RATE, MAX_RATE),
     write: (value) => writeUnits(value, RATE_UNITS),
-    form: 'bits a second, a whole number and its unit, from "8kbit" to "100gbit": "20mbit"',
+    form: 'bits per second, a whole number and its unit, such as "20mbit", from "8kbit" to "100gbit"',
   },
   quota: {
     read: (value) => inRange(readUnits(value, BYTE_UNITS), MIN_QUOTA, MAX_QUOTA),
     write: (value) => writeUnits(value, BYTE_UNITS),
-    form: 'bytes a month, a whole number and its unit, from "1KB" to "1000TB", or KiB to TiB: "100GB"',
+    form: 'bytes per month, a whole number and its unit (KB to TB, KiB to TiB), such as "100GB", from "1KB" to "1000TB"',
   },
 };
 

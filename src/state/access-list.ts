@@ -16,20 +16,20 @@ const MAX_RULES = 256;
 
 const KEYS: readonly string[] = ['key', 'role', 'allow', ...LIMIT_NAMES];
 
-const HEADER = `# Who may come here. One table for each name; changes take effect within two seconds.
+const HEADER = `# Who has access here. One table per name; changes take effect within two seconds.
 #
 #   [alice]
 #   key = "wstunpk1_..."                       her public keys
-#   allow = ["10.0.0.0/8:22,80", "*.corp"]     what is open to her besides public addresses; may be left out
-#   sessions = 8                               at once; also may be left out, as these two:
-#   rate = "20mbit"                            bits a second in each direction
-#   quota = "100GB"                            bytes a month, both directions together
+#   allow = ["10.0.0.0/8:22,80", "*.corp"]     allowed in addition to public addresses; optional
+#   sessions = 8                               at the same time; optional, as are the next two
+#   rate = "20mbit"                            bits per second in each direction
+#   quota = "100GB"                            bytes per month, both directions together
 #
 #   [home]
 #   key = "wstunpk1_..."
-#   role = "exit"                              an exit of that name may register; without it, a client
+#   role = "exit"                              an exit may register under this name; without this line, a client
 #
-# Deleting a table ends her sessions. "wstun access add NAME" adds one and prints its invite, "wstun access set NAME" changes one.
+# If you delete a table, its sessions end. "wstun access add NAME" adds one and prints its invite; "wstun access set NAME" changes one.
 `;
 
 /** `exit`: it registers under its name, and clients reach it through this relay. */
@@ -81,7 +81,8 @@ export function addEntry(text: string | undefined, entry: AccessEntry, parseRule
   const key = formatPublicIdentity(entry.key);
   for (const other of before) {
     if (other.name === entry.name) throw new WstunError('name-taken', entry.name);
-    if (formatPublicIdentity(other.key) === key) throw new WstunError('bad-key', `"${other.name}" has it already`);
+    if (formatPublicIdentity(other.key) === key)
+      throw new WstunError('bad-key', `"${other.name}" already has this key`);
   }
   const old = text ?? HEADER;
   const gap = old === '' || old.endsWith('\n\n') ? '' : old.endsWith('\n') ? '\n' : '\n\n';
@@ -123,10 +124,13 @@ export function changeEntry(text: string, name: string, change: EntryChange, par
   const entry = before.find((other) => other.name === name);
   if (entry === undefined) throw new WstunError('name-unknown', name);
   if (entry.role === 'exit')
-    throw new WstunError('bad-option', `"${name}" is an exit: rules and limits of its clients stand in its own list`);
+    throw new WstunError(
+      'bad-option',
+      `"${name}" is an exit; its own access list has the rules and limits of its clients`,
+    );
   for (const rule of change.allow) parseRule(rule);
   for (const rule of change.disallow)
-    if (!entry.allow.includes(rule)) throw new WstunError('bad-rule', `"${name}" does not have ${rule}`);
+    if (!entry.allow.includes(rule)) throw new WstunError('bad-rule', `"${name}" does not have the rule ${rule}`);
   const kept = entry.allow.filter((rule) => !change.disallow.includes(rule));
   const more = [...new Set(change.allow)].filter((rule) => !kept.includes(rule));
   const limits = limitsAfter(entry.limits ?? {}, change);
@@ -197,12 +201,12 @@ class Section {
 
 function entryOf<R>(section: Section, table: unknown, parseRule: RuleParser<R>): ListedEntry<R> {
   const { name } = section;
-  if (!isName(name)) throw section.fault(`${JSON.stringify(name)} cannot be a name`);
+  if (!isName(name)) throw section.fault(`${JSON.stringify(name)} is not a valid name`);
   if (!isTable(table)) throw section.fault(`"${name}" must be a table: [${name}]`);
   for (const [key, value] of Object.entries(table)) {
     if (KEYS.includes(key)) continue;
     const hint = isTable(value) ? `; a name with a dot needs quotes: ["${name}.${key}"]` : '';
-    throw section.fault(`"${name}" has "${key}", but an entry knows only ${KEYS.join(', ')}${hint}`, key);
+    throw section.fault(`"${name}" has "${key}", but an entry can have only ${KEYS.join(', ')}${hint}`, key);
   }
   const key = keyOf(section, table.key);
   const role = roleOf(section, table.role ?? 'client');
@@ -210,11 +214,11 @@ function entryOf<R>(section: Section, table: unknown, parseRule: RuleParser<R>):
   const parse = (rule: string) => faultsAsMalformed(section, 'allow', JSON.stringify(rule), () => parseRule(rule));
   const rules = allow.map(parse);
   if (role === 'exit' && allow.length > 0)
-    throw section.fault(`"${name}" is an exit: what its clients may reach is said in its own list`, 'allow');
+    throw section.fault(`"${name}" is an exit; its own access list has the rules of its clients`, 'allow');
   const limits = limitsOf(section, table);
   const [limited] = Object.keys(limits);
   if (role === 'exit' && limited !== undefined)
-    throw section.fault(`"${name}" is an exit: limits of its clients stand in its own list`, limited);
+    throw section.fault(`"${name}" is an exit; its own access list has the limits of its clients`, limited);
   return { name, key, role, allow, rules, ...(limited !== undefined && { limits }) };
 }
 
@@ -234,13 +238,14 @@ function roleOf(section: Section, value: unknown): AccessRole {
 
 function keyOf(section: Section, value: unknown): PublicIdentity {
   if (value === undefined) throw section.fault(`"${section.name}" has no key`);
-  if (typeof value !== 'string') throw section.fault(`the key of "${section.name}" must be a text in quotes`, 'key');
+  if (typeof value !== 'string') throw section.fault(`the key of "${section.name}" must be text in quotes`, 'key');
   return faultsAsMalformed(section, `the key of "${section.name}"`, 'key', () => parsePublicIdentity(value));
 }
 
 function allowOf(section: Section, value: unknown): string[] {
   const isList = Array.isArray(value) && value.every((rule) => typeof rule === 'string');
-  if (!isList) throw section.fault(`allow of "${section.name}" must be a list of texts: ["10.0.0.0/8"]`, 'allow');
+  if (!isList)
+    throw section.fault(`allow of "${section.name}" must be a list of texts in quotes: ["10.0.0.0/8"]`, 'allow');
   if (value.length > MAX_RULES) throw section.fault(`"${section.name}" has more than ${MAX_RULES} rules`, 'allow');
   return value;
 }
@@ -310,5 +315,5 @@ function verified(text: string, expected: readonly AccessEntry[], parseRule: Rul
   const found = plain(parseAccessList(text, parseRule));
   const wanted = plain(expected);
   if (found.length === wanted.length && found.every((entry, at) => entry === wanted[at])) return text;
-  throw malformed(undefined, 'it is written in a way that wstun cannot edit: edit it by hand');
+  throw malformed(undefined, 'wstun cannot edit it as it is written; edit it by hand');
 }

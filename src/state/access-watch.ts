@@ -92,7 +92,7 @@ export class AccessWatch<R> {
     if (this.watch.isClosed || text === this.text) return;
     this.text = text;
     if (text === undefined)
-      throw new WstunError('access-malformed', `${this.file.state.pathOf(ACCESS_FILE_NAME)} is gone`);
+      throw new WstunError('access-malformed', `${this.file.state.pathOf(ACCESS_FILE_NAME)} does not exist any more`);
     this.list = this.file.parse(text);
     this.told = '';
     this.handler.handleChange(this.list);

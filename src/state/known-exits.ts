@@ -81,7 +81,8 @@ export class KnownExits {
 /** What cannot be read counts as nothing. @throws WstunError state-unusable */
 export async function loadKnownExits(state: StateDir, logger: Logger): Promise<KnownExits> {
   const exits = await readExits(state);
-  if (exits === undefined) logger.warn({}, `${state.pathOf(NAME)} cannot be read: exits will say again what was in it`);
+  if (exits === undefined)
+    logger.warn({}, `${state.pathOf(NAME)} cannot be read; exits will announce their clients again`);
   return new KnownExits(state, exits ?? new Map(), logger);
 }
 

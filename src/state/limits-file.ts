@@ -82,7 +82,7 @@ function tableOf(text: string, fault: FaultOf): Record<string, unknown> {
 
 function limitOf(name: string, value: unknown, fault: FaultOf): number {
   const form = Object.hasOwn(FORMS, name) ? FORMS[name as keyof ProcessLimits] : undefined;
-  if (form === undefined) throw fault(`it has "${name}", but knows only ${Object.keys(FORMS).join(', ')}`);
+  if (form === undefined) throw fault(`it has "${name}", but can have only ${Object.keys(FORMS).join(', ')}`);
   const read = form.read(value);
   if (read === undefined) throw fault(`${name} must be ${form.form}`);
   return read;

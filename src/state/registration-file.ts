@@ -26,7 +26,7 @@ export async function readRegistration(state: StateDir): Promise<Registration | 
     return requireRegistration(decodeInvite(text));
   } catch (error) {
     if (!(error instanceof WstunError)) throw error;
-    throw new WstunError('state-unusable', `${state.pathOf(NAME)} holds no invite for an exit`);
+    throw new WstunError('state-unusable', `${state.pathOf(NAME)} contains no invite for an exit`);
   }
 }
 

@@ -32,7 +32,7 @@ export async function readRelayUrl(state: StateDir): Promise<RememberedUrl | und
   if (text === undefined) return undefined;
   const url = parseSettings(text);
   if (url === undefined)
-    throw new WstunError('state-unusable', `${state.pathOf(NAME)} must hold one line: url = "wss://…"`);
+    throw new WstunError('state-unusable', `${state.pathOf(NAME)} must contain one line: url = "wss://…"`);
   if (text.startsWith(HEADERS.given)) return { url, source: 'given' };
   return { url, source: text.startsWith(HEADERS.guessed) ? 'guessed' : 'unknown' };
 }

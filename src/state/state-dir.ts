@@ -18,7 +18,7 @@ export const MAX_FILE_BYTES = 4 * 1024 * 1024;
 
 /** What a file-system error means to a person. */
 const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such place',
+  ENOENT: 'it does not exist',
   EACCES: 'permission denied',
   EPERM: 'permission denied',
   EROFS: 'the file system is read-only',
@@ -27,8 +27,8 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOTDIR: 'a part of the path is not a directory',
   EISDIR: 'it is a directory where a file should be',
   ELOOP: 'too many symbolic links',
-  EMFILE: 'this process may open no more files',
-  ENFILE: 'this machine may open no more files',
+  EMFILE: 'this process cannot open more files',
+  ENFILE: 'this machine cannot open more files',
   ENAMETOOLONG: 'the path is too long',
 };
 
@@ -243,7 +243,7 @@ function refuseOthers(path: string, mode: number, command: string): void {
   if (process.platform === 'win32' || (mode & OTHERS) === 0) return;
   throw new WstunError(
     'state-unusable',
-    `others have rights to ${path}, which is to hold keys; if it is for wstun alone, run: ${command} ${path}`,
+    `other users have access to ${path}, where wstun stores keys; if only wstun uses it, run: ${command} ${path}`,
   );
 }
 

@@ -65,7 +65,7 @@ const MEANINGS: Readonly<Record<number, string>> = {
   511: 'this network requires a login: open any http:// page in a browser',
 };
 const CLOUDFLARE_FORBIDS =
-  'its rules forbid the connection: Network > WebSockets, and Bot Fight Mode, in its dashboard';
+  'its rules forbid the connection; in its dashboard, check Network > WebSockets, and Bot Fight Mode';
 /** Cloudflare's own: the origin is down, not reachable, too slow, or its TLS is wrong. */
 const isCloudflaresOrigin = (status: number): boolean => status >= 520 && status <= 530;
 

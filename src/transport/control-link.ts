@@ -64,18 +64,18 @@ export class ControlLink implements MessageLinkHandler {
 
   /** Ends at once: a path that is dead is not waited for. */
   abort(): void {
-    this.break('given up here');
+    this.break('aborted here');
   }
 
   handleMessage(bytes: Message): void {
     if (this.ended !== undefined) return;
     this.silence.refresh();
     const message = decodeControl(bytes);
-    if (message === undefined) return this.break('a message that cannot be');
+    if (message === undefined) return this.break('an invalid message');
     if (message.type === 'ping') this.handlePing();
     const isTaken =
       message.type === 'ping' ? (this.handler.handlePing?.() ?? true) : this.handler.handleControl(message);
-    if (!isTaken) this.break('a message that cannot be');
+    if (!isTaken) this.break('an invalid message');
   }
 
   /** By the longer of its last two pauses: a path that is late now and then is none that is dead. */
@@ -93,7 +93,7 @@ export class ControlLink implements MessageLinkHandler {
   }
 
   private awaitSilence(): NodeJS.Timeout {
-    return setTimeout(() => this.break('the peer has fallen silent'), this.silenceMs).unref();
+    return setTimeout(() => this.break('the peer stopped answering'), this.silenceMs).unref();
   }
 
   handleDrain(): void {}

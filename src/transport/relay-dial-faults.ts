@@ -23,7 +23,7 @@ const UNREACHABLE: Readonly<Record<string, string>> = {
   EPIPE: 'connection reset',
   EHOSTUNREACH: 'no route to the host',
   ENETUNREACH: 'no route to the network',
-  EADDRNOTAVAIL: 'no address to dial from',
+  EADDRNOTAVAIL: 'no local address to connect from',
   EACCES: 'not permitted here',
   EPERM: 'not permitted here',
   ENOTFOUND: 'no such name',
@@ -36,11 +36,11 @@ const UNTRUSTED: Readonly<Record<string, string>> = {
   CERT_NOT_YET_VALID: 'it is not yet valid: check the clock',
   CERT_REVOKED: 'it was revoked',
   DEPTH_ZERO_SELF_SIGNED_CERT: 'it is self-signed',
-  SELF_SIGNED_CERT_IN_CHAIN: 'its authority is not known here',
-  UNABLE_TO_GET_ISSUER_CERT: 'its authority is not known here',
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its authority is not known here',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its authority is not known here',
-  ERR_TLS_CERT_ALTNAME_INVALID: 'it is for another name',
+  SELF_SIGNED_CERT_IN_CHAIN: 'its certificate authority is not known here',
+  UNABLE_TO_GET_ISSUER_CERT: 'its certificate authority is not known here',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its certificate authority is not known here',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate authority is not known here',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'it is for another host name',
 };
 
 /** A dial that ended without an HTTP answer. `code` is Node's; the errors of `ws` itself have none. */
@@ -52,9 +52,10 @@ export function dialFault(error: { readonly code?: string | undefined }, progres
   if (code === 'ETIMEDOUT') {
     return connected ? new WstunError('link-slow', where) : new WstunError('relay-unreachable', `${where}: no answer`);
   }
-  if (code === '') return new WstunError('relay-odd-answer', `${where}: no WebSocket`);
-  if (code.startsWith('HPE_')) return new WstunError('relay-odd-answer', `${where}: no HTTP`);
-  if (code.startsWith('ERR_SSL_') || code === 'EPROTO') return new WstunError('relay-odd-answer', `${where}: no TLS`);
+  if (code === '') return new WstunError('relay-odd-answer', `${where}: the answer is not a WebSocket`);
+  if (code.startsWith('HPE_')) return new WstunError('relay-odd-answer', `${where}: the answer is not HTTP`);
+  if (code.startsWith('ERR_SSL_') || code === 'EPROTO')
+    return new WstunError('relay-odd-answer', `${where}: the answer is not TLS`);
   if (code === 'ECONNRESET' && connected) {
     return new WstunError('relay-unreachable', `${where}: closed the connection without an answer`);
   }

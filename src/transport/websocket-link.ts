@@ -123,7 +123,7 @@ class WebSocketLink implements MessageLink {
     let bytes = 0;
     for (const piece of message) bytes += piece.byteLength;
     if (bytes > MAX_MESSAGE_BYTES) {
-      this.fail(`a message of ${bytes} bytes was to be sent`);
+      this.fail(`a message of ${bytes} bytes is too long to send`);
       return true;
     }
     this.cork();
@@ -171,7 +171,7 @@ class WebSocketLink implements MessageLink {
     // A copy: it could hold all that was read with it.
     this.owedPong = Buffer.from(data);
     this.skippedPings += 1;
-    if (this.skippedPings > MAX_SKIPPED_PINGS) this.fail('a flood of pings by a peer that does not read');
+    if (this.skippedPings > MAX_SKIPPED_PINGS) this.fail('the peer sent too many pings without reading the answers');
   }
 
   private pong(data: Buffer): void {
@@ -211,7 +211,8 @@ class WebSocketLink implements MessageLink {
 
   private end(code: number): void {
     if (this.ending === undefined || (this.ending.clean && code === NO_GOODBYE)) {
-      const text = code === NO_GOODBYE ? 'the connection ended without a goodbye' : `closed by the peer, code ${code}`;
+      const text =
+        code === NO_GOODBYE ? 'the connection ended without a close frame' : `closed by the peer, code ${code}`;
       this.ending = { clean: CLEAN_CODES.has(code), text };
     }
     this.closed = true;

@@ -202,7 +202,9 @@ describe('an invite', () => {
 
   it('cut off amid a text says at most how much is there', () => {
     const text = encodeInvite(sample());
-    expect(() => decodeInvite(`wstun client ${text.slice(0, 100)}`)).toThrow(`: 100 of ${text.length} characters`);
+    expect(() => decodeInvite(`wstun client ${text.slice(0, 100)}`)).toThrow(
+      `: it has 100 of ${text.length} characters`,
+    );
     expect(() => decodeInvite(`${text.slice(0, 100)}\nKind regards, Ann`)).toThrow(
       `at most 111 of ${text.length} characters`,
     );

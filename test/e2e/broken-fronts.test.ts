@@ -36,7 +36,7 @@ const FRONTS: readonly Front[] = [
     name: 'nginx with proxy_pass alone',
     start: nginx((relay) => `location / { proxy_pass http://127.0.0.1:${relay}; }`),
     code: 'WSTUN-E219',
-    log: /a good ticket of alice came without its upgrade \(HTTP\/1\.0, no Upgrade, Connection: close\)/,
+    log: /a valid ticket of alice came without its WebSocket upgrade \(HTTP\/1\.0, no Upgrade, Connection: close\)/,
   },
   {
     name: 'nginx that passes the upgrade on in HTTP/1.0',
@@ -79,7 +79,7 @@ const FRONTS: readonly Front[] = [
     name: 'HAProxy that drops the upgrade',
     start: async (relay) => ({ port: await startHaproxy(relay, 'http-request del-header Upgrade') }),
     code: 'WSTUN-E219',
-    log: /without its upgrade/,
+    log: /without its WebSocket upgrade/,
   },
   {
     name: 'HAProxy that rewrites the path',

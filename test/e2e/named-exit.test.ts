@@ -97,7 +97,7 @@ describe('an exit behind a relay that only forwards', () => {
     const client = await startClient(await invite(newer, 'bob', { allow: ['127.0.0.1'] }));
     const held = await connectThrough('SOCKS5', client.port, target);
     // It has asked twice, and taken nothing.
-    await until(() => relay.process.stderr.split('waits for its place').length > 2, 30_000);
+    await until(() => relay.process.stderr.split('an exit waits, because').length > 2, 30_000);
     held.write('undisturbed');
     expect((await take(held, 11)).toString()).toBe('undisturbed');
     expect(newer.process.events.map(({ event }) => event)).toEqual(['ready']);

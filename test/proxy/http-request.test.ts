@@ -158,7 +158,7 @@ describe('readForward', () => {
   it.each([
     ['origin-form', request('GET', '/'), 400, /This is the proxy of wstun/],
     ['asterisk-form', request('OPTIONS', '*'), 400, /This is the proxy of wstun/],
-    ['https', request('GET', 'https://h/'), 400, /by CONNECT/],
+    ['https', request('GET', 'https://h/'), 400, /use CONNECT/],
     ['an empty host', request('GET', 'http:///x'), 400, /no valid host/],
     ['user information without a host', request('GET', 'http://u:p@/x'), 400, /no valid host/],
     ['two Hosts', request('GET', 'http://h/', 'host', 'h'), 400, /more than one Host/],

@@ -119,7 +119,7 @@ describe('the gate', () => {
       'no Upgrade, no Connection: upgrade',
     );
     expect(missing({ method: 'SECRET', httpVersion: '9.9' })).toBe(
-      'another method than GET, another version than HTTP/1.1',
+      'a method other than GET, a version other than HTTP/1.1',
     );
     expect(missing(withHeaders({ upgrade: 'secret' }))).toBe('another Upgrade');
   });

@@ -25,7 +25,7 @@ it('a refused peer is told of once a minute for each reason, strangers only at d
     expect.objectContaining({ level: 40, peer: 'alice', path: '/…', instead: '/assets/…' }),
   ]);
   expect(warnings[0]?.message).toMatch(
-    /good ticket of alice came without its upgrade .*HTTP\/1\.0.*docs\/operations\.md/,
+    /valid ticket of alice came without its WebSocket upgrade .*HTTP\/1\.0.*docs\/operations\.md/,
   );
   log.note(dropped, '192.0.2.1', 60_000);
   log.note({ ...dropped, peer: 'bob' }, '192.0.2.1', 60_000);
@@ -38,8 +38,8 @@ it('a clock that is off is told of by how much, and on which side', () => {
   log.note({ admitted: undefined, reason: 'late', peer: 'alice', offset: -600 }, undefined, 0);
   log.note({ admitted: undefined, reason: 'early', peer: 'bob', offset: 7_200 }, undefined, 0);
   expect(lines.map(({ message }) => message)).toEqual([
-    'a ticket of alice is 600 s old: the clock of alice is wrong, or that of this machine',
-    'a ticket of bob is 7200 s ahead: the clock of bob is wrong, or that of this machine',
+    'a ticket of alice is 600 s old: the clock of alice or of this machine is wrong',
+    'a ticket of bob is 7200 s in the future: the clock of bob or of this machine is wrong',
   ]);
 });
 

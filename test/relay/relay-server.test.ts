@@ -297,7 +297,7 @@ describe('limits', () => {
     await until(() => links.length === 2);
     const ticket = seal();
     expect(await faultOfPromise(dial(ticket))).toBe('relay-refused');
-    expect(lines.filter((line) => line.includes('the relay is full'))).toHaveLength(1);
+    expect(lines.filter((line) => line.includes('is at its maximum number of links'))).toHaveLength(1);
     first.abort();
     await links[0]!.recorder.untilClosed();
     await dial(ticket);

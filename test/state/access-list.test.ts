@@ -108,7 +108,7 @@ describe('an access list', () => {
     ['a quota too large', `[alice]\nkey = "${KEY_A}"\nquota = "1001TB"\n`, 'line 3: quota of "alice"'],
     ['an exit with limits', `[home]\nkey = "${KEY_A}"\nrole = "exit"\nsessions = 2\n`, 'line 4: "home" is an exit'],
     ['a key that everybody has', `[alice]\nkey = "${ZERO_KEY}"\n`, 'line 2: the key of "alice"'],
-    ['__proto__', `[__proto__]\nkey = "${KEY_A}"\n`, 'cannot be a name'],
+    ['__proto__', `[__proto__]\nkey = "${KEY_A}"\n`, 'is not a valid name'],
     ['a list of tables', `[[alice]]\nkey = "${KEY_A}"\n`, '"alice" must be a table'],
   ])('with %s is refused, naming the line', (_what, text, message) => {
     expect(faultOf(() => parsed(text))).toBe('access-malformed');
@@ -158,7 +158,7 @@ describe('an access list', () => {
 describe('adding', () => {
   it('to no file makes one that explains itself', () => {
     const text = addEntry(undefined, entry('alice', 0, ['10.0.0.0/8']), validateRule);
-    expect(text).toMatch(/^# Who may come here/);
+    expect(text).toMatch(/^# Who has access here/);
     expect(text.endsWith(`\n\n[alice]\nkey = "${KEY_A}"\nallow = ["10.0.0.0/8"]\n`)).toBe(true);
   });
 

@@ -42,7 +42,7 @@ describe('a control link', () => {
     expect(peer.messages.map(String)).toEqual(Array.from({ length: 8 }, () => '{"type":"ping"}'));
     expect(ends).toEqual([]);
     await vi.advanceTimersByTimeAsync(200);
-    expect(ends).toEqual([{ clean: false, text: 'the peer has fallen silent' }]);
+    expect(ends).toEqual([{ clean: false, text: 'the peer stopped answering' }]);
     expect(vi.getTimerCount()).toBe(0);
   });
 
@@ -61,7 +61,7 @@ describe('a control link', () => {
     await vi.advanceTimersByTimeAsync(limitMs - 200);
     expect(ends).toEqual([]);
     await vi.advanceTimersByTimeAsync(1_000);
-    expect(ends).toMatchObject([{ text: 'the peer has fallen silent' }]);
+    expect(ends).toMatchObject([{ text: 'the peer stopped answering' }]);
   });
 
   it('bears more where pings are late', async () => {
@@ -84,7 +84,7 @@ describe('a control link', () => {
       far.send(message);
       far.send(encodeControl({ type: 'bearers', keys: [], more: false }));
       await settle();
-      expect(ends).toMatchObject([{ clean: false, text: 'a message that cannot be' }]);
+      expect(ends).toMatchObject([{ clean: false, text: 'an invalid message' }]);
       expect(peer.closes).toHaveLength(1);
       expect(heard.filter(({ type }) => type === 'bearers')).toEqual([]);
     }

@@ -81,23 +81,23 @@ describe('an odd answer', () => {
   });
 
   it.each([
-    ['no HTTP', 'SSH-2.0-OpenSSH_9.2\r\n'],
+    ['not HTTP', 'SSH-2.0-OpenSSH_9.2\r\n'],
     [
-      'no WebSocket',
+      'not a WebSocket',
       'HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n',
     ],
-    ['no WebSocket', 'HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n'],
-    ['no HTTP', `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(70_000)}\r\n\r\n`],
+    ['not a WebSocket', 'HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n'],
+    ['not HTTP', `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(70_000)}\r\n\r\n`],
   ])('is %s', async (what, answer) => {
     const port = await speaking((socket) => socket.once('data', () => socket.write(answer)));
     const fault = await faultOf(`ws://127.0.0.1:${port}`);
-    expect([fault.fault, fault.detail]).toEqual(['relay-odd-answer', `127.0.0.1:${port}: ${what}`]);
+    expect([fault.fault, fault.detail]).toEqual(['relay-odd-answer', `127.0.0.1:${port}: the answer is ${what}`]);
   });
 
   it('is plain HTTP where TLS should be', async () => {
     const port = await answering((_request, response) => response.end());
     const fault = await faultOf(`wss://127.0.0.1:${port}`);
-    expect([fault.fault, fault.detail]).toEqual(['relay-odd-answer', `127.0.0.1:${port}: no TLS`]);
+    expect([fault.fault, fault.detail]).toEqual(['relay-odd-answer', `127.0.0.1:${port}: the answer is not TLS`]);
   });
 
   it('is an upgrade that takes up deflate, which nobody offered', async () => {
@@ -120,7 +120,7 @@ describe('a certificate', () => {
 
   it.each([
     ['it is self-signed', own, {}],
-    ['it is for another name', makeCertificate('DNS:other.example'), { trusted: true }],
+    ['it is for another host name', makeCertificate('DNS:other.example'), { trusted: true }],
   ])('is not trusted: %s', async (why, tls, { trusted }: { trusted?: boolean }) => {
     const port = await listen(createHttpsServer(tls));
     const fault = await faultOf(`wss://127.0.0.1:${port}`, trusted ? { ca: tls.cert } : {});

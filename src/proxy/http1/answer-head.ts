@@ -93,7 +93,7 @@ function isPersistent(rawHeaders: Fields, version: string): boolean {
 export type AnswerFraming = Framing | { readonly kind: 'bad'; readonly detail: string };
 
 const UNKNOWN_CODING: AnswerFraming = { kind: 'bad', detail: 'unknown transfer coding' };
-const BAD_LENGTH: AnswerFraming = { kind: 'bad', detail: 'its length is no single number' };
+const BAD_LENGTH: AnswerFraming = { kind: 'bad', detail: 'its Content-Length is not a single number' };
 
 /**
  * RFC 9112 §6.3. A transfer coding overrides a length; equal lengths are one. identity is no coding, though servers of

@@ -38,9 +38,9 @@ export const REQUEST_FIRST_LINE: FirstLine = {
 /** `text`: as HeadReader gives it. */
 export function parseRequestHead(text: string): RequestHead | HeadFault {
   const lines = linesOf(text);
-  if (lines === undefined) return fault('its lines end in different ways');
+  if (lines === undefined) return fault('its lines have different line endings');
   const [, method, url, minor] = REQUEST_LINE.exec(lines[0] ?? '') ?? [];
-  if (method === undefined || url === undefined) return fault('its first line is no request');
+  if (method === undefined || url === undefined) return fault('its first line is not a request line');
   const rawHeaders: string[] = [];
   for (let i = 1; i < lines.length; i++) {
     const [, name, value = ''] = FIELD_LINE.exec(lines[i] ?? '') ?? [];
@@ -69,14 +69,14 @@ export function requestFraming({ rawHeaders }: RequestHead): Framing | HeadFault
   const codings = valuesOf(rawHeaders, 'transfer-encoding');
   const lengths = valuesOf(rawHeaders, 'content-length');
   if (codings.length > 0) {
-    if (lengths.length > 0) return fault('it has both a length and a transfer coding');
+    if (lengths.length > 0) return fault('it has both Content-Length and Transfer-Encoding');
     if (codings.length > 1 || codings[0]?.toLowerCase() !== 'chunked') return fault('unknown transfer coding', 501);
     return { kind: 'chunked' };
   }
   const [value] = lengths;
   if (value === undefined) return NO_CONTENT;
   const length = lengthOf(value);
-  if (lengths.length > 1 || length === undefined) return fault('its length is no single number');
+  if (lengths.length > 1 || length === undefined) return fault('its Content-Length is not a single number');
   return framingOf(length);
 }
 

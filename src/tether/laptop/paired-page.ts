@@ -159,7 +159,7 @@ export class PairedPage implements MessageLinkHandler {
     const content = this.incoming.open(Buffer.concat(pieces));
     const message = content && decodePageMessage(content);
     this.hear();
-    if (message === undefined || !this.handle(message)) this.break('a message that cannot be');
+    if (message === undefined || !this.handle(message)) this.break('an invalid message');
   }
 
   handleDrain(): void {}
@@ -194,7 +194,7 @@ export class PairedPage implements MessageLinkHandler {
 
   private tick(): void {
     const silentMs = performance.now() - this.heard;
-    if (silentMs >= GONE_MS) return this.break('the page has fallen silent');
+    if (silentMs >= GONE_MS) return this.break('the page stopped answering');
     this.send({ type: 'ping' });
     if (silentMs >= DOUBT_MS) this.events.onDoubt(this);
   }

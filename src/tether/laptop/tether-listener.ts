@@ -107,7 +107,7 @@ export class TetherListener {
     if (this.isOurHost(request) && request.headers.origin?.toLowerCase() === origin)
       return this.options.onUpgrade(this, request, socket, head);
     const remote = request.socket.remoteAddress ?? 'unknown';
-    this.options.logger.warn({ remote }, 'a web page that is not ours asked for the tether');
+    this.options.logger.warn({ remote }, 'another web page tried to connect to the tether');
     refuse(socket, 403);
   }
 }

@@ -267,7 +267,7 @@ class Tether implements TetherServer {
 
   private noteGuess(remote: string): void {
     const noted = this.attempts.note(remote, performance.now());
-    this.options.logger.warn({ remote, ...noted }, 'a pairing was refused');
+    this.options.logger.warn({ remote, ...noted }, 'a pairing was rejected');
     this.options.onEvent({ type: 'refused', remote, ...noted });
   }
 
@@ -296,7 +296,7 @@ class Tether implements TetherServer {
   private handleEnd(page: PairedPage, remote: string, reason: string): void {
     if (this.paired.get(page.id) === page) this.paired.delete(page.id);
     this.bridges.remove(page);
-    this.options.logger.debug({ remote, reason }, 'a page is gone');
+    this.options.logger.debug({ remote, reason }, 'a page disconnected');
     if (this.closed) return;
     this.options.onEvent({ type: 'lost', remote, left: this.bridges.size });
     this.codeIn(NEW_CODE_AFTER_MS);

@@ -200,7 +200,7 @@ export class PreferredConnector<L extends MessageLink> implements ConnectorChoic
     this.firstWorks = isRelaysWord(error);
     if (this.firstWorks) return;
     const reason = error instanceof WstunError ? error.code : String(error);
-    this.logger.debug({ reason }, 'the direct way does not work');
+    this.logger.debug({ reason }, 'the direct connection failed');
   }
 
   /** Whether the second way cannot bring the link for which the first failed with that. */

@@ -162,9 +162,12 @@ class SealedConnector implements Connector<SecureLink> {
  * @throws WstunError encryption-needed where others could read them
  */
 export function refuseUnsealed(invite: Invite, tethered: boolean): void {
-  if (tethered) throw new WstunError('encryption-needed', 'a phone would carry it in the clear (--tether)');
+  if (tethered) throw new WstunError('encryption-needed', 'the phone could read the data (--tether)');
   if (invite.exitName !== undefined)
-    throw new WstunError('encryption-needed', 'this invite leads to an exit behind the relay');
+    throw new WstunError(
+      'encryption-needed',
+      'this invite is for an exit behind the relay, and the relay could read the data',
+    );
   const plain = invite.relayUrls.some((url) => !url.startsWith('wss:'));
   if (plain) throw new WstunError('encryption-needed', 'the relay is reached without TLS (ws://)');
 }

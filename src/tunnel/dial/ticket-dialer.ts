@@ -126,7 +126,7 @@ export class TicketDialer {
     const skew = error.relayTime - Date.now();
     if (!this.leadsTooFar(skew, relay)) return error;
     return new RelayRefused(
-      `${error.detail}; by its Date ${describeSkew(skew)}, which proves nothing over ws://`,
+      `${error.detail}; according to its Date header, ${describeSkew(skew)}, but over ws:// that proves nothing`,
       undefined,
     );
   }
@@ -146,7 +146,10 @@ export class TicketDialer {
     if (!isProven && this.leadsTooFar(skew, relay)) return false;
     this.correction = skew;
     if (isProven || relay.startsWith('wss:')) this.provenCorrection = skew;
-    this.logger.warn({ seconds: Math.round(skew / 1000) }, 'this clock differs from the relay’s: going by the relay’s');
+    this.logger.warn(
+      { seconds: Math.round(skew / 1000) },
+      'this clock differs from the relay’s; wstun uses the relay’s time',
+    );
     return true;
   }
 }

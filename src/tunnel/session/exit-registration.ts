@@ -132,7 +132,7 @@ export class ExitRegistration {
     this.replacedAt = performance.now();
     this.wouldTakeBack = true;
     const why =
-      'again; each takes the place of the other, since this relay cannot say whether it is free: end one of them';
+      'again; the two exits replace each other, because this relay cannot report that the name is in use; stop one of them';
     return new WstunError('exit-replaced', isAgain ? why : '');
   }
 
@@ -232,7 +232,7 @@ export class ExitRegistration {
       this.handler.handleLink(link);
     } catch (error) {
       const fault = error instanceof WstunError ? error.fault : String(error);
-      this.logger.info({ fault }, 'a client could not be answered');
+      this.logger.info({ fault }, 'a link for a client could not be opened');
     } finally {
       this.answers -= 1;
     }

@@ -149,7 +149,7 @@ export class ExitSessions {
 
   private handleFailed(link: MessageLink, { fault }: WstunError, peer: string | undefined): void {
     this.arriving.delete(link);
-    this.options.logger.info({ remote: link.remote, peer, fault }, 'no session');
+    this.options.logger.info({ remote: link.remote, peer, fault }, 'a session could not be opened');
   }
 
   // ── one session ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -183,7 +183,7 @@ export class ExitSessions {
     const served: Served = { name, peer, driver, since: performance.now(), resumeLines: undefined, unsaid: 0 };
     this.sessions.set(name, served);
     this.counts.set(peer, this.countOf(peer) + 1);
-    logger.info({ peer, remote: link.remote }, 'session began');
+    logger.info({ peer, remote: link.remote }, 'session started');
     this.carry(served, link, 0);
   }
 
@@ -218,7 +218,7 @@ export class ExitSessions {
   }
 
   private turnAway({ link, peer }: Comer, fault: WireFaultName): void {
-    this.options.logger.info({ peer, remote: link.remote, fault }, 'no session');
+    this.options.logger.info({ peer, remote: link.remote, fault }, 'a session was rejected');
     link.send([encodeSessionAnswer({ fault })]);
     link.close();
   }

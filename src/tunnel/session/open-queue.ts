@@ -68,7 +68,7 @@ export class OpenQueue {
   }
 
   private wait(target: Target, signal: AbortSignal): Promise<number> {
-    if (this.size >= MAX_WAITING) throw new WstunError('dial-busy', 'too many connections wait to be opened');
+    if (this.size >= MAX_WAITING) throw new WstunError('dial-busy', 'too many connections are waiting to be opened');
     const line = this.lineOf(target);
     return new Promise((resolve, reject) => {
       const settle = (): void => {

@@ -349,7 +349,7 @@ export class ReconnectingSession {
     this.lastFault = error.fault;
     if (this.isCarried(error)) {
       // Nobody need know.
-      this.options.logger.debug({ fault: error.fault }, 'no second link');
+      this.options.logger.debug({ fault: error.fault }, 'a second link could not be opened');
       this.stall.handleFailed(error);
       return this.options.backoff.next(Math.random());
     }

@@ -459,12 +459,12 @@ export class SessionDriver implements StreamOwner {
   private judgeLink(): void {
     const state = this.session.linkState(performance.now());
     if (state === 'dead') {
-      this.options.logger.info({ remote: this.lastRemote }, 'the link has fallen silent');
+      this.options.logger.info({ remote: this.lastRemote }, 'the link stopped answering');
       this.dropLink();
     } else if (state === 'fine') this.stallTold = false;
     else if (state === 'suspect' && !this.stallTold && this.options.onLinkStalled !== undefined) {
       this.stallTold = true;
-      this.options.logger.debug({ remote: this.lastRemote }, 'the link stalls');
+      this.options.logger.debug({ remote: this.lastRemote }, 'the link may have stalled');
       this.options.onLinkStalled();
     }
   }

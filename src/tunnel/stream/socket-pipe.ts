@@ -113,7 +113,7 @@ class Join {
     writes.onError(() => this.handleWriteError(writes));
     detectResets(socket, options.pausedCheckMs);
     const idleMs = options.halfClosedIdleMs ?? HALF_CLOSED_IDLE_MS;
-    limitHalfClosed(socket, stream, idleMs, () => this.cut('half-closed and idle'));
+    limitHalfClosed(socket, stream, idleMs, () => this.cut('it was half-closed and idle'));
     this.closed = closed.then(() => ({
       fromSocket: socket.bytesRead - before.read,
       toSocket: socket.bytesWritten - before.written,
@@ -151,7 +151,7 @@ class Join {
     const stop = onStandstill(
       () => `${socket.bytesRead} ${stream.writableLength} ${flow.held} ${stream.isAway ? ++looks : ''}`,
       this.resetWaitMs,
-      () => this.cut('reset, and what came before it is not taken'),
+      () => this.cut('it was reset, and the data before the reset was not read'),
     );
     stream.once('close', stop);
   }

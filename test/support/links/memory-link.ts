@@ -81,7 +81,7 @@ class MemoryLink implements MessageLink {
     let bytes = 0;
     for (const piece of message) bytes += piece.byteLength;
     if (bytes > this.maxMessageBytes) {
-      this.break(`a message of ${bytes} bytes was to be sent`);
+      this.break(`a message of ${bytes} bytes is too long to send`);
       return true;
     }
     this.queue.push({ message: message.map((piece) => own(new Uint8Array(piece))), bytes });
@@ -104,7 +104,7 @@ class MemoryLink implements MessageLink {
   close(): void {
     if (this.phase !== 'open') return;
     this.phase = 'closing';
-    this.closeTimer = setTimeout(() => this.break('no goodbye in time'), CLOSE_TIMEOUT_MS);
+    this.closeTimer = setTimeout(() => this.break('no close frame in time'), CLOSE_TIMEOUT_MS);
     this.wake();
   }
 
@@ -156,7 +156,7 @@ class MemoryLink implements MessageLink {
   private break(text: string): void {
     if (this.phase === 'ended') return;
     this.end({ clean: false, text });
-    this.peer?.end({ clean: false, text: 'the connection ended without a goodbye' });
+    this.peer?.end({ clean: false, text: 'the connection ended without a close frame' });
   }
 
   end(reason: LinkCloseReason): void {

@@ -291,7 +291,7 @@ describe('an exit’s registration', () => {
     }
     await until(() => told.length === 3);
     expect(told[0]).toBe('');
-    for (const detail of told.slice(1)) expect(detail).toContain('each takes the place of the other');
+    for (const detail of told.slice(1)) expect(detail).toContain('the two exits replace each other');
     registration.close();
     await run;
   });
