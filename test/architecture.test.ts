@@ -20,7 +20,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'clock.ts': [],
   memory: [],
   net: [],
-  protocol: ['errors.ts', 'memory'],
+  protocol: ['errors.ts', 'memory', 'net'],
   crypto: ['errors.ts', 'memory'],
   mux: ['protocol', 'errors.ts', 'memory', 'mux/congestion'],
   observability: ['errors.ts'],

@@ -1,7 +1,8 @@
 /** What a relay and a named exit are told on the command line about dialling, and what is made of it. */
-import { parseIp } from '../exit/ip.ts';
+
 import { PublicAddresses } from '../exit/public-addresses.ts';
 import { createResolver, type Resolver } from '../exit/resolver.ts';
+import { parseIp } from '../net/ip.ts';
 import type { Logger } from '../observability/logger.ts';
 
 export interface DialOptions {

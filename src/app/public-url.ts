@@ -4,9 +4,9 @@
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
-import { parseIp } from '../exit/ip.ts';
-import { specialRange } from '../exit/special-ranges.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
+import { parseIp } from '../net/ip.ts';
+import { specialRange } from '../net/special-ranges.ts';
 import { type RememberedUrl, readRelayUrl, saveRelayUrl } from '../state/relay-settings.ts';
 import type { StateDir } from '../state/state-dir.ts';
 import { isAnyAddress, reachableHost } from './own-address.ts';

@@ -3,7 +3,7 @@
  * lately, and which were silent. Pure, time is passed in. A memory is one peer's: nobody can make others forget, or
  * doubt, what they use.
  */
-import { formatIp, type IpBytes, networkBase } from './ip.ts';
+import { formatIp, type IpBytes, networkBase } from '../net/ip.ts';
 
 /** What answers, or does not, as one. */
 export interface Destination {

@@ -5,7 +5,7 @@
 import { connect as netConnect, type Socket } from 'node:net';
 import { type WireFaultName, WstunError } from '../errors.ts';
 import { ATTEMPT_DELAY_MS, alternate, ConnectionRace } from '../net/connection-race.ts';
-import { familyOf, formatIp, type IpBytes, parseIp, sameIp, unmapIp } from './ip.ts';
+import { familyOf, formatIp, type IpBytes, parseIp, sameIp, unmapIp } from '../net/ip.ts';
 import { ReadBudget, ReadBuffers, readInto } from './read-buffers.ts';
 import type { Spares } from './spare-sockets.ts';
 import { dialFaultOf, mostSpecific } from './target-dial-faults.ts';

@@ -3,7 +3,7 @@
  * cache of such answers. Pure, time is passed in.
  */
 import type { WireFaultName } from '../errors.ts';
-import { type IpBytes, parseIp } from './ip.ts';
+import { type IpBytes, parseIp } from '../net/ip.ts';
 
 /** One record type's answer. */
 export type FamilyAnswer =

@@ -8,6 +8,7 @@
  */
 import type { Socket } from 'node:net';
 import { FAULTS, type FaultName, type WireFaultName, WstunError } from '../errors.ts';
+import type { IpBytes } from '../net/ip.ts';
 import type { Logger } from '../observability/logger.ts';
 import { type Pace, pipeSocket } from '../tunnel/stream/socket-pipe.ts';
 import type { OfferedStream, StreamAcceptor, TunnelStream } from '../tunnel/stream/stream.ts';
@@ -15,7 +16,6 @@ import { destinationOfAddress, destinationOfName } from './destinations.ts';
 import { DEFAULT_DIAL_SLOT_LIMITS, type DialSlotLimits, DialSlots, Patience, withSlot } from './dial-slots.ts';
 import { createDialer, type Dial } from './dialer.ts';
 import { EntryLimiter, type Paces } from './entry-limiter.ts';
-import type { IpBytes } from './ip.ts';
 import { type AddressContext, checkAddresses, checkTarget, type OwnEndpoints, type ResolveDecision } from './policy.ts';
 import type { Resolver } from './resolver.ts';
 import type { Rule } from './rules.ts';

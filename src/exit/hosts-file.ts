@@ -2,8 +2,9 @@
  * The machine's hosts file (hosts(5)), as people expect it to count: `--allow myhost` means what `ping myhost` means.
  * Parsed here, as getaddrinfo would take one of libuv's four threads for each name.
  */
+
+import { type IpBytes, parseIp } from '../net/ip.ts';
 import { followFile } from './followed-file.ts';
-import { type IpBytes, parseIp } from './ip.ts';
 
 export interface HostsFile {
   /** The addresses of a lower-case name, or undefined if the file does not have it. */

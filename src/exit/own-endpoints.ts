@@ -1,7 +1,7 @@
 /** Finds out where this very program can be reached, for the policy to keep streams from running in a circle. */
 import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os';
 import { WstunError } from '../errors.ts';
-import { type IpBytes, parseIp } from './ip.ts';
+import { type IpBytes, parseIp } from '../net/ip.ts';
 import type { OwnEndpoints } from './policy.ts';
 
 /** How long a list of the interfaces' addresses holds, ms: asking costs 0.1 ms, and they change when networks do. */

@@ -16,11 +16,11 @@
  * answer that changes (DNS rebinding) changes nothing.
  */
 import type { WireFaultName } from '../errors.ts';
+import { type IpBytes, sameIp, unmapIp } from '../net/ip.ts';
+import { embeddedIpv4, isLoopback, isUnspecified, specialRange } from '../net/special-ranges.ts';
 import type { Target } from '../tunnel/stream/stream.ts';
-import { type IpBytes, sameIp, unmapIp } from './ip.ts';
 import { type Rule, ruleAllowsAddress, ruleAllowsName } from './rules.ts';
 import { isSpecialName } from './special-names.ts';
-import { embeddedIpv4, isLoopback, isUnspecified, specialRange } from './special-ranges.ts';
 import { parseHost } from './target-host.ts';
 
 /** Where this very program can be reached. A stream to it would run in a circle. */

@@ -3,10 +3,11 @@
  * a cloud or of a home. They are given by hand, or else learnt, of the relay's own URL and of what a relay sees; the
  * policy refuses them like all other addresses of this exit.
  */
+
+import { familyOf, formatIp, type IpBytes, parseIp, unmapIp } from '../net/ip.ts';
+import { specialRange } from '../net/special-ranges.ts';
 import type { Logger } from '../observability/logger.ts';
-import { familyOf, formatIp, type IpBytes, parseIp, unmapIp } from './ip.ts';
 import type { Resolver } from './resolver.ts';
-import { specialRange } from './special-ranges.ts';
 import { parseHostText } from './target-host.ts';
 
 /** The name of the URL may move (dynamic DNS): how often it is asked for, ms. A look-up takes 5 s at most. */

@@ -9,10 +9,10 @@
 import { type ResolverOptions as DnsOptions, promises as dns } from 'node:dns';
 import { hostname } from 'node:os';
 import { WstunError } from '../errors.ts';
+import { type IpBytes, parseIp } from '../net/ip.ts';
 import { type Answer, combineAnswers, DnsCache, type FamilyAnswer, type TimedAnswer } from './dns-cache.ts';
 import { followFile } from './followed-file.ts';
 import { createHostsFile } from './hosts-file.ts';
-import { type IpBytes, parseIp } from './ip.ts';
 import { fullNamesOf, parseSearchList, type SearchContext } from './search-list.ts';
 import { isLocalhostName } from './special-names.ts';
 

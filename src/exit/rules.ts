@@ -8,7 +8,16 @@
  * No ports, or `*`: all of them. `*.NAME` covers every name below NAME, at any depth, but not NAME itself.
  */
 import { WstunError } from '../errors.ts';
-import { formatIp, type IpBytes, type Network, networkBase, networkContains, parseIp, sameIp, unmapIp } from './ip.ts';
+import {
+  formatIp,
+  type IpBytes,
+  type Network,
+  networkBase,
+  networkContains,
+  parseIp,
+  sameIp,
+  unmapIp,
+} from '../net/ip.ts';
 import { parseHostText } from './target-host.ts';
 
 type RuleHost =

@@ -1,7 +1,7 @@
 /**
  * Where a stream leads, and its form in an OPEN frame (docs/protocol.md §4; the kinds are those of RFC 1928 §5). Pure.
  */
-import { formatIp, parseIpv4, parseIpv6 } from './ip-text.ts';
+import { formatIp, parseIpv4, parseIpv6 } from '../net/ip.ts';
 
 /** The host is exactly what the program asked for: it is judged and resolved at the exit alone. */
 export interface Target {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { DestinationMemory, destinationOfAddress, destinationOfName } from '../../src/exit/destinations.ts';
-import { parseIp } from '../../src/exit/ip.ts';
+import { parseIp } from '../../src/net/ip.ts';
 
 const at = (host: string, port = 80) => [destinationOfAddress(parseIp(host)!, port)];
 const TEN_MINUTES = 600_000;

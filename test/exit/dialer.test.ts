@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, connect as netConnect, type Server, type Socket, Socket as TcpSocket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createDialer, interleave } from '../../src/exit/dialer.ts';
-import { formatIp, type IpBytes, parseIp } from '../../src/exit/ip.ts';
+import { formatIp, type IpBytes, parseIp } from '../../src/net/ip.ts';
 
 const ip = (text: string) => parseIp(text)!;
 const NEVER = () => new AbortController().signal;

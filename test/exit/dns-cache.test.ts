@@ -11,7 +11,7 @@ import {
   NEGATIVE_TTL_MS,
   PARTIAL_TTL_MS,
 } from '../../src/exit/dns-cache.ts';
-import { formatIp } from '../../src/exit/ip.ts';
+import { formatIp } from '../../src/net/ip.ts';
 
 const found = (ttl: number, ...addresses: string[]): FamilyAnswer => ({
   kind: 'found',

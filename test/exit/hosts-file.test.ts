@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createHostsFile, parseHosts } from '../../src/exit/hosts-file.ts';
-import { formatIp, type IpBytes } from '../../src/exit/ip.ts';
+import { formatIp, type IpBytes } from '../../src/net/ip.ts';
 
 const texts = (addresses: readonly IpBytes[] | undefined) => addresses?.map(formatIp);
 

@@ -1,7 +1,7 @@
 import type { NetworkInterfaceInfo } from 'node:os';
 import { expect, it } from 'vitest';
-import { formatIp, parseIp } from '../../src/exit/ip.ts';
 import { createOwnEndpoints } from '../../src/exit/own-endpoints.ts';
+import { formatIp, parseIp } from '../../src/net/ip.ts';
 
 it('are the interfaces’ addresses, asked for every 5 s, the public ones, and the ports of the moment', () => {
   let now = 0;

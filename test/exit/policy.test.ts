@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { formatIp, parseIp } from '../../src/exit/ip.ts';
 import { checkAddresses, checkTarget, type OwnEndpoints } from '../../src/exit/policy.ts';
 import { parseRule } from '../../src/exit/rules.ts';
 import { parseHostText } from '../../src/exit/target-host.ts';
+import { formatIp, parseIp } from '../../src/net/ip.ts';
 import type { Target } from '../../src/tunnel/stream/stream.ts';
 
 const ip = (text: string) => parseIp(text)!;

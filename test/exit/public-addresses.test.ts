@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { WstunError } from '../../src/errors.ts';
-import { formatIp, parseIp } from '../../src/exit/ip.ts';
 import { checkTarget } from '../../src/exit/policy.ts';
 import { PublicAddresses } from '../../src/exit/public-addresses.ts';
 import { parseRule } from '../../src/exit/rules.ts';
+import { formatIp, parseIp } from '../../src/net/ip.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 
 beforeEach(() => void vi.useFakeTimers());

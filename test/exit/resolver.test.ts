@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { formatIp } from '../../src/exit/ip.ts';
 import { createResolver, type Resolver } from '../../src/exit/resolver.ts';
+import { formatIp } from '../../src/net/ip.ts';
 import { type DnsServer, startDnsServer } from '../support/dns-server.ts';
 
 let dns: DnsServer;

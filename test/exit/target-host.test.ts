@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { formatIp } from '../../src/exit/ip.ts';
 import { parseHost, parseHostText } from '../../src/exit/target-host.ts';
+import { formatIp } from '../../src/net/ip.ts';
 
 /** The host in short: `name x`, `address x` or `rejected`. */
 function short(text: string): string {

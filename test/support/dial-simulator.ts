@@ -1,7 +1,7 @@
 /** Programs, targets and a clock around a DialQueue, all in virtual time. */
 import { type Destination, destinationOfAddress } from '../../src/exit/destinations.ts';
 import { type Decisions, DialQueue, type Entry, type QueueLimits } from '../../src/exit/dial-queue.ts';
-import { parseIp } from '../../src/exit/ip.ts';
+import { parseIp } from '../../src/net/ip.ts';
 
 /** How long an offer waits for a place, a dial may take, and a program waits before it tries again, ms. */
 const PATIENCE_MS = 4_000;

@@ -2,12 +2,76 @@ import { isIPv4, isIPv6 } from 'node:net';
 import fc from 'fast-check';
 import ipaddr from 'ipaddr.js';
 import { describe, expect, it } from 'vitest';
-import { formatIp, parseIpv4, parseIpv6 } from '../../src/protocol/ip-text.ts';
+import {
+  formatIp,
+  network,
+  networkBase,
+  networkContains,
+  parseIp,
+  parseIpv4,
+  parseIpv6,
+  unmapIp,
+} from '../../src/net/ip.ts';
 
+const bytesOf = (text: string) => Uint8Array.from(ipaddr.parse(text).toByteArray());
 const hex = (bytes: Uint8Array | undefined) => bytes && Buffer.from(bytes).toString('hex');
 
-describe('an IPv4 address', () => {
-  it('is four decimal octets', () => {
+describe('parseIp', () => {
+  it.each(['1.2.3.4', '0.0.0.0', '255.255.255.255', '::', '::1', '1::', 'fd00::1:2', '2001:DB8::a', '1:2:3:4:5:6:7:8'])(
+    'parseIp reads %s',
+    (text) => expect(parseIp(text)).toEqual(bytesOf(text)),
+  );
+
+  it.each(['::ffff:1.2.3.4', '64:ff9b::10.0.0.1', '1:2:3:4:5:6:255.255.0.1'])(
+    'parseIp reads %s with its dotted tail',
+    (text) => expect(parseIp(text)).toEqual(bytesOf(text)),
+  );
+
+  it.each([
+    '',
+    '127.1',
+    '0x7f.0.0.1',
+    '0177.0.0.1',
+    '01.2.3.4',
+    '2130706433',
+    '1.2.3.4.',
+    '1.2.3',
+    '1.2.3.256',
+    '1.2.3.4\0',
+    '127.0.0.1\0.example.com',
+    ' 1.2.3.4',
+    '１２７.0.0.1',
+    'fe80::1%eth0',
+    '::1%0',
+    '[::1]',
+    ':::',
+    '1::2::3',
+    '12345::',
+    '1:2:3:4:5:6:7',
+    '1:2:3:4:5:6:7:8:9',
+    '1:2:3:4:5:6:7::8:9',
+    '::1.2.3',
+    '::01.2.3.4',
+  ])('parseIp rejects %j', (text) => expect(parseIp(text)).toBeUndefined());
+
+  it('parseIp reads back what formatIp writes, which is the canonical form of RFC 5952', () => {
+    const bytes = fc.oneof(
+      fc.uint8Array({ minLength: 4, maxLength: 4 }),
+      fc.uint8Array({ minLength: 16, maxLength: 16 }),
+      fc.array(fc.constantFrom(0, 0, 0, 1, 255), { minLength: 16, maxLength: 16 }).map((list) => Uint8Array.from(list)),
+    );
+    fc.assert(
+      fc.property(bytes, (ip) => {
+        expect(parseIp(formatIp(ip))).toEqual(ip);
+        expect(formatIp(ip)).toBe(ipaddr.fromByteArray([...ip]).toString());
+      }),
+      { seed: 5952, numRuns: 500 },
+    );
+  });
+});
+
+describe('parseIpv4', () => {
+  it('parseIpv4 reads four decimal octets', () => {
     expect(hex(parseIpv4('0.0.0.0'))).toBe('00000000');
     expect(hex(parseIpv4('255.255.255.255'))).toBe('ffffffff');
     expect(hex(parseIpv4('192.0.2.17'))).toBe('c0000211');
@@ -46,11 +110,11 @@ describe('an IPv4 address', () => {
     '',
     '0',
     '00',
-  ])('is not %j', (text) => {
+  ])('parseIpv4 rejects %j', (text) => {
     expect(parseIpv4(text)).toBeUndefined();
   });
 
-  it('is what node and ipaddr.js take for one, whatever the text', () => {
+  it('parseIpv4 accepts what Node accepts, and reads the same bytes as ipaddr.js', () => {
     const octet = fc.oneof(fc.nat(300).map(String), fc.constantFrom('00', '01', '0x1', '', '1 ', '256', '٣'));
     const near = fc.array(octet, { minLength: 1, maxLength: 5 }).map((octets) => octets.join('.'));
     fc.assert(
@@ -68,7 +132,7 @@ describe('an IPv4 address', () => {
   });
 });
 
-describe('an IPv6 address', () => {
+describe('parseIpv6', () => {
   it.each([
     ['::', '00000000000000000000000000000000'],
     ['::1', '00000000000000000000000000000001'],
@@ -81,7 +145,7 @@ describe('an IPv6 address', () => {
     ['64:ff9b::192.0.2.33', '0064ff9b0000000000000000c0000221'],
     ['1:2:3:4:5:6:1.2.3.4', '00010002000300040005000601020304'],
     ['ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255', 'ffffffffffffffffffffffffffffffff'],
-  ])('may be written %s', (text, bytes) => {
+  ])('parseIpv6 reads %s', (text, bytes) => {
     expect(hex(parseIpv6(text))).toBe(bytes);
   });
 
@@ -116,11 +180,11 @@ describe('an IPv6 address', () => {
     '127.0.0.1',
     '::٣',
     '0000:0000:0000:0000:0000:0000:0000:00000',
-  ])('is not %j', (text) => {
+  ])('parseIpv6 rejects %j', (text) => {
     expect(parseIpv6(text)).toBeUndefined();
   });
 
-  it('is what node takes for one without a zone, and means what ipaddr.js and WHATWG read in it', () => {
+  it('parseIpv6 accepts what Node accepts without a zone, and reads the same as ipaddr.js and WHATWG URL', () => {
     const group = fc.oneof(
       fc.nat(0xffff).map((value) => value.toString(16)),
       fc.constantFrom('0', '', '00000', 'G'),
@@ -153,11 +217,11 @@ describe('an IPv6 address', () => {
     ['0:0:0:0:0:0:0:1', '::1'],
     ['1:0:0:0:0:0:0:0', '1::'],
     ['::ffff:192.0.2.1', '::ffff:c000:201'],
-  ])('%s is written back as %s', (text, canonical) => {
+  ])('formatIp writes %s as %s', (text, canonical) => {
     expect(formatIp(parseIpv6(text)!)).toBe(canonical);
   });
 
-  it('is written back as ipaddr.js writes it, and read again as the same bytes', () => {
+  it('formatIp writes an IPv6 address as ipaddr.js does, and parseIpv6 reads the same bytes again', () => {
     const sparse = fc.array(fc.oneof(fc.constant(0), fc.nat(0xffff)), { minLength: 8, maxLength: 8 });
     fc.assert(
       fc.property(sparse, (groups) => {
@@ -169,4 +233,45 @@ describe('an IPv6 address', () => {
       { numRuns: 2000 },
     );
   });
+});
+
+describe('a network', () => {
+  it('a network contains what ipaddr.js says it contains, at every prefix length', () => {
+    const pair = fc.constantFrom(4, 16).chain((length) => {
+      const bytes = fc.uint8Array({ minLength: length, maxLength: length });
+      return fc.record({
+        ip: bytes,
+        other: bytes,
+        bits: fc.integer({ min: 0, max: 8 * length }),
+        near: fc.nat(8 * length - 1),
+      });
+    });
+    fc.assert(
+      fc.property(pair, ({ ip, bits, near, other }) => {
+        const flipped = ip.map((byte, i) => (i === near >> 3 ? byte ^ (0x80 >> (near & 7)) : byte));
+        const net = { base: networkBase(ip, bits), bits };
+        for (const probe of [ip, flipped, other]) {
+          const second = ipaddr.fromByteArray([...probe]).match(ipaddr.fromByteArray([...ip]), bits);
+          expect(networkContains(net, probe)).toBe(second);
+        }
+      }),
+      { seed: 4632, numRuns: 1000 },
+    );
+  });
+
+  it('a network of one family contains no address of the other', () => {
+    expect(networkContains(network('0.0.0.0/0'), bytesOf('::1'))).toBe(false);
+    expect(networkContains(network('::/0'), bytesOf('1.2.3.4'))).toBe(false);
+  });
+
+  it('network() throws if host bits are set', () => {
+    expect(() => network('10.0.0.1/8')).toThrow(TypeError);
+  });
+});
+
+it('unmapIp takes the IPv4 address out of ::ffff:0:0/96 and leaves every other alone', () => {
+  expect(unmapIp(bytesOf('::ffff:7f00:1'))).toEqual(bytesOf('127.0.0.1'));
+  for (const text of ['::fffe:7f00:1', '::7f00:1', '64:ff9b::7f00:1', '1.2.3.4']) {
+    expect(unmapIp(bytesOf(text))).toEqual(bytesOf(text));
+  }
 });

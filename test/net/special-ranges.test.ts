@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import ipaddr from 'ipaddr.js';
 import { describe, expect, it } from 'vitest';
-import { formatIp, parseIp } from '../../src/exit/ip.ts';
-import { specialRange } from '../../src/exit/special-ranges.ts';
+import { formatIp, parseIp } from '../../src/net/ip.ts';
+import { specialRange } from '../../src/net/special-ranges.ts';
 
 const special = (text: string) => specialRange(parseIp(text) ?? expect.unreachable(text));
 
