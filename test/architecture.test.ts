@@ -58,7 +58,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   state: ['clock.ts', 'crypto', 'errors.ts', 'observability'],
   'tether/shared': [],
   'tether/page': ['tether/shared'],
-  'tether/laptop': ['clock.ts', 'errors.ts', 'observability', 'transport', 'tether/shared'],
+  'tether/laptop': ['clock.ts', 'errors.ts', 'net', 'observability', 'transport', 'tether/shared'],
   app: [
     'clock.ts',
     'errors.ts',

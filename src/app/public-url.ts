@@ -1,7 +1,6 @@
 /**
  * By which URL clients reach a relay: as it was given, now or at an earlier start, else guessed from where it listens.
  */
-import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
@@ -51,10 +50,10 @@ export function wasGiven(
 ): boolean {
   if (source !== 'unknown') return source === 'given';
   const host = hostOf(url);
-  if (isIP(host) === 0) return host !== 'localhost' && !addresses.some((address) => address.host === host);
   const ip = parseIp(host);
+  if (ip === undefined) return host !== 'localhost' && !addresses.some((address) => address.host === host);
   // A private one may be a guess of when the machine had another address; a public one is a router's in front of it.
-  return ip !== undefined && specialRange(ip) === undefined && !own.includes(host);
+  return specialRange(ip) === undefined && !own.includes(host);
 }
 
 /**

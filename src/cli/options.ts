@@ -1,14 +1,14 @@
 /** Reads the values of options that several commands share; each fault names the option's form. */
-import { isIP, isIPv6 } from 'node:net';
 import { WstunError } from '../errors.ts';
 import type { HostPort } from '../net/host-port.ts';
+import { parseIp, parseIpv6 } from '../net/ip.ts';
 
 /** `HOST:PORT`, IPv6 in brackets. */
 export function parseHostPort(text: string): HostPort {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]+)):(\d{1,5})$/.exec(text);
   const host = match?.[1] ?? match?.[2];
   const port = Number(match?.[3]);
-  if (!match || host === undefined || port > 65_535 || (match[1] !== undefined && !isIPv6(host))) {
+  if (!match || host === undefined || port > 65_535 || (match[1] !== undefined && parseIpv6(host) === undefined)) {
     throw new WstunError('bad-address', text);
   }
   return { host, port };
@@ -45,7 +45,7 @@ export function parseCount(text: string): number {
 /** An IP address, brackets dropped, or `none`. */
 export function parsePublicAddress(text: string): string {
   const address = text.replace(/^\[(.*)\]$/, '$1');
-  if (address !== 'none' && (isIP(address) === 0 || address.includes('%')))
+  if (address !== 'none' && parseIp(address) === undefined)
     throw new WstunError('bad-option', '--public-address needs an IPv4 or IPv6 address, or none');
   return address;
 }

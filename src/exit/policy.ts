@@ -17,7 +17,7 @@
  */
 import type { WireFaultName } from '../errors.ts';
 import { type IpBytes, sameIp, unmapIp } from '../net/ip.ts';
-import { embeddedIpv4, isLoopback, isUnspecified, specialRange } from '../net/special-ranges.ts';
+import { embeddedIpv4, isUnspecified, rangeOf, specialRange } from '../net/special-ranges.ts';
 import type { Target } from '../tunnel/stream/stream.ts';
 import { type Rule, ruleAllowsAddress, ruleAllowsName } from './rules.ts';
 import { isSpecialName } from './special-names.ts';
@@ -128,7 +128,7 @@ export function checkAddresses(answers: readonly IpBytes[], port: number, contex
 
 function reasonAgainst(ip: IpBytes, port: number, { vouched, rules, own }: AddressContext): string | undefined {
   if (isUnspecified(ip)) return 'unspecified address';
-  if (own.ports.includes(port) && (isLoopback(ip) || isOwn(ip, own))) return 'port of this exit';
+  if (own.ports.includes(port) && (rangeOf(ip) === 'loopback' || isOwn(ip, own))) return 'port of this exit';
   if (vouched || rules.some((rule) => ruleAllowsAddress(rule, ip, port))) return undefined;
   if (isOwn(ip, own)) return 'address of this exit';
   if (CLOSED_PORTS.has(port)) return 'port closed by default';

@@ -1,26 +1,21 @@
 /**
- * What limits by address go by: an IPv4 address, or the /64 of an IPv6 address, since one machine has as many addresses
- * in that as it likes. Pure. Which addresses are limited at all is the caller's to say.
+ * How limits group addresses: by IPv4 address, or by the /64 of an IPv6 address, since one machine can use every
+ * address in that. Pure. Which addresses are limited at all is decided by the caller.
  */
+import { formatIp, groupsOf, type IpBytes, parseIp, unmapIp } from './ip.ts';
 
 /**
- * Without what a socket of both families, or a link-local address, adds. @param address as `socket.remoteAddress` has
- * it
+ * The bytes of what a socket says, without what a socket of both families or a link-local address adds.
+ * @param address as `socket.remoteAddress` has it
  */
-export function plainAddress(address: string): string {
-  return address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '');
+export function parseSocketAddress(address: string): IpBytes | undefined {
+  const ip = parseIp(address.replace(/%.*$/, ''));
+  return ip && unmapIp(ip);
 }
 
-/** @param ip as `plainAddress` gives it */
-export function sourceOfAddress(ip: string): string {
-  return ip.includes(':') ? networkOf(ip) : ip;
-}
-
-/** The first four groups, with `::` written out. A dotted tail stands for two groups, which never reaches them. */
-function networkOf(ip: string): string {
-  const [left = '', right] = ip.split('::').map((part) => part.toLowerCase());
-  const head = left === '' ? [] : left.split(':');
-  const tail = right === undefined || right === '' ? [] : right.split(':');
-  const zeros = Array.from({ length: Math.max(0, 8 - head.length - tail.length) }, () => '0');
-  return `${[...head, ...zeros, ...tail].slice(0, 4).join(':')}::/64`;
+/** @param ip as `parseSocketAddress` gives it */
+export function sourceOfIp(ip: IpBytes): string {
+  if (ip.length === 4) return formatIp(ip);
+  const groups = groupsOf(ip.subarray(0, 8)).map((group) => group.toString(16));
+  return `${groups.join(':')}::/64`;
 }

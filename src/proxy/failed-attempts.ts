@@ -3,7 +3,7 @@
  *
  * Only guesses that differ count: a program that goes on with an old password guesses once, and locks nobody out.
  */
-import { plainAddress, sourceOfAddress } from '../net/address-source.ts';
+import { parseSocketAddress, sourceOfIp } from '../net/address-source.ts';
 
 /** A person who types, and the old passwords of some programs. */
 const FREE_GUESSES = 10;
@@ -69,5 +69,6 @@ export class FailedAttemptLimiter {
 }
 
 function sourceOf(address: string): string {
-  return sourceOfAddress(plainAddress(address));
+  const ip = parseSocketAddress(address);
+  return ip === undefined ? address : sourceOfIp(ip);
 }

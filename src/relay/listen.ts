@@ -5,12 +5,7 @@
 import { once } from 'node:events';
 import { isIPv6, type Server } from 'node:net';
 import { cannotListen, WstunError } from '../errors.ts';
-
-export interface ListenAddress {
-  readonly host: string;
-  /** 0 to 65535; 0 lets the system choose. */
-  readonly port: number;
-}
+import type { HostPort } from '../net/host-port.ts';
 
 /** A TCP socket that listens already, and goes on when this process ends: connections then wait for the next. */
 export interface PassedSocket {
@@ -19,7 +14,7 @@ export interface PassedSocket {
   readonly name: string;
 }
 
-export type ListenPlace = ListenAddress | PassedSocket;
+export type ListenPlace = HostPort | PassedSocket;
 
 /**
  * Connections that the kernel holds until they are accepted: a thousand clients may return at once, also while a relay
@@ -37,7 +32,7 @@ const ANY_IPV6 = /^[0:]+$/;
  * Whether `place` must leave IPv4 alone, because another place takes it at the same port: the kernel has no port taken
  * twice, so without that whichever came second would fail. A name may be one of IPv4. Port 0 is another port for each.
  */
-function leavesIpv4(place: ListenAddress, all: readonly ListenPlace[]): boolean {
+function leavesIpv4(place: HostPort, all: readonly ListenPlace[]): boolean {
   if (place.port === 0 || !isIPv6(place.host) || !ANY_IPV6.test(place.host)) return false;
   return all.some((other) => 'port' in other && other.port === place.port && !isIPv6(other.host));
 }
@@ -51,7 +46,7 @@ export async function listen(
   server: Server,
   place: ListenPlace,
   all: readonly ListenPlace[] = [place],
-): Promise<ListenAddress> {
+): Promise<HostPort> {
   const where = 'fd' in place ? { fd: place.fd } : { ...place, ipv6Only: leavesIpv4(place, all) };
   try {
     server.listen({ ...where, backlog: BACKLOG });

@@ -10,13 +10,14 @@ import type { Duplex } from 'node:stream';
 import { createSecureContext } from 'node:tls';
 import { WstunError } from '../errors.ts';
 import { expectPlainReads } from '../memory/pieces.ts';
+import type { HostPort } from '../net/host-port.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import { createWebSocketAcceptor, type WebSocketAcceptor } from '../transport/websocket-accept.ts';
 import { createAdminServer } from './admin-server.ts';
 import { afterAnswers, answer, answerUnreadable, type Decoy, notFoundDecoy } from './decoy.ts';
 import { type Admitted, Gate, type GateDecision, type Refused, type Tickets } from './gate.ts';
-import { type ListenAddress, type ListenPlace, listen } from './listen.ts';
+import { type ListenPlace, listen } from './listen.ts';
 import { Pace, type Rate } from './notice-rate.ts';
 import { PendingSockets } from './pending-sockets.ts';
 import { RefusalLog } from './refusal-log.ts';
@@ -85,7 +86,7 @@ export interface RelayServerOptions {
   /** What strangers see; default: a plain 404. */
   readonly decoy?: Decoy;
   /** Where the health page is; default: nowhere. */
-  readonly admin?: ListenAddress;
+  readonly admin?: HostPort;
   readonly logger: Logger;
   readonly limits?: Partial<RelayLimits>;
   /** Instead of `sourceOf`: what the limits by address go by; undefined is exempt. */
@@ -94,8 +95,8 @@ export interface RelayServerOptions {
 
 export interface RelayServer {
   /** In the order of `listen`, with the ports that the system chose. */
-  readonly addresses: readonly ListenAddress[];
-  readonly adminAddress: ListenAddress | undefined;
+  readonly addresses: readonly HostPort[];
+  readonly adminAddress: HostPort | undefined;
   /** How many more it can take. */
   readonly linksFree: number;
   /**
@@ -127,7 +128,7 @@ export async function startRelayServer(options: RelayServerOptions): Promise<Rel
     admin?.server.closeAllConnections();
   };
   try {
-    const addresses: ListenAddress[] = [];
+    const addresses: HostPort[] = [];
     // One after the other: closing a server that is still on its way to listening would not stop it.
     for (const { server, place, upgrades } of servers) {
       front.attach(server, upgrades);

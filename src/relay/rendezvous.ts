@@ -4,9 +4,9 @@
  * say to each other.
  */
 import { randomBytes } from 'node:crypto';
-import { isIP } from 'node:net';
 import type { TicketFields, TicketOpener } from '../crypto/ticket.ts';
 import type { WireFaultName } from '../errors.ts';
+import { parseIp } from '../net/ip.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { ControlLink } from '../transport/control-link.ts';
 import {
@@ -415,5 +415,5 @@ const IGNORE: MessageLinkHandler = { handleMessage() {}, handleDrain() {}, handl
 /** `192.0.2.1:80`, `[2001:db8::1]:80`; undefined where the link has no address. */
 function addressOf(remote: string): string | undefined {
   const address = remote.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
-  return isIP(address) === 0 || address.includes('%') ? undefined : address;
+  return parseIp(address) === undefined ? undefined : address;
 }

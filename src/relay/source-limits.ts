@@ -5,8 +5,8 @@
  * Every connection that ends without having become a link counts, whatever was asked on it: if only refused tickets
  * counted, the difference would tell a prober that tickets are judged here.
  */
-import { BlockList } from 'node:net';
-import { plainAddress, sourceOfAddress } from '../net/address-source.ts';
+import { parseSocketAddress, sourceOfIp } from '../net/address-source.ts';
+import { rangeOf } from '../net/special-ranges.ts';
 import { Pace, type Rate } from './notice-rate.ts';
 
 /** 20 connections at once and 2 a second for ever are a browser at a 404, or a wrong clock; a scanner is above. */
@@ -102,24 +102,16 @@ export class SourcePenalties {
   }
 }
 
-/** Behind a reverse proxy everybody comes from one of these; from the internet nobody does. */
-const LOCAL = new BlockList();
-LOCAL.addSubnet('127.0.0.0', 8, 'ipv4'); // RFC 1122 §3.2.1.3
-LOCAL.addSubnet('10.0.0.0', 8, 'ipv4'); // RFC 1918
-LOCAL.addSubnet('172.16.0.0', 12, 'ipv4');
-LOCAL.addSubnet('192.168.0.0', 16, 'ipv4');
-LOCAL.addSubnet('169.254.0.0', 16, 'ipv4'); // RFC 3927
-LOCAL.addSubnet('100.64.0.0', 10, 'ipv4'); // RFC 6598
-LOCAL.addAddress('::1', 'ipv6');
-LOCAL.addSubnet('fc00::', 7, 'ipv6'); // RFC 4193
-LOCAL.addSubnet('fe80::', 10, 'ipv6');
+/** Behind a reverse proxy every connection comes from one of these; from the internet none does. */
+const LOCAL: ReadonlySet<string | undefined> = new Set(['loopback', 'private', 'link-local', 'carrier-grade NAT']);
 
 /**
- * What the limits by address go by. Undefined for loopback, private and link-local addresses, which are exempt.
+ * How the limits by address group connections. Undefined for loopback, private and link-local addresses, which are
+ * exempt.
  * @param address as `socket.remoteAddress` has it
  */
 export function sourceOf(address: string | undefined): string | undefined {
-  if (address === undefined) return undefined;
-  const ip = plainAddress(address);
-  return LOCAL.check(ip, ip.includes(':') ? 'ipv6' : 'ipv4') ? undefined : sourceOfAddress(ip);
+  const ip = address === undefined ? undefined : parseSocketAddress(address);
+  if (ip === undefined) return address;
+  return LOCAL.has(rangeOf(ip)) ? undefined : sourceOfIp(ip);
 }

@@ -2,8 +2,8 @@
  * What an exit and a relay say to each other on the exit's control link, and the relay's one word to a client that it
  * cannot lead on (docs/protocol.md §11, "Named exits"). Pure: encodes, decodes strictly, bounds everything.
  */
-import { isIP } from 'node:net';
 import { type WireFaultName, wireCodeOf } from '../errors.ts';
+import { parseIp } from '../net/ip.ts';
 import type { Message } from './message-link.ts';
 
 /** Below a link's largest message; a list of keys that is longer is cut into several. */
@@ -134,9 +134,7 @@ function rotatedOf(proof: unknown): ControlMessage | undefined {
 
 /** Without a zone, which says nothing elsewhere. */
 function seenOf(address: unknown): ControlMessage | undefined {
-  return typeof address === 'string' && /^[0-9a-f:.]{2,45}$/i.test(address) && isIP(address) !== 0
-    ? { type: 'seen', address }
-    : undefined;
+  return typeof address === 'string' && parseIp(address) !== undefined ? { type: 'seen', address } : undefined;
 }
 
 function takenOf(keys: unknown, of: unknown): ControlMessage | undefined {

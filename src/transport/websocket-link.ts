@@ -11,6 +11,7 @@ import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
 import { joinOwned, type Lent, lend, type Piece, releaseAll, takeLentBack } from '../memory/pieces.ts';
 import { WrittenPieces } from '../memory/written-pieces.ts';
+import { formatHostPort } from '../net/host-port.ts';
 import type { Farewell, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from './message-link.ts';
 import { frameMessage, type Masking } from './websocket-frame.ts';
 import { type LentReads, WebSocketIntake } from './websocket-intake.ts';
@@ -53,7 +54,7 @@ export function webSocketLink(parts: WebSocketLinkParts): MessageLink {
 /** `address:port` of the other end of a socket, for logs. */
 export function peerAddress(socket: Pick<Socket, 'remoteAddress' | 'remotePort'>): string {
   const { remoteAddress = 'unknown', remotePort = 0 } = socket;
-  return remoteAddress.includes(':') ? `[${remoteAddress}]:${remotePort}` : `${remoteAddress}:${remotePort}`;
+  return formatHostPort({ host: remoteAddress, port: remotePort });
 }
 
 class WebSocketLink implements MessageLink {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { plainAddress, sourceOfAddress } from '../../src/net/address-source.ts';
+import { parseSocketAddress, sourceOfIp } from '../../src/net/address-source.ts';
 
 it.each([
   ['192.0.2.7', '192.0.2.7'],
@@ -10,6 +10,6 @@ it.each([
   ['2a00::192.0.2.7', '2a00:0:0:0::/64'],
   ['::1', '0:0:0:0::/64'],
   ['fe80::1%eth0', 'fe80:0:0:0::/64'],
-])('the address %s counts as %s, whatever machine of that network it is', (address, source) => {
-  expect(sourceOfAddress(plainAddress(address))).toBe(source);
+])('limits count the address %s as %s', (address, source) => {
+  expect(sourceOfIp(parseSocketAddress(address)!)).toBe(source);
 });

@@ -1,5 +1,7 @@
 /** Which address of this machine a phone on the same network can reach. Pure: the interfaces are passed in. */
 import type { networkInterfaces } from 'node:os';
+import { parseIp } from '../../net/ip.ts';
+import { rangeOf } from '../../net/special-ranges.ts';
 
 type Interfaces = ReturnType<typeof networkInterfaces>;
 
@@ -17,13 +19,18 @@ export interface LanAddress {
 export function lanAddresses(interfaces: Interfaces): LanAddress[] {
   const found = Object.entries(interfaces).flatMap(([name, addresses = []]) =>
     addresses
-      .filter(({ family, internal, address }) => family === 'IPv4' && !internal && !address.startsWith('169.254.'))
+      .filter(({ family, internal, address }) => family === 'IPv4' && !internal && rangeName(address) !== 'link-local')
       .map(({ address }) => ({ address, rank: rankOf(name, address) })),
   );
   return found.sort((a, b) => a.rank - b.rank);
 }
 
 function rankOf(name: string, address: string): number {
-  const isPrivate = /^(10|192\.168|172\.(1[6-9]|2\d|3[01]))\./.test(address);
+  const isPrivate = rangeName(address) === 'private';
   return (INNER.test(name) ? 4 : 0) + (isPrivate ? 0 : 2) + (WIRELESS.test(name) ? 0 : 1);
+}
+
+function rangeName(address: string) {
+  const ip = parseIp(address);
+  return ip && rangeOf(ip);
 }

@@ -5,6 +5,7 @@
 import { createServer, type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { cannotListen } from '../../errors.ts';
+import { formatHostPort, type HostPort } from '../../net/host-port.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { headersOf } from './page-file.ts';
 import { MAX_CONNECTIONS } from './tether-limits.ts';
@@ -17,11 +18,6 @@ const LOOK_AT_REQUESTS_MS = 1_000;
 /** For the browser to read a refusal and close: then the socket is taken back. */
 const LINGER_MS = 1_000;
 const PLAIN = { 'Content-Length': '0', Connection: 'close' } as const;
-
-export interface HostAndPort {
-  readonly host: string;
-  readonly port: number;
-}
 
 export interface TetherListenerOptions {
   readonly page: Buffer;
@@ -45,7 +41,7 @@ export class TetherListener {
   private readonly server: Server;
   private readonly options: TetherListenerOptions;
 
-  private constructor(server: Server, { host, port }: HostAndPort, options: TetherListenerOptions) {
+  private constructor(server: Server, { host, port }: HostPort, options: TetherListenerOptions) {
     this.host = host;
     this.port = port;
     this.server = server;
@@ -62,7 +58,7 @@ export class TetherListener {
   }
 
   /** @param wanted port 0 lets the system choose @throws WstunError cannot-listen */
-  static async open(wanted: HostAndPort, options: TetherListenerOptions): Promise<TetherListener> {
+  static async open(wanted: HostPort, options: TetherListenerOptions): Promise<TetherListener> {
     const server = createServer({
       maxHeaderSize: MAX_HEADER_BYTES,
       headersTimeout: REQUEST_MS,
@@ -121,7 +117,7 @@ export function refuse(socket: Duplex, status: number): void {
   socket.once('close', () => clearTimeout(timer));
 }
 
-function listen(server: Server, place: HostAndPort): Promise<void> {
+function listen(server: Server, place: HostPort): Promise<void> {
   return new Promise((resolve, reject) => {
     // For good: where a network goes away, so may a connection that waits to be accepted, and that ends nothing.
     server.on('error', (error: NodeJS.ErrnoException) => reject(cannotListen(place, error, '--tether')));
@@ -129,12 +125,8 @@ function listen(server: Server, place: HostAndPort): Promise<void> {
   });
 }
 
-export function authorityOf({ host, port }: HostAndPort): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
-}
-
 /** As `Host` and `Origin` have it: browsers leave the port of http out. */
-function spellingsOf(address: HostAndPort): string[] {
-  const whole = authorityOf(address).toLowerCase();
+function spellingsOf(address: HostPort): string[] {
+  const whole = formatHostPort(address).toLowerCase();
   return address.port === 80 ? [whole, whole.replace(/:80$/, '')] : [whole];
 }

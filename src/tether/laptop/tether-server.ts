@@ -5,6 +5,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { formatHostPort, type HostPort } from '../../net/host-port.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import { createWebSocketAcceptor } from '../../transport/websocket-accept.ts';
@@ -16,7 +17,7 @@ import { PairingExchange } from './pairing-exchange.ts';
 import { type Claim, CODE_LIFETIME_MS, PairingSecrets } from './pairing-secrets.ts';
 import { MAX_PAIRINGS, MAX_PAIRINGS_PER_ADDRESS, NEW_CODE_AFTER_MS } from './tether-limits.ts';
 import type { TetherLink } from './tether-link.ts';
-import { authorityOf, type HostAndPort, refuse, TetherListener } from './tether-listener.ts';
+import { refuse, TetherListener } from './tether-listener.ts';
 
 const LINK_PATH = /^\/link\/([0-9a-f]{32})$/;
 
@@ -51,7 +52,7 @@ export interface TetherPlace {
 
 export interface TetherServer {
   /** Where codes lead; undefined: nowhere. */
-  readonly address: HostAndPort | undefined;
+  readonly address: HostPort | undefined;
   /** BrowserBridges that can be asked for a link. */
   readonly pages: number;
   /** PairingSecrets that did not hold, so far. */
@@ -108,7 +109,7 @@ class Tether implements TetherServer {
     this.options = options;
   }
 
-  get address(): HostAndPort | undefined {
+  get address(): HostPort | undefined {
     const { publicHost, port = 0 } = this.listener ?? {};
     return publicHost === undefined ? undefined : { host: publicHost, port };
   }
@@ -124,13 +125,13 @@ class Tether implements TetherServer {
   async serve(place: TetherPlace): Promise<void> {
     const listener = await this.listenerAt(place);
     if (this.closed) return listener.close();
-    const wasAt = this.address && authorityOf(this.address);
+    const wasAt = this.address && formatHostPort(this.address);
     if (this.listener !== undefined) this.listener.publicHost = undefined;
     this.listener = listener;
     listener.publicHost = place.publicHost;
     this.closeUnused();
     const { address } = this;
-    if (address !== undefined && authorityOf(address) !== wasAt) this.leadTo(address);
+    if (address !== undefined && formatHostPort(address) !== wasAt) this.leadTo(address);
   }
 
   retain(addresses: ReadonlySet<string>): void {
@@ -144,7 +145,7 @@ class Tether implements TetherServer {
     if (this.closed || address === undefined) return;
     const secret = secretToText(this.secrets.newCode(performance.now()));
     this.codeIn(CODE_LIFETIME_MS);
-    this.shownAt = authorityOf(address);
+    this.shownAt = formatHostPort(address);
     this.options.onEvent({ type: 'code', url: `http://${this.shownAt}/#${secret}`, lifetimeMs: CODE_LIFETIME_MS });
   }
 
@@ -164,7 +165,7 @@ class Tether implements TetherServer {
   // ── addresses ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private async listenerAt(place: TetherPlace): Promise<TetherListener> {
-    const key = authorityOf(place);
+    const key = formatHostPort(place);
     const listener =
       this.listeners.get(key) ??
       (await TetherListener.open(place, {
@@ -175,8 +176,8 @@ class Tether implements TetherServer {
     return listener;
   }
 
-  private leadTo(address: HostAndPort): void {
-    const again = this.shownAt === authorityOf(address);
+  private leadTo(address: HostPort): void {
+    const again = this.shownAt === formatHostPort(address);
     if (this.shownAt !== undefined) this.options.onEvent({ type: 'address', ...address, again });
     // The code before is good for the same address; a page from before is back sooner than it needs another.
     if (!again) this.showCode();
