@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { EXIT_CODE, FAULTS, type Fault } from '../src/errors.ts';
 import { DEFAULT_MUX_CONFIG } from '../src/mux/config.ts';
-import { DEFAULT_CONGESTION_CONFIG } from '../src/mux/congestion/congestion-controller.ts';
+import { DEFAULT_CONGESTION_CONFIG } from '../src/mux/congestion/congestion-config.ts';
 
 const page = readFileSync(new URL('../docs/errors.md', import.meta.url), 'utf8');
 const faults: [string, Fault][] = Object.entries(FAULTS);

@@ -3,7 +3,7 @@
  * made.
  */
 import { MAX_CREDIT, MAX_PAYLOAD_BYTES, MIN_CREDIT_BYTES } from '../protocol/frames.ts';
-import { type CongestionConfig, DEFAULT_CONGESTION_CONFIG } from './congestion/congestion-controller.ts';
+import { type CongestionConfig, DEFAULT_CONGESTION_CONFIG } from './congestion/congestion-config.ts';
 
 export interface MuxConfig {
   /** Decides which stream ids are ours (docs/protocol.md §7), and that only an exit is offered streams. */

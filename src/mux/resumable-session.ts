@@ -180,14 +180,14 @@ export class ResumableSession {
     this.progressAt = now;
     this.isLinkProven = true;
     if (taken.newest === undefined) return;
-    this.path?.handleAcked(taken.bytes, taken.newest, now, this.peerClock.unwrap(receivedUs));
-    this.mux.handleRoundTrip(this.path?.roundTripMs);
+    this.path?.onAcked(taken.bytes, taken.newest, now, this.peerClock.unwrap(receivedUs));
+    this.mux.handleRoundTrip(this.path?.smoothedRttMs);
   }
 
   private handleNumbered(body: readonly Piece[], mayWait: boolean, now: number): void {
     const bytes = body.reduce((sum, piece) => sum + piece.length, 0);
     if (bytes === 0) this.mux.handleUselessRecord(now);
-    this.path?.handleReceived(bytes);
+    this.path?.onReceived(bytes);
     if (!this.acks.note(bytes, mayWait, now)) return releaseAll(body);
     for (const piece of body) this.mux.handleRecord(piece, now);
   }
@@ -216,7 +216,7 @@ export class ResumableSession {
     const { path } = this;
     if (path === undefined || path.inFlightBytes === 0) return Number.POSITIVE_INFINITY;
     const { stallMs, stallRoundTrips } = this.config;
-    const ownAt = this.progressAt + Math.max(stallMs, stallRoundTrips * (path.roundTripMs ?? 0));
+    const ownAt = this.progressAt + Math.max(stallMs, stallRoundTrips * (path.smoothedRttMs ?? 0));
     return Math.min(ownAt, this.mux.probing.unansweredAt());
   }
 
@@ -236,11 +236,11 @@ export class ResumableSession {
   private pollRetransmit(path: CongestionController, now: number): readonly Piece[] | undefined {
     const record = this.replay.waiting;
     // Behind the last of them goes GO_AWAY, if the session is over.
-    const mayGo = record !== undefined && (this.mux.isOver || path.inFlightBytes < path.allowance(now));
+    const mayGo = record !== undefined && (this.mux.isOver || path.inFlightBytes < path.window(now));
     if (!mayGo) return undefined;
     const mayWait = this.mayWait(path, record.bytes, now);
     this.noteSending(path, now);
-    this.replay.markSent(path.handleSent(record.bytes, now, mayWait));
+    this.replay.markSent(path.onSent(record.bytes, now, mayWait));
     // A copy: a peer may acknowledge what it has not read, and the slab is then another session's.
     return [joinOwned([encodeRecordHeader(this.numberedHeader(mayWait, now)), ...record.stored.pieces])];
   }
@@ -253,7 +253,7 @@ export class ResumableSession {
     const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
     const mayWait = this.mayWait(path, bytes, now);
     this.noteSending(path, now);
-    this.replay.push(pieces, bytes, path.handleSent(bytes, now, mayWait));
+    this.replay.push(pieces, bytes, path.onSent(bytes, now, mayWait));
     return prependRecordHeader(this.numberedHeader(mayWait, now), pieces);
   }
 
@@ -264,12 +264,12 @@ export class ResumableSession {
     // One full frame and no more: room behind it would be filled with a sliver of the next stream's.
     const recordBytes = Math.max(LEAST_RECORD_BYTES, frameBytes + FRAME_HEADER_BYTES);
     const { inFlightBytes } = path;
-    if (mux.isOver || (inFlightBytes < path.allowance(now) && this.mayKeepMore)) {
+    if (mux.isOver || (inFlightBytes < path.window(now) && this.mayKeepMore)) {
       const pieces = mux.pollRecord(now, recordBytes, frameBytes);
-      if (pieces === undefined) path.handleIdle(now);
+      if (pieces === undefined) path.onAppLimited();
       return pieces;
     }
-    const mayPass = inFlightBytes < path.urgentAllowance() + Math.max(URGENT_BYTES, frameBytes);
+    const mayPass = inFlightBytes < path.urgentWindow() + Math.max(URGENT_BYTES, frameBytes);
     return mux.hasUrgent && mayPass && this.mayKeepMore ? mux.pollUrgent(now, recordBytes, frameBytes) : undefined;
   }
 

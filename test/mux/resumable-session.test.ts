@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
-import { type CongestionConfig, DEFAULT_CONGESTION_CONFIG } from '../../src/mux/congestion/congestion-controller.ts';
+import { type CongestionConfig, DEFAULT_CONGESTION_CONFIG } from '../../src/mux/congestion/congestion-config.ts';
 import { type Acknowledgement, encodeRecordHeader, MAX_RECORD_COUNT } from '../../src/protocol/record-header.ts';
 import type { Side } from '../support/mux-rig.ts';
 import { prng } from '../support/prng.ts';

@@ -1,6 +1,6 @@
 /**
- * Two ends and a path in virtual time, for the path model: each end has an event loop, a scheduler, a model, and sends
- * as a session would. The path has a rate and a delay that change when told, and never drops: like the kernels beneath,
+ * Two ends and a path in virtual time, for the congestion controller: each end has an event loop, a scheduler and a
+ * controller, and sends as a session would. The path has a rate and a delay that change when told, and never drops: like the kernels beneath,
  * it holds what it cannot carry, and round trips grow. Deterministic: the same seed gives the same run.
  *
  * An end is woken by what arrives, handles all of it in one turn, acknowledges once, or later where that may wait, and
@@ -8,12 +8,8 @@
  * second of 1 GB/s costs some tens of ms.
  */
 import { DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
-import {
-  type CongestionConfig,
-  CongestionController,
-  DEFAULT_CONGESTION_CONFIG,
-  type SentStamp,
-} from '../../src/mux/congestion/congestion-controller.ts';
+import { type CongestionConfig, DEFAULT_CONGESTION_CONFIG } from '../../src/mux/congestion/congestion-config.ts';
+import { CongestionController, type SentStamp } from '../../src/mux/congestion/congestion-controller.ts';
 import { Scheduler } from '../../src/mux/scheduler.ts';
 import { StreamState } from '../../src/mux/stream-state.ts';
 import { TARGET } from './mux-peer.ts';
@@ -58,9 +54,9 @@ export interface Scenario {
   /** What a turn of an event loop takes, ms. */
   readonly turn?: (random: Prng) => number;
   readonly config?: Partial<CongestionConfig>;
-  /** In flight, bytes, whatever the model says: the algorithm switched off. */
-  readonly fixedAllowance?: number;
-  /** Small messages wait for their turn of the allowance, as bulk does. */
+  /** In flight, bytes, whatever the controller says: the algorithm switched off. */
+  readonly fixedWindow?: number;
+  /** Small messages wait for their turn of the window, as bulk does. */
   readonly quietWaits?: boolean;
   /** Acknowledgements do not say when they were written. */
   readonly withoutReceiveTimes?: boolean;
@@ -84,7 +80,7 @@ export interface Run {
   readonly waits: readonly (readonly [at: number, wait: number])[];
   /** Largest number of bytes in flight. */
   readonly peakInFlight: number;
-  readonly model: CongestionController;
+  readonly controller: CongestionController;
   /** Messages either way that said nothing but what has come. */
   readonly bareAcknowledgements: number;
 }
@@ -92,7 +88,7 @@ export interface Run {
 const ECHO_BYTES = 64;
 /** What a program takes to answer a small message, ms. */
 const PROGRAM_MS = 0.1;
-/** What quiet streams may have in flight beyond the allowance, or one frame if that is more. */
+/** What quiet streams may have in flight beyond the window, or one frame if that is more. */
 const URGENT_BYTES = 4096;
 /** Sealing, framing and the WebSocket's header, of a record. */
 export const RECORD_OVERHEAD = 32;
@@ -196,7 +192,7 @@ const CLOCK_OFFSET = 123_456;
 const REFILL = new Uint8Array(2 * 1024 * 1024);
 
 class End {
-  readonly model: CongestionController;
+  readonly controller: CongestionController;
   readonly deliveries: Delivery[] = [];
   readonly waits: (readonly [number, number])[] = [];
   peakInFlight = 0;
@@ -229,10 +225,8 @@ class End {
   ) {
     this.scenario = scenario;
     this.active = active;
-    this.model = new CongestionController(
-      { ...DEFAULT_CONGESTION_CONFIG, headerBytes: RECORD_OVERHEAD, ...scenario.config },
-      0,
-    );
+    const config = { ...DEFAULT_CONGESTION_CONFIG, headerBytes: RECORD_OVERHEAD, ...scenario.config };
+    this.controller = new CongestionController(config, 0);
     this.echo.sendCredit = Number.MAX_SAFE_INTEGER;
     for (let i = 0; i < streams; i++) {
       const stream = new StreamState(i + 1, TARGET, 'open');
@@ -262,10 +256,10 @@ class End {
   private receive(message: Message, now: number): void {
     if (message.acked > 0) {
       const receivedAt = this.scenario.withoutReceiveTimes ? undefined : message.ackedAt;
-      this.model.handleAcked(message.acked, message.ackedStamp, now, receivedAt);
+      this.controller.onAcked(message.acked, message.ackedStamp, now, receivedAt);
     }
     if (message.bytes === 0) return;
-    this.model.handleReceived(message.bytes);
+    this.controller.onReceived(message.bytes);
     this.unacked += message.bytes;
     this.unackedStamp = message.stamp;
     this.unackedAt = now + CLOCK_OFFSET;
@@ -280,12 +274,12 @@ class End {
   flush(now: number): void {
     this.refill(now);
     for (;;) {
-      const { inFlightBytes } = this.model;
-      const allowance = this.scenario.fixedAllowance ?? this.model.allowance(now);
-      const full = inFlightBytes >= allowance;
-      const frame = this.model.frameBytes();
+      const { inFlightBytes } = this.controller;
+      const window = this.scenario.fixedWindow ?? this.controller.window(now);
+      const full = inFlightBytes >= window;
+      const frame = this.controller.frameBytes();
       const urgent = this.scheduler.hasQuiet && !this.scenario.quietWaits;
-      const passes = this.scenario.fixedAllowance ?? this.model.urgentAllowance();
+      const passes = this.scenario.fixedWindow ?? this.controller.urgentWindow();
       if (full && !(urgent && inFlightBytes < passes + Math.max(frame, URGENT_BYTES))) break;
       if (!this.sendRecord(now, frame, full)) break;
     }
@@ -309,7 +303,7 @@ class End {
       else payload += bytes;
     }
     if (room === frame) {
-      if (!onlyQuiet) this.model.handleIdle(now);
+      if (!onlyQuiet) this.controller.onAppLimited();
       return false;
     }
     this.send(now, frame - room + RECORD_OVERHEAD, payload, echoes);
@@ -318,9 +312,9 @@ class End {
 
   private send(now: number, bytes: number, payload: number, echoes: readonly number[]): void {
     const { waiting } = this.scenario;
-    const mayWait = waiting === 'all' || (waiting === undefined && this.model.mayWait(bytes, now));
-    const stamp = bytes > 0 ? this.model.handleSent(bytes, now, mayWait) : NO_STAMP;
-    this.peakInFlight = Math.max(this.peakInFlight, this.model.inFlightBytes);
+    const mayWait = waiting === 'all' || (waiting === undefined && this.controller.mayWait(bytes, now));
+    const stamp = bytes > 0 ? this.controller.onSent(bytes, now, mayWait) : NO_STAMP;
+    this.peakInFlight = Math.max(this.peakInFlight, this.controller.inFlightBytes);
     const acked = { acked: this.unacked, ackedStamp: this.unackedStamp, ackedAt: this.unackedAt };
     const message = { arrives: 0, bytes, stamp, payload, mayWait, echoes, ...acked };
     this.unacked = 0;
@@ -421,7 +415,7 @@ export function simulate(scenario: Scenario): Run {
     uploaded: exit.deliveries,
     waits: loop?.waits ?? client.waits,
     peakInFlight: exit.peakInFlight,
-    model: exit.model,
+    controller: exit.controller,
     bareAcknowledgements: exit.bareAcknowledgements + client.bareAcknowledgements,
   };
 }

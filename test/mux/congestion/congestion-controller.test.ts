@@ -3,11 +3,8 @@
  * would carry; waits are what a small message beside four downloads waits longer than on the empty path.
  */
 import { describe, expect, it } from 'vitest';
-import {
-  CongestionController,
-  DEFAULT_CONGESTION_CONFIG,
-  type SentStamp,
-} from '../../../src/mux/congestion/congestion-controller.ts';
+import { DEFAULT_CONGESTION_CONFIG } from '../../../src/mux/congestion/congestion-config.ts';
+import { CongestionController, type SentStamp } from '../../../src/mux/congestion/congestion-controller.ts';
 import {
   mbit,
   RECORD_OVERHEAD,
@@ -86,7 +83,7 @@ describe('a path of', () => {
   const long = TABLE.filter(([rate, ms]) => 2 ** 23 / mbit(rate) - ms > 2 * halfWait(rate, ms) && rate >= 1);
 
   it.each(long)('%d Mbit/s and %d ms has a long queue without the model', (rate, roundTrip) => {
-    const result = onPath(rate, roundTrip, { fixedAllowance: 2 ** 23 });
+    const result = onPath(rate, roundTrip, { fixedWindow: 2 ** 23 });
     const from = result.scenario.until / 2;
     const waits = result.waits.length > 0 ? waitAt(result, 0.5, from) : Number.NaN;
     // No number: what was written in the second half has not even arrived.
@@ -170,7 +167,7 @@ describe('64 kbit/s and 300 ms, where a full record takes 185 ms', () => {
     expect(waitAt(result, 0.99, 6000)).toBeLessThan(2 * 370);
     expect(waitAt(result, 0.5, 6000)).toBeLessThan(300);
     expect(share(result, 8000)).toBeGreaterThan(0.92);
-    expect(result.model.lowestRoundTripMs).toBeLessThan(340);
+    expect(result.controller.minRttMs).toBeLessThan(340);
   });
 });
 
@@ -237,7 +234,7 @@ describe('when the path', () => {
       const result = run({ ...path(always(mbit(20)), roundTrip), seed });
       expect(share(result, CHANGE + within, CHANGE + within + 3000)).toBeGreaterThan(0.95);
       expect(waitAt(result, 0.5, CHANGE + 4000)).toBeLessThan(halfWait(20, after));
-      const lowest = result.model.lowestRoundTripMs ?? 0;
+      const lowest = result.controller.minRttMs ?? 0;
       expect(Math.abs(lowest - after)).toBeLessThan(6);
     }
   });
@@ -290,7 +287,7 @@ describe('noise', () => {
   ])('of event loops whose turns take %s does not throttle 1 GB/s', (_, slowTurn, least) => {
     const shares = [1, 2, 3, 4, 5, 6, 7, 8].map((seed) => {
       const loopback = { ...path(always(1e6), always(0.1)), until: 3000, turn: slowTurn, seed };
-      return share(run(loopback), 500) / share(run({ ...loopback, fixedAllowance: 2 ** 23 }), 500);
+      return share(run(loopback), 500) / share(run({ ...loopback, fixedWindow: 2 ** 23 }), 500);
     });
     expect(shares.reduce((sum, one) => sum + one) / shares.length).toBeGreaterThan(least);
   });
@@ -302,7 +299,7 @@ describe('an application', () => {
   it('with too little to send adds no queue, and does not make the path look slow', () => {
     const result = run({ ...LINK, appRate: mbit(6) });
     expect(waitAt(result, 0.99, 2000)).toBeLessThan(6);
-    expect(result.model.rate).toBeGreaterThan(0.8 * mbit(6));
+    expect(result.controller.deliveryRate).toBeGreaterThan(0.8 * mbit(6));
     expect(share(result, 2000)).toBeGreaterThan(0.3);
   });
 
@@ -393,8 +390,8 @@ describe('acknowledgements that wait for something to go along with', () => {
     const [waiting, atOnce] = [run(echoes), run({ ...echoes, waiting: 'none' })];
     expect(waiting.bareAcknowledgements).toBeLessThanOrEqual(12);
     expect(atOnce.bareAcknowledgements).toBeGreaterThan(1.9 * atOnce.waits.length);
-    expect(waiting.model.lowestRoundTripMs).toBeCloseTo(atOnce.model.lowestRoundTripMs ?? 0, 3);
-    expect(waiting.model.roundTripMs).toBeLessThanOrEqual((atOnce.model.roundTripMs ?? 0) + 0.01);
+    expect(waiting.controller.minRttMs).toBeCloseTo(atOnce.controller.minRttMs ?? 0, 3);
+    expect(waiting.controller.smoothedRttMs).toBeLessThanOrEqual((atOnce.controller.smoothedRttMs ?? 0) + 0.01);
   });
 });
 
@@ -402,110 +399,119 @@ describe('acknowledgements that wait for something to go along with', () => {
 
 describe('the model', () => {
   it('begins with what it is told, and small frames', () => {
-    const model = new CongestionController(DEFAULT_CONGESTION_CONFIG, 5);
-    expect([model.allowance(5), model.frameBytes(), model.inFlightBytes]).toEqual([16_384, 4096, 0]);
-    expect([model.rate, model.roundTripMs, model.lowestRoundTripMs]).toEqual([undefined, undefined, undefined]);
+    const controller = new CongestionController(DEFAULT_CONGESTION_CONFIG, 5);
+    expect([controller.window(5), controller.frameBytes(), controller.inFlightBytes]).toEqual([16_384, 4096, 0]);
+    expect([controller.deliveryRate, controller.smoothedRttMs, controller.minRttMs]).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ]);
   });
 
   it('says what is in flight, the round trip and the rate', () => {
-    const model = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
-    const stamps = [0, 1, 2, 3].map((at) => model.handleSent(1000, at));
-    expect(model.inFlightBytes).toBe(4000);
-    model.handleAcked(3000, stamps[2]!, 42, 1022);
-    expect([model.inFlightBytes, model.roundTripMs, model.lowestRoundTripMs]).toEqual([1000, 40, 40]);
-    model.handleAcked(1000, stamps[3]!, 50, 1030);
-    expect(model.rate).toBeCloseTo(4000 / 50);
-    expect(model.lowestRoundTripMs).toBe(40);
+    const controller = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
+    const stamps = [0, 1, 2, 3].map((at) => controller.onSent(1000, at));
+    expect(controller.inFlightBytes).toBe(4000);
+    controller.onAcked(3000, stamps[2]!, 42, 1022);
+    expect([controller.inFlightBytes, controller.smoothedRttMs, controller.minRttMs]).toEqual([1000, 40, 40]);
+    controller.onAcked(1000, stamps[3]!, 50, 1030);
+    expect(controller.deliveryRate).toBeCloseTo(4000 / 50);
+    expect(controller.minRttMs).toBe(40);
   });
 
   it('takes the time for which an acknowledgement may have waited out of the round trip', () => {
-    const model = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
-    model.handleAcked(100, model.handleSent(100, 0), 40, 1020);
+    const controller = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
+    controller.onAcked(100, controller.onSent(100, 0), 40, 1020);
     // 10 ms later than the first, with the way there as it was: the peer's wait.
-    model.handleAcked(100, model.handleSent(100, 100, true), 150, 1120);
-    expect([model.roundTripMs, model.lowestRoundTripMs]).toEqual([40, 40]);
+    controller.onAcked(100, controller.onSent(100, 100, true), 150, 1120);
+    expect([controller.smoothedRttMs, controller.minRttMs]).toEqual([40, 40]);
     // Quicker than the first: that is the path.
-    model.handleAcked(100, model.handleSent(100, 200, true), 238, 1220);
-    expect(model.lowestRoundTripMs).toBe(38);
+    controller.onAcked(100, controller.onSent(100, 200, true), 238, 1220);
+    expect(controller.minRttMs).toBe(38);
     // One that was not to wait says how long the way back is now; a longer way there is seen at once.
-    model.handleAcked(100, model.handleSent(100, 300), 360, 1325);
-    model.handleAcked(100, model.handleSent(100, 400, true), 460, 1425);
-    expect(model.roundTripMs).toBeGreaterThan(44);
+    controller.onAcked(100, controller.onSent(100, 300), 360, 1325);
+    controller.onAcked(100, controller.onSent(100, 400, true), 460, 1425);
+    expect(controller.smoothedRttMs).toBeGreaterThan(44);
   });
 
   it('learns of a longer way back within a probe interval, though there is always something on its way', () => {
-    const model = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
+    const controller = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
     const inFlight: { readonly at: number; readonly received: number; readonly stamp: SentStamp }[] = [];
     for (let now = 0; now < 40_000; now += 1) {
       for (let first = inFlight[0]; first && first.at <= now; first = inFlight[0]) {
         inFlight.shift();
-        model.handleAcked(40, first.stamp, now, first.received);
+        controller.onAcked(40, first.stamp, now, first.received);
       }
       if (now % 100 > 0) continue;
       const roundTrip = now < 20_000 ? 150 : 600;
-      const stamp = model.handleSent(40, now, model.mayWait(40, now));
+      const stamp = controller.onSent(40, now, controller.mayWait(40, now));
       const waits = stamp.mayWait ? 10 : 0;
       inFlight.push({ at: now + roundTrip + waits, received: now + roundTrip / 2, stamp });
-      model.handleIdle(now);
+      controller.onAppLimited();
     }
-    expect(model.roundTripMs).toBeCloseTo(600, 0);
+    expect(controller.smoothedRttMs).toBeCloseTo(600, 0);
   });
 
   it('waits for word of what is much, of the first record, and of what measures the path', () => {
-    const model = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
-    expect(model.mayWait(100, 0)).toBe(false);
-    model.handleAcked(100, model.handleSent(100, 0), 40, 1020);
-    expect([100, 1399, 1500, 50_000].map((bytes) => model.mayWait(bytes, 41))).toEqual([true, false, false, false]);
-    const stamp = model.handleSent(600, 42, true);
-    expect([100, 600].map((bytes) => model.mayWait(bytes, 43))).toEqual([true, false]);
+    const controller = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
+    expect(controller.mayWait(100, 0)).toBe(false);
+    controller.onAcked(100, controller.onSent(100, 0), 40, 1020);
+    expect([100, 1399, 1500, 50_000].map((bytes) => controller.mayWait(bytes, 41))).toEqual([
+      true,
+      false,
+      false,
+      false,
+    ]);
+    const stamp = controller.onSent(600, 42, true);
+    expect([100, 600].map((bytes) => controller.mayWait(bytes, 43))).toEqual([true, false]);
     // A path that is empty by itself is measured from time to time.
-    model.handleAcked(600, stamp, 82, 1062);
-    expect(model.mayWait(100, 6000)).toBe(false);
+    controller.onAcked(600, stamp, 82, 1062);
+    expect(controller.mayWait(100, 6000)).toBe(false);
   });
 
   it.each([
     ['a frame on a slow path', 1250],
     ['16 KiB on a fast one', 10_000],
   ])('waits for word of what comes to more on its way than %s', (_, perMs) => {
-    const model = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
+    const controller = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
     const stamps: SentStamp[] = [];
     for (let now = 0; now < 1500; now += 1) {
-      stamps.push(model.handleSent(perMs, now));
-      if (now >= 100) model.handleAcked(perMs, stamps[now - 100] as SentStamp, now);
+      stamps.push(controller.onSent(perMs, now));
+      if (now >= 100) controller.onAcked(perMs, stamps[now - 100] as SentStamp, now);
     }
-    model.handleAcked(model.inFlightBytes, stamps.at(-1) as SentStamp, 1600);
-    const most = Math.min(16_384, Math.floor(4 * (model.rate ?? 0)));
-    expect(model.allowance(1601) / 2).toBeGreaterThan(2 * most);
-    model.handleSent(1000, 1601);
-    expect([most - 1000, most - 999].map((bytes) => model.mayWait(bytes, 1601))).toEqual([true, false]);
+    controller.onAcked(controller.inFlightBytes, stamps.at(-1) as SentStamp, 1600);
+    const most = Math.min(16_384, Math.floor(4 * (controller.deliveryRate ?? 0)));
+    expect(controller.window(1601) / 2).toBeGreaterThan(2 * most);
+    controller.onSent(1000, 1601);
+    expect([most - 1000, most - 999].map((bytes) => controller.mayWait(bytes, 1601))).toEqual([true, false]);
   });
 
   it('waits for word of anything while the path is emptied for a measurement, because what follows waits for that', () => {
-    const model = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
-    for (let now = 0; now < 3000; now += 1) model.handleAcked(2500, model.handleSent(2500, now), now + 1);
-    model.handleSent(100, 3001, true);
-    expect(model.mayWait(100, 3001)).toBe(true);
+    const controller = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
+    for (let now = 0; now < 3000; now += 1) controller.onAcked(2500, controller.onSent(2500, now), now + 1);
+    controller.onSent(100, 3001, true);
+    expect(controller.mayWait(100, 3001)).toBe(true);
     let draining = 3001;
-    while (model.allowance(draining) > 100 && draining < 20_000) draining += 1;
-    expect(model.allowance(draining)).toBeLessThan(100);
-    expect(model.mayWait(100, draining)).toBe(false);
+    while (controller.window(draining) > 100 && draining < 20_000) draining += 1;
+    expect(controller.window(draining)).toBeLessThan(100);
+    expect(controller.mayWait(100, draining)).toBe(false);
   });
 
   it('stays within its bounds whatever times of receipt a peer makes up', () => {
     for (let seed = 1; seed <= 50; seed++) {
       const random = prng(seed);
-      const model = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
+      const controller = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
       const inFlight: { bytes: number; stamp: SentStamp }[] = [];
       for (let now = 0; now < 20_000; now += random.below(30)) {
         const bytes = 1 + random.below(50_000);
-        inFlight.push({ bytes, stamp: model.handleSent(bytes, now, random.chance(0.5)) });
+        inFlight.push({ bytes, stamp: controller.onSent(bytes, now, random.chance(0.5)) });
         const acked = inFlight.splice(0, random.below(4));
         const sum = acked.reduce((total, one) => total + one.bytes, 0);
         const stamp = acked.at(-1)?.stamp;
-        if (stamp !== undefined) model.handleAcked(sum, stamp, now, random.pick([now, -1e9, 1e9, random.below(4e6)]));
-        const [allowance, frame] = [model.allowance(now), model.frameBytes()];
-        if (!(allowance > 0 && allowance <= DEFAULT_CONGESTION_CONFIG.maxInFlightBytes))
-          throw new Error(`${seed}: ${allowance}`);
+        if (stamp !== undefined) controller.onAcked(sum, stamp, now, random.pick([now, -1e9, 1e9, random.below(4e6)]));
+        const [window, frame] = [controller.window(now), controller.frameBytes()];
+        if (!(window > 0 && window <= DEFAULT_CONGESTION_CONFIG.maxInFlightBytes))
+          throw new Error(`${seed}: ${window}`);
         if (!(frame >= 1400 && frame <= DEFAULT_CONGESTION_CONFIG.maxFrameBytes))
           throw new Error(`${seed}: frames ${frame}`);
       }
@@ -519,32 +525,32 @@ describe('the model', () => {
   it.each(sizes)(
     'at %d Mbit/s and %d ms, frames fill what is allowed and most of one frame more',
     (rate, roundTrip) => {
-      const { model } = run({ ...path(always(mbit(rate)), always(roundTrip)), until: 5000 });
-      const [allowance, frame] = [model.urgentAllowance(), model.frameBytes()];
+      const { controller } = run({ ...path(always(mbit(rate)), always(roundTrip)), until: 5000 });
+      const [window, frame] = [controller.urgentWindow(), controller.frameBytes()];
       expect(frame).toBeGreaterThan(DEFAULT_CONGESTION_CONFIG.minFrameBytes);
       expect(frame).toBeLessThan(DEFAULT_CONGESTION_CONFIG.maxFrameBytes);
-      expect(frame / ((model.rate ?? 0) * DEFAULT_CONGESTION_CONFIG.frameMs)).toBeGreaterThan(0.75);
-      expect(frame / ((model.rate ?? 0) * DEFAULT_CONGESTION_CONFIG.frameMs)).toBeLessThan(1.37);
+      expect(frame / ((controller.deliveryRate ?? 0) * DEFAULT_CONGESTION_CONFIG.frameMs)).toBeGreaterThan(0.75);
+      expect(frame / ((controller.deliveryRate ?? 0) * DEFAULT_CONGESTION_CONFIG.frameMs)).toBeLessThan(1.37);
       // Records until as much is in flight as may be.
       const record = frame + RECORD_OVERHEAD;
-      const beyond = (Math.ceil(allowance / record) * record - allowance) / frame;
+      const beyond = (Math.ceil(window / record) * record - window) / frame;
       expect(beyond).toBeGreaterThan(0.75);
       expect(beyond).toBeLessThan(0.9);
     },
   );
 
   it('goes on though quiet streams keep the path from ever being empty', () => {
-    const model = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
+    const controller = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
     const inFlight: { stamp: SentStamp; bytes: number }[] = [];
     let drained = 0;
     for (let now = 0; now < 30_000; now += 1) {
       for (let first = inFlight[0]; first && first.stamp.at + 40 <= now; first = inFlight[0]) {
         inFlight.shift();
-        model.handleAcked(first.bytes, first.stamp, now);
+        controller.onAcked(first.bytes, first.stamp, now);
       }
       // 2.5 MB/s that do not ask whether they may.
-      inFlight.push({ stamp: model.handleSent(2500, now), bytes: 2500 });
-      if (model.allowance(now) < 0.95 * 40 * 2500) drained += 1;
+      inFlight.push({ stamp: controller.onSent(2500, now), bytes: 2500 });
+      if (controller.window(now) < 0.95 * 40 * 2500) drained += 1;
     }
     expect(drained).toBeLessThan(0.1 * 30_000);
   });

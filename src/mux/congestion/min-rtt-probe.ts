@@ -1,0 +1,112 @@
+/**
+ * When the min RTT is measured: at intervals, as in BBR's ProbeRTT, and when a path change is suspected. The path is
+ * emptied, one record measures it, and sending continues at once. A path that is already empty saves that. Pure.
+ */
+import type { CongestionConfig } from './congestion-config.ts';
+import type { DelayEstimator } from './delay-estimator.ts';
+import { type DeliveryRate, MIN_ROUND_MS } from './delivery-rate.ts';
+import type { Startup } from './startup.ts';
+
+/** Smoothed round trips, with the longest queue: the path has so long to empty. */
+const DRAIN_ROUND_TRIPS = 3;
+
+/** A pause of the application may measure the path from this share of an interval on. */
+const EARLY_SHARE = 1 / 2;
+
+/** The round in which a probe empties the path and the next one show neither queue nor jitter. */
+const PROBED_ROUNDS = 2;
+
+/** Of the BDP: less than that takes too little time to arrive to tell a rate. */
+const MIN_DRAIN_SHARE = 1 / 2;
+
+export class MinRttProbe {
+  private readonly config: CongestionConfig;
+  private readonly delay: DelayEstimator;
+  private readonly startup: Startup;
+  private endedAt: number;
+  /** The record that measures is acknowledged when so much is, bytes; undefined while there is none. */
+  private end: number | undefined;
+  /** A path change is suspected: all that is in flight must arrive before the path is measured. */
+  private suspectedAt: number | undefined;
+  private suspectedAcked = 0;
+  /** Bytes a ms at which the path emptied after that; undefined where too little was in flight to tell. */
+  drainRate: number | undefined;
+  /** Rounds, the current one included, that a probe affects. */
+  probedRounds = 0;
+
+  constructor(config: CongestionConfig, delay: DelayEstimator, startup: Startup, now: number) {
+    this.config = config;
+    this.delay = delay;
+    this.startup = startup;
+    this.endedAt = now;
+  }
+
+  get isUnderWay(): boolean {
+    return this.end !== undefined;
+  }
+
+  get isChangeSuspected(): boolean {
+    return this.suspectedAt !== undefined;
+  }
+
+  get intervalMs(): number {
+    return Math.max(this.config.probeIntervalMs, this.config.probeIntervalRoundTrips * this.delay.minRttMs);
+  }
+
+  private get drainFrom(): number {
+    if (this.suspectedAt !== undefined) return this.suspectedAt;
+    return this.startup.isActive ? Number.POSITIVE_INFINITY : this.endedAt + this.intervalMs;
+  }
+
+  /** It ends after some round trips: quiet streams need not wait, and could keep the path full and bulk waiting. */
+  isDraining(now: number): boolean {
+    const since = now - this.drainFrom;
+    const limit = DRAIN_ROUND_TRIPS * ((this.delay.smoothedRttMs ?? 0) + MIN_ROUND_MS);
+    return !this.isUnderWay && since >= 0 && since < limit;
+  }
+
+  /** Draining took too long: the next record measures what is there. */
+  isOverdue(now: number): boolean {
+    return now >= this.drainFrom && !this.isDraining(now);
+  }
+
+  /** A record that goes out to an empty path may measure it. */
+  isDue(now: number): boolean {
+    return !this.isUnderWay && (this.isChangeSuspected || now - this.endedAt >= this.intervalMs * EARLY_SHARE);
+  }
+
+  /** The record that measures has gone out. */
+  begin(rate: DeliveryRate): void {
+    if (this.suspectedAt !== undefined) this.drainRate = this.measureDrain(rate, this.suspectedAt);
+    this.end = rate.sent;
+  }
+
+  private measureDrain({ acked, ackedAt, bytesPerMs }: DeliveryRate, since: number): number | undefined {
+    const drained = acked - this.suspectedAcked;
+    const elapsed = ackedAt - since;
+    if (elapsed <= 0 || drained < bytesPerMs * this.delay.minRttMs * MIN_DRAIN_SHARE) return undefined;
+    return Math.min(bytesPerMs, drained / elapsed);
+  }
+
+  isAcked(acked: number): boolean {
+    return this.end !== undefined && acked >= this.end;
+  }
+
+  /** True: it answers whether the path has changed. */
+  finish(now: number): boolean {
+    const answersSuspicion = this.isChangeSuspected;
+    this.end = undefined;
+    this.suspectedAt = undefined;
+    this.endedAt = now;
+    this.probedRounds = PROBED_ROUNDS;
+    return answersSuspicion;
+  }
+
+  suspectChange(acked: number, now: number): void {
+    if (this.isChangeSuspected) return;
+    // A record that is on its way has all of the old queue before it: it does not measure the empty path.
+    this.end = undefined;
+    this.suspectedAt = now;
+    this.suspectedAcked = acked;
+  }
+}
