@@ -336,7 +336,7 @@ describe('changing an entry', () => {
   it('refuses what cannot be, by the reason', () => {
     expect(faultOf(() => change(HAND_MADE, 'carol', { allow: ['a'] }))).toBe('name-unknown');
     expect(faultOf(() => change(HAND_MADE, 'alice', { allow: ['bad'] }))).toBe('bad-rule');
-    expect(() => change(HAND_MADE, 'alice', { disallow: ['a'] })).toThrow('"alice" does not have a');
+    expect(() => change(HAND_MADE, 'alice', { disallow: ['a'] })).toThrow('"alice" does not have the rule a');
     const exit = `[home]\nkey = "${KEY_A}"\nrole = "exit"\n`;
     expect(faultOf(() => change(exit, 'home', { limits: new Map([['rate', 8_000]]) }))).toBe('bad-option');
     const inline = `alice = { key = "${KEY_A}" }\n`;
