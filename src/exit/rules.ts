@@ -1,6 +1,6 @@
 /**
- * The rules by which an access entry opens more than the default: `HOST[:PORTS]`. Text in, text out, and what a rule
- * covers. Pure. The order in which verdicts fall is the policy's (policy.ts).
+ * The rules by which an access entry opens more than the default: `HOST[:PORTS]`. Text in, and what a rule covers.
+ * Pure. The order in which verdicts fall is the policy's (policy.ts).
  *
  *   HOST   `*` | NAME | `*.NAME` | IPV4[/BITS] | `[`IPV6[/BITS]`]`
  *   PORTS  `*` | (PORT | FIRST`-`LAST), separated by commas
@@ -125,32 +125,9 @@ function mergeRanges(ranges: readonly PortRange[]): PortRange[] {
   return merged;
 }
 
-/** The canonical text: `parseRule` makes the same rule of it. */
-export function formatRule(rule: Rule): string {
-  const host = formatRuleHost(rule.host);
-  return rule.ports === 'all' ? host : `${host}:${rule.ports.map(formatPortRange).join(',')}`;
-}
-
-function formatRuleHost(host: RuleHost): string {
-  switch (host.kind) {
-    case 'any':
-      return '*';
-    case 'name':
-      return host.name;
-    case 'below':
-      return `*.${host.name}`;
-    case 'network':
-      return formatNetwork(host.network);
-  }
-}
-
 function formatNetwork({ base, bits }: Network): string {
   const text = bits === 8 * base.length ? formatIp(base) : `${formatIp(base)}/${bits}`;
   return base.length === 4 ? text : `[${text}]`;
-}
-
-function formatPortRange({ first, last }: PortRange): string {
-  return first === last ? String(first) : `${first}-${last}`;
 }
 
 /** Whether the rule opens this address, however it was found. `ip` is unmapped. */

@@ -67,7 +67,10 @@ const CAN_GIVE_BACK = transfer !== undefined;
 
 let watch: MemoryWatch | undefined;
 
-/** From now on pieces of any length are owned, on any release of Node. */
+/**
+ * For tests: from now on pieces of any length are owned, on any release of Node.
+ * @internal
+ */
 export function watchMemory(watcher: MemoryWatch | undefined): void {
   watch = watcher;
 }

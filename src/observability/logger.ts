@@ -30,4 +30,5 @@ export function createLogger(options: { level: LogLevel; human: boolean }): Logg
   );
 }
 
+/** @internal */
 export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
