@@ -8,12 +8,15 @@ import { exchange } from '../support/payload.ts';
 import { runWell } from '../support/programs.ts';
 import { echo, tcpServer } from '../support/tcp.ts';
 import { connectThrough } from '../support/through-proxy.ts';
+import { until } from '../support/until.ts';
 import { type WstunEvent, WstunProcess } from '../support/wstun-process.ts';
-import { invite, startBehindRelay, startClient, startRelay } from '../support/wstun-stack.ts';
+import { invite, spawnClient, startBehindRelay, startClient, startRelay } from '../support/wstun-stack.ts';
 
 /** Debian's, which has the packages that install-programs.sh installs. */
 const PYTHON = '/usr/bin/python3';
 const PEER = join(import.meta.dirname, '../interop');
+/** Of `wstun client`, each for a violation of its own. */
+const CLIENTS_AT_ONCE = 4;
 const TEN_MB = 10_000_000;
 const SUITES = [
   ['ChaChaPoly', 1],
@@ -36,14 +39,27 @@ async function ownExit(): Promise<string> {
   return invite(await startRelay(), 'peer', ALLOWED);
 }
 
-/** An exit in Python, registered at a relay without one; invites to it. @param records after so many it aborts a link */
-async function pythonExit({ records = 0 } = {}): Promise<{ process: WstunProcess; invites: string[] }> {
+/** A client of an exit in Python: what it is to be given, and what for. */
+interface PeerOfExit {
+  readonly invite: string;
+  /** The violation that is meant for it, and whether it must open a stream for that. */
+  readonly name?: string;
+  readonly opens?: boolean;
+}
+
+interface PythonExit {
+  readonly process: WstunProcess;
+  readonly clients: readonly [PeerOfExit, ...PeerOfExit[]];
+}
+
+/** Runs a program of test/interop as the exit `home` of a relay that has none of its own. */
+async function pythonExit(program: string, ...args: readonly (string | number)[]): Promise<PythonExit> {
   const relay = await startRelay({ args: ['--no-exit'] });
   const registration = await invite(relay, 'home', { args: ['--role', 'exit'] });
-  const args = ['-B', join(PEER, 'exit_serving.py'), String(records)];
-  const process = new WstunProcess(args, { through: PYTHON, env: { WSTUN_INVITE: registration } });
-  const { invites } = await process.event('ready');
-  return { process, invites: invites as string[] };
+  const command = ['-B', join(PEER, program), ...args.map(String)];
+  const process = new WstunProcess(command, { through: PYTHON, env: { WSTUN_INVITE: registration } });
+  const { clients } = await process.event('ready');
+  return { process, clients: clients as PythonExit['clients'] };
 }
 
 /** What basics.py says where all is well. */
@@ -53,7 +69,7 @@ function basics({ mayWait }: { mayWait: boolean }): WstunEvent[] {
   const session = { event: 'basics', echo: 'hello, echo', pong: '12345678', up: true, down: true, mayWait };
   return [
     { ...session, ...resets, ...dials },
-    { event: 'closed', how: 'close 1000' },
+    { event: 'closed', how: 'closed with 1000' },
   ];
 }
 
@@ -88,7 +104,7 @@ describe('a client in Python, at the relay’s own exit', () => {
     },
   );
 
-  it('a Python client and an exit go on after a rekey in both directions, with ChaChaPoly and with AESGCM', async () => {
+  it('a Python client and an exit go on after a rekey each way, with ChaChaPoly and with AESGCM', async () => {
     const secret = await ownExit();
     const said = await Promise.all(SUITES.map(([, suite]) => peer('rekey.py', [suite], secret)));
     for (const [event] of said) expect(event).toEqual({ event: 'rekey', same: true, rekeysOut: 1, rekeysIn: 1 });
@@ -104,27 +120,97 @@ describe('a client in Python, at a named exit', () => {
   });
 
   it('a Python client transfers 10 MB each way and resumes its session through a Python exit and a relay', async () => {
-    const { invites } = await pythonExit();
-    expect(await peer('basics.py', [2], invites[0])).toEqual(basics({ mayWait: false }));
-    expect(await peer('resume.py', [1], invites[1])).toEqual(RESUMED);
+    const { clients } = await pythonExit('exit_serving.py', 0);
+    expect(await peer('basics.py', [2], clients[0].invite)).toEqual(basics({ mayWait: false }));
+    expect(await peer('resume.py', [1], clients[0].invite)).toEqual(RESUMED);
   });
 });
 
 describe('a named exit in Python', () => {
   it('`wstun client` transfers 10 MB each way through a Python exit', async () => {
-    const { invites } = await pythonExit();
-    const client = await startClient(invites[0] ?? '');
+    const { clients } = await pythonExit('exit_serving.py', 0);
+    const client = await startClient(clients[0].invite);
     const socket = await connectThrough('SOCKS5', client.port, await tcpServer(echo));
     const { sent, received } = await exchange(socket, TEN_MB);
     expect(received).toEqual({ bytes: TEN_MB, hash: sent });
   });
 
   it('`wstun client` loses no byte while a Python exit aborts its links again and again', async () => {
-    const { process, invites } = await pythonExit({ records: 150 });
-    const client = await startClient(invites[0] ?? '');
+    const { process, clients } = await pythonExit('exit_serving.py', 150);
+    const client = await startClient(clients[0].invite);
     const socket = await connectThrough('SOCKS5', client.port, await tcpServer(echo));
     const { sent, received } = await exchange(socket, TEN_MB);
     expect(received).toEqual({ bytes: TEN_MB, hash: sent });
     expect(process.events.filter(({ event }) => event === 'aborted').length).toBeGreaterThan(3);
+  });
+});
+
+interface Reaction {
+  readonly name: string;
+  readonly promised: readonly string[];
+  readonly seen: string;
+}
+
+/** Those of all violations so far in this file. */
+const reactions: Reaction[] = [];
+
+/** All of them at once, so that a failure shows each that is not as docs/protocol.md promises. */
+function expectAsPromised(events: readonly WstunEvent[], count: number): void {
+  const told = events.filter(({ event }) => event === 'reaction') as unknown as Reaction[];
+  reactions.push(...told);
+  expect(told.filter(({ promised, seen }) => !promised.includes(seen))).toEqual([]);
+  expect(told).toHaveLength(count);
+}
+
+/** Runs a client until the exit has told how it reacted to what is meant for it. */
+async function provoke(exit: WstunProcess, { invite, name, opens }: PeerOfExit, target: number): Promise<void> {
+  const client = spawnClient(invite);
+  if (opens) {
+    const { listen } = await client.event('ready');
+    const proxy = Number(String(listen).split(':')[1]);
+    // What the program hears is not at issue here: the session may end under it.
+    connectThrough('SOCKS5', proxy, target).catch(() => {});
+  }
+  await until(() => exit.events.some((told) => told.event === 'reaction' && told.name === name), 20_000);
+  await client.kill();
+}
+
+describe('each violation of docs/protocol.md has the reaction that the page promises', () => {
+  it('an exit answers violations of records, frames, streams and credit as docs/protocol.md promises', async () => {
+    expectAsPromised(await peer('violations_of_session.py', [], await ownExit()), 110);
+  });
+
+  it('a relay answers violations of ticket, upgrade, handshake and request as docs/protocol.md promises', async () => {
+    expectAsPromised(await peer('violations_of_link.py', [], await ownExit()), 69);
+  });
+
+  it('a relay answers violations of the control link of an exit as docs/protocol.md promises', async () => {
+    const relay = await startRelay({ args: ['--no-exit'] });
+    const registration = await invite(relay, 'home', { args: ['--role', 'exit'] });
+    expectAsPromised(await peer('violations_of_control.py', [], registration), 22);
+  });
+
+  it('`wstun client` answers violations of an exit in a session as docs/protocol.md promises', async () => {
+    const target = await tcpServer(echo);
+    const { process, clients } = await pythonExit('violations_of_exit.py');
+    const waiting = [...clients];
+    const serve = async (): Promise<void> => {
+      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await provoke(process, next, target);
+    };
+    await Promise.all(Array.from({ length: CLIENTS_AT_ONCE }, serve));
+    expectAsPromised(process.events, 23);
+  });
+
+  it('`wstun client` answers violations of an exit before a session as docs/protocol.md promises', async () => {
+    const { process, clients } = await pythonExit('violations_of_exit.py', 'handshake');
+    const client = await startClient(clients[0].invite);
+    expect(client.process.events.some(({ event }) => event === 'retrying')).toBe(true);
+    expectAsPromised(process.events, 3);
+  });
+
+  it('the violations of this file are more than a hundred, and each has a name of its own', () => {
+    const names = reactions.map(({ name }) => name);
+    expect(new Set(names).size).toBe(names.length);
+    expect(names.length).toBeGreaterThan(100);
   });
 });

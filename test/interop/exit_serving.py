@@ -1,4 +1,4 @@
-"""A named exit that serves two clients until it is killed.
+"""A named exit that serves a client until it is killed.
 
 Argument: after how many records it aborts a link; 0 for never.
 """
@@ -12,7 +12,6 @@ from named_exit import NamedExit
 from report import invite_of_environment, say
 from session_end import PeerBrokeRules
 
-CLIENTS = 2
 records_of_a_link = int(sys.argv[1])
 
 
@@ -38,10 +37,9 @@ class AbortingSession(ExitSession):
             say('aborted', links=self.link_losses)
 
 
-clients = [Identity(os.urandom(32)) for _ in range(CLIENTS)]
-exit_ = NamedExit(invite_of_environment(), clients, lambda _: AbortingSession())
+exit_ = NamedExit(invite_of_environment(), [Identity(os.urandom(32))], lambda _: AbortingSession())
 exit_.register()
-say('ready', invites=[exit_.invite_for(client) for client in clients])
+say('ready', clients=[{'invite': exit_.invite_for(client)} for client in exit_.clients])
 try:
     exit_.serve()
 except PeerBrokeRules as fault:

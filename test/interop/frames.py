@@ -103,6 +103,10 @@ def request(kind: int, session: bytes, received: int) -> bytes:
     return bytes([kind]) + session + u48(received)
 
 
+def is_request(content: bytes) -> bool:
+    return len(content) == 23 and (content[0] == RESUME or content[0] == BEGIN and content[17:] == bytes(6))
+
+
 def read_request(content: bytes) -> tuple[int, bytes, int]:
     return content[0], content[1:17], int.from_bytes(content[17:23], 'big')
 

@@ -1,4 +1,4 @@
-"""A secured link: the handshake, then whole records in and out (docs/protocol.md §2.4, §11)."""
+"""A secured link: the handshake, then whole records in and out (docs/protocol.md §2.4)."""
 
 import struct
 import time
@@ -89,6 +89,18 @@ def secure_as_exit(ws: WebSocket, me: Identity, access: list[bytes]) -> SecureLi
     return SecureLink(ws, handshake)
 
 
+def connect_patiently(url: str, make_ticket: Callable[[], str]) -> WebSocket:
+    """A relay may need a moment until it knows a new invite, and answers as it answers strangers meanwhile."""
+    end = time.monotonic() + NEW_INVITE_SECONDS
+    while True:
+        try:
+            return connect(url, make_ticket())
+        except Refused:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+
+
 class Connector:
     """Opens links for one invite."""
 
@@ -101,16 +113,5 @@ class Connector:
         return seal_ticket(self.key, Ticket(destination=self.invite.exit_name.encode()))
 
     def __call__(self) -> SecureLink:
-        ws = self._connect_patiently()
+        ws = connect_patiently(self.invite.url, self.ticket)
         return secure_as_client(ws, self.invite.me, self.invite.exit_session_key, **self.options)
-
-    def _connect_patiently(self) -> WebSocket:
-        """A relay may need a moment until it knows a new invite, and answers as it answers strangers meanwhile."""
-        end = time.monotonic() + NEW_INVITE_SECONDS
-        while True:
-            try:
-                return connect(self.invite.url, self.ticket())
-            except Refused:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.1)

@@ -10,9 +10,9 @@ from exit_session import ExitSession
 from frames import BEGIN, NUMBERS
 from invites import CLIENT, Invite, encode_invite
 from keys import Identity, to_base64url
-from link import SecureLink, secure_as_exit
+from link import SecureLink, connect_patiently, secure_as_exit
 from tickets import ROLE_EXIT, Ticket, seal_ticket, shared_key
-from websocket import LinkEnded, Refused, WebSocket, connect
+from websocket import LinkEnded, Refused, WebSocket
 
 PING_SECONDS = 15
 
@@ -33,7 +33,7 @@ class NamedExit:
 
     def _connect(self, token: str = '') -> WebSocket:
         """A control link, or the data link that answers the call of that token."""
-        return connect(self.invite.url, seal_ticket(self.key, Ticket(ROLE_EXIT, token.encode())))
+        return connect_patiently(self.invite.url, lambda: seal_ticket(self.key, Ticket(ROLE_EXIT, token.encode())))
 
     def say(self, **message):
         self.control.send(json.dumps(message).encode())
@@ -46,11 +46,14 @@ class NamedExit:
     def serve(self):
         """Until the control link ends."""
         while self.control.sock is not None:
-            self._wait()
-            self._take_control_messages()
-            for session in list(self.sessions.values()):
-                session.step()
-            self.sessions = {key: session for key, session in self.sessions.items() if not session.over}
+            self.serve_once()
+
+    def serve_once(self):
+        self._wait()
+        self._take_control_messages()
+        for session in list(self.sessions.values()):
+            session.step()
+        self.sessions = {key: session for key, session in self.sessions.items() if not session.over}
 
     def _wait(self):
         sessions = self.sessions.values()
@@ -77,7 +80,10 @@ class NamedExit:
             ws.abort()
 
     def admit(self, link: SecureLink):
-        kind, session_id, received = frames.read_request(link.receive(10))
+        request = link.receive(10)
+        if not frames.is_request(request):
+            raise LinkEnded('no request')
+        kind, session_id, received = frames.read_request(request)
         key = (link.peer_key, session_id)
         session = self.sessions.get(key)
         if kind == BEGIN:

@@ -5,27 +5,22 @@ import sys
 import targets
 from client_session import ClientSession
 from link import Connector, header
+from noise import REKEY_RECORDS
 from report import invite_of_environment, say
 
-RECORDS_AFTER = 100
+# The least that is no no-op. With no more credit than that each record of the exit has so much DATA, and each answer to
+# it CREDIT for as much.
+CREDIT = 256
+SIZE = (REKEY_RECORDS + 1000) * CREDIT
 
 session = ClientSession(Connector(invite_of_environment(), head=header(suite=int(sys.argv[1])))).begin()
-stream, sent = session.open(targets.serve(targets.echo)), bytearray()
-sealer, opener = session.link.sealer, session.link.opener
-
-
-def exchange_byte():
-    """One record each way. What has come is acknowledged by the next byte, at once: that is a record less."""
-    byte = bytes([len(sent) % 251])
-    session.write_some(stream, byte)
-    sent.extend(byte)
-    while len(stream.received) < len(sent) or not stream.send_credit:
-        session.take_record(session.link.receive())
-
-
-while sealer.rekeys < 1 or opener.rekeys < 1:
-    exchange_byte()
-for _ in range(RECORDS_AFTER):
-    exchange_byte()
-say('rekey', same=stream.received == sent, rekeysOut=sealer.rekeys, rekeysIn=opener.rekeys)
+stream = session.open(targets.serve(targets.source), window=CREDIT)
+session.write(stream, f'{SIZE}\n'.encode())
+session.until(lambda: stream.is_finished, 60)
+say(
+    'rekey',
+    same=bytes(stream.received) == targets.pattern(SIZE),
+    rekeysOut=session.link.sealer.rekeys,
+    rekeysIn=session.link.opener.rekeys,
+)
 session.close()

@@ -114,7 +114,7 @@ class WebSocket:
 
     def _take(self, opcode: int, final: bool, payload: bytes):
         if opcode == CLOSE:
-            self.ended = f'close {struct.unpack(">H", payload[:2])[0] if payload else "without a status"}'
+            self.ended = f'closed with {struct.unpack(">H", payload[:2])[0] if payload else "no status"}'
             if self.sock:
                 self.send(payload[:2], CLOSE)
         elif opcode == PING:
