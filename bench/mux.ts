@@ -44,7 +44,7 @@ export function measureMux(streams: number, bytes: number): MuxSpeed {
   };
   carry(sender, receiver);
   carry(receiver, sender);
-  for (let i = 0; i < streams; i++) sender.open({ kind: 'ipv4', host: '127.0.0.1', port: PORT }, now);
+  for (let i = 0; i < streams; i++) sender.open({ kind: 'ip', ip: Uint8Array.of(127, 0, 0, 1), port: PORT }, now);
   const began = performance.now();
   while (received < bytes) {
     carry(sender, receiver);

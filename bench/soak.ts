@@ -127,7 +127,7 @@ async function opens(): Promise<void> {
   const client = new TunnelClient(new RelaySessionDialer(secret, 'on', silentLogger), observer, silentLogger);
   const run = client.run();
   ends.push(() => Promise.all([client.close(0), run]));
-  const target: Target = { kind: 'ipv4', host: '10.255.255.1', port: 9 };
+  const target: Target = { kind: 'ip', ip: Uint8Array.of(10, 255, 255, 1), port: 9 };
   const { signal } = new AbortController();
   setMaxListeners(OPENS_AT_A_TIME, signal);
   await expectFlat(relay, OPENS, OPENS_AT_A_TIME, async () => {

@@ -23,7 +23,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   protocol: ['errors.ts', 'memory', 'net'],
   crypto: ['errors.ts', 'memory'],
   mux: ['protocol', 'errors.ts', 'memory', 'mux/congestion'],
-  observability: ['errors.ts'],
+  observability: ['errors.ts', 'net', 'protocol'],
   transport: ['clock.ts', 'errors.ts', 'memory', 'observability', 'net'],
   'mux/congestion': ['protocol'],
   'tunnel/stream': ['clock.ts', 'protocol', 'mux', 'errors.ts', 'memory'],

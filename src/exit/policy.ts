@@ -83,13 +83,12 @@ export function checkTarget(target: Target, context: TargetContext): TargetDecis
       return checkAddresses([host.ip], port, { ...context, vouched: false });
     case 'name':
       // With a dot at its end it is a full name already.
-      return judgeName(
-        host.name,
-        target.host.endsWith('.') ? [host.name] : context.fullNamesOf(host.name),
-        port,
-        context,
-      );
+      return judgeName(host.name, isFullName(target) ? [host.name] : context.fullNamesOf(host.name), port, context);
   }
+}
+
+function isFullName(target: Target): boolean {
+  return target.kind === 'name' && target.name.endsWith('.');
 }
 
 function judgeName(

@@ -23,11 +23,10 @@ export type Host =
 const MAX_NAME = 253;
 const MAX_LABEL = 63;
 
-export function parseHost(target: Pick<Target, 'kind' | 'host'>): Host {
-  if (target.kind === 'name') return parseHostText(target.host);
-  const ip = parseIp(target.host);
-  if (!ip || ip.length !== (target.kind === 'ipv4' ? 4 : 16)) return rejected('not an address of the stated type');
-  return { kind: 'address', ip: unmapIp(ip) };
+export function parseHost(target: Target): Host {
+  if (target.kind === 'name') return parseHostText(target.name);
+  const { ip } = target;
+  return ip.length === 4 || ip.length === 16 ? { kind: 'address', ip: unmapIp(ip) } : rejected('not an IP address');
 }
 
 /** What stands where a host is written: a name, a dotted quad, an IPv6 address with or without brackets. */

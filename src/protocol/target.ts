@@ -1,40 +1,28 @@
 /**
  * Where a stream leads, and its form in an OPEN frame (docs/protocol.md §4; the kinds are those of RFC 1928 §5). Pure.
  */
-import { formatIp, parseIpv4, parseIpv6 } from '../net/ip.ts';
+import type { IpBytes } from '../net/ip.ts';
 
-/** The host is exactly what the program asked for: it is judged and resolved at the exit alone. */
-export interface Target {
+/** The host is exactly what the program asked for: only the exit checks and resolves it. */
+export type Target =
+  | { readonly kind: 'ip'; readonly ip: IpBytes; readonly port: number }
   /**
    * `name`: 1 to 255 bytes, one char each (latin1), unchecked: only the exit's policy makes a host name of them.
-   * `ipv4`, `ipv6`: canonical text of a literal.
+   * `port`: 0 to 65535.
    */
-  readonly kind: 'name' | 'ipv4' | 'ipv6';
-  readonly host: string;
-  /** 0 to 65535. */
-  readonly port: number;
-}
+  | { readonly kind: 'name'; readonly name: string; readonly port: number };
 
 const KIND = { ipv4: 1, name: 3, ipv6: 4 } as const;
 
-/**
- * The bytes of the host, or undefined if the target cannot be written: a name without or with too many bytes, no IP
- * literal.
- */
+/** The bytes of the host; undefined if the target cannot be written: an address or a name of a wrong length. */
 export function encodeHost(target: Target): { kind: number; host: Uint8Array } | undefined {
-  const host = hostBytes(target);
-  return host && { kind: KIND[target.kind], host };
-}
-
-function hostBytes(target: Target): Uint8Array | undefined {
-  switch (target.kind) {
-    case 'ipv4':
-      return parseIpv4(target.host);
-    case 'ipv6':
-      return parseIpv6(target.host);
-    case 'name':
-      return nameBytes(target.host);
+  if (target.kind === 'name') {
+    const host = nameBytes(target.name);
+    return host && { kind: KIND.name, host };
   }
+  const { ip } = target;
+  if (ip.length === 4) return { kind: KIND.ipv4, host: ip };
+  return ip.length === 16 ? { kind: KIND.ipv6, host: ip } : undefined;
 }
 
 function nameBytes(name: string): Uint8Array | undefined {
@@ -42,12 +30,10 @@ function nameBytes(name: string): Uint8Array | undefined {
   return wide || name.length < 1 || name.length > 255 ? undefined : Buffer.from(name, 'latin1');
 }
 
-/** The reverse; undefined where kind and length do not belong together. */
+/** The reverse, of bytes that are only lent; undefined where kind and length do not belong together. */
 export function decodeHost(kind: number, host: Uint8Array, port: number): Target | undefined {
-  if (kind === KIND.ipv4 && host.length === 4) return { kind: 'ipv4', host: formatIp(host), port };
-  if (kind === KIND.ipv6 && host.length === 16) return { kind: 'ipv6', host: formatIp(host), port };
-  if (kind === KIND.name && host.length >= 1 && host.length <= 255) {
-    return { kind: 'name', host: Buffer.from(host).toString('latin1'), port };
-  }
-  return undefined;
+  const isIp = (kind === KIND.ipv4 && host.length === 4) || (kind === KIND.ipv6 && host.length === 16);
+  if (isIp) return { kind: 'ip', ip: new Uint8Array(host), port };
+  if (kind !== KIND.name || host.length < 1 || host.length > 255) return undefined;
+  return { kind: 'name', name: Buffer.from(host).toString('latin1'), port };
 }

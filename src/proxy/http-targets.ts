@@ -4,6 +4,7 @@
  * all of it goes with the program.
  */
 import { WstunError } from '../errors.ts';
+import { sameIp } from '../net/ip.ts';
 import { HALF_CLOSED_IDLE_MS } from '../tunnel/stream/socket-pipe.ts';
 import type { Target, TunnelStream } from '../tunnel/stream/stream.ts';
 import { ByteSource } from './byte-source.ts';
@@ -132,7 +133,8 @@ function resetStream(stream: TunnelStream): void {
 }
 
 function isSame(a: Target, b: Target): boolean {
-  return a.kind === b.kind && a.host === b.host && a.port === b.port;
+  if (a.port !== b.port) return false;
+  return a.kind === 'ip' ? b.kind === 'ip' && sameIp(a.ip, b.ip) : b.kind === 'name' && a.name === b.name;
 }
 
 function isUsable({ stream, source }: TargetConnection): boolean {

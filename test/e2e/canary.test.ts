@@ -111,7 +111,7 @@ describe('whoever records all traffic', () => {
       onEnd: () => {},
     });
     atEnd(() => pair.release());
-    const stream = await pair.client.open({ kind: 'name', host: canaries.name, port: 1 }, AbortSignal.timeout(5_000));
+    const stream = await pair.client.open({ kind: 'name', name: canaries.name, port: 1 }, AbortSignal.timeout(5_000));
     stream.on('error', () => {});
     stream.write(canaries.up);
     const [answer] = (await once(stream, 'data')) as [Buffer];

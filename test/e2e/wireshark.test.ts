@@ -1,4 +1,5 @@
 /** docs/wstun.lua on real packets: two ends over a real WebSocket, captured on loopback and read by tshark. */
+
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -14,6 +15,7 @@ import type { Target } from '../../src/tunnel/stream/stream.ts';
 import { dissect, fieldIn, framesIn, startCapture } from '../support/capture.ts';
 import { faultOfPromise } from '../support/faults.ts';
 import { FIRST_LINK } from '../support/session-pairs.ts';
+import { ipTarget } from '../support/targets.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
 import { startLinkServer } from '../support/websocket-pair.ts';
@@ -109,7 +111,7 @@ async function runSession({ client: near, exit: far }: Links): Promise<void> {
   exit.attachLink(far, FIRST_LINK);
   const open = (target: Target) => client.open(target, AbortSignal.timeout(5000));
 
-  const stream = await open({ kind: 'name', host: 'example.org', port: 443 });
+  const stream = await open({ kind: 'name', name: 'example.org', port: 443 });
   stream.end('GET / HTTP/1.0\r\n\r\n');
   let received = 0;
   stream.on('data', (chunk: Buffer) => {
@@ -117,8 +119,8 @@ async function runSession({ client: near, exit: far }: Links): Promise<void> {
   });
   await until(() => stream.closed);
   expect(received).toBe(ANSWER_BYTES);
-  expect(await faultOfPromise(open({ kind: 'ipv4', host: '192.0.2.1', port: 1 }))).toBe('dial-refused');
-  const reset = await open({ kind: 'ipv6', host: '2001:db8::1', port: 2 });
+  expect(await faultOfPromise(open(ipTarget('192.0.2.1', 1)))).toBe('dial-refused');
+  const reset = await open(ipTarget('2001:db8::1', 2));
   await until(() => reset.closed);
   await client.drain();
   client.end('access-removed');

@@ -14,8 +14,8 @@ const NOWHERE: OwnEndpoints = { addresses: [], ports: [] };
 
 /** A target as a SOCKS client may name it: a literal goes as one when it can. */
 function target(host: string, port: number, asName = false): Target {
-  if (asName || !parseIp(host)) return { kind: 'name', host, port };
-  return { kind: host.includes(':') ? 'ipv6' : 'ipv4', host, port };
+  const ip = asName ? undefined : parseIp(host);
+  return ip ? { kind: 'ip', ip, port } : { kind: 'name', name: host, port };
 }
 
 /** In short: `resolve x`, `vouched x`, `dial a b` or the fault. */

@@ -94,7 +94,7 @@ it('a public address of this machine is refused like its others, in each of its 
   found.noteSeen('93.184.216.34');
   const verdict = (host: string, port: number, rules: string[] = []) => {
     const own = { addresses: found.all, ports: [8080] };
-    const target = { kind: 'name' as const, host, port };
+    const target = { kind: 'name' as const, name: host, port };
     const judged = checkTarget(target, { rules: rules.map(parseRule), own, fullNamesOf: (name) => [name] });
     return judged.kind === 'refuse' ? judged.reason : judged.kind;
   };

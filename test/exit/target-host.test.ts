@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseHost, parseHostText } from '../../src/exit/target-host.ts';
 import { formatIp } from '../../src/net/ip.ts';
+import { ipTarget } from '../support/targets.ts';
 
 /** The host in short: `name x`, `address x` or `rejected`. */
 function short(text: string): string {
@@ -124,19 +125,17 @@ describe('a host in text', () => {
 });
 
 describe('a host in a target', () => {
-  it('that is a literal must be one of its kind', () => {
-    expect(parseHost({ kind: 'ipv4', host: '1.2.3.4' })).toEqual({ kind: 'address', ip: Uint8Array.of(1, 2, 3, 4) });
-    expect(parseHost({ kind: 'ipv6', host: '::ffff:1.2.3.4' })).toEqual({
-      kind: 'address',
-      ip: Uint8Array.of(1, 2, 3, 4),
-    });
-    expect(parseHost({ kind: 'ipv6', host: '1.2.3.4' }).kind).toBe('rejected');
-    expect(parseHost({ kind: 'ipv4', host: '::1' }).kind).toBe('rejected');
-    expect(parseHost({ kind: 'ipv4', host: 'example.com' }).kind).toBe('rejected');
+  it('parseHost takes an IPv4-mapped address for the IPv4 address it holds', () => {
+    expect(parseHost(ipTarget('1.2.3.4', 80))).toEqual({ kind: 'address', ip: Uint8Array.of(1, 2, 3, 4) });
+    expect(parseHost(ipTarget('::ffff:1.2.3.4', 80))).toEqual({ kind: 'address', ip: Uint8Array.of(1, 2, 3, 4) });
   });
 
-  it('that is a name may spell an address', () => {
-    expect(parseHost({ kind: 'name', host: '1.2.3.4' }).kind).toBe('address');
-    expect(parseHost({ kind: 'name', host: 'example.com' }).kind).toBe('name');
+  it.each([0, 3, 5, 15, 17])('parseHost rejects an address of %i bytes', (length) => {
+    expect(parseHost({ kind: 'ip', ip: new Uint8Array(length), port: 80 }).kind).toBe('rejected');
+  });
+
+  it('parseHost takes a name that spells an address for that address', () => {
+    expect(parseHost({ kind: 'name', name: '1.2.3.4', port: 80 }).kind).toBe('address');
+    expect(parseHost({ kind: 'name', name: 'example.com', port: 80 }).kind).toBe('name');
   });
 });

@@ -238,7 +238,7 @@ describe('opening', () => {
 
   it('refuses a target that has no form on the wire', () => {
     const peer = MuxPeer.joined('client');
-    expect(peer.session.open({ kind: 'name', host: '', port: 1 }, 0)).toEqual({ refused: 'dial-bad-target' });
+    expect(peer.session.open({ kind: 'name', name: '', port: 1 }, 0)).toEqual({ refused: 'dial-bad-target' });
     expect(kept(peer.session)).toEqual(NOTHING);
   });
 

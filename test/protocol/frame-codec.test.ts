@@ -3,11 +3,12 @@ import type { Verdict } from '../../src/protocol/frame-decoder.ts';
 import { RecordEncoder } from '../../src/protocol/frame-encoder.ts';
 import type { Target } from '../../src/protocol/target.ts';
 import { byteByByte, decodePieces, type LoggedFrame } from '../support/frame-log.ts';
+import { ipTarget } from '../support/targets.ts';
 import { frame, wire } from '../support/wire.ts';
 
-const name: Target = { kind: 'name', host: 'a.example', port: 443 };
-const ipv4: Target = { kind: 'ipv4', host: '192.0.2.1', port: 80 };
-const ipv6: Target = { kind: 'ipv6', host: '2001:db8::1', port: 22 };
+const name: Target = { kind: 'name', name: 'a.example', port: 443 };
+const ipv4: Target = ipTarget('192.0.2.1', 80);
+const ipv6: Target = ipTarget('2001:db8::1', 22);
 
 /** Every frame, as docs/protocol.md §4 writes it. */
 const FRAMES: readonly [what: string, hex: string, write: (to: RecordEncoder) => void, read: LoggedFrame][] = [
@@ -179,7 +180,7 @@ describe('OPEN with a target that this version cannot dial', () => {
       'open',
       1,
       0,
-      { kind: 'name', host, port: 0 },
+      { kind: 'name', name: host, port: 0 },
     ]);
   });
 });

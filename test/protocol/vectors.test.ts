@@ -1,4 +1,5 @@
 /** Every test vector of docs/protocol.md, appendix A, checked with the code that goes into the product. */
+
 import { createHmac, hkdfSync } from 'node:crypto';
 import nacl from 'tweetnacl';
 import { describe, expect, it, vi } from 'vitest';
@@ -34,11 +35,11 @@ import {
   encodeSessionAnswer,
   encodeSessionRequest,
 } from '../../src/protocol/session-request.ts';
-import type { Target } from '../../src/protocol/target.ts';
 import { decodeControl, encodeControl, encodeNotice } from '../../src/transport/control-messages.ts';
 import { decodePieces } from '../support/frame-log.ts';
 import { naiveDecode } from '../support/naive-decoder.ts';
 import { EMPTY, withEphemeral } from '../support/noise.ts';
+import { ipTarget } from '../support/targets.ts';
 import { readVectors } from '../support/vectors.ts';
 
 const random = vi.hoisted<Uint8Array[]>(() => []);
@@ -173,12 +174,11 @@ describe('tickets of appendix A', () => {
 });
 
 describe('frames of appendix A', () => {
-  const target = (kind: Target['kind'], host: string, port: number): Target => ({ kind, host, port });
   const frames: [string, (encoder: RecordEncoder) => void][] = [
     ['frame.hello', (to) => to.hello(1024)],
-    ['frame.open.ipv4', (to) => to.open(1, 262_144, target('ipv4', '192.0.2.1', 443))],
-    ['frame.open.name', (to) => to.open(3, 262_144, target('name', 'example.org', 80))],
-    ['frame.open.ipv6', (to) => to.open(5, 262_144, target('ipv6', '2001:db8::1', 443))],
+    ['frame.open.ipv4', (to) => to.open(1, 262_144, ipTarget('192.0.2.1', 443))],
+    ['frame.open.name', (to) => to.open(3, 262_144, { kind: 'name', name: 'example.org', port: 80 })],
+    ['frame.open.ipv6', (to) => to.open(5, 262_144, ipTarget('2001:db8::1', 443))],
     ['frame.opened', (to) => to.opened(1, 262_144)],
     ['frame.open-failed', (to) => to.openFailed(3, 'dial-refused')],
     [
@@ -379,7 +379,7 @@ describe('the resumption of appendix A', () => {
 
   it('a client does what the page says, when it reads what the exit of the page sends', () => {
     const client = new End('client');
-    expect(client.session.mux.open({ kind: 'ipv4', host: '192.0.2.1', port: 443 }, 0)).toEqual({ stream: 1 });
+    expect(client.session.mux.open(ipTarget('192.0.2.1', 443), 0)).toEqual({ stream: 1 });
     expect(client.send(0)).toEqual(contentOf(bytes('resume.a.client.1')));
     client.read('resume.a.exit.1', 30);
     client.session.mux.write(1, Buffer.from('ping'));

@@ -45,7 +45,7 @@ describe('curl', () => {
       await curl('-x', `${scheme}://127.0.0.1:${port}`, 'http://name.invalid/');
     }
     await curl('-p', '-x', `http://127.0.0.1:${port}`, 'http://name.invalid/');
-    expect(opener.targets).toEqual(new Array(4).fill({ kind: 'name', host: 'name.invalid', port: 80 }));
+    expect(opener.targets).toEqual(new Array(4).fill({ kind: 'name', name: 'name.invalid', port: 80 }));
   });
 
   it.each([['-x'], ['-p', '-x']])('posts and gets back 8 MiB with %s', async (...flags) => {

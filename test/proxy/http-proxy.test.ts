@@ -3,6 +3,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { FaultName } from '../../src/errors.ts';
 import { proxyTo } from '../support/proxy.ts';
+import { ipTarget } from '../support/targets.ts';
 import { Client, echo, tcpServer } from '../support/tcp.ts';
 import { until } from '../support/until.ts';
 
@@ -36,7 +37,7 @@ describe('CONNECT', () => {
     client.socket.end('late');
     await until(() => client.events.includes('close'));
     expect([client.received.toString(), client.events]).toEqual(['early late', ['end', 'close']]);
-    expect(opener.targets).toEqual([{ kind: 'name', host: 'example.com', port: 443 }]);
+    expect(opener.targets).toEqual([{ kind: 'name', name: 'example.com', port: 443 }]);
   });
 
   it('carries what comes behind the head though the program ends before the tunnel is there', async () => {
@@ -80,7 +81,7 @@ describe('CONNECT', () => {
       await new Promise(setImmediate);
     }
     await client.takeUntil('established\r\n\r\n');
-    expect(opener.targets).toEqual([{ kind: 'ipv6', host: '2001:db8::1', port: 22 }]);
+    expect(opener.targets).toEqual([ipTarget('2001:db8::1', 22)]);
   });
 
   it.each<[FaultName, number, string]>([
@@ -168,7 +169,7 @@ describe('a request in absolute-form', () => {
     const client = new Client(port);
     await readAnswer(client.send(get('/1')));
     await readAnswer(client.send(get('/2').replaceAll('example.com', 'example.org')));
-    expect(opener.targets.map(({ host }) => host)).toEqual(['example.com', 'example.org']);
+    expect(opener.targets).toMatchObject([{ name: 'example.com' }, { name: 'example.org' }]);
     await until(() => opener.streams[0]?.destroyed === true);
     client.socket.destroy();
     await until(() => opener.streams[1]?.destroyed === true);

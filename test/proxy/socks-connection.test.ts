@@ -3,6 +3,7 @@ import { SocksClient } from 'socks';
 import { describe, expect, it, vi } from 'vitest';
 import type { FaultName } from '../../src/errors.ts';
 import { proxyTo } from '../support/proxy.ts';
+import { ipTarget } from '../support/targets.ts';
 import { Client, echo, tcpServer } from '../support/tcp.ts';
 import { until } from '../support/until.ts';
 
@@ -27,7 +28,7 @@ describe('SOCKS on the mixed port', () => {
       `\u0005\0${Buffer.from(GRANTED, 'hex').toString('latin1')}earlylate`,
     );
     expect(client.events).toEqual(['end', 'close']);
-    expect(opener.targets).toEqual([{ kind: 'name', host: 'example.com', port: 80 }]);
+    expect(opener.targets).toEqual([{ kind: 'name', name: 'example.com', port: 80 }]);
   });
 
   it('serves a request that comes byte by byte', async () => {
@@ -49,7 +50,7 @@ describe('SOCKS on the mixed port', () => {
     client.send([...REQUEST, ...Buffer.from('hello')]);
     expect((await client.take(10)).toString('hex')).toBe(GRANTED);
     expect((await client.take(5)).toString()).toBe('hello');
-    expect(opener.targets).toEqual([{ kind: 'name', host: 'example.com', port: 80 }]);
+    expect(opener.targets).toEqual([{ kind: 'name', name: 'example.com', port: 80 }]);
   });
 
   it('answers a request of another version behind a SOCKS5 greeting, before it closes', async () => {
@@ -63,7 +64,7 @@ describe('SOCKS on the mixed port', () => {
     const client = new Client(port).send([...SOCKS4A, ...Buffer.from('hello')]);
     expect((await client.take(8)).toString('hex')).toBe('005a000000000000');
     expect((await client.take(5)).toString()).toBe('hello');
-    expect(opener.targets).toEqual([{ kind: 'name', host: 'example.com', port: 80 }]);
+    expect(opener.targets).toEqual([{ kind: 'name', name: 'example.com', port: 80 }]);
   });
 
   it('delivers an answer of 1 MiB after the program has shut its writing side', async () => {
@@ -215,10 +216,10 @@ it('guesses at the password are slowed down by SOCKS5 and by HTTP together, and 
 
 describe('the socks package as a client', () => {
   it.each([
-    ['SOCKS5 with a name', { type: 5 as const }, 'example.com', { kind: 'name', host: 'example.com' }],
-    ['SOCKS5 with IPv6', { type: 5 as const }, '2001:db8::1', { kind: 'ipv6', host: '2001:db8::1' }],
-    ['SOCKS4', { type: 4 as const }, '192.0.2.1', { kind: 'ipv4', host: '192.0.2.1' }],
-    ['SOCKS4a', { type: 4 as const }, 'example.com', { kind: 'name', host: 'example.com' }],
+    ['SOCKS5 with a name', { type: 5 as const }, 'example.com', { kind: 'name', name: 'example.com' }],
+    ['SOCKS5 with IPv6', { type: 5 as const }, '2001:db8::1', ipTarget('2001:db8::1', 4321)],
+    ['SOCKS4', { type: 4 as const }, '192.0.2.1', ipTarget('192.0.2.1', 4321)],
+    ['SOCKS4a', { type: 4 as const }, 'example.com', { kind: 'name', name: 'example.com' }],
   ])('talks through it by %s', async (_, { type }, host, target) => {
     const { port, opener } = await proxyTo(await tcpServer(echo));
     const { socket } = await SocksClient.createConnection({

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { FaultName } from '../../src/errors.ts';
 import { Socks4Negotiation } from '../../src/proxy/socks4.ts';
 import { cuts, run } from '../support/socks-run.ts';
+import { ipTarget } from '../support/targets.ts';
 
 const open = () => new Socks4Negotiation(false);
 const FAILED = '005b000000000000';
@@ -13,14 +14,14 @@ function request(ip: number[], user: string, name?: string): number[] {
 
 describe('Socks4Negotiation', () => {
   it.each([
-    ['an address', request([192, 0, 2, 7], ''), { kind: 'ipv4', host: '192.0.2.7', port: 8080 }],
-    ['an address with a user', request([192, 0, 2, 7], 'ann'), { kind: 'ipv4', host: '192.0.2.7', port: 8080 }],
-    ['0.0.0.0, which is no sign of 4a', request([0, 0, 0, 0], ''), { kind: 'ipv4', host: '0.0.0.0', port: 8080 }],
-    ['a name', request([0, 0, 0, 1], 'ann', 'example.com'), { kind: 'name', host: 'example.com', port: 8080 }],
+    ['an address', request([192, 0, 2, 7], ''), ipTarget('192.0.2.7', 8080)],
+    ['an address with a user', request([192, 0, 2, 7], 'ann'), ipTarget('192.0.2.7', 8080)],
+    ['0.0.0.0, which is no sign of 4a', request([0, 0, 0, 0], ''), ipTarget('0.0.0.0', 8080)],
+    ['a name', request([0, 0, 0, 1], 'ann', 'example.com'), { kind: 'name', name: 'example.com', port: 8080 }],
     [
       'a name of 255 bytes behind a user of 255',
       request([0, 0, 0, 255], 'u'.repeat(255), 'n'.repeat(255)),
-      { kind: 'name', host: 'n'.repeat(255), port: 8080 },
+      { kind: 'name', name: 'n'.repeat(255), port: 8080 },
     ],
   ])('reads a request for %s and what is behind it, however it is cut', (_, bytes, target) => {
     for (const pieces of cuts([...bytes, ...Buffer.from('data')])) {

@@ -3,10 +3,11 @@ import type { FaultName } from '../../src/errors.ts';
 import { CredentialCheck } from '../../src/proxy/credentials.ts';
 import { Socks5Negotiation } from '../../src/proxy/socks5.ts';
 import { cuts, run } from '../support/socks-run.ts';
+import { ipTarget } from '../support/targets.ts';
 
 const GREETING = [5, 1, 0];
 const V4_REQUEST = [5, 1, 0, 1, 192, 0, 2, 7, 0, 80];
-const V4_TARGET = { kind: 'ipv4', host: '192.0.2.7', port: 80 };
+const V4_TARGET = ipTarget('192.0.2.7', 80);
 const open = () => new Socks5Negotiation(undefined);
 const locked = () => new Socks5Negotiation(new CredentialCheck({ user: 'ann', pass: 'öl' }));
 
@@ -24,12 +25,12 @@ describe('Socks5Negotiation without credentials', () => {
     [
       'an IPv6 address',
       [5, 1, 0, 4, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0xbb],
-      { kind: 'ipv6', host: '2001:db8::1', port: 443 },
+      ipTarget('2001:db8::1', 443),
     ],
-    ['a name', nameRequest(Buffer.from('example.com')), { kind: 'name', host: 'example.com', port: 443 }],
-    ['a name that is a literal, as a name', nameRequest(Buffer.from('10.0.0.1')), { kind: 'name', host: '10.0.0.1' }],
-    ['a name of 255 bytes', nameRequest(Buffer.alloc(255, 'a')), { kind: 'name', host: 'a'.repeat(255), port: 443 }],
-    ['a name of any bytes, a char each', nameRequest(Buffer.of(0xff, 0x20)), { kind: 'name', host: '\u00ff ' }],
+    ['a name', nameRequest(Buffer.from('example.com')), { kind: 'name', name: 'example.com', port: 443 }],
+    ['a name that is a literal, as a name', nameRequest(Buffer.from('10.0.0.1')), { kind: 'name', name: '10.0.0.1' }],
+    ['a name of 255 bytes', nameRequest(Buffer.alloc(255, 'a')), { kind: 'name', name: 'a'.repeat(255), port: 443 }],
+    ['a name of any bytes, a char each', nameRequest(Buffer.of(0xff, 0x20)), { kind: 'name', name: '\u00ff ' }],
     ['port 65535', nameRequest(Buffer.from('a'), 65_535), { port: 65_535 }],
     ['port 0, which is for the exit to refuse', nameRequest(Buffer.from('a'), 0), { port: 0 }],
     ['rubbish in the reserved byte', [5, 1, 0xff, ...V4_REQUEST.slice(3)], V4_TARGET],

@@ -80,5 +80,5 @@ export class FakeOffer implements OfferedStream {
 }
 
 export function nameTarget(host: string, port: number): Target {
-  return { kind: 'name', host, port };
+  return { kind: 'name', name: host, port };
 }

@@ -2,6 +2,7 @@
  * What any two joined ends of a session must do, whatever carries their records. A pair is made in a few lines (see
  * session-pairs.ts); the ends show streams as Duplexes, as SessionDriver does.
  */
+
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
@@ -11,6 +12,7 @@ import { FAULTS, type WireFaultName, WstunError } from '../../src/errors.ts';
 import type { MuxConfig } from '../../src/mux/config.ts';
 import type { OfferedStream, Target } from '../../src/tunnel/stream/stream.ts';
 import { faultOfPromise } from './faults.ts';
+import { ipTarget } from './targets.ts';
 import { until } from './until.ts';
 
 export interface ComplianceEnd {
@@ -43,7 +45,7 @@ export interface ComplianceSize {
 }
 
 const never = (): AbortSignal => new AbortController().signal;
-const TARGET: Target = { kind: 'name', host: 'example.org', port: 443 };
+const TARGET: Target = { kind: 'name', name: 'example.org', port: 443 };
 const DIAL_FAULTS = Object.entries(FAULTS)
   .filter(([, fault]) => fault.class === 'dial' && 'wire' in fault)
   .map(([name]) => name as WireFaultName);
@@ -149,9 +151,9 @@ function openingTests(start: Start): void {
     const bench = await start();
     const targets: Target[] = [
       TARGET,
-      { kind: 'name', host: '\u00ff\u0000 not a host', port: 0 },
-      { kind: 'ipv4', host: '192.0.2.1', port: 65535 },
-      { kind: 'ipv6', host: '2001:db8::1', port: 1 },
+      { kind: 'name', name: '\u00ff\u0000 not a host', port: 0 },
+      ipTarget('192.0.2.1', 65535),
+      ipTarget('2001:db8::1', 1),
     ];
     const opening = targets.map((target) => bench.pair.client.open(target, never()));
     for (const target of targets) {

@@ -7,7 +7,7 @@ import type { LoggedFrame } from './frame-log.ts';
 import { naiveDecode } from './naive-decoder.ts';
 import { wire } from './wire.ts';
 
-export const TARGET: Target = { kind: 'name', host: 'example.org', port: 443 };
+export const TARGET: Target = { kind: 'name', name: 'example.org', port: 443 };
 
 export class MuxPeer {
   readonly session: MuxSession;

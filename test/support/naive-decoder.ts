@@ -79,15 +79,8 @@ export function naiveDecode(input: Uint8Array): Decoded {
     const host = input.slice(body + 8, body + length);
     const port = number(body + 6, 2);
     const kinds = `${number(body + 4, 1)} ${number(body + 5, 1)} ${host.length}`;
-    if (kinds === '1 1 4') return { kind: 'ipv4', host: Array.from(host).join('.'), port };
-    if (kinds === '1 4 16') return { kind: 'ipv6', host: ipv6Text(host), port };
-    if (kinds.startsWith('1 3 ')) return { kind: 'name', host: String.fromCharCode(...host), port };
+    if (kinds === '1 1 4' || kinds === '1 4 16') return { kind: 'ip', ip: Uint8Array.from(host), port };
+    if (kinds.startsWith('1 3 ')) return { kind: 'name', name: String.fromCharCode(...host), port };
     return undefined;
   }
-}
-
-/** RFC 5952 §4, by way of WHATWG's URL serialiser, which writes the same. */
-function ipv6Text(bytes: Uint8Array): string {
-  const groups = Buffer.from(bytes).toString('hex').match(/.{4}/g) ?? [];
-  return new URL(`http://[${groups.join(':')}]/`).hostname.slice(1, -1);
 }

@@ -24,7 +24,7 @@ import { turns } from '../support/link-recorder.ts';
 import { memoryLinkPair } from '../support/links/memory-link.ts';
 import { atEnd } from '../support/scope.ts';
 
-const target: Target = { kind: 'name', host: 'example.org', port: 80 };
+const target: Target = { kind: 'name', name: 'example.org', port: 80 };
 const never = new AbortController().signal;
 const TRY_BETTER_MS = 30_000;
 

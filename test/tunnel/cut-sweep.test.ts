@@ -20,7 +20,7 @@ const SEED = 4;
 const CUTS_OF_A_TEST = 32;
 const LIMIT_MS = 60_000;
 
-const TARGET: Target = { kind: 'name', host: 'example.org', port: 7 };
+const TARGET: Target = { kind: 'name', name: 'example.org', port: 7 };
 
 function cuts(): number[] {
   const every = (from: number, to: number, step: number): number[] =>

@@ -66,7 +66,7 @@ class Session {
       onEnd: (end, fault) => void session.ends.push(`${end} ${fault}`),
     });
     for (let port = 0; port < STREAMS; port++) {
-      const target: Target = { kind: 'name', host: 'example.org', port };
+      const target: Target = { kind: 'name', name: 'example.org', port };
       // An attack that comes before the answer makes the open fail: then nothing was delivered.
       pair.client.open(target, new AbortController().signal).then(
         (stream) =>

@@ -61,7 +61,7 @@ function setUp() {
 describe('an exit that is short of memory', () => {
   it('tells new sessions to try later, while streams of the others go on, and takes them when it can', async () => {
     const { start, exit, memory } = setUp();
-    const stream = await start().client.open({ kind: 'name', host: 'example.org', port: 80 }, never);
+    const stream = await start().client.open({ kind: 'name', name: 'example.org', port: 80 }, never);
     memory.isShort = true;
     const late = start();
     await until(() => late.faults.length > 0);

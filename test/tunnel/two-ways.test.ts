@@ -138,7 +138,7 @@ class Shuttle {
   }
 
   static async start(client: TunnelClient): Promise<Shuttle> {
-    const target = { kind: 'name', host: 'example.org', port: 80 } as const;
+    const target = { kind: 'name', name: 'example.org', port: 80 } as const;
     const shuttle = new Shuttle(await client.open(target, new AbortController().signal));
     await shuttle.goesOn();
     return shuttle;

@@ -48,7 +48,7 @@ export class OpenQueue {
 
   noteGivenUp(target: Target): void {
     this.answered.delete(keyOf(target));
-    remember(this.givenUp, target.host);
+    remember(this.givenUp, hostKeyOf(target));
   }
 
   /** Nothing can be opened any more. */
@@ -64,7 +64,7 @@ export class OpenQueue {
   private lineOf(target: Target): Set<Waiter> {
     const [first, second, last] = this.lines;
     if (this.answered.has(keyOf(target))) return first;
-    return this.givenUp.has(target.host) ? last : second;
+    return this.givenUp.has(hostKeyOf(target)) ? last : second;
   }
 
   private wait(target: Target, signal: AbortSignal): Promise<number> {
@@ -105,8 +105,12 @@ export class OpenQueue {
   }
 }
 
-function keyOf({ host, port }: Target): string {
-  return `${host}:${port}`;
+function keyOf(target: Target): string {
+  return `${hostKeyOf(target)}:${target.port}`;
+}
+
+function hostKeyOf(target: Target): string {
+  return target.kind === 'ip' ? target.ip.join('.') : target.name;
 }
 
 /** A set keeps the order of insertion. */

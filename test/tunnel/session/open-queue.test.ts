@@ -1,19 +1,20 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Opened } from '../../../src/mux/events.ts';
+import { formatIp } from '../../../src/net/ip.ts';
 import { OpenQueue } from '../../../src/tunnel/session/open-queue.ts';
 import type { Target } from '../../../src/tunnel/stream/stream.ts';
 
-const to = (host: string, port = 80): Target => ({ kind: 'name', host, port });
+const to = (host: string, port = 80): Target => ({ kind: 'name', name: host, port });
 const NEVER = new AbortController().signal;
 
 describe('opens that wait', () => {
   let places = 0;
   const opened: string[] = [];
   let line: OpenQueue;
-  const tryOpen = ({ host }: Target): Opened => {
+  const tryOpen = (target: Target): Opened => {
     if (places === 0) return { heldUntil: performance.now() + 5 };
     places -= 1;
-    opened.push(host);
+    opened.push(target.kind === 'name' ? target.name : formatIp(target.ip));
     return { stream: opened.length };
   };
 

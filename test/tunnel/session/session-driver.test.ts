@@ -228,7 +228,7 @@ function silentExit(acknowledges: boolean) {
   const open = async (): Promise<[fault: string, seconds: number]> => {
     const since = performance.now();
     const error = await driver
-      .open({ kind: 'name', host: 'example.org', port: 80 }, never)
+      .open({ kind: 'name', name: 'example.org', port: 80 }, never)
       .catch((reason: unknown) => reason);
     return [error instanceof WstunError ? error.fault : String(error), (performance.now() - since) / 1000];
   };

@@ -17,7 +17,7 @@ import { memoryLinkPair } from '../../support/links/memory-link.ts';
 import { exchange } from '../../support/payload.ts';
 import { until } from '../../support/until.ts';
 
-const target: Target = { kind: 'name', host: 'example.org', port: 80 };
+const target: Target = { kind: 'name', name: 'example.org', port: 80 };
 const never = new AbortController().signal;
 
 /** Echoes every stream; refuses port 1. */

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { MuxStream, type StreamOwner } from '../../../src/tunnel/stream/mux-stream.ts';
 import { RESET_WAIT_MS } from '../../../src/tunnel/stream/socket-reset.ts';
 
-const TARGET = { kind: 'name', host: 'example.org', port: 80 } as const;
+const TARGET = { kind: 'name', name: 'example.org', port: 80 } as const;
 
 function stream(): { stream: MuxStream; told: string[]; forgotten: string[] } {
   const told: string[] = [];

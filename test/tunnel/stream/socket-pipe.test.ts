@@ -16,7 +16,7 @@ import { Client, tcpServer } from '../../support/tcp.ts';
 import { endOf } from '../../support/through-proxy.ts';
 import { until } from '../../support/until.ts';
 
-const TARGET = { kind: 'name', host: 'example.com', port: 80 } as const;
+const TARGET = { kind: 'name', name: 'example.com', port: 80 } as const;
 
 interface Joined {
   readonly client: Client;
