@@ -96,10 +96,10 @@ export function createSessions({
 
 /** Of what a session may hold, 32 parts are for what it can be sent, one is for what it has to send: as by default. */
 export function muxLimits({ streams, opens, session_memory: memory }: ProcessLimits): Partial<Omit<MuxConfig, 'role'>> {
-  const { maxControlQueue } = DEFAULT_MUX_CONFIG;
+  const { maxControlFrames } = DEFAULT_MUX_CONFIG;
   return {
-    ...(streams !== undefined && { maxStreams: streams, maxControlQueue: Math.max(maxControlQueue, 3 * streams) }),
+    ...(streams !== undefined && { maxStreams: streams, maxControlFrames: Math.max(maxControlFrames, 3 * streams) }),
     ...(opens !== undefined && { openRate: { perSecond: opens, burst: 2 * opens } }),
-    ...(memory !== undefined && { sessionWindow: (memory / 33) * 32, sendBudget: memory / 33 }),
+    ...(memory !== undefined && { sessionWindowBytes: (memory / 33) * 32, sendBudgetBytes: memory / 33 }),
   };
 }

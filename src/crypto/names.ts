@@ -2,7 +2,7 @@
 import { WstunError } from '../errors.ts';
 
 /** One byte of length and a fixed field in the ticket hold it; as long as a DNS label, which people already know. */
-export const MAX_NAME_LENGTH = 63;
+export const MAX_NAME_CHARS = 63;
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 
@@ -13,5 +13,5 @@ export function isName(text: string): boolean {
 
 /** @throws WstunError bad-name */
 export function requireName(text: string): void {
-  if (!isName(text)) throw new WstunError('bad-name', JSON.stringify(text.slice(0, MAX_NAME_LENGTH + 1)));
+  if (!isName(text)) throw new WstunError('bad-name', JSON.stringify(text.slice(0, MAX_NAME_CHARS + 1)));
 }

@@ -2,7 +2,7 @@
 import { WstunError } from '../errors.ts';
 
 /** Longer than any host with a sensible path, and with a ticket behind it still far below a proxy's 8 KiB line. */
-const MAX_URL_LENGTH = 1024;
+const MAX_URL_CHARS = 1024;
 
 const SCHEMES: Readonly<Record<string, string>> = { 'ws:': 'ws:', 'wss:': 'wss:', 'http:': 'ws:', 'https:': 'wss:' };
 
@@ -24,7 +24,7 @@ export function parseRelayUrl(text: string): string {
 }
 
 function parseUrl(text: string): URL {
-  if (text.length > MAX_URL_LENGTH) throw new WstunError('bad-url', `it has more than ${MAX_URL_LENGTH} characters`);
+  if (text.length > MAX_URL_CHARS) throw new WstunError('bad-url', `it has more than ${MAX_URL_CHARS} characters`);
   if (!/^[a-z][a-z+.-]*:\/\/[^/]/i.test(text)) throw new WstunError('bad-url', 'it has no scheme or no host');
   if (/[\s\\\p{Cc}]/u.test(text)) throw new WstunError('bad-url', 'it has spaces, backslashes or control characters');
   try {

@@ -5,7 +5,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import nacl from 'tweetnacl';
 import { decodeBase64url, encodeBase64url } from './base64url.ts';
-import { isName, MAX_NAME_LENGTH } from './names.ts';
+import { isName, MAX_NAME_CHARS } from './names.ts';
 
 const TICKET_VERSION = 1;
 const HINT_LABEL = 'wstun ticket hint v1';
@@ -15,7 +15,7 @@ const HINT_BYTES = 8;
 const NONCE_BYTES = 24;
 const BOX_OVERHEAD_BYTES = 16;
 const FIXED_BYTES = 15;
-const PAYLOAD_BYTES = FIXED_BYTES + MAX_NAME_LENGTH;
+const PAYLOAD_BYTES = FIXED_BYTES + MAX_NAME_CHARS;
 /** 126, a multiple of three: the text has no unused bits. */
 const TICKET_BYTES = HINT_BYTES + NONCE_BYTES + BOX_OVERHEAD_BYTES + PAYLOAD_BYTES;
 const REFUSAL_PAYLOAD_BYTES = 9;
@@ -152,7 +152,7 @@ function roleOf(code: number): TicketRole | undefined {
 
 function decodeDestination(payload: Buffer): string | undefined {
   const length = payload.readUInt8(14);
-  if (length > MAX_NAME_LENGTH) return undefined;
+  if (length > MAX_NAME_CHARS) return undefined;
   const end = FIXED_BYTES + length;
   if (payload.subarray(end).some((byte) => byte !== 0)) return undefined;
   const destination = payload.toString('latin1', FIXED_BYTES, end);

@@ -11,7 +11,7 @@ const PIECE_BYTES = 16 * 1024;
  */
 const BURST_S = 0.05;
 /** Bytes: below, the headers of frames and records would outweigh what they carry. */
-const MIN_BURST = 4 * 1024;
+const MIN_BURST_BYTES = 4 * 1024;
 
 export class ByteBucket {
   private tokens = Number.POSITIVE_INFINITY;
@@ -54,5 +54,5 @@ function leastOf(want: number, rate: number): number {
 }
 
 function burstOf(rate: number): number {
-  return Math.max(MIN_BURST, rate * BURST_S);
+  return Math.max(MIN_BURST_BYTES, rate * BURST_S);
 }

@@ -12,16 +12,16 @@ import type { Piece } from '../memory/pieces.ts';
 import { POOLED_SLAB_BYTES, type Slab, SlabPool } from '../memory/slab-pool.ts';
 
 /** What an idle socket holds, bytes: a TLS hello or a small answer in one read. */
-const SMALLEST_READ = 8 * 1024;
+const SMALLEST_READ_BYTES = 8 * 1024;
 /** The largest read, bytes: beyond it measurements show no gain. */
-const LARGEST_READ = POOLED_SLAB_BYTES;
+const LARGEST_READ_BYTES = POOLED_SLAB_BYTES;
 
 /**
  * What the next reads of all of an exit's sockets may take together, bytes. Each socket has up to three reads on their
  * way (one being filled, one in Node's queue, one in the session's): 500 downloads at once took 413 MB without a
  * budget.
  */
-const READ_BUDGET = 1.5 * 1024 * 1024;
+const READ_BUDGET_BYTES = 1.5 * 1024 * 1024;
 
 /** Shares the budget, and the slabs, among the sockets that are open. */
 export class ReadBudget {
@@ -30,7 +30,10 @@ export class ReadBudget {
 
   /** What one socket may read at once now, bytes. */
   get largestRead(): number {
-    return Math.max(SMALLEST_READ, Math.min(LARGEST_READ, Math.floor(READ_BUDGET / Math.max(1, this.sockets))));
+    return Math.max(
+      SMALLEST_READ_BYTES,
+      Math.min(LARGEST_READ_BYTES, Math.floor(READ_BUDGET_BYTES / Math.max(1, this.sockets))),
+    );
   }
 
   /** For a socket that reads into these. */
@@ -47,7 +50,7 @@ export class ReadBuffers {
   private readonly budget: ReadBudget;
   private slab: Slab | undefined;
   /** The size that the next read should have. */
-  private size = SMALLEST_READ;
+  private size = SMALLEST_READ_BYTES;
 
   constructor(budget: ReadBudget) {
     this.budget = budget;
@@ -73,7 +76,7 @@ export class ReadBuffers {
     const chunk = slab.handOut(length);
     // A full read means that more waits in the kernel; a partial one has emptied it, so twice that will do next time.
     const wanted = length === offered ? 4 * slab.bytes : 2 * length;
-    this.size = Math.min(Math.max(wanted, SMALLEST_READ), this.budget.largestRead);
+    this.size = Math.min(Math.max(wanted, SMALLEST_READ_BYTES), this.budget.largestRead);
     return chunk;
   }
 

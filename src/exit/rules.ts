@@ -42,7 +42,7 @@ export interface Rule {
 /**
  * Longest rule text, characters: the longest name, and more ports than anyone lists. It bounds what an error quotes.
  */
-const MAX_RULE_LENGTH = 1024;
+const MAX_RULE_CHARS = 1024;
 
 /** Throws `bad-rule`, which quotes the rule and says what is wrong with it. */
 export function parseRule(text: string): Rule {
@@ -50,7 +50,7 @@ export function parseRule(text: string): Rule {
     throw new WstunError('bad-rule', `${JSON.stringify(text.slice(0, 300))}: ${why}`);
   };
   if (text === '') fail('it is empty');
-  if (text.length > MAX_RULE_LENGTH) fail(`it is longer than ${MAX_RULE_LENGTH} characters`);
+  if (text.length > MAX_RULE_CHARS) fail(`it is longer than ${MAX_RULE_CHARS} characters`);
   const { host, ports } = splitRule(text, fail);
   return { host: parseRuleHost(host, fail), ports: ports === undefined ? 'all' : parsePorts(ports, fail) };
 }

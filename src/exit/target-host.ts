@@ -20,8 +20,8 @@ export type Host =
   | { readonly kind: 'rejected'; readonly reason: string };
 
 /** RFC 1035 §2.3.4, without the root's dot. */
-const MAX_NAME = 253;
-const MAX_LABEL = 63;
+const MAX_NAME_BYTES = 253;
+const MAX_LABEL_BYTES = 63;
 
 export function parseHost(target: Target): Host {
   if (target.kind === 'name') return parseHostText(target.name);
@@ -48,8 +48,8 @@ function parseName(text: string): Host {
   if (!/^[A-Za-z0-9._-]+$/.test(text)) return rejected('contains characters that host names never contain');
   const name = text.replace(/\.$/, '').toLowerCase();
   const labels = name.split('.');
-  if (name.length > MAX_NAME) return rejected('longer than 253 bytes');
-  if (labels.some((label) => label.length < 1 || label.length > MAX_LABEL))
+  if (name.length > MAX_NAME_BYTES) return rejected('longer than 253 bytes');
+  if (labels.some((label) => label.length < 1 || label.length > MAX_LABEL_BYTES))
     return rejected('has a label that is not 1 to 63 bytes long');
   if (labels.some((label) => label.startsWith('-'))) return rejected('has a label that begins with a hyphen');
   if (endsInNumber(labels)) return rejected('a number that is not a dotted IPv4 address');

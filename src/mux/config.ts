@@ -2,7 +2,7 @@
  * The multiplexer's limits. Each is listed in docs/limits.md with its memory cost. Checked once, when a session is
  * made.
  */
-import { MAX_CREDIT, MAX_PAYLOAD_BYTES, MIN_CREDIT_BYTES } from '../protocol/frames.ts';
+import { MAX_CREDIT_BYTES, MAX_PAYLOAD_BYTES, MIN_CREDIT_BYTES } from '../protocol/frames.ts';
 import { type CongestionConfig, DEFAULT_CONGESTION_CONFIG } from './congestion/congestion-config.ts';
 
 export interface MuxConfig {
@@ -15,30 +15,30 @@ export interface MuxConfig {
    */
   readonly maxStreams: number;
   /**
-   * Sum of what all streams' peers may send us unasked, bytes: the session's receive memory, beside `minWindow` a
+   * Sum of what all streams' peers may send us unasked, bytes: the session's receive memory, beside `minWindowBytes` a
    * stream.
    */
-  readonly sessionWindow: number;
+  readonly sessionWindowBytes: number;
   /** A stream's credit when it opens, bytes; less when the session's budget is short. */
-  readonly initialWindow: number;
+  readonly initialWindowBytes: number;
   /**
    * What every stream gets however short the budget is, bytes, at least 1,024: credit is granted in quarters of it or
    * more, and under 256 bytes it would be a useless frame. Less than the default would not even hold one small answer.
    */
-  readonly minWindow: number;
+  readonly minWindowBytes: number;
   /**
    * A stream's credit grows to this while it is used up within two round trips, bytes. One stream's rate ≤ this / round
    * trip.
    */
-  readonly maxWindow: number;
+  readonly maxWindowBytes: number;
   /**
    * What all streams together may queue for sending, bytes; each gets an equal share within the next two. It bridges
    * the gap to the next read of a local socket, not the path: more only lives so long that the collector moves it to
    * the old generation.
    */
-  readonly sendBudget: number;
-  readonly minSendQueue: number;
-  readonly maxSendQueue: number;
+  readonly sendBudgetBytes: number;
+  readonly minSendQueueBytes: number;
+  readonly maxSendQueueBytes: number;
   /**
    * Largest DATA payload, bytes, 1 to 65,511: how long one stream may hold the link. As large as loopback and receivers
    * carry cheaply (tunnel/session/session-driver.ts).
@@ -64,7 +64,7 @@ export interface MuxConfig {
    * Control frames waiting for a peer that does not read. More is `peer-flood`. About 100 bytes each. At least three a
    * stream: all may be answered, reset and followed by refusals while the link stalls.
    */
-  readonly maxControlQueue: number;
+  readonly maxControlFrames: number;
   /** Streams that the peer may open: tokens a second, and how many may come at once. */
   readonly openRate: RateLimit;
   /**
@@ -120,20 +120,20 @@ const MIB = 1024 * KIB;
 
 export const DEFAULT_MUX_CONFIG: Omit<MuxConfig, 'role'> = {
   maxStreams: 1024,
-  sessionWindow: 32 * MIB,
-  initialWindow: 256 * KIB,
-  minWindow: 16 * KIB,
-  maxWindow: 4 * MIB,
-  sendBudget: MIB,
-  minSendQueue: 32 * KIB,
-  maxSendQueue: 256 * KIB,
+  sessionWindowBytes: 32 * MIB,
+  initialWindowBytes: 256 * KIB,
+  minWindowBytes: 16 * KIB,
+  maxWindowBytes: 4 * MIB,
+  sendBudgetBytes: MIB,
+  minSendQueueBytes: 32 * KIB,
+  maxSendQueueBytes: 256 * KIB,
   maxDataBytes: 48 * KIB,
   pingIntervalMs: 15_000,
   probeMs: 1_000,
   probeAnswerMs: 2_000,
   silenceLimitMs: 45_000,
   resetWaitMs: 30_000,
-  maxControlQueue: 4096,
+  maxControlFrames: 4096,
   openRate: { perSecond: 4000, burst: 8000 },
   abandonRate: { perSecond: 400, burst: 4096 },
   refusalRate: { perSecond: 4000, burst: 40_000 },
@@ -157,14 +157,28 @@ export const DEFAULT_RESUME_CONFIG: ResumeConfig = {
 /** All sessions of a process together, but for `minRetransmitBytes` each. */
 export const PROCESS_RETRANSMIT_BYTES = 256 * MIB;
 
-/** Throws a RangeError where a limit contradicts another: a programming fault, not one of a user. */
+type NumberField = { [K in keyof MuxConfig]: MuxConfig[K] extends number ? K : never }[keyof MuxConfig];
+
+/** In each row, every value is at most the next one. A number is a bound that no field sets. */
+const ORDERS: readonly (readonly (NumberField | number)[])[] = [
+  [1, 'maxStreams', 65_536],
+  [4 * MIN_CREDIT_BYTES, 'minWindowBytes', 'initialWindowBytes', 'maxWindowBytes', MAX_CREDIT_BYTES],
+  ['minSendQueueBytes', 'maxSendQueueBytes'],
+  [1, 'maxDataBytes', MAX_PAYLOAD_BYTES],
+];
+
+/** Throws a RangeError that names the two fields that contradict each other: a programming fault, not one of a user. */
 export function checkMuxConfig(config: MuxConfig): MuxConfig {
-  const { minWindow, initialWindow, maxWindow, minSendQueue, maxSendQueue, maxDataBytes, maxStreams } = config;
-  const answersFit = config.maxControlQueue >= 3 * maxStreams;
-  const windowsInRange = 4 * MIN_CREDIT_BYTES <= minWindow && maxWindow <= MAX_CREDIT;
-  const ordered = minWindow <= initialWindow && initialWindow <= maxWindow && minSendQueue <= maxSendQueue;
-  const inRange = maxDataBytes >= 1 && maxDataBytes <= MAX_PAYLOAD_BYTES && maxStreams >= 1 && maxStreams <= 65_536;
-  if (!answersFit || !windowsInRange || !ordered || !inRange)
-    throw new RangeError('multiplexer limits contradict each other');
-  return config;
+  const numberOf = (bound: NumberField | number) => (typeof bound === 'number' ? bound : config[bound]);
+  const shown = (bound: NumberField | number) =>
+    typeof bound === 'number' ? String(bound) : `${bound} (${config[bound]})`;
+  for (const order of ORDERS)
+    order.reduce((lower, upper) => {
+      if (numberOf(lower) <= numberOf(upper)) return upper;
+      throw new RangeError(`multiplexer limits: ${shown(lower)} must be at most ${shown(upper)}`);
+    });
+  if (config.maxControlFrames >= 3 * config.maxStreams) return config;
+  throw new RangeError(
+    `multiplexer limits: ${shown('maxControlFrames')} must be at least 3 times ${shown('maxStreams')}`,
+  );
 }

@@ -1,11 +1,11 @@
 /**
  * How much each peer stream may send us: one budget for the session, shared out as credit (docs/protocol.md §8). Pure.
  *
- * A stream's window starts at `initialWindow` and doubles, up to `maxWindow`, whenever half of it was consumed within
- * two round trips, as QUIC and yamux implementations do: then the window, not the path or the reader, was the limit.
- * When the budget is short, windows of streams that hold more than their share shrink as they are consumed. Since
- * credit once given is never taken back, `minWindow` for each stream lies outside the budget: no set of stalled streams
- * can starve another.
+ * A stream's window starts at `initialWindowBytes` and doubles, up to `maxWindowBytes`, whenever half of it was
+ * consumed within two round trips, as QUIC and yamux implementations do: then the window, not the path or the reader,
+ * was the limit. When the budget is short, windows of streams that hold more than their share shrink as they are
+ * consumed. Since credit once given is never taken back, `minWindowBytes` for each stream is outside the budget: no set
+ * of stalled streams can starve another.
  */
 import type { MuxConfig } from './config.ts';
 import type { StreamState } from './stream-state.ts';
@@ -26,7 +26,7 @@ export class ReceiveWindows {
     this.config = config;
   }
 
-  /** Sum of granted and held bytes of all streams: at most `sessionWindow` plus `minWindow` a stream. */
+  /** Sum of granted and held bytes of all streams: at most `sessionWindowBytes` plus `minWindowBytes` a stream. */
   get committedBytes(): number {
     return this.committed;
   }
@@ -34,7 +34,10 @@ export class ReceiveWindows {
   /** Counts a new stream in and returns its first credit. */
   admit(stream: StreamState, now: number): number {
     this.streams += 1;
-    stream.window = Math.max(this.config.minWindow, Math.min(this.config.initialWindow, Math.floor(this.free / 8)));
+    stream.window = Math.max(
+      this.config.minWindowBytes,
+      Math.min(this.config.initialWindowBytes, Math.floor(this.free / 8)),
+    );
     stream.epoch = now;
     stream.granted = stream.window;
     this.committed += stream.window;
@@ -92,17 +95,17 @@ export class ReceiveWindows {
    */
   grant(stream: StreamState): number {
     if (!this.owes(stream)) return 0;
-    const reserved = this.config.minWindow - stream.granted - stream.held;
+    const reserved = this.config.minWindowBytes - stream.granted - stream.held;
     const credit = Math.min(this.deficit(stream), Math.max(this.free, reserved, 0));
     // Slivers of a short budget would cost a frame each, and peers count them as useless.
-    if (credit * 4 < this.config.minWindow) return 0;
+    if (credit * 4 < this.config.minWindowBytes) return 0;
     stream.granted += credit;
     this.committed += credit;
     return credit;
   }
 
   private get free(): number {
-    return Math.max(0, this.config.sessionWindow - this.committed);
+    return Math.max(0, this.config.sessionWindowBytes - this.committed);
   }
 
   private deficit(stream: StreamState): number {
@@ -110,15 +113,15 @@ export class ReceiveWindows {
   }
 
   private adjust(stream: StreamState, now: number): void {
-    const { minWindow, maxWindow, sessionWindow } = this.config;
-    const short = this.free < sessionWindow / 8;
-    const fairShare = Math.max(minWindow, Math.floor(sessionWindow / Math.max(1, this.streams)));
+    const { minWindowBytes, maxWindowBytes, sessionWindowBytes } = this.config;
+    const short = this.free < sessionWindowBytes / 8;
+    const fairShare = Math.max(minWindowBytes, Math.floor(sessionWindowBytes / Math.max(1, this.streams)));
     if (short) {
       if (stream.window > fairShare) stream.window = Math.max(fairShare, Math.floor(stream.window / 2));
     } else if (now - stream.epoch <= Math.max(MIN_EPOCH_MS, 2 * this.roundTripMs)) {
       stream.window = Math.max(
         stream.window,
-        Math.min(maxWindow, stream.window * 2, stream.window + Math.floor(this.free / 4)),
+        Math.min(maxWindowBytes, stream.window * 2, stream.window + Math.floor(this.free / 4)),
       );
     }
     stream.epoch = now;

@@ -103,7 +103,7 @@ export class RecordWriter {
   }
 
   get isFlooded(): boolean {
-    return this.control.length > this.config.maxControlQueue;
+    return this.control.length > this.config.maxControlFrames;
   }
 
   /** Something waits that need not wait for bulk: a control frame, an answer to a ping, credit, a quiet stream. */

@@ -15,7 +15,7 @@ import { copiedIfSmall } from '../memory/small-parts.ts';
 import { FrameDecoder, type FrameHandler, type Verdict } from '../protocol/frame-decoder.ts';
 import {
   FEATURE_MAY_WAIT,
-  MAX_CREDIT,
+  MAX_CREDIT_BYTES,
   MAX_RECORD_BYTES,
   MAX_STREAM_ID,
   MIN_CREDIT_BYTES,
@@ -365,8 +365,8 @@ export class MuxSession implements FrameHandler {
 
   /** Each stream has an equal share of the budget, so that streams without credit cannot stop the others. */
   private get sendQueueLimit(): number {
-    const share = this.config.sendBudget / Math.max(1, this.streams.size);
-    return Math.max(this.config.minSendQueue, Math.min(this.config.maxSendQueue, share));
+    const share = this.config.sendBudgetBytes / Math.max(1, this.streams.size);
+    return Math.max(this.config.minSendQueueBytes, Math.min(this.config.maxSendQueueBytes, share));
   }
 
   // ── frames (called by the decoder) ─────────────────────────────────────────────────────────────────────────────────
@@ -382,7 +382,7 @@ export class MuxSession implements FrameHandler {
   handleOpen(id: number, credit: number, target: Target | undefined): Verdict {
     const peerIsOdd = this.config.role === 'exit';
     if ((id % 2 === 1) !== peerIsOdd || id <= this.lastPeerId) return 'bad-stream-id';
-    if (credit > MAX_CREDIT) return 'credit-overflow';
+    if (credit > MAX_CREDIT_BYTES) return 'credit-overflow';
     this.lastPeerId = id;
     if (this.config.role === 'client') return this.refuseOpen(id, 'dial-not-allowed');
     if (this.draining) return this.refuseOpen(id, 'shutting-down');
@@ -414,7 +414,7 @@ export class MuxSession implements FrameHandler {
     const stream = this.streams.get(id);
     if (!stream) return this.judgeLate(id);
     if (stream.phase !== 'opening') return 'wrong-state';
-    if (credit > MAX_CREDIT) return 'credit-overflow';
+    if (credit > MAX_CREDIT_BYTES) return 'credit-overflow';
     stream.phase = 'open';
     stream.sendCredit = credit;
     this.noteTransfer(this.now);
@@ -453,13 +453,13 @@ export class MuxSession implements FrameHandler {
   }
 
   handleCredit(id: number, increment: number): Verdict {
-    if (increment === 0 || increment > MAX_CREDIT) return 'credit-overflow';
+    if (increment === 0 || increment > MAX_CREDIT_BYTES) return 'credit-overflow';
     const stream = this.streams.get(id);
     // Late credit of a useful size is free, as on an open stream: how much of it is on its way, only the peer knows.
     if (!stream && increment >= MIN_CREDIT_BYTES && this.isSeen(id)) return undefined;
     if (!stream) return this.judgeLate(id);
     if (stream.phase !== 'open') return 'wrong-state';
-    if (stream.sendCredit + increment > MAX_CREDIT) return 'credit-overflow';
+    if (stream.sendCredit + increment > MAX_CREDIT_BYTES) return 'credit-overflow';
     stream.sendCredit += increment;
     this.scheduler.add(stream);
     return increment < MIN_CREDIT_BYTES ? this.countUseless() : undefined;

@@ -20,7 +20,7 @@ export const MAX_PAYLOAD_BYTES = MAX_RECORD_BYTES - FRAME_HEADER_BYTES;
 export const MAX_STREAM_ID = 0x7fff_ffff;
 
 /** §8: the most credit that one direction of a stream may have, bytes. */
-export const MAX_CREDIT = 0x7fff_ffff;
+export const MAX_CREDIT_BYTES = 0x7fff_ffff;
 
 /** §9: smaller increments are useless frames. */
 export const MIN_CREDIT_BYTES = 256;

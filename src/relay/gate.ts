@@ -143,7 +143,7 @@ function hasToken(list: string | undefined, token: string): boolean {
 }
 
 /** Characters of a path in a log. */
-const MAX_SHOWN_PATH = 200;
+const MAX_SHOWN_PATH_CHARS = 200;
 
 interface TicketPlace {
   readonly ticket: string;
@@ -168,6 +168,6 @@ function ticketIn(target: string): TicketPlace | undefined {
   const before = segments.slice(0, at).join('/');
   const isLast = target === `${before}/${ticket}` && (before === '' || before.startsWith('/'));
   const behind = segments.slice(at + 1).map((segment) => `/${segment}`);
-  const shown = [`${before}/…`, ...behind, target === path ? '' : '?…'].join('').slice(0, MAX_SHOWN_PATH);
+  const shown = [`${before}/…`, ...behind, target === path ? '' : '?…'].join('').slice(0, MAX_SHOWN_PATH_CHARS);
   return { ticket, before, isLast, path: shown };
 }

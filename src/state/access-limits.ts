@@ -10,11 +10,11 @@ export const DEFAULT_SESSIONS = 8;
 const MAX_SESSIONS = 1024;
 
 /** Bits a second: a page would take minutes, but no stream is given up meanwhile. */
-const MIN_RATE = 8_000;
-const MAX_RATE = 100_000_000_000;
+const MIN_RATE_BITS_PER_SECOND = 8_000;
+const MAX_RATE_BITS_PER_SECOND = 100_000_000_000;
 
-const MIN_QUOTA = 1_000;
-const MAX_QUOTA = 1_000 * 1_000_000_000_000;
+const MIN_QUOTA_BYTES = 1_000;
+const MAX_QUOTA_BYTES = 1_000 * 1_000_000_000_000;
 
 /** What is not there is not limited; `sessions` is then DEFAULT_SESSIONS. */
 export interface EntryLimits {
@@ -42,12 +42,12 @@ const FORMS: Readonly<Record<LimitName, LimitForm>> = {
     form: `a number from 1 to ${MAX_SESSIONS}`,
   },
   rate: {
-    read: (value) => inRange(readUnits(value, RATE_UNITS), MIN_RATE, MAX_RATE),
+    read: (value) => inRange(readUnits(value, RATE_UNITS), MIN_RATE_BITS_PER_SECOND, MAX_RATE_BITS_PER_SECOND),
     write: (value) => writeUnits(value, RATE_UNITS),
     form: 'bits per second, a whole number and its unit, such as "20mbit", from "8kbit" to "100gbit"',
   },
   quota: {
-    read: (value) => inRange(readUnits(value, BYTE_UNITS), MIN_QUOTA, MAX_QUOTA),
+    read: (value) => inRange(readUnits(value, BYTE_UNITS), MIN_QUOTA_BYTES, MAX_QUOTA_BYTES),
     write: (value) => writeUnits(value, BYTE_UNITS),
     form: 'bytes per month, a whole number and its unit (KB to TB, KiB to TiB), such as "100GB", from "1KB" to "1000TB"',
   },

@@ -15,6 +15,6 @@ it('limits of a session from limits.toml contradict no other, at either end of t
 
 it('the memory of a session is what it grants and what it queues together, by default as without a file', () => {
   expect(muxLimits({})).toEqual({});
-  const { sessionWindow, sendBudget } = DEFAULT_MUX_CONFIG;
-  expect(muxLimits({ session_memory: 33 * MIB })).toEqual({ sessionWindow, sendBudget });
+  const { sessionWindowBytes, sendBudgetBytes } = DEFAULT_MUX_CONFIG;
+  expect(muxLimits({ session_memory: 33 * MIB })).toEqual({ sessionWindowBytes, sendBudgetBytes });
 });

@@ -126,8 +126,8 @@ describe.each<Direction>(['download', 'upload'])('a reader of a %s that stops fo
     await bulk();
     const after = await lowest(() => stack.relay.process.memory().resident);
     // What the relay may hold of an upload is the credit that it has granted, of a download its queue for sending.
-    const { maxWindow, maxSendQueue } = DEFAULT_MUX_CONFIG;
-    const window = (direction === 'upload' ? maxWindow : maxSendQueue) / MIB;
+    const { maxWindowBytes, maxSendQueueBytes } = DEFAULT_MUX_CONFIG;
+    const window = (direction === 'upload' ? maxWindowBytes : maxSendQueueBytes) / MIB;
     expect((after - before) / STALLED, `${before} MiB, then ${after} MiB`).toBeLessThanOrEqual(window + 1);
   });
 });

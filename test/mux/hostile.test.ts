@@ -76,7 +76,7 @@ describe('an exit ends the session on', () => {
   ];
 
   it.each(faults)('%s', (_what, frames, fault) => {
-    const small = { initialWindow: 16 * KIB };
+    const small = { initialWindowBytes: 16 * KIB };
     const peer = busyExit(small);
     peer.feed(...frames);
     expectEnd(peer, fault);
@@ -95,14 +95,14 @@ describe('an exit ends the session on', () => {
     ['DATA behind our FINISH', [wire.data(1, Buffer.from('x')), wire.finish(1)]],
     ['all that may cross a closing', [wire.credit(5, 4096), wire.reset(5), wire.finish(5), wire.opened(5)]],
   ])('but not on %s', (_what, frames) => {
-    const peer = busyExit({ initialWindow: 16 * KIB });
+    const peer = busyExit({ initialWindowBytes: 16 * KIB });
     peer.session.finish(1);
     peer.feed(...frames);
     expectAlive(peer);
   });
 
   it('the byte beyond the window, whatever the pieces, and has stored none of that frame', () => {
-    const peer = busyExit({ initialWindow: 16 * KIB });
+    const peer = busyExit({ initialWindowBytes: 16 * KIB });
     for (let sent = 0; sent < 16 * KIB; sent += 1000) {
       peer.feed(wire.data(1, Buffer.alloc(Math.min(1000, 16 * KIB - sent))));
     }
@@ -114,7 +114,7 @@ describe('an exit ends the session on', () => {
   });
 
   it('a window used again without new credit', () => {
-    const peer = busyExit({ initialWindow: 16 * KIB });
+    const peer = busyExit({ initialWindowBytes: 16 * KIB });
     peer.feed(wire.data(1, Buffer.alloc(16 * KIB)));
     peer.session.consume(1, 16 * KIB, 0);
     peer.feed(wire.data(1, Buffer.alloc(1)));
@@ -124,7 +124,7 @@ describe('an exit ends the session on', () => {
 
 describe('a client ends the session on', () => {
   function busyClient(): MuxPeer {
-    const peer = MuxPeer.joined('client', { initialWindow: 16 * KIB });
+    const peer = MuxPeer.joined('client', { initialWindowBytes: 16 * KIB });
     peer.opened();
     peer.session.open(TARGET, 0);
     peer.frames();
@@ -164,7 +164,7 @@ describe('a client ends the session on', () => {
 
 describe('frames that crossed a reset', () => {
   it('may be DATA up to the credit that was left, and no more', () => {
-    const peer = MuxPeer.joined('exit', { initialWindow: 16 * KIB });
+    const peer = MuxPeer.joined('exit', { initialWindowBytes: 16 * KIB });
     for (const id of [1, 3]) peer.accepted(id);
     peer.feed(wire.data(1, Buffer.alloc(6 * KIB)));
     for (const id of [1, 3]) peer.session.reset(id, 'target-reset', peer.now);
@@ -236,7 +236,7 @@ describe('floods end the session one over their rate', () => {
   ];
 
   it.each(floods)('%s', (_what, config, one) => {
-    const peer = MuxPeer.joined('exit', { ...config, maxControlQueue: 100_000 });
+    const peer = MuxPeer.joined('exit', { ...config, maxControlFrames: 100_000 });
     peer.accepted(1);
     for (let count = 1; count <= 50; count++) peer.feed(...one(count));
     expectAlive(peer);
@@ -285,7 +285,7 @@ describe('a peer that does not read', () => {
   });
 
   it('is cut off when more than the control queue waits for it, though nobody polls', () => {
-    const peer = MuxPeer.joined('exit', { maxStreams: 10, maxControlQueue: 30 });
+    const peer = MuxPeer.joined('exit', { maxStreams: 10, maxControlFrames: 30 });
     peer.accepted(1);
     for (let id = 3; !peer.ended; id += 2) {
       peer.feed(wire.open(id));

@@ -8,13 +8,13 @@ const KIB = 1024;
 /** Small enough that windows, queues, places and the session's budget are all short all the time. */
 const SHORT = {
   maxStreams: 6,
-  sessionWindow: 24 * KIB,
-  initialWindow: 6 * KIB,
-  minWindow: KIB,
-  maxWindow: 20 * KIB,
-  sendBudget: 16 * KIB,
-  minSendQueue: KIB,
-  maxSendQueue: 8 * KIB,
+  sessionWindowBytes: 24 * KIB,
+  initialWindowBytes: 6 * KIB,
+  minWindowBytes: KIB,
+  maxWindowBytes: 20 * KIB,
+  sendBudgetBytes: 16 * KIB,
+  minSendQueueBytes: KIB,
+  maxSendQueueBytes: 8 * KIB,
   maxDataBytes: 3000,
 } as const;
 
@@ -139,7 +139,7 @@ describe('resets by both sides with frames on their way', () => {
   it('never end a session: the clock stands, so no budget refills', () => {
     for (let seed = 1; seed <= 30; seed++) {
       try {
-        const rig = plainRig({ ...SHORT, maxStreams: 50, sessionWindow: 200 * KIB });
+        const rig = plainRig({ ...SHORT, maxStreams: 50, sessionWindowBytes: 200 * KIB });
         churn(rig, prng(seed), 2000);
         rig.settle();
       } catch (error) {
@@ -150,7 +150,7 @@ describe('resets by both sides with frames on their way', () => {
 
   it('never end a session: a thousand streams at once, reset while all their frames cross', () => {
     for (const late of [1, 3, 7]) {
-      const rig = plainRig({ maxStreams: 1024, sessionWindow: 1024 * KIB });
+      const rig = plainRig({ maxStreams: 1024, sessionWindowBytes: 1024 * KIB });
       rig.client.open();
       rig.flow();
       for (let i = 0; i < 1000; i++) rig.client.open();

@@ -66,7 +66,9 @@ describe('100,000 mutated records', () => {
       }
       const { streams, committed, events } = kept(session);
       if (session.isOver) ended += 1;
-      const clean = session.isOver ? streams === 0 && committed === 0 : committed <= DEFAULT_MUX_CONFIG.sessionWindow;
+      const clean = session.isOver
+        ? streams === 0 && committed === 0
+        : committed <= DEFAULT_MUX_CONFIG.sessionWindowBytes;
       if (!clean || events > 0) throw new Error(`something is left: seed ${seed}, round ${round}`);
     }
     // The mutations must neither end all sessions nor none.

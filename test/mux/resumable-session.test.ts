@@ -90,7 +90,7 @@ describe('two ends whose links come and go', () => {
   it('deliver prefixes, end cleanly only what is complete, lose and repeat nothing, and keep nothing', () => {
     fc.assert(
       fc.property(fc.array(operations, { minLength: 20, maxLength: 200, size: 'max' }), (sequence) => {
-        const rig = new ResumeRig({ sessionWindow: 200 * KIB, sendBudget: 100 * KIB, maxDataBytes: 3000 });
+        const rig = new ResumeRig({ sessionWindowBytes: 200 * KIB, sendBudgetBytes: 100 * KIB, maxDataBytes: 3000 });
         for (const operation of sequence) perform(rig, operation);
         rig.settle();
         for (const { resumable, budget } of rig.ends) expect([resumable.retransmitBytes, budget.used]).toEqual([0, 0]);
@@ -245,7 +245,12 @@ describe('memory that is kept', () => {
 describe('what is kept for a peer that acknowledges nothing', () => {
   it('stays within its bound, which is the send window: nothing new goes out, and nothing is dropped', () => {
     const rig = rigWithStream(
-      { maxWindow: 16 * MIB, initialWindow: 16 * MIB, sessionWindow: 64 * MIB, maxSendQueue: 16 * MIB },
+      {
+        maxWindowBytes: 16 * MIB,
+        initialWindowBytes: 16 * MIB,
+        sessionWindowBytes: 64 * MIB,
+        maxSendQueueBytes: 16 * MIB,
+      },
       { retransmitBytes: MIB, minRetransmitBytes: 64 * KIB, path: UNBOUNDED },
     );
     rig.client.write(0, 8 * MIB);

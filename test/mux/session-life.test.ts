@@ -229,17 +229,26 @@ describe('the end of a session', () => {
 
 describe('limits that contradict each other', () => {
   it.each<[string, Partial<MuxConfig>]>([
-    ['a window that would be granted in useless portions', { minWindow: 1023 }],
-    ['an initial window below the least', { initialWindow: 16_383 }],
-    ['an initial window above the largest', { initialWindow: 5 * 1024 * 1024 }],
-    ['a window beyond what credit can say', { maxWindow: 2 ** 31 }],
-    ['a send queue below its least', { maxSendQueue: 1024 }],
+    ['a window that would be granted in useless portions', { minWindowBytes: 1023 }],
+    ['an initial window below the least', { initialWindowBytes: 16_383 }],
+    ['an initial window above the largest', { initialWindowBytes: 5 * 1024 * 1024 }],
+    ['a window beyond what credit can say', { maxWindowBytes: 2 ** 31 }],
+    ['a send queue below its least', { maxSendQueueBytes: 1024 }],
     ['DATA without room for a byte', { maxDataBytes: 0 }],
     ['DATA that no record holds', { maxDataBytes: 65_512 }],
     ['no streams', { maxStreams: 0 }],
-    ['streams without end', { maxStreams: 65_537, maxControlQueue: 1_000_000 }],
+    ['streams without end', { maxStreams: 65_537, maxControlFrames: 1_000_000 }],
     ['more streams than the control queue can answer', { maxStreams: 1366 }],
   ])('%s', (_what, config) => {
-    expect(() => new MuxSession({ ...DEFAULT_MUX_CONFIG, ...config, role: 'exit' }, 0)).toThrow(RangeError);
+    const make = () => new MuxSession({ ...DEFAULT_MUX_CONFIG, ...config, role: 'exit' }, 0);
+    expect(make).toThrow(RangeError);
+    for (const [field, value] of Object.entries(config).slice(0, 1)) expect(make).toThrow(`${field} (${value})`);
+  });
+
+  it('the error of contradicting multiplexer limits names both fields with their values', () => {
+    const config = { ...DEFAULT_MUX_CONFIG, role: 'exit' as const, maxSendQueueBytes: 1024 };
+    expect(() => new MuxSession(config, 0)).toThrow(
+      'minSendQueueBytes (32768) must be at most maxSendQueueBytes (1024)',
+    );
   });
 });

@@ -141,7 +141,7 @@ describe('streams that have something to send', () => {
   });
 
   it('are told when to write on, once, at half of their queue', () => {
-    const peer = MuxPeer.joined('exit', { maxSendQueue: 64 * KIB });
+    const peer = MuxPeer.joined('exit', { maxSendQueueBytes: 64 * KIB });
     peer.accepted(1, 0);
     expect(peer.session.write(1, Buffer.alloc(60 * KIB))).toBe(true);
     expect(peer.session.write(1, Buffer.alloc(4 * KIB))).toBe(false);
@@ -158,7 +158,11 @@ describe('streams that have something to send', () => {
   });
 
   it('share the send budget equally, but for a minimum', () => {
-    const peer = MuxPeer.joined('exit', { sendBudget: 64 * KIB, minSendQueue: 2 * KIB, maxSendQueue: 32 * KIB });
+    const peer = MuxPeer.joined('exit', {
+      sendBudgetBytes: 64 * KIB,
+      minSendQueueBytes: 2 * KIB,
+      maxSendQueueBytes: 32 * KIB,
+    });
     const roomFor = (streams: number): number => {
       for (let id = 1; id < 2 * streams; id += 2) if (!inside(peer.session).streams.has(id)) peer.accepted(id, 0);
       let room = 1;

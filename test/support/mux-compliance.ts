@@ -324,7 +324,11 @@ function resetTests(start: Start): void {
 function creditTests(start: Start, size: ComplianceSize): void {
   // Byte by byte, and each byte's memory watched: seconds.
   it('stall only the stream whose reader stopped, and hold a bounded part of it', { timeout: 60_000 }, async () => {
-    const bench = await start({ initialWindow: 64 * 1024, maxWindow: 64 * 1024, maxSendQueue: 64 * 1024 });
+    const bench = await start({
+      initialWindowBytes: 64 * 1024,
+      maxWindowBytes: 64 * 1024,
+      maxSendQueueBytes: 64 * 1024,
+    });
     const stalled = await bench.stream();
     const free = await bench.stream();
     const chunk = 16 * 1024;

@@ -179,8 +179,8 @@ export class RigEnd {
   takeEvents(): void {
     for (let event = this.session.pollEvent(); event; event = this.session.pollEvent()) this.handle(event);
     const { committed, streams, unread } = kept(this.session);
-    const { sessionWindow, minWindow } = this.config;
-    check(committed <= sessionWindow + minWindow * (streams + unread), 'receive memory is bounded');
+    const { sessionWindowBytes, minWindowBytes } = this.config;
+    check(committed <= sessionWindowBytes + minWindowBytes * (streams + unread), 'receive memory is bounded');
   }
 
   private handle(event: MuxEvent): void {

@@ -27,7 +27,7 @@ export interface StreamOwner {
  * Bytes. Readable: none, since the window of the stream bounds what is pushed. Writable: one large read of a socket;
  * what the session queues itself comes on top (docs/limits.md).
  */
-const WRITABLE_HIGH_WATER_MARK = 64 * 1024;
+const WRITABLE_HIGH_WATER_MARK_BYTES = 64 * 1024;
 
 export class MuxStream extends Duplex implements TunnelStream {
   readonly id: number;
@@ -48,7 +48,7 @@ export class MuxStream extends Duplex implements TunnelStream {
   private finalDone: ((error?: Error | null) => void) | undefined;
 
   constructor(owner: StreamOwner, id: number, target: Target) {
-    super({ allowHalfOpen: true, readableHighWaterMark: 0, writableHighWaterMark: WRITABLE_HIGH_WATER_MARK });
+    super({ allowHalfOpen: true, readableHighWaterMark: 0, writableHighWaterMark: WRITABLE_HIGH_WATER_MARK_BYTES });
     this.owner = owner;
     this.id = id;
     this.target = target;
