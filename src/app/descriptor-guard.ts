@@ -28,6 +28,7 @@ export class DescriptorGuard {
   private readonly logger: Logger;
   private readonly limit: number | undefined;
   private readonly lowestFree: () => number | undefined;
+  private timer: NodeJS.Timeout | undefined;
   private saidAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: DescriptorGuardOptions) {
@@ -57,11 +58,13 @@ export class DescriptorGuard {
     return isShort;
   }
 
-  /**
-   * Looks again and again, for as long as the process lives: what fails for want of a descriptor often tells nobody.
-   */
+  /** Looks again and again, until `stop`: what fails for want of a descriptor often tells nobody. */
   watch(): void {
-    setInterval(() => this.isShort(), WATCH_MS).unref();
+    this.timer = setInterval(() => this.isShort(), WATCH_MS).unref();
+  }
+
+  stop(): void {
+    clearInterval(this.timer);
   }
 
   private get threshold(): number {
@@ -77,7 +80,7 @@ export class DescriptorGuard {
   }
 }
 
-/** For a command: until the process ends. @param needed at full use */
+/** Until `stop`. @param needed at full use */
 export function watchDescriptors(logger: Logger, needed: number): DescriptorGuard {
   const guard = new DescriptorGuard({ logger });
   guard.warnIfLow(needed);

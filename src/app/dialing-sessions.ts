@@ -1,96 +1,62 @@
 /** Sessions whose streams are dialled from here, within what access control and the limits of the process allow. */
-import type { Identity } from '../crypto/keys.ts';
 import { importKeyPair } from '../crypto/x25519.ts';
-import { createExit } from '../exit/exit.ts';
+import { createExit, type Exit } from '../exit/exit.ts';
 import { createOwnEndpoints } from '../exit/own-endpoints.ts';
-import type { PublicAddresses } from '../exit/public-addresses.ts';
-import type { Resolver } from '../exit/resolver.ts';
 import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../mux/config.ts';
 import type { Logger } from '../observability/logger.ts';
-import { loadOrCreateIdentity } from '../state/identity-file.ts';
 import type { ProcessLimits } from '../state/limits-file.ts';
-import { type RetiredKeys, readRetiredKeys } from '../state/retired-keys.ts';
-import type { StateDir } from '../state/state-dir.ts';
-import type { UsageFile } from '../state/usage-file.ts';
 import { ExitSessions } from '../tunnel/session/exit-sessions.ts';
-import type { AccessControl } from './access-control.ts';
+import type { Dialling } from './dialling.ts';
+import type { ServingState } from './serving-state.ts';
 
-/**
- * The identity of a directory and those before it, newest first. @throws WstunError state-unusable, identity-damaged
- */
-export async function loadKeys(state: StateDir): Promise<Keys> {
-  const { identity } = await loadOrCreateIdentity(state);
-  return { identity, retired: await readRetiredKeys(state, Date.now()) };
-}
-
-export interface Keys {
-  readonly identity: Identity;
-  readonly retired: readonly RetiredKeys[];
-}
-
-export interface ServingOptions extends Keys {
-  readonly access: AccessControl;
-  readonly usage: UsageFile;
-  readonly logger: Logger;
-  /** Of this machine, that no client may reach through the exit. */
+interface DialingSessionsOptions {
+  readonly serving: ServingState;
+  readonly dialling: Dialling;
+  /** Of this machine, that no client may reach through the exit. Asked at every dial. */
   readonly ownPorts: () => number[];
-  /** Of this machine as it is seen from outside. */
-  readonly publicAddresses: PublicAddresses;
-  readonly resolver: Resolver;
   /** How long a session without a link is kept, ms. */
-  readonly resumeWindow?: number | undefined;
-  readonly limits: ProcessLimits;
-  readonly isOverloaded: () => boolean;
-  /** True while new streams would take what descriptors are left. */
-  readonly isShortOfDescriptors: () => boolean;
+  readonly resumeWindowMs?: number | undefined;
+  readonly logger: Logger;
 }
 
-/** Sessions whose streams are dialled from here. */
-export function createSessions({
-  identity,
-  retired,
-  access,
-  usage,
-  logger,
-  ownPorts,
-  publicAddresses,
-  resolver,
-  resumeWindow,
-  limits,
-  isOverloaded,
-  isShortOfDescriptors,
-}: ServingOptions): ExitSessions {
+/** By the keys as they are now. @throws WstunError interfaces-hidden */
+export function createSessions(options: DialingSessionsOptions): ExitSessions {
+  const { serving, resumeWindowMs, logger } = options;
+  const { access, keys, isOverloaded } = serving;
   return new ExitSessions({
-    keys: importKeyPair(identity.exposeSessionKey()),
+    keys: importKeyPair(keys.identity.exposeSessionKey()),
     peerOf: (sessionKey) => access.clientOf(sessionKey),
-    retired: retired.map((keys) => ({
-      keys: importKeyPair(keys.identity.exposeSessionKey()),
-      peerOf: (sessionKey) => access.retiredPeerOf(keys, sessionKey),
+    retired: keys.retired.map((old) => ({
+      keys: importKeyPair(old.identity.exposeSessionKey()),
+      peerOf: (sessionKey) => access.retiredPeerOf(old, sessionKey),
     })),
     maxSessionsOf: (peer) => access.maxSessionsOf(peer),
     isOverloaded,
-    mux: muxLimits(limits),
-    acceptor: createExit({
-      isOverloaded: () => isOverloaded() || isShortOfDescriptors(),
-      limits: {
-        ...(limits.dials !== undefined && { pendingPerPeer: limits.dials }),
-        ...(limits.all_dials !== undefined && { pendingTotal: limits.all_dials }),
-      },
-      resolver,
-      rulesFor: (peer) => access.rulesFor(peer),
-      rateOf: (peer) => access.rateOf(peer),
-      quotas: {
-        isUsedUp: (peer) => {
-          const quota = access.quotaOf(peer);
-          return quota !== undefined && usage.usedBy(peer) >= quota;
-        },
-        count: (peer, bytes) => usage.add(peer, bytes),
-      },
-      ownEndpoints: createOwnEndpoints({ ports: ownPorts, publicAddresses: () => publicAddresses.all }),
-      logger,
-    }),
+    mux: muxLimits(serving.limits),
+    acceptor: createDialer(options),
     logger,
-    ...(resumeWindow !== undefined && { resumeWindowMs: resumeWindow }),
+    ...(resumeWindowMs !== undefined && { resumeWindowMs }),
+  });
+}
+
+function createDialer({ serving, dialling, ownPorts, logger }: DialingSessionsOptions): Exit {
+  const { access, usage, limits, isOverloaded, isShortOfDescriptors } = serving;
+  const { resolver, publicAddresses } = dialling;
+  return createExit({
+    isOverloaded: () => isOverloaded() || isShortOfDescriptors(),
+    limits: {
+      ...(limits.dials !== undefined && { pendingPerPeer: limits.dials }),
+      ...(limits.all_dials !== undefined && { pendingTotal: limits.all_dials }),
+    },
+    resolver,
+    rulesFor: (peer) => access.rulesFor(peer),
+    rateOf: (peer) => access.rateOf(peer),
+    quotas: {
+      isUsedUp: (peer) => usage.usedBy(peer) >= (access.quotaOf(peer) ?? Number.POSITIVE_INFINITY),
+      count: (peer, bytes) => usage.add(peer, bytes),
+    },
+    ownEndpoints: createOwnEndpoints({ ports: ownPorts, publicAddresses: () => publicAddresses.all }),
+    logger,
   });
 }
 

@@ -1,30 +1,48 @@
-/** What a relay and a named exit are told on the command line about dialling, and what is made of it. */
-
+/** How a relay or an exit finds the addresses of targets, and those of its own that no client may reach through it. */
+import { WstunError } from '../errors.ts';
 import { PublicAddresses } from '../exit/public-addresses.ts';
 import { createResolver, type Resolver } from '../exit/resolver.ts';
-import { parseIp } from '../net/ip.ts';
+import { type IpBytes, parseIp } from '../net/ip.ts';
 import type { Logger } from '../observability/logger.ts';
 
 export interface DialOptions {
-  /** Name servers instead of the system's. */
+  /** Name servers, IP addresses. Default: the system's. */
   readonly dns?: readonly string[];
-  /** Of this machine, instead of those that are learnt: IP addresses, or `none`. */
-  readonly publicAddress?: readonly string[];
-  /** Instead of one that asks name servers. */
-  readonly resolver?: Resolver;
+  /** Names, in lower case, and the IP address of each, which is asked of no name server. Default: none. */
+  readonly hosts?: Readonly<Record<string, string>>;
+  /** Under which IP addresses this machine is reached from outside. Default: what it learns. Empty: none. */
+  readonly publicAddresses?: readonly string[];
 }
 
-interface Dialling {
+export interface Dialling {
   readonly resolver: Resolver;
   readonly publicAddresses: PublicAddresses;
 }
 
 /** @throws WstunError bad-option */
-export function diallingOf({ dns, publicAddress, resolver }: DialOptions, logger: Logger): Dialling {
+export function diallingOf({ dns, hosts = {}, publicAddresses }: DialOptions, logger: Logger): Dialling {
   const servers = dns ? { servers: dns } : {};
-  const asked = resolver ?? createResolver(servers);
+  const asked = createResolver(servers);
   // The hosts file often has a machine's own name as 127.0.1.1: the name servers are asked for it all the same.
   const resolvers = [asked, createResolver({ ...servers, hostsFile: '' })];
-  const given = publicAddress?.flatMap((text) => parseIp(text) ?? []);
-  return { resolver: asked, publicAddresses: new PublicAddresses({ given, resolvers, logger }) };
+  const given = publicAddresses?.map(ipOf);
+  return { resolver: withHosts(asked, hosts), publicAddresses: new PublicAddresses({ given, resolvers, logger }) };
+}
+
+function withHosts(resolver: Resolver, hosts: Readonly<Record<string, string>>): Resolver {
+  const known = new Map(Object.entries(hosts).map(([name, address]) => [name, ipOf(address)]));
+  return {
+    fullNamesOf: (name) => resolver.fullNamesOf(name),
+    resolve: (names, signal) => {
+      const [name = ''] = names;
+      const address = known.get(name);
+      return address === undefined ? resolver.resolve(names, signal) : Promise.resolve({ name, addresses: [address] });
+    },
+  };
+}
+
+function ipOf(text: string): IpBytes {
+  const ip = parseIp(text);
+  if (ip === undefined) throw new WstunError('bad-option', `${JSON.stringify(text)} is not an IP address`);
+  return ip;
 }

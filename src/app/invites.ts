@@ -1,14 +1,39 @@
 /** Invites: who issues them, and the peer that each of them is made for. */
 import { encodeInvite, type Invite } from '../crypto/invite.ts';
-import { createIdentity, type Identity } from '../crypto/keys.ts';
+import { createIdentity, formatPublicIdentity, type Identity } from '../crypto/keys.ts';
+import { requireName } from '../crypto/names.ts';
+import { WstunError } from '../errors.ts';
 import { parseRule, type Rule } from '../exit/rules.ts';
 import { AccessFile } from '../state/access-file.ts';
-import type { AccessEntry } from '../state/access-list.ts';
-import { readRegistration } from '../state/registration-file.ts';
+import type { EntryLimits } from '../state/access-limits.ts';
+import type { AccessEntry, AccessRole } from '../state/access-list.ts';
+import { type Registration, readRegistration } from '../state/registration-file.ts';
 import { readRelayUrl } from '../state/relay-settings.ts';
+import { readRetiredKeys } from '../state/retired-keys.ts';
 import type { StateDir } from '../state/state-dir.ts';
 
-export type NewEntry = Pick<AccessEntry, 'name' | 'role' | 'allow' | 'limits'>;
+export interface PeerOptions {
+  /** `exit`: an exit of that name may register at this relay. Default: client. */
+  readonly role?: AccessRole | undefined;
+  /** What a client may reach besides public addresses: `10.0.0.0/8:22,80`, `*.corp.example`, `*`. */
+  readonly allow?: readonly string[] | undefined;
+  /** Of a client: `sessions` at once (default 8), `rate` in bits a second each way, `quota` in bytes a month. */
+  readonly limits?: EntryLimits | undefined;
+}
+
+type NewEntry = Omit<AccessEntry, 'key'>;
+
+/** @throws WstunError bad-name, bad-rule, bad-option */
+export function newEntry(name: string, { role = 'client', allow = [], limits }: PeerOptions): NewEntry {
+  requireName(name);
+  const instead = (what: string) => `the access list of the exit has the ${what} of its clients`;
+  if (role === 'exit' && allow.length > 0)
+    throw new WstunError('bad-option', `--allow is not for exits: ${instead('rules')}`);
+  for (const rule of allow) parseRule(rule);
+  if (role === 'exit' && limits !== undefined)
+    throw new WstunError('bad-option', `limits are not for exits: ${instead('limits')}`);
+  return { name, role, allow, ...(limits && { limits }) };
+}
 
 /** Who invites: all of an invite but its peer. */
 export type Issuer = Omit<Invite, 'peer'>;
@@ -19,10 +44,12 @@ export function relayIssuer(relay: Identity, url: string): Issuer {
   return { relayUrls: [url], relayGateKey: gate, exitSessionKey: session, exitName: undefined };
 }
 
-/**
- * The relay or the exit that the directory belongs to. Undefined where no URL
- * is known; then no new identity is made.
- */
+/** An exit, for its clients: the invite by which it registered pins the relay's key, and they pin its own. */
+export function exitIssuer({ relayUrls, relayGateKey, exitName }: Registration, exit: Identity): Issuer {
+  return { relayUrls, relayGateKey, exitSessionKey: exit.public.session, exitName };
+}
+
+/** The relay or the exit that the directory belongs to. Without a known URL: undefined, and no identity is made. */
 export async function findIssuer(
   state: StateDir,
   given: string | undefined,
@@ -30,11 +57,8 @@ export async function findIssuer(
 ): Promise<Issuer | undefined> {
   const registration = await readRegistration(state);
   if (registration !== undefined) {
-    const { relayUrls, relayGateKey, exitName } = registration;
     const { identity } = await load(state);
-    // The exit's own key: the invite by which it registered pins the relay's.
-    const exitSessionKey = identity.public.session;
-    return { relayUrls: given === undefined ? relayUrls : [given], relayGateKey, exitSessionKey, exitName };
+    return { ...exitIssuer(registration, identity), ...(given !== undefined && { relayUrls: [given] }) };
   }
   const known = given ?? (await readRelayUrl(state))?.url;
   if (known === undefined) return undefined;
@@ -46,13 +70,31 @@ export function accessFile(state: StateDir): AccessFile<Rule> {
   return new AccessFile(state, parseRule);
 }
 
-/** Makes a peer, puts its public keys on the list, and returns its invite: the only copy of its secret. */
+/**
+ * Makes a peer, puts its public keys on the list, and returns its invite: the only copy of its secret.
+ * @throws WstunError bad-option, name-taken, access-malformed, state-unusable
+ */
 export async function inviteNewPeer(file: AccessFile<Rule>, issuer: Issuer, entry: NewEntry): Promise<string> {
+  if (entry.role === 'exit' && issuer.exitName !== undefined)
+    throw new WstunError('bad-option', `${file.state.path} belongs to an exit; add an exit at its relay`);
   const peer = createIdentity();
   await file.add({ ...entry, key: peer.public });
   return inviteOf(issuer, entry, peer);
 }
 
-export function inviteOf(issuer: Issuer, { name, role }: Pick<AccessEntry, 'name' | 'role'>, peer: Identity): string {
+/** A new peer under a name of the list, with the same rules. The invite before is revoked. */
+export async function renewInvite(file: AccessFile<Rule>, issuer: Issuer, name: string): Promise<string> {
+  const peer = createIdentity();
+  return inviteOf(issuer, await file.replaceKey(name, peer.public), peer);
+}
+
+/** Whether the keys of the peer, or those of its issuer, were rotated since: a new invite revokes nothing then. */
+export async function isInviteDead(state: StateDir, { role, key }: AccessEntry): Promise<boolean> {
+  const [latest] = await readRetiredKeys(state, Date.now());
+  const text = formatPublicIdentity(key);
+  return latest?.peers.some((peer) => peer.role === role && formatPublicIdentity(peer.key) === text) ?? false;
+}
+
+function inviteOf(issuer: Issuer, { name, role }: Pick<AccessEntry, 'name' | 'role'>, peer: Identity): string {
   return encodeInvite({ ...issuer, peer, role, ...(role === 'exit' && { exitName: name }) });
 }

@@ -17,7 +17,7 @@ import type { RetiredKeys } from '../state/retired-keys.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import type { ExitSessions } from '../tunnel/session/exit-sessions.ts';
 import type { AccessControl } from './access-control.ts';
-import type { Keys } from './dialing-sessions.ts';
+import type { Keys } from './serving-state.ts';
 
 interface RelayRouterOptions {
   readonly keys: Keys;

@@ -2,17 +2,21 @@
  * `wstun access add | list | set | renew | remove`: edits the access list of a state directory; a running relay follows
  * by itself.
  */
-import { accessFile, findIssuer, type Issuer, inviteNewPeer, inviteOf, type NewEntry } from '../app/invites.ts';
-import { createIdentity, formatPublicIdentity } from '../crypto/keys.ts';
-import { requireName } from '../crypto/names.ts';
+import {
+  accessFile,
+  findIssuer,
+  type Issuer,
+  inviteNewPeer,
+  isInviteDead,
+  newEntry,
+  renewInvite,
+} from '../app/invites.ts';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
 import { WstunError } from '../errors.ts';
-import { parseRule } from '../exit/rules.ts';
 import { describeLimits, parseLimitChanges, parseLimitOptions } from '../state/access-limits.ts';
-import type { AccessEntry, AccessRole } from '../state/access-list.ts';
+import type { AccessRole } from '../state/access-list.ts';
 import { loadIdentity, loadOrCreateIdentity } from '../state/identity-file.ts';
-import { readRetiredKeys } from '../state/retired-keys.ts';
-import { openExistingStateDir, openStateDir, type StateDir } from '../state/state-dir.ts';
+import { openExistingStateDir, openStateDir } from '../state/state-dir.ts';
 import { readUsage } from '../state/usage-file.ts';
 import { type ConfirmOptions, confirm } from './confirm.ts';
 import { exitHere, findState, findStateToAdd, type StateOption } from './find-state.ts';
@@ -38,14 +42,13 @@ interface SetOptions extends StateOption, LimitTexts {
 
 /** Nothing is made before all that was typed has been judged: what fails leaves no directory and no keys behind. */
 export async function addAccess(name: string, options: AddOptions): Promise<void> {
-  const entry = newEntry(name, options);
+  const { role, allow } = options;
+  const entry = newEntry(name, { role, allow, limits: parseLimitOptions(options) });
   const url = options.url === undefined ? undefined : parseRelayUrl(options.url);
   const { path, isNew } = findStateToAdd(options);
   if (isNew) await confirmNewKeys(path, url, options);
   const state = await openStateDir(path);
   const issuer = await issuerOf(state, url, loadOrCreateIdentity);
-  if (entry.role === 'exit' && issuer.exitName !== undefined)
-    throw new WstunError('bad-option', `${state.path} belongs to an exit; add an exit at its relay`);
   const invite = await inviteNewPeer(accessFile(state), issuer, entry);
   if (isNew && issuer.exitName === undefined)
     tell(
@@ -65,11 +68,9 @@ export async function renewAccess(
   if (before === undefined) throw new WstunError('name-unknown', name);
   const url = options.url === undefined ? undefined : parseRelayUrl(options.url);
   const issuer = await issuerOf(state, url, async () => ({ identity: await loadIdentity(state) }));
-  if (!(await isVoid(state, before)))
+  if (!(await isInviteDead(state, before)))
     await confirm(`This revokes the current invite of ${name} and ends its sessions.`, options);
-  const peer = createIdentity();
-  const { role } = await file.replaceKey(name, peer.public);
-  showInvite(name, issuer, inviteOf(issuer, { name, role }, peer));
+  showInvite(name, issuer, await renewInvite(file, issuer, name));
 }
 
 export async function listAccess(options: StateOption & { json?: boolean }): Promise<void> {
@@ -108,35 +109,11 @@ export async function removeAccess(name: string, options: StateOption): Promise<
   if (process.stderr.isTTY) tell(`wstun: ${name} was removed; its sessions end within two seconds`);
 }
 
-function newEntry(name: string, { role = 'client', allow = [], ...options }: AddOptions): NewEntry {
-  requireName(name);
-  if (role === 'exit' && allow.length > 0)
-    throw new WstunError(
-      'bad-option',
-      '--allow is not for exits: the access list of the exit has the rules of its clients',
-    );
-  for (const rule of allow) parseRule(rule);
-  const limits = parseLimitOptions(options);
-  if (role === 'exit' && limits !== undefined)
-    throw new WstunError(
-      'bad-option',
-      'limits are not for exits: the access list of the exit has the limits of its clients',
-    );
-  return { name, role, allow, ...(limits && { limits }) };
-}
-
 /** Keys that no relay has started with: in a directory that was named they are meant, elsewhere perhaps not. */
 async function confirmNewKeys(path: string, url: string | undefined, options: AddOptions): Promise<void> {
   if (url === undefined) throw unknownUrl(path);
   if (options.state === undefined)
     await confirm(`There are no keys in ${path} yet. wstun will make new ones, for a relay.`, options);
-}
-
-/** Its keys, or those of who invites, were replaced since: nobody loses anything by a new one. */
-async function isVoid(state: StateDir, { role, key }: AccessEntry): Promise<boolean> {
-  const [latest] = await readRetiredKeys(state, Date.now());
-  const same = (other: AccessEntry['key']) => formatPublicIdentity(other) === formatPublicIdentity(key);
-  return latest?.peers.some((peer) => peer.role === role && same(peer.key)) ?? false;
 }
 
 /** On stdout the invite alone; for a person, by which way it leads. */

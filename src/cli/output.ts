@@ -3,7 +3,8 @@
  * logs.
  */
 import type { WstunError } from '../errors.ts';
-import { createLogger, type Logger } from '../observability/logger.ts';
+import type { Logger } from '../observability/logger.ts';
+import { createLogger } from '../observability/stderr-logger.ts';
 
 export interface OutputOptions {
   readonly json?: boolean | undefined;

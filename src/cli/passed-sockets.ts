@@ -2,13 +2,16 @@
  * Which listening sockets a service manager has passed to this process, by the protocol of sd_listen_fds(3). Reads the
  * environment alone; whether the descriptors are what they should be shows when they are listened on.
  */
+
+import type { RelayOptions } from '../app/relay.ts';
 import { WstunError } from '../errors.ts';
-import type { PassedSocket } from '../relay/listen.ts';
 
 /** SD_LISTEN_FDS_START */
 const FIRST_FD = 3;
 /** A relay has an address or two; what is beyond is a mistake. */
 const MAX_SOCKETS = 64;
+
+type PassedSocket = Extract<RelayOptions['listen'][number], { readonly fd: number }>;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

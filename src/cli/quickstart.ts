@@ -3,19 +3,15 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { accessFile } from '../app/invites.ts';
-import { createIdentity } from '../crypto/keys.ts';
+import { type Client, startClient } from '../app/client.ts';
+import { type Relay, startRelay } from '../app/relay.ts';
 import { WstunError } from '../errors.ts';
-import { createResolver, type Resolver } from '../exit/resolver.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
-import { parseIp } from '../net/ip.ts';
 import { isLoopback } from '../proxy/listen-check.ts';
-import { loadOrCreateIdentity } from '../state/identity-file.ts';
-import { openStateDir } from '../state/state-dir.ts';
-import { type RunningClient, startClient } from './client.ts';
+import { reports } from './client.ts';
+import { OutageReport } from './outage-report.ts';
 import { Output, type OutputOptions } from './output.ts';
 import { browserLines } from './proxy-usage.ts';
-import { type RunningRelay, startRelay } from './relay.ts';
 import { shellQuote } from './shell.ts';
 import { firstSignal } from './shutdown.ts';
 
@@ -51,52 +47,38 @@ export async function runQuickstart(options: OutputOptions & { readonly listen: 
 
 interface Stack {
   readonly page: Server;
-  readonly relay: RunningRelay;
-  readonly client: RunningClient;
+  readonly relay: Relay;
+  readonly client: Client;
 }
 
 async function startStack(directory: string, listen: HostPort, output: Output): Promise<Stack> {
   const page = await startPage();
   const address = page.address();
   const port = typeof address === 'object' && address !== null ? address.port : 0;
-  const state = await openStateDir(directory);
-  const { identity } = await loadOrCreateIdentity(state);
-  const peer = createIdentity();
-  await accessFile(state).add({
-    name: 'quickstart',
-    key: peer.public,
-    role: 'client',
-    allow: [`${PAGE_HOST}:${port}`],
+  const relay = await startRelay({
+    state: directory,
+    listen: [{ host: '127.0.0.1', port: 0 }],
+    hosts: { [PAGE_HOST]: '127.0.0.1' },
+    logger: output.logger,
   });
-  const relay = await startRelay(
-    { state: directory, listen: [{ host: '127.0.0.1', port: 0 }], resolver: withPage(createResolver()) },
-    output,
-  );
-  const invite = {
-    relayUrls: [relay.url],
-    relayGateKey: identity.public.gate,
-    exitSessionKey: identity.public.session,
-    exitName: undefined,
-    peer,
-  };
-  const client = await startClient(invite, { listen }, output, (proxy) => {
-    const url = `http://${PAGE_HOST}:${port}/`;
-    output.event({ event: 'ready', role: 'quickstart', listen: formatHostPort(proxy), relay: relay.url, url });
-    output.say(describe(proxy, relay.url, url));
+  const invite = await relay.invite('quickstart', { allow: [`${PAGE_HOST}:${port}`] });
+  const url = `http://${PAGE_HOST}:${port}/`;
+  const client: Client = await startClient({
+    invite,
+    listen,
+    events: reports(output, new OutageReport(output), () => {
+      output.event({
+        event: 'ready',
+        role: 'quickstart',
+        listen: formatHostPort(client.listen),
+        relay: relay.url,
+        url,
+      });
+      output.say(describe(client.listen, relay.url, url));
+    }),
+    logger: output.logger,
   });
   return { page, relay, client };
-}
-
-/** The name of the page, beside all that the exit finds otherwise. */
-function withPage(resolver: Resolver): Resolver {
-  const loopback = parseIp('127.0.0.1');
-  return {
-    fullNamesOf: (name) => resolver.fullNamesOf(name),
-    resolve: (names, signal) =>
-      names[0] === PAGE_HOST && loopback
-        ? Promise.resolve({ name: PAGE_HOST, addresses: [loopback] })
-        : resolver.resolve(names, signal),
-  };
 }
 
 function startPage(): Promise<Server> {

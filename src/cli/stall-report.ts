@@ -1,10 +1,10 @@
 /**
  * What a person, and a script, is told while nothing comes through the link of a client: what is known, and no guess.
  */
-import type { StallInfo } from '../tunnel/session/stall-watch.ts';
+import type { ClientEvents } from '../app/client.ts';
 import { counted, seconds } from './outage-report.ts';
 
-type Stall = StallInfo & { readonly streams: number };
+type Stall = Parameters<NonNullable<ClientEvents['onStalled']>>[0];
 
 /** Where links open and short messages pass. */
 const SHORT_ONLY =

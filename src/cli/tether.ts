@@ -1,86 +1,17 @@
-/** `wstun client --tether`: where the phone finds the laptop, and what the person at the laptop gets to see of it. */
+/** `wstun client --tether`: what the person at the laptop gets to see of it, and its key Enter. */
 import { readFileSync } from 'node:fs';
-import { networkInterfaces } from 'node:os';
 import type { Readable } from 'node:stream';
-import { describeFault, WstunError } from '../errors.ts';
-import { formatHostPort, type HostPort } from '../net/host-port.ts';
-import { AddressFollower } from '../tether/laptop/address-follower.ts';
-import { lanAddresses } from '../tether/laptop/lan-address.ts';
-import { readPage } from '../tether/laptop/page-file.ts';
-import { createTetherServer, type TetherEvent, type TetherServer } from '../tether/laptop/tether-server.ts';
+import type { TetherNotice } from '../app/tether.ts';
+import { describeFault, type WstunError } from '../errors.ts';
+import { formatHostPort } from '../net/host-port.ts';
 import type { Output } from './output.ts';
 import { drawQr } from './qr.ts';
 
-const DEFAULT_PORT = 8808;
-const ANY_ADDRESS: ReadonlySet<string> = new Set(['0.0.0.0', '::', '*']);
-
-export interface RunningTether extends Pick<TetherServer, 'dial' | 'pages' | 'close'> {
-  /** The network may have changed: without a host of its own the page goes where the machine is. */
-  look(): void;
-  /** Each line, of whatever content, shows a new code: for one more phone. */
-  takeCommands(lines: Readable): void;
-}
-
-/** What says where a tether is to be found. */
-type Place = Pick<AddressFollower, 'look' | 'showCode' | 'close'>;
-
-/**
- * @param onJoined there is one more page to be asked
- * @throws WstunError cannot-listen
- */
-export async function startTether(
-  wanted: HostPort | true,
-  relayUrls: readonly string[],
-  output: Output,
-  onJoined: () => void,
-): Promise<RunningTether> {
-  const server = createTetherServer({
-    page: readPage(),
-    relayUrls,
-    onEvent: (event) => {
-      report(event, output);
-      if (event.type === 'paired') onJoined();
-    },
-    logger: output.logger,
-  });
-  const place = await startAt(wanted === true ? { host: undefined, port: DEFAULT_PORT } : wanted, server, output);
-  const dial: RunningTether['dial'] = (makeUrl, signal) => server.dial(makeUrl, signal);
-  return {
-    dial,
-    get pages() {
-      return server.pages;
-    },
-    look: () => place.look(),
-    close: () => {
-      place.close();
-      server.close();
-    },
-    takeCommands: (lines) => {
-      if ('isTTY' in lines && lines.isTTY === true && !isInForeground()) return;
-      lines.on('error', () => {}).on('data', () => place.showCode());
-      if ('unref' in lines && typeof lines.unref === 'function') lines.unref();
-    },
-  };
-}
-
-/** @throws WstunError cannot-listen */
-async function startAt(
-  { host, port }: { readonly host: string | undefined; readonly port: number },
-  server: TetherServer,
-  output: Output,
-): Promise<Place> {
-  if (host !== undefined && !ANY_ADDRESS.has(host)) {
-    await server.serve({ host, port, publicHost: host });
-    return { look: () => {}, showCode: () => server.showCode(), close: () => {} };
-  }
-  const follower = new AddressFollower({
-    ...{ server, host, port },
-    addresses: () => lanAddresses(networkInterfaces()),
-    onNoAddress: (why) => reportFault('no-address', new WstunError(why), output),
-    onRefused: (error) => reportFault('cannot-listen', error, output),
-  });
-  await follower.start();
-  return follower;
+/** Of whatever content. */
+export function onEachLine(lines: Readable, onLine: () => void): void {
+  if ('isTTY' in lines && lines.isTTY === true && !isInForeground()) return;
+  lines.on('error', () => {}).on('data', onLine);
+  if ('unref' in lines && typeof lines.unref === 'function') lines.unref();
 }
 
 /** A job in the background that reads from its terminal is stopped (SIGTTIN), tunnel and all. */
@@ -95,10 +26,11 @@ function isInForeground(): boolean {
   }
 }
 
-function report(event: TetherEvent, output: Output): void {
-  const { type, ...rest } = event;
+export function reportTether(notice: TetherNotice, output: Output): void {
+  if ('error' in notice) return reportFault(notice.type, notice.error, output);
+  const { type, ...rest } = notice;
   output.event({ event: `tether-${type}`, ...rest });
-  output.say(sentenceOf(event));
+  output.say(sentenceOf(notice));
 }
 
 /** Of what ends nothing: it is tried again. */
@@ -108,7 +40,7 @@ function reportFault(event: 'no-address' | 'cannot-listen', { code, message }: W
   output.say(`wstun: ${message}${again}`);
 }
 
-function sentenceOf(event: TetherEvent): string {
+function sentenceOf(event: Exclude<TetherNotice, { error: WstunError }>): string {
   if (event.type === 'code') return describeCode(event.url);
   if (event.type === 'address') {
     const { again } = event;

@@ -1,16 +1,9 @@
 /**
- * The one place that knows how wstun logs: pino, to stderr, JSON lines unless a person is watching. stdout belongs to
- * what a command prints for use (an invite, `--json` events).
- *
- * What may be logged: names of access entries, addresses of peers, counts, faults. Never a secret, an invite, a ticket
- * or a request target (a ticket is in it); never a destination above `debug`.
+ * What may be logged, by whoever is handed a logger: names of access entries, addresses of peers, counts, faults. Never
+ * a secret, an invite, a ticket or a request target (a ticket is in it); never a destination above `debug`.
  */
-import { pino } from 'pino';
-import pretty from 'pino-pretty';
-import { formatIp } from '../net/ip.ts';
-import type { Target } from '../protocol/target.ts';
 
-/** What the layers below `cli` may call; a test passes its own. */
+/** Of pino, for example. */
 export interface Logger {
   debug(fields: object, message: string): void;
   info(fields: object, message: string): void;
@@ -18,26 +11,4 @@ export interface Logger {
   error(fields: object, message: string): void;
 }
 
-export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
-
-/** `human`: lines with a time and colours (NO_COLOR and FORCE_COLOR hold), else one JSON object a line. */
-export function createLogger(options: { level: LogLevel; human: boolean }): Logger {
-  const base = { level: options.level, base: null, serializers: { target: describeTarget } };
-  if (!options.human) return pino(base, pino.destination({ dest: 2, sync: true }));
-  const colorize =
-    process.env.NO_COLOR === undefined && (process.stderr.isTTY || process.env.FORCE_COLOR !== undefined);
-  return pino(
-    base,
-    pretty({ destination: 2, sync: true, colorize, translateTime: 'SYS:HH:MM:ss', ignore: 'pid,hostname' }),
-  );
-}
-
-/** A field `target`, as it is logged: its bytes become text only where the line is written. */
-export function describeTarget(target: Target): object {
-  const { kind, port } = target;
-  if (kind === 'name') return { kind, host: target.name, port };
-  return { kind: target.ip.length === 4 ? 'ipv4' : 'ipv6', host: formatIp(target.ip), port };
-}
-
-/** @internal */
 export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };

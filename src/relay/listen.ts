@@ -8,7 +8,7 @@ import { cannotListen, WstunError } from '../errors.ts';
 import type { HostPort } from '../net/host-port.ts';
 
 /** A TCP socket that listens already, and goes on when this process ends: connections then wait for the next. */
-export interface PassedSocket {
+interface PassedSocket {
   readonly fd: number;
   /** For faults. */
   readonly name: string;

@@ -1,0 +1,188 @@
+/**
+ * A client: a proxy on this machine, and a session with the exit that carries its connections. Prints nothing, and
+ * leaves signals and flags of the process alone.
+ */
+import { decodeInvite, type Invite } from '../crypto/invite.ts';
+import { WstunError } from '../errors.ts';
+import type { HostPort } from '../net/host-port.ts';
+import { type Logger, silentLogger } from '../observability/logger.ts';
+import { refuseOpenToNetwork } from '../proxy/listen-check.ts';
+import { DEFAULT_PROXY_LIMITS } from '../proxy/proxy-limits.ts';
+import { type ProxyServer, startProxyServer } from '../proxy/proxy-server.ts';
+import { RelaySessionDialer, refuseUnsealed } from '../tunnel/dial/session-dialer.ts';
+import { type ClientObserver, TunnelClient } from '../tunnel/session/tunnel-client.ts';
+import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
+import { followNetwork } from './network.ts';
+import { DRAIN_MS, requireResumeWindow } from './options.ts';
+import { Tether, type TetherNotice } from './tether.ts';
+
+/** Links, and Node's own. */
+const DESCRIPTORS_BESIDE_PROGRAMS = 100;
+
+const DEFAULT_LISTEN: HostPort = { host: '127.0.0.1', port: 1080 };
+
+/** Each is called when it has happened, and must not throw. Times are in ms, `streams` counts connections. */
+export interface ClientEvents {
+  /** A session is established; not the first one after `awayMs` without, for want of which `streamsLost` ended. */
+  onConnected?(info: { readonly first: boolean; readonly awayMs: number; readonly streamsLost: number }): void;
+  /** The link is lost. The streams wait for the next one. */
+  onLinkLost?(info: { readonly streams: number }): void;
+  /** A new link carries the streams. None was lost. */
+  onResumed?(info: { readonly awayMs: number; readonly streams: number }): void;
+  /**
+   * Nothing has come through the link for `silentMs`, nor through `links` others since. `onlyShort`: short messages
+   * pass. `error`: why the last attempt failed.
+   */
+  onStalled?(info: {
+    readonly silentMs: number;
+    readonly streams: number;
+    readonly links: number;
+    readonly onlyShort: boolean;
+    readonly error: WstunError | undefined;
+  }): void;
+  /** The other end is shutting down. The streams may finish; new ones use the next session. */
+  onDraining?(info: { readonly streams: number }): void;
+  /** The session has ended, and its streams with it. The next one follows unless `isFinal`. */
+  onSessionLost?(error: WstunError, info: { readonly streams: number; readonly isFinal: boolean }): void;
+  /** An attempt to connect failed. The next one follows after `waitMs`. */
+  onFailed?(error: WstunError, waitMs: number): void;
+  /** Of the tether: codes to show, phones that come and go. */
+  onTether?(notice: TetherNotice): void;
+}
+
+export interface ClientOptions {
+  /** `wstun1_…` */
+  readonly invite: string;
+  /** Of the proxy. Port 0: any free one. Default: 127.0.0.1, port 1080. */
+  readonly listen?: HostPort;
+  /** What programs must give. Default: nothing. */
+  readonly credentials?: { readonly user: string; readonly pass: string };
+  /** True: other machines may use the proxy without credentials. Default: false. */
+  readonly allowLan?: boolean;
+  /** `off` is possible only over wss:// to the relay's own exit. Default: on. */
+  readonly encryption?: 'on' | 'off';
+  /** How long the session is kept without a link, ms, 0 to 86,400,000. Default: 120,000. */
+  readonly resumeWindowMs?: number;
+  /** True: gives up at the first failure or, once connected, at the first that lasts 10 s. Default: false. */
+  readonly once?: boolean;
+  /** Serves a page by which phones carry links; true: at the machine's local address, port 8808. Default: no page. */
+  readonly tether?: HostPort | true;
+  /** False: only phones carry links. Default: true. */
+  readonly direct?: boolean;
+  readonly events?: ClientEvents;
+  /** Default: nothing is logged. */
+  readonly logger?: Logger;
+}
+
+export interface Client {
+  /** The proxy's address. */
+  readonly listen: HostPort;
+  /** Rejects with a WstunError when no further attempt could help; resolves when it is closed. */
+  readonly ended: Promise<void>;
+  /** Tries a new link now, for every session. Changes of the network do that too. */
+  reconnect(): void;
+  /** Shows a new code, as an event. Without a tether nothing happens. */
+  showCode(): void;
+  /**
+   * Closes the proxy's port, lets connections finish for `graceMs` (default 30,000), then resets them. Resolves when
+   * everything is closed. May be called again, to shorten the time. Never rejects.
+   */
+  close(graceMs?: number): Promise<void>;
+}
+
+/**
+ * Resolves when the proxy listens; the first session follows. What fails leaves nothing open.
+ * @throws WstunError invite-malformed, invite-for-exit, open-to-network, encryption-needed, bad-option, cannot-listen
+ */
+export async function startClient(options: ClientOptions): Promise<Client> {
+  const invite = decodeInvite(options.invite);
+  const { listen = DEFAULT_LISTEN, credentials, allowLan = false } = options;
+  if (invite.role === 'exit') throw new WstunError('invite-for-exit');
+  requireResumeWindow(options.resumeWindowMs);
+  refuseOpenToNetwork({ host: listen.host, hasCredentials: credentials !== undefined, allowLan });
+  if (options.encryption === 'off') refuseUnsealed(invite, options.tether !== undefined);
+  const client = new RunningClient(options, invite);
+  try {
+    await client.start(listen, credentials);
+    return client;
+  } catch (error) {
+    await client.close(0);
+    throw error;
+  }
+}
+
+function observerOf(events: ClientEvents): ClientObserver {
+  return {
+    onConnected: (info) => events.onConnected?.(info),
+    onLinkLost: (info) => events.onLinkLost?.(info),
+    onResumed: (info) => events.onResumed?.(info),
+    onStalled: (info) => events.onStalled?.(info),
+    onDraining: (info) => events.onDraining?.(info),
+    onSessionLost: (error, info) => events.onSessionLost?.(error, info),
+    onFailed: (error, waitMs) => events.onFailed?.(error, waitMs),
+  };
+}
+
+class RunningClient implements Client {
+  listen = DEFAULT_LISTEN;
+  ended: Promise<void> = Promise.resolve();
+  private readonly logger: Logger;
+  private readonly descriptors: DescriptorGuard;
+  private readonly network: { stop(): void };
+  private readonly tether: Tether | undefined;
+  private readonly tunnel: TunnelClient;
+  private proxy: ProxyServer | undefined;
+
+  constructor(options: ClientOptions, invite: Invite) {
+    const { logger = silentLogger } = options;
+    this.logger = logger;
+    this.tether = this.createTether(options, invite);
+    this.tunnel = this.createTunnel(options, invite);
+    this.descriptors = watchDescriptors(logger, DEFAULT_PROXY_LIMITS.maxConnections + DESCRIPTORS_BESIDE_PROGRAMS);
+    this.network = followNetwork(this, logger);
+  }
+
+  async start(listen: HostPort, credentials: ClientOptions['credentials']): Promise<void> {
+    const { tunnel: opener, logger } = this;
+    await this.tether?.start();
+    this.proxy = await startProxyServer({ ...listen, opener, logger, credentials });
+    this.listen = this.proxy.address;
+    this.ended = this.tunnel.run();
+    // Whoever does not ask for it is not to be ended by it.
+    this.ended.catch(() => {});
+  }
+
+  reconnect(): void {
+    this.tether?.look();
+    this.tunnel.wake();
+  }
+
+  showCode(): void {
+    this.tether?.showCode();
+  }
+
+  async close(graceMs = DRAIN_MS): Promise<void> {
+    this.network.stop();
+    // Who has no stream yet is not waited for.
+    this.tunnel.drain();
+    await this.proxy?.close(graceMs);
+    await this.tunnel.close(0);
+    this.tether?.close();
+    this.descriptors.stop();
+  }
+
+  private createTether({ tether: listen, events }: ClientOptions, { relayUrls }: Invite): Tether | undefined {
+    if (listen === undefined) return undefined;
+    const onNotice = (notice: TetherNotice) => events?.onTether?.(notice);
+    return new Tether({ listen, relayUrls, onNotice, onJoined: () => this.tunnel.tryNow(), logger: this.logger });
+  }
+
+  private createTunnel(options: ClientOptions, invite: Invite): TunnelClient {
+    const { tether, logger } = this;
+    const { encryption = 'on', direct = true, once = false, resumeWindowMs, events = {} } = options;
+    const pages = tether && { pages: tether.pages, direct };
+    const dialer = new RelaySessionDialer(invite, encryption, logger, pages);
+    const limits = { once, ...(resumeWindowMs !== undefined && { resumeWindowMs }) };
+    return new TunnelClient(dialer, observerOf(events), logger, limits);
+  }
+}

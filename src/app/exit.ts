@@ -1,0 +1,280 @@
+/**
+ * A named exit: registers at its relay, and dials for the clients that it invites itself. Prints nothing, and leaves
+ * signals and flags of the process alone.
+ */
+import { encodeBase64url } from '../crypto/base64url.ts';
+import { decodeInvite } from '../crypto/invite.ts';
+import { WstunError } from '../errors.ts';
+import { type Logger, silentLogger } from '../observability/logger.ts';
+import {
+  type Registration,
+  readRegistration,
+  requireRegistration,
+  saveRegistration,
+} from '../state/registration-file.ts';
+import { readRelayUrl } from '../state/relay-settings.ts';
+import { markRunning } from '../state/running.ts';
+import { openStateDir, type StateDir } from '../state/state-dir.ts';
+import { MAX_ANNOUNCED_KEYS } from '../transport/control-messages.ts';
+import { TicketDialer } from '../tunnel/dial/ticket-dialer.ts';
+import { ExitRegistration, type RegistrationHandler } from '../tunnel/session/exit-registration.ts';
+import type { ExitSessions } from '../tunnel/session/exit-sessions.ts';
+import { createSessions } from './dialing-sessions.ts';
+import { type Dialling, type DialOptions, diallingOf } from './dialling.ts';
+import { accessFile, exitIssuer, type PeerOptions } from './invites.ts';
+import { followNetwork } from './network.ts';
+import { DRAIN_MS, requireResumeWindow } from './options.ts';
+import { ServingState } from './serving-state.ts';
+
+/** A handful of clients with all the streams that a session may have. */
+const DESCRIPTORS_NEEDED = 4_096;
+
+/** Each is called when it has happened, and must not throw. */
+export interface ExitEvents {
+  /** It is registered at its relay: clients can come. `first` is false after an outage. */
+  onRegistered?(info: { readonly relay: string; readonly first: boolean }): void;
+  /** The relay has room for `taken` of the `of` clients of this exit. It rejects the others. */
+  onPartlyRegistered?(info: { readonly taken: number; readonly of: number }): void;
+  /** It is not registered, or an attempt failed. The next one follows after `waitMs`. */
+  onFailed?(error: WstunError, waitMs: number): void;
+}
+
+export interface ExitOptions extends DialOptions {
+  /** The directory of its keys, its access list and its invite: made if it is missing, and of this exit alone. */
+  readonly state: string;
+  /** `wstun1_…`, of a peer with the role exit. It is remembered. Default: the last one. */
+  readonly invite?: string;
+  /** How long a session is kept without a link, ms, 0 to 86,400,000. Default: 120,000. */
+  readonly resumeWindowMs?: number;
+  /** True: gives up at the first failure or, once registered, at the first that lasts 10 s. Default: false. */
+  readonly once?: boolean;
+  readonly events?: ExitEvents;
+  /** Default: nothing is logged. */
+  readonly logger?: Logger;
+}
+
+export interface Exit {
+  /** Under which it registers. */
+  readonly name: string;
+  /** The path of the state directory. */
+  readonly state: string;
+  /** Rejects with a WstunError when no further attempt could help; resolves when it is closed. */
+  readonly ended: Promise<void>;
+  /** Registers anew now. Changes of the network do that too. */
+  reconnect(): void;
+  /**
+   * Adds a client to the access list, and returns its invite: a secret, and its only copy. The relay accepts the client
+   * when it has heard of it, within about a second.
+   * @throws WstunError bad-name, bad-rule, bad-option, name-taken, access-malformed, state-unusable
+   */
+  invite(name: string, options?: PeerOptions): Promise<string>;
+  /** Removes a client. Resolves when its sessions have ended. @throws WstunError name-unknown, state-unusable */
+  remove(name: string): Promise<void>;
+  /**
+   * Leaves the relay, lets streams finish for `graceMs` (default 30,000), then ends them. Resolves when everything is
+   * closed. May be called again, to shorten the time. Never rejects.
+   */
+  close(graceMs?: number): Promise<void>;
+}
+
+/**
+ * Resolves when it has begun to register; `onRegistered` follows. What fails leaves nothing open.
+ * @throws WstunError invite-malformed, invite-missing, invite-for-client, bad-option, exit-running, state-unusable,
+ * identity-damaged, access-malformed, limits-malformed, interfaces-hidden
+ */
+export async function startExit(options: ExitOptions): Promise<Exit> {
+  const { logger = silentLogger } = options;
+  requireResumeWindow(options.resumeWindowMs);
+  const given = options.invite === undefined ? undefined : registrationOf(options.invite);
+  const dialling = diallingOf(options, logger);
+  const files = await openFiles(options.state, given, logger);
+  let exit: RunningExit | undefined;
+  try {
+    exit = new RunningExit({ ...options, logger, dialling }, files);
+    await exit.start();
+    return exit;
+  } catch (error) {
+    await (exit ?? files).close(0);
+    throw error;
+  }
+}
+
+/**
+ * What an invite would change: as whom and where the exit of a directory registers. Undefined where that stays, or
+ * where the exit has invited nobody yet.
+ * @throws WstunError invite-malformed, invite-for-client, state-unusable, access-malformed
+ */
+export async function placeChange(
+  path: string,
+  invite: string,
+): Promise<{ readonly from: string; readonly to: string } | undefined> {
+  const given = registrationOf(invite);
+  const state = await openStateDir(path);
+  // One that cannot be read is about to be replaced.
+  const before = await readRegistration(state).catch(() => undefined);
+  if (before === undefined || isSamePlace(before, given)) return undefined;
+  if ((await accessFile(state).read()).length === 0) return undefined;
+  return { from: placeText(before), to: placeText(given) };
+}
+
+function placeText({ exitName, relayUrls: [url] }: Registration): string {
+  return `"${exitName}" at ${url}`;
+}
+
+/** Rotated keys, or another URL of the same relay, change no place. */
+function isSamePlace(one: Registration, other: Registration): boolean {
+  const isSameRelay =
+    Buffer.from(one.relayGateKey).equals(other.relayGateKey) ||
+    one.relayUrls.some((url) => other.relayUrls.includes(url));
+  return one.exitName === other.exitName && isSameRelay;
+}
+
+function registrationOf(invite: string): Registration {
+  return requireRegistration(decodeInvite(invite));
+}
+
+interface Files {
+  readonly serving: ServingState;
+  readonly registration: Registration;
+  /** From here on another process may run with the directory. */
+  unmark(): Promise<void>;
+  close(): Promise<void>;
+}
+
+async function openFiles(path: string, given: Registration | undefined, logger: Logger): Promise<Files> {
+  const state = await openStateDir(path);
+  if ((await readRelayUrl(state)) !== undefined)
+    throw new WstunError('state-unusable', `${state.path} belongs to a relay, and an exit needs its own`);
+  const unmark = await markRunning(state).catch((error: unknown) => goOnUnmarked(error, logger));
+  try {
+    const registration = await settleRegistration(state, given);
+    const serving = await ServingState.open(state, () => DESCRIPTORS_NEEDED, logger);
+    const close = async () => {
+      await unmark();
+      await serving.close();
+    };
+    return { serving, registration, unmark, close };
+  } catch (error) {
+    await unmark();
+    throw error;
+  }
+}
+
+/** A directory that cannot be written to, or a full disk, keeps no exit from running. */
+function goOnUnmarked(error: unknown, logger: Logger): () => Promise<void> {
+  if (!(error instanceof WstunError) || error.fault !== 'state-unusable') throw error;
+  logger.warn({ code: error.code }, `a second exit with this state directory would not be detected: ${error.message}`);
+  return async () => {};
+}
+
+/** The one that was given, remembered from now on; else the one from the last time. */
+async function settleRegistration(state: StateDir, given: Registration | undefined): Promise<Registration> {
+  if (given !== undefined) await saveRegistration(state, given);
+  const registration = given ?? (await readRegistration(state));
+  if (registration === undefined) throw new WstunError('invite-missing');
+  return registration;
+}
+
+interface Checked extends ExitOptions {
+  readonly logger: Logger;
+  readonly dialling: Dialling;
+}
+
+class RunningExit implements Exit {
+  ended: Promise<void> = Promise.resolve();
+  private readonly options: Checked;
+  private readonly files: Files;
+  private readonly atRelay: ExitRegistration;
+  private readonly network: { stop(): void };
+  private sessions: ExitSessions;
+  private isFirst = true;
+
+  constructor(options: Checked, files: Files) {
+    const { logger, once = false } = options;
+    this.options = options;
+    this.files = files;
+    this.sessions = this.createSessions();
+    const dialer = new TicketDialer(files.registration, logger);
+    this.atRelay = new ExitRegistration(dialer, this.createHandler(), logger, { once });
+    this.network = followNetwork(this, logger);
+  }
+
+  get name(): string {
+    return this.files.registration.exitName;
+  }
+
+  get state(): string {
+    return this.files.serving.directory.path;
+  }
+
+  async start(): Promise<void> {
+    await this.files.serving.follow(
+      (kept) => {
+        this.sessions.keepOnly(kept);
+        this.announce();
+      },
+      () => this.rotate(),
+    );
+    this.ended = this.atRelay.run();
+    // Whoever does not ask for it is not to be ended by it.
+    this.ended.catch(() => {});
+  }
+
+  reconnect(): void {
+    this.atRelay.wake();
+  }
+
+  invite(name: string, options: PeerOptions = {}): Promise<string> {
+    const { serving, registration } = this.files;
+    return serving.invite(exitIssuer(registration, serving.keys.identity), name, options);
+  }
+
+  remove(name: string): Promise<void> {
+    return this.files.serving.remove(name);
+  }
+
+  async close(graceMs = DRAIN_MS): Promise<void> {
+    const { serving, unmark, close } = this.files;
+    this.network.stop();
+    this.options.dialling.publicAddresses.stop();
+    await unmark();
+    this.atRelay.close();
+    await Promise.all([serving.stopFollowing(), this.sessions.close(graceMs)]);
+    await close();
+  }
+
+  private createSessions(): ExitSessions {
+    const { dialling, resumeWindowMs, logger } = this.options;
+    return createSessions({ serving: this.files.serving, dialling, ownPorts: () => [], resumeWindowMs, logger });
+  }
+
+  private createHandler(): RegistrationHandler {
+    const { events, dialling } = this.options;
+    return {
+      handleLink: (link) => this.sessions.serve(link),
+      handleRegistered: (relay) => {
+        const first = this.isFirst;
+        this.isFirst = false;
+        events?.onRegistered?.({ relay, first });
+      },
+      handleSeen: (address) => dialling.publicAddresses.noteSeen(address),
+      handleTaken: (taken, of) => events?.onPartlyRegistered?.({ taken, of }),
+      handleLost: (error, waitMs) => events?.onFailed?.(error, waitMs),
+    };
+  }
+
+  /** Also those of retired keys: whoever has an old invite must reach this exit to be told so. */
+  private announce(): void {
+    const { access, keys } = this.files.serving;
+    const all = [...access.entries, ...keys.retired.flatMap((old) => access.retiredPeers(old))];
+    const clients = all.filter(({ role }) => role === 'client').slice(0, MAX_ANNOUNCED_KEYS);
+    this.atRelay.setPeers([...new Set(clients.map(({ key }) => encodeBase64url(key.gate)))]);
+  }
+
+  private rotate(): void {
+    const before = this.sessions;
+    this.sessions = this.createSessions();
+    before.endAll('keys-rotated');
+    this.announce();
+  }
+}

@@ -1,0 +1,287 @@
+/**
+ * A relay: the gate, relay routing and the relay's own exit, with the files that they follow. Prints nothing, and
+ * leaves signals and flags of the process alone.
+ */
+import { parseRelayUrl } from '../crypto/relay-url.ts';
+import { ReplayGuard } from '../crypto/replay-guard.ts';
+import { WstunError } from '../errors.ts';
+import { formatHostPort, type HostPort } from '../net/host-port.ts';
+import { type Logger, silentLogger } from '../observability/logger.ts';
+import { parsePathPrefix } from '../relay/gate.ts';
+import type { ListenPlace } from '../relay/listen.ts';
+import {
+  DEFAULT_LINKS,
+  type RelayLimits,
+  type RelayServer,
+  type RelayServerOptions,
+  startRelayServer,
+} from '../relay/relay-server.ts';
+import { type KnownExits, loadKnownExits } from '../state/known-exits.ts';
+import type { ProcessLimits } from '../state/limits-file.ts';
+import { readRegistration } from '../state/registration-file.ts';
+import { openStateDir, type StateDir } from '../state/state-dir.ts';
+import { openUsedTickets } from '../state/used-tickets.ts';
+import { createSessions } from './dialing-sessions.ts';
+import { type Dialling, type DialOptions, diallingOf } from './dialling.ts';
+import { type PeerOptions, relayIssuer } from './invites.ts';
+import { DRAIN_MS, requireResumeWindow, requireWhole } from './options.ts';
+import { type PublicUrl, portOf, settleUrl } from './public-url.ts';
+import { RelayRouter } from './relay-routing.ts';
+import { ServingState } from './serving-state.ts';
+import { TlsFiles } from './tls-files.ts';
+
+/** Streams of the relay's own exit, connections without a ticket, files. */
+const DESCRIPTORS_BESIDE_LINKS = 1_000;
+const MAX_PENDING_PER_ADDRESS = 1_000_000;
+
+export interface RelayOptions extends DialOptions {
+  /** The directory of its keys and its access list: made if it is missing, and of this relay alone. */
+  readonly state: string;
+  /** One address or socket at least. */
+  readonly listen: readonly ListenPlace[];
+  /**
+   * By which clients reach it: `wss://relay.example.org`. It is written into invites and remembered. Default: the one
+   * that was given last, else a guess from `listen`.
+   */
+  readonly url?: string;
+  /** Prefix of the path under which clients are accepted. Default: any path. */
+  readonly path?: string;
+  /** Paths of PEM files, which are read again when they change. Default: plain HTTP, for a TLS proxy in front. */
+  readonly tls?: { readonly certFile: string; readonly keyFile: string };
+  /** Where GET /healthz is answered. Default: nowhere. */
+  readonly admin?: HostPort;
+  /** Connections from one public address that are not yet links, 0 to 1,000,000; 0: no limit. Default: 64. */
+  readonly maxPendingPerAddress?: number;
+  /** False: it connects to no targets, and only forwards between clients and exits. Default: true. */
+  readonly exit?: boolean;
+  /** How long a session at its own exit is kept without a link, ms, 0 to 86,400,000. Default: 120,000. */
+  readonly resumeWindowMs?: number;
+  /** Default: nothing is logged. */
+  readonly logger?: Logger;
+}
+
+export interface Relay {
+  /** `HOST:PORT` of each address, with the ports that the system chose. */
+  readonly listen: readonly string[];
+  /** The URL in its invites. */
+  readonly url: string;
+  /** Where `url` comes from. */
+  readonly urlSource: 'given' | 'remembered' | 'guessed';
+  /** Why no client can come in by `url`, where that is certain. */
+  readonly urlFault: string | undefined;
+  /** The path of the state directory. */
+  readonly state: string;
+  /** `HOST:PORT` of the health page. */
+  readonly admin: string | undefined;
+  /** Of the client "default", which the first start with a new directory adds. A secret, and its only copy. */
+  readonly firstInvite: string | undefined;
+  /**
+   * Adds a peer to the access list. Resolves when the relay accepts it, with its invite: a secret, and its only copy.
+   * @throws WstunError bad-name, bad-rule, bad-option, name-taken, access-malformed, state-unusable
+   */
+  invite(name: string, options?: PeerOptions): Promise<string>;
+  /** Removes a peer. Resolves when its sessions have ended. @throws WstunError name-unknown, state-unusable */
+  remove(name: string): Promise<void>;
+  /**
+   * Closes its ports and the links of exits and their clients, lets streams of its own exit finish for `graceMs`
+   * (default 30,000), then ends them. Resolves when everything is closed. May be called again, to shorten the time.
+   * Never rejects.
+   */
+  close(graceMs?: number): Promise<void>;
+}
+
+/**
+ * Resolves when it listens. What fails leaves nothing open.
+ * @throws WstunError bad-option, bad-url, bad-certificate, bad-passed-socket, cannot-listen, state-unusable,
+ * identity-damaged, access-malformed, limits-malformed, interfaces-hidden
+ */
+export async function startRelay(options: RelayOptions): Promise<Relay> {
+  const { logger = silentLogger } = options;
+  requireResumeWindow(options.resumeWindowMs);
+  requireWhole('maxPendingPerAddress', options.maxPendingPerAddress, MAX_PENDING_PER_ADDRESS);
+  if (options.url !== undefined) parseRelayUrl(options.url);
+  // A slash at the front may be left out.
+  const path = options.path === undefined ? undefined : parsePathPrefix(options.path.replace(/^(?!\/)/, '/'));
+  const dialling = diallingOf(options, logger);
+  const files = await openFiles(options.state, logger);
+  let relay: RunningRelay | undefined;
+  try {
+    relay = new RunningRelay({ ...options, path, logger, dialling }, files);
+    await relay.start();
+    return relay;
+  } catch (error) {
+    await (relay ?? files).close(0);
+    throw error;
+  }
+}
+
+interface Checked extends Omit<RelayOptions, 'path'> {
+  readonly path: string | undefined;
+  readonly logger: Logger;
+  readonly dialling: Dialling;
+}
+
+interface Files {
+  readonly serving: ServingState;
+  /** What exits have announced. */
+  readonly known: KnownExits;
+  /** Outlives the keys. */
+  readonly replays: ReplayGuard;
+  close(): Promise<void>;
+}
+
+async function openFiles(path: string, logger: Logger): Promise<Files> {
+  const state = await openStateDir(path);
+  await refuseExits(state);
+  const known = await loadKnownExits(state, logger);
+  const replays = new ReplayGuard();
+  const needed = ({ links = DEFAULT_LINKS }: ProcessLimits) => links + DESCRIPTORS_BESIDE_LINKS;
+  const serving = await ServingState.open(state, needed, logger);
+  const usedTickets = await openUsedTickets(state, replays, logger);
+  const close = async () => {
+    await serving.close();
+    await known.close();
+    await usedTickets.close();
+  };
+  return { serving, known, replays, close };
+}
+
+async function refuseExits(state: StateDir): Promise<void> {
+  if ((await readRegistration(state)) === undefined) return;
+  throw new WstunError('state-unusable', `${state.path} belongs to an exit, and a relay needs its own`);
+}
+
+class RunningRelay implements Relay {
+  firstInvite: string | undefined;
+  private readonly options: Checked;
+  private readonly files: Files;
+  private readonly tlsFiles: TlsFiles | undefined;
+  private router: RelayRouter;
+  private server: RelayServer | undefined;
+  private publicUrl: PublicUrl | undefined;
+
+  constructor(options: Checked, files: Files) {
+    this.options = options;
+    this.files = files;
+    this.tlsFiles = options.tls && new TlsFiles(options.tls.certFile, options.tls.keyFile);
+    this.router = this.createRouter();
+  }
+
+  get listen(): readonly string[] {
+    return this.server?.addresses.map(formatHostPort) ?? [];
+  }
+
+  get admin(): string | undefined {
+    return this.server?.adminAddress && formatHostPort(this.server.adminAddress);
+  }
+
+  get url(): string {
+    return this.publicUrl?.url ?? '';
+  }
+
+  get urlSource(): PublicUrl['source'] {
+    return this.publicUrl?.source ?? 'guessed';
+  }
+
+  get urlFault(): string | undefined {
+    return this.publicUrl?.fault;
+  }
+
+  get state(): string {
+    return this.files.serving.directory.path;
+  }
+
+  async start(): Promise<void> {
+    const { serving } = this.files;
+    // Before anything listens: whoever came first would be rejected.
+    this.router.admit(serving.access.replace(await serving.file.read()));
+    this.router.restoreExits();
+    await this.listenWhen(this.router.restored());
+    if (this.options.exit !== false && (await serving.file.readText()) === undefined)
+      this.firstInvite = await this.invite('default');
+    await serving.follow(
+      (kept) => this.router.admit(kept),
+      () => this.rotate(),
+    );
+  }
+
+  invite(name: string, options: PeerOptions = {}): Promise<string> {
+    const { serving } = this.files;
+    return serving.invite(relayIssuer(serving.keys.identity, this.url), name, options);
+  }
+
+  remove(name: string): Promise<void> {
+    return this.files.serving.remove(name);
+  }
+
+  async close(graceMs = DRAIN_MS): Promise<void> {
+    this.tlsFiles?.stop();
+    this.options.dialling.publicAddresses.stop();
+    this.server?.close();
+    await Promise.all([this.files.serving.stopFollowing(), this.router.close(graceMs)]);
+    await this.files.close();
+  }
+
+  /** @param settled the keys of the exits may be many: whoever comes meanwhile waits */
+  private async listenWhen(settled: Promise<void>): Promise<void> {
+    const { options } = this;
+    const tls = await this.tlsFiles?.read();
+    const server = await startRelayServer({ ...this.serverOptions(), settled, ...(tls && { tls }) });
+    this.server = server;
+    this.tlsFiles?.follow(server.setTls, options.logger);
+    const wishes = {
+      ...(options.url !== undefined && { url: options.url }),
+      tls: tls !== undefined,
+      path: options.path,
+    };
+    this.publicUrl = await settleUrl(this.files.serving.directory, wishes, server.addresses);
+    await options.dialling.publicAddresses.followHost(new URL(this.url).hostname);
+  }
+
+  private serverOptions(): RelayServerOptions {
+    const { listen, path, admin, logger } = this.options;
+    return {
+      listen,
+      tickets: { open: (ticket, now, request = {}) => this.router.open(ticket, now, request) },
+      logger,
+      onLink: (link, admitted) => this.router.handleLink(link, admitted),
+      ...(path !== undefined && { path }),
+      ...(admin && { admin }),
+      limits: frontLimits(this.files.serving.limits, this.options),
+    };
+  }
+
+  private createRouter(): RelayRouter {
+    const { serving, known, replays } = this.files;
+    const { keys, access, isOverloaded } = serving;
+    const { logger, dialling, resumeWindowMs, exit } = this.options;
+    const dialing = { serving, dialling, ownPorts: () => this.ownPorts(), resumeWindowMs, logger };
+    const sessions = exit === false ? undefined : createSessions(dialing);
+    const linksFree = () => this.server?.linksFree ?? 0;
+    return new RelayRouter({ keys, access, known, replays, sessions, isOverloaded, linksFree, logger });
+  }
+
+  private rotate(): void {
+    const before = this.router;
+    this.router = this.createRouter();
+    this.router.admit(new Set());
+    before.retire();
+  }
+
+  /** Also that of its URL: a reverse proxy on this machine leads back here. */
+  private ownPorts(): number[] {
+    const { server, publicUrl } = this;
+    const addresses = server === undefined ? [] : [...server.addresses, server.adminAddress];
+    return [...addresses.flatMap((address) => address?.port ?? []), ...(publicUrl ? [portOf(publicUrl.url)] : [])];
+  }
+}
+
+/** The option goes before the file. */
+function frontLimits(limits: ProcessLimits, { maxPendingPerAddress }: Checked): Partial<RelayLimits> {
+  const perSource = maxPendingPerAddress ?? limits.pending_per_address;
+  return {
+    ...(limits.links !== undefined && { links: limits.links }),
+    ...(limits.pending !== undefined && { pendingSockets: limits.pending }),
+    ...(perSource !== undefined && { pendingPerSource: perSource }),
+  };
+}

@@ -1,0 +1,132 @@
+/**
+ * What a relay and an exit have in common: a state directory whose keys and access list they follow, what their peers
+ * have used, and how much the process may hold. Owns these files while they are open; knows no links.
+ */
+import type { Identity } from '../crypto/keys.ts';
+import type { Rule } from '../exit/rules.ts';
+import type { Logger } from '../observability/logger.ts';
+import type { AccessFile } from '../state/access-file.ts';
+import type { AccessWatch } from '../state/access-watch.ts';
+import type { FileWatch } from '../state/file-watch.ts';
+import { loadOrCreateIdentity, watchIdentity } from '../state/identity-file.ts';
+import { type ProcessLimits, readLimits } from '../state/limits-file.ts';
+import { type RetiredKeys, readRetiredKeys } from '../state/retired-keys.ts';
+import type { StateDir } from '../state/state-dir.ts';
+import { openUsage, type UsageFile } from '../state/usage-file.ts';
+import { AccessControl, followAccess } from './access-control.ts';
+import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
+import { accessFile, type Issuer, inviteNewPeer, newEntry, type PeerOptions } from './invites.ts';
+import { MemoryGuard } from './memory-guard.ts';
+
+export interface Keys {
+  readonly identity: Identity;
+  /** Those before it, newest first. */
+  readonly retired: readonly RetiredKeys[];
+}
+
+interface Opened {
+  readonly directory: StateDir;
+  readonly keys: Keys;
+  readonly limits: ProcessLimits;
+  readonly usage: UsageFile;
+  readonly descriptors: DescriptorGuard;
+  readonly logger: Logger;
+}
+
+export class ServingState {
+  readonly directory: StateDir;
+  readonly limits: ProcessLimits;
+  readonly usage: UsageFile;
+  readonly access = new AccessControl();
+  readonly file: AccessFile<Rule>;
+  private readonly logger: Logger;
+  private readonly memory: MemoryGuard;
+  private readonly descriptors: DescriptorGuard;
+  private current: Keys;
+  private accessWatch: AccessWatch<Rule> | undefined;
+  private keysWatch: FileWatch | undefined;
+
+  private constructor({ directory, keys, limits, usage, descriptors, logger }: Opened) {
+    this.directory = directory;
+    this.current = keys;
+    this.limits = limits;
+    this.usage = usage;
+    this.descriptors = descriptors;
+    this.logger = logger;
+    this.file = accessFile(directory);
+    this.memory = new MemoryGuard(limits.memory);
+  }
+
+  /**
+   * @param descriptorsNeeded at full use
+   * @throws WstunError state-unusable, identity-damaged, limits-malformed
+   */
+  static async open(
+    directory: StateDir,
+    descriptorsNeeded: (limits: ProcessLimits) => number,
+    logger: Logger,
+  ): Promise<ServingState> {
+    const keys = await loadKeys(directory);
+    const limits = await readLimits(directory);
+    const usage = await openUsage(directory, logger);
+    const descriptors = watchDescriptors(logger, descriptorsNeeded(limits));
+    return new ServingState({ directory, keys, limits, usage, descriptors, logger });
+  }
+
+  get keys(): Keys {
+    return this.current;
+  }
+
+  /** True while no new session may begin. */
+  readonly isOverloaded = (): boolean => this.memory.isOver();
+
+  /** True while new streams would take what descriptors are left. */
+  readonly isShortOfDescriptors = (): boolean => this.descriptors.isShort();
+
+  /**
+   * Puts the access list in force, and follows it and the keys from then on. `onAccess` is called for the first list,
+   * too; `kept` are the names that were there before with the same key. `onRotated` finds the new keys here.
+   * @throws WstunError state-unusable, access-malformed
+   */
+  async follow(onAccess: (kept: ReadonlySet<string>) => void, onRotated: () => void): Promise<void> {
+    this.accessWatch = await followAccess(this.file, this.access, this.logger, onAccess);
+    const onChange = async () => {
+      this.current = await loadKeys(this.directory);
+      onRotated();
+      this.logger.info({}, 'the keys were rotated');
+    };
+    this.keysWatch = watchIdentity(this.directory, this.keys.identity, onChange, this.logger);
+  }
+
+  /** Resolves with the invite when it is in force here. @throws WstunError as of inviteNewPeer */
+  async invite(issuer: Issuer, name: string, options: PeerOptions): Promise<string> {
+    const invite = await inviteNewPeer(this.file, issuer, newEntry(name, options));
+    await this.accessWatch?.look();
+    return invite;
+  }
+
+  /** Resolves when the peer's sessions have ended. @throws WstunError name-unknown, state-unusable */
+  async remove(name: string): Promise<void> {
+    await this.file.remove(name);
+    await this.accessWatch?.look();
+  }
+
+  /** Changes of the files have no effect from now on. */
+  async stopFollowing(): Promise<void> {
+    await this.keysWatch?.close();
+    await this.accessWatch?.close();
+  }
+
+  /** After the last session has ended. */
+  async close(): Promise<void> {
+    await this.stopFollowing();
+    this.descriptors.stop();
+    await this.usage.close();
+  }
+}
+
+/** @throws WstunError state-unusable, identity-damaged */
+async function loadKeys(state: StateDir): Promise<Keys> {
+  const { identity } = await loadOrCreateIdentity(state);
+  return { identity, retired: await readRetiredKeys(state, Date.now()) };
+}

@@ -1,0 +1,30 @@
+/**
+ * The one place that knows how the commands log: pino, to stderr, JSON lines unless a person is watching. stdout
+ * belongs to what a command prints for use (an invite, `--json` events).
+ */
+import { pino } from 'pino';
+import pretty from 'pino-pretty';
+import { formatIp } from '../net/ip.ts';
+import type { Target } from '../protocol/target.ts';
+import type { Logger } from './logger.ts';
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
+
+/** `human`: lines with a time and colours (NO_COLOR and FORCE_COLOR hold), else one JSON object a line. */
+export function createLogger(options: { level: LogLevel; human: boolean }): Logger {
+  const base = { level: options.level, base: null, serializers: { target: describeTarget } };
+  if (!options.human) return pino(base, pino.destination({ dest: 2, sync: true }));
+  const colorize =
+    process.env.NO_COLOR === undefined && (process.stderr.isTTY || process.env.FORCE_COLOR !== undefined);
+  return pino(
+    base,
+    pretty({ destination: 2, sync: true, colorize, translateTime: 'SYS:HH:MM:ss', ignore: 'pid,hostname' }),
+  );
+}
+
+/** A field `target`, as it is logged: its bytes become text only where the line is written. */
+export function describeTarget(target: Target): object {
+  const { kind, port } = target;
+  if (kind === 'name') return { kind, host: target.name, port };
+  return { kind: target.ip.length === 4 ? 'ipv4' : 'ipv6', host: formatIp(target.ip), port };
+}
