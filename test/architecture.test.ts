@@ -101,6 +101,12 @@ const PURE: Readonly<Record<string, readonly string[]>> = {
   'proxy/http1': [],
 };
 
+/** Folders that take a Clock. Only the named files call clocks, timers and random numbers that are no secrets. */
+const TAKES_CLOCK = /^(?:transport|tether)\//;
+const IS_CLOCK = ['tether/page/browser-clock.ts', 'tether/page/page-clock.ts'];
+const CALLS_CLOCK =
+  /\bperformance\.now|\bDate\.now|\bnew Date\(\)|(?<!clock\.)\bset(?:Timeout|Interval)\(|\bMath\.random|node:timers/i;
+
 /**
  * Packages, and the folders that own them, so that another can take their place there. tether: its page runs where
  * node:crypto is not.
@@ -141,8 +147,10 @@ function unitOf(path: string): string {
   return parts.length > 2 && MAY_IMPORT[inner] !== undefined ? inner : (parts[0] ?? path);
 }
 
+const withoutComments = (text: string): string => text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
+
 function importsOf({ text }: Source): string[] {
-  const code = text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
+  const code = withoutComments(text);
   const statement = /\b(?:import|export)\b[^;'"`]*?\bfrom\s*['"]([^'"]+)['"]|\bimport\s*\(?\s*['"]([^'"]+)['"]/g;
   return [...code.matchAll(statement)].map((match) => match[1] ?? match[2] ?? '');
 }
@@ -240,6 +248,13 @@ describe('the source', () => {
     expect(wide).toEqual([]);
   });
 
+  it('calls no clock, timer or Math.random where a Clock is handed in', () => {
+    const callers = sources.filter(
+      ({ path, text }) => TAKES_CLOCK.test(path) && !IS_CLOCK.includes(path) && CALLS_CLOCK.test(withoutComments(text)),
+    );
+    expect(callers.map(({ path }) => path)).toEqual([]);
+  });
+
   it('has #private members only where secrets are held', () => {
     const hidden = sources.filter(({ text }) => /^ +(?:[a-z]+ )*#\w+|\.#\w/m.test(text));
     expect(new Set(hidden.map(({ path }) => path))).toEqual(new Set(HOLDS_SECRETS));
@@ -286,6 +301,19 @@ describe('this check', () => {
     ['mux/a.ts', "/** import { x } from '../cli/main.ts' */ import { y } from './b.ts'; // from '../cli/x.ts'"],
   ])('lets %s do: %s', (path, text) => {
     expect(violations([file(path, text)])).toEqual([]);
+  });
+
+  it.each([
+    'const now = performance.now();',
+    'Date.now()',
+    'new Date()',
+    'setTimeout(f, 5)',
+    'setInterval(f, 5)',
+    'Math.random()',
+    "import { setTimeout } from 'node:timers/promises';",
+  ])('sees the clock in %s', (text) => {
+    expect(CALLS_CLOCK.test(text)).toBe(true);
+    expect(CALLS_CLOCK.test('this.clock.setTimeout(f, 5); clock.now();')).toBe(false);
   });
 
   it('sees a cycle', () => {

@@ -2,6 +2,7 @@
  * One end of an exit's control link: whole control messages in and out, a ping now and then, and an end to a peer that
  * has fallen silent or says what it may not. Does not know what the messages are for.
  */
+import { type Clock, systemClock, type Timer } from '../clock.ts';
 import { type ControlMessage, decodeControl, encodeControl } from './control-messages.ts';
 import type { Farewell, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from './message-link.ts';
 
@@ -29,20 +30,26 @@ export interface ControlHandler {
 export class ControlLink implements MessageLinkHandler {
   private readonly link: MessageLink;
   private readonly handler: ControlHandler;
-  private readonly pings: NodeJS.Timeout;
-  private silence: NodeJS.Timeout;
+  private readonly clock: Clock;
+  private nextPing: Timer;
+  private silence: Timer;
   private silenceMs = SILENCE_LIMIT_MS;
+  /** When the peer's last message came, or the link began. */
+  private heardAt: number;
   /** When the peer's last ping came, or the link began, and how long that was after the one before it. */
-  private pingedAt = performance.now();
+  private pingedAt: number;
   private pingGapMs = 0;
   private ended: LinkCloseReason | undefined;
 
   /** Takes the link's handler. */
-  constructor(link: MessageLink, handler: ControlHandler) {
+  constructor(link: MessageLink, handler: ControlHandler, clock: Clock = systemClock) {
     this.link = link;
     this.handler = handler;
-    this.pings = setInterval(() => this.send({ type: 'ping' }), PING_MS).unref();
-    this.silence = this.awaitSilence();
+    this.clock = clock;
+    this.heardAt = clock.now();
+    this.pingedAt = this.heardAt;
+    this.nextPing = this.schedulePing();
+    this.silence = this.awaitSilence(this.silenceMs);
     link.setHandler(this);
   }
 
@@ -69,7 +76,7 @@ export class ControlLink implements MessageLinkHandler {
 
   handleMessage(bytes: Message): void {
     if (this.ended !== undefined) return;
-    this.silence.refresh();
+    this.heardAt = this.clock.now();
     const message = decodeControl(bytes);
     if (message === undefined) return this.break('an invalid message');
     if (message.type === 'ping') this.handlePing();
@@ -80,7 +87,7 @@ export class ControlLink implements MessageLinkHandler {
 
   /** By the longer of its last two pauses: a path that is late now and then is none that is dead. */
   private handlePing(): void {
-    const now = performance.now();
+    const now = this.clock.now();
     const gapMs = now - this.pingedAt;
     const pauses = Math.round(Math.max(gapMs, this.pingGapMs) / PING_MS);
     this.pingedAt = now;
@@ -88,12 +95,28 @@ export class ControlLink implements MessageLinkHandler {
     const silenceMs = Math.min(MISSED_PINGS * PING_MS * Math.max(1, pauses), SILENCE_LIMIT_MS);
     if (silenceMs === this.silenceMs) return;
     this.silenceMs = silenceMs;
-    clearTimeout(this.silence);
-    this.silence = this.awaitSilence();
+    this.clock.clearTimeout(this.silence);
+    this.silence = this.awaitSilence(silenceMs);
   }
 
-  private awaitSilence(): NodeJS.Timeout {
-    return setTimeout(() => this.break('the peer stopped answering'), this.silenceMs).unref();
+  private schedulePing(): Timer {
+    const timer = this.clock.setTimeout(() => {
+      this.nextPing = this.schedulePing();
+      this.send({ type: 'ping' });
+    }, PING_MS);
+    timer.unref();
+    return timer;
+  }
+
+  /** One timer for many messages: it looks at the time of the last one. */
+  private awaitSilence(ms: number): Timer {
+    const timer = this.clock.setTimeout(() => {
+      const leftMs = this.heardAt + this.silenceMs - this.clock.now();
+      if (leftMs > 0) this.silence = this.awaitSilence(Math.ceil(leftMs));
+      else this.break('the peer stopped answering');
+    }, ms);
+    timer.unref();
+    return timer;
   }
 
   handleDrain(): void {}
@@ -110,7 +133,7 @@ export class ControlLink implements MessageLinkHandler {
 
   private stop(reason: LinkCloseReason): void {
     this.ended ??= reason;
-    clearInterval(this.pings);
-    clearTimeout(this.silence);
+    this.clock.clearTimeout(this.nextPing);
+    this.clock.clearTimeout(this.silence);
   }
 }

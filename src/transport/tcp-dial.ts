@@ -5,6 +5,7 @@
 import type { LookupAddress } from 'node:dns';
 import { lookup as systemLookup } from 'node:dns/promises';
 import { isIP, type Socket } from 'node:net';
+import { type Clock, systemClock, type Timer } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 import { ConnectionRace } from '../net/connection-race.ts';
 import type { RelayAddresses } from './relay-addresses.ts';
@@ -48,6 +49,8 @@ export interface TcpDialOptions {
   connect(address: string): Socket;
   /** For tests; default: the system's resolver. */
   readonly lookup?: Lookup;
+  /** Default: the system's. */
+  readonly clock?: Clock;
 }
 
 export interface TcpDialled {
@@ -69,18 +72,20 @@ export function placeOf({ host, port }: { readonly host: string; readonly port: 
 
 class Dialling {
   private readonly options: TcpDialOptions;
+  private readonly clock: Clock;
   private readonly running = new Set<Socket>();
   private readonly faults: string[] = [];
   private race: ConnectionRace<string> | undefined;
   /** Why its last good address is tried instead of what the name resolves to. */
   private nameFault: string | undefined;
-  private stagger: NodeJS.Timeout | undefined;
+  private stagger: Timer | undefined;
   private win: (won: TcpDialled) => void = () => {};
   private lose: (error: Error) => void = () => {};
   private over = false;
 
   constructor(options: TcpDialOptions) {
     this.options = options;
+    this.clock = options.clock ?? systemClock;
   }
 
   async run(): Promise<TcpDialled> {
@@ -92,15 +97,15 @@ class Dialling {
     });
     const onAbort = (): void => this.lose(new WstunError('dial-cancelled'));
     signal.addEventListener('abort', onAbort, { once: true });
-    const limit = setTimeout(() => this.handleLimit(), limitMs);
-    const patience = setTimeout(() => this.handleNoAddresses(NAME_SLOW), RESOLVER_PATIENCE_MS);
+    const limit = this.clock.setTimeout(() => this.handleLimit(), limitMs);
+    const patience = this.clock.setTimeout(() => this.handleNoAddresses(NAME_SLOW), RESOLVER_PATIENCE_MS);
     void this.resolve();
     try {
       return await outcome;
     } finally {
       this.over = true;
       signal.removeEventListener('abort', onAbort);
-      for (const timer of [limit, patience, this.stagger]) clearTimeout(timer);
+      for (const timer of [limit, patience, this.stagger]) this.clock.clearTimeout(timer);
       for (const loser of this.running) loser.destroy();
     }
   }
@@ -141,14 +146,14 @@ class Dialling {
   // ── the race ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private startNext(): void {
-    clearTimeout(this.stagger);
+    this.clock.clearTimeout(this.stagger);
     const { race } = this;
     if (this.over || race === undefined) return;
-    const now = performance.now();
+    const now = this.clock.now();
     const address = race.poll(now);
     const nextAt = race.nextTimeout();
     if (nextAt < Number.POSITIVE_INFINITY) {
-      this.stagger = setTimeout(() => this.startNext(), Math.max(0, nextAt - now));
+      this.stagger = this.clock.setTimeout(() => this.startNext(), Math.max(0, nextAt - now));
     }
     if (address !== undefined) this.attempt(address);
     else if (race.isLost) this.lose(this.worst());

@@ -7,6 +7,7 @@
 import { isIP, type OnReadOpts, type Socket, connect as tcpConnect } from 'node:net';
 import { type ConnectionOptions, TLSSocket, connect as tlsConnect } from 'node:tls';
 import { WebSocket } from 'ws';
+import { type Clock, systemClock } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 import { lend, takeLentBack } from '../memory/pieces.ts';
 import { answerFault, describeAnswer } from './answer-faults.ts';
@@ -37,6 +38,8 @@ export interface DialWebSocketOptions {
    */
   readonly known?: RelayAddresses;
   readonly lookup?: Lookup;
+  /** Default: the system's. `ws` has timers of its own for the end of a link. */
+  readonly clock?: Clock;
   /**
    * What the `ETag` of an answer that is no link proves, whatever its status; undefined: nothing. @param detail for the
    * fault
@@ -64,8 +67,8 @@ const addressesKnown = new RelayAddresses();
  * `dial-cancelled` when the signal fired first.
  */
 export async function dialWebSocket(url: URL, options: DialWebSocketOptions): Promise<MessageLink> {
-  const { signal, timeoutMs = DIAL_TIMEOUT_MS, known = addressesKnown, lookup } = options;
-  const since = performance.now();
+  const { signal, timeoutMs = DIAL_TIMEOUT_MS, known = addressesKnown, lookup, clock = systemClock } = options;
+  const since = clock.now();
   const place = { host: url.hostname.replace(/^\[|\]$/g, ''), port: portOf(url) };
   const where = `${url.hostname}:${place.port}`;
   const lentReads: LentReads = {};
@@ -74,14 +77,15 @@ export async function dialWebSocket(url: URL, options: DialWebSocketOptions): Pr
     signal,
     limitMs: Math.min(timeoutMs, CONNECT_TIMEOUT_MS),
     known,
+    clock,
     connect: (address) => openSocket(url, { address, ...place, ca: options.ca, lentReads }),
     ...(lookup && { lookup }),
   }).catch((error: unknown) => {
     throw error instanceof TcpFault ? dialFault(error, { where, connected: false, certificateFault: false }) : error;
   });
   try {
-    const leftMs = timeoutMs - (performance.now() - since);
-    const link = await upgrade(url, { raw: tcp.socket, lentReads, where, leftMs, options });
+    const leftMs = timeoutMs - (clock.now() - since);
+    const link = await upgrade(url, { raw: tcp.socket, lentReads, where, leftMs, clock, options });
     known.handleWorked(placeOf(place), tcp.address);
     return link;
   } catch (error) {
@@ -97,17 +101,18 @@ interface Upgrading {
   /** For faults. */
   readonly where: string;
   readonly leftMs: number;
+  readonly clock: Clock;
   readonly options: DialWebSocketOptions;
 }
 
 /** Rejects as dialWebSocket, with `raw` destroyed. */
-function upgrade(url: URL, { raw, lentReads, where, leftMs, options }: Upgrading): Promise<MessageLink> {
+function upgrade(url: URL, { raw, lentReads, where, leftMs, clock, options }: Upgrading): Promise<MessageLink> {
   const { signal } = options;
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(url, { ...SOCKET_LIMITS, followRedirects: false, createConnection: () => raw });
 
     const settle = (): void => {
-      clearTimeout(timer);
+      clock.clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);
     };
     const fail = (fault: WstunError): void => {
@@ -119,7 +124,7 @@ function upgrade(url: URL, { raw, lentReads, where, leftMs, options }: Upgrading
     const failFrom = (error: NodeJS.ErrnoException): void =>
       fail(dialFault(error, { where, connected: true, certificateFault: distrusts(raw) }));
     const onAbort = (): void => fail(new WstunError('dial-cancelled'));
-    const timer = setTimeout(() => failFrom(new TimeOut()), leftMs);
+    const timer = clock.setTimeout(() => failFrom(new TimeOut()), leftMs);
     signal.addEventListener('abort', onAbort, { once: true });
 
     // Stays for good: `terminate` makes one more error, which is of no interest.

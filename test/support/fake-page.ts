@@ -1,6 +1,7 @@
 /** A page of a tether without a browser: pairs, answers pings, and does with links what a test says. */
 import { once } from 'node:events';
 import { WebSocket } from 'ws';
+import { type Clock, systemClock } from '../../src/clock.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { createTetherServer, type TetherEvent, type TetherServer } from '../../src/tether/laptop/tether-server.ts';
 import {
@@ -24,13 +25,14 @@ export interface RunningTether {
 
 export const PAGE = Buffer.from('<!doctype html><style>a{}</style><script>1</script>');
 
-export async function startTether(): Promise<RunningTether> {
+export async function startTether(clock: Clock = systemClock): Promise<RunningTether> {
   const events: TetherEvent[] = [];
   const server = createTetherServer({
     page: PAGE,
     relayUrls: ['wss://relay.example.org/a'],
     onEvent: (event) => events.push(event),
     logger: silentLogger,
+    clock,
   });
   atEnd(() => server.close());
   await server.serve({ host: '127.0.0.1', port: 0, publicHost: '127.0.0.1' });
@@ -156,6 +158,13 @@ export class FakePage {
     const [message] = this.messages.splice(at, 1);
     if (message?.type !== 'open') throw new Error('unreachable');
     return message;
+  }
+
+  /** Resolves when the laptop has read all that this page sent. */
+  async heard(): Promise<void> {
+    const answer = once(this.socket, 'pong');
+    this.socket.ping();
+    await answer;
   }
 
   /** The near leg of a link, open. */

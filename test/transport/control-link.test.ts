@@ -1,49 +1,55 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { ControlLink } from '../../src/transport/control-link.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { type ControlHandler, ControlLink } from '../../src/transport/control-link.ts';
 import { announcements, type ControlMessage, encodeControl } from '../../src/transport/control-messages.ts';
 import type { LinkCloseReason, MessageLink } from '../../src/transport/message-link.ts';
 import { LinkRecorder } from '../support/link-recorder.ts';
 import { memoryLinkPair } from '../support/links/memory-link.ts';
+import { VirtualClock } from '../support/time/virtual-clock.ts';
 
-beforeEach(() => void vi.useFakeTimers());
-afterEach(() => void vi.useRealTimers());
+let clock: VirtualClock;
+beforeEach(() => {
+  clock = new VirtualClock();
+});
+
+const linkPair = () => memoryLinkPair({ clock });
 
 function over(link: MessageLink, accepts: ControlMessage['type'][] = ['call', 'bearers', 'registered', 'replaced']) {
   const heard: ControlMessage[] = [];
   const ends: LinkCloseReason[] = [];
-  const control = new ControlLink(link, {
+  const handler: ControlHandler = {
     handleControl: (message) => {
       heard.push(message);
       return accepts.includes(message.type);
     },
     handleEnd: (reason) => ends.push(reason),
-  });
+  };
+  const control = new ControlLink(link, handler, clock);
   return { control, heard, ends };
 }
 
-const settle = () => vi.advanceTimersByTimeAsync(10);
+const settle = () => clock.advance(10);
 
 describe('a control link', () => {
   it('carries messages both ways, and keeps pings to itself for as long as both live', async () => {
-    const [near, far] = memoryLinkPair();
+    const [near, far] = linkPair();
     const [exit, relay] = [over(near), over(far)];
     exit.control.send({ type: 'bearers', keys: [], more: false });
     relay.control.send({ type: 'registered' });
-    await vi.advanceTimersByTimeAsync(600_000);
+    await clock.advance(600_000);
     expect([exit.heard, relay.heard]).toEqual([[{ type: 'registered' }], [{ type: 'bearers', keys: [], more: false }]]);
     expect([exit.ends, relay.ends]).toEqual([[], []]);
   });
 
   it('pings every 5 s, and ends when it has heard nothing for 45 s of a peer that does not', async () => {
-    const [near, far] = memoryLinkPair();
+    const [near, far] = linkPair();
     const { ends } = over(near);
     const peer = new LinkRecorder(far);
-    await vi.advanceTimersByTimeAsync(44_900);
+    await clock.advance(44_900);
     expect(peer.messages.map(String)).toEqual(Array.from({ length: 8 }, () => '{"type":"ping"}'));
     expect(ends).toEqual([]);
-    await vi.advanceTimersByTimeAsync(200);
+    await clock.advance(200);
     expect(ends).toEqual([{ clean: false, text: 'the peer stopped answering' }]);
-    expect(vi.getTimerCount()).toBe(0);
+    expect(clock.timers).toBe(0);
   });
 
   it.each([
@@ -51,34 +57,34 @@ describe('a control link', () => {
     [10_000, 30_000],
     [15_000, 45_000],
   ])('of a peer that pings every %i ms, ends after %i ms of silence', async (everyMs, limitMs) => {
-    const [near, far] = memoryLinkPair();
+    const [near, far] = linkPair();
     const { ends } = over(near);
     new LinkRecorder(far);
     for (let i = 0; i < 10; i++) {
-      await vi.advanceTimersByTimeAsync(everyMs);
+      await clock.advance(everyMs);
       far.send(encodeControl({ type: 'ping' }));
     }
-    await vi.advanceTimersByTimeAsync(limitMs - 200);
+    await clock.advance(limitMs - 200);
     expect(ends).toEqual([]);
-    await vi.advanceTimersByTimeAsync(1_000);
+    await clock.advance(1_000);
     expect(ends).toMatchObject([{ text: 'the peer stopped answering' }]);
   });
 
   it('bears more where pings are late', async () => {
-    const [near, far] = memoryLinkPair();
+    const [near, far] = linkPair();
     const { ends } = over(near);
     new LinkRecorder(far);
     for (const gapMs of [5_000, 5_000, 5_000, 12_000, 3_000, 14_000]) {
-      await vi.advanceTimersByTimeAsync(gapMs);
+      await clock.advance(gapMs);
       far.send(encodeControl({ type: 'ping' }));
     }
-    await vi.advanceTimersByTimeAsync(20_000);
+    await clock.advance(20_000);
     expect(ends).toEqual([]);
   });
 
   it('ends at what is no control message, and at one that its owner does not expect', async () => {
     for (const message of [[Buffer.from('{"type":"hello"}')], encodeControl({ type: 'call', token: '0'.repeat(32) })]) {
-      const [near, far] = memoryLinkPair();
+      const [near, far] = linkPair();
       const { ends, heard } = over(near, ['bearers']);
       const peer = new LinkRecorder(far);
       far.send(message);
@@ -91,7 +97,7 @@ describe('a control link', () => {
   });
 
   it('ends when its peer leaves a megabyte unread', async () => {
-    const [near, far] = memoryLinkPair();
+    const [near, far] = linkPair();
     const { control, ends } = over(near);
     far.pause();
     const list = announcements(Array.from({ length: 10_000 }, () => 'A'.repeat(43)));
@@ -108,7 +114,7 @@ describe('a control link', () => {
   });
 
   it('says what it has to say before it ends', async () => {
-    const [near, far] = memoryLinkPair();
+    const [near, far] = linkPair();
     const { control, ends } = over(near);
     const peer = over(far);
     control.send({ type: 'replaced' });
@@ -117,6 +123,6 @@ describe('a control link', () => {
     await settle();
     expect(peer.heard).toEqual([{ type: 'replaced' }]);
     expect([...ends, ...peer.ends].map(({ clean }) => clean)).toEqual([true, true]);
-    expect(vi.getTimerCount()).toBe(0);
+    expect(clock.timers).toBe(0);
   });
 });

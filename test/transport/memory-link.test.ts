@@ -1,7 +1,8 @@
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { describeLinkCompliance } from '../support/link-compliance.ts';
 import { LinkRecorder, turns } from '../support/link-recorder.ts';
 import { memoryLinkPair } from '../support/links/memory-link.ts';
+import { VirtualClock } from '../support/time/virtual-clock.ts';
 
 describeLinkCompliance('a memory link', async () => {
   const [near, far] = memoryLinkPair();
@@ -9,21 +10,17 @@ describeLinkCompliance('a memory link', async () => {
 });
 
 describe('a memory link', () => {
-  afterEach(() => {
-    vi.useRealTimers();
-  });
-
   it('ends by itself 5 s after close when the other end does not read', async () => {
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-    const [near, far] = memoryLinkPair();
+    const clock = new VirtualClock();
+    const [near, far] = memoryLinkPair({ clock });
     const atNear = new LinkRecorder(near);
     far.pause();
     near.send([Uint8Array.of(1)]);
     near.close();
-    vi.advanceTimersByTime(4_999);
+    clock.advanceNow(4_999);
     await turns(3);
     expect(atNear.closes).toEqual([]);
-    vi.advanceTimersByTime(1);
+    clock.advanceNow(1);
     await turns(3);
     expect(atNear.closes.map(({ clean }) => clean)).toEqual([false]);
   });

@@ -1,7 +1,8 @@
 import { Socket } from 'node:net';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { RelayAddresses } from '../../src/transport/relay-addresses.ts';
 import { dialTcp, type Lookup, placeOf } from '../../src/transport/tcp-dial.ts';
+import { VirtualClock } from '../support/time/virtual-clock.ts';
 
 const PLACE = { host: 'relay.example', port: 443 };
 const LIMIT_MS = 5_000;
@@ -11,7 +12,7 @@ class FakeNetwork {
   readonly dialled: { readonly address: string; readonly at: number; readonly socket: Socket }[] = [];
   readonly connect = (address: string): Socket => {
     const socket = new Socket();
-    this.dialled.push({ address, at: Date.now(), socket });
+    this.dialled.push({ address, at: clock.now(), socket });
     return socket;
   };
 
@@ -30,17 +31,15 @@ class FakeNetwork {
   }
 }
 
+let clock: VirtualClock;
 let network: FakeNetwork;
 let known: RelayAddresses;
 beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'], now: 0 });
+  clock = new VirtualClock();
   network = new FakeNetwork();
   known = new RelayAddresses();
 });
-afterEach(() => {
-  expect(vi.getTimerCount()).toBe(0);
-  vi.useRealTimers();
-});
+afterEach(() => expect(clock.timers).toBe(0));
 
 const resolvesTo =
   (...addresses: string[]): Lookup =>
@@ -55,14 +54,14 @@ const failsWith =
 /** The address that won, or why none did. */
 function dial(lookup: Lookup, signal = new AbortController().signal, host = PLACE.host): Promise<string> {
   const { connect } = network;
-  return dialTcp({ ...PLACE, host, signal, limitMs: LIMIT_MS, known, connect, lookup }).then(
+  return dialTcp({ ...PLACE, host, signal, limitMs: LIMIT_MS, known, connect, lookup, clock }).then(
     ({ address }) => address,
     (error: { code: string; fault?: string }) => error.fault ?? error.code,
   );
 }
 
 /** So much time, and what follows of it. */
-const pass = (ms: number): Promise<unknown> => vi.advanceTimersByTimeAsync(ms).then(() => new Promise(setImmediate));
+const pass = (ms: number): Promise<void> => clock.advance(ms);
 
 describe('the addresses of a relay', () => {
   it('two that drop everything cost half a second', async () => {

@@ -2,6 +2,7 @@
  * Has a tether served where address-choice.ts says, and says what came of it. Does not watch the network: whoever does
  * calls `look` with each change. Of itself it looks only when a step is due, at what may have changed since.
  */
+import { type Clock, systemClock, type Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import { AddressChoice, type AddressStep } from './address-choice.ts';
 import type { LanAddress } from './lan-address.ts';
@@ -20,15 +21,18 @@ export interface AddressFollowerOptions {
    * It cannot listen at the address that it should; tried again at the next look. Not called again for the same reason.
    */
   readonly onRefused: (error: WstunError) => void;
+  /** Default: the system's. */
+  readonly clock?: Clock;
 }
 
 export class AddressFollower {
   private readonly options: AddressFollowerOptions;
+  private readonly clock: Clock;
   private readonly choice = new AddressChoice();
   private served: TetherPlace | undefined;
   /** That codes led to. */
   private lastAddress: string | undefined;
-  private timer: NodeJS.Timeout | undefined;
+  private timer: Timer | undefined;
   /** Under way to another address. */
   private isBusy = false;
   private mustLook = false;
@@ -39,6 +43,7 @@ export class AddressFollower {
 
   constructor(options: AddressFollowerOptions) {
     this.options = options;
+    this.clock = options.clock ?? systemClock;
   }
 
   /** @throws WstunError cannot-listen */
@@ -61,14 +66,14 @@ export class AddressFollower {
 
   close(): void {
     this.closed = true;
-    clearTimeout(this.timer);
+    this.clock.clearTimeout(this.timer);
   }
 
   private lookNow(isAsked: boolean): void {
     this.mustLook = this.isBusy;
     if (this.closed || this.isBusy) return;
-    clearTimeout(this.timer);
-    const now = performance.now();
+    this.clock.clearTimeout(this.timer);
+    const now = this.clock.now();
     const found = this.found();
     if (found !== undefined) {
       this.options.server.retain(new Set(found.map(({ address }) => address)));
@@ -105,7 +110,9 @@ export class AddressFollower {
   }
 
   private lookAt(due: number | undefined, now: number): void {
-    if (due !== undefined) this.timer = setTimeout(() => this.look(), Math.ceil(due - now)).unref();
+    if (due === undefined) return;
+    this.timer = this.clock.setTimeout(() => this.look(), Math.ceil(due - now));
+    this.timer.unref();
   }
 
   /** Never rejects. */
@@ -117,7 +124,7 @@ export class AddressFollower {
       await this.serve(address);
       if (isAsked && isWhereItWas) this.options.server.showCode();
       this.lastRefusal = undefined;
-      this.choice.handleServed(address, performance.now());
+      this.choice.handleServed(address, this.clock.now());
       if (address === undefined) this.tellNone();
     } catch (error) {
       this.choice.handleRefused();

@@ -2,7 +2,7 @@
  * All pages that have paired, and which of them carries: the newest that works. Links are asked of it first, and of the
  * others as soon as it fails or takes too long. Does not know where pages come from.
  */
-import { setTimeout as delay } from 'node:timers/promises';
+import type { Clock, Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import type { Duty } from '../shared/messages.ts';
 import type { PairedPage } from './paired-page.ts';
@@ -17,10 +17,12 @@ export class BrowserBridges {
   private pages: PairedPage[] = [];
   private readonly waiting = new Set<() => void>();
   private readonly onOffline: () => void;
+  private readonly clock: Clock;
 
   /** @param onOffline no page reaches the relay; once for each dial, which goes on */
-  constructor(onOffline: () => void) {
+  constructor(onOffline: () => void, clock: Clock) {
     this.onOffline = onOffline;
+    this.clock = clock;
   }
 
   get size(): number {
@@ -67,7 +69,7 @@ export class BrowserBridges {
     for (;;) {
       if (this.pages.length === 0) await this.nextPage(signal);
       try {
-        return await new Race(this.inOrder(), makeUrl, signal).run();
+        return await new Race(this.inOrder(), makeUrl, signal, this.clock).run();
       } catch (error) {
         const fault = error instanceof WstunError ? error.fault : 'internal';
         // The pages are gone, not the way: the next one may come at any moment.
@@ -76,7 +78,7 @@ export class BrowserBridges {
       }
       if (!told) this.onOffline();
       told = true;
-      await pause(OFFLINE_AGAIN_MS * (0.5 + Math.random()), signal);
+      await pause(this.clock, OFFLINE_AGAIN_MS * (0.5 + this.clock.random()), signal);
     }
   }
 
@@ -106,9 +108,18 @@ export class BrowserBridges {
 }
 
 /** @throws WstunError dial-cancelled */
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await delay(ms, undefined, { signal }).catch(() => {
-    throw new WstunError('dial-cancelled');
+function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(new WstunError('dial-cancelled'));
+    const onAbort = (): void => {
+      clock.clearTimeout(timer);
+      reject(new WstunError('dial-cancelled'));
+    };
+    const timer = clock.setTimeout(() => {
+      signal.removeEventListener('abort', onAbort);
+      resolve();
+    }, ms);
+    signal.addEventListener('abort', onAbort, { once: true });
   });
 }
 
@@ -128,10 +139,12 @@ class Race {
   private readonly over = new AbortController();
   private next = 0;
   private underWay = 0;
-  private stagger: NodeJS.Timeout | undefined;
+  private readonly clock: Clock;
+  private stagger: Timer | undefined;
 
-  constructor(pages: readonly PairedPage[], makeUrl: UrlMaker, signal: AbortSignal) {
+  constructor(pages: readonly PairedPage[], makeUrl: UrlMaker, signal: AbortSignal, clock: Clock) {
     this.pages = pages;
+    this.clock = clock;
     this.makeUrl = makeUrl;
     this.signal = AbortSignal.any([signal, this.over.signal]);
   }
@@ -140,13 +153,13 @@ class Race {
     try {
       return await new Promise((resolve, reject) => this.askNext(resolve, reject));
     } finally {
-      clearTimeout(this.stagger);
+      this.clock.clearTimeout(this.stagger);
       this.over.abort();
     }
   }
 
   private askNext(resolve: (link: TetherLink) => void, reject: (error: unknown) => void): void {
-    clearTimeout(this.stagger);
+    this.clock.clearTimeout(this.stagger);
     const page = this.pages[this.next];
     if (page === undefined) {
       // All are gone since the race was made: a page that is thrown out in the turn in which it joined.
@@ -155,7 +168,8 @@ class Race {
     }
     this.next += 1;
     this.underWay += 1;
-    if (this.next < this.pages.length) this.stagger = setTimeout(() => this.askNext(resolve, reject), STAGGER_MS);
+    if (this.next < this.pages.length)
+      this.stagger = this.clock.setTimeout(() => this.askNext(resolve, reject), STAGGER_MS);
     page.open(this.makeUrl(page.skewMs), this.signal).then(
       // A request that was settled by `over` never brings a link, so the winner is the only one.
       (link) => resolve(link),

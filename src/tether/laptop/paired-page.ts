@@ -3,6 +3,7 @@
  * carries. Does not know of other pages.
  */
 import { randomBytes } from 'node:crypto';
+import type { Clock, Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../../transport/message-link.ts';
 import {
@@ -30,6 +31,12 @@ export interface PairedPageEvents {
   onEnd(page: PairedPage, reason: LinkCloseReason): void;
 }
 
+export interface Pairing {
+  /** The same for a page that came back. */
+  readonly id: string;
+  readonly keys: PairingKeys;
+}
+
 interface Request {
   readonly url: string;
   resolve(link: TetherLink): void;
@@ -43,22 +50,26 @@ export class PairedPage implements MessageLinkHandler {
   private readonly incoming: Seal;
   private readonly outgoing: Seal;
   private readonly events: PairedPageEvents;
-  private readonly ticks: NodeJS.Timeout;
+  private readonly clock: Clock;
+  private nextTick: Timer;
   private readonly requests = new Map<string, Request>();
   private readonly links = new Set<TetherLink>();
-  private heard = performance.now();
+  private heardAt: number;
   private skew: number | undefined;
   private duty: Duty | undefined;
   private ended: LinkCloseReason | undefined;
 
   /** Takes the link's handler. */
-  constructor(id: string, link: MessageLink, keys: PairingKeys, events: PairedPageEvents) {
+  constructor(pairing: Pairing, link: MessageLink, events: PairedPageEvents, clock: Clock) {
+    const { id, keys } = pairing;
     this.id = id;
     this.link = link;
     this.incoming = new Seal(keys.pageSeal);
     this.outgoing = new Seal(keys.laptopSeal);
     this.events = events;
-    this.ticks = setInterval(() => this.tick(), PING_MS).unref();
+    this.clock = clock;
+    this.heardAt = clock.now();
+    this.nextTick = this.scheduleTick();
     link.setHandler(this);
   }
 
@@ -72,7 +83,7 @@ export class PairedPage implements MessageLinkHandler {
 
   /** It answers what it is asked, as far as can be told. */
   get works(): boolean {
-    return this.ended === undefined && performance.now() - this.heard < DOUBT_MS;
+    return this.ended === undefined && this.clock.now() - this.heardAt < DOUBT_MS;
   }
 
   /**
@@ -99,7 +110,7 @@ export class PairedPage implements MessageLinkHandler {
       if (this.ended !== undefined) return reject(new WstunError('link-lost'));
       const token = randomBytes(16).toString('hex');
       const settle = (): void => {
-        clearTimeout(limit);
+        this.clock.clearTimeout(limit);
         signal.removeEventListener('abort', onAbort);
         this.requests.delete(token);
       };
@@ -108,7 +119,7 @@ export class PairedPage implements MessageLinkHandler {
         resolve: (link) => [settle(), resolve(link)],
         reject: (error) => [settle(), reject(error)],
       };
-      const limit = setTimeout(() => request.reject(new WstunError('link-slow')), OPEN_LIMIT_MS);
+      const limit = this.clock.setTimeout(() => request.reject(new WstunError('link-slow')), OPEN_LIMIT_MS);
       const onAbort = (): void => request.reject(new WstunError('dial-cancelled'));
       signal.addEventListener('abort', onAbort);
       this.requests.set(token, request);
@@ -129,7 +140,7 @@ export class PairedPage implements MessageLinkHandler {
       onHeard: () => this.hear(),
       onEnd: () => this.forget(link),
     };
-    const link: TetherLink = new TetherLink(nearLeg, events, request.url);
+    const link: TetherLink = new TetherLink(nearLeg, events, { asked: request.url, clock: this.clock });
     this.links.add(link);
     request.resolve(link);
     this.events.onLinks();
@@ -172,7 +183,7 @@ export class PairedPage implements MessageLinkHandler {
   private handle(message: PageMessage): boolean {
     if (message.type === 'joined') {
       if (this.skew !== undefined) return false;
-      const skewMs = message.time - Date.now();
+      const skewMs = message.time - this.clock.wallTime();
       this.skew = Math.abs(skewMs) < SKEW_THAT_MATTERS_MS ? 0 : skewMs;
       this.events.onJoined(this);
     } else if (message.type === 'failed') {
@@ -189,11 +200,20 @@ export class PairedPage implements MessageLinkHandler {
   }
 
   private hear(): void {
-    this.heard = performance.now();
+    this.heardAt = this.clock.now();
+  }
+
+  private scheduleTick(): Timer {
+    const timer = this.clock.setTimeout(() => {
+      this.nextTick = this.scheduleTick();
+      this.tick();
+    }, PING_MS);
+    timer.unref();
+    return timer;
   }
 
   private tick(): void {
-    const silentMs = performance.now() - this.heard;
+    const silentMs = this.clock.now() - this.heardAt;
     if (silentMs >= GONE_MS) return this.break('the page stopped answering');
     this.send({ type: 'ping' });
     if (silentMs >= DOUBT_MS) this.events.onDoubt(this);
@@ -211,7 +231,7 @@ export class PairedPage implements MessageLinkHandler {
   private stop(reason: LinkCloseReason): void {
     if (this.ended !== undefined) return;
     this.ended = reason;
-    clearInterval(this.ticks);
+    this.clock.clearTimeout(this.nextTick);
     this.endLinks();
     for (const request of [...this.requests.values()]) request.reject(new WstunError('link-lost'));
     this.events.onEnd(this, reason);

@@ -3,6 +3,7 @@
  * link is for afterwards nor who may pair: the owner says which secret belongs to an identifier, and whether it may
  * still be claimed.
  */
+import type { Clock, Timer } from '../../clock.ts';
 import type { Message, MessageLink, MessageLinkHandler } from '../../transport/message-link.ts';
 import {
   answerPairing,
@@ -17,6 +18,7 @@ import { PAIRING_LIMIT_MS } from './tether-limits.ts';
 export interface PairingOwner {
   /** The `Host` of the upgrade. */
   readonly host: string;
+  readonly clock: Clock;
   find(id: Uint8Array): Uint8Array | undefined;
   /**
    * The page has proved that it holds the secret. Undefined: it is used or has run out meanwhile. Otherwise what takes
@@ -33,7 +35,7 @@ export interface PairingOwner {
 export class PairingExchange implements MessageLinkHandler {
   private readonly link: MessageLink;
   private readonly owner: PairingOwner;
-  private readonly limit: NodeJS.Timeout;
+  private readonly limit: Timer;
   private secret: Uint8Array | undefined;
   private pairing: LaptopPairing | undefined;
   private over = false;
@@ -42,7 +44,7 @@ export class PairingExchange implements MessageLinkHandler {
   constructor(link: MessageLink, owner: PairingOwner) {
     this.link = link;
     this.owner = owner;
-    this.limit = setTimeout(() => this.fail(this.pairing === undefined), PAIRING_LIMIT_MS);
+    this.limit = owner.clock.setTimeout(() => this.fail(this.pairing === undefined), PAIRING_LIMIT_MS);
     link.setHandler(this);
   }
 
@@ -97,6 +99,6 @@ export class PairingExchange implements MessageLinkHandler {
 
   private end(): void {
     this.over = true;
-    clearTimeout(this.limit);
+    this.owner.clock.clearTimeout(this.limit);
   }
 }

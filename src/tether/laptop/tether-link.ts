@@ -5,6 +5,7 @@
  * A page cannot stop reading, so without this the laptop would fill the phone's memory as fast as the local network
  * allows. Looks into no message.
  */
+import { type Clock, systemClock } from '../../clock.ts';
 import type {
   LentMessage,
   LinkCloseReason,
@@ -31,11 +32,19 @@ export interface TetherLinkEvents {
   onEnd(): void;
 }
 
+export interface TetherLinkOptions {
+  /** The URL to which the page was asked to open it. */
+  readonly asked?: string;
+  /** Default: the system's. */
+  readonly clock?: Clock;
+}
+
 export class TetherLink implements MessageLink, MessageLinkHandler, MessageReader {
   /** The URL to which the page was asked to open it. */
   readonly asked: string;
   private readonly inner: MessageLink;
   private readonly events: TetherLinkEvents;
+  private readonly clock: Clock;
   private handler: MessageLinkHandler | undefined;
   /** Since the link began, bytes of messages: handed to the near leg, and of these out of the page. */
   private sent = 0;
@@ -45,12 +54,18 @@ export class TetherLink implements MessageLink, MessageLinkHandler, MessageReade
   private ended = false;
   /** What may be on the way; by the speed at which bytes left since `#sample`. */
   private allowance = FIRST_ON_THE_WAY_BYTES;
-  private sample = { at: performance.now(), carried: 0 };
+  private sample: { readonly at: number; readonly carried: number };
 
-  constructor(inner: MessageLink, events: TetherLinkEvents, asked = '') {
+  constructor(
+    inner: MessageLink,
+    events: TetherLinkEvents,
+    { asked = '', clock = systemClock }: TetherLinkOptions = {},
+  ) {
     this.asked = asked;
     this.inner = inner;
     this.events = events;
+    this.clock = clock;
+    this.sample = { at: clock.now(), carried: 0 };
   }
 
   get maxMessageBytes(): number {
@@ -133,7 +148,7 @@ export class TetherLink implements MessageLink, MessageLinkHandler, MessageReade
 
   /** Only while there is a queue: a link with nothing to send is not a slow one. */
   private measure(): void {
-    const now = performance.now();
+    const now = this.clock.now();
     const elapsedMs = now - this.sample.at;
     if (elapsedMs < SPEED_SAMPLE_MS) return;
     const speed = (this.carried - this.sample.carried) / elapsedMs;

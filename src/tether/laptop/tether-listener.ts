@@ -4,6 +4,7 @@
  */
 import { createServer, type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { Clock } from '../../clock.ts';
 import { cannotListen } from '../../errors.ts';
 import { formatHostPort, type HostPort } from '../../net/host-port.ts';
 import type { Logger } from '../../observability/logger.ts';
@@ -24,6 +25,7 @@ export interface TetherListenerOptions {
   /** Those of the invite: where the page may open far legs. */
   readonly relayUrls: readonly string[];
   readonly logger: Logger;
+  readonly clock: Clock;
   /** Of a page that came from here. */
   readonly onUpgrade: (listener: TetherListener, request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 }
@@ -104,17 +106,18 @@ export class TetherListener {
       return this.options.onUpgrade(this, request, socket, head);
     const remote = request.socket.remoteAddress ?? 'unknown';
     this.options.logger.warn({ remote }, 'another web page tried to connect to the tether');
-    refuse(socket, 403);
+    refuse(socket, 403, this.options.clock);
   }
 }
 
-export function refuse(socket: Duplex, status: number): void {
+export function refuse(socket: Duplex, status: number, clock: Clock): void {
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
   // Nobody reads an upgraded socket: without this the other end could keep its half open, and with it one of few
   // connections.
   socket.resume();
-  const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
-  socket.once('close', () => clearTimeout(timer));
+  const timer = clock.setTimeout(() => socket.destroy(), LINGER_MS);
+  timer.unref();
+  socket.once('close', () => clock.clearTimeout(timer));
 }
 
 function listen(server: Server, place: HostPort): Promise<void> {

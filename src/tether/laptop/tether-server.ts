@@ -5,9 +5,10 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { type Clock, systemClock, type Timer } from '../../clock.ts';
 import { formatHostPort, type HostPort } from '../../net/host-port.ts';
 import type { Logger } from '../../observability/logger.ts';
-import type { MessageLink } from '../../transport/message-link.ts';
+import type { LinkCloseReason, MessageLink } from '../../transport/message-link.ts';
 import { createWebSocketAcceptor } from '../../transport/websocket-accept.ts';
 import { type PairingKeys, secretToText } from '../shared/pairing.ts';
 import { BrowserBridges, type UrlMaker } from './browser-bridges.ts';
@@ -40,6 +41,8 @@ export interface TetherServerOptions {
   readonly relayUrls: readonly string[];
   readonly onEvent: (event: TetherEvent) => void;
   readonly logger: Logger;
+  /** Default: the system's. */
+  readonly clock?: Clock;
 }
 
 export interface TetherPlace {
@@ -82,7 +85,8 @@ export function createTetherServer(options: TetherServerOptions): TetherServer {
 class Tether implements TetherServer {
   private readonly options: TetherServerOptions;
   private readonly acceptor = createWebSocketAcceptor();
-  private readonly bridges = new BrowserBridges(() => this.options.onEvent({ type: 'offline' }));
+  private readonly clock: Clock;
+  private readonly bridges: BrowserBridges;
   private readonly secrets = new PairingSecrets();
   private readonly attempts = new FailedAttempts();
   /** By the host and port that were wanted. */
@@ -100,13 +104,15 @@ class Tether implements TetherServer {
   private opening = 0;
   /** Where the last code led. */
   private shownAt: string | undefined;
-  private codeTimer: NodeJS.Timeout | undefined;
+  private codeTimer: Timer | undefined;
   /** A code was due while none led anywhere. */
   private owesCode = false;
   private closed = false;
 
   constructor(options: TetherServerOptions) {
     this.options = options;
+    this.clock = options.clock ?? systemClock;
+    this.bridges = new BrowserBridges(() => options.onEvent({ type: 'offline' }), this.clock);
   }
 
   get address(): HostPort | undefined {
@@ -143,7 +149,7 @@ class Tether implements TetherServer {
     const { address } = this;
     this.owesCode = address === undefined;
     if (this.closed || address === undefined) return;
-    const secret = secretToText(this.secrets.newCode(performance.now()));
+    const secret = secretToText(this.secrets.newCode(this.clock.now()));
     this.codeIn(CODE_LIFETIME_MS);
     this.shownAt = formatHostPort(address);
     this.options.onEvent({ type: 'code', url: `http://${this.shownAt}/#${secret}`, lifetimeMs: CODE_LIFETIME_MS });
@@ -155,7 +161,7 @@ class Tether implements TetherServer {
 
   close(): void {
     this.closed = true;
-    clearTimeout(this.codeTimer);
+    this.clock.clearTimeout(this.codeTimer);
     this.bridges.closeAll();
     for (const page of [...this.paired.values()]) page.close();
     for (const link of this.pairing) link.abort();
@@ -170,6 +176,7 @@ class Tether implements TetherServer {
       this.listeners.get(key) ??
       (await TetherListener.open(place, {
         ...this.options,
+        clock: this.clock,
         onUpgrade: (...upgrade) => this.handleUpgrade(...upgrade),
       }));
     this.listeners.set(key, listener);
@@ -200,16 +207,20 @@ class Tether implements TetherServer {
     const remote = request.socket.remoteAddress ?? 'unknown';
     const token = LINK_PATH.exec(request.url ?? '')?.[1];
     if (token !== undefined) return this.acceptNearLeg(request, socket, head, token);
-    if (request.url !== '/control') return refuse(socket, 404);
-    if (this.attempts.mustWait(remote, performance.now())) return refuse(socket, 429);
-    if (this.pairing.size + this.opening >= MAX_PAIRINGS) return refuse(socket, 503);
-    if ((this.underWay.get(remote) ?? 0) >= MAX_PAIRINGS_PER_ADDRESS) return refuse(socket, 503);
+    if (request.url !== '/control') return this.refuse(socket, 404);
+    if (this.attempts.mustWait(remote, this.clock.now())) return this.refuse(socket, 429);
+    if (this.pairing.size + this.opening >= MAX_PAIRINGS) return this.refuse(socket, 503);
+    if ((this.underWay.get(remote) ?? 0) >= MAX_PAIRINGS_PER_ADDRESS) return this.refuse(socket, 503);
     this.acceptControl(listener, request, socket, head);
+  }
+
+  private refuse(socket: Duplex, status: number): void {
+    refuse(socket, status, this.clock);
   }
 
   private acceptNearLeg(request: IncomingMessage, socket: Duplex, head: Buffer, token: string): void {
     const page = this.bridges.expecting(token);
-    if (page === undefined) return refuse(socket, 404);
+    if (page === undefined) return this.refuse(socket, 404);
     let link: TetherLink | undefined;
     this.acceptor
       .accept(request, socket, head, (text) => link?.handleText(text))
@@ -252,9 +263,10 @@ class Tether implements TetherServer {
     this.pairing.add(link);
     new PairingExchange(link, {
       host,
-      find: (id) => this.secrets.find(id, performance.now()),
+      clock: this.clock,
+      find: (id) => this.secrets.find(id, this.clock.now()),
       claim: (secret, keys) => {
-        const claim = this.secrets.claim(secret, keys.rejoin, performance.now());
+        const claim = this.secrets.claim(secret, keys.rejoin, this.clock.now());
         return claim && (() => this.adopt(claim, link, listener, keys, remote));
       },
       onFailed: (guessed) => {
@@ -267,7 +279,7 @@ class Tether implements TetherServer {
   }
 
   private noteGuess(remote: string): void {
-    const noted = this.attempts.note(remote, performance.now());
+    const noted = this.attempts.note(remote, this.clock.now());
     this.options.logger.warn({ remote, ...noted }, 'a pairing was rejected');
     this.options.onEvent({ type: 'refused', remote, ...noted });
   }
@@ -278,18 +290,19 @@ class Tether implements TetherServer {
     this.countUnderWay(remote, -1);
     this.attempts.clear(remote);
     this.paired.get(claim.page)?.replace();
-    const page = new PairedPage(claim.page, link, keys, {
+    const events = {
       onJoined: () => {
         this.bridges.add(page);
         this.options.onEvent({ type: 'paired', remote, again: claim.kind === 'page' });
       },
       onDoubt: () => this.bridges.doubt(page),
       onLinks: () => this.bridges.assignDuties(),
-      onEnd: (_page, { text }) => {
+      onEnd: (_page: PairedPage, { text }: LinkCloseReason) => {
         this.handleEnd(page, remote, text);
         this.leave(listener);
       },
-    });
+    };
+    const page: PairedPage = new PairedPage({ id: claim.page, keys }, link, events, this.clock);
     this.paired.set(claim.page, page);
     if (this.closed) page.close();
   }
@@ -310,9 +323,10 @@ class Tether implements TetherServer {
 
   /** A code for whoever waits with no page at all: the one on show has run out, or the phone does not come back. */
   private codeIn(ms: number): void {
-    clearTimeout(this.codeTimer);
-    this.codeTimer = setTimeout(() => {
+    this.clock.clearTimeout(this.codeTimer);
+    this.codeTimer = this.clock.setTimeout(() => {
       if (this.bridges.size === 0) this.showCode();
-    }, ms).unref();
+    }, ms);
+    this.codeTimer.unref();
   }
 }

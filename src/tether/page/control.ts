@@ -4,6 +4,7 @@
  */
 import { decodeLaptopMessage, encodeMessage, type LaptopMessage, type PageMessage } from '../shared/messages.ts';
 import { beginPairing, MESSAGE, type PagePairing, type PairingKeys, Seal } from '../shared/pairing.ts';
+import type { PageClock, PageTimer } from './page-clock.ts';
 
 /**
  * The upgrade and the pairing, on a local network: with the pause behind it less than the 3 s in which a page has to be
@@ -24,20 +25,22 @@ export class Control {
   private readonly socket: WebSocket;
   private readonly pairing: PagePairing;
   private readonly events: ControlEvents;
+  private readonly clock: PageClock;
   private seals: { readonly incoming: Seal; readonly outgoing: Seal } | undefined;
   private proved = false;
   private ended = false;
-  private limit: number;
+  private limit: PageTimer;
 
-  constructor(secret: Uint8Array, events: ControlEvents) {
+  constructor(secret: Uint8Array, events: ControlEvents, clock: PageClock) {
     this.events = events;
+    this.clock = clock;
     this.pairing = beginPairing(secret, location.host);
     this.socket = new WebSocket(`ws://${location.host}/control`);
     this.socket.binaryType = 'arraybuffer';
     this.socket.onopen = () => this.sendBytes(this.pairing.hello);
     this.socket.onmessage = ({ data }: MessageEvent<ArrayBuffer | string>) => this.receive(data);
     this.socket.onclose = () => this.end(false);
-    this.limit = setTimeout(() => this.end(false), PAIRING_LIMIT_MS);
+    this.limit = clock.setTimeout(() => this.end(false), PAIRING_LIMIT_MS);
   }
 
   send(message: PageMessage): void {
@@ -69,7 +72,7 @@ export class Control {
     // Whoever it is, it is not the laptop that made the code.
     if (keys === undefined) return this.end(true);
     this.seals = { incoming: new Seal(keys.laptopSeal), outgoing: new Seal(keys.pageSeal) };
-    this.send({ type: 'joined', time: Date.now() });
+    this.send({ type: 'joined', time: this.clock.wallTime() });
     this.hear();
     this.events.onPaired(keys.rejoin);
   }
@@ -84,14 +87,14 @@ export class Control {
   }
 
   private hear(): void {
-    clearTimeout(this.limit);
-    this.limit = setTimeout(() => this.end(false), SILENCE_LIMIT_MS);
+    this.clock.clearTimeout(this.limit);
+    this.limit = this.clock.setTimeout(() => this.end(false), SILENCE_LIMIT_MS);
   }
 
   private end(refused: boolean): void {
     if (this.ended) return;
     this.ended = true;
-    clearTimeout(this.limit);
+    this.clock.clearTimeout(this.limit);
     this.socket.onmessage = null;
     this.socket.onclose = null;
     this.socket.onopen = null;

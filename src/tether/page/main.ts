@@ -1,16 +1,21 @@
 /** Puts the page together: what it does, how it looks, and that the screen stays on. */
 import { KeepAwake } from './awake.ts';
+import { browserClock } from './browser-clock.ts';
 import { Tether } from './tether.ts';
 import { element, View } from './view.ts';
 
 const SHOW_MS = 1_000;
 
-const view = new View();
-const tether = new Tether((state) => view.showState(state));
+const view = new View(browserClock);
+const tether = new Tether((state) => view.showState(state), browserClock);
 const awake = new KeepAwake(element('movie') as HTMLVideoElement, (state) => view.showAwake(state));
 
-setInterval(() => view.showCounts(tether.counts), SHOW_MS);
-view.showCounts(tether.counts);
+function showCounts(): void {
+  view.showCounts(tether.counts);
+  browserClock.setTimeout(showCounts, SHOW_MS);
+}
+
+showCounts();
 // A tap anywhere serves as well as one on the button.
 document.addEventListener('click', () => void awake.start(true), { once: true });
 element('keep-awake').addEventListener('click', () => void awake.start(true));

@@ -3,14 +3,18 @@
  * Knows nothing of how it looks; tells its state and its counts.
  */
 import type { Duty, LaptopMessage } from '../shared/messages.ts';
-import { Bridge, type BridgeState } from './bridge.ts';
-import { Control } from './control.ts';
+import { Bridge, type BridgeEvents, type BridgeState } from './bridge.ts';
+import { Control, type ControlEvents } from './control.ts';
+import type { PageClock, PageTimer } from './page-clock.ts';
 import { findSecret, forgetSecret, store } from './secret-store.ts';
 import type { State } from './strings.ts';
 
 /** Between attempts: short, as whoever looks at the page waits, and every attempt stays on the local network. */
 const FIRST_WAIT_MS = 200;
 const MAX_WAIT_MS = 1_000;
+
+/** `gone`: it was joined. `over`: there is no secret, and nothing is tried any more. */
+type Phase = 'joining' | 'joined' | 'gone' | 'over';
 
 export interface Counts {
   readonly up: number;
@@ -21,23 +25,24 @@ export interface Counts {
 
 export class Tether {
   private readonly onState: (state: State) => void;
+  private readonly clock: PageClock;
   private readonly bridges = new Set<Bridge>();
+  private phase: Phase = 'joining';
   private secret: Uint8Array | undefined;
   private isCode = false;
   private control: Control | undefined;
   private waitMs = FIRST_WAIT_MS;
-  private timer: number | undefined;
+  private timer: PageTimer | undefined;
   private duty: Duty = 'rest';
   /** Of the links, the last thing that one told. */
   private link: BridgeState = 'ended';
-  private joined = false;
-  private wasJoined = false;
   private up = 0;
   private down = 0;
   private since: number | undefined;
 
-  constructor(onState: (state: State) => void) {
+  constructor(onState: (state: State) => void, clock: PageClock) {
     this.onState = onState;
+    this.clock = clock;
   }
 
   get counts(): Counts {
@@ -46,7 +51,7 @@ export class Tether {
 
   start(): void {
     const found = findSecret();
-    if (found === undefined) return this.onState('bare');
+    if (found === undefined) return this.giveUp('bare');
     this.secret = found.secret;
     this.isCode = found.isCode;
     this.connect();
@@ -60,14 +65,15 @@ export class Tether {
   }
 
   private connect(): void {
-    clearTimeout(this.timer);
+    this.clock.clearTimeout(this.timer);
     this.timer = undefined;
     if (this.secret === undefined) return;
-    this.control = new Control(this.secret, {
+    const events: ControlEvents = {
       onPaired: (rejoin) => this.handlePaired(rejoin),
       onMessage: (message) => this.handleMessage(message),
       onEnd: (refused) => this.handleEnd(refused),
-    });
+    };
+    this.control = new Control(this.secret, events, this.clock);
     this.tell();
   }
 
@@ -76,8 +82,7 @@ export class Tether {
       this.secret = store(rejoin, false).secret;
       this.isCode = false;
     }
-    this.joined = true;
-    this.wasJoined = true;
+    this.phase = 'joined';
     this.waitMs = FIRST_WAIT_MS;
     this.tell();
   }
@@ -90,13 +95,14 @@ export class Tether {
   }
 
   private open(link: string, url: string): void {
-    const bridge = new Bridge(url, `ws://${location.host}/link/${link}`, {
+    const urls = { upstream: url, local: `ws://${location.host}/link/${link}` };
+    const events: BridgeEvents = {
       onState: (state) => {
         if (state === 'offline' || state === 'refused') {
           const reason = state === 'refused' ? 'refused' : 'unreachable';
           this.control?.send({ type: 'failed', link, reason });
         }
-        if (state === 'open') this.since ??= Date.now();
+        if (state === 'open') this.since ??= this.clock.wallTime();
         if (state === 'ended') this.bridges.delete(bridge);
         this.noteLink(state);
       },
@@ -106,7 +112,8 @@ export class Tether {
       onDown: (bytes) => {
         this.down += bytes;
       },
-    });
+    };
+    const bridge: Bridge = new Bridge(urls, events, this.clock);
     this.bridges.add(bridge);
   }
 
@@ -119,32 +126,33 @@ export class Tether {
 
   private handleEnd(refused: boolean): void {
     this.control = undefined;
-    this.joined = false;
+    if (this.phase === 'joined') this.phase = 'gone';
     this.link = 'ended';
     for (const bridge of this.bridges) bridge.end();
     if (refused) {
       forgetSecret();
       return this.giveUp('expired');
     }
-    if (this.secret === undefined) return;
-    this.timer = setTimeout(() => this.connect(), this.waitMs);
+    if (this.phase === 'over') return;
+    this.timer = this.clock.setTimeout(() => this.connect(), this.waitMs);
     this.waitMs = Math.min(MAX_WAIT_MS, this.waitMs * 2);
     this.tell();
   }
 
   /** For good, but for a person who says otherwise. */
   private giveUp(state: State): void {
+    this.phase = 'over';
     this.secret = undefined;
     this.control?.close();
     this.onState(state);
   }
 
   private tell(): void {
-    if (this.secret !== undefined) this.onState(this.stateNow());
+    if (this.phase !== 'over') this.onState(this.stateNow());
   }
 
   private stateNow(): State {
-    if (!this.joined) return this.wasJoined ? 'gone' : 'joining';
+    if (this.phase !== 'joined') return this.phase === 'gone' ? 'gone' : 'joining';
     if (this.link === 'open') return 'carrying';
     if (this.link !== 'ended') return this.link;
     return this.duty === 'spare' ? 'spare' : 'resting';

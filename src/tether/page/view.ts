@@ -1,6 +1,7 @@
 /** What the page looks like: writes state and counts into the document. Decides nothing. */
 import type { Awake } from './awake.ts';
 import { formatBytes, formatDuration, formatSpeed } from './format.ts';
+import type { PageClock } from './page-clock.ts';
 import { STRINGS, type State } from './strings.ts';
 import type { Counts } from './tether.ts';
 
@@ -39,11 +40,14 @@ const MOODS: Readonly<Record<State, 'good' | 'wait' | 'bad'>> = {
 const SMOOTHING = 0.35;
 
 export class View {
-  private at = performance.now();
+  private readonly clock: PageClock;
+  private at: number;
   private before: Counts = { up: 0, down: 0, since: undefined };
   private speed = { up: 0, down: 0 };
 
-  constructor() {
+  constructor(clock: PageClock) {
+    this.clock = clock;
+    this.at = clock.now();
     for (const node of document.querySelectorAll<HTMLElement>('[data-text]'))
       node.textContent = textAt(node.dataset.text);
   }
@@ -66,7 +70,7 @@ export class View {
 
   /** To be called every second or so. */
   showCounts(counts: Counts): void {
-    const now = performance.now();
+    const now = this.clock.now();
     const seconds = Math.max(0.05, (now - this.at) / 1000);
     for (const way of ['up', 'down'] as const) {
       const rate = (counts[way] - this.before[way]) / seconds;
@@ -80,7 +84,7 @@ export class View {
     this.before = counts;
     const { value, unit } = formatBytes(counts.up + counts.down);
     setText('total', `${value} ${unit}`);
-    setText('since', counts.since === undefined ? '–' : formatDuration(Date.now() - counts.since));
+    setText('since', counts.since === undefined ? '–' : formatDuration(this.clock.wallTime() - counts.since));
   }
 
   showAwake(awake: Awake): void {

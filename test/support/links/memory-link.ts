@@ -3,6 +3,7 @@
  * end, nothing within the caller's turn) without a network or its timing. It behaves like a link whose kernel holds
  * nothing: all that the other end has not been handed counts as queued.
  */
+import { type Clock, systemClock, type Timer } from '../../../src/clock.ts';
 import { own, releaseAll } from '../../../src/memory/pieces.ts';
 import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../../../src/transport/message-link.ts';
 import { CLOSE_TIMEOUT_MS, HIGH_MARK_BYTES, MAX_MESSAGE_BYTES } from '../../../src/transport/websocket-limits.ts';
@@ -18,6 +19,8 @@ export interface MemoryLinkOptions {
   readonly readBytes?: number;
   /** Runs a task in a later turn; default setImmediate. Tests in virtual time pass their own. */
   readonly defer?: (task: () => void) => void;
+  /** For the time limit of `close`; default: the system's. */
+  readonly clock?: Clock;
 }
 
 const READ_BYTES = 64 * 1024;
@@ -30,6 +33,7 @@ export function memoryLinkPair(options: MemoryLinkOptions = {}): [MessageLink, M
     lowMarkBytes: 0,
     readBytes: READ_BYTES,
     defer: (task: () => void): void => void setImmediate(task),
+    clock: systemClock,
     ...options,
   };
   const first = new MemoryLink(settled);
@@ -55,7 +59,7 @@ class MemoryLink implements MessageLink {
   private paused = false;
   private turnPending = false;
   private reason: LinkCloseReason | undefined;
-  private closeTimer: NodeJS.Timeout | undefined;
+  private closeTimer: Timer | undefined;
 
   constructor(options: Required<MemoryLinkOptions>) {
     this.options = options;
@@ -104,7 +108,7 @@ class MemoryLink implements MessageLink {
   close(): void {
     if (this.phase !== 'open') return;
     this.phase = 'closing';
-    this.closeTimer = setTimeout(() => this.break('no close frame in time'), CLOSE_TIMEOUT_MS);
+    this.closeTimer = this.options.clock.setTimeout(() => this.break('no close frame in time'), CLOSE_TIMEOUT_MS);
     this.wake();
   }
 
@@ -162,7 +166,7 @@ class MemoryLink implements MessageLink {
   end(reason: LinkCloseReason): void {
     if (this.phase === 'ended') return;
     this.phase = 'ended';
-    clearTimeout(this.closeTimer);
+    this.options.clock.clearTimeout(this.closeTimer);
     this.queue = [];
     this.queued = 0;
     this.reason = reason;

@@ -70,6 +70,17 @@ export class VirtualClock implements Clock {
     this.time = until;
   }
 
+  /** The same within this turn: timers fire, and nothing settles between two of them. */
+  advanceNow(ms: number): void {
+    const until = this.time + ms;
+    for (let next = this.next(until); next !== undefined; next = this.next(until)) {
+      this.pending.delete(next);
+      this.time = Math.max(this.time, next.at);
+      next.fire();
+    }
+    this.time = until;
+  }
+
   /** Lets time pass until `isDone`, or fails after `limitMs`. */
   async advanceUntil(isDone: () => boolean, limitMs: number): Promise<void> {
     const until = this.time + limitMs;

@@ -1,12 +1,15 @@
 /** What a tether does as addresses come and go, with interfaces and a clock that the test moves. */
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { WstunError } from '../../../src/errors.ts';
 import { AddressFollower } from '../../../src/tether/laptop/address-follower.ts';
 import type { LanAddress } from '../../../src/tether/laptop/lan-address.ts';
 import type { TetherPlace } from '../../../src/tether/laptop/tether-server.ts';
+import { VirtualClock } from '../../support/time/virtual-clock.ts';
 
-beforeEach(() => void vi.useFakeTimers());
-afterEach(() => void vi.useRealTimers());
+let clock: VirtualClock;
+beforeEach(() => {
+  clock = new VirtualClock();
+});
 
 const [A, B] = ['192.168.1.5', '172.20.10.3'];
 const PORT = 8808;
@@ -42,12 +45,13 @@ function laptop(addresses: string[], host?: string) {
     },
     onNoAddress: (why) => told.push(why === 'no-lan-address' ? 'none' : why),
     onRefused: (error) => told.push(error.message),
+    clock,
   });
   /** As the network watch tells of it, and time for what comes of it. */
   const become = async (now: string[], ms = 2_000): Promise<void> => {
     state.addresses = now;
     follower.look();
-    await vi.advanceTimersByTimeAsync(ms);
+    await clock.advance(ms);
   };
   const names = () => served.map(({ publicHost }) => publicHost);
   return { state, served, retained, told, follower, become, names };
@@ -88,11 +92,11 @@ describe('a tether without a host', () => {
   it('looks at nothing by itself: no timer runs while nothing is about to be done', async () => {
     const { follower, become } = laptop([A]);
     await follower.start();
-    expect(vi.getTimerCount()).toBe(0);
+    expect(clock.timers).toBe(0);
     await become([B], 500);
-    expect(vi.getTimerCount()).toBe(1);
-    await vi.advanceTimersByTimeAsync(2_000);
-    expect(vi.getTimerCount()).toBe(0);
+    expect(clock.timers).toBe(1);
+    await clock.advance(2_000);
+    expect(clock.timers).toBe(0);
   });
 
   it('looks again before it moves: what is gone meanwhile is not served at', async () => {
@@ -100,7 +104,7 @@ describe('a tether without a host', () => {
     await follower.start();
     await become([B], 500);
     state.addresses = [A];
-    await vi.advanceTimersByTimeAsync(60_000);
+    await clock.advance(60_000);
     expect(names()).toEqual([A]);
   });
 
@@ -157,13 +161,13 @@ describe('a tether without a host', () => {
     await follower.start();
     state.addresses = [B];
     follower.look();
-    await vi.advanceTimersByTimeAsync(999);
-    vi.advanceTimersByTime(1);
+    await clock.advance(999);
+    clock.advanceNow(1);
     // Under way to B, whose promise has not come back.
     state.addresses = [A];
     follower.look();
     follower.look();
-    await vi.advanceTimersByTimeAsync(30_000);
+    await clock.advance(30_000);
     expect(names()).toEqual([A, B, A]);
   });
 
@@ -173,7 +177,7 @@ describe('a tether without a host', () => {
     await become([B], 500);
     follower.close();
     await become([B], 60_000);
-    expect([names(), vi.getTimerCount()]).toEqual([[A], 0]);
+    expect([names(), clock.timers]).toEqual([[A], 0]);
   });
 });
 
@@ -186,10 +190,10 @@ describe('a tether that is closed', () => {
     await follower.start();
     state.taken.add(B);
     await become(to, dueMs - 1);
-    vi.advanceTimersByTime(1);
+    clock.advanceNow(1);
     follower.close();
-    await vi.advanceTimersByTimeAsync(60_000);
-    expect([told, vi.getTimerCount()]).toEqual([[], 0]);
+    await clock.advance(60_000);
+    expect([told, clock.timers]).toEqual([[], 0]);
   });
 });
 
@@ -206,10 +210,10 @@ describe('Enter', () => {
     await follower.start();
     state.addresses = [B];
     follower.showCode();
-    await vi.advanceTimersByTimeAsync(0);
+    await clock.advance(0);
     state.addresses = [];
     follower.showCode();
-    await vi.advanceTimersByTimeAsync(0);
+    await clock.advance(0);
     expect([names(), told, state.codes]).toEqual([[A, B, undefined], ['none'], 0]);
   });
 
@@ -219,7 +223,7 @@ describe('Enter', () => {
     await become([], 20_000);
     state.addresses = [A];
     follower.showCode();
-    await vi.advanceTimersByTimeAsync(0);
+    await clock.advance(0);
     expect([names(), state.codes]).toEqual([[A, undefined, A], 1]);
   });
 
@@ -230,7 +234,7 @@ describe('Enter', () => {
     state.addresses = [B, A];
     state.taken.add(B);
     follower.showCode();
-    await vi.advanceTimersByTimeAsync(0);
+    await clock.advance(0);
     expect([names(), told.length, state.codes]).toEqual([[A], 1, 1]);
   });
 
@@ -242,11 +246,11 @@ describe('Enter', () => {
     state.taken.add(A);
     await become([A], 60_000);
     follower.showCode();
-    await vi.advanceTimersByTimeAsync(5_000);
+    await clock.advance(5_000);
     expect(told.slice(2)).toEqual([expect.stringContaining('EADDRINUSE'), expect.stringContaining('EADDRINUSE')]);
     state.taken.clear();
     follower.showCode();
-    await vi.advanceTimersByTimeAsync(5_000);
+    await clock.advance(5_000);
     expect(names()).toEqual([A]);
   });
 });

@@ -2,12 +2,14 @@
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
+import { PING_MS } from '../../../src/tether/laptop/tether-limits.ts';
 import { encodeMessage } from '../../../src/tether/shared/messages.ts';
 import { Seal } from '../../../src/tether/shared/pairing.ts';
 import type { MessageLink } from '../../../src/transport/message-link.ts';
 import { FakePage, openSocket, pair, type RunningTether, startTether, statusOf } from '../../support/fake-page.ts';
 import { faultOf } from '../../support/faults.ts';
 import { LinkRecorder } from '../../support/link-recorder.ts';
+import { VirtualClock } from '../../support/time/virtual-clock.ts';
 import { until } from '../../support/until.ts';
 
 const URL = 'wss://relay.example.org/a/ticket';
@@ -21,6 +23,14 @@ async function linkBy(
   const dialled = tether.server.dial(() => URL, never).then((link) => ({ link, at: new LinkRecorder(link) }));
   const near = await page.bring((await page.nextOpen()).link);
   return { ...(await dialled), near };
+}
+
+/** The time between two pings, and what comes of it over the real sockets. */
+async function passPing(clock: VirtualClock, ...pages: readonly FakePage[]): Promise<void> {
+  const seen = pages.map(({ pings }) => pings);
+  await clock.advance(PING_MS);
+  await until(() => pages.every(({ pings, socket }, i) => pings > (seen[i] ?? 0) || socket.readyState > socket.OPEN));
+  await Promise.all(pages.filter(({ socket }) => socket.readyState === socket.OPEN).map((page) => page.heard()));
 }
 
 async function faultOfDial(dial: Promise<unknown>): Promise<string | undefined> {
@@ -69,14 +79,20 @@ describe('a dial', () => {
   });
 
   it('goes on while the page reaches nobody, says so once, and asks with a fresh ticket each time', async () => {
-    const tether = await startTether();
-    const page = await FakePage.join(tether);
+    const clock = new VirtualClock();
+    const tether = await startTether(clock);
+    const page = await FakePage.join(tether, tether.secret(), clock.wallTime());
     let tickets = 0;
     const dial = tether.server.dial(() => `${URL}${++tickets}`, never).then((link) => new LinkRecorder(link));
     for (let i = 1; i <= 2; i++) {
       const { link, url } = await page.nextOpen();
       expect(url).toBe(`${URL}${i}`);
       page.send({ type: 'failed', link, reason: 'unreachable' });
+      await page.heard();
+      // No earlier than after half a second, and after one and a half at the latest.
+      await clock.advance(499);
+      expect(page.messages.filter(({ type }) => type === 'open')).toEqual([]);
+      await clock.advance(1_001);
     }
     await page.bring((await page.nextOpen()).link);
     await dial;
@@ -149,16 +165,18 @@ describe('of several pages', () => {
   });
 
   it('the other is asked beside one that does not answer, within two seconds, and the late link is not taken', async () => {
-    const tether = await startTether();
+    const clock = new VirtualClock();
+    const tether = await startTether(clock);
     const older = await FakePage.join(tether);
     tether.server.showCode();
     const newer = await FakePage.join(tether);
-    const since = performance.now();
+    const since = clock.now();
     const dial = tether.server.dial(() => URL, never).then((link) => new LinkRecorder(link));
     const late = await newer.nextOpen();
+    while (!older.messages.some(({ type }) => type === 'open')) await passPing(clock, older, newer);
     await older.bring((await older.nextOpen()).link);
     await dial;
-    expect(performance.now() - since).toBeLessThan(2_000);
+    expect(clock.now() - since).toBeLessThan(2_000);
     expect(await statusOf(openSocket(tether.host, `/link/${late.link}`))).toBe(404);
   });
 
@@ -172,30 +190,34 @@ describe('of several pages', () => {
   });
 
   it('one that falls silent loses its links within two seconds if there is another, which takes over', async () => {
-    const tether = await startTether();
+    const clock = new VirtualClock();
+    const tether = await startTether(clock);
     const older = await FakePage.join(tether);
     tether.server.showCode();
     const newer = await FakePage.join(tether);
     const { at } = await linkBy(tether, newer);
-    const since = performance.now();
+    // From the last pong, which may have come half a second before.
+    await clock.advance(499);
+    const since = clock.now();
     newer.answers = false;
-    await at.untilClosed();
+    while (at.closes.length === 0) await passPing(clock, older, newer);
     const dial = tether.server.dial(() => URL, never).then((link) => new LinkRecorder(link));
     await older.bring((await older.nextOpen()).link);
     await dial;
-    // From the last pong, which may have come half a second before.
-    expect(performance.now() - since).toBeLessThan(2_100);
+    expect(clock.now() - since).toBeLessThan(2_100);
   });
 
   it('one that is alone keeps its links through a silence, and loses them when it is gone', async () => {
-    const tether = await startTether();
+    const clock = new VirtualClock();
+    const tether = await startTether(clock);
     const page = await FakePage.join(tether);
     const { at } = await linkBy(tether, page);
     page.answers = false;
-    const seen = page.pings;
-    await until(() => page.pings >= seen + 5);
+    const since = clock.now();
+    for (let i = 0; i < 5; i++) await passPing(clock, page);
     expect(at.closes).toEqual([]);
-    await until(() => at.closes.length > 0, 10_000);
+    while (at.closes.length === 0) await passPing(clock, page);
+    expect(clock.now() - since).toBeLessThanOrEqual(10_000);
     expect(tether.server.pages).toBe(0);
   });
 
