@@ -89,12 +89,16 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-/** Folders without sockets, files or clocks, and all that they may have of Node and npm. */
+/**
+ * Folders without sockets, files or clocks, and all that they may import of Node and npm. tsconfig.pure.json compiles
+ * them without Node's types, all but crypto, whose ciphers are Node's. Of Node's globals they have the memory functions
+ * of `Buffer` (tools/pure-globals.d.ts): protocol and mux would be slower without them.
+ */
 const PURE: Readonly<Record<string, readonly string[]>> = {
   memory: [],
   net: [],
-  protocol: ['node:buffer', 'node:util'],
-  mux: ['node:buffer', 'node:util'],
+  protocol: [],
+  mux: [],
   'mux/congestion': [],
   'tether/shared': ['tweetnacl'],
   crypto: ['node:crypto', 'node:buffer', 'node:util', 'tweetnacl'],
@@ -258,6 +262,12 @@ describe('the source', () => {
   it('has #private members only where secrets are held', () => {
     const hidden = sources.filter(({ text }) => /^ +(?:[a-z]+ )*#\w+|\.#\w/m.test(text));
     expect(new Set(hidden.map(({ path }) => path))).toEqual(new Set(HOLDS_SECRETS));
+  });
+
+  it('compiles every pure folder but crypto without the types of Node', () => {
+    const { include } = JSON.parse(readFileSync(join(SRC, '../tsconfig.pure.json'), 'utf8')) as { include: string[] };
+    const compiled = (folder: string): boolean => include.some((path) => `src/${folder}/`.startsWith(`${path}/`));
+    expect(Object.keys(PURE).filter((folder) => !compiled(folder))).toEqual(['crypto']);
   });
 
   it('opens every file with a comment that says what it owns', () => {
