@@ -10,6 +10,7 @@ import type { Logger } from '../observability/logger.ts';
 import { ClockWatch } from '../relay/clock-watch.ts';
 import type { Admitted } from '../relay/gate.ts';
 import { clockText } from '../relay/refusal-log.ts';
+import { Rejections } from '../relay/rejections.ts';
 import { Rendezvous } from '../relay/rendezvous.ts';
 import type { AccessEntry } from '../state/access-list.ts';
 import type { KnownExits } from '../state/known-exits.ts';
@@ -39,12 +40,13 @@ export class RelayRouter {
   private readonly tickets: TicketOpener;
   private readonly retired: readonly { readonly keys: RetiredKeys; readonly tickets: TicketOpener }[];
   private readonly rendezvous: Rendezvous;
+  private readonly rejections: Rejections;
   private readonly clocks: ClockWatch;
 
   constructor(options: RelayRouterOptions) {
     const { keys, known, replays, linksFree, logger } = options;
     this.options = options;
-    const isAwaited = (exit: string, token: string): boolean => this.rendezvous.awaits(exit, token);
+    const isAwaited = (exit: string, token: string): boolean => this.rendezvous.isRequested(exit, token);
     this.tickets = new TicketOpener(keys.identity, { replays, isAwaited });
     this.retired = keys.retired.map((old) => ({
       keys: old,
@@ -58,6 +60,7 @@ export class RelayRouter {
       const bad = list.filter((key) => !isPublicKey(gateKeyOf(key))).length;
       if (bad > 0) logger.warn({ exit, keys: bad }, 'an exit announced invalid keys; wstun ignores them');
     };
+    this.rejections = new Rejections(logger);
     this.rendezvous = new Rendezvous({ tickets: this.tickets, logger, onPeers, linksFree });
   }
 
@@ -75,7 +78,7 @@ export class RelayRouter {
     this.tickets.setPeers(access.entries.map(peerOf));
     for (const { keys, tickets } of this.retired) tickets.setPeers(this.retiredPeers(keys));
     sessions?.keepOnly(kept);
-    this.rendezvous.keepOnly(kept);
+    this.rendezvous.dropExitsExcept(kept);
   }
 
   /**
@@ -86,7 +89,7 @@ export class RelayRouter {
     const { known, access } = this.options;
     const exits = access.exitNames();
     for (const [exit, keys] of [...known.exits]) {
-      if (exits.has(exit)) this.rendezvous.restore(exit, keys);
+      if (exits.has(exit)) this.rendezvous.restoreKeys(exit, keys);
       else known.set(exit, []);
     }
   }
@@ -99,12 +102,12 @@ export class RelayRouter {
   handleLink(link: MessageLink, admitted: Admitted): void {
     const { peer, role, destination, rotationProof } = admitted;
     const { sessions, isOverloaded } = this.options;
-    if (rotationProof !== undefined) this.rendezvous.turnAwayRetired(link, peer, admitted, rotationProof);
+    if (rotationProof !== undefined) this.rejections.rejectRetired(link, peer, admitted, rotationProof);
     // The relay's own exit knows new sessions from those that only lost their link; of others, nobody here can tell.
     else if (role === 'client' && (destination !== '' || sessions === undefined) && isOverloaded())
-      this.rendezvous.turnAwayFull(link, peer);
+      this.rejections.rejectOverloaded(link, peer);
     else if (role === 'exit' || destination !== '') this.rendezvous.serve(link, admitted);
-    else if (sessions === undefined) this.rendezvous.turnAway(link, peer);
+    else if (sessions === undefined) this.rejections.rejectAbsent(link, peer);
     else sessions.serve(link, peer);
   }
 

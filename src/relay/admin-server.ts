@@ -1,20 +1,20 @@
 /**
- * The health page, on an address of its own that no stranger should reach: the public one must not show that wstun is
- * here.
+ * The health page, on an address of its own that no stranger should reach: the public address must not show that wstun
+ * runs here.
  */
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { isIP } from 'node:net';
 
 const MAX_HEADER_BYTES = 8 * 1024;
-const REQUEST_LIMIT_MS = 10_000;
-/** A probe or two, and a person looking. */
+const MAX_REQUEST_MS = 10_000;
+/** A few probes, and a browser. */
 const MAX_CONNECTIONS = 64;
 
 export function createAdminServer(): Server {
   const server = createServer({
     maxHeaderSize: MAX_HEADER_BYTES,
-    headersTimeout: REQUEST_LIMIT_MS,
-    requestTimeout: REQUEST_LIMIT_MS,
+    headersTimeout: MAX_REQUEST_MS,
+    requestTimeout: MAX_REQUEST_MS,
   });
   server.maxConnections = MAX_CONNECTIONS;
   server.on('request', (request, response) => {
@@ -30,7 +30,7 @@ function isHealthRequest({ method, url, headers }: IncomingMessage): boolean {
   return (method === 'GET' || method === 'HEAD') && url === '/healthz' && isLocalName(headers.host ?? '');
 }
 
-/** An IP address or localhost. A page whose own name was made to point here (DNS rebinding) sends that name. */
+/** An IP address or localhost. A web page whose name resolves to this address (DNS rebinding) sends that name. */
 function isLocalName(host: string): boolean {
   const name = host.replace(/:\d+$/, '');
   const literal = /^\[.*\]$/.test(name) ? name.slice(1, -1) : name;

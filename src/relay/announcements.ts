@@ -1,32 +1,34 @@
 /**
- * The relay's end of an exit's control link: puts the lists together that the exit announces, and takes them at a pace.
- * What comes faster waits unread at the exit; of several lists that wait, the last is taken. Does not know what a list
- * is for.
+ * The relay's end of an exit's control link: assembles the lists that the exit announces, and limits their rate. What
+ * comes faster waits unread at the exit; of several lists that wait, the last is used. Does not know what a list is
+ * for.
  */
+import type { Clock, Timer } from '../clock.ts';
 import { type ControlHandler, ControlLink } from '../transport/control-link.ts';
 import { type ControlMessage, MAX_ANNOUNCED_KEYS } from '../transport/control-messages.ts';
 import type { LinkCloseReason, MessageLink } from '../transport/message-link.ts';
 import { Pace, type Rate } from './notice-rate.ts';
 
-/** Lists that are acted upon: an access list changes once in a while, or a few times in a row by hand. */
+/** Lists that are used: an access list changes seldom, or a few times in a row by hand. */
 const LISTS: Rate = { perSecond: 1, burst: 4 };
 /**
  * Lists that are read: the longest takes 5 ms. An exit of an older version may send two a second while its file
  * changes.
  */
 const LISTS_READ: Rate = { perSecond: 4, burst: 8 };
-/** Any messages, pings too. The longest list is ten of them, and 10,000 where somebody writes one for each key. */
+/** Any messages, pings too. The longest list has ten; a sender that writes one for each key sends 10,000. */
 const MESSAGES: Rate = { perSecond: 200, burst: 2_000 };
 /**
- * One read can bring so many tiny messages before a pause takes hold. Who owes more cannot be slowed down, and is left.
+ * One read can bring so many tiny messages before a pause takes effect. The link of an exit that owes more is aborted,
+ * because pausing does not slow it down.
  */
-const MAX_OWED = 4_000;
+const MAX_OWED_MESSAGES = 4_000;
 
-/** At most, before something is read again: the link must not be taken for a silent one. */
-const MAX_REST_MS = 5_000;
+/** Until the link is read again at the latest: it must not seem silent. */
+const MAX_PAUSE_MS = 5_000;
 
-/** Of one exit, whichever control link it has: a new link is no new budget. */
-export class AnnouncementPaces {
+/** Of one exit, whichever control link it has: a new link must not start with a new budget. */
+export class AnnouncementLimiters {
   readonly lists: Pace;
   readonly listsRead: Pace;
   readonly messages: Pace;
@@ -47,30 +49,33 @@ export interface AnnouncementEvents {
 /** Takes the link's handler. */
 export function followAnnouncements(
   link: MessageLink,
-  paces: AnnouncementPaces,
+  limiters: AnnouncementLimiters,
   events: AnnouncementEvents,
+  clock: Clock,
 ): ControlLink {
-  return new ControlLink(link, new Announcements(link, paces, events));
+  return new ControlLink(link, new Announcements(link, limiters, events, clock), clock);
 }
 
 class Announcements implements ControlHandler {
   private readonly link: MessageLink;
-  private readonly paces: AnnouncementPaces;
+  private readonly limiters: AnnouncementLimiters;
   private readonly events: AnnouncementEvents;
+  private readonly clock: Clock;
   private keys: string[] = [];
-  /** Complete, and not acted upon yet. */
+  /** Complete, and not used yet. */
   private next: readonly string[] | undefined;
-  private turn: NodeJS.Timeout | undefined;
-  private rest: NodeJS.Timeout | undefined;
+  private turn: Timer | undefined;
+  private pause: Timer | undefined;
 
-  constructor(link: MessageLink, paces: AnnouncementPaces, events: AnnouncementEvents) {
+  constructor(link: MessageLink, limiters: AnnouncementLimiters, events: AnnouncementEvents, clock: Clock) {
     this.link = link;
-    this.paces = paces;
+    this.limiters = limiters;
     this.events = events;
+    this.clock = clock;
   }
 
   handlePing(): boolean {
-    return this.readOn();
+    return this.noteMessage();
   }
 
   handleControl(message: ControlMessage): boolean {
@@ -78,50 +83,52 @@ class Announcements implements ControlHandler {
     this.keys.push(...message.keys);
     if (this.keys.length > MAX_ANNOUNCED_KEYS) return false;
     if (!message.more) this.complete();
-    return this.readOn();
+    return this.noteMessage();
   }
 
   handleEnd(reason: LinkCloseReason): void {
-    clearTimeout(this.turn);
-    clearTimeout(this.rest);
+    this.clock.clearTimeout(this.turn);
+    this.clock.clearTimeout(this.pause);
     this.events.onEnd(reason);
   }
 
   private complete(): void {
-    this.paces.listsRead.spend(performance.now());
+    this.limiters.listsRead.spend(this.clock.now());
     this.next = this.keys;
     this.keys = [];
-    if (this.turn === undefined) this.takeTurn();
+    if (this.turn === undefined) this.useNext();
   }
 
-  private takeTurn(): void {
+  private useNext(): void {
     this.turn = undefined;
     const list = this.next;
-    const now = performance.now();
+    const now = this.clock.now();
     if (list === undefined) return;
-    if (this.paces.lists.take(now)) {
+    if (this.limiters.lists.take(now)) {
       this.next = undefined;
       this.events.onList(list);
     } else {
-      this.turn = setTimeout(() => this.takeTurn(), this.paces.lists.waitMs(now)).unref();
+      this.turn = this.clock.setTimeout(() => this.useNext(), this.limiters.lists.waitMs(now));
+      this.turn.unref();
     }
   }
 
-  /** False: it has sent far more than it may. */
-  private readOn(): boolean {
-    const now = performance.now();
-    const owed = this.paces.messages.spend(now);
-    if (owed > MAX_OWED) return false;
-    const waitMs = Math.max(this.paces.messages.waitMs(now), this.paces.listsRead.waitMs(now));
-    if (waitMs === 0 || this.rest !== undefined) return true;
+  /** Pauses the link if the exit sends too fast. False: it has sent far more than it may. */
+  private noteMessage(): boolean {
+    const now = this.clock.now();
+    const owed = this.limiters.messages.spend(now);
+    if (owed > MAX_OWED_MESSAGES) return false;
+    const waitMs = Math.max(this.limiters.messages.waitMs(now), this.limiters.listsRead.waitMs(now));
+    if (waitMs === 0 || this.pause !== undefined) return true;
     this.link.pause();
-    this.rest = setTimeout(
+    this.pause = this.clock.setTimeout(
       () => {
-        this.rest = undefined;
+        this.pause = undefined;
         this.link.resume();
       },
-      Math.min(waitMs, MAX_REST_MS),
-    ).unref();
+      Math.min(waitMs, MAX_PAUSE_MS),
+    );
+    this.pause.unref();
     return true;
   }
 }

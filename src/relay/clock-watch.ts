@@ -1,46 +1,51 @@
 /**
- * Lets the gate look for peers with wrong clocks in the background: in slices, with pauses between them, so that
- * whatever strangers send costs a tenth of a core at most, and delays no answer.
+ * Searches for peers with wrong clocks in the background: in slices, with pauses between them, so that whatever
+ * strangers send costs a tenth of a core at most, and delays no answer.
  */
+import { type Clock, systemClock, type Timer } from '../clock.ts';
 import type { TicketOpener } from '../crypto/ticket.ts';
 
 const SLICE_MS = 2;
 const PAUSE_MS = 20;
-/** Between two looks at the time; 0.1 ms. */
-const HINTS_A_LOOK = 40;
+/** Between two readings of the time; 0.1 ms. */
+const HINTS_PER_STEP = 40;
 
 type Clocks = Pick<TicketOpener, 'hasClocksToFind' | 'findClocks'>;
 
 export class ClockWatch {
   private readonly tickets: Clocks;
   private readonly onFound: (peer: string, offset: number) => void;
-  private pause: NodeJS.Timeout | undefined;
+  private readonly clock: Clock;
+  private pause: Timer | undefined;
 
   /** @param onFound with the peer's clock less this one, seconds */
-  constructor(tickets: Clocks, onFound: (peer: string, offset: number) => void) {
+  constructor(tickets: Clocks, onFound: (peer: string, offset: number) => void, clock: Clock = systemClock) {
     this.tickets = tickets;
     this.onFound = onFound;
+    this.clock = clock;
   }
 
   /** To be called when a ticket was unknown. */
   wake(): void {
-    if (this.pause === undefined && this.tickets.hasClocksToFind) this.rest();
+    if (this.pause === undefined && this.tickets.hasClocksToFind) this.searchLater();
   }
 
   close(): void {
-    clearTimeout(this.pause);
+    this.clock.clearTimeout(this.pause);
   }
 
-  private rest(): void {
-    this.pause = setTimeout(() => this.takeSlice(), PAUSE_MS).unref();
+  private searchLater(): void {
+    this.pause = this.clock.setTimeout(() => this.searchSlice(), PAUSE_MS);
+    this.pause.unref();
   }
 
-  private takeSlice(): void {
+  private searchSlice(): void {
     this.pause = undefined;
-    const end = performance.now() + SLICE_MS;
-    while (this.tickets.hasClocksToFind && performance.now() < end) {
-      for (const { peer, offset } of this.tickets.findClocks(HINTS_A_LOOK, Date.now())) this.onFound(peer, offset);
+    const end = this.clock.now() + SLICE_MS;
+    while (this.tickets.hasClocksToFind && this.clock.now() < end) {
+      for (const { peer, offset } of this.tickets.findClocks(HINTS_PER_STEP, this.clock.wallTime()))
+        this.onFound(peer, offset);
     }
-    if (this.tickets.hasClocksToFind) this.rest();
+    if (this.tickets.hasClocksToFind) this.searchLater();
   }
 }

@@ -1,17 +1,17 @@
 /**
- * What everyone sees who has no ticket: a node server that runs Koa, a common framework, and has no page. Whatever node
- * answers for such a server by itself it answers here, too: keep-alive, `100 Continue`, a request without a host,
- * CONNECT, an upgrade that nobody wants. That leaves the page, and what is no HTTP, to which a relay has to listen.
+ * What a request without a valid ticket gets: the response of a Node server that runs Koa, a common framework, and has
+ * no page. What Node answers on its own for such a server it also answers here: keep-alive, `100 Continue`, a request
+ * without a host, CONNECT, an upgrade without a listener. Only the page, and what is not HTTP, are left to the relay.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
-/** The page of a relay for strangers. It sees every request that is not let in, and cannot tell why it was not. */
+/** The page of a relay for strangers. It gets every request that is not admitted, without the reason. */
 export type Decoy = (request: IncomingMessage, response: ServerResponse) => void;
 
 /**
- * What Koa answers for an unknown page. As there, not in the turn in which the request was read: where what follows it
- * is no HTTP, the parser's verdict comes first.
+ * What Koa responds for an unknown page. As there, not in the turn in which the request was read: if what follows is
+ * not HTTP, the parser's error comes first.
  */
 export const notFoundDecoy: Decoy = (request, response) =>
   queueMicrotask(() => {
@@ -25,26 +25,25 @@ export const notFoundDecoy: Decoy = (request, response) =>
 /** The latest response of a connection. */
 const responses = new WeakMap<Socket, ServerResponse>();
 
-/** @param etag for a peer alone (docs/protocol.md §2.2, "Proven refusals"): everybody else gets the answer without */
-export function answer(request: IncomingMessage, response: ServerResponse, decoy: Decoy, etag?: string): void {
+/** @param etag only for a known peer (docs/protocol.md §2.2): all others get the response without it */
+export function respond(request: IncomingMessage, response: ServerResponse, decoy: Decoy, etag?: string): void {
   responses.set(request.socket, response);
   if (etag !== undefined) {
     response.setHeader('ETag', etag);
-    // Node answers nothing more behind an upgrade that it passed over, and a front end would send the next request
-    // here.
+    // Node answers nothing after an upgrade that it passed over, and a front end would send the next request here.
     response.shouldKeepAlive = false;
   }
   decoy(request, response);
 }
 
 /**
- * Calls back when all requests before on this connection have their answers, at once where that is so; never if it ends
- * before.
+ * Calls back when all earlier requests on this connection have their responses, which may be at once. Never calls back
+ * if the connection ends before.
  */
-export function afterAnswers(socket: Socket, act: () => void): void {
+export function afterResponses(socket: Socket, act: () => void): void {
   const response = responses.get(socket);
   if (response === undefined || response.writableFinished) return act();
-  // Node listens no more to a socket that is upgraded, and its peer may reset it in the middle of an answer.
+  // Node does not listen to an upgraded socket any more, and its peer may reset it in the middle of a response.
   const ignore = (): void => {};
   socket.on('error', ignore);
   response.once('close', () => {
@@ -61,12 +60,12 @@ const STATUS: Readonly<Record<string, string>> = {
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
 };
 
-/** For 'clientError': as node does where nobody listens for it. */
-export function answerUnreadable(error: Error, socket: Socket): void {
+/** For 'clientError': responds as Node does without a listener. */
+export function respondUnreadable(error: Error, socket: Socket): void {
   const code = 'code' in error ? String(error.code) : '';
   const response = responses.get(socket);
-  const isAnswering = response?.headersSent === true && !response.writableFinished;
-  if (socket.writable && !isAnswering)
+  const isResponding = response?.headersSent === true && !response.writableFinished;
+  if (socket.writable && !isResponding)
     socket.write(`HTTP/1.1 ${STATUS[code] ?? BAD_REQUEST}\r\nConnection: close\r\n\r\n`);
   socket.destroy(error);
 }

@@ -1,10 +1,10 @@
 /**
- * Decides which requests become links. Pure: looks at a request and the time, answers nobody.
+ * Decides which requests become links. Pure: checks a request and the time, sends nothing.
  *
- * Everything that the WebSocket handshake asks for (RFC 6455 §4.2.1) is checked here, so that nothing behind the gate
- * ever finds fault with a request and says so. A request that cannot become a link uses no ticket up; but where it
- * brings a good one its peer is told why, in a way that strangers cannot see: something in front of the relay has
- * spoilt it.
+ * Everything that the WebSocket handshake requires (RFC 6455 §4.2.1) is checked here, so that nothing after the gate
+ * rejects a request in a way that strangers can see. A request that cannot become a link does not use its ticket up.
+ * If the ticket is valid, its peer is told why, in a way that strangers cannot see: something in front of the relay has
+ * changed the request.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import {
@@ -24,29 +24,29 @@ export interface UpgradeRequest {
   readonly headers: IncomingHttpHeaders;
 }
 
-/** Who may have a link, and what the ticket said of it. */
+/** The peer that gets a link, and what its ticket said. */
 export interface Admitted extends TicketFields {
   /** The name of the access entry. */
   readonly peer: string;
-  /** Where the ticket was sealed to keys that are retired: the link is for saying that alone. */
+  /** Set if the ticket was sealed to retired keys: the link serves only to say so. */
   readonly rotationProof?: Buffer;
 }
 
 /** What the gate needs of a TicketOpener. */
 export type Tickets = Pick<TicketOpener, 'open'>;
 
-/** Why a request is no link. */
+/** Why a request does not become a link. */
 export interface Refused {
   readonly admitted: undefined;
-  /** `no-ticket`: there is nothing in it that could be one. */
+  /** `no-ticket`: nothing in it can be a ticket. */
   readonly reason: TicketRefusal | 'no-ticket';
-  /** Only where a ticket proved it. */
+  /** Only if a ticket proved it. */
   readonly peer?: string;
-  /** The `ETag` that tells the peer, and nobody else, of the reason. */
+  /** The `ETag` that tells the reason to this peer only. */
   readonly etag?: string;
   /** For `late` and `early`: the peer's clock less this one, seconds. */
   readonly offset?: number;
-  /** For `upgrade-dropped`: what there was instead. */
+  /** For `upgrade-dropped`: what the upgrade lacks. */
   readonly missing?: string;
   /** For `wrong-path`: without the ticket. */
   readonly path?: string;
@@ -58,50 +58,49 @@ export class Gate {
   private readonly tickets: Tickets;
   private readonly prefix: string | undefined;
 
-  /** @param prefix in the form of `parsePathPrefix`; undefined: a ticket may stand behind any path */
+  /** @param prefix in the form of `parsePathPrefix`; undefined: a ticket may follow any path */
   constructor(tickets: Tickets, prefix: string | undefined) {
     this.tickets = tickets;
     this.prefix = prefix;
   }
 
   /**
-   * Any request, an upgrade or not. Uses the ticket up if it admits.
+   * Any request, an upgrade or not. Uses the ticket up if the request is admitted.
    * @param now milliseconds since 1970
-   * @param isFull no further link can be had
+   * @param isFull the relay accepts no further link
    */
-  judge(request: UpgradeRequest, now: number, isFull = false): GateDecision {
-    const place = ticketIn(request.url ?? '');
-    if (place === undefined) return { admitted: undefined, reason: 'no-ticket' };
+  check(request: UpgradeRequest, now: number, isFull = false): GateDecision {
+    const target = signedTargetOf(request.url ?? '');
+    if (target === undefined) return { admitted: undefined, reason: 'no-ticket' };
     const missing = missingForUpgrade(request);
-    const obstacle = this.obstacle(place, missing, isFull);
+    const obstacle = this.obstacle(target, missing, isFull);
     // Browsers send it with every WebSocket of a page, and a page cannot leave it out (cross-site WebSocket hijacking).
     const fromPage = request.headers.origin !== undefined;
-    const verdict = this.tickets.open(place.ticket, now, { fromPage, obstacle });
-    if (verdict.admitted) {
-      const { peer, fields, rotationProof } = verdict;
+    const decision = this.tickets.open(target.ticket, now, { fromPage, obstacle });
+    if (decision.admitted) {
+      const { peer, fields, rotationProof } = decision;
       return { admitted: { peer, ...fields, ...(rotationProof && { rotationProof }) } };
     }
-    const { admitted: _no, ...refusal } = verdict;
+    const { admitted: _no, ...refusal } = decision;
     const { reason } = refusal;
     return {
       admitted: undefined,
       ...refusal,
       ...(reason === 'upgrade-dropped' && { missing: missing ?? '' }),
-      ...(reason === 'wrong-path' && { path: place.path }),
+      ...(reason === 'wrong-path' && { path: target.path }),
     };
   }
 
-  private obstacle(place: TicketPlace, missing: string | undefined, isFull: boolean): TicketRequest['obstacle'] {
+  private obstacle(target: SignedTarget, missing: string | undefined, isFull: boolean): TicketRequest['obstacle'] {
     if (missing !== undefined) return 'upgrade-dropped';
-    const isElsewhere = !place.isLast || (this.prefix !== undefined && place.before !== this.prefix);
+    const isElsewhere = !target.isLast || (this.prefix !== undefined && target.before !== this.prefix);
     if (isElsewhere) return 'wrong-path';
     return isFull ? 'relay-full' : undefined;
   }
 }
 
 /**
- * The prefix under which tickets are looked for: `/` and segments, without a slash at its end; empty for the root
- * alone.
+ * The prefix before tickets: `/` and segments, without a slash at its end; empty for the root only.
  * @throws WstunError bad-option
  */
 export function parsePathPrefix(text: string): string {
@@ -110,11 +109,10 @@ export function parsePathPrefix(text: string): string {
 }
 
 /**
- * What a request lacks, or has too much of, to be an upgrade to a WebSocket; undefined if it is one. No text of the
- * request is in it.
+ * Why a request is not an upgrade to a WebSocket, without any text of the request; undefined if it is one.
  *
- * No body: its bytes would be taken for frames. No subprotocol: wstun has none, and `ws` would find fault with a
- * malformed list.
+ * A body is not allowed: its bytes would be read as frames. A subprotocol is not allowed: wstun has none, and `ws`
+ * would reject a malformed list.
  */
 function missingForUpgrade({ method, httpVersion, headers }: UpgradeRequest): string | undefined {
   const faults: [boolean, string][] = [
@@ -145,21 +143,22 @@ function hasToken(list: string | undefined, token: string): boolean {
 /** Characters of a path in a log. */
 const MAX_SHOWN_PATH_CHARS = 200;
 
-interface TicketPlace {
+/** A request target with a ticket in its path. */
+interface SignedTarget {
   readonly ticket: string;
   /** The path before the ticket, without the slash between them. */
   readonly before: string;
   /** The target begins with a path, and ends with the ticket. */
   readonly isLast: boolean;
-  /** For people: the path, with dots in place of the ticket. */
+  /** For logs: the path, with dots in place of the ticket. */
   readonly path: string;
 }
 
 /**
- * The first segment of the path that can be a ticket. Front ends put hosts and paths before it, slashes and queries
- * behind it: such a request gets no link, but its peer is worth being told.
+ * Takes the first segment of the path that can be a ticket. Front ends put hosts and paths before it, and slashes and
+ * queries after it: such a request gets no link, but its peer is told why.
  */
-function ticketIn(target: string): TicketPlace | undefined {
+function signedTargetOf(target: string): SignedTarget | undefined {
   const path = target.split(/[?#]/, 1)[0] ?? '';
   const segments = path.split('/');
   const at = segments.findIndex((segment, index) => index > 0 && segment.length === TICKET_TEXT_LENGTH);
@@ -167,7 +166,7 @@ function ticketIn(target: string): TicketPlace | undefined {
   if (ticket === undefined) return undefined;
   const before = segments.slice(0, at).join('/');
   const isLast = target === `${before}/${ticket}` && (before === '' || before.startsWith('/'));
-  const behind = segments.slice(at + 1).map((segment) => `/${segment}`);
-  const shown = [`${before}/…`, ...behind, target === path ? '' : '?…'].join('').slice(0, MAX_SHOWN_PATH_CHARS);
+  const after = segments.slice(at + 1).map((segment) => `/${segment}`);
+  const shown = [`${before}/…`, ...after, target === path ? '' : '?…'].join('').slice(0, MAX_SHOWN_PATH_CHARS);
   return { ticket, before, isLast, path: shown };
 }

@@ -1,13 +1,12 @@
 /**
- * Listening on an address, or on a socket that somebody else holds open, with a fault that a person understands where
- * that fails.
+ * Listening on an address, or on a socket that another program holds open, with a fault that says why it failed.
  */
 import { once } from 'node:events';
 import { isIPv6, type Server } from 'node:net';
 import { cannotListen, WstunError } from '../errors.ts';
 import type { HostPort } from '../net/host-port.ts';
 
-/** A TCP socket that listens already, and goes on when this process ends: connections then wait for the next. */
+/** A TCP socket that already listens and outlives this process: connections then wait for the next process. */
 interface PassedSocket {
   readonly fd: number;
   /** For faults. */
@@ -18,28 +17,25 @@ export type ListenPlace = HostPort | PassedSocket;
 
 /**
  * Connections that the kernel holds until they are accepted: a thousand clients may return at once, also while a relay
- * that was passed its socket restarts. The kernel's own bound (net.core.somaxconn) is the same on Linux.
+ * restarts whose socket was passed to it. The kernel's own limit (net.core.somaxconn) is the same on Linux.
  */
 const BACKLOG = 4_096;
 
-/**
- * The unspecified address, in any spelling (RFC 4291 §2.2): a socket there takes IPv4 connections, too, unless it is
- * told not to.
- */
+/** The unspecified address, in any spelling (RFC 4291 §2.2): by default a socket there also takes IPv4 connections. */
 const ANY_IPV6 = /^[0:]+$/;
 
 /**
- * Whether `place` must leave IPv4 alone, because another place takes it at the same port: the kernel has no port taken
- * twice, so without that whichever came second would fail. A name may be one of IPv4. Port 0 is another port for each.
+ * Whether `place` must not take IPv4, because another place takes it at the same port: the second of them would fail. A
+ * name may be one of IPv4. Port 0 is another port for each.
  */
-function leavesIpv4(place: HostPort, all: readonly ListenPlace[]): boolean {
+function isIpv6Only(place: HostPort, all: readonly ListenPlace[]): boolean {
   if (place.port === 0 || !isIPv6(place.host) || !ANY_IPV6.test(place.host)) return false;
   return all.some((other) => 'port' in other && other.port === place.port && !isIPv6(other.host));
 }
 
 /**
- * `all`: what the process listens at, `place` among them. The address that it became. Closing the server closes a
- * passed socket for this process alone.
+ * Returns the address that was bound. `all`: where the process listens, `place` included. Closing the server closes a
+ * passed socket only in this process.
  * @throws WstunError cannot-listen, bad-passed-socket
  */
 export async function listen(
@@ -47,7 +43,7 @@ export async function listen(
   place: ListenPlace,
   all: readonly ListenPlace[] = [place],
 ): Promise<HostPort> {
-  const where = 'fd' in place ? { fd: place.fd } : { ...place, ipv6Only: leavesIpv4(place, all) };
+  const where = 'fd' in place ? { fd: place.fd } : { ...place, ipv6Only: isIpv6Only(place, all) };
   try {
     server.listen({ ...where, backlog: BACKLOG });
     await once(server, 'listening');

@@ -1,12 +1,13 @@
 /**
- * The connections that are not links (yet): strangers, handshakes under way, answers being read. Bounds their number,
- * in all and from one source. Whoever comes beyond a bound waits unread until another is done, or has taken too long: a
- * crowd that comes at once is let in as fast as it can be, no connection near the end of its handshake has to go for
- * one that has not begun, and idle strangers hold a place no longer than their grace.
+ * The connections that are not links (yet): strangers, handshakes under way, responses being read. Limits their number,
+ * in all and from one source. A connection beyond a limit waits unread until another is done, or has taken too long. So
+ * many clients that come at once get in as fast as possible, no connection near the end of its handshake is closed for
+ * one that has not begun, and idle strangers hold a slot no longer than the grace period.
  *
  * Knows sources as names only; which address belongs to which, and which to none, is source-limits.ts.
  */
 import type { Socket } from 'node:net';
+import { type Clock, systemClock, type Timer } from '../clock.ts';
 
 export interface PendingLimits {
   /** Served at once, in all. */
@@ -17,31 +18,35 @@ export interface PendingLimits {
 
 /** How a connection is to be treated. */
 export interface Treatment {
-  /** Undefined: it counts among all alone. */
+  /** Undefined: only the limit on all connections holds. */
   readonly source: string | undefined;
-  /** From the addresses of exits more come at once: each call of a client is a connection. */
+  /** Exits open more at once: they dial for each client. */
   readonly isExit?: boolean;
-  /** Of a source that knocks too often: few at once, in little time. Whether the next may be served is asked here. */
+  /**
+   * Set for a source under a penalty: few of its connections are served at once, and only for a short time. Tells
+   * whether the next may be served.
+   */
   readonly mayBegin?: (now: number) => boolean;
 }
 
-/** Two calls at a time of an exit that is called 128 times at once. */
-const EXIT_TIMES = 4;
+/** Times the limit of one source: two connections for each of the 128 requests that an exit gets at once. */
+const EXIT_FACTOR = 4;
 /**
- * Of a source that knocks too often: a page of a browser has six at once, and a client is to come through beside it.
+ * Of a source under a penalty: a page in a browser opens six connections at once, and a client must get through beside
+ * it.
  */
-const RESTRICTED_AT_ONCE = 4;
-const RESTRICTED_WAITING = 32;
-/** Of all such sources: apart from the others that wait, so that they push nobody out. */
-const ALL_RESTRICTED_WAITING = 256;
-/** A head is one packet behind a handshake of two round trips. */
+const MAX_RESTRICTED_SERVED = 4;
+const MAX_RESTRICTED_WAITING = 32;
+/** Of all such sources. They wait apart from the others, so that they displace none. */
+const MAX_ALL_RESTRICTED_WAITING = 256;
+/** A head is one packet after a handshake of two round trips. */
 const RESTRICTED_MS = 3_000;
 /** Waiting, for each that may be served at once: 256 clients of one address in the same instant. */
-const WAITING_TIMES = 3;
-/** So long the oldest of a full house may take while others wait: several round trips of a bad line. */
+const WAITING_FACTOR = 3;
+/** How long a connection may take while others wait for its slot: several round trips of a bad line. */
 const GRACE_MS = 3_000;
-/** How often it is looked whether somebody took too long, or has a turn by now. */
-const LOOK_MS = 100;
+/** How often connections are checked that take too long, or may have their turn now. */
+const CHECK_MS = 100;
 
 interface Pending {
   readonly key: string;
@@ -61,9 +66,21 @@ interface Source {
   readonly waiting: Set<Pending>;
 }
 
+export interface PendingSocketsOptions {
+  readonly limits: PendingLimits;
+  /**
+   * A connection of a source has ended and had not become a link. `wasDropped`: it took too long while others waited.
+   * Not called for connections that were closed because all sources have too many, nor for those that were never
+   * served.
+   */
+  readonly onFailed: (source: string, wasDropped: boolean) => void;
+  readonly clock?: Clock;
+}
+
 export class PendingSockets {
   private readonly limits: PendingLimits;
   private readonly onFailed: (source: string, wasDropped: boolean) => void;
+  private readonly clock: Clock;
   /** By addresses and ports: over TLS the socket of a request is another object than the one that was accepted. */
   private readonly sockets = new Map<string, Pending>();
   private readonly sources = new Map<string | undefined, Source>();
@@ -72,18 +89,15 @@ export class PendingSockets {
   private readonly waiting = new Set<Pending>();
   /** Of those that wait. */
   private restrictedWaiting = 0;
-  private looks: NodeJS.Timeout | undefined;
+  private checks: Timer | undefined;
 
-  /**
-   * `onFailed`: a connection of a source ended and had not become a link, `wasDropped` where it took too long while
-   * others waited. Not those that had to go because all sources were too many, nor those that were never served.
-   */
-  constructor(limits: PendingLimits, onFailed: (source: string, wasDropped: boolean) => void) {
+  constructor({ limits, onFailed, clock = systemClock }: PendingSocketsOptions) {
     this.limits = limits;
     this.onFailed = onFailed;
+    this.clock = clock;
   }
 
-  /** @param begin serves it, now or later; until then nothing of it is read by anybody */
+  /** @param begin serves it, now or later; nothing of it is read before */
   add(socket: Socket, treatment: Treatment, begin: () => void): void {
     const key = keyOf(socket);
     const from = this.sourceOf(treatment.source);
@@ -96,8 +110,8 @@ export class PendingSockets {
     this.waiting.add(pending);
     if (treatment.mayBegin !== undefined) this.restrictedWaiting += 1;
     this.serve();
-    if (pending.begunAt === undefined) this.boundWaiting(pending);
-    this.looks ??= setInterval(() => this.look(), LOOK_MS).unref();
+    if (pending.begunAt === undefined) this.limitWaiting(pending);
+    if (this.checks === undefined) this.checkLater();
   }
 
   /** It has become a link. */
@@ -108,13 +122,13 @@ export class PendingSockets {
     this.serve();
   }
 
-  /** Its source knocks too often: whatever it asks, it hears nothing unless it has a ticket. */
+  /** Its source is under a penalty: it gets no response unless it has a valid ticket. */
   isRestricted(socket: Socket): boolean {
     return this.sockets.get(keyOf(socket))?.treatment.mayBegin !== undefined;
   }
 
   destroyAll(): void {
-    clearInterval(this.looks);
+    this.clock.clearTimeout(this.checks);
     for (const { socket } of this.sockets.values()) socket.destroy();
     this.sockets.clear();
     this.sources.clear();
@@ -123,14 +137,14 @@ export class PendingSockets {
     this.restrictedWaiting = 0;
   }
 
-  /** Whoever waits longest and has a place. */
+  /** Begins those that wait, the oldest first, as far as there are slots. */
   private serve(): void {
-    const now = performance.now();
+    const now = this.clock.now();
     for (const pending of this.waiting) {
       if (this.served.size >= this.limits.total) return;
-      if (!this.hasPlace(pending.from, pending.treatment)) continue;
+      if (!this.hasSlot(pending.from, pending.treatment)) continue;
       if (pending.treatment.mayBegin?.(now) === false) continue;
-      this.waitNoMore(pending);
+      this.stopWaiting(pending);
       pending.begunAt = now;
       this.served.add(pending);
       pending.from.served.add(pending);
@@ -139,26 +153,26 @@ export class PendingSockets {
     }
   }
 
-  private hasPlace({ name, served }: Source, treatment: Treatment): boolean {
-    return name === undefined || served.size < this.placesOf(treatment);
+  private hasSlot({ name, served }: Source, treatment: Treatment): boolean {
+    return name === undefined || served.size < this.slotsOf(treatment);
   }
 
-  private placesOf({ isExit = false, mayBegin }: Treatment): number {
+  private slotsOf({ isExit = false, mayBegin }: Treatment): number {
     const { perSource } = this.limits;
-    if (mayBegin !== undefined) return Math.min(RESTRICTED_AT_ONCE, perSource);
-    return isExit ? EXIT_TIMES * perSource : perSource;
+    if (mayBegin !== undefined) return Math.min(MAX_RESTRICTED_SERVED, perSource);
+    return isExit ? EXIT_FACTOR * perSource : perSource;
   }
 
   /**
-   * Of one source the newest goes; of all, the one that is served longest, so that a flood must outrun handshakes to
-   * lock anybody out.
+   * If one source has too many, its newest is closed. If all have, the one that is served longest is closed, so that a
+   * flood locks a client out only if it comes faster than a handshake.
    */
-  private boundWaiting(pending: Pending): void {
+  private limitWaiting(pending: Pending): void {
     const { from, treatment, socket } = pending;
     const isRestricted = treatment.mayBegin !== undefined;
-    const most = isRestricted ? RESTRICTED_WAITING : WAITING_TIMES * this.limits.perSource;
+    const most = isRestricted ? MAX_RESTRICTED_WAITING : WAITING_FACTOR * this.limits.perSource;
     const isTooMany = from.name !== undefined && from.waiting.size > most;
-    if (isTooMany || (isRestricted && this.restrictedWaiting > ALL_RESTRICTED_WAITING)) this.drop(pending);
+    if (isTooMany || (isRestricted && this.restrictedWaiting > MAX_ALL_RESTRICTED_WAITING)) this.drop(pending);
     else if (!isRestricted && this.waiting.size - this.restrictedWaiting > this.limits.total) this.dropOldest();
     if (!socket.destroyed) this.serve();
   }
@@ -168,36 +182,42 @@ export class PendingSockets {
     if (oldest !== undefined) this.drop(oldest);
   }
 
-  private look(): void {
-    const now = performance.now();
+  private checkLater(): void {
+    this.checks = this.clock.setTimeout(() => this.check(), CHECK_MS);
+    this.checks.unref();
+  }
+
+  private check(): void {
+    this.checkLater();
+    const now = this.clock.now();
     for (const { name, served, waiting } of this.sources.values())
       if (name !== undefined) this.dropSlow(served, waiting.size, now);
     if (this.served.size >= this.limits.total) this.dropSlow(this.served, this.waiting.size, now);
     for (const pending of this.served) if (isOverdue(pending, now)) this.drop(pending);
     this.serve();
     if (this.sockets.size > 0) return;
-    clearInterval(this.looks);
-    this.looks = undefined;
+    this.clock.clearTimeout(this.checks);
+    this.checks = undefined;
   }
 
-  /** Those that have taken too long, as many as others wait for their places. */
+  /** Closes connections that have taken too long: as many as wait for their slots. */
   private dropSlow(served: ReadonlySet<Pending>, waiting: number, now: number): void {
     let dropped = 0;
     for (const pending of served) {
       if (dropped >= waiting || now - (pending.begunAt ?? now) < GRACE_MS) return;
       dropped += 1;
       this.drop(pending);
-      this.tellFailed(pending, true);
+      this.reportFailed(pending, true);
     }
   }
 
   private end(pending: Pending): void {
     this.forget(pending);
-    if (pending.begunAt !== undefined) this.tellFailed(pending, false);
+    if (pending.begunAt !== undefined) this.reportFailed(pending, false);
     this.serve();
   }
 
-  private tellFailed({ from, treatment }: Pending, wasDropped: boolean): void {
+  private reportFailed({ from, treatment }: Pending, wasDropped: boolean): void {
     if (from.name !== undefined && treatment.mayBegin === undefined) this.onFailed(from.name, wasDropped);
   }
 
@@ -211,13 +231,13 @@ export class PendingSockets {
     if (this.sockets.get(key) === pending) this.sockets.delete(key);
     this.served.delete(pending);
     from.served.delete(pending);
-    this.waitNoMore(pending);
+    this.stopWaiting(pending);
     if (from.served.size === 0 && from.waiting.size === 0) this.sources.delete(from.name);
-    // A link lives long, and has no use for it.
+    // A link lives long, and does not need this listener.
     socket.off('close', onClose);
   }
 
-  private waitNoMore(pending: Pending): void {
+  private stopWaiting(pending: Pending): void {
     if (!this.waiting.delete(pending)) return;
     pending.from.waiting.delete(pending);
     if (pending.treatment.mayBegin !== undefined) this.restrictedWaiting -= 1;
@@ -236,7 +256,7 @@ function isOverdue({ treatment, begunAt }: Pending, now: number): boolean {
   return treatment.mayBegin !== undefined && begunAt !== undefined && now - begunAt > RESTRICTED_MS;
 }
 
-/** A connection that waits may be reset, and nobody else listens yet. */
+/** A connection that waits may be reset, and nothing else handles the error yet. */
 function ignore(): void {}
 
 function keyOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {

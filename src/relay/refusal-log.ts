@@ -1,21 +1,21 @@
 /**
- * What the log says of requests that became no link. A peer of ours who is refused is worth a warning where somebody
- * can mend it, once a minute for each peer and reason: clients try again every second. Strangers are seen at debug
- * alone. No ticket and no request target is ever logged.
+ * Logs requests that do not become links. A known peer that is rejected gets a warning if someone can fix the cause,
+ * once a minute for each peer and reason: clients try again every second. Strangers are logged only at debug. No ticket
+ * and no request target is ever logged.
  */
 import type { Logger } from '../observability/logger.ts';
 import type { Refused } from './gate.ts';
 
-const PAUSE_MS = 60_000;
-/** Peers and reasons told of within a minute; others wait. 0.1 KB each. */
-const MAX_TOLD = 1_024;
+const REPEAT_MS = 60_000;
+/** Peers and reasons with a warning within a minute; others wait. 0.1 KB each. */
+const MAX_WARNED = 1_024;
 
 export class RefusalLog {
   private readonly logger: Logger;
-  /** The path prefix of the relay, where it has one. */
+  /** The path prefix of the relay, if it has one. */
   private readonly prefix: string | undefined;
-  /** Peer and reason to when it was told. The one that was told longest ago first. */
-  private readonly told = new Map<string, number>();
+  /** Peer and reason to the time of the last warning, the oldest first. */
+  private readonly warned = new Map<string, number>();
 
   constructor(logger: Logger, prefix: string | undefined) {
     this.logger = logger;
@@ -59,17 +59,17 @@ export class RefusalLog {
   }
 
   private isDue(what: string, now: number): boolean {
-    for (const [each, at] of this.told) {
-      if (now - at < PAUSE_MS) break;
-      this.told.delete(each);
+    for (const [each, at] of this.warned) {
+      if (now - at < REPEAT_MS) break;
+      this.warned.delete(each);
     }
-    if (this.told.has(what) || this.told.size >= MAX_TOLD) return false;
-    this.told.set(what, now);
+    if (this.warned.has(what) || this.warned.size >= MAX_WARNED) return false;
+    this.warned.set(what, now);
     return true;
   }
 }
 
-/** A clock that is wrong, whoever's. @param offset the peer's clock less ours, seconds */
+/** For a wrong clock, on either side. @param offset the peer's clock less ours, seconds */
 export function clockText(peer: string, offset: number): string {
   const seconds = Math.abs(offset);
   return `a ticket of ${peer} is ${seconds} s ${offset < 0 ? 'old' : 'in the future'}: the clock of ${peer} or of this machine is wrong`;

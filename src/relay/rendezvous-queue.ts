@@ -1,44 +1,41 @@
 /**
- * Which waiting client an exit is called for next. Pure: knows peers and times, no links. An exit answers so many
- * calls at once; their places go round the peers that wait, and each peer has a rate: whoever has many calls waits
- * for himself alone.
+ * Which held client an exit gets a request for next. Pure: knows peers and times, no links. An exit answers a limited
+ * number of requests at once. The peers that wait take turns, and each peer has a rate, so that a peer with many
+ * clients delays only itself.
  */
 import { Pace, type Rate } from './notice-rate.ts';
 
 /**
- * Of one peer. A thousand clients that share one key are led on within 25 s of a restart; somebody who opens links
+ * Of one peer. A thousand clients that share one key are connected within 25 s of a restart. A client that opens links
  * and drops them costs the exit 30 dials a second, a tenth of a core.
  */
-const BEARER_CALLS: Rate = { perSecond: 30, burst: 256 };
-/** Places of its own, whoever else waits. */
-const LEAST_PLACES = 8;
-/** Of one peer in the line: as many as its rate lets through within the time that a client waits. */
-const MAX_WAITING_OF_BEARER = 256;
-/**
- * Peers of late remembered for their rate; 0.1 KB each. The least busy are forgotten first, once theirs is as good as
- * new.
- */
-const REMEMBERED = 1_024;
+const REQUESTS_OF_PEER: Rate = { perSecond: 30, burst: 256 };
+/** Slots that a peer may have in any case. */
+const MIN_SLOTS_OF_PEER = 8;
+/** Waiting, of one peer: as many as its rate lets through within the time that a client waits. */
+const MAX_WAITING_OF_PEER = 256;
+/** Peers whose rate is remembered; 0.1 KB each. Beyond, those whose limiters are full are dropped. */
+const MAX_PEERS = 1_024;
 
-interface Line<T> {
+interface PeerQueue<T> {
   readonly waiting: Set<T>;
-  /** Called, and the exit has not answered yet: also those that went meanwhile, since it dials for them too. */
-  called: number;
-  readonly pace: Pace;
+  /** Requests that the exit has not answered, those included whose clients have gone: it dials for them too. */
+  requested: number;
+  readonly limiter: Pace;
 }
 
 export interface RendezvousQueueLimits {
-  /** Calls that the exit has not answered. */
-  readonly called: number;
-  /** Clients in the line. */
+  /** Requests that the exit has not answered. */
+  readonly requested: number;
+  /** Clients that wait for their request. */
   readonly waiting: number;
 }
 
 export class RendezvousQueue<T> {
   private readonly limits: RendezvousQueueLimits;
-  /** In turn: whoever was called for goes to the end. */
-  private readonly lines = new Map<string, Line<T>>();
-  private called = 0;
+  /** In turn: a peer that got a request goes to the end. */
+  private readonly queues = new Map<string, PeerQueue<T>>();
+  private requested = 0;
   private waitingCount = 0;
 
   constructor(limits: RendezvousQueueLimits) {
@@ -50,74 +47,74 @@ export class RendezvousQueue<T> {
   }
 
   get isIdle(): boolean {
-    return this.waitingCount === 0 && this.called === 0;
+    return this.waitingCount === 0 && this.requested === 0;
   }
 
-  /** False: there is no room. One peer alone gets half of what there is, so that there is some for others. */
+  /** False: there is no room. One peer gets half of the room, so that there is always some for others. */
   join(peer: string, client: T, now: number): boolean {
-    const line = this.lineOf(peer, now);
+    const queue = this.queueOf(peer, now);
     const free = this.limits.waiting - this.waitingCount;
-    if (free <= 0 || line.waiting.size >= Math.min(MAX_WAITING_OF_BEARER, free)) return false;
-    line.waiting.add(client);
+    if (free <= 0 || queue.waiting.size >= Math.min(MAX_WAITING_OF_PEER, free)) return false;
+    queue.waiting.add(client);
     this.waitingCount += 1;
     return true;
   }
 
-  /** It waits no more. */
+  /** The client does not wait any more. */
   leave(peer: string, client: T): void {
-    if (this.lines.get(peer)?.waiting.delete(client)) this.waitingCount -= 1;
+    if (this.queues.get(peer)?.waiting.delete(client)) this.waitingCount -= 1;
   }
 
-  /** Whom to call the exit for now, if anybody. From then on its place is taken until `answered`. */
+  /** The client whose turn it is now, if any. From then on its slot is taken until `answered`. */
   next(now: number): T | undefined {
-    for (const [peer, line] of this.lines) {
-      const [client] = line.waiting;
-      if (client === undefined || !this.hasPlace(line) || !line.pace.take(now)) continue;
+    for (const [peer, queue] of this.queues) {
+      const [client] = queue.waiting;
+      if (client === undefined || !this.hasSlot(queue) || !queue.limiter.take(now)) continue;
       this.leave(peer, client);
-      line.called += 1;
-      this.called += 1;
-      this.lines.delete(peer);
-      this.lines.set(peer, line);
+      queue.requested += 1;
+      this.requested += 1;
+      this.queues.delete(peer);
+      this.queues.set(peer, queue);
       return client;
     }
     return undefined;
   }
 
-  /** A call was answered, or will not be. */
+  /** A request of that peer was answered, or expired. */
   answered(peer: string): void {
-    const line = this.lines.get(peer);
-    if (line === undefined || line.called === 0) return;
-    line.called -= 1;
-    this.called -= 1;
+    const queue = this.queues.get(peer);
+    if (queue === undefined || queue.requested === 0) return;
+    queue.requested -= 1;
+    this.requested -= 1;
   }
 
-  /** Until a peer's rate lets the next one through; undefined where time alone changes nothing. */
+  /** Until a peer's rate lets the next one through; undefined where only an answer or a client can change something. */
   waitMs(now: number): number | undefined {
     let least: number | undefined;
-    for (const line of this.lines.values()) {
-      if (line.waiting.size === 0 || !this.hasPlace(line)) continue;
-      least = Math.min(least ?? Number.POSITIVE_INFINITY, line.pace.waitMs(now));
+    for (const queue of this.queues.values()) {
+      if (queue.waiting.size === 0 || !this.hasSlot(queue)) continue;
+      least = Math.min(least ?? Number.POSITIVE_INFINITY, queue.limiter.waitMs(now));
     }
     return least;
   }
 
-  /** Of the places, a peer may have half of those that are free, and a few in any case. */
-  private hasPlace({ called }: Line<T>): boolean {
-    const free = this.limits.called - this.called;
-    return free > 0 && called < Math.max(LEAST_PLACES, free);
+  /** A peer may have half of the free slots, and a few in any case. */
+  private hasSlot({ requested }: PeerQueue<T>): boolean {
+    const free = this.limits.requested - this.requested;
+    return free > 0 && requested < Math.max(MIN_SLOTS_OF_PEER, free);
   }
 
-  private lineOf(peer: string, now: number): Line<T> {
-    const known = this.lines.get(peer);
+  private queueOf(peer: string, now: number): PeerQueue<T> {
+    const known = this.queues.get(peer);
     if (known !== undefined) return known;
-    if (this.lines.size >= REMEMBERED) this.forget(now);
-    const line = { waiting: new Set<T>(), called: 0, pace: new Pace(BEARER_CALLS, now) };
-    this.lines.set(peer, line);
-    return line;
+    if (this.queues.size >= MAX_PEERS) this.dropIdlePeers(now);
+    const queue = { waiting: new Set<T>(), requested: 0, limiter: new Pace(REQUESTS_OF_PEER, now) };
+    this.queues.set(peer, queue);
+    return queue;
   }
 
-  private forget(now: number): void {
-    for (const [peer, { waiting, called, pace }] of this.lines)
-      if (waiting.size === 0 && called === 0 && pace.isFull(now)) this.lines.delete(peer);
+  private dropIdlePeers(now: number): void {
+    for (const [peer, { waiting, requested, limiter }] of this.queues)
+      if (waiting.size === 0 && requested === 0 && limiter.isFull(now)) this.queues.delete(peer);
   }
 }

@@ -1,19 +1,19 @@
 /**
- * Two links joined message by message, so that a relay carries a session that it cannot read. Looks into no byte,
+ * Two links joined message by message, so that a relay forwards a session that it cannot read. Looks into no byte,
  * copies none.
  */
 import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
 
-/** What the legs leave behind of their work: a bit, so that a message costs no clock. */
+/** What a splice notes for the idle check: one bit, because reading a clock for each message would cost more. */
 export interface Activity {
   /** A message has passed. */
   hasMoved: boolean;
 }
 
 /**
- * Joins two open links; takes the handlers of both. What one sends leaves the other whole and in order; a side that
- * takes no more stops the other from being read. They end together: a goodbye is passed on behind what came before it,
- * anything else at once. `onEnd` is called when both have ended.
+ * Joins two open links; takes the handlers of both. Messages leave whole and in order. While one side accepts no more,
+ * the other is not read. Both end together: a close is passed on after everything that came before it, an abort at
+ * once. `onEnd` is called when both have ended.
  *
  * Memory: a link's high mark and one read in each direction.
  */
@@ -23,14 +23,14 @@ export function splice(first: MessageLink, second: MessageLink, activity: Activi
     open -= 1;
     if (open === 0) onEnd();
   };
-  first.setHandler(new Leg(first, second, activity, onClose));
-  second.setHandler(new Leg(second, first, activity, onClose));
-  // Links that had to wait for each other have been held back so far.
+  first.setHandler(new SpliceSide(first, second, activity, onClose));
+  second.setHandler(new SpliceSide(second, first, activity, onClose));
+  // A link that had to wait for the other is still paused.
   first.resume();
   second.resume();
 }
 
-class Leg implements MessageLinkHandler {
+class SpliceSide implements MessageLinkHandler {
   private readonly from: MessageLink;
   private readonly to: MessageLink;
   private readonly activity: Activity;
@@ -48,7 +48,6 @@ class Leg implements MessageLinkHandler {
     if (!this.to.send(message)) this.from.pause();
   }
 
-  /** This side takes more again. */
   handleDrain(): void {
     this.to.resume();
   }

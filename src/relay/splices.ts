@@ -1,29 +1,31 @@
 /**
- * The pairs of links that a relay carries, by exit, and an end to those on which nothing moves any more: one of the two
- * is gone and nobody said so. Looks into no byte.
+ * The pairs of links that a relay splices, by exit. Ends pairs on which nothing moves any more: one of the two ends has
+ * disappeared without closing its link. Looks into no byte.
  */
+import { type Clock, systemClock, type Timer } from '../clock.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import { splice } from './splice.ts';
 
-/** How often it is looked. */
-const LOOK_MS = 30_000;
-/** Looks in a row, so 120 to 150 s. Both ends ping every 15 s, and give a silent peer up after 45 s. */
-const IDLE_LOOKS = 4;
+const CHECK_MS = 30_000;
+/** Checks in a row, so 120 to 150 s. Both ends ping every 15 s, and give a silent peer up after 45 s. */
+const MAX_IDLE_CHECKS = 4;
 
 interface Pair {
   readonly links: readonly [MessageLink, MessageLink];
   hasMoved: boolean;
-  idleLooks: number;
+  idleChecks: number;
 }
 
 export class Splices {
   private readonly onIdle: (exit: string) => void;
+  private readonly clock: Clock;
   private readonly pairs = new Map<string, Set<Pair>>();
-  private looks: NodeJS.Timeout | undefined;
+  private checks: Timer | undefined;
 
   /** `onIdle`: a pair was ended because nothing moved on it. */
-  constructor(onIdle: (exit: string) => void) {
+  constructor(onIdle: (exit: string) => void, clock: Clock = systemClock) {
     this.onIdle = onIdle;
+    this.clock = clock;
   }
 
   get exits(): Iterable<string> {
@@ -37,14 +39,14 @@ export class Splices {
 
   /** Joins two open links; takes the handlers of both. `onEnd` is called when both have ended. */
   join(exit: string, client: MessageLink, link: MessageLink, onEnd: () => void): void {
-    const pair: Pair = { links: [client, link], hasMoved: false, idleLooks: 0 };
+    const pair: Pair = { links: [client, link], hasMoved: false, idleChecks: 0 };
     const pairs = this.pairs.get(exit) ?? new Set();
     this.pairs.set(exit, pairs.add(pair));
-    this.looks ??= setInterval(() => this.look(), LOOK_MS).unref();
+    if (this.checks === undefined) this.checkLater();
     splice(client, link, pair, () => {
       pairs.delete(pair);
       if (pairs.size === 0 && this.pairs.get(exit) === pairs) this.pairs.delete(exit);
-      if (this.pairs.size === 0) this.stopLooking();
+      if (this.pairs.size === 0) this.stopChecks();
       onEnd();
     });
   }
@@ -54,24 +56,28 @@ export class Splices {
   }
 
   close(): void {
-    this.stopLooking();
+    this.stopChecks();
     for (const pairs of this.pairs.values())
       for (const { links } of pairs) for (const link of links) link.close('going-away');
   }
 
-  private stopLooking(): void {
-    clearInterval(this.looks);
-    this.looks = undefined;
+  private checkLater(): void {
+    this.checks = this.clock.setTimeout(() => {
+      this.checkLater();
+      for (const [exit, pairs] of this.pairs) for (const pair of pairs) this.checkIdle(exit, pair);
+    }, CHECK_MS);
+    this.checks.unref();
   }
 
-  private look(): void {
-    for (const [exit, pairs] of this.pairs) for (const pair of pairs) this.judge(exit, pair);
+  private stopChecks(): void {
+    this.clock.clearTimeout(this.checks);
+    this.checks = undefined;
   }
 
-  private judge(exit: string, pair: Pair): void {
-    pair.idleLooks = pair.hasMoved ? 0 : pair.idleLooks + 1;
+  private checkIdle(exit: string, pair: Pair): void {
+    pair.idleChecks = pair.hasMoved ? 0 : pair.idleChecks + 1;
     pair.hasMoved = false;
-    if (pair.idleLooks < IDLE_LOOKS) return;
+    if (pair.idleChecks < MAX_IDLE_CHECKS) return;
     this.onIdle(exit);
     for (const link of pair.links) link.abort();
   }

@@ -1,9 +1,8 @@
 /**
- * Lets one decide request by request whether an upgrade is one. Node takes a request for an upgrade where anybody
- * listens for upgrades, and lets go of the connection then; a server where nobody does passes the wish over (RFC 9110
- * §7.8), and each release of Node has ways of its own to go on from there. So that a refused upgrade is answered in
- * just these ways, node is told for each request whether anybody listens. Node 24.9 has an option for that,
- * `shouldUpgradeCallback`, whose default asks as its predecessors do.
+ * Decides for each request whether it is an upgrade. If a server has a listener for upgrades, Node hands the connection
+ * of such a request over. Without a listener it ignores the header (RFC 9110 §7.8), and how it goes on differs between
+ * releases of Node. A rejected upgrade must be answered in exactly that way. So Node is told for each request whether
+ * there is a listener. Node 24.9 has an option for that, `shouldUpgradeCallback`; by default it asks as before.
  */
 import { EventEmitter } from 'node:events';
 import { IncomingMessage, type Server } from 'node:http';
@@ -12,13 +11,13 @@ import type { Socket } from 'node:net';
 export interface UpgradeChoice {
   /** For the options of the server. */
   readonly IncomingMessage: typeof IncomingMessage;
-  /** @param mayUpgrade asked once for each upgrade, and more often: its answer for one request must not change */
+  /** @param mayUpgrade called at least once for each upgrade; its result for one request must not change */
   attach(server: Server, mayUpgrade: (request: IncomingMessage) => boolean): void;
 }
 
 /** For one server. */
 export function createUpgradeChoice(): UpgradeChoice {
-  // Node makes the message, and asks about it before it makes another.
+  // Node creates a message, and counts the listeners before it creates another.
   let latest: IncomingMessage | undefined;
   class NotedMessage extends IncomingMessage {
     constructor(socket: Socket) {

@@ -1,10 +1,22 @@
-import { afterEach, expect, it, vi } from 'vitest';
+import { expect, it } from 'vitest';
 import { ClockWatch } from '../../src/relay/clock-watch.ts';
+import { VirtualClock } from '../support/time/virtual-clock.ts';
 
-afterEach(() => vi.useRealTimers());
+/** A clock on which work takes time. */
+class BusyClock extends VirtualClock {
+  private workedMs = 0;
+
+  work(ms: number): void {
+    this.workedMs += ms;
+  }
+
+  override now(): number {
+    return super.now() + this.workedMs;
+  }
+}
 
 /** A search that takes so many steps, each a tenth of a millisecond of virtual time. */
-function searchOf(steps: number) {
+function searchOf(steps: number, clock: BusyClock) {
   let left = steps;
   const log: number[] = [];
   return {
@@ -14,49 +26,36 @@ function searchOf(steps: number) {
     },
     findClocks() {
       left -= 1;
-      log.push(performance.now());
-      busy(0.1);
+      log.push(clock.now());
+      clock.work(0.1);
       return left === 0 ? [{ peer: 'alice', offset: -600 }] : [];
     },
   };
 }
 
-/** The processor is at work. */
-function busy(ms: number): void {
-  clock += ms;
-}
-
-let clock = 0;
-
-it('the search takes a tenth of the time at most, and says whom it found', () => {
-  vi.useFakeTimers();
-  clock = 0;
-  const now = vi.spyOn(performance, 'now').mockImplementation(() => clock);
+it('the search for wrong clocks takes at most a tenth of the time, and reports the peer that it found', async () => {
+  const clock = new BusyClock();
   const found: [string, number][] = [];
-  const search = searchOf(100);
-  const watch = new ClockWatch(search, (peer, offset) => found.push([peer, offset]));
+  const search = searchOf(100, clock);
+  const watch = new ClockWatch(search, (peer, offset) => found.push([peer, offset]), clock);
   watch.wake();
   watch.wake();
   expect(search.log).toEqual([]);
-  for (let i = 0; i < 1_000 && search.hasClocksToFind; i++) {
-    clock += 1;
-    vi.advanceTimersByTime(1);
-  }
+  await clock.advanceUntil(() => !search.hasClocksToFind, 1_000);
   expect(found).toEqual([['alice', -600]]);
   // 10 ms of work.
-  expect(clock).toBeGreaterThan(90);
-  expect(vi.getTimerCount()).toBe(0);
-  now.mockRestore();
+  expect(clock.now()).toBeGreaterThan(90);
+  expect(clock.timers).toBe(0);
 });
 
-it('nothing runs while there is nothing to find, nor after the end', () => {
-  vi.useFakeTimers();
-  const idle = new ClockWatch({ hasClocksToFind: false, findClocks: () => [] }, () => {});
+it('the search for wrong clocks has no timer while there is nothing to find, nor after close()', () => {
+  const clock = new BusyClock();
+  const idle = new ClockWatch({ hasClocksToFind: false, findClocks: () => [] }, () => {}, clock);
   idle.wake();
-  expect(vi.getTimerCount()).toBe(0);
-  const watch = new ClockWatch(searchOf(10), () => {});
+  expect(clock.timers).toBe(0);
+  const watch = new ClockWatch(searchOf(10, clock), () => {}, clock);
   watch.wake();
-  expect(vi.getTimerCount()).toBe(1);
+  expect(clock.timers).toBe(1);
   watch.close();
-  expect(vi.getTimerCount()).toBe(0);
+  expect(clock.timers).toBe(0);
 });

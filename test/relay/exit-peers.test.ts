@@ -1,10 +1,8 @@
 import fc from 'fast-check';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { expect, it } from 'vitest';
 import type { Peer } from '../../src/crypto/key-table.ts';
 import { ExitPeers } from '../../src/relay/exit-peers.ts';
-
-beforeEach(() => void vi.useFakeTimers());
-afterEach(() => void vi.useRealTimers());
+import { VirtualClock } from '../support/time/virtual-clock.ts';
 
 const keyOf = (exit: string, number: number): string =>
   Buffer.from(`${exit} ${number}`.padEnd(32)).toString('base64url');
@@ -12,12 +10,13 @@ const keysOf = (exit: string, count: number, from = 0): string[] =>
   Array.from({ length: count }, (_, i) => keyOf(exit, from + i));
 
 function setUp(maxKeys?: number) {
+  const clock = new VirtualClock();
   const known = new Set<string>();
   const placeOf = ({ destination, gateKey }: Peer): string =>
     `${destination} ${Buffer.from(gateKey).toString('base64url')}`;
   const peers = new ExitPeers(
     { add: (peer) => void known.add(placeOf(peer)), remove: (peer) => void known.delete(placeOf(peer)) },
-    maxKeys,
+    { clock, ...(maxKeys !== undefined && { maxKeys }) },
   );
   const told = new Map<string, string>();
   const announce = (exit: string, keys: readonly string[]): boolean => {
@@ -28,7 +27,7 @@ function setUp(maxKeys?: number) {
     });
   };
   const countOf = (exit: string): number => [...known].filter((place) => place.startsWith(`${exit} `)).length;
-  return { peers, known, told, announce, countOf };
+  return { clock, peers, known, told, announce, countOf };
 }
 
 /** What each gets where it is shared out max-min fair: the level to which all are filled, that want so much. */
@@ -51,7 +50,7 @@ it('the keys of exits are shared out max-min fair, whatever they announce, and e
   });
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
-      const { peers, known, told, announce, countOf } = setUp(20);
+      const { clock, peers, known, told, announce, countOf } = setUp(20);
       const wanted = new Map<string, string[]>();
       for (const { exit, count, from, isDropped, wait } of steps) {
         if (isDropped && count < 3) {
@@ -62,10 +61,10 @@ it('the keys of exits are shared out max-min fair, whatever they announce, and e
           wanted.set(exit, keysOf(exit, count, from));
           announce(exit, keysOf(exit, count, from));
         }
-        await vi.advanceTimersByTimeAsync(wait);
+        await clock.advance(wait);
         expect(known.size).toBeLessThanOrEqual(20);
       }
-      await vi.advanceTimersByTimeAsync(1_000);
+      await clock.advance(1_000);
       const { least, most } = fairShares(
         [...wanted.values()].map(({ length }) => length),
         20,
@@ -85,20 +84,20 @@ it('the keys of exits are shared out max-min fair, whatever they announce, and e
 });
 
 it('of ten thousand keys that are replaced a few hundred go at once, and all within a second', async () => {
-  const { known, announce } = setUp();
+  const { clock, known, announce } = setUp();
   announce('home', keysOf('home', 10_000));
-  await vi.advanceTimersByTimeAsync(10_000);
+  await clock.advance(10_000);
   expect(known.size).toBe(10_000);
   announce('home', keysOf('home', 10, 20_000));
   expect(known.size).toBeGreaterThan(9_000);
-  await vi.advanceTimersByTimeAsync(1_000);
+  await clock.advance(1_000);
   expect(known).toEqual(new Set(keysOf('home', 10, 20_000).map((key) => `home ${key}`)));
 });
 
 it('the same list again is none', async () => {
-  const { announce, told } = setUp();
+  const { clock, announce, told } = setUp();
   expect(announce('home', keysOf('home', 100))).toBe(true);
-  await vi.advanceTimersByTimeAsync(1_000);
+  await clock.advance(1_000);
   expect(announce('home', keysOf('home', 100))).toBe(false);
   expect(told.get('home')).toBe('all');
   expect(announce('home', keysOf('home', 99))).toBe(true);
@@ -112,7 +111,6 @@ it('what exits announced before a restart is known without pauses, and a relay h
     isDone = true;
   });
   expect(known.size).toBe(0);
-  // A turn of the event loop is a millisecond of this clock.
-  await vi.advanceTimersByTimeAsync(400);
+  for (let turn = 0; turn < 400; turn++) await new Promise((resolve) => setImmediate(resolve));
   expect([known.size, isDone]).toEqual([20_000, true]);
 });

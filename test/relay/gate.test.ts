@@ -49,10 +49,10 @@ describe('the gate', () => {
   it('admits an upgrade with a ticket, once, and says what the ticket said', () => {
     const gate = new Gate(newOpener(), undefined);
     const url = `/${newTicket()}`;
-    expect(gate.judge(request(url), NOW)).toEqual({
+    expect(gate.check(request(url), NOW)).toEqual({
       admitted: { peer: 'alice', role: 'client', destination: 'home', protocol: 1, features: 2 },
     });
-    expect(gate.judge(request(url), NOW)).toEqual({ admitted: undefined, reason: 'replayed', peer: 'alice' });
+    expect(gate.check(request(url), NOW)).toEqual({ admitted: undefined, reason: 'replayed', peer: 'alice' });
   });
 
   it.each([
@@ -66,7 +66,7 @@ describe('the gate', () => {
     ['what a reverse proxy adds', { 'x-forwarded-for': '192.0.2.1', via: '1.1 proxy' }],
   ])('admits %s', (_what, headers) => {
     expect(
-      new Gate(newOpener(), undefined).judge(request(`/${newTicket()}`, withHeaders(headers)), NOW).admitted,
+      new Gate(newOpener(), undefined).check(request(`/${newTicket()}`, withHeaders(headers)), NOW).admitted,
     ).toBeDefined();
   });
 
@@ -102,16 +102,16 @@ describe('the gate', () => {
   ])('refuses %s, uses no ticket up for it, and proves to its peer what is wrong', (_what, overrides) => {
     const gate = new Gate(newOpener(), undefined);
     const ticket = newTicket();
-    const verdict = gate.judge(request(`/${ticket}`, overrides), NOW);
+    const verdict = gate.check(request(`/${ticket}`, overrides), NOW);
     expect(verdict).toMatchObject({ admitted: undefined, reason: 'upgrade-dropped', peer: 'alice' });
     expect(sealer.refusalIn(etagOf(verdict), ticket)).toEqual({ reason: 'upgrade-dropped', time: NOW });
     expect(missingIn(verdict)).toMatch(/^[A-Za-z0-9/.:, -]{6,}$/);
-    expect(gate.judge(request(`/${ticket}`), NOW).admitted).toBeDefined();
+    expect(gate.check(request(`/${ticket}`), NOW).admitted).toBeDefined();
   });
 
   it('says what is missing, and nothing that stood in the request', () => {
     const missing = (overrides: Partial<UpgradeRequest>): string =>
-      missingIn(new Gate(newOpener(), undefined).judge(request(`/${newTicket()}`, overrides), NOW));
+      missingIn(new Gate(newOpener(), undefined).check(request(`/${newTicket()}`, overrides), NOW));
     // As nginx sends it by default.
     const nginx = withHeaders({ connection: 'close', upgrade: undefined });
     expect(missing({ ...nginx, httpVersion: '1.0' })).toBe('HTTP/1.0, no Upgrade, Connection: close');
@@ -127,11 +127,11 @@ describe('the gate', () => {
   it('proves to a peer that the relay has no further link, and uses no ticket up for it', () => {
     const gate = new Gate(newOpener(), undefined);
     const ticket = newTicket();
-    const verdict = gate.judge(request(`/${ticket}`), NOW, true);
+    const verdict = gate.check(request(`/${ticket}`), NOW, true);
     expect(verdict).toMatchObject({ admitted: undefined, reason: 'relay-full', peer: 'alice' });
     expect(sealer.refusalIn(etagOf(verdict), ticket)?.reason).toBe('relay-full');
-    expect(gate.judge(request('/'), NOW, true)).toEqual({ admitted: undefined, reason: 'no-ticket' });
-    expect(gate.judge(request(`/${ticket}`), NOW).admitted).toBeDefined();
+    expect(gate.check(request('/'), NOW, true)).toEqual({ admitted: undefined, reason: 'no-ticket' });
+    expect(gate.check(request(`/${ticket}`), NOW).admitted).toBeDefined();
   });
 
   it.each(['https://relay', 'http://192.0.2.7:8808', 'null', ''])(
@@ -140,9 +140,9 @@ describe('the gate', () => {
       const gate = new Gate(newOpener(), undefined);
       for (const features of [0, 2, 0x7fff]) {
         const url = `/${newTicket(features)}`;
-        const verdict = gate.judge(request(url, withHeaders({ origin })), NOW);
+        const verdict = gate.check(request(url, withHeaders({ origin })), NOW);
         expect(verdict).toEqual({ admitted: undefined, reason: 'from-page', peer: 'alice' });
-        expect(gate.judge(request(url), NOW).admitted).toBeDefined();
+        expect(gate.check(request(url), NOW).admitted).toBeDefined();
       }
     },
   );
@@ -151,16 +151,16 @@ describe('the gate', () => {
     const gate = new Gate(newOpener(), undefined);
     const page = withHeaders({ origin: 'http://192.0.2.7:8808' });
     const url = `/${newTicket(PAGE_FEATURE)}`;
-    expect(gate.judge(request('/', page), NOW).admitted).toBeUndefined();
-    expect(gate.judge(request(`/${'A'.repeat(168)}`, page), NOW).admitted).toBeUndefined();
-    expect(gate.judge(request(url, page), NOW).admitted).toMatchObject({ peer: 'alice', features: PAGE_FEATURE });
-    expect(gate.judge(request(url, page), NOW)).toMatchObject({ admitted: undefined, reason: 'replayed' });
+    expect(gate.check(request('/', page), NOW).admitted).toBeUndefined();
+    expect(gate.check(request(`/${'A'.repeat(168)}`, page), NOW).admitted).toBeUndefined();
+    expect(gate.check(request(url, page), NOW).admitted).toMatchObject({ peer: 'alice', features: PAGE_FEATURE });
+    expect(gate.check(request(url, page), NOW)).toMatchObject({ admitted: undefined, reason: 'replayed' });
   });
 
   it('without a prefix finds the ticket behind any path, with one only there', () => {
     const paths = ['', '/a', '/a/b', '/a/b/c', '//', '/A/B', '/a/b/', '/xa/b', '/%61/b'];
     const admitting = (prefix: string | undefined): string[] =>
-      paths.filter((path) => new Gate(newOpener(), prefix).judge(request(`${path}/${newTicket()}`), NOW).admitted);
+      paths.filter((path) => new Gate(newOpener(), prefix).check(request(`${path}/${newTicket()}`), NOW).admitted);
     expect(admitting(undefined)).toEqual(paths);
     expect(admitting('/a/b')).toEqual(['/a/b']);
     expect(admitting('')).toEqual(['']);
@@ -178,11 +178,11 @@ describe('the gate', () => {
   ])('proves to a peer that her request came under another path (prefix %j)', (prefix, make, shown) => {
     const gate = new Gate(newOpener(), prefix);
     const ticket = newTicket();
-    const verdict = gate.judge(request(make(ticket)), NOW);
+    const verdict = gate.check(request(make(ticket)), NOW);
     expect(verdict).toMatchObject({ admitted: undefined, reason: 'wrong-path', peer: 'alice', path: shown });
     expect(sealer.refusalIn(etagOf(verdict), ticket)?.reason).toBe('wrong-path');
     expect(JSON.stringify(verdict)).not.toContain(ticket);
-    expect(gate.judge(request(`${prefix ?? ''}/${ticket}`), NOW).admitted).toBeDefined();
+    expect(gate.check(request(`${prefix ?? ''}/${ticket}`), NOW).admitted).toBeDefined();
   });
 
   it('finds no ticket in a query, a fragment, an absolute target, or with anything behind it', () => {
@@ -200,9 +200,9 @@ describe('the gate', () => {
       () => '',
       () => '/',
     ]) {
-      expect(new Gate(newOpener(), undefined).judge(request(make(newTicket())), NOW).admitted).toBeUndefined();
+      expect(new Gate(newOpener(), undefined).check(request(make(newTicket())), NOW).admitted).toBeUndefined();
     }
-    expect(new Gate(newOpener(), undefined).judge({ ...request(''), url: undefined }, NOW).admitted).toBeUndefined();
+    expect(new Gate(newOpener(), undefined).check({ ...request(''), url: undefined }, NOW).admitted).toBeUndefined();
   });
 
   it('never admits or throws on arbitrary targets and headers', () => {
@@ -212,7 +212,7 @@ describe('the gate', () => {
         fc.webPath(),
         fc.dictionary(fc.constantFrom(...Object.keys(HEADERS)), fc.string()),
         (url, headers) => {
-          expect(gate.judge(request(url, withHeaders(headers)), NOW).admitted).toBeUndefined();
+          expect(gate.check(request(url, withHeaders(headers)), NOW).admitted).toBeUndefined();
         },
       ),
       { numRuns: 200 },

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { RendezvousQueue } from '../../src/relay/rendezvous-queue.ts';
 
-const LIMITS = { called: 128, waiting: 2_048 };
+const LIMITS = { requested: 128, waiting: 2_048 };
 
 /** Calls for whoever has a turn. */
 function callAll(line: RendezvousQueue<string>, now: number): string[] {
@@ -52,7 +52,7 @@ describe('the line before an exit', () => {
   });
 
   it('goes round the peers: one with many calls delays another by one place at most', () => {
-    const line = new RendezvousQueue<string>({ called: 1, waiting: 2_048 });
+    const line = new RendezvousQueue<string>({ requested: 1, waiting: 2_048 });
     for (let i = 0; i < 200; i++) line.join('many', `many#${i}`, 0);
     line.join('few', 'few#0', 0);
     line.join('few', 'few#1', 0);
@@ -97,7 +97,7 @@ describe('the line before an exit', () => {
     });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
-        const line = new RendezvousQueue<string>({ called: 5, waiting: 20 });
+        const line = new RendezvousQueue<string>({ requested: 5, waiting: 20 });
         const waiting: string[] = [];
         const called: string[] = [];
         let now = 0;

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Peer } from '../../src/crypto/ticket.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { Rendezvous, type RendezvousOptions } from '../../src/relay/rendezvous.ts';
@@ -17,11 +17,14 @@ import {
 import type { MessageLink } from '../../src/transport/message-link.ts';
 import { LinkRecorder } from '../support/link-recorder.ts';
 import { memoryLinkPair } from '../support/links/memory-link.ts';
+import { VirtualClock } from '../support/time/virtual-clock.ts';
 
-beforeEach(() => void vi.useFakeTimers());
-afterEach(() => void vi.useRealTimers());
+let clock = new VirtualClock();
+beforeEach(() => {
+  clock = new VirtualClock();
+});
 
-const settle = (ms = 5) => vi.advanceTimersByTimeAsync(ms);
+const settle = (ms = 5) => clock.advance(ms);
 const NOTICE = Buffer.concat(encodeNotice('exit-absent'));
 const BUSY = Buffer.concat(encodeNotice('overloaded'));
 const newKeys = (count: number): string[] => Array.from({ length: count }, newKey);
@@ -60,7 +63,7 @@ function setUp(limits: RendezvousOptions['limits'] = {}, options: Partial<Rendez
     add: vi.fn((peer: Peer): void => void known.add(placeOf(peer))),
     remove: (peer: Peer): void => void known.delete(placeOf(peer)),
   };
-  const rendezvous = new Rendezvous({ tickets, logger: silentLogger, limits, ...options });
+  const rendezvous = new Rendezvous({ tickets, logger: silentLogger, limits, clock, ...options });
   const arrive = (role: 'client' | 'exit', peer: string, destination: string, features = 0, remote?: string): Far => {
     const [near, far] = memoryLinkPair();
     if (remote !== undefined) Object.defineProperty(near, 'remote', { value: remote });
@@ -114,7 +117,7 @@ describe('a client', () => {
     await settle();
     expect(alice.messages).toEqual([NOTICE]);
     expect(alice.closes).toMatchObject([{ clean: true }]);
-    expect(vi.getTimerCount()).toBe(0);
+    expect(clock.timers).toBe(0);
   });
 
   it('of an exit that does not answer is told after 8 s; an answer then is nobody’s', async () => {
@@ -141,7 +144,7 @@ describe('a client', () => {
   });
 
   it('that goes while it waits leaves nothing behind', async () => {
-    const { client, exit, answer } = setUp({ calls: 1 });
+    const { client, exit, answer } = setUp({ heldClients: 1 });
     const home = exit('home');
     client('home').link.abort();
     await settle();
@@ -154,7 +157,7 @@ describe('a client', () => {
   });
 
   it('is turned away where too many wait, for one exit or in all', async () => {
-    const { client, exit } = setUp({ callsPerExit: 2, calls: 3 });
+    const { client, exit } = setUp({ requestsPerExit: 2, heldClients: 3 });
     for (const name of ['home', 'shed', 'lab']) exit(name);
     const waiting = [client('home'), client('home'), client('shed')];
     const refused = [client('home'), client('lab')];
@@ -283,7 +286,7 @@ describe('an exit', () => {
     const data = answer('home', home.tokens[0]!);
     const waiting = client('home');
     await settle();
-    rendezvous.keepOnly(new Set(['shed', 'lab']));
+    rendezvous.dropExitsExcept(new Set(['shed', 'lab']));
     await settle();
     expect([home.closes.length, alice.closes.length, data.closes.length, shed.closes.length]).toEqual([1, 1, 1, 0]);
     expect(alice.closes[0]?.clean).toBe(false);
@@ -382,7 +385,7 @@ describe('an exit', () => {
   it('leaves its clients known beyond a restart of the relay', async () => {
     const { rendezvous, known, client } = setUp();
     const key = newKey();
-    rendezvous.restore('home', [key]);
+    rendezvous.restoreKeys('home', [key]);
     await settle();
     expect([...known]).toEqual([`home: ${key}`]);
     const alice = client('home');
@@ -432,7 +435,7 @@ describe('clients of one exit', () => {
   });
 
   it('whose turn does not come in time are told to try later, not that the exit is gone', async () => {
-    const { client, exit } = setUp({ callsPerExit: 1 });
+    const { client, exit } = setUp({ requestsPerExit: 1 });
     exit('home');
     const [first, second] = [client('home', 1), client('home', 2)];
     await settle(8_100);
@@ -523,7 +526,7 @@ describe('closing', () => {
     rendezvous.close();
     await settle();
     for (const far of [home, alice, data, waiting]) expect(far.closes).toMatchObject([{ clean: true }]);
-    expect(vi.getTimerCount()).toBe(0);
+    expect(clock.timers).toBe(0);
   });
 
   it('tells nobody that an exit is absent: it may be well, and reached elsewhere', async () => {
@@ -537,7 +540,7 @@ describe('closing', () => {
     await settle();
     expect([waiting.messages, late.messages, lateExit.messages]).toEqual([[], [], []]);
     for (const far of [waiting, late, lateExit]) expect(far.closes).toMatchObject([{ clean: true }]);
-    expect(vi.getTimerCount()).toBe(0);
+    expect(clock.timers).toBe(0);
   });
 
   it('leaves no message behind that a link had taken', async () => {

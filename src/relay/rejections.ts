@@ -1,0 +1,68 @@
+/**
+ * How a relay rejects a link after its upgrade: at most one message that says why, then a close. Decides nothing.
+ */
+import type { TicketFields } from '../crypto/ticket.ts';
+import type { WireFaultName } from '../errors.ts';
+import type { Logger } from '../observability/logger.ts';
+import { encodeControl, encodeNotice } from '../transport/control-messages.ts';
+import type { MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
+
+const IGNORE: MessageLinkHandler = { handleMessage() {}, handleDrain() {}, handleClose() {} };
+
+/** What a ticket said. */
+export type TicketScope = Pick<TicketFields, 'role' | 'destination'>;
+
+export class Rejections {
+  private readonly logger: Logger;
+
+  constructor(logger: Logger) {
+    this.logger = logger;
+  }
+
+  /** Tells a client that its exit is absent. @param reason for the log */
+  rejectAbsent(link: MessageLink, peer: string, reason = 'its exit is not connected'): void {
+    this.rejectClient(link, peer, 'exit-absent', reason);
+  }
+
+  /** Tells a client to try later. @param reason for the log */
+  rejectOverloaded(link: MessageLink, peer: string, reason = 'there is too little memory left'): void {
+    this.rejectClient(link, peer, 'overloaded', reason);
+  }
+
+  /** Tells the peer of a ticket for retired keys that the keys were rotated, with a proof. */
+  rejectRetired(link: MessageLink, peer: string, { role, destination }: TicketScope, proof: Buffer): void {
+    this.logger.info({ peer, remote: link.remote }, 'an invite from before the key rotation was used');
+    link.setHandler(IGNORE);
+    if (role === 'client') link.send(encodeNotice('keys-rotated', proof));
+    else if (destination === '') link.send(encodeControl({ type: 'rotated', proof: proof.toString('hex') }));
+    link.close();
+  }
+
+  /** Tells an exit that asks whether its registration is free that another exit still has it. */
+  rejectOccupied(link: MessageLink, exit: string): void {
+    this.logger.info({ exit, remote: link.remote }, 'an exit waits, because another exit is registered under its name');
+    link.setHandler(IGNORE);
+    link.send(encodeControl({ type: 'occupied' }));
+    link.close();
+  }
+
+  /** Closes the link of an exit that answers a request that is over, or was never sent. */
+  rejectAnswer(link: MessageLink, exit: string): void {
+    this.logger.debug({ exit, remote: link.remote }, 'an exit answered a request that does not exist');
+    link.setHandler(IGNORE);
+    link.close();
+  }
+
+  /** Closes the link because this relay stops. A client hears no notice: its exit may be well. */
+  closeGoingAway(link: MessageLink): void {
+    link.setHandler(IGNORE);
+    link.close('going-away');
+  }
+
+  private rejectClient(link: MessageLink, peer: string, fault: WireFaultName, reason: string): void {
+    this.logger.info({ peer, remote: link.remote, reason }, 'a client was rejected');
+    link.setHandler(IGNORE);
+    link.send(encodeNotice(fault));
+    link.close();
+  }
+}

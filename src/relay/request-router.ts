@@ -1,0 +1,176 @@
+/**
+ * Takes the connections of all listening addresses: the gate decides which requests become links, the decoy answers the
+ * others. Counts connections and links.
+ */
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { type Clock, systemClock } from '../clock.ts';
+import type { Logger } from '../observability/logger.ts';
+import type { MessageLink } from '../transport/message-link.ts';
+import { createWebSocketAcceptor, type WebSocketAcceptor } from '../transport/websocket-accept.ts';
+import { afterResponses, type Decoy, notFoundDecoy, respond, respondUnreadable } from './decoy.ts';
+import { type Admitted, Gate, type GateDecision, type Refused, type Tickets } from './gate.ts';
+import { PendingSockets } from './pending-sockets.ts';
+import { RefusalLog } from './refusal-log.ts';
+import type { RelayLimits } from './relay-limits.ts';
+import { sourceOf } from './source-limits.ts';
+import { SourceTracker } from './source-tracker.ts';
+import type { UpgradeChoice } from './upgrade-choice.ts';
+
+export interface RequestRouterOptions {
+  readonly tickets: Tickets;
+  /** Only requests below this path (`parsePathPrefix`) become links; default: below any. */
+  readonly path?: string;
+  /** Until it resolves, keys are still being loaded and no connection is read. Default: all are known. */
+  readonly settled?: Promise<void>;
+  /** A link has opened; its handler must be set before the turn ends. */
+  readonly onLink: (link: MessageLink, admitted: Admitted) => void;
+  /** What strangers see; default: a plain 404. */
+  readonly decoy?: Decoy;
+  readonly logger: Logger;
+  /** Instead of `sourceOf`: what the limits by address go by; undefined is exempt. */
+  readonly sourceOf?: (address: string | undefined) => string | undefined;
+  readonly clock?: Clock;
+}
+
+export class RequestRouter {
+  readonly pending: PendingSockets;
+  private readonly options: RequestRouterOptions;
+  private readonly limits: RelayLimits;
+  private readonly clock: Clock;
+  private readonly gate: Gate;
+  private readonly decoy: Decoy;
+  private readonly acceptor: WebSocketAcceptor = createWebSocketAcceptor();
+  private readonly sources: SourceTracker;
+  private readonly refusals: RefusalLog;
+  private readonly decisions = new WeakMap<IncomingMessage, GateDecision>();
+  private isSettled: boolean;
+  private links = 0;
+  /** One for all links: they are many, and most are idle. */
+  private readonly onLinkClosed = (): void => {
+    this.links -= 1;
+  };
+
+  constructor(options: RequestRouterOptions, limits: RelayLimits) {
+    const { tickets, path, settled, decoy = notFoundDecoy, logger, clock = systemClock } = options;
+    this.options = options;
+    this.limits = limits;
+    this.clock = clock;
+    this.gate = new Gate(tickets, path);
+    this.refusals = new RefusalLog(logger, path);
+    this.decoy = decoy;
+    this.sources = new SourceTracker({
+      sourceOf: limits.pendingPerSource === 0 ? () => undefined : (options.sourceOf ?? sourceOf),
+      logger,
+      clock,
+    });
+    this.isSettled = settled === undefined;
+    void settled?.then(() => {
+      this.isSettled = true;
+    });
+    this.pending = new PendingSockets({
+      limits: { total: limits.pendingSockets, perSource: limits.pendingPerSource },
+      onFailed: (source, wasDropped) => this.sources.noteFailure(source, wasDropped),
+      clock,
+    });
+  }
+
+  get linksFree(): number {
+    return this.limits.links - this.links;
+  }
+
+  /** Answers nothing that Node would answer on its own: see decoy.ts. */
+  attach(server: Server, upgrades: UpgradeChoice): void {
+    // Node serves a connection from its own listeners: they are called when there is a slot for it.
+    const serve = server.listeners('connection');
+    server.removeAllListeners('connection');
+    server.on('connection', (socket: Socket) =>
+      this.handleConnection(socket, () => {
+        for (const listener of serve) listener.call(server, socket);
+      }),
+    );
+    upgrades.attach(server, (request) => this.decide(request).admitted !== undefined);
+    server.on('request', (request, response) => this.handleRequest(request, response));
+    server.on('upgrade', (request, socket, head) =>
+      afterResponses(request.socket, () => this.handleUpgrade(request, socket, head)),
+    );
+    server.on('clientError', (error, socket) => {
+      if (socket instanceof Socket && !this.pending.isRestricted(socket)) respondUnreadable(error, socket);
+      else socket.destroy();
+    });
+  }
+
+  private handleConnection(socket: Socket, begin: () => void): void {
+    const treatment = this.sources.treatmentOf(socket.remoteAddress);
+    this.pending.add(socket, treatment, () => this.whenSettled(socket, begin));
+  }
+
+  /** While keys are still being loaded no connection is read: a peer must not be rejected as a stranger. */
+  private whenSettled(socket: Socket, begin: () => void): void {
+    if (this.isSettled) return begin();
+    const ignore = (): void => {};
+    socket.on('error', ignore);
+    void this.options.settled?.then(() => {
+      socket.off('error', ignore);
+      if (!socket.destroyed) begin();
+    });
+  }
+
+  /** An upgrade that the gate admitted. */
+  private handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const { admitted } = this.decide(request);
+    if (admitted === undefined) socket.destroy();
+    else this.accept(request, socket, head, admitted);
+  }
+
+  /** Anything else. It may have been an upgrade before it passed a front end. */
+  private handleRequest(request: IncomingMessage, response: ServerResponse): void {
+    const decision = this.decide(request);
+    this.reject(request, response, decision.admitted === undefined ? decision : NOT_AN_UPGRADE);
+  }
+
+  /** Once for each request: the check uses the ticket up. */
+  private decide(request: IncomingMessage): GateDecision {
+    const known = this.decisions.get(request);
+    if (known !== undefined) return known;
+    const decision = this.gate.check(request, this.clock.wallTime(), this.links >= this.limits.links);
+    this.decisions.set(request, decision);
+    return decision;
+  }
+
+  /**
+   * From here to the socket's end it counts as a link, so that no link is counted as gone while it still holds memory.
+   */
+  private accept(request: IncomingMessage, socket: Duplex, head: Buffer, admitted: Admitted): void {
+    this.pending.release(request.socket);
+    const { role, destination } = admitted;
+    const onEnd = this.sources.addLink(request.socket.remoteAddress, role === 'exit' && destination === '');
+    if (onEnd !== undefined) socket.once('close', onEnd);
+    if (++this.links === this.limits.links) {
+      this.options.logger.warn({ links: this.links }, 'the relay is at its maximum number of links');
+    }
+    socket.on('close', this.onLinkClosed);
+    this.acceptor.accept(request, socket, head).then(
+      (link) => this.options.onLink(link, admitted),
+      (error: unknown) => {
+        socket.destroy();
+        const reason = error instanceof Error ? error.message : String(error);
+        this.options.logger.debug({ peer: admitted.peer, reason }, 'a link was lost before it was open');
+      },
+    );
+  }
+
+  private reject(request: IncomingMessage, response: ServerResponse, refused: Refused): void {
+    const remote = request.socket.remoteAddress;
+    this.refusals.note(refused, remote, this.clock.now());
+    // Only a new ticket gets a proof: a known peer is there, as where a link opens.
+    if (refused.etag !== undefined) this.sources.clearPenalties(remote);
+    // A source under a penalty gets no other answer: it cannot be told from a connection that is closed unread.
+    if (refused.etag === undefined && this.pending.isRestricted(request.socket)) request.socket.destroy();
+    else respond(request, response, this.decoy, refused.etag);
+  }
+}
+
+/** Node and the gate agree on what an upgrade is; if they did not, no link could be made of it. */
+const NOT_AN_UPGRADE: Refused = { admitted: undefined, reason: 'no-ticket' };

@@ -1,0 +1,95 @@
+/**
+ * What a relay knows of the addresses that its connections come from: their links, and their penalties. Says how a new
+ * connection is to be treated. Knows no sockets; which addresses are exempt is source-limits.ts.
+ */
+import type { Clock } from '../clock.ts';
+import type { Logger } from '../observability/logger.ts';
+import { Pace, type Rate } from './notice-rate.ts';
+import type { Treatment } from './pending-sockets.ts';
+import { SourcePenalties } from './source-limits.ts';
+
+/**
+ * Failed connections from the address of a registered exit that are not counted: when a client of it gives up, the
+ * data link that the exit dials for it fails. Beyond, the address is treated like any other.
+ */
+const EXIT_FAILURES: Rate = { perSecond: 50, burst: 512 };
+
+/** A source with links. */
+interface LinkedSource {
+  links: number;
+  /** Of these, control links of exits. */
+  controlLinks: number;
+  /** The failures that are not counted; undefined without a control link. */
+  exitFailures: Pace | undefined;
+}
+
+export interface SourceTrackerOptions {
+  /** The name of an address's source; undefined if the address is exempt. */
+  readonly sourceOf: (address: string | undefined) => string | undefined;
+  readonly logger: Logger;
+  readonly clock: Clock;
+}
+
+export class SourceTracker {
+  private readonly options: SourceTrackerOptions;
+  private readonly clock: Clock;
+  private readonly penalties = new SourcePenalties();
+  private readonly linked = new Map<string, LinkedSource>();
+
+  constructor(options: SourceTrackerOptions) {
+    this.options = options;
+    this.clock = options.clock;
+  }
+
+  /** Of a source under a penalty few connections are served, slowly, and only valid tickets get an answer. */
+  treatmentOf(address: string | undefined): Treatment {
+    const source = this.options.sourceOf(address);
+    if (source === undefined) return { source };
+    const isExit = this.linked.get(source)?.exitFailures !== undefined;
+    if (!this.penalties.isBlocked(source, this.clock.now())) return { source, isExit };
+    return { source, isExit, mayBegin: (now) => this.penalties.mayKnock(source, now) };
+  }
+
+  /**
+   * A connection ended without becoming a link.
+   * @param wasDropped by the relay, because others waited; a source with links is not blamed for that: the connection
+   * was one of too many at once, or on a bad line
+   */
+  noteFailure(source: string, wasDropped: boolean): void {
+    const linked = this.linked.get(source);
+    const now = this.clock.now();
+    if (linked !== undefined && (wasDropped || linked.exitFailures?.take(now) === true)) return;
+    const penaltyMs = this.penalties.fail(source, now);
+    if (penaltyMs === 0) return;
+    const text = 'this address opens unauthenticated connections too often; it must wait';
+    this.options.logger.info({ source, penaltyMs }, text);
+  }
+
+  /** Ends the penalties of an address: a ticket has proved that a known peer is there. */
+  clearPenalties(address: string | undefined): void {
+    const source = this.options.sourceOf(address);
+    if (source !== undefined) this.penalties.clear(source);
+  }
+
+  /**
+   * A link has opened. While a control link is open its address is not treated as a stranger's: the exit dials for each
+   * of its clients. Returns what is to be called when the link ends; undefined if the address is exempt.
+   */
+  addLink(address: string | undefined, isControl: boolean): (() => void) | undefined {
+    const source = this.options.sourceOf(address);
+    if (source === undefined) return undefined;
+    this.penalties.clear(source);
+    const linked = this.linked.get(source) ?? { links: 0, controlLinks: 0, exitFailures: undefined };
+    this.linked.set(source, linked);
+    const controlLinks = isControl ? 1 : 0;
+    linked.links += 1;
+    linked.controlLinks += controlLinks;
+    if (linked.controlLinks > 0) linked.exitFailures ??= new Pace(EXIT_FAILURES, this.clock.now());
+    return () => {
+      linked.links -= 1;
+      linked.controlLinks -= controlLinks;
+      if (linked.controlLinks === 0) linked.exitFailures = undefined;
+      if (linked.links === 0) this.linked.delete(source);
+    };
+  }
+}
