@@ -79,11 +79,11 @@ describe('docs/protocol.md', () => {
   });
 
   it('lets every sender send what this receiver tolerates', () => {
-    const { pingRate, uselessRate, abandonRate, refusalRate } = DEFAULT_MUX_CONFIG;
+    const { pingRate, noOpRate, rapidResetRate, refusalRate } = DEFAULT_MUX_CONFIG;
     const rows: [string, { perSecond: number; burst: number }][] = [
       ['PINGs and PONGs together', pingRate],
-      ['no-op frames', uselessRate],
-      ['opens that are given up before an answer or rejected', abandonRate],
+      ['no-op frames', noOpRate],
+      ['opens that are given up before an answer or rejected', rapidResetRate],
       ['the same, beyond that', refusalRate],
     ];
     for (const [what, { perSecond, burst }] of rows) {

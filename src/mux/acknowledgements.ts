@@ -1,7 +1,6 @@
 /**
- * What this end has received, and when it owes the peer word of it (docs/protocol.md §10): cumulative, once a turn of
- * the event loop at most, seldom under load, and where the peer can do without for a while, along with what is sent
- * anyway. Pure.
+ * What this end has received, and when it acknowledges that (docs/protocol.md §10): cumulative, at most once a turn of
+ * the event loop, rarely under load, and where the peer allows a delay, along with what is sent anyway. Pure.
  */
 import { type Acknowledgement, RECEIPT_CLOCK_US } from '../protocol/record-header.ts';
 
@@ -10,57 +9,55 @@ export interface AcknowledgementConfig {
    * After an acknowledgement the next waits so long, ms, unless `ackBytes` have come: a turn on loopback is shorter.
    */
   readonly ackIntervalMs: number;
-  /** So much unacknowledged is acknowledged at once, bytes: far below the peer's replay bound. */
+  /** So much unacknowledged is acknowledged at once, bytes: far less than the peer can keep for retransmission. */
   readonly ackBytes: number;
-  /** A record whose sender allows it is acknowledged alone so long after it came, ms. */
+  /** A record whose sender allows it is acknowledged alone after this delay, ms. */
   readonly ackWaitMs: number;
 }
 
 export class Acknowledgements {
   private readonly config: AcknowledgementConfig;
-  /** Numbered records that have come, in order, from the first of the session on. */
+  /** Numbered records of the whole session. */
   received = 0;
-  /** The same, but what a new link has to bring again counts when it has: the peer counts what it sends on the link. */
+  /** As `received`, but what a new link retransmits counts when it has arrived on that link. */
   private onLink = 0;
-  private told = 0;
-  /** Not to be told of more than this for now. */
+  private acked = 0;
+  /** No more than this may be acknowledged for now. */
   private cap = Number.POSITIVE_INFINITY;
-  private untoldBytes = 0;
-  private toldAt: number;
-  /** The earliest time that any untold record asks for. */
-  private wantedAt = Number.POSITIVE_INFINITY;
-  /** When the newest numbered record of this link came. */
+  private unackedBytes = 0;
+  private ackedAt: number;
+  /** The earliest time that an unacknowledged record asks for. */
+  private neededAt = Number.POSITIVE_INFINITY;
+  /** When the newest numbered record of this link was received. */
   private newestAt = 0;
 
   constructor(config: AcknowledgementConfig, now: number) {
     this.config = config;
-    this.toldAt = now - config.ackIntervalMs;
+    this.ackedAt = now - config.ackIntervalMs;
   }
 
-  /**
-   * A new link, whose peer was told `count`: it begins right behind. What it was told on the old one may not have come.
-   */
+  /** On a new link the peer continues after `count` records. What the old link acknowledged may not have arrived. */
   begin(count: number, now: number): void {
     this.cap = Number.POSITIVE_INFINITY;
     this.onLink = count;
-    this.told = count;
-    this.toldAt = now;
-    this.wantedAt = Number.POSITIVE_INFINITY;
-    this.untoldBytes = 0;
+    this.acked = count;
+    this.ackedAt = now;
+    this.neededAt = Number.POSITIVE_INFINITY;
+    this.unackedBytes = 0;
   }
 
-  /** A numbered record has come. False: it had come before, on the old link while the new one was agreed on. */
-  note(bytes: number, mayWait: boolean, now: number): boolean {
+  /** A numbered record was received. False: the old link had delivered it while the new one was agreed on. */
+  onRecord(bytes: number, mayWait: boolean, now: number): boolean {
     this.newestAt = now;
-    this.wantedAt = Math.min(this.wantedAt, mayWait ? now + this.config.ackWaitMs : this.nextAt);
+    this.neededAt = Math.min(this.neededAt, mayWait ? now + this.config.ackWaitMs : this.nextAt);
     this.onLink += 1;
-    this.untoldBytes += bytes;
+    this.unackedBytes += bytes;
     if (this.onLink <= this.received) return false;
     this.received = this.onLink;
     return true;
   }
 
-  /** From now on nothing is told beyond what has come. */
+  /** From now on only what has been received until now may be acknowledged. */
   hold(): void {
     this.cap = this.received;
   }
@@ -69,35 +66,35 @@ export class Acknowledgements {
     this.cap = Number.POSITIVE_INFINITY;
   }
 
-  private get tellable(): number {
+  private get ackable(): number {
     return Math.min(this.onLink, this.cap);
   }
 
-  get isOwed(): boolean {
-    return this.tellable > this.told;
+  get isPending(): boolean {
+    return this.ackable > this.acked;
   }
 
-  /** The earliest time for one that is wanted soon. */
+  /** The earliest time for an acknowledgement without a delay. */
   private get nextAt(): number {
-    return this.toldAt + this.config.ackIntervalMs;
+    return this.ackedAt + this.config.ackIntervalMs;
   }
 
-  /** When word is due that nothing took along; Infinity while none is owed. */
+  /** When an acknowledgement must go alone; Infinity while none is pending. */
   get dueAt(): number {
-    return this.isOwed ? this.wantedAt : Number.POSITIVE_INFINITY;
+    return this.isPending ? this.neededAt : Number.POSITIVE_INFINITY;
   }
 
   isDue(now: number): boolean {
-    return now >= this.dueAt || (this.isOwed && this.untoldBytes >= this.config.ackBytes);
+    return now >= this.dueAt || (this.isPending && this.unackedBytes >= this.config.ackBytes);
   }
 
-  /** What to tell now. */
+  /** The acknowledgement to send now. */
   take(now: number): Acknowledgement {
-    this.told = this.tellable;
-    this.toldAt = now;
-    // What may not be told yet is due when it may.
-    this.wantedAt = this.told < this.onLink ? this.nextAt : Number.POSITIVE_INFINITY;
-    this.untoldBytes = 0;
-    return { count: this.told, receivedUs: Math.round(this.newestAt * 1000) % RECEIPT_CLOCK_US };
+    this.acked = this.ackable;
+    this.ackedAt = now;
+    // What may not be acknowledged yet is due when it may.
+    this.neededAt = this.acked < this.onLink ? this.nextAt : Number.POSITIVE_INFINITY;
+    this.unackedBytes = 0;
+    return { count: this.acked, receivedUs: Math.round(this.newestAt * 1000) % RECEIPT_CLOCK_US };
   }
 }

@@ -23,7 +23,7 @@ export interface MuxConfig {
   readonly initialWindowBytes: number;
   /**
    * What every stream gets however short the budget is, bytes, at least 1,024: credit is granted in quarters of it or
-   * more, and under 256 bytes it would be a useless frame. Less than the default would not even hold one small answer.
+   * more, and under 256 bytes it would be a no-op frame. Less than the default would not even hold one small answer.
    */
   readonly minWindowBytes: number;
   /**
@@ -69,19 +69,19 @@ export interface MuxConfig {
   readonly openRate: RateLimit;
   /**
    * Opens that the peer resets before an answer, or that we must refuse. Beyond, opens are answered `dial-busy`, until
-   * so few are given up again.
+   * so few are reset again.
    */
-  readonly abandonRate: RateLimit;
-  /** The same, beyond `abandonRate`. More is `peer-flood`: no program that gives up its connections comes near. */
+  readonly rapidResetRate: RateLimit;
+  /** The same, beyond `rapidResetRate`. More is `peer-flood`: no program that aborts its connections comes near. */
   readonly refusalRate: RateLimit;
   /**
-   * Opens that we give up before an answer. Beyond, new ones wait. Below the `abandonRate` of any peer, by as much as a
-   * link that stalls for 10 s may bring at once.
+   * Opens that we reset before an answer. Beyond, new ones wait. Below the `rapidResetRate` of any peer, by as much as
+   * a link that stalls for 10 s may deliver at once.
    */
-  readonly giveUpRate: RateLimit;
+  readonly ownRapidResetRate: RateLimit;
   readonly pingRate: RateLimit;
   /** Frames that do nothing. */
-  readonly uselessRate: RateLimit;
+  readonly noOpRate: RateLimit;
 }
 
 /** How a session outlives its links. */
@@ -107,7 +107,7 @@ export interface ResumeConfig {
   readonly stallMs: number;
   readonly stallRoundTrips: number;
   /** How much is on its way at once. */
-  readonly path: CongestionConfig;
+  readonly congestion: CongestionConfig;
 }
 
 export interface RateLimit {
@@ -135,11 +135,11 @@ export const DEFAULT_MUX_CONFIG: Omit<MuxConfig, 'role'> = {
   resetWaitMs: 30_000,
   maxControlFrames: 4096,
   openRate: { perSecond: 4000, burst: 8000 },
-  abandonRate: { perSecond: 400, burst: 4096 },
+  rapidResetRate: { perSecond: 400, burst: 4096 },
   refusalRate: { perSecond: 4000, burst: 40_000 },
-  giveUpRate: { perSecond: 200, burst: 2048 },
+  ownRapidResetRate: { perSecond: 200, burst: 2048 },
   pingRate: { perSecond: 20, burst: 200 },
-  uselessRate: { perSecond: 100, burst: 1000 },
+  noOpRate: { perSecond: 100, burst: 1000 },
 };
 
 export const DEFAULT_RESUME_CONFIG: ResumeConfig = {
@@ -151,7 +151,7 @@ export const DEFAULT_RESUME_CONFIG: ResumeConfig = {
   ackBytes: 512 * KIB,
   stallMs: 3_000,
   stallRoundTrips: 4,
-  path: DEFAULT_CONGESTION_CONFIG,
+  congestion: DEFAULT_CONGESTION_CONFIG,
 };
 
 /** All sessions of a process together, but for `minRetransmitBytes` each. */

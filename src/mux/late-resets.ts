@@ -1,19 +1,19 @@
 /**
- * Streams whose RESET waits behind what they have queued (docs/protocol.md §7), and for how long one may wait without
- * getting on. Pure.
+ * Streams whose RESET is sent after what they have queued (docs/protocol.md §7), and for how long one may wait without
+ * progress. Pure.
  */
 import type { StreamState } from './stream-state.ts';
 
 export class LateResets {
   private readonly limitMs: number;
-  /** When each last got on, the longest ago first: a Map keeps the order of insertion. Most sessions have none. */
+  /** The last progress of each, the oldest first: a Map keeps the order of insertion. Most sessions have none. */
   private progress: Map<StreamState, number> | undefined;
 
   constructor(limitMs: number) {
     this.limitMs = limitMs;
   }
 
-  /** It waits from now on, or has got on. */
+  /** It begins to wait, or has made progress. */
   note(stream: StreamState, now: number): void {
     this.progress ??= new Map();
     this.progress.delete(stream);
@@ -25,12 +25,12 @@ export class LateResets {
     if (this.progress?.size === 0) this.progress = undefined;
   }
 
-  /** A new link: none could get on before. */
+  /** A new link: without one, none could make progress. */
   restart(now: number): void {
     for (const stream of [...(this.progress?.keys() ?? [])]) this.note(stream, now);
   }
 
-  /** Those that have waited for too long. */
+  /** Those that have waited too long. */
   overdue(now: number): StreamState[] {
     const entries = [...(this.progress ?? [])];
     return entries.filter(([, since]) => now - since >= this.limitMs).map(([stream]) => stream);

@@ -1,62 +1,60 @@
 /**
- * Is the peer still there, and how far away? A ping at intervals, sooner where something is awaited, a limit on
- * silence, time passed in (docs/protocol.md §9). Pure.
+ * Whether the peer still answers, and the round trip to it: a ping at intervals, earlier where an answer is expected,
+ * and a limit on silence (docs/protocol.md §9). Pure.
  */
 
 export interface LivenessConfig {
   readonly pingIntervalMs: number;
   readonly silenceLimitMs: number;
   /** As of MuxConfig. */
+  readonly role: 'client' | 'exit';
   readonly probeMs: number;
   readonly probeAnswerMs: number;
 }
 
-/** Until a round trip is longer than a quarter of them, the times above hold. */
+/** The times above are at least so many round trips. */
 const PROBE_ROUND_TRIPS = 4;
-/** Probes of one silence: after 1, 3, 7 and 15 s, where the regular ping takes over. */
+/** Probes of one silence: after 1, 3, 7 and 15 s; then the regular ping follows. */
 const MAX_PROBES = 4;
 
 export class Liveness {
   private readonly config: LivenessConfig;
-  /** When something of the peer came last, or the link began. */
+  /** When the peer sent something last, or the link began. */
   heardAt: number;
-  /**
-   * When the next ping will be owed. It is sent when the link takes it: then a full link must not keep the timer
-   * firing.
-   */
+  /** When the next ping becomes pending. It is sent when the link takes it; a full link must not repeat the timer. */
   private nextPingAt: number;
-  private pingOwed = false;
+  private pingPending = false;
   private sequence = 0;
   private sentAt: number | undefined;
   private started = false;
-  /** Silence that was found then need not be looked for again. */
-  private judgedAt: number;
-  /** Of the latest answered ping, ms; includes what waited in queues on the way. */
+  /** When silence was last looked for. */
+  private checkedAt: number;
+  /** Of the latest answered ping, ms, with the time in queues. */
   roundTripMs: number | undefined;
   /** Measured elsewhere, ms. */
   pathRoundTripMs = 0;
-  /** When bytes of a stream came or went last. */
+  /** When bytes of a stream were last received or sent. */
   private transferAt: number;
-  /** Since then. */
+  /** Sent since then. */
   private probes = MAX_PROBES;
-  private probeOwed = false;
-  /** Nothing has come since. */
+  private probePending = false;
+  /** When a probe was sent that nothing has followed. */
   private probedAt: number | undefined;
 
   constructor(config: LivenessConfig, now: number) {
     this.config = config;
     this.heardAt = now;
-    this.judgedAt = now;
+    this.checkedAt = now;
     this.transferAt = now;
     this.nextPingAt = now + config.pingIntervalMs;
   }
 
-  /** A link stands. The first ping is due at once: it measures the path before the first stream needs it. */
+  /** A link is established. The first ping is due at once: it measures the path before a stream needs it. */
   start(now: number): void {
     this.started = true;
     this.heardAt = now;
     this.nextPingAt = now + this.config.pingIntervalMs;
-    this.pingOwed = true;
+    this.pingPending = true;
     this.sentAt = undefined;
     this.probedAt = undefined;
   }
@@ -72,16 +70,17 @@ export class Liveness {
   }
 
   /**
-   * Bytes of a stream came or went, so more may be awaited. If nothing follows, a probe asks whether the link still
-   * stands: a peer whose bytes get lost cannot open another, and a path that carries nothing looks from here like a
-   * target that says nothing.
+   * Bytes of a stream were received or sent, so more is expected. If nothing follows, a probe checks the link: a path
+   * that carries nothing looks from here like a target that sends nothing. Only at a client, which can dial another
+   * link.
    */
   handleTransfer(now: number): void {
+    if (this.config.role !== 'client') return;
     this.transferAt = now;
     this.probes = 0;
   }
 
-  /** No stream is open: nothing is awaited. */
+  /** No stream is open: nothing is expected. */
   handleNoStreams(): void {
     this.probes = MAX_PROBES;
   }
@@ -93,18 +92,18 @@ export class Liveness {
   }
 
   handleTimeout(now: number): void {
-    this.judgedAt = now;
+    this.checkedAt = now;
     const isProbe = now >= this.probeAt();
     if (!isProbe && now < this.nextPingAt) return;
     if (isProbe) this.probes += 1;
-    this.probeOwed ||= isProbe;
-    this.pingOwed = true;
+    this.probePending ||= isProbe;
+    this.pingPending = true;
     this.nextPingAt = now + this.config.pingIntervalMs;
   }
 
-  /** Each one of a silence waits twice as long as the one before it. */
+  /** Each probe of a silence waits twice as long as the one before it. */
   private probeAt(): number {
-    const isDue = this.probes < MAX_PROBES && !this.probeOwed && this.probedAt === undefined;
+    const isDue = this.probes < MAX_PROBES && !this.probePending && this.probedAt === undefined;
     if (!this.started || !isDue) return Number.POSITIVE_INFINITY;
     return Math.max(this.heardAt, this.transferAt) + this.atLeast(this.config.probeMs) * 2 ** this.probes;
   }
@@ -113,23 +112,23 @@ export class Liveness {
     return Math.max(ms, PROBE_ROUND_TRIPS * Math.max(this.roundTripMs ?? 0, this.pathRoundTripMs));
   }
 
-  /** When a probe will have been without an answer for too long; Infinity while none is. */
+  /** When a probe has waited too long for an answer; Infinity without a probe. */
   unansweredAt(): number {
     if (this.probedAt === undefined) return Number.POSITIVE_INFINITY;
     return this.probedAt + this.atLeast(this.config.probeAnswerMs);
   }
 
-  get isPingOwed(): boolean {
-    return this.pingOwed;
+  get isPingPending(): boolean {
+    return this.pingPending;
   }
 
   /** The ping's 8 bytes; call it as the frame is written. */
   ping(now: number): Uint8Array {
     this.sequence = (this.sequence + 1) >>> 0;
     this.sentAt = now;
-    this.pingOwed = false;
-    if (this.probeOwed) this.probedAt = now;
-    this.probeOwed = false;
+    this.pingPending = false;
+    if (this.probePending) this.probedAt = now;
+    this.probePending = false;
     const opaque = Buffer.alloc(8);
     opaque.writeUInt32BE(this.sequence, 4);
     return opaque;
@@ -144,6 +143,6 @@ export class Liveness {
     if (!this.started) return Number.POSITIVE_INFINITY;
     const deadAt = this.heardAt + this.config.silenceLimitMs;
     const pingAt = Math.min(this.nextPingAt, this.probeAt());
-    return this.judgedAt >= deadAt ? pingAt : Math.min(pingAt, deadAt);
+    return this.checkedAt >= deadAt ? pingAt : Math.min(pingAt, deadAt);
   }
 }

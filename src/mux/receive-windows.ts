@@ -1,5 +1,5 @@
 /**
- * How much each peer stream may send us: one budget for the session, shared out as credit (docs/protocol.md §8). Pure.
+ * How much each stream may send us: one budget for the session, divided into credit (docs/protocol.md §8). Pure.
  *
  * A stream's window starts at `initialWindowBytes` and doubles, up to `maxWindowBytes`, whenever half of it was
  * consumed within two round trips, as QUIC and yamux implementations do: then the window, not the path or the reader,
@@ -44,7 +44,7 @@ export class ReceiveWindows {
     return stream.window;
   }
 
-  /** A stream was closed: whatever it held or could still get is no longer ours to store. */
+  /** A stream was closed: what it held or could still receive needs no memory any more. */
   forget(stream: StreamState): void {
     if (stream.window === 0) return;
     this.streams -= 1;
@@ -76,11 +76,8 @@ export class ReceiveWindows {
     if (stream.consumedInEpoch * 2 >= stream.window) this.adjust(stream, now);
   }
 
-  /**
-   * Is a grant worth a frame? Only for a quarter of the window, so that credit costs little, and only while more may
-   * come.
-   */
-  owes(stream: StreamState): boolean {
+  /** Only for a quarter of the window, so that few frames are needed, and only while more may come. */
+  isCreditDue(stream: StreamState): boolean {
     return (
       !stream.finishReceived &&
       stream.phase !== 'closed' &&
@@ -90,14 +87,14 @@ export class ReceiveWindows {
   }
 
   /**
-   * Counts and returns the credit to send now; 0 if none is owed, or if the budget has less than a useful portion. Then
-   * the peer still has credit or we still hold bytes of its stream, so another consumption asks again: nothing stalls.
+   * Counts and returns the credit to send now; 0 if none is due, or if the budget has too little. Then the peer still
+   * has credit or we still hold bytes of the stream, so the next consumption asks again: nothing stalls.
    */
   grant(stream: StreamState): number {
-    if (!this.owes(stream)) return 0;
+    if (!this.isCreditDue(stream)) return 0;
     const reserved = this.config.minWindowBytes - stream.granted - stream.held;
     const credit = Math.min(this.deficit(stream), Math.max(this.free, reserved, 0));
-    // Slivers of a short budget would cost a frame each, and peers count them as useless.
+    // Tiny parts of a short budget would cost a frame each, and peers count them as no-op frames.
     if (credit * 4 < this.config.minWindowBytes) return 0;
     stream.granted += credit;
     this.committed += credit;

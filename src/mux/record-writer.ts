@@ -1,7 +1,7 @@
 /**
- * What one end has to send, put into records: control frames in order, then pongs, credit and pings, then DATA of one
- * stream after the other, quiet ones first (docs/protocol.md §9). What can be worked out when it is sent is kept as
- * state, not queued, so a peer that does not read cannot make the queue grow. Pure.
+ * Writes what one end has to send into records: control frames in order, then pongs, pings and credit, then DATA of
+ * one stream after the other, quiet ones first (docs/protocol.md §9). Pongs, pings and credit are state, not a queue,
+ * so a peer that does not read cannot make a queue grow. Pure.
  */
 import type { WireFaultName } from '../errors.ts';
 import type { Piece } from '../memory/pieces.ts';
@@ -28,18 +28,18 @@ const CONTROL_ROOM = FRAME_HEADER_BYTES + 263;
 
 const RESET_BYTES = FRAME_HEADER_BYTES + 2;
 
-/** Below this a DATA frame waits for the next record, so that the tail of a record is not a sliver. */
+/** With less room a DATA frame waits for the next record, so that no record ends with a tiny frame. */
 const MIN_DATA_ROOM = FRAME_HEADER_BYTES + 256;
 
-/** docs/protocol.md §9: more than this many unanswered pings, and the oldest go without an answer. */
-const MAX_PONGS = 8;
+/** docs/protocol.md §9: of more unanswered pings than these, the oldest get no answer. */
+const MAX_PENDING_PONGS = 8;
 
-/** What a record may hold: frames that end a session; those, housekeeping and quiet streams; or bulk too. */
+/** What a record may hold: control frames; or pongs, pings, credit and quiet streams, too; or bulk, too. */
 export type WriteScope = 'control' | 'quiet' | 'all';
 
 export interface PolledRecord {
   readonly record: readonly Piece[] | undefined;
-  /** Streams of which something went out. */
+  /** Streams that sent something. */
   readonly served: ReadonlySet<StreamState>;
 }
 
@@ -50,8 +50,8 @@ export class RecordWriter {
   private readonly liveness: Liveness;
   private readonly encoder = new RecordEncoder();
   private control: ControlFrame[] = [];
-  private readonly creditDebts = new LazySet<StreamState>();
-  private pongs: Uint8Array[] = [];
+  private readonly pendingCredit = new LazySet<StreamState>();
+  private pendingPongs: Uint8Array[] = [];
 
   constructor(config: MuxConfig, scheduler: Scheduler, windows: ReceiveWindows, liveness: Liveness) {
     this.config = config;
@@ -64,10 +64,7 @@ export class RecordWriter {
     this.control.push(frame);
   }
 
-  /**
-   * Drops all that waits and says only this, behind a HELLO that has not gone out yet: nothing is understood before
-   * that.
-   */
+  /** Drops all that waits and sends only this, after a HELLO that has not gone out yet: it must come first. */
   replaceAll(frame: ControlFrame): void {
     const unsentHello = this.control.filter(({ type }) => type === 'hello');
     this.clear();
@@ -84,47 +81,46 @@ export class RecordWriter {
 
   clear(): void {
     this.control = [];
-    this.pongs = [];
-    this.creditDebts.clear();
+    this.pendingPongs = [];
+    this.pendingCredit.clear();
   }
 
-  /** Nothing was sent for a while, or cannot be. */
-  rest(): void {
-    this.encoder.rest();
+  /** While nothing is sent for now. */
+  releaseBuffers(): void {
+    this.encoder.releaseBuffers();
   }
 
-  owesCredit(stream: StreamState): void {
-    this.creditDebts.add(stream);
+  pushCredit(stream: StreamState): void {
+    this.pendingCredit.add(stream);
   }
 
-  owesPong(opaque: Uint8Array): void {
-    this.pongs.push(opaque);
-    if (this.pongs.length > MAX_PONGS) this.pongs.shift();
+  pushPong(opaque: Uint8Array): void {
+    this.pendingPongs.push(opaque);
+    if (this.pendingPongs.length > MAX_PENDING_PONGS) this.pendingPongs.shift();
   }
 
   get isFlooded(): boolean {
     return this.control.length > this.config.maxControlFrames;
   }
 
-  /** Something waits that need not wait for bulk: a control frame, an answer to a ping, credit, a quiet stream. */
+  /** Something may go before bulk: a control frame, a pong, credit, or a quiet stream. */
   get hasUrgent(): boolean {
-    return this.control.length > 0 || this.pongs.length > 0 || this.creditDebts.size > 0 || this.scheduler.hasQuiet;
+    return (
+      this.control.length > 0 || this.pendingPongs.length > 0 || this.pendingCredit.size > 0 || this.scheduler.hasQuiet
+    );
   }
 
   get isEmpty(): boolean {
     return this.control.length === 0 && this.scheduler.isEmpty;
   }
 
-  /**
-   * `maxBytes` bounds the record, `frameBytes` the payload of a DATA frame, and with it what each stream has in a
-   * round.
-   */
-  poll(now: number, maxBytes: number, frameBytes: number, share: WriteScope): PolledRecord {
+  /** `maxBytes` limits the record, `frameBytes` the payload of a DATA frame and with it each stream's quantum. */
+  poll(now: number, maxBytes: number, frameBytes: number, scope: WriteScope): PolledRecord {
     const served = new Set<StreamState>();
     this.writeControl(maxBytes);
-    if (share !== 'control') {
+    if (scope !== 'control') {
       this.writeHousekeeping(now, maxBytes);
-      this.writeData(maxBytes, frameBytes, share === 'all', served);
+      this.writeData(maxBytes, frameBytes, scope === 'all', served);
     }
     return { record: this.encoder.length > 0 ? this.encoder.take() : undefined, served };
   }
@@ -161,12 +157,12 @@ export class RecordWriter {
     const { encoder } = this;
     // HELLO must be the first frame (docs/protocol.md §6): nothing may overtake control frames that did not fit.
     if (this.control.length > 0 || encoder.length + CONTROL_ROOM > maxBytes) return;
-    for (const opaque of this.pongs) encoder.pong(opaque);
-    this.pongs = [];
-    if (this.liveness.isPingOwed) encoder.ping(this.liveness.ping(now));
-    for (const stream of this.creditDebts) {
+    for (const opaque of this.pendingPongs) encoder.pong(opaque);
+    this.pendingPongs = [];
+    if (this.liveness.isPingPending) encoder.ping(this.liveness.ping(now));
+    for (const stream of this.pendingCredit) {
       if (encoder.length + CONTROL_ROOM > maxBytes) return;
-      this.creditDebts.delete(stream);
+      this.pendingCredit.delete(stream);
       const credit = this.windows.grant(stream);
       if (credit > 0) encoder.credit(stream.id, credit);
     }
@@ -180,9 +176,8 @@ export class RecordWriter {
       if (!stream) return;
       const room = maxBytes - this.encoder.length - FRAME_HEADER_BYTES;
       const turn = Math.min(stream.queue.bytes, stream.sendCredit, scheduler.turnBytes(stream));
-      // The rest of the record stays empty: a piece cut off that is a turn of its own would open the next record, cut
-      // as much off the turn behind it, and so on, two frames a record for ever, each with its own write at the other
-      // end.
+      // The rest of the record stays empty. Otherwise the rest of this turn would begin the next record, cut as much
+      // off the next turn, and so on: two frames in each record from then on, each with its own write at the peer.
       if (served.size > 0 && turn - room >= LEAST_TURN * frameBytes) return scheduler.putBack(stream);
       scheduler.endTurn(stream, this.writeTurnOf(stream, Math.min(turn, room), maxBytes));
       served.add(stream);
@@ -190,8 +185,8 @@ export class RecordWriter {
   }
 
   /**
-   * One DATA frame, and FINISH or RESET behind the last one; the number of its bytes. Without room for them the stream
-   * stays ready for the next record.
+   * Writes one DATA frame, and FINISH or RESET after the last one; returns the DATA bytes. Without room for FINISH or
+   * RESET the stream stays ready for the next record.
    */
   private writeTurnOf(stream: StreamState, length: number, maxBytes: number): number {
     const { encoder } = this;
@@ -201,11 +196,11 @@ export class RecordWriter {
       stream.queue.take(length, (piece) => encoder.payload(piece));
     }
     if (stream.queue.bytes > 0) return length;
-    if (stream.owesFinish && maxBytes - encoder.length >= FRAME_HEADER_BYTES) {
+    if (stream.hasPendingFinish && maxBytes - encoder.length >= FRAME_HEADER_BYTES) {
       stream.finishSent = true;
       encoder.finish(stream.id);
     }
-    if (stream.owesReset && !stream.owesFinish && maxBytes - encoder.length >= RESET_BYTES) {
+    if (stream.hasPendingReset && !stream.hasPendingFinish && maxBytes - encoder.length >= RESET_BYTES) {
       stream.resetSent = true;
       encoder.reset(stream.id, 'target-reset');
     }

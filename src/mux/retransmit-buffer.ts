@@ -1,6 +1,7 @@
 /**
- * Numbered records that the peer has not acknowledged, in order: what is sent again on a new link (docs/protocol.md
- * §10). Its bound is the session's send window: when it is full, nothing new is sent, and nothing is dropped. Pure.
+ * Numbered records that the peer has not acknowledged, in order: what is retransmitted on a new link
+ * (docs/protocol.md §10). Its limit is the session's send window: when it is full, nothing new is sent, and nothing is
+ * dropped. Pure.
  */
 import type { SentStamp } from './congestion/congestion-controller.ts';
 import { RECORD_OVERHEAD_BYTES, type RetransmitMemory, RetransmitStore, type Stored } from './retransmit-store.ts';
@@ -9,11 +10,11 @@ export interface SentRecord {
   /** Frames, without a record header. */
   readonly stored: Stored;
   readonly bytes: number;
-  /** Undefined until it has gone out on the present link. */
+  /** Undefined until it has gone out on the current link. */
   stamp: SentStamp | undefined;
 }
 
-/** What one acknowledgement took out. */
+/** What one acknowledgement removed. */
 export interface Acknowledged {
   readonly records: number;
   readonly bytes: number;
@@ -21,7 +22,7 @@ export interface Acknowledged {
   readonly newest: SentStamp | undefined;
 }
 
-/** Taken-out places at the front of the list before it is cut: keeps each record's cost constant. */
+/** Removed entries at the front of the list before it is cut: so the cost of each record is constant. */
 const COMPACT_AT = 1024;
 
 export class RetransmitBuffer {
@@ -29,7 +30,7 @@ export class RetransmitBuffer {
   private records: SentRecord[] = [];
   /** Index of the oldest record that is kept. */
   private first = 0;
-  /** Index of the next record to go out on the present link. */
+  /** Index of the next record to go out on the current link. */
   private next = 0;
   /** Number of the record at `first`. */
   private firstNumber = 1;
@@ -44,14 +45,14 @@ export class RetransmitBuffer {
     return this.firstNumber + (this.records.length - this.first) - 1;
   }
 
-  /** Keeps a record that goes out on the present link now; nothing may wait to be sent again. */
+  /** Keeps a record that goes out on the current link now; none may wait for retransmission. */
   push(pieces: readonly Uint8Array[], bytes: number, stamp: SentStamp): void {
     this.records.push({ stored: this.store.put(pieces, bytes), bytes, stamp });
     this.next = this.records.length;
     this.bytes += bytes + RECORD_OVERHEAD_BYTES;
   }
 
-  /** The next record to be sent again, if any is left; `markSent` takes it. */
+  /** The next record to retransmit, if any is left; `markSent` takes it. */
   get waiting(): SentRecord | undefined {
     return this.records[this.next];
   }
@@ -63,7 +64,7 @@ export class RetransmitBuffer {
     this.next += 1;
   }
 
-  /** The peer has all records up to `number`; undefined where that is more than the present link has carried. */
+  /** The peer has all records up to `number`; undefined where that is more than the current link has carried. */
   acknowledge(number: number): Acknowledged | undefined {
     return number < this.firstNumber + this.next - this.first ? this.drop(number) : undefined;
   }
@@ -72,10 +73,8 @@ export class RetransmitBuffer {
     return received >= this.firstNumber - 1 && received <= this.lastNumber;
   }
 
-  /**
-   * A new link, whose peer has `received` records: all behind goes out again. False where records in between are gone.
-   */
-  rewind(received: number): boolean {
+  /** A new link, whose peer has `received` records: all later ones are retransmitted. False if some are gone. */
+  resumeAfter(received: number): boolean {
     if (!this.fits(received)) return false;
     this.drop(received);
     this.next = this.first;

@@ -1,7 +1,7 @@
 /**
- * Memory for records that are kept until they are acknowledged: large ones are copied into slabs that are used again
- * and again. Kept as they came, their buffers would live just long enough to be moved to the old generation, where only
- * a full collection frees them: at 500 MB/s that cost a quarter of the processor, the copy costs a twentieth
+ * Memory for records that are kept until they are acknowledged: large ones are copied into slabs that are reused.
+ * Kept as they came, their buffers would live just long enough to be moved to the old generation, where only a full
+ * collection frees them: at 500 MB/s that cost a quarter of the processor, the copy costs a twentieth
  * (docs/adr/0007-replay-slabs.md). Pure.
  */
 import { isOwned } from '../memory/pieces.ts';
@@ -9,19 +9,14 @@ import { isOwned } from '../memory/pieces.ts';
 const KIB = 1024;
 /** Five of the largest records. */
 const SLAB_BYTES = 256 * KIB;
-/**
- * Smaller records stay where they are: a slab for one of them would be waste, and there are few of them in a second.
- */
+/** Smaller records stay where they are: a slab for one would be waste, and there are only a few per second. */
 const COPY_FROM_BYTES = 2 * KIB;
-/**
- * What a record costs beside its bytes: without it, a peer could have a million tiny ones kept for the price of eight
- * megabytes.
- */
+/** What a record costs beside its bytes: without it, a peer could make us keep a million tiny ones as 8 MB. */
 export const RECORD_OVERHEAD_BYTES = 400;
 /**
- * Slabs kept for the next to need one, of all sessions of the process: twice what one session keeps at its bound.
- * Fewer, and slabs themselves become garbage of the old generation: with 8 of them full collections came 30 times as
- * often, and took a fifth of the throughput.
+ * Slabs kept for reuse by all sessions of the process: twice what one session keeps at its limit. With fewer, slabs
+ * themselves become garbage of the old generation: with 8 of them, full collections were 30 times as frequent and took
+ * a fifth of the throughput.
  */
 const MAX_FREE_SLABS = 64;
 
@@ -40,8 +35,9 @@ export interface Stored {
 
 /** The slabs of a process, and what all its sessions together keep. */
 export class RetransmitMemory {
-  /** Bytes, in all sessions; beyond it they keep no more than a minimum each. */
+  /** Bytes, of all sessions; beyond it they keep no more than a minimum each. */
   readonly limit: number;
+  /** Bytes. */
   used = 0;
   private readonly free: Slab[] = [];
 
@@ -49,12 +45,12 @@ export class RetransmitMemory {
     this.limit = limit;
   }
 
-  take(): Slab {
+  acquire(): Slab {
     this.used += SLAB_BYTES;
     return this.free.pop() ?? { memory: Buffer.allocUnsafeSlow(SLAB_BYTES), used: 0, records: 0 };
   }
 
-  giveBack(slab: Slab): void {
+  release(slab: Slab): void {
     this.used -= SLAB_BYTES;
     slab.used = 0;
     slab.records = 0;
@@ -71,7 +67,7 @@ export class RetransmitStore {
     this.memory = memory;
   }
 
-  /** Only reads the pieces, or keeps those of a small record: of memory that nobody gives back. */
+  /** Only reads the pieces, or keeps those of a small record if their memory has no owner. */
   put(pieces: readonly Uint8Array[], bytes: number): Stored {
     this.memory.used += RECORD_OVERHEAD_BYTES;
     if (bytes < COPY_FROM_BYTES || bytes > SLAB_BYTES) {
@@ -88,7 +84,7 @@ export class RetransmitStore {
     return { pieces: [slab.memory.subarray(begin, slab.used)], slab };
   }
 
-  /** The record is not needed any more: no link was given the slab's own memory. */
+  /** The record is not needed any more. No link has the slab's own memory: it got a copy. */
   drop({ slab }: Stored, bytes: number): void {
     this.memory.used -= RECORD_OVERHEAD_BYTES;
     if (slab === undefined) {
@@ -98,11 +94,11 @@ export class RetransmitStore {
     slab.records -= 1;
     if (slab.records > 0) return;
     if (slab === this.current) this.current = undefined;
-    this.memory.giveBack(slab);
+    this.memory.release(slab);
   }
 
   private slabFor(bytes: number): Slab {
-    if (this.current === undefined || SLAB_BYTES - this.current.used < bytes) this.current = this.memory.take();
+    if (this.current === undefined || SLAB_BYTES - this.current.used < bytes) this.current = this.memory.acquire();
     return this.current;
   }
 }

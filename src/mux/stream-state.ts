@@ -1,17 +1,17 @@
 /**
- * What a session remembers of one stream (docs/protocol.md §7): plain state, changed only by session.ts and
- * receive-windows.ts. Its absence from the session's table is the state `closed`. Pure.
+ * The state of one stream (docs/protocol.md §7), changed by the session, its scheduler and its windows. A stream that
+ * is not in the session's table is closed. Pure.
  */
 import type { Target } from '../protocol/target.ts';
 import { SendQueue } from './send-queue.ts';
 
 export type StreamPhase =
-  /** We sent OPEN and wait. */
+  /** We sent OPEN and wait for the answer. */
   | 'opening'
   /** The peer sent OPEN, the owner has not answered. */
   | 'offered'
   | 'open'
-  /** Out of the table; the scheduler or the credit list may still hold it. */
+  /** Not in the table; the scheduler or the list of pending credit may still hold it. */
   | 'closed';
 
 export class StreamState {
@@ -25,18 +25,18 @@ export class StreamState {
   /** The owner will write no more; FINISH goes out when the queue is empty. */
   finishWanted = false;
   finishSent = false;
-  /** The owner has let go of it: RESET follows what is queued, and what still comes is dropped. */
+  /** The owner has reset it: RESET follows what is queued, and what still arrives is dropped. */
   resetWanted = false;
   resetSent = false;
-  /** `write` answered false; the owner waits for `writable`. */
+  /** `write` returned false; the owner waits for `writable`. */
   ownerWaits = false;
   /** The scheduler holds it: at most once. */
   scheduled = false;
-  /** Of the scheduler: what is left of its quantum, bytes, and in which round it got that. */
+  /** For the scheduler: what is left of the stream's quantum, bytes, and in which round it got that. */
   deficit = 0;
   round = 0;
 
-  // Receiving. Invariant: granted + held ≤ what the ledger has counted for it.
+  // Receiving. Invariant: granted + held ≤ what ReceiveWindows has counted for it.
   /** Credit that the peer has and has not used, bytes. */
   granted = 0;
   /** Received and not yet consumed by the owner, bytes. */
@@ -44,9 +44,9 @@ export class StreamState {
   finishReceived = false;
   /** Of an offered stream: the owner has nothing left of it. */
   released = false;
-  /** What `granted + held` is to be brought up to. */
+  /** The goal for `granted + held`, bytes. */
   window = 0;
-  /** Since when, and how much, the owner consumed: decides whether the window grows. */
+  /** Since when, ms, and how many bytes the owner consumed: decides whether the window grows. */
   epoch = 0;
   consumedInEpoch = 0;
 
@@ -60,16 +60,14 @@ export class StreamState {
   get sendable(): boolean {
     if (this.phase !== 'open') return false;
     if (this.queue.bytes > 0) return this.sendCredit > 0;
-    return this.owesFinish || this.owesReset;
+    return this.hasPendingFinish || this.hasPendingReset;
   }
 
-  /** RESET is still to be sent. */
-  get owesReset(): boolean {
+  get hasPendingReset(): boolean {
     return this.resetWanted && !this.resetSent;
   }
 
-  /** FINISH is still to be sent. */
-  get owesFinish(): boolean {
+  get hasPendingFinish(): boolean {
     return this.finishWanted && !this.finishSent;
   }
 }

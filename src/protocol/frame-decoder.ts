@@ -18,28 +18,28 @@ import {
 } from './frames.ts';
 import { decodeHost, type Target } from './target.ts';
 
-/** What a handler answers: nothing, or the session error that it found. */
-export type Verdict = WireFaultName | undefined;
+/** What a handler returns: nothing, or the fault that ends the session. */
+export type Violation = WireFaultName | undefined;
 
 export interface FrameHandler {
   /** Bits of `features` that the receiver does not know mean nothing to it. */
-  handleHello(version: number, maxStreams: number, features: number): Verdict;
+  handleHello(version: number, maxStreams: number, features: number): Violation;
   /** Target is undefined where the frame is well formed but names no host or service that this version knows. */
-  handleOpen(stream: number, credit: number, target: Target | undefined): Verdict;
-  handleOpened(stream: number, credit: number): Verdict;
-  handleOpenFailed(stream: number, code: number): Verdict;
+  handleOpen(stream: number, credit: number, target: Target | undefined): Violation;
+  handleOpened(stream: number, credit: number): Violation;
+  handleOpenFailed(stream: number, code: number): Violation;
   /** Before any of the payload is looked at. */
-  handleDataHeader(stream: number, length: number): Verdict;
+  handleDataHeader(stream: number, length: number): Violation;
   /** 1 byte to all of what the last header announced, which the handler takes; called until that is complete. */
   handleData(stream: number, bytes: Piece): void;
-  handleCredit(stream: number, increment: number): Verdict;
-  handleFinish(stream: number): Verdict;
-  handleReset(stream: number, code: number): Verdict;
-  handlePing(opaque: Uint8Array): Verdict;
-  handlePong(opaque: Uint8Array): Verdict;
-  handleGoAway(code: number, lastStream: number): Verdict;
+  handleCredit(stream: number, increment: number): Violation;
+  handleFinish(stream: number): Violation;
+  handleReset(stream: number, code: number): Violation;
+  handlePing(opaque: Uint8Array): Violation;
+  handlePong(opaque: Uint8Array): Violation;
+  handleGoAway(code: number, lastStream: number): Violation;
   /** A frame of an unknown type that may be skipped. */
-  handleIgnorable(): Verdict;
+  handleIgnorable(): Violation;
 }
 
 const LARGEST_BUFFERED = FRAME_HEADER_BYTES + 1024;
@@ -57,10 +57,10 @@ export class FrameDecoder {
   private remainingStream = 0;
   private skipping = false;
   private sawHello = false;
-  private fault: Verdict = undefined;
+  private fault: Violation = undefined;
 
   /** Takes the piece. Returns the fault that ended decoding, if any; frames before it were handled. */
-  decode(piece: Piece, handler: FrameHandler): Verdict {
+  decode(piece: Piece, handler: FrameHandler): Violation {
     const bytes = Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
     const { length } = bytes;
     const mustRelease = isOwned(piece);
@@ -91,7 +91,7 @@ export class FrameDecoder {
    * The fast path: a whole header lies in `bytes`. Returns where the next frame, or what could not be read yet, begins.
    */
   private readFrame(bytes: Buffer, at: number, handler: FrameHandler): number {
-    const length = this.judgeHeader(bytes, at);
+    const length = this.checkHeader(bytes, at);
     if (this.fault !== undefined) return at;
     const body = at + FRAME_HEADER_BYTES;
     const type = bytes[at] ?? 0;
@@ -108,7 +108,7 @@ export class FrameDecoder {
   private gather(bytes: Buffer, at: number, handler: FrameHandler): number {
     const next = this.fill(FRAME_HEADER_BYTES, bytes, at);
     if (this.partialBytes < FRAME_HEADER_BYTES) return next;
-    const length = this.judgeHeader(this.partial, 0);
+    const length = this.checkHeader(this.partial, 0);
     if (this.fault !== undefined) return next;
     const type = this.partial[0] ?? 0;
     const stream = this.partial.readUInt32BE(4);
@@ -133,7 +133,7 @@ export class FrameDecoder {
   }
 
   /** Returns the payload's length; sets the fault where type, length or stream are out of range. */
-  private judgeHeader(bytes: Buffer, at: number): number {
+  private checkHeader(bytes: Buffer, at: number): number {
     const type = bytes[at] ?? 0;
     const length = bytes.readUIntBE(at + 1, 3);
     const stream = bytes.readUInt32BE(at + 4);
@@ -160,7 +160,7 @@ export class FrameDecoder {
 }
 
 /** A small frame that lies whole in `body`; `body` is only lent. */
-function dispatch(type: number, stream: number, body: Buffer, handler: FrameHandler): Verdict {
+function dispatch(type: number, stream: number, body: Buffer, handler: FrameHandler): Violation {
   switch (type) {
     case FrameType.hello:
       return handler.handleHello(body.readUInt16BE(0), body.readUInt32BE(4), body.readUInt16BE(2));

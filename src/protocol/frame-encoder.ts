@@ -44,11 +44,8 @@ export class RecordEncoder {
     return pieces;
   }
 
-  /**
-   * Between two records: there is little to say for now, so the next scratch is a small one again, made when it is
-   * needed.
-   */
-  rest(): void {
+  /** Between two records, when little is to be sent for now: the next scratch is a small one again. */
+  releaseBuffers(): void {
     endFilling(this.scratch.buffer, this.lease);
     this.lease = undefined;
     this.scratch = NO_SCRATCH;

@@ -97,7 +97,7 @@ function firstBytes(message: readonly Uint8Array[]): Buffer {
 }
 
 /** The pieces without their first `bytes` bytes; empty pieces are left out. Takes the message. */
-export function behind(message: readonly Piece[], bytes: number): Piece[] {
+export function dropPrefix(message: readonly Piece[], bytes: number): Piece[] {
   const rest: Piece[] = [];
   let left = bytes;
   for (const piece of message) {

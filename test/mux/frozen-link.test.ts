@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
 import { ResumableSession } from '../../src/mux/resumable-session.ts';
 import { RetransmitMemory } from '../../src/mux/retransmit-store.ts';
-import { behind, decodeRecordHeader } from '../../src/protocol/record-header.ts';
+import { decodeRecordHeader, dropPrefix } from '../../src/protocol/record-header.ts';
 import { TARGET } from '../support/mux-peer.ts';
 import { naiveDecode } from '../support/naive-decoder.ts';
 
@@ -115,7 +115,7 @@ class Download {
   private notePings(message: readonly Uint8Array[]): void {
     const decoded = decodeRecordHeader(message);
     if (decoded === undefined) throw new Error('every record has a header');
-    const { frames } = naiveDecode(Buffer.concat(behind(message, decoded.bytes)));
+    const { frames } = naiveDecode(Buffer.concat(dropPrefix(message, decoded.bytes)));
     if (frames.some(([type]) => type === 'ping')) this.pings.push(this.now);
   }
 

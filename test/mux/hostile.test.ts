@@ -14,7 +14,7 @@ function expectEnd(peer: MuxPeer, fault: string): void {
   expect(peer.ended).toBe(fault);
   const said = peer.frames();
   expect(said.map(([type, code]) => [type, faultOfSessionCode(Number(code))])).toEqual([['go-away', fault]]);
-  for (const id of inside(peer.session).unreleased) peer.session.release(id);
+  for (const id of inside(peer.session).streams.unreleased) peer.session.release(id);
   expect(kept(peer.session)).toEqual(NOTHING);
   for (const { type } of peer.events.slice(peer.events.findIndex((event) => event.type === 'ended') + 1)) {
     throw new Error(`an event behind the end: ${type}`);
@@ -149,7 +149,7 @@ describe('a client ends the session on', () => {
 
   it('more opens from the exit than it may refuse, and keeps nothing of those it refused', () => {
     const refusalRate = { perSecond: 10, burst: 100 };
-    const peer = MuxPeer.joined('client', { abandonRate: { perSecond: 0, burst: 0 }, refusalRate });
+    const peer = MuxPeer.joined('client', { rapidResetRate: { perSecond: 0, burst: 0 }, refusalRate });
     for (let i = 1; i <= 100; i++) peer.feed(wire.open(2 * i));
     expect(peer.frames()).toEqual(Array.from({ length: 100 }, (_, i) => ['open-failed', 2 * (i + 1), 35]));
     expect(kept(peer.session)).toEqual(NOTHING);
@@ -197,7 +197,7 @@ describe('frames that crossed a reset', () => {
   });
 
   it('of a thousand streams at once, are three each', () => {
-    const peer = MuxPeer.joined('exit', { uselessRate: { perSecond: 0, burst: 1000 } });
+    const peer = MuxPeer.joined('exit', { noOpRate: { perSecond: 0, burst: 1000 } });
     const ids = Array.from({ length: 1000 }, (_, i) => 2 * i + 1);
     for (const id of ids) peer.accepted(id);
     for (const id of ids) peer.session.reset(id, 'target-reset', peer.now);
@@ -207,7 +207,7 @@ describe('frames that crossed a reset', () => {
   });
 
   it('of refused opens, are the RESET of an opener that gave up meanwhile', () => {
-    const peer = MuxPeer.joined('exit', { maxStreams: 1, uselessRate: { perSecond: 0, burst: 100 } });
+    const peer = MuxPeer.joined('exit', { maxStreams: 1, noOpRate: { perSecond: 0, burst: 100 } });
     peer.accepted(1);
     for (let id = 3; id < 2003; id += 2) peer.feed(wire.open(id));
     for (let id = 3; id < 2003; id += 2) peer.feed(wire.reset(id));
@@ -217,17 +217,17 @@ describe('frames that crossed a reset', () => {
 
 describe('floods end the session one over their rate', () => {
   const rate = { perSecond: 10, burst: 50 };
-  const refusals = { abandonRate: { perSecond: 0, burst: 1 }, refusalRate: { perSecond: 10, burst: 49 } };
+  const refusals = { rapidResetRate: { perSecond: 0, burst: 1 }, refusalRate: { perSecond: 10, burst: 49 } };
   const open = (count: number): Buffer => wire.open(2 * count + 1);
   const floods: [what: string, config: Partial<MuxConfig>, one: (count: number) => Buffer[]][] = [
     ['pings', { pingRate: rate }, () => [wire.ping()]],
     ['pongs that nobody asked for', { pingRate: rate }, () => [wire.pong()]],
-    ['empty DATA', { uselessRate: rate }, () => [wire.data(1, Buffer.alloc(0))]],
-    ['unknown types', { uselessRate: rate }, () => [frame(0x90, 0, Buffer.from('?'))]],
-    ['CREDIT of 255 bytes', { uselessRate: rate }, () => [wire.credit(1, 255)]],
+    ['empty DATA', { noOpRate: rate }, () => [wire.data(1, Buffer.alloc(0))]],
+    ['unknown types', { noOpRate: rate }, () => [frame(0x90, 0, Buffer.from('?'))]],
+    ['CREDIT of 255 bytes', { noOpRate: rate }, () => [wire.credit(1, 255)]],
     [
       'GO_AWAY behind the first',
-      { uselessRate: rate },
+      { noOpRate: rate },
       (n) => [wire.goAway(10, 0), ...(n === 1 ? [wire.goAway(10, 0)] : [])],
     ],
     ['opens beyond the rate of opens', { openRate: { perSecond: 0, burst: 1 }, ...refusals }, (n) => [open(n)]],
@@ -250,7 +250,7 @@ describe('floods end the session one over their rate', () => {
   });
 
   it('frames for closed streams, beyond the three that may have crossed', () => {
-    const peer = MuxPeer.joined('exit', { uselessRate: rate });
+    const peer = MuxPeer.joined('exit', { noOpRate: rate });
     peer.accepted(1);
     peer.feed(wire.reset(1));
     for (let i = 0; i < 53; i++) peer.feed(wire.finish(1));
@@ -260,7 +260,7 @@ describe('floods end the session one over their rate', () => {
   });
 
   it('CREDIT of 256 bytes is no flood', () => {
-    const peer = MuxPeer.joined('exit', { uselessRate: rate });
+    const peer = MuxPeer.joined('exit', { noOpRate: rate });
     peer.accepted(1, 0);
     for (let i = 0; i < 1000; i++) peer.feed(wire.credit(1, 256));
     expectAlive(peer);
@@ -304,8 +304,8 @@ describe('a peer that does not read', () => {
       peer.feed(wire.data(1, Buffer.alloc(4 * KIB)));
       peer.session.consume(1, 4 * KIB, 0);
     }
-    const { creditDebts, control } = kept(peer.session);
-    expect({ creditDebts, control }).toEqual({ creditDebts: 1, control: 0 });
+    const { credit, control } = kept(peer.session);
+    expect({ credit, control }).toEqual({ credit: 1, control: 0 });
     expect(peer.frames().map(([type]) => type)).toEqual(['credit']);
   });
 });
@@ -313,7 +313,7 @@ describe('a peer that does not read', () => {
 describe('what hostile opens leave behind', () => {
   it('100,000 refused opens: nothing, and a flat heap', async () => {
     const many = { perSecond: 1e9, burst: 1e9 };
-    const peer = MuxPeer.joined('exit', { maxStreams: 1, openRate: many, abandonRate: many });
+    const peer = MuxPeer.joined('exit', { maxStreams: 1, openRate: many, rapidResetRate: many });
     peer.accepted(1);
     peer.frames();
     const baseline = kept(peer.session);
@@ -354,7 +354,7 @@ describe('what hostile opens leave behind', () => {
     }
     expect(peer.events.filter(({ type }) => type === 'offer').length).toBe(100);
     expect(peer.ended).toBe('peer-flood');
-    expect(inside(peer.session).unreleased.size).toBe(100);
+    expect(inside(peer.session).streams.unreleased.size).toBe(100);
   });
 
   it('10,000 opens and resets in a second are refused beyond the rate of abandoned ones, and end nothing', () => {

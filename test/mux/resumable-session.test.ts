@@ -234,9 +234,9 @@ describe('memory that is kept', () => {
     resumable.attach(rig.exit.resumable.received, resumable.received, rig.clock.now);
     const again = resumable.pollMessage(rig.clock.now) ?? [];
     const before = Buffer.concat(again);
-    rig.client.budget.take().memory.fill(0);
+    rig.client.budget.acquire().memory.fill(0);
     resumable.end('internal');
-    rig.client.budget.take().memory.fill(0xee);
+    rig.client.budget.acquire().memory.fill(0xee);
     expect(Buffer.concat(again).equals(before)).toBe(true);
     expect(again[0]?.buffer.byteLength).toBeLessThan(256 * KIB);
   });
@@ -251,7 +251,7 @@ describe('what is kept for a peer that acknowledges nothing', () => {
         sessionWindowBytes: 64 * MIB,
         maxSendQueueBytes: 16 * MIB,
       },
-      { retransmitBytes: MIB, minRetransmitBytes: 64 * KIB, path: UNBOUNDED },
+      { retransmitBytes: MIB, minRetransmitBytes: 64 * KIB, congestion: UNBOUNDED },
     );
     rig.client.write(0, 8 * MIB);
     rig.client.poll(1000);
@@ -262,7 +262,7 @@ describe('what is kept for a peer that acknowledges nothing', () => {
   });
 
   it('is little where the whole process is at its bound, but never nothing', () => {
-    const rig = rigWithStream({}, { minRetransmitBytes: 64 * KIB, path: UNBOUNDED });
+    const rig = rigWithStream({}, { minRetransmitBytes: 64 * KIB, congestion: UNBOUNDED });
     rig.client.budget.used = rig.client.budget.limit;
     rig.client.write(0, 250 * KIB);
     rig.client.poll(1000);

@@ -195,7 +195,7 @@ describe('the end of a session', () => {
     expect(peer.session.accept(3, 0)).toBe(false);
     expect(peer.frames()).toEqual(says);
     expect(peer.eventsOf(1)).toEqual(['offer', 'data', 'reset']);
-    expect(peer.eventsOf(3)).toEqual(['offer', 'withdrawn']);
+    expect(peer.eventsOf(3)).toEqual(['offer', 'cancelled']);
     expect(peer.events.at(-1)).toEqual({ type: 'ended', fault });
     expect(peer.events.filter(({ type }) => type === 'ended').length).toBe(1);
     expect(peer.session.open(TARGET, 0)).toEqual({ refused: 'shutting-down' });

@@ -164,7 +164,7 @@ describe('streams that have something to send', () => {
       maxSendQueueBytes: 32 * KIB,
     });
     const roomFor = (streams: number): number => {
-      for (let id = 1; id < 2 * streams; id += 2) if (!inside(peer.session).streams.has(id)) peer.accepted(id, 0);
+      for (let id = 1; id < 2 * streams; id += 2) if (!inside(peer.session).streams.live.has(id)) peer.accepted(id, 0);
       let room = 1;
       while (peer.session.write(2 * streams - 1, Buffer.alloc(KIB))) room += 1;
       return room;
@@ -187,7 +187,7 @@ describe('small writes behind others', () => {
         peer.frames();
       }
     }
-    const queue = inside(peer.session).streams.get(1)!.queue as unknown as { chunks: Buffer[]; bytes: number };
+    const queue = inside(peer.session).streams.live.get(1)!.queue as unknown as { chunks: Buffer[]; bytes: number };
     const memory = new Set(queue.chunks.map(({ buffer }) => buffer));
     expect(memory.size).toBeLessThan(100);
     expect(queue.chunks.length).toBeLessThan(100);
@@ -231,7 +231,7 @@ describe('opening', () => {
 
   it('ends with the ids', () => {
     const peer = MuxPeer.joined('client');
-    inside(peer.session).lastLocalId = 2 ** 31 - 3;
+    inside(peer.session).streams.lastLocalId = 2 ** 31 - 3;
     expect(peer.opened()).toBe(2 ** 31 - 1);
     expect(peer.session.open(TARGET, 0)).toEqual({ refused: 'out-of-ids' });
     expect(peer.session.open(TARGET, 0)).toEqual({ refused: 'out-of-ids' });

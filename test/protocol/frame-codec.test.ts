@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Verdict } from '../../src/protocol/frame-decoder.ts';
+import type { Violation } from '../../src/protocol/frame-decoder.ts';
 import { RecordEncoder } from '../../src/protocol/frame-encoder.ts';
 import type { Target } from '../../src/protocol/target.ts';
 import { byteByByte, decodePieces, type LoggedFrame } from '../support/frame-log.ts';
@@ -109,7 +109,7 @@ describe('every frame, from and to literal bytes', () => {
 });
 
 /** A header alone, of a payload that never comes: it must be enough to judge. */
-function verdictOnHeader(type: number, length: number, stream: number): Verdict {
+function verdictOnHeader(type: number, length: number, stream: number): Violation {
   const first = type === 0 ? [] : [HELLO];
   const header = frame(type, stream, Buffer.alloc(0), length);
   const whole = decodePieces([...first, header]).fault;
@@ -188,7 +188,8 @@ describe('OPEN with a target that this version cannot dial', () => {
 describe('a decoder that found a fault', () => {
   it('is dead: it hands on nothing more and repeats the fault', () => {
     const stream = Buffer.concat([HELLO, wire.finish(1), wire.finish(2), wire.finish(3)]);
-    const answer = (read: LoggedFrame): Verdict => (read[1] === 2 && read[0] === 'finish' ? 'wrong-state' : undefined);
+    const answer = (read: LoggedFrame): Violation =>
+      read[1] === 2 && read[0] === 'finish' ? 'wrong-state' : undefined;
     for (const pieces of [[stream, wire.finish(4)], byteByByte(stream)]) {
       expect(decodePieces(pieces, answer)).toEqual({
         frames: [HELLO_READ, ['finish', 1], ['finish', 2]],

@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { RecordEncoder } from '../../src/protocol/frame-encoder.ts';
 import {
-  behind,
   decodeRecordHeader,
+  dropPrefix,
   encodeRecordHeader,
   MAX_RECORD_COUNT,
   prependRecordHeader,
@@ -51,7 +51,7 @@ describe('the header of a record', () => {
         const pieces = cutAt(message, cuts);
         const decoded = decodeRecordHeader(pieces);
         expect(decoded?.header).toEqual(header);
-        const rest = Buffer.concat(behind(pieces, decoded?.bytes ?? 0));
+        const rest = Buffer.concat(dropPrefix(pieces, decoded?.bytes ?? 0));
         expect(rest).toEqual(hasFrames ? wire.finish(7) : Buffer.alloc(0));
       }),
     );

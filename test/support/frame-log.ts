@@ -1,5 +1,5 @@
 /** Records what a FrameDecoder hands on, in a form that does not depend on where its input was cut. */
-import { FrameDecoder, type FrameHandler, type Verdict } from '../../src/protocol/frame-decoder.ts';
+import { FrameDecoder, type FrameHandler, type Violation } from '../../src/protocol/frame-decoder.ts';
 import type { Target } from '../../src/protocol/target.ts';
 
 export type LoggedFrame = readonly (string | number | Target | undefined)[];
@@ -7,7 +7,7 @@ export type LoggedFrame = readonly (string | number | Target | undefined)[];
 export class FrameLog implements FrameHandler {
   readonly frames: LoggedFrame[] = [];
   /** Called for each frame: what the decoder is to be answered. */
-  answer: (frame: LoggedFrame) => Verdict = () => undefined;
+  answer: (frame: LoggedFrame) => Violation = () => undefined;
   private payload: Uint8Array[] = [];
 
   /** The payload of the last DATA frame, as far as it has come. */
@@ -15,7 +15,7 @@ export class FrameLog implements FrameHandler {
     return Buffer.concat(this.payload);
   }
 
-  private log(...frame: LoggedFrame): Verdict {
+  private log(...frame: LoggedFrame): Violation {
     this.closePayload();
     this.frames.push(frame);
     return this.answer(frame);
@@ -26,20 +26,20 @@ export class FrameLog implements FrameHandler {
     this.payload = [];
   }
 
-  handleHello = (version: number, maxStreams: number, features: number): Verdict =>
+  handleHello = (version: number, maxStreams: number, features: number): Violation =>
     this.log('hello', version, maxStreams, features);
-  handleOpen = (stream: number, credit: number, target: Target | undefined): Verdict =>
+  handleOpen = (stream: number, credit: number, target: Target | undefined): Violation =>
     this.log('open', stream, credit, target);
-  handleOpened = (stream: number, credit: number): Verdict => this.log('opened', stream, credit);
-  handleOpenFailed = (stream: number, code: number): Verdict => this.log('open-failed', stream, code);
-  handleDataHeader = (stream: number, length: number): Verdict => this.log('data', stream, length);
-  handleCredit = (stream: number, increment: number): Verdict => this.log('credit', stream, increment);
-  handleFinish = (stream: number): Verdict => this.log('finish', stream);
-  handleReset = (stream: number, code: number): Verdict => this.log('reset', stream, code);
-  handlePing = (opaque: Uint8Array): Verdict => this.log('ping', Buffer.from(opaque).toString('hex'));
-  handlePong = (opaque: Uint8Array): Verdict => this.log('pong', Buffer.from(opaque).toString('hex'));
-  handleGoAway = (code: number, lastStream: number): Verdict => this.log('go-away', code, lastStream);
-  handleIgnorable = (): Verdict => this.log('ignorable');
+  handleOpened = (stream: number, credit: number): Violation => this.log('opened', stream, credit);
+  handleOpenFailed = (stream: number, code: number): Violation => this.log('open-failed', stream, code);
+  handleDataHeader = (stream: number, length: number): Violation => this.log('data', stream, length);
+  handleCredit = (stream: number, increment: number): Violation => this.log('credit', stream, increment);
+  handleFinish = (stream: number): Violation => this.log('finish', stream);
+  handleReset = (stream: number, code: number): Violation => this.log('reset', stream, code);
+  handlePing = (opaque: Uint8Array): Violation => this.log('ping', Buffer.from(opaque).toString('hex'));
+  handlePong = (opaque: Uint8Array): Violation => this.log('pong', Buffer.from(opaque).toString('hex'));
+  handleGoAway = (code: number, lastStream: number): Violation => this.log('go-away', code, lastStream);
+  handleIgnorable = (): Violation => this.log('ignorable');
 
   handleData(_stream: number, bytes: Uint8Array): void {
     // The stream is checked through the header: DATA payload always belongs to the last one.
@@ -49,14 +49,14 @@ export class FrameLog implements FrameHandler {
 
 export interface Decoded {
   readonly frames: readonly LoggedFrame[];
-  readonly fault: Verdict;
+  readonly fault: Violation;
 }
 
 export function decodePieces(pieces: Iterable<Uint8Array>, answer?: FrameLog['answer']): Decoded {
   const decoder = new FrameDecoder();
   const log = new FrameLog();
   if (answer) log.answer = answer;
-  let fault: Verdict;
+  let fault: Violation;
   for (const piece of pieces) fault = decoder.decode(piece, log);
   log.closePayload();
   return { frames: log.frames, fault };

@@ -2,23 +2,27 @@
 import type { LazyMap, LazySet } from '../../src/mux/lazy-collections.ts';
 import type { MuxSession } from '../../src/mux/session.ts';
 
-interface Inside {
-  readonly streams: LazyMap<number, { sendCredit: number; granted: number; held: number; queue: { bytes: number } }>;
+interface Streams {
+  readonly live: LazyMap<number, { sendCredit: number; granted: number; held: number; queue: { bytes: number } }>;
   readonly unread: LazyMap<number, unknown>;
   readonly unreleased: LazySet<number>;
+  lastLocalId: number;
+}
+
+interface Inside {
+  readonly streams: Streams;
   readonly windows: { readonly committedBytes: number };
   readonly scheduler: { readonly quiet: readonly unknown[]; readonly bulk: readonly unknown[] };
   readonly writer: {
     readonly control: readonly unknown[];
-    readonly pongs: readonly unknown[];
-    readonly creditDebts: LazySet<unknown>;
+    readonly pendingPongs: readonly unknown[];
+    readonly pendingCredit: LazySet<unknown>;
   };
-  readonly events: readonly unknown[];
-  lastLocalId: number;
+  readonly events: { readonly events: readonly unknown[] };
 }
 
 export function inside(session: MuxSession): Inside {
-  return session as unknown as Inside;
+  return (session as unknown as { readonly parts: Inside }).parts;
 }
 
 export interface Kept {
@@ -29,22 +33,22 @@ export interface Kept {
   readonly ready: number;
   readonly control: number;
   readonly pongs: number;
-  readonly creditDebts: number;
+  readonly credit: number;
   readonly events: number;
 }
 
 export function kept(session: MuxSession): Kept {
-  const { streams, unread, unreleased, windows, scheduler, writer, events } = inside(session);
+  const { streams, windows, scheduler, writer, events } = inside(session);
   return {
-    streams: streams.size,
-    unread: unread.size,
-    unreleased: unreleased.size,
+    streams: streams.live.size,
+    unread: streams.unread.size,
+    unreleased: streams.unreleased.size,
     committed: windows.committedBytes,
     ready: scheduler.quiet.length + scheduler.bulk.length,
     control: writer.control.length,
-    pongs: writer.pongs.length,
-    creditDebts: writer.creditDebts.size,
-    events: events.length,
+    pongs: writer.pendingPongs.length,
+    credit: writer.pendingCredit.size,
+    events: events.events.length,
   };
 }
 
@@ -56,6 +60,6 @@ export const NOTHING: Kept = {
   ready: 0,
   control: 0,
   pongs: 0,
-  creditDebts: 0,
+  credit: 0,
   events: 0,
 };

@@ -216,7 +216,7 @@ export class RigEnd {
         );
         return this.fail(stream);
       case 'open-failed':
-      case 'withdrawn':
+      case 'cancelled':
         return this.fail(stream);
     }
   }

@@ -6,7 +6,7 @@
  * A sender would number the new records and be told of them so; its peer's counts are put back into its own terms on
  * the way.
  */
-import { behind, decodeRecordHeader, encodeRecordHeader } from '../../src/protocol/record-header.ts';
+import { decodeRecordHeader, dropPrefix, encodeRecordHeader } from '../../src/protocol/record-header.ts';
 import type { Message, MessageLink, MessageLinkHandler } from '../../src/transport/message-link.ts';
 import type { Prng } from './prng.ts';
 
@@ -53,7 +53,7 @@ export function recutLink(link: MessageLink, cutter: Cutter): MessageLink {
       handler?.handleMessage([encodeRecordHeader({ ...header, isNumbered: false, mayWait: false })]);
     }
     if (!header.isNumbered) return;
-    const frames = Buffer.concat(behind(message, bytes));
+    const frames = Buffer.concat(dropPrefix(message, bytes));
     counts.came(frames.length);
     kept = Buffer.concat([kept, frames]);
     cut();
@@ -66,7 +66,7 @@ export function recutLink(link: MessageLink, cutter: Cutter): MessageLink {
     if (decoded === undefined || told === undefined) return link.send(message);
     const acknowledged = { ...told, count: counts.originalOf(told.count) };
     const header = encodeRecordHeader({ ...decoded.header, acknowledged });
-    return link.send([header, ...behind(message, decoded.bytes)]);
+    return link.send([header, ...dropPrefix(message, decoded.bytes)]);
   };
 
   link.setHandler({

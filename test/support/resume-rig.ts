@@ -5,7 +5,7 @@
 import { DEFAULT_RESUME_CONFIG, type MuxConfig, type ResumeConfig } from '../../src/mux/config.ts';
 import { ResumableSession } from '../../src/mux/resumable-session.ts';
 import { RetransmitMemory } from '../../src/mux/retransmit-store.ts';
-import { behind, decodeRecordHeader } from '../../src/protocol/record-header.ts';
+import { decodeRecordHeader, dropPrefix } from '../../src/protocol/record-header.ts';
 import { Rig, RigEnd, type Side } from './mux-rig.ts';
 
 const MIB = 1024 * 1024;
@@ -62,7 +62,7 @@ export class ResumingEnd extends RigEnd {
     this.sentOnLink += 1;
     if (this.sentOnLink <= this.newest) return;
     this.newest = this.sentOnLink;
-    this.account(Buffer.concat(behind(message, decoded.bytes)));
+    this.account(Buffer.concat(dropPrefix(message, decoded.bytes)));
   }
 
   /** So many messages arrive. */

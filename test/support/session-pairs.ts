@@ -161,7 +161,7 @@ class PureEnd implements ComplianceEnd, StreamOwner {
           stream?.handleReset(event.fault);
         }
         return this.offers.get(event.stream)?.withdraw();
-      case 'withdrawn':
+      case 'cancelled':
         return this.offers.get(event.stream)?.withdraw();
       case 'opened':
       case 'open-failed':

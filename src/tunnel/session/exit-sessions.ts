@@ -201,7 +201,7 @@ export class ExitSessions {
     const now = performance.now();
     served.resumeLines ??= new TokenBucket(RESUME_LINES, now);
     const { peer, driver, unsaid } = served;
-    const isSaid = served.resumeLines.take(now);
+    const isSaid = served.resumeLines.acquire(now);
     const line = { peer, remote, streams: driver.streamCount, ...(isSaid && unsaid > 0 && { unsaid }) };
     served.unsaid = isSaid ? 0 : unsaid + 1;
     if (isSaid) this.options.logger.info(line, 'session resumed');

@@ -1,7 +1,7 @@
 /**
  * New streams that wait until they may be opened: so many were given up lately that the exit would soon refuse all
- * (mux/give-ups.ts). Who waits is served in the order of what is known of the target, so that a program that gives up
- * one connection after the other delays the others little. It knows nothing of links or answers.
+ * (mux/rapid-resets.ts). Who waits is served in the order of what is known of the target, so that a program that gives
+ * up one connection after the other delays the others little. It knows nothing of links or answers.
  */
 import { WstunError } from '../../errors.ts';
 import type { Opened } from '../../mux/events.ts';

@@ -496,7 +496,7 @@ export class SessionDriver implements StreamOwner {
         return this.handleReset(event.stream, event.fault);
       case 'offer':
         return this.handleOffer(event.stream, event.target);
-      case 'withdrawn':
+      case 'cancelled':
         return this.offers.get(event.stream)?.withdraw();
       case 'established':
         // With a GO_AWAY right behind the HELLO it never stood, and nobody is to be told that it did.

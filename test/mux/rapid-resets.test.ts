@@ -2,31 +2,31 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_MUX_CONFIG } from '../../src/mux/config.ts';
-import { GiveUps } from '../../src/mux/give-ups.ts';
+import { RapidResets } from '../../src/mux/rapid-resets.ts';
 import { TokenBucket } from '../../src/mux/token-bucket.ts';
 import { MuxPeer, TARGET } from '../support/mux-peer.ts';
 
-const { giveUpRate, abandonRate } = DEFAULT_MUX_CONFIG;
+const { ownRapidResetRate, rapidResetRate } = DEFAULT_MUX_CONFIG;
 
 describe('opens that are given up', () => {
   it('are never more in any time than the burst and what that time has earned', () => {
-    const steps = fc.array(fc.tuple(fc.constantFrom('take', 'spend', 'giveBack'), fc.nat({ max: 500 })), {
+    const steps = fc.array(fc.tuple(fc.constantFrom('acquire', 'spend', 'release'), fc.nat({ max: 500 })), {
       maxLength: 300,
     });
     fc.assert(
       fc.property(steps, fc.nat({ max: 299 }), (all, from) => {
-        const giveUps = new GiveUps({ perSecond: 10, burst: 20 }, 0);
+        const resets = new RapidResets({ perSecond: 10, burst: 20 }, 0);
         let [now, underWay, spent, since] = [0, 0, 0, 0];
         for (const [at, [what, ms]] of all.entries()) {
           now += ms;
           if (at === from) [since, spent] = [now, -underWay];
-          if (what === 'take') underWay += giveUps.take(now) ? 1 : 0;
+          if (what === 'acquire') underWay += resets.acquire(now) ? 1 : 0;
           else if (underWay > 0) {
             underWay -= 1;
             if (what === 'spend') {
-              giveUps.spend();
+              resets.spend();
               spent += 1;
-            } else giveUps.giveBack();
+            } else resets.release();
           }
           expect(spent).toBeLessThanOrEqual(20 + ((now - since) * 10) / 1000 + 1e-6);
         }
@@ -48,22 +48,22 @@ describe('opens that are given up', () => {
       }
     };
     const heldUntil = giveUpAll();
-    expect(opened).toBe(giveUpRate.burst);
+    expect(opened).toBe(ownRapidResetRate.burst);
     expect(heldUntil).toBeGreaterThan(peer.now);
     peer.now += 1000;
     giveUpAll();
-    expect(opened).toBe(giveUpRate.burst + giveUpRate.perSecond);
+    expect(opened).toBe(ownRapidResetRate.burst + ownRapidResetRate.perSecond);
   });
 
   it('of a link that stalls for 10 s may come at once, and the peer still bears them', () => {
-    const atExit = new TokenBucket(abandonRate, 0);
-    const most = giveUpRate.burst + 10 * giveUpRate.perSecond;
-    for (let i = 0; i < most; i++) expect(atExit.take(10_000)).toBe(true);
+    const atExit = new TokenBucket(rapidResetRate, 0);
+    const most = ownRapidResetRate.burst + 10 * ownRapidResetRate.perSecond;
+    for (let i = 0; i < most; i++) expect(atExit.acquire(10_000)).toBe(true);
   });
 
   it('are none that were answered, or had not gone out', () => {
     const peer = MuxPeer.joined('client');
-    for (let i = 0; i < 3 * giveUpRate.burst; i++) {
+    for (let i = 0; i < 3 * ownRapidResetRate.burst; i++) {
       const id = peer.opened();
       peer.session.reset(id, 'dial-cancelled', peer.now);
       peer.record();

@@ -1,0 +1,216 @@
+/**
+ * The peer's frames of a session (docs/protocol.md §4, §6 to §9): decodes records, checks each frame against the state
+ * of its stream, and turns it into changes of state and events for the owner. A fault ends the session, which is the
+ * caller's to do. Pure.
+ */
+import { faultOfSessionCode, faultOfStreamCode, type WireFaultName } from '../errors.ts';
+import { type Piece, release } from '../memory/pieces.ts';
+import { copiedIfSmall } from '../memory/small-parts.ts';
+import { FrameDecoder, type FrameHandler, type Violation } from '../protocol/frame-decoder.ts';
+import { MAX_CREDIT_BYTES, MIN_CREDIT_BYTES, PROTOCOL_VERSION, STREAMS_BEFORE_HELLO } from '../protocol/frames.ts';
+import type { Target } from '../protocol/target.ts';
+import { LATE_FRAMES_OF_REFUSED } from './peer-budgets.ts';
+import type { SessionParts } from './session-parts.ts';
+import type { StreamState } from './stream-state.ts';
+
+export class FrameReceiver implements FrameHandler {
+  private readonly parts: SessionParts;
+  private readonly decoder = new FrameDecoder();
+  /** Of the record that is being decoded. */
+  private now = 0;
+  peerMaxStreams = STREAMS_BEFORE_HELLO;
+  peerFeatures = 0;
+  /** This end takes no more streams. */
+  isDraining = false;
+  /** The peer takes no more streams. */
+  isPeerDraining = false;
+  /** The peer has ended the session, so nothing is to be sent any more. */
+  isEndedByPeer = false;
+
+  constructor(parts: SessionParts) {
+    this.parts = parts;
+  }
+
+  /** Takes the piece. Returns the fault that ends the session, if any. */
+  handleRecord(piece: Piece, now: number): Violation {
+    this.now = now;
+    return this.decoder.decode(piece, this);
+  }
+
+  handleHello(version: number, maxStreams: number, features: number): Violation {
+    if (version !== PROTOCOL_VERSION) return 'bad-version';
+    this.peerMaxStreams = maxStreams;
+    this.peerFeatures = features;
+    this.parts.events.push({ type: 'established' });
+    return undefined;
+  }
+
+  handleOpen(id: number, credit: number, target: Target | undefined): Violation {
+    const { config, streams, budgets, events } = this.parts;
+    if (streams.isLocal(id) || id <= streams.lastPeerId) return 'bad-stream-id';
+    if (credit > MAX_CREDIT_BYTES) return 'credit-overflow';
+    streams.lastPeerId = id;
+    if (config.role === 'client') return this.refuseOpen(id, 'dial-not-allowed');
+    if (this.isDraining) return this.refuseOpen(id, 'shutting-down');
+    const isBusy = !budgets.opens.acquire(this.now) || budgets.rapidResets.isEmpty(this.now);
+    if (isBusy || streams.peerStreams >= config.maxStreams) return this.refuseOpen(id, 'dial-busy');
+    if (!target) return this.refuseOpen(id, 'dial-bad-target');
+    streams.offer(id, target, credit);
+    events.push({ type: 'offer', stream: id, target });
+    return undefined;
+  }
+
+  /** Keeps nothing but the answer, and counts: a peer that respects our HELLO hardly ever needs it. */
+  private refuseOpen(id: number, fault: WireFaultName): Violation {
+    this.parts.budgets.allowLateFrames(LATE_FRAMES_OF_REFUSED);
+    this.parts.writer.push({ type: 'open-failed', stream: id, fault });
+    return this.countRapidReset();
+  }
+
+  private countRapidReset(): Violation {
+    const { rapidResets, refusals } = this.parts.budgets;
+    return rapidResets.acquire(this.now) || refusals.acquire(this.now) ? undefined : 'peer-flood';
+  }
+
+  handleOpened(id: number, credit: number): Violation {
+    const { streams, liveness, rapidResets, events } = this.parts;
+    const stream = streams.get(id);
+    if (!stream) return this.checkLate(id);
+    if (stream.phase !== 'opening') return 'wrong-state';
+    if (credit > MAX_CREDIT_BYTES) return 'credit-overflow';
+    stream.phase = 'open';
+    stream.sendCredit = credit;
+    liveness.handleTransfer(this.now);
+    rapidResets.release();
+    events.push({ type: 'opened', stream: id });
+    return undefined;
+  }
+
+  handleOpenFailed(id: number, code: number): Violation {
+    const stream = this.parts.streams.get(id);
+    if (!stream) return this.checkLate(id);
+    if (stream.phase !== 'opening') return 'wrong-state';
+    this.failOpening(stream, faultOfStreamCode(code));
+    return undefined;
+  }
+
+  private failOpening(stream: StreamState, fault: WireFaultName): void {
+    this.parts.streams.close(stream);
+    this.parts.rapidResets.release();
+    this.parts.events.push({ type: 'open-failed', stream: stream.id, fault });
+  }
+
+  handleDataHeader(id: number, length: number): Violation {
+    const stream = this.parts.streams.get(id);
+    if (!stream) return this.checkLateData(id, length);
+    if (stream.phase !== 'open' || stream.finishReceived) return 'wrong-state';
+    if (length === 0) return this.countNoOp();
+    return this.parts.windows.receive(stream, length) ? undefined : 'window-exceeded';
+  }
+
+  handleData(id: number, bytes: Piece): void {
+    const { streams, liveness, writer, events } = this.parts;
+    liveness.handleTransfer(this.now);
+    const stream = streams.get(id);
+    // The owner may have reset the stream between two pieces of one frame.
+    const isWanted = stream !== undefined && !stream.resetWanted;
+    if (isWanted) return void events.push({ type: 'data', stream: id, bytes: copiedIfSmall(bytes) });
+    const { length } = bytes;
+    release(bytes);
+    const due = stream && streams.consume(id, length, this.now);
+    if (due) writer.pushCredit(due);
+  }
+
+  handleCredit(id: number, increment: number): Violation {
+    if (increment === 0 || increment > MAX_CREDIT_BYTES) return 'credit-overflow';
+    const { streams, scheduler } = this.parts;
+    const stream = streams.get(id);
+    // Late credit of a useful size is free, as on an open stream: only the peer knows how much of it is in flight.
+    if (!stream && increment >= MIN_CREDIT_BYTES && streams.isUsed(id)) return undefined;
+    if (!stream) return this.checkLate(id);
+    if (stream.phase !== 'open') return 'wrong-state';
+    if (stream.sendCredit + increment > MAX_CREDIT_BYTES) return 'credit-overflow';
+    stream.sendCredit += increment;
+    scheduler.add(stream);
+    return increment < MIN_CREDIT_BYTES ? this.countNoOp() : undefined;
+  }
+
+  handleFinish(id: number): Violation {
+    const { streams, events } = this.parts;
+    const stream = streams.get(id);
+    if (!stream) return this.checkLate(id);
+    if (stream.phase !== 'open' || stream.finishReceived) return 'wrong-state';
+    stream.finishReceived = true;
+    if (!stream.resetWanted) events.push({ type: 'finish', stream: id });
+    if (stream.finishSent) streams.closeWithUnread(stream);
+    return undefined;
+  }
+
+  handleReset(id: number, code: number): Violation {
+    const { streams, events } = this.parts;
+    const stream = streams.get(id);
+    if (!stream) return this.checkLate(id);
+    const { phase } = stream;
+    if (phase === 'opening') return 'wrong-state';
+    const fault = faultOfStreamCode(code);
+    // Data from before the reset of a socket is still to be delivered.
+    if (phase === 'open' && fault === 'target-reset') streams.closeWithUnread(stream);
+    else streams.close(stream);
+    if (phase === 'open') {
+      if (!stream.resetWanted) events.push({ type: 'reset', stream: id, fault });
+      return undefined;
+    }
+    events.push({ type: 'cancelled', stream: id, fault });
+    return this.countRapidReset();
+  }
+
+  handlePing(opaque: Uint8Array): Violation {
+    if (!this.parts.budgets.pings.acquire(this.now)) return 'peer-flood';
+    this.parts.writer.pushPong(opaque);
+    return undefined;
+  }
+
+  handlePong(opaque: Uint8Array): Violation {
+    const { liveness, windows, budgets } = this.parts;
+    liveness.handlePong(opaque, this.now);
+    windows.roundTripMs = liveness.roundTripMs ?? windows.roundTripMs;
+    return budgets.pings.acquire(this.now) ? undefined : 'peer-flood';
+  }
+
+  handleGoAway(code: number, lastStream: number): Violation {
+    const fault = faultOfSessionCode(code);
+    if (fault !== 'shutting-down') {
+      // A fault stops the decoder: what follows in the same record must not be handled any more.
+      this.isEndedByPeer = true;
+      return fault;
+    }
+    if (this.isPeerDraining) return this.countNoOp();
+    this.isPeerDraining = true;
+    const { streams, writer, events } = this.parts;
+    events.push({ type: 'peer-draining' });
+    for (const stream of streams.all()) {
+      if (stream.phase !== 'opening' || stream.id <= lastStream) continue;
+      this.failOpening(stream, fault);
+      writer.retractOpen(stream.id);
+    }
+    return undefined;
+  }
+
+  handleIgnorable(): Violation {
+    return this.countNoOp();
+  }
+
+  private countNoOp(): Violation {
+    return this.parts.budgets.noOps.acquire(this.now) ? undefined : 'peer-flood';
+  }
+
+  /** A frame for a stream that is not live: it was in flight when the stream was closed here, or it is a fault. */
+  private checkLate(id: number): Violation {
+    return this.parts.streams.isUsed(id) ? this.countNoOp() : 'bad-stream-id';
+  }
+
+  private checkLateData(id: number, length: number): Violation {
+    if (length === 0 || !this.parts.streams.isUsed(id)) return this.checkLate(id);
+    return this.parts.budgets.acquireLateBytes(length) ? undefined : 'window-exceeded';
+  }
+}

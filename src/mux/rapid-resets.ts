@@ -1,0 +1,45 @@
+/**
+ * How many opens this end may still reset before an answer, until the peer takes it for a rapid-reset attack
+ * (docs/protocol.md §9). An open that waits for its answer may yet be reset, so each holds a token until then. Pure.
+ */
+import type { RateLimit } from './config.ts';
+
+export class RapidResets {
+  private readonly limit: RateLimit;
+  private tokens: number;
+  private opening = 0;
+  private updatedAt: number;
+
+  constructor(limit: RateLimit, now: number) {
+    this.limit = limit;
+    this.tokens = limit.burst;
+    this.updatedAt = now;
+  }
+
+  /** For an open. Held and free tokens are together never more than the burst, so that no pause saves up for two. */
+  acquire(now: number): boolean {
+    const earned = (Math.max(0, now - this.updatedAt) * this.limit.perSecond) / 1000;
+    this.tokens = Math.min(this.limit.burst - this.opening, this.tokens + earned);
+    this.updatedAt = now;
+    if (this.tokens < 1) return false;
+    this.tokens -= 1;
+    this.opening += 1;
+    return true;
+  }
+
+  /** The open was answered, or had not gone out. */
+  release(): void {
+    this.opening -= 1;
+    this.tokens += 1;
+  }
+
+  /** The open was reset. */
+  spend(): void {
+    this.opening -= 1;
+  }
+
+  /** When to try again after `acquire` returned false, ms. */
+  retryAt(now: number): number {
+    return now + (Math.max(0, 1 - this.tokens) * 1000) / this.limit.perSecond;
+  }
+}

@@ -1,0 +1,37 @@
+/**
+ * What both directions of a session work on: `MuxSession` for the owner, `FrameReceiver` for the peer's frames. Pure.
+ */
+import { checkMuxConfig, type MuxConfig } from './config.ts';
+import { EventQueue } from './events.ts';
+import { LateResets } from './late-resets.ts';
+import { Liveness } from './liveness.ts';
+import { PeerBudgets } from './peer-budgets.ts';
+import { RapidResets } from './rapid-resets.ts';
+import { ReceiveWindows } from './receive-windows.ts';
+import { RecordWriter } from './record-writer.ts';
+import { Scheduler } from './scheduler.ts';
+import { StreamTable } from './stream-table.ts';
+
+export class SessionParts {
+  readonly config: MuxConfig;
+  readonly events = new EventQueue();
+  readonly scheduler = new Scheduler();
+  readonly windows: ReceiveWindows;
+  readonly budgets: PeerBudgets;
+  readonly liveness: Liveness;
+  readonly writer: RecordWriter;
+  readonly lateResets: LateResets;
+  readonly rapidResets: RapidResets;
+  readonly streams: StreamTable;
+
+  constructor(config: MuxConfig, now: number) {
+    this.config = checkMuxConfig(config);
+    this.windows = new ReceiveWindows(config);
+    this.budgets = new PeerBudgets(config, now);
+    this.liveness = new Liveness(config, now);
+    this.writer = new RecordWriter(config, this.scheduler, this.windows, this.liveness);
+    this.lateResets = new LateResets(config.resetWaitMs);
+    this.rapidResets = new RapidResets(config.ownRapidResetRate, now);
+    this.streams = new StreamTable(config, this.windows, this.lateResets, this.budgets);
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * The streams of a session (docs/protocol.md §7): which ids are used, which streams are live, and which have ended but
+ * still hold memory or one of the slots that `maxStreams` limits. Pure.
+ */
+import { MAX_STREAM_ID } from '../protocol/frames.ts';
+import type { Target } from '../protocol/target.ts';
+import type { MuxConfig } from './config.ts';
+import type { LateResets } from './late-resets.ts';
+import { LazyMap, LazySet } from './lazy-collections.ts';
+import { LATE_FRAMES_OF_STREAM, type PeerBudgets } from './peer-budgets.ts';
+import type { ReceiveWindows } from './receive-windows.ts';
+import { StreamState } from './stream-state.ts';
+
+export class StreamTable {
+  private readonly isClient: boolean;
+  private readonly windows: ReceiveWindows;
+  private readonly lateResets: LateResets;
+  private readonly budgets: PeerBudgets;
+  private readonly live = new LazyMap<number, StreamState>();
+  /** Streams that ended before their owner consumed all data: they hold memory, so they keep their slot. */
+  private readonly unread = new LazyMap<number, StreamState>();
+  /** Offers whose slot is in use: the owner has not called `release`, or the stream is live. */
+  private readonly unreleased = new LazySet<number>();
+  private lastLocalId: number;
+  lastPeerId = 0;
+  /** Slots in use of the streams that we open. */
+  localStreams = 0;
+
+  constructor({ role }: MuxConfig, windows: ReceiveWindows, lateResets: LateResets, budgets: PeerBudgets) {
+    this.isClient = role === 'client';
+    this.windows = windows;
+    this.lateResets = lateResets;
+    this.budgets = budgets;
+    this.lastLocalId = this.isClient ? -1 : 0;
+  }
+
+  get size(): number {
+    return this.live.size;
+  }
+
+  /** Slots in use of the streams that the peer opens. */
+  get peerStreams(): number {
+    return this.unreleased.size;
+  }
+
+  get(id: number): StreamState | undefined {
+    return this.live.get(id);
+  }
+
+  /** A copy: streams may be closed meanwhile. */
+  all(): StreamState[] {
+    return [...this.live.values()];
+  }
+
+  get hasIds(): boolean {
+    return this.lastLocalId + 2 <= MAX_STREAM_ID;
+  }
+
+  isLocal(id: number): boolean {
+    return (id % 2 === 1) === this.isClient;
+  }
+
+  isUsed(id: number): boolean {
+    return id <= (this.isLocal(id) ? this.lastLocalId : this.lastPeerId);
+  }
+
+  openLocal(target: Target): StreamState {
+    this.lastLocalId += 2;
+    this.localStreams += 1;
+    const stream = new StreamState(this.lastLocalId, target, 'opening');
+    this.live.set(stream.id, stream);
+    return stream;
+  }
+
+  offer(id: number, target: Target, credit: number): void {
+    const stream = new StreamState(id, target, 'offered');
+    stream.sendCredit = credit;
+    this.live.set(id, stream);
+    this.unreleased.add(id);
+  }
+
+  /** The owner has nothing left of an offered stream. */
+  release(id: number): void {
+    const stream = this.live.get(id) ?? this.unread.get(id);
+    if (stream) stream.released = true;
+    else this.unreleased.delete(id);
+  }
+
+  /** Returns the stream if new credit is due for it. */
+  consume(id: number, bytes: number, now: number): StreamState | undefined {
+    const stream = this.live.get(id) ?? this.unread.get(id);
+    if (!stream) return undefined;
+    this.windows.consume(stream, bytes, now);
+    if (stream.phase === 'closed' && stream.held === 0) this.dropUnread(id);
+    else if (this.windows.isCreditDue(stream)) return stream;
+    return undefined;
+  }
+
+  /** Without the data that its owner has not consumed. */
+  close(stream: StreamState): void {
+    this.remove(stream);
+    this.freeSlot(stream);
+  }
+
+  /** No more frames follow in either direction, but what the owner has not consumed is still memory of the session. */
+  closeWithUnread(stream: StreamState): void {
+    this.remove(stream);
+    if (stream.held === 0) return this.freeSlot(stream);
+    this.windows.revoke(stream);
+    this.unread.set(stream.id, stream);
+  }
+
+  private remove(stream: StreamState): void {
+    stream.phase = 'closed';
+    stream.queue.clear();
+    this.lateResets.delete(stream);
+    this.live.delete(stream.id);
+    this.budgets.allowLateFrames(LATE_FRAMES_OF_STREAM);
+  }
+
+  dropUnread(id: number): void {
+    const stream = this.unread.get(id);
+    if (!stream) return;
+    this.unread.delete(id);
+    this.freeSlot(stream);
+  }
+
+  dropAllUnread(): void {
+    for (const id of [...this.unread.keys()]) this.dropUnread(id);
+  }
+
+  private freeSlot(stream: StreamState): void {
+    this.windows.forget(stream);
+    if (this.isLocal(stream.id)) this.localStreams -= 1;
+    else if (stream.released) this.unreleased.delete(stream.id);
+  }
+}
