@@ -72,6 +72,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'state',
     'tether',
   ],
+  'index.ts': ['app', 'errors.ts', 'net', 'observability'],
   cli: [
     'app',
     'crypto/invite.ts',

@@ -152,7 +152,7 @@ describe('what was typed wrong', () => {
   it('a file that is not there is told in words', async () => {
     const tls = ['--tls-cert', '/does/not/exist.pem', '--tls-key', '/etc/hostname'];
     const { code, stderr } = await wstun(['relay', '--state', state, '--listen', '127.0.0.1:0', ...tls]);
-    expect([code, stderr]).toEqual([78, expect.stringContaining('/does/not/exist.pem: there is no such place')]);
+    expect([code, stderr]).toEqual([78, expect.stringContaining('/does/not/exist.pem: it does not exist')]);
     expect(stderr).not.toContain('ENOENT');
   });
 
@@ -161,7 +161,7 @@ describe('what was typed wrong', () => {
     expect(added.code).toBe(0);
     expect((await wstun(['access', 'list', '--state', state])).stdout).toContain('fast  rate=20mbit  quota=10GB');
     const wrong = await wstun(['access', 'add', 'slow', '--rate', '20MB', '--state', state]);
-    expect(wrong.stderr).toMatch(/--rate 20MB: it must be bits a second/);
+    expect(wrong.stderr).toMatch(/--rate 20MB: it must be bits per second/);
     expect(wrong.stderr).not.toContain('--help');
   });
 

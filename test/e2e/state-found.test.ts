@@ -87,7 +87,7 @@ describe('renewing an invite', () => {
     expect([free.code, free.stdout.includes('[y/N]')]).toEqual([0, false]);
     expect((await typed(['access', 'renew', 'bob', '--state', state], 'n\n')).code).toBe(2);
     const added = await typed(['access', 'add', 'carol', '--state', state], '');
-    expect(added.stdout).toMatch(/^invite for carol, by ws:\/\/127/);
+    expect(added.stdout).toMatch(/^invite for carol, through ws:\/\/127/);
   });
 });
 

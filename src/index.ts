@@ -1,0 +1,11 @@
+/** What `import … from 'wstun'` offers; docs/api.md describes it. Nothing runs at import. */
+export { type Client, type ClientEvents, type ClientOptions, startClient } from './app/client.ts';
+export type { DialOptions } from './app/dialling.ts';
+export { type Exit, type ExitEvents, type ExitOptions, startExit } from './app/exit.ts';
+export type { PeerOptions } from './app/invites.ts';
+export { tuneMemory } from './app/memory-tuning.ts';
+export { type Relay, type RelayOptions, startRelay } from './app/relay.ts';
+export type { TetherNotice } from './app/tether.ts';
+export { type FaultName, WstunError } from './errors.ts';
+export type { HostPort } from './net/host-port.ts';
+export type { Logger } from './observability/logger.ts';

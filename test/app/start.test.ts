@@ -1,0 +1,183 @@
+/** Relay, named exit and client in this process, over real sockets, as a program starts them. */
+import { once } from 'node:events';
+import { createServer, get } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { inspect } from 'node:util';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import {
+  type Client,
+  type ClientOptions,
+  type Exit,
+  type ExitOptions,
+  type Relay,
+  type RelayOptions,
+  startClient,
+  startExit,
+  startRelay,
+  WstunError,
+} from '../../src/index.ts';
+import { faultOfPromise } from '../support/faults.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { until } from '../support/until.ts';
+
+const LOOPBACK = { host: '127.0.0.1', port: 0 };
+
+async function relayFor(options: Partial<RelayOptions> = {}): Promise<Relay> {
+  const state = join(await tempDir(), 'relay');
+  const relay = await startRelay({ state, listen: [LOOPBACK], ...options });
+  onTestFinished(() => relay.close(0));
+  return relay;
+}
+
+async function clientFor(invite: string, options: Partial<ClientOptions> = {}): Promise<Client> {
+  const client = await startClient({ invite, listen: LOOPBACK, ...options });
+  onTestFinished(() => client.close(0));
+  return client;
+}
+
+async function exitFor(invite: string, options: Partial<ExitOptions> = {}): Promise<Exit> {
+  const exit = await startExit({ state: join(await tempDir(), 'exit'), invite, ...options });
+  onTestFinished(() => exit.close(0));
+  return exit;
+}
+
+/** A page, its port, and how it is fetched through a client. `/slow` is answered when `answer` is called. */
+async function page() {
+  const held: (() => void)[] = [];
+  const server = createServer(({ url }, response) => {
+    if (url === '/slow') held.push(() => response.end('late'));
+    else response.end('here');
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  onTestFinished(() => server.closeAllConnections());
+  onTestFinished(() => void server.close());
+  const { port } = server.address() as AddressInfo;
+  const fetchBy = async ({ listen }: Client, path = '/'): Promise<string> => {
+    const request = get({ ...listen, path: `http://127.0.0.1:${port}${path}`, agent: false });
+    const [answer] = await once(request, 'response');
+    let text = `${answer.statusCode} `;
+    for await (const chunk of answer) text += String(chunk);
+    return text;
+  };
+  return { allow: [`127.0.0.1:${port}`], fetchBy, held };
+}
+
+describe('a relay', () => {
+  it('a relay that invites a client accepts it at once, and ends its sessions when it is removed', async () => {
+    const relay = await relayFor();
+    expect(relay).toMatchObject({
+      urlSource: 'guessed',
+      admin: undefined,
+      firstInvite: expect.stringMatching(/^wstun1_/),
+    });
+    const { allow, fetchBy } = await page();
+    const lost: string[] = [];
+    const client = await clientFor(await relay.invite('alice', { allow }), {
+      events: { onSessionLost: (error) => lost.push(error.fault) },
+    });
+    expect(await fetchBy(client)).toBe('200 here');
+    await relay.remove('alice');
+    await until(() => lost.length === 1);
+    expect(lost).toEqual(['access-removed']);
+  });
+
+  it('a relay that cannot listen leaves nothing open: its directory and port can be used at once', async () => {
+    const taken = await relayFor();
+    const port = Number(taken.listen[0]?.split(':')[1]);
+    const state = join(await tempDir(), 'second');
+    const listen = [LOOPBACK, { host: '127.0.0.1', port }];
+    expect(await faultOfPromise(startRelay({ state, listen }))).toBe('cannot-listen');
+    await taken.close();
+    expect((await relayFor({ state, listen: [{ host: '127.0.0.1', port }] })).listen).toEqual([`127.0.0.1:${port}`]);
+  });
+
+  it('a relay waits for streams that are open when it closes, and a second call ends them', async () => {
+    const relay = await relayFor();
+    const { allow, fetchBy, held } = await page();
+    const client = await clientFor(await relay.invite('alice', { allow }));
+    const [first, second] = [fetchBy(client, '/slow'), fetchBy(client, '/slow')];
+    await until(() => held.length === 2);
+    let closed = false;
+    const closing = relay.close().then(() => {
+      closed = true;
+    });
+    for (const answer of held.splice(0, 1)) answer();
+    expect(await first).toBe('200 late');
+    expect(closed).toBe(false);
+    await relay.close(0);
+    await closing;
+    expect(await second).toMatch(/^502 .*WSTUN-E435/);
+  });
+
+  it.each<[string, Partial<RelayOptions>]>([
+    ['a resume window of more than a day', { resumeWindowMs: 86_400_001 }],
+    ['a resume window that is no whole number', { resumeWindowMs: 1.5 }],
+    ['too many pending connections', { maxPendingPerAddress: 1_000_001 }],
+    ['a path with a space', { path: '/a b' }],
+    ['a public address that is a name', { publicAddresses: ['relay.example.org'] }],
+    ['a host whose address is none', { hosts: { 'page.internal': 'localhost' } }],
+  ])('a relay rejects %s as an option (WSTUN-E101)', async (_, options) => {
+    const error = await relayFor(options).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(WstunError);
+    expect(error).toMatchObject({ fault: 'bad-option', code: 'WSTUN-E101' });
+  });
+});
+
+describe('a client', () => {
+  it('a client rejects an invite for an exit, and a proxy that is open to the network', async () => {
+    const relay = await relayFor();
+    expect(await faultOfPromise(clientFor(await relay.invite('home', { role: 'exit' })))).toBe('invite-for-exit');
+    const open = clientFor(relay.firstInvite ?? '', { listen: { host: '0.0.0.0', port: 0 } });
+    expect(await faultOfPromise(open)).toBe('open-to-network');
+    expect(await faultOfPromise(clientFor('wstun1_'))).toMatch(/^invite-/);
+  });
+
+  it('a client with `once` ends with the reason, and a program that does not ask for it goes on', async () => {
+    const relay = await relayFor();
+    await relay.close(0);
+    const client = await clientFor(relay.firstInvite ?? '', { once: true });
+    // An unhandled rejection would fail the test run.
+    await until(() => inspect(client.ended).includes('rejected'));
+    expect(await faultOfPromise(client.ended)).toBe('relay-unreachable');
+    await client.close();
+  });
+
+  it('the promise `ended` of a client resolves when it is closed', async () => {
+    const relay = await relayFor();
+    const client = await clientFor(relay.firstInvite ?? '');
+    await client.close();
+    await client.ended;
+  });
+});
+
+describe('a named exit', () => {
+  it('a client of an exit gets its page through the relay, and the exit remembers its invite', async () => {
+    const relay = await relayFor({ exit: false });
+    const { allow, fetchBy } = await page();
+    const registered: boolean[] = [];
+    const events = { onRegistered: ({ first }: { first: boolean }) => void registered.push(first) };
+    const exit = await exitFor(await relay.invite('home', { role: 'exit' }), { events });
+    expect(exit.name).toBe('home');
+    await until(() => registered.length === 1);
+    const client = await clientFor(await exit.invite('alice', { allow }));
+    expect(await fetchBy(client)).toBe('200 here');
+    await exit.close();
+    const again = await startExit({ state: exit.state, events });
+    onTestFinished(() => again.close(0));
+    await until(() => registered.length === 2);
+    expect(registered).toEqual([true, true]);
+    expect(await fetchBy(client)).toBe('200 here');
+  });
+
+  it('an exit does not start twice with one directory, nor without an invite, nor with a relay’s directory', async () => {
+    const relay = await relayFor();
+    const exit = await exitFor(await relay.invite('home', { role: 'exit' }));
+    expect(await faultOfPromise(startExit({ state: exit.state }))).toBe('exit-running');
+    expect(await faultOfPromise(startExit({ state: join(await tempDir(), 'empty') }))).toBe('invite-missing');
+    expect(await faultOfPromise(startExit({ state: relay.state }))).toBe('state-unusable');
+    expect(await faultOfPromise(exitFor(relay.firstInvite ?? ''))).toBe('invite-for-client');
+    await exit.close();
+    await (await startExit({ state: exit.state })).close(0);
+  });
+});
