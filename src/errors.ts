@@ -470,9 +470,9 @@ export function describeFault(fault: FaultName, detail = '', fix: string = FAULT
 
 /** Why an address cannot be listened on, by the code of the system's error, and what to do about it. */
 const LISTEN_FAULTS: Readonly<Record<string, readonly [reason: string, fix: string]>> = {
-  EADDRINUSE: ['something else listens there already', 'Stop that, or choose another port'],
-  EACCES: ['not permitted; ports below 1024 are often for root alone', 'Choose another port'],
-  EADDRNOTAVAIL: ['this machine does not have that address', 'Give one that it has'],
+  EADDRINUSE: ['another program already listens there', 'Stop it, or choose another port'],
+  EACCES: ['not permitted; ports below 1024 often need root', 'Choose another port'],
+  EADDRNOTAVAIL: ['this machine does not have that address', 'Give an address of this machine'],
   ENOTFOUND: ['that name does not exist', 'Give an address of this machine'],
 };
 

@@ -63,7 +63,10 @@ it('[::] alone serves both families, also beside another port of IPv4', async ()
 it('an address that is given twice is still refused, in words', async () => {
   const place = `0.0.0.0:${await freePort()}`;
   const relay = await wstun(['relay', '--state', await tempDir(), '--listen', place, '--listen', place]);
-  expect(relay).toMatchObject({ code: 69, stderr: expect.stringContaining(`${place}: something else listens there`) });
+  expect(relay).toMatchObject({
+    code: 69,
+    stderr: expect.stringContaining(`${place}: another program already listens there`),
+  });
 });
 
 it('without IPv6 an address of it is refused in words, and the other one serves', async () => {

@@ -58,7 +58,7 @@ const FRONTS: readonly Front[] = [
     ),
     relayArgs: ['--path', '/assets'],
     code: 'WSTUN-E220',
-    log: /a good ticket of alice came under another path, \/… instead of \/assets\/…/,
+    log: /a valid ticket of alice came under the path \/… instead of \/assets\/…/,
   },
   {
     name: 'nginx that adds a path',

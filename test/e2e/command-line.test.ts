@@ -98,7 +98,7 @@ describe('a paste', () => {
     const missing = await wstun(['client', '--invite-file', '/does/not/exist']);
     expect(missing).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining('/does/not/exist: there is no such place'),
+      stderr: expect.stringContaining('/does/not/exist: it does not exist'),
     });
     expect(missing.stderr).not.toContain('ENOENT');
     const endless = await wstun(['client', '--invite-file', '/dev/zero']);

@@ -139,7 +139,7 @@ describe('what was typed wrong', () => {
   it('a port that is taken is told with the option that names another, and quickstart, which has no password, with its own advice', async () => {
     const taken = await wstun(['client', '--listen', `127.0.0.1:${port}`, secret]);
     expect(taken.stderr).toContain(
-      `something else listens there already. Stop that, or choose another port: --listen 127.0.0.1:${port + 1}.`,
+      `another program already listens there. Stop it, or choose another port: --listen 127.0.0.1:${port + 1}.`,
     );
     expect(taken.stderr).not.toMatch(/EADDRINUSE|--tether/);
     const nowhere = await wstun(['client', '--listen', '192.0.2.1:1080', '--allow-lan', secret]);

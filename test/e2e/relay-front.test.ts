@@ -51,7 +51,7 @@ describe('behind nginx, under a path', () => {
     expect(await elsewhere.event('retrying')).toMatchObject({ code: 'WSTUN-E220' });
     await expect
       .poll(() => relay.process.stderr)
-      .toMatch(/ticket of bob came under another path, \/other\/… instead of \/hidden\/…/);
+      .toMatch(/ticket of bob came under the path \/other\/… instead of \/hidden\/…/);
   });
 });
 

@@ -332,7 +332,7 @@ describe('starting', () => {
         { host: '127.0.0.1', port },
       ],
     });
-    await expect(failing).rejects.toThrow(`127.0.0.1:${port}: something else listens there already`);
+    await expect(failing).rejects.toThrow(`127.0.0.1:${port}: another program already listens there`);
     await expect(failing).rejects.toMatchObject({ fault: 'cannot-listen' });
     const adminTaken = startRelayServer({
       ...options,

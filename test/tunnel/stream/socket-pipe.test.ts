@@ -248,7 +248,7 @@ describe('pipeSocket', () => {
       // In one read, so that the end follows on a paused socket.
       client.send(Buffer.alloc(40_000, 7)).socket.end();
       await until(() => socket.isPaused() && socket.readableEnded);
-      expect((await result).error).toMatchObject({ fault: 'target-reset', detail: 'half-closed and idle' });
+      expect((await result).error).toMatchObject({ fault: 'target-reset', detail: 'it was half-closed and idle' });
     });
 
   it('stops reading the tunnel while the client takes nothing, and loses nothing', async () => {
@@ -268,7 +268,7 @@ describe('pipeSocket', () => {
     const { client, socket, result } = await joined({ halfClosedIdleMs: 40 });
     expect(socket.timeout).toBeUndefined();
     client.socket.end();
-    expect((await result).error).toMatchObject({ fault: 'target-reset', detail: 'half-closed and idle' });
+    expect((await result).error).toMatchObject({ fault: 'target-reset', detail: 'it was half-closed and idle' });
   });
 
   it('ends at once when the socket is gone already', async () => {
