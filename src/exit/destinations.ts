@@ -3,6 +3,7 @@
  * lately, and which were silent. Pure, time is passed in. A memory is one peer's: nobody can make others forget, or
  * doubt, what they use.
  */
+import { BoundedMap } from '../limits/bounded-map.ts';
 import { formatIp, type IpBytes, networkBase } from '../net/ip.ts';
 
 /** What answers, or does not, as one. */
@@ -57,9 +58,9 @@ const MAX_TRIES = 100;
 
 export class DestinationMemory {
   /** Exact ones, and until when that counts. */
-  private readonly answered = new Map<string, number>();
+  private readonly answered = new BoundedMap<string, number>(MAX_ANSWERED);
   /** Exact ones and what is around them. */
-  private readonly silent = new Map<string, { readonly tries: number; readonly until: number }>();
+  private readonly silent = new BoundedMap<string, { readonly tries: number; readonly until: number }>(MAX_SILENT);
 
   get size(): number {
     return this.answered.size + this.silent.size;
@@ -76,7 +77,7 @@ export class DestinationMemory {
 
   noteAnswer(destinations: readonly Destination[], now: number): void {
     for (const { exact, around } of destinations) {
-      setLatest(this.answered, exact, now + HOLDS_MS, MAX_ANSWERED);
+      this.answered.set(exact, now + HOLDS_MS);
       for (const key of [exact, ...around.map((each) => each.key)]) this.silent.delete(key);
     }
   }
@@ -100,17 +101,6 @@ export class DestinationMemory {
 
   private count(key: string, now: number): void {
     const tries = Math.min(MAX_TRIES, this.triesOf(key, now) + 1);
-    setLatest(this.silent, key, { tries, until: now + HOLDS_MS }, MAX_SILENT);
-  }
-}
-
-/** A Map keeps the order of insertion: the one set longest ago makes room. */
-function setLatest<V>(map: Map<string, V>, key: string, value: V, most: number): void {
-  map.delete(key);
-  map.set(key, value);
-  if (map.size <= most) return;
-  for (const oldest of map.keys()) {
-    map.delete(oldest);
-    return;
+    this.silent.set(key, { tries, until: now + HOLDS_MS });
   }
 }

@@ -8,8 +8,8 @@
  * moment. When there is none all the same, a dial that has hung for seconds gives way. Peers have equal rights: the
  * last quarter of all places is for those that have few.
  */
+import { TokenBucket } from '../limits/token-bucket.ts';
 import { type Destination, DestinationMemory, type Prospect } from './destinations.ts';
-import { StartBudget } from './start-budget.ts';
 
 export interface QueueLimits {
   readonly pendingPerPeer: number;
@@ -74,8 +74,8 @@ interface PeerState {
   readonly counts: Record<Prospect['kind'], number>;
   /** Evicted ones that have not ended yet. */
   leaving: number;
-  readonly untried: StartBudget;
-  readonly tried: StartBudget;
+  readonly untried: TokenBucket;
+  readonly tried: TokenBucket;
 }
 
 /** `wait`: until another end, or some time, comes. `full`: one of these kinds could give way. */
@@ -152,7 +152,7 @@ export class DialQueue {
     if (answered) state.memory.noteAnswer(entry.destinations, now);
     else if (age >= SILENT_MS || entry.state === 'evicted') state.memory.noteSilence(entry.destinations, now);
     if (entry.state === 'evicted') state.leaving--;
-    else if (age < SILENT_MS && entry.kind !== 'good') budgetOf(state, entry.tries).giveBack();
+    else if (age < SILENT_MS && entry.kind !== 'good') budgetOf(state, entry.tries).release();
     entry.state = 'over';
     state.started.delete(entry);
     state.counts[entry.kind]--;
@@ -196,7 +196,7 @@ export class DialQueue {
     const { counts } = state;
     const isGood = prospect.kind === 'good';
     if (!isGood && (state.startedOf.get(group) ?? 0) >= Math.max(8, most >> 3)) return WAIT;
-    if (!isGood && !budgetOf(state, triesOf(prospect)).has(now)) return WAIT;
+    if (!isGood && budgetOf(state, triesOf(prospect)).isEmpty(now)) return WAIT;
     const full = (kinds: readonly Prospect['kind'][], ofAll = false): Room => ({ kind: 'full', kinds, ofAll });
     if (prospect.kind === 'doubtful' && counts.doubtful >= doubtfulShareOf(most)) return full(['doubtful']);
     if (isGood && counts.good >= shareOf(most)) return full(['good']);
@@ -217,7 +217,7 @@ export class DialQueue {
     entry.kind = prospect.kind;
     entry.tries = triesOf(prospect);
     entry.startedAt = now;
-    if (entry.kind !== 'good') budgetOf(state, entry.tries).take();
+    if (entry.kind !== 'good') budgetOf(state, entry.tries).spend(now);
     state.started.add(entry);
     state.counts[entry.kind]++;
     state.startedOf.set(entry.group, (state.startedOf.get(entry.group) ?? 0) + 1);
@@ -294,7 +294,7 @@ function doubtfulShareOf(most: number): number {
 function newPeer(most: number, now: number): PeerState {
   const burst = Math.min(most, Math.max(8, most >> 2));
   // The share lasts from the burst on until its first ones have to give way.
-  const rate = (shareOf(most) - burst) / (HOPELESS_MS * 1.05);
+  const perSecond = (1000 * (shareOf(most) - burst)) / (HOPELESS_MS * 1.05);
   return {
     memory: new DestinationMemory(),
     lines: { good: new Map(), untried: new Map(), tried: new Map() },
@@ -302,13 +302,13 @@ function newPeer(most: number, now: number): PeerState {
     startedOf: new Map(),
     counts: { good: 0, fresh: 0, doubtful: 0 },
     leaving: 0,
-    untried: new StartBudget(burst, Math.max(rate, 1 / HOPELESS_MS), now),
+    untried: new TokenBucket({ burst, perSecond: Math.max(perSecond, 1000 / HOPELESS_MS) }, now),
     // Of ten seconds each their share is used up evenly: one of them is always old enough to give way.
-    tried: new StartBudget(Math.max(1, burst >> 3), doubtfulShareOf(most) / 10_000, now),
+    tried: new TokenBucket({ burst: Math.max(1, burst >> 3), perSecond: doubtfulShareOf(most) / 10 }, now),
   };
 }
 
-function budgetOf({ untried, tried }: PeerState, tries: number): StartBudget {
+function budgetOf({ untried, tried }: PeerState, tries: number): TokenBucket {
   return tries === 0 ? untried : tried;
 }
 
@@ -354,8 +354,8 @@ function lookAgain(state: PeerState, key: string, now: number): void {
 
 /** Those that may begin now, best first. */
 function inTurn({ lines, untried, tried }: PeerState, now: number): Group[] {
-  const newest = untried.has(now) ? [...lines.untried.values()].slice(-COMPARED).toReversed() : [];
-  const byTries = tried.has(now) ? [...lines.tried.values()] : [];
+  const newest = untried.isEmpty(now) ? [] : [...lines.untried.values()].slice(-COMPARED).toReversed();
+  const byTries = tried.isEmpty(now) ? [] : [...lines.tried.values()];
   return [
     ...lines.good.values(),
     // Behind a thousand that come to nothing, one that answers would wait for all of them: so the newest is first.

@@ -3,6 +3,7 @@
  * cache of such answers. Pure, time is passed in.
  */
 import type { WireFaultName } from '../errors.ts';
+import { BoundedMap } from '../limits/bounded-map.ts';
 import { type IpBytes, parseIp } from '../net/ip.ts';
 
 /** One record type's answer. */
@@ -65,12 +66,10 @@ function fault(name: WireFaultName, detail: string, ttlMs: number, next = true):
 
 /** Answers by name; the one used longest ago makes room. */
 export class DnsCache {
-  private readonly most: number;
-  /** In order of use, the latest last: a Map keeps the order of insertion. */
-  private readonly entries = new Map<string, { answer: Answer; until: number }>();
+  private readonly entries: BoundedMap<string, { answer: Answer; until: number }>;
 
   constructor(mostEntries: number) {
-    this.most = mostEntries;
+    this.entries = new BoundedMap(mostEntries);
   }
 
   get size(): number {
@@ -80,19 +79,16 @@ export class DnsCache {
   get(name: string, now: number): Answer | undefined {
     const entry = this.entries.get(name);
     if (!entry) return undefined;
-    this.entries.delete(name);
-    if (now >= entry.until) return undefined;
+    if (now >= entry.until) {
+      this.entries.delete(name);
+      return undefined;
+    }
+    // It becomes the latest.
     this.entries.set(name, entry);
     return entry.answer;
   }
 
   set(name: string, { answer, ttlMs }: TimedAnswer, now: number): void {
-    this.entries.delete(name);
     this.entries.set(name, { answer, until: now + ttlMs });
-    if (this.entries.size <= this.most) return;
-    for (const oldest of this.entries.keys()) {
-      this.entries.delete(oldest);
-      return;
-    }
   }
 }

@@ -2,6 +2,7 @@
  * The multiplexer's limits. Each is listed in docs/limits.md with its memory cost. Checked once, when a session is
  * made.
  */
+import type { RateLimit } from '../limits/token-bucket.ts';
 import { MAX_CREDIT_BYTES, MAX_PAYLOAD_BYTES, MIN_CREDIT_BYTES } from '../protocol/frames.ts';
 import { type CongestionConfig, DEFAULT_CONGESTION_CONFIG } from './congestion/congestion-config.ts';
 
@@ -108,11 +109,6 @@ export interface ResumeConfig {
   readonly stallRoundTrips: number;
   /** How much is on its way at once. */
   readonly congestion: CongestionConfig;
-}
-
-export interface RateLimit {
-  readonly perSecond: number;
-  readonly burst: number;
 }
 
 const KIB = 1024;

@@ -1,8 +1,9 @@
 /**
  * What a peer may cost before the session ends with `peer-flood` or `window-exceeded` (docs/protocol.md §7, §9). Pure.
  */
+
+import { TokenBucket } from '../limits/token-bucket.ts';
 import type { MuxConfig } from './config.ts';
-import { TokenBucket } from './token-bucket.ts';
 
 /**
  * What an honest peer may have in flight when a stream closes here: OPENED, FINISH and RESET. DATA is counted in

@@ -2,7 +2,7 @@
  * How many opens this end may still reset before an answer, until the peer takes it for a rapid-reset attack
  * (docs/protocol.md §9). An open that waits for its answer may yet be reset, so each holds a token until then. Pure.
  */
-import type { RateLimit } from './config.ts';
+import type { RateLimit } from '../limits/token-bucket.ts';
 
 export class RapidResets {
   private readonly limit: RateLimit;

@@ -51,7 +51,7 @@ export class CredentialCheck {
    * to wait, what a program gives is not looked at, right or wrong. `now` in ms, monotonic.
    */
   accepts(user: Uint8Array, pass: Uint8Array, now = performance.now()): boolean {
-    if (this.#limit?.isBarred(this.#address, now)) return false;
+    if (this.#limit?.isLocked(this.#address, now)) return false;
     const [userDigest, passDigest] = [digest(user), digest(pass)];
     const sameUser = timingSafeEqual(userDigest, this.#user);
     const samePass = timingSafeEqual(passDigest, this.#pass);

@@ -1,70 +1,50 @@
 /**
- * Who guesses at the proxy's password, and how long he has to wait. Pure, time is passed in.
+ * Limits wrong guesses at the proxy's password by address. Pure, time is passed in.
  *
- * Only guesses that differ count: a program that goes on with an old password guesses once, and locks nobody out.
+ * Only guesses that differ count: a program that keeps sending an old password has guessed once, and locks nobody out.
  */
+import { BoundedMap } from '../limits/bounded-map.ts';
+import { LockOut, type LockOutLimits } from '../limits/lock-out.ts';
 import { parseSocketAddress, sourceOfIp } from '../net/address-source.ts';
 
-/** A person who types, and the old passwords of some programs. */
-const FREE_GUESSES = 10;
-const FIRST_WAIT_MS = 1_000;
-const MAX_WAIT_MS = 60_000;
-/** After the wait, without another guess. */
-const FORGET_MS = 10 * 60_000;
-/** A local network has fewer; who makes addresses up pushes out his own. */
-const MAX_SOURCES = 256;
-
-interface Guesser {
-  /** The last ones, as digests. */
-  readonly recent: Set<string>;
-  guesses: number;
-  waitMs: number;
-  until: number;
-}
+const LIMITS: LockOutLimits = {
+  /** A person who types, and the old passwords of some programs. */
+  freeFailures: 10,
+  firstMs: 1_000,
+  mostMs: 60_000,
+  forgetMs: 10 * 60_000,
+  /** A local network has fewer; an attacker who invents addresses pushes out only these. */
+  maxSources: 256,
+};
 
 /** Times are milliseconds of any clock that does not run backwards. */
 export class FailedAttemptLimiter {
-  /** By source, the one that guessed longest ago first. */
-  private readonly guessers = new Map<string, Guesser>();
-  private readonly onBarred: (address: string, waitMs: number) => void;
+  /** Of each source it remembers the last guesses, as digests. */
+  private readonly lockOut = new LockOut(LIMITS, () => new BoundedMap<string, true>(LIMITS.freeFailures));
+  private readonly onLockedOut: (address: string, waitMs: number) => void;
 
-  constructor(onBarred: (address: string, waitMs: number) => void = () => {}) {
-    this.onBarred = onBarred;
+  constructor(onLockedOut: (address: string, waitMs: number) => void = () => {}) {
+    this.onLockedOut = onLockedOut;
   }
 
-  /** Whether nothing that comes from there is looked at now. */
-  isBarred(address: string, now: number): boolean {
-    return now < (this.guessers.get(sourceOf(address))?.until ?? now);
+  /** Whether credentials from there are rejected unread now. */
+  isLocked(address: string, now: number): boolean {
+    return this.lockOut.isLocked(sourceOf(address), now);
   }
 
-  /** What came from there was wrong. @param guess a digest of it */
+  /** The credentials from there were wrong. @param guess a digest of them */
   noteWrong(address: string, guess: string, now: number): void {
     const source = sourceOf(address);
-    const before = this.guessers.get(source);
-    const isFresh = before !== undefined && now < before.until + FORGET_MS;
-    const guesser = isFresh ? before : { recent: new Set<string>(), guesses: 0, waitMs: 0, until: now };
-    if (!guesser.recent.has(guess)) this.count(guesser, guess, address, now);
-    this.guessers.delete(source);
-    this.guessers.set(source, guesser);
-    const [oldest] = this.guessers.keys();
-    if (this.guessers.size > MAX_SOURCES && oldest !== undefined) this.guessers.delete(oldest);
+    const recent = this.lockOut.memoOf(source, now);
+    if (recent.has(guess)) return;
+    recent.set(guess, true);
+    const { waitMs } = this.lockOut.fail(source, now);
+    if (waitMs > 0) this.onLockedOut(address, waitMs);
   }
 
-  /** What came from there was right. */
+  /** The credentials from there were right. */
   noteRight(address: string): void {
-    this.guessers.delete(sourceOf(address));
-  }
-
-  private count(guesser: Guesser, guess: string, address: string, now: number): void {
-    const [oldest] = guesser.recent;
-    if (guesser.recent.size >= FREE_GUESSES && oldest !== undefined) guesser.recent.delete(oldest);
-    guesser.recent.add(guess);
-    guesser.guesses++;
-    guesser.until = now;
-    if (guesser.guesses <= FREE_GUESSES) return;
-    guesser.waitMs = Math.min(MAX_WAIT_MS, Math.max(FIRST_WAIT_MS, guesser.waitMs * 2));
-    guesser.until = now + guesser.waitMs;
-    this.onBarred(address, guesser.waitMs);
+    this.lockOut.clear(sourceOf(address));
   }
 }
 

@@ -4,20 +4,20 @@
  * for.
  */
 import type { Clock, Timer } from '../clock.ts';
+import { type RateLimit, TokenBucket } from '../limits/token-bucket.ts';
 import { type ControlHandler, ControlLink } from '../transport/control-link.ts';
 import { type ControlMessage, MAX_ANNOUNCED_KEYS } from '../transport/control-messages.ts';
 import type { LinkCloseReason, MessageLink } from '../transport/message-link.ts';
-import { Pace, type Rate } from './notice-rate.ts';
 
 /** Lists that are used: an access list changes seldom, or a few times in a row by hand. */
-const LISTS: Rate = { perSecond: 1, burst: 4 };
+const LISTS: RateLimit = { perSecond: 1, burst: 4 };
 /**
  * Lists that are read: the longest takes 5 ms. An exit of an older version may send two a second while its file
  * changes.
  */
-const LISTS_READ: Rate = { perSecond: 4, burst: 8 };
+const LISTS_READ: RateLimit = { perSecond: 4, burst: 8 };
 /** Any messages, pings too. The longest list has ten; a sender that writes one for each key sends 10,000. */
-const MESSAGES: Rate = { perSecond: 200, burst: 2_000 };
+const MESSAGES: RateLimit = { perSecond: 200, burst: 2_000 };
 /**
  * One read can bring so many tiny messages before a pause takes effect. The link of an exit that owes more is aborted,
  * because pausing does not slow it down.
@@ -29,14 +29,14 @@ const MAX_PAUSE_MS = 5_000;
 
 /** Of one exit, whichever control link it has: a new link must not start with a new budget. */
 export class AnnouncementLimiters {
-  readonly lists: Pace;
-  readonly listsRead: Pace;
-  readonly messages: Pace;
+  readonly lists: TokenBucket;
+  readonly listsRead: TokenBucket;
+  readonly messages: TokenBucket;
 
   constructor(now: number) {
-    this.lists = new Pace(LISTS, now);
-    this.listsRead = new Pace(LISTS_READ, now);
-    this.messages = new Pace(MESSAGES, now);
+    this.lists = new TokenBucket(LISTS, now);
+    this.listsRead = new TokenBucket(LISTS_READ, now);
+    this.messages = new TokenBucket(MESSAGES, now);
   }
 }
 
@@ -104,7 +104,7 @@ class Announcements implements ControlHandler {
     const list = this.next;
     const now = this.clock.now();
     if (list === undefined) return;
-    if (this.limiters.lists.take(now)) {
+    if (this.limiters.lists.acquire(now)) {
       this.next = undefined;
       this.events.onList(list);
     } else {

@@ -3,13 +3,13 @@
  * number of requests at once. The peers that wait take turns, and each peer has a rate, so that a peer with many
  * clients delays only itself.
  */
-import { Pace, type Rate } from './notice-rate.ts';
+import { type RateLimit, TokenBucket } from '../limits/token-bucket.ts';
 
 /**
  * Of one peer. A thousand clients that share one key are connected within 25 s of a restart. A client that opens links
  * and drops them costs the exit 30 dials a second, a tenth of a core.
  */
-const REQUESTS_OF_PEER: Rate = { perSecond: 30, burst: 256 };
+const REQUESTS_OF_PEER: RateLimit = { perSecond: 30, burst: 256 };
 /** Slots that a peer may have in any case. */
 const MIN_SLOTS_OF_PEER = 8;
 /** Waiting, of one peer: as many as its rate lets through within the time that a client waits. */
@@ -21,7 +21,7 @@ interface PeerQueue<T> {
   readonly waiting: Set<T>;
   /** Requests that the exit has not answered, those included whose clients have gone: it dials for them too. */
   requested: number;
-  readonly limiter: Pace;
+  readonly limiter: TokenBucket;
 }
 
 export interface RendezvousQueueLimits {
@@ -69,7 +69,7 @@ export class RendezvousQueue<T> {
   next(now: number): T | undefined {
     for (const [peer, queue] of this.queues) {
       const [client] = queue.waiting;
-      if (client === undefined || !this.hasSlot(queue) || !queue.limiter.take(now)) continue;
+      if (client === undefined || !this.hasSlot(queue) || !queue.limiter.acquire(now)) continue;
       this.leave(peer, client);
       queue.requested += 1;
       this.requested += 1;
@@ -108,7 +108,7 @@ export class RendezvousQueue<T> {
     const known = this.queues.get(peer);
     if (known !== undefined) return known;
     if (this.queues.size >= MAX_PEERS) this.dropIdlePeers(now);
-    const queue = { waiting: new Set<T>(), requested: 0, limiter: new Pace(REQUESTS_OF_PEER, now) };
+    const queue = { waiting: new Set<T>(), requested: 0, limiter: new TokenBucket(REQUESTS_OF_PEER, now) };
     this.queues.set(peer, queue);
     return queue;
   }

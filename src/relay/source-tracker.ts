@@ -3,8 +3,8 @@
  * connection is to be treated. Knows no sockets; which addresses are exempt is source-limits.ts.
  */
 import type { Clock } from '../clock.ts';
+import { type RateLimit, TokenBucket } from '../limits/token-bucket.ts';
 import type { Logger } from '../observability/logger.ts';
-import { Pace, type Rate } from './notice-rate.ts';
 import type { Treatment } from './pending-sockets.ts';
 import { SourcePenalties } from './source-limits.ts';
 
@@ -12,7 +12,7 @@ import { SourcePenalties } from './source-limits.ts';
  * Failed connections from the address of a registered exit that are not counted: when a client of it gives up, the
  * data link that the exit dials for it fails. Beyond, the address is treated like any other.
  */
-const EXIT_FAILURES: Rate = { perSecond: 50, burst: 512 };
+const EXIT_FAILURES: RateLimit = { perSecond: 50, burst: 512 };
 
 /** A source with links. */
 interface LinkedSource {
@@ -20,7 +20,7 @@ interface LinkedSource {
   /** Of these, control links of exits. */
   controlLinks: number;
   /** The failures that are not counted; undefined without a control link. */
-  exitFailures: Pace | undefined;
+  exitFailures: TokenBucket | undefined;
 }
 
 export interface SourceTrackerOptions {
@@ -58,7 +58,7 @@ export class SourceTracker {
   noteFailure(source: string, wasDropped: boolean): void {
     const linked = this.linked.get(source);
     const now = this.clock.now();
-    if (linked !== undefined && (wasDropped || linked.exitFailures?.take(now) === true)) return;
+    if (linked !== undefined && (wasDropped || linked.exitFailures?.acquire(now) === true)) return;
     const penaltyMs = this.penalties.fail(source, now);
     if (penaltyMs === 0) return;
     const text = 'this address opens unauthenticated connections too often; it must wait';
@@ -84,7 +84,7 @@ export class SourceTracker {
     const controlLinks = isControl ? 1 : 0;
     linked.links += 1;
     linked.controlLinks += controlLinks;
-    if (linked.controlLinks > 0) linked.exitFailures ??= new Pace(EXIT_FAILURES, this.clock.now());
+    if (linked.controlLinks > 0) linked.exitFailures ??= new TokenBucket(EXIT_FAILURES, this.clock.now());
     return () => {
       linked.links -= 1;
       linked.controlLinks -= controlLinks;

@@ -2,6 +2,7 @@
  * What is known of the addresses of relays' names, for the order in which the next dial tries them: the one that worked
  * last comes first, and those behind which there was no relay come last. Pure.
  */
+import { BoundedMap } from '../limits/bounded-map.ts';
 import { alternate } from '../net/connection-race.ts';
 
 /** Names and ports remembered: an invite has at most 8 relays. The one that was heard of longest ago goes. */
@@ -16,7 +17,7 @@ interface Known {
 }
 
 export class RelayAddresses {
-  private readonly places = new Map<string, Known>();
+  private readonly places = new BoundedMap<string, Known>(MAX_PLACES);
 
   /**
    * The order in which to try what a name resolves to: families in turn, that of the resolver's first address first
@@ -42,25 +43,18 @@ export class RelayAddresses {
 
   /** A link came of it. */
   handleWorked(place: string, address: string): void {
-    this.set(place, { worked: address, doubted: this.doubtedWithout(place, address) });
+    this.places.set(place, { worked: address, doubted: this.doubtedWithout(place, address) });
   }
 
   /** TCP stood there, and no link came of it. */
   handleDoubted(place: string, address: string): void {
     const worked = this.lastGood(place);
     const doubted = [...this.doubtedWithout(place, address), address].slice(-MAX_DOUBTED);
-    this.set(place, { worked: worked === address ? undefined : worked, doubted });
+    this.places.set(place, { worked: worked === address ? undefined : worked, doubted });
   }
 
   private doubtedWithout(place: string, address: string): string[] {
     return (this.places.get(place)?.doubted ?? []).filter((other) => other !== address);
-  }
-
-  private set(place: string, known: Known): void {
-    this.places.delete(place);
-    this.places.set(place, known);
-    const [oldest] = this.places.keys();
-    if (this.places.size > MAX_PLACES && oldest !== undefined) this.places.delete(oldest);
   }
 }
 

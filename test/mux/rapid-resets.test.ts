@@ -1,9 +1,9 @@
 /** An end that gives up its opens stays below what its peer bears, whatever the link does meanwhile. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { TokenBucket } from '../../src/limits/token-bucket.ts';
 import { DEFAULT_MUX_CONFIG } from '../../src/mux/config.ts';
 import { RapidResets } from '../../src/mux/rapid-resets.ts';
-import { TokenBucket } from '../../src/mux/token-bucket.ts';
 import { MuxPeer, TARGET } from '../support/mux-peer.ts';
 
 const { ownRapidResetRate, rapidResetRate } = DEFAULT_MUX_CONFIG;

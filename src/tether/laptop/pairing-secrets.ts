@@ -5,6 +5,7 @@
  * A code is taken by the page's proof alone: whoever has only seen its identifier on the network can neither use nor
  * spoil it.
  */
+import { BoundedMap } from '../../limits/bounded-map.ts';
 import { createSecret, secretId, secretToText } from '../shared/pairing.ts';
 
 /** To take the phone out, unlock it and scan; long enough for that, and short against a photograph of the screen. */
@@ -31,7 +32,7 @@ interface KnownPage {
 export class PairingSecrets {
   #code: Code | undefined;
   /** By the text of the secret's identifier; the oldest pairing first. */
-  readonly #pages = new Map<string, KnownPage>();
+  readonly #pages = new BoundedMap<string, KnownPage>(MAX_PAGES);
   #count = 0;
 
   /** Makes a code, in place of the one before. */
@@ -66,10 +67,6 @@ export class PairingSecrets {
     this.#count += 1;
     const id = `page ${this.#count}`;
     this.#pages.set(idText(rejoin), { id, secret: rejoin });
-    if (this.#pages.size > MAX_PAGES) {
-      const [oldest] = this.#pages.keys();
-      if (oldest !== undefined) this.#pages.delete(oldest);
-    }
     return id;
   }
 }

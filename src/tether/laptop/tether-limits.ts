@@ -1,4 +1,5 @@
 /** Every wait and bound of the laptop's side of a tether; docs/limits.md has the reasons at length. */
+import type { LockOutLimits } from '../../limits/lock-out.ts';
 
 /** Of the link's bytes, on the way to the far leg, at most: half of what a page may hold at all. */
 export const MAX_ON_THE_WAY_BYTES = 4 * 1024 * 1024;
@@ -47,3 +48,14 @@ export const MAX_ADDRESS_SETTLE_MS = 60_000;
 export const ADDRESS_MOVES_MS = 5 * 60_000;
 /** The served address may be back within this much, as when the laptop changes its access point. */
 export const ADDRESS_GONE_MS = 10_000;
+
+/** Wrong secrets of one address. 128 bits cannot be guessed: this limits what attempts cost the laptop. */
+export const PAIRING_ATTEMPTS: LockOutLimits = {
+  /** A page of a client that ended pairs once in vain; a person may scan an old code twice. */
+  freeFailures: 3,
+  firstMs: 1_000,
+  mostMs: 60_000,
+  forgetMs: 10 * 60_000,
+  /** A network at home has fewer; an attacker who invents addresses pushes out only these. */
+  maxSources: 256,
+};

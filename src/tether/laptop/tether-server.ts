@@ -6,17 +6,17 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type Clock, systemClock, type Timer } from '../../clock.ts';
+import { LockOut } from '../../limits/lock-out.ts';
 import { formatHostPort, type HostPort } from '../../net/host-port.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { LinkCloseReason, MessageLink } from '../../transport/message-link.ts';
 import { createWebSocketAcceptor } from '../../transport/websocket-accept.ts';
 import { type PairingKeys, secretToText } from '../shared/pairing.ts';
 import { BrowserBridges, type UrlMaker } from './browser-bridges.ts';
-import { FailedAttempts } from './failed-attempts.ts';
 import { PairedPage } from './paired-page.ts';
 import { PairingExchange } from './pairing-exchange.ts';
 import { type Claim, CODE_LIFETIME_MS, PairingSecrets } from './pairing-secrets.ts';
-import { MAX_PAIRINGS, MAX_PAIRINGS_PER_ADDRESS, NEW_CODE_AFTER_MS } from './tether-limits.ts';
+import { MAX_PAIRINGS, MAX_PAIRINGS_PER_ADDRESS, NEW_CODE_AFTER_MS, PAIRING_ATTEMPTS } from './tether-limits.ts';
 import type { TetherLink } from './tether-link.ts';
 import { refuse, TetherListener } from './tether-listener.ts';
 
@@ -88,7 +88,9 @@ class Tether implements TetherServer {
   private readonly clock: Clock;
   private readonly bridges: BrowserBridges;
   private readonly secrets = new PairingSecrets();
-  private readonly attempts = new FailedAttempts();
+  /** Wrong secrets, by address. */
+  private readonly attempts = new LockOut(PAIRING_ATTEMPTS, () => undefined);
+  private allGuesses = 0;
   /** By the host and port that were wanted. */
   private readonly listeners = new Map<string, TetherListener>();
   /** The one that is served at now. */
@@ -125,7 +127,7 @@ class Tether implements TetherServer {
   }
 
   get guesses(): number {
-    return this.attempts.total;
+    return this.allGuesses;
   }
 
   async serve(place: TetherPlace): Promise<void> {
@@ -208,7 +210,7 @@ class Tether implements TetherServer {
     const token = LINK_PATH.exec(request.url ?? '')?.[1];
     if (token !== undefined) return this.acceptNearLeg(request, socket, head, token);
     if (request.url !== '/control') return this.refuse(socket, 404);
-    if (this.attempts.mustWait(remote, this.clock.now())) return this.refuse(socket, 429);
+    if (this.attempts.isLocked(remote, this.clock.now())) return this.refuse(socket, 429);
     if (this.pairing.size + this.opening >= MAX_PAIRINGS) return this.refuse(socket, 503);
     if ((this.underWay.get(remote) ?? 0) >= MAX_PAIRINGS_PER_ADDRESS) return this.refuse(socket, 503);
     this.acceptControl(listener, request, socket, head);
@@ -279,7 +281,9 @@ class Tether implements TetherServer {
   }
 
   private noteGuess(remote: string): void {
-    const noted = this.attempts.note(remote, this.clock.now());
+    this.allGuesses += 1;
+    const { failures, waitMs } = this.attempts.fail(remote, this.clock.now());
+    const noted = { guesses: failures, waitMs };
     this.options.logger.warn({ remote, ...noted }, 'a pairing was rejected');
     this.options.onEvent({ type: 'refused', remote, ...noted });
   }

@@ -5,16 +5,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DhKeyPair } from '../../crypto/x25519.ts';
 import type { WireFaultName, WstunError } from '../../errors.ts';
+import { type RateLimit, TokenBucket } from '../../limits/token-bucket.ts';
 import {
   DEFAULT_MUX_CONFIG,
   DEFAULT_RESUME_CONFIG,
   type MuxConfig,
   PROCESS_RETRANSMIT_BYTES,
-  type RateLimit,
   type ResumeConfig,
 } from '../../mux/config.ts';
 import { RetransmitMemory } from '../../mux/retransmit-store.ts';
-import { TokenBucket } from '../../mux/token-bucket.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { encodeSessionAnswer, type SessionRequest } from '../../protocol/session-request.ts';
 import type { MessageLink } from '../../transport/message-link.ts';

@@ -4,6 +4,7 @@
  * up one connection after the other delays the others little. It knows nothing of links or answers.
  */
 import { WstunError } from '../../errors.ts';
+import { BoundedMap } from '../../limits/bounded-map.ts';
 import type { Opened } from '../../mux/events.ts';
 import type { Target } from '../stream/stream.ts';
 
@@ -24,8 +25,8 @@ export class OpenQueue {
   private readonly tryOpen: (target: Target) => Opened;
   /** Of targets that answered lately, of others, and of hosts whose opens were given up lately. */
   private readonly lines = [new Set<Waiter>(), new Set<Waiter>(), new Set<Waiter>()] as const;
-  private readonly answered = new Set<string>();
-  private readonly givenUp = new Set<string>();
+  private readonly answered = new BoundedMap<string, true>(MAX_KNOWN);
+  private readonly givenUp = new BoundedMap<string, true>(MAX_KNOWN);
   private timer: NodeJS.Timeout | undefined;
 
   constructor(tryOpen: (target: Target) => Opened) {
@@ -43,12 +44,12 @@ export class OpenQueue {
   }
 
   noteAnswered(target: Target): void {
-    remember(this.answered, keyOf(target));
+    this.answered.set(keyOf(target), true);
   }
 
   noteGivenUp(target: Target): void {
     this.answered.delete(keyOf(target));
-    remember(this.givenUp, hostKeyOf(target));
+    this.givenUp.set(hostKeyOf(target), true);
   }
 
   /** Nothing can be opened any more. */
@@ -111,15 +112,4 @@ function keyOf(target: Target): string {
 
 function hostKeyOf(target: Target): string {
   return target.kind === 'ip' ? target.ip.join('.') : target.name;
-}
-
-/** A set keeps the order of insertion. */
-function remember(known: Set<string>, key: string): void {
-  known.delete(key);
-  known.add(key);
-  if (known.size <= MAX_KNOWN) return;
-  for (const oldest of known) {
-    known.delete(oldest);
-    return;
-  }
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { FailedAttempts } from '../../../src/tether/laptop/failed-attempts.ts';
+import { LockOut } from '../../../src/limits/lock-out.ts';
 import { CODE_LIFETIME_MS, PairingSecrets } from '../../../src/tether/laptop/pairing-secrets.ts';
+import { PAIRING_ATTEMPTS } from '../../../src/tether/laptop/tether-limits.ts';
 import { createSecret, secretId } from '../../../src/tether/shared/pairing.ts';
 
 describe('secrets', () => {
@@ -57,33 +58,33 @@ describe('secrets', () => {
 
 describe('guesses', () => {
   it('are free three times, then cost a second, doubling to a minute, for that address alone', () => {
-    const guesses = new FailedAttempts();
+    const guesses = new LockOut(PAIRING_ATTEMPTS, () => undefined);
     let now = 0;
     const waits = Array.from({ length: 12 }, () => {
-      const { waitMs } = guesses.note('a', now);
-      expect(guesses.mustWait('a', now)).toBe(waitMs > 0);
-      expect(guesses.mustWait('a', now + waitMs)).toBe(false);
+      const { waitMs } = guesses.fail('a', now);
+      expect(guesses.isLocked('a', now)).toBe(waitMs > 0);
+      expect(guesses.isLocked('a', now + waitMs)).toBe(false);
       now += waitMs;
       return waitMs / 1_000;
     });
     expect(waits).toEqual([0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60]);
-    expect(guesses.mustWait('b', now)).toBe(false);
-    expect(guesses.total).toBe(12);
+    expect(guesses.isLocked('b', now)).toBe(false);
+    expect(guesses.fail('a', now).failures).toBe(13);
   });
 
   it('are forgotten with a right secret, or after ten minutes', () => {
-    const guesses = new FailedAttempts();
-    for (let i = 0; i < 5; i++) guesses.note('a', 0);
+    const guesses = new LockOut(PAIRING_ATTEMPTS, () => undefined);
+    for (let i = 0; i < 5; i++) guesses.fail('a', 0);
     guesses.clear('a');
-    expect(guesses.mustWait('a', 1)).toBe(false);
-    for (let i = 0; i < 5; i++) guesses.note('b', 0);
-    expect(guesses.note('b', 2_000 + 10 * 60_000)).toEqual({ guesses: 1, waitMs: 0 });
+    expect(guesses.isLocked('a', 1)).toBe(false);
+    for (let i = 0; i < 5; i++) guesses.fail('b', 0);
+    expect(guesses.fail('b', 2_000 + 10 * 60_000)).toEqual({ failures: 1, waitMs: 0 });
   });
 
   it('of invented addresses take little memory', () => {
-    const guesses = new FailedAttempts();
-    for (let i = 0; i < 5; i++) guesses.note('first', 0);
-    for (let i = 0; i < 256; i++) guesses.note(`fe80::${i}`, 0);
-    expect(guesses.mustWait('first', 1)).toBe(false);
+    const guesses = new LockOut(PAIRING_ATTEMPTS, () => undefined);
+    for (let i = 0; i < 5; i++) guesses.fail('first', 0);
+    for (let i = 0; i < 256; i++) guesses.fail(`fe80::${i}`, 0);
+    expect(guesses.isLocked('first', 1)).toBe(false);
   });
 });
