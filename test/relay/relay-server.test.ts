@@ -13,7 +13,9 @@ import { dialWebSocket } from '../../src/transport/websocket-dial.ts';
 import { makeCertificate } from '../support/certificate.ts';
 import { faultOfPromise } from '../support/faults.ts';
 import { LinkRecorder } from '../support/link-recorder.ts';
-import { openRaw, rawExchange } from '../support/raw-http.ts';
+import { openRaw, rawAnswer, rawExchange } from '../support/raw-http.ts';
+import { advanceUntil } from '../support/time/advance-until.ts';
+import { VirtualClock } from '../support/time/virtual-clock.ts';
 import { until } from '../support/until.ts';
 
 const LOOPBACK = { host: '127.0.0.1', port: 0 };
@@ -56,13 +58,13 @@ async function closed(socket: Socket): Promise<void> {
   if (!socket.closed) await once(socket, 'close');
 }
 
-describe('a good ticket that makes no link', () => {
+describe('a valid ticket that opens no link', () => {
   const upgrade = (ticket: string): string =>
     `GET /${ticket} HTTP/1.1\r\nHost: relay\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n` +
     'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n';
   const etagIn = (bytes: string): string => /^ETag: (.*)$/im.exec(bytes)?.[1] ?? '';
 
-  it('is told so where the relay is full, and opens as soon as there is room', async () => {
+  it('a full relay tells the peer of a valid ticket so, and admits the same ticket when there is room', async () => {
     const { dial, port, links, lines } = await start({ limits: { links: 1 } });
     const first = await dial();
     await until(() => links.length === 1);
@@ -70,13 +72,13 @@ describe('a good ticket that makes no link', () => {
     const { bytes } = await rawExchange(port, upgrade(ticket), { tls: false });
     expect(sealer.refusalIn(etagIn(bytes), ticket)?.reason).toBe('relay-full');
     expect(lines.some((line) => line.includes('no link for alice'))).toBe(true);
-    expect((await rawExchange(port, upgrade('x'.repeat(168)), { tls: false })).bytes).not.toContain('ETag');
+    expect(await rawAnswer(port, upgrade('x'.repeat(168)), 'Not Found')).not.toContain('ETag');
     first.abort();
     await until(() => links[0]?.recorder.closes.length === 1);
     await dial(ticket);
   });
 
-  it('is no failure of its address: who knows the relay is not shut out for what a front end does', async () => {
+  it('a relay counts no failure for the address of a valid ticket whose upgrade a front end has dropped', async () => {
     const { port, lines } = await start({ sourceOf: () => '192.0.2.1' });
     for (let i = 0; i < 60; i++) {
       const ticket = seal();
@@ -89,7 +91,7 @@ describe('a good ticket that makes no link', () => {
 });
 
 describe('the relay server', () => {
-  it('makes a link of a ticket, says whose, and carries messages both ways', async () => {
+  it('a relay makes a link of a ticket, names its peer, and carries messages both ways', async () => {
     const { dial, links } = await start();
     const mine = await dial(seal(), '/some/prefix');
     const recorder = new LinkRecorder(mine);
@@ -103,7 +105,7 @@ describe('the relay server', () => {
     expect([theirs.messages[0]!.toString(), recorder.messages[0]!.toString()]).toEqual(['ping', 'pong']);
   });
 
-  it('lives on when a peer resets a connection on which an upgrade waits for the answers before it', async () => {
+  it('a relay survives the reset of a connection on which an upgrade waits for earlier responses', async () => {
     const held: ServerResponse[] = [];
     const { port, server } = await start({ decoy: (_request, response) => void held.push(response) });
     const errors: unknown[] = [];
@@ -125,7 +127,7 @@ describe('the relay server', () => {
   });
 
   it.each(['http', 'https'])(
-    'has the kernel look after what it accepts over %s: a peer may go without a word',
+    'a relay sets TCP keep-alive on connections over %s, to detect peers that disappear',
     async (scheme) => {
       const { port } = await start(scheme === 'https' ? { tls: makeCertificate() } : {});
       const socket = openRaw(port);
@@ -136,7 +138,7 @@ describe('the relay server', () => {
     },
   );
 
-  it('makes one link of a ticket that comes many times at once', async () => {
+  it('a relay makes one link of a ticket that comes many times at once', async () => {
     const { dial, links } = await start();
     const ticket = seal();
     const results = await Promise.all(Array.from({ length: 10 }, () => faultOfPromise(dial(ticket))));
@@ -145,14 +147,14 @@ describe('the relay server', () => {
     await until(() => links.length === 1);
   });
 
-  it('with a path lets in only there', async () => {
+  it('a relay with a path admits only tickets directly below it', async () => {
     const { dial } = await start({ path: '/a' });
     expect(await faultOfPromise(dial(seal()))).toBe('relay-refused');
     expect(await faultOfPromise(dial(seal(), '/a/b'))).toBe('relay-refused');
     await dial(seal(), '/a');
   });
 
-  it('listens on several addresses that share one gate', async () => {
+  it('a relay listens on several addresses that share one gate', async () => {
     const { dial, server } = await start({ listen: [LOOPBACK, { host: '::1', port: 0 }, LOOPBACK] });
     expect(server.addresses.map(({ host }) => host)).toEqual(['127.0.0.1', '::1', '127.0.0.1']);
     const ticket = seal();
@@ -160,7 +162,7 @@ describe('the relay server', () => {
     expect(await faultOfPromise(dial(ticket, '', server.addresses[2]!.port))).toBe('relay-refused');
   });
 
-  it('carries links over TLS, and drops plain HTTP there', async () => {
+  it('a relay carries links over TLS, and drops plain HTTP on that port', async () => {
     const tls = makeCertificate();
     const { port, links } = await start({ tls });
     const url = new URL(`wss://localhost:${port}/${seal()}`);
@@ -171,7 +173,7 @@ describe('the relay server', () => {
     expect(bytes).not.toContain('HTTP');
   });
 
-  it('never logs a ticket, and names the peer whose ticket it refuses', async () => {
+  it('a relay never logs a ticket, and logs the peer whose ticket it rejects', async () => {
     const { dial, lines, tickets } = await start();
     const used = seal();
     await dial(used);
@@ -186,20 +188,20 @@ describe('the relay server', () => {
     for (const ticket of [used, late, unknown]) expect(log).not.toContain(ticket.slice(0, 20));
   });
 
-  it('shows a decoy of the owner to everyone, tickets aside', async () => {
+  it('a relay shows the decoy of its owner to every request without a ticket', async () => {
     const decoy = vi.fn((_request, response) => response.end('my blog'));
     const { port, dial } = await start({ decoy });
     for (const request of [
       'GET / HTTP/1.1\r\nHost: a\r\n\r\n',
       'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n',
     ]) {
-      expect((await rawExchange(port, request)).bytes).toMatch(/^HTTP\/1.1 200 OK\r\n[\s\S]*\r\n\r\nmy blog$/);
+      expect(await rawAnswer(port, request, 'my blog')).toMatch(/^HTTP\/1.1 200 OK\r\n[\s\S]*\r\n\r\nmy blog$/);
     }
     await dial();
     expect(decoy).toHaveBeenCalledTimes(2);
   });
 
-  it('leaves links standing when it closes, and lets the address go at once', async () => {
+  it('a relay that closes leaves its links open, and frees its address at once', async () => {
     const { server, dial, links, port, tickets } = await start();
     const recorder = new LinkRecorder(await dial());
     await until(() => links.length === 1);
@@ -219,8 +221,8 @@ describe('the relay server', () => {
   });
 });
 
-describe('limits', () => {
-  it('cut off who sends nothing, a slow head, or a slow TLS handshake', async () => {
+describe('the limits of the relay server', () => {
+  it('a relay closes a connection that sends nothing, a slow head, or a slow TLS handshake', async () => {
     const { port } = await start({ limits: { requestMs: 300 } });
     const { port: tlsPort } = await start({ tls: makeCertificate(), limits: { requestMs: 300 } });
     const begun = performance.now();
@@ -235,13 +237,13 @@ describe('limits', () => {
     expect(performance.now() - begun).toBeLessThan(4000);
   });
 
-  it('tell who is too slow so, as node does', async () => {
+  it('a relay answers a slow request with 408, as Node does', async () => {
     const { port } = await start({ limits: { requestMs: 200 } });
     const { bytes } = await rawExchange(port, 'GET / HTTP/1.1\r\n');
     expect(bytes).toBe('HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n');
   });
 
-  it('end a flood of headers at 8 KiB, however it comes', async () => {
+  it('a relay answers a flood of headers with 431', async () => {
     const { port } = await start();
     const many = await rawExchange(port, `GET / HTTP/1.1\r\nHost: a\r\n${'X: 1\r\n'.repeat(100_000)}`);
     expect(many.bytes).toMatch(/^HTTP\/1.1 431 /);
@@ -249,33 +251,37 @@ describe('limits', () => {
     expect(endless.bytes).toMatch(/^HTTP\/1.1 431 /);
   });
 
-  it('close the oldest of too many strangers, so that a ticket gets in through a crowd', async () => {
-    const { port, dial, links } = await start({ limits: { pendingSockets: 5 } });
+  it('a relay closes the oldest of too many strangers, so that a client with a ticket gets in', async () => {
+    const clock = new VirtualClock({ wallTime: Date.now() });
+    const { port, dial, links } = await start({ clock, limits: { pendingSockets: 5 } });
     const strangers: Socket[] = [];
     for (let i = 0; i < 5; i++) {
       const socket = openRaw(port);
       strangers.push(socket);
       await once(socket, 'connect');
     }
-    const first = closed(strangers[0]!);
-    await dial();
-    await first;
+    for (const socket of strangers) void closed(socket);
+    const dialled = dial();
+    await advanceUntil(clock, () => strangers[0]!.closed, 5_000);
+    await dialled;
     await until(() => links.length === 1);
     expect(strangers.slice(1).every((socket) => !socket.closed)).toBe(true);
-    // The link is no stranger any more: a crowd does not push it out.
+    // The link is not a stranger any more: it is not closed for others.
     for (let i = 0; i < 10; i++) {
       const socket = openRaw(port);
       strangers.push(socket);
       await once(socket, 'connect');
     }
-    await Promise.all(strangers.slice(1, 9).map(closed));
+    for (const socket of strangers.slice(5)) void closed(socket);
+    await advanceUntil(clock, () => strangers.slice(1, 9).every((socket) => socket.closed), 10_000);
     expect(links[0]!.recorder.closes).toEqual([]);
     for (const socket of strangers) socket.destroy();
   });
 
-  it('count a link over TLS as none of the strangers either', async () => {
+  it('a relay does not count a link over TLS as a stranger', async () => {
     const tls = makeCertificate();
-    const { port, links } = await start({ tls, limits: { pendingSockets: 2 } });
+    const clock = new VirtualClock({ wallTime: Date.now() });
+    const { port, links } = await start({ clock, tls, limits: { pendingSockets: 2 } });
     const url = new URL(`wss://localhost:${port}/${seal()}`);
     const link = await dialWebSocket(url, { signal: AbortSignal.timeout(5000), ca: tls.cert });
     const recorder = new LinkRecorder(link);
@@ -283,14 +289,14 @@ describe('limits', () => {
     await until(() => links.length === 1);
     const strangers = Array.from({ length: 6 }, () => openRaw(port, true));
     const gone = strangers.map((socket) => closed(socket).then(() => socket));
-    await until(() => strangers.filter((socket) => socket.closed).length >= 4);
+    await advanceUntil(clock, () => strangers.filter((socket) => socket.closed).length >= 4, 10_000);
     links[0]!.link.send([Buffer.from('still here')]);
     await recorder.untilMessages(1);
     for (const socket of strangers) socket.destroy();
     await Promise.all(gone);
   });
 
-  it('let no more links in than they may, use no ticket up then, and let in again when one ends', async () => {
+  it('a relay at its maximum of links rejects a ticket without using it up, and admits it when a link ends', async () => {
     const { dial, links, lines } = await start({ limits: { links: 2 } });
     const first = await dial();
     await dial();
@@ -303,7 +309,7 @@ describe('limits', () => {
     await dial(ticket);
   });
 
-  it('count a link whose peer goes away amid the upgrade as gone', async () => {
+  it('a relay stops counting a link whose peer resets during the upgrade', async () => {
     const { port, dial, links } = await start({ limits: { links: 1 } });
     const head = ['Host: a', 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13'];
     for (let i = 0; i < 20; i++) {
@@ -319,8 +325,8 @@ describe('limits', () => {
   });
 });
 
-describe('starting', () => {
-  it('where something listens already fails with the address, and listens nowhere', async () => {
+describe('startRelayServer', () => {
+  it('startRelayServer fails with the address if something else listens there, and listens nowhere', async () => {
     const { port, tickets } = await start();
     const { port: free, server } = await start();
     server.close();
@@ -344,14 +350,14 @@ describe('starting', () => {
     again.close();
   });
 
-  it('on an address of another machine fails with the address', async () => {
+  it('startRelayServer fails with the address if it belongs to another machine', async () => {
     await expect(start({ listen: [{ host: '192.0.2.1', port: 8080 }] })).rejects.toThrow(
       /192\.0\.2\.1:8080: this machine/,
     );
     await expect(start({ listen: [{ host: '2001:db8::1', port: 8080 }] })).rejects.toThrow(/\[2001:db8::1\]:8080: /);
   });
 
-  it('with a certificate that is none, or belongs to another key, fails and shows no key', async () => {
+  it('startRelayServer rejects a damaged certificate or one for another key, and shows no key', async () => {
     const [one, two] = [makeCertificate(), makeCertificate()];
     for (const tls of [
       { cert: one.cert, key: two.key },
@@ -373,7 +379,7 @@ describe('the health page', () => {
   }
 
   it.each(['127.0.0.1', '127.0.0.1:9000', 'localhost', 'localhost:1', '[::1]:9000', '[::1]', '192.0.2.7', 'LOCALHOST'])(
-    'says ok to %s',
+    'the health page says ok to Host: %s',
     async (host) => {
       const answer = await admin(`GET /healthz HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
       expect(answer).toMatch(/^HTTP\/1.1 200 OK\r\n[\s\S]*ok\n/);
@@ -387,13 +393,13 @@ describe('the health page', () => {
     ['another path', 'GET / HTTP/1.1\r\nHost: localhost'],
     ['a query', 'GET /healthz?x HTTP/1.1\r\nHost: localhost'],
     ['POST', 'POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0'],
-  ])('is not there for %s', async (_what, request) => {
+  ])('the health page answers 404 for %s', async (_what, request) => {
     expect(await admin(`${request}\r\nConnection: close\r\n\r\n`)).toMatch(/^HTTP\/1.1 404 /);
   });
 
-  it('is not on the public address', async () => {
+  it('the health page is not on the public address', async () => {
     const { port } = await start({ admin: LOOPBACK });
-    const { bytes } = await rawExchange(port, 'GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n');
-    expect(bytes).toMatch(/^HTTP\/1.1 404 /);
+    const answer = await rawAnswer(port, 'GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n', 'Not Found');
+    expect(answer).toMatch(/^HTTP\/1.1 404 /);
   });
 });

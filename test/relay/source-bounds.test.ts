@@ -1,4 +1,4 @@
-/** The limits by address at a real relay; `sourceOf` stands in for addresses, since on loopback all are exempt. */
+/** The limits by address at a real relay; `sourceOf` replaces the addresses, because loopback is exempt. */
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -11,6 +11,8 @@ import type { MessageLink } from '../../src/transport/message-link.ts';
 import { dialWebSocket } from '../../src/transport/websocket-dial.ts';
 import { makeCertificate } from '../support/certificate.ts';
 import { openRaw } from '../support/raw-http.ts';
+import { advanceUntil } from '../support/time/advance-until.ts';
+import { VirtualClock } from '../support/time/virtual-clock.ts';
 import { until } from '../support/until.ts';
 
 const relay = createIdentity();
@@ -22,6 +24,9 @@ const FIELDS = { destination: '', protocol: 3, features: 5 };
 const ticket = (): string => sealer.seal({ role: 'client', ...FIELDS }, Date.now());
 const REQUEST = 'GET / HTTP/1.1\r\nHost: relay\r\n\r\n';
 
+/** Valid for tickets of now. */
+const newClock = (): VirtualClock => new VirtualClock({ wallTime: Date.now() });
+
 /** `source` is where new connections come from. */
 async function start(overrides: Partial<RelayServerOptions> = {}) {
   const tickets = new TicketOpener(relay);
@@ -30,7 +35,7 @@ async function start(overrides: Partial<RelayServerOptions> = {}) {
     { name: 'home', gateKey: home.public.gate, role: 'exit', destination: '' },
   ]);
   const links: MessageLink[] = [];
-  /** `asked`: how often it was asked where somebody comes from, first when a connection is accepted. */
+  /** `asked`: how often the source of a connection was asked for, first when it is accepted. */
   const from: { source: string | undefined; asked: number } = { source: 'crowd', asked: 0 };
   const penalties: object[] = [];
   const log = (fields: object): void => void ('penaltyMs' in fields && penalties.push(fields));
@@ -69,14 +74,14 @@ async function openIdle(port: number): Promise<Socket> {
   return socket;
 }
 
-/** Connections that are answered and over, one after the other. */
+/** Sends each request on a connection of its own, one after the other. */
 async function knock(port: number, times: number, request = REQUEST, isTls = false): Promise<string[]> {
   const answers: string[] = [];
   for (let i = 0; i < times; i++) answers.push(await answerTo(port, request, isTls));
   return answers;
 }
 
-/** Goes as soon as it has its answer: the relay would keep the connection for another request. */
+/** Closes as soon as it has the response: the relay would keep the connection for another request. */
 async function answerTo(port: number, request: string, isTls: boolean): Promise<string> {
   const socket = openRaw(port, isTls);
   let answer = '';
@@ -112,14 +117,15 @@ async function upgradeOver(raw: Socket, isTls: boolean, text: string): Promise<s
   return 'closed';
 }
 
-/** Failures are forgiven with time: on a slow machine it takes a few more than 21. */
+/** Failures expire with time: on a slow machine it takes a few more than 21. */
 async function knockUntil(condition: () => boolean, port: number, request?: string): Promise<void> {
   for (let i = 0; i < 100 && !condition(); i++) await knock(port, 1, request);
   expect(condition()).toBe(true);
 }
 
-it('whoever comes beyond what a source may have waits, and none of another source', async () => {
-  const { port, from, dial, penalties } = await start({ limits: { pendingPerSource: 3 } });
+it('PendingSockets lets a connection beyond the limit of its source wait, and disturbs no other source', async () => {
+  const clock = newClock();
+  const { port, from, dial, penalties } = await start({ clock, limits: { pendingPerSource: 3 } });
   from.source = 'other';
   const other = await openIdle(port);
   from.source = 'crowd';
@@ -129,18 +135,29 @@ it('whoever comes beyond what a source may have waits, and none of another sourc
     isIn = true;
   });
   crowd[2]?.write(REQUEST);
+  await until(() => from.asked === 5);
+  await clock.advance(2_900);
+  expect([isIn, ...crowd.map((socket) => socket.closed)]).toEqual([false, false, false, false]);
+  await clock.advance(200);
   await dialled;
-  expect([isIn, crowd[0]?.closed, crowd[1]?.closed, other.closed, penalties]).toEqual([true, false, false, false, []]);
+  await until(() => crowd[0]?.closed === true);
+  expect([isIn, crowd[1]?.closed, other.closed, penalties]).toEqual([true, false, false, []]);
 });
 
-it('idle connections hold the places of their source for three seconds where others wait', async () => {
-  const { port, dial } = await start({ limits: { pendingPerSource: 3 } });
+it('PendingSockets closes an idle connection after three seconds if another of its source waits', async () => {
+  const clock = newClock();
+  const { port, from, dial } = await start({ clock, limits: { pendingPerSource: 3 } });
   const crowd = [await openIdle(port), await openIdle(port), await openIdle(port)];
-  await dial();
+  const dialled = dial();
+  await until(() => from.asked === 4);
+  await clock.advance(2_900);
+  expect(crowd[0]?.closed).toBe(false);
+  await clock.advance(200);
+  await dialled;
   await until(() => crowd[0]?.closed === true);
 });
 
-it('of more than can wait the newest goes, and nobody is punished for it', async () => {
+it('PendingSockets closes the newest if too many connections of a source wait, without a penalty', async () => {
   const { port, penalties } = await start({ limits: { pendingPerSource: 3 } });
   const crowd: Socket[] = [];
   for (let i = 0; i < 12; i++) crowd.push(await openIdle(port));
@@ -150,7 +167,7 @@ it('of more than can wait the newest goes, and nobody is punished for it', async
 });
 
 it.each(['http', 'https'])(
-  'a hundred clients behind one address all get in at once over %s, on a slow path too',
+  'a relay admits a hundred clients behind one address at once over %s, on a slow path too',
   async (scheme) => {
     const { port, from, penalties, links } = await start(scheme === 'https' ? { tls: makeCertificate() } : {});
     // All are accepted before the first says anything: as where a round trip is long.
@@ -162,7 +179,7 @@ it.each(['http', 'https'])(
   },
 );
 
-it('the address of an exit that stands may dial for 200 clients at once over TLS, and fail with all of them', async () => {
+it('a relay lets a registered exit dial for 200 clients at once over TLS, and fail with all of them', async () => {
   const { port, from, penalties, register } = await start({ tls: makeCertificate() });
   await register();
   const { asked } = from;
@@ -178,19 +195,24 @@ it.each([
   ['plain requests', REQUEST],
   ['upgrades', 'GET /x HTTP/1.1\r\nHost: relay\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'],
   ['what is no HTTP', 'SSH-2.0-x\r\n\r\n'],
-])('more than twenty of %s bring a penalty: a plain close, for that source alone', async (_what, request) => {
-  const { port, from, penalties, dial } = await start();
-  expect(new Set((await knock(port, 20, request)).map((answer) => answer.slice(0, 9)))).toEqual(new Set(['HTTP/1.1 ']));
-  expect(penalties).toEqual([]);
-  await knockUntil(() => penalties.length === 1, port, request);
-  expect(penalties).toEqual([{ source: 'crowd', penaltyMs: 5000 }]);
-  expect(await knock(port, 2, request)).toEqual(['', '']);
-  from.source = 'other';
-  expect((await knock(port, 1))[0]).toContain('404');
-  await dial();
-});
+])(
+  'a relay puts a source that sends more than twenty of %s under a penalty: its connections are just closed',
+  async (_what, request) => {
+    const { port, from, penalties, dial } = await start();
+    expect(new Set((await knock(port, 20, request)).map((answer) => answer.slice(0, 9)))).toEqual(
+      new Set(['HTTP/1.1 ']),
+    );
+    expect(penalties).toEqual([]);
+    await knockUntil(() => penalties.length === 1, port, request);
+    expect(penalties).toEqual([{ source: 'crowd', penaltyMs: 5000 }]);
+    expect(await knock(port, 2, request)).toEqual(['', '']);
+    from.source = 'other';
+    expect((await knock(port, 1))[0]).toContain('404');
+    await dial();
+  },
+);
 
-it('a good ticket clears what its source has failed', async () => {
+it('a relay forgets the failures of a source from which a valid ticket comes', async () => {
   const { port, penalties, dial } = await start();
   for (let round = 0; round < 3; round++) {
     await knock(port, 15);
@@ -200,7 +222,7 @@ it('a good ticket clears what its source has failed', async () => {
 });
 
 it.each(['http', 'https'])(
-  'over %s a client gets in from an address that knocks too often, and nobody else hears anything',
+  'a relay admits a client over %s from an address under a penalty, and answers nothing else from there',
   async (scheme) => {
     const isTls = scheme === 'https';
     const { port, penalties, links } = await start(isTls ? { tls: makeCertificate() } : {});
@@ -222,7 +244,7 @@ it.each(['http', 'https'])(
   },
 );
 
-it('a used ticket is heard no more than none from an address that knocks too often', async () => {
+it('a relay answers a used ticket from an address under a penalty as little as a request without a ticket', async () => {
   const { port, penalties } = await start();
   const used = ticket();
   await upgradeOver(await openIdle(port), false, used);
@@ -230,18 +252,20 @@ it('a used ticket is heard no more than none from an address that knocks too oft
   expect(await knock(port, 1, upgradeOf(`/${used}`))).toEqual(['']);
 });
 
-it('of an address that knocks too often four are heard at once, for three seconds, and 32 wait', async () => {
-  const { port, penalties } = await start();
+it('PendingSockets serves four connections of an address under a penalty, for three seconds; 32 wait', async () => {
+  const clock = newClock();
+  const { port, from, penalties } = await start({ clock });
   await knockUntil(() => penalties.length === 1, port);
+  const { asked } = from;
   const idle = await Promise.all(Array.from({ length: 40 }, () => openIdle(port)));
+  await until(() => from.asked === asked + 40);
   await until(() => idle.filter((socket) => socket.closed).length >= 4);
-  const open = idle.filter((socket) => !socket.closed).length;
-  // Those that nobody waits for; and four, or twice four, more where this machine took seconds to open them all.
-  expect(open).toBeGreaterThanOrEqual(28);
-  await until(() => idle.filter((socket) => !socket.closed).length <= open - 4, 8_000);
+  await clock.advance(2_900);
+  expect(idle.filter((socket) => !socket.closed)).toHaveLength(36);
+  await advanceUntil(clock, () => idle.filter((socket) => !socket.closed).length <= 32, 500);
 });
 
-it('while a relay still takes keys up, nobody is read, and all hear then what is true', async () => {
+it('a relay reads no connection while it loads keys, and then answers all that came meanwhile', async () => {
   let settle = (): void => {};
   const settled = new Promise<void>((resolve) => {
     settle = resolve;
@@ -267,9 +291,9 @@ it('while a relay still takes keys up, nobody is read, and all hear then what is
 });
 
 it.each([
-  ['of an exempt address', { sourceOf: () => undefined }],
-  ['with the bound set to 0', { limits: { pendingPerSource: 0 } }],
-])('connections %s are neither bounded nor punished', async (_what, options) => {
+  ['from an exempt address', { sourceOf: () => undefined }],
+  ['if the limit is set to 0', { limits: { pendingPerSource: 0 } }],
+])('a relay neither limits nor penalises connections %s', async (_what, options) => {
   const { port, penalties } = await start(options);
   const idle = await Promise.all(Array.from({ length: 70 }, () => openIdle(port)));
   expect((await knock(port, 40)).every((answer) => answer.includes('404'))).toBe(true);

@@ -44,6 +44,15 @@ export function withoutDate(bytes: string): string {
   return bytes.replaceAll(/^Date: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\r$/gm, 'Date: *\r');
 }
 
+/** What the server sends until it holds `text`; the connection is closed then, although the server would keep it. */
+export async function rawAnswer(port: number, request: string, text: string): Promise<string> {
+  const socket = openRaw(port);
+  socket.write(request);
+  const answer = await readUntil(socket, text);
+  socket.destroy();
+  return answer;
+}
+
 /** Resolves with what came, once it holds `text`. */
 export async function readUntil(socket: Socket, text: string): Promise<string> {
   let got = '';
