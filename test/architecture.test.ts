@@ -108,7 +108,7 @@ const PURE: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Folders that take a Clock. Only the named files call clocks, timers and random numbers that are no secrets. */
-const TAKES_CLOCK = /^(?:transport|tether|relay)\//;
+const TAKES_CLOCK = /^(?:transport|tether|relay|state)\//;
 const IS_CLOCK = ['tether/page/browser-clock.ts', 'tether/page/page-clock.ts'];
 const CALLS_CLOCK =
   /\bperformance\.now|\bDate\.now|\bnew Date\(\)|(?<!clock\.)\bset(?:Timeout|Interval)\(|\bMath\.random|node:timers/i;

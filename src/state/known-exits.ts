@@ -1,20 +1,21 @@
 /**
- * `exits.json` in a relay's state directory: the gate keys that each exit announced last, so that after a restart its
- * clients are told that the exit is not there yet, and not that they are strangers. Public keys only; a copy of what
- * exits say again themselves.
+ * `exits.json` in a relay's state directory: the gate keys that each exit announced last. So after a restart its
+ * clients are told that the exit is absent, and are not rejected as strangers. Public keys only; exits announce them
+ * again.
  */
-import { setTimeout as delay } from 'node:timers/promises';
+import { type Clock, systemClock } from '../clock.ts';
 import { decodeBase64url } from '../crypto/base64url.ts';
 import { KEY_BYTES } from '../crypto/keys.ts';
 import { isName } from '../crypto/names.ts';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
+import { sleep } from './sleep.ts';
 import type { StateDir } from './state-dir.ts';
 
 const NAME = 'exits.json';
-/** An exit that announces again and again shall not wear out the disk. */
+/** Between two writes: an exit that announces again and again must not wear out the disk. */
 const PAUSE_MS = 1_000;
-/** More than a gate takes; 46 bytes each, so that the file stays below what a state directory reads. */
+/** More than a gate accepts; 46 bytes each, so that the file stays below what a state directory reads. */
 const MAX_KEYS = 50_000;
 
 /** Exit to gate keys, base64url. */
@@ -23,15 +24,17 @@ export type ExitKeys = ReadonlyMap<string, readonly string[]>;
 export class KnownExits {
   private readonly state: StateDir;
   private readonly logger: Logger;
+  private readonly clock: Clock;
   private readonly keys: Map<string, readonly string[]>;
   private readonly closing = new AbortController();
   private dirty = false;
   private writing: Promise<void> | undefined;
 
   /** Only `loadKnownExits` makes one. */
-  constructor(state: StateDir, exits: ExitKeys, logger: Logger) {
+  constructor(state: StateDir, exits: ExitKeys, logger: Logger, clock: Clock) {
     this.state = state;
     this.logger = logger;
+    this.clock = clock;
     this.keys = new Map(exits);
   }
 
@@ -39,9 +42,9 @@ export class KnownExits {
     return this.keys;
   }
 
-  /** Writes soon; of several lists that come meanwhile, the last. An empty one, or one too many, is forgotten. */
+  /** Writes soon; of several lists that come meanwhile, the last. Drops an empty list, and one beyond the limit. */
   set(exit: string, keys: readonly string[]): void {
-    // Each new control link says again what is known.
+    // Each new control link announces the same list again.
     if (keys.join() === (this.keys.get(exit) ?? []).join()) return;
     this.keys.delete(exit);
     if (keys.length > 0 && this.count() + keys.length <= MAX_KEYS) this.keys.set(exit, keys);
@@ -51,7 +54,7 @@ export class KnownExits {
     });
   }
 
-  /** Resolves when all is written; from now on without pauses. */
+  /** Resolves when everything is written; from now on without pauses. */
   async close(): Promise<void> {
     this.closing.abort();
     await this.writing;
@@ -63,7 +66,7 @@ export class KnownExits {
     return count;
   }
 
-  /** A relay that cannot write goes on: it only would know less after a restart. */
+  /** A relay that cannot write continues: it would only know less after a restart. */
   private async write(): Promise<void> {
     while (this.dirty) {
       this.dirty = false;
@@ -73,17 +76,17 @@ export class KnownExits {
         if (!(error instanceof WstunError)) throw error;
         this.logger.warn({ code: error.code }, error.message);
       }
-      await delay(PAUSE_MS, undefined, { ref: false, signal: this.closing.signal }).catch(() => {});
+      await sleep(this.clock, PAUSE_MS, this.closing.signal);
     }
   }
 }
 
-/** What cannot be read counts as nothing. @throws WstunError state-unusable */
-export async function loadKnownExits(state: StateDir, logger: Logger): Promise<KnownExits> {
+/** A file that cannot be read counts as empty. @throws WstunError state-unusable */
+export async function loadKnownExits(state: StateDir, logger: Logger, clock: Clock = systemClock): Promise<KnownExits> {
   const exits = await readExits(state);
   if (exits === undefined)
     logger.warn({}, `${state.pathOf(NAME)} cannot be read; exits will announce their clients again`);
-  return new KnownExits(state, exits ?? new Map(), logger);
+  return new KnownExits(state, exits ?? new Map(), logger, clock);
 }
 
 /** As the relay wrote it last. */

@@ -1,36 +1,33 @@
 /**
  * A lock between processes: a file that only one of them can create. Owns nothing but that file.
  *
- * A holder that died is found out: at once if it ran on this host, else by the age of its file (process ids mean
- * nothing across containers that share a directory, host names do).
+ * The lock of a dead holder is removed: at once if it ran on this host, else by the age of the file. Process ids mean
+ * nothing across containers that share a directory; host names do.
  */
 import { randomBytes } from 'node:crypto';
 import { link, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { setTimeout as delay } from 'node:timers/promises';
+import type { Clock } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 
 /** Holders write one small file: milliseconds, seconds on a dying disk. */
 const STALE_AFTER_MS = 15_000;
-/**
- * Longer than it takes to find a dead holder out, so that waiting always ends in success unless somebody really holds
- * it.
- */
+/** Longer than it takes to detect a dead holder: waiting fails only if a live process holds the lock. */
 const MAX_WAIT_MS = 20_000;
 const RETRY_MS = 20;
 
-/** Tokens of this process, from before they are written until they are gone. */
+/** Tokens of this process, from before they are written until they are removed. */
 const own = new Set<string>();
 
 /**
  * Runs `work` while holding the lock at `path`.
  * @throws WstunError state-unusable after 20 s of waiting; what `work` throws; errors of the file system as they are
  */
-export async function withLock<T>(path: string, work: () => Promise<T>): Promise<T> {
+export async function withLock<T>(path: string, work: () => Promise<T>, clock: Clock): Promise<T> {
   const token = `${process.pid} ${hostname()} ${randomBytes(8).toString('hex')}`;
   own.add(token);
   try {
-    await waitForLock(path, token);
+    await waitForLock(path, token, clock);
     try {
       return await work();
     } finally {
@@ -41,12 +38,12 @@ export async function withLock<T>(path: string, work: () => Promise<T>): Promise
   }
 }
 
-async function waitForLock(path: string, token: string): Promise<void> {
-  const deadline = performance.now() + MAX_WAIT_MS;
+async function waitForLock(path: string, token: string, clock: Clock): Promise<void> {
+  const deadline = clock.now() + MAX_WAIT_MS;
   while (!(await tryLock(path, token))) {
-    if (performance.now() > deadline) throw new WstunError('state-unusable', `another wstun holds ${path}`);
-    await breakIfStale(path);
-    await delay(RETRY_MS);
+    if (clock.now() > deadline) throw new WstunError('state-unusable', `another wstun holds ${path}`);
+    await removeIfStale(path, clock);
+    await new Promise<void>((resolve) => clock.setTimeout(resolve, RETRY_MS));
   }
 }
 
@@ -56,7 +53,7 @@ async function tryLock(path: string, token: string): Promise<boolean> {
     try {
       await file.writeFile(token);
     } catch (error) {
-      // On a disk that is full: what stays would keep everybody out until it is old.
+      // On a full disk: an empty file would block all processes until it is old.
       await rm(path, { force: true });
       throw error;
     } finally {
@@ -79,12 +76,12 @@ async function readToken(path: string): Promise<string | undefined> {
 }
 
 /**
- * Two processes may find the same dead holder out at once, and the slower could then remove the lock of the faster. So
- * the file is first moved aside, which only one can do, and put back if it turns out to be another than the one judged.
+ * Two processes may detect the same dead holder at once, and the slower could then remove the lock of the faster. So
+ * the file is first moved aside, which only one can do, and put back if it is not the one that was checked.
  */
-async function breakIfStale(path: string): Promise<void> {
+async function removeIfStale(path: string, clock: Clock): Promise<void> {
   const token = await readToken(path);
-  if (token === undefined || !(await isStale(path, token))) return;
+  if (token === undefined || !(await isStale(path, token, clock))) return;
   const aside = `${path}.${randomBytes(6).toString('hex')}`;
   try {
     await rename(path, aside);
@@ -96,26 +93,26 @@ async function breakIfStale(path: string): Promise<void> {
   await rm(aside, { force: true });
 }
 
-async function isStale(path: string, token: string): Promise<boolean> {
+async function isStale(path: string, token: string, clock: Clock): Promise<boolean> {
   const [pid = '', host = ''] = token.split(' ');
-  // A token that is not yet written belongs to one who has just made the file: only age counts there.
+  // A file without a token has just been created: only its age counts.
   if (host === hostname() && !isHeldHere(token, Number(pid))) return true;
   const age = await stat(path).then(
-    ({ mtimeMs }) => Date.now() - mtimeMs,
+    ({ mtimeMs }) => clock.wallTime() - mtimeMs,
     () => 0,
   );
   return age > STALE_AFTER_MS;
 }
 
 /**
- * One of our own number that is not ours was of a process before: a container that is restarted has the same name, and
- * its first is 1.
+ * A token with this process's id that it did not write is of an earlier process: a restarted container has the same
+ * host name, and its first process id is 1 again.
  */
 function isHeldHere(token: string, pid: number): boolean {
   return pid === process.pid ? own.has(token) : isAlive(pid);
 }
 
-/** Whether there is a process of that number here. */
+/** Whether there is a process with that id here. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);

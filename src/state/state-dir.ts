@@ -1,11 +1,12 @@
 /**
- * The directory in which a relay or a named exit keeps what outlives it: made 0700, its files 0600, every write whole
- * or not at all. Knows nothing of what the files say.
+ * The directory in which a relay or a named exit keeps what outlives it. It has mode 0700 and its files 0600; a write
+ * is complete or has no effect. Knows nothing of what the files say.
  */
 import { randomBytes } from 'node:crypto';
 import { chmod, chown, type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
+import { type Clock, systemClock } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 import { codeOf, withLock } from './lock.ts';
 
@@ -46,35 +47,37 @@ export function defaultStateDir(role: 'relay' | 'exit', env: NodeJS.ProcessEnv):
  * Makes the directory if it is missing.
  * @throws WstunError state-unusable
  */
-export async function openStateDir(path: string): Promise<StateDir> {
+export async function openStateDir(path: string, clock: Clock = systemClock): Promise<StateDir> {
   const absolute = resolve(path);
   return await guarded(absolute, async () => {
     await makeDir(absolute);
-    return await judgeDir(absolute);
+    return await checkDir(absolute, clock);
   });
 }
 
 /** For commands that only look: a mistyped path must not become a new state. @throws WstunError state-unusable */
-export async function openExistingStateDir(path: string): Promise<StateDir> {
+export async function openExistingStateDir(path: string, clock: Clock = systemClock): Promise<StateDir> {
   const absolute = resolve(path);
-  return await guarded(absolute, async () => await judgeDir(absolute));
+  return await guarded(absolute, async () => await checkDir(absolute, clock));
 }
 
-async function judgeDir(path: string): Promise<StateDir> {
+async function checkDir(path: string, clock: Clock): Promise<StateDir> {
   const stats = await stat(path);
   if (!stats.isDirectory()) throw new WstunError('state-unusable', `${path} is not a directory`);
-  refuseOthers(path, stats.mode, 'chmod 700');
-  return new StateDir(path, stats.uid);
+  rejectOthers(path, stats.mode, 'chmod 700');
+  return new StateDir(path, stats.uid, clock);
 }
 
 export class StateDir {
   readonly path: string;
   private readonly owner: number;
+  private readonly clock: Clock;
 
   /** Only the functions above make one. */
-  constructor(path: string, owner: number) {
+  constructor(path: string, owner: number, clock: Clock) {
     this.path = path;
     this.owner = owner;
+    this.clock = clock;
   }
 
   pathOf(name: string): string {
@@ -92,7 +95,7 @@ export class StateDir {
       if (file === undefined) return undefined;
       try {
         const { mode, size } = await file.stat();
-        if (options.secret) refuseOthers(path, mode, 'chmod 600');
+        if (options.secret) rejectOthers(path, mode, 'chmod 600');
         if (size > MAX_FILE_BYTES) throw new WstunError('state-unusable', `${path} is larger than 4 MiB`);
         return await file.readFile('utf8');
       } finally {
@@ -102,7 +105,7 @@ export class StateDir {
   }
 
   /**
-   * Writes the file whole or not at all, also when the power fails: readers see the old text or the new one.
+   * Writes the whole file or nothing, also when the power fails: readers see the old text or the new one.
    * @throws WstunError state-unusable
    */
   async write(name: string, text: string): Promise<void> {
@@ -126,11 +129,11 @@ export class StateDir {
     return await guarded(path, async () => {
       await makeDir(path, false);
       if (process.geteuid?.() === 0 && this.owner !== 0) await chown(path, this.owner, (await stat(this.path)).gid);
-      return await judgeDir(path);
+      return await checkDir(path, this.clock);
     });
   }
 
-  /** The names of what is in it. @throws WstunError state-unusable */
+  /** The names of the files in it. @throws WstunError state-unusable */
   async names(): Promise<string[]> {
     return await guarded(this.path, () => readdir(this.path));
   }
@@ -157,7 +160,8 @@ export class StateDir {
   }
 
   /**
-   * Behind what is there, and behind what other processes append; a crash may cut it. @throws WstunError state-unusable
+   * Appends after what is there, and after what other processes append; a crash may cut it. @throws WstunError
+   * state-unusable
    */
   async append(name: string, bytes: Uint8Array): Promise<void> {
     const path = this.pathOf(name);
@@ -178,7 +182,7 @@ export class StateDir {
     await guarded(path, async () => (await open(path, 'w', FILE_MODE)).close());
   }
 
-  /** Of what is not there, nothing. @throws WstunError state-unusable */
+  /** Has no effect if the file does not exist. @throws WstunError state-unusable */
   async remove(name: string): Promise<void> {
     const path = this.pathOf(name);
     await guarded(path, () => rm(path, { force: true }));
@@ -189,7 +193,7 @@ export class StateDir {
    */
   async locked<T>(work: () => Promise<T>): Promise<T> {
     const path = this.pathOf(LOCK_NAME);
-    return await guarded(path, () => withLock(path, work));
+    return await guarded(path, () => withLock(path, work, this.clock));
   }
 
   /** Changes whenever the file does: written, replaced, removed. @throws WstunError state-unusable */
@@ -221,8 +225,8 @@ export class StateDir {
 }
 
 /**
- * Makes the directory and those above it, unless they exist. Not `recursive: true`: where a file system refuses with
- * ENOENT, as /proc does, that never returns.
+ * Makes the directory and those above it, unless they exist. Not `recursive: true`: that never returns if a file system
+ * rejects it with ENOENT, as /proc does.
  */
 async function makeDir(path: string, parents = true): Promise<void> {
   try {
@@ -234,12 +238,12 @@ async function makeDir(path: string, parents = true): Promise<void> {
     await makeDir(path, false);
     return;
   }
-  // The umask may have taken rights from us as well.
+  // The umask may have removed rights of the owner too.
   await chmod(path, DIR_MODE);
 }
 
-/** Rights of others to what holds keys. Windows has no such mode bits. */
-function refuseOthers(path: string, mode: number, command: string): void {
+/** Rejects access of others to what holds keys. Windows has no such mode bits. */
+function rejectOthers(path: string, mode: number, command: string): void {
   if (process.platform === 'win32' || (mode & OTHERS) === 0) return;
   throw new WstunError(
     'state-unusable',
@@ -251,9 +255,7 @@ async function openExisting(path: string): Promise<FileHandle | undefined> {
   return await open(path, 'r').catch(ignoreMissing);
 }
 
-/**
- * A rename lasts only when its directory has reached the disk; some file systems cannot be told so, and need not be.
- */
+/** A rename survives a power failure only when its directory is on the disk. Some file systems cannot sync one. */
 async function syncDir(path: string): Promise<void> {
   const dir = await open(path, 'r');
   try {
@@ -269,7 +271,7 @@ function ignoreMissing(error: unknown): undefined {
   if (codeOf(error) !== 'ENOENT') throw error;
 }
 
-/** Of an error of the file system: what it means to a person. */
+/** What an error of the file system means to a person. */
 export function fileReason(error: unknown): string {
   return REASONS[codeOf(error)] ?? (codeOf(error) || String(error));
 }

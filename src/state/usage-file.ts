@@ -1,28 +1,29 @@
 /**
- * `usage.json` in the state directory of an exit: how many bytes each name has used in the present month (UTC). Counts
- * for quotas; a crash forgets ten seconds at most.
+ * `usage.json` in the state directory of an exit: how many bytes each name has used in the current month (UTC), for
+ * quotas. A crash loses ten seconds at most.
  *
  * Several processes may count in one file, as while one relay takes over from another: each adds what it has counted to
- * what is there, under the lock, and looks for what others have added.
+ * what is there, under the lock, and checks for what others have added.
  */
-import { setTimeout as delay } from 'node:timers/promises';
+import { type Clock, systemClock } from '../clock.ts';
 import { isName } from '../crypto/names.ts';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
+import { sleep } from './sleep.ts';
 import type { StateDir } from './state-dir.ts';
 
 const NAME = 'usage.json';
 /**
- * How often it is looked at, and written while another process counts too: with both, each knows what the other has
- * within two seconds.
+ * How often the file is checked, and written while another process counts too: so each knows within two seconds what
+ * the other has counted.
  */
-const LOOK_MS = 500;
-/** What a crash may forget, against writing to a disk without end. */
-const WRITE_MS = 10_000 - LOOK_MS;
-/** Since another process has written: it may still be there, and count less often than it is looked for. */
+const CHECK_MS = 500;
+/** What a crash may lose, against wear of the disk. */
+const WRITE_MS = 10_000 - CHECK_MS;
+/** How long another process is assumed to count after it has written: it may write seldom. */
 const SHARED_MS = 10_000;
-/** A clock that is put right by less does not lead back into the month before. */
-const SET_BACK_MS = 3_600_000;
+/** A clock that is set back by less does not lead back into the previous month. */
+const MAX_SET_BACK_MS = 3_600_000;
 
 type Counts = ReadonlyMap<string, number>;
 
@@ -33,7 +34,7 @@ interface Usage {
 }
 
 /**
- * The counts of this month; none where the file has those of another, or cannot be understood. @throws WstunError
+ * The counts of this month; none if the file has those of another month, or cannot be parsed. @throws WstunError
  * state-unusable
  */
 export async function readUsage(state: StateDir, now: number): Promise<Usage> {
@@ -44,23 +45,30 @@ export async function readUsage(state: StateDir, now: number): Promise<Usage> {
 }
 
 /** @throws WstunError state-unusable */
-export async function openUsage(state: StateDir, logger: Logger, clock = Date.now): Promise<UsageFile> {
-  // In this order, so that a change between the two shows at the first look.
+export async function openUsage(state: StateDir, logger: Logger, clock: Clock = systemClock): Promise<UsageFile> {
+  // In this order, so that the first check sees a change between the two.
   const signature = await state.signature(NAME);
-  return new UsageFile(state, logger, clock, signature, await readUsage(state, clock()));
+  return new UsageFile({ state, logger, clock, signature, usage: await readUsage(state, clock.wallTime()) });
+}
+
+interface UsageFileOptions {
+  readonly state: StateDir;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  /** Of the file that was read. */
+  readonly signature: string;
+  readonly usage: Usage;
 }
 
 export class UsageFile {
   private readonly state: StateDir;
   private readonly logger: Logger;
-  private readonly clock: () => number;
+  private readonly clock: Clock;
   private month: string;
   private monthEnds: number;
-  /** A clock that says so was wrong about the month. */
+  /** If the calendar shows an earlier time, the month was wrong. */
   private setBackBefore: number;
-  /**
-   * Of this month, as the file has them, as far as is known here. Counts only grow: a file that has less was damaged.
-   */
+  /** Of this month, as the file has them, as far as known here. Counts only grow: a file with less was damaged. */
   private stored: Counts;
   /** Counted here since. */
   private unwritten = new Map<string, number>();
@@ -70,17 +78,17 @@ export class UsageFile {
   private sharedUntil = Number.NEGATIVE_INFINITY;
   private readonly closing = new AbortController();
   private readonly following: Promise<void>;
-  /** The last fault: what cannot be written stays so for long, but is told once. */
-  private told = '';
+  /** The last fault: a file that cannot be written stays so for long, but is logged once. */
+  private loggedFault = '';
 
-  /** Only `openUsage` makes one. `clock`: ms since 1970. */
-  constructor(state: StateDir, logger: Logger, clock: () => number, signature: string, { month, bytes }: Usage) {
+  /** Only `openUsage` makes one. */
+  constructor({ state, logger, clock, signature, usage: { month, bytes } }: UsageFileOptions) {
     this.state = state;
     this.logger = logger;
     this.clock = clock;
     this.month = month;
-    this.monthEnds = endOfMonth(clock());
-    this.setBackBefore = Date.parse(month) - SET_BACK_MS;
+    this.monthEnds = endOfMonth(clock.wallTime());
+    this.setBackBefore = Date.parse(month) - MAX_SET_BACK_MS;
     this.stored = bytes;
     this.signature = signature;
     this.following = this.follow();
@@ -97,7 +105,7 @@ export class UsageFile {
     this.unwritten.set(name, (this.unwritten.get(name) ?? 0) + bytes);
   }
 
-  /** Resolves when all is written. Call it when nothing is counted any more. */
+  /** Resolves when everything is written. Call it when nothing is counted any more. */
   async close(): Promise<void> {
     this.closing.abort();
     await this.following;
@@ -105,53 +113,53 @@ export class UsageFile {
   }
 
   private turnMonth(): void {
-    const now = this.clock();
+    const now = this.clock.wallTime();
     if (now < this.monthEnds && now >= this.setBackBefore) return;
     this.month = monthOf(now);
     this.monthEnds = endOfMonth(now);
-    this.setBackBefore = Date.parse(this.month) - SET_BACK_MS;
+    this.setBackBefore = Date.parse(this.month) - MAX_SET_BACK_MS;
     this.stored = new Map();
     this.unwritten = new Map();
-    // Another process may have begun the month before this one.
+    // Another process may have begun the new month earlier.
     this.signature = '';
   }
 
-  /** Keeps no process alive by itself. */
+  /** Does not keep the process alive. */
   private async follow(): Promise<void> {
     const { signal } = this.closing;
     while (!signal.aborted) {
-      await this.attempt(() => this.look());
+      await this.attempt(() => this.check());
       if (this.isDue()) await this.attempt(() => this.write());
-      await delay(LOOK_MS, undefined, { ref: false, signal }).catch(() => {});
+      await sleep(this.clock, CHECK_MS, signal);
     }
   }
 
   private isDue(): boolean {
-    const now = performance.now();
+    const now = this.clock.now();
     return now < this.sharedUntil || now - this.writtenAt >= WRITE_MS;
   }
 
-  /** An exit that cannot write goes on counting: it only would forget at its end. */
+  /** An exit that cannot write continues to count: it would only lose the counts when it ends. */
   private async attempt(work: () => Promise<void>): Promise<void> {
     try {
       await work();
     } catch (error) {
       if (!(error instanceof WstunError)) throw error;
-      if (error.message !== this.told) this.logger.warn({ code: error.code }, error.message);
-      this.told = error.message;
+      if (error.message !== this.loggedFault) this.logger.warn({ code: error.code }, error.message);
+      this.loggedFault = error.message;
     }
   }
 
-  /** Takes over what others have written. */
-  private async look(): Promise<void> {
+  /** Reads what others have written. */
+  private async check(): Promise<void> {
     this.turnMonth();
     const signature = await this.state.signature(NAME);
     if (signature === this.signature) return;
-    this.sharedUntil = performance.now() + SHARED_MS;
-    const { month, bytes } = await readUsage(this.state, this.clock());
-    // The month has turned meanwhile.
+    this.sharedUntil = this.clock.now() + SHARED_MS;
+    const { month, bytes } = await readUsage(this.state, this.clock.wallTime());
+    // A new month has begun meanwhile.
     if (month !== this.month) return;
-    // Not before it was read: what failed to be read would be written over.
+    // Not before it was read: counts that could not be read would be overwritten.
     this.signature = signature;
     this.stored = combined(this.stored, bytes, Math.max);
   }
@@ -159,24 +167,24 @@ export class UsageFile {
   private async write(): Promise<void> {
     this.turnMonth();
     if (this.unwritten.size === 0) return;
-    this.writtenAt = performance.now();
+    this.writtenAt = this.clock.now();
     await this.state.locked(async () => {
-      await this.look();
+      await this.check();
       const [month, added] = [this.month, new Map(this.unwritten)];
       const bytes = combined(this.stored, added, (stored, more) => stored + more);
       const before = await this.state.signature(NAME);
       try {
         await this.state.write(NAME, `${JSON.stringify({ month, bytes: Object.fromEntries(bytes) })}\n`);
       } finally {
-        // Also where that failed: it may have been too late, and what is in the file would be added once more.
+        // Also after a failure: the file may be written all the same, and its counts would be added a second time.
         this.signature = await this.state.signature(NAME);
         if (this.signature !== before) this.handleWritten(month, bytes, added);
       }
     });
-    this.told = '';
+    this.loggedFault = '';
   }
 
-  /** More may have been counted meanwhile, and the month have turned. */
+  /** More may have been counted meanwhile, and a new month may have begun. */
   private handleWritten(month: string, bytes: Counts, added: Counts): void {
     if (month !== this.month) return;
     const left = combined(this.unwritten, added, (counted, written) => counted - written);
@@ -185,7 +193,7 @@ export class UsageFile {
   }
 }
 
-/** By name; what one of them does not have is 0 there. */
+/** By name; a missing count is 0. */
 function combined(one: Counts, other: Counts, of: (one: number, other: number) => number): Map<string, number> {
   const result = new Map(one);
   for (const [name, count] of other) result.set(name, of(one.get(name) ?? 0, count));

@@ -2,9 +2,10 @@
  * `used-tickets/` in a relay's state directory: the fingerprints of tickets that were used in the last 26 hours, so
  * that none opens again after a restart. No secrets: eight random bytes of each ticket, and when it was used.
  *
- * One file for two hours, which are only ever appended to, also by several processes at once, as while one relay takes
- * over from another: each reads what the others append. A crash forgets what was used in the last moments.
+ * There is a file for every two hours, which is only appended to. Several processes may do so at once, as while one
+ * relay takes over from another: each reads what the others append. A crash loses the tickets of the last 50 ms.
  */
+import { type Clock, systemClock, type Timer } from '../clock.ts';
 import type { ReplayGuard } from '../crypto/replay-guard.ts';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -12,84 +13,94 @@ import type { StateDir } from './state-dir.ts';
 
 const NAME = 'used-tickets';
 const SLOT_MS = 2 * 3_600_000;
-/** The present one and those of 26 hours before it. */
+/** The current one and those of the 26 hours before it. */
 const SLOTS = 14;
 /** Seconds since 1970 (4 bytes), fingerprint (8 bytes), big-endian. */
 const RECORD_BYTES = 12;
-/** What a crash may forget. */
+/** What a crash may lose. */
 const WRITE_MS = 50;
-/** How often what others have appended is looked for. */
-const LOOK_MS = 500;
-/** All files: beyond, the oldest are emptied. As many tickets as memory has places for. */
+/** How often the files are checked for what others have appended. */
+const CHECK_MS = 500;
+/** All files: beyond, the oldest are emptied. As many tickets as the replay guard has room for. */
 const MAX_BYTES = 24 * 1024 * 1024;
-/** Read at start, the newest: a second of work, and as many as memory keeps of the past (replay-memory.ts). */
+/** The newest, read at the start: a second of work, and as many as the replay guard keeps of the past. */
 const MAX_RESTORED_BYTES = 1_048_576 * RECORD_BYTES;
-/** Read in one piece. */
+/** Read at once. */
 const CHUNK_BYTES = RECORD_BYTES * 65_536;
 
 /**
- * Restores what was used, and keeps what will be. A directory that cannot be read or written is told of once, and costs
- * only this.
- * @throws WstunError state-unusable, where the state directory itself cannot be used
+ * Restores the used tickets, and stores those that are used from now on. Files that cannot be read or written are
+ * logged once, and the relay continues without them.
+ * @throws WstunError state-unusable, if the state directory itself cannot be used
  */
 export async function openUsedTickets(
   state: StateDir,
-  memory: ReplayGuard,
+  replays: ReplayGuard,
   logger: Logger,
-  clock = Date.now,
+  clock: Clock = systemClock,
 ): Promise<UsedTickets> {
-  const used = new UsedTickets(await state.subdirectory(NAME), memory, logger, clock);
+  const used = new UsedTickets(await state.subdirectory(NAME), replays, logger, clock);
   await used.start();
   return used;
 }
 
 export class UsedTickets {
   private readonly dir: StateDir;
-  private readonly memory: ReplayGuard;
+  private readonly replays: ReplayGuard;
   private readonly logger: Logger;
-  private readonly clock: () => number;
+  private readonly clock: Clock;
   /** Not written yet. */
   private records: Buffer[] = [];
   /** Slot to how much of its file has been read. */
   private readonly read = new Map<number, number>();
-  private writing: NodeJS.Timeout | undefined;
-  private looking: NodeJS.Timeout | undefined;
+  private nextWrite: Timer | undefined;
+  private nextCheck: Timer | undefined;
   /** One after the other. */
   private work = Promise.resolve();
-  private told = '';
+  private loggedFault = '';
 
-  /** Only `openUsedTickets` makes one. `clock`: ms since 1970. */
-  constructor(dir: StateDir, memory: ReplayGuard, logger: Logger, clock: () => number) {
+  /** Only `openUsedTickets` makes one. */
+  constructor(dir: StateDir, replays: ReplayGuard, logger: Logger, clock: Clock) {
     this.dir = dir;
-    this.memory = memory;
+    this.replays = replays;
     this.logger = logger;
     this.clock = clock;
   }
 
   async start(): Promise<void> {
     await this.attempt(() => this.load());
-    this.memory.onRemembered = ({ high, low }, now) => this.keep(high, low, now);
-    this.looking = setInterval(() => void this.attempt(() => this.look()), LOOK_MS).unref();
+    this.replays.onRemembered = ({ high, low }, now) => this.store(high, low, now);
+    this.checkLater();
   }
 
-  /** Resolves when all is written. */
+  /** Resolves when everything is written. */
   async close(): Promise<void> {
-    clearInterval(this.looking);
-    clearTimeout(this.writing);
+    this.clock.clearTimeout(this.nextCheck);
+    this.clock.clearTimeout(this.nextWrite);
     await this.attempt(() => this.write());
   }
 
-  private keep(high: number, low: number, now: number): void {
+  private checkLater(): void {
+    this.nextCheck = this.clock.setTimeout(() => {
+      this.checkLater();
+      void this.attempt(() => this.check());
+    }, CHECK_MS);
+    this.nextCheck.unref();
+  }
+
+  private store(high: number, low: number, now: number): void {
     const record = Buffer.alloc(RECORD_BYTES);
     record.writeUInt32BE(Math.floor(now / 1000) >>> 0, 0);
     record.writeUInt32BE(high, 4);
     record.writeUInt32BE(low, 8);
     this.records.push(record);
-    this.writing ??= setTimeout(() => void this.attempt(() => this.write()), WRITE_MS).unref();
+    if (this.nextWrite !== undefined) return;
+    this.nextWrite = this.clock.setTimeout(() => void this.attempt(() => this.write()), WRITE_MS);
+    this.nextWrite.unref();
   }
 
   private async write(): Promise<void> {
-    this.writing = undefined;
+    this.nextWrite = undefined;
     if (this.records.length === 0) return;
     const records = this.records;
     this.records = [];
@@ -100,13 +111,13 @@ export class UsedTickets {
     try {
       await this.dir.append(name, Buffer.concat([filler, ...records]));
     } catch (error) {
-      this.memory.forgetBefore(this.clock());
+      this.replays.forgetBefore(this.clock.wallTime());
       throw error;
     }
   }
 
-  /** What others have appended, and this process: that does no harm. */
-  private async look(): Promise<void> {
+  /** Reads what others have appended, and what this process has, which does no harm. */
+  private async check(): Promise<void> {
     const slot = this.slot();
     await this.readOn(slot - 1);
     await this.readOn(slot);
@@ -121,11 +132,11 @@ export class UsedTickets {
     let excess = sizes.reduce((sum, size) => sum + size, 0) - MAX_RESTORED_BYTES;
     for (const [index, slot] of slots.entries()) {
       const size = sizes[index] ?? 0;
-      const passedOver = Math.min(Math.max(0, excess), size);
-      excess -= passedOver;
-      // Or it was emptied, to make room.
-      if (size === 0 || passedOver > 0) this.memory.forgetBefore(Math.min((slot + 1) * SLOT_MS, this.clock()));
-      this.read.set(slot, Math.ceil(passedOver / RECORD_BYTES) * RECORD_BYTES);
+      const skipped = Math.min(Math.max(0, excess), size);
+      excess -= skipped;
+      // An empty file was emptied to make room.
+      if (size === 0 || skipped > 0) this.replays.forgetBefore(Math.min((slot + 1) * SLOT_MS, this.clock.wallTime()));
+      this.read.set(slot, Math.ceil(skipped / RECORD_BYTES) * RECORD_BYTES);
       await this.readOn(slot);
     }
   }
@@ -143,16 +154,16 @@ export class UsedTickets {
 
   private restore(record: Buffer): void {
     const at = record.readUInt32BE(0) * 1000;
-    // A filler, or of a clock that was ahead then: it must not push out what is of today.
+    // 0 is a filler. A time in the future is of a clock that was ahead: it must not displace tickets of today.
     if (at === 0) return;
     const fingerprint = { high: record.readUInt32BE(4), low: record.readUInt32BE(8) };
-    this.memory.restore(fingerprint, Math.min(at, this.clock()));
+    this.replays.restore(fingerprint, Math.min(at, this.clock.wallTime()));
   }
 
   private async tidy(): Promise<void> {
     const slots = await this.slots();
-    const present = this.slot();
-    const old = slots.filter((slot) => slot <= present - SLOTS);
+    const current = this.slot();
+    const old = slots.filter((slot) => slot <= current - SLOTS);
     for (const slot of old) await this.dir.remove(String(slot));
     const kept = slots.filter((slot) => !old.includes(slot));
     const sizes = await Promise.all(kept.map((slot) => this.dir.size(String(slot))));
@@ -174,15 +185,15 @@ export class UsedTickets {
   }
 
   private slot(): number {
-    return Math.floor(this.clock() / SLOT_MS);
+    return Math.floor(this.clock.wallTime() / SLOT_MS);
   }
 
-  /** A relay that cannot write goes on: after a restart tickets of the last two minutes could open once more. */
+  /** A relay that cannot write continues: after a restart, tickets of the last two minutes could open once more. */
   private async attempt(work: () => Promise<void>): Promise<void> {
     this.work = this.work.then(work).catch((error: unknown) => {
       if (!(error instanceof WstunError)) throw error;
-      if (error.message !== this.told) this.logger.warn({ code: error.code }, error.message);
-      this.told = error.message;
+      if (error.message !== this.loggedFault) this.logger.warn({ code: error.code }, error.message);
+      this.loggedFault = error.message;
     });
     await this.work;
   }

@@ -8,10 +8,14 @@ import { openStateDir, type StateDir } from '../../src/state/state-dir.ts';
 import { openUsedTickets, type UsedTickets } from '../../src/state/used-tickets.ts';
 import { collectingLogger } from '../support/collecting-logger.ts';
 import { tempDir } from '../support/temp-dir.ts';
+import { advanceUntil } from '../support/time/advance-until.ts';
+import { VirtualClock } from '../support/time/virtual-clock.ts';
 import { until } from '../support/until.ts';
 
 const HOUR = 3_600_000;
 const NOW = 1_800_000_000_000;
+
+const clockAt = (wallTime: number): VirtualClock => new VirtualClock({ wallTime });
 
 interface Process {
   readonly memory: ReplayGuard;
@@ -22,9 +26,9 @@ async function newState(): Promise<StateDir> {
   return await openStateDir(join(await tempDir(), 'state'));
 }
 
-async function startIn(state: StateDir, now: () => number = () => NOW, logger = silentLogger): Promise<Process> {
+async function startIn(state: StateDir, clock = clockAt(NOW), logger = silentLogger): Promise<Process> {
   const memory = new ReplayGuard();
-  const used = await openUsedTickets(state, memory, logger, now);
+  const used = await openUsedTickets(state, memory, logger, clock);
   onTestFinished(() => used.close());
   return { memory, used };
 }
@@ -38,15 +42,15 @@ function use({ memory }: Process, now = NOW, count = 1): Buffer[] {
 const folderOf = (state: StateDir): string => state.pathOf('used-tickets');
 
 describe('used tickets', () => {
-  it('are known to the next process, minutes and hours later', async () => {
+  it('used tickets are known to the next process, minutes and hours later', async () => {
     const state = await newState();
     const first = await startIn(state);
     const nonces = use(first, NOW, 3_000);
     await first.used.close();
-    const second = await startIn(state, () => NOW + 60_000);
+    const second = await startIn(state, clockAt(NOW + 60_000));
     for (const nonce of nonces) expect(second.memory.wasUsed(nonce, 'opened')).toBe(true);
     await second.used.close();
-    const third = await startIn(state, () => NOW + 20 * HOUR);
+    const third = await startIn(state, clockAt(NOW + 20 * HOUR));
     use(third, NOW + 20 * HOUR);
     for (const nonce of nonces) {
       expect(third.memory.wasUsed(nonce, 'opened')).toBe(false);
@@ -54,19 +58,20 @@ describe('used tickets', () => {
     }
   });
 
-  it('are known to a process that runs beside, within a second', async () => {
+  it('used tickets are known within a second to another process with the same directory', async () => {
     const state = await newState();
-    const [one, other] = [await startIn(state), await startIn(state)];
+    const clock = clockAt(NOW);
+    const [one, other] = [await startIn(state, clock), await startIn(state, clock)];
     const [nonce = Buffer.alloc(24)] = use(one);
-    await until(() => other.memory.wasUsed(nonce, 'opened'));
+    await advanceUntil(clock, () => other.memory.wasUsed(nonce, 'opened'), 1_000);
     const [back = Buffer.alloc(24)] = use(other);
-    await until(() => one.memory.wasUsed(back, 'opened'));
+    await advanceUntil(clock, () => one.memory.wasUsed(back, 'opened'), 1_000);
   });
 
-  it('lie in files for their owner alone, which hold no tickets, and go after a day', async () => {
+  it('files of used tickets are only for their owner, hold no tickets, and are removed after a day', async () => {
     const state = await newState();
-    let now = NOW;
-    const first = await startIn(state, () => now);
+    const clock = clockAt(NOW);
+    const first = await startIn(state, clock);
     const [nonce = Buffer.alloc(24)] = use(first);
     await first.used.close();
     const [name = ''] = await readdir(folderOf(state));
@@ -74,13 +79,13 @@ describe('used tickets', () => {
     expect((await stat(join(folderOf(state), name))).mode & 0o777).toBe(0o600);
     const bytes = await readFile(join(folderOf(state), name));
     expect([bytes.length, bytes.includes(nonce), bytes.includes(nonce.subarray(0, 8))]).toEqual([12, false, true]);
-    now += 30 * HOUR;
-    const second = await startIn(state, () => now);
+    clock.setWallTime(NOW + 30 * HOUR);
+    const second = await startIn(state, clock);
     await second.used.close();
     expect(await readdir(folderOf(state))).toEqual([]);
   });
 
-  it('behind a record that a crash cut are known all the same', async () => {
+  it('used tickets after a record that a crash has cut are still known', async () => {
     const state = await newState();
     const first = await startIn(state);
     const [kept = Buffer.alloc(24)] = use(first, NOW, 2);
@@ -94,9 +99,9 @@ describe('used tickets', () => {
     expect([kept, later].map((nonce) => third.memory.wasUsed(nonce, 'opened'))).toEqual([true, true]);
   });
 
-  it('of a clock that was ahead then are known, and push out none of today', async () => {
+  it('used tickets from a clock that was ahead are known, and displace none of today', async () => {
     const state = await newState();
-    const first = await startIn(state, () => NOW + 10 * HOUR);
+    const first = await startIn(state, clockAt(NOW + 10 * HOUR));
     const [ahead = Buffer.alloc(24)] = use(first, NOW + 10 * HOUR);
     await first.used.close();
     const second = await startIn(state);
@@ -104,14 +109,16 @@ describe('used tickets', () => {
     expect([ahead, today].map((nonce) => second.memory.wasUsed(nonce, 'opened'))).toEqual([true, true]);
   });
 
-  it('that cannot be written are told of once, and the relay goes on', async () => {
+  it('used tickets that cannot be written are logged once, and stay known', async () => {
     const state = await newState();
     const { logger, lines } = collectingLogger();
-    const process = await startIn(state, () => NOW, logger);
+    const clock = clockAt(NOW);
+    const process = await startIn(state, clock, logger);
     const slot = String(Math.floor(NOW / (2 * HOUR)));
     // Where its file should be there is a directory.
     await (await openStateDir(folderOf(state))).subdirectory(slot);
     const nonces = use(process);
+    await clock.advance(50);
     await until(() => lines.length > 0);
     use(process);
     await process.used.close();
@@ -119,10 +126,10 @@ describe('used tickets', () => {
     expect(lines[0]).toMatchObject({ level: 40, code: 'WSTUN-E111' });
     expect(process.memory.wasUsed(nonces[0] ?? Buffer.alloc(24), 'opened')).toBe(true);
     // What was not written may be unknown to the next process: nothing is proved to tickets of that time.
-    expect(process.memory.pastSince).toBe(NOW);
+    expect(process.memory.pastSince).toBe(NOW + 50);
   });
 
-  it('of a file of garbage are none, and harm nobody', async () => {
+  it('a damaged file of used tickets has no effect on new tickets', async () => {
     const state = await newState();
     const folder = await state.subdirectory('used-tickets');
     await writeFile(folder.pathOf(String(Math.floor(NOW / (2 * HOUR)))), randomBytes(12 * 1_000 + 5));
@@ -133,7 +140,7 @@ describe('used tickets', () => {
     expect(process.memory.wasUsed(randomBytes(24), 'opened')).toBe(false);
   });
 
-  it('beyond a million are not read: a start takes no longer for them, and proves nothing of their time', async () => {
+  it('used tickets beyond a million are not read at the start, and nothing is proved to tickets of their time', async () => {
     const state = await newState();
     const folder = await state.subdirectory('used-tickets');
     const slot = Math.floor(NOW / (2 * HOUR));
@@ -151,14 +158,14 @@ describe('used tickets', () => {
       }
     }
     const memory = new Counting();
-    const used = await openUsedTickets(state, memory, silentLogger, () => NOW);
+    const used = await openUsedTickets(state, memory, silentLogger, clockAt(NOW));
     onTestFinished(() => used.close());
     const old = restoredAt.filter((at) => at < NOW).length;
     expect([restoredAt.length, old]).toEqual([1_048_576, 48_576]);
     expect(memory.pastSince).toBe(slot * 2 * HOUR);
   });
 
-  it('make no file until there is one', async () => {
+  it('used tickets have no file before the first', async () => {
     const state = await newState();
     const { used } = await startIn(state);
     await used.close();

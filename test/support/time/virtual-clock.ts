@@ -16,7 +16,7 @@ const SETTLE_TURNS = 24;
 
 export class VirtualClock implements Clock {
   private time: number;
-  private readonly wallOrigin: number;
+  private wallOrigin: number;
   private readonly pending = new Set<Pending>();
   private readonly chance: () => number;
 
@@ -34,6 +34,11 @@ export class VirtualClock implements Clock {
 
   wallTime(): number {
     return Math.floor(this.wallOrigin + this.time);
+  }
+
+  /** The calendar jumps, as when a person sets it; timers go on. */
+  setWallTime(wallTime: number): void {
+    this.wallOrigin = wallTime - this.time;
   }
 
   setTimeout<T>(callback: (argument: T) => void, delayMs: number, argument?: T): Timer {
