@@ -64,7 +64,7 @@ export class ReadBuffers {
     const slab = this.slab;
     if (slab !== undefined && slab.freeBytes >= this.size / 2 && slab.bytes <= 4 * this.size) return slab.room;
     slab?.close();
-    this.slab = this.budget.slabs.take(this.size);
+    this.slab = this.budget.slabs.acquire(this.size);
     return this.slab.room;
   }
 

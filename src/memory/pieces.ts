@@ -1,56 +1,52 @@
 /**
- * Who owns a piece of memory, and how it is given back at once instead of being left to the collector, which V8 runs
- * over the whole heap for each 67 MB of buffers that nobody holds any more (docs/adr/0016-memory-given-back.md). Pure;
- * it may know of no socket, link or stream.
+ * Who owns a piece of memory, and how it is given back at once instead of being left to the garbage collector, which V8
+ * runs over the whole heap for each 67 MB of buffers that are not used any more (docs/adr/0016-memory-given-back.md).
+ * Pure; it must know no socket, link or stream.
  *
- * The rules, wherever bytes are handed on:
- * - A parameter of type `Piece` takes the bytes over: the caller must not look at them any more, not even at their
- *   length. Whoever has
- *   them hands them on in turn, or calls `release` when it has copied or used them, or drops them: then the collector
- *   has them, as ever.
- * - A parameter of type `Uint8Array` is for bytes that are only read, during the call.
- * - `Lent` bytes stay with their owner, who uses the memory again as soon as the call returns.
- * - Each byte is released once. A piece may be cut, and its parts released by different owners: the memory goes back
- *   with the last byte.
- * - Only memory that its maker has marked (`own`, `ownRead`, a lease) is given back. All else is the collector's, and
- *   `release` leaves it
- *   alone.
+ * The rules, wherever bytes are passed on: - A parameter of type `Piece` takes the bytes: the caller must not use them
+ * any more, not even their length. The owner passes them on, or calls `release` when it has copied or used them, or
+ * drops them: then the collector frees them. - A parameter of type `Uint8Array` is for bytes that are only read during
+ * the call. - `Lent` bytes stay with their owner, who uses the memory again as soon as the call returns. - Each byte is
+ * released once. A piece may be cut, and different owners may release its parts: the memory is given back with the last
+ * byte. - Only memory that its maker has marked (`own`, `ownRead`, a lease) is given back. `release` leaves all other
+ * memory to the collector.
  *
- * To release too early is a fault that can do all that memory faults do. A piece that was given back has length 0, and
- * cutting it throws a TypeError; but a system call under way sends what lies there by then, and a part of a memory that
- * is still in use keeps its length. The types find a lent piece that is handed on, and not one that was cut before, nor
- * a `release` of what was only to be read. So the tests poison what is released (test/support/poison.ts).
+ * To release too early is a memory fault, with all that such faults can do. A piece that was given back has length 0,
+ * and cutting it throws a TypeError; but a pending system call sends what the memory holds by then, and a part of a
+ * memory that is still in use keeps its length. The types find a lent piece that is passed on. They do not find one
+ * that was cut before, nor a `release` of what was only to be read. So the tests poison what is released
+ * (test/support/poison.ts).
  */
 
 declare const LENT: unique symbol;
 
-/** Bytes, and with them the right and the duty to dispose of them. */
+/** Bytes that their holder owns, and has to pass on, release or drop. */
 export type Piece = Uint8Array & { readonly [LENT]?: never };
 
-/** Bytes that may be used during the call only, and belong to somebody else. */
+/** Bytes of another owner, valid only during the call. */
 export type Lent = Uint8Array & { readonly [LENT]: true };
 
-/** What is left of one memory. */
+/** How much of one memory is still in use. */
 export interface Lease {
   /** Bytes that were handed out and not released. */
   live: number;
   /** More of it may be handed out. */
   isFilling: boolean;
-  /** Keeps the memory when nothing of it is left. False, or undefined: it goes to the allocator. */
+  /** Keeps the memory when no byte is in use. False, or undefined: it goes to the allocator. */
   readonly takeBack: ((memory: ArrayBufferLike) => boolean) | undefined;
 }
 
-/** Is told of all memory that has an owner. For tests. */
+/** Observes all memory that has an owner. For tests. */
 export interface MemoryWatch {
   handleOwned(bytes: Uint8Array): void;
   handleReleased(bytes: Uint8Array): void;
-  /** Their owner uses their memory again from here on. */
+  /** From now on the owner uses the memory again. */
   handleLentBack(bytes: Lent): void;
-  /** Nothing of it has an owner: detaches it. */
+  /** No byte has an owner any more: detaches it. */
   handleGivenBack(memory: ArrayBufferLike): void;
 }
 
-/** Below this the collector is cheaper, and seldom has anything to do: bulk comes in larger pieces. */
+/** For smaller pieces the collector is cheaper, and there are few: bulk comes in larger ones. */
 export const OWNED_FROM_BYTES = 4096;
 
 const LEASE = Symbol('lease');
@@ -75,18 +71,18 @@ export function watchMemory(watcher: MemoryWatch | undefined): void {
   watch = watcher;
 }
 
-/** Bytes that their owner keeps, to be read during a call. */
+/** For bytes that their owner keeps, and that a call may read. */
 export function lend(bytes: Uint8Array): Lent {
   return bytes as Lent;
 }
 
-/** The call that they were lent for has returned. */
+/** The call has returned for which they were lent. */
 export function takeLentBack(bytes: Lent): void {
   watch?.handleLentBack(bytes);
 }
 
 /**
- * Marks memory that nobody else holds any part of, such as what a cipher or a socket has made for this caller. No
+ * Marks memory of which no one else holds any part, such as what a cipher or a socket has made for this caller. No
  * effect on bytes that are not the whole of their memory.
  */
 export function own<Bytes extends Uint8Array>(bytes: Bytes): Bytes {
@@ -104,8 +100,8 @@ function mark<Bytes extends Uint8Array>(bytes: Bytes): Bytes {
 let readsArePlain = false;
 
 /**
- * Whether Node reads plain sockets alone in this process, but for TLS sockets with an `onread` of their own. Until this
- * is said, a chunk that is not the whole of its memory is left to the collector.
+ * Whether in this process Node reads only plain sockets, and TLS sockets with an `onread` of their own. Until this is
+ * set, a chunk that is not the whole of its memory is left to the collector.
  */
 export function expectPlainReads(isSo: boolean): void {
   readsArePlain = isSo;
@@ -113,9 +109,9 @@ export function expectPlainReads(isSo: boolean): void {
 
 /**
  * As `own`, for a chunk that Node has read from a socket. Up to Node 22 that is the whole of its memory. From 24 on a
- * read that has nearly filled its 64 KiB keeps them, and the next read of a TLS socket goes into what is left: given
- * back, it would be lost, or Node would fail to write there. Chunks of TLS sockets themselves lie in memory that all of
- * these share, and are the collector's.
+ * read that has nearly filled its 64 KiB keeps them, and the next read of a TLS socket uses the rest: if the memory
+ * were given back, that read would be lost, or Node would fail to write there. Chunks of TLS sockets are in memory that
+ * all of these share, and are left to the collector.
  */
 export function ownRead<Bytes extends Uint8Array>(chunk: Bytes): Bytes {
   const { buffer, byteOffset, length } = chunk;
@@ -124,7 +120,7 @@ export function ownRead<Bytes extends Uint8Array>(chunk: Bytes): Bytes {
 }
 
 /**
- * A copy of all, one behind the other. From 4 KiB on it has an owner: `Buffer.concat` of Node 24 and later takes up to
+ * A copy of all, concatenated. From 4 KiB on it has an owner: `Buffer.concat` of Node 24 and later takes up to
  * 32 KiB from a pool that others share.
  */
 export function joinOwned(pieces: readonly Uint8Array[]): Buffer & Piece {
@@ -139,7 +135,7 @@ export function joinOwned(pieces: readonly Uint8Array[]): Buffer & Piece {
   return own(all);
 }
 
-/** Marks memory with a lease of the caller's own, who counts in it what it hands out. */
+/** Marks memory with a lease in which the caller counts what it hands out. */
 export function lease(memory: ArrayBufferLike, terms: Lease): Lease {
   (memory as Leased)[LEASE] = terms;
   return terms;
@@ -162,12 +158,14 @@ export function handOut(bytes: Uint8Array): void {
   watch?.handleOwned(bytes);
 }
 
-/** Somebody has to release these bytes, or leaves them to the collector. */
+/** The bytes have an owner, who releases them or leaves them to the collector. */
 export function isOwned(bytes: Uint8Array): boolean {
   return (bytes.buffer as Leased)[LEASE] !== undefined;
 }
 
-/** The owner needs these bytes no more. Part of a piece: what the caller has used, while the rest goes elsewhere. */
+/**
+ * The owner does not need these bytes any more. Part of a piece: what the caller has used, if the rest is passed on.
+ */
 export function release(piece: Piece, from = 0, to = piece.length): void {
   const terms = (piece.buffer as Leased)[LEASE];
   if (terms === undefined || to <= from) return;
@@ -181,7 +179,7 @@ export function releaseAll(pieces: readonly Piece[]): void {
   for (const piece of pieces) release(piece);
 }
 
-/** No more of the lease is handed out: it ends with the last byte that is released. No effect behind its end. */
+/** No more of the lease is handed out: it ends when the last byte is released. No effect after its end. */
 export function endFilling(memory: ArrayBufferLike, terms: Lease | undefined): void {
   if (terms === undefined || (memory as Leased)[LEASE] !== terms || !terms.isFilling) return;
   terms.isFilling = false;

@@ -1,12 +1,12 @@
 /**
- * Slabs that sockets read into, one read behind the other. A slab serves again when all bytes that were handed out of
- * it have been released; one of which bytes were dropped is the collector's. Pure.
+ * Slabs that sockets read into, one read after the other. A slab is reused when all bytes that were handed out of it
+ * have been released; if bytes were dropped, the collector frees it. Pure.
  */
 import { endFilling, handOut, type Lease, lease, type Piece } from './pieces.ts';
 
-/** Bytes. Smaller slabs are of sockets with little to read: they go back to the allocator. */
+/** Smaller slabs are those of sockets with little to read: they go back to the allocator. */
 export const POOLED_SLAB_BYTES = 256 * 1024;
-/** Kept for the next that needs one: what a few full downloads have on their way. */
+/** Kept for reuse: as many as a few full downloads have in flight. */
 export const MAX_FREE_SLABS = 16;
 
 export class SlabPool {
@@ -16,8 +16,8 @@ export class SlabPool {
     return this.free.length;
   }
 
-  /** A slab of `size` bytes. It is filled by its taker alone, until `Slab.close`. */
-  take(size: number): Slab {
+  /** A slab of `size` bytes. Only the caller fills it, until `Slab.close`. */
+  acquire(size: number): Slab {
     const isPooled = size === POOLED_SLAB_BYTES;
     const memory = (isPooled ? this.free.pop() : undefined) ?? Buffer.allocUnsafeSlow(size).buffer;
     return new Slab(memory, isPooled ? this.takeBack : undefined);
@@ -53,7 +53,7 @@ export class Slab {
     return this.memory.subarray(this.used);
   }
 
-  /** The first `length` bytes of the room, which are the caller's to hand on. */
+  /** The first `length` bytes of the room, which the caller owns. */
   handOut(length: number): Buffer & Piece {
     const chunk = this.memory.subarray(this.used, this.used + length);
     this.used += length;
@@ -61,7 +61,7 @@ export class Slab {
     return chunk;
   }
 
-  /** Nothing more is read into it. */
+  /** Nothing more is read into the slab. */
   close(): void {
     endFilling(this.memory.buffer, this.lease);
   }

@@ -1,15 +1,12 @@
-/** What somebody keeps of received bytes must not hold much more memory than it counts. Pure. */
+/** Received bytes that are kept must not hold much more memory than their length. Pure. */
 import { own, type Piece, release } from './pieces.ts';
 
-/**
- * Received bytes may hold this many times their size: a full DATA frame out of a 256 KiB read of a socket is not
- * copied.
- */
+/** Received bytes may hold so many times their size: a full DATA frame of a 256 KiB read is not copied. */
 const RETAIN_FACTOR = 8;
 
 /**
- * A small piece out of a large read, copied: who keeps it would keep the whole read alive, and a peer could make 64 KiB
- * and more of each byte that it has credit for.
+ * Copies a small piece of a large read. Otherwise it would keep the whole read alive, and a peer could use 64 KiB and
+ * more of our memory for each byte of its credit.
  */
 export function copiedIfSmall(bytes: Piece): Piece {
   if (bytes.length * RETAIN_FACTOR >= bytes.buffer.byteLength) return bytes;

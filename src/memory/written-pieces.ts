@@ -1,7 +1,7 @@
 /**
- * Pieces that were written to a Node stream, until the kernel has them, or TLS has sealed them: only then may their
- * memory be given back, because the system call reads it later. Owns them meanwhile; whether there is room for more is
- * the caller's question to the stream. Pure but for the stream.
+ * Owns pieces that were written to a Node stream until the kernel has them or TLS has sealed them: only then may their
+ * memory be given back, because the system call reads it later. The caller asks the stream whether it has room for
+ * more. Pure but for the stream.
  */
 import { isOwned, type Piece, release, releaseAll } from './pieces.ts';
 
@@ -15,7 +15,7 @@ export interface ByteSink {
 export class WrittenPieces {
   private readonly to: ByteSink;
   private readonly pieces: Piece[] = [];
-  /** Pieces that were released before their callback. */
+  /** How many pieces were released before their callback. */
   private ahead = 0;
   private handleWritten: (() => void) | undefined;
 
@@ -27,7 +27,7 @@ export class WrittenPieces {
   write(piece: Piece): boolean {
     if (!isOwned(piece)) return this.to.write(piece);
     this.pieces.push(piece);
-    // Each has its own: when it comes, another write may be under way, of bytes that nobody has to release.
+    // Each piece has a callback: meanwhile there may be writes of bytes that have no owner.
     this.handleWritten ??= () => this.releaseNext();
     const hasRoom = this.to.write(piece, this.handleWritten);
     this.reclaim();
@@ -35,8 +35,8 @@ export class WrittenPieces {
   }
 
   /**
-   * Gives back what the kernel has taken: to be called where it may just have done so. What a destroyed stream had is
-   * the collector's.
+   * Gives back what the kernel has taken. Call it where that may just have happened. The collector frees what a
+   * destroyed stream had.
    */
   reclaim(): void {
     if (this.pieces.length === 0 || this.to.writableLength > 0) return;

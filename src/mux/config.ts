@@ -10,32 +10,26 @@ export interface MuxConfig {
   /** Decides which stream ids are ours (docs/protocol.md §7), and that only an exit is offered streams. */
   readonly role: 'client' | 'exit';
   /**
-   * Streams that the peer may hold open here at once, 1 to 65,536, and the most that we open there, whatever it would
-   * allow. One counts until `release`, that is until its socket and its dial are really gone, not only until it is
-   * reset: otherwise resets would buy unlimited dials (CVE-2023-44487).
+   * Streams that the peer may have open here at once, 1 to 65,536, and the most that we open there, even if it allows
+   * more. One counts until `release`, that is until its socket and its dial are gone, not only until it is reset:
+   * otherwise a peer could have unlimited dials by resets (CVE-2023-44487).
    */
   readonly maxStreams: number;
-  /**
-   * Sum of what all streams' peers may send us unasked, bytes: the session's receive memory, beside `minWindowBytes` a
-   * stream.
-   */
+  /** Sum of all streams' credit, bytes: the session's receive memory, beside `minWindowBytes` a stream. */
   readonly sessionWindowBytes: number;
   /** A stream's credit when it opens, bytes; less when the session's budget is short. */
   readonly initialWindowBytes: number;
   /**
-   * What every stream gets however short the budget is, bytes, at least 1,024: credit is granted in quarters of it or
-   * more, and under 256 bytes it would be a no-op frame. Less than the default would not even hold one small answer.
+   * What every stream gets even if the budget is used up, bytes, at least 1,024: credit is granted in quarters of it
+   * or more, and less than 256 bytes would be a no-op frame. The default is the least that holds one small answer.
    */
   readonly minWindowBytes: number;
-  /**
-   * A stream's credit grows to this while it is used up within two round trips, bytes. One stream's rate ≤ this / round
-   * trip.
-   */
+  /** A stream's credit grows up to this while it is used within two round trips, bytes. Its rate ≤ this / RTT. */
   readonly maxWindowBytes: number;
   /**
-   * What all streams together may queue for sending, bytes; each gets an equal share within the next two. It bridges
-   * the gap to the next read of a local socket, not the path: more only lives so long that the collector moves it to
-   * the old generation.
+   * What all streams together may queue for sending, bytes; each gets an equal share within the next two. It covers
+   * the time to the next read of a local socket, not the path: more would only live until the collector moves it to the
+   * old generation.
    */
   readonly sendBudgetBytes: number;
   readonly minSendQueueBytes: number;
@@ -48,25 +42,22 @@ export interface MuxConfig {
   /** A ping every so often, ms: keeps 60 s idle limits of proxies and NATs open, and measures the round trip. */
   readonly pingIntervalMs: number;
   /**
-   * Nothing more has come, ms, since bytes of a stream came or went: a ping asks whether the link still stands. Only at
-   * a client's end, which can look for another. Four round trips, where they are longer.
+   * If nothing follows for so long, ms, after bytes of a stream were received or sent, a ping checks the link. Only at
+   * a client, which can dial another. Four round trips, where they are longer.
    */
   readonly probeMs: number;
-  /** Such a ping without a word from the peer, ms, or four round trips: a stalled link. */
+  /** If nothing answers such a ping for so long, ms, or four round trips, the link stalls. */
   readonly probeAnswerMs: number;
-  /**
-   * Without a byte from the peer for this long, ms, the link is dead. Three pings: one may be lost in a stall, not
-   * three.
-   */
+  /** Without a byte from the peer for so long, ms, the link is dead. Three pings: a stall may lose one. */
   readonly silenceLimitMs: number;
-  /** How long the RESET of a socket waits behind data that the peer does not take, ms, before it goes without them. */
+  /** The RESET of a socket waits so long, ms, for data that the peer does not take; then it goes without them. */
   readonly resetWaitMs: number;
   /**
-   * Control frames waiting for a peer that does not read. More is `peer-flood`. About 100 bytes each. At least three a
-   * stream: all may be answered, reset and followed by refusals while the link stalls.
+   * Control frames that wait for a peer that does not read. More is `peer-flood`. About 100 bytes each. At least three
+   * a stream: while the link stalls, each may be answered, reset, and followed by a refusal.
    */
   readonly maxControlFrames: number;
-  /** Streams that the peer may open: tokens a second, and how many may come at once. */
+  /** Streams that the peer may open: tokens a second, and a burst. */
   readonly openRate: RateLimit;
   /**
    * Opens that the peer resets before an answer, or that we must refuse. Beyond, opens are answered `dial-busy`, until
@@ -81,7 +72,7 @@ export interface MuxConfig {
    */
   readonly ownRapidResetRate: RateLimit;
   readonly pingRate: RateLimit;
-  /** Frames that do nothing. */
+  /** Frames without an effect. */
   readonly noOpRate: RateLimit;
 }
 
@@ -89,25 +80,19 @@ export interface MuxConfig {
 export interface ResumeConfig {
   /** A session without a link is kept for so long, ms; 0: it ends with its link. */
   readonly resumeWindowMs: number;
-  /**
-   * What is kept until the peer has it, bytes, and so the most that is on its way: one stream's rate ≤ this / round
-   * trip.
-   */
+  /** What is kept until the peer has it, bytes, and so the most that is in flight: the link's rate ≤ this / RTT. */
   readonly retransmitBytes: number;
-  /** What a session may keep however much the process's others do, bytes. */
+  /** What a session may keep even if the other sessions of the process use up the limit, bytes. */
   readonly minRetransmitBytes: number;
   /** An acknowledgement follows the last one after so long, ms, or after `ackBytes`. */
   readonly ackIntervalMs: number;
-  /** One that the peer can do without waits so long, ms, for something to go along with. */
+  /** One that may wait is delayed so long, ms, to be sent along with something else. */
   readonly ackWaitMs: number;
   readonly ackBytes: number;
-  /**
-   * Bytes on their way and no word of them for this long, ms, or for so many round trips if that is longer: a stalled
-   * link.
-   */
+  /** The link stalls if bytes in flight are not acknowledged for so long, ms, or so many round trips if longer. */
   readonly stallMs: number;
   readonly stallRoundTrips: number;
-  /** How much is on its way at once. */
+  /** How much is in flight at once. */
   readonly congestion: CongestionConfig;
 }
 

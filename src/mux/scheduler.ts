@@ -1,40 +1,40 @@
 /**
- * Whose turn it is, and how many bytes a turn has: deficit round robin with a line of quiet streams that goes first,
- * after FQ-CoDel (RFC 8290 §4.1, §4.2). Pure; what is written in a turn is the caller's.
+ * Which stream sends next, and how many bytes: deficit round robin with a queue of quiet streams that goes first, after
+ * FQ-CoDel (RFC 8290 §4.1, §4.2). Pure; the caller writes the bytes.
  *
- * Every stream has one quantum a round. Bulk uses it in one turn; a quiet stream uses it in pieces as they come, and
- * each goes before all bulk. RFC 8290 lets a flow pass the line once a round only: a keystroke beside 32 downloads
- * would wait for all of them whenever the one before it fell into the same round. Seeming quiet gains nothing: who has
- * used its quantum stands in line.
+ * Every stream has one quantum a round. Bulk uses it in one turn; a quiet stream uses it in parts, and each goes before
+ * all bulk. RFC 8290 lets a flow go first only once a round: a keystroke beside 32 downloads would wait for all of them
+ * whenever the previous one was in the same round. A bulk stream gains nothing by small parts: when its quantum is
+ * used, it waits like all bulk.
  */
 import type { StreamState } from './stream-state.ts';
 
 /**
  * Of a quantum: a turn ends when less than this is left of it, and the rest is added to the next turn. Without that,
- * each frame that a record cut short would be followed by a sliver.
+ * a tiny frame would follow each frame that a record cut short.
  */
 export const LEAST_TURN = 1 / 4;
 
 /**
- * Quanta that quiet streams may send in a row while bulk waits: however many streams are opened, bulk is never starved.
- * Fewer, and a quiet one among a dozen that woke together would wait for two turns of the same bulk stream.
+ * Quanta that quiet streams may send in a row while bulk waits: so bulk is never starved, however many streams are
+ * opened. With fewer, one of a dozen quiet streams that woke together would wait for two turns of the same bulk stream.
  */
 const QUIET_RUN = 16;
 
 export class Scheduler {
   private readonly quiet: StreamState[] = [];
   private readonly bulk: StreamState[] = [];
-  /** Counts how often all of `bulk` had their turn. No stream begins in it, so that a new one has its quantum. */
+  /** Counts how often all of `bulk` had their turn. A new stream is in no round, so it has its quantum. */
   private round = 1;
   /** Turns of bulk until the round is over. */
   private turnsLeft = 0;
   /** Bytes of quiet streams since the last turn of bulk. */
   private quietRun = 0;
-  /** The turn that was given last is of a quiet stream. */
+  /** The last turn was that of a quiet stream. */
   private quietTurn = false;
   private quantum = 1;
 
-  /** The stream may have got something to send. Idempotent. */
+  /** The stream may have something to send now. Idempotent. */
   add(stream: StreamState): void {
     if (stream.scheduled || !stream.sendable) return;
     stream.scheduled = true;
@@ -43,11 +43,11 @@ export class Scheduler {
   }
 
   /**
-   * Takes out the stream whose turn it is; `endTurn` or `putBack` must follow. `quantum` is what a stream has each
-   * round, bytes, at least 1: the largest DATA frame. It may change from call to call, as the path does.
+   * Removes and returns the stream whose turn it is; `endTurn` or `putBack` must follow. `quantum` is what a stream has
+   * each round, bytes, at least 1: the largest DATA frame. It may change from call to call, as the path does.
    */
   next(quantum: number): StreamState | undefined {
-    // Once more, for quiet streams that gave way to bulk of which nothing is left.
+    // Again, for quiet streams that had to wait for bulk, if none of the bulk is left.
     return this.nextQuiet(quantum) ?? this.nextBulk() ?? this.nextQuiet(quantum);
   }
 
@@ -81,8 +81,8 @@ export class Scheduler {
   }
 
   /**
-   * The stream has sent so many bytes. If it has more, bulk goes on with its turn, which keeps the shares equal in
-   * bytes where records cut frames short; a quiet one lets the others go first, so that none waits for two frames of
+   * The stream has sent so many bytes. If it has more, bulk continues its turn, which keeps the shares equal in bytes
+   * where records cut frames short. A quiet stream lets the others go first, so that none waits for two frames of
    * another.
    */
   endTurn(stream: StreamState, bytes: number): void {
@@ -95,12 +95,12 @@ export class Scheduler {
     else this.bulk.unshift(stream);
   }
 
-  /** The stream does not use its turn now, and has it next. Instead of `endTurn`. */
+  /** Instead of `endTurn`: the stream does not use its turn now, and has it next. */
   putBack(stream: StreamState): void {
     (this.quietTurn ? this.quiet : this.bulk).unshift(stream);
   }
 
-  /** More than slivers are left of its quantum. */
+  /** Enough is left of its quantum for a frame that is not tiny. */
   private hasTurn(stream: StreamState): boolean {
     return stream.deficit >= LEAST_TURN * this.quantum;
   }
@@ -110,7 +110,7 @@ export class Scheduler {
     stream.deficit = left + this.quantum;
   }
 
-  /** A quiet stream waits, so `nextQuiet` gives one unless quiet streams have had their run. */
+  /** A quiet stream waits: `nextQuiet` returns it unless quiet streams have used up their run. */
   get hasQuiet(): boolean {
     return this.quiet.length > 0;
   }
@@ -125,9 +125,9 @@ export class Scheduler {
   }
 }
 
-/** Streams that lost what they had to send, or their lives, are dropped on the way. */
-function takeSendable(line: StreamState[]): StreamState | undefined {
-  for (let stream = line.shift(); stream; stream = line.shift()) {
+/** Drops streams that have nothing to send any more or are closed. */
+function takeSendable(queue: StreamState[]): StreamState | undefined {
+  for (let stream = queue.shift(); stream; stream = queue.shift()) {
     if (stream.sendable) return stream;
     stream.scheduled = false;
   }

@@ -1,7 +1,7 @@
 /**
- * Bytes of one stream that wait for credit and for their turn, as the chunks they came in. Only small chunks behind
- * others are copied together: a target that sends byte by byte would otherwise cost hundreds of bytes of memory for
- * each. Pure.
+ * Bytes of one stream that wait for credit and for their turn, in the chunks in which they came. Only small chunks that
+ * follow others are copied together: otherwise each byte of a target that sends byte by byte would cost hundreds of
+ * bytes of memory. Pure.
  */
 import { type Piece, release, releaseAll } from '../memory/pieces.ts';
 import { Slab } from '../memory/slab-pool.ts';
@@ -13,7 +13,7 @@ const SLAB_BYTES = 4096;
 
 export class SendQueue {
   private readonly chunks: Piece[] = [];
-  /** How much of the first chunk has gone. */
+  /** How much of the first chunk was taken. */
   private offset = 0;
   /** The last chunk is the filled part of it, and may be extended. */
   private slab: Slab | undefined;
@@ -27,7 +27,7 @@ export class SendQueue {
     this.endSlab();
   }
 
-  /** What was taken from the slab is never written again: it only grows behind. */
+  /** Bytes in the slab are never overwritten: it only grows. */
   private join(chunk: Piece): void {
     let last: Piece | undefined;
     if (this.slab !== undefined && this.slab.freeBytes >= chunk.length) last = this.chunks.pop();
@@ -48,7 +48,7 @@ export class SendQueue {
     this.slab = undefined;
   }
 
-  /** Hands exactly `length` bytes, at most `bytes`, to `sink`, in pieces, which it takes. */
+  /** Passes exactly `length` bytes, at most `bytes`, to `sink`, which takes the pieces. */
   take(length: number, sink: (piece: Piece) => void): void {
     this.bytes -= length;
     let left = length;

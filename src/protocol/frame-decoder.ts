@@ -1,9 +1,9 @@
 /**
  * Reads the frame stream (docs/protocol.md §3, §4) from pieces cut anywhere. It holds at most one frame header or one
- * small frame; the payload of DATA is handed on as it comes, without a copy, after its header was judged. Pure.
+ * small frame; it checks the header of DATA, and passes the payload on as it comes, without a copy. Pure.
  *
  * Calling order: `decode(piece, handler)` for every piece in order. A handler method may return a fault, which ends
- * decoding: the decoder is then dead and returns that fault for ever.
+ * decoding: from then on the decoder only returns that fault.
  */
 import type { WireFaultName } from '../errors.ts';
 import { isOwned, type Piece, release } from '../memory/pieces.ts';
@@ -24,13 +24,13 @@ export type Violation = WireFaultName | undefined;
 export interface FrameHandler {
   /** Bits of `features` that the receiver does not know mean nothing to it. */
   handleHello(version: number, maxStreams: number, features: number): Violation;
-  /** Target is undefined where the frame is well formed but names no host or service that this version knows. */
+  /** Target is undefined where the frame is well formed but has no host or service that this version knows. */
   handleOpen(stream: number, credit: number, target: Target | undefined): Violation;
   handleOpened(stream: number, credit: number): Violation;
   handleOpenFailed(stream: number, code: number): Violation;
   /** Before any of the payload is looked at. */
   handleDataHeader(stream: number, length: number): Violation;
-  /** 1 byte to all of what the last header announced, which the handler takes; called until that is complete. */
+  /** Takes 1 byte to all of what the last header announced; called until that is complete. */
   handleData(stream: number, bytes: Piece): void;
   handleCredit(stream: number, increment: number): Violation;
   handleFinish(stream: number): Violation;
@@ -47,8 +47,8 @@ const NO_BYTES = Buffer.alloc(0);
 
 export class FrameDecoder {
   /**
-   * A header, or a small frame with its header, that has not come whole. Made when it is first needed: most senders cut
-   * no frame.
+   * A header, or a small frame with its header, that is not complete yet. Allocated when it is first needed: most
+   * senders cut no frame.
    */
   private partial = NO_BYTES;
   private partialBytes = 0;
@@ -145,7 +145,7 @@ export class FrameDecoder {
     return length;
   }
 
-  /** §6: HELLO comes first, and once. Marked when the whole frame is there, because its header may be judged twice. */
+  /** §6: HELLO comes first, and once. Set when the frame is complete, because its header may be checked twice. */
   private deliver(type: number, stream: number, body: Buffer, handler: FrameHandler): void {
     this.sawHello = true;
     this.fault = dispatch(type, stream, body, handler);
@@ -159,7 +159,7 @@ export class FrameDecoder {
   }
 }
 
-/** A small frame that lies whole in `body`; `body` is only lent. */
+/** A small frame. `body` is valid only during the call. */
 function dispatch(type: number, stream: number, body: Buffer, handler: FrameHandler): Violation {
   switch (type) {
     case FrameType.hello:

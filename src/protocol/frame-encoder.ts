@@ -1,6 +1,6 @@
 /**
  * Writes frames into a record (docs/protocol.md §3, §4). Headers and small payloads share one scratch buffer; large
- * payloads are passed on where they lie, so that bulk data is not copied here. Pure.
+ * payloads are passed on as they are, so that bulk data is not copied here. Pure.
  */
 import type { WireFaultName } from '../errors.ts';
 import { wireCodeOf } from '../errors.ts';
@@ -9,19 +9,19 @@ import { FEATURE_MAY_WAIT, FRAME_HEADER_BYTES, FrameType, PROTOCOL_VERSION, SERV
 import { MAX_RECORD_HEADER_BYTES } from './record-header.ts';
 import { encodeHost, type Target } from './target.ts';
 
-/** Payloads up to this many bytes are copied into the scratch: cheaper than one more piece for the link to carry. */
+/** Payloads up to this many bytes are copied into the scratch: that is cheaper than one more piece for the link. */
 const COPY_BELOW_BYTES = 2048;
 
-/** Each scratch is twice the last, between these: an idle session, which says little, keeps a small one. */
+/** Each scratch is twice as large as the last, between these: an idle session keeps a small one. */
 const FIRST_SCRATCH_BYTES = 128;
 const LARGEST_SCRATCH_BYTES = 4096;
 const NO_SCRATCH = Buffer.alloc(0);
 
-/** One record in the making. `take()` ends it; the encoder is then ready for the next. */
+/** Builds one record. `take()` ends it; the encoder is then ready for the next. */
 export class RecordEncoder {
   private pieces: Piece[] = [];
   private scratch = NO_SCRATCH;
-  /** Of a scratch of the largest size: bulk that comes in small payloads goes through many of them. */
+  /** Only of a scratch of the largest size: bulk in small payloads uses many of them. */
   private lease: Lease | undefined;
   /** The scratch holds finished pieces up to `start`, the open piece up to `used`. */
   private start = 0;
@@ -33,7 +33,7 @@ export class RecordEncoder {
     return this.bytes;
   }
 
-  /** In front of the first piece lie MAX_RECORD_HEADER_BYTES that are nobody's: `prependRecordHeader` writes there. */
+  /** MAX_RECORD_HEADER_BYTES are free in front of the first piece, for `prependRecordHeader`. */
   take(): readonly Piece[] {
     this.closePiece();
     const { pieces } = this;
@@ -134,8 +134,8 @@ export class RecordEncoder {
   }
 
   /**
-   * Writes a header, makes room for `inline` bytes of payload behind it, and returns where they begin in `scratch`,
-   * which may be another than before the call.
+   * Writes a header, reserves `inline` bytes of payload after it, and returns where they begin in `scratch`, which the
+   * call may replace.
    */
   private header(type: number, length: number, stream: number, inline = length): number {
     this.reserve(FRAME_HEADER_BYTES + inline);

@@ -1,12 +1,12 @@
 /**
- * The vocabulary of the frame stream: types, lengths, ranges. docs/protocol.md is normative, the section is named
- * beside each. Pure; encoding and decoding are in frame-encoder.ts and frame-decoder.ts.
+ * Types, lengths and ranges of the frame stream. docs/protocol.md is normative; each constant names its section. Pure;
+ * encoding and decoding are in frame-encoder.ts and frame-decoder.ts.
  */
 
 /** docs/protocol.md §6. */
 export const PROTOCOL_VERSION = 1;
 
-/** §6, bits of HELLO's features: the sender of it takes records whose acknowledgement may wait. */
+/** §6, bit of HELLO's features: the sender understands records whose acknowledgement may wait. */
 export const FEATURE_MAY_WAIT = 0x0001;
 
 /** §3. A link message holds at most 65,535 bytes, of which a sealed record needs 16 for its tag. */
@@ -22,7 +22,7 @@ export const MAX_STREAM_ID = 0x7fff_ffff;
 /** §8: the most credit that one direction of a stream may have, bytes. */
 export const MAX_CREDIT_BYTES = 0x7fff_ffff;
 
-/** §9: smaller increments are useless frames. */
+/** §9: smaller increments are no-op frames. */
 export const MIN_CREDIT_BYTES = 256;
 
 /** §6: how many streams an opener holds before it knows the peer's limit. */
@@ -43,7 +43,7 @@ export const FrameType = {
   goAway: 0x0a,
 } as const;
 
-/** §4: types from here on are skipped by a receiver that does not know them. */
+/** §4: a receiver skips types from here on that it does not know. */
 export const FIRST_IGNORABLE_TYPE = 0x80;
 
 /** §4, `service`. */

@@ -1,6 +1,6 @@
 /**
- * What stands before the frames of a record (docs/protocol.md §3.1): whether the record is numbered, whether its sender
- * waits for word of it, and which of the peer's numbered records have come, and when. Pure.
+ * The header of a record (docs/protocol.md §3.1): whether the record is numbered, whether its acknowledgement may wait,
+ * how many of the peer's numbered records were received, and when. Pure.
  */
 import { handOut, type Piece, release } from '../memory/pieces.ts';
 
@@ -14,23 +14,23 @@ const KNOWN_FLAGS = ACKNOWLEDGES | UNNUMBERED | MAY_WAIT;
 const COUNT_BYTES = 6;
 export const MAX_RECORD_COUNT = 2 ** 48 - 1;
 
-/** A time is a u32 of microseconds of the receiver's own clock, which comes round every 71 minutes. */
+/** A time is a u32 of microseconds of the receiver's own clock, which wraps around every 71 minutes. */
 const TIME_BYTES = 4;
 export const RECEIPT_CLOCK_US = 2 ** 32;
 
 export const MAX_RECORD_HEADER_BYTES = 1 + COUNT_BYTES + TIME_BYTES;
 
 export interface Acknowledgement {
-  /** The number of the newest numbered record of the peer that has come on this link. */
+  /** The number of the newest numbered record that was received on this link. */
   readonly count: number;
-  /** When it came, microseconds of any clock that runs steadily, modulo RECEIPT_CLOCK_US. */
+  /** When it was received, microseconds of any clock that runs steadily, modulo RECEIPT_CLOCK_US. */
   readonly receivedUs: number;
 }
 
 export interface RecordHeader {
-  /** Not counted, not kept and not sent again; version 1 knows no frames for it. */
+  /** Unnumbered: not counted, not kept and not retransmitted; in version 1 it has no frames. */
   readonly isNumbered: boolean;
-  /** The sender can do without an acknowledgement for a while. Only to a peer that has said that it knows this. */
+  /** The acknowledgement may wait. Only to a peer whose HELLO says that it understands this. */
   readonly mayWait: boolean;
   readonly acknowledged: Acknowledgement | undefined;
 }
@@ -42,8 +42,8 @@ export function encodeRecordHeader(header: RecordHeader): Uint8Array {
 }
 
 /**
- * The record with its header in front, without a piece of its own for it: each costs the cipher and the link a call.
- * Only for pieces fresh from `RecordEncoder.take`, once.
+ * Writes the header into the first piece, because each piece costs the cipher and the link a call. Only for pieces
+ * fresh from `RecordEncoder.take`, once.
  */
 export function prependRecordHeader(header: RecordHeader, pieces: readonly Piece[]): readonly Piece[] {
   const [first] = pieces;
@@ -67,7 +67,7 @@ function writeRecordHeader({ isNumbered, mayWait, acknowledged }: RecordHeader, 
   bytes.writeUInt32BE(acknowledged.receivedUs, 1 + COUNT_BYTES);
 }
 
-/** Undefined for what is no header. The frames follow at `bytes`. */
+/** Undefined if it is malformed. The frames follow at `bytes`. */
 export function decodeRecordHeader(
   message: readonly Uint8Array[],
 ): { readonly header: RecordHeader; readonly bytes: number } | undefined {
@@ -88,7 +88,7 @@ export function decodeRecordHeader(
   };
 }
 
-/** What may be a header, in one piece: nearly always without a copy. */
+/** As many bytes as a header may have, in one piece: nearly always without a copy. */
 function firstBytes(message: readonly Uint8Array[]): Buffer {
   const [first] = message;
   if (first !== undefined && (first.length >= MAX_RECORD_HEADER_BYTES || message.length === 1))

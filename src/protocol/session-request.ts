@@ -1,6 +1,6 @@
 /**
- * The first record of either end on a new link (docs/protocol.md §10): the client names the session that it begins or
- * resumes, the exit answers. Pure.
+ * The session exchange on a new link (docs/protocol.md §10): the client names the session that it begins or resumes,
+ * and the exit answers. Pure.
  */
 import { faultOfSessionCode, type WireFaultName, wireCodeOf } from '../errors.ts';
 import { MAX_RECORD_COUNT } from './record-header.ts';
@@ -16,7 +16,7 @@ export interface SessionRequest {
   readonly kind: (typeof KINDS)[number];
   /** Chosen by the client at random, for the whole session. */
   readonly id: Uint8Array;
-  /** Numbered records of the exit that the client has; those it is sent on this link begin right behind. */
+  /** Numbered records of the exit that the client has; the link continues after them. */
   readonly received: number;
 }
 
@@ -32,7 +32,7 @@ export function encodeSessionRequest({ kind, id, received }: SessionRequest): Ui
   return request;
 }
 
-/** Undefined for what is no request. */
+/** Undefined if it is malformed. */
 export function decodeSessionRequest(message: readonly Uint8Array[]): SessionRequest | undefined {
   const bytes = Buffer.concat(message);
   const kind = KINDS[bytes[0] ?? KINDS.length];
@@ -49,7 +49,7 @@ export function encodeSessionAnswer(answer: SessionAnswer): Uint8Array {
   return bytes;
 }
 
-/** Undefined for what is no answer. */
+/** Undefined if it is malformed. */
 export function decodeSessionAnswer(message: readonly Uint8Array[]): SessionAnswer | undefined {
   const bytes = Buffer.concat(message);
   if (bytes.length !== ANSWER_BYTES) return undefined;

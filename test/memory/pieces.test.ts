@@ -105,7 +105,7 @@ describe('the poison of the tests', () => {
 describe('a slab', () => {
   it('serves again when all that was handed out of it is released, and it is closed', () => {
     const pool = new SlabPool();
-    const slab = pool.take(POOLED_SLAB_BYTES);
+    const slab = pool.acquire(POOLED_SLAB_BYTES);
     const memory = slab.room.buffer;
     const [first, second] = [slab.handOut(1_000), slab.handOut(2_000)];
     release(first);
@@ -113,12 +113,12 @@ describe('a slab', () => {
     expect(pool.freeSlabs).toBe(0);
     slab.close();
     expect(pool.freeSlabs).toBe(1);
-    expect(pool.take(POOLED_SLAB_BYTES).room.buffer).toBe(memory);
+    expect(pool.acquire(POOLED_SLAB_BYTES).room.buffer).toBe(memory);
   });
 
   it('does not serve again while a byte of it has an owner', () => {
     const pool = new SlabPool();
-    const slab = pool.take(POOLED_SLAB_BYTES);
+    const slab = pool.acquire(POOLED_SLAB_BYTES);
     const chunk = slab.handOut(1_000);
     slab.close();
     release(chunk.subarray(0, 999));
@@ -130,14 +130,14 @@ describe('a slab', () => {
 
   it('of which nothing was handed out serves again at once', () => {
     const pool = new SlabPool();
-    pool.take(POOLED_SLAB_BYTES).close();
+    pool.acquire(POOLED_SLAB_BYTES).close();
     expect(pool.freeSlabs).toBe(1);
   });
 
   it('is kept for the next only while few are, and only if it is of the largest size', () => {
     const pool = new SlabPool();
-    const slabs = Array.from({ length: MAX_FREE_SLABS + 5 }, () => pool.take(POOLED_SLAB_BYTES));
-    for (const slab of [...slabs, pool.take(8_192)]) slab.close();
+    const slabs = Array.from({ length: MAX_FREE_SLABS + 5 }, () => pool.acquire(POOLED_SLAB_BYTES));
+    for (const slab of [...slabs, pool.acquire(8_192)]) slab.close();
     expect(pool.freeSlabs).toBe(MAX_FREE_SLABS);
   });
 });
