@@ -1,13 +1,13 @@
 /**
- * What an HTTP answer to the upgrade means that is not 101, in the words of the fault table. Pure. It proves nothing: a
- * relay and any web server, filter or portal in front of it say 404 alike, so a sentence says what came, from whom if
- * that is known, and no more.
+ * What an HTTP answer to the upgrade other than 101 means, as a fault. Pure. Such an answer proves nothing: a relay and
+ * any web server, filter or portal in front of it answer 404 alike. So the detail says only which answer arrived, and
+ * from which product if that is known.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import { WstunError } from '../errors.ts';
 import { nameOfFront, placeOfRedirect } from './http-intermediary.ts';
 
-/** Something answered 404, as the relay answers any stranger: the ticket did not open, or no relay is there. */
+/** Something answered 404, as the relay answers any stranger: it rejected the ticket, or there is no relay. */
 export class RelayRefused extends WstunError {
   /**
    * The server's clock, ms since 1970, from its `Date` header: a ticket also fails when the clocks are minutes apart.
@@ -23,13 +23,13 @@ export class RelayRefused extends WstunError {
 export interface UpgradeAnswer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
-  /** That was asked for. Its path holds a ticket. */
+  /** The URL of the request. Its path holds a ticket. */
   readonly url: URL;
   /** Host and port as dialled. */
   readonly where: string;
 }
 
-/** Where it came from, and what it is. */
+/** The place, the status, and the product if known. */
 export function describeAnswer({ status, headers, where }: UpgradeAnswer): string {
   const front = nameOfFront(headers);
   return `${where}: HTTP ${status}${front === undefined ? '' : ` from ${front}`}`;
@@ -66,7 +66,7 @@ const MEANINGS: Readonly<Record<number, string>> = {
 };
 const CLOUDFLARE_FORBIDS =
   'its rules forbid the connection; in its dashboard, check Network > WebSockets, and Bot Fight Mode';
-/** Cloudflare's own: the origin is down, not reachable, too slow, or its TLS is wrong. */
+/** Cloudflare's own codes: the origin is down, unreachable or too slow, or its TLS is wrong. */
 const isCloudflaresOrigin = (status: number): boolean => status >= 520 && status <= 530;
 
 function meaningOf({ status, headers, url }: UpgradeAnswer, front: string | undefined): string | undefined {

@@ -1,27 +1,24 @@
 /**
- * One end of an exit's control link: whole control messages in and out, a ping now and then, and an end to a peer that
- * has fallen silent or says what it may not. Does not know what the messages are for.
+ * One end of an exit's control link: whole control messages in and out, and pings. Ends the link of a peer that has
+ * fallen silent or sends what it may not. Does not know what the messages are for.
  */
 import { type Clock, systemClock, type Timer } from '../clock.ts';
 import { type ControlMessage, decodeControl, encodeControl } from './control-messages.ts';
-import type { Farewell, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from './message-link.ts';
+import type { CloseCode, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from './message-link.ts';
 
-/** An exit that nobody can call is as good as gone, so the link is doubted soon; one ping has 15 bytes. */
+/** No client reaches an exit whose control link is dead, so pings are frequent; one has 15 bytes. */
 const PING_MS = 5_000;
 /** Pings of the peer that are missed before the link counts as dead: a stall may swallow one. */
 const MISSED_PINGS = 3;
-/**
- * The silence that is borne, ms, until the peer is seen to ping more often than every 15 s, as builds before this one
- * do.
- */
+/** Longest silence of a peer. It is lower once the peer pings more often than every 15 s (older builds do not). */
 const SILENCE_LIMIT_MS = 45_000;
-/** The longest announcement has 460 KB; a peer that leaves more unread does not read. */
+/** The longest announcement has 460 KB. A peer that leaves more unread does not read. */
 const MAX_QUEUED_BYTES = 1024 * 1024;
 
 export interface ControlHandler {
-  /** Any message but pings. False: the peer may not say this here, and the link ends. */
+  /** Any message but pings. False: the peer may not send this here, and the link ends. */
   handleControl(message: ControlMessage): boolean;
-  /** A ping has come. False: too many, and the link ends. */
+  /** A ping arrived. False: too many, and the link ends. */
   handlePing?(): boolean;
   /** The last call; also after `end`. */
   handleEnd(reason: LinkCloseReason): void;
@@ -34,9 +31,9 @@ export class ControlLink implements MessageLinkHandler {
   private nextPing: Timer;
   private silence: Timer;
   private silenceMs = SILENCE_LIMIT_MS;
-  /** When the peer's last message came, or the link began. */
+  /** When the peer's last message arrived, or the link began. */
   private heardAt: number;
-  /** When the peer's last ping came, or the link began, and how long that was after the one before it. */
+  /** When the peer's last ping arrived, or the link began, and how long that was after the one before it. */
   private pingedAt: number;
   private pingGapMs = 0;
   private ended: LinkCloseReason | undefined;
@@ -63,13 +60,13 @@ export class ControlLink implements MessageLinkHandler {
     if (this.link.queuedBytes > MAX_QUEUED_BYTES) this.break('the peer does not read');
   }
 
-  /** Sends what is queued, and ends; nothing is delivered any more but `handleEnd`. */
-  end(farewell?: Farewell): void {
+  /** Sends what is queued, and ends. After that only `handleEnd` is called. */
+  end(code?: CloseCode): void {
     this.stop({ clean: true, text: 'closed here' });
-    this.link.close(farewell);
+    this.link.close(code);
   }
 
-  /** Ends at once: a path that is dead is not waited for. */
+  /** Ends at once, without waiting for a path that may be dead. */
   abort(): void {
     this.break('aborted here');
   }
@@ -80,19 +77,19 @@ export class ControlLink implements MessageLinkHandler {
     const message = decodeControl(bytes);
     if (message === undefined) return this.break('an invalid message');
     if (message.type === 'ping') this.handlePing();
-    const isTaken =
+    const isValid =
       message.type === 'ping' ? (this.handler.handlePing?.() ?? true) : this.handler.handleControl(message);
-    if (!isTaken) this.break('an invalid message');
+    if (!isValid) this.break('an invalid message');
   }
 
-  /** By the longer of its last two pauses: a path that is late now and then is none that is dead. */
+  /** The limit follows the longer of the last two gaps: a path that delays a ping now and then is not dead. */
   private handlePing(): void {
     const now = this.clock.now();
     const gapMs = now - this.pingedAt;
-    const pauses = Math.round(Math.max(gapMs, this.pingGapMs) / PING_MS);
+    const intervals = Math.round(Math.max(gapMs, this.pingGapMs) / PING_MS);
     this.pingedAt = now;
     this.pingGapMs = gapMs;
-    const silenceMs = Math.min(MISSED_PINGS * PING_MS * Math.max(1, pauses), SILENCE_LIMIT_MS);
+    const silenceMs = Math.min(MISSED_PINGS * PING_MS * Math.max(1, intervals), SILENCE_LIMIT_MS);
     if (silenceMs === this.silenceMs) return;
     this.silenceMs = silenceMs;
     this.clock.clearTimeout(this.silence);

@@ -1,26 +1,26 @@
 /**
- * What an exit and a relay say to each other on the exit's control link, and the relay's one word to a client that it
- * cannot lead on (docs/protocol.md §11, "Named exits"). Pure: encodes, decodes strictly, bounds everything.
+ * The messages between an exit and a relay on the exit's control link, and the notice that a relay sends to a client
+ * that it cannot connect (docs/protocol.md §11, "Named exits"). Pure: encodes, decodes strictly, bounds everything.
  */
 import { type WireFaultName, wireCodeOf } from '../errors.ts';
 import { parseIp } from '../net/ip.ts';
 import type { Message } from './message-link.ts';
 
-/** Below a link's largest message; a list of keys that is longer is cut into several. */
+/** Below a link's largest message. A longer list of keys is sent in several messages. */
 const MAX_CONTROL_BYTES = 60_000;
 /** As many as an access list may have. */
 export const MAX_ANNOUNCED_KEYS = 10_000;
 /** 46 bytes each in JSON. */
-const KEYS_A_MESSAGE = 1_000;
+const KEYS_PER_MESSAGE = 1_000;
 
 /**
  * X25519 public keys: 32 bytes in base64url, of whose last character two bits are unused, and zero in the one valid
  * spelling.
  */
 const KEY = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
-/** Feature bit of the ticket for a control link: the exit understands `occupied`. Others hear `replaced`. */
+/** Feature bit of the ticket for a control link: the exit understands `occupied`. Others are sent `replaced`. */
 export const OCCUPIED_FEATURE = 0x1000;
-/** Feature bit of the ticket for a control link: it is to take its place only if no other has that. */
+/** Feature bit of the ticket for a control link: register this exit only if no other exit has the name. */
 export const WHEN_FREE_FEATURE = 0x0800;
 
 /** Feature bit of the ticket for a control link: the exit understands `taken`. Others only wait for `registered`. */
@@ -35,10 +35,10 @@ const TOKEN = /^[0-9a-f]{32}$/;
 /** 32 bytes: crypto/ticket.ts. */
 const PROOF = /^[0-9a-f]{64}$/;
 
-/** The first byte of a notice; whatever else comes first on a link to an exit begins otherwise. */
+/** The first byte of a notice. No other first message on a link to an exit begins with it. */
 const NOTICE = 0x00;
 
-/** From the exit. `keys`: base64url, gate keys of all clients that may come; `more`: the rest of the list follows. */
+/** From the exit. `keys`: base64url, gate keys of all clients it accepts; `more`: the rest of the list follows. */
 export interface BearersMessage {
   readonly type: 'bearers';
   readonly keys: readonly string[];
@@ -50,21 +50,21 @@ export type ControlMessage =
   /** From the relay: the gate knows the list that the exit announced last. */
   | { readonly type: 'registered' }
   /**
-   * From the relay, to exits whose ticket said `TAKEN_FEATURE`: it has room for `keys` of the `of` keys announced last,
-   * as yet.
+   * From the relay, to exits whose ticket has `TAKEN_FEATURE`: it has room for `keys` of the `of` keys announced last,
+   * so far.
    */
   | { readonly type: 'taken'; readonly keys: number; readonly of: number }
-  /** From the relay, to exits whose ticket said `SEEN_FEATURE`: the IP address from which their control link comes. */
+  /** From the relay, to exits whose ticket has `SEEN_FEATURE`: the IP address from which their control link comes. */
   | { readonly type: 'seen'; readonly address: string }
-  /** From the relay: a client waits; a data link whose ticket leads to `token` answers. */
+  /** From the relay: a client waits. The exit answers with a data link whose ticket has `token`. */
   | { readonly type: 'call'; readonly token: string }
   /** From the relay: a newer exit of the same name took over. */
   | { readonly type: 'replaced' }
-  /** From the relay: another exit of the same name has the place; this one may ask for it by WHEN_FREE_FEATURE. */
+  /** From the relay: another exit is registered under the name; this one may wait for it with WHEN_FREE_FEATURE. */
   | { readonly type: 'occupied' }
   /**
-   * From the relay, first and last: the exit's ticket was sealed to keys that are retired. `proof`: hex, that this is
-   * the relay's word.
+   * From the relay, as its only message: the exit's ticket was sealed to keys that are retired. `proof`: hex, proves
+   * that the relay sent this.
    */
   | { readonly type: 'rotated'; readonly proof: string }
   | { readonly type: 'ping' };
@@ -74,7 +74,8 @@ export function encodeControl(message: ControlMessage): Message {
 }
 
 /**
- * Undefined for anything that this version would not have written, but for the order and spacing that JSON leaves free.
+ * Undefined for anything that this version would not have written. Only the order and spacing that JSON leaves free may
+ * differ.
  */
 export function decodeControl(message: Message): ControlMessage | undefined {
   const bytes = message.reduce((sum, piece) => sum + piece.byteLength, 0);
@@ -94,17 +95,14 @@ export function decodeControl(message: Message): ControlMessage | undefined {
 export function announcements(keys: readonly string[]): BearersMessage[] {
   if (keys.length > MAX_ANNOUNCED_KEYS) throw new RangeError(`more than ${MAX_ANNOUNCED_KEYS} keys`);
   const messages: BearersMessage[] = [];
-  for (let at = 0; at === 0 || at < keys.length; at += KEYS_A_MESSAGE) {
-    const end = at + KEYS_A_MESSAGE;
+  for (let at = 0; at === 0 || at < keys.length; at += KEYS_PER_MESSAGE) {
+    const end = at + KEYS_PER_MESSAGE;
     messages.push({ type: 'bearers', keys: keys.slice(at, end), more: end < keys.length });
   }
   return messages;
 }
 
-/**
- * What a relay tells a client in place of an exit's answer, before it closes the link; `proof` where the relay can
- * prove it.
- */
+/** What a relay sends a client in place of an exit's answer, before it closes the link; `proof` if it has one. */
 export function encodeNotice(fault: WireFaultName, proof?: Uint8Array): Message {
   const notice = Buffer.alloc(3, NOTICE);
   notice.writeUInt16BE(wireCodeOf(fault), 1);
@@ -132,7 +130,7 @@ function rotatedOf(proof: unknown): ControlMessage | undefined {
   return typeof proof === 'string' && PROOF.test(proof) ? { type: 'rotated', proof } : undefined;
 }
 
-/** Without a zone, which says nothing elsewhere. */
+/** Without a zone, which means nothing on another machine. */
 function seenOf(address: unknown): ControlMessage | undefined {
   return typeof address === 'string' && parseIp(address) !== undefined ? { type: 'seen', address } : undefined;
 }

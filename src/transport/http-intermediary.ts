@@ -1,13 +1,12 @@
 /**
- * What stands in front of a relay, as far as an HTTP answer itself tells. Pure. An answer is a stranger's text: nothing
- * of it is printed but a name of the table below, and, of a redirect, scheme, host and port, once they are known to be
- * no more than that.
+ * Which product answers in front of a relay, as far as an HTTP answer tells. Pure. An answer is untrusted text: only a
+ * name of the table below is printed, and of a redirect only scheme, host and port, after a check of their form.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 
 /**
- * How a product begins in `Server` or `Via`, in lower case, and its name. The first that fits: forks stand before what
- * they say too.
+ * How a product begins in `Server` or `Via`, in lower case, and its name. The first match counts: a fork comes before
+ * the product that it also names.
  */
 const PRODUCTS: readonly (readonly [string, string])[] = [
   ['openresty', 'OpenResty'],
@@ -74,10 +73,7 @@ const PRODUCTS: readonly (readonly [string, string])[] = [
   ['goahead', 'GoAhead'],
 ];
 
-/**
- * Fields that one product alone sends, beside or in place of `Server`. They go first: `Server` may be that of the
- * origin.
- */
+/** Fields that only one product sends. They are checked first, because `Server` may be that of the origin. */
 const MARKS: readonly (readonly [string, string])[] = [
   ['cf-ray', 'Cloudflare'],
   ['x-amz-cf-id', 'Amazon CloudFront'],
@@ -92,11 +88,11 @@ const MARKS: readonly (readonly [string, string])[] = [
   ['x-envoy-upstream-service-time', 'Envoy'],
 ];
 
-/** Of RFC 1035 with its dots, and far above what a terminal's line is for. */
+/** RFC 1035, with dots. */
 const MAX_HOST_CHARACTERS = 253;
 const HOST = /^(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\])$/;
 
-/** The name, of our own, of what answered. Undefined where it does not say, or nobody knows it. */
+/** The name that our table gives to what answered. Undefined if the answer names no product of the table. */
 export function nameOfFront(headers: IncomingHttpHeaders): string | undefined {
   for (const [field, name] of MARKS) if (headers[field] !== undefined) return name;
   const server = nameOfProduct(String(headers.server ?? ''));
@@ -110,8 +106,8 @@ export function nameOfFront(headers: IncomingHttpHeaders): string | undefined {
 
 /**
  * Where a redirect leads: `http://host/`, without its path, which may be the request's own with the ticket in it.
- * Undefined where it leads nowhere that a browser could open.
- * @param requested the URL that was asked for, ws: or wss:
+ * Undefined if a browser could not open it.
+ * @param requested the URL of the request, ws: or wss:
  */
 export function placeOfRedirect(location: string | undefined, requested: URL): URL | undefined {
   if (location === undefined) return undefined;

@@ -1,19 +1,19 @@
 /**
- * What is known of the addresses of relays' names, for the order in which the next dial tries them: the one that worked
- * last comes first, and those behind which there was no relay come last. Pure.
+ * What is known of the addresses of relays' names. It decides the order in which the next dial tries them: the one that
+ * worked last comes first, and those at which no relay answered come last. Pure.
  */
 import { BoundedMap } from '../limits/bounded-map.ts';
 import { alternate } from '../net/connection-race.ts';
 
-/** Names and ports remembered: an invite has at most 8 relays. The one that was heard of longest ago goes. */
+/** Names and ports remembered: an invite has at most 8 relays. The one that was used longest ago is forgotten. */
 const MAX_PLACES = 64;
-/** Of these, addresses remembered as doubted: as many as a race tries. */
-const MAX_DOUBTED = 8;
+/** Addresses of one place remembered as failed: as many as a race tries. */
+const MAX_FAILED = 8;
 
 interface Known {
   worked: string | undefined;
-  /** TCP stood, and then no link came of it; the latest last. */
-  readonly doubted: string[];
+  /** TCP connected, and no link was established; the latest last. */
+  readonly failed: string[];
 }
 
 export class RelayAddresses {
@@ -30,31 +30,31 @@ export class RelayAddresses {
       resolved.filter(isFirstFamily),
       resolved.filter((address) => !isFirstFamily(address)),
     );
-    const { worked, doubted = [] } = this.places.get(place) ?? {};
-    const doubtOf = (address: string): number => doubted.indexOf(address);
-    const rank = (address: string): number => (address === worked ? -2 : doubtOf(address));
+    const { worked, failed = [] } = this.places.get(place) ?? {};
+    const failureOf = (address: string): number => failed.indexOf(address);
+    const rank = (address: string): number => (address === worked ? -2 : failureOf(address));
     return mixed.sort((a, b) => rank(a) - rank(b));
   }
 
-  /** The address to try where the name cannot be resolved at the moment. */
+  /** The address to try while the name cannot be resolved. */
   lastGood(place: string): string | undefined {
     return this.places.get(place)?.worked;
   }
 
-  /** A link came of it. */
+  /** A link was established. */
   handleWorked(place: string, address: string): void {
-    this.places.set(place, { worked: address, doubted: this.doubtedWithout(place, address) });
+    this.places.set(place, { worked: address, failed: this.failedWithout(place, address) });
   }
 
-  /** TCP stood there, and no link came of it. */
-  handleDoubted(place: string, address: string): void {
+  /** TCP connected there, and no link was established. */
+  handleFailed(place: string, address: string): void {
     const worked = this.lastGood(place);
-    const doubted = [...this.doubtedWithout(place, address), address].slice(-MAX_DOUBTED);
-    this.places.set(place, { worked: worked === address ? undefined : worked, doubted });
+    const failed = [...this.failedWithout(place, address), address].slice(-MAX_FAILED);
+    this.places.set(place, { worked: worked === address ? undefined : worked, failed });
   }
 
-  private doubtedWithout(place: string, address: string): string[] {
-    return (this.places.get(place)?.doubted ?? []).filter((other) => other !== address);
+  private failedWithout(place: string, address: string): string[] {
+    return (this.places.get(place)?.failed ?? []).filter((other) => other !== address);
   }
 }
 

@@ -1,19 +1,19 @@
 /**
- * What a failed dial means, in the words of the fault table. Pure. Details hold the host, the port and a reason of our
- * own words: never text from the server, never the request target (a ticket is in it).
+ * What a failed dial means, as a fault. Pure. Details hold the host, the port and a reason in our own words: never text
+ * from the server, never the request target (it holds a ticket).
  */
 import { WstunError } from '../errors.ts';
 
 export interface DialProgress {
   /** Host and port as dialled. */
   readonly where: string;
-  /** TCP stood. */
+  /** TCP was connected. */
   readonly connected: boolean;
   /** The certificate of the other end did not verify. */
   readonly certificateFault: boolean;
 }
 
-/** As a code of Node: the name was not resolved before the time was over. */
+/** In the place of a code of Node: the name was not resolved within the time limit. */
 export const NAME_SLOW = 'NAME_SLOW';
 
 const UNREACHABLE: Readonly<Record<string, string>> = {

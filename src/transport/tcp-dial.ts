@@ -1,6 +1,6 @@
 /**
- * TCP to a relay by its name: resolves it anew for each dial, and races its addresses (RFC 8305). What runs on the
- * connection, and whether anything good came of it, is the caller's.
+ * TCP to a relay by its name: resolves the name for each dial, and races its addresses (RFC 8305). Does not know what
+ * runs on the connection; the caller notes whether a link was established.
  */
 import type { LookupAddress } from 'node:dns';
 import { lookup as systemLookup } from 'node:dns/promises';
@@ -11,11 +11,11 @@ import { ConnectionRace } from '../net/connection-race.ts';
 import type { RelayAddresses } from './relay-addresses.ts';
 import { NAME_SLOW } from './relay-dial-faults.ts';
 
-/** After so long without an answer of the resolver, ms, the address that worked last is tried, if there is one. */
-const RESOLVER_PATIENCE_MS = 1_500;
+/** After this time without an answer of the resolver, the address that worked last is tried, if there is one. */
+const RESOLVER_LIMIT_MS = 1_500;
 
-/** Which of several failures tells most of the relay; what is not among them tells least. */
-const MOST_TELLING: readonly string[] = [
+/** Of several failures, the one that says most about the relay comes first; codes that are not listed come last. */
+const MOST_SPECIFIC: readonly string[] = [
   'ECONNREFUSED',
   'ETIMEDOUT',
   'ECONNRESET',
@@ -40,12 +40,12 @@ export interface TcpDialOptions {
   /** A name, or an address without brackets. */
   readonly host: string;
   readonly port: number;
-  /** Gives the dial up. */
+  /** Cancels the dial. */
   readonly signal: AbortSignal;
-  /** For the name and TCP together, ms. */
+  /** Time limit for the name and TCP together. */
   readonly limitMs: number;
   readonly known: RelayAddresses;
-  /** Begins one connection. @param address of the host, as text */
+  /** Starts one connection. @param address of the host, as text */
   connect(address: string): Socket;
   /** For tests; default: the system's resolver. */
   readonly lookup?: Lookup;
@@ -53,16 +53,16 @@ export interface TcpDialOptions {
   readonly clock?: Clock;
 }
 
-export interface TcpDialled {
-  /** Connected, and without listeners but one that takes errors. */
+export interface DialledTcp {
+  /** Connected; its only listener takes errors. */
   readonly socket: Socket;
-  /** Where it is connected to: what `known` is to be told of. */
+  /** Where it is connected to: the caller tells `known` about it. */
   readonly address: string;
 }
 
-/** Rejects with a TcpFault, or with `dial-cancelled`; no socket is left over then. */
-export function dialTcp(options: TcpDialOptions): Promise<TcpDialled> {
-  return new Dialling(options).run();
+/** Rejects with a TcpFault or `dial-cancelled`, and then leaves no socket. */
+export function dialTcp(options: TcpDialOptions): Promise<DialledTcp> {
+  return new TcpDial(options).run();
 }
 
 /** The key under which `RelayAddresses` knows a relay. */
@@ -70,16 +70,16 @@ export function placeOf({ host, port }: { readonly host: string; readonly port: 
   return `${host}:${port}`;
 }
 
-class Dialling {
+class TcpDial {
   private readonly options: TcpDialOptions;
   private readonly clock: Clock;
   private readonly running = new Set<Socket>();
   private readonly faults: string[] = [];
   private race: ConnectionRace<string> | undefined;
-  /** Why its last good address is tried instead of what the name resolves to. */
+  /** Why the last good address is tried instead of those of the name. */
   private nameFault: string | undefined;
   private stagger: Timer | undefined;
-  private win: (won: TcpDialled) => void = () => {};
+  private win: (won: DialledTcp) => void = () => {};
   private lose: (error: Error) => void = () => {};
   private over = false;
 
@@ -88,24 +88,24 @@ class Dialling {
     this.clock = options.clock ?? systemClock;
   }
 
-  async run(): Promise<TcpDialled> {
+  async run(): Promise<DialledTcp> {
     const { signal, limitMs } = this.options;
     if (signal.aborted) throw new WstunError('dial-cancelled');
-    const outcome = new Promise<TcpDialled>((resolve, reject) => {
+    const outcome = new Promise<DialledTcp>((resolve, reject) => {
       this.win = resolve;
       this.lose = reject;
     });
     const onAbort = (): void => this.lose(new WstunError('dial-cancelled'));
     signal.addEventListener('abort', onAbort, { once: true });
     const limit = this.clock.setTimeout(() => this.handleLimit(), limitMs);
-    const patience = this.clock.setTimeout(() => this.handleNoAddresses(NAME_SLOW), RESOLVER_PATIENCE_MS);
+    const resolverLimit = this.clock.setTimeout(() => this.handleNoAddresses(NAME_SLOW), RESOLVER_LIMIT_MS);
     void this.resolve();
     try {
       return await outcome;
     } finally {
       this.over = true;
       signal.removeEventListener('abort', onAbort);
-      for (const timer of [limit, patience, this.stagger]) this.clock.clearTimeout(timer);
+      for (const timer of [limit, resolverLimit, this.stagger]) this.clock.clearTimeout(timer);
       for (const loser of this.running) loser.destroy();
     }
   }
@@ -156,13 +156,13 @@ class Dialling {
       this.stagger = this.clock.setTimeout(() => this.startNext(), Math.max(0, nextAt - now));
     }
     if (address !== undefined) this.attempt(address);
-    else if (race.isLost) this.lose(this.worst());
+    else if (race.isLost) this.lose(this.mostSpecific());
   }
 
   private attempt(address: string): void {
     const socket = this.options.connect(address);
     this.running.add(socket);
-    // Stays on the winner as well: without a listener, an error before its owner takes over would end the process.
+    // Stays on the winner, too: without a listener, an error before its owner takes over would end the process.
     socket.on('error', (error) => {
       if (!this.running.delete(socket)) return;
       this.faults.push(codeOf(error));
@@ -170,7 +170,7 @@ class Dialling {
       this.startNext();
     });
     socket.once('connect', () => {
-      // Two may connect in one turn of the event loop: only the one that is not among the running is spared.
+      // Two may connect in one turn of the event loop. The second stays among the running, which are destroyed.
       if (this.over) return;
       this.over = true;
       this.running.delete(socket);
@@ -181,12 +181,12 @@ class Dialling {
   private handleLimit(): void {
     if (this.race === undefined) return this.lose(new TcpFault(NAME_SLOW));
     this.faults.push('ETIMEDOUT');
-    this.lose(this.worst());
+    this.lose(this.mostSpecific());
   }
 
-  /** Of a name that cannot be resolved, that is the cause, and not where its last address led. */
-  private worst(): TcpFault {
-    const known = MOST_TELLING.find((code) => this.faults.includes(code));
+  /** If the name could not be resolved, that is the cause, and not the failure of its last good address. */
+  private mostSpecific(): TcpFault {
+    const known = MOST_SPECIFIC.find((code) => this.faults.includes(code));
     return new TcpFault(this.nameFault ?? known ?? this.faults[0] ?? 'ETIMEDOUT');
   }
 }

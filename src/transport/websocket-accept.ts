@@ -1,6 +1,6 @@
 /**
- * The server's half of an upgrade, for requests that the gate has already let in: from here on the peer learns that a
- * WebSocket is spoken. Owns no listener and no list of links.
+ * The server's half of an upgrade, for requests that the gate has admitted: only these peers learn that there is a
+ * WebSocket. Owns no listener and no list of links.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -14,14 +14,14 @@ export interface WebSocketAcceptor {
   /**
    * Answers the upgrade and hands out the open link. The arguments are those of the http server's 'upgrade' event.
    * Rejects with `bad-upgrade`, the socket destroyed, when the peer has gone or the request breaks RFC 6455 §4.2.1.
-   * @param onText takes text messages, which are no messages of the link; without it one ends the link
+   * @param onText receives text messages, which do not belong to the link; without it a text message ends the link
    */
   accept(request: IncomingMessage, socket: Duplex, head: Buffer, onText?: (text: string) => void): Promise<MessageLink>;
 }
 
 export function createWebSocketAcceptor(): WebSocketAcceptor {
   const server = new WebSocketServer({ ...SOCKET_LIMITS, noServer: true, clientTracking: false });
-  // Else `ws` answers a bad request with a page of its own, which no other web server would send.
+  // Otherwise `ws` answers a bad request with a page of its own, which no other web server would send.
   server.on('wsClientError', (_error, socket) => socket.destroy());
 
   return {

@@ -1,8 +1,9 @@
 /**
- * The client's half of a WebSocket: dials, upgrades, and says truthfully what went wrong.
+ * The client's half of a WebSocket: dials, upgrades, and reports what went wrong. It makes one attempt; callers decide
+ * when to try again.
  *
  * The request target holds a ticket. Nothing here puts it, or any text that an unknown server chose, in an error or a
- * log. One attempt only: when to try again is decided above.
+ * log.
  */
 import { isIP, type OnReadOpts, type Socket, connect as tcpConnect } from 'node:net';
 import { type ConnectionOptions, TLSSocket, connect as tlsConnect } from 'node:tls';
@@ -21,19 +22,19 @@ import { CONNECT_TIMEOUT_MS, DIAL_TIMEOUT_MS, SOCKET_LIMITS } from './websocket-
 import { peerAddress, webSocketLink } from './websocket-link.ts';
 
 export interface DialWebSocketOptions {
-  /** Gives the dial up at any stage; of no effect on the link once it stands. */
+  /** Cancels the dial at any stage. No effect on an established link. */
   readonly signal: AbortSignal;
   /**
-   * Default: `zero` over wss (TLS hides the frames) and to a loopback address (nothing lies between), `random` over
-   * plain ws elsewhere, where RFC 6455 §10.3 protects proxies on the way from content that an attacker chose.
+   * Default: `zero` over wss (TLS hides the frames) and to a loopback address (there are no proxies), `random` over
+   * plain ws elsewhere, where RFC 6455 §10.3 protects proxies on the path from content that an attacker chose.
    */
   readonly mask?: 'zero' | 'random';
   /** PEM certificates to trust in place of the usual ones. */
   readonly ca?: string;
-  /** For the whole dial, ms; default DIAL_TIMEOUT_MS. */
+  /** Time limit of the whole dial; default DIAL_TIMEOUT_MS. */
   readonly timeoutMs?: number;
   /**
-   * What is known of relays' addresses, and how names are resolved: for tests. Default: that of the process, and the
+   * What is known of relays' addresses, and how names are resolved: for tests. Default: those of the process, and the
    * system's resolver.
    */
   readonly known?: RelayAddresses;
@@ -41,24 +42,24 @@ export interface DialWebSocketOptions {
   /** Default: the system's. `ws` has timers of its own for the end of a link. */
   readonly clock?: Clock;
   /**
-   * What the `ETag` of an answer that is no link proves, whatever its status; undefined: nothing. @param detail for the
-   * fault
+   * What the `ETag` of an answer other than 101 proves, whatever its status; undefined: nothing.
+   * @param detail for the fault
    */
   readonly provenFault?: (etag: string, detail: string) => WstunError | undefined;
 }
 
-/** Keeps middleboxes from forgetting an idle connection; well below their common limits of a minute and more. */
+/** Keeps idle connections alive in middleboxes; well below their common limits of a minute and more. */
 const KEEP_ALIVE_MS = 30_000;
 
 /**
- * Reads land here: four times the 64 KiB that Node reads by default brought 6 to 20 % on loopback, and no link holds a
- * buffer while it is idle. One for all links of the process: libuv reads and calls back in one go, and what is to be
- * kept is copied out before it reads for another socket.
+ * All dialled sockets are read into one buffer: four times the 64 KiB that Node reads by default brought 6 to 20 % on
+ * loopback, and no idle link holds a buffer. libuv reads and calls back in one step, and what is kept is copied out
+ * before it reads another socket.
  */
 const READ_BYTES = 256 * 1024;
 let readBuffer: Buffer | undefined;
 
-/** Of all relays that this process dials. */
+/** For all relays that this process dials. */
 const addressesKnown = new RelayAddresses();
 
 /**
@@ -89,13 +90,13 @@ export async function dialWebSocket(url: URL, options: DialWebSocketOptions): Pr
     known.handleWorked(placeOf(place), tcp.address);
     return link;
   } catch (error) {
-    if (!signal.aborted) known.handleDoubted(placeOf(place), tcp.address);
+    if (!signal.aborted) known.handleFailed(placeOf(place), tcp.address);
     throw error;
   }
 }
 
 interface Upgrading {
-  /** TCP stands; TLS may not. */
+  /** TCP is connected; TLS may not be. */
   readonly raw: Socket;
   readonly lentReads: LentReads;
   /** For faults. */
@@ -127,7 +128,7 @@ function upgrade(url: URL, { raw, lentReads, where, leftMs, clock, options }: Up
     const timer = clock.setTimeout(() => failFrom(new TimeOut()), leftMs);
     signal.addEventListener('abort', onAbort, { once: true });
 
-    // Stays for good: `terminate` makes one more error, which is of no interest.
+    // Never removed: `terminate` causes one more error, which must have a listener.
     socket.on('error', failFrom);
     socket.on('unexpected-response', (_request, { statusCode = 0, headers }) => {
       const answer = { status: statusCode, headers, url, where };
@@ -141,7 +142,7 @@ function upgrade(url: URL, { raw, lentReads, where, leftMs, clock, options }: Up
       const masking = options.mask ?? defaultMasking(url, raw);
       resolve(webSocketLink({ socket, raw, masking, remote: peerAddress(raw), lentReads }));
     });
-    // Fired between TCP and here.
+    // The signal may have fired since TCP connected.
     if (signal.aborted) onAbort();
   });
 }
@@ -159,7 +160,7 @@ interface Opening {
   readonly lentReads: LentReads;
 }
 
-/** TLS begins by itself when TCP stands. */
+/** TLS starts automatically when TCP is connected. */
 function openSocket(url: URL, opening: Opening): Socket {
   const socket = url.protocol === 'wss:' ? openTls(opening) : openPlain(opening);
   return socket.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_MS);
@@ -167,7 +168,7 @@ function openSocket(url: URL, opening: Opening): Socket {
 
 /** ALPN as browsers send it for a WebSocket; some front ends insist on it. */
 function openTls({ address, host, port, ca, lentReads }: Opening): Socket {
-  // Documented, and not in the types.
+  // `onread` is documented, but not in the types.
   const options: ConnectionOptions & { readonly onread: OnReadOpts } = {
     host: address,
     port,
@@ -189,10 +190,7 @@ function openPlain({ address, port, lentReads }: Opening): Socket {
   return socket;
 }
 
-/**
- * All dialled sockets read into the same memory. What nobody looks at there is copied; `deliver` says whether there is
- * room for more.
- */
+/** What `lentReads` does not take is copied and delivered. @param deliver returns whether there is room for more */
 function readLent(lentReads: LentReads, deliver: (chunk: Buffer) => boolean): OnReadOpts {
   readBuffer ??= Buffer.allocUnsafeSlow(READ_BYTES);
   return {

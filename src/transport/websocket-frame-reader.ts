@@ -1,11 +1,11 @@
 /**
  * Incoming data frames, RFC 6455 §5.2: takes whole binary messages out of what a socket has read, as the pieces of
- * memory in which they lie, and hands all other frames on as they are, for `ws`. `ws` joins a message that lies in two
- * reads in new memory, which is most of them where records are as large as reads (docs/adr/0003-websocket-framing.md).
+ * memory in which they lie, and passes all other frames on to `ws` unchanged. `ws` copies a message that lies in two
+ * reads, and these are most messages where records are as large as reads (docs/adr/0003-websocket-framing.md).
  *
- * It judges nothing: what is no plain message of one frame (another opcode, fragments, a length or mask that breaks the
- * rules) goes to `ws`, which answers or refuses it. It refuses a moment later, and then nothing behind that frame may
- * have been delivered, so until `settle` is called what follows goes to `ws`, too. Pure.
+ * It validates nothing: everything but a plain message of one frame (another opcode, fragments, a length or mask that
+ * breaks the rules) goes to `ws`, which answers or rejects it. `ws` rejects a moment later, and nothing after that
+ * frame may have been delivered then. So what follows goes to `ws`, too, until `settle` is called. Pure.
  */
 import { type Lent, lend, own, type Piece, release } from '../memory/pieces.ts';
 import { copiedIfSmall } from '../memory/small-parts.ts';
@@ -15,9 +15,9 @@ import { applyMask } from './websocket-mask.ts';
 export interface FrameSink {
   /** The pieces of `held` belong to the sink; `last`, if there is one, may be used during the call only. */
   handleMessage(held: Piece[], last?: Lent): void;
-  /** Bytes of other frames, headers included, in order with the messages. To keep. */
+  /** Bytes of other frames, headers included, in order with the messages. The sink may keep them. */
   handleOther(bytes: Uint8Array): void;
-  /** A message comes in too many pieces. The last call. */
+  /** A message is in too many pieces. The last call. */
   handleFault(text: string): void;
 }
 
@@ -27,43 +27,45 @@ const FIN_BINARY = 0x82;
 const CLOSE = 0x08;
 const FIN_PING = 0x89;
 const FIN_PONG = 0x8a;
-/** Opcodes from here on are of control frames, which may stand between fragments (§5.4). */
+/** Opcodes from here on are of control frames, which may be between fragments (§5.4). */
 const FIRST_CONTROL = 0x08;
 const MASK_BIT = 0x80;
 const LENGTH_BITS = 0x7f;
-/** Of LENGTH_BITS: two bytes of length follow, or eight. */
+/** Values of LENGTH_BITS: two bytes of length follow, or eight. */
 const TWO_BYTES = 126;
 const EIGHT_BYTES = 127;
 const KEY_BYTES = 4;
 const MAX_HEADER_BYTES = 14;
 const { maxBufferedChunks: MAX_PIECES } = SOCKET_LIMITS;
-/** A message that is being put together takes at most this many times the memory of what has come of it. */
+/** A message that is being assembled takes at most this many times the memory of what has arrived of it. */
 const ROOM_FACTOR = 8;
+
+/**
+ * `message`: one of ours, as far as is known. `heartbeat`: a PING or PONG, which `ws` has no reason to reject. `close`:
+ * the peer's CLOSE. The last three go to `ws`.
+ */
+type FrameKind = 'message' | 'heartbeat' | 'close' | 'other';
 
 export class FrameReader {
   private readonly masked: boolean;
   private readonly sink: FrameSink;
   private readonly header = new Uint8Array(MAX_HEADER_BYTES);
-  /** How much of it has come; 0 while a payload comes. */
+  /** Bytes of the header that have arrived; 0 while a payload is being read. */
   private headerLength = 0;
-  /** Bytes of the payload under way that have not come. */
+  /** Bytes of the current payload that have not arrived. */
   private left = 0;
-  /** The frame under way is a message of ours, as far as is known. */
-  private isMessage = true;
-  /** Of its mask, which is to be taken off; undefined where there is none, or one of zeros. */
+  /** Of the current frame. */
+  private kind: FrameKind = 'message';
+  /** The key of its mask, to be removed; undefined if there is none, or one of zeros. */
   private key: Uint8Array | undefined;
   private held: Piece[] = [];
   private heldBytes = 0;
-  /** Of the message under way, where it is being put together: it is all of `held`, and not filled yet. */
+  /** Memory for the whole current message, if it is being assembled: the only piece of `held`, not yet full. */
   private room: Piece | undefined;
-  /** A message of fragments is under way, and belongs to `ws`. */
+  /** A message in fragments is being read, and belongs to `ws`. */
   private inFragments = false;
-  /** The frame under way is none of ours, but one that `ws` has no reason to refuse. */
-  private isHeartbeat = false;
   private unsettled = false;
-  /** The frame under way is the peer's CLOSE. */
-  private isClosing = false;
-  /** It has come, so what follows means nothing (§5.5.1), and `ws` takes no more; or there was a fault. */
+  /** The CLOSE has arrived: what follows has no meaning (§5.5.1), and `ws` reads no more. Or there was a fault. */
   private ended = false;
 
   /** @param masked whether the peer is a client, which must mask */
@@ -72,20 +74,20 @@ export class FrameReader {
     this.sink = sink;
   }
 
-  /** What came next. The reader takes it; masks are taken off in place. */
+  /** What was read next. The reader takes it; masks are removed in place. */
   take(chunk: Piece): void {
     const { length } = chunk;
     let at = 0;
     while (at < length && !this.ended) {
       const isPayload = this.left > 0;
-      const isOurs = isPayload && this.isMessage;
+      const isOurs = isPayload && this.kind === 'message';
       const next = isPayload ? this.readPayload(chunk, at, undefined) : this.readHeader(chunk, at);
       if (!isOurs) release(chunk, at, next);
       at = next;
     }
   }
 
-  /** The same, but the memory remains the caller's, who uses it again once this returns. */
+  /** The same, but the memory remains the caller's, who uses it again when this returns. */
   readLent(chunk: Lent): void {
     const { length } = chunk;
     let at = 0;
@@ -94,17 +96,17 @@ export class FrameReader {
     }
   }
 
-  /** `ws` may yet refuse what it was given. */
+  /** `ws` may still reject what it was given. */
   get isUnsettled(): boolean {
     return this.unsettled;
   }
 
-  /** It has not refused it: two ticks have passed. */
+  /** It has not rejected it: two ticks have passed. */
   settle(): void {
     this.unsettled = false;
   }
 
-  /** What is not ours goes on at once: `ws` refuses some frames by the first bytes, behind which none may come. */
+  /** What is not ours is passed on at once: `ws` rejects some frames by their first bytes, and then reads no more. */
   private readHeader(chunk: Uint8Array, at: number): number {
     const { header } = this;
     let next = at;
@@ -113,8 +115,8 @@ export class FrameReader {
       header[this.headerLength] = chunk[next] ?? 0;
       this.headerLength += 1;
       next += 1;
-      if (this.headerLength === 2) this.judgeBeginning();
-      else if (this.headerLength > 2 && !this.isMessage)
+      if (this.headerLength === 2) this.classify();
+      else if (this.headerLength > 2 && this.kind !== 'message')
         this.passOn(header.slice(this.headerLength - 1, this.headerLength));
       isWhole = this.headerLength >= 2 && this.headerLength === headerBytes(header);
     }
@@ -122,17 +124,20 @@ export class FrameReader {
     return next;
   }
 
-  private judgeBeginning(): void {
+  /** By the first two bytes. */
+  private classify(): void {
     const [first = 0, second = 0] = this.header;
     const isRightlyMasked = ((second & MASK_BIT) !== 0) === this.masked;
     const length = second & LENGTH_BITS;
     const isOrdinary = first === FIN_BINARY && isRightlyMasked && length > 0 && length < EIGHT_BYTES;
-    this.isMessage = isOrdinary && !this.inFragments && !this.unsettled;
-    if (this.isMessage) return;
-    this.isHeartbeat = (first === FIN_PING || first === FIN_PONG) && isRightlyMasked && length < TWO_BYTES;
+    if (isOrdinary && !this.inFragments && !this.unsettled) {
+      this.kind = 'message';
+      return;
+    }
     const opcode = first & OPCODE_BITS;
+    const isHeartbeat = (first === FIN_PING || first === FIN_PONG) && isRightlyMasked && length < TWO_BYTES;
+    this.kind = isHeartbeat ? 'heartbeat' : opcode === CLOSE ? 'close' : 'other';
     if (opcode < FIRST_CONTROL) this.inFragments = (first & FIN_BIT) === 0;
-    this.isClosing = opcode === CLOSE;
     this.passOn(this.header.slice(0, 2));
   }
 
@@ -140,32 +145,31 @@ export class FrameReader {
     const { header, headerLength } = this;
     this.headerLength = 0;
     this.left = payloadBytes(header);
-    if (this.left === 0) this.ended = this.isClosing;
+    if (this.left === 0) this.ended = this.kind === 'close';
     this.key = undefined;
-    if (!this.isMessage) return;
+    if (this.kind !== 'message') return;
     if (isShortest(header, this.left)) {
       if (this.masked) this.key = keyIn(header, headerLength);
       return;
     }
-    this.isMessage = false;
-    this.isHeartbeat = false;
+    this.kind = 'other';
     this.passOn(header.slice(0, headerLength));
   }
 
   private passOn(bytes: Uint8Array): void {
-    if (!this.isHeartbeat) this.unsettled = true;
+    if (this.kind !== 'heartbeat') this.unsettled = true;
     this.sink.handleOther(bytes);
   }
 
-  /** `lender`: the chunk, where its memory remains the caller's. */
+  /** @param lender the chunk, if its memory remains the caller's */
   private readPayload(chunk: Uint8Array, at: number, lender: Lent | undefined): number {
     const end = Math.min(chunk.length, at + this.left);
     const piece = chunk.subarray(at, end);
     this.left -= end - at;
-    if (this.left === 0) this.ended = this.isClosing;
+    if (this.left === 0) this.ended = this.kind === 'close';
     if (this.key !== undefined) applyMask(piece, this.key, this.heldBytes);
-    // A copy: `ws` keeps fragments until the last has come, and one of a byte would hold all that was read with it.
-    if (!this.isMessage) this.passOn(copied(piece));
+    // A copy: `ws` keeps fragments until the last has arrived, and one of a byte would hold all that was read with it.
+    if (this.kind !== 'message') this.passOn(copied(piece));
     else if (this.room !== undefined) this.fill(this.room, piece, lender !== undefined);
     else if (this.left > 0 && lender !== undefined) this.holdLent(piece);
     else if (this.left > 0) this.hold(piece);
@@ -175,8 +179,8 @@ export class FrameReader {
   }
 
   /**
-   * Lent pieces are put together at once, in memory for the whole message: copied one by one, they would have to be
-   * joined later. A peer that has announced a message must send some of it first, or a byte would cost 64 KiB.
+   * Lent pieces are assembled at once, in memory for the whole message: separate copies would have to be joined later.
+   * A peer that has announced a message must send some of it first, or a byte would cost 64 KiB.
    */
   private holdLent(piece: Uint8Array): void {
     const total = this.heldBytes + piece.length + this.left;
@@ -205,7 +209,7 @@ export class FrameReader {
     this.held.push(copiedIfSmall(piece));
     if (this.held.length <= MAX_PIECES) return;
     this.held = [];
-    this.isMessage = false;
+    this.kind = 'other';
     this.ended = true;
     this.sink.handleFault(`a message in more than ${MAX_PIECES} pieces`);
   }
@@ -221,7 +225,7 @@ export class FrameReader {
 }
 
 /**
- * In memory of its own: `slice` of a Buffer is a view, and in Node's pool each byte that trickles in could hold 8 KiB.
+ * In memory of its own: `slice` of a Buffer is a view, and in Node's pool each single byte could hold 8 KiB.
  */
 function copied(bytes: Uint8Array): Uint8Array {
   const copy = Buffer.allocUnsafeSlow(bytes.length);
@@ -236,7 +240,7 @@ function headerBytes(header: Uint8Array): number {
   return 2 + lengthBytes + ((second & MASK_BIT) === 0 ? 0 : KEY_BYTES);
 }
 
-/** Not exact beyond 2^53, which `ws` refuses. */
+/** Not exact beyond 2^53, which `ws` rejects. */
 function payloadBytes(header: Uint8Array): number {
   const length = (header[1] ?? 0) & LENGTH_BITS;
   if (length < TWO_BYTES) return length;
@@ -245,7 +249,7 @@ function payloadBytes(header: Uint8Array): number {
   return bytes;
 }
 
-/** §5.2: the shortest form of a length must be taken; here, where two bytes of it were. */
+/** §5.2 requires the shortest form of a length. Called only for forms of up to two bytes. */
 function isShortest(header: Uint8Array, payload: number): boolean {
   return payload >= TWO_BYTES || ((header[1] ?? 0) & LENGTH_BITS) < TWO_BYTES;
 }

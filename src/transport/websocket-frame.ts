@@ -1,9 +1,8 @@
 /**
- * Outgoing data frames, RFC 6455 §5.2. `ws` frames one buffer at a time: with it a message of several pieces must be
- * copied together or sent as fragments, both of which cost a third or more of the throughput
- * (docs/adr/0003-websocket-framing.md).
+ * Outgoing data frames, RFC 6455 §5.2. `ws` frames one buffer at a time: a message of several pieces must be copied
+ * together or sent as fragments, and both cost a third or more of the throughput (docs/adr/0003-websocket-framing.md).
  *
- * Pure but for the randomness of masks. Control frames and everything incoming are left to `ws`.
+ * Pure except for the randomness of masks. `ws` handles control frames and everything incoming.
  */
 import { randomFillSync } from 'node:crypto';
 import { own, type Piece, release, releaseAll } from '../memory/pieces.ts';
@@ -12,20 +11,20 @@ import { applyMask } from './websocket-mask.ts';
 
 /**
  * How frames are masked (RFC 6455 §5.3). A server does not mask: `none`. A client must; `zero` is a key of four zero
- * bytes, which costs nothing to apply or take off; `random` is for plain text across networks, where §10.3 wants a key
- * that the application cannot foresee.
+ * bytes, which costs nothing to apply or remove; `random` is for plain text across networks, where §10.3 requires a
+ * key that the application cannot predict.
  */
 export type Masking = 'none' | 'zero' | 'random';
 
 const FIN_BINARY = 0x82;
 const MASK_BIT = 0x80;
 const KEY_BYTES = 4;
-/** Below this a copy costs less than one more buffer in the write. */
+/** Smaller pieces are copied: that costs less than one more buffer in the write. */
 const COPY_BELOW_BYTES = 2_048;
 
 /**
- * The message as one whole frame, in buffers to be written in a row; they belong to the caller. `payloadBytes` is the
- * sum of its pieces. Takes the message: what is copied is released.
+ * The message as one whole frame, in buffers to be written one after the other; the caller owns them. `payloadBytes` is
+ * the sum of its pieces. Takes the message: what is copied is released.
  */
 export function frameMessage(message: Message, payloadBytes: number, masking: Masking): Piece[] {
   if (masking === 'random') return [maskedFrame(message, payloadBytes)];
@@ -40,7 +39,7 @@ function headerBytes(payloadBytes: number, masking: Masking): number {
   return 2 + length + (masking === 'none' ? 0 : KEY_BYTES);
 }
 
-/** Fills all but the key, which stays as it is. */
+/** Fills all bytes except the key. */
 function writeHeader(header: Uint8Array, payloadBytes: number, masking: Masking): void {
   const maskBit = masking === 'none' ? 0 : MASK_BIT;
   const view = new DataView(header.buffer, header.byteOffset, header.byteLength);
@@ -81,7 +80,7 @@ function joined(run: readonly Piece[]): Piece {
   return copy;
 }
 
-/** Masks a copy: the pieces may also lie in a replay buffer. */
+/** Masks a copy: the pieces may also be in a retransmit buffer. */
 function maskedFrame(message: Message, payloadBytes: number): Piece {
   const headLength = headerBytes(payloadBytes, 'random');
   const bytes = own(new Uint8Array(headLength + payloadBytes));
@@ -98,9 +97,9 @@ function maskedFrame(message: Message, payloadBytes: number): Piece {
   return bytes;
 }
 
-/** One call for randomness serves this many keys; a call for each would cost more than masking a small frame. */
-const KEYS_A_POOL = 1_024;
-const pool = new Uint8Array(KEYS_A_POOL * KEY_BYTES);
+/** Keys of one call for randomness; a call for each key would cost more than masking a small frame. */
+const POOL_KEYS = 1_024;
+const pool = new Uint8Array(POOL_KEYS * KEY_BYTES);
 let poolUsed = pool.byteLength;
 
 function nextKey(): Uint8Array {

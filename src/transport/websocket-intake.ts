@@ -1,20 +1,20 @@
 /**
- * Stands between a raw socket and `ws`: whole binary messages go straight to the link, all else to `ws`
- * (websocket-frame-reader.ts says why). It takes the place of the listener with which `ws` reads the socket, and calls
- * that for what belongs to it, so pausing, control frames, fragments, faults and the closing handshake stay with `ws`.
- * If a release of `ws` listened in another way, nothing would be taken out and all would work as before, slower.
+ * Between a raw socket and `ws`: whole binary messages go directly to the link, everything else to `ws`
+ * (websocket-frame-reader.ts says why). It replaces the listener with which `ws` reads the socket, and calls that
+ * listener for everything else. So `ws` still handles pausing, control frames, fragments, faults and the closing
+ * handshake. If a release of `ws` listened in another way, `ws` would read everything: slower, but correct.
  */
 import type { Duplex } from 'node:stream';
 import { type Lent, ownRead, type Piece } from '../memory/pieces.ts';
 import { FrameReader, type FrameSink } from './websocket-frame-reader.ts';
 
-/** Memory into which a socket is read again and again, and who may look at it before it is copied out. */
+/** Memory that a socket is read into repeatedly, and a reader that sees it before it is copied out. */
 export interface LentReads {
-  /** True: all that is of interest has been read or copied. */
+  /** True: everything has been read or copied. */
   read?: (chunk: Lent) => boolean;
 }
 
-/** What is told of messages. */
+/** What the link is told. */
 export type LinkSide = Pick<FrameSink, 'handleMessage' | 'handleFault'>;
 
 type DataListener = (chunk: Uint8Array) => void;
@@ -47,14 +47,14 @@ export class WebSocketIntake implements FrameSink {
     raw.prependOnceListener('close', () => this.drain());
   }
 
-  /** As what `raw` would deliver now, but lent. False where it would not: paused, or behind other bytes. */
+  /** As what `raw` would deliver now, but lent. False if it would not: it is paused, or other bytes come first. */
   readLent(chunk: Lent): boolean {
     if (this.raw.readableFlowing !== true || this.raw.readableLength > 0) return false;
     if (!this.stopped) this.reader.readLent(chunk);
     return true;
   }
 
-  /** `ws` has ceased to listen: what still comes is of no interest. */
+  /** `ws` has stopped listening: what still arrives is ignored. */
   stop(): void {
     this.stopped = true;
   }
@@ -81,12 +81,12 @@ export class WebSocketIntake implements FrameSink {
     this.link.handleFault(text);
   }
 
-  /** Node has made it for this socket, whose only reader this is. */
+  /** Node allocated the chunk for this socket, and this is its only reader. */
   private take(chunk: Uint8Array): void {
     if (!this.stopped) this.reader.take(ownRead(chunk));
   }
 
-  /** What a paused socket held back when it was closed. `ws` would read it itself, without what went past it. */
+  /** What a paused socket still held when it was closed. `ws` would read it, without the messages taken out before. */
   private drain(): void {
     const rest: Uint8Array | null = this.raw.read();
     if (rest !== null) this.take(rest);

@@ -1,10 +1,10 @@
 /**
  * A MessageLink over an open WebSocket: one binary message is one message of the link, sent as one frame.
  *
- * `ws` owns the upgrade, control frames, all that is out of the ordinary, and the closing handshake; when a ping is
- * answered is decided here. This file writes data frames to the raw socket itself (websocket-frame.ts says why), and
- * whole ones that come in go past `ws` (websocket-intake.ts). Both write whole frames, each in one go and in call order
- * (no deflate, no blobs), so their frames never mix. Nothing here looks into a message.
+ * `ws` handles the upgrade, control frames, everything unusual, and the closing handshake. This file decides when a
+ * ping is answered, writes data frames to the raw socket itself (websocket-frame.ts says why), and receives whole ones
+ * without `ws` (websocket-intake.ts). Both write whole frames, each in one step and in call order (no deflate, no
+ * blobs), so their frames never mix. Nothing here looks into a message.
  */
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -12,38 +12,39 @@ import { WebSocket } from 'ws';
 import { joinOwned, type Lent, lend, type Piece, releaseAll, takeLentBack } from '../memory/pieces.ts';
 import { WrittenPieces } from '../memory/written-pieces.ts';
 import { formatHostPort } from '../net/host-port.ts';
-import type { Farewell, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from './message-link.ts';
+import type { CloseCode, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from './message-link.ts';
 import { frameMessage, type Masking } from './websocket-frame.ts';
 import { type LentReads, WebSocketIntake } from './websocket-intake.ts';
 import { HIGH_MARK_BYTES, MAX_MESSAGE_BYTES, MAX_SKIPPED_PINGS } from './websocket-limits.ts';
 
 /**
- * Messages of one turn of the event loop are written together up to this size: small ones gain threefold; large ones
- * lose, as two or more of them pass the 64 KiB that loopback and a socket read take at once.
+ * Messages of one turn of the event loop are written together up to this size. Small ones become three times as fast;
+ * large ones become slower, as two or more exceed the 64 KiB that loopback and a socket read take at once.
  */
 const WRITE_TOGETHER_BYTES = 32 * 1024;
 
 /** RFC 6455 §7.4.1. */
-const FAREWELL_CODES: Readonly<Record<Farewell, number>> = { done: 1000, 'going-away': 1001 };
-/** Codes with which a peer that is well says goodbye; 1005: none given. */
-const CLEAN_CODES: ReadonlySet<number> = new Set([...Object.values(FAREWELL_CODES), 1005]);
-const NO_GOODBYE = 1006;
+const CLOSE_CODES: Readonly<Record<CloseCode, number>> = { done: 1000, 'going-away': 1001 };
+/** Codes of an orderly end; 1005: the close frame has no code. */
+const CLEAN_CODES: ReadonlySet<number> = new Set([...Object.values(CLOSE_CODES), 1005]);
+/** There was no close frame. */
+const ABNORMAL_CLOSURE = 1006;
 
 export interface WebSocketLinkParts {
-  /** Open, made with SOCKET_LIMITS, no listeners on it yet. */
+  /** Open, created with SOCKET_LIMITS, without listeners. */
   readonly socket: WebSocket;
-  /** What `socket` runs on. */
+  /** The stream under `socket`. */
   readonly raw: Duplex;
   readonly masking: Masking;
   /** For logs: an address, never a URL. */
   readonly remote: string;
-  /** Takes text messages, which are no messages of the link. Without it one ends the link. */
+  /** Receives text messages, which do not belong to the link. Without it a text message ends the link. */
   readonly onText?: ((text: string) => void) | undefined;
-  /** Of a socket that is read into memory of its own. */
+  /** For a socket that is read into lent memory. */
   readonly lentReads?: LentReads | undefined;
 }
 
-/** Where a message that came in pieces is joined for those who read it at once: one for all links of the process. */
+/** Messages in pieces are joined here for a MessageReader: one buffer for all links of the process. */
 let joinBuffer: Buffer | undefined;
 
 /** Must be called in the turn in which the WebSocket opened: it stops delivery until there is a handler. */
@@ -66,19 +67,17 @@ class WebSocketLink implements MessageLink {
   private readonly onText: ((text: string) => void) | undefined;
   private readonly intake: WebSocketIntake | undefined;
   private handler: MessageLinkHandler | undefined;
-  /**
-   * Set by the first thing that ends the link. From then on nothing is sent, and nothing delivered but `handleClose`.
-   */
+  /** Set by the first cause that ends the link. From then on nothing is sent, and only `handleClose` is called. */
   private ending: LinkCloseReason | undefined;
   private closed = false;
   private paused = false;
-  /** `send` has returned false, and `handleDrain` is owed. */
+  /** `send` has returned false, and `handleDrain` is pending. */
   private blocked = false;
   private corked = false;
   private readonly written: WrittenPieces;
   private flushPending = false;
-  /** The latest ping that came while there was no room for its answer, and how many did. */
-  private owedPong: Buffer | undefined;
+  /** The latest ping that arrived while there was no room for its answer, and how many did. */
+  private pendingPong: Buffer | undefined;
   private skippedPings = 0;
 
   constructor(parts: WebSocketLinkParts) {
@@ -116,7 +115,7 @@ class WebSocketLink implements MessageLink {
   }
 
   send(message: Message): boolean {
-    // The peer's goodbye makes `ws` answer with ours, after which no frame may follow (RFC 6455 §5.5.1).
+    // `ws` answers the peer's close frame with ours, and no frame may follow that (RFC 6455 §5.5.1).
     if (this.ending !== undefined || this.socket.readyState !== WebSocket.OPEN) {
       releaseAll(message);
       return true;
@@ -130,7 +129,7 @@ class WebSocketLink implements MessageLink {
     this.cork();
     for (const piece of frameMessage(message, bytes, this.masking)) this.written.write(piece);
     if (this.raw.writableLength >= WRITE_TOGETHER_BYTES) this.uncork();
-    // 'drain' is sure to follow: this much is above the socket's own mark, which makes it owe one.
+    // 'drain' will follow: this is above the socket's own high-water mark.
     this.blocked = this.raw.writableLength >= HIGH_MARK_BYTES;
     return !this.blocked;
   }
@@ -145,12 +144,12 @@ class WebSocketLink implements MessageLink {
     if (this.handler !== undefined) this.socket.resume();
   }
 
-  close(farewell: Farewell = 'done'): void {
+  close(code: CloseCode = 'done'): void {
     if (this.ending !== undefined) return;
     this.ending = { clean: true, text: 'closed here' };
-    this.socket.close(FAREWELL_CODES[farewell]);
+    this.socket.close(CLOSE_CODES[code]);
     this.uncork();
-    // Else the peer's goodbye would lie unread behind what is paused.
+    // Otherwise the peer's close frame would stay unread in the paused socket.
     this.socket.resume();
   }
 
@@ -160,17 +159,17 @@ class WebSocketLink implements MessageLink {
 
   private receive(data: WebSocket.RawData): void {
     if (this.ending !== undefined) return;
-    // With binaryType 'fragments' only a text message is no array.
+    // With binaryType 'fragments' only text messages are not arrays.
     if (Array.isArray(data)) this.handler?.handleMessage(data);
     else if (this.onText !== undefined) this.onText(data.toString());
     else this.fail('the peer sent a text message');
   }
 
-  /** All are answered while there is room. At the mark 'drain' is sure to follow. */
+  /** All pings are answered while there is room. At the mark 'drain' will follow. */
   private handlePing(data: Buffer): void {
     if (this.raw.writableLength < HIGH_MARK_BYTES) return this.pong(data);
-    // A copy: it could hold all that was read with it.
-    this.owedPong = Buffer.from(data);
+    // A copy, which does not hold all that was read with it.
+    this.pendingPong = Buffer.from(data);
     this.skippedPings += 1;
     if (this.skippedPings > MAX_SKIPPED_PINGS) this.fail('the peer sent too many pings without reading the answers');
   }
@@ -182,7 +181,7 @@ class WebSocketLink implements MessageLink {
   }
 
   private takeIn({ raw, masking, lentReads }: WebSocketLinkParts): WebSocketIntake | undefined {
-    // Only a server's frames go unmasked, so who sends them so has a client before it.
+    // Only a server sends unmasked frames, and its peer is a client, which must mask.
     const intake = WebSocketIntake.take(raw, masking === 'none', {
       handleMessage: (held, last) => this.deliver(held, last),
       handleFault: (text) => this.fail(text),
@@ -191,7 +190,7 @@ class WebSocketLink implements MessageLink {
     return intake;
   }
 
-  /** `last` is lent, and stands behind `held`, which is this link's. */
+  /** `last` is lent and follows `held`, which this link owns. */
   private deliver(held: Piece[], last?: Lent): void {
     const handler = this.handler;
     if (this.ending !== undefined || handler === undefined) return releaseAll(held);
@@ -203,7 +202,7 @@ class WebSocketLink implements MessageLink {
     releaseAll(held);
   }
 
-  /** The end follows from the 'close' of the WebSocket, so never within the caller's turn. */
+  /** The 'close' event of the WebSocket ends the link, so never within the caller's turn. */
   private fail(text: string): void {
     if (this.closed) return;
     if (this.ending === undefined || this.ending.clean) this.ending = { clean: false, text };
@@ -211,9 +210,9 @@ class WebSocketLink implements MessageLink {
   }
 
   private end(code: number): void {
-    if (this.ending === undefined || (this.ending.clean && code === NO_GOODBYE)) {
+    if (this.ending === undefined || (this.ending.clean && code === ABNORMAL_CLOSURE)) {
       const text =
-        code === NO_GOODBYE ? 'the connection ended without a close frame' : `closed by the peer, code ${code}`;
+        code === ABNORMAL_CLOSURE ? 'the connection ended without a close frame' : `closed by the peer, code ${code}`;
       this.ending = { clean: CLEAN_CODES.has(code), text };
     }
     this.closed = true;
@@ -226,10 +225,10 @@ class WebSocketLink implements MessageLink {
 
   private drain(): void {
     this.written.reclaim();
-    const owed = this.owedPong;
-    this.owedPong = undefined;
+    const pong = this.pendingPong;
+    this.pendingPong = undefined;
     this.skippedPings = 0;
-    if (owed !== undefined) this.pong(owed);
+    if (pong !== undefined) this.pong(pong);
     if (!this.blocked || this.ending !== undefined) return;
     this.blocked = false;
     this.handler?.handleDrain();
@@ -244,7 +243,7 @@ class WebSocketLink implements MessageLink {
     process.nextTick(WebSocketLink.endTurn, this);
   }
 
-  /** Static, so that a turn costs no closure, nor an idle link the memory of one. */
+  /** Static, so that a turn allocates no closure, and an idle link holds none. */
   private static endTurn(link: WebSocketLink): void {
     link.flushPending = false;
     link.uncork();
@@ -258,7 +257,7 @@ class WebSocketLink implements MessageLink {
   }
 }
 
-/** Valid until the next call, or as long as its only piece. */
+/** The result is valid until the next call, or as long as the only piece. */
 function joined(held: readonly Piece[], last?: Lent): Lent {
   const [first] = held;
   if (first === undefined && last !== undefined) return last;
@@ -275,7 +274,7 @@ function append(to: Uint8Array, bytes: Uint8Array, at: number): number {
   return at + bytes.length;
 }
 
-/** Memory of its own for those who keep what they are given. */
+/** In memory of its own, for a receiver that keeps it. */
 function kept(held: readonly Piece[], last: Lent): Piece {
   const bytes = joinOwned([...held, last]);
   releaseAll(held);

@@ -1,14 +1,14 @@
-/** The mask of a WebSocket's payload, RFC 6455 §5.3: put on and taken off alike. Pure. */
+/** The mask of a WebSocket's payload, RFC 6455 §5.3: applied and removed alike. Pure. */
 
 const KEY_BYTES = 4;
 
 /**
- * In place, a word at a time: byte by byte, as `ws` does it, costs seven times as much.
- * @param before how many bytes of the payload lie before these
+ * In place, a word at a time: byte by byte, as in `ws`, costs seven times as much.
+ * @param before bytes of the payload before these
  */
 export function applyMask(bytes: Uint8Array, key: Uint8Array, before = 0): void {
   const { buffer, byteOffset, length } = bytes;
-  // Words of memory begin where they may, not where the payload does.
+  // Words must be aligned in memory; the payload need not be.
   const start = Math.min(length, -byteOffset & (KEY_BYTES - 1));
   const words = new Int32Array(buffer, (byteOffset + start) & -KEY_BYTES, (length - start) >> 2);
   const word = keyWord(key, before + start);
@@ -18,11 +18,11 @@ export function applyMask(bytes: Uint8Array, key: Uint8Array, before = 0): void 
   applyToBytes(bytes.subarray(done), key, before + done);
 }
 
-/** One for all calls: made anew it would cost as much as the mask of a small frame. */
+/** One for all calls: a new one for each would cost as much as the mask of a small frame. */
 const turned = new Uint8Array(KEY_BYTES);
 const turnedWord = new Int32Array(turned.buffer);
 
-/** The key as it meets the word at `start` of the payload, in the machine's order of bytes. */
+/** The key for the word at `start` of the payload, in the machine's byte order. */
 function keyWord(key: Uint8Array, start: number): number {
   for (let i = 0; i < KEY_BYTES; i++) turned[i] = key[(start + i) & (KEY_BYTES - 1)] ?? 0;
   return turnedWord[0] ?? 0;

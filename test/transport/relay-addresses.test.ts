@@ -26,7 +26,7 @@ it('addresses behind which there was no relay come last, so that attempts go rou
   for (let attempt = 0; attempt < 6; attempt++) {
     const [first = ''] = known.order(PLACE, FOUND);
     firsts.push(first);
-    known.handleDoubted(PLACE, first);
+    known.handleFailed(PLACE, first);
   }
   expect(new Set(firsts.slice(0, 4))).toEqual(new Set(FOUND));
   expect(firsts.slice(4)).toEqual(firsts.slice(0, 2));

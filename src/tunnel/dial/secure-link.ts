@@ -8,7 +8,7 @@
 import type { RecordOpener, RecordSealer } from '../../crypto/record-cipher.ts';
 import { type Piece, releaseAll } from '../../memory/pieces.ts';
 import type {
-  Farewell,
+  CloseCode,
   LentMessage,
   LinkCloseReason,
   Message,
@@ -85,9 +85,9 @@ export class SecureLink implements MessageLink, MessageLinkHandler, MessageReade
     this.inner.resume();
   }
 
-  close(farewell?: Farewell): void {
+  close(code?: CloseCode): void {
     this.early = [];
-    this.inner.close(farewell);
+    this.inner.close(code);
   }
 
   abort(): void {
