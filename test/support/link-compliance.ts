@@ -12,15 +12,15 @@ export interface LinkPair {
   /** Two ends of one link, open, without handlers. */
   readonly near: MessageLink;
   readonly far: MessageLink;
-  /** The network under `far` dies without a word; undefined where there is none that could. */
+  /** The network under `far` fails silently; undefined if there is no network. */
   readonly vanish?: () => void;
-  /** Frees what `open` made beyond the link. */
+  /** Frees what `open` created beside the link. */
   readonly release?: () => Promise<void> | void;
 }
 
-/** More than any kernel on the way holds: a sender that gets this far is not being held back. */
+/** More than all kernel buffers hold: a sender that gets this far has no back-pressure. */
 const UNBOUNDED_BYTES = 128 * 1024 * 1024;
-/** What may still come after `pause`: one read of at most 256 KiB, and the message that it completes. */
+/** What may still arrive after `pause`: one read of at most 256 KiB, and the message that it completes. */
 const ONE_READ_BYTES = 256 * 1024 + 65_535;
 
 export function describeLinkCompliance(name: string, open: () => Promise<LinkPair>): void {
@@ -60,7 +60,7 @@ async function recorded(open: Open): Promise<Recorded> {
   return { ...pair, atNear: new LinkRecorder(pair.near), atFar: new LinkRecorder(pair.far) };
 }
 
-/** `bytes` long, told apart by `seed`. */
+/** `bytes` long; different for each `seed`. */
 function pattern(bytes: number, seed: number): Buffer {
   const buffer = Buffer.alloc(bytes);
   for (let i = 0; i < bytes; i++) buffer[i] = (i * 31 + seed * 131 + (i >> 8)) & 0xff;
@@ -68,7 +68,7 @@ function pattern(bytes: number, seed: number): Buffer {
 }
 
 function describeMessages(open: Open): void {
-  it('gives its memory away with a message: what was delivered stays as it was', async () => {
+  it('a link gives its memory away with a message: what was delivered does not change', async () => {
     const { near, far, atNear, atFar } = await recorded(open);
     for (let i = 0; i < 100; i++) for (const end of [near, far]) end.send([pattern(30_000, i)]);
     for (const at of [atNear, atFar]) {
@@ -77,7 +77,7 @@ function describeMessages(open: Open): void {
     }
   });
 
-  it('carries messages of every size whole and in order, both ways', async () => {
+  it('a link carries messages of every size whole and in order, both ways', async () => {
     const { near, far, atNear, atFar } = await recorded(open);
     const sizes = [0, 1, 2, 125, 126, 127, 2_047, 2_048, 32_768, near.maxMessageBytes - 1, near.maxMessageBytes, 0, 3];
     const sent = sizes.map(pattern);
@@ -93,7 +93,7 @@ function describeMessages(open: Open): void {
     }
   });
 
-  it('gives piece boundaries no meaning', async () => {
+  it('a link gives piece boundaries no meaning', async () => {
     const { near, atFar } = await recorded(open);
     const piece = fc.oneof(
       fc.uint8Array({ maxLength: 300 }),
@@ -114,7 +114,7 @@ function describeMessages(open: Open): void {
     );
   });
 
-  it('leaves the sender’s pieces as they were', async () => {
+  it('a link does not change the sender’s pieces', async () => {
     const { near, atFar } = await recorded(open);
     const piece = pattern(5_000, 1);
     near.send([piece, piece]);
@@ -122,7 +122,7 @@ function describeMessages(open: Open): void {
     expect(piece.equals(pattern(5_000, 1))).toBe(true);
   });
 
-  it('ends on both sides at a message one byte too large', async () => {
+  it('a link ends on both sides at a message one byte too large', async () => {
     const { near, atNear, atFar } = await recorded(open);
     near.send([new Uint8Array(near.maxMessageBytes), new Uint8Array(1)]);
     await atNear.untilClosed();
@@ -134,7 +134,7 @@ function describeMessages(open: Open): void {
 }
 
 function describeTurns(open: Open): void {
-  it('delivers nothing before there is a handler, nor within setHandler', async () => {
+  it('a link delivers nothing before there is a handler, nor within setHandler', async () => {
     const { near, far } = await open();
     near.send([Uint8Array.of(1)]);
     near.send([Uint8Array.of(2)]);
@@ -145,7 +145,7 @@ function describeTurns(open: Open): void {
     expect(Buffer.concat(atFar.messages)).toEqual(Buffer.of(1, 2));
   });
 
-  it('never calls its handler within a call of the owner', async () => {
+  it('a link never calls its handler within a call of the owner', async () => {
     const { near, far, atNear, atFar } = await recorded(open);
     let inCall = 0;
     let within = 0;
@@ -183,7 +183,7 @@ async function fill(near: MessageLink, atNear: LinkRecorder): Promise<number> {
       const message = Buffer.alloc(60_000);
       message.writeUInt32BE(sent++);
       more = near.send([message]);
-      if (sent * 60_000 > UNBOUNDED_BYTES) throw new Error('nothing holds the sender back');
+      if (sent * 60_000 > UNBOUNDED_BYTES) throw new Error('there is no back-pressure');
     }
   };
   atNear.onDrain = pump;
@@ -194,7 +194,7 @@ async function fill(near: MessageLink, atNear: LinkRecorder): Promise<number> {
 }
 
 function describeBackPressure(open: Open): void {
-  it('blocks the sender while the receiver is paused, drains once, and loses nothing', async () => {
+  it('a link blocks the sender while the receiver is paused, drains once, and loses nothing', async () => {
     const { near, far, atNear, atFar } = await recorded(open);
     far.pause();
     await turns(3);
@@ -212,7 +212,7 @@ function describeBackPressure(open: Open): void {
     expect(atFar.messages.every((message, i) => message.length === 60_000 && message.readUInt32BE(0) === i)).toBe(true);
   });
 
-  it('stops delivery at pause after at most one read, and goes on at resume', async () => {
+  it('a link stops delivery at pause after at most one read, and continues at resume', async () => {
     const { near, far, atFar } = await recorded(open);
     atFar.onMessage = () => {
       if (atFar.messages.length === 1) far.pause();
@@ -226,7 +226,7 @@ function describeBackPressure(open: Open): void {
     expect(atFar.messages.every((message, i) => message.equals(Buffer.alloc(8_000, i)))).toBe(true);
   });
 
-  it('keeps a pause from before there was a handler', async () => {
+  it('a link stays paused if it was paused before it had a handler', async () => {
     const { near, far } = await open();
     far.pause();
     const atFar = new LinkRecorder(far);
@@ -239,7 +239,7 @@ function describeBackPressure(open: Open): void {
 }
 
 function describeEnd(open: Open): void {
-  it('sends what is queued before it closes, and both ends learn of it once', async () => {
+  it('a link sends what is queued before it closes, and both ends learn of the end once', async () => {
     const { near, atNear, atFar } = await recorded(open);
     for (let i = 0; i < 300; i++) near.send([Buffer.alloc(60_000, i)]);
     near.close();
@@ -253,7 +253,7 @@ function describeEnd(open: Open): void {
     expect([atNear.closes[0]?.clean, atFar.closes[0]?.clean]).toEqual([true, true]);
   });
 
-  it('delivers nothing to an end that has closed, even while it is paused', async () => {
+  it('a link delivers nothing to an end that has closed, even while it is paused', async () => {
     const { near, far, atNear, atFar } = await recorded(open);
     near.pause();
     for (let i = 0; i < 20; i++) far.send([Buffer.alloc(1_000)]);
@@ -265,7 +265,7 @@ function describeEnd(open: Open): void {
     expect(atNear.closes[0]?.clean).toBe(true);
   });
 
-  it('ends once when both close at the same time', async () => {
+  it('a link ends once when both ends close at the same time', async () => {
     const { near, far, atNear, atFar } = await recorded(open);
     near.close();
     far.close();
@@ -275,7 +275,7 @@ function describeEnd(open: Open): void {
     expect([atNear.closes.length, atFar.closes.length]).toEqual([1, 1]);
   });
 
-  it('ends at once at abort, unclean for the other end', async () => {
+  it('a link ends at once at abort, unclean for the other end', async () => {
     const { near, far, atNear, atFar } = await recorded(open);
     far.pause();
     await turns(3);
@@ -292,7 +292,7 @@ function describeEnd(open: Open): void {
 }
 
 function describeAfterEnd(open: Open): void {
-  it('takes calls after the end without harm', async () => {
+  it('a link accepts calls after its end without effect', async () => {
     const { near, far, atNear, atFar } = await recorded(open);
     near.close();
     expect(near.send([Uint8Array.of(1)])).toBe(true);
@@ -310,7 +310,7 @@ function describeAfterEnd(open: Open): void {
     expect([atFar.messages.length, atNear.closes.length, atFar.closes.length]).toEqual([0, 1, 1]);
   });
 
-  it('tells of an end that came before there was a handler', async () => {
+  it('a link reports an end that came before it had a handler', async () => {
     const { near, far } = await open();
     const atNear = new LinkRecorder(near);
     near.abort();
@@ -322,7 +322,7 @@ function describeAfterEnd(open: Open): void {
     expect(atFar.closes[0]?.clean).toBe(false);
   });
 
-  it('notices a peer that vanishes', async () => {
+  it('a link notices a peer that vanishes', async () => {
     const { near, vanish, atNear, atFar } = await recorded(open);
     near.send([Uint8Array.of(1)]);
     await atFar.untilMessages(1);

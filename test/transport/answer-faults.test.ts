@@ -11,7 +11,7 @@ function detailOf(status: number, headers: IncomingHttpHeaders, url = `wss://rel
   return answerFault({ status, headers, url: new URL(url), where: WHERE }).detail;
 }
 
-describe('what stands in front', () => {
+describe('the name of an HTTP intermediary', () => {
   it.each<[string, IncomingHttpHeaders]>([
     ['nginx', { server: 'nginx/1.22.1' }],
     ['OpenResty', { server: 'openresty' }],
@@ -36,18 +36,18 @@ describe('what stands in front', () => {
       'Traefik or another program written in Go',
       { 'content-type': 'text/plain; charset=utf-8', 'x-content-type-options': 'nosniff', 'content-length': '19' },
     ],
-  ])('is named where its answer tells: %s', (name, headers) => {
+  ])('an HTTP intermediary is named if its answer identifies it: %s', (name, headers) => {
     expect(nameOfFront(headers)).toBe(name);
   });
 
-  it('is not named where nobody knows it', () => {
+  it('an HTTP intermediary that the table does not know is not named', () => {
     for (const server of ['', 'my own \u001b[31mserver', 'enginx', 'x'.repeat(100_000)])
       expect(nameOfFront({ server, via: server })).toBeUndefined();
     expect(nameOfFront({})).toBeUndefined();
   });
 });
 
-describe('an answer', () => {
+describe('an HTTP answer to the upgrade', () => {
   it.each<[number, IncomingHttpHeaders, string]>([
     [404, { server: 'nginx' }, 'HTTP 404 from nginx'],
     [404, {}, 'HTTP 404'],
@@ -61,20 +61,20 @@ describe('an answer', () => {
       'from nginx: it redirects to http://login.hotel.example/: open that in a browser',
     ],
     [307, {}, 'HTTP 307'],
-  ])('%i says who it is from, as far as that is known, and what it means', (status, headers, text) => {
+  ])('the fault for HTTP %i names the product if it is known, and what the status means', (status, headers, text) => {
     const detail = detailOf(status, headers);
     expect(detail).toContain(text);
     expect(detail.startsWith(`${WHERE}: HTTP ${status}`)).toBe(true);
   });
 
-  it('is a refusal only with 404: whoever forbids or fails is not the relay', () => {
+  it('only HTTP 404 is relay-refused: a product that forbids or fails is not the relay', () => {
     for (let status = 200; status < 600; status++) {
       const { fault, exitCode } = answerFault({ status, headers: {}, url: new URL('ws://h/x'), where: WHERE });
       expect([fault, exitCode]).toEqual(status === 404 ? ['relay-refused', 77] : ['relay-odd-answer', 69]);
     }
   });
 
-  it('that leads from ws:// to https:// of the same host says that the URL wants wss://', () => {
+  it('a redirect from ws:// to https:// of the same host asks for an invite with a wss:// URL', () => {
     const detail = detailOf(
       301,
       { location: `https://relay.example.org/${TICKET}` },
@@ -85,7 +85,7 @@ describe('an answer', () => {
   });
 });
 
-describe('a redirect', () => {
+describe('a redirect of the upgrade', () => {
   const asked = new URL(`wss://relay.example.org/${TICKET}`);
 
   it.each([
@@ -96,7 +96,7 @@ describe('a redirect', () => {
     ['http://192.168.1.1/', 'http://192.168.1.1/'],
     ['http://[fd00::1]:81/', 'http://[fd00::1]:81/'],
     ['HTTP://BÜCHER.example/', 'http://xn--bcher-kva.example/'],
-  ])('to %s is told as %s', (location, place) => {
+  ])('a redirect to %s is reported as %s', (location, place) => {
     expect(placeOfRedirect(location, asked)?.href).toBe(place);
   });
 
@@ -108,11 +108,11 @@ describe('a redirect', () => {
     `http://${'a.'.repeat(200)}example/`,
     'http://x%1b[31m/',
     undefined,
-  ])('to %s is not told', (location) => {
+  ])('a redirect to %s is not reported', (location) => {
     expect(placeOfRedirect(location, asked)).toBeUndefined();
   });
 
-  it('never brings a stranger’s text to a screen, whatever the fields hold', () => {
+  it('a fault never contains text from header fields, whatever they hold', () => {
     const field = fc.oneof(fc.string({ unit: 'binary', maxLength: 60 }), fc.webUrl({ withQueryParameters: true }));
     fc.assert(
       fc.property(fc.integer({ min: 100, max: 999 }), field, field, field, (status, server, via, location) => {

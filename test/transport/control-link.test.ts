@@ -30,7 +30,7 @@ function over(link: MessageLink, accepts: ControlMessage['type'][] = ['call', 'b
 const settle = () => clock.advance(10);
 
 describe('a control link', () => {
-  it('carries messages both ways, and keeps pings to itself for as long as both live', async () => {
+  it('a control link carries messages both ways, and does not deliver pings, while both ends live', async () => {
     const [near, far] = linkPair();
     const [exit, relay] = [over(near), over(far)];
     exit.control.send({ type: 'bearers', keys: [], more: false });
@@ -40,7 +40,7 @@ describe('a control link', () => {
     expect([exit.ends, relay.ends]).toEqual([[], []]);
   });
 
-  it('pings every 5 s, and ends when it has heard nothing for 45 s of a peer that does not', async () => {
+  it('a control link pings every 5 s, and ends after 45 s of silence of a peer that never pinged', async () => {
     const [near, far] = linkPair();
     const { ends } = over(near);
     const peer = new LinkRecorder(far);
@@ -56,7 +56,7 @@ describe('a control link', () => {
     [5_000, 15_000],
     [10_000, 30_000],
     [15_000, 45_000],
-  ])('of a peer that pings every %i ms, ends after %i ms of silence', async (everyMs, limitMs) => {
+  ])('a control link whose peer pings every %i ms ends after %i ms of silence', async (everyMs, limitMs) => {
     const [near, far] = linkPair();
     const { ends } = over(near);
     new LinkRecorder(far);
@@ -70,7 +70,7 @@ describe('a control link', () => {
     expect(ends).toMatchObject([{ text: 'the peer stopped answering' }]);
   });
 
-  it('bears more where pings are late', async () => {
+  it('a control link waits longer for a peer whose pings are late', async () => {
     const [near, far] = linkPair();
     const { ends } = over(near);
     new LinkRecorder(far);
@@ -82,7 +82,7 @@ describe('a control link', () => {
     expect(ends).toEqual([]);
   });
 
-  it('ends at what is no control message, and at one that its owner does not expect', async () => {
+  it('a control link ends at an invalid message, and at one that its owner does not expect', async () => {
     for (const message of [[Buffer.from('{"type":"hello"}')], encodeControl({ type: 'call', token: '0'.repeat(32) })]) {
       const [near, far] = linkPair();
       const { ends, heard } = over(near, ['bearers']);
@@ -96,7 +96,7 @@ describe('a control link', () => {
     }
   });
 
-  it('ends when its peer leaves a megabyte unread', async () => {
+  it('a control link ends when its peer leaves a megabyte unread', async () => {
     const [near, far] = linkPair();
     const { control, ends } = over(near);
     far.pause();
@@ -113,7 +113,7 @@ describe('a control link', () => {
     expect(ends).toMatchObject([{ clean: false, text: 'the peer does not read' }]);
   });
 
-  it('says what it has to say before it ends', async () => {
+  it('a control link sends what is queued before it ends', async () => {
     const [near, far] = linkPair();
     const { control, ends } = over(near);
     const peer = over(far);

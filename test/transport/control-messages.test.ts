@@ -36,7 +36,7 @@ const messageArbitrary: fc.Arbitrary<ControlMessage> = fc.oneof(
 );
 
 describe('a control message', () => {
-  it('comes back as it was, however it is cut into pieces', () => {
+  it('a control message is decoded as it was encoded, however it is cut into pieces', () => {
     fc.assert(
       fc.property(messageArbitrary, fc.nat(200), (message, at) => {
         const bytes = Buffer.concat(encodeControl(message));
@@ -83,22 +83,22 @@ describe('a control message', () => {
     ['a key with unused bits set', `{"type":"bearers","keys":["${'A'.repeat(42)}B"],"more":false}`],
     ['a key with padding', `{"type":"bearers","keys":["${'A'.repeat(43)}="],"more":false}`],
     ['a byte-order mark', '\ufeff{"type":"ping"}'],
-  ])('with %s is none', (_what, text) => {
+  ])('a control message with %s is rejected', (_what, text) => {
     expect(decodeText(text)).toBeUndefined();
   });
 
-  it('of bytes that are no UTF-8 is none', () => {
+  it('a control message that is not UTF-8 is rejected', () => {
     expect(decodeControl([Buffer.from('{"type":"ping"}'), Uint8Array.of(0xff)])).toBeUndefined();
     expect(decodeControl([])).toBeUndefined();
   });
 
-  it('may have 60,000 bytes and not one more', () => {
+  it('a control message may have 60,000 bytes and not one more', () => {
     const padded = (bytes: number): string => '{"type":"ping"}'.padEnd(bytes, ' ');
     expect(decodeText(padded(60_000))).toEqual({ type: 'ping' });
     expect(decodeText(padded(60_001))).toBeUndefined();
   });
 
-  it('of garbage is none, and never throws', () => {
+  it('garbage is rejected as a control message, and decoding never throws', () => {
     fc.assert(
       fc.property(
         fc.oneof(
@@ -113,7 +113,7 @@ describe('a control message', () => {
     );
   });
 
-  it('with one byte changed is none, or one that would be written so', () => {
+  it('a control message with one byte changed is rejected, or is one that would be encoded so', () => {
     fc.assert(
       fc.property(messageArbitrary, fc.nat(), fc.integer({ min: 1, max: 255 }), (message, at, flip) => {
         const bytes = Buffer.concat(encodeControl(message));
@@ -128,7 +128,7 @@ describe('a control message', () => {
 
 describe('an announcement', () => {
   it.each([0, 1, 1_000, 1_001, MAX_ANNOUNCED_KEYS])(
-    'of %i keys arrives whole, each message within its bound',
+    'an announcement of %i keys arrives whole, each message within its bound',
     (count) => {
       const keys = Array.from({ length: count }, key);
       const messages = announcements(keys);
@@ -139,17 +139,17 @@ describe('an announcement', () => {
     },
   );
 
-  it('of more keys than an access list has is refused', () => {
+  it('an announcement of more keys than an access list may have is rejected', () => {
     expect(() => announcements(Array.from({ length: MAX_ANNOUNCED_KEYS + 1 }, () => ''))).toThrow(RangeError);
   });
 });
 
 describe('a notice', () => {
-  it('may bring a proof behind the code', () => {
+  it('a notice may have a proof after the code', () => {
     expect(Buffer.concat(encodeNotice('keys-rotated', Buffer.of(1, 2)))).toEqual(Buffer.of(0, 0, 17, 1, 2));
   });
 
-  it('is a zero and the wire code', () => {
+  it('a notice is a zero byte and the wire code', () => {
     expect(Buffer.concat(encodeNotice('exit-absent'))).toEqual(Buffer.of(0, 0, 14));
   });
 });

@@ -10,7 +10,7 @@ describeLinkCompliance('a memory link', async () => {
 });
 
 describe('a memory link', () => {
-  it('ends by itself 5 s after close when the other end does not read', async () => {
+  it('a memory link ends 5 s after close when the other end does not read', async () => {
     const clock = new VirtualClock();
     const [near, far] = memoryLinkPair({ clock });
     const atNear = new LinkRecorder(near);
@@ -25,7 +25,7 @@ describe('a memory link', () => {
     expect(atNear.closes.map(({ clean }) => clean)).toEqual([false]);
   });
 
-  it('hands over one read a turn, in the turns it is given', () => {
+  it('a memory link delivers one read per turn, in the turns that its owner gives it', () => {
     const tasks: (() => void)[] = [];
     const [near, far] = memoryLinkPair({ readBytes: 100, highMarkBytes: 150, defer: (task) => tasks.push(task) });
     const atNear = new LinkRecorder(near);

@@ -4,13 +4,13 @@ import { RelayAddresses } from '../../src/transport/relay-addresses.ts';
 const PLACE = 'relay.example:443';
 const FOUND = ['2001:db8::1', '2001:db8::2', '192.0.2.1', '192.0.2.2'];
 
-it('families are tried in turn, the one that the resolver prefers first', () => {
+it('relay addresses of both families alternate, and the family that the resolver prefers comes first', () => {
   const known = new RelayAddresses();
   expect(known.order(PLACE, FOUND)).toEqual(['2001:db8::1', '192.0.2.1', '2001:db8::2', '192.0.2.2']);
   expect(known.order(PLACE, FOUND.toReversed())).toEqual(['192.0.2.2', '2001:db8::2', '192.0.2.1', '2001:db8::1']);
 });
 
-it('the address that worked last comes first, while the name still has it', () => {
+it('the relay address that worked last comes first, if the name still resolves to it', () => {
   const known = new RelayAddresses();
   known.handleWorked(PLACE, '192.0.2.2');
   expect(known.order(PLACE, FOUND)[0]).toBe('192.0.2.2');
@@ -19,7 +19,7 @@ it('the address that worked last comes first, while the name still has it', () =
   expect([known.lastGood(PLACE), known.lastGood('other.example:443')]).toEqual(['192.0.2.2', undefined]);
 });
 
-it('addresses behind which there was no relay come last, so that attempts go round', () => {
+it('addresses at which no relay answered come last, so that each address gets its turn', () => {
   const known = new RelayAddresses();
   known.handleWorked(PLACE, '192.0.2.1');
   const firsts: string[] = [];
@@ -33,7 +33,7 @@ it('addresses behind which there was no relay come last, so that attempts go rou
   expect(known.lastGood(PLACE)).toBeUndefined();
 });
 
-it('no more than 64 relays are remembered', () => {
+it('the addresses of no more than 64 relays are remembered', () => {
   const known = new RelayAddresses();
   for (let i = 0; i < 65; i++) known.handleWorked(`relay${i}.example:443`, '192.0.2.1');
   expect(known.lastGood('relay0.example:443')).toBeUndefined();

@@ -63,8 +63,8 @@ function dial(lookup: Lookup, signal = new AbortController().signal, host = PLAC
 /** So much time, and what follows of it. */
 const pass = (ms: number): Promise<void> => clock.advance(ms);
 
-describe('the addresses of a relay', () => {
-  it('two that drop everything cost half a second', async () => {
+describe('the race of the addresses of a relay', () => {
+  it('two addresses that drop everything delay a TCP dial by half a second', async () => {
     const dialled = dial(resolvesTo('10.0.0.98', '10.0.0.99', '10.0.0.3'));
     await pass(500);
     expect(network.begun).toEqual([
@@ -77,7 +77,7 @@ describe('the addresses of a relay', () => {
     expect(network.live).toEqual(['10.0.0.3']);
   });
 
-  it('one that refuses costs nothing, and the families are tried in turn', async () => {
+  it('an address that refuses does not delay a TCP dial, and the families alternate', async () => {
     const dialled = dial(resolvesTo('2001:db8::1', '2001:db8::2', '10.0.0.3'));
     await pass(0);
     network.answer('2001:db8::1', 'ECONNREFUSED');
@@ -90,7 +90,7 @@ describe('the addresses of a relay', () => {
     expect(await dialled).toBe('10.0.0.3');
   });
 
-  it('the one that worked last is tried first', async () => {
+  it('a TCP dial tries the address that worked last first', async () => {
     known.handleWorked(placeOf(PLACE), '10.0.0.3');
     const dialled = dial(resolvesTo('10.0.0.98', '10.0.0.99', '10.0.0.3'));
     await pass(0);
@@ -99,7 +99,7 @@ describe('the addresses of a relay', () => {
     expect(await dialled).toBe('10.0.0.3');
   });
 
-  it('when all fail, the failure that tells most is told', async () => {
+  it('a TCP dial whose addresses all fail reports the most specific failure', async () => {
     const dialled = dial(resolvesTo('2001:db8::1', '10.0.0.1', '10.0.0.2'));
     await pass(500);
     network.answer('2001:db8::1', 'ENETUNREACH');
@@ -108,13 +108,13 @@ describe('the addresses of a relay', () => {
     expect(await dialled).toBe('ECONNREFUSED');
   });
 
-  it('when none answers, the dial ends at its limit and leaves no socket', async () => {
+  it('a TCP dial without an answer ends at its limit and leaves no socket', async () => {
     const dialled = dial(resolvesTo('10.0.0.1', '10.0.0.2'));
     await pass(LIMIT_MS);
     expect([await dialled, network.live]).toEqual(['ETIMEDOUT', []]);
   });
 
-  it('a dial that is given up leaves no socket', async () => {
+  it('a TCP dial that is cancelled leaves no socket', async () => {
     const controller = new AbortController();
     const dialled = dial(resolvesTo('10.0.0.1', '10.0.0.2'), controller.signal);
     await pass(300);
@@ -122,7 +122,7 @@ describe('the addresses of a relay', () => {
     expect([await dialled, network.live]).toEqual(['dial-cancelled', []]);
   });
 
-  it('an address in place of a name is dialled as it is', async () => {
+  it('a TCP dial to an address does not use the resolver', async () => {
     const dialled = dial(failsWith('ENOTFOUND'), undefined, '2001:db8::7');
     await pass(0);
     network.answer('2001:db8::7');
@@ -131,17 +131,17 @@ describe('the addresses of a relay', () => {
 });
 
 describe('a name that is not resolved', () => {
-  it('fails with the word of the resolver', async () => {
+  it('a TCP dial fails with the code of the resolver', async () => {
     expect(await dial(failsWith('ENOTFOUND'))).toBe('ENOTFOUND');
   });
 
-  it('fails in words of its own when the resolver does not answer', async () => {
+  it('a TCP dial fails with NAME_SLOW when the resolver does not answer', async () => {
     const dialled = dial(() => new Promise(() => {}));
     await pass(LIMIT_MS);
     expect(await dialled).toBe('NAME_SLOW');
   });
 
-  it('leads to the address that worked last', async () => {
+  it('a TCP dial to a name that cannot be resolved uses the address that worked last', async () => {
     known.handleWorked(placeOf(PLACE), '10.0.0.3');
     const dialled = dial(failsWith('EAI_AGAIN'));
     await pass(0);
@@ -149,7 +149,7 @@ describe('a name that is not resolved', () => {
     expect(await dialled).toBe('10.0.0.3');
   });
 
-  it('is what is told when that address does not answer either', async () => {
+  it('a TCP dial reports the failure of the resolver when the address that worked last fails, too', async () => {
     known.handleWorked(placeOf(PLACE), '10.0.0.3');
     const dialled = dial(failsWith('EAI_AGAIN'));
     await pass(0);
@@ -157,7 +157,7 @@ describe('a name that is not resolved', () => {
     expect(await dialled).toBe('EAI_AGAIN');
   });
 
-  it('leads there after 1.5 s, and to what the resolver says late', async () => {
+  it('a TCP dial uses the address that worked last after 1.5 s, and then those that the resolver returns late', async () => {
     known.handleWorked(placeOf(PLACE), '10.0.0.3');
     let answer: (found: { address: string; family: number }[]) => void = () => {};
     const dialled = dial(

@@ -44,8 +44,8 @@ async function faultOf(url: string, options: Partial<DialWebSocketOptions> = {})
   return error;
 }
 
-describe('a refusal', () => {
-  it('is HTTP 404 alone, which the gate says too, with the time that the server has', async () => {
+describe('a relay that refuses the dial', () => {
+  it('only HTTP 404 makes a dial fail with relay-refused, which has the time of the server', async () => {
     const port = await answering((_request, response) => {
       response.writeHead(404, { Date: 'Tue, 24 Nov 2026 10:00:00 GMT' }).end('no');
     });
@@ -54,7 +54,7 @@ describe('a refusal', () => {
     expect([fault.fault, (fault as RelayRefused).relayTime]).toEqual(['relay-refused', Date.UTC(2026, 10, 24, 10)]);
   });
 
-  it.each(['', 'yesterday'])('with the date %j has no time', async (date) => {
+  it.each(['', 'yesterday'])('relay-refused has no time if the Date header is %j', async (date) => {
     const port = await answering((_request, response) => {
       response.sendDate = false;
       response.writeHead(404, date === '' ? {} : { Date: date }).end();
@@ -63,7 +63,7 @@ describe('a refusal', () => {
   });
 });
 
-describe('an odd answer', () => {
+describe('a dial with an unexpected answer', () => {
   it.each([
     [200, ': this is a web page, not a relay; open it in a browser'],
     [302, ': it redirects to http://127.0.0.1:1/: open that in a browser'],
@@ -72,7 +72,7 @@ describe('an odd answer', () => {
     [407, ': a proxy on the way requires a user name and password'],
     [418, ''],
     [502, ': the proxy in front answers, but the relay behind it does not'],
-  ])('is named by its status, and never taken for a refusal: %i', async (status, meaning) => {
+  ])('a dial names the status of an unexpected answer and is not relay-refused: %i', async (status, meaning) => {
     const port = await answering((_request, response) => {
       response.writeHead(status, { Location: `http://127.0.0.1:1/portal?from=${TICKET}` }).end('hello');
     });
@@ -88,19 +88,19 @@ describe('an odd answer', () => {
     ],
     ['not a WebSocket', 'HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n'],
     ['not HTTP', `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(70_000)}\r\n\r\n`],
-  ])('is %s', async (what, answer) => {
+  ])('a dial reports an answer that is %s', async (what, answer) => {
     const port = await speaking((socket) => socket.once('data', () => socket.write(answer)));
     const fault = await faultOf(`ws://127.0.0.1:${port}`);
     expect([fault.fault, fault.detail]).toEqual(['relay-odd-answer', `127.0.0.1:${port}: the answer is ${what}`]);
   });
 
-  it('is plain HTTP where TLS should be', async () => {
+  it('a dial over wss:// reports an answer in plain HTTP', async () => {
     const port = await answering((_request, response) => response.end());
     const fault = await faultOf(`wss://127.0.0.1:${port}`);
     expect([fault.fault, fault.detail]).toEqual(['relay-odd-answer', `127.0.0.1:${port}: the answer is not TLS`]);
   });
 
-  it('is an upgrade that takes up deflate, which nobody offered', async () => {
+  it('a dial rejects an upgrade with deflate, which it did not offer', async () => {
     const server = createHttpServer();
     server.on('upgrade', (request, socket, head) => {
       request.headers['sec-websocket-extensions'] = 'permessage-deflate';
@@ -115,51 +115,57 @@ describe('an odd answer', () => {
   });
 });
 
-describe('a certificate', () => {
+describe('the certificate of a relay', () => {
   const own = makeCertificate();
 
   it.each([
     ['it is self-signed', own, {}],
     ['it is for another host name', makeCertificate('DNS:other.example'), { trusted: true }],
-  ])('is not trusted: %s', async (why, tls, { trusted }: { trusted?: boolean }) => {
+  ])('a dial does not trust a certificate: %s', async (why, tls, { trusted }: { trusted?: boolean }) => {
     const port = await listen(createHttpsServer(tls));
     const fault = await faultOf(`wss://127.0.0.1:${port}`, trusted ? { ca: tls.cert } : {});
     expect([fault.fault, fault.detail]).toEqual(['relay-untrusted', `127.0.0.1:${port}: ${why}`]);
   });
 
-  it('that is trusted refuses like any other', async () => {
+  it('a relay with a trusted certificate can refuse the dial', async () => {
     const port = await listen(createHttpsServer(own, (_request, response) => response.writeHead(404).end()));
     expect((await faultOf(`wss://localhost:${port}`, { ca: own.cert })).fault).toBe('relay-refused');
   });
 });
 
 describe('a relay that cannot be reached', () => {
-  it('has nothing listening', async () => {
+  it('a dial reports that nothing listens at the port', async () => {
     const port = await speaking(() => undefined);
     for (const cleanup of cleanups.splice(0)) cleanup();
     const fault = await faultOf(`ws://127.0.0.1:${port}`);
     expect([fault.fault, fault.detail]).toEqual(['relay-unreachable', `127.0.0.1:${port}: connection refused`]);
   });
 
-  it('has a name that does not exist', async () => {
+  it('a dial reports that the name of the relay does not exist', async () => {
     const fault = await faultOf('ws://no-such-host.invalid');
     expect(fault.fault).toBe('relay-unreachable');
     expect(fault.detail).toMatch(/^no-such-host\.invalid:80: (no such name|the name server does not answer)$/);
   });
 
-  it.each(['end', 'resetAndDestroy'] as const)('hangs up on the request (%s)', async (how) => {
-    const port = await speaking((socket) => socket.once('data', () => socket[how]()));
-    const fault = await faultOf(`ws://127.0.0.1:${port}`);
-    expect(fault.detail).toBe(`127.0.0.1:${port}: closed the connection without an answer`);
-  });
+  it.each(['end', 'resetAndDestroy'] as const)(
+    'a dial reports a relay that closes the connection on the request (%s)',
+    async (how) => {
+      const port = await speaking((socket) => socket.once('data', () => socket[how]()));
+      const fault = await faultOf(`ws://127.0.0.1:${port}`);
+      expect(fault.detail).toBe(`127.0.0.1:${port}: closed the connection without an answer`);
+    },
+  );
 
-  it.each(['ws', 'wss'])('takes the connection and says nothing (%s)', async (scheme) => {
-    const port = await speaking(() => undefined);
-    const fault = await faultOf(`${scheme}://127.0.0.1:${port}`, { timeoutMs: 50 });
-    expect([fault.fault, fault.detail]).toEqual(['link-slow', `127.0.0.1:${port}`]);
-  });
+  it.each(['ws', 'wss'])(
+    'a dial times out at a relay that accepts the connection and does not answer (%s)',
+    async (scheme) => {
+      const port = await speaking(() => undefined);
+      const fault = await faultOf(`${scheme}://127.0.0.1:${port}`, { timeoutMs: 50 });
+      expect([fault.fault, fault.detail]).toEqual(['link-slow', `127.0.0.1:${port}`]);
+    },
+  );
 
-  it('cannot stretch the time limit by dribbling its answer', async () => {
+  it('a relay cannot extend the time limit of a dial by sending its answer byte by byte', async () => {
     const port = await speaking((socket) => {
       socket.write('HTTP/1.1 101 Switching\r\nX: ');
       const dribble = setInterval(() => socket.write('x'), 10);
@@ -201,7 +207,7 @@ describe('a relay of several addresses', () => {
     ['refuses', 'relay-refused', (socket) => socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n')],
     ['hangs up', 'relay-unreachable', (socket) => socket.destroy()],
     ['says nothing', 'link-slow', () => {}],
-  ])('is reached at the next where one takes the connection and %s', async (_how, fault, talk) => {
+  ])('the next dial uses another address where one accepts the connection and %s', async (_how, fault, talk) => {
     const { dial, relay } = await withImpostor((socket) => socket.once('data', () => talk(socket)));
     await expect(dial()).rejects.toMatchObject({ fault });
     // And from then on at once.
@@ -209,34 +215,37 @@ describe('a relay of several addresses', () => {
   });
 });
 
-describe('giving up', () => {
-  it('works before the dial', async () => {
+describe('a dial that is cancelled', () => {
+  it('a dial can be cancelled before it starts', async () => {
     expect((await faultOf('ws://127.0.0.1:1', { signal: AbortSignal.abort() })).fault).toBe('dial-cancelled');
   });
 
-  it('works while the name is looked up', async () => {
+  it('a dial can be cancelled while the name is resolved', async () => {
     const controller = new AbortController();
     const dial = faultOf('ws://no-such-host.invalid', { signal: controller.signal });
     controller.abort();
     expect((await dial).fault).toBe('dial-cancelled');
   });
 
-  it.each(['ws', 'wss'])('works while the answer is awaited, and leaves no connection (%s)', async (scheme) => {
-    const controller = new AbortController();
-    const closed = new Promise<void>((resolve) => {
-      void speaking((socket) => {
-        socket.once('close', () => resolve());
-        socket.once('data', () => controller.abort());
-      }).then(async (port) => {
-        expect((await faultOf(`${scheme}://127.0.0.1:${port}`, { signal: controller.signal })).fault).toBe(
-          'dial-cancelled',
-        );
+  it.each(['ws', 'wss'])(
+    'a dial can be cancelled while it waits for the answer, and leaves no connection (%s)',
+    async (scheme) => {
+      const controller = new AbortController();
+      const closed = new Promise<void>((resolve) => {
+        void speaking((socket) => {
+          socket.once('close', () => resolve());
+          socket.once('data', () => controller.abort());
+        }).then(async (port) => {
+          expect((await faultOf(`${scheme}://127.0.0.1:${port}`, { signal: controller.signal })).fault).toBe(
+            'dial-cancelled',
+          );
+        });
       });
-    });
-    await closed;
-  });
+      await closed;
+    },
+  );
 
-  it('has no effect once the link stands', async () => {
+  it('the signal of a dial has no effect on an established link', async () => {
     const server = await startLinkServer();
     const controller = new AbortController();
     const accepted = server.nextLink();

@@ -158,14 +158,14 @@ async function wholeBy(bytes: Uint8Array, masked: boolean): Promise<string[]> {
   return ws.seen;
 }
 
-describe('reading frames past ws', () => {
+describe('the frame reader', () => {
   it.each([
     [true, true],
     [true, false],
     [false, true],
     [false, false],
   ])(
-    'gives what ws alone would, in order, however the bytes are cut and lent (masked: %s, honest: %s)',
+    'the frame reader delivers what ws alone would, in order, however the bytes are cut and lent (masked: %s, honest: %s)',
     async (masked, honest) => {
       const sent = framesOf(masked, honest).chain((frames) => {
         const bytes = Buffer.concat(frames.map(encode));
@@ -181,7 +181,7 @@ describe('reading frames past ws', () => {
     },
   );
 
-  it('gives it byte by byte, and every cut of one message', async () => {
+  it('the frame reader delivers a message that arrives byte by byte, and one cut at every place', async () => {
     const bytes = Buffer.concat(
       [ZERO_KEY, Uint8Array.of(1, 2, 3, 4), ZERO_KEY].map((key, i) =>
         encode({ opcode: BINARY, fin: true, payload: new Uint8Array(300).fill(i), key }),
@@ -193,7 +193,7 @@ describe('reading frames past ws', () => {
     for (const cut of everyByte) expect((await readInPieces(bytes, true, [cut])).seen).toEqual(expected);
   });
 
-  it('takes whole messages itself, and takes their masks off', async () => {
+  it('the frame reader takes whole messages, and removes their masks', async () => {
     for (const key of [ZERO_KEY, Uint8Array.of(0, 0, 0, 1), Uint8Array.of(9, 8, 7, 6)]) {
       const bytes = encode({ opcode: BINARY, fin: true, payload: Uint8Array.of(1, 2, 3, 4, 5), key });
       const { seen, taken } = await readInPieces(bytes, true, [{ at: 9, turns: true, lent: false }]);
@@ -218,15 +218,18 @@ describe('reading frames past ws', () => {
     ['one byte more than a message may have', [{ ...good, payload: new Uint8Array(65_536) }]],
     ['text that is none', [{ ...good, opcode: TEXT, payload: Uint8Array.of(0xff) }]],
     ['a close', [{ ...good, opcode: CLOSE, payload: Uint8Array.of(3, 232) }]],
-  ])('leaves to ws what it knows the answer to, and delivers nothing behind it: %s', async (_name, frames) => {
-    const bytes = Buffer.concat([...frames, good].map(encode));
-    const { seen, taken } = await readInPieces(bytes, true, []);
-    expect(taken).toBe(0);
-    expect(seen).toEqual(await wholeBy(bytes, true));
-    expect(seen.length).toBe(1);
-  });
+  ])(
+    'the frame reader leaves to ws what ws answers or rejects, and delivers nothing after it: %s',
+    async (_name, frames) => {
+      const bytes = Buffer.concat([...frames, good].map(encode));
+      const { seen, taken } = await readInPieces(bytes, true, []);
+      expect(taken).toBe(0);
+      expect(seen).toEqual(await wholeBy(bytes, true));
+      expect(seen.length).toBe(1);
+    },
+  );
 
-  it('takes messages again when ws has let pass what came before them', async () => {
+  it('the frame reader takes messages again when ws has accepted what came before them', async () => {
     const first = encode({ ...good, opcode: TEXT });
     const { seen, taken } = await readInPieces(Buffer.concat([first, encode(good)]), true, [
       { at: first.length, turns: true, lent: false },
@@ -235,7 +238,7 @@ describe('reading frames past ws', () => {
     expect(taken).toBe(1);
   });
 
-  it('gives up a message that comes in more pieces than one may', () => {
+  it('the frame reader reports a message in more pieces than are allowed', () => {
     const seen: string[] = [];
     const reader = new FrameReader(false, {
       handleMessage: () => seen.push('message'),

@@ -27,13 +27,13 @@ function readFrame(frame: Buffer): { head: number; masked: boolean; key: Buffer;
   return { head: frame[0]!, masked, key, payload };
 }
 
-describe('a data frame', () => {
+describe('an outgoing data frame', () => {
   it.each<[string, Uint8Array[], Masking, string]>([
     ['an empty message of a server', [], 'none', '8200'],
     ['an empty message of a client', [], 'zero', '828000000000'],
     ['the two pieces of a server', [Uint8Array.of(1), Uint8Array.of(2, 3)], 'none', '8203010203'],
     ['the two pieces of a client', [Uint8Array.of(1), Uint8Array.of(2, 3)], 'zero', '828300000000010203'],
-  ])('is as RFC 6455 has it: %s', (_name, message, masking, hex) => {
+  ])('a data frame has the bytes that RFC 6455 requires: %s', (_name, message, masking, hex) => {
     expect(frame(message, masking).toString('hex')).toBe(hex);
   });
 
@@ -42,13 +42,13 @@ describe('a data frame', () => {
     [126, '827e007e'],
     [65_535, '827effff'],
     [65_536, '827f0000000000010000'],
-  ])('has the shortest length field for %i bytes', (bytes, head) => {
+  ])('a data frame of %i bytes has the shortest length field', (bytes, head) => {
     const whole = frame([new Uint8Array(bytes)], 'none');
     expect(whole.subarray(0, head.length / 2).toString('hex')).toBe(head);
     expect(whole.length).toBe(head.length / 2 + bytes);
   });
 
-  it('carries any pieces under any masking', () => {
+  it('a data frame carries any pieces under any masking', () => {
     const piece = fc.oneof(
       fc.uint8Array({ maxLength: 40 }),
       fc.integer({ min: 2_000, max: 2_100 }).map((n) => new Uint8Array(n).fill(n)),
@@ -71,13 +71,13 @@ describe('a data frame', () => {
     );
   });
 
-  it('takes a new random key each time, past the end of the pool', () => {
+  it('each masked frame has a new random key, also after the end of the pool', () => {
     const keys = new Set<string>();
     for (let i = 0; i < 3_000; i++) keys.add(readFrame(frame([Uint8Array.of(1)], 'random')).key.toString('hex'));
     expect(keys.size).toBeGreaterThan(2_990);
   });
 
-  it('does not copy large pieces unless it must', () => {
+  it('a data frame with zero masks does not copy large pieces', () => {
     const large = new Uint8Array(32_768);
     expect(frameMessage([Uint8Array.of(1), large], 32_769, 'zero')[1]).toBe(large);
   });

@@ -13,7 +13,7 @@ import { LinkRecorder, turns, untilStill } from '../support/link-recorder.ts';
 import { until } from '../support/until.ts';
 import { type LinkServer, startLinkServer } from '../support/websocket-pair.ts';
 
-/** At once, on a busy machine; a goodbye that is waited for would take 5 s. */
+/** At once, on a busy machine; waiting for a close frame would take 5 s. */
 const ENDS_WITHIN_MS = 4_000;
 const HELD_BYTES = 4 * 1024 * 1024;
 const MASKED = 0x80;
@@ -100,7 +100,7 @@ async function endsSoon(victim: Victim): Promise<void> {
   victim.peer.destroy();
 }
 
-describe('a hostile peer ends its own link at once', () => {
+describe('a hostile WebSocket peer', () => {
   it.each<[string, Buffer]>([
     ['reserved bit 1 (deflate, never agreed)', frame(0xc2, bytes(5))],
     ['reserved bit 2', frame(0xa2, bytes(5))],
@@ -132,14 +132,14 @@ describe('a hostile peer ends its own link at once', () => {
     ['a flood of empty fragments', Buffer.concat([frame(0x02, bytes(0)), repeat(frame(0x00, bytes(0)), 60_000)])],
     ['HTTP', Buffer.from('GET / HTTP/1.1\r\n\r\n')],
     ['noise', Buffer.from('9e3779b97f4a7c15f39cc0605cedc834'.repeat(50), 'hex')],
-  ])('%s', async (_name, attack) => {
+  ])('a hostile WebSocket peer ends its own link at once: %s', async (_name, attack) => {
     const victim = await upgraded();
     victim.peer.write(attack);
     await endsSoon(victim);
     expect(victim.at.messages).toEqual([]);
   });
 
-  it('a flood of pings whose answers it does not read', async () => {
+  it('a flood of pings by a peer that does not read the answers ends the link', async () => {
     const victim = await upgraded();
     victim.peer.pause();
     const before = await heldBytes();
@@ -156,7 +156,7 @@ describe('a hostile peer ends its own link at once', () => {
     await endsSoon(victim);
   });
 
-  it('fragments of a byte hold none of the memory that was read with them', async () => {
+  it('fragments of one byte hold none of the memory that was read with them', async () => {
     const victim = await upgraded();
     const before = await heldBytes();
     const padding = repeat(frame(0x8a, bytes(125)), 480);
@@ -171,7 +171,7 @@ describe('a hostile peer ends its own link at once', () => {
     await victim.at.untilClosed();
   });
 
-  it('a frame that trickles in, byte by byte, costs bounded memory', async () => {
+  it('a frame that arrives byte by byte costs bounded memory, and ends the link', async () => {
     const victim = await upgraded();
     victim.peer.write(frame(0x82, bytes(0), { length: 60_000 }));
     let sent = 0;
@@ -185,7 +185,7 @@ describe('a hostile peer ends its own link at once', () => {
     victim.peer.destroy();
   });
 
-  it('one that vanishes in the middle of a frame', async () => {
+  it('a WebSocket peer that vanishes in the middle of a frame ends its link', async () => {
     const victim = await upgraded();
     victim.peer.write(frame(0x82, bytes(10), { length: 1_000 }));
     await turns(5);
@@ -195,7 +195,7 @@ describe('a hostile peer ends its own link at once', () => {
   });
 });
 
-describe('a peer of another make is understood', () => {
+describe('a WebSocket peer of another implementation', () => {
   it.each<[string, Buffer, number]>([
     ['125 bytes', frame(0x82, bytes(125)), 125],
     ['126 bytes', frame(0x82, bytes(126)), 126],
@@ -214,7 +214,7 @@ describe('a peer of another make is understood', () => {
       6,
     ],
     ['an empty message', frame(0x82, bytes(0)), 0],
-  ])('%s', async (_name, sent, length) => {
+  ])('a message of another implementation is received: %s', async (_name, sent, length) => {
     const { peer, at } = await upgraded();
     peer.write(sent);
     await at.untilMessages(1);
@@ -223,7 +223,7 @@ describe('a peer of another make is understood', () => {
     await at.untilClosed();
   });
 
-  it.each([10, 1_000, 10_000])('%i pings in one go are all answered, in order', async (count) => {
+  it.each([10, 1_000, 10_000])('%i pings in one write are all answered, in order', async (count) => {
     const { peer, at } = await upgraded();
     const pings = Array.from({ length: count }, (_, i) => Buffer.from(`ping ${i}`));
     const answers = Buffer.concat(pings.map((payload) => frame(0x8a, payload, { mask: 0 })));
@@ -239,7 +239,7 @@ describe('a peer of another make is understood', () => {
     await at.untilClosed();
   });
 
-  it('of pings that come while its answers lie unread, the latest is answered', async () => {
+  it('of the pings of a peer that leaves answers unread, only the latest is answered', async () => {
     const { peer, link, at } = await upgraded();
     // More than the kernel takes for a peer that does not read.
     peer.pause();
@@ -263,7 +263,7 @@ describe('a peer of another make is understood', () => {
     await at.untilClosed();
   });
 
-  it('one frame in writes of 1 to 64 bytes', async () => {
+  it('one frame in writes of 1 to 64 bytes is received', async () => {
     const { peer, at } = await upgraded();
     const whole = frame(0x82, Buffer.from(Array.from({ length: 40_000 }, (_, i) => i & 0xff)));
     for (let i = 0, size = 1; i < whole.length; i += size, size = (size % 64) + 1) {
@@ -280,7 +280,7 @@ describe('a peer of another make is understood', () => {
     [1001, true],
     [1011, false],
     [4000, false],
-  ])('a goodbye with code %i is answered, and clean: %s', async (code, clean) => {
+  ])('a close frame with code %i is answered, and the end is clean: %s', async (code, clean) => {
     const { peer, at } = await upgraded();
     const answer = once(peer, 'data');
     peer.write(frame(0x88, Buffer.of(code >> 8, code & 0xff)));
@@ -290,8 +290,8 @@ describe('a peer of another make is understood', () => {
   });
 });
 
-describe('a peer that does not let go', () => {
-  it('is cut off 5 s after our goodbye', async () => {
+describe('a WebSocket peer that does not close or read', () => {
+  it('a WebSocket peer that does not answer the close frame is cut off after 5 s', async () => {
     const { peer, link, at } = await upgraded();
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     try {
@@ -308,7 +308,7 @@ describe('a peer that does not let go', () => {
     }
   });
 
-  it('and never reads holds a bounded queue', async () => {
+  it('a WebSocket peer that never reads holds a bounded queue', async () => {
     const { peer, link } = await upgraded();
     peer.pause();
     let sent = 0;
@@ -323,7 +323,7 @@ describe('a peer that does not let go', () => {
   });
 });
 
-describe('an upgrade that is none', () => {
+describe('an invalid upgrade', () => {
   it.each([
     ['without a key', 'Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n'],
     [
@@ -331,7 +331,7 @@ describe('an upgrade that is none', () => {
       'Upgrade: websocket\r\nSec-WebSocket-Version: 12\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n',
     ],
     ['to another protocol', 'Upgrade: h2c\r\n'],
-  ])('%s gets no answer from the acceptor', async (_name, headers) => {
+  ])('an upgrade %s gets no answer from the acceptor', async (_name, headers) => {
     const peer = connect({ port: server.port, host: '127.0.0.1' });
     let answer = '';
     peer.on('data', (data) => {

@@ -28,8 +28,8 @@ function taken(): { raw: Duplex; messages: number[]; forWs: Buffer[]; intake: We
   return { raw, messages, forWs, intake };
 }
 
-describe('between a socket and ws', () => {
-  it('messages go past ws, other frames to it', async () => {
+describe('the WebSocket intake', () => {
+  it('the intake delivers messages, and passes other frames to ws', async () => {
     const { raw, messages, forWs } = taken();
     raw.push(Buffer.concat([frame(5), PING, frame(9)]));
     await turn();
@@ -37,7 +37,7 @@ describe('between a socket and ws', () => {
     expect(Buffer.concat(forWs)).toEqual(PING);
   });
 
-  it('what a paused socket holds when it is closed is read in step, and not once more by ws', async () => {
+  it('the intake reads in order what a paused socket holds when it is closed, and ws does not read it again', async () => {
     const { raw, messages, forWs } = taken();
     const whole = Buffer.concat([frame(200), PING, frame(9)]);
     raw.push(whole.subarray(0, 100));
@@ -51,7 +51,7 @@ describe('between a socket and ws', () => {
     expect(raw.readableLength).toBe(0);
   });
 
-  it('lent memory is refused where the socket would not deliver: paused, or with bytes before it', async () => {
+  it('the intake does not take lent memory if the socket is paused, or has bytes before it', async () => {
     const { raw, messages, intake } = taken();
     raw.push(frame(3));
     await turn();
@@ -65,7 +65,7 @@ describe('between a socket and ws', () => {
     expect(messages).toEqual([3, 4, 6]);
   });
 
-  it('nothing is taken where ws listens in a way that is not known', () => {
+  it('the intake takes nothing if ws listens in an unknown way', () => {
     const raw = rawSocket();
     const link = { handleMessage: () => {}, handleFault: () => {} };
     expect(WebSocketIntake.take(raw, false, link)).toBeUndefined();

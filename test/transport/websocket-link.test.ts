@@ -13,15 +13,15 @@ describeLinkCompliance('a WebSocket, sent by the client, random masks,', () => o
 describeLinkCompliance('a WebSocket, sent by the server,', () => openWebSocketPair({ near: 'server' }));
 describeLinkCompliance('a WebSocket over TLS', () => openWebSocketPair({ tls }));
 
-describe('a goodbye', () => {
-  it('says in its code whether this end goes away; both are clean', async () => {
-    for (const [farewell, code] of [
+describe('the close frame of a link', () => {
+  it('the close code of a link says whether this end is going away, and both codes are clean', async () => {
+    for (const [closeCode, code] of [
       ['done', 1000],
       ['going-away', 1001],
     ] as const) {
       const { near, far, release } = await openWebSocketPair();
       const [atNear, atFar] = [new LinkRecorder(near), new LinkRecorder(far)];
-      near.close(farewell);
+      near.close(closeCode);
       await Promise.all([atNear.untilClosed(), atFar.untilClosed()]);
       expect(atFar.closes).toEqual([{ clean: true, text: `closed by the peer, code ${code}` }]);
       await release?.();
@@ -30,7 +30,7 @@ describe('a goodbye', () => {
 });
 
 describe('frames of the link and of ws on one socket', () => {
-  it('never mix: pings are answered whole between messages of any size', async () => {
+  it('frames of the link and of ws never mix: pings are answered whole between messages of any size', async () => {
     const server = await startLinkServer();
     const accepted = server.nextLink();
     const peer = new WebSocket(`ws://127.0.0.1:${server.port}/`, { perMessageDeflate: false });

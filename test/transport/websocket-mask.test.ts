@@ -2,15 +2,15 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { applyMask } from '../../src/transport/websocket-mask.ts';
 
-describe('a mask', () => {
-  it('is applied as RFC 6455 has it', () => {
+describe('a WebSocket mask', () => {
+  it('a mask is applied as RFC 6455 requires', () => {
     // §5.7, a masked "Hello".
     const bytes = Buffer.from('7f9f4d5158', 'hex');
     applyMask(bytes, Buffer.from('37fa213d', 'hex'));
     expect(bytes.toString()).toBe('Hello');
   });
 
-  it('meets every byte once, wherever the payload begins and ends, and none beside it', () => {
+  it('a mask is applied to every byte of the payload once, and to no byte outside it', () => {
     const where = fc.tuple(fc.nat(9), fc.nat(70), fc.nat(9));
     const key = fc.uint8Array({ minLength: 4, maxLength: 4 });
     fc.assert(
@@ -25,7 +25,7 @@ describe('a mask', () => {
     );
   });
 
-  it('is the same for a payload in two pieces', () => {
+  it('a mask is the same for a payload in two pieces', () => {
     const key = fc.uint8Array({ minLength: 4, maxLength: 4 });
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 70 }), fc.nat(70), key, (payload, at, key) => {
