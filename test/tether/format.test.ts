@@ -15,7 +15,7 @@ describe('numbers on the page', () => {
     [999_500, '1.0 MB'],
     [87_000_000, '87 MB'],
     [2e15, '2000 TB'],
-  ])('%d bytes are %s', (bytes, text) => {
+  ])('the page shows %d bytes as %s', (bytes, text) => {
     expect(said(formatBytes(bytes))).toBe(text);
   });
 
@@ -26,7 +26,7 @@ describe('numbers on the page', () => {
     [125_000, '1.0 Mbit/s'],
     [1_250_000, '10 Mbit/s'],
     [125_000_000, '1000 Mbit/s'],
-  ])('%d bytes a second are %s', (bytes, text) => {
+  ])('the page shows %d bytes per second as %s', (bytes, text) => {
     expect(said(formatSpeed(bytes))).toBe(text);
   });
 
@@ -36,7 +36,7 @@ describe('numbers on the page', () => {
     [60_000, '1 min'],
     [3_600_000, '1 h 0 min'],
     [90_000_000, '25 h 0 min'],
-  ])('%d ms are %s', (ms, text) => {
+  ])('the page shows %d ms as %s', (ms, text) => {
     expect(formatDuration(ms)).toBe(text);
   });
 });

@@ -37,38 +37,38 @@ class Machine {
 }
 
 describe('the address at which the page is served', () => {
-  it('is the likeliest of those at the start, at once', () => {
+  it('at the start the likeliest address is chosen at once', () => {
     expect(new AddressChoice().begin([WIFI, CABLE])).toBe(WIFI.address);
     expect(new AddressChoice().begin([])).toBeUndefined();
   });
 
-  it('stays while it exists and nothing better is there', () => {
+  it('the address stays while it exists and there is no better one', () => {
     const machine = new Machine(WIFI).has([WIFI, CABLE], 60_000).has([OTHER_WIFI, WIFI, DOCKER], 60_000);
     expect(machine.has([WIFI], 60_000).steps).toEqual([]);
   });
 
-  it('is the first that comes, where there was none', () => {
+  it('without an address the first one that appears is chosen', () => {
     expect(new Machine().has([], 60_000).has([WIFI], 60_000).steps).toEqual([[61_000, WIFI.address]]);
   });
 
-  it('is the new one, a second after the old one was replaced', () => {
+  it('a new address is chosen one second after it replaced the old one', () => {
     expect(new Machine(WIFI).has([OTHER_WIFI], 60_000).steps).toEqual([[1_000, OTHER_WIFI.address]]);
     const meanwhileNone = new Machine(WIFI).has([], 6_000).has([OTHER_WIFI], 60_000);
     expect(meanwhileNone.steps).toEqual([[7_000, OTHER_WIFI.address]]);
   });
 
-  it('is a better one that comes beside it', () => {
+  it('a better address is chosen although the old one still exists', () => {
     expect(new Machine(DOCKER).has([CABLE, DOCKER], 60_000).steps).toEqual([[1_000, CABLE.address]]);
     expect(new Machine(CABLE).has([WIFI, CABLE], 60_000).steps).toEqual([[1_000, WIFI.address]]);
   });
 
-  it('is one that was there beside it only when it has been gone for ten seconds: it may be back', () => {
+  it('another old address is chosen only when the current one has been gone for ten seconds', () => {
     const machine = new Machine(WIFI, CABLE).has([WIFI, CABLE], 60_000).has([CABLE], 9_000).has([WIFI, CABLE], 60_000);
     expect(machine.steps).toEqual([]);
     expect(machine.has([CABLE], 60_000).steps).toEqual([[139_000, CABLE.address]]);
   });
 
-  it('is none when none has been there for ten seconds', () => {
+  it('there is no address when none has existed for ten seconds', () => {
     const machine = new Machine(WIFI).has([], 9_000).has([WIFI], 1_000);
     expect(machine.steps).toEqual([]);
     expect(machine.has([], 60_000).has([WIFI], 10_000).steps).toEqual([
@@ -77,23 +77,26 @@ describe('the address at which the page is served', () => {
     ]);
   });
 
-  it('is not moved to an address that is gone before it was settled', () => {
+  it('an address that disappears before it settles is not chosen', () => {
     expect(new Machine(CABLE).has([WIFI, CABLE], 900).has([CABLE], 60_000).steps).toEqual([]);
   });
 
-  it.each([5_000, 15_000, 25_000])('does not follow a network that comes and goes every %d ms', (periodMs) => {
-    const machine = new Machine(WIFI);
-    const minutes = 30;
-    for (let i = 0; i < (minutes * 60_000) / periodMs; i++) machine.has(i % 2 ? [WIFI] : [OTHER_WIFI], periodMs);
-    expect(machine.steps.length).toBeLessThanOrEqual(minutes + 5);
-    const calm = machine.steps.length;
-    machine.has([CABLE], 10 * 60_000).has([OTHER_WIFI, CABLE], 1_500);
-    expect(machine.steps.slice(calm).map(([, address]) => address)).toEqual([CABLE.address, OTHER_WIFI.address]);
-  });
+  it.each([5_000, 15_000, 25_000])(
+    'the address does not follow a network that comes and goes every %d ms',
+    (periodMs) => {
+      const machine = new Machine(WIFI);
+      const minutes = 30;
+      for (let i = 0; i < (minutes * 60_000) / periodMs; i++) machine.has(i % 2 ? [WIFI] : [OTHER_WIFI], periodMs);
+      expect(machine.steps.length).toBeLessThanOrEqual(minutes + 5);
+      const calm = machine.steps.length;
+      machine.has([CABLE], 10 * 60_000).has([OTHER_WIFI, CABLE], 1_500);
+      expect(machine.steps.slice(calm).map(([, address]) => address)).toEqual([CABLE.address, OTHER_WIFI.address]);
+    },
+  );
 });
 
-describe('a place that could not be had', () => {
-  it('is tried again with the next look, and not before', () => {
+describe('an address that cannot be listened at', () => {
+  it('an address that cannot be listened at is tried again at the next look, and not before', () => {
     const choice = new AddressChoice();
     choice.begin([CABLE]);
     choice.handleLook([WIFI, CABLE], 0);
@@ -104,7 +107,7 @@ describe('a place that could not be had', () => {
     expect(choice.pollStep(100_000)).toEqual({ address: WIFI.address });
   });
 
-  it('leaves none where the one before is gone, which is taken again when it is back', () => {
+  it('there is no address if the new one fails and the old one is gone, until the old one is back', () => {
     const choice = new AddressChoice();
     choice.begin([WIFI]);
     choice.handleLook([CABLE], 0);

@@ -57,8 +57,8 @@ function laptop(addresses: string[], host?: string) {
   return { state, served, retained, told, follower, become, names };
 }
 
-describe('a tether without a host', () => {
-  it('listens at the address that there is, and at the next when that is replaced', async () => {
+describe('an address follower without a host', () => {
+  it('a tether listens at the current address, and at the next one when that is replaced', async () => {
     const { follower, served, become, told } = laptop([A]);
     await follower.start();
     expect(served).toEqual([{ host: A, port: PORT, publicHost: A }]);
@@ -67,7 +67,7 @@ describe('a tether without a host', () => {
     expect(told).toEqual([]);
   });
 
-  it('waits for an address where there is none, says so once, and serves as soon as there is one', async () => {
+  it('a tether without an address reports that once, and serves as soon as there is an address', async () => {
     const { follower, served, become, told, names } = laptop([]);
     await follower.start();
     await become([], 60_000);
@@ -76,7 +76,7 @@ describe('a tether without a host', () => {
     expect(names()).toEqual([A]);
   });
 
-  it('says that the address is gone, stops showing codes, and takes the same or another', async () => {
+  it('a tether reports that its address is gone, shows no codes, and uses the same or another address later', async () => {
     const { follower, become, told, names, served } = laptop([A]);
     await follower.start();
     await become([], 9_000);
@@ -89,7 +89,7 @@ describe('a tether without a host', () => {
     expect(told).toEqual(['none']);
   });
 
-  it('looks at nothing by itself: no timer runs while nothing is about to be done', async () => {
+  it('an address follower has a timer only while a move is pending', async () => {
     const { follower, become } = laptop([A]);
     await follower.start();
     expect(clock.timers).toBe(0);
@@ -99,7 +99,7 @@ describe('a tether without a host', () => {
     expect(clock.timers).toBe(0);
   });
 
-  it('looks again before it moves: what is gone meanwhile is not served at', async () => {
+  it('an address follower checks the addresses again before it moves', async () => {
     const { follower, become, state, names } = laptop([A]);
     await follower.start();
     await become([B], 500);
@@ -108,20 +108,20 @@ describe('a tether without a host', () => {
     expect(names()).toEqual([A]);
   });
 
-  it('tells the server each time which addresses there are', async () => {
+  it('an address follower tells the server at each change which addresses there are', async () => {
     const { follower, become, retained } = laptop([A]);
     await follower.start();
     await become([A, B]);
     expect(retained.at(-1)).toEqual([A, B]);
   });
 
-  it('fails at the start where it cannot listen', async () => {
+  it('an address follower fails at the start if it cannot listen', async () => {
     const { follower, state } = laptop([A]);
     state.taken.add(A);
     await expect(follower.start()).rejects.toMatchObject({ fault: 'cannot-listen' });
   });
 
-  it('says that it cannot listen at the new address, once, and tries with each change until it can', async () => {
+  it('an address follower reports once that it cannot listen, and tries at each change until it can', async () => {
     const { follower, become, state, told, names } = laptop([A]);
     await follower.start();
     state.taken.add(B);
@@ -135,7 +135,7 @@ describe('a tether without a host', () => {
     expect(names()).toEqual([A, undefined, B]);
   });
 
-  it('is not moved where interfaces are hidden', async () => {
+  it('a tether does not move while interfaces are hidden', async () => {
     const { follower, become, state, names, told } = laptop([A]);
     await follower.start();
     state.hidden = true;
@@ -143,7 +143,7 @@ describe('a tether without a host', () => {
     expect([names(), told]).toEqual([[A], []]);
   });
 
-  it('says that interfaces are hidden where they are from the start, and not that there is no network', async () => {
+  it('a tether reports hidden interfaces as such, and not as a missing network', async () => {
     const { follower, become, state, told, names } = laptop([A]);
     state.hidden = true;
     await follower.start();
@@ -156,7 +156,7 @@ describe('a tether without a host', () => {
     expect(told.slice(2)).toEqual(['none']);
   });
 
-  it('does one thing at a time, and looks again behind it', async () => {
+  it('an address follower makes one move at a time, and checks the addresses again afterwards', async () => {
     const { follower, state, names } = laptop([A]);
     await follower.start();
     state.addresses = [B];
@@ -171,7 +171,7 @@ describe('a tether without a host', () => {
     expect(names()).toEqual([A, B, A]);
   });
 
-  it('does nothing more when it is closed', async () => {
+  it('a closed address follower does nothing', async () => {
     const { follower, become, names } = laptop([A]);
     await follower.start();
     await become([B], 500);
@@ -181,11 +181,11 @@ describe('a tether without a host', () => {
   });
 });
 
-describe('a tether that is closed', () => {
+describe('a closed address follower', () => {
   it.each([
     { what: 'goes away', to: [] as string[], dueMs: 10_000 },
-    { what: 'cannot be had', to: [B], dueMs: 1_000 },
-  ])('says nothing of an address that just then $what', async ({ to, dueMs }) => {
+    { what: 'cannot be listened at', to: [B], dueMs: 1_000 },
+  ])('a closed address follower does not report an address that just then $what', async ({ to, dueMs }) => {
     const { follower, become, state, told } = laptop([A]);
     await follower.start();
     state.taken.add(B);
@@ -197,15 +197,15 @@ describe('a tether that is closed', () => {
   });
 });
 
-describe('Enter', () => {
-  it('shows a code where one leads somewhere', async () => {
+describe('showCode of an address follower', () => {
+  it('showCode shows a code if there is an address', async () => {
     const { follower, state } = laptop([A]);
     await follower.start();
     follower.showCode();
     expect(state.codes).toBe(1);
   });
 
-  it('does not wait for an address to settle, nor for one that may be back, and shows no code that leads nowhere', async () => {
+  it('showCode moves at once, without a settle time, and shows no code without an address', async () => {
     const { follower, state, names, told } = laptop([A]);
     await follower.start();
     state.addresses = [B];
@@ -217,7 +217,7 @@ describe('Enter', () => {
     expect([names(), told, state.codes]).toEqual([[A, B, undefined], ['none'], 0]);
   });
 
-  it('shows one also where the address has just come back, and serving there shows none', async () => {
+  it('showCode shows a code if the address is back, although serving there shows none', async () => {
     const { follower, become, state, names } = laptop([A]);
     await follower.start();
     await become([], 20_000);
@@ -227,7 +227,7 @@ describe('Enter', () => {
     expect([names(), state.codes]).toEqual([[A, undefined, A], 1]);
   });
 
-  it('shows one of where the page is, though a better place cannot be had', async () => {
+  it('showCode shows a code for the current address if the tether cannot listen at a better one', async () => {
     const { follower, state, told, names } = laptop([A]);
     await follower.start();
     state.ranks = [0, 1];
@@ -238,7 +238,7 @@ describe('Enter', () => {
     expect([names(), told.length, state.codes]).toEqual([[A], 1, 1]);
   });
 
-  it('says that there is no address, or tries again to listen', async () => {
+  it('showCode reports that there is no address, or tries to listen again', async () => {
     const { follower, become, state, told, names } = laptop([]);
     await follower.start();
     follower.showCode();
@@ -255,8 +255,8 @@ describe('Enter', () => {
   });
 });
 
-describe('a tether on all addresses', () => {
-  it('keeps its listener, and names the address that there is', async () => {
+describe('an address follower with a host', () => {
+  it('a tether on all addresses keeps its listener, and names the current address', async () => {
     const { follower, served, become, told } = laptop([A], '0.0.0.0');
     await follower.start();
     await become([B]);
@@ -266,7 +266,7 @@ describe('a tether on all addresses', () => {
     expect(told).toEqual(['none']);
   });
 
-  it('listens also where there is no address yet', async () => {
+  it('a tether on all addresses listens although there is no address yet', async () => {
     const { follower, served, told } = laptop([], '0.0.0.0');
     await follower.start();
     expect(served).toEqual([{ host: '0.0.0.0', port: PORT, publicHost: undefined }]);

@@ -43,8 +43,8 @@ async function faultOfDial(dial: Promise<unknown>): Promise<string | undefined> 
   );
 }
 
-describe('a dial', () => {
-  it('waits for a page, and gives out the link that it brings, whole messages both ways', async () => {
+describe('a dial through a page', () => {
+  it('a dial waits for a page and returns its link, which carries whole messages both ways', async () => {
     const tether = await startTether();
     const dialled = tether.server.dial(() => URL, never).then((link) => ({ link, at: new LinkRecorder(link) }));
     const page = await FakePage.join(tether);
@@ -60,7 +60,7 @@ describe('a dial', () => {
     expect(page.duty()).toBe('carry');
   });
 
-  it('gives each page that is asked a ticket of its own, by that page’s clock', async () => {
+  it('a dial makes a ticket for each page that is asked, by that page’s clock', async () => {
     const tether = await startTether();
     const hour = 3_600_000;
     const page = await FakePage.join(tether, tether.secret(), Date.now() + hour);
@@ -70,7 +70,7 @@ describe('a dial', () => {
     expect(Math.abs((skews[0] ?? 0) - hour)).toBeLessThan(2_000);
   });
 
-  it('fails where the relay does not open to the page', async () => {
+  it('a dial fails if the relay refuses the page', async () => {
     const tether = await startTether();
     const page = await FakePage.join(tether);
     const dial = tether.server.dial(() => URL, never);
@@ -78,7 +78,7 @@ describe('a dial', () => {
     expect(await faultOfDial(dial)).toBe('phone-refused');
   });
 
-  it('goes on while the page reaches nobody, says so once, and asks with a fresh ticket each time', async () => {
+  it('a dial continues while the page cannot reach the relay, reports that once, and asks with a new ticket each time', async () => {
     const clock = new VirtualClock();
     const tether = await startTether(clock);
     const page = await FakePage.join(tether, tether.secret(), clock.wallTime());
@@ -99,7 +99,7 @@ describe('a dial', () => {
     expect(tether.events.filter(({ type }) => type === 'offline')).toHaveLength(1);
   });
 
-  it('can be given up; the link that comes too late finds nobody', async () => {
+  it('a dial can be cancelled; the late link is rejected', async () => {
     const tether = await startTether();
     const page = await FakePage.join(tether);
     const stop = new AbortController();
@@ -111,8 +111,8 @@ describe('a dial', () => {
     expect(await faultOfDial(tether.server.dial(() => URL, stop.signal))).toBe('dial-cancelled');
   });
 
-  it.each(['a dial that is given up', 'the next phone'])(
-    'outlives a page that is thrown out in the turn in which it joined: %s',
+  it.each(['a dial that is cancelled', 'the next phone'])(
+    'a dial survives a page that is ended in the turn in which it joined: %s',
     async (by) => {
       const tether = await startTether();
       const stop = new AbortController();
@@ -140,7 +140,7 @@ describe('a dial', () => {
     },
   );
 
-  it('takes a token once', async () => {
+  it('the token of a link is valid once', async () => {
     const tether = await startTether();
     const page = await FakePage.join(tether);
     const dial = tether.server.dial(() => URL, never).then((link) => new LinkRecorder(link));
@@ -151,8 +151,8 @@ describe('a dial', () => {
   });
 });
 
-describe('of several pages', () => {
-  it('the newest is asked, and the other when that fails', async () => {
+describe('several pages', () => {
+  it('the newest page is asked for a link, and the other one when that fails', async () => {
     const tether = await startTether();
     const older = await FakePage.join(tether);
     tether.server.showCode();
@@ -164,7 +164,7 @@ describe('of several pages', () => {
     await until(() => older.duty() === 'carry' && newer.duty() === 'spare');
   });
 
-  it('the other is asked beside one that does not answer, within two seconds, and the late link is not taken', async () => {
+  it('another page is asked within two seconds if one does not answer, and the late link is rejected', async () => {
     const clock = new VirtualClock();
     const tether = await startTether(clock);
     const older = await FakePage.join(tether);
@@ -180,7 +180,7 @@ describe('of several pages', () => {
     expect(await statusOf(openSocket(tether.host, `/link/${late.link}`))).toBe(404);
   });
 
-  it('one that is closed loses its links at once', async () => {
+  it('a page that is closed loses its links at once', async () => {
     const tether = await startTether();
     const page = await FakePage.join(tether);
     const { at } = await linkBy(tether, page);
@@ -189,7 +189,7 @@ describe('of several pages', () => {
     expect(at.closes[0]?.clean).toBe(false);
   });
 
-  it('one that falls silent loses its links within two seconds if there is another, which takes over', async () => {
+  it('a silent page loses its links within two seconds if there is another one, which takes over', async () => {
     const clock = new VirtualClock();
     const tether = await startTether(clock);
     const older = await FakePage.join(tether);
@@ -207,7 +207,7 @@ describe('of several pages', () => {
     expect(clock.now() - since).toBeLessThan(2_100);
   });
 
-  it('one that is alone keeps its links through a silence, and loses them when it is gone', async () => {
+  it('the only page keeps its links while it is silent, and loses them when it is gone', async () => {
     const clock = new VirtualClock();
     const tether = await startTether(clock);
     const page = await FakePage.join(tether);
@@ -221,7 +221,7 @@ describe('of several pages', () => {
     expect(tether.server.pages).toBe(0);
   });
 
-  it('the newest takes over what others carry', async () => {
+  it('the newest page takes over the links of the others', async () => {
     const tether = await startTether();
     const { at } = await linkBy(tether, await FakePage.join(tether));
     tether.server.showCode();
@@ -230,8 +230,8 @@ describe('of several pages', () => {
   });
 });
 
-describe('a link by a page', () => {
-  it('stops the sender when the page does not say that anything left, and goes on when it does', async () => {
+describe('a link through a page', () => {
+  it('a page’s link blocks the sender while the page reports no progress, and drains when it does', async () => {
     const tether = await startTether();
     const { link, at, near } = await linkBy(tether, await FakePage.join(tether));
     const record = new Uint8Array(48 * 1024);
@@ -246,7 +246,7 @@ describe('a link by a page', () => {
   });
 
   it.each(['-1', '1e3', 'x', '', '999999999', '0x10', ' 1'])(
-    'ends when the page says that %j bytes left, which cannot be',
+    'a page’s link ends when the page sends the impossible report %j',
     async (text) => {
       const tether = await startTether();
       const { at, near } = await linkBy(tether, await FakePage.join(tether));

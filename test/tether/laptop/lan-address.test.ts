@@ -7,7 +7,7 @@ const v4 = (address: string, internal = false): NetworkInterfaceInfo[] => [
 ];
 
 describe('the address for a phone', () => {
-  it('is that of the Wi-Fi, before a cable, before what leads elsewhere', () => {
+  it('the address for a phone is that of the Wi-Fi, then of a cable, then of other networks', () => {
     const interfaces = {
       lo: v4('127.0.0.1', true),
       docker0: v4('172.17.0.1'),
@@ -25,7 +25,7 @@ describe('the address for a phone', () => {
     expect(new Set(ranks).size).toBe(4);
   });
 
-  it('is none where there is only the machine itself', () => {
+  it('there is no address for a phone if there is only loopback', () => {
     expect(lanAddresses({ lo: v4('127.0.0.1', true), eth0: v4('169.254.3.4') })).toEqual([]);
     expect(lanAddresses({})).toEqual([]);
   });

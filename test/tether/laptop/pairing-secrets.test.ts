@@ -4,8 +4,8 @@ import { CODE_LIFETIME_MS, PairingSecrets } from '../../../src/tether/laptop/pai
 import { PAIRING_ATTEMPTS } from '../../../src/tether/laptop/tether-limits.ts';
 import { createSecret, secretId } from '../../../src/tether/shared/pairing.ts';
 
-describe('secrets', () => {
-  it('let a code pair once, and its page again and again', () => {
+describe('pairing secrets', () => {
+  it('a code pairs once, and its page may pair again any number of times', () => {
     const secrets = new PairingSecrets();
     const code = secrets.newCode(0);
     const rejoin = createSecret();
@@ -19,7 +19,7 @@ describe('secrets', () => {
     }
   });
 
-  it('let a code expire, also between the hello and the proof', () => {
+  it('a code expires, also between the hello and the proof', () => {
     const secrets = new PairingSecrets();
     const code = secrets.newCode(0);
     expect(secrets.find(secretId(code), CODE_LIFETIME_MS - 1)).toEqual(code);
@@ -27,7 +27,7 @@ describe('secrets', () => {
     expect(secrets.find(secretId(code), CODE_LIFETIME_MS)).toBeUndefined();
   });
 
-  it('know only the newest code', () => {
+  it('only the newest code is valid', () => {
     const secrets = new PairingSecrets();
     const old = secrets.newCode(0);
     const code = secrets.newCode(1);
@@ -36,7 +36,7 @@ describe('secrets', () => {
     expect(secrets.claim(code, createSecret(), 2)?.kind).toBe('code');
   });
 
-  it('give a code to one of two who race for it', () => {
+  it('only one of two pages that use a code at once gets it', () => {
     const secrets = new PairingSecrets();
     const code = secrets.newCode(0);
     expect(
@@ -44,7 +44,7 @@ describe('secrets', () => {
     ).toHaveLength(1);
   });
 
-  it('remember sixteen pages', () => {
+  it('the secrets of sixteen pages are remembered', () => {
     const secrets = new PairingSecrets();
     const rejoins = Array.from({ length: 17 }, () => {
       const rejoin = createSecret();
@@ -56,35 +56,35 @@ describe('secrets', () => {
   });
 });
 
-describe('guesses', () => {
-  it('are free three times, then cost a second, doubling to a minute, for that address alone', () => {
-    const guesses = new LockOut(PAIRING_ATTEMPTS, () => undefined);
+describe('failed attempts to pair', () => {
+  it('after three failed attempts an address waits a second, doubling to a minute, and other addresses do not', () => {
+    const attempts = new LockOut(PAIRING_ATTEMPTS, () => undefined);
     let now = 0;
     const waits = Array.from({ length: 12 }, () => {
-      const { waitMs } = guesses.fail('a', now);
-      expect(guesses.isLocked('a', now)).toBe(waitMs > 0);
-      expect(guesses.isLocked('a', now + waitMs)).toBe(false);
+      const { waitMs } = attempts.fail('a', now);
+      expect(attempts.isLocked('a', now)).toBe(waitMs > 0);
+      expect(attempts.isLocked('a', now + waitMs)).toBe(false);
       now += waitMs;
       return waitMs / 1_000;
     });
     expect(waits).toEqual([0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60]);
-    expect(guesses.isLocked('b', now)).toBe(false);
-    expect(guesses.fail('a', now).failures).toBe(13);
+    expect(attempts.isLocked('b', now)).toBe(false);
+    expect(attempts.fail('a', now).failures).toBe(13);
   });
 
-  it('are forgotten with a right secret, or after ten minutes', () => {
-    const guesses = new LockOut(PAIRING_ATTEMPTS, () => undefined);
-    for (let i = 0; i < 5; i++) guesses.fail('a', 0);
-    guesses.clear('a');
-    expect(guesses.isLocked('a', 1)).toBe(false);
-    for (let i = 0; i < 5; i++) guesses.fail('b', 0);
-    expect(guesses.fail('b', 2_000 + 10 * 60_000)).toEqual({ failures: 1, waitMs: 0 });
+  it('failed attempts are forgotten after a success, or after ten minutes', () => {
+    const attempts = new LockOut(PAIRING_ATTEMPTS, () => undefined);
+    for (let i = 0; i < 5; i++) attempts.fail('a', 0);
+    attempts.clear('a');
+    expect(attempts.isLocked('a', 1)).toBe(false);
+    for (let i = 0; i < 5; i++) attempts.fail('b', 0);
+    expect(attempts.fail('b', 2_000 + 10 * 60_000)).toEqual({ failures: 1, waitMs: 0 });
   });
 
-  it('of invented addresses take little memory', () => {
-    const guesses = new LockOut(PAIRING_ATTEMPTS, () => undefined);
-    for (let i = 0; i < 5; i++) guesses.fail('first', 0);
-    for (let i = 0; i < 256; i++) guesses.fail(`fe80::${i}`, 0);
-    expect(guesses.isLocked('first', 1)).toBe(false);
+  it('failed attempts of many addresses take little memory', () => {
+    const attempts = new LockOut(PAIRING_ATTEMPTS, () => undefined);
+    for (let i = 0; i < 5; i++) attempts.fail('first', 0);
+    for (let i = 0; i < 256; i++) attempts.fail(`fe80::${i}`, 0);
+    expect(attempts.isLocked('first', 1)).toBe(false);
   });
 });

@@ -77,7 +77,7 @@ describe('a link that a page carries', () => {
 
   const record = new Uint8Array(48 * 1024);
 
-  it('is full while nothing has left the page, though the page has read all of it', async () => {
+  it('a page’s link is full while nothing has left the page, although the page has read everything', async () => {
     const { link, at, far } = silent();
     let sent = 0;
     for (let open = true; open; sent += record.length) open = link.send([record]);
@@ -88,7 +88,7 @@ describe('a link that a page carries', () => {
     expect(at.drains).toBe(1);
   });
 
-  it('drains when half has left, not at every word', () => {
+  it('a page’s link drains when half has left the page, not at every report', () => {
     const { link, at } = silent();
     let sent = 0;
     for (let open = true; open; sent += record.length) open = link.send([record]);
@@ -99,7 +99,7 @@ describe('a link that a page carries', () => {
     expect(at.drains).toBe(1);
   });
 
-  it('ends when the page takes a word back', async () => {
+  it('a page’s link ends when the page reports less than before', async () => {
     const { link, at } = silent();
     link.send([record]);
     link.handleText('100');

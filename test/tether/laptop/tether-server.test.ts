@@ -46,8 +46,8 @@ const guess = async (tether: RunningTether, secret = createSecret()) =>
 
 const refusals = ({ events }: RunningTether) => events.filter(({ type }) => type === 'refused').length;
 
-describe('the page', () => {
-  it('is served under the address of the code, with a policy that lets it do what it is for', async () => {
+describe('the page that a tether serves', () => {
+  it('the page is served at the address of the code, with a policy that allows only what it needs', async () => {
     const tether = await startTether();
     const { status, body, headers } = await ask(tether, '/');
     expect({ status, body }).toEqual({ status: 200, body: PAGE.toString() });
@@ -64,21 +64,21 @@ describe('the page', () => {
   });
 
   it.each(['evil.example', 'evil.example:8808', 'localhost', '127.0.0.1', '127.0.0.1:1', '[::1]:8808'])(
-    'is not served under another host (%s): a name that a stranger points here is none of ours',
+    'the page is not served under another host, which may be a stranger’s name for this address: %s',
     async (Host) => {
       const tether = await startTether();
       expect(await ask(tether, '/', { Host })).toMatchObject({ status: 403, body: '' });
     },
   );
 
-  it('is all that there is', async () => {
+  it('a tether serves nothing but the page', async () => {
     const tether = await startTether();
     const paths = ['/favicon.ico', '/?x', '//', '/control', `/link/${'0'.repeat(32)}`, '/../etc/passwd'];
     for (const path of paths) expect(await ask(tether, path)).toMatchObject({ status: 404, body: '' });
     for (const method of ['POST', 'PUT', 'OPTIONS']) expect((await ask(tether, '/', { method })).status).toBe(405);
   });
 
-  it('holds no secret, nor does any answer before a proof', async () => {
+  it('the page and its headers contain no secret', async () => {
     const tether = await startTether();
     const secret = Buffer.from(tether.secret());
     const { body, headers } = await ask(tether, '/');
@@ -88,7 +88,7 @@ describe('the page', () => {
   });
 });
 
-describe('an upgrade', () => {
+describe('an upgrade at a tether', () => {
   it.each<[string, Record<string, string>]>([
     ['of another origin', { Origin: 'http://evil.example' }],
     ['of an origin that only begins like ours', { Origin: 'http://127.0.0.1' }],
@@ -96,7 +96,7 @@ describe('an upgrade', () => {
     ['of no origin that can be told', { Origin: 'null' }],
     ['to another host, of its own origin', { Host: 'evil.example', Origin: 'http://evil.example' }],
     ['to another host, of our origin', { Host: 'evil.example:8808' }],
-  ])('%s is refused before anything is said', async (_what, headers) => {
+  ])('an upgrade %s is rejected before the WebSocket opens', async (_what, headers) => {
     const tether = await startTether();
     const filled = Object.fromEntries(Object.entries(headers).map(([k, v]) => [k, v.replace('HOST', tether.host)]));
     for (const path of ['/control', `/link/${'0'.repeat(32)}`])
@@ -104,7 +104,7 @@ describe('an upgrade', () => {
     expect(tether.server.pages).toBe(0);
   });
 
-  it('that is refused gives its connection back within a second, though the stranger keeps his half open', async () => {
+  it('a rejected upgrade frees its connection after a second, although the stranger keeps its half open', async () => {
     const clock = new VirtualClock();
     const tether = await startTether(clock);
     const [name = '', port] = tether.host.split(':');
@@ -122,7 +122,7 @@ describe('an upgrade', () => {
     await vi.waitFor(async () => expect((await ask(tether, '/')).status).toBe(200), 3_000);
   });
 
-  it('that never comes costs a connection for ten seconds, not thirty', async () => {
+  it('a connection without a request is closed after ten seconds, not thirty', async () => {
     const tether = await startTether();
     const [name = '', port] = tether.host.split(':');
     const silent = connect({ host: name, port: Number(port) });
@@ -134,7 +134,7 @@ describe('an upgrade', () => {
     expect(performance.now() - since).toBeLessThan(13_000);
   });
 
-  it('without an origin is refused', async () => {
+  it('an upgrade without an origin is rejected', async () => {
     const tether = await startTether();
     const [name, port] = tether.host.split(':');
     const key = 'dGhlIHNhbXBsZSBub25jZQ==';
@@ -147,7 +147,7 @@ describe('an upgrade', () => {
     expect(response.statusCode).toBe(403);
   });
 
-  it('anywhere else, or for a link that nobody asked for, is not found', async () => {
+  it('an upgrade at another path, or for a link that was not requested, gets 404', async () => {
     const tether = await startTether();
     await FakePage.join(tether);
     for (const path of ['/', '/controls', '/link/', `/link/${'0'.repeat(32)}`, `/link/${'0'.repeat(33)}`])
@@ -155,8 +155,8 @@ describe('an upgrade', () => {
   });
 });
 
-describe('a pairing', () => {
-  it('with the code works once; its page comes back by what it got, the code does not', async () => {
+describe('a pairing with the laptop', () => {
+  it('a code pairs once; its page pairs again with the secret that it got', async () => {
     const tether = await startTether();
     const code = tether.secret();
     const page = await FakePage.join(tether, code);
@@ -167,7 +167,7 @@ describe('a pairing', () => {
     expect(tether.events.filter(({ type }) => type === 'paired')).toMatchObject([{ again: false }, { again: true }]);
   });
 
-  it('with a code that has run out, a guess, or what another client gave out is refused, told and counted', async () => {
+  it('an expired code, a guessed secret and the secret of another client are rejected, reported and counted', async () => {
     let aheadMs = 0;
     const tether = await startTether({ ...systemClock, now: () => systemClock.now() + aheadMs });
     const other = await startTether();
@@ -181,7 +181,7 @@ describe('a pairing', () => {
     expect(tether.server.pages).toBe(0);
   });
 
-  it('that guesses is slowed: after a few tries the address is not even answered', async () => {
+  it('an address with several failed attempts gets 429 until its wait is over', async () => {
     const clock = new VirtualClock();
     const tether = await startTether(clock);
     for (let i = 0; i < 4; i++) expect(await guess(tether)).toBe('refused');
@@ -194,7 +194,7 @@ describe('a pairing', () => {
     expect(typeof (await guess(tether, tether.secret()))).toBe('object');
   });
 
-  it('says nothing of why it fails: unknown, used and malformed look alike', async () => {
+  it('a failed pairing looks the same for an unknown and a used secret', async () => {
     const tether = await startTether();
     const used = tether.secret();
     await FakePage.join(tether, used);
@@ -215,7 +215,7 @@ describe('a pairing', () => {
     ['a hello of another version', Uint8Array.from([1, 0, 2, ...new Uint8Array(40)])],
     ['far too much', new Uint8Array(10_000)],
     ['a sealed message', Uint8Array.from([5, ...new Uint8Array(30)])],
-  ])('that begins with %s gets a refusal or an end, and no page', async (_what, first) => {
+  ])('a pairing that begins with %s is refused or ended, and adds no page', async (_what, first) => {
     const tether = await startTether();
     const socket = openSocket(tether.host, '/control');
     await once(socket, 'open');
@@ -225,7 +225,7 @@ describe('a pairing', () => {
     expect(tether.server.pages).toBe(0);
   });
 
-  it('is one of three at most of an address, so that others have their turn; the next is let in when one ends', async () => {
+  it('an address may have three pairings under way; the next one is accepted when one ends', async () => {
     const tether = await startTether();
     const sockets = Array.from({ length: 5 }, () => openSocket(tether.host, '/control'));
     const statuses = await Promise.all(sockets.map(statusOf));
@@ -237,7 +237,7 @@ describe('a pairing', () => {
     expect(tether.server.guesses).toBe(0);
   });
 
-  it('that says nothing until its time is over is counted', async () => {
+  it('a pairing without a message until its time limit counts as a failed attempt', async () => {
     const clock = new VirtualClock();
     const tether = await startTether(clock);
     const socket = openSocket(tether.host, '/control');
@@ -250,7 +250,7 @@ describe('a pairing', () => {
     await until(() => tether.server.guesses === 1);
   });
 
-  it('that is broken off after the answer counts for a stranger, not for a phone with a good code', async () => {
+  it('a pairing that ends after the answer counts as failed without a valid secret, and not with one', async () => {
     const tether = await startTether();
     const breakOff = async (secret: Uint8Array): Promise<void> => {
       const socket = openSocket(tether.host, '/control');
@@ -274,13 +274,13 @@ describe('a paired page', () => {
     ['says what is no message', (page) => page.send({ type: 'ping' } as never)],
     ['joins twice', (page) => page.send({ type: 'joined', time: 1 })],
     ['sends text', (page) => page.socket.send('hello')],
-  ])('that %s is gone', async (_what, misbehave) => {
+  ])('a paired page that %s is disconnected', async (_what, misbehave) => {
     const tether = await startTether();
     misbehave(await FakePage.join(tether));
     await until(() => tether.server.pages === 0);
   });
 
-  it('is replaced by itself, in another tab: the old one is told, and the new one is the only one', async () => {
+  it('a paired page in another tab replaces the old one, which is told', async () => {
     const tether = await startTether();
     const first = await FakePage.join(tether);
     const ended = once(first.socket, 'close');
@@ -303,7 +303,7 @@ const refused = ({ host }: RunningTether) =>
   vi.waitFor(() => expect(ask({ host } as RunningTether, '/')).rejects.toThrow());
 
 describe('a tether that moves to another address', () => {
-  it('is told of, once, with a code that leads there; the page is served there and no more at the old one', async () => {
+  it('a move is reported once, with a code for the new address; only the new address serves the page', async () => {
     const tether = await startTether();
     const moved = await moveTo(tether, '127.0.0.2');
     const [, address, code] = tether.events;
@@ -317,7 +317,7 @@ describe('a tether that moves to another address', () => {
     expect(codes(tether)).toBe(2);
   });
 
-  it('keeps the pages that it has, also where the old address is gone, until they end', async () => {
+  it('a moved tether keeps its pages until they end, although the old address is gone', async () => {
     const tether = await startTether();
     const page = await FakePage.join(tether);
     const moved = await moveTo(tether, '127.0.0.2');
@@ -330,7 +330,7 @@ describe('a tether that moves to another address', () => {
     expect((await ask(moved, '/')).status).toBe(200);
   });
 
-  it('lets a page come back to the old address while that exists, and answers there to no other', async () => {
+  it('a page may return to the old address while that exists, and only under that host', async () => {
     const tether = await startTether();
     const page = await FakePage.join(tether);
     const moved = await moveTo(tether, '127.0.0.2');
@@ -345,14 +345,14 @@ describe('a tether that moves to another address', () => {
     expect(tether.server.pages).toBe(2);
   });
 
-  it('stays as it was where the new address cannot be had', async () => {
+  it('a tether that cannot listen at the new address stays at the old one', async () => {
     const tether = await startTether();
     await expect(moveTo(tether, '203.0.113.77')).rejects.toMatchObject({ fault: 'cannot-listen' });
     expect([tether.server.address?.host, codes(tether)]).toEqual(['127.0.0.1', 1]);
     await FakePage.join(tether);
   });
 
-  it('shows no code while none leads anywhere; the one that was shown holds when the address is back', async () => {
+  it('a tether without an address shows no code; the last code is valid when the address is back', async () => {
     const tether = await startTether();
     const port = tether.server.address?.port ?? 0;
     await tether.server.serve({ host: '127.0.0.1', port: 0, publicHost: undefined });
@@ -363,7 +363,7 @@ describe('a tether that moves to another address', () => {
     await FakePage.join(tether);
   });
 
-  it('shows a new code in time where the last ran out while none led anywhere', async () => {
+  it('a tether shows a new code after its address is back if the last code expired meanwhile', async () => {
     const clock = new VirtualClock();
     const tether = await startTether(clock);
     await tether.server.serve({ host: '127.0.0.1', port: 0, publicHost: undefined });
@@ -376,7 +376,7 @@ describe('a tether that moves to another address', () => {
     expect(codes(tether)).toBe(2);
   });
 
-  it('on all addresses goes on listening, and answers to the name that codes have now', async () => {
+  it('a tether on all addresses keeps its listener, and accepts only the current name as host', async () => {
     const tether = await startTether();
     const { server } = tether;
     const place = { host: '0.0.0.0', port: 0 };
@@ -391,7 +391,7 @@ describe('a tether that moves to another address', () => {
     expect(tether.events.at(-1)).toMatchObject({ url: expect.stringContaining('http://two.example:') });
   });
 
-  it('does not listen anywhere once it is closed', async () => {
+  it('a closed tether listens nowhere, also if it was about to move', async () => {
     const tether = await startTether();
     const moving = moveTo(tether, '127.0.0.2');
     tether.server.close();

@@ -29,8 +29,8 @@ const pageMessage: fc.Arbitrary<PageMessage> = fc.oneof(
 
 const bytesOf = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value));
 
-describe('messages of a control link', () => {
-  it('read back as they were written, each only at its own reader', () => {
+describe('messages of the page’s control link', () => {
+  it('messages are decoded as they were encoded, each only by its own decoder', () => {
     fc.assert(
       fc.property(laptopMessage, pageMessage, (fromLaptop, fromPage) => {
         expect(decodeLaptopMessage(encodeMessage(fromLaptop))).toEqual(fromLaptop);
@@ -49,11 +49,11 @@ describe('messages of a control link', () => {
     ['an unknown duty', { type: 'duty', duty: 'work' }],
     ['a token in capitals', { type: 'open', link: TOKEN.toUpperCase(), url: 'wss://relay/t' }],
     ['a token cut off', { type: 'open', link: TOKEN.slice(1), url: 'wss://relay/t' }],
-    ['a far leg over http', { type: 'open', link: TOKEN, url: 'https://relay/t' }],
-    ['a far leg with a fragment', { type: 'open', link: TOKEN, url: 'wss://relay/t#x' }],
-    ['a far leg with a line break', { type: 'open', link: TOKEN, url: 'wss://relay/t\n' }],
+    ['an upstream URL over http', { type: 'open', link: TOKEN, url: 'https://relay/t' }],
+    ['an upstream URL with a fragment', { type: 'open', link: TOKEN, url: 'wss://relay/t#x' }],
+    ['an upstream URL with a line break', { type: 'open', link: TOKEN, url: 'wss://relay/t\n' }],
     ['a message longer than any', { type: 'open', link: TOKEN, url: `wss://relay/${'x'.repeat(5_000)}` }],
-  ])('the page refuses %s', (_what, value) => {
+  ])('a page rejects %s', (_what, value) => {
     expect(decodeLaptopMessage(bytesOf(value))).toBeUndefined();
   });
 
@@ -65,11 +65,11 @@ describe('messages of a control link', () => {
     ['a failure without a known reason', { type: 'failed', link: TOKEN, reason: '<b>' }],
     ['a reason that is a name of objects', { type: 'failed', link: TOKEN, reason: 'constructor' }],
     ['a field too many', { type: 'pong', pong: 1 }],
-  ])('the laptop refuses %s', (_what, value) => {
+  ])('a laptop rejects %s', (_what, value) => {
     expect(decodePageMessage(bytesOf(value))).toBeUndefined();
   });
 
-  it('never throw on arbitrary bytes', () => {
+  it('decoding arbitrary bytes as a message never throws', () => {
     fc.assert(
       fc.property(
         fc.oneof(

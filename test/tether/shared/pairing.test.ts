@@ -31,8 +31,8 @@ function run({ secret = createSecret(), laptopSecret = secret, laptopHost = HOST
   return { page, laptop, proof, checked: laptop.check(proof) };
 }
 
-describe('pairing', () => {
-  it('gives both ends the same keys, and each direction its own', () => {
+describe('the pairing of page and laptop', () => {
+  it('a pairing gives both ends the same keys, and each direction its own', () => {
     const { page, checked } = run();
     const keys = page.finish(checked?.proof ?? new Uint8Array(0));
     expect(keys).toEqual(checked?.keys);
@@ -41,13 +41,13 @@ describe('pairing', () => {
     expect(keys?.rejoin).toHaveLength(16);
   });
 
-  it('gives other keys each time, with the same secret', () => {
+  it('each pairing with the same secret gives new keys', () => {
     const secret = createSecret();
     const seals = [1, 2, 3].map(() => Buffer.from(run({ secret }).checked?.keys.pageSeal ?? []).toString('hex'));
     expect(new Set(seals).size).toBe(3);
   });
 
-  it('computes what docs/tether-protocol.md says, by an independent HMAC', () => {
+  it('a pairing computes the keys of docs/tether-protocol.md, by an independent HMAC', () => {
     const secret = Buffer.alloc(16, 7);
     const F = (key: Uint8Array, ...parts: (Uint8Array | string)[]) => {
       const mac = createHmac('sha512', key);
@@ -71,13 +71,13 @@ describe('pairing', () => {
     expect(Buffer.from(checked?.keys.rejoin ?? [])).toEqual(F(P, 'rejoin').subarray(0, 16));
   });
 
-  it('refuses a page that holds another secret, none, or stands at another address', () => {
+  it('a laptop rejects a page that has another secret, no secret, or another address', () => {
     expect(run().checked).toBeDefined();
     expect(run({ laptopSecret: createSecret() }).checked).toBeUndefined();
     expect(run({ laptopHost: '192.168.1.6:8808' }).checked).toBeUndefined();
   });
 
-  it('answers a page whose secret nobody holds in the same form, and takes no proof of it', () => {
+  it('a laptop answers a page with an unknown secret in the same form, and accepts no proof of it', () => {
     const page = beginPairing(createSecret(), HOST);
     const [known, unknown] = [createSecret(), undefined].map(
       (secret) => answerPairing(page.hello, secret, HOST).answer,
@@ -88,7 +88,7 @@ describe('pairing', () => {
     expect(stranger.check(page.prove(stranger.answer) ?? new Uint8Array(0))).toBeUndefined();
   });
 
-  it('lets the page refuse a laptop that does not hold the secret, or sends its own proof back', () => {
+  it('a page rejects a laptop that does not have the secret, or sends the page’s own proof back', () => {
     const { page, proof } = run();
     const stranger = answerPairing(page.hello, createSecret(), HOST);
     expect(page.finish(stranger.answer)).toBeUndefined();
@@ -97,14 +97,14 @@ describe('pairing', () => {
     expect(page.finish(new Uint8Array(0))).toBeUndefined();
   });
 
-  it('lets no proof serve for another pairing', () => {
+  it('a proof is not valid for another pairing', () => {
     const secret = createSecret();
     const first = run({ secret });
     const second = answerPairing(first.page.hello, secret, HOST);
     expect(second.check(first.proof)).toBeUndefined();
   });
 
-  it('falls to any change of any message', () => {
+  it('a pairing fails with any change of any message', () => {
     fc.assert(
       fc.property(
         fc.constantFrom('hello', 'answer', 'proof', 'final'),
@@ -133,7 +133,7 @@ describe('pairing', () => {
     );
   });
 
-  it('reads no hello of another length, type or version', () => {
+  it('a hello of another length, type or version is rejected', () => {
     const { hello } = beginPairing(createSecret(), HOST);
     expect(hello).toHaveLength(HELLO_BYTES);
     expect(readHello(hello)?.id).toHaveLength(8);
@@ -151,7 +151,7 @@ describe('pairing', () => {
 describe('the seal of a control link', () => {
   const key = randomBytes(32);
 
-  it('carries messages of every size in order', () => {
+  it('a seal carries messages of every size in order', () => {
     const [near, far] = [new Seal(key), new Seal(key)];
     for (const size of [0, 1, 100, 4_000]) {
       const message = randomBytes(size);
@@ -159,7 +159,7 @@ describe('the seal of a control link', () => {
     }
   });
 
-  it('opens nothing twice, out of order, altered, cut, or sealed with another key', () => {
+  it('a seal opens nothing twice, out of order, altered, cut, or sealed with another key', () => {
     const sender = new Seal(key);
     const [first, second] = [sender.seal(Buffer.from('one')), sender.seal(Buffer.from('two'))];
     const opened = (...messages: Uint8Array[]) => {
@@ -177,7 +177,7 @@ describe('the seal of a control link', () => {
 });
 
 describe('the text of a secret', () => {
-  it('reads back, and is the only one', () => {
+  it('the text of a secret can be read back, and no other text can', () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 16, maxLength: 16 }), (secret) => {
         const text = secretToText(secret);

@@ -20,13 +20,13 @@ const hex = (data: Uint8Array | undefined): string => Buffer.from(data ?? []).to
 const keyPair = (name: string) => nacl.box.keyPair.fromSecretKey(Uint8Array.from(bytes(name)));
 
 describe('appendix A of the tether protocol', () => {
-  it('the secret has the text and the identifier of the page', () => {
+  it('the secret of the test vectors has the text and the identifier of the document', () => {
     expect(secretToText(bytes('tether.secret'))).toBe(text('tether.secret.text'));
     expect(hex(secretFromText(text('tether.secret.text')))).toBe(hex(bytes('tether.secret')));
     expect(hex(secretId(bytes('tether.secret')))).toBe(hex(bytes('tether.id')));
   });
 
-  it('page and laptop pair with the messages and keys of the page', () => {
+  it('page and laptop pair with the messages and keys of the test vectors', () => {
     const [secret, host] = [bytes('tether.secret'), text('tether.host.text')];
     const page = beginPairing(secret, host, keyPair('tether.page.ephemeral.private'));
     expect(hex(page.hello)).toBe(hex(bytes('tether.hello')));
@@ -43,24 +43,27 @@ describe('appendix A of the tether protocol', () => {
     expect(hex(Uint8Array.of(MESSAGE.refusal))).toBe(hex(bytes('tether.refusal')));
   });
 
-  it('P is what the proofs are made from', () => {
+  it('the proofs of the test vectors are made from their P', () => {
     const P = bytes('tether.P');
     const seal = (label: string) => createHmac('sha512', P).update(label).digest().subarray(0, 32);
     expect(hex(seal('page proof'))).toBe(hex(bytes('tether.page-proof').subarray(1)));
     expect(hex(seal('laptop seal'))).toBe(hex(bytes('tether.laptop-seal')));
   });
 
-  it.each(['page', 'laptop'])('the control messages of the %s are sealed and opened in order', (side) => {
-    const [to, from] = [new Seal(bytes(`tether.${side}-seal`)), new Seal(bytes(`tether.${side}-seal`))];
-    for (const n of [0, 1]) {
-      const content = text(`tether.${side}.${n}.text`);
-      expect(hex(to.seal(Uint8Array.from(Buffer.from(content))))).toBe(hex(bytes(`tether.${side}.${n}`)));
-      expect(Buffer.from(from.open(Uint8Array.from(bytes(`tether.${side}.${n}`))) ?? []).toString()).toBe(content);
-    }
-  });
+  it.each(['page', 'laptop'])(
+    'the control messages of the %s in the test vectors are sealed and opened in order',
+    (side) => {
+      const [to, from] = [new Seal(bytes(`tether.${side}-seal`)), new Seal(bytes(`tether.${side}-seal`))];
+      for (const n of [0, 1]) {
+        const content = text(`tether.${side}.${n}.text`);
+        expect(hex(to.seal(Uint8Array.from(Buffer.from(content))))).toBe(hex(bytes(`tether.${side}.${n}`)));
+        expect(Buffer.from(from.open(Uint8Array.from(bytes(`tether.${side}.${n}`))) ?? []).toString()).toBe(content);
+      }
+    },
+  );
 
   it.each(['tether.page.0.text', 'tether.page.1.text', 'tether.message.failed.text'])(
-    '%s is a message of a page',
+    'the test vector %s is a message of a page',
     (name) => {
       const message = decodePageMessage(Buffer.from(text(name)));
       expect(message && Buffer.from(encodeMessage(message)).toString()).toBe(text(name));
@@ -68,14 +71,14 @@ describe('appendix A of the tether protocol', () => {
   );
 
   it.each(['tether.laptop.0.text', 'tether.laptop.1.text', 'tether.message.open.text', 'tether.message.replaced.text'])(
-    '%s is a message of a laptop',
+    'the test vector %s is a message of a laptop',
     (name) => {
       const message = decodeLaptopMessage(Buffer.from(text(name)));
       expect(message && Buffer.from(encodeMessage(message)).toString()).toBe(text(name));
     },
   );
 
-  it('has no vector that the tests above do not use', () => {
+  it('every test vector of the tether protocol is used', () => {
     expect(unused()).toEqual([]);
   });
 });
