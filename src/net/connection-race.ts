@@ -1,12 +1,19 @@
 /**
- * In which order, and when, connections to the addresses of one name are begun ("Happy Eyeballs", RFC 8305 §4 and §5).
- * Pure: it knows no sockets, and time is passed in; what an address is, is the caller's.
+ * In which order, and when, several attempts at the same connection are started ("Happy Eyeballs", RFC 8305 §4 and §5).
+ * Pure: it knows no sockets, and time is passed in; what is tried is up to the caller: an address, or a page.
  */
 
-/** How long an address is alone in the race before the next joins, ms: RFC 8305 §5, "Connection Attempt Delay". */
+/** How long an attempt runs before the next one starts, ms: RFC 8305 §5, "Connection Attempt Delay". */
 export const ATTEMPT_DELAY_MS = 250;
 /** Addresses tried for one name; also the sockets that a race can hold at once. Three of each family, and to spare. */
 export const MAX_ATTEMPTS = 8;
+
+interface RaceOptions {
+  /** Default ATTEMPT_DELAY_MS. */
+  readonly attemptDelayMs?: number;
+  /** Default MAX_ATTEMPTS. */
+  readonly maxAttempts?: number;
+}
 
 /** RFC 8305 §4: two families in turn, each in its own order. */
 export function alternate<A>(first: readonly A[], second: readonly A[]): A[] {
@@ -18,35 +25,42 @@ export function alternate<A>(first: readonly A[], second: readonly A[]): A[] {
 }
 
 /**
- * One race. Calling order: `poll` at the start, after each `handleFailed`, and at `nextTimeout`, until it gives
- * nothing; what it gives is to be begun at once. Whoever connects first has won, which ends the race: there is nothing
- * to call for it.
+ * One race. Calling order: `poll` at the start, after each `handleFailed`, and at `nextTimeout`, until it returns
+ * nothing; the attempt that it returns must be started at once. The first to connect has won, which ends the race:
+ * there is nothing to call for it.
  */
 export class ConnectionRace<A> {
+  private readonly attemptDelayMs: number;
+  private readonly maxAttempts: number;
   private readonly waiting: A[] = [];
-  private begun = 0;
+  private started = 0;
   private running = 0;
   private nextAt = Number.NEGATIVE_INFINITY;
 
-  /** @param addresses in the order in which they are to join; those beyond MAX_ATTEMPTS are left out */
-  constructor(addresses: readonly A[]) {
-    this.add(addresses);
+  /** @param attempts in the order in which they are to start; those beyond `maxAttempts` are left out */
+  constructor(
+    attempts: readonly A[],
+    { attemptDelayMs = ATTEMPT_DELAY_MS, maxAttempts = MAX_ATTEMPTS }: RaceOptions = {},
+  ) {
+    this.attemptDelayMs = attemptDelayMs;
+    this.maxAttempts = maxAttempts;
+    this.add(attempts);
   }
 
   /** More of them, which have become known late. */
-  add(addresses: readonly A[]): void {
-    this.waiting.push(...addresses.slice(0, MAX_ATTEMPTS - this.begun - this.waiting.length));
+  add(attempts: readonly A[]): void {
+    this.waiting.push(...attempts.slice(0, this.maxAttempts - this.started - this.waiting.length));
   }
 
-  /** The address whose attempt begins now, if one does. */
+  /** The attempt that starts now, if one does. */
   poll(now: number): A | undefined {
     if (now < this.nextAt) return undefined;
-    const address = this.waiting.shift();
-    if (address === undefined) return undefined;
-    this.begun += 1;
+    const attempt = this.waiting.shift();
+    if (attempt === undefined) return undefined;
+    this.started += 1;
     this.running += 1;
-    this.nextAt = now + ATTEMPT_DELAY_MS;
-    return address;
+    this.nextAt = now + this.attemptDelayMs;
+    return attempt;
   }
 
   /** An attempt has failed: the next need not wait. */
@@ -55,7 +69,7 @@ export class ConnectionRace<A> {
     this.nextAt = Number.NEGATIVE_INFINITY;
   }
 
-  /** When `poll` gives the next address; Infinity where there is none. */
+  /** When `poll` gives the next attempt; Infinity if there is none. */
   nextTimeout(): number {
     return this.waiting.length === 0 ? Number.POSITIVE_INFINITY : this.nextAt;
   }

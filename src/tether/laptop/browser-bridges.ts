@@ -4,6 +4,7 @@
  */
 import type { Clock, Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
+import { ConnectionRace } from '../../net/connection-race.ts';
 import type { Duty } from '../shared/messages.ts';
 import type { PairedPage } from './paired-page.ts';
 import { OFFLINE_AGAIN_MS, STAGGER_MS } from './tether-limits.ts';
@@ -69,7 +70,7 @@ export class BrowserBridges {
     for (;;) {
       if (this.pages.length === 0) await this.nextPage(signal);
       try {
-        return await new Race(this.inOrder(), makeUrl, signal, this.clock).run();
+        return await new PageRace(this.inOrder(), makeUrl, signal, this.clock).run();
       } catch (error) {
         const fault = error instanceof WstunError ? error.fault : 'internal';
         // The pages are gone, not the way: the next one may come at any moment.
@@ -128,22 +129,17 @@ function dutyOf(page: PairedPage, anyCarries: boolean): Duty {
   return anyCarries ? 'spare' : 'rest';
 }
 
-/**
- * One dial: pages are asked one after the other, each a second after the last or when that has failed. The first link
- * wins.
- */
-class Race {
-  private readonly pages: readonly PairedPage[];
+/** One dial: the pages are asked one after the other, as RFC 8305 has it for addresses; the first link wins. */
+class PageRace {
+  private readonly race: ConnectionRace<PairedPage>;
   private readonly makeUrl: UrlMaker;
   private readonly signal: AbortSignal;
   private readonly over = new AbortController();
-  private next = 0;
-  private underWay = 0;
   private readonly clock: Clock;
   private stagger: Timer | undefined;
 
   constructor(pages: readonly PairedPage[], makeUrl: UrlMaker, signal: AbortSignal, clock: Clock) {
-    this.pages = pages;
+    this.race = new ConnectionRace(pages, { attemptDelayMs: STAGGER_MS, maxAttempts: pages.length });
     this.clock = clock;
     this.makeUrl = makeUrl;
     this.signal = AbortSignal.any([signal, this.over.signal]);
@@ -151,32 +147,31 @@ class Race {
 
   async run(): Promise<TetherLink> {
     try {
-      return await new Promise((resolve, reject) => this.askNext(resolve, reject));
+      // Without a page all have gone since the race was made: one that is removed in the turn in which it joined.
+      return await new Promise((resolve, reject) => this.startNext(resolve, reject, new WstunError('link-lost')));
     } finally {
       this.clock.clearTimeout(this.stagger);
       this.over.abort();
     }
   }
 
-  private askNext(resolve: (link: TetherLink) => void, reject: (error: unknown) => void): void {
+  private startNext(resolve: (link: TetherLink) => void, reject: (error: unknown) => void, lastError: unknown): void {
     this.clock.clearTimeout(this.stagger);
-    const page = this.pages[this.next];
+    const now = this.clock.now();
+    const page = this.race.poll(now);
+    const nextAt = this.race.nextTimeout();
+    if (nextAt < Number.POSITIVE_INFINITY)
+      this.stagger = this.clock.setTimeout(() => this.startNext(resolve, reject, lastError), Math.max(0, nextAt - now));
     if (page === undefined) {
-      // All are gone since the race was made: a page that is thrown out in the turn in which it joined.
-      if (this.underWay === 0) reject(new WstunError('link-lost'));
+      if (this.race.isLost) reject(lastError);
       return;
     }
-    this.next += 1;
-    this.underWay += 1;
-    if (this.next < this.pages.length)
-      this.stagger = this.clock.setTimeout(() => this.askNext(resolve, reject), STAGGER_MS);
     page.open(this.makeUrl(page.skewMs), this.signal).then(
       // A request that was settled by `over` never brings a link, so the winner is the only one.
       (link) => resolve(link),
       (error: unknown) => {
-        this.underWay -= 1;
-        if (this.next < this.pages.length) this.askNext(resolve, reject);
-        else if (this.underWay === 0) reject(error);
+        this.race.handleFailed();
+        this.startNext(resolve, reject, error);
       },
     );
   }
