@@ -42,13 +42,13 @@ const FRONTS: readonly Front[] = [
     name: 'nginx that passes the upgrade on in HTTP/1.0',
     start: nginx((relay) => `location / { proxy_pass http://127.0.0.1:${relay}; ${UPGRADE} }`),
     code: 'WSTUN-E219',
-    log: /without its upgrade \(HTTP\/1\.0\)/,
+    log: /without its WebSocket upgrade \(HTTP\/1\.0\)/,
   },
   {
     name: 'nginx with HTTP/1.1 and no upgrade',
     start: nginx((relay) => `location / { proxy_pass http://127.0.0.1:${relay}; proxy_http_version 1.1; gzip on; }`),
     code: 'WSTUN-E219',
-    log: /without its upgrade \(no Upgrade, Connection: close\)/,
+    log: /without its WebSocket upgrade \(no Upgrade, Connection: close\)/,
   },
   {
     name: 'nginx that strips the path',
@@ -67,13 +67,13 @@ const FRONTS: readonly Front[] = [
     ),
     relayArgs: ['--path', '/'],
     code: 'WSTUN-E220',
-    log: /another path, \/app\/… instead of \/…/,
+    log: /under the path \/app\/… instead of \/…/,
   },
   {
     name: 'Apache with ProxyPass alone',
     start: async (relay) => ({ port: await startApache(`ProxyPass / http://127.0.0.1:${relay}/`) }),
     code: 'WSTUN-E219',
-    log: /without its upgrade \(.*no Upgrade/,
+    log: /without its WebSocket upgrade \(.*no Upgrade/,
   },
   {
     name: 'HAProxy that drops the upgrade',
@@ -86,7 +86,7 @@ const FRONTS: readonly Front[] = [
     start: async (relay) => ({ port: await startHaproxy(relay, 'http-request set-path /other%[path]') }),
     relayArgs: ['--path', '/'],
     code: 'WSTUN-E220',
-    log: /another path, \/other\/… instead of \/…/,
+    log: /under the path \/other\/… instead of \/…/,
   },
 ];
 
