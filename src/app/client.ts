@@ -10,6 +10,7 @@ import { refuseOpenToNetwork } from '../proxy/listen-check.ts';
 import { DEFAULT_PROXY_LIMITS } from '../proxy/proxy-limits.ts';
 import { type ProxyServer, startProxyServer } from '../proxy/proxy-server.ts';
 import { RelaySessionDialer, refuseUnsealed } from '../tunnel/dial/session-dialer.ts';
+import type { StallInfo } from '../tunnel/session/stall-watch.ts';
 import { type ClientObserver, TunnelClient } from '../tunnel/session/tunnel-client.ts';
 import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
 import { followNetwork } from './network.ts';
@@ -29,17 +30,8 @@ export interface ClientEvents {
   onLinkLost?(info: { readonly streams: number }): void;
   /** A new link carries the streams. None was lost. */
   onResumed?(info: { readonly awayMs: number; readonly streams: number }): void;
-  /**
-   * Nothing has come through the link for `silentMs`, nor through `links` others since. `onlyShort`: short messages
-   * pass. `error`: why the last attempt failed.
-   */
-  onStalled?(info: {
-    readonly silentMs: number;
-    readonly streams: number;
-    readonly links: number;
-    readonly onlyShort: boolean;
-    readonly error: WstunError | undefined;
-  }): void;
+  /** Nothing has come through the link for `silentMs`, nor through `links` others since. */
+  onStalled?(info: StallInfo & { readonly streams: number }): void;
   /** The other end is shutting down. The streams may finish; new ones use the next session. */
   onDraining?(info: { readonly streams: number }): void;
   /** The session has ended, and its streams with it. The next one follows unless `isFinal`. */

@@ -1,7 +1,7 @@
 /**
- * Says when the process has no file descriptor left, or hardly any. Every connection takes one, and beyond the limit
- * whatever needs one fails, mostly without a word: libuv accepts a connection then only to close it. Owns the look at
- * the kernel and the warning; what is refused meanwhile is its callers' to decide.
+ * Tells whether the process has no file descriptor left, or hardly any. Every connection takes one. Beyond the limit,
+ * whatever needs one fails, mostly without an error: libuv accepts a connection only to close it. This file asks the
+ * kernel and warns; its callers decide what to reject.
  */
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { devNull } from 'node:os';
@@ -10,17 +10,17 @@ import type { Logger } from '../observability/logger.ts';
 
 /** Kept for new links and for files, so that streams alone cannot lock everybody out. */
 const RESERVE = 64;
-/** Of a low limit the reserve is this share. */
+/** The share of a low limit that is the reserve. */
 const RESERVE_SHARE = 1 / 8;
 const WATCH_MS = 1_000;
-/** It may last for hours. */
+/** A shortage may last for hours. */
 const SAY_EVERY_MS = 60_000;
 
 interface DescriptorGuardOptions {
   readonly logger: Logger;
-  /** How many the process may have; undefined: unknown here. Default: what the kernel says. */
+  /** How many the process may have; undefined: not known. Default: what the kernel says. */
   readonly limit?: number | undefined;
-  /** The lowest descriptor that is free; undefined where none is. Default: opens one. */
+  /** The lowest free descriptor; undefined: there is none. Default: opens one. */
   readonly lowestFree?: () => number | undefined;
 }
 
@@ -48,8 +48,8 @@ export class DescriptorGuard {
   }
 
   /**
-   * True while only the reserve is left: new streams are to be refused. Looks each time, since a burst of streams takes
-   * what is left within milliseconds: two system calls, some 10 µs. @param now of any monotonic clock, ms
+   * True while only the reserve is left: new streams must be rejected. Asks the kernel at each call (two system calls,
+   * 10 µs), because a burst of streams takes what is left within milliseconds. @param now of any monotonic clock, ms
    */
   isShort(now = performance.now()): boolean {
     const free = this.lowestFree();
@@ -58,7 +58,7 @@ export class DescriptorGuard {
     return isShort;
   }
 
-  /** Looks again and again, until `stop`: what fails for want of a descriptor often tells nobody. */
+  /** Checks once a second until `stop`, because most failures for lack of a descriptor are reported nowhere. */
   watch(): void {
     this.timer = setInterval(() => this.isShort(), WATCH_MS).unref();
   }
@@ -98,7 +98,7 @@ function kernelLimit(): number | undefined {
   }
 }
 
-/** POSIX gives out the lowest that is free (open(2)). */
+/** POSIX hands out the lowest free one (open(2)). */
 function openOne(): number | undefined {
   try {
     const descriptor = openSync(devNull, 'r');

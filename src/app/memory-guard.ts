@@ -1,12 +1,12 @@
 /**
- * Says when the process holds as much memory as it may: then it takes no new sessions and streams, while those that
- * live go on. Looks at what the kernel counts, because that is what the process would be killed for.
+ * Tells whether the process holds as much memory as it may. It then accepts no new sessions and streams; existing ones
+ * continue. It measures what the kernel counts, because the kernel would kill the process for that.
  */
 import { totalmem } from 'node:os';
 
-/** Of what the machine has, or the container. The rest is for the system, and for what live streams still take. */
+/** Of the memory of the machine or container. The rest is for the system and for existing streams. */
 const DEFAULT_SHARE = 0.7;
-/** A look costs some 10 µs; between two of them, what new sessions take is little. */
+/** A measurement costs 10 µs. New sessions take little memory between two of them. */
 const LOOK_MS = 50;
 
 export class MemoryGuard {
@@ -28,7 +28,7 @@ export class MemoryGuard {
     try {
       this.over = this.measure() > this.limit;
     } catch {
-      // It reads a file of /proc, which fails when no descriptor is left: that is descriptor-guard.ts's to tell.
+      // It reads a file in /proc. That fails when no descriptor is left, which descriptor-guard.ts reports.
     }
     return this.over;
   }

@@ -1,4 +1,4 @@
-/** Settings of the JavaScript engine for a process that moves bytes. */
+/** Settings of V8 and of reads for a process that moves many bytes. */
 import { setFlagsFromString } from 'node:v8';
 import { expectPlainReads } from '../memory/pieces.ts';
 

@@ -1,5 +1,5 @@
 /**
- * By which URL clients reach a relay: as it was given, now or at an earlier start, else guessed from where it listens.
+ * The URL by which clients reach a relay: as given now, as given at an earlier start, or guessed from its addresses.
  */
 import { networkInterfaces } from 'node:os';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
@@ -14,7 +14,7 @@ export interface UrlWishes {
   readonly url?: string;
   /** Whether the relay itself speaks TLS. */
   readonly tls: boolean;
-  /** As the gate has it. */
+  /** The prefix that the gate requires. */
   readonly path: string | undefined;
 }
 
@@ -26,8 +26,8 @@ export interface PublicUrl {
 }
 
 /**
- * Remembered, for the invites of `wstun access add` and for starts without `--url`. @throws WstunError bad-url,
- * state-unusable
+ * Remembers the URL for the invites of `wstun access add` and for starts without `--url`.
+ * @throws WstunError bad-url, state-unusable
  */
 export async function settleUrl(
   state: StateDir,
@@ -42,7 +42,7 @@ export async function settleUrl(
   return { url, source, fault: faultOfUrl(url, wishes.tls, addresses) };
 }
 
-/** Where the file does not say: a guess is always an address of the machine, or where the relay was told to listen. */
+/** If the file does not say: a guess is always an address of the machine, or one that the relay listens on. */
 export function wasGiven(
   { url, source }: RememberedUrl,
   addresses: readonly HostPort[],
@@ -52,13 +52,13 @@ export function wasGiven(
   const host = hostOf(url);
   const ip = parseIp(host);
   if (ip === undefined) return host !== 'localhost' && !addresses.some((address) => address.host === host);
-  // A private one may be a guess of when the machine had another address; a public one is a router's in front of it.
+  // A private address may be a guess from a time when the machine had it. A public one is that of a router.
   return specialRange(ip) === undefined && !own.includes(host);
 }
 
 /**
- * Why no client can come in by that URL, where that is certain: it leads to a port of this relay, and to the wrong
- * protocol. Whatever else may be in front of a relay (a proxy, a router) is not known here.
+ * Why no client can use that URL, if that is certain: it leads to a port of this relay, but to the wrong protocol. What
+ * is in front of a relay (a proxy, a router) is not known here.
  */
 export function faultOfUrl(
   url: string,

@@ -1,6 +1,6 @@
 /**
- * All of a relay that hangs on its keys: which tickets open, where links lead, and the sessions of its own exit. Made
- * anew when the keys are rotated; addresses, files and the access list live on outside.
+ * Everything of a relay that depends on its keys: which tickets it accepts, where links are routed, and the sessions of
+ * its own exit. A rotation of the keys creates another one. Listeners, files and the access list are not part of it.
  */
 import { decodeBase64url } from '../crypto/base64url.ts';
 import { isPublicKey } from '../crypto/public-key.ts';
@@ -82,8 +82,8 @@ export class RelayRouter {
   }
 
   /**
-   * Clients of exits that are not back yet are to be told so, once `restored`. What is left of exits that were removed
-   * meanwhile is forgotten.
+   * Takes over the exits that were known before a restart: until they return, their clients are told that they are
+   * absent. Exits that are no longer on the list are forgotten.
    */
   restoreExits(): void {
     const { known, access } = this.options;
@@ -94,7 +94,7 @@ export class RelayRouter {
     }
   }
 
-  /** Resolves when the keys of all those exits are known. */
+  /** Resolves when the keys of all these exits are known. */
   restored(): Promise<void> {
     return this.rendezvous.restored();
   }
@@ -103,7 +103,7 @@ export class RelayRouter {
     const { peer, role, destination, rotationProof } = admitted;
     const { sessions, isOverloaded } = this.options;
     if (rotationProof !== undefined) this.rejections.rejectRetired(link, peer, admitted, rotationProof);
-    // The relay's own exit knows new sessions from those that only lost their link; of others, nobody here can tell.
+    // The relay's own exit can tell new sessions from resumed ones. For other exits the relay cannot.
     else if (role === 'client' && (destination !== '' || sessions === undefined) && isOverloaded())
       this.rejections.rejectOverloaded(link, peer);
     else if (role === 'exit' || destination !== '') this.rendezvous.serve(link, admitted);
@@ -111,7 +111,7 @@ export class RelayRouter {
     else sessions.serve(link, peer);
   }
 
-  /** Other keys are in force: whoever is here by these has to go. */
+  /** Other keys are in force: ends everything that was admitted by these. */
   retire(): void {
     this.clocks.close();
     this.options.sessions?.endAll('keys-rotated');
@@ -120,12 +120,12 @@ export class RelayRouter {
 
   async close(graceMs: number): Promise<void> {
     this.clocks.close();
-    // At once: only the streams of the relay's own exit would be lost with it.
+    // At once: sessions with named exits resume at the next start. Only those of the relay's own exit would be lost.
     this.rendezvous.close();
     await this.options.sessions?.close(graceMs);
   }
 
-  /** Those of the list, and the clients that its exits had announced. */
+  /** Peers of the list, and clients that its exits had announced. */
   private retiredPeers(keys: RetiredKeys): Peer[] {
     const exits = this.options.access.exitNames();
     const announced = [...keys.exits].flatMap(([exit, list]) =>

@@ -107,8 +107,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   let relay: RunningRelay | undefined;
   try {
     relay = new RunningRelay({ ...options, path, logger, dialling }, files);
-    await relay.start();
-    return relay;
+    return await relay.start();
   } catch (error) {
     await (relay ?? files).close(0);
     throw error;
@@ -151,8 +150,7 @@ async function refuseExits(state: StateDir): Promise<void> {
   throw new WstunError('state-unusable', `${state.path} belongs to an exit, and a relay needs its own`);
 }
 
-class RunningRelay implements Relay {
-  firstInvite: string | undefined;
+class RunningRelay {
   private readonly options: Checked;
   private readonly files: Files;
   private readonly tlsFiles: TlsFiles | undefined;
@@ -167,51 +165,31 @@ class RunningRelay implements Relay {
     this.router = this.createRouter();
   }
 
-  get listen(): readonly string[] {
-    return this.server?.addresses.map(formatHostPort) ?? [];
-  }
-
-  get admin(): string | undefined {
-    return this.server?.adminAddress && formatHostPort(this.server.adminAddress);
-  }
-
-  get url(): string {
-    return this.publicUrl?.url ?? '';
-  }
-
-  get urlSource(): PublicUrl['source'] {
-    return this.publicUrl?.source ?? 'guessed';
-  }
-
-  get urlFault(): string | undefined {
-    return this.publicUrl?.fault;
-  }
-
-  get state(): string {
-    return this.files.serving.directory.path;
-  }
-
-  async start(): Promise<void> {
+  async start(): Promise<Relay> {
     const { serving } = this.files;
     // Before anything listens: whoever came first would be rejected.
     this.router.admit(serving.access.replace(await serving.file.read()));
     this.router.restoreExits();
-    await this.listenWhen(this.router.restored());
-    if (this.options.exit !== false && (await serving.file.readText()) === undefined)
-      this.firstInvite = await this.invite('default');
+    const { addresses, adminAddress } = await this.listenWhen(this.router.restored());
+    const { url, source, fault } = await this.settleUrl(addresses);
+    const isNew = this.options.exit !== false && (await serving.file.readText()) === undefined;
+    const firstInvite = isNew ? await this.invite('default') : undefined;
     await serving.follow(
       (kept) => this.router.admit(kept),
       () => this.rotate(),
     );
-  }
-
-  invite(name: string, options: PeerOptions = {}): Promise<string> {
-    const { serving } = this.files;
-    return serving.invite(relayIssuer(serving.keys.identity, this.url), name, options);
-  }
-
-  remove(name: string): Promise<void> {
-    return this.files.serving.remove(name);
+    return {
+      listen: addresses.map(formatHostPort),
+      url,
+      urlSource: source,
+      urlFault: fault,
+      firstInvite,
+      state: serving.directory.path,
+      admin: adminAddress && formatHostPort(adminAddress),
+      invite: (name, options) => this.invite(name, options),
+      remove: (name) => serving.remove(name),
+      close: (graceMs) => this.close(graceMs),
+    };
   }
 
   async close(graceMs = DRAIN_MS): Promise<void> {
@@ -222,20 +200,26 @@ class RunningRelay implements Relay {
     await this.files.close();
   }
 
+  private invite(name: string, options: PeerOptions = {}): Promise<string> {
+    const { serving } = this.files;
+    return serving.invite(relayIssuer(serving.keys.identity, this.publicUrl?.url ?? ''), name, options);
+  }
+
   /** @param settled the keys of the exits may be many: whoever comes meanwhile waits */
-  private async listenWhen(settled: Promise<void>): Promise<void> {
-    const { options } = this;
+  private async listenWhen(settled: Promise<void>): Promise<RelayServer> {
     const tls = await this.tlsFiles?.read();
-    const server = await startRelayServer({ ...this.serverOptions(), settled, ...(tls && { tls }) });
-    this.server = server;
-    this.tlsFiles?.follow(server.setTls, options.logger);
-    const wishes = {
-      ...(options.url !== undefined && { url: options.url }),
-      tls: tls !== undefined,
-      path: options.path,
-    };
-    this.publicUrl = await settleUrl(this.files.serving.directory, wishes, server.addresses);
-    await options.dialling.publicAddresses.followHost(new URL(this.url).hostname);
+    this.server = await startRelayServer({ ...this.serverOptions(), settled, ...(tls && { tls }) });
+    this.tlsFiles?.follow(this.server.setTls, this.options.logger);
+    return this.server;
+  }
+
+  private async settleUrl(addresses: readonly HostPort[]): Promise<PublicUrl> {
+    const { url, path, tls, dialling } = this.options;
+    const wishes = { ...(url !== undefined && { url }), path, tls: tls !== undefined };
+    const settled = await settleUrl(this.files.serving.directory, wishes, addresses);
+    this.publicUrl = settled;
+    await dialling.publicAddresses.followHost(new URL(settled.url).hostname);
+    return settled;
   }
 
   private serverOptions(): RelayServerOptions {

@@ -1,6 +1,6 @@
 /**
- * The certificate and the key of a relay as two files that something else renews: read at the start, and again when
- * they change. Whether the two fit together is the server's to say.
+ * The certificate and the key of a relay, in two files that another program renews. They are read at the start and
+ * when they change. The server checks whether they belong together.
  */
 import { readFile, stat } from 'node:fs/promises';
 import { WstunError } from '../errors.ts';
@@ -14,7 +14,7 @@ const SETTLE_MS = 500;
 
 export class TlsFiles {
   private readonly paths: readonly [cert: string, key: string];
-  /** Of the pair that was read last, whether it could be used or not. */
+  /** The signature of the pair that was read last, whether it could be used or not. */
   private readPair = '';
   private watch: FileWatch | undefined;
 
@@ -24,14 +24,14 @@ export class TlsFiles {
 
   /** @throws WstunError bad-certificate */
   async read(): Promise<TlsPair> {
-    // First: what changes while it is read is a change.
+    // Before the files are read, so that a change in between counts as one.
     this.readPair = await this.stamp();
     const [cert, key] = this.paths;
     return { cert: await readPem(cert), key: await readPem(key) };
   }
 
   /**
-   * Hands each new pair over, until `stop`. What cannot be read, or makes `use` throw, is logged once for each change.
+   * Passes each new pair to `use`, until `stop`. A pair that cannot be read or used is logged once for each change.
    */
   follow(use: (pair: TlsPair) => void, logger: Logger): void {
     this.watch = new FileWatch({

@@ -1,6 +1,6 @@
 /**
- * `wstun access add | list | set | renew | remove`: edits the access list of a state directory; a running relay follows
- * by itself.
+ * `wstun access add | list | set | renew | remove`: edits the access list of a state directory. A running relay or exit
+ * follows the file.
  */
 import {
   accessFile,
@@ -40,7 +40,7 @@ interface SetOptions extends StateOption, LimitTexts {
   readonly disallow?: readonly string[];
 }
 
-/** Nothing is made before all that was typed has been judged: what fails leaves no directory and no keys behind. */
+/** Checks everything before it creates anything: a command that fails leaves no directory and no keys. */
 export async function addAccess(name: string, options: AddOptions): Promise<void> {
   const { role, allow } = options;
   const entry = newEntry(name, { role, allow, limits: parseLimitOptions(options) });
@@ -57,7 +57,7 @@ export async function addAccess(name: string, options: AddOptions): Promise<void
   showInvite(name, issuer, invite);
 }
 
-/** A new peer under the same name, with the same rules: the invite before is void from then on. */
+/** A new peer under the same name, with the same rules. The previous invite is revoked. */
 export async function renewAccess(
   name: string,
   options: StateOption & ConfirmOptions & { readonly url?: string },
@@ -95,7 +95,7 @@ export async function listAccess(options: StateOption & { json?: boolean }): Pro
     );
 }
 
-/** The invite stays, and sessions go on. */
+/** The invite stays valid, and sessions continue. */
 export async function setAccess(name: string, options: SetOptions): Promise<void> {
   const { allow = [], disallow = [] } = options;
   const limits = parseLimitChanges(options);
@@ -109,14 +109,14 @@ export async function removeAccess(name: string, options: StateOption): Promise<
   if (process.stderr.isTTY) tell(`wstun: ${name} was removed; its sessions end within two seconds`);
 }
 
-/** Keys that no relay has started with: in a directory that was named they are meant, elsewhere perhaps not. */
+/** No relay has used this directory. If it was not named, the person may have meant another one. */
 async function confirmNewKeys(path: string, url: string | undefined, options: AddOptions): Promise<void> {
   if (url === undefined) throw unknownUrl(path);
   if (options.state === undefined)
     await confirm(`There are no keys in ${path} yet. wstun will make new ones, for a relay.`, options);
 }
 
-/** On stdout the invite alone; for a person, by which way it leads. */
+/** Only the invite on stdout. A person also sees its URL. */
 function showInvite(name: string, { relayUrls }: Issuer, invite: string): void {
   if (process.stderr.isTTY) tell(`invite for ${name}, through ${relayUrls.join(' or ')}`);
   printLine(invite);
@@ -126,7 +126,7 @@ function tell(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-/** Of this month. */
+/** In this month. */
 function describeUse(bytes: number | undefined): string[] {
   return bytes === undefined ? [] : [`used=${(bytes / 1_000_000).toFixed(1)}MB`];
 }

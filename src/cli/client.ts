@@ -8,7 +8,7 @@ import { followHangups } from './hangups.ts';
 import { counted, OutageReport, seconds } from './outage-report.ts';
 import { Output, type OutputOptions } from './output.ts';
 import { describeProxy } from './proxy-usage.ts';
-import { DRAIN_MS, firstSignal } from './shutdown.ts';
+import { firstSignal } from './shutdown.ts';
 import { stallEvent, stallText } from './stall-report.ts';
 import { onEachLine, reportTether } from './tether.ts';
 
@@ -49,7 +49,7 @@ export async function runClient(options: ClientCommand): Promise<void> {
 }
 
 async function runUntilSignal(client: Client, output: Output, outage: OutageReport): Promise<void> {
-  const close = (graceMs: number) => {
+  const close = (graceMs?: number) => {
     outage.handleOver();
     return client.close(graceMs);
   };
@@ -61,7 +61,7 @@ async function runUntilSignal(client: Client, output: Output, outage: OutageRepo
     throw error;
   }
   output.say('wstun: closing; press Ctrl-C again to stop now');
-  await close(DRAIN_MS);
+  await close();
 }
 
 /** What happens to a client, as events and as lines. */

@@ -2,19 +2,19 @@
 import { createInterface } from 'node:readline';
 import { WstunError } from '../errors.ts';
 
-/** Who is asked may look something up; after that it counts as a no, ms. */
+/** Time to answer, ms. No answer counts as a no. */
 const ANSWER_LIMIT_MS = 300_000;
 
 export interface ConfirmOptions {
   readonly yes?: boolean;
 }
 
-/** A person sees what stands on stderr, and can answer. */
+/** Whether a person can read the question and answer it. */
 function isWatched(): boolean {
   return process.stdin.isTTY === true && process.stderr.isTTY === true;
 }
 
-/** Asks on a terminal; elsewhere, and with `yes`, it is a yes. @throws WstunError not-confirmed */
+/** Asks on a terminal. Without a terminal, or with `yes`, nobody is asked. @throws WstunError not-confirmed */
 export async function confirm(question: string, { yes = false }: ConfirmOptions): Promise<void> {
   if (yes || !isWatched()) return;
   process.stderr.write(`${question} Continue? [y/N] `);
@@ -23,9 +23,9 @@ export async function confirm(question: string, { yes = false }: ConfirmOptions)
   if (!/^\s*y(es)?\s*$/i.test(answer ?? '')) throw new WstunError('not-confirmed');
 }
 
-/** Undefined where the terminal was closed, or nobody answers. */
+/** Undefined if the terminal was closed or nobody answered. */
 async function readLine(): Promise<string | undefined> {
-  // Not the terminal's own editing: Ctrl-C then ends the process as everywhere.
+  // Without line editing, so that Ctrl-C ends the process as usual.
   const lines = createInterface({ input: process.stdin, terminal: false });
   const limit = setTimeout(() => lines.close(), ANSWER_LIMIT_MS);
   try {

@@ -10,7 +10,7 @@ import { followHangups } from './hangups.ts';
 import { OutageReport } from './outage-report.ts';
 import { Output, type OutputOptions } from './output.ts';
 import { shellQuote } from './shell.ts';
-import { DRAIN_MS, firstSignal } from './shutdown.ts';
+import { firstSignal } from './shutdown.ts';
 
 interface ExitCommand extends OutputOptions, InviteOptions, DialTexts, ConfirmOptions {
   readonly state?: string;
@@ -39,7 +39,7 @@ export async function runExit(options: ExitCommand): Promise<void> {
     throw error instanceof WstunError && error.fault === 'invite-missing' ? missingInvite() : error;
   });
   followHangups(exit, output.logger);
-  const close = (graceMs: number) => {
+  const close = (graceMs?: number) => {
     outage.handleOver();
     return exit.close(graceMs);
   };
@@ -48,7 +48,7 @@ export async function runExit(options: ExitCommand): Promise<void> {
   if (error instanceof WstunError) output.sayEnded(error);
   // Sessions that stand are as good as before, whatever ends the registration: they too may end by themselves.
   output.say('wstun: draining; press Ctrl-C again to stop now');
-  await close(DRAIN_MS);
+  await close();
   if (error !== undefined) throw error;
 }
 

@@ -1,4 +1,4 @@
-/** Where a command finds the invite that it was given. */
+/** Finds the invite that a command was given. */
 import { createReadStream } from 'node:fs';
 import { MAX_PASTED_CHARS } from '../crypto/pasted-text.ts';
 import { WstunError } from '../errors.ts';
@@ -9,17 +9,16 @@ export interface InviteOptions {
   readonly inviteFile?: string;
 }
 
-/** In UTF-16; what is beyond is refused before it fills the memory. */
+/** In UTF-16. A longer file is rejected before it fills the memory. */
 const MAX_BYTES = 2 * MAX_PASTED_CHARS;
 
 /**
- * The argument, else the file, else $WSTUN_INVITE, which is deleted from the environment; undefined where there is none
- * of them.
+ * The argument, else the file, else $WSTUN_INVITE, which is deleted from the environment; undefined if there is none.
  * @throws WstunError invite-missing for a file that cannot be read, invite-malformed for one that is far too long
  */
 export async function findInvite(options: InviteOptions): Promise<string | undefined> {
   const fromEnvironment = process.env.WSTUN_INVITE;
-  // What we start must not inherit the secret.
+  // Child processes must not inherit the secret.
   delete process.env.WSTUN_INVITE;
   if (options.invite !== undefined) return options.invite;
   if (options.inviteFile !== undefined) return readInviteFile(options.inviteFile);
@@ -47,7 +46,7 @@ async function readSome(source: AsyncIterable<Buffer | string>): Promise<Buffer>
   return Buffer.concat(chunks);
 }
 
-/** Windows' own editor and shell write UTF-16, with a mark in front. */
+/** The editor and the shell of Windows write UTF-16, with a byte order mark. */
 function textOf(bytes: Buffer): string {
   const mark = bytes.length >= 2 ? bytes.readUInt16BE(0) : 0;
   if (mark === 0xfffe) return bytes.toString('utf16le');

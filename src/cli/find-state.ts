@@ -1,6 +1,6 @@
 /**
- * Which state directory a command is for: the one that was named, else the one on this machine that has keys. Never
- * makes one, and guesses between two only where just one can be meant.
+ * The state directory that a command uses: the named one, else the one on this machine that has keys. Never creates
+ * one. Chooses between two only if the command is possible with just one of them.
  */
 import { existsSync, lstatSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,10 +15,10 @@ export interface StateOption {
   readonly state?: string;
 }
 
-/** Where to look; a test has its own. */
+/** Where to look. Tests pass their own. */
 export interface Surroundings {
   readonly env: NodeJS.ProcessEnv;
-  /** Where services have their state, below a directory that begins with "wstun". */
+  /** Where services have their state, in directories whose names begin with "wstun". */
   readonly services: readonly string[];
   readonly passwd: string;
 }
@@ -31,27 +31,27 @@ const HERE: Surroundings = {
 
 type Role = 'relay' | 'exit';
 
-/** Of `wstun relay` and `wstun exit`, which make theirs. */
+/** For `wstun relay` and `wstun exit`, which create theirs. */
 export function stateDirFor(role: Role, { state }: StateOption): string {
   return state ?? defaultStateDir(role, process.env);
 }
 
 /**
- * For commands that look at a state, or change one.
+ * For commands that read or change an existing directory.
  * @throws WstunError state-ambiguous, state-missing
  */
 export function findState({ state }: StateOption, here: Surroundings = HERE): string {
   if (state !== undefined) return state;
   const found = theOne(here);
-  // One that was begun and has no keys yet is empty, and can be shown to be.
+  // A directory without keys can be listed, too: it is empty.
   const begun = found ?? defaults(here).find((path) => existsSync(path));
   if (begun === undefined) throw missing(here);
   return begun;
 }
 
 /**
- * For `access add`, which may make the first keys of a relay: `isNew` says that it would.
- * @throws WstunError state-ambiguous, state-missing where a service on this machine has one that may be meant
+ * For `access add`, which may create the first keys of a relay: then `isNew` is true.
+ * @throws WstunError state-ambiguous, state-missing if a service on this machine has one that may be meant
  */
 export function findStateToAdd(
   { state, role = 'client' }: StateOption & { readonly role?: AccessRole },
@@ -59,20 +59,20 @@ export function findStateToAdd(
 ): { readonly path: string; readonly isNew: boolean } {
   if (state !== undefined) return { path: state, isNew: !hasIdentity(state) };
   const [relay = ''] = defaults(here);
-  // Only a relay has exits on its list.
+  // Only the access list of a relay has exits.
   const found = role === 'exit' && hasIdentity(relay) ? relay : theOne(here);
   if (found !== undefined) return { path: found, isNew: false };
   if (elsewhere(here).length > 0) throw missing(here);
   return { path: relay, isNew: true };
 }
 
-/** ` --state DIR` as a shell takes it; empty where commands find the directory by themselves. */
+/** ` --state DIR`, quoted for a shell; empty if commands find the directory without it. */
 export function stateArgument(path: string, here: Surroundings = HERE): string {
   const [relay = '', exit = ''] = defaults(here);
   return path === relay && !hasIdentity(exit) ? '' : ` --state ${shellQuote(path)}`;
 }
 
-/** The exit of this machine, for who looks for a relay's. */
+/** The directory of this machine's exit, if it has one. */
 export function exitHere(here: Surroundings = HERE): string | undefined {
   return defaults(here).slice(1).find(hasIdentity);
 }
@@ -111,7 +111,7 @@ function elsewhere({ env, services, passwd }: Surroundings): string[] {
   return [...found.values()];
 }
 
-/** What cannot be looked into may. */
+/** True also for a directory that cannot be read. */
 function mayHaveKeys(path: string): boolean {
   try {
     statSync(join(path, 'identity.key'));
@@ -121,7 +121,7 @@ function mayHaveKeys(path: string): boolean {
   }
 }
 
-/** A link that leads into a closed directory, as systemd makes it, is seen all the same. */
+/** Also true for a symlink into a directory that cannot be read, as systemd creates them. */
 function isSeen(path: string): boolean {
   try {
     lstatSync(path);

@@ -1,11 +1,11 @@
-/** SIGHUP of a command: a new link is tried. Only for commands, since signals belong to the process. */
+/** SIGHUP makes a client or an exit try a new link. Only for commands, because signals belong to the process. */
 import { closeSync, openSync } from 'node:fs';
 import type { Logger } from '../observability/logger.ts';
 
 /**
- * SIGHUP says two things: "try again now" from a person or a script, and "your terminal is gone" from the kernel or a
- * shell. The latter must end a command that was started in a terminal, as it would without a handler; under nohup it
- * goes on.
+ * A person or a script sends SIGHUP to ask for a new link; the kernel or a shell sends it when the terminal is closed.
+ * The latter must end a command that was started in a terminal, as it would without a handler. Under nohup the command
+ * continues.
  */
 export function followHangups(program: { reconnect(): void }, logger: Logger): void {
   const inTerminal = process.stderr.isTTY === true;
@@ -15,7 +15,7 @@ export function followHangups(program: { reconnect(): void }, logger: Logger): v
       logger.debug({ change: 'asked' }, 'the network may have changed');
       return program.reconnect();
     }
-    // Both the kernel and the shell may tell of it.
+    // The kernel and the shell may both send it.
     if (leaving) return;
     leaving = true;
     for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});

@@ -1,4 +1,4 @@
-/** `wstun keys rotate`: new keys for a relay or an exit; whichever runs with the directory takes them up by itself. */
+/** `wstun keys rotate`: new keys for a relay or an exit, which uses them at once if it is running. */
 
 import { accessFile } from '../app/invites.ts';
 import { RETIRED_DAYS, rotateKeys } from '../state/retired-keys.ts';
@@ -12,7 +12,7 @@ interface RotateOptions extends StateOption, ConfirmOptions {
   readonly dryRun?: boolean;
 }
 
-/** A question names as many. */
+/** Names in a question. */
 const NAMED = 5;
 
 /** stdout: the names that need new invites, one a line. */

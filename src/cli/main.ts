@@ -23,24 +23,23 @@ import { understandPaste, withoutSecrets } from './pasted-arguments.ts';
 export async function main(argv: readonly string[]): Promise<void> {
   tuneMemory();
   const args = argv.slice(2);
-  // As with XDG_STATE_HOME: a variable that is empty says nothing.
+  // An empty variable counts as absent, as with XDG_STATE_HOME.
   if (process.env.WSTUN_STATE === '') delete process.env.WSTUN_STATE;
-  // A reader that goes away (`wstun access list | head`, a closed terminal) is no fault of ours, and ends nothing that
-  // runs.
+  // A reader that goes away (`wstun access list | head`, a closed terminal) must end nothing that runs.
   for (const output of [process.stdout, process.stderr]) output.on('error', () => {});
   try {
     await buildProgram(args).parseAsync(understandPaste(args), { from: 'user' });
   } catch (error) {
     const code = report(error, args);
     await resetsAreOut();
-    // Not only the exit code: a listener that is left must not keep a failed command alive.
+    // Not just the exit code: a listener that is left must not keep a failed command alive.
     process.exit(code);
   }
 }
 
 /**
- * Streams tell their sockets of a cut in events, which take a few turns; the kernel would end what is left of a process
- * that is gone cleanly, and half a download would pass for a whole one.
+ * Streams reset their sockets in events, which take a few turns of the event loop. When the process ends, the kernel
+ * closes the others cleanly, and half a download would look complete.
  */
 async function resetsAreOut(): Promise<void> {
   for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);
@@ -71,7 +70,7 @@ function buildProgram(args: readonly string[]): Command {
   return program;
 }
 
-/** Commander hands none of these down to commands that were made apart. */
+/** Commander does not pass these settings on to commands that were created separately. */
 function configure(command: Command, args: readonly string[]): void {
   command
     .exitOverride()

@@ -15,8 +15,7 @@ export function parseHostPort(text: string): HostPort {
 }
 
 /**
- * `--tether` takes what stands behind it for its address, and so may have swallowed the invite, or the first word of a
- * whole line.
+ * `--tether` takes the next word as its address. That word may be the invite, or the first one of a pasted line.
  */
 export function parseTether(
   invite: string | undefined,
@@ -29,7 +28,7 @@ export function parseTether(
   return { invite, tether: parseHostPort(tether) };
 }
 
-/** A variable that was to hold the path, and is empty, must not stand for the working directory. */
+/** An empty shell variable must not mean the working directory. */
 export function parseStateDir(text: string): string {
   if (text === '') throw new WstunError('bad-option', '--state needs the path of a directory');
   return text;
@@ -42,7 +41,7 @@ export function parseCount(text: string): number {
   return Number(text);
 }
 
-/** An IP address, brackets dropped, or `none`. */
+/** An IP address without brackets, or `none`. */
 export function parsePublicAddress(text: string): string {
   const address = text.replace(/^\[(.*)\]$/, '$1');
   if (address !== 'none' && parseIp(address) === undefined)

@@ -1,12 +1,12 @@
 /**
- * What a person is told while a client or an exit cannot reach its relay: each new reason at once, and after ten
- * seconds, once, that it lasts. The same sentence again and again would push everything else off the screen.
+ * Reports that a client or an exit cannot reach its relay: each new reason at once, and once after ten seconds that the
+ * outage lasts. Repeating a sentence would push everything else off the screen.
  */
 import type { WstunError } from '../errors.ts';
 import { LASTING_MS } from '../tunnel/reconnect/outage.ts';
 import type { Output } from './output.ts';
 
-/** A reason that stays the same is told again after this. */
+/** A reason that stays the same is reported again after this, ms. */
 const REMINDER_MS = 10 * 60_000;
 
 export class OutageReport {
@@ -21,7 +21,7 @@ export class OutageReport {
     this.output = output;
   }
 
-  /** An attempt failed; the next comes in `waitMs`. */
+  /** An attempt failed. The next one follows after `waitMs`. */
   handleFailed(error: WstunError, waitMs: number): void {
     const { code, message } = error;
     this.output.event({ event: 'retrying', code, message, waitMs: Math.round(waitMs) });
@@ -34,7 +34,7 @@ export class OutageReport {
     this.output.say(`wstun: ${message} Next attempt in ${seconds(waitMs)}.`);
   }
 
-  /** It is over; also where nothing was to be told. */
+  /** The outage is over. Without effect if there was none. */
   handleOver(): void {
     clearTimeout(this.lasting);
     this.last = undefined;

@@ -1,6 +1,5 @@
 /**
- * What commands print. stdout: results and, with `--json`, one event a line. stderr: what is meant for a person, and
- * logs.
+ * What commands print. stdout: results and, with `--json`, one event per line. stderr: texts for a person, and logs.
  */
 import type { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -13,7 +12,7 @@ export interface OutputOptions {
   readonly quiet?: boolean;
 }
 
-/** Faults of which a person has been told, so that the end of the process does not say so again. */
+/** Faults that have been printed, so that they are not printed again when the process ends. */
 const told = new WeakSet<object>();
 
 export function isTold(error: unknown): boolean {
@@ -30,19 +29,19 @@ export class Output {
     this.logger = createLogger({ level: options.verbose ? 'debug' : options.quiet ? 'warn' : 'info', human });
   }
 
-  /** One line of JSON on stdout, with `--json` only. */
+  /** One line of JSON on stdout, only with `--json`. */
   event(event: { readonly event: string; readonly [field: string]: unknown }): void {
     if (this.json) printLine(JSON.stringify(event));
   }
 
-  /** The fault that ends a client or an exit: at once, and once, on stderr with `--json`, too. */
+  /** The fault that ends a client or an exit. Printed at once, on stderr also with `--json`. */
   sayEnded(error: WstunError): void {
     told.add(error);
     this.event({ event: 'ended', code: error.code, message: error.message });
     process.stderr.write(`wstun: ${error.message}\n`);
   }
 
-  /** For a person, on stderr; not with `--json`. */
+  /** For a person, on stderr, not with `--json`. */
   say(text: string): void {
     if (!this.json) process.stderr.write(`${text}\n`);
   }

@@ -1,6 +1,6 @@
 /**
- * Which listening sockets a service manager has passed to this process, by the protocol of sd_listen_fds(3). Reads the
- * environment alone; whether the descriptors are what they should be shows when they are listened on.
+ * The listening sockets that a service manager has passed to this process, by the protocol of sd_listen_fds(3). Reads
+ * only the environment. Listening shows whether the descriptors are sockets.
  */
 
 import type { RelayOptions } from '../app/relay.ts';
@@ -8,7 +8,7 @@ import { WstunError } from '../errors.ts';
 
 /** SD_LISTEN_FDS_START */
 const FIRST_FD = 3;
-/** A relay has an address or two; what is beyond is a mistake. */
+/** A relay has one or two addresses. More are a mistake. */
 const MAX_SOCKETS = 64;
 
 type PassedSocket = Extract<RelayOptions['listen'][number], { readonly fd: number }>;
@@ -16,8 +16,8 @@ type PassedSocket = Extract<RelayOptions['listen'][number], { readonly fd: numbe
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * None where none were passed, or where they are for another process: variables are inherited, and `LISTEN_PID` says
- * for whom they were meant.
+ * Empty if none were passed, or if they are for another process: variables are inherited, and `LISTEN_PID` names the
+ * process.
  * @throws WstunError bad-passed-socket
  */
 export function passedSockets(environment: Environment, pid: number): PassedSocket[] {

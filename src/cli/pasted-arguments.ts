@@ -1,25 +1,25 @@
 /**
- * The arguments of a command line into which an invite was pasted: with its whole printed line, in two pieces, alone.
- * What the pieces mean is for the commands; here they only come together, and are kept out of what is printed.
+ * Arguments into which an invite was pasted: with the whole printed line, in two pieces, or alone. Joins the pieces,
+ * and keeps them out of messages. The commands decide what they mean.
  */
 import { decodeInvite } from '../crypto/invite.ts';
 import { PREFIX } from '../crypto/pasted-text.ts';
 
-/** A mail breaks a line of this length into fewer. */
+/** Mail programs break an invite into fewer pieces. */
 const MAX_PIECES = 8;
 const PIECE = /^(?!--[a-z])[\w-]+$/;
 
-/** Puts the pieces of an invite together, and `client` in front of one that stands alone: what else could be meant. */
+/** Joins the pieces of an invite, and puts `client` before an invite without a command. */
 export function understandPaste(args: readonly string[]): readonly string[] {
-  // "wstun" was typed, and then the whole line pasted.
+  // The person typed "wstun", and then pasted the whole line.
   const rest = args[0] === 'wstun' ? args.slice(1) : args;
   const joined = joinPieces(rest);
   return holdsInvite(joined[0]) && joined[0]?.startsWith('-') === false ? ['client', ...joined] : joined;
 }
 
 /**
- * Whoever complains of an argument quotes it: an invite in the wrong place, or the rest of one. Nothing else that is
- * given here is as long without a mark in it.
+ * Removes invites, and parts of them, from a message that quotes arguments. No other argument has as many letters and
+ * digits in a row.
  */
 export function withoutSecrets(text: string, args: readonly string[]): string {
   const isSecret = args.some(holdsInvite)
@@ -34,7 +34,7 @@ function holdsInvite(text: string | undefined): boolean {
   return text?.includes(PREFIX) === true;
 }
 
-/** A second piece may begin with a hyphen, and would be taken for options. */
+/** A second piece may begin with a hyphen, and would be parsed as options. */
 function joinPieces(args: readonly string[]): readonly string[] {
   const first = args.findIndex(holdsInvite);
   const start = args[first];

@@ -1,11 +1,11 @@
-/** How programs use the proxy, as lines that work as they are printed: each command alone on its line. Pure. */
+/** Prints how programs use the proxy. Each command has a line of its own, so that it can be pasted. Pure. */
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { shellQuote } from './shell.ts';
 
 export interface ProxyPlace {
-  /** Where programs reach it, which may be on another machine. */
+  /** Where programs reach it, also from another machine. */
   readonly address: HostPort;
-  /** Whom it asks for; the password is a secret, and is never printed. */
+  /** The user name that it requires. The password is never printed. */
   readonly user?: string | undefined;
 }
 
@@ -44,7 +44,8 @@ Press Ctrl-C to stop.
 }
 
 /**
- * Chromium and Firefox know no password for SOCKS: with one they go by HTTP, and ask for it. `url`: what to open there.
+ * Chromium and Firefox support no password for SOCKS. If one is required, they use HTTP, and ask for it.
+ * @param url to open
  */
 export function browserLines({ address, user }: ProxyPlace, url?: string): string {
   const scheme = user === undefined ? 'socks5' : 'http';

@@ -1,13 +1,13 @@
-/** A QR code in a terminal: two modules a character, one above the other. */
+/** A QR code in a terminal. Each character shows two modules, one above the other. */
 import { encode } from 'uqr';
 
-/** Scanners want four; three are enough for all that were tried, and a line is saved. */
+/** The standard asks for four. Three are enough for all scanners that were tried, and save a line. */
 const QUIET_ZONE = 3;
-/** Black on white whatever the terminal's theme: codes the other way round are beyond some scanners. */
+/** Black on white in every theme, because some scanners cannot read inverted codes. */
 const INK = '\u001b[38;5;16;48;5;231m';
 const PLAIN = '\u001b[0m';
 
-/** @param colours else a dark background is taken for granted, and the light modules are drawn */
+/** @param colours false: assumes a dark background and draws the light modules */
 export function drawQr(text: string, colours: boolean): string {
   const { data, size } = encode(text, { border: QUIET_ZONE, ecc: 'L', boostEcc: true });
   const isDark = (x: number, y: number): boolean => data[y]?.[x] ?? false;

@@ -1,4 +1,4 @@
-/** `wstun quickstart`: relay, client and a page to fetch, on loopback, with state that goes when it ends. */
+/** `wstun quickstart`: a relay, a client and a page to fetch, on loopback. Their state is deleted at the end. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -16,8 +16,8 @@ import { shellQuote } from './shell.ts';
 import { firstSignal } from './shutdown.ts';
 
 /**
- * A name that only the quickstart's exit knows. Programs send loopback addresses past their proxy (Chromium does), so
- * the page could not be shown through the tunnel under 127.0.0.1; and it proves that names are resolved at the exit.
+ * A name that only the quickstart's exit knows, which shows that names are resolved at the exit. Chromium, for example,
+ * does not send requests for 127.0.0.1 to its proxy.
  */
 const PAGE_HOST = 'hello.wstun.internal';
 

@@ -5,7 +5,7 @@ import { type DialTexts, dialOptions } from './dial-options.ts';
 import { stateArgument, stateDirFor } from './find-state.ts';
 import { Output, type OutputOptions, printLine } from './output.ts';
 import { passedSockets } from './passed-sockets.ts';
-import { DRAIN_MS, firstSignal } from './shutdown.ts';
+import { firstSignal } from './shutdown.ts';
 
 interface RelayCommand
   extends OutputOptions,
@@ -49,7 +49,7 @@ export async function runRelay(options: RelayCommand): Promise<void> {
   );
   await signalled;
   output.say('wstun: draining; press Ctrl-C again to stop now');
-  await relay.close(DRAIN_MS);
+  await relay.close();
 }
 
 function tlsOf({ tlsCert, tlsKey }: RelayCommand): Pick<RelayOptions, 'tls'> {

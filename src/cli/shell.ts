@@ -1,6 +1,6 @@
-/** Words of commands that wstun prints, so that they work as they are printed. Pure. */
+/** Quotes words of commands that wstun prints. Pure. */
 
-/** One word for a POSIX shell: quoted where it would be more, or something else. */
+/** One word for a POSIX shell, quoted if the shell would split or change it. */
 export function shellQuote(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }

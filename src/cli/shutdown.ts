@@ -1,18 +1,15 @@
-/** Ctrl-C and SIGTERM: the first drains, a second one cuts. */
+/** Ctrl-C and SIGTERM: the first one drains, a second one aborts. */
 import { constants } from 'node:os';
 
-/** How long connections may live on after the first signal, ms; under the 90 s after which systemd kills. */
-export const DRAIN_MS = 30_000;
-
-/** How long cutting may take, ms: it only has to hand resets to the kernel. */
-const CUT_MS = 500;
+/** How long aborting may take, ms: it only hands resets to the kernel. */
+const ABORT_MS = 500;
 
 /**
- * Resolves at the first SIGINT or SIGTERM. At the second, `cut` has to reset all connections: the kernel would end
- * those of a process that is gone cleanly, and half a download would pass for a whole one. Then the process ends with
- * 128 + the signal's number.
+ * Resolves at the first SIGINT or SIGTERM. At the second one, `abort` must reset all connections: when a process ends,
+ * the kernel closes them cleanly, and half a download would look complete. Then the process ends with 128 + the number
+ * of the signal.
  */
-export function firstSignal(cut: () => Promise<unknown>): Promise<NodeJS.Signals> {
+export function firstSignal(abort: () => Promise<unknown>): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     let signals = 0;
     const handle = (signal: NodeJS.Signals) => {
@@ -20,10 +17,10 @@ export function firstSignal(cut: () => Promise<unknown>): Promise<NodeJS.Signals
       if (signals === 1) return resolve(signal);
       const exit = () => process.exit(128 + constants.signals[signal]);
       if (signals > 2) exit();
-      setTimeout(exit, CUT_MS);
-      // In the next turn of the event loop: streams tell their sockets of a cut in events.
+      setTimeout(exit, ABORT_MS);
+      // In the next turn of the event loop, because streams reset their sockets in events.
       const exitSoon = () => setImmediate(exit);
-      cut().then(exitSoon, exitSoon);
+      abort().then(exitSoon, exitSoon);
     };
     process.on('SIGINT', handle);
     process.on('SIGTERM', handle);

@@ -1,12 +1,12 @@
 /**
- * What a person, and a script, is told while nothing comes through the link of a client: what is known, and no guess.
+ * What a client reports while nothing comes through its link: only what is known.
  */
 import type { ClientEvents } from '../app/client.ts';
 import { counted, seconds } from './outage-report.ts';
 
 type Stall = Parameters<NonNullable<ClientEvents['onStalled']>>[0];
 
-/** Where links open and short messages pass. */
+/** If links open and short messages pass. */
 const SHORT_ONLY =
   'New connections to the relay open and short messages arrive, but long ones do not. This is typical of lost large packets (path ' +
   'MTU). Try "ip link set dev DEVICE mtu 1280" here, or "sysctl net.ipv4.tcp_mtu_probing=1" at the relay.';

@@ -1,4 +1,4 @@
-/** `wstun client --tether`: what the person at the laptop gets to see of it, and its key Enter. */
+/** `wstun client --tether`: what it prints on the laptop, and the Enter key. */
 import { readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { TetherNotice } from '../app/tether.ts';
@@ -7,18 +7,17 @@ import { formatHostPort } from '../net/host-port.ts';
 import type { Output } from './output.ts';
 import { drawQr } from './qr.ts';
 
-/** Of whatever content. */
+/** Whatever its content. In the background, lines are not read. */
 export function onEachLine(lines: Readable, onLine: () => void): void {
   if ('isTTY' in lines && lines.isTTY === true && !isInForeground()) return;
   lines.on('error', () => {}).on('data', onLine);
   if ('unref' in lines && typeof lines.unref === 'function') lines.unref();
 }
 
-/** A job in the background that reads from its terminal is stopped (SIGTTIN), tunnel and all. */
+/** A background job that reads from its terminal is stopped (SIGTTIN), and its tunnel with it. */
 function isInForeground(): boolean {
   try {
-    // Behind the program's name, which may hold anything: state, parent, group, session, terminal, the terminal's
-    // group.
+    // After the program's name, which may contain anything: state, parent, group, session, terminal, its group.
     const fields = readFileSync('/proc/self/stat', 'latin1').replace(/^.*\)/s, '').trim().split(' ');
     return fields[2] === fields[5];
   } catch {
@@ -33,7 +32,7 @@ export function reportTether(notice: TetherNotice, output: Output): void {
   output.say(sentenceOf(notice));
 }
 
-/** Of what ends nothing: it is tried again. */
+/** A fault that ends nothing: the tether tries again. */
 function reportFault(event: 'no-address' | 'cannot-listen', { code, message }: WstunError, output: Output): void {
   output.event({ event: `tether-${event}`, code, message });
   const again = event === 'cannot-listen' ? ' wstun tries again when the network changes or when you press Enter.' : '';

@@ -17,13 +17,13 @@ function guardWith(limit: number | undefined) {
 }
 
 describe('the guard of file descriptors', () => {
-  it('says nothing while there are enough', () => {
+  it('the descriptor guard logs nothing while there are enough descriptors', () => {
     const { guard, warnings } = guardWith(1_000);
     for (let now = 0; now < 10 * MINUTE; now += 100) expect(guard.isShort(now)).toBe(false);
     expect(warnings).toEqual([]);
   });
 
-  it('is short when only its reserve is left, and no longer when descriptors are free again', () => {
+  it('the descriptor guard is short when only its reserve is left, and no longer when descriptors are free again', () => {
     const { guard, state } = guardWith(1_000);
     state.lowestFree = 935;
     expect(guard.isShort(0)).toBe(false);
@@ -35,7 +35,7 @@ describe('the guard of file descriptors', () => {
     expect(guard.isShort(300)).toBe(false);
   });
 
-  it('keeps an eighth of a low limit in reserve', () => {
+  it('the descriptor guard keeps an eighth of a low limit in reserve', () => {
     const { guard, state } = guardWith(64);
     state.lowestFree = 55;
     expect(guard.isShort(0)).toBe(false);
@@ -43,7 +43,7 @@ describe('the guard of file descriptors', () => {
     expect(guard.isShort(100)).toBe(true);
   });
 
-  it('says it once a minute for as long as it lasts, with the limit and what to raise', () => {
+  it('the descriptor guard warns once a minute while descriptors are short, with the limit and what to raise', () => {
     const { guard, warnings, state } = guardWith(64);
     state.lowestFree = undefined;
     for (let now = 0; now < 3 * MINUTE; now += 100) guard.isShort(now);
@@ -51,7 +51,7 @@ describe('the guard of file descriptors', () => {
     for (const part of ['64', 'LimitNOFILE=', 'ulimit -n', 'WSTUN-E135']) expect(warnings[0]).toContain(part);
   });
 
-  it('notices where the limit is unknown, too', () => {
+  it('the descriptor guard notices a shortage even if the limit is not known', () => {
     const { guard, warnings, state } = guardWith(undefined);
     expect(guard.isShort(0)).toBe(false);
     state.lowestFree = undefined;
@@ -59,7 +59,7 @@ describe('the guard of file descriptors', () => {
     expect(warnings).toHaveLength(1);
   });
 
-  it('warns at the start where the limit is below what full use needs', () => {
+  it('the descriptor guard warns at the start if the limit is below what full use needs', () => {
     const { guard, warnings } = guardWith(64);
     guard.warnIfLow(64);
     expect(warnings).toEqual([]);
@@ -67,14 +67,14 @@ describe('the guard of file descriptors', () => {
     expect(warnings).toEqual([expect.stringMatching(/low: it is 64.*11000.*LimitNOFILE=/)]);
   });
 
-  it('finds the lowest free descriptor of this very process', () => {
+  it('the descriptor guard finds the lowest free descriptor of this process', () => {
     expect(new DescriptorGuard({ logger: silentLogger }).isShort()).toBe(false);
     expect(new DescriptorGuard({ logger: silentLogger, limit: 1 }).isShort()).toBe(true);
   });
 });
 
 describe('the guard of memory', () => {
-  it('keeps to what it saw last when the look itself fails', () => {
+  it('the memory guard keeps its last result if a measurement fails', () => {
     let rss: number | undefined = 200;
     const guard = new MemoryGuard(100, () => {
       if (rss === undefined) throw new Error('EMFILE: too many open files, uv_resident_set_memory');

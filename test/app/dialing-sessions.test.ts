@@ -4,7 +4,7 @@ import { checkMuxConfig, DEFAULT_MUX_CONFIG } from '../../src/mux/config.ts';
 
 const MIB = 2 ** 20;
 
-it('limits of a session from limits.toml contradict no other, at either end of their ranges', () => {
+it('session limits from limits.toml contradict no other limit, at either end of their ranges', () => {
   for (const limits of [
     {},
     { streams: 1, opens: 1, session_memory: MIB },
@@ -13,7 +13,7 @@ it('limits of a session from limits.toml contradict no other, at either end of t
     expect(() => checkMuxConfig({ ...DEFAULT_MUX_CONFIG, ...muxLimits(limits), role: 'exit' })).not.toThrow();
 });
 
-it('the memory of a session is what it grants and what it queues together, by default as without a file', () => {
+it('session_memory covers what a session grants and what it queues; its default equals no file', () => {
   expect(muxLimits({})).toEqual({});
   const { sessionWindowBytes, sendBudgetBytes } = DEFAULT_MUX_CONFIG;
   expect(muxLimits({ session_memory: 33 * MIB })).toEqual({ sessionWindowBytes, sendBudgetBytes });

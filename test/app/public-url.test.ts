@@ -13,7 +13,7 @@ async function newState() {
 }
 
 describe('the URL of a relay', () => {
-  it('that was given once is kept at every start without it, and is never replaced by a guess', async () => {
+  it('a relay URL that was given once is kept at every start without it, and no guess replaces it', async () => {
     const state = await newState();
     const given = { ...PLAIN, url: 'wss://relay.example.org' };
     expect(await settleUrl(state, given, AT)).toMatchObject({ url: 'wss://relay.example.org', source: 'given' });
@@ -23,14 +23,14 @@ describe('the URL of a relay', () => {
     expect(await settleUrl(state, PLAIN, AT)).toMatchObject({ url: 'ws://127.0.0.1:1', source: 'remembered' });
   });
 
-  it('that was guessed is guessed anew', async () => {
+  it('a guessed relay URL is guessed again at the next start', async () => {
     const state = await newState();
     expect(await settleUrl(state, PLAIN, AT)).toMatchObject({ url: 'ws://127.0.0.1:8083', source: 'guessed' });
     const moved = [{ host: '127.0.0.1', port: 8084 }];
     expect(await settleUrl(state, { tls: true, path: '/x' }, moved)).toMatchObject({ url: 'wss://127.0.0.1:8084/x' });
   });
 
-  it('in a file of a version that did not say so is kept where it can be no guess', async () => {
+  it('a relay URL from a version that did not note its source is kept if it cannot be a guess', async () => {
     const state = await newState();
     const file = state.pathOf('relay.toml');
     await writeFile(file, '# Written by "wstun relay" when it starts.\nurl = "wss://relay.example.org"\n', {
@@ -51,12 +51,12 @@ describe('the URL of a relay', () => {
     ['ws://127.0.0.1:8080', false],
     ['ws://localhost:8080', false],
     ['ws://inside.example:8080', false],
-  ])('%s, unmarked, was given: %s', (url, expected) => {
+  ])('the relay URL %s without a noted source counts as given: %s', (url, expected) => {
     const addresses = [{ host: 'inside.example', port: 8080 }];
     expect(wasGiven({ url, source: 'unknown' }, addresses, ['127.0.0.1', '8.8.8.8', '10.0.0.1'])).toBe(expected);
   });
 
-  it('is called wrong only where that is certain', () => {
+  it('a relay URL is called wrong only if that is certain', () => {
     const own = ['127.0.0.1', '8.8.8.8'];
     const everywhere = [{ host: '0.0.0.0', port: 443 }];
     expect(faultOfUrl('ws://8.8.8.8:443', true, everywhere, own)).toContain('wss://');

@@ -12,7 +12,7 @@ import { tempDir } from '../support/temp-dir.ts';
 
 const FIELDS = { role: 'client', destination: '', protocol: 1, features: 0 } as const;
 
-it('a relay answers retired keys until their time is over, and then their peers are strangers', async () => {
+it('a relay accepts tickets for retired keys until they expire, and then rejects them as unknown', async () => {
   const [old, present, alice] = [createIdentity(), createIdentity(), createIdentity()];
   const state = await openStateDir(join(await tempDir(), 'state'));
   const until = Date.now() + 60_000;

@@ -54,7 +54,7 @@ async function shows(port: number, { cert }: TlsPair): Promise<boolean> {
 
 const linesOf = (lines: readonly string[], text: string): string[] => lines.filter((line) => line.includes(text));
 
-it('shows a renewed certificate to new connections within two seconds, and keeps the links that stand', async () => {
+it('a relay shows a renewed certificate to new connections within two seconds, and keeps its links', async () => {
   const [old, renewed] = [makeCertificate(), makeCertificate()];
   const { certFile, keyFile, port, links, lines } = await start(old);
   const ticket = sealer.seal({ role: 'client', destination: '', protocol: 3, features: 5 }, Date.now());
@@ -75,7 +75,7 @@ it('shows a renewed certificate to new connections within two seconds, and keeps
   expect(recorder.closes).toEqual([]);
 });
 
-it('keeps the pair before one that does not fit, and says so once for each change', async () => {
+it('a relay keeps its certificate if the new one does not fit the key, and logs that once for each change', async () => {
   const [old, renewed] = [makeCertificate(), makeCertificate()];
   const { certFile, keyFile, port, lines } = await start(old);
   await writeFile(certFile, renewed.cert);

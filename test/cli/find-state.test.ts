@@ -39,8 +39,8 @@ function messageOf(work: () => unknown): string {
   throw new Error('no fault');
 }
 
-describe('without --state', () => {
-  it('a command takes the one directory that has keys, of a relay or of an exit', async () => {
+describe('the state directory of a command without --state', () => {
+  it('a command without --state uses the one directory that has keys, of a relay or of an exit', async () => {
     await keysIn(EXIT);
     await mkdir(at(RELAY), { recursive: true });
     expect(findState({}, here)).toBe(at(EXIT));
@@ -49,7 +49,7 @@ describe('without --state', () => {
     expect(findState({ state: at(EXIT) }, here)).toBe(at(EXIT));
   });
 
-  it('between two it asks for --state and names both; only a relay lists exits', async () => {
+  it('a command without --state rejects two directories with keys and names both, but an exit can only be added at a relay', async () => {
     await keysIn(RELAY, EXIT);
     for (const work of [() => findState({}, here), () => findStateToAdd({}, here)]) {
       expect(faultOf(work)).toBe('state-ambiguous');
@@ -59,7 +59,7 @@ describe('without --state', () => {
     expect(findStateToAdd({ role: 'exit' }, here)).toEqual({ path: at(RELAY), isNew: false });
   });
 
-  it('where there are none, nothing but `access add` may make some, and none is made to look', async () => {
+  it('only `access add` may create keys where there are none, and looking for them creates nothing', async () => {
     expect(faultOf(() => findState({}, here))).toBe('state-missing');
     expect(messageOf(() => findState({}, here))).toContain(at(RELAY));
     expect(findStateToAdd({}, here)).toEqual({ path: at(RELAY), isNew: true });
@@ -68,7 +68,7 @@ describe('without --state', () => {
     expect(findState({}, here)).toBe(at(RELAY));
   });
 
-  it('a state of a service, or of the user of sudo, is named instead of making another', async () => {
+  it('`access add` names the state directory of a service, or of the user of sudo, instead of creating another one', async () => {
     await keysIn('lib/private/wstun');
     await symlink(at('lib/private/wstun'), at('lib/wstun'));
     for (const work of [() => findState({}, here), () => findStateToAdd({}, here)]) {
@@ -86,8 +86,8 @@ describe('without --state', () => {
   });
 });
 
-describe('a command that is printed', () => {
-  it('has --state wherever it would not find the directory by itself', async () => {
+describe('a printed command', () => {
+  it('a printed command has --state if it would not find the directory without it', async () => {
     await keysIn(RELAY);
     expect(stateArgument(at(RELAY), here)).toBe('');
     expect(stateArgument('/var/lib/wstun', here)).toBe(' --state /var/lib/wstun');
@@ -108,7 +108,7 @@ describe('a command that is printed', () => {
     '',
     '/ümlaut',
     '/a\nb',
-  ])('gives a shell %j as one word, unchanged', async (word) => {
+  ])('a printed command quotes %j so that a shell reads it as one word', async (word) => {
     for (const shell of ['sh', 'bash'])
       expect(await runWell(shell, ['-c', `printf %s ${shellQuote(word)}`])).toBe(Buffer.from(word).toString('latin1'));
   });

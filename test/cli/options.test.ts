@@ -1,13 +1,16 @@
 import { expect, it } from 'vitest';
 import { parseCount, parseTether } from '../../src/cli/options.ts';
 
-it.each(['0', '1', '64', '999999', '1000000'])('%s is a count', (text) => {
+it.each(['0', '1', '64', '999999', '1000000'])('--max-pending-per-address accepts %s', (text) => {
   expect(parseCount(text)).toBe(Number(text));
 });
 
-it.each(['', '-1', '1.5', '1e3', ' 1', '0x10', '1000001', '9999999', 'many'])('%j is no count', (text) => {
-  expect(() => parseCount(text)).toThrow('WSTUN-E101');
-});
+it.each(['', '-1', '1.5', '1e3', ' 1', '0x10', '1000001', '9999999', 'many'])(
+  '--max-pending-per-address rejects %j',
+  (text) => {
+    expect(() => parseCount(text)).toThrow('WSTUN-E101');
+  },
+);
 
 const TETHER = { host: '192.168.1.5', port: 8808 };
 
@@ -24,7 +27,7 @@ it.each([
   expect(parseTether(invite, tether)).toEqual(expected);
 });
 
-it('--tether refuses what is no address', () => {
+it('--tether rejects a value that is not an address', () => {
   expect(() => parseTether('wstun1_x', '8808')).toThrow('WSTUN-E102');
   expect(() => parseTether('wstun1_x', 'wstun1_y')).toThrow('WSTUN-E102');
 });

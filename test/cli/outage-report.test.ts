@@ -22,7 +22,7 @@ const REFUSED = new WstunError('relay-refused', 'relay.example.org:443: HTTP 404
 const UNREACHABLE = new WstunError('relay-unreachable', 'relay.example.org:443: connection refused');
 
 describe('the report of an outage', () => {
-  it('says each reason once, and after ten seconds, once, that the last one lasts', async () => {
+  it('an outage report prints each reason once, and after ten seconds, once, that the outage lasts', async () => {
     const { report, said, events } = begin();
     report.handleFailed(REFUSED, 700);
     report.handleFailed(REFUSED, 2_100);
@@ -42,7 +42,7 @@ describe('the report of an outage', () => {
     expect(events.filter((event) => 'waitMs' in event)).toHaveLength(4);
   });
 
-  it('says a reason that stays again after ten minutes: whoever looks in then must not scroll back for a day', async () => {
+  it('an outage report repeats a reason that stays the same after ten minutes', async () => {
     const { report, said } = begin();
     report.handleFailed(REFUSED, 700);
     await vi.advanceTimersByTimeAsync(601_000);
@@ -50,7 +50,7 @@ describe('the report of an outage', () => {
     expect(said).toHaveLength(3);
   });
 
-  it('begins anew when it is over, and says nothing of an outage that was short', async () => {
+  it('an outage report begins again after the outage, and a short outage is not reported as lasting', async () => {
     const { report, said } = begin();
     report.handleFailed(UNREACHABLE, 700);
     report.handleOver();

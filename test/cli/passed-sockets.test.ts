@@ -6,7 +6,7 @@ const PID = 1234;
 const passed = (environment: Record<string, string>) => passedSockets({ LISTEN_PID: `${PID}`, ...environment }, PID);
 
 describe('the sockets passed to this process', () => {
-  it('are the descriptors from 3 on, with their names if they have any', () => {
+  it('passed sockets are the descriptors from 3 on, with their names if they have any', () => {
     expect(passed({ LISTEN_FDS: '1' })).toEqual([{ fd: 3, name: '' }]);
     expect(passed({ LISTEN_FDS: '2', LISTEN_FDNAMES: 'a.socket:b' })).toEqual([
       { fd: 3, name: 'a.socket' },
@@ -14,7 +14,7 @@ describe('the sockets passed to this process', () => {
     ]);
   });
 
-  it('are none where none are passed, or where they are another process’s', () => {
+  it('there are no passed sockets without LISTEN_FDS, or if LISTEN_PID is another process', () => {
     expect(passedSockets({}, PID)).toEqual([]);
     expect(passed({})).toEqual([]);
     expect(passed({ LISTEN_FDS: '0' })).toEqual([]);
@@ -31,7 +31,7 @@ describe('the sockets passed to this process', () => {
     [{ LISTEN_FDS: '1', LISTEN_PID: 'self' }],
     [{ LISTEN_FDS: '1', LISTEN_FDNAMES: 'a:b' }],
     [{ LISTEN_FDS: '0', LISTEN_FDNAMES: 'a' }],
-  ])('are refused where the environment makes no sense: %j', (environment) => {
+  ])('passed sockets are rejected if the environment is invalid: %j', (environment) => {
     expect(faultOf(() => passed(environment))).toBe('bad-passed-socket');
   });
 });

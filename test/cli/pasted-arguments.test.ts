@@ -14,7 +14,7 @@ const INVITE = encodeInvite({
 /** At every place, so that a piece also begins with a hyphen, or is short. */
 const CUTS = Array.from({ length: INVITE.length - 8 }, (_, i) => i + 7);
 
-it('an invite in two pieces is put together, wherever it was cut and whatever stands between', () => {
+it('an invite in two pieces is joined, wherever it was cut and whatever is between the pieces', () => {
   for (const cut of CUTS) {
     const [head, tail] = [INVITE.slice(0, cut), INVITE.slice(cut)];
     for (const [args, expected] of [
@@ -34,7 +34,7 @@ it('an invite in two pieces is put together, wherever it was cut and whatever st
   }
 });
 
-it('a line pasted behind the program’s name is the line', () => {
+it('a whole line that is pasted after "wstun" works like the line', () => {
   expect(understandPaste(['wstun', 'client', INVITE])).toEqual(['client', INVITE]);
   expect(understandPaste([`wstun client ${INVITE}`])).toEqual(['client', `wstun client ${INVITE}`]);
   expect(understandPaste(['--invite-file', INVITE])).toEqual(['--invite-file', INVITE]);
@@ -42,7 +42,7 @@ it('a line pasted behind the program’s name is the line', () => {
   expect(understandPaste([])).toEqual([]);
 });
 
-it('no piece of an invite is printed with a complaint about it', () => {
+it('no piece of an invite is in the error message about it', () => {
   for (const cut of CUTS) {
     const [head, tail] = [INVITE.slice(0, cut), INVITE.slice(cut)];
     const shown = withoutSecrets(`error: ${head} nor ${tail}`, ['client', head, tail]);

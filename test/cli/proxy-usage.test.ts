@@ -10,7 +10,7 @@ function commandsIn(text: string): string[] {
   return text.split('\n').flatMap((line) => /^ {2}((?:curl|chromium|export) .*)$/.exec(line)?.[1] ?? []);
 }
 
-it('each printed command stands alone on its line', () => {
+it('each command that shows how to use the proxy has a line of its own', () => {
   const commands = commandsIn(describeProxy(LOOPBACK, { address: LOOPBACK }));
   expect(commands).toEqual([
     'curl -x socks5h://127.0.0.1:1080 https://example.org/',
@@ -25,7 +25,7 @@ it('each printed command stands alone on its line', () => {
   ]);
 });
 
-it('with a password the lines have a place for it, and browsers go by HTTP, which knows passwords', () => {
+it('with a password, the commands have a placeholder for it, and browsers use HTTP, which supports passwords', () => {
   const text = describeProxy(
     { host: '0.0.0.0', port: 1083 },
     { address: { host: '192.168.7.5', port: 1083 }, user: 'me' },
@@ -48,7 +48,7 @@ it.each(['me@work', "o'neil", 'a b', '$(id)', 'ü', 'a/b#c'])(
   },
 );
 
-it('an IPv6 address is in brackets, and quoted for shells that take those for a pattern', () => {
+it('an IPv6 address of the proxy is in brackets, and quoted because shells treat brackets as a pattern', () => {
   const address = { host: '::1', port: 1080 };
   const text = describeProxy(address, { address });
   expect(commandsIn(text)[0]).toBe("curl -x 'socks5h://[::1]:1080' https://example.org/");
@@ -56,7 +56,7 @@ it('an IPv6 address is in brackets, and quoted for shells that take those for a 
   expect(text).toContain('SOCKS v5 host ::1, port 1080');
 });
 
-it('all addresses of the machine become one by which others reach it', () => {
+it('a proxy that listens on all addresses is shown with one that other machines reach', () => {
   const info = (address: string, family: 'IPv4' | 'IPv6', internal = false) =>
     ({ address, family, internal }) as NetworkInterfaceInfo;
   const all = [
