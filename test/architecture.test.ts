@@ -14,6 +14,7 @@ const MAX_LINES = 600;
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'errors.ts': [],
   'clock.ts': [],
+  async: ['clock.ts', 'errors.ts'],
   memory: [],
   net: [],
   limits: [],
@@ -23,9 +24,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   observability: ['errors.ts', 'net', 'protocol'],
   transport: ['clock.ts', 'errors.ts', 'limits', 'memory', 'observability', 'net'],
   'mux/congestion': ['protocol'],
-  'tunnel/stream': ['clock.ts', 'protocol', 'mux', 'errors.ts', 'memory'],
-  'tunnel/reconnect': ['clock.ts', 'errors.ts'],
+  'tunnel/stream': ['async', 'clock.ts', 'protocol', 'mux', 'errors.ts', 'memory'],
+  'tunnel/reconnect': ['async', 'clock.ts', 'errors.ts'],
   'tunnel/dial': [
+    'async',
     'clock.ts',
     'protocol',
     'crypto',
@@ -37,6 +39,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'tunnel/reconnect',
   ],
   'tunnel/session': [
+    'async',
     'clock.ts',
     'protocol',
     'crypto',
@@ -92,10 +95,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 
 /**
  * Folders without sockets, files or clocks, and all that they may import of Node and npm. tsconfig.pure.json compiles
- * them without Node's types, all but crypto, whose ciphers are Node's. Of Node's globals they have the memory functions
+ * them without Node's types, all but crypto, whose ciphers are Node's, and async, whose AbortSignal is Node's. Of Node's globals they have the memory functions
  * of `Buffer` (tools/pure-globals.d.ts): protocol and mux would be slower without them.
  */
 const PURE: Readonly<Record<string, readonly string[]>> = {
+  async: [],
   memory: [],
   net: [],
   limits: [],
@@ -108,10 +112,10 @@ const PURE: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Folders that take a Clock. Only the named files call clocks, timers and random numbers that are no secrets. */
-const TAKES_CLOCK = /^(?:transport|tether|relay|state)\//;
+const TAKES_CLOCK = /^(?:async|transport|tunnel|tether|relay|state)\//;
 const IS_CLOCK = ['tether/page/browser-clock.ts', 'tether/page/page-clock.ts'];
 const CALLS_CLOCK =
-  /\bperformance\.now|\bDate\.now|\bnew Date\(\)|(?<!clock\.)\bset(?:Timeout|Interval)\(|\bMath\.random|node:timers/i;
+  /\bperformance\.now|\bDate\.now|\bnew Date\(\)|(?<!(?:clock|socket)\.)\bset(?:Timeout|Interval)\(|\bMath\.random|node:timers/i;
 
 /**
  * Packages, and the folders that own them, so that another can take their place there. tether: its page runs where
@@ -264,10 +268,10 @@ describe('the source', () => {
     expect(new Set(hidden.map(({ path }) => path))).toEqual(new Set(HOLDS_SECRETS));
   });
 
-  it('compiles every pure folder but crypto without the types of Node', () => {
+  it('compiles every pure folder but async and crypto without the types of Node', () => {
     const { include } = JSON.parse(readFileSync(join(SRC, '../tsconfig.pure.json'), 'utf8')) as { include: string[] };
     const compiled = (folder: string): boolean => include.some((path) => `src/${folder}/`.startsWith(`${path}/`));
-    expect(Object.keys(PURE).filter((folder) => !compiled(folder))).toEqual(['crypto']);
+    expect(Object.keys(PURE).filter((folder) => !compiled(folder))).toEqual(['async', 'crypto']);
   });
 
   it('opens every file with a comment that says what it owns', () => {

@@ -146,7 +146,7 @@ class RunningClient implements Client {
 
   reconnect(): void {
     this.tether?.look();
-    this.tunnel.wake();
+    this.tunnel.reconnectNow('network-changed');
   }
 
   showCode(): void {
@@ -166,14 +166,20 @@ class RunningClient implements Client {
   private createTether({ tether: listen, events }: ClientOptions, { relayUrls }: Invite): Tether | undefined {
     if (listen === undefined) return undefined;
     const onNotice = (notice: TetherNotice) => events?.onTether?.(notice);
-    return new Tether({ listen, relayUrls, onNotice, onJoined: () => this.tunnel.tryNow(), logger: this.logger });
+    return new Tether({
+      listen,
+      relayUrls,
+      onNotice,
+      onJoined: () => this.tunnel.reconnectNow('new-connector'),
+      logger: this.logger,
+    });
   }
 
   private createTunnel(options: ClientOptions, invite: Invite): TunnelClient {
     const { tether, logger } = this;
     const { encryption = 'on', direct = true, once = false, resumeWindowMs, events = {} } = options;
     const pages = tether && { pages: tether.pages, direct };
-    const dialer = new RelaySessionDialer(invite, encryption, logger, pages);
+    const dialer = new RelaySessionDialer(invite, encryption, logger, { tether: pages });
     const limits = { once, ...(resumeWindowMs !== undefined && { resumeWindowMs }) };
     return new TunnelClient(dialer, observerOf(events), logger, limits);
   }

@@ -221,7 +221,7 @@ class RunningExit implements Exit {
   }
 
   reconnect(): void {
-    this.atRelay.wake();
+    this.atRelay.reconnectNow();
   }
 
   invite(name: string, options: PeerOptions = {}): Promise<string> {

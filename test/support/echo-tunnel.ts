@@ -11,7 +11,7 @@ import type { SessionRequest } from '../../src/protocol/session-request.ts';
 import { dialWebSocket } from '../../src/transport/websocket-dial.ts';
 import { initiateSecureLink } from '../../src/tunnel/dial/handshake.ts';
 import type { SessionLink } from '../../src/tunnel/dial/session-dialer.ts';
-import { beginOn } from '../../src/tunnel/dial/session-dialer.ts';
+import { negotiateSession } from '../../src/tunnel/dial/session-dialer.ts';
 import { ExitSessions } from '../../src/tunnel/session/exit-sessions.ts';
 import { type ClientObserver, TunnelClient } from '../../src/tunnel/session/tunnel-client.ts';
 import { type ChaosProxy, startChaosProxy } from './chaos-proxy.ts';
@@ -48,7 +48,7 @@ export async function startEchoTunnel(seed: number): Promise<EchoTunnel> {
   } as const;
   const dial = async (request: () => SessionRequest, signal: AbortSignal): Promise<SessionLink> => {
     const raw = await dialWebSocket(new URL(`ws://127.0.0.1:${proxy.port}/`), { signal });
-    return await beginOn(await initiateSecureLink(raw, handshake, signal), request(), signal);
+    return await negotiateSession(await initiateSecureLink(raw, handshake, signal), request(), signal);
   };
   const log: string[] = [];
   const client = new TunnelClient({ dial }, observerOf(log), silentLogger);

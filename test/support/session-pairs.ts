@@ -1,6 +1,7 @@
 /**
  * Joined ends of a session for the compliance suite: SessionDrivers over any two links, and pure sessions over nothing.
  */
+import { systemClock } from '../../src/clock.ts';
 import type { WireFaultName } from '../../src/errors.ts';
 import { WstunError } from '../../src/errors.ts';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG, type MuxConfig, type ResumeConfig } from '../../src/mux/config.ts';
@@ -67,6 +68,7 @@ export function purePair(setup: PairSetup): CompliancePair {
 const NOW = 0;
 
 class PureEnd implements ComplianceEnd, StreamOwner {
+  readonly clock = systemClock;
   readonly isAttached = true;
   peer: PureEnd | undefined;
   private readonly session: MuxSession;
@@ -160,9 +162,9 @@ class PureEnd implements ComplianceEnd, StreamOwner {
           this.streams.delete(event.stream);
           stream?.handleReset(event.fault);
         }
-        return this.offers.get(event.stream)?.withdraw();
+        return this.offers.get(event.stream)?.cancel();
       case 'cancelled':
-        return this.offers.get(event.stream)?.withdraw();
+        return this.offers.get(event.stream)?.cancel();
       case 'opened':
       case 'open-failed':
         return this.answer(event);

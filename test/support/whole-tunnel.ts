@@ -17,7 +17,7 @@ import type { MessageLink } from '../../src/transport/message-link.ts';
 import { dialWebSocket } from '../../src/transport/websocket-dial.ts';
 import { type Encryption, initiateSecureLink } from '../../src/tunnel/dial/handshake.ts';
 import type { SessionLink } from '../../src/tunnel/dial/session-dialer.ts';
-import { beginOn } from '../../src/tunnel/dial/session-dialer.ts';
+import { negotiateSession } from '../../src/tunnel/dial/session-dialer.ts';
 import { ExitSessions } from '../../src/tunnel/session/exit-sessions.ts';
 import { TunnelClient } from '../../src/tunnel/session/tunnel-client.ts';
 import { CarryingPage } from './carrying-page.ts';
@@ -76,7 +76,7 @@ export async function startWholeTunnel(options: WholeTunnelOptions = {}): Promis
     encryption,
   } as const;
   const dial = async (request: () => SessionRequest, signal: AbortSignal): Promise<SessionLink> =>
-    await beginOn(await initiateSecureLink(await dialRaw(signal), handshake, signal), request(), signal);
+    await negotiateSession(await initiateSecureLink(await dialRaw(signal), handshake, signal), request(), signal);
   const client = new TunnelClient({ dial }, SILENT, silentLogger);
   client.run().catch(() => {});
   atEnd(() => client.close(0));

@@ -1,8 +1,8 @@
 /**
- * A session whose link came by a second choice: the better way is tried beside it, and takes over only when the exit
- * has answered.
+ * A session whose link is by the fallback: the preferred connector is tried beside it, and its link carries the session
+ * only when the exit has answered. In virtual time.
  */
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { createIdentity } from '../../src/crypto/keys.ts';
 import { importKeyPair } from '../../src/crypto/x25519.ts';
 import { type FaultName, WstunError } from '../../src/errors.ts';
@@ -13,7 +13,7 @@ import type { SessionRequest } from '../../src/protocol/session-request.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
 import { initiateSecureLink } from '../../src/tunnel/dial/handshake.ts';
 import type { SecureLink } from '../../src/tunnel/dial/secure-link.ts';
-import { beginOn, type SessionDialer, type SessionLink } from '../../src/tunnel/dial/session-dialer.ts';
+import { negotiateSession, type SessionDialer, type SessionLink } from '../../src/tunnel/dial/session-dialer.ts';
 import { Backoff } from '../../src/tunnel/reconnect/backoff.ts';
 import { ExitSessions } from '../../src/tunnel/session/exit-sessions.ts';
 import { ReconnectingSession } from '../../src/tunnel/session/reconnecting-session.ts';
@@ -23,6 +23,7 @@ import { ECHO } from '../support/echoing.ts';
 import { turns } from '../support/link-recorder.ts';
 import { memoryLinkPair } from '../support/links/memory-link.ts';
 import { atEnd } from '../support/scope.ts';
+import { VirtualClock } from '../support/time/virtual-clock.ts';
 
 const target: Target = { kind: 'name', name: 'example.org', port: 80 };
 const never = new AbortController().signal;
@@ -56,7 +57,7 @@ class BetterDial {
   async reach(): Promise<() => Promise<void>> {
     const { link } = await this.ways.secured();
     const request = this.request();
-    return () => beginOn(link, request, never).then(this.settle.resolve, this.settle.reject);
+    return () => negotiateSession(link, request, never, this.ways).then(this.settle.resolve, this.settle.reject);
   }
 
   async work(): Promise<void> {
@@ -64,8 +65,9 @@ class BetterDial {
   }
 }
 
-/** An exit in memory that echoes; each `dial` brings a link of a second choice. */
+/** An exit in memory that echoes; each `dial` brings a link by the fallback. */
 class TwoWays implements SessionDialer {
+  readonly clock = new VirtualClock();
   private readonly exitIdentity = createIdentity();
   private readonly peer = createIdentity();
   exit = this.newExit();
@@ -79,6 +81,7 @@ class TwoWays implements SessionDialer {
       peerOf: () => 'alice',
       acceptor: ECHO,
       logger: silentLogger,
+      clock: this.clock,
     });
   }
 
@@ -87,8 +90,8 @@ class TwoWays implements SessionDialer {
     this.exit.serve(far, 'alice');
     const keys = importKeyPair(this.peer.exposeSessionKey());
     const exitKey = this.exitIdentity.public.session;
-    const link = await initiateSecureLink(near, { keys, exitKey, suite: 'AESGCM', encryption: 'on' }, never);
-    return { link, near, far };
+    const pinned = { keys, exitKey, suite: 'AESGCM', encryption: 'on', clock: this.clock } as const;
+    return { link: await initiateSecureLink(near, pinned, never), near, far };
   }
 
   async dial(request: () => SessionRequest): Promise<SessionLink> {
@@ -106,7 +109,7 @@ class TwoWays implements SessionDialer {
           this.betterDials.push(new BetterDial(this, ask, signal, { resolve, reject }));
         }),
     };
-    return { ...(await beginOn(link, request(), never)), better };
+    return { ...(await negotiateSession(link, request(), never, this)), better };
   }
 
   /** The only one so far that is not answered. */
@@ -120,17 +123,10 @@ class TwoWays implements SessionDialer {
 /** A client of it whose first session stands, and a stream on that. */
 async function start(options: ClientOptions = {}) {
   const ways = new TwoWays();
+  const { clock } = ways;
   const log: string[] = [];
-  let onEntry: (() => void)[] = [];
-  const note = (entry: string): void => {
-    log.push(entry);
-    const waiting = onEntry;
-    onEntry = [];
-    for (const look of waiting) look();
-  };
-  const until = async (entry: string): Promise<void> => {
-    while (!log.includes(entry)) await new Promise<void>((resolve) => onEntry.push(resolve));
-  };
+  const note = (entry: string): void => void log.push(entry);
+  const until = (entry: string): Promise<void> => clock.advanceUntil(() => log.includes(entry), 20_000);
   const observer = {
     onConnected: () => note('connected'),
     onLinkLost: () => note('lost'),
@@ -140,22 +136,25 @@ async function start(options: ClientOptions = {}) {
   };
   const said: string[] = [];
   const say = (_fields: object, message: string): void => void said.push(message);
-  const client = new TunnelClient(ways, observer, { ...silentLogger, info: say, warn: say, error: say }, options);
+  const client = new TunnelClient(
+    ways,
+    observer,
+    { ...silentLogger, info: say, warn: say, error: say },
+    { ...options, clock },
+  );
   const ended = client.run();
+  const close = async (): Promise<void> => {
+    const closed = client.close(0);
+    await clock.advance(1);
+    await closed;
+  };
   atEnd(async () => {
-    await client.close(0);
+    await close();
     await ended;
   });
   await until('connected');
   const stream = await client.open(target, never);
-  return { ways, client, log, said, until, stream };
-}
-
-/** By the clock, without what timers would do meanwhile. */
-function passTime(ms: number): void {
-  const now = performance.now.bind(performance);
-  const spy = vi.spyOn(performance, 'now').mockImplementation(() => now() + ms);
-  atEnd(() => spy.mockRestore());
+  return { ways, clock, client, log, said, until, stream, close };
 }
 
 async function expectEcho(stream: TunnelStream, text: string): Promise<void> {
@@ -167,20 +166,12 @@ async function expectEcho(stream: TunnelStream, text: string): Promise<void> {
 /** More than the links in memory need to carry a handshake and a request. */
 const settled = (): Promise<void> => turns(50);
 
-describe('a link by a second choice', () => {
-  // Those of links in memory are turns of the event loop, and real.
-  beforeEach(() => {
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-  });
-  afterEach(() => {
-    vi.useRealTimers();
-  });
-
-  it('gives way after half a minute to one by the better way, and streams notice nothing', async () => {
-    const { ways, log, stream } = await start();
-    await vi.advanceTimersByTimeAsync(TRY_BETTER_MS - 1);
+describe('a session whose link is by the fallback', () => {
+  it('a session moves after half a minute to a link by the preferred connector, and its streams notice nothing', async () => {
+    const { ways, clock, log, stream } = await start();
+    await clock.advance(TRY_BETTER_MS - 1);
     expect(ways.betterDials).toHaveLength(0);
-    await vi.advanceTimersByTimeAsync(1);
+    await clock.advance(1);
     const answer = await ways.takeBetterDial().reach();
     await expectEcho(stream, 'by the second choice');
     expect(ways.links[0]?.isLetGo).toBe(false);
@@ -189,18 +180,18 @@ describe('a link by a second choice', () => {
     expect(ways.links[0]?.isLetGo).toBe(true);
     await expectEcho(stream, 'by the better way');
     // There is no better one to that.
-    await vi.advanceTimersByTimeAsync(10 * TRY_BETTER_MS);
+    await clock.advance(10 * TRY_BETTER_MS);
     expect(ways.betterDials).toHaveLength(0);
     expect(ways.links).toHaveLength(1);
     expect(log).toEqual(['connected']);
   });
 
-  it('is kept while the better way does not work, which is tried twice a minute and not spoken of', async () => {
-    const { ways, log, said, stream } = await start();
+  it('a session keeps its link while the preferred connector fails, which is tried twice a minute and not reported', async () => {
+    const { ways, clock, log, said, stream } = await start();
     for (const fault of ['link-slow', 'relay-refused', 'link-lost'] as const) {
-      await vi.advanceTimersByTimeAsync(TRY_BETTER_MS - 1);
+      await clock.advance(TRY_BETTER_MS - 1);
       expect(ways.betterDials).toHaveLength(0);
-      await vi.advanceTimersByTimeAsync(1);
+      await clock.advance(1);
       ways.takeBetterDial().fail(fault);
       await settled();
       await expectEcho(stream, fault);
@@ -210,23 +201,23 @@ describe('a link by a second choice', () => {
     expect(said).toEqual([]);
   });
 
-  it('is kept where the exit does not answer on the better one', async () => {
-    const { ways, log, stream } = await start();
-    await vi.advanceTimersByTimeAsync(TRY_BETTER_MS);
+  it('a session keeps its link where the exit does not answer on the one by the preferred connector', async () => {
+    const { ways, clock, log, stream } = await start();
+    await clock.advance(TRY_BETTER_MS);
     const dial = ways.takeBetterDial();
     await dial.reach();
     dial.fail('link-slow');
     await settled();
     await expectEcho(stream, 'still here');
-    await vi.advanceTimersByTimeAsync(TRY_BETTER_MS);
+    await clock.advance(TRY_BETTER_MS);
     await ways.takeBetterDial().work();
     await expectEcho(stream, 'moved');
     expect(log).toEqual(['connected']);
   });
 
-  it('that is lost is not waited for by a better way that hangs: any way will do', async () => {
-    const { ways, log, until, stream } = await start();
-    await vi.advanceTimersByTimeAsync(TRY_BETTER_MS);
+  it('a session that loses its link aborts an attempt by the preferred connector that hangs, and uses any connector', async () => {
+    const { ways, clock, log, until, stream } = await start();
+    await clock.advance(TRY_BETTER_MS);
     const { signal } = ways.takeBetterDial();
     ways.links[0]?.near.abort();
     await until('resumed');
@@ -235,15 +226,15 @@ describe('a link by a second choice', () => {
     await expectEcho(stream, 'resumed');
     expect(log).toEqual(['connected', 'lost', 'resumed']);
     // The half minute begins anew.
-    await vi.advanceTimersByTimeAsync(TRY_BETTER_MS - 1);
+    await clock.advance(TRY_BETTER_MS - 1);
     expect(ways.betterDials).toHaveLength(0);
-    await vi.advanceTimersByTimeAsync(1);
+    await clock.advance(1);
     expect(ways.betterDials).toHaveLength(1);
   });
 
-  it('that is lost when the exit has been asked already is not replaced by a third: the answer is on its way', async () => {
-    const { ways, log, stream } = await start();
-    await vi.advanceTimersByTimeAsync(TRY_BETTER_MS);
+  it('a session that loses its link when the exit was asked on the next one waits for the answer, and dials no third', async () => {
+    const { ways, clock, log, stream } = await start();
+    await clock.advance(TRY_BETTER_MS);
     const dial = ways.takeBetterDial();
     const answer = await dial.reach();
     ways.links[0]?.near.abort();
@@ -256,22 +247,22 @@ describe('a link by a second choice', () => {
     expect(log).toEqual(['connected']);
   });
 
-  it('that is lost when the exit has been asked already was lost where the answer takes long', async () => {
-    const { ways, log, until, stream } = await start();
-    await vi.advanceTimersByTimeAsync(TRY_BETTER_MS);
+  it('a session reports the loss of a link when the answer on the next one takes long', async () => {
+    const { ways, clock, log, until, stream } = await start();
+    await clock.advance(TRY_BETTER_MS);
     const answer = await ways.takeBetterDial().reach();
     ways.links[0]?.near.abort();
     await settled();
-    passTime(1_500);
+    await clock.advance(1_500);
     await answer();
     await until('resumed');
     await expectEcho(stream, 'resumed');
     expect(log).toEqual(['connected', 'lost', 'resumed']);
   });
 
-  it('that is lost when the exit has been asked already was lost where no answer comes', async () => {
-    const { ways, log, until, stream } = await start();
-    await vi.advanceTimersByTimeAsync(TRY_BETTER_MS);
+  it('a session reports the loss of a link when no answer comes on the next one', async () => {
+    const { ways, clock, log, until, stream } = await start();
+    await clock.advance(TRY_BETTER_MS);
     const dial = ways.takeBetterDial();
     await dial.reach();
     ways.links[0]?.near.abort();
@@ -283,11 +274,11 @@ describe('a link by a second choice', () => {
     expect(log.slice(0, 2)).toEqual(['connected', 'lost']);
   });
 
-  it('is doubted when the network changes, and the attempt of the better way with it', async () => {
-    const { ways, client, log, stream } = await start();
-    await vi.advanceTimersByTimeAsync(TRY_BETTER_MS);
+  it('a session replaces its link when the network changes, and aborts an attempt by the preferred connector', async () => {
+    const { ways, clock, client, log, stream } = await start();
+    await clock.advance(TRY_BETTER_MS);
     const { signal } = ways.takeBetterDial();
-    client.wake();
+    client.reconnectNow('network-changed');
     expect(signal.aborted).toBe(true);
     await settled();
     expect(ways.links.map(({ isLetGo }) => isLetGo)).toEqual([true, false]);
@@ -295,32 +286,33 @@ describe('a link by a second choice', () => {
     expect(log).toEqual(['connected']);
   });
 
-  it('is not believed where the exit, by the better way, knows nothing of the session', async () => {
-    const { ways, log, until } = await start();
+  it('a session ends where the exit answers on a link by the preferred connector that it does not know it', async () => {
+    const { ways, clock, log, until } = await start();
     ways.exit = ways.newExit();
-    await vi.advanceTimersByTimeAsync(TRY_BETTER_MS);
+    await clock.advance(TRY_BETTER_MS);
     await ways.takeBetterDial().work();
     await until('session lost: session-unknown');
     await settled();
     expect(log).toEqual(['connected', 'session lost: session-unknown', 'connected']);
   });
 
-  it('is left alone where streams end with their link', async () => {
-    const { ways, stream } = await start({ resumeWindowMs: 0 });
-    await vi.advanceTimersByTimeAsync(10 * TRY_BETTER_MS);
+  it('a session whose streams end with their link does not try the preferred connector', async () => {
+    const { ways, clock, stream } = await start({ resumeWindowMs: 0 });
+    await clock.advance(10 * TRY_BETTER_MS);
     expect(ways.betterDials).toHaveLength(0);
     await expectEcho(stream, 'alone');
   });
 
-  it('that is lost when the exit has been asked already is not told of behind the end of the session', async () => {
+  it('a session does not report the loss of a link after its end', async () => {
     const ways = new TwoWays();
+    const { clock } = ways;
     const log: string[] = [];
     const options = {
       ...{ dialer: ways, resume: DEFAULT_RESUME_CONFIG, replayMemory: new RetransmitMemory(PROCESS_RETRANSMIT_BYTES) },
-      ...{ backoff: new Backoff(), logger: silentLogger, judge: () => ({ waitMs: 0 }) },
+      ...{ backoff: new Backoff(), logger: silentLogger, clock, decide: () => ({ waitMs: 0 }) },
     };
     const keeper = new ReconnectingSession(options, {
-      onStanding: () => log.push('standing'),
+      onEstablished: () => log.push('established'),
       onLinkLost: () => log.push('lost'),
       onResumed: () => log.push('resumed'),
       onStalled: () => log.push('stalled'),
@@ -330,33 +322,35 @@ describe('a link by a second choice', () => {
     });
     keeper.start();
     await settled();
-    await vi.advanceTimersByTimeAsync(TRY_BETTER_MS);
+    await clock.advance(TRY_BETTER_MS);
     await ways.takeBetterDial().reach();
     ways.links[0]?.near.abort();
     await settled();
     keeper.end('session-closed');
     await settled();
-    expect(log).toEqual(['standing', 'end: session-closed']);
+    expect(log).toEqual(['established', 'end: session-closed']);
   });
 
-  it('takes the attempt of the better way with it when the client ends', async () => {
-    const { ways, client } = await start();
-    await vi.advanceTimersByTimeAsync(TRY_BETTER_MS);
+  it('a client that closes aborts the attempt by the preferred connector', async () => {
+    const { ways, clock, close } = await start();
+    await clock.advance(TRY_BETTER_MS);
     const { signal } = ways.takeBetterDial();
-    await client.close(0);
+    await close();
     expect(signal.aborted).toBe(true);
-    await vi.advanceTimersByTimeAsync(10 * TRY_BETTER_MS);
+    await clock.advance(10 * TRY_BETTER_MS);
     expect(ways.betterDials).toHaveLength(0);
   });
 });
 
-describe('a link by a second choice that stalls', () => {
-  it('is not waited for by a better way that hangs', async () => {
-    const { ways, log, stream } = await start({ tryBetterMs: 1 });
-    await vi.waitFor(() => expect(ways.betterDials).toHaveLength(1));
+describe('a session whose link by the fallback stalls', () => {
+  it('a session whose link stalls aborts an attempt by the preferred connector that hangs, and uses any connector', async () => {
+    const { ways, clock, log, stream } = await start({ tryBetterMs: 1 });
+    await clock.advanceUntil(() => ways.betterDials.length === 1, 100);
     const { signal } = ways.takeBetterDial();
     ways.links[0]?.far.pause();
-    await expectEcho(stream, 'what the exit does not read');
+    const echoed = expectEcho(stream, 'what the exit does not read');
+    await clock.advance(5_000);
+    await echoed;
     expect(signal.aborted).toBe(true);
     expect(ways.links.map(({ isLetGo }) => isLetGo)).toEqual([true, false]);
     expect(log).toEqual(['connected']);

@@ -5,7 +5,7 @@ import { MemoryGuard } from '../../src/app/memory-guard.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import type { SessionRequest } from '../../src/protocol/session-request.ts';
 import { initiateSecureLink } from '../../src/tunnel/dial/handshake.ts';
-import { beginOn } from '../../src/tunnel/dial/session-dialer.ts';
+import { negotiateSession } from '../../src/tunnel/dial/session-dialer.ts';
 import { ExitSessions } from '../../src/tunnel/session/exit-sessions.ts';
 import { TunnelClient } from '../../src/tunnel/session/tunnel-client.ts';
 import type { OfferedStream } from '../../src/tunnel/stream/stream.ts';
@@ -38,7 +38,7 @@ function setUp() {
       exit.serve(far, 'alice');
       const pinned = { keys: CLIENT_KEYS, exitKey: EXIT_KEYS.publicKey };
       const link = await initiateSecureLink(near, { ...pinned, suite: 'AESGCM', encryption: 'on' }, never);
-      return beginOn(link, request(), never);
+      return negotiateSession(link, request(), never);
     };
     const observer = {
       onConnected() {},

@@ -90,7 +90,7 @@ async function start(allowance?: Allowance): Promise<TwoWays> {
   };
   const log: string[] = [];
   const client = new TunnelClient(
-    new RelaySessionDialer(invite, 'on', silentLogger, { pages, direct: true }),
+    new RelaySessionDialer(invite, 'on', silentLogger, { tether: { pages, direct: true } }),
     {
       onConnected: () => void log.push('connected'),
       onLinkLost: () => void log.push('lost'),

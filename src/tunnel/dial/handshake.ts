@@ -1,15 +1,17 @@
 /**
  * Makes a SecureLink of a link: the Noise handshake between client and exit, and what both agree on before it
- * (docs/protocol.md §2.4). Knows keys; whether the peer of a key is welcome is asked of the caller.
+ * (docs/protocol.md §2.4). Knows keys; whether the peer of a key may connect is asked of the caller.
  *
- * Whatever goes wrong, the link is aborted without a word: whoever stands in between learns only that it did not work.
+ * On any failure the link is aborted without a reason: anyone in between only learns that it did not work.
  */
+import { type Clock, systemClock } from '../../clock.ts';
 import type { CipherSuite } from '../../crypto/aead.ts';
 import { type HandshakeResult, HandshakeState } from '../../crypto/noise.ts';
 import type { DhKeyPair } from '../../crypto/x25519.ts';
 import { FAULTS, faultOfSessionCode, WstunError } from '../../errors.ts';
 import { PROTOCOL_VERSION } from '../../protocol/frames.ts';
-import type { Message, MessageLink, MessageLinkHandler } from '../../transport/message-link.ts';
+import type { Message, MessageLink } from '../../transport/message-link.ts';
+import { LinkExchange } from './link-exchange.ts';
 import { SecureLink } from './secure-link.ts';
 
 /** From the open link to the session's keys. */
@@ -17,7 +19,7 @@ const HANDSHAKE_LIMIT_MS = 10_000;
 /** Noise's own messages have 49 to 65 bytes here; the rest is room for payloads of later versions. */
 const MAX_HANDSHAKE_MESSAGE_BYTES = 4_096;
 
-/** The first byte of every message before the keys stand: the relay's word to the client, or a handshake message. */
+/** The first byte of every message before the keys are agreed on: a notice of the relay, or a handshake message. */
 const NOTICE = 0x00;
 const HANDSHAKE = 0x01;
 /** Type, version, suite, features (2), encryption: before the first Noise message. */
@@ -37,6 +39,7 @@ export interface InitiatorOptions {
   readonly encryption: Encryption;
   /** By which the relay can prove that its keys were rotated (`TicketDialer.rotationProofOf`). */
   readonly rotationProof?: Uint8Array | undefined;
+  readonly clock?: Clock | undefined;
 }
 
 /**
@@ -45,39 +48,34 @@ export interface InitiatorOptions {
  */
 export function initiateSecureLink(
   link: MessageLink,
-  { keys, exitKey, suite, encryption, rotationProof }: InitiatorOptions,
+  { keys, exitKey, suite, encryption, rotationProof, clock }: InitiatorOptions,
   signal: AbortSignal,
 ): Promise<SecureLink> {
   return new Promise((resolve, reject) => {
     const header = encodeHeader(suite, encryption);
     const noise = new HandshakeState({ role: 'initiator', suite, prologue: prologueOf(header), s: keys, rs: exitKey });
-    const onAbort = (): void => exchange.fail(new WstunError('dial-cancelled'));
-    const onFailed = (error: WstunError): void => {
-      signal.removeEventListener('abort', onAbort);
-      reject(error);
-    };
-    const exchange = new Exchange(link, onFailed, (type, body) => {
+    const step: HandshakeStep = (type, body) => {
       if (type === NOTICE) throw faultOfNotice(body, rotationProof);
       if (type !== HANDSHAKE) throw new WstunError('handshake-failed');
       noise.readMessage(body);
       link.send([Uint8Array.of(HANDSHAKE), noise.writeMessage(EMPTY)]);
-      signal.removeEventListener('abort', onAbort);
-      resolve(exchange.succeed(noise.finish(), encryption));
-    });
-    if (signal.aborted) return onAbort();
-    signal.addEventListener('abort', onAbort);
-    link.send([header, noise.writeMessage(EMPTY)]);
+      exchange.succeed();
+      resolve(secure(link, noise.finish(), encryption));
+    };
+    const exchange = beginHandshake(link, { clock, signal, step, onFailed: reject });
+    if (!exchange.isOver) link.send([header, noise.writeMessage(EMPTY)]);
   });
 }
 
 export interface ResponderOptions {
   readonly keys: DhKeyPair;
-  /** Whose session public key, 32 bytes, this is; undefined if it is not welcome. */
+  /** The peer with this session public key, 32 bytes; undefined if it may not connect. */
   readonly peerOf: (sessionKey: Uint8Array) => string | undefined;
   /** Whether `encryption: 'off'` may be agreed on. */
   readonly allowUnsealed: boolean;
-  /** Keys that this exit had before: whoever pins one of them still completes a handshake, and is told. */
+  /** Keys that this exit had before: a client that pins one still completes a handshake, and is told. */
   readonly retired?: readonly RetiredResponder[];
+  readonly clock?: Clock | undefined;
 }
 
 export type RetiredResponder = Pick<ResponderOptions, 'keys' | 'peerOf'>;
@@ -94,7 +92,7 @@ export interface ResponderEvents {
 /** The exit's side; takes the link's handler. */
 export function acceptSecureLink(link: MessageLink, options: ResponderOptions, events: ResponderEvents): void {
   let offer: Offer | undefined;
-  const exchange = new Exchange(link, events.onFailed, (type, body, message) => {
+  const step: HandshakeStep = (type, body, message) => {
     if (type !== HANDSHAKE) throw new WstunError('handshake-failed');
     if (offer === undefined) {
       offer = readOffer(message, options);
@@ -105,16 +103,18 @@ export function acceptSecureLink(link: MessageLink, options: ResponderOptions, e
     const result = offer.noise.finish();
     const peer = (offer.retired ?? options).peerOf(result.remoteStatic);
     if (peer === undefined) throw new WstunError('handshake-failed');
-    const secured = exchange.succeed(result, offer.encryption);
+    exchange.succeed();
+    const secured = secure(link, result, offer.encryption);
     if (offer.retired === undefined) events.onSecured(secured, peer, result.remoteStatic);
     else events.onRetired?.(secured, peer);
-  });
+  };
+  const exchange = beginHandshake(link, { clock: options.clock, step, onFailed: events.onFailed });
 }
 
 interface Offer {
   readonly noise: HandshakeState;
   readonly encryption: Encryption;
-  /** Undefined for the present keys. */
+  /** Undefined for the current keys. */
   readonly retired: RetiredResponder | undefined;
 }
 
@@ -122,7 +122,7 @@ function readOffer(message: Buffer, { keys, allowUnsealed, retired = [] }: Respo
   const header = message.subarray(0, HEADER_BYTES);
   const suite = header[2] === SUITE_CODE.AESGCM ? 'AESGCM' : 'ChaChaPoly';
   const encryption = header[5] === 0 ? 'off' : 'on';
-  // One spelling only: what this version would not write, it does not read.
+  // Only in the form that this version writes.
   const known = header.equals(encodeHeader(suite, encryption)) && (encryption === 'on' || allowUnsealed);
   if (!known) throw new WstunError('handshake-failed');
   for (const candidate of [undefined, ...retired]) {
@@ -143,7 +143,7 @@ function reads(noise: HandshakeState, message: Uint8Array): boolean {
   }
 }
 
-/** All that is agreed on outside Noise; it goes into the prologue, so whoever changes it breaks the first message. */
+/** All that is agreed on outside Noise. It is part of the prologue, so a change of it breaks the first message. */
 function encodeHeader(suite: CipherSuite, encryption: Encryption): Buffer {
   return Buffer.from([HANDSHAKE, PROTOCOL_VERSION, SUITE_CODE[suite], 0, 0, encryption === 'on' ? 1 : 0]);
 }
@@ -153,8 +153,8 @@ function prologueOf(header: Uint8Array): Uint8Array {
 }
 
 /**
- * Nobody has proved anything yet: a notice can only say why to try again. But for the rotation of the relay's keys,
- * which comes with a proof under the old ones.
+ * Nothing is proved yet, so a notice can only say why to try again. The exception is the rotation of the relay's keys,
+ * which comes with a proof under the old keys.
  */
 function faultOfNotice(body: Buffer, rotationProof: Uint8Array | undefined): WstunError {
   const fault = body.length >= 2 ? faultOfSessionCode(body.readUInt16BE(0)) : 'handshake-failed';
@@ -162,66 +162,44 @@ function faultOfNotice(body: Buffer, rotationProof: Uint8Array | undefined): Wst
   if (fault === 'keys-rotated' && rotationProof !== undefined && proof.equals(rotationProof))
     return new WstunError(fault);
   if (proof.length > 0) return new WstunError('handshake-failed');
-  // What is no code of a session comes out as its end: there is none to end here.
+  // An unknown code is decoded as the session's end; there is no session to end here.
   const isReason = FAULTS[fault].class === 'network' && fault !== 'session-closed';
   return new WstunError(isReason ? fault : 'handshake-failed');
 }
 
-/** One handshake on one link: its time limit, and that it ends once. */
-class Exchange implements MessageLinkHandler {
-  private readonly link: MessageLink;
-  private readonly onFailed: (error: WstunError) => void;
-  private readonly step: (type: number, body: Buffer, message: Buffer) => void;
-  private readonly limit: NodeJS.Timeout;
-  private over = false;
+type HandshakeStep = (type: number, body: Buffer, message: Buffer) => void;
 
-  constructor(
-    link: MessageLink,
-    onFailed: (error: WstunError) => void,
-    step: (type: number, body: Buffer, message: Buffer) => void,
-  ) {
-    this.link = link;
-    this.onFailed = onFailed;
-    this.step = step;
-    this.limit = setTimeout(() => this.fail(new WstunError('link-slow')), HANDSHAKE_LIMIT_MS);
-    link.setHandler(this);
-  }
+interface HandshakeOptions {
+  readonly clock: Clock | undefined;
+  readonly signal?: AbortSignal;
+  /** Takes each message; what it throws ends the handshake. */
+  readonly step: HandshakeStep;
+  readonly onFailed: (error: WstunError) => void;
+}
 
-  handleMessage(pieces: Message): void {
-    if (this.over) return;
+function beginHandshake(link: MessageLink, options: HandshakeOptions): LinkExchange {
+  const { clock = systemClock, signal, step, onFailed } = options;
+  const onMessage = (pieces: Message): void => {
     try {
       const message = wholeMessage(pieces);
-      this.step(message[0] ?? NOTICE, message.subarray(1), message);
+      step(message[0] ?? NOTICE, message.subarray(1), message);
     } catch (error) {
-      this.fail(error instanceof WstunError ? error : new WstunError('handshake-failed'));
+      exchange.fail(error instanceof WstunError ? error : new WstunError('handshake-failed'));
     }
-  }
+  };
+  // An exit that rejects what it reads ends the link without a reason.
+  const faultOfClose = (): WstunError => new WstunError('handshake-failed');
+  const exchange = new LinkExchange(
+    link,
+    { clock, signal, limitMs: HANDSHAKE_LIMIT_MS },
+    { onMessage, onFailed, faultOfClose },
+  );
+  return exchange;
+}
 
-  handleDrain(): void {}
-
-  /** An exit that does not like what it hears ends the link without a word. */
-  handleClose(): void {
-    this.fail(new WstunError('handshake-failed'));
-  }
-
-  succeed(result: HandshakeResult, encryption: Encryption): SecureLink {
-    this.end();
-    // Not the result as it is: its hash and key would live as long as the link.
-    const { sealer, opener } = result;
-    return new SecureLink(this.link, encryption === 'on' ? { sealer, opener } : undefined);
-  }
-
-  fail(error: WstunError): void {
-    if (this.over) return;
-    this.end();
-    this.link.abort();
-    this.onFailed(error);
-  }
-
-  private end(): void {
-    this.over = true;
-    clearTimeout(this.limit);
-  }
+/** Not with the result as it is: its hash and key would live as long as the link. */
+function secure(link: MessageLink, { sealer, opener }: HandshakeResult, encryption: Encryption): SecureLink {
+  return new SecureLink(link, encryption === 'on' ? { sealer, opener } : undefined);
 }
 
 function wholeMessage(pieces: Message): Buffer {

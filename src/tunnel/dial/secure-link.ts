@@ -1,9 +1,9 @@
 /**
  * A MessageLink whose messages travel as sealed records over another (docs/protocol.md §2.4). Made by handshake.ts
- * alone, when the keys stand.
+ * only, when the keys are agreed on.
  *
- * A record that is not the next one in order, whole and genuine, aborts the link before a byte of it is delivered;
- * above, that is never a clean end. It does not know what the messages mean, nor who the peer is.
+ * A record that is not the next one in order, whole and genuine, aborts the link before a byte of it is delivered; the
+ * layer above never sees that as a clean end. It does not know what the messages mean, nor who the peer is.
  */
 import type { RecordOpener, RecordSealer } from '../../crypto/record-cipher.ts';
 import { type Piece, releaseAll } from '../../memory/pieces.ts';
@@ -19,7 +19,7 @@ import type {
 
 const TAG_BYTES = 16;
 
-/** Absent where encryption is off: both ends have proved themselves, and TLS carries the rest. */
+/** Absent where encryption is off: both ends are authenticated, and TLS protects the rest. */
 export interface RecordCiphers {
   readonly sealer: RecordSealer;
   readonly opener: RecordOpener;
@@ -30,7 +30,7 @@ export class SecureLink implements MessageLink, MessageLinkHandler, MessageReade
   private readonly inner: MessageLink;
   private readonly ciphers: RecordCiphers | undefined;
   private handler: MessageLinkHandler | undefined;
-  /** Came while there was no handler, in the same read as what took the last one away: at most what one read brings. */
+  /** Received while there was no handler, in the same read as the message whose handler left: one read at most. */
   private early: Message[] = [];
   private closed: LinkCloseReason | undefined;
 
@@ -49,7 +49,7 @@ export class SecureLink implements MessageLink, MessageLinkHandler, MessageReade
     return this.inner.remote;
   }
 
-  /** What is opened lies in memory of its own. */
+  /** Opened records are in memory of their own. */
   get reader(): MessageReader | undefined {
     return this.ciphers === undefined ? undefined : this;
   }
@@ -60,7 +60,7 @@ export class SecureLink implements MessageLink, MessageLinkHandler, MessageReade
   }
 
   /**
-   * Nothing is delivered until another handler is set, which must be before the turn ends. Until then what comes is
+   * Nothing is delivered until another handler is set, which must be before the turn ends. Until then messages are
    * kept.
    */
   takeHandler(): void {
@@ -109,7 +109,7 @@ export class SecureLink implements MessageLink, MessageLinkHandler, MessageReade
     this.deliver(this.ciphers?.opener.open(message));
   }
 
-  /** Undefined: what came is no record of the peer's, or not the next. */
+  /** Undefined: it was no record of the peer, or not the next one. */
   private deliver(opened: Message | undefined): void {
     if (opened === undefined) this.inner.abort();
     else if (this.handler === undefined) this.early.push(opened);

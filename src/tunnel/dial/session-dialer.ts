@@ -1,4 +1,5 @@
-/** Opens links for a client's sessions: to the exit of an invite, at its relays in turn, sealed. */
+/** Opens sealed links for a client's sessions: to the exit of an invite, at its relays in turn. */
+import { type Clock, systemClock } from '../../clock.ts';
 import type { Invite } from '../../crypto/invite.ts';
 import { preferredSuite } from '../../crypto/suite-choice.ts';
 import { importKeyPair } from '../../crypto/x25519.ts';
@@ -6,21 +7,14 @@ import { type FaultName, WstunError } from '../../errors.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { SessionRequest } from '../../protocol/session-request.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
-import {
-  type Connector,
-  type ConnectorChoice,
-  DirectConnector,
-  type PageDialer,
-  PreferredConnector,
-  SingleConnector,
-  TetherConnector,
-} from './connectors.ts';
+import { type Connector, DirectConnector, type PageDialer, TetherConnector } from './connectors.ts';
 import { type Encryption, type InitiatorOptions, initiateSecureLink } from './handshake.ts';
+import { type ConnectorChoice, PreferredConnector, SingleConnector } from './preferred-connector.ts';
 import type { SecureLink } from './secure-link.ts';
-import { requestSession } from './session-exchange.ts';
-import { TicketDialer } from './ticket-dialer.ts';
+import { requestSession, type SessionExchangeOptions } from './session-exchange.ts';
+import { TicketDialer, type TicketDialerOptions } from './ticket-dialer.ts';
 
-/** A session at the exit, by a link that carries it from now on. */
+/** A link that carries a session at the exit from now on. */
 export interface SessionLink {
   /** Its handler is to be set in the turn in which it is handed out. */
   readonly link: MessageLink;
@@ -28,97 +22,103 @@ export interface SessionLink {
   readonly peerReceived: number;
   /** What the request said. */
   readonly saidReceived: number;
-  /** Where there is a better way than the one that brought it. */
+  /** Where the link is not by the preferred connector: dials by that one only. */
   readonly better?: SessionDialer;
 }
 
 export interface SessionDialer {
   /**
-   * Dials once. `request` is asked for when the keys of the link stand: so late that it says what has come until then.
+   * Dials once. `request` is called when the keys of the link are agreed on, as late as possible: it says what has been
+   * received until then.
    * @throws WstunError as dialWebSocket, initiateSecureLink, requestSession
    */
   dial(request: () => SessionRequest, signal: AbortSignal): Promise<SessionLink>;
 }
 
-export interface TetherOptions {
+interface TetherOptions {
   readonly pages: PageDialer;
   /** Also dial from here, and prefer that while it works. */
   readonly direct: boolean;
 }
 
 /**
- * For the answer on a link by a better way: until it is here, what comes on the old link is not acknowledged, and comes
- * to a halt.
+ * For the answer on a link by a better connector: until then what is received on the old link is not acknowledged, and
+ * comes to a halt.
  */
 const BETTER_ANSWER_MS = 3_000;
 
-/** A link whose keys stand was lost, or brought nothing in time: what the exit refuses is sealed. */
+/** The link was lost, or carried nothing in time, although its keys were agreed on: a refusal of the exit is sealed. */
 const SILENCE: ReadonlySet<FaultName> = new Set<FaultName>(['link-lost', 'link-slow']);
 
-export class RelaySessionDialer implements SessionDialer {
-  private readonly way: ConnectorChoice<SecureLink>;
+export interface RelaySessionDialerOptions extends TicketDialerOptions {
+  /** Pages may carry the links. */
+  readonly tether?: TetherOptions | undefined;
+}
 
-  /**
-   * Whether encryption may be off is for the caller to check: `refuseUnsealed`. @param tether links may be carried by
-   * pages
-   */
-  constructor(invite: Invite, encryption: Encryption, logger: Logger, tether?: TetherOptions) {
-    const dialer = new TicketDialer(invite, logger);
+export class RelaySessionDialer implements SessionDialer {
+  private readonly connectors: ConnectorChoice<SecureLink>;
+  private readonly clock: Clock;
+
+  /** Whether encryption may be off is for the caller to check: `refuseUnsealed`. */
+  constructor(invite: Invite, encryption: Encryption, logger: Logger, options: RelaySessionDialerOptions = {}) {
+    const { tether, clock = systemClock } = options;
+    const dialer = new TicketDialer(invite, logger, options);
     const handshake = {
       keys: importKeyPair(invite.peer.exposeSessionKey()),
       exitKey: invite.exitSessionKey,
-      suite: preferredSuite(() => performance.now()),
+      suite: preferredSuite(() => clock.now()),
       encryption,
+      clock,
     };
-    this.way = wayTo(dialer, invite.exitName ?? '', { handshake, logger, tether });
+    this.clock = clock;
+    this.connectors = connectorsTo(dialer, invite.exitName ?? '', { handshake, logger, tether, clock });
   }
 
   dial(request: () => SessionRequest, signal: AbortSignal): Promise<SessionLink> {
-    return dialSession(this.way, request, signal);
+    return dialSession(this.connectors, request, signal, { clock: this.clock });
   }
 }
 
 async function dialSession(
-  way: ConnectorChoice<SecureLink>,
+  connectors: ConnectorChoice<SecureLink>,
   request: () => SessionRequest,
   signal: AbortSignal,
-  answerMs?: number,
+  options: SessionExchangeOptions,
 ): Promise<SessionLink> {
-  const { link, better, doubt } = await way.dial(signal);
+  const { link, better, noteSilent } = await connectors.dial(signal);
   try {
-    const begun = await beginOn(link, request(), signal, answerMs);
-    if (better === undefined) return begun;
-    return { ...begun, better: { dial: (ask, stop) => dialSession(better, ask, stop, BETTER_ANSWER_MS) } };
+    const session = await negotiateSession(link, request(), signal, options);
+    if (better === undefined) return session;
+    const limited = { ...options, limitMs: BETTER_ANSWER_MS };
+    return { ...session, better: { dial: (ask, stop) => dialSession(better, ask, stop, limited) } };
   } catch (error) {
-    if (error instanceof WstunError && SILENCE.has(error.fault)) doubt?.();
+    if (error instanceof WstunError && SILENCE.has(error.fault)) noteSilent?.();
     throw error;
   }
 }
 
-/**
- * Has the exit begin or resume a session on a link whose keys stand. @param answerMs limit; default as of
- * requestSession
- */
-export async function beginOn(
+/** Has the exit begin or resume a session on a link whose keys are agreed on. */
+export async function negotiateSession(
   link: SecureLink,
   request: SessionRequest,
   signal: AbortSignal,
-  answerMs?: number,
+  options: SessionExchangeOptions = {},
 ): Promise<SessionLink> {
-  return { link, peerReceived: await requestSession(link, request, signal, answerMs), saidReceived: request.received };
+  return { link, peerReceived: await requestSession(link, request, signal, options), saidReceived: request.received };
 }
 
-interface WayOptions {
+interface ConnectorOptions {
   readonly handshake: InitiatorOptions;
   readonly logger: Logger;
   readonly tether: TetherOptions | undefined;
+  readonly clock: Clock;
 }
 
-/** Sealed links to the exit of an invite. */
-function wayTo(
+/** Those that make sealed links to the exit of an invite. */
+function connectorsTo(
   dialer: TicketDialer,
   destination: string,
-  { handshake, logger, tether }: WayOptions,
+  { handshake, logger, tether, clock }: ConnectorOptions,
 ): ConnectorChoice<SecureLink> {
   const direct = new SealedConnector(
     new DirectConnector(dialer, destination, handshake.encryption === 'on'),
@@ -126,31 +126,31 @@ function wayTo(
     handshake,
   );
   if (tether === undefined) return new SingleConnector(direct);
-  const byPage = new SealedConnector(new TetherConnector(dialer, destination, tether.pages), dialer, handshake);
-  return tether.direct ? new PreferredConnector(direct, byPage, logger) : new SingleConnector(byPage);
+  const byPage = new SealedConnector(new TetherConnector(dialer, destination, tether.pages, clock), dialer, handshake);
+  return tether.direct ? new PreferredConnector(direct, byPage, logger, clock) : new SingleConnector(byPage);
 }
 
 /**
- * The handshake belongs to the way: there are networks that carry an upgrade and nothing behind it, and only what the
- * exit proves shows that a way leads there.
+ * The handshake is part of connecting: some networks carry the upgrade and nothing after it, and only the exit's proof
+ * shows that a connector leads there.
  */
 class SealedConnector implements Connector<SecureLink> {
-  private readonly way: Connector;
+  private readonly connector: Connector;
   private readonly dialer: TicketDialer;
   private readonly handshake: InitiatorOptions;
 
-  constructor(way: Connector, dialer: TicketDialer, handshake: InitiatorOptions) {
-    this.way = way;
+  constructor(connector: Connector, dialer: TicketDialer, handshake: InitiatorOptions) {
+    this.connector = connector;
     this.dialer = dialer;
     this.handshake = handshake;
   }
 
-  get canBeAsked(): boolean {
-    return this.way.canBeAsked;
+  get isAvailable(): boolean {
+    return this.connector.isAvailable;
   }
 
   async dial(signal: AbortSignal): Promise<SecureLink> {
-    const raw = await this.way.dial(signal);
+    const raw = await this.connector.dial(signal);
     const rotationProof = this.dialer.rotationProofOf(raw);
     return await initiateSecureLink(raw, { ...this.handshake, rotationProof }, signal);
   }

@@ -1,7 +1,9 @@
 /**
- * The first word on a new link, when its keys stand: the client names the session that it begins or resumes, the exit
- * answers (docs/protocol.md §10). Knows no session: which there are is asked of the caller.
+ * The first messages on a new link, once its keys are agreed on: the client names the session that it begins or
+ * resumes, and the exit answers (docs/protocol.md §10). Knows no session: which sessions there are is asked of the
+ * caller.
  */
+import { type Clock, systemClock } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import {
   decodeSessionAnswer,
@@ -9,11 +11,20 @@ import {
   encodeSessionRequest,
   type SessionRequest,
 } from '../../protocol/session-request.ts';
-import type { LinkCloseReason, Message, MessageLinkHandler } from '../../transport/message-link.ts';
+import type { LinkCloseReason } from '../../transport/message-link.ts';
+import { LinkExchange } from './link-exchange.ts';
 import type { SecureLink } from './secure-link.ts';
 
-/** From the keys to the word of the other side: one round trip, or less. */
+/** From the handshake to the message of the other side: one round trip, or less. */
 const EXCHANGE_LIMIT_MS = 10_000;
+
+const faultOfClose = ({ text }: LinkCloseReason): WstunError => new WstunError('link-lost', text);
+
+export interface SessionExchangeOptions {
+  readonly clock?: Clock | undefined;
+  /** Default EXCHANGE_LIMIT_MS. */
+  readonly limitMs?: number | undefined;
+}
 
 /**
  * The client's side; takes the link's handler. Resolves with what the exit has received; the handler is to be set in
@@ -24,27 +35,25 @@ export function requestSession(
   link: SecureLink,
   request: SessionRequest,
   signal: AbortSignal,
-  limitMs = EXCHANGE_LIMIT_MS,
+  { clock = systemClock, limitMs = EXCHANGE_LIMIT_MS }: SessionExchangeOptions = {},
 ): Promise<number> {
   return new Promise((resolve, reject) => {
-    const onAbort = (): void => word.fail(new WstunError('dial-cancelled'));
-    const word = new FirstWord(link, limitMs, {
-      onMessage: (message) => {
-        const answer = decodeSessionAnswer(message);
-        if (answer === undefined) return word.fail(new WstunError('bad-record'));
-        if ('fault' in answer) return word.fail(new WstunError(answer.fault));
-        signal.removeEventListener('abort', onAbort);
-        word.succeed();
-        resolve(answer.received);
+    const exchange: LinkExchange = new LinkExchange(
+      link,
+      { clock, signal, limitMs },
+      {
+        onMessage: (message) => {
+          const answer = decodeSessionAnswer(message);
+          if (answer === undefined) return exchange.fail(new WstunError('bad-record'));
+          if ('fault' in answer) return exchange.fail(new WstunError(answer.fault));
+          handOn(link, exchange);
+          resolve(answer.received);
+        },
+        onFailed: reject,
+        faultOfClose,
       },
-      onFailed: (error) => {
-        signal.removeEventListener('abort', onAbort);
-        reject(error);
-      },
-    });
-    if (signal.aborted) return onAbort();
-    signal.addEventListener('abort', onAbort);
-    link.send([encodeSessionRequest(request)]);
+    );
+    if (!exchange.isOver) link.send([encodeSessionRequest(request)]);
   });
 }
 
@@ -56,62 +65,25 @@ export interface RequestEvents {
 }
 
 /** The exit's side; takes the link's handler. */
-export function awaitRequest(link: SecureLink, events: RequestEvents): void {
-  const word = new FirstWord(link, EXCHANGE_LIMIT_MS, {
-    onMessage: (message) => {
-      const request = decodeSessionRequest(message);
-      if (request === undefined) return word.fail(new WstunError('bad-record'));
-      word.succeed();
-      events.onRequest(request);
+export function awaitRequest(link: SecureLink, events: RequestEvents, clock: Clock = systemClock): void {
+  const exchange: LinkExchange = new LinkExchange(
+    link,
+    { clock, limitMs: EXCHANGE_LIMIT_MS },
+    {
+      onMessage: (message) => {
+        const request = decodeSessionRequest(message);
+        if (request === undefined) return exchange.fail(new WstunError('bad-record'));
+        handOn(link, exchange);
+        events.onRequest(request);
+      },
+      onFailed: (error) => events.onFailed(error),
+      faultOfClose,
     },
-    onFailed: (error) => events.onFailed(error),
-  });
+  );
 }
 
-interface FirstWordEvents {
-  onMessage(message: Message): void;
-  onFailed(error: WstunError): void;
-}
-
-/** Waits for one message, with a limit; ends once. */
-class FirstWord implements MessageLinkHandler {
-  private readonly link: SecureLink;
-  private readonly events: FirstWordEvents;
-  private readonly limit: NodeJS.Timeout;
-  private over = false;
-
-  constructor(link: SecureLink, limitMs: number, events: FirstWordEvents) {
-    this.link = link;
-    this.events = events;
-    this.limit = setTimeout(() => this.fail(new WstunError('link-slow')), limitMs);
-    link.setHandler(this);
-  }
-
-  handleMessage(message: Message): void {
-    if (!this.over) this.events.onMessage(message);
-  }
-
-  handleDrain(): void {}
-
-  handleClose({ text }: LinkCloseReason): void {
-    this.fail(new WstunError('link-lost', text));
-  }
-
-  /** Records may follow in the same read: they are for the next handler. */
-  succeed(): void {
-    this.end();
-    this.link.takeHandler();
-  }
-
-  fail(error: WstunError): void {
-    if (this.over) return;
-    this.end();
-    this.link.abort();
-    this.events.onFailed(error);
-  }
-
-  private end(): void {
-    this.over = true;
-    clearTimeout(this.limit);
-  }
+/** Records may follow in the same read: they are for the next handler. */
+function handOn(link: SecureLink, exchange: LinkExchange): void {
+  exchange.succeed();
+  link.takeHandler();
 }

@@ -1,9 +1,9 @@
 /**
  * Opens links at the relays of an invite: seals a fresh ticket for every attempt, reads what the relay proves where it
- * makes no link of it (docs/protocol.md §2.2, "Proven refusals"), and puts a wrong clock right: by the time that the
- * relay proves, or else by the `Date` of the answer, because a machine whose clock is off would otherwise see nothing
- * but a refusal.
+ * refuses (docs/protocol.md §2.2, "Proven refusals"), and corrects a wrong clock: by the time that the relay proves, or
+ * else by the `Date` of the answer. A machine whose clock is off would otherwise only see refusals.
  */
+import { type Clock, systemClock } from '../../clock.ts';
 import type { Invite } from '../../crypto/invite.ts';
 import { type TicketFields, TicketSealer } from '../../crypto/ticket.ts';
 import { WstunError } from '../../errors.ts';
@@ -16,18 +16,19 @@ import { type DialWebSocketOptions, dialWebSocket } from '../../transport/websoc
 /** Less than this does not explain a refusal: tickets open within two minutes. `Date` has a grain of one second. */
 const SKEW_THAT_MATTERS_MS = 60_000;
 /**
- * How far ahead of this clock a `Date` may lead for which nobody vouches: whoever forges it, and keeps the tickets that
- * are then sealed, can open them when their time comes, to see what is there. That gives no session.
+ * How far ahead of this clock a `Date` that nothing proves may be. An attacker that forges it, and keeps the tickets
+ * that are then sealed, can use them when their time comes, to probe the relay. That gives no session.
  */
 const MAX_UNVOUCHED_LEAD_MS = 3_600_000;
 
 /** What a ticket is for. */
-type TicketPlace = Pick<TicketFields, 'role' | 'destination'> & { readonly features?: number };
+export type TicketScope = Pick<TicketFields, 'role' | 'destination'> & { readonly features?: number };
 
-export interface Pass {
+/** A relay's URL with a ticket in it: a secret for two minutes. */
+export interface TicketUrl {
   readonly url: URL;
   readonly rotationProof: Buffer;
-  /** What the `ETag` of an answer to this pass proves, if it proves anything. */
+  /** What the `ETag` of an answer to this URL proves, if it proves anything. */
   readonly provenFault: (etag: string, detail: string) => WstunError | undefined;
 }
 
@@ -36,16 +37,23 @@ class ClockOff extends WstunError {
   /** Milliseconds since 1970. */
   readonly relayTime: number;
 
-  constructor(detail: string, relayTime: number) {
-    super('clock-off', `${detail}; ${describeSkew(relayTime - Date.now())}`);
+  constructor(detail: string, relayTime: number, now: number) {
+    super('clock-off', `${detail}; ${describeSkew(relayTime - now)}`);
     this.relayTime = relayTime;
   }
+}
+
+export interface TicketDialerOptions {
+  readonly clock?: Clock | undefined;
+  readonly dialLink?: typeof dialWebSocket | undefined;
 }
 
 export class TicketDialer {
   private readonly urls: readonly string[];
   private readonly sealer: TicketSealer;
   private readonly logger: Logger;
+  private readonly clock: Clock;
+  private readonly dialLink: typeof dialWebSocket;
   /** What to add to our clock, ms. */
   private correction = 0;
   /** As much of it as was proved, ms. */
@@ -53,10 +61,17 @@ export class TicketDialer {
   private attempts = 0;
   private readonly proofs = new WeakMap<MessageLink, Buffer>();
 
-  constructor(invite: Pick<Invite, 'relayUrls' | 'relayGateKey' | 'peer'>, logger: Logger) {
+  /** @param options dialLink: in place of a WebSocket, for tests */
+  constructor(
+    invite: Pick<Invite, 'relayUrls' | 'relayGateKey' | 'peer'>,
+    logger: Logger,
+    options: TicketDialerOptions = {},
+  ) {
     this.urls = invite.relayUrls;
     this.sealer = new TicketSealer(invite.peer, invite.relayGateKey);
     this.logger = logger;
+    this.clock = options.clock ?? systemClock;
+    this.dialLink = options.dialLink ?? dialWebSocket;
   }
 
   /** The URL for the next attempt: the invite's relays in turn. */
@@ -67,25 +82,25 @@ export class TicketDialer {
   }
 
   /**
-   * For one attempt at that relay: a URL with a fresh ticket in it, a secret for two minutes.
-   * @param now milliseconds since 1970, by a clock that may know better than ours; nobody vouches for it
+   * For one attempt at that relay.
+   * @param now milliseconds since 1970, by a clock that may be better than ours; nothing proves it
    */
-  passFor(relay: string, place: TicketPlace, now = this.time()): Pass {
-    const latest = Date.now() + this.provenCorrection + MAX_UNVOUCHED_LEAD_MS;
-    return this.seal(relay, place, Math.min(now, latest));
+  ticketUrl(relay: string, scope: TicketScope, now = this.time()): TicketUrl {
+    const latest = this.clock.wallTime() + this.provenCorrection + MAX_UNVOUCHED_LEAD_MS;
+    return this.seal(relay, scope, Math.min(now, latest));
   }
 
-  /** A link came of the pass with that proof. */
+  /** The link was opened with the ticket that has this proof. */
   remember(link: MessageLink, rotationProof: Buffer): MessageLink {
     this.proofs.set(link, rotationProof);
     return link;
   }
 
   /** @throws WstunError as dialWebSocket, or what the relay has proved */
-  async dial(relay: string, place: TicketPlace, options: DialWebSocketOptions): Promise<MessageLink> {
+  async dial(relay: string, scope: TicketScope, options: DialWebSocketOptions): Promise<MessageLink> {
     const once = async (): Promise<MessageLink> => {
-      const { url, rotationProof, provenFault } = this.seal(relay, place, this.time());
-      return this.remember(await dialWebSocket(url, { ...options, provenFault }), rotationProof);
+      const { url, rotationProof, provenFault } = this.seal(relay, scope, this.time());
+      return this.remember(await this.dialLink(url, { ...options, provenFault }), rotationProof);
     };
     try {
       return await once();
@@ -96,34 +111,36 @@ export class TicketDialer {
   }
 
   /**
-   * With which the relay at the other end of a link of ours proves that it has new keys and that the invite is void: 32
-   * bytes.
+   * The value with which the relay at the other end of a link proves that its keys were rotated, and that the invite is
+   * therefore revoked: 32 bytes.
    */
   rotationProofOf(link: MessageLink): Buffer | undefined {
     return this.proofs.get(link);
   }
 
-  /** Milliseconds since 1970, as far as is known here. */
+  /** Milliseconds since 1970, corrected. */
   private time(): number {
-    return Date.now() + this.correction;
+    return this.clock.wallTime() + this.correction;
   }
 
-  private seal(relay: string, place: TicketPlace, now: number): Pass {
-    const ticket = this.sealer.seal({ features: 0, ...place, protocol: PROTOCOL_VERSION }, now);
+  private seal(relay: string, scope: TicketScope, now: number): TicketUrl {
+    const ticket = this.sealer.seal({ features: 0, ...scope, protocol: PROTOCOL_VERSION }, now);
     const url = new URL(`${relay}/${ticket}`);
     const provenFault = (etag: string, detail: string): WstunError | undefined => {
       const refusal = this.sealer.refusalIn(etag, ticket);
       if (refusal === undefined) return undefined;
       const { reason, time } = refusal;
-      return reason === 'clock-off' ? new ClockOff(detail, time) : new WstunError(reason, detail);
+      return reason === 'clock-off'
+        ? new ClockOff(detail, time, this.clock.wallTime())
+        : new WstunError(reason, detail);
     };
     return { url, rotationProof: this.sealer.rotationProof(ticket), provenFault };
   }
 
-  /** A refusal that may come of our clock, where we must not go by what corrects it. */
+  /** A refusal that our clock may have caused, where the `Date` that says so must not be used. */
   private withLead(error: unknown, relay: string): unknown {
     if (!(error instanceof RelayRefused) || error.relayTime === undefined) return error;
-    const skew = error.relayTime - Date.now();
+    const skew = error.relayTime - this.clock.wallTime();
     if (!this.leadsTooFar(skew, relay)) return error;
     return new RelayRefused(
       `${error.detail}; according to its Date header, ${describeSkew(skew)}, but over ws:// that proves nothing`,
@@ -132,7 +149,7 @@ export class TicketDialer {
   }
 
   private leadsTooFar(skew: number, relay: string): boolean {
-    // TLS vouches for what comes over it.
+    // Over TLS the Date is authenticated.
     return !relay.startsWith('wss:') && skew > this.provenCorrection + MAX_UNVOUCHED_LEAD_MS;
   }
 
@@ -141,7 +158,7 @@ export class TicketDialer {
     const isProven = error instanceof ClockOff;
     const relayTime = isProven || error instanceof RelayRefused ? error.relayTime : undefined;
     if (relayTime === undefined) return false;
-    const skew = relayTime - Date.now();
+    const skew = relayTime - this.clock.wallTime();
     if (!isProven && Math.abs(skew - this.correction) < SKEW_THAT_MATTERS_MS) return false;
     if (!isProven && this.leadsTooFar(skew, relay)) return false;
     this.correction = skew;

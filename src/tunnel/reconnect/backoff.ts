@@ -1,22 +1,18 @@
-/**
- * How long to wait before the next attempt to reach a relay. Pure: the random number is passed in. Whoever breaks off a
- * wait does so without asking here.
- */
+/** How long to wait before the next attempt to reach a relay. Pure: the random number is passed in. */
 
 /**
- * A link that stood for so long, ms, lets the waits begin anew: a relay that accepts and drops is then asked once in
- * this time at most. Not longer, because a network that drops every link after seconds is no relay to be spared, and
- * streams wait.
+ * After a link of this age, ms, the waits begin anew: a relay that accepts and drops is then dialled once in this time
+ * at most. Not longer: where the network drops every link after seconds, waiting spares no relay, and streams wait.
  */
-const LINK_STOOD_MS = 1_000;
+const LASTING_LINK_MS = 1_000;
 /**
- * So many in a row may be lost sooner before the next is waited for: a phone's page is reloaded, another takes over.
+ * So many links in a row may be lost sooner without a wait: a phone's page is reloaded, another takes over.
  */
 const FORGIVEN_LINKS = 3;
 
-/** So many seconds at most: long enough not to hammer, short enough for a person to wait. */
+/** Long enough not to overload a relay, short enough for a person to wait. */
 const LONGEST_WAIT_S = 30;
-/** Far beyond the longest wait, far below what a number holds. */
+/** Far beyond the longest wait, far below the range of a number. */
 const MOST_ATTEMPTS = 16;
 
 /** No wait is shorter than this part of its span. */
@@ -25,16 +21,16 @@ const LEAST_SHARE = 1 / 2;
 /**
  * Jitter over a doubling span: attempt k waits random × min(2^k − 1, 30) s, so attempt 0 comes at once, and a thousand
  * clients that lose a relay come back spread out. The random share is drawn once for all attempts of an outage, between
- * half and one, evenly by its logarithm: who waits long does so throughout, nobody is far behind all others, and no
- * second but the first sees over 1.85 × the mean, however long the relay was away. Drawn from 0 to 1 for each attempt,
- * it was up to 10.5 × (docs/adr/0009-resumption.md).
+ * half and one, evenly by its logarithm: a client that waits long does so throughout, none is far behind all others,
+ * and no second except the first sees over 1.85 × the mean, however long the relay was away. Drawn from 0 to 1 for each
+ * attempt, it was up to 10.5 × (docs/adr/0009-resumption.md).
  *
- * To be asked before each attempt, also the first of all.
+ * Call `next` before each attempt, including the very first.
  */
 export class Backoff {
   private attempts = 0;
   private share = 1;
-  /** Links in a row that were lost sooner than LINK_STOOD_MS. */
+  /** Links in a row that were lost sooner than LASTING_LINK_MS. */
   private shortLived = 0;
 
   /**
@@ -49,16 +45,16 @@ export class Backoff {
 
   /**
    * A link is lost, or a session. True if the waits begin anew.
-   * @param stoodMs how long it was of use; 0 for a session whose loss the exit told of
+   * @param livedMs how long it was of use; 0 for a session that the exit said is over
    */
-  handleLost(stoodMs: number): boolean {
-    this.shortLived = stoodMs >= LINK_STOOD_MS ? 0 : this.shortLived + 1;
+  handleLost(livedMs: number): boolean {
+    this.shortLived = livedMs >= LASTING_LINK_MS ? 0 : this.shortLived + 1;
     const isForgiven = this.shortLived <= FORGIVEN_LINKS;
     if (isForgiven) this.attempts = 0;
     return isForgiven;
   }
 
-  /** Somebody asks, or the network has changed. */
+  /** The user asks for an attempt, or the network has changed. */
   reset(): void {
     this.attempts = 0;
   }
@@ -71,8 +67,8 @@ export interface RetryDelays {
 }
 
 /**
- * Waits that have a measure of their own, apart from `Backoff`, whose state is that of earlier losses. Each is drawn
- * anew between half and one and a half of its span: a thousand who began together are spread evenly after half a
+ * Waits with spans of their own, independent of `Backoff`, whose state is that of earlier losses. Each is drawn anew
+ * between half and one and a half of its span: a thousand clients that began together are spread evenly after half a
  * minute.
  */
 export class ExponentialDelays {

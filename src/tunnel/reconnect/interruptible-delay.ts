@@ -1,25 +1,24 @@
-/**
- * A wait between attempts that can be cut short: by a person, by a change of the network, or because nothing is waited
- * for any more.
- */
+/** A wait between attempts that can be ended early. */
+import { AbortableWait } from '../../async/abortable.ts';
+import type { Clock } from '../../clock.ts';
+
 export class InterruptibleDelay {
-  private end: (() => void) | undefined;
+  private readonly clock: Clock;
+  private current: AbortableWait<void> | undefined;
+
+  constructor(clock: Clock) {
+    this.clock = clock;
+  }
 
   /** One at a time. */
   wait(ms: number): Promise<void> {
     if (ms <= 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      const end = (): void => {
-        clearTimeout(timer);
-        this.end = undefined;
-        resolve();
-      };
-      const timer = setTimeout(end, ms);
-      this.end = end;
-    });
+    this.current = new AbortableWait({ clock: this.clock, limitMs: ms, onExpired: (wait) => wait.resolve() });
+    return this.current.promise;
   }
 
-  cut(): void {
-    this.end?.();
+  /** Ends the current wait, if there is one. */
+  interrupt(): void {
+    this.current?.resolve();
   }
 }

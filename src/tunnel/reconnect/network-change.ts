@@ -1,18 +1,17 @@
 /**
- * Judges from two looks at the machine whether the network beneath may have changed, and reads what Linux lists of its
- * routes. Pure: who looks, and when, is network-watch.ts. A false alarm costs an attempt to connect, a missed one up to
- * a minute of silence.
+ * Decides from two snapshots of the machine whether the network may have changed, and parses the list of routes of
+ * Linux. Pure: network-watch.ts takes the snapshots. A false alarm costs an attempt to connect, a missed change up to a
+ * minute of silence.
  */
 import type { NetworkInterfaceInfo } from 'node:os';
 
 /** `slept`: this process did not run for a while, or the clock was set forward. */
 export type NetworkChange = 'slept' | 'addresses' | 'route';
 
-/** What was seen at one time. */
-export interface NetworkLook {
+export interface NetworkSnapshot {
   /** Since the epoch, ms. Goes on while the machine sleeps. */
   readonly wallMs: number;
-  /** Ms. Stands still while the machine sleeps on some systems, goes on on others. */
+  /** Ms. Stops while the machine sleeps on some systems, goes on on others. */
   readonly monotonicMs: number;
   /** `describeAddresses`; undefined where they cannot be listed. */
   readonly addresses: string | undefined;
@@ -20,11 +19,15 @@ export interface NetworkLook {
   readonly routes: string | undefined;
 }
 
-/** Connections outlive shorter gaps; a busy event loop and a clock being put right stay below. */
+/** Connections survive shorter gaps; a busy event loop and a corrected clock stay below. */
 const SLEPT_MS = 5_000;
 
-/** What happened between two looks that were to be `intervalMs` apart; of several, the one that says most. */
-export function classifyChange(before: NetworkLook, now: NetworkLook, intervalMs: number): NetworkChange | undefined {
+/** What happened between two snapshots that were to be `intervalMs` apart; of several, the most specific. */
+export function classifyChange(
+  before: NetworkSnapshot,
+  now: NetworkSnapshot,
+  intervalMs: number,
+): NetworkChange | undefined {
   const ranMs = now.monotonicMs - before.monotonicMs;
   const jumpMs = now.wallMs - before.wallMs - ranMs;
   if (jumpMs > SLEPT_MS || ranMs > intervalMs + SLEPT_MS) return 'slept';
@@ -38,8 +41,8 @@ function differ(before: string | undefined, now: string | undefined): boolean {
 }
 
 /**
- * Interfaces with their addresses, as one text in one order. Without those that lead nowhere: loopback, and link-local
- * ones, which come and go with every container.
+ * Interfaces with their addresses, as one text in one order. Without loopback, and without link-local addresses, which
+ * change with every container.
  */
 export function describeAddresses(interfaces: NodeJS.Dict<NetworkInterfaceInfo[]>): string {
   const lines = Object.entries(interfaces).flatMap(([name, infos = []]) =>
@@ -70,8 +73,8 @@ function defaultRoute(line: string): string[] {
 }
 
 /**
- * Destination, length, source, length, next hop, metric, references, uses, flags, name. On `lo` is the one that
- * rejects.
+ * Destination, length, source, length, next hop, metric, references, uses, flags, name. The route on `lo` is the one
+ * that rejects.
  */
 function defaultIpv6Route(line: string): string[] {
   const [destination, length, , , gateway, metric, , , , name] = line.trim().split(/\s+/);

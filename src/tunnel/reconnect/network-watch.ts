@@ -1,66 +1,70 @@
 /**
- * Looks every few seconds whether the network beneath may have changed, so that a client need not wait for a timeout to
- * learn that its link is dead. Only looks and tells: what is a change is network-change.ts, what to do about it is the
- * caller's.
+ * Checks every few seconds whether the network may have changed, so that a client need not wait for a timeout to learn
+ * that its link is dead. What counts as a change is decided in network-change.ts; what to do about it is the caller's.
  */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
+import { type Clock, systemClock, type Timer } from '../../clock.ts';
 import {
   classifyChange,
   describeAddresses,
   describeRoutes,
   type NetworkChange,
-  type NetworkLook,
+  type NetworkSnapshot,
 } from './network-change.ts';
 
-/** A look costs 0.1 ms. Sooner would seldom help: a new network takes seconds to give out its addresses. */
+/** A check costs 0.1 ms. Sooner would seldom help: a new network takes seconds to give out its addresses. */
 const INTERVAL_MS = 3_000;
-/** A thousand routes. A machine that knows the whole internet has 100 MB of them: there only the head is looked at. */
+/** A thousand routes. A router with the full table of the internet has 100 MB: there only the head is compared. */
 const MAX_ROUTE_BYTES = 64 * 1024;
 
 export interface NetworkSources {
-  readonly wallMs: () => number;
-  readonly monotonicMs: () => number;
-  /** Undefined, or a throw: not known. */
+  /** Undefined, or an exception: unknown. */
   readonly addresses: () => string | undefined;
   readonly routes: () => string | undefined;
 }
 
 export interface NetworkWatchOptions {
-  /** At most once a look. */
+  /** At most once a check. */
   readonly onChange: (change: NetworkChange) => void;
   readonly intervalMs?: number;
   /** Instead of this machine's. */
   readonly sources?: Partial<NetworkSources>;
+  readonly clock?: Clock;
 }
 
 const MACHINE: NetworkSources = {
-  wallMs: () => Date.now(),
-  monotonicMs: () => performance.now(),
   addresses: () => describeAddresses(networkInterfaces()),
   routes: readRoutes,
 };
 
 /** Does not keep the process alive. */
 export function watchNetwork(options: NetworkWatchOptions): { stop(): void } {
-  const { onChange, intervalMs = INTERVAL_MS } = options;
+  const { onChange, intervalMs = INTERVAL_MS, clock = systemClock } = options;
   const sources = { ...MACHINE, ...options.sources };
-  let before = look(sources);
-  const timer = setInterval(() => {
-    const now = look(sources);
+  let before = takeSnapshot(sources, clock);
+  const check = (): void => {
+    timer = begin();
+    const now = takeSnapshot(sources, clock);
     const change = classifyChange(before, now, intervalMs);
-    // What cannot be listed just now is compared with what it was when it last could.
+    // Where something cannot be listed at the moment, the next check compares with the last list.
     before = { ...now, addresses: now.addresses ?? before.addresses, routes: now.routes ?? before.routes };
     if (change !== undefined) onChange(change);
-  }, intervalMs).unref();
-  return { stop: () => clearInterval(timer) };
+  };
+  const begin = (): Timer => {
+    const begun = clock.setTimeout(check, intervalMs);
+    begun.unref();
+    return begun;
+  };
+  let timer = begin();
+  return { stop: () => clock.clearTimeout(timer) };
 }
 
-function look({ wallMs, monotonicMs, addresses, routes }: NetworkSources): NetworkLook {
-  return { wallMs: wallMs(), monotonicMs: monotonicMs(), addresses: known(addresses), routes: known(routes) };
+function takeSnapshot({ addresses, routes }: NetworkSources, clock: Clock): NetworkSnapshot {
+  return { wallMs: clock.wallTime(), monotonicMs: clock.now(), addresses: known(addresses), routes: known(routes) };
 }
 
-/** Sandboxes hide interfaces; that is no reason to end. */
+/** Sandboxes hide interfaces; the process goes on without them. */
 function known(source: () => string | undefined): string | undefined {
   try {
     return source();
@@ -75,7 +79,7 @@ function readRoutes(): string | undefined {
   return route === undefined && ipv6Route === undefined ? undefined : describeRoutes(route ?? '', ipv6Route ?? '');
 }
 
-/** At once rather than in the thread pool: it comes from memory, and a look must not overtake another. */
+/** Synchronous: it comes from memory, and a check must not overtake another. */
 function readHead(path: string): string | undefined {
   let file: number | undefined;
   try {

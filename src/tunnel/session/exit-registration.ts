@@ -1,8 +1,10 @@
 /**
- * A named exit's standing at its relay: keeps a control link, announces whose links may come, and answers each call
- * with a data link. Knows nothing of sessions: what runs on a data link is for the caller.
+ * The registration of a named exit at its relay: keeps a control link, announces whose links may come, and answers each
+ * rendezvous request with a data link. Knows nothing of sessions: what runs on a data link is the caller's.
  */
 import { setMaxListeners } from 'node:events';
+import { withLimit } from '../../async/abortable.ts';
+import { type Clock, systemClock, type Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { ControlLink } from '../../transport/control-link.ts';
@@ -20,40 +22,47 @@ import { Backoff, ExponentialDelays, type RetryDelays } from '../reconnect/backo
 import { InterruptibleDelay } from '../reconnect/interruptible-delay.ts';
 import { Outage } from '../reconnect/outage.ts';
 
-/** A call that is not answered by then is answered for nobody: the relay holds a client for 8 s. */
+/** An answer after this time finds no client: the relay holds one for 8 s. */
 const ANSWER_LIMIT_MS = 10_000;
 /**
- * Data links being dialled; a relay has 128 calls open at an exit, and takes 256 connections of its address at once.
+ * Data links being dialled; a relay has 128 requests open at an exit, and accepts 256 connections of its address at
+ * once.
  */
 const MAX_ANSWERS = 256;
 /**
- * Between two lists; of those that come meanwhile the last is sent. A relay acts on one a second, and reads no faster
- * for long.
+ * Between two lists; of those that are set meanwhile only the last is sent. A relay processes one a second, and reads
+ * no faster for long.
  */
 const ANNOUNCE_MS = 1_000;
 
-/** Of the ticket for a control link: what this version understands beyond the first. */
+/** In the ticket for a control link: what this version understands beyond the first. */
 const FEATURES = TAKEN_FEATURE | SEEN_FEATURE | OCCUPIED_FEATURE;
 
 /**
- * At a relay that cannot say whether the place of an exit is free, one that was replaced takes it back by asking: so it
- * waits for a good while, and both of two that run beside each other serve in turn.
+ * At a relay that cannot say whether an exit of the name is connected, an exit that was replaced replaces the other
+ * when it registers again: so it waits for long, and two that run at the same time serve in turn.
  */
 const TAKEN_BACK: RetryDelays = { firstS: 40, longestS: 40 };
-/** Being replaced again so soon after that is no accident, ms. */
+/** An exit that is replaced again within this time has a rival, ms. */
 const REPLACED_AGAIN_MS = 150_000;
 
 export interface RegistrationHandler {
   /** A client's link; its handler must be set before the turn ends. */
   handleLink(link: MessageLink): void;
-  /** The relay lets in whom we announced; once for each control link. */
+  /** The relay admits the announced peers; once for each control link. */
   handleRegistered(relay: string): void;
-  /** The relay has room for `keys` of the `of` keys that we announced, as yet: the others are refused. */
+  /** The relay has room for `keys` of the `of` announced keys at the moment: the others are refused. */
   handleTaken(keys: number, of: number): void;
-  /** The relay sees this exit under that IP address; of the relay's word alone. */
+  /** The relay sees this exit under that IP address; only the relay says so. */
   handleSeen(address: string): void;
-  /** An attempt failed, or the control link was lost; the next attempt comes in `waitMs`. */
+  /** An attempt failed, or the control link was lost; the next attempt follows in `waitMs`. */
   handleLost(error: WstunError, waitMs: number): void;
+}
+
+export interface RegistrationOptions {
+  /** As of OutageOptions. */
+  readonly once?: boolean | undefined;
+  readonly clock?: Clock | undefined;
 }
 
 type Dialer = Pick<TicketDialer, 'nextRelay' | 'dial' | 'rotationProofOf'>;
@@ -62,27 +71,30 @@ export class ExitRegistration {
   private readonly dialer: Dialer;
   private readonly handler: RegistrationHandler;
   private readonly logger: Logger;
+  private readonly clock: Clock;
   private readonly backoff = new Backoff();
   private readonly takingBack = new ExponentialDelays();
-  private readonly pause = new InterruptibleDelay();
+  private readonly pause: InterruptibleDelay;
   private readonly outage: Outage;
   private readonly stopping = new AbortController();
   private keys: readonly string[] = [];
   private control: ControlLink | undefined;
   private announcedAt = Number.NEGATIVE_INFINITY;
-  private announcing: NodeJS.Timeout | undefined;
+  private announcing: Timer | undefined;
   private answers = 0;
-  /** Relays at which another has the place. */
+  /** Relays at which another exit of the name is registered. */
   private readonly yieldsAt = new Set<string>();
-  /** The last link ended with `replaced`: the next one throws out whoever has the place. */
+  /** The last link ended with `replaced`: the next one replaces the other exit. */
   private wouldTakeBack = false;
   private replacedAt = Number.NEGATIVE_INFINITY;
 
-  /** @param options once: as of OutageOptions */
-  constructor(dialer: Dialer, handler: RegistrationHandler, logger: Logger, { once = false } = {}) {
+  constructor(dialer: Dialer, handler: RegistrationHandler, logger: Logger, options: RegistrationOptions = {}) {
+    const { once = false, clock = systemClock } = options;
     this.dialer = dialer;
     this.handler = handler;
     this.logger = logger;
+    this.clock = clock;
+    this.pause = new InterruptibleDelay(clock);
     this.outage = new Outage({ backoff: this.backoff, once });
     // Each data link that is being dialled listens to it.
     setMaxListeners(0, this.stopping.signal);
@@ -91,68 +103,71 @@ export class ExitRegistration {
   /** Whose links may come, from now on. @param keys gate keys, base64url */
   setPeers(keys: readonly string[]): void {
     this.keys = keys;
-    const waitMs = this.announcedAt + ANNOUNCE_MS - performance.now();
+    const waitMs = this.announcedAt + ANNOUNCE_MS - this.clock.now();
     if (waitMs <= 0) this.announce();
-    else this.announcing ??= setTimeout(() => this.announce(), waitMs).unref();
+    else if (this.announcing === undefined) {
+      this.announcing = this.clock.setTimeout(() => this.announce(), waitMs);
+      this.announcing.unref();
+    }
   }
 
   /** Stays registered until `close`. Rejects with a WstunError where `Outage` finds a failure final. */
   async run(): Promise<void> {
     const { signal } = this.stopping;
-    // The first attempt, which comes at once: by chance, too, because its share holds for the waits that follow.
-    this.backoff.next(Math.random());
+    // The first attempt comes at once. It takes a random number too, because its share holds for the waits that follow.
+    this.backoff.next(this.clock.random());
     while (!signal.aborted) {
       const error = await this.registerOnce(signal);
       if (signal.aborted) return;
-      const verdict = this.outage.handleFailure(error, performance.now(), Math.random());
-      if ('final' in verdict) throw verdict.final;
-      const waitMs = this.wouldTakeBack ? this.takingBack.next(TAKEN_BACK, Math.random()) : verdict.waitMs;
+      const decision = this.outage.handleFailure(error, this.clock.now(), this.clock.random());
+      if ('final' in decision) throw decision.final;
+      const waitMs = this.wouldTakeBack ? this.takingBack.next(TAKEN_BACK, this.clock.random()) : decision.waitMs;
       this.wouldTakeBack = false;
       this.handler.handleLost(error, waitMs);
       await this.pause.wait(waitMs);
     }
   }
 
-  /** Of the ticket for a control link at that relay. */
+  /** In the ticket for a control link at that relay. */
   private featuresAt(relay: string): number {
     return this.yieldsAt.has(relay) ? FEATURES | WHEN_FREE_FEATURE : FEATURES;
   }
 
-  /** What another of our name does to us. */
-  private faultOfPlace({ type }: ControlMessage, relay: string): WstunError | undefined {
+  /** Another exit of this name is registered. */
+  private faultOfRival({ type }: ControlMessage, relay: string): WstunError | undefined {
     if (type === 'replaced') return this.replaced();
     if (type !== 'occupied') return undefined;
     this.yieldsAt.add(relay);
     return new WstunError('exit-replaced');
   }
 
-  /** By a relay that knows no better than to replace whoever is there. */
+  /** By an older relay, at which the newest exit of a name replaces the others. */
   private replaced(): WstunError {
-    const isAgain = performance.now() - this.replacedAt < REPLACED_AGAIN_MS;
-    this.replacedAt = performance.now();
+    const isAgain = this.clock.now() - this.replacedAt < REPLACED_AGAIN_MS;
+    this.replacedAt = this.clock.now();
     this.wouldTakeBack = true;
     const why =
       'again; the two exits replace each other, because this relay cannot report that the name is in use; stop one of them';
     return new WstunError('exit-replaced', isAgain ? why : '');
   }
 
-  /** Takes no more calls; links that were handed out live on. */
+  /** Answers no more requests; links that were handed out go on. */
   close(): void {
     this.stopping.abort();
-    clearTimeout(this.announcing);
-    this.pause.cut();
+    this.clock.clearTimeout(this.announcing);
+    this.pause.interrupt();
     this.control?.end();
   }
 
-  /** The network has changed, or somebody asks: the control link is made anew, at once. */
-  wake(): void {
+  /** The network has changed, or the user asks: the control link is replaced at once. */
+  reconnectNow(): void {
     this.backoff.reset();
-    // Not a goodbye: on the network of before nobody may be left to answer it.
+    // Not a clean close: on the previous network nobody may be left to answer it.
     this.control?.abort();
-    this.pause.cut();
+    this.pause.interrupt();
   }
 
-  /** Dials and holds one control link until it ends; why it did. */
+  /** Dials one control link and keeps it until it ends; returns why it did. */
   private async registerOnce(signal: AbortSignal): Promise<WstunError> {
     const relay = this.dialer.nextRelay();
     let link: MessageLink;
@@ -162,9 +177,9 @@ export class ExitRegistration {
     } catch (error) {
       return error instanceof WstunError ? error : new WstunError('internal', String(error));
     }
-    const since = performance.now();
+    const since = this.clock.now();
     const error = await this.hold(link, relay);
-    this.backoff.handleLost(performance.now() - since);
+    this.backoff.handleLost(this.clock.now() - since);
     return error;
   }
 
@@ -175,18 +190,18 @@ export class ExitRegistration {
       this.control = new ControlLink(link, {
         handleControl: (message) => {
           if (message.type === 'registered' && !registered) {
-            this.handleKnown(relay);
+            this.handleAccepted(relay);
             this.handler.handleRegistered(relay);
           }
           registered ||= message.type === 'registered';
-          this.handleNews(message, relay);
-          fault = this.faultOfPlace(message, relay) ?? fault;
+          this.handleInfo(message, relay);
+          fault = this.faultOfRival(message, relay) ?? fault;
           if (message.type === 'rotated') {
             if (this.dialer.rotationProofOf(link)?.toString('hex') !== message.proof) return false;
             fault = new WstunError('keys-rotated');
           }
           if (message.type === 'call') void this.answer(message.token, relay);
-          // Only an exit says so.
+          // Only an exit may send that.
           return message.type !== 'bearers';
         },
         handleEnd: ({ text }) => {
@@ -200,34 +215,36 @@ export class ExitRegistration {
     });
   }
 
-  /** What no relay of before says. */
-  private handleNews(message: ControlMessage, relay: string): void {
+  /** Messages that older relays do not send. */
+  private handleInfo(message: ControlMessage, relay: string): void {
     if (message.type === 'seen') this.handler.handleSeen(message.address);
     if (message.type !== 'taken') return;
-    this.handleKnown(relay);
+    this.handleAccepted(relay);
     this.handler.handleTaken(message.keys, message.of);
   }
 
-  /** It knows us, if not all of our keys. */
-  private handleKnown(relay: string): void {
+  /** The relay has registered this exit, if not all of its keys. */
+  private handleAccepted(relay: string): void {
     this.yieldsAt.delete(relay);
-    this.outage.handleStanding();
+    this.outage.handleEstablished();
   }
 
   private announce(): void {
-    clearTimeout(this.announcing);
+    this.clock.clearTimeout(this.announcing);
     this.announcing = undefined;
-    if (this.control !== undefined) this.announcedAt = performance.now();
+    if (this.control !== undefined) this.announcedAt = this.clock.now();
     for (const message of announcements(this.keys)) this.control?.send(message);
   }
 
-  /** At the relay that called: no other knows of the client. */
+  /** At the relay that asked: no other has the client. */
   private async answer(token: string, relay: string): Promise<void> {
     if (this.answers >= MAX_ANSWERS) return;
     this.answers += 1;
     try {
-      const link = await within(ANSWER_LIMIT_MS, this.stopping.signal, (signal) =>
-        this.dialer.dial(relay, { role: 'exit', destination: token }, { signal, mask: 'zero' }),
+      const link = await withLimit(
+        { clock: this.clock, signal: this.stopping.signal, limitMs: ANSWER_LIMIT_MS },
+        () => new WstunError('relay-unreachable', 'no answer in time'),
+        (signal) => this.dialer.dial(relay, { role: 'exit', destination: token }, { signal, mask: 'zero' }),
       );
       this.handler.handleLink(link);
     } catch (error) {
@@ -236,23 +253,5 @@ export class ExitRegistration {
     } finally {
       this.answers -= 1;
     }
-  }
-}
-
-/**
- * In place of AbortSignal.any, which leaves 110 bytes behind at a signal that lives on (Node 20), here with each
- * client.
- */
-async function within<T>(limitMs: number, outer: AbortSignal, act: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const limit = new AbortController();
-  const abort = (): void => limit.abort(outer.reason);
-  const timer = setTimeout(() => limit.abort(new WstunError('relay-unreachable', 'no answer in time')), limitMs);
-  outer.addEventListener('abort', abort, { once: true });
-  if (outer.aborted) abort();
-  try {
-    return await act(limit.signal);
-  } finally {
-    clearTimeout(timer);
-    outer.removeEventListener('abort', abort);
   }
 }

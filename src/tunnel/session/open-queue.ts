@@ -1,8 +1,10 @@
 /**
  * New streams that wait until they may be opened: so many were given up lately that the exit would soon refuse all
- * (mux/rapid-resets.ts). Who waits is served in the order of what is known of the target, so that a program that gives
- * up one connection after the other delays the others little. It knows nothing of links or answers.
+ * (mux/rapid-resets.ts). They are served in the order of what is known of the target, so that a program that gives up
+ * one connection after the other delays the others little. It knows nothing of links or answers.
  */
+import { AbortableWait } from '../../async/abortable.ts';
+import type { Clock, Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import { BoundedMap } from '../../limits/bounded-map.ts';
 import type { Opened } from '../../mux/events.ts';
@@ -12,25 +14,26 @@ import type { Target } from '../stream/stream.ts';
 const WAIT_MS = 10_000;
 /** As many as the proxy has connections. */
 const MAX_WAITING = 2_048;
-/** Targets remembered of either kind, the latest. */
+/** Latest targets remembered, of either kind. */
 const MAX_KNOWN = 512;
 
 interface Waiter {
   readonly target: Target;
-  resolve(id: number): void;
-  reject(error: WstunError): void;
+  readonly wait: AbortableWait<number>;
 }
 
 export class OpenQueue {
   private readonly tryOpen: (target: Target) => Opened;
-  /** Of targets that answered lately, of others, and of hosts whose opens were given up lately. */
+  /** For targets that answered lately, for others, and for hosts whose opens were given up lately. */
   private readonly lines = [new Set<Waiter>(), new Set<Waiter>(), new Set<Waiter>()] as const;
   private readonly answered = new BoundedMap<string, true>(MAX_KNOWN);
   private readonly givenUp = new BoundedMap<string, true>(MAX_KNOWN);
-  private timer: NodeJS.Timeout | undefined;
+  private readonly clock: Clock;
+  private timer: Timer | undefined;
 
-  constructor(tryOpen: (target: Target) => Opened) {
+  constructor(tryOpen: (target: Target) => Opened, clock: Clock) {
     this.tryOpen = tryOpen;
+    this.clock = clock;
   }
 
   /** The id of the stream, at once where it may be opened now. Rejects with a WstunError. */
@@ -54,8 +57,8 @@ export class OpenQueue {
 
   /** Nothing can be opened any more. */
   close(error: WstunError): void {
-    clearTimeout(this.timer);
-    for (const line of this.lines) for (const waiter of [...line]) waiter.reject(error);
+    this.clock.clearTimeout(this.timer);
+    for (const line of this.lines) for (const { wait } of [...line]) wait.reject(error);
   }
 
   private get size(): number {
@@ -69,29 +72,24 @@ export class OpenQueue {
   }
 
   private wait(target: Target, signal: AbortSignal): Promise<number> {
+    if (signal.aborted) throw new WstunError('dial-cancelled');
     if (this.size >= MAX_WAITING) throw new WstunError('dial-busy', 'too many connections are waiting to be opened');
     const line = this.lineOf(target);
-    return new Promise((resolve, reject) => {
-      const settle = (): void => {
-        clearTimeout(limit);
-        signal.removeEventListener('abort', onAbort);
-        line.delete(waiter);
-      };
-      const waiter: Waiter = {
-        target,
-        resolve: (id) => [settle(), resolve(id)],
-        reject: (error) => [settle(), reject(error)],
-      };
-      const limit = setTimeout(() => waiter.reject(new WstunError('dial-busy')), WAIT_MS);
-      const onAbort = (): void => waiter.reject(new WstunError('dial-cancelled'));
-      signal.addEventListener('abort', onAbort);
-      line.add(waiter);
+    const wait = new AbortableWait<number>({
+      clock: this.clock,
+      signal,
+      limitMs: WAIT_MS,
+      onExpired: (expired) => expired.reject(new WstunError('dial-busy')),
+      onSettled: () => line.delete(waiter),
     });
+    const waiter: Waiter = { target, wait };
+    line.add(waiter);
+    return wait.promise;
   }
 
   private serveAt(at: number): void {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.serve(), Math.max(1, at - performance.now()));
+    this.clock.clearTimeout(this.timer);
+    this.timer = this.clock.setTimeout(() => this.serve(), Math.max(1, at - this.clock.now()));
   }
 
   private serve(): void {
@@ -99,8 +97,8 @@ export class OpenQueue {
       for (const waiter of line) {
         const opened = this.tryOpen(waiter.target);
         if ('heldUntil' in opened) return this.serveAt(opened.heldUntil);
-        if ('refused' in opened) waiter.reject(new WstunError(opened.refused));
-        else waiter.resolve(opened.stream);
+        if ('refused' in opened) waiter.wait.reject(new WstunError(opened.refused));
+        else waiter.wait.resolve(opened.stream);
       }
     }
   }

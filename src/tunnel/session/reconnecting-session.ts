@@ -1,11 +1,12 @@
 /**
  * Keeps one session of a client alive while links come and go: dials, has the exit begin or resume it, waits longer
- * after each failure, and tries a second link beside one that stalls, or whose way is not the best. Streams know
- * nothing of it.
+ * after each failure, and tries a second link beside one that stalls or is not by the preferred connector. Streams
+ * notice nothing of it.
  *
- * Which failures are final is asked of the caller; what to do when the session is over is the caller's too.
+ * The caller decides which failures are final, and what to do when the session is over.
  */
 import { randomBytes } from 'node:crypto';
+import { type Clock, systemClock, type Timer } from '../../clock.ts';
 import { type FaultName, type WireFaultName, WstunError } from '../../errors.ts';
 import { DEFAULT_MUX_CONFIG, type ResumeConfig } from '../../mux/config.ts';
 import type { RetransmitMemory } from '../../mux/retransmit-store.ts';
@@ -14,29 +15,27 @@ import { SESSION_ID_BYTES, type SessionRequest } from '../../protocol/session-re
 import type { SessionDialer, SessionLink } from '../dial/session-dialer.ts';
 import type { Backoff } from '../reconnect/backoff.ts';
 import { InterruptibleDelay } from '../reconnect/interruptible-delay.ts';
-import type { Verdict } from '../reconnect/outage.ts';
+import type { FailureDecision } from '../reconnect/outage.ts';
+import { BetterConnector } from './better-connector.ts';
 import { SessionDriver } from './session-driver.ts';
 import { StallFollower } from './stall-follower.ts';
 import type { StallInfo } from './stall-watch.ts';
 
-/** An attempt that took so long before TCP stood was heard by nobody: there is no relay to be spared. */
-const UNHEARD_MS = 3_000;
-const UNHEARD_WAIT_MS = 1_000;
-/** An exit that lets us in and then says nothing. */
+/** An attempt that took so long without a TCP connection reached nobody: no relay would be spared by a long wait. */
+const UNREACHED_MS = 3_000;
+const UNREACHED_WAIT_MS = 1_000;
+/** For an exit that accepts the session and then sends no HELLO. */
 const HELLO_LIMIT_MS = 10_000;
-/** Programs that ask for a connection hurry the next attempt, but no more often than this. */
-const HURRY_MS = 1_000;
-/** Where the last was refused, which counts against an address that others may share, or came too often. */
-const HURRY_REFUSED_MS = 5_000;
-const SELDOM_HURRIED: ReadonlySet<FaultName> = new Set<FaultName>(['relay-refused', 'relay-full', 'too-often']);
+/** Waiting programs trigger the next attempt at once, but no more often than this. */
+const TRIGGER_MS = 1_000;
+/** Where the last attempt was refused, which counts against an address that others may share, or came too often. */
+const TRIGGER_REFUSED_MS = 5_000;
+const SELDOM_TRIGGERED: ReadonlySet<FaultName> = new Set<FaultName>(['relay-refused', 'relay-full', 'too-often']);
 
-/** A link is as good until then, and a way that does not work costs a dial each time. */
-const TRY_BETTER_MS = 30_000;
+/** A change of links that takes no longer is not reported as a loss. */
+const UNNOTICED_CHANGE_MS = 1_000;
 
-/** A change of links that takes no longer is no loss that anybody would notice. */
-const QUIET_CHANGE_MS = 1_000;
-
-/** What an exit says of a session that it is to resume, and no further attempt for this session could help. */
+/** The exit's answers after which no attempt can resume the session. */
 const SESSION_FAULTS: ReadonlySet<FaultName> = new Set<FaultName>([
   'session-unknown',
   'session-expired',
@@ -47,137 +46,150 @@ export interface ReconnectingSessionOptions {
   readonly dialer: SessionDialer;
   readonly resume: ResumeConfig;
   readonly replayMemory: RetransmitMemory;
-  /** Shared by the sessions of a client: they are at the same relays. */
+  /** Shared by the sessions of a client: they use the same relays. */
   readonly backoff: Backoff;
   readonly logger: Logger;
-  /** After this, and then again and again, a link that has a better way gives that a try, ms; default TRY_BETTER_MS. */
+  readonly clock?: Clock | undefined;
+  /** While the link is not by the preferred connector, that is tried each time this has passed; default 30 s. */
   readonly tryBetterMs?: number | undefined;
   /** What follows from a failed attempt. */
-  judge(error: WstunError): Verdict;
+  decide(error: WstunError): FailureDecision;
 }
 
 export interface ReconnectingSessionEvents {
-  /** The peer's HELLO has come: streams can be opened. */
-  onStanding(): void;
+  /** The peer's HELLO was received: streams can be opened. */
+  onEstablished(): void;
   /**
-   * Not where the exit let the link go for the next one, whose answer is on its way; unless that takes long, or does
-   * not come.
+   * Not where the exit has let the link go for the next one, whose answer is on its way; unless that takes long, or
+   * does not come.
    */
   onLinkLost(): void;
   /** There is a link again. @param awayMs undefined where there was no `onLinkLost` */
   onResumed(awayMs: number | undefined): void;
   /**
    * There is a link, and nothing comes through it; again when more is known. `onResumed` follows, or the loss or the
-   * end is told.
+   * end is reported.
    */
   onStalled(info: StallInfo): void;
-  /** An attempt failed while there was no link; the next comes in `waitMs`. */
+  /** An attempt failed while there was no link; the next follows in `waitMs`. */
   onFailed(error: WstunError, waitMs: number): void;
-  /** It takes no more streams; those that live go on, and links are kept for them. */
+  /** It takes no more streams; the open ones go on, and links are kept for them. */
   onNoMoreStreams(): void;
-  /** The last call. `error` says why; final where `judge` has said so. */
+  /** The last call. `error` says why; final where `decide` has said so. */
   onEnd(error: WstunError, isFinal: boolean): void;
 }
+
+/**
+ * Why to dial at once.
+ * - `network-changed`, `requested`: the current link may be dead, so another is dialled beside it.
+ * - `new-connector`: there is one that the last attempt did not have; a current link is left alone.
+ * - `stream-waiting`: a program waits for the session.
+ */
+export type ReconnectReason = 'network-changed' | 'requested' | 'new-connector' | 'stream-waiting';
+
+/** How far the session has come. */
+type Phase =
+  /** No exit has answered: the next link begins a session. */
+  | { readonly kind: 'new' }
+  /** An exit has it, and later links resume it; its HELLO is awaited. */
+  | { readonly kind: 'begun'; readonly helloLimit: Timer }
+  | { readonly kind: 'established' };
+
+/** The search for a link. */
+type Search =
+  | { readonly kind: 'idle' }
+  /** Between two attempts. */
+  | { readonly kind: 'waiting' }
+  /** The exit was not asked yet. `onlyBetter`: the current link goes on if this attempt fails. */
+  | { readonly kind: 'dialing'; readonly abort: AbortController; readonly onlyBetter: boolean }
+  /** The exit was asked, and lets the old link go before its answer is here: the loss of that may be no loss. */
+  | { readonly kind: 'asking'; readonly abort: AbortController; readonly hadLink: boolean; lossUnreported: boolean };
+
+const NEW: Phase = { kind: 'new' };
+const ESTABLISHED: Phase = { kind: 'established' };
+const IDLE: Search = { kind: 'idle' };
+const WAITING: Search = { kind: 'waiting' };
 
 export class ReconnectingSession {
   readonly driver: SessionDriver;
   private readonly options: ReconnectingSessionOptions;
   private readonly events: ReconnectingSessionEvents;
-  private id = randomBytes(SESSION_ID_BYTES);
-  /** The exit has it: later links resume it. */
-  private begun = false;
-  private standing = false;
-  private attachedAt = 0;
-  /** When the session was left without a link. */
-  private lostAt = 0;
-  private seeking = false;
-  /** Another link is wanted although there is one. */
-  private wantsSecond = false;
-  private hurriedAt = Number.NEGATIVE_INFINITY;
-  /** The way that is better than that of the present link, if there is one. */
-  private better: SessionDialer | undefined;
-  private wantsBetter = false;
-  private betterTimer: NodeJS.Timeout | undefined;
-  private attempting: AbortController | undefined;
-  /** The attempt, while it is one by the better way that has asked the exit for nothing yet. */
-  private probing: AbortController | undefined;
-  /** The exit was asked for the next link while there was one: it lets that go before its answer is here. */
-  private changing = false;
-  /** The link went meanwhile. */
-  private untoldLoss = false;
-  private lastFault: FaultName | undefined;
-  private readonly pause = new InterruptibleDelay();
-  private finalError: WstunError | undefined;
+  private readonly clock: Clock;
+  private readonly pause: InterruptibleDelay;
   private readonly stall: StallFollower;
-  private helloLimit: NodeJS.Timeout | undefined;
+  private readonly better: BetterConnector;
+  private id = randomBytes(SESSION_ID_BYTES);
+  private phase: Phase = NEW;
+  private search: Search = IDLE;
+  /** The current link may be dead: another is wanted beside it. */
+  private linkDoubted = false;
+  private attachedAt = 0;
+  private lostAt = 0;
+  private triggeredAt = Number.NEGATIVE_INFINITY;
+  private lastFault: FaultName | undefined;
+  private finalError: WstunError | undefined;
 
   constructor(options: ReconnectingSessionOptions, events: ReconnectingSessionEvents) {
+    const { resume, replayMemory, logger, clock = systemClock } = options;
     this.options = options;
     this.events = events;
+    this.clock = clock;
+    this.pause = new InterruptibleDelay(clock);
+    this.better = new BetterConnector(clock, options.tryBetterMs, () => void this.findLink());
     this.driver = new SessionDriver({
+      ...{ resume, replayMemory, logger, clock },
       mux: { ...DEFAULT_MUX_CONFIG, role: 'client' },
-      resume: options.resume,
-      replayMemory: options.replayMemory,
-      logger: options.logger,
       onEstablished: () => this.handleEstablished(),
       onNoMoreStreams: () => this.handleNoMoreStreams(),
       onLinkLost: () => this.handleLinkLost(),
       onLinkStalled: () => this.stall.handleStalled(),
       onEnd: (fault) => this.handleEnd(fault),
     });
-    this.stall = new StallFollower(this.driver, {
-      onStalled: (info) => {
-        if (this.standing) this.events.onStalled(info);
+    this.stall = new StallFollower(this.driver.supervisor, clock, {
+      onStalled: (info) => void (this.wasEstablished && this.events.onStalled(info)),
+      onOver: (silentMs) => void (silentMs !== undefined && this.events.onResumed(silentMs)),
+      onMayChange: () => {
+        this.options.backoff.reset();
+        this.pause.interrupt();
+        this.abortBetterAttempt();
+        void this.findLink();
       },
-      onOver: (silentMs) => {
-        if (silentMs !== undefined) this.events.onResumed(silentMs);
-      },
-      onMayChange: () => this.changeLink(),
     });
   }
 
-  /** The exit's HELLO has come, once. */
-  get hasStood(): boolean {
-    return this.standing;
+  /** The exit's HELLO was received, now or before the end. */
+  get wasEstablished(): boolean {
+    return this.phase.kind === 'established';
   }
 
   /** Streams can be opened on it now. */
   get isUsable(): boolean {
-    return this.standing && this.driver.isAttached;
+    return this.wasEstablished && this.driver.isAttached;
   }
 
-  /** @param waitMs before the first attempt; default as after a loss */
-  start(waitMs?: number): void {
-    void this.seek(waitMs);
-  }
-
-  /** When the session was left without a link, of the clock of `performance.now`. */
+  /** When the session was left without a link, by its clock. */
   get leftAt(): number {
     return this.lostAt;
   }
 
-  /** The network has changed, or somebody asks: what links there are is doubted, and the next attempt comes at once. */
-  wake(): void {
-    this.options.backoff.reset();
-    this.stall.handleWake();
-    this.wantsSecond = true;
-    this.attempting?.abort();
-    this.pause.cut();
-    void this.seek();
+  /** @param waitMs before the first attempt; default as after a loss */
+  start(waitMs?: number): void {
+    void this.findLink(waitMs);
   }
 
-  /** There is a way that there was not at the last attempt: the next one waits for nothing. */
-  tryNow(): void {
-    this.pause.cut();
-  }
-
-  /** A program waits. True if an attempt is under way now. */
-  hurry(now: number): boolean {
-    const isSeldom = this.lastFault !== undefined && SELDOM_HURRIED.has(this.lastFault);
-    const spacing = isSeldom ? HURRY_REFUSED_MS : HURRY_MS;
-    if (now - this.hurriedAt < spacing) return this.attempting !== undefined;
-    this.hurriedAt = now;
-    this.pause.cut();
+  /** True if an attempt is under way, or follows at once. */
+  reconnectNow(reason: ReconnectReason): boolean {
+    switch (reason) {
+      case 'network-changed':
+      case 'requested':
+        this.doubtLink();
+        break;
+      case 'new-connector':
+        this.pause.interrupt();
+        break;
+      case 'stream-waiting':
+        return this.triggerAttempt();
+    }
     return true;
   }
 
@@ -186,12 +198,29 @@ export class ReconnectingSession {
     this.driver.end(fault);
   }
 
+  private doubtLink(): void {
+    this.options.backoff.reset();
+    this.stall.handleNetworkChanged();
+    this.linkDoubted = true;
+    this.currentAttempt()?.abort();
+    this.pause.interrupt();
+    void this.findLink();
+  }
+
+  private triggerAttempt(): boolean {
+    const now = this.clock.now();
+    if (now - this.triggeredAt < triggerSpacing(this.lastFault)) return this.currentAttempt() !== undefined;
+    this.triggeredAt = now;
+    this.pause.interrupt();
+    return true;
+  }
+
   // ── the session's events ───────────────────────────────────────────────────────────────────────────────────────────
 
   private handleEstablished(): void {
-    clearTimeout(this.helloLimit);
-    this.standing = true;
-    this.events.onStanding();
+    this.clearHelloLimit();
+    this.phase = ESTABLISHED;
+    this.events.onEstablished();
   }
 
   private handleNoMoreStreams(): void {
@@ -200,191 +229,191 @@ export class ReconnectingSession {
   }
 
   private handleLinkLost(): void {
-    this.lostAt = performance.now();
-    if (this.options.backoff.handleLost(this.lostAt - this.attachedAt)) this.pause.cut();
-    this.forgetBetter();
-    this.probing?.abort();
-    if (this.changing) this.untoldLoss = true;
-    else this.tellOfLoss();
-    void this.seek();
-  }
-
-  /** The link stalls: another is tried beside it. */
-  private changeLink(): void {
-    this.options.backoff.reset();
-    this.pause.cut();
-    this.probing?.abort();
-    void this.seek();
+    this.lostAt = this.clock.now();
+    if (this.options.backoff.handleLost(this.lostAt - this.attachedAt)) this.pause.interrupt();
+    this.better.set(undefined);
+    this.abortBetterAttempt();
+    if (this.search.kind === 'asking' && this.search.hadLink) this.search.lossUnreported = true;
+    else this.reportLoss();
+    void this.findLink();
   }
 
   private handleEnd(fault: WireFaultName): void {
-    clearTimeout(this.helloLimit);
+    this.clearHelloLimit();
     this.stall.end();
-    this.forgetBetter();
-    // Of a session that the exit ended; the loss of a link was counted when it came.
+    this.better.set(undefined);
+    // The exit has ended a session that had a link; the loss of a link is counted when it happens.
     if (this.attachedAt > this.lostAt) {
-      this.lostAt = performance.now();
+      this.lostAt = this.clock.now();
       this.options.backoff.handleLost(this.lostAt - this.attachedAt);
     }
-    this.untoldLoss = false;
-    this.attempting?.abort();
-    this.pause.cut();
+    if (this.search.kind === 'asking') this.search.lossUnreported = false;
+    this.currentAttempt()?.abort();
+    this.pause.interrupt();
     this.events.onEnd(this.finalError ?? new WstunError(fault), this.finalError !== undefined);
   }
 
-  // ── links ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+  private clearHelloLimit(): void {
+    if (this.phase.kind === 'begun') this.clock.clearTimeout(this.phase.helloLimit);
+  }
+
+  // ── attempts ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private get wantsLink(): boolean {
-    return !this.driver.isOver && (this.needsLink || this.wantsBetter);
+    return !this.driver.isOver && (this.needsLink || this.better.isDue);
   }
 
-  /** By whichever way it comes. */
+  /** By any connector. */
   private get needsLink(): boolean {
-    return !this.driver.isAttached || this.wantsSecond || this.stall.wantsChange;
+    return !this.driver.isAttached || this.linkDoubted || this.stall.wantsChange;
   }
 
-  private async seek(firstWaitMs?: number): Promise<void> {
-    if (this.seeking) return;
-    this.seeking = true;
-    let waitMs = firstWaitMs ?? (this.needsLink ? this.options.backoff.next(Math.random()) : 0);
+  /** The attempt that is under way. */
+  private currentAttempt(): AbortController | undefined {
+    switch (this.search.kind) {
+      case 'idle':
+      case 'waiting':
+        return undefined;
+      case 'dialing':
+      case 'asking':
+        return this.search.abort;
+    }
+  }
+
+  /** An attempt that the session does not need, while the exit was not asked: another connector may be faster. */
+  private abortBetterAttempt(): void {
+    if (this.search.kind === 'dialing' && this.search.onlyBetter) this.search.abort.abort();
+  }
+
+  private async findLink(firstWaitMs?: number): Promise<void> {
+    if (this.search.kind !== 'idle') return;
+    this.search = WAITING;
+    let waitMs = firstWaitMs ?? (this.needsLink ? this.options.backoff.next(this.clock.random()) : 0);
     while (this.wantsLink) {
       await this.pause.wait(waitMs);
       if (!this.wantsLink) break;
-      waitMs = await this.attempt(this.needsLink ? undefined : this.better);
+      waitMs = await this.tryOnce(this.needsLink ? undefined : this.better.dialer);
     }
-    this.seeking = false;
+    this.search = IDLE;
   }
 
   /**
-   * Returns how long to wait before the next, if one is needed. @param better by that alone, for a link that need not
-   * come
+   * Returns how long to wait before the next attempt, if one is needed. @param better dials by the preferred connector
+   * only, while the session has a link
    */
-  private async attempt(better: SessionDialer | undefined): Promise<number> {
-    this.wantsSecond = false;
-    const since = performance.now();
-    const attempting = new AbortController();
-    this.attempting = attempting;
-    if (better !== undefined) this.probing = attempting;
+  private async tryOnce(better: SessionDialer | undefined): Promise<number> {
+    this.linkDoubted = false;
+    const since = this.clock.now();
+    const abort = new AbortController();
+    this.search = { kind: 'dialing', abort, onlyBetter: better !== undefined };
     try {
-      const { dialer } = this.options;
-      this.attach(await (better ?? dialer).dial(() => this.request(), attempting.signal));
+      const dialer = better ?? this.options.dialer;
+      this.attach(await dialer.dial(() => this.request(abort), abort.signal));
       this.lastFault = undefined;
       return 0;
     } catch (cause) {
       this.driver.releaseAcknowledgements();
-      this.tellLoss();
-      // Begun on a network that is no more, for a session that is over, or while there was a link.
-      if (attempting.signal.aborted) return 0;
+      this.reportUnreportedLoss();
+      // The network has changed, the session is over, or the attempt is not needed any more.
+      if (abort.signal.aborted) return 0;
       const error = cause instanceof WstunError ? cause : new WstunError('internal', String(cause));
-      if (better !== undefined && this.isCarried(error)) return 0;
-      return this.handleFailure(error, performance.now() - since);
+      if (better !== undefined && this.isStillCarried(error)) return 0;
+      return this.handleFailure(error, this.clock.now() - since);
     } finally {
-      this.attempting = undefined;
-      this.probing = undefined;
-      this.changing = false;
-      this.awaitBetter();
+      this.search = WAITING;
+      this.better.set(this.better.dialer);
     }
   }
 
-  /** Some time from now the better way is tried, if there is one. */
-  private awaitBetter(): void {
-    clearTimeout(this.betterTimer);
-    this.wantsBetter = false;
-    if (this.better === undefined) return;
-    this.betterTimer = setTimeout(() => {
-      this.wantsBetter = true;
-      void this.seek();
-    }, this.options.tryBetterMs ?? TRY_BETTER_MS).unref();
-  }
-
-  private forgetBetter(): void {
-    this.better = undefined;
-    this.awaitBetter();
-  }
-
-  private request(): SessionRequest {
-    // An exit that heard a first request, but not we its answer, has a session of that name already.
-    if (!this.begun) this.id = randomBytes(SESSION_ID_BYTES);
-    // An exit that hears it lets the old link go: should that be lost now, nothing comes sooner than the answer.
-    this.probing = undefined;
-    this.changing = this.driver.isAttached;
+  private request(abort: AbortController): SessionRequest {
+    const isNew = this.phase.kind === 'new';
+    // An exit that received a first request whose answer was lost has a session of that name already.
+    if (isNew) this.id = randomBytes(SESSION_ID_BYTES);
+    this.search = { kind: 'asking', abort, hadLink: this.driver.isAttached, lossUnreported: false };
     this.driver.holdAcknowledgements();
-    return { kind: this.begun ? 'resume' : 'begin', id: this.id, received: this.driver.received };
+    return { kind: isNew ? 'begin' : 'resume', id: this.id, received: this.driver.received };
   }
 
   private attach({ link, peerReceived, saidReceived, better }: SessionLink): void {
     if (this.driver.isOver) return link.abort();
-    const wasAway = this.begun && !this.driver.isAttached;
+    const wasAway = this.phase.kind !== 'new' && !this.driver.isAttached;
     if (!this.driver.attachLink(link, { peerReceived, saidReceived })) return link.abort();
-    if (!this.begun) this.helloLimit = setTimeout(() => this.driver.end('peer-silent'), HELLO_LIMIT_MS);
-    this.begun = true;
+    if (this.phase.kind === 'new') {
+      const helloLimit = this.clock.setTimeout(() => this.driver.end('peer-silent'), HELLO_LIMIT_MS);
+      this.phase = { kind: 'begun', helloLimit };
+    }
     this.stall.handleLink();
-    // The exit lets the old link go before its answer is here: streams that do not outlive their link stay where they
-    // are.
-    this.better = this.options.resume.resumeWindowMs > 0 ? better : undefined;
-    this.attachedAt = performance.now();
-    if (wasAway && this.standing) this.tellResumed(this.attachedAt - this.lostAt);
+    // The exit lets the old link go before its answer is here: sessions that end with their link stay where they are.
+    this.better.set(this.options.resume.resumeWindowMs > 0 ? better : undefined);
+    this.attachedAt = this.clock.now();
+    if (wasAway && this.wasEstablished) this.reportResumed(this.attachedAt - this.lostAt);
   }
 
-  private tellResumed(awayMs: number): void {
-    if (awayMs > QUIET_CHANGE_MS) this.tellLoss();
-    const wasQuiet = this.untoldLoss;
-    this.untoldLoss = false;
-    this.events.onResumed(wasQuiet ? undefined : awayMs);
+  // ── reports ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private reportResumed(awayMs: number): void {
+    if (awayMs > UNNOTICED_CHANGE_MS) this.reportUnreportedLoss();
+    const wasUnnoticed = this.takeUnreportedLoss();
+    this.events.onResumed(wasUnnoticed ? undefined : awayMs);
   }
 
-  private tellLoss(): void {
-    if (!this.untoldLoss) return;
-    this.untoldLoss = false;
-    this.tellOfLoss();
+  private reportUnreportedLoss(): void {
+    if (this.takeUnreportedLoss()) this.reportLoss();
   }
 
-  private tellOfLoss(): void {
-    this.stall.handleLossTold();
-    if (this.standing) this.events.onLinkLost();
+  private takeUnreportedLoss(): boolean {
+    if (this.search.kind !== 'asking' || !this.search.lossUnreported) return false;
+    this.search.lossUnreported = false;
+    return true;
   }
+
+  private reportLoss(): void {
+    this.stall.handleLossReported();
+    if (this.wasEstablished) this.events.onLinkLost();
+  }
+
+  // ── failures ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private handleFailure(error: WstunError, tookMs: number): number {
     if (this.driver.isOver) return 0;
     this.lastFault = error.fault;
-    if (this.isCarried(error)) {
-      // Nobody need know.
+    if (this.isStillCarried(error)) {
       this.options.logger.debug({ fault: error.fault }, 'a second link could not be opened');
       this.stall.handleFailed(error);
-      return this.options.backoff.next(Math.random());
+      return this.options.backoff.next(this.clock.random());
     }
-    if (this.begun && SESSION_FAULTS.has(error.fault)) return this.endBy(error.fault as WireFaultName);
-    const verdict = this.options.judge(error);
-    if ('final' in verdict) return this.giveUp(verdict.final);
-    const waitMs = settledWait(error, tookMs, verdict.waitMs);
+    if (this.phase.kind !== 'new' && SESSION_FAULTS.has(error.fault)) {
+      // The exit is there, and said so under its keys: the next session need not wait, unless this happens repeatedly.
+      this.options.backoff.handleLost(0);
+      return this.endWith(error.fault as WireFaultName);
+    }
+    const decision = this.options.decide(error);
+    if ('final' in decision) {
+      this.finalError = decision.final;
+      return this.endWith('link-lost');
+    }
+    const waitMs = shortenedWait(error, tookMs, decision.waitMs);
     this.events.onFailed(error, waitMs);
     return waitMs;
   }
 
-  /** By the old link, whatever came of the new one. */
-  private isCarried(error: WstunError): boolean {
-    // An exit that does not know the session has said so under its keys: the old link, though it seems to stand, leads
-    // nowhere.
+  /** By the old link, although the attempt failed. */
+  private isStillCarried(error: WstunError): boolean {
+    // An exit that does not know the session has said so under its keys: the old link leads nowhere, although it seems
+    // to work.
     return this.driver.isAttached && error.fault !== 'session-unknown';
   }
 
-  /**
-   * The exit is there, and said under its keys that the session is over: the next need not wait, but for an exit that
-   * keeps saying so.
-   */
-  private endBy(fault: WireFaultName): number {
-    this.options.backoff.handleLost(0);
+  private endWith(fault: WireFaultName): number {
     this.driver.end(fault);
-    return 0;
-  }
-
-  private giveUp(error: WstunError): number {
-    this.finalError = error;
-    this.driver.end('link-lost');
     return 0;
   }
 }
 
-function settledWait({ fault }: WstunError, tookMs: number, waitMs: number): number {
-  return fault === 'relay-unreachable' && tookMs >= UNHEARD_MS ? Math.min(waitMs, UNHEARD_WAIT_MS) : waitMs;
+function shortenedWait({ fault }: WstunError, tookMs: number, waitMs: number): number {
+  return fault === 'relay-unreachable' && tookMs >= UNREACHED_MS ? Math.min(waitMs, UNREACHED_WAIT_MS) : waitMs;
+}
+
+function triggerSpacing(lastFault: FaultName | undefined): number {
+  return lastFault !== undefined && SELDOM_TRIGGERED.has(lastFault) ? TRIGGER_REFUSED_MS : TRIGGER_MS;
 }

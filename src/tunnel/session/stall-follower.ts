@@ -1,64 +1,67 @@
 /**
- * Follows a session while nothing comes through its link, and tells of it: stall-watch.ts decides, this file looks at
- * the session and has the timer. Which links are dialled, and when else, is the caller's.
+ * Follows a session while nothing comes through its link, and reports it: stall-watch.ts decides, this file checks the
+ * session and has the timer. Which links are dialled, and when, is the caller's.
  */
+import type { Clock, Timer } from '../../clock.ts';
 import type { WstunError } from '../../errors.ts';
-import type { SessionDriver } from './session-driver.ts';
+import type { LinkSupervisor } from './link-supervisor.ts';
 import { type StallInfo, StallWatch } from './stall-watch.ts';
 
-/** How often it is looked whether something has come through, ms; only while nothing does. */
-const LOOK_MS = 250;
+/** How often the link is checked, ms; only while it stalls. */
+const CHECK_MS = 250;
 
 export interface StallEvents {
-  /** Nothing comes through; again when more is known. */
+  /** Nothing comes through; called again when more is known. */
   onStalled(info: StallInfo): void;
-  /** Something comes through again. @param silentMs for how long nothing had; undefined where that was not told */
+  /** Something comes through again. @param silentMs for how long nothing did; undefined where that was not reported */
   onOver(silentMs: number | undefined): void;
-  /** Another link may take the place of the present one. */
+  /** Another link may replace the current one. */
   onMayChange(): void;
 }
 
 export class StallFollower {
-  private readonly driver: SessionDriver;
+  private readonly supervisor: LinkSupervisor;
+  private readonly clock: Clock;
   private readonly events: StallEvents;
   private readonly watch = new StallWatch();
-  private looks: NodeJS.Timeout | undefined;
-  /** Another link has been asked for in place of the present one. */
-  private asked = false;
+  private timer: Timer | undefined;
+  /** A replacement of the current link was requested. */
+  private changeRequested = false;
 
-  constructor(driver: SessionDriver, events: StallEvents) {
-    this.driver = driver;
+  constructor(supervisor: LinkSupervisor, clock: Clock, events: StallEvents) {
+    this.supervisor = supervisor;
+    this.clock = clock;
     this.events = events;
   }
 
-  /** The present link stalls, and has had its time: another is to take its place. */
+  /** The current link has stalled for long enough: another one should replace it. */
   get wantsChange(): boolean {
-    return this.driver.isStalled && performance.now() >= this.watch.changeAt();
+    return this.supervisor.isStalled && this.clock.now() >= this.watch.changeAt();
   }
 
   handleStalled(): void {
-    this.watch.handleStalled(this.driver.waitingSince, performance.now());
-    this.looks ??= setInterval(() => this.look(), LOOK_MS).unref();
-    this.asked = false;
-    this.askForChange();
+    this.watch.handleStalled(this.supervisor.waitingSince, this.clock.now());
+    if (this.timer === undefined) this.setTimer();
+    this.changeRequested = false;
+    this.requestChange();
   }
 
   handleLink(): void {
-    this.asked = false;
-    this.watch.handleLink(performance.now());
-    if (this.watch.isStalled) this.driver.watchLengths();
+    this.changeRequested = false;
+    this.watch.handleLink(this.clock.now());
+    if (this.watch.isStalled) this.supervisor.measureMessages();
   }
 
   handleFailed(error: WstunError): void {
     this.watch.handleFailed(error);
   }
 
-  handleWake(): void {
-    this.watch.handleWake();
+  handleNetworkChanged(): void {
+    this.watch.handleNetworkChanged();
   }
 
-  handleLossTold(): void {
-    this.watch.handleLossTold();
+  handleLossReported(): void {
+    this.watch.handleLossReported();
   }
 
   /** The session is over. */
@@ -66,26 +69,36 @@ export class StallFollower {
     this.stop();
   }
 
-  private look(): void {
-    const { driver, watch } = this;
-    if (!driver.isAttached) return;
-    if (driver.isFruitful) return this.events.onOver(this.stop());
-    watch.handleReceived(driver.longestBytes);
-    const info = watch.poll(performance.now());
-    if (info !== undefined) this.events.onStalled(info);
-    this.askForChange();
+  private setTimer(): void {
+    this.timer = this.clock.setTimeout(StallFollower.handleTimer, CHECK_MS, this);
+    this.timer.unref();
   }
 
-  /** Once: whoever looks for a link goes on until there is one, at a pace of its own. */
-  private askForChange(): void {
-    if (this.asked || !this.wantsChange) return;
-    this.asked = true;
+  private static handleTimer(follower: StallFollower): void {
+    follower.setTimer();
+    follower.check();
+  }
+
+  private check(): void {
+    const { supervisor, watch } = this;
+    if (!supervisor.isAttached) return;
+    if (supervisor.isProven) return this.events.onOver(this.stop());
+    watch.handleReceived(supervisor.longestMessageBytes);
+    const info = watch.poll(this.clock.now());
+    if (info !== undefined) this.events.onStalled(info);
+    this.requestChange();
+  }
+
+  /** Once a link: after the request the caller dials until there is another link. */
+  private requestChange(): void {
+    if (this.changeRequested || !this.wantsChange) return;
+    this.changeRequested = true;
     this.events.onMayChange();
   }
 
   private stop(): number | undefined {
-    clearInterval(this.looks);
-    this.looks = undefined;
-    return this.watch.end(performance.now());
+    this.clock.clearTimeout(this.timer);
+    this.timer = undefined;
+    return this.watch.end(this.clock.now());
   }
 }

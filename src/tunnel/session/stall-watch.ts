@@ -1,57 +1,55 @@
 /**
- * A session through whose link nothing comes, as its client sees it: when the next link may take the place of one that
- * brings nothing, what of it is to be told, and when it is over. Pure: time is passed in; links and sessions are the
- * caller's.
+ * A session through whose link nothing comes, as its client sees it: when another link may replace one that carries
+ * nothing, what is reported, and when it is over. Pure: time is passed in; links and sessions are the caller's.
  *
- * A link bears fruit when the exit acknowledges something on it. Each begins with a ping, so there is always something
- * to acknowledge; what the exit sends again comes before the acknowledgement, so a path that loses that loses both.
+ * A link is proven when the exit acknowledges something on it. Each begins with a ping, so there is always something to
+ * acknowledge; the exit's retransmissions come before the acknowledgement, so a path that loses them loses both.
  */
 import type { WstunError } from '../../errors.ts';
 
 /**
- * Told after so much silence, ms, and not before a second link has had half of that: on most paths it has taken over by
- * then.
+ * Reported after so much silence, ms, and not before a second link has had half of that time: on most paths it has
+ * replaced the first one by then.
  */
-const TELL_AFTER_MS = 6_000;
+const REPORT_AFTER_MS = 6_000;
 const SECOND_LINK_MS = 3_000;
 /**
- * So many links in a row may take each other's place as soon as they stall. From then on each is left for longer: a
- * kernel that looks for the size of packets which the path carries (tcp_mtu_probing) begins anew on each connection,
- * and needs 3 to 7 s.
+ * So many links in a row may replace each other as soon as they stall. From then on each is kept for longer: a kernel
+ * that searches for the packet size which the path carries (tcp_mtu_probing) begins anew on each connection, and needs
+ * 3 to 7 s.
  */
 const QUICK_LINKS = 3;
-/** Doubles with each further link, and ends below the silence after which a link is lost (45 s), ms. */
-const PATIENCE_MS = 10_000;
-const LONGEST_PATIENCE_MS = 40_000;
-/** A message of no more bytes fits one packet of any path (RFC 8200 §5: 1,280), with all headers. */
+/** Doubles with each further link, and stays below the silence after which a link counts as lost (45 s), ms. */
+const KEEP_LINK_MS = 10_000;
+const LONGEST_KEEP_LINK_MS = 40_000;
+/** A message of at most so many bytes fits one packet of any path (RFC 8200 §5: 1,280), with all headers. */
 const SHORT_BYTES = 1_100;
-/** Links that open and then bring nothing, before that is said. */
+/** Links that open and then carry nothing, before that is reported. */
 const ENOUGH_LINKS = 2;
 
 export interface StallInfo {
-  /** For which nothing has come through, ms. */
+  /** For how long nothing has come through, ms. */
   readonly silentMs: number;
-  /** That have opened since, and brought nothing. */
+  /** That have opened since, and carried nothing. */
   readonly links: number;
   /**
-   * The exit has let links of these resume the session, so that short messages pass; on none of them came a message
-   * that is not short.
+   * The exit has resumed the session on some of these links, so short messages pass; but no longer message was received
+   * on any of them.
    */
   readonly onlyShort: boolean;
-  /** Why the last attempt brought no link, if it did not. */
+  /** Why the last attempt made no link, if it failed. */
   readonly error: WstunError | undefined;
 }
 
 interface Stall {
-  /** When something came through last. */
+  /** When something came through the last time. */
   readonly since: number;
   readonly noticedAt: number;
   links: number;
   linkedAt: number;
   longestBytes: number;
   error: WstunError | undefined;
-  /** Whether it was told, and then with `onlyShort`. */
-  told: 'nothing' | 'silence' | 'only-short';
+  reported: 'nothing' | 'silence' | 'only-short';
 }
 
 export class StallWatch {
@@ -61,7 +59,7 @@ export class StallWatch {
     return this.stall !== undefined;
   }
 
-  /** The link stalls. @param since when something came through last */
+  /** The link stalls. @param since when something came through the last time */
   handleStalled(since: number, now: number): void {
     this.stall ??= {
       since,
@@ -70,11 +68,11 @@ export class StallWatch {
       linkedAt: now,
       longestBytes: 0,
       error: undefined,
-      told: 'nothing',
+      reported: 'nothing',
     };
   }
 
-  /** Another link has taken over. */
+  /** Another link carries the session. */
   handleLink(now: number): void {
     if (this.stall === undefined) return;
     this.stall.links += 1;
@@ -82,53 +80,53 @@ export class StallWatch {
     this.stall.error = undefined;
   }
 
-  /** An attempt brought no link. */
+  /** An attempt made no link. */
   handleFailed(error: WstunError): void {
     if (this.stall !== undefined) this.stall.error = error;
   }
 
-  /** @param bytes the longest message that has come on the present link */
+  /** @param bytes the longest message that was received on the current link */
   handleReceived(bytes: number): void {
     if (this.stall !== undefined && this.stall.links > 0) {
       this.stall.longestBytes = Math.max(this.stall.longestBytes, bytes);
     }
   }
 
-  /** The network has changed: what was learnt of it is void, and the next link need not wait. */
-  handleWake(): void {
+  /** The network has changed: what was learnt of it no longer holds, and the next link need not wait. */
+  handleNetworkChanged(): void {
     if (this.stall !== undefined) this.stall.links = 0;
   }
 
-  /** The loss of the link was told, in place of its silence. */
-  handleLossTold(): void {
-    if (this.stall !== undefined) this.stall.told = 'nothing';
+  /** The loss of the link was reported, in place of its silence. */
+  handleLossReported(): void {
+    if (this.stall !== undefined) this.stall.reported = 'nothing';
   }
 
-  /** Something has come through, or the session is over. For how long nothing had, ms, if that was told. */
+  /** Something has come through, or the session is over. For how long nothing did, ms, if that was reported. */
   end(now: number): number | undefined {
     const { stall } = this;
     this.stall = undefined;
-    return stall === undefined || stall.told === 'nothing' ? undefined : now - stall.since;
+    return stall === undefined || stall.reported === 'nothing' ? undefined : now - stall.since;
   }
 
-  /** When another link may take the place of the present one. */
+  /** When another link may replace the current one. */
   changeAt(): number {
     const { links, linkedAt } = this.stall ?? { links: 0, linkedAt: 0 };
     if (links < QUICK_LINKS) return Number.NEGATIVE_INFINITY;
-    return linkedAt + Math.min(PATIENCE_MS * 2 ** (links - QUICK_LINKS), LONGEST_PATIENCE_MS);
+    return linkedAt + Math.min(KEEP_LINK_MS * 2 ** (links - QUICK_LINKS), LONGEST_KEEP_LINK_MS);
   }
 
-  /** What is to be told now, if something is: once, and again when more is known. */
+  /** What is to be reported now, if anything: once, and again when more is known. */
   poll(now: number): StallInfo | undefined {
     const { stall } = this;
     if (stall === undefined) return undefined;
     const { since, noticedAt, links, error } = stall;
-    // The latest link is judged like those before it, when it has had as long.
+    // The latest link counts like those before it when it has had as much time.
     const onlyShort = links > ENOUGH_LINKS && stall.longestBytes <= SHORT_BYTES;
-    const isDue = now >= Math.max(since + TELL_AFTER_MS, noticedAt + SECOND_LINK_MS);
+    const isDue = now >= Math.max(since + REPORT_AFTER_MS, noticedAt + SECOND_LINK_MS);
     const known = onlyShort ? 'only-short' : 'silence';
-    if (!isDue || stall.told === known || stall.told === 'only-short') return undefined;
-    stall.told = known;
+    if (!isDue || stall.reported === known || stall.reported === 'only-short') return undefined;
+    stall.reported = known;
     return { silentMs: now - since, links, onlyShort, error };
   }
 }

@@ -1,17 +1,18 @@
 /**
- * The client's end of the tunnel: always has one session for new streams, and lets older ones end in peace. It knows
- * nothing of proxies, and leaves links to session-keeper.ts.
+ * The client's end of the tunnel: always has one session for new streams, while older ones drain. It knows nothing of
+ * proxies, and leaves links to reconnecting-session.ts.
  */
-import { setTimeout as delay } from 'node:timers/promises';
+import { AbortableWait, settledWithin } from '../../async/abortable.ts';
+import { type Clock, systemClock } from '../../clock.ts';
 import { type WireFaultName, WstunError } from '../../errors.ts';
 import { DEFAULT_RESUME_CONFIG, PROCESS_RETRANSMIT_BYTES } from '../../mux/config.ts';
 import { RetransmitMemory } from '../../mux/retransmit-store.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { SessionDialer } from '../dial/session-dialer.ts';
 import { Backoff } from '../reconnect/backoff.ts';
-import { isFinal, Outage, type Verdict } from '../reconnect/outage.ts';
+import { type FailureDecision, isFinal, Outage } from '../reconnect/outage.ts';
 import type { StreamOpener, Target, TunnelStream } from '../stream/stream.ts';
-import { ReconnectingSession, type ReconnectingSessionEvents } from './reconnecting-session.ts';
+import { ReconnectingSession, type ReconnectingSessionEvents, type ReconnectReason } from './reconnecting-session.ts';
 import type { SessionDriver } from './session-driver.ts';
 import type { StallInfo } from './stall-watch.ts';
 
@@ -22,8 +23,8 @@ const MAX_WAITING = 1024;
 
 export interface ClientObserver {
   /**
-   * A new session stands. `first` is false where an earlier one took no more streams `awayMs` ago; `streamsLost` of its
-   * own were cut.
+   * A new session is established. `first` is false where an earlier one took no more streams `awayMs` ago;
+   * `streamsLost` of its streams were reset.
    */
   onConnected(info: {
     readonly remote: string;
@@ -31,20 +32,20 @@ export interface ClientObserver {
     readonly awayMs: number;
     readonly streamsLost: number;
   }): void;
-  /** There is no link any more; `streams` streams are held. */
+  /** The link is lost; `streams` streams are held. */
   onLinkLost(info: { readonly streams: number }): void;
   /** A new link carries them. */
   onResumed(info: { readonly awayMs: number; readonly streams: number }): void;
   /**
-   * There is a link, but nothing comes through it, nor through others that took its place; again when more is known.
-   * `onResumed` follows when something does, unless the loss of the link or the end of the session is told first.
+   * There is a link, but nothing comes through it, nor through others that replaced it; again when more is known.
+   * `onResumed` follows when something does, unless the loss of the link or the end of the session is reported first.
    */
   onStalled?(info: StallInfo & { readonly streams: number }): void;
-  /** The other end is shutting down: `streams` streams may end in peace, the next go to a new session. */
+  /** The other end is shutting down: `streams` streams may finish, new ones go to a new session. */
   onDraining?(info: { readonly streams: number }): void;
   /** The session is over, and `streams` streams with it; the next one follows, unless that is final. */
   onSessionLost(error: WstunError, info: { readonly streams: number; readonly isFinal: boolean }): void;
-  /** An attempt failed; the next comes in `waitMs`. */
+  /** An attempt failed; the next follows in `waitMs`. */
   onFailed(error: WstunError, waitMs: number): void;
 }
 
@@ -55,21 +56,17 @@ export interface ClientOptions {
   readonly tryBetterMs?: number;
   /** As of OutageOptions. */
   readonly once?: boolean;
-  readonly removalStandsMs?: number;
+  readonly removalFinalMs?: number;
+  readonly clock?: Clock;
 }
 
-/** Of the session before, until the next stands. */
-interface Lost {
-  /** From when on no streams could be opened, of the clock of `performance.now`. */
+/** The session before, until the next is established. */
+interface LostSession {
+  /** From when on no streams could be opened, by the clock. */
   readonly at: number;
   streams: number;
-  /** That ends in peace. */
+  /** The session, where it drains. */
   readonly draining?: ReconnectingSession;
-}
-
-interface Waiter {
-  resolve(session: SessionDriver): void;
-  reject(error: WstunError): void;
 }
 
 export class TunnelClient implements StreamOpener {
@@ -80,15 +77,16 @@ export class TunnelClient implements StreamOpener {
   private readonly backoff = new Backoff();
   private readonly replayMemory = new RetransmitMemory(PROCESS_RETRANSMIT_BYTES);
   private readonly stopping = new AbortController();
-  private readonly keepers = new Set<ReconnectingSession>();
-  private readonly waiters = new Set<Waiter>();
+  private readonly clock: Clock;
+  private readonly sessions = new Set<ReconnectingSession>();
+  private readonly waiters = new Set<AbortableWait<SessionDriver>>();
   private current: ReconnectingSession | undefined;
   private connectedBefore = false;
-  private lost: Lost | undefined;
+  private lost: LostSession | undefined;
   private readonly outage: Outage;
-  /** Before the first attempt of the next session, where the last one ended before it stood. */
+  /** Before the first attempt of the next session, where the last one ended before it was established. */
   private firstWaitMs: number | undefined;
-  /** The last attempt found no exit: nobody waits but for an attempt that is under way. */
+  /** The last attempt found no exit: streams only wait while another attempt is under way. */
   private exitAbsent = false;
   private draining = false;
 
@@ -97,6 +95,7 @@ export class TunnelClient implements StreamOpener {
     this.observer = observer;
     this.logger = logger;
     this.options = options;
+    this.clock = options.clock ?? systemClock;
     this.outage = new Outage({ ...options, backoff: this.backoff });
   }
 
@@ -114,32 +113,25 @@ export class TunnelClient implements StreamOpener {
     return session.open(target, signal);
   }
 
-  /** The network has changed, or somebody asks for a new link: every session tries one now. */
-  wake(): void {
-    for (const keeper of this.keepers) keeper.wake();
+  /** Every session dials now, where the reason is one for it. */
+  reconnectNow(reason: Exclude<ReconnectReason, 'stream-waiting'>): void {
+    for (const session of this.sessions) session.reconnectNow(reason);
   }
 
-  /** A phone has joined, say: whoever waits for the next attempt tries now. Links that stand are left alone. */
-  tryNow(): void {
-    for (const keeper of this.keepers) keeper.tryNow();
-  }
-
-  /** Opens no more streams. What waits for a session or for a link is told so, and is no reason to wait for it. */
+  /** Opens no more streams. Those that wait for a session or for a link are rejected. */
   drain(): void {
     this.draining = true;
     this.failWaiters(new WstunError('not-connected'));
-    for (const { driver, isUsable } of this.keepers) if (!isUsable) driver.refuseOpening('not-connected');
+    for (const { driver, isUsable } of this.sessions) if (!isUsable) driver.cancelOpens('not-connected');
   }
 
-  /** Streams live on for at most `graceMs`, then everything ends. */
+  /** Streams go on for at most `graceMs`, then everything ends. */
   async close(graceMs: number): Promise<void> {
     this.stopping.abort();
     this.drain();
-    const drained = Promise.all([...this.keepers].map(({ driver }) => driver.drain()));
-    const limit = new AbortController();
-    await Promise.race([drained, delay(graceMs, undefined, { signal: limit.signal }).catch(() => {})]);
-    limit.abort();
-    for (const keeper of this.keepers) keeper.end('session-closed');
+    const drained = Promise.all([...this.sessions].map(({ driver }) => driver.drain()));
+    await settledWithin(this.clock, graceMs, drained);
+    for (const session of this.sessions) session.end('session-closed');
   }
 
   // ── one session ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -148,7 +140,7 @@ export class TunnelClient implements StreamOpener {
   private runSession(): Promise<WstunError | undefined> {
     const { tryBetterMs, resumeWindowMs = DEFAULT_RESUME_CONFIG.resumeWindowMs } = this.options;
     return new Promise((resolve) => {
-      const keeper: ReconnectingSession = new ReconnectingSession(
+      const session: ReconnectingSession = new ReconnectingSession(
         {
           dialer: this.dialer,
           resume: { ...DEFAULT_RESUME_CONFIG, resumeWindowMs },
@@ -156,35 +148,36 @@ export class TunnelClient implements StreamOpener {
           replayMemory: this.replayMemory,
           backoff: this.backoff,
           logger: this.logger,
-          judge: (error) => this.judge(error, this.current === keeper),
+          clock: this.clock,
+          decide: (error) => this.decide(error, this.current === session),
         },
-        this.eventsOf(() => keeper, resolve),
+        this.eventsOf(() => session, resolve),
       );
-      this.keepers.add(keeper);
-      this.current = keeper;
-      keeper.start(this.firstWaitMs);
+      this.sessions.add(session);
+      this.current = session;
+      session.start(this.firstWaitMs);
       this.firstWaitMs = undefined;
     });
   }
 
   private eventsOf(
-    keeper: () => ReconnectingSession,
+    session: () => ReconnectingSession,
     resolve: (final: WstunError | undefined) => void,
   ): ReconnectingSessionEvents {
-    const isCurrent = (): boolean => this.current === keeper() && !this.stopping.signal.aborted;
+    const isCurrent = (): boolean => this.current === session() && !this.stopping.signal.aborted;
     return {
-      onStanding: () => this.handleStanding(keeper()),
+      onEstablished: () => this.handleEstablished(session()),
       onLinkLost: () => {
-        if (isCurrent()) this.observer.onLinkLost({ streams: keeper().driver.streamCount });
+        if (isCurrent()) this.observer.onLinkLost({ streams: session().driver.streamCount });
       },
       onResumed: (awayMs) => {
-        this.outage.handleStanding();
-        this.serveWaiters(keeper());
+        this.outage.handleEstablished();
+        this.serveWaiters(session());
         if (awayMs === undefined || !isCurrent()) return;
-        this.observer.onResumed({ awayMs, streams: keeper().driver.streamCount });
+        this.observer.onResumed({ awayMs, streams: session().driver.streamCount });
       },
       onStalled: (info) => {
-        if (isCurrent()) this.observer.onStalled?.({ ...info, streams: keeper().driver.streamCount });
+        if (isCurrent()) this.observer.onStalled?.({ ...info, streams: session().driver.streamCount });
       },
       onFailed: (error, waitMs) => {
         if (!isCurrent()) return;
@@ -192,77 +185,77 @@ export class TunnelClient implements StreamOpener {
         this.observer.onFailed(error, waitMs);
       },
       onNoMoreStreams: () => {
-        if (isCurrent()) this.handleDraining(keeper());
+        if (isCurrent()) this.handleDraining(session());
         resolve(undefined);
       },
       onEnd: (error, isFinalAttempt) => {
-        this.keepers.delete(keeper());
-        if (isCurrent()) return resolve(this.handleEnd(keeper(), error, isFinalAttempt));
-        this.tellOfCutStreams(keeper(), error);
+        this.sessions.delete(session());
+        if (isCurrent()) return resolve(this.handleEnd(session(), error, isFinalAttempt));
+        this.reportAbortedStreams(session(), error);
         resolve(isFinalAttempt ? error : undefined);
       },
     };
   }
 
-  private handleStanding(keeper: ReconnectingSession): void {
+  private handleEstablished(session: ReconnectingSession): void {
     this.exitAbsent = false;
-    this.outage.handleStanding();
+    this.outage.handleEstablished();
     const { lost } = this;
     this.lost = undefined;
     this.observer.onConnected({
-      remote: keeper.driver.remote,
+      remote: session.driver.remote,
       first: !this.connectedBefore,
-      awayMs: lost === undefined ? 0 : performance.now() - lost.at,
+      awayMs: lost === undefined ? 0 : this.clock.now() - lost.at,
       streamsLost: lost?.streams ?? 0,
     });
     this.connectedBefore = true;
-    this.serveWaiters(keeper);
+    this.serveWaiters(session);
   }
 
-  private handleDraining(keeper: ReconnectingSession): void {
+  private handleDraining(session: ReconnectingSession): void {
     this.current = undefined;
-    this.lost = { at: performance.now(), streams: 0, draining: keeper };
-    this.observer.onDraining?.({ streams: keeper.driver.streamCount });
+    this.lost = { at: this.clock.now(), streams: 0, draining: session };
+    this.observer.onDraining?.({ streams: session.driver.streamCount });
   }
 
   /** Returns the error after which no further attempt could help, if it is one. */
-  private handleEnd(keeper: ReconnectingSession, error: WstunError, isFinalAttempt: boolean): WstunError | undefined {
+  private handleEnd(session: ReconnectingSession, error: WstunError, isFinalAttempt: boolean): WstunError | undefined {
     this.current = undefined;
     const final = isFinalAttempt || isFinal(error.fault) ? error : undefined;
-    if (!keeper.hasStood) return final ?? this.handleFailedBeginning(error);
-    const streams = keeper.driver.streamsCut;
-    this.lost = { at: keeper.leftAt, streams };
-    if (error.fault === 'access-removed') this.outage.noteRemoval(error, performance.now());
+    if (!session.wasEstablished) return final ?? this.handleFailedBegin(error);
+    const streams = session.driver.streamsAborted;
+    this.lost = { at: session.leftAt, streams };
+    if (error.fault === 'access-removed') this.outage.noteRemoval(error, this.clock.now());
     this.observer.onSessionLost(error, { streams, isFinal: final !== undefined });
     return final;
   }
 
-  /** The exit took the session up and then ended it, or what it said cannot be: as good as an attempt that failed. */
-  private handleFailedBeginning(error: WstunError): WstunError | undefined {
-    const verdict = this.judge(error, true);
-    if ('final' in verdict) return verdict.final;
-    this.firstWaitMs = verdict.waitMs;
-    this.observer.onFailed(error, verdict.waitMs);
+  /** The exit accepted the session and then ended it, or broke the protocol: it counts as a failed attempt. */
+  private handleFailedBegin(error: WstunError): WstunError | undefined {
+    const decision = this.decide(error, true);
+    if ('final' in decision) return decision.final;
+    this.firstWaitMs = decision.waitMs;
+    this.observer.onFailed(error, decision.waitMs);
     return undefined;
   }
 
-  /** Of a session that was to end in peace. */
-  private tellOfCutStreams(keeper: ReconnectingSession, error: WstunError): void {
-    const streams = keeper.driver.streamsCut;
+  /** Of a session that was draining. */
+  private reportAbortedStreams(session: ReconnectingSession, error: WstunError): void {
+    const streams = session.driver.streamsAborted;
     if (streams === 0 || this.stopping.signal.aborted) return;
-    if (this.lost?.draining === keeper) this.lost.streams += streams;
+    if (this.lost?.draining === session) this.lost.streams += streams;
     this.observer.onSessionLost(error, { streams, isFinal: false });
   }
 
-  /** Of a session that only ends in peace nothing is counted: one after the other would count twice. */
-  private judge(error: WstunError, isCurrent: boolean): Verdict {
-    const random = Math.random();
+  /** Failures of a draining session do not count for the outage: it would count each twice. */
+  private decide(error: WstunError, isCurrent: boolean): FailureDecision {
+    const random = this.clock.random();
     return isCurrent
-      ? this.outage.handleFailure(error, performance.now(), random)
+      ? this.outage.handleFailure(error, this.clock.now(), random)
       : { waitMs: this.backoff.next(random) };
   }
 
-  /** Programs that wait are told at once where the exit is absent. */
+  /** Where the exit is absent, waiting programs are told at once. */
   private noteAbsence(error: WstunError): void {
     this.exitAbsent = error.fault === 'exit-absent';
     if (this.exitAbsent) this.failWaiters(error);
@@ -270,36 +263,31 @@ export class TunnelClient implements StreamOpener {
 
   // ── waiting for a session ──────────────────────────────────────────────────────────────────────────────────────────
 
-  private serveWaiters(keeper: ReconnectingSession): void {
+  private serveWaiters(session: ReconnectingSession): void {
     this.exitAbsent = false;
-    if (this.current !== keeper || !keeper.isUsable) return;
-    for (const waiter of [...this.waiters]) waiter.resolve(keeper.driver);
+    if (this.current !== session || !session.isUsable) return;
+    for (const waiter of [...this.waiters]) waiter.resolve(session.driver);
   }
 
   private awaitSession(signal: AbortSignal): Promise<SessionDriver> {
+    if (signal.aborted) return Promise.reject(new WstunError('dial-cancelled'));
     if (this.draining || this.waiters.size >= MAX_WAITING) return Promise.reject(new WstunError('not-connected'));
-    const isUnderWay = this.current?.hurry(performance.now()) ?? false;
+    const isUnderWay = this.current?.reconnectNow('stream-waiting') ?? false;
     if (this.exitAbsent && !isUnderWay) return Promise.reject(new WstunError('exit-absent'));
-    return new Promise((resolve, reject) => {
-      const settle = () => {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', onAbort);
-        this.waiters.delete(waiter);
-      };
-      const waiter: Waiter = {
-        resolve: (session) => [settle(), resolve(session)],
-        reject: (error) => [settle(), reject(error)],
-      };
-      const timer = setTimeout(() => waiter.reject(new WstunError('not-connected')), SESSION_WAIT_MS);
-      const onAbort = () => waiter.reject(new WstunError('dial-cancelled'));
-      signal.addEventListener('abort', onAbort);
-      this.waiters.add(waiter);
+    const waiter = new AbortableWait<SessionDriver>({
+      clock: this.clock,
+      signal,
+      limitMs: SESSION_WAIT_MS,
+      onExpired: (expired) => expired.reject(new WstunError('not-connected')),
+      onSettled: () => this.waiters.delete(waiter),
     });
+    this.waiters.add(waiter);
+    return waiter.promise;
   }
 
   private failWaiters(error: WstunError): WstunError {
-    const told: WireFaultName = error.fault === 'exit-absent' ? error.fault : 'not-connected';
-    for (const waiter of [...this.waiters]) waiter.reject(new WstunError(told));
+    const reported: WireFaultName = error.fault === 'exit-absent' ? error.fault : 'not-connected';
+    for (const waiter of [...this.waiters]) waiter.reject(new WstunError(reported));
     return error;
   }
 }

@@ -1,16 +1,17 @@
 /**
- * How much of what was written to a TCP socket its peer's kernel has not acknowledged. Node does not tell; Linux does
- * in `/proc/self/net/tcp` (proc(5): `tx_queue`). Reads these files and nothing else.
+ * How many bytes that were written to a TCP socket the peer's kernel has not acknowledged. Node does not tell; Linux
+ * does in `/proc/self/net/tcp` (proc(5): `tx_queue`). Reads only these files.
  */
 import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
+import { sleep } from '../../async/abortable.ts';
+import { type Clock, systemClock } from '../../clock.ts';
 
 /**
- * A look costs some µs for each socket of the machine. Rest behind one, as a multiple of what it took: a tenth of a
- * core at most.
+ * A reading costs some µs for each socket of the machine. The pause after one, as a multiple of what it took: a tenth
+ * of a core at most.
  */
-const REST_FACTOR = 9;
+const PAUSE_FACTOR = 9;
 
 /** `ADDRESS:PORT ADDRESS:PORT STATE TX_QUEUE:`, all in upper-case hex. */
 const ROW = /[0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]{2} ([0-9A-F]{8}):/g;
@@ -20,28 +21,29 @@ type Queues = ReadonlyMap<string, number>;
 
 class QueueTable {
   private readonly path: string;
+  private readonly clock: Clock;
   private next: Promise<Queues | undefined> | undefined;
-  private restUntil = 0;
+  private pauseUntil = 0;
 
-  constructor(path: string) {
+  constructor(path: string, clock: Clock) {
     this.path = path;
+    this.clock = clock;
   }
 
-  /** All who ask before a look begins share it. Undefined where the system has no such table. */
-  look(): Promise<Queues | undefined> {
+  /** All callers before a reading begins share it. Undefined where the system has no such table. */
+  latest(): Promise<Queues | undefined> {
     this.next ??= this.read();
     return this.next;
   }
 
   private async read(): Promise<Queues | undefined> {
-    const restMs = this.restUntil - performance.now();
-    await delay(Math.max(0, restMs), undefined, { ref: false });
+    await sleep(this.clock, Math.max(0, this.pauseUntil - this.clock.now()));
     this.next = undefined;
-    const begun = performance.now();
+    const begun = this.clock.now();
     const text = await readFile(this.path, 'latin1').catch(() => undefined);
     const queues = text === undefined ? undefined : parse(text);
-    const now = performance.now();
-    this.restUntil = now + REST_FACTOR * (now - begun);
+    const now = this.clock.now();
+    this.pauseUntil = now + PAUSE_FACTOR * (now - begun);
     return queues;
   }
 }
@@ -55,11 +57,11 @@ function parse(text: string): Queues {
   return queues;
 }
 
-const V4 = new QueueTable('/proc/self/net/tcp');
-const V6 = new QueueTable('/proc/self/net/tcp6');
+const V4 = new QueueTable('/proc/self/net/tcp', systemClock);
+const V6 = new QueueTable('/proc/self/net/tcp6', systemClock);
 
 /**
- * Bytes that the kernel holds for the socket's peer, a FIN counted as one; 0 for a connection that is no more.
+ * Bytes that the kernel holds for the socket's peer, a FIN counted as one; 0 for a closed connection.
  * Undefined where the system does not tell.
  */
 export async function unacknowledgedBytes(socket: Socket): Promise<number | undefined> {
@@ -67,10 +69,10 @@ export async function unacknowledgedBytes(socket: Socket): Promise<number | unde
   if (localPort === undefined || remotePort === undefined) return 0;
   const key = `${hex(localPort)}:${hex(remotePort)}`;
   const table = socket.remoteFamily === 'IPv6' ? V6 : V4;
-  const bytes = (await table.look())?.get(key);
-  // The kernel writes the table in portions, and a row can fall between two: what is missing is looked for again.
+  const bytes = (await table.latest())?.get(key);
+  // The kernel writes the table in portions, and a row can fall between two: a missing row is looked for again.
   if (bytes !== undefined) return bytes;
-  const queues = await table.look();
+  const queues = await table.latest();
   return queues === undefined ? undefined : (queues.get(key) ?? 0);
 }
 

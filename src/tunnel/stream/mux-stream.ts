@@ -3,6 +3,7 @@
  * calls of the session's driver, and the driver's events become pushes, callbacks and errors.
  */
 import { Duplex } from 'node:stream';
+import type { Clock } from '../../clock.ts';
 import { FAULTS, type WireFaultName, WstunError } from '../../errors.ts';
 import type { Piece } from '../../memory/pieces.ts';
 import { SendQueue } from '../../mux/send-queue.ts';
@@ -12,6 +13,7 @@ import type { Target, TunnelStream } from './stream.ts';
 
 /** What a stream needs of its session; calls after the stream's end have no effect. */
 export interface StreamOwner {
+  readonly clock: Clock;
   /** A link carries the session. */
   readonly isAttached: boolean;
   /** Takes the bytes in any case. False: `handleWritable` follows. */
@@ -25,7 +27,7 @@ export interface StreamOwner {
 
 /**
  * Bytes. Readable: none, since the window of the stream bounds what is pushed. Writable: one large read of a socket;
- * what the session queues itself comes on top (docs/limits.md).
+ * what the session queues itself is in addition (docs/limits.md).
  */
 const WRITABLE_HIGH_WATER_MARK_BYTES = 64 * 1024;
 
@@ -34,9 +36,9 @@ export class MuxStream extends Duplex implements TunnelStream {
   readonly target: Target;
   private readonly owner: StreamOwner;
   private writeDone: ((error?: Error | null) => void) | undefined;
-  /** Received behind bytes that the reader has not taken. */
+  /** Received after bytes that the reader has not taken. */
   private readonly waiting = new SendQueue();
-  /** In Node's own list, as far as is known: what is no longer there has been read. */
+  /** Bytes in Node's own list, as far as is known: those that are no longer there have been read. */
   private listed = 0;
   /** Node has asked for more than it holds. */
   private wanted = false;
@@ -52,7 +54,7 @@ export class MuxStream extends Duplex implements TunnelStream {
     this.owner = owner;
     this.id = id;
     this.target = target;
-    // A reset may come before its user has got to listen; it must not end the process.
+    // A reset may come before the user listens; it must not end the process.
     this.on('error', () => {});
   }
 
@@ -63,12 +65,12 @@ export class MuxStream extends Duplex implements TunnelStream {
   // ── from the session ───────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Bytes that a reader takes at once are consumed here; bytes that wait are consumed by `read`. Those that come behind
-   * others wait here, where small ones are joined: in Node's list each would cost some 300 bytes, and a peer may send
-   * byte by byte.
+   * Bytes that a reader takes at once are consumed here; bytes that wait are consumed by `read`. Those that come after
+   * waiting ones wait here, where small pieces are joined: in Node's list each would cost some 300 bytes, and a peer
+   * may send byte by byte.
    */
   handleData(bytes: Piece): void {
-    // A reader that pauses with its last chunk leaves Node's list empty, but not what waits here.
+    // A reader that pauses with its last chunk leaves Node's list empty, although bytes wait here.
     const behindOthers = this.waiting.bytes > 0 || (this.readableLength > 0 && !this.wanted);
     if (behindOthers) return this.waiting.push(bytes);
     this.wanted = false;
@@ -82,26 +84,26 @@ export class MuxStream extends Duplex implements TunnelStream {
     else this.push(null);
   }
 
-  /** At once: what was not read is lost. */
+  /** At once: unread bytes are lost. */
   handleReset(fault: WireFaultName): void {
     this.destroy(new WstunError(fault));
   }
 
   /**
-   * The peer's socket was reset: as `handleReset` once all that came before has been read, or nobody reads it for too
+   * The peer's socket was reset: as `handleReset` once all that came before has been read, or has stayed unread for too
    * long.
    */
   handleLateReset(fault: WireFaultName): void {
     const error = new WstunError(fault);
     this.lateReset = error;
     if (this.resetIfRead()) return;
-    // What is still written goes nowhere.
+    // Writes from now on are dropped.
     this.handleWritable();
     const reset = (): void => void this.destroy(error);
     this.once('end', reset);
     this.once(
       'close',
-      onStandstill(() => this.waiting.bytes + this.readableLength, RESET_WAIT_MS, reset),
+      onStandstill(this.owner.clock, () => this.waiting.bytes + this.readableLength, RESET_WAIT_MS, reset),
     );
   }
 
@@ -119,7 +121,7 @@ export class MuxStream extends Duplex implements TunnelStream {
 
   // ── from Node's stream machinery ───────────────────────────────────────────────────────────────────────────────────
 
-  /** Flowing readers and iterators come through here for whatever was not taken at once. */
+  /** Flowing readers and iterators call it for bytes that were not taken at once. */
   override read(size?: number): unknown {
     const chunk: unknown = super.read(size);
     this.countRead();
@@ -127,7 +129,7 @@ export class MuxStream extends Duplex implements TunnelStream {
     return chunk;
   }
 
-  /** A FINISH before the reset is an 'end' that its reader is to see. */
+  /** A FINISH before the reset is an 'end', which the reader sees first. */
   private resetIfRead(): boolean {
     const isRead = this.waiting.bytes === 0 && this.readableLength === 0 && (!this.finished || this.readableEnded);
     if (isRead) this.destroy(this.lateReset);
@@ -135,8 +137,7 @@ export class MuxStream extends Duplex implements TunnelStream {
   }
 
   /**
-   * Data comes when it comes: credit is what holds the peer back. Called when Node's own list is too short for its
-   * reader.
+   * Pulls nothing: credit is what limits the peer. Called when Node's own list is too short for its reader.
    */
   override _read(): void {
     this.wanted = this.waiting.bytes === 0;
@@ -157,7 +158,7 @@ export class MuxStream extends Duplex implements TunnelStream {
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     this.owner.forget(this.id, wireFaultOf(error));
-    // Node fails the writes that wait behind it and the callback of `end`, but not the write that is under way.
+    // Node fails the queued writes and the callback of `end`, but not the write that is under way.
     const { writeDone } = this;
     this.writeDone = undefined;
     this.finalDone = undefined;
@@ -166,13 +167,13 @@ export class MuxStream extends Duplex implements TunnelStream {
     writeDone?.(error ?? new WstunError('dial-cancelled'));
   }
 
-  /** Its reader may have given it back by the time that `push` returns. */
+  /** The reader may have released the piece when `push` returns. */
   private pushBytes(bytes: Piece): void {
     this.listed += bytes.length;
     this.push(bytes);
   }
 
-  /** By what has left the list: a piece that was read has no length any more if its memory was given back. */
+  /** By what has left the list: a piece that was read has no length any more if its memory was released. */
   private countRead(): void {
     const read = this.listed - this.readableLength;
     this.listed -= read;

@@ -1,5 +1,5 @@
 /**
- * One offered stream, as its exit sees it: keeps the order of accept, refuse and release, whatever comes in between.
+ * One offered stream, as its exit sees it: `release` counts once, and `signal` fires when the offer is cancelled.
  */
 import type { WireFaultName } from '../../errors.ts';
 import type { OfferedStream, Target, TunnelStream } from './stream.ts';
@@ -27,8 +27,8 @@ export class Offer implements OfferedStream {
     return this.abort.signal;
   }
 
-  /** The peer, or the end of the session, took it back. */
-  withdraw(): void {
+  /** The peer has given the stream up, or the session has ended. */
+  cancel(): void {
     this.abort.abort();
   }
 

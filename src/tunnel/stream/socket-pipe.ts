@@ -1,11 +1,11 @@
 /**
- * Splices a TCP socket and a tunnel stream: bytes, half-closes, resets and back-pressure in both directions. The proxy
- * joins the program's socket with it, the exit the target's. Owns both ends from the call on; knows nothing of how
- * either came to be, and nothing of the tunnel but the stream interface. What a socket needs for a reset to cost no
- * bytes is socket-reset.ts.
+ * Pipes a TCP socket and a tunnel stream into each other: bytes, half-closes, resets and back-pressure in both
+ * directions. The proxy does so with the program's socket, the exit with the target's. Owns both ends from the call on;
+ * knows of the tunnel only the stream interface. What a socket needs for a reset to lose no bytes is socket-reset.ts.
  */
 import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
+import { type Clock, systemClock } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import { ownRead, type Piece, release } from '../../memory/pieces.ts';
 import { WrittenPieces } from '../../memory/written-pieces.ts';
@@ -23,8 +23,8 @@ import { onStandstill } from './standstill.ts';
 import type { TunnelStream } from './stream.ts';
 
 /**
- * How long a connection may rest without a byte once either side has finished. RFC 5382 §5 lets a NAT forget it after 4
- * minutes; without a bound, a program that is gone and a target that never closes would hold each other for ever.
+ * How long a connection may carry no byte once either side has finished. RFC 5382 §5 lets a NAT forget it after 4
+ * minutes; without a limit, a program that is gone and a target that never closes would hold each other for ever.
  */
 export const HALF_CLOSED_IDLE_MS = 10 * 60_000;
 
@@ -33,22 +33,22 @@ const NOTHING = new Uint8Array(0);
 const AT_ONCE: Pace = { send: (chunk, sink) => sink.deliver(chunk) };
 
 export interface PipeResult {
-  /** Bytes that the socket brought, and bytes that it was given. */
+  /** Bytes read from the socket, and bytes written to it. */
   readonly fromSocket: number;
   readonly toSocket: number;
-  /** Why the connection was cut; absent when both directions ended by themselves. */
+  /** Why the connection was aborted; absent when both directions ended cleanly. */
   readonly error?: WstunError;
 }
 
-/** Where the bytes of one direction go on to. */
+/** Where a pace sends the bytes of one direction. */
 export interface PaceSink {
   /** Takes a piece of the chunk, in order. */
   deliver(piece: Piece): void;
-  /** Nothing more can be delivered: the rest is to be dropped. */
+  /** Nothing more can be delivered: drop the rest. */
   isGone(): boolean;
 }
 
-/** Decides when bytes go on. */
+/** Decides when bytes are delivered. */
 export interface Pace {
   /**
    * Takes the chunk, and delivers it whole or in pieces, at once or later. The next one comes only when this one is
@@ -58,7 +58,7 @@ export interface Pace {
 }
 
 export interface PipeOptions {
-  /** Absent: all goes on at once. */
+  /** Absent: everything is delivered at once. */
   readonly paces?: { readonly fromSocket: Pace; readonly toSocket: Pace };
   /** See HALF_CLOSED_IDLE_MS; for tests. Milliseconds. */
   readonly halfClosedIdleMs?: number;
@@ -66,23 +66,25 @@ export interface PipeOptions {
   readonly pausedCheckMs?: number;
   /** See RESET_WAIT_MS; for tests. Milliseconds. */
   readonly resetWaitMs?: number;
+  readonly clock?: Clock;
 }
 
 /**
- * Joins the two until both are closed; never rejects. The socket must have been made with `allowHalfOpen`; what was
- * read from it too early is to be `unshift`ed first. A reset on one side becomes a reset on the other, behind all bytes
- * that came before it, and neither end ever sees it as a clean end. Any other fault of the stream (a quota, the loss of
- * the session) cuts the socket at once.
+ * Pipes until both are closed; never rejects. The socket must have been made with `allowHalfOpen`; bytes that were read
+ * from it too early must be `unshift`ed first. A reset on one side becomes a reset on the other, after all bytes that
+ * came before it, and neither end ever sees it as a clean end. Any other fault of the stream (a quota, the loss of the
+ * session) resets the socket at once.
  */
 export function pipeSocket(socket: Socket, stream: TunnelStream, options: PipeOptions = {}): Promise<PipeResult> {
-  return new Join(socket, stream, options).closed;
+  return new SocketPipe(socket, stream, options).closed;
 }
 
-class Join {
+class SocketPipe {
   readonly closed: Promise<PipeResult>;
   private readonly socket: Socket;
   private readonly stream: TunnelStream;
   private readonly resetWaitMs: number;
+  private readonly clock: Clock;
   private readonly fromSocket: Flow;
   private readonly toSocket: Flow;
   private error: WstunError | undefined;
@@ -92,6 +94,7 @@ class Join {
     this.socket = socket;
     this.stream = stream;
     this.resetWaitMs = options.resetWaitMs ?? RESET_WAIT_MS;
+    this.clock = options.clock ?? systemClock;
     const before = { read: socket.bytesRead - socket.readableLength, written: socket.bytesWritten };
     const writes = holdWriteErrors(socket);
     const { fromSocket = AT_ONCE, toSocket = AT_ONCE } = options.paces ?? {};
@@ -111,9 +114,9 @@ class Join {
       watch(stream, (cause) => this.handleStreamLost(cause)),
     ]);
     writes.onError(() => this.handleWriteError(writes));
-    detectResets(socket, options.pausedCheckMs);
+    detectResets(socket, options.pausedCheckMs, this.clock);
     const idleMs = options.halfClosedIdleMs ?? HALF_CLOSED_IDLE_MS;
-    limitHalfClosed(socket, stream, idleMs, () => this.cut('it was half-closed and idle'));
+    limitHalfClosed(socket, stream, idleMs, () => this.abort('it was half-closed and idle'));
     this.closed = closed.then(() => ({
       fromSocket: socket.bytesRead - before.read,
       toSocket: socket.bytesWritten - before.written,
@@ -121,17 +124,17 @@ class Join {
     }));
   }
 
-  /** The connection is reset, and what it had received before is still being read. */
+  /** The connection is reset, and bytes that were received before are still being read. */
   private handleWriteError({ error }: WriteErrors): void {
     const lose = (): void => this.handleSocketLost(error);
     this.toSocket.drop();
-    // Whether the end was one is being found out, and is told in this turn.
+    // Whether the end was clean is being confirmed, and is known in this turn.
     if (this.socket.readableEnded) return void setImmediate(lose);
     this.socket.once('end', lose);
     this.limitStandstill();
   }
 
-  /** What it had brought goes on; then its end is a reset. */
+  /** Bytes that were read before are delivered; then the stream is reset. */
   private handleSocketLost(cause: Error | undefined): void {
     if (this.error !== undefined) return;
     const error = asReset(cause, 'by the local side');
@@ -142,16 +145,17 @@ class Join {
     this.socket.destroy();
   }
 
-  /** While bytes of a socket that is gone wait for the tunnel. Without a link nothing moves, and nothing is lost. */
+  /** While bytes of a closed socket wait for the tunnel. Time without a link does not count: nothing is lost then. */
   private limitStandstill(): void {
     if (this.limited || this.stream.destroyed) return;
     this.limited = true;
     const [socket, stream, flow] = [this.socket, this.stream, this.fromSocket];
     let looks = 0;
     const stop = onStandstill(
+      this.clock,
       () => `${socket.bytesRead} ${stream.writableLength} ${flow.held} ${stream.isAway ? ++looks : ''}`,
       this.resetWaitMs,
-      () => this.cut('it was reset, and the data before the reset was not read'),
+      () => this.abort('it was reset, and the data before the reset was not read'),
     );
     stream.once('close', stop);
   }
@@ -162,33 +166,33 @@ class Join {
     this.fromSocket.drop();
     const isSocketsReset = cause instanceof WstunError && cause.fault === 'target-reset';
     if (!isSocketsReset) return resetSocket(this.socket);
-    this.toSocket.endWith([], () => resetWhenDelivered(this.socket, this.resetWaitMs));
+    this.toSocket.endWith([], () => resetWhenDelivered(this.socket, this.resetWaitMs, this.clock));
   }
 
-  /** Both at once, whatever is on its way. */
-  private cut(detail: string): void {
+  /** Resets both at once, whatever is on its way. */
+  private abort(detail: string): void {
     this.error ??= new WstunError('target-reset', detail);
     this.stream.destroy(this.error);
     resetSocket(this.socket);
   }
 }
 
-/** In what the two directions differ. */
+/** How the two directions differ. */
 interface FlowEnds {
-  /** Marks what was read as this process's own, if it is. */
+  /** Marks the chunk as owned by this process, if it is. */
   take(chunk: Uint8Array): Piece;
   /** Takes the piece; as of a Writable. */
   write(piece: Piece): boolean;
-  /** Called at 'end'; says whether that is a clean end. */
+  /** Called at 'end'; calls back if that is a clean end. */
   whenEnded(onEnd: () => void): void;
 }
 
 /**
- * One direction. Hands over what is read. A write that the kernel took at once needs no pause, although it returned
- * false: that pays.
+ * One direction: writes what is read. A write that the kernel took at once needs no pause, although it returned false;
+ * skipping that pause saves CPU.
  */
 class Flow implements PaceSink {
-  /** Bytes of the last chunk that the pace keeps back. */
+  /** Bytes of the last chunk that the pace has not delivered yet. */
   held = 0;
   private readonly from: Readable;
   private readonly to: Writable;
@@ -209,22 +213,22 @@ class Flow implements PaceSink {
       this.full = false;
       this.goOn();
     });
-    // Node emits 'end' even on a paused socket if nothing is buffered: before the join, or while the last chunk is
-    // held.
+    // Node emits 'end' even on a paused socket if nothing is buffered: before the pipe began, or while the last chunk
+    // is held.
     const handleEnd = (): void => ends.whenEnded(() => this.handleEnd());
     if (from.readableEnded) handleEnd();
     else from.once('end', handleEnd);
     from.resume();
   }
 
-  /** Whatever still comes goes nowhere: read all the same, so that its sender does not stand still. */
+  /** Everything from now on is read and dropped, so that its sender does not stall. */
   drop(): void {
     this.dropping = true;
     this.held = 0;
     this.from.resume();
   }
 
-  /** Nothing more comes but these. Calls `then` when they have gone on, behind what the pace keeps back. */
+  /** Delivers these last chunks after what the pace holds, then calls `then`. */
   endWith(rest: Piece[], then: () => void): void {
     this.last = { rest, then };
     this.sendLast();
@@ -260,7 +264,7 @@ class Flow implements PaceSink {
     this.pace.send(chunk, this);
   }
 
-  /** However full the other end is: it is little, and nothing follows. */
+  /** However full the other end is: it is not much, and nothing follows. */
   private sendLast(): void {
     const { rest, then } = this.last ?? {};
     if (this.held > 0 && !this.isGone()) return;
@@ -278,8 +282,7 @@ class Flow implements PaceSink {
 }
 
 /**
- * Resets the stream behind all that was written to it, and behind its end if it was ended: what it has taken goes out
- * first.
+ * Resets the stream after all that was written to it, and after its end if it was ended.
  */
 function resetWhenTaken(stream: TunnelStream, error: WstunError): void {
   const reset = (): void => void stream.destroy(error);
@@ -288,16 +291,16 @@ function resetWhenTaken(stream: TunnelStream, error: WstunError): void {
   else reset();
 }
 
-/** Resolves on 'close'; calls `onCut` if that is not the end of both directions. */
-function watch(end: Socket | TunnelStream, onCut: (cause: Error | undefined) => void): Promise<void> {
-  end.on('error', onCut);
+/** Resolves on 'close'; calls `onLost` if not both directions have ended. */
+function watch(end: Socket | TunnelStream, onLost: (cause: Error | undefined) => void): Promise<void> {
+  end.on('error', onLost);
   if (end.destroyed) {
-    onCut(undefined);
+    onLost(undefined);
     return Promise.resolve();
   }
   return new Promise((resolve) => {
     end.once('close', () => {
-      if (!end.readableEnded || !end.writableFinished) onCut(undefined);
+      if (!end.readableEnded || !end.writableFinished) onLost(undefined);
       resolve();
     });
   });

@@ -1,32 +1,33 @@
 /**
- * Resets of TCP sockets that cost no byte which TCP itself would have delivered: what had come before a reset is read
- * to its end, and a reset of our own goes out behind what was written. Knows sockets alone, nothing of the tunnel.
+ * Resets of TCP sockets that lose no byte which TCP itself would have delivered: bytes that came before a reset are
+ * read to the end, and a reset of our own is sent after what was written. Knows only sockets, nothing of the tunnel.
  *
- * Two things of Node and the kernel stand in the way. Linux keeps what came before a RST readable (tcp(7); RFC 9293
- * §3.10.7.4 would let it go), but Node destroys a socket as soon as a write fails, unread bytes and all. And closing
- * with RST (SO_LINGER 0) drops what the kernel has not got acknowledged.
+ * Node and the kernel make that hard in two ways. Linux keeps bytes that came before a RST readable (tcp(7); RFC 9293
+ * §3.10.7.4 would drop them), but Node destroys a socket, with its unread bytes, as soon as a write fails. And closing
+ * with RST (SO_LINGER 0) drops the bytes that the peer has not acknowledged.
  */
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
-import { setTimeout as delay } from 'node:timers/promises';
+import { sleep } from '../../async/abortable.ts';
+import { type Clock, systemClock, type Timer } from '../../clock.ts';
 import { unacknowledgedBytes } from './kernel-queue.ts';
 import { onStandstill } from './standstill.ts';
 
 /**
- * How long the bytes before a reset may stand still, ms, before the reset goes without them: a reader that rests, or a
- * network that loses packets, takes less; one that never reads would hold a connection of which the other end is gone.
+ * How long the bytes before a reset may make no progress, ms, before the reset goes without them: a reader that pauses,
+ * or a network that loses packets, needs less; one that never reads would hold a connection whose other end is gone.
  */
 export const RESET_WAIT_MS = 30_000;
 
-/** How long a reset may go unnoticed on a socket that is not read. A look costs a system call, some 5 µs. */
+/** How long a reset may go unnoticed on a socket that is not read. A check costs a system call, some 5 µs. */
 const PAUSED_CHECK_MS = 1_000;
 
-/** Where the system does not tell what it holds for the peer: a retransmission on an ordinary path. */
+/** Where the system does not tell how much it holds for the peer: a retransmission on an ordinary path. */
 const BLIND_WAIT_MS = 500;
 
-/** Between two looks at what the kernel holds. */
-const FIRST_LOOK_MS = 2;
-const LAST_LOOK_MS = 500;
+/** Between two checks of what the kernel holds: at first, and at most. */
+const FIRST_CHECK_MS = 2;
+const LONGEST_CHECK_MS = 500;
 
 const NOTHING = new Uint8Array(0);
 
@@ -43,51 +44,52 @@ export function resetSocket(socket: Socket): void {
 }
 
 /**
- * Closes with RST behind all that was written to the socket, and behind its FIN if it was ended: once Node has handed
- * everything to the kernel, and the kernel has it acknowledged. Where nothing moves for `limitMs`, at once. What the
- * socket still brings is the caller's: read and drop it, or the other end may never come to read.
+ * Closes with RST after all that was written to the socket, and after its FIN if it was ended: when Node has handed
+ * everything to the kernel, and the peer has acknowledged it. Where there is no progress for `limitMs`, at once. The
+ * caller must read, and may drop, what the socket still receives, or the other end may never come to read.
  */
-export function resetWhenDelivered(socket: Socket, limitMs = RESET_WAIT_MS): void {
+export function resetWhenDelivered(socket: Socket, limitMs = RESET_WAIT_MS, clock: Clock = systemClock): void {
   if (socket.destroyed || socket.bytesWritten === 0) return resetSocket(socket);
   let held: number | undefined;
   const stop = onStandstill(
+    clock,
     () => `${socket.writableLength} ${held}`,
     limitMs,
     () => resetSocket(socket),
   );
   socket.once('close', stop);
-  void untilDelivered(socket, (bytes) => (held = bytes)).then(() => resetSocket(socket));
+  void untilDelivered(socket, clock, (bytes) => (held = bytes)).then(() => resetSocket(socket));
 }
 
-async function untilDelivered(socket: Socket, note: (bytes: number | undefined) => void): Promise<void> {
-  for (let waitMs = FIRST_LOOK_MS; !socket.destroyed; waitMs = Math.min(2 * waitMs, LAST_LOOK_MS)) {
+async function untilDelivered(socket: Socket, clock: Clock, note: (bytes: number | undefined) => void): Promise<void> {
+  for (let waitMs = FIRST_CHECK_MS; !socket.destroyed; waitMs = Math.min(2 * waitMs, LONGEST_CHECK_MS)) {
     const isWritten = socket.writableLength === 0 && (!socket.writableEnded || socket.writableFinished);
     const bytes = await unacknowledgedBytes(socket);
     note(bytes);
     if (isWritten && bytes === 0) return;
-    await delay(bytes === undefined ? BLIND_WAIT_MS : waitMs, undefined, { ref: false });
+    await sleep(clock, bytes === undefined ? BLIND_WAIT_MS : waitMs);
     if (isWritten && bytes === undefined) return;
   }
 }
 
 /** What `holdWriteErrors` has found. */
 export interface WriteErrors {
-  /** The first error of a write: the connection is over, but for what can still be read. */
+  /** The first error of a write: the connection is over, except for what can still be read. */
   readonly error: Error | undefined;
-  /** The other end had finished before it reset: an 'end' is one. */
-  readonly isBehindEnd: boolean;
+  /** The other end had finished before it reset: an 'end' is a clean end. */
+  readonly isAfterEnd: boolean;
   /** Called at once where there is an error already. */
   onError(listener: () => void): void;
 }
 
-/** One a socket, however often it is asked for. */
+/** One for each socket, however often it is asked for. */
 const HELD = new WeakMap<Socket, HeldWriteErrors>();
 
 /**
- * From now on an error of a write does not destroy the socket: it is noted, writes from then on go nowhere and succeed,
- * and reading goes on to the 'end' or 'error' that follows. That 'end' is none unless `isBehindEnd`: the write has
- * taken the reset from the kernel, which then tells the reader of an end. Whoever calls this MUST destroy the socket
- * when it has ended.
+ * From now on an error of a write does not destroy the socket: it is noted, later writes are dropped and succeed, and
+ * reading goes on to the 'end' or 'error' that follows. That 'end' is not clean unless `isAfterEnd`: the write has
+ * taken the reset from the kernel, which then reports an end to the reader. The caller MUST destroy the socket when it
+ * has ended.
  */
 export function holdWriteErrors(socket: Socket): WriteErrors {
   const known = HELD.get(socket);
@@ -103,9 +105,9 @@ class HeldWriteErrors implements WriteErrors {
   private readonly listeners: (() => void)[] = [];
 
   /**
-   * Linux keeps EPIPE for the first write of a connection that was reset behind a FIN, and ECONNRESET for any other.
+   * Linux returns EPIPE to the first write of a connection that was reset after a FIN, and ECONNRESET to any other.
    */
-  get isBehindEnd(): boolean {
+  get isAfterEnd(): boolean {
     return process.platform === 'linux' && this.error?.code === 'EPIPE';
   }
 
@@ -115,13 +117,13 @@ class HeldWriteErrors implements WriteErrors {
   }
 
   /**
-   * `_write` and `_writev` are what Node documents as the place of a stream's writing; its own code calls them by name.
+   * `_write` and `_writev` are where Node documents that a stream writes; its own code calls them by name.
    */
   watch(socket: Socket): void {
     const { _write: write, _writev: writev } = socket;
     type Done = (error?: Error | null) => void;
     const settle = (done: Done) => (error?: Error | null) => {
-      // The end of a socket that was destroyed here fails what is under way, and is no finding.
+      // Destroying the socket here fails the write that is under way: that says nothing of the connection.
       if (!error || socket.destroyed) return done(error);
       this.note(error);
       done();
@@ -140,7 +142,7 @@ class HeldWriteErrors implements WriteErrors {
 }
 
 /**
- * What Node had read of a socket or stream before it failed. Call it at 'error', or at 'close' before anybody else
+ * What Node had read of a socket or stream before it failed. Call it at 'error', or at 'close' before anything else
  * reads.
  */
 export function takeUnread(from: Readable): Buffer[] {
@@ -150,21 +152,23 @@ export function takeUnread(from: Readable): Buffer[] {
 }
 
 /**
- * Finds a reset of a socket while nobody reads it: libuv does not poll it then, so the reset would be seen only when
- * there is room again, if ever. A write of nothing fails on a reset connection, and does nothing to any other: not to
- * one that is slow, nor to one whose FIN stands behind unread bytes. While other writes are under way libuv polls;
- * after our own FIN, or when the other end's was read, the idle limit must do. Returns what ends it; a socket that is
- * closed needs no end.
+ * Detects a reset of a socket that is not read: libuv does not poll it then, so the reset would be seen only when there
+ * is room again, if ever. An empty write fails on a reset connection, and does nothing to any other: neither to a slow
+ * one, nor to one whose FIN follows unread bytes. While other writes are under way libuv polls; after our own FIN, or
+ * when the other end's FIN was read, only the idle limit applies. Returns a function that ends it; a closed socket
+ * needs no end.
  */
-export function detectResets(socket: Socket, everyMs = PAUSED_CHECK_MS): () => void {
-  let timer: NodeJS.Timeout | undefined;
-  // Not cleared when reading goes on: one that pauses after each read would set a timer each time.
+export function detectResets(socket: Socket, everyMs = PAUSED_CHECK_MS, clock: Clock = systemClock): () => void {
+  let timer: Timer | undefined;
+  // Not cleared when reading goes on: a socket that pauses after each read would set a timer each time.
   const begin = (): void => {
-    timer ??= setTimeout(check, everyMs).unref();
+    if (timer !== undefined) return;
+    timer = clock.setTimeout(check, everyMs);
+    timer.unref();
   };
   const check = (): void => {
     timer = undefined;
-    // A write restarts the timer of the idle limit, so there must be none behind the end.
+    // A write restarts the timer of the idle limit, so there must be none after the end.
     const isOver = !socket.writable || socket.readableEnded || HELD.get(socket)?.error !== undefined;
     if (!socket.isPaused() || isOver) return;
     if (socket.writableLength === 0) socket.write(NOTHING);
@@ -174,20 +178,20 @@ export function detectResets(socket: Socket, everyMs = PAUSED_CHECK_MS): () => v
   if (socket.isPaused()) begin();
   return () => {
     socket.off('pause', begin);
-    clearTimeout(timer);
+    clock.clearTimeout(timer);
   };
 }
 
 /**
- * Whether a socket's 'end' is a FIN; call it at 'end'. libuv reports a reset that came right behind data as a clean end
- * (POLLHUP after a partial read; libuv/libuv#4997 mends it, Node 20 is without). A write of nothing puts no byte on the
- * wire but fails on a reset connection, as do writes under way. After our own FIN there is no such test, and the end is
- * believed.
- * @param errors of the same socket: they tell of what was no end
+ * Whether a socket's 'end' is a FIN; call it at 'end'. libuv reports a reset that came right after data as a clean end
+ * (POLLHUP after a partial read; fixed in libuv/libuv#4997, not in Node 20). An empty write puts no byte on the wire
+ * but fails on a reset connection, as do writes under way. After our own FIN there is no such test, and the end counts
+ * as clean.
+ * @param errors of the same socket: an error means that the end is not clean
  */
 export function confirmEnd(socket: Socket, errors: WriteErrors, onEnd: () => void): void {
   const settle = (error?: Error | null): void => {
-    if (!error && (errors.error === undefined || errors.isBehindEnd)) onEnd();
+    if (!error && (errors.error === undefined || errors.isAfterEnd)) onEnd();
   };
   if (errors.error !== undefined) return settle();
   if (socket.writableEnded || socket.writableLength > 0) setImmediate(settle);

@@ -1,23 +1,34 @@
-/** A bound for waits that may be long as long as something moves. Owns one timer; what moves is its caller's to say. */
+/** A limit for waits that may be long as long as there is progress. Owns one timer; the caller measures progress. */
+import type { Clock, Timer } from '../../clock.ts';
 
-/** Of the limit: how often is looked. */
+/** So often in the limit the measure is taken. */
 const LOOKS = 8;
 
 /**
- * Calls `onStandstill` once, when `measure` has given the same value for `limitMs`. Returns what ends it before.
+ * Calls `onStandstill` once, when `measure` has given the same value for `limitMs`. Returns a function that ends the
+ * watch.
  * @param measure anything that changes whenever there is progress
  */
-export function onStandstill(measure: () => string | number, limitMs: number, onStandstill: () => void): () => void {
+export function onStandstill(
+  clock: Clock,
+  measure: () => string | number,
+  limitMs: number,
+  onStandstill: () => void,
+): () => void {
   let last = measure();
   let looks = 0;
-  const timer = setInterval(() => {
+  const look = (): void => {
     const now = measure();
     looks = now === last ? looks + 1 : 0;
     last = now;
-    if (looks < LOOKS) return;
-    clearInterval(timer);
-    onStandstill();
-  }, limitMs / LOOKS);
-  timer.unref();
-  return () => clearInterval(timer);
+    if (looks < LOOKS) timer = begin();
+    else onStandstill();
+  };
+  const begin = (): Timer => {
+    const begun = clock.setTimeout(look, limitMs / LOOKS);
+    begun.unref();
+    return begun;
+  };
+  let timer = begin();
+  return () => clock.clearTimeout(timer);
 }

@@ -1,6 +1,6 @@
 /**
- * What the services on either side see of the tunnel: a proxy opens streams, an exit is offered them. Types only, so
- * that `proxy` and `exit` depend on no machinery: they may import this file of `tunnel` and no other.
+ * What the services on either side see of the tunnel: a proxy opens streams, an exit is offered them. Only types, so
+ * that `proxy` and `exit` depend on no implementation.
  */
 import type { Duplex } from 'node:stream';
 import type { WireFaultName } from '../../errors.ts';
@@ -10,17 +10,17 @@ export type { Target };
 
 /**
  * One proxied connection. The two directions end independently: `end()` finishes ours, 'end' says that the peer
- * finished its own. `destroy(error)` resets both; a WstunError tells the peer why. With `target-reset` the reset goes
- * out behind what the stream has taken, with any other fault at once. A reset by the peer, or the loss of the session,
- * destroys it with a WstunError: never a clean 'end'; one with `target-reset` only when all bytes before it have been
- * read.
+ * finished its own. `destroy(error)` resets both; a WstunError tells the peer why. With `target-reset` the reset is
+ * sent after what was written to the stream, with any other fault at once. A reset by the peer, or the loss of the
+ * session, destroys it with a WstunError, and there is no clean 'end'; a `target-reset` comes only when all bytes
+ * before it have been read.
  *
  * Memory (memory/pieces.ts): `write` takes the chunk, and releases it when the tunnel has its bytes. A chunk of 'data'
- * or `read` belongs to whoever reads it, who releases it; one that waits for a slow reader stays whole.
+ * or `read` belongs to its reader, who releases it; one that waits for a slow reader stays whole.
  */
 export interface TunnelStream extends Duplex {
   readonly target: Target;
-  /** The session has no link at the moment: nothing moves, and nothing is lost. */
+  /** The session has no link at the moment: no bytes move, and none are lost. */
   readonly isAway?: boolean;
 }
 
@@ -35,16 +35,16 @@ export interface StreamOpener {
 }
 
 /**
- * A stream that the peer asks an exit to open. Exactly one of `accept` and `refuse`; then, when nothing of it is left
- * (no socket, no dial, no look-up), `release`: only that frees its place in the session.
+ * A stream that the peer asks an exit to open. Exactly one of `accept` and `refuse`; then `release`, when nothing of it
+ * is left (no socket, no dial, no look-up): only that frees its slot in the session.
  */
 export interface OfferedStream {
   readonly target: Target;
-  /** The name of the access entry whose peer asks. */
+  /** The name of the peer's access entry. */
   readonly peer: string;
-  /** Fires when the peer gave the stream up or the session ended, before or after `accept`. */
+  /** Fires when the peer has given the stream up or the session has ended, before or after `accept`. */
   readonly signal: AbortSignal;
-  /** The stream may already be destroyed when the peer was faster. */
+  /** The stream may be destroyed already, where the peer has given it up. */
   accept(): TunnelStream;
   refuse(fault: WireFaultName): void;
   release(): void;

@@ -1,19 +1,15 @@
-/** The choice between the direct way and the phone; the phone's own way. */
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+/** The choice between a direct dial and the phone; the phone's own tickets. In virtual time. */
+import { describe, expect, it, vi } from 'vitest';
 import { createIdentity } from '../../../src/crypto/keys.ts';
 import { PAGE_FEATURE, TicketOpener } from '../../../src/crypto/ticket.ts';
 import { type FaultName, WstunError } from '../../../src/errors.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
 import type { MessageLink } from '../../../src/transport/message-link.ts';
-import {
-  type ChosenLink,
-  type Connector,
-  PreferredConnector,
-  TetherConnector,
-} from '../../../src/tunnel/dial/connectors.ts';
-import { type Pass, TicketDialer } from '../../../src/tunnel/dial/ticket-dialer.ts';
-import { hurryAttempts } from '../../support/hurried-attempts.ts';
+import { type Connector, TetherConnector } from '../../../src/tunnel/dial/connectors.ts';
+import { type ChosenLink, PreferredConnector } from '../../../src/tunnel/dial/preferred-connector.ts';
+import { TicketDialer, type TicketUrl } from '../../../src/tunnel/dial/ticket-dialer.ts';
 import { memoryLinkPair } from '../../support/links/memory-link.ts';
+import { VirtualClock } from '../../support/time/virtual-clock.ts';
 
 const never = new AbortController().signal;
 
@@ -26,7 +22,7 @@ interface Dial {
 
 /** A way whose dials a test answers. */
 class Way implements Connector {
-  canBeAsked = true;
+  isAvailable = true;
   /** Not answered yet. */
   readonly dials: Dial[] = [];
   private readonly waiting: (() => void)[] = [];
@@ -52,74 +48,72 @@ class Way implements Connector {
   }
 }
 
-function ways(): { direct: Way; phone: Way; way: PreferredConnector<MessageLink> } {
-  const [direct, phone] = [new Way(), new Way()];
-  return { direct, phone, way: new PreferredConnector(direct, phone, silentLogger) };
+interface Ways {
+  readonly clock: VirtualClock;
+  readonly direct: Way;
+  readonly phone: Way;
+  readonly way: PreferredConnector<MessageLink>;
+}
+
+function ways(): Ways {
+  const [clock, direct, phone] = [new VirtualClock(), new Way(), new Way()];
+  return { clock, direct, phone, way: new PreferredConnector(direct, phone, silentLogger, clock) };
 }
 
 /** The direct way fails, and the phone brings a link. */
-async function dialByPhone({ direct, phone, way }: ReturnType<typeof ways>): Promise<ChosenLink<MessageLink>> {
+async function dialByPhone({ direct, phone, way }: Ways): Promise<ChosenLink<MessageLink>> {
   const dialled = way.dial(never);
   (await direct.nextDial()).fail('relay-unreachable');
   (await phone.nextDial()).bring();
   return await dialled;
 }
 
-/** Whether the phone is asked at once, or after the head start of the direct way; leaves nothing under way. */
-async function asksPhoneAtOnce({ direct, phone, way }: ReturnType<typeof ways>): Promise<boolean> {
+/** Whether the phone is asked at once, or after the delay of the direct one; leaves nothing under way. */
+async function asksPhoneAtOnce({ clock, direct, phone, way }: Ways): Promise<boolean> {
   const dialled = way.dial(never);
-  await vi.advanceTimersByTimeAsync(0);
+  await clock.advance(1);
   const atOnce = phone.dials.length > 0;
-  await vi.advanceTimersByTimeAsync(999);
+  await clock.advance(998);
   expect(phone.dials.length > 0).toBe(atOnce);
-  await vi.advanceTimersByTimeAsync(1);
+  await clock.advance(1);
   (await phone.nextDial()).bring();
   (await direct.nextDial()).bring();
   await dialled;
   return atOnce;
 }
 
-// Only the head start goes by these: the waits between attempts of the direct way are real, and short.
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-});
-afterEach(() => {
-  vi.useRealTimers();
-  vi.restoreAllMocks();
-});
-
-describe('the preferred way', () => {
-  it('is direct where that works; the phone is not even asked', async () => {
-    const { direct, phone, way } = ways();
+describe('PreferredConnector', () => {
+  it('PreferredConnector dials directly where that works, and does not ask the phone', async () => {
+    const { clock, direct, phone, way } = ways();
     const dialled = way.dial(never);
     const link = (await direct.nextDial()).bring();
     const chosen = await dialled;
     expect(chosen.link).toBe(link);
     expect(chosen.better).toBeUndefined();
-    await vi.advanceTimersByTimeAsync(5_000);
+    await clock.advance(5_000);
     expect(phone.dials).toHaveLength(0);
   });
 
-  it('is the phone’s as soon as the direct one fails, and from then on at once', async () => {
-    const { direct, phone, way } = ways();
+  it('PreferredConnector asks the phone as soon as the direct dial fails, and from then on at once', async () => {
+    const { clock, direct, phone, way } = ways();
     for (let i = 0; i < 2; i++) {
       const dialled = way.dial(never);
       const attempt = await direct.nextDial();
       // The second time it hangs, and nobody waits for it.
       if (i === 0) attempt.fail('relay-unreachable');
-      await vi.advanceTimersByTimeAsync(0);
+      await clock.advance(1);
       const link = (await phone.nextDial()).bring();
       expect((await dialled).link).toBe(link);
       if (i === 1) expect(attempt.signal.aborted).toBe(true);
     }
   });
 
-  it('is the phone’s after a second where the direct one hangs, and then at once', async () => {
+  it('PreferredConnector asks the phone after a second where the direct dial hangs, and from then on at once', async () => {
     const both = ways();
     const dialled = both.way.dial(never);
-    await vi.advanceTimersByTimeAsync(999);
+    await both.clock.advance(999);
     expect(both.phone.dials).toHaveLength(0);
-    await vi.advanceTimersByTimeAsync(1);
+    await both.clock.advance(1);
     const link = (await both.phone.nextDial()).bring();
     expect((await dialled).link).toBe(link);
     expect((await both.direct.nextDial()).signal.aborted).toBe(true);
@@ -127,41 +121,41 @@ describe('the preferred way', () => {
   });
 
   it.each(['direct', 'phone'] as const)(
-    'says why the phone failed once both have, the %s first',
+    'PreferredConnector rejects with the phone’s failure when both dials have failed, the %s one first',
     async (failsFirst) => {
-      const { direct, phone, way } = ways();
+      const { clock, direct, phone, way } = ways();
       const dialled = way.dial(never);
-      await vi.advanceTimersByTimeAsync(1_000);
+      await clock.advance(1_000);
       const [attempt, asked] = [await direct.nextDial(), await phone.nextDial()];
       if (failsFirst === 'direct') attempt.fail('relay-unreachable');
       else asked.fail('phone-offline');
-      await vi.advanceTimersByTimeAsync(0);
+      await clock.advance(1);
       attempt.fail('relay-unreachable');
       asked.fail('phone-offline');
       await expect(dialled).rejects.toMatchObject({ fault: 'phone-offline' });
     },
   );
 
-  it('is direct where the phone fails first', async () => {
-    const { direct, phone, way } = ways();
+  it('PreferredConnector returns the direct link where the phone fails first', async () => {
+    const { clock, direct, phone, way } = ways();
     const dialled = way.dial(never);
-    await vi.advanceTimersByTimeAsync(1_000);
+    await clock.advance(1_000);
     (await phone.nextDial()).fail('phone-refused');
-    await vi.advanceTimersByTimeAsync(0);
+    await clock.advance(1);
     const link = (await direct.nextDial()).bring();
     expect((await dialled).link).toBe(link);
   });
 
   it.each(['relay-unreachable', 'relay-refused'] as const)(
-    'fails as the direct one does (%s) while there is no phone',
+    'PreferredConnector fails as the direct dial does (%s) while there is no phone',
     async (fault) => {
-      const { direct, phone, way } = ways();
-      phone.canBeAsked = false;
+      const { clock, direct, phone, way } = ways();
+      phone.isAvailable = false;
       // The second time the phone is waited for beside it, and given up with it.
       for (let i = 0; i < 2; i++) {
         const dialled = way.dial(never);
         const attempt = await direct.nextDial();
-        await vi.advanceTimersByTimeAsync(0);
+        await clock.advance(1);
         const waiting = i === 1 ? await phone.nextDial() : undefined;
         attempt.fail(fault);
         await expect(dialled).rejects.toMatchObject({ fault });
@@ -170,53 +164,55 @@ describe('the preferred way', () => {
     },
   );
 
-  it('is that of a phone that joins while the direct one is still tried', async () => {
-    const { direct, phone, way } = ways();
-    phone.canBeAsked = false;
+  it('PreferredConnector returns the link of a phone that joins while the direct dial is under way', async () => {
+    const { clock, direct, phone, way } = ways();
+    phone.isAvailable = false;
     const failed = way.dial(never);
     (await direct.nextDial()).fail('relay-unreachable');
     await expect(failed).rejects.toMatchObject({ fault: 'relay-unreachable' });
     const dialled = way.dial(never);
-    await vi.advanceTimersByTimeAsync(0);
-    phone.canBeAsked = true;
+    await clock.advance(1);
+    phone.isAvailable = true;
     const link = (await phone.nextDial()).bring();
     expect((await dialled).link).toBe(link);
   });
 
-  it('is direct again soon where the phone that can be asked reaches nobody: with the waits of any client', async () => {
-    // A hundredth of the waits.
-    hurryAttempts(0.01);
-    const { direct, way } = ways();
+  it('PreferredConnector repeats the direct dial beside a phone that reaches nobody, after 0, 1, 3 and 7 s at most', async () => {
+    const { clock, direct, way } = ways();
     const dialled = way.dial(never);
-    for (let i = 0; i < 3; i++) (await direct.nextDial()).fail('relay-unreachable');
+    for (const longestMs of [0, 1_000, 3_000]) {
+      await clock.advanceUntil(() => direct.dials.length > 0, longestMs);
+      (await direct.nextDial()).fail('relay-unreachable');
+    }
+    await clock.advanceUntil(() => direct.dials.length > 0, 7_000);
     const link = (await direct.nextDial()).bring();
     expect((await dialled).link).toBe(link);
   });
 
-  it('takes no refusal for final once the phone has carried: it waits for the phone', async () => {
+  it('PreferredConnector waits for the phone after a refusal of the direct dial, once the phone has carried a link', async () => {
     const { direct, phone, way } = ways();
     for (let i = 0; i < 2; i++) {
       const dialled = way.dial(never);
-      phone.canBeAsked = i === 0;
+      phone.isAvailable = i === 0;
       (await direct.nextDial()).fail('relay-refused');
       const link = (await phone.nextDial()).bring();
       expect((await dialled).link).toBe(link);
     }
   });
 
-  it('ends a link that comes when the other has won', async () => {
-    const { direct, phone, way } = ways();
+  it('PreferredConnector aborts a link that comes when the other has won', async () => {
+    const { clock, direct, phone, way } = ways();
     const dialled = way.dial(never);
-    await vi.advanceTimersByTimeAsync(1_000);
+    await clock.advance(1_000);
     const won = (await direct.nextDial()).bring();
     const late = (await phone.nextDial()).bring();
     const aborted = vi.spyOn(late, 'abort');
     expect((await dialled).link).toBe(won);
-    await vi.advanceTimersByTimeAsync(0);
+    await clock.advance(1);
     expect(aborted).toHaveBeenCalled();
   });
 
-  it('gives both up with its signal', async () => {
+  it('PreferredConnector aborts both dials with its signal', async () => {
     const { direct, phone, way } = ways();
     const stop = new AbortController();
     const dialled = way.dial(stop.signal);
@@ -228,8 +224,8 @@ describe('the preferred way', () => {
   });
 });
 
-describe('what a relay says', () => {
-  it('that the exit is absent, directly: nobody asks the phone to hear it again, and the way is known to work', async () => {
+describe('an answer of the relay', () => {
+  it('the relay’s direct answer that the exit is absent ends the dial without the phone, and shows that direct dials work', async () => {
     const both = ways();
     const { direct, phone, way } = both;
     const dialled = way.dial(never);
@@ -239,48 +235,48 @@ describe('what a relay says', () => {
     expect(await asksPhoneAtOnce(both)).toBe(false);
   });
 
-  it('that the exit is absent, by the phone: the direct way, which hangs, is not waited for', async () => {
-    const { phone, way } = ways();
+  it('the relay’s answer through the phone that the exit is absent ends the dial, although the direct one hangs', async () => {
+    const { clock, phone, way } = ways();
     const dialled = way.dial(never);
-    await vi.advanceTimersByTimeAsync(1_000);
+    await clock.advance(1_000);
     (await phone.nextDial()).fail('exit-absent');
     await expect(dialled).rejects.toMatchObject({ fault: 'exit-absent' });
   });
 
-  it('that its keys are others, with proof: that is final, also where a phone has carried and is gone', async () => {
+  it('the relay’s proof that its keys were rotated is final, also where a phone has carried a link and is gone', async () => {
     const both = ways();
     await dialByPhone(both);
-    both.phone.canBeAsked = false;
+    both.phone.isAvailable = false;
     const dialled = both.way.dial(never);
     (await both.direct.nextDial()).fail('keys-rotated');
     await expect(dialled).rejects.toMatchObject({ fault: 'keys-rotated' });
   });
 });
 
-describe('a direct link of which nothing comes', () => {
+describe('a direct link through which nothing comes', () => {
   /** The direct way has brought a link, of which nothing came, and now there is another dial. */
-  async function dialAgain({ direct, way }: ReturnType<typeof ways>) {
+  async function dialAgain({ clock, direct, way }: Ways) {
     const dialled = way.dial(never);
     (await direct.nextDial()).bring();
-    (await dialled).doubt?.();
+    (await dialled).noteSilent?.();
     const again = way.dial(never);
-    await vi.advanceTimersByTimeAsync(0);
+    await clock.advance(1);
     return { dialled: again };
   }
 
-  it('gives the phone its turn at once the next time, and alone: it is the longer way, and would lose each race', async () => {
+  it('after a silent direct link the next dial asks the phone at once, and 5 s before the direct dial', async () => {
     const both = ways();
     const { dialled } = await dialAgain(both);
     expect(both.phone.dials).toHaveLength(1);
-    await vi.advanceTimersByTimeAsync(4_999);
+    await both.clock.advance(4_998);
     expect(both.direct.dials).toHaveLength(0);
     const link = (await both.phone.nextDial()).bring();
     expect((await dialled).link).toBe(link);
-    await vi.advanceTimersByTimeAsync(60_000);
+    await both.clock.advance(60_000);
     expect(both.direct.dials).toHaveLength(0);
   });
 
-  it('is tried again after five seconds beside a phone that brings none, and at once where that fails', async () => {
+  it('after a silent direct link the direct dial follows a phone without a link after 5 s, and one that fails at once', async () => {
     for (const [fails, waitMs] of [
       [false, 5_000],
       [true, 0],
@@ -289,27 +285,27 @@ describe('a direct link of which nothing comes', () => {
       const { dialled } = await dialAgain(both);
       const asked = await both.phone.nextDial();
       if (fails) asked.fail('phone-refused');
-      await vi.advanceTimersByTimeAsync(waitMs);
+      await both.clock.advance(waitMs);
       const link = (await both.direct.nextDial()).bring();
       expect((await dialled).link).toBe(link);
     }
   });
 
-  it('is not waited with where there is no phone, nor once another has come', async () => {
+  it('after a silent direct link the direct dial is not delayed where there is no phone, nor after a link that worked', async () => {
     const both = ways();
-    both.phone.canBeAsked = false;
+    both.phone.isAvailable = false;
     const { dialled } = await dialAgain(both);
     (await both.direct.nextDial()).bring();
     await dialled;
-    both.phone.canBeAsked = true;
+    both.phone.isAvailable = true;
     const again = both.way.dial(never);
     (await both.direct.nextDial()).bring();
     await again;
   });
 });
 
-describe('a link by the phone', () => {
-  it('has a better way, the direct one alone: when that brings a link, it works again', async () => {
+describe('a link through the phone', () => {
+  it('a link through the phone names the direct connector as better, and a link by that shows that direct dials work', async () => {
     const both = ways();
     const { better } = await dialByPhone(both);
     const dialled = better?.dial(never);
@@ -321,19 +317,19 @@ describe('a link by the phone', () => {
     expect(await asksPhoneAtOnce(both)).toBe(false);
   });
 
-  it('that gave way to the direct one says nothing of the network any more: a refusal is final', async () => {
+  it('a refusal is final after the link through the phone was replaced by a direct one', async () => {
     const both = ways();
     const { better } = await dialByPhone(both);
     const moved = better?.dial(never);
     (await both.direct.nextDial()).bring();
     await moved;
-    both.phone.canBeAsked = false;
+    both.phone.isAvailable = false;
     const dialled = both.way.dial(never);
     (await both.direct.nextDial()).fail('relay-refused');
     await expect(dialled).rejects.toMatchObject({ fault: 'relay-refused' });
   });
 
-  it('has it once a dial: while that fails the phone has its turn at once', async () => {
+  it('the better connector of a link through the phone dials once, and while it fails the phone is asked at once', async () => {
     const both = ways();
     const { better } = await dialByPhone(both);
     for (let i = 0; i < 2; i++) {
@@ -345,7 +341,7 @@ describe('a link by the phone', () => {
     expect(await asksPhoneAtOnce(both)).toBe(true);
   });
 
-  it('is no worse than the direct one for a dial that is given up', async () => {
+  it('an aborted dial by the better connector does not count against direct dials', async () => {
     const both = ways();
     const { better } = await dialByPhone(both);
     const worked = better?.dial(never);
@@ -362,8 +358,8 @@ describe('a link by the phone', () => {
 
 const askedLink = (asked: string) => Object.assign(memoryLinkPair()[0], { asked });
 
-describe('the phone’s way', () => {
-  it('has tickets that open to a page, each another, by the phone’s clock', async () => {
+describe('TetherConnector', () => {
+  it('TetherConnector gives each page a ticket of its own that opens, by the phone’s clock', async () => {
     const [relay, peer] = [createIdentity(), createIdentity()];
     const opener = new TicketOpener(relay);
     opener.setPeers([{ name: 'alice', gateKey: peer.public.gate, role: 'client', destination: 'home' }]);
@@ -385,17 +381,17 @@ describe('the phone’s way', () => {
     expect(opened(tickets[2], Date.now() + 3_600_000)).toMatchObject({ admitted: true });
   });
 
-  it('knows the proof of the page that brought the link, though others were asked after it', async () => {
+  it('TetherConnector remembers the proof of the ticket whose page opened the link, although others were asked later', async () => {
     const [relay, peer] = [createIdentity(), createIdentity()];
     const invite = { relayUrls: ['wss://relay.example.org'], relayGateKey: relay.public.gate, peer };
     const dialer = new TicketDialer(invite, silentLogger);
-    const passes = vi.spyOn(dialer, 'passFor');
+    const passes = vi.spyOn(dialer, 'ticketUrl');
     const pages = {
       pages: 3,
       dial: async (makeUrl: (skewMs: number) => string) => askedLink([0, 0, 0].map(makeUrl)[1] ?? ''),
     };
     const link = await new TetherConnector(dialer, 'home', pages).dial(never);
-    const pass = passes.mock.results[1]?.value as Pass;
+    const pass = passes.mock.results[1]?.value as TicketUrl;
     expect(dialer.rotationProofOf(link)).toEqual(pass.rotationProof);
   });
 });

@@ -169,14 +169,14 @@ describe('the Date of an answer', () => {
     const dialer = dialerFor(url);
     await dial(dialer, url);
     await dial(dialer, url);
-    const pass = dialer.passFor(url, PLACE);
+    const pass = dialer.ticketUrl(url, PLACE);
     expect(opener.open(pass.url.pathname.slice(1), Date.now() + 5 * HOUR)).toMatchObject({ admitted: true });
   });
 });
 
 it('a page that claims to be days ahead gets tickets for an hour ahead at most', () => {
   const dialer = dialerFor('ws://relay');
-  const pass = dialer.passFor('ws://relay', PLACE, Date.now() + 30 * 24 * HOUR);
+  const pass = dialer.ticketUrl('ws://relay', PLACE, Date.now() + 30 * 24 * HOUR);
   const ticket = pass.url.pathname.slice(1);
   expect(openerOfAlice().open(ticket, Date.now() + HOUR)).toMatchObject({ admitted: true });
   expect(openerOfAlice().open(ticket, Date.now() + 30 * 24 * HOUR)).toMatchObject({ reason: 'unknown' });

@@ -4,14 +4,14 @@ import {
   classifyChange,
   describeAddresses,
   describeRoutes,
-  type NetworkLook,
+  type NetworkSnapshot,
 } from '../../../src/tunnel/reconnect/network-change.ts';
 
 const INTERVAL_MS = 3_000;
-const START: NetworkLook = { wallMs: 1e12, monotonicMs: 500, addresses: 'eth0 10.0.0.7', routes: 'eth0 A 0' };
+const START: NetworkSnapshot = { wallMs: 1e12, monotonicMs: 500, addresses: 'eth0 10.0.0.7', routes: 'eth0 A 0' };
 
 /** What is judged of a look one interval later, but for `changes`. */
-function judged(changes: Partial<NetworkLook> & { lateMs?: number; jumpMs?: number }, before = START) {
+function judged(changes: Partial<NetworkSnapshot> & { lateMs?: number; jumpMs?: number }, before = START) {
   const { lateMs = 0, jumpMs = 0, ...rest } = changes;
   const ranMs = INTERVAL_MS + lateMs;
   const now = { ...START, wallMs: START.wallMs + ranMs + jumpMs, monotonicMs: START.monotonicMs + ranMs, ...rest };

@@ -45,7 +45,7 @@ describe('the proof that an access was removed', () => {
 
   it('is final when nothing but refusals came for a minute since, which is looked at when it is over', () => {
     const { outage, fail } = begin();
-    outage.handleStanding();
+    outage.handleEstablished();
     outage.noteRemoval(proof, 0);
     let now = 0;
     const times: number[] = [];
@@ -63,7 +63,7 @@ describe('the proof that an access was removed', () => {
     const { outage, fail } = begin();
     outage.noteRemoval(proof, 0);
     expect(fail('relay-refused', 30_000)).toBe(0);
-    outage.handleStanding();
+    outage.handleEstablished();
     expect(fail('relay-refused', 3 * MINUTE)).toBe(1000);
   });
 
@@ -112,10 +112,10 @@ describe('an attempt that is to be the only one', () => {
 
   it('is forgiven, where something stood before, until it has lasted for ten seconds', () => {
     const { outage, fail } = begin({ once: true });
-    outage.handleStanding();
+    outage.handleEstablished();
     expect(fail('link-lost', 0)).toBe(0);
     expect(fail('relay-refused', 9_999)).toBe(1000);
-    outage.handleStanding();
+    outage.handleEstablished();
     expect(fail('relay-refused', 20_000)).toBe(3000);
     expect(fail('relay-unreachable', 30_000)).toBe('relay-unreachable');
   });

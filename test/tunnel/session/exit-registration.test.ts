@@ -204,7 +204,7 @@ describe('an exit’s registration', () => {
     const run = registration.run();
     await until(() => relays.links.length === 1);
     const goodbye = vi.spyOn(relays.nears[0] as MessageLink, 'close').mockReturnValue();
-    registration.wake();
+    registration.reconnectNow();
     await until(() => relays.links.length === 2, 1_000);
     expect(goodbye).not.toHaveBeenCalled();
     registration.close();

@@ -1,41 +1,42 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { Opened } from '../../../src/mux/events.ts';
 import { formatIp } from '../../../src/net/ip.ts';
 import { OpenQueue } from '../../../src/tunnel/session/open-queue.ts';
 import type { Target } from '../../../src/tunnel/stream/stream.ts';
+import { VirtualClock } from '../../support/time/virtual-clock.ts';
 
 const to = (host: string, port = 80): Target => ({ kind: 'name', name: host, port });
 const NEVER = new AbortController().signal;
 
-describe('opens that wait', () => {
+describe('OpenQueue', () => {
   let places = 0;
   const opened: string[] = [];
   let line: OpenQueue;
+  let clock = new VirtualClock();
   const tryOpen = (target: Target): Opened => {
-    if (places === 0) return { heldUntil: performance.now() + 5 };
+    if (places === 0) return { heldUntil: clock.now() + 5 };
     places -= 1;
     opened.push(target.kind === 'name' ? target.name : formatIp(target.ip));
     return { stream: opened.length };
   };
 
   beforeEach(() => {
-    vi.useFakeTimers();
+    clock = new VirtualClock();
     [places, opened.length] = [0, 0];
-    line = new OpenQueue(tryOpen);
+    line = new OpenQueue(tryOpen, clock);
   });
-  afterEach(() => vi.useRealTimers());
 
   async function grant(count: number): Promise<void> {
     places = count;
-    await vi.advanceTimersByTimeAsync(10);
+    await clock.advance(10);
   }
 
-  it('are opened at once while there is room', () => {
+  it('OpenQueue opens a stream at once while that is possible', () => {
     places = 1;
     expect(line.open(to('a'), NEVER)).toBe(1);
   });
 
-  it('do not fail, and are opened in their order', async () => {
+  it('OpenQueue opens streams that have to wait in their order', async () => {
     const ids = ['a', 'b', 'c'].map((host) => line.open(to(host), NEVER));
     await grant(2);
     expect(opened).toEqual(['a', 'b']);
@@ -43,7 +44,7 @@ describe('opens that wait', () => {
     expect(await Promise.all(ids)).toEqual([1, 2, 3]);
   });
 
-  it('to a target that answered lately go first, those to a host that is given up last', async () => {
+  it('OpenQueue opens streams to targets that answered lately first, and to hosts that were given up last', async () => {
     line.noteAnswered(to('live'));
     line.noteGivenUp(to('silent', 1));
     const ids = [to('silent', 2), to('new'), to('live')].map((target) => line.open(target, NEVER));
@@ -52,7 +53,7 @@ describe('opens that wait', () => {
     expect(await Promise.all(ids)).toEqual([3, 2, 1]);
   });
 
-  it('leave the line when they are given up, without a trace', async () => {
+  it('OpenQueue forgets a stream whose program gives it up, and opens the next one in its place', async () => {
     const gone = new AbortController();
     const waiting = line.open(to('a'), gone.signal);
     const next = line.open(to('b'), NEVER);
@@ -63,10 +64,10 @@ describe('opens that wait', () => {
     expect(opened).toEqual(['b']);
   });
 
-  it('wait 10 s at most, 2,048 at once, and no longer than their session', async () => {
+  it('OpenQueue holds a stream for 10 s at most, 2,048 streams at once, and none longer than the session', async () => {
     const first = line.open(to('a'), NEVER) as Promise<number>;
     const outcome = first.catch((error: unknown) => error);
-    await vi.advanceTimersByTimeAsync(10_000);
+    await clock.advance(10_000);
     expect(await outcome).toMatchObject({ fault: 'dial-busy' });
     const all = Array.from({ length: 2048 }, () => line.open(to('a'), NEVER) as Promise<number>);
     expect(() => line.open(to('a'), NEVER)).toThrow();

@@ -262,7 +262,7 @@ describe('a stream that the exit does not open', () => {
   it('is given up at once where its session is to take no more', async () => {
     const { driver, open } = silentExit(true);
     const opened = open();
-    driver.refuseOpening('not-connected');
+    driver.cancelOpens('not-connected');
     expect((await opened)[0]).toBe('not-connected');
     driver.end('session-closed');
   });

@@ -57,7 +57,7 @@ describe('what is told of a link that stalls', () => {
   it('is not told to be over where the loss of the link was told meanwhile', () => {
     const watch = stalled();
     watch.poll(6_000);
-    watch.handleLossTold();
+    watch.handleLossReported();
     expect(watch.end(8_000)).toBeUndefined();
   });
 });
@@ -77,7 +77,7 @@ describe('links that bring nothing', () => {
   it('are left for no time when the network has changed, or once something has come through', () => {
     const watch = stalled();
     for (let link = 0; link < 5; link++) watch.handleLink(1_000 * link);
-    watch.handleWake();
+    watch.handleNetworkChanged();
     expect(watch.changeAt()).toBe(Number.NEGATIVE_INFINITY);
     for (let link = 0; link < 5; link++) watch.handleLink(1_000 * link);
     watch.end(9_000);

@@ -7,7 +7,7 @@ import type { SessionRequest } from '../../../src/protocol/session-request.ts';
 import type { MessageLink } from '../../../src/transport/message-link.ts';
 import { initiateSecureLink } from '../../../src/tunnel/dial/handshake.ts';
 import type { SessionDialer, SessionLink } from '../../../src/tunnel/dial/session-dialer.ts';
-import { beginOn } from '../../../src/tunnel/dial/session-dialer.ts';
+import { negotiateSession } from '../../../src/tunnel/dial/session-dialer.ts';
 import { ExitSessions } from '../../../src/tunnel/session/exit-sessions.ts';
 import { type ClientObserver, TunnelClient } from '../../../src/tunnel/session/tunnel-client.ts';
 import type { OfferedStream, StreamAcceptor, Target } from '../../../src/tunnel/stream/stream.ts';
@@ -69,7 +69,7 @@ class MemoryRelay implements SessionDialer {
     const exitKey = this.exitIdentity.public.session;
     if (this.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, this.delayMs));
     const link = await initiateSecureLink(near, { keys, exitKey, suite: 'AESGCM', encryption: 'on' }, never);
-    const session = await beginOn(link, request(), never);
+    const session = await negotiateSession(link, request(), never);
     const { exit } = this;
     if (this.endAtOnce) {
       this.exit = this.newExit();
@@ -225,7 +225,7 @@ describe('tunnel client', () => {
     const run = client.run();
     await client.open(target, never);
     relay.exit = relay.newExit();
-    client.wake();
+    client.reconnectNow('network-changed');
     await seen.until('connected again');
     expect(seen.log).toContain('session lost: session-unknown, 1 streams');
     await client.close(0);
@@ -239,7 +239,7 @@ describe('tunnel client', () => {
     const run = client.run();
     const stream = await client.open(target, never);
     const exchanged = exchange(stream, 8 * 1024 * 1024, 5);
-    const waking = setInterval(() => client.wake(), 5);
+    const waking = setInterval(() => client.reconnectNow('network-changed'), 5);
     const { sent, received } = await exchanged;
     clearInterval(waking);
     expect(received).toEqual({ bytes: 8 * 1024 * 1024, hash: sent });
@@ -290,7 +290,7 @@ describe('tunnel client', () => {
     await until(() => relay.dials > dials);
     relay.faults.length = 0;
     const since = performance.now();
-    client.tryNow();
+    client.reconnectNow('new-connector');
     await observer.until('connected');
     expect(performance.now() - since).toBeLessThan(2_000);
     await client.close(0);
@@ -367,7 +367,7 @@ describe('tunnel client', () => {
 
   it('ends with access-removed when nothing but refusals came for as long as the proof has to stand', async () => {
     const relay = new MemoryRelay();
-    const client = new TunnelClient(relay, observe(), silentLogger, { removalStandsMs: 300 });
+    const client = new TunnelClient(relay, observe(), silentLogger, { removalFinalMs: 300 });
     const run = client.run();
     await client.open(target, never);
     for (let i = 0; i < 1000; i++) relay.faults.push(new WstunError('relay-refused'));

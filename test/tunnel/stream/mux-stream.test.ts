@@ -1,5 +1,6 @@
 /** A stream that its peer's socket reset: what came before is read first. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { systemClock } from '../../../src/clock.ts';
 import { MuxStream, type StreamOwner } from '../../../src/tunnel/stream/mux-stream.ts';
 import { RESET_WAIT_MS } from '../../../src/tunnel/stream/socket-reset.ts';
 
@@ -9,6 +10,7 @@ function stream(): { stream: MuxStream; told: string[]; forgotten: string[] } {
   const told: string[] = [];
   const forgotten: string[] = [];
   const owner: StreamOwner = {
+    clock: systemClock,
     isAttached: true,
     write: () => false,
     finish: () => {},

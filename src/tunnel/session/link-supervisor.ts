@@ -1,0 +1,177 @@
+/**
+ * Supervises the link of one session: runs the timers of the session, and notices when the link stalls or is dead.
+ * ResumableSession decides what silence means; what follows from it is the owner's.
+ */
+import type { Clock, Timer } from '../../clock.ts';
+import type { ResumableSession } from '../../mux/resumable-session.ts';
+import type { Message } from '../../transport/message-link.ts';
+
+/** After a stall was reported, the link is checked again this often. */
+const STALL_CHECK_MS = 1_000;
+
+/** One interface instead of closures: an idle session should cost little. */
+export interface SupervisorOwner {
+  /** Time has passed: the session may have something to send, or be over. */
+  flush(): void;
+  handleLinkDead(): void;
+  /** Bytes are on their way and nothing comes back. Once a stall; only where stalls are watched. */
+  handleLinkStalled(): void;
+}
+
+export interface SupervisorOptions {
+  readonly session: ResumableSession;
+  readonly clock: Clock;
+  readonly watchesStalls: boolean;
+}
+
+export class LinkSupervisor {
+  private readonly session: ResumableSession;
+  private readonly clock: Clock;
+  private readonly owner: SupervisorOwner;
+  private readonly watchesStalls: boolean;
+  private timer: Timer | undefined;
+  private timerAt = Number.POSITIVE_INFINITY;
+  private ackTimer: Timer | undefined;
+  private ackAt = Number.POSITIVE_INFINITY;
+  private receivedAt = 0;
+  private stallReported = false;
+  /** Undefined while nobody measures. */
+  private longest: number | undefined;
+  private stopped = false;
+
+  constructor({ session, clock, watchesStalls }: SupervisorOptions, owner: SupervisorOwner) {
+    this.session = session;
+    this.clock = clock;
+    this.watchesStalls = watchesStalls;
+    this.owner = owner;
+    this.setTimer();
+  }
+
+  /** When the last record was received. */
+  get lastReceivedAt(): number {
+    return this.receivedAt;
+  }
+
+  get isAttached(): boolean {
+    return this.session.isAttached;
+  }
+
+  /** Bytes are on their way, and nothing comes back. */
+  get isStalled(): boolean {
+    return this.session.linkState(this.clock.now()) === 'suspect';
+  }
+
+  /** The link carries something both ways, and does not stall. */
+  get isProven(): boolean {
+    return this.session.isProven && !this.isStalled;
+  }
+
+  /** As of ResumableSession. */
+  get waitingSince(): number {
+    return this.session.waitingSince;
+  }
+
+  /** Of the messages on the current link since `measureMessages`. */
+  get longestMessageBytes(): number {
+    return this.longest ?? 0;
+  }
+
+  /** From now on the longest message is recorded, until the next link. */
+  measureMessages(): void {
+    this.longest = 0;
+  }
+
+  isFine(now: number): boolean {
+    return this.session.linkState(now) === 'fine';
+  }
+
+  /** A new link carries the session. */
+  handleLink(): void {
+    this.stallReported = false;
+    this.longest = undefined;
+  }
+
+  handleMessage(message: Message, now: number): void {
+    this.receivedAt = now;
+    if (this.longest !== undefined) this.longest = Math.max(this.longest, bytesOf(message));
+  }
+
+  /** To be called whenever the session may have changed. @param isFull the link takes no more for now */
+  schedule(isFull: boolean): void {
+    this.setAcknowledgementTimer(isFull ? Number.POSITIVE_INFINITY : this.session.acknowledgementAt());
+    this.setTimer();
+  }
+
+  /** The session is over. */
+  stop(): void {
+    this.stopped = true;
+    this.clock.clearTimeout(this.timer);
+    this.clock.clearTimeout(this.ackTimer);
+    this.timer = undefined;
+    this.ackTimer = undefined;
+  }
+
+  /**
+   * One timer serves all acknowledgements: only an earlier time needs a new one, and a new timer in each turn would
+   * cost more than it saves.
+   */
+  private setAcknowledgementTimer(at: number): void {
+    if (at >= this.ackAt) return;
+    this.clock.clearTimeout(this.ackTimer);
+    this.ackAt = at;
+    this.ackTimer = this.clock.setTimeout(LinkSupervisor.acknowledge, Math.ceil(at - this.clock.now()), this);
+    this.ackTimer.unref();
+  }
+
+  private static acknowledge(supervisor: LinkSupervisor): void {
+    supervisor.ackTimer = undefined;
+    supervisor.ackAt = Number.POSITIVE_INFINITY;
+    if (!supervisor.stopped) supervisor.owner.flush();
+  }
+
+  private setTimer(): void {
+    const at = Math.min(this.session.nextTimeout(), this.nextStallCheck());
+    if (at === this.timerAt) return;
+    // Only an earlier time needs a new timer: a later one is set when this one fires, so traffic costs no timers.
+    if (this.timer && at > this.timerAt) return;
+    this.clock.clearTimeout(this.timer);
+    this.timerAt = at;
+    if (at === Number.POSITIVE_INFINITY) return;
+    this.timer = this.clock.setTimeout(LinkSupervisor.handleTimer, Math.max(0, at - this.clock.now()), this);
+    this.timer.unref();
+  }
+
+  private nextStallCheck(): number {
+    if (!this.watchesStalls) return Number.POSITIVE_INFINITY;
+    // Reported once a stall: that it is over need not be noticed at once.
+    return this.stallReported ? this.clock.now() + STALL_CHECK_MS : this.session.stallsAt();
+  }
+
+  /** What the kernel received while the loop was busy is read first: a blocked loop must not declare its peers dead. */
+  private static handleTimer(supervisor: LinkSupervisor): void {
+    supervisor.timer = undefined;
+    supervisor.timerAt = Number.POSITIVE_INFINITY;
+    setImmediate(() => supervisor.handleTimeout());
+  }
+
+  private handleTimeout(): void {
+    if (this.stopped) return;
+    this.session.handleTimeout(this.clock.now());
+    this.checkLink();
+    this.owner.flush();
+  }
+
+  private checkLink(): void {
+    const state = this.session.linkState(this.clock.now());
+    if (state === 'dead') this.owner.handleLinkDead();
+    else if (state === 'fine') this.stallReported = false;
+    else if (state === 'suspect' && !this.stallReported && this.watchesStalls) {
+      this.stallReported = true;
+      this.owner.handleLinkStalled();
+    }
+  }
+}
+
+function bytesOf(message: Message): number {
+  return message.reduce((sum, piece) => sum + piece.byteLength, 0);
+}
