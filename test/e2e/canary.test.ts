@@ -81,7 +81,7 @@ describe('whoever records all traffic', () => {
     const clientLeg = await recordingProxy(relay.port);
     const exitLeg = await recordingProxy(relay.port);
     const urlOf = ({ port }: RecordingProxy): string => `ws://127.0.0.1:${port}`;
-    const registration = await invite(relay, 'home', { args: ['--role', 'exit'], url: urlOf(exitLeg) });
+    const registration = await invite(relay, 'home', { role: 'exit', url: urlOf(exitLeg) });
     const state = await tempDir();
     const exit = new WstunProcess(['exit', '--json', '--state', state, '--dns', dns.address], {
       env: { WSTUN_INVITE: registration },

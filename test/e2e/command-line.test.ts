@@ -11,8 +11,11 @@ import { atEnd } from '../support/scope.ts';
 import { echo, tcpServer } from '../support/tcp.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { connectThrough } from '../support/through-proxy.ts';
-import { refuseSecrets, WstunProcess, wstun, wstunPath } from '../support/wstun-process.ts';
+import { refuseSecrets, WstunProcess, wstun } from '../support/wstun-process.ts';
+import { useShippedProgram, wstunPath } from '../support/wstun-program.ts';
 import { invite, startBehindRelay, startRelay } from '../support/wstun-stack.ts';
+
+useShippedProgram();
 
 /** Looks like one, and holds a secret as far as anybody can tell. */
 const INVITE = `wstun1_${'AQDc'.repeat(30)}`;

@@ -8,7 +8,10 @@ import { tempDir } from '../support/temp-dir.ts';
 import { connectThrough, take } from '../support/through-proxy.ts';
 import { until } from '../support/until.ts';
 import { refuseSecrets, WstunProcess, wstun } from '../support/wstun-process.ts';
+import { useShippedProgram } from '../support/wstun-program.ts';
 import { invite, startClient, startRelay } from '../support/wstun-stack.ts';
+
+useShippedProgram();
 
 describe('quickstart', () => {
   it('says on stdout where it is, serves its page through the tunnel, and leaves nothing behind', async () => {

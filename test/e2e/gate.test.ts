@@ -111,7 +111,7 @@ describe('a ticket that was used', () => {
 describe('links that are opened again and again', () => {
   it('are never refused to one who loses hundreds, at a relay that knows 5,000 keys', async () => {
     const relay = await startRelay();
-    const evil = decodeInvite(await invite(relay, 'evil', { args: ['--role', 'exit'] }));
+    const evil = decodeInvite(await invite(relay, 'evil', { role: 'exit' }));
     await untilKnown(relay.port, new TicketSealer(evil.peer, evil.relayGateKey), { ...FIELDS, role: 'exit' });
     const link = await registerExit(evil);
     const keys = Array.from({ length: 5_000 }, () => Buffer.from(randomBytes(32).with(31, 0x55)).toString('base64url'));
@@ -171,7 +171,7 @@ describe('what an exit announces', () => {
     const relay = await startRelay();
     const alice = decodeInvite(relay.invite ?? '');
     const aliceSealer = new TicketSealer(alice.peer, alice.relayGateKey);
-    const evil = decodeInvite(await invite(relay, 'evil', { args: ['--role', 'exit'] }));
+    const evil = decodeInvite(await invite(relay, 'evil', { role: 'exit' }));
     await untilKnown(relay.port, new TicketSealer(evil.peer, evil.relayGateKey), { ...FIELDS, role: 'exit' });
     const link = await registerExit(evil);
     const spelt = (key: Uint8Array, lastByte = key[31] ?? 0): string =>
@@ -208,7 +208,7 @@ describe('what an exit announces', () => {
 
   it('is no ticket to a name: an exit’s own leads to nothing or to a token, else it is a stranger’s and not used up', async () => {
     const relay = await startRelay();
-    const sealer = sealerOf(await invite(relay, 'home', { args: ['--role', 'exit'] }));
+    const sealer = sealerOf(await invite(relay, 'home', { role: 'exit' }));
     await untilKnown(relay.port, sealer, { ...FIELDS, role: 'exit' });
     for (const destination of ['foo', 'home', 'A'.repeat(32), '0'.repeat(31)]) {
       const ticket = sealer.seal({ ...FIELDS, role: 'exit', destination }, Date.now());

@@ -5,7 +5,7 @@ import { atEnd } from '../support/scope.ts';
 import { echo, tcpServer } from '../support/tcp.ts';
 import { connectThrough, dial } from '../support/through-proxy.ts';
 import { until } from '../support/until.ts';
-import { wstunPath } from '../support/wstun-process.ts';
+import { wstunPath } from '../support/wstun-program.ts';
 import { invite, startBehindRelay, startClient, startRelay } from '../support/wstun-stack.ts';
 
 const ASKED = '"change":"asked"';

@@ -97,7 +97,7 @@ describe('something in front of the relay that says no', () => {
     // One after the other: sixteen processes that start at once are slow on a small machine.
     for (const [at, kind] of KINDS.entries()) {
       const url = `ws://127.0.0.1:${ports[at]}`;
-      const registration = (name: string) => invite(relay, `${name}-${at}`, { url, args: ['--role', 'exit'] });
+      const registration = (name: string) => invite(relay, `${name}-${at}`, { url, role: 'exit' });
       const exit = await startExit({ invite: await registration('home') });
       const client = await startClient(await invite(exit, 'alice', { allow: ['127.0.0.1'] }));
       const download = await connectThrough('SOCKS5', client.port, target);

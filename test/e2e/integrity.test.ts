@@ -164,13 +164,13 @@ describe(`every byte arrives as it was, though links are cut (seed ${SEED})`, {
   timeout: IS_LONG ? 900_000 : 120_000,
 }, () => {
   it.each([
-    ['at full speed', []],
-    ['at a limited rate', ['--rate', IS_LONG ? '2gbit' : '400mbit']],
-  ])('at the own exit of a relay, %s', async (_, args) => {
+    ['at full speed', {}],
+    ['at a limited rate', { rate: IS_LONG ? '2gbit' : '400mbit' }],
+  ])('at the own exit of a relay, %s', async (_, limits) => {
     const relay = await startRelay();
     const proxy = await cuttingProxy(relay.port, SEED);
     const url = `ws://127.0.0.1:${proxy.port}`;
-    const client = await startClient(await invite(relay, 'tester', { allow: ['*'], url, args }));
+    const client = await startClient(await invite(relay, 'tester', { allow: ['*'], url, ...limits }));
     await new Traffic(prng(SEED)).run(client);
     expect(client.process.events.filter(({ event }) => event === 'session-lost')).toEqual([]);
     expect(proxy.cuts).toBeGreaterThan(0);
@@ -179,7 +179,7 @@ describe(`every byte arrives as it was, though links are cut (seed ${SEED})`, {
   it('through a relay that cannot read it, at a named exit', async () => {
     const relay = await startRelay({ args: ['--no-exit'] });
     const [near, far] = [await cuttingProxy(relay.port, SEED), await cuttingProxy(relay.port, SEED + 1)];
-    const registration = await invite(relay, 'home', { args: ['--role', 'exit'], url: `ws://127.0.0.1:${far.port}` });
+    const registration = await invite(relay, 'home', { role: 'exit', url: `ws://127.0.0.1:${far.port}` });
     const exit = await startExit({ invite: registration });
     const client = await startClient(
       await invite(exit, 'tester', { allow: ['*'], url: `ws://127.0.0.1:${near.port}` }),

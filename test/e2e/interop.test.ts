@@ -22,7 +22,7 @@ const SUITES = [
   ['ChaChaPoly', 1],
   ['AESGCM', 2],
 ] as const;
-const ALLOWED = { allow: ['127.0.0.0/8'], args: ['--sessions', '200'] };
+const ALLOWED = { allow: ['127.0.0.0/8'], sessions: '200' };
 
 /** Runs a program of test/interop to its end; what it says. */
 async function peer(program: string, args: readonly (string | number)[], secret = ''): Promise<WstunEvent[]> {
@@ -55,7 +55,7 @@ interface PythonExit {
 /** Runs a program of test/interop as the exit `home` of a relay that has none of its own. */
 async function pythonExit(program: string, ...args: readonly (string | number)[]): Promise<PythonExit> {
   const relay = await startRelay({ args: ['--no-exit'] });
-  const registration = await invite(relay, 'home', { args: ['--role', 'exit'] });
+  const registration = await invite(relay, 'home', { role: 'exit' });
   const command = ['-B', join(PEER, program), ...args.map(String)];
   const process = new WstunProcess(command, { through: PYTHON, env: { WSTUN_INVITE: registration } });
   const { clients } = await process.event('ready');
@@ -186,7 +186,7 @@ describe('each violation of docs/protocol.md has the reaction that the page prom
 
   it('a relay answers violations of the control link of an exit as docs/protocol.md promises', async () => {
     const relay = await startRelay({ args: ['--no-exit'] });
-    const registration = await invite(relay, 'home', { args: ['--role', 'exit'] });
+    const registration = await invite(relay, 'home', { role: 'exit' });
     expectAsPromised(await peer('violations_of_control.py', [], registration), 22);
   });
 

@@ -13,7 +13,10 @@ import { startScripted } from '../support/tethered.ts';
 import { connectThrough } from '../support/through-proxy.ts';
 import { until } from '../support/until.ts';
 import { runOnNode, wstun } from '../support/wstun-process.ts';
+import { useShippedProgram } from '../support/wstun-program.ts';
 import { invite, startClient, startExit, startRelay, startStack } from '../support/wstun-stack.ts';
+
+useShippedProgram();
 
 const MIB = 1024 * 1024;
 const PAYLOAD = 200_000_000;
@@ -69,7 +72,7 @@ for (const version of OTHER_LINES) {
       ];
       const url = (proxy: { port: number }) => `ws://127.0.0.1:${proxy.port}`;
       const exit = await startExit({
-        invite: await invite(relay, 'home', { args: ['--role', 'exit'], url: url(far) }),
+        invite: await invite(relay, 'home', { role: 'exit', url: url(far) }),
       });
       const client = await startClient(await invite(exit, 'alice', { allow: ['*'], url: url(near) }));
       const exchanged = exchange(await connectThrough('SOCKS5', client.port, target), 16 * MIB);

@@ -71,7 +71,7 @@ it('a named exit behind a NAT refuses the address under which its relay sees it'
   atEnd(() => run('ip', ['address', 'delete', `${PUBLIC}/32`, 'dev', 'lo']));
   const relay = await startRelay({ args: ['--no-exit'] });
   const nat = await tcpServerAt('10.91.0.1', relay.port);
-  const registration = await invite(relay, 'home', { url: `ws://10.91.0.1:${nat}`, args: ['--role', 'exit'] });
+  const registration = await invite(relay, 'home', { url: `ws://10.91.0.1:${nat}`, role: 'exit' });
   const exit = await startExit({ invite: registration, within: within(name) });
   const port = await tcpServer((socket) => socket.end());
   const { port: proxy } = await startClient(await invite(exit, 'alice', { url: relay.url }));

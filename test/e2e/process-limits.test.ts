@@ -113,10 +113,7 @@ describe('memory of the process', () => {
     if (which === 'exit') {
       const state = await tempDir();
       await writeFile(join(state, 'limits.toml'), 'memory = "32MiB"\n');
-      secret = await invite(
-        await startExit({ state, invite: await invite(relay, 'home', { args: ['--role', 'exit'] }) }),
-        'alice',
-      );
+      secret = await invite(await startExit({ state, invite: await invite(relay, 'home', { role: 'exit' }) }), 'alice');
     }
     const client = spawnClient(secret);
     // The relay may not know the name yet when it comes for the first time.

@@ -45,7 +45,7 @@ describe('on both legs of a relay', () => {
     const relay = await startRelay({ args: ['--no-exit'] });
     const [exitLeg, clientLeg] = [await recorder(relay.port), await recorder(relay.port)];
     const through = (leg: { port: number }) => `ws://127.0.0.1:${leg.port}`;
-    const registration = await invite(relay, 'home', { args: ['--role', 'exit'], url: through(exitLeg) });
+    const registration = await invite(relay, 'home', { role: 'exit', url: through(exitLeg) });
     const exit = await startExit({ invite: registration, args: ['--dns', dns.address] });
     const client = await startClient(await invite(exit, 'alice', { allow: ['*'], url: through(clientLeg) }));
 

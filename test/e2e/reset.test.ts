@@ -37,7 +37,7 @@ const NAMED_EXIT: Place = async () => {
 
 const SLOW_EXIT: Place = async () => {
   const relay = await startRelay();
-  return (await startClient(await invite(relay, 'u', { allow: ['*'], args: ['--rate', '1mbit'] }))).port;
+  return (await startClient(await invite(relay, 'u', { allow: ['*'], rate: '1mbit' }))).port;
 };
 
 /** One after the other: each has the machine to itself, as a program would. */

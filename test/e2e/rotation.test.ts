@@ -4,6 +4,7 @@ import { echo, tcpServer } from '../support/tcp.ts';
 import { connectThrough, endOf, take } from '../support/through-proxy.ts';
 import { until } from '../support/until.ts';
 import { type WstunProcess, wstun } from '../support/wstun-process.ts';
+import { useShippedProgram } from '../support/wstun-program.ts';
 import {
   invite,
   type RunningClient,
@@ -13,6 +14,8 @@ import {
   startExit,
   startRelay,
 } from '../support/wstun-stack.ts';
+
+useShippedProgram();
 
 /** By which live sessions have ended, and the keys are in force. */
 const PROMISED_MS = 2_000;
@@ -101,7 +104,7 @@ describe('the keys of a named exit, rotated', () => {
   it('concern its own clients, who hear it under the keys that they pin, and no other', async () => {
     const target = await tcpServer(echo);
     const relay = await startRelay();
-    const exit = await startExit({ invite: await invite(relay, 'home', { args: ['--role', 'exit'] }) });
+    const exit = await startExit({ invite: await invite(relay, 'home', { role: 'exit' }) });
     const bob = await startClient(await invite(relay, 'bob', ALLOW));
     const old = await invite(exit, 'alice', ALLOW);
     const alice = await startClient(old);

@@ -9,7 +9,7 @@ import { holdSocket } from '../support/socket-holder.ts';
 import { echo, tcpServer } from '../support/tcp.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { connectThrough, dial } from '../support/through-proxy.ts';
-import { wstunPath } from '../support/wstun-process.ts';
+import { wstunPath } from '../support/wstun-program.ts';
 import { invite, startClient, startExit } from '../support/wstun-stack.ts';
 
 const MIB = 1024 * 1024;
@@ -48,7 +48,7 @@ describe('a relay that is passed its listening socket', () => {
     const args = ['--state', await tempDir(), '--no-exit', '--url', `ws://127.0.0.1:${holder.port}`];
     let pid = await holder.relay(args);
     const of = { state: args[1] ?? '' };
-    const exit = await startExit({ invite: await invite(of, 'home', { args: ['--role', 'exit'] }) });
+    const exit = await startExit({ invite: await invite(of, 'home', { role: 'exit' }) });
     const client = await startClient(await invite(exit, 'alice', { allow: ['127.0.0.1'] }));
     const throughout = await connectThrough('SOCKS5', client.port, target);
     const load = hammer(holder.port);

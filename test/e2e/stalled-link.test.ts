@@ -26,8 +26,7 @@ async function startLaptop(network: RoutedNetwork, exit: 'relay' | 'named' = 're
   const url = `ws://${network.relayAddress}:4480`;
   const forwards = exit === 'named' ? ['--no-exit'] : [];
   const relay = await startRelay({ args: ['--listen', `${network.relayAddress}:4480`, '--url', url, ...forwards] });
-  const of =
-    exit === 'named' ? await startExit({ invite: await invite(relay, 'home', { args: ['--role', 'exit'] }) }) : relay;
+  const of = exit === 'named' ? await startExit({ invite: await invite(relay, 'home', { role: 'exit' }) }) : relay;
   const secret = await invite(of, 'laptop', { allow: ['*'] });
   const args = ['--listen', '127.0.0.1:1080'];
   const client = spawnClient(secret, { within: network.there, args });
@@ -139,7 +138,7 @@ it('an exit whose link to its relay freezes says so and registers anew, long bef
   const network = await startRoutedNetwork();
   const url = `ws://${network.relayAddress}:4480`;
   const relay = await startRelay({ args: ['--listen', `${network.relayAddress}:4480`, '--url', url, '--no-exit'] });
-  const secret = await invite(relay, 'home', { args: ['--role', 'exit'] });
+  const secret = await invite(relay, 'home', { role: 'exit' });
   const exit = new WstunProcess(['exit', '--json', '--state', await tempDir()], {
     env: { WSTUN_INVITE: secret },
     within: network.there,

@@ -7,7 +7,8 @@ import { decodeInvite } from '../../src/crypto/invite.ts';
 import { type Outcome, run } from '../support/programs.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
-import { WstunProcess, wstun, wstunPath } from '../support/wstun-process.ts';
+import { WstunProcess, wstun } from '../support/wstun-process.ts';
+import { wstunPath } from '../support/wstun-program.ts';
 import { invite, spawnClient, startExit, startRelay } from '../support/wstun-stack.ts';
 
 /** On a terminal, with what is typed there. */
@@ -100,7 +101,7 @@ describe('without --state', () => {
   it('a command finds the exit of its machine, and the exit prints the whole command', async () => {
     const relay = await startRelay();
     const { path, env } = await home();
-    const secret = await invite(relay, 'home', { args: ['--role', 'exit'] });
+    const secret = await invite(relay, 'home', { role: 'exit' });
     const exit = new WstunProcess(['exit'], { env: { ...env, WSTUN_INVITE: secret } });
     await until(() => exit.stderr.includes('Create an invite'));
     const [, line = ''] = /Create an invite with: wstun (.*)/.exec(exit.stderr) ?? [];
@@ -126,7 +127,7 @@ describe('without --state', () => {
   it('a printed command is quoted where its path needs it', async () => {
     const relay = await startRelay();
     const state = join(await tempDir(), "ann's state");
-    const secret = await invite(relay, 'home', { args: ['--role', 'exit'] });
+    const secret = await invite(relay, 'home', { role: 'exit' });
     const exit = new WstunProcess(['exit', '--state', state], { env: { WSTUN_INVITE: secret } });
     await until(() => exit.stderr.includes('Create an invite'));
     const [, line = ''] = /Create an invite with: wstun (.*)/.exec(exit.stderr) ?? [];
@@ -207,11 +208,11 @@ describe('the URL of a relay', () => {
 describe('an exit', () => {
   it('that is to become another asks on a terminal, because the invites that it made lead to the one it was', async () => {
     const relay = await startRelay();
-    const exit = await startExit({ invite: await invite(relay, 'home', { args: ['--role', 'exit'] }) });
+    const exit = await startExit({ invite: await invite(relay, 'home', { role: 'exit' }) });
     await invite(exit, 'alice');
     await exit.process.kill();
     const before = await readFile(join(exit.state, 'registration.invite'), 'utf8');
-    const other = await invite(relay, 'shed', { args: ['--role', 'exit'] });
+    const other = await invite(relay, 'shed', { role: 'exit' });
     const asked = await typed(['exit', '--state', exit.state], 'n\n', { WSTUN_INVITE: other });
     expect(asked).toMatchObject({ code: 2, stdout: expect.stringContaining('This exit is "home" at ws://127') });
     expect(await readFile(join(exit.state, 'registration.invite'), 'utf8')).toBe(before);
@@ -222,7 +223,7 @@ describe('an exit', () => {
 
   it('does not take the keys of its machine’s relay, and comes up again without its invite', async () => {
     const relay = await startRelay();
-    const exit = await startExit({ invite: await invite(relay, 'home', { args: ['--role', 'exit'] }) });
+    const exit = await startExit({ invite: await invite(relay, 'home', { role: 'exit' }) });
     await exit.process.kill();
     await startExit({ state: exit.state });
     expect(await wstun(['exit', '--state', relay.state])).toMatchObject({ code: 78 });

@@ -8,7 +8,10 @@ import { describe, expect, it } from 'vitest';
 import { run } from '../support/programs.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { WstunProcess } from '../support/wstun-process.ts';
+import { useShippedProgram } from '../support/wstun-program.ts';
 import { invite, startRelay } from '../support/wstun-stack.ts';
+
+useShippedProgram();
 
 const UNITS = join(import.meta.dirname, '../../docs/systemd');
 const WSTUN = '/usr/bin/env wstun';
@@ -70,7 +73,7 @@ describe('the command of a unit', () => {
 
   it('starts an exit and a client that find their invites in the environment', async () => {
     const relay = await startRelay();
-    const home = await invite(relay, 'home', { args: ['--role', 'exit'] });
+    const home = await invite(relay, 'home', { role: 'exit' });
     const exit = new WstunProcess(await argumentsOf('wstun-exit', await tempDir()), { env: { WSTUN_INVITE: home } });
     expect(await exit.event('ready')).toMatchObject({ role: 'exit', name: 'home' });
     const env = { WSTUN_INVITE: await invite(relay, 'alice') };

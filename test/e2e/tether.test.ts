@@ -3,7 +3,6 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { describe, expect, it, vi } from 'vitest';
 import { startDnsServer } from '../support/dns-server.ts';
@@ -20,11 +19,11 @@ import { nextCode, startTethered } from '../support/tethered.ts';
 import { connectThrough, take } from '../support/through-proxy.ts';
 import { until } from '../support/until.ts';
 import { wstun } from '../support/wstun-process.ts';
+import { wstunPath } from '../support/wstun-program.ts';
 import { invite, spawnClient, startBehindRelay, startClient, startRelay } from '../support/wstun-stack.ts';
 
 const MIB = 1024 * 1024;
 const LIMIT_MS = 120_000;
-const BIN = join(import.meta.dirname, '../../bin/wstun.js');
 
 describe('the page', () => {
   it('is one file under 60 KB that asks nobody else for anything', () => {
@@ -407,7 +406,7 @@ describe('wstun client --tether', () => {
   it('shows a code that can be scanned, and its address, to a person', async () => {
     const relay = await startRelay();
     const secret = await invite(relay, 'bob');
-    const ended = run(process.execPath, [BIN, 'client', '--listen', '127.0.0.1:0', '--tether', '127.0.0.1:0'], {
+    const ended = run(process.execPath, [wstunPath, 'client', '--listen', '127.0.0.1:0', '--tether', '127.0.0.1:0'], {
       env: { WSTUN_INVITE: secret },
       limitMs: 2_000,
     });

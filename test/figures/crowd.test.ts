@@ -37,7 +37,7 @@ interface Crowd {
 /** A relay without an exit of its own, the exit `home`, and as many invites to that. */
 async function startCrowd(count: number): Promise<Crowd> {
   const relay = await startRelay({ args: ['--no-exit'] });
-  const registration = await invite(relay, 'home', { args: ['--role', 'exit'] });
+  const registration = await invite(relay, 'home', { role: 'exit' });
   const state = await openStateDir(await tempDir());
   const { identity } = await loadOrCreateIdentity(state);
   const peers = Array.from({ length: count }, () => createIdentity());

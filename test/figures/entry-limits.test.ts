@@ -77,9 +77,9 @@ describe('the rate of a name', () => {
       });
     });
     const relay = await startRelay();
-    const secret = await invite(relay, 'alice', { allow: ['127.0.0.1'], args: ['--rate', '20mbit'] });
+    const secret = await invite(relay, 'alice', { allow: ['127.0.0.1'], rate: '20mbit' });
     const [one, other] = [await startClient(secret), await startClient(secret)];
-    const bob = await startClient(await invite(relay, 'bob', { allow: ['127.0.0.1'], args: ['--rate', '80mbit'] }));
+    const bob = await startClient(await invite(relay, 'bob', { allow: ['127.0.0.1'], rate: '80mbit' }));
     const [first, second, his] = [
       meter(await connectThrough('SOCKS5', one.port, source)),
       meter(await connectThrough('SOCKS5', other.port, source)),
@@ -106,8 +106,7 @@ describe('the quota of a name', () => {
     const source = await tcpServer(flood);
     const target = await tcpServer(echo);
     const relay = await startRelay();
-    const args = ['--quota', '3MB'];
-    const alice = await startClient(await invite(relay, 'alice', { allow: ['127.0.0.1'], args }));
+    const alice = await startClient(await invite(relay, 'alice', { allow: ['127.0.0.1'], quota: '3MB' }));
     const bob = await startClient(await invite(relay, 'bob', { allow: ['127.0.0.1'] }));
     const [hers, his] = [
       await connectThrough('SOCKS5', alice.port, source),
@@ -144,7 +143,7 @@ describe('sessions of a name', () => {
   }, async () => {
     const target = await tcpServer(echo);
     const relay = await startRelay();
-    const secret = await invite(relay, 'alice', { allow: ['127.0.0.1'], args: ['--sessions', '2'] });
+    const secret = await invite(relay, 'alice', { allow: ['127.0.0.1'], sessions: '2' });
     const first = await startClient(secret);
     const second = await startClient(secret);
     const third = spawnClient(secret);

@@ -52,7 +52,7 @@ export async function startBlindChaos(): Promise<BlindChaos> {
     await startChaosProxy({ target, seed: SEED + 1, ...limit }),
   ];
   const registration = await invite(relay, 'home', {
-    args: ['--role', 'exit'],
+    role: 'exit',
     url: `ws://127.0.0.1:${exitProxy.port}`,
   });
   const exit = await startExit({ invite: registration });

@@ -4,7 +4,8 @@
  */
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
-import { WstunProcess, wstunPath } from './wstun-process.ts';
+import { WstunProcess } from './wstun-process.ts';
+import { wstunPath } from './wstun-program.ts';
 
 /** A line is a relay's arguments, or `wait` for the latest to end. */
 const SHELL = `

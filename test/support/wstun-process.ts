@@ -7,13 +7,11 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { preload } from './preload.ts';
 import { type Outcome, run, type SpawnOptions, spawnBound } from './programs.ts';
 import { atEnd } from './scope.ts';
 import { until } from './until.ts';
+import { commonEnv, wstunPath } from './wstun-program.ts';
 
-export const wstunPath = join(import.meta.dirname, '../../bin/wstun.js');
 const EVENT_LIMIT_MS = 10_000;
 const MIB = 1024 * 1024;
 
@@ -28,15 +26,6 @@ export function runOnNode(path: string): void {
 export interface WstunEvent {
   readonly event: string;
   readonly [field: string]: unknown;
-}
-
-/** What goes into the environment of every wstun of this test file. */
-let common: Readonly<Record<string, string>> = {};
-
-/** From now on memory is poisoned in the wstun of this file (poison.ts): slower, and with more of it. */
-export function poisonWstun(): void {
-  const pieces = pathToFileURL(join(import.meta.dirname, '../../dist/memory/pieces.js')).href;
-  common = { WSTUN_POISON: pieces, ...preload('test/support/poison-preload.ts') };
 }
 
 /** Runs a command to its end. */
@@ -62,7 +51,7 @@ export class WstunProcess {
   constructor(args: readonly string[], { through, ...options }: SpawnOptions & { through?: string } = {}) {
     this.args = args;
     const [program, first] = through === undefined ? [node, [wstunPath]] : [through, []];
-    this.child = spawnBound(program, [...first, ...args], { ...options, env: { ...common, ...options.env } });
+    this.child = spawnBound(program, [...first, ...args], { ...options, env: { ...commonEnv, ...options.env } });
     this.child.stdout?.setEncoding('utf8').on('data', (text: string) => this.receive(text));
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.err += text;
@@ -76,6 +65,10 @@ export class WstunProcess {
       refuseDefects(this.err);
       refuseSecrets(this.err);
     });
+  }
+
+  get isRunning(): boolean {
+    return this.exit === undefined;
   }
 
   get stderr(): string {

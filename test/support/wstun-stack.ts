@@ -1,8 +1,12 @@
 /** A relay and clients of it as processes, ready for use. */
-import { expect } from 'vitest';
+import { accessFile, findIssuer, inviteNewPeer, newEntry } from '../../src/app/invites.ts';
+import { parseLimitOptions } from '../../src/state/access-limits.ts';
+import { loadOrCreateIdentity } from '../../src/state/identity-file.ts';
+import { openStateDir } from '../../src/state/state-dir.ts';
 import type { DnsServer } from './dns-server.ts';
 import { tempDir } from './temp-dir.ts';
-import { WstunProcess, wstun } from './wstun-process.ts';
+import { until } from './until.ts';
+import { WstunProcess } from './wstun-process.ts';
 
 export interface RunningRelay {
   readonly process: WstunProcess;
@@ -40,17 +44,33 @@ export async function startRelay(options: RelayOptions = {}): Promise<RunningRel
   return { process, port: portOf((ready.listen as string[])[0]), url: ready.url as string, state, invite };
 }
 
-/** The invite of a new name on the list of a relay, or of a named exit. */
+export interface InviteOptions {
+  readonly role?: 'client' | 'exit';
+  readonly allow?: readonly string[];
+  readonly url?: string;
+  readonly sessions?: string;
+  readonly rate?: string;
+  readonly quota?: string;
+}
+
+/**
+ * The invite of a new name on the list of a relay, or of a named exit, which has taken the change over when this
+ * resolves. Made in this process, by what `wstun access add` calls: a program for each would take half of a test's time.
+ */
 export async function invite(
-  of: { readonly state: string },
+  of: { readonly state: string; readonly process?: WstunProcess },
   name: string,
-  options: { readonly allow?: readonly string[]; readonly url?: string; readonly args?: readonly string[] } = {},
+  { role, allow, url, ...limits }: InviteOptions = {},
 ): Promise<string> {
-  const allow = (options.allow ?? []).flatMap((rule) => ['--allow', rule]);
-  const url = options.url === undefined ? [] : ['--url', options.url];
-  const added = await wstun(['access', 'add', name, '--state', of.state, ...allow, ...url, ...(options.args ?? [])]);
-  expect(added).toMatchObject({ code: 0, stderr: '', stdout: expect.stringMatching(/^wstun1_[A-Za-z0-9_-]+\n$/) });
-  return added.stdout.trim();
+  const state = await openStateDir(of.state);
+  const issuer = await findIssuer(state, url, loadOrCreateIdentity);
+  if (issuer === undefined) throw new Error(`no URL is known in ${of.state}`);
+  const entry = newEntry(name, { role, allow, limits: parseLimitOptions(limits) });
+  const reloads = () => of.process?.stderr.split('access list reloaded').length ?? 0;
+  const before = reloads();
+  const secret = await inviteNewPeer(accessFile(state), issuer, entry);
+  if (of.process?.isRunning) await until(() => reloads() > before);
+  return secret;
 }
 
 export interface RunningExit {
@@ -81,7 +101,7 @@ export async function startBehindRelay(
   { within = [] }: { readonly within?: readonly string[] } = {},
 ): Promise<{ relay: RunningRelay; exit: RunningExit; registration: string }> {
   const relay = await startRelay({ args: ['--no-exit'] });
-  const registration = await invite(relay, 'home', { args: ['--role', 'exit'] });
+  const registration = await invite(relay, 'home', { role: 'exit' });
   return { relay, exit: await startExit({ invite: registration, args: exitArgs, within }), registration };
 }
 
