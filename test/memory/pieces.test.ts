@@ -14,18 +14,18 @@ import { poison, watchFaults } from '../support/poison.ts';
 const canTransfer = 'transfer' in ArrayBuffer.prototype;
 const bytes = (length: number): Buffer => Buffer.allocUnsafeSlow(length).fill(7);
 
-describe('memory, as the program runs,', () => {
+describe('Memory of pieces', () => {
   beforeEach(() => watchMemory(undefined));
   afterEach(() => watchMemory(poison));
 
-  it('goes back when it is released, where the engine can do it', () => {
+  it('memory is given back when it is released, if the engine can do that', () => {
     const piece = own(bytes(OWNED_FROM_BYTES));
     expect(isOwned(piece)).toBe(canTransfer);
     release(piece);
     expect(piece.buffer.byteLength).toBe(canTransfer ? 0 : OWNED_FROM_BYTES);
   });
 
-  it('that was cut goes back with the last part, in whatever order parts are released', () => {
+  it('memory that was cut is given back with the last part, in any order of releases', () => {
     const piece = own(bytes(10_000));
     const [first, second, third] = [piece.subarray(0, 100), piece.subarray(100, 9_000), piece.subarray(9_000)];
     releaseAll([second, third]);
@@ -36,19 +36,19 @@ describe('memory, as the program runs,', () => {
     expect(piece.buffer.byteLength).toBe(canTransfer ? 0 : 10_000);
   });
 
-  it('of less than 4 KiB is the collector’s', () => {
+  it('memory of less than 4 KiB is left to the collector', () => {
     const piece = own(bytes(OWNED_FROM_BYTES - 1));
     release(piece);
     expect(piece.length).toBe(OWNED_FROM_BYTES - 1);
   });
 
-  it('that its maker has not marked is left alone', () => {
+  it('memory that its maker has not marked is left alone', () => {
     const piece = bytes(OWNED_FROM_BYTES);
     release(piece);
     expect(piece.every((byte) => byte === 7)).toBe(true);
   });
 
-  it('of a copy that joins pieces is owned by its maker, who may release what it has copied', () => {
+  it('a copy that joins pieces has an owner, who may release the copied pieces', () => {
     const pieces = [own(bytes(20_000)), own(bytes(100))];
     const all = joinOwned(pieces);
     releaseAll(pieces);
@@ -56,7 +56,7 @@ describe('memory, as the program runs,', () => {
     expect(isOwned(all)).toBe(canTransfer);
   });
 
-  it('of which somebody else may hold a part cannot be owned', () => {
+  it('memory of which someone else may hold a part cannot be owned', () => {
     const whole = bytes(3 * OWNED_FROM_BYTES);
     const part = own(whole.subarray(0, 2 * OWNED_FROM_BYTES));
     release(part);
@@ -64,46 +64,46 @@ describe('memory, as the program runs,', () => {
     expect(whole.every((byte) => byte === 7)).toBe(true);
   });
 
-  it('of no length is never owned', () => {
+  it('memory without a length is never owned', () => {
     release(own(new Uint8Array(0)));
     expect(isOwned(own(new Uint8Array(0)))).toBe(false);
   });
 });
 
-describe('the poison of the tests', () => {
+describe('The poison of the tests', () => {
   const isFault = (use: () => unknown): void => {
     const faults = watchFaults();
     expect(use).toThrow('memory: ');
     expect(faults()).toBe(1);
   };
 
-  it('finds that a byte is released twice', () => {
+  it('the poison finds that a byte is released twice', () => {
     const piece = own(bytes(100));
     release(piece, 0, 60);
     isFault(() => release(piece, 59));
   });
 
-  it('finds that the length of a released piece is asked for', () => {
+  it('the poison finds that the length of a released piece is used', () => {
     const piece = own(bytes(100));
     release(piece);
     isFault(() => piece.length);
   });
 
-  it('overwrites what is released, while the rest stays whole', () => {
+  it('the poison overwrites what is released, and nothing else', () => {
     const piece = own(bytes(100));
     release(piece, 0, 60);
     expect([piece[59], piece[60]]).toEqual([0xdb, 7]);
   });
 
-  it('detaches what nobody owns any more', () => {
+  it('the poison detaches memory that has no owner any more', () => {
     const { buffer } = own(bytes(100));
     release(new Uint8Array(buffer));
     expect(buffer.byteLength).toBe(0);
   });
 });
 
-describe('a slab', () => {
-  it('serves again when all that was handed out of it is released, and it is closed', () => {
+describe('A slab of reads', () => {
+  it('a slab is reused when all that was handed out of it is released, and it is closed', () => {
     const pool = new SlabPool();
     const slab = pool.acquire(POOLED_SLAB_BYTES);
     const memory = slab.room.buffer;
@@ -116,7 +116,7 @@ describe('a slab', () => {
     expect(pool.acquire(POOLED_SLAB_BYTES).room.buffer).toBe(memory);
   });
 
-  it('does not serve again while a byte of it has an owner', () => {
+  it('a slab is not reused while a byte of it has an owner', () => {
     const pool = new SlabPool();
     const slab = pool.acquire(POOLED_SLAB_BYTES);
     const chunk = slab.handOut(1_000);
@@ -128,13 +128,13 @@ describe('a slab', () => {
     expect(pool.freeSlabs).toBe(1);
   });
 
-  it('of which nothing was handed out serves again at once', () => {
+  it('a slab of which nothing was handed out is reused at once', () => {
     const pool = new SlabPool();
     pool.acquire(POOLED_SLAB_BYTES).close();
     expect(pool.freeSlabs).toBe(1);
   });
 
-  it('is kept for the next only while few are, and only if it is of the largest size', () => {
+  it('a slab is kept for reuse only while few are, and only if it is of the largest size', () => {
     const pool = new SlabPool();
     const slabs = Array.from({ length: MAX_FREE_SLABS + 5 }, () => pool.acquire(POOLED_SLAB_BYTES));
     for (const slab of [...slabs, pool.acquire(8_192)]) slab.close();

@@ -18,14 +18,14 @@ async function portOf(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-describe('memory that Node reads into', () => {
+describe('Memory that Node reads into', () => {
   beforeEach(() => watchMemory(undefined));
   afterEach(() => {
     watchMemory(poison);
     expectPlainReads(false);
   });
 
-  it('of which a part is unused is given back only where no TLS socket can be using that', () => {
+  it('memory of a read with an unused part is given back only if no TLS socket can be using that part', () => {
     const memory = (): Buffer => Buffer.allocUnsafeSlow(65_536);
     expect(isOwned(ownRead(memory().subarray(0, MOST_OF_A_READ)))).toBe(false);
     expectPlainReads(true);
@@ -35,7 +35,7 @@ describe('memory that Node reads into', () => {
     expect(isOwned(ownRead(memory().subarray(100)))).toBe(false);
   });
 
-  it('can be given back behind a plain socket while TLS sockets are read', async () => {
+  it('memory of a plain socket’s read can be given back while TLS sockets are read', async () => {
     const { cert, key } = makeCertificate();
     const read: Buffer[] = [];
     const kept: Buffer[] = [];

@@ -37,14 +37,14 @@ const piece = (length = 5_000): { bytes: Buffer; memory: ArrayBufferLike } => {
   return { bytes, memory: bytes.buffer };
 };
 
-describe('what was written to a stream', () => {
-  it('is given back at once where the kernel takes it at once', () => {
+describe('Pieces that were written to a stream', () => {
+  it('a written piece is given back at once if the kernel takes it at once', () => {
     const { bytes, memory } = piece();
     expect(new WrittenPieces(new Sink()).write(bytes)).toBe(true);
     expect(memory.byteLength).toBe(0);
   });
 
-  it('stays whole until the kernel has it, and is given back then though nothing else is written', () => {
+  it('a written piece stays whole until the kernel has it, and is given back then even if nothing else is written', () => {
     const sink = new Sink();
     sink.takesAtOnce = false;
     const { bytes, memory } = piece();
@@ -54,7 +54,7 @@ describe('what was written to a stream', () => {
     expect(memory.byteLength).toBe(0);
   });
 
-  it('is given back though bytes that nobody has to release wait behind it', () => {
+  it('a written piece is given back even if bytes without an owner wait after it', () => {
     const sink = new Sink();
     sink.takesAtOnce = false;
     const written = new WrittenPieces(sink);
@@ -65,7 +65,7 @@ describe('what was written to a stream', () => {
     expect([sink.writableLength, memory.byteLength]).toEqual([6, 0]);
   });
 
-  it('is given back piece by piece, behind others that were released before their write was called back', () => {
+  it('written pieces are given back one by one after others that were released before their callback', () => {
     const sink = new Sink();
     const written = new WrittenPieces(sink);
     const atOnce = piece();
@@ -83,7 +83,7 @@ describe('what was written to a stream', () => {
     expect(lengths()).toEqual([0, 0, 0]);
   });
 
-  it('is left to the collector where the stream is destroyed: a system call may still read it', () => {
+  it('a written piece is left to the collector if the stream is destroyed: a system call may still read it', () => {
     const sink = new Sink();
     sink.takesAtOnce = false;
     const { bytes, memory } = piece();
@@ -93,14 +93,14 @@ describe('what was written to a stream', () => {
     expect(memory.byteLength).toBe(5_000);
   });
 
-  it('is not touched where it has no owner', () => {
+  it('a written piece without an owner is not touched', () => {
     const bytes = Buffer.alloc(5_000, 7);
     expect(isOwned(bytes)).toBe(false);
     new WrittenPieces(new Sink()).write(bytes);
     expect(bytes.every((byte) => byte === 7)).toBe(true);
   });
 
-  it('arrives as it was through a socket whose reader is slow, and none of it is kept behind that', async () => {
+  it('written pieces arrive unchanged through a socket whose reader is slow, and none is kept after that', async () => {
     const server = createServer().listen(0, '127.0.0.1');
     atEnd(() => server.close());
     await once(server, 'listening');

@@ -130,18 +130,21 @@ class Download {
 const FAST: Path = { delayMs: 20, rate: 200 };
 const SLOW: Path = { delayMs: 400, rate: 8 };
 
-describe('a link that freezes in a download', () => {
-  it.each([0, 1_000, 2_500, 7_000, 14_000])('is suspected 3 s after the last byte, %i ms into it', (runs) => {
-    const download = new Download(FAST);
-    download.run(runs);
-    download.freeze();
-    download.run(60_000);
-    expect(download.client.linkState(download.now)).toBe('suspect');
-    expect(download.now - download.heardAt).toBeLessThanOrEqual(3_000 + 2 * STEP_MS);
-    expect(download.pings.filter((at) => at > download.heardAt).length).toBeLessThanOrEqual(1);
-  });
+describe('A link that freezes during a download', () => {
+  it.each([0, 1_000, 2_500, 7_000, 14_000])(
+    'a link that freezes %i ms into a download is suspect 3 s after the last byte',
+    (runs) => {
+      const download = new Download(FAST);
+      download.run(runs);
+      download.freeze();
+      download.run(60_000);
+      expect(download.client.linkState(download.now)).toBe('suspect');
+      expect(download.now - download.heardAt).toBeLessThanOrEqual(3_000 + 2 * STEP_MS);
+      expect(download.pings.filter((at) => at > download.heardAt).length).toBeLessThanOrEqual(1);
+    },
+  );
 
-  it('is suspected as soon where the target has answered nothing yet', () => {
+  it('a frozen link is suspect as soon if the target has not answered yet', () => {
     const download = new Download(FAST);
     download.flows = false;
     download.client.mux.write(1, Buffer.from('GET / HTTP/1.1'));
@@ -150,7 +153,7 @@ describe('a link that freezes in a download', () => {
     expect(download.run(60_000)).toBeLessThanOrEqual(3_000 + 2 * STEP_MS);
   });
 
-  it('is suspected after some round trips where they are long, and not after 3 s', () => {
+  it('a frozen link with long round trips is suspect after some of them, not after 3 s', () => {
     const download = new Download(SLOW);
     download.run(5_000);
     download.freeze();
@@ -161,8 +164,8 @@ describe('a link that freezes in a download', () => {
   });
 });
 
-describe('a link that works', () => {
-  it('is asked for nothing while a download flows', () => {
+describe('A link that works', () => {
+  it('no ping probes a link while a download flows', () => {
     const download = new Download(FAST);
     download.run(14_000);
     expect(download.pings).toEqual([]);
@@ -172,7 +175,7 @@ describe('a link that works', () => {
   it.each([
     ['a target that pauses', (download: Download) => (download.flows = false)],
     ['a program that does not read', (download: Download) => (download.reads = false)],
-  ])('is not suspected for %s, and asked at most four times in 15 s', (_what, pause) => {
+  ])('a link is not suspect because of %s, and is probed at most four times in 15 s', (_what, pause) => {
     const download = new Download(FAST);
     download.run(2_000);
     pause(download);
@@ -182,13 +185,13 @@ describe('a link that works', () => {
     expect(download.pings.length).toBeLessThanOrEqual(4 + 60_000 / DEFAULT_MUX_CONFIG.pingIntervalMs);
   });
 
-  it('is not suspected on a slow path: 64 kbit/s, 800 ms a round trip', () => {
+  it('a link is not suspect on a slow path of 64 kbit/s and 800 ms', () => {
     const download = new Download(SLOW);
     expect(download.run(120_000)).toBe(120_000);
     expect(download.received).toBeGreaterThan(500_000);
   });
 
-  it('is asked no more when the last stream has ended', () => {
+  it('a link is not probed any more after the last stream has ended', () => {
     const download = new Download(FAST);
     download.run(1_000);
     download.flows = false;

@@ -29,7 +29,7 @@ function dataEvents(peer: MuxPeer): number {
   return peer.events.filter(({ type }) => type === 'data').length;
 }
 
-describe('an exit ends the session on', () => {
+describe('Violations by a client', () => {
   /** An exit with stream 1 open (credit 1,000 for it, one window for the peer), 3 offered, 5 closed. */
   function busyExit(config: Partial<MuxConfig> = {}): MuxPeer {
     const peer = MuxPeer.joined('exit', config);
@@ -75,7 +75,7 @@ describe('an exit ends the session on', () => {
     ['DATA larger than the first window', [wire.data(1, Buffer.alloc(16 * KIB + 1))], 'window-exceeded'],
   ];
 
-  it.each(faults)('%s', (_what, frames, fault) => {
+  it.each(faults)('an exit ends the session on %s', (_what, frames, fault) => {
     const small = { initialWindowBytes: 16 * KIB };
     const peer = busyExit(small);
     peer.feed(...frames);
@@ -94,14 +94,14 @@ describe('an exit ends the session on', () => {
     ['a whole window of DATA', Array.from({ length: 4 }, () => wire.data(1, Buffer.alloc(4 * KIB)))],
     ['DATA behind our FINISH', [wire.data(1, Buffer.from('x')), wire.finish(1)]],
     ['all that may cross a closing', [wire.credit(5, 4096), wire.reset(5), wire.finish(5), wire.opened(5)]],
-  ])('but not on %s', (_what, frames) => {
+  ])('an exit does not end the session on %s', (_what, frames) => {
     const peer = busyExit({ initialWindowBytes: 16 * KIB });
     peer.session.finish(1);
     peer.feed(...frames);
     expectAlive(peer);
   });
 
-  it('the byte beyond the window, whatever the pieces, and has stored none of that frame', () => {
+  it('an exit ends the session on the first byte beyond the window, in any pieces, and stores none of that frame', () => {
     const peer = busyExit({ initialWindowBytes: 16 * KIB });
     for (let sent = 0; sent < 16 * KIB; sent += 1000) {
       peer.feed(wire.data(1, Buffer.alloc(Math.min(1000, 16 * KIB - sent))));
@@ -113,7 +113,7 @@ describe('an exit ends the session on', () => {
     expectEnd(peer, 'window-exceeded');
   });
 
-  it('a window used again without new credit', () => {
+  it('an exit ends the session on a window that is used again without new credit', () => {
     const peer = busyExit({ initialWindowBytes: 16 * KIB });
     peer.feed(wire.data(1, Buffer.alloc(16 * KIB)));
     peer.session.consume(1, 16 * KIB, 0);
@@ -122,7 +122,7 @@ describe('an exit ends the session on', () => {
   });
 });
 
-describe('a client ends the session on', () => {
+describe('Violations by an exit', () => {
   function busyClient(): MuxPeer {
     const peer = MuxPeer.joined('client', { initialWindowBytes: 16 * KIB });
     peer.opened();
@@ -141,13 +141,13 @@ describe('a client ends the session on', () => {
     ['CREDIT before OPENED', wire.credit(3, 4096), 'wrong-state'],
     ['an OPEN of its own parity', wire.open(5), 'bad-stream-id'],
     ['first DATA larger than the window', wire.data(1, Buffer.alloc(16 * KIB + 1)), 'window-exceeded'],
-  ])('%s', (_what, bytes, fault) => {
+  ])('a client ends the session on %s', (_what, bytes, fault) => {
     const peer = busyClient();
     peer.feed(bytes);
     expectEnd(peer, fault);
   });
 
-  it('more opens from the exit than it may refuse, and keeps nothing of those it refused', () => {
+  it('a client ends the session on more opens than it may refuse, and keeps nothing of the refused ones', () => {
     const refusalRate = { perSecond: 10, burst: 100 };
     const peer = MuxPeer.joined('client', { rapidResetRate: { perSecond: 0, burst: 0 }, refusalRate });
     for (let i = 1; i <= 100; i++) peer.feed(wire.open(2 * i));
@@ -162,8 +162,8 @@ describe('a client ends the session on', () => {
   });
 });
 
-describe('frames that crossed a reset', () => {
-  it('may be DATA up to the credit that was left, and no more', () => {
+describe('Frames that were in flight at a reset', () => {
+  it('after a reset, late DATA is accepted up to the credit that was left', () => {
     const peer = MuxPeer.joined('exit', { initialWindowBytes: 16 * KIB });
     for (const id of [1, 3]) peer.accepted(id);
     peer.feed(wire.data(1, Buffer.alloc(6 * KIB)));
@@ -177,7 +177,7 @@ describe('frames that crossed a reset', () => {
     expectEnd(peer, 'window-exceeded');
   });
 
-  it('may be the rest of a DATA frame, which is thrown away', () => {
+  it('after a reset, the rest of a DATA frame is dropped', () => {
     const peer = MuxPeer.joined('exit');
     peer.accepted(1);
     const data = wire.data(1, Buffer.from('half and half'));
@@ -188,7 +188,7 @@ describe('frames that crossed a reset', () => {
     expect(peer.eventsOf(3)).toEqual(['offer']);
   });
 
-  it('may be any number of useful CREDITs: an honest reader of a fast stream has many on the way', () => {
+  it('after a reset, any number of useful CREDITs is accepted: an honest reader of a fast stream has many in flight', () => {
     const peer = MuxPeer.joined('exit');
     peer.accepted(1);
     peer.session.reset(1, 'target-reset', peer.now);
@@ -196,7 +196,7 @@ describe('frames that crossed a reset', () => {
     expectAlive(peer);
   });
 
-  it('of a thousand streams at once, are three each', () => {
+  it('after a reset of a thousand streams at once, three late frames are accepted for each', () => {
     const peer = MuxPeer.joined('exit', { noOpRate: { perSecond: 0, burst: 1000 } });
     const ids = Array.from({ length: 1000 }, (_, i) => 2 * i + 1);
     for (const id of ids) peer.accepted(id);
@@ -206,7 +206,7 @@ describe('frames that crossed a reset', () => {
     expectAlive(peer);
   });
 
-  it('of refused opens, are the RESET of an opener that gave up meanwhile', () => {
+  it('after a refused open, the RESET of an opener that gave up meanwhile is accepted', () => {
     const peer = MuxPeer.joined('exit', { maxStreams: 1, noOpRate: { perSecond: 0, burst: 100 } });
     peer.accepted(1);
     for (let id = 3; id < 2003; id += 2) peer.feed(wire.open(id));
@@ -215,13 +215,13 @@ describe('frames that crossed a reset', () => {
   });
 });
 
-describe('floods end the session one over their rate', () => {
+describe('Floods', () => {
   const rate = { perSecond: 10, burst: 50 };
   const refusals = { rapidResetRate: { perSecond: 0, burst: 1 }, refusalRate: { perSecond: 10, burst: 49 } };
   const open = (count: number): Buffer => wire.open(2 * count + 1);
   const floods: [what: string, config: Partial<MuxConfig>, one: (count: number) => Buffer[]][] = [
     ['pings', { pingRate: rate }, () => [wire.ping()]],
-    ['pongs that nobody asked for', { pingRate: rate }, () => [wire.pong()]],
+    ['pongs without a ping', { pingRate: rate }, () => [wire.pong()]],
     ['empty DATA', { noOpRate: rate }, () => [wire.data(1, Buffer.alloc(0))]],
     ['unknown types', { noOpRate: rate }, () => [frame(0x90, 0, Buffer.from('?'))]],
     ['CREDIT of 255 bytes', { noOpRate: rate }, () => [wire.credit(1, 255)]],
@@ -235,7 +235,7 @@ describe('floods end the session one over their rate', () => {
     ['opens given up before an answer', refusals, (n) => [open(n), wire.reset(2 * n + 1)]],
   ];
 
-  it.each(floods)('%s', (_what, config, one) => {
+  it.each(floods)('a flood of %s ends the session at the first one beyond the rate', (_what, config, one) => {
     const peer = MuxPeer.joined('exit', { ...config, maxControlFrames: 100_000 });
     peer.accepted(1);
     for (let count = 1; count <= 50; count++) peer.feed(...one(count));
@@ -249,7 +249,7 @@ describe('floods end the session one over their rate', () => {
     expectEnd(peer, 'peer-flood');
   });
 
-  it('frames for closed streams, beyond the three that may have crossed', () => {
+  it('a flood of frames for closed streams ends the session, beyond the three that may have been in flight', () => {
     const peer = MuxPeer.joined('exit', { noOpRate: rate });
     peer.accepted(1);
     peer.feed(wire.reset(1));
@@ -259,7 +259,7 @@ describe('floods end the session one over their rate', () => {
     expectEnd(peer, 'peer-flood');
   });
 
-  it('CREDIT of 256 bytes is no flood', () => {
+  it('CREDIT of 256 bytes is never a flood', () => {
     const peer = MuxPeer.joined('exit', { noOpRate: rate });
     peer.accepted(1, 0);
     for (let i = 0; i < 1000; i++) peer.feed(wire.credit(1, 256));
@@ -267,8 +267,8 @@ describe('floods end the session one over their rate', () => {
   });
 });
 
-describe('a peer that does not read', () => {
-  it('can make a session keep eight pongs and no more', () => {
+describe('A peer that does not read', () => {
+  it('a peer that does not read can make a session keep only eight pongs', () => {
     const peer = MuxPeer.joined('exit', { pingRate: { perSecond: 0, burst: 10_000 } });
     for (let i = 0; i < 10_000; i++) peer.feed(wire.ping(Buffer.from(String(i).padStart(8))));
     expect(kept(peer.session)).toEqual({ ...NOTHING, pongs: 8 });
@@ -284,7 +284,7 @@ describe('a peer that does not read', () => {
     ]);
   });
 
-  it('is cut off when more than the control queue waits for it, though nobody polls', () => {
+  it('a peer that does not read ends the session when the control queue is full, even if no record is polled', () => {
     const peer = MuxPeer.joined('exit', { maxStreams: 10, maxControlFrames: 30 });
     peer.accepted(1);
     for (let id = 3; !peer.ended; id += 2) {
@@ -296,7 +296,7 @@ describe('a peer that does not read', () => {
     expectEnd(peer, 'peer-flood');
   });
 
-  it('makes a session keep credit as one number a stream', () => {
+  it('for a peer that does not read, a session keeps credit as one number a stream', () => {
     const peer = MuxPeer.joined('exit');
     peer.accepted(1);
     peer.frames();
@@ -310,8 +310,8 @@ describe('a peer that does not read', () => {
   });
 });
 
-describe('what hostile opens leave behind', () => {
-  it('100,000 refused opens: nothing, and a flat heap', async () => {
+describe('Memory and dials after hostile opens', () => {
+  it('100,000 refused opens leave nothing, and the heap does not grow', async () => {
     const many = { perSecond: 1e9, burst: 1e9 };
     const peer = MuxPeer.joined('exit', { maxStreams: 1, openRate: many, rapidResetRate: many });
     peer.accepted(1);
@@ -331,7 +331,7 @@ describe('what hostile opens leave behind', () => {
     expect(peer.session.isOver).toBe(false);
   });
 
-  it('100,000 opens that the owner refused: nothing', () => {
+  it('100,000 opens that the owner refused leave nothing', () => {
     const many = { perSecond: 1e9, burst: 1e9 };
     const peer = MuxPeer.joined('exit', { openRate: many });
     for (let i = 1; i <= 100_000; i++) {
@@ -346,7 +346,7 @@ describe('what hostile opens leave behind', () => {
     expect(kept(peer.session)).toEqual(NOTHING);
   });
 
-  it('rapid reset: a place stays taken until its dial is gone, so resets buy no more dials than streams', () => {
+  it('a rapid reset frees no slot before its dial is gone, so resets give no more dials than streams', () => {
     const peer = MuxPeer.joined('exit', { maxStreams: 100 });
     for (let i = 0; i < 100_000 && !peer.session.isOver; i++) {
       peer.feed(wire.open(2 * i + 1), wire.reset(2 * i + 1));
@@ -357,7 +357,7 @@ describe('what hostile opens leave behind', () => {
     expect(inside(peer.session).streams.unreleased.size).toBe(100);
   });
 
-  it('10,000 opens and resets in a second are refused beyond the rate of abandoned ones, and end nothing', () => {
+  it('10,000 opens and resets in a second are refused beyond the rapid-reset rate, and do not end the session', () => {
     const peer = churned(10_000, 10);
     expect(peer.ended).toBeUndefined();
     const offers = peer.events.filter(({ type }) => type === 'offer').length;
@@ -369,7 +369,7 @@ describe('what hostile opens leave behind', () => {
     expect(churned(100_000, 100).ended).toBe('peer-flood');
   });
 
-  it('900 opens and resets a second end nothing, however long that goes on', () => {
+  it('900 opens and resets a second never end the session', () => {
     expect(churned(50_000, 0.9).ended).toBeUndefined();
   });
 });

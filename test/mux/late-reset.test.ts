@@ -26,8 +26,8 @@ function resetWith(queued: number, fault: 'target-reset' | 'quota-used' = 'targe
   return peer;
 }
 
-describe('the reset of a socket', () => {
-  it('goes out behind all that is queued, as credit comes', () => {
+describe('The reset of a socket', () => {
+  it('RESET of a socket is sent after all that is queued, as credit allows', () => {
     const peer = resetWith(CREDIT + 5 * KIB);
     expect(framesOf(peer)).toEqual([['data', 1, CREDIT]]);
     peer.feed(wire.credit(1, 4 * KIB));
@@ -41,12 +41,12 @@ describe('the reset of a socket', () => {
     expect(kept(peer.session)).toEqual(NOTHING);
   });
 
-  it('goes out at once where nothing is queued, or what is queued is of no more use', () => {
+  it('RESET is sent at once if nothing is queued, or if the fault drops what is queued', () => {
     expect(framesOf(resetWith(0))).toEqual([['reset', 1, 42]]);
     expect(framesOf(resetWith(5, 'quota-used'))).toEqual([['reset', 1, 44]]);
   });
 
-  it('goes out behind FINISH where the socket had ended before it was reset', () => {
+  it('RESET is sent after FINISH if the socket had ended before it was reset', () => {
     const peer = MuxPeer.joined('exit');
     peer.accepted(1, 0);
     peer.session.write(1, Buffer.alloc(5));
@@ -61,7 +61,7 @@ describe('the reset of a socket', () => {
     ]);
   });
 
-  it('waits for room where a record ends right behind the data', () => {
+  it('RESET waits for the next record if a record has no room after the data', () => {
     const peer = resetWith(1000);
     for (let records = 0; records < 10; records++) {
       const record = peer.record(512);
@@ -71,7 +71,7 @@ describe('the reset of a socket', () => {
     expect(kept(peer.session).streams).toBe(0);
   });
 
-  it('drops what the peer still sends, and grants credit for it: it may read only when it has written all', () => {
+  it('while RESET waits, what the peer sends is dropped, and credit is granted for it: the peer may read only after it has written all', () => {
     const peer = resetWith(CREDIT + 1);
     framesOf(peer);
     for (let i = 0; i < 4; i++) peer.feed(wire.data(1, Buffer.alloc(50 * KIB)));
@@ -82,7 +82,7 @@ describe('the reset of a socket', () => {
     expect(peer.ended).toBeUndefined();
   });
 
-  it('drops what its owner had not consumed', () => {
+  it('the reset of a socket drops what its owner has not consumed', () => {
     const peer = MuxPeer.joined('exit');
     peer.accepted(1, 0);
     peer.feed(wire.data(1, Buffer.alloc(5000)));
@@ -92,7 +92,7 @@ describe('the reset of a socket', () => {
     expect(kept(peer.session).committed).toBe(before - 5000);
   });
 
-  it('is overtaken by the reset of the peer', () => {
+  it('a RESET of the peer ends the wait of our own', () => {
     const peer = resetWith(CREDIT + 1);
     framesOf(peer);
     peer.feed(wire.reset(1));
@@ -102,7 +102,7 @@ describe('the reset of a socket', () => {
     expect(peer.session.nextTimeout()).toBeGreaterThan(0);
   });
 
-  it('goes without the bytes when the peer takes none for the limit', () => {
+  it('RESET goes without the queued bytes if the peer takes none until the limit', () => {
     const peer = resetWith(CREDIT + 1);
     framesOf(peer);
     peer.now += WAIT_MS - 1;
@@ -114,7 +114,7 @@ describe('the reset of a socket', () => {
     expect(framesOf(peer)).toContainEqual(['reset', 1, 42]);
   });
 
-  it('waits for as long as the peer takes some', () => {
+  it('RESET waits as long as the peer takes some of the queued bytes', () => {
     const peer = resetWith(CREDIT + 100 * KIB);
     framesOf(peer);
     for (let taken = 0; taken < 100; taken += 4) {
@@ -126,7 +126,7 @@ describe('the reset of a socket', () => {
     expect(kept(peer.session).streams).toBe(0);
   });
 
-  it('waits through the loss of a link, whatever that takes', () => {
+  it('the time without a link does not count for the wait of a RESET', () => {
     const peer = resetWith(CREDIT + 1);
     framesOf(peer);
     peer.session.handleDetached();
@@ -140,7 +140,7 @@ describe('the reset of a socket', () => {
     ]);
   });
 
-  it('keeps a session that drains alive until it has gone out', () => {
+  it('a session that drains lives until a waiting RESET was sent', () => {
     const peer = resetWith(CREDIT + 1);
     peer.session.release(1);
     peer.session.drain();
@@ -152,8 +152,8 @@ describe('the reset of a socket', () => {
   });
 });
 
-describe('a stream that the peer’s socket reset', () => {
-  it('keeps its place and its memory until what came before has been consumed', () => {
+describe('A stream that the peer’s socket reset', () => {
+  it('a stream that the peer’s socket reset keeps its slot and memory until its data is consumed', () => {
     const peer = MuxPeer.joined('exit');
     peer.accepted(1);
     peer.session.release(1);
@@ -168,7 +168,7 @@ describe('a stream that the peer’s socket reset', () => {
     expect(kept(peer.session)).toEqual(NOTHING);
   });
 
-  it('is gone at once with any other code', () => {
+  it('a stream that is reset with another code is gone at once', () => {
     const peer = MuxPeer.joined('client');
     const id = peer.opened();
     peer.feed(wire.data(id, Buffer.alloc(5000)), wire.reset(id, 44));
@@ -176,7 +176,7 @@ describe('a stream that the peer’s socket reset', () => {
     expect(peer.session.open(TARGET, 0)).toHaveProperty('stream');
   });
 
-  it('may send no byte behind its reset', () => {
+  it('a byte after the RESET of a socket ends the session', () => {
     const peer = MuxPeer.joined('exit');
     peer.accepted(1);
     peer.feed(wire.reset(1));

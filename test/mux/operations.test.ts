@@ -5,7 +5,7 @@ import { type Prng, prng } from '../support/prng.ts';
 
 const KIB = 1024;
 
-/** Small enough that windows, queues, places and the session's budget are all short all the time. */
+/** Small enough that windows, queues, slots and the session's budget are all short all the time. */
 const SHORT = {
   maxStreams: 6,
   sessionWindowBytes: 24 * KIB,
@@ -82,8 +82,8 @@ function perform(rig: Rig, operation: Operation): void {
   }
 }
 
-describe('any sequence of operations of two honest ends', () => {
-  it('delivers prefixes, ends cleanly only what is complete, stays within its bounds, and leaves nothing', () => {
+describe('Any sequence of operations of two honest ends', () => {
+  it('two honest ends deliver prefixes, end cleanly only what is complete, stay within their limits, and keep nothing', () => {
     fc.assert(
       fc.property(fc.array(operations, { minLength: 20, maxLength: 150, size: 'max' }), (sequence) => {
         const rig = plainRig(SHORT);
@@ -135,8 +135,8 @@ function churn(rig: Rig, random: Prng, rounds: number): void {
   }
 }
 
-describe('resets by both sides with frames on their way', () => {
-  it('never end a session: the clock stands, so no budget refills', () => {
+describe('Resets by both sides with frames in flight', () => {
+  it('resets by both sides never end a session, even if the clock stands so that no budget refills', () => {
     for (let seed = 1; seed <= 30; seed++) {
       try {
         const rig = plainRig({ ...SHORT, maxStreams: 50, sessionWindowBytes: 200 * KIB });
@@ -148,7 +148,7 @@ describe('resets by both sides with frames on their way', () => {
     }
   });
 
-  it('never end a session: a thousand streams at once, reset while all their frames cross', () => {
+  it('a thousand streams that both sides reset while their frames cross never end a session', () => {
     for (const late of [1, 3, 7]) {
       const rig = plainRig({ maxStreams: 1024, sessionWindowBytes: 1024 * KIB });
       rig.client.open();

@@ -8,8 +8,8 @@ import { MuxPeer, TARGET } from '../support/mux-peer.ts';
 
 const { ownRapidResetRate, rapidResetRate } = DEFAULT_MUX_CONFIG;
 
-describe('opens that are given up', () => {
-  it('are never more in any time than the burst and what that time has earned', () => {
+describe('Opens that are reset before an answer', () => {
+  it('the opens that an end resets in any time are at most the burst and what that time has earned', () => {
     const steps = fc.array(fc.tuple(fc.constantFrom('acquire', 'spend', 'release'), fc.nat({ max: 500 })), {
       maxLength: 300,
     });
@@ -34,7 +34,7 @@ describe('opens that are given up', () => {
     );
   });
 
-  it('wait once too many were given up, and go on as time passes', () => {
+  it('opens wait after too many were reset, and continue as time passes', () => {
     const peer = MuxPeer.joined('client');
     let opened = 0;
     const giveUpAll = (): number => {
@@ -55,13 +55,13 @@ describe('opens that are given up', () => {
     expect(opened).toBe(ownRapidResetRate.burst + ownRapidResetRate.perSecond);
   });
 
-  it('of a link that stalls for 10 s may come at once, and the peer still bears them', () => {
+  it('the opens that a stalled link collects in 10 s may be reset at once without exceeding the peer’s limit', () => {
     const atExit = new TokenBucket(rapidResetRate, 0);
     const most = ownRapidResetRate.burst + 10 * ownRapidResetRate.perSecond;
     for (let i = 0; i < most; i++) expect(atExit.acquire(10_000)).toBe(true);
   });
 
-  it('are none that were answered, or had not gone out', () => {
+  it('opens that were answered or not yet sent do not count as rapid resets', () => {
     const peer = MuxPeer.joined('client');
     for (let i = 0; i < 3 * ownRapidResetRate.burst; i++) {
       const id = peer.opened();

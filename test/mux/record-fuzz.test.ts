@@ -55,7 +55,7 @@ function answer(session: MuxSession, random: Prng, now: number): void {
 }
 
 describe('100,000 mutated records', () => {
-  it('never throw, and leave nothing of a session that they end', () => {
+  it('mutated records never throw, and a session that they end keeps nothing', () => {
     const random = prng(seed);
     let ended = 0;
     for (let round = 0; round < 100_000; round++) {

@@ -86,8 +86,8 @@ function perform(rig: ResumeRig, operation: Operation): void {
   }
 }
 
-describe('two ends whose links come and go', () => {
-  it('deliver prefixes, end cleanly only what is complete, lose and repeat nothing, and keep nothing', () => {
+describe('Two ends whose links come and go', () => {
+  it('two ends over many links deliver prefixes, end cleanly only what is complete, lose and repeat nothing, and keep nothing', () => {
     fc.assert(
       fc.property(fc.array(operations, { minLength: 20, maxLength: 200, size: 'max' }), (sequence) => {
         const rig = new ResumeRig({ sessionWindowBytes: 200 * KIB, sendBudgetBytes: 100 * KIB, maxDataBytes: 3000 });
@@ -99,7 +99,7 @@ describe('two ends whose links come and go', () => {
     );
   });
 
-  it('carry a megabyte each way over 500 links, each of which carries next to nothing', () => {
+  it('two ends carry a megabyte each way over 500 links, each of which carries very little', () => {
     const rig = rigWithStream();
     const random = prng(5);
     for (let i = 0; i < 500; i++) {
@@ -118,8 +118,8 @@ describe('two ends whose links come and go', () => {
   });
 });
 
-describe('an acknowledgement', () => {
-  it('comes once an interval at most while nothing else is said, and with what is said anyway', () => {
+describe('Acknowledgements', () => {
+  it('an acknowledgement is sent at most once an interval alone, and with each record that is sent anyway', () => {
     const rig = rigWithStream();
     const { client, exit } = rig;
     const before = client.bareAcknowledgements;
@@ -148,13 +148,13 @@ describe('an acknowledgement', () => {
     ['that is cut off', encodeRecordHeader({ isNumbered: true, mayWait: false, acknowledged: ack(1) }).subarray(0, 10)],
     ['with flags that this version does not know', Uint8Array.of(8)],
     ['in a message of nothing', new Uint8Array(0)],
-  ])('%s ends the session', (_what, message) => {
+  ])('an acknowledgement %s ends the session', (_what, message) => {
     const { resumable } = rigWithStream().exit;
     resumable.handleMessage([message], 0);
     expect(resumable.mux.isOver).toBe(true);
   });
 
-  it('that says nothing new, again and again, is a flood; so are empty records, and those that hold nothing at all', () => {
+  it('repeated acknowledgements without news, empty records and empty messages are floods', () => {
     for (const [isNumbered, acknowledged] of [
       [false, ack(0)],
       [true, undefined],
@@ -173,8 +173,8 @@ describe('an acknowledgement', () => {
   });
 });
 
-describe('a request on a new link', () => {
-  it('holds for what the old link brings meanwhile: the peer is told of no more there, so that nothing is dropped too early', () => {
+describe('A request on a new link', () => {
+  it('after a request on a new link, the old link acknowledges no more, so that nothing is dropped too early', () => {
     const rig = rigWithStream();
     const { client, exit } = rig;
     const said = client.resumable.received;
@@ -195,7 +195,7 @@ describe('a request on a new link', () => {
     expect(client.streams.get(1)?.received).toBe(25_000);
   });
 
-  it('that comes when more was acknowledged is seen not to fit, before it ends anything', () => {
+  it('a request that comes after more was acknowledged is found not to fit, and ends nothing', () => {
     const rig = rigWithStream();
     const said = rig.client.resumable.received - 1;
     expect(rig.exit.resumable.fits(said)).toBe(false);
@@ -203,8 +203,8 @@ describe('a request on a new link', () => {
   });
 });
 
-describe('memory that is kept', () => {
-  it('is given back when the session ends, in whichever way', () => {
+describe('Memory of records', () => {
+  it('memory of records is given back however the session ends', () => {
     for (const end of ['fail', 'by the peer', 'expired'] as const) {
       const rig = rigWithStream();
       const { client } = rig;
@@ -218,14 +218,14 @@ describe('memory that is kept', () => {
     }
   });
 
-  it('counts what a record costs beside its bytes', () => {
+  it('memory of records includes what a record costs beside its bytes', () => {
     const rig = rigWithStream();
     rig.client.write(0, 1);
     rig.client.poll(1);
     expect(rig.client.resumable.retransmitBytes).toBeGreaterThan(400);
   });
 
-  it('is never given to a link: what is sent again is a copy', () => {
+  it('a retransmitted record is a copy, so a link never has the kept memory', () => {
     const rig = rigWithStream();
     rig.client.write(0, 5000);
     rig.client.poll(5);
@@ -242,8 +242,8 @@ describe('memory that is kept', () => {
   });
 });
 
-describe('what is kept for a peer that acknowledges nothing', () => {
-  it('stays within its bound, which is the send window: nothing new goes out, and nothing is dropped', () => {
+describe('Records for a peer that acknowledges nothing', () => {
+  it('unacknowledged records stay within their limit: then nothing new is sent, and nothing is dropped', () => {
     const rig = rigWithStream(
       {
         maxWindowBytes: 16 * MIB,
@@ -261,7 +261,7 @@ describe('what is kept for a peer that acknowledges nothing', () => {
     expect(rig.exit.streams.get(1)?.received).toBe(8 * MIB);
   });
 
-  it('is little where the whole process is at its bound, but never nothing', () => {
+  it('unacknowledged records of a session are few if the process is at its limit, but some are always allowed', () => {
     const rig = rigWithStream({}, { minRetransmitBytes: 64 * KIB, congestion: UNBOUNDED });
     rig.client.budget.used = rig.client.budget.limit;
     rig.client.write(0, 250 * KIB);
@@ -271,8 +271,8 @@ describe('what is kept for a peer that acknowledges nothing', () => {
   });
 });
 
-describe('a session without a link', () => {
-  it('is over when its window has passed, to the millisecond, and its streams are told why', () => {
+describe('A session without a link', () => {
+  it('a session without a link expires to the millisecond, and its streams get the reason', () => {
     const rig = rigWithStream();
     rig.lose();
     const { resumable } = rig.client;
@@ -285,13 +285,13 @@ describe('a session without a link', () => {
     expect(resumable.retransmitBytes).toBe(0);
   });
 
-  it('ends with its link where it is not to be kept', () => {
+  it('a session with a resume window of 0 ends with its link', () => {
     const rig = rigWithStream({}, { resumeWindowMs: 0 });
     rig.client.resumable.detach(0);
     expect(rig.client.resumable.mux.pollEvent()).toMatchObject({ type: 'reset', fault: 'link-lost' });
   });
 
-  it('says nothing, and takes what is written for the next link', () => {
+  it('a session without a link sends nothing, and accepts writes for the next link', () => {
     const rig = rigWithStream();
     rig.lose();
     rig.client.write(0, 5000);
@@ -301,11 +301,11 @@ describe('a session without a link', () => {
   });
 });
 
-describe('a peer whose count does not fit', () => {
+describe('A peer whose count of records does not fit', () => {
   it.each([
     ['lacks what it acknowledged before', 0],
     ['has what was never sent', 1000],
-  ])('because it %s ends the session as a gap', (_what, received) => {
+  ])('a peer that %s ends the session with session-gap', (_what, received) => {
     const rig = rigWithStream();
     rig.lose();
     const { resumable } = rig.client;
@@ -315,8 +315,8 @@ describe('a peer whose count does not fit', () => {
   });
 });
 
-describe('a link', () => {
-  it('is suspected when bytes are on their way and nothing comes back, and no more once something does', () => {
+describe('The state of a link', () => {
+  it('a link is suspect while bytes are in flight and nothing comes back', () => {
     const rig = rigWithStream();
     const { resumable } = rig.client;
     rig.clock.now += 60_000;
@@ -334,7 +334,7 @@ describe('a link', () => {
     expect(resumable.linkState(rig.clock.now)).toBe('fine');
   });
 
-  it('is dead after silence, whatever is on its way', () => {
+  it('a link is dead after silence, with or without bytes in flight', () => {
     const rig = rigWithStream();
     const { resumable } = rig.client;
     expect(resumable.linkState(rig.clock.now + 45_000)).toBe('dead');

@@ -40,8 +40,8 @@ class Line {
   }
 }
 
-describe('bulk streams', () => {
-  it('have equal shares in bytes wherever records cut their frames', () => {
+describe('Bulk streams', () => {
+  it('bulk streams have equal shares in bytes wherever records cut their frames', () => {
     const rooms = fc.array(fc.integer({ min: 300, max: 1500 }), { minLength: 5, maxLength: 50 });
     fc.assert(
       fc.property(fc.integer({ min: 2, max: 12 }), rooms, (count, cuts) => {
@@ -53,7 +53,7 @@ describe('bulk streams', () => {
     );
   });
 
-  it('have equal shares while the quantum follows the path', () => {
+  it('bulk streams have equal shares while the quantum changes with the path', () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 512, max: 49_152 }), { minLength: 3, maxLength: 30 }), (quanta) => {
         const line = new Line();
@@ -64,7 +64,7 @@ describe('bulk streams', () => {
     );
   });
 
-  it('send no slivers', () => {
+  it('bulk streams send no tiny frames', () => {
     const line = new Line();
     for (let i = 0; i < 3; i++) line.write(line.stream(), 1_000_000);
     for (let i = 0; i < 300; i++) line.serve(i % 3 === 0 ? 930 : undefined);
@@ -72,20 +72,23 @@ describe('bulk streams', () => {
   });
 });
 
-describe('a quiet stream', () => {
-  it.each([1, 4, 32])('goes before all of %i bulk streams each time it wakes, several times a round', (bulk) => {
-    const line = new Line();
-    for (let i = 0; i < bulk; i++) line.write(line.stream(), 10_000_000);
-    const quiet = line.stream();
-    for (let i = 0; i < 10 * bulk; i++) line.serve();
-    for (let i = 0; i < 300; i++) {
-      line.write(quiet, Math.floor(QUANTUM / 16));
-      expect(line.serve(), `time ${i}`).toBe(quiet);
-      for (let turn = 0; turn < Math.ceil(bulk / 8); turn++) line.serve();
-    }
-  });
+describe('A quiet stream', () => {
+  it.each([1, 4, 32])(
+    'a quiet stream goes before all of %i bulk streams each time it wakes, several times a round',
+    (bulk) => {
+      const line = new Line();
+      for (let i = 0; i < bulk; i++) line.write(line.stream(), 10_000_000);
+      const quiet = line.stream();
+      for (let i = 0; i < 10 * bulk; i++) line.serve();
+      for (let i = 0; i < 300; i++) {
+        line.write(quiet, Math.floor(QUANTUM / 16));
+        expect(line.serve(), `time ${i}`).toBe(quiet);
+        for (let turn = 0; turn < Math.ceil(bulk / 8); turn++) line.serve();
+      }
+    },
+  );
 
-  it('waits for at most one quantum of each other, whatever they did before', () => {
+  it('a quiet stream waits for at most one quantum of each other stream, whatever they did before', () => {
     const operations = fc.array(fc.tuple(fc.nat(7), fc.integer({ min: 1, max: 5000 }), fc.nat(4)), { maxLength: 60 });
     fc.assert(
       fc.property(operations, (before) => {
@@ -107,7 +110,7 @@ describe('a quiet stream', () => {
     );
   });
 
-  it('cannot have more than its share by seeming quiet', () => {
+  it('a bulk stream cannot get more than its share by small parts', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 3000 }), fc.integer({ min: 1, max: 6 }), (portion, bulk) => {
         const line = new Line();
@@ -124,8 +127,8 @@ describe('a quiet stream', () => {
   });
 });
 
-describe('many quiet streams', () => {
-  it('leave bulk its seventeenth, though ever new ones are opened', () => {
+describe('Many quiet streams', () => {
+  it('new quiet streams all the time leave bulk a seventeenth of the bytes', () => {
     const line = new Line();
     const bulk = line.stream();
     line.write(bulk, 10_000_000);
@@ -138,7 +141,7 @@ describe('many quiet streams', () => {
     expect((line.sent[bulk]! - before) / (5000 * QUANTUM)).toBeGreaterThan(1 / 18);
   });
 
-  it('do not wait for bulk that has died when it would have been its turn', () => {
+  it('quiet streams do not wait for bulk that was closed before its turn', () => {
     const line = new Line();
     const bulk = line.stream();
     line.write(bulk, 10_000_000);
@@ -153,7 +156,7 @@ describe('many quiet streams', () => {
     expect(line.serve()).toBe(waiting);
   });
 
-  it('are all served before bulk where they are small', () => {
+  it('many small quiet streams all go before bulk', () => {
     const line = new Line();
     line.write(line.stream(), 10_000_000);
     for (let i = 0; i < 50; i++) line.serve();
@@ -163,8 +166,8 @@ describe('many quiet streams', () => {
   });
 });
 
-describe('streams that lost what they had to send', () => {
-  it('are passed over, and can come back', () => {
+describe('Streams without anything left to send', () => {
+  it('streams without anything left to send are skipped, and can come back', () => {
     const line = new Line();
     for (let i = 0; i < 3; i++) line.write(line.stream(), 100);
     line.streams[0]!.queue.clear();

@@ -24,8 +24,8 @@ function pings(peer: MuxPeer): string[] {
     .map(([, opaque]) => String(opaque));
 }
 
-describe('liveness', () => {
-  it('pings at once, then at intervals', () => {
+describe('Liveness', () => {
+  it('a session pings at once, then at intervals', () => {
     const peer = new MuxPeer('client');
     peer.feed(wire.hello());
     expect(pings(peer).length).toBe(1);
@@ -38,7 +38,7 @@ describe('liveness', () => {
     }
   });
 
-  it('keeps no more memory for its hundredth ping than for its second', () => {
+  it('a session keeps no more memory for its hundredth ping than for its second', () => {
     const peer = new MuxPeer('client');
     peer.feed(wire.hello());
     pings(peer);
@@ -52,7 +52,7 @@ describe('liveness', () => {
     expect(pingAt(100 * pingIntervalMs)?.byteLength).toBe(second);
   });
 
-  it('measures the round trip by the answer to the latest ping alone', () => {
+  it('a session measures the round trip only by the answer to the latest ping', () => {
     const peer = new MuxPeer('client');
     peer.feed(wire.hello());
     const [first] = pings(peer);
@@ -68,7 +68,7 @@ describe('liveness', () => {
     expect(peer.session.roundTripMs).toBe(12);
   });
 
-  it('answers every ping with its bytes', () => {
+  it('a session answers every ping with its bytes', () => {
     const peer = MuxPeer.joined('exit');
     peer.feed(wire.ping(Buffer.from('12345678')), wire.ping(Buffer.from('abcdefgh')));
     expect(peer.frames()).toEqual([
@@ -77,7 +77,7 @@ describe('liveness', () => {
     ]);
   });
 
-  it('finds the link dead after silence, to the millisecond, and leaves the session to the next link', () => {
+  it('a link is dead after silence, to the millisecond, and the session waits for the next link', () => {
     const peer = MuxPeer.joined('client');
     const id = peer.opened();
     sleepUntil(peer, silenceLimitMs - 1);
@@ -94,7 +94,7 @@ describe('liveness', () => {
     expect(peer.eventsOf(id)).toEqual(['opened']);
   });
 
-  it('takes any byte for a sign of life', () => {
+  it('any byte of the peer ends its silence', () => {
     const peer = MuxPeer.joined('client');
     const frame = wire.pong();
     for (let i = 0; i < frame.length; i++) {
@@ -104,7 +104,7 @@ describe('liveness', () => {
     }
   });
 
-  it('does not ask for time again and again while a full link holds a ping back', () => {
+  it('while a full link delays a ping, the timer does not fire again', () => {
     const peer = MuxPeer.joined('client');
     let wakings = 0;
     for (let time = 0; time < 10 * pingIntervalMs; time = peer.session.nextTimeout()) {
@@ -119,7 +119,7 @@ describe('liveness', () => {
 });
 
 describe('GO_AWAY of a peer that shuts down', () => {
-  it('fails the opens that it did not see, and those alone', () => {
+  it('GO_AWAY of a peer that shuts down fails only the opens that it did not see', () => {
     const peer = MuxPeer.joined('client');
     const live = peer.opened();
     const ids = [1, 2, 3]
@@ -136,7 +136,7 @@ describe('GO_AWAY of a peer that shuts down', () => {
     expect(peer.ended).toBeUndefined();
   });
 
-  it('keeps back opens that had not gone out', () => {
+  it('GO_AWAY of a peer that shuts down retracts opens that were not sent yet', () => {
     const peer = MuxPeer.joined('client');
     peer.session.open(TARGET, 0);
     peer.feed(wire.goAway(10, 0));
@@ -144,7 +144,7 @@ describe('GO_AWAY of a peer that shuts down', () => {
     expect(kept(peer.session)).toEqual(NOTHING);
   });
 
-  it('is answered by us too: what was on its way is refused', () => {
+  it('after our own GO_AWAY, opens that were in flight are refused', () => {
     const peer = MuxPeer.joined('exit');
     peer.accepted(1);
     peer.session.drain();
@@ -164,7 +164,7 @@ describe('GO_AWAY of a peer that shuts down', () => {
   });
 });
 
-describe('the end of a session', () => {
+describe('The end of a session', () => {
   function busyExit(): MuxPeer {
     const peer = MuxPeer.joined('exit');
     peer.accepted(1);
@@ -174,7 +174,7 @@ describe('the end of a session', () => {
   }
 
   const ends: [how: string, end: (peer: MuxPeer) => void, says: unknown[], fault: string][] = [
-    ['of our own', ({ session }) => session.fail('access-removed'), [['go-away', 11, 3]], 'access-removed'],
+    ['by our own fault', ({ session }) => session.fail('access-removed'), [['go-away', 11, 3]], 'access-removed'],
     ['by a lost link', ({ session }) => session.handleLinkLost('link-lost'), [], 'link-lost'],
     ['by the peer', (peer) => peer.feed(wire.goAway(11, 0)), [], 'access-removed'],
     ['by the peer, with a code that we do not know', (peer) => peer.feed(wire.goAway(999, 0)), [], 'session-closed'],
@@ -182,34 +182,37 @@ describe('the end of a session', () => {
     ['by a fault of the peer', (peer) => peer.feed(wire.finish(5)), [['go-away', 3, 3]], 'bad-stream-id'],
   ];
 
-  it.each(ends)('%s: every stream is told once, nothing else is said, nothing is kept', (_how, end, says, fault) => {
-    const peer = busyExit();
-    end(peer);
-    peer.session.fail('internal');
-    peer.session.handleLinkLost('link-lost');
-    peer.session.drain();
-    peer.feed(wire.open(9), wire.data(1, Buffer.from('y')), wire.ping());
-    peer.session.write(1, Buffer.from('z'));
-    peer.session.reset(1, 'target-reset', peer.now);
-    peer.session.refuse(3, 'dial-refused');
-    expect(peer.session.accept(3, 0)).toBe(false);
-    expect(peer.frames()).toEqual(says);
-    expect(peer.eventsOf(1)).toEqual(['offer', 'data', 'reset']);
-    expect(peer.eventsOf(3)).toEqual(['offer', 'cancelled']);
-    expect(peer.events.at(-1)).toEqual({ type: 'ended', fault });
-    expect(peer.events.filter(({ type }) => type === 'ended').length).toBe(1);
-    expect(peer.session.open(TARGET, 0)).toEqual({ refused: 'shutting-down' });
-    for (const id of [1, 3]) peer.session.release(id);
-    expect(kept(peer.session)).toEqual(NOTHING);
-  });
+  it.each(ends)(
+    'a session ends %s: each stream gets one event, nothing else is sent, and nothing is kept',
+    (_how, end, says, fault) => {
+      const peer = busyExit();
+      end(peer);
+      peer.session.fail('internal');
+      peer.session.handleLinkLost('link-lost');
+      peer.session.drain();
+      peer.feed(wire.open(9), wire.data(1, Buffer.from('y')), wire.ping());
+      peer.session.write(1, Buffer.from('z'));
+      peer.session.reset(1, 'target-reset', peer.now);
+      peer.session.refuse(3, 'dial-refused');
+      expect(peer.session.accept(3, 0)).toBe(false);
+      expect(peer.frames()).toEqual(says);
+      expect(peer.eventsOf(1)).toEqual(['offer', 'data', 'reset']);
+      expect(peer.eventsOf(3)).toEqual(['offer', 'cancelled']);
+      expect(peer.events.at(-1)).toEqual({ type: 'ended', fault });
+      expect(peer.events.filter(({ type }) => type === 'ended').length).toBe(1);
+      expect(peer.session.open(TARGET, 0)).toEqual({ refused: 'shutting-down' });
+      for (const id of [1, 3]) peer.session.release(id);
+      expect(kept(peer.session)).toEqual(NOTHING);
+    },
+  );
 
-  it.each([10, 11])('by GO_AWAY %i in the middle of a record: what follows an error is not handled', (code) => {
+  it.each([10, 11])('after GO_AWAY %i in the middle of a record, only a shutdown lets the rest be handled', (code) => {
     const peer = MuxPeer.joined('exit');
     peer.feed(wire.goAway(code, 0), wire.open(1), wire.open(3));
     expect(peer.events.map(({ type }) => type)).toEqual(code === 11 ? ['ended'] : ['peer-draining', 'offer', 'offer']);
   });
 
-  it('before anything was sent still begins with HELLO, so that the peer can read why', () => {
+  it('a session that fails before anything was sent still begins with HELLO, so that the peer can read the reason', () => {
     const peer = new MuxPeer('client');
     peer.session.open(TARGET, 0);
     peer.session.fail('shutting-down');
@@ -219,7 +222,7 @@ describe('the end of a session', () => {
     ]);
   });
 
-  it('says GO_AWAY when the peer speaks another version', () => {
+  it('a session sends GO_AWAY if the peer speaks another version', () => {
     const peer = new MuxPeer('exit');
     peer.feed(wire.hello(64, 2));
     expect(peer.ended).toBe('bad-version');
@@ -227,19 +230,19 @@ describe('the end of a session', () => {
   });
 });
 
-describe('limits that contradict each other', () => {
+describe('Limits that contradict each other', () => {
   it.each<[string, Partial<MuxConfig>]>([
-    ['a window that would be granted in useless portions', { minWindowBytes: 1023 }],
+    ['a window that would be granted in no-op frames', { minWindowBytes: 1023 }],
     ['an initial window below the least', { initialWindowBytes: 16_383 }],
     ['an initial window above the largest', { initialWindowBytes: 5 * 1024 * 1024 }],
-    ['a window beyond what credit can say', { maxWindowBytes: 2 ** 31 }],
+    ['a window beyond the largest credit', { maxWindowBytes: 2 ** 31 }],
     ['a send queue below its least', { maxSendQueueBytes: 1024 }],
     ['DATA without room for a byte', { maxDataBytes: 0 }],
     ['DATA that no record holds', { maxDataBytes: 65_512 }],
     ['no streams', { maxStreams: 0 }],
-    ['streams without end', { maxStreams: 65_537, maxControlFrames: 1_000_000 }],
+    ['more streams than 65,536', { maxStreams: 65_537, maxControlFrames: 1_000_000 }],
     ['more streams than the control queue can answer', { maxStreams: 1366 }],
-  ])('%s', (_what, config) => {
+  ])('limits are rejected with %s', (_what, config) => {
     const make = () => new MuxSession({ ...DEFAULT_MUX_CONFIG, ...config, role: 'exit' }, 0);
     expect(make).toThrow(RangeError);
     for (const [field, value] of Object.entries(config).slice(0, 1)) expect(make).toThrow(`${field} (${value})`);

@@ -16,13 +16,13 @@ function sizesOf(peer: MuxPeer, maxBytes?: number): number[] {
   return sizes;
 }
 
-describe('records', () => {
-  it('begin with HELLO, which says how many streams may be open', () => {
+describe('Records of a session', () => {
+  it('the first record begins with HELLO, which says how many streams may be open', () => {
     const peer = new MuxPeer('exit', { maxStreams: 7 });
     expect(peer.frames()[0]).toEqual(['hello', 1, 7, 1]);
   });
 
-  it('hold many small frames of many streams', () => {
+  it('a record holds many small frames of many streams', () => {
     const peer = MuxPeer.joined('exit');
     const ids = Array.from({ length: 200 }, (_, index) => peer.accepted(2 * index + 1));
     for (const id of ids) peer.session.write(id, Buffer.from(`answer ${id}`));
@@ -31,7 +31,7 @@ describe('records', () => {
     expect(dataStreams(records[0]!)).toEqual(ids);
   });
 
-  it('are as large as allowed and no larger', () => {
+  it('a record is as large as allowed and no larger', () => {
     const peer = MuxPeer.joined('exit');
     peer.session.write(peer.accepted(1, 2 ** 20), Buffer.alloc(300_000));
     expect(Math.max(...sizesOf(peer, 1000))).toBe(1000);
@@ -42,19 +42,22 @@ describe('records', () => {
   });
 
   /** At the other end, each frame is a write of its own. */
-  it.each([1, 8])('hold one frame each while %i streams have bulk, however the first one was cut', (streams) => {
-    for (const cut of [512, 12_000, 20_000, 40_000, 49_151]) {
-      const peer = MuxPeer.joined('exit');
-      const ids = Array.from({ length: streams }, (_, index) => peer.accepted(2 * index + 1, 2 ** 30));
-      peer.frames();
-      for (const id of ids) for (let i = 0; i < 8; i++) peer.session.write(id, Buffer.alloc(256 * KIB));
-      peer.record(cut);
-      const frames = Array.from({ length: 40 }, () => dataStreams(peer.framesOf(peer.record(49_160)!)).length);
-      expect(frames.filter((count) => count > 1).length, `after a cut at ${cut}`).toBeLessThanOrEqual(1);
-    }
-  });
+  it.each([1, 8])(
+    'each record holds one frame while %i streams have bulk, however the first one was cut',
+    (streams) => {
+      for (const cut of [512, 12_000, 20_000, 40_000, 49_151]) {
+        const peer = MuxPeer.joined('exit');
+        const ids = Array.from({ length: streams }, (_, index) => peer.accepted(2 * index + 1, 2 ** 30));
+        peer.frames();
+        for (const id of ids) for (let i = 0; i < 8; i++) peer.session.write(id, Buffer.alloc(256 * KIB));
+        peer.record(cut);
+        const frames = Array.from({ length: 40 }, () => dataStreams(peer.framesOf(peer.record(49_160)!)).length);
+        expect(frames.filter((count) => count > 1).length, `after a cut at ${cut}`).toBeLessThanOrEqual(1);
+      }
+    },
+  );
 
-  it('carry control frames before all data', () => {
+  it('a record has control frames before all data', () => {
     const peer = MuxPeer.joined('exit');
     const bulk = [1, 3, 5].map((id) => peer.accepted(id, 2 ** 20));
     peer.frames();
@@ -70,7 +73,7 @@ describe('records', () => {
   });
 
   it.each([512, 514, 516, 518, 520, 522, 524])(
-    'of %i bytes carry no data while control frames wait for the next',
+    'a record of %i bytes has no data while control frames wait for the next',
     (maxBytes) => {
       const peer = MuxPeer.joined('exit');
       peer.session.write(peer.accepted(1), Buffer.alloc(10 * KIB));
@@ -82,9 +85,9 @@ describe('records', () => {
   );
 });
 
-describe('streams that have something to send', () => {
+describe('Streams that have something to send', () => {
   it.each([1000, 8000, 16_384, 65_511])(
-    'let a small one wait for at most one frame of each, DATA of %i bytes',
+    'a small stream waits for at most one frame of each other, with DATA of %i bytes',
     (maxDataBytes) => {
       for (let after = 0; after < 40; after++) {
         const peer = MuxPeer.joined('exit', { maxDataBytes });
@@ -101,7 +104,7 @@ describe('streams that have something to send', () => {
     },
   );
 
-  it('take turns for as long as all have some', () => {
+  it('streams take turns as long as all have something to send', () => {
     const peer = MuxPeer.joined('exit', { maxDataBytes: 1000 });
     const ids = [1, 3, 5].map((id) => peer.accepted(id));
     peer.frames();
@@ -109,7 +112,7 @@ describe('streams that have something to send', () => {
     expect(dataStreams(peer.frames())).toEqual(Array.from({ length: 10 }, () => ids).flat());
   });
 
-  it('stop at their credit, and only they', () => {
+  it('a stream without credit stops, and the others continue', () => {
     const peer = MuxPeer.joined('exit');
     peer.accepted(1, 1000);
     peer.accepted(3, 5000);
@@ -126,7 +129,7 @@ describe('streams that have something to send', () => {
     expect(sent()).toEqual([['data', 1, 1]]);
   });
 
-  it('report that FINISH went out once, however many turns one record gave them', () => {
+  it('a stream reports once that FINISH was sent, however many turns one record had for it', () => {
     const peer = MuxPeer.joined('exit', { maxDataBytes: 1000 });
     peer.accepted(1, 100_000);
     peer.session.write(1, Buffer.alloc(3500));
@@ -140,7 +143,7 @@ describe('streams that have something to send', () => {
     expect(peer.eventsOf(1)).toEqual(['offer', 'finish-sent']);
   });
 
-  it('are told when to write on, once, at half of their queue', () => {
+  it('a stream reports once that it is writable, at half of its queue', () => {
     const peer = MuxPeer.joined('exit', { maxSendQueueBytes: 64 * KIB });
     peer.accepted(1, 0);
     expect(peer.session.write(1, Buffer.alloc(60 * KIB))).toBe(true);
@@ -157,7 +160,7 @@ describe('streams that have something to send', () => {
     }
   });
 
-  it('share the send budget equally, but for a minimum', () => {
+  it('streams share the send budget equally above a minimum', () => {
     const peer = MuxPeer.joined('exit', {
       sendBudgetBytes: 64 * KIB,
       minSendQueueBytes: 2 * KIB,
@@ -173,8 +176,8 @@ describe('streams that have something to send', () => {
   });
 });
 
-describe('small writes behind others', () => {
-  it('are joined, and come out as they went in', () => {
+describe('Small writes after others', () => {
+  it('small writes are joined, and their bytes are unchanged', () => {
     const peer = MuxPeer.joined('exit');
     peer.accepted(1, 0);
     const expected: Buffer[] = [];
@@ -202,8 +205,8 @@ describe('small writes behind others', () => {
   });
 });
 
-describe('opening', () => {
-  it("waits for the peer's word on how many, and keeps below 64 until then", () => {
+describe('Opening a stream', () => {
+  it('at most 64 streams are opened before HELLO says how many', () => {
     const peer = new MuxPeer('client');
     const refusals = (): unknown[] =>
       Array.from({ length: 2000 }, () => peer.session.open(TARGET, 0)).filter((answer) => 'refused' in answer);
@@ -213,14 +216,14 @@ describe('opening', () => {
     expect(refusals()[0]).toEqual({ refused: 'dial-busy' });
   });
 
-  it('keeps to our own limit, whatever the peer allows', () => {
+  it('our own limit of streams holds, whatever the peer allows', () => {
     const peer = new MuxPeer('client', { maxStreams: 70 });
     peer.feed(wire.hello(0xffff_ffff));
     for (let i = 0; i < 70; i++) expect(peer.session.open(TARGET, 0)).toHaveProperty('stream');
     expect(peer.session.open(TARGET, 0)).toEqual({ refused: 'dial-busy' });
   });
 
-  it('counts up in odd ids for the client and in even ids for the exit', () => {
+  it('ids of streams are odd for the client and even for the exit, and increase', () => {
     const ids = (role: 'client' | 'exit'): unknown[] => {
       const peer = MuxPeer.joined(role);
       return [1, 2, 3].map(() => peer.session.open(TARGET, 0));
@@ -229,7 +232,7 @@ describe('opening', () => {
     expect(ids('exit')).toEqual([{ stream: 2 }, { stream: 4 }, { stream: 6 }]);
   });
 
-  it('ends with the ids', () => {
+  it('no stream is opened when no id is left', () => {
     const peer = MuxPeer.joined('client');
     inside(peer.session).streams.lastLocalId = 2 ** 31 - 3;
     expect(peer.opened()).toBe(2 ** 31 - 1);
@@ -240,13 +243,13 @@ describe('opening', () => {
     expect(exit.ended).toBeUndefined();
   });
 
-  it('refuses a target that has no form on the wire', () => {
+  it('a target that cannot be encoded is refused', () => {
     const peer = MuxPeer.joined('client');
     expect(peer.session.open({ kind: 'name', name: '', port: 1 }, 0)).toEqual({ refused: 'dial-bad-target' });
     expect(kept(peer.session)).toEqual(NOTHING);
   });
 
-  it('given up before it was sent leaves no trace', () => {
+  it('an open that is reset before it was sent leaves no trace', () => {
     const peer = MuxPeer.joined('client');
     for (let i = 0; i < 10_000; i++) {
       const opened = peer.session.open(TARGET, 0);
@@ -258,8 +261,8 @@ describe('opening', () => {
   });
 });
 
-describe('a place', () => {
-  it('is free only when its owner has released it', () => {
+describe('The slot of a stream', () => {
+  it('the slot of an offered stream is free only when its owner has released it', () => {
     const peer = MuxPeer.joined('exit', { maxStreams: 2 });
     peer.accepted(1);
     peer.feed(wire.open(3));
@@ -271,7 +274,7 @@ describe('a place', () => {
     expect(peer.frames()).toContainEqual(['open-failed', 9, 40]);
   });
 
-  it('released early is free only when its stream has ended', () => {
+  it('a slot that is released early is free only when its stream has ended', () => {
     const peer = MuxPeer.joined('exit', { maxStreams: 1 });
     peer.accepted(1, 0);
     peer.session.write(1, Buffer.alloc(5));
@@ -285,7 +288,7 @@ describe('a place', () => {
     expect(peer.eventsOf(5)).toEqual(['offer']);
   });
 
-  it('is kept, with its memory, by what its owner has not consumed', () => {
+  it('unconsumed data keeps the slot of an offered stream and its memory', () => {
     const peer = MuxPeer.joined('exit', { maxStreams: 1 });
     peer.accepted(1);
     peer.feed(wire.data(1, Buffer.alloc(5000)), wire.finish(1));
@@ -301,7 +304,7 @@ describe('a place', () => {
     expect(kept(peer.session)).toEqual(NOTHING);
   });
 
-  it('of our own stream is kept likewise, and given up by a reset', () => {
+  it('unconsumed data keeps the slot of our own stream, too, and a reset frees it', () => {
     const peer = new MuxPeer('client');
     peer.feed(wire.hello(1));
     const id = peer.opened();
@@ -316,8 +319,8 @@ describe('a place', () => {
   });
 });
 
-describe('received bytes', () => {
-  it('do not keep a large read alive for a few of them', () => {
+describe('Received bytes', () => {
+  it('a few received bytes do not keep a large read alive', () => {
     const peer = MuxPeer.joined('exit');
     peer.accepted(1);
     peer.accepted(3);

@@ -54,8 +54,8 @@ function echo(rig: ResumeRig): void {
   rig.clock.now += 1.5;
 }
 
-describe('an acknowledgement that may wait', () => {
-  it('goes along with the answer: none of a hundred little messages makes a record of its own', () => {
+describe('An acknowledgement that may wait', () => {
+  it('an acknowledgement that may wait goes along with the answer: a hundred small messages need no record for it', () => {
     const rig = openStream();
     const bare = bareIn(rig, () => {
       for (let i = 0; i < 100; i++) echo(rig);
@@ -64,7 +64,7 @@ describe('an acknowledgement that may wait', () => {
     expect([rig.client.streams.get(1)?.received, rig.exit.streams.get(1)?.received]).toEqual([6400, 6400]);
   });
 
-  it('goes alone when the oldest record that it is for has waited for 10 ms, and says when the newest came', () => {
+  it('an acknowledgement that may wait goes alone 10 ms after the oldest record, and says when the newest came', () => {
     const rig = openStream();
     const { client, exit } = rig;
     rig.clock.now += 100;
@@ -86,7 +86,7 @@ describe('an acknowledgement that may wait', () => {
     expect(client.resumable.retransmitBytes).toBe(0);
   });
 
-  it('waits no longer when a record follows whose sender wants word of it', () => {
+  it('an acknowledgement waits no longer when a record follows that must be acknowledged at once', () => {
     const rig = openStream();
     const { client, exit } = rig;
     rig.clock.now += 100;
@@ -103,7 +103,7 @@ describe('an acknowledgement that may wait', () => {
     expect(exit.messages.length).toBe(1);
   });
 
-  it('waits for 10 ms on a new link, too, whatever was due on the old one', () => {
+  it('an acknowledgement waits for 10 ms on a new link, too, whatever was due on the old one', () => {
     const session = exitOf();
     session.handleMessage([flagged, wire.open(1)], 100);
     session.mux.accept(1, 100);
@@ -117,7 +117,7 @@ describe('an acknowledgement that may wait', () => {
     expect(session.acknowledgementAt()).toBe(310);
   });
 
-  it('is due as soon as it may be told, where it was held back for a request on a new link', () => {
+  it('an acknowledgement that was held for a request on a new link is due as soon as it is released', () => {
     const rig = openStream();
     const { client, exit } = rig;
     rig.clock.now += 100;
@@ -145,8 +145,8 @@ function exitOf(): ResumableSession {
 
 const flagged = encodeRecordHeader({ isNumbered: true, mayWait: true, acknowledged: undefined });
 
-describe('a sender', () => {
-  it('never lets an acknowledgement wait for which it waits itself', () => {
+describe('A sender whose records may wait', () => {
+  it('a sender never lets an acknowledgement wait for which it waits itself', () => {
     let blocked = 0;
     for (let seed = 1; seed <= 300; seed++) {
       const rig = openStream();
@@ -169,7 +169,7 @@ describe('a sender', () => {
     expect(blocked).toBeGreaterThan(50);
   });
 
-  it('keeps at most 16 KiB while an acknowledgement waits, however much it sends', () => {
+  it('a sender keeps at most 16 KiB while an acknowledgement waits, however much it sends', () => {
     const rig = openStream();
     const { client, exit } = rig;
     for (let i = 0; i < 500; i++) {
@@ -182,7 +182,7 @@ describe('a sender', () => {
     }
   });
 
-  it('wants word of the first record of a link, and of one that measures the path, every two seconds', () => {
+  it('a sender lets no acknowledgement wait of the first record of a link, nor every two seconds of one that measures the path', () => {
     const rig = openStream();
     const { client } = rig;
     const wanted: number[] = [];
@@ -199,8 +199,8 @@ describe('a sender', () => {
   });
 });
 
-describe('an older peer', () => {
-  it('is never sent the flag, and is told as soon as before', () => {
+describe('A peer without the may-wait feature', () => {
+  it('a peer without the may-wait feature never gets the flag, and its records are acknowledged at once', () => {
     const rig = openStream({ old: ['client'] });
     const { client, exit } = rig;
     const before = exit.mayWaitCount;
@@ -213,7 +213,7 @@ describe('an older peer', () => {
     expect(exit.mayWaitCount - before).toBe(0);
   });
 
-  it('sends no flag, and each of its records is acknowledged at once', () => {
+  it('each record of a peer that sends no may-wait flag is acknowledged at once', () => {
     const rig = openStream({ old: ['exit'] });
     const { client, exit } = rig;
     for (let i = 0; i < 100; i++) {
@@ -226,8 +226,8 @@ describe('an older peer', () => {
   });
 });
 
-describe('a hostile peer', () => {
-  it('that lets all its records wait is told of half a megabyte at once, and of anything within 10 ms', () => {
+describe('A hostile peer that uses the may-wait flag', () => {
+  it('half a megabyte is acknowledged at once, and anything within 10 ms, even if the peer lets all its records wait', () => {
     const session = exitOf();
     session.handleMessage([flagged, wire.open(1)], 100);
     session.mux.accept(1, 100);
@@ -249,11 +249,11 @@ describe('a hostile peer', () => {
     expect(session.acknowledgementAt()).toBeLessThanOrEqual(110);
   });
 
-  it('gains nothing by the flag on records that are not numbered: they are of no use, and counted', () => {
+  it('the may-wait flag on unnumbered records has no effect, and they count as no-ops', () => {
     const session = exitOf();
-    const useless = encodeRecordHeader({ isNumbered: false, mayWait: true, acknowledged: undefined });
+    const noOp = encodeRecordHeader({ isNumbered: false, mayWait: true, acknowledged: undefined });
     let sent = 0;
-    for (; !session.mux.isOver && sent < 10_000; sent++) session.handleMessage([useless], 0);
+    for (; !session.mux.isOver && sent < 10_000; sent++) session.handleMessage([noOp], 0);
     expect(sent).toBeGreaterThan(900);
     expect(sent).toBeLessThan(1100);
   });

@@ -63,14 +63,14 @@ function written(write: (to: RecordEncoder) => void): Buffer {
   return Buffer.concat(encoder.take());
 }
 
-describe('every frame, from and to literal bytes', () => {
-  it('HELLO', () => {
+describe('Frames, from and to literal bytes', () => {
+  it('HELLO is read and written as its literal bytes', () => {
     expect(written((to) => to.hello(1024))).toEqual(HELLO);
     expect(decodePieces([HELLO]).frames).toEqual([HELLO_READ]);
     expect(decodePieces(byteByByte(HELLO)).frames).toEqual([HELLO_READ]);
   });
 
-  it.each(FRAMES)('%s', (_what, hex, write, read) => {
+  it.each(FRAMES)('%s is read and written as its literal bytes', (_what, hex, write, read) => {
     expect(written(write)).toEqual(bytesOf(hex));
     const stream = Buffer.concat([HELLO, bytesOf(hex), bytesOf(hex)]);
     const expected = { frames: [HELLO_READ, read, read], fault: undefined };
@@ -78,7 +78,7 @@ describe('every frame, from and to literal bytes', () => {
     expect(decodePieces(byteByByte(stream))).toEqual(expected);
   });
 
-  it('DATA, with and without payload', () => {
+  it('DATA with and without payload is read and written as its literal bytes', () => {
     const bytes = bytesOf('04000003 00000005 aabbcc 04000000 00000005 06000000 00000005');
     const encoded = written((to) => {
       to.dataHeader(5, 3);
@@ -93,14 +93,14 @@ describe('every frame, from and to literal bytes', () => {
     expect(decodePieces(byteByByte(Buffer.concat([HELLO, bytes]))).frames).toEqual(expected);
   });
 
-  it('unknown types from 0x80 on are skipped, payload and all', () => {
+  it('frames of unknown types from 0x80 on are skipped with their payload', () => {
     const bytes = Buffer.concat([frame(0x80, 0, Buffer.alloc(300, 6)), frame(0xff, 0x7fffffff), wire.finish(1)]);
     const expected = [HELLO_READ, ['ignorable'], ['ignorable'], ['finish', 1]];
     expect(decodePieces([HELLO, bytes]).frames).toEqual(expected);
     expect(decodePieces(byteByByte(Buffer.concat([HELLO, bytes]))).frames).toEqual(expected);
   });
 
-  it('what a later version adds to HELLO is ignored, and features that nobody knows yet are handed on', () => {
+  it('what a later version adds to HELLO is ignored, and unknown features are passed on', () => {
     const long = frame(0, 0, Buffer.concat([bytesOf('0001 fffe 00000400'), Buffer.alloc(1016, 7)]));
     const expected = { frames: [['hello', 1, 1024, 0xfffe]], fault: undefined };
     expect(decodePieces([long])).toEqual(expected);
@@ -117,7 +117,7 @@ function verdictOnHeader(type: number, length: number, stream: number): Violatio
   return whole;
 }
 
-describe('the shape of each frame, one under and one over', () => {
+describe('Lengths and stream ids of frames', () => {
   const shapes: readonly [what: string, type: number, min: number, max: number, stream: 0 | 1][] = [
     ['HELLO', 0x00, 8, 1024, 0],
     ['OPEN', 0x01, 9, 263, 1],
@@ -132,19 +132,22 @@ describe('the shape of each frame, one under and one over', () => {
     ['GO_AWAY', 0x0a, 6, 6, 0],
   ];
 
-  it.each(shapes)('%s', (_what, type, min, max, stream) => {
-    expect(verdictOnHeader(type, min, stream)).toBeUndefined();
-    expect(verdictOnHeader(type, max, stream)).toBeUndefined();
-    if (min > 0) expect(verdictOnHeader(type, min - 1, stream)).toBe('bad-frame');
-    expect(verdictOnHeader(type, max + 1, stream)).toBe('bad-frame');
-    expect(verdictOnHeader(type, 0xff_ffff, stream)).toBe('bad-frame');
-    expect(verdictOnHeader(type, min, 1 - stream)).toBe('bad-frame');
-    expect(verdictOnHeader(type, min, 0x8000_0000)).toBe('bad-frame');
-    expect(verdictOnHeader(type, min, 0xffff_ffff)).toBe('bad-frame');
-    if (stream === 1) expect(verdictOnHeader(type, min, 0x7fff_ffff)).toBeUndefined();
-  });
+  it.each(shapes)(
+    '%s is rejected one byte under and over its lengths, and with a wrong stream id',
+    (_what, type, min, max, stream) => {
+      expect(verdictOnHeader(type, min, stream)).toBeUndefined();
+      expect(verdictOnHeader(type, max, stream)).toBeUndefined();
+      if (min > 0) expect(verdictOnHeader(type, min - 1, stream)).toBe('bad-frame');
+      expect(verdictOnHeader(type, max + 1, stream)).toBe('bad-frame');
+      expect(verdictOnHeader(type, 0xff_ffff, stream)).toBe('bad-frame');
+      expect(verdictOnHeader(type, min, 1 - stream)).toBe('bad-frame');
+      expect(verdictOnHeader(type, min, 0x8000_0000)).toBe('bad-frame');
+      expect(verdictOnHeader(type, min, 0xffff_ffff)).toBe('bad-frame');
+      if (stream === 1) expect(verdictOnHeader(type, min, 0x7fff_ffff)).toBeUndefined();
+    },
+  );
 
-  it('types that no version has', () => {
+  it('frames of types that no version has are rejected below 0x80', () => {
     for (let type = 0x0b; type < 0x80; type++) expect(verdictOnHeader(type, 0, 0)).toBe('bad-frame');
     for (let type = 0x80; type <= 0xff; type++) {
       expect(verdictOnHeader(type, 65_511, 0)).toBeUndefined();
@@ -153,7 +156,7 @@ describe('the shape of each frame, one under and one over', () => {
     }
   });
 
-  it('HELLO comes first, and once', () => {
+  it('a frame before HELLO and a second HELLO are rejected', () => {
     for (let type = 1; type <= 0xff; type++) expect(decodePieces([frame(type, 1)]).fault).toBe('bad-frame');
     expect(decodePieces([HELLO, HELLO])).toEqual({ frames: [HELLO_READ], fault: 'bad-frame' });
   });
@@ -170,11 +173,11 @@ describe('OPEN with a target that this version cannot dial', () => {
     ['an IPv4 address of 5 bytes', '01 01 0050 7f00000101'],
     ['an IPv6 address of 15 bytes', '01 04 0050 000000000000000000000000000001'],
     ['an IPv6 address of 17 bytes', '01 04 0050 0000000000000000000000000000000001'],
-  ])('%s is well formed, and leads nowhere', (_what, payload) => {
+  ])('OPEN with %s is well formed, and has no target', (_what, payload) => {
     expect(openTo(payload)).toEqual(['open', 1, 0, undefined]);
   });
 
-  it('a name of 255 bytes is the longest, and any bytes may be in it', () => {
+  it('OPEN takes a name of at most 255 bytes, with any bytes in it', () => {
     const host = Buffer.alloc(255, 0xff).toString('latin1');
     expect(openTo(`01 03 0000 ${Buffer.from(host, 'latin1').toString('hex')}`)).toEqual([
       'open',
@@ -185,8 +188,8 @@ describe('OPEN with a target that this version cannot dial', () => {
   });
 });
 
-describe('a decoder that found a fault', () => {
-  it('is dead: it hands on nothing more and repeats the fault', () => {
+describe('A decoder that found a fault', () => {
+  it('a decoder that found a fault passes nothing on any more and repeats the fault', () => {
     const stream = Buffer.concat([HELLO, wire.finish(1), wire.finish(2), wire.finish(3)]);
     const answer = (read: LoggedFrame): Violation =>
       read[1] === 2 && read[0] === 'finish' ? 'wrong-state' : undefined;
@@ -198,7 +201,7 @@ describe('a decoder that found a fault', () => {
     }
   });
 
-  it('has handed on nothing of DATA that its header condemned', () => {
+  it('a decoder passes nothing on of DATA whose header it rejects', () => {
     const stream = Buffer.concat([HELLO, wire.data(1, Buffer.alloc(100))]);
     for (const pieces of [[stream], byteByByte(stream)]) {
       const { frames, fault } = decodePieces(pieces, ([type]) => (type === 'data' ? 'window-exceeded' : undefined));

@@ -17,8 +17,8 @@ function encode(frames: readonly WrittenFrame[]): { pieces: readonly Uint8Array[
   return { announced: encoder.length, pieces: encoder.take() };
 }
 
-describe('reading what was written', () => {
-  it('gives it back, wherever it is cut', () => {
+describe('Reading written frames', () => {
+  it('frames are read as they were written, wherever they are cut', () => {
     fc.assert(
       fc.property(fc.array(writtenFrames, { maxLength: 12 }), cuts, (frames, offsets) => {
         const { pieces, announced } = encode(frames);
@@ -34,7 +34,7 @@ describe('reading what was written', () => {
     );
   });
 
-  it('stays true of records taken before others were begun', () => {
+  it('records stay unchanged after later ones are begun', () => {
     const encoder = new RecordEncoder();
     const records: { pieces: readonly Uint8Array[]; copy: Buffer }[] = [];
     encoder.hello(1);
@@ -48,7 +48,7 @@ describe('reading what was written', () => {
   });
 });
 
-describe('reading anything', () => {
+describe('Reading anything', () => {
   const header = fc
     .tuple(
       fc.oneof(fc.nat(11), fc.nat(255)),
@@ -67,7 +67,7 @@ describe('reading anything', () => {
     return Buffer.concat(encoder.take());
   }
 
-  it('agrees with a naive decoder, wherever it is cut', () => {
+  it('the decoder agrees with a naive one on any bytes, wherever they are cut', () => {
     fc.assert(
       fc.property(anything, cuts, (bytes, offsets) => {
         expect(decodePieces(cutAt(bytes, offsets))).toEqual(naiveDecode(bytes));
@@ -133,7 +133,7 @@ function heldBytes(decoder: FrameDecoder): number {
 describe('100,000 mutated frame streams', () => {
   const seed = 20260101;
 
-  it('throw nothing, hold about 1 KiB at most, and agree with the naive decoder', () => {
+  it('for mutated frame streams the decoder never throws, holds about 1 KiB at most, and agrees with the naive one', () => {
     const random = prng(seed);
     let faults = 0;
     for (let round = 0; round < 100_000; round++) {

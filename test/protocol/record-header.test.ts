@@ -35,14 +35,14 @@ const headers: fc.Arbitrary<RecordHeader> = fc.record({
   }),
 });
 
-describe('the header of a record', () => {
-  it.each(HEADERS)('%s, from and to literal bytes', (_what, hex, header) => {
+describe('The header of a record', () => {
+  it.each(HEADERS)('the record header of %s is read and written as its literal bytes', (_what, hex, header) => {
     const bytes = Buffer.from(hex.replaceAll(' ', ''), 'hex');
     expect(Buffer.from(encodeRecordHeader(header))).toEqual(bytes);
     expect(decodeRecordHeader([bytes])).toEqual({ header, bytes: bytes.length });
   });
 
-  it('is read as it was written, in front of frames or alone, wherever the message is cut', () => {
+  it('a record header is read as it was written, before frames or alone, wherever the message is cut', () => {
     fc.assert(
       fc.property(headers, fc.boolean(), fc.array(fc.nat(60), { maxLength: 6 }), (header, hasFrames, cuts) => {
         const encoder = new RecordEncoder();
@@ -57,7 +57,7 @@ describe('the header of a record', () => {
     );
   });
 
-  it('is none with a flag that this version does not know, or cut short', () => {
+  it('a record header with an unknown flag or cut short is rejected', () => {
     for (let flags = 8; flags < 256; flags++) expect(decodeRecordHeader([Buffer.alloc(20, flags)])).toBeUndefined();
     for (const flags of [1, 3, 5, 7])
       for (let length = 1; length < 11; length++)

@@ -8,21 +8,21 @@ function answer(code: number, bytes = 8): Buffer {
   return record;
 }
 
-describe('an exit’s answer', () => {
-  it('with a code that nobody knows, or that is for streams, says no more than that there is no session', () => {
+describe('The answer of an exit on a new link', () => {
+  it('an answer with an unknown code, or a code for streams, means that there is no session', () => {
     for (const code of [19, 32, 36, 44, 999, 65_535])
       expect(decodeSessionAnswer([answer(code)])).toEqual({ fault: 'session-closed' });
     for (const fault of ['session-unknown', 'keys-rotated', 'access-removed', 'overloaded'] as const)
       expect(decodeSessionAnswer([answer(FAULTS[fault].wire)])).toEqual({ fault });
   });
 
-  it('of another length is none', () => {
+  it('an answer of another length is rejected', () => {
     for (const bytes of [2, 7, 9, 100]) expect(decodeSessionAnswer([answer(0, bytes)])).toBeUndefined();
   });
 });
 
-describe('a code', () => {
-  it('is taken for a stream’s, or for a session’s, only where it can be: programs hear nothing of sessions', () => {
+describe('Codes of faults', () => {
+  it('a code is read as that of a stream or of a session only where it is valid: programs get no session faults', () => {
     for (const fault of Object.values(FAULTS)) {
       if (!('wire' in fault)) continue;
       const isOfDials = fault.class === 'dial';

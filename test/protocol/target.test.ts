@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { decodeHost, encodeHost, type Target } from '../../src/protocol/target.ts';
 import { targets } from '../support/wire-arbitraries.ts';
 
-describe('the host of a target', () => {
+describe('The host of a target', () => {
   it('decodeHost reads what encodeHost wrote as the same target', () => {
     fc.assert(
       fc.property(targets, (target) => {

@@ -135,7 +135,7 @@ export function describeMuxCompliance(name: string, factory: PairFactory, size: 
     await Promise.all(benches.splice(0).map(({ pair }) => pair.release()));
   });
 
-  describe(`two ends of a session over ${name}`, () => {
+  describe(`Two ends of a session over ${name}`, () => {
     openingTests(start);
     transferTests(start, size);
     resetTests(start);
@@ -147,7 +147,7 @@ export function describeMuxCompliance(name: string, factory: PairFactory, size: 
 type Start = (config?: Partial<MuxConfig>) => Promise<Bench>;
 
 function openingTests(start: Start): void {
-  it('carry the target of an open as it was given', async () => {
+  it('two ends of a session carry the target of an open unchanged', async () => {
     const bench = await start();
     const targets: Target[] = [
       TARGET,
@@ -164,7 +164,7 @@ function openingTests(start: Start): void {
     await Promise.all(opening);
   });
 
-  it('carry the fault of each refusal, and keep nothing of it', async () => {
+  it('two ends of a session carry the fault of each refusal, and keep nothing of it', async () => {
     const bench = await start();
     bench.serve = (offer) => {
       offer.refuse(DIAL_FAULTS[offer.target.port]!);
@@ -176,7 +176,7 @@ function openingTests(start: Start): void {
     expect(bench.ends).toEqual([]);
   });
 
-  it('tell the exit when an open is given up before its answer', async () => {
+  it('the exit gets an event if an open is reset before its answer', async () => {
     const bench = await start();
     const abort = new AbortController();
     const opening = faultOfPromise(bench.pair.client.open(TARGET, abort.signal));
@@ -189,7 +189,7 @@ function openingTests(start: Start): void {
     await until(() => bench.idle);
   });
 
-  it('never bother the exit with an open that was given up at once', async () => {
+  it('an open that is reset at once never reaches the exit', async () => {
     const bench = await start();
     const abort = new AbortController();
     const opening = faultOfPromise(bench.pair.client.open(TARGET, abort.signal));
@@ -200,7 +200,7 @@ function openingTests(start: Start): void {
     for (const offer of bench.offers) expect(offer.signal.aborted).toBe(true);
   });
 
-  it('free the place of a stream only when the exit has released it', async () => {
+  it('the slot of a stream is free only when the exit has released it', async () => {
     const bench = await start({ maxStreams: 2 });
     const offers: OfferedStream[] = [];
     for (let i = 0; i < 2; i++) {
@@ -222,7 +222,7 @@ function openingTests(start: Start): void {
 }
 
 function transferTests(start: Start, size: ComplianceSize): void {
-  it('carry bulk both ways at once, whole and in order, and keep nothing of it', async () => {
+  it('two ends of a session carry bulk both ways at once, complete and in order, and keep nothing of it', async () => {
     const bench = await start();
     const { near, far } = await bench.stream();
     const [up, down] = [pattern(size.bulk, 1), pattern(size.bulk, 2)];
@@ -235,7 +235,7 @@ function transferTests(start: Start, size: ComplianceSize): void {
   });
 
   it.each(['client', 'exit'] as const)(
-    'let the other direction go on after the %s has finished its own',
+    'the other direction continues after the %s has finished its own',
     async (side) => {
       const bench = await start();
       const { near, far } = await bench.stream();
@@ -250,7 +250,7 @@ function transferTests(start: Start, size: ComplianceSize): void {
     },
   );
 
-  it('end a stream without a byte either way cleanly', async () => {
+  it('a stream without a byte in either direction ends cleanly', async () => {
     const bench = await start();
     const { near, far } = await bench.stream();
     near.end();
@@ -259,7 +259,7 @@ function transferTests(start: Start, size: ComplianceSize): void {
     await until(() => bench.idle);
   });
 
-  it('carry many streams at once, each its own bytes', async () => {
+  it('two ends of a session carry many streams at once, each with its own bytes', async () => {
     const bench = await start();
     bench.serve = (offer) => {
       const far = offer.accept();
@@ -283,7 +283,7 @@ function transferTests(start: Start, size: ComplianceSize): void {
 }
 
 function resetTests(start: Start): void {
-  it.each(['client', 'exit'] as const)('show a reset by the %s as its fault, never as an end', async (side) => {
+  it.each(['client', 'exit'] as const)('a reset by the %s arrives as its fault, never as a clean end', async (side) => {
     const bench = await start();
     const { near, far } = await bench.stream();
     const [resetter, other] = side === 'client' ? [near, far] : [far, near];
@@ -299,7 +299,7 @@ function resetTests(start: Start): void {
     await until(() => bench.idle);
   });
 
-  it('show a reset behind a finish as a reset to whoever still writes', async () => {
+  it('a reset after a finish arrives as a reset at the end that still writes', async () => {
     const bench = await start();
     const { near, far } = await bench.stream();
     far.end('all there is');
@@ -310,7 +310,7 @@ function resetTests(start: Start): void {
     await until(() => bench.idle);
   });
 
-  it('fail what waits to be written when a stream is reset', async () => {
+  it('writes that wait fail when the stream is reset', async () => {
     const bench = await start();
     const { near, far } = await bench.stream();
     // More than any window: it cannot all be gone.
@@ -323,7 +323,7 @@ function resetTests(start: Start): void {
 
 function creditTests(start: Start, size: ComplianceSize): void {
   // Byte by byte, and each byte's memory watched: seconds.
-  it('stall only the stream whose reader stopped, and hold a bounded part of it', { timeout: 60_000 }, async () => {
+  it('only the stream whose reader stopped stalls, and a limited part of it is kept', { timeout: 60_000 }, async () => {
     const bench = await start({
       initialWindowBytes: 64 * 1024,
       maxWindowBytes: 64 * 1024,
@@ -354,7 +354,7 @@ function creditTests(start: Start, size: ComplianceSize): void {
 
 function endTests(start: Start): void {
   it.each(['client', 'exit'] as const)(
-    'tell every stream, open and offer exactly once when the %s ends the session',
+    'every stream, open and offer gets exactly one event when the %s ends the session',
     async (side) => {
       const bench = await start();
       const { near, far, offer } = await bench.stream();
@@ -381,7 +381,7 @@ function endTests(start: Start): void {
     },
   );
 
-  it('reset every stream when the link is lost', async () => {
+  it('every stream is reset when the link is lost', async () => {
     const bench = await start();
     const { near, far } = await bench.stream();
     const seen = [near, far].map(collect);
@@ -396,7 +396,7 @@ function endTests(start: Start): void {
   });
 
   it.each(['client', 'exit'] as const)(
-    'let streams go on to their end when the %s drains, and open no more',
+    'streams continue to their end when the %s drains, and no more are opened',
     async (side) => {
       const bench = await start();
       const { near, far } = await bench.stream();

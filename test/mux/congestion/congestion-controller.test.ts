@@ -1,6 +1,6 @@
 /**
- * The path model on simulated paths (test/support/path-simulator.ts), in virtual time. Shares are of what plain TCP
- * would carry; waits are what a small message beside four downloads waits longer than on the empty path.
+ * The congestion controller on simulated paths (test/support/path-simulator.ts), in virtual time. Shares are of what
+ * plain TCP would carry; waits are what a small message beside four downloads waits longer than on the empty path.
  */
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_CONGESTION_CONFIG } from '../../../src/mux/congestion/congestion-config.ts';
@@ -64,15 +64,16 @@ const halfWait = (rate: number, roundTrip: number): number => Math.max(6, 0.12 *
 const longWait = (rate: number, roundTrip: number): number => Math.max(12, 0.25 * roundTrip) + 6 * frameMs(rate);
 
 /**
- * Up to 1 Mbit/s a frame has one segment, whose headers weigh 2 %; beyond the replay buffer nothing can be in flight.
+ * Up to 1 Mbit/s a frame has one segment, whose headers weigh 2 %; no more can be in flight than the retransmit buffer
+ * holds.
  */
 function expectedShare(rate: number, roundTrip: number): number {
   const window = DEFAULT_CONGESTION_CONFIG.maxInFlightBytes / (mbit(rate) * (roundTrip + 1));
   return window < 1 ? 0.95 * window : rate <= 1 ? 0.94 : 0.97;
 }
 
-describe('a path of', () => {
-  it.each(TABLE)('%d Mbit/s and %d ms is full, with a short queue', (rate, roundTrip) => {
+describe('Congestion control of a constant path', () => {
+  it.each(TABLE)('a path of %d Mbit/s and %d ms is full, with a short queue', (rate, roundTrip) => {
     const result = onPath(rate, roundTrip);
     const from = result.scenario.until / 2;
     expect(share(result, from)).toBeGreaterThan(expectedShare(rate, roundTrip));
@@ -82,7 +83,7 @@ describe('a path of', () => {
 
   const long = TABLE.filter(([rate, ms]) => 2 ** 23 / mbit(rate) - ms > 2 * halfWait(rate, ms) && rate >= 1);
 
-  it.each(long)('%d Mbit/s and %d ms has a long queue without the model', (rate, roundTrip) => {
+  it.each(long)('a path of %d Mbit/s and %d ms has a long queue without congestion control', (rate, roundTrip) => {
     const result = onPath(rate, roundTrip, { fixedWindow: 2 ** 23 });
     const from = result.scenario.until / 2;
     const waits = result.waits.length > 0 ? waitAt(result, 0.5, from) : Number.NaN;
@@ -93,7 +94,7 @@ describe('a path of', () => {
 
 // ── the link that the project measures on ────────────────────────────────────────────────────────────────────────────
 
-describe('20 Mbit/s and 40 ms', () => {
+describe('Congestion control of 20 Mbit/s and 40 ms', () => {
   it.each([
     [1, 1],
     [4, 1],
@@ -101,14 +102,17 @@ describe('20 Mbit/s and 40 ms', () => {
     [4, 3],
     [32, 1],
     [32, 2],
-  ])('beside %d downloads (seed %d): a small message waits 9 ms, 24 ms at worst', (downloads, seed) => {
-    const result = run({ ...LINK, downloads, seed });
-    expect(share(result, 2000)).toBeGreaterThan(0.97);
-    expect(waitAt(result, 0.5, 2000)).toBeLessThan(9);
-    expect(waitAt(result, 0.99, 2000)).toBeLessThan(24);
-  });
+  ])(
+    '20 Mbit/s and 40 ms: beside %d downloads (seed %d) a small message waits 9 ms, 24 ms at worst',
+    (downloads, seed) => {
+      const result = run({ ...LINK, downloads, seed });
+      expect(share(result, 2000)).toBeGreaterThan(0.97);
+      expect(waitAt(result, 0.5, 2000)).toBeLessThan(9);
+      expect(waitAt(result, 0.99, 2000)).toBeLessThan(24);
+    },
+  );
 
-  it('is full within a quarter of a second, and never holds more than 150 ms on the way there', () => {
+  it('20 Mbit/s and 40 ms: the path is full after a quarter of a second, and its queue never exceeds 150 ms', () => {
     const result = run({ ...LINK, until: 2000 });
     expect(share(result, 250, 1250)).toBeGreaterThan(0.95);
     expect(waitAt(result, 1, 0, 2000)).toBeLessThan(150);
@@ -121,21 +125,24 @@ describe('20 Mbit/s and 40 ms', () => {
     [32, 1],
     [32, 2],
     [32, 3],
-  ])('beside %d uploads (seed %d): an echo that follows the last one waits 9 ms, 20 ms at worst', (downloads, seed) => {
-    const result = run({ ...LINK, downloads, seed, echoLoop: true });
-    expect(share(result, 2000)).toBeGreaterThan(0.98);
-    expect(waitAt(result, 0.5, 2000)).toBeLessThan(9);
-    expect(waitAt(result, 0.99, 2000)).toBeLessThan(20);
-  });
+  ])(
+    '20 Mbit/s and 40 ms: beside %d uploads (seed %d) an echo that follows the last one waits 9 ms, 20 ms at worst',
+    (downloads, seed) => {
+      const result = run({ ...LINK, downloads, seed, echoLoop: true });
+      expect(share(result, 2000)).toBeGreaterThan(0.98);
+      expect(waitAt(result, 0.5, 2000)).toBeLessThan(9);
+      expect(waitAt(result, 0.99, 2000)).toBeLessThan(20);
+    },
+  );
 
-  it('is full with the kernel beneath in slow start', () => {
+  it('20 Mbit/s and 40 ms: the path is full while the kernel is in slow start', () => {
     const rate: Schedule = Array.from({ length: 14 }, (_, i) => [i * 40, Math.min(mbit(20), (14_600 * 2 ** i) / 40)]);
     const result = run(path(rate, always(40)));
     expect(share(result, 1000)).toBeGreaterThan(0.97);
     expect(waitAt(result, 0.99, 1000)).toBeLessThan(24);
   });
 
-  it('is quick again right after each stall of 200 ms', () => {
+  it('20 Mbit/s and 40 ms: small messages are fast again right after each stall of 200 ms', () => {
     const rate: [number, number][] = [[0, mbit(20)]];
     for (let at = 3000; at < 16_000; at += 3000) rate.push([at, 1], [at + 200, mbit(20)]);
     const result = run(path(rate, always(40)));
@@ -145,7 +152,7 @@ describe('20 Mbit/s and 40 ms', () => {
   });
 });
 
-it('2 Mbit/s and 40 ms has twice the wait where quiet streams wait for room like bulk', () => {
+it('2 Mbit/s and 40 ms: small messages wait twice as long if quiet streams wait for the window like bulk', () => {
   const slow = path(always(mbit(2)), always(40));
   expect(waitAt(run(slow), 0.99, 2000)).toBeLessThan(30);
   expect(waitAt(run({ ...slow, quietWaits: true }), 0.99, 2000)).toBeGreaterThan(50);
@@ -153,7 +160,7 @@ it('2 Mbit/s and 40 ms has twice the wait where quiet streams wait for room like
 
 // ── a path on which a record takes long ──────────────────────────────────────────────────────────────────────────────
 
-describe('64 kbit/s and 300 ms, where a full record takes 185 ms', () => {
+describe('Congestion control of 64 kbit/s and 300 ms, where a full record takes 185 ms', () => {
   const slow: Way = { rate: always(mbit(0.064)), delay: always(150) };
   // Small messages know the empty path before the download begins.
   const active: Schedule = [
@@ -161,14 +168,17 @@ describe('64 kbit/s and 300 ms, where a full record takes 185 ms', () => {
     [6000, 1],
   ];
 
-  it.each([1, 2, 3])('the time of a record is taken neither for a queue nor for length (seed %d)', (seed) => {
-    const result = run({ down: slow, up: slow, until: 120_000, echoEvery: 770, downloads: 1, active, seed });
-    // Three times the 370 ms that an echo takes when idle.
-    expect(waitAt(result, 0.99, 6000)).toBeLessThan(2 * 370);
-    expect(waitAt(result, 0.5, 6000)).toBeLessThan(300);
-    expect(share(result, 8000)).toBeGreaterThan(0.92);
-    expect(result.controller.minRttMs).toBeLessThan(340);
-  });
+  it.each([1, 2, 3])(
+    '64 kbit/s and 300 ms: serialization delay counts neither as a queue nor as length of the path (seed %d)',
+    (seed) => {
+      const result = run({ down: slow, up: slow, until: 120_000, echoEvery: 770, downloads: 1, active, seed });
+      // Three times the 370 ms that an echo takes when idle.
+      expect(waitAt(result, 0.99, 6000)).toBeLessThan(2 * 370);
+      expect(waitAt(result, 0.5, 6000)).toBeLessThan(300);
+      expect(share(result, 8000)).toBeGreaterThan(0.92);
+      expect(result.controller.minRttMs).toBeLessThan(340);
+    },
+  );
 });
 
 // ── paths that change ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -186,13 +196,13 @@ function slowFor(result: Run, within: number): number {
 const queuedFor = (result: Run, ms: number): number =>
   Math.max(0, ...result.waits.filter(([at, wait]) => at > CHANGE && wait > ms).map(([at]) => at - CHANGE));
 
-describe('when the path', () => {
+describe('Congestion control of a path that changes', () => {
   it.each([
     [2, 20],
     [20, 200],
     [10, 20],
     [15, 20],
-  ])('becomes faster, from %d to %d Mbit/s, it is full within half a second', (before, after) => {
+  ])('a path that becomes faster, from %d to %d Mbit/s, is full within half a second', (before, after) => {
     const rate: Schedule = [
       [0, mbit(before)],
       [CHANGE, mbit(after)],
@@ -207,7 +217,7 @@ describe('when the path', () => {
     [20, 2, 1500],
     [20, 10, 1000],
     [20, 15, 1000],
-  ])('becomes slower, from %d to %d Mbit/s, the queue is gone within %d ms', (before, after, within) => {
+  ])('on a path that becomes slower, from %d to %d Mbit/s, the queue is gone within %d ms', (before, after, within) => {
     const rate: Schedule = [
       [0, mbit(before)],
       [CHANGE, mbit(after)],
@@ -225,7 +235,7 @@ describe('when the path', () => {
     [40, 60, 1000],
     [40, 200, 3500],
     [200, 40, 500],
-  ])('has another length, %d to %d ms, it is full again within %d ms', (before, after, within) => {
+  ])('a path whose length changes from %d to %d ms is full again within %d ms', (before, after, within) => {
     const roundTrip: Schedule = [
       [0, before],
       [CHANGE, after],
@@ -234,12 +244,12 @@ describe('when the path', () => {
       const result = run({ ...path(always(mbit(20)), roundTrip), seed });
       expect(share(result, CHANGE + within, CHANGE + within + 3000)).toBeGreaterThan(0.95);
       expect(waitAt(result, 0.5, CHANGE + 4000)).toBeLessThan(halfWait(20, after));
-      const lowest = result.controller.minRttMs ?? 0;
-      expect(Math.abs(lowest - after)).toBeLessThan(6);
+      const minRttMs = result.controller.minRttMs ?? 0;
+      expect(Math.abs(minRttMs - after)).toBeLessThan(6);
     }
   });
 
-  it('becomes longer and slower at once, the queue is gone within 3 s', () => {
+  it('on a path that becomes longer and slower at once, the queue is gone within 3 s', () => {
     const rate: Schedule = [
       [0, mbit(20)],
       [CHANGE, mbit(2)],
@@ -256,20 +266,20 @@ describe('when the path', () => {
 
 // ── noise ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-describe('noise', () => {
-  it('of 5 ms in each direction costs no throughput', () => {
+describe('Congestion control with jitter', () => {
+  it('jitter of 5 ms in each direction costs no throughput', () => {
     const result = run(path(always(mbit(20)), always(40), { jitter: 5 }));
     expect(share(result, 2000)).toBeGreaterThan(0.97);
     expect(waitAt(result, 0.99, 2000)).toBeLessThan(45);
   });
 
-  it('of a radio that delivers every 10 ms costs little', () => {
+  it('jitter of a radio that delivers every 10 ms costs little throughput', () => {
     const result = run(path(always(mbit(20)), always(40), { bunch: 10 }));
     expect(share(result, 2000)).toBeGreaterThan(0.95);
     expect(waitAt(result, 0.99, 2000)).toBeLessThan(65);
   });
 
-  it('of 20 ms, half of the round trip, hides neither capacity nor a tenfold rise of it for good', () => {
+  it('jitter of 20 ms, half of the round trip, does not hide capacity or its tenfold rise forever', () => {
     const rate: Schedule = [
       [0, mbit(20)],
       [CHANGE, mbit(200)],
@@ -284,7 +294,7 @@ describe('noise', () => {
     ['up to 10 ms', (random: Prng) => random.below(100) / 10, 0.95],
     // One seed has 0.7 to 0.87.
     ['5 to 15 ms', (random: Prng) => 5 + random.below(100) / 10, 0.79],
-  ])('of event loops whose turns take %s does not throttle 1 GB/s', (_, slowTurn, least) => {
+  ])('jitter of event loops whose turns take %s does not throttle 1 GB/s', (_, slowTurn, least) => {
     const shares = [1, 2, 3, 4, 5, 6, 7, 8].map((seed) => {
       const loopback = { ...path(always(1e6), always(0.1)), until: 3000, turn: slowTurn, seed };
       return share(run(loopback), 500) / share(run({ ...loopback, fixedWindow: 2 ** 23 }), 500);
@@ -295,15 +305,15 @@ describe('noise', () => {
 
 // ── applications ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-describe('an application', () => {
-  it('with too little to send adds no queue, and does not make the path look slow', () => {
+describe('Congestion control of an application', () => {
+  it('an application with too little to send causes no queue, and does not lower the delivery rate', () => {
     const result = run({ ...LINK, appRate: mbit(6) });
     expect(waitAt(result, 0.99, 2000)).toBeLessThan(6);
     expect(result.controller.deliveryRate).toBeGreaterThan(0.8 * mbit(6));
     expect(share(result, 2000)).toBeGreaterThan(0.3);
   });
 
-  it('that pauses finds the path as it left it', () => {
+  it('an application that pauses finds the delivery rate and min RTT unchanged', () => {
     const active: Schedule = Array.from({ length: 32 }, (_, i) => [i * 500, (i + 1) % 2]);
     const result = run({ ...LINK, active });
     expect(share(result, 2000)).toBeGreaterThan(0.48);
@@ -313,7 +323,7 @@ describe('an application', () => {
   it.each([
     ['20 Mbit/s both ways', 20, 0.75],
     ['20 Mbit/s down and 5 up', 5, 0.7],
-  ])('that sends both ways fills most of both, and its queues stay short: %s', (_, up, least) => {
+  ])('an application that sends both ways fills most of both, with short queues: %s', (_, up, least) => {
     const scenario = { ...LINK, up: path(always(mbit(up)), always(40)).up, uploads: 4 };
     const runs = [1, 2, 3, 4].map((seed) => run({ ...scenario, seed }));
     const mean = (of: (one: Run) => number): number => runs.reduce((sum, one) => sum + of(one), 0) / runs.length;
@@ -323,12 +333,12 @@ describe('an application', () => {
     expect(mean((one) => waitAt(one, 0.99, 2000))).toBeLessThan(75);
   });
 
-  it('that sends both ways needs the times of receipt: round trips alone drive both queues up', () => {
+  it('an application that sends both ways needs times of receipt: with only round trips both queues grow', () => {
     const result = run({ ...LINK, uploads: 4, withoutReceiveTimes: true });
     expect(waitAt(result, 0.99, 2000)).toBeGreaterThan(1000);
   });
 
-  it('that sends one way does not need them', () => {
+  it('an application that sends one way needs no times of receipt', () => {
     const result = run({ ...LINK, withoutReceiveTimes: true });
     expect(share(result, 2000)).toBeGreaterThan(0.97);
     expect(waitAt(result, 0.99, 2000)).toBeLessThan(24);
@@ -339,7 +349,7 @@ describe('an application', () => {
 
 const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
 
-describe('acknowledgements that wait for something to go along with', () => {
+describe('Congestion control with acknowledgements that wait', () => {
   const SHORT = path(always(mbit(8000)), always(0.1));
   const seeds = Array.from({ length: 12 }, (_, i) => i + 1);
 
@@ -367,16 +377,16 @@ describe('acknowledgements that wait for something to go along with', () => {
     ['8 Gbit/s and 0.1 ms', SHORT, 2],
     ['1 Gbit/s and 10 ms', path(always(mbit(1000)), always(10)), 20],
     ['20 Mbit/s and 40 ms', LINK, 80],
-  ])('cost the megabyte behind little messages nothing: %s', (_, scenario, every) => {
+  ])('acknowledgements that wait do not slow a megabyte after small messages: %s', (_, scenario, every) => {
     const atOnce = megabyteMs(scenario, every, 'none');
     expect(megabyteMs(scenario, every)).toBeLessThan(1.05 * atOnce);
   });
 
-  it('would slow it tenfold if the receiver alone decided which wait', () => {
+  it('acknowledgements would slow a megabyte tenfold if the receiver decided which wait', () => {
     expect(megabyteMs(SHORT, 2, 'all')).toBeGreaterThan(10 * megabyteMs(SHORT, 2));
   });
 
-  it('cost a download from its first moment on, and what is written beside it, nothing', () => {
+  it('acknowledgements that wait do not slow a download from its start, nor what is written beside it', () => {
     const shares = (waiting?: 'none'): number[] =>
       seeds.map((seed) => share(run({ ...LINK, until: 1500, seed, ...(waiting && { waiting }) }), 0));
     expect(median(shares())).toBeGreaterThan(0.99 * median(shares('none')));
@@ -385,7 +395,7 @@ describe('acknowledgements that wait for something to go along with', () => {
   it.each([
     ['0.1 ms', SHORT],
     ['40 ms', LINK],
-  ])('travel with the answers, but for two at each measurement: %s', (_, scenario) => {
+  ])('acknowledgements that wait travel with the answers, except two at each min-RTT probe: %s', (_, scenario) => {
     const echoes = { ...scenario, until: 10_000, downloads: 0, echoEvery: 1, echoLoop: true } as const;
     const [waiting, atOnce] = [run(echoes), run({ ...echoes, waiting: 'none' })];
     expect(waiting.bareAcknowledgements).toBeLessThanOrEqual(12);
@@ -395,10 +405,10 @@ describe('acknowledgements that wait for something to go along with', () => {
   });
 });
 
-// ── the model alone ──────────────────────────────────────────────────────────────────────────────────────────────────
+// ── the controller alone ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-describe('the model', () => {
-  it('begins with what it is told, and small frames', () => {
+describe('The congestion controller', () => {
+  it('a congestion controller begins with the configured window and small frames', () => {
     const controller = new CongestionController(DEFAULT_CONGESTION_CONFIG, 5);
     expect([controller.window(5), controller.frameBytes(), controller.inFlightBytes]).toEqual([16_384, 4096, 0]);
     expect([controller.deliveryRate, controller.smoothedRttMs, controller.minRttMs]).toEqual([
@@ -408,7 +418,7 @@ describe('the model', () => {
     ]);
   });
 
-  it('says what is in flight, the round trip and the rate', () => {
+  it('a congestion controller reports bytes in flight, round trips and the delivery rate', () => {
     const controller = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
     const stamps = [0, 1, 2, 3].map((at) => controller.onSent(1000, at));
     expect(controller.inFlightBytes).toBe(4000);
@@ -419,7 +429,7 @@ describe('the model', () => {
     expect(controller.minRttMs).toBe(40);
   });
 
-  it('takes the time for which an acknowledgement may have waited out of the round trip', () => {
+  it('the round trip excludes the time for which an acknowledgement may have waited', () => {
     const controller = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
     controller.onAcked(100, controller.onSent(100, 0), 40, 1020);
     // 10 ms later than the first, with the way there as it was: the peer's wait.
@@ -434,7 +444,7 @@ describe('the model', () => {
     expect(controller.smoothedRttMs).toBeGreaterThan(44);
   });
 
-  it('learns of a longer way back within a probe interval, though there is always something on its way', () => {
+  it('a longer return path is found within a probe interval, even if something is always in flight', () => {
     const controller = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
     const inFlight: { readonly at: number; readonly received: number; readonly stamp: SentStamp }[] = [];
     for (let now = 0; now < 40_000; now += 1) {
@@ -452,7 +462,7 @@ describe('the model', () => {
     expect(controller.smoothedRttMs).toBeCloseTo(600, 0);
   });
 
-  it('waits for word of what is much, of the first record, and of what measures the path', () => {
+  it('large records, the first record and probes must be acknowledged at once', () => {
     const controller = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
     expect(controller.mayWait(100, 0)).toBe(false);
     controller.onAcked(100, controller.onSent(100, 0), 40, 1020);
@@ -472,7 +482,7 @@ describe('the model', () => {
   it.each([
     ['a frame on a slow path', 1250],
     ['16 KiB on a fast one', 10_000],
-  ])('waits for word of what comes to more on its way than %s', (_, perMs) => {
+  ])('what makes more in flight than %s must be acknowledged at once', (_, perMs) => {
     const controller = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
     const stamps: SentStamp[] = [];
     for (let now = 0; now < 1500; now += 1) {
@@ -486,7 +496,7 @@ describe('the model', () => {
     expect([most - 1000, most - 999].map((bytes) => controller.mayWait(bytes, 1601))).toEqual([true, false]);
   });
 
-  it('waits for word of anything while the path is emptied for a measurement, because what follows waits for that', () => {
+  it('any record must be acknowledged at once while the path is emptied for a probe, because what follows waits for that', () => {
     const controller = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
     for (let now = 0; now < 3000; now += 1) controller.onAcked(2500, controller.onSent(2500, now), now + 1);
     controller.onSent(100, 3001, true);
@@ -497,7 +507,7 @@ describe('the model', () => {
     expect(controller.mayWait(100, draining)).toBe(false);
   });
 
-  it('stays within its bounds whatever times of receipt a peer makes up', () => {
+  it('the window stays within its limits whatever times of receipt a peer invents', () => {
     for (let seed = 1; seed <= 50; seed++) {
       const random = prng(seed);
       const controller = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
@@ -523,7 +533,7 @@ describe('the model', () => {
   );
 
   it.each(sizes)(
-    'at %d Mbit/s and %d ms, frames fill what is allowed and most of one frame more',
+    'at %d Mbit/s and %d ms, whole frames fill the window and most of one frame more',
     (rate, roundTrip) => {
       const { controller } = run({ ...path(always(mbit(rate)), always(roundTrip)), until: 5000 });
       const [window, frame] = [controller.urgentWindow(), controller.frameBytes()];
@@ -539,7 +549,7 @@ describe('the model', () => {
     },
   );
 
-  it('goes on though quiet streams keep the path from ever being empty', () => {
+  it('sending continues even if quiet streams never let the path be empty', () => {
     const controller = new CongestionController(DEFAULT_CONGESTION_CONFIG, 0);
     const inFlight: { stamp: SentStamp; bytes: number }[] = [];
     let drained = 0;
