@@ -46,8 +46,8 @@ export class RelayRouter {
   constructor(options: RelayRouterOptions) {
     const { keys, known, replays, linksFree, logger } = options;
     this.options = options;
-    const isAwaited = (exit: string, token: string): boolean => this.rendezvous.isRequested(exit, token);
-    this.tickets = new TicketOpener(keys.identity, { replays, isAwaited });
+    const isRequested = (exit: string, token: string): boolean => this.rendezvous.isRequested(exit, token);
+    this.tickets = new TicketOpener(keys.identity, { replays, isRequested });
     this.retired = keys.retired.map((old) => ({
       keys: old,
       tickets: new TicketOpener(old.identity, { replays, retired: true }),

@@ -1,7 +1,6 @@
 /**
  * The cipher functions of Noise (rev 34, §4.2): AEAD_CHACHA20_POLY1305 (§12.3) and AES256-GCM (§12.4), through
- * node:crypto. Knows keys and nonces as values and keeps neither: who may use a nonce is decided in noise.ts and
- * record-cipher.ts.
+ * node:crypto. Keeps neither keys nor nonces: which nonce may be used is decided in noise.ts and record-cipher.ts.
  */
 import {
   type CipherChaCha20Poly1305,
@@ -25,7 +24,7 @@ const TAG_LENGTH = { authTagLength: TAG_BYTES };
 /** REKEY's n of 2^64 - 1 (§4.2): the same bytes in either byte order. */
 const MAX_NONCE = Buffer.from('00000000ffffffffffffffff', 'hex');
 
-/** @param key 32 bytes; the KeyObject saves a copy and a check for each record */
+/** @param key 32 bytes; a KeyObject saves a copy and a check for each record */
 export function importCipherKey(key: Uint8Array): KeyObject {
   if (key.length !== KEY_BYTES) throw new RangeError(`a cipher key has ${KEY_BYTES} bytes`);
   return createSecretKey(key);
@@ -49,12 +48,12 @@ function encodeNonce(suite: CipherSuite, n: number): Buffer {
   return nonce;
 }
 
-/** ENCRYPT, to be fed piece by piece. @param n 0 to 2^53 - 1, never twice under one key */
+/** ENCRYPT, piece by piece. @param n 0 to 2^53 - 1, never twice under one key */
 export function createEncryption(suite: CipherSuite, key: KeyObject, n: number): CipherChaCha20Poly1305 | CipherGCM {
   return createEncryptionOf(suite, key, encodeNonce(suite, n));
 }
 
-/** DECRYPT, to be fed piece by piece. Nothing that it returns may be used before its `final` has not thrown. */
+/** DECRYPT, piece by piece. Nothing that it returns may be used before `final` has returned. */
 export function createDecryption(
   suite: CipherSuite,
   key: KeyObject,

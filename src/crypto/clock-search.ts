@@ -1,40 +1,40 @@
 /**
- * Finds out whose clock is wrong: a ticket whose hint is of no epoch near the present one may be of a peer of ours
- * all the same. The search goes through the epochs of a day before and after, the nearest first, in slices as small as
- * the caller likes, and looks for all the tickets that wait at once: what strangers send makes it neither longer nor
- * dearer. Pure.
+ * Finds peers whose clocks are wrong. A ticket whose hint is of no epoch near the current one may still be of a known
+ * peer. The search goes through the epochs of a day before and after, the nearest first, in slices of any size. It
+ * compares all waiting tickets at once, so that tickets of strangers make it neither longer nor more expensive. Pure.
  *
- * Then it knows that peer's hints by the same error for some minutes. What may then be said to it is the opener's to
- * judge.
+ * For some minutes after, it knows that peer's hints with the same error. What the peer is told then is decided by the
+ * opener.
  */
 import type { KnownKey } from './key-table.ts';
 import { EPOCH_SECONDS, epochOf, numericHint, type SealedTicket } from './ticket-format.ts';
 
-/** One day, as the epochs within the skew are known anyway: who is farther off has a clock that was never set. */
+/** One day; the epochs within the skew are known anyway. A clock that is farther off was never set. */
 const MAX_OFFSET_EPOCHS = 86_400 / EPOCH_SECONDS;
-/** Clocks that were set by hand, or drifted for years, are seldom farther off: they are looked for first. */
+/** Clocks that were set by hand, or drifted for years, are seldom farther off: this hour is searched first. */
 const NEAR_EPOCHS = 3_600 / EPOCH_SECONDS;
-/** Tickets that wait, 0.3 KB each, and as many that are looked for near and far; others are strangers. */
-const MAX_WANTED = 256;
-/** Peers whose error is known, the one that came longest ago is forgotten. */
+/** Tickets that wait, 0.3 KB each, and as many in each search, near and far; others count as strangers'. */
+const MAX_SOUGHT = 256;
+/** Peers whose error is known; the oldest is dropped. */
 const MAX_FOUND = 256;
 const FOUND_FOR_MS = 10 * 60_000;
 
-interface Wanted {
+interface SoughtTicket {
   readonly ticket: SealedTicket;
   /** When it came, seconds since 1970. */
   readonly seconds: number;
 }
 
-type Wanteds = Map<bigint, Wanted>;
+/** By hint. */
+type SoughtTickets = Map<bigint, SoughtTicket>;
 
-/** A ticket that was made under a key of ours, if the box in it holds. */
-export interface Found extends Wanted {
+/** A ticket whose hint is of a known key; its box is not verified yet. */
+export interface Found extends SoughtTicket {
   readonly known: KnownKey;
 }
 
 /** A peer whose clock is wrong. */
-interface Off {
+interface WrongClock {
   readonly known: KnownKey;
   /** The peer's clock less ours, seconds. */
   readonly offset: number;
@@ -46,16 +46,16 @@ interface Off {
 
 export class ClockSearch {
   private readonly keys: () => Iterable<KnownKey>;
-  /** Those that came since the last sweep began, by hint. */
-  private waiting: Wanteds = new Map();
-  /** Those that no sweep of the nearest hour has found. */
-  private farther: Wanteds = new Map();
+  /** Those that came since the last sweep began. */
+  private waiting: SoughtTickets = new Map();
+  /** Those that a sweep of the nearest hour has not found. */
+  private farther: SoughtTickets = new Map();
   private near: Sweep | undefined;
   private far: Sweep | undefined;
-  /** The one that came longest ago first. */
-  private readonly off = new Map<KnownKey, Off>();
+  /** The oldest first. */
+  private readonly wrongClocks = new Map<KnownKey, WrongClock>();
 
-  /** @param keys those of the present moment */
+  /** @param keys those known now */
   constructor(keys: () => Iterable<KnownKey>) {
     this.keys = keys;
   }
@@ -64,12 +64,12 @@ export class ClockSearch {
     return this.sweep() !== undefined;
   }
 
-  /** A ticket with a hint that nobody knows. @param now milliseconds since 1970 */
-  want(ticket: SealedTicket, now: number): void {
-    if (this.waiting.size < MAX_WANTED) this.waiting.set(ticket.hint, { ticket, seconds: Math.floor(now / 1000) });
+  /** A ticket with an unknown hint. @param now milliseconds since 1970 */
+  add(ticket: SealedTicket, now: number): void {
+    if (this.waiting.size < MAX_SOUGHT) this.waiting.set(ticket.hint, { ticket, seconds: Math.floor(now / 1000) });
   }
 
-  /** Goes on for so many hints, 2.5 µs each. Returns those found. */
+  /** Continues for so many hints, 2.5 µs each. Returns the tickets that were found. */
   search(hints: number): Found[] {
     const found: Found[] = [];
     for (let left = hints; left > 0; left--) {
@@ -81,7 +81,7 @@ export class ClockSearch {
     return found;
   }
 
-  /** The one to go on with. A long way is no reason to let new tickets wait. */
+  /** The sweep to continue: the near one first, so that new tickets do not wait for a long search. */
   private sweep(): Sweep | undefined {
     if (this.near === undefined && this.waiting.size > 0) {
       this.near = new Sweep(this.waiting, this.keys, 0, NEAR_EPOCHS);
@@ -97,57 +97,57 @@ export class ClockSearch {
 
   private end(): void {
     if (this.near === undefined) this.far = undefined;
-    for (const [hint, wanted] of this.near?.wanted ?? [])
-      if (this.farther.size < MAX_WANTED) this.farther.set(hint, wanted);
+    for (const [hint, ticket] of this.near?.sought ?? [])
+      if (this.farther.size < MAX_SOUGHT) this.farther.set(hint, ticket);
     this.near = undefined;
   }
 
   /** The peer's clock is off by so many seconds. */
-  note(known: KnownKey, offset: number, now: number): void {
-    this.off.delete(known);
-    this.off.set(known, { known, offset, until: now + FOUND_FOR_MS, epoch: Number.NaN, hints: [] });
-    for (const oldest of this.off.keys()) {
-      if (this.off.size <= MAX_FOUND) break;
-      this.off.delete(oldest);
+  setOffset(known: KnownKey, offset: number, now: number): void {
+    this.wrongClocks.delete(known);
+    this.wrongClocks.set(known, { known, offset, until: now + FOUND_FOR_MS, epoch: Number.NaN, hints: [] });
+    for (const oldest of this.wrongClocks.keys()) {
+      if (this.wrongClocks.size <= MAX_FOUND) break;
+      this.wrongClocks.delete(oldest);
     }
   }
 
-  /** Whose hint it is, by an error that is known. */
+  /** The key of a hint, with a known error of its clock. */
   find(hint: bigint, now: number): { readonly known: KnownKey; readonly offset: number } | undefined {
-    for (const off of this.off.values()) {
-      if (now >= off.until) this.off.delete(off.known);
-      else if (hintsNow(off, now).includes(hint)) return off;
+    for (const clock of this.wrongClocks.values()) {
+      if (now >= clock.until) this.wrongClocks.delete(clock.known);
+      else if (hintsNow(clock, now).includes(hint)) return clock;
     }
     return undefined;
   }
 
   forget(known: KnownKey): void {
-    this.off.delete(known);
+    this.wrongClocks.delete(known);
   }
 }
 
 /**
- * One way through epochs for tickets that came at almost the same time: the first of them says which epoch is the
- * present one.
+ * One pass through epochs for tickets that came at almost the same time. The first of them says which epoch is the
+ * current one.
  */
 class Sweep {
-  /** What was not found yet. */
-  readonly wanted: Wanteds;
+  /** Tickets that are not found yet. */
+  readonly sought: SoughtTickets;
   /** One hint a step. */
   readonly steps: Iterator<Found | undefined, void>;
 
-  constructor(wanted: Wanteds, keys: () => Iterable<KnownKey>, from: number, to: number) {
-    this.wanted = wanted;
+  constructor(sought: SoughtTickets, keys: () => Iterable<KnownKey>, from: number, to: number) {
+    this.sought = sought;
     this.steps = this.go(keys, from, to);
   }
 
   private *go(keys: () => Iterable<KnownKey>, from: number, to: number): Generator<Found | undefined, void> {
-    const [first] = this.wanted.values();
-    const present = epochOf(first?.seconds ?? 0);
+    const [first] = this.sought.values();
+    const current = epochOf(first?.seconds ?? 0);
     for (let distance = from; distance <= to; distance++) {
-      for (const epoch of [present - distance, present + distance]) {
+      for (const epoch of [current - distance, current + distance]) {
         for (const known of keys()) {
-          if (this.wanted.size === 0) return;
+          if (this.sought.size === 0) return;
           yield this.match(known, epoch);
         }
       }
@@ -156,18 +156,18 @@ class Sweep {
 
   private match(known: KnownKey, epoch: number): Found | undefined {
     const hint = numericHint(known.sharedKey, epoch);
-    const wanted = this.wanted.get(hint);
-    this.wanted.delete(hint);
-    return wanted && { ...wanted, known };
+    const ticket = this.sought.get(hint);
+    this.sought.delete(hint);
+    return ticket && { ...ticket, known };
   }
 }
 
-/** Made once in an epoch, and not for each stranger. */
-function hintsNow(off: Off, now: number): readonly bigint[] {
-  const epoch = epochOf(Math.floor(now / 1000) + off.offset);
-  if (epoch !== off.epoch) {
-    off.epoch = epoch;
-    off.hints = [epoch, epoch - 1, epoch + 1].map((each) => numericHint(off.known.sharedKey, each));
+/** Computed once per epoch, not for each stranger. */
+function hintsNow(clock: WrongClock, now: number): readonly bigint[] {
+  const epoch = epochOf(Math.floor(now / 1000) + clock.offset);
+  if (epoch !== clock.epoch) {
+    clock.epoch = epoch;
+    clock.hints = [epoch, epoch - 1, epoch + 1].map((each) => numericHint(clock.known.sharedKey, each));
   }
-  return off.hints;
+  return clock.hints;
 }

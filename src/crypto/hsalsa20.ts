@@ -1,6 +1,6 @@
 /**
- * HSalsa20 (Bernstein, "Extending the Salsa20 nonce", 2011) with the zero input that NaCl's `crypto_box_beforenm` gives
- * it: makes a key of a shared secret. Owns nothing else of NaCl.
+ * HSalsa20 (Bernstein, "Extending the Salsa20 nonce", 2011) with a zero input, as NaCl's `crypto_box_beforenm` uses it:
+ * derives a key from a shared secret. Nothing else of NaCl is here.
  */
 
 /** "expand 32-byte k" */

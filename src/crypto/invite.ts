@@ -1,8 +1,8 @@
 /**
- * Invites: the one string that a person pastes to join (docs/protocol.md, "Invites"). Pure.
+ * Invites: the string that a person pastes to join (docs/protocol.md, "Invites"). Pure.
  *
- * An invite is as good as a password: no error text holds any part of one, and the secret in a decoded one is wrapped
- * in an Identity.
+ * An invite is a secret like a password: no error text holds any part of one, and the secret in a decoded one is
+ * wrapped in an Identity.
  */
 import { createHash } from 'node:crypto';
 import { WstunError } from '../errors.ts';
@@ -20,15 +20,15 @@ const HEADER_BYTES = 3;
 const CHECKSUM_BYTES = 4;
 /** Type and length of a field. */
 const FIELD_HEADER_BYTES = 3;
-/** Anything shorter is none: its three keys alone have more. */
+/** Anything shorter is not an invite: its three keys have more. */
 const SHORTEST_CHARS = 24;
-/** Relays to try in turn; more would only make a dead set slow to give up. */
+/** Relays to try in turn; with more, a client would only give up later. */
 const MAX_RELAY_URLS = 8;
 
 const FIELD = { relayUrl: 1, relayGateKey: 2, exitSessionKey: 3, exitName: 4, peerSecret: 5, role: 6 } as const;
 const ROLES = ['client', 'exit'] as const;
 
-/** What its peer is to be: a client of an exit, or an exit of a relay. */
+/** What its peer becomes: a client of an exit, or an exit of a relay. */
 type InviteRole = (typeof ROLES)[number];
 
 export interface Invite {
@@ -40,7 +40,7 @@ export interface Invite {
   readonly exitSessionKey: Uint8Array;
   /** Undefined for the relay's own exit. */
   readonly exitName: string | undefined;
-  /** Missing in invites of versions before it was in them. */
+  /** Missing in invites of early versions. */
   readonly role?: InviteRole | undefined;
   readonly peer: Identity;
 }
@@ -67,17 +67,17 @@ export function encodeInvite(invite: Invite): string {
 }
 
 /**
- * Takes what people paste, as pasted-text.ts finds an invite in it.
+ * Accepts any text with an invite in it (pasted-text.ts).
  * @throws WstunError invite-malformed, invite-incomplete (cut off), invite-mistyped (a character changed), two-invites,
  * bad-url
  */
 export function decodeInvite(pasted: string): Invite {
   if (pasted.length > MAX_PASTED_CHARS) throw malformed('it is too long');
   const found = findInvites(pasted);
-  const whole = found.find((piece) => judge(piece) === undefined);
+  const whole = found.find((piece) => textFault(piece) === undefined);
   const longest = found.reduce((a, b) => (b.text.length > a.text.length ? b : a), { text: '' } as FoundInvite);
-  if (whole === undefined) throw (found.length > 0 && judge(longest)) || noInviteIn(tidy(pasted));
-  // Begun twice, or as in "an invite begins with wstun1_": no other invite.
+  if (whole === undefined) throw (found.length > 0 && textFault(longest)) || noInviteIn(tidy(pasted));
+  // An invite that begins twice, or a sentence such as "an invite begins with wstun1_", is not another invite.
   const isPartOf = ({ text }: FoundInvite) => text.length < SHORTEST_CHARS || whole.text.startsWith(text);
   if (!found.every(isPartOf)) throw new WstunError('two-invites');
   const body = Buffer.from(whole.text.slice(PREFIX.length), 'base64url').subarray(0, -CHECKSUM_BYTES);
@@ -85,8 +85,8 @@ export function decodeInvite(pasted: string): Invite {
   return inviteOf(decodeFields(body.subarray(HEADER_BYTES)));
 }
 
-/** What is wrong with it as a text; undefined where it is whole. */
-function judge({ text, hasGaps, end }: FoundInvite): WstunError | undefined {
+/** What is wrong with it as a text; undefined if it is whole. */
+function textFault({ text, hasGaps, end }: FoundInvite): WstunError | undefined {
   const encoded = text.slice(PREFIX.length);
   const length = lengthOf(encoded);
   if (end === 'foreign') return new WstunError('invite-mistyped', 'it contains a character that invites never contain');
@@ -100,9 +100,9 @@ function judge({ text, hasGaps, end }: FoundInvite): WstunError | undefined {
   return new WstunError('invite-mistyped');
 }
 
-/** Why there is none. */
+/** Why the text has no invite. */
 function noInviteIn(text: string): WstunError {
-  // Of a line that was cut, the last word.
+  // The last word of a line that was cut.
   const word =
     text
       .trim()
@@ -115,7 +115,7 @@ function noInviteIn(text: string): WstunError {
 
 function incomplete(chars: number, whole: number | undefined, hasGaps: boolean): WstunError {
   if (whole === undefined) return new WstunError('invite-incomplete', `it has only ${chars} characters`);
-  // What stands behind the last gap may be the text's around it.
+  // What follows the last gap may belong to the text around it.
   const most = hasGaps ? 'at most ' : '';
   return new WstunError('invite-incomplete', `it has ${most}${chars} of ${whole} characters`);
 }
@@ -135,7 +135,7 @@ function encodeField(type: number, value: Uint8Array): Buffer {
   return Buffer.concat([header, value]);
 }
 
-/** All values of each type; types that this version does not know are kept here and looked at by no one. */
+/** All values of each type. Types that this version does not know are ignored. */
 function decodeFields(bytes: Buffer): Map<number, Buffer[]> {
   const fields = new Map<number, Buffer[]>();
   for (let at = 0; at < bytes.length; ) {

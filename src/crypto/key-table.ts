@@ -1,9 +1,9 @@
 /**
- * The gate keys that a relay knows, each by the secret that it shares with the relay's own, and what each was let in
- * for. Pure.
+ * The gate keys that a relay knows, each by the secret that it shares with the relay's own key, and what each may do.
+ * Pure.
  *
- * Two public keys that differ by a point of small order share one secret, and so have one place here: whoever announces
- * such a key adds to what its owner may do, and takes nothing away.
+ * Two public keys that differ by a point of small order share one secret, and so have one entry here. Announcing such a
+ * key adds to what its owner may do, and takes nothing away.
  */
 import { encodeBase64url } from './base64url.ts';
 import type { Identity } from './keys.ts';
@@ -11,21 +11,21 @@ import { isPublicKey } from './public-key.ts';
 import { epochOf, numericHint, type TicketRole } from './ticket-format.ts';
 
 export interface Peer {
-  /** For logs, and to find the peer's links by. */
+  /** For logs, and to find the peer's links. */
   readonly name: string;
   readonly gateKey: Uint8Array;
   /** What the tickets of this key may say. */
   readonly role: TicketRole;
-  /** Of a client: the one destination that its tickets may have. An exit's may be empty, or a token. */
+  /** Of a client: the only destination that its tickets may have. An exit's may be empty, or a token. */
   readonly destination: string;
 }
 
-type Place = Pick<Peer, 'role' | 'destination'>;
+type TicketScope = Pick<Peer, 'role' | 'destination'>;
 
-/** The destination of an exit's ticket: its control link, or the call that its link answers (docs/protocol.md §11). */
+/** The destination of an exit's ticket: empty for its control link, else the token of a request (protocol.md §11). */
 const EXIT_DESTINATION = /^([0-9a-f]{32})?$/;
 
-/** Who let a key in, as which of its public keys. */
+/** The peer for which a key is known, and which of its public keys was added. */
 interface Grant {
   readonly peer: Peer;
   readonly publicKey: string;
@@ -33,41 +33,41 @@ interface Grant {
 
 export class KnownKey {
   readonly sharedKey: Uint8Array;
-  /** A few at most, the latest last. */
+  /** A few at most, the newest last. */
   private grants: readonly Grant[] = [];
 
   constructor(sharedKey: Uint8Array) {
     this.sharedKey = sharedKey;
   }
 
-  /** For logs, of whatever grant. */
+  /** For logs, of any grant. */
   get anyName(): string {
     return this.grants[0]?.peer.name ?? '';
   }
 
-  /** The public keys by which it was let in, as text. */
+  /** The public keys that were added, as text. */
   get publicKeys(): Set<string> {
     return new Set(this.grants.map(({ publicKey }) => publicKey));
   }
 
-  /** The name under which a ticket that says this may open. */
-  nameFor(place: Place): string | undefined {
-    if (place.role === 'exit' && !EXIT_DESTINATION.test(place.destination)) return undefined;
-    return this.grants.findLast(({ peer }) => isSamePlace(peer, place))?.peer.name;
+  /** The name of the peer whose ticket may have this scope. */
+  nameFor(scope: TicketScope): string | undefined {
+    if (scope.role === 'exit' && !EXIT_DESTINATION.test(scope.destination)) return undefined;
+    return this.grants.findLast(({ peer }) => isSameScope(peer, scope))?.peer.name;
   }
 
   grant(peer: Peer, publicKey: string): void {
-    this.withdraw(peer, publicKey);
+    this.revoke(peer, publicKey);
     this.grants = [...this.grants, { peer, publicKey }];
   }
 
-  withdraw(place: Place, publicKey: string): void {
-    this.grants = this.grants.filter((grant) => grant.publicKey !== publicKey || !isSamePlace(grant.peer, place));
+  revoke(scope: TicketScope, publicKey: string): void {
+    this.grants = this.grants.filter((grant) => grant.publicKey !== publicKey || !isSameScope(grant.peer, scope));
   }
 }
 
-/** What a ticket must say to be let in by what `Peer` says: of an exit the destination is no matter. */
-function isSamePlace(one: Place, other: Place): boolean {
+/** Whether a ticket with one scope may open for a peer with the other. An exit may have any destination. */
+function isSameScope(one: TicketScope, other: TicketScope): boolean {
   return one.role === other.role && (one.role === 'exit' || one.destination === other.destination);
 }
 
@@ -77,7 +77,7 @@ export class KeyTable {
   private readonly byPublicKey = new Map<string, KnownKey>();
   /** By the shared secret. */
   private readonly bySecret = new Map<string, KnownKey>();
-  /** Epoch to hint to key, for the three epochs within the skew of `#epoch`. */
+  /** Epoch to hint to key, for the three epochs within the skew of `epoch`. */
   private readonly hints = new Map<number, Map<bigint, KnownKey>>();
   private epoch: number | undefined;
 
@@ -89,19 +89,19 @@ export class KeyTable {
     return this.bySecret.values();
   }
 
-  /** A new key costs 0.07 ms, a known one nothing. What is no public key (`isPublicKey`) is not let in. */
+  /** A new key costs 0.07 ms, a known one nothing. What is not a public key (`isPublicKey`) is ignored. */
   add(peer: Peer): void {
     const text = encodeBase64url(peer.gateKey);
-    const known = this.byPublicKey.get(text) ?? this.meet(peer.gateKey, text);
+    const known = this.byPublicKey.get(text) ?? this.learn(peer.gateKey, text);
     known?.grant(peer, text);
   }
 
-  /** Returns the key if it may do nothing any more. */
+  /** Returns the key if it has no grant any more. */
   remove(peer: Peer): KnownKey | undefined {
     const text = encodeBase64url(peer.gateKey);
     const known = this.byPublicKey.get(text);
     if (known === undefined) return undefined;
-    known.withdraw(peer, text);
+    known.revoke(peer, text);
     const { publicKeys } = known;
     if (!publicKeys.has(text)) this.byPublicKey.delete(text);
     if (publicKeys.size > 0) return undefined;
@@ -109,7 +109,7 @@ export class KeyTable {
     return known;
   }
 
-  /** The key of that hint, in the epochs before, of and after that time. */
+  /** The key of that hint, in the epoch of that time, the one before and the one after. */
   find(hint: bigint, seconds: number): KnownKey | undefined {
     const current = epochOf(seconds);
     if (current !== this.epoch) this.turnEpoch(current);
@@ -120,7 +120,7 @@ export class KeyTable {
     return undefined;
   }
 
-  private meet(gateKey: Uint8Array, text: string): KnownKey | undefined {
+  private learn(gateKey: Uint8Array, text: string): KnownKey | undefined {
     if (!isPublicKey(gateKey)) return undefined;
     const sharedKey = this.relay.exposeGateSharedKey(gateKey);
     const secret = secretText(sharedKey);
@@ -136,7 +136,7 @@ export class KeyTable {
     for (const [epoch, hints] of this.hints) hints.delete(numericHint(known.sharedKey, epoch));
   }
 
-  /** Once in two minutes one HMAC for each peer, 2.5 µs each: 25 ms at 10,000. */
+  /** Every two minutes one HMAC for each peer, 2.5 µs each: 25 ms for 10,000. */
   private turnEpoch(current: number): void {
     for (const epoch of this.hints.keys()) {
       if (Math.abs(epoch - current) > 1) this.hints.delete(epoch);
@@ -154,12 +154,12 @@ export class KeyTable {
   }
 }
 
-/** A peer of a list, told apart from all others in it. */
-export function placeOf({ gateKey, role, destination }: Peer): string {
+/** Tells the peers of a list apart. */
+export function peerId({ gateKey, role, destination }: Peer): string {
   return [encodeBase64url(gateKey), role, role === 'exit' ? '' : destination].join(' ');
 }
 
-/** One byte a character. */
+/** One byte per character. */
 function secretText(sharedKey: Uint8Array): string {
   return Buffer.from(sharedKey.buffer, sharedKey.byteOffset, sharedKey.length).toString('latin1');
 }

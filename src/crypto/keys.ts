@@ -1,6 +1,6 @@
 /**
- * A party's keys. Everyone has one 32-byte secret; labelled HKDF makes two X25519 key pairs of it, one for the gate
- * (tickets) and one for the session (Noise), so that no key serves two protocols. Pure but for randomness.
+ * A party's keys. Each party has one 32-byte secret. Labelled HKDF derives two X25519 key pairs from it, one for the
+ * gate (tickets) and one for the session (Noise), so that no key serves two protocols. Pure except for randomness.
  *
  * Text forms, each with a prefix that says what it is and a checksum: `wstunpk1_…` for the public keys, `wstunsk1_…`
  * for the secret. An Identity shows only its public half to loggers, inspectors and JSON; the three `expose…` methods
@@ -22,7 +22,7 @@ const SESSION_LABEL = 'wstun session x25519 v1';
 const PUBLIC_PREFIX = 'wstunpk1_';
 const SECRET_PREFIX = 'wstunsk1_';
 const INVITE_PREFIX = 'wstun1_';
-/** With two keys 69 bytes, with a secret 36: both multiples of three, so that the text has no unused bits. */
+/** 69 bytes with two keys, 36 with a secret: both multiples of three, so that the text has no unused bits. */
 const PUBLIC_CHECKSUM_BYTES = 5;
 const SECRET_CHECKSUM_BYTES = 4;
 
@@ -42,7 +42,7 @@ export class Identity {
   readonly #secret: Uint8Array;
   readonly #gate: KeyPair;
   readonly #session: KeyPair;
-  /** The gate's pair as OpenSSL wants it; most identities never need it. */
+  /** The gate's pair as OpenSSL needs it; most identities never use it. */
   #gateDh: DhKeyPair | undefined;
 
   /** @throws RangeError unless the secret has 32 bytes; it is copied. */
@@ -54,19 +54,19 @@ export class Identity {
     this.public = { gate: this.#gate.publicKey, session: this.#session.publicKey };
   }
 
-  /** The 32 bytes from which everything else follows: for the identity file and for invites alone. */
+  /** The 32 bytes from which everything else is derived: only for the identity file and for invites. */
   exposeSecret(): Uint8Array {
     return Uint8Array.from(this.#secret);
   }
 
-  /** The session's X25519 private key, 32 bytes: for the Noise handshake alone. */
+  /** The session's X25519 private key, 32 bytes: only for the Noise handshake. */
   exposeSessionKey(): Uint8Array {
     return Uint8Array.from(this.#session.secretKey);
   }
 
   /**
-   * The key that both peer and relay compute (NaCl's `crypto_box_beforenm`), 32 bytes: for tickets alone. Takes 0.07
-   * ms, of which OpenSSL's X25519 is most; tweetnacl, which the tests hold it to, takes 0.6 ms.
+   * The key that both peer and relay compute (NaCl's `crypto_box_beforenm`), 32 bytes: only for tickets. Takes 0.07 ms,
+   * most of it OpenSSL's X25519; tweetnacl, with which the tests compare it, takes 0.6 ms.
    * @throws RangeError unless the peer's key has 32 bytes
    */
   exposeGateSharedKey(peerGateKey: Uint8Array): Uint8Array {
@@ -122,7 +122,7 @@ export function parseIdentitySecret(text: string): Identity {
   return new Identity(secret);
 }
 
-/** OpenSSL throws for points that make it all zeros; NaCl goes on with the zeros, and so does this. */
+/** OpenSSL throws for points that give all zeros; NaCl continues with the zeros, and so does this. */
 function sharedSecret(keyPair: DhKeyPair, publicKey: Uint8Array): Uint8Array {
   try {
     return x25519.dh(keyPair, publicKey);
@@ -136,7 +136,7 @@ function deriveKeyPair(secret: Uint8Array, label: string): KeyPair {
   return nacl.box.keyPair.fromSecretKey(scalar);
 }
 
-/** The first bytes of SHA-256(prefix ‖ body): against typing errors and damage, not against an attacker. */
+/** The first bytes of SHA-256(prefix ‖ body): detects typing errors and damage, not an attacker. */
 function checksumOf(prefix: string, body: Uint8Array, length: number): Buffer {
   return createHash('sha256').update(prefix).update(body).digest().subarray(0, length);
 }

@@ -1,7 +1,7 @@
-/** The names of access entries and exits: what they may consist of. Pure. */
+/** Which names access entries and exits may have. Pure. */
 import { WstunError } from '../errors.ts';
 
-/** One byte of length and a fixed field in the ticket hold it; as long as a DNS label, which people already know. */
+/** The length of a DNS label. The ticket has one byte for the length and a fixed field for the name. */
 export const MAX_NAME_CHARS = 63;
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;

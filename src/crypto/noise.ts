@@ -1,9 +1,9 @@
 /**
- * Noise_XK_25519_{ChaChaPoly,AESGCM}_SHA256, after the Noise Protocol Framework, revision 34 (2018-07-11). Written to
- * be read beside it: classes, methods and variables bear its names, and every step cites its section.
+ * Noise_XK_25519_{ChaChaPoly,AESGCM}_SHA256, after the Noise Protocol Framework, revision 34 (2018-07-11). Classes,
+ * methods and variables have the names of that document, and every step cites its section.
  *
- * Owns the handshake and nothing else: no link, no time limit, no list of keys. Its DH and cipher functions are
- * x25519.ts and aead.ts; the ciphers of the transport phase are record-cipher.ts. Pure but for the ephemeral key.
+ * Only the handshake: no link, no time limit, no list of keys. Its DH and cipher functions are in x25519.ts and
+ * aead.ts, the ciphers of the transport phase in record-cipher.ts. Pure except for the ephemeral key.
  */
 import { createHash, createHmac, type KeyObject } from 'node:crypto';
 import { WstunError } from '../errors.ts';
@@ -14,7 +14,7 @@ import { DH_BYTES, type DhFunctions, type DhKeyPair, x25519 } from './x25519.ts'
 
 /** HASHLEN of SHA256 (§12.5). */
 const HASH_BYTES = 32;
-/** §3 allows 65,535 in all; what is left beside one key of either kind and two tags, bytes. */
+/** §3 allows 65,535 in all; what is left after one key of either kind and two tags. */
 export const MAX_HANDSHAKE_PAYLOAD_BYTES = MAX_RECORD_BYTES - 2 * (DH_BYTES + TAG_BYTES);
 const ZEROLEN = new Uint8Array(0);
 
@@ -45,7 +45,7 @@ class CipherState {
   readonly #suite: CipherSuite;
   /** Undefined: the specification's `empty`. */
   #k: KeyObject | undefined;
-  /** A pattern uses each key a few times; the reserved 2^64 - 1 is out of reach here. */
+  /** A pattern uses each key a few times; the reserved 2^64 - 1 cannot be reached. */
   #n = 0;
 
   constructor(suite: CipherSuite) {
@@ -65,7 +65,7 @@ class CipherState {
     return this.#k === undefined ? plaintext : encrypt(this.#suite, this.#k, this.#n++, ad, plaintext);
   }
 
-  /** @throws where the ciphertext is not authentic; the handshake is over then, so n need not be kept from advancing */
+  /** @throws if the ciphertext is not authentic; the handshake is over then, so that n may advance */
   decryptWithAd(ad: Uint8Array, ciphertext: Uint8Array): Uint8Array {
     return this.#k === undefined ? ciphertext : decrypt(this.#suite, this.#k, this.#n++, ad, ciphertext);
   }
@@ -130,7 +130,7 @@ export type HandshakeToken = 'e' | 's' | 'ee' | 'es' | 'se' | 'ss';
 
 export interface HandshakePattern {
   readonly name: string;
-  /** The pre-messages: whose static keys the other party knows already, the initiator first. */
+  /** The pre-messages: the parties whose static keys the other already knows, the initiator first. */
   readonly preMessages: readonly HandshakeRole[];
   /** The initiator's first, then in turn. */
   readonly messages: readonly (readonly HandshakeToken[])[];
@@ -150,7 +150,7 @@ const XK: HandshakePattern = {
 export interface HandshakeOptions {
   readonly role: HandshakeRole;
   readonly suite: CipherSuite;
-  /** §6: everything that the parties agreed on outside. Where the two differ, the first message already fails. */
+  /** §6: everything that the parties agreed on outside. If the two differ, the first message already fails. */
   readonly prologue: Uint8Array;
   /** This party's static key pair. */
   readonly s: DhKeyPair;
@@ -158,15 +158,15 @@ export interface HandshakeOptions {
   readonly rs?: Uint8Array;
 }
 
-/** Nothing but tests may pass one: a repeated ephemeral gives the keys away (§14). */
+/** Only for tests: a repeated ephemeral key reveals the keys (§14). */
 export interface HandshakeTestSeams {
-  /** Another X25519, or one whose ephemerals are known. */
+  /** Another X25519, or one whose ephemeral keys are known. */
   readonly dh?: DhFunctions;
   /** Other patterns go through the same rules. */
   readonly pattern?: HandshakePattern;
 }
 
-/** What a completed handshake leaves behind. */
+/** The result of a completed handshake. */
 export interface HandshakeResult {
   /** For this party's records. */
   readonly sealer: RecordSealer;
@@ -175,7 +175,7 @@ export interface HandshakeResult {
   /** h (§11.2), 32 bytes: the same at both ends of this one handshake and nowhere else. Not a secret. */
   readonly handshakeHash: Uint8Array;
   /**
-   * The key that the other party has proved to hold, 32 bytes. Whether it is welcome is for the caller to judge (§14).
+   * The key that the other party has proved to hold, 32 bytes. The caller must check that it is allowed (§14).
    */
   readonly remoteStatic: Uint8Array;
 }
@@ -183,11 +183,11 @@ export interface HandshakeResult {
 /**
  * §5.3. The initiator writes the first message, then both take turns; after the third, `finish`.
  *
- * Whatever makes it fail, the error is the same WstunError `handshake-failed` without a reason, and the state is of no
- * use from then on: close the link without a word.
+ * All failures have the same WstunError `handshake-failed` without a reason, and the state is unusable from then on:
+ * close the link without a message.
  *
- * Payloads (§7.7): the first can be replayed, and be read by whoever steals the responder's key later: leave it empty.
- * The second goes to a party that has not yet proved itself. The third is safe; act on it only after judging
+ * Payloads (§7.7): the first can be replayed, and read by someone who steals the responder's key later: leave it empty.
+ * The second goes to a party that is not authenticated yet. The third is safe; use it only after checking
  * `remoteStatic`.
  */
 export class HandshakeState {
@@ -203,7 +203,7 @@ export class HandshakeState {
   #rs: Uint8Array | undefined;
   #re: Uint8Array | undefined;
 
-  /** Initialize. @throws TypeError where `rs` is missing, or given where the pattern transmits it */
+  /** Initialize. @throws TypeError if `rs` is missing, or given although the pattern transmits it */
   constructor(options: HandshakeOptions, { dh = x25519, pattern = XK }: HandshakeTestSeams = {}) {
     const { role, suite, prologue, s, rs } = options;
     if (pattern.preMessages.some((owner) => owner !== role) !== (rs?.length === DH_BYTES)) {
@@ -241,7 +241,7 @@ export class HandshakeState {
     });
   }
 
-  /** After the last message, once: Split, and what the caller needs to judge the other party. */
+  /** After the last message, once: Split, and what the caller needs to check the other party. */
   finish(): HandshakeResult {
     const symmetric = this.#symmetric;
     if (symmetric === undefined || this.#processed < this.#messagePatterns.length) throw new Error('not completed');
@@ -256,7 +256,7 @@ export class HandshakeState {
     };
   }
 
-  /** One message in its turn. A failure, of whatever kind, ends the handshake. */
+  /** One message in its turn. Any failure ends the handshake. */
   #process(
     fromInitiator: boolean,
     run: (symmetric: SymmetricState, tokens: readonly HandshakeToken[]) => Uint8Array,
@@ -332,13 +332,13 @@ function known<T>(value: T | undefined): T {
   return value;
 }
 
-/** A copy: the message belongs to the link, the keys outlive it. */
-/** One that is no key, or another spelling of one, ends the handshake (docs/protocol.md §2.1). */
+/** An invalid key, or another encoding of one, ends the handshake (docs/protocol.md §2.1). */
 function publicKey(bytes: Uint8Array): Uint8Array {
   if (!isPublicKey(bytes)) throw new TypeError('not a public key');
   return bytes;
 }
 
+/** A copy: the message belongs to the link, the keys outlive it. */
 function copyOf(bytes: Uint8Array, length: number): Uint8Array {
   if (bytes.length < length) throw new RangeError('the message is too short');
   return Uint8Array.from(bytes.subarray(0, length));

@@ -1,26 +1,23 @@
 /**
- * Finds what may be an invite in what people paste: a whole printed line, a mail, two pieces of one. Pure. Knows the
- * alphabet of an invite and where it says how long it is, not what is in it; whether it is one, its checksum says.
+ * Finds possible invites in what people paste: a whole printed line, a mail, two pieces of one. Pure. Knows the
+ * alphabet of an invite and where its length is, not its content; whether it is an invite, its checksum tells.
  */
 
 export const PREFIX = 'wstun1_';
-/** A mail with all that is around the invite; it is read into memory. */
+/** A mail with everything around the invite; it is read into memory. */
 export const MAX_PASTED_CHARS = 1024 * 1024;
 /** Characters that hold the version and the length. */
 const HEADER_CHARS = 4;
 
-/**
- * What may stand amid an invite: line breaks, indents, quotes around pieces, marks of a quoted mail, escapes of a chat
- * or a shell.
- */
+/** What may interrupt an invite: line breaks, indents, quotes, marks of a quoted mail, escapes of a chat or a shell. */
 const GAP = '[\\s"\'`“”„‘’‚«»‹›<>|\\\\]';
 const gap = new RegExp(GAP, 'u');
 const start = new RegExp([...PREFIX].join(`${GAP}*`), 'gu');
 const alphabet = /^[A-Za-z0-9_-]$/;
-/** Behind the last character of an invite these would belong to it; any other mark is the text's around it. */
+/** After the last character of an invite these would belong to it; any other mark belongs to the text around it. */
 const glued = /^[\w=+/%-]$/;
 
-/** Dashes as word processors and mail programs like them better. */
+/** Dashes that word processors and mail programs insert. */
 const DASHES: Readonly<Record<string, string>> = {
   '\u2010': '-',
   '\u2011': '-',
@@ -31,20 +28,18 @@ const DASHES: Readonly<Record<string, string>> = {
 };
 
 export interface FoundInvite {
-  /**
-   * The prefix, and then characters of the alphabet: as many as there are, and no more than it says itself that it has.
-   */
+  /** The prefix, then characters of the alphabet: as many as there are, and no more than its length says. */
   readonly text: string;
-  /** Something stood between the characters: some at the end may be of the text behind it. */
+  /** There were gaps between the characters: some at the end may belong to the text after it. */
   readonly hasGaps: boolean;
   /**
-   * `clean`: the text ends, or goes on with something else. `longer`: it goes on as an invite would. `foreign`: amid it
-   * is a character that no invite has.
+   * `clean`: the text ends, or continues with something else. `longer`: it continues as an invite would. `foreign`:
+   * within it is a character that no invite has.
    */
   readonly end: 'clean' | 'longer' | 'foreign';
 }
 
-/** In the order of the text; none may be whole. Time is linear in the text's length. */
+/** In the order of the text; perhaps none is whole. Takes time linear in the text's length. */
 export function findInvites(pasted: string): FoundInvite[] {
   const text = tidy(pasted);
   const starts = [...text.matchAll(start)];
@@ -52,17 +47,14 @@ export function findInvites(pasted: string): FoundInvite[] {
 }
 
 /**
- * The text without what nobody sees: soft hyphens, zero-width characters, marks of direction; and mended where a mail
- * broke lines.
+ * The text without invisible characters (soft hyphens, zero-width characters, marks of direction), and with the lines
+ * joined that a mail has broken.
  */
 export function tidy(pasted: string): string {
   return pasted.replace(/[\p{Cf}\p{Mn}]+/gu, '').replace(/=[ \t]*\r?\n/g, '\n');
 }
 
-/**
- * How many characters an invite has in all that begins so, its prefix included; undefined where that cannot be told
- * yet.
- */
+/** How many characters an invite that begins so has, prefix included; undefined if too few are known yet. */
 export function lengthOf(encoded: string): number | undefined {
   if (encoded.length < HEADER_CHARS) return undefined;
   const bytes = Buffer.from(encoded.slice(0, HEADER_CHARS), 'base64url').readUInt16BE(1);
@@ -83,7 +75,7 @@ function read(text: string): FoundInvite {
       found += meant;
       whole ??= lengthOf(found.slice(PREFIX.length));
     } else if (gap.test(char)) hasGaps = true;
-    // Prose has its marks at the ends of words.
+    // In prose, marks are at the ends of words.
     else return result(alphabet.test(text[at] ?? '') ? 'foreign' : 'clean');
   }
   return result('clean');

@@ -1,8 +1,8 @@
 /**
  * Which 32 bytes are a public key (docs/protocol.md §2.1). Pure.
  *
- * X25519 takes any 32 bytes (RFC 7748 §5): it ignores the highest bit and reduces what is above the prime, so that one
- * key has several spellings; and with the points of small order it gives zero, a secret that everybody knows. No honest
+ * X25519 accepts any 32 bytes (RFC 7748 §5). It ignores the highest bit and reduces what is above the prime, so that
+ * one key has several encodings. With the points of small order it gives zero, a secret that everyone knows. No honest
  * party has such a key.
  */
 
@@ -10,7 +10,7 @@ const KEY_BYTES = 32;
 const HIGHEST_BIT = 0x80;
 
 /**
- * The points of small order, of the curve and of its twist, in their one spelling: 0, 1, the two of order 8, and −1
+ * The points of small order, of the curve and of its twist, in their canonical encoding: 0, 1, two of order 8, and −1
  * (https://cr.yp.to/ecdh.html#validate lists them).
  */
 const SMALL_ORDER: ReadonlySet<string> = new Set([
@@ -21,7 +21,7 @@ const SMALL_ORDER: ReadonlySet<string> = new Set([
   'ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
 ]);
 
-/** True for the one spelling of a number below the prime with which X25519 does not give zero. */
+/** True for the canonical encoding of a number with which X25519 does not give zero. */
 export function isPublicKey(bytes: Uint8Array): boolean {
   if (bytes.length !== KEY_BYTES || ((bytes[KEY_BYTES - 1] ?? 0) & HIGHEST_BIT) !== 0 || isPrimeOrMore(bytes))
     return false;

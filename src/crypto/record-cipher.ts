@@ -1,9 +1,9 @@
 /**
- * Records: the messages of the transport phase (Noise rev 34, §5.1 with empty associated data, §11.3). One object a
- * direction holds its CipherState: a key, and a nonce that only rises and never travels. What a record holds is not
+ * Records: the messages of the transport phase (Noise rev 34, §5.1 with empty associated data, §11.3). One object per
+ * direction holds its CipherState: a key, and a nonce that only rises and is never sent. What a record holds is not
  * known here.
  *
- * Pieces go in and pieces come out, so that a payload is never copied only to lie behind its header.
+ * Input and output are pieces, so that a payload is never copied only to follow its header.
  */
 import type { KeyObject } from 'node:crypto';
 import { WstunError } from '../errors.ts';
@@ -15,13 +15,13 @@ export const MAX_RECORD_BYTES = 65_535;
 /** What a record can hold. */
 export const MAX_RECORD_PLAINTEXT_BYTES = MAX_RECORD_BYTES - TAG_BYTES;
 /**
- * Rekey follows every record whose number, counted from 1, is a multiple of this: at most 4 GiB under one key, while
- * its cost, 5 µs, vanishes. Both ends count; no message says it.
+ * Rekey follows every record whose number, counted from 1, is a multiple of this: at most 4 GiB under one key, and the
+ * cost of 5 µs is negligible. Both ends count; there is no message for it.
  */
 export const REKEY_RECORDS = 2 ** 16;
 /**
- * The last n that a number holds exactly. The specification reserves only 2^64 - 1; at a million records a second this
- * one comes after 285 years.
+ * The last n that a number holds exactly. The specification reserves only 2^64 - 1; at a million records a second it
+ * takes 285 years to get here.
  */
 const LAST_NONCE = Number.MAX_SAFE_INTEGER;
 /** A further call of the cipher costs about 0.8 µs, copying a byte about 0.1 ns: shorter pieces are cheaper joined. */
@@ -51,7 +51,7 @@ class RecordKey {
     return createDecryption(this.#suite, this.#k, this.#n);
   }
 
-  /** n++ (§5.1), and Rekey where it is due; that leaves n as it is (§11.3). */
+  /** n++ (§5.1), and Rekey when due; Rekey leaves n as it is (§11.3). */
   advance(): void {
     this.#n += 1;
     if (this.#n % REKEY_RECORDS === 0) this.#k = rekey(this.#suite, this.#k);
@@ -62,7 +62,7 @@ class RecordKey {
 export class RecordSealer {
   readonly #key: RecordKey;
 
-  /** @param key 32 bytes @param n the first nonce: 0, but in tests */
+  /** @param key 32 bytes @param n the first nonce: 0, except in tests */
   constructor(suite: CipherSuite, key: Uint8Array, n = 0) {
     this.#key = new RecordKey(suite, key, n);
   }
@@ -88,18 +88,18 @@ export class RecordSealer {
 
 /** The receiving direction. */
 export class RecordOpener {
-  /** Undefined once a record has failed: for ever. */
+  /** Undefined after a record has failed. */
   #key: RecordKey | undefined;
 
-  /** @param key 32 bytes @param n the first nonce: 0, but in tests */
+  /** @param key 32 bytes @param n the first nonce: 0, except in tests */
   constructor(suite: CipherSuite, key: Uint8Array, n = 0) {
     this.#key = new RecordKey(suite, key, n);
   }
 
   /**
-   * DecryptWithAd: the plaintext in pieces of new memory, all of it verified, which belong to the caller. Undefined for
-   * a record that is not the next one of its sender, and for everything after it: the link must end then, and not with
-   * a clean end of anything.
+   * DecryptWithAd: the verified plaintext in pieces of new memory, which belong to the caller. Undefined for a record
+   * that is not the next one of its sender, and for everything after it: the link must be aborted then, and no stream
+   * may end as if it were complete.
    */
   open(pieces: readonly Uint8Array[]): Piece[] | undefined {
     const key = this.#key;
@@ -150,13 +150,13 @@ function totalBytes(pieces: readonly Uint8Array[]): number {
 }
 
 /**
- * Where short pieces are joined: one for all records of the process, since a cipher has read its input when it returns.
+ * For joining short pieces: one for all records of the process, because a cipher has read its input when it returns.
  */
 let joinBuffer: Buffer | undefined;
 
 /**
- * Calls `use` with the same bytes in order, neighbours under JOIN_BELOW_BYTES joined and without empty pieces; a run is
- * only lent.
+ * Calls `use` with the same bytes in order. Joins neighbours under JOIN_BELOW_BYTES, leaves out empty pieces. A run is
+ * valid only during the call.
  */
 function forEachRun(pieces: readonly Uint8Array[], use: (run: Uint8Array) => void): void {
   let short: Uint8Array[] = [];

@@ -1,7 +1,7 @@
-/** The URL under which a relay is reached: checks it and brings it into one form. Pure. */
+/** The URL of a relay: checks it and normalises it. Pure. */
 import { WstunError } from '../errors.ts';
 
-/** Longer than any host with a sensible path, and with a ticket behind it still far below a proxy's 8 KiB line. */
+/** Longer than any host with a reasonable path, and with a ticket still far below a proxy's limit of 8 KiB. */
 const MAX_URL_CHARS = 1024;
 
 const SCHEMES: Readonly<Record<string, string>> = { 'ws:': 'ws:', 'wss:': 'wss:', 'http:': 'ws:', 'https:': 'wss:' };

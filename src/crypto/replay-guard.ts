@@ -1,40 +1,37 @@
 /**
- * Which tickets were used of late, by eight bytes of their nonces. Pure; milliseconds since 1970 are passed in.
+ * Which tickets were used recently, by eight bytes of their nonces. Pure; milliseconds since 1970 are passed in.
  *
- * It is no rate limit (link-rates.ts): what honest peers do never fills it. Where it fills all the same, those go on
- * who have less in it than a fair share of all who have something, and a nonce is never forgotten before its time: that
- * would let an old ticket in again.
+ * It is not a rate limit (peer-link-rates.ts): honest peers never fill it. If it is full, only peers with less than a
+ * fair share of it may use further tickets. A nonce is never dropped before its time, because an old ticket would open
+ * again.
  *
- * Eight random bytes are enough: whoever makes two alike has taken a ticket from himself. And one memory for all
- * peers is, too.
+ * Eight random bytes are enough: a peer that makes two alike loses only a ticket of its own. So one guard serves all
+ * peers.
  */
 import { type Fingerprint, FingerprintSet } from './fingerprint-set.ts';
 
 export interface ReplayGuardLimits {
-  /** A nonce is remembered for that long at least, milliseconds. */
+  /** How long a nonce is remembered at least. */
   readonly retentionMs: number;
-  /** Nonces beyond which only peers below a fair share go on: twice as many at most, 16 to 27 bytes each. */
+  /** Nonces beyond which only peers below a fair share may add more: at most twice as many, 16 to 27 bytes each. */
   readonly nonces: number;
-  /** How long ago a ticket may have been used that a peer with a wrong clock seems to bring, milliseconds. */
+  /** How far back a used ticket is recognised that seems to come from a peer with a wrong clock. */
   readonly pastMs: number;
-  /** Nonces for that: with more, the past is shorter. */
+  /** Nonces for that: if there are more, the past is shorter. */
   readonly pastNonces: number;
 }
 
-/** Hour after hour 2,400 tickets a second: more than one process can open. */
+/** 2,400 tickets a second without end: more than one process can open. */
 const DEFAULT_NONCES = 1_048_576;
 const DEFAULT_PAST_NONCES = 1_048_576;
 const DEFAULT_RETENTION_MS = 360_000;
 const DEFAULT_PAST_MS = 26 * 3_600_000;
 
-/** The retention is three of four generations, the past 13 of 14: the oldest is let go as a whole. */
+/** The retention is three of four generations, the past 13 of 14: the oldest is dropped as a whole. */
 const GENERATIONS = 4;
 const PAST_GENERATIONS = 14;
 
-/**
- * What a ticket's nonce is remembered for: it opened a link, or it was told why it did not. Each in eight bytes of its
- * own.
- */
+/** What a nonce was used for: to open a link, or for a proof why not. Each has eight bytes of the nonce. */
 export type Use = 'opened' | 'answered';
 
 const OFFSET: Readonly<Record<Use, number>> = { opened: 0, answered: 8 };
@@ -43,11 +40,11 @@ export class ReplayGuard {
   private readonly limits: ReplayGuardLimits;
   private readonly recent: Generations;
   private readonly past: Generations;
-  /** Peer to nonces in `#recent`. */
+  /** Peer to nonces in `recent`. */
   private readonly counts = new Map<string, number>();
-  /** Peer to nonces of each generation of `#recent`, the newest first. */
+  /** Peer to nonces of each generation of `recent`, the newest first. */
   private readonly countsOf: Map<string, number>[] = [];
-  /** Is told of each nonce that is new, to keep it beyond this process. */
+  /** Called for each new nonce, to store it beyond this process. */
   onRemembered: (fingerprint: Fingerprint, now: number) => void = () => {};
 
   constructor(limits: Partial<ReplayGuardLimits> = {}) {
@@ -64,12 +61,12 @@ export class ReplayGuard {
     this.past = new Generations({ spanMs, keep: PAST_GENERATIONS, most: pastNonces });
   }
 
-  /** Nonces remembered, of those that opened and of those that were answered. */
+  /** Nonces remembered, for either use. */
   get size(): number {
     return this.recent.size;
   }
 
-  /** Tickets that were used before this time, milliseconds since 1970, may be forgotten. */
+  /** Tickets that were used before this time, milliseconds since 1970, may be unknown. */
   get pastSince(): number {
     return this.past.since;
   }
@@ -79,26 +76,26 @@ export class ReplayGuard {
     return this.recent.has(fingerprintOf(nonce, use));
   }
 
-  /** Within the past, as far as it reaches. */
+  /** Within the past, as far as it is known. */
   wasUsedBefore(nonce: Buffer, use: Use): boolean {
     const fingerprint = fingerprintOf(nonce, use);
     return this.recent.has(fingerprint) || this.past.has(fingerprint);
   }
 
   /**
-   * Remembers a nonce that was not used yet. False where the memory is full and the peer has its fair share: it is
+   * Remembers a nonce that was not used yet. False if the guard is full and the peer has its fair share: the nonce is
    * not remembered.
-   * @param peer undefined: counts for nobody, and always goes on
+   * @param peer undefined: counts for no peer, and needs no share
    */
   remember(nonce: Buffer, use: Use, peer: string | undefined, now: number): boolean {
     this.turn(now);
-    if (this.size >= this.limits.nonces && !this.mayGoOn(peer)) return false;
+    if (this.size >= this.limits.nonces && !this.mayAdd(peer)) return false;
     this.add(fingerprintOf(nonce, use), now);
     if (peer !== undefined) this.count(peer);
     return true;
   }
 
-  /** What an earlier process remembered, from the oldest on. */
+  /** What an earlier process remembered, the oldest first. */
   restore(fingerprint: Fingerprint, at: number): void {
     this.turn(at);
     this.recent.add(fingerprint, at);
@@ -110,7 +107,7 @@ export class ReplayGuard {
     this.past.since = Math.max(this.past.since, time);
   }
 
-  private mayGoOn(peer: string | undefined): boolean {
+  private mayAdd(peer: string | undefined): boolean {
     if (this.size >= 2 * this.limits.nonces) return false;
     if (peer === undefined) return true;
     const count = this.counts.get(peer) ?? 0;
@@ -149,18 +146,18 @@ export class ReplayGuard {
 interface GenerationOptions {
   /** Of one generation, milliseconds. */
   readonly spanMs: number;
-  /** Generations: what they hold is at least one span younger than all of them. */
+  /** Generations. What is dropped is at least `keep - 1` spans old. */
   readonly keep: number;
-  /** Fingerprints in all, by letting the oldest generations go early. */
+  /** Fingerprints in all; the oldest generations are dropped early for that. */
   readonly most?: number;
 }
 
-/** Fingerprints by their age. A clock that is set back only makes it remember longer. */
+/** Fingerprints by age. If the clock is set back, they are only kept longer. */
 class Generations {
   private readonly options: GenerationOptions;
   /** The newest first. */
   private generations: { readonly began: number; readonly set: FingerprintSet }[] = [];
-  /** All that was added later is still there. */
+  /** All that was added after this is still there. */
   since = Number.NEGATIVE_INFINITY;
 
   constructor(options: GenerationOptions) {
@@ -185,7 +182,7 @@ class Generations {
     else this.begin(now)?.set.add(fingerprint);
   }
 
-  /** Lets go what is too old. Returns how many generations have begun. */
+  /** Drops what is too old. Returns how many generations have begun. */
   turn(now: number): number {
     const began = this.generations[0]?.began;
     if (began !== undefined && now < began + this.options.spanMs) return 0;
@@ -198,7 +195,7 @@ class Generations {
   private begin(began: number): { readonly set: FingerprintSet } | undefined {
     this.generations.unshift({ began, set: new FingerprintSet() });
     const { keep } = this.options;
-    // What the next older one holds came before the oldest that is kept began.
+    // What the dropped one holds was added before the oldest that is kept began.
     const oldest = this.generations[keep - 1];
     if (this.generations.length > keep && oldest !== undefined) this.since = Math.max(this.since, oldest.began);
     this.generations.length = Math.min(this.generations.length, keep);

@@ -1,22 +1,24 @@
 /**
- * Which cipher a client offers: the one that its own machine seals faster with. The exit may be the slower end, but
- * either cipher is fast on a server, and a phone or a small board is seldom one. Pure but for one remembered answer.
+ * Which cipher a client offers: the one with which its own machine is faster. The exit may be the slower end, but
+ * either cipher is fast on a server, and a phone or a small board is seldom an exit. Pure except for one remembered
+ * result.
  */
 import { randomBytes } from 'node:crypto';
 import type { CipherSuite } from './aead.ts';
 import { RecordSealer } from './record-cipher.ts';
 
-/** Enough that the cipher decides and not the call, yet 1 ms at most where AES makes only 20 MB/s. */
+/** Large enough that the cipher dominates and not the call; 1 ms at most if AES runs at only 20 MB/s. */
 const SAMPLE_BYTES = 16_384;
 /** The first warms up. */
 const MIN_ROUNDS = 2;
-/** On a fast machine the best is steady by then; with the warming up they take 2 ms. */
+/** On a fast machine the best is stable by then; with the warm-up they take 2 ms. */
 const MAX_ROUNDS = 24;
-/** Start-up waits for this, on a slow machine a round longer. */
+/** Start-up waits so long, on a slow machine a round longer. */
 const BUDGET_MS = 3;
 /**
- * AES with hardware wins by a third or more once warm, and loses by less than this while cold or crowded; AES without
- * loses by far more, and is the one to avoid: it is slow or leaks through caches (Noise §13).
+ * AES with hardware is faster by a third or more when warm, and slower by less than this when cold or on a busy
+ * machine. AES without hardware is slower by far more and must be avoided: it is slow or leaks through caches (Noise
+ * §13).
  */
 const COLD_HANDICAP = 1.15;
 
@@ -24,8 +26,8 @@ const COLD_HANDICAP = 1.15;
 export function chooseSuite(timeSample: (suite: CipherSuite) => number): CipherSuite {
   let bestChaChaPoly = Number.POSITIVE_INFINITY;
   let bestAesGcm = Number.POSITIVE_INFINITY;
-  // In turns, so that a pause of the machine does not hit one of the two alone. The best of each, because pauses only
-  // add; for the same reason the budget counts the best: a busy machine gets as many rounds as an idle one.
+  // In turns, so that a pause of the machine does not affect only one of the two. The best of each, because pauses only
+  // add time; so the budget also counts the best: a busy machine gets as many rounds as an idle one.
   for (let round = 0; round < MIN_ROUNDS || round * (bestChaChaPoly + bestAesGcm) < BUDGET_MS; round++) {
     if (round === MAX_ROUNDS) break;
     bestChaChaPoly = Math.min(bestChaChaPoly, timeSample('ChaChaPoly'));
@@ -36,7 +38,7 @@ export function chooseSuite(timeSample: (suite: CipherSuite) => number): CipherS
 
 let measured: CipherSuite | undefined;
 
-/** Measures once a process, for 2 to 5 ms. @param now a clock that only rises, ms with fractions */
+/** Measures once per process, for 2 to 5 ms. @param now a clock that only rises, ms with fractions */
 export function preferredSuite(now: () => number): CipherSuite {
   measured ??= measureSuite(now);
   return measured;

@@ -1,6 +1,7 @@
 /**
  * Tickets and proven refusals as bytes (docs/protocol.md §2.2): layout, hints, and what is computed under K, the key
- * that peer and relay share. Pure but for randomness; who may come and what was used is for the opener to know.
+ * that peer and relay share. Pure except for randomness. Which peers are known and which tickets were used is the
+ * opener's concern.
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import nacl from 'tweetnacl';
@@ -23,9 +24,9 @@ const REFUSAL_BYTES = NONCE_BYTES + BOX_OVERHEAD_BYTES + REFUSAL_PAYLOAD_BYTES;
 /** 49 bytes in base64url without padding. */
 const REFUSAL_TEXT_LENGTH = Math.ceil((REFUSAL_BYTES * 4) / 3);
 
-/** Every ticket has exactly as many characters, so that its length tells nothing. */
+/** Every ticket has exactly so many characters, so that its length reveals nothing. */
 export const TICKET_TEXT_LENGTH = (TICKET_BYTES * 4) / 3;
-/** A hint is valid for one epoch; as long as the skew that is allowed, so that a relay needs the hints of three. */
+/** A hint is valid for one epoch: as long as the permitted clock skew, so that a relay needs the hints of three. */
 export const EPOCH_SECONDS = 120;
 
 export type TicketRole = 'client' | 'exit';
@@ -35,8 +36,8 @@ const ROLE_CODE: Readonly<Record<TicketRole, number>> = { client: 1, exit: 2 };
 export interface TicketFields {
   readonly role: TicketRole;
   /**
-   * Of a client, the name of the exit that the link shall lead to; empty for the relay's own. Of an exit, the token of
-   * the call that the link answers; empty for its control link.
+   * Of a client, the name of the exit that it wants; empty for the relay's own. Of an exit, the token of the request
+   * that the link answers; empty for its control link.
    */
   readonly destination: string;
   /** The version of the session protocol that the peer speaks, 0..65535. */
@@ -45,7 +46,7 @@ export interface TicketFields {
   readonly features: number;
 }
 
-/** The parts of a ticket that has been decoded, and of which nothing has been proved. */
+/** The parts of a decoded ticket; nothing is proved yet. */
 export interface SealedTicket {
   readonly hint: bigint;
   /** 24 bytes, random if its peer is honest. */
@@ -59,7 +60,7 @@ export interface OpenedTicket {
   readonly fields: TicketFields;
 }
 
-/** Why a good ticket became no link, as the relay proves it; each has its fault in src/errors.ts. */
+/** Why a valid ticket did not become a link, as the relay proves it; each has its fault in src/errors.ts. */
 export type RefusalReason = 'upgrade-dropped' | 'wrong-path' | 'clock-off' | 'relay-full' | 'too-often';
 
 const REASON_CODE: Readonly<Record<RefusalReason, number>> = {
@@ -72,7 +73,7 @@ const REASON_CODE: Readonly<Record<RefusalReason, number>> = {
 
 export interface Refusal {
   readonly reason: RefusalReason;
-  /** The relay's clock, milliseconds since 1970, with a grain of one second. */
+  /** The relay's clock, milliseconds since 1970, in steps of one second. */
   readonly time: number;
 }
 
@@ -86,7 +87,7 @@ export function sealTicket(sharedKey: Uint8Array, fields: TicketFields, now: num
   return encodeBase64url(Buffer.concat([hintOf(sharedKey, epochOf(seconds)), nonce, box]));
 }
 
-/** Undefined for what cannot be a ticket: one of another length, or in another spelling. */
+/** Undefined for what cannot be a ticket: a text of another length, or in another spelling. */
 export function decodeTicket(text: string): SealedTicket | undefined {
   const bytes = text.length === TICKET_TEXT_LENGTH ? decodeBase64url(text) : undefined;
   if (bytes === undefined) return undefined;
@@ -161,7 +162,7 @@ function decodeDestination(payload: Buffer): string | undefined {
 
 // ── what the relay proves ────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Nobody but peer and relay can compute it, and it says it of this one ticket. */
+/** Only peer and relay can compute it, and it holds for this ticket only. */
 export function rotationProofOf(sharedKey: Uint8Array, nonce: Uint8Array): Buffer {
   return createHmac('sha256', sharedKey).update(ROTATED_LABEL).update(nonce).digest();
 }
@@ -184,9 +185,9 @@ export function sealRefusal(
   return `"${encodeBase64url(Buffer.concat([nonce, box]))}"`;
 }
 
-/** Undefined for an `ETag` that is none, or not about that ticket, and for a reason that this version does not know. */
+/** Undefined for an invalid `ETag`, one for another ticket, and a reason that this version does not know. */
 export function openRefusal(sharedKey: Uint8Array, ticketNonce: Uint8Array, etag: string): Refusal | undefined {
-  // What front ends add comes before and behind: W/"…", "…-gzip".
+  // Front ends add text before and after: W/"…", "…-gzip".
   const [, text = ''] = new RegExp(`^\\s*(?:W/)?"([\\w-]{${REFUSAL_TEXT_LENGTH}})`).exec(etag) ?? [];
   const bytes = text === '' ? undefined : decodeBase64url(text);
   if (bytes === undefined) return undefined;

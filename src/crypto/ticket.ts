@@ -1,13 +1,13 @@
 /**
- * Tickets: the one-time passes in an upgrade's request target (docs/protocol.md, "Tickets"). Sealing for the peer,
- * opening for the relay; the only file of `crypto` that `relay` may import. Pure: milliseconds since 1970 are passed
- * in.
+ * Tickets: one-time credentials in an upgrade's request target (docs/protocol.md, "Tickets"). Peers seal them, the
+ * relay opens them; the only file of `crypto` that `relay` may import. Pure: milliseconds since 1970 are passed in.
  *
- * What a stranger sends costs a base64 decode and three look-ups: the hint, an HMAC that only the two key holders can
- * compute, picks the peer before any box is opened, and changes every two minutes so that it names no one to others.
+ * A stranger's ticket costs a base64 decode and three look-ups. The hint, an HMAC that only the two key holders can
+ * compute, selects the peer before any box is opened. It changes every two minutes, so that it identifies no one to
+ * others.
  */
 import { ClockSearch, type Found } from './clock-search.ts';
-import { KeyTable, type KnownKey, type Peer, placeOf } from './key-table.ts';
+import { KeyTable, type KnownKey, type Peer, peerId } from './key-table.ts';
 import type { Identity } from './keys.ts';
 import { PeerLinkRates } from './peer-link-rates.ts';
 import { ReplayGuard } from './replay-guard.ts';
@@ -29,26 +29,21 @@ export { type Refusal, type RefusalReason, TICKET_TEXT_LENGTH, type TicketFields
 
 /** How far the clocks of peer and relay may be apart, seconds: a laptop without NTP drifts by less in weeks. */
 const MAX_SKEW_SECONDS = 120;
-/** Two tickets of one peer whose errors differ by less have one clock behind them. */
+/** Two tickets of one peer whose errors differ by less come from one clock. */
 const SAME_OFFSET_SECONDS = 30;
 
 /**
- * Of a peer. An invite can have 1,024 sessions, which may all return at once, and again: a network that drops every
- * link after a second is no reason to be slowed, nor are a hundred clients of one invite on a network that drops them
- * every other second.
+ * Of a peer. An invite can have 1,024 sessions, which may all return at once, and again. A client on a network that
+ * drops every link after a second must not be slowed, nor must a hundred clients of one invite whose links last two
+ * seconds.
  */
 const LINK_RATE = { burst: 1_024, perSecond: 50 };
-/** Of an exit: one control link, which is dialled again with pauses. What answers a call that waits is not counted. */
+/** Of an exit: one control link, which is dialled again with pauses. Answers to pending requests are not counted. */
 const CONTROL_RATE = { burst: 64, perSecond: 4 };
-/**
- * Proofs for one peer: each costs less than it took to open the ticket. Beyond it the peer sees what strangers see.
- */
+/** Proofs for one peer: each costs less than opening the ticket. Beyond, the peer gets what strangers get. */
 const PROOF_RATE = { burst: 1_024, perSecond: 100 };
 
-/**
- * Set by the peer: a web page will use the ticket, so the request may have an `Origin`. Of all tickets only these
- * open to browsers.
- */
+/** Set by the peer: a web page will use the ticket. Only a request with such a ticket may have an `Origin`. */
 export const PAGE_FEATURE = 0x8000;
 
 /** The peer's side. Computes the shared key once, so that a ticket costs no public-key work. */
@@ -60,7 +55,7 @@ export class TicketSealer {
   }
 
   /**
-   * A new ticket, good for one link until two minutes after `now` by the relay's clock.
+   * A new ticket, valid for one link until two minutes after `now` by the relay's clock.
    * @param now milliseconds since 1970; a peer that knows better than its clock may correct it
    * @throws RangeError for fields out of range
    */
@@ -68,22 +63,22 @@ export class TicketSealer {
     return sealTicket(this.sharedKey, fields, now);
   }
 
-  /** What only the relay can say to a ticket of ours: that its keys were rotated. 32 bytes. */
+  /** The relay's proof to this ticket that its keys were rotated, 32 bytes. */
   rotationProof(ticket: string): Buffer {
     return rotationProofOf(this.sharedKey, nonceOf(ticket));
   }
 
-  /** Why the relay made no link of a ticket of ours, if the `ETag` of its answer proves it. */
+  /** Why the relay made no link of this ticket, if the `ETag` of its answer proves it. */
   refusalIn(etag: string, ticket: string): Refusal | undefined {
     return openRefusal(this.sharedKey, nonceOf(ticket), etag);
   }
 }
 
 /**
- * Why a ticket does not open. `malformed`: no ticket at all. `unknown`: no peer of ours, or a clock more than an
- * epoch off. `forged`: a hint of ours with a box that is not. `unsupported`: of another version, or with fields out of
- * range. `misplaced`: a role or a destination that the peer may not have. `from-page`: a web page that the peer did
- * not mean. `late`, `early`: a clock too far off. `replayed`: used before. The others are those that are proved to the
+ * Why a ticket does not open. `malformed`: not a ticket. `unknown`: not of a known peer, or its clock is wrong by more
+ * than an epoch. `forged`: a known peer's hint with another box. `unsupported`: of another version, or with fields out
+ * of range. `misplaced`: a role or a destination that the peer may not have. `from-page`: a web page sent a ticket that
+ * is not for one. `late`, `early`: the clock is too far off. `replayed`: used before. The others are proved to the
  * peer.
  */
 export type TicketRefusal =
@@ -103,19 +98,17 @@ export type TicketDecision =
       readonly admitted: true;
       readonly peer: string;
       readonly fields: TicketFields;
-      /**
-       * Only where the keys that it was sealed to are retired: its link leads nowhere, but the peer may be told why.
-       */
+      /** Set if the ticket was sealed to retired keys: its link serves only to tell the peer so. */
       readonly rotationProof?: Buffer;
     }
   | {
       readonly admitted: false;
       readonly reason: TicketRefusal;
-      /** The peer's name where the box proved it; for logs, never for the answer to the asker. */
+      /** The peer's name if the box proved it; only for logs, never for the answer. */
       readonly peer?: string;
       /** For `late` and `early`: the peer's clock less this one, seconds. */
       readonly offset?: number;
-      /** The `ETag` that tells the peer, and nobody else, of the reason. */
+      /** The `ETag` that tells the reason to this peer only. */
       readonly etag?: string;
     };
 
@@ -123,17 +116,17 @@ export type TicketDecision =
 export interface TicketRequest {
   /** It came from a web page, which only tickets with PAGE_FEATURE may. */
   readonly fromPage?: boolean;
-  /** It cannot become a link, however good its ticket. */
+  /** Why it cannot become a link even with a valid ticket. */
   readonly obstacle?: Exclude<RefusalReason, 'clock-off' | 'too-often'> | undefined;
 }
 
 export interface TicketOpenerOptions {
-  /** The relay has other keys by now: verdicts hold the proof of that. */
+  /** The relay has other keys now: decisions hold the proof of that. */
   readonly retired?: boolean;
-  /** Several openers, and several processes after each other, may have one. */
+  /** Several openers may share one, and one process may restore that of another. */
   readonly replays?: ReplayGuard;
-  /** A call of that exit waits for a link with this token, for which the relay itself has asked. */
-  readonly isAwaited?: (exit: string, token: string) => boolean;
+  /** That exit has a pending request of the relay with this token. */
+  readonly isRequested?: (exit: string, token: string) => boolean;
 }
 
 /** A peer whose clock is wrong was found in the background. */
@@ -143,17 +136,17 @@ export interface WrongClock {
   readonly offset: number;
 }
 
-/** A ticket of ours whose box has been opened. */
-interface Judged {
+/** A known peer's ticket whose box has been opened. */
+interface PeerTicket {
   readonly known: KnownKey;
   readonly peer: string;
   readonly nonce: Buffer;
   readonly opened: OpenedTicket;
-  /** By how much the peer's clock is known to be off, where that alone made the hint known, seconds. */
+  /** By how much the peer's clock is known to be off, seconds, if the hint was found only by that. */
   readonly expectedOffset: number | undefined;
 }
 
-/** The relay's side: who may come, as what and where to, and which tickets have been used. */
+/** The relay's side: which peers are known, what their tickets may say, and which have been used. */
 export class TicketOpener {
   private readonly keys: KeyTable;
   private readonly replays: ReplayGuard;
@@ -162,16 +155,16 @@ export class TicketOpener {
   private readonly controls = new PeerLinkRates(CONTROL_RATE);
   private readonly proofs = new PeerLinkRates(PROOF_RATE);
   private readonly retired: boolean;
-  private readonly isAwaited: (exit: string, token: string) => boolean;
+  private readonly isRequested: (exit: string, token: string) => boolean;
   private list: readonly Peer[] = [];
   private sweptAt = 0;
 
   constructor(relay: Identity, options: TicketOpenerOptions = {}) {
-    const { retired = false, replays = new ReplayGuard(), isAwaited = () => false } = options;
+    const { retired = false, replays = new ReplayGuard(), isRequested = () => false } = options;
     this.keys = new KeyTable(relay);
     this.replays = replays;
     this.retired = retired;
-    this.isAwaited = isAwaited;
+    this.isRequested = isRequested;
     if (!retired) this.clocks = new ClockSearch(() => this.keys.keys);
   }
 
@@ -181,30 +174,30 @@ export class TicketOpener {
   }
 
   /**
-   * Replaces the relay's own list; whoever is missing is locked out at once. A new key costs 0.07 ms once, a known one
-   * nothing. Of several peers with one key, role and destination the last gives its name.
+   * Replaces the relay's own list. Missing peers are locked out at once. A new key costs 0.07 ms, a known one nothing.
+   * Of several peers with one key, role and destination the last gives its name.
    */
   setPeers(peers: Iterable<Peer>): void {
     const before = this.list;
     this.list = [...peers];
     for (const peer of this.list) this.add(peer);
-    const kept = new Set(this.list.map(placeOf));
-    for (const peer of before) if (!kept.has(placeOf(peer))) this.remove(peer);
+    const kept = new Set(this.list.map(peerId));
+    for (const peer of before) if (!kept.has(peerId(peer))) this.remove(peer);
   }
 
-  /** Lets one more in, beside the list, unless its key is none (`isPublicKey`). A new key costs 0.07 ms. */
+  /** Adds a peer beside the list, if its key is valid (`isPublicKey`). A new key costs 0.07 ms. */
   add(peer: Peer): void {
     this.keys.add(peer);
   }
 
-  /** Locks out what was added with this key, role and destination; what else the key may do stays. */
+  /** Removes what was added with this key, role and destination; what else the key may do stays. */
   remove(peer: Peer): void {
     const gone = this.keys.remove(peer);
     if (gone !== undefined) this.clocks?.forget(gone);
   }
 
   /**
-   * Opens a ticket, and uses it up if it admits.
+   * Opens a ticket, and uses it up if it is admitted.
    * @param now milliseconds since 1970
    */
   open(text: string, now: number, { fromPage = false, obstacle }: TicketRequest = {}): TicketDecision {
@@ -221,13 +214,13 @@ export class TicketOpener {
     if (peer === undefined) return { admitted: false, reason: 'misplaced', peer: known.anyName };
     if (fromPage && (opened.fields.features & PAGE_FEATURE) === 0)
       return { admitted: false, reason: 'from-page', peer };
-    return this.judge({ known, peer, nonce: ticket.nonce, opened, expectedOffset: offset }, now, obstacle);
+    return this.decide({ known, peer, nonce: ticket.nonce, opened, expectedOffset: offset }, now, obstacle);
   }
 
-  /** A ticket that nobody knows may be of a peer whose clock is wrong: `findClocks` will look for it. */
-  wantClock(text: string, now: number): void {
+  /** A ticket with an unknown hint may be of a peer whose clock is wrong: `findClocks` searches for it. */
+  searchClock(text: string, now: number): void {
     const ticket = decodeTicket(text);
-    if (ticket !== undefined) this.clocks?.want(ticket, now);
+    if (ticket !== undefined) this.clocks?.add(ticket, now);
   }
 
   /** Whether there is anything for `findClocks` to do. */
@@ -236,7 +229,7 @@ export class TicketOpener {
   }
 
   /**
-   * Looks for the peers of tickets that nobody's hint fitted, for so many hints, 2.5 µs each. Nobody waits for it.
+   * Searches for the peers of tickets with unknown hints, for so many hints, 2.5 µs each. In the background.
    * @param now milliseconds since 1970
    */
   findClocks(hints: number, now: number): WrongClock[] {
@@ -248,10 +241,10 @@ export class TicketOpener {
     return known === undefined ? this.clocks?.find(hint, now) : { known };
   }
 
-  private judge(ticket: Judged, now: number, obstacle: TicketRequest['obstacle']): TicketDecision {
+  private decide(ticket: PeerTicket, now: number, obstacle: TicketRequest['obstacle']): TicketDecision {
     const { known, peer, nonce, opened } = ticket;
     const offset = opened.seconds - Math.floor(now / 1000);
-    if (Math.abs(offset) > MAX_SKEW_SECONDS) return this.refuseClock(ticket, offset, now);
+    if (Math.abs(offset) > MAX_SKEW_SECONDS) return this.rejectClock(ticket, offset, now);
     if (this.replays.wasUsed(nonce, 'opened')) return { admitted: false, reason: 'replayed', peer };
     const reason = obstacle ?? (this.useUp(ticket, now) ? undefined : 'too-often');
     if (reason !== undefined) return { admitted: false, reason, peer, ...this.proof(ticket, reason, now) };
@@ -259,35 +252,35 @@ export class TicketOpener {
     return { admitted: true, peer, fields: opened.fields, ...proof };
   }
 
-  private refuseClock(ticket: Judged, offset: number, now: number): TicketDecision {
+  private rejectClock(ticket: PeerTicket, offset: number, now: number): TicketDecision {
     const { peer, expectedOffset, nonce } = ticket;
     const common = { admitted: false, reason: offset < 0 ? 'late' : 'early', peer, offset } as const;
-    // An old ticket that somebody has kept must not show that a relay is here.
+    // An old ticket that someone has recorded must not show that a relay is here.
     const isFresh = expectedOffset === undefined || Math.abs(offset - expectedOffset) <= SAME_OFFSET_SECONDS;
     if (!isFresh || this.mayBeOld(nonce, ticket.opened)) return common;
-    if (expectedOffset !== undefined) this.clocks?.note(ticket.known, offset, now);
+    if (expectedOffset !== undefined) this.clocks?.setOffset(ticket.known, offset, now);
     return { ...common, ...this.proof(ticket, 'clock-off', now) };
   }
 
-  /** It may have been used when it was fresh, if it ever was. */
+  /** It may have been used when it was fresh. */
   private mayBeOld(nonce: Buffer, { seconds }: OpenedTicket): boolean {
     const isForgotten = (seconds - MAX_SKEW_SECONDS) * 1000 < this.replays.pastSince;
     return isForgotten || this.replays.wasUsedBefore(nonce, 'opened');
   }
 
-  /** Once for a ticket, so that whoever has seen it pass learns nothing by it. */
-  private proof({ known, peer, nonce }: Judged, reason: RefusalReason, now: number): { etag?: string } {
+  /** Once for each ticket, so that someone who has recorded it learns nothing from it. */
+  private proof({ known, peer, nonce }: PeerTicket, reason: RefusalReason, now: number): { etag?: string } {
     if (this.replays.wasUsedBefore(nonce, 'answered') || !this.proofs.take(peer, now)) return {};
     if (!this.replays.remember(nonce, 'answered', peer, now)) return {};
     return { etag: sealRefusal(known.sharedKey, nonce, reason, now) };
   }
 
-  /** False where the peer has to wait. */
-  private useUp({ peer, nonce, opened }: Judged, now: number): boolean {
+  /** False if the peer must wait. */
+  private useUp({ peer, nonce, opened }: PeerTicket, now: number): boolean {
     const { role, destination } = opened.fields;
-    if (role === 'exit' && destination !== '' && this.isAwaited(peer, destination)) {
-      // The relay has asked for it, and its token is good once. It is remembered all the same, so that it never opens
-      // to another.
+    if (role === 'exit' && destination !== '' && this.isRequested(peer, destination)) {
+      // The relay has requested it, and its token is valid once. The ticket is remembered all the same, so that it
+      // opens to no other link.
       this.replays.remember(nonce, 'opened', undefined, now);
       return true;
     }
@@ -295,7 +288,7 @@ export class TicketOpener {
     return rates.take(peer, now) && this.replays.remember(nonce, 'opened', peer, now);
   }
 
-  /** One ticket proves nothing: it may be an old one. The next by the same clock is believed. */
+  /** One ticket proves nothing: it may be an old one. The next one from the same clock counts. */
   private learnOffset({ known, ticket, seconds }: Found, now: number): WrongClock | undefined {
     const opened = openTicket(known.sharedKey, ticket);
     if (typeof opened === 'string' || this.mayBeOld(ticket.nonce, opened)) return undefined;
@@ -303,7 +296,7 @@ export class TicketOpener {
     const peer = known.nameFor(opened.fields) ?? known.anyName;
     if (!this.replays.remember(ticket.nonce, 'answered', peer, now)) return undefined;
     const offset = opened.seconds - seconds;
-    this.clocks?.note(known, offset, now);
+    this.clocks?.setOffset(known, offset, now);
     return { peer, offset };
   }
 
@@ -315,8 +308,7 @@ export class TicketOpener {
 }
 
 /**
- * The relay's keys, the present ones first, then those that it has retired: a ticket opens with one of them or with
- * none.
+ * Tries the relay's current keys first, then those that it has retired: a ticket opens with one of them or with none.
  */
 export function openWithAny(
   openers: readonly TicketOpener[],
@@ -324,14 +316,14 @@ export function openWithAny(
   now: number,
   request: TicketRequest = {},
 ): TicketDecision {
-  let verdict: TicketDecision = { admitted: false, reason: 'unknown' };
+  let decision: TicketDecision = { admitted: false, reason: 'unknown' };
   for (const opener of openers) {
-    verdict = opener.open(text, now, request);
-    if (verdict.admitted || verdict.reason !== 'unknown') return verdict;
+    decision = opener.open(text, now, request);
+    if (decision.admitted || decision.reason !== 'unknown') return decision;
   }
-  // Not for those with an old invite: they have more to mend than a clock.
-  openers[0]?.wantClock(text, now);
-  return verdict;
+  // Not for those with an old invite: they need a new one anyway.
+  openers[0]?.searchClock(text, now);
+  return decision;
 }
 
 function nonceOf(ticket: string): Buffer {

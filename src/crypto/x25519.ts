@@ -1,6 +1,6 @@
 /**
- * X25519 (RFC 7748) in the form in which Noise wants its DH functions (Noise rev 34, §4.1 and §12.1), through
- * node:crypto. Private keys stay KeyObjects from first to last: importing one costs as much as twenty exchanges.
+ * X25519 (RFC 7748) as the DH functions of Noise (Noise rev 34, §4.1 and §12.1), through node:crypto. Private keys stay
+ * KeyObjects: importing one costs as much as twenty exchanges.
  */
 import {
   createPrivateKey,
@@ -33,16 +33,17 @@ export interface DhFunctions {
 }
 
 /**
- * Both halves come out as JWK and the private one goes in again, 35 µs for a reason: exporting a KeyObject that
- * `generateKeyPairSync` made can hang the process for good. The export holds the key's lock while it allocates; if that
- * starts a garbage collection, the finalizer of the job that made the key waits for the same lock in the same thread
- * (node 20.20 hung in four runs of ten, after 2,600 to 7,500 keys; `~KeyPairGenConfig` of later ones has the lock too).
+ * Both halves are generated as JWK, and the private one is imported again. The 35 µs avoid a deadlock in Node:
+ * exporting a KeyObject that `generateKeyPairSync` made can hang the process. The export holds the key's lock while it
+ * allocates; if that starts a garbage collection, the finalizer of the job that made the key waits for the same lock in
+ * the same thread (node 20.20 hung in four runs of ten, after 2,600 to 7,500 keys; `~KeyPairGenConfig` of later
+ * releases has the lock too).
  */
 const AS_JWK = { publicKeyEncoding: { format: 'jwk' }, privateKeyEncoding: { format: 'jwk' } };
 
 export const x25519: DhFunctions = {
   generateKeyPair() {
-    // @types/node does not know that the encodings change what is returned.
+    // @types/node does not know that the encodings change the result.
     const { publicKey, privateKey } = generateKeyPairSync('x25519', AS_JWK) as unknown as Record<string, JsonWebKey>;
     if (publicKey === undefined || privateKey === undefined) throw new TypeError('no JWK');
     return { publicKey: publicBytes(publicKey), privateKey: createPrivateKey({ key: privateKey, format: 'jwk' }) };
@@ -52,7 +53,7 @@ export const x25519: DhFunctions = {
   },
 };
 
-/** A long-term pair from its 32-byte secret. Takes up to a millisecond: once a process, not once a handshake. */
+/** A long-term pair from its 32-byte secret. Takes up to a millisecond: once per process, not once per handshake. */
 export function importKeyPair(secret: Uint8Array): DhKeyPair {
   if (secret.length !== DH_BYTES) throw new RangeError(`a secret has ${DH_BYTES} bytes`);
   const pkcs8 = Buffer.concat([PKCS8_PREFIX, secret]);
@@ -61,7 +62,7 @@ export function importKeyPair(secret: Uint8Array): DhKeyPair {
   return { publicKey: publicBytes(createPublicKey(privateKey).export({ format: 'jwk' })), privateKey };
 }
 
-/** JWK (RFC 8037) costs a tenth of DER: OpenSSL 3 tries one decoder after the other for that. */
+/** JWK (RFC 8037) costs a tenth of DER, for which OpenSSL 3 tries one decoder after the other. */
 function importPublicKey(bytes: Uint8Array): KeyObject {
   const x = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64url');
   return createPublicKey({ key: { kty: 'OKP', crv: 'X25519', x }, format: 'jwk' });

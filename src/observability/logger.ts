@@ -1,6 +1,6 @@
 /**
- * What may be logged, by whoever is handed a logger: names of access entries, addresses of peers, counts, faults. Never
- * a secret, an invite, a ticket or a request target (a ticket is in it); never a destination above `debug`.
+ * What may be logged: names of access entries, addresses of peers, counts, faults. Never a secret, an invite, a ticket
+ * or a request target (a ticket is in it); never a destination above `debug`.
  */
 
 /** Of pino, for example. */

@@ -167,7 +167,7 @@ export class HeldClients {
     return hasShare(held, linksFree() - this.count);
   }
 
-  /** The client has gone. The slot at its exit stays taken until that has answered: it dials for nobody now. */
+  /** The client has gone. The slot at its exit stays taken until that has answered: it still dials. */
   private abandon(request: RendezvousRequest): void {
     if (request.token === undefined) this.settle(request);
     request.isAbandoned = true;

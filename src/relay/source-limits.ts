@@ -1,9 +1,9 @@
 /**
- * Where connections come from, and which sources knock too often: pure, with time passed in. Whoever has no ticket has
- * no name but an address, so this is all that a relay can hold against a stranger.
+ * Which source an address belongs to, and which sources are under a penalty: pure, with time passed in. A client
+ * without a ticket has no name, so that a relay can limit it only by its address.
  *
- * Every connection that ends without having become a link counts, whatever was asked on it: if only refused tickets
- * counted, the difference would tell a prober that tickets are judged here.
+ * Every connection that ends without becoming a link counts, whatever its request was. If only rejected tickets
+ * counted, a prober could learn from the difference that this server checks tickets.
  */
 import { LockOut, type LockOutLimits } from '../limits/lock-out.ts';
 import { type RateLimit, TokenBucket } from '../limits/token-bucket.ts';
@@ -23,18 +23,15 @@ const PENALTIES: LockOutLimits = {
   /** 0.2 KB each. An attacker with more networks than that is limited only by the bound on all connections. */
   maxSources: 4_096,
 };
-/**
- * Connections of a source under a penalty that are heard all the same: one of them may have a ticket. Over TLS 2 ms
- * each.
- */
-const KNOCKS: RateLimit = { perSecond: 10, burst: 10 };
+/** Connections of a source under a penalty that are served: one of them may have a ticket. Over TLS 2 ms each. */
+const SERVED_RATE: RateLimit = { perSecond: 10, burst: 10 };
 /** Of all such sources: a twelfth of a core. */
-const ALL_KNOCKS: RateLimit = { perSecond: 40, burst: 40 };
+const ALL_SERVED_RATE: RateLimit = { perSecond: 40, burst: 40 };
 
 /** Times are milliseconds of any clock that does not run backwards. */
 export class SourcePenalties {
-  private readonly lockOut = new LockOut(PENALTIES, (now) => new TokenBucket(KNOCKS, now));
-  private allKnocks: TokenBucket | undefined;
+  private readonly lockOut = new LockOut(PENALTIES, (now) => new TokenBucket(SERVED_RATE, now));
+  private allServed: TokenBucket | undefined;
 
   /** How many sources are remembered, at most 4,096. */
   get size(): number {
@@ -45,24 +42,21 @@ export class SourcePenalties {
     return this.lockOut.isLocked(source, now);
   }
 
-  /**
-   * Whether one more connection of a blocked source may be heard now, and takes that turn. A source that is not blocked
-   * always may.
-   */
-  mayKnock(source: string, now: number): boolean {
+  /** Whether one more connection of a source may be served now; if so, it counts. Without a penalty always. */
+  mayServe(source: string, now: number): boolean {
     if (!this.isBlocked(source, now)) return true;
-    this.allKnocks ??= new TokenBucket(ALL_KNOCKS, now);
-    const knocks = this.lockOut.memoOf(source, now);
-    return !this.allKnocks.isEmpty(now) && knocks.acquire(now) && this.allKnocks.acquire(now);
+    this.allServed ??= new TokenBucket(ALL_SERVED_RATE, now);
+    const served = this.lockOut.memoOf(source, now);
+    return !this.allServed.isEmpty(now) && served.acquire(now) && this.allServed.acquire(now);
   }
 
-  /** A connection has ended without becoming a link. Returns the penalty that this begins, in milliseconds, or 0. */
+  /** A connection has ended without becoming a link. Returns the length of the penalty that begins, ms, or 0. */
   fail(source: string, now: number): number {
-    // What was under way when the penalty began ends during it, and is not held against the source twice.
+    // Connections that were open when the penalty began end during it, and must not count again.
     return this.isBlocked(source, now) ? 0 : this.lockOut.fail(source, now).waitMs;
   }
 
-  /** A ticket was good: the source has a peer that we know. */
+  /** A ticket was valid: a known peer is at that source. */
   clear(source: string): void {
     this.lockOut.clear(source);
   }

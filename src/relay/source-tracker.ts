@@ -47,7 +47,7 @@ export class SourceTracker {
     if (source === undefined) return { source };
     const isExit = this.linked.get(source)?.exitFailures !== undefined;
     if (!this.penalties.isBlocked(source, this.clock.now())) return { source, isExit };
-    return { source, isExit, mayBegin: (now) => this.penalties.mayKnock(source, now) };
+    return { source, isExit, mayBegin: (now) => this.penalties.mayServe(source, now) };
   }
 
   /**

@@ -1,18 +1,17 @@
 /**
- * Edits inside one table of `access.toml`, as text: comments and order stay. Pure; whether the outcome is what it
- * should be, its caller sees by parsing it again.
+ * Edits inside one table of `access.toml`, as text: comments and order stay. Pure. The caller checks the result by
+ * parsing it again.
  */
 import { formatLimit, type LimitName } from './access-limits.ts';
 
 /** The lines of a table, without its header. */
 type Lines = readonly string[];
 
-/** With these rules more, and those less; the texts of the others stay as they are. */
+/** Adds and removes rules; the text of the others stays as it is. */
 export function editAllow(lines: Lines, more: readonly string[], less: readonly string[]): Lines {
   if (more.length === 0 && less.length === 0) return lines;
   const first = indexOfKey(lines, 'allow');
-  if (first === -1)
-    return more.length === 0 ? lines : insertBehindKey(lines, `allow = [${more.map(quote).join(', ')}]`);
+  if (first === -1) return more.length === 0 ? lines : insertAfterKey(lines, `allow = [${more.map(quote).join(', ')}]`);
   const text = lines.slice(first).join('\n');
   const list = readList(text);
   if (list === undefined) return lines;
@@ -22,7 +21,7 @@ export function editAllow(lines: Lines, more: readonly string[], less: readonly 
   return [...lines.slice(0, first), ...changed.split('\n')];
 }
 
-/** With another value; undefined: without the limit. */
+/** Sets a limit; undefined removes it. */
 export function editLimit(lines: Lines, name: LimitName, value: number | undefined): Lines {
   const at = indexOfKey(lines, name);
   if (at === -1) return value === undefined ? lines : insertAtEnd(lines, formatLimit(name, value));
@@ -39,7 +38,7 @@ interface Value {
   readonly end: number;
 }
 
-/** The texts of the first list; undefined where it holds anything else, or does not end. */
+/** The texts of the first list; undefined if it holds anything else, or does not end. */
 function readList(text: string): { readonly values: readonly Value[]; readonly open: number } | undefined {
   const open = text.indexOf('[');
   const token = /\s+|,|#[^\n]*|"((?:[^"\\\n]|\\.)*)"|'([^'\n]*)'|\]/y;
@@ -63,15 +62,15 @@ function removeValues(
   let changed = text;
   for (const { value, start, end } of values.toReversed()) {
     if (!less.includes(value)) continue;
-    const behind = changed.slice(end).replace(/^[ \t]*,[ \t]*/, '');
-    // The last one's comma may be in front of it.
-    const before = changed.slice(0, start).replace(behind.startsWith(']') ? /,[ \t]*$/ : /$/, '');
-    changed = withoutBlankLine(before + behind, before.length);
+    const after = changed.slice(end).replace(/^[ \t]*,[ \t]*/, '');
+    // The comma of the last one may be before it.
+    const before = changed.slice(0, start).replace(after.startsWith(']') ? /,[ \t]*$/ : /$/, '');
+    changed = withoutBlankLine(before + after, before.length);
   }
   return changed;
 }
 
-/** Without the line at that place, if nothing is left on it. */
+/** Removes the line at that place if it is blank. */
 function withoutBlankLine(text: string, at: number): string {
   const start = text.lastIndexOf('\n', at - 1) + 1;
   const end = text.indexOf('\n', at);
@@ -85,7 +84,7 @@ function addValues(text: string, kept: number, more: readonly string[]): string 
   if (list === undefined) return text;
   const last = list.values.at(-1);
   const added = more.map(quote).join(', ');
-  // Before a comma that follows the last one already.
+  // Before a comma that already follows the last one.
   if (kept > 0 && last !== undefined) return `${text.slice(0, last.end)}, ${added}${text.slice(last.end)}`;
   return `${text.slice(0, list.open + 1)}${added}${text.slice(list.open + 1)}`;
 }
@@ -94,7 +93,7 @@ function indexOfKey(lines: Lines, key: string): number {
   return lines.findIndex((line) => new RegExp(`^\\s*(?:${key}|"${key}"|'${key}')\\s*=`).test(line));
 }
 
-function insertBehindKey(lines: Lines, line: string): Lines {
+function insertAfterKey(lines: Lines, line: string): Lines {
   return lines.toSpliced(indexOfKey(lines, 'key') + 1, 0, line);
 }
 

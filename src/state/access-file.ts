@@ -1,4 +1,6 @@
-/** `access.toml` in a state directory: read it, and change it without losing what another process changes meanwhile. */
+/**
+ * `access.toml` in a state directory: reads it, and changes it without losing what other processes change meanwhile.
+ */
 
 import type { PublicIdentity } from '../crypto/keys.ts';
 import { WstunError } from '../errors.ts';
@@ -17,7 +19,7 @@ import type { StateDir } from './state-dir.ts';
 
 export const ACCESS_FILE_NAME = 'access.toml';
 
-/** A list that was emptied on purpose, where nothing else is left to show that. */
+/** The text of a list that was emptied on purpose. */
 const NOBODY = '# nobody\n';
 
 export class AccessFile<R> {
@@ -40,8 +42,8 @@ export class AccessFile<R> {
   }
 
   /**
-   * Of a file without a word in it nobody can say whether that is meant: an editor on a full disk, or a script between
-   * its `>` and its first line, leaves the same. So it is no list.
+   * A file without any text is not a list, because it may be an accident: an editor on a full disk, or a script between
+   * its `>` and its first line, leaves the same.
    * @throws WstunError access-malformed, naming file and line
    */
   parse(text: string): readonly ListedEntry<R>[] {
@@ -59,7 +61,7 @@ export class AccessFile<R> {
   async add(entry: AccessEntry): Promise<void> {
     await this.state.locked(async () => {
       const text = await this.readText();
-      // One that was emptied is begun anew.
+      // A file without any text is started anew.
       const before = text?.trim() === '' ? undefined : text;
       await this.state.write(
         ACCESS_FILE_NAME,
@@ -68,7 +70,7 @@ export class AccessFile<R> {
     });
   }
 
-  /** The entry as it is from now on. @throws WstunError name-unknown, access-malformed, state-unusable */
+  /** Returns the new entry. @throws WstunError name-unknown, access-malformed, state-unusable */
   async replaceKey(name: string, key: PublicIdentity): Promise<AccessEntry> {
     return await this.state.locked(async () => {
       const before = (await this.readText()) ?? '';

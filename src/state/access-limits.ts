@@ -1,22 +1,22 @@
 /**
- * The limits of an access entry as `access.toml` and `wstun access add` write them: parsed strictly, and written again.
- * Pure.
+ * The limits of an access entry, as `access.toml` and `wstun access add` have them: parses them strictly, and writes
+ * them. Pure.
  */
 import { WstunError } from '../errors.ts';
 import { BYTE_UNITS, inRange, RATE_UNITS, readUnits, writeUnits } from './units.ts';
 
-/** A person's devices, each with a session that the exit still holds for dead when the next one comes (45 s). */
+/** For a person's devices, each with a dead session that the exit still keeps when the next one begins (45 s). */
 export const DEFAULT_SESSIONS = 8;
 const MAX_SESSIONS = 1024;
 
-/** Bits a second: a page would take minutes, but no stream is given up meanwhile. */
+/** Bits a second: a web page would take minutes, but no stream would be closed meanwhile. */
 const MIN_RATE_BITS_PER_SECOND = 8_000;
 const MAX_RATE_BITS_PER_SECOND = 100_000_000_000;
 
 const MIN_QUOTA_BYTES = 1_000;
 const MAX_QUOTA_BYTES = 1_000 * 1_000_000_000_000;
 
-/** What is not there is not limited; `sessions` is then DEFAULT_SESSIONS. */
+/** What is missing has no limit, except `sessions`: its default is DEFAULT_SESSIONS. */
 export interface EntryLimits {
   /** At once, 1 to 1024. */
   readonly sessions?: number;
@@ -29,7 +29,7 @@ export interface EntryLimits {
 export type LimitName = keyof EntryLimits;
 
 interface LimitForm {
-  /** Undefined where the value has another form. */
+  /** Undefined if the value has another form. */
   read(value: unknown): number | undefined;
   write(value: number): number | string;
   readonly form: string;
@@ -63,14 +63,17 @@ export function parseLimit(name: LimitName, value: unknown): number {
   return parsed;
 }
 
-/** Undefined where no limit is given. @throws WstunError bad-option, naming the option */
+/** Undefined if no limit is given. @throws WstunError bad-option, naming the option */
 export function parseLimitOptions(options: Readonly<Partial<Record<LimitName, string>>>): EntryLimits | undefined {
   const given = LIMIT_NAMES.filter((name) => options[name] !== undefined);
   if (given.length === 0) return undefined;
   return Object.fromEntries(given.map((name) => [name, parseOption(name, options[name] ?? '')]));
 }
 
-/** What is to change, and to what: undefined for `none`, no limit. @throws WstunError bad-option, naming the option */
+/**
+ * The limits to change, with their new values: undefined for `none`, no limit. @throws WstunError bad-option, naming
+ * the option
+ */
 export function parseLimitChanges(
   options: Readonly<Partial<Record<LimitName, string>>>,
 ): ReadonlyMap<LimitName, number | undefined> {

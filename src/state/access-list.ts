@@ -1,6 +1,6 @@
 /**
- * The text of `access.toml`: who may come, and what is open to them. Parses and edits; edits keep comments and order,
- * and are parsed again before anyone sees them. Pure; a function that is passed in parses rules.
+ * The text of `access.toml`: which peers have access, and to what. Parses and edits it. Edits keep comments and order,
+ * and are parsed again before they are returned. Pure; a function that is passed in parses rules.
  */
 import { parse, TomlError } from 'smol-toml';
 import { formatPublicIdentity, type PublicIdentity, parsePublicIdentity } from '../crypto/keys.ts';
@@ -9,9 +9,9 @@ import { WstunError } from '../errors.ts';
 import { editAllow, editLimit } from './access-edit.ts';
 import { type EntryLimits, formatLimits, LIMIT_NAMES, type LimitName, parseLimit } from './access-limits.ts';
 
-/** For each the relay holds a shared key and three hints: 1 KB, and 0.07 ms once. */
+/** For each the relay keeps a shared key and three hints: 1 KB, and 0.07 ms once. */
 const MAX_ENTRIES = 10_000;
-/** Every dial looks through them. */
+/** Every dial checks all of them. */
 const MAX_RULES = 256;
 
 const KEYS: readonly string[] = ['key', 'role', 'allow', ...LIMIT_NAMES];
@@ -39,7 +39,7 @@ export interface AccessEntry {
   readonly name: string;
   readonly key: PublicIdentity;
   readonly role: AccessRole;
-  /** Empty for an exit, which dials by itself. */
+  /** Empty for an exit, which has its own rules. */
   readonly allow: readonly string[];
   readonly limits?: EntryLimits;
 }
@@ -49,7 +49,7 @@ export interface ListedEntry<R> extends AccessEntry {
   readonly rules: readonly R[];
 }
 
-/** Throws a WstunError (bad-rule) for a rule that cannot be. */
+/** Throws a WstunError (bad-rule) for an invalid rule. */
 export type RuleParser<R> = (rule: string) => R;
 
 /**
@@ -71,7 +71,7 @@ export function parseAccessList<R>(text: string, parseRule: RuleParser<R>): List
 }
 
 /**
- * The text with one entry more, at its end. `text` is undefined where there is no file yet.
+ * Adds an entry at the end of the text. `text` is undefined if there is no file yet.
  * @throws WstunError bad-name, name-taken, bad-key (another entry has it), bad-rule, access-malformed
  */
 export function addEntry(text: string | undefined, entry: AccessEntry, parseRule: RuleParser<unknown>): string {
@@ -90,7 +90,7 @@ export function addEntry(text: string | undefined, entry: AccessEntry, parseRule
 }
 
 /**
- * The text with another key for that name, and nothing else changed.
+ * Replaces the key of that name, and changes nothing else.
  * @throws WstunError name-unknown, access-malformed
  */
 export function replaceKey(text: string, name: string, key: PublicIdentity, parseRule: RuleParser<unknown>): string {
@@ -106,17 +106,17 @@ export function replaceKey(text: string, name: string, key: PublicIdentity, pars
   return verified(changed.join('\n'), rest, parseRule);
 }
 
-/** What is to be another; what is not named stays. */
+/** What is to change; the rest stays. */
 export interface EntryChange {
   readonly allow: readonly string[];
-  /** Rules that it has. */
+  /** Rules that the entry has. */
   readonly disallow: readonly string[];
   /** Undefined: no limit. */
   readonly limits: ReadonlyMap<LimitName, number | undefined>;
 }
 
 /**
- * The text with other rules and limits for that name: its key, its comments and its order stay.
+ * Changes rules and limits of that name: its key, its comments and its order stay.
  * @throws WstunError name-unknown, bad-rule, bad-option (an exit has none of these), access-malformed
  */
 export function changeEntry(text: string, name: string, change: EntryChange, parseRule: RuleParser<unknown>): string {
@@ -155,7 +155,7 @@ function limitsAfter(before: EntryLimits, { limits }: EntryChange): EntryLimits 
 }
 
 /**
- * The text without the table of that name. Comments around the table stay, those inside it go.
+ * Removes the table of that name. Comments around the table stay, those inside it are removed.
  * @throws WstunError name-unknown, access-malformed
  */
 export function removeEntry(text: string, name: string, parseRule: RuleParser<unknown>): string {
@@ -168,7 +168,7 @@ export function removeEntry(text: string, name: string, parseRule: RuleParser<un
   const above = lines.slice(0, range.start);
   const below = lines.slice(range.end);
   if (isBlank(above.at(-1) ?? '') && isBlank(below[0] ?? '')) below.shift();
-  // Else a comment above the removed table would look as if it spoke of the next one.
+  // Otherwise a comment above the removed table would seem to belong to the next one.
   else if (!isBlank(above.at(-1) ?? '') && !isBlank(below[0] ?? '')) below.unshift('');
   const rest = before.filter((entry) => entry.name !== name);
   return verified([...above, ...below].join('\n'), rest, parseRule);
@@ -184,7 +184,7 @@ function parseToml(text: string): Record<string, unknown> {
   }
 }
 
-/** Where an entry stands in the text: looked up only when something is wrong with it. */
+/** The position of an entry in the text: needed only for faults. */
 class Section {
   private readonly text: string;
   readonly name: string;
@@ -271,7 +271,7 @@ function isBlank(line: string): boolean {
   return line.trim() === '';
 }
 
-/** `[name]`, `["name"]` or `['name']`, then nothing but a comment. Names need no escapes. */
+/** `[name]`, `["name"]` or `['name']`, then at most a comment. Names need no escapes. */
 function headerName(line: string): string | undefined {
   const match = /^\s*\[\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*\]\s*(?:#[^\n]*)?$/.exec(line);
   return match?.[1] ?? match?.[2] ?? match?.[3];
@@ -308,7 +308,7 @@ function formatEntry({ name, key, role, allow, limits = {} }: AccessEntry): stri
 }
 
 /**
- * An edit that did not do what it should, because the text is written in a way not foreseen, must not reach the file.
+ * An edit may fail if the text is written in an unexpected way. Its result must not reach the file then.
  */
 function verified(text: string, expected: readonly AccessEntry[], parseRule: RuleParser<unknown>): string {
   const plain = (entries: readonly AccessEntry[]): string[] => entries.map(formatEntry).sort();

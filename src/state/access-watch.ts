@@ -1,30 +1,30 @@
-/** Takes changes of `access.toml` over while the relay runs. What cannot be read leaves the last good list in force. */
+/** Applies changes of `access.toml` while the relay runs. If the file cannot be read, the last valid list stays. */
 import type { Clock } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 import { ACCESS_FILE_NAME, type AccessFile } from './access-file.ts';
 import type { ListedEntry } from './access-list.ts';
 import { FileWatch } from './file-watch.ts';
 
-/** An editor may write a file in steps, and an empty first step would lock everybody out. */
+/** An editor may write a file in steps, and an empty first step would lock all peers out. */
 const SETTLE_MS = 50;
 
 export interface AccessWatchHandler<R> {
-  /** The list after a change that can be read, in the order of the file. */
+  /** The list after a valid change, in the order of the file. */
   handleChange(entries: readonly ListedEntry<R>[]): void;
-  /** Once for each change that cannot be read: access-malformed, state-unusable. The last good list stays in force. */
+  /** Once for each change that cannot be read: access-malformed, state-unusable. The last valid list stays. */
   handleFault(fault: WstunError): void;
 }
 
 /**
- * Reads the list and watches it from then on. Keeps no process alive by itself.
- * @throws WstunError state-unusable, access-malformed: at the start there is no last good list
+ * Reads the list and watches it from then on. Does not keep the process alive.
+ * @throws WstunError state-unusable, access-malformed: at the start there is no last valid list
  */
 export async function watchAccess<R>(
   file: AccessFile<R>,
   handler: AccessWatchHandler<R>,
   clock?: Clock,
 ): Promise<AccessWatch<R>> {
-  // In this order, so that a change between the two shows at the first look.
+  // In this order, so that the first check sees a change between the two.
   const signature = await file.state.signature(ACCESS_FILE_NAME);
   const text = await file.readText();
   return new AccessWatch(
@@ -47,8 +47,8 @@ export class AccessWatch<R> {
   private readonly watch: FileWatch;
   private text: string | undefined;
   private list: readonly ListedEntry<R>[];
-  /** The text of the last fault: what cannot be read stays so at every look, but is told once. */
-  private told = '';
+  /** The text of the last fault: a file that cannot be read stays so at every check, but is reported once. */
+  private reportedFault = '';
 
   /** Only `watchAccess` makes one. */
   constructor(
@@ -72,12 +72,12 @@ export class AccessWatch<R> {
     });
   }
 
-  /** The last good list. */
+  /** The last valid list. */
   get entries(): readonly ListedEntry<R>[] {
     return this.list;
   }
 
-  /** Resolves when what the file says now is in force. */
+  /** Resolves when the current text of the file is applied. */
   look(): Promise<void> {
     return this.watch.look();
   }
@@ -94,14 +94,14 @@ export class AccessWatch<R> {
     if (text === undefined)
       throw new WstunError('access-malformed', `${this.file.state.pathOf(ACCESS_FILE_NAME)} does not exist any more`);
     this.list = this.file.parse(text);
-    this.told = '';
+    this.reportedFault = '';
     this.handler.handleChange(this.list);
   }
 
   private report(error: unknown): void {
     if (!(error instanceof WstunError)) throw error;
-    if (this.told === error.message) return;
-    this.told = error.message;
+    if (this.reportedFault === error.message) return;
+    this.reportedFault = error.message;
     this.handler.handleFault(error);
   }
 }

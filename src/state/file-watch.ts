@@ -1,20 +1,20 @@
 /**
- * Tells when files have changed. It looks at them twice a second: a file that is replaced, a symlink that moves, a bind
- * mount and a network file system send no notices that could be relied on. The kernel's notices only make it quicker.
+ * Reports changes of files. It checks them twice a second: for a replaced file, a moved symlink, a bind mount and a
+ * network file system the kernel sends no reliable notices. These notices only make it faster.
  */
 import { type FSWatcher, watch } from 'node:fs';
 import { type Clock, systemClock, type Timer } from '../clock.ts';
 
 const POLL_MS = 500;
-/** A file that never stands still is taken after so many steps all the same. */
+/** A file that keeps changing is read after so many steps all the same. */
 const MAX_SETTLE_STEPS = 20;
 
 export interface FileWatchOptions {
   /** Changes whenever one of the files does. */
   readonly signature: () => Promise<string>;
-  /** Of what has been read already. */
+  /** The signature of what has been read already. */
   readonly seen: string;
-  /** How long the files must have stood still, ms: an editor writes a file in steps, and a pair of files in turn. */
+  /** How long the files must be unchanged: an editor writes a file in steps, and a pair of files in turn. */
   readonly settleMs: number;
   /** Reads the files. After a rejection they are read again when they change. */
   readonly onChange: () => Promise<void>;
@@ -45,12 +45,12 @@ export class FileWatch {
     this.lookLater();
   }
 
-  /** True after `close`: what a slow `onChange` has read is too late then. */
+  /** True after `close`: a slow `onChange` must not use what it has read then. */
   get isClosed(): boolean {
     return this.closed;
   }
 
-  /** Looks now. Resolves when what has changed so far has been taken over. */
+  /** Checks now. Resolves when all changes so far have been read. */
   look(): Promise<void> {
     this.again = true;
     this.looking ??= this.lookUntilSame().finally(() => {
@@ -77,7 +77,7 @@ export class FileWatch {
     this.poll.unref();
   }
 
-  /** The directory, because a file that is replaced has another inode, of which no notice would come. */
+  /** Watches the directory, because a replaced file has another inode, for which no notice would come. */
   private watchDirectory(): FSWatcher | undefined {
     const { notices } = this.options;
     if (notices === undefined) return undefined;
@@ -87,7 +87,7 @@ export class FileWatch {
       });
       return watcher.on('error', () => watcher.close());
     } catch {
-      // The kernel's watches may be used up.
+      // The kernel's limit of watches may be reached.
       return undefined;
     }
   }

@@ -1,6 +1,6 @@
 /**
- * `identity.key`: the one secret of a relay or a named exit, as text with a checksum. It may be rotated while its owner
- * runs: a watch tells of it. What is kept of those before is in retired-keys.ts.
+ * `identity.key`: the secret of a relay or a named exit, as text with a checksum. It may be rotated while its owner
+ * runs: a watch reports that. What is kept of earlier ones is in retired-keys.ts.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ const NAME = 'identity.key';
 const SETTLE_MS = 50;
 
 /**
- * The identity in the directory; made there at the first call, of which several may run at once.
+ * The identity in the directory. The first call creates it; several may run at once.
  * @throws WstunError state-unusable, identity-damaged
  */
 export async function loadOrCreateIdentity(state: StateDir): Promise<{ identity: Identity; created: boolean }> {
@@ -32,17 +32,17 @@ export async function loadOrCreateIdentity(state: StateDir): Promise<{ identity:
   });
 }
 
-/** Whether there are keys in a directory, as far as can be seen. */
+/** Whether a directory has keys, as far as this process can see. */
 export function hasIdentity(directory: string): boolean {
   return existsSync(join(directory, NAME));
 }
 
-/** A new one in its place. @throws WstunError state-unusable */
+/** Replaces the identity with a new one. @throws WstunError state-unusable */
 export async function replaceIdentity(state: StateDir): Promise<void> {
   await state.write(NAME, `${formatIdentitySecret(createIdentity())}\n`);
 }
 
-/** The identity, where there must be one. @throws WstunError state-unusable, identity-damaged */
+/** The identity, which must exist. @throws WstunError state-unusable, identity-damaged */
 export async function loadIdentity(state: StateDir): Promise<Identity> {
   const identity = await load(state);
   if (identity === undefined) throw new WstunError('state-unusable', `${state.path} has no keys yet`);
@@ -50,8 +50,8 @@ export async function loadIdentity(state: StateDir): Promise<Identity> {
 }
 
 /**
- * Calls `onChange` whenever the file holds another identity than `current`, or than it told last; keeps no process
- * alive. A file that is gone or damaged is logged, and changes nothing.
+ * Calls `onChange` whenever the file holds another identity than `current`, or than at the last call. Does not keep the
+ * process alive. A missing or damaged file is logged, and changes nothing.
  */
 export function watchIdentity(
   state: StateDir,
@@ -63,7 +63,7 @@ export function watchIdentity(
   let key = encodeBase64url(current.public.gate);
   return new FileWatch({
     signature: () => state.signature(NAME),
-    // It may have changed since it was read.
+    // The file may have changed since it was read.
     seen: '',
     settleMs: SETTLE_MS,
     onChange: async () => {

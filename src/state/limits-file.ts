@@ -1,6 +1,6 @@
 /**
- * `limits.toml` in the state directory of a relay or an exit, written by its owner: limits other than those in
- * docs/limits.md. Read once, at the start. Which of them matter to whom is for the reader.
+ * `limits.toml` in the state directory of a relay or an exit, written by its owner: overrides defaults of
+ * docs/limits.md. Read once, at the start. Each reader uses the limits that concern it.
  */
 import { parse, TomlError } from 'smol-toml';
 import { WstunError } from '../errors.ts';
@@ -11,7 +11,7 @@ const NAME = 'limits.toml';
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
 
-/** What is not there has its default. */
+/** Missing limits have their defaults. */
 export interface ProcessLimits {
   /** Of a session, at once. */
   readonly streams?: number;
@@ -59,7 +59,7 @@ const FORMS: Readonly<Record<keyof ProcessLimits, Form>> = {
   pending_per_address: count(0, 1_000_000),
 };
 
-/** Without a file all have their defaults. @throws WstunError state-unusable, limits-malformed */
+/** Without a file all limits have their defaults. @throws WstunError state-unusable, limits-malformed */
 export async function readLimits(state: StateDir): Promise<ProcessLimits> {
   const text = await state.read(NAME, { secret: false });
   if (text === undefined) return {};

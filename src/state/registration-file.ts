@@ -1,6 +1,5 @@
 /**
- * `registration.invite`: where and as whom a named exit registers, so that it starts again without being told. A
- * secret.
+ * `registration.invite`: the invite with which a named exit registers, so that it starts again without one. A secret.
  */
 import { decodeInvite, encodeInvite, type Invite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
@@ -11,14 +10,14 @@ const NAME = 'registration.invite';
 /** An invite that names its exit. */
 export type Registration = Invite & { readonly exitName: string };
 
-/** @throws WstunError invite-for-client for one by which no exit can register */
+/** @throws WstunError invite-for-client for an invite with which no exit can register */
 export function requireRegistration(invite: Invite): Registration {
   const { exitName, role } = invite;
   if (exitName === undefined || role === 'client') throw new WstunError('invite-for-client');
   return { ...invite, exitName };
 }
 
-/** Undefined if no exit was ever started with this directory. @throws WstunError state-unusable */
+/** Undefined if no exit was started with this directory. @throws WstunError state-unusable */
 export async function readRegistration(state: StateDir): Promise<Registration | undefined> {
   const text = await state.read(NAME, { secret: true });
   if (text === undefined) return undefined;

@@ -7,7 +7,7 @@ import { WstunError } from '../errors.ts';
 import type { StateDir } from './state-dir.ts';
 
 const NAME = 'relay.toml';
-/** The mark is a comment: versions before it take no other key in this file. */
+/** The source is noted as a comment: earlier versions accept no other key in this file. */
 const HEADERS = {
   given:
     '# Where clients reach this relay, as given with --url: kept until another is given. Invites are made with it.\n',
@@ -15,7 +15,7 @@ const HEADERS = {
     '# Where clients reach this relay, guessed from where it listens: --url says otherwise. Invites are made with it.\n',
 } as const;
 
-/** Whether somebody said so. `unknown`: written by a version that did not note it. */
+/** `unknown`: written by a version that did not note it. */
 type UrlSource = keyof typeof HEADERS | 'unknown';
 
 export interface RememberedUrl {
@@ -24,7 +24,7 @@ export interface RememberedUrl {
 }
 
 /**
- * The URL that the relay remembered last; undefined if it never did.
+ * The URL that was saved last; undefined if none was.
  * @throws WstunError state-unusable
  */
 export async function readRelayUrl(state: StateDir): Promise<RememberedUrl | undefined> {

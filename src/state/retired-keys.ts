@@ -1,7 +1,7 @@
 /**
- * `retired.json` in a state directory: the keys that `wstun keys rotate` replaced, and whose invites were good with
- * them, so that for a while an old invite is told why it fails. Nothing opens with these keys. A secret: as long as it
- * is kept, a thief of it can pose as what the old invites expect, as he could before the rotation.
+ * `retired.json` in a state directory: the keys that `wstun keys rotate` replaced, and the peers whose invites were
+ * valid with them. So for a while the peer of an old invite is told why it fails. Nothing opens with these keys. A
+ * secret: someone who steals it can impersonate what the old invites expect, as before the rotation.
  */
 import {
   formatIdentitySecret,
@@ -16,11 +16,9 @@ import { type ExitKeys, exitsOf, readKnownExits } from './known-exits.ts';
 import { MAX_FILE_BYTES, type StateDir } from './state-dir.ts';
 
 const NAME = 'retired.json';
-/** Who has not used an invite for a month hears no reason: a relay does not answer old keys for ever. */
+/** After that, an old invite fails without a reason. */
 export const RETIRED_DAYS = 30;
-/**
- * Each costs a look-up more for a stranger, and at an exit a key agreement more for a client that pins none of them.
- */
+/** Each costs a look-up for a stranger's ticket, and at an exit a key agreement for a client that pins none of them. */
 const MAX_RETIRED = 4;
 const DAY_MS = 86_400_000;
 
@@ -37,7 +35,7 @@ export interface RetiredKeys {
 }
 
 /**
- * The newest first. What cannot be read counts as nothing: it is only good for an explanation. @throws WstunError
+ * The newest first. A file that cannot be read counts as empty: it only serves for explanations. @throws WstunError
  * state-unusable
  */
 export async function readRetiredKeys(state: StateDir, now: number): Promise<readonly RetiredKeys[]> {
@@ -46,7 +44,7 @@ export async function readRetiredKeys(state: StateDir, now: number): Promise<rea
 }
 
 /**
- * New keys in place of the old, which are remembered for `RETIRED_DAYS`, or with `forget` not, nor those before.
+ * Replaces the keys. The old ones are kept for `RETIRED_DAYS`; with `forget`, neither they nor earlier ones are kept.
  * @throws WstunError state-unusable, identity-damaged
  */
 export async function rotateKeys(
@@ -58,7 +56,7 @@ export async function rotateKeys(
     const identity = await loadIdentity(state);
     const exits = await readKnownExits(state);
     const retired = { identity, until: now + RETIRED_DAYS * DAY_MS, peers, exits };
-    // Before the new keys: whoever sees those finds the old ones here.
+    // Before the new keys: a process that sees those finds the old ones here.
     await state.write(NAME, format(forget ? [] : [retired, ...(await readRetiredKeys(state, now))]));
     await replaceIdentity(state);
   });
@@ -90,7 +88,7 @@ function parse(text: string): RetiredKeys[] {
   }
 }
 
-/** @throws whatever is wrong with it */
+/** @throws if the value has another form */
 function retiredOf(value: unknown): RetiredKeys {
   const { secret, until, bearers: peers, exits } = value as Readonly<Record<string, unknown>>;
   const keysOfExits = exitsOf(exits);

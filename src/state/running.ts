@@ -1,9 +1,8 @@
 /**
- * Which process runs with a state directory: a file that names it for as long as it lives. Owns nothing but that file.
+ * Which process runs with a state directory: a file that identifies it as long as it runs. Owns nothing but that file.
  *
- * A holder that is gone never keeps anybody out: a process is the same only if number, start and boot of the machine
- * are. Whoever runs elsewhere, on another machine or in another container, cannot be judged from here, and is not asked
- * for.
+ * The file of a dead process has no effect: a process is the same only if its id, its start time and the boot of the
+ * machine are. Processes elsewhere, on another machine or in another container, cannot be checked from here.
  */
 import { readFile, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
@@ -14,8 +13,8 @@ import type { StateDir } from './state-dir.ts';
 const NAME = '.running';
 
 /**
- * Marks the directory as in use by this process. Returns what takes that back.
- * @throws WstunError exit-running, with the number of the process that is there; state-unusable
+ * Marks the directory as in use by this process. Returns a function that removes the mark.
+ * @throws WstunError exit-running, with the id of the process that uses it; state-unusable
  */
 export async function markRunning(state: StateDir): Promise<() => Promise<void>> {
   const own = await nameOf(process.pid);
@@ -31,18 +30,18 @@ export async function markRunning(state: StateDir): Promise<() => Promise<void>>
   };
 }
 
-/** The number of the process that left the text, if it is still there. */
+/** The id of the process that wrote the text, if it still runs. */
 async function runningHolder(text: string): Promise<number | undefined> {
   const pid = Number(text.split(' ')[0]);
   if (!Number.isSafeInteger(pid) || pid < 1 || !isAlive(pid)) return undefined;
   return (await nameOf(pid)) === text ? pid : undefined;
 }
 
-/** Number, host, and, where there is /proc, boot of the machine and start of the process: numbers come again. */
+/** Id, host and, if there is /proc, boot of the machine and start time of the process: ids are reused. */
 async function nameOf(pid: number): Promise<string> {
   const boot = await readFile('/proc/sys/kernel/random/boot_id', 'latin1').catch(() => '');
   const stat = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '');
-  // proc_pid_stat(5): the name, in brackets, may hold anything; starttime is the twentieth field behind it.
+  // proc_pid_stat(5): the name, in brackets, may hold anything; starttime is the twentieth field after it.
   const started = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
   return `${pid} ${hostname()} ${boot.trim()} ${started}\n`;
 }

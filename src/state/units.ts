@@ -1,6 +1,6 @@
-/** Numbers with a unit, as `access.toml`, `limits.toml` and options have them: whole numbers, strictly read. Pure. */
+/** Numbers with a unit, as `access.toml`, `limits.toml` and options have them: whole numbers, parsed strictly. Pure. */
 
-/** The largest first; `spelling` is how people write it, too. */
+/** The largest first; `spelling` matches how people also write it. */
 type Units = readonly (readonly [unit: string, size: number, spelling: RegExp])[];
 
 /** Also without "bit", and "a second". A capital B would be bytes. */
@@ -34,7 +34,7 @@ export function readUnits(value: unknown, units: Units): number | undefined {
   return size === undefined ? undefined : Number(match?.[1]) * size;
 }
 
-/** In the largest unit that leaves a whole number; every value that was read has one. */
+/** In the largest unit that gives a whole number; every value that was read has one. */
 export function writeUnits(value: number, units: Units): string {
   const [unit, size] = units.find(([, each]) => value % each === 0) ?? ['', 1];
   return `${value / size}${unit}`;

@@ -447,8 +447,8 @@ describe('how often one peer may come', () => {
 
   it('does not count what an exit answers to calls that wait, so its clients cannot shut it out', () => {
     const waiting = new Set<string>();
-    const isAwaited = (exit: string, token: string): boolean => exit === 'home' && waiting.has(token);
-    const opener = new TicketOpener(relay, { isAwaited });
+    const isRequested = (exit: string, token: string): boolean => exit === 'home' && waiting.has(token);
+    const opener = new TicketOpener(relay, { isRequested });
     opener.setPeers([peer('home', alice.public.gate, { role: 'exit' })]);
     const sealer = new TicketSealer(alice, relay.public.gate);
     const answer = (token: string): string => sealer.seal({ ...FIELDS, role: 'exit', destination: token }, NOW);
