@@ -97,6 +97,17 @@ export class VirtualClock implements Clock {
     }
   }
 
+  /** Lets time pass until the promise has settled, or fails after `limitMs`. */
+  async run<T>(promise: Promise<T>, limitMs = 60_000): Promise<T> {
+    let isSettled = false;
+    const settled = (): void => {
+      isSettled = true;
+    };
+    promise.then(settled, settled);
+    await this.advanceUntil(() => isSettled, limitMs);
+    return await promise;
+  }
+
   private next(until: number): Pending | undefined {
     let first: Pending | undefined;
     for (const timer of this.pending)

@@ -1,5 +1,4 @@
-import { performance } from 'node:perf_hooks';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { settledMemory } from '../../../bench/memory.ts';
 import { WstunError } from '../../../src/errors.ts';
 import { watchMemory } from '../../../src/memory/pieces.ts';
@@ -14,13 +13,14 @@ import { poison } from '../../support/poison.ts';
 import { prng } from '../../support/prng.ts';
 import { atEnd } from '../../support/scope.ts';
 import { FIRST_LINK } from '../../support/session-pairs.ts';
+import { VirtualClock } from '../../support/time/virtual-clock.ts';
 import { until } from '../../support/until.ts';
 import { frame, wire } from '../../support/wire.ts';
 
 const NUMBERED = encodeRecordHeader({ isNumbered: true, mayWait: false, acknowledged: undefined });
 
 /** An exit's driver whose peer is the test, by raw bytes. */
-function rawPeer() {
+function rawPeer(clock?: VirtualClock) {
   const [link, far] = memoryLinkPair();
   const heard: Buffer[] = [];
   const ends: string[] = [];
@@ -38,6 +38,7 @@ function rawPeer() {
     resume: DEFAULT_RESUME_CONFIG,
     replayMemory: new RetransmitMemory(1024 * 1024),
     logger: silentLogger,
+    clock,
     acceptor: { handleOffer: (offer) => void streams.push(offer.accept()) },
     onEnd: (fault) => void ends.push(fault),
   });
@@ -46,8 +47,8 @@ function rawPeer() {
   return { driver, far, heard, ends, streams, isClosed: () => closed };
 }
 
-describe('a session driver', () => {
-  it('ends at once on a fault of the peer, tells it, and closes the link', async () => {
+describe('SessionDriver', () => {
+  it('SessionDriver ends at once on a fault of the peer, tells the peer, and closes the link', async () => {
     const { far, heard, ends, isClosed } = rawPeer();
     await until(() => heard.length > 0);
     far.send([NUMBERED, frame(0x55, 0)]);
@@ -56,7 +57,7 @@ describe('a session driver', () => {
     expect(heard.at(-1)?.subarray(-14)).toEqual(wire.goAway(1, 0));
   });
 
-  it('ends at once when the peer ends the session', async () => {
+  it('SessionDriver ends at once when the peer ends the session', async () => {
     const { far, heard, ends, isClosed } = rawPeer();
     await until(() => heard.length > 0);
     far.send([NUMBERED, wire.goAway(11, 0)]);
@@ -64,7 +65,7 @@ describe('a session driver', () => {
     expect(ends).toEqual(['access-removed']);
   });
 
-  it('holds a window received byte by byte in little more memory than its size', async () => {
+  it('SessionDriver holds a window received byte by byte in little more memory than its size', async () => {
     // Whoever watches memory needs more of it.
     watchMemory(undefined);
     atEnd(() => watchMemory(poison));
@@ -88,7 +89,7 @@ describe('a session driver', () => {
     expect(Buffer.concat(chunks).equals(bytes)).toBe(true);
   });
 
-  it('keeps the order for a reader that pauses at any moment', async () => {
+  it('SessionDriver keeps the order of bytes for a reader that pauses at any moment', async () => {
     const { far, streams } = rawPeer();
     far.send([NUMBERED, wire.open(1)]);
     await until(() => streams.length === 1);
@@ -112,7 +113,7 @@ describe('a session driver', () => {
     expect(Buffer.concat(chunks).equals(bytes)).toBe(true);
   });
 
-  it('lets a reader wait for more bytes than have come', async () => {
+  it('SessionDriver lets a reader wait for more bytes than were received', async () => {
     const { far, streams } = rawPeer();
     far.send([NUMBERED, wire.open(1)]);
     await until(() => streams.length === 1);
@@ -129,82 +130,70 @@ describe('a session driver', () => {
 
 /** In virtual time: an exit's driver with one stream, to which all is said that a new link has to say. */
 async function quietPeer() {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
-  vi.spyOn(performance, 'now').mockImplementation(() => Date.now());
-  const { driver, far, heard } = rawPeer();
+  const clock = new VirtualClock();
+  const { driver, far, heard } = rawPeer(clock);
   far.send([NUMBERED, wire.open(1)]);
-  await pass(100);
+  await clock.advance(100);
   heard.length = 0;
-  return { driver, far, heard, idleTimers: vi.getTimerCount() };
-}
-
-/** Virtual time, and all turns of the event loop that a message and its answer take. */
-async function pass(ms: number): Promise<void> {
-  for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
-  vi.advanceTimersByTime(ms);
-  for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
+  return { clock, driver, far, heard, idleTimers: clock.timers };
 }
 
 const MAY_WAIT = encodeRecordHeader({ isNumbered: true, mayWait: true, acknowledged: undefined });
 const BYTE = wire.data(1, Uint8Array.of(1));
 
-describe('an acknowledgement that waits for something to go along with', () => {
-  afterEach(() => {
-    vi.restoreAllMocks();
-    vi.useRealTimers();
-  });
-
-  it('has one timer, goes alone after 10 ms, and then there is none', async () => {
-    const { far, heard, idleTimers } = await quietPeer();
+describe('a delayed acknowledgement', () => {
+  it('a delayed acknowledgement has one timer, is sent alone after 10 ms, and leaves no timer', async () => {
+    const { clock, far, heard, idleTimers } = await quietPeer();
     for (let i = 0; i < 3; i++) {
       far.send([MAY_WAIT, BYTE]);
-      await pass(3);
-      expect(vi.getTimerCount()).toBe(idleTimers + 1);
+      await clock.advance(3);
+      expect(clock.timers).toBe(idleTimers + 1);
     }
     expect(heard).toEqual([]);
-    await pass(1);
-    expect([heard.length, vi.getTimerCount()]).toEqual([1, idleTimers]);
-    await pass(500);
-    expect([heard.length, vi.getTimerCount()]).toEqual([1, idleTimers]);
+    await clock.advance(1);
+    expect([heard.length, clock.timers]).toEqual([1, idleTimers]);
+    await clock.advance(500);
+    expect([heard.length, clock.timers]).toEqual([1, idleTimers]);
     far.send([MAY_WAIT, BYTE]);
-    await pass(10);
-    expect([heard.length, vi.getTimerCount()]).toEqual([2, idleTimers]);
+    await clock.advance(10);
+    expect([heard.length, clock.timers]).toEqual([2, idleTimers]);
   });
 
-  it('goes earlier, by one timer that replaces the other, where another record wants that', async () => {
-    const { far, heard, idleTimers } = await quietPeer();
+  it('a delayed acknowledgement is sent earlier, by one timer that replaces the other, where another record needs that', async () => {
+    const { clock, far, heard, idleTimers } = await quietPeer();
     far.send([NUMBERED, BYTE]);
-    await pass(0);
+    await clock.advance(0);
     expect(heard.length).toBe(1);
     far.send([MAY_WAIT, BYTE]);
-    await pass(0);
+    await clock.advance(0);
     far.send([NUMBERED, BYTE]);
-    await pass(0);
-    expect([heard.length, vi.getTimerCount()]).toEqual([1, idleTimers + 1]);
-    await pass(1);
-    expect([heard.length, vi.getTimerCount()]).toEqual([2, idleTimers]);
+    await clock.advance(0);
+    expect([heard.length, clock.timers]).toEqual([1, idleTimers + 1]);
+    await clock.advance(1);
+    expect([heard.length, clock.timers]).toEqual([2, idleTimers]);
   });
 
-  it('leaves no timer behind the end of the session', async () => {
-    const { driver, far, idleTimers } = await quietPeer();
+  it('a delayed acknowledgement leaves no timer after the end of the session', async () => {
+    const { clock, driver, far, idleTimers } = await quietPeer();
     far.send([MAY_WAIT, BYTE]);
-    await pass(0);
-    expect(vi.getTimerCount()).toBe(idleTimers + 1);
+    await clock.advance(0);
+    expect(clock.timers).toBe(idleTimers + 1);
     driver.end('shutting-down');
-    await pass(0);
-    expect(vi.getTimerCount()).toBe(0);
+    await clock.advance(0);
+    expect(clock.timers).toBe(0);
   });
 });
 
 const never = new AbortController().signal;
 
 /** A client's driver whose exit says HELLO, and acknowledges where it `acknowledges`; it opens no stream. */
-function silentExit(acknowledges: boolean) {
+function silentExit(clock: VirtualClock, acknowledges: boolean) {
   const driver = new SessionDriver({
     mux: { ...DEFAULT_MUX_CONFIG, role: 'client' },
     resume: DEFAULT_RESUME_CONFIG,
     replayMemory: new RetransmitMemory(1024 * 1024),
     logger: silentLogger,
+    clock,
     onEnd() {},
   });
   let count = 0;
@@ -226,41 +215,41 @@ function silentExit(acknowledges: boolean) {
   attach();
   /** How an open fails, and after how many seconds. */
   const open = async (): Promise<[fault: string, seconds: number]> => {
-    const since = performance.now();
+    const since = clock.now();
     const error = await driver
       .open({ kind: 'name', name: 'example.org', port: 80 }, never)
       .catch((reason: unknown) => reason);
-    return [error instanceof WstunError ? error.fault : String(error), (performance.now() - since) / 1000];
+    return [error instanceof WstunError ? error.fault : String(error), (clock.now() - since) / 1000];
   };
   return { driver, attach, open };
 }
 
-describe('a stream that the exit does not open', () => {
-  it('is told who is to blame: the link, after ten seconds without one or on a frozen one, or the target, after twenty', {
-    timeout: 60_000,
-  }, async () => {
+describe('a stream that the exit neither opens nor refuses', () => {
+  it('SessionDriver blames the link for an open after 10 s without one or on a frozen one, and the target after 20 s', async () => {
+    const clock = new VirtualClock();
     const [frozen, lost, changed, alive] = [
-      silentExit(false),
-      silentExit(true),
-      silentExit(true),
-      silentExit(true),
+      silentExit(clock, false),
+      silentExit(clock, true),
+      silentExit(clock, true),
+      silentExit(clock, true),
     ] as const;
     const opens = [frozen, lost, changed, alive].map(({ open }) => open());
     // Behind the OPEN.
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await clock.advance(200);
     for (const { driver } of [lost, changed]) driver.dropLink();
     changed.attach();
-    const outcomes = await Promise.all(opens);
+    const outcomes = await clock.run(Promise.all(opens));
     expect(outcomes.map(([fault]) => fault)).toEqual(['not-connected', 'not-connected', 'link-lost', 'dial-timed-out']);
     for (const [, seconds] of outcomes.slice(0, 2)) {
       expect(seconds).toBeGreaterThan(9.9);
       expect(seconds).toBeLessThan(18);
     }
+    for (const [, seconds] of outcomes.slice(2)) expect(seconds).toBe(20);
     for (const { driver } of [frozen, lost, changed, alive]) driver.end('session-closed');
   });
 
-  it('is given up at once where its session is to take no more', async () => {
-    const { driver, open } = silentExit(true);
+  it('SessionDriver gives up an unanswered open at once when it is told to cancel opens', async () => {
+    const { driver, open } = silentExit(new VirtualClock(), true);
     const opened = open();
     driver.cancelOpens('not-connected');
     expect((await opened)[0]).toBe('not-connected');

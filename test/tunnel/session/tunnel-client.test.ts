@@ -1,4 +1,5 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { sleep } from '../../../src/async/abortable.ts';
 import { createIdentity } from '../../../src/crypto/keys.ts';
 import { importKeyPair } from '../../../src/crypto/x25519.ts';
 import { WstunError } from '../../../src/errors.ts';
@@ -15,7 +16,7 @@ import { ECHO } from '../../support/echoing.ts';
 import { hurryAttempts } from '../../support/hurried-attempts.ts';
 import { memoryLinkPair } from '../../support/links/memory-link.ts';
 import { exchange } from '../../support/payload.ts';
-import { until } from '../../support/until.ts';
+import { VirtualClock } from '../../support/time/virtual-clock.ts';
 
 const target: Target = { kind: 'name', name: 'example.org', port: 80 };
 const never = new AbortController().signal;
@@ -34,11 +35,12 @@ const echo: StreamAcceptor = {
 
 /** A relay in memory whose links can be cut, and that can refuse to be dialled. */
 class MemoryRelay implements SessionDialer {
+  readonly clock: VirtualClock;
   readonly exitIdentity = createIdentity();
   readonly peer = createIdentity();
   /** Lines of the exit's log, but those for debugging. */
   readonly lines: { readonly message: string; readonly unsaid?: number }[] = [];
-  exit = this.newExit();
+  exit: ExitSessions;
   readonly faults: WstunError[] = [];
   dials = 0;
   /** When each of them began, ms. */
@@ -48,28 +50,35 @@ class MemoryRelay implements SessionDialer {
   delayMs = 0;
   link: MessageLink | undefined;
 
+  constructor(clock = new VirtualClock()) {
+    this.clock = clock;
+    this.exit = this.newExit();
+  }
+
   newExit(): ExitSessions {
     return new ExitSessions({
       keys: importKeyPair(this.exitIdentity.exposeSessionKey()),
       peerOf: (key) => (Buffer.from(key).equals(this.peer.public.session) ? 'alice' : undefined),
       acceptor: echo,
       logger: { ...silentLogger, info: (fields, message) => void this.lines.push({ ...fields, message }) },
+      clock: this.clock,
     });
   }
 
   async dial(request: () => SessionRequest): Promise<SessionLink> {
     this.dials += 1;
-    this.dialledAt.push(performance.now());
+    this.dialledAt.push(this.clock.now());
     const fault = this.faults.shift();
     if (fault) throw fault;
+    const { clock } = this;
     const [near, far] = memoryLinkPair();
     this.link = near;
     this.exit.serve(far, 'alice');
     const keys = importKeyPair(this.peer.exposeSessionKey());
     const exitKey = this.exitIdentity.public.session;
-    if (this.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, this.delayMs));
-    const link = await initiateSecureLink(near, { keys, exitKey, suite: 'AESGCM', encryption: 'on' }, never);
-    const session = await negotiateSession(link, request(), never);
+    if (this.delayMs > 0) await sleep(this.clock, this.delayMs);
+    const link = await initiateSecureLink(near, { keys, exitKey, suite: 'AESGCM', encryption: 'on', clock }, never);
+    const session = await negotiateSession(link, request(), never, { clock });
     const { exit } = this;
     if (this.endAtOnce) {
       this.exit = this.newExit();
@@ -79,7 +88,10 @@ class MemoryRelay implements SessionDialer {
   }
 }
 
-function observe(): ClientObserver & { readonly log: string[]; until(entry: string): Promise<void> } {
+function observe({ clock }: MemoryRelay): ClientObserver & {
+  readonly log: string[];
+  until(entry: string): Promise<void>;
+} {
   const log: string[] = [];
   const note = (entry: string) => void log.push(entry);
   return {
@@ -89,7 +101,7 @@ function observe(): ClientObserver & { readonly log: string[]; until(entry: stri
     onResumed: ({ streams }) => note(`resumed with ${streams}`),
     onSessionLost: ({ fault }, { streams }) => note(`session lost: ${fault}, ${streams} streams`),
     onFailed: (error) => note(`failed ${error.fault}`),
-    until: (entry) => vi.waitFor(() => expect(log).toContain(entry), { timeout: 5000, interval: 5 }),
+    until: (entry) => clock.advanceUntil(() => log.includes(entry), 600_000),
   };
 }
 
@@ -103,84 +115,92 @@ function roundTrip(
   });
 }
 
-// Waits between attempts are a hundredth of their span.
-beforeEach(() => {
-  vi.spyOn(Math, 'random').mockReturnValue(0.01);
-  hurryAttempts(0.01);
-});
-afterEach(() => {
-  vi.restoreAllMocks();
-});
+/** Until the returned function is called. */
+function every(clock: VirtualClock, ms: number, act: () => void): () => void {
+  let timer = clock.setTimeout(fire, ms);
+  function fire(): void {
+    act();
+    timer = clock.setTimeout(fire, ms);
+  }
+  return () => clock.clearTimeout(timer);
+}
 
-describe('tunnel client', () => {
-  it('tells programs at once while the exit is absent, and asks again until it is back', async () => {
+describe('TunnelClient', () => {
+  it('TunnelClient tells programs at once while the exit is absent, and dials again until it is back', async () => {
     const relay = new MemoryRelay();
     relay.faults.push(...Array.from({ length: 3 }, () => new WstunError('exit-absent')));
-    const observer = observe();
-    const client = new TunnelClient(relay, observer, silentLogger);
+    const observer = observe(relay);
+    const client = new TunnelClient(relay, observer, silentLogger, { clock: relay.clock });
     const run = client.run();
-    await expect(client.open(target, never)).rejects.toMatchObject({ fault: 'exit-absent' });
-    await expect(client.open(target, never)).rejects.toMatchObject({ fault: 'exit-absent' });
+    await expect(relay.clock.run(client.open(target, never))).rejects.toMatchObject({ fault: 'exit-absent' });
+    await expect(relay.clock.run(client.open(target, never))).rejects.toMatchObject({ fault: 'exit-absent' });
     await observer.until('connected');
     expect(relay.dials).toBe(4);
-    (await client.open(target, never)).destroy();
-    await client.close(0);
-    await run;
+    (await relay.clock.run(client.open(target, never))).destroy();
+    await relay.clock.run(client.close(0));
+    await relay.clock.run(run);
   });
 
-  it('has an exit whose log says of a session that resumes all the time so 20 times a minute', async () => {
+  it('an exit logs the resumptions of one session 20 times a minute at most', async () => {
     const relay = new MemoryRelay();
-    const observer = observe();
-    const client = new TunnelClient(relay, observer, silentLogger);
+    hurryAttempts(0);
+    onTestFinished(() => void vi.restoreAllMocks());
+    const observer = observe(relay);
+    const client = new TunnelClient(relay, observer, silentLogger, { clock: relay.clock });
     const run = client.run();
     await observer.until('connected');
     for (let i = 1; i <= 30; i++) {
       relay.link?.abort();
-      await until(() => observer.log.filter((entry) => entry === 'resumed with 0').length === i);
+      await relay.clock.advanceUntil(
+        () => observer.log.filter((entry) => entry === 'resumed with 0').length === i,
+        60_000,
+      );
     }
     // And one more each 3 s.
     const said = relay.lines.filter(({ message }) => message === 'session resumed').length;
     expect(said).toBeGreaterThanOrEqual(20);
     expect(said).toBeLessThan(30);
-    await client.close(0);
-    await run;
+    await relay.clock.run(client.close(0));
+    await relay.clock.run(run);
   });
 
-  it('opens streams that echo, and says truthfully why one was not opened', async () => {
+  it('TunnelClient opens streams, and rejects with the exit’s reason where it refuses one', async () => {
     const relay = new MemoryRelay();
-    const client = new TunnelClient(relay, observe(), silentLogger);
+    const client = new TunnelClient(relay, observe(relay), silentLogger, { clock: relay.clock });
     const run = client.run();
-    const stream = await client.open(target, never);
-    expect(await roundTrip(stream, 'hello')).toBe('hello');
-    await expect(client.open({ ...target, port: 1 }, never)).rejects.toMatchObject({ fault: 'dial-refused' });
+    const stream = await relay.clock.run(client.open(target, never));
+    expect(await relay.clock.run(roundTrip(stream, 'hello'))).toBe('hello');
+    await expect(relay.clock.run(client.open({ ...target, port: 1 }, never))).rejects.toMatchObject({
+      fault: 'dial-refused',
+    });
     stream.destroy();
-    await client.close(0);
-    await run;
-    await vi.waitFor(() => expect(relay.exit.count).toBe(0));
+    await relay.clock.run(client.close(0));
+    await relay.clock.run(run);
+    await relay.clock.advanceUntil(() => relay.exit.count === 0, 60_000);
   });
 
-  it('takes up its streams on a new link when the old one is lost', async () => {
+  it('TunnelClient resumes its streams on a new link when the old one is lost', async () => {
     const relay = new MemoryRelay();
-    const seen = observe();
-    const client = new TunnelClient(relay, seen, silentLogger);
+    const seen = observe(relay);
+    const client = new TunnelClient(relay, seen, silentLogger, { clock: relay.clock });
     const run = client.run();
-    const stream = await client.open(target, never);
-    expect(await roundTrip(stream, 'before')).toBe('before');
+    const stream = await relay.clock.run(client.open(target, never));
+    expect(await relay.clock.run(roundTrip(stream, 'before'))).toBe('before');
     relay.link?.abort();
-    expect(await roundTrip(stream, 'after')).toBe('after');
+    expect(await relay.clock.run(roundTrip(stream, 'after'))).toBe('after');
     expect(seen.log).toEqual(['connected', 'lost, 1 held', 'resumed with 1']);
     stream.destroy();
-    await client.close(0);
-    await run;
-    await vi.waitFor(() => expect(relay.exit.count).toBe(0));
+    await relay.clock.run(client.close(0));
+    await relay.clock.run(run);
+    await relay.clock.advanceUntil(() => relay.exit.count === 0, 60_000);
   });
 
-  it('begins anew where the exit knows nothing of the session; its streams end with the reason, never cleanly', async () => {
+  it('TunnelClient begins a new session where the exit does not know the old one, whose streams fail with that reason', async () => {
     const relay = new MemoryRelay();
-    const seen = observe();
-    const client = new TunnelClient(relay, seen, silentLogger);
+    const seen = observe(relay);
+    const client = new TunnelClient(relay, seen, silentLogger, { clock: relay.clock });
     const run = client.run();
-    const stream = await client.open(target, never);
+    const stream = await relay.clock.run(client.open(target, never));
     let ended = false;
     stream.on('end', () => {
       ended = true;
@@ -188,7 +208,7 @@ describe('tunnel client', () => {
     const failed = new Promise<Error>((resolve) => stream.once('error', resolve));
     relay.exit = relay.newExit();
     relay.link?.abort();
-    expect(await failed).toMatchObject({ fault: 'session-unknown' });
+    expect(await relay.clock.run(failed)).toMatchObject({ fault: 'session-unknown' });
     await seen.until('connected again');
     expect(seen.log).toEqual([
       'connected',
@@ -197,310 +217,310 @@ describe('tunnel client', () => {
       'connected again',
     ]);
     expect(ended).toBe(false);
-    const next = await client.open(target, never);
-    expect(await roundTrip(next, 'again')).toBe('again');
-    await client.close(0);
-    await run;
+    const next = await relay.clock.run(client.open(target, never));
+    expect(await relay.clock.run(roundTrip(next, 'again'))).toBe('again');
+    await relay.clock.run(client.close(0));
+    await relay.clock.run(run);
   });
 
-  it('connects also where no session is to be kept without a link, and then its streams end with it', async () => {
+  it('TunnelClient with a resume window of 0 connects, and its streams end with their link', async () => {
     const relay = new MemoryRelay();
     relay.delayMs = 20;
-    const seen = observe();
-    const client = new TunnelClient(relay, seen, silentLogger, { resumeWindowMs: 0 });
+    const seen = observe(relay);
+    const client = new TunnelClient(relay, seen, silentLogger, { resumeWindowMs: 0, clock: relay.clock });
     const run = client.run();
-    const stream = await client.open(target, never);
+    const stream = await relay.clock.run(client.open(target, never));
     const failed = new Promise<Error>((resolve) => stream.once('error', resolve));
     relay.link?.abort();
-    expect(await failed).toMatchObject({ fault: 'link-lost' });
+    expect(await relay.clock.run(failed)).toMatchObject({ fault: 'link-lost' });
     await seen.until('connected again');
-    await client.close(0);
-    await run;
+    await relay.clock.run(client.close(0));
+    await relay.clock.run(run);
   });
 
-  it('believes an exit that does not know the session, though the old link seems to stand', async () => {
+  it('TunnelClient begins a new session where the exit does not know the old one, although its link seems to work', async () => {
     const relay = new MemoryRelay();
-    const seen = observe();
-    const client = new TunnelClient(relay, seen, silentLogger);
+    const seen = observe(relay);
+    const client = new TunnelClient(relay, seen, silentLogger, { clock: relay.clock });
     const run = client.run();
-    await client.open(target, never);
+    await relay.clock.run(client.open(target, never));
     relay.exit = relay.newExit();
     client.reconnectNow('network-changed');
     await seen.until('connected again');
     expect(seen.log).toContain('session lost: session-unknown, 1 streams');
-    await client.close(0);
-    await run;
+    await relay.clock.run(client.close(0));
+    await relay.clock.run(run);
   });
 
-  it('goes to a second link while the first one works, under load, and loses nothing', async () => {
+  it('TunnelClient moves to another link again and again under load, and loses no byte', async () => {
     const relay = new MemoryRelay();
     relay.delayMs = 3;
-    const client = new TunnelClient(relay, observe(), silentLogger);
+    const client = new TunnelClient(relay, observe(relay), silentLogger, { clock: relay.clock });
     const run = client.run();
-    const stream = await client.open(target, never);
+    const stream = await relay.clock.run(client.open(target, never));
     const exchanged = exchange(stream, 8 * 1024 * 1024, 5);
-    const waking = setInterval(() => client.reconnectNow('network-changed'), 5);
-    const { sent, received } = await exchanged;
-    clearInterval(waking);
+    const stopWaking = every(relay.clock, 5, () => client.reconnectNow('network-changed'));
+    const { sent, received } = await relay.clock.run(exchanged, 3_600_000);
+    stopWaking();
     expect(received).toEqual({ bytes: 8 * 1024 * 1024, hash: sent });
     expect(relay.dials).toBeGreaterThan(3);
-    await client.close(0);
-    await run;
+    await relay.clock.run(client.close(0));
+    await relay.clock.run(run);
   });
 
-  it('waits longer and longer for an exit that ends every session at once', async () => {
-    vi.restoreAllMocks();
-    vi.spyOn(Math, 'random').mockReturnValue(1);
+  it('TunnelClient waits longer after each session that the exit ends at once', async () => {
     const relay = new MemoryRelay();
-    const client = new TunnelClient(relay, observe(), silentLogger);
+    relay.clock.random = () => 1;
+    const client = new TunnelClient(relay, observe(relay), silentLogger, { clock: relay.clock });
     relay.endAtOnce = true;
     const run = client.run();
     const longestGap = () => Math.max(...relay.dialledAt.map((at, i, all) => at - (all[i - 1] ?? at)));
     // The forgiven ones come at once; a wait of its whole span, a second, then shows within a few more.
-    await until(() => longestGap() >= 900);
+    await relay.clock.advanceUntil(() => longestGap() >= 900, 60_000);
     expect(relay.dials).toBeGreaterThan(3);
     expect(relay.dials).toBeLessThan(8);
-    await client.close(0);
-    await run;
+    await relay.clock.run(client.close(0));
+    await relay.clock.run(run);
   });
 
-  it('keeps trying a relay that cannot be reached, and opens what waited meanwhile', async () => {
+  it('TunnelClient keeps dialling a relay that cannot be reached, and then opens the stream that waited', async () => {
     const relay = new MemoryRelay();
     relay.faults.push(new WstunError('relay-unreachable'));
-    const seen = observe();
-    const client = new TunnelClient(relay, seen, silentLogger);
+    const seen = observe(relay);
+    const client = new TunnelClient(relay, seen, silentLogger, { clock: relay.clock });
     const run = client.run();
-    const stream = await client.open(target, never);
+    const stream = await relay.clock.run(client.open(target, never));
     expect(seen.log).toEqual(['failed relay-unreachable', 'connected']);
     stream.destroy();
-    await client.close(0);
-    await run;
+    await relay.clock.run(client.close(0));
+    await relay.clock.run(run);
   });
 
-  it('tries at once when there is a new way, however long the next attempt was to be waited for', async () => {
+  it('TunnelClient dials at once when there is a new connector, however long the wait was to be', async () => {
     const relay = new MemoryRelay();
     for (let i = 0; i < 8; i++) relay.faults.push(new WstunError('relay-unreachable'));
-    const observer = observe();
-    const client = new TunnelClient(relay, observer, silentLogger);
+    const observer = observe(relay);
+    const client = new TunnelClient(relay, observer, silentLogger, { clock: relay.clock });
     const ended = client.run();
-    await until(() => relay.dials >= 3);
+    await relay.clock.advanceUntil(() => relay.dials >= 3, 60_000);
     // From here on each wait is as long as ever, 3.5 s or more.
-    vi.restoreAllMocks();
     const { dials } = relay;
-    await until(() => relay.dials > dials);
+    await relay.clock.advanceUntil(() => relay.dials > dials, 60_000);
     relay.faults.length = 0;
-    const since = performance.now();
+    const since = relay.clock.now();
     client.reconnectNow('new-connector');
     await observer.until('connected');
-    expect(performance.now() - since).toBeLessThan(2_000);
-    await client.close(0);
-    await ended;
+    expect(relay.clock.now() - since).toBeLessThan(2_000);
+    await relay.clock.run(client.close(0));
+    await relay.clock.run(ended);
   });
 
   it.each(['relay-refused', 'relay-odd-answer', 'handshake-failed', 'too-many-sessions'] as const)(
-    'tries on after %s, however often it comes, at the first start as well',
+    'TunnelClient tries again after %s, however often, and also at the first start',
     async (fault) => {
-      hurryAttempts(0);
       const relay = new MemoryRelay();
+      hurryAttempts(0);
+      onTestFinished(() => void vi.restoreAllMocks());
       for (let i = 0; i < 20; i++) relay.faults.push(new WstunError(fault));
-      const seen = observe();
-      const client = new TunnelClient(relay, seen, silentLogger);
+      const seen = observe(relay);
+      const client = new TunnelClient(relay, seen, silentLogger, { clock: relay.clock });
       const run = client.run();
       await seen.until('connected');
       expect(seen.log).toEqual([...Array.from({ length: 20 }, () => `failed ${fault}`), 'connected']);
       for (let i = 0; i < 20; i++) relay.faults.push(new WstunError(fault));
-      const stream = await client.open(target, never);
+      const stream = await relay.clock.run(client.open(target, never));
       relay.link?.abort();
-      expect(await roundTrip(stream, 'held')).toBe('held');
-      await client.close(0);
-      await run;
+      expect(await relay.clock.run(roundTrip(stream, 'held'))).toBe('held');
+      await relay.clock.run(client.close(0));
+      await relay.clock.run(run);
     },
   );
 
   it.each(['keys-rotated', 'bad-version'] as const)(
-    'ends with %s at once, which is proved, and tells those who wait',
+    'TunnelClient ends at the first %s, and rejects streams that wait',
     async (fault) => {
       const relay = new MemoryRelay();
       relay.faults.push(new WstunError(fault));
-      const client = new TunnelClient(relay, observe(), silentLogger);
+      const client = new TunnelClient(relay, observe(relay), silentLogger, { clock: relay.clock });
       const waiting = client.open(target, never);
       const run = client.run();
-      await expect(waiting).rejects.toMatchObject({ fault: 'not-connected' });
-      await expect(run).rejects.toMatchObject({ fault });
+      const ended = expect(run).rejects.toMatchObject({ fault });
+      await expect(relay.clock.run(waiting)).rejects.toMatchObject({ fault: 'not-connected' });
+      await ended;
       expect(relay.dials).toBe(1);
     },
   );
 
-  it('ends with its first failure where it was to try once, and after a session has stood with the first that lasts', async () => {
+  it('TunnelClient with `once` ends at the first failure, but not at a short one after a session was established', async () => {
     const refused = new MemoryRelay();
     refused.faults.push(new WstunError('relay-refused'));
-    const first = new TunnelClient(refused, observe(), silentLogger, { once: true });
-    await expect(first.run()).rejects.toMatchObject({ fault: 'relay-refused', exitCode: 77 });
+    const first = new TunnelClient(refused, observe(refused), silentLogger, { once: true, clock: refused.clock });
+    await expect(refused.clock.run(first.run())).rejects.toMatchObject({ fault: 'relay-refused', exitCode: 77 });
 
     const relay = new MemoryRelay();
-    const seen = observe();
-    const client = new TunnelClient(relay, seen, silentLogger, { once: true });
+    const seen = observe(relay);
+    const client = new TunnelClient(relay, seen, silentLogger, { once: true, clock: relay.clock });
     const run = client.run();
     await seen.until('connected');
     relay.faults.push(new WstunError('relay-refused'));
     relay.link?.abort();
     await seen.until('resumed with 0');
-    await client.close(0);
-    await run;
+    await relay.clock.run(client.close(0));
+    await relay.clock.run(run);
   });
 
-  it('loses its session where its name was taken off the list, and comes back where that was for a moment', async () => {
+  it('TunnelClient loses its session when its access is removed, and reconnects when it is restored soon', async () => {
     const relay = new MemoryRelay();
-    const seen = observe();
-    const client = new TunnelClient(relay, seen, silentLogger);
+    const seen = observe(relay);
+    const client = new TunnelClient(relay, seen, silentLogger, { clock: relay.clock });
     const run = client.run();
-    const stream = await client.open(target, never);
+    const stream = await relay.clock.run(client.open(target, never));
     const failed = new Promise<Error>((resolve) => stream.once('error', resolve));
     for (let i = 0; i < 3; i++) relay.faults.push(new WstunError('relay-refused'));
     relay.exit.keepOnly(new Set(['bob']));
-    expect(await failed).toMatchObject({ fault: 'access-removed' });
+    expect(await relay.clock.run(failed)).toMatchObject({ fault: 'access-removed' });
     await seen.until('connected again');
     expect(seen.log).toContain('session lost: access-removed, 1 streams');
-    await client.close(0);
-    await run;
+    await relay.clock.run(client.close(0));
+    await relay.clock.run(run);
   });
 
-  it('ends with access-removed when nothing but refusals came for as long as the proof has to stand', async () => {
+  it('TunnelClient ends with access-removed after nothing but refusals for the whole time after the proof', async () => {
     const relay = new MemoryRelay();
-    const client = new TunnelClient(relay, observe(), silentLogger, { removalFinalMs: 300 });
+    const client = new TunnelClient(relay, observe(relay), silentLogger, { removalFinalMs: 3_000, clock: relay.clock });
     const run = client.run();
-    await client.open(target, never);
+    await relay.clock.run(client.open(target, never));
     for (let i = 0; i < 1000; i++) relay.faults.push(new WstunError('relay-refused'));
-    const since = performance.now();
+    const since = relay.clock.now();
     relay.exit.keepOnly(new Set(['bob']));
-    await expect(run).rejects.toMatchObject({ fault: 'access-removed', exitCode: 77 });
-    expect(performance.now() - since).toBeGreaterThan(290);
+    await expect(relay.clock.run(run)).rejects.toMatchObject({ fault: 'access-removed', exitCode: 77 });
+    expect(relay.clock.now() - since).toBeGreaterThan(2_990);
     expect(relay.dials).toBeGreaterThan(2);
   });
 
   it.each(['session-unknown', 'session-gap', 'session-expired', 'session-closed', 'bad-record'] as const)(
-    'waits longer and longer for an exit that answers each request to begin with %s',
+    'TunnelClient waits longer after each answer %s to its request to begin a session',
     async (fault) => {
-      vi.restoreAllMocks();
-      vi.spyOn(Math, 'random').mockReturnValue(0);
       const relay = new MemoryRelay();
+      relay.clock.random = () => 0;
       for (let i = 0; i < 5000; i++) relay.faults.push(new WstunError(fault));
-      const seen = observe();
-      const client = new TunnelClient(relay, seen, silentLogger);
+      const seen = observe(relay);
+      const client = new TunnelClient(relay, seen, silentLogger, { clock: relay.clock });
       const run = client.run();
       // Waits of 0.5, 1.5 and 3.5 s.
-      await until(() => relay.dials === 3, 10_000);
+      await relay.clock.advanceUntil(() => relay.dials === 3, 60_000);
       const [first = 0, second = 0, third = 0] = relay.dialledAt;
       expect(second - first).toBeGreaterThan(450);
       expect(third - second).toBeGreaterThan(1_400);
       expect(seen.log).toEqual([`failed ${fault}`, `failed ${fault}`, `failed ${fault}`]);
-      await client.close(0);
-      await run;
+      await relay.clock.run(client.close(0));
+      await relay.clock.run(run);
     },
   );
 
-  it('waits longer and longer for an exit that takes each session up, and then knows nothing of it', async () => {
-    vi.restoreAllMocks();
-    vi.spyOn(Math, 'random').mockReturnValue(0);
+  it('TunnelClient waits longer after each session that the exit accepts and then does not know', async () => {
     const relay = new MemoryRelay();
-    const seen = observe();
-    const client = new TunnelClient(relay, seen, silentLogger);
+    relay.clock.random = () => 0;
+    const seen = observe(relay);
+    const client = new TunnelClient(relay, seen, silentLogger, { clock: relay.clock });
     const run = client.run();
-    const forgetful = setInterval(() => {
+    const remember = every(relay.clock, 5, () => {
       relay.exit = relay.newExit();
       relay.link?.abort();
-    }, 5);
-    await until(() => relay.dialledAt.some((at, i, all) => at - (all[i - 1] ?? at) > 1_400), 20_000);
+    });
+    await relay.clock.advanceUntil(() => relay.dialledAt.some((at, i, all) => at - (all[i - 1] ?? at) > 1_400), 60_000);
     expect(relay.dials).toBeLessThan(20);
-    clearInterval(forgetful);
-    await client.close(0);
-    await run;
+    remember();
+    await relay.clock.run(client.close(0));
+    await relay.clock.run(run);
   });
 
-  it('says of a clean restart how long no stream could be opened, and how many were cut', async () => {
+  it('TunnelClient reports after a clean restart of the exit how long it was away and how many streams were lost', async () => {
     const relay = new MemoryRelay();
     const connected: object[] = [];
     const draining: object[] = [];
-    const observer = { ...observe(), onConnected: (info: object) => connected.push(info) };
-    const client = new TunnelClient(relay, { ...observer, onDraining: (info) => draining.push(info) }, silentLogger);
+    const observer = { ...observe(relay), onConnected: (info: object) => connected.push(info) };
+    const client = new TunnelClient(relay, { ...observer, onDraining: (info) => draining.push(info) }, silentLogger, {
+      clock: relay.clock,
+    });
     const run = client.run();
-    const stream = await client.open(target, never);
+    const stream = await relay.clock.run(client.open(target, never));
     const failed = new Promise<Error>((resolve) => stream.once('error', resolve));
     for (let i = 0; i < 1000; i++) relay.faults.push(new WstunError('relay-unreachable'));
     const closed = relay.exit.close(300);
-    await closed;
-    await failed;
+    await relay.clock.run(closed);
+    await relay.clock.run(failed);
     relay.exit = relay.newExit();
     relay.faults.length = 0;
-    await until(() => connected.length === 2);
+    await relay.clock.advanceUntil(() => connected.length === 2, 60_000);
     expect(draining).toEqual([{ streams: 1 }]);
     expect(connected[1]).toMatchObject({ first: false, streamsLost: 1 });
     expect((connected[1] as { awayMs: number }).awayMs).toBeGreaterThan(290);
-    await client.close(0);
-    await run;
+    await relay.clock.run(client.close(0));
+    await relay.clock.run(run);
   });
 
-  it('tells who waits at once when it is to end, and opens no more streams', async () => {
+  it('TunnelClient that drains rejects streams that wait, and opens no more', async () => {
     const relay = new MemoryRelay();
     relay.faults.push(...Array.from({ length: 100 }, () => new WstunError('relay-unreachable')));
-    hurryAttempts(1);
-    const client = new TunnelClient(relay, observe(), silentLogger);
+    const client = new TunnelClient(relay, observe(relay), silentLogger, { clock: relay.clock });
     const run = client.run();
     const waiting = client.open(target, never);
     client.drain();
-    await expect(waiting).rejects.toMatchObject({ fault: 'not-connected' });
-    await expect(client.open(target, never)).rejects.toMatchObject({ fault: 'not-connected' });
-    await client.close(0);
-    await run;
+    await expect(relay.clock.run(waiting)).rejects.toMatchObject({ fault: 'not-connected' });
+    await expect(relay.clock.run(client.open(target, never))).rejects.toMatchObject({ fault: 'not-connected' });
+    await relay.clock.run(client.close(0));
+    await relay.clock.run(run);
   });
 
-  it('asks for an absent exit at once when a program wants a stream, but no more than once a second', async () => {
-    vi.restoreAllMocks();
+  it('TunnelClient dials an absent exit when a program wants a stream, but at most once a second', async () => {
     const relay = new MemoryRelay();
     relay.faults.push(...Array.from({ length: 10_000 }, () => new WstunError('exit-absent')));
-    const client = new TunnelClient(relay, observe(), silentLogger);
+    const seen = observe(relay);
+    const client = new TunnelClient(relay, seen, silentLogger, { clock: relay.clock });
     const run = client.run();
-    const since = performance.now();
+    const since = relay.clock.now();
     let refused = 0;
     // The waits between the attempts themselves are 1, 2 and 4 s, a half of it.
-    while (performance.now() - since < 2_500) {
-      await expect(client.open(target, never)).rejects.toMatchObject({ fault: 'exit-absent' });
+    while (relay.clock.now() - since < 2_500) {
+      await expect(relay.clock.run(client.open(target, never))).rejects.toMatchObject({ fault: 'exit-absent' });
       refused += 1;
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      await relay.clock.advance(5);
     }
     expect(refused).toBeGreaterThan(20);
     expect(relay.dials).toBeLessThanOrEqual(7);
     relay.faults.length = 0;
-    await vi.waitFor(() => client.open(target, never), { timeout: 5_000 });
-    await client.close(0);
-    await run;
+    await seen.until('connected');
+    await relay.clock.run(client.open(target, never));
+    await relay.clock.run(client.close(0));
+    await relay.clock.run(run);
   });
 
-  it('lets streams of a draining exit end in peace, and fetches a new session for the next', async () => {
+  it('TunnelClient lets streams of a draining exit finish, and opens the next one on a new session', async () => {
     const relay = new MemoryRelay();
-    const client = new TunnelClient(relay, observe(), silentLogger);
+    const client = new TunnelClient(relay, observe(relay), silentLogger, { clock: relay.clock });
     const run = client.run();
-    const old = await client.open(target, never);
+    const old = await relay.clock.run(client.open(target, never));
     const drained = relay.exit.close(5000);
     relay.exit = relay.newExit();
-    const next = await client.open(target, never).catch(() => client.open(target, never));
-    expect(await roundTrip(next, 'new')).toBe('new');
-    expect(await roundTrip(old, 'old')).toBe('old');
+    const next = await relay.clock.run(client.open(target, never)).catch(() => client.open(target, never));
+    expect(await relay.clock.run(roundTrip(next, 'new'))).toBe('new');
+    expect(await relay.clock.run(roundTrip(old, 'old'))).toBe('old');
     old.end();
     old.resume();
-    await new Promise((resolve) => old.once('close', resolve));
+    await relay.clock.run(new Promise((resolve) => old.once('close', resolve)));
     next.destroy();
-    await client.close(0);
-    await Promise.all([run, drained]);
+    await relay.clock.run(client.close(0));
+    await relay.clock.run(Promise.all([run, drained]));
   });
 
-  it('stops waiting for a session when the program has gone', async () => {
+  it('TunnelClient stops waiting for a session when the program has gone', async () => {
     const relay = new MemoryRelay();
-    const client = new TunnelClient(relay, observe(), silentLogger);
+    const client = new TunnelClient(relay, observe(relay), silentLogger, { clock: relay.clock });
     const gone = new AbortController();
     const waiting = client.open(target, gone.signal);
     gone.abort();
-    await expect(waiting).rejects.toMatchObject({ fault: 'dial-cancelled' });
-    await client.close(0);
+    await expect(relay.clock.run(waiting)).rejects.toMatchObject({ fault: 'dial-cancelled' });
+    await relay.clock.run(client.close(0));
   });
 });
