@@ -4,11 +4,8 @@
  */
 import { formatPublicIdentity } from '../crypto/keys.ts';
 import type { Rule } from '../exit/rules.ts';
-import type { Logger } from '../observability/logger.ts';
-import type { AccessFile } from '../state/access-file.ts';
 import { DEFAULT_SESSIONS } from '../state/access-limits.ts';
 import type { AccessEntry, ListedEntry } from '../state/access-list.ts';
-import { type AccessWatch, watchAccess } from '../state/access-watch.ts';
 import type { RetiredKeys } from '../state/retired-keys.ts';
 
 export class AccessControl {
@@ -79,28 +76,6 @@ export class AccessControl {
   retiredPeerOf(keys: RetiredKeys, sessionKey: Uint8Array): string | undefined {
     return this.retiredPeers(keys).find(({ key }) => hexOf(key.session) === hexOf(sessionKey))?.name;
   }
-}
-
-/**
- * Reads the list, and follows it from then on. `onChange` is called for the first list too; `kept` are the names that
- * were there before with the same key.
- * @throws WstunError state-unusable, access-malformed
- */
-export async function followAccess(
-  file: AccessFile<Rule>,
-  access: AccessControl,
-  logger: Logger,
-  onChange: (kept: ReadonlySet<string>) => void,
-): Promise<AccessWatch<Rule>> {
-  const watch = await watchAccess(file, {
-    handleChange: (entries) => {
-      onChange(access.replace(entries));
-      logger.info({ entries: entries.length }, 'access list reloaded');
-    },
-    handleFault: (fault) => logger.error({ code: fault.code }, fault.message),
-  });
-  onChange(access.replace(watch.entries));
-  return watch;
 }
 
 function peerText({ name, key, role }: AccessEntry): string {

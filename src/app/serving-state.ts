@@ -6,14 +6,14 @@ import type { Identity } from '../crypto/keys.ts';
 import type { Rule } from '../exit/rules.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { AccessFile } from '../state/access-file.ts';
-import type { AccessWatch } from '../state/access-watch.ts';
+import { type AccessWatch, watchAccess } from '../state/access-watch.ts';
 import type { FileWatch } from '../state/file-watch.ts';
 import { loadOrCreateIdentity, watchIdentity } from '../state/identity-file.ts';
 import { type ProcessLimits, readLimits } from '../state/limits-file.ts';
 import { type RetiredKeys, readRetiredKeys } from '../state/retired-keys.ts';
 import type { StateDir } from '../state/state-dir.ts';
 import { openUsage, type UsageFile } from '../state/usage-file.ts';
-import { AccessControl, followAccess } from './access-control.ts';
+import { AccessControl } from './access-control.ts';
 import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
 import { accessFile, type Issuer, inviteNewPeer, newEntry, type PeerOptions } from './invites.ts';
 import { MemoryGuard } from './memory-guard.ts';
@@ -89,13 +89,21 @@ export class ServingState {
    * @throws WstunError state-unusable, access-malformed
    */
   async follow(onAccess: (kept: ReadonlySet<string>) => void, onRotated: () => void): Promise<void> {
-    this.accessWatch = await followAccess(this.file, this.access, this.logger, onAccess);
+    const { access, logger } = this;
+    this.accessWatch = await watchAccess(this.file, {
+      handleChange: (entries) => {
+        onAccess(access.replace(entries));
+        logger.info({ entries: entries.length }, 'access list reloaded');
+      },
+      handleFault: (fault) => logger.error({ code: fault.code }, fault.message),
+    });
+    onAccess(access.replace(this.accessWatch.entries));
     const onChange = async () => {
       this.current = await loadKeys(this.directory);
       onRotated();
-      this.logger.info({}, 'the keys were rotated');
+      logger.info({}, 'the keys were rotated');
     };
-    this.keysWatch = watchIdentity(this.directory, this.keys.identity, onChange, this.logger);
+    this.keysWatch = watchIdentity(this.directory, this.keys.identity, onChange, logger);
   }
 
   /** Resolves with the invite when it is in force here. @throws WstunError as of inviteNewPeer */

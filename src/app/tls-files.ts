@@ -2,11 +2,11 @@
  * The certificate and the key of a relay, in two files that another program renews. They are read at the start and
  * when they change. The server checks whether they belong together.
  */
-import { readFile, stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { TlsPair } from '../relay/relay-server.ts';
-import { FileWatch } from '../state/file-watch.ts';
+import { FileWatch, signatureOf } from '../state/file-watch.ts';
 import { fileReason } from '../state/state-dir.ts';
 
 /** Certificate and key are written one after the other. A new pair is in use within a second after both. */
@@ -57,11 +57,7 @@ export class TlsFiles {
 
   /** Changes whenever one of the files does; never rejects. */
   private async stamp(): Promise<string> {
-    const stamps = this.paths.map(async (path) => {
-      const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
-      return [dev, ino, size, mtimeNs, ctimeNs].join(':');
-    });
-    return (await Promise.allSettled(stamps)).map((it) => (it.status === 'fulfilled' ? it.value : 'gone')).join(' ');
+    return (await Promise.all(this.paths.map((path) => signatureOf(path).catch(() => 'missing')))).join(' ');
   }
 }
 

@@ -3,7 +3,9 @@
  * network file system the kernel sends no reliable notices. These notices only make it faster.
  */
 import { type FSWatcher, watch } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { type Clock, systemClock, type Timer } from '../clock.ts';
+import { sleep } from './sleep.ts';
 
 const POLL_MS = 500;
 /** A file that keeps changing is read after so many steps all the same. */
@@ -25,6 +27,12 @@ export interface FileWatchOptions {
   readonly clock?: Clock;
 }
 
+/** Changes whenever the file does: written, replaced. Rejects if there is none. */
+export async function signatureOf(path: string): Promise<string> {
+  const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
+  return [dev, ino, size, mtimeNs, ctimeNs].join(':');
+}
+
 export class FileWatch {
   private readonly options: FileWatchOptions;
   private readonly clock: Clock;
@@ -33,8 +41,7 @@ export class FileWatch {
   private poll: Timer | undefined;
   private looking: Promise<void> | undefined;
   private again = false;
-  private pause: { readonly timer: Timer; readonly end: () => void } | undefined;
-  private closed = false;
+  private readonly closing = new AbortController();
 
   /** Keeps no process alive. */
   constructor(options: FileWatchOptions) {
@@ -47,24 +54,20 @@ export class FileWatch {
 
   /** True after `close`: a slow `onChange` must not use what it has read then. */
   get isClosed(): boolean {
-    return this.closed;
+    return this.closing.signal.aborted;
   }
 
   /** Checks now. Resolves when all changes so far have been read. */
   look(): Promise<void> {
     this.again = true;
-    this.looking ??= this.lookUntilSame().finally(() => {
-      this.looking = undefined;
-    });
+    this.looking ??= this.lookUntilSame();
     return this.looking;
   }
 
   /** After it resolves nothing is called any more. */
   async close(): Promise<void> {
-    this.closed = true;
+    this.closing.abort();
     this.clock.clearTimeout(this.poll);
-    this.clock.clearTimeout(this.pause?.timer);
-    this.pause?.end();
     this.notices?.close();
     await this.looking;
   }
@@ -93,42 +96,39 @@ export class FileWatch {
   }
 
   private async lookUntilSame(): Promise<void> {
-    while (this.again && !this.closed) {
-      this.again = false;
-      try {
+    try {
+      while (this.again && !this.isClosed) {
+        this.again = false;
         await this.lookOnce();
-      } catch (error) {
-        if (!this.closed) this.options.onFault(error);
       }
+    } finally {
+      // In the same turn as the last check of `again`, so that no call of `look` is lost in between.
+      this.looking = undefined;
     }
   }
 
   private async lookOnce(): Promise<void> {
-    const { signature, onChange } = this.options;
-    if ((await signature()) === this.seen) return;
-    const settled = await this.settled();
-    if (this.closed) return;
-    this.seen = settled;
-    await onChange();
+    const { signature, onChange, onFault } = this.options;
+    try {
+      if ((await signature()) === this.seen) return;
+      const settled = await this.settled();
+      if (this.isClosed) return;
+      this.seen = settled;
+      await onChange();
+    } catch (error) {
+      if (!this.isClosed) onFault(error);
+    }
   }
 
   private async settled(): Promise<string> {
     const { signature, settleMs } = this.options;
     let last = await signature();
     for (let step = 0; step < MAX_SETTLE_STEPS; step++) {
-      await this.wait(settleMs);
-      const next = this.closed ? last : await signature();
+      await sleep(this.clock, settleMs, this.closing.signal);
+      const next = this.isClosed ? last : await signature();
       if (next === last) break;
       last = next;
     }
     return last;
-  }
-
-  private wait(ms: number): Promise<void> {
-    return new Promise((end) => {
-      const timer = this.clock.setTimeout(end, ms);
-      timer.unref();
-      this.pause = { timer, end };
-    });
   }
 }

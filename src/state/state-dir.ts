@@ -8,6 +8,7 @@ import { homedir } from 'node:os';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { type Clock, systemClock } from '../clock.ts';
 import { WstunError } from '../errors.ts';
+import { signatureOf } from './file-watch.ts';
 import { codeOf, withLock } from './lock.ts';
 
 const DIR_MODE = 0o700;
@@ -199,11 +200,7 @@ export class StateDir {
   /** Changes whenever the file does: written, replaced, removed. @throws WstunError state-unusable */
   async signature(name: string): Promise<string> {
     const path = this.pathOf(name);
-    return await guarded(path, async () => {
-      const stats = await stat(path, { bigint: true }).catch(ignoreMissing);
-      if (stats === undefined) return 'missing';
-      return [stats.dev, stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join(':');
-    });
+    return await guarded(path, async () => (await signatureOf(path).catch(ignoreMissing)) ?? 'missing');
   }
 
   /** `sudo wstun access add` in the directory of a service: the service must still be able to read its file. */

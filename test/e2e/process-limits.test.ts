@@ -149,7 +149,7 @@ describe('limits that cannot be', () => {
   it.each([
     ['streams = 0', 'streams must be a number from 1 to 65536'],
     ['memory = 1000000000', 'memory must be bytes'],
-    ['stream = 5', 'it has "stream", but knows only streams, opens'],
+    ['stream = 5', 'it has "stream", but can have only streams, opens'],
     ['streams = ', 'line 1'],
   ])('%s: refused, with what is wrong', async (text, reason) => {
     const state = await tempDir();
