@@ -61,11 +61,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'tether/page': ['tether/shared'],
   'tether/laptop': ['clock.ts', 'errors.ts', 'limits', 'net', 'observability', 'transport', 'tether/shared'],
   app: [
-    'clock.ts',
     'errors.ts',
     'memory',
     'net',
-    'protocol',
     'crypto',
     'mux',
     'observability',
