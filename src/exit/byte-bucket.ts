@@ -6,8 +6,8 @@
 /** Bytes: what one stream gets before the next one's turn. A sealed record holds three of them. */
 const PIECE_BYTES = 16 * 1024;
 /**
- * Seconds' worth that may pass at once after a pause: long beside a late timer (some ms), short beside what people call
- * a second.
+ * Seconds' worth that may pass at once after a pause: long compared with a late timer (some ms), short compared with
+ * what people call a second.
  */
 const BURST_S = 0.05;
 /** Bytes: below, the headers of frames and records would outweigh what they carry. */

@@ -1,30 +1,29 @@
 /**
- * Where offers lead, as far as it matters for their turn, and what is remembered of it: which destinations answered
- * lately, and which were silent. Pure, time is passed in. A memory is one peer's: nobody can make others forget, or
+ * The destinations of offers, as far as the order of dials depends on them, and a memory of which answered lately and
+ * which were silent. Pure, time is passed in. Each peer has a memory of its own: no peer can make others forget, or
  * doubt, what they use.
  */
 import { BoundedMap } from '../limits/bounded-map.ts';
 import { formatIp, type IpBytes, networkBase } from '../net/ip.ts';
 
-/** What answers, or does not, as one. */
+/** One destination of an offer. */
 export interface Destination {
   readonly exact: string;
-  /** What it is a part of, and after how much silence there, and no answer, it is doubted with it. */
+  /** What it is part of; after so many silences there without an answer, it is doubtful, too. */
   readonly around: readonly { readonly key: string; readonly silences: number }[];
 }
 
 /**
- * How much is to be expected of a destination; `tries`: silences and refusals for want of a place since it last
- * answered.
+ * What to expect of a destination; `tries`: silences, and refusals for lack of a slot, since it last answered.
  */
 export type Prospect =
   | { readonly kind: 'good' }
-  /** Nothing is known of it, nor of what is around it. */
+  /** Nothing is known about it, or about what is around it. */
   | { readonly kind: 'fresh' }
   /** It was silent (`tries` above 0), or others around it were. */
   | { readonly kind: 'doubtful'; readonly tries: number };
 
-/** A destination that is silent where others of its network are is no surprise; one or two are. */
+/** So many silent destinations make a network doubtful; one or two do not. */
 const SILENCES_OF_NETWORK = 4;
 
 /** A port of an address; around it are the host, and the network: a /24, or a /64 of IPv6. */
@@ -47,26 +46,27 @@ export function destinationOfName(name: string): Destination {
 }
 
 /**
- * How long an answer, or a silence, counts, ms: longer than it takes a loop over a thousand dead ones to come round.
+ * How long an answer, or a silence, counts, ms: longer than one pass of a program that tries a thousand dead ones in
+ * turn.
  */
 const HOLDS_MS = 600_000;
-/** Entries of about 150 bytes, apart: what is silent does not make what answers forgotten. */
+/** Entries of about 150 bytes. Separate limits: silent destinations do not displace those that answered. */
 const MAX_ANSWERED = 1_024;
 const MAX_SILENT = 4_096;
-/** More tells no more. */
+/** More would make no difference. */
 const MAX_TRIES = 100;
 
 export class DestinationMemory {
-  /** Exact ones, and until when that counts. */
+  /** By exact destination: until when it counts. */
   private readonly answered = new BoundedMap<string, number>(MAX_ANSWERED);
-  /** Exact ones and what is around them. */
+  /** By exact destination, and by what is around it. */
   private readonly silent = new BoundedMap<string, { readonly tries: number; readonly until: number }>(MAX_SILENT);
 
   get size(): number {
     return this.answered.size + this.silent.size;
   }
 
-  /** Of an offer that has several addresses, the best of them. */
+  /** Of several addresses, the best. */
   prospectOf(destinations: readonly Destination[], now: number): Prospect {
     if (destinations.some(({ exact }) => (this.answered.get(exact) ?? 0) > now)) return { kind: 'good' };
     const tries = Math.min(...destinations.map(({ exact }) => this.triesOf(exact, now)));
@@ -89,7 +89,7 @@ export class DestinationMemory {
     }
   }
 
-  /** There was no place for it. */
+  /** There was no slot for it. */
   noteRefusal(destinations: readonly Destination[], now: number): void {
     for (const { exact } of destinations) this.count(exact, now);
   }

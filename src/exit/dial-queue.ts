@@ -1,12 +1,13 @@
 /**
- * Whose turn it is to be dialled, or looked up, and who gives way. Pure: a state machine with time passed in.
+ * Decides which offer is dialled, or looked up, next, and which dial is evicted. Pure: a state machine with time passed
+ * in.
  *
- * Targets that never answer hold a place for as long as a dial may take, and a program that goes on trying them would
- * take every place. So turns go by destination (destinations.ts): first what answered lately, then what was not tried
- * yet, the newest first, then what was silent, the least tried first. Each kind has a share that it cannot exceed, and
- * those two that may answer begin no faster than places come free, so that there is room for the next one at any
- * moment. When there is none all the same, a dial that has hung for seconds gives way. Peers have equal rights: the
- * last quarter of all places is for those that have few.
+ * Targets that never answer hold a slot for as long as a dial may take, and a program that keeps trying them would take
+ * every slot. So the order goes by destination (destinations.ts): first those that answered lately, then those not
+ * tried yet, the newest first, then those that were silent, the least tried first. Each kind has a share that it cannot
+ * exceed, and the latter two start no faster than slots become free, so that there is usually one for the next offer.
+ * If there is none, a dial that has hung for seconds is evicted. Peers have equal rights: the last quarter of all slots
+ * is for those that have few.
  */
 import { TokenBucket } from '../limits/token-bucket.ts';
 import { type Destination, DestinationMemory, type Prospect } from './destinations.ts';
@@ -22,7 +23,7 @@ export interface Entry {
   readonly destinations: readonly Destination[];
   readonly group: string;
   state: 'waiting' | 'started' | 'evicted' | 'over';
-  /** As what it came, and then as what it began. */
+  /** Its kind when it arrived, and from its start on the kind as which it started. */
   kind: Prospect['kind'];
   tries: number;
   /** Of a started one, ms. */
@@ -30,22 +31,26 @@ export interface Entry {
 }
 
 export interface Decisions {
-  /** These have a place now. */
+  /** These have a slot now. */
   readonly started: readonly Entry[];
-  /** These are to end at once; `end` then tells that they have. */
+  /** These must end at once; `end` follows when they have. */
   readonly evicted: readonly Entry[];
 }
 
 /**
- * A dial that hung for so long is silent, ms: it takes longer to hosts that a phone's radio must wake first, but few.
+ * A dial that hung for so long counts as silent, ms. Few hosts take longer: those for which a phone's radio must wake
+ * first.
  */
 const SILENT_MS = 1_000;
 /** A slow host that is alive has answered by then, ms. */
 const HOPELESS_MS = 3_000;
-/** Of those not tried yet so many are compared, the newest ones: it bounds the work, and the others' turn comes. */
+/**
+ * So many of those not tried yet are compared, the newest ones: this bounds the work, and the others get their turn
+ * later.
+ */
 const COMPARED = 64;
-/** Peers that have nothing under way are remembered for what they know; each at most 0.8 MB. */
-const MAX_IDLE_BEARERS = 32;
+/** Peers without a dial whose memory of destinations is kept; each at most 0.8 MB. */
+const MAX_IDLE_PEERS = 32;
 
 type Line = 'good' | 'untried' | 'tried';
 
@@ -54,7 +59,7 @@ interface Group {
   readonly key: string;
   readonly destinations: readonly Destination[];
   readonly waiting: Set<Entry>;
-  /** As it was when last looked at; every change of it by its own destinations is seen at once. */
+  /** As of the last look; a change by its own destinations is seen at once. */
   prospect: Prospect;
 }
 
@@ -64,8 +69,7 @@ type Groups = Map<string, Group>;
 interface PeerState {
   readonly memory: DestinationMemory;
   /**
-   * Three lines, each group in that of its prospect: thousands may wait, and only a few of them are looked at each
-   * time.
+   * Three queues, each group in that of its prospect: thousands may wait, and only a few are looked at each time.
    */
   readonly lines: Readonly<Record<Line, Groups>>;
   /** Started, until their end. */
@@ -78,7 +82,7 @@ interface PeerState {
   readonly tried: TokenBucket;
 }
 
-/** `wait`: until another end, or some time, comes. `full`: one of these kinds could give way. */
+/** `wait`: until another dial ends, or time passes. `full`: one of these kinds could be evicted. */
 type Room =
   | { readonly kind: 'free' }
   | { readonly kind: 'wait' }
@@ -94,7 +98,7 @@ export class DialQueue {
     this.limits = limits;
   }
 
-  /** Places taken. */
+  /** Slots taken. */
   get taken(): number {
     return this.total;
   }
@@ -103,7 +107,7 @@ export class DialQueue {
     return this.waitingCount;
   }
 
-  /** A new offer: it has a place at once, or waits. */
+  /** A new offer: it gets a slot at once, or waits. */
   ask(peer: string, destinations: readonly Destination[], now: number): { entry: Entry; decisions: Decisions } {
     const state = this.stateOf(peer, now);
     const key = destinations.map(({ exact }) => exact).join();
@@ -112,16 +116,16 @@ export class DialQueue {
     entry.tries = triesOf(group.prospect);
     group.waiting.add(entry);
     this.waitingCount++;
-    // Those that waited before could not begin either.
+    // Those that waited before could not start either.
     return { entry, decisions: this.advanceGroup(state, group, now) };
   }
 
-  /** Time has passed, or places have come free. */
+  /** Time has passed, or slots have become free. */
   advance(now: number): Decisions {
     const started: Entry[] = [];
     const evicted: Entry[] = [];
     const inNeed = [...this.peers.values()].filter(hasWaiting);
-    // Who has the fewest places is first to get more.
+    // The peer with the fewest slots is first to get more.
     for (const state of inNeed.toSorted((a, b) => a.started.size - b.started.size)) {
       const decisions = this.advancePeer(state, now);
       started.push(...decisions.started);
@@ -130,7 +134,7 @@ export class DialQueue {
     return { started, evicted };
   }
 
-  /** A waiting one is given up: by its program, or (`refused`) because it has waited for too long. */
+  /** A waiting offer is given up: by its program, or (`refused`) because it waited too long. */
   leave(entry: Entry, refused: boolean, now: number): void {
     const state = this.peers.get(entry.peer);
     if (state === undefined || entry.state !== 'waiting') return;
@@ -142,8 +146,8 @@ export class DialQueue {
   }
 
   /**
-   * Nothing of a started one is left: others of its peer may begin, of other peers with `advance`. `answered`: the
-   * target did.
+   * Nothing is left of a started offer: others of its peer may start; those of other peers start with `advance`.
+   * `answered`: the target answered.
    */
   end(entry: Entry, answered: boolean, now: number): Decisions {
     const state = this.peers.get(entry.peer);
@@ -168,7 +172,7 @@ export class DialQueue {
     for (const group of inTurn(state, now)) {
       const decisions = this.advanceGroup(state, group, now);
       started.push(...decisions.started);
-      // One at a time: its place has to come free first.
+      // One at a time: its slot has to become free first.
       if (decisions.evicted.length > 0) return { started, evicted: decisions.evicted };
     }
     return { started, evicted: [] };
@@ -225,8 +229,8 @@ export class DialQueue {
   }
 
   /**
-   * The most hopeless of its own, or of the peer that has most where the places of all are taken; undefined: nobody
-   * has to.
+   * The least promising dial: of its own peer, or, if the slots of all are taken, of the peer that has most. Undefined:
+   * none is evicted.
    */
   private victimFor(state: PeerState, room: Extract<Room, { kind: 'full' }>, now: number): Entry | undefined {
     const from = room.ofAll ? this.largest() : state;
@@ -235,7 +239,7 @@ export class DialQueue {
     let victim: Entry | undefined;
     for (const entry of from.started) {
       if (!room.kinds.includes(entry.kind) || !mayGiveWay(entry, now)) continue;
-      // Walked from the oldest on.
+      // The oldest comes first.
       if (victim === undefined || entry.tries > victim.tries) victim = entry;
     }
     if (victim === undefined) return undefined;
@@ -259,7 +263,7 @@ export class DialQueue {
     if (group.waiting.size === 0) state.lines[lineOf(group.prospect)].delete(group.key);
   }
 
-  /** Moves it to the end: a Map keeps the order of insertion, and who came last is forgotten last. */
+  /** Moves it to the end: a Map keeps the order of insertion, and the latest is forgotten last. */
   private stateOf(peer: string, now: number): PeerState {
     const state = this.peers.get(peer) ?? newPeer(this.limits.pendingPerPeer, now);
     this.peers.delete(peer);
@@ -268,7 +272,7 @@ export class DialQueue {
   }
 
   private forgetIdle(): void {
-    let excess = this.peers.size - MAX_IDLE_BEARERS;
+    let excess = this.peers.size - MAX_IDLE_PEERS;
     for (const [peer, state] of this.peers) {
       if (excess-- <= 0) return;
       if (state.started.size === 0 && !hasWaiting(state)) this.peers.delete(peer);
@@ -281,7 +285,7 @@ const FREE: Room = { kind: 'free' };
 const WAIT: Room = { kind: 'wait' };
 const ALL_KINDS: readonly Prospect['kind'][] = ['good', 'fresh', 'doubtful'];
 
-/** Three quarters: what is left is for the others. */
+/** Three quarters: the rest is for the others. */
 function shareOf(most: number): number {
   return most - (most >> 2);
 }
@@ -293,7 +297,7 @@ function doubtfulShareOf(most: number): number {
 
 function newPeer(most: number, now: number): PeerState {
   const burst = Math.min(most, Math.max(8, most >> 2));
-  // The share lasts from the burst on until its first ones have to give way.
+  // The share lasts from the burst until its first dials may be evicted.
   const perSecond = (1000 * (shareOf(most) - burst)) / (HOPELESS_MS * 1.05);
   return {
     memory: new DestinationMemory(),
@@ -303,7 +307,7 @@ function newPeer(most: number, now: number): PeerState {
     counts: { good: 0, fresh: 0, doubtful: 0 },
     leaving: 0,
     untried: new TokenBucket({ burst, perSecond: Math.max(perSecond, 1000 / HOPELESS_MS) }, now),
-    // Of ten seconds each their share is used up evenly: one of them is always old enough to give way.
+    // With ten seconds each, their share is used evenly: one of them is always old enough to be evicted.
     tried: new TokenBucket({ burst: Math.max(1, burst >> 3), perSecond: doubtfulShareOf(most) / 10 }, now),
   };
 }
@@ -340,7 +344,7 @@ function newGroup(state: PeerState, key: string, destinations: readonly Destinat
   return group;
 }
 
-/** What is known of a group's destinations may have changed, and so its line. */
+/** What is known about a group's destinations may have changed, and so its queue. */
 function lookAgain(state: PeerState, key: string, now: number): void {
   const group = groupOf(state, key);
   if (group === undefined) return;
@@ -352,13 +356,13 @@ function lookAgain(state: PeerState, key: string, now: number): void {
   state.lines[after].set(key, group);
 }
 
-/** Those that may begin now, best first. */
+/** Those that may start now, best first. */
 function inTurn({ lines, untried, tried }: PeerState, now: number): Group[] {
   const newest = untried.isEmpty(now) ? [] : [...lines.untried.values()].slice(-COMPARED).toReversed();
   const byTries = tried.isEmpty(now) ? [] : [...lines.tried.values()];
   return [
     ...lines.good.values(),
-    // Behind a thousand that come to nothing, one that answers would wait for all of them: so the newest is first.
+    // One that answers would have to wait for a thousand that never do: so the newest is first.
     ...newest.toSorted((a, b) => Number(a.prospect.kind !== 'fresh') - Number(b.prospect.kind !== 'fresh')),
     ...byTries.toSorted((a, b) => triesOf(a.prospect) - triesOf(b.prospect)).slice(0, COMPARED),
   ];

@@ -1,7 +1,7 @@
 /**
- * How many offers may be looked up, or dialled, at once. Who comes when there is no place for it waits in line for a
- * while, because an honest program opens hundreds of connections in one go. Whose turn it is, and who gives way, is
- * decided in dial-queue.ts; here are the timers and signals around it.
+ * How many offers may be looked up, or dialled, at once. Without a free slot an offer waits for a while, because an
+ * honest program may open hundreds of connections at once. dial-queue.ts decides which offer is next and which is
+ * evicted; this file has the timers and signals.
  */
 import { type FaultName, WstunError } from '../errors.ts';
 import type { Destination } from './destinations.ts';
@@ -16,7 +16,7 @@ export interface DialSlotLimits extends QueueLimits {
   /** Of all peers together. Default 1,024: with 8 sockets each at worst 8,192 file descriptors. */
   readonly pendingTotal: number;
   /**
-   * How long an offer waits for places in all, ms. Default 4,000: with 5 s for the look-up and 10 s for the dial it is
+   * How long an offer waits for slots in all, ms. Default 4,000: with 5 s for the look-up and 10 s for the dial it is
    * answered within the 20 s for which a client waits. How many wait is bounded by the sessions' streams (about 200
    * bytes each).
    */
@@ -26,21 +26,21 @@ export interface DialSlotLimits extends QueueLimits {
 export const DEFAULT_DIAL_SLOT_LIMITS: DialSlotLimits = { pendingPerPeer: 256, pendingTotal: 1_024, waitMs: 4_000 };
 
 /**
- * While somebody waits: how often it is looked whether time alone has made room, ms. Nobody notices a twentieth of a
- * second.
+ * While an offer waits: how often to check whether a slot has become available with time, ms. Nobody notices a
+ * twentieth of a second.
  */
 const LOOK_MS = 50;
 
-export interface Place {
-  /** Fires when the offer is given up, or has to give way. */
+export interface Slot {
+  /** Fires when the offer is given up, or evicted. */
   readonly signal: AbortSignal;
-  /** Whether it had to give way. */
+  /** Whether it was evicted. */
   readonly isEvicted: boolean;
   /**
-   * Nothing is left of what took it. `answered`: the target, or a name server, did, in whatever way. Only the first
+   * Nothing is left of what took it. `answered`: the target, or a name server, answered in some way. Only the first
    * call counts.
    */
-  giveBack(answered: boolean): void;
+  release(answered: boolean): void;
 }
 
 export class DialSlots {
@@ -61,17 +61,17 @@ export class DialSlots {
   }
 
   /**
-   * Resolves when a place is the caller's. Rejects with `dial-busy` after `waitMs`, `dial-cancelled` when the signal
+   * Resolves with a slot. Rejects with `dial-busy` after `waitMs`, `dial-cancelled` when the signal
    * fires.
    */
-  take(peer: string, destinations: readonly Destination[], signal: AbortSignal, waitMs: number): Promise<Place> {
+  acquire(peer: string, destinations: readonly Destination[], signal: AbortSignal, waitMs: number): Promise<Slot> {
     if (signal.aborted) return Promise.reject(new WstunError('dial-cancelled'));
     const { entry, decisions } = this.queue.ask(peer, destinations, this.now());
-    // A thousand that are refused in one instant come back in one instant, too, and hold up everybody.
+    // A thousand that are refused at the same moment would also come back at the same moment, and delay all others.
     const shareMs = entry.tries > 0 ? waitMs * (0.5 + Math.random() / 2) : waitMs;
-    const place = entry.state === 'started' ? Promise.resolve() : this.wait(entry, signal, shareMs);
+    const slot = entry.state === 'started' ? Promise.resolve() : this.wait(entry, signal, shareMs);
     this.apply(decisions);
-    return place.then(() => this.occupy(entry, signal));
+    return slot.then(() => this.occupy(entry, signal));
   }
 
   private wait(entry: Entry, signal: AbortSignal, waitMs: number): Promise<void> {
@@ -96,7 +96,7 @@ export class DialSlots {
     });
   }
 
-  private occupy(entry: Entry, signal: AbortSignal): Place {
+  private occupy(entry: Entry, signal: AbortSignal): Slot {
     const controller = new AbortController();
     const abort = (): void => controller.abort();
     if (signal.aborted) abort();
@@ -107,7 +107,7 @@ export class DialSlots {
       get isEvicted() {
         return entry.state === 'evicted';
       },
-      giveBack: (answered) => {
+      release: (answered) => {
         signal.removeEventListener('abort', abort);
         this.takers.delete(entry);
         this.apply(this.queue.end(entry, answered, this.now()));
@@ -130,8 +130,8 @@ export class DialSlots {
   }
 }
 
-/** How long an offer still waits for places: for all of them together. */
-export class Patience {
+/** How long an offer may still wait for slots: look-up and dial together. */
+export class WaitBudget {
   private leftMs: number;
 
   constructor(ms: number) {
@@ -150,31 +150,31 @@ interface Want {
   readonly peer: string;
   readonly destinations: readonly Destination[];
   readonly signal: AbortSignal;
-  readonly patience: Patience;
+  readonly waitBudget: WaitBudget;
 }
 
-/** Faults that are an answer: by the target, or by a name server. Others come from elsewhere, or of silence. */
+/** Faults that are an answer of the target or of a name server. Others come from elsewhere, or from silence. */
 const ANSWERS: ReadonlySet<FaultName> = new Set(['dial-refused', 'target-reset', 'dial-name-unknown']);
 
-/** Acts in a place of its own. Rejects as `take` does, as `act` does, and with `dial-busy` where it had to give way. */
+/** Acts in a slot of its own. Rejects as `acquire` and `act` do, and with `dial-busy` if it was evicted. */
 export async function withSlot<T>(
-  places: DialSlots,
-  { peer, destinations, signal, patience }: Want,
+  slots: DialSlots,
+  { peer, destinations, signal, waitBudget }: Want,
   act: (within: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const place = await patience.spend((leftMs) => places.take(peer, destinations, signal, leftMs));
+  const slot = await waitBudget.spend((leftMs) => slots.acquire(peer, destinations, signal, leftMs));
   let answered = false;
   try {
     if (signal.aborted) throw new WstunError('dial-cancelled');
-    const outcome = await act(place.signal);
+    const outcome = await act(slot.signal);
     answered = true;
     return outcome;
   } catch (error) {
     answered = error instanceof WstunError && ANSWERS.has(error.fault);
-    if (place.isEvicted)
+    if (slot.isEvicted)
       throw new WstunError('dial-busy', 'there was no answer for seconds, and other connections waited for the slot');
     throw error;
   } finally {
-    place.giveBack(answered);
+    slot.release(answered);
   }
 }

@@ -1,6 +1,6 @@
 /**
  * Connects to the first of some vetted addresses that answers (RFC 8305, "Happy Eyeballs"). It is given addresses as
- * bytes and never a name, so that what was judged is what is dialled; it judges nothing itself.
+ * bytes and never a name, so that exactly what was checked is dialled; it checks nothing itself.
  */
 import { connect as netConnect, type Socket } from 'node:net';
 import { type WireFaultName, WstunError } from '../errors.ts';
@@ -11,13 +11,13 @@ import type { Spares } from './spare-sockets.ts';
 import { dialFaultOf, mostSpecific } from './target-dial-faults.ts';
 
 /**
- * A dial in all, ms: what users wait for a dead host, and within the 20 s for which a client waits for the exit's
+ * A whole dial, ms: how long users wait for a dead host. Less than the 20 s for which a client waits for the exit's
  * answer.
  */
 const DIAL_LIMIT_MS = 10_000;
 /**
- * Silence before the kernel asks whether the target still lives, ms. A dead one would hold its place for ever; but
- * libuv asks only 10 times, a second apart, so not more often than keeps a cloud's NAT awake (350 s).
+ * Silence before the kernel sends keep-alive probes, ms. A dead target would hold its stream for ever; but libuv probes
+ * only 10 times, a second apart, so just often enough to keep a cloud's NAT entry (350 s).
  */
 const KEEP_ALIVE_MS = 300_000;
 
@@ -32,13 +32,13 @@ export type Dial = (
   spares?: Spares,
 ) => Promise<Socket>;
 
-const ENDLESS: Spares = { take: () => true, giveBack: () => {} };
+const UNLIMITED: Spares = { acquire: () => true, release: () => {} };
 
 export type Connect = (ip: IpBytes, port: number) => Socket;
 
 /** `connect` is for tests. */
 export function createDialer(connect: Connect = literalConnector()): Dial {
-  return (addresses, port, signal, spares = ENDLESS) =>
+  return (addresses, port, signal, spares = UNLIMITED) =>
     new Dialling(interleave(addresses), port, connect, spares).run(signal);
 }
 
@@ -79,7 +79,7 @@ class Dialling {
   private readonly faults = new Set<WireFaultName>();
   private stagger: NodeJS.Timeout | undefined;
   private readonly spares: Spares;
-  /** What it has of them: one for each socket that runs beside the first. */
+  /** How many it has acquired: one for each running socket after the first. */
   private spare = 0;
   private finished = false;
   /** The outcome; only the first call of either counts. */
@@ -110,7 +110,7 @@ class Dialling {
       clearTimeout(limit);
       clearTimeout(this.stagger);
       for (const loser of this.running) loser.destroy();
-      this.giveBackSpares(0);
+      this.releaseSpares(0);
     }
   }
 
@@ -125,16 +125,16 @@ class Dialling {
     else if (this.race.isLost) this.lose(mostSpecific(this.faults));
   }
 
-  /** The first socket is its own; beside it there must be a spare one. */
+  /** The first socket needs none; each further one needs a spare. */
   private mayBegin(): boolean {
     if (this.running.size === 0) return true;
-    if (!this.spares.take()) return false;
+    if (!this.spares.acquire()) return false;
     this.spare++;
     return true;
   }
 
-  private giveBackSpares(needed: number): void {
-    for (; this.spare > needed; this.spare--) this.spares.giveBack();
+  private releaseSpares(needed: number): void {
+    for (; this.spare > needed; this.spare--) this.spares.release();
   }
 
   private attempt(ip: IpBytes): void {
@@ -144,16 +144,16 @@ class Dialling {
       if (!this.running.delete(socket)) return;
       socket.destroy();
       this.faults.add(fault);
-      this.giveBackSpares(Math.max(0, this.running.size - 1));
+      this.releaseSpares(Math.max(0, this.running.size - 1));
       this.race.handleFailed();
       this.startNext();
     };
-    // Stays on the winner as well: without a listener, an error before its reader takes over would end the process.
+    // Stays on the winner, too: without a listener, an error before its reader takes over would end the process.
     socket.on('error', (error) => fail(dialFaultOf(error)));
     socket.once('connect', () => {
       const fault = faultOfConnected(socket, ip);
       if (fault) return fail(fault);
-      // Two attempts may connect in one turn of the event loop: only the one that is out of #running is spared.
+      // Two attempts may connect in one turn of the event loop: only the one that is not in `running` survives.
       if (this.finished) return;
       this.finished = true;
       this.running.delete(socket);
@@ -162,10 +162,10 @@ class Dialling {
   }
 }
 
-/** A connected socket must lead where it was sent. */
+/** A connected socket must lead to the address that was dialled. */
 function faultOfConnected(socket: Socket, ip: IpBytes): WireFaultName | undefined {
   const remote = parseIp(socket.remoteAddress ?? '');
-  // Without a remote address the target has reset the connection already. What it had sent before can still be read.
+  // Without a remote address, the target has already reset the connection. What it sent before can still be read.
   if (!remote) return undefined;
   if (!sameIp(unmapIp(remote), ip)) return 'dial-not-allowed';
   // A free port among the ephemeral ones may connect to itself (TCP's simultaneous open): nothing listens there.

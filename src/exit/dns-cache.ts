@@ -1,6 +1,6 @@
 /**
- * What the name servers said about a name: two answers, for A and AAAA, made one; how long it holds; and the bounded
- * cache of such answers. Pure, time is passed in.
+ * What the name servers said about a name: the answers for A and AAAA combined, how long the result may be used, and
+ * the bounded cache of results. Pure, time is passed in.
  */
 import type { WireFaultName } from '../errors.ts';
 import { BoundedMap } from '../limits/bounded-map.ts';
@@ -22,7 +22,7 @@ export type Answer =
       readonly kind: 'fault';
       readonly fault: WireFaultName;
       readonly detail: string;
-      /** Whether another full name of a search list is worth asking for; not where no name server answers. */
+      /** Whether to ask for the next full name of a search list; not if no name server answers. */
       readonly next: boolean;
     };
 
@@ -32,11 +32,11 @@ export interface TimedAnswer {
   readonly ttlMs: number;
 }
 
-/** A page opens dozens of connections at once; a TTL of 0 must not make dozens of look-ups of them. */
+/** A page opens dozens of connections at once; a TTL of 0 must not cause dozens of look-ups. */
 export const MIN_TTL_MS = 5_000;
 /** Longer TTLs save nothing, and a moved service should be found again. */
 export const MAX_TTL_MS = 300_000;
-/** Half an answer (the other family failed) should soon have another chance. */
+/** Half an answer (the other family failed) is soon asked for again. */
 export const PARTIAL_TTL_MS = 30_000;
 /** For NXDOMAIN and NODATA. node:dns does not show the zone's own figure (RFC 2308), so short. */
 export const NEGATIVE_TTL_MS = 10_000;
@@ -64,7 +64,7 @@ function fault(name: WireFaultName, detail: string, ttlMs: number, next = true):
   return { answer: { kind: 'fault', fault: name, detail, next }, ttlMs };
 }
 
-/** Answers by name; the one used longest ago makes room. */
+/** Answers by name; the one used longest ago is dropped. */
 export class DnsCache {
   private readonly entries: BoundedMap<string, { answer: Answer; until: number }>;
 

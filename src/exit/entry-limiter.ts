@@ -1,13 +1,13 @@
 /**
- * The bandwidth of access entries: all streams of a name share one bucket for each direction, and take turns at it.
- * Decides when bytes go on; what they are, and how a waiting stream holds its source back, is
- * tunnel/stream/socket-pipe.ts.
+ * The bandwidth of access entries: all streams of an entry share one bucket for each direction, and take turns. Decides
+ * when bytes are passed on; tunnel/stream/socket-pipe.ts knows what they are, and how a waiting stream applies
+ * back-pressure.
  */
 import type { Piece } from '../memory/pieces.ts';
 import type { Pace, PaceSink } from '../tunnel/stream/socket-pipe.ts';
 import { ByteBucket } from './byte-bucket.ts';
 
-/** Ms: a new rate holds for waiting streams after this at the latest. */
+/** Ms: after this at the latest, a new rate applies to waiting streams. */
 const LOOK_AGAIN_MS = 250;
 
 /** Bytes a second; undefined: no limit. */
@@ -21,7 +21,7 @@ interface Held {
 class Pacer implements Pace {
   private readonly rate: RateNow;
   private readonly bucket = new ByteBucket(performance.now());
-  /** One for each stream at most, in the order of their turns. */
+  /** At most one for each stream, in the order of their turns. */
   private readonly held = new Set<Held>();
   private timer: NodeJS.Timeout | undefined;
   private flushing = false;
@@ -42,7 +42,7 @@ class Pacer implements Pace {
     const now = performance.now();
     const rate = this.rate();
     let waitMs = 0;
-    // A set is walked in the order of insertion, and what is added meanwhile comes at its end: they take turns.
+    // A Set iterates in the order of insertion, and what is added meanwhile comes last: they take turns.
     for (const held of this.held) {
       const length = held.sink.isGone() ? undefined : this.share(held, rate, now);
       if (length === 0) {
@@ -74,17 +74,17 @@ export interface Paces {
   readonly toSocket: Pace;
 }
 
-/** Ms: after this even the slowest bucket is full again, and a new one no different. */
+/** Ms: after this, even the slowest bucket is full again, so a new one is no different. */
 const KEPT_IDLE_MS = 10_000;
 
 /**
- * The paces of all names. Kept for a while when a name's last stream has ended: a new one would begin with a full
- * bucket.
+ * The limiters of all entries. They are kept for a while after an entry's last stream has ended: a new bucket would be
+ * full.
  */
 export class EntryLimiter {
   private readonly rateOf: (peer: string) => number | undefined;
   private readonly paces = new Map<string, { readonly paces: Paces; streams: number }>();
-  /** Names without a stream, and since when; the longest first. */
+  /** Entries without a stream, and since when; the oldest first. */
   private readonly idle = new Map<string, number>();
 
   /** `rateOf`: bits a second in each direction, asked for every chunk; undefined: no limit. */
@@ -92,7 +92,7 @@ export class EntryLimiter {
     this.rateOf = rateOf;
   }
 
-  /** Names that are remembered. */
+  /** Entries that are remembered. */
   get size(): number {
     return this.paces.size;
   }

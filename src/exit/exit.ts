@@ -1,10 +1,10 @@
 /**
- * The exit: takes the streams that a session offers, and for each judges the target, resolves it, judges the answers,
- * dials, and joins socket and stream. What may be dialled is decided in policy.ts alone; how bytes cross is
- * tunnel/stream/socket-pipe.ts.
+ * The exit: takes the streams that a session offers, and for each checks the target, resolves it, checks the answers,
+ * dials, and pipes between socket and stream. Only policy.ts decides what may be dialled; tunnel/stream/socket-pipe.ts
+ * moves the bytes.
  *
- * An offer keeps its place in the session until nothing of it is left here, no look-up, no dial, no socket: a peer that
- * opens and resets in a loop gains nothing by it (CVE-2023-44487, "rapid reset").
+ * An offer counts in its session until no look-up, dial or socket of it is left here: a peer that opens and resets in a
+ * loop gains nothing (CVE-2023-44487, "rapid reset").
  */
 import type { Socket } from 'node:net';
 import { FAULTS, type FaultName, type WireFaultName, WstunError } from '../errors.ts';
@@ -13,7 +13,7 @@ import type { Logger } from '../observability/logger.ts';
 import { type Pace, pipeSocket } from '../tunnel/stream/socket-pipe.ts';
 import type { OfferedStream, StreamAcceptor, TunnelStream } from '../tunnel/stream/stream.ts';
 import { destinationOfAddress, destinationOfName } from './destinations.ts';
-import { DEFAULT_DIAL_SLOT_LIMITS, type DialSlotLimits, DialSlots, Patience, withSlot } from './dial-slots.ts';
+import { DEFAULT_DIAL_SLOT_LIMITS, type DialSlotLimits, DialSlots, WaitBudget, withSlot } from './dial-slots.ts';
 import { createDialer, type Dial } from './dialer.ts';
 import { EntryLimiter, type Paces } from './entry-limiter.ts';
 import { type AddressContext, checkAddresses, checkTarget, type OwnEndpoints, type ResolveDecision } from './policy.ts';
@@ -24,12 +24,12 @@ import { dialFaultOf } from './target-dial-faults.ts';
 
 export interface ExitOptions {
   readonly resolver: Resolver;
-  /** The rules of an access entry as they stand now: asked at every offer. */
+  /** The current rules of an access entry: asked at every offer. */
   readonly rulesFor: (peer: string) => readonly Rule[];
   /** Asked at every offer. */
   readonly ownEndpoints: () => OwnEndpoints;
   readonly logger: Logger;
-  /** Bits a second in each direction for all streams of an access entry, as it stands now; undefined: no limit. */
+  /** Bits a second in each direction for all streams of an access entry, currently; undefined: no limit. */
   readonly rateOf?: (peer: string) => number | undefined;
   /** What access entries may use and have used. */
   readonly quotas?: Quotas;
@@ -49,7 +49,7 @@ interface Quotas {
 interface ExitCounters {
   /** Offers that are being resolved or dialled now. */
   readonly pending: number;
-  /** Streams joined to a socket now. */
+  /** Streams piped to a socket now. */
   readonly open: number;
   /** Since the start. */
   readonly accepted: number;
@@ -71,7 +71,7 @@ class DiallingExit implements Exit {
   private readonly dials: DialSlots;
   private readonly spares: SpareSockets;
   private readonly dial: Dial;
-  /** Joined streams, by peer. */
+  /** Piped streams, by peer. */
   private readonly live = new Map<string, Set<TunnelStream>>();
   private readonly paces: EntryLimiter;
   private readonly refused = new Map<WireFaultName, number>();
@@ -103,11 +103,11 @@ class DiallingExit implements Exit {
 
   private async serve(offer: OfferedStream): Promise<void> {
     const socket = await this.connect(offer).catch((error: unknown) => this.refuse(offer, error));
-    if (socket) await this.carry(offer, socket);
+    if (socket) await this.pipe(offer, socket);
     offer.release();
   }
 
-  /** Rejects with what the peer is to be told. */
+  /** Rejects with the fault that the peer is told. */
   private async connect(offer: OfferedStream): Promise<Socket> {
     this.refuseIfOverloaded();
     if (this.options.quotas?.isUsedUp(offer.peer)) throw new WstunError('quota-used');
@@ -117,12 +117,12 @@ class DiallingExit implements Exit {
       own: ownEndpoints(),
       fullNamesOf: (name: string) => resolver.fullNamesOf(name),
     };
-    const verdict = checkTarget(offer.target, context);
-    if (verdict.kind === 'refuse') throw new WstunError(verdict.fault, verdict.reason);
-    const patience = new Patience(this.limits.waitMs);
+    const decision = checkTarget(offer.target, context);
+    if (decision.kind === 'refuse') throw new WstunError(decision.fault, decision.reason);
+    const waitBudget = new WaitBudget(this.limits.waitMs);
     const addresses =
-      verdict.kind === 'dial' ? verdict.addresses : await this.resolve(offer, verdict, { ...context, patience });
-    return await this.dialInPlace(addresses, offer, patience);
+      decision.kind === 'dial' ? decision.addresses : await this.resolve(offer, decision, { ...context, waitBudget });
+    return await this.dialInSlot(addresses, offer, waitBudget);
   }
 
   private refuseIfOverloaded(): void {
@@ -132,27 +132,31 @@ class DiallingExit implements Exit {
   private async resolve(
     { peer, target, signal }: OfferedStream,
     { names, ifUnknown }: ResolveDecision,
-    { patience, ...context }: Omit<AddressContext, 'vouched'> & { readonly patience: Patience },
+    { waitBudget, ...context }: Omit<AddressContext, 'vouched'> & { readonly waitBudget: WaitBudget },
   ): Promise<readonly IpBytes[]> {
     const asked = names.map(({ name }) => name);
     const destinations = asked.slice(0, 1).map(destinationOfName);
     const look = (within: AbortSignal) => this.options.resolver.resolve(asked, within);
-    const resolved = withSlot(this.lookUps, { peer, destinations, signal, patience }, look);
+    const resolved = withSlot(this.lookUps, { peer, destinations, signal, waitBudget }, look);
     const { name, addresses } = await resolved.catch((error: unknown) => {
       const isUnknown = error instanceof WstunError && error.fault === 'dial-name-unknown';
       throw isUnknown && ifUnknown ? new WstunError(ifUnknown.fault, ifUnknown.reason) : error;
     });
     const vouched = names.some((full) => full.name === name && full.vouched);
-    const verdict = checkAddresses(addresses, target.port, { ...context, vouched });
-    if (verdict.kind === 'refuse') throw new WstunError(verdict.fault, verdict.reason);
-    return verdict.addresses;
+    const decision = checkAddresses(addresses, target.port, { ...context, vouched });
+    if (decision.kind === 'refuse') throw new WstunError(decision.fault, decision.reason);
+    return decision.addresses;
   }
 
-  private async dialInPlace(addresses: readonly IpBytes[], offer: OfferedStream, patience: Patience): Promise<Socket> {
+  private async dialInSlot(
+    addresses: readonly IpBytes[],
+    offer: OfferedStream,
+    waitBudget: WaitBudget,
+  ): Promise<Socket> {
     const { peer, target, signal } = offer;
     const destinations = addresses.map((ip) => destinationOfAddress(ip, target.port));
-    return await withSlot(this.dials, { peer, destinations, signal, patience }, async (within) => {
-      // Again: what was free when the stream was offered, others may have taken since.
+    return await withSlot(this.dials, { peer, destinations, signal, waitBudget }, async (within) => {
+      // Again: others may have taken what was free when the stream was offered.
       this.refuseIfOverloaded();
       const socket = await this.dial(addresses, target.port, within, this.spares.of(peer));
       if (!within.aborted) return socket;
@@ -163,7 +167,7 @@ class DiallingExit implements Exit {
   }
 
   /** Until both socket and stream are closed. Never rejects. */
-  private async carry(offer: OfferedStream, socket: Socket): Promise<void> {
+  private async pipe(offer: OfferedStream, socket: Socket): Promise<void> {
     this.accepted++;
     this.open++;
     const { peer, target } = offer;
@@ -188,20 +192,20 @@ class DiallingExit implements Exit {
         const { length } = chunk;
         pace.send(chunk, sink);
         quotas.count(peer, length);
-        if (quotas.isUsedUp(peer)) this.cutAll(peer, 'quota-used');
+        if (quotas.isUsedUp(peer)) this.abortAll(peer, 'quota-used');
       },
     });
     return { fromSocket: counted(fromSocket), toSocket: counted(toSocket) };
   }
 
-  private cutAll(peer: string, fault: WireFaultName): void {
+  private abortAll(peer: string, fault: WireFaultName): void {
     for (const stream of this.live.get(peer) ?? []) stream.destroy(new WstunError(fault));
   }
 
   private refuse(offer: OfferedStream, error: unknown): void {
     const { peer, target } = offer;
     const fault = wireFaultOf(error);
-    // The error of a defect may name the destination: it is for `debug` alone.
+    // An internal error may name the destination: it is only for `debug`.
     if (fault === 'internal')
       this.options.logger.error({ peer }, 'a stream failed with an internal error; see the debug log');
     const detail = error instanceof WstunError ? error.detail : String(error);
@@ -218,7 +222,10 @@ function closeOf(socket: Socket): Promise<void> {
   });
 }
 
-/** What the system refuses this process is its plight (docs/errors.md), and no defect, wherever it comes up. */
+/**
+ * A resource that the system denies this process is `dial-busy` (docs/errors.md), not an internal error, wherever it
+ * occurs.
+ */
 function wireFaultOf(error: unknown): WireFaultName {
   if (error instanceof WstunError && isWireFault(error.fault)) return error.fault;
   return dialFaultOf(error) === 'dial-busy' ? 'dial-busy' : 'internal';

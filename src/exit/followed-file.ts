@@ -1,13 +1,13 @@
-/** A small file of the system's that is looked at now and then, and read anew when it has changed. */
+/** A small system file that is checked now and then, and read again when it has changed. */
 import { readFileSync, statSync } from 'node:fs';
 
-/** A larger file is none that people wrote, and is left alone: parsing it would hold up the event loop. Bytes. */
+/** A larger file was not written by hand, and is ignored: parsing it would block the event loop. Bytes. */
 const MAX_BYTES = 1024 * 1024;
-/** How long a look at the file holds, ms: the look costs 20 µs of the event loop, so not at every name. */
+/** How long a check of the file counts, ms: it costs 20 µs of the event loop, so not at every name. */
 const CHECK_INTERVAL_MS = 5_000;
 
 /**
- * Returns what `parse` makes of the file as it stands, 5 s old at most. A file that is missing or cannot be read is
+ * Returns what `parse` makes of the current file, at most 5 s old. A file that is missing or cannot be read counts as
  * empty.
  * @param now ms, of any monotonic clock
  */
@@ -26,7 +26,7 @@ export function followFile<T>(path: string, parse: (text: string) => T, now: () 
   };
 }
 
-/** Changes whenever the file does; empty for a file that is not to be read. */
+/** Changes whenever the file does; empty for a file that must not be read. */
 function stampOf(path: string): string {
   const stat = attempt(() => statSync(path, { throwIfNoEntry: false, bigint: true }));
   if (!stat?.isFile() || stat.size > MAX_BYTES) return '';

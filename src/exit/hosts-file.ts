@@ -1,6 +1,6 @@
 /**
- * The machine's hosts file (hosts(5)), as people expect it to count: `--allow myhost` means what `ping myhost` means.
- * Parsed here, as getaddrinfo would take one of libuv's four threads for each name.
+ * The machine's hosts file (hosts(5)), which people expect to be honoured: `--allow myhost` means what `ping myhost`
+ * means. Parsed here, because getaddrinfo would take one of libuv's four threads for each name.
  */
 
 import { type IpBytes, parseIp } from '../net/ip.ts';
@@ -12,8 +12,8 @@ export interface HostsFile {
 }
 
 /**
- * `now` in ms, of any monotonic clock. A file that is missing or cannot be read is empty; so is one beyond 1 MiB, a
- * block list.
+ * `now` in ms, of any monotonic clock. A file that is missing or cannot be read counts as empty, and so does one over 1
+ * MiB, which is a block list.
  */
 export function createHostsFile(path: string, now: () => number): HostsFile {
   const hosts = followFile(path, parseHosts, now);
@@ -21,8 +21,7 @@ export function createHostsFile(path: string, now: () => number): HostsFile {
 }
 
 /**
- * A name may stand on several lines; lines that are none of `ADDRESS NAME…` are passed over, as the system's own reader
- * does.
+ * A name may be on several lines; lines that are not `ADDRESS NAME…` are skipped, as by the system's own reader.
  */
 export function parseHosts(text: string): ReadonlyMap<string, readonly IpBytes[]> {
   const hosts = new Map<string, IpBytes[]>();

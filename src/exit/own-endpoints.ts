@@ -1,16 +1,19 @@
-/** Finds out where this very program can be reached, for the policy to keep streams from running in a circle. */
+/** Finds the addresses and ports of this program, so that the policy can prevent streams that lead back to it. */
 import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os';
 import { WstunError } from '../errors.ts';
 import { type IpBytes, parseIp } from '../net/ip.ts';
 import type { OwnEndpoints } from './policy.ts';
 
-/** How long a list of the interfaces' addresses holds, ms: asking costs 0.1 ms, and they change when networks do. */
+/** How long a list of the interfaces' addresses is used, ms: asking costs 0.1 ms, and they change when networks do. */
 const INTERFACES_HOLD_MS = 5_000;
 
 export interface OwnEndpointsOptions {
   /** Asked at every dial: the ports of the program's listeners, and of its public URL. */
   readonly ports: () => readonly number[];
-  /** Asked at every dial: at which the machine is reached from outside, where no interface has them (a cloud's NAT). */
+  /**
+   * Asked at every dial: addresses at which the machine is reached from outside, but which no interface has (a cloud's
+   * NAT).
+   */
   readonly publicAddresses?: () => readonly IpBytes[];
   /** For tests. */
   readonly interfaces?: () => NodeJS.Dict<NetworkInterfaceInfo[]>;
@@ -31,7 +34,7 @@ export function createOwnEndpoints(options: OwnEndpointsOptions): () => OwnEndpo
   };
 }
 
-/** Without them a stream could lead back here: rather no relay. @throws WstunError interfaces-hidden */
+/** Without them a stream could lead back here, so it does not start. @throws WstunError interfaces-hidden */
 function listInterfaces(interfaces: () => NodeJS.Dict<NetworkInterfaceInfo[]>): NodeJS.Dict<NetworkInterfaceInfo[]> {
   try {
     return interfaces();

@@ -1,19 +1,17 @@
 /**
- * What an exit dials: the verdict on a requested target, then on the addresses its name resolved to. Pure; rules and
- * the exit's own endpoints are passed in. The order of the verdicts is the contract:
+ * What an exit dials: decides on a requested target, then on the addresses that its name resolved to. Pure; rules and
+ * the exit's own endpoints are passed in. The order of the checks is the contract:
  *
- *   1. the bytes must be a host (host.ts), the port 1 to 65535
+ *   1. the bytes must be a host (target-host.ts), the port 1 to 65535
  *   2. a special-use name needs a rule that names it (special-names.ts). Below a search domain a name has full names:
- *      each is
- *      judged as if the program had asked for it, and a rule may name either
- *   3. the name is resolved once, to the first full name that has addresses; every answer is judged, and one that is
+ *      each is checked as if the program had asked for it, and a rule may name either
+ *   3. the name is resolved once, to the first full name that has addresses; every answer is checked, and one that is
  *      not allowed refuses the target
- *   4. for each address: never one that is no address, never a port of the exit's own; then what a rule opens; then
- *      only
+ *   4. for each address: never the unspecified one, never a port of the exit's own; then what a rule opens; then only
  *      public addresses that are not the exit's own, and not on a port that is closed by default
  *
- * Rules only ever open more. Addresses are judged and dialled as the same bytes: nothing is resolved twice, so an
- * answer that changes (DNS rebinding) changes nothing.
+ * Rules only ever open more. Addresses are checked and dialled as the same bytes: nothing is resolved twice, so an
+ * answer that changes (DNS rebinding) has no effect.
  */
 import type { WireFaultName } from '../errors.ts';
 import { type IpBytes, sameIp, unmapIp } from '../net/ip.ts';
@@ -23,7 +21,7 @@ import { type Rule, ruleAllowsAddress, ruleAllowsName } from './rules.ts';
 import { isSpecialName } from './special-names.ts';
 import { parseHost } from './target-host.ts';
 
-/** Where this very program can be reached. A stream to it would run in a circle. */
+/** Where this program itself can be reached. A stream to it would lead back here. */
 export interface OwnEndpoints {
   /** Of the machine's interfaces, and its public address where that is known; loopback need not be listed. */
   readonly addresses: readonly IpBytes[];
@@ -34,7 +32,7 @@ export interface OwnEndpoints {
 interface Refusal {
   readonly kind: 'refuse';
   readonly fault: WireFaultName;
-  /** For the exit's own log; the peer learns the fault alone. */
+  /** For the exit's own log; the peer is told only the fault. */
   readonly reason: string;
 }
 
@@ -46,9 +44,9 @@ interface NameToAsk {
 
 export interface ResolveDecision {
   readonly kind: 'resolve';
-  /** To be tried in this order; one at least. */
+  /** To be tried in this order; at least one. */
   readonly names: readonly NameToAsk[];
-  /** Where none of these exists: a single label is a host of a special-use domain here, and that was not asked. */
+  /** If none of these exists: here a single label is a host of a special-use domain, which was not asked for. */
   readonly ifUnknown: Refusal | undefined;
 }
 
@@ -67,7 +65,7 @@ const CLOSED_PORTS: ReadonlySet<number> = new Set([25, 465, 587, 445]);
 export interface TargetContext {
   readonly rules: readonly Rule[];
   readonly own: OwnEndpoints;
-  /** By the search list of the machine, in the order in which they are tried; the name itself is one of them. */
+  /** From the search list of the machine, in the order in which they are tried; the name itself is one of them. */
   readonly fullNamesOf: (name: string) => readonly string[];
 }
 
@@ -83,7 +81,7 @@ export function checkTarget(target: Target, context: TargetContext): TargetDecis
       return checkAddresses([host.ip], port, { ...context, vouched: false });
     case 'name':
       // With a dot at its end it is a full name already.
-      return judgeName(host.name, isFullName(target) ? [host.name] : context.fullNamesOf(host.name), port, context);
+      return checkName(host.name, isFullName(target) ? [host.name] : context.fullNamesOf(host.name), port, context);
   }
 }
 
@@ -91,7 +89,7 @@ function isFullName(target: Target): boolean {
   return target.kind === 'name' && target.name.endsWith('.');
 }
 
-function judgeName(
+function checkName(
   name: string,
   fullNames: readonly string[],
   port: number,
@@ -99,11 +97,11 @@ function judgeName(
 ): ResolveDecision | Refusal {
   const isNamed = (text: string) => rules.some((rule) => ruleAllowsName(rule, text, port));
   const isVouched = isNamed(name);
-  const judged = fullNames.map((full) => ({ name: full, vouched: isVouched || isNamed(full) }));
-  const names = judged.filter((full) => full.vouched || !isSpecialName(full.name));
+  const checked = fullNames.map((full) => ({ name: full, vouched: isVouched || isNamed(full) }));
+  const names = checked.filter((full) => full.vouched || !isSpecialName(full.name));
   const special = refuse('dial-not-allowed', 'special-use name');
   if (names.length === 0) return special;
-  const isHidden = names.length < judged.length && !name.includes('.');
+  const isHidden = names.length < checked.length && !name.includes('.');
   return { kind: 'resolve', names, ifUnknown: isHidden ? special : undefined };
 }
 
@@ -113,7 +111,7 @@ export interface AddressContext {
   readonly own: OwnEndpoints;
 }
 
-/** Steps 3 and 4. Strict: dialling only the allowed answers would be as safe, but would tell which they are. */
+/** Steps 3 and 4. Strict: dialling only the allowed answers would be as safe, but would reveal which they are. */
 export function checkAddresses(answers: readonly IpBytes[], port: number, context: AddressContext): AddressDecision {
   const addresses: IpBytes[] = [];
   for (const answer of answers) {
@@ -134,7 +132,7 @@ function reasonAgainst(ip: IpBytes, port: number, { vouched, rules, own }: Addre
   return specialRange(ip);
 }
 
-/** A NAT64 gateway leads back to the IPv4 address inside, loopback excepted: that would be the gateway's own. */
+/** A NAT64 gateway leads back to the IPv4 address inside, except loopback, which would be the gateway's own. */
 function isOwn(ip: IpBytes, own: OwnEndpoints): boolean {
   const inner = embeddedIpv4(ip);
   return own.addresses.some((address) => {

@@ -1,6 +1,6 @@
 /**
- * Under which addresses this machine is reached from outside, where none of its interfaces has them: behind the NAT of
- * a cloud or of a home. They are given by hand, or else learnt, of the relay's own URL and of what a relay sees; the
+ * The addresses at which this machine is reached from outside, but which none of its interfaces has: behind the NAT of
+ * a cloud or a home. They are configured, or else learnt from the relay's own URL and from what a relay sees; the
  * policy refuses them like all other addresses of this exit.
  */
 
@@ -10,13 +10,16 @@ import type { Logger } from '../observability/logger.ts';
 import type { Resolver } from './resolver.ts';
 import { parseHostText } from './target-host.ts';
 
-/** The name of the URL may move (dynamic DNS): how often it is asked for, ms. A look-up takes 5 s at most. */
+/**
+ * The addresses of the URL's name may change (dynamic DNS): how often they are looked up, ms. A look-up takes 5 s at
+ * most.
+ */
 const ASK_AGAIN_MS = 60_000;
-/** How long a start waits for the first answer, ms: name servers may be away, and then it goes on without. */
+/** How long a start waits for the first answer, ms: name servers may be unreachable, and then it continues without. */
 const FIRST_ANSWER_MS = 1_000;
 
 export interface PublicAddressesOptions {
-  /** By hand: then nothing is learnt. Empty: there are none. */
+  /** Configured: then nothing is learnt. Empty: there are none. */
   readonly given?: readonly IpBytes[] | undefined;
   /** Asked for the name of the URL; the addresses of all of them count. */
   readonly resolvers: readonly Pick<Resolver, 'resolve'>[];
@@ -25,7 +28,7 @@ export interface PublicAddressesOptions {
 
 export class PublicAddresses {
   private readonly options: PublicAddressesOptions;
-  /** Of each family the one that was seen last. */
+  /** For each family, the one that was seen last. */
   private readonly seen = new Map<4 | 6, IpBytes>();
   private ofHost: readonly IpBytes[] = [];
   private asking: NodeJS.Timeout | undefined;
@@ -35,19 +38,18 @@ export class PublicAddresses {
     this.options = options;
   }
 
-  /** Whether it makes sense to tell it more. */
+  /** Whether `followHost` and `noteSeen` have an effect. */
   get isLearning(): boolean {
     return this.options.given === undefined;
   }
 
-  /** As they stand now. */
+  /** The current ones. */
   get all(): readonly IpBytes[] {
     return this.options.given ?? [...this.ofHost, ...this.seen.values()];
   }
 
   /**
-   * `host` is that of a URL: its addresses count from now on, whatever they are by then. Resolves within about a
-   * second.
+   * `host` is that of a URL: its addresses count from now on, also when they change. Resolves within about a second.
    */
   async followHost(host: string): Promise<void> {
     if (!this.isLearning) return;
@@ -65,7 +67,10 @@ export class PublicAddresses {
     clearTimeout(limit);
   }
 
-  /** A relay sees this machine so. Whoever is between may be private, or this machine itself: that tells nothing. */
+  /**
+   * A relay sees this machine at that address. A private address may be that of a machine between them, or of this
+   * machine itself, so it is ignored.
+   */
   noteSeen(text: string): void {
     const ip = parseIp(text);
     if (!this.isLearning || !ip || specialRange(ip) !== undefined) return;
@@ -82,7 +87,7 @@ export class PublicAddresses {
     this.stopping.abort();
   }
 
-  /** Without an answer the last one holds. Never rejects. */
+  /** Without an answer the last one is kept. Never rejects. */
   private async ask(name: string): Promise<void> {
     const { resolvers, logger } = this.options;
     const asked = resolvers.map((resolver) => resolver.resolve([name], this.stopping.signal));

@@ -1,10 +1,10 @@
 /**
  * The memory into which a dialled socket reads. Node's own reads are of 64 KiB; here they grow to 256 KiB while a
- * target keeps them full, which saves a fifth of the time in this process on bulk (fewer system calls, events and
- * frames), and an idle socket holds 8 KiB.
+ * target fills them. This saves a fifth of this process's time on bulk data (fewer system calls, events and frames),
+ * and an idle socket holds 8 KiB.
  *
- * What a read left free serves the next. Memory handed on belongs to whoever is given it (memory/pieces.ts), and is not
- * written to until all of its slab has been released.
+ * What one read left free is used by the next. Memory that is passed on belongs to the receiver (memory/pieces.ts), and
+ * is not written to until all of its slab has been released.
  */
 import type { EventEmitter } from 'node:events';
 import type { OnReadOpts } from 'node:net';

@@ -1,10 +1,10 @@
 /**
- * Names to addresses: the hosts file, then the name servers through c-ares, with a cache. It does not judge the
+ * Names to addresses: the hosts file, then the name servers through c-ares, with a cache. It does not check the
  * addresses.
  *
- * Not getaddrinfo (`dns.lookup`): that has four threads for the whole process, so a few dead names would stall every
- * dial. c-ares is asked for exactly the name given: it applies no search domain to a query of this kind (search-list.ts
- * does), so that the policy can judge each full name before it is asked for.
+ * Not getaddrinfo (`dns.lookup`): that has four threads for the whole process, so a few names without an answer would
+ * stall every dial. c-ares is asked for exactly the name given: it applies no search domain to such a query
+ * (search-list.ts does), so that the policy can check each full name before it is looked up.
  */
 import { type ResolverOptions as DnsOptions, promises as dns } from 'node:dns';
 import { hostname } from 'node:os';
@@ -16,7 +16,7 @@ import { createHostsFile } from './hosts-file.ts';
 import { fullNamesOf, parseSearchList, type SearchContext } from './search-list.ts';
 import { isLocalhostName } from './special-names.ts';
 
-/** One address or more, AAAA before A, and of which of the names. */
+/** At least one address, AAAA before A, and the name that has them. */
 interface ResolvedName {
   readonly name: string;
   readonly addresses: readonly IpBytes[];
@@ -24,12 +24,12 @@ interface ResolvedName {
 
 export interface Resolver {
   /**
-   * The full names for which `name`, a name as host.ts makes it, stands on this machine: itself and, below its search
-   * domains, others; in the order in which they are to be tried. Itself alone where the hosts file has it.
+   * The full names that `name`, as target-host.ts makes it, means on this machine: itself and those below the search
+   * domains, in the order in which they are tried. Only itself if the hosts file has it.
    */
   fullNamesOf(name: string): readonly string[];
   /**
-   * The first of `names` that has addresses; a full name as host.ts makes names, or several. Rejects with a WstunError
+   * The first of `names` that has addresses; full names as target-host.ts makes them. Rejects with a WstunError
    * within 5 s: `dial-name-unknown`, `dial-name-failed`, or `dial-cancelled` when `signal` fired.
    */
   resolve(names: readonly string[], signal: AbortSignal): Promise<ResolvedName>;
@@ -37,11 +37,11 @@ export interface Resolver {
 
 export interface ResolverOptions {
   /**
-   * Name servers, `IP` or `IP:PORT` (IPv6 in brackets with a port). Default: the system's, read anew for each look-up.
+   * Name servers, `IP` or `IP:PORT` (IPv6 in brackets with a port). Default: the system's, read again for each look-up.
    */
   readonly servers?: readonly string[];
   readonly hostsFile?: string;
-  /** Of this only the search list is read here; its name servers are c-ares's business. Default: /etc/resolv.conf. */
+  /** Only its search list is read here; c-ares reads its name servers. Default: /etc/resolv.conf. */
   readonly resolvConf?: string;
   /** Default: the process's. */
   readonly search?: SearchContext;
@@ -50,17 +50,17 @@ export interface ResolverOptions {
 }
 
 /**
- * A look-up in all, of however many full names, ms: with the 10 s of a dial it stays within the 20 s for which a client
- * waits.
+ * A whole look-up, of any number of full names, ms: together with the 10 s of a dial less than the 20 s for which a
+ * client waits.
  */
 const LOOKUP_LIMIT_MS = 5_000;
 /**
- * When one of A and AAAA has brought addresses: how much longer the other is waited for, ms. RFC 8305 §3 has 50 ms, but
- * there a late answer still joins the race; here it is lost, and on an exit without IPv6 (or IPv4) it may be the one
- * that works.
+ * Once A or AAAA has returned addresses: how much longer to wait for the other, ms. RFC 8305 §3 has 50 ms, but there a
+ * late answer still joins the race; here it is lost, and on an exit without IPv6 (or IPv4) it may be the one that
+ * works.
  */
 const OTHER_FAMILY_MS = 1_000;
-/** One question to one server, ms, doubled by c-ares with each round; three rounds fit into the limit. */
+/** One query to one server, ms; c-ares doubles it with each round, and three rounds fit into the limit. */
 const ASK: DnsOptions = { timeout: 1_000, tries: 3 };
 /** Entries of about 400 bytes (32 addresses: 3 KB): 2 MB, 12 MB when someone fills it on purpose. */
 const MAX_CACHED_NAMES = 4_096;
@@ -107,8 +107,7 @@ export function createResolver(options: ResolverOptions = {}): Resolver {
         if (signal.aborted) throw new WstunError('dial-cancelled');
         const answer = await ask(name, signal, deadline - performance.now());
         if (answer.kind === 'addresses') return { name, addresses: answer.addresses };
-        // As res_search has it: a name that is there without an address says more than the next that is not there at
-        // all.
+        // As in res_search: a name that exists without an address says more than the next one, which does not exist.
         if (fault.fault === 'dial-name-unknown') fault = new WstunError(answer.fault, answer.detail);
         if (!answer.next) break;
       }
@@ -130,7 +129,7 @@ function newDnsResolver(servers: readonly string[] | undefined): dns.Resolver {
   return resolver;
 }
 
-/** One look-up under way, shared by all who want the name, and cancelled when the last of them has gone. */
+/** One look-up under way, shared by all that want the name, and cancelled when the last of them has left. */
 class LookUp {
   /** Never rejects. */
   readonly answer: Promise<TimedAnswer>;

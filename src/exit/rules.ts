@@ -1,6 +1,6 @@
 /**
- * The rules by which an access entry opens more than the default: `HOST[:PORTS]`. Text in, and what a rule covers.
- * Pure. The order in which verdicts fall is the policy's (policy.ts).
+ * The rules by which an access entry opens more than the default: `HOST[:PORTS]`. Reads them, and says
+ * what a rule covers. Pure. The order of the checks is in policy.ts.
  *
  *   HOST   `*` | NAME | `*.NAME` | IPV4[/BITS] | `[`IPV6[/BITS]`]`
  *   PORTS  `*` | (PORT | FIRST`-`LAST), separated by commas
@@ -35,7 +35,7 @@ interface PortRange {
 
 export interface Rule {
   readonly host: RuleHost;
-  /** Rising, apart from each other; or all. */
+  /** Rising, without overlaps; or all. */
   readonly ports: readonly PortRange[] | 'all';
 }
 
@@ -57,7 +57,7 @@ export function parseRule(text: string): Rule {
 
 type Fail = (why: string) => never;
 
-/** `[V6]/BITS` is taken for `[V6/BITS]`: both are in use elsewhere. */
+/** `[V6]/BITS` is read as `[V6/BITS]`: both are in use elsewhere. */
 function splitRule(text: string, fail: Fail): { host: string; ports: string | undefined } {
   const bracketed = /^\[([^\]]*)\](\/\d+)?(?::(.*))?$/.exec(text);
   if (bracketed) return { host: `[${bracketed[1]}${bracketed[2] ?? ''}]`, ports: bracketed[3] };

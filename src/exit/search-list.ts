@@ -1,42 +1,42 @@
 /**
- * The search list of the exit's machine (resolv.conf(5)): by which full names a name is looked up, as by any program
- * there. Pure. What a full name may lead to is not decided here (policy.ts).
+ * The search list of the exit's machine (resolv.conf(5)): the full names for which a name is looked up, as by any
+ * program there. Pure. Whether a full name is allowed is not decided here (policy.ts).
  *
- * More careful than glibc in one thing: a name with as many dots as `ndots` asks for is tried as it is and no further.
- * Else a search domain could answer for every name of the public DNS that does not exist.
+ * More careful than glibc in one thing: a name with at least `ndots` dots is tried only as it is. Otherwise a search
+ * domain could answer for every name of the public DNS that does not exist.
  */
 
 import { isLocalhostName, isSpecialName } from './special-names.ts';
 import { parseHostText } from './target-host.ts';
 
 export interface SearchList {
-  /** As host.ts makes names; at most 6. */
+  /** As target-host.ts makes names; at most 6. */
   readonly domains: readonly string[];
   /** A name with fewer dots is tried below the domains first. 0 to 15. */
   readonly ndots: number;
 }
 
-/** What glibc honoured until 2.26; each is another question for a name that does not exist. */
+/** The limit of glibc until 2.26; each is another query for a name that does not exist. */
 const MAX_DOMAINS = 6;
 /** The resolver's own cap, RES_MAXNDOTS. */
 const MAX_NDOTS = 15;
 
-/** What of the process's surroundings counts beside the file. */
+/** What counts besides the file. */
 export interface SearchContext {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly hostname: string;
 }
 
 /**
- * `text` is the file's. Of its lines `search` and `domain` the last one counts; $LOCALDOMAIN goes before it, and
- * without either the domain is that of the host's own name. $RES_OPTIONS goes before `options`. Lines that are not
- * understood are passed over.
+ * `text` is the file's. The last of its `search` and `domain` lines counts; $LOCALDOMAIN overrides it, and without
+ * either the domain is that of the host's own name. $RES_OPTIONS overrides `options`. Lines that are not understood are
+ * skipped.
  */
 export function parseSearchList(text: string, { env, hostname }: SearchContext): SearchList {
   let listed: readonly string[] | undefined;
   const options: string[] = [];
   for (const line of text.split(/\r?\n/)) {
-    // A keyword stands at the start of its line, or the line is a comment.
+    // A keyword is at the start of its line; any other line is a comment.
     const [, keyword, rest = ''] = /^([a-z]+)[ \t]+(.*)$/.exec(line) ?? [];
     const values = wordsOf(rest);
     if (keyword === 'search' && values.length > 0) listed = values;
@@ -53,7 +53,7 @@ function wordsOf(text: string): string[] {
   return text.split(/[ \t]+/).filter((word) => word !== '');
 }
 
-/** The root (`.`) adds nothing, and what is no name must not reach a name server. */
+/** The root (`.`) adds nothing, and what is not a name must not reach a name server. */
 function domainOf(text: string): string[] {
   const host = parseHostText(text);
   return host.kind === 'name' ? [host.name] : [];
@@ -65,13 +65,13 @@ function ndotsOf(options: readonly string[]): number {
 }
 
 /**
- * The full names of `name`, in the order in which they are tried; itself among them. `name` is one as host.ts makes it,
- * and was written without a dot at its end.
+ * The full names of `name`, itself included, in the order in which they are tried. `name` is as target-host.ts makes
+ * it, and was written without a dot at its end.
  */
 export function fullNamesOf(name: string, { domains, ndots }: SearchList): string[] {
   const dots = name.split('.').length - 1;
   const isRelative = dots === 0 || dots < ndots;
-  // RFC 6761 §6.3, RFC 7686 §2: these must never reach the DNS, below whatever domain. A single label may be a host's.
+  // RFC 6761 §6.3, RFC 7686 §2: these must never reach the DNS, below any domain. A single label may be that of a host.
   if (!isRelative || isLocalhostName(name) || (dots > 0 && isSpecialName(name))) return [name];
   const below = domains.flatMap((domain) => domainOf(`${name}.${domain}`));
   return dots < ndots ? [...below, name] : [name, ...below];

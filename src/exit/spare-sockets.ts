@@ -1,30 +1,31 @@
 /**
- * Of one dial several addresses may be tried at once: its first socket comes with its place, the others are spare, and
- * bounded for each peer and in all. Without one a dial waits for its first address before it tries the next.
+ * One dial may try several addresses at once: its first socket comes with its slot, each further one needs a spare.
+ * Spares are bounded for each peer and in all. Without one, a dial waits for its first address before it tries the
+ * next.
  */
 import type { QueueLimits } from './dial-queue.ts';
 
 /** One peer's. */
 export interface Spares {
-  /** False: there is none. */
-  take(): boolean;
-  giveBack(): void;
+  /** False if there is none. */
+  acquire(): boolean;
+  release(): void;
 }
 
 export class SpareSockets {
   private readonly limits: QueueLimits;
-  /** By peer; without any, no entry. */
+  /** By peer; none if it has none. */
   private readonly taken = new Map<string, number>();
   private total = 0;
 
-  /** As many as there are places. */
+  /** As many as there are slots. */
   constructor(limits: QueueLimits) {
     this.limits = limits;
   }
 
   of(peer: string): Spares {
     return {
-      take: () => {
+      acquire: () => {
         const { pendingPerPeer, pendingTotal } = this.limits;
         const taken = this.taken.get(peer) ?? 0;
         if (taken >= pendingPerPeer || this.total >= pendingTotal) return false;
@@ -32,7 +33,7 @@ export class SpareSockets {
         this.total++;
         return true;
       },
-      giveBack: () => {
+      release: () => {
         const left = (this.taken.get(peer) ?? 0) - 1;
         if (left > 0) this.taken.set(peer, left);
         else this.taken.delete(peer);

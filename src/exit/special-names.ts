@@ -1,5 +1,5 @@
 /**
- * Names that do not belong to the public DNS: denied before anything is asked about them, unless a rule names them.
+ * Names that do not belong to the public DNS: denied before anything is looked up, unless a rule names them.
  * Pure.
  *
  * Sources: IANA "Special-Use Domain Names" (RFC 6761), RFC 6762 Appendix G for what private networks use, ICANN's
@@ -27,14 +27,15 @@ const SPECIAL_SUFFIXES: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * `name` as host.ts makes it: lower case, without a trailing dot. True for the suffixes themselves and all below them.
+ * `name` as target-host.ts makes it: lower case, without a trailing dot. True for the suffixes themselves and all below
+ * them.
  */
 export function isSpecialName(name: string): boolean {
   const labels = name.split('.');
   return SPECIAL_SUFFIXES.has(labels.at(-1) ?? '') || SPECIAL_SUFFIXES.has(labels.slice(-2).join('.'));
 }
 
-/** RFC 6761 §6.3: `localhost` and all below it, which must mean loopback and never be asked of a name server. */
+/** RFC 6761 §6.3: `localhost` and all below it, which must mean loopback and never reach a name server. */
 export function isLocalhostName(name: string): boolean {
   return name === 'localhost' || name.endsWith('.localhost');
 }

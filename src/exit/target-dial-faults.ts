@@ -1,4 +1,4 @@
-/** What the system's errors mean to the program that wanted the connection. Pure. */
+/** What the system's errors mean for the program that wanted the connection. Pure. */
 import type { WireFaultName } from '../errors.ts';
 
 /** errno(3), connect(2). */
@@ -10,13 +10,13 @@ const FAULT_OF_CODE: ReadonlyMap<string, WireFaultName> = new Map([
   ['EHOSTDOWN', 'dial-host-unreachable'],
   ['ENETUNREACH', 'dial-network-unreachable'],
   ['ENETDOWN', 'dial-network-unreachable'],
-  // Without IPv6 (or IPv4) on the machine these take the place of ENETUNREACH.
+  // Without IPv6 (or IPv4) on the machine, these occur instead of ENETUNREACH.
   ['EADDRNOTAVAIL', 'dial-network-unreachable'],
   ['EAFNOSUPPORT', 'dial-network-unreachable'],
   // A firewall of the exit's own machine.
   ['EACCES', 'dial-not-allowed'],
   ['EPERM', 'dial-not-allowed'],
-  // Out of descriptors, memory or local ports: the exit's plight, not the target's.
+  // Out of descriptors, memory or local ports: caused by the exit, not by the target.
   ['EMFILE', 'dial-busy'],
   ['ENFILE', 'dial-busy'],
   ['ENOBUFS', 'dial-busy'],
@@ -30,8 +30,8 @@ export function dialFaultOf(error: unknown): WireFaultName {
 }
 
 /**
- * When several addresses failed, the one that says most is told: an answer of the target before silence, silence before
- * the network's word, and that before trouble at the exit. Most telling first.
+ * If several addresses failed, the most specific fault is reported: an answer of the target before silence, silence
+ * before an error of the network, and that before one of the exit. Most specific first.
  */
 const BY_WEIGHT = [
   'dial-refused',
@@ -44,7 +44,7 @@ const BY_WEIGHT = [
   'dial-failed',
 ] as const satisfies readonly WireFaultName[];
 
-/** The most telling of `faults`, which are some of the above. */
+/** The most specific of `faults`, which are some of the above. */
 export function mostSpecific(faults: ReadonlySet<WireFaultName>): WireFaultName {
   return BY_WEIGHT.find((fault) => faults.has(fault)) ?? 'dial-failed';
 }

@@ -1,6 +1,6 @@
 /**
- * From the bytes that a peer asks for to a host that may be named to anything at all: strictly, before the policy, the
- * resolver or node:net see them. Pure.
+ * From the bytes that a peer asks for to a host that is safe to pass on: strictly, before the policy, the resolver or
+ * node:net see them. Pure.
  *
  * Labels may hold underscores, and end with a hyphen: the DNS has such hosts. None begins with a hyphen (RFC 1123
  * §2.1).
@@ -29,7 +29,7 @@ export function parseHost(target: Target): Host {
   return ip.length === 4 || ip.length === 16 ? { kind: 'address', ip: unmapIp(ip) } : rejected('not an IP address');
 }
 
-/** What stands where a host is written: a name, a dotted quad, an IPv6 address with or without brackets. */
+/** The text of a host: a name, a dotted quad, an IPv6 address with or without brackets. */
 export function parseHostText(text: string): Host {
   if (text.length < 1 || text.length > 255) return rejected('not 1 to 255 bytes long');
   const literal = /^\[(.*)\]$/.exec(text)?.[1] ?? text;

@@ -1,16 +1,17 @@
 /**
- * The bytes of a socket or a stream for readers that come one after another, each of which takes as far as its message
- * goes. Owns the reading side alone. An end that comes while nobody reads is kept for the next reader, behind the bytes
- * before it.
+ * The bytes of a socket or a stream, for one reader after another; each takes its own message. Owns only the reading
+ * side. An end that comes without a reader is kept for the next one, after the bytes before it.
  */
 import type { Readable } from 'node:stream';
 import { joinOwned, type Piece, releaseAll } from '../memory/pieces.ts';
 import { takeUnread } from '../tunnel/stream/socket-reset.ts';
 
 export interface ByteReader {
-  /** Takes the bytes. Undefined: it wants more. Otherwise it is done, and this is what it leaves to the next reader. */
+  /**
+   * Takes the bytes. Undefined: it wants more. Otherwise it is done, and returns what it leaves for the next reader.
+   */
   receive(bytes: Buffer & Piece): (Buffer & Piece) | undefined;
-  /** It is done, too: no byte will follow. `error`: that is no clean end. */
+  /** No byte will follow, so it is done, too. `error`: the end is not clean. */
   end(error?: Error): void;
 }
 
@@ -28,8 +29,8 @@ export class ByteSource {
   private isReleased = false;
 
   /**
-   * It is read only while there is a reader; what was put back into it comes first. `mark`: `ownRead` for a socket, of
-   * whose chunks nobody else holds a part; those of a tunnel's stream have their owner already.
+   * It is read only while there is a reader; what was put back into it comes first. `mark`: `ownRead` for a socket,
+   * whose chunks nobody else holds; those of a tunnel's stream already have an owner.
    */
   constructor(from: Readable, mark: (chunk: Buffer) => Buffer & Piece = (chunk) => chunk) {
     this.from = from;
@@ -41,24 +42,24 @@ export class ByteSource {
     else if (from.destroyed) this.handleClose();
   }
 
-  /** Bytes are at hand that nobody has taken. */
+  /** There are bytes that no reader has taken. */
   get hasBytes(): boolean {
     return this.held.length > 0;
   }
 
-  /** No byte will come, though some may be at hand. */
+  /** No more bytes will come, but some may not have been taken. */
   get hasEnded(): boolean {
     return this.end !== undefined;
   }
 
-  /** Shows the reader at once what is at hand. A reader that is not done gives way to it. */
+  /** Passes to the reader at once what is there. It replaces a reader that is not done. */
   read(reader: ByteReader): void {
     this.reader = reader;
     this.isPaused = false;
     this.feed();
   }
 
-  /** The reader has enough for now; an end it is still told of. */
+  /** The reader has enough for now; it is still told of an end. */
   pause(): void {
     this.isPaused = true;
     this.from.pause();
@@ -69,15 +70,14 @@ export class ByteSource {
     this.feed();
   }
 
-  /** The reader is shown nothing more. */
+  /** The reader gets nothing more. */
   stop(): void {
     this.reader = undefined;
     this.from.pause();
   }
 
   /**
-   * Leaves the stream, paused, to another user. What was at hand is the caller's now: behind an end it cannot be put
-   * back.
+   * Leaves the stream, paused, to another user. Returns what was not taken: after an end it cannot be put back.
    */
   release(): Buffer & Piece {
     this.stop();
@@ -104,14 +104,14 @@ export class ByteSource {
     this.error = error;
   };
 
-  /** What Node had read before comes first. Behind a clean end it says nothing new. */
+  /** What Node had read before comes first. After a clean end, a close has no effect. */
   private readonly handleClose = (): void => {
     this.held = joined([this.held, ...takeUnread(this.from)]);
     this.end ??= { error: this.error ?? new Error('the connection was aborted') };
     this.feed();
   };
 
-  /** A reader may set the next one while it is shown something. */
+  /** A reader may set the next one while it is called. */
   private feed(): void {
     if (this.isFeeding) return;
     this.isFeeding = true;
@@ -122,7 +122,7 @@ export class ByteSource {
     else if (!this.isPaused) this.from.resume();
   }
 
-  /** False: there is nothing to show, or nobody to show it to. */
+  /** False: there is nothing to pass on, or no reader. */
   private show(): boolean {
     const reader = this.reader;
     if (reader === undefined) return false;
@@ -143,7 +143,7 @@ export class ByteSource {
   }
 }
 
-/** One behind the other; copied only where there are several. */
+/** Concatenated; copied only if there are several. */
 function joined(pieces: readonly (Buffer & Piece)[]): Buffer & Piece {
   const [first = NOTHING, ...others] = pieces.filter(({ length }) => length > 0);
   if (others.length === 0) return first;

@@ -1,16 +1,16 @@
-/** Frames content anew and writes it: as it is, or in chunks of as much as was read at once. Owns no stream. */
+/** Writes content with new framing: as it is, or with one chunk for each read. Owns no stream. */
 import type { Writable } from 'node:stream';
 import { joinOwned, type Piece, releaseAll } from '../memory/pieces.ts';
 
-/** Chunks below this are joined with their frame: a copy of so little costs less than further writes. */
+/** Chunks smaller than this are joined with their framing: the copy costs less than further writes. */
 const JOINED_BYTES = 4_096;
-/** Pieces of one chunk that are written one by one. A peer may send single bytes, each in a chunk of its own. */
+/** So many pieces of one chunk are written one by one. A peer may send single bytes, each in a chunk of its own. */
 const MAX_PIECES = 8;
 
 const CRLF = Buffer.from('\r\n');
 const LAST_CHUNK = Buffer.from('0\r\n\r\n');
 
-/** Takes what is written to a stream: a tunnel's own, or what keeps the pieces of a socket's. */
+/** Takes what is written: a tunnel's stream, or what keeps the pieces written to a socket. */
 export interface PieceSink {
   write(piece: Piece): boolean;
 }
@@ -28,8 +28,8 @@ export class ContentWriter {
   }
 
   /**
-   * Takes the pieces. False: enough for now; 'drain' follows. A write that the kernel took at once is no reason to
-   * wait.
+   * Takes the pieces. False: enough for now; 'drain' follows. After a write that the kernel took at once there is no
+   * need to wait.
    */
   write(pieces: readonly Piece[]): boolean {
     if (pieces.length > 0) {

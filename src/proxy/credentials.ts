@@ -41,14 +41,14 @@ export class CredentialCheck {
     this.#address = address;
   }
 
-  /** The same check, for a program at that address: who guesses there is made to wait, and nobody else. */
+  /** The same check for a program at that address: only that address is slowed after wrong guesses. */
   from(address: string): CredentialCheck {
     return new CredentialCheck(this.#credentials, this.#limit, address);
   }
 
   /**
-   * Digests are compared, which hides lengths too; both always, lest time tells which was right. While its address has
-   * to wait, what a program gives is not looked at, right or wrong. `now` in ms, monotonic.
+   * Compares digests, which hides lengths, too; always both, so that the time does not reveal which was right. While an
+   * address is locked out, its credentials are rejected unread. `now` in ms, monotonic.
    */
   accepts(user: Uint8Array, pass: Uint8Array, now = performance.now()): boolean {
     if (this.#limit?.isLocked(this.#address, now)) return false;

@@ -1,7 +1,7 @@
 /**
  * One connection of a program that speaks HTTP: its requests one after another, until CONNECT or an upgrade makes it a
- * tunnel. The next request is not read before the one at hand is answered: what a program sends ahead (RFC 9112 §9.3.2)
- * waits in the socket, and beyond its buffer in the program.
+ * tunnel. The next request is not read before the current one has its response: pipelined requests (RFC 9112 §9.3.2)
+ * wait in the socket, and if its buffer is full, in the program.
  */
 import type { Socket } from 'node:net';
 import { ownRead, type Piece, release } from '../memory/pieces.ts';
@@ -16,7 +16,7 @@ import {
 import type { TunnelStream } from '../tunnel/stream/stream.ts';
 import { ByteSource } from './byte-source.ts';
 import { exchange, type Outcome, type Program } from './http-exchange.ts';
-import { type HttpRefusal, refusalOf, refusalOfError, serialiseRefusal } from './http-replies.ts';
+import { type HttpRefusal, refusalOf, refusalOfError, serialiseRefusal } from './http-refusals.ts';
 import { type ForwardRequest, readConnect, readForward, wantsUpgrade } from './http-request.ts';
 import { HttpTargets, type TargetConnection } from './http-targets.ts';
 import { ContentReader } from './http1/content-reader.ts';
@@ -30,20 +30,20 @@ import {
   requestFraming,
   wantsToStay,
 } from './http1/request-head.ts';
-import { carry, endWith, faultOf, openFor, type ProxyContext, untilClosed } from './program-connection.ts';
+import { endWith, faultOf, openStream, type ProxyContext, pipe, untilClosed } from './program-connection.ts';
 
 /** Without effects (RFC 9110 §9.2.1, RFC 4918, 3253, 5323), so that without content they may be sent twice. */
 const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND', 'REPORT', 'SEARCH', 'QUERY']);
 
 /**
- * Content behind a refused head that is read and dropped for the next request's sake, bytes; a new connection costs
- * less than more.
+ * Content of a refused request that is read and dropped so that the connection can be kept, bytes; for more, a new
+ * connection costs less.
  */
 const MAX_DROPPED_BYTES = 64 * 1024;
 
 const NOTHING = Buffer.alloc(0);
 
-/** What waiting for a head has led to. `silent`: nothing of it has come. */
+/** The outcome of waiting for a head. `silent`: nothing of it has come. */
 type NextHead =
   | Exclude<HeadStep, { kind: 'more' }>
   | { readonly kind: 'ended' | 'timed-out'; readonly silent: boolean };
@@ -59,7 +59,7 @@ export class HttpConnection {
   private isTunnel = false;
   /** While a request is served. */
   private program: Program | undefined;
-  /** Ends the wait for a head; there while nothing is owed. */
+  /** Ends the wait for a head; set only while no response is due. */
   private giveUp: (() => void) | undefined;
 
   constructor(socket: Socket, context: ProxyContext) {
@@ -67,15 +67,15 @@ export class HttpConnection {
     this.context = context;
     this.source = new ByteSource(socket, ownRead);
     this.written = new WrittenPieces(socket);
-    this.targets = new HttpTargets((target) => openFor(socket, target, context), context);
+    this.targets = new HttpTargets((target) => openStream(socket, target, context), context);
     this.stopNoticing = detectResets(socket);
     const writes = holdWriteErrors(socket);
     writes.onError(() => this.handleReset());
-    // If that is none, the write by which it is found out fails.
+    // If it is not a real end, the write that tests it fails.
     socket.once('end', () => confirmEnd(socket, writes, () => {}));
   }
 
-  /** See HttpProxy. A defect in one request ends the connection, never the process. */
+  /** See HttpProxy. An internal error in one request ends the connection, never the process. */
   async serve(deadline: number): Promise<void> {
     try {
       await this.serveAll(deadline - performance.now());
@@ -158,14 +158,14 @@ export class HttpConnection {
       this.program = this.programOf(request, wanted);
       const outcome = await exchange(wanted, this.program, target);
       this.program = undefined;
-      // The target may have closed it just then, or left something on it that was no answer to this.
+      // The target may have closed it just then, or sent something on it that was not a response to this request.
       const mayTryAgain = maySendTwice && target.isReused && !this.socket.destroyed;
       if (outcome.kind !== 'failed' || !mayTryAgain) return this.conclude(outcome, request, target);
       this.targets.reset(target);
     }
   }
 
-  /** What follows a wish for another protocol may already be of that: it must not be read as a request. */
+  /** What follows a request to upgrade may already be in the new protocol: it must not be read as a request. */
   private programOf(request: RequestHead, { isUpgrade }: ForwardRequest): Program {
     return {
       socket: this.socket,
@@ -184,18 +184,19 @@ export class HttpConnection {
   private async conclude(outcome: Outcome, request: RequestHead, target: TargetConnection): Promise<boolean> {
     switch (outcome.kind) {
       case 'whole':
-        if (outcome.canRest) this.targets.rest(target);
-        else this.targets.letGo(target);
+        if (outcome.canReuse) this.targets.keepIdle(target);
+        else this.targets.discard(target);
         return outcome.stays || this.close();
       case 'switched':
-        await this.carry(target.stream, behind(outcome.head, target.source.release()));
+        await this.pipe(target.stream, behind(outcome.head, target.source.release()));
         return false;
       case 'failed':
         this.targets.reset(target);
         return this.refuse(refusalOfError(outcome.error), request, outcome.unread);
       case 'cut':
         this.targets.reset(target);
-        // Left paused: an upload that went on to nowhere could be whole, for the program, before the reset is there.
+        // Left paused: if the rest of an upload were read and dropped, the program could believe that it is complete
+        // before the reset arrives.
         this.detach();
         resetWhenDelivered(this.socket, this.context.limits.resetWaitMs);
         return false;
@@ -207,15 +208,15 @@ export class HttpConnection {
     if ('refusal' in wanted) return this.end(wanted.refusal);
     this.source.stop();
     try {
-      const stream = await openFor(this.socket, wanted.target, this.context);
-      await this.carry(stream, 'HTTP/1.1 200 Connection established\r\n\r\n');
+      const stream = await openStream(this.socket, wanted.target, this.context);
+      await this.pipe(stream, 'HTTP/1.1 200 Connection established\r\n\r\n');
     } catch (error) {
       await this.end(refusalOf(faultOf(error)));
     }
     return false;
   }
 
-  /** `unread`: what of the request is still to come, which stands before the next one. Undefined: nobody knows. */
+  /** `unread`: what of the request is still to come before the next one. Undefined: unknown. */
   private async refuse(refusal: HttpRefusal, request: RequestHead, unread: Framing | undefined): Promise<boolean> {
     const isHead = request.method === 'HEAD';
     const isLittle = unread?.kind === 'none' || (unread?.kind === 'length' && unread.length <= MAX_DROPPED_BYTES);
@@ -257,7 +258,7 @@ export class HttpConnection {
     return false;
   }
 
-  /** Behind the last answer. Where the program has sent more, it is read and dropped: see `endWith`. */
+  /** After the last response. If the program has sent more, it is read and dropped: see `endWith`. */
   private async close(): Promise<false> {
     const isAhead = this.source.hasBytes || this.socket.readableLength > 0;
     this.detach();
@@ -269,22 +270,22 @@ export class HttpConnection {
     return false;
   }
 
-  /** From here on a reset is the tunnel's to pass on. */
-  private carry(stream: TunnelStream, greeting: Uint8Array | string): Promise<void> {
+  /** From here on, the pipe passes on a reset. */
+  private pipe(stream: TunnelStream, greeting: Uint8Array | string): Promise<void> {
     this.isTunnel = true;
     const early = this.detach();
     if (early.length > 0) stream.write(early);
-    return carry(this.socket, stream, this.context, greeting);
+    return pipe(this.socket, stream, this.context, greeting);
   }
 
-  /** A write has failed. What can still be read is of use for a request that is being sent. */
+  /** A write has failed. A request that is being forwarded still needs what can be read. */
   private handleReset(): void {
     if (this.isTunnel) return;
     if (this.program?.handleReset === undefined) this.socket.destroy();
     else this.program.handleReset();
   }
 
-  /** The socket is no longer read here; what was read and not taken. */
+  /** The socket is no longer read here. Returns what was read and not taken. */
   private detach(): Buffer & Piece {
     this.stopNoticing();
     return this.source.release();

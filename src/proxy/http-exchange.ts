@@ -1,46 +1,50 @@
 /**
- * One request to its target and the answer back. Both go on at the same time, each under its own back-pressure: an
- * answer may begin, and end, before the request has. Nothing that is cut short ever looks whole.
+ * Forwards one request to its target and the response back. Both run at the same time, each with its own back-pressure:
+ * a response may begin, and end, before the request has. A message that is aborted never looks complete.
  */
 import { WstunError } from '../errors.ts';
 import { type Piece, release } from '../memory/pieces.ts';
 import { HALF_CLOSED_IDLE_MS } from '../tunnel/stream/socket-pipe.ts';
 import type { ByteSource } from './byte-source.ts';
 import { ContentWriter } from './content-writer.ts';
-import { type AnswerPlace, AnswerRelay } from './http-answer.ts';
 import type { ForwardRequest } from './http-request.ts';
+import { ResponseForwarder, type ResponseSink } from './http-response.ts';
 import type { TargetConnection } from './http-targets.ts';
-import type { AnswerHead } from './http1/answer-head.ts';
 import { ContentReader } from './http1/content-reader.ts';
 import { serialiseHead, tokensOf, valuesOf } from './http1/fields.ts';
 import { type Framing, NO_CONTENT } from './http1/framing.ts';
+import type { ResponseHead } from './http1/response-head.ts';
 
-export interface Program extends AnswerPlace {
+export interface Program extends ResponseSink {
   readonly source: ByteSource;
-  /** Set while it is served: it has reset its connection, and what it sent before can still be read. */
+  /**
+   * Set while a request is served. Called when the program has reset its connection; what it sent before can still be
+   * read.
+   */
   handleReset: (() => void) | undefined;
   /** How long that may take, ms. */
   readonly resetWaitMs: number;
-  /** Whether its connection may go on after this exchange; asked when the answer's head is here. */
+  /** Whether its connection may be kept after this exchange; asked when the head of the response has come. */
   mayStay(): boolean;
 }
 
 export type Outcome =
   /**
-   * Request and answer are whole. `stays`: so the program was told. `canRest`: the target's connection may serve again.
+   * Request and response are complete. `stays`: the program was told that its connection is kept. `canReuse`: the
+   * target's connection may be used again.
    */
-  | { readonly kind: 'whole'; readonly stays: boolean; readonly canRest: boolean }
-  /** The target has agreed to another protocol: this is to be told to the program before its bytes. */
+  | { readonly kind: 'whole'; readonly stays: boolean; readonly canReuse: boolean }
+  /** The target has agreed to another protocol: `head` goes to the program before its bytes. */
   | { readonly kind: 'switched'; readonly head: Buffer }
   /**
-   * No final answer has begun, so there is a place to say why. `unread`: what of the request is still to come, if that
-   * can be told.
+   * No final response has begun, so an error response can be sent. `unread`: what of the request is still to come, if
+   * known.
    */
   | { readonly kind: 'failed'; readonly error: unknown; readonly unread?: Framing }
-  /** One of the two is gone, and the other must notice that there is no more. */
+  /** One of the two is gone, and the other must notice it. */
   | { readonly kind: 'cut' };
 
-/** Never rejects. Whatever the outcome, the streams are left to the caller, with nobody reading. */
+/** Never rejects. Whatever the outcome, the streams are left to the caller, without a reader. */
 export function exchange(wanted: ForwardRequest, program: Program, target: TargetConnection): Promise<Outcome> {
   return new Promise((resolve) => new Exchange(wanted, program, target, resolve).start());
 }
@@ -50,7 +54,7 @@ class Exchange {
   private readonly program: Program;
   private readonly target: TargetConnection;
   private readonly resolve: (outcome: Outcome) => void;
-  private readonly relay: AnswerRelay;
+  private readonly forwarder: ResponseForwarder;
   private readonly content: ContentReader;
   private readonly writer: ContentWriter;
   private stays = false;
@@ -66,15 +70,15 @@ class Exchange {
     this.resolve = resolve;
     this.content = new ContentReader(wanted.framing, true);
     this.writer = new ContentWriter(target.stream, target.stream, wanted.framing.kind === 'chunked');
-    this.relay = new AnswerRelay(wanted, program, target.source, {
-      mayStay: (answer) => this.mayStay(answer),
+    this.forwarder = new ResponseForwarder(wanted, program, target.source, {
+      mayStay: (response) => this.mayStay(response),
       handleWhole: () => this.handleAnswered(),
       handleSwitch: (head) => this.settle({ kind: 'switched', head }),
       handleFault: (error) => this.handleFault(error),
     });
   }
 
-  /** The head goes at once: the program may wait for an answer before it sends any of the content. */
+  /** The head is sent at once: the program may wait for a response before it sends any content. */
   start(): void {
     const { socket, source } = this.program;
     const { stream } = this.target;
@@ -89,7 +93,7 @@ class Exchange {
       this.target.hasContent = true;
       source.read({ receive: (bytes) => this.send(bytes), end: () => this.settle({ kind: 'cut' }) });
     }
-    if (!this.isSettled) this.target.source.read(this.relay);
+    if (!this.isSettled) this.target.source.read(this.forwarder);
   }
 
   private send(bytes: Buffer & Piece): (Buffer & Piece) | undefined {
@@ -111,16 +115,17 @@ class Exchange {
   }
 
   /**
-   * While content is still to come, the program is told what the target says of its connection: whether it will read
-   * on. Else the two connections have nothing to do with each other.
+   * While content is still to come, the program is told what the target says about its connection: whether it will
+   * continue to read. Otherwise the two connections are independent.
    */
-  private mayStay(answer: AnswerHead): boolean {
-    this.stays = this.program.mayStay() && (this.content.isWhole || answer.isPersistent);
+  private mayStay(response: ResponseHead): boolean {
+    this.stays = this.program.mayStay() && (this.content.isWhole || response.isPersistent);
     return this.stays;
   }
 
   /**
-   * Before the request is whole, the target goes on being fed while it reads: only it knows what it needs the rest for.
+   * If the request is not complete, forwarding continues while the target reads: only the target knows whether it needs
+   * the rest.
    */
   private handleAnswered(): void {
     this.isAnswered = true;
@@ -136,20 +141,20 @@ class Exchange {
   }
 
   private settleWhole(): void {
-    const { answer, isExact } = this.relay;
+    const { response, isExact } = this.forwarder;
     const { source } = this.target;
-    if (answer !== undefined && isAuthenticating(answer, this.wanted)) this.target.isAuthenticated = true;
-    const canRest = isExact && answer?.isPersistent === true && !source.hasEnded;
-    this.settle({ kind: 'whole', stays: this.stays, canRest });
+    if (response !== undefined && isAuthenticating(response, this.wanted)) this.target.isAuthenticated = true;
+    const canReuse = isExact && response?.isPersistent === true && !source.hasEnded;
+    this.settle({ kind: 'whole', stays: this.stays, canReuse });
   }
 
   private handleFault(error: unknown): void {
-    if (this.relay.answer !== undefined) return this.settle({ kind: 'cut' });
+    if (this.forwarder.response !== undefined) return this.settle({ kind: 'cut' });
     const unread = this.content.isWhole ? { unread: NO_CONTENT } : {};
     this.settle({ kind: 'failed', error, ...unread });
   }
 
-  /** What the program sent before goes on to the target, as over a connection of its own. */
+  /** What the program sent before is forwarded to the target, as over a direct connection. */
   private handleReset(): void {
     if (this.content.isWhole) return this.settle({ kind: 'cut' });
     this.isReset = true;
@@ -157,7 +162,7 @@ class Exchange {
   }
 
   /**
-   * What the source still holds is little: it goes on however full the target's stream is, and then the end is told.
+   * The source holds little now: it is forwarded even if the target's stream is full, and then the end follows.
    */
   private readonly handleClose = (): void => {
     if (this.content.isWhole) this.settle({ kind: 'cut' });
@@ -177,8 +182,7 @@ class Exchange {
   };
 
   /**
-   * What the program still sends goes nowhere; behind a clean end, too. Before the answer is whole, its reader hears of
-   * it.
+   * What the program still sends is lost, also after a clean end. Before the response is complete, its reader is told.
    */
   private readonly handleStreamClose = (): void => {
     if (this.isAnswered) this.settle({ kind: 'cut' });
@@ -201,8 +205,8 @@ class Exchange {
 }
 
 /** By NTLM or Negotiate, which authenticate connections, not requests (RFC 4559 §6). */
-function isAuthenticating(answer: AnswerHead, wanted: ForwardRequest): boolean {
-  const challenges = tokensOf(answer.rawHeaders, 'www-authenticate');
+function isAuthenticating(response: ResponseHead, wanted: ForwardRequest): boolean {
+  const challenges = tokensOf(response.rawHeaders, 'www-authenticate');
   const credentials = valuesOf(wanted.headers, 'authorization').map((value) => value.toLowerCase());
   return [...challenges, ...credentials].some((text) => /^(?:ntlm|negotiate|kerberos)\b/.test(text));
 }

@@ -1,4 +1,4 @@
-/** The HTTP side of the proxy: the connections that speak it. What becomes of each is http-connection.ts's to say. */
+/** The HTTP connections of the proxy. http-connection.ts serves each. */
 import type { Socket } from 'node:net';
 import { HttpConnection } from './http-connection.ts';
 import type { ProxyContext } from './program-connection.ts';
@@ -9,7 +9,7 @@ export class HttpProxy {
 
   /**
    * Takes the socket over, with what was read put back; resolves when it is closed and nothing of it is left.
-   * `deadline`: when the first request's head must be here, on `performance.now`'s clock.
+   * `deadline`: when the head of the first request must be complete, on the clock of `performance.now`.
    */
   async serve(socket: Socket, deadline: number, context: ProxyContext): Promise<void> {
     const connection = new HttpConnection(socket, context);
@@ -19,7 +19,7 @@ export class HttpProxy {
     this.connections.delete(connection);
   }
 
-  /** Each ends with the answer at hand, or at once if there is none. Tunnels go on. */
+  /** Each closes after the current response, or at once if there is none. Tunnels continue. */
   drain(): void {
     this.draining = true;
     for (const connection of this.connections) connection.drain();

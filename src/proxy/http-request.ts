@@ -1,13 +1,13 @@
 /**
- * Reads a request to a proxy: where it leads and what of it is passed on, or why it is refused. Pure.
+ * Reads a request to a proxy: its target and what is forwarded, or why it is refused. Pure.
  *
- * The framing of what is passed on is made from what was understood, and never copied, so two readers cannot differ
- * over where a request ends (RFC 9112 §11.2). No Via is added (RFC 9110 §7.6.3 asks for it): targets need not know of
- * the tunnel, as they do not with SOCKS.
+ * The framing of what is forwarded is made from what was understood, and never copied, so two readers cannot disagree
+ * on where a request ends (RFC 9112 §11.2). No Via is added (RFC 9110 §7.6.3 asks for it): targets need not know about
+ * the tunnel, as with SOCKS.
  */
 import type { Target } from '../tunnel/stream/stream.ts';
 import type { CredentialCheck } from './credentials.ts';
-import { type HttpRefusal, NOT_A_WEB_SERVER, refusalOf } from './http-replies.ts';
+import { type HttpRefusal, NOT_A_WEB_SERVER, refusalOf } from './http-refusals.ts';
 import { type Fields, tokensOf, valuesOf, without } from './http1/fields.ts';
 import type { Framing } from './http1/framing.ts';
 import type { RequestHead } from './http1/request-head.ts';
@@ -34,9 +34,9 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   ...['connection', 'proxy-connection', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade'],
   ...['proxy-authenticate', 'proxy-authorization', 'proxy-authentication-info'],
 ]);
-/** Sent anew: see the head of this file. */
+/** Written anew: see the head of this file. */
 const FRAMING_AND_HOST: ReadonlySet<string> = new Set(['host', 'content-length']);
-/** To these a target may answer 411 unless they say that their content is empty (RFC 9110 §8.6). */
+/** A target may respond 411 to these unless they say that their content is empty (RFC 9110 §8.6). */
 const HAVE_CONTENT: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
 const HTTP_PORT = 80;
 
@@ -60,7 +60,7 @@ export function readForward(
   const place = readUrl(isUpgrade ? request.url.replace(/^ws:/i, 'http:') : request.url, request);
   if ('refusal' in place) return place;
   const { method, minor, rawHeaders } = request;
-  // Where its content ended would be for the new protocol's reader to find.
+  // Only the reader of the new protocol could find the end of its content.
   if (isUpgrade && framing.kind !== 'none') {
     return refuse('proxy-malformed', 'an upgrade with a body is not supported', 501);
   }
@@ -79,9 +79,9 @@ export function readForward(
 }
 
 /**
- * Whether it asks for another protocol in a way that is not passed over, as anyone may (RFC 9110 §7.8). HTTP/1.0 has no
- * such wish. h2c's settings are for the next hop alone, and no protocol is switched to behind content. But a WebSocket
- * is asked for by who can do nothing else.
+ * Whether it asks for an upgrade that is not ignored, as anyone may (RFC 9110 §7.8). HTTP/1.0 has no upgrades. The
+ * settings of h2c are only for the next hop, and there is no upgrade after content. But a program that asks for a
+ * WebSocket cannot do without.
  */
 export function wantsUpgrade({ rawHeaders, minor }: RequestHead, framing: Framing): boolean {
   const protocols = tokensOf(rawHeaders, 'upgrade');
@@ -89,8 +89,8 @@ export function wantsUpgrade({ rawHeaders, minor }: RequestHead, framing: Framin
   return protocols.includes('websocket') || (framing.kind === 'none' && !protocols.includes('h2c'));
 }
 
-/** The headers of an answer that are meant for the program, but for its framing: names and values in turn. */
-export function answerHeaders(rawHeaders: Fields): string[] {
+/** The headers of a response that are meant for the program, without its framing: names and values in turn. */
+export function responseHeaders(rawHeaders: Fields): string[] {
   return without(rawHeaders, droppedOf(rawHeaders, ['content-length']));
 }
 
@@ -104,19 +104,18 @@ function authorised(request: RequestHead, check: CredentialCheck | undefined): b
   return more.length === 0 && check.acceptsBasic(header);
 }
 
-interface Place {
+interface UrlTarget {
   readonly target: Target;
   readonly authority: string;
   readonly path: string;
 }
 
 /**
- * The URL is cut, not parsed as `URL` would: that rewrites hosts (0x7f.1) and paths (/a/../b), which are not ours to
- * judge. User information is dropped: programs that leave it there send what it says as Authorization, too, and it is
- * nobody else's to read (RFC 9110 §4.2.4). A received Host gives way to the URL, but two are refused as an attempt to
- * smuggle (RFC 9112 §3.2).
+ * The URL is split, not parsed by `URL`, which rewrites hosts (0x7f.1) and paths (/a/../b): that is up to the target.
+ * User information is dropped: programs that leave it there also send it as Authorization, and nobody else may read it
+ * (RFC 9110 §4.2.4). The URL replaces a received Host, but two are refused as an attempt to smuggle (RFC 9112 §3.2).
  */
-function readUrl(url: string, { method, rawHeaders }: RequestHead): Refusable<Place> {
+function readUrl(url: string, { method, rawHeaders }: RequestHead): Refusable<UrlTarget> {
   const [, scheme, userinfoAndHost = '', rest = ''] = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)([^#]*)/i.exec(url) ?? [];
   if (scheme === undefined) return { refusal: NOT_A_WEB_SERVER };
   if (scheme.toLowerCase() !== 'http')

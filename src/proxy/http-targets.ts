@@ -1,7 +1,7 @@
 /**
- * The streams of one connection of a program to its targets, of which at most one rests between requests. No two
- * programs ever share a connection to a target, which matters where a target authenticates connections (RFC 4559), and
- * all of it goes with the program.
+ * The streams of one program's connection to its targets, at most one of which is idle between requests. Two programs
+ * never share a connection to a target, which matters if a target authenticates connections (RFC 4559), and all of them
+ * end with the program's connection.
  */
 import { WstunError } from '../errors.ts';
 import { sameIp } from '../net/ip.ts';
@@ -15,20 +15,20 @@ const NOTHING = Buffer.alloc(0);
 export interface TargetConnection {
   readonly stream: TunnelStream;
   readonly source: ByteSource;
-  /** It has carried an exchange before: the target may be closing it just now. */
+  /** It has been used before: the target may be closing it just now. */
   isReused: boolean;
-  /** It has carried content of a request, some of which the target may not have read yet. */
+  /** Content of a request was sent on it, some of which the target may not have read yet. */
   hasContent: boolean;
-  /** The target authenticates it as a whole: a request on another one would be somebody else's. */
+  /** The target authenticates the connection: a request on another one would not be authenticated. */
   isAuthenticated: boolean;
 }
 
 export class HttpTargets {
   private readonly open: (target: Target) => Promise<TunnelStream>;
   private readonly context: Pick<ProxyContext, 'streams' | 'limits'>;
-  /** Those of this program that have done their part, and are not closed. */
+  /** Those that are no longer used, and not closed yet. */
   private readonly ending = new Set<TunnelStream>();
-  private resting: TargetConnection | undefined;
+  private idle: TargetConnection | undefined;
   private whenEnded: (() => void) | undefined;
 
   constructor(open: (target: Target) => Promise<TunnelStream>, context: Pick<ProxyContext, 'streams' | 'limits'>) {
@@ -37,21 +37,21 @@ export class HttpTargets {
   }
 
   /**
-   * A connection to the target, the one that rests if it may be used; lets go of that otherwise. Rejects with a
-   * WstunError. `maySendTwice`: a connection that turns out to be closed does no harm. All else goes on one that is
-   * new, as the target may close a resting one at any moment (RFC 9112 §9.3.1), unless it has authenticated that one.
+   * A connection to the target: the idle one if it may be used; otherwise the idle one is discarded. Rejects with a
+   * WstunError. `maySendTwice`: a connection that turns out to be closed does no harm. All other requests need a new
+   * one, as the target may close an idle one at any moment (RFC 9112 §9.3.1), unless it has authenticated that one.
    */
   async take(target: Target, maySendTwice: boolean): Promise<TargetConnection> {
-    const resting = this.resting;
-    this.resting = undefined;
-    if (resting !== undefined) {
-      resting.source.stop();
-      const mayUse = maySendTwice || resting.isAuthenticated;
-      if (mayUse && isSame(resting.stream.target, target) && isUsable(resting)) {
-        resting.isReused = true;
-        return resting;
+    const idle = this.idle;
+    this.idle = undefined;
+    if (idle !== undefined) {
+      idle.source.stop();
+      const mayUse = maySendTwice || idle.isAuthenticated;
+      if (mayUse && isSame(idle.stream.target, target) && isUsable(idle)) {
+        idle.isReused = true;
+        return idle;
       }
-      this.letGo(resting);
+      this.discard(idle);
     }
     const stream = await this.open(target);
     this.context.streams.add(stream);
@@ -60,22 +60,22 @@ export class HttpTargets {
     return { stream, source, isReused: false, hasContent: false, isAuthenticated: false };
   }
 
-  /** For the next request. Whatever the target sends or ends unasked makes it useless. */
-  rest(connection: TargetConnection): void {
-    if (!isUsable(connection)) return this.letGo(connection);
-    this.resting = connection;
+  /** Kept for the next request. If the target sends or ends anything unasked, it is discarded. */
+  keepIdle(connection: TargetConnection): void {
+    if (!isUsable(connection)) return this.discard(connection);
+    this.idle = connection;
     const forget = (): undefined => {
-      if (this.resting === connection) this.resting = undefined;
-      this.letGo(connection);
+      if (this.idle === connection) this.idle = undefined;
+      this.discard(connection);
     };
     connection.source.read({ receive: forget, end: forget });
   }
 
   /**
-   * Its exchanges are whole. Where a request had content the target has the time that it takes to read that, and then
-   * some to end its own side. What it has not read when it is reset at last still arrives before the reset.
+   * Its exchanges are complete. If a request had content, the target has as long as it takes to read that, and then
+   * some time to end its own side. What it has not read when it is finally reset still arrives before the reset.
    */
-  letGo({ stream, source, hasContent }: TargetConnection): void {
+  discard({ stream, source, hasContent }: TargetConnection): void {
     if (!hasContent || stream.destroyed) return void stream.destroy();
     source.release();
     this.keepUntilClosed(stream);
@@ -94,7 +94,9 @@ export class HttpTargets {
     stream.resume().end();
   }
 
-  /** The exchange on it is not whole: a reset, behind what the target was sent, as the program's own would be. */
+  /**
+   * The exchange on it is not complete: a reset follows what was sent to the target, as the program's own reset would.
+   */
   reset({ stream, source }: TargetConnection): void {
     source.release();
     if (stream.destroyed) return;
@@ -105,12 +107,12 @@ export class HttpTargets {
     stream.once('close', () => clearTimeout(limit));
   }
 
-  /** Lets go of the one that rests. Resolves when none is left. */
+  /** Discards the idle one. Resolves when none is left. */
   async close(): Promise<void> {
-    if (this.resting !== undefined) {
-      this.resting.source.stop();
-      this.letGo(this.resting);
-      this.resting = undefined;
+    if (this.idle !== undefined) {
+      this.idle.source.stop();
+      this.discard(this.idle);
+      this.idle = undefined;
     }
     if (this.ending.size === 0) return;
     await new Promise<void>((resolve) => {
@@ -127,7 +129,7 @@ export class HttpTargets {
   }
 }
 
-/** Behind what it has taken: see TunnelStream. */
+/** After what it has taken: see TunnelStream. */
 function resetStream(stream: TunnelStream): void {
   stream.destroy(new WstunError('target-reset', 'by the program'));
 }

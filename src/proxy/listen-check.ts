@@ -10,7 +10,7 @@ export interface ListenWish {
 }
 
 /**
- * A proxy that others can reach lends them the tunnel and its peer's rights. Throws `open-to-network` unless the host
+ * A proxy that others can reach gives them the tunnel and its peer's rights. Throws `open-to-network` unless the host
  * is this machine alone, programs must give a password, or the user has said that it is meant.
  */
 export function refuseOpenToNetwork({ host, hasCredentials, allowLan }: ListenWish): void {
@@ -19,8 +19,7 @@ export function refuseOpenToNetwork({ host, hasCredentials, allowLan }: ListenWi
 }
 
 /**
- * RFC 6761 §6.3, RFC 1122 §3.2.1.3, RFC 4291 §2.5.3. Other spellings of the last are taken for open: that errs on the
- * safe side.
+ * RFC 6761 §6.3, RFC 1122 §3.2.1.3, RFC 4291 §2.5.3. Other spellings of the last count as open, which is the safe side.
  */
 export function isLoopback(host: string): boolean {
   return host.toLowerCase() === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));

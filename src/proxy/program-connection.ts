@@ -1,6 +1,6 @@
 /**
- * What all the protocols of the proxy do with an accepted socket: dial for it, join it, refuse it. The socket stays
- * theirs; what they need is passed as a `ProxyContext`.
+ * What all protocols of the proxy do with an accepted socket: open a stream for it, pipe it, end it with an answer.
+ * They keep the socket; what they need is passed as a `ProxyContext`.
  */
 import type { Socket } from 'node:net';
 import { type FaultName, WstunError } from '../errors.ts';
@@ -9,8 +9,8 @@ import { pipeSocket } from '../tunnel/stream/socket-pipe.ts';
 import { holdWriteErrors } from '../tunnel/stream/socket-reset.ts';
 import type { StreamOpener, Target, TunnelStream } from '../tunnel/stream/stream.ts';
 import type { CredentialCheck } from './credentials.ts';
-import type { Leaving } from './leaving.ts';
 import type { ProxyLimits } from './proxy-limits.ts';
+import type { ShutdownNotice } from './shutdown-notice.ts';
 
 export interface ProxyContext {
   readonly opener: StreamOpener;
@@ -18,23 +18,22 @@ export interface ProxyContext {
   readonly check: CredentialCheck | undefined;
   readonly logger: Logger;
   readonly limits: ProxyLimits;
-  /** Those that carry something; they may outlive the socket of their program. */
+  /** Those in use; they may outlive the socket of their program. */
   readonly streams: Set<TunnelStream>;
-  readonly leaving: Leaving;
+  readonly shutdown: ShutdownNotice;
 }
 
 /**
- * Opens a stream for as long as the socket lives; rejects with a WstunError. The end of the program's writing alone is
- * a half-close and cancels nothing, but where the proxy is to end: most programs that give up close, and are not to be
- * told from one that waits for its answer. Node goes on reading a paused socket until its buffer is full, and so sees
- * resets.
+ * Opens a stream for as long as the socket lives; rejects with a WstunError. A half-close by the program cancels
+ * nothing, except while the proxy is shutting down: a program that gave up cannot be told apart from one that waits for
+ * its answer. Node continues to read a paused socket until its buffer is full, and so sees resets.
  */
-export async function openFor(socket: Socket, target: Target, context: ProxyContext): Promise<TunnelStream> {
+export async function openStream(socket: Socket, target: Target, context: ProxyContext): Promise<TunnelStream> {
   if (socket.destroyed) throw new WstunError('dial-cancelled');
   const gone = new AbortController();
   const cancel = (): void => gone.abort();
   socket.once('close', cancel);
-  const leave = context.leaving.watch(() => {
+  const leave = context.shutdown.watch(() => {
     if (socket.readableEnded) cancel();
     else socket.once('end', cancel);
   });
@@ -45,7 +44,7 @@ export async function openFor(socket: Socket, target: Target, context: ProxyCont
     throw new WstunError('dial-cancelled');
   } catch (error) {
     const fault = faultOf(error);
-    // A destination is for debugging only; a defect is for everyone.
+    // A destination is only logged for debugging; an internal error is always logged.
     context.logger.debug({ target, fault }, 'stream not opened');
     if (fault === 'internal')
       context.logger.error({ error: String(error) }, 'a stream was not opened because of an internal error');
@@ -56,16 +55,16 @@ export async function openFor(socket: Socket, target: Target, context: ProxyCont
   }
 }
 
-/** The fault to tell the program of; anything but a WstunError is a defect. */
+/** The fault that the program is told; anything but a WstunError is an internal error. */
 export function faultOf(error: unknown): FaultName {
   return error instanceof WstunError ? error.fault : 'internal';
 }
 
 /**
- * Until both are closed. `greeting` is what the program is told first: written here, so that a program that has sent
- * its bytes and reset the connection already does not lose them to a write that fails.
+ * Pipes until both are closed. `greeting` is sent to the program first. It is written here, so that if the program has
+ * already sent its bytes and reset the connection, a failed write does not lose them.
  */
-export async function carry(
+export async function pipe(
   socket: Socket,
   stream: TunnelStream,
   { logger, streams }: ProxyContext,

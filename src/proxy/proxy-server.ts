@@ -1,6 +1,6 @@
 /**
  * The one local port of the client: SOCKS5, SOCKS4, SOCKS4a and HTTP, told apart by the first byte. Owns the listening
- * socket and every accepted one; what a protocol does with its socket is in socks-connection.ts and http-proxy.ts.
+ * socket and every accepted one; socks-connection.ts and http-proxy.ts serve the protocols.
  */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
@@ -11,9 +11,9 @@ import type { StreamOpener } from '../tunnel/stream/stream.ts';
 import { CredentialCheck, type Credentials } from './credentials.ts';
 import { FailedAttemptLimiter } from './failed-attempts.ts';
 import { HttpProxy } from './http-proxy.ts';
-import { Leaving } from './leaving.ts';
 import type { ProxyContext } from './program-connection.ts';
 import { DEFAULT_PROXY_LIMITS, type ProxyLimits } from './proxy-limits.ts';
+import { ShutdownNotice } from './shutdown-notice.ts';
 import { serveSocks } from './socks-connection.ts';
 import { Socks4Negotiation } from './socks4.ts';
 import { Socks5Negotiation } from './socks5.ts';
@@ -35,8 +35,8 @@ export interface ProxyServer {
   /** Connections that are open now. */
   readonly connections: number;
   /**
-   * Accepts no more, closes idle connections, lets the others end until `graceMs` have passed, and then resets them.
-   * Resolves when nothing is left. May be called again to shorten the grace.
+   * Stops accepting, closes idle connections, waits `graceMs` for the others to end, and then resets them. Resolves
+   * when nothing is left. May be called again to shorten the grace.
    */
   close(graceMs: number): Promise<void>;
 }
@@ -60,7 +60,7 @@ export async function startProxyServer(options: ProxyServerOptions): Promise<Pro
     ),
   );
   const check = credentials === undefined ? undefined : new CredentialCheck(credentials, guesses);
-  const proxy = new MixedProxy({ opener, check, logger, limits, streams: new Set(), leaving: new Leaving() });
+  const proxy = new MixedProxy({ opener, check, logger, limits, streams: new Set(), shutdown: new ShutdownNotice() });
   await proxy.listen(host, port);
   return proxy;
 }
@@ -69,7 +69,7 @@ class MixedProxy implements ProxyServer {
   private readonly context: ProxyContext;
   private readonly http: HttpProxy;
   private readonly server: Server;
-  /** The open sockets, and what ends when nothing of them is left. */
+  /** The open sockets, and a promise each that resolves when nothing of them is left. */
   private readonly open = new Map<Socket, Promise<void>>();
   /** Those that have not sent a byte yet. */
   private readonly silent = new Set<Socket>();
@@ -101,7 +101,7 @@ class MixedProxy implements ProxyServer {
 
   async listen(host: string, port: number): Promise<void> {
     try {
-      // Browsers open connections in bursts; the kernel drops what the queue cannot hold, and the retry costs a second.
+      // Browsers open connections in bursts; the kernel drops what the queue cannot hold, and a retry takes a second.
       this.server.listen({ port, host, backlog: this.context.limits.maxConnections });
       await once(this.server, 'listening');
     } catch (error) {
@@ -118,19 +118,19 @@ class MixedProxy implements ProxyServer {
     if (this.server.listening) this.server.close();
     for (const socket of this.silent) socket.destroy();
     this.http.drain();
-    this.context.leaving.begin();
-    const limit = setTimeout(() => this.cut(), graceMs);
+    this.context.shutdown.begin();
+    const limit = setTimeout(() => this.abortAll(), graceMs);
     await Promise.all(this.open.values());
     clearTimeout(limit);
   }
 
-  private cut(): void {
+  private abortAll(): void {
     for (const stream of this.context.streams) stream.destroy(new WstunError('shutting-down'));
     for (const socket of this.open.keys()) resetSocket(socket);
   }
 
   private accept(socket: Socket): void {
-    // Who waits for the socket listens for 'close', which follows.
+    // Code that waits for the socket listens for 'close', which follows.
     socket.on('error', () => {});
     const served = this.serve(socket).catch((error: unknown) => {
       this.context.logger.error({ error: String(error) }, 'a proxy connection failed with an internal error');
@@ -153,7 +153,7 @@ class MixedProxy implements ProxyServer {
   }
 
   /**
-   * A page in a browser can make it send HTTP here: nothing that can begin a method is ever taken for SOCKS. Nor can an
+   * A page can make a browser send HTTP here, so nothing that can begin a method is ever taken for SOCKS. Neither is an
    * empty line, which some programs send before their request (RFC 9112 §2.2).
    */
   private async dispatch(socket: Socket, first: Buffer, deadline: number): Promise<void> {
@@ -173,7 +173,7 @@ class MixedProxy implements ProxyServer {
     socket.destroy();
   }
 
-  /** Once for each time that it fills up. */
+  /** Logged once each time it fills up. */
   private warnFull(): void {
     if (this.full) return;
     this.full = true;

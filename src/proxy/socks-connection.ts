@@ -1,13 +1,13 @@
-/** One SOCKS connection on its socket: drives the pure negotiation, dials, replies, joins. */
+/** One SOCKS connection on its socket: drives the pure negotiation, opens the stream, replies, pipes. */
 import type { Socket } from 'node:net';
-import { carry, endWith, faultOf, openFor, type ProxyContext } from './program-connection.ts';
+import { endWith, faultOf, openStream, type ProxyContext, pipe } from './program-connection.ts';
 import type { SocksNegotiation, SocksStep } from './socks-negotiation.ts';
 
 type Outcome = Exclude<SocksStep, { kind: 'more' }>;
 
 /**
- * Resolves when the socket is closed. `first`: what has been read of it; it is paused. `deadline`: when the request
- * must be complete, on `performance.now`'s clock.
+ * Resolves when the socket is closed. `first`: what has been read from it; it is paused. `deadline`: when the request
+ * must be complete, on the clock of `performance.now`.
  */
 export async function serveSocks(
   socket: Socket,
@@ -37,16 +37,16 @@ async function connect(
   context: ProxyContext,
 ): Promise<void> {
   try {
-    const stream = await openFor(socket, request.target, context);
-    await carry(socket, stream, context, negotiation.granted);
+    const stream = await openStream(socket, request.target, context);
+    await pipe(socket, stream, context, negotiation.granted);
   } catch (error) {
     await endWith(socket, negotiation.failed(faultOf(error)), context.limits.lingerMs);
   }
 }
 
 /**
- * Leaves the socket paused. Undefined: the program closed, fell silent until the deadline, or ended its side with half
- * a request. Replies on the way are sent here; the reply of a refusal is not.
+ * Leaves the socket paused. Undefined: the program closed, sent nothing until the deadline, or ended its side within a
+ * request. Intermediate replies are sent here; the reply of a refusal is not.
  */
 function negotiate(
   socket: Socket,

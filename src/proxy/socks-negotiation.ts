@@ -1,16 +1,16 @@
-/** What the SOCKS negotiations have in common: the interface by which the server drives them. Types alone. */
+/** The interface by which the server drives the SOCKS negotiations. Only types. */
 import type { FaultName } from '../errors.ts';
 import type { Target } from '../tunnel/stream/stream.ts';
 
-/** What is to be done after some bytes; `reply` is to be sent first, and may be empty. */
+/** What to do after some bytes; `reply` is sent first, and may be empty. */
 export type SocksStep =
   | { readonly kind: 'more'; readonly reply: Uint8Array }
-  /** `rest`: what came behind the request, for the target. */
+  /** `rest`: what followed the request, for the target. */
   | { readonly kind: 'request'; readonly reply: Uint8Array; readonly target: Target; readonly rest: Uint8Array }
-  /** The reply tells the program why, as far as the protocol can; then the connection ends. */
+  /** The reply tells the program why, as far as the protocol allows; then the connection ends. */
   | { readonly kind: 'refused'; readonly reply: Uint8Array; readonly fault: FaultName };
 
-/** One negotiation: bytes in, in any pieces; the outcome does not depend on where they are cut. */
+/** One negotiation: bytes in, in any pieces; the outcome does not depend on where they are split. */
 export interface SocksNegotiation {
   /** Must not be called again once it has returned `request` or `refused`. */
   receive(bytes: Uint8Array): SocksStep;

@@ -1,13 +1,13 @@
 /**
  * SOCKS4 and its extension 4a (the memos "SOCKS: A protocol for TCP proxy across firewalls" and "SOCKS 4A", by Ying-Da
- * Lee): the server's side up to the request. Pure. Of the commands only CONNECT. The user id proves nothing and is not
- * looked at.
+ * Lee): the server's side up to the request. Pure. CONNECT is the only command. The user id proves nothing and is
+ * ignored.
  */
 import type { FaultName } from '../errors.ts';
 import { targetOfIp, targetOfName } from './request-target.ts';
 import { NOTHING, type SocksNegotiation, type SocksStep } from './socks-negotiation.ts';
 
-/** Both strings of a request end with a NUL and have no bound of their own: 8 + 255 + 255 bytes and two NULs fit. */
+/** Both strings of a request end with a NUL and have no limit of their own: 8 + 255 + 255 bytes and two NULs fit. */
 const MAX_REQUEST_BYTES = 600;
 const VERSION = 4;
 const COMMAND_CONNECT = 1;
@@ -25,7 +25,7 @@ export class Socks4Negotiation implements SocksNegotiation {
   private readonly closedToAll: boolean;
   private buffer: Buffer = Buffer.alloc(0);
 
-  /** `closedToAll`: a password is asked for, and this protocol has no way to give one. */
+  /** `closedToAll`: a password is required, which this protocol cannot send. */
   constructor(closedToAll: boolean) {
     this.closedToAll = closedToAll;
   }
@@ -36,7 +36,7 @@ export class Socks4Negotiation implements SocksNegotiation {
     return readRequest(this.buffer);
   }
 
-  /** 5C and 5D speak of identd, which is not asked: one code must do for every fault. */
+  /** 5C and 5D are about identd, which is not used: every fault has the same code. */
   failed(_fault: FaultName): Uint8Array {
     return FAILED;
   }
@@ -65,7 +65,10 @@ function readName(bytes: Buffer, start: number, port: number): SocksStep {
   return { kind: 'request', reply: NOTHING, target, rest: bytes.subarray(end + 1) };
 }
 
-/** Where the next NUL is, or what to do without one. The bound counts from the start, so pieces make no difference. */
+/**
+ * The position of the next NUL, or what to do without one. The limit counts from the start, so pieces make no
+ * difference.
+ */
 function findNul(bytes: Buffer, from: number): number | SocksStep {
   const within = bytes.subarray(0, MAX_REQUEST_BYTES);
   const at = within.indexOf(0, from);

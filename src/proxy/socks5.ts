@@ -1,6 +1,6 @@
 /**
  * SOCKS5 (RFC 1928) with user/password (RFC 1929), the server's side up to the request. Pure: bytes in, replies and the
- * request out. Of the commands only CONNECT.
+ * request out. CONNECT is the only command.
  *
  * Never buffers more than one incomplete message, the longest of which (user and password) has 513 bytes.
  */
@@ -15,7 +15,7 @@ const METHOD_NONE = 0;
 const METHOD_PASSWORD = 2;
 const METHOD_NOT_ACCEPTABLE = 0xff;
 const COMMAND_CONNECT = 1;
-/** Bytes of an address by its type; a name says its own length. */
+/** Bytes of an address by its type; a name has a length byte. */
 const ADDRESS_BYTES: Readonly<Record<number, number>> = { 1: 4, 4: 16 };
 const ADDRESS_NAME = 3;
 
@@ -38,12 +38,12 @@ const REPLY: Readonly<Partial<Record<FaultName, number>>> = {
 };
 const GENERAL_FAILURE = 1;
 
-/** BND.ADDR and BND.PORT are 0.0.0.0:0: where the exit's own socket is bound is none of the program's business. */
+/** BND.ADDR and BND.PORT are 0.0.0.0:0: the program is not told where the exit's own socket is bound. */
 function reply(code: number): Uint8Array {
   return Uint8Array.of(VERSION, code, 0, 1, 0, 0, 0, 0, 0, 0);
 }
 
-/** What one message at the head of the buffer leads to. `length`: the bytes it took. */
+/** The outcome of one message at the head of the buffer. `length`: its bytes. */
 type Message =
   | { readonly kind: 'incomplete' }
   | {
@@ -106,8 +106,8 @@ export class Socks5Negotiation implements SocksNegotiation {
   }
 
   /**
-   * RFC 1928 §3: VER NMETHODS METHODS. Programs that were given credentials may offer nothing but them: where none are
-   * asked for, any will do.
+   * RFC 1928 §3: VER NMETHODS METHODS. Programs that have credentials may offer only the password method: if none are
+   * required, any are accepted.
    */
   private greeting(bytes: Buffer): Message {
     const [version, count] = bytes;
@@ -140,10 +140,10 @@ export class Socks5Negotiation implements SocksNegotiation {
     return { kind: 'answer', length, reply: PASSWORD_RIGHT, next: 'request' };
   }
 
-  /** RFC 1928 §4: VER CMD RSV ATYP DST.ADDR DST.PORT. RSV is not looked at: some programs leave rubbish in it. */
+  /** RFC 1928 §4: VER CMD RSV ATYP DST.ADDR DST.PORT. RSV is ignored: some programs leave rubbish in it. */
   private request(bytes: Buffer): Message {
     const [version, command, , type] = bytes;
-    // A reply of SOCKS5, whatever version this is: it follows a greeting of SOCKS5.
+    // A SOCKS5 reply, whatever the version: it follows a SOCKS5 greeting.
     if (version !== undefined && version !== VERSION) return this.refuse('proxy-malformed');
     if (type === undefined) return INCOMPLETE;
     if (command !== COMMAND_CONNECT) return this.refuse('proxy-command');
@@ -155,7 +155,7 @@ export class Socks5Negotiation implements SocksNegotiation {
     return { kind: 'request', length: 6 + length, target };
   }
 
-  /** A NUL or no name at all is refused before the rest has come, as the other faults are. */
+  /** A NUL or an empty name is refused before the rest has come, like the other faults. */
   private name(bytes: Buffer): Message {
     const length = bytes[4];
     if (length === undefined) return INCOMPLETE;

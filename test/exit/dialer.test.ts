@@ -239,7 +239,7 @@ describe('the race', () => {
 
   it('tries addresses one after the other while there is no spare socket, and gives back what it took', async () => {
     let spare = 0;
-    const spares = { take: () => spare > 0 && spare-- > 0, giveBack: () => void spare++ };
+    const spares = { acquire: () => spare > 0 && spare-- > 0, release: () => void spare++ };
     const addresses = ['1.1.1.1', '1.1.1.2', '1.1.1.3'].flatMap((text) => parseIp(text) ?? []);
     const outcome = createDialer(network.connect)(addresses, 80, new AbortController().signal, spares);
     await vi.advanceTimersByTimeAsync(1_000);

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import ipaddr from 'ipaddr.js';
 import { describe, expect, it } from 'vitest';
 import { CredentialCheck } from '../../src/proxy/credentials.ts';
-import { answerHeaders, readConnect, readForward, wantsUpgrade } from '../../src/proxy/http-request.ts';
+import { readConnect, readForward, responseHeaders, wantsUpgrade } from '../../src/proxy/http-request.ts';
 import { type Framing, NO_CONTENT } from '../../src/proxy/http1/framing.ts';
 import type { RequestHead } from '../../src/proxy/http1/request-head.ts';
 import { targetOfAuthority, targetOfIp } from '../../src/proxy/request-target.ts';
@@ -237,7 +237,7 @@ describe('wantsUpgrade', () => {
   });
 });
 
-describe('answerHeaders', () => {
+describe('responseHeaders', () => {
   it('are those that are meant for the program, as they came', () => {
     const headers = ['Set-Cookie', 'a', 'X A', '\xfc', 'Connection', 'X-Hop', 'x-hop', '1', 'set-cookie', 'b'];
     const framing = [
@@ -250,6 +250,6 @@ describe('answerHeaders', () => {
       'Proxy-Authenticate',
       'Basic',
     ];
-    expect(answerHeaders([...framing, ...headers])).toEqual(['Set-Cookie', 'a', 'X A', '\xfc', 'set-cookie', 'b']);
+    expect(responseHeaders([...framing, ...headers])).toEqual(['Set-Cookie', 'a', 'X A', '\xfc', 'set-cookie', 'b']);
   });
 });

@@ -1,17 +1,16 @@
 /**
- * Finds the content of a message in bytes that come in any pieces, and its end. Pure, and without a copy: content is
- * handed out as parts of the bytes that came in.
+ * Finds the content of a message, and its end, in bytes that come in any pieces. Pure, and without copies: content is
+ * passed on as parts of the bytes that came in.
  *
- * The chunked coding (RFC 9112 §7.1) of requests is read strictly; that of answers with what servers make of it: lines
- * that end with LF, blanks around a size. Chunk extensions and trailers are dropped, as anyone may who frames a message
- * anew.
+ * The chunked coding (RFC 9112 §7.1) is read strictly in requests, and leniently in responses, as servers write it:
+ * lines that end with LF, blanks around a size. Chunk extensions and trailers are dropped, as a proxy may.
  */
 import { type Piece, release } from '../../memory/pieces.ts';
 import type { Framing } from './framing.ts';
 
-/** Bytes of a chunk's first line: a size has 16 at most, extensions are hardly ever used. */
+/** Bytes of a chunk's first line: a size has at most 16, and extensions are hardly ever used. */
 const MAX_CHUNK_LINE_BYTES = 4_096;
-/** Bytes of the lines behind the last chunk. */
+/** Bytes of the lines after the last chunk. */
 const MAX_TRAILER_BYTES = 64 * 1024;
 
 const LF = 0x0a;
@@ -24,54 +23,53 @@ const STRICT_END = /^\r\n$/;
 const LENIENT_END = /^[ \t]*\r*\n$/;
 const STRICT_TRAILER = /^[\t -~\x80-\xff]*\r\n$/;
 
-type Place = 'content' | 'size' | 'end of chunk' | 'trailers' | 'behind' | 'broken';
+type Position = 'content' | 'size' | 'end of chunk' | 'trailers' | 'after' | 'broken';
 
 export class ContentReader {
   private readonly framing: Framing['kind'];
   private readonly isStrict: boolean;
-  private place: Place;
-  /** Of the content, or of the chunk at hand. */
+  private position: Position;
+  /** Of the content, or of the current chunk. */
   private left: number;
-  /** The beginning of a line whose end has not come. */
+  /** The beginning of a line that is not complete. */
   private line = '';
   private trailerBytes = 0;
-  private sawOdd = false;
+  private wasLenient = false;
 
   constructor(framing: Framing, isStrict: boolean) {
     this.framing = framing.kind;
     this.isStrict = isStrict;
-    this.place = framing.kind === 'none' ? 'behind' : framing.kind === 'chunked' ? 'size' : 'content';
+    this.position = framing.kind === 'none' ? 'after' : framing.kind === 'chunked' ? 'size' : 'content';
     this.left = framing.kind === 'length' ? framing.length : Number.POSITIVE_INFINITY;
   }
 
   get isWhole(): boolean {
-    return this.place === 'behind';
+    return this.position === 'after';
   }
 
-  /** What came is no chunked coding: nothing behind it can be understood. */
+  /** What came is not chunked coding: nothing after it can be read. */
   get isBroken(): boolean {
-    return this.place === 'broken';
+    return this.position === 'broken';
   }
 
-  /** A server's liberty was needed to read it. */
-  get isOdd(): boolean {
-    return this.sawOdd;
+  /** It could only be read leniently. */
+  get isLenient(): boolean {
+    return this.wasLenient;
   }
 
   /**
-   * Takes the bytes, and hands out the content among them, in order. Returns what is left: it lies behind the message,
-   * or behind a fault.
+   * Takes the bytes, and passes on the content among them, in order. Returns what follows the message, or a fault.
    */
   receive(bytes: Buffer & Piece, take: (content: Buffer & Piece) => void): Buffer & Piece {
-    // All of it may be given back before the last turn.
+    // All of it may be released before the last iteration.
     const { length } = bytes;
     let at = 0;
     while (at < length && !this.isWhole && !this.isBroken) {
       const begin = at;
-      if (this.place === 'content') {
+      if (this.position === 'content') {
         at = Math.min(length, begin + this.left);
         this.left -= at - begin;
-        if (this.left === 0) this.place = this.framing === 'chunked' ? 'end of chunk' : 'behind';
+        if (this.left === 0) this.position = this.framing === 'chunked' ? 'end of chunk' : 'after';
         take(part(bytes, begin, at, length));
       } else {
         at = this.takeLine(bytes, begin, length);
@@ -80,18 +78,18 @@ export class ContentReader {
     return part(bytes, at, length, length);
   }
 
-  /** No byte will follow, and the sender ended cleanly: whether that is the end of the content, too. */
+  /** No byte will follow, and the sender ended cleanly: whether that is also the end of the content. */
   endsHere(): boolean {
-    // Some servers leave out the line behind the last chunk.
-    return this.isWhole || this.framing === 'close' || (!this.isStrict && this.place === 'trailers');
+    // Some servers omit the line after the last chunk.
+    return this.isWhole || this.framing === 'close' || (!this.isStrict && this.position === 'trailers');
   }
 
   private takeLine(bytes: Buffer & Piece, at: number, length: number): number {
     const lf = bytes.indexOf(LF, at);
     const end = lf < 0 ? length : lf + 1;
-    const bound = this.place === 'trailers' ? MAX_TRAILER_BYTES - this.trailerBytes : MAX_CHUNK_LINE_BYTES;
+    const bound = this.position === 'trailers' ? MAX_TRAILER_BYTES - this.trailerBytes : MAX_CHUNK_LINE_BYTES;
     if (this.line.length + end - at > bound) {
-      this.place = 'broken';
+      this.position = 'broken';
       return at;
     }
     this.line += bytes.toString('latin1', at, end);
@@ -99,13 +97,13 @@ export class ContentReader {
     if (lf >= 0) {
       const line = this.line;
       this.line = '';
-      this.place = this.placeBehind(line);
+      this.position = this.positionAfter(line);
     }
     return end;
   }
 
-  private placeBehind(line: string): Place {
-    switch (this.place) {
+  private positionAfter(line: string): Position {
+    switch (this.position) {
       case 'size':
         return this.startChunk(line);
       case 'end of chunk':
@@ -113,13 +111,13 @@ export class ContentReader {
       case 'trailers':
         return this.dropTrailer(line);
       case 'content':
-      case 'behind':
+      case 'after':
       case 'broken':
-        return this.place;
+        return this.position;
     }
   }
 
-  private startChunk(line: string): Place {
+  private startChunk(line: string): Position {
     if (!this.obeys(line, STRICT_SIZE, LENIENT_SIZE)) return 'broken';
     const size = Number.parseInt(line.trimStart(), 16);
     if (!Number.isSafeInteger(size)) return 'broken';
@@ -127,22 +125,22 @@ export class ContentReader {
     return size === 0 ? 'trailers' : 'content';
   }
 
-  private dropTrailer(line: string): Place {
+  private dropTrailer(line: string): Position {
     this.trailerBytes += line.length;
     if (this.isStrict && !STRICT_TRAILER.test(line)) return 'broken';
-    if (!line.endsWith('\r\n')) this.sawOdd = true;
-    return this.obeys(line, STRICT_END, LENIENT_END) ? 'behind' : 'trailers';
+    if (!line.endsWith('\r\n')) this.wasLenient = true;
+    return this.obeys(line, STRICT_END, LENIENT_END) ? 'after' : 'trailers';
   }
 
   private obeys(line: string, strict: RegExp, lenient: RegExp): boolean {
     if (strict.test(line)) return true;
     if (this.isStrict || !lenient.test(line)) return false;
-    this.sawOdd = true;
+    this.wasLenient = true;
     return true;
   }
 }
 
-/** The bytes themselves where it is all of them. Nothing can be cut from what was given back. */
+/** The bytes themselves if it is all of them. No part can be taken of what was released. */
 function part(bytes: Buffer & Piece, begin: number, end: number, length: number): Buffer & Piece {
   if (begin === end) return NOTHING;
   return begin === 0 && end === length ? bytes : bytes.subarray(begin, end);

@@ -1,6 +1,6 @@
 /**
  * Header fields as flat lists, names and values in turn, in the order and spelling in which they came, one char a byte
- * (latin1). Pure. What they mean for a request or an answer is in the files beside this one.
+ * (latin1). Pure. The files beside this one know what they mean for a request or a response.
  */
 
 export type Fields = readonly string[];
@@ -9,7 +9,7 @@ export type Fields = readonly string[];
 export const TOKEN_CHARS = "!#$%&'*+\\-.^_`|~0-9A-Za-z";
 
 /**
- * Without leading and trailing blanks and tabs (OWS, RFC 9110 §5.6.3); `trim` would take the bytes 85 and A0 with them.
+ * Without leading and trailing blanks and tabs (OWS, RFC 9110 §5.6.3); `trim` would also remove the bytes 85 and A0.
  */
 export function trimOws(text: string): string {
   let start = 0;
@@ -32,7 +32,7 @@ export function valuesOf(fields: Fields, wanted: string): string[] {
   return values;
 }
 
-/** The elements of a field that is a list, in lower case, without empty ones (RFC 9110 §5.6.1.2). */
+/** The elements of a list field, in lower case, without empty ones (RFC 9110 §5.6.1.2). */
 export function tokensOf(fields: Fields, wanted: string): string[] {
   return valuesOf(fields, wanted)
     .flatMap((value) => value.split(','))

@@ -1,19 +1,18 @@
 /**
- * Finds the head of a request or an answer in bytes that come in any pieces. Pure: bytes in, the head's text out. Lines
- * end with LF, whether a CR stands before it or not (RFC 9112 §2.2); what a line may hold is for those who read the
- * text.
+ * Finds the head of a request or a response in bytes that come in any pieces. Pure: bytes in, the head's text out.
+ * Lines end with LF, with or without a CR before it (RFC 9112 §2.2); the readers of the text decide what a line may
+ * contain.
  */
 import { type Piece, release } from '../../memory/pieces.ts';
 
 /**
- * Bytes of a head, with the empty lines before it. Four times node:http's limit, for large cookies; squid's is the
+ * Bytes of a head, including the empty lines before it. Four times node:http's limit, for large cookies; squid's is the
  * same.
  */
 export const MAX_HEAD_BYTES = 64 * 1024;
 
 /**
- * Bytes of a first line that is not whole yet that are looked at: enough to tell what begins a message from what does
- * not.
+ * So many bytes of an incomplete first line are checked: enough to tell whether a message begins there.
  */
 const LOOKED_AT_BYTES = 4_096;
 
@@ -23,23 +22,23 @@ const CR = 0x0d;
 export type HeadStep =
   | { readonly kind: 'more' }
   /**
-   * `text`: from the first line up to and with the empty line, one char a byte. `rest`: the bytes behind it, which are
-   * the caller's.
+   * `text`: from the first line up to and including the empty line, one char a byte. `rest`: the bytes after it, which
+   * belong to the caller.
    */
   | { readonly kind: 'head'; readonly text: string; readonly rest: Buffer & Piece }
   | { readonly kind: 'too-large' }
-  /** The first line is none of the kind that is waited for; nothing of the rest is. */
+  /** The first line is not of the kind that is expected; the rest is dropped. */
   | { readonly kind: 'foreign' };
 
 /** What a first line must look like. */
 export interface FirstLine {
-  /** Whether it can become one; true for all beginnings of those that `matches` takes. */
+  /** Whether it can become one; true for all beginnings of lines that `matches` accepts. */
   canBegin(beginning: string): boolean;
   /** `line`: with its end. */
   matches(line: string): boolean;
 }
 
-/** What looking through the bytes has led to. `end`: of the head. */
+/** The outcome of a scan. `end`: of the head. */
 type Found =
   | Exclude<HeadStep, { kind: 'head' }>
   | { readonly kind: 'head'; readonly text: string; readonly end: number };
@@ -52,12 +51,11 @@ const NOTHING = Buffer.alloc(0);
 
 export class HeadReader {
   private readonly firstLine: FirstLine;
-  /** Used only where a head comes in pieces. Doubled when it is full: a head may come byte by byte. */
+  /** Used only if a head comes in pieces. Doubled when it is full: a head may come byte by byte. */
   private store: Buffer = Buffer.alloc(0);
   private filled = 0;
   /**
-   * Where the head begins, behind empty lines; where the line at hand begins; how far the end of that has been looked
-   * for.
+   * Where the head begins, after empty lines; where the current line begins; how far its end has been searched for.
    */
   private start = 0;
   private line = 0;
@@ -67,14 +65,14 @@ export class HeadReader {
     this.firstLine = firstLine;
   }
 
-  /** Whether nothing has come but empty lines. */
+  /** Whether only empty lines have come. */
   get isEmpty(): boolean {
     return this.filled === this.start;
   }
 
   /**
    * Takes the bytes. Must not be called again once it has returned anything but `more`. The outcome does not depend on
-   * where bytes are cut.
+   * where the bytes are split.
    */
   receive(bytes: Buffer & Piece): HeadStep {
     const before = this.filled;
@@ -126,7 +124,7 @@ function head(all: Buffer, start: number, end: number): Found {
   return { kind: 'head', text: all.toString('latin1', start, end), end };
 }
 
-/** Nothing before the line's end but CRs. */
+/** Only CRs before the line's end. */
 function isBlank(all: Buffer, start: number, end: number): boolean {
   for (let i = start; i < end; i++) if (all[i] !== CR) return false;
   return true;

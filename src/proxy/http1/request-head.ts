@@ -1,8 +1,7 @@
 /**
  * The head of a request, read strictly (RFC 9112 §3, §5, §6). Pure. What two readers could understand differently is
- * refused, since the next request would begin elsewhere for each: this is what request smuggling lives on (§11.2).
- * Bytes of 80 and above are let through wherever text may stand, methods are any token, and lines may all end with LF
- * alone.
+ * refused, since the next request would begin elsewhere for each of them: request smuggling (§11.2). Bytes of 80 and
+ * above are allowed wherever text is, methods are any token, and lines may all end with only LF.
  */
 import { type Fields, TOKEN_CHARS, tokensOf, trimOws, valuesOf } from './fields.ts';
 import { type Framing, framingOf, lengthOf, NO_CONTENT } from './framing.ts';
@@ -18,10 +17,10 @@ export interface RequestHead {
   readonly rawHeaders: Fields;
 }
 
-/** `reason`: for people; never holds what the program sent. */
+/** `reason`: for people; never contains what the program sent. */
 export interface HeadFault {
   readonly reason: string;
-  /** Of the answer. */
+  /** Of the response. */
   readonly status: 400 | 501 | 505;
 }
 
@@ -35,7 +34,7 @@ export const REQUEST_FIRST_LINE: FirstLine = {
   matches: (line) => REQUEST_LINE.test(line.replace(/\r?\n$/, '')),
 };
 
-/** `text`: as HeadReader gives it. */
+/** `text`: as HeadReader returns it. */
 export function parseRequestHead(text: string): RequestHead | HeadFault {
   const lines = linesOf(text);
   if (lines === undefined) return fault('its lines have different line endings');
@@ -47,7 +46,7 @@ export function parseRequestHead(text: string): RequestHead | HeadFault {
     if (name === undefined) return fault('one of its header lines is malformed');
     rawHeaders.push(name, trimOws(value));
   }
-  // For CONNECT programs leave it out, and nothing hangs on it.
+  // For CONNECT, programs omit it, and it is not needed.
   const needsHost = minor === '1' && method !== 'CONNECT';
   if (needsHost && valuesOf(rawHeaders, 'host').length === 0) return fault('HTTP/1.1 needs a Host');
   return { method, url, minor: minor === '0' ? 0 : 1, rawHeaders };
@@ -56,7 +55,7 @@ export function parseRequestHead(text: string): RequestHead | HeadFault {
 /** Without their ends and the empty line; undefined if some end with CRLF and some with LF. */
 function linesOf(text: string): string[] | undefined {
   const lines = text.split('\n');
-  // Behind the last LF there is nothing; before that, the empty line.
+  // Nothing follows the last LF; the empty line is before it.
   lines.pop();
   const end = lines.pop() ?? '';
   if (end === '') return lines.some((line) => line.endsWith('\r')) ? undefined : lines;
@@ -64,7 +63,7 @@ function linesOf(text: string): string[] | undefined {
   return lines.map((line) => line.slice(0, -1));
 }
 
-/** RFC 9112 §6.1 to §6.3, and stricter: no length twice, not even the same. */
+/** RFC 9112 §6.1 to §6.3, and stricter: no second length, not even the same. */
 export function requestFraming({ rawHeaders }: RequestHead): Framing | HeadFault {
   const codings = valuesOf(rawHeaders, 'transfer-encoding');
   const lengths = valuesOf(rawHeaders, 'content-length');
@@ -81,8 +80,8 @@ export function requestFraming({ rawHeaders }: RequestHead): Framing | HeadFault
 }
 
 /**
- * Whether the program would go on with the connection, and may (RFC 9112 §9.3, RFC 9110 appendix C.2.2). HTTP/1.0 knows
- * no transfer codings: where the next request of one that has some would begin is not certain (RFC 9112 §6.1).
+ * Whether the program would keep the connection, and may (RFC 9112 §9.3, RFC 9110 appendix C.2.2). HTTP/1.0 has no
+ * transfer codings: if a request has one, it is not certain where the next begins (RFC 9112 §6.1).
  */
 export function wantsToStay({ rawHeaders, minor }: RequestHead): boolean {
   if (minor === 0 && valuesOf(rawHeaders, 'transfer-encoding').length > 0) return false;

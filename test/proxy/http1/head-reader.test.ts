@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ANSWER_FIRST_LINE } from '../../../src/proxy/http1/answer-head.ts';
 import { type FirstLine, HeadReader, MAX_HEAD_BYTES } from '../../../src/proxy/http1/head-reader.ts';
 import { REQUEST_FIRST_LINE } from '../../../src/proxy/http1/request-head.ts';
+import { RESPONSE_FIRST_LINE } from '../../../src/proxy/http1/response-head.ts';
 import { anyCuts, cut, latin1, owned } from '../../support/cuts.ts';
 import { Ledger } from '../../support/ledger.ts';
 
@@ -56,8 +56,8 @@ describe('HeadReader', () => {
     ['what could still become one', 'HT', 'more'],
     ['what no longer can', 'HTX', 'foreign'],
   ])('tells, for an answer, of %s', (_, text, outcome) => {
-    expect(readHead([latin1(text)], ANSWER_FIRST_LINE)).toBe(outcome);
-    expect(readHead(cut(latin1(text), 'everywhere'), ANSWER_FIRST_LINE)).toBe(outcome);
+    expect(readHead([latin1(text)], RESPONSE_FIRST_LINE)).toBe(outcome);
+    expect(readHead(cut(latin1(text), 'everywhere'), RESPONSE_FIRST_LINE)).toBe(outcome);
   });
 
   it('takes as many bytes as its bound, and not one more', () => {
@@ -85,7 +85,7 @@ describe('HeadReader', () => {
     fc.assert(
       fc.property(fc.array(part, { maxLength: 12 }), anyCuts, fc.boolean(), (parts, places, isRequest) => {
         const bytes = latin1(parts.join(''));
-        const firstLine = isRequest ? REQUEST_FIRST_LINE : ANSWER_FIRST_LINE;
+        const firstLine = isRequest ? REQUEST_FIRST_LINE : RESPONSE_FIRST_LINE;
         expect(readHead(cut(bytes, places), firstLine)).toBe(readHead([bytes], firstLine));
       }),
       { seed: 1, numRuns: 3000 },

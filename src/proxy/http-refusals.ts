@@ -1,12 +1,11 @@
 /**
- * What HTTP programs are told when their request cannot be served: a status, and a page of plain text that says why.
- * Pure.
+ * The error responses to HTTP programs: a status, and a page of plain text that says why. Pure.
  */
 import { STATUS_CODES } from 'node:http';
 import { describeFault, type FaultName, WstunError } from '../errors.ts';
 import { serialiseHead } from './http1/fields.ts';
 
-/** RFC 9110 §15; whatever is not here is 502 (Bad Gateway). */
+/** RFC 9110 §15; all others are 502 (Bad Gateway). */
 const STATUS: Readonly<Partial<Record<FaultName, number>>> = {
   'proxy-malformed': 400,
   'dial-not-allowed': 403,
@@ -43,8 +42,7 @@ export function refusalOfError(error: unknown): HttpRefusal {
 }
 
 /**
- * To a browser or a page that takes the proxy for a web server. It gets no CORS header, so a page cannot even read
- * this.
+ * For a browser or a page that takes the proxy for a web server. It has no CORS header, so a page cannot even read it.
  */
 export const NOT_A_WEB_SERVER: HttpRefusal = (() => {
   const body = [
@@ -58,15 +56,15 @@ export const NOT_A_WEB_SERVER: HttpRefusal = (() => {
   return { fault: 'proxy-malformed', status: 400, headers: headersOf(400, body), body };
 })();
 
-export interface RefusalPlace {
-  /** Whether the connection goes on behind it. */
+export interface RefusalContext {
+  /** Whether the connection is kept. */
   readonly stays: boolean;
-  /** It answers HEAD: its content is only spoken of. */
+  /** It responds to HEAD, so it has no content. */
   readonly isHead?: boolean;
 }
 
-/** The whole answer. */
-export function serialiseRefusal({ status, headers, body }: HttpRefusal, { stays, isHead }: RefusalPlace): Buffer {
+/** The whole response. */
+export function serialiseRefusal({ status, headers, body }: HttpRefusal, { stays, isHead }: RefusalContext): Buffer {
   const fields = [...headers, 'Connection', stays ? 'keep-alive' : 'close'];
   const head = serialiseHead(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`, fields);
   return isHead ? head : Buffer.concat([head, Buffer.from(body)]);
@@ -76,7 +74,7 @@ function headersOf(status: number, body: string): string[] {
   const challenge = status === 407 ? ['Proxy-Authenticate', 'Basic realm="wstun", charset="UTF-8"'] : [];
   return [
     ...['Content-Type', 'text/plain; charset=utf-8'],
-    // The body may hold what the request held, and browsers show it as a page of the target.
+    // The body may contain parts of the request, and browsers show it as a page of the target.
     ...['X-Content-Type-Options', 'nosniff'],
     ...['Content-Length', String(Buffer.byteLength(body))],
     ...challenge,

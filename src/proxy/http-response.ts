@@ -1,73 +1,73 @@
 /**
- * Reads the answer to one request from its target, and writes it to the program: interim answers, head and content,
- * framed anew. What else becomes of the exchange is http-exchange.ts's to decide.
+ * Reads the response to one request from its target, and writes it to the program: interim responses, head and content,
+ * with new framing. http-exchange.ts decides all else about the exchange.
  */
 import type { Socket } from 'node:net';
 import { WstunError } from '../errors.ts';
 import type { Piece } from '../memory/pieces.ts';
 import type { ByteReader, ByteSource } from './byte-source.ts';
 import { ContentWriter, type PieceSink } from './content-writer.ts';
-import { answerHeaders, type ForwardRequest } from './http-request.ts';
-import {
-  ANSWER_FIRST_LINE,
-  type AnswerHead,
-  announcedLength,
-  answerFraming,
-  parseAnswerHead,
-} from './http1/answer-head.ts';
+import { type ForwardRequest, responseHeaders } from './http-request.ts';
 import { ContentReader } from './http1/content-reader.ts';
 import { serialiseHead } from './http1/fields.ts';
 import type { Framing } from './http1/framing.ts';
 import { HeadReader } from './http1/head-reader.ts';
+import {
+  announcedLength,
+  parseResponseHead,
+  RESPONSE_FIRST_LINE,
+  type ResponseHead,
+  responseFraming,
+} from './http1/response-head.ts';
 
-/** Interim answers to one request. WebDAV servers send one every 20 s while they work: enough for five hours. */
-const MAX_INTERIM_ANSWERS = 1_000;
+/** Interim responses to one request. WebDAV servers send one every 20 s while they work: enough for five hours. */
+const MAX_INTERIM_RESPONSES = 1_000;
 
 const NOTHING = Buffer.alloc(0);
 
-export interface AnswerEvents {
-  /** Its head is here: whether the program is to be told that its connection stays. */
-  mayStay(answer: AnswerHead): boolean;
-  /** Nothing of it is left to come. The source may have more. */
+export interface ResponseEvents {
+  /** Its head has come. Returns whether to tell the program that its connection is kept. */
+  mayStay(response: ResponseHead): boolean;
+  /** It is complete. The source may have more. */
   handleWhole(): void;
-  /** The target switches protocols, as it was asked to. The bytes of the new one are left in the source. */
+  /** The target switches protocols, as requested. The bytes of the new protocol are left in the source. */
   handleSwitch(head: Buffer): void;
   handleFault(error: unknown): void;
 }
 
 /** The program's connection. */
-export interface AnswerPlace {
+export interface ResponseSink {
   readonly socket: Socket;
   /** Content is written to it through here. */
   readonly written: PieceSink;
 }
 
-export class AnswerRelay implements ByteReader {
+export class ResponseForwarder implements ByteReader {
   private readonly wanted: ForwardRequest;
-  private readonly program: AnswerPlace;
+  private readonly program: ResponseSink;
   private readonly source: ByteSource;
-  private readonly events: AnswerEvents;
-  private head = new HeadReader(ANSWER_FIRST_LINE);
+  private readonly events: ResponseEvents;
+  private head = new HeadReader(RESPONSE_FIRST_LINE);
   private interim = 0;
   private content: ContentReader | undefined;
   private writer: ContentWriter | undefined;
-  private answerHead: AnswerHead | undefined;
+  private responseHead: ResponseHead | undefined;
 
-  constructor(wanted: ForwardRequest, program: AnswerPlace, source: ByteSource, events: AnswerEvents) {
+  constructor(wanted: ForwardRequest, program: ResponseSink, source: ByteSource, events: ResponseEvents) {
     this.wanted = wanted;
     this.program = program;
     this.source = source;
     this.events = events;
   }
 
-  /** The final answer, when its head has been passed on. */
-  get answer(): AnswerHead | undefined {
-    return this.answerHead;
+  /** The final response, once its head has been forwarded. */
+  get response(): ResponseHead | undefined {
+    return this.responseHead;
   }
 
-  /** It was read by the letter, so where it ends is beyond doubt. */
+  /** It was read strictly, so its end is certain. */
   get isExact(): boolean {
-    return this.answerHead?.isOdd === false && this.content?.isOdd === false;
+    return this.responseHead?.isLenient === false && this.content?.isLenient === false;
   }
 
   receive(bytes: Buffer & Piece): (Buffer & Piece) | undefined {
@@ -78,12 +78,12 @@ export class AnswerRelay implements ByteReader {
       if (step.kind !== 'head')
         return this.fail(step.kind === 'foreign' ? 'it is not HTTP' : 'its header is too large');
       rest = step.rest;
-      const answer = parseAnswerHead(step.text);
-      if (answer === undefined) return this.fail('it is not HTTP');
-      if (answer.status === 101) return this.switch(answer, rest);
-      if (answer.status >= 200) {
-        if (!this.begin(answer)) return rest;
-      } else if (!this.passInterim(answer)) return this.fail('it has too many interim responses');
+      const response = parseResponseHead(step.text);
+      if (response === undefined) return this.fail('it is not HTTP');
+      if (response.status === 101) return this.switch(response, rest);
+      if (response.status >= 200) {
+        if (!this.begin(response)) return rest;
+      } else if (!this.passInterim(response)) return this.fail('it has too many interim responses');
     }
     return this.passContent(this.content, rest);
   }
@@ -93,24 +93,24 @@ export class AnswerRelay implements ByteReader {
     else this.events.handleFault(error ?? new WstunError('proxy-bad-answer', 'it ended early'));
   }
 
-  private begin(answer: AnswerHead): boolean {
-    const framing = answerFraming(this.wanted.method, answer);
+  private begin(response: ResponseHead): boolean {
+    const framing = responseFraming(this.wanted.method, response);
     if (framing.kind === 'bad') {
       this.fail(framing.detail);
       return false;
     }
-    this.answerHead = answer;
-    const stays = (framing.kind !== 'close' || this.wanted.minor === 1) && this.events.mayStay(answer);
+    this.responseHead = response;
+    const stays = (framing.kind !== 'close' || this.wanted.minor === 1) && this.events.mayStay(response);
     const isChunked = this.wanted.minor === 1 && (framing.kind === 'chunked' || framing.kind === 'close');
-    // First what must not be lost: of a name that is no token, some programs (Python's) take the end of the headers.
+    // Essential fields come first: some programs (Python's) take a name that is not a token for the end of the headers.
     const fields = [
-      ...lengthFields(answer, framing, isChunked),
+      ...lengthFields(response, framing, isChunked),
       ...['Connection', stays ? 'keep-alive' : 'close'],
-      ...answerHeaders(answer.rawHeaders),
+      ...responseHeaders(response.rawHeaders),
     ];
     this.content = new ContentReader(framing, false);
     this.writer = new ContentWriter(this.program.socket, this.program.written, isChunked);
-    this.program.socket.write(serialiseHead(`HTTP/1.1 ${answer.status} ${answer.reason}`, fields));
+    this.program.socket.write(serialiseHead(`HTTP/1.1 ${response.status} ${response.reason}`, fields));
     return true;
   }
 
@@ -133,20 +133,20 @@ export class AnswerRelay implements ByteReader {
   }
 
   /** RFC 9110 §15.2: a proxy must forward them, but not to HTTP/1.0. */
-  private passInterim(answer: AnswerHead): boolean {
-    this.head = new HeadReader(ANSWER_FIRST_LINE);
-    if (++this.interim > MAX_INTERIM_ANSWERS) return false;
+  private passInterim(response: ResponseHead): boolean {
+    this.head = new HeadReader(RESPONSE_FIRST_LINE);
+    if (++this.interim > MAX_INTERIM_RESPONSES) return false;
     if (this.wanted.minor === 0) return true;
-    const head = serialiseHead(`HTTP/1.1 ${answer.status} ${answer.reason}`, answerHeaders(answer.rawHeaders));
+    const head = serialiseHead(`HTTP/1.1 ${response.status} ${response.reason}`, responseHeaders(response.rawHeaders));
     const { socket } = this.program;
     socket.write(head);
     if (socket.writableNeedDrain && socket.writableLength > 0) this.source.pause();
     return true;
   }
 
-  private switch(answer: AnswerHead, rest: Buffer): Buffer {
+  private switch(response: ResponseHead, rest: Buffer): Buffer {
     if (!this.wanted.isUpgrade) return this.fail('it switches protocols, but no upgrade was requested');
-    this.events.handleSwitch(serialiseHead(`HTTP/1.1 101 ${answer.reason}`, answer.rawHeaders));
+    this.events.handleSwitch(serialiseHead(`HTTP/1.1 101 ${response.reason}`, response.rawHeaders));
     return rest;
   }
 
@@ -156,10 +156,10 @@ export class AnswerRelay implements ByteReader {
   }
 }
 
-function lengthFields(answer: AnswerHead, framing: Framing, isChunked: boolean): string[] {
+function lengthFields(response: ResponseHead, framing: Framing, isChunked: boolean): string[] {
   if (isChunked) return ['Transfer-Encoding', 'chunked'];
   if (framing.kind === 'length') return ['Content-Length', String(framing.length)];
-  // RFC 9110 §8.6: 204 has none; of HEAD and 304 it is the length that the content would have.
-  const length = framing.kind === 'none' && answer.status !== 204 ? announcedLength(answer.rawHeaders) : undefined;
+  // RFC 9110 §8.6: 204 has none; for HEAD and 304 it is the length that the content would have.
+  const length = framing.kind === 'none' && response.status !== 204 ? announcedLength(response.rawHeaders) : undefined;
   return length === undefined || Number.isNaN(length) ? [] : ['Content-Length', String(length)];
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { FaultName } from '../../src/errors.ts';
-import { refusalOf, serialiseRefusal } from '../../src/proxy/http-replies.ts';
+import { refusalOf, serialiseRefusal } from '../../src/proxy/http-refusals.ts';
 
 describe('refusalOf', () => {
   it.each<[FaultName, number]>([

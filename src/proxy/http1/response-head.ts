@@ -1,34 +1,35 @@
 /**
- * The head of an answer, read leniently: what browsers, curl and other proxies read, this reads too. Pure. Nothing of
- * its framing is copied; an answer that says two things of its length is refused, and one that bends the grammar
- * (`isOdd`) is the last on its connection, so that a mistake here cannot give one request the answer to another.
+ * Reads the head of a response as leniently as browsers, curl and other proxies do. Pure. Its framing is never copied.
+ * A response with two different lengths is refused; one that does not follow the grammar (`isLenient`) is the last on
+ * its connection, so that a mistake here cannot give one request the response to another.
  */
 import { type Fields, TOKEN_CHARS, tokensOf, trimOws, valuesOf } from './fields.ts';
 import { type Framing, framingOf, lengthOf, NO_CONTENT } from './framing.ts';
 import type { FirstLine } from './head-reader.ts';
 
-export interface AnswerHead {
+export interface ResponseHead {
   /** 100 to 999. */
   readonly status: number;
   readonly reason: string;
   /**
-   * Names and values in turn. Names may hold blanks and other bytes that RFC 9110 does not allow, but no control bytes.
+   * Names and values in turn. Names may contain blanks and other bytes that RFC 9110 does not allow, but no control
+   * bytes.
    */
   readonly rawHeaders: Fields;
-  /** Whether the target would go on with the connection. */
+  /** Whether the target would keep the connection. */
   readonly isPersistent: boolean;
-  /** It was not as RFC 9112 has it. */
-  readonly isOdd: boolean;
+  /** It does not follow RFC 9112. */
+  readonly isLenient: boolean;
 }
 
-/** HTTP/1.1, with other versions and blanks than it should have, and SHOUTcast's ICY. */
+/** HTTP/1.1, also with other versions and blanks than allowed, and SHOUTcast's ICY. */
 const STATUS_LINE = /^(?:(?:HTTP(?:\/(\d+)(?:\.(\d+))?)?|ICY)[ \t]+)(\d{3})(?![!-~\x80-\xff])[ \t]*(.*)$/i;
 const STRICT_STATUS_LINE = /^HTTP\/1\.[01] [1-9]\d\d(?: [\t -~\x80-\xff]*)?$/;
 const STRICT_FIELD_LINE = new RegExp(`^[${TOKEN_CHARS}]+:[\\t -~\\x80-\\xff]*$`);
-/** A name that can be passed on: everything visible but the colon, and blanks and tabs within. */
+/** A name that can be forwarded: everything visible but the colon, and blanks and tabs within. */
 const PASSABLE_NAME = /^[!-9;-~\x80-\xff](?:[\t -9;-~\x80-\xff]*[!-9;-~\x80-\xff])?$/;
 
-export const ANSWER_FIRST_LINE: FirstLine = {
+export const RESPONSE_FIRST_LINE: FirstLine = {
   canBegin: (beginning) => {
     const text = beginning.replace(/^\r+/, '').slice(0, 4).toUpperCase();
     return 'HTTP'.startsWith(text) || 'ICY '.startsWith(text) || 'ICY\t'.startsWith(text);
@@ -36,21 +37,21 @@ export const ANSWER_FIRST_LINE: FirstLine = {
   matches: (line) => STATUS_LINE.test(cleaned(line)),
 };
 
-/** `text`: as HeadReader gives it. Undefined if its first line is no status line. */
-export function parseAnswerHead(text: string): AnswerHead | undefined {
+/** `text`: as HeadReader returns it. Undefined if its first line is not a status line. */
+export function parseResponseHead(text: string): ResponseHead | undefined {
   const [first = '', ...lines] = text.split('\n').slice(0, -1);
   const [, major = '1', minor = '', code = '', reason = ''] = STATUS_LINE.exec(cleaned(first)) ?? [];
   const status = Number(code);
   if (status < 100) return undefined;
-  let isOdd = lines.pop() !== '\r' || !isStrict(first, STRICT_STATUS_LINE);
+  let isLenient = lines.pop() !== '\r' || !isStrict(first, STRICT_STATUS_LINE);
   const rawHeaders: string[] = [];
   for (const line of lines) {
-    if (!isStrict(line, STRICT_FIELD_LINE)) isOdd = true;
+    if (!isStrict(line, STRICT_FIELD_LINE)) isLenient = true;
     takeLine(line, rawHeaders);
   }
   const version = `${major}.${minor}`;
-  isOdd ||= hasOddFraming(status, rawHeaders, version);
-  return { status, reason, rawHeaders, isOdd, isPersistent: isPersistent(rawHeaders, version) };
+  isLenient ||= hasLenientFraming(status, rawHeaders, version);
+  return { status, reason, rawHeaders, isLenient, isPersistent: isPersistent(rawHeaders, version) };
 }
 
 function isStrict(line: string, grammar: RegExp): boolean {
@@ -58,15 +59,14 @@ function isStrict(line: string, grammar: RegExp): boolean {
 }
 
 /**
- * A line that goes on with the one before is joined to it (RFC 9112 §5.2); one without a name is no field, and left
- * out.
+ * A line that continues the one before is joined to it (RFC 9112 §5.2); one without a name is not a field, and dropped.
  */
 function takeLine(line: string, rawHeaders: string[]): void {
   const text = cleaned(line);
   if (text.startsWith(' ') || text.startsWith('\t')) {
     const more = trimOws(text);
     const last = rawHeaders.pop();
-    // Before the first field, it must not be taken for anything (RFC 9112 §2.2).
+    // Before the first field, it must be ignored (RFC 9112 §2.2).
     if (last !== undefined) rawHeaders.push(last === '' || more === '' ? last + more : `${last} ${more}`);
     return;
   }
@@ -89,18 +89,18 @@ function isPersistent(rawHeaders: Fields, version: string): boolean {
   return version === '1.1' || (version === '1.0' && options.includes('keep-alive'));
 }
 
-/** `detail`: why there is none. */
-export type AnswerFraming = Framing | { readonly kind: 'bad'; readonly detail: string };
+/** `detail`: why there is no framing. */
+export type ResponseFraming = Framing | { readonly kind: 'bad'; readonly detail: string };
 
-const UNKNOWN_CODING: AnswerFraming = { kind: 'bad', detail: 'unknown transfer coding' };
-const BAD_LENGTH: AnswerFraming = { kind: 'bad', detail: 'its Content-Length is not a single number' };
+const UNKNOWN_CODING: ResponseFraming = { kind: 'bad', detail: 'unknown transfer coding' };
+const BAD_LENGTH: ResponseFraming = { kind: 'bad', detail: 'its Content-Length is not a single number' };
 
 /**
- * RFC 9112 §6.3. A transfer coding overrides a length; equal lengths are one. identity is no coding, though servers of
- * RFC 2616's time name it; chunked twice is chunked once, since nobody may apply it twice (§6.1), and servers behind
- * others name it twice. Whatever else an answer is in would pass for its content.
+ * RFC 9112 §6.3. A transfer coding overrides a length; equal lengths are one. identity is not a coding, but servers of
+ * RFC 2616's time name it; chunked twice counts as once, since nobody may apply it twice (§6.1), and servers behind
+ * others name it twice. With any other coding, the coded bytes would be taken for the content.
  */
-export function answerFraming(method: string, { status, rawHeaders }: AnswerHead): AnswerFraming {
+export function responseFraming(method: string, { status, rawHeaders }: ResponseHead): ResponseFraming {
   if (method === 'HEAD' || status < 200 || status === 204 || status === 304) return NO_CONTENT;
   const codings = tokensOf(rawHeaders, 'transfer-encoding').filter((coding) => coding !== 'identity');
   if (codings.length > 0) return codings.every((coding) => coding === 'chunked') ? { kind: 'chunked' } : UNKNOWN_CODING;
@@ -110,10 +110,10 @@ export function answerFraming(method: string, { status, rawHeaders }: AnswerHead
 }
 
 /**
- * It speaks of its content more than once, so that one had to be believed, as its version does not, or where it can
- * have none.
+ * It describes its content more than once, so that one had to be chosen, or in a way that its version does not have, or
+ * although it can have none.
  */
-function hasOddFraming(status: number, rawHeaders: Fields, version: string): boolean {
+function hasLenientFraming(status: number, rawHeaders: Fields, version: string): boolean {
   const codings = tokensOf(rawHeaders, 'transfer-encoding').length;
   const lengths = valuesOf(rawHeaders, 'content-length');
   if (codings > 0 && version !== '1.1') return true;
@@ -121,7 +121,7 @@ function hasOddFraming(status: number, rawHeaders: Fields, version: string): boo
   return codings + lengths.length > 1 || lengths.some((value) => value.includes(','));
 }
 
-/** Of an answer that may have no content, for HEAD, too. Undefined: none; NaN: several, or no number. */
+/** Also for a response that has no content (HEAD). Undefined: none; NaN: several, or not a number. */
 export function announcedLength(rawHeaders: Fields): number | undefined {
   const values = valuesOf(rawHeaders, 'content-length').flatMap((value) => value.split(','));
   const lengths = new Set(values.map((value) => lengthOf(trimOws(value)) ?? Number.NaN));

@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  ANSWER_FIRST_LINE,
-  type AnswerHead,
-  announcedLength,
-  answerFraming,
-  parseAnswerHead,
-} from '../../../src/proxy/http1/answer-head.ts';
 import { serialiseHead, TOKEN_CHARS } from '../../../src/proxy/http1/fields.ts';
+import {
+  announcedLength,
+  parseResponseHead,
+  RESPONSE_FIRST_LINE,
+  type ResponseHead,
+  responseFraming,
+} from '../../../src/proxy/http1/response-head.ts';
 
 const OK = 'HTTP/1.1 200 OK';
 
@@ -15,15 +15,15 @@ function headOf(...lines: string[]): string {
   return `${[OK, ...lines].join('\r\n')}\r\n\r\n`;
 }
 
-function parsed(text: string): AnswerHead {
-  const head = parseAnswerHead(text);
+function parsed(text: string): ResponseHead {
+  const head = parseResponseHead(text);
   if (head === undefined) throw new Error('no status line');
   return head;
 }
 
-const framed = (...lines: string[]) => answerFraming('GET', parsed(headOf(...lines)));
+const framed = (...lines: string[]) => responseFraming('GET', parsed(headOf(...lines)));
 
-describe('parseAnswerHead', () => {
+describe('parseResponseHead', () => {
   it.each([
     ['HTTP/1.1 200 OK', 200, 'OK', true, false],
     ['HTTP/1.1 404', 404, '', true, false],
@@ -38,9 +38,9 @@ describe('parseAnswerHead', () => {
     ['HTTP/1.1\t200\tOK', 200, 'OK', true, true],
     ['ICY 200 OK', 200, 'OK', false, true],
     ['HTTP/1.1 200 a\rb\0c', 200, 'a b c', true, true],
-  ])('reads %j as %i %j; stays: %s; odd: %s', (line, status, reason, isPersistent, isOdd) => {
-    expect(parseAnswerHead(`${line}\r\n\r\n`)).toEqual({ status, reason, isPersistent, isOdd, rawHeaders: [] });
-    expect(ANSWER_FIRST_LINE.matches(`${line}\r\n`)).toBe(true);
+  ])('reads %j as %i %j; stays: %s; odd: %s', (line, status, reason, isPersistent, isLenient) => {
+    expect(parseResponseHead(`${line}\r\n\r\n`)).toEqual({ status, reason, isPersistent, isLenient, rawHeaders: [] });
+    expect(RESPONSE_FIRST_LINE.matches(`${line}\r\n`)).toBe(true);
   });
 
   it.each([
@@ -53,7 +53,7 @@ describe('parseAnswerHead', () => {
     'HTTP/1.1 099',
     'HTTP/x 200',
   ])('takes %j for no answer', (line) => {
-    expect(parseAnswerHead(`${line}\r\n\r\n`)).toBeUndefined();
+    expect(parseResponseHead(`${line}\r\n\r\n`)).toBeUndefined();
   });
 
   it.each([
@@ -74,8 +74,8 @@ describe('parseAnswerHead', () => {
     ['nothing of a line without a colon', headOf('rubbish', 'Y: z'), ['Y', 'z'], true],
     ['nothing of a line without a name', headOf(': y', ' : y', 'Y: z'), ['Y', 'z'], true],
     ['nothing of a name with a control byte', headOf('Content-Length\x0b: 5', 'Y: z'), ['Y', 'z'], true],
-  ])('passes on %s', (_, text, rawHeaders, isOdd) => {
-    expect(parsed(text)).toMatchObject({ rawHeaders, isOdd });
+  ])('passes on %s', (_, text, rawHeaders, isLenient) => {
+    expect(parsed(text)).toMatchObject({ rawHeaders, isLenient });
   });
 
   it.each([
@@ -84,7 +84,7 @@ describe('parseAnswerHead', () => {
     ['HTTP/1.0', [], false],
     ['HTTP/1.0', ['Connection: Keep-Alive'], true],
   ])('knows whether the target stays: %s %j %s', (version, lines, isPersistent) => {
-    expect(parsed(headOf(...lines).replace('HTTP/1.1', version))).toMatchObject({ isPersistent, isOdd: false });
+    expect(parsed(headOf(...lines).replace('HTTP/1.1', version))).toMatchObject({ isPersistent, isLenient: false });
   });
 
   it('reads what was written by the letter back to the same, and finds nothing odd in it', () => {
@@ -94,7 +94,13 @@ describe('parseAnswerHead', () => {
     fc.assert(
       fc.property(fc.integer({ min: 100, max: 999 }), text, fields, (status, reason, pairs) => {
         const written = serialiseHead(`HTTP/1.1 ${status} ${reason}`, pairs.flat()).toString('latin1');
-        expect(parsed(written)).toEqual({ status, reason, rawHeaders: pairs.flat(), isOdd: false, isPersistent: true });
+        expect(parsed(written)).toEqual({
+          status,
+          reason,
+          rawHeaders: pairs.flat(),
+          isLenient: false,
+          isPersistent: true,
+        });
       }),
       { seed: 1 },
     );
@@ -117,7 +123,7 @@ describe('parseAnswerHead', () => {
     );
     fc.assert(
       fc.property(fc.array(part, { maxLength: 20 }), (parts) => {
-        const head = parseAnswerHead(headOf(parts.join('')));
+        const head = parseResponseHead(headOf(parts.join('')));
         for (const text of [...(head?.rawHeaders ?? []), head?.reason ?? '']) expect(text).not.toMatch(/[\r\n\0]/);
         for (let i = 0; i < (head?.rawHeaders.length ?? 0); i += 2) {
           expect(head?.rawHeaders[i]).toMatch(/^[^\s:](?:[^:]*[^\s:])?$/);
@@ -139,13 +145,13 @@ describe('parseAnswerHead', () => {
       headOf(`Transfer-Encoding: ${','.repeat(60_000)}`),
     ];
     const begun = process.cpuUsage();
-    for (const head of heads) answerFraming('GET', parsed(head));
+    for (const head of heads) responseFraming('GET', parsed(head));
     // Microseconds. Anything that goes over the text more than a few times takes seconds.
     expect(process.cpuUsage(begun).user).toBeLessThan(1_500_000);
   });
 });
 
-describe('answerFraming', () => {
+describe('responseFraming', () => {
   it.each([
     ['a length', ['Content-Length: 11'], { kind: 'length', length: 11 }],
     ['a length of none', ['Content-Length: 0'], { kind: 'none' }],
@@ -189,7 +195,7 @@ describe('answerFraming', () => {
     ['GET', 304],
   ])('finds no content in an answer to %s with %i, whatever it says', (method, status) => {
     const head = parsed(headOf('Transfer-Encoding: gzip', 'Content-Length: x').replace('200', String(status)));
-    expect(answerFraming(method, head)).toEqual({ kind: 'none' });
+    expect(responseFraming(method, head)).toEqual({ kind: 'none' });
   });
 
   it.each([
@@ -198,11 +204,11 @@ describe('answerFraming', () => {
     ['a list', 'Content-Length: 3, 3', 'X: y'],
     ['a coding twice', 'Transfer-Encoding: chunked', 'Transfer-Encoding: chunked'],
   ])('is of an odd answer with %s', (_, ...lines) => {
-    expect(parsed(headOf(...lines)).isOdd).toBe(true);
+    expect(parsed(headOf(...lines)).isLenient).toBe(true);
   });
 
   it('is of an odd answer where there can be no content, and it speaks of some', () => {
-    const of204 = (line: string) => parsed(headOf(line).replace('200', '204')).isOdd;
+    const of204 = (line: string) => parsed(headOf(line).replace('200', '204')).isLenient;
     expect([of204('Content-Length: 0'), of204('Content-Length: 5'), of204('Transfer-Encoding: chunked')]).toEqual([
       false,
       true,
@@ -211,8 +217,8 @@ describe('answerFraming', () => {
   });
 
   it('is of an odd answer where HTTP/1.0 has a coding', () => {
-    expect(parsed(headOf('Transfer-Encoding: chunked').replace('1.1', '1.0')).isOdd).toBe(true);
-    expect(parsed(headOf('Transfer-Encoding: chunked')).isOdd).toBe(false);
+    expect(parsed(headOf('Transfer-Encoding: chunked').replace('1.1', '1.0')).isLenient).toBe(true);
+    expect(parsed(headOf('Transfer-Encoding: chunked')).isLenient).toBe(false);
   });
 });
 

@@ -1,11 +1,11 @@
 /**
- * The proxy is to end: whoever has not got a stream yet hears of it. Owns nothing but who is to be told.
+ * Tells connections that have no stream yet that the proxy is shutting down. Owns only the list of callbacks.
  */
-export class Leaving {
+export class ShutdownNotice {
   private readonly told = new Set<() => void>();
   private begun = false;
 
-  /** Calls `tell` when the proxy is to end, also if it is already. Returns what takes that back. */
+  /** Calls `tell` when the proxy shuts down, at once if it already does. Returns a function that removes it. */
   watch(tell: () => void): () => void {
     if (this.begun) tell();
     else this.told.add(tell);
