@@ -57,8 +57,8 @@ function goodFields(): [number, Uint8Array][] {
   ];
 }
 
-describe('an invite', () => {
-  it('comes back the same, and holds only characters that no shell minds', () => {
+describe('invites', () => {
+  it('an invite is decoded to the same values, and needs no quotes in a shell', () => {
     fc.assert(
       fc.property(anyInvite, (invite) => {
         if (invite.relayUrls.some((url) => faultOf(() => parseRelayUrl(url)) !== undefined)) return;
@@ -76,7 +76,7 @@ describe('an invite', () => {
     );
   });
 
-  it('cut off anywhere says that it is cut off', () => {
+  it('decodeInvite reports an invite that is cut off anywhere', () => {
     for (const exitName of [undefined, 'a', 'ab']) {
       const text = encodeInvite(sample({ exitName }));
       expect(faultOf(() => decodeInvite(''))).toBe('invite-malformed');
@@ -86,12 +86,12 @@ describe('an invite', () => {
     }
   });
 
-  it('cut off says how much is there', () => {
+  it('decodeInvite says how many characters of a cut invite are there', () => {
     const text = encodeInvite(sample());
     expect(() => decodeInvite(text.slice(0, 100))).toThrow(`100 of ${text.length} characters`);
   });
 
-  it('with any one character changed into any other is never accepted', () => {
+  it('decodeInvite never accepts an invite with one character changed', () => {
     const text = encodeInvite(sample());
     for (let at = 0; at < text.length; at++) {
       for (const other of ALPHABET) {
@@ -103,7 +103,7 @@ describe('an invite', () => {
     }
   });
 
-  it('with text behind it, or with two characters swapped, is mistyped', () => {
+  it('decodeInvite reports text after an invite, and two swapped characters, as a typing error', () => {
     const text = encodeInvite(sample());
     expect(faultOf(() => decodeInvite(`${text}AAAA`))).toBe('invite-mistyped');
     expect(faultOf(() => decodeInvite(`${text}=`))).toBe('invite-mistyped');
@@ -112,7 +112,7 @@ describe('an invite', () => {
     expect(faultOf(() => decodeInvite(swapped))).toBe('invite-mistyped');
   });
 
-  it('wrapped by a terminal, indented, quoted or with invisible marks is read', () => {
+  it('decodeInvite reads an invite that is wrapped, indented, quoted or has invisible marks', () => {
     const invite = sample();
     const text = encodeInvite(invite);
     const wrapped = text.match(/.{1,40}/g) ?? [];
@@ -129,7 +129,7 @@ describe('an invite', () => {
     }
   });
 
-  it('is found in whatever was pasted with it', () => {
+  it('decodeInvite finds an invite in text that was pasted with it', () => {
     const invite = sample({ role: 'client' });
     const text = encodeInvite(invite);
     const [head, tail] = [text.slice(0, 76), text.slice(76)];
@@ -161,7 +161,7 @@ describe('an invite', () => {
       expect([pasted, decodeInvite(pasted).peer.exposeSecret()]).toEqual([pasted, invite.peer.exposeSecret()]);
   });
 
-  it('comes out of any text that was wrapped around and into it', () => {
+  it('decodeInvite finds an invite in any text that was wrapped around and into it', () => {
     const around = fc
       .string({ unit: 'grapheme', maxLength: 60 })
       .filter((text) => !/[\w=+/%-]$|^[\w=+/%-]|wstun/.test(text));
@@ -180,7 +180,7 @@ describe('an invite', () => {
     );
   });
 
-  it('that names what is no public key, or a second spelling of one, is refused', () => {
+  it('decodeInvite rejects an invalid public key, and another encoding of a valid one', () => {
     const invite = sample();
     for (const bad of badKeys(invite.relayGateKey)) {
       expect(faultOf(() => decodeInvite(encodeInvite({ ...invite, relayGateKey: bad })))).toBe('invite-malformed');
@@ -188,7 +188,7 @@ describe('an invite', () => {
     }
   });
 
-  it('beside another one says so, whether the other is whole or not', () => {
+  it('decodeInvite reports two different invites, whether the second is whole or not', () => {
     const [one, two] = [encodeInvite(sample()), encodeInvite(sample())];
     for (const pasted of [
       `${one} ${two}`,
@@ -200,7 +200,7 @@ describe('an invite', () => {
     expect(() => decodeInvite(`${one} ${two}`)).not.toThrow(one.slice(20, 30));
   });
 
-  it('cut off amid a text says at most how much is there', () => {
+  it('decodeInvite says at most how many characters of a cut invite within a text are there', () => {
     const text = encodeInvite(sample());
     expect(() => decodeInvite(`wstun client ${text.slice(0, 100)}`)).toThrow(
       `: it has 100 of ${text.length} characters`,
@@ -212,13 +212,13 @@ describe('an invite', () => {
     expect(() => decodeInvite('wstun client wstun1')).toThrow('only 6 characters');
   });
 
-  it('in a megabyte of anything is looked for once', { timeout: 60_000 }, () => {
+  it('decodeInvite searches a megabyte of any text in linear time', { timeout: 60_000 }, () => {
     for (const unit of ['w', 'wstun1_', 'w ', 'wstun1_AQDc', '\u200b', '> ', '"', 'wstun1_\n'])
       expect(faultOf(() => decodeInvite(unit.repeat(1_000_000 / unit.length)))).toMatch(/^invite-/);
     expect(faultOf(() => decodeInvite('x'.repeat(2_000_000)))).toBe('invite-malformed');
   });
 
-  it('of a role that this version does not know is of another version', async () => {
+  it('decodeInvite reports an unknown role as another version', async () => {
     for (const value of [[], [0], [3], [1, 1]]) {
       const text = await forge(1, [...goodFields(), [6, Uint8Array.from(value)]]);
       expect(() => decodeInvite(text)).toThrow(/another version/);
@@ -227,19 +227,19 @@ describe('an invite', () => {
     expect(decodeInvite(await forge(1, goodFields())).role).toBeUndefined();
   });
 
-  it('of another kind is called no invite', () => {
+  it('decodeInvite rejects other texts as no invite', () => {
     for (const text of ['hello', 'wss://relay.example.com', 'WSTUN1_AAAA', 'wstunpk1_AAAA', 'x'.repeat(40_000)]) {
       expect(faultOf(() => decodeInvite(text))).toBe('invite-malformed');
     }
     expect(() => decodeInvite('wstun2_AAAA')).toThrow(/another version/);
   });
 
-  it('with fields that this version does not know is read all the same', async () => {
+  it('decodeInvite ignores fields that this version does not know', async () => {
     const text = await forge(1, [[99, Buffer.alloc(300)], ...goodFields(), [250, Buffer.alloc(0)]]);
     expect(decodeInvite(text).relayUrls).toEqual(['wss://relay.example.com']);
   });
 
-  it('with a missing, doubled, short or cut field is refused', async () => {
+  it('decodeInvite rejects a missing, doubled, short or cut field', async () => {
     for (const type of [1, 2, 3, 5]) {
       const text = await forge(
         1,
@@ -263,7 +263,7 @@ describe('an invite', () => {
     expect(() => decodeInvite(version)).toThrow(/another version/);
   });
 
-  it('with any bytes behind the prefix ends in a fault of its own, never in another error', () => {
+  it('decodeInvite reports any bytes after the prefix as a fault, never as another error', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
         const fault = faultOf(() => decodeInvite(`wstun1_${Buffer.from(bytes).toString('base64url')}`));
@@ -273,7 +273,7 @@ describe('an invite', () => {
     );
   });
 
-  it('never shows its content: neither in an error nor when it is logged', () => {
+  it('an invite never shows its content, neither in an error nor in a log', () => {
     const invite = sample();
     const text = encodeInvite(invite);
     for (const wrong of [text.slice(0, 150), `${text}A`, `${text.slice(0, 60)}!${text.slice(61)}`, text.slice(7)]) {
@@ -294,7 +294,7 @@ describe('an invite', () => {
   });
 });
 
-describe("a relay's URL", () => {
+describe('parseRelayUrl', () => {
   it.each([
     ['wss://relay.example.com', 'wss://relay.example.com'],
     ['wss://relay.example.com/', 'wss://relay.example.com'],
@@ -303,7 +303,7 @@ describe("a relay's URL", () => {
     ['ws://[::1]:8080/x', 'ws://[::1]:8080/x'],
     ['https://Relay.Example.com/x', 'wss://relay.example.com/x'],
     ['http://relay:80', 'ws://relay'],
-  ])('%s becomes %s, and stays it', (text, url) => {
+  ])('parseRelayUrl turns %s into %s, which stays the same', (text, url) => {
     expect(parseRelayUrl(text)).toBe(url);
     expect(parseRelayUrl(url)).toBe(url);
   });
@@ -331,7 +331,7 @@ describe("a relay's URL", () => {
     'wss://[::1',
     `wss://${'a'.repeat(1100)}`,
     '',
-  ])('%j is refused, and not repeated', (text) => {
+  ])('parseRelayUrl rejects %j without repeating it', (text) => {
     expect(faultOf(() => parseRelayUrl(text))).toBe('bad-url');
     expect(() => parseRelayUrl(text)).not.toThrow(/hunter2/);
   });

@@ -16,8 +16,8 @@ import { badKeys, LOW_ORDER_POINTS } from '../support/low-order-points.ts';
 
 const secret32 = fc.uint8Array({ minLength: 32, maxLength: 32 });
 
-describe('an identity', () => {
-  it('follows from its secret alone: the derivation is pinned', () => {
+describe('Identity', () => {
+  it('an identity is derived only from its secret, by a fixed derivation', () => {
     const identity = new Identity(Buffer.alloc(32, 7));
     expect(Buffer.from(identity.public.gate).toString('hex')).toMatchInlineSnapshot(
       `"3625b3709dc3bc893ad525babac8d19f86ca9943a0659e6c843e009e11b49e15"`,
@@ -27,19 +27,19 @@ describe('an identity', () => {
     );
   });
 
-  it('has different keys for gate and session, and neither is the secret itself', () => {
+  it('an identity has different keys for gate and session, and neither is the secret itself', () => {
     const identity = new Identity(Buffer.alloc(32, 7));
     const plain = nacl.box.keyPair.fromSecretKey(identity.exposeSecret()).publicKey;
     const keys = [identity.public.gate, identity.public.session, plain].map((key) => Buffer.from(key).toString('hex'));
     expect(new Set(keys).size).toBe(3);
   });
 
-  it('shares a gate key with its peer, the same on both sides', () => {
+  it('two identities compute the same shared gate key', () => {
     const [a, b] = [createIdentity(), createIdentity()];
     expect(a.exposeGateSharedKey(b.public.gate)).toEqual(b.exposeGateSharedKey(a.public.gate));
   });
 
-  it('shares the key that NaCl computes, whatever the peer’s key', () => {
+  it('an identity computes the shared key that NaCl computes, whatever the peer’s key', () => {
     const points = fc.oneof(
       secret32,
       fc.constantFrom(...LOW_ORDER_POINTS).map((hex) => Uint8Array.from(Buffer.from(hex, 'hex'))),
@@ -54,13 +54,13 @@ describe('an identity', () => {
     );
   });
 
-  it('hands out a session key that belongs to its public one', () => {
+  it('an identity has a session key that belongs to its public one', () => {
     const identity = createIdentity();
     const pair = nacl.box.keyPair.fromSecretKey(identity.exposeSessionKey());
     expect(pair.publicKey).toEqual(identity.public.session);
   });
 
-  it('shows no secret to inspectors, JSON, templates or spreads', () => {
+  it('an identity shows no secret to inspectors, JSON, templates or spreads', () => {
     const identity = createIdentity();
     const shown = [
       inspect(identity, { depth: 9, showHidden: true }),
@@ -78,7 +78,7 @@ describe('an identity', () => {
     expect(shown).toContain(formatPublicIdentity(identity.public));
   });
 
-  it('is not changed by changing what was passed in or handed out', () => {
+  it('an identity does not change with the bytes that were passed in or returned', () => {
     const secret = Buffer.alloc(32, 3);
     const identity = new Identity(secret);
     secret.fill(9);
@@ -86,14 +86,14 @@ describe('an identity', () => {
     expect(identity.exposeSecret()).toEqual(new Uint8Array(32).fill(3));
   });
 
-  it('takes exactly 32 bytes', () => {
+  it('an identity needs exactly 32 bytes', () => {
     expect(() => new Identity(new Uint8Array(31))).toThrow(RangeError);
     expect(() => new Identity(new Uint8Array(33))).toThrow(RangeError);
   });
 });
 
 describe('the text of a public identity', () => {
-  it('comes back the same', () => {
+  it('the text of a public identity is parsed to the same keys', () => {
     fc.assert(
       fc.property(secret32, (secret) => {
         const identity = new Identity(secret).public;
@@ -106,7 +106,7 @@ describe('the text of a public identity', () => {
     );
   });
 
-  it('is refused after any change of one character, and after any cut', () => {
+  it('the text of a public identity is rejected after any change of one character, and after any cut', () => {
     const text = formatPublicIdentity(createIdentity().public);
     for (let at = 0; at < text.length; at++) {
       for (const other of ['A', 'b', '7', '-', '_', '=', '+', ' ']) {
@@ -119,7 +119,7 @@ describe('the text of a public identity', () => {
     expect(faultOf(() => parsePublicIdentity(`${text}AAAA`))).toBe('bad-key');
   });
 
-  it('of what is no public key, or a second spelling of one, is refused in either place', () => {
+  it('the text of a public identity with an invalid key, or another encoding, is rejected in either place', () => {
     const { gate, session } = createIdentity().public;
     for (const bad of badKeys(gate)) {
       expect(faultOf(() => parsePublicIdentity(formatPublicIdentity({ gate: bad, session })))).toBe('bad-key');
@@ -127,7 +127,7 @@ describe('the text of a public identity', () => {
     }
   });
 
-  it('mistaken for a secret key or an invite is refused by that name, and nothing of it is repeated', () => {
+  it('a secret key or an invite in place of a public identity is named, and not repeated', () => {
     const secret = formatIdentitySecret(createIdentity());
     expect(() => parsePublicIdentity(secret)).toThrow(/secret key/);
     expect(() => parsePublicIdentity('wstun1_AbCdEfGh')).toThrow(/invite/);
@@ -138,12 +138,12 @@ describe('the text of a public identity', () => {
 });
 
 describe('the text of a secret', () => {
-  it('comes back as the same identity', () => {
+  it('the text of a secret is parsed to the same identity', () => {
     const identity = createIdentity();
     expect(parseIdentitySecret(formatIdentitySecret(identity)).exposeSecret()).toEqual(identity.exposeSecret());
   });
 
-  it('is refused after any change of one character, and no error repeats it', () => {
+  it('the text of a secret is rejected after any change of one character, and no error repeats it', () => {
     const text = formatIdentitySecret(createIdentity());
     for (let at = 0; at < text.length; at++) {
       const changed = text.slice(0, at) + (text[at] === 'A' ? 'B' : 'A') + text.slice(at + 1);

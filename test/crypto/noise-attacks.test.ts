@@ -64,7 +64,7 @@ function expectDead(reader: HandshakeState, bad: Uint8Array, good: Uint8Array): 
 describe.each(SUITES)('a handshake with %s, tampered with', (suite) => {
   const messages = exchange(createParties(suite), PAYLOADS);
 
-  it.each([0, 1, 2])('refuses message %i (counted from 0) whichever bit of it is flipped', (index) => {
+  it.each([0, 1, 2])('a handshake rejects message %i (counted from 0) with any bit flipped', (index) => {
     const good = messages[index] ?? EMPTY;
     for (let bit = 0; bit < good.length * 8; bit++) {
       const bad = Uint8Array.from(good);
@@ -74,7 +74,7 @@ describe.each(SUITES)('a handshake with %s, tampered with', (suite) => {
     expect(refusal(() => readerBefore(index, suite).readMessage(good))).toBeUndefined();
   });
 
-  it.each([0, 1, 2])('refuses message %i cut anywhere, or with a byte more', (index) => {
+  it.each([0, 1, 2])('a handshake rejects message %i cut anywhere, or with a byte more', (index) => {
     const good = messages[index] ?? EMPTY;
     for (let length = 0; length < good.length; length++) {
       expectDead(readerBefore(index, suite), good.subarray(0, length), good);
@@ -83,47 +83,50 @@ describe.each(SUITES)('a handshake with %s, tampered with', (suite) => {
     expectDead(readerBefore(index, suite), Buffer.alloc(65_536), good);
   });
 
-  it.each([0, 1])('refuses every low-order point as the ephemeral of message %i, like anything else', (index) => {
+  it.each([0, 1])('a handshake rejects every low-order point as the ephemeral key of message %i', (index) => {
     const good = messages[index] ?? EMPTY;
     for (const point of LOW_ORDER_POINTS) {
       expectDead(readerBefore(index, suite), Buffer.concat([Buffer.from(point, 'hex'), good.subarray(32)]), good);
     }
   });
 
-  it.each(['initiator', 'responder'] as const)('refuses a second spelling of the ephemeral of the %s', (role) => {
-    const pair = x25519.generateKeyPair();
-    const other = { ...pair, publicKey: Uint8Array.from(pair.publicKey).with(31, (pair.publicKey[31] ?? 0) | 0x80) };
-    const withOther = new HandshakeState(optionsOf(role, suite), { dh: withEphemeral(other) });
-    expect(failsAt({ ...createParties(suite), [role]: withOther })).toBe(role === 'initiator' ? 1 : 2);
-  });
+  it.each(['initiator', 'responder'] as const)(
+    'a handshake rejects another encoding of the ephemeral key of the %s',
+    (role) => {
+      const pair = x25519.generateKeyPair();
+      const other = { ...pair, publicKey: Uint8Array.from(pair.publicKey).with(31, (pair.publicKey[31] ?? 0) | 0x80) };
+      const withOther = new HandshakeState(optionsOf(role, suite), { dh: withEphemeral(other) });
+      expect(failsAt({ ...createParties(suite), [role]: withOther })).toBe(role === 'initiator' ? 1 : 2);
+    },
+  );
 
   it.each(['initiator', 'responder'] as const)(
-    'accepts the one spelling of the %s, or the above could not fail',
+    'a handshake accepts the canonical encoding of the ephemeral key of the %s',
     (role) => {
       const withPair = new HandshakeState(optionsOf(role, suite), { dh: withEphemeral(x25519.generateKeyPair()) });
       expect(failsAt({ ...createParties(suite), [role]: withPair })).toBeUndefined();
     },
   );
 
-  it.each([0, 1, 2])('refuses in place of message %i any other one of the handshake', (index) => {
+  it.each([0, 1, 2])('a handshake rejects any other of its messages in place of message %i', (index) => {
     for (const [other, message] of messages.entries()) {
       if (other !== index) expectDead(readerBefore(index, suite), message, messages[index] ?? EMPTY);
     }
   });
 });
 
-describe.each(SUITES)('parties that do not belong together, with %s', (suite) => {
+describe.each(SUITES)('handshakes of parties that do not belong together, with %s', (suite) => {
   const stranger = x25519.generateKeyPair();
 
-  it('agree when nothing is wrong, or the checks below could not fail', () => {
+  it('a handshake succeeds when nothing is wrong', () => {
     expect(failsAt(createParties(suite))).toBeUndefined();
   });
 
-  it('fail at message 1 if the initiator has another key pinned', () => {
+  it('a handshake fails at message 1 if the initiator has another key pinned', () => {
     expect(failsAt(createParties(suite, { initiator: { rs: stranger.publicKey } }))).toBe(1);
   });
 
-  it('fail at message 1 if the responder has the public key alone', () => {
+  it('a handshake fails at message 1 if the responder has only the public key', () => {
     const { s } = optionsOf('responder', suite);
     expect(failsAt(createParties(suite, { responder: { s: { ...stranger, publicKey: s.publicKey } } }))).toBe(1);
   });
@@ -132,17 +135,17 @@ describe.each(SUITES)('parties that do not belong together, with %s', (suite) =>
     ['another byte', Buffer.from('agreed outsidE')],
     ['a byte less', Buffer.from('agreed outsid')],
     ['nothing', EMPTY],
-  ])('fail at message 1 if one has %s in the prologue', (_name, prologue) => {
+  ])('a handshake fails at message 1 if one party has %s in the prologue', (_name, prologue) => {
     expect(failsAt(createParties(suite, { initiator: { prologue } }))).toBe(1);
     expect(failsAt(createParties(suite, { responder: { prologue } }))).toBe(1);
   });
 
-  it('fail at message 1 if they took different ciphers', () => {
+  it('a handshake fails at message 1 if the parties use different ciphers', () => {
     const other = suite === 'AESGCM' ? 'ChaChaPoly' : 'AESGCM';
     expect(failsAt(createParties(suite, { responder: { suite: other } }))).toBe(1);
   });
 
-  it('fail at message 2 if someone else answers, who saw all of message 1', () => {
+  it('a handshake fails at message 2 if someone else answers, who saw all of message 1', () => {
     const { initiator } = createParties(suite);
     initiator.writeMessage(EMPTY);
     const imposter = createParties(suite, { initiator: { rs: stranger.publicKey }, responder: { s: stranger } });
@@ -150,18 +153,18 @@ describe.each(SUITES)('parties that do not belong together, with %s', (suite) =>
     expect(refusal(() => initiator.readMessage(imposter.responder.writeMessage(EMPTY)))).toEqual(REFUSED);
   });
 
-  it("fail at message 3 if the initiator has the public half of another's key alone", () => {
+  it("a handshake fails at message 3 if the initiator has only the public half of another's key", () => {
     const { s } = optionsOf('initiator', suite);
     expect(failsAt(createParties(suite, { initiator: { s: { ...stranger, publicKey: s.publicKey } } }))).toBe(3);
   });
 
-  it('fail if both think that they begin, or that the other does', () => {
+  it('a handshake fails if both parties have the same role', () => {
     const [one, other] = [createParties(suite), createParties(suite)];
     expect(refusal(() => other.initiator.readMessage(one.initiator.writeMessage(EMPTY)))).toEqual(REFUSED);
     expect(refusal(() => one.responder.writeMessage(EMPTY))).toEqual(REFUSED);
   });
 
-  it('fail when a message comes out of turn', () => {
+  it('a handshake fails when a message comes out of turn', () => {
     const { initiator, responder } = createParties(suite);
     const first = initiator.writeMessage(EMPTY);
     responder.readMessage(first);
@@ -173,14 +176,14 @@ describe.each(SUITES)('parties that do not belong together, with %s', (suite) =>
 describe.each(SUITES)('messages replayed from another handshake of the same parties, with %s', (suite) => {
   const [oldFirst = EMPTY, oldSecond = EMPTY, oldThird = EMPTY] = exchange(createParties(suite), PAYLOADS);
 
-  it('are taken as message 1, which proves nothing, and refused as message 3', () => {
+  it('a replayed message 1 is accepted, which proves nothing, and a replayed message 3 is rejected', () => {
     const responder = new HandshakeState(optionsOf('responder', suite));
     responder.readMessage(oldFirst);
     responder.writeMessage(EMPTY);
     expect(refusal(() => responder.readMessage(oldThird))).toEqual(REFUSED);
   });
 
-  it('are refused as message 2', () => {
+  it('a replayed message 2 is rejected', () => {
     const initiator = new HandshakeState(optionsOf('initiator', suite));
     initiator.writeMessage(EMPTY);
     expect(refusal(() => initiator.readMessage(oldSecond))).toEqual(REFUSED);

@@ -96,14 +96,14 @@ function meet(it: Case): void {
 
 describe.each(SUITES)('with noise-c at the other end, Noise XK and %s', (suite) => {
   it.each(PAYLOAD_BYTES)(
-    'is agreed on in both roles, with payloads of %i bytes and 40 records each way',
+    'a handshake with noise-c succeeds in both roles, with payloads of %i bytes and 40 records each way',
     (payloadBytes) => {
       meet({ pattern: XK, suite, weBegin: true, payloadBytes });
       meet({ pattern: XK, suite, weBegin: false, payloadBytes });
     },
   );
 
-  it.each(OTHER_PATTERNS)('follows rules that also make $name, in both roles', (pattern) => {
+  it.each(OTHER_PATTERNS)('a handshake with noise-c succeeds in both roles with the pattern $name', (pattern) => {
     meet({ pattern, suite, weBegin: true, payloadBytes: 10 });
     meet({ pattern, suite, weBegin: false, payloadBytes: 10 });
   });

@@ -55,7 +55,7 @@ describe.each(VECTORS)('Noise XK $suite, against vectors on which two other impl
   it.each([
     ['node:crypto', x25519],
     ['tweetnacl', tweetnaclX25519],
-  ])('writes and reads the same three messages, with X25519 by %s', (_name, dh) => {
+  ])('a handshake writes and reads the three messages of the vector, with X25519 by %s', (_name, dh) => {
     const { initiator, responder } = partiesOf(vector, dh);
     for (const [index, { payload, message }] of vector.messages.entries()) {
       const [writer, reader] = index % 2 === 0 ? [initiator, responder] : [responder, initiator];
@@ -66,7 +66,7 @@ describe.each(VECTORS)('Noise XK $suite, against vectors on which two other impl
     expect(ends.map((end) => hex(end.handshakeHash))).toEqual([vector.handshakeHash, vector.handshakeHash]);
   });
 
-  it('ends in record ciphers that seal and open the same first records', () => {
+  it('a handshake gives record ciphers that seal and open the records of the vector', () => {
     const parties = partiesOf(vector, x25519);
     exchange(
       parties,
@@ -80,21 +80,24 @@ describe.each(VECTORS)('Noise XK $suite, against vectors on which two other impl
     }
   });
 
-  it.each(['initiator', 'responder'] as const)('rekeys the records of the %s where the others do', (role) => {
-    const key = bytes(vector.keys[role]);
-    const sealer = new RecordSealer(vector.suite, key, REKEY_RECORDS - 1);
-    const opener = new RecordOpener(vector.suite, key, REKEY_RECORDS - 1);
-    const records = vector.records.filter(({ from, n }) => from === role && n > 1);
-    expect(records.map(({ n }) => n)).toEqual([REKEY_RECORDS - 1, REKEY_RECORDS, REKEY_RECORDS + 1]);
-    for (const { plaintext, record } of records) {
-      expect(hex(sealer.seal([bytes(plaintext)]))).toBe(record);
-      expect(hex(opener.open([bytes(record)]) ?? [])).toBe(plaintext);
-    }
-  });
+  it.each(['initiator', 'responder'] as const)(
+    'a handshake gives record ciphers of the %s that rekey as in the vector',
+    (role) => {
+      const key = bytes(vector.keys[role]);
+      const sealer = new RecordSealer(vector.suite, key, REKEY_RECORDS - 1);
+      const opener = new RecordOpener(vector.suite, key, REKEY_RECORDS - 1);
+      const records = vector.records.filter(({ from, n }) => from === role && n > 1);
+      expect(records.map(({ n }) => n)).toEqual([REKEY_RECORDS - 1, REKEY_RECORDS, REKEY_RECORDS + 1]);
+      for (const { plaintext, record } of records) {
+        expect(hex(sealer.seal([bytes(plaintext)]))).toBe(record);
+        expect(hex(opener.open([bytes(record)]) ?? [])).toBe(plaintext);
+      }
+    },
+  );
 });
 
 describe.each(SUITES)('a handshake with %s', (suite) => {
-  it('shows each end the key of the other, the same hash and record ciphers that fit', () => {
+  it('a handshake gives each end the key of the other, the same hash and matching record ciphers', () => {
     const { initiator, responder } = establish(suite);
     expect(hex(initiator.remoteStatic)).toBe(hex(optionsOf('responder', suite).s.publicKey));
     expect(hex(responder.remoteStatic)).toBe(hex(optionsOf('initiator', suite).s.publicKey));
@@ -105,7 +108,7 @@ describe.each(SUITES)('a handshake with %s', (suite) => {
     );
   });
 
-  it('takes a new ephemeral every time, on either side', () => {
+  it('a handshake uses a new ephemeral key each time, on either side', () => {
     const runs = [0, 1].map(() => {
       const parties = {
         initiator: new HandshakeState(optionsOf('initiator', suite)),
@@ -117,7 +120,7 @@ describe.each(SUITES)('a handshake with %s', (suite) => {
     expect(runs[0]?.[1]).not.toBe(runs[1]?.[1]);
   });
 
-  it('carries payloads up to the limit of a Noise message and no more', () => {
+  it('a handshake carries payloads up to the limit of a Noise message and no more', () => {
     const payload = Buffer.alloc(MAX_HANDSHAKE_PAYLOAD_BYTES, 7);
     const { initiator, responder } = createParties(suite);
     expect(() => initiator.writeMessage(Buffer.alloc(MAX_HANDSHAKE_PAYLOAD_BYTES + 1))).toThrow(RangeError);
@@ -125,7 +128,7 @@ describe.each(SUITES)('a handshake with %s', (suite) => {
     expect([first.length, third.length]).toEqual([65_535 - 48, 65_535 - 32]);
   });
 
-  it('leaves the message to whoever sent it: what is read later does not change with it', () => {
+  it('a handshake copies what it keeps of a message, which may change later', () => {
     const { initiator, responder } = createParties(suite);
     const first = initiator.writeMessage(EMPTY);
     responder.readMessage(first);
@@ -135,7 +138,7 @@ describe.each(SUITES)('a handshake with %s', (suite) => {
     expect(hex(initiator.finish().handshakeHash)).toBe(hex(responder.finish().handshakeHash));
   });
 
-  it('shows no secret to inspectors and JSON, before and after', () => {
+  it('a handshake shows no secret to inspectors and JSON, before and after', () => {
     const { initiator } = createParties(suite);
     initiator.writeMessage(EMPTY);
     const { sealer, opener } = establish(suite).initiator;
@@ -146,16 +149,16 @@ describe.each(SUITES)('a handshake with %s', (suite) => {
   });
 });
 
-describe('the calls of a handshake', () => {
+describe('HandshakeState', () => {
   it.each([
     ['an initiator without a pin', { ...optionsOf('responder', 'AESGCM'), role: 'initiator' as const }],
     ['a responder with one', { ...optionsOf('initiator', 'AESGCM'), role: 'responder' as const }],
     ['a pin that is too short', { ...optionsOf('initiator', 'AESGCM'), rs: new Uint8Array(31) }],
-  ])('refuses %s', (_name, options) => {
+  ])('HandshakeState rejects %s', (_name, options) => {
     expect(() => new HandshakeState(options)).toThrow(TypeError);
   });
 
-  it('has no result before the last message, nor a second time', () => {
+  it('HandshakeState has no result before the last message, nor a second time', () => {
     const parties = createParties('AESGCM');
     expect(() => parties.initiator.finish()).toThrow('not completed');
     exchange(parties);

@@ -11,15 +11,15 @@ function bytesOf(number: bigint): Uint8Array {
   return Uint8Array.from(Buffer.from(number.toString(16).padStart(64, '0'), 'hex').reverse());
 }
 
-describe('a public key', () => {
-  it('is what X25519 makes of any secret', () => {
+describe('isPublicKey', () => {
+  it('isPublicKey accepts what X25519 makes of any secret', () => {
     for (let i = 0; i < 20; i++) {
       const { gate, session } = createIdentity().public;
       expect([isPublicKey(gate), isPublicKey(session), isPublicKey(twinOf(gate))]).toEqual([true, true, true]);
     }
   });
 
-  it('is no point of small order, in whatever spelling', () => {
+  it('isPublicKey rejects points of small order in any encoding', () => {
     for (const hex of LOW_ORDER_POINTS) {
       const point = Buffer.from(hex, 'hex');
       expect([hex, isPublicKey(point)]).toEqual([hex, false]);
@@ -30,7 +30,7 @@ describe('a public key', () => {
     }
   });
 
-  it('is below the prime, in 32 bytes, with its highest bit zero', () => {
+  it('isPublicKey accepts only 32 bytes below the prime, with the highest bit zero', () => {
     const good = [2n, 9n, P - 2n, P - 255n, 2n ** 254n];
     for (const number of good) expect([number, isPublicKey(bytesOf(number))]).toEqual([number, true]);
     for (const number of good) {

@@ -58,7 +58,7 @@ describe.each(SUITES)('records of %s', (suite) => {
     return texts.map((text) => Buffer.concat(sealer.seal([Buffer.from(text, 'latin1')])));
   };
 
-  it('are what one call of the cipher makes, however the plaintext is cut, and open however the record is cut', () => {
+  it('a record is what one call of the cipher makes, and opens, however plaintext and record are cut', () => {
     fc.assert(
       fc.property(
         fc.array(pieceLength, { maxLength: 8 }),
@@ -79,7 +79,7 @@ describe.each(SUITES)('records of %s', (suite) => {
     );
   });
 
-  it('open with the tag cut at any byte', () => {
+  it('a record opens with its tag cut at any byte', () => {
     const record = sealAll(['text before the tag'])[0] ?? Buffer.alloc(0);
     for (let at = 0; at <= record.length; at++) {
       expect(join(new RecordOpener(suite, KEY).open(cut(record, [at])))?.toString()).toBe('text before the tag');
@@ -87,7 +87,7 @@ describe.each(SUITES)('records of %s', (suite) => {
     expect(join(new RecordOpener(suite, KEY).open(cut(record, Array(record.length).fill(1))))?.length).toBe(19);
   });
 
-  it('leave the pieces that they were made of alone, and share no memory with them', () => {
+  it('a record does not change the pieces it was made of, and shares no memory with them', () => {
     const plaintext = randomBytes(10_000);
     const before = Buffer.from(plaintext);
     const record = new RecordSealer(suite, KEY).seal([plaintext]);
@@ -99,7 +99,7 @@ describe.each(SUITES)('records of %s', (suite) => {
     expect(opened?.equals(before)).toBe(true);
   });
 
-  it('hold nothing, or 65,519 bytes, and no more; what is too long uses no nonce up', () => {
+  it('a record holds 0 to 65,519 bytes; a longer plaintext uses no nonce up', () => {
     const [sealer, opener] = [new RecordSealer(suite, KEY), new RecordOpener(suite, KEY)];
     expect(join(opener.open(sealer.seal([])))?.length).toBe(0);
     const longest = sealer.seal([Buffer.alloc(8), Buffer.alloc(MAX_RECORD_PLAINTEXT_BYTES - 8)]);
@@ -109,7 +109,7 @@ describe.each(SUITES)('records of %s', (suite) => {
     expect(opens(opener, Buffer.concat(sealer.seal([Buffer.from('next')])))).toBe('next');
   });
 
-  it('over 65,535 bytes do not open, even from a sender with the key', () => {
+  it('a record over 65,535 bytes does not open, even from a sender with the key', () => {
     const atTheLimit = sealNaively(suite, KEY, 0n, Buffer.alloc(MAX_RECORD_PLAINTEXT_BYTES));
     const over = sealNaively(suite, KEY, 0n, Buffer.alloc(MAX_RECORD_PLAINTEXT_BYTES + 1));
     expect(new RecordOpener(suite, KEY).open([atTheLimit])).toBeDefined();
@@ -117,7 +117,7 @@ describe.each(SUITES)('records of %s', (suite) => {
   });
 
   it.each([0n, 1n, 255n, 256n, 2n ** 32n - 1n, 2n ** 32n, 2n ** 32n + 1n, 2n ** 48n + 5n, BigInt(LAST_NONCE)])(
-    'write nonce %i as the specification has it',
+    'a record has nonce %i in the encoding of the specification',
     (n) => {
       const record = Buffer.concat(new RecordSealer(suite, KEY, Number(n)).seal([Buffer.from('text')]));
       expect(record).toEqual(sealNaively(suite, KEY, n, Buffer.from('text')));
@@ -125,7 +125,7 @@ describe.each(SUITES)('records of %s', (suite) => {
     },
   );
 
-  it('end with the last nonce: the sender gets an error, the receiver nothing, and no nonce comes twice', () => {
+  it('records end with the last nonce: the sender gets an error, and no nonce comes twice', () => {
     const [sealer, opener] = [new RecordSealer(suite, KEY, LAST_NONCE), new RecordOpener(suite, KEY, LAST_NONCE)];
     expect(opens(opener, Buffer.concat(sealer.seal([Buffer.from('last')])))).toBe('last');
     for (let again = 0; again < 3; again++) {
@@ -134,7 +134,7 @@ describe.each(SUITES)('records of %s', (suite) => {
     }
   });
 
-  it('go on under a new key after every 2^16, nonce and all', () => {
+  it('records continue under a new key after every 2^16, with the next nonce', () => {
     const [sealer, opener] = [new RecordSealer(suite, KEY), new RecordOpener(suite, KEY)];
     let last = Buffer.alloc(0);
     for (let n = 0; n < REKEY_RECORDS; n++) {
@@ -148,14 +148,14 @@ describe.each(SUITES)('records of %s', (suite) => {
     expect(opens(opener, next)).toBe('new key');
   });
 
-  it('die with a sender that has not rekeyed', () => {
+  it('records of a sender that has not rekeyed do not open', () => {
     const opener = new RecordOpener(suite, KEY, REKEY_RECORDS - 1);
     const n = BigInt(REKEY_RECORDS);
     expect(opens(opener, sealNaively(suite, KEY, n - 1n, Buffer.from('in time')))).toBe('in time');
     expect(opener.open([sealNaively(suite, KEY, n, Buffer.from('late'))])).toBeUndefined();
   });
 
-  it('rekey at every multiple', () => {
+  it('records are rekeyed at every multiple of 2^16', () => {
     const sealer = new RecordSealer(suite, KEY, 5 * REKEY_RECORDS - 1);
     sealer.seal([]);
     const newKey = rekeyNaively(suite, KEY);
@@ -164,7 +164,7 @@ describe.each(SUITES)('records of %s', (suite) => {
     );
   });
 
-  it('deliver nothing of a record of which any bit was flipped, nor of any after it', () => {
+  it('a record with any bit flipped does not open, nor does any after it', () => {
     const [bad = Buffer.alloc(0), next = Buffer.alloc(0)] = sealAll(['some text', 'more']);
     for (let bit = 0; bit < bad.length * 8; bit++) {
       const flipped = Buffer.from(bad);
@@ -176,7 +176,7 @@ describe.each(SUITES)('records of %s', (suite) => {
     }
   });
 
-  it('deliver nothing of a record that was cut, lengthened, or has no room for a tag', () => {
+  it('a record that is cut, lengthened, or shorter than a tag does not open', () => {
     const [good = Buffer.alloc(0)] = sealAll(['some text']);
     const cuts = Array.from({ length: good.length }, (_, length) => good.subarray(0, length));
     for (const bad of [...cuts, Buffer.concat([good, Buffer.alloc(1)]), Buffer.alloc(65_536)]) {
@@ -186,14 +186,14 @@ describe.each(SUITES)('records of %s', (suite) => {
     }
   });
 
-  it('do not open where they came from, in another session, or under the other cipher', () => {
+  it('a record does not open at its sender, in another session, or under the other cipher', () => {
     const [record = Buffer.alloc(0)] = sealAll(['text']);
     const otherSuite = suite === 'AESGCM' ? 'ChaChaPoly' : 'AESGCM';
     expect(new RecordOpener(suite, Buffer.alloc(32, 0x43)).open([record])).toBeUndefined();
     expect(new RecordOpener(otherSuite, KEY).open([record])).toBeUndefined();
   });
 
-  it('arrive as a prefix of what was sent, whatever someone between drops, doubles, swaps, alters or mixes in', () => {
+  it('records arrive as a prefix of what was sent, whatever someone drops, repeats, swaps, alters or inserts', () => {
     const texts = Array.from({ length: 6 }, (_, index) => `record ${index}`);
     const [ours, foreign] = [sealAll(texts), sealAll(texts, Buffer.alloc(32, 0x43))];
     const source = fc.record({ from: fc.constantFrom(ours, ours, ours, foreign), index: fc.nat({ max: 5 }) });
@@ -212,7 +212,7 @@ describe.each(SUITES)('records of %s', (suite) => {
 });
 
 describe('record ciphers', () => {
-  it('take keys of 32 bytes alone', () => {
+  it('record ciphers need keys of 32 bytes', () => {
     for (const length of [0, 31, 33]) {
       expect(() => new RecordSealer('AESGCM', new Uint8Array(length))).toThrow(RangeError);
       expect(() => new RecordOpener('ChaChaPoly', new Uint8Array(length))).toThrow(RangeError);

@@ -21,8 +21,8 @@ function use(memory: ReplayGuard, nonce: Buffer, peer: string | undefined, now: 
   return memory.remember(nonce, 'opened', peer, now) ? 'fresh' : 'full';
 }
 
-describe('the replay memory', () => {
-  it('never takes a nonce twice within its retention, in any order of events', () => {
+describe('ReplayGuard', () => {
+  it('ReplayGuard never accepts a nonce twice within its retention, in any order of events', () => {
     const event = fc.record({
       peer: fc.constantFrom('a', 'b'),
       nonce: fc.nat(40),
@@ -45,14 +45,14 @@ describe('the replay memory', () => {
     );
   });
 
-  it('keeps opening and answering apart', () => {
+  it('ReplayGuard keeps opened and answered tickets apart', () => {
     const memory = new ReplayGuard();
     const nonce = randomBytes(24);
     memory.remember(nonce, 'answered', 'a', 0);
     expect([memory.wasUsed(nonce, 'answered'), memory.wasUsed(nonce, 'opened')]).toEqual([true, false]);
   });
 
-  it('forgets what is old, and remembers longer, never shorter, when the clock is set back', () => {
+  it('ReplayGuard drops old nonces, and keeps them longer, never shorter, when the clock is set back', () => {
     const memory = new ReplayGuard({ retentionMs: RETENTION });
     for (let i = 0; i < 100; i++) use(memory, nonceOf(i), 'a', 10_000);
     use(memory, nonceOf(100), 'a', 5_000);
@@ -62,7 +62,7 @@ describe('the replay memory', () => {
     expect(memory.size).toBeLessThan(8);
   });
 
-  it('holds those back alone that have more than a fair share, and only when it is full', () => {
+  it('ReplayGuard rejects only peers with more than a fair share, and only when it is full', () => {
     const memory = new ReplayGuard({ nonces: 1_000, retentionMs: RETENTION });
     let next = 0;
     const fresh = (peer: string | undefined, count: number, now = 0): number => {
@@ -78,13 +78,13 @@ describe('the replay memory', () => {
     expect(fresh('greedy', 100, 2 * RETENTION)).toBe(100);
   });
 
-  it('never holds more than twice its size, whatever comes', () => {
+  it('ReplayGuard never holds more than twice its size', () => {
     const memory = new ReplayGuard({ nonces: 100 });
     for (let i = 0; i < 1_000; i++) use(memory, nonceOf(i), i % 2 === 0 ? undefined : `peer${i}`, 0);
     expect(memory.size).toBe(200);
   });
 
-  it('is not filled by ten thousand peers that lose a link every two seconds for as long as it remembers', () => {
+  it('ReplayGuard is not filled by ten thousand peers that lose a link every two seconds', () => {
     const memory = new ReplayGuard({ nonces: 20_000, retentionMs: 3_600 });
     let next = 0;
     for (let now = 0; now < 10_000; now += 2_000) {
@@ -94,7 +94,7 @@ describe('the replay memory', () => {
     expect(use(memory, nonceOf(next), 'newcomer', 8_001)).toBe('fresh');
   });
 
-  it('knows for 26 hours what was used, beyond that or with too much nothing for certain', () => {
+  it('ReplayGuard knows for 26 hours which tickets were used, and says from when on it knows all', () => {
     const memory = new ReplayGuard();
     const nonce = randomBytes(24);
     memory.remember(nonce, 'opened', 'a', 0);
@@ -111,7 +111,7 @@ describe('the replay memory', () => {
     expect(small.wasUsedBefore(nonceOf(999), 'opened')).toBe(true);
   });
 
-  it('takes over from an earlier process what it tells of each nonce', () => {
+  it('ReplayGuard restores what an earlier process reported of each nonce', () => {
     const [before, after] = [new ReplayGuard(), new ReplayGuard()];
     before.onRemembered = (fingerprint, now) => after.restore(fingerprint, now);
     const nonces = Array.from({ length: 2_000 }, () => randomBytes(24));
@@ -121,8 +121,8 @@ describe('the replay memory', () => {
   });
 });
 
-describe('a set of fingerprints', () => {
-  it('has what was added, and nothing else', () => {
+describe('FingerprintSet', () => {
+  it('FingerprintSet has what was added, and nothing else', () => {
     const number = fc.constantFrom(0, 1, 2, 0xffffffff, 0x80000000, 77);
     const fingerprint = fc.record({ high: number, low: number });
     fc.assert(
@@ -138,7 +138,7 @@ describe('a set of fingerprints', () => {
     );
   });
 
-  it('grows to a hundred thousand', () => {
+  it('FingerprintSet grows to a hundred thousand', () => {
     const set = new FingerprintSet();
     for (let i = 1; i <= 100_000; i++) set.add({ high: i, low: i * 7 });
     expect(set.size).toBe(100_000);

@@ -11,25 +11,25 @@ function machine(ms: Readonly<Record<CipherSuite, number>>, pauses: readonly num
   };
 }
 
-describe('the choice of a cipher', () => {
-  it('is AESGCM where the machine does AES in hardware, even if that hardly shows yet', () => {
+describe('chooseSuite', () => {
+  it('chooseSuite takes AESGCM if the machine has AES in hardware, even if it is hardly faster yet', () => {
     expect(chooseSuite(machine({ ChaChaPoly: 0.013, AESGCM: 0.008 }).time)).toBe('AESGCM');
     expect(chooseSuite(machine({ ChaChaPoly: 0.028, AESGCM: 0.029 }).time)).toBe('AESGCM');
   });
 
-  it('is ChaChaPoly where AES is software', () => {
+  it('chooseSuite takes ChaChaPoly if AES is in software', () => {
     expect(chooseSuite(machine({ ChaChaPoly: 0.1, AESGCM: 0.4 }).time)).toBe('ChaChaPoly');
     expect(chooseSuite(machine({ ChaChaPoly: 0.1, AESGCM: 0.15 }).time)).toBe('ChaChaPoly');
   });
 
-  it('is not moved by pauses of the machine, whichever cipher they hit', () => {
+  it('chooseSuite is not affected by pauses of the machine, whichever cipher they hit', () => {
     const ms = { ChaChaPoly: 0.013, AESGCM: 0.008 };
     expect(chooseSuite(machine(ms, [0, 0.2, 0, 0, 0.1]).time)).toBe('AESGCM');
     expect(chooseSuite(machine(ms, [0.2, 0, 0.1]).time)).toBe('AESGCM');
     expect(chooseSuite(machine(ms, [9, 0, 5, 0.1, 7]).time)).toBe('AESGCM');
   });
 
-  it('takes two rounds at least, 24 at most, and no more of them once 3 ms are spent', () => {
+  it('chooseSuite takes 2 to 24 rounds, and no more after 3 ms', () => {
     const slow = machine({ ChaChaPoly: 40, AESGCM: 90 });
     expect(chooseSuite(slow.time)).toBe('ChaChaPoly');
     expect(slow.calls()).toBe(2 * 2);
@@ -41,7 +41,7 @@ describe('the choice of a cipher', () => {
     expect(board.calls()).toBe(2 * 5);
   });
 
-  it('is one of the two on this machine, and is measured once in the life of the process', () => {
+  it('preferredSuite measures once per process, and returns one of the two', () => {
     const first = preferredSuite(() => performance.now());
     expect(['ChaChaPoly', 'AESGCM']).toContain(first);
     const again = preferredSuite(() => {

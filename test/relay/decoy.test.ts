@@ -193,8 +193,8 @@ function probes(used: string): [name: string, request: string][] {
   ];
 }
 
-// Side by side: many wait until a server ends a connection that it keeps alive.
-describe.concurrent.each(['http', 'https'] as const)('over %s', { timeout: 60_000 }, (scheme) => {
+// Concurrent: many wait until a server closes a connection that it keeps alive.
+describe.concurrent.each(['http', 'https'] as const)('the decoy over %s', { timeout: 60_000 }, (scheme) => {
   const tls = scheme === 'https';
   const port = (): number => (tls ? tlsServer : server).addresses[0]!.port;
   const koaPort = (): number => ((tls ? tlsKoa : koa).address() as AddressInfo).port;
@@ -207,25 +207,25 @@ describe.concurrent.each(['http', 'https'] as const)('over %s', { timeout: 60_00
     expect(named(here)).toEqual(named(there));
   }
 
-  it('Koa says what the relay is to say', async () => {
+  it('Koa answers an unknown page as this test expects', async () => {
     expect(await saidBy(koaPort(), LAST, tls)).toEqual({
       said: `HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 9\r\nDate: *\r\nConnection: close\r\n\r\nNot Found`,
       ends: true,
     });
   });
 
-  it('every probe gets what Koa answers, then another on the same connection, too', async () => {
+  it('the relay answers every probe as Koa does, and another request on the same connection, too', async () => {
     const list = probes(await usedTicket(port(), tls));
     expect(list.length).toBeGreaterThan(50);
     await expectAsKoa(list.map(([name, request]) => [name, request + LAST]));
   });
 
-  it('every probe twice on one connection gets what Koa answers', async () => {
+  it('the relay answers every probe as Koa does, twice on one connection', async () => {
     const list = probes(await usedTicket(port(), tls));
     await expectAsKoa(list.map(([name, request]) => [name, request.repeat(2) + LAST]));
   });
 
-  it('a peer whose good ticket makes no link gets that and an ETag, the first time, and nobody else ever', {
+  it('the relay answers a valid ticket that makes no link as Koa does, with an ETag only the first time', {
     timeout: 60_000,
   }, async () => {
     const spoilt = (ticket: string): [string, string][] => [
@@ -258,7 +258,7 @@ describe.concurrent.each(['http', 'https'] as const)('over %s', { timeout: 60_00
     await Promise.all([...spoilt('').keys()].map(check));
   });
 
-  it('HEAD gets what Koa answers', async () => {
+  it('the relay answers HEAD as Koa does', async () => {
     const requests = [
       head('HEAD /x HTTP/1.1', ['Host: relay']),
       upgrade(`/${strangerTicket()}`).replace('GET', 'HEAD'),
@@ -268,7 +268,7 @@ describe.concurrent.each(['http', 'https'] as const)('over %s', { timeout: 60_00
     await expectAsKoa(requests.map((request) => [request, request + LAST]));
   });
 
-  it('a request without a host gets what Koa answers', async () => {
+  it('the relay answers a request without a host as Koa does', async () => {
     const requests = [
       head('GET /x HTTP/1.1', []),
       upgrade('/x', without('Host')),
@@ -278,7 +278,7 @@ describe.concurrent.each(['http', 'https'] as const)('over %s', { timeout: 60_00
     await expectAsKoa(requests.map((request) => [request, request]));
   });
 
-  it('what is no HTTP gets what node answers, with a good ticket or without', async () => {
+  it('the relay answers what is not HTTP as Node does, with a valid ticket or without', async () => {
     const requests = [
       'hello\r\n\r\n',
       'GET /x HTTP/1.1\r\nHost: relay\r\nbad header\r\n\r\n',
@@ -291,7 +291,7 @@ describe.concurrent.each(['http', 'https'] as const)('over %s', { timeout: 60_00
     await expectAsKoa(requests.map((request) => [request, request]));
   });
 
-  it('a head that is too large gets what node answers, with a good ticket or without', async () => {
+  it('the relay answers a head that is too large as Node does, with a valid ticket or without', async () => {
     for (const bytes of [9_000, 17_000]) {
       const large = `X: ${'x'.repeat(bytes)}`;
       const requests = [upgrade(`/${strangerTicket()}`, plus(large)), head('GET /x HTTP/1.1', ['Host: relay', large])];
@@ -299,11 +299,11 @@ describe.concurrent.each(['http', 'https'] as const)('over %s', { timeout: 60_00
     }
   });
 
-  it('a head that does not come gets what node answers', async () => {
+  it('the relay answers an incomplete head as Node does', async () => {
     await expectAsKoa([['half a head', 'GET /x HTTP/1.1\r\nHost: rel']]);
   });
 
-  it('a connection is kept alive, and a link can be asked for on it', async () => {
+  it('the relay keeps a connection alive, and accepts an upgrade on it', async () => {
     const socket = openRaw(port(), tls);
     socket.write(head('GET /x HTTP/1.1', ['Host: relay']));
     expect(await readUntil(socket, '\r\n\r\nNot Found')).toContain('Connection: keep-alive');
@@ -312,7 +312,7 @@ describe.concurrent.each(['http', 'https'] as const)('over %s', { timeout: 60_00
     socket.destroy();
   });
 
-  it('a request that comes byte by byte gets the same answer', async () => {
+  it('the relay answers a request that comes byte by byte in the same way', async () => {
     for (const request of [upgrade(`/${strangerTicket()}`), head('GET /x HTTP/1.1', ['Host: relay'])]) {
       const socket = openRaw(port(), tls).setNoDelay(true);
       const answer = readUntil(socket, 'Not Found\r\nContent');
@@ -325,7 +325,7 @@ describe.concurrent.each(['http', 'https'] as const)('over %s', { timeout: 60_00
     }
   });
 
-  it('a large body does not lose the answer to a reset', async () => {
+  it('the relay answers a request with a large body as Koa does, without a reset', async () => {
     const body = Buffer.alloc(1 << 20, 'x').toString('latin1');
     const requests = [
       head('POST /x HTTP/1.1', ['Host: relay', `Content-Length: ${body.length}`]) + body,

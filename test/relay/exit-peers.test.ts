@@ -30,7 +30,7 @@ function setUp(maxKeys?: number) {
   return { clock, peers, known, told, announce, countOf };
 }
 
-/** What each gets where it is shared out max-min fair: the level to which all are filled, that want so much. */
+/** The shares of a max-min fair division: each gets what it wants, up to a common level. */
 function fairShares(wanted: readonly number[], room: number): { least: number; most: number } {
   let level = 0;
   while (level <= room && wanted.reduce((sum, want) => sum + Math.min(want, level), 0) < room) level += 1;
@@ -40,7 +40,7 @@ function fairShares(wanted: readonly number[], room: number): { least: number; m
     : { least: level - 1, most: level };
 }
 
-it('the keys of exits are shared out max-min fair, whatever they announce, and each is told how many of its own are known', async () => {
+it('ExitPeers shares the room for keys max-min fair, and tells each exit how many of its keys are known', async () => {
   const step = fc.record({
     exit: fc.constantFrom('a', 'b', 'c', 'd'),
     count: fc.integer({ min: 0, max: 12 }),
@@ -83,7 +83,7 @@ it('the keys of exits are shared out max-min fair, whatever they announce, and e
   );
 });
 
-it('of ten thousand keys that are replaced a few hundred go at once, and all within a second', async () => {
+it('ExitPeers removes some hundred replaced keys at once, and ten thousand within a second', async () => {
   const { clock, known, announce } = setUp();
   announce('home', keysOf('home', 10_000));
   await clock.advance(10_000);
@@ -94,7 +94,7 @@ it('of ten thousand keys that are replaced a few hundred go at once, and all wit
   expect(known).toEqual(new Set(keysOf('home', 10, 20_000).map((key) => `home ${key}`)));
 });
 
-it('the same list again is none', async () => {
+it('ExitPeers recognises a list that is announced again', async () => {
   const { clock, announce, told } = setUp();
   expect(announce('home', keysOf('home', 100))).toBe(true);
   await clock.advance(1_000);
@@ -103,7 +103,7 @@ it('the same list again is none', async () => {
   expect(announce('home', keysOf('home', 99))).toBe(true);
 });
 
-it('what exits announced before a restart is known without pauses, and a relay hears when', async () => {
+it('ExitPeers restores keys without pauses, and resolves when all are known', async () => {
   const { peers, known } = setUp();
   for (const exit of ['a', 'b']) peers.restore(exit, keysOf(exit, 10_000));
   let isDone = false;

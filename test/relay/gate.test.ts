@@ -46,7 +46,7 @@ function missingIn(verdict: GateDecision): string {
 }
 
 describe('the gate', () => {
-  it('admits an upgrade with a ticket, once, and says what the ticket said', () => {
+  it('the gate admits an upgrade with a ticket once, and returns what the ticket says', () => {
     const gate = new Gate(newOpener(), undefined);
     const url = `/${newTicket()}`;
     expect(gate.check(request(url), NOW)).toEqual({
@@ -64,7 +64,7 @@ describe('the gate', () => {
     ],
     ['an empty body', { 'content-length': '0' }],
     ['what a reverse proxy adds', { 'x-forwarded-for': '192.0.2.1', via: '1.1 proxy' }],
-  ])('admits %s', (_what, headers) => {
+  ])('the gate admits %s', (_what, headers) => {
     expect(
       new Gate(newOpener(), undefined).check(request(`/${newTicket()}`, withHeaders(headers)), NOW).admitted,
     ).toBeDefined();
@@ -99,7 +99,7 @@ describe('the gate', () => {
     ['a malformed subprotocol', withHeaders({ 'sec-websocket-protocol': ',' })],
     ['a body', withHeaders({ 'content-length': '5' })],
     ['a chunked body', withHeaders({ 'transfer-encoding': 'chunked' })],
-  ])('refuses %s, uses no ticket up for it, and proves to its peer what is wrong', (_what, overrides) => {
+  ])('the gate rejects %s without using the ticket up, and proves the reason to its peer', (_what, overrides) => {
     const gate = new Gate(newOpener(), undefined);
     const ticket = newTicket();
     const verdict = gate.check(request(`/${ticket}`, overrides), NOW);
@@ -109,7 +109,7 @@ describe('the gate', () => {
     expect(gate.check(request(`/${ticket}`), NOW).admitted).toBeDefined();
   });
 
-  it('says what is missing, and nothing that stood in the request', () => {
+  it('the gate reports what an upgrade lacks, without any text of the request', () => {
     const missing = (overrides: Partial<UpgradeRequest>): string =>
       missingIn(new Gate(newOpener(), undefined).check(request(`/${newTicket()}`, overrides), NOW));
     // As nginx sends it by default.
@@ -124,7 +124,7 @@ describe('the gate', () => {
     expect(missing(withHeaders({ upgrade: 'secret' }))).toBe('another Upgrade');
   });
 
-  it('proves to a peer that the relay has no further link, and uses no ticket up for it', () => {
+  it('the gate of a full relay proves that to a peer without using its ticket up', () => {
     const gate = new Gate(newOpener(), undefined);
     const ticket = newTicket();
     const verdict = gate.check(request(`/${ticket}`), NOW, true);
@@ -147,7 +147,7 @@ describe('the gate', () => {
     },
   );
 
-  it('admits a web page with a ticket that its peer sealed for one, once, and nothing else of it', () => {
+  it('the gate admits a web page once with a ticket for a page, and with no other ticket', () => {
     const gate = new Gate(newOpener(), undefined);
     const page = withHeaders({ origin: 'http://192.0.2.7:8808' });
     const url = `/${newTicket(PAGE_FEATURE)}`;
@@ -157,7 +157,7 @@ describe('the gate', () => {
     expect(gate.check(request(url, page), NOW)).toMatchObject({ admitted: undefined, reason: 'replayed' });
   });
 
-  it('without a prefix finds the ticket behind any path, with one only there', () => {
+  it('the gate without a prefix finds a ticket after any path, and with a prefix only there', () => {
     const paths = ['', '/a', '/a/b', '/a/b/c', '//', '/A/B', '/a/b/', '/xa/b', '/%61/b'];
     const admitting = (prefix: string | undefined): string[] =>
       paths.filter((path) => new Gate(newOpener(), prefix).check(request(`${path}/${newTicket()}`), NOW).admitted);
@@ -175,7 +175,7 @@ describe('the gate', () => {
     [undefined, (ticket) => `/a/${ticket}?key=secret`, '/a/…?…'],
     [undefined, (ticket) => `http://relay/a/${ticket}`, 'http://relay/a/…'],
     ['', (ticket) => `/${'x'.repeat(400)}/${ticket}`, `/${'x'.repeat(199)}`],
-  ])('proves to a peer that her request came under another path (prefix %j)', (prefix, make, shown) => {
+  ])('the gate proves to a peer that its request came under another path (prefix %j)', (prefix, make, shown) => {
     const gate = new Gate(newOpener(), prefix);
     const ticket = newTicket();
     const verdict = gate.check(request(make(ticket)), NOW);
@@ -185,7 +185,7 @@ describe('the gate', () => {
     expect(gate.check(request(`${prefix ?? ''}/${ticket}`), NOW).admitted).toBeDefined();
   });
 
-  it('finds no ticket in a query, a fragment, an absolute target, or with anything behind it', () => {
+  it('the gate finds no ticket in a query, a fragment, an absolute target, or before other text', () => {
     for (const make of [
       (ticket: string) => `/?${ticket}`,
       (ticket: string) => `/?t=${ticket}`,
@@ -205,7 +205,7 @@ describe('the gate', () => {
     expect(new Gate(newOpener(), undefined).check({ ...request(''), url: undefined }, NOW).admitted).toBeUndefined();
   });
 
-  it('never admits or throws on arbitrary targets and headers', () => {
+  it('the gate neither admits nor throws on arbitrary targets and headers', () => {
     const gate = new Gate(newOpener(), undefined);
     fc.assert(
       fc.property(
@@ -220,18 +220,21 @@ describe('the gate', () => {
   });
 });
 
-describe('a path prefix', () => {
+describe('parsePathPrefix', () => {
   it.each([
     ['/', ''],
     ['', ''],
     ['/a', '/a'],
     ['/a/', '/a'],
     ['/a/b.c_d~e-f', '/a/b.c_d~e-f'],
-  ])('%j means %j', (text, prefix) => {
+  ])('parsePathPrefix reads %j as %j', (text, prefix) => {
     expect(parsePathPrefix(text)).toBe(prefix);
   });
 
-  it.each(['a', '//', '/a//b', '/a b', '/a?b', '/a#b', '/ü', '/%41', 'http://x/', '/a\n'])('%j is refused', (text) => {
-    expect(faultOf(() => parsePathPrefix(text))).toBe('bad-option');
-  });
+  it.each(['a', '//', '/a//b', '/a b', '/a?b', '/a#b', '/ü', '/%41', 'http://x/', '/a\n'])(
+    'parsePathPrefix rejects %j',
+    (text) => {
+      expect(faultOf(() => parsePathPrefix(text))).toBe('bad-option');
+    },
+  );
 });

@@ -10,7 +10,7 @@ const dropped: Refused = {
   missing: 'HTTP/1.0, Connection: close',
 };
 
-it('a refused peer is told of once a minute for each reason, strangers only at debug', () => {
+it('the refusal log warns of a rejected peer once a minute for each reason, and shows strangers only at debug', () => {
   const { logger, lines } = collectingLogger();
   const log = new RefusalLog(logger, '/assets');
   const otherPath: Refused = { admitted: undefined, reason: 'wrong-path', peer: 'alice', path: '/…' };
@@ -32,7 +32,7 @@ it('a refused peer is told of once a minute for each reason, strangers only at d
   expect(lines.filter(({ level }) => level > 20)).toHaveLength(4);
 });
 
-it('a clock that is off is told of by how much, and on which side', () => {
+it('the refusal log says by how much a clock is wrong, and in which direction', () => {
   const { logger, lines } = collectingLogger();
   const log = new RefusalLog(logger, undefined);
   log.note({ admitted: undefined, reason: 'late', peer: 'alice', offset: -600 }, undefined, 0);
@@ -43,7 +43,7 @@ it('a clock that is off is told of by how much, and on which side', () => {
   ]);
 });
 
-it('however many peers are refused, it remembers a thousand, and a flood of them is no flood of lines', () => {
+it('the refusal log remembers a thousand rejected peers, and writes no line for more', () => {
   const { logger, lines } = collectingLogger();
   const log = new RefusalLog(logger, undefined);
   for (let i = 0; i < 10_000; i++) log.note({ ...dropped, peer: `evil/${i}` }, undefined, i);

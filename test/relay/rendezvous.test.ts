@@ -30,7 +30,7 @@ const BUSY = Buffer.concat(encodeNotice('overloaded'));
 const newKeys = (count: number): string[] => Array.from({ length: count }, newKey);
 const newKey = (): string => randomBytes(32).toString('base64url');
 
-/** The far end of a link that the gate let in. */
+/** The far end of a link that the gate admitted. */
 class Far extends LinkRecorder {
   readonly link: MessageLink;
 
@@ -85,17 +85,20 @@ it.each([
   ['[2606:2800::1]:4711', SEEN_FEATURE, [{ type: 'seen', address: '2606:2800::1' }]],
   ['[::ffff:93.184.216.34]:4711', SEEN_FEATURE, [{ type: 'seen', address: '::ffff:93.184.216.34' }]],
   ['unknown:0', SEEN_FEATURE, []],
-  // An exit of before would end the link for a message that it does not know.
+  // An earlier version would end the link for a message that it does not know.
   ['93.184.216.34:4711', TAKEN_FEATURE, []],
   ['93.184.216.34:4711', 0, []],
-])('an exit from %s with features %d is told of its address only if it asks', async (remote, features, told) => {
-  const home = setUp().exit('home', features, remote);
-  await settle();
-  expect(home.control).toEqual(told);
-});
+])(
+  'a relay sends an exit from %s with features %d its address only if the exit asks',
+  async (remote, features, told) => {
+    const home = setUp().exit('home', features, remote);
+    await settle();
+    expect(home.control).toEqual(told);
+  },
+);
 
-describe('a client', () => {
-  it('meets its exit, with all that it said meanwhile', async () => {
+describe('clients of a rendezvous', () => {
+  it('a client is connected to its exit, with all that it sent while it was held', async () => {
     const { client, exit, answer } = setUp();
     const home = exit('home');
     const alice = client('home');
@@ -112,7 +115,7 @@ describe('a client', () => {
     expect(data.closes).toMatchObject([{ clean: true }]);
   });
 
-  it('of an absent exit is told so in one message, then left', async () => {
+  it('a client of an absent exit gets one notice, and its link is closed', async () => {
     const alice = setUp().client('home');
     await settle();
     expect(alice.messages).toEqual([NOTICE]);
@@ -120,7 +123,7 @@ describe('a client', () => {
     expect(clock.timers).toBe(0);
   });
 
-  it('of an exit that does not answer is told after 8 s; an answer then is nobody’s', async () => {
+  it('a client gets a notice after 8 s if its exit does not answer, and a later answer is rejected', async () => {
     const { client, exit, answer } = setUp();
     const home = exit('home');
     const alice = client('home');
@@ -133,7 +136,7 @@ describe('a client', () => {
     expect(late.closes).toMatchObject([{ clean: true }]);
   });
 
-  it('of an exit that is lost while it waits is told at once', async () => {
+  it('a held client gets a notice at once when its exit disconnects', async () => {
     const { client, exit } = setUp();
     const home = exit('home');
     const alice = client('home');
@@ -143,7 +146,7 @@ describe('a client', () => {
     expect(alice.messages).toEqual([NOTICE]);
   });
 
-  it('that goes while it waits leaves nothing behind', async () => {
+  it('a held client that disconnects leaves no request after the exit has answered', async () => {
     const { client, exit, answer } = setUp({ heldClients: 1 });
     const home = exit('home');
     client('home').link.abort();
@@ -156,7 +159,7 @@ describe('a client', () => {
     expect(next.messages).toEqual([]);
   });
 
-  it('is turned away where too many wait, for one exit or in all', async () => {
+  it('a client is rejected if too many are held, for one exit or in all', async () => {
     const { client, exit } = setUp({ requestsPerExit: 2, heldClients: 3 });
     for (const name of ['home', 'shed', 'lab']) exit(name);
     const waiting = [client('home'), client('home'), client('shed')];
@@ -167,8 +170,8 @@ describe('a client', () => {
   });
 });
 
-describe('a call', () => {
-  it('is answered once, with its own token, by its own exit', async () => {
+describe('rendezvous requests', () => {
+  it('a rendezvous request is answered once, with its own token, by its own exit', async () => {
     const { client, exit, answer } = setUp();
     const [home, shed] = [exit('home'), exit('shed')];
     const [alice, bob] = [client('home'), client('shed')];
@@ -186,7 +189,7 @@ describe('a call', () => {
     expect([alice.messages.map(String), bob.messages]).toEqual([['for alice'], []]);
   });
 
-  it('has a token that no other has', async () => {
+  it('each rendezvous request has a token of its own', async () => {
     const { client, exit } = setUp();
     const home = exit('home');
     for (let i = 0; i < 100; i++) client('home', i);
@@ -195,8 +198,8 @@ describe('a call', () => {
   });
 });
 
-describe('an exit', () => {
-  it('announces who may come, in several messages, and hears when they are known', async () => {
+describe('exits at a rendezvous', () => {
+  it('an exit announces its clients in several messages, and is told when they are known', async () => {
     const { exit, known } = setUp();
     const home = exit('home');
     const keys = newKeys(100);
@@ -219,7 +222,7 @@ describe('an exit', () => {
     expect([...known]).toHaveLength(99);
   });
 
-  it('that announces too many keys, or says what only a relay says, is cut off', async () => {
+  it('the link of an exit is aborted if it announces too many keys, or sends what only a relay may send', async () => {
     const { exit } = setUp();
     const keys = Array.from({ length: 1_001 }, () => 'A'.repeat(43));
     const many = exit('many');
@@ -230,7 +233,7 @@ describe('an exit', () => {
     expect([many.closes, odd.closes]).toMatchObject([[{ clean: false }], [{ clean: false }]]);
   });
 
-  it('gives way to a newer one of its name, and is told', async () => {
+  it('an exit is replaced by a newer one of its name, and is told so', async () => {
     const { client, exit, answer, known } = setUp();
     const older = exit('home');
     older.say({ type: 'bearers', keys: [newKey()], more: false });
@@ -241,7 +244,7 @@ describe('an exit', () => {
     expect(older.control.at(-1)).toEqual({ type: 'replaced' });
     expect(older.closes).toMatchObject([{ clean: true }]);
     expect([...known]).toHaveLength(1);
-    // What was under way goes on.
+    // Requests that were pending are still answered.
     const data = answer('home', older.tokens[0]!);
     const bob = client('home');
     await settle();
@@ -251,7 +254,7 @@ describe('an exit', () => {
     expect(bob.messages.map(String)).toEqual(['from the newer']);
   });
 
-  it('that understands so is told that its place is occupied, and has it back only when it is free', async () => {
+  it('a replaced exit that understands `occupied` gets it, and registers again only when its name is free', async () => {
     const { exit } = setUp();
     const older = exit('home', TAKEN_FEATURE | OCCUPIED_FEATURE);
     await settle();
@@ -271,13 +274,13 @@ describe('an exit', () => {
     back.announce([newKey()]);
     await settle(1_000);
     expect(back.control).toEqual([{ type: 'registered' }]);
-    // Whoever does not ask takes the place, as ever: an exit that was restarted must not wait for its own dead link.
+    // An exit that does not ask takes the name: a restarted exit must not wait for its own dead link.
     exit('home', OCCUPIED_FEATURE);
     await settle();
     expect(back.control.at(-1)).toEqual({ type: 'occupied' });
   });
 
-  it('that may not register any more loses its control link, its callers, its sessions and its clients’ keys', async () => {
+  it('an exit that may not register any more loses its control link, held clients, sessions and keys', async () => {
     const { rendezvous, client, exit, answer, known } = setUp();
     const [home, shed] = [exit('home'), exit('shed')];
     for (const far of [home, shed]) far.say({ type: 'bearers', keys: [newKey()], more: false });
@@ -294,7 +297,7 @@ describe('an exit', () => {
     expect([...known]).toEqual([expect.stringMatching(/^shed: /)]);
   });
 
-  it('that announces again and again costs no more than a list a second, and the last one counts', async () => {
+  it('an exit that announces again and again has one list a second accepted, and the last one counts', async () => {
     const { exit, add, known } = setUp();
     const home = exit('home');
     let last: string[] = [];
@@ -310,7 +313,7 @@ describe('an exit', () => {
     expect(home.closes).toEqual([]);
   });
 
-  it('that sends as much as it can waits for its turn unread, and keeps its link', async () => {
+  it('an exit that sends as fast as it can is read at a limited rate, and keeps its link', async () => {
     const { exit, add } = setUp();
     const home = exit('home');
     const list = newKeys(1_000);
@@ -325,7 +328,7 @@ describe('an exit', () => {
     expect(home.closes).toEqual([]);
   });
 
-  it('whose one key comes behind 10,000 fresh ones of another every second is registered within a second', async () => {
+  it('an exit with one key is registered within a second while another announces 10,000 new keys each second', async () => {
     const { exit, known, client } = setUp();
     const evil = exit('evil');
     evil.announce(newKeys(10_000));
@@ -344,7 +347,7 @@ describe('an exit', () => {
     expect(victim.tokens).toHaveLength(1);
   });
 
-  it('whose clients are few is registered though others announce all that a relay takes; those hear what is taken up', async () => {
+  it('an exit with few clients is registered although others announce all that a relay accepts', async () => {
     const { exit, known } = setUp();
     const evil = [exit('evil1'), exit('evil2')];
     for (const one of evil) one.announce(newKeys(10_000));
@@ -362,7 +365,7 @@ describe('an exit', () => {
     expect(told.every((message) => message?.type === 'taken' && message.of === 10_000)).toBe(true);
   });
 
-  it('hears "registered" only when all of its list is known: at once when others give up theirs', async () => {
+  it('an exit gets "registered" only when its whole list is known: at once when others withdraw theirs', async () => {
     const { exit, known } = setUp();
     const others = [exit('a'), exit('b')];
     for (const other of others) other.announce(newKeys(10_000));
@@ -382,7 +385,7 @@ describe('an exit', () => {
     expect([late.control.at(-1), old.control]).toEqual([{ type: 'registered' }, [{ type: 'registered' }]]);
   });
 
-  it('leaves its clients known beyond a restart of the relay', async () => {
+  it('clients of an exit stay known over a restart of the relay', async () => {
     const { rendezvous, known, client } = setUp();
     const key = newKey();
     rendezvous.restoreKeys('home', [key]);
@@ -394,7 +397,7 @@ describe('an exit', () => {
   });
 });
 
-describe('clients of one exit', () => {
+describe('many clients of one exit', () => {
   const answerAll = async ({ answer }: ReturnType<typeof setUp>, home: Far, from: number): Promise<number> => {
     const tokens = home.tokens.slice(from);
     for (const token of tokens) answer('home', token);
@@ -402,7 +405,7 @@ describe('clients of one exit', () => {
     return from + tokens.length;
   };
 
-  it('who come all at once wait for their turn and are all led to it', async () => {
+  it('300 clients that come at once wait for their turn, and all are connected to their exit', async () => {
     const set = setUp();
     const home = set.exit('home');
     const clients = Array.from({ length: 300 }, (_, i) => set.client('home', i));
@@ -414,7 +417,7 @@ describe('clients of one exit', () => {
     expect(new Set(home.tokens).size).toBe(300);
   });
 
-  it('are led on while another opens 5,000 links and drops them, which costs the exit a few dials', {
+  it('a client is connected although another opens and drops 5,000 links, which costs the exit few dials', {
     timeout: 60_000,
   }, async () => {
     const set = setUp();
@@ -434,7 +437,7 @@ describe('clients of one exit', () => {
     expect(home.closes).toEqual([]);
   });
 
-  it('whose turn does not come in time are told to try later, not that the exit is gone', async () => {
+  it('a client whose request was not sent in time is told to try later, not that the exit is absent', async () => {
     const { client, exit } = setUp({ requestsPerExit: 1 });
     exit('home');
     const [first, second] = [client('home', 1), client('home', 2)];
@@ -444,7 +447,7 @@ describe('clients of one exit', () => {
 });
 
 describe('the links of a relay', () => {
-  /** As a relay counts them: those of the rendezvous that have not closed. */
+  /** Counts as a relay does: links of the rendezvous that have not closed. */
   function setUpWith(links: number) {
     let taken = 0;
     const set = setUp({}, { linksFree: () => links - taken });
@@ -468,7 +471,7 @@ describe('the links of a relay', () => {
     };
   }
 
-  it('are not all for one exit: there are always some for the next', async () => {
+  it('one exit cannot take all links of a relay: there are always some for the next exit', async () => {
     const { exit, client, answer, release } = setUpWith(13);
     const evil = exit('evil');
     let refused = 0;
@@ -493,7 +496,7 @@ describe('the links of a relay', () => {
     expect(guest?.messages.map(String)).toEqual(['welcome']);
   });
 
-  it('end in pairs on which nothing moves for two minutes, and never where a ping passes', async () => {
+  it('spliced links are closed if nothing passes for two minutes, and stay open if a ping passes', async () => {
     const { client, exit, answer } = setUp();
     const home = exit('home');
     const pairs: { guest: Far; data: Far }[] = [];
@@ -513,8 +516,8 @@ describe('the links of a relay', () => {
   });
 });
 
-describe('closing', () => {
-  it('ends all links and leaves no timer', async () => {
+describe('Rendezvous.close', () => {
+  it('Rendezvous.close closes all links and leaves no timer', async () => {
     const { rendezvous, client, exit, answer } = setUp();
     const home = exit('home');
     home.say({ type: 'bearers', keys: Array.from({ length: 20 }, newKey), more: false });
@@ -529,7 +532,7 @@ describe('closing', () => {
     expect(clock.timers).toBe(0);
   });
 
-  it('tells nobody that an exit is absent: it may be well, and reached elsewhere', async () => {
+  it('Rendezvous.close sends no notice that an exit is absent: it may be reachable elsewhere', async () => {
     const { rendezvous, client, exit } = setUp();
     exit('home');
     const waiting = client('home');
@@ -543,7 +546,7 @@ describe('closing', () => {
     expect(clock.timers).toBe(0);
   });
 
-  it('leaves no message behind that a link had taken', async () => {
+  it('Rendezvous.close loses no message that a link had accepted', async () => {
     const { rendezvous, client, exit, answer } = setUp();
     const home = exit('home');
     const alice = client('home');

@@ -8,7 +8,7 @@ function provoke(penalties: SourcePenalties, source: string, now: number): numbe
   return penalties.fail(source, now);
 }
 
-describe('the source of a connection', () => {
+describe('sourceOf', () => {
   it.each([
     ['192.0.2.7', '192.0.2.7'],
     ['::ffff:192.0.2.7', '192.0.2.7'],
@@ -18,7 +18,7 @@ describe('the source of a connection', () => {
     ['2001:DB8::1', '2001:db8:0:0::/64'],
     ['2001:db8::', '2001:db8:0:0::/64'],
     ['2a00::192.0.2.7', '2a00:0:0:0::/64'],
-  ])('%s is %s', (address, source) => {
+  ])('sourceOf groups %s as %s', (address, source) => {
     expect(sourceOf(address)).toBe(source);
   });
 
@@ -35,13 +35,13 @@ describe('the source of a connection', () => {
     'fd00::1',
     'fe80::1%eth0',
     undefined,
-  ])('%s is exempt', (address) => {
+  ])('sourceOf exempts %s', (address) => {
     expect(sourceOf(address)).toBeUndefined();
   });
 });
 
-describe('penalties', () => {
-  it('begin with the 21st failure at once, and end after five seconds', () => {
+describe('SourcePenalties', () => {
+  it('a penalty begins with the 21st failure at once, and ends after five seconds', () => {
     const penalties = new SourcePenalties();
     expect(provoke(penalties, 'a', 1000)).toBe(5000);
     expect(penalties.isBlocked('a', 5999)).toBe(true);
@@ -49,14 +49,14 @@ describe('penalties', () => {
     expect(penalties.isBlocked('a', 6000)).toBe(false);
   });
 
-  it('never come for two failures a second, and come for three', () => {
+  it('a penalty never begins at two failures a second, and begins at three', () => {
     const penalties = new SourcePenalties();
     for (let now = 0; now < 3_600_000; now += 500) expect(penalties.fail('slow', now)).toBe(0);
     const times = Array.from({ length: 100 }, (_, i) => (i * 1000) / 3);
     expect(times.some((now) => penalties.fail('fast', now) > 0)).toBe(true);
   });
 
-  it('double up to ten minutes', () => {
+  it('penalties double up to ten minutes', () => {
     const penalties = new SourcePenalties();
     const lengths: number[] = [];
     for (let now = 0, i = 0; i < 9; i++) {
@@ -66,7 +66,7 @@ describe('penalties', () => {
     expect(lengths).toEqual([5, 10, 20, 40, 80, 160, 320, 600, 600].map((seconds) => seconds * 1000));
   });
 
-  it('hold nothing against a source that ends while one lasts', () => {
+  it('failures during a penalty do not count against the source', () => {
     const penalties = new SourcePenalties();
     provoke(penalties, 'a', 0);
     for (let i = 0; i < 100; i++) expect(penalties.fail('a', 4999)).toBe(0);
@@ -74,7 +74,7 @@ describe('penalties', () => {
     expect(penalties.fail('a', 5000)).toBe(0);
   });
 
-  it('begin anew after ten quiet minutes, and not before', () => {
+  it('the length of penalties starts again after ten minutes without a failure, and not before', () => {
     const quiet = 600_000;
     const [soon, late] = [new SourcePenalties(), new SourcePenalties()];
     for (const penalties of [soon, late]) provoke(penalties, 'a', 0);
@@ -82,7 +82,7 @@ describe('penalties', () => {
     expect(provoke(late, 'a', 5000 + quiet)).toBe(5000);
   });
 
-  it('are forgotten with a good ticket', () => {
+  it('a valid ticket ends the penalty of its source', () => {
     const penalties = new SourcePenalties();
     provoke(penalties, 'a', 0);
     penalties.clear('a');
@@ -90,7 +90,7 @@ describe('penalties', () => {
     expect(provoke(penalties, 'a', 1)).toBe(5000);
   });
 
-  it('are remembered of 4,096 sources, and one more pushes out the one that failed longest ago', () => {
+  it('penalties of 4,096 sources are remembered, and one more replaces the one that failed longest ago', () => {
     const penalties = new SourcePenalties();
     provoke(penalties, 'first', 0);
     provoke(penalties, 'second', 1);
@@ -100,7 +100,7 @@ describe('penalties', () => {
     expect(penalties.isBlocked('second', 3)).toBe(true);
   });
 
-  it('never exceed ten minutes nor the memory, and never fall on who has not failed more than twenty times', () => {
+  it('penalties never exceed ten minutes nor the memory, and need more than twenty failures', () => {
     const step = fc.record({ source: fc.integer({ min: 0, max: 3 }), wait: fc.integer({ min: 0, max: 20_000 }) });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 400 }), (steps) => {

@@ -51,8 +51,8 @@ function probes() {
   return { a, b, onEnd };
 }
 
-describe('a splice', () => {
-  it('carries any messages whole and in order, both ways at once', async () => {
+describe('splice', () => {
+  it('a splice carries any messages whole and in order, both ways at once', async () => {
     const bytes = fc.uint8Array({ maxLength: 400 });
     const messages = fc.array(fc.array(bytes, { maxLength: 4 }), { maxLength: 20 });
     await fc.assert(
@@ -70,7 +70,7 @@ describe('a splice', () => {
     );
   });
 
-  it('hands the very pieces on that came', () => {
+  it('a splice passes on the same pieces that came, without a copy', () => {
     const { a, b } = probes();
     const message = [Uint8Array.of(0), new Uint8Array(0), Uint8Array.of(1, 2)];
     a.handler?.handleMessage(message);
@@ -78,7 +78,7 @@ describe('a splice', () => {
     expect(b.sent[0]).toBe(message);
   });
 
-  it('stops reading the one side while the other takes no more, and no longer', () => {
+  it('a splice stops reading one side only while the other accepts no more', () => {
     for (const [from, to] of [
       [0, 1],
       [1, 0],
@@ -97,7 +97,7 @@ describe('a splice', () => {
     }
   });
 
-  it('holds little of what a side does not read, while the other direction goes on', async () => {
+  it('a splice holds little of what a side does not read, while the other direction continues', async () => {
     const { client, exit, exitSide, atClient } = spliced();
     exit.pause();
     let sent = 0;
@@ -114,7 +114,7 @@ describe('a splice', () => {
     await atClient.untilMessages(1);
   });
 
-  it('passes a goodbye on behind all that came before it', async () => {
+  it('a splice passes a clean close on after all earlier messages', async () => {
     for (const leaving of ['client', 'exit'] as const) {
       const ends = spliced();
       const staying = leaving === 'client' ? ends.atExit : ends.atClient;
@@ -127,7 +127,7 @@ describe('a splice', () => {
     }
   });
 
-  it('never turns a lost link into a goodbye', async () => {
+  it('a splice never passes on a lost link as a clean close', async () => {
     for (const lost of ['client', 'exit'] as const) {
       const ends = spliced();
       const staying = lost === 'client' ? ends.atExit : ends.atClient;

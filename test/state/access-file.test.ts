@@ -47,8 +47,8 @@ async function watched(file: AccessFile<void>) {
   return { watch, changes, faults, path: file.state.pathOf('access.toml') };
 }
 
-describe('the access file', () => {
-  it('is made at the first add, for its owner alone, and no file is an empty list', async () => {
+describe('AccessFile', () => {
+  it('AccessFile creates the file with the first entry, only for its owner, and reads a missing file as an empty list', async () => {
     const file = await newFile();
     expect(await file.read()).toEqual([]);
     await file.add(newEntry('alice'));
@@ -59,7 +59,7 @@ describe('the access file', () => {
     expect(await readdir(file.state.path)).toEqual(['access.toml']);
   });
 
-  it('keeps what it holds when a change is refused, and says which file is malformed', async () => {
+  it('AccessFile keeps the file when a change is rejected, and names a malformed file', async () => {
     const file = await newFile();
     await file.add(newEntry('alice'));
     expect(await faultOfPromise(file.add(newEntry('alice')))).toBe('name-taken');
@@ -71,7 +71,7 @@ describe('the access file', () => {
     expect(await readFile(file.state.pathOf('access.toml'), 'utf8')).toBe(text);
   });
 
-  it('loses nothing when several processes add and remove at once', async () => {
+  it('AccessFile loses no change when several processes add and remove at once', async () => {
     const file = await newFile();
     await file.add(newEntry('gone'));
     const names = ['a', 'b', 'c', 'd'].map((letter) => Array.from({ length: 6 }, (_, i) => `${letter}${i}`));
@@ -90,8 +90,8 @@ describe('the access file', () => {
   });
 });
 
-describe('the watch', () => {
-  it('takes additions and removals over within two seconds', async () => {
+describe('AccessWatch', () => {
+  it('AccessWatch applies additions and removals within two seconds', async () => {
     const file = await newFile();
     await file.add(newEntry('alice'));
     const { watch, changes } = await watched(file);
@@ -104,14 +104,14 @@ describe('the watch', () => {
     expect(watch.entries.map(({ name }) => name)).toEqual(['bob']);
   });
 
-  it('sees a file that was not there at the start', async () => {
+  it('AccessWatch sees a file that did not exist at the start', async () => {
     const file = await newFile();
     const { changes } = await watched(file);
     await file.add(newEntry('alice'));
     await until(() => changes.length === 1, LIMIT_MS);
   });
 
-  it('sees what editors do: in place, by renaming the old one away, and in steps', async () => {
+  it('AccessWatch sees changes by editors: in place, by rename, and in steps', async () => {
     const file = await newFile();
     await file.add(newEntry('alice'));
     const before = await readFile(file.state.pathOf('access.toml'), 'utf8');
@@ -135,7 +135,7 @@ describe('the watch', () => {
     expect(faults).toEqual([]);
   });
 
-  it('keeps the last good list through a malformed one, and tells it once', async () => {
+  it('AccessWatch keeps the last valid list while the file is malformed, and reports that once', async () => {
     const file = await newFile();
     await file.add(newEntry('alice'));
     const good = await readFile(file.state.pathOf('access.toml'), 'utf8');
@@ -152,7 +152,7 @@ describe('the watch', () => {
     expect(watch.entries.map(({ name }) => name)).toEqual(['alice']);
   });
 
-  it('keeps the last good list when the file goes away or becomes a directory, and takes the next', async () => {
+  it('AccessWatch keeps the last valid list when the file is removed or becomes a directory, and applies the next', async () => {
     const file = await newFile();
     await file.add(newEntry('alice'));
     const { watch, changes, faults, path } = await watched(file);
@@ -169,7 +169,7 @@ describe('the watch', () => {
     expect(changes).toEqual([['carol']]);
   });
 
-  it('locks everyone out with a comment alone, and with a file that is empty nobody, but says what to write', async () => {
+  it('AccessWatch locks all peers out for a file with only a comment, and none for an empty file, which it reports', async () => {
     const file = await newFile();
     await file.add(newEntry('alice'));
     const { changes, faults, watch, path } = await watched(file);
@@ -182,7 +182,7 @@ describe('the watch', () => {
     expect(changes).toEqual([[]]);
   });
 
-  it('is never emptied by the removal of its last name, and can be begun anew where something else did', async () => {
+  it('AccessFile is not empty after its last entry is removed, and can be started anew if something else emptied it', async () => {
     const file = await newFile();
     const path = file.state.pathOf('access.toml');
     await file.add(newEntry('alice'));
@@ -196,14 +196,14 @@ describe('the watch', () => {
     expect((await file.read()).map(({ name }) => name)).toEqual(['bob']);
   });
 
-  it.each(['[', ''])('cannot begin with a list that is malformed: %j', async (text) => {
+  it.each(['[', ''])('watchAccess rejects a list that is malformed at the start: %j', async (text) => {
     const file = await newFile();
     await writeFile(file.state.pathOf('access.toml'), text);
     const none = { handleChange: () => {}, handleFault: () => {} };
     expect(await faultOfPromise(watchAccess(file, none))).toBe('access-malformed');
   });
 
-  it('leaves no handle behind, and calls nobody, once it is closed', async () => {
+  it('AccessWatch has no open handle and calls no handler after it is closed', async () => {
     const file = await newFile();
     const before = process.getActiveResourcesInfo().filter((kind) => kind !== 'Immediate').length;
     const { watch, changes } = await watched(file);

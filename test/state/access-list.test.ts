@@ -53,8 +53,8 @@ allow = [
 # --- the end ---
 `;
 
-describe('an access list', () => {
-  it('made by hand is read', () => {
+describe('parseAccessList', () => {
+  it('parseAccessList reads a list that a person wrote', () => {
     expect(parsed(HAND_MADE).map(({ name, allow }) => [name, allow])).toEqual([
       ['alice', ['10.0.0.0/8:22,80', '[fd00::/8]:443']],
       ['bob.phone', []],
@@ -62,7 +62,7 @@ describe('an access list', () => {
     expect(formatPublicIdentity(parsed(HAND_MADE)[1]!.key)).toBe(KEY_B);
   });
 
-  it('may be empty', () => {
+  it('parseAccessList reads an empty list', () => {
     expect(parsed('')).toEqual([]);
     expect(parsed('# nobody\n')).toEqual([]);
   });
@@ -110,12 +110,12 @@ describe('an access list', () => {
     ['a key that everybody has', `[alice]\nkey = "${ZERO_KEY}"\n`, 'line 2: the key of "alice"'],
     ['__proto__', `[__proto__]\nkey = "${KEY_A}"\n`, 'is not a valid name'],
     ['a list of tables', `[[alice]]\nkey = "${KEY_A}"\n`, '"alice" must be a table'],
-  ])('with %s is refused, naming the line', (_what, text, message) => {
+  ])('parseAccessList rejects a list with %s and names the line', (_what, text, message) => {
     expect(faultOf(() => parsed(text))).toBe('access-malformed');
     expect(() => parsed(text)).toThrow(message);
   });
 
-  it('tells exits from clients, which is what an entry is unless it says otherwise', () => {
+  it('parseAccessList tells exits from clients; an entry without a role is a client', () => {
     const text = addEntry(`[alice]\nkey = "${KEY_A}"\n`, { ...entry('home', 1), role: 'exit' }, validateRule);
     expect(text).toContain(`[home]\nkey = "${KEY_B}"\nrole = "exit"\n`);
     expect(parsed(text).map(({ name, role }) => [name, role])).toEqual([
@@ -124,7 +124,7 @@ describe('an access list', () => {
     ]);
   });
 
-  it('holds limits, and writes those that are added as it reads them', () => {
+  it('addEntry writes limits as parseAccessList reads them', () => {
     const limits = { sessions: 2, rate: 1_500_000, quota: 3 * 2 ** 30 };
     const text = addEntry(undefined, { ...entry('alice', 0), limits }, validateRule);
     expect(parsed(text)[0]?.limits).toEqual(limits);
@@ -132,14 +132,14 @@ describe('an access list', () => {
     expect(parsed(addEntry(text, entry('bob', 1), validateRule))[1]?.limits).toBeUndefined();
   });
 
-  it('with a secret key in it is refused without showing it', () => {
+  it('parseAccessList rejects a secret key without showing it', () => {
     const secret = formatIdentitySecret(createIdentity());
     const text = `[alice]\nkey = "${secret}"\n`;
     expect(() => parsed(text)).toThrow(/secret key/);
     expect(() => parsed(text)).not.toThrow(secret.slice(10, 20));
   });
 
-  it('names like those of object members are names like any other', () => {
+  it('parseAccessList accepts names of object members like any other names', () => {
     const text = ['constructor', 'toString', 'hasOwnProperty'].reduce<string | undefined>(
       (list, name, at) => addEntry(list, entry(name, at), validateRule),
       undefined,
@@ -147,7 +147,7 @@ describe('an access list', () => {
     expect(namesIn(text!)).toEqual(['constructor', 'toString', 'hasOwnProperty']);
   });
 
-  it('is bounded in names and rules', () => {
+  it('parseAccessList limits the number of names and rules', () => {
     const rules = JSON.stringify(Array.from({ length: 257 }, (_, i) => `r${i}`));
     expect(() => parsed(`[alice]\nkey = "${KEY_A}"\nallow = ${rules}\n`)).toThrow(/more than 256 rules/);
     const many = Array.from({ length: 10_001 }, (_, i) => `[n${i}]\n`).join('');
@@ -155,14 +155,14 @@ describe('an access list', () => {
   });
 });
 
-describe('adding', () => {
-  it('to no file makes one that explains itself', () => {
+describe('addEntry', () => {
+  it('addEntry without a file makes one with an explanation', () => {
     const text = addEntry(undefined, entry('alice', 0, ['10.0.0.0/8']), validateRule);
     expect(text).toMatch(/^# Who has access here/);
     expect(text.endsWith(`\n\n[alice]\nkey = "${KEY_A}"\nallow = ["10.0.0.0/8"]\n`)).toBe(true);
   });
 
-  it('changes nothing of what is there, whatever its end looks like', () => {
+  it('addEntry keeps the existing text, however it ends', () => {
     for (const old of [
       HAND_MADE,
       HAND_MADE.trimEnd(),
@@ -177,7 +177,7 @@ describe('adding', () => {
     }
   });
 
-  it('refuses a taken name or key, a name that cannot be, a bad rule, and a list that is malformed', () => {
+  it('addEntry rejects a taken name or key, an invalid name or rule, and a malformed list', () => {
     expect(faultOf(() => addEntry(HAND_MADE, entry('alice', 2), validateRule))).toBe('name-taken');
     expect(faultOf(() => addEntry(HAND_MADE, entry('carol', 0), validateRule))).toBe('bad-key');
     for (const name of ['', '-a', '.a', 'a b', 'a/b', 'é', 'x'.repeat(64), 'a\n']) {
@@ -188,8 +188,8 @@ describe('adding', () => {
   });
 });
 
-describe('removing', () => {
-  it('takes the table and leaves every comment around it, in order', () => {
+describe('removeEntry', () => {
+  it('removeEntry removes the table and keeps all comments around it, in order', () => {
     const text = removeEntry(HAND_MADE, 'alice', validateRule);
     expect(text).toBe(`# My relay. Ask Ann before touching this!
 
@@ -212,7 +212,7 @@ describe('removing', () => {
 `);
   });
 
-  it('of tables without a gap leaves the others as they are', () => {
+  it('removeEntry keeps adjacent tables as they are', () => {
     const tight = `[alice]\nkey = "${KEY_A}"\n[bob]\nkey = "${KEY_B}"\n# carol's\n[carol]\nkey = "${KEY_C}"`;
     expect(removeEntry(tight, 'bob', validateRule)).toContain(`# carol's\n[carol]\nkey = "${KEY_C}"`);
     for (const name of ['alice', 'bob', 'carol']) {
@@ -221,23 +221,23 @@ describe('removing', () => {
     }
   });
 
-  it('what was added leaves the text as it was', () => {
+  it('removeEntry after addEntry restores the text', () => {
     for (const old of [HAND_MADE, '# x\n', `[z]\nkey = "${KEY_C}"\n`]) {
       const text = removeEntry(addEntry(old, entry('dave', 3), validateRule), 'dave', validateRule);
       expect(text.trimEnd()).toBe(old.trimEnd());
     }
   });
 
-  it('works on a file with Windows line ends', () => {
+  it('removeEntry works on a file with Windows line ends', () => {
     const text = HAND_MADE.replaceAll('\n', '\r\n');
     expect(namesIn(removeEntry(text, 'alice', validateRule))).toEqual(['bob.phone']);
   });
 
-  it('an unknown name says so', () => {
+  it('removeEntry rejects an unknown name', () => {
     expect(faultOf(() => removeEntry(HAND_MADE, 'Alice', validateRule))).toBe('name-unknown');
   });
 
-  it('an entry written in an unforeseen way asks for a hand, and removes nothing else by mistake', () => {
+  it('removeEntry rejects an entry in an unexpected form, and removes nothing else', () => {
     const inline = `alice = { key = "${KEY_A}" }\n[bob]\nkey = "${KEY_B}"\n`;
     expect(() => removeEntry(inline, 'alice', validateRule)).toThrow(/by hand/);
     expect(namesIn(removeEntry(inline, 'bob', validateRule))).toEqual(['alice']);
@@ -246,10 +246,10 @@ describe('removing', () => {
   });
 });
 
-describe('another key for a name', () => {
+describe('replaceKey', () => {
   const renewed = keys[2]!;
 
-  it('takes the place of the one before, and leaves every other character as it was', () => {
+  it('replaceKey replaces the key, and keeps all other characters', () => {
     const text = replaceKey(HAND_MADE, 'bob.phone', renewed, validateRule);
     expect(text).toBe(HAND_MADE.replace(KEY_B, KEY_C));
     expect(parsed(text).map(({ name, key }) => [name, formatPublicIdentity(key)])).toEqual([
@@ -258,25 +258,25 @@ describe('another key for a name', () => {
     ]);
   });
 
-  it('is not for a name that is not there, nor one that another has', () => {
+  it('replaceKey rejects an unknown name, and a key of another entry', () => {
     expect(faultOf(() => replaceKey(HAND_MADE, 'carol', renewed, validateRule))).toBe('name-unknown');
     expect(faultOf(() => replaceKey(HAND_MADE, 'alice', keys[1]!, validateRule))).toBe('access-malformed');
   });
 
-  it('leaves a text alone that it cannot edit', () => {
+  it('replaceKey rejects a text that it cannot edit', () => {
     const inline = `alice = { key = "${KEY_A}" }\n`;
     expect(faultOf(() => replaceKey(inline, 'alice', renewed, validateRule))).toBe('access-malformed');
   });
 });
 
-describe('changing an entry', () => {
+describe('changeEntry', () => {
   const change = (
     text: string,
     name: string,
     { allow = [], disallow = [], limits = new Map() }: Partial<EntryChange>,
   ) => changeEntry(text, name, { allow, disallow, limits }, validateRule);
 
-  it('opens and takes back rules, and leaves comments, order, key and everybody else as they were', () => {
+  it('changeEntry adds and removes rules, and keeps comments, order, key and all other entries', () => {
     const more = change(HAND_MADE, 'alice', { allow: ['*.corp', '10.0.0.0/8:22,80'] });
     expect(more).toBe(HAND_MADE.replace('"[fd00::/8]:443",', '"[fd00::/8]:443", "*.corp",'));
     const less = change(more, 'alice', { disallow: ['10.0.0.0/8:22,80', '*.corp'] });
@@ -288,7 +288,7 @@ describe('changing an entry', () => {
     );
   });
 
-  it('sets, changes and takes away limits', () => {
+  it('changeEntry sets, changes and removes limits', () => {
     const set = change(HAND_MADE, 'alice', {
       limits: new Map([
         ['rate', 20_000_000],
@@ -309,7 +309,7 @@ describe('changing an entry', () => {
     expect(changed.split('\n').length).toBe(noted.split('\n').length - 1);
   });
 
-  it('does what was asked on any list, or refuses', () => {
+  it('changeEntry makes exactly the change on any list, or rejects it', () => {
     const rules = ['a', 'b:1', '[::1]:2', 'c'];
     const lists = [
       '[]',
@@ -333,7 +333,7 @@ describe('changing an entry', () => {
         }
   });
 
-  it('refuses what cannot be, by the reason', () => {
+  it('changeEntry rejects impossible changes with the reason', () => {
     expect(faultOf(() => change(HAND_MADE, 'carol', { allow: ['a'] }))).toBe('name-unknown');
     expect(faultOf(() => change(HAND_MADE, 'alice', { allow: ['bad'] }))).toBe('bad-rule');
     expect(() => change(HAND_MADE, 'alice', { disallow: ['a'] })).toThrow('"alice" does not have the rule a');

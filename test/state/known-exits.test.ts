@@ -18,8 +18,8 @@ async function setUp() {
   return { warnings, file: join(state.path, 'exits.json'), load: () => loadKnownExits(state, logger) };
 }
 
-describe('the exits that a relay knows', () => {
-  it('are none at first, and outlive it as they were last set', async () => {
+describe('KnownExits', () => {
+  it('KnownExits is empty at first, and is restored as it was last set', async () => {
     const { load } = await setUp();
     const known = await load();
     expect(known.exits.size).toBe(0);
@@ -32,7 +32,7 @@ describe('the exits that a relay knows', () => {
     expect(new Map((await load()).exits)).toEqual(new Map([['home', [a, c]]]));
   });
 
-  it('are written at most once a second, and all of them in the end', async () => {
+  it('KnownExits writes at most once a second, and everything in the end', async () => {
     const { load, file } = await setUp();
     const known = await load();
     known.set('home', [key()]);
@@ -47,7 +47,7 @@ describe('the exits that a relay knows', () => {
     expect(new Map((await load()).exits)).toEqual(new Map(known.exits));
   });
 
-  it('have at most 50,000 keys, so that the file can be read again', async () => {
+  it('KnownExits keeps at most 50,000 keys, so that the file can be read again', async () => {
     const { load } = await setUp();
     const known = await load();
     const keys = Array.from({ length: 10_000 }, () => 'A'.repeat(43));
@@ -57,7 +57,7 @@ describe('the exits that a relay knows', () => {
   });
 
   it.each(['', '{', 'null', '[]7', '{"home":7}', '{"home":["x"]}', '{"a b":[]}', '{"home":[7]}'])(
-    'count as none where the file says %j, which is told',
+    'KnownExits logs a damaged file (%j), and treats it as empty',
     async (text) => {
       const { load, file, warnings } = await setUp();
       await writeFile(file, text);
@@ -66,7 +66,7 @@ describe('the exits that a relay knows', () => {
     },
   );
 
-  it('are kept in memory where they cannot be written, which is told', async () => {
+  it('KnownExits keeps in memory what it cannot write, and logs that', async () => {
     const { load, file, warnings } = await setUp();
     const known = await load();
     await mkdir(join(file, 'in-the-way'), { recursive: true });

@@ -23,8 +23,8 @@ async function setUp() {
 
 const keyOf = (identity: Identity | undefined): string => (identity ? formatPublicIdentity(identity.public) : '');
 
-describe('keys that were rotated', () => {
-  it('are replaced, and remembered with those who knew them, for 30 days', async () => {
+describe('rotateKeys', () => {
+  it('rotateKeys replaces the keys, and keeps the old ones with their peers for 30 days', async () => {
     const { state, identity, file } = await setUp();
     const announced = Buffer.from(alice.key.gate).toString('base64url');
     await writeFile(join(state.path, 'exits.json'), JSON.stringify({ home: [announced] }));
@@ -42,7 +42,7 @@ describe('keys that were rotated', () => {
     expect((await stat(file)).mode & 0o777).toBe(0o600);
   });
 
-  it('are the last four at most, the newest first, and none with forget', async () => {
+  it('rotateKeys keeps at most four old keys, the newest first, and none with `forget`', async () => {
     const { state } = await setUp();
     const rotated: string[] = [];
     for (let i = 0; i < 5; i++) {
@@ -55,7 +55,7 @@ describe('keys that were rotated', () => {
     expect(await readRetiredKeys(state, NOW)).toEqual([]);
   });
 
-  it('that cannot be read are none: they are good for an explanation only', async () => {
+  it('readRetiredKeys treats a damaged file as empty', async () => {
     const { state, file } = await setUp();
     await rotateKeys(state, [alice], { now: NOW, forget: false });
     const good = await readFile(file, 'utf8');
@@ -72,14 +72,14 @@ describe('keys that were rotated', () => {
     }
   });
 
-  it('must be there to be rotated', async () => {
+  it('rotateKeys rejects a directory without keys', async () => {
     const state = await openStateDir(join(await tempDir(), 'state'));
     expect(await faultOfPromise(rotateKeys(state, [], { now: NOW, forget: false }))).toBe('state-unusable');
   });
 });
 
-describe('the watch over an identity', () => {
-  it('tells of another one, and of no mere touch, nor of a file that is damaged', async () => {
+describe('watchIdentity', () => {
+  it('watchIdentity reports another identity, and neither a touched nor a damaged file', async () => {
     const { state, identity } = await setUp();
     const file = join(state.path, 'identity.key');
     const text = await readFile(file, 'utf8');

@@ -15,8 +15,8 @@ async function newState(): Promise<StateDir> {
 
 const markOf = (state: StateDir): Promise<string> => readFile(state.pathOf('.running'), 'utf8');
 
-describe('the mark of a process that runs with a state directory', () => {
-  it('keeps a second one out, which is told the number of the first, until it is taken back', async () => {
+describe('markRunning', () => {
+  it('markRunning rejects a second process with the id of the first, until the mark is removed', async () => {
     const state = await newState();
     const unmark = await markRunning(state);
     const error = await markRunning(state).catch((reason: unknown) => reason);
@@ -27,7 +27,7 @@ describe('the mark of a process that runs with a state directory', () => {
     await (await markRunning(state))();
   });
 
-  it('is worth nothing once its process is gone, however it went', async () => {
+  it('markRunning ignores the mark of a process that has ended, however it ended', async () => {
     const state = await newState();
     const child = spawn('sleep', ['60']);
     onTestFinished(() => void child.kill('SIGKILL'));
@@ -43,7 +43,7 @@ describe('the mark of a process that runs with a state directory', () => {
     await (await markRunning(state))();
   });
 
-  it('is worth nothing where its number is another’s now: after a reboot, on another host, or by chance', async () => {
+  it('markRunning ignores a mark whose process id is reused: after a reboot, on another host, or by chance', async () => {
     const state = await newState();
     const unmark = await markRunning(state);
     const [pid = '', host = '', boot = '', started = ''] = (await markOf(state)).trim().split(' ');
@@ -62,7 +62,7 @@ describe('the mark of a process that runs with a state directory', () => {
     }
   });
 
-  it('of another is not taken away', async () => {
+  it('markRunning does not remove the mark of another process', async () => {
     const state = await newState();
     const unmark = await markRunning(state);
     await writeFile(state.pathOf('.running'), 'another\n');

@@ -20,8 +20,8 @@ async function newState() {
   return await openStateDir(join(await tempDir(), 'state'));
 }
 
-describe('a command that only looks', () => {
-  it('does not make a state directory of a mistyped path', async () => {
+describe('openExistingStateDir', () => {
+  it('openExistingStateDir does not create a directory for a mistyped path', async () => {
     const path = join(await tempDir(), 'typo');
     await expect(openExistingStateDir(path)).rejects.toMatchObject({ fault: 'state-unusable' });
     await expect(stat(path)).rejects.toMatchObject({ code: 'ENOENT' });
@@ -30,37 +30,40 @@ describe('a command that only looks', () => {
   });
 });
 
-describe('the default state directory', () => {
+describe('defaultStateDir', () => {
   it.each([
     [{ XDG_STATE_HOME: '/var/state' }, '/var/state/wstun/relay'],
     [{ XDG_STATE_HOME: 'relative' }, join(homedir(), '.local/state/wstun/relay')],
     [{ XDG_STATE_HOME: '' }, join(homedir(), '.local/state/wstun/relay')],
     [{}, join(homedir(), '.local/state/wstun/relay')],
-  ])('with %j is %s', (env, path) => {
+  ])('defaultStateDir with %j is %s', (env, path) => {
     expect(defaultStateDir('relay', env)).toBe(path);
   });
 });
 
-describe('the state directory', () => {
-  it.each([0o000, 0o022, 0o777])('and its files are for their owner alone, whatever the umask (%i)', async (mask) => {
-    const base = await tempDir();
-    const before = process.umask(mask);
-    try {
-      const path = join(base, 'one', 'two', 'three');
-      const state = await openStateDir(path);
-      await loadOrCreateIdentity(state);
-      await saveRelayUrl(state, 'wss://relay', 'given');
-      expect(await modeOf(path)).toBe('700');
-      for (const name of ['identity.key', 'relay.toml'])
-        expect([name, await modeOf(join(path, name))]).toEqual([name, '600']);
-      expect((await readdir(path)).sort()).toEqual(['identity.key', 'relay.toml']);
-    } finally {
-      process.umask(before);
-    }
-  });
+describe('StateDir', () => {
+  it.each([0o000, 0o022, 0o777])(
+    'the state directory and its files are only for their owner, whatever the umask (%i)',
+    async (mask) => {
+      const base = await tempDir();
+      const before = process.umask(mask);
+      try {
+        const path = join(base, 'one', 'two', 'three');
+        const state = await openStateDir(path);
+        await loadOrCreateIdentity(state);
+        await saveRelayUrl(state, 'wss://relay', 'given');
+        expect(await modeOf(path)).toBe('700');
+        for (const name of ['identity.key', 'relay.toml'])
+          expect([name, await modeOf(join(path, name))]).toEqual([name, '600']);
+        expect((await readdir(path)).sort()).toEqual(['identity.key', 'relay.toml']);
+      } finally {
+        process.umask(before);
+      }
+    },
+  );
 
   it.each([0o750, 0o705, 0o777, 0o701, 0o720])(
-    'open to others (%i) is refused with the command that mends it',
+    'a state directory that is open to others (%i) is rejected with the command that fixes it',
     async (mode) => {
       const path = await tempDir();
       await chmod(path, mode);
@@ -72,7 +75,7 @@ describe('the state directory', () => {
     },
   );
 
-  it('that is a file, or lies below one, is refused by that reason', async () => {
+  it('a state directory that is a file, or is below a file, is rejected with the reason', async () => {
     const base = await tempDir();
     await writeFile(join(base, 'file'), '');
     await expect(openStateDir(join(base, 'file'))).rejects.toThrow(/not a directory/);
@@ -81,14 +84,14 @@ describe('the state directory', () => {
     expect(await faultOfPromise(openStateDir(join(base, 'x'.repeat(300))))).toBe('state-unusable');
   });
 
-  it('that cannot be written to is refused by that reason', async () => {
+  it('a state directory that cannot be written to is rejected with the reason', async () => {
     // Root may write anywhere but here.
     const path = isRoot ? '/proc/wstun' : join(await tempDir(), 'locked', 'state');
     if (!isRoot) await mkdir(join(path, '..'), { mode: 0o500 });
     expect(await faultOfPromise(openStateDir(path))).toBe('state-unusable');
   });
 
-  it('may be reached by a symbolic link', async () => {
+  it('a state directory may be a symbolic link', async () => {
     const base = await tempDir();
     await mkdir(join(base, 'real'), { mode: 0o700 });
     await symlink(join(base, 'real'), join(base, 'link'));
@@ -96,7 +99,7 @@ describe('the state directory', () => {
     expect(await readdir(join(base, 'real'))).toEqual(['identity.key']);
   });
 
-  it('refuses to read what is no file, or far too large', async () => {
+  it('StateDir rejects reading a directory, or a file that is too large', async () => {
     const state = await newState();
     await mkdir(state.pathOf('identity.key'), { mode: 0o700 });
     expect(await faultOfPromise(state.read('identity.key', { secret: true }))).toBe('state-unusable');
@@ -104,14 +107,14 @@ describe('the state directory', () => {
     await expect(state.read('big', { secret: false })).rejects.toThrow(/larger than 4 MiB/);
   });
 
-  it('leaves the old file and no litter when a write fails', async () => {
+  it('StateDir keeps the old file and no temporary file when a write fails', async () => {
     const state = await newState();
     await mkdir(join(state.pathOf('access.toml'), 'in-the-way'), { recursive: true });
     expect(await faultOfPromise(state.write('access.toml', 'x'))).toBe('state-unusable');
     expect(await readdir(state.path)).toEqual(['access.toml']);
   });
 
-  it('belongs to its owner still after root has written', async () => {
+  it('files in a state directory belong to its owner after root has written them', async () => {
     if (!isRoot) throw new Error('this test gives a directory to another user, for which it must run as root');
     const state = await newState();
     const { chown } = await import('node:fs/promises');
@@ -122,8 +125,8 @@ describe('the state directory', () => {
   });
 });
 
-describe('the identity', () => {
-  it('is made once and then stays', async () => {
+describe('loadOrCreateIdentity', () => {
+  it('the identity is created once and then stays', async () => {
     const state = await newState();
     const first = await loadOrCreateIdentity(state);
     const second = await loadOrCreateIdentity(await openStateDir(state.path));
@@ -131,21 +134,21 @@ describe('the identity', () => {
     expect(second.identity.exposeSecret()).toEqual(first.identity.exposeSecret());
   });
 
-  it('is one and the same for all who start at once', async () => {
+  it('the identity is the same for all processes that start at once', async () => {
     const state = await newState();
     const all = await Promise.all(Array.from({ length: 8 }, () => loadOrCreateIdentity(state)));
     expect(new Set(all.map(({ identity }) => formatIdentitySecret(identity))).size).toBe(1);
     expect(all.filter(({ created }) => created)).toHaveLength(1);
   });
 
-  it('open to others is refused with the command that mends it', async () => {
+  it('an identity file that is open to others is rejected with the command that fixes it', async () => {
     const state = await newState();
     await loadOrCreateIdentity(state);
     await chmod(state.pathOf('identity.key'), 0o640);
     await expect(loadOrCreateIdentity(state)).rejects.toThrow(`chmod 600 ${state.pathOf('identity.key')}`);
   });
 
-  it('damaged in any way is never replaced by a new one, and never shown', async () => {
+  it('a damaged identity is never replaced by a new one, and never shown', async () => {
     const state = await newState();
     await loadOrCreateIdentity(state);
     const path = state.pathOf('identity.key');
@@ -174,7 +177,7 @@ describe('the identity', () => {
 });
 
 describe('the remembered URL', () => {
-  it('comes back in its one form, and is written only when it changes', async () => {
+  it('the remembered URL is normalised, and is written only when it changes', async () => {
     const state = await newState();
     expect(await readRelayUrl(state)).toBeUndefined();
     await saveRelayUrl(state, 'https://relay.example.com/x/', 'given');
@@ -184,7 +187,7 @@ describe('the remembered URL', () => {
     expect(await state.signature('relay.toml')).toBe(before);
   });
 
-  it('says whether it was given or guessed, in a form that versions before it read; theirs does not', async () => {
+  it('the remembered URL has its source, in a form that earlier versions can read', async () => {
     const state = await newState();
     await saveRelayUrl(state, 'wss://relay', 'guessed');
     expect(await readRelayUrl(state)).toEqual({ url: 'wss://relay', source: 'guessed' });
@@ -194,7 +197,7 @@ describe('the remembered URL', () => {
   });
 
   it.each(['url = 1', 'url = "ftp://x"', 'uri = "wss://x"', 'url = "wss://x"\nx = 1', '[', ''])(
-    'written as %j is refused',
+    'a remembered URL that is written as %j is rejected',
     async (text) => {
       const state = await newState();
       await writeFile(state.pathOf('relay.toml'), text);
@@ -202,15 +205,15 @@ describe('the remembered URL', () => {
     },
   );
 
-  it('cannot be one that is none', async () => {
+  it('an invalid URL cannot be remembered', async () => {
     expect(await faultOfPromise(saveRelayUrl(await newState(), 'relay', 'given'))).toBe('bad-url');
   });
 });
 
-describe('the lock', () => {
+describe('the lock of a state directory', () => {
   const DEAD_PID = 2 ** 22 + 1; // above the kernel's highest
 
-  it('lets one in at a time', async () => {
+  it('the lock admits one at a time', async () => {
     const state = await newState();
     let inside = 0;
     let most = 0;
@@ -227,13 +230,13 @@ describe('the lock', () => {
     expect(await readdir(state.path)).toEqual([]);
   });
 
-  it('is free again after its work has failed', async () => {
+  it('the lock is free again after its work has failed', async () => {
     const state = await newState();
     await expect(state.locked(() => Promise.reject(new Error('work')))).rejects.toThrow('work');
     expect(await state.locked(async () => 'next')).toBe('next');
   });
 
-  it('of a process that died here is broken at once, also by several at a time', async () => {
+  it('the lock of a process that died on this host is removed at once, also by several at a time', async () => {
     const state = await newState();
     await writeFile(state.pathOf('.lock'), `${DEAD_PID} ${hostname()} abc`);
     let inside = 0;
@@ -253,7 +256,7 @@ describe('the lock', () => {
     expect(await readdir(state.path)).toEqual([]);
   });
 
-  it('of a process that died here and had the number of this one, as in a container that is restarted, is broken at once', async () => {
+  it('the lock of a dead process with the id of this one, as in a restarted container, is removed at once', async () => {
     const state = await newState();
     await writeFile(state.pathOf('.lock'), `${process.pid} ${hostname()} abc`);
     const start = performance.now();
@@ -261,7 +264,7 @@ describe('the lock', () => {
     expect(performance.now() - start).toBeLessThan(5000);
   });
 
-  it('of a process elsewhere, or half written, is broken when it is old', async () => {
+  it('the lock of a process elsewhere, or without a token, is removed when it is old', async () => {
     const state = await newState();
     for (const token of ['1 another-host abc', '']) {
       await writeFile(state.pathOf('.lock'), token);

@@ -19,7 +19,7 @@ it.each([
   ['-1mbit', undefined],
   ['20mbit/h', undefined],
   ['20  mbit', undefined],
-])('the rate %s is %s bits a second', (text, bits) => {
+])('readUnits reads the rate %s as %s bits a second', (text, bits) => {
   expect(readUnits(text, RATE_UNITS)).toBe(bits);
 });
 
@@ -34,11 +34,11 @@ it.each([
   ['10', undefined],
   ['10gbit', undefined],
   ['10GB/s', undefined],
-])('the quota %s is %s bytes', (text, bytes) => {
+])('readUnits reads the quota %s as %s bytes', (text, bytes) => {
   expect(readUnits(text, BYTE_UNITS)).toBe(bytes);
 });
 
-it('what was read is written in its one form', () => {
+it('writeUnits writes a value in its largest unit', () => {
   expect(writeUnits(readUnits('20Mbit/s', RATE_UNITS) ?? 0, RATE_UNITS)).toBe('20mbit');
   expect(writeUnits(readUnits('10g', BYTE_UNITS) ?? 0, BYTE_UNITS)).toBe('10GB');
 });
