@@ -57,7 +57,7 @@ describe('a laptop without a network', () => {
     expect(first).toContain(`http://${home.address}:8808/#`);
     const phone = await Phone.start();
     const page = await phone.open(first);
-    await page.until('carrying');
+    await page.until('active');
     await client.event('ready');
 
     const bytes = 32 * MIB;
@@ -78,7 +78,7 @@ describe('a laptop without a network', () => {
       ...{ host: hotspot.address, port: 8808, again: false },
     });
     await page.until('gone');
-    await (await phone.open(second)).until('carrying');
+    await (await phone.open(second)).until('active');
     await client.event('resumed', 20_000);
     expect(await fetched).toMatchObject({ code: 0, stderr: '' });
     expect(sha256(await readFile(join(cwd, 'got')))).toBe(sha256(payload(bytes, 2)));
@@ -112,7 +112,7 @@ describe('a laptop with a network', () => {
     const cable = await laptop.join('eth', 0);
     const client = await startTethered(laptop);
     const page = await (await Phone.start()).open(await nextCode(client));
-    await page.until('carrying');
+    await page.until('active');
     await client.event('ready');
 
     const wifi = await laptop.join('wlan', 1);
@@ -123,7 +123,7 @@ describe('a laptop with a network', () => {
     expect(await page.text('headline')).toBe('Connected');
     expect(count(client, 'tether-lost')).toBe(0);
     await page.reload();
-    await page.until('carrying');
+    await page.until('active');
     expect([count(client, 'tether-code'), count(client, 'tether-address')]).toEqual([2, 1]);
     await cable.leave();
     await page.until('gone');

@@ -36,7 +36,7 @@ describe('a direct way that carries the upgrade alone', () => {
     const since = performance.now();
     const { listen } = await client.event('ready');
     expect(performance.now() - since).toBeLessThan(5_000);
-    await page.until('carrying');
+    await page.until('active');
     expect(middlebox.upgrades.length).toBeGreaterThan(0);
 
     middlebox.allow(ALL);
@@ -47,7 +47,7 @@ describe('a direct way that carries the upgrade alone', () => {
     const got = receive(await connectThrough('SOCKS5', proxy, source)).finally(() => {
       isOver = true;
     });
-    await page.until('resting', MOVES_WITHIN_MS);
+    await page.until('idle', MOVES_WITHIN_MS);
     expect(isOver).toBe(false);
     expect(middlebox.upgrades.at(-1)).toEqual({ allowance: ALL, givenUpAfter: undefined });
     expect(await got).toEqual({ bytes: TRANSFER_BYTES, hash: await sent[0] });

@@ -63,7 +63,7 @@ async function twoFailures(client: WstunProcess): Promise<WstunEvent[]> {
 
 /** The page was asked no sooner than the client had said. */
 function expectWaited({ links: [one, two] }: CarryingPage, [first]: readonly WstunEvent[]): void {
-  expect(Number(two?.askedAt) - Number(one?.askedAt)).toBeGreaterThan(Number(first?.waitMs) - EARLY_MS);
+  expect(Number(two?.requestedAt) - Number(one?.requestedAt)).toBeGreaterThan(Number(first?.waitMs) - EARLY_MS);
 }
 
 /** In at the attempt of which it spoke last, now that there is room. Its proxy. */
@@ -89,7 +89,7 @@ describe('a relay that is short of memory', () => {
     await expectMoving(bob.socket);
     await shiftBallast(relay.process);
     await expectMoving(await connectThrough('SOCKS5', await untilIn(client), target));
-    await page.until('carrying');
+    await page.until('active');
     await expectMoving(bob.socket);
     expect(client.events.filter(({ event }) => event === 'tether-lost')).toEqual([]);
   });
@@ -102,7 +102,7 @@ describe('a relay that is short of memory', () => {
     const socket = await connectThrough('SOCKS5', port, await tcpServer(echo));
     await shiftBallast(relay.process);
     await expectMoving(socket);
-    page.links[0]?.far.terminate();
+    page.links[0]?.upstream.terminate();
     await client.event('resumed');
     await expectMoving(socket);
   });

@@ -92,7 +92,7 @@ describe('connections survive', () => {
     for (let i = 0; i < RELOADS; i++) {
       await delay(5_000);
       await tethered.page.reload();
-      await tethered.page.until('carrying');
+      await tethered.page.until('active');
       expect(await untilBeat(pulse)).toBeLessThan(BACK_WITHIN_MS);
     }
     await transferred;
@@ -108,7 +108,7 @@ describe('connections survive', () => {
     const code = await nextCode(tethered.client);
     await delay(5_000);
     const page = await tethered.phone.open(code);
-    await page.until('carrying');
+    await page.until('active');
     expect(await untilBeat(pulse)).toBeLessThan(BACK_WITHIN_MS);
     await transferred;
   });
@@ -156,13 +156,13 @@ describe('connections survive', () => {
     tethered.client.type('\n');
     const other = await Phone.start();
     const page = await other.open(await nextCode(tethered.client));
-    await page.until('carrying');
+    await page.until('active');
     const pulse = beat(await connectThrough('SOCKS5', tethered.port, await tcpServer(echo)));
     const transferred = transfer(tethered, 24 * MIB);
     await untilBeat(pulse);
     await page.close();
     const since = performance.now();
-    await tethered.page.until('carrying');
+    await tethered.page.until('active');
     await untilBeat(pulse);
     expect(performance.now() - since).toBeLessThan(2_000);
     await transferred;

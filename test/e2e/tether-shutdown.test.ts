@@ -50,7 +50,7 @@ describe('SIGTERM at a client that a page carries', () => {
     expect(await refuses(tetherPort(tethered))).toBe(true);
     await until(() => page.controlEnd !== undefined);
     expect(page.controlEnd).toBe(GOING_AWAY);
-    expect(page.links.map(({ nearEnd }) => nearEnd)).toEqual([NORMAL]);
+    expect(page.links.map(({ localClose }) => localClose)).toEqual([NORMAL]);
     await until(() => /session ended|lost its link/.test(relay.process.stderr));
     expect(relay.process.stderr).toContain('"fault":"session-closed"');
   });
@@ -110,8 +110,8 @@ describe('SIGTERM at the relay to which a page carries', () => {
     const since = performance.now();
     expect(await relay.process.exited).toBe(0);
     expect(performance.now() - since).toBeLessThan(AT_ONCE_MS);
-    await until(() => page.links[0]?.farEnd !== undefined);
-    expect(page.links[0]).toMatchObject({ farEnd: NORMAL, nearEnd: NORMAL });
+    await until(() => page.links[0]?.upstreamClose !== undefined);
+    expect(page.links[0]).toMatchObject({ upstreamClose: NORMAL, localClose: NORMAL });
     expect(page.controlEnd).toBeUndefined();
     await startRelay({ state: relay.state, port: relay.port });
     await expectMoving(await connectThrough('SOCKS5', port, target));

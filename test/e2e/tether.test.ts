@@ -62,7 +62,7 @@ describe('the page', () => {
     await startRelay({ state: relay.state, port: relay.port });
     const since = performance.now();
     await client.event('ready');
-    await page.until('carrying');
+    await page.until('active');
     expect(performance.now() - since).toBeLessThan(3_000);
   });
 
@@ -133,7 +133,7 @@ describe('through a phone', () => {
       const socket = await connectThrough('SOCKS5', port, target);
       await page.reload();
       await client.event('resumed');
-      await page.until('carrying');
+      await page.until('active');
       const { sent, received } = await exchange(socket, MIB, i);
       expect(received.hash).toBe(sent);
     }
@@ -151,12 +151,12 @@ describe('through a phone', () => {
     const target = await tcpServer(echo);
     client.type('\n');
     const second = await phone.open(await nextCode(client));
-    await second.until('carrying');
-    await page.until('spare');
+    await second.until('active');
+    await page.until('standby');
     const socket = await connectThrough('SOCKS5', port, target);
     const since = performance.now();
     await second.close();
-    await page.until('carrying');
+    await page.until('active');
     expect(performance.now() - since).toBeLessThan(2_000);
     const { sent, received } = await exchange(socket, MIB, 1);
     expect(received.hash).toBe(sent);
@@ -219,7 +219,7 @@ describe('a page that records all it carries', () => {
   });
 });
 
-/** Holds the page's near legs back: they open when `letThrough` is called. Counts what comes by far legs. */
+/** Delays the page's local connections until `letThrough` is called. Counts messages of upstream connections. */
 const SLOW_NEAR_LEG = `(() => {
   const gate = new Promise((resolve) => (window.letThrough = resolve));
   window.far = { messages: 0, closed: false };
@@ -302,7 +302,7 @@ describe('over http on a local network', () => {
     const { server, code } = await startLaptop('laptop.wstun-e2e.net');
     const phone = await Phone.start({ args: ['--host-resolver-rules=MAP *.wstun-e2e.net 127.0.0.1'] });
     const page = await phone.open(code());
-    await page.until('resting');
+    await page.until('idle');
     expect(server.pages).toBe(1);
     expect(await page.evaluate('[isSecureContext, "wakeLock" in navigator, typeof crypto.subtle]')).toEqual([
       false,
@@ -361,7 +361,7 @@ describe('wstun client --tether', () => {
     const code = await nextCode(client);
     await client.event('ready');
     const page = await (await Phone.start()).open(code);
-    await page.until('resting');
+    await page.until('idle');
   });
 
   it('says that the relay cannot be reached while there is no phone, and is back soon after it', {
@@ -400,7 +400,7 @@ describe('wstun client --tether', () => {
     const since = performance.now();
     await client.event('ready');
     expect(performance.now() - since).toBeLessThan(2_000);
-    await page.until('carrying');
+    await page.until('active');
   });
 
   it('shows a code that can be scanned, and its address, to a person', async () => {

@@ -77,7 +77,7 @@ async function echoTimes(socket: Socket, count: number): Promise<number[]> {
   return times.sort((a, b) => a - b);
 }
 
-describe('a far leg of 1 Mbit/s, 20 ms each way', () => {
+describe('an upstream connection of 1 Mbit/s, 20 ms each way', () => {
   it.each(['uploads', 'downloads'] as const)('lets a keystroke pass four %s', { timeout: LIMIT_MS }, async (bulk) => {
     const { port } = await startTethered({
       relayUrl: async ({ port }) => {

@@ -10,24 +10,22 @@ import { atEnd } from './scope.ts';
 const NORMAL = 1000;
 const LOST = 4001;
 
-/** What became of one request for a link. */
+/** The outcome of one request for a link. */
 export interface CarriedLink {
   /** When the laptop asked for it. */
-  readonly askedAt: number;
-  readonly far: WebSocket;
-  near: WebSocket | undefined;
-  /** The status with which the relay refused the far leg. */
+  readonly requestedAt: number;
+  readonly upstream: WebSocket;
+  local: WebSocket | undefined;
+  /** The status with which the relay refused the upstream connection. */
   refused: number | undefined;
-  /**
-   * With which code each leg was ended by its other end; undefined while it stands, and for a leg that this page ended.
-   */
-  farEnd: number | undefined;
-  nearEnd: number | undefined;
+  /** The close code of each connection that its other end closed; undefined otherwise. */
+  upstreamClose: number | undefined;
+  localClose: number | undefined;
 }
 
 export class CarryingPage {
   readonly links: CarriedLink[] = [];
-  /** With which code the laptop ended the control link; undefined while it stands. */
+  /** The close code of the control link that the laptop closed; undefined while it is open. */
   controlEnd: number | undefined;
   private readonly page: FakePage;
 
@@ -46,67 +44,67 @@ export class CarryingPage {
     page.onOpen = (open) => this.open(open);
     page.socket.on('close', (code) => {
       this.controlEnd = code;
-      for (const { far, near } of this.links) for (const leg of [far, near]) leg?.close(LOST);
+      for (const { upstream, local } of this.links) for (const socket of [upstream, local]) socket?.close(LOST);
     });
   }
 
-  /** Neither reads nor answers any more, as a phone whose page was stopped: its WebSockets stand. */
+  /** Stops reading and answering, like a phone whose page was stopped: its WebSockets stay open. */
   freeze(): void {
-    for (const socket of [this.page.socket, ...this.links.flatMap(({ near }) => near ?? [])]) socket.pause();
+    for (const socket of [this.page.socket, ...this.links.flatMap(({ local }) => local ?? [])]) socket.pause();
   }
 
   private open({ link: token, url }: OpenRequest): void {
-    const far = new WebSocket(url, { perMessageDeflate: false });
-    atEnd(() => far.terminate());
+    const upstream = new WebSocket(url, { perMessageDeflate: false });
+    atEnd(() => upstream.terminate());
     const link: CarriedLink = {
-      askedAt: performance.now(),
-      far,
-      near: undefined,
+      requestedAt: performance.now(),
+      upstream,
+      local: undefined,
       refused: undefined,
-      farEnd: undefined,
-      nearEnd: undefined,
+      upstreamClose: undefined,
+      localClose: undefined,
     };
     this.links.push(link);
     const early: Buffer[] = [];
-    far.on('message', (data: Buffer) =>
-      link.near?.readyState === WebSocket.OPEN ? link.near.send(data) : early.push(data),
+    upstream.on('message', (data: Buffer) =>
+      link.local?.readyState === WebSocket.OPEN ? link.local.send(data) : early.push(data),
     );
-    far.once('open', () => this.openNear(link, token, early));
-    far.once('unexpected-response', (_request, response) => {
+    upstream.once('open', () => this.openLocal(link, token, early));
+    upstream.once('unexpected-response', (_request, response) => {
       link.refused = response.statusCode;
-      far.terminate();
+      upstream.terminate();
     });
-    far.on('error', () => {
-      if (link.near === undefined)
+    upstream.on('error', () => {
+      if (link.local === undefined)
         this.page.send({
           type: 'failed',
           link: token,
           reason: link.refused === undefined ? 'unreachable' : 'refused',
         });
     });
-    far.once('close', (code) => {
-      link.farEnd = code;
-      if (link.near?.readyState === WebSocket.OPEN) link.near.close(code === NORMAL ? NORMAL : LOST);
+    upstream.once('close', (code) => {
+      link.upstreamClose = code;
+      if (link.local?.readyState === WebSocket.OPEN) link.local.close(code === NORMAL ? NORMAL : LOST);
     });
   }
 
-  private openNear(link: CarriedLink, token: string, early: readonly Buffer[]): void {
-    const near = openSocket(this.page.host, `/link/${token}`);
-    link.near = near;
+  private openLocal(link: CarriedLink, token: string, early: readonly Buffer[]): void {
+    const local = openSocket(this.page.host, `/link/${token}`);
+    link.local = local;
     let carried = 0;
-    near.once('open', () => {
-      for (const data of early) near.send(data);
-      if (link.farEnd !== undefined) near.close(link.farEnd === NORMAL ? NORMAL : LOST);
+    local.once('open', () => {
+      for (const data of early) local.send(data);
+      if (link.upstreamClose !== undefined) local.close(link.upstreamClose === NORMAL ? NORMAL : LOST);
     });
-    near.on('message', (data: Buffer) =>
-      link.far.send(data, () => {
+    local.on('message', (data: Buffer) =>
+      link.upstream.send(data, () => {
         carried += data.length;
-        if (near.readyState === WebSocket.OPEN) near.send(String(carried));
+        if (local.readyState === WebSocket.OPEN) local.send(String(carried));
       }),
     );
-    near.once('close', (code) => {
-      link.nearEnd = code;
-      link.far.close(code === NORMAL ? NORMAL : LOST);
+    local.once('close', (code) => {
+      link.localClose = code;
+      link.upstream.close(code === NORMAL ? NORMAL : LOST);
     });
   }
 }

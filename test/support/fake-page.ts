@@ -167,11 +167,11 @@ export class FakePage {
     await answer;
   }
 
-  /** The near leg of a link, open. */
-  async bring(link: string): Promise<WebSocket> {
-    const near = openSocket(this.host, `/link/${link}`);
-    await once(near, 'open');
-    return near;
+  /** Opens the local connection of a link. */
+  async openLocal(link: string): Promise<WebSocket> {
+    const local = openSocket(this.host, `/link/${link}`);
+    await once(local, 'open');
+    return local;
   }
 
   duty(): string | undefined {

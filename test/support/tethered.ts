@@ -36,7 +36,7 @@ export async function startTethered(options: TetheredOptions = {}): Promise<Teth
   const phone = await Phone.start(options.phone);
   const page = await phone.open(await nextCode(client), options.script);
   const port = await proxyPort(client);
-  await page.until('carrying');
+  await page.until('active');
   expect(page.complaints()).toEqual([]);
   return { relay, client, port, phone, page };
 }

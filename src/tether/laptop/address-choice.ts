@@ -1,23 +1,22 @@
 /**
- * At which of its addresses a laptop serves the page, as they come and go. Pure, with time passed in.
+ * Chooses the address at which a laptop serves the page, as addresses come and go. Pure, with time passed in.
  *
- * An address is kept while it exists and no better one is there: a phone that paired finds the page at no other. And it
- * is given up with care, as each move shows a new code: what is missing may be back in a moment, and what flaps is
- * followed ever more slowly.
+ * An address is kept while it exists and there is no better one: a paired phone finds the page at no other. Each move
+ * shows a new code, so it waits: a missing address may return in a moment, and each recent move doubles the wait.
  *
- * Order of calls: `begin` once; then at each look at the machine `handleLook` and, as long as that is due, `pollStep`,
- * whose step is answered by `handleServed` or `handleRefused` before the next look.
+ * Order of calls: `begin` once. Then `handleLook` each time the addresses are read, and `pollStep` when it is due;
+ * `handleServed` or `handleRefused` answers its step before the next look.
  */
 import type { LanAddress } from './lan-address.ts';
-import { ADDRESS_GONE_MS, ADDRESS_MOVES_MS, ADDRESS_SETTLE_MS, MAX_ADDRESS_SETTLE_MS } from './tether-limits.ts';
+import { ADDRESS_GONE_MS, ADDRESS_SETTLE_MS, MAX_ADDRESS_SETTLE_MS, RECENT_MOVE_MS } from './tether-limits.ts';
 
 export interface AddressStep {
-  /** To be served at from now on; undefined: there is none. */
+  /** The address to serve from now on; undefined: there is none. */
   readonly address: string | undefined;
 }
 
 interface PendingStep extends AddressStep {
-  /** Infinity: refused, until the next look. */
+  /** Infinity: it failed; due again at the next look. */
   readonly due: number;
 }
 
@@ -25,20 +24,20 @@ interface PendingStep extends AddressStep {
 export class AddressChoice {
   private chosen: string | undefined;
   private pending: PendingStep | undefined;
-  /** All addresses of the last look at which the current one was there. */
-  private beside: ReadonlySet<string> = new Set();
-  private isThere = false;
-  /** When it moved, of late. */
+  /** All addresses of the last look at which the current one existed. */
+  private alternatives: ReadonlySet<string> = new Set();
+  private exists = false;
+  /** Times of recent moves. */
   private moves: readonly number[] = [];
 
   get current(): string | undefined {
     return this.chosen;
   }
 
-  /** At the start nobody has seen a code yet: the likeliest, at once. @param found the likeliest first */
+  /** Chooses the most likely address at once: nobody has seen a code yet. @param found the most likely first */
   begin(found: readonly LanAddress[]): string | undefined {
     this.chosen = found[0]?.address;
-    this.note(found);
+    this.noteFound(found);
     return this.chosen;
   }
 
@@ -49,15 +48,15 @@ export class AddressChoice {
     else if (before === undefined || before.address !== address)
       this.pending = { address, due: now + this.waitFor(address, now) };
     else if (before.due === Number.POSITIVE_INFINITY) this.pending = { address, due: now };
-    this.note(found);
+    this.noteFound(found);
   }
 
-  /** Somebody waits for it: what is about to be done is due. */
-  hurry(now: number): void {
+  /** A person is waiting: a pending step is due now. */
+  skipWait(now: number): void {
     if (this.pending !== undefined) this.pending = { ...this.pending, due: Math.min(now, this.pending.due) };
   }
 
-  /** When `pollStep` has something, if nothing else happens. */
+  /** When `pollStep` returns something, if nothing else happens. */
   pollTimeout(): number | undefined {
     return this.pending?.due === Number.POSITIVE_INFINITY ? undefined : this.pending?.due;
   }
@@ -70,16 +69,16 @@ export class AddressChoice {
   handleServed(address: string | undefined, now: number): void {
     this.chosen = address;
     this.pending = undefined;
-    if (address !== undefined) this.moves = [...this.movesOfLate(now), now];
+    if (address !== undefined) this.moves = [...this.recentMoves(now), now];
   }
 
-  /** The step cannot be taken now. */
+  /** The step has failed. */
   handleRefused(): void {
     if (this.pending !== undefined) this.pending = { ...this.pending, due: Number.POSITIVE_INFINITY };
-    if (!this.isThere) this.chosen = undefined;
+    if (!this.exists) this.chosen = undefined;
   }
 
-  /** The current one while it is there, unless another is really better. */
+  /** The current one while it exists, unless another has a better rank. */
   private bestOf(found: readonly LanAddress[]): string | undefined {
     const [best] = found;
     const current = found.find(({ address }) => address === this.chosen);
@@ -88,19 +87,18 @@ export class AddressChoice {
   }
 
   private waitFor(address: string | undefined, now: number): number {
-    const settleMs = Math.min(MAX_ADDRESS_SETTLE_MS, ADDRESS_SETTLE_MS * 2 ** this.movesOfLate(now).length);
-    // A new address says that this is another network. With one that was there all the time the current one may be
-    // back.
-    const mayBeBack = address === undefined || this.beside.has(address);
-    return this.chosen === undefined || !mayBeBack ? settleMs : Math.max(ADDRESS_GONE_MS, settleMs);
+    const settleMs = Math.min(MAX_ADDRESS_SETTLE_MS, ADDRESS_SETTLE_MS * 2 ** this.recentMoves(now).length);
+    // A new address means another network. If the other address is an old one, the current one may return.
+    const mayReturn = address === undefined || this.alternatives.has(address);
+    return this.chosen === undefined || !mayReturn ? settleMs : Math.max(ADDRESS_GONE_MS, settleMs);
   }
 
-  private movesOfLate(now: number): readonly number[] {
-    return this.moves.filter((at) => now - at < ADDRESS_MOVES_MS);
+  private recentMoves(now: number): readonly number[] {
+    return this.moves.filter((at) => now - at < RECENT_MOVE_MS);
   }
 
-  private note(found: readonly LanAddress[]): void {
-    this.isThere = found.some(({ address }) => address === this.chosen);
-    if (this.isThere) this.beside = new Set(found.map(({ address }) => address));
+  private noteFound(found: readonly LanAddress[]): void {
+    this.exists = found.some(({ address }) => address === this.chosen);
+    if (this.exists) this.alternatives = new Set(found.map(({ address }) => address));
   }
 }

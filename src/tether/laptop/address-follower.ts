@@ -1,25 +1,24 @@
 /**
- * Has a tether served where address-choice.ts says, and says what came of it. Does not watch the network: whoever does
- * calls `look` with each change. Of itself it looks only when a step is due, at what may have changed since.
+ * Serves a tether at the address that address-choice.ts chooses, and reports the outcome. Does not watch the network:
+ * its owner calls `look` at each change. Without a call it reads the addresses again only when a step is due.
  */
 import { type Clock, systemClock, type Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import { AddressChoice, type AddressStep } from './address-choice.ts';
 import type { LanAddress } from './lan-address.ts';
-import type { TetherPlace, TetherServer } from './tether-server.ts';
+import type { TetherPlace } from './served-addresses.ts';
+import type { TetherServer } from './tether-server.ts';
 
 export interface AddressFollowerOptions {
-  readonly server: Pick<TetherServer, 'address' | 'serve' | 'retain' | 'showCode'>;
+  readonly server: Pick<TetherServer, 'address' | 'serve' | 'setAddresses' | 'showCode'>;
   readonly port: number;
-  /** Where to listen, whatever addresses there are. Undefined: at the chosen one alone. */
+  /** Where to listen, whatever addresses there are. Undefined: only at the chosen one. */
   readonly host: string | undefined;
-  /** The likeliest first. A throw: not known. */
+  /** The most likely first. Throws if they are not known. */
   readonly addresses: () => readonly LanAddress[];
-  /** Nobody can come; also in answer to `showCode`. */
+  /** No phone can reach this machine; also in answer to `showCode`. */
   readonly onNoAddress: (why: 'no-lan-address' | 'interfaces-hidden') => void;
-  /**
-   * It cannot listen at the address that it should; tried again at the next look. Not called again for the same reason.
-   */
+  /** It cannot listen at the chosen address, and tries again at the next look. Called once for the same reason. */
   readonly onRefused: (error: WstunError) => void;
   /** Default: the system's. */
   readonly clock?: Clock;
@@ -30,13 +29,14 @@ export class AddressFollower {
   private readonly clock: Clock;
   private readonly choice = new AddressChoice();
   private served: TetherPlace | undefined;
-  /** That codes led to. */
+  /** Where codes led last. */
   private lastAddress: string | undefined;
   private timer: Timer | undefined;
-  /** Under way to another address. */
-  private isBusy = false;
+  /** A move to another address is under way. */
+  private isMoving = false;
+  /** Addresses may have changed during the move. */
   private mustLook = false;
-  /** At the last look. */
+  /** At the last look a sandbox hid the interfaces. */
   private isHidden = false;
   private lastRefusal: string | undefined;
   private closed = false;
@@ -50,7 +50,7 @@ export class AddressFollower {
   async start(): Promise<void> {
     const address = this.choice.begin(this.found() ?? []);
     await this.serve(address);
-    if (address === undefined) this.tellNone();
+    if (address === undefined) this.reportNoAddress();
   }
 
   /** Addresses may have changed. */
@@ -58,7 +58,7 @@ export class AddressFollower {
     this.lookNow(false);
   }
 
-  /** A person wants a code, or to know why there is none: nothing is waited for that may still settle. */
+  /** A person wants a code, or the reason why there is none. Does not wait for addresses to settle. */
   showCode(): void {
     this.lastRefusal = undefined;
     this.lookNow(true);
@@ -70,34 +70,34 @@ export class AddressFollower {
   }
 
   private lookNow(isAsked: boolean): void {
-    this.mustLook = this.isBusy;
-    if (this.closed || this.isBusy) return;
+    this.mustLook = this.isMoving;
+    if (this.closed || this.isMoving) return;
     this.clock.clearTimeout(this.timer);
     const now = this.clock.now();
     const found = this.found();
     if (found !== undefined) {
-      this.options.server.retain(new Set(found.map(({ address }) => address)));
+      this.options.server.setAddresses(new Set(found.map(({ address }) => address)));
       this.choice.handleLook(found, now);
     }
-    if (isAsked) this.choice.hurry(now);
+    if (isAsked) this.choice.skipWait(now);
     const step = this.choice.pollStep(now);
-    if (step !== undefined) return void this.take(step, isAsked);
+    if (step !== undefined) return void this.move(step, isAsked);
     if (isAsked) this.answer();
-    this.lookAt(this.choice.pollTimeout(), now);
+    this.scheduleLook(this.choice.pollTimeout(), now);
   }
 
   private answer(): void {
     const { server } = this.options;
-    if (server.address === undefined) this.tellNone();
+    if (server.address === undefined) this.reportNoAddress();
     else server.showCode();
   }
 
-  private tellNone(): void {
+  private reportNoAddress(): void {
     if (this.closed) return;
     this.options.onNoAddress(this.isHidden ? 'interfaces-hidden' : 'no-lan-address');
   }
 
-  /** Undefined where a sandbox hides them: no reason to move, nor to end. */
+  /** Undefined if a sandbox hides them: no reason to move, nor to end. */
   private found(): readonly LanAddress[] | undefined {
     this.isHidden = true;
     try {
@@ -109,35 +109,35 @@ export class AddressFollower {
     }
   }
 
-  private lookAt(due: number | undefined, now: number): void {
+  private scheduleLook(due: number | undefined, now: number): void {
     if (due === undefined) return;
     this.timer = this.clock.setTimeout(() => this.look(), Math.ceil(due - now));
     this.timer.unref();
   }
 
   /** Never rejects. */
-  private async take({ address }: AddressStep, isAsked: boolean): Promise<void> {
-    this.isBusy = true;
+  private async move({ address }: AddressStep, isAsked: boolean): Promise<void> {
+    this.isMoving = true;
     try {
-      // Elsewhere the server shows a new code by itself.
-      const isWhereItWas = address !== undefined && address === this.lastAddress;
+      // At another address the server shows a new code itself.
+      const isSameAddress = address !== undefined && address === this.lastAddress;
       await this.serve(address);
-      if (isAsked && isWhereItWas) this.options.server.showCode();
+      if (isAsked && isSameAddress) this.options.server.showCode();
       this.lastRefusal = undefined;
       this.choice.handleServed(address, this.clock.now());
-      if (address === undefined) this.tellNone();
+      if (address === undefined) this.reportNoAddress();
     } catch (error) {
       this.choice.handleRefused();
-      // Not while the one before is there: then codes go on leading to it.
+      // While the old address exists, codes still lead to it.
       if (this.choice.current === undefined && this.options.server.address !== undefined) await this.serve(undefined);
-      this.tell(error instanceof WstunError ? error : new WstunError('internal', String(error)));
+      this.reportRefused(error instanceof WstunError ? error : new WstunError('internal', String(error)));
       if (isAsked && this.options.server.address !== undefined) this.answer();
     }
-    this.isBusy = false;
+    this.isMoving = false;
     if (this.mustLook) this.look();
   }
 
-  /** Without an address the listener stays where it was: it works again as soon as that is back. */
+  /** Without an address the listener stays at the old one: it works again when that is back. */
   private async serve(address: string | undefined): Promise<void> {
     const { server, port } = this.options;
     const host = this.options.host ?? address ?? this.served?.host;
@@ -148,7 +148,7 @@ export class AddressFollower {
     this.lastAddress = address ?? this.lastAddress;
   }
 
-  private tell(error: WstunError): void {
+  private reportRefused(error: WstunError): void {
     if (this.closed || error.message === this.lastRefusal) return;
     this.lastRefusal = error.message;
     this.options.onRefused(error);

@@ -1,16 +1,16 @@
 /**
- * All pages that have paired, and which of them carries: the newest that works. Links are asked of it first, and of the
- * others as soon as it fails or takes too long. Does not know where pages come from.
+ * All paired pages, and which of them carries the links: the newest that responds. It is asked for a link first, and
+ * the others as soon as it fails or takes too long. Does not know where pages come from.
  */
 import type { Clock, Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import { ConnectionRace } from '../../net/connection-race.ts';
-import type { Duty } from '../shared/messages.ts';
+import { DUTY, type Duty } from '../shared/messages.ts';
 import type { PairedPage } from './paired-page.ts';
-import { OFFLINE_AGAIN_MS, STAGGER_MS } from './tether-limits.ts';
+import { OFFLINE_RETRY_MS, STAGGER_MS } from './tether-limits.ts';
 import type { TetherLink } from './tether-link.ts';
 
-/** A relay's URL with a fresh ticket for a page, sealed by a clock that is `skewMs` ahead of this machine's. */
+/** Makes a relay's URL with a new ticket for a page whose clock is `skewMs` ahead of this machine's. */
 export type UrlMaker = (skewMs: number) => string;
 
 export class BrowserBridges {
@@ -20,7 +20,7 @@ export class BrowserBridges {
   private readonly onOffline: () => void;
   private readonly clock: Clock;
 
-  /** @param onOffline no page reaches the relay; once for each dial, which goes on */
+  /** @param onOffline no page reaches the relay; called once for each dial, which continues */
   constructor(onOffline: () => void, clock: Clock) {
     this.onOffline = onOffline;
     this.clock = clock;
@@ -30,7 +30,7 @@ export class BrowserBridges {
     return this.pages.length;
   }
 
-  /** The newest takes over what others carry: sessions survive it. */
+  /** The newest page takes over the links of the others: sessions survive that. */
   add(page: PairedPage): void {
     this.pages = [page, ...this.pages];
     for (const other of this.pages.slice(1)) other.endLinks();
@@ -43,18 +43,18 @@ export class BrowserBridges {
     this.assignDuties();
   }
 
-  /** A page that has fallen silent keeps its links while there is nobody better. */
-  doubt(page: PairedPage): void {
-    if (this.pages.some((other) => other !== page && other.works)) page.endLinks();
+  /** A silent page keeps its links while no other page responds. */
+  handleSilent(page: PairedPage): void {
+    if (this.pages.some((other) => other !== page && other.isResponsive)) page.endLinks();
   }
 
-  expecting(token: string): PairedPage | undefined {
+  pageExpecting(token: string): PairedPage | undefined {
     return this.pages.find((page) => page.expects(token));
   }
 
   assignDuties(): void {
-    const anyCarries = this.pages.some(({ carries }) => carries);
-    for (const page of this.pages) page.setDuty(dutyOf(page, anyCarries));
+    const anyActive = this.pages.some(({ isActive }) => isActive);
+    for (const page of this.pages) page.setDuty(dutyOf(page, anyActive));
   }
 
   closeAll(): void {
@@ -62,29 +62,30 @@ export class BrowserBridges {
   }
 
   /**
-   * Waits as long as it takes for a page, and for one that reaches the relay; then for a link.
+   * Waits without a limit for a page that reaches the relay, then for its link.
    * @throws WstunError of the page that failed last (`PairedPage.open`), dial-cancelled
    */
   async dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<TetherLink> {
-    let told = false;
+    let isReported = false;
     for (;;) {
       if (this.pages.length === 0) await this.nextPage(signal);
       try {
         return await new PageRace(this.inOrder(), makeUrl, signal, this.clock).run();
       } catch (error) {
         const fault = error instanceof WstunError ? error.fault : 'internal';
-        // The pages are gone, not the way: the next one may come at any moment.
+        // Only the pages are gone: the next one may join at any moment.
         if (fault === 'link-lost' && this.pages.length === 0) continue;
         if (fault !== 'phone-offline') throw error;
       }
-      if (!told) this.onOffline();
-      told = true;
-      await pause(this.clock, OFFLINE_AGAIN_MS * (0.5 + this.clock.random()), signal);
+      if (!isReported) this.onOffline();
+      isReported = true;
+      await pause(this.clock, OFFLINE_RETRY_MS * (0.5 + this.clock.random()), signal);
     }
   }
 
   private inOrder(): PairedPage[] {
-    return [...this.pages.filter(({ works }) => works), ...this.pages.filter(({ works }) => !works)];
+    const responsive = this.pages.filter(({ isResponsive }) => isResponsive);
+    return [...responsive, ...this.pages.filter((page) => !responsive.includes(page))];
   }
 
   private nextPage(signal: AbortSignal): Promise<void> {
@@ -124,12 +125,12 @@ function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-function dutyOf(page: PairedPage, anyCarries: boolean): Duty {
-  if (page.carries) return 'carry';
-  return anyCarries ? 'spare' : 'rest';
+function dutyOf(page: PairedPage, anyActive: boolean): Duty {
+  if (page.isActive) return DUTY.active;
+  return anyActive ? DUTY.standby : DUTY.idle;
 }
 
-/** One dial: the pages are asked one after the other, as RFC 8305 has it for addresses; the first link wins. */
+/** One dial: the pages are asked one after the other, like addresses in RFC 8305; the first link wins. */
 class PageRace {
   private readonly race: ConnectionRace<PairedPage>;
   private readonly makeUrl: UrlMaker;
@@ -147,7 +148,7 @@ class PageRace {
 
   async run(): Promise<TetherLink> {
     try {
-      // Without a page all have gone since the race was made: one that is removed in the turn in which it joined.
+      // There may be no page any more: one can be removed in the turn in which it joined.
       return await new Promise((resolve, reject) => this.startNext(resolve, reject, new WstunError('link-lost')));
     } finally {
       this.clock.clearTimeout(this.stagger);
@@ -167,7 +168,7 @@ class PageRace {
       return;
     }
     page.open(this.makeUrl(page.skewMs), this.signal).then(
-      // A request that was settled by `over` never brings a link, so the winner is the only one.
+      // A request that `over` has cancelled never resolves, so there is only one winner.
       (link) => resolve(link),
       (error: unknown) => {
         this.race.handleFailed();

@@ -1,21 +1,21 @@
-/** Which address of this machine a phone on the same network can reach. Pure: the interfaces are passed in. */
+/** Which addresses of this machine a phone on the same network can reach. Pure: the interfaces are passed in. */
 import type { networkInterfaces } from 'node:os';
 import { parseIp } from '../../net/ip.ts';
 import { rangeOf } from '../../net/special-ranges.ts';
 
 type Interfaces = ReturnType<typeof networkInterfaces>;
 
-/** Networks that lie within this machine, or lead elsewhere than to the phone. */
+/** Networks inside this machine, and those that do not lead to a phone. */
 const INNER = /^(docker|br-|veth|virbr|vmnet|vboxnet|lxc|cni|podman|tun|tap|utun|wg|tailscale|zt|ppp|awdl|llw)/i;
 const WIRELESS = /^(wl|wifi|wi-fi|wlan)/i;
 
 export interface LanAddress {
   readonly address: string;
-  /** The lower the likelier that it is the phone's network. */
+  /** The lower, the more likely it is the phone's network. */
   readonly rank: number;
 }
 
-/** Candidates, the likeliest first: IPv4, as a code's URL is to be short and a phone's browser must take it. */
+/** Candidates, the most likely first: IPv4, because a code's URL should be short and work in a phone's browser. */
 export function lanAddresses(interfaces: Interfaces): LanAddress[] {
   const found = Object.entries(interfaces).flatMap(([name, addresses = []]) =>
     addresses

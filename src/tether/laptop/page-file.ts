@@ -1,26 +1,25 @@
 /**
- * The page as it is served: its bytes, and headers that let it do nothing but what it is for. Pure but for reading the
- * file.
+ * The page as it is served: its bytes, and headers that restrict it to what it needs. Pure except for reading the file.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
 /**
- * Made by tools/build-page.mjs, which puts it beside the compiled form of this file. @throws where it is missing: not
- * built
+ * tools/build-page.mjs makes it and puts it beside the compiled form of this file.
+ * @throws if it was not built
  */
 export function readPage(): Buffer {
   return readFileSync(new URL('../page.html', import.meta.url));
 }
 
 export interface PagePolicy {
-  /** The `Host` by which the page was asked for; one that has been checked. */
+  /** The `Host` of the request, already checked. */
   readonly host: string;
-  /** The relays' URLs: with the laptop the only ones that the page may speak to. */
+  /** The relays' URLs: besides the laptop the page may connect only to these. */
   readonly relayUrls: readonly string[];
 }
 
-/** Each script and style of the page, and nothing else, runs: by its hash. */
+/** Only the page's own scripts and styles run, by their hashes. */
 export function headersOf(page: Buffer, { host, relayUrls }: PagePolicy): Readonly<Record<string, string>> {
   const html = page.toString('utf8');
   const policy = [
@@ -52,14 +51,12 @@ function hashesOf(html: string, tag: 'script' | 'style'): string {
   return contents.map((content) => `'sha256-${createHash('sha256').update(content).digest('base64')}'`).join(' ');
 }
 
-/**
- * `'self'` is not the WebSocket's origin in every browser; policies know no IPv6 address, for which `'self'` must do.
- */
+/** `'self'` does not include WebSockets in every browser. Policies know no IPv6 address: there `'self'` must do. */
 function ownSource(host: string): string[] {
   return host.includes('[') ? [] : [`ws://${host}`];
 }
 
-/** A link, and the question whether anything answers there. */
+/** For a link, and for the check whether anything answers there. */
 function sourcesOf(relayUrl: string): string[] {
   const { protocol, host } = new URL(relayUrl);
   const web = protocol === 'wss:' ? 'https:' : 'http:';

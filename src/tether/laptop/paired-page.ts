@@ -1,6 +1,6 @@
 /**
- * One page that has paired: its control link, whether it is alive, the links it is asked to open and those that it
- * carries. Does not know of other pages.
+ * One paired page: its control link, whether it responds, the links that it is asked to open and those that it carries.
+ * Does not know of other pages.
  */
 import { randomBytes } from 'node:crypto';
 import type { Clock, Timer } from '../../clock.ts';
@@ -14,21 +14,21 @@ import {
   type PageMessage,
 } from '../shared/messages.ts';
 import { type PairingKeys, Seal } from '../shared/pairing.ts';
-import { DOUBT_MS, GONE_MS, MAX_CONTROL_QUEUE_BYTES, OPEN_LIMIT_MS, PING_MS } from './tether-limits.ts';
+import { GONE_MS, MAX_CONTROL_QUEUE_BYTES, OPEN_LIMIT_MS, PING_MS, SILENT_MS } from './tether-limits.ts';
 import { TetherLink } from './tether-link.ts';
 
-/** Less than this between two clocks is no matter for tickets, and jitter of the network. */
-const SKEW_THAT_MATTERS_MS = 30_000;
+/** A smaller difference of two clocks does not matter to tickets, and may be jitter of the network. */
+const MIN_SKEW_MS = 30_000;
 
 export interface PairedPageEvents {
-  /** The page has said its first word, and can be asked for links. */
-  onJoined(page: PairedPage): void;
-  /** Called with every ping that goes unanswered for too long. */
-  onDoubt(page: PairedPage): void;
+  /** The page has sent `joined`, and can be asked for links. */
+  onJoined(): void;
+  /** Called at each ping while the page has been silent for too long. */
+  onSilent(): void;
   /** A link began or ended. */
   onLinks(): void;
   /** The last call. */
-  onEnd(page: PairedPage, reason: LinkCloseReason): void;
+  onEnd(reason: LinkCloseReason): void;
 }
 
 export interface Pairing {
@@ -44,7 +44,7 @@ interface Request {
 }
 
 export class PairedPage implements MessageLinkHandler {
-  /** Which pairing: the same for a page that came back. */
+  /** Of the pairing: the same for a page that came back. */
   readonly id: string;
   private readonly link: MessageLink;
   private readonly incoming: Seal;
@@ -77,19 +77,17 @@ export class PairedPage implements MessageLinkHandler {
     return this.link.remote;
   }
 
-  get carries(): boolean {
+  /** It carries links. */
+  get isActive(): boolean {
     return this.links.size > 0;
   }
 
-  /** It answers what it is asked, as far as can be told. */
-  get works(): boolean {
-    return this.ended === undefined && this.clock.now() - this.heardAt < DOUBT_MS;
+  /** It has not been silent for too long. */
+  get isResponsive(): boolean {
+    return this.ended === undefined && this.clock.now() - this.heardAt < SILENT_MS;
   }
 
-  /**
-   * What to add to this machine's clock to have the page's, ms: a laptop without internet may never have been told the
-   * time.
-   */
+  /** The page's clock minus this machine's: a laptop without internet may never have received the time. */
   get skewMs(): number {
     return this.skew ?? 0;
   }
@@ -101,7 +99,7 @@ export class PairedPage implements MessageLinkHandler {
   }
 
   /**
-   * Asks for a link to `url`, a relay's with a ticket for a page.
+   * Asks the page to open a link to `url`: a relay's, with a ticket for a page.
    * @throws WstunError phone-offline, phone-refused, link-slow, link-lost (the page is gone), dial-cancelled
    */
   open(url: string, signal: AbortSignal): Promise<TetherLink> {
@@ -127,27 +125,27 @@ export class PairedPage implements MessageLinkHandler {
     });
   }
 
-  /** Whether this page was asked for the link of this token, and has not brought it yet. */
+  /** Whether this page was asked for the link of this token, and has not opened it yet. */
   expects(token: string): boolean {
     return this.requests.has(token);
   }
 
-  /** The near leg of that link; its handler is set by whoever asked for it, in this turn or the promises behind it. */
-  bring(token: string, nearLeg: MessageLink): TetherLink | undefined {
+  /** The local connection of that link is open. The caller of `open` sets its handler, in this turn or its promises. */
+  addLink(token: string, local: MessageLink): TetherLink | undefined {
     const request = this.requests.get(token);
     if (request === undefined) return undefined;
     const events = {
-      onHeard: () => this.hear(),
+      onAlive: () => this.noteAlive(),
       onEnd: () => this.forget(link),
     };
-    const link: TetherLink = new TetherLink(nearLeg, events, { asked: request.url, clock: this.clock });
+    const link: TetherLink = new TetherLink(local, events, { asked: request.url, clock: this.clock });
     this.links.add(link);
     request.resolve(link);
     this.events.onLinks();
     return link;
   }
 
-  /** Ends what it carries, not the page. */
+  /** Ends its links, but not the page. */
   endLinks(): void {
     for (const link of this.links) link.abort();
   }
@@ -169,7 +167,7 @@ export class PairedPage implements MessageLinkHandler {
     if (this.ended !== undefined) return;
     const content = this.incoming.open(Buffer.concat(pieces));
     const message = content && decodePageMessage(content);
-    this.hear();
+    this.noteAlive();
     if (message === undefined || !this.handle(message)) this.break('an invalid message');
   }
 
@@ -179,13 +177,13 @@ export class PairedPage implements MessageLinkHandler {
     this.stop(reason);
   }
 
-  /** False for what the page may not say now. */
+  /** False for what the page may not send now. */
   private handle(message: PageMessage): boolean {
     if (message.type === 'joined') {
       if (this.skew !== undefined) return false;
       const skewMs = message.time - this.clock.wallTime();
-      this.skew = Math.abs(skewMs) < SKEW_THAT_MATTERS_MS ? 0 : skewMs;
-      this.events.onJoined(this);
+      this.skew = Math.abs(skewMs) < MIN_SKEW_MS ? 0 : skewMs;
+      this.events.onJoined();
     } else if (message.type === 'failed') {
       const fault = message.reason === 'refused' ? 'phone-refused' : 'phone-offline';
       this.requests.get(message.link)?.reject(new WstunError(fault));
@@ -199,7 +197,7 @@ export class PairedPage implements MessageLinkHandler {
     if (this.link.queuedBytes > MAX_CONTROL_QUEUE_BYTES) this.break('the page does not read');
   }
 
-  private hear(): void {
+  private noteAlive(): void {
     this.heardAt = this.clock.now();
   }
 
@@ -216,7 +214,7 @@ export class PairedPage implements MessageLinkHandler {
     const silentMs = this.clock.now() - this.heardAt;
     if (silentMs >= GONE_MS) return this.break('the page stopped answering');
     this.send({ type: 'ping' });
-    if (silentMs >= DOUBT_MS) this.events.onDoubt(this);
+    if (silentMs >= SILENT_MS) this.events.onSilent();
   }
 
   private forget(link: TetherLink): void {
@@ -234,6 +232,6 @@ export class PairedPage implements MessageLinkHandler {
     this.clock.clearTimeout(this.nextTick);
     this.endLinks();
     for (const request of [...this.requests.values()]) request.reject(new WstunError('link-lost'));
-    this.events.onEnd(this, reason);
+    this.events.onEnd(reason);
   }
 }

@@ -1,7 +1,7 @@
 /**
- * The laptop's side of a pairing on one control link: two messages in, two out, or a refusal. Knows neither what the
- * link is for afterwards nor who may pair: the owner says which secret belongs to an identifier, and whether it may
- * still be claimed.
+ * The laptop's side of a pairing on one control link: two messages in, two out, or a refusal. Does not know what the
+ * link is for afterwards, nor who may pair: the owner says which secret belongs to an identifier, and whether it is
+ * still valid after the proof.
  */
 import type { Clock, Timer } from '../../clock.ts';
 import type { Message, MessageLink, MessageLinkHandler } from '../../transport/message-link.ts';
@@ -21,15 +21,15 @@ export interface PairingOwner {
   readonly clock: Clock;
   find(id: Uint8Array): Uint8Array | undefined;
   /**
-   * The page has proved that it holds the secret. Undefined: it is used or has run out meanwhile. Otherwise what takes
-   * the link's handler, once the laptop's proof has been sent.
+   * The page has proved that it has the secret. Undefined: the secret was used or has expired meanwhile. Otherwise a
+   * function that sets the link's next handler, called after the laptop's proof has been sent.
    */
   claim(secret: Uint8Array, keys: PairingKeys): (() => void) | undefined;
   /**
-   * The link ends without a pairing. `guessed`: by whoever has no secret that holds, or says nothing until the time is
-   * over. Not a phone with a good code that loses its network.
+   * The link ends without a pairing. `isAttempt`: it had no valid secret, or sent nothing within the time limit. False
+   * for a phone with a valid code that loses its network.
    */
-  onFailed(guessed: boolean): void;
+  onFailed(isAttempt: boolean): void;
 }
 
 export class PairingExchange implements MessageLinkHandler {
@@ -67,18 +67,18 @@ export class PairingExchange implements MessageLinkHandler {
     const hello = readHello(message);
     if (hello === undefined) return this.refuse();
     this.secret = this.owner.find(hello.id);
-    // Also where nobody holds the secret: only after the proof does anyone learn whether it holds.
+    // Also for an unknown identifier: a page learns only after its proof whether its secret is valid.
     this.pairing = answerPairing(message, this.secret, this.owner.host);
     this.link.send([this.pairing.answer]);
   }
 
   private handleProof(pairing: LaptopPairing, message: Uint8Array): void {
     const checked = pairing.check(message);
-    const takeOver = this.secret && checked && this.owner.claim(this.secret, checked.keys);
-    if (takeOver === undefined || checked === undefined) return this.refuse();
+    const handOver = this.secret && checked && this.owner.claim(this.secret, checked.keys);
+    if (handOver === undefined || checked === undefined) return this.refuse();
     this.end();
     this.link.send([checked.proof]);
-    takeOver();
+    handOver();
   }
 
   private refuse(): void {
@@ -92,7 +92,7 @@ export class PairingExchange implements MessageLinkHandler {
     if (this.over) return;
     this.end();
     this.link.abort();
-    // An answer for nothing costs us as much as a refusal.
+    // An answer without a proof costs as much work as a refusal.
     const hadNoSecret = this.pairing !== undefined && this.secret === undefined;
     this.owner.onFailed(wasSilent || hadNoSecret);
   }

@@ -1,21 +1,20 @@
 /**
- * Which secrets may pair: the one code that is on show, and those of pages that paired before. Pure, with time passed
- * in.
+ * Which secrets may pair: the current code, and those of pages that paired before. Pure, with time passed in.
  *
- * A code is taken by the page's proof alone: whoever has only seen its identifier on the network can neither use nor
+ * Only the page's proof uses a code up: someone who has only seen its identifier on the network can neither use nor
  * spoil it.
  */
 import { BoundedMap } from '../../limits/bounded-map.ts';
 import { createSecret, secretId, secretToText } from '../shared/pairing.ts';
 
-/** To take the phone out, unlock it and scan; long enough for that, and short against a photograph of the screen. */
+/** Long enough to unlock a phone and scan, and short enough against a photograph of the screen. */
 export const CODE_LIFETIME_MS = 5 * 60_000;
-/** Phones of one laptop. The one that paired first is forgotten, and needs a new code. */
+/** Phones of one laptop. One more, and the oldest pairing is forgotten and needs a new code. */
 const MAX_PAGES = 16;
 
-/** What a secret turned out to belong to. */
+/** What a secret belongs to. */
 export type Claim =
-  /** The code; it is taken, and `rejoin` is remembered for this new page. */
+  /** The code: it is used up, and `rejoin` is remembered for the new page. */
   { readonly kind: 'code'; readonly page: string } | { readonly kind: 'page'; readonly page: string };
 
 interface Code {
@@ -48,7 +47,7 @@ export class PairingSecrets {
     return this.#pages.get(secretToText(id))?.secret;
   }
 
-  /** After the proof. Undefined where it has been used or has run out since `find`. */
+  /** After the proof. Undefined if the secret was used or has expired since `find`. */
   claim(secret: Uint8Array, rejoin: Uint8Array, now: number): Claim | undefined {
     const known = this.#pages.get(idText(secret));
     if (known !== undefined) return { kind: 'page', page: known.id };

@@ -1,9 +1,7 @@
 /**
- * A link that a page carries: the near leg's WebSocket, and how much of what was sent has left the page
- * (docs/tether-protocol.md).
- *
- * A page cannot stop reading, so without this the laptop would fill the phone's memory as fast as the local network
- * allows. Looks into no message.
+ * A link that a page carries: the WebSocket of the local connection, and how much of what was sent has left the page
+ * (docs/tether-protocol.md §6). A page cannot stop reading, so without this limit the laptop would fill the phone's
+ * memory at the speed of the local network. Looks into no message.
  */
 import { type Clock, systemClock } from '../../clock.ts';
 import type {
@@ -15,19 +13,19 @@ import type {
   MessageReader,
 } from '../../transport/message-link.ts';
 import {
-  FIRST_ON_THE_WAY_BYTES,
-  MAX_ON_THE_WAY_BYTES,
-  MIN_ON_THE_WAY_BYTES,
-  ON_THE_WAY_MS,
+  IN_FLIGHT_MS,
+  INITIAL_IN_FLIGHT_BYTES,
+  MAX_IN_FLIGHT_BYTES,
+  MIN_IN_FLIGHT_BYTES,
   SPEED_SAMPLE_MS,
 } from './tether-limits.ts';
 
-/** A decimal number as the page writes it. */
+/** A report: a decimal number as the page writes it. */
 const COUNT = /^(0|[1-9]\d{0,15})$/;
 
 export interface TetherLinkEvents {
-  /** With each message: the page is alive. */
-  onHeard(): void;
+  /** At each message: the page is alive. */
+  onAlive(): void;
   /** Once. */
   onEnd(): void;
 }
@@ -46,15 +44,15 @@ export class TetherLink implements MessageLink, MessageLinkHandler, MessageReade
   private readonly events: TetherLinkEvents;
   private readonly clock: Clock;
   private handler: MessageLinkHandler | undefined;
-  /** Since the link began, bytes of messages: handed to the near leg, and of these out of the page. */
+  /** Bytes of messages since the link began: sent to the page, and reported as forwarded by it. */
   private sent = 0;
-  private carried = 0;
+  private forwarded = 0;
   private blocked = false;
   private innerBlocked = false;
   private ended = false;
-  /** What may be on the way; by the speed at which bytes left since `#sample`. */
-  private allowance = FIRST_ON_THE_WAY_BYTES;
-  private sample: { readonly at: number; readonly carried: number };
+  /** How much may be in flight, by the speed since `sample`. */
+  private maxInFlight = INITIAL_IN_FLIGHT_BYTES;
+  private sample: { readonly at: number; readonly forwarded: number };
 
   constructor(
     inner: MessageLink,
@@ -65,7 +63,7 @@ export class TetherLink implements MessageLink, MessageLinkHandler, MessageReade
     this.inner = inner;
     this.events = events;
     this.clock = clock;
-    this.sample = { at: clock.now(), carried: 0 };
+    this.sample = { at: clock.now(), forwarded: 0 };
   }
 
   get maxMessageBytes(): number {
@@ -80,7 +78,7 @@ export class TetherLink implements MessageLink, MessageLinkHandler, MessageReade
     return this.handler?.reader === undefined ? undefined : this;
   }
 
-  /** Here, not at the page: what that holds only `send` and `handleDrain` tell. */
+  /** Bytes queued here. What the page holds is known only to `send` and `handleDrain`. */
   get queuedBytes(): number {
     return this.inner.queuedBytes;
   }
@@ -94,16 +92,16 @@ export class TetherLink implements MessageLink, MessageLinkHandler, MessageReade
     if (this.ended) return true;
     for (const piece of message) this.sent += piece.byteLength;
     this.innerBlocked = !this.inner.send(message);
-    this.blocked = this.innerBlocked || this.sent - this.carried >= this.allowance;
+    this.blocked = this.innerBlocked || this.sent - this.forwarded >= this.maxInFlight;
     return !this.blocked;
   }
 
-  /** The page's word. One that cannot be ends the link. */
+  /** A report of the page. An impossible one ends the link. */
   handleText(text: string): void {
-    this.events.onHeard();
-    const carried = COUNT.test(text) ? Number(text) : -1;
-    if (carried < this.carried || carried > this.sent) return this.inner.abort();
-    this.carried = carried;
+    this.events.onAlive();
+    const forwarded = COUNT.test(text) ? Number(text) : -1;
+    if (forwarded < this.forwarded || forwarded > this.sent) return this.inner.abort();
+    this.forwarded = forwarded;
     this.measure();
     this.unblock();
   }
@@ -125,12 +123,12 @@ export class TetherLink implements MessageLink, MessageLinkHandler, MessageReade
   }
 
   handleMessage(message: Message): void {
-    this.events.onHeard();
+    this.events.onAlive();
     this.handler?.handleMessage(message);
   }
 
   readMessage(message: LentMessage): void {
-    this.events.onHeard();
+    this.events.onAlive();
     this.handler?.reader?.readMessage(message);
   }
 
@@ -141,25 +139,25 @@ export class TetherLink implements MessageLink, MessageLinkHandler, MessageReade
 
   handleClose(reason: LinkCloseReason): void {
     this.ended = true;
-    this.carried = this.sent;
+    this.forwarded = this.sent;
     this.events.onEnd();
     this.handler?.handleClose(reason);
   }
 
-  /** Only while there is a queue: a link with nothing to send is not a slow one. */
+  /** Only while there is a queue: a link with nothing to send is not slow. */
   private measure(): void {
     const now = this.clock.now();
     const elapsedMs = now - this.sample.at;
     if (elapsedMs < SPEED_SAMPLE_MS) return;
-    const speed = (this.carried - this.sample.carried) / elapsedMs;
-    this.sample = { at: now, carried: this.carried };
+    const speed = (this.forwarded - this.sample.forwarded) / elapsedMs;
+    this.sample = { at: now, forwarded: this.forwarded };
     if (!this.blocked) return;
-    this.allowance = Math.min(MAX_ON_THE_WAY_BYTES, Math.max(MIN_ON_THE_WAY_BYTES, speed * ON_THE_WAY_MS));
+    this.maxInFlight = Math.min(MAX_IN_FLIGHT_BYTES, Math.max(MIN_IN_FLIGHT_BYTES, speed * IN_FLIGHT_MS));
   }
 
-  /** At half of the bound, so that a drain is worth more than a few messages. */
+  /** At half of the limit, so that a drain makes room for more than a few messages. */
   private unblock(): void {
-    if (!this.blocked || this.innerBlocked || this.sent - this.carried > this.allowance / 2) return;
+    if (!this.blocked || this.innerBlocked || this.sent - this.forwarded > this.maxInFlight / 2) return;
     this.blocked = false;
     this.handler?.handleDrain();
   }

@@ -1,6 +1,6 @@
 /**
- * One address at which a tether serves its page: answers for the page itself, and hands on WebSockets. Whoever is on
- * the local network can reach it: every request is judged by host and origin first.
+ * One address at which a tether serves its page: answers requests for the page, and passes WebSockets on. Everyone on
+ * the local network can reach it, so host and origin of every request are checked first.
  */
 import { createServer, type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -13,32 +13,32 @@ import { MAX_CONNECTIONS } from './tether-limits.ts';
 
 const MAX_HEADER_BYTES = 8 * 1024;
 /** A request is one packet. */
-const REQUEST_MS = 10_000;
-/** How often node looks for requests that take too long; by itself every 30 s. */
-const LOOK_AT_REQUESTS_MS = 1_000;
-/** For the browser to read a refusal and close: then the socket is taken back. */
+const REQUEST_LIMIT_MS = 10_000;
+/** How often Node checks for requests that take too long; its default is 30 s. */
+const REQUEST_CHECK_MS = 1_000;
+/** Time for the browser to read a rejection and close. Then the socket is destroyed. */
 const LINGER_MS = 1_000;
 const PLAIN = { 'Content-Length': '0', Connection: 'close' } as const;
 
 export interface TetherListenerOptions {
   readonly page: Buffer;
-  /** Those of the invite: where the page may open far legs. */
+  /** Those of the invite: where the page may open upstream connections. */
   readonly relayUrls: readonly string[];
   readonly logger: Logger;
   readonly clock: Clock;
-  /** Of a page that came from here. */
+  /** For upgrades with the right host and origin. */
   readonly onUpgrade: (listener: TetherListener, request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 }
 
 export class TetherListener {
   readonly host: string;
-  /** What the system chose, where 0 was wanted. */
+  /** The system's choice if 0 was requested. */
   readonly port: number;
-  /** What codes that lead here name, while they do. */
+  /** The host in codes that lead here; undefined: none do. */
   publicHost: string | undefined;
-  /** BrowserBridges whose control link came in here, and pairings under way. */
+  /** Pages whose control link came in here, and pairings under way. */
   users = 0;
-  /** A page that paired here comes back to the same origin, and finds its secret at no other. */
+  /** A page that paired here returns to this origin, because it finds its secret at no other. */
   hasPaired = false;
   private readonly server: Server;
   private readonly options: TetherListenerOptions;
@@ -49,7 +49,7 @@ export class TetherListener {
     this.server = server;
     this.options = options;
     server.on('request', (request, response) => {
-      const status = this.judge(request);
+      const status = this.statusOf(request);
       const isPage = status === 200;
       response
         .writeHead(status, isPage ? headersOf(options.page, this.policyOf(request)) : PLAIN)
@@ -63,9 +63,9 @@ export class TetherListener {
   static async open(wanted: HostPort, options: TetherListenerOptions): Promise<TetherListener> {
     const server = createServer({
       maxHeaderSize: MAX_HEADER_BYTES,
-      headersTimeout: REQUEST_MS,
-      requestTimeout: REQUEST_MS,
-      connectionsCheckingInterval: LOOK_AT_REQUESTS_MS,
+      headersTimeout: REQUEST_LIMIT_MS,
+      requestTimeout: REQUEST_LIMIT_MS,
+      connectionsCheckingInterval: REQUEST_CHECK_MS,
     });
     server.maxConnections = MAX_CONNECTIONS;
     await listen(server, wanted);
@@ -74,20 +74,20 @@ export class TetherListener {
     return new TetherListener(server, { host: wanted.host, port }, options);
   }
 
-  /** Nobody comes in any more; WebSockets that have live on. */
+  /** Accepts nothing any more. Open WebSockets stay. */
   close(): void {
     this.server.close();
     this.server.closeAllConnections();
   }
 
-  /** The status of a request that is no upgrade; 200 is the page. */
-  private judge(request: IncomingMessage): number {
+  /** For a request other than an upgrade; 200 is the page. */
+  private statusOf(request: IncomingMessage): number {
     if (!this.isOurHost(request)) return 403;
     if (request.url !== '/') return 404;
     return request.method === 'GET' ? 200 : 405;
   }
 
-  /** A name that points here by a stranger's DNS is none of ours, whatever page asks. */
+  /** A name that a stranger's DNS points here (DNS rebinding) is rejected. */
   private isOurHost({ headers, socket }: IncomingMessage): boolean {
     const host = headers.host?.toLowerCase();
     const local = socket.localAddress?.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '') ?? '';
@@ -106,14 +106,13 @@ export class TetherListener {
       return this.options.onUpgrade(this, request, socket, head);
     const remote = request.socket.remoteAddress ?? 'unknown';
     this.options.logger.warn({ remote }, 'another web page tried to connect to the tether');
-    refuse(socket, 403, this.options.clock);
+    rejectUpgrade(socket, 403, this.options.clock);
   }
 }
 
-export function refuse(socket: Duplex, status: number, clock: Clock): void {
+export function rejectUpgrade(socket: Duplex, status: number, clock: Clock): void {
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
-  // Nobody reads an upgraded socket: without this the other end could keep its half open, and with it one of few
-  // connections.
+  // An upgraded socket is not read otherwise. The other end could keep its half open, and so one of few connections.
   socket.resume();
   const timer = clock.setTimeout(() => socket.destroy(), LINGER_MS);
   timer.unref();
@@ -122,13 +121,13 @@ export function refuse(socket: Duplex, status: number, clock: Clock): void {
 
 function listen(server: Server, place: HostPort): Promise<void> {
   return new Promise((resolve, reject) => {
-    // For good: where a network goes away, so may a connection that waits to be accepted, and that ends nothing.
+    // Stays: when a network disappears, accepting a waiting connection may fail, and that ends nothing.
     server.on('error', (error: NodeJS.ErrnoException) => reject(cannotListen(place, error, '--tether')));
     server.listen({ host: place.host, port: place.port }, () => resolve());
   });
 }
 
-/** As `Host` and `Origin` have it: browsers leave the port of http out. */
+/** As in `Host` and `Origin`: browsers omit port 80. */
 function spellingsOf(address: HostPort): string[] {
   const whole = formatHostPort(address).toLowerCase();
   return address.port === 80 ? [whole, whole.replace(/:80$/, '')] : [whole];

@@ -1,7 +1,7 @@
 /**
- * The laptop's side of a tether: pairs with pages, takes their WebSockets, and gives out links that pages carry
- * (docs/tether-protocol.md). The address at which pages find it may change while it runs (tether-listener.ts): what has
- * paired knows nothing of that.
+ * The laptop's side of a tether: pairs with pages, accepts their WebSockets, shows codes, and returns links that pages
+ * carry (docs/tether-protocol.md). Its address may change while it runs (served-addresses.ts); pages that have paired
+ * are not affected.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -9,35 +9,37 @@ import { type Clock, systemClock, type Timer } from '../../clock.ts';
 import { LockOut } from '../../limits/lock-out.ts';
 import { formatHostPort, type HostPort } from '../../net/host-port.ts';
 import type { Logger } from '../../observability/logger.ts';
-import type { LinkCloseReason, MessageLink } from '../../transport/message-link.ts';
+import type { MessageLink } from '../../transport/message-link.ts';
 import { createWebSocketAcceptor } from '../../transport/websocket-accept.ts';
 import { type PairingKeys, secretToText } from '../shared/pairing.ts';
 import { BrowserBridges, type UrlMaker } from './browser-bridges.ts';
-import { PairedPage } from './paired-page.ts';
+import { PairedPage, type PairedPageEvents } from './paired-page.ts';
 import { PairingExchange } from './pairing-exchange.ts';
 import { type Claim, CODE_LIFETIME_MS, PairingSecrets } from './pairing-secrets.ts';
-import { MAX_PAIRINGS, MAX_PAIRINGS_PER_ADDRESS, NEW_CODE_AFTER_MS, PAIRING_ATTEMPTS } from './tether-limits.ts';
+import { PairingSlots } from './pairing-slots.ts';
+import { ServedAddresses, type TetherPlace } from './served-addresses.ts';
+import { NEW_CODE_AFTER_MS, PAIRING_ATTEMPTS } from './tether-limits.ts';
 import type { TetherLink } from './tether-link.ts';
-import { refuse, TetherListener } from './tether-listener.ts';
+import { rejectUpgrade, type TetherListener } from './tether-listener.ts';
 
 const LINK_PATH = /^\/link\/([0-9a-f]{32})$/;
 
 export type TetherEvent =
   /** A code to show: the URL is the secret. */
   | { readonly type: 'code'; readonly url: string; readonly lifetimeMs: number }
-  /** Codes lead there now. `again`: as those before, after a time in which they led nowhere. */
+  /** Codes lead there now. `again`: to the same address as before, after a time without one. */
   | { readonly type: 'address'; readonly host: string; readonly port: number; readonly again: boolean }
   /** `again`: a page that paired before is back. */
   | { readonly type: 'paired'; readonly remote: string; readonly again: boolean }
   | { readonly type: 'lost'; readonly remote: string; readonly left: number }
-  /** No phone reaches the relay; it is tried again and again. */
+  /** No phone reaches the relay; the dial continues. */
   | { readonly type: 'offline' }
-  /** A secret that does not hold; `guesses` of this address, which has to wait so long now. */
+  /** A failed attempt to pair; `guesses`: those of this address, which has to wait for `waitMs` now. */
   | { readonly type: 'refused'; readonly remote: string; readonly guesses: number; readonly waitMs: number };
 
 export interface TetherServerOptions {
   readonly page: Buffer;
-  /** Those of the invite: where the page may open far legs. */
+  /** Those of the invite: where the page may open upstream connections. */
   readonly relayUrls: readonly string[];
   readonly onEvent: (event: TetherEvent) => void;
   readonly logger: Logger;
@@ -45,33 +47,24 @@ export interface TetherServerOptions {
   readonly clock?: Clock;
 }
 
-export interface TetherPlace {
-  readonly host: string;
-  /** 0 lets the system choose. */
-  readonly port: number;
-  /** What codes name. Undefined: nobody can come here now, and no code is shown. */
-  readonly publicHost: string | undefined;
-}
-
 export interface TetherServer {
   /** Where codes lead; undefined: nowhere. */
   readonly address: HostPort | undefined;
-  /** BrowserBridges that can be asked for a link. */
+  /** Number of pages that can be asked for a link. */
   readonly pages: number;
-  /** PairingSecrets that did not hold, so far. */
-  readonly guesses: number;
+  /** Number of failed attempts to pair so far. */
+  readonly failedAttempts: number;
   /**
-   * Listens there, and has codes lead there: with a new one at once, where the last led elsewhere. One call at a time.
-   * @throws WstunError cannot-listen: all is as it was
+   * Listens there, and lets codes lead there; shows a new code at once if the last one led elsewhere. One call at a
+   * time.
+   * @throws WstunError cannot-listen: nothing has changed
    */
   serve(place: TetherPlace): Promise<void>;
-  /**
-   * Which addresses there are: where pages have paired before, listening goes on for them while there is the address.
-   */
-  retain(addresses: ReadonlySet<string>): void;
-  /** Makes a new code, in place of the one before, and tells it as an event. */
+  /** The machine's addresses. An earlier address where pages have paired is still served while it exists. */
+  setAddresses(addresses: ReadonlySet<string>): void;
+  /** Makes a new code in place of the last one, and reports it as an event. */
   showCode(): void;
-  /** Waits for a page, however long; see `BrowserBridges.dial`. */
+  /** Waits for a page without a limit; see `BrowserBridges.dial`. */
   dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<TetherLink>;
   /** Ends all pages and their links. */
   close(): void;
@@ -82,77 +75,71 @@ export function createTetherServer(options: TetherServerOptions): TetherServer {
   return new Tether(options);
 }
 
+/** A control link at the laptop, and where it came from. */
+interface Arrival {
+  readonly link: MessageLink;
+  readonly listener: TetherListener;
+  readonly remote: string;
+}
+
 class Tether implements TetherServer {
   private readonly options: TetherServerOptions;
-  private readonly acceptor = createWebSocketAcceptor();
   private readonly clock: Clock;
+  private readonly acceptor = createWebSocketAcceptor();
+  private readonly served: ServedAddresses;
   private readonly bridges: BrowserBridges;
   private readonly secrets = new PairingSecrets();
-  /** Wrong secrets, by address. */
+  /** Failed attempts to pair, by address. */
   private readonly attempts = new LockOut(PAIRING_ATTEMPTS, () => undefined);
-  private allGuesses = 0;
-  /** By the host and port that were wanted. */
-  private readonly listeners = new Map<string, TetherListener>();
-  /** The one that is served at now. */
-  private listener: TetherListener | undefined;
-  /** As far as is known; undefined: all that there were. */
-  private addresses: ReadonlySet<string> | undefined;
-  /** By the pairing's id, also those that have not said their first word. */
-  private readonly paired = new Map<string, PairedPage>();
-  /** Control links whose pairing is under way, and those that are about to open. */
+  private failed = 0;
+  private readonly slots = new PairingSlots();
+  /** Control links whose pairing is under way. */
   private readonly pairing = new Set<MessageLink>();
-  /** Of these, by address. */
-  private readonly underWay = new Map<string, number>();
-  private opening = 0;
+  /** By the pairing's id, also those that have not sent `joined`. */
+  private readonly paired = new Map<string, PairedPage>();
   /** Where the last code led. */
   private shownAt: string | undefined;
   private codeTimer: Timer | undefined;
-  /** A code was due while none led anywhere. */
-  private owesCode = false;
+  /** A code was due while there was no address. */
+  private isCodeDue = false;
   private closed = false;
 
   constructor(options: TetherServerOptions) {
+    const { page, relayUrls, logger, onEvent, clock = systemClock } = options;
     this.options = options;
-    this.clock = options.clock ?? systemClock;
-    this.bridges = new BrowserBridges(() => options.onEvent({ type: 'offline' }), this.clock);
+    this.clock = clock;
+    this.bridges = new BrowserBridges(() => onEvent({ type: 'offline' }), clock);
+    const onUpgrade: typeof this.handleUpgrade = (...upgrade) => this.handleUpgrade(...upgrade);
+    this.served = new ServedAddresses({ page, relayUrls, logger, clock, onUpgrade });
   }
 
   get address(): HostPort | undefined {
-    const { publicHost, port = 0 } = this.listener ?? {};
-    return publicHost === undefined ? undefined : { host: publicHost, port };
+    return this.served.address;
   }
 
   get pages(): number {
     return this.bridges.size;
   }
 
-  get guesses(): number {
-    return this.allGuesses;
+  get failedAttempts(): number {
+    return this.failed;
   }
 
   async serve(place: TetherPlace): Promise<void> {
-    const listener = await this.listenerAt(place);
-    if (this.closed) return listener.close();
-    const wasAt = this.address && formatHostPort(this.address);
-    if (this.listener !== undefined) this.listener.publicHost = undefined;
-    this.listener = listener;
-    listener.publicHost = place.publicHost;
-    this.closeUnused();
-    const { address } = this;
-    if (address !== undefined && formatHostPort(address) !== wasAt) this.leadTo(address);
+    const hasMoved = await this.served.serve(place);
+    if (hasMoved && this.address !== undefined) this.announce(this.address);
   }
 
-  retain(addresses: ReadonlySet<string>): void {
-    this.addresses = addresses;
-    this.closeUnused();
+  setAddresses(addresses: ReadonlySet<string>): void {
+    this.served.setExisting(addresses);
   }
 
   showCode(): void {
     const { address } = this;
-    this.owesCode = address === undefined;
+    this.isCodeDue = address === undefined;
     if (this.closed || address === undefined) return;
     const secret = secretToText(this.secrets.newCode(this.clock.now()));
-    this.codeIn(CODE_LIFETIME_MS);
+    this.scheduleCode(CODE_LIFETIME_MS);
     this.shownAt = formatHostPort(address);
     this.options.onEvent({ type: 'code', url: `http://${this.shownAt}/#${secret}`, lifetimeMs: CODE_LIFETIME_MS });
   }
@@ -167,40 +154,26 @@ class Tether implements TetherServer {
     this.bridges.closeAll();
     for (const page of [...this.paired.values()]) page.close();
     for (const link of this.pairing) link.abort();
-    for (const listener of this.listeners.values()) listener.close();
+    this.served.close();
   }
 
-  // ── addresses ──────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── codes ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  private async listenerAt(place: TetherPlace): Promise<TetherListener> {
-    const key = formatHostPort(place);
-    const listener =
-      this.listeners.get(key) ??
-      (await TetherListener.open(place, {
-        ...this.options,
-        clock: this.clock,
-        onUpgrade: (...upgrade) => this.handleUpgrade(...upgrade),
-      }));
-    this.listeners.set(key, listener);
-    return listener;
-  }
-
-  private leadTo(address: HostPort): void {
+  private announce(address: HostPort): void {
     const again = this.shownAt === formatHostPort(address);
     if (this.shownAt !== undefined) this.options.onEvent({ type: 'address', ...address, again });
-    // The code before is good for the same address; a page from before is back sooner than it needs another.
+    // The last code is valid for the same address. A page that paired before returns sooner than it needs a new one.
     if (!again) this.showCode();
-    else if (this.owesCode) this.codeIn(NEW_CODE_AFTER_MS);
+    else if (this.isCodeDue) this.scheduleCode(NEW_CODE_AFTER_MS);
   }
 
-  /** One address, not all: whoever is on another network has no business with the page. */
-  private closeUnused(): void {
-    for (const [key, listener] of this.listeners) {
-      const mayComeBack = listener.hasPaired && (this.addresses?.has(listener.host) ?? true);
-      if (listener === this.listener || listener.users > 0 || mayComeBack) continue;
-      this.listeners.delete(key);
-      listener.close();
-    }
+  /** A new code if there is no page by then: the code on the screen has expired, or the phone did not come back. */
+  private scheduleCode(ms: number): void {
+    this.clock.clearTimeout(this.codeTimer);
+    this.codeTimer = this.clock.setTimeout(() => {
+      if (this.bridges.size === 0) this.showCode();
+    }, ms);
+    this.codeTimer.unref();
   }
 
   // ── requests ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -208,27 +181,26 @@ class Tether implements TetherServer {
   private handleUpgrade(listener: TetherListener, request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const remote = request.socket.remoteAddress ?? 'unknown';
     const token = LINK_PATH.exec(request.url ?? '')?.[1];
-    if (token !== undefined) return this.acceptNearLeg(request, socket, head, token);
-    if (request.url !== '/control') return this.refuse(socket, 404);
-    if (this.attempts.isLocked(remote, this.clock.now())) return this.refuse(socket, 429);
-    if (this.pairing.size + this.opening >= MAX_PAIRINGS) return this.refuse(socket, 503);
-    if ((this.underWay.get(remote) ?? 0) >= MAX_PAIRINGS_PER_ADDRESS) return this.refuse(socket, 503);
+    if (token !== undefined) return this.acceptLocal(request, socket, head, token);
+    if (request.url !== '/control') return this.reject(socket, 404);
+    if (this.attempts.isLocked(remote, this.clock.now())) return this.reject(socket, 429);
+    if (!this.slots.acquire(remote)) return this.reject(socket, 503);
     this.acceptControl(listener, request, socket, head);
   }
 
-  private refuse(socket: Duplex, status: number): void {
-    refuse(socket, status, this.clock);
+  private reject(socket: Duplex, status: number): void {
+    rejectUpgrade(socket, status, this.clock);
   }
 
-  private acceptNearLeg(request: IncomingMessage, socket: Duplex, head: Buffer, token: string): void {
-    const page = this.bridges.expecting(token);
-    if (page === undefined) return this.refuse(socket, 404);
+  private acceptLocal(request: IncomingMessage, socket: Duplex, head: Buffer, token: string): void {
+    const page = this.bridges.pageExpecting(token);
+    if (page === undefined) return this.reject(socket, 404);
     let link: TetherLink | undefined;
     this.acceptor
       .accept(request, socket, head, (text) => link?.handleText(text))
-      .then((nearLeg) => {
-        link = page.bring(token, nearLeg);
-        if (link === undefined) nearLeg.abort();
+      .then((local) => {
+        link = page.addLink(token, local);
+        if (link === undefined) local.abort();
       })
       .catch(() => socket.destroy());
   }
@@ -237,31 +209,19 @@ class Tether implements TetherServer {
 
   private acceptControl(listener: TetherListener, request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const remote = request.socket.remoteAddress ?? 'unknown';
-    this.opening += 1;
     listener.users += 1;
-    this.countUnderWay(remote, 1);
-    this.acceptor
-      .accept(request, socket, head)
-      .finally(() => {
-        this.opening -= 1;
-      })
-      .then(
-        (link) => this.pair(link, listener, request.headers.host ?? '', remote),
-        () => {
-          this.countUnderWay(remote, -1);
-          this.leave(listener);
-          socket.destroy();
-        },
-      );
+    this.acceptor.accept(request, socket, head).then(
+      (link) => this.pair({ link, listener, remote }, request.headers.host ?? ''),
+      () => {
+        this.slots.release(remote);
+        this.served.leave(listener);
+        socket.destroy();
+      },
+    );
   }
 
-  private countUnderWay(remote: string, change: number): void {
-    const count = (this.underWay.get(remote) ?? 0) + change;
-    if (count > 0) this.underWay.set(remote, count);
-    else this.underWay.delete(remote);
-  }
-
-  private pair(link: MessageLink, listener: TetherListener, host: string, remote: string): void {
+  private pair(arrival: Arrival, host: string): void {
+    const { link, listener, remote } = arrival;
     this.pairing.add(link);
     new PairingExchange(link, {
       host,
@@ -269,41 +229,42 @@ class Tether implements TetherServer {
       find: (id) => this.secrets.find(id, this.clock.now()),
       claim: (secret, keys) => {
         const claim = this.secrets.claim(secret, keys.rejoin, this.clock.now());
-        return claim && (() => this.adopt(claim, link, listener, keys, remote));
+        return claim && (() => this.adopt(arrival, claim, keys));
       },
-      onFailed: (guessed) => {
+      onFailed: (isAttempt) => {
         this.pairing.delete(link);
-        this.countUnderWay(remote, -1);
-        this.leave(listener);
-        if (guessed && !this.closed) this.noteGuess(remote);
+        this.slots.release(remote);
+        this.served.leave(listener);
+        if (isAttempt && !this.closed) this.noteFailedAttempt(remote);
       },
     });
   }
 
-  private noteGuess(remote: string): void {
-    this.allGuesses += 1;
+  private noteFailedAttempt(remote: string): void {
+    this.failed += 1;
     const { failures, waitMs } = this.attempts.fail(remote, this.clock.now());
+    // The name is part of the JSON event.
     const noted = { guesses: failures, waitMs };
     this.options.logger.warn({ remote, ...noted }, 'a pairing was rejected');
     this.options.onEvent({ type: 'refused', remote, ...noted });
   }
 
-  private adopt(claim: Claim, link: MessageLink, listener: TetherListener, keys: PairingKeys, remote: string): void {
+  private adopt({ link, listener, remote }: Arrival, claim: Claim, keys: PairingKeys): void {
     listener.hasPaired = true;
     this.pairing.delete(link);
-    this.countUnderWay(remote, -1);
+    this.slots.release(remote);
     this.attempts.clear(remote);
     this.paired.get(claim.page)?.replace();
-    const events = {
+    const events: PairedPageEvents = {
       onJoined: () => {
         this.bridges.add(page);
         this.options.onEvent({ type: 'paired', remote, again: claim.kind === 'page' });
       },
-      onDoubt: () => this.bridges.doubt(page),
+      onSilent: () => this.bridges.handleSilent(page),
       onLinks: () => this.bridges.assignDuties(),
-      onEnd: (_page: PairedPage, { text }: LinkCloseReason) => {
+      onEnd: ({ text }) => {
         this.handleEnd(page, remote, text);
-        this.leave(listener);
+        this.served.leave(listener);
       },
     };
     const page: PairedPage = new PairedPage({ id: claim.page, keys }, link, events, this.clock);
@@ -317,20 +278,6 @@ class Tether implements TetherServer {
     this.options.logger.debug({ remote, reason }, 'a page disconnected');
     if (this.closed) return;
     this.options.onEvent({ type: 'lost', remote, left: this.bridges.size });
-    this.codeIn(NEW_CODE_AFTER_MS);
-  }
-
-  private leave(listener: TetherListener): void {
-    listener.users -= 1;
-    if (!this.closed) this.closeUnused();
-  }
-
-  /** A code for whoever waits with no page at all: the one on show has run out, or the phone does not come back. */
-  private codeIn(ms: number): void {
-    this.clock.clearTimeout(this.codeTimer);
-    this.codeTimer = this.clock.setTimeout(() => {
-      if (this.bridges.size === 0) this.showCode();
-    }, ms);
-    this.codeTimer.unref();
+    this.scheduleCode(NEW_CODE_AFTER_MS);
   }
 }

@@ -1,17 +1,16 @@
 /**
- * Keeps the screen on, as far as the browser lets a page that came over http. The Wake Lock API is for https pages
- * alone, so mostly it is a silent video that plays on. What browsers ask of one:
- *  - Chromium: visible, and larger than a fifth of the window; so it fills the window, all but transparent, behind
- *    everything.
- *  - Firefox: a sound track; so it has one, silent.
- *  - Safari: a sound track, not muted, and no `loop` attribute; so it is wound back by hand, and unmuted there after a
- *    tap.
+ * Keeps the screen on, as far as the browser allows a page that came over http. The Wake Lock API is only for https
+ * pages, so usually a silent video plays. Browsers keep the screen on for a video with these properties:
+ *  - Chromium: visible, and larger than a fifth of the window. So it fills the window, almost transparent, in the
+ *    background.
+ *  - Firefox: a sound track. So it has a silent one.
+ *  - Safari: a sound track, not muted, and no `loop` attribute. So a script rewinds it, and unmutes it after a tap.
  */
 import movie from './awake.mp4';
 
 /**
- * held: the system has promised. asked: a video plays, which should do. tap: it may play after a tap. denied: it may
- * not.
+ * `held`: the system keeps the screen on. `asked`: a video plays, which should be enough. `tap`: it may play after a
+ * tap. `denied`: it may not play.
  */
 export type Awake = 'held' | 'asked' | 'tap' | 'denied';
 
@@ -30,13 +29,13 @@ export class KeepAwake {
     video.addEventListener('timeupdate', () => {
       if (isSafari && video.currentTime > video.duration / 2) video.currentTime = 0;
     });
-    // The system stops both when the page goes behind another.
+    // The system stops both when the page is hidden.
     document.addEventListener('visibilitychange', () => {
       if (document.visibilityState === 'visible') void this.start(false);
     });
   }
 
-  /** @param tapped within a person's tap: a browser lets a page do more then */
+  /** @param tapped called within a person's tap, when a browser allows more */
   async start(tapped: boolean): Promise<void> {
     if (await this.lock()) return this.onChange('held');
     if (isSafari && tapped) this.video.muted = false;

@@ -1,15 +1,12 @@
 /**
- * One control link to the laptop: the pairing, then sealed messages (docs/tether-protocol.md). Does not know of links,
- * nor when to try again.
+ * One control link to the laptop: the pairing, then sealed messages (docs/tether-protocol.md). Does not know links, nor
+ * when to try again.
  */
 import { decodeLaptopMessage, encodeMessage, type LaptopMessage, type PageMessage } from '../shared/messages.ts';
 import { beginPairing, MESSAGE, type PagePairing, type PairingKeys, Seal } from '../shared/pairing.ts';
 import type { PageClock, PageTimer } from './page-clock.ts';
 
-/**
- * The upgrade and the pairing, on a local network: with the pause behind it less than the 3 s in which a page has to be
- * back.
- */
+/** For upgrade and pairing on a local network. With the wait that follows, less than the 3 s to reconnect. */
 const PAIRING_LIMIT_MS = 2_500;
 /** Ten of the laptop's pings. */
 const SILENCE_LIMIT_MS = 5_000;
@@ -17,7 +14,7 @@ const SILENCE_LIMIT_MS = 5_000;
 export interface ControlEvents {
   onPaired(rejoin: Uint8Array): void;
   onMessage(message: LaptopMessage): void;
-  /** The last call. `refused`: the secret does not hold. */
+  /** The last call. `refused`: the secret is not valid. */
   onEnd(refused: boolean): void;
 }
 
@@ -63,17 +60,17 @@ export class Control {
     this.sendBytes(proof);
   }
 
-  /** None of ours is shared memory, which the type cannot tell. */
+  /** None of these bytes are in shared memory; the type cannot express that. */
   private sendBytes(bytes: Uint8Array): void {
     this.socket.send(bytes as Uint8Array<ArrayBuffer>);
   }
 
   private finish(keys: PairingKeys | undefined): void {
-    // Whoever it is, it is not the laptop that made the code.
+    // The other end is not the laptop that made the code.
     if (keys === undefined) return this.end(true);
     this.seals = { incoming: new Seal(keys.laptopSeal), outgoing: new Seal(keys.pageSeal) };
     this.send({ type: 'joined', time: this.clock.wallTime() });
-    this.hear();
+    this.restartLimit();
     this.events.onPaired(keys.rejoin);
   }
 
@@ -81,12 +78,12 @@ export class Control {
     const content = incoming.open(sealed);
     const message = content && decodeLaptopMessage(content);
     if (message === undefined) return this.end(false);
-    this.hear();
+    this.restartLimit();
     if (message.type === 'ping') this.send({ type: 'pong' });
     else this.events.onMessage(message);
   }
 
-  private hear(): void {
+  private restartLimit(): void {
     this.clock.clearTimeout(this.limit);
     this.limit = this.clock.setTimeout(() => this.end(false), SILENCE_LIMIT_MS);
   }

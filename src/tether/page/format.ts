@@ -3,7 +3,7 @@ import { STRINGS } from './strings.ts';
 
 const UNITS = ['B', 'KB', 'MB', 'GB', 'TB'] as const;
 
-/** 0 B, 999 B, 1.0 KB, 87 MB: three figures at most. */
+/** 0 B, 999 B, 1.0 KB, 87 MB: three digits at most. */
 export function formatBytes(bytes: number): { readonly value: string; readonly unit: string } {
   let value = bytes;
   let unit = 0;
@@ -15,7 +15,7 @@ export function formatBytes(bytes: number): { readonly value: string; readonly u
   return { value: value.toFixed(digits), unit: UNITS[unit] ?? '' };
 }
 
-/** Megabits, as tariffs and speed tests have it. */
+/** In megabits, as in tariffs and speed tests. */
 export function formatSpeed(bytesPerSecond: number): { readonly value: string; readonly unit: string } {
   const megabits = (bytesPerSecond * 8) / 1e6;
   if (megabits >= 0.995) return { value: megabits.toFixed(megabits < 9.95 ? 1 : 0), unit: 'Mbit/s' };

@@ -1,4 +1,4 @@
-/** Puts the page together: what it does, how it looks, and that the screen stays on. */
+/** Connects the parts of the page: what it does, how it looks, and that the screen stays on. */
 import { KeepAwake } from './awake.ts';
 import { browserClock } from './browser-clock.ts';
 import { Tether } from './tether.ts';
@@ -16,13 +16,13 @@ function showCounts(): void {
 }
 
 showCounts();
-// A tap anywhere serves as well as one on the button.
+// The first tap anywhere counts, too.
 document.addEventListener('click', () => void awake.start(true), { once: true });
 element('keep-awake').addEventListener('click', () => void awake.start(true));
 element('continue').addEventListener('click', () => location.reload());
-document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && tether.hurry());
-addEventListener('online', () => tether.hurry());
-// A new code scanned into this tab changes the fragment alone.
+document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && tether.reconnectNow());
+addEventListener('online', () => tether.reconnectNow());
+// A new code scanned into this tab changes only the fragment.
 addEventListener('hashchange', () => location.reload());
 
 tether.start();

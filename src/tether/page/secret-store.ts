@@ -1,6 +1,6 @@
 /**
- * The secret of this tab: from the code's URL the first time, then that of the pairing, so that a reload needs no new
- * code. In the session storage, which ends with the tab; the URL is cleaned at once, so that it is neither bookmarked
+ * The secret of this tab: first that of the code's URL, then that of the pairing, so that a reload needs no new code.
+ * It is in the session storage, which ends with the tab. The URL is cleaned at once, so that it is neither bookmarked
  * nor shared.
  */
 import { secretFromText, secretToText } from '../shared/pairing.ts';
@@ -9,7 +9,7 @@ const KEY = 'wstun-tether';
 
 interface Stored {
   readonly secret: Uint8Array;
-  /** Of a code: not paired with yet. */
+  /** The secret of a code: the page has not paired yet. */
   readonly isCode: boolean;
 }
 

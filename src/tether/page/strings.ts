@@ -1,35 +1,36 @@
 /** Every text of the page for people, in one table: a translation is another such table. */
 
 export type State =
-  /** On the way to the laptop. */
+  /** Connecting to the laptop. */
   | 'joining'
-  /** Paired; the laptop needs nothing. */
-  | 'resting'
-  /** Paired; another page carries. */
-  | 'spare'
-  /** The far leg is being opened. */
+  /** Paired; the laptop needs no link. */
+  | 'idle'
+  /** Paired; another page carries the links. */
+  | 'standby'
+  /** The upstream connection is being opened. */
   | 'opening'
-  | 'carrying'
+  /** This page carries a link. */
+  | 'active'
   /** Nothing answers at the relay. */
   | 'offline'
-  /** Something answers there, and does not let us in. */
+  /** Something answers there, but accepts no link. */
   | 'refused'
-  /** The laptop was there, and is not. */
+  /** The connection to the laptop is lost. */
   | 'gone'
-  /** The secret does not hold (any more). */
+  /** The secret is not valid, or no longer valid. */
   | 'expired'
   /** Opened without a secret. */
   | 'bare'
-  /** The same page is open elsewhere. */
+  /** The same page is open in another tab. */
   | 'replaced';
 
 export const STRINGS = {
   headline: {
     joining: 'Connecting',
-    resting: 'Ready',
-    spare: 'On standby',
+    idle: 'Ready',
+    standby: 'On standby',
     opening: 'Connecting',
-    carrying: 'Connected',
+    active: 'Connected',
     offline: 'Offline',
     refused: 'Rejected',
     gone: 'Laptop gone',
@@ -39,10 +40,10 @@ export const STRINGS = {
   },
   detail: {
     joining: 'Looking for your laptop on this network.',
-    resting: 'Your laptop does not need this phone at the moment.',
-    spare: 'Another phone connects your laptop. This one takes over if it fails.',
+    idle: 'Your laptop does not need this phone at the moment.',
+    standby: 'Another phone connects your laptop. This one takes over if it fails.',
     opening: 'Connecting to the relay.',
-    carrying: 'Your laptop is online through this phone.',
+    active: 'Your laptop is online through this phone.',
     offline: 'This phone cannot reach the relay. Check that mobile data is on. Trying again.',
     refused: 'The relay’s address answers, but accepts no connection. Your laptop tries again.',
     gone: 'Check that it is awake and on the same Wi-Fi. Trying again.',

@@ -1,15 +1,15 @@
 /**
- * What the page does: holds a control link, opens the links that the laptop asks for, and comes back after every loss.
- * Knows nothing of how it looks; tells its state and its counts.
+ * What the page does: keeps a control link, opens the links that the laptop requests, and reconnects after every loss.
+ * Knows nothing of how the page looks; reports its state and counts.
  */
-import type { Duty, LaptopMessage } from '../shared/messages.ts';
+import { DUTY, type Duty, type LaptopMessage } from '../shared/messages.ts';
 import { Bridge, type BridgeEvents, type BridgeState } from './bridge.ts';
 import { Control, type ControlEvents } from './control.ts';
 import type { PageClock, PageTimer } from './page-clock.ts';
 import { findSecret, forgetSecret, store } from './secret-store.ts';
 import type { State } from './strings.ts';
 
-/** Between attempts: short, as whoever looks at the page waits, and every attempt stays on the local network. */
+/** Between attempts: short, because a person waits, and an attempt loads only the local network. */
 const FIRST_WAIT_MS = 200;
 const MAX_WAIT_MS = 1_000;
 
@@ -33,8 +33,8 @@ export class Tether {
   private control: Control | undefined;
   private waitMs = FIRST_WAIT_MS;
   private timer: PageTimer | undefined;
-  private duty: Duty = 'rest';
-  /** Of the links, the last thing that one told. */
+  private duty: Duty = DUTY.idle;
+  /** The last state that a link reported. */
   private link: BridgeState = 'ended';
   private up = 0;
   private down = 0;
@@ -57,8 +57,8 @@ export class Tether {
     this.connect();
   }
 
-  /** The page is in front again, or the network is back: what waits need not. */
-  hurry(): void {
+  /** The page is visible again, or the network is back: a pending attempt starts now. */
+  reconnectNow(): void {
     if (this.timer === undefined) return;
     this.waitMs = FIRST_WAIT_MS;
     this.connect();
@@ -74,7 +74,7 @@ export class Tether {
       onEnd: (refused) => this.handleEnd(refused),
     };
     this.control = new Control(this.secret, events, this.clock);
-    this.tell();
+    this.reportState();
   }
 
   private handlePaired(rejoin: Uint8Array): void {
@@ -84,14 +84,14 @@ export class Tether {
     }
     this.phase = 'joined';
     this.waitMs = FIRST_WAIT_MS;
-    this.tell();
+    this.reportState();
   }
 
   private handleMessage(message: LaptopMessage): void {
     if (message.type === 'duty') this.duty = message.duty;
     if (message.type === 'open') this.open(message.link, message.url);
     if (message.type === 'replaced') this.giveUp('replaced');
-    else this.tell();
+    else this.reportState();
   }
 
   private open(link: string, url: string): void {
@@ -117,11 +117,11 @@ export class Tether {
     this.bridges.add(bridge);
   }
 
-  /** Why a link failed stays on show until the next one is tried. */
+  /** The reason why a link failed is shown until the next one is tried. */
   private noteLink(state: BridgeState): void {
     const keeps = state === 'ended' && (this.link === 'offline' || this.link === 'refused' || this.bridges.size > 0);
     if (!keeps) this.link = state;
-    this.tell();
+    this.reportState();
   }
 
   private handleEnd(refused: boolean): void {
@@ -136,10 +136,10 @@ export class Tether {
     if (this.phase === 'over') return;
     this.timer = this.clock.setTimeout(() => this.connect(), this.waitMs);
     this.waitMs = Math.min(MAX_WAIT_MS, this.waitMs * 2);
-    this.tell();
+    this.reportState();
   }
 
-  /** For good, but for a person who says otherwise. */
+  /** Tries nothing any more, until a person reloads the page. */
   private giveUp(state: State): void {
     this.phase = 'over';
     this.secret = undefined;
@@ -147,14 +147,14 @@ export class Tether {
     this.onState(state);
   }
 
-  private tell(): void {
+  private reportState(): void {
     if (this.phase !== 'over') this.onState(this.stateNow());
   }
 
   private stateNow(): State {
     if (this.phase !== 'joined') return this.phase === 'gone' ? 'gone' : 'joining';
-    if (this.link === 'open') return 'carrying';
+    if (this.link === 'open') return 'active';
     if (this.link !== 'ended') return this.link;
-    return this.duty === 'spare' ? 'spare' : 'resting';
+    return this.duty === DUTY.standby ? 'standby' : 'idle';
   }
 }

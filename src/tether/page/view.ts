@@ -1,4 +1,4 @@
-/** What the page looks like: writes state and counts into the document. Decides nothing. */
+/** Writes state and counts into the document. Decides nothing. */
 import type { Awake } from './awake.ts';
 import { formatBytes, formatDuration, formatSpeed } from './format.ts';
 import type { PageClock } from './page-clock.ts';
@@ -10,10 +10,10 @@ type Line = keyof typeof STRINGS.routeLabel;
 /** Laptop to phone, phone to relay. */
 const LINES: Readonly<Record<State, readonly [Line, Line]>> = {
   joining: ['busy', 'idle'],
-  resting: ['on', 'idle'],
-  spare: ['on', 'idle'],
+  idle: ['on', 'idle'],
+  standby: ['on', 'idle'],
   opening: ['on', 'busy'],
-  carrying: ['on', 'on'],
+  active: ['on', 'on'],
   offline: ['on', 'broken'],
   refused: ['on', 'broken'],
   gone: ['broken', 'idle'],
@@ -24,10 +24,10 @@ const LINES: Readonly<Record<State, readonly [Line, Line]>> = {
 
 const MOODS: Readonly<Record<State, 'good' | 'wait' | 'bad'>> = {
   joining: 'wait',
-  resting: 'good',
-  spare: 'good',
+  idle: 'good',
+  standby: 'good',
   opening: 'wait',
-  carrying: 'good',
+  active: 'good',
   offline: 'bad',
   refused: 'bad',
   gone: 'bad',
@@ -36,7 +36,7 @@ const MOODS: Readonly<Record<State, 'good' | 'wait' | 'bad'>> = {
   replaced: 'wait',
 };
 
-/** Weight of the newest look: speeds that jump cannot be read. */
+/** Weight of the latest sample: speeds that jump cannot be read. */
 const SMOOTHING = 0.35;
 
 export class View {
@@ -54,21 +54,21 @@ export class View {
 
   showState(state: State): void {
     const { headline, detail, route, routeLabel } = STRINGS;
-    const [near, far] = LINES[state];
+    const [local, upstream] = LINES[state];
     document.body.dataset.state = state;
     document.body.dataset.mood = MOODS[state];
-    document.body.dataset.near = near;
-    document.body.dataset.far = far;
+    document.body.dataset.local = local;
+    document.body.dataset.upstream = upstream;
     document.title = `${headline[state]} – wstun`;
-    // A reader reads what changes: not the same words again.
+    // A screen reader reads each change aloud, so unchanged text is not written again.
     setText('headline', headline[state]);
     setText('detail', detail[state]);
-    const label = `${route.laptop}, ${routeLabel[near]}: ${route.phone}. ${route.phone}, ${routeLabel[far]}: ${route.relay}.`;
+    const label = `${route.laptop}, ${routeLabel[local]}: ${route.phone}. ${route.phone}, ${routeLabel[upstream]}: ${route.relay}.`;
     element('route').setAttribute('aria-label', label);
     element('continue').hidden = state !== 'replaced';
   }
 
-  /** To be called every second or so. */
+  /** Called about once a second. */
   showCounts(counts: Counts): void {
     const now = this.clock.now();
     const seconds = Math.max(0.05, (now - this.at) / 1000);

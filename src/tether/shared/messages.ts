@@ -1,19 +1,20 @@
 /**
- * What a paired page and the laptop say to each other on a control link (docs/tether-protocol.md), before it is sealed.
- * Pure: encodes, decodes strictly, bounds everything. The page runs the same code.
+ * The messages of page and laptop on a control link (docs/tether-protocol.md §5), before they are sealed. Pure:
+ * encodes, decodes strictly, bounds everything. The page runs the same code.
  */
 
 const MAX_BYTES = 4_096;
-/** 16 random bytes: which link. */
+/** 16 random bytes that identify a link. */
 const TOKEN = /^[0-9a-f]{32}$/;
-const FAR_LEG = /^wss?:\/\/[^\s#]+$/;
+const UPSTREAM_URL = /^wss?:\/\/[^\s#]+$/;
 
 /**
- * Whose turn it is: this page's; another page's; nobody's, as the laptop reaches the relay itself or has nothing to
- * carry.
+ * The values on the wire. `active`: this page carries links. `standby`: another page does. `idle`: the laptop reaches
+ * the relay itself, or needs no link.
  */
-export type Duty = 'carry' | 'spare' | 'rest';
-/** Why the far leg did not open: something answers at the relay's host, or nothing does. */
+export const DUTY = { active: 'carry', standby: 'spare', idle: 'rest' } as const;
+export type Duty = (typeof DUTY)[keyof typeof DUTY];
+/** Why the upstream connection did not open: something answers at the relay's host, or nothing does. */
 type FailReason = 'refused' | 'unreachable';
 
 export type LaptopMessage =
@@ -31,17 +32,17 @@ export function encodeMessage(message: LaptopMessage | PageMessage): Uint8Array 
   return new TextEncoder().encode(JSON.stringify(message));
 }
 
-/** Undefined for anything that a laptop of this version would not have said. */
+/** Undefined for anything that a laptop of this version would not have sent. */
 export function decodeLaptopMessage(bytes: Uint8Array): LaptopMessage | undefined {
   const { type, rest, fields } = parsed(bytes);
   if (type === 'ping' || type === 'replaced') return fields === 0 ? { type } : undefined;
   if (type === 'duty') return fields === 1 && isDuty(rest.duty) ? { type, duty: rest.duty } : undefined;
   const { link, url } = rest;
-  if (type !== 'open' || fields !== 2 || !matches(TOKEN, link) || !matches(FAR_LEG, url)) return undefined;
+  if (type !== 'open' || fields !== 2 || !matches(TOKEN, link) || !matches(UPSTREAM_URL, url)) return undefined;
   return { type, link, url };
 }
 
-/** Undefined for anything that a page of this version would not have said. */
+/** Undefined for anything that a page of this version would not have sent. */
 export function decodePageMessage(bytes: Uint8Array): PageMessage | undefined {
   const { type, rest, fields } = parsed(bytes);
   if (type === 'pong') return fields === 0 ? { type } : undefined;
@@ -54,7 +55,7 @@ export function decodePageMessage(bytes: Uint8Array): PageMessage | undefined {
 interface Parsed {
   readonly type: unknown;
   readonly rest: Readonly<Record<string, unknown>>;
-  /** Beside `type`. */
+  /** Number of members other than `type`. */
   readonly fields: number;
 }
 
@@ -77,7 +78,7 @@ function matches(pattern: RegExp, value: unknown): value is string {
 }
 
 function isDuty(value: unknown): value is Duty {
-  return value === 'carry' || value === 'spare' || value === 'rest';
+  return value === DUTY.active || value === DUTY.standby || value === DUTY.idle;
 }
 
 function isReason(value: unknown): value is FailReason {

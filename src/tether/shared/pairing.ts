@@ -1,7 +1,7 @@
 /**
- * How a page and the laptop prove to each other that they hold the same secret, and the keys that follow
- * (docs/tether-protocol.md). Pure but for randomness, and without anything of Node: the page runs the same code, over
- * http, where `crypto.subtle` does not exist.
+ * How a page and the laptop prove to each other that they have the same secret, and the keys of a pairing
+ * (docs/tether-protocol.md §4). Pure except for randomness, and without anything of Node: the page runs the same code,
+ * over http, where `crypto.subtle` does not exist.
  */
 import nacl from 'tweetnacl';
 
@@ -16,7 +16,7 @@ export const HELLO_BYTES = 3 + ID_BYTES + KEY_BYTES;
 const ANSWER_BYTES = 1 + KEY_BYTES;
 const PROOF_BYTES = 1 + KEY_BYTES;
 
-/** First byte of every message of a control link. */
+/** The first byte of every message of a control link. */
 export const MESSAGE = { refusal: 0, hello: 1, answer: 2, pageProof: 3, laptopProof: 4, sealed: 5 } as const;
 
 const utf8 = new TextEncoder();
@@ -25,7 +25,7 @@ const utf8 = new TextEncoder();
 export interface PairingKeys {
   readonly pageSeal: Uint8Array;
   readonly laptopSeal: Uint8Array;
-  /** The secret with which this page may pair again. */
+  /** The secret with which the page may pair again. */
   readonly rejoin: Uint8Array;
 }
 
@@ -33,7 +33,7 @@ export function createSecret(): Uint8Array {
   return nacl.randomBytes(SECRET_BYTES);
 }
 
-/** Names a secret to whoever has it, and to no one else. */
+/** Identifies a secret to those who have it, and to no one else. */
 export function secretId(secret: Uint8Array): Uint8Array {
   return hmac(secret, utf8.encode('wstun tether id v1')).slice(0, ID_BYTES);
 }
@@ -45,13 +45,13 @@ export interface EphemeralKeys {
 
 export interface PagePairing {
   readonly hello: Uint8Array;
-  /** The page's proof, for the laptop's answer; undefined for anything else. */
+  /** Returns the page's proof for the laptop's answer; undefined for anything else. */
   prove(answer: Uint8Array): Uint8Array | undefined;
-  /** The keys, for the laptop's proof; undefined for anything else, and for a laptop that does not hold the secret. */
+  /** Returns the keys for the laptop's proof; undefined for anything else, and if the laptop lacks the secret. */
   finish(proof: Uint8Array): PairingKeys | undefined;
 }
 
-/** The page's side. @param host what the page has in `location.host` */
+/** The page's side. @param host `location.host` of the page */
 export function beginPairing(secret: Uint8Array, host: string, keys: EphemeralKeys = nacl.box.keyPair()): PagePairing {
   const hello = concat(Uint8Array.of(MESSAGE.hello, 0, VERSION), secretId(secret), keys.publicKey);
   let agreed: Uint8Array | undefined;
@@ -69,7 +69,7 @@ export function beginPairing(secret: Uint8Array, host: string, keys: EphemeralKe
   };
 }
 
-/** What a page says of itself; undefined for anything that this version would not have said. */
+/** The identifier in a page's hello; undefined for anything that this version would not have sent. */
 export function readHello(hello: Uint8Array): { readonly id: Uint8Array } | undefined {
   const known = hello.length === HELLO_BYTES && hello[0] === MESSAGE.hello && hello[1] === 0 && hello[2] === VERSION;
   return known ? { id: hello.slice(3, 3 + ID_BYTES) } : undefined;
@@ -77,13 +77,13 @@ export function readHello(hello: Uint8Array): { readonly id: Uint8Array } | unde
 
 export interface LaptopPairing {
   readonly answer: Uint8Array;
-  /** The proof to send and the keys, for the page's proof; undefined for a page that does not hold the secret. */
+  /** Returns the proof to send and the keys for the page's proof; undefined if the page lacks the secret. */
   check(proof: Uint8Array): { readonly proof: Uint8Array; readonly keys: PairingKeys } | undefined;
 }
 
 /**
  * The laptop's side.
- * @param secret undefined where nobody holds it: the answer looks the same, and no proof fits
+ * @param secret undefined if the identifier is unknown: the answer looks the same, and every proof is wrong
  * @param host the `Host` of the upgrade
  */
 export function answerPairing(
@@ -104,7 +104,7 @@ export function answerPairing(
   };
 }
 
-/** One direction of a control link after the pairing: messages in order, none twice, none left out. */
+/** One direction of a control link after the pairing: messages in order, none repeated, none missing. */
 export class Seal {
   private readonly key: Uint8Array;
   private next = 0;
@@ -117,7 +117,7 @@ export class Seal {
     return concat(Uint8Array.of(MESSAGE.sealed), nacl.secretbox(content, this.nonce(), this.key));
   }
 
-  /** Undefined for what the other end did not seal as its next message; nothing opens after that. */
+  /** Undefined for anything but the next message of the other end; nothing opens after that. */
   open(message: Uint8Array): Uint8Array | undefined {
     if (message[0] !== MESSAGE.sealed) return undefined;
     return nacl.secretbox.open(message.subarray(1), this.nonce(), this.key) ?? undefined;
@@ -139,7 +139,7 @@ export function secretToText(secret: Uint8Array): string {
     .replaceAll('=', '');
 }
 
-/** Undefined for anything but the one text of a secret. */
+/** Undefined for anything but the one valid text of a secret. */
 export function secretFromText(text: string): Uint8Array | undefined {
   if (!/^[A-Za-z0-9_-]{22}$/.test(text)) return undefined;
   const binary = atob(text.replaceAll('-', '+').replaceAll('_', '/'));
@@ -153,9 +153,7 @@ interface Transcript {
   readonly host: string;
 }
 
-/**
- * Whoever has not the secret cannot compute it, nor can who learns the secret later: the X25519 keys are gone by then.
- */
+/** P of the document. To compute it takes the secret and an X25519 key, and those keys are gone after the pairing. */
 function agree(secret: Uint8Array, { hello, answer, host }: Transcript, shared: Uint8Array): Uint8Array {
   return hmac(secret, concat(utf8.encode('wstun tether v1'), hello, answer, utf8.encode(host), shared));
 }

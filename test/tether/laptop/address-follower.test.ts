@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { WstunError } from '../../../src/errors.ts';
 import { AddressFollower } from '../../../src/tether/laptop/address-follower.ts';
 import type { LanAddress } from '../../../src/tether/laptop/lan-address.ts';
-import type { TetherPlace } from '../../../src/tether/laptop/tether-server.ts';
+import type { TetherPlace } from '../../../src/tether/laptop/served-addresses.ts';
 import { VirtualClock } from '../../support/time/virtual-clock.ts';
 
 let clock: VirtualClock;
@@ -30,7 +30,7 @@ function laptop(addresses: string[], host?: string) {
       if (state.taken.has(place.host)) throw new WstunError('cannot-listen', `${place.host}:${place.port}: EADDRINUSE`);
       served.push(place);
     },
-    retain: (kept: ReadonlySet<string>) => void retained.push([...kept]),
+    setAddresses: (kept: ReadonlySet<string>) => void retained.push([...kept]),
     showCode: () => {
       state.codes += 1;
     },

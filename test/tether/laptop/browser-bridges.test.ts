@@ -19,10 +19,10 @@ const never = new AbortController().signal;
 async function linkBy(
   tether: RunningTether,
   page: FakePage,
-): Promise<{ link: MessageLink; at: LinkRecorder; near: import('ws').WebSocket }> {
+): Promise<{ link: MessageLink; at: LinkRecorder; local: import('ws').WebSocket }> {
   const dialled = tether.server.dial(() => URL, never).then((link) => ({ link, at: new LinkRecorder(link) }));
-  const near = await page.bring((await page.nextOpen()).link);
-  return { ...(await dialled), near };
+  const local = await page.openLocal((await page.nextOpen()).link);
+  return { ...(await dialled), local };
 }
 
 /** The time between two pings, and what comes of it over the real sockets. */
@@ -50,12 +50,12 @@ describe('a dial through a page', () => {
     const page = await FakePage.join(tether);
     const asked = await page.nextOpen();
     expect(asked.url).toBe(URL);
-    const near = await page.bring(asked.link);
+    const local = await page.openLocal(asked.link);
     const { link, at } = await dialled;
-    near.send(Uint8Array.of(1, 2));
+    local.send(Uint8Array.of(1, 2));
     await at.untilMessages(1);
     link.send([Uint8Array.of(3), Uint8Array.of(4)]);
-    const [data] = (await once(near, 'message')) as [Buffer];
+    const [data] = (await once(local, 'message')) as [Buffer];
     expect([...data]).toEqual([3, 4]);
     expect(page.duty()).toBe('carry');
   });
@@ -94,7 +94,7 @@ describe('a dial through a page', () => {
       expect(page.messages.filter(({ type }) => type === 'open')).toEqual([]);
       await clock.advance(1_001);
     }
-    await page.bring((await page.nextOpen()).link);
+    await page.openLocal((await page.nextOpen()).link);
     await dial;
     expect(tether.events.filter(({ type }) => type === 'offline')).toHaveLength(1);
   });
@@ -131,7 +131,7 @@ describe('a dial through a page', () => {
       if (by === 'the next phone') {
         tether.server.showCode();
         const page = await FakePage.join(tether);
-        await page.bring((await page.nextOpen()).link);
+        await page.openLocal((await page.nextOpen()).link);
         await dial;
       } else {
         stop.abort();
@@ -145,7 +145,7 @@ describe('a dial through a page', () => {
     const page = await FakePage.join(tether);
     const dial = tether.server.dial(() => URL, never).then((link) => new LinkRecorder(link));
     const { link } = await page.nextOpen();
-    await page.bring(link);
+    await page.openLocal(link);
     await dial;
     expect(await statusOf(openSocket(tether.host, `/link/${link}`))).toBe(404);
   });
@@ -159,7 +159,7 @@ describe('several pages', () => {
     const newer = await FakePage.join(tether);
     const dial = tether.server.dial(() => URL, never).then((link) => new LinkRecorder(link));
     newer.send({ type: 'failed', link: (await newer.nextOpen()).link, reason: 'unreachable' });
-    await older.bring((await older.nextOpen()).link);
+    await older.openLocal((await older.nextOpen()).link);
     await dial;
     await until(() => older.duty() === 'carry' && newer.duty() === 'spare');
   });
@@ -174,7 +174,7 @@ describe('several pages', () => {
     const dial = tether.server.dial(() => URL, never).then((link) => new LinkRecorder(link));
     const late = await newer.nextOpen();
     while (!older.messages.some(({ type }) => type === 'open')) await passPing(clock, older, newer);
-    await older.bring((await older.nextOpen()).link);
+    await older.openLocal((await older.nextOpen()).link);
     await dial;
     expect(clock.now() - since).toBeLessThan(2_000);
     expect(await statusOf(openSocket(tether.host, `/link/${late.link}`))).toBe(404);
@@ -202,7 +202,7 @@ describe('several pages', () => {
     newer.answers = false;
     while (at.closes.length === 0) await passPing(clock, older, newer);
     const dial = tether.server.dial(() => URL, never).then((link) => new LinkRecorder(link));
-    await older.bring((await older.nextOpen()).link);
+    await older.openLocal((await older.nextOpen()).link);
     await dial;
     expect(clock.now() - since).toBeLessThan(2_100);
   });
@@ -233,15 +233,15 @@ describe('several pages', () => {
 describe('a link through a page', () => {
   it('a page’s link blocks the sender while the page reports no progress, and drains when it does', async () => {
     const tether = await startTether();
-    const { link, at, near } = await linkBy(tether, await FakePage.join(tether));
+    const { link, at, local } = await linkBy(tether, await FakePage.join(tether));
     const record = new Uint8Array(48 * 1024);
     let sent = 0;
     while (link.send([record])) sent += record.length;
     sent += record.length;
-    await until(() => near.bufferedAmount === 0);
+    await until(() => local.bufferedAmount === 0);
     expect(sent).toBeLessThan(1024 * 1024);
     expect(at.drains).toBe(0);
-    near.send(String(sent));
+    local.send(String(sent));
     await until(() => at.drains === 1);
   });
 
@@ -249,8 +249,8 @@ describe('a link through a page', () => {
     'a page’s link ends when the page sends the impossible report %j',
     async (text) => {
       const tether = await startTether();
-      const { at, near } = await linkBy(tether, await FakePage.join(tether));
-      near.send(text);
+      const { at, local } = await linkBy(tether, await FakePage.join(tether));
+      local.send(text);
       await at.untilClosed();
     },
   );

@@ -59,7 +59,7 @@ class BehindPage implements MessageLink, MessageLinkHandler {
   }
 }
 
-const quiet = { onHeard: () => {}, onEnd: () => {} };
+const quiet = { onAlive: () => {}, onEnd: () => {} };
 
 describeLinkCompliance('a link that a page carries', async () => {
   const [inner, outer] = memoryLinkPair();

@@ -176,7 +176,7 @@ describe('a pairing with the laptop', () => {
     expect(await guess(tether, stranger.rejoin)).toBe('refused');
     aheadMs = CODE_LIFETIME_MS;
     expect(await guess(tether, tether.secret())).toBe('refused');
-    expect(tether.server.guesses).toBe(3);
+    expect(tether.server.failedAttempts).toBe(3);
     expect(refusals(tether)).toBe(3);
     expect(tether.server.pages).toBe(0);
   });
@@ -186,7 +186,7 @@ describe('a pairing with the laptop', () => {
     const tether = await startTether(clock);
     for (let i = 0; i < 4; i++) expect(await guess(tether)).toBe('refused');
     for (let i = 0; i < 20; i++) expect(await statusOf(openSocket(tether.host, '/control'))).toBe(429);
-    expect(tether.server.guesses).toBe(4);
+    expect(tether.server.failedAttempts).toBe(4);
     // A page that is right is let in after the wait, and forgives the address.
     await clock.advance(999);
     expect(await statusOf(openSocket(tether.host, '/control'))).toBe(429);
@@ -234,7 +234,7 @@ describe('a pairing with the laptop', () => {
     for (const socket of sockets) socket.terminate();
     await vi.waitFor(async () => expect(await statusOf(openSocket(tether.host, '/control'))).toBe(101));
     // Broken off in time, without a word: that costs nothing.
-    expect(tether.server.guesses).toBe(0);
+    expect(tether.server.failedAttempts).toBe(0);
   });
 
   it('a pairing without a message until its time limit counts as a failed attempt', async () => {
@@ -244,10 +244,10 @@ describe('a pairing with the laptop', () => {
     await once(socket, 'open');
     const closed = once(socket, 'close');
     await clock.advance(PAIRING_LIMIT_MS - 1);
-    expect([socket.readyState, tether.server.guesses]).toEqual([socket.OPEN, 0]);
+    expect([socket.readyState, tether.server.failedAttempts]).toEqual([socket.OPEN, 0]);
     await clock.advance(1);
     await closed;
-    await until(() => tether.server.guesses === 1);
+    await until(() => tether.server.failedAttempts === 1);
   });
 
   it('a pairing that ends after the answer counts as failed without a valid secret, and not with one', async () => {
@@ -261,9 +261,9 @@ describe('a pairing with the laptop', () => {
       await once(socket, 'close');
     };
     for (let i = 0; i < 5; i++) await breakOff(tether.secret());
-    expect(tether.server.guesses).toBe(0);
+    expect(tether.server.failedAttempts).toBe(0);
     await breakOff(createSecret());
-    await until(() => tether.server.guesses === 1);
+    await until(() => tether.server.failedAttempts === 1);
     await FakePage.join(tether);
   });
 });
@@ -321,9 +321,9 @@ describe('a tether that moves to another address', () => {
     const tether = await startTether();
     const page = await FakePage.join(tether);
     const moved = await moveTo(tether, '127.0.0.2');
-    tether.server.retain(new Set(['127.0.0.2']));
+    tether.server.setAddresses(new Set(['127.0.0.2']));
     const dialled = tether.server.dial(() => 'wss://relay.example.org/a', AbortSignal.timeout(5_000));
-    await page.bring((await page.nextOpen()).link);
+    await page.openLocal((await page.nextOpen()).link);
     expect((await dialled).remote).toContain('127.0.0.1');
     page.socket.terminate();
     await refused(tether);
@@ -335,10 +335,10 @@ describe('a tether that moves to another address', () => {
     const page = await FakePage.join(tether);
     const moved = await moveTo(tether, '127.0.0.2');
     const both = new Set(['127.0.0.1', '127.0.0.2']);
-    tether.server.retain(both);
+    tether.server.setAddresses(both);
     page.socket.terminate();
     await until(() => tether.server.pages === 0);
-    tether.server.retain(both);
+    tether.server.setAddresses(both);
     expect((await ask(tether, '/', { Host: moved.host })).status).toBe(403);
     await FakePage.join(tether, page.rejoin);
     await FakePage.join(moved);
