@@ -52,7 +52,8 @@ it.each(['ws', 'wss'])(
     onTestFinished(() => browser.close());
     const page = await browser.newPage();
     await page.evaluate(knock(url.replace('ws', 'http')));
-    const penalties = (): number => relay.process.stderr.split('opens unauthenticated connections too often').length - 1;
+    const penalties = (): number =>
+      relay.process.stderr.split('opens unauthenticated connections too often').length - 1;
     // The third is of 20 s: who gets in well within it was heard in spite of it.
     await until(() => penalties() >= 3, 60_000);
 

@@ -86,7 +86,7 @@ describe('a valid ticket that opens no link', () => {
       const { bytes } = await rawExchange(port, plain, { tls: false });
       expect([i, sealer.refusalIn(etagIn(bytes), ticket)?.reason]).toEqual([i, 'upgrade-dropped']);
     }
-    expect(lines.filter((line) => line.includes('knocks too often'))).toEqual([]);
+    expect(lines.filter((line) => line.includes('unauthenticated connections too often'))).toEqual([]);
   });
 });
 
