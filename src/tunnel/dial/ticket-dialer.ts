@@ -100,7 +100,7 @@ export class TicketDialer {
   async dial(relay: string, scope: TicketScope, options: DialWebSocketOptions): Promise<MessageLink> {
     const once = async (): Promise<MessageLink> => {
       const { url, rotationProof, provenFault } = this.seal(relay, scope, this.time());
-      return this.remember(await this.dialLink(url, { ...options, provenFault }), rotationProof);
+      return this.remember(await this.dialLink(url, { clock: this.clock, ...options, provenFault }), rotationProof);
     };
     try {
       return await once();

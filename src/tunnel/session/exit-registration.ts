@@ -7,7 +7,7 @@ import { withLimit } from '../../async/abortable.ts';
 import { type Clock, systemClock, type Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import type { Logger } from '../../observability/logger.ts';
-import { ControlLink } from '../../transport/control-link.ts';
+import { type ControlHandler, ControlLink } from '../../transport/control-link.ts';
 import {
   announcements,
   type ControlMessage,
@@ -187,7 +187,7 @@ export class ExitRegistration {
     return new Promise((resolve) => {
       let registered = false;
       let fault: WstunError | undefined;
-      this.control = new ControlLink(link, {
+      const handler: ControlHandler = {
         handleControl: (message) => {
           if (message.type === 'registered' && !registered) {
             this.handleAccepted(relay);
@@ -208,7 +208,8 @@ export class ExitRegistration {
           this.control = undefined;
           resolve(fault ?? new WstunError('link-lost', text));
         },
-      });
+      };
+      this.control = new ControlLink(link, handler, this.clock);
       this.announce();
       // Closed while the link was on its way.
       if (this.stopping.signal.aborted) this.control.end();

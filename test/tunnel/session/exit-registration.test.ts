@@ -15,10 +15,9 @@ import type { MessageLink } from '../../../src/transport/message-link.ts';
 import { TicketDialer } from '../../../src/tunnel/dial/ticket-dialer.ts';
 import { ExitRegistration } from '../../../src/tunnel/session/exit-registration.ts';
 import { faultOfPromise } from '../../support/faults.ts';
-import { hurryAttempts } from '../../support/hurried-attempts.ts';
 import { LinkRecorder } from '../../support/link-recorder.ts';
 import { memoryLinkPair } from '../../support/links/memory-link.ts';
-import { until } from '../../support/until.ts';
+import { VirtualClock } from '../../support/time/virtual-clock.ts';
 
 const TOKEN = '0123456789abcdef'.repeat(2);
 const key = (): string => randomBytes(32).toString('base64url');
@@ -71,6 +70,8 @@ class MemoryRelays {
 }
 
 function setUp(options = {}) {
+  const clock = new VirtualClock();
+  const until = (isDone: () => boolean, limitMs = 3_600_000): Promise<void> => clock.advanceUntil(isDone, limitMs);
   const relays = new MemoryRelays();
   const log: string[] = [];
   const links: MessageLink[] = [];
@@ -81,20 +82,17 @@ function setUp(options = {}) {
     handleTaken: (keys: number, of: number) => void log.push(`${keys} of ${of}`),
     handleLost: ({ fault }: WstunError) => void log.push(fault),
   };
-  const registration = new ExitRegistration(relays, handler, silentLogger, options);
-  vi.spyOn(Math, 'random').mockReturnValue(0);
-  hurryAttempts(0);
+  const registration = new ExitRegistration(relays, handler, silentLogger, { ...options, clock });
   onTestFinished(() => {
     registration.close();
     for (const { link } of relays.links) link.abort();
-    vi.restoreAllMocks();
   });
-  return { relays, log, links, handler, registration };
+  return { clock, until, relays, log, links, handler, registration };
 }
 
-describe('an exit’s registration', () => {
-  it('announces its list at first and at each change, and is told once that it is known', async () => {
-    const { relays, registration, log } = setUp();
+describe('ExitRegistration', () => {
+  it('ExitRegistration announces its list at first and at each change, and reports once that it is registered', async () => {
+    const { until, relays, registration, log } = setUp();
     const [first, second] = [key(), key()];
     registration.setPeers([first]);
     const run = registration.run();
@@ -113,8 +111,8 @@ describe('an exit’s registration', () => {
     expect([relays.dials, log]).toEqual([['a exit '], ['registered at a']]);
   });
 
-  it('announces of many changes within a second the last, after the first', async () => {
-    const { relays, registration } = setUp();
+  it('ExitRegistration announces the first and the last of many changes within a second', async () => {
+    const { until, relays, registration } = setUp();
     const run = registration.run();
     await until(() => relays.said(0).length === 1);
     const lists = Array.from({ length: 100 }, () => [key()]);
@@ -125,8 +123,8 @@ describe('an exit’s registration', () => {
     await run;
   });
 
-  it('says how many of its keys the relay has room for, and when all are known', async () => {
-    const { relays, registration, log } = setUp();
+  it('ExitRegistration reports how many of its keys the relay has room for, and when all are registered', async () => {
+    const { until, relays, registration, log } = setUp();
     registration.setPeers([key(), key()]);
     const run = registration.run();
     await until(() => relays.said(0).length === 1);
@@ -138,8 +136,8 @@ describe('an exit’s registration', () => {
     await run;
   });
 
-  it('hears under which address the relay sees it', async () => {
-    const { relays, registration, log } = setUp();
+  it('ExitRegistration reports under which address the relay sees it', async () => {
+    const { until, relays, registration, log } = setUp();
     const run = registration.run();
     await until(() => relays.said(0).length === 1);
     relays.say(0, { type: 'seen', address: '93.184.216.34' });
@@ -150,8 +148,8 @@ describe('an exit’s registration', () => {
     await run;
   });
 
-  it('answers a hundred calls at once without a warning of too many listeners', async () => {
-    const { relays, registration, links } = setUp();
+  it('ExitRegistration answers a hundred requests at once without a warning of too many listeners', async () => {
+    const { until, relays, registration, links } = setUp();
     const warnings: string[] = [];
     const onWarning = ({ name }: Error): void => void warnings.push(name);
     process.on('warning', onWarning);
@@ -168,8 +166,8 @@ describe('an exit’s registration', () => {
     await run;
   });
 
-  it('answers a call at the relay that called, and goes on when that fails', async () => {
-    const { relays, registration, links } = setUp();
+  it('ExitRegistration answers a request at the relay that sent it, and continues when that fails', async () => {
+    const { until, relays, registration, links } = setUp();
     relays.faults.push(new WstunError('relay-unreachable'));
     const run = registration.run();
     await until(() => relays.links.length === 1);
@@ -182,8 +180,8 @@ describe('an exit’s registration', () => {
     await run;
   });
 
-  it('is renewed when its link is lost or says what only an exit says, and where it is refused, again and again', async () => {
-    const { relays, registration, log } = setUp();
+  it('ExitRegistration registers again after a lost link, after a message that only an exit may send, and after refusals', async () => {
+    const { until, relays, registration, log } = setUp();
     const run = registration.run();
     await until(() => relays.links.length === 1);
     relays.links[0]?.link.abort();
@@ -199,8 +197,8 @@ describe('an exit’s registration', () => {
     await run;
   });
 
-  it('is renewed at once when the network changes, though nobody answers a goodbye on the old link', async () => {
-    const { relays, registration } = setUp();
+  it('ExitRegistration replaces its link at once when the network changes, without a clean close of the old one', async () => {
+    const { until, relays, registration } = setUp();
     const run = registration.run();
     await until(() => relays.links.length === 1);
     const goodbye = vi.spyOn(relays.nears[0] as MessageLink, 'close').mockReturnValue();
@@ -211,12 +209,12 @@ describe('an exit’s registration', () => {
     await run;
   });
 
-  it('where it was to try once, ends with its first failure, but survives a short one after it was registered', async () => {
+  it('ExitRegistration with `once` ends at its first failure, but not at a short one after it was registered', async () => {
     const refused = setUp({ once: true });
     refused.relays.faults.push(new WstunError('relay-refused'));
     expect(await faultOfPromise(refused.registration.run())).toBe('relay-refused');
 
-    const { relays, registration, log } = setUp({ once: true });
+    const { until, relays, registration, log } = setUp({ once: true });
     const run = registration.run();
     await until(() => relays.links.length === 1);
     relays.say(0, { type: 'registered' });
@@ -229,8 +227,8 @@ describe('an exit’s registration', () => {
     await run;
   });
 
-  it('ends when the relay proves that its keys were rotated, and takes nobody else’s word for it', async () => {
-    const { relays, registration, log } = setUp();
+  it('ExitRegistration ends when the relay proves that its keys were rotated, but not at a wrong proof', async () => {
+    const { until, relays, registration, log } = setUp();
     const run = faultOfPromise(registration.run());
     await until(() => relays.links.length === 1);
     relays.say(0, { type: 'rotated', proof: '08'.repeat(32) });
@@ -241,8 +239,8 @@ describe('an exit’s registration', () => {
     expect(log).toEqual(['link-lost']);
   });
 
-  it('waits when a newer exit of its name took over, and registers again', async () => {
-    const { relays, registration, log } = setUp();
+  it('ExitRegistration waits after a newer exit of its name has replaced it, and registers again', async () => {
+    const { until, relays, registration, log } = setUp();
     const run = registration.run();
     await until(() => relays.links.length === 1);
     relays.say(0, { type: 'replaced' });
@@ -253,8 +251,8 @@ describe('an exit’s registration', () => {
     await run;
   });
 
-  it('asks for its place only when that is free, at the relay where another has it, until it has it again', async () => {
-    const { relays, registration, log } = setUp();
+  it('ExitRegistration asks a relay where another exit has its name to register it only when that is free, until it is registered', async () => {
+    const { until, relays, registration, log } = setUp();
     const run = registration.run();
     // At a, b, a, b.
     for (let i = 0; i < 4; i++) {
@@ -278,8 +276,8 @@ describe('an exit’s registration', () => {
     await run;
   });
 
-  it('that is replaced again and again by a relay of an older version says what that means', async () => {
-    const { relays, registration, handler } = setUp();
+  it('ExitRegistration that an older relay replaces repeatedly reports what that means', async () => {
+    const { until, relays, registration, handler } = setUp();
     const told: string[] = [];
     vi.spyOn(handler, 'handleLost').mockImplementation(({ detail }) => void told.push(detail));
     const run = registration.run();
@@ -296,8 +294,8 @@ describe('an exit’s registration', () => {
     await run;
   });
 
-  it('closed while its link is on the way is not left behind', async () => {
-    const { relays, registration } = setUp();
+  it('ExitRegistration that is closed during a dial closes the link that comes of it', async () => {
+    const { until, relays, registration } = setUp();
     const run = registration.run();
     registration.close();
     await run;
@@ -305,8 +303,8 @@ describe('an exit’s registration', () => {
   });
 });
 
-describe('a ticket dialer', () => {
-  it('takes the relays in turn, and says role and destination in a ticket that opens', async () => {
+describe('TicketDialer', () => {
+  it('TicketDialer takes the relays in turn, and states role and destination in a ticket that opens', async () => {
     const [relay, peer] = [createIdentity(), createIdentity()];
     const tickets = new TicketOpener(relay);
     tickets.setPeers([{ name: 'home', gateKey: peer.public.gate, role: 'exit', destination: '' }]);
