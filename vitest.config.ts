@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { forkPool } from './test/support/fork-pool.ts';
 import { LongFirst } from './test/support/long-first.ts';
@@ -5,6 +6,12 @@ import { isOther, isThere, NEWEST_LINE, nodeProgram } from './test/support/other
 import { ownNetwork } from './test/support/own-network.ts';
 
 const builds = './test/support/build-dist.ts';
+
+/**
+ * Most of what is tested waits, for a limit or for another process: three files more than there are cores keep two
+ * cores busy.
+ */
+const WORKERS = availableParallelism() + 3;
 
 /** What is of bytes, memory and event loops, in which releases of Node differ. */
 const ON_NEWEST = [
@@ -14,11 +21,24 @@ const ON_NEWEST = [
 ];
 /** Long, and of cuts and links, in which releases hardly differ. */
 const NOT_ON_NEWEST = ['test/tunnel/cut-sweep.test.ts', 'test/tunnel/two-ways.test.ts'];
-/** `npm test` runs these on the newest Node, too: about a minute on two cores. Who runs one file wants it once. */
+/** `npm test` runs these on the newest Node, too. Who runs one file wants it once. */
 const isWanted = process.env.WSTUN_NODES !== undefined;
 /** install-nodes.sh says it; where CI is set, a folder fails for all. */
 const isMissing = !isThere(NEWEST_LINE);
 const isOnNewest = isWanted && (isMissing ? process.env.CI !== undefined : isOther(NEWEST_LINE));
+
+/** Bounds of memory, and of time with room for a busy machine: these files may run beside others. */
+const BESIDE = ['bad-input', 'bulk', 'crowd', 'entry-limits', 'idle-sessions', 'resume'].map(
+  (name) => `test/figures/${name}.test.ts`,
+);
+
+/**
+ * Files that change their network, give a port back to take it again, or use up thousands of them. They run beside
+ * others where each has a network of its own, else one after the other.
+ */
+const inOwnNetwork = ownNetwork
+  ? { pool: ownNetwork, sequence: { groupOrder: 1 } }
+  : { maxWorkers: 1, sequence: { groupOrder: 2 } };
 
 const onNewest = {
   extends: true as const,
@@ -37,10 +57,11 @@ export default defineConfig({
     setupFiles: './test/support/poisoned.ts',
     hookTimeout: 30_000,
     reporters: process.env.CI ? ['dot', './test/support/count-reporter.ts'] : ['default'],
-    // More than the two cores of the smallest machine: most of what is tested waits, for a limit or for another
-    // process.
-    maxWorkers: 3,
+    maxWorkers: WORKERS,
     sequence: { sequencer: LongFirst },
+    tags: [
+      { name: 'waits', description: 'Starts a process, or waits for real time. Not part of `npm run test:unit`.' },
+    ],
     projects: [
       {
         extends: true,
@@ -53,26 +74,34 @@ export default defineConfig({
       },
       ...(isOnNewest ? [onNewest] : []),
       {
-        // Whole programs, which mostly wait for each other. Beside another file only where each has a network of its
-        // own.
         extends: true,
         test: {
           name: 'e2e',
-          // Each program that a test starts takes a second or more where three files run at once.
+          // A program that a test starts takes a second or more on a busy machine.
           testTimeout: 60_000,
           include: ['test/e2e/**/*.test.ts'],
           globalSetup: builds,
           setupFiles: ['./test/support/poisoned.ts', './test/support/poisoned-programs.ts'],
-          ...(ownNetwork ? { pool: ownNetwork } : { maxWorkers: 1 }),
-          sequence: { groupOrder: 2 },
+          ...inOwnNetwork,
         },
       },
       {
-        // Their speeds, and their memory: one file at a time, when nothing else runs.
+        extends: true,
+        test: {
+          name: 'figures-beside',
+          testTimeout: 60_000,
+          include: BESIDE,
+          globalSetup: builds,
+          ...inOwnNetwork,
+        },
+      },
+      {
+        // Speeds, and costs of the processor: one file at a time, when nothing else runs.
         extends: true,
         test: {
           name: 'figures',
           include: ['test/figures/**/*.test.ts'],
+          exclude: BESIDE,
           globalSetup: builds,
           fileParallelism: false,
           sequence: { groupOrder: 3 },

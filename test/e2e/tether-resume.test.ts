@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { chunks, payload, receive, sendPayload, sha256 } from '../support/payload.ts';
-import { Phone, spawnChromium } from '../support/phone.ts';
+import { Phone, shareBrowser, spawnChromium } from '../support/phone.ts';
 import { startPhoneNetwork } from '../support/phone-network.ts';
 import { run } from '../support/programs.ts';
 import { slowProxy } from '../support/slow-proxy.ts';
@@ -19,6 +19,8 @@ import { nextCode, startTethered, type Tethered } from '../support/tethered.ts';
 import { connectThrough, take } from '../support/through-proxy.ts';
 import { until } from '../support/until.ts';
 import { invite, spawnClient, startRelay } from '../support/wstun-stack.ts';
+
+shareBrowser();
 
 const MIB = 1024 * 1024;
 /** So that transfers last longer than the trouble. */

@@ -10,7 +10,7 @@ import { openSocket, statusOf } from '../support/fake-page.ts';
 import { LinkRecorder } from '../support/link-recorder.ts';
 import { BUILT_PAGE, rawLink, startLaptop } from '../support/page-link.ts';
 import { exchange, receive, sendPayload } from '../support/payload.ts';
-import { Phone, type PhonePage } from '../support/phone.ts';
+import { Phone, type PhonePage, shareBrowser } from '../support/phone.ts';
 import { run } from '../support/programs.ts';
 import { occurrences } from '../support/recording-proxy.ts';
 import { atEnd } from '../support/scope.ts';
@@ -21,6 +21,8 @@ import { until } from '../support/until.ts';
 import { wstun } from '../support/wstun-process.ts';
 import { wstunPath } from '../support/wstun-program.ts';
 import { invite, spawnClient, startBehindRelay, startClient, startRelay } from '../support/wstun-stack.ts';
+
+shareBrowser();
 
 const MIB = 1024 * 1024;
 const LIMIT_MS = 120_000;

@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { WebSocket } from 'ws';
 import { type SpawnOptions, spawnBound } from './programs.ts';
-import { atEnd } from './scope.ts';
+import { atEnd, atEndOfFile } from './scope.ts';
 import { tempDir } from './temp-dir.ts';
 import { until } from './until.ts';
 
@@ -29,14 +29,17 @@ const CHROMIUM = '/usr/bin/chromium';
  * Chromium with a profile of its own; ended with all its processes, which write to the profile to the last, before that
  * is removed.
  */
-export async function spawnChromium(args: readonly string[], options: SpawnOptions = {}): Promise<ChildProcess> {
-  const profile = await tempDir();
+export async function spawnChromium(
+  args: readonly string[],
+  { atItsEnd = atEnd, ...options }: SpawnOptions & { readonly atItsEnd?: typeof atEnd } = {},
+): Promise<ChildProcess> {
+  const profile = await tempDir(atItsEnd);
   const own = [...ARGS, `--user-data-dir=${profile}`, '--remote-debugging-port=0'];
   const child = spawnBound(CHROMIUM, [...own, ...args], options);
   // Else the end of what it prints, which all its processes hold open, would not be seen.
   for (const stream of [child.stdout, child.stderr]) stream?.resume();
   const ended = once(child, 'close');
-  atEnd(async () => {
+  atItsEnd(async () => {
     child.kill('SIGKILL');
     await ended;
   });
@@ -51,24 +54,44 @@ export interface PhoneOptions {
   readonly args?: readonly string[];
 }
 
+let sharesBrowser = false;
+let sharedBrowser: Promise<string> | undefined;
+
+/**
+ * From now on the phones of this file are windows of one browser, unless they ask for arguments: to start one costs a
+ * second of processor time.
+ */
+export function shareBrowser(): void {
+  sharesBrowser = true;
+}
+
 export class Phone {
   private readonly port: number;
   private readonly browser: DevTools;
+  /** Its own storage, where phones share a browser. */
+  private readonly context: Json;
 
-  private constructor(port: number, browser: DevTools) {
+  private constructor(port: number, browser: DevTools, context: Json) {
     this.port = port;
     this.browser = browser;
+    this.context = context;
   }
 
   static async start(options: PhoneOptions = {}): Promise<Phone> {
-    const child = await spawnChromium([...(options.args ?? []), 'about:blank']);
-    const url = await debuggerOf(child);
-    return new Phone(Number(new URL(url).port), await DevTools.connect(url));
+    const isShared = sharesBrowser && options.args === undefined;
+    if (isShared) sharedBrowser ??= spawnChromium(['about:blank'], { atItsEnd: atEndOfFile }).then(debuggerOf);
+    const url = await (isShared
+      ? sharedBrowser
+      : spawnChromium([...(options.args ?? []), 'about:blank']).then(debuggerOf));
+    const browser = await DevTools.connect(url ?? '');
+    // Gone with the connection, which ends with the test.
+    const context = isShared ? await browser.send('Target.createBrowserContext', { disposeOnDetach: true }) : {};
+    return new Phone(Number(new URL(url ?? '').port), browser, context);
   }
 
   /** A new tab, as when the code is scanned. */
   async open(url: string, script?: string): Promise<PhonePage> {
-    const { targetId } = await this.browser.send('Target.createTarget', { url: 'about:blank' });
+    const { targetId } = await this.browser.send('Target.createTarget', { url: 'about:blank', ...this.context });
     const page = await DevTools.connect(`ws://127.0.0.1:${this.port}/devtools/page/${targetId}`);
     return await PhonePage.open(page, url, script);
   }

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { atEnd } from './scope.ts';
 
 /** A new directory that goes away when the test does, or the file's tests if it was made in `beforeAll`. */
-export async function tempDir(): Promise<string> {
+export async function tempDir(atItsEnd = atEnd): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'wstun-test-'));
-  atEnd(() => rm(path, { recursive: true, force: true }));
+  atItsEnd(() => rm(path, { recursive: true, force: true }));
   return path;
 }
