@@ -56,7 +56,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   proxy: ['clock.ts', 'errors.ts', 'limits', 'memory', 'observability', 'net', 'tunnel/stream'],
   exit: ['clock.ts', 'errors.ts', 'limits', 'memory', 'observability', 'net', 'tunnel/stream'],
   relay: ['clock.ts', 'crypto/ticket.ts', 'memory', 'net', 'transport', 'errors.ts', 'limits', 'observability'],
-  state: ['clock.ts', 'crypto', 'errors.ts', 'observability'],
+  state: ['async', 'clock.ts', 'crypto', 'errors.ts', 'observability'],
   'tether/shared': [],
   'tether/page': ['tether/shared'],
   'tether/laptop': ['clock.ts', 'errors.ts', 'limits', 'net', 'observability', 'transport', 'tether/shared'],

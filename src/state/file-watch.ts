@@ -4,8 +4,8 @@
  */
 import { type FSWatcher, watch } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import { sleep } from '../async/abortable.ts';
 import { type Clock, systemClock, type Timer } from '../clock.ts';
-import { sleep } from './sleep.ts';
 
 const POLL_MS = 500;
 /** A file that keeps changing is read after so many steps all the same. */

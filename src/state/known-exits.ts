@@ -3,13 +3,14 @@
  * clients are told that the exit is absent, and are not rejected as strangers. Public keys only; exits announce them
  * again.
  */
+
+import { sleep } from '../async/abortable.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import { decodeBase64url } from '../crypto/base64url.ts';
 import { KEY_BYTES } from '../crypto/keys.ts';
 import { isName } from '../crypto/names.ts';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
-import { sleep } from './sleep.ts';
 import type { StateDir } from './state-dir.ts';
 
 const NAME = 'exits.json';

@@ -5,11 +5,12 @@
  * Several processes may count in one file, as while one relay takes over from another: each adds what it has counted to
  * what is there, under the lock, and checks for what others have added.
  */
+
+import { sleep } from '../async/abortable.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import { isName } from '../crypto/names.ts';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
-import { sleep } from './sleep.ts';
 import type { StateDir } from './state-dir.ts';
 
 const NAME = 'usage.json';
