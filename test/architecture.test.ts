@@ -22,7 +22,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   crypto: ['errors.ts', 'limits', 'memory'],
   mux: ['protocol', 'errors.ts', 'limits', 'memory', 'mux/congestion'],
   observability: ['errors.ts', 'net', 'protocol'],
-  transport: ['clock.ts', 'errors.ts', 'limits', 'memory', 'observability', 'net'],
+  transport: ['async', 'clock.ts', 'errors.ts', 'limits', 'memory', 'observability', 'net'],
   'mux/congestion': ['protocol'],
   'tunnel/stream': ['async', 'clock.ts', 'protocol', 'mux', 'errors.ts', 'memory'],
   'tunnel/reconnect': ['async', 'clock.ts', 'errors.ts'],
@@ -59,7 +59,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   state: ['async', 'clock.ts', 'crypto', 'errors.ts', 'observability'],
   'tether/shared': [],
   'tether/page': ['tether/shared'],
-  'tether/laptop': ['clock.ts', 'errors.ts', 'limits', 'net', 'observability', 'transport', 'tether/shared'],
+  'tether/laptop': ['async', 'clock.ts', 'errors.ts', 'limits', 'net', 'observability', 'transport', 'tether/shared'],
   app: [
     'errors.ts',
     'memory',

@@ -5,8 +5,8 @@
 import type { LookupAddress } from 'node:dns';
 import { lookup as systemLookup } from 'node:dns/promises';
 import { isIP, type Socket } from 'node:net';
+import { AbortableWait } from '../async/abortable.ts';
 import { type Clock, systemClock, type Timer } from '../clock.ts';
-import { WstunError } from '../errors.ts';
 import { ConnectionRace } from '../net/connection-race.ts';
 import type { RelayAddresses } from './relay-addresses.ts';
 import { NAME_SLOW } from './relay-dial-faults.ts';
@@ -79,33 +79,24 @@ class TcpDial {
   /** Why the last good address is tried instead of those of the name. */
   private nameFault: string | undefined;
   private stagger: Timer | undefined;
-  private win: (won: DialledTcp) => void = () => {};
-  private lose: (error: Error) => void = () => {};
-  private over = false;
+  private readonly wait: AbortableWait<DialledTcp>;
 
   constructor(options: TcpDialOptions) {
     this.options = options;
-    this.clock = options.clock ?? systemClock;
+    const { signal, limitMs, clock = systemClock } = options;
+    this.clock = clock;
+    this.wait = new AbortableWait<DialledTcp>({ clock, signal, limitMs, onExpired: () => this.handleLimit() });
   }
 
   async run(): Promise<DialledTcp> {
-    const { signal, limitMs } = this.options;
-    if (signal.aborted) throw new WstunError('dial-cancelled');
-    const outcome = new Promise<DialledTcp>((resolve, reject) => {
-      this.win = resolve;
-      this.lose = reject;
-    });
-    const onAbort = (): void => this.lose(new WstunError('dial-cancelled'));
-    signal.addEventListener('abort', onAbort, { once: true });
-    const limit = this.clock.setTimeout(() => this.handleLimit(), limitMs);
+    if (this.wait.isOver) return this.wait.promise;
     const resolverLimit = this.clock.setTimeout(() => this.handleNoAddresses(NAME_SLOW), RESOLVER_LIMIT_MS);
     void this.resolve();
     try {
-      return await outcome;
+      return await this.wait.promise;
     } finally {
-      this.over = true;
-      signal.removeEventListener('abort', onAbort);
-      for (const timer of [limit, resolverLimit, this.stagger]) this.clock.clearTimeout(timer);
+      this.clock.clearTimeout(resolverLimit);
+      this.clock.clearTimeout(this.stagger);
       for (const loser of this.running) loser.destroy();
     }
   }
@@ -125,7 +116,7 @@ class TcpDial {
   }
 
   private begin(addresses: readonly string[]): void {
-    if (this.over) return;
+    if (this.wait.isOver) return;
     if (addresses.length === 0) return this.handleNoAddresses('ENOTFOUND');
     const { known } = this.options;
     const place = placeOf(this.options);
@@ -135,12 +126,12 @@ class TcpDial {
   }
 
   private handleNoAddresses(code: string): void {
-    if (this.over || this.race !== undefined) return;
+    if (this.wait.isOver || this.race !== undefined) return;
     const lastGood = this.options.known.lastGood(placeOf(this.options));
     if (lastGood !== undefined) {
       this.nameFault = code;
       this.begin([lastGood]);
-    } else if (code !== NAME_SLOW) this.lose(new TcpFault(code));
+    } else if (code !== NAME_SLOW) this.wait.reject(new TcpFault(code));
   }
 
   // ── the race ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -148,7 +139,7 @@ class TcpDial {
   private startNext(): void {
     this.clock.clearTimeout(this.stagger);
     const { race } = this;
-    if (this.over || race === undefined) return;
+    if (this.wait.isOver || race === undefined) return;
     const now = this.clock.now();
     const address = race.poll(now);
     const nextAt = race.nextTimeout();
@@ -156,7 +147,7 @@ class TcpDial {
       this.stagger = this.clock.setTimeout(() => this.startNext(), Math.max(0, nextAt - now));
     }
     if (address !== undefined) this.attempt(address);
-    else if (race.isLost) this.lose(this.mostSpecific());
+    else if (race.isLost) this.wait.reject(this.mostSpecific());
   }
 
   private attempt(address: string): void {
@@ -171,17 +162,16 @@ class TcpDial {
     });
     socket.once('connect', () => {
       // Two may connect in one turn of the event loop. The second stays among the running, which are destroyed.
-      if (this.over) return;
-      this.over = true;
+      if (this.wait.isOver) return;
       this.running.delete(socket);
-      this.win({ socket, address });
+      this.wait.resolve({ socket, address });
     });
   }
 
   private handleLimit(): void {
-    if (this.race === undefined) return this.lose(new TcpFault(NAME_SLOW));
+    if (this.race === undefined) return this.wait.reject(new TcpFault(NAME_SLOW));
     this.faults.push('ETIMEDOUT');
-    this.lose(this.mostSpecific());
+    this.wait.reject(this.mostSpecific());
   }
 
   /** If the name could not be resolved, that is the cause, and not the failure of its last good address. */

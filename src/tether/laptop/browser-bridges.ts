@@ -2,6 +2,7 @@
  * All paired pages, and which of them carries the links: the newest that responds. It is asked for a link first, and
  * the others as soon as it fails or takes too long. Does not know where pages come from.
  */
+import { AbortableWait } from '../../async/abortable.ts';
 import type { Clock, Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import { ConnectionRace } from '../../net/connection-race.ts';
@@ -16,7 +17,7 @@ export type UrlMaker = (skewMs: number) => string;
 export class BrowserBridges {
   /** The newest first. */
   private pages: PairedPage[] = [];
-  private readonly waiting = new Set<() => void>();
+  private readonly waiting = new Set<AbortableWait<void>>();
   private readonly onOffline: () => void;
   private readonly clock: Clock;
 
@@ -34,7 +35,7 @@ export class BrowserBridges {
   add(page: PairedPage): void {
     this.pages = [page, ...this.pages];
     for (const other of this.pages.slice(1)) other.endLinks();
-    for (const wake of [...this.waiting]) wake();
+    for (const wait of [...this.waiting]) wait.resolve();
     this.assignDuties();
   }
 
@@ -88,41 +89,17 @@ export class BrowserBridges {
     return [...responsive, ...this.pages.filter((page) => !responsive.includes(page))];
   }
 
-  private nextPage(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (signal.aborted) return reject(new WstunError('dial-cancelled'));
-      const settle = (): void => {
-        this.waiting.delete(wake);
-        signal.removeEventListener('abort', onAbort);
-      };
-      const wake = (): void => {
-        settle();
-        resolve();
-      };
-      const onAbort = (): void => {
-        settle();
-        reject(new WstunError('dial-cancelled'));
-      };
-      this.waiting.add(wake);
-      signal.addEventListener('abort', onAbort);
-    });
+  private async nextPage(signal: AbortSignal): Promise<void> {
+    if (signal.aborted) throw new WstunError('dial-cancelled');
+    const wait = new AbortableWait<void>({ clock: this.clock, signal, onSettled: () => this.waiting.delete(wait) });
+    this.waiting.add(wait);
+    return wait.promise;
   }
 }
 
 /** @throws WstunError dial-cancelled */
 function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(new WstunError('dial-cancelled'));
-    const onAbort = (): void => {
-      clock.clearTimeout(timer);
-      reject(new WstunError('dial-cancelled'));
-    };
-    const timer = clock.setTimeout(() => {
-      signal.removeEventListener('abort', onAbort);
-      resolve();
-    }, ms);
-    signal.addEventListener('abort', onAbort, { once: true });
-  });
+  return new AbortableWait<void>({ clock, signal, limitMs: ms, onExpired: (wait) => wait.resolve() }).promise;
 }
 
 function dutyOf(page: PairedPage, anyActive: boolean): Duty {

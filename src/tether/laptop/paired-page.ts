@@ -3,6 +3,7 @@
  * Does not know of other pages.
  */
 import { randomBytes } from 'node:crypto';
+import { AbortableWait } from '../../async/abortable.ts';
 import type { Clock, Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../../transport/message-link.ts';
@@ -39,8 +40,7 @@ export interface Pairing {
 
 interface Request {
   readonly url: string;
-  resolve(link: TetherLink): void;
-  reject(error: WstunError): void;
+  readonly wait: AbortableWait<TetherLink>;
 }
 
 export class PairedPage implements MessageLinkHandler {
@@ -102,27 +102,21 @@ export class PairedPage implements MessageLinkHandler {
    * Asks the page to open a link to `url`: a relay's, with a ticket for a page.
    * @throws WstunError phone-offline, phone-refused, link-slow, link-lost (the page is gone), dial-cancelled
    */
-  open(url: string, signal: AbortSignal): Promise<TetherLink> {
-    return new Promise((resolve, reject) => {
-      if (signal.aborted) return reject(new WstunError('dial-cancelled'));
-      if (this.ended !== undefined) return reject(new WstunError('link-lost'));
-      const token = randomBytes(16).toString('hex');
-      const settle = (): void => {
-        this.clock.clearTimeout(limit);
-        signal.removeEventListener('abort', onAbort);
-        this.requests.delete(token);
-      };
-      const request: Request = {
-        url,
-        resolve: (link) => [settle(), resolve(link)],
-        reject: (error) => [settle(), reject(error)],
-      };
-      const limit = this.clock.setTimeout(() => request.reject(new WstunError('link-slow')), OPEN_LIMIT_MS);
-      const onAbort = (): void => request.reject(new WstunError('dial-cancelled'));
-      signal.addEventListener('abort', onAbort);
-      this.requests.set(token, request);
-      this.send({ type: 'open', link: token, url });
+  async open(url: string, signal: AbortSignal): Promise<TetherLink> {
+    if (this.ended !== undefined && !signal.aborted) throw new WstunError('link-lost');
+    const token = randomBytes(16).toString('hex');
+    const wait = new AbortableWait<TetherLink>({
+      clock: this.clock,
+      signal,
+      limitMs: OPEN_LIMIT_MS,
+      onExpired: () => wait.reject(new WstunError('link-slow')),
+      onSettled: () => this.requests.delete(token),
     });
+    if (!wait.isOver) {
+      this.requests.set(token, { url, wait });
+      this.send({ type: 'open', link: token, url });
+    }
+    return wait.promise;
   }
 
   /** Whether this page was asked for the link of this token, and has not opened it yet. */
@@ -140,7 +134,7 @@ export class PairedPage implements MessageLinkHandler {
     };
     const link: TetherLink = new TetherLink(local, events, { asked: request.url, clock: this.clock });
     this.links.add(link);
-    request.resolve(link);
+    request.wait.resolve(link);
     this.events.onLinks();
     return link;
   }
@@ -186,7 +180,7 @@ export class PairedPage implements MessageLinkHandler {
       this.events.onJoined();
     } else if (message.type === 'failed') {
       const fault = message.reason === 'refused' ? 'phone-refused' : 'phone-offline';
-      this.requests.get(message.link)?.reject(new WstunError(fault));
+      this.requests.get(message.link)?.wait.reject(new WstunError(fault));
     }
     return this.skew !== undefined;
   }
@@ -231,7 +225,7 @@ export class PairedPage implements MessageLinkHandler {
     this.ended = reason;
     this.clock.clearTimeout(this.nextTick);
     this.endLinks();
-    for (const request of [...this.requests.values()]) request.reject(new WstunError('link-lost'));
+    for (const { wait } of [...this.requests.values()]) wait.reject(new WstunError('link-lost'));
     this.events.onEnd(reason);
   }
 }
