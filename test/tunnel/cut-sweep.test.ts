@@ -54,7 +54,7 @@ function sweeps(direction: Direction): Sweep[] {
 
 describe(`three streams of 64 KiB each way (seed ${SEED})`, () => {
   it.each([...sweeps('up'), ...sweeps('down')])(
-    'arrive whole, if the link is cut when $from to $to bytes have gone $direction',
+    'three streams arrive whole when the link is aborted after $from to $to bytes $direction',
     { timeout: LIMIT_MS },
     async ({ direction, counts }) => {
       const { proxy, client, exit, log } = await startEchoTunnel(SEED);

@@ -213,7 +213,7 @@ async function recordSession(): Promise<Session> {
 }
 
 describe('an honest relay', () => {
-  it('lets every stream end cleanly and complete, so that the tests below can fail', async () => {
+  it('an honest relay lets every stream end cleanly and complete, so that the tests below can fail', async () => {
     const { middle, ends } = await recordSession();
     expect(ends).toEqual([]);
     for (const direction of ['up', 'down'] as const)
@@ -224,9 +224,9 @@ describe('an honest relay', () => {
   });
 });
 
-describe('a relay that', () => {
+describe('a malicious relay', () => {
   it.for(Object.entries(STRIKES))(
-    `%s resets all streams and corrupts none (seeds 1 to ${SEEDS})`,
+    `a relay that %s makes all streams fail and corrupts none (seeds 1 to ${SEEDS})`,
     async ([, strike]) => {
       const before = await recordSession();
       let cutOff = 0;
@@ -254,7 +254,7 @@ describe('a relay that', () => {
     },
   );
 
-  it(`exchanges records of two clients resets the streams of both (seeds 1 to ${SEEDS})`, async () => {
+  it(`a relay that exchanges records of two clients makes the streams of both fail (seeds 1 to ${SEEDS})`, async () => {
     for (let seed = 1; seed <= SEEDS; seed++) {
       const random = prng(seed);
       const both = await Promise.all([Session.begin(seed), Session.begin(1_000 + seed)]);

@@ -59,7 +59,7 @@ function setUp() {
 }
 
 describe('an exit that is short of memory', () => {
-  it('tells new sessions to try later, while streams of the others go on, and takes them when it can', async () => {
+  it('an exit that is short of memory rejects new sessions, continues the others, and accepts new ones when it can', async () => {
     const { start, exit, memory } = setUp();
     const stream = await start().client.open({ kind: 'name', name: 'example.org', port: 80 }, never);
     memory.isShort = true;
@@ -74,8 +74,8 @@ describe('an exit that is short of memory', () => {
   });
 });
 
-describe('the guard over memory', () => {
-  it('says so above its limit, and looks again after 50 ms', () => {
+describe('MemoryGuard', () => {
+  it('MemoryGuard is over above its limit, and measures again after 50 ms', () => {
     let held = 100;
     const guard = new MemoryGuard(100, () => held);
     expect(guard.isOver(0)).toBe(false);
@@ -86,7 +86,7 @@ describe('the guard over memory', () => {
     expect(guard.isOver(100)).toBe(false);
   });
 
-  it('has a limit below what the machine has unless told', () => {
+  it('MemoryGuard has a default limit below the memory of the machine', () => {
     expect(new MemoryGuard().isOver(0)).toBe(false);
     expect(new MemoryGuard(undefined, () => Number.MAX_SAFE_INTEGER).isOver(0)).toBe(true);
   });

@@ -58,14 +58,14 @@ describe('memory that bulk passes through is given back', { timeout: 60_000 }, (
     ['through a page', 8, { between: 'page' }],
     ['through a page, without encryption', 4, { between: 'page', encryption: 'off' }],
     ['by an exit that paces', 7, { rateOf: () => 50e6 }],
-  ])('%s', async (_, times, options) => {
+  ])('memory is given back %s', async (_, times, options) => {
     const ledger = Ledger.open();
     const { port } = await startWholeTunnel(options);
     await echoThrough(port, BYTES, 11);
     await ledger.settles(times * STREAMS * BYTES);
   });
 
-  it('by an exit that counts, up to the quota that cuts all', async () => {
+  it('memory is given back by an exit that counts bytes, up to the quota that ends all streams', async () => {
     const ledger = Ledger.open();
     let counted = 0;
     const quotas = {
@@ -82,7 +82,7 @@ describe('memory that bulk passes through is given back', { timeout: 60_000 }, (
   });
 
   it.each([{ encryption: 'on' }, { encryption: 'off' }] as const)(
-    'when links are cut, and what was on them is sent again: %o',
+    'memory is given back when links are aborted and their records are retransmitted: %o',
     async (options) => {
       const ledger = Ledger.open();
       const { port, chaos } = await startWholeTunnel(options);
@@ -101,7 +101,7 @@ describe('memory that bulk passes through is given back', { timeout: 60_000 }, (
     ['SOCKS5', (target) => Buffer.concat([Buffer.from([5, 1, 0]), socks5Request('127.0.0.1', target)]), '\x05\x00'],
     ['SOCKS4', (target) => Buffer.from([4, 1, target >> 8, target & 255, 127, 0, 0, 1, 0]), '\x00\x5a'],
     ['CONNECT', (target) => Buffer.from(`CONNECT 127.0.0.1:${target} HTTP/1.1\r\nHost: a\r\n\r\n`), 'HTTP/1.1 200'],
-  ])('of a program that sends along with its request of %s what the target is to get', async (_, request, granted) => {
+  ])('memory is given back of data that a program sends along with its %s request', async (_, request, granted) => {
     const ledger = Ledger.open();
     const { port } = await startWholeTunnel();
     const target = await tcpServer(echo);

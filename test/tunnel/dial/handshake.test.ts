@@ -122,7 +122,7 @@ function expectFailure(meeting: Meeting, { name, written }: (typeof MESSAGES)[nu
 
 describe('a handshake', () => {
   it.for(SUITES.flatMap((suite) => (['on', 'off'] as const).map((encryption) => ({ suite, encryption }))))(
-    'between ends that trust each other takes three messages: $suite, encryption $encryption',
+    'a handshake between ends that trust each other takes three messages: $suite, encryption $encryption',
     async (client) => {
       const { clientEvents, exitEvents, middle } = await Meeting.of({ client });
       expect([clientEvents, exitEvents]).toEqual([['secured'], ['secured alice']]);
@@ -132,18 +132,18 @@ describe('a handshake', () => {
     },
   );
 
-  it('with another exit than the pinned one fails at its first message', async () => {
+  it('a handshake with another exit than the pinned one fails at its first message', async () => {
     const meeting = await Meeting.of({ client: { exitKey: x25519.generateKeyPair().publicKey } });
     expectFailure(meeting, MESSAGES[0]);
   });
 
-  it('with a client that is not welcome fails at its last message, and the client is not told why', async () => {
+  it('a handshake with an unknown client fails at its last message, and the client is not told why', async () => {
     const meeting = await Meeting.of({ exit: { peerOf: () => undefined } });
     expectFailure(meeting, MESSAGES[2]);
     expect(meeting.atClient.closes.map(({ clean }) => clean)).toEqual([false]);
   });
 
-  it('asks for the peer once, of the key that was proved', async () => {
+  it('a handshake asks for the peer once, with the key that was proved', async () => {
     const asked: Buffer[] = [];
     await Meeting.of({
       exit: {
@@ -156,11 +156,11 @@ describe('a handshake', () => {
     expect(asked).toEqual([Buffer.from(CLIENT_KEYS.publicKey)]);
   });
 
-  it('without encryption is refused where that is not allowed', async () => {
+  it('a handshake without encryption is rejected where that is not allowed', async () => {
     expectFailure(await Meeting.of({ client: { encryption: 'off' }, exit: { allowUnsealed: false } }), MESSAGES[0]);
   });
 
-  it('with a header altered in any byte to any value fails at once', async () => {
+  it('a handshake whose header is altered in any byte to any value fails at once', async () => {
     const recorded = (await Meeting.of()).middle.sent.up[0]!;
     const survivors: string[] = [];
     for (let at = 0; at < HEADER_BYTES; at++) {
@@ -182,7 +182,7 @@ describe.for(MESSAGES)('$name', (which) => {
   const { direction, number, bytes } = which;
   const meetWith = (change: Tamper): Promise<Meeting> => Meeting.of({ tamper: tamperAt(direction, number, change) });
 
-  it('fails with any bit flipped', async () => {
+  it('a handshake fails when any bit of this message is flipped', async () => {
     const meetings = Array.from({ length: bytes * 8 }, (_, bit) => {
       const flip: Tamper = (message) => {
         message[bit >> 3]! ^= 1 << (bit & 7);
@@ -194,7 +194,7 @@ describe.for(MESSAGES)('$name', (which) => {
     for (const meeting of meetings) expectFailure(meeting, which);
   });
 
-  it('fails cut off at any length', async () => {
+  it('a handshake fails when this message is truncated at any length', async () => {
     const meetings = Array.from(
       { length: bytes },
       (_, length) => new Meeting({ tamper: tamperAt(direction, number, (message) => [message.subarray(0, length)]) }),
@@ -203,20 +203,23 @@ describe.for(MESSAGES)('$name', (which) => {
     for (const meeting of meetings) expectFailure(meeting, which);
   });
 
-  it.for([1, 16, 4_096 - bytes, 4_097 - bytes, 65_535 - bytes])('fails with %i bytes behind it', async (more) => {
-    expectFailure(await meetWith((message) => [Buffer.concat([message, Buffer.alloc(more)])]), which);
-  });
+  it.for([1, 16, 4_096 - bytes, 4_097 - bytes, 65_535 - bytes])(
+    'a handshake fails when %i bytes follow in this message',
+    async (more) => {
+      expectFailure(await meetWith((message) => [Buffer.concat([message, Buffer.alloc(more)])]), which);
+    },
+  );
 
   it.for([
     ['bytes of its length', Buffer.alloc(bytes, 0xa5)],
     ['a right first byte and then nothing true', Buffer.concat([Buffer.of(1), Buffer.alloc(bytes - 1, 0x5a)])],
     ['text', Buffer.from('GET / HTTP/1.1\r\n\r\n')],
     ['nothing', Buffer.alloc(0)],
-  ] as const)('fails when it is replaced by %s', async ([, garbage]) => {
+  ] as const)('a handshake fails when this message is replaced by %s', async ([, garbage]) => {
     expectFailure(await meetWith(() => [garbage]), which);
   });
 
-  it('fails when it is replaced by that of another handshake', async () => {
+  it('a handshake fails when this message is replaced by that of another handshake', async () => {
     const earlier = (await Meeting.of()).middle.sent[direction][number]!;
     const meeting = await meetWith(() => [earlier]);
     // A replayed first message is the client's own: only what comes next shows that whoever sent it has not its
@@ -228,7 +231,7 @@ describe.for(MESSAGES)('$name', (which) => {
     } else expectFailure(meeting, which);
   });
 
-  it('doubled ends the link before a byte is delivered', async () => {
+  it('a handshake message that is sent twice ends the link before a byte is delivered', async () => {
     const meeting = await meetWith((message) => [message, message]);
     expect(meeting.torn).toBe(true);
     expect([...meeting.atClient.messages, ...meeting.atExit.messages]).toEqual([]);
@@ -239,7 +242,7 @@ describe.for(MESSAGES)('$name', (which) => {
   });
 });
 
-describe('a first message of the relay’s own', () => {
+describe('a notice of the relay during a handshake', () => {
   const notice = (code: number): Buffer => Buffer.of(0, code >> 8, code & 0xff);
   const afterNotice = async (bytes: Buffer): Promise<FaultName | string | undefined> => {
     const meeting = await Meeting.of({ tamper: tamperAt('down', 0, () => [bytes]) });
@@ -248,20 +251,20 @@ describe('a first message of the relay’s own', () => {
   };
 
   it.for(['exit-absent', 'shutting-down', 'link-lost', 'peer-silent'] as const)(
-    'that says %s is passed on: a reason to try again',
+    'a notice with %s is passed on, as a reason to try again',
     async (fault) => {
       expect(await afterNotice(notice(wireCodeOf(fault)))).toBe(fault);
     },
   );
 
   it.for(['access-removed', 'bad-version', 'dial-refused', 'dial-cancelled', 'internal'] as const)(
-    'that says %s is not believed: nobody has proved anything yet',
+    'a notice with %s is not believed, because nothing is proved yet',
     async (fault) => {
       expect(await afterNotice(notice(wireCodeOf(fault)))).toBe('handshake-failed');
     },
   );
 
-  it('with a code that nobody knows, or of another length, is no more than a failure', async () => {
+  it('a notice with an unknown code, or of another length, is a failed handshake', async () => {
     const odd = [
       notice(0),
       notice(0xffff),
@@ -273,7 +276,7 @@ describe('a first message of the relay’s own', () => {
     for (const bytes of odd) expect(await afterNotice(bytes)).toBe('handshake-failed');
   });
 
-  it('that says keys-rotated is believed with the proof of this link alone', async () => {
+  it('a notice with keys-rotated is believed only with the proof of this link', async () => {
     const proof = Buffer.alloc(32, 0xab);
     const told = async (sent: Uint8Array, rotationProof?: Buffer): Promise<string | undefined> => {
       const bytes = Buffer.concat([notice(wireCodeOf('keys-rotated')), sent]);
@@ -287,7 +290,7 @@ describe('a first message of the relay’s own', () => {
     expect(await told(Buffer.alloc(0))).toBe('handshake-failed');
   });
 
-  it('is nothing to an exit', async () => {
+  it('a notice to an exit is a failed handshake', async () => {
     expectFailure(await Meeting.of({ tamper: tamperAt('up', 0, () => [notice(14)]) }), MESSAGES[0]);
   });
 });
@@ -298,30 +301,30 @@ describe('an exit whose keys were rotated', () => {
     { keys: x25519.generateKeyPair(), peerOf: () => undefined },
   ];
 
-  it('completes a handshake under the key that the client pins, for saying so alone', async () => {
+  it('an exit completes a handshake under a rotated key only to say that it was rotated', async () => {
     const client = { exitKey: retired[0]?.keys.publicKey ?? CLIENT.exitKey };
     const meeting = await Meeting.of({ client, exit: { retired } });
     expect([meeting.clientEvents, meeting.exitEvents]).toEqual([['secured'], ['retired alice']]);
   });
 
-  it('does so for none who was not welcome with that key, and for no other key', async () => {
+  it('an exit completes no handshake under a rotated key for a client that did not have access with it', async () => {
     const unwelcome = { exitKey: retired[1]?.keys.publicKey ?? CLIENT.exitKey };
     expectFailure(await Meeting.of({ client: unwelcome, exit: { retired } }), MESSAGES[2]);
     const other = { exitKey: x25519.generateKeyPair().publicKey };
     expectFailure(await Meeting.of({ client: other, exit: { retired } }), MESSAGES[0]);
   });
 
-  it('serves those with its present key as ever', async () => {
+  it('an exit whose keys were rotated serves clients with its current key', async () => {
     expect((await Meeting.of({ exit: { retired } })).exitEvents).toEqual(['secured alice']);
   });
 });
 
-describe('the time for a handshake', () => {
+describe('the time limit of a handshake', () => {
   afterEach(() => {
     vi.useRealTimers();
   });
 
-  it.for(MESSAGES)('ends 10 s after the link stood when $name does not come', async ({ direction, number, name }) => {
+  it.for(MESSAGES)('a handshake fails after 10 s when $name does not come', async ({ direction, number, name }) => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     const meeting = await Meeting.of({ tamper: tamperAt(direction, number, () => []) });
     vi.advanceTimersByTime(9_999);
@@ -336,7 +339,7 @@ describe('the time for a handshake', () => {
     expect(meeting.written).toEqual([name === 'message 3' ? 2 : 1, name === 'message 1' ? 0 : 1]);
   });
 
-  it('is no longer counted after success or failure', async () => {
+  it('a handshake leaves no timer after success or failure', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     const secured = await Meeting.of();
     const failed = await Meeting.of({ exit: { peerOf: () => undefined } });
@@ -346,14 +349,14 @@ describe('the time for a handshake', () => {
   });
 });
 
-describe('giving a handshake up', () => {
-  it('before it began writes nothing', async () => {
+describe('an aborted handshake', () => {
+  it('a handshake that is aborted before it began sends nothing', async () => {
     const meeting = await Meeting.of({ signal: AbortSignal.abort() });
     expect([meeting.clientEvents, meeting.written]).toEqual([['dial-cancelled'], [0, 0]]);
     expect([meeting.exitEvents, meeting.torn]).toEqual([['handshake-failed'], true]);
   });
 
-  it('under way ends the link at both ends', async () => {
+  it('a handshake that is aborted under way ends the link at both ends', async () => {
     const abort = new AbortController();
     const meeting = await Meeting.of({ signal: abort.signal, tamper: tamperAt('down', 0, () => []) });
     expect(meeting.clientEvents).toEqual([]);
@@ -363,7 +366,7 @@ describe('giving a handshake up', () => {
     expect([meeting.exitEvents, meeting.torn]).toEqual([['handshake-failed'], true]);
   });
 
-  it('has no effect once it is over, and no outcome leaves a listener on the signal', async () => {
+  it('an abort has no effect after a handshake, and no outcome leaves a listener on the signal', async () => {
     const abort = new AbortController();
     const { signal } = abort;
     const secured = await Meeting.of({ signal });
@@ -376,15 +379,15 @@ describe('giving a handshake up', () => {
   });
 });
 
-describe('what fails', () => {
-  it('is told once, whatever happens to the link afterwards', async () => {
+describe('a failed handshake', () => {
+  it('a failed handshake is reported once, whatever happens to the link afterwards', async () => {
     const meeting = await Meeting.of({ tamper: tamperAt('up', 0, () => [Buffer.of(1), Buffer.of(1), Buffer.of(1)]) });
     for (const link of [meeting.middle.client, meeting.middle.exit]) link.abort();
     await turns(TURNS);
     expect([meeting.clientEvents, meeting.exitEvents]).toEqual([['handshake-failed'], ['handshake-failed']]);
   });
 
-  it('may be the link’s clean end: that is no success either', async () => {
+  it('a handshake fails at a clean end of the link, too', async () => {
     const meeting: Meeting = new Meeting({
       tamper: tamperAt('down', 0, () => {
         meeting.middle.close();
@@ -418,11 +421,14 @@ describe('records that come in the same turn as the last handshake message', () 
   it.for([
     ['at once', (act: () => void) => act()],
     ['later in that turn', (act: () => void) => queueMicrotask(() => queueMicrotask(act))],
-  ] as const)('are delivered in order, then the end, to a handler that is set %s', async ([, when]) => {
-    const atExit = await sendEarly(when);
-    expect(atExit.messages).toEqual(RECORDS);
-    expect(atExit.closes.map(({ clean }) => clean)).toEqual([true]);
-  });
+  ] as const)(
+    'records in the turn of the last handshake message are delivered in order, then the end, to a handler set %s',
+    async ([, when]) => {
+      const atExit = await sendEarly(when);
+      expect(atExit.messages).toEqual(RECORDS);
+      expect(atExit.closes.map(({ clean }) => clean)).toEqual([true]);
+    },
+  );
 });
 
 describe('an exit behind a gate', () => {
@@ -460,23 +466,23 @@ describe('an exit behind a gate', () => {
 
   const refusedAtTheEnd = { sessions: 0, written: 1, torn: true };
 
-  it('serves the peer whose ticket opened the link', async () => {
+  it('an exit behind a gate serves the peer whose ticket opened the link', async () => {
     expect(await serve('alice')).toMatchObject({ sessions: 1, torn: false });
     expect(await serve('alice', { encryption: 'off' })).toMatchObject({ sessions: 1, torn: false });
   });
 
-  it('does not serve a peer on another’s ticket, nor one that it does not know', async () => {
+  it('an exit behind a gate serves neither a peer on another’s ticket nor an unknown one', async () => {
     expect(await serve('bob')).toEqual(refusedAtTheEnd);
     expect(await serve('alice', { keys: x25519.generateKeyPair() })).toEqual(refusedAtTheEnd);
     expect(await serve(undefined, { keys: x25519.generateKeyPair() })).toEqual(refusedAtTheEnd);
   });
 
-  it('serves no one unsealed whose link a relay handed on', async () => {
+  it('an exit serves no unsealed link that a relay has passed on', async () => {
     expect(await serve(undefined)).toMatchObject({ sessions: 1, torn: false });
     expect(await serve(undefined, { encryption: 'off' })).toEqual({ sessions: 0, written: 0, torn: true });
   });
 
-  it('that closes lets go of links in their handshake, and takes no more', async () => {
+  it('an exit that closes aborts links in their handshake, and accepts no more', async () => {
     const { sessions, arrive } = exitAnd();
     const onlyTheFirst: Tamper = (...sent) => (sent[2] === 'up' && sent[1] > 0 ? [] : honest(...sent));
     const [under, late] = [new Middle(onlyTheFirst), new Middle()];

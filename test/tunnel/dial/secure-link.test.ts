@@ -34,7 +34,7 @@ describeLinkCompliance('an unsealed secure link over a WebSocket', async () =>
 
 describe('a secure link', () => {
   it.for(['close', 'abort'] as const)(
-    'delivers nothing more to an end that called %s, early records neither',
+    'SecureLink delivers nothing more to an end that called %s, not even early records',
     async (end) => {
       const { near, far } = await securePair(memory());
       near.send([Uint8Array.of(1)]);
@@ -50,7 +50,7 @@ describe('a secure link', () => {
     },
   );
 
-  it('leaves room for the tag in what a link below carries', async () => {
+  it('SecureLink leaves room for the tag in the messages of the link below', async () => {
     const under = memory();
     const { near, far } = await securePair(under);
     expect([near.maxMessageBytes, far.maxMessageBytes]).toEqual([65_519, 65_519]);

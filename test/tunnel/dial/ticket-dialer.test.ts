@@ -86,15 +86,18 @@ async function relayAt(aheadMs: number, request: TicketRequest = {}): Promise<{ 
   return { url: `ws://127.0.0.1:${server.addresses[0]?.port}`, opener };
 }
 
-describe('what a relay proves', () => {
-  it.each(['upgrade-dropped', 'wrong-path', 'relay-full'] as const)('is told to the client: %s', async (obstacle) => {
-    const { url } = await relayAt(0, { obstacle });
-    const error = await dial(dialerFor(url), url);
-    expect(error).toMatchObject({ fault: obstacle, detail: expect.stringContaining('127.0.0.1') });
-    expect(FAULTS[obstacle].class).toBe('network');
-  });
+describe('TicketDialer and what a relay proves', () => {
+  it.each(['upgrade-dropped', 'wrong-path', 'relay-full'] as const)(
+    'TicketDialer rejects with the reason that the relay proves: %s',
+    async (obstacle) => {
+      const { url } = await relayAt(0, { obstacle });
+      const error = await dial(dialerFor(url), url);
+      expect(error).toMatchObject({ fault: obstacle, detail: expect.stringContaining('127.0.0.1') });
+      expect(FAULTS[obstacle].class).toBe('network');
+    },
+  );
 
-  it('puts a clock right, however far off, at the second attempt or the third', async () => {
+  it('TicketDialer corrects a clock, however far off, by the relay’s proof at the second attempt or the third', async () => {
     for (const aheadMs of [130_000, -130_000, 5 * HOUR, -5 * HOUR, 23 * HOUR]) {
       const { url } = await relayAt(aheadMs);
       const dialer = dialerFor(url);
@@ -104,7 +107,7 @@ describe('what a relay proves', () => {
     }
   });
 
-  it('is believed whatever status and front end it comes through, and nothing else is', async () => {
+  it('TicketDialer believes a relay’s proof through any status and front end, and nothing else', async () => {
     const opener = openerOfAlice();
     const url = await web((ticket, _request, response) => {
       const verdict = opener.open(ticket, Date.now(), { obstacle: 'upgrade-dropped' });
@@ -126,7 +129,7 @@ describe('what a relay proves', () => {
   });
 });
 
-describe('the Date of an answer', () => {
+describe('TicketDialer and the Date of an answer', () => {
   /** Answers with a Date so far ahead, and keeps the tickets. */
   async function dated(aheadMs: number, tls?: { cert: string; key: string }) {
     const tickets: string[] = [];
@@ -140,7 +143,7 @@ describe('the Date of an answer', () => {
   const opensAt = (ticket: string | undefined, aheadMs: number): boolean =>
     openerOfAlice().open(ticket ?? '', Date.now() + aheadMs).admitted;
 
-  it('over ws:// makes no tickets for a time more than an hour ahead, whoever forged it', async () => {
+  it('TicketDialer seals no ticket for more than an hour ahead by a Date over ws://, which may be forged', async () => {
     const { url, tickets } = await dated(30 * 24 * HOUR);
     const dialer = dialerFor(url);
     for (let i = 0; i < 3; i++) expect(await dial(dialer, url)).toMatchObject({ fault: 'relay-refused' });
@@ -149,14 +152,17 @@ describe('the Date of an answer', () => {
     expect(await dial(dialer, url)).toMatchObject({ detail: expect.stringMatching(/clock .* behind/) });
   });
 
-  it.each([HOUR / 2, -HOUR / 2, -30 * 24 * HOUR])('over ws:// corrects a clock by %i ms', async (aheadMs) => {
-    const { url, tickets } = await dated(aheadMs);
-    await dial(dialerFor(url), url);
-    expect(tickets).toHaveLength(2);
-    expect(opensAt(tickets[1], aheadMs)).toBe(true);
-  });
+  it.each([HOUR / 2, -HOUR / 2, -30 * 24 * HOUR])(
+    'TicketDialer corrects a clock by %i ms by the Date over ws://',
+    async (aheadMs) => {
+      const { url, tickets } = await dated(aheadMs);
+      await dial(dialerFor(url), url);
+      expect(tickets).toHaveLength(2);
+      expect(opensAt(tickets[1], aheadMs)).toBe(true);
+    },
+  );
 
-  it('over TLS corrects any clock', async () => {
+  it('TicketDialer corrects any clock by the Date over TLS', async () => {
     const certificate = makeCertificate();
     const { url, tickets } = await dated(30 * 24 * HOUR, certificate);
     await dial(dialerFor(url), url, certificate.cert);
@@ -164,7 +170,7 @@ describe('the Date of an answer', () => {
     expect(opensAt(tickets[1], 30 * 24 * HOUR)).toBe(true);
   });
 
-  it('does not lead back from what the relay has proved', async () => {
+  it('TicketDialer does not follow a Date away from the time that the relay has proved', async () => {
     const { url, opener } = await relayAt(5 * HOUR);
     const dialer = dialerFor(url);
     await dial(dialer, url);
@@ -174,7 +180,7 @@ describe('the Date of an answer', () => {
   });
 });
 
-it('a page that claims to be days ahead gets tickets for an hour ahead at most', () => {
+it('TicketDialer seals tickets for an hour ahead at most for a page whose clock claims to be days ahead', () => {
   const dialer = dialerFor('ws://relay');
   const pass = dialer.ticketUrl('ws://relay', PLACE, Date.now() + 30 * 24 * HOUR);
   const ticket = pass.url.pathname.slice(1);

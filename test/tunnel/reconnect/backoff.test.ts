@@ -2,14 +2,14 @@ import { describe, expect, it } from 'vitest';
 import { Backoff, ExponentialDelays } from '../../../src/tunnel/reconnect/backoff.ts';
 import { prng } from '../../support/prng.ts';
 
-describe('backoff', () => {
-  it('spreads attempt k over min(2^k − 1, 30) seconds: the first comes at once', () => {
+describe('Backoff', () => {
+  it('Backoff spreads attempt k over min(2^k − 1, 30) seconds, so that the first comes at once', () => {
     const backoff = new Backoff();
     const longest = Array.from({ length: 8 }, () => backoff.next(1));
     expect(longest).toEqual([0, 1000, 3000, 7000, 15_000, 30_000, 30_000, 30_000]);
   });
 
-  it('waits between half of the span and all of it, the same share from the first attempt of an outage to the last', () => {
+  it('Backoff waits the same share of each span of an outage, between half and all of it', () => {
     const backoff = new Backoff();
     const shortest = [0, 1, 0.3, 0.7, 0.5, 0.1].map((random) => backoff.next(random));
     expect(shortest).toEqual([0, 500, 1500, 3500, 7500, 15_000]);
@@ -19,7 +19,7 @@ describe('backoff', () => {
     expect(middle[2]).toBeCloseTo(3000 * Math.SQRT1_2);
   });
 
-  it('begins anew after a reset, and never overflows', () => {
+  it('Backoff begins anew after a reset, and never overflows', () => {
     const backoff = new Backoff();
     for (let i = 0; i < 5000; i++) backoff.next(1);
     expect(backoff.next(1)).toBe(30_000);
@@ -63,15 +63,18 @@ const OUTAGES = [
 ];
 
 describe('clients that lose a relay together', () => {
-  it.each([0, 0.25, 0.5])('for %d s are all back within the first second', (outage) => {
+  it.each([0, 0.25, 0.5])('clients that lose a relay for %d s are all back within the first second', (outage) => {
     expect(reconnects(1000, outage, SEED)).toEqual([1000]);
   });
 
-  it.each(OUTAGES)('for %d s: no later second is expected to see over 1.85 × the mean', (outage) => {
-    expect(fullest(reconnects(MANY, outage, SEED))).toBeLessThan(1.85);
-  });
+  it.each(OUTAGES)(
+    'clients that lose a relay for %d s come back so that no later second sees over 1.85 × the mean',
+    (outage) => {
+      expect(fullest(reconnects(MANY, outage, SEED))).toBeLessThan(1.85);
+    },
+  );
 
-  it('for any time, 1,000 of them: no later second sees over 2 × the mean, but for chance in one of twenty runs', () => {
+  it('1,000 clients that lose a relay for any time come back so that no later second sees over 2 × the mean, in 19 of 20 runs', () => {
     const all = OUTAGES.flatMap((outage) =>
       Array.from({ length: 50 }, (_, seed) => fullest(reconnects(1000, outage, seed))),
     );
@@ -79,28 +82,28 @@ describe('clients that lose a relay together', () => {
     expect(Math.max(...all)).toBeLessThan(2.5);
   });
 
-  it('for any time: no later second sees more than 650 of 1,000', () => {
+  it('1,000 clients that lose a relay for any time come back so that no later second sees more than 650', () => {
     for (const outage of OUTAGES)
       for (let seed = 0; seed < 10; seed++)
         expect(Math.max(0, ...reconnects(1000, outage, seed).slice(1))).toBeLessThanOrEqual(650);
   });
 
-  it('for 20 s or longer: no later second sees more than 100 of 1,000', () => {
+  it('1,000 clients that lose a relay for 20 s or longer come back so that no later second sees more than 100', () => {
     for (const outage of OUTAGES.filter((seconds) => seconds >= 20))
       for (let seed = 0; seed < 10; seed++)
         expect(Math.max(0, ...reconnects(1000, outage, seed).slice(1))).toBeLessThanOrEqual(100);
   });
 });
 
-describe('a backoff', () => {
-  it('may have longer spans where nobody is helped by asking often', () => {
+describe('Backoff in special cases', () => {
+  it('Backoff has longer spans where the caller passes them', () => {
     const backoff = new Backoff();
     expect(Array.from({ length: 8 }, () => backoff.next(1, 60))).toEqual([
       0, 1000, 3000, 7000, 15_000, 31_000, 60_000, 60_000,
     ]);
   });
 
-  it('forgives three losses of sessions in a row, and no more: an exit that always says so is not asked without a pause', () => {
+  it('Backoff forgives three lost sessions in a row, so that an exit that always ends them is not asked without a pause', () => {
     const backoff = new Backoff();
     const waits = Array.from({ length: 8 }, () => {
       backoff.handleLost(0);
@@ -124,7 +127,7 @@ describe('clients of an absent exit', () => {
   const random = prng(SEED);
   const chance = () => random.below(1_000_000) / 1_000_000;
 
-  it('ask after 0.5, 1, 2, 4, 8 and then every 15 s on average, between half and one and a half of it', () => {
+  it('clients of an absent exit ask after 0.5, 1, 2, 4, 8 and then every 15 s, each between half and one and a half of it', () => {
     for (const share of [0, 0.5, 1]) {
       const pauses = new ExponentialDelays();
       const waits = Array.from({ length: 6 }, () => pauses.next(ABSENT, share));
@@ -132,14 +135,14 @@ describe('clients of an absent exit', () => {
     }
   });
 
-  it('a thousand of them ask a relay less than 100 times in each second, once they have waited for half a minute', () => {
+  it('a thousand clients of an absent exit ask a relay less than 100 times a second after half a minute', () => {
     const counts = new Array<number>(600).fill(0);
     for (let i = 0; i < 1000; i++)
       for (const at of asks(600, chance)) counts[Math.floor(at)] = (counts[Math.floor(at)] ?? 0) + 1;
     expect(Math.max(...counts.slice(30))).toBeLessThan(100);
   });
 
-  it('are back within 23 s of its return, most of them within 15', () => {
+  it('clients of an absent exit are back within 23 s of its return, most of them within 15 s', () => {
     const waits = Array.from({ length: 1000 }, () => (asks(400, chance).find((at) => at >= 300) ?? 400) - 300);
     expect(Math.max(...waits)).toBeLessThan(23);
     expect(waits.filter((wait) => wait < 15).length).toBeGreaterThan(850);

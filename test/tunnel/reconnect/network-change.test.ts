@@ -18,8 +18,8 @@ function judged(changes: Partial<NetworkSnapshot> & { lateMs?: number; jumpMs?: 
   return classifyChange(before, now, INTERVAL_MS);
 }
 
-describe('between two looks', () => {
-  it('nothing happened where all is the same, or little late', () => {
+describe('classifyChange', () => {
+  it('classifyChange finds no change where all is the same, or a little late', () => {
     expect([judged({}), judged({ lateMs: 4_900 }), judged({ jumpMs: 4_900 })]).toEqual([
       undefined,
       undefined,
@@ -27,15 +27,15 @@ describe('between two looks', () => {
     ]);
   });
 
-  it('the machine slept where the clock on the wall ran ahead, or the look came late on a clock that runs on', () => {
+  it('classifyChange finds a sleep where the calendar ran ahead, or the snapshot is late on a clock that runs on', () => {
     expect([judged({ jumpMs: 5_100 }), judged({ lateMs: 5_100 })]).toEqual(['slept', 'slept']);
   });
 
-  it('a clock that was set back is no sleep', () => {
+  it('classifyChange finds no sleep where the clock was set back', () => {
     expect(judged({ jumpMs: -3_600_000 })).toBeUndefined();
   });
 
-  it('addresses or routes changed, of which addresses are told first, and sleep before both', () => {
+  it('classifyChange reports changed addresses before changed routes, and sleep before both', () => {
     const [addresses, routes] = ['wlan0 10.1.1.1', 'wlan0 B 600'];
     expect([judged({ addresses }), judged({ routes }), judged({ addresses, routes })]).toEqual([
       'addresses',
@@ -45,21 +45,21 @@ describe('between two looks', () => {
     expect(judged({ addresses, routes, jumpMs: 60_000 })).toBe('slept');
   });
 
-  it('what is not known is no change', () => {
+  it('classifyChange finds no change where something is unknown', () => {
     const unknown = { ...START, addresses: undefined, routes: undefined };
     expect([judged({}, unknown), judged({ addresses: undefined, routes: undefined })]).toEqual([undefined, undefined]);
   });
 
-  it('losing all addresses is a change', () => {
+  it('classifyChange finds a change where all addresses are lost', () => {
     expect(judged({ addresses: '' })).toBe('addresses');
   });
 });
 
-describe('the description of addresses', () => {
+describe('describeAddresses', () => {
   const info = (address: string, internal = false): NetworkInterfaceInfo =>
     ({ address, internal, family: address.includes(':') ? 'IPv6' : 'IPv4' }) as NetworkInterfaceInfo;
 
-  it('has names and addresses in one order, without loopback and link-local ones', () => {
+  it('describeAddresses has names and addresses in one order, without loopback and link-local ones', () => {
     const addresses = {
       lo: [info('127.0.0.1', true)],
       wlan0: [info('fe80::1'), info('10.0.0.7')],
@@ -71,7 +71,7 @@ describe('the description of addresses', () => {
     );
   });
 
-  it('is empty where there is no network', () => {
+  it('describeAddresses is empty where there is no network', () => {
     expect([describeAddresses({}), describeAddresses({ lo: [info('127.0.0.1', true)], x: undefined })]).toEqual([
       '',
       '',
@@ -79,7 +79,7 @@ describe('the description of addresses', () => {
   });
 });
 
-describe('the description of routes', () => {
+describe('describeRoutes', () => {
   const HEADER = 'Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT   ';
   const v4 = (name: string, gateway: string, used = 0) =>
     `${name}\t00000000\t${gateway}\t0003\t0\t${used}\t600\t00000000\t0\t0\t0    `;
@@ -90,7 +90,7 @@ describe('the description of routes', () => {
     `${zero} 00 ${zero} 00 ${gateway} 00000400 0000000${references} 00000000 00000003     ${name}`;
   const REJECT = `${zero} 00 ${zero} 00 ${zero} ffffffff 00000001 00000000 00200200       lo`;
 
-  it('has the default routes alone, of both families, in one order', () => {
+  it('describeRoutes has only the default routes, of both families, in one order', () => {
     const route = [HEADER, NETWORK, HALF, v4('wlan0', '0101A8C0'), v4('eth0', '010200C0'), ''].join('\n');
     const gateway = `fe80${'0'.repeat(27)}1`;
     expect(describeRoutes(route, [v6('eth0', gateway), REJECT, ''].join('\n'))).toBe(
@@ -98,14 +98,14 @@ describe('the description of routes', () => {
     );
   });
 
-  it('does not change as routes are used', () => {
+  it('describeRoutes does not change as routes are used', () => {
     const gateway = '1'.repeat(32);
     expect(describeRoutes(v4('eth0', '010200C0', 9), v6('eth0', gateway, 7))).toBe(
       describeRoutes(v4('eth0', '010200C0'), v6('eth0', gateway)),
     );
   });
 
-  it('is empty for empty and odd lists', () => {
+  it('describeRoutes is empty for empty and malformed lists', () => {
     expect([describeRoutes('', ''), describeRoutes(`${HEADER}\n`, 'nonsense\n\n00000000')]).toEqual(['', '']);
   });
 });

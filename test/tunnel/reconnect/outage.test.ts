@@ -16,8 +16,8 @@ function begin(options: { readonly once?: boolean } = {}) {
   return { outage, fail };
 }
 
-describe('an outage', () => {
-  it('is over for good only where it is proved: by new keys, or another version', () => {
+describe('Outage', () => {
+  it('Outage finds only proved failures final: new keys, or another version', () => {
     for (const fault of Object.keys(FAULTS) as FaultName[]) {
       const { fail } = begin();
       let now = 0;
@@ -32,7 +32,7 @@ describe('an outage', () => {
     }
   });
 
-  it('waits up to a minute where something refuses, and half of that where nothing answers', () => {
+  it('Outage waits up to a minute after refusals, and half of that where nothing answers', () => {
     const { fail } = begin();
     const waits = Array.from({ length: 8 }, () => fail('relay-refused', 0));
     expect(waits).toEqual([0, 1000, 3000, 7000, 15_000, 31_000, 60_000, 60_000]);
@@ -43,7 +43,7 @@ describe('an outage', () => {
 describe('the proof that an access was removed', () => {
   const proof = new WstunError('access-removed');
 
-  it('is final when nothing but refusals came for a minute since, which is looked at when it is over', () => {
+  it('the proof that an access was removed is final after a minute of nothing but refusals, to the millisecond', () => {
     const { outage, fail } = begin();
     outage.handleEstablished();
     outage.noteRemoval(proof, 0);
@@ -59,7 +59,7 @@ describe('the proof that an access was removed', () => {
     expect(times).toEqual([0, 1000, 4000, 11_000, 26_000, 57_000, 60_000]);
   });
 
-  it('is void when a session stands again', () => {
+  it('the proof that an access was removed no longer counts when a session is established again', () => {
     const { outage, fail } = begin();
     outage.noteRemoval(proof, 0);
     expect(fail('relay-refused', 30_000)).toBe(0);
@@ -67,7 +67,7 @@ describe('the proof that an access was removed', () => {
     expect(fail('relay-refused', 3 * MINUTE)).toBe(1000);
   });
 
-  it('begins anew after anything that is no refusal: a relay that restarts, a network that is away', () => {
+  it('the minute after the proof begins anew after a failure that is no refusal: a relay that restarts, a lost network', () => {
     for (const other of ['relay-unreachable', 'relay-odd-answer', 'exit-absent', 'handshake-failed'] as const) {
       const { outage, fail } = begin();
       outage.noteRemoval(proof, 0);
@@ -79,7 +79,7 @@ describe('the proof that an access was removed', () => {
     }
   });
 
-  it('is needed: refusals alone are never final, in whatever order failures come', () => {
+  it('refusals without the proof are never final, in whatever order failures come', () => {
     const faults = fc.constantFrom(
       ...([
         'relay-refused',
@@ -104,13 +104,13 @@ describe('the proof that an access was removed', () => {
   });
 });
 
-describe('an attempt that is to be the only one', () => {
-  it('is final whatever its failure is', () => {
+describe('Outage with `once`', () => {
+  it('with `once` any failure of the first attempt is final', () => {
     for (const fault of ['relay-refused', 'relay-unreachable', 'relay-untrusted', 'exit-absent'] as const)
       expect(begin({ once: true }).fail(fault, 0)).toBe(fault);
   });
 
-  it('is forgiven, where something stood before, until it has lasted for ten seconds', () => {
+  it('with `once` failures after something was established are final when they have lasted for 10 s', () => {
     const { outage, fail } = begin({ once: true });
     outage.handleEstablished();
     expect(fail('link-lost', 0)).toBe(0);

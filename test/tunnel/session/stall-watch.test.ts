@@ -9,14 +9,14 @@ function stalled(): StallWatch {
   return watch;
 }
 
-describe('what is told of a link that stalls', () => {
-  it('is nothing where another takes over at once', () => {
+describe('StallWatch', () => {
+  it('StallWatch reports nothing where another link replaces a stalled one at once', () => {
     const watch = stalled();
     watch.handleLink(3_200);
     expect([watch.poll(5_999), watch.end(6_000), watch.poll(10_000)]).toEqual([undefined, undefined, undefined]);
   });
 
-  it('comes after 6 s, once, and says why there is no other link', () => {
+  it('StallWatch reports a stall after 6 s, once, and why there is no other link', () => {
     const watch = stalled();
     const error = new WstunError('relay-unreachable', 'relay.test:443: no answer');
     watch.handleFailed(error);
@@ -26,14 +26,14 @@ describe('what is told of a link that stalls', () => {
     expect(watch.end(70_000)).toBe(70_000);
   });
 
-  it('leaves a second link as much time where the path is long', () => {
+  it('StallWatch leaves a second link as much time where the path is long', () => {
     const watch = new StallWatch();
     watch.handleStalled(0, 6_400);
     expect(watch.poll(9_399)).toBeUndefined();
     expect(watch.poll(9_400)).toMatchObject({ silentMs: 9_400 });
   });
 
-  it('says that only short messages pass when two links have opened and brought nothing, and not before', () => {
+  it('StallWatch reports that only short messages pass after two links have opened and carried nothing, and not before', () => {
     const watch = stalled();
     watch.handleLink(3_100);
     expect(watch.poll(6_000)).toMatchObject({ links: 1, onlyShort: false });
@@ -45,7 +45,7 @@ describe('what is told of a link that stalls', () => {
     expect(watch.poll(60_000)).toBeUndefined();
   });
 
-  it('never says so where a longer message came through a new link', () => {
+  it('StallWatch never reports that only short messages pass where a longer one came through a new link', () => {
     const watch = stalled();
     for (let at = 3_100; at < 30_000; at += 3_100) {
       watch.handleLink(at);
@@ -54,7 +54,7 @@ describe('what is told of a link that stalls', () => {
     }
   });
 
-  it('is not told to be over where the loss of the link was told meanwhile', () => {
+  it('StallWatch does not report the end of a stall where the loss of the link was reported meanwhile', () => {
     const watch = stalled();
     watch.poll(6_000);
     watch.handleLossReported();
@@ -62,8 +62,8 @@ describe('what is told of a link that stalls', () => {
   });
 });
 
-describe('links that bring nothing', () => {
-  it('take each other’s place at once three times, then are left for 10, 20, 40 and 40 s', () => {
+describe('StallWatch and links that carry nothing', () => {
+  it('StallWatch replaces silent links at once three times, then after 10, 20, 40 and 40 s', () => {
     const watch = stalled();
     const waits: number[] = [];
     for (let link = 0; link < 7; link++) {
@@ -74,7 +74,7 @@ describe('links that bring nothing', () => {
     expect(waits).toEqual([now, now, now, 10_000, 20_000, 40_000, 40_000]);
   });
 
-  it('are left for no time when the network has changed, or once something has come through', () => {
+  it('StallWatch replaces a silent link at once after the network has changed, or something has come through', () => {
     const watch = stalled();
     for (let link = 0; link < 5; link++) watch.handleLink(1_000 * link);
     watch.handleNetworkChanged();

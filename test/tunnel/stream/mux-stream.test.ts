@@ -23,11 +23,11 @@ function stream(): { stream: MuxStream; told: string[]; forgotten: string[] } {
   return { stream: made, told, forgotten };
 }
 
-describe('a late reset', () => {
+describe('MuxStream after a reset of the peer’s socket', () => {
   beforeEach(() => void vi.useFakeTimers());
   afterEach(() => void vi.useRealTimers());
 
-  it('comes when all before it has been read, however slowly', async () => {
+  it('a late reset destroys the stream when all bytes before it have been read, however slowly', async () => {
     const { stream: it, told, forgotten } = stream();
     for (const byte of [1, 2, 3, 4]) it.handleData(Buffer.alloc(1000, byte));
     it.handleLateReset('target-reset');
@@ -43,7 +43,7 @@ describe('a late reset', () => {
     expect(forgotten).toEqual(['target-reset']);
   });
 
-  it('comes behind the end that came before it', async () => {
+  it('a late reset destroys the stream after the end that came before it', async () => {
     const { stream: it, told } = stream();
     it.handleData(Buffer.from('bytes'));
     it.handleFinish();
@@ -53,14 +53,14 @@ describe('a late reset', () => {
     expect(told).toEqual(['bytes', 'end', 'target-reset']);
   });
 
-  it('comes at once where nothing is unread', async () => {
+  it('a late reset destroys the stream at once where nothing is unread', async () => {
     const { stream: it, told } = stream();
     it.handleLateReset('target-reset');
     await vi.advanceTimersByTimeAsync(1);
     expect(told).toEqual(['target-reset']);
   });
 
-  it('comes after the limit where nobody reads', async () => {
+  it('a late reset destroys the stream after the limit where nobody reads', async () => {
     const { stream: it, told } = stream();
     it.handleData(Buffer.from('bytes'));
     it.handleLateReset('target-reset');
@@ -70,7 +70,7 @@ describe('a late reset', () => {
     expect(told).toEqual(['target-reset']);
   });
 
-  it('lets go of a write that waits: its bytes go nowhere', async () => {
+  it('a late reset completes a write that waits, whose bytes are dropped', async () => {
     const { stream: it } = stream();
     const written = vi.fn();
     it.handleData(Buffer.from('unread'));

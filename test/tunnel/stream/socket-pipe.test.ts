@@ -61,7 +61,7 @@ async function bytesUntil(stream: TunnelStream, end: Promise<unknown>): Promise<
 }
 
 describe('pipeSocket', () => {
-  it('carries bytes both ways and ends cleanly when both sides have ended', async () => {
+  it('pipeSocket carries bytes both ways and ends cleanly when both sides have ended', async () => {
     const { client, far, result } = await joined();
     client.send('request').socket.end();
     expect(await collect(far)).toBe('request');
@@ -71,7 +71,7 @@ describe('pipeSocket', () => {
     expect(client.events).toEqual(['end', 'close']);
   });
 
-  it('lets the tunnel finish first and the socket go on sending', async () => {
+  it('pipeSocket lets the socket send on after the tunnel has finished', async () => {
     const { client, far, result } = await joined();
     far.end('bye');
     expect(await client.rest()).toBe('bye');
@@ -80,13 +80,13 @@ describe('pipeSocket', () => {
     expect((await result).error).toBeUndefined();
   });
 
-  it('delivers what was put back before all else', async () => {
+  it('pipeSocket delivers bytes that were unshifted before all others', async () => {
     const { client, far } = await joined({}, (socket) => socket.unshift(Buffer.from('first ')));
     client.send('second').socket.end();
     expect(await collect(far)).toBe('first second');
   });
 
-  it('passes on an end that came before the join', async () => {
+  it('pipeSocket passes on an end that came before it began', async () => {
     const { far, result } = await joined({}, async (socket, client) => {
       client.socket.end();
       await once(socket, 'end');
@@ -96,14 +96,14 @@ describe('pipeSocket', () => {
     expect((await result).error).toBeUndefined();
   });
 
-  it('resets the stream when the socket is reset', async () => {
+  it('pipeSocket resets the stream when the socket is reset', async () => {
     const { client, stream, result } = await joined();
     client.socket.resetAndDestroy();
     expect((await result).error).toMatchObject({ fault: 'target-reset' });
     expect(stream.errored).toBeInstanceOf(WstunError);
   });
 
-  it('does not take a reset right behind data for a clean end', async () => {
+  it('pipeSocket does not take a reset right after data for a clean end', async () => {
     const { client, stream, far, result } = await joined();
     await until(() => !client.socket.connecting);
     client.send('x').socket.resetAndDestroy();
@@ -112,7 +112,7 @@ describe('pipeSocket', () => {
     expect(far.readableEnded).toBe(false);
   });
 
-  it('resets the socket when the stream is reset, and the client sees no clean end', async () => {
+  it('pipeSocket resets the socket when the stream is reset, and the client sees no clean end', async () => {
     const { client, stream, result } = await joined();
     stream.destroy(new WstunError('link-lost'));
     expect((await result).error).toMatchObject({ fault: 'link-lost' });
@@ -120,7 +120,7 @@ describe('pipeSocket', () => {
     expect(client.events).toEqual(['reset', 'close']);
   });
 
-  it('resets the socket when the stream goes away without a word', async () => {
+  it('pipeSocket resets the socket when the stream is destroyed without an error', async () => {
     const { client, stream, result } = await joined();
     stream.destroy();
     expect((await result).error).toMatchObject({ fault: 'target-reset' });
@@ -128,7 +128,7 @@ describe('pipeSocket', () => {
     expect(client.events).toEqual(['reset', 'close']);
   });
 
-  it('stops reading the socket while the tunnel takes nothing, and loses nothing', async () => {
+  it('pipeSocket stops reading the socket while the tunnel takes nothing, and loses no byte', async () => {
     const { client, socket, far } = await joined();
     const sent = 16 * 1024 * 1024;
     client.send(Buffer.alloc(sent, 7));
@@ -138,7 +138,7 @@ describe('pipeSocket', () => {
     expect((await collect(far)).length).toBe(sent);
   });
 
-  it('lets a socket go that is reset where the tunnel takes nothing for the limit', async () => {
+  it('pipeSocket closes a socket that was reset when the tunnel has taken nothing for the limit', async () => {
     const { client, socket, stream, result } = await joined({ pausedCheckMs: 20, resetWaitMs: 200 });
     client.send(Buffer.alloc(16 * 1024 * 1024, 7));
     await until(() => socket.isPaused());
@@ -147,7 +147,7 @@ describe('pipeSocket', () => {
     expect(stream.errored).toBeInstanceOf(WstunError);
   });
 
-  it('delivers all that a socket had received before it was reset, once the tunnel takes it, and then a reset', async () => {
+  it('pipeSocket delivers all that a socket received before it was reset, and then a reset', async () => {
     const { client, socket, far, result } = await joined({ pausedCheckMs: 5 });
     const [written] = [vi.spyOn(socket, '_write')];
     client.send(Buffer.alloc(1024 * 1024, 7));
@@ -161,7 +161,7 @@ describe('pipeSocket', () => {
     expect(far.readableEnded).toBe(false);
   });
 
-  it('delivers an answer that lies unread when a write to the socket fails', async () => {
+  it('pipeSocket delivers an unread answer when a write to the socket fails', async () => {
     const { client, far, result } = await joined();
     client.send('HTTP/1.1 413 Too Large').socket.pause();
     // Unread at the client: its end is a reset.
@@ -176,7 +176,7 @@ describe('pipeSocket', () => {
     expect(Buffer.concat(chunks).toString()).toBe('HTTP/1.1 413 Too Large');
   });
 
-  it('resets the socket behind what it was given, where the other end was reset', async () => {
+  it('pipeSocket resets the socket after what was written to it, where the other end was reset', async () => {
     const { client, socket, stream, far, result } = await joined();
     client.socket.pause();
     for (let written = 0; written < 16 * 1024 * 1024; written += 64 * 1024) far.write(Buffer.alloc(64 * 1024, 7));
@@ -188,7 +188,7 @@ describe('pipeSocket', () => {
     expect((await result).error).toMatchObject({ fault: 'target-reset' });
   });
 
-  it('resets a socket that takes nothing after the limit, where the other end was reset', async () => {
+  it('pipeSocket resets a socket that takes nothing after the limit, where the other end was reset', async () => {
     const { client, stream, far, result } = await joined({ resetWaitMs: 200 });
     client.socket.pause();
     for (let written = 0; written < 16 * 1024 * 1024; written += 64 * 1024) far.write(Buffer.alloc(64 * 1024, 7));
@@ -198,7 +198,7 @@ describe('pipeSocket', () => {
     expect(await endOf(client.socket)).toBe('reset');
   });
 
-  it('passes on the end of a socket that was reset after it, and then the reset', async () => {
+  it('pipeSocket passes on the end of a socket that was reset after it, and then the reset', async () => {
     const { client, far, result } = await joined();
     client.send('all of it').socket.end();
     expect(await collect(far)).toBe('all of it');
@@ -209,7 +209,7 @@ describe('pipeSocket', () => {
     clearInterval(writing);
   });
 
-  it('delivers what a pace keeps back before it passes on a reset', async () => {
+  it('pipeSocket delivers what a pace holds back before it passes on a reset', async () => {
     const held: [Uint8Array, PaceSink][] = [];
     const slow: Pace = { send: (chunk, sink) => void held.push([chunk, sink]) };
     const { client, far, result } = await joined({ paces: { fromSocket: slow, toSocket: slow } });
@@ -228,7 +228,7 @@ describe('pipeSocket', () => {
     expect(Buffer.concat(received).toString()).toBe('first');
   });
 
-  it('takes neither slowness nor an end behind unread bytes for a reset', async () => {
+  it('pipeSocket takes neither slowness nor an end after unread bytes for a reset', async () => {
     const { client, socket, far, result } = await joined({ pausedCheckMs: 5 });
     const writes = vi.spyOn(socket, 'write');
     const sent = 16 * 1024 * 1024;
@@ -243,7 +243,7 @@ describe('pipeSocket', () => {
   // meanwhile.
   const readsEndAhead = Number(process.versions.node.split('.')[0]) < 22;
   if (readsEndAhead)
-    it('cuts what rests half-closed with bytes that the tunnel does not take', async () => {
+    it('pipeSocket aborts a half-closed, idle connection with bytes that the tunnel does not take', async () => {
       const { client, socket, result } = await joined({ pausedCheckMs: 5, halfClosedIdleMs: 200 });
       // In one read, so that the end follows on a paused socket.
       client.send(Buffer.alloc(40_000, 7)).socket.end();
@@ -251,7 +251,7 @@ describe('pipeSocket', () => {
       expect((await result).error).toMatchObject({ fault: 'target-reset', detail: 'it was half-closed and idle' });
     });
 
-  it('stops reading the tunnel while the client takes nothing, and loses nothing', async () => {
+  it('pipeSocket stops reading the tunnel while the client takes nothing, and loses no byte', async () => {
     const { client, socket, stream, far } = await joined();
     client.socket.pause();
     const sent = 16 * 1024 * 1024;
@@ -264,20 +264,20 @@ describe('pipeSocket', () => {
     expect(client.received.length).toBe(sent);
   });
 
-  it('cuts both after resting half-closed for the limit, and not before either has ended', async () => {
+  it('pipeSocket aborts a connection that was half-closed and idle for the limit, and none that is not half-closed', async () => {
     const { client, socket, result } = await joined({ halfClosedIdleMs: 40 });
     expect(socket.timeout).toBeUndefined();
     client.socket.end();
     expect((await result).error).toMatchObject({ fault: 'target-reset', detail: 'it was half-closed and idle' });
   });
 
-  it('ends at once when the socket is gone already', async () => {
+  it('pipeSocket ends at once when the socket is closed already', async () => {
     const { stream, result } = await joined({}, (socket) => void socket.destroy());
     expect((await result).error).toMatchObject({ fault: 'target-reset' });
     expect(stream.destroyed).toBe(true);
   });
 
-  it('ends at once when the stream is gone already', async () => {
+  it('pipeSocket ends at once when the stream is destroyed already', async () => {
     const { client, result } = await joined({}, (_socket, _client, stream) => void stream.destroy());
     expect((await result).error).toMatchObject({ fault: 'target-reset' });
     await until(() => client.events.includes('close'));
@@ -286,7 +286,7 @@ describe('pipeSocket', () => {
 });
 
 describe('resetSocket', () => {
-  it('closes the descriptor even while a FIN is on its way, where libuv refuses to reset', async () => {
+  it('resetSocket closes the descriptor even while a FIN is on its way, where libuv refuses to reset', async () => {
     let server: Socket | undefined;
     const client = new Client(await tcpServer((socket) => (server = socket)));
     await until(() => server !== undefined);

@@ -24,7 +24,7 @@ function fill(socket: Socket): void {
 
 describe('resetWhenDelivered', () => {
   it.each([['127.0.0.1'], ['::1'], ['::ffff:127.0.0.1']])(
-    'delivers all that was written to a reader that comes late, and then a reset (%s)',
+    'resetWhenDelivered delivers all that was written to a reader that comes late, and then a reset (%s)',
     async (host) => {
       const { socket, client } = await pair(host);
       client.socket.pause();
@@ -37,7 +37,7 @@ describe('resetWhenDelivered', () => {
     },
   );
 
-  it('resets behind the end of a socket that was ended', async () => {
+  it('resetWhenDelivered resets after the end of a socket that was ended', async () => {
     const { socket, client } = await pair();
     client.socket.pause();
     fill(socket);
@@ -50,7 +50,7 @@ describe('resetWhenDelivered', () => {
     await closed;
   });
 
-  it('resets without the rest where nothing moves for the limit', async () => {
+  it('resetWhenDelivered resets without the rest where there is no progress for the limit', async () => {
     const { socket, client } = await pair();
     client.socket.pause();
     fill(socket);
@@ -60,7 +60,7 @@ describe('resetWhenDelivered', () => {
     expect(client.received.length).toBeLessThan(256 * 64 * 1024);
   });
 
-  it('resets at once a socket to which nothing was written', async () => {
+  it('resetWhenDelivered resets a socket to which nothing was written at once', async () => {
     const { socket, client } = await pair();
     resetWhenDelivered(socket);
     expect(socket.destroyed).toBe(true);
@@ -69,7 +69,7 @@ describe('resetWhenDelivered', () => {
 });
 
 describe('unacknowledgedBytes', () => {
-  it('tells what the peer’s kernel has not taken, and nothing of a connection that is no more', async () => {
+  it('unacknowledgedBytes returns what the peer’s kernel has not acknowledged, and 0 for a closed connection', async () => {
     const { socket, client } = await pair();
     client.socket.pause();
     fill(socket);
@@ -88,7 +88,7 @@ describe('unacknowledgedBytes', () => {
 });
 
 describe('holdWriteErrors', () => {
-  it('lets what came before a reset be read although writing fails', async () => {
+  it('holdWriteErrors lets bytes that came before a reset be read although writing fails', async () => {
     const { socket, client } = await pair();
     const writes = holdWriteErrors(socket);
     expect(holdWriteErrors(socket)).toBe(writes);
@@ -110,7 +110,7 @@ describe('holdWriteErrors', () => {
 });
 
 describe('takeUnread', () => {
-  it('gives what Node had read of a socket when reading failed', async () => {
+  it('takeUnread returns what Node had read of a socket when reading failed', async () => {
     const { socket, client } = await pair();
     const unread = new Promise<Uint8Array[]>((resolve) => socket.once('error', () => resolve(takeUnread(socket))));
     client.send('one ');
