@@ -11,7 +11,7 @@ const asks = fc.array(
   },
 );
 
-it('never lets more pass than the rate and one burst, whatever is asked when', () => {
+it('ByteBucket never lets more bytes pass than the rate and one burst', () => {
   fc.assert(
     fc.property(rates, asks, (rate, list) => {
       const bucket = new ByteBucket(0);
@@ -30,7 +30,7 @@ it('never lets more pass than the rate and one burst, whatever is asked when', (
   );
 });
 
-it('gives something after the wait that it names, and nothing before', () => {
+it('ByteBucket gives bytes after the wait that it returns, and none before', () => {
   fc.assert(
     fc.property(rates, asks, (rate, list) => {
       const bucket = new ByteBucket(0);
@@ -46,7 +46,7 @@ it('gives something after the wait that it names, and nothing before', () => {
   );
 });
 
-it('reaches the rate when it is always asked, and follows a new one at once', () => {
+it('ByteBucket reaches the rate under constant demand, and follows a new rate at once', () => {
   const bucket = new ByteBucket(0);
   const passedIn = (from: number, rate: number): number => {
     let passed = 0;
@@ -65,7 +65,7 @@ it('reaches the rate when it is always asked, and follows a new one at once', ()
   expect(quick / 80_000_000).toBeCloseTo(1, 1);
 });
 
-it('does not fill up when the clock is set back', () => {
+it('ByteBucket does not refill when the clock is set back', () => {
   const bucket = new ByteBucket(1_000);
   while (bucket.take(16_384, 1_000_000, 1_000) > 0);
   expect(bucket.take(16_384, 1_000_000, 0)).toBe(0);

@@ -5,8 +5,8 @@ import { parseIp } from '../../src/net/ip.ts';
 const at = (host: string, port = 80) => [destinationOfAddress(parseIp(host)!, port)];
 const TEN_MINUTES = 600_000;
 
-describe('what is remembered of destinations', () => {
-  it('is that they answered, for ten minutes', () => {
+describe('DestinationMemory', () => {
+  it('DestinationMemory remembers for ten minutes that a destination answered', () => {
     const memory = new DestinationMemory();
     expect(memory.prospectOf(at('192.0.2.1'), 0)).toEqual({ kind: 'fresh' });
     memory.noteAnswer(at('192.0.2.1'), 0);
@@ -15,7 +15,7 @@ describe('what is remembered of destinations', () => {
     expect(memory.prospectOf(at('192.0.2.1'), TEN_MINUTES)).toEqual({ kind: 'fresh' });
   });
 
-  it('is how often they were silent, until they answer', () => {
+  it('DestinationMemory counts the silences of a destination until it answers', () => {
     const memory = new DestinationMemory();
     memory.noteAnswer(at('192.0.2.1'), 0);
     for (let n = 1; n <= 3; n++) {
@@ -28,7 +28,7 @@ describe('what is remembered of destinations', () => {
     expect(memory.prospectOf(at('192.0.2.1'), 0)).toEqual({ kind: 'good' });
   });
 
-  it('makes ports of a silent host doubtful, and hosts of a network with four silent ones, until one there answers', () => {
+  it('DestinationMemory doubts all ports of a silent host, and all hosts of a network with four silent ones, until one answers', () => {
     const memory = new DestinationMemory();
     memory.noteSilence(at('192.0.2.1', 1), 0);
     expect(memory.prospectOf(at('192.0.2.1', 2), 0)).toEqual({ kind: 'doubtful', tries: 0 });
@@ -40,7 +40,7 @@ describe('what is remembered of destinations', () => {
     expect(memory.prospectOf(at('192.0.2.2'), 0)).toEqual({ kind: 'fresh' });
   });
 
-  it('counts IPv6 by /64, and names by their domain', () => {
+  it('DestinationMemory groups IPv6 addresses by /64, and names by domain', () => {
     const memory = new DestinationMemory();
     for (const host of ['1', '2', '3', '4']) memory.noteSilence(at(`2001:db8::${host}`), 0);
     expect(memory.prospectOf(at('2001:db8::ffff'), 0).kind).toBe('doubtful');
@@ -51,7 +51,7 @@ describe('what is remembered of destinations', () => {
     expect(memory.prospectOf([destinationOfName('wiki')], 0).kind).toBe('fresh');
   });
 
-  it('takes an offer of several addresses by the best of them', () => {
+  it('DestinationMemory rates an offer with several addresses by the best of them', () => {
     const memory = new DestinationMemory();
     memory.noteSilence(at('192.0.2.1'), 0);
     expect(memory.prospectOf([...at('192.0.2.1'), ...at('198.51.100.1')], 0).kind).toBe('fresh');
@@ -59,7 +59,7 @@ describe('what is remembered of destinations', () => {
     expect(memory.prospectOf([...at('192.0.2.1'), ...at('198.51.100.1')], 0).kind).toBe('good');
   });
 
-  it('is bounded, and a flood of silence makes no answer forgotten', () => {
+  it('DestinationMemory is bounded, and a flood of silent destinations displaces none that answered', () => {
     const memory = new DestinationMemory();
     memory.noteAnswer(at('192.0.2.1'), 0);
     for (let i = 0; i < 20_000; i++) memory.noteSilence(at(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`), 0);

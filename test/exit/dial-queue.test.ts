@@ -30,7 +30,7 @@ describe.each(FLOODS)('while one peer dials 1,000 dead %s in a loop', (_, destin
   const flood = (simulator: DialSimulator, peer = 'mallory') =>
     Array.from({ length: 1_000 }, (_unused, i) => simulator.loopDead(peer, destination(i)));
 
-  it('each dial of it to a live target has its place within 0.2 s', () => {
+  it('DialQueue starts each dial of a flooding peer to a live target within 0.2 s', () => {
     const simulator = new DialSimulator();
     flood(simulator);
     const live = liveTargets(simulator, 'mallory', (i) => `192.0.2.${i}`);
@@ -39,7 +39,7 @@ describe.each(FLOODS)('while one peer dials 1,000 dead %s in a loop', (_, destin
     expect(worst(live.flat())).toBeLessThan(200);
   });
 
-  it('and to live ports of the same network and host, too', () => {
+  it('DialQueue starts dials of a flooding peer to live ports of the same network and host', () => {
     const simulator = new DialSimulator();
     flood(simulator);
     const live = [
@@ -51,7 +51,7 @@ describe.each(FLOODS)('while one peer dials 1,000 dead %s in a loop', (_, destin
     expect(worst(live.flat())).toBeLessThan(200);
   });
 
-  it('all others have theirs at once, and the bounds hold', () => {
+  it('DialQueue starts dials of other peers at once during a flood, and keeps its limits', () => {
     const simulator = new DialSimulator();
     for (const peer of ['mallory', 'mallet', 'marvin', 'trudy', 'eve']) flood(simulator, peer);
     const live = liveTargets(simulator, 'alice', (i) => `192.0.2.${i}`);
@@ -62,11 +62,11 @@ describe.each(FLOODS)('while one peer dials 1,000 dead %s in a loop', (_, destin
   });
 });
 
-describe('honest bursts', () => {
+describe('DialQueue with honest bursts', () => {
   const slow = (simulator: DialSimulator, count: number, at: number, host: (i: number) => string) =>
     Array.from({ length: count }, (_, i) => simulator.once('alice', address(host(i), 443), 1_000 + (i % 21) * 100, at));
 
-  it('of 30 dials at once to hosts that take 1 to 3 s to answer all begin at once', () => {
+  it('DialQueue starts 30 dials at once to hosts that take 1 to 3 s to answer', () => {
     const simulator = new DialSimulator();
     const all = [
       ...slow(simulator, 30, 0, (i) => `192.0.2.${i}`),
@@ -78,14 +78,14 @@ describe('honest bursts', () => {
     expect(worst(all.flat())).toBe(0);
   });
 
-  it('of 200 such dials at once all are answered', () => {
+  it('DialQueue serves all of 200 dials at once to slow hosts', () => {
     const simulator = new DialSimulator();
     const all = slow(simulator, 200, 0, (i) => `192.0.2.${i}`);
     simulator.run(20_000);
     expect(outcomes(all)).toEqual(['answered']);
   });
 
-  it('of 30 such dials all are answered beside 1,000 dead ones of the same peer', () => {
+  it('DialQueue serves all of 30 dials to slow hosts beside 1,000 dead ones of the same peer', () => {
     const simulator = new DialSimulator();
     for (let i = 0; i < 1_000; i++) simulator.loopDead('alice', address(`10.77.${i & 3}.${i >> 2}`));
     const all = slow(simulator, 30, 15_000, (i) => `192.0.2.${i}`);
@@ -93,7 +93,7 @@ describe('honest bursts', () => {
     expect(outcomes(all)).toEqual(['answered']);
   });
 
-  it('of 1,000 connections to one host, or to 1,000, that answer within 100 ms are all answered', () => {
+  it('DialQueue serves all of 1,000 dials to one host, or to 1,000 hosts, that answer within 100 ms', () => {
     for (const host of [() => '192.0.2.1', (i: number) => `192.0.${i >> 8}.${i & 255}`]) {
       const simulator = new DialSimulator();
       const all = Array.from({ length: 1_000 }, (_, i) => simulator.once('alice', address(host(i)), 100, 0));
@@ -102,7 +102,7 @@ describe('honest bursts', () => {
     }
   });
 
-  it('to a host that was silent and has come back are answered', () => {
+  it('DialQueue serves a burst of dials to a host that was silent and answers again', () => {
     const simulator = new DialSimulator();
     simulator.once('alice', address('192.0.2.1'), undefined, 0);
     const later = Array.from({ length: 8 }, () => simulator.once('alice', address('192.0.2.1'), 20, 20_000));
@@ -111,10 +111,10 @@ describe('honest bursts', () => {
   });
 });
 
-describe('a dial that gives way', () => {
+describe('an evicted dial', () => {
   const FEW = { pendingPerPeer: 8, pendingTotal: 32 };
 
-  it('has hung for 3 s, or for 1 s to a destination that was silent before, and only where a place is needed', () => {
+  it('DialQueue evicts a dial after 3 s, or after 1 s if its destination was silent before, and only if a slot is needed', () => {
     const simulator = new DialSimulator(FEW);
     const first = Array.from({ length: 6 }, (_, i) => simulator.once('alice', address(`192.0.2.${i}`), undefined, 0));
     simulator.run(2_000);
@@ -138,7 +138,7 @@ describe('a dial that gives way', () => {
     expect(next).toMatchObject([{ outcome: 'answered' }]);
   });
 
-  it('is never one that others of its peer try again and again in vain', () => {
+  it('DialQueue never evicts a dial for others of its peer that were silent before', () => {
     const simulator = new DialSimulator(FEW);
     const loops = Array.from({ length: 50 }, (_, i) => simulator.loopDead('alice', address(`192.0.2.${i}`)));
     simulator.run(60_000);
@@ -148,7 +148,7 @@ describe('a dial that gives way', () => {
   });
 });
 
-it('counts are right and bounds hold, whatever is asked, ends and is given up', () => {
+it('DialQueue keeps its counts and limits through any sequence of asks, ends and withdrawals', () => {
   const limits = { pendingPerPeer: 6, pendingTotal: 12 };
   const operation = fc.record({
     kind: fc.constantFrom('ask', 'ask', 'ask', 'answer', 'silence', 'leave', 'refuse', 'pass'),
@@ -187,7 +187,7 @@ it('counts are right and bounds hold, whatever is asked, ends and is given up', 
   );
 });
 
-it('whoever waits begins when everybody else has answered', () => {
+it('DialQueue starts a waiting dial when all others have answered', () => {
   const queue = new DialQueue({ pendingPerPeer: 8, pendingTotal: 16 });
   const entries = Array.from({ length: 200 }, (_, i) => queue.ask(`peer ${i % 3}`, address(`192.0.2.${i}`), 0).entry);
   for (let now = 0; queue.taken > 0; now += 10) {

@@ -36,7 +36,7 @@ afterEach(async () => {
 });
 
 describe('real targets', () => {
-  it.each(['127.0.0.1', '::1'])('at %s are connected to, with half-open allowed', async (host) => {
+  it.each(['127.0.0.1', '::1'])('the dialer connects to a real target at %s, with half-open allowed', async (host) => {
     const port = await listen(host);
     const socket = await createDialer()([ip(host)], port, NEVER());
     sockets.push(socket);
@@ -44,11 +44,11 @@ describe('real targets', () => {
     expect(socket.allowHalfOpen).toBe(true);
   });
 
-  it.each(['127.0.0.1', '::1'])('at %s that refuse are told so', async (host) => {
+  it.each(['127.0.0.1', '::1'])('the dialer reports dial-refused from %s', async (host) => {
     await expect(createDialer()([ip(host)], await closedPort(), NEVER())).rejects.toEqual(fault('dial-refused'));
   });
 
-  it('the next address is tried at once when one refuses', async () => {
+  it('the dialer tries the next address at once when one refuses', async () => {
     const port = await listen('127.0.0.1');
     const took: number[] = [];
     // The quickest of several: a busy machine delays one or the other by more than the 250 ms that waiting would take.
@@ -62,13 +62,13 @@ describe('real targets', () => {
     expect(Math.min(...took)).toBeLessThan(200);
   });
 
-  it('an address that takes no connections is told so, in the words of this kernel', async () => {
+  it('the dialer reports an address that takes no connections as this kernel does', async () => {
     await expect(createDialer()([ip('255.255.255.255')], 9, NEVER())).rejects.toEqual(
       expect.objectContaining({ fault: expect.stringMatching(/^dial-(network-unreachable|not-allowed)$/) as string }),
     );
   });
 
-  it('that connect to themselves are refused: nothing listens there', async () => {
+  it('the dialer refuses a socket that is connected to itself', async () => {
     const self = (address: IpBytes, port: number) => {
       // Binding the source port to the target's makes TCP's simultaneous open certain.
       return netConnect({ host: formatIp(address), port, localPort: port, localAddress: formatIp(address) });
@@ -78,7 +78,7 @@ describe('real targets', () => {
     );
   });
 
-  it('that are not where the socket was sent are dropped', async () => {
+  it('the dialer drops a socket that is connected to another address than was dialled', async () => {
     const port = await listen('127.0.0.1');
     const astray = (_: IpBytes, to: number) => netConnect({ host: '127.0.0.1', port: to });
     await expect(createDialer(astray)([ip('127.0.0.2')], port, NEVER())).rejects.toEqual(fault('dial-not-allowed'));
@@ -86,7 +86,7 @@ describe('real targets', () => {
 });
 
 describe('what a dialled socket reads', () => {
-  it('is whole and in order, with pauses, and ends cleanly while the other direction goes on', async () => {
+  it('a dialled socket reads everything in order, with pauses, and ends cleanly while the other direction continues', async () => {
     const sent = Buffer.alloc(5_000_000, 0);
     for (let i = 0; i < sent.length; i += 4) sent.writeUInt32LE(i, i);
     let answer = '';
@@ -112,7 +112,7 @@ describe('what a dialled socket reads', () => {
     await vi.waitFor(() => expect(answer).toBe('after the end'));
   });
 
-  it('stops at the kernel while nobody reads', async () => {
+  it('a dialled socket stops reading while it has no reader', async () => {
     let written = 0;
     const port = await listen('127.0.0.1', (peer) => {
       const fill = () => {
@@ -136,7 +136,7 @@ describe('what a dialled socket reads', () => {
     expect(socket.bytesRead).toBe(socket.readableLength);
   });
 
-  it('is a reset when the target resets, never an end', async () => {
+  it('a dialled socket reports a reset by the target as a reset, never as an end', async () => {
     const port = await listen('127.0.0.1', (peer) => peer.once('data', () => peer.resetAndDestroy()));
     const socket = await createDialer()([ip('127.0.0.1')], port, NEVER());
     socket.write('go');
@@ -151,7 +151,7 @@ describe('what a dialled socket reads', () => {
   });
 });
 
-it('the families are dialled in turn, IPv6 first', () => {
+it('interleave alternates the families, IPv6 first', () => {
   const order = interleave(['1.1.1.1', '2::1', '1.1.1.2', '1.1.1.3', '2::2'].map(ip)).map(formatIp);
   expect(order).toEqual(['2::1', '1.1.1.1', '2::2', '1.1.1.2', '1.1.1.3']);
 });
@@ -198,7 +198,7 @@ describe('the race', () => {
   /** Lets the 'error' and 'close' events of destroyed sockets come. */
   const turn = () => new Promise(setImmediate);
 
-  it('gives a dead address 250 ms, then dials the next beside it; the first to connect wins, the other is destroyed', async () => {
+  it('the dialer gives a dead address 250 ms, then dials the next as well; the first to connect wins, the other is destroyed', async () => {
     const outcome = dial(['2::1', '1.1.1.1', '1.1.1.2']);
     await vi.advanceTimersByTimeAsync(249);
     expect(network.dialled).toHaveLength(1);
@@ -213,7 +213,7 @@ describe('the race', () => {
     expect(network.live).toBe(1);
   });
 
-  it('lets an early address win late', async () => {
+  it('the dialer lets an earlier address win late', async () => {
     const outcome = dial(['2::1', '1.1.1.1']);
     await vi.advanceTimersByTimeAsync(9_000);
     network.answer(0);
@@ -221,7 +221,7 @@ describe('the race', () => {
     expect(network.live).toBe(1);
   });
 
-  it('spares one when two connect at once', async () => {
+  it('the dialer keeps one socket when two connect at once', async () => {
     const outcome = dial(['2::1', '1.1.1.1']);
     await vi.advanceTimersByTimeAsync(250);
     network.answer(0);
@@ -230,14 +230,14 @@ describe('the race', () => {
     expect(network.live).toBe(1);
   });
 
-  it('ends after 10 s, with nothing left', async () => {
+  it('the dialer times out after 10 s, with nothing left', async () => {
     const outcome = dial(['2::1', '1.1.1.1']);
     await vi.advanceTimersByTimeAsync(10_000);
     expect(await outcome).toBe('dial-timed-out');
     expect(network.live).toBe(0);
   });
 
-  it('tries addresses one after the other while there is no spare socket, and gives back what it took', async () => {
+  it('the dialer tries addresses one after the other without spare sockets, and releases those it acquired', async () => {
     let spare = 0;
     const spares = { acquire: () => spare > 0 && spare-- > 0, release: () => void spare++ };
     const addresses = ['1.1.1.1', '1.1.1.2', '1.1.1.3'].flatMap((text) => parseIp(text) ?? []);
@@ -252,7 +252,7 @@ describe('the race', () => {
     expect(spare).toBe(1);
   });
 
-  it('dials 8 addresses at most', async () => {
+  it('the dialer tries at most 8 addresses', async () => {
     const outcome = dial(Array.from({ length: 32 }, (_, i) => `1.1.1.${i}`));
     await vi.advanceTimersByTimeAsync(9_999);
     expect(network.dialled).toHaveLength(8);
@@ -260,7 +260,7 @@ describe('the race', () => {
     expect(await outcome).toBe('dial-timed-out');
   });
 
-  it('is given up when the peer gives up, with nothing left', async () => {
+  it('the dialer stops when the peer gives up, with nothing left', async () => {
     const abort = new AbortController();
     const outcome = dial(['2::1', '1.1.1.1'], abort.signal);
     await vi.advanceTimersByTimeAsync(300);
@@ -269,7 +269,7 @@ describe('the race', () => {
     expect(network.live).toBe(0);
   });
 
-  it('is not begun for a peer that has given up', async () => {
+  it('the dialer does not start for a peer that has given up', async () => {
     expect(await dial(['1.1.1.1'], AbortSignal.abort())).toBe('dial-cancelled');
     expect(network.dialled).toEqual([]);
   });
@@ -285,7 +285,7 @@ describe('the race', () => {
     [['EACCES', 'EPERM'], 'dial-not-allowed'],
     [['EMFILE', 'ENFILE'], 'dial-busy'],
     [['EINVAL', 'EINVAL'], 'dial-failed'],
-  ])('that ends in %j tells %s', async (codes, told) => {
+  ])('the dialer reports for the errors %j the fault %s', async (codes, told) => {
     const outcome = dial(['2::1', '1.1.1.1']);
     network.answer(0, codes[0]);
     await turn();
@@ -295,7 +295,7 @@ describe('the race', () => {
     expect(network.live).toBe(0);
   });
 
-  it('that ends in one refusal and one silence tells the refusal', async () => {
+  it('the dialer reports the refusal if one address refuses and one is silent', async () => {
     const outcome = dial(['2::1', '1.1.1.1']);
     network.answer(0, 'ECONNREFUSED');
     await turn();

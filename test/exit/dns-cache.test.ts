@@ -26,27 +26,27 @@ function short(v6: FamilyAnswer, v4: FamilyAnswer): [string, number] {
   return [answer.kind === 'fault' ? answer.fault : answer.addresses.map(formatIp).join(' '), ttlMs];
 }
 
-describe('two answers made one', () => {
-  it('hold both families, AAAA first, for the shortest TTL', () =>
+describe('combineAnswers', () => {
+  it('combineAnswers has both families, AAAA first, with the shortest TTL', () =>
     expect(short(found(60, 'fd00::1'), found(30, '10.0.0.1', '10.0.0.2'))).toEqual([
       'fd00::1 10.0.0.1 10.0.0.2',
       30_000,
     ]));
 
-  it('are content with one family', () => {
+  it('combineAnswers works with one family', () => {
     expect(short(EMPTY, found(60, '1.1.1.1'))).toEqual(['1.1.1.1', 60_000]);
     expect(short(found(60, '2606::1'), UNKNOWN)).toEqual(['2606::1', 60_000]);
   });
 
-  it('hold for a short time when the other family failed', () =>
+  it('combineAnswers has a short TTL when the other family failed', () =>
     expect(short(FAILED, found(3600, '1.1.1.1'))).toEqual(['1.1.1.1', PARTIAL_TTL_MS]));
 
-  it('hold neither too short nor too long', () => {
+  it('combineAnswers limits the TTL on both sides', () => {
     expect(short(EMPTY, found(0, '1.1.1.1'))[1]).toBe(MIN_TTL_MS);
     expect(short(EMPTY, found(86_400, '1.1.1.1'))[1]).toBe(MAX_TTL_MS);
   });
 
-  it('tell a name that does not exist from one that could not be resolved', () => {
+  it('combineAnswers distinguishes a name that does not exist from one that could not be resolved', () => {
     expect(short(UNKNOWN, UNKNOWN)).toEqual(['dial-name-unknown', NEGATIVE_TTL_MS]);
     expect(short(FAILED, UNKNOWN)).toEqual(['dial-name-unknown', NEGATIVE_TTL_MS]);
     expect(short(EMPTY, EMPTY)).toEqual(['dial-name-failed', NEGATIVE_TTL_MS]);
@@ -54,14 +54,14 @@ describe('two answers made one', () => {
     expect(short(FAILED, FAILED)).toEqual(['dial-name-failed', FAILURE_TTL_MS]);
   });
 
-  it('keep a bounded number of addresses', () => {
+  it('combineAnswers keeps a bounded number of addresses', () => {
     const many = Array.from({ length: 4000 }, (_, i) => `10.1.${i >> 8}.${i & 255}`);
     const { answer } = combineAnswers(EMPTY, found(60, ...many));
     expect(answer.kind === 'addresses' && answer.addresses).toHaveLength(MAX_ANSWER_ADDRESSES);
   });
 });
 
-describe('the cache', () => {
+describe('DnsCache', () => {
   const answerOf = (detail: string) => ({
     kind: 'fault' as const,
     fault: 'dial-name-failed' as const,
@@ -69,7 +69,7 @@ describe('the cache', () => {
     next: true,
   });
 
-  it('does what a plain list with the same rules does, in any order of operations', () => {
+  it('DnsCache does what a plain list with the same rules does, in any order of operations', () => {
     const operation = fc.record({
       set: fc.boolean(),
       name: fc.constantFrom(...'abcdef'),

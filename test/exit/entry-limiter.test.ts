@@ -34,14 +34,14 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-it('delivers a chunk whole and at once where there is no rate', () => {
+it('EntryLimiter delivers a chunk whole and at once without a rate', () => {
   const sink = new Sink();
   const chunk = numbered(262_144);
   paces().hold('bob').fromSocket.send(chunk, sink);
   expect(sink.pieces).toEqual([chunk]);
 });
 
-it('delivers in order and at the rate, nothing lost', async () => {
+it('EntryLimiter delivers everything in order and at the rate', async () => {
   const sink = new Sink();
   const chunk = numbered(100_000);
   paces().hold('alice').fromSocket.send(chunk, sink);
@@ -52,7 +52,7 @@ it('delivers in order and at the rate, nothing lost', async () => {
   expect(Buffer.concat(sink.pieces).equals(chunk)).toBe(true);
 });
 
-it('gives streams of one name equal shares, and the two directions each their own', async () => {
+it('EntryLimiter gives streams of one entry equal shares, and each direction its own rate', async () => {
   const alice = paces().hold('alice');
   const sinks = [new Sink(), new Sink(), new Sink(), new Sink()];
   for (const sink of sinks) alice.fromSocket.send(numbered(100_000), sink);
@@ -65,7 +65,7 @@ it('gives streams of one name equal shares, and the two directions each their ow
   for (const { bytes } of sinks) expect(bytes).toBe(100_000);
 });
 
-it('passes over a stream that is gone: what it had left costs the others nothing', async () => {
+it('EntryLimiter skips a stream that is gone, at no cost for the others', async () => {
   const { fromSocket } = paces().hold('alice');
   const [gone, other] = [new Sink(), new Sink()];
   fromSocket.send(numbered(1_000_000), gone);
@@ -75,7 +75,7 @@ it('passes over a stream that is gone: what it had left costs the others nothing
   expect(other.bytes).toBe(50_000);
 });
 
-it('follows a new rate, and none, while streams wait', async () => {
+it('EntryLimiter follows a new rate, and its removal, while streams wait', async () => {
   rate = 8_000;
   const sink = new Sink();
   paces().hold('alice').fromSocket.send(numbered(1_000_000), sink);
@@ -89,7 +89,7 @@ it('follows a new rate, and none, while streams wait', async () => {
   expect(sink.bytes).toBe(1_000_000);
 });
 
-it('remembers no name for long that has no stream, and until then gives it no second bucket', () => {
+it('EntryLimiter keeps the bucket of an entry without streams for a while, and then forgets it', () => {
   const all = paces();
   const first = all.hold('alice', 0);
   expect(all.hold('alice', 0)).toBe(first);

@@ -72,8 +72,8 @@ afterEach(async () => {
   for (const { level, text } of logged) if (level !== 'debug') expect(text).not.toMatch(/127\.0\.0\.1|example/);
 });
 
-describe('a stream that is carried', () => {
-  it('crosses both ways, and is released once, when both sides are closed', async () => {
+describe('a stream that is piped', () => {
+  it('the exit pipes a stream both ways, and releases it once, when both sides are closed', async () => {
     handleTarget = (socket) => socket.pipe(socket);
     const exit = exitWith();
     const offer = offerTo(exit, '127.0.0.1', port);
@@ -88,7 +88,7 @@ describe('a stream that is carried', () => {
     expect(exit.counters()).toMatchObject({ pending: 0, open: 0, accepted: 1 });
   });
 
-  it('may finish from the farEnd’s side first: the answer to a whole request arrives whole', async () => {
+  it('the exit delivers the whole answer after the client’s side has finished first', async () => {
     handleTarget = (socket) => {
       let bytes = 0;
       socket.on('data', (chunk) => {
@@ -105,7 +105,7 @@ describe('a stream that is carried', () => {
     expect(offer.calls).toEqual(['accept', 'release']);
   });
 
-  it('may finish from the target’s side first: what the farEnd sends on arrives whole', async () => {
+  it('the exit delivers all that the client sends after the target’s side has finished first', async () => {
     const received: Buffer[] = [];
     handleTarget = (socket) => {
       socket.end('hello');
@@ -120,7 +120,7 @@ describe('a stream that is carried', () => {
     expect(offer.calls).toEqual(['accept', 'release']);
   });
 
-  it('that the target resets is cut, not ended', async () => {
+  it('the exit resets, and does not end, a stream whose target resets', async () => {
     handleTarget = (socket) => socket.once('data', () => socket.resetAndDestroy());
     const offer = offerTo(exitWith(), '127.0.0.1', port);
     await offer.accepted;
@@ -130,7 +130,7 @@ describe('a stream that is carried', () => {
     expect(offer.calls).toEqual(['accept', 'release']);
   });
 
-  it('that the farEnd gives up resets the target, and is released', async () => {
+  it('the exit resets the target of a stream that the client gives up, and releases it', async () => {
     const reset = new Promise((resolve) => {
       handleTarget = (socket) => socket.once('error', resolve);
     });
@@ -144,7 +144,7 @@ describe('a stream that is carried', () => {
   });
 });
 
-describe('an offer is refused, truthfully, and released once', () => {
+describe('an offer that is refused', () => {
   it.each([
     ['10.0.0.1', 80, 'dial-not-allowed'],
     ['169.254.169.254', 80, 'dial-not-allowed'],
@@ -153,7 +153,7 @@ describe('an offer is refused, truthfully, and released once', () => {
     ['', 80, 'dial-bad-target'],
     ['127.0.0.1', 0, 'dial-bad-target'],
     ['nothing.example', 80, 'dial-name-unknown'],
-  ])('%j port %d: %s', async (host, to, fault) => {
+  ])('the exit refuses %j port %d with %s, and releases the offer once', async (host, to, fault) => {
     const exit = exitWith();
     const offer = offerTo(exit, host, to);
     await offer.released;
@@ -161,7 +161,7 @@ describe('an offer is refused, truthfully, and released once', () => {
     expect(exit.counters()).toEqual({ pending: 0, open: 0, accepted: 0, refused: { [fault]: 1 } });
   });
 
-  it('when nothing listens', async () => {
+  it('the exit refuses an offer with dial-refused when nothing listens', async () => {
     const free = createServer().listen(0, '127.0.0.1');
     await once(free, 'listening');
     const address = free.address();
@@ -171,7 +171,7 @@ describe('an offer is refused, truthfully, and released once', () => {
     expect(offer.calls).toEqual(['refuse dial-refused', 'release']);
   });
 
-  it('when it is a port of its own, by every name, whatever the rules say', async () => {
+  it('the exit refuses a port of its own by every name, whatever the rules say', async () => {
     own = { addresses: [ip('192.0.2.5')], ports: [port] };
     rules = ['*'];
     const resolver: Resolver = {
@@ -196,7 +196,7 @@ describe('an offer is refused, truthfully, and released once', () => {
     expect(targets).toEqual([]);
   });
 
-  it('when something inside is broken, with a word in the log', async () => {
+  it('the exit refuses an offer after an internal error, and logs it', async () => {
     const dial: Dial = () => Promise.reject(new TypeError('a defect at 127.0.0.1'));
     const offer = offerTo(exitWith({ dial }), '127.0.0.1', port);
     await offer.released;
@@ -237,20 +237,20 @@ describe('names', () => {
   });
   afterEach(() => dns.close());
 
-  it('are dialled as the addresses that were judged', async () => {
+  it('the exit dials exactly the addresses of a name that it checked', async () => {
     const offer = offerTo(exitWith({ resolver, dial }), 'PUBLIC.example.', 443);
     await offer.released;
     expect(dialled).toEqual(['2606:4700::1 1.1.1.1']);
     expect(dns.questions).toHaveLength(2);
   });
 
-  it('with one answer that is not allowed are refused', async () => {
+  it('the exit refuses a name if one of its addresses is not allowed', async () => {
     const offer = offerTo(exitWith({ resolver, dial }), 'mixed.example', 443);
     expect(await offer.refused).toBe('dial-not-allowed');
     expect(dialled).toEqual([]);
   });
 
-  it('whose answer changes (rebinding) are judged anew with it: what is dialled is what was judged', async () => {
+  it('the exit checks a changed answer (DNS rebinding) again, and dials what it checked', async () => {
     const exit = exitWith({ resolver, dial });
     await offerTo(exit, 'public.example', 80).released;
     dns.zone.set('public.example', { addresses: ['10.0.0.1'] });
@@ -272,17 +272,20 @@ describe('names', () => {
     ['public', [], 'dial-refused', '8.8.8.8'],
     ['wiki.', ['wiki'], 'dial-name-unknown', ''],
     ['nothing', ['*.test'], 'dial-name-unknown', ''],
-  ])('without a dot are looked up below the search domains: %s with rules %j: %s', async (name, allow, fault, to) => {
-    rules = allow;
-    const offer = offerTo(exitWith({ resolver, dial }), name, 443);
-    expect(await offer.refused).toBe(fault);
-    expect(dialled.join()).toBe(to);
-    // A name of special use that no rule names, one way or the other, is not asked for.
-    if (!allow.some((rule) => rule.endsWith('test') || rule === name))
-      expect(dns.questions.filter((question) => question.endsWith('.test'))).toEqual([]);
-  });
+  ])(
+    'the exit looks a name without a dot up below the search domains: %s with rules %j: %s',
+    async (name, allow, fault, to) => {
+      rules = allow;
+      const offer = offerTo(exitWith({ resolver, dial }), name, 443);
+      expect(await offer.refused).toBe(fault);
+      expect(dialled.join()).toBe(to);
+      // A name of special use that no rule names, one way or the other, is not asked for.
+      if (!allow.some((rule) => rule.endsWith('test') || rule === name))
+        expect(dns.questions.filter((question) => question.endsWith('.test'))).toEqual([]);
+    },
+  );
 
-  it('that a rule vouches for reach private addresses', async () => {
+  it('the exit dials private addresses of a name that a rule opens', async () => {
     handleTarget = (socket) => socket.end('ok');
     const offer = offerTo(exitWith({ resolver }), 'name.example', port);
     await offer.accepted;
@@ -292,7 +295,7 @@ describe('names', () => {
   });
 });
 
-it('rules are looked up at every offer, for its peer', async () => {
+it('the exit asks for the rules of the peer at every offer', async () => {
   const asked: string[] = [];
   let open = true;
   const exit = exitWith({
@@ -311,14 +314,14 @@ it('rules are looked up at every offer, for its peer', async () => {
   await first.released;
 });
 
-describe('pending places', () => {
+describe('pending dials', () => {
   /** Dials that never end by themselves. */
   const tarpit: Dial = (_addresses, _port, signal) =>
     new Promise((_, reject) => {
       signal.addEventListener('abort', () => reject(new WstunError('dial-cancelled')), { once: true });
     });
 
-  it('are bounded for each peer, and free again when a dial is gone', async () => {
+  it('the exit limits the pending dials of each peer, and frees a slot when a dial is gone', async () => {
     const exit = exitWith({ dial: tarpit, limits: { pendingPerPeer: 2, waitMs: 1 } });
     const [one, two] = [offerTo(exit, '127.0.0.1', 1), offerTo(exit, '127.0.0.1', 1)];
     const three = offerTo(exit, '127.0.0.1', 1);
@@ -335,7 +338,7 @@ describe('pending places', () => {
     expect(exit.counters()).toMatchObject({ pending: 0, open: 0 });
   });
 
-  it('wait in line for a place, but behind no one of another peer', async () => {
+  it('the exit lets dials wait for a slot, but not for those of another peer', async () => {
     const exit = exitWith({ dial: tarpit, limits: { pendingPerPeer: 1, waitMs: 60_000 } });
     const one = offerTo(exit, '127.0.0.1', 1);
     const waiting = offerTo(exit, '127.0.0.1', 1);
@@ -352,7 +355,7 @@ describe('pending places', () => {
     expect(exit.counters().pending).toBe(0);
   });
 
-  it('are bounded in all', async () => {
+  it('the exit limits the pending dials of all peers', async () => {
     const exit = exitWith({ dial: tarpit, limits: { pendingTotal: 3, waitMs: 1 } });
     const offers = ['a', 'b', 'c'].map((peer) => offerTo(exit, '127.0.0.1', 1, peer));
     expect(await offerTo(exit, '127.0.0.1', 1, 'd').refused).toBe('dial-busy');
@@ -360,7 +363,7 @@ describe('pending places', () => {
     await Promise.all(offers.map((offer) => offer.released));
   });
 
-  it('leave nothing behind after 10,000 refusals', async () => {
+  it('the exit has nothing left after 10,000 refusals', async () => {
     const exit = exitWith();
     const offers = Array.from({ length: 10_000 }, (_, i) => offerTo(exit, '10.0.0.1', 80, `peer ${i}`));
     await Promise.all(offers.map((offer) => offer.released));
@@ -368,8 +371,8 @@ describe('pending places', () => {
   });
 });
 
-describe('a farEnd that gives up', () => {
-  it('while its name is looked up ends the look-up', async () => {
+describe('a client that gives up', () => {
+  it('the exit cancels a look-up when the client gives up', async () => {
     const dns = await startDnsServer({ 'silent.example': { silent: ['A', 'AAAA'] } });
     const resolver = createResolver({ servers: [dns.address], hostsFile: '/nonexistent', resolvConf: '/nonexistent' });
     const exit = exitWith({ resolver });
@@ -381,7 +384,7 @@ describe('a farEnd that gives up', () => {
     await dns.close();
   });
 
-  it('just as the dial succeeds leaves no socket behind, and is released after that', async () => {
+  it('the exit leaves no socket when the client gives up just as the dial succeeds, and releases the offer after that', async () => {
     const { createDialer } = await import('../../src/exit/dialer.ts');
     let dialled: Socket | undefined;
     const offer = new FakeOffer(nameTarget('127.0.0.1', port));

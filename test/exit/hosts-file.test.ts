@@ -16,7 +16,7 @@ describe('a hosts file', () => {
   });
   afterEach(() => rmSync(dir, { recursive: true }));
 
-  it('maps names of any case to all their addresses, past comments and lines that are none', () => {
+  it('the hosts file maps names of any case to all their addresses, and skips comments and other lines', () => {
     const hosts = parseHosts(
       [
         '# comment',
@@ -34,7 +34,7 @@ describe('a hosts file', () => {
     expect([...hosts.keys()]).toEqual(['localhost', 'myhost', 'myhost.corp.example']);
   });
 
-  it('is read again after a change, but looked at only every 5 s', () => {
+  it('the hosts file is read again after a change, but checked only every 5 s', () => {
     let now = 0;
     const hosts = createHostsFile(path, () => now);
     expect(hosts.lookup('a')).toBeUndefined();
@@ -51,7 +51,7 @@ describe('a hosts file', () => {
     expect(hosts.lookup('a')).toBeUndefined();
   });
 
-  it('of more than 1 MiB, that is a directory, or that cannot be looked at, is left alone', () => {
+  it('a hosts file of more than 1 MiB, a directory, or one that cannot be read counts as empty', () => {
     writeFileSync(path, `10.0.0.1 a\n${'#'.repeat(1024 * 1024)}\n`);
     expect(createHostsFile(path, () => 0).lookup('a')).toBeUndefined();
     expect(createHostsFile(dir, () => 0).lookup('a')).toBeUndefined();

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { createOwnEndpoints } from '../../src/exit/own-endpoints.ts';
 import { formatIp, parseIp } from '../../src/net/ip.ts';
 
-it('are the interfaces’ addresses, asked for every 5 s, the public ones, and the ports of the moment', () => {
+it('own endpoints are the interfaces’ addresses, read every 5 s, the public addresses, and the current ports', () => {
   let now = 0;
   let addresses = ['127.0.0.1', 'fe80::1', '192.0.2.1'];
   let ports = [80];
@@ -25,7 +25,7 @@ it('are the interfaces’ addresses, asked for every 5 s, the public ones, and t
   expect(own().addresses.map(formatIp)).toEqual(['198.51.100.9', '192.0.2.2']);
 });
 
-it('are found on this machine', () => {
+it('own endpoints are found on this machine', () => {
   const own = createOwnEndpoints({ ports: () => [] });
   expect(own().addresses.map(formatIp)).toContain('127.0.0.1');
 });

@@ -40,12 +40,12 @@ function answers(addresses: string[], port: number, rules: string[] = [], vouche
   return found.kind === 'dial' ? `dial ${found.addresses.map(formatIp).join(' ')}` : found.fault;
 }
 
-describe('without rules', () => {
-  it.each(['8.8.8.8', '2606:4700::1111', '64:ff9b::808:808'])('%s is dialled', (host) =>
+describe('the policy without rules', () => {
+  it.each(['8.8.8.8', '2606:4700::1111', '64:ff9b::808:808'])('the policy without rules allows %s', (host) =>
     expect(verdict(host, 80)).toBe(`dial ${host}`),
   );
 
-  it('an IPv4-mapped address is dialled as the IPv4 address it is', () =>
+  it('the policy takes an IPv4-mapped address for the IPv4 address in it', () =>
     expect(verdict('::ffff:8.8.8.8', 80)).toBe('dial 8.8.8.8'));
 
   it.each([
@@ -61,37 +61,37 @@ describe('without rules', () => {
     '::ffff:0.0.0.0',
     '168.63.129.16',
     '255.255.255.255',
-  ])('%s is not allowed', (host) => expect(verdict(host, 80)).toBe('dial-not-allowed'));
+  ])('the policy without rules does not allow %s', (host) => expect(verdict(host, 80)).toBe('dial-not-allowed'));
 
-  it.each(OWN.addresses.map(formatIp))('%s, an address of the exit itself, is not allowed', (host) =>
+  it.each(OWN.addresses.map(formatIp))('the policy does not allow %s, an address of the exit itself', (host) =>
     expect(verdict(host, 80)).toBe('dial-not-allowed'),
   );
 
-  it('the exit’s own address through NAT64 is not allowed either', () =>
+  it('the policy does not allow the exit’s own address through NAT64', () =>
     expect(verdict('64:ff9b::93.184.216.5', 80)).toBe('dial-not-allowed'));
 
-  it.each([25, 465, 587, 445])('port %d is closed', (port) => {
+  it.each([25, 465, 587, 445])('the policy closes port %d by default', (port) => {
     expect(verdict('8.8.8.8', port)).toBe('dial-not-allowed');
     expect(answers(['8.8.8.8'], port)).toBe('dial-not-allowed');
   });
 
-  it('names are resolved, special ones are not', () => {
+  it('the policy resolves names, but not special-use names', () => {
     expect(verdict('Example.COM.', 443)).toBe('resolve example.com');
     for (const name of ['localhost', 'LOCALHOST.', 'a.localhost', 'metadata.google.internal', 'x.onion']) {
       expect(verdict(name, 443)).toBe('dial-not-allowed');
     }
   });
 
-  it.each(['', '127.1', '2130706433', '0', 'a\0b', 'a b', 'fe80::1%1'])('%j is no target', (host) =>
+  it.each(['', '127.1', '2130706433', '0', 'a\0b', 'a b', 'fe80::1%1'])('the policy rejects the host %j', (host) =>
     expect(verdict(host, 80)).toBe('dial-bad-target'),
   );
 
-  it.each([0, -1, 65_536, 1.5, Number.NaN])('port %d is none', (port) =>
+  it.each([0, -1, 65_536, 1.5, Number.NaN])('the policy rejects the port %d', (port) =>
     expect(verdict('8.8.8.8', port)).toBe('dial-bad-target'),
   );
 });
 
-describe('rules open more', () => {
+describe('the policy with rules', () => {
   it.each([
     ['10.1.2.3', 22, '10.0.0.0/8:22'],
     ['::ffff:10.1.2.3', 22, '10.0.0.0/8:22'],
@@ -102,29 +102,29 @@ describe('rules open more', () => {
     ['8.8.8.8', 25, '8.8.8.0/24'],
     ['93.184.216.5', 80, '93.184.216.5:80'],
     ['64:ff9b::a00:1', 80, '[64:ff9b::/96]'],
-  ])('%s port %d by %s', (host, port, rule) => {
+  ])('the policy allows %s port %d by the rule %s', (host, port, rule) => {
     expect(verdict(host, port)).toBe('dial-not-allowed');
     expect(verdict(host, port, [rule])).toMatch(/^dial [\d:a-f.]+$/);
   });
 
-  it('at their own ports and networks alone', () => {
+  it('rules open only their own ports and networks', () => {
     expect(verdict('10.1.2.3', 23, ['10.0.0.0/8:22', '11.0.0.0/8'])).toBe('dial-not-allowed');
     expect(verdict('64:ff9b::a00:1', 22, ['10.0.0.0/8'])).toBe('dial-not-allowed');
   });
 
-  it('and close nothing: what was allowed without them stays so', () => {
+  it('rules close nothing that is allowed without them', () => {
     for (const rules of [['10.0.0.0/8:22'], ['myhost:80'], ['*:1']])
       expect(verdict('8.8.8.8', 443, rules)).toBe('dial 8.8.8.8');
     expect(verdict('myhost', 22, ['myhost:80'])).toBe('resolve myhost');
   });
 
-  it('a name rule vouches for the name at its ports, and for whatever that resolves to', () => {
+  it('a name rule opens the name at its ports, with any addresses', () => {
     expect(verdict('myhost', 80, ['myhost:80'])).toBe('vouched myhost');
     expect(verdict('a.corp.example', 80, ['*.corp.example'])).toBe('vouched a.corp.example');
     expect(answers(['10.0.0.1', 'fd00::1'], 25, [], true)).toBe('dial 10.0.0.1 fd00::1');
   });
 
-  it('a special name needs a rule that names it: no network opens it', () => {
+  it('a special-use name needs a rule that names it: no network rule opens it', () => {
     expect(verdict('localhost', 80, ['127.0.0.0/8', '[::1]'])).toBe('dial-not-allowed');
     expect(verdict('localhost', 80, ['localhost:81'])).toBe('dial-not-allowed');
     expect(verdict('localhost', 80, ['localhost:80'])).toBe('vouched localhost');
@@ -132,14 +132,14 @@ describe('rules open more', () => {
     expect(verdict('nas.lan', 80, ['*'])).toBe('vouched nas.lan');
   });
 
-  it('bad bytes stay bad', () => {
+  it('rules do not open malformed targets', () => {
     expect(verdict('127.1', 80, ['*'])).toBe('dial-bad-target');
     expect(verdict('localhost\0.example.com', 80, ['*'])).toBe('dial-bad-target');
   });
 });
 
 describe('the answers of a name', () => {
-  it('are dialled in their order, each once', () => {
+  it('the policy keeps the order of the answers of a name, without duplicates', () => {
     expect(answers(['2606:4700::1', '1.1.1.1', '1.0.0.1', '::ffff:1.1.1.1'], 443)).toBe(
       'dial 2606:4700::1 1.1.1.1 1.0.0.1',
     );
@@ -154,15 +154,16 @@ describe('the answers of a name', () => {
     '64:ff9b::7f00:1',
     '192.168.1.5',
     '93.184.216.5',
-  ])('are refused whole when one of them is %s', (bad) => {
+  ])('the policy refuses a name if one of its addresses is %s', (bad) => {
     expect(answers(['1.1.1.1', bad], 80)).toBe('dial-not-allowed');
     expect(answers([bad, '1.1.1.1'], 80)).toBe('dial-not-allowed');
   });
 
-  it('may mix public ones with those that a rule opens', () =>
+  it('the policy allows public answers mixed with those that a rule opens', () =>
     expect(answers(['1.1.1.1', '10.0.0.1'], 80, ['10.0.0.0/8'])).toBe('dial 1.1.1.1 10.0.0.1'));
 
-  it('that are none fail as a name', () => expect(answers([], 80)).toBe('dial-name-failed'));
+  it('the policy fails a name without answers with dial-name-failed', () =>
+    expect(answers([], 80)).toBe('dial-name-failed'));
 });
 
 describe('the exit’s own ports are never dialled, whatever the rules say', () => {
@@ -179,7 +180,7 @@ describe('the exit’s own ports are never dialled, whatever the rules say', () 
     '64:ff9b::93.184.216.5',
   ];
 
-  it.each(WAYS)('at %s', (host) => {
+  it.each(WAYS)('the policy never allows the exit’s own ports at %s, whatever the rules say', (host) => {
     for (const port of OWN.ports) {
       expect(verdict(host, port, ['*', '127.0.0.0/8', '[::/0]', '0.0.0.0/0'])).toBe('dial-not-allowed');
       expect(answers([host], port, ['*'], true)).toBe('dial-not-allowed');
@@ -187,17 +188,20 @@ describe('the exit’s own ports are never dialled, whatever the rules say', () 
     }
   });
 
-  it.each(['127.1', '0', '0x7f000001', '2130706433', '127.0.0.1\0', '[::1%lo]'])('nor as %j', (host) => {
-    expect(parseHostText(host).kind).toBe('rejected');
-    expect(verdict(host, 8080, ['*'])).toBe('dial-bad-target');
-  });
+  it.each(['127.1', '0', '0x7f000001', '2130706433', '127.0.0.1\0', '[::1%lo]'])(
+    'the policy never allows the exit’s own ports as %j, whatever the rules say',
+    (host) => {
+      expect(parseHostText(host).kind).toBe('rejected');
+      expect(verdict(host, 8080, ['*'])).toBe('dial-bad-target');
+    },
+  );
 
-  it('but others on the same machine are, by a rule', () => {
+  it('the policy allows other ports of the same machine by a rule', () => {
     expect(verdict('127.0.0.1', 8081, ['127.0.0.1'])).toBe('dial 127.0.0.1');
     expect(verdict('93.184.216.5', 8081, ['93.184.216.5'])).toBe('dial 93.184.216.5');
   });
 
-  it('and the unspecified address is nobody’s, by any rule', () => {
+  it('the policy does not allow the unspecified address by any rule', () => {
     for (const host of ['0.0.0.0', '::', '::ffff:0.0.0.0']) {
       expect(verdict(host, 9999, ['*'], NOWHERE)).toBe('dial-not-allowed');
       expect(answers([host], 9999, ['*'], true)).toBe('dial-not-allowed');
@@ -208,7 +212,7 @@ describe('the exit’s own ports are never dialled, whatever the rules say', () 
 describe('a name below search domains', () => {
   const below = (host: string, rules: string[], ...domains: string[]) => verdict(host, 80, rules, OWN, domains);
 
-  it('is judged as if the program had asked for the full name', () => {
+  it('the policy checks each full name as if the program had asked for it', () => {
     expect(below('wiki', [], 'corp.example')).toBe('resolve wiki.corp.example, resolve wiki');
     expect(below('wiki', ['wiki.corp.example'], 'corp.example')).toBe('vouched wiki.corp.example, resolve wiki');
     expect(below('wiki', ['*.corp.example:80'], 'a.example', 'corp.example')).toBe(
@@ -217,10 +221,10 @@ describe('a name below search domains', () => {
     expect(below('wiki', ['*.corp.example:443'], 'corp.example')).toBe('resolve wiki.corp.example, resolve wiki');
   });
 
-  it('is opened by a rule for the name as the program writes it, too', () =>
+  it('a rule for the name as the program writes it opens its full names', () =>
     expect(below('wiki', ['wiki'], 'corp.example')).toBe('vouched wiki.corp.example, vouched wiki'));
 
-  it('of special use needs a rule that names it either way, and else is not asked for', () => {
+  it('a full name of special use is looked up only if a rule names it', () => {
     expect(below('nas', [], 'lan')).toBe('resolve nas, or dial-not-allowed');
     expect(below('metadata', [], 'google.internal', 'corp.example')).toBe(
       'resolve metadata.corp.example, resolve metadata, or dial-not-allowed',
@@ -231,17 +235,18 @@ describe('a name below search domains', () => {
     expect(below('nas', ['10.0.0.0/8'], 'lan')).toBe('resolve nas, or dial-not-allowed');
   });
 
-  it('that has dots is unknown where its full name of special use was not asked for: it was meant as it is', () =>
+  it('a name with dots is unknown if its full name of special use was not looked up', () =>
     expect(below('www.example', [], 'cluster.local')).toBe('resolve www.example'));
 
-  it('that is of special use alone may be a host there', () => {
+  it('a single label may be a host below a search domain of special use', () => {
     expect(below('intranet', [], 'corp.example')).toBe('resolve intranet.corp.example, or dial-not-allowed');
     expect(below('intranet', [], 'lan')).toBe('dial-not-allowed');
   });
 
-  it('is full with a dot at its end', () => expect(below('wiki.', ['wiki'], 'corp.example')).toBe('vouched wiki'));
+  it('a name with a dot at its end is a full name', () =>
+    expect(below('wiki.', ['wiki'], 'corp.example')).toBe('vouched wiki'));
 
-  it('leads to private addresses only where a rule opens them', () => {
+  it('a full name leads to private addresses only if a rule opens them', () => {
     expect(answers(['10.0.0.5'], 80)).toBe('dial-not-allowed');
     expect(answers(['10.0.0.5'], 80, ['10.0.0.0/8'])).toBe('dial 10.0.0.5');
     expect(answers(['10.0.0.5'], 80, [], true)).toBe('dial 10.0.0.5');

@@ -31,14 +31,14 @@ describe('the public addresses of this machine', () => {
     ['93.184.216.34', ['93.184.216.34']],
     ['[2606:2800::1]', ['2606:2800::1']],
     ['[::ffff:93.184.216.34]', ['93.184.216.34']],
-  ])('are the literal of the URL: %s', async (host, addresses) => {
+  ])('the public address is the literal of the URL: %s', async (host, addresses) => {
     const { found, all, dns } = setUp();
     await found.followHost(host);
     expect(all()).toEqual(addresses);
     expect(dns.asked).toBe(0);
   });
 
-  it('are what the name of the URL resolves to, asked for again every minute', async () => {
+  it('the public addresses are those of the URL’s name, looked up again every minute', async () => {
     const { found, all, dns } = setUp();
     await found.followHost('relay.example');
     expect(all()).toEqual(['93.184.216.34']);
@@ -54,7 +54,7 @@ describe('the public addresses of this machine', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it('are not waited for longer than a second', async () => {
+  it('a start waits at most a second for the public addresses', async () => {
     const { found, dns } = setUp();
     dns.answer = 'silence';
     let done = false;
@@ -66,7 +66,7 @@ describe('the public addresses of this machine', () => {
     found.stop();
   });
 
-  it('are what a relay sees, the last of each family, where that is public', () => {
+  it('the public addresses include the last one of each family that a relay saw, if it is public', () => {
     const { found, all } = setUp();
     for (const seen of ['127.0.0.1', '10.0.0.1', '::1', 'fd00::1', '100.64.0.1', 'junk', '::ffff:10.0.0.1']) {
       found.noteSeen(seen);
@@ -78,7 +78,7 @@ describe('the public addresses of this machine', () => {
     expect(all()).toEqual(['93.184.216.40', '2606:2800::1']);
   });
 
-  it('are those that are given, and then nothing is learnt', async () => {
+  it('the public addresses are the configured ones, if any, and then none are learnt', async () => {
     for (const given of [['93.184.216.1', '2606:2800::9'], []]) {
       const { found, all, dns } = setUp(given);
       await found.followHost('relay.example');
@@ -89,7 +89,7 @@ describe('the public addresses of this machine', () => {
   });
 });
 
-it('a public address of this machine is refused like its others, in each of its forms, unless a rule opens it', () => {
+it('the policy refuses a public address of this machine in each of its forms, unless a rule opens it', () => {
   const { found } = setUp();
   found.noteSeen('93.184.216.34');
   const verdict = (host: string, port: number, rules: string[] = []) => {

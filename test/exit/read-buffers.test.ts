@@ -6,13 +6,13 @@ import { ReadBudget, ReadBuffers } from '../../src/exit/read-buffers.ts';
 const KIB = 1024;
 
 describe('the size of reads', () => {
-  it('is 8 KiB at first, and grows to 256 KiB while every read is full', () => {
+  it('reads start at 8 KiB, and grow to 256 KiB while every read is full', () => {
     const buffers = new ReadBuffers(new ReadBudget());
     const sizes = Array.from({ length: 5 }, () => buffers.take(buffers.next().length).length / KIB);
     expect(sizes).toEqual([8, 32, 128, 256, 256]);
   });
 
-  it('shrinks with the reads: a stream gone quiet holds no more than 8 KiB', () => {
+  it('reads shrink again: an idle stream holds at most 8 KiB', () => {
     const buffers = new ReadBuffers(new ReadBudget());
     for (let i = 0; i < 5; i++) buffers.take(buffers.next().length);
     buffers.next();
@@ -20,7 +20,7 @@ describe('the size of reads', () => {
     expect(buffers.next().buffer.byteLength).toBe(8 * KIB);
   });
 
-  it('is never below 4 KiB, and small reads share a slab', () => {
+  it('reads are never below 4 KiB, and small reads share a slab', () => {
     const buffers = new ReadBuffers(new ReadBudget());
     const slabs = new Set<unknown>();
     for (let i = 0; i < 400; i++) {
@@ -34,7 +34,7 @@ describe('the size of reads', () => {
   });
 });
 
-it('memory handed on is never given out again, and is at most 8 times the bytes that it holds, and one slab', () => {
+it('memory of a read is never handed out again, and takes at most 8 times its bytes, and one slab', () => {
   const reads = fc.array(fc.oneof(fc.constant(1), fc.double({ min: 0, max: 1, noNaN: true })), { maxLength: 60 });
   fc.assert(
     fc.property(reads, (fillings) => {
@@ -57,7 +57,7 @@ it('memory handed on is never given out again, and is at most 8 times the bytes 
   );
 });
 
-it('reads grow less when many sockets share the budget, and as before when they have gone', () => {
+it('reads grow less while many sockets share the budget', () => {
   const budget = new ReadBudget();
   expect(budget.largestRead).toBe(256 * 1024);
   const sockets = Array.from({ length: 512 }, () => new EventEmitter());

@@ -49,47 +49,47 @@ const sorted = (texts: readonly string[]) => texts.toSorted((a, b) => (a < b ? -
 const settled = <T>(promise: Promise<T>) => promise.then(String, (error) => String(error.fault));
 
 describe('a name', () => {
-  it('has its AAAA and A addresses, asked for once each and exactly as it is', async () => {
+  it('the resolver returns the AAAA and A addresses of a name, each asked for once and exactly as written', async () => {
     expect(sorted(await resolve('www.example'))).toEqual(['192.0.2.1', '192.0.2.2', '2001:db8::1']);
     expect(sorted(dns.questions)).toEqual(['A www.example', 'AAAA www.example']);
   });
 
-  it('without a dot is asked for as it is where there is no search domain', async () => {
+  it('the resolver asks for a name without a dot as it is if there is no search domain', async () => {
     await expect(resolve('nothing')).rejects.toEqual(fault('dial-name-unknown'));
     expect(sorted(dns.questions)).toEqual(['A nothing', 'AAAA nothing']);
   });
 
-  it('in the hosts file is not asked for', async () => {
+  it('the resolver does not ask for a name in the hosts file', async () => {
     expect(await resolve('myhost')).toEqual(['10.0.0.7']);
     expect(await resolve('v4.example')).toEqual(['10.0.0.7']);
     expect(dns.questions).toEqual([]);
   });
 
-  it('localhost, and all below it, is loopback without a question', async () => {
+  it('the resolver takes localhost and all below it for loopback, without a query', async () => {
     expect(await resolve('localhost')).toEqual(['::1', '127.0.0.1']);
     expect(await resolve('a.b.localhost')).toEqual(['::1', '127.0.0.1']);
     expect(dns.questions).toEqual([]);
   });
 
-  it('that does not exist is unknown; one without addresses, or that the server fails on, has failed', async () => {
+  it('the resolver distinguishes an unknown name from one without addresses and from a failing server', async () => {
     await expect(resolve('nothing.example')).rejects.toEqual(fault('dial-name-unknown'));
     await expect(resolve('empty.example')).rejects.toEqual(fault('dial-name-failed'));
     await expect(resolve('broken.example')).rejects.toEqual(fault('dial-name-failed'));
   });
 
-  it('nobody answers for has failed within 5 s', async () => {
+  it('the resolver fails within 5 s if no server answers', async () => {
     const start = performance.now();
     await expect(resolve('silent.example')).rejects.toEqual(fault('dial-name-failed'));
     expect(performance.now() - start).toBeLessThan(8_000);
   });
 
-  it('with one family answered waits 1 s for the other and is content', async () => {
+  it('the resolver waits 1 s for the second family, and then returns the first', async () => {
     const start = performance.now();
     expect(await resolve('half.example')).toEqual(['192.0.2.5']);
     expect(performance.now() - start).toBeLessThan(4_000);
   });
 
-  it('does not wait for others: eight that nobody answers for hold up nothing', async () => {
+  it('the resolver does not delay a name for eight others without an answer', async () => {
     const abort = new AbortController();
     const slow = Array.from({ length: 8 }, (_, i) => {
       dns.zone.set(`tar${i}.example`, { silent: ['A', 'AAAA'] });
@@ -113,7 +113,7 @@ describe('a name below search domains', () => {
     search('search a.example b.example c.example');
   });
 
-  it('is looked up below one after the other, until one has it', async () => {
+  it('the resolver tries search domains in order until one has the name', async () => {
     expect(await resolve('wiki')).toEqual(['10.0.0.1']);
     expect(asked()).toEqual(['wiki.a.example', 'wiki.b.example']);
     expect(await resolver.resolve(['wiki.a.example', 'wiki.b.example'], new AbortController().signal)).toMatchObject({
@@ -121,12 +121,12 @@ describe('a name below search domains', () => {
     });
   });
 
-  it('is unknown when it is nowhere, nor known as it is', async () => {
+  it('the resolver reports a name as unknown if no full name exists', async () => {
     await expect(resolve('nothing')).rejects.toEqual(fault('dial-name-unknown'));
     expect(asked()).toEqual(['nothing.a.example', 'nothing.b.example', 'nothing.c.example', 'nothing']);
   });
 
-  it('has each answer remembered under its full name: the list may change at any time', async () => {
+  it('the resolver caches each answer under its full name, as the search list may change', async () => {
     await resolve('wiki');
     await resolve('wiki');
     expect(dns.questions).toHaveLength(4);
@@ -138,12 +138,12 @@ describe('a name below search domains', () => {
     expect(dns.questions).toHaveLength(8);
   });
 
-  it('is not asked for where the hosts file has it', async () => {
+  it('the resolver does not ask for full names if the hosts file has the name', async () => {
     expect(await resolve('myhost')).toEqual(['10.0.0.7']);
     expect(dns.questions).toEqual([]);
   });
 
-  it('goes on behind an empty answer and a server that fails, and tells of them in the end', async () => {
+  it('the resolver continues after an empty answer and a failing server, and reports them in the end', async () => {
     dns.zone.set('wiki.a.example', {});
     expect(await resolve('wiki')).toEqual(['10.0.0.1']);
     dns.zone.set('late.a.example', { fault: 'SERVFAIL' });
@@ -153,7 +153,7 @@ describe('a name below search domains', () => {
     await expect(resolve('none')).rejects.toEqual(fault('dial-name-failed'));
   });
 
-  it('has failed within 5 s in all when nobody answers for it, and the rest is not asked for', async () => {
+  it('the resolver fails within 5 s in all if no server answers, and skips the other full names', async () => {
     dns.zone.set('slow.a.example', { silent: ['A', 'AAAA'] });
     const start = performance.now();
     await expect(resolve('slow')).rejects.toEqual(fault('dial-name-failed'));
@@ -161,7 +161,7 @@ describe('a name below search domains', () => {
     expect(asked()).toEqual(['slow.a.example']);
   });
 
-  it('is given up with the program that wanted it', async () => {
+  it('the resolver cancels a look-up of several names with its program', async () => {
     dns.zone.set('slow.b.example', { silent: ['A', 'AAAA'] });
     const abort = new AbortController();
     const outcome = settled(resolve('slow', abort.signal));
@@ -172,8 +172,8 @@ describe('a name below search domains', () => {
   });
 });
 
-describe('the cache', () => {
-  it('answers until the TTL is over', async () => {
+describe('the cache of the resolver', () => {
+  it('the resolver answers from the cache until the TTL is over', async () => {
     await resolve('www.example');
     now = 59_999;
     await resolve('www.example');
@@ -183,13 +183,13 @@ describe('the cache', () => {
     expect(dns.questions).toHaveLength(4);
   });
 
-  it('remembers that a name does not exist, for 10 s', async () => {
+  it('the resolver caches for 10 s that a name does not exist', async () => {
     for (now of [0, 9_999, 10_000])
       await expect(resolve('nothing.example')).rejects.toEqual(fault('dial-name-unknown'));
     expect(dns.questions).toHaveLength(4);
   });
 
-  it('holds a TTL of 0 for 5 s, then sees the other address', async () => {
+  it('the resolver caches a TTL of 0 for 5 s, then sees the new address', async () => {
     expect(await resolve('rebind.example')).toEqual(['192.0.2.6']);
     dns.zone.set('rebind.example', { addresses: ['127.0.0.1'], ttl: 0 });
     now = 4_999;
@@ -200,12 +200,12 @@ describe('the cache', () => {
 });
 
 describe('a look-up under way', () => {
-  it('is shared by all who want the name', async () => {
+  it('a look-up under way is shared by all that want the name', async () => {
     await Promise.all(Array.from({ length: 20 }, () => resolve('www.example')));
     expect(dns.questions).toHaveLength(2);
   });
 
-  it('goes on when one of them gives up', async () => {
+  it('a shared look-up continues when one of them gives up', async () => {
     const abort = new AbortController();
     const [first, second] = [settled(resolve('www.example', abort.signal)), settled(resolve('www.example'))];
     abort.abort();
@@ -213,7 +213,7 @@ describe('a look-up under way', () => {
     expect(await second).toContain('192.0.2.1');
   });
 
-  it('is cancelled when all have given up, is no answer then, and the next begins anew', async () => {
+  it('a look-up is cancelled when all have given up, is not cached, and the next starts anew', async () => {
     const abort = new AbortController();
     const all = [1, 2].map(() => settled(resolve('silent.example', abort.signal)));
     abort.abort();
@@ -222,12 +222,12 @@ describe('a look-up under way', () => {
     expect(await resolve('silent.example')).toEqual(['192.0.2.9']);
   });
 
-  it('is not begun for one who has given up already', async () => {
+  it('a look-up does not start for a program that has already given up', async () => {
     await expect(resolve('www.example', AbortSignal.abort())).rejects.toEqual(fault('dial-cancelled'));
     expect(dns.questions).toEqual([]);
   });
 });
 
-it('a name server that is no address is a bad option', () => {
+it('a name server that is not an address is a bad option', () => {
   expect(() => createResolver({ servers: ['dns.example'] })).toThrow(fault('bad-option'));
 });

@@ -8,7 +8,7 @@ const ip = (text: string) => parseIp(text)!;
 const opens = (rule: string, address: string, port: number) => ruleAllowsAddress(parseRule(rule), ip(address), port);
 const names = (rule: string, name: string, port: number) => ruleAllowsName(parseRule(rule), name, port);
 
-describe('a rule in its canonical text', () => {
+describe('the canonical text of a rule', () => {
   it.each([
     '*',
     '*:25',
@@ -22,7 +22,7 @@ describe('a rule in its canonical text', () => {
     'myhost',
     'db.corp.example:5432',
     '*.corp.example:8000-8999',
-  ])('%s stays what it is', (text) => expect(formatRule(parseRule(text))).toBe(text));
+  ])('formatRule keeps %s', (text) => expect(formatRule(parseRule(text))).toBe(text));
 
   it.each([
     ['*:*', '*'],
@@ -34,10 +34,10 @@ describe('a rule in its canonical text', () => {
     ['myhost:80,22,80', 'myhost:22,80'],
     ['myhost:10-20,15-30,31,40', 'myhost:10-31,40'],
     ['myhost:0080', 'myhost:80'],
-  ])('%s is written %s', (text, canonical) => expect(formatRule(parseRule(text))).toBe(canonical));
+  ])('formatRule writes %s as %s', (text, canonical) => expect(formatRule(parseRule(text))).toBe(canonical));
 });
 
-describe('a bad rule is quoted, with what is wrong', () => {
+describe('a malformed rule', () => {
   it.each([
     ['', 'it is empty'],
     ['a'.repeat(1025), 'longer than 1024'],
@@ -80,13 +80,13 @@ describe('a bad rule is quoted, with what is wrong', () => {
     ['myhost:65536', '1 to 65535'],
     ['myhost:1-70000', '1 to 65535'],
     ['myhost:90-80', 'write 80-90'],
-  ])('%j: %s', (text, why) => {
+  ])('parseRule rejects %j: %s', (text, why) => {
     const fault = expect.objectContaining({ fault: 'bad-rule', detail: expect.stringContaining(why) as string });
     expect(() => parseRule(text)).toThrow(fault);
     expect(() => parseRule(text)).toThrow(JSON.stringify(text.slice(0, 300)));
   });
 
-  it('and no text at all makes anything but a rule or bad-rule', () => {
+  it('parseRule returns a rule or throws bad-rule for any text', () => {
     const text = fc.oneof(fc.string({ unit: 'binary' }), fc.stringMatching(/^[a-z0-9.*:,\-/[\]]{0,30}$/));
     fc.assert(
       fc.property(text, (rule) => {
@@ -131,7 +131,7 @@ const rule = fc.record({
   ports: fc.oneof(fc.constant('all'), fc.array(fc.tuple(port, port), { minLength: 1, maxLength: 5 })),
 });
 
-it('parse and format are each other’s reverse', () => {
+it('parseRule reads what formatRule writes as the same rule', () => {
   fc.assert(
     fc.property(rule, ({ host, ports }) => {
       const text =
@@ -151,7 +151,7 @@ it('parse and format are each other’s reverse', () => {
 });
 
 describe('what a rule covers', () => {
-  it('networks cover addresses at their ports, and no names', () => {
+  it('a network rule covers addresses at its ports, and no names', () => {
     expect(opens('10.0.0.0/8:22,80-90', '10.255.0.1', 85)).toBe(true);
     expect(opens('10.0.0.0/8:22,80-90', '10.255.0.1', 91)).toBe(false);
     expect(opens('10.0.0.0/8', '11.0.0.0', 22)).toBe(false);
@@ -160,21 +160,21 @@ describe('what a rule covers', () => {
     expect(names('0.0.0.0/0', 'myhost', 80)).toBe(false);
   });
 
-  it('names cover themselves, and no addresses', () => {
+  it('a name rule covers only that name, and no addresses', () => {
     expect(names('myhost:80', 'myhost', 80)).toBe(true);
     expect(names('myhost:80', 'myhost', 81)).toBe(false);
     expect(names('myhost', 'a.myhost', 80)).toBe(false);
     expect(opens('myhost', '10.0.0.1', 80)).toBe(false);
   });
 
-  it('*.name covers what is below it at any depth, not itself nor what merely ends alike', () => {
+  it('a rule *.name covers names below it at any depth, but neither itself nor names that only end alike', () => {
     expect(names('*.corp.example', 'a.corp.example', 80)).toBe(true);
     expect(names('*.corp.example', 'a.b.corp.example', 80)).toBe(true);
     expect(names('*.corp.example', 'corp.example', 80)).toBe(false);
     expect(names('*.corp.example', 'evilcorp.example', 80)).toBe(false);
   });
 
-  it('* covers every address and name', () => {
+  it('the rule * covers every address and name', () => {
     expect(opens('*', '127.0.0.1', 25)).toBe(true);
     expect(opens('*:443', 'fe80::1', 443)).toBe(true);
     expect(names('*:443', 'localhost', 443)).toBe(true);

@@ -27,21 +27,21 @@ describe('the search list of resolv.conf', () => {
     ['options ndots:99', '15'],
     ['options ndots:x ndots: ndots:-1', '1'],
     ['options ndots:2\noptions edns0', '2'],
-  ])('%j is read as %s', (text, list) => expect(parse(text)).toBe(list));
+  ])('parseSearchList reads %j as %s', (text, list) => expect(parse(text)).toBe(list));
 
-  it('gives way to $LOCALDOMAIN and $RES_OPTIONS', () => {
+  it('$LOCALDOMAIN and $RES_OPTIONS override the search list of resolv.conf', () => {
     const text = 'search a.example\noptions ndots:3';
     expect(parse(text, { LOCALDOMAIN: 'b.example c.example', RES_OPTIONS: 'ndots:2' })).toBe('b.example c.example 2');
     expect(parse(text, { LOCALDOMAIN: '' })).toBe('3');
   });
 
-  it('without a line is the domain of the host’s own name', () => {
+  it('without a line the search list is the domain of the host’s own name', () => {
     expect(parse('', {}, 'exit.corp.example')).toBe('corp.example 1');
     expect(parse('search a.example', {}, 'exit.corp.example')).toBe('a.example 1');
     expect(parse('search .', {}, 'exit.corp.example')).toBe('1');
   });
 
-  it('of any text at all holds up to six names', () => {
+  it('parseSearchList returns at most six names for any text', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 300 }), fc.string({ maxLength: 40 }), (text, hostname) => {
         const { domains, ndots } = parseSearchList(`search ${text}\noptions ${text}`, { env: {}, hostname });
@@ -58,31 +58,31 @@ describe('full names', () => {
   const names = (name: string, ndots = 1, ...domains: string[]) =>
     fullNamesOf(name, { domains: domains.length > 0 ? domains : ['a.example', 'b.example'], ndots });
 
-  it('of a single label are below the domains first, then the label', () => {
+  it('the full names of a single label are below the domains first, then the label', () => {
     expect(names('wiki')).toEqual(['wiki.a.example', 'wiki.b.example', 'wiki']);
     expect(names('wiki', 0)).toEqual(['wiki', 'wiki.a.example', 'wiki.b.example']);
   });
 
-  it('of a name with dots are below the domains only where ndots says so', () => {
+  it('the full names of a name with dots are below the domains only if ndots says so', () => {
     expect(names('www.example')).toEqual(['www.example']);
     expect(names('svc.ns', 2)).toEqual(['svc.ns.a.example', 'svc.ns.b.example', 'svc.ns']);
     expect(names('svc.ns.x', 2)).toEqual(['svc.ns.x']);
   });
 
-  it('never carry names below a domain that must not reach the DNS', () => {
+  it('names that must not reach the DNS have no full names below a domain', () => {
     for (const name of ['localhost', 'x.localhost', 'x.onion', 'metadata.google.internal', 'printer.local']) {
       expect(names(name, 15)).toEqual([name]);
     }
     expect(names('intranet')).toEqual(['intranet.a.example', 'intranet.b.example', 'intranet']);
   });
 
-  it('that would be too long are left out', () => {
+  it('full names that would be too long are omitted', () => {
     const domain = `${`${'d'.repeat(60)}.`.repeat(4)}example`;
     expect(names('a', 1, domain)).toEqual([`a.${domain}`, 'a']);
     expect(names('a'.repeat(63), 1, domain)).toEqual(['a'.repeat(63)]);
   });
 
-  it('are names, at most seven, each once, and the name itself is one', () => {
+  it('the full names are at most seven valid names without duplicates, and include the name itself', () => {
     const label = fc.stringMatching(/^[a-z0-9_][a-z0-9-]{0,20}$/);
     const text = fc.array(label, { minLength: 1, maxLength: 6 }).map((labels) => `${labels.join('.')}.x`);
     fc.assert(

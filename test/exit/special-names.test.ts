@@ -25,7 +25,7 @@ it.each([
   'resolver.arpa',
   '_dns.resolver.arpa',
   'default.service.arpa',
-])('%s is special', (name) => expect(isSpecialName(name)).toBe(true));
+])('isSpecialName is true for %s', (name) => expect(isSpecialName(name)).toBe(true));
 
 it.each([
   'example.com',
@@ -40,9 +40,9 @@ it.each([
   '1.0.0.127.in-addr.arpa',
   'myhost',
   'landline',
-])('%s is not', (name) => expect(isSpecialName(name)).toBe(false));
+])('isSpecialName is false for %s', (name) => expect(isSpecialName(name)).toBe(false));
 
-it('localhost is itself and all below it', () => {
+it('isLocalhostName is true for localhost and all below it', () => {
   expect(['localhost', 'a.localhost', 'a.b.localhost'].every(isLocalhostName)).toBe(true);
   expect(['mylocalhost', 'localhost.example', 'local'].some(isLocalhostName)).toBe(false);
 });

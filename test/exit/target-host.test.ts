@@ -14,7 +14,7 @@ function short(text: string): string {
 const LABEL_63 = 'a'.repeat(63);
 const NAME_253 = `${`${LABEL_63}.`.repeat(3)}${'b'.repeat(61)}`;
 
-describe('a host in text', () => {
+describe('parseHostText', () => {
   it.each([
     ['example.com', 'example.com'],
     ['EXAMPLE.Com', 'example.com'],
@@ -30,7 +30,7 @@ describe('a host in text', () => {
     ['a.0xyz', 'a.0xyz'],
     [NAME_253, NAME_253],
     [`${NAME_253}.`, NAME_253],
-  ])('%s is a name', (text, name) => expect(short(text)).toBe(`name ${name}`));
+  ])('parseHostText reads %s as a name', (text, name) => expect(short(text)).toBe(`name ${name}`));
 
   it.each([
     ['1.2.3.4', '1.2.3.4'],
@@ -38,7 +38,7 @@ describe('a host in text', () => {
     ['[2001:DB8::1]', '2001:db8::1'],
     ['::ffff:10.0.0.1', '10.0.0.1'],
     ['[::ffff:a00:1]', '10.0.0.1'],
-  ])('%s is an address', (text, ip) => expect(short(text)).toBe(`address ${ip}`));
+  ])('parseHostText reads %s as an address', (text, ip) => expect(short(text)).toBe(`address ${ip}`));
 
   it.each([
     '',
@@ -104,9 +104,9 @@ describe('a host in text', () => {
     '::1]',
     '[[::1]]',
     '[::1]:80',
-  ])('%j is refused', (text) => expect(short(text)).toBe('rejected'));
+  ])('parseHostText rejects %j', (text) => expect(short(text)).toBe('rejected'));
 
-  it('of any bytes is refused, or a name of harmless characters, or an address, and a second reading changes nothing', () => {
+  it('parseHostText makes of any bytes a rejection, a safe name or an address, and reads its own output the same', () => {
     const bytes = fc.uint8Array({ minLength: 0, maxLength: 300 }).map((list) => Buffer.from(list).toString('latin1'));
     const near = fc.stringMatching(/^[a-zA-Z0-9._:[\]\-x%]{0,40}$/);
     fc.assert(
@@ -124,7 +124,7 @@ describe('a host in text', () => {
   });
 });
 
-describe('a host in a target', () => {
+describe('parseHost', () => {
   it('parseHost takes an IPv4-mapped address for the IPv4 address it holds', () => {
     expect(parseHost(ipTarget('1.2.3.4', 80))).toEqual({ kind: 'address', ip: Uint8Array.of(1, 2, 3, 4) });
     expect(parseHost(ipTarget('::ffff:1.2.3.4', 80))).toEqual({ kind: 'address', ip: Uint8Array.of(1, 2, 3, 4) });

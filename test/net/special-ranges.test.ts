@@ -42,7 +42,7 @@ const RANGES: readonly (readonly [first: string, last: string, before: string, a
 ];
 
 describe('specialRange', () => {
-  it.each(RANGES)('denies %s to %s, and nothing beside', (first, last, before, after) => {
+  it.each(RANGES)('specialRange names %s to %s, and not their neighbours', (first, last, before, after) => {
     expect(special(first)).toBeTypeOf('string');
     expect(special(last)).toBeTypeOf('string');
     if (before) expect(special(before)).toBeUndefined();
@@ -86,7 +86,7 @@ describe('specialRange', () => {
     '169.254.169.254',
     '100.100.100.200',
     '192.0.0.192',
-  ])('denies %s', (text) => expect(special(text)).toBeTypeOf('string'));
+  ])('specialRange names %s', (text) => expect(special(text)).toBeTypeOf('string'));
 
   it.each([
     '1.1.1.1',
@@ -95,7 +95,7 @@ describe('specialRange', () => {
     '::ffff:8.8.8.8',
     '64:ff9b::8.8.8.8',
     '2a00:1450:4001::5efe:10.0.0.1',
-  ])('finds %s public', (text) => expect(special(text)).toBeUndefined());
+  ])('specialRange finds %s public', (text) => expect(special(text)).toBeUndefined());
 
   /** Where ipaddr.js 2.5 is known to say `unicast` (or the reverse) for other than public addresses. */
   const KNOWN_DISAGREEMENTS: readonly (readonly [network: string, why: string])[] = [
@@ -105,7 +105,7 @@ describe('specialRange', () => {
     ['168.63.129.16/32', 'public by number'],
   ];
 
-  it('agrees with ipaddr.js, except where that is known to be wrong', () => {
+  it('specialRange agrees with ipaddr.js, except for known mistakes of that', () => {
     const edges = RANGES.flatMap((range) => range.filter((text) => text !== '')).map((text) => parseIp(text)!);
     const nearEdge = fc.tuple(fc.constantFrom(...edges), fc.integer({ min: -3, max: 3 })).map(([ip, step]) => {
       const moved = Uint8Array.from(ip);

@@ -4,13 +4,16 @@ import { FailedAttemptLimiter } from '../../src/proxy/failed-attempts.ts';
 import { faultOf } from '../support/faults.ts';
 
 describe('parseCredentials', () => {
-  it('cuts at the first colon', () => {
+  it('parseCredentials splits at the first colon', () => {
     expect(parseCredentials('ann:a:b')).toEqual({ user: 'ann', pass: 'a:b' });
   });
 
-  it.each(['', 'ann', ':pass', 'ann:', `${'u'.repeat(256)}:p`, `u:${'ö'.repeat(128)}`])('refuses %j', (text) => {
-    expect(faultOf(() => parseCredentials(text))).toBe('bad-credentials');
-  });
+  it.each(['', 'ann', ':pass', 'ann:', `${'u'.repeat(256)}:p`, `u:${'ö'.repeat(128)}`])(
+    'parseCredentials rejects %j',
+    (text) => {
+      expect(faultOf(() => parseCredentials(text))).toBe('bad-credentials');
+    },
+  );
 });
 
 describe('CredentialCheck', () => {
@@ -27,12 +30,12 @@ describe('CredentialCheck', () => {
     ['Basic !!!', false],
     ['Peer abc', false],
     [undefined, false],
-  ])('takes %j: %s', (header, accepted) => {
+  ])('acceptsBasic returns for %j: %s', (header, accepted) => {
     expect(check.acceptsBasic(header)).toBe(accepted);
   });
 });
 
-describe('guesses at the password', () => {
+describe('wrong passwords', () => {
   const setUp = () => {
     const barred: string[] = [];
     const limit = new FailedAttemptLimiter((address, waitMs) => void barred.push(`${address} ${waitMs}`));
@@ -46,7 +49,7 @@ describe('guesses at the password', () => {
     return { barred, attempt, guess };
   };
 
-  it('are free ten times, then cost a wait that doubles up to a minute, in which nothing from there is looked at', () => {
+  it('ten wrong passwords are free, then each locks the address out, for twice as long up to a minute', () => {
     const { barred, attempt, guess } = setUp();
     guess('192.168.1.9', 10, 0);
     expect(barred).toEqual([]);
@@ -62,7 +65,7 @@ describe('guesses at the password', () => {
     expect(barred).toHaveLength(8);
   });
 
-  it('of one machine are no matter of another’s, and an IPv6 machine is its /64', () => {
+  it('wrong passwords count by address, and IPv6 addresses by /64', () => {
     const { attempt, guess } = setUp();
     guess('fd00:0:0:1::9', 11, 0);
     expect(attempt('fd00::1:0:0:0:77', 'right', 1)).toBe(false);
@@ -72,14 +75,14 @@ describe('guesses at the password', () => {
     expect(attempt('192.168.1.8', 'right', 1)).toBe(true);
   });
 
-  it('that are always the same, as of a program with an old password, lock nobody out', () => {
+  it('the same wrong password, sent again and again, locks nobody out', () => {
     const { barred, attempt } = setUp();
     for (let i = 0; i < 1_000; i++) attempt('192.168.1.9', i % 2 ? 'old' : 'older', i);
     expect(barred).toEqual([]);
     expect(attempt('192.168.1.9', 'right', 1_000)).toBe(true);
   });
 
-  it('are forgotten after ten minutes, and of 256 machines at most remembered', () => {
+  it('wrong passwords are forgotten after ten minutes, and remembered for at most 256 addresses', () => {
     const { barred, attempt, guess } = setUp();
     guess('192.168.1.9', 11, 0);
     guess('192.168.1.9', 10, 1_000 + 600_000);

@@ -30,7 +30,7 @@ async function curl(...args: string[]): Promise<string> {
 describe('curl', () => {
   const schemes = ['socks5', 'socks5h', 'socks4a', 'http'];
 
-  it.each(schemes)('fetches a page through %s://', async (scheme) => {
+  it.each(schemes)('curl fetches a page through %s://', async (scheme) => {
     const { port, opener } = await proxyTo(await pageServer(Buffer.from('page')));
     // 192.0.2.1 needs no look-up, whichever end would do it.
     expect(await curl('-x', `${scheme}://127.0.0.1:${port}`, 'http://192.0.2.1/a', 'http://192.0.2.1/b')).toBe(
@@ -39,7 +39,7 @@ describe('curl', () => {
     expect(opener.targets).toHaveLength(1);
   });
 
-  it('leaves names to the exit with socks5h, socks4a, CONNECT and plain HTTP', async () => {
+  it('curl leaves names to the exit with socks5h, socks4a, CONNECT and plain HTTP', async () => {
     const { port, opener } = await proxyTo(await pageServer(Buffer.from('page')));
     for (const scheme of ['socks5h', 'socks4a', 'http']) {
       await curl('-x', `${scheme}://127.0.0.1:${port}`, 'http://name.invalid/');
@@ -48,7 +48,7 @@ describe('curl', () => {
     expect(opener.targets).toEqual(new Array(4).fill({ kind: 'name', name: 'name.invalid', port: 80 }));
   });
 
-  it.each([['-x'], ['-p', '-x']])('posts and gets back 8 MiB with %s', async (...flags) => {
+  it.each([['-x'], ['-p', '-x']])('curl posts and gets back 8 MiB with %s', async (...flags) => {
     const { port } = await proxyTo(await pageServer(Buffer.alloc(0)));
     const body = randomBytes(4 * 1024 * 1024).toString('hex');
     const posted = run(
@@ -63,21 +63,21 @@ describe('curl', () => {
     expect((await posted).stdout === body).toBe(true);
   });
 
-  it('posts though it would rather speak HTTP/2', async () => {
+  it('curl posts although it would prefer HTTP/2', async () => {
     const { port } = await proxyTo(await pageServer(Buffer.from('page')));
     const args = ['--http2', '-w', ' %{http_code} %{http_version}', '-x', `http://127.0.0.1:${port}`];
     expect(await curl(...args, '-d', 'x=1', 'http://h/')).toBe('x=1 200 1.1');
     expect(await curl(...args, 'http://h/')).toBe('page 200 1.1');
   });
 
-  it('reports the reply of a refused dial', async () => {
+  it('curl reports the reply of a refused dial', async () => {
     const { port, opener } = await proxyTo(0);
     opener.fault = 'dial-refused';
     await expect(curl('-x', `socks5h://127.0.0.1:${port}`, 'http://h/')).rejects.toThrow(/\(5\)/);
     expect(await curl('-x', `http://127.0.0.1:${port}`, 'http://h/')).toContain('WSTUN-E301');
   });
 
-  it.each(['socks5h', 'http'])('authenticates over %s, and is refused without', async (scheme) => {
+  it.each(['socks5h', 'http'])('curl authenticates over %s, and is refused without credentials', async (scheme) => {
     const { port } = await proxyTo(await pageServer(Buffer.from('page')), { credentials: CREDENTIALS });
     const via = (user: string) => curl('--fail', '-x', `${scheme}://${user}127.0.0.1:${port}`, 'http://h/');
     expect(await via('ann:secret@')).toBe('page');

@@ -7,7 +7,7 @@ import { Client, echo, tcpServer } from '../support/tcp.ts';
 import { until } from '../support/until.ts';
 
 describe('CONNECT', () => {
-  it('carries both ways what comes behind the head, and half-closes', async () => {
+  it('CONNECT pipes both ways what follows the head, and half-closes', async () => {
     const { port, opener } = await proxyTo(await tcpServer(echo));
     const client = new Client(port).send('CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\nearly ');
     expect(await client.takeUntil('\r\n\r\n')).toBe('HTTP/1.1 200 Connection established\r\n\r\n');
@@ -17,7 +17,7 @@ describe('CONNECT', () => {
     expect(opener.targets).toEqual([{ kind: 'name', name: 'example.com', port: 443 }]);
   });
 
-  it('carries what comes behind the head though the program ends before the tunnel is there', async () => {
+  it('CONNECT pipes what follows the head although the program ends before the tunnel is open', async () => {
     const { port, opener } = await proxyTo(await tcpServer(echo));
     const release = opener.hold();
     const client = new Client(port);
@@ -30,7 +30,7 @@ describe('CONNECT', () => {
     expect(client.events[0]).toBe('end');
   });
 
-  it('carries it behind an answer for which the program had not waited, too', async () => {
+  it('CONNECT pipes what follows the head although the program did not wait for the response before', async () => {
     let answer = () => {};
     const target = await tcpServer((socket) =>
       socket.once('data', (chunk) => {
@@ -50,7 +50,7 @@ describe('CONNECT', () => {
     expect(client.events[0]).toBe('end');
   });
 
-  it('works byte by byte, from HTTP/1.0 without Host, and to IPv6', async () => {
+  it('CONNECT works byte by byte, from HTTP/1.0 without Host, and to IPv6', async () => {
     const { port, opener } = await proxyTo(await tcpServer(echo));
     const client = new Client(port);
     for (const char of 'CONNECT [2001:db8::1]:22 HTTP/1.0\r\n\r\n') {
@@ -66,7 +66,7 @@ describe('CONNECT', () => {
     ['dial-not-allowed', 403, 'WSTUN-E304'],
     ['dial-timed-out', 504, 'WSTUN-E305'],
     ['not-connected', 503, 'WSTUN-E209'],
-  ])('answers %s with %i and why, and ends', async (fault, status, code) => {
+  ])('CONNECT answers %s with %i and the reason, and ends', async (fault, status, code) => {
     const { port, opener } = await proxyTo(0);
     opener.fault = fault;
     const client = new Client(port).send('CONNECT example.com:443 HTTP/1.1\r\n\r\nunread');
@@ -76,7 +76,7 @@ describe('CONNECT', () => {
     expect(answer).toContain(code);
   });
 
-  it('cancels the dial when the program resets its connection', async () => {
+  it('CONNECT cancels the dial when the program resets its connection', async () => {
     const { proxy, port, opener } = await proxyTo(0);
     opener.hold();
     const client = new Client(port).send('CONNECT example.com:443 HTTP/1.1\r\n\r\n');
@@ -86,7 +86,7 @@ describe('CONNECT', () => {
     await until(() => proxy.connections === 0);
   });
 
-  it('asks for credentials with 407', async () => {
+  it('CONNECT asks for credentials with 407', async () => {
     const { port, opener } = await proxyTo(await tcpServer(echo), { credentials: { user: 'ann', pass: 'secret' } });
     const refused = new Client(port).send('CONNECT h:443 HTTP/1.1\r\n\r\n');
     expect(await refused.rest()).toMatch(/^HTTP\/1\.1 407 .*\r\nProxy-Authenticate: Basic /s);

@@ -7,7 +7,7 @@ import { Client, tcpServer } from '../support/tcp.ts';
 import { until } from '../support/until.ts';
 
 describe('a request in absolute-form', () => {
-  it('reaches the target in origin-form, with the Host of its URL and without what is the proxy’s', async () => {
+  it('a request reaches the target in origin-form, with the Host of its URL and without the fields for the proxy', async () => {
     let seen: object = {};
     const { port } = await proxyTo(
       await webServer(({ method, url, headers }, response) => {
@@ -25,7 +25,7 @@ describe('a request in absolute-form', () => {
     expect(body).toBe('page');
   });
 
-  it('is passed on with all its headers, and so is the answer, where there are thousands of them', async () => {
+  it('thousands of headers of a request and of a response are forwarded', async () => {
     const many = Array.from({ length: 4000 }, (_, i) => `X${i}: ${i}`);
     const answer = ['HTTP/1.1 200 OK', ...many, 'Content-Length: 4', '', 'page'].join('\r\n');
     const heard: Buffer[] = [];
@@ -44,14 +44,14 @@ describe('a request in absolute-form', () => {
     expect(body).toBe('page');
   });
 
-  it('uses one connection of the program, and one stream, for one request after another', async () => {
+  it('one connection of the program, and one stream, serve one request after another', async () => {
     const { port, opener } = await proxyTo(await webServer((request, response) => response.end(request.url)));
     const client = new Client(port);
     for (let i = 0; i < 15; i++) expect((await readAnswer(client.send(get(`/${i}`)))).body).toBe(`/${i}`);
     expect(opener.targets.length).toBe(1);
   });
 
-  it('lets go of the stream to one target when the program goes on to another', async () => {
+  it('the idle stream is discarded when the program requests another target', async () => {
     const { port, opener } = await proxyTo(await webServer((request, response) => response.end(request.url)));
     const client = new Client(port);
     await readAnswer(client.send(get('/1')));
@@ -62,7 +62,7 @@ describe('a request in absolute-form', () => {
     await until(() => opener.streams[1]?.destroyed === true);
   });
 
-  it('tries again on a new stream when the target closes a kept one just as the request goes out', async () => {
+  it('a request is sent again on a new stream when the target closes the idle one just then', async () => {
     const answer = 'HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n';
     let connections = 0;
     const target = await tcpServer((socket) => {
@@ -79,7 +79,7 @@ describe('a request in absolute-form', () => {
     expect(opener.targets.length).toBe(2);
   });
 
-  it('tries again on a new stream when what the target has left on a kept one is no answer', async () => {
+  it('a request is sent again on a new stream when the idle one holds bytes that are not a response', async () => {
     let connections = 0;
     const target = await tcpServer((socket) => {
       const answer = `HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n${++connections}`;
@@ -101,7 +101,7 @@ describe('a request in absolute-form', () => {
     ['POST', 'Content-Length: 0\r\n\r\n'],
     ['DELETE', '\r\n'],
     ['LIST', '\r\n'],
-  ])('goes on a new stream where it may not be sent twice: %s with %j', async (method, rest) => {
+  ])('a request that must not be sent twice goes on a new stream: %s with %j', async (method, rest) => {
     let connections = 0;
     const target = await tcpServer((socket) => {
       const body = String(++connections);
@@ -119,25 +119,28 @@ describe('a request in absolute-form', () => {
     expect(opener.targets.length).toBe(3);
   });
 
-  it.each(['NTLM TlRM', 'Negotiate'])('stays on the stream that the target has authenticated by %s', async (scheme) => {
-    const { port, opener } = await proxyTo(
-      await webServer((request, response) => {
-        const next = request.headers.authorization === undefined;
-        response.writeHead(next ? 401 : 200, next ? { 'WWW-Authenticate': scheme, 'Content-Length': 0 } : {});
-        request.resume().on('end', () => response.end(next ? '' : request.url));
-      }),
-    );
-    const client = new Client(port);
-    const post = (...headers: string[]) => get('/p', 'Content-Length: 1', ...headers).replace('GET', 'POST');
-    expect((await readAnswer(client.send(`${post()}x`))).head).toContain(`WWW-Authenticate: ${scheme}`);
-    for (let i = 0; i < 3; i++) {
-      client.send(`${post(`Authorization: ${scheme}`)}x`);
-      await client.takeUntil('\r\n0\r\n\r\n');
-    }
-    expect(opener.streams.length).toBe(1);
-  });
+  it.each(['NTLM TlRM', 'Negotiate'])(
+    'requests stay on the stream that the target has authenticated by %s',
+    async (scheme) => {
+      const { port, opener } = await proxyTo(
+        await webServer((request, response) => {
+          const next = request.headers.authorization === undefined;
+          response.writeHead(next ? 401 : 200, next ? { 'WWW-Authenticate': scheme, 'Content-Length': 0 } : {});
+          request.resume().on('end', () => response.end(next ? '' : request.url));
+        }),
+      );
+      const client = new Client(port);
+      const post = (...headers: string[]) => get('/p', 'Content-Length: 1', ...headers).replace('GET', 'POST');
+      expect((await readAnswer(client.send(`${post()}x`))).head).toContain(`WWW-Authenticate: ${scheme}`);
+      for (let i = 0; i < 3; i++) {
+        client.send(`${post(`Authorization: ${scheme}`)}x`);
+        await client.takeUntil('\r\n0\r\n\r\n');
+      }
+      expect(opener.streams.length).toBe(1);
+    },
+  );
 
-  it('lets go of a kept stream when the target ends it', async () => {
+  it('an idle stream is discarded when the target ends it', async () => {
     let end = () => {};
     const target = await webServer(
       (_, response) => response.end('x'),
@@ -152,7 +155,7 @@ describe('a request in absolute-form', () => {
     expect(opener.targets.length).toBe(2);
   });
 
-  it('answers pipelined requests in order', async () => {
+  it('pipelined requests are answered in order', async () => {
     const delays: Record<string, number> = { '/0': 30, '/1': 0, '/2': 10 };
     const { port } = await proxyTo(
       await webServer((request, response) => {
@@ -163,7 +166,7 @@ describe('a request in absolute-form', () => {
     for (let i = 0; i < 3; i++) expect((await readAnswer(client)).body).toBe(`/${i}`);
   });
 
-  it('answers as many pipelined requests as a program likes to send, in order and on one stream', async () => {
+  it('any number of pipelined requests is answered in order and on one stream', async () => {
     const { port, opener } = await proxyTo(await webServer((request, response) => response.end(request.url)));
     const paths = Array.from({ length: 1000 }, (_, i) => `/${i}`);
     const client = new Client(port).send(paths.map((path) => get(path)).join(''));
@@ -171,7 +174,7 @@ describe('a request in absolute-form', () => {
     expect([opener.streams.length, client.events]).toEqual([1, []]);
   });
 
-  it('reads no further from a program that sends requests ahead than fits into its buffers, while one is served', async () => {
+  it('the proxy reads pipelined requests only up to its buffers while one is served', async () => {
     let asked = 0;
     const { port, opener } = await proxyTo(await webServer(() => asked++));
     const ahead = 64 * 1024 * 1024;
@@ -183,7 +186,7 @@ describe('a request in absolute-form', () => {
     expect(client.socket.writableLength).toBeGreaterThan(ahead / 2);
   });
 
-  it('streams a chunked upload and a chunked download', async () => {
+  it('the proxy streams a chunked upload and a chunked download', async () => {
     const { port } = await proxyTo(await webServer((request, response) => void request.pipe(response)));
     const chunk = 'z'.repeat(0x8000);
     const client = new Client(port).send('POST http://h/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n');
@@ -194,7 +197,7 @@ describe('a request in absolute-form', () => {
     expect(chunks.replace(/(?:^|\r\n)[0-9a-f]+\r\n/g, '') === chunk.repeat(32)).toBe(true);
   });
 
-  it('goes on to the target though that has answered early, and the connection goes on behind it', async () => {
+  it('an upload continues after an early response, and the connection is kept', async () => {
     const page = 'z'.repeat(1024 * 1024);
     const heard: number[] = [];
     const { port } = await proxyTo(
@@ -221,7 +224,7 @@ describe('a request in absolute-form', () => {
   it.each([
     ['resets', (socket: Socket) => socket.resetAndDestroy(), 'reset'],
     ['ends, and reads no more', (socket: Socket) => socket.pause().end(), 'end'],
-  ])('tells the program by its connection when a target answers an upload early and %s', async (_, how, event) => {
+  ])('the program learns by its connection when a target responds early to an upload and %s', async (_, how, event) => {
     const answer = 'HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok';
     let finish = () => {};
     const target = await tcpServer((socket) => {
@@ -237,7 +240,7 @@ describe('a request in absolute-form', () => {
     await until(() => opener.streams[0]?.destroyed === true);
   });
 
-  it('is not swallowed when a target has answered early and resets: it would be whole for the program', async () => {
+  it('an upload ends in a reset when the target responds early and resets, and does not look complete', async () => {
     const answer = 'HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok';
     let reset = () => {};
     const target = await tcpServer((socket) => {
@@ -258,7 +261,7 @@ describe('a request in absolute-form', () => {
     expect(left).toBeGreaterThan(size / 2);
   });
 
-  it('reaches the target whole though the program is gone when the target has answered early', async () => {
+  it('an upload reaches the target completely although the program is gone after an early response', async () => {
     const heard: Buffer[] = [];
     let read = () => {};
     const target = await tcpServer((socket) => {
@@ -283,7 +286,7 @@ describe('a request in absolute-form', () => {
     expect(Buffer.concat(heard).toString().split('\r\n\r\n')[1]?.length).toBe(body.length);
   });
 
-  it('ends its stream in time though the target never does', async () => {
+  it('the stream of a request ends in time although the target never ends it', async () => {
     const ends: string[] = [];
     const target = await tcpServer((socket) => {
       socket.once('data', () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'));
@@ -298,7 +301,7 @@ describe('a request in absolute-form', () => {
     expect(ends[0]).toBe('end');
   });
 
-  it('reaches the target whole, and then a reset, when the program resets behind it with the answer unread', async () => {
+  it('a request reaches the target completely, and then a reset, when the program resets with the response unread', async () => {
     const heard: Buffer[] = [];
     const ends: string[] = [];
     const target = await tcpServer((socket) => {
@@ -316,7 +319,7 @@ describe('a request in absolute-form', () => {
     expect(ends).toEqual(['reset']);
   });
 
-  it('sends its header at once, whenever its body comes', async () => {
+  it('the header of a request is forwarded before its body comes', async () => {
     const { port } = await proxyTo(
       await webServer((request, response) => {
         response.write('ready');
@@ -331,7 +334,7 @@ describe('a request in absolute-form', () => {
     await client.takeUntil('0\r\n\r\n');
   });
 
-  it('slows the program down when the target does not read', async () => {
+  it('back-pressure reaches the program when the target does not read', async () => {
     const { port, opener } = await proxyTo(await tcpServer((socket) => socket.pause()));
     const size = 64 * 1024 * 1024;
     const client = new Client(port).send(`POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: ${size}\r\n\r\n`);
@@ -343,7 +346,7 @@ describe('a request in absolute-form', () => {
     expect(client.socket.writableLength).toBe(size);
   });
 
-  it('lets go of the stream when the program resets while its upload is held back', async () => {
+  it('the stream is discarded when the program resets while its upload is blocked', async () => {
     const target = await tcpServer((socket) => socket.pause());
     const { port, opener } = await proxyTo(target, { limits: { resetWaitMs: 50 } });
     const size = 64 * 1024 * 1024;
@@ -354,7 +357,7 @@ describe('a request in absolute-form', () => {
     await until(() => opener.streams[0]?.destroyed === true);
   });
 
-  it('passes HEAD, 204 and 304 on without a body, and the connection goes on', async () => {
+  it('HEAD, 204 and 304 have no body, and the connection is kept', async () => {
     const { port } = await proxyTo(
       await webServer((request, response) => {
         const status = Number(request.url?.slice(1));
@@ -372,7 +375,7 @@ describe('a request in absolute-form', () => {
     expect(client.received.length).toBe(0);
   });
 
-  it('leaves "100 Continue" to the target', async () => {
+  it('"100 Continue" is left to the target', async () => {
     const heard: string[] = [];
     const target = await webServer(
       (request, response) => void request.pipe(response),
@@ -398,7 +401,7 @@ describe('a request in absolute-form', () => {
     expect(heard).toEqual(['100-continue', '100-continue']);
   });
 
-  it('gives an HTTP/1.0 program the body up to the end, even if it has shut its writing side', async () => {
+  it('an HTTP/1.0 program gets the body up to the end, even after a half-close', async () => {
     const { port } = await proxyTo(
       await webServer((_, response) => {
         response.write('a');
@@ -415,7 +418,7 @@ describe('a request in absolute-form', () => {
     ['with a length', 'Content-Length: 10\r\n\r\nhalf'],
     ['in chunks', 'Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n'],
     ['up to the end of the connection', '\r\nhalf'],
-  ])('resets the program’s connection when an answer %s is cut short', async (_, answer) => {
+  ])('the program’s connection is reset when a response %s is aborted', async (_, answer) => {
     const { port, opener } = await proxyTo(await tcpServer((socket) => socket.write(`HTTP/1.1 200 OK\r\n${answer}`)));
     const client = new Client(port).send(get('/'));
     await client.takeUntil('half');
@@ -434,14 +437,14 @@ describe('a request in absolute-form', () => {
       'in a coding that would be lost',
       `HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`,
     ],
-  ])('answers 502 when the target answers %s', async (_, answer) => {
+  ])('the proxy answers 502 when the target answers %s', async (_, answer) => {
     const { port } = await proxyTo(await tcpServer((socket) => socket.once('data', () => socket.end(answer))));
     const { head, body } = await readAnswer(new Client(port).send(get('/')));
     expect(head).toMatch(/^HTTP\/1\.1 502 /);
     expect(body).toContain('WSTUN-E507');
   });
 
-  it('answers 502 when the target switches protocols though nobody asked it to, and the proxy can still be closed', async () => {
+  it('the proxy answers 502 to an unrequested switch of protocols, and can still be closed', async () => {
     const switching = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n';
     const { proxy, port, opener } = await proxyTo(
       await tcpServer((socket) => socket.once('data', () => socket.write(switching))),
@@ -463,7 +466,7 @@ describe('a request in absolute-form', () => {
     ['dial-not-allowed', 403],
     ['dial-timed-out', 504],
     ['not-connected', 503],
-  ])('answers %s with %i, and the connection goes on', async (fault, status) => {
+  ])('the proxy answers %s with %i, and keeps the connection', async (fault, status) => {
     const { port, opener } = await proxyTo(await webServer((_, response) => response.end('fine')));
     opener.fault = fault;
     const client = new Client(port).send(get('/'));
@@ -472,7 +475,7 @@ describe('a request in absolute-form', () => {
     expect((await readAnswer(client.send(get('/')))).body).toBe('fine');
   });
 
-  it('cancels the dial, and destroys the stream, when the program goes away', async () => {
+  it('the dial is cancelled, and the stream destroyed, when the program disconnects', async () => {
     const { proxy, port, opener } = await proxyTo(await tcpServer(() => {}));
     const release = opener.hold();
     const early = new Client(port).send(get('/'));
@@ -487,7 +490,7 @@ describe('a request in absolute-form', () => {
     await until(() => proxy.connections === 0);
   });
 
-  it('asks for credentials with 407 and takes them on the same connection', async () => {
+  it('the proxy asks for credentials with 407 and accepts them on the same connection', async () => {
     const target = await webServer((request, response) => response.end(String(request.headers['proxy-authorization'])));
     const { port } = await proxyTo(target, { credentials: { user: 'ann', pass: 'secret' } });
     const client = new Client(port).send(get('/'));

@@ -89,7 +89,7 @@ async function converse(proxy: number, target: number, plan: readonly PlannedExc
 }
 
 describe('HTTP through the proxy', { timeout: 60_000 }, () => {
-  it('arrives as it was, however it is framed and cut, and however slowly it is read', async () => {
+  it('HTTP content arrives unchanged, however it is framed and split, and however slowly it is read', async () => {
     const { port } = await startWholeTunnel();
     for (let seed = 1; seed <= 8; seed++) {
       const faults: string[] = [];
@@ -135,7 +135,7 @@ describe('memory of HTTP through the proxy', { timeout: 60_000 }, () => {
     ['of a given length', '/length', { 'Content-Length': BYTES }],
     ['in chunks', '/chunked', {}],
     ['up to the end of the connection', '/close', {}],
-  ])('is given back: content %s', async (_, path, framing) => {
+  ])('the proxy gives the memory of HTTP content back: content %s', async (_, path, framing) => {
     const ledger = Ledger.open();
     const { port } = await startWholeTunnel();
     const target = await startTarget(echoContent);
@@ -149,7 +149,7 @@ describe('memory of HTTP through the proxy', { timeout: 60_000 }, () => {
     await ledger.settles(7 * BYTES);
   });
 
-  it('is given back when a kept-alive connection rests, behind many answers of 50 KiB', async () => {
+  it('the proxy gives memory back when a kept-alive connection is idle after many responses of 50 KiB', async () => {
     const ledger = Ledger.open();
     const { port } = await startWholeTunnel();
     const content = payload(50 * 1024, 4);

@@ -4,8 +4,8 @@ import { proxyTo } from '../support/proxy.ts';
 import { Client } from '../support/tcp.ts';
 import { until } from '../support/until.ts';
 
-describe('what is no proxy request', () => {
-  it('is told, in origin-form, that this is a proxy', async () => {
+describe('what is not a proxy request', () => {
+  it('a request in origin-form is told that this is a proxy', async () => {
     const { port } = await proxyTo(0);
     const { head, body } = await readAnswer(new Client(port).send('GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'));
     expect(head).toMatch(/^HTTP\/1\.1 400 /);
@@ -23,18 +23,18 @@ describe('what is no proxy request', () => {
     ['a folded header', 'GET http://h/ HTTP/1.1\r\nHost: h\r\nX: a\r\n b\r\nTransfer-Encoding : chunked\r\n\r\n', 400],
     ['no Host in HTTP/1.1', 'GET http://h/ HTTP/1.1\r\n\r\n', 400],
     ['a header of more than 64 KiB', `GET http://h/ HTTP/1.1\r\nHost: h\r\nX: ${'x'.repeat(70_000)}\r\n\r\n`, 431],
-  ])('is refused if it has %s', async (_, request, status) => {
+  ])('a request is refused if it has %s', async (_, request, status) => {
     const { port, opener } = await proxyTo(0);
     expect(await new Client(port).send(request).rest()).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
     expect(opener.targets).toEqual([]);
   });
 
-  it('is answered 408 if it does not come in time', async () => {
+  it('a request that does not come in time is answered 408', async () => {
     const { port } = await proxyTo(0, { limits: { negotiationMs: 60 } });
     expect(await new Client(port).send('GET http://h/ HTTP/1.1\r\nHos').rest()).toMatch(/^HTTP\/1\.1 408 .*E501/s);
   });
 
-  it('is waited for between requests for the keep-alive time alone', async () => {
+  it('the proxy waits for the next request only for the keep-alive time', async () => {
     const target = await webServer((_, response) => response.end('x'));
     const { proxy, port } = await proxyTo(target, { limits: { keepAliveMs: 60 } });
     const client = new Client(port).send(get('/'));
@@ -45,8 +45,8 @@ describe('what is no proxy request', () => {
   });
 });
 
-describe('close', () => {
-  it('ends idle connections at once and others with their answer', async () => {
+describe('closing the proxy', () => {
+  it('closing the proxy ends idle HTTP connections at once, and others after their response', async () => {
     let finish = () => {};
     const target = await webServer((request, response) => {
       finish = () => response.end('done');

@@ -18,20 +18,20 @@ describe('refusalOf', () => {
     ['proxy-unauthorised', 407],
     ['proxy-timed-out', 408],
     ['proxy-malformed', 400],
-  ])('gives %s the status %i and a body with its code', (fault, status) => {
+  ])('refusalOf gives %s the status %i and a body with its code', (fault, status) => {
     const refusal = refusalOf(fault, 'détail');
     expect(refusal).toMatchObject({ fault, status });
     expect(refusal.body).toMatch(/: détail.*\(WSTUN-E\d{3}\)\n$/);
   });
 
-  it('asks for credentials with 407 alone', () => {
+  it('refusalOf asks for credentials only with 407', () => {
     expect(refusalOf('proxy-unauthorised').headers).toContain('Proxy-Authenticate');
     expect(refusalOf('dial-refused').headers).not.toContain('Proxy-Authenticate');
   });
 });
 
 describe('serialiseRefusal', () => {
-  it('tells the length of the body in bytes, and that the connection ends', () => {
+  it('serialiseRefusal has the length of the body in bytes, and says that the connection ends', () => {
     const [head = '', body = ''] = serialiseRefusal(refusalOf('dial-refused', 'ö'), { stays: false })
       .toString()
       .split('\r\n\r\n');
@@ -40,7 +40,7 @@ describe('serialiseRefusal', () => {
     expect(head).toContain(`Content-Length: ${Buffer.byteLength(body)}`);
   });
 
-  it('only speaks of the body where it answers HEAD, and of the connection as it is', () => {
+  it('serialiseRefusal omits the body for HEAD, and says whether the connection is kept', () => {
     const text = serialiseRefusal(refusalOf('dial-refused'), { stays: true, isHead: true }).toString();
     expect(text).toMatch(/\r\nContent-Length: [1-9]\d*\r\nConnection: keep-alive\r\n\r\n$/);
   });

@@ -33,7 +33,7 @@ describe('targetOfAuthority', () => {
     ['127.1:80', { kind: 'name', name: '127.1', port: 80 }],
     ['a-.b-c._d.example.:80', { kind: 'name', name: 'a-.b-c._d.example.', port: 80 }],
     ['a%00b:80', { kind: 'name', name: 'a%00b', port: 80 }],
-  ])('reads %s', (text, target) => {
+  ])('targetOfAuthority reads %s', (text, target) => {
     expect(targetOfAuthority(text, 8)).toEqual(target);
   });
 
@@ -67,16 +67,16 @@ describe('targetOfAuthority', () => {
     '.example:80',
     '.:80',
     'example..:80',
-  ])('refuses %j', (text) => {
+  ])('targetOfAuthority rejects %j', (text) => {
     expect(targetOfAuthority(text, 8)).toBeUndefined();
   });
 
-  it('refuses a name of more than 255 bytes', () => {
+  it('targetOfAuthority rejects a name of more than 255 bytes', () => {
     expect(targetOfAuthority('a'.repeat(255), 8)).toMatchObject({ name: 'a'.repeat(255) });
     expect(targetOfAuthority('a'.repeat(256), 8)).toBeUndefined();
   });
 
-  it('reads every IPv6 address that is written canonically back to the same', () => {
+  it('targetOfAuthority reads every canonical IPv6 address', () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 16, maxLength: 16 }), (bytes) => {
         const text = ipaddr.fromByteArray([...bytes]).toString();
@@ -90,7 +90,7 @@ describe('targetOfAuthority', () => {
 describe('readForward', () => {
   const keep = ['Connection', 'keep-alive'];
 
-  it('cuts the URL without rewriting it', () => {
+  it('readForward splits the URL without rewriting it', () => {
     const read = forward(request('GET', 'http://example.com:8080/a/../b?c=%41\xe9#frag'));
     expect(read).toMatchObject({ target: { name: 'example.com', port: 8080 }, path: '/a/../b?c=%41\xe9' });
   });
@@ -100,7 +100,7 @@ describe('readForward', () => {
     ['GET', 'HTTP://h?q', '/?q'],
     ['OPTIONS', 'http://h', '*'],
     ['OPTIONS', 'http://h/', '/'],
-  ])('gives %s %s the path %s', (method, url, path) => {
+  ])('readForward gives %s %s the path %s', (method, url, path) => {
     expect(forward(request(method, url))).toMatchObject({ path });
   });
 
@@ -110,25 +110,25 @@ describe('readForward', () => {
     ['http://:@h/x', 80],
     ['http://u:p@q@h/x', 80],
     ['http://u%40a:p/@h/x', undefined],
-  ])('drops what stands before the last @ of the authority: %s', (url, port) => {
+  ])('readForward drops what is before the last @ of the authority: %s', (url, port) => {
     const read = forward(request('GET', url));
     if (port === undefined) expect(refusalBody(read)).toMatch(/no valid host/);
     else expect(read).toMatchObject({ target: { name: 'h', port }, path: '/x' });
     expect(JSON.stringify(read)).not.toMatch(/u:p|u%40|"u/);
   });
 
-  it('lets the URL win over Host (RFC 9112 §3.2.2)', () => {
+  it('readForward prefers the URL to Host (RFC 9112 §3.2.2)', () => {
     const read = readForward(request('GET', 'http://good.example/', 'Host', 'evil.example'), NO_CONTENT, undefined);
     expect(read).toMatchObject({ target: { name: 'good.example' }, headers: ['Host', 'good.example', ...keep] });
   });
 
-  it('asks a program of HTTP/1.0 for no Host, and does not pass its Expect on', () => {
+  it('readForward requires no Host from HTTP/1.0, and does not forward its Expect', () => {
     const wanted = { ...request('POST', 'http://h/', 'Expect', '100-continue'), minor: 0 as const };
     const read = readForward(wanted, { kind: 'length', length: 3 }, undefined);
     expect(read).toMatchObject({ headers: ['Host', 'h', 'Content-Length', '3', ...keep] });
   });
 
-  it('keeps order, spelling, doubles and bytes of the end-to-end headers, and drops the others', () => {
+  it('readForward keeps order, spelling, duplicates and bytes of end-to-end headers, and drops the others', () => {
     const headers = [
       ...['X-b', '1', 'Connection', 'keep-alive, X-Private', 'x-private', 'p', 'X-B', '\xfc \x80'],
       ...['Proxy-Authorization', 'Basic xyz', 'Proxy-Connection', 'keep-alive', 'Keep-Alive', '5', 'TE', 'trailers'],
@@ -152,7 +152,7 @@ describe('readForward', () => {
     ['nothing, and says so', 'LIST', ['Content-Length', '0'], NO_CONTENT, ['Content-Length', '0']],
     ['nothing, as GET has', 'GET', [], NO_CONTENT, []],
     ['nothing, by a method that nobody knows', 'LIST', [], NO_CONTENT, []],
-  ])('frames a request with %s', (_, method, headers, framing, framed) => {
+  ])('readForward frames a request with %s', (_, method, headers, framing, framed) => {
     const read = forward(request(method, 'http://h/', ...headers), framing);
     expect(read).toMatchObject({ headers: ['Host', 'h', ...framed, ...keep], framing });
   });
@@ -164,13 +164,13 @@ describe('readForward', () => {
     ['an empty host', request('GET', 'http:///x'), 400, /no valid host/],
     ['user information without a host', request('GET', 'http://u:p@/x'), 400, /no valid host/],
     ['two Hosts', request('GET', 'http://h/', 'host', 'h'), 400, /more than one Host/],
-  ])('refuses %s', (_, wanted, status, body) => {
+  ])('readForward refuses %s', (_, wanted, status, body) => {
     const read = forward(wanted);
     expect(read).toMatchObject({ refusal: { status } });
     expect(refusalBody(read)).toMatch(body);
   });
 
-  it('keeps what asks for another protocol', () => {
+  it('readForward keeps the fields of an upgrade', () => {
     const headers = ['Connection', 'Upgrade', 'Upgrade', 'websocket', 'Sec-WebSocket-Key', 'k'];
     expect(forward(request('GET', 'ws://h/chat', ...headers))).toMatchObject({
       target: { name: 'h', port: 80 },
@@ -179,7 +179,7 @@ describe('readForward', () => {
     });
   });
 
-  it('refuses a WebSocket with a body', () => {
+  it('readForward refuses a WebSocket with a body', () => {
     const wanted = request('POST', 'http://h/', 'Connection', 'upgrade', 'Upgrade', 'websocket');
     expect(forward(wanted, { kind: 'length', length: 3 })).toMatchObject({ refusal: { status: 501 } });
   });
@@ -189,14 +189,14 @@ describe('credentials', () => {
   const check = new CredentialCheck({ user: 'ann', pass: 'secret' });
   const header = (text: string) => ['Proxy-Authorization', `Basic ${Buffer.from(text).toString('base64')}`];
 
-  it('are asked for before anything else is looked at', () => {
+  it('credentials are checked before anything else', () => {
     for (const url of ['http://h/', '/', 'h:0']) {
       expect(forward(request('GET', url), NO_CONTENT, check)).toMatchObject({ refusal: { status: 407 } });
       expect(readConnect(request('CONNECT', url), check)).toMatchObject({ refusal: { status: 407 } });
     }
   });
 
-  it('open the proxy, and are never passed on', () => {
+  it('credentials open the proxy, and are never forwarded', () => {
     const read = forward(request('GET', 'http://h/', ...header('ann:secret')), NO_CONTENT, check);
     expect(read).toMatchObject({ headers: ['Host', 'h', 'Connection', 'keep-alive'] });
     expect(readConnect(request('CONNECT', 'h:1', ...header('ann:secret')), check)).toMatchObject({
@@ -204,7 +204,7 @@ describe('credentials', () => {
     });
   });
 
-  it('are refused twice over', () => {
+  it('two fields with credentials are refused', () => {
     const twice = [...header('ann:secret'), ...header('ann:secret')];
     const read = forward(request('GET', 'http://h/', ...twice), NO_CONTENT, check);
     expect(read).toMatchObject({ refusal: { status: 407 } });
@@ -212,7 +212,7 @@ describe('credentials', () => {
 });
 
 describe('readConnect', () => {
-  it.each(['h', 'h:', 'h:0', 'http://h:80', '/', 'u:p@h:80'])('refuses %s', (url) => {
+  it.each(['h', 'h:', 'h:0', 'http://h:80', '/', 'u:p@h:80'])('readConnect refuses %s', (url) => {
     expect(readConnect(request('CONNECT', url), undefined)).toMatchObject({ refusal: { status: 400 } });
   });
 });
@@ -229,7 +229,7 @@ describe('wantsUpgrade', () => {
     ['a WebSocket', ['Upgrade', 'websocket'], NO_CONTENT, true],
     ['a WebSocket among others', ['Upgrade', 'h2c', 'upgrade', 'x, WebSocket'], LENGTH, true],
     ['nothing', ['Upgrade', ''], NO_CONTENT, false],
-  ])('is, for %s: %j %j %s', (_, headers, framing, wanted) => {
+  ])('wantsUpgrade for %s: %j %j %s', (_, headers, framing, wanted) => {
     const asked = request('POST', 'http://h/', 'Connection', 'x, UPGRADE', ...headers);
     expect(wantsUpgrade(asked, framing)).toBe(wanted);
     expect(wantsUpgrade({ ...asked, minor: 0 }, framing)).toBe(false);
@@ -238,7 +238,7 @@ describe('wantsUpgrade', () => {
 });
 
 describe('responseHeaders', () => {
-  it('are those that are meant for the program, as they came', () => {
+  it('responseHeaders returns the fields that are meant for the program, unchanged', () => {
     const headers = ['Set-Cookie', 'a', 'X A', '\xfc', 'Connection', 'X-Hop', 'x-hop', '1', 'set-cookie', 'b'];
     const framing = [
       'Content-Length',

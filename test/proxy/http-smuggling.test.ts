@@ -156,7 +156,7 @@ const BROKEN: readonly (readonly [string, string])[] = [
 ];
 
 describe('a request that can be read in two ways', () => {
-  it.each(REFUSED)('is refused, and the connection with it: %s', async (_, text) => {
+  it.each(REFUSED)('an ambiguous request is refused, and its connection closed: %s', async (_, text) => {
     const { port, seen } = await target();
     const { port: proxy } = await proxyTo(port);
     const client = new Client(proxy).send(text + LAST);
@@ -171,16 +171,19 @@ describe('a request that can be read in two ways', () => {
     else expect(seen).toEqual([]);
   });
 
-  it.each(FRAMED_ANEW)('is understood in one way, and sent on in one: %s', async (_, text, body) => {
-    const { port, seen, errors } = await target();
-    const { port: proxy } = await proxyTo(port);
-    await new Client(proxy).send(text + LAST).rest();
-    const method = /^(?:\r\n)?([A-Z]+)/.exec(text)?.[1];
-    expect(seen).toEqual([`${method} /first h ${body}`, 'GET /last h ']);
-    expect(errors).toEqual([]);
-  });
+  it.each(FRAMED_ANEW)(
+    'the proxy reads an unusual request in one way, and forwards it in one: %s',
+    async (_, text, body) => {
+      const { port, seen, errors } = await target();
+      const { port: proxy } = await proxyTo(port);
+      await new Client(proxy).send(text + LAST).rest();
+      const method = /^(?:\r\n)?([A-Z]+)/.exec(text)?.[1];
+      expect(seen).toEqual([`${method} /first h ${body}`, 'GET /last h ']);
+      expect(errors).toEqual([]);
+    },
+  );
 
-  it.each(BROKEN)('leads nowhere when its body breaks: %s', async (_, text) => {
+  it.each(BROKEN)('a request with a broken body never looks complete: %s', async (_, text) => {
     const { port, seen } = await target();
     const { port: proxy, opener } = await proxyTo(port);
     const client = new Client(proxy).send(text + LAST);
@@ -192,7 +195,7 @@ describe('a request that can be read in two ways', () => {
   it.each([
     ['no chunks', EMPTY_CHUNKS, ''],
     ['a chunk', IN_CHUNK + HIDDEN, HIDDEN],
-  ])('by its version is the last on its connection: HTTP/1.0 with %s', async (_, content, body) => {
+  ])('a request is the last on its connection: HTTP/1.0 with %s', async (_, content, body) => {
     const { port, seen } = await target();
     const { port: proxy } = await proxyTo(port);
     const head = post(CHUNKED, 'Connection: keep-alive').replace('HTTP/1.1', 'HTTP/1.0');
@@ -202,7 +205,7 @@ describe('a request that can be read in two ways', () => {
     expect(seen).toEqual([`POST /first h ${body}`]);
   });
 
-  it('and CONNECT behind it are done one after the other', async () => {
+  it('a request and CONNECT after it are served one after the other', async () => {
     const { port, seen } = await target();
     const { port: proxy } = await proxyTo(port);
     const tunnelled = 'GET /inside HTTP/1.1\r\nHost: i\r\nConnection: close\r\n\r\n';
@@ -257,7 +260,7 @@ describe('300 streams of requests with random faults', () => {
     return mutated;
   }
 
-  it('reach the target as requests by the letter, one for each that was answered', async () => {
+  it('300 streams of requests with random faults reach the target as correct requests, one for each response', async () => {
     const random = prng(12);
     const { port, seen, errors } = await target();
     const { port: proxy, opener } = await proxyTo(port, {

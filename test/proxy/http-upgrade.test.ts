@@ -8,7 +8,7 @@ describe('an upgrade in absolute-form', () => {
   const upgrade = (scheme: string) =>
     `GET ${scheme}://h/chat HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`;
 
-  it.each(['ws', 'http'])('of a %s:// URL becomes a tunnel when the target agrees', async (scheme) => {
+  it.each(['ws', 'http'])('an upgrade of a %s:// URL becomes a tunnel when the target agrees', async (scheme) => {
     const target = await webServer(
       () => {},
       (server) =>
@@ -24,7 +24,7 @@ describe('an upgrade in absolute-form', () => {
     expect(await client.rest()).toBe('hello early late');
   });
 
-  it('carries what either side sends before the other can know that it is one, though both end then', async () => {
+  it('an upgrade delivers what both sides send early, although both end then', async () => {
     const heard: Buffer[] = [];
     const target = await tcpServer((socket) => {
       socket.on('data', (chunk) => heard.push(chunk));
@@ -38,7 +38,7 @@ describe('an upgrade in absolute-form', () => {
     expect(client.events[0]).toBe('end');
   });
 
-  it('lets the target finish first and the program go on sending', async () => {
+  it('an upgrade lets the target finish first while the program continues to send', async () => {
     const heard: Buffer[] = [];
     const target = await webServer(
       () => {},
@@ -55,7 +55,7 @@ describe('an upgrade in absolute-form', () => {
     await until(() => Buffer.concat(heard).toString() === 'late');
   });
 
-  it('to another protocol is passed over where it has a body, and the connection goes on', async () => {
+  it('an upgrade with a body to another protocol than WebSocket is ignored, and the connection is kept', async () => {
     const seen: string[] = [];
     const { port, opener } = await proxyTo(
       await webServer((request, response) => {
@@ -84,20 +84,20 @@ describe('an upgrade in absolute-form', () => {
     expect([opener.streams.length, client.events]).toEqual([16, []]);
   });
 
-  it('to a WebSocket is refused with 501 where it has a body', async () => {
+  it('an upgrade with a body to a WebSocket is refused with 501', async () => {
     const { port, opener } = await proxyTo(0);
     const request = upgrade('http').replace('\r\n\r\n', '\r\nContent-Length: 4\r\n\r\nbody');
     expect(await new Client(port).send(request).rest()).toMatch(/^HTTP\/1\.1 501 /);
     expect(opener.targets).toEqual([]);
   });
 
-  it('passes on an answer that declines, and ends the connection with it', async () => {
+  it('a response that declines an upgrade is forwarded, and ends the connection', async () => {
     const { port } = await proxyTo(await webServer((_, response) => response.writeHead(426).end('no')));
     const answer = await new Client(port).send(upgrade('ws')).rest();
     expect(answer).toMatch(/^HTTP\/1\.1 426 .*Connection: close\r\n.*\r\n\r\n2\r\nno\r\n0\r\n\r\n$/s);
   });
 
-  it('answers 502 when the answer that declines is in a coding that would be lost, and lets go of the stream', async () => {
+  it('a response that declines an upgrade in an unknown coding becomes 502, and its stream is discarded', async () => {
     const answer = 'HTTP/1.1 426 No\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n';
     const target = await tcpServer((socket) => socket.once('data', () => socket.write(answer)));
     const { port, opener } = await proxyTo(target);
@@ -108,7 +108,7 @@ describe('an upgrade in absolute-form', () => {
     await until(() => opener.streams[0]?.destroyed === true);
   });
 
-  it('answers a failed dial', async () => {
+  it('an upgrade whose dial fails gets an error response', async () => {
     const { port, opener } = await proxyTo(0);
     opener.fault = 'dial-refused';
     expect(await new Client(port).send(upgrade('ws')).rest()).toMatch(/^HTTP\/1\.1 502 .*WSTUN-E301/s);

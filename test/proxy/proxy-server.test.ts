@@ -10,13 +10,13 @@ import { until } from '../support/until.ts';
 const REQUEST = [5, 1, 0, 5, 1, 0, 1, 192, 0, 2, 1, 0, 80];
 
 describe('startProxyServer', () => {
-  it('rejects with cannot-listen when the port is taken', async () => {
+  it('startProxyServer rejects with cannot-listen when the port is taken', async () => {
     const { port } = await proxyTo(0);
     const again = startProxyServer({ host: '127.0.0.1', port, opener: new FakeOpener(), logger: silentLogger });
     expect(await faultOfPromise(again)).toBe('cannot-listen');
   });
 
-  it('closes connections beyond its limit unread, says so once, and takes new ones when others have gone', async () => {
+  it('the proxy closes connections beyond its limit unread, logs it once, and accepts new ones when others have gone', async () => {
     const warnings: string[] = [];
     const logger = { ...silentLogger, warn: (_: object, message: string) => warnings.push(message) };
     const { proxy, port } = await proxyTo(await tcpServer(echo), { logger, limits: { maxConnections: 1 } });
@@ -32,7 +32,7 @@ describe('startProxyServer', () => {
     await new Client(port).send(REQUEST).take(12);
   });
 
-  it('leaves nothing behind after 200 connections, half of them reset', async () => {
+  it('the proxy has nothing left after 200 connections, half of them reset', async () => {
     const { proxy, port, opener } = await proxyTo(await tcpServer(echo));
     const clients = Array.from({ length: 200 }, () => new Client(port).send(REQUEST));
     await Promise.all(clients.map((client) => client.take(12)));
@@ -46,8 +46,8 @@ describe('startProxyServer', () => {
   });
 });
 
-describe('close', () => {
-  it('lets an open connection finish and closes silent ones', async () => {
+describe('closing the proxy server', () => {
+  it('closing the proxy lets an open connection finish and closes silent ones', async () => {
     const { proxy, port } = await proxyTo(await tcpServer(echo));
     const silent = new Client(port);
     const busy = new Client(port).send(REQUEST);
@@ -61,7 +61,7 @@ describe('close', () => {
     expect([busy.received.toString(), busy.events]).toEqual(['last words', ['end', 'close']]);
   });
 
-  it('resets what is still open when the grace ends, and a second call shortens it', async () => {
+  it('closing the proxy resets what is open when the grace period ends, and a second call shortens it', async () => {
     const { proxy, port, opener } = await proxyTo(await tcpServer(echo));
     const client = new Client(port).send(REQUEST);
     await client.take(12);
@@ -73,7 +73,7 @@ describe('close', () => {
     expect(opener.streams[0]?.destroyed).toBe(true);
   });
 
-  it('destroys streams that outlive their socket', async () => {
+  it('closing the proxy destroys streams that outlive their socket', async () => {
     const { proxy, port, opener } = await proxyTo(await tcpServer((socket) => socket.end()));
     const client = new Client(port).send(REQUEST);
     await client.take(12);
@@ -87,7 +87,7 @@ describe('close', () => {
     expect([stream!.destroyed, proxy.connections]).toEqual([true, 0]);
   });
 
-  it('cancels dials that are under way', async () => {
+  it('closing the proxy cancels dials under way', async () => {
     const { proxy, port, opener } = await proxyTo(0);
     opener.hold();
     new Client(port).send(REQUEST);
@@ -120,7 +120,7 @@ describe('close', () => {
     },
   );
 
-  it('while it is not to end, takes the end of a program’s writing for no more than that', async () => {
+  it('the proxy takes a half-close of a program for no more than that while it is not closing', async () => {
     const target = await tcpServer((socket) => socket.end('answer'));
     const { port, opener } = await proxyTo(target);
     const release = opener.hold();
@@ -131,7 +131,7 @@ describe('close', () => {
     expect(await client.rest()).toContain('answer');
   });
 
-  it('leaves no handle', async () => {
+  it('closing the proxy leaves no handle', async () => {
     const handles = () => process.getActiveResourcesInfo().filter((kind) => /TCP/.test(kind)).length;
     const target = await tcpServer(echo);
     const before = handles();
@@ -145,7 +145,7 @@ describe('close', () => {
     await until(() => handles() <= before);
   });
 
-  it('accepts no more', async () => {
+  it('closing the proxy stops accepting', async () => {
     const { proxy, port } = await proxyTo(0);
     await proxy.close(0);
     const late = new Client(port);

@@ -19,7 +19,7 @@ async function roundTrip(port: number): Promise<void> {
 }
 
 describe('SOCKS on the mixed port', () => {
-  it('carries data that came right behind the request, and both half-closes', async () => {
+  it('SOCKS pipes data that follows the request, and both half-closes', async () => {
     const { port, opener } = await proxyTo(await tcpServer(echo));
     const client = new Client(port).send([...GREETING, ...REQUEST, ...Buffer.from('early')]);
     client.socket.end('late');
@@ -31,7 +31,7 @@ describe('SOCKS on the mixed port', () => {
     expect(opener.targets).toEqual([{ kind: 'name', name: 'example.com', port: 80 }]);
   });
 
-  it('serves a request that comes byte by byte', async () => {
+  it('SOCKS serves a request that comes byte by byte', async () => {
     const { port } = await proxyTo(await tcpServer(echo));
     const client = new Client(port);
     for (const byte of [...GREETING, ...REQUEST]) {
@@ -41,7 +41,7 @@ describe('SOCKS on the mixed port', () => {
     expect((await client.take(12)).toString('hex')).toBe(`0500${GRANTED}`);
   });
 
-  it('lets a program in that offers user and password alone, and joins it as any other', async () => {
+  it('SOCKS accepts a program that offers only user and password if no credentials are set', async () => {
     const { port, opener } = await proxyTo(await tcpServer(echo));
     const client = new Client(port).send([5, 1, 2]);
     expect((await client.take(2)).toString('hex')).toBe('0502');
@@ -53,13 +53,13 @@ describe('SOCKS on the mixed port', () => {
     expect(opener.targets).toEqual([{ kind: 'name', name: 'example.com', port: 80 }]);
   });
 
-  it('answers a request of another version behind a SOCKS5 greeting, before it closes', async () => {
+  it('SOCKS replies to a request of another version after a SOCKS5 greeting, and closes', async () => {
     const { port } = await proxyTo(0);
     const client = new Client(port).send([...GREETING, 4, 1, 0, 80, 192, 0, 2, 1, 0]);
     expect(Buffer.from(await client.rest(), 'latin1').toString('hex')).toBe('050005010001000000000000');
   });
 
-  it('serves SOCKS4a', async () => {
+  it('SOCKS4a is served', async () => {
     const { port, opener } = await proxyTo(await tcpServer(echo));
     const client = new Client(port).send([...SOCKS4A, ...Buffer.from('hello')]);
     expect((await client.take(8)).toString('hex')).toBe('005a000000000000');
@@ -67,7 +67,7 @@ describe('SOCKS on the mixed port', () => {
     expect(opener.targets).toEqual([{ kind: 'name', name: 'example.com', port: 80 }]);
   });
 
-  it('delivers an answer of 1 MiB after the program has shut its writing side', async () => {
+  it('SOCKS delivers an answer of 1 MiB after a half-close by the program', async () => {
     const answer = Buffer.alloc(1024 * 1024, 'a');
     const target = await tcpServer((socket) => socket.resume().on('end', () => socket.end(answer)));
     const { port } = await proxyTo(target);
@@ -78,7 +78,7 @@ describe('SOCKS on the mixed port', () => {
     expect(client.events).toEqual(['end', 'close']);
   });
 
-  it('replies only when the dial has succeeded', async () => {
+  it('SOCKS replies only after the dial has succeeded', async () => {
     const { port, opener } = await proxyTo(await tcpServer(echo));
     const release = opener.hold();
     const client = new Client(port).send([...GREETING, ...REQUEST]);
@@ -93,7 +93,7 @@ describe('SOCKS on the mixed port', () => {
     ['dial-refused', '05050001000000000000'],
     ['dial-not-allowed', '05020001000000000000'],
     ['not-connected', '05010001000000000000'],
-  ])('replies truthfully to %s, and then ends', async (fault, reply) => {
+  ])('SOCKS replies to %s with its own code, and ends', async (fault, reply) => {
     const { port, opener } = await proxyTo(0);
     opener.fault = fault;
     const client = new Client(port).send([...GREETING, ...REQUEST, ...Buffer.from('unread data')]);
@@ -102,7 +102,7 @@ describe('SOCKS on the mixed port', () => {
     expect(client.events[0]).toBe('end');
   });
 
-  it('reads what a refused program still sends, so that its reply is not lost to a reset', async () => {
+  it('SOCKS reads what a refused program still sends, so that no reset destroys the reply', async () => {
     const { proxy, port, opener } = await proxyTo(0);
     opener.fault = 'dial-refused';
     const client = new Client(port).send([...GREETING, ...REQUEST]).send(Buffer.alloc(16 * 1024 * 1024));
@@ -112,7 +112,7 @@ describe('SOCKS on the mixed port', () => {
     expect(client.events).toEqual(['end', 'close']);
   });
 
-  it('destroys a refused connection that does not close in time', async () => {
+  it('SOCKS destroys a refused connection that does not close in time', async () => {
     const { proxy, port, opener } = await proxyTo(0, { limits: { lingerMs: 50 } });
     opener.fault = 'dial-refused';
     const client = new Client(port).send([...GREETING, ...REQUEST]);
@@ -121,7 +121,7 @@ describe('SOCKS on the mixed port', () => {
     await until(() => proxy.connections === 0);
   });
 
-  it('cancels the dial when the program resets its connection, even behind data', async () => {
+  it('SOCKS cancels the dial when the program resets its connection, even after data', async () => {
     const { proxy, port, opener } = await proxyTo(0);
     opener.hold();
     const client = new Client(port).send([...GREETING, ...REQUEST, ...Buffer.from('early')]);
@@ -132,7 +132,7 @@ describe('SOCKS on the mixed port', () => {
     await until(() => proxy.connections === 0);
   });
 
-  it('does not cancel the dial for a half-close', async () => {
+  it('SOCKS does not cancel the dial for a half-close', async () => {
     const { port, opener } = await proxyTo(await tcpServer(echo));
     const release = opener.hold();
     const client = new Client(port).send([...GREETING, ...REQUEST, ...Buffer.from('early')]);
@@ -146,7 +146,7 @@ describe('SOCKS on the mixed port', () => {
     expect(client.received.toString('latin1').endsWith('early')).toBe(true);
   });
 
-  it('passes a reset of the target on as a reset', async () => {
+  it('SOCKS passes a reset by the target on as a reset', async () => {
     const { port } = await proxyTo(await tcpServer((socket) => socket.once('data', () => socket.resetAndDestroy())));
     const client = new Client(port).send([...GREETING, ...REQUEST]);
     await client.take(12);
@@ -161,14 +161,14 @@ describe('SOCKS on the mixed port', () => {
     ['half a request', [...GREETING, 5, 1, 0]],
     ['half a SOCKS4 request', [4, 1, 0]],
     ['half a method', [...Buffer.from('CONN')]],
-  ])('ends a connection that sends %s and falls silent', async (_, bytes) => {
+  ])('SOCKS closes a connection that sends %s and falls silent', async (_, bytes) => {
     const { proxy, port } = await proxyTo(0, { limits: { negotiationMs: 60, lingerMs: 60 } });
     const client = new Client(port).send(bytes);
     await until(() => client.events.length > 0);
     await until(() => proxy.connections === 0);
   });
 
-  it('ends a connection that ends with half a request', async () => {
+  it('SOCKS closes a connection that ends within a request', async () => {
     const { proxy, port } = await proxyTo(0);
     const client = new Client(port).send([...GREETING, 5, 1]);
     client.socket.end();
@@ -176,13 +176,13 @@ describe('SOCKS on the mixed port', () => {
     await until(() => proxy.connections === 0);
   });
 
-  it('takes what is neither SOCKS nor HTTP for nothing', async () => {
+  it('the mixed port closes a connection that is neither SOCKS nor HTTP', async () => {
     const { port } = await proxyTo(0);
     const client = new Client(port).send([0x16, 3, 1, 2, 0]);
     expect(await client.rest()).toBe('');
   });
 
-  it('asks for the password, and refuses SOCKS4, where credentials are set', async () => {
+  it('SOCKS5 asks for the password, and SOCKS4 is refused, if credentials are set', async () => {
     const { port } = await proxyTo(await tcpServer(echo), { credentials: CREDENTIALS });
     const right = [1, 3, ...Buffer.from('ann'), 6, ...Buffer.from('secret')];
     const client = new Client(port).send([5, 1, 2, ...right, ...REQUEST]);
@@ -192,7 +192,7 @@ describe('SOCKS on the mixed port', () => {
   });
 });
 
-it('guesses at the password are slowed down by SOCKS5 and by HTTP together, and a right one is let in again later', async () => {
+it('wrong passwords by SOCKS5 and HTTP count together, and the right one is accepted again later', async () => {
   const { port } = await proxyTo(await tcpServer(echo), { credentials: CREDENTIALS });
   const bySocks = async (pass: string) => {
     const client = new Client(port).send([5, 1, 2, 1, 3, ...Buffer.from('ann'), pass.length, ...Buffer.from(pass)]);
@@ -220,7 +220,7 @@ describe('the socks package as a client', () => {
     ['SOCKS5 with IPv6', { type: 5 as const }, '2001:db8::1', ipTarget('2001:db8::1', 4321)],
     ['SOCKS4', { type: 4 as const }, '192.0.2.1', ipTarget('192.0.2.1', 4321)],
     ['SOCKS4a', { type: 4 as const }, 'example.com', { kind: 'name', name: 'example.com' }],
-  ])('talks through it by %s', async (_, { type }, host, target) => {
+  ])('the socks package connects by %s', async (_, { type }, host, target) => {
     const { port, opener } = await proxyTo(await tcpServer(echo));
     const { socket } = await SocksClient.createConnection({
       proxy: { host: '127.0.0.1', port, type },
@@ -233,7 +233,7 @@ describe('the socks package as a client', () => {
     expect(opener.targets).toEqual([{ ...target, port: 4321 }]);
   });
 
-  it('authenticates, and hears of a wrong password', async () => {
+  it('the socks package authenticates, and learns of a wrong password', async () => {
     const { port } = await proxyTo(await tcpServer(echo), { credentials: CREDENTIALS });
     const attempt = (password: string) =>
       SocksClient.createConnection({

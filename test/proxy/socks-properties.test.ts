@@ -96,7 +96,7 @@ function naiveSocks5(all: readonly number[]): Omit<SocksRun, 'replies' | 'fault'
 describe.each(Object.keys(makers))('%s', (kind) => {
   const make = makers[kind]!;
 
-  it('comes to the same end wherever the bytes are cut', () => {
+  it('a SOCKS negotiation has the same outcome wherever the bytes are split', () => {
     fc.assert(
       fc.property(conversations[kind]!, fc.array(fc.nat(), { maxLength: 30 }), (conversation, places) => {
         const whole = Uint8Array.from(conversation);
@@ -108,7 +108,7 @@ describe.each(Object.keys(makers))('%s', (kind) => {
 });
 
 describe('socks5', () => {
-  it('reads the same requests as a naive reader of the whole', () => {
+  it('Socks5Negotiation reads the same requests as a naive reader', () => {
     fc.assert(
       fc.property(conversations.socks5!, (conversation) => {
         const { end, target, rest } = run(makers.socks5!(), [Uint8Array.from(conversation)]);

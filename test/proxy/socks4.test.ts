@@ -23,7 +23,7 @@ describe('Socks4Negotiation', () => {
       request([0, 0, 0, 255], 'u'.repeat(255), 'n'.repeat(255)),
       { kind: 'name', name: 'n'.repeat(255), port: 8080 },
     ],
-  ])('reads a request for %s and what is behind it, however it is cut', (_, bytes, target) => {
+  ])('Socks4Negotiation reads a request for %s and what follows it, however it is split', (_, bytes, target) => {
     for (const pieces of cuts([...bytes, ...Buffer.from('data')])) {
       expect(run(open(), pieces)).toMatchObject({ replies: '', end: 'request', target, rest: 'data' });
     }
@@ -35,17 +35,17 @@ describe('Socks4Negotiation', () => {
     ['a name of 256 bytes', request([0, 0, 0, 1], '', 'n'.repeat(256)), FAILED, 'dial-bad-target'],
     ['a user that never ends', request([1, 2, 3, 4], 'u'.repeat(600)), FAILED, 'proxy-malformed'],
     ['a name that never ends', request([0, 0, 0, 1], '', 'n'.repeat(600)), FAILED, 'proxy-malformed'],
-  ])('refuses %s, however it is cut', (_, bytes, replies, fault) => {
+  ])('Socks4Negotiation refuses %s, however it is split', (_, bytes, replies, fault) => {
     for (const pieces of cuts(bytes)) expect(run(open(), pieces)).toMatchObject({ replies, end: 'refused', fault });
   });
 
-  it('takes a request of exactly 600 bytes and none of 601', () => {
+  it('Socks4Negotiation takes a request of 600 bytes and none of 601', () => {
     const ofLength = (length: number) => Uint8Array.from(request([1, 2, 3, 4], 'u'.repeat(length - 9)));
     expect(run(open(), [ofLength(600)])).toMatchObject({ end: 'request' });
     expect(run(open(), [ofLength(601)])).toMatchObject({ end: 'refused', fault: 'proxy-malformed' });
   });
 
-  it('is closed to all where a password is asked for', () => {
+  it('Socks4Negotiation refuses every request if a password is required', () => {
     const pieces = [Uint8Array.from(request([192, 0, 2, 7], 'ann'))];
     const expected = { replies: FAILED, end: 'refused', fault: 'proxy-unauthorised' };
     expect(run(new Socks4Negotiation(true), pieces)).toMatchObject(expected);

@@ -34,18 +34,18 @@ describe('Socks5Negotiation without credentials', () => {
     ['port 65535', nameRequest(Buffer.from('a'), 65_535), { port: 65_535 }],
     ['port 0, which is for the exit to refuse', nameRequest(Buffer.from('a'), 0), { port: 0 }],
     ['rubbish in the reserved byte', [5, 1, 0xff, ...V4_REQUEST.slice(3)], V4_TARGET],
-  ])('reads a request for %s, however it is cut', (_, request, target) => {
+  ])('Socks5Negotiation reads a request for %s, however it is split', (_, request, target) => {
     for (const pieces of cuts([...GREETING, ...request])) {
       expect(run(open(), pieces)).toMatchObject({ replies: '0500', end: 'request', target });
     }
   });
 
-  it('finds its method among 255', () => {
+  it('Socks5Negotiation finds its method among 255', () => {
     const greeting = [5, 255, ...Array.from({ length: 254 }, (_, i) => i + 1), 0];
     expect(run(open(), [Uint8Array.from([...greeting, ...V4_REQUEST])])).toMatchObject({ end: 'request' });
   });
 
-  it('hands over what came right behind the request', () => {
+  it('Socks5Negotiation returns what follows the request', () => {
     const bytes = [...GREETING, ...V4_REQUEST, ...Buffer.from('GET /')];
     for (const pieces of cuts(bytes)) expect(run(open(), pieces)).toMatchObject({ rest: 'GET /' });
   });
@@ -69,11 +69,11 @@ describe('Socks5Negotiation without credentials', () => {
       'dial-bad-target',
     ],
     ['an empty label', [...GREETING, ...nameRequest(Buffer.from('a..b'))], `0500${failure(1)}`, 'dial-bad-target'],
-  ])('refuses %s, however it is cut', (_, bytes, replies, fault) => {
+  ])('Socks5Negotiation refuses %s, however it is split', (_, bytes, replies, fault) => {
     for (const pieces of cuts(bytes)) expect(run(open(), pieces)).toMatchObject({ replies, end: 'refused', fault });
   });
 
-  it('refuses an unsupported command without waiting for its address', () => {
+  it('Socks5Negotiation refuses an unsupported command without waiting for its address', () => {
     expect(run(open(), [Uint8Array.of(...GREETING, 5, 2, 0, 1)])).toMatchObject({ fault: 'proxy-command' });
   });
 
@@ -88,7 +88,7 @@ describe('Socks5Negotiation without credentials', () => {
     ['dial-busy', 1],
     ['not-connected', 1],
     ['internal', 1],
-  ])('reports %s as REP %i', (fault, code) => {
+  ])('Socks5Negotiation reports %s as REP %i', (fault, code) => {
     expect(Buffer.from(open().failed(fault)).toString('hex')).toBe(failure(code));
   });
 });
@@ -98,20 +98,23 @@ function password(user: string, pass: string): number[] {
   return [1, u.length, ...u, p.length, ...p];
 }
 
-describe('a program that offers user and password where none are asked for', () => {
+describe('Socks5Negotiation with unneeded credentials', () => {
   it.each([
     ['some', password('ann', 'öl')],
     ['empty ones', password('', '')],
     ['the longest', password('x'.repeat(255), 'y'.repeat(255))],
-  ])('and no other method, is let in by %s, however it is cut', (_, sent) => {
-    for (const methods of [[2], [1, 2]]) {
-      for (const pieces of cuts([5, methods.length, ...methods, ...sent, ...V4_REQUEST])) {
-        expect(run(open(), pieces)).toMatchObject({ replies: '05020100', end: 'request', target: V4_TARGET });
+  ])(
+    'Socks5Negotiation without credentials accepts a program that offers only a password, sent as %s, however it is split',
+    (_, sent) => {
+      for (const methods of [[2], [1, 2]]) {
+        for (const pieces of cuts([5, methods.length, ...methods, ...sent, ...V4_REQUEST])) {
+          expect(run(open(), pieces)).toMatchObject({ replies: '05020100', end: 'request', target: V4_TARGET });
+        }
       }
-    }
-  });
+    },
+  );
 
-  it('beside no authentication is not asked, in whatever order it offers them', () => {
+  it('Socks5Negotiation without credentials prefers no authentication, in any order', () => {
     for (const methods of [
       [0, 2],
       [2, 0],
@@ -123,13 +126,13 @@ describe('a program that offers user and password where none are asked for', () 
     }
   });
 
-  it('in another version of that message is refused', () => {
+  it('Socks5Negotiation refuses unneeded credentials in another version of the message', () => {
     expect(run(open(), [Uint8Array.of(5, 1, 2, 5)])).toMatchObject({ replies: '05020101', fault: 'proxy-malformed' });
   });
 });
 
 describe('Socks5Negotiation with credentials', () => {
-  it('takes the right ones, however it is cut', () => {
+  it('Socks5Negotiation accepts the right credentials, however they are split', () => {
     for (const pieces of cuts([5, 2, 0, 2, ...password('ann', 'öl'), ...V4_REQUEST])) {
       expect(run(locked(), pieces)).toMatchObject({ replies: '05020100', end: 'request', target: V4_TARGET });
     }
@@ -140,17 +143,17 @@ describe('Socks5Negotiation with credentials', () => {
     ['a wrong user', password('bob', 'öl')],
     ['nothing', password('', '')],
     ['the longest', password('x'.repeat(255), 'y'.repeat(255))],
-  ])('refuses %s', (_, sent) => {
+  ])('Socks5Negotiation refuses wrong credentials: %s', (_, sent) => {
     for (const pieces of cuts([5, 1, 2, ...sent])) {
       expect(run(locked(), pieces)).toMatchObject({ replies: '05020101', end: 'refused', fault: 'proxy-unauthorised' });
     }
   });
 
-  it('refuses a program that offers no password', () => {
+  it('Socks5Negotiation refuses a program that offers no password', () => {
     expect(run(locked(), [Uint8Array.of(5, 1, 0)])).toMatchObject({ replies: '05ff', fault: 'proxy-unauthorised' });
   });
 
-  it('refuses another version of the password message', () => {
+  it('Socks5Negotiation refuses another version of the password message', () => {
     expect(run(locked(), [Uint8Array.of(5, 1, 2, 5)])).toMatchObject({ replies: '05020101', fault: 'proxy-malformed' });
   });
 });

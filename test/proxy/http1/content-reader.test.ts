@@ -69,7 +69,7 @@ function naive(text: string, isStrict: boolean): Outcome {
 }
 
 describe('ContentReader', () => {
-  it('gives back the lines of chunks, and neither content nor what is left, wherever the bytes are cut', () => {
+  it('ContentReader releases the lines of chunks, but neither content nor the rest, wherever the bytes are split', () => {
     const message = latin1('3;x=y\r\nabc\r\nb\r\nabcdefghijk\r\n0\r\nA: b\r\n\r\nGET');
     for (const where of ['nowhere', 'everywhere'] as const) {
       const ledger = Ledger.open();
@@ -79,7 +79,7 @@ describe('ContentReader', () => {
     }
   });
 
-  it('hands out as many bytes as the length says, as parts of what came, and leaves the rest', () => {
+  it('ContentReader passes on as many bytes as the length says, without copies, and leaves the rest', () => {
     const reader = new ContentReader({ kind: 'length', length: 5 }, true);
     const parts: Buffer[] = [];
     const first = latin1('abc');
@@ -93,7 +93,7 @@ describe('ContentReader', () => {
     expect(Buffer.concat(parts).toString()).toBe('abcde');
   });
 
-  it('takes all up to the end where nothing else says where that is', () => {
+  it('ContentReader takes all up to the end of the connection if nothing else ends the content', () => {
     expect(readContent([latin1('a'), latin1('b')], { kind: 'close' }, false)).toEqual({
       content: 'ab',
       state: 'whole at the end',
@@ -101,7 +101,7 @@ describe('ContentReader', () => {
     });
   });
 
-  it('has nothing to take where there is no content', () => {
+  it('ContentReader takes nothing if there is no content', () => {
     expect(readContent([latin1('a')], { kind: 'none' }, false)).toEqual({ content: '', state: 'whole', rest: 'a' });
   });
 
@@ -132,7 +132,7 @@ describe('ContentReader', () => {
     ['one without an end', `3;${'x'.repeat(5000)}`, 'broken', 'broken'],
     ['trailers of 64 KiB', `0\r\n${'X: y\r\n'.repeat(10_922)}\r\nrest`, 'whole', 'whole'],
     ['more trailers', `0\r\n${'X: y\r\n'.repeat(10_923)}\r\nrest`, 'broken', 'broken'],
-  ])('reads chunks with %s', (_, text, strictly, leniently) => {
+  ])('ContentReader reads chunks with %s', (_, text, strictly, leniently) => {
     for (const [isStrict, state] of [
       [true, strictly],
       [false, leniently],
@@ -144,7 +144,7 @@ describe('ContentReader', () => {
     }
   });
 
-  it('finds the same as a naive reader, wherever the bytes are cut', () => {
+  it('ContentReader finds the same as a naive reader, wherever the bytes are split', () => {
     const part = fc.constantFrom(
       ...[
         '0',

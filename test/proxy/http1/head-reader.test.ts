@@ -21,7 +21,7 @@ function readHead(pieces: readonly Buffer[], firstLine: FirstLine): string {
 const GET = 'GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n';
 
 describe('HeadReader', () => {
-  it('gives back all but what is behind the head, wherever the bytes are cut', () => {
+  it('HeadReader releases all but what follows the head, wherever the bytes are split', () => {
     const whole = latin1(`\r\n${GET}body`);
     for (const at of [0, 1, 7, whole.length - 5, whole.length - 4, whole.length - 2]) {
       const ledger = Ledger.open();
@@ -42,7 +42,7 @@ describe('HeadReader', () => {
     ['has bytes in its first line that no request has', 'GET \x01', 'foreign'],
     ['is larger than its bound', `GET / HTTP/1.1\r\nX: ${'x'.repeat(MAX_HEAD_BYTES)}`, 'too-large'],
     ['has nothing but empty lines', '\r\n'.repeat(MAX_HEAD_BYTES), 'too-large'],
-  ])('tells of a request that %s', (_, text, outcome) => {
+  ])('HeadReader recognises a request that %s', (_, text, outcome) => {
     expect(readHead([latin1(text)], REQUEST_FIRST_LINE)).toBe(outcome);
     expect(readHead(cut(latin1(text), 'everywhere'), REQUEST_FIRST_LINE)).toBe(outcome);
   });
@@ -55,19 +55,19 @@ describe('HeadReader', () => {
     ['bytes', '\0\0\0', 'foreign'],
     ['what could still become one', 'HT', 'more'],
     ['what no longer can', 'HTX', 'foreign'],
-  ])('tells, for an answer, of %s', (_, text, outcome) => {
+  ])('HeadReader recognises, for a response, %s', (_, text, outcome) => {
     expect(readHead([latin1(text)], RESPONSE_FIRST_LINE)).toBe(outcome);
     expect(readHead(cut(latin1(text), 'everywhere'), RESPONSE_FIRST_LINE)).toBe(outcome);
   });
 
-  it('takes as many bytes as its bound, and not one more', () => {
+  it('HeadReader takes as many bytes as its limit, and not one more', () => {
     const before = 'GET / HTTP/1.1\r\nX: ';
     const filled = (length: number) => `${before}${'x'.repeat(length - before.length - 4)}\r\n\r\n`;
     expect(readHead([latin1(filled(MAX_HEAD_BYTES))], REQUEST_FIRST_LINE)).toBe(`${filled(MAX_HEAD_BYTES)}|`);
     expect(readHead([latin1(filled(MAX_HEAD_BYTES + 1))], REQUEST_FIRST_LINE)).toBe('too-large');
   });
 
-  it('comes to the same outcome wherever the bytes are cut', () => {
+  it('HeadReader has the same outcome wherever the bytes are split', () => {
     const part = fc.constantFrom(
       '\r',
       '\n',

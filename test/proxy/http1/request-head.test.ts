@@ -43,7 +43,7 @@ describe('parseRequestHead', () => {
     ['empty values', headOf('X:', 'Y: '), { rawHeaders: ['Host', 'h', 'X', '', 'Y', ''] }],
     ['no Host in HTTP/1.0', 'GET http://h/ HTTP/1.0\r\n\r\n', { rawHeaders: [] }],
     ['no Host for CONNECT', 'CONNECT h:1 HTTP/1.1\r\n\r\n', { rawHeaders: [] }],
-  ])('takes %s', (_, text, head) => {
+  ])('parseRequestHead accepts %s', (_, text, head) => {
     expect(parseRequestHead(text)).toMatchObject(head);
   });
 
@@ -76,11 +76,11 @@ describe('parseRequestHead', () => {
     ['no colon', headOf('Transfer-Encoding')],
     ['a byte of 80 or above in a name', headOf('X\xa0: y')],
     ['a control byte in a name', headOf('Transfer-Encoding\x0b: chunked')],
-  ])('refuses %s', (_, text) => {
+  ])('parseRequestHead rejects %s', (_, text) => {
     expect(parseRequestHead(text)).toMatchObject({ status: 400 });
   });
 
-  it('reads whatever it may be sent back to the same', () => {
+  it('parseRequestHead reads a written request back to the same', () => {
     const token = fc.stringMatching(new RegExp(`^[${TOKEN_CHARS}]{1,12}$`));
     const value = fc.stringMatching(/^(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]{0,20}[!-~\x80-\xff])?)?$/);
     const url = fc.stringMatching(/^[!-~\x80-\xff]{1,30}$/);
@@ -98,7 +98,7 @@ describe('parseRequestHead', () => {
     );
   });
 
-  it('takes no longer for a header that is meant to keep it busy', () => {
+  it('parseRequestHead takes linear time for a malicious header', () => {
     const fill = ['X: ', 'a'.repeat(30_000), ' '.repeat(30_000), '\t', '\x01'];
     const heads = [
       headOf(fill.join('')),
@@ -123,7 +123,7 @@ describe('requestFraming', () => {
     ['zeros before a length', ['Content-Length: 0005'], { kind: 'length', length: 5 }],
     ['chunks', ['Transfer-Encoding: Chunked'], { kind: 'chunked' }],
     ['chunks with tabs around them', ['Transfer-Encoding:\tchunked\t'], { kind: 'chunked' }],
-  ])('finds %s', (_, lines, framing) => {
+  ])('requestFraming finds %s', (_, lines, framing) => {
     expect(framed(headOf(...lines))).toEqual(framing);
   });
 
@@ -153,7 +153,7 @@ describe('requestFraming', () => {
     ['chunks with a byte of A0 before them', ['Transfer-Encoding: \xa0chunked'], 501],
     ['an empty element', ['Transfer-Encoding: ,chunked'], 501],
     ['no coding at all', ['Transfer-Encoding: identity'], 501],
-  ])('refuses %s', (_, lines, status) => {
+  ])('requestFraming rejects %s', (_, lines, status) => {
     expect(framed(headOf(...lines))).toBe(status);
   });
 });
@@ -169,7 +169,7 @@ describe('wantsToStay', () => {
     [0, ['Connection', 'keep-alive', 'Connection', 'close'], false],
     [0, ['Connection', 'keep-alive', 'Transfer-Encoding', 'chunked'], false],
     [1, ['Transfer-Encoding', 'chunked'], true],
-  ] as const)('is, in HTTP/1.%i with %j: %s', (minor, rawHeaders, stays) => {
+  ] as const)('wantsToStay in HTTP/1.%i with %j: %s', (minor, rawHeaders, stays) => {
     const head: RequestHead = { method: 'GET', url: '/', minor, rawHeaders };
     expect(wantsToStay(head)).toBe(stays);
   });

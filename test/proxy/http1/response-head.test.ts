@@ -38,10 +38,13 @@ describe('parseResponseHead', () => {
     ['HTTP/1.1\t200\tOK', 200, 'OK', true, true],
     ['ICY 200 OK', 200, 'OK', false, true],
     ['HTTP/1.1 200 a\rb\0c', 200, 'a b c', true, true],
-  ])('reads %j as %i %j; stays: %s; odd: %s', (line, status, reason, isPersistent, isLenient) => {
-    expect(parseResponseHead(`${line}\r\n\r\n`)).toEqual({ status, reason, isPersistent, isLenient, rawHeaders: [] });
-    expect(RESPONSE_FIRST_LINE.matches(`${line}\r\n`)).toBe(true);
-  });
+  ])(
+    'parseResponseHead reads %j as %i %j; persistent: %s; lenient: %s',
+    (line, status, reason, isPersistent, isLenient) => {
+      expect(parseResponseHead(`${line}\r\n\r\n`)).toEqual({ status, reason, isPersistent, isLenient, rawHeaders: [] });
+      expect(RESPONSE_FIRST_LINE.matches(`${line}\r\n`)).toBe(true);
+    },
+  );
 
   it.each([
     '',
@@ -52,7 +55,7 @@ describe('parseResponseHead', () => {
     'HTTP/1.1 0200',
     'HTTP/1.1 099',
     'HTTP/x 200',
-  ])('takes %j for no answer', (line) => {
+  ])('parseResponseHead rejects %j', (line) => {
     expect(parseResponseHead(`${line}\r\n\r\n`)).toBeUndefined();
   });
 
@@ -74,7 +77,7 @@ describe('parseResponseHead', () => {
     ['nothing of a line without a colon', headOf('rubbish', 'Y: z'), ['Y', 'z'], true],
     ['nothing of a line without a name', headOf(': y', ' : y', 'Y: z'), ['Y', 'z'], true],
     ['nothing of a name with a control byte', headOf('Content-Length\x0b: 5', 'Y: z'), ['Y', 'z'], true],
-  ])('passes on %s', (_, text, rawHeaders, isLenient) => {
+  ])('parseResponseHead forwards %s', (_, text, rawHeaders, isLenient) => {
     expect(parsed(text)).toMatchObject({ rawHeaders, isLenient });
   });
 
@@ -83,11 +86,11 @@ describe('parseResponseHead', () => {
     ['HTTP/1.1', ['Connection: x, CLOSE'], false],
     ['HTTP/1.0', [], false],
     ['HTTP/1.0', ['Connection: Keep-Alive'], true],
-  ])('knows whether the target stays: %s %j %s', (version, lines, isPersistent) => {
+  ])('parseResponseHead knows whether the target keeps the connection: %s %j %s', (version, lines, isPersistent) => {
     expect(parsed(headOf(...lines).replace('HTTP/1.1', version))).toMatchObject({ isPersistent, isLenient: false });
   });
 
-  it('reads what was written by the letter back to the same, and finds nothing odd in it', () => {
+  it('parseResponseHead reads a correct response back to the same, and strictly', () => {
     const token = fc.stringMatching(new RegExp(`^x[${TOKEN_CHARS}]{1,12}$`));
     const text = fc.stringMatching(/^(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]{0,20}[!-~\x80-\xff])?)?$/);
     const fields = fc.array(fc.tuple(token, text), { maxLength: 8 });
@@ -106,7 +109,7 @@ describe('parseResponseHead', () => {
     );
   });
 
-  it('gives nothing that would be another line, whatever comes', () => {
+  it('parseResponseHead returns nothing that would be another line, whatever comes', () => {
     const part = fc.constantFrom(
       '\r',
       '\n',
@@ -133,7 +136,7 @@ describe('parseResponseHead', () => {
     );
   });
 
-  it('takes no longer for a header that is meant to keep it busy', () => {
+  it('parseResponseHead takes linear time for a malicious header', () => {
     const heads = [
       headOf('X: y', ...new Array(15_000).fill(' a')),
       headOf(`X${' '.repeat(60_000)}y: z`),
@@ -169,7 +172,7 @@ describe('responseFraming', () => {
     ['the same length twice', ['Content-Length: 11', 'Content-Length: 11'], { kind: 'length', length: 11 }],
     ['a list of the same length', ['Content-Length: 11, 011'], { kind: 'length', length: 11 }],
     ['a content coding, which is the program’s to undo', ['Content-Encoding: gzip'], { kind: 'close' }],
-  ])('finds %s', (_, lines, framing) => {
+  ])('responseFraming finds %s', (_, lines, framing) => {
     expect(framed(...lines)).toEqual(framing);
   });
 
@@ -184,7 +187,7 @@ describe('responseFraming', () => {
     ['gzip in chunks, on two lines', ['Transfer-Encoding: gzip', 'Transfer-Encoding: chunked']],
     ['gzip up to the end', ['Transfer-Encoding: gzip']],
     ['chunks in quotes', ['Transfer-Encoding: "chunked"']],
-  ])('refuses %s', (_, lines) => {
+  ])('responseFraming rejects %s', (_, lines) => {
     expect(framed(...lines)).toMatchObject({ kind: 'bad' });
   });
 
@@ -193,7 +196,7 @@ describe('responseFraming', () => {
     ['GET', 103],
     ['GET', 204],
     ['GET', 304],
-  ])('finds no content in an answer to %s with %i, whatever it says', (method, status) => {
+  ])('responseFraming finds no content in a response to %s with %i, whatever it says', (method, status) => {
     const head = parsed(headOf('Transfer-Encoding: gzip', 'Content-Length: x').replace('200', String(status)));
     expect(responseFraming(method, head)).toEqual({ kind: 'none' });
   });
@@ -203,11 +206,11 @@ describe('responseFraming', () => {
     ['a length twice', 'Content-Length: 3', 'Content-Length: 3'],
     ['a list', 'Content-Length: 3, 3', 'X: y'],
     ['a coding twice', 'Transfer-Encoding: chunked', 'Transfer-Encoding: chunked'],
-  ])('is of an odd answer with %s', (_, ...lines) => {
+  ])('a response is lenient with %s', (_, ...lines) => {
     expect(parsed(headOf(...lines)).isLenient).toBe(true);
   });
 
-  it('is of an odd answer where there can be no content, and it speaks of some', () => {
+  it('a response is lenient if it can have no content, but announces some', () => {
     const of204 = (line: string) => parsed(headOf(line).replace('200', '204')).isLenient;
     expect([of204('Content-Length: 0'), of204('Content-Length: 5'), of204('Transfer-Encoding: chunked')]).toEqual([
       false,
@@ -216,7 +219,7 @@ describe('responseFraming', () => {
     ]);
   });
 
-  it('is of an odd answer where HTTP/1.0 has a coding', () => {
+  it('a response is lenient if HTTP/1.0 has a coding', () => {
     expect(parsed(headOf('Transfer-Encoding: chunked').replace('1.1', '1.0')).isLenient).toBe(true);
     expect(parsed(headOf('Transfer-Encoding: chunked')).isLenient).toBe(false);
   });
@@ -229,7 +232,7 @@ describe('announcedLength', () => {
     [['content-length', '5, 5', 'CONTENT-LENGTH', '05'], 5],
     [['Content-Length', '5, 6'], Number.NaN],
     [['Content-Length', ''], Number.NaN],
-  ])('of %j is %s', (rawHeaders, length) => {
+  ])('announcedLength of %j is %s', (rawHeaders, length) => {
     expect(announcedLength(rawHeaders)).toBe(length);
   });
 });

@@ -45,7 +45,7 @@ function parts(text: string): { head: string; body: string } {
   return { head, body: chunk.length === Number.parseInt(size, 16) ? chunk : `not one chunk: ${body}` };
 }
 
-describe('an answer that is not by the letter', () => {
+describe('a response that does not follow the RFC', () => {
   it.each([
     ['lines that end with LF', `HTTP/1.1 200 OK\nContent-Length: 11\n\n${B}`],
     ['an LF among CRLFs', `${OK}X: y\n${CL}\r\n${B}`],
@@ -80,7 +80,7 @@ describe('an answer that is not by the letter', () => {
     ['chunked twice', `${OK + TE + TE}\r\n${CHUNKS}`],
     ['chunks in HTTP/1.0', `HTTP/1.0 200 OK\r\n${TE}\r\n${CHUNKS}`],
     ['more than its length says', `${OK}${CL}\r\n${B}and more`],
-  ])('is read, and sent on by the letter: %s', async (_, answer) => {
+  ])('the proxy reads a response with errors, and forwards it correctly: %s', async (_, answer) => {
     for (const version of ['1.1', '1.0']) {
       const { port: target } = await answering({ last: answer });
       const { port } = await proxyTo(target);
@@ -93,7 +93,7 @@ describe('an answer that is not by the letter', () => {
     }
   });
 
-  it('has its framing before its own headers: of a name that is none, a program may lose those behind it', async () => {
+  it('the proxy writes framing before other headers, which a program may lose after a malformed name', async () => {
     for (const [own, framing] of [
       [CL, 'Content-Length: 11'],
       [TE, 'Transfer-Encoding: chunked'],
@@ -105,7 +105,7 @@ describe('an answer that is not by the letter', () => {
     }
   });
 
-  it('is the last on its stream, so that no later request gets what may be left of it', async () => {
+  it('a response with errors is the last on its stream, so that no later request gets a rest of it', async () => {
     const stray = 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstray';
     for (const odd of [
       `${OK + CL + TE}\r\n${CHUNKS}`,
@@ -125,7 +125,7 @@ describe('an answer that is not by the letter', () => {
     }
   });
 
-  it('gives no body to HEAD, nor to the request behind it', async () => {
+  it('a body sent in response to HEAD reaches neither it nor the next request', async () => {
     const { port: target } = await answering(`${OK}${CL}\r\n${B}`, `${OK}Content-Length: 4\r\n\r\nnext`);
     const { port, opener } = await proxyTo(target);
     const client = new Client(port).send(get().replace('GET', 'HEAD'));
@@ -135,7 +135,7 @@ describe('an answer that is not by the letter', () => {
     expect(await client.send(get()).takeUntil('next')).toMatch(/^HTTP\/1\.1 200 /);
   });
 
-  it('that comes unasked on a resting stream is no answer to the next request', async () => {
+  it('a response that comes unasked on an idle stream does not answer the next request', async () => {
     let say = (_: string) => {};
     const target = await tcpServer((socket) => {
       say = (text) => socket.write(text);
@@ -150,7 +150,7 @@ describe('an answer that is not by the letter', () => {
   });
 });
 
-describe('an answer that breaks', () => {
+describe('a broken response', () => {
   const cases: [string, string][] = [
     ['a chunk size that is none', `${OK}${TE}\r\nzz\r\nbroken\r\n`],
     ['chunks that end early', `${OK}${TE}\r\n5\r\nhel`],
@@ -161,7 +161,7 @@ describe('an answer that breaks', () => {
     ['a chunk line without an end', `${OK}${TE}\r\n${'1'.repeat(5000)}`],
   ];
 
-  it.each(cases)('with its header ends in a reset, behind what came: %s', async (_, answer) => {
+  it.each(cases)('a response that breaks after its header ends in a reset, after what came: %s', async (_, answer) => {
     for (const pauseMs of [0, 30]) {
       const target = await tcpServer((socket) =>
         socket.once('data', () => {
@@ -182,7 +182,7 @@ describe('an answer that breaks', () => {
     ['with a length', `${OK}${CL}\r\n${B}`],
     ['in chunks', `${OK + TE}\r\n${CHUNKS}`],
     ['that refuses an upload', `HTTP/1.1 413 Too Large\r\n${CL}Connection: close\r\n\r\n${B}`],
-  ])('only behind its end is whole: %s, then a reset', async (_, answer) => {
+  ])('a response is complete if it breaks only after its end: %s, then a reset', async (_, answer) => {
     const reset = (socket: Socket) => socket.once('data', () => socket.write(answer, () => socket.resetAndDestroy()));
     const { port } = await proxyTo(await tcpServer(reset));
     for (let i = 0; i < 20; i++) {
@@ -195,12 +195,12 @@ describe('an answer that breaks', () => {
   });
 });
 
-describe('interim answers', () => {
+describe('interim responses', () => {
   const HINTS = 'HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n';
   const WORKING = 'HTTP/1.1 102 Processing\r\n\r\n';
   const FINAL = `${OK}${CL}\r\n${B}`;
 
-  it('are passed on, each at once and in order', async () => {
+  it('interim responses are forwarded at once and in order', async () => {
     let finish = () => {};
     const target = await tcpServer((socket) =>
       socket.once('data', () => {
@@ -217,7 +217,7 @@ describe('interim answers', () => {
     expect(await client.takeUntil(B)).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
   });
 
-  it('never reach a program of HTTP/1.0, asked for or not', async () => {
+  it('interim responses never reach a program that speaks HTTP/1.0', async () => {
     const { port: target, heard } = await answering({ last: `HTTP/1.1 100 Continue\r\n\r\n${HINTS}${FINAL}` });
     const { port } = await proxyTo(target);
     const post = get('/', '1.0', 'Expect: 100-continue', 'Content-Length: 1').replace('GET', 'POST');
@@ -225,7 +225,7 @@ describe('interim answers', () => {
     expect(heard.join('')).not.toMatch(/expect/i);
   });
 
-  it('are passed on before another protocol is switched to', async () => {
+  it('interim responses are forwarded before a switch of protocols', async () => {
     const { port: target } = await answering(
       `${HINTS}HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nhello`,
     );
@@ -235,7 +235,7 @@ describe('interim answers', () => {
     expect(await client.takeUntil('hello')).toMatch(/^HTTP\/1\.1 101 S\r\nUpgrade: x\r\n/);
   });
 
-  it('without end are an error', async () => {
+  it('endless interim responses are an error', async () => {
     const { port: target } = await answering(WORKING.repeat(1001));
     const { port } = await proxyTo(target);
     const client = new Client(port).send(get());
@@ -246,7 +246,7 @@ describe('interim answers', () => {
 describe('bytes of 80 to FF', () => {
   const high = Buffer.from(Array.from({ length: 128 }, (_, i) => 0x80 + i)).toString('latin1');
 
-  it('arrive as they were sent, in URL, header and reason, both ways', async () => {
+  it('bytes of 80 to FF in URL, header and reason are forwarded unchanged, both ways', async () => {
     const { port: target, heard } = await answering(
       `HTTP/1.1 200 ${high}\r\nLocation: /caf\xc3\xa9?x=\xe9\r\nX-${high}: 1\r\nX: ${high}\r\n${CL}\r\n${B}`,
     );
@@ -263,7 +263,7 @@ describe('bytes of 80 to FF', () => {
     expect(heard[0]).toContain(`\r\nX: ${high}\r\n`);
   });
 
-  it('arrive so where protocols are switched, too, and in interim answers', async () => {
+  it('bytes of 80 to FF are also forwarded unchanged in interim responses and in a switch of protocols', async () => {
     const { port: target, heard } = await answering(
       `HTTP/1.1 103 ${high}\r\nX: ${high}\r\n\r\nHTTP/1.1 101 ${high}\r\nX: ${high}\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n${high}`,
     );
@@ -290,7 +290,7 @@ describe('a request', () => {
     'FOO',
     'get',
     '!',
-  ])('by %s reaches its target', async (method) => {
+  ])('the proxy forwards a request with the method %s', async (method) => {
     const { port: target, heard } = await answering(`${OK}${CL}\r\n${B}`);
     const { port } = await proxyTo(target);
     const client = new Client(port).send(get('/x').replace('GET', method));
@@ -304,7 +304,7 @@ describe('a request', () => {
     ['an empty line before it', `\r\n${get()}`],
     ['empty lines before it', `\n\r\n\r\n${get()}`],
     ['both, of HTTP/1.0', '\nGET http://h/ HTTP/1.0\n\n'],
-  ])('with %s is served', async (_, request) => {
+  ])('the proxy serves a request with %s', async (_, request) => {
     const { port: target } = await answering(`${OK}${CL}\r\n${B}`, `${OK}${CL}\r\n${B}`);
     const { port } = await proxyTo(target);
     const client = new Client(port);
@@ -315,7 +315,7 @@ describe('a request', () => {
     expect(await client.takeUntil(B)).toMatch(/^HTTP\/1\.1 200 /);
   });
 
-  it('with an empty line behind its body is followed by others', async () => {
+  it('the proxy serves requests after an empty line that follows a body', async () => {
     const { port: target } = await answering(`${OK}${CL}\r\n${B}`, `${OK}${CL}\r\n${B}`);
     const { port } = await proxyTo(target);
     const post = get('/', '1.1', 'Content-Length: 1').replace('GET', 'POST');
@@ -323,7 +323,7 @@ describe('a request', () => {
     for (let i = 0; i < 2; i++) await client.takeUntil(B);
   });
 
-  it.each(['\n\n', '\nHost: h:80\n\n', '\r\n\r\n'])('of CONNECT that ends with %j opens a tunnel', async (end) => {
+  it.each(['\n\n', '\nHost: h:80\n\n', '\r\n\r\n'])('CONNECT that ends with %j opens a tunnel', async (end) => {
     const { port: target } = await answering('hello');
     const { port } = await proxyTo(target);
     for (const before of ['', '\r\n', '\n']) {
@@ -332,7 +332,7 @@ describe('a request', () => {
     }
   });
 
-  it('with user information reaches its target without, and none of it is logged', async () => {
+  it('the proxy drops user information of a URL, and does not log it', async () => {
     const lines: string[] = [];
     const note = (...args: unknown[]) => void lines.push(JSON.stringify(args));
     const logger = { debug: note, info: note, warn: note, error: note };
