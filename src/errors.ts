@@ -24,9 +24,7 @@ export interface Fault {
   readonly class: FaultClass;
   /** `WSTUN-E` and three digits; the first digit groups: 1 set-up, 2 link, 3 dial, 4 session, 5 proxy, 9 internal. */
   readonly code: `WSTUN-E${number}`;
-  /**
-   * The code that carries this fault in open-failed, reset and go-away frames (docs/protocol.md, "Codes"); 1..65535.
-   */
+  /** Its code in open-failed, reset and go-away frames (docs/protocol.md, "Codes"); 1..65535. */
   readonly wire?: number;
   /** What happened, without a full stop. */
   readonly sentence: string;
@@ -39,397 +37,298 @@ const RECONNECTS = 'wstun reconnects automatically.';
 const NEW_SESSION = 'wstun starts a new session automatically.';
 const REPORT = 'If both ends run the same version of wstun, please report it.';
 
-type FaultText = Pick<Fault, 'wire' | 'sentence'> & { readonly fix?: string };
+function fault(group: FaultClass, code: Fault['code'], sentence: string, { fix = '' } = {}): Omit<Fault, 'wire'> {
+  return { class: group, code, sentence, fix };
+}
 
-/** Keeps in the type whether there is a wire code. */
-function fault<Text extends FaultText>(
-  faultClass: FaultClass,
+/** The type says that a peer can be told of it. */
+function wireFault(
+  group: FaultClass,
   code: Fault['code'],
-  text: Text,
-): Omit<Fault, 'wire'> & Text {
-  return { fix: '', ...text, class: faultClass, code };
+  wire: number,
+  sentence: string,
+  more: Partial<Pick<Fault, 'fix'>> = {},
+): Required<Fault> {
+  return { ...fault(group, code, sentence, more), wire };
 }
 
 export const FAULTS = {
   // 1: set-up
-  'bad-option': fault('usage', 'WSTUN-E101', { sentence: 'an option or argument is not valid' }),
-  'bad-address': fault('usage', 'WSTUN-E102', {
-    sentence: 'this is not an address to listen on',
+  'bad-option': fault('usage', 'WSTUN-E101', 'an option or argument is not valid'),
+  'bad-address': fault('usage', 'WSTUN-E102', 'this is not an address to listen on', {
     fix: 'Write HOST:PORT, with an IPv6 host in brackets: 127.0.0.1:1080 or [::1]:1080.',
   }),
-  'open-to-network': fault('usage', 'WSTUN-E103', {
-    sentence: 'this address would open the proxy to other machines',
+  'open-to-network': fault('usage', 'WSTUN-E103', 'this address would open the proxy to other machines', {
     fix: 'Add --user NAME:PASS, or --allow-lan if everyone who can reach the address may use the proxy.',
   }),
-  'cannot-listen': fault('network', 'WSTUN-E104', {
-    sentence: 'wstun cannot listen on this address',
+  'cannot-listen': fault('network', 'WSTUN-E104', 'wstun cannot listen on this address', {
     fix: 'Stop the program that uses the port, or choose another address: --listen HOST:PORT.',
   }),
-  'invite-malformed': fault('usage', 'WSTUN-E105', {
-    sentence: 'this is not a wstun invite',
+  'invite-malformed': fault('usage', 'WSTUN-E105', 'this is not a wstun invite', {
     fix: 'An invite begins with "wstun1_". Copy the whole line again, or ask for a new invite.',
   }),
-  'invite-incomplete': fault('usage', 'WSTUN-E106', {
-    sentence: 'the invite is incomplete',
+  'invite-incomplete': fault('usage', 'WSTUN-E106', 'the invite is incomplete', {
     fix: 'Copy the whole line and paste it again.',
   }),
-  'invite-mistyped': fault('usage', 'WSTUN-E107', {
-    sentence: 'the invite does not match its checksum',
+  'invite-mistyped': fault('usage', 'WSTUN-E107', 'the invite does not match its checksum', {
     fix: 'A character was changed or is missing. Copy the whole invite again.',
   }),
-  'invite-missing': fault('usage', 'WSTUN-E108', {
-    sentence: 'no invite was given',
+  'invite-missing': fault('usage', 'WSTUN-E108', 'no invite was given', {
     fix: "Pass it as an argument, with --invite-file FILE, or in $WSTUN_INVITE. The relay's owner creates one with: wstun access add NAME. For an exit, add --role exit.",
   }),
-  'bad-rule': fault('usage', 'WSTUN-E109', {
-    sentence: 'this allow rule is not valid',
+  'bad-rule': fault('usage', 'WSTUN-E109', 'this allow rule is not valid', {
     fix: 'Write CIDR, IP, name or *.name, and :ports to allow only some: 10.0.0.0/8:22,80, [fd00::/8]:443, *.corp.example:8000-8999, or * for everything.',
   }),
-  'bad-url': fault('usage', 'WSTUN-E110', {
-    sentence: 'this is not the URL of a relay',
+  'bad-url': fault('usage', 'WSTUN-E110', 'this is not the URL of a relay', {
     fix: 'Write wss://HOST/PATH, or ws://HOST:PORT for a relay without TLS.',
   }),
-  'state-unusable': fault('config', 'WSTUN-E111', {
-    sentence: 'the state directory cannot be used',
+  'state-unusable': fault('config', 'WSTUN-E111', 'the state directory cannot be used', {
     fix: 'Correct its owner and permissions, or give another one: --state DIR.',
   }),
-  'identity-damaged': fault('config', 'WSTUN-E112', {
-    sentence: 'the identity file is damaged',
+  'identity-damaged': fault('config', 'WSTUN-E112', 'the identity file is damaged', {
     fix: 'Restore it from a backup, or delete it to get new keys: every existing invite then stops working.',
   }),
-  'access-malformed': fault('config', 'WSTUN-E113', {
-    sentence: 'the access list cannot be read',
+  'access-malformed': fault('config', 'WSTUN-E113', 'the access list cannot be read', {
     fix: 'Correct the file. A running relay or exit uses the last valid list until then.',
   }),
-  'name-taken': fault('usage', 'WSTUN-E114', {
-    sentence: 'the access list already contains this name',
+  'name-taken': fault('usage', 'WSTUN-E114', 'the access list already contains this name', {
     fix: 'To change what it may do: wstun access set NAME. To get a new invite: wstun access renew NAME. Or choose another name.',
   }),
-  'name-unknown': fault('usage', 'WSTUN-E115', {
-    sentence: 'the access list does not contain this name',
+  'name-unknown': fault('usage', 'WSTUN-E115', 'the access list does not contain this name', {
     fix: 'List the names with: wstun access list.',
   }),
-  'bad-name': fault('usage', 'WSTUN-E116', {
-    sentence: 'this name is not valid',
+  'bad-name': fault('usage', 'WSTUN-E116', 'this name is not valid', {
     fix: 'Use 1 to 63 letters, digits, dots, dashes or underscores. The first must be a letter or a digit.',
   }),
-  'bad-certificate': fault('config', 'WSTUN-E117', {
-    sentence: 'the TLS certificate or key cannot be used',
+  'bad-certificate': fault('config', 'WSTUN-E117', 'the TLS certificate or key cannot be used', {
     fix: 'Give both --tls-cert and --tls-key, PEM files that belong together.',
   }),
-  'bad-credentials': fault('usage', 'WSTUN-E118', {
-    sentence: 'this is not a user name and password',
+  'bad-credentials': fault('usage', 'WSTUN-E118', 'this is not a user name and password', {
     fix: 'Write NAME:PASS, each 1 to 255 bytes.',
   }),
-  'bad-key': fault('usage', 'WSTUN-E119', {
-    sentence: 'this is not a public key',
+  'bad-key': fault('usage', 'WSTUN-E119', 'this is not a public key', {
     fix: 'A public key begins with "wstunpk1_". Copy the whole key again.',
   }),
-  'encryption-needed': fault('usage', 'WSTUN-E120', {
-    sentence: 'encryption cannot be off here',
+  'encryption-needed': fault('usage', 'WSTUN-E120', 'encryption cannot be off here', {
     fix: 'Use --encryption on. Off is possible only over wss:// to the exit built into the relay, without --tether.',
   }),
-  'interfaces-hidden': fault('config', 'WSTUN-E121', {
-    sentence: 'the network addresses of this machine cannot be listed',
+  'interfaces-hidden': fault('config', 'WSTUN-E121', 'the network addresses of this machine cannot be listed', {
     fix: 'A sandbox may hide them. With systemd, add AF_NETLINK to RestrictAddressFamilies.',
   }),
-  'limits-malformed': fault('config', 'WSTUN-E122', {
-    sentence: 'the limits cannot be read',
+  'limits-malformed': fault('config', 'WSTUN-E122', 'the limits cannot be read', {
     fix: 'Correct limits.toml. docs/limits.md lists its settings.',
   }),
-  'bad-passed-socket': fault('config', 'WSTUN-E123', {
-    sentence: 'the listening sockets that were passed to this process cannot be used',
-    fix: 'LISTEN_FDS must be the number of TCP sockets, from descriptor 3 on. With systemd: ListenStream= with a port, and Accept=no.',
-  }),
-  'no-lan-address': fault('config', 'WSTUN-E124', {
-    sentence: 'this machine has no address on a local network',
+  'bad-passed-socket': fault(
+    'config',
+    'WSTUN-E123',
+    'the listening sockets that were passed to this process cannot be used',
+    {
+      fix: 'LISTEN_FDS must be the number of TCP sockets, from descriptor 3 on. With systemd: ListenStream= with a port, and Accept=no.',
+    },
+  ),
+  'no-lan-address': fault('config', 'WSTUN-E124', 'this machine has no address on a local network', {
     fix: "Join the phone's Wi-Fi or hotspot: the code then appears. Or give the address: --tether HOST:PORT.",
   }),
-  'two-invites': fault('usage', 'WSTUN-E125', {
-    sentence: 'this text contains two different invites',
+  'two-invites': fault('usage', 'WSTUN-E125', 'this text contains two different invites', {
     fix: 'Give only one of them.',
   }),
-  'invite-for-exit': fault('usage', 'WSTUN-E126', {
-    sentence: 'this invite is for an exit',
+  'invite-for-exit': fault('usage', 'WSTUN-E126', 'this invite is for an exit', {
     fix: "Use it on the exit's machine, with: wstun exit. Invites for clients are then created there, with: wstun access add NAME.",
   }),
-  'invite-for-client': fault('usage', 'WSTUN-E127', {
-    sentence: 'this invite is for a client',
+  'invite-for-client': fault('usage', 'WSTUN-E127', 'this invite is for a client', {
     fix: "Use it with: wstun client. The relay's owner creates an invite for an exit with: wstun access add NAME --role exit.",
   }),
-  'state-ambiguous': fault('usage', 'WSTUN-E128', {
-    sentence: 'this machine has more than one state directory',
+  'state-ambiguous': fault('usage', 'WSTUN-E128', 'this machine has more than one state directory', {
     fix: 'Choose one: --state DIR.',
   }),
-  'state-missing': fault('config', 'WSTUN-E129', {
-    sentence: 'no state of a relay or an exit was found for this user',
+  'state-missing': fault('config', 'WSTUN-E129', 'no state of a relay or an exit was found for this user', {
     fix: 'Start one once (wstun relay, wstun exit), or give its directory: --state DIR.',
   }),
-  'not-confirmed': fault('usage', 'WSTUN-E130', {
-    sentence: 'nothing was changed, because the change was not confirmed',
+  'not-confirmed': fault('usage', 'WSTUN-E130', 'nothing was changed, because the change was not confirmed', {
     fix: 'Answer y, or add --yes.',
   }),
-  'out-of-descriptors': fault('network', 'WSTUN-E135', {
-    sentence: 'this process has no file descriptors left for more connections',
-    fix: 'Raise its limit: LimitNOFILE= in a systemd unit, --ulimit nofile= for docker run, or ulimit -n in a shell.',
-  }),
+  'out-of-descriptors': fault(
+    'network',
+    'WSTUN-E135',
+    'this process has no file descriptors left for more connections',
+    {
+      fix: 'Raise its limit: LimitNOFILE= in a systemd unit, --ulimit nofile= for docker run, or ulimit -n in a shell.',
+    },
+  ),
   // 2: link
-  'relay-unreachable': fault('network', 'WSTUN-E201', {
-    sentence: 'the relay cannot be reached',
+  'relay-unreachable': fault('network', 'WSTUN-E201', 'the relay cannot be reached', {
     fix: 'Check its address, that it is running, and that this network allows the connection.',
   }),
-  'relay-refused': fault('access', 'WSTUN-E202', {
-    sentence: 'the address of the relay answered "not found"',
+  'relay-refused': fault('access', 'WSTUN-E202', 'the address of the relay answered "not found"', {
     fix: `The invite may be revoked, or a web server or filter may have answered instead of the relay. ${RECONNECTS} If this continues, ask for a new invite.`,
   }),
-  'relay-untrusted': fault('network', 'WSTUN-E203', {
-    sentence: "the relay's TLS certificate is not trusted",
+  'relay-untrusted': fault('network', 'WSTUN-E203', "the relay's TLS certificate is not trusted", {
     fix: 'If something on this network inspects TLS, add its CA with NODE_EXTRA_CA_CERTS. Otherwise do not continue.',
   }),
-  'relay-odd-answer': fault('network', 'WSTUN-E204', {
-    sentence: 'something other than a relay answered',
+  'relay-odd-answer': fault('network', 'WSTUN-E204', 'something other than a relay answered', {
     fix: `It may be a captive portal, a filter, or a reverse proxy that does not pass WebSockets on. Open the address in a browser. ${RECONNECTS}`,
   }),
-  'link-lost': fault('network', 'WSTUN-E205', {
-    wire: 12,
-    sentence: 'the link to the relay was lost',
-    fix: RECONNECTS,
-  }),
-  'link-slow': fault('network', 'WSTUN-E206', {
-    sentence: 'the relay did not answer in time',
+  'link-lost': wireFault('network', 'WSTUN-E205', 12, 'the link to the relay was lost', { fix: RECONNECTS }),
+  'link-slow': fault('network', 'WSTUN-E206', 'the relay did not answer in time', {
     fix: `${RECONNECTS} If this continues, a filter may be blocking WebSockets.`,
   }),
-  'access-removed': fault('access', 'WSTUN-E207', {
-    wire: 11,
-    sentence: 'this invite was revoked',
+  'access-removed': wireFault('access', 'WSTUN-E207', 11, 'this invite was revoked', {
     fix: 'Ask the owner of the relay or exit for a new one.',
   }),
-  'shutting-down': fault('network', 'WSTUN-E208', {
-    wire: 10,
-    sentence: 'the other end is shutting down',
-    fix: RECONNECTS,
-  }),
-  'not-connected': fault('network', 'WSTUN-E209', {
-    wire: 13,
-    sentence: 'there is no link to the relay at the moment',
+  'shutting-down': wireFault('network', 'WSTUN-E208', 10, 'the other end is shutting down', { fix: RECONNECTS }),
+  'not-connected': wireFault('network', 'WSTUN-E209', 13, 'there is no link to the relay at the moment', {
     fix: `${RECONNECTS} Try again soon.`,
   }),
-  'bad-upgrade': fault('protocol', 'WSTUN-E210', { sentence: 'the peer did not complete its WebSocket upgrade' }),
-  'handshake-failed': fault('network', 'WSTUN-E211', {
-    sentence: 'mutual authentication failed',
+  'bad-upgrade': fault('protocol', 'WSTUN-E210', 'the peer did not complete its WebSocket upgrade'),
+  'handshake-failed': fault('network', 'WSTUN-E211', 'mutual authentication failed', {
     fix: 'The invite may be revoked, or the keys of the exit may have changed: ask for a new invite. If that fails too, something on the way may alter the data.',
   }),
-  'exit-absent': fault('network', 'WSTUN-E212', {
-    wire: 14,
-    sentence: 'the exit of this invite is not connected to the relay',
+  'exit-absent': wireFault('network', 'WSTUN-E212', 14, 'the exit of this invite is not connected to the relay', {
     fix: `${RECONNECTS} If this continues, the owner of the exit must start it: wstun exit.`,
   }),
-  'exit-replaced': fault('network', 'WSTUN-E213', {
-    sentence: 'another exit has registered under the same name',
+  'exit-replaced': fault('network', 'WSTUN-E213', 'another exit has registered under the same name', {
     fix: 'This exit waits until the name is free. To run both, give each its own name: wstun access add NAME --role exit.',
   }),
-  'too-many-sessions': fault('network', 'WSTUN-E214', {
-    wire: 16,
-    sentence: 'this invite has reached its maximum number of sessions',
-    fix: `${RECONNECTS} End another client that uses this invite, or ask the owner of the exit for more: wstun access set NAME --sessions N.`,
-  }),
-  'keys-rotated': fault('access', 'WSTUN-E215', {
-    wire: 17,
-    sentence: 'this invite is older than the keys of its relay or exit',
+  'too-many-sessions': wireFault(
+    'network',
+    'WSTUN-E214',
+    16,
+    'this invite has reached its maximum number of sessions',
+    {
+      fix: `${RECONNECTS} End another client that uses this invite, or ask the owner of the exit for more: wstun access set NAME --sessions N.`,
+    },
+  ),
+  'keys-rotated': wireFault('access', 'WSTUN-E215', 17, 'this invite is older than the keys of its relay or exit', {
     fix: 'Ask the owner of the relay or exit for a new invite: wstun access renew NAME.',
   }),
-  overloaded: fault('network', 'WSTUN-E216', {
-    wire: 18,
-    sentence: 'the other end is short of memory or of links, and accepts no new sessions at the moment',
-    fix: `${RECONNECTS} If this continues, its owner can raise "memory" or "links" in limits.toml.`,
-  }),
-  'phone-offline': fault('network', 'WSTUN-E217', {
-    sentence: 'the phone cannot reach the relay',
+  overloaded: wireFault(
+    'network',
+    'WSTUN-E216',
+    18,
+    'the other end is short of memory or of links, and accepts no new sessions at the moment',
+    { fix: `${RECONNECTS} If this continues, its owner can raise "memory" or "links" in limits.toml.` },
+  ),
+  'phone-offline': fault('network', 'WSTUN-E217', 'the phone cannot reach the relay', {
     fix: `Switch on its mobile data, and look at what its page says. ${RECONNECTS}`,
   }),
-  'phone-refused': fault('network', 'WSTUN-E218', {
-    sentence: 'the phone could not open a link to the relay',
+  'phone-refused': fault('network', 'WSTUN-E218', 'the phone could not open a link to the relay', {
     fix: `The invite may be revoked, or the mobile network may block WebSockets. ${RECONNECTS}`,
   }),
-  'upgrade-dropped': fault('network', 'WSTUN-E219', {
-    sentence: 'the relay knows this invite, but something in front of it drops the WebSocket upgrade',
-    fix: `Let the web server or proxy in front of the relay pass upgrades on: docs/operations.md shows how for nginx, Apache and HAProxy. ${RECONNECTS}`,
-  }),
-  'wrong-path': fault('network', 'WSTUN-E220', {
-    sentence: 'the relay knows this invite, but received the request under a path other than its --path',
-    fix: `Change --path, or the path that the web server in front of the relay passes on: the relay's log shows both. ${RECONNECTS}`,
-  }),
-  'clock-off': fault('network', 'WSTUN-E221', {
-    sentence: 'the clocks of this machine and of the relay differ too much',
+  'upgrade-dropped': fault(
+    'network',
+    'WSTUN-E219',
+    'the relay knows this invite, but something in front of it drops the WebSocket upgrade',
+    {
+      fix: `Let the web server or proxy in front of the relay pass upgrades on: docs/operations.md shows how for nginx, Apache and HAProxy. ${RECONNECTS}`,
+    },
+  ),
+  'wrong-path': fault(
+    'network',
+    'WSTUN-E220',
+    'the relay knows this invite, but received the request under a path other than its --path',
+    {
+      fix: `Change --path, or the path that the web server in front of the relay passes on: the relay's log shows both. ${RECONNECTS}`,
+    },
+  ),
+  'clock-off': fault('network', 'WSTUN-E221', 'the clocks of this machine and of the relay differ too much', {
     fix: `Correct the wrong clock. Until then, wstun uses the relay's time. ${RECONNECTS}`,
   }),
-  'relay-full': fault('network', 'WSTUN-E222', {
-    sentence: 'the relay has reached its maximum number of links',
+  'relay-full': fault('network', 'WSTUN-E222', 'the relay has reached its maximum number of links', {
     fix: `${RECONNECTS} The owner of the relay can raise "links" in limits.toml.`,
   }),
-  'too-often': fault('network', 'WSTUN-E223', {
-    sentence: 'this invite opens links at the relay too often',
+  'too-often': fault('network', 'WSTUN-E223', 'this invite opens links at the relay too often', {
     fix: `${RECONNECTS} If this continues, many clients share the invite, or a network drops every link. Give each client its own invite.`,
   }),
-  'exit-running': fault('network', 'WSTUN-E225', {
-    sentence: 'an exit is already running with this state directory',
+  'exit-running': fault('network', 'WSTUN-E225', 'an exit is already running with this state directory', {
     fix: 'Stop it first, or give this exit its own directory: --state DIR.',
   }),
   // 3: dial
-  'dial-refused': fault('dial', 'WSTUN-E301', {
-    wire: 32,
-    sentence: 'the target refused the connection',
+  'dial-refused': wireFault('dial', 'WSTUN-E301', 32, 'the target refused the connection', {
     fix: 'Check that a program listens on that port.',
   }),
-  'dial-host-unreachable': fault('dial', 'WSTUN-E302', {
-    wire: 33,
-    sentence: 'the target cannot be reached from the exit',
+  'dial-host-unreachable': wireFault('dial', 'WSTUN-E302', 33, 'the target cannot be reached from the exit', {
     fix: 'Check the address, and that the target is running.',
   }),
-  'dial-network-unreachable': fault('dial', 'WSTUN-E303', {
-    wire: 34,
-    sentence: 'the exit has no network route to the target',
+  'dial-network-unreachable': wireFault('dial', 'WSTUN-E303', 34, 'the exit has no network route to the target', {
     fix: 'The exit may lack IPv6.',
   }),
-  'dial-not-allowed': fault('dial', 'WSTUN-E304', {
-    wire: 35,
-    sentence: 'the exit does not allow this target',
+  'dial-not-allowed': wireFault('dial', 'WSTUN-E304', 35, 'the exit does not allow this target', {
     fix: 'By default, only public addresses are allowed. The owner of the exit allows more with: wstun access set NAME --allow RULE.',
   }),
-  'dial-timed-out': fault('dial', 'WSTUN-E305', {
-    wire: 36,
-    sentence: 'the target did not answer in time',
+  'dial-timed-out': wireFault('dial', 'WSTUN-E305', 36, 'the target did not answer in time', {
     fix: 'Check that it is running, and that no firewall blocks it.',
   }),
-  'dial-name-unknown': fault('dial', 'WSTUN-E306', {
-    wire: 37,
-    sentence: 'the name of the target does not exist',
+  'dial-name-unknown': wireFault('dial', 'WSTUN-E306', 37, 'the name of the target does not exist', {
     fix: 'Check its spelling.',
   }),
-  'dial-name-failed': fault('dial', 'WSTUN-E307', {
-    wire: 38,
-    sentence: 'the exit could not resolve the name of the target',
+  'dial-name-failed': wireFault('dial', 'WSTUN-E307', 38, 'the exit could not resolve the name of the target', {
     fix: "Try again. If this continues, check the exit's name server.",
   }),
-  'dial-bad-target': fault('dial', 'WSTUN-E308', {
-    wire: 39,
-    sentence: "the target's name or address is not valid",
+  'dial-bad-target': wireFault('dial', 'WSTUN-E308', 39, "the target's name or address is not valid", {
     fix: 'Use a name of letters, digits and dashes, or an IP address.',
   }),
-  'dial-busy': fault('dial', 'WSTUN-E309', {
-    wire: 40,
-    sentence: 'the exit accepts no more streams at the moment',
+  'dial-busy': wireFault('dial', 'WSTUN-E309', 40, 'the exit accepts no more streams at the moment', {
     fix: 'Close some connections, or try again later.',
   }),
-  'dial-failed': fault('dial', 'WSTUN-E310', {
-    wire: 41,
-    sentence: 'the exit could not connect to the target',
-    fix: 'Try again.',
-  }),
-  'target-reset': fault('dial', 'WSTUN-E311', { wire: 42, sentence: 'the connection was reset' }),
-  'dial-cancelled': fault('dial', 'WSTUN-E312', { wire: 43, sentence: 'the connection was cancelled' }),
-  'quota-used': fault('dial', 'WSTUN-E313', {
-    wire: 44,
-    sentence: 'this invite has used its bytes for this month',
+  'dial-failed': wireFault('dial', 'WSTUN-E310', 41, 'the exit could not connect to the target', { fix: 'Try again.' }),
+  'target-reset': wireFault('dial', 'WSTUN-E311', 42, 'the connection was reset'),
+  'dial-cancelled': wireFault('dial', 'WSTUN-E312', 43, 'the connection was cancelled'),
+  'quota-used': wireFault('dial', 'WSTUN-E313', 44, 'this invite has used its bytes for this month', {
     fix: 'Wait for the next month (UTC), or ask the owner of the exit for more: wstun access set NAME --quota BYTES.',
   }),
   // 4: session
-  'bad-frame': fault('protocol', 'WSTUN-E401', {
-    wire: 1,
-    sentence: 'the peer sent a malformed frame',
-    fix: REPORT,
-  }),
-  'bad-version': fault('protocol', 'WSTUN-E402', {
-    wire: 2,
-    sentence: 'the peer uses another version of the protocol',
+  'bad-frame': wireFault('protocol', 'WSTUN-E401', 1, 'the peer sent a malformed frame', { fix: REPORT }),
+  'bad-version': wireFault('protocol', 'WSTUN-E402', 2, 'the peer uses another version of the protocol', {
     fix: 'Install the same version of wstun at both ends.',
   }),
-  'bad-stream-id': fault('protocol', 'WSTUN-E403', {
-    wire: 3,
-    sentence: 'the peer used a stream id that it must not use',
+  'bad-stream-id': wireFault('protocol', 'WSTUN-E403', 3, 'the peer used a stream id that it must not use', {
     fix: REPORT,
   }),
-  'window-exceeded': fault('protocol', 'WSTUN-E404', {
-    wire: 4,
-    sentence: 'the peer sent more than its credit',
+  'window-exceeded': wireFault('protocol', 'WSTUN-E404', 4, 'the peer sent more than its credit', { fix: REPORT }),
+  'credit-overflow': wireFault('protocol', 'WSTUN-E405', 5, 'the peer granted credit out of range', { fix: REPORT }),
+  'peer-flood': wireFault('protocol', 'WSTUN-E406', 6, 'the peer sent too many control frames', { fix: REPORT }),
+  'peer-silent': wireFault('network', 'WSTUN-E407', 7, 'the peer stopped answering', { fix: RECONNECTS }),
+  'out-of-ids': wireFault('protocol', 'WSTUN-E408', 8, 'the session has used all its stream ids', { fix: NEW_SESSION }),
+  'wrong-state': wireFault('protocol', 'WSTUN-E409', 9, 'the peer sent a frame that the state of its stream forbids', {
     fix: REPORT,
   }),
-  'credit-overflow': fault('protocol', 'WSTUN-E405', {
-    wire: 5,
-    sentence: 'the peer granted credit out of range',
-    fix: REPORT,
-  }),
-  'peer-flood': fault('protocol', 'WSTUN-E406', {
-    wire: 6,
-    sentence: 'the peer sent too many control frames',
-    fix: REPORT,
-  }),
-  'peer-silent': fault('network', 'WSTUN-E407', {
-    wire: 7,
-    sentence: 'the peer stopped answering',
-    fix: RECONNECTS,
-  }),
-  'out-of-ids': fault('protocol', 'WSTUN-E408', {
-    wire: 8,
-    sentence: 'the session has used all its stream ids',
-    fix: NEW_SESSION,
-  }),
-  'wrong-state': fault('protocol', 'WSTUN-E409', {
-    wire: 9,
-    sentence: 'the peer sent a frame that the state of its stream forbids',
-    fix: REPORT,
-  }),
-  'bad-record': fault('protocol', 'WSTUN-E431', {
-    wire: 20,
-    sentence: 'the peer sent a malformed record',
-    fix: REPORT,
-  }),
-  'session-unknown': fault('network', 'WSTUN-E432', {
-    wire: 21,
-    sentence: 'the exit does not know this session any more: it restarted, or the session had no link for too long',
-    fix: NEW_SESSION,
-  }),
-  'session-expired': fault('network', 'WSTUN-E433', {
-    wire: 22,
-    sentence: 'there was no link for longer than a session is kept',
+  'bad-record': wireFault('protocol', 'WSTUN-E431', 20, 'the peer sent a malformed record', { fix: REPORT }),
+  'session-unknown': wireFault(
+    'network',
+    'WSTUN-E432',
+    21,
+    'the exit does not know this session any more: it restarted, or the session had no link for too long',
+    { fix: NEW_SESSION },
+  ),
+  'session-expired': wireFault('network', 'WSTUN-E433', 22, 'there was no link for longer than a session is kept', {
     fix: `${NEW_SESSION} --resume-window sets how long a session is kept.`,
   }),
-  'session-gap': fault('network', 'WSTUN-E434', {
-    wire: 23,
-    sentence: 'the session cannot resume: its two ends disagree about what was received',
-    fix: NEW_SESSION,
-  }),
-  'session-closed': fault('network', 'WSTUN-E435', {
-    wire: 24,
-    sentence: 'the other end closed the session',
-    fix: NEW_SESSION,
-  }),
+  'session-gap': wireFault(
+    'network',
+    'WSTUN-E434',
+    23,
+    'the session cannot resume: its two ends disagree about what was received',
+    { fix: NEW_SESSION },
+  ),
+  'session-closed': wireFault('network', 'WSTUN-E435', 24, 'the other end closed the session', { fix: NEW_SESSION }),
   // 5: proxy
-  'proxy-timed-out': fault('proxy', 'WSTUN-E501', {
-    sentence: 'the program did not finish its proxy request in time',
-  }),
-  'proxy-malformed': fault('proxy', 'WSTUN-E502', {
-    sentence: 'the program sent something that is not a proxy request',
+  'proxy-timed-out': fault('proxy', 'WSTUN-E501', 'the program did not finish its proxy request in time'),
+  'proxy-malformed': fault('proxy', 'WSTUN-E502', 'the program sent something that is not a proxy request', {
     fix: 'The port accepts SOCKS5, SOCKS4, SOCKS4a and HTTP.',
   }),
-  'proxy-command': fault('proxy', 'WSTUN-E503', {
-    sentence: 'this SOCKS command is not supported',
+  'proxy-command': fault('proxy', 'WSTUN-E503', 'this SOCKS command is not supported', {
     fix: 'Only CONNECT is supported.',
   }),
-  'proxy-address-type': fault('proxy', 'WSTUN-E504', { sentence: 'this SOCKS address type does not exist' }),
-  'proxy-unauthorised': fault('proxy', 'WSTUN-E505', {
-    sentence: 'the program sent no user name and password, or wrong ones',
+  'proxy-address-type': fault('proxy', 'WSTUN-E504', 'this SOCKS address type does not exist'),
+  'proxy-unauthorised': fault('proxy', 'WSTUN-E505', 'the program sent no user name and password, or wrong ones', {
     fix: 'Use those given to wstun client with --user.',
   }),
-  'proxy-busy': fault('proxy', 'WSTUN-E506', {
-    sentence: 'the proxy has reached its maximum number of connections',
+  'proxy-busy': fault('proxy', 'WSTUN-E506', 'the proxy has reached its maximum number of connections', {
     fix: 'Close some connections, or try again later.',
   }),
-  'proxy-bad-answer': fault('proxy', 'WSTUN-E507', { sentence: 'the target did not send a valid HTTP response' }),
+  'proxy-bad-answer': fault('proxy', 'WSTUN-E507', 'the target did not send a valid HTTP response'),
   // 9: internal
-  internal: fault('internal', 'WSTUN-E900', {
-    wire: 15,
-    sentence: 'internal error',
+  internal: wireFault('internal', 'WSTUN-E900', 15, 'internal error', {
     fix: 'Please report it, with the log lines before it.',
   }),
 } as const satisfies Record<string, Fault>;
@@ -499,27 +398,15 @@ export function wireCodeOf(fault: WireFaultName): number {
 }
 
 /** Beside the faults of dials, what an end may say of one stream. */
-const OF_STREAMS: ReadonlySet<FaultName> = new Set<FaultName>([
-  'shutting-down',
-  'link-lost',
-  'not-connected',
-  'overloaded',
-  'internal',
-]);
+const OF_STREAMS: readonly FaultName[] = ['shutting-down', 'link-lost', 'not-connected', 'overloaded', 'internal'];
 
-/**
- * Of a stream, in OPEN_FAILED or RESET. A code that this version does not know, or that is for sessions, is a plain
- * failed dial.
- */
+/** Of a stream, in OPEN_FAILED or RESET. A code that is unknown, or for sessions, is a plain failed dial. */
 export function faultOfStreamCode(code: number): WireFaultName {
   const fault = byWireCode.get(code);
-  return fault !== undefined && (isOfDials(fault) || OF_STREAMS.has(fault)) ? fault : 'dial-failed';
+  return fault !== undefined && (isOfDials(fault) || OF_STREAMS.includes(fault)) ? fault : 'dial-failed';
 }
 
-/**
- * Of a session: in GO_AWAY, in place of one, or in a notice. One that is not known, or is for streams, says no more
- * than that it is over.
- */
+/** Of a session: in GO_AWAY, in place of one, or in a notice. One that is unknown, or for streams, says: it is over. */
 export function faultOfSessionCode(code: number): WireFaultName {
   const fault = byWireCode.get(code);
   return fault === undefined || isOfDials(fault) ? 'session-closed' : fault;

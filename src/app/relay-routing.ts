@@ -141,12 +141,7 @@ function peerOf({ name, key, role }: Pick<AccessEntry, 'name' | 'key' | 'role'>)
 }
 
 function announcedPeer(exit: string, key: string): Peer {
-  return {
-    name: `a client of ${exit}`,
-    gateKey: gateKeyOf(key),
-    role: 'client',
-    destination: exit,
-  };
+  return { name: `a client of ${exit}`, gateKey: gateKeyOf(key), role: 'client', destination: exit };
 }
 
 function gateKeyOf(key: string): Uint8Array {

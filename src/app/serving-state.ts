@@ -57,10 +57,7 @@ export class ServingState {
     this.memory = new MemoryGuard(limits.memory);
   }
 
-  /**
-   * @param descriptorsNeeded at full use
-   * @throws WstunError state-unusable, identity-damaged, limits-malformed
-   */
+  /** @param descriptorsNeeded at full use @throws WstunError state-unusable, identity-damaged, limits-malformed */
   static async open(
     directory: StateDir,
     descriptorsNeeded: (limits: ProcessLimits) => number,

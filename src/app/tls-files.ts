@@ -30,9 +30,7 @@ export class TlsFiles {
     return { cert: await readPem(cert), key: await readPem(key) };
   }
 
-  /**
-   * Passes each new pair to `use`, until `stop`. A pair that cannot be read or used is logged once for each change.
-   */
+  /** Passes each new pair to `use`, until `stop`. A pair that cannot be read or used is logged once for each change. */
   follow(use: (pair: TlsPair) => void, logger: Logger): void {
     this.watch = new FileWatch({
       signature: () => this.stamp(),

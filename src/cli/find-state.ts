@@ -23,11 +23,7 @@ export interface Surroundings {
   readonly passwd: string;
 }
 
-const HERE: Surroundings = {
-  env: process.env,
-  services: ['/var/lib', '/var/lib/private'],
-  passwd: '/etc/passwd',
-};
+const HERE: Surroundings = { env: process.env, services: ['/var/lib', '/var/lib/private'], passwd: '/etc/passwd' };
 
 type Role = 'relay' | 'exit';
 
@@ -36,10 +32,7 @@ export function stateDirFor(role: Role, { state }: StateOption): string {
   return state ?? defaultStateDir(role, process.env);
 }
 
-/**
- * For commands that read or change an existing directory.
- * @throws WstunError state-ambiguous, state-missing
- */
+/** For commands that read or change an existing directory. @throws WstunError state-ambiguous, state-missing */
 export function findState({ state }: StateOption, here: Surroundings = HERE): string {
   if (state !== undefined) return state;
   const found = theOne(here);

@@ -14,9 +14,7 @@ export function parseHostPort(text: string): HostPort {
   return { host, port };
 }
 
-/**
- * `--tether` takes the next word as its address. That word may be the invite, or the first one of a pasted line.
- */
+/** `--tether` takes the next word as its address. That word may be the invite, or the first one of a pasted line. */
 export function parseTether(
   invite: string | undefined,
   tether: string | true | undefined,

@@ -1,6 +1,4 @@
-/**
- * What a client reports while nothing comes through its link: only what is known.
- */
+/** What a client reports while nothing comes through its link: only what is known. */
 import type { ClientEvents } from '../app/client.ts';
 import { counted, seconds } from './outage-report.ts';
 

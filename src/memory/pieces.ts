@@ -63,10 +63,7 @@ const CAN_GIVE_BACK = transfer !== undefined;
 
 let watch: MemoryWatch | undefined;
 
-/**
- * For tests: from now on pieces of any length are owned, on any release of Node.
- * @internal
- */
+/** For tests: from now on pieces of any length are owned, on any release of Node. @internal */
 export function watchMemory(watcher: MemoryWatch | undefined): void {
   watch = watcher;
 }
