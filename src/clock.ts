@@ -15,10 +15,7 @@ export interface Clock {
   now(): number;
   /** Of the calendar, whole ms since 1970; may jump either way. */
   wallTime(): number;
-  /**
-   * Calls `callback(argument)` once, after `delayMs` at the earliest. The argument saves callers a closure for each
-   * timer.
-   */
+  /** Calls `callback(argument)` once, after `delayMs` at the earliest. The argument saves a closure for each timer. */
   setTimeout<T>(callback: (argument: T) => void, delayMs: number, argument: T): Timer;
   setTimeout(callback: () => void, delayMs: number): Timer;
   /** Without effect on a timer that has fired, and on undefined. */

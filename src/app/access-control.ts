@@ -62,10 +62,7 @@ export class AccessControl {
     return new Set(this.list.flatMap(({ name, role }) => (role === 'exit' ? [name] : [])));
   }
 
-  /**
-   * Whoever may be told that keys were rotated: peers of then whose name and role are still on the list, and after a
-   * while nobody.
-   */
+  /** Who may be told that keys were rotated: peers of then whose name and role are still listed; in time nobody. */
   retiredPeers({ peers, until }: RetiredKeys): RetiredKeys['peers'] {
     if (Date.now() >= until) return [];
     const current = new Set(this.list.map(({ name, role }) => `${role} ${name}`));

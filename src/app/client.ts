@@ -1,7 +1,4 @@
-/**
- * A client: a proxy on this machine, and a session with the exit that carries its connections. Prints nothing, and
- * leaves signals and flags of the process alone.
- */
+/** A client: a proxy on this machine, and the session that carries its connections. No output, signals or flags. */
 import { decodeInvite, type Invite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
 import type { HostPort } from '../net/host-port.ts';

@@ -1,7 +1,4 @@
-/**
- * A named exit: registers at its relay, and dials for the clients that it invites itself. Prints nothing, and leaves
- * signals and flags of the process alone.
- */
+/** A named exit: registers at its relay, and dials for the clients that it invites. No output, signals or flags. */
 import { encodeBase64url } from '../crypto/base64url.ts';
 import { decodeInvite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';

@@ -1,6 +1,4 @@
-/**
- * The URL by which clients reach a relay: as given now, as given at an earlier start, or guessed from its addresses.
- */
+/** The URL by which clients reach a relay: given now, given at an earlier start, or guessed from its addresses. */
 import { networkInterfaces } from 'node:os';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
@@ -25,10 +23,7 @@ export interface PublicUrl {
   readonly fault: string | undefined;
 }
 
-/**
- * Remembers the URL for the invites of `wstun access add` and for starts without `--url`.
- * @throws WstunError bad-url, state-unusable
- */
+/** Remembers the URL for `wstun access add` and starts without `--url`. @throws WstunError bad-url, state-unusable */
 export async function settleUrl(
   state: StateDir,
   wishes: UrlWishes,

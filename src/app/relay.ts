@@ -1,7 +1,4 @@
-/**
- * A relay: the gate, relay routing and the relay's own exit, with the files that they follow. Prints nothing, and
- * leaves signals and flags of the process alone.
- */
+/** A relay: the gate, relay routing and its own exit, with the files that they follow. No output, signals or flags. */
 import { parseRelayUrl } from '../crypto/relay-url.ts';
 import { ReplayGuard } from '../crypto/replay-guard.ts';
 import { WstunError } from '../errors.ts';

@@ -1,7 +1,4 @@
-/**
- * The certificate and the key of a relay, in two files that another program renews. They are read at the start and
- * when they change. The server checks whether they belong together.
- */
+/** Two PEM files of a relay, read at the start and when they change. The server checks whether they belong together. */
 import { readFile } from 'node:fs/promises';
 import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';

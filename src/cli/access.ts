@@ -1,7 +1,4 @@
-/**
- * `wstun access add | list | set | renew | remove`: edits the access list of a state directory. A running relay or exit
- * follows the file.
- */
+/** `wstun access …`: edits the access list of a state directory. A running relay or exit follows the file. */
 import {
   accessFile,
   findIssuer,

@@ -1,6 +1,4 @@
-/**
- * What commands print. stdout: results and, with `--json`, one event per line. stderr: texts for a person, and logs.
- */
+/** What commands print. stdout: results and, with `--json`, an event per line. stderr: texts for a person, and logs. */
 import type { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { createLogger } from '../observability/stderr-logger.ts';

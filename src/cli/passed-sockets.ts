@@ -1,7 +1,4 @@
-/**
- * The listening sockets that a service manager has passed to this process, by the protocol of sd_listen_fds(3). Reads
- * only the environment. Listening shows whether the descriptors are sockets.
- */
+/** Listening sockets that a service manager passed, by sd_listen_fds(3). Listening shows whether they are sockets. */
 
 import type { RelayOptions } from '../app/relay.ts';
 import { WstunError } from '../errors.ts';
@@ -15,11 +12,7 @@ type PassedSocket = Extract<RelayOptions['listen'][number], { readonly fd: numbe
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/**
- * Empty if none were passed, or if they are for another process: variables are inherited, and `LISTEN_PID` names the
- * process.
- * @throws WstunError bad-passed-socket
- */
+/** Empty if none were passed, or to another process: variables are inherited. @throws WstunError bad-passed-socket */
 export function passedSockets(environment: Environment, pid: number): PassedSocket[] {
   const { LISTEN_FDS: count, LISTEN_PID: meantFor, LISTEN_FDNAMES: names } = environment;
   if (count === undefined || meantFor === undefined) return [];

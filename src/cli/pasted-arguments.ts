@@ -17,10 +17,7 @@ export function understandPaste(args: readonly string[]): readonly string[] {
   return holdsInvite(joined[0]) && joined[0]?.startsWith('-') === false ? ['client', ...joined] : joined;
 }
 
-/**
- * Removes invites, and parts of them, from a message that quotes arguments. No other argument has as many letters and
- * digits in a row.
- */
+/** Removes invites and parts of them. No other argument has as many letters and digits in a row. */
 export function withoutSecrets(text: string, args: readonly string[]): string {
   const isSecret = args.some(holdsInvite)
     ? (word: string) => PIECE.test(word) && word.length >= 12

@@ -43,10 +43,7 @@ Press Ctrl-C to stop.
 `;
 }
 
-/**
- * Chromium and Firefox support no password for SOCKS. If one is required, they use HTTP, and ask for it.
- * @param url to open
- */
+/** Chromium and Firefox have no password for SOCKS: if one is needed, they use HTTP, which asks. @param url to open */
 export function browserLines({ address, user }: ProxyPlace, url?: string): string {
   const scheme = user === undefined ? 'socks5' : 'http';
   const server = shellQuote(`--proxy-server=${scheme}://${formatHostPort(address)}`);

@@ -15,10 +15,7 @@ import { browserLines } from './proxy-usage.ts';
 import { shellQuote } from './shell.ts';
 import { firstSignal } from './shutdown.ts';
 
-/**
- * A name that only the quickstart's exit knows, which shows that names are resolved at the exit. Chromium, for example,
- * does not send requests for 127.0.0.1 to its proxy.
- */
+/** Only this exit knows the name: names are resolved at the exit. Chromium sends nothing for 127.0.0.1 to its proxy. */
 const PAGE_HOST = 'hello.wstun.internal';
 
 const DRAIN_MS = 1000;

@@ -116,10 +116,7 @@ export function ownRead<Bytes extends Uint8Array>(chunk: Bytes): Bytes {
   return readsArePlain && isMostOfIt ? mark(chunk) : own(chunk);
 }
 
-/**
- * A copy of all, concatenated. From 4 KiB on it has an owner: `Buffer.concat` of Node 24 and later takes up to
- * 32 KiB from a pool that others share.
- */
+/** A concatenated copy, owned from 4 KiB on: `Buffer.concat` of Node ≥ 24 takes up to 32 KiB from a shared pool. */
 export function joinOwned(pieces: readonly Uint8Array[]): Buffer & Piece {
   const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
   if (length < OWNED_FROM_BYTES) return Buffer.concat(pieces, length);
@@ -138,10 +135,7 @@ export function lease(memory: ArrayBufferLike, terms: Lease): Lease {
   return terms;
 }
 
-/**
- * For memory that its maker fills and hands out part by part, until `endFilling`. Undefined where it could not be given
- * back.
- */
+/** For memory that its maker hands out part by part, until `endFilling`. Undefined where it cannot be given back. */
 export function leaseForFilling(memory: ArrayBufferLike): Lease | undefined {
   if (!CAN_GIVE_BACK && watch === undefined) return undefined;
   return lease(memory, { live: 0, isFilling: true, takeBack: undefined });
@@ -160,9 +154,7 @@ export function isOwned(bytes: Uint8Array): boolean {
   return (bytes.buffer as Leased)[LEASE] !== undefined;
 }
 
-/**
- * The owner does not need these bytes any more. Part of a piece: what the caller has used, if the rest is passed on.
- */
+/** The owner needs these bytes no more. Part of a piece: what the caller has used, if the rest is passed on. */
 export function release(piece: Piece, from = 0, to = piece.length): void {
   const terms = (piece.buffer as Leased)[LEASE];
   if (terms === undefined || to <= from) return;

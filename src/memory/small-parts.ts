@@ -4,10 +4,7 @@ import { own, type Piece, release } from './pieces.ts';
 /** Received bytes may hold so many times their size: a full DATA frame of a 256 KiB read is not copied. */
 const RETAIN_FACTOR = 8;
 
-/**
- * Copies a small piece of a large read. Otherwise it would keep the whole read alive, and a peer could use 64 KiB and
- * more of our memory for each byte of its credit.
- */
+/** Copies a small piece of a large read: else a peer could use 64 KiB and more of our memory per byte of its credit. */
 export function copiedIfSmall(bytes: Piece): Piece {
   if (bytes.length * RETAIN_FACTOR >= bytes.buffer.byteLength) return bytes;
   const copy = Buffer.allocUnsafeSlow(bytes.length);

@@ -34,10 +34,7 @@ export class WrittenPieces {
     return hasRoom;
   }
 
-  /**
-   * Gives back what the kernel has taken. Call it where that may just have happened. The collector frees what a
-   * destroyed stream had.
-   */
+  /** Gives back what the kernel may just have taken. The collector frees what a destroyed stream had. */
   reclaim(): void {
     if (this.pieces.length === 0 || this.to.writableLength > 0) return;
     const pieces = this.pieces.splice(0);

@@ -5,9 +5,7 @@
 import { type Acknowledgement, RECEIPT_CLOCK_US } from '../protocol/record-header.ts';
 
 export interface AcknowledgementConfig {
-  /**
-   * After an acknowledgement the next waits so long, ms, unless `ackBytes` have come: a turn on loopback is shorter.
-   */
+  /** After an acknowledgement the next waits so long, ms, or for `ackBytes`: a turn on loopback is shorter. */
   readonly ackIntervalMs: number;
   /** So much unacknowledged is acknowledged at once, bytes: far less than the peer can keep for retransmission. */
   readonly ackBytes: number;

@@ -1,7 +1,4 @@
-/**
- * The multiplexer's limits. Each is listed in docs/limits.md with its memory cost. Checked once, when a session is
- * made.
- */
+/** The multiplexer's limits, each in docs/limits.md with its memory cost. Checked once, when a session is made. */
 import type { RateLimit } from '../limits/token-bucket.ts';
 import { MAX_CREDIT_BYTES, MAX_PAYLOAD_BYTES, MIN_CREDIT_BYTES } from '../protocol/frames.ts';
 import { type CongestionConfig, DEFAULT_CONGESTION_CONFIG } from './congestion/congestion-config.ts';
@@ -59,10 +56,7 @@ export interface MuxConfig {
   readonly maxControlFrames: number;
   /** Streams that the peer may open: tokens a second, and a burst. */
   readonly openRate: RateLimit;
-  /**
-   * Opens that the peer resets before an answer, or that we must refuse. Beyond, opens are answered `dial-busy`, until
-   * so few are reset again.
-   */
+  /** Opens that the peer resets unanswered, or that we refuse. Beyond: `dial-busy`, until so few are reset again. */
   readonly rapidResetRate: RateLimit;
   /** The same, beyond `rapidResetRate`. More is `peer-flood`: no program that aborts its connections comes near. */
   readonly refusalRate: RateLimit;

@@ -1,7 +1,4 @@
-/**
- * Whether the peer still answers, and the round trip to it: a ping at intervals, earlier where an answer is expected,
- * and a limit on silence (docs/protocol.md §9). Pure.
- */
+/** Whether the peer answers: pings, probes where an answer is due, limit of silence (docs/protocol.md §9). Pure. */
 
 export interface LivenessConfig {
   readonly pingIntervalMs: number;

@@ -1,14 +1,9 @@
-/**
- * What a peer may cost before the session ends with `peer-flood` or `window-exceeded` (docs/protocol.md §7, §9). Pure.
- */
+/** What a peer may cost before its session ends: `peer-flood`, `window-exceeded` (docs/protocol.md §7, §9). Pure. */
 
 import { TokenBucket } from '../limits/token-bucket.ts';
 import type { MuxConfig } from './config.ts';
 
-/**
- * What an honest peer may have in flight when a stream closes here: OPENED, FINISH and RESET. DATA is counted in
- * bytes, and CREDIT is free.
- */
+/** An honest peer may have in flight when a stream closes: OPENED, FINISH, RESET. DATA counts bytes, CREDIT is free. */
 export const LATE_FRAMES_OF_STREAM = 3;
 
 /** The peer may have reset a stream before it knows that it was refused: RESET. */

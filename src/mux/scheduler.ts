@@ -9,10 +9,7 @@
  */
 import type { StreamState } from './stream-state.ts';
 
-/**
- * Of a quantum: a turn ends when less than this is left of it, and the rest is added to the next turn. Without that,
- * a tiny frame would follow each frame that a record cut short.
- */
+/** Of a quantum: with less left the turn ends, and it adds to the next. Else a tiny frame would follow each cut one. */
 export const LEAST_TURN = 1 / 4;
 
 /**

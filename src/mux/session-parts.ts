@@ -1,6 +1,4 @@
-/**
- * What both directions of a session work on: `MuxSession` for the owner, `FrameReceiver` for the peer's frames. Pure.
- */
+/** What both directions of a session work on: `MuxSession` for the owner, `FrameReceiver` for the peer. Pure. */
 import { checkMuxConfig, type MuxConfig } from './config.ts';
 import { EventQueue } from './events.ts';
 import { LateResets } from './late-resets.ts';

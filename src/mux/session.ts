@@ -160,16 +160,12 @@ export class MuxSession {
     this.parts.writer.push({ type: 'open-failed', stream: id, fault });
   }
 
-  /**
-   * The owner has no socket and no dial of an offered stream any more. Its slot is free when it is closed here, too.
-   */
+  /** The owner has no socket and no dial of an offer any more. Its slot is free when it is closed here, too. */
   release(id: number): void {
     this.parts.streams.release(id);
   }
 
-  /**
-   * Takes the bytes in any case. False: enough is queued, wait for `writable`. No effect on a stream that is closed.
-   */
+  /** Takes the bytes in any case. False: enough is queued, wait for `writable`. No effect on a closed stream. */
   write(id: number, bytes: Piece): boolean {
     const stream = this.parts.streams.get(id);
     if (stream?.phase !== 'open' || stream.finishWanted || stream.resetWanted) return true;

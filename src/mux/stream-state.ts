@@ -1,7 +1,4 @@
-/**
- * The state of one stream (docs/protocol.md §7), changed by the session, its scheduler and its windows. A stream that
- * is not in the session's table is closed. Pure.
- */
+/** The state of one stream (docs/protocol.md §7). One that is not in the table of the session is closed. Pure. */
 import type { Target } from '../protocol/target.ts';
 import { SendQueue } from './send-queue.ts';
 

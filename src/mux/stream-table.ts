@@ -1,7 +1,4 @@
-/**
- * The streams of a session (docs/protocol.md §7): which ids are used, which streams are live, and which have ended but
- * still hold memory or one of the slots that `maxStreams` limits. Pure.
- */
+/** Streams of a session (docs/protocol.md §7): used ids, live ones, and ended ones that hold memory or a slot. Pure. */
 import { MAX_STREAM_ID } from '../protocol/frames.ts';
 import type { Target } from '../protocol/target.ts';
 import type { MuxConfig } from './config.ts';

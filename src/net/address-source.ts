@@ -1,13 +1,7 @@
-/**
- * How limits group addresses: by IPv4 address, or by the /64 of an IPv6 address, since one machine can use every
- * address in that. Pure. Which addresses are limited at all is decided by the caller.
- */
+/** How limits group addresses: one of IPv4, or the /64 of IPv6, all of which one machine can use. Pure. */
 import { formatIp, groupsOf, type IpBytes, parseIp, unmapIp } from './ip.ts';
 
-/**
- * The bytes of what a socket says, without what a socket of both families or a link-local address adds.
- * @param address as `socket.remoteAddress` has it
- */
+/** Of `socket.remoteAddress`, without what a socket of both families or a link-local address adds. */
 export function parseSocketAddress(address: string): IpBytes | undefined {
   const ip = parseIp(address.replace(/%.*$/, ''));
   return ip && unmapIp(ip);

@@ -120,10 +120,7 @@ export function network(text: string): Network {
 
 const V4_MAPPED = network('::ffff:0:0/96');
 
-/**
- * An IPv4-mapped address (RFC 4291 §2.5.5.2) is the IPv4 address it holds: the kernel dials it as one, so every check
- * takes it as one.
- */
+/** The kernel dials an IPv4-mapped address (RFC 4291 §2.5.5.2) as the IPv4 address in it, so all checks take it so. */
 export function unmapIp(ip: IpBytes): IpBytes {
   return networkContains(V4_MAPPED, ip) ? ip.slice(12) : ip;
 }

@@ -40,10 +40,7 @@ const GLOBAL_V6 = network('2000::/3'); // RFC 4291 §2.4, the part that IANA ass
 
 type RangeName = (typeof SPECIAL_RANGES)[number][1] | 'not global unicast';
 
-/**
- * The well-known prefix of NAT64 (RFC 6052 §2.1). With DNS64 every IPv4 site has such an address, so it cannot be
- * denied as a whole.
- */
+/** NAT64 (RFC 6052 §2.1). With DNS64 every IPv4 site has such an address, so it cannot be denied as a whole. */
 const NAT64 = network('64:ff9b::/96');
 
 /** The name of the special range in which this address lies, or undefined for a public one. */

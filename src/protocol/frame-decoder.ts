@@ -46,10 +46,7 @@ const LARGEST_BUFFERED = FRAME_HEADER_BYTES + 1024;
 const NO_BYTES = Buffer.alloc(0);
 
 export class FrameDecoder {
-  /**
-   * A header, or a small frame with its header, that is not complete yet. Allocated when it is first needed: most
-   * senders cut no frame.
-   */
+  /** A header, or a small frame with its header, so far. Allocated when first needed: most senders cut no frame. */
   private partial = NO_BYTES;
   private partialBytes = 0;
   /** Payload of the current DATA or skipped frame still to come. */
@@ -87,9 +84,7 @@ export class FrameDecoder {
     return end;
   }
 
-  /**
-   * The fast path: a whole header lies in `bytes`. Returns where the next frame, or what could not be read yet, begins.
-   */
+  /** The fast path: a whole header lies in `bytes`. Returns where the next frame, or what is incomplete, begins. */
   private readFrame(bytes: Buffer, at: number, handler: FrameHandler): number {
     const length = this.checkHeader(bytes, at);
     if (this.fault !== undefined) return at;

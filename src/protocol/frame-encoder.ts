@@ -1,7 +1,4 @@
-/**
- * Writes frames into a record (docs/protocol.md §3, §4). Headers and small payloads share one scratch buffer; large
- * payloads are passed on as they are, so that bulk data is not copied here. Pure.
- */
+/** Writes records (docs/protocol.md §3, §4). Small parts share a scratch buffer; large payloads pass uncopied. Pure. */
 import type { WireFaultName } from '../errors.ts';
 import { wireCodeOf } from '../errors.ts';
 import { endFilling, handOut, type Lease, leaseForFilling, type Piece, release } from '../memory/pieces.ts';
@@ -133,10 +130,7 @@ export class RecordEncoder {
     this.scratch.writeUInt32BE(lastStream, at + 2);
   }
 
-  /**
-   * Writes a header, reserves `inline` bytes of payload after it, and returns where they begin in `scratch`, which the
-   * call may replace.
-   */
+  /** Writes a header, reserves `inline` bytes after it; returns where they begin in `scratch`, perhaps a new one. */
   private header(type: number, length: number, stream: number, inline = length): number {
     this.reserve(FRAME_HEADER_BYTES + inline);
     const { scratch, used } = this;

@@ -1,7 +1,4 @@
-/**
- * Types, lengths and ranges of the frame stream. docs/protocol.md is normative; each constant names its section. Pure;
- * encoding and decoding are in frame-encoder.ts and frame-decoder.ts.
- */
+/** Types, lengths and ranges of the frame stream. docs/protocol.md is normative; constants name its sections. Pure. */
 
 /** docs/protocol.md §6. */
 export const PROTOCOL_VERSION = 1;

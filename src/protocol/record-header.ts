@@ -1,7 +1,4 @@
-/**
- * The header of a record (docs/protocol.md §3.1): whether the record is numbered, whether its acknowledgement may wait,
- * how many of the peer's numbered records were received, and when. Pure.
- */
+/** The header of a record (docs/protocol.md §3.1): is it numbered, may its ACK wait, what was received. Pure. */
 import { handOut, type Piece, release } from '../memory/pieces.ts';
 
 /** Bits of the first byte. */
@@ -41,10 +38,7 @@ export function encodeRecordHeader(header: RecordHeader): Uint8Array {
   return bytes;
 }
 
-/**
- * Writes the header into the first piece, because each piece costs the cipher and the link a call. Only for pieces
- * fresh from `RecordEncoder.take`, once.
- */
+/** In the first piece: each piece costs cipher and link a call. Only for pieces fresh from `RecordEncoder.take`. */
 export function prependRecordHeader(header: RecordHeader, pieces: readonly Piece[]): readonly Piece[] {
   const [first] = pieces;
   if (first === undefined) return [encodeRecordHeader(header)];

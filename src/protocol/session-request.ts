@@ -1,7 +1,4 @@
-/**
- * The session exchange on a new link (docs/protocol.md §10): the client names the session that it begins or resumes,
- * and the exit answers. Pure.
- */
+/** The session exchange on a new link (docs/protocol.md §10): the client begins or resumes, the exit answers. Pure. */
 import { faultOfSessionCode, type WireFaultName, wireCodeOf } from '../errors.ts';
 import { MAX_RECORD_COUNT } from './record-header.ts';
 

@@ -1,15 +1,10 @@
-/**
- * Where a stream leads, and its form in an OPEN frame (docs/protocol.md §4; the kinds are those of RFC 1928 §5). Pure.
- */
+/** Where a stream leads, and its form in OPEN (docs/protocol.md §4; the kinds are those of RFC 1928 §5). Pure. */
 import type { IpBytes } from '../net/ip.ts';
 
 /** The host is exactly what the program asked for: only the exit checks and resolves it. */
 export type Target =
   | { readonly kind: 'ip'; readonly ip: IpBytes; readonly port: number }
-  /**
-   * `name`: 1 to 255 bytes, one char each (latin1), unchecked: only the exit's policy makes a host name of them.
-   * `port`: 0 to 65535.
-   */
+  /** `name`: 1 to 255 latin1 bytes, unchecked: only the exit's policy makes a host name of them. `port`: 0 to 65535. */
   | { readonly kind: 'name'; readonly name: string; readonly port: number };
 
 const KIND = { ipv4: 1, name: 3, ipv6: 4 } as const;

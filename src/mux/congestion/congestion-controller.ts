@@ -20,10 +20,7 @@ import { MinRttProbe } from './min-rtt-probe.ts';
 import { PathEstimate } from './path-estimate.ts';
 import { Startup } from './startup.ts';
 
-/**
- * When a record went to the link, ms, and whether its acknowledgement may wait. Hand it back when the record is
- * acknowledged.
- */
+/** When a record went to the link, ms, and whether its acknowledgement may wait. Hand it back with that. */
 export interface SentStamp {
   readonly at: number;
   readonly mayWait: boolean;
@@ -45,10 +42,7 @@ const MAY_WAIT_BYTES = 16 * 1024;
 /** Of the window: an acknowledgement that waits must not stop what is sent next. */
 const MAY_WAIT_SHARE = 1 / 2;
 
-/**
- * By rounds in a row without a queue: a little more after one, which may be chance, then as in slow start (RFC 5681
- * §3.1).
- */
+/** By rounds in a row without a queue: little after one, which may be chance, then as in slow start (RFC 5681 §3.1). */
 const GROWTH_GAINS = [1, 1.25, 2] as const;
 
 /** Of target queue delay and jitter: a round with less had no queue. */

@@ -68,9 +68,7 @@ export class DelayEstimator {
     this.roundCount = 0;
   }
 
-  /**
-   * A probe has come through. Where it answers a suspected change, return delays from before it are of the old path.
-   */
+  /** A probe has come through. Where it answers a suspected change, earlier return delays are of the old path. */
   restartReturnMin(isChange: boolean): void {
     this.returnMinBeforeMs = isChange ? this.returnMs : this.returnMinMs;
     this.returnMinMs = this.returnMs;
