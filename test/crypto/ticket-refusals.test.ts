@@ -26,9 +26,9 @@ describe('proven refusals', () => {
     const opener = openerFor('alice');
     for (const obstacle of obstacles) {
       const text = sealer.seal(FIELDS, NOW);
-      const verdict = opener.open(text, NOW + 1_234, { obstacle });
-      expect(verdict).toMatchObject({ admitted: false, reason: obstacle, peer: 'alice' });
-      expect(sealer.refusalIn(etagOf(verdict) ?? '', text)).toEqual({ reason: obstacle, time: NOW + 1_000 });
+      const decision = opener.open(text, NOW + 1_234, { obstacle });
+      expect(decision).toMatchObject({ admitted: false, reason: obstacle, peer: 'alice' });
+      expect(sealer.refusalIn(etagOf(decision) ?? '', text)).toEqual({ reason: obstacle, time: NOW + 1_000 });
       expect(reasonOf(opener, text)).toBe('admitted');
     }
   });
@@ -114,9 +114,9 @@ describe('wrong clocks', () => {
   it('a clock that is wrong by less than two epochs is proved at once', () => {
     for (const seconds of [-130, 130]) {
       const text = sealer.seal(FIELDS, NOW + seconds * SECOND);
-      const verdict = openWithAny([openerFor('alice')], text, NOW);
-      expect(verdict).toMatchObject({ admitted: false, reason: seconds < 0 ? 'late' : 'early', offset: seconds });
-      expect(sealer.refusalIn(etagOf(verdict) ?? '', text)).toEqual({ reason: 'clock-off', time: NOW });
+      const decision = openWithAny([openerFor('alice')], text, NOW);
+      expect(decision).toMatchObject({ admitted: false, reason: seconds < 0 ? 'late' : 'early', offset: seconds });
+      expect(sealer.refusalIn(etagOf(decision) ?? '', text)).toEqual({ reason: 'clock-off', time: NOW });
     }
   });
 
@@ -130,9 +130,9 @@ describe('wrong clocks', () => {
       for (const later of [1, 300, 800]) {
         const text = by(later);
         const now = NOW + later * SECOND;
-        const verdict = openWithAny([opener], text, now);
-        expect(verdict).toMatchObject({ admitted: false, peer: 'alice', offset: seconds });
-        expect(sealer.refusalIn(etagOf(verdict) ?? '', text)).toEqual({ reason: 'clock-off', time: now });
+        const decision = openWithAny([opener], text, now);
+        expect(decision).toMatchObject({ admitted: false, peer: 'alice', offset: seconds });
+        expect(sealer.refusalIn(etagOf(decision) ?? '', text)).toEqual({ reason: 'clock-off', time: now });
       }
       // She goes by the time that was proved.
       expect(reasonOf(opener, sealer.seal(FIELDS, NOW + 2 * SECOND), NOW + 2 * SECOND)).toBe('admitted');

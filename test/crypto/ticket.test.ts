@@ -243,8 +243,8 @@ describe('tickets', () => {
       '0'.repeat(33),
       'g'.repeat(32),
     ]) {
-      const verdict = opener.open(seal(alice, NOW, { ...FIELDS, role: 'exit', destination }), NOW);
-      expect([destination, verdict]).toEqual([destination, { admitted: false, reason: 'misplaced', peer: 'home' }]);
+      const decision = opener.open(seal(alice, NOW, { ...FIELDS, role: 'exit', destination }), NOW);
+      expect([destination, decision]).toEqual([destination, { admitted: false, reason: 'misplaced', peer: 'home' }]);
     }
     expect(opener.rememberedNonces).toBe(0);
   });
@@ -304,9 +304,9 @@ describe('openers with retired keys', () => {
   it('retired keys open a ticket once, with a proof for this ticket that only its peer can check', () => {
     const all = openers();
     const [first, second] = [oldSealer.seal(FIELDS, NOW), oldSealer.seal(FIELDS, NOW)];
-    const verdict = openWithAny(all, first, NOW);
-    expect(verdict).toMatchObject({ admitted: true, peer: 'bob' });
-    const proof = verdict.admitted ? verdict.rotationProof : undefined;
+    const decision = openWithAny(all, first, NOW);
+    expect(decision).toMatchObject({ admitted: true, peer: 'bob' });
+    const proof = decision.admitted ? decision.rotationProof : undefined;
     expect(proof).toEqual(oldSealer.rotationProof(first));
     expect(proof).not.toEqual(oldSealer.rotationProof(second));
     expect(proof).not.toEqual(new TicketSealer(alice, old.public.gate).rotationProof(first));
@@ -314,8 +314,8 @@ describe('openers with retired keys', () => {
   });
 
   it('retired keys give no proof for tickets of the current keys, and know no stranger', () => {
-    const verdict = openWithAny(openers(), seal(alice), NOW);
-    expect(verdict).toEqual({ admitted: true, peer: 'alice', fields: FIELDS });
+    const decision = openWithAny(openers(), seal(alice), NOW);
+    expect(decision).toEqual({ admitted: true, peer: 'alice', fields: FIELDS });
     const stranger = new TicketSealer(alice, old.public.gate).seal(FIELDS, NOW);
     expect(openWithAny(openers(), stranger, NOW)).toEqual({ admitted: false, reason: 'unknown' });
     expect(openWithAny([], stranger, NOW)).toEqual({ admitted: false, reason: 'unknown' });
@@ -408,9 +408,9 @@ describe('the rate of tickets of one peer', () => {
     sendTickets(opener, sealer, 1_024, 1, NOW - 60 * SECOND);
     for (let i = 0; i < 1_024; i++) opener.open(sealer.seal(FIELDS, NOW), NOW);
     const text = sealer.seal(FIELDS, NOW);
-    const verdict = opener.open(text, NOW);
-    expect(verdict).toMatchObject({ admitted: false, reason: 'too-often', peer: 'alice' });
-    expect(sealer.refusalIn(etagOf(verdict) ?? '', text)).toEqual({ reason: 'too-often', time: NOW });
+    const decision = opener.open(text, NOW);
+    expect(decision).toMatchObject({ admitted: false, reason: 'too-often', peer: 'alice' });
+    expect(sealer.refusalIn(etagOf(decision) ?? '', text)).toEqual({ reason: 'too-often', time: NOW });
     expect(reasonOf(opener, text, NOW + SECOND)).toBe('admitted');
   });
 

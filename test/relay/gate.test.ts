@@ -37,12 +37,12 @@ function withHeaders(headers: Record<string, string | undefined>): Partial<Upgra
   return { headers: Object.fromEntries(Object.entries(merged).filter(([, value]) => value !== undefined)) };
 }
 
-function etagOf(verdict: GateDecision): string {
-  return verdict.admitted === undefined ? (verdict.etag ?? '') : '';
+function etagOf(decision: GateDecision): string {
+  return decision.admitted === undefined ? (decision.etag ?? '') : '';
 }
 
-function missingIn(verdict: GateDecision): string {
-  return verdict.admitted === undefined ? (verdict.missing ?? '') : '';
+function missingIn(decision: GateDecision): string {
+  return decision.admitted === undefined ? (decision.missing ?? '') : '';
 }
 
 describe('the gate', () => {
@@ -102,10 +102,10 @@ describe('the gate', () => {
   ])('the gate rejects %s without using the ticket up, and proves the reason to its peer', (_what, overrides) => {
     const gate = new Gate(newOpener(), undefined);
     const ticket = newTicket();
-    const verdict = gate.check(request(`/${ticket}`, overrides), NOW);
-    expect(verdict).toMatchObject({ admitted: undefined, reason: 'upgrade-dropped', peer: 'alice' });
-    expect(sealer.refusalIn(etagOf(verdict), ticket)).toEqual({ reason: 'upgrade-dropped', time: NOW });
-    expect(missingIn(verdict)).toMatch(/^[A-Za-z0-9/.:, -]{6,}$/);
+    const decision = gate.check(request(`/${ticket}`, overrides), NOW);
+    expect(decision).toMatchObject({ admitted: undefined, reason: 'upgrade-dropped', peer: 'alice' });
+    expect(sealer.refusalIn(etagOf(decision), ticket)).toEqual({ reason: 'upgrade-dropped', time: NOW });
+    expect(missingIn(decision)).toMatch(/^[A-Za-z0-9/.:, -]{6,}$/);
     expect(gate.check(request(`/${ticket}`), NOW).admitted).toBeDefined();
   });
 
@@ -127,9 +127,9 @@ describe('the gate', () => {
   it('the gate of a full relay proves that to a peer without using its ticket up', () => {
     const gate = new Gate(newOpener(), undefined);
     const ticket = newTicket();
-    const verdict = gate.check(request(`/${ticket}`), NOW, true);
-    expect(verdict).toMatchObject({ admitted: undefined, reason: 'relay-full', peer: 'alice' });
-    expect(sealer.refusalIn(etagOf(verdict), ticket)?.reason).toBe('relay-full');
+    const decision = gate.check(request(`/${ticket}`), NOW, true);
+    expect(decision).toMatchObject({ admitted: undefined, reason: 'relay-full', peer: 'alice' });
+    expect(sealer.refusalIn(etagOf(decision), ticket)?.reason).toBe('relay-full');
     expect(gate.check(request('/'), NOW, true)).toEqual({ admitted: undefined, reason: 'no-ticket' });
     expect(gate.check(request(`/${ticket}`), NOW).admitted).toBeDefined();
   });
@@ -140,8 +140,8 @@ describe('the gate', () => {
       const gate = new Gate(newOpener(), undefined);
       for (const features of [0, 2, 0x7fff]) {
         const url = `/${newTicket(features)}`;
-        const verdict = gate.check(request(url, withHeaders({ origin })), NOW);
-        expect(verdict).toEqual({ admitted: undefined, reason: 'from-page', peer: 'alice' });
+        const decision = gate.check(request(url, withHeaders({ origin })), NOW);
+        expect(decision).toEqual({ admitted: undefined, reason: 'from-page', peer: 'alice' });
         expect(gate.check(request(url), NOW).admitted).toBeDefined();
       }
     },
@@ -178,10 +178,10 @@ describe('the gate', () => {
   ])('the gate proves to a peer that its request came under another path (prefix %j)', (prefix, make, shown) => {
     const gate = new Gate(newOpener(), prefix);
     const ticket = newTicket();
-    const verdict = gate.check(request(make(ticket)), NOW);
-    expect(verdict).toMatchObject({ admitted: undefined, reason: 'wrong-path', peer: 'alice', path: shown });
-    expect(sealer.refusalIn(etagOf(verdict), ticket)?.reason).toBe('wrong-path');
-    expect(JSON.stringify(verdict)).not.toContain(ticket);
+    const decision = gate.check(request(make(ticket)), NOW);
+    expect(decision).toMatchObject({ admitted: undefined, reason: 'wrong-path', peer: 'alice', path: shown });
+    expect(sealer.refusalIn(etagOf(decision), ticket)?.reason).toBe('wrong-path');
+    expect(JSON.stringify(decision)).not.toContain(ticket);
     expect(gate.check(request(`${prefix ?? ''}/${ticket}`), NOW).admitted).toBeDefined();
   });
 

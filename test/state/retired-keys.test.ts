@@ -8,7 +8,8 @@ import { readRetiredKeys, rotateKeys } from '../../src/state/retired-keys.ts';
 import { openStateDir } from '../../src/state/state-dir.ts';
 import { faultOfPromise } from '../support/faults.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { until } from '../support/until.ts';
+import { advanceUntil } from '../support/time/advance-until.ts';
+import { VirtualClock } from '../support/time/virtual-clock.ts';
 
 const NOW = Date.UTC(2026, 0, 1);
 const MONTH_MS = 30 * 86_400_000;
@@ -86,15 +87,17 @@ describe('watchIdentity', () => {
     let changes = 0;
     const faults: string[] = [];
     const logger = { ...silentLogger, error: (_fields: object, message: string) => void faults.push(message) };
-    const watch = watchIdentity(state, identity, async () => void changes++, logger);
+    const clock = new VirtualClock();
+    const watch = watchIdentity(state, identity, async () => void changes++, logger, clock);
     onTestFinished(() => watch.close());
     await writeFile(file, text);
     await rotateKeys(state, [], { now: NOW, forget: false });
-    await until(() => changes === 1);
+    // docs/operations.md: a rotation takes effect within two seconds.
+    await advanceUntil(clock, () => changes === 1, 2_000);
     await writeFile(file, 'damaged');
-    await until(() => faults.length === 1);
+    await advanceUntil(clock, () => faults.length === 1, 2_000);
     expect(faults[0]).toContain('WSTUN-E112');
     await writeFile(file, text);
-    await until(() => changes === 2);
+    await advanceUntil(clock, () => changes === 2, 2_000);
   });
 });

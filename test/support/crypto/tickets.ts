@@ -37,8 +37,8 @@ export function seal(peer: Identity, now = NOW, fields = FIELDS): string {
 }
 
 export function reasonOf(opener: TicketOpener, text: string, now = NOW): string {
-  const verdict = opener.open(text, now);
-  return verdict.admitted ? 'admitted' : verdict.reason;
+  const decision = opener.open(text, now);
+  return decision.admitted ? 'admitted' : decision.reason;
 }
 
 /** A ticket of an arbitrary payload, sealed and hinted as a real one. */
@@ -55,6 +55,6 @@ export function payloadOf(text: string, peer: Identity): Buffer {
   return Buffer.from(nacl.box.open.after(bytes.subarray(32), bytes.subarray(8, 32), key)!);
 }
 
-export function etagOf(verdict: TicketDecision): string | undefined {
-  return verdict.admitted ? undefined : verdict.etag;
+export function etagOf(decision: TicketDecision): string | undefined {
+  return decision.admitted ? undefined : decision.etag;
 }
