@@ -39,14 +39,14 @@ const PROOF = /^[0-9a-f]{64}$/;
 const NOTICE = 0x00;
 
 /** From the exit. `keys`: base64url, gate keys of all clients it accepts; `more`: the rest of the list follows. */
-export interface BearersMessage {
+export interface PeersMessage {
   readonly type: 'bearers';
   readonly keys: readonly string[];
   readonly more: boolean;
 }
 
 export type ControlMessage =
-  | BearersMessage
+  | PeersMessage
   /** From the relay: the gate knows the list that the exit announced last. */
   | { readonly type: 'registered' }
   /**
@@ -92,9 +92,9 @@ export function decodeControl(message: Message): ControlMessage | undefined {
  * The messages that announce a list, of which the last says that it is complete. @throws RangeError beyond
  * MAX_ANNOUNCED_KEYS
  */
-export function announcements(keys: readonly string[]): BearersMessage[] {
+export function announcements(keys: readonly string[]): PeersMessage[] {
   if (keys.length > MAX_ANNOUNCED_KEYS) throw new RangeError(`more than ${MAX_ANNOUNCED_KEYS} keys`);
-  const messages: BearersMessage[] = [];
+  const messages: PeersMessage[] = [];
   for (let at = 0; at === 0 || at < keys.length; at += KEYS_PER_MESSAGE) {
     const end = at + KEYS_PER_MESSAGE;
     messages.push({ type: 'bearers', keys: keys.slice(at, end), more: end < keys.length });

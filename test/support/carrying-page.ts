@@ -1,6 +1,6 @@
 /**
- * A page of a tether that carries links, without a browser: does what src/tether/page does, in this process, and keeps
- * with which codes its WebSockets ended.
+ * A page of a tether that carries links, without a browser: does what src/tether/page does, in this process, and
+ * records the close codes of its WebSockets.
  */
 import { WebSocket } from 'ws';
 import { secretFromText } from '../../src/tether/shared/pairing.ts';

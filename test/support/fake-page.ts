@@ -1,4 +1,4 @@
-/** A page of a tether without a browser: pairs, answers pings, and does with links what a test says. */
+/** A page of a tether without a browser: pairs, answers pings, and opens links as a test requests. */
 import { once } from 'node:events';
 import { WebSocket } from 'ws';
 import { type Clock, systemClock } from '../../src/clock.ts';
@@ -54,7 +54,7 @@ export function openSocket(host: string, path: string, headers: Record<string, s
   return socket;
 }
 
-/** The status with which an upgrade was refused, or 101. */
+/** The status of a rejected upgrade, or 101. */
 export function statusOf(socket: WebSocket): Promise<number> {
   return new Promise((resolve) => {
     socket.once('open', () => resolve(101));
@@ -102,7 +102,7 @@ export class FakePage {
   pings = 0;
   /** Whether it answers pings. */
   answers = true;
-  /** Takes requests for links, which are then not for `nextOpen`. */
+  /** Receives requests for links in place of `nextOpen`. */
   onOpen: ((open: OpenRequest) => void) | undefined;
   private readonly outgoing: Seal;
 
@@ -135,7 +135,7 @@ export class FakePage {
     return page;
   }
 
-  /** Paired, but without its first word. */
+  /** Paired, but `joined` is not sent yet. */
   static async pair(host: string, secret: Uint8Array): Promise<FakePage> {
     const socket = openSocket(host, '/control');
     const paired = await pair(socket, host, secret);

@@ -1,6 +1,6 @@
 /**
- * A link by the built page in Chromium, with nothing on it and no processes of wstun: the laptop's end, and the
- * relay's.
+ * A link through the built page in Chromium, without sessions and without processes of wstun: the laptop's end, and
+ * the relay's.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -37,7 +37,7 @@ interface Laptop {
   code(): string;
 }
 
-/** The laptop's side alone, and something to dial. */
+/** Only the laptop's side, and a server to dial. */
 export async function startLaptop(publicHost = '127.0.0.1'): Promise<Laptop> {
   const relay = await startLinkServer();
   atEnd(() => relay.close());

@@ -60,7 +60,7 @@ function dial(lookup: Lookup, signal = new AbortController().signal, host = PLAC
   );
 }
 
-/** So much time, and what follows of it. */
+/** This much time, and what follows. */
 const pass = (ms: number): Promise<void> => clock.advance(ms);
 
 describe('the race of the addresses of a relay', () => {

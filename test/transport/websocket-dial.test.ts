@@ -177,8 +177,7 @@ describe('a relay that cannot be reached', () => {
 
 describe('a relay of several addresses', () => {
   /**
-   * Something that takes connections at 127.0.0.2, at the port of a relay at 127.0.0.1; both have the name of the
-   * relay.
+   * A server at 127.0.0.2 with the port of a relay at 127.0.0.1. The relay's name has both addresses.
    */
   async function withImpostor(talk: (socket: Socket) => void) {
     const relay = await startLinkServer();
@@ -210,7 +209,7 @@ describe('a relay of several addresses', () => {
   ])('the next dial uses another address where one accepts the connection and %s', async (_how, fault, talk) => {
     const { dial, relay } = await withImpostor((socket) => socket.once('data', () => talk(socket)));
     await expect(dial()).rejects.toMatchObject({ fault });
-    // And from then on at once.
+    // From then on the first attempt succeeds.
     for (let i = 0; i < 3; i++) expect(await dial()).toBe(`127.0.0.1:${relay.port}`);
   });
 });

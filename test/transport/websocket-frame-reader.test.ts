@@ -8,7 +8,7 @@ import { FrameReader } from '../../src/transport/websocket-frame-reader.ts';
 import { WebSocketIntake } from '../../src/transport/websocket-intake.ts';
 import { SOCKET_LIMITS } from '../../src/transport/websocket-limits.ts';
 
-/** Exported by `ws`, and forgotten by its types. */
+/** `ws` exports it, but its types do not. */
 const { Receiver } = ws as unknown as { Receiver: new (options: object) => Writable };
 
 const CONTINUATION = 0x0;
@@ -23,11 +23,11 @@ interface Frame {
   readonly payload: Uint8Array;
   readonly key: Uint8Array | undefined;
   readonly rsv?: number;
-  /** Bytes of the length, where not the shortest form. */
+  /** Bytes of the length, if it is not the shortest form. */
   readonly field?: 2 | 8;
 }
 
-/** RFC 6455 §5.2, without a thought for speed. */
+/** RFC 6455 §5.2, written for clarity and not for speed. */
 function encode({ opcode, fin, payload, key, rsv = 0, field }: Frame): Buffer {
   const header = [(fin ? 0x80 : 0) | rsv | opcode];
   const mask = key === undefined ? 0 : 0x80;
@@ -86,7 +86,7 @@ function framesOf(masked: boolean, honest: boolean): fc.Arbitrary<Frame[]> {
     .map((all) => all.flat());
 }
 
-/** What `ws` makes of bytes: messages and pings in order, and how it ends. */
+/** What `ws` reads from bytes: messages and pings in order, and how it ends. */
 function receiver(isServer: boolean, onFault = (): void => {}): { seen: string[]; write(bytes: Uint8Array): void } {
   const seen: string[] = [];
   const receiver = new Receiver({ isServer, ...SOCKET_LIMITS, binaryType: 'nodebuffer' });
@@ -103,8 +103,8 @@ function receiver(isServer: boolean, onFault = (): void => {}): { seen: string[]
 }
 
 /**
- * Cut at `at`; behind it, whether the event loop turns; and whether the piece before is lent: overwritten as soon as it
- * was read.
+ * A cut at `at`; whether the event loop turns after it; and whether the piece before it is lent, so overwritten as soon
+ * as it was read.
  */
 interface Cut {
   readonly at: number;
@@ -152,7 +152,7 @@ function cutsOf(bytes: Uint8Array): fc.Arbitrary<Cut[]> {
 
 async function wholeBy(bytes: Uint8Array, masked: boolean): Promise<string[]> {
   const ws = receiver(masked);
-  // `ws` takes off masks in place.
+  // `ws` removes masks in place.
   ws.write(Buffer.from(bytes));
   await turn();
   return ws.seen;

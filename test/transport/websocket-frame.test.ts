@@ -7,7 +7,7 @@ function frame(message: Uint8Array[], masking: Masking): Buffer {
   return Buffer.concat(frameMessage(message, bytes, masking));
 }
 
-/** RFC 6455 §5.2 read naively, for one whole frame. */
+/** A naive reader of RFC 6455 §5.2, for one whole frame. */
 function readFrame(frame: Buffer): { head: number; masked: boolean; key: Buffer; payload: Buffer } {
   const masked = (frame[1]! & 0x80) !== 0;
   let length = frame[1]! & 0x7f;

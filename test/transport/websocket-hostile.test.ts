@@ -66,14 +66,11 @@ function frame(
 const bytes = (count: number): Buffer => Buffer.alloc(count, 0x61);
 const repeat = (part: Buffer, count: number): Buffer => Buffer.concat(Array<Buffer>(count).fill(part));
 
-/**
- * Heap and buffers that are in use: how far V8 lets garbage grow is its own affair, and differs between releases of
- * Node.
- */
+/** Heap and buffers in use, after a collection: how much garbage V8 allows differs between releases of Node. */
 async function heldBytes(): Promise<number> {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
-  // What a collection finds unused is counted off in the turns behind it.
+  // What a collection frees is subtracted in the turns after it.
   for (let i = 0; i < 3; i++) {
     collect();
     await turns(3);
@@ -82,7 +79,7 @@ async function heldBytes(): Promise<number> {
   return heapUsed + arrayBuffers;
 }
 
-/** One message as a middlebox passes it on that frames anew, by so many bytes at most. */
+/** One message as passed on by a middlebox that frames it again, in fragments of at most `size` bytes. */
 function inFragments(message: Buffer, size: number): Buffer {
   const frames: Buffer[] = [];
   for (let at = 0; at < message.length; at += size) {
@@ -200,7 +197,7 @@ describe('a WebSocket peer of another implementation', () => {
     ['125 bytes', frame(0x82, bytes(125)), 125],
     ['126 bytes', frame(0x82, bytes(126)), 126],
     ['65,535 bytes', frame(0x82, bytes(65_535)), 65_535],
-    // RFC 6455 §5.2 asks senders for the shortest form and does not ask receivers to refuse others; `ws` takes them.
+    // RFC 6455 §5.2 requires the shortest form of senders, and lets receivers accept others, as `ws` does.
     ['5 bytes with a 16-bit length', frame(0x82, bytes(5), { field: 2 }), 5],
     ['5 bytes with a 64-bit length', frame(0x82, bytes(5), { field: 8 }), 5],
     ...[3_000, 1_400, 500, 125, 64].map((size): [string, Buffer, number] => [

@@ -57,7 +57,7 @@ describe('frames of the link and of ws on one socket', () => {
       peer.ping();
       peer.send(Buffer.of(i));
       peer.ping();
-      // One after the other: of many that come while the queue is full, the latest alone is answered.
+      // One after the other: of several that arrive while the queue is full, only the latest is answered.
       while (pongs < 2 * (i + 1)) await once(peer, 'pong');
     }
     link.close();

@@ -1,6 +1,6 @@
 /**
- * Where the page is to be served as addresses of this machine come and go: a laptop that roams, docks, flaps. Time is
- * passed in.
+ * Where the page is served as addresses of this machine come and go: a laptop that roams, is docked, or has an unstable
+ * network. Time is passed in.
  */
 import { describe, expect, it } from 'vitest';
 import { AddressChoice } from '../../../src/tether/laptop/address-choice.ts';
@@ -11,7 +11,7 @@ const OTHER_WIFI: LanAddress = { address: '172.20.10.3', rank: 0 };
 const CABLE: LanAddress = { address: '192.168.7.4', rank: 1 };
 const DOCKER: LanAddress = { address: '172.17.0.1', rank: 5 };
 
-/** A choice whose every step is taken as soon as it is due, and at what time that was. */
+/** A choice whose steps are served as soon as they are due, and the times of these. */
 class Machine {
   readonly choice = new AddressChoice();
   readonly steps: [number, string | undefined][] = [];
@@ -21,7 +21,7 @@ class Machine {
     this.choice.begin(found);
   }
 
-  /** From now on, for so long, this is what there is. */
+  /** From now on these addresses exist, for this time. */
   has(found: readonly LanAddress[], forMs: number): this {
     this.choice.handleLook(found, this.now);
     const end = this.now + forMs;

@@ -47,7 +47,7 @@ function laptop(addresses: string[], host?: string) {
     onRefused: (error) => told.push(error.message),
     clock,
   });
-  /** As the network watch tells of it, and time for what comes of it. */
+  /** A change as the network watch reports it, and time for what follows. */
   const become = async (now: string[], ms = 2_000): Promise<void> => {
     state.addresses = now;
     follower.look();
@@ -128,7 +128,7 @@ describe('an address follower without a host', () => {
     await become([B], 60_000);
     await become([B], 60_000);
     expect(told).toEqual([expect.stringContaining(`${B}:${PORT}: EADDRINUSE`)]);
-    // The one before is gone: no code may lead there.
+    // The old address is gone: no code may lead there.
     expect(names()).toEqual([A, undefined]);
     state.taken.clear();
     await become([B], 5_000);
@@ -163,7 +163,7 @@ describe('an address follower without a host', () => {
     follower.look();
     await clock.advance(999);
     clock.advanceNow(1);
-    // Under way to B, whose promise has not come back.
+    // The move to B is under way: its promise has not resolved.
     state.addresses = [A];
     follower.look();
     follower.look();

@@ -1,4 +1,4 @@
-/** Which page carries, and what becomes of links when one fails: with pages that are not browsers. */
+/** Which page carries the links, and what happens to them when it fails: with pages that are not browsers. */
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
@@ -15,7 +15,7 @@ import { until } from '../../support/until.ts';
 const URL = 'wss://relay.example.org/a/ticket';
 const never = new AbortController().signal;
 
-/** Dials, and has the page bring the link. */
+/** Dials, and lets the page open the link. */
 async function linkBy(
   tether: RunningTether,
   page: FakePage,
@@ -25,7 +25,7 @@ async function linkBy(
   return { ...(await dialled), local };
 }
 
-/** The time between two pings, and what comes of it over the real sockets. */
+/** The time between two pings, and what follows over the real sockets. */
 async function passPing(clock: VirtualClock, ...pages: readonly FakePage[]): Promise<void> {
   const seen = pages.map(({ pings }) => pings);
   await clock.advance(PING_MS);
@@ -196,7 +196,7 @@ describe('several pages', () => {
     tether.server.showCode();
     const newer = await FakePage.join(tether);
     const { at } = await linkBy(tether, newer);
-    // From the last pong, which may have come half a second before.
+    // The limit counts from the last pong, which may be half a second old.
     await clock.advance(499);
     const since = clock.now();
     newer.answers = false;

@@ -21,7 +21,7 @@ describe('the address for a phone', () => {
     expect(found.map(({ address }) => address)).toEqual(likeliest);
     const ranks = found.map(({ rank }) => rank);
     expect(ranks).toEqual(ranks.toSorted((a, b) => a - b));
-    // Of the two that lead elsewhere neither is better.
+    // Of the two on other networks neither is better.
     expect(new Set(ranks).size).toBe(4);
   });
 

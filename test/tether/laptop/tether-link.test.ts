@@ -5,7 +5,7 @@ import { describeLinkCompliance } from '../../support/link-compliance.ts';
 import { LinkRecorder, turns } from '../../support/link-recorder.ts';
 import { memoryLinkPair } from '../../support/links/memory-link.ts';
 
-/** The relay's end, behind a page that hands on at once, and says so. */
+/** The relay's end, after a page that forwards at once and reports it. */
 class BehindPage implements MessageLink, MessageLinkHandler {
   private readonly inner: MessageLink;
   private readonly say: (text: string) => void;
@@ -68,7 +68,7 @@ describeLinkCompliance('a link that a page carries', async () => {
 });
 
 describe('a link that a page carries', () => {
-  /** A link whose page says nothing of itself. */
+  /** A link whose page sends no reports. */
   function silent(): { readonly link: TetherLink; readonly at: LinkRecorder; readonly far: LinkRecorder } {
     const [inner, outer] = memoryLinkPair({ highMarkBytes: 8 * 1024 * 1024 });
     const link = new TetherLink(inner, quiet);

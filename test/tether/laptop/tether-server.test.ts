@@ -1,4 +1,4 @@
-/** Whoever is on the local network, against the laptop's port: who is refused, how, and what it costs. */
+/** Anyone on the local network against the laptop's port: what is rejected, how, and what it costs. */
 import { once } from 'node:events';
 import { request } from 'node:http';
 import { connect } from 'node:net';
@@ -187,7 +187,7 @@ describe('a pairing with the laptop', () => {
     for (let i = 0; i < 4; i++) expect(await guess(tether)).toBe('refused');
     for (let i = 0; i < 20; i++) expect(await statusOf(openSocket(tether.host, '/control'))).toBe(429);
     expect(tether.server.failedAttempts).toBe(4);
-    // A page that is right is let in after the wait, and forgives the address.
+    // A page with the right secret is accepted after the wait, and clears the address.
     await clock.advance(999);
     expect(await statusOf(openSocket(tether.host, '/control'))).toBe(429);
     await clock.advance(1);
@@ -233,7 +233,7 @@ describe('a pairing with the laptop', () => {
     expect(statuses.filter((status) => status === 503)).toHaveLength(2);
     for (const socket of sockets) socket.terminate();
     await vi.waitFor(async () => expect(await statusOf(openSocket(tether.host, '/control'))).toBe(101));
-    // Broken off in time, without a word: that costs nothing.
+    // Closed in time without a message: no failed attempt.
     expect(tether.server.failedAttempts).toBe(0);
   });
 
@@ -291,7 +291,7 @@ describe('a paired page', () => {
   });
 });
 
-/** To one of loopback's other addresses, port and all. */
+/** To another loopback address, with the same port. */
 async function moveTo(tether: RunningTether, name: string): Promise<RunningTether> {
   const port = tether.server.address?.port ?? 0;
   await tether.server.serve({ host: name, port, publicHost: name });

@@ -23,7 +23,7 @@ interface Setting {
   readonly laptopHost?: string;
 }
 
-/** Both ends as far as the page's proof; each may hold another secret, or stand at another address. */
+/** Both ends up to the page's proof; each may have another secret, or another address. */
 function run({ secret = createSecret(), laptopSecret = secret, laptopHost = HOST }: Setting = {}) {
   const page = beginPairing(secret, HOST);
   const laptop = answerPairing(page.hello, laptopSecret, laptopHost);
