@@ -1,4 +1,4 @@
-/** The access list of a running relay: who is removed is out, who is added is in, without a restart. */
+/** The access list of a running relay: names that are removed, added or changed take effect without a restart. */
 import { appendFile, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -23,8 +23,8 @@ async function timeUntil(holds: () => Promise<boolean>, limitMs: number): Promis
   return Number.POSITIVE_INFINITY;
 }
 
-describe('removing a name', () => {
-  it('ends its sessions within 2 s, and its client, once and with the reason, when a minute has passed; and touches no other', {
+describe('a removed name', () => {
+  it('a removed name loses its sessions within 2 s, its client ends with the reason after a minute, and no other name is touched', {
     timeout: 120_000,
   }, async () => {
     const target = await tcpServer(echo);
@@ -53,7 +53,7 @@ describe('removing a name', () => {
     expect((await take(his, 10)).toString()).toBe('still here');
     expect(bob.process.events.map(({ event }) => event)).toEqual(['ready']);
 
-    // A stranger's 404 is no proof: whoever comes with the invite from now on tries on, unless it is to try once.
+    // A 404 proves nothing: a client that starts with the invite now keeps trying, unless it has --once.
     const again = spawnClient(secret);
     const once = spawnClient(secret, { args: ['--once'] });
     expect(await once.exited).toBe(77);
@@ -69,7 +69,7 @@ describe('removing a name', () => {
     expect(await again.exited).toBe(0);
   });
 
-  it('for a moment, as an editor or a deployment may, costs a client its session and no more', async () => {
+  it('a name that is off the list for a moment, as an editor may cause, costs its client the session and no more', async () => {
     const target = await tcpServer(echo);
     const relay = await startRelay();
     const alice = await startClient(await invite(relay, 'alice', { allow: ['127.0.0.1'] }));
@@ -85,7 +85,7 @@ describe('removing a name', () => {
 });
 
 describe('editing access.toml by hand', () => {
-  it('opens a target within 2 s, and a mistake leaves the last good list in force', async () => {
+  it('an edit of access.toml opens a target within 2 s, and a mistake in it leaves the last good list in force', async () => {
     const target = await tcpServer(echo);
     const relay = await startRelay();
     const client = await startClient(await invite(relay, 'carol'));
@@ -113,25 +113,28 @@ describe('editing access.toml by hand', () => {
   });
 });
 
-describe('an access.toml without a word in it', () => {
-  it.each(['', '\n \n'])('leaves the last good list in force, and is told once: %j', async (text) => {
-    const target = await tcpServer(echo);
-    const relay = await startRelay();
-    const client = await startClient(await invite(relay, 'alice', { allow: ['127.0.0.1'] }));
-    const held = await connectThrough('SOCKS5', client.port, target);
-    await writeFile(join(relay.state, 'access.toml'), text);
-    await until(() => relay.process.stderr.includes('WSTUN-E113'), 2 * PROMISED_MS);
-    await delay(PROMISED_MS);
-    held.write('still here');
-    expect((await take(held, 10)).toString()).toBe('still here');
-    expect(client.process.events.map(({ event }) => event)).toEqual(['ready']);
-    expect(relay.process.stderr.split('WSTUN-E113')).toHaveLength(3);
-    expect(relay.process.stderr).toContain('# nobody');
-  });
+describe('an empty access.toml', () => {
+  it.each(['', '\n \n'])(
+    'an empty access.toml leaves the last good list in force, and the relay logs it once: %j',
+    async (text) => {
+      const target = await tcpServer(echo);
+      const relay = await startRelay();
+      const client = await startClient(await invite(relay, 'alice', { allow: ['127.0.0.1'] }));
+      const held = await connectThrough('SOCKS5', client.port, target);
+      await writeFile(join(relay.state, 'access.toml'), text);
+      await until(() => relay.process.stderr.includes('WSTUN-E113'), 2 * PROMISED_MS);
+      await delay(PROMISED_MS);
+      held.write('still here');
+      expect((await take(held, 10)).toString()).toBe('still here');
+      expect(client.process.events.map(({ event }) => event)).toEqual(['ready']);
+      expect(relay.process.stderr.split('WSTUN-E113')).toHaveLength(3);
+      expect(relay.process.stderr).toContain('# nobody');
+    },
+  );
 });
 
-describe('changing what is open to a name', () => {
-  it('takes effect within 2 s on a client that is connected, and keeps its invite and its session', async () => {
+describe('wstun access set', () => {
+  it('`wstun access set` takes effect within 2 s on a connected client, which keeps its invite and its session', async () => {
     const target = await tcpServer(echo);
     const relay = await startRelay();
     const secret = await invite(relay, 'dora', { allow: ['127.0.0.1:1'] });
@@ -154,7 +157,7 @@ describe('changing what is open to a name', () => {
     await startClient(secret);
   });
 
-  it('is what the advice leads to, where a target is closed or a name is taken', async () => {
+  it('the errors about a closed target and a taken name advise `wstun access set`', async () => {
     const relay = await startRelay();
     const client = await startClient(relay.invite ?? '');
     const closed = await run('curl', ['-sS', '-x', `http://127.0.0.1:${client.port}`, 'http://10.1.2.3/']);
@@ -178,8 +181,8 @@ async function addedByProgram(state: string, name: string): Promise<string> {
   return added.stdout.trim();
 }
 
-describe('adding names', () => {
-  it('at the same time loses none, and each works at once', async () => {
+describe('wstun access add', () => {
+  it('six names that are added at the same time are all on the list, and each works at once', async () => {
     const target = await tcpServer(echo);
     const relay = await startRelay();
     const names = ['n1', 'n2', 'n3', 'n4', 'n5', 'n6'];
@@ -194,7 +197,7 @@ describe('adding names', () => {
     }
   });
 
-  it('fails at once where nothing can be written, and leaves no lock behind', async () => {
+  it('`wstun access add` fails at once where nothing can be written, and leaves no lock', async () => {
     const { state } = await startRelay();
     // No file can have a byte, as on a disk that is full.
     const within = ['bash', '-c', 'ulimit -f 0; exec "$@"', 'bash'];

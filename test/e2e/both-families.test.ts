@@ -1,4 +1,4 @@
-/** A relay that listens by IPv4 and by IPv6, as real sockets of this machine, and as programs find it. */
+/** A relay that listens on IPv4 and IPv6: the sockets of the machine, and what programs get there. */
 import { expect, it } from 'vitest';
 import { addNamespace, within } from '../support/namespaces.ts';
 import { freePort, run, runWell } from '../support/programs.ts';
@@ -27,7 +27,7 @@ it.each([
   ['0.0.0.0:PORT', '[::]:PORT'],
   ['[::]:PORT', '0.0.0.0:PORT'],
   ['[0:0:0:0:0:0:0:0]:PORT', '0.0.0.0:PORT'],
-])('a relay listens by both families at one port: --listen %s --listen %s', async (...places) => {
+])('a relay listens on both families at one port: --listen %s --listen %s', async (...places) => {
   const port = await freePort();
   const relay = await relayAt(...places.map((place) => place.replace('PORT', String(port))));
   await relay.event('ready');
@@ -36,7 +36,7 @@ it.each([
 });
 
 it.each(['127.0.0.1', 'localhost'])(
-  'every address of IPv6 and one of IPv4 may have the same port: %s',
+  'a relay listens on all IPv6 addresses and one IPv4 address with the same port: %s',
   async (host) => {
     const port = await freePort();
     for (const places of [
@@ -52,7 +52,7 @@ it.each(['127.0.0.1', 'localhost'])(
   },
 );
 
-it('[::] alone serves both families, also beside another port of IPv4', async () => {
+it('a relay that listens on [::] only serves both families, also with another port on IPv4', async () => {
   const [port, other] = [await freePort(), await freePort()];
   const relay = await relayAt(`[::]:${port}`, `127.0.0.1:${other}`);
   await relay.event('ready');
@@ -60,7 +60,7 @@ it('[::] alone serves both families, also beside another port of IPv4', async ()
   expect(await answers(port)).toEqual(['404', '404']);
 });
 
-it('an address that is given twice is still refused, in words', async () => {
+it('a relay rejects an address that is given twice, and says why', async () => {
   const place = `0.0.0.0:${await freePort()}`;
   const relay = await wstun(['relay', '--state', await tempDir(), '--listen', place, '--listen', place]);
   expect(relay).toMatchObject({
@@ -69,7 +69,7 @@ it('an address that is given twice is still refused, in words', async () => {
   });
 });
 
-it('without IPv6 an address of it is refused in words, and the other one serves', async () => {
+it('a relay on a machine without IPv6 rejects an IPv6 address in words, and serves on the IPv4 address beside it', async () => {
   await addNamespace('no-ipv6');
   const there = { within: within('no-ipv6') };
   await runWell('sysctl', ['-qw', 'net.ipv6.conf.all.disable_ipv6=1'], there);

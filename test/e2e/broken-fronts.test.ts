@@ -1,6 +1,6 @@
 /**
- * Web servers in front of a relay that spoil what passes, as they do by default or for want of a line: the relay's log
- * and its clients say what is wrong, and strangers see what they always saw.
+ * Web servers in front of a relay that damage requests, by default or because a line of their configuration is missing:
+ * the relay's log and its clients say what is wrong, and strangers see the same answer as ever.
  */
 import { describe, expect, it } from 'vitest';
 import { startApache } from '../support/apache.ts';
@@ -91,7 +91,7 @@ const FRONTS: readonly Front[] = [
 ];
 
 describe.each(FRONTS)('behind $name', ({ start, relayArgs = [], code, log }) => {
-  it('client and relay say what is wrong, and a stranger sees a plain 404', async () => {
+  it('a client and a relay behind a misconfigured front say what is wrong, and a stranger sees a plain 404', async () => {
     const relayPort = await freePort();
     const front = await start(relayPort);
     const origin = `127.0.0.1:${front.port}${front.path ?? ''}`;
@@ -117,7 +117,7 @@ describe.each([
   },
   { name: 'HAProxy as it is', start: async (relay: number) => await startHaproxy(relay, '') },
 ])('behind $name', ({ start }) => {
-  it('a client gets through, as docs/operations.md says', async () => {
+  it('a client connects through a front that is configured as docs/operations.md says', async () => {
     const port = await freePort();
     const url = `ws://127.0.0.1:${await start(port)}/assets`;
     const relay = await startRelay({ port, args: ['--url', url, '--path', '/assets'] });

@@ -1,4 +1,4 @@
-/** What an eavesdropper on the way gets to see: neither what a connection carries nor where it leads. */
+/** What an eavesdropper on the path sees: neither the payload of a connection nor its destination. */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
@@ -56,8 +56,8 @@ async function sendThrough(proxyPort: number, canaries: Canaries, targetPort: nu
   socket.destroy();
 }
 
-describe('whoever records all traffic', () => {
-  it('between client and relay finds neither payload nor destination', async () => {
+describe('someone who records all traffic', () => {
+  it('a recording of all traffic between client and relay holds neither payload nor destination', async () => {
     const canaries = new Canaries();
     const target = await tcpServer((socket) => canaries.serve(socket));
     const dns = await startDnsServer({ [canaries.name]: { addresses: ['127.0.0.1'] } });
@@ -72,7 +72,7 @@ describe('whoever records all traffic', () => {
     expect(dns.questions).toContain(`A ${canaries.name}`);
   });
 
-  it('on both legs of a relay that only forwards finds neither, and the relay knows neither', async () => {
+  it('a recording of both legs of a relay that only forwards holds neither payload nor destination, nor does its log', async () => {
     const canaries = new Canaries();
     const target = await tcpServer((socket) => canaries.serve(socket));
     const dns = await startDnsServer({ [canaries.name]: { addresses: ['127.0.0.1'] } });
@@ -97,7 +97,7 @@ describe('whoever records all traffic', () => {
     expect(dns.questions).toContain(`A ${canaries.name}`);
   });
 
-  it('finds both where a session is not sealed: the search works', async () => {
+  it('a recording of a session that is not encrypted holds payload and destination: the search works', async () => {
     const canaries = new Canaries();
     const server = await startLinkServer();
     atEnd(() => server.close());
@@ -120,8 +120,8 @@ describe('whoever records all traffic', () => {
   });
 });
 
-describe('the search', () => {
-  it('finds a secret as it is, as hex, and within base64 at any alignment', () => {
+describe('the search in a recording', () => {
+  it('the search finds a secret as it is, as hex, and within base64 at any alignment', () => {
     const secret = randomBytes(CANARY_BYTES);
     const around = (lead: number) => Buffer.concat([randomBytes(lead), secret, randomBytes(5)]);
     const texts = [0, 1, 2, 3].flatMap((lead) =>
@@ -134,7 +134,7 @@ describe('the search', () => {
 });
 
 describe('wstun client --encryption off', () => {
-  it('over ws:// is refused with the reason, before anything is dialled', async () => {
+  it('`wstun client --encryption off` rejects an invite with ws:// and says why, before it dials anything', async () => {
     const relay = await startRelay();
     const client = spawnClient(await invite(relay, 'bob'), { args: ['--encryption', 'off'] });
     expect(await client.exited).toBe(2);

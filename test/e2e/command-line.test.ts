@@ -17,32 +17,32 @@ import { invite, startBehindRelay, startRelay } from '../support/wstun-stack.ts'
 
 useShippedProgram();
 
-/** Looks like one, and holds a secret as far as anybody can tell. */
+/** Looks like an invite that holds a secret. */
 const INVITE = `wstun1_${'AQDc'.repeat(30)}`;
 
 describe('an invite', () => {
   it.each([
-    ['behind a word that is no command', ['clinet', INVITE]],
+    ['after a word that is not a command', ['clinet', INVITE]],
     ['as an address', ['client', '--listen', INVITE]],
     ['as the name of a file', ['client', '--invite-file', INVITE]],
     ['as a second argument', ['client', INVITE, INVITE]],
     ['for a command that takes none', ['relay', INVITE]],
-    ['behind an option of its own', ['client', '--tether', INVITE, INVITE]],
-  ])('%s is not printed', async (_, args) => {
+    ['after an option of its own', ['client', '--tether', INVITE, INVITE]],
+  ])('wstun never prints an invite that is given %s', async (_, args) => {
     const { code, stderr } = await wstun(args);
     expect(code).not.toBe(0);
     expect(stderr).not.toContain('AQDc');
     expect(stderr).not.toBe('');
   });
 
-  it('alone starts a client', async () => {
+  it('an invite as the only argument starts a client', async () => {
     const relay = await startRelay();
     const client = new WstunProcess([await invite(relay, 'short'), '--listen', '127.0.0.1:0', '--json']);
     await client.event('ready');
   });
 });
 
-describe('a paste', () => {
+describe('a pasted invite', () => {
   let secret = '';
   beforeAll(async () => {
     secret = await invite(await startRelay(), 'pasted');
@@ -52,11 +52,11 @@ describe('a paste', () => {
 
   it.each([
     ['in two pieces, as a mail breaks it', (it: string) => ['client', it.slice(0, 76), it.slice(76)]],
-    ['of the whole printed line behind the command', (it: string) => ['client', 'wstun', 'client', it]],
-    ['of the whole printed line behind the program', (it: string) => ['wstun', 'client', it]],
-    ['of the whole printed line in quotes', (it: string) => ['client', `  wstun client ${it}\n`]],
-    ['with marks that nobody sees', (it: string) => ['client', `\u200b${it.slice(0, 90)}\u00ad${it.slice(90)}`]],
-  ])('%s is understood', async (_what, argsOf) => {
+    ['as the whole printed line, after the command', (it: string) => ['client', 'wstun', 'client', it]],
+    ['as the whole printed line, after the program', (it: string) => ['wstun', 'client', it]],
+    ['as the whole printed line, in quotes', (it: string) => ['client', `  wstun client ${it}\n`]],
+    ['with invisible characters', (it: string) => ['client', `\u200b${it.slice(0, 90)}\u00ad${it.slice(90)}`]],
+  ])('a client understands an invite that is pasted %s', async (_what, argsOf) => {
     await start(argsOf(secret));
   });
 
@@ -64,13 +64,13 @@ describe('a paste', () => {
     ['the whole printed line', (it: string) => `\n  wstun client ${it}\n\n`],
     ['a quoted mail', (it: string) => `> Hello,\n> wstun client ${it.slice(0, 60)}\n> ${it.slice(60)}\n> Ann`],
     ['a file of Windows, in UTF-16', (it: string) => Buffer.from(`\ufeff${it}\r\n`, 'utf16le')],
-  ])('is understood in a file: %s', async (_what, contentOf) => {
+  ])('a client understands an invite in a file that holds %s', async (_what, contentOf) => {
     const file = join(await tempDir(), 'invite');
     await writeFile(file, contentOf(secret));
     await start(['client', '--invite-file', file]);
   });
 
-  it('is understood in the environment and on standard input', async () => {
+  it('a client understands a pasted invite in the environment, and an exit one on standard input', async () => {
     await start(['client'], { WSTUN_INVITE: `wstun client ${secret.slice(0, 50)}\n${secret.slice(50)}` });
     const asked = await wstun(['exit', '--invite-file', '-', '--state', join(await tempDir(), 'x')], {
       input: `wstun client ${secret}\n`,
@@ -78,7 +78,7 @@ describe('a paste', () => {
     expect(asked).toMatchObject({ code: 2, stderr: expect.stringContaining('WSTUN-E127') });
   });
 
-  it('of two invites is refused, and nothing of it is printed', async () => {
+  it('a client rejects two pasted invites, or parts that do not fit, and prints nothing of them', async () => {
     const other = await invite(await startRelay(), 'other');
     for (const args of [
       ['client', secret, other],
@@ -97,7 +97,7 @@ describe('a paste', () => {
     expect((await wstun(['client', secret, other])).stderr).toContain('WSTUN-E125');
   });
 
-  it('of a file that is none, or far too long, is refused in words', async () => {
+  it('a client says in words that a file with an invite is missing or far too long', async () => {
     const missing = await wstun(['client', '--invite-file', '/does/not/exist']);
     expect(missing).toMatchObject({
       code: 2,
@@ -109,8 +109,8 @@ describe('a paste', () => {
   });
 });
 
-describe('an invite in the wrong hands', () => {
-  it('is told by its role before anything is dialled, from wherever it comes', async () => {
+describe('an invite for another command', () => {
+  it('client and exit reject the invite of the other role before they dial, wherever it comes from', async () => {
     const { exit, registration } = await startBehindRelay();
     const hers = await invite(exit, 'alice');
     const file = join(await tempDir(), 'invite');
@@ -144,8 +144,8 @@ async function startReadClient(secret: string): Promise<{ child: ChildProcess; p
   return { child, port: Number(listen.replace(/^.*:/, '')) };
 }
 
-describe('a client whose reader has gone', () => {
-  it('goes on, through the loss of its relay too', { timeout: 60_000 }, async () => {
+describe('a client whose output nobody reads', () => {
+  it('a client whose output nobody reads goes on, also after it lost its relay', { timeout: 60_000 }, async () => {
     const relay = await startRelay();
     const { child, port } = await startReadClient(await invite(relay, 'unread', { allow: ['*'] }));
     child.stdout?.destroy();

@@ -1,6 +1,6 @@
 /**
- * Programs that go on dialling dead hosts, as peer-to-peer programs, scanners and monitors do, beside one that dials a
- * live one.
+ * Programs that dial dead hosts again and again, as peer-to-peer programs, scanners and monitors do, beside one that
+ * dials a live host.
  */
 import { connect } from 'node:net';
 import { expect, it } from 'vitest';
@@ -13,7 +13,7 @@ import { until } from '../support/until.ts';
 import { invite, startBehindRelay, startClient, startRelay } from '../support/wstun-stack.ts';
 
 const LOOPS = 400;
-/** Addresses of nobody: what goes out of this interface comes to one that takes nothing in. */
+/** Addresses that nobody has: what goes out of this interface comes to one that drops it. */
 const HOLE = '198.18.9.0/24';
 const HOLE_INTERFACE = 'wstun-hole';
 
@@ -27,7 +27,7 @@ async function digHole(): Promise<void> {
   await ip('route', 'add', HOLE, 'dev', HOLE_INTERFACE);
 }
 
-/** Dials each of them again as soon as it was refused; how many refusals there were. */
+/** Dials each of them again as soon as its dial failed. Counts the failures. */
 function loopDead(proxy: number): { refused: number } {
   const count = { refused: 0 };
   let over = false;
@@ -57,7 +57,7 @@ it.each([
   ['the relay’s own exit', async () => startRelay()],
   ['a named exit', async () => (await startBehindRelay()).exit],
 ])(
-  'a live target is dialled at %s while one client dials 400 dead ones in a loop, for others as well',
+  '%s dials a live target for every client while one of them dials 400 dead targets in a loop',
   async (_, start) => {
     await digHole();
     const exit = await start();

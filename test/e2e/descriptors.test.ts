@@ -1,4 +1,4 @@
-/** A process that has no file descriptors left: it says so once, with its limit, and calls nothing a defect. */
+/** A process without free file descriptors says so once, with its limit, and reports no defect. */
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { echo, tcpServer } from '../support/tcp.ts';
@@ -21,7 +21,7 @@ async function crowd(port: number, target: number): Promise<Socket[]> {
   return open;
 }
 
-/** Its own words: one warning when it started, and one when it had none left. */
+/** One warning at its start, and one when it has none left. */
 async function expectToldOnce(process: WstunProcess): Promise<void> {
   const told = () => process.stderr.match(/WSTUN-E135/g)?.length;
   await expect.poll(told, { timeout: 5_000 }).toBeDefined();
@@ -44,7 +44,7 @@ async function expectWellAgain(open: readonly Socket[], port: number, target: nu
 }
 
 describe('without descriptors', { timeout: 60_000 }, () => {
-  it('a relay says so once, calls nothing a defect, and is well again when they are free', async () => {
+  it('a relay without free descriptors says so once, reports no defect, and works again when some are free', async () => {
     const target = await tcpServer(echo);
     const relay = await startRelay({ within: FEW });
     const client = await startClient(await invite(relay, 'alice', { allow: ['*'] }));
@@ -54,7 +54,7 @@ describe('without descriptors', { timeout: 60_000 }, () => {
     await expectWellAgain(open, client.port, target);
   });
 
-  it('a relay still takes new links while streams hold all descriptors but its reserve', async () => {
+  it('a relay accepts new links while streams hold all descriptors but its reserve', async () => {
     const target = await tcpServer(echo);
     const relay = await startRelay({ within: FEW });
     const client = await startClient(await invite(relay, 'alice', { allow: ['*'] }));
@@ -63,7 +63,7 @@ describe('without descriptors', { timeout: 60_000 }, () => {
     expect(late.process.events.map(({ event }) => event)).toEqual(['ready']);
   });
 
-  it('a named exit says so once, calls nothing a defect, and is well again when they are free', async () => {
+  it('a named exit without free descriptors says so once, reports no defect, and works again when some are free', async () => {
     const target = await tcpServer(echo);
     const { exit } = await startBehindRelay([], { within: FEW });
     const client = await startClient(await invite(exit, 'alice', { allow: ['*'] }));
@@ -72,7 +72,7 @@ describe('without descriptors', { timeout: 60_000 }, () => {
     await expectWellAgain(open, client.port, target);
   });
 
-  it('a client says so once, and is well again when they are free', async () => {
+  it('a client without free descriptors says so once, and works again when some are free', async () => {
     const target = await tcpServer(echo);
     const relay = await startRelay();
     const client = await startClient(await invite(relay, 'alice', { allow: ['*'] }), { within: FEW });

@@ -1,4 +1,4 @@
-/** What a person meets in the first minute: the quickstart, help, and what is said when something was mistyped. */
+/** What a person sees in the first minute: the quickstart, help, and errors about mistyped commands. */
 import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -14,7 +14,7 @@ import { invite, startClient, startRelay } from '../support/wstun-stack.ts';
 useShippedProgram();
 
 describe('quickstart', () => {
-  it('says on stdout where it is, serves its page through the tunnel, and leaves nothing behind', async () => {
+  it('quickstart prints its address on stdout, serves its page through the tunnel, and leaves no file behind', async () => {
     const tmp = await tempDir();
     const process = new WstunProcess(['quickstart', '--json', '--listen', '127.0.0.1:0'], { env: { TMPDIR: tmp } });
     const { role, listen, url } = await process.event('ready');
@@ -28,7 +28,7 @@ describe('quickstart', () => {
     expect(process.stderr).toBe('');
   });
 
-  it('prints a curl line that works as it stands', async () => {
+  it('quickstart prints a curl line that works as it is printed', async () => {
     const process = new WstunProcess(['quickstart', '--listen', '127.0.0.1:0']);
     await until(() => process.stderr.includes('Press Ctrl-C to stop'), 10_000);
     const [line = ''] = /^ *curl .*$/m.exec(process.stderr) ?? [];
@@ -41,7 +41,7 @@ describe('quickstart', () => {
 
 describe('help', () => {
   it.each(['', 'client', 'relay', 'access', 'access add', 'quickstart'])(
-    'of `wstun %s` has examples',
+    'the help of `wstun %s` has examples',
     async (command) => {
       const { code, stdout, stderr } = await wstun([...command.split(' ').filter(Boolean), '--help']);
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
@@ -51,7 +51,7 @@ describe('help', () => {
   );
 
   it.each(['', 'client', 'relay', 'exit', 'access', 'access add', 'access set', 'keys', 'keys rotate', 'quickstart'])(
-    'of `wstun %s` has nothing behind a command that would be pasted with it',
+    'the help of `wstun %s` has nothing after a command that would be pasted with it',
     async (command) => {
       const { stdout } = await wstun([...command.split(' ').filter(Boolean), '--help']);
       const examples = stdout.slice(stdout.indexOf('Examples:')).split('\n');
@@ -63,7 +63,7 @@ describe('help', () => {
     },
   );
 
-  it.each(['list', 'remove'])('of `wstun access %s` names its options', async (command) => {
+  it.each(['list', 'remove'])('the help of `wstun access %s` names its options', async (command) => {
     expect(await wstun(['access', command, '--help'])).toMatchObject({
       code: 0,
       stderr: '',
@@ -71,12 +71,12 @@ describe('help', () => {
     });
   });
 
-  it('is shown where no command is given, with the exit code of wrong usage', async () => {
+  it('`wstun` without a command shows help, with the exit code of wrong usage', async () => {
     expect(await wstun([])).toMatchObject({ code: 2, stderr: expect.stringContaining('Usage: wstun') });
   });
 });
 
-describe('what was typed wrong', () => {
+describe('a mistyped command', () => {
   let secret = '';
   let state = '';
   let port = 0;
@@ -107,11 +107,11 @@ describe('what was typed wrong', () => {
     [['access', 'add', 'default', '--state', 'STATE'], 'WSTUN-E114'],
     [['access', 'add', 'new', '--state', 'STATE', '--allow', '10.0.0.0/64'], 'WSTUN-E109'],
     [['access', 'remove', 'nobody', '--state', 'STATE'], 'WSTUN-E115'],
-  ])('%j is wrong usage', async (args, fault) => {
+  ])('wstun rejects the arguments %j as wrong usage', async (args, fault) => {
     await refused(args, 2, fault);
   });
 
-  it('options and commands that do not exist are wrong usage', async () => {
+  it('wstun rejects options and commands that do not exist as wrong usage', async () => {
     for (const args of [['client', '--lsten', 'x'], ['clinet'], ['relay', '--state'], ['access', 'add']]) {
       expect(await wstun(args)).toMatchObject({
         code: 2,
@@ -121,25 +121,25 @@ describe('what was typed wrong', () => {
     }
   });
 
-  it('an invite that was cut off or mistyped says so', async () => {
+  it('a client says that an invite is cut off or mistyped', async () => {
     const at = 60;
     const other = secret[at] === 'A' ? 'B' : 'A';
     await refused(['client', secret.slice(0, -9)], 2, 'WSTUN-E106');
     await refused(['client', secret.slice(0, at) + other + secret.slice(at + 1)], 2, 'WSTUN-E107');
   });
 
-  it('a proxy that others could reach is refused without a password', async () => {
+  it('a client rejects a proxy address that others can reach without a password', async () => {
     await refused(['client', '--listen', '0.0.0.0:0', secret], 2, 'WSTUN-E103');
     await refused(['client', '--listen', '[::]:0', secret], 2, 'WSTUN-E103');
     await refused(['client', '--user', 'nocolon', secret], 2, 'WSTUN-E118');
   });
 
-  it('a port that is taken is a fault of the network', async () => {
+  it('relay and client report a port in use as a fault of the network', async () => {
     await refused(['relay', '--state', 'STATE', '--listen', `127.0.0.1:${port}`], 69, 'WSTUN-E104');
     await refused(['client', '--listen', `127.0.0.1:${port}`, secret], 69, 'WSTUN-E104');
   });
 
-  it('a port that is taken is told with the option that names another, and quickstart, which has no password, with its own advice', async () => {
+  it('the error about a port in use names the option for another, and quickstart, which has no password, has advice of its own', async () => {
     const taken = await wstun(['client', '--listen', `127.0.0.1:${port}`, secret]);
     expect(taken.stderr).toContain(
       `another program already listens there. Stop it, or choose another port: --listen 127.0.0.1:${port + 1}.`,
@@ -152,14 +152,14 @@ describe('what was typed wrong', () => {
     expect(open.stderr).not.toContain('--user');
   });
 
-  it('a file that is not there is told in words', async () => {
+  it('a relay says in words that the file of its certificate does not exist', async () => {
     const tls = ['--tls-cert', '/does/not/exist.pem', '--tls-key', '/etc/hostname'];
     const { code, stderr } = await wstun(['relay', '--state', state, '--listen', '127.0.0.1:0', ...tls]);
     expect([code, stderr]).toEqual([78, expect.stringContaining('/does/not/exist.pem: it does not exist')]);
     expect(stderr).not.toContain('ENOENT');
   });
 
-  it('a limit is read as people write it, and one that is wrong is told its form once', async () => {
+  it('`wstun access add` reads limits as people write them, and names the form once where one is wrong', async () => {
     const added = await wstun(['access', 'add', 'fast', '--rate', '20Mbit/s', '--quota', '10gb', '--state', state]);
     expect(added.code).toBe(0);
     expect((await wstun(['access', 'list', '--state', state])).stdout).toContain('fast  rate=20mbit  quota=10GB');
@@ -168,13 +168,13 @@ describe('what was typed wrong', () => {
     expect(wrong.stderr).not.toContain('--help');
   });
 
-  it('a certificate without a key, or that is none, is a fault of the configuration', async () => {
+  it('a relay reports a certificate without a key, or a file that is not one, as a fault of the configuration', async () => {
     const listen = ['relay', '--state', 'STATE', '--listen', '127.0.0.1:0'];
     await refused([...listen, '--tls-cert', '/etc/hostname'], 78, 'WSTUN-E117');
     await refused([...listen, '--tls-cert', '/etc/hostname', '--tls-key', '/etc/hostname'], 78, 'WSTUN-E117');
   });
 
-  it('a state directory that is open to others, damaged or none is a fault of the configuration', async () => {
+  it('a relay reports a state directory that is open to others, damaged or missing as a fault of the configuration', async () => {
     const dir = await tempDir();
     const [open, file, damaged, badList] = ['open', 'file', 'damaged', 'list'].map((name) => join(dir, name)) as [
       string,
@@ -197,7 +197,7 @@ describe('what was typed wrong', () => {
 });
 
 describe('secrets', () => {
-  it('lie in files of the owner alone, and the secret of an invite in none', async () => {
+  it('secrets are only in files that the owner alone can read, and the secret of an invite is in none', async () => {
     const state = join(await tempDir(), 'new');
     const relay = await startRelay({ state });
     const added = await invite(relay, 'alice');
@@ -212,7 +212,7 @@ describe('secrets', () => {
     expect(found).toMatchObject({ code: 1, stdout: '' });
   });
 
-  it('and destinations reach no log; the debug log alone names destinations', async () => {
+  it('no log holds secrets or destinations; only the debug log names destinations', async () => {
     const target = await tcpServer(echo);
     for (const [args, named] of [
       [[], false],
@@ -232,7 +232,7 @@ describe('secrets', () => {
     }
   });
 
-  it('an invite need not stand among the arguments: the environment and a file do as well', async () => {
+  it('a client takes its invite from the environment or a file, so that no process list shows it', async () => {
     const relay = await startRelay();
     const secret = relay.invite ?? '';
     const client = await startClient(secret);

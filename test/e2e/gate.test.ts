@@ -1,4 +1,4 @@
-/** The gate of a relay that runs: clocks, restarts, and what exits may announce. */
+/** The gate of a running relay: clocks, restarts, and what exits may announce. */
 import { randomBytes } from 'node:crypto';
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -55,14 +55,14 @@ function sealerOf(secret: string | undefined): TicketSealer {
   return new TicketSealer(peer, relayGateKey);
 }
 
-/** The relay looks at its list every now and then. */
+/** The relay reads its list again after a change. */
 async function untilKnown(port: number, sealer: TicketSealer, fields = FIELDS): Promise<void> {
   const opens = async () => (await upgrade(port, sealer.seal(fields, Date.now()))).startsWith('HTTP/1.1 101 ');
   while (!(await opens())) await delay(100);
 }
 
-describe('a clock that is wrong', () => {
-  it('at the relay, behind a web server whose clock is right, is named in its log, and its clients come through', async () => {
+describe('a wrong clock', () => {
+  it('a relay with a wrong clock, behind a web server with a right one, names it in its log, and its clients connect', async () => {
     const relayPort = await freePort();
     const nginx = await startNginx(`
     location / {
@@ -79,37 +79,43 @@ describe('a clock that is wrong', () => {
     );
   });
 
-  it.each([-7_200, 10_800])('at the client, by %i s, is put right by what the relay proves', async (seconds) => {
-    const relay = await startRelay();
-    const secret = await invite(relay, 'alice', { allow: ['*'] });
-    const client = await startClient(secret, { env: await wrongClock(seconds) });
-    await carries(client);
-    expect(relay.process.stderr).toContain('a ticket of alice is');
-  });
+  it.each([-7_200, 10_800])(
+    'a client whose clock is wrong by %i s connects, corrected by what the relay proves',
+    async (seconds) => {
+      const relay = await startRelay();
+      const secret = await invite(relay, 'alice', { allow: ['*'] });
+      const client = await startClient(secret, { env: await wrongClock(seconds) });
+      await carries(client);
+      expect(relay.process.stderr).toContain('a ticket of alice is');
+    },
+  );
 });
 
-describe('a ticket that was used', () => {
-  it.each(['SIGTERM', 'SIGKILL'] as const)('opens no more after a restart by %s', async (signal) => {
-    const relay = await startRelay();
-    const sealer = sealerOf(relay.invite);
-    const folder = join(relay.state, 'used-tickets');
-    const [used, unused] = [sealer.seal(FIELDS, Date.now()), sealer.seal(FIELDS, Date.now())];
-    expect(await upgrade(relay.port, used)).toMatch(/^HTTP\/1\.1 101 /);
-    expect(await upgrade(relay.port, used)).toMatch(/^HTTP\/1\.1 404 /);
-    await until(() => readdirSync(folder).some((name) => statSync(join(folder, name)).size > 0));
-    relay.process.signal(signal);
-    await relay.process.exited;
-    const again = await startRelay({ state: relay.state });
-    const answer = await upgrade(again.port, used);
-    expect(answer).toMatch(/^HTTP\/1\.1 404 /);
-    expect(answer).not.toMatch(/^etag/im);
-    // One that was sealed before the restart, and not used, is as good as ever.
-    expect(await upgrade(again.port, unused)).toMatch(/^HTTP\/1\.1 101 /);
-  });
+describe('a used ticket', () => {
+  it.each(['SIGTERM', 'SIGKILL'] as const)(
+    'a relay rejects a used ticket after a restart by %s, and accepts one that was sealed before it and not used',
+    async (signal) => {
+      const relay = await startRelay();
+      const sealer = sealerOf(relay.invite);
+      const folder = join(relay.state, 'used-tickets');
+      const [used, unused] = [sealer.seal(FIELDS, Date.now()), sealer.seal(FIELDS, Date.now())];
+      expect(await upgrade(relay.port, used)).toMatch(/^HTTP\/1\.1 101 /);
+      expect(await upgrade(relay.port, used)).toMatch(/^HTTP\/1\.1 404 /);
+      await until(() => readdirSync(folder).some((name) => statSync(join(folder, name)).size > 0));
+      relay.process.signal(signal);
+      await relay.process.exited;
+      const again = await startRelay({ state: relay.state });
+      const answer = await upgrade(again.port, used);
+      expect(answer).toMatch(/^HTTP\/1\.1 404 /);
+      expect(answer).not.toMatch(/^etag/im);
+      // One that was sealed before the restart, and not used, is as good as ever.
+      expect(await upgrade(again.port, unused)).toMatch(/^HTTP\/1\.1 101 /);
+    },
+  );
 });
 
 describe('links that are opened again and again', () => {
-  it('are never refused to one who loses hundreds, at a relay that knows 5,000 keys', async () => {
+  it('a relay that knows 5,000 keys never rejects a client that loses hundreds of links', async () => {
     const relay = await startRelay();
     const evil = decodeInvite(await invite(relay, 'evil', { role: 'exit' }));
     await untilKnown(relay.port, new TicketSealer(evil.peer, evil.relayGateKey), { ...FIELDS, role: 'exit' });
@@ -124,7 +130,7 @@ describe('links that are opened again and again', () => {
     expect(new Set(answers)).toEqual(new Set(['HTTP/1.1 101 ']));
   }, 120_000);
 
-  it('by thousands take nothing from other clients of the same exit, nor the exit from them', async () => {
+  it('thousands of links that one client opens and drops take nothing from other clients of its exit, nor the exit from them', async () => {
     const { relay, exit } = await startBehindRelay();
     const [alice, mallory] = [await invite(exit, 'alice', { allow: ['*'] }), await invite(exit, 'mallory')];
     const sealer = sealerOf(mallory);
@@ -143,7 +149,7 @@ describe('links that are opened again and again', () => {
     const floods = Promise.all(Array.from({ length: 20 }, flood));
     await carries(await startClient(alice));
     await floods;
-    // She was let in or slowed, and told so as long as there were proofs for her.
+    // Each was accepted, or rejected as too often while there were proofs for that.
     for (const answer of seen.keys()) expect(['101', '404', 'too-often']).toContain(answer);
     await carries(await startClient(alice));
     await exit.process.kill();
@@ -167,7 +173,7 @@ async function registerExit(of: Invite) {
 }
 
 describe('what an exit announces', () => {
-  it('lets nobody in by a key that everybody has, and takes nothing from those of the relay’s own list', async () => {
+  it('an exit that announces weak keys lets nobody in by them, and takes nothing from names of the relay’s own list', async () => {
     const relay = await startRelay();
     const alice = decodeInvite(relay.invite ?? '');
     const aliceSealer = new TicketSealer(alice.peer, alice.relayGateKey);
@@ -206,7 +212,7 @@ describe('what an exit announces', () => {
     expect(await opens()).toBe(true);
   });
 
-  it('is no ticket to a name: an exit’s own leads to nothing or to a token, else it is a stranger’s and not used up', async () => {
+  it('a relay answers an exit’s ticket that leads to a name like a stranger’s, and does not use it up', async () => {
     const relay = await startRelay();
     const sealer = sealerOf(await invite(relay, 'home', { role: 'exit' }));
     await untilKnown(relay.port, sealer, { ...FIELDS, role: 'exit' });

@@ -1,6 +1,6 @@
 /**
- * A program that gives up one connection after the other (a port scan, a health check with a short limit) hurts nobody
- * else.
+ * A program that gives up one connection after the other (a port scan, a health check with a short limit) harms no
+ * other program.
  */
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -12,7 +12,7 @@ import { startStack } from '../support/wstun-stack.ts';
 
 const CONNECTIONS = 14_000;
 const PER_SECOND = 900;
-/** Longer than a busy machine takes to pass the open on, shorter than any answer of a silent address. */
+/** Longer than a busy machine takes to forward the open, shorter than any answer of a silent address. */
 const PATIENCE_MS = 80;
 
 /**
@@ -34,8 +34,10 @@ function giveUp(proxy: number, silent: number): void {
   });
 }
 
-describe('while a program opens and resets 900 connections a second, 14,000 in all', () => {
-  it('a stream that rests lives on, and other programs connect', { timeout: 180_000 }, async () => {
+describe('a program that opens and resets 900 connections a second, 14,000 in all', () => {
+  it('an idle stream lives on and other programs connect while one opens and resets 14,000 connections', {
+    timeout: 180_000,
+  }, async () => {
     const { client, relay } = await startStack();
     const [silent, target] = [await blackHole(), await tcpServer(echo)];
     const resting = await connectThrough('SOCKS5', client.port, target);

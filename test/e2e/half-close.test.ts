@@ -42,7 +42,7 @@ describe.each<Protocol>(['SOCKS5', 'CONNECT'])('through %s', (protocol) => {
     expect(await arrived[0]).toEqual({ bytes: MIB, hash: ANSWER_HASH });
   });
 
-  it('an end right behind the proxy’s reply loses nothing of the answer', async () => {
+  it('an end right after the proxy’s reply loses nothing of the answer', async () => {
     const target = await tcpServer((socket) => void answer(socket));
     for (let i = 0; i < 20; i++) {
       const socket = await connectThrough(protocol, proxy, target);

@@ -1,4 +1,4 @@
-/** SIGHUP: from whoever sends it, and when a terminal goes away. */
+/** SIGHUP: sent by someone, and when a terminal is closed. */
 import { describe, it } from 'vitest';
 import { spawnBound } from '../support/programs.ts';
 import { atEnd } from '../support/scope.ts';
@@ -11,7 +11,7 @@ import { invite, startBehindRelay, startClient, startRelay } from '../support/ws
 const ASKED = '"change":"asked"';
 
 describe('SIGHUP', () => {
-  it('makes a client and an exit look after their links, and ends neither', async () => {
+  it('SIGHUP makes a client and an exit check their links, and ends neither', async () => {
     const target = await tcpServer(echo);
     const { exit } = await startBehindRelay(['--verbose']);
     const secret = await invite(exit, 'alice', { allow: ['127.0.0.1'] });
@@ -23,7 +23,7 @@ describe('SIGHUP', () => {
     (await connectThrough('SOCKS5', client.port, target)).destroy();
   });
 
-  it('of a terminal that is closed ends the client that was started in it', async () => {
+  it('a terminal that is closed ends the client that was started in it', async () => {
     const relay = await startRelay();
     // `script` gives its command a terminal of its own; when it is killed, that terminal is gone.
     const command = `echo "pid $$."; exec ${process.execPath} ${wstunPath} client --listen 127.0.0.1:0`;

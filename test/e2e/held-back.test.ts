@@ -1,6 +1,6 @@
 /**
- * A reset is noticed also where back-pressure keeps the connection from being read, and waits for the bytes before it.
- * For how long where the other side never reads is in test/tunnel and test/mux.
+ * A reset is also noticed where back-pressure keeps the connection from being read, and waits for the bytes before it.
+ * How long it waits where the other side never reads is tested in test/tunnel and test/mux.
  */
 import type { Socket } from 'node:net';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -12,12 +12,12 @@ import { connectThrough } from '../support/through-proxy.ts';
 import { until } from '../support/until.ts';
 import { type Stack, startStack } from '../support/wstun-stack.ts';
 
-/** More than the sockets of a reader that rests hold. */
+/** More than the sockets of a reader that reads nothing hold. */
 const BYTES = 4 * 1024 * 1024;
 const SENT = payload(BYTES, 5);
 const WHOLE: Ending = { bytes: BYTES, hash: sha256(SENT), end: 'reset' };
 
-describe('while the other side takes nothing', () => {
+describe('a reset while the other side reads nothing', () => {
   let stack: Stack;
   let target = 0;
   const accepted: ((socket: Socket) => void)[] = [];
@@ -31,21 +31,21 @@ describe('while the other side takes nothing', () => {
     return { program: await connectThrough('SOCKS5', stack.client.port, target), atTarget: await atTarget };
   }
 
-  /** All of it has left the sender, and lies somewhere on the way to a reader that rests. */
+  /** All of it has left the sender, and is somewhere on the path to a reader that reads nothing. */
   async function sendAll(sender: Socket): Promise<void> {
     sender.write(SENT);
     await until(() => sender.writableLength === 0, 10_000);
     while (((await unacknowledgedBytes(sender)) ?? 0) > 0);
   }
 
-  it('a program that resets its upload is reset at the target, behind all that it had sent', async () => {
+  it('a program that resets its upload is reset at the target, after all that it had sent', async () => {
     const { program, atTarget } = await open();
     await sendAll(program);
     program.resetAndDestroy();
     expect(await endingOf(atTarget)).toEqual(WHOLE);
   });
 
-  it('a target that resets its download is reset at the program, behind all that it had sent', async () => {
+  it('a target that resets its download is reset at the program, after all that it had sent', async () => {
     const { program, atTarget } = await open();
     await sendAll(atTarget);
     atTarget.resetAndDestroy();

@@ -1,6 +1,6 @@
 /**
- * Something in front of the relay says no for a while: a real nginx, reloaded under clients and exits that run, and
- * that start.
+ * Something in front of the relay rejects all requests for a while: a real nginx, reloaded while clients and exits run
+ * and start.
  */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -19,10 +19,10 @@ import { invite, spawnClient, startClient, startExit, startRelay } from '../supp
 /** Half a minute on a long run: WSTUN_LONG=1 npx vitest run test/e2e/in-front.test.ts */
 const NO_MS = process.env.WSTUN_LONG === undefined ? 12_000 : 30_000;
 const LIMIT_MS = NO_MS + 200_000;
-/** A wait that has grown for so long is over within twice that, and a minute at most; and a busy machine. */
+/** A wait that has grown for so long is over within twice that, or a minute; the rest is for a busy machine. */
 const BACK_MS = 90_000;
 
-/** A download that cannot be over before all this is. */
+/** The download must last longer than the test. */
 const MIB = 1024 * 1024;
 const DOWNLOAD_BYTES = 24 * MIB;
 const CHUNK_MS = (NO_MS + 20_000) / (DOWNLOAD_BYTES / (256 * 1024));
@@ -75,7 +75,7 @@ function wholeDownload(): Received {
   return { bytes: DOWNLOAD_BYTES, hash: hash.digest('hex') };
 }
 
-/** Says within the time in which it must, that it lasts, and what is in front; and goes on. */
+/** Says in time that it has waited for long and what is in front of the relay, and goes on. */
 async function expectToSay(process: WstunProcess, { code, says }: Kind): Promise<void> {
   const { message, ...waiting } = await process.event('waiting', BACK_MS);
   expect(waiting).toMatchObject({ code });
@@ -84,8 +84,8 @@ async function expectToSay(process: WstunProcess, { code, says }: Kind): Promise
   refuseSecrets(process.stdout);
 }
 
-describe('something in front of the relay that says no', () => {
-  it('ends no client and no exit, at the first start or in the middle of transfers, and is named by each', {
+describe('a front of the relay that rejects all requests', () => {
+  it('a front that rejects all requests ends no client and no exit, at their start or during transfers, and each names it', {
     timeout: LIMIT_MS,
   }, async () => {
     const target = await tcpServer((socket) => void sendSlowly(socket));

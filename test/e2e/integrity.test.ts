@@ -1,7 +1,8 @@
 /**
- * Every byte as it was, while memory that is given back is poisoned in client, relay and exit: connections of random
- * lengths both ways, cut into random writes, read with random pauses, some reset, over links that are cut at random
- * places, for each way that bytes can take. Ten gigabytes: WSTUN_LONG=1 npx vitest run integrity.test.ts
+ * Every byte arrives as it was sent, while memory that is given back is poisoned in client, relay and exit. Connections
+ * of random lengths both ways are cut into random writes, read with random pauses, and some are reset. Their links are
+ * aborted at random places, on each path that bytes can take. Ten gigabytes: WSTUN_LONG=1 npx vitest run
+ * integrity.test.ts
  */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -77,7 +78,7 @@ function hashOf({ bytes, seed }: Load): string {
   return hash.digest('hex');
 }
 
-/** Of which two connections in a hundred are reset in their midst. */
+/** Two connections in a hundred are reset before their end. */
 class Traffic {
   private left = BYTES;
   private count = 0;
@@ -130,7 +131,7 @@ class Traffic {
   private async serve(socket: Socket): Promise<void> {
     socket.on('error', () => {});
     const head = await take(socket, 13).catch(() => undefined);
-    // Reset before it had said who it is.
+    // Reset before its head had come.
     if (head === undefined) return;
     const down = this.answers.get(head.readUInt32BE(0));
     if (down === undefined) throw new Error('a connection that nobody opened');
@@ -145,7 +146,7 @@ class Traffic {
   }
 }
 
-/** A way to the relay on which each connection ends somewhere in what it brings, and the next one too. */
+/** A path to the relay on which each connection is aborted after a random number of bytes. */
 async function cuttingProxy(port: number, seed: number): Promise<ChaosProxy> {
   const random = prng(seed);
   const proxy = await startChaosProxy({ target: { host: '127.0.0.1', port }, seed });
@@ -160,13 +161,13 @@ async function cuttingProxy(port: number, seed: number): Promise<ChaosProxy> {
   return proxy;
 }
 
-describe(`every byte arrives as it was, though links are cut (seed ${SEED})`, {
+describe(`every byte arrives as it was sent, though links are aborted (seed ${SEED})`, {
   timeout: IS_LONG ? 900_000 : 120_000,
 }, () => {
   it.each([
     ['at full speed', {}],
     ['at a limited rate', { rate: IS_LONG ? '2gbit' : '400mbit' }],
-  ])('at the own exit of a relay, %s', async (_, limits) => {
+  ])('every byte arrives at a relay’s own exit and back %s, though links are aborted', async (_, limits) => {
     const relay = await startRelay();
     const proxy = await cuttingProxy(relay.port, SEED);
     const url = `ws://127.0.0.1:${proxy.port}`;
@@ -176,7 +177,7 @@ describe(`every byte arrives as it was, though links are cut (seed ${SEED})`, {
     expect(proxy.cuts).toBeGreaterThan(0);
   });
 
-  it('through a relay that cannot read it, at a named exit', async () => {
+  it('every byte arrives at a named exit and back through a relay that only forwards, though links are aborted', async () => {
     const relay = await startRelay({ args: ['--no-exit'] });
     const [near, far] = [await cuttingProxy(relay.port, SEED), await cuttingProxy(relay.port, SEED + 1)];
     const registration = await invite(relay, 'home', { role: 'exit', url: `ws://127.0.0.1:${far.port}` });

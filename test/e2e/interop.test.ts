@@ -1,6 +1,6 @@
 /**
  * A second implementation of docs/protocol.md, in Python (test/interop), against the real programs. It was written from
- * that page alone: what the two disagree about is a defect of the program or of the page.
+ * that page alone: each difference between the two is a defect of the program or of the page.
  */
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -92,7 +92,7 @@ describe('a client in Python, at the relay’s own exit', () => {
   it.each(SUITES)(
     'a Python client transfers 10 MB each way with %s, and sees half-close, resets, PONG, refused dials and the end',
     async (_, suite) => {
-      // This peer offers `may wait` with the second suite alone.
+      // This peer offers `may wait` only with the second suite.
       expect(await peer('basics.py', [suite], await ownExit())).toEqual(basics({ mayWait: suite === 2 }));
     },
   );
@@ -162,13 +162,13 @@ function expectAsPromised(events: readonly WstunEvent[], count: number): void {
   expect(told).toHaveLength(count);
 }
 
-/** Runs a client until the exit has told how it reacted to what is meant for it. */
+/** Runs a client until the exit has reported how it reacted to its violation. */
 async function provoke(exit: WstunProcess, { invite, name, opens }: PeerOfExit, target: number): Promise<void> {
   const client = spawnClient(invite);
   if (opens) {
     const { listen } = await client.event('ready');
     const proxy = Number(String(listen).split(':')[1]);
-    // What the program hears is not at issue here: the session may end under it.
+    // Its outcome does not matter here: the session may end meanwhile.
     connectThrough('SOCKS5', proxy, target).catch(() => {});
   }
   await until(() => exit.events.some((told) => told.event === 'reaction' && told.name === name), 20_000);

@@ -1,6 +1,6 @@
 /**
- * A web page that has the browser knock at a relay, again and again, from the address of the relay's clients: a plain
- * page cannot have a ticket, but it can fail so often that the relay hears that address no more.
+ * A web page that makes the browser connect to a relay again and again, from the address of the relay's clients: a
+ * plain page cannot have a ticket, but it can fail so often that the relay stops serving that address.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -29,7 +29,7 @@ const knock = (url: string): string => `
   0`;
 
 it.each(['ws', 'wss'])(
-  'a client gets in over %s while a page behind its address has a browser knock without end',
+  'a client connects over %s while a page at its address makes a browser connect without end',
   async (scheme) => {
     const port = scheme === 'ws' ? 18_080 : 18_443;
     await ip('address', 'replace', `${ADDRESS}/32`, 'dev', 'lo');
@@ -54,7 +54,7 @@ it.each(['ws', 'wss'])(
     await page.evaluate(knock(url.replace('ws', 'http')));
     const penalties = (): number =>
       relay.process.stderr.split('opens unauthenticated connections too often').length - 1;
-    // The third is of 20 s: who gets in well within it was heard in spite of it.
+    // The third lasts 20 s: a client that connects well within it was served in spite of it.
     await until(() => penalties() >= 3, 60_000);
 
     const begun = performance.now();

@@ -1,4 +1,4 @@
-/** A relay that only forwards, an exit behind it with its own list, and clients of that exit, as real processes. */
+/** A relay that only forwards, an exit with its own access list, and clients of that exit, as real processes. */
 import { readFile, writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
@@ -16,8 +16,10 @@ const PROMISED_MS = 2_000;
 /** What a client of an absent exit waits at most. */
 const ABSENT_WAIT_MS = 22_500;
 
-describe('an exit behind a relay that only forwards', () => {
-  it('serves clients that it invited itself: a page, and 64 MiB each way', { timeout: 60_000 }, async () => {
+describe('a named exit', () => {
+  it('a named exit serves clients that it invited itself: a page, and 64 MiB each way', {
+    timeout: 60_000,
+  }, async () => {
     const page = await tcpServer((socket) => {
       socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfrom home\n'));
     });
@@ -35,7 +37,7 @@ describe('an exit behind a relay that only forwards', () => {
     expect(exit.process.stderr).toContain('"peer":"alice"');
   });
 
-  it('applies its own policy, and ends the session of a removed client within 2 s, no other', async () => {
+  it('a named exit applies its own policy, and ends the session of a removed client within 2 s and no other', async () => {
     const target = await tcpServer(echo);
     const { exit, relay } = await startBehindRelay();
     const secret = await invite(exit, 'alice', { allow: ['127.0.0.1'] });
@@ -51,19 +53,19 @@ describe('an exit behind a relay that only forwards', () => {
     expect(await ended).toBe('reset');
     expect(performance.now() - start).toBeLessThan(PROMISED_MS);
     expect(await alice.process.event('session-lost')).toMatchObject({ code: 'WSTUN-E207' });
-    // Until then the relay lets its link in, and the exit alone refuses it.
+    // Until then the relay accepts its link, and only the exit rejects it.
     await until(() => relay.process.stderr.match(/"keys":\d+/g)?.at(-1) === '"keys":1');
     const again = spawnClient(secret, { args: ['--once'] });
     expect(await again.exited).toBe(77);
     expect(again.stderr).toContain('WSTUN-E202');
-    // An exit announces one list a second: who is invited right behind another may be unknown once. Then nothing
+    // An exit announces one list a second: a name that is added right after another may be unknown once. Then nothing
     // disturbs it.
     const at = bob.process.events.findIndex(({ event }) => event === 'ready');
     expect(bob.process.events.slice(0, at).every(({ code }) => code === 'WSTUN-E202')).toBe(true);
     expect(bob.process.events.slice(at).map(({ event }) => event)).toEqual(['ready']);
   });
 
-  it('that is absent is named as the reason, also after a restart of the relay, and found again when it is back', async () => {
+  it('a client says that its exit is absent, also after a restart of the relay, and finds it when it is back', async () => {
     const target = await tcpServer(echo);
     const { exit, relay } = await startBehindRelay();
     const secret = await invite(exit, 'alice', { allow: ['127.0.0.1'] });
@@ -80,14 +82,14 @@ describe('an exit behind a relay that only forwards', () => {
 
     await startExit({ state: exit.state });
     await client.process.event('connected', ABSENT_WAIT_MS + 10_000);
-    // What stands between the exit's return and the session is one such wait, and a dial.
+    // Between the exit's return and the session there is one such wait, and a dial.
     const absent = client.process.events.filter(({ code }) => code === 'WSTUN-E212');
     for (const { waitMs } of absent) expect(waitMs).toBeLessThanOrEqual(ABSENT_WAIT_MS);
     (await connectThrough('SOCKS5', client.port, target)).destroy();
     expect(restarted.process.stderr).toContain('exit registered');
   });
 
-  it('gives way to a newer one of its name, says so once, asks politely, and comes back when that is gone', {
+  it('an exit gives way to a newer one of its name, says so once, asks seldom, and comes back when that is gone', {
     timeout: 150_000,
   }, async () => {
     const target = await tcpServer(echo);
@@ -108,7 +110,7 @@ describe('an exit behind a relay that only forwards', () => {
     (await connectThrough('SOCKS5', alice.port, target)).destroy();
   });
 
-  it('keeps a second one out of its state directory, and is not disturbed; a crash frees that at once', async () => {
+  it('a second exit cannot start with the state directory of a running one; a crash frees the directory at once', async () => {
     const { exit, relay } = await startBehindRelay();
     const second = await wstun(['exit', '--state', exit.state]);
     expect(second).toMatchObject({ code: 69, stdout: '', stderr: expect.stringContaining('WSTUN-E225') });
@@ -123,7 +125,7 @@ describe('an exit behind a relay that only forwards', () => {
     await startExit({ state: exit.state });
   });
 
-  it('is left at once by a relay that drains, as are its clients, while the relay’s own exit lets a download finish', async () => {
+  it('a relay that drains closes the links of a named exit and its clients at once, and lets a download of its own exit finish', async () => {
     const downloads: Socket[] = [];
     const target = await tcpServer((socket) => downloads.push(socket));
     const echoing = await tcpServer(echo);
@@ -147,7 +149,7 @@ describe('an exit behind a relay that only forwards', () => {
     expect(echoed).toEqual({ bytes: MIB, hash: sent });
   });
 
-  it('is let in no more once the relay removed it, and its clients neither; all try on, and come back when it is there again', async () => {
+  it('an exit that its relay removed is rejected with its clients; all keep trying, and come back when it is on the list again', async () => {
     const target = await tcpServer(echo);
     const { exit, relay } = await startBehindRelay();
     const client = await startClient(await invite(exit, 'alice', { allow: ['127.0.0.1'] }));
@@ -167,7 +169,7 @@ describe('an exit behind a relay that only forwards', () => {
 });
 
 describe('a relay that only forwards', () => {
-  it('dials nothing itself: its own clients hear that there is no exit', async () => {
+  it('a relay that only forwards tells its own clients that there is no exit', async () => {
     const relay = await startRelay({ args: ['--no-exit'] });
     expect(relay.invite).toBeUndefined();
     const client = spawnClient(await invite(relay, 'alice'));
@@ -176,7 +178,7 @@ describe('a relay that only forwards', () => {
 });
 
 describe('invites', () => {
-  it('are told apart: an exit starts with none for a client, a client with none for an exit', async () => {
+  it('an exit rejects the invite of a client, and a client that of an exit', async () => {
     const { exit, relay, registration } = await startBehindRelay();
     const forClient = await wstun(['exit', '--state', `${relay.state}/x`], {
       env: { WSTUN_INVITE: await invite(relay, 'alice') },
@@ -195,7 +197,7 @@ describe('invites', () => {
     }
   });
 
-  it('of an exit go only from the relay’s directory, and roles are listed', async () => {
+  it('only the state directory of a relay issues invites for exits, and `wstun access list` shows roles', async () => {
     const { exit, relay } = await startBehindRelay();
     const refused = await wstun(['access', 'add', 'shed', '--role', 'exit', '--state', exit.state]);
     expect(refused).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('WSTUN-E101') });

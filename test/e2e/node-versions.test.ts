@@ -1,7 +1,7 @@
 /**
- * wstun on the releases of Node that are not the one at hand: a tunnel, a named exit whose links are cut, the protocol
- * of a phone's page, and 200 MB each way; test/figures/cost.test.ts carries gigabytes. The whole suite runs on the Node
- * at hand alone, and a part of it on the newest (vitest.config.ts).
+ * wstun on the other releases of Node: a tunnel, a named exit whose links are aborted, the protocol of a phone's page,
+ * and 200 MB each way; test/figures/cost.test.ts carries gigabytes. The whole suite runs only on the Node that runs it,
+ * and a part of it on the newest (vitest.config.ts).
  */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { startChaosProxy } from '../support/chaos-proxy.ts';
@@ -20,7 +20,7 @@ useShippedProgram();
 
 const MIB = 1024 * 1024;
 const PAYLOAD = 200_000_000;
-/** Of each leg, so that links are cut while bytes are on their way. */
+/** Of each leg, so that links are aborted while bytes are in flight. */
 const BYTES_PER_SECOND = 8 * MIB;
 
 for (const version of OTHER_LINES) {
@@ -31,12 +31,12 @@ for (const version of OTHER_LINES) {
   describe.skipIf(isMissing && process.env.CI === undefined)(`on Node ${version}, wstun`, { timeout: 120_000 }, () => {
     beforeEach(() => runOnNode(program));
 
-    it('runs on that release, and warns of nothing', async () => {
+    it(`wstun --version on Node ${version} prints no warning`, async () => {
       expect(await run(program, ['--version'])).toMatchObject({ stdout: expect.stringMatching(`^v${version}\\.`) });
       expect(await wstun(['--version'])).toMatchObject({ code: 0, stderr: '' });
     });
 
-    it('carries a page by SOCKS5, by CONNECT and by plain HTTP', async () => {
+    it(`wstun on Node ${version} carries a page by SOCKS5, CONNECT and plain HTTP`, async () => {
       const page = await tcpServer((socket) => {
         socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n'));
       });
@@ -48,7 +48,7 @@ for (const version of OTHER_LINES) {
         }
     });
 
-    it('carries 200 MB down and 200 MB up, every byte as it was', async () => {
+    it(`wstun on Node ${version} carries 200 MB down and 200 MB up, every byte as it was sent`, async () => {
       const { client } = await startStack();
       const sent: Promise<string>[] = [];
       const source = await tcpServer((socket) => sent.push(sendPayload(socket, PAYLOAD, 1)));
@@ -62,7 +62,7 @@ for (const version of OTHER_LINES) {
       expect(await received[0]).toEqual({ bytes: PAYLOAD, hash });
     });
 
-    it('loses no byte of a named exit’s stream whose links are cut at either leg', async () => {
+    it(`wstun on Node ${version} loses no byte of a named exit’s stream whose links are aborted on either leg`, async () => {
       const target = await tcpServer(echo);
       const relay = await startRelay({ args: ['--no-exit'] });
       const shape = { target: { host: '127.0.0.1', port: relay.port }, bytesPerSecond: BYTES_PER_SECOND };
@@ -86,7 +86,7 @@ for (const version of OTHER_LINES) {
       expect(client.process.events.filter(({ event }) => event === 'session-lost')).toEqual([]);
     });
 
-    it('lets the page of a phone carry its links', async () => {
+    it(`wstun on Node ${version} carries its links through the page of a phone`, async () => {
       const target = await tcpServer(echo);
       const { port, page } = await startScripted();
       const { sent, received } = await exchange(await connectThrough('SOCKS5', port, target), 4 * MIB);

@@ -1,5 +1,5 @@
 /**
- * An exit that is reached under an address that none of its interfaces has, as behind the NAT of a cloud or of a home.
+ * An exit whose public address is on none of its interfaces, as behind the NAT of a cloud or of a home.
  */
 import { connect, createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
@@ -12,7 +12,7 @@ import { askSocks5, socks5Request } from '../support/through-proxy.ts';
 import { invite, startClient, startExit, startRelay } from '../support/wstun-stack.ts';
 
 /**
- * On no interface of whoever dials; a way there is, so that a dial fails by what is there and not for want of a route.
+ * On no interface of the machine that dials. There is a route to it, so that a dial does not fail for lack of one.
  */
 const PUBLIC = '93.184.216.34';
 /** There is no way to it. */
@@ -25,8 +25,8 @@ async function codeOf(proxy: number, host: string, port: number): Promise<number
   return code;
 }
 
-describe('a relay refuses its own public address, by every name, like its other addresses', () => {
-  it('of its URL as a literal', async () => {
+describe('the public address of a relay', () => {
+  it('a relay rejects its own public address as a target, where its URL has it as a literal', async () => {
     const { port } = await clientOf(['--url', `ws://${PUBLIC}:18400`]);
     for (const to of [18_400, 22, 80]) expect(await codeOf(port, PUBLIC, to)).toBe(NOT_ALLOWED);
     expect(await codeOf(port, `::ffff:${PUBLIC}`, 80)).toBe(NOT_ALLOWED);
@@ -34,14 +34,14 @@ describe('a relay refuses its own public address, by every name, like its other 
     expect(await codeOf(port, OTHER, 80)).not.toBe(NOT_ALLOWED);
   });
 
-  it('of its URL as a name', async () => {
+  it('a relay rejects its own public address as a target by every name, where its URL has a name', async () => {
     const { port } = await clientOf(['--url', 'ws://relay.wstun-e2e.net:18400']);
     for (const host of [PUBLIC, 'relay.wstun-e2e.net', 'other.wstun-e2e.net']) {
       expect(await codeOf(port, host, 80)).toBe(NOT_ALLOWED);
     }
   });
 
-  it('that is given, instead of that of its URL', async () => {
+  it('a relay with --public-address rejects that address as a target, instead of the one of its URL', async () => {
     const { port } = await clientOf(['--url', `ws://${PUBLIC}:18400`, '--public-address', OTHER]);
     expect(await codeOf(port, OTHER, 80)).toBe(NOT_ALLOWED);
     expect(await codeOf(port, PUBLIC, 80)).not.toBe(NOT_ALLOWED);
@@ -58,7 +58,7 @@ describe('a relay refuses its own public address, by every name, like its other 
   }
 });
 
-it('a named exit behind a NAT refuses the address under which its relay sees it', async () => {
+it('a named exit behind a NAT rejects as a target the address under which its relay sees it', async () => {
   const name = `wstun-own-${process.pid}`;
   await addNamespace(name);
   await wire(

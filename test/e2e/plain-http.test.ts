@@ -12,7 +12,7 @@ import { tcpServer } from '../support/tcp.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { invite, startClient, startRelay } from '../support/wstun-stack.ts';
 
-/** Known to the exit's name server alone. */
+/** Only the exit's name server knows it. */
 const HOST = 'www.wstun-e2e.net';
 const MIRRORED = 40;
 const PASSWORD = 'hunter2';
@@ -45,7 +45,7 @@ async function listed(): Promise<string> {
 }
 
 describe('svn', () => {
-  it('checks out 400 files, which it asks for ahead', { timeout: 60_000 }, async () => {
+  it('svn checks out 400 files, which it asks for in advance', { timeout: 60_000 }, async () => {
     const { port, files } = await startSvnServer(400);
     const dir = await tempDir();
     const setting = (name: string, value: string | number) => [
@@ -67,7 +67,7 @@ describe('svn', () => {
 });
 
 describe('lftp', () => {
-  it('mirrors a directory of 40 files', { timeout: 40_000 }, async () => {
+  it('lftp mirrors a directory of 40 files', { timeout: 40_000 }, async () => {
     const out = join(await tempDir(), 'out');
     const settings = `set http:proxy ${proxy}; set net:max-retries 2; set net:timeout 10`;
     const args = ['--norc', '-c', `${settings}; mirror http://${HOST}:${web.port}/list/ ${out}`];
@@ -86,7 +86,7 @@ describe('a user and password in the URL', () => {
     ['aria2c', (out) => ['aria2c', '-q', '--no-conf', '-m', '1', '-d', out, '-o', 'file', url()]],
     ['lftp', (out) => ['lftp', '--norc', '-c', `set net:max-retries 1; get ${url()} -o ${join(out, 'file')}`]],
     ['curl', (out) => ['curl', '-q', '-sSf', '-o', join(out, 'file'), url()]],
-  ])('of %s opens the page, and is in no log', async (_, command) => {
+  ])('the user and password in a URL of %s open the page, and are in no log', async (_, command) => {
     const out = await tempDir();
     const [program, ...args] = command(out);
     await runWell(program, args, { env: env() });
@@ -95,7 +95,7 @@ describe('a user and password in the URL', () => {
   });
 });
 
-describe('Chromium', () => {
+describe('Chromium with an HTTP proxy', () => {
   let browser: Browser;
   beforeAll(async () => {
     browser = await chromium.launch({
@@ -106,7 +106,7 @@ describe('Chromium', () => {
     atEnd(() => browser.close());
   });
 
-  it('hears each time that its upload is too large, from a server that closes without reading it', {
+  it('Chromium gets the answer that its upload is too large each time, from a server that closes without reading it', {
     timeout: 40_000,
   }, async () => {
     const body = 'too large';
@@ -135,8 +135,8 @@ describe('Chromium', () => {
     ['a blank before a colon', 'HTTP/1.1 200 OK\r\nX : y\r\nContent-Length: 4\r\n\r\npage'],
     ['a fold', 'HTTP/1.1 200 OK\r\nX: y\r\n z\r\nContent-Length: 4\r\n\r\npage'],
     ['a length twice', 'HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 4\r\n\r\npage'],
-    ['blanks behind a chunk size', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4  \r\npage\r\n0\r\n\r\n'],
-  ])('shows a page of a server with %s', async (_, answer) => {
+    ['blanks after a chunk size', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4  \r\npage\r\n0\r\n\r\n'],
+  ])('Chromium shows a page of a server that answers with %s', async (_, answer) => {
     const port = await tcpServer((socket) => socket.once('data', () => socket.end(answer)));
     const page = await browser.newPage();
     await page.goto(`http://${HOST}:${port}/`, { timeout: 15_000 });
@@ -145,7 +145,9 @@ describe('Chromium', () => {
 });
 
 describe('python3 -m http.server', () => {
-  it('tells curl each time that it takes no POST, though it reads none of it', { timeout: 60_000 }, async () => {
+  it('curl gets the answer of python3 -m http.server to a POST each time, though the server reads none of it', {
+    timeout: 60_000,
+  }, async () => {
     const port = await freePort();
     await startServer(
       'python3',

@@ -1,4 +1,4 @@
-/** The lines that a client prints when it is ready, run as they are printed, by the programs that they are for. */
+/** The lines that a client prints when it is ready, run as they are printed by the programs that they are for. */
 import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { createServer, type RequestListener } from 'node:http';
@@ -51,7 +51,7 @@ beforeAll(async () => {
   git = await startGitServer();
 });
 
-/** What a client prints that listens there, with the password where its place is. */
+/** What a client that listens there prints, with the password filled in. */
 async function printedBy(
   args: readonly string[],
 ): Promise<{ readonly text: string; readonly lines: readonly string[] }> {
@@ -71,8 +71,10 @@ describe.each([
   ['where it listens by default', ['--listen', '127.0.0.1:0']],
   ['on IPv6', ['--listen', '[::1]:0']],
   ['on all addresses, with a password', ['--listen', '0.0.0.0:0', '--user', `me:${PASSWORD}`]],
-] as const)('the lines of a client %s', (_where, args) => {
-  it('work as they are printed, each by itself and all together', { timeout: 90_000 }, async () => {
+] as const)('the printed lines of a client %s', (_where, args) => {
+  it('the lines that a client prints work as they are printed, each by itself and all together', {
+    timeout: 90_000,
+  }, async () => {
     const { text, lines } = await printedBy(args);
     expect(lines).toHaveLength(9);
     expect(lines.join()).not.toMatch(/0\.0\.0\.0|:0\b/);
@@ -103,9 +105,9 @@ describe.each([
   });
 });
 
-describe('the line for Chromium', () => {
+describe('the printed line for Chromium', () => {
   it.each([['127.0.0.1:0'], ['[::1]:0']])(
-    'opens a page through the tunnel of %s',
+    'the line that a client at %s prints for Chromium opens a page through the tunnel',
     { timeout: 60_000 },
     async (listen) => {
       const { lines } = await printedBy(['--listen', listen]);

@@ -1,4 +1,4 @@
-/** The limits of `limits.toml`, each gone over by one: who comes too late hears it, and what lives goes on. */
+/** The limits of `limits.toml`, each exceeded by one: what is too much is rejected, and the rest goes on. */
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -20,7 +20,7 @@ import {
   startRelay,
 } from '../support/wstun-stack.ts';
 
-/** A full dial, and the wait for a place. */
+/** A full dial, and the wait for a slot. */
 const DIAL_LIMIT_MS = 30_000;
 
 async function relayWith(limits: string): Promise<RunningRelay> {
@@ -55,7 +55,7 @@ async function expectMoving(socket: Awaited<ReturnType<typeof connectThrough>>):
 }
 
 describe('what a session may have', () => {
-  it('streams: one too many is refused, until another has ended', async () => {
+  it('an exit rejects one stream more than `streams` allows, until another has ended', async () => {
     const target = await tcpServer(echo);
     const client = await clientOf(await relayWith('streams = 2\n'));
     const [first, second] = [
@@ -68,7 +68,7 @@ describe('what a session may have', () => {
     await expect.poll(() => replyFor(client, target)).toBe(0);
   });
 
-  it('opens a second: what comes quicker is refused, and nothing else suffers', async () => {
+  it('an exit rejects streams that are opened faster than `opens` allows, and others go on', async () => {
     const target = await tcpServer(echo);
     const client = await clientOf(await relayWith('opens = 2\n'));
     const start = performance.now();
@@ -82,7 +82,7 @@ describe('what a session may have', () => {
 });
 
 describe('dials under way', () => {
-  it('one too many of a name waits until one that hangs gives way; other names have their own', {
+  it('a dial beyond `dials` waits until another of its name has failed; other names have their own slots', {
     timeout: DIAL_LIMIT_MS,
   }, async () => {
     const [target, silent] = [await tcpServer(echo), await blackHole()];
@@ -95,7 +95,7 @@ describe('dials under way', () => {
     expect(await tarpit.reply).toBe(1);
   });
 
-  it('in all: one too many waits, whoever it is of', { timeout: DIAL_LIMIT_MS }, async () => {
+  it('a dial beyond `all_dials` waits, whichever name it is of', { timeout: DIAL_LIMIT_MS }, async () => {
     const [target, silent] = [await tcpServer(echo), await blackHole()];
     const relay = await relayWith('all_dials = 1\n');
     const [alice, bob] = [await clientOf(relay), await clientOf(relay, 'bob')];
@@ -107,23 +107,29 @@ describe('dials under way', () => {
 });
 
 describe('memory of the process', () => {
-  it.each(['relay', 'exit'] as const)('used up, has the %s tell new sessions to try later', async (which) => {
-    const relay = await relayWith(which === 'relay' ? 'memory = "32MiB"\n' : '');
-    let secret = await invite(relay, 'alice');
-    if (which === 'exit') {
-      const state = await tempDir();
-      await writeFile(join(state, 'limits.toml'), 'memory = "32MiB"\n');
-      secret = await invite(await startExit({ state, invite: await invite(relay, 'home', { role: 'exit' }) }), 'alice');
-    }
-    const client = spawnClient(secret);
-    // The relay may not know the name yet when it comes for the first time.
-    await until(() => client.events.filter(({ code }) => code === 'WSTUN-E216').length >= 2, 20_000);
-    expect(client.events.map(({ event }) => event)).not.toContain('ready');
-  });
+  it.each(['relay', 'exit'] as const)(
+    'a process over `memory`, a %s, tells new sessions to try later',
+    async (which) => {
+      const relay = await relayWith(which === 'relay' ? 'memory = "32MiB"\n' : '');
+      let secret = await invite(relay, 'alice');
+      if (which === 'exit') {
+        const state = await tempDir();
+        await writeFile(join(state, 'limits.toml'), 'memory = "32MiB"\n');
+        secret = await invite(
+          await startExit({ state, invite: await invite(relay, 'home', { role: 'exit' }) }),
+          'alice',
+        );
+      }
+      const client = spawnClient(secret);
+      // The relay may not know the name yet when it comes for the first time.
+      await until(() => client.events.filter(({ code }) => code === 'WSTUN-E216').length >= 2, 20_000);
+      expect(client.events.map(({ event }) => event)).not.toContain('ready');
+    },
+  );
 });
 
 describe('what a relay may have', () => {
-  it('links: beyond them a ticket is not even looked at, and those that stand go on', async () => {
+  it('a relay with `links` in use looks at no ticket, and established links go on', async () => {
     const target = await tcpServer(echo);
     const relay = await relayWith('links = 1\n');
     const client = await clientOf(relay);
@@ -133,7 +139,7 @@ describe('what a relay may have', () => {
     await expectMoving(socket);
   });
 
-  it('connections that are none: one too many closes the oldest', async () => {
+  it('a relay closes the oldest of more pending connections than `pending` allows', async () => {
     const relay = await relayWith('pending = 2\n');
     const [oldest, second] = [openRaw(relay.port), openRaw(relay.port)];
     await Promise.all([oldest, second].map((socket) => once(socket, 'connect')));
@@ -145,13 +151,13 @@ describe('what a relay may have', () => {
   });
 });
 
-describe('limits that cannot be', () => {
+describe('a faulty limits.toml', () => {
   it.each([
     ['streams = 0', 'streams must be a number from 1 to 65536'],
     ['memory = 1000000000', 'memory must be bytes'],
     ['stream = 5', 'it has "stream", but can have only streams, opens'],
     ['streams = ', 'line 1'],
-  ])('%s: refused, with what is wrong', async (text, reason) => {
+  ])('a relay rejects `%s` in limits.toml, and says what is wrong', async (text, reason) => {
     const state = await tempDir();
     await writeFile(join(state, 'limits.toml'), text);
     const { code, stderr } = await wstun(['relay', '--listen', '127.0.0.1:0', '--state', state]);

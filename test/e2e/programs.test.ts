@@ -16,7 +16,7 @@ import { tcpServer } from '../support/tcp.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { invite, type RunningRelay, startClient, startRelay } from '../support/wstun-stack.ts';
 
-/** Known to the exit's name server alone, and open by rules for names: whoever resolves it here gets nowhere. */
+/** Only the exit's name server knows it, and rules for names open it: a program that resolves it here fails. */
 const HOST = 'www.wstun-e2e.net';
 const MIB = 1024 * 1024;
 
@@ -58,19 +58,19 @@ describe('curl', () => {
     ['socks4a, a name', (at: string) => ['-x', `socks4a://${at}`], HOST],
     ['http, a name', (at: string) => ['-x', `http://${at}`], HOST],
     ['CONNECT, a name', (at: string) => ['--proxytunnel', '-x', `http://${at}`], HOST],
-  ] as const)('fetches a file by %s', async (_what, through, host) => {
+  ] as const)('curl fetches a file by %s', async (_what, through, host) => {
     const got = await curl(through(proxy), `http://${host}:${web.port}/file`);
     expect(sha256(Buffer.from(got, 'latin1'))).toBe(sha256(file));
   });
 
-  it.each(['socks5h', 'http'])('uploads a file and gets it back by %s', async (scheme) => {
+  it.each(['socks5h', 'http'])('curl uploads a file and gets it back by %s', async (scheme) => {
     const port = await httpServer((request, response) => request.pipe(response));
     const args = ['-x', `${scheme}://${proxy}`, '--data-binary', '@-', `http://${HOST}:${port}/`];
     const got = await runWell('curl', ['-sS', '--fail', '--max-time', '10', ...args], { input: file });
     expect(sha256(Buffer.from(got, 'latin1'))).toBe(sha256(file));
   });
 
-  it('keeps one connection to the proxy for several pages', async () => {
+  it('curl uses one connection to the proxy for several pages', async () => {
     const urls = Array.from({ length: 5 }, () => `http://${HOST}:${web.port}/file`);
     const args = [
       '-sS',
@@ -83,7 +83,7 @@ describe('curl', () => {
     expect((await runWell('curl', args)).trim().split('\n')).toEqual(['1', '0', '0', '0', '0']);
   });
 
-  it.each(['socks5h', 'http'])('must give the user and password that the client asks for, by %s', async (scheme) => {
+  it.each(['socks5h', 'http'])('curl must give the user and password of the client’s proxy by %s', async (scheme) => {
     const secret = await invite(relay, `with-password-${scheme}`, { allow: [HOST] });
     const client = await startClient(secret, { args: ['--user', 'me:pass:word'] });
     const through = ['-o', '/dev/null', '-x', `${scheme}://127.0.0.1:${client.port}`];
@@ -105,7 +105,7 @@ describe('git', () => {
     ['http.proxy', (at: string) => ({ args: ['-c', `http.proxy=socks5h://${at}`], env: {} })],
     ['ALL_PROXY', (at: string) => ({ args: [], env: { ALL_PROXY: `socks5h://${at}` } })],
     ['http_proxy', (at: string) => ({ args: [], env: { http_proxy: `http://${at}` } })],
-  ] as const)('clones over HTTP with %s', async (name, settings) => {
+  ] as const)('git clones over HTTP with %s', async (name, settings) => {
     const { args, env } = settings(proxy);
     const clone = join(dir, `clone-${name}`);
     await runWell('git', [...args, 'clone', '-q', `http://${HOST}:${server.port}/repo.git`, clone], { env });
@@ -128,13 +128,13 @@ describe.each([
     options = [...sshd.options, '-o', `ProxyCommand=${command(proxy)}`];
   });
 
-  it('runs a command, with its input, output and exit code', async () => {
+  it('ssh through a ProxyCommand runs a command, with its input, output and exit code', async () => {
     const args = [...options, '-p', String(sshd.port), `${sshd.user}@127.0.0.1`, 'sha256sum; exit 7'];
     const { code, stdout } = await run('ssh', args, { input: file });
     expect({ code, stdout }).toEqual({ code: 7, stdout: `${sha256(file)}  -\n` });
   });
 
-  it('copies a file there and back', async () => {
+  it('scp and sftp through a ProxyCommand copy a file there and back', async () => {
     const at = await tempDir();
     await mkdir(join(at, 'far'));
     const [near, far, back] = ['near', 'far/file', 'back'].map((part) => join(at, part)) as [string, string, string];
@@ -157,14 +157,17 @@ describe('netcat', () => {
     ['nc by CONNECT', 'nc.openbsd', (at: string) => ['-N', '-X', 'connect', '-x', at]],
     ['ncat', 'ncat', (at: string) => ['--proxy', at, '--proxy-type', 'socks5']],
     ['ncat by CONNECT', 'ncat', (at: string) => ['--proxy', at, '--proxy-type', 'http']],
-  ] as const)('%s shuts its writing side, and gets the whole answer', async (_name, program, through) => {
-    const target = await tcpServer((socket) => {
-      const request: Buffer[] = [];
-      socket.on('data', (chunk) => request.push(chunk));
-      socket.on('end', () => socket.end(`${sha256(Buffer.concat(request))}\n${'.'.repeat(MIB)}`));
-    });
-    const got = await run(program, [...through(proxy), '127.0.0.1', String(target)], { input: file });
-    expect(got.code).toBe(0);
-    expect(got.stdout).toBe(`${sha256(file)}\n${'.'.repeat(MIB)}`);
-  });
+  ] as const)(
+    '%s shuts its writing side through the tunnel, and gets the whole answer',
+    async (_name, program, through) => {
+      const target = await tcpServer((socket) => {
+        const request: Buffer[] = [];
+        socket.on('data', (chunk) => request.push(chunk));
+        socket.on('end', () => socket.end(`${sha256(Buffer.concat(request))}\n${'.'.repeat(MIB)}`));
+      });
+      const got = await run(program, [...through(proxy), '127.0.0.1', String(target)], { input: file });
+      expect(got.code).toBe(0);
+      expect(got.stdout).toBe(`${sha256(file)}\n${'.'.repeat(MIB)}`);
+    },
+  );
 });

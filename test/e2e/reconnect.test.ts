@@ -1,4 +1,4 @@
-/** Links and processes that end: what programs see, and how soon things work again. */
+/** Links and processes that end: what programs see, and how soon they work again. */
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -12,14 +12,16 @@ import { startRelay, startStack } from '../support/wstun-stack.ts';
 const MIB = 1024 * 1024;
 /** Three attempts may fail while the relay starts on a busy machine: waits of up to 1, 3, 7 and 15 s (full jitter). */
 const AGAIN_LIMIT_MS = 26_000;
-/** For which a connection waits for a session. */
+/** How long a connection waits for a session. */
 const SESSION_WAIT_MS = 10_000;
 
 /** On a busy machine; draining may take 30 s. */
 const AT_ONCE_MS = 2_000;
 
 describe('a relay that is killed', () => {
-  it('resets every connection when it is back, and all works as before', { timeout: 60_000 }, async () => {
+  it('a killed relay resets every connection when it is back, and all works as before', {
+    timeout: 60_000,
+  }, async () => {
     const echoing = await tcpServer(echo);
     const sending = await tcpServer((socket) => sendEndlessly(socket));
     const { relay, client } = await startStack();
@@ -42,7 +44,7 @@ describe('a relay that is killed', () => {
     });
     expect(await client.process.event('connected', AGAIN_LIMIT_MS)).toMatchObject({ streamsLost: 2 });
     expect(await ends).toEqual(['reset', 'reset']);
-    // It heard `general failure` only where chance made the client wait for longer than a connection does.
+    // The answer is `general failure` only where the client waited for longer than a connection does, by chance.
     const waits = client.process.events.map(({ waitMs }) => Number(waitMs ?? 0));
     const isWaitShort = waits.reduce((sum, wait) => sum + wait, 0) < SESSION_WAIT_MS / 2;
     expect((await early).code).toBeOneOf(isWaitShort ? [0] : [0, 1]);
@@ -51,7 +53,7 @@ describe('a relay that is killed', () => {
     expect(received).toEqual({ bytes: MIB, hash: sent });
   });
 
-  it('is dialled again and again, with the reason and the wait told each time', async () => {
+  it('a client dials a killed relay again and again, and tells the reason and the wait each time', async () => {
     const { relay, client } = await startStack();
     await relay.process.kill();
     await client.process.event('lost');
@@ -64,8 +66,8 @@ describe('a relay that is killed', () => {
   });
 });
 
-describe('SIGTERM while no session can be had', () => {
-  it('ends a client at once, whether the programs that wait for one are there or gone', async () => {
+describe('SIGTERM without a session', () => {
+  it('SIGTERM ends a client without a session at once, whether the programs that wait are still there or gone', async () => {
     const { relay, client } = await startStack();
     await relay.process.kill();
     await client.process.event('lost');
@@ -94,35 +96,38 @@ describe('SIGTERM while no session can be had', () => {
 });
 
 describe('SIGTERM', () => {
-  it.each(['relay', 'client'] as const)('lets a download through the %s finish, and takes no more', async (which) => {
-    const downloads: Socket[] = [];
-    const target = await tcpServer((download) => {
-      download.write('begun');
-      downloads.push(download);
-    });
-    const stack = await startStack();
-    const socket = await connectThrough('SOCKS5', stack.client.port, target);
-    const received = receive(socket);
-    await once(socket, 'data');
+  it.each(['relay', 'client'] as const)(
+    'SIGTERM lets a download through the %s finish, and closes its port',
+    async (which) => {
+      const downloads: Socket[] = [];
+      const target = await tcpServer((download) => {
+        download.write('begun');
+        downloads.push(download);
+      });
+      const stack = await startStack();
+      const socket = await connectThrough('SOCKS5', stack.client.port, target);
+      const received = receive(socket);
+      await once(socket, 'data');
 
-    const { process, port } = stack[which];
-    process.signal('SIGTERM');
-    // It has begun to drain when its port is closed.
-    await expect
-      .poll(
-        () =>
-          dial(port).then(
-            () => 'open',
-            () => 'closed',
-          ),
-        { timeout: 5_000 },
-      )
-      .toBe('closed');
-    downloads[0]?.end(Buffer.alloc(8 * MIB, 1));
-    expect((await received).bytes).toBe(5 + 8 * MIB);
-    socket.end();
-    expect(await process.exited).toBe(0);
-  });
+      const { process, port } = stack[which];
+      process.signal('SIGTERM');
+      // It has begun to drain when its port is closed.
+      await expect
+        .poll(
+          () =>
+            dial(port).then(
+              () => 'open',
+              () => 'closed',
+            ),
+          { timeout: 5_000 },
+        )
+        .toBe('closed');
+      downloads[0]?.end(Buffer.alloc(8 * MIB, 1));
+      expect((await received).bytes).toBe(5 + 8 * MIB);
+      socket.end();
+      expect(await process.exited).toBe(0);
+    },
+  );
 
   it.each([
     ['relay', 'SIGTERM', 143],

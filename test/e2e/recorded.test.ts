@@ -1,5 +1,5 @@
 /**
- * What a relay's host, and whoever listens on either leg, can see of what a client and a named exit say to each other.
+ * What the host of a relay, and someone who records either leg, can see of the session of a client and a named exit.
  */
 import { connect, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
@@ -37,8 +37,8 @@ async function recorder(port: number): Promise<{ port: number; count: (text: str
   };
 }
 
-describe('on both legs of a relay', () => {
-  it('neither what is carried nor where to is ever seen; before the target the same look finds it', async () => {
+describe('the legs of a relay', () => {
+  it('the legs of a relay that only forwards never show payload or destination; the same search finds them at the target', async () => {
     const beforeTarget = await recorder(await tcpServer(echo));
     const dns = await startDnsServer({ [NAME]: { addresses: ['127.0.0.1'] } });
     atEnd(() => dns.close());

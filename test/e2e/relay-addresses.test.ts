@@ -1,6 +1,6 @@
 /**
- * A relay whose name has several addresses, of which some drop all that is sent to them, as the client's machine finds
- * them: in its hosts file, in a network namespace of its own.
+ * A relay whose name has several addresses, some of which drop all that is sent to them. The client resolves them from
+ * a hosts file, in a network namespace of its own.
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { expect, it } from 'vitest';
@@ -44,7 +44,7 @@ it.each([
     ['fd77::98', 'fd77::97', 'NET.99', 'NET.3'],
     ['fd77::98', 'fd77::97', 'NET.99'],
   ],
-])('a client is connected at its first attempt where %s', async (_what, addresses, dead) => {
+])('a client connects at its first attempt where of the relay’s addresses %s', async (_what, addresses, dead) => {
   const net = `10.77.${laptops + 1}`;
   const hosts = addresses.map((address) => address.replace('NET', net));
   const { there } = await laptopWith(hosts, dead);
@@ -59,7 +59,7 @@ it.each([
   expect(client.events.map(({ event }) => event)).toEqual(['ready']);
 });
 
-it('a link that is lost is found again at once at the address that worked', async () => {
+it('a client that lost its link connects at once to the relay’s address that worked', async () => {
   const net = `10.77.${laptops + 1}`;
   const { there, namespace } = await laptopWith([`${net}.98`, `${net}.99`, `${net}.3`], ['NET.98', 'NET.99']);
   const relay = await startRelay({ args: ['--listen', `${net}.3:4480`] });

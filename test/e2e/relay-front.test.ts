@@ -1,4 +1,4 @@
-/** Ways to the relay: behind a reverse proxy under a path, over TLS, and what a stranger finds there. */
+/** Paths to the relay: through a reverse proxy under a path, over TLS, and what a stranger gets there. */
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -23,9 +23,11 @@ async function carries({ port }: RunningClient): Promise<void> {
 }
 
 describe('behind nginx, under a path', () => {
-  it.each([[[]], [['--path', '/some/path']]])('carries connections (relay %j)', async (args) => {
-    const port = await freePort();
-    const nginx = await startNginx(`
+  it.each([[[]], [['--path', '/some/path']]])(
+    'a relay behind nginx under a path, with the options %j, carries connections',
+    async (args) => {
+      const port = await freePort();
+      const nginx = await startNginx(`
     location /some/path/ {
       proxy_pass http://127.0.0.1:${port};
       proxy_http_version 1.1;
@@ -34,16 +36,17 @@ describe('behind nginx, under a path', () => {
       proxy_set_header Connection $http_connection;
       proxy_read_timeout 60s;
     }`);
-    const url = `ws://127.0.0.1:${nginx.port}/some/path`;
-    const relay = await startRelay({ port, args: [...args, '--url', url] });
-    expect(relay.url).toBe(url);
-    await carries(await startClient(await invite(relay, 'alice', { allow: ['*'] })));
-    expect(await runWell('curl', ['-s', '-w', ' %{http_code}', `http://127.0.0.1:${nginx.port}/some/path/`])).toBe(
-      'Not Found 404',
-    );
-  });
+      const url = `ws://127.0.0.1:${nginx.port}/some/path`;
+      const relay = await startRelay({ port, args: [...args, '--url', url] });
+      expect(relay.url).toBe(url);
+      await carries(await startClient(await invite(relay, 'alice', { allow: ['*'] })));
+      expect(await runWell('curl', ['-s', '-w', ' %{http_code}', `http://127.0.0.1:${nginx.port}/some/path/`])).toBe(
+        'Not Found 404',
+      );
+    },
+  );
 
-  it('is found under its path alone', async () => {
+  it('a relay with --path serves tickets only under that path', async () => {
     const relay = await startRelay({ args: ['--path', 'hidden/'] });
     expect(relay.url).toMatch(/^ws:\/\/127\.0\.0\.1:\d+\/hidden$/);
     await carries(await startClient(await invite(relay, 'alice', { allow: ['*'] })));
@@ -56,7 +59,7 @@ describe('behind nginx, under a path', () => {
 });
 
 describe('over TLS', () => {
-  it('carries connections for a client that trusts its authority, and no other', async () => {
+  it('a relay with TLS carries connections of a client that trusts its certificate authority, and of no other', async () => {
     const dir = await tempDir();
     const { cert, key } = makeCertificate();
     const [certFile, keyFile] = [join(dir, 'cert.pem'), join(dir, 'key.pem')];
@@ -75,7 +78,7 @@ describe('over TLS', () => {
   });
 });
 
-it('a renewed certificate is shown within two seconds, and a connection through the relay lives on', async () => {
+it('a relay shows a renewed certificate within two seconds, and connections through it live on', async () => {
   const dir = await tempDir();
   const [old, renewed] = [makeCertificate(), makeCertificate()];
   const [certFile, keyFile] = [join(dir, 'cert.pem'), join(dir, 'key.pem')];
@@ -106,7 +109,7 @@ async function certificateOf(port: number): Promise<string | undefined> {
 }
 
 describe('the admin address', () => {
-  it('has the health page, which the public one has not', async () => {
+  it('the health page is at the admin address of a relay, and not at the public one', async () => {
     const relay = await startRelay({ args: ['--admin', '127.0.0.1:0'] });
     const admin = relay.process.events[0]?.admin;
     expect(await runWell('curl', ['-s', `http://${admin}/healthz`])).toBe('ok\n');

@@ -1,7 +1,6 @@
 /**
- * A reset loses no byte that came before it: what a program gets of a server that answers and closes with unread input,
- * and what a server gets of a program that does, is what they get without a tunnel. And it is a reset, never a clean
- * end.
+ * A reset loses no byte that came before it. A program gets the same of a server that answers and closes with unread
+ * input as without a tunnel, and so does a server of such a program. It is a reset, never a clean end.
  */
 import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
@@ -40,7 +39,7 @@ const SLOW_EXIT: Place = async () => {
   return (await startClient(await invite(relay, 'u', { allow: ['*'], rate: '1mbit' }))).port;
 };
 
-/** One after the other: each has the machine to itself, as a program would. */
+/** One after the other, as a program would. */
 async function times<T>(count: number, act: () => Promise<T>): Promise<T[]> {
   const all: T[] = [];
   for (let i = 0; i < count; i++) all.push(await act());
@@ -62,7 +61,7 @@ async function asking(protocol: Protocol, proxy: number, port: number): Promise<
   return program;
 }
 
-/** A server that answers at the first byte and closes with the rest unread: its kernel resets. */
+/** A server that answers the first byte and closes without reading the rest: its kernel resets. */
 async function refusingServer(): Promise<number> {
   const body = 'x'.repeat(1000);
   const answer = `HTTP/1.1 413 Too Large\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
@@ -107,17 +106,20 @@ describe.each([
     ['socks5h', 5_000_000],
     ['http', 100_000],
     ['http', 5_000_000],
-  ])('curl gets the answer of a server that refuses its upload unread (%s, %i bytes)', async (scheme, bytes) => {
-    const file = join(await tempDir(), 'upload');
-    await writeFile(file, Buffer.alloc(bytes, 7));
-    const port = await refusingServer();
-    const answers = await times(TIMES, () => upload(`${scheme}://127.0.0.1:${proxy}`, file, port));
-    // curl gives up without a look at the answer where a send of its own fails first (55). Without a tunnel that
-    // happens as well.
-    const looked = answers.filter((answer) => !answer.endsWith(' 55'));
-    expect(looked.length).toBeGreaterThan(TIMES / 2);
-    expect(looked).toEqual(looked.map(() => '413 1000 0'));
-  });
+  ])(
+    'curl gets the answer of a server that rejects its upload without reading it (%s, %i bytes)',
+    async (scheme, bytes) => {
+      const file = join(await tempDir(), 'upload');
+      await writeFile(file, Buffer.alloc(bytes, 7));
+      const port = await refusingServer();
+      const answers = await times(TIMES, () => upload(`${scheme}://127.0.0.1:${proxy}`, file, port));
+      // curl gives up without a look at the answer where a send of its own fails first (55). Without a tunnel that
+      // happens as well.
+      const looked = answers.filter((answer) => !answer.endsWith(' 55'));
+      expect(looked.length).toBeGreaterThan(TIMES / 2);
+      expect(looked).toEqual(looked.map(() => '413 1000 0'));
+    },
+  );
 
   it.each(PROTOCOLS)('all that a target sent before it reset reaches the program (%s)', async (protocol) => {
     const port = await tcpServer(resetAfterAnswer);
@@ -157,19 +159,23 @@ describe('through an exit with --rate 1mbit', () => {
     proxy = await SLOW_EXIT();
   });
 
-  it.each(PROTOCOLS)('all that came before a reset arrives, both ways (%s)', { timeout: 60_000 }, async (protocol) => {
-    const atTarget: Promise<Ending>[] = [];
-    const resetting = await tcpServer(resetAfterAnswer);
-    const reading = await tcpServer((socket) => void atTarget.push(endingOf(socket)));
-    const atProgram = times(8, async () => endingOf(await asking(protocol, proxy, resetting)));
-    await times(8, async () => sendAndReset(await connectThrough(protocol, proxy, reading)));
-    await expect.poll(() => atTarget.length, { timeout: 20_000 }).toBe(8);
-    expect(await Promise.all(atTarget)).toEqual(Array.from({ length: 8 }, () => WHOLE));
-    expect(await atProgram).toEqual(Array.from({ length: 8 }, () => WHOLE));
-  });
+  it.each(PROTOCOLS)(
+    'all bytes before a reset arrive both ways through an exit with --rate (%s)',
+    { timeout: 60_000 },
+    async (protocol) => {
+      const atTarget: Promise<Ending>[] = [];
+      const resetting = await tcpServer(resetAfterAnswer);
+      const reading = await tcpServer((socket) => void atTarget.push(endingOf(socket)));
+      const atProgram = times(8, async () => endingOf(await asking(protocol, proxy, resetting)));
+      await times(8, async () => sendAndReset(await connectThrough(protocol, proxy, reading)));
+      await expect.poll(() => atTarget.length, { timeout: 20_000 }).toBe(8);
+      expect(await Promise.all(atTarget)).toEqual(Array.from({ length: 8 }, () => WHOLE));
+      expect(await atProgram).toEqual(Array.from({ length: 8 }, () => WHOLE));
+    },
+  );
 });
 
-describe('through a slow link that is cut thrice', () => {
+describe('through a slow link that is aborted three times', () => {
   const MIB = 1024 * 1024;
   const LONG = payload(MIB, 4);
   const ALL: Ending = { bytes: MIB, hash: sha256(LONG), end: 'reset' };
@@ -181,7 +187,9 @@ describe('through a slow link that is cut thrice', () => {
     socket.resetAndDestroy();
   }
 
-  it('a reset waits for the bytes before it, both ways', { timeout: 90_000 }, async () => {
+  it('a reset waits for the bytes before it both ways on a slow link that is aborted three times', {
+    timeout: 90_000,
+  }, async () => {
     const { client, proxy } = await startChaos({ bytesPerSecond: 400_000, delayMs: 20 });
     const atTarget: Promise<Ending>[] = [];
     const resetting = await tcpServer((socket) => void socket.once('data', () => void sendAllAndReset(socket)));

@@ -1,4 +1,4 @@
-/** Connections that live on while the links beneath them are cut, held and replaced: real processes, real programs. */
+/** Connections that live on while their links are aborted, held and replaced: real processes, real programs. */
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
@@ -23,7 +23,7 @@ import { until } from '../support/until.ts';
 import { startRelay } from '../support/wstun-stack.ts';
 
 const MIB = 1024 * 1024;
-/** How long each trouble lasts: these are what is tested, no test waits for anything by them. */
+/** How long each disturbance lasts. No test waits for anything by these. */
 const KILL_EVERY_MS = 5_000;
 /** Longer than the limit after which a link is suspected, and another is tried beside it. */
 const HELD_MS = 4_000;
@@ -32,7 +32,7 @@ const STOPPED_MS = 3_000;
 const AWAY_MS = 3_000;
 
 describe(`32 connections that exchange 4 MB each way (seed ${SEED})`, () => {
-  it('of a named exit live on while the relay is killed and restarted every 5 s', {
+  it('32 connections of a named exit live on while their relay is killed and restarted every 5 s', {
     // Without a relay, and anew on an unknown path, for a good part of each 5 s: a long run takes longer than its
     // minute.
     timeout: 2 * CHAOS_MS + 48_000,
@@ -58,7 +58,7 @@ describe(`32 connections that exchange 4 MB each way (seed ${SEED})`, () => {
 });
 
 describe('a download and a typing ssh session', () => {
-  it('live on through a link that is held, one that is cut, and a relay that stands still', {
+  it('a download and an ssh session live on through an aborted link, a held one, and a stopped relay', {
     timeout: 90_000,
   }, async () => {
     const { client, relay, proxy } = await startChaos();
@@ -96,7 +96,7 @@ describe('a download and a typing ssh session', () => {
 });
 
 describe('a relay with its own exit that is killed', () => {
-  it('ends connections with a reset when it is back, and new ones work within 2 s of that', {
+  it('a killed relay with its own exit resets connections when it is back, and new ones work within 2 s', {
     timeout: 60_000,
   }, async () => {
     const { client, relay } = await startChaos();

@@ -1,4 +1,4 @@
-/** `wstun keys rotate` while everything runs: who has an old invite is told why it fails, and nobody else notices. */
+/** `wstun keys rotate` while all runs: clients with an old invite are told why it fails, and others notice nothing. */
 import { describe, expect, it } from 'vitest';
 import { echo, tcpServer } from '../support/tcp.ts';
 import { connectThrough, endOf, take } from '../support/through-proxy.ts';
@@ -48,8 +48,8 @@ async function expectToWork({ port }: RunningClient, target: number): Promise<vo
   socket.destroy();
 }
 
-describe('the keys of a relay, rotated', () => {
-  it('end sessions within 2 s with the reason, which old invites hear too; renewed ones work', {
+describe('rotated keys of a relay', () => {
+  it('rotated keys of a relay end sessions within 2 s, old invites are told why they fail, and renewed ones work', {
     // Sixteen processes, one after the other.
     timeout: 60_000,
   }, async () => {
@@ -67,7 +67,7 @@ describe('the keys of a relay, rotated', () => {
 
     await expectToWork(await startClient(await renew(relay, 'alice')), target);
     await expectToEnd(spawnClient(old), 'WSTUN-E215');
-    // Whoever was taken off the list is a stranger, whatever he comes with.
+    // A removed name is a stranger, with any invite.
     expect(await wstun(['access', 'remove', 'carol', '--state', relay.state])).toMatchObject({ code: 0 });
     await expectToEnd(spawnClient(removed, { args: ['--once'] }), 'WSTUN-E202');
 
@@ -78,7 +78,7 @@ describe('the keys of a relay, rotated', () => {
     await expectToEnd(spawnClient(old), 'WSTUN-E215');
   });
 
-  it('void the registration of exits and the invites of their clients, who hear why from the relay itself', async () => {
+  it('rotated keys of a relay revoke registrations of exits and invites of their clients, and the relay tells both why', async () => {
     const target = await tcpServer(echo);
     const { relay, exit } = await startBehindRelay();
     const old = await invite(exit, 'alice', ALLOW);
@@ -91,7 +91,7 @@ describe('the keys of a relay, rotated', () => {
     await expectToEnd(spawnClient(old), 'WSTUN-E215');
   });
 
-  it('with --forget make strangers of all who have old invites', async () => {
+  it('a relay whose keys were rotated with --forget answers old invites like strangers', async () => {
     const relay = await startRelay();
     const old = await invite(relay, 'alice');
     await rotate(relay, '--forget');
@@ -100,8 +100,8 @@ describe('the keys of a relay, rotated', () => {
   });
 });
 
-describe('the keys of a named exit, rotated', () => {
-  it('concern its own clients, who hear it under the keys that they pin, and no other', async () => {
+describe('rotated keys of a named exit', () => {
+  it('rotated keys of a named exit end only its own clients, which are told so under the keys that they pin', async () => {
     const target = await tcpServer(echo);
     const relay = await startRelay();
     const exit = await startExit({ invite: await invite(relay, 'home', { role: 'exit' }) });

@@ -16,7 +16,7 @@ import { invite, startClient, startRelay } from '../support/wstun-stack.ts';
 const withResolvConf = (path: string) =>
   ['unshare', '-m', 'sh', '-c', `mount --bind ${path} /etc/resolv.conf && exec "$0" "$@"`] as const;
 
-it('curl gets http://wiki/ by SOCKS and by HTTP where resolv.conf has the search domain, also when it changes', async () => {
+it('curl gets http://wiki/ by SOCKS and by HTTP where the exit’s resolv.conf has the search domain, and no more after that changed', async () => {
   const dns = await startDnsServer({ 'wiki.corp.example': { addresses: ['127.0.0.1'] } });
   atEnd(() => dns.close());
   const web = createServer((request, response) => response.end(`for ${request.headers.host}`)).listen(0, '127.0.0.1');

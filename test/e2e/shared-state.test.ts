@@ -1,5 +1,5 @@
 /**
- * Two relays with one state directory, as while one takes over from the other: what a name uses at both counts once and
+ * Two relays with one state directory, as while one replaces the other: what a name uses at both counts once, and
  * together.
  */
 import { readFile } from 'node:fs/promises';
@@ -37,7 +37,7 @@ async function replyFor({ port }: RunningClient, target: number): Promise<number
 }
 
 describe('a quota at two relays with one state directory', () => {
-  it('is one: both know within two seconds what the other has counted, and nothing is forgotten', {
+  it('two relays with one state directory count a quota together within two seconds, and forget nothing', {
     timeout: 60_000,
   }, async () => {
     const target = await tcpServer(echo);
@@ -63,7 +63,7 @@ describe('a quota at two relays with one state directory', () => {
     held.write('x');
     expect(await ended).toBe('reset');
 
-    // One without a word, the other by the book.
+    // One is killed, the other ends as documented.
     await expect.poll(() => usedOnDisk(first), soon).toBe(8 * MB + 1);
     await second.process.kill();
     first.process.signal('SIGTERM');

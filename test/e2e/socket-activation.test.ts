@@ -1,4 +1,4 @@
-/** A relay whose listening socket belongs to somebody else, as with systemd's .socket units. */
+/** A relay whose listening socket belongs to another process, as with systemd's .socket units. */
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
@@ -40,7 +40,7 @@ function hammer(port: number): { stop(): Promise<{ connected: number; refused: n
 }
 
 describe('a relay that is passed its listening socket', () => {
-  it('restarts under load, killed or asked to: no connect is refused, and connections of a named exit live on', {
+  it('a relay with a passed socket restarts under load without a refused connect, and connections of a named exit live on', {
     timeout: 60_000,
   }, async () => {
     const target = await tcpServer(echo);
@@ -69,7 +69,9 @@ describe('a relay that is passed its listening socket', () => {
     expect(connected).toBeGreaterThan(100);
   });
 
-  it('answers a stranger who came while there was no relay', { timeout: 40_000 }, async () => {
+  it('a relay with a passed socket answers a stranger who connected while it was down', {
+    timeout: 40_000,
+  }, async () => {
     const holder = await holdSocket();
     const args = ['--state', await tempDir()];
     process.kill(await holder.relay(args), 'SIGTERM');
@@ -82,8 +84,8 @@ describe('a relay that is passed its listening socket', () => {
   it.each([
     ['a file', '3</etc/hostname', 'LISTEN_FDS=1 LISTEN_PID=$$'],
     ['no descriptor at all', '', 'LISTEN_FDS=40 LISTEN_PID=$$'],
-    ['a number that is none', '', 'LISTEN_FDS=one LISTEN_PID=$$'],
-  ])('says what is wrong where it was passed %s', async (_, redirection, variables) => {
+    ['an invalid number', '', 'LISTEN_FDS=one LISTEN_PID=$$'],
+  ])('a relay says what is wrong where it was passed %s instead of a socket', async (_, redirection, variables) => {
     const relay = `relay --state ${await tempDir()}/state --listen 127.0.0.1:0`;
     const script = `export ${variables}; exec ${process.execPath} ${wstunPath} ${relay} ${redirection}`;
     const { code, stdout, stderr } = await run('bash', ['-c', script]);

@@ -1,7 +1,7 @@
 /**
- * Links that stand and bring nothing, by real packets that are dropped: a download whose connection freezes, a network
- * that carries nothing at all, and one that carries small packets alone. What the client does about it, and what it
- * says.
+ * Links that stay open and carry nothing, because real packets are dropped: a download whose connection freezes, a
+ * network that carries nothing at all, and one that carries only small packets. What the client does about it, and what
+ * it says.
  */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -61,7 +61,7 @@ function watchGaps(network: RoutedNetwork, port: number) {
 }
 
 it.each(['relay', 'named'] as const)(
-  'a download whose connection freezes goes on by another within 4 s, each time (exit: %s)',
+  'a download whose connection freezes goes on over another within 4 s, each time (exit: %s)',
   { timeout: 90_000 },
   async (exit) => {
     const network = await startRoutedNetwork();
@@ -83,7 +83,7 @@ it.each(['relay', 'named'] as const)(
   },
 );
 
-it('a network that carries nothing is said within seconds, also that it carries again', {
+it('a client says within seconds that the network carries nothing, and that it works again', {
   timeout: 60_000,
 }, async () => {
   const network = await startRoutedNetwork();
@@ -104,7 +104,7 @@ it('a network that carries nothing is said within seconds, also that it carries 
   await request;
 });
 
-it('a path that carries small packets alone is said, and nothing of it where it carries all', {
+it('a client says that a path carries only small packets, and says nothing where it carries all', {
   timeout: 60_000,
 }, async () => {
   const network = await startRoutedNetwork();
@@ -120,7 +120,7 @@ it('a path that carries small packets alone is said, and nothing of it where it 
   await request;
 });
 
-it('a kernel that looks for the size of packets has the time to find it', { timeout: 120_000 }, async () => {
+it('a client leaves the kernel the time to find the packet size of a path', { timeout: 120_000 }, async () => {
   const network = await startRoutedNetwork();
   await runWell('sysctl', ['-qw', 'net.ipv4.tcp_mtu_probing=1']);
   const client = await startLaptop(network);
@@ -132,7 +132,7 @@ it('a kernel that looks for the size of packets has the time to find it', { time
   await client.event('resumed');
 });
 
-it('an exit whose link to its relay freezes says so and registers anew, long before its clients give up', {
+it('an exit whose link to its relay freezes says so and registers again, long before its clients give up', {
   timeout: 90_000,
 }, async () => {
   const network = await startRoutedNetwork();

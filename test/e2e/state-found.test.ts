@@ -1,4 +1,4 @@
-/** Which state a command takes, what it asks before it voids an invite, and by which URL an invite leads. */
+/** Which state directory a command uses, what it asks before it revokes an invite, and which URL an invite has. */
 import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -34,7 +34,7 @@ async function invited(): Promise<string> {
 }
 
 describe('rotating keys', () => {
-  it('asks on a terminal, names what it voids, and changes nothing without a yes', async () => {
+  it('`wstun keys rotate` on a terminal asks, names the invites that it revokes, and changes nothing without a yes', async () => {
     const state = await invited();
     const before = await keysOf(state);
     for (const answer of ['n\n', '\n', '', 'wstun access list\n', 'yess\n']) {
@@ -50,7 +50,7 @@ describe('rotating keys', () => {
     expect(await keysOf(state)).not.toBe(before);
   });
 
-  it('asks nothing with --yes or without a terminal, and shows with --dry-run what it would do', async () => {
+  it('`wstun keys rotate` asks nothing with --yes or without a terminal, and --dry-run shows what it would do', async () => {
     const state = await invited();
     const before = await keysOf(state);
     expect(await wstun(['keys', 'rotate', '--dry-run', '--state', state])).toMatchObject({
@@ -70,7 +70,7 @@ describe('rotating keys', () => {
 });
 
 describe('renewing an invite', () => {
-  it('asks on a terminal while the old one is good; says by which URL the new one leads', async () => {
+  it('`wstun access renew` on a terminal asks while the old invite is valid, and says which URL the new one has', async () => {
     const state = await invited();
     const list = await readFile(join(state, 'access.toml'), 'utf8');
     const refused = await typed(['access', 'renew', 'alice', '--state', state], 'n\n');
@@ -98,7 +98,7 @@ describe('without --state', () => {
     return { path, env: { XDG_STATE_HOME: path } };
   };
 
-  it('a command finds the exit of its machine, and the exit prints the whole command', async () => {
+  it('`wstun access` without --state finds the exit of its machine, and the exit prints the whole command', async () => {
     const relay = await startRelay();
     const { path, env } = await home();
     const secret = await invite(relay, 'home', { role: 'exit' });
@@ -124,7 +124,7 @@ describe('without --state', () => {
     await both.process.kill();
   });
 
-  it('a printed command is quoted where its path needs it', async () => {
+  it('an exit quotes the state directory in the command that it prints where the path needs it', async () => {
     const relay = await startRelay();
     const state = join(await tempDir(), "ann's state");
     const secret = await invite(relay, 'home', { role: 'exit' });
@@ -135,7 +135,7 @@ describe('without --state', () => {
     expect(await run('sh', ['-c', command])).toMatchObject({ code: 0, stdout: expect.stringMatching(/^wstun1_/) });
   });
 
-  it('nothing is made by a command that fails or only looks', async () => {
+  it('a command that fails or only reads makes no state directory', async () => {
     const { path, env } = await home();
     for (const args of [
       ['access', 'list'],
@@ -160,7 +160,7 @@ describe('without --state', () => {
     expect((await wstun(['access', 'add', '../x'], { env })).stderr).toContain('WSTUN-E116');
   });
 
-  it('new keys are made with a word of where, and on a terminal with a question', async () => {
+  it('`wstun access add` says where it makes new keys, and asks on a terminal', async () => {
     const { path, env } = await home();
     const add = ['access', 'add', 'eve', '--url', 'wss://relay.example.org'];
     const asked = await typed(add, 'n\n', env);
@@ -171,7 +171,7 @@ describe('without --state', () => {
     expect(made.stdout).toMatch(/^wstun1_[\w-]+\n$/);
   });
 
-  it('an empty list says so, and where', async () => {
+  it('`wstun access list` says that the list is empty, and where it is', async () => {
     const { path, env } = await home();
     await mkdir(join(path, 'wstun/relay'), { recursive: true, mode: 0o700 });
     const empty = { code: 0, stdout: '', stderr: `the access list in ${path}/wstun/relay is empty\n` };
@@ -181,7 +181,7 @@ describe('without --state', () => {
 });
 
 describe('the URL of a relay', () => {
-  it('that was given is not replaced by a guess, so that later invites lead where the earlier ones did', async () => {
+  it('a relay keeps the URL of an earlier --url, so that later invites have the same one', async () => {
     const relay = await startRelay({ args: ['--url', 'wss://relay.example.org'] });
     await relay.process.kill();
     const again = new WstunProcess(['relay', '--listen', '127.0.0.1:0', '--state', relay.state]);
@@ -195,18 +195,18 @@ describe('the URL of a relay', () => {
     expect(decodeInvite(await invite(moved, 'bob')).relayUrls).toEqual(['ws://127.0.0.1:9']);
   });
 
-  it('that leads to a port which speaks another protocol is warned of', async () => {
+  it('a relay warns of a URL whose scheme does not fit its port', async () => {
     const relay = await startRelay();
     await relay.process.kill();
     const url = `wss://127.0.0.1:${relay.port}`;
     const again = await startRelay({ state: relay.state, port: relay.port, args: ['--url', url] });
-    // Behind the event that it is ready.
+    // After the event that it is ready.
     await until(() => again.process.stderr.includes(`clients that use ${url} use TLS, but this relay does not`));
   });
 });
 
 describe('an exit', () => {
-  it('that is to become another asks on a terminal, because the invites that it made lead to the one it was', async () => {
+  it('an exit that gets the invite of another name asks on a terminal, because the invites that it issued would fail', async () => {
     const relay = await startRelay();
     const exit = await startExit({ invite: await invite(relay, 'home', { role: 'exit' }) });
     await invite(exit, 'alice');
@@ -221,7 +221,7 @@ describe('an exit', () => {
     await startExit({ state: exit.state, invite: other });
   });
 
-  it('does not take the keys of its machine’s relay, and comes up again without its invite', async () => {
+  it('an exit rejects the state directory of a relay, and starts again without its invite', async () => {
     const relay = await startRelay();
     const exit = await startExit({ invite: await invite(relay, 'home', { role: 'exit' }) });
     await exit.process.kill();

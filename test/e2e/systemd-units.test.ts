@@ -1,6 +1,5 @@
 /**
- * The units of docs/systemd: that systemd takes them, how far they shut the service in, and that wstun takes their
- * commands.
+ * The units of docs/systemd: systemd accepts them, they restrict the service, and wstun accepts their commands.
  */
 import { chmod, copyFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -46,7 +45,7 @@ async function argumentsOf(service: string, state: string): Promise<string[]> {
 }
 
 describe('systemd-analyze', () => {
-  it('finds no fault with the units', async () => {
+  it('systemd-analyze verify finds no fault in the units', async () => {
     const directory = await tempDir();
     const paths = await Promise.all(SERVICES.map((service) => installed(directory, `${service}.service`)));
     const socket = join(directory, 'wstun-relay.socket');
@@ -55,7 +54,7 @@ describe('systemd-analyze', () => {
     expect([code, stdout, stderr]).toEqual([0, '', '']);
   });
 
-  it.each(SERVICES)('rates the exposure of %s at 3.5 or less', async (service) => {
+  it.each(SERVICES)('systemd-analyze security rates the exposure of %s at 3.5 or less', async (service) => {
     const path = await installed(await tempDir(), `${service}.service`);
     const args = ['security', '--no-pager', '--offline=true', `--threshold=${MAX_EXPOSURE}`, path];
     const { code, stdout } = await run('systemd-analyze', args);
@@ -65,13 +64,13 @@ describe('systemd-analyze', () => {
 });
 
 describe('the command of a unit', () => {
-  it('starts a relay, and keeps the first invite out of the journal', async () => {
+  it('the unit of a relay starts one, and keeps the first invite out of the journal', async () => {
     const relay = new WstunProcess(await argumentsOf('wstun-relay', await tempDir()));
     expect(await relay.event('ready')).toMatchObject({ role: 'relay', url: 'wss://relay.example.org' });
     expect(await read('wstun-relay.service')).toMatch(/^StandardOutput=null$/m);
   });
 
-  it('starts an exit and a client that find their invites in the environment', async () => {
+  it('the units of an exit and a client start them with invites from the environment', async () => {
     const relay = await startRelay();
     const home = await invite(relay, 'home', { role: 'exit' });
     const exit = new WstunProcess(await argumentsOf('wstun-exit', await tempDir()), { env: { WSTUN_INVITE: home } });
@@ -83,7 +82,7 @@ describe('the command of a unit', () => {
   });
 
   it.each(SERVICES)(
-    'of %s is tried again for as long as it takes, and not where a restart mends nothing',
+    'the unit of %s restarts it without end, but not after errors that a restart cannot repair',
     async (service) => {
       const unit = await read(`${service}.service`);
       for (const line of ['Restart=always', 'RestartSec=2', 'StartLimitIntervalSec=0', 'TimeoutStopSec=40'])

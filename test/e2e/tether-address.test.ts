@@ -19,10 +19,10 @@ import { invite, spawnClient, startRelay } from '../support/wstun-stack.ts';
 
 const MIB = 1024 * 1024;
 const LIMIT_MS = 120_000;
-/** A look every three seconds, one more to settle, and what a busy machine takes. */
+/** It looks every three seconds, and once more to be sure; the rest is for a busy machine. */
 const FOLLOWS_WITHIN_MS = 8_000;
 
-/** With nothing but the phone to carry it, or where no phone is to come: nothing at all. */
+/** Only a phone can carry its links: without one it has none. */
 async function startTethered(laptop: RoamingLaptop, tether: readonly string[] = []): Promise<WstunProcess> {
   const secret = await invite(await startRelay(), 'laptop', { allow: ['*'] });
   const args = ['--tether', ...tether, '--no-direct', '--listen', '127.0.0.1:1080'];
@@ -31,7 +31,7 @@ async function startTethered(laptop: RoamingLaptop, tether: readonly string[] = 
 
 const count = ({ events }: WstunProcess, name: string) => events.filter(({ event }) => event === name).length;
 
-/** The status by which the page is answered, to whoever believes that the laptop is called so; 0: nobody answers. */
+/** The status of the answer to a request for the page with that Host; 0: no answer. */
 async function statusAt(address: string, host = `${address}:8808`): Promise<number> {
   const args = ['-q', '-s', '-m', '3', '-o', '/dev/null', '-w', '%{http_code}', '-H', `Host: ${host}`];
   return Number((await run('curl', [...args, `http://${address}:8808/`])).stdout);
@@ -46,7 +46,7 @@ async function sendSlowly(socket: Socket, bytes: number, seed: number): Promise<
 }
 
 describe('a laptop without a network', () => {
-  it('waits for one, shows the code then, and follows to the next: what is under way goes on there', {
+  it('a tethered client without a network waits for one, shows its code there, and follows to the next with its transfers', {
     timeout: LIMIT_MS,
   }, async () => {
     const laptop = await startRoamingLaptop();
@@ -85,7 +85,7 @@ describe('a laptop without a network', () => {
     expect([count(client, 'tether-code'), count(client, 'session-lost')]).toEqual([2, 0]);
   });
 
-  it('goes the direct way meanwhile, where there is one', { timeout: LIMIT_MS }, async () => {
+  it('a tethered client without a network for phones connects directly meanwhile', { timeout: LIMIT_MS }, async () => {
     const laptop = await startRoamingLaptop();
     const secret = await invite(await startRelay({ within: laptop.within }), 'laptop');
     const client = spawnClient(secret, { within: laptop.within, args: ['--tether'] });
@@ -96,7 +96,9 @@ describe('a laptop without a network', () => {
     expect(count(client, 'session-lost')).toBe(0);
   });
 
-  it('ends as before where it was told at which address to be', { timeout: LIMIT_MS }, async () => {
+  it('a tethered client ends where the machine does not have the address that it was given', {
+    timeout: LIMIT_MS,
+  }, async () => {
     const laptop = await startRoamingLaptop();
     const client = await startTethered(laptop, [`${laptop.addresses[0]}:8808`]);
     expect(await client.exited).toBe(69);
@@ -105,7 +107,7 @@ describe('a laptop without a network', () => {
 });
 
 describe('a laptop with a network', () => {
-  it('is also found in a better one that it joins; the page that it has is not cut, and comes back', {
+  it('a tethered client is also reachable in a better network that it joins, and keeps its page in the old one', {
     timeout: LIMIT_MS,
   }, async () => {
     const laptop = await startRoamingLaptop();
@@ -130,7 +132,9 @@ describe('a laptop with a network', () => {
     await client.event('tether-lost', 20_000);
   });
 
-  it('that goes away for some seconds gets no new code, and is served as before', { timeout: LIMIT_MS }, async () => {
+  it('a tethered client shows no new code after its network was away for some seconds, and serves as before', {
+    timeout: LIMIT_MS,
+  }, async () => {
     const laptop = await startRoamingLaptop();
     let wifi = await laptop.join('wlan', 0);
     const client = await startTethered(laptop);
@@ -151,7 +155,9 @@ describe('a laptop with a network', () => {
     expect(count(client, 'tether-code')).toBe(1);
   });
 
-  it('whose port is taken at the next says so, and is there once it is free', { timeout: LIMIT_MS }, async () => {
+  it('a tethered client says that its port is in use in the next network, and listens once it is free', {
+    timeout: LIMIT_MS,
+  }, async () => {
     const laptop = await startRoamingLaptop();
     const wifi = await laptop.join('wlan', 0);
     const cable = await laptop.join('eth', 1);
@@ -169,7 +175,7 @@ describe('a laptop with a network', () => {
     expect([await statusAt(cable.address), count(client, 'tether-cannot-listen')]).toEqual([200, 1]);
   });
 
-  it('and a tether on all addresses is named by the one that it has', { timeout: LIMIT_MS }, async () => {
+  it('a tether on all addresses shows the address that the machine has', { timeout: LIMIT_MS }, async () => {
     const laptop = await startRoamingLaptop();
     const client = await startTethered(laptop, ['0.0.0.0:8808']);
     await client.event('tether-no-address');

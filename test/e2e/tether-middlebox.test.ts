@@ -1,6 +1,6 @@
 /**
- * A network that lets the upgrade pass and nothing behind it: the phone carries, and the direct way takes over once it
- * works.
+ * A network that lets the upgrade pass and nothing after it: the phone carries the session, and the direct connector
+ * takes over once it works.
  */
 import { describe, expect, it } from 'vitest';
 import { receive, sendPayload } from '../support/payload.ts';
@@ -13,14 +13,14 @@ import { connectThrough } from '../support/through-proxy.ts';
 import { invite, spawnClient, startRelay } from '../support/wstun-stack.ts';
 
 const MIB = 1024 * 1024;
-/** So that the transfer lasts longer than the direct way is left alone: 45 s. */
+/** So that the transfer lasts longer than the pause before the direct connector is tried again: 45 s. */
 const FAR_LEG_BITS = 30_000_000;
 const TRANSFER_BYTES = 160 * MIB;
 /** 30 s, the handshake, and what a busy machine adds. */
 const MOVES_WITHIN_MS = 40_000;
 
-describe('a direct way that carries the upgrade alone', () => {
-  it('leaves the session to the phone within seconds, and has it back once it works', {
+describe('a direct connector that carries only the upgrade', () => {
+  it('a direct connector that carries only the upgrade leaves the session to the phone within seconds, and gets it back once it works', {
     timeout: 120_000,
   }, async () => {
     const relay = await startRelay();
@@ -28,7 +28,7 @@ describe('a direct way that carries the upgrade alone', () => {
     const mobile = await slowProxy(relay.port, FAR_LEG_BITS);
     const secret = await invite(relay, 'laptop', { allow: ['*'], url: `ws://localhost:${middlebox.port}` });
     const client = spawnClient(secret, { args: ['--tether', '127.0.0.1:0'] });
-    // The relay's one address leads through the middlebox from the laptop, and past it from the phone.
+    // The relay's one address leads through the middlebox from the laptop, and around it from the phone.
     const rule = `--host-resolver-rules=MAP localhost:${middlebox.port} 127.0.0.1:${mobile}`;
     const phone = await Phone.start({ args: [rule] });
     const page = await phone.open(await nextCode(client));

@@ -1,6 +1,6 @@
 /**
- * Three network namespaces: the laptop has a link to the phone and to nothing else, the phone has one to the relay as
- * well. So what arrives went through the phone. Needs root, and says so where it is not: no other test proves the same.
+ * Three network namespaces: the laptop reaches only the phone, and the phone reaches the relay, too. So what arrives
+ * went through the phone. Needs root, and fails without it: no other test proves the same.
  */
 import { writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';

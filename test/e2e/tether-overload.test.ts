@@ -1,6 +1,6 @@
 /**
- * A relay that has no room for one more, met through a phone's page: the client says what it is told, tries again with
- * growing waits, and is in as soon as there is room; who is in already notices nothing.
+ * A relay at one of its limits, reached through a phone's page: the client says what it is told, tries again with
+ * growing waits, and connects as soon as it may; sessions that are established notice nothing.
  */
 import { writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
@@ -76,7 +76,9 @@ async function untilIn(client: WstunProcess): Promise<number> {
 }
 
 describe('a relay that is short of memory', () => {
-  it('has a client behind a phone try later, and lets it in later', { timeout: LIMIT_MS }, async () => {
+  it('a relay short of memory tells a client behind a phone to try later, and accepts it later', {
+    timeout: LIMIT_MS,
+  }, async () => {
     const target = await tcpServer(echo);
     const relay = await relayWith(`memory = "${BALLAST_LIMIT_MIB}MiB"\n`, { env: ballastEnv() });
     const bob = await connected(await invite(relay, 'bob', { allow: ['*'] }), target);
@@ -94,7 +96,9 @@ describe('a relay that is short of memory', () => {
     expect(client.events.filter(({ event }) => event === 'tether-lost')).toEqual([]);
   });
 
-  it('carries on what a page carries, also over the loss of its link', { timeout: LIMIT_MS }, async () => {
+  it('a relay short of memory keeps a session through a phone, also after the loss of its link', {
+    timeout: LIMIT_MS,
+  }, async () => {
     const { relay, client, port, page } = await startScripted({
       state: await stateWith(`memory = "${BALLAST_LIMIT_MIB}MiB"\n`),
       env: ballastEnv(),
@@ -109,7 +113,9 @@ describe('a relay that is short of memory', () => {
 });
 
 describe('a name with as many sessions as it may have', () => {
-  it('gets no other behind a phone until one ends', { timeout: LIMIT_MS }, async () => {
+  it('a name with all its sessions in use gets no other through a phone until one ends', {
+    timeout: LIMIT_MS,
+  }, async () => {
     const target = await tcpServer(echo);
     const relay = await startRelay();
     const secret = await invite(relay, 'alice', { allow: ['*'], sessions: '1' });
@@ -126,7 +132,7 @@ describe('a name with as many sessions as it may have', () => {
 });
 
 describe('a relay with as many links as it may have', () => {
-  it('does not open to a phone until one is free', { timeout: LIMIT_MS }, async () => {
+  it('a relay with all its links in use rejects a phone until one is free', { timeout: LIMIT_MS }, async () => {
     const target = await tcpServer(echo);
     const relay = await relayWith('links = 1\n');
     const bob = await connected(await invite(relay, 'bob', { allow: ['*'] }), target);
@@ -143,8 +149,10 @@ describe('a relay with as many links as it may have', () => {
   });
 });
 
-describe('a relay whose places for connections that are no links are all taken', () => {
-  it('lets a phone in all the same: who takes long goes', { timeout: LIMIT_MS }, async () => {
+describe('a relay with all its pending connections in use', () => {
+  it('a relay with all its pending connections in use accepts a phone, and closes the slowest stranger', {
+    timeout: LIMIT_MS,
+  }, async () => {
     const relay = await relayWith('pending = 2\n');
     const strangers = Array.from({ length: 4 }, () => openRaw(relay.port).resume());
     await until(() => strangers.filter(({ destroyed }) => destroyed).length >= 2);

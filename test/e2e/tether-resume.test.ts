@@ -1,6 +1,5 @@
 /**
- * What a session that survives its links is worth with a phone: nothing is lost when the page is reloaded, closed, or
- * overtaken.
+ * A session survives its links, also with a phone: nothing is lost when the page is reloaded, closed or replaced.
  */
 import { statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -23,7 +22,7 @@ import { invite, spawnClient, startRelay } from '../support/wstun-stack.ts';
 shareBrowser();
 
 const MIB = 1024 * 1024;
-/** So that transfers last longer than the trouble. */
+/** So that transfers last longer than the disturbance. */
 const FAR_LEG_BITS = 40_000_000;
 const BACK_WITHIN_MS = 3_000;
 /** A minute of reloads on a long run: WSTUN_LONG=1 npx vitest run test/e2e/tether-resume.test.ts */
@@ -61,7 +60,8 @@ async function untilBeat(state: { readonly lastAt: number }): Promise<number> {
 }
 
 /**
- * Both ways at once, so long that trouble comes in between. The hashes that were sent and that arrived must be equal.
+ * Both ways at once, so long that the disturbance comes in between. The hashes that were sent and that arrived must be
+ * equal.
  */
 async function transfer({ port }: Tethered, bytes: number): Promise<void> {
   const uploads: Promise<unknown>[] = [];
@@ -84,8 +84,8 @@ async function sendSlowly(socket: Socket, bytes: number): Promise<void> {
   socket.end();
 }
 
-describe('connections survive', () => {
-  it(`a page that is reloaded every 5 s, ${RELOADS} times, back within 3 s each time`, {
+describe('connections through a phone', () => {
+  it(`connections through a phone survive ${RELOADS} reloads of its page, 5 s apart, and go on within 3 s each time`, {
     timeout: 240_000,
   }, async () => {
     const tethered = await start();
@@ -100,7 +100,9 @@ describe('connections survive', () => {
     await transferred;
   });
 
-  it('a page that is closed, and opened again by a new code', { timeout: 120_000 }, async () => {
+  it('connections through a phone survive that its page is closed, and opened again with a new code', {
+    timeout: 120_000,
+  }, async () => {
     const tethered = await start();
     const pulse = beat(await connectThrough('SOCKS5', tethered.port, await tcpServer(echo)));
     const transferred = transfer(tethered, 24 * MIB);
@@ -115,7 +117,7 @@ describe('connections survive', () => {
     await transferred;
   });
 
-  it('a phone that is out of every network for 20 s', { timeout: 120_000 }, async () => {
+  it('connections through a phone survive that it has no network for 20 s', { timeout: 120_000 }, async () => {
     const network = await startPhoneNetwork();
     const relay = await startRelay({ args: ['--listen', `${network.relayAddress}:0`] });
     const url = `ws://${String(relay.process.events[0]?.listen).split(',').at(-1)}`;
@@ -153,7 +155,9 @@ describe('connections survive', () => {
     expect(sha256(await readFile(join(cwd, 'got')))).toBe(sha256(payload(bytes, 2)));
   });
 
-  it('the phone that carries: the other takes over within two seconds', { timeout: 120_000 }, async () => {
+  it('connections survive the loss of the active phone: the other takes over within two seconds', {
+    timeout: 120_000,
+  }, async () => {
     const tethered = await start();
     tethered.client.type('\n');
     const other = await Phone.start();

@@ -1,6 +1,6 @@
 /**
- * Signals to the two ends while a page carries: what page, programs and the other end see of it, and when the process
- * is gone.
+ * Signals to the two ends while a page carries links: what page, programs and the other end see, and when the process
+ * has ended.
  */
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
@@ -39,8 +39,8 @@ function tetherPort({ client }: Scripted): number {
   return Number(new URL(String(code?.url)).port);
 }
 
-describe('SIGTERM at a client that a page carries', () => {
-  it('ends it at once: the page hears that it goes away, the relay that the session is over', async () => {
+describe('SIGTERM for a client with a phone', () => {
+  it('SIGTERM ends a client with a phone at once, and tells the page and the relay', async () => {
     const tethered = await startScripted();
     const { relay, client, page } = tethered;
     const since = performance.now();
@@ -55,7 +55,7 @@ describe('SIGTERM at a client that a page carries', () => {
     expect(relay.process.stderr).toContain('"fault":"session-closed"');
   });
 
-  it('lets what is connected end by the page first, and no more begin', async () => {
+  it('SIGTERM lets connections through a phone end first, and accepts no new ones', async () => {
     const tethered = await startScripted();
     const { client, port, page } = tethered;
     const socket = await connectThrough('SOCKS5', port, await tcpServer(echo));
@@ -71,7 +71,7 @@ describe('SIGTERM at a client that a page carries', () => {
     expect(page.controlEnd).toBe(GOING_AWAY);
   });
 
-  it('cuts what is left when it comes again, and still says goodbye to the page', async () => {
+  it('a second SIGTERM resets what is left of connections through a phone, and still closes the page’s link', async () => {
     const { client, port, page } = await startScripted();
     const socket = await connectThrough('SOCKS5', port, await tcpServer(echo));
     client.signal('SIGTERM');
@@ -87,7 +87,7 @@ describe('SIGTERM at a client that a page carries', () => {
     expect(page.controlEnd).toBe(GOING_AWAY);
   });
 
-  it('ends it also when the phone is frozen', async () => {
+  it('SIGTERM ends a client whose phone is frozen', async () => {
     const { client, page } = await startScripted();
     page.freeze();
     const since = performance.now();
@@ -97,8 +97,10 @@ describe('SIGTERM at a client that a page carries', () => {
   });
 });
 
-describe('SIGTERM at the relay to which a page carries', () => {
-  it('lets what it dialled end, ends, and is found again by the same page', { timeout: 60_000 }, async () => {
+describe('SIGTERM for the relay of a client with a phone', () => {
+  it('SIGTERM lets a relay’s connections through a phone end, and the same page finds the restarted relay', {
+    timeout: 60_000,
+  }, async () => {
     const { relay, client, port, page } = await startScripted();
     const target = await tcpServer(echo);
     const socket = await connectThrough('SOCKS5', port, target);

@@ -1,4 +1,4 @@
-/** A phone's page carries the laptop: headless Chromium as the phone, real processes for the rest. */
+/** A phone's page carries the links of a laptop: headless Chromium as the phone, real processes for the rest. */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -28,14 +28,14 @@ const MIB = 1024 * 1024;
 const LIMIT_MS = 120_000;
 
 describe('the page', () => {
-  it('is one file under 60 KB that asks nobody else for anything', () => {
+  it('the page is one file under 60 KB that loads nothing from elsewhere', () => {
     const html = readFileSync(BUILT_PAGE, 'utf8');
     expect(Buffer.byteLength(html)).toBeLessThan(60_000);
     expect(html.replace(/data:[^"')]*/g, '')).not.toMatch(/https?:\/\/(?!\$\{)|@import|\bimport\(/);
     expect(html).not.toMatch(/ style="| on\w+="/);
   });
 
-  it('says so when it is opened without a code, or with one that is used', { timeout: LIMIT_MS }, async () => {
+  it('the page says that it was opened without a code, or with a used one', { timeout: LIMIT_MS }, async () => {
     const { phone, client } = await startTethered();
     const code = String(client.events.find(({ event }) => event === 'tether-code')?.url);
     await (await phone.open(code.replace(/#.*/, ''))).until('bare');
@@ -45,7 +45,9 @@ describe('the page', () => {
     expect(await second.evaluate('location.hash + Object.keys(sessionStorage)')).toBe('');
   });
 
-  it('keeps its secret out of the address, and says that the laptop is gone', { timeout: LIMIT_MS }, async () => {
+  it('the page keeps its secret out of the address, and says that the laptop is gone', {
+    timeout: LIMIT_MS,
+  }, async () => {
     const { page, client } = await startTethered();
     expect(await page.evaluate('location.hash')).toBe('');
     await client.kill();
@@ -53,7 +55,7 @@ describe('the page', () => {
     expect(await page.text('headline')).toBe('Laptop gone');
   });
 
-  it('says when the relay cannot be reached, and the client too, until it can', { timeout: LIMIT_MS }, async () => {
+  it('page and client say that the relay cannot be reached, until it can', { timeout: LIMIT_MS }, async () => {
     const relay = await startRelay();
     const secret = await invite(relay, 'laptop');
     await relay.process.kill();
@@ -68,7 +70,7 @@ describe('the page', () => {
     expect(performance.now() - since).toBeLessThan(3_000);
   });
 
-  it('says when the relay does not open, and the client too', { timeout: LIMIT_MS }, async () => {
+  it('page and client say that the relay rejects the link', { timeout: LIMIT_MS }, async () => {
     const relay = await startRelay();
     const other = await startRelay();
     const secret = await invite(relay, 'laptop', { url: other.url });
@@ -80,7 +82,7 @@ describe('the page', () => {
 });
 
 describe('through a phone', () => {
-  it('64 MiB go each way, whole, by SOCKS5 and by HTTP', { timeout: LIMIT_MS }, async () => {
+  it('64 MiB go each way through a phone, whole, by SOCKS5 and by HTTP', { timeout: LIMIT_MS }, async () => {
     const { port, page } = await startTethered();
     const uploads: Promise<unknown>[] = [];
     const sink = await tcpServer((socket) => uploads.push(receive(socket)));
@@ -94,7 +96,7 @@ describe('through a phone', () => {
     await vi.waitFor(async () => expect(await page.text('total')).toMatch(/^(2[5-9]|3)\d+ MB$/), 3_000);
   });
 
-  it('100 streams at once, each its own', { timeout: LIMIT_MS }, async () => {
+  it('100 streams go through a phone at once, each with its own bytes', { timeout: LIMIT_MS }, async () => {
     const { port } = await startTethered();
     const target = await tcpServer(echo);
     const exchanges = await Promise.all(
@@ -104,7 +106,7 @@ describe('through a phone', () => {
     expect(new Set(exchanges.map(({ sent }) => sent)).size).toBe(100);
   });
 
-  it('curl fetches, and the laptop’s browser shows a page', { timeout: LIMIT_MS }, async () => {
+  it('curl and a browser on the laptop get a page through a phone', { timeout: LIMIT_MS }, async () => {
     const name = 'www.wstun-e2e.net';
     const dns = await startDnsServer({ [name]: { addresses: ['127.0.0.1'] } });
     atEnd(() => dns.close());
@@ -126,7 +128,9 @@ describe('through a phone', () => {
     expect(await page.title()).toBe('by phone');
   });
 
-  it('connections outlive the page; a reload needs no new code', { timeout: LIMIT_MS }, async () => {
+  it('connections through a phone outlive its page, and a reload needs no new code', {
+    timeout: LIMIT_MS,
+  }, async () => {
     const { port, page, client } = await startTethered();
     const target = await tcpServer(echo);
     const codes = () => client.events.filter(({ event }) => event === 'tether-code').length;
@@ -148,7 +152,7 @@ describe('through a phone', () => {
     expect(codes()).toBe(before);
   });
 
-  it('another phone takes over within two seconds when the newest is gone', { timeout: LIMIT_MS }, async () => {
+  it('another page takes over within two seconds when the active one is closed', { timeout: LIMIT_MS }, async () => {
     const { port, phone, page, client } = await startTethered();
     const target = await tcpServer(echo);
     client.type('\n');
@@ -191,7 +195,9 @@ async function recorded(page: PhonePage): Promise<Buffer[]> {
 }
 
 describe('a page that records all it carries', () => {
-  it('sees neither the payload nor the name of the destination', { timeout: LIMIT_MS }, async () => {
+  it('a page that records all it carries sees neither the payload nor the name of the destination', {
+    timeout: LIMIT_MS,
+  }, async () => {
     const [up, down] = [randomBytes(32), randomBytes(32)];
     const name = `canary-${randomBytes(8).toString('hex')}.wstun-e2e.net`;
     const target = await tcpServer((socket) => socket.once('data', () => socket.write(down)));
@@ -207,7 +213,7 @@ describe('a page that records all it carries', () => {
     expect(dns.questions).toContain(`A ${name}`);
   });
 
-  it('finds them where they are there: the search works', { timeout: LIMIT_MS }, async () => {
+  it('the search in the record of a page finds what is there', { timeout: LIMIT_MS }, async () => {
     const [up, down] = [randomBytes(32), randomBytes(32)];
     const { far, near, page } = await rawLink(RECORD);
     near.send([up]);
@@ -239,7 +245,9 @@ const SLOW_NEAR_LEG = `(() => {
 })()`;
 
 describe('what the relay says before the laptop is there', () => {
-  it('is kept until it is, whole and in order, with the end behind it', { timeout: LIMIT_MS }, async () => {
+  it('the page keeps what the relay sends before the laptop is connected, in order, with the end after it', {
+    timeout: LIMIT_MS,
+  }, async () => {
     const { near, far, page } = await rawLink(SLOW_NEAR_LEG);
     const at = new LinkRecorder(near);
     for (const byte of [1, 2, 3]) far.link.send([Uint8Array.of(byte)]);
@@ -252,7 +260,9 @@ describe('what the relay says before the laptop is there', () => {
     expect(at.closes[0]?.clean).toBe(true);
   });
 
-  it('is kept up to 64 KiB; with more the link ends', { timeout: LIMIT_MS }, async () => {
+  it('the page keeps at most 64 KiB of what the relay sends before the laptop is connected, and ends the link with more', {
+    timeout: LIMIT_MS,
+  }, async () => {
     const { near, far } = await rawLink(SLOW_NEAR_LEG);
     const at = new LinkRecorder(near);
     for (let i = 0; i < 2; i++) far.link.send([randomBytes(40_000)]);
@@ -261,7 +271,7 @@ describe('what the relay says before the laptop is there', () => {
     expect(at.closes[0]?.clean).toBe(false);
   });
 
-  it('that the exit is absent reaches the client at once', { timeout: LIMIT_MS }, async () => {
+  it('the answer that the exit is absent reaches a client through a phone at once', { timeout: LIMIT_MS }, async () => {
     const { exit } = await startBehindRelay();
     const secret = await invite(exit, 'alice');
     const plain = await startClient(secret);
@@ -275,7 +285,9 @@ describe('what the relay says before the laptop is there', () => {
     expect(performance.now() - since).toBeLessThan(2_000);
   });
 
-  it('that its keys are new reaches the client, with the proof: it ends', { timeout: LIMIT_MS }, async () => {
+  it('the proof that the relay’s keys were rotated reaches a client through a phone, and ends it', {
+    timeout: LIMIT_MS,
+  }, async () => {
     const relay = await startRelay();
     const secret = await invite(relay, 'alice');
     await (await startClient(secret)).process.kill();
@@ -292,7 +304,7 @@ describe('what the relay says before the laptop is there', () => {
   });
 });
 
-/** Until a client without a phone is told that its invite is void. */
+/** Until a client without a phone is told that its invite is revoked. */
 async function expectRefused(secret: string): Promise<void> {
   const plain = spawnClient(secret);
   expect(await plain.exited).toBe(77);
@@ -300,7 +312,9 @@ async function expectRefused(secret: string): Promise<void> {
 }
 
 describe('over http on a local network', () => {
-  it('the page pairs and keeps the screen on without what browsers keep for https', { timeout: LIMIT_MS }, async () => {
+  it('the page pairs and keeps the screen on over http, without what browsers allow only for https', {
+    timeout: LIMIT_MS,
+  }, async () => {
     const { server, code } = await startLaptop('laptop.wstun-e2e.net');
     const phone = await Phone.start({ args: ['--host-resolver-rules=MAP *.wstun-e2e.net 127.0.0.1'] });
     const page = await phone.open(code());
@@ -317,7 +331,7 @@ describe('over http on a local network', () => {
     expect(page.complaints()).toEqual([]);
   });
 
-  it('a page of another site cannot pair, with the secret neither', { timeout: LIMIT_MS }, async () => {
+  it('a page of another site cannot pair, not even with the secret', { timeout: LIMIT_MS }, async () => {
     const { server, code } = await startLaptop();
     const phone = await Phone.start();
     const page = await phone.open('data:text/html,<title>evil</title>');
@@ -333,7 +347,7 @@ describe('over http on a local network', () => {
 });
 
 describe('wstun client --tether', () => {
-  it('refuses --encryption off, since the phone would read along', async () => {
+  it('`wstun client --tether` rejects --encryption off, since the phone could read everything', async () => {
     const relay = await startRelay();
     const client = spawnClient(await invite(relay, 'bob'), {
       args: ['--tether', '127.0.0.1:0', '--encryption', 'off'],
@@ -343,7 +357,7 @@ describe('wstun client --tether', () => {
     expect(client.events).toEqual([]);
   });
 
-  it('ends at a signal at once, with a phone and with one that is only half paired', {
+  it('`wstun client --tether` ends at a signal at once, with a paired phone and a half-paired one', {
     timeout: LIMIT_MS,
   }, async () => {
     const { client, page } = await startTethered();
@@ -357,7 +371,7 @@ describe('wstun client --tether', () => {
     await page.until('gone');
   });
 
-  it('prefers the direct way while it works', { timeout: LIMIT_MS }, async () => {
+  it('`wstun client --tether` prefers the direct connector while it works', { timeout: LIMIT_MS }, async () => {
     const relay = await startRelay();
     const client = spawnClient(await invite(relay, 'bob'), { args: ['--tether', '127.0.0.1:0'] });
     const code = await nextCode(client);
@@ -366,7 +380,7 @@ describe('wstun client --tether', () => {
     await page.until('idle');
   });
 
-  it('says that the relay cannot be reached while there is no phone, and is back soon after it', {
+  it('`wstun client --tether` without a phone says that the relay cannot be reached, and connects soon after it is back', {
     timeout: LIMIT_MS,
   }, async () => {
     const relay = await startRelay();
@@ -381,14 +395,16 @@ describe('wstun client --tether', () => {
     expect(performance.now() - since).toBeLessThan(15_000);
   });
 
-  it('says where the relay does not know its invite and there is no phone, and tries on', async () => {
+  it('`wstun client --tether` without a phone says that the relay does not know its invite, and keeps trying', async () => {
     const [relay, other] = [await startRelay(), await startRelay()];
     const secret = await invite(relay, 'bob', { url: other.url });
     const client = spawnClient(secret, { args: ['--tether', '127.0.0.1:0'] });
     expect(await client.event('retrying')).toMatchObject({ code: 'WSTUN-E202' });
   });
 
-  it('takes a phone that joins where the direct way does not work', { timeout: LIMIT_MS }, async () => {
+  it('`wstun client --tether` uses a phone that joins where the direct connector does not work', {
+    timeout: LIMIT_MS,
+  }, async () => {
     const relay = await startRelay();
     // A name that only the phone's network knows.
     const url = relay.url.replace('127.0.0.1', 'relay.wstun-e2e.net');
@@ -405,7 +421,7 @@ describe('wstun client --tether', () => {
     await page.until('active');
   });
 
-  it('shows a code that can be scanned, and its address, to a person', async () => {
+  it('`wstun client --tether` prints a code that can be scanned, and its address', async () => {
     const relay = await startRelay();
     const secret = await invite(relay, 'bob');
     const ended = run(process.execPath, [wstunPath, 'client', '--listen', '127.0.0.1:0', '--tether', '127.0.0.1:0'], {

@@ -1,4 +1,4 @@
-/** What programs are told when a connection does not come about: the code that says why, and for people the reason. */
+/** What programs are told when a connection fails: the code that says why, and for people the reason. */
 import { text } from 'node:stream/consumers';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { blackHole } from '../support/black-hole.ts';
@@ -18,7 +18,7 @@ let openPort = 0;
 let silentPort = 0;
 /** Everything is open to it. */
 let trusted: RunningClient;
-/** Public addresses alone. */
+/** Only public addresses are open to it. */
 let restricted: RunningClient;
 
 beforeAll(async () => {
@@ -78,22 +78,26 @@ async function ask(
   return [status, body];
 }
 
-describe('a program is told the truth about', () => {
-  it.for(CASES)('%s', { timeout: DIAL_LIMIT_MS }, async ([, client, target, code, status, fault]) => {
-    const { port } = client();
-    const [host, to] = target();
-    const said = fault === '' ? '' : expect.stringContaining(`(${fault})`);
-    const asked = (['SOCKS5', 'CONNECT', 'GET'] as const).map((protocol) => ask(protocol, port, host, to));
-    expect(await Promise.all(asked)).toEqual([
-      [code, ''],
-      [status, said],
-      [status, said],
-    ]);
-  });
+describe('the reply to a program', () => {
+  it.for(CASES)(
+    'SOCKS5, CONNECT and GET tell a program the truth about %s',
+    { timeout: DIAL_LIMIT_MS },
+    async ([, client, target, code, status, fault]) => {
+      const { port } = client();
+      const [host, to] = target();
+      const said = fault === '' ? '' : expect.stringContaining(`(${fault})`);
+      const asked = (['SOCKS5', 'CONNECT', 'GET'] as const).map((protocol) => ask(protocol, port, host, to));
+      expect(await Promise.all(asked)).toEqual([
+        [code, ''],
+        [status, said],
+        [status, said],
+      ]);
+    },
+  );
 });
 
 describe('SOCKS5', () => {
-  it('answers a command other than CONNECT with 07, an address type that does not exist with 08', async () => {
+  it('SOCKS5 answers a command other than CONNECT with 07, and an unknown address type with 08', async () => {
     for (const command of [2, 3, 0x7f]) {
       expect((await askSocks5(trusted.port, socks5Request('127.0.0.1', openPort, { command }))).code).toBe(7);
     }
@@ -102,7 +106,7 @@ describe('SOCKS5', () => {
 });
 
 describe('HTTP', () => {
-  it('passes a target’s own answer on, whatever its status', async () => {
+  it('the HTTP proxy forwards the answer of a target, whatever its status', async () => {
     const answer = 'HTTP/1.1 503 Its Own\r\nContent-Length: 5\r\nX-Own: yes\r\n\r\nwords';
     const target = await tcpServer((socket) => socket.once('data', () => socket.end(answer)));
     const line = `GET http://127.0.0.1:${target}/ HTTP/1.1\r\nHost: 127.0.0.1:${target}\r\nConnection: close`;

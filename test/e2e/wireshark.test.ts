@@ -82,7 +82,7 @@ async function exchange({ client, exit }: Links, up: readonly Buffer[], down: re
 
 const ANSWER_BYTES = 300_000;
 
-/** A session with a transfer, a refusal, a reset and a shutdown. */
+/** A session with a transfer, a rejected stream, a reset and a shutdown. */
 async function runSession({ client: near, exit: far }: Links): Promise<void> {
   let ended = 0;
   const common = {
@@ -135,7 +135,7 @@ describe('docs/wstun.lua on a captured session', () => {
     port = await captured(file, async (dial) => runSession(await dial()));
   });
 
-  it('shows every frame, with its stream and length, in both directions', async () => {
+  it('docs/wstun.lua shows every frame, with its stream and length, in both directions', async () => {
     const frames = await framesIn(file);
     const ofExit = frames.filter(({ sourcePort }) => sourcePort === port);
     const ofClient = frames.filter(({ sourcePort }) => sourcePort !== port);
@@ -156,7 +156,7 @@ describe('docs/wstun.lua on a captured session', () => {
     expect(bytesOf(ofExit)).toBe(ANSWER_BYTES);
   });
 
-  it('shows targets, codes and credit', async () => {
+  it('docs/wstun.lua shows targets, codes and credit', async () => {
     expect(await fieldIn(file, 'wstun.target')).toEqual(['example.org:443', '192.0.2.1:1', '[2001:db8::1]:2']);
     expect(await fieldIn(file, 'wstun.code')).toEqual(['32', '42', '10', '11']);
     expect(await fieldIn(file, 'wstun.max_streams')).toEqual(['1024', '1024']);
@@ -164,14 +164,14 @@ describe('docs/wstun.lua on a captured session', () => {
     expect(Math.min(...credit)).toBeGreaterThan(0);
   });
 
-  it('shows what each end acknowledged, and records that hold nothing else', async () => {
+  it('docs/wstun.lua shows what each end acknowledged, and records that hold nothing else', async () => {
     const counts = (await fieldIn(file, 'wstun.record.acknowledged')).map(Number);
     expect(counts.length).toBeGreaterThan(0);
     expect(Math.max(...counts)).toBeGreaterThan(5);
     expect(await dissect(file, '-V', '-Y', 'wstun')).toContain('wstun record, not numbered');
   });
 
-  it('reads well to a person, in the list and in the tree', async () => {
+  it('docs/wstun.lua has readable texts in the list and in the tree', async () => {
     const list = await dissect(file, '-Y', 'wstun');
     expect(list).toMatch(/wstun .*HELLO version 1, max streams 1024/);
     expect(list).toMatch(/OPEN #1 example\.org:443, credit \d+/);
@@ -183,7 +183,7 @@ describe('docs/wstun.lua on a captured session', () => {
     expect(tree).not.toMatch(/malformed/i);
   });
 
-  it('says the same in two passes, as Wireshark itself reads', async () => {
+  it('docs/wstun.lua shows the same in two passes, as Wireshark itself reads', async () => {
     expect(await framesIn(file, '-2')).toEqual(await framesIn(file));
   });
 });
@@ -233,19 +233,19 @@ describe('docs/wstun.lua on records cut anywhere', () => {
   const malformed = [[0, OPEN], []];
 
   it.each([[[]], [['-2']]])(
-    'shows frames that go on in the next records, both directions apart %j',
+    'docs/wstun.lua shows frames that continue in the next records, each direction apart, with the options %j',
     async (options) => {
       expect(await typesIn(...options)).toEqual([...whole, ...malformed]);
       expect((await fieldIn(file, 'wstun.data')).filter((hex) => hex.length === 2000).length).toBe(sizes.length);
     },
   );
 
-  it('can be told of conversations that it does not recognise, HELLO being cut', async () => {
+  it('docs/wstun.lua reads conversations that its option names, where it does not recognise a cut HELLO', async () => {
     const told = await typesIn('-o', `wstun.ports:${port}`);
     expect(told).toEqual([...whole, types(up), types(down), ...malformed]);
   });
 
-  it('marks a malformed frame', async () => {
+  it('docs/wstun.lua marks a malformed frame', async () => {
     expect(await dissect(file, '-V', '-Y', 'wstun.bad_frame')).toContain('Malformed frame: the peer ends the session');
   });
 });

@@ -1,4 +1,6 @@
-/** What no program and no client would send, to real processes: every case ends within its limit, and both live on. */
+/**
+ * Input that no program and no client would send, to real processes: each case ends within its limit, and both go on.
+ */
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -15,15 +17,15 @@ import { invite, startClient, startRelay } from '../support/wstun-stack.ts';
 
 const SEED = 20_261_123;
 const CASES = 20_000;
-/** At once; under what either port holds of unfinished requests. */
+/** At once; fewer than the unfinished requests that either port holds. */
 const LANES = 100;
 /**
  * Beyond what a process held before: it must not grow with the number of cases. 400 bytes of each would be too much.
  */
 const GROWTH_LIMIT_BYTES = 8_000_000;
-/** Requests have 10 s; a refusal may take as long again to be read. */
+/** Requests have 10 s; then the rejection may take some time to be read. */
 const NEGOTIATION_LIMIT_MS = 13_000;
-/** In which answers must come whose request cannot be mended any more. */
+/** In which the answer to a damaged request must come. */
 const ANSWER_LIMIT_MS = 5_000;
 
 let dns: DnsServer;
@@ -48,7 +50,7 @@ async function worksAsBefore(): Promise<void> {
   expect(events.filter((event) => event !== 'memory')).toEqual(['ready']);
 }
 
-describe('10,000s of damaged requests', () => {
+describe('damaged requests', () => {
   /**
    * 10 letters long: where a mutation makes an address of the length and the name, it is a private one (10.0.0.0/8).
    */
@@ -66,19 +68,23 @@ describe('10,000s of damaged requests', () => {
   it.each([
     ['the proxy', () => client, [socks4, socks5, password, get, connectTo]],
     ['the relay', () => relay, [upgrade, get, socks5]],
-  ] as const)(`leave %s as it was (seed ${SEED})`, { timeout: 60_000 }, async (_what, of, seeds) => {
-    const { port, process } = of();
-    const random = prng(SEED);
-    const cases = Array.from({ length: CASES }, () => damaged(random, random.pick(seeds))).filter(
-      (bytes) => !mayDial(bytes),
-    );
-    expect(cases.length).toBeGreaterThan(CASES * 0.9);
-    await sendAll(port, cases.slice(0, CASES / 10));
-    const before = await usedBytes(process);
-    expect(await sendAll(port, cases)).toBe(0);
-    await worksAsBefore();
-    expect((await usedBytes(process)) - before).toBeLessThan(GROWTH_LIMIT_BYTES);
-  });
+  ] as const)(
+    `20,000 damaged requests take no memory of %s, which works as before (seed ${SEED})`,
+    { timeout: 60_000 },
+    async (_what, of, seeds) => {
+      const { port, process } = of();
+      const random = prng(SEED);
+      const cases = Array.from({ length: CASES }, () => damaged(random, random.pick(seeds))).filter(
+        (bytes) => !mayDial(bytes),
+      );
+      expect(cases.length).toBeGreaterThan(CASES * 0.9);
+      await sendAll(port, cases.slice(0, CASES / 10));
+      const before = await usedBytes(process);
+      expect(await sendAll(port, cases)).toBe(0);
+      await worksAsBefore();
+      expect((await usedBytes(process)) - before).toBeLessThan(GROWTH_LIMIT_BYTES);
+    },
+  );
 });
 
 /**
@@ -116,7 +122,7 @@ function mayDial(bytes: Buffer): boolean {
   return bytes[0] === 5 && request[0] === 5 && request[3] !== 3 && request[4] !== 10;
 }
 
-/** Each on a connection of its own, with its end right behind it. How many were not ended by the other side in time. */
+/** Each on a connection of its own, which it ends. Returns how many the other side did not end in time. */
 async function sendAll(port: number, cases: readonly Buffer[]): Promise<number> {
   const left = cases.values();
   let late = 0;
@@ -143,7 +149,7 @@ function endsInTime(port: number, bytes: Buffer): Promise<boolean> {
   });
 }
 
-describe('who sends too slowly', () => {
+describe('a slow sender', () => {
   const DRIPS: readonly (readonly [string, () => number, readonly string[]])[] = [
     ['nothing to the proxy', () => client.port, []],
     ['half a SOCKS5 greeting', () => client.port, ['\x05']],
@@ -163,7 +169,9 @@ describe('who sends too slowly', () => {
     ['a header to the relay line by line', () => relay.port, ['GET / HTTP/1.1\r\n', ...Array(99).fill('A: b\r\n')]],
   ];
 
-  it('is cut off after 10 s, whatever it is', { timeout: 2 * NEGOTIATION_LIMIT_MS }, async () => {
+  it('relay and client close a connection that sends its request too slowly after 10 s', {
+    timeout: 2 * NEGOTIATION_LIMIT_MS,
+  }, async () => {
     const ended = DRIPS.map(async ([what, port, pieces]) => {
       const socket = await dial(port());
       const start = performance.now();
@@ -182,13 +190,13 @@ describe('who sends too slowly', () => {
   });
 });
 
-describe('who sends too much', () => {
+describe('a sender without end', () => {
   it.each([
     ['a header without end to the proxy', () => client.port, 'GET http://x.io/ HTTP/1.1\r\nA: '],
     ['a request line without end to the proxy', () => client.port, 'GET http://'],
     ['a SOCKS4a user without end', () => client.port, '\x04\x01\x00\x50\x00\x00\x00\x01'],
     ['a header without end to the relay', () => relay.port, 'GET / HTTP/1.1\r\nA: '],
-  ] as const)('is cut off: %s', async (_what, port, head) => {
+  ] as const)('relay and client close a connection that sends %s', async (_what, port, head) => {
     const socket = await dial(port());
     const ended = endOf(socket);
     socket.write(Buffer.from(head, 'latin1'));
@@ -204,7 +212,7 @@ describe('who sends too much', () => {
     await worksAsBefore();
   });
 
-  it('is turned away: more connections than the proxy or the relay holds', { timeout: 30_000 }, async () => {
+  it('relay and client close more connections than they hold', { timeout: 30_000 }, async () => {
     for (const { port, process } of [client, relay]) {
       const before = process.openDescriptors();
       const sockets = Array.from({ length: 2_500 }, () => connect({ host: '127.0.0.1', port }));

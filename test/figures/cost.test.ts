@@ -1,7 +1,7 @@
 /**
  * What a byte costs, on the Node at hand and on those that test/support/install-nodes.sh has fetched: full collections
- * of every process, and its processor time beside two forwarders that do nothing but seal. It is one run of `npm run
- * bench -- collections`, which checks every byte that it carries. FIGURES=1 says what was measured.
+ * of every process, and its processor time beside two forwarders that only encrypt. It is one run of `npm run
+ * bench -- collections`, which checks every byte that it carries. FIGURES=1 prints what was measured.
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -87,7 +87,7 @@ for (const [release, program] of programs) {
     process.stderr.write(`\n!!! no Node ${release} at ${program}: the cost of a byte is NOT measured on it\n`);
 
   describe.skipIf(isMissing && process.env.CI === undefined)(`on Node ${release}`, () => {
-    it('gigabytes cost hardly a full collection, and the processor little more than sealing does', {
+    it(`gigabytes on Node ${release} cost hardly a full collection, and little more processor time than encryption does`, {
       timeout: TRIES * TRY_LIMIT_MS,
     }, async () => {
       expect(await missedBy(program, release)).toEqual({});

@@ -1,6 +1,6 @@
 /**
- * A thousand clients of one named exit: at once, after a restart of their relay, and beside one of them that opens
- * links and drops them. They are real sessions in this process; relay and exit are processes. `FIGURES=1` says what was
+ * A thousand clients of one named exit: at once, after a restart of their relay, and beside one of them that opens and
+ * drops links. They are real sessions in this process; relay and exit are processes. `FIGURES=1` prints what was
  * measured.
  */
 import { readFileSync } from 'node:fs';
@@ -25,7 +25,7 @@ const BACK_WITHIN_MS = 60_000;
 const HOSTILE_LINKS = 5_000;
 /** At once: one process cannot open them much faster. */
 const HOSTILE_AT_ONCE = 64;
-/** What a client beside it may have to wait. */
+/** How long another client may have to wait. */
 const HURT_MS = 5_000;
 
 interface Crowd {
@@ -110,7 +110,7 @@ function say(what: string, since: number, clients: Clients, costs: string): void
   );
 }
 
-it('a thousand clients of one exit stand at once, and again within a minute of a restart of their relay', async () => {
+it('a thousand clients of one exit connect at once, and again within a minute after a restart of their relay', async () => {
   const { relay, exit, invites } = await startCrowd(CLIENTS);
   const begun = performance.now();
   const clients = new Clients(invites);
@@ -127,7 +127,7 @@ it('a thousand clients of one exit stand at once, and again within a minute of a
   expect(clients.final).toEqual([]);
 }, 200_000);
 
-it('one client that opens 5,000 links and drops them keeps nobody else of its exit waiting for 5 s', async () => {
+it('one client that opens and drops 5,000 links makes no other client of its exit wait for 5 s', async () => {
   const { relay, exit, invites } = await startCrowd(120);
   const [hostile, ...others] = invites;
   if (hostile === undefined) throw new Error('no invite');

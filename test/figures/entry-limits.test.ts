@@ -1,6 +1,6 @@
 /**
- * What one name may use at most, with real traffic: a change of the list holds within two seconds, and touches no other
- * name.
+ * What one name may use at most, with real traffic: a change of the list takes effect within two seconds, and touches
+ * no other name.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
@@ -66,7 +66,7 @@ function expectNear(rate: number, wanted: number): void {
 }
 
 describe('the rate of a name', () => {
-  it('holds for all its streams together in each direction, follows the list, and slows no one else', {
+  it('the rate of a name limits all its streams together in each direction, follows the list, and slows no other name', {
     timeout: 60_000,
   }, async () => {
     const uploaded = { bytes: 0 };
@@ -102,7 +102,7 @@ describe('the rate of a name', () => {
 });
 
 describe('the quota of a name', () => {
-  it('used up, cuts its streams and refuses new ones with the reason; raised, lets them in; nobody else notices', async () => {
+  it('a used up quota resets the streams of a name and rejects new ones with the reason, until it is raised; other names go on', async () => {
     const source = await tcpServer(flood);
     const target = await tcpServer(echo);
     const relay = await startRelay();
@@ -138,7 +138,7 @@ describe('the quota of a name', () => {
 });
 
 describe('sessions of a name', () => {
-  it('one too many is refused with the reason and comes in when there is room; nobody else notices', {
+  it('a session beyond the limit of a name is rejected with the reason, and accepted when another ends; other names go on', {
     timeout: 60_000,
   }, async () => {
     const target = await tcpServer(echo);

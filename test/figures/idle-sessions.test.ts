@@ -1,5 +1,5 @@
 /**
- * What sessions without streams cost a relay: while their clients are there, and when those have gone without a word.
+ * What sessions without streams cost a relay: with their clients connected, and after those are gone without a close.
  */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * What follows little messages on a new session: they and their answers carry acknowledgements that wait, and the model
- * of the path must not take that for the path's. Ten times slower it was where all acknowledgements waited
+ * A transfer after small messages on a new session. Their acknowledgements wait, and the congestion controller must not
+ * take that wait for a delay of the path. It was ten times slower where all acknowledgements waited
  * (docs/adr/0005-pacing.md).
  */
 import type { Socket } from 'node:net';
@@ -31,7 +31,7 @@ async function fiftyEchoes(socket: Socket): Promise<void> {
   }
 }
 
-/** How long what was asked for takes, ms. */
+/** How long the transfer takes, ms. */
 async function answerMs(socket: Socket, request: string | Uint8Array, answerBytes: number): Promise<number> {
   const since = performance.now();
   socket.write(request);
@@ -39,7 +39,7 @@ async function answerMs(socket: Socket, request: string | Uint8Array, answerByte
   return performance.now() - since;
 }
 
-it('a megabyte behind 50 echoes takes a twentieth of a second on a new session, up and down', {
+it('a megabyte after 50 echoes takes a twentieth of a second on a new session, up and down', {
   timeout: 60_000,
 }, async () => {
   const relay = await startRelay();
@@ -57,6 +57,6 @@ it('a megabyte behind 50 echoes takes a twentieth of a second on a new session, 
     await client.process.kill();
   }
   const quickest = [Math.min(...ups), Math.min(...downs)];
-  // 16 to 20 ms; the others of a busy machine.
+  // 16 to 20 ms; the rest is for a busy machine.
   expect(Math.max(...quickest), JSON.stringify({ ups, downs })).toBeLessThan(50);
 });

@@ -45,7 +45,7 @@ async function start(state: StateDir): Promise<{ relay: RunningRelay; ms: number
   return { relay, ms: performance.now() - begun };
 }
 
-it('a relay with 20,000 keys of its exits’ clients listens as soon as one with none, and refuses none of them meanwhile', async () => {
+it('a relay with 20,000 keys of its exits’ clients listens as soon as one without, and rejects none of them meanwhile', async () => {
   const peer = createIdentity();
   const empty = await start(await stateWith(0, peer));
   const state = await stateWith(KEYS_OF_EXIT, peer);

@@ -1,7 +1,4 @@
-/**
- * What it costs that connections live on while the links beneath them are cut: how long each is away, and how much
- * memory.
- */
+/** What it costs that connections survive aborted links: how long each resume takes, and how much memory. */
 import { describe, expect, it } from 'vitest';
 import {
   BYTES_PER_SECOND,
@@ -18,7 +15,7 @@ import type { WstunProcess } from '../support/wstun-process.ts';
 /** Of client and relay each, throughout. */
 const MEMORY_LIMIT_MIB = 150;
 
-/** Does it again and again, until it is told to stop. */
+/** Repeats it until the returned function is called. */
 function every(ms: number, act: () => unknown): () => void {
   const timer = setInterval(act, ms);
   const stop = (): void => clearInterval(timer);
@@ -31,7 +28,7 @@ function awayTimes({ events }: WstunProcess): number[] {
 }
 
 describe(`32 connections that exchange 4 MB each way (seed ${SEED})`, () => {
-  it('live on while the WebSocket is reset every 2 s: each resume within a second, in little memory', {
+  it('32 connections live on while their WebSocket is reset every 2 s: each resume within a second, in little memory', {
     timeout: CHAOS_MS + 60_000,
   }, async () => {
     const { client, relay, proxy } = await startChaos({ bytesPerSecond: BYTES_PER_SECOND });
@@ -46,7 +43,7 @@ describe(`32 connections that exchange 4 MB each way (seed ${SEED})`, () => {
   });
 
   it.each(['client', 'exit'] as const)(
-    'of a named exit live on while the leg of the %s is reset every 2 s',
+    '32 connections of a named exit live on while the leg of the %s is reset every 2 s, in little memory',
     { timeout: CHAOS_MS + 60_000 },
     async (leg) => {
       const { client, exit, relay, proxy, exitProxy } = await startBlindChaos();

@@ -1,6 +1,6 @@
 /**
- * One reader that stops for good stalls itself alone: neither the other streams nor the relay's memory feel it, whether
- * it is a program that stops reading its download or a target that stops reading an upload.
+ * A reader that stops for good stalls only its own stream, and takes little memory of the relay, whether it is a
+ * program that stops reading its download or a target that stops reading an upload.
  */
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -91,12 +91,14 @@ describe.each<Direction>(['download', 'upload'])('a reader of a %s that stops fo
    * Two stacks run side by side, in turn with and without the stalled stream: whatever else the machine does meets
    * both, and what makes one of them slower counts for and against.
    */
-  it('leaves 63 others at least 90 % of their speed', { timeout: 60_000 }, async () => {
+  it(`a stopped reader of one ${direction} leaves 63 others at least 90 % of their speed`, {
+    timeout: 60_000,
+  }, async () => {
     const lanes = [await startLane(direction), await startLane(direction)] as const;
     const kept: number[] = [];
     for (let round = 0; round < ROUNDS; round++) {
       const [beside, without] = round % 2 === 0 ? lanes : ([lanes[1], lanes[0]] as const);
-      // A stream that fills its windows and the kernel's buffers alone is soon stuck.
+      // A stream that alone fills its windows and the kernel's buffers is soon blocked.
       for (const lane of lanes) lane.pause();
       const stalled = await stall(await beside.open(direction));
       for (const lane of lanes) lane.resume();
@@ -110,7 +112,9 @@ describe.each<Direction>(['download', 'upload'])('a reader of a %s that stops fo
     expect(median(ratios), seen).toBeGreaterThanOrEqual(KEPT_SPEED);
   });
 
-  it('costs the relay no more than its window and 1 MiB', { timeout: 60_000 }, async () => {
+  it(`a stopped reader of one ${direction} costs the relay no more than its window and 1 MiB`, {
+    timeout: 60_000,
+  }, async () => {
     const stack = await startStack();
     const open = await opener(stack);
     const bulk = async () => {
@@ -122,7 +126,7 @@ describe.each<Direction>(['download', 'upload'])('a reader of a %s that stops fo
     for (let i = 0; i < 3; i++) await bulk();
     const before = await lowest(() => stack.relay.process.memory().resident);
     for (let i = 0; i < STALLED; i++) await stall(await open(direction));
-    // The same work again: what collections leave behind, they leave behind in both.
+    // The same work again, so that both values hold what collections leave.
     await bulk();
     const after = await lowest(() => stack.relay.process.memory().resident);
     // What the relay may hold of an upload is the credit that it has granted, of a download its queue for sending.
