@@ -4,7 +4,7 @@
  * back-pressure.
  */
 import type { Piece } from '../memory/pieces.ts';
-import type { Pace, PaceSink } from '../tunnel/stream/socket-pipe.ts';
+import type { LimiterSink, RateLimiter } from '../tunnel/stream/socket-pipe.ts';
 import { ByteBucket } from './byte-bucket.ts';
 
 /** Ms: after this at the latest, a new rate applies to waiting streams. */
@@ -15,10 +15,10 @@ type RateNow = () => number | undefined;
 
 interface Held {
   rest: Piece;
-  readonly sink: PaceSink;
+  readonly sink: LimiterSink;
 }
 
-class Pacer implements Pace {
+class SharedRateLimiter implements RateLimiter {
   private readonly rate: RateNow;
   private readonly bucket = new ByteBucket(performance.now());
   /** At most one for each stream, in the order of their turns. */
@@ -30,7 +30,7 @@ class Pacer implements Pace {
     this.rate = rate;
   }
 
-  send(chunk: Piece, sink: PaceSink): void {
+  send(chunk: Piece, sink: LimiterSink): void {
     if (this.held.size === 0 && this.rate() === undefined) return sink.deliver(chunk);
     this.held.add({ rest: chunk, sink });
     if (!this.flushing && this.timer === undefined) this.flush();
@@ -69,9 +69,9 @@ class Pacer implements Pace {
 }
 
 /** From the target, and to it. */
-export interface Paces {
-  readonly fromSocket: Pace;
-  readonly toSocket: Pace;
+export interface RateLimiters {
+  readonly fromSocket: RateLimiter;
+  readonly toSocket: RateLimiter;
 }
 
 /** Ms: after this, even the slowest bucket is full again, so a new one is no different. */
@@ -83,7 +83,7 @@ const KEPT_IDLE_MS = 10_000;
  */
 export class EntryLimiter {
   private readonly rateOf: (peer: string) => number | undefined;
-  private readonly paces = new Map<string, { readonly paces: Paces; streams: number }>();
+  private readonly limiters = new Map<string, { readonly limiters: RateLimiters; streams: number }>();
   /** Entries without a stream, and since when; the oldest first. */
   private readonly idle = new Map<string, number>();
 
@@ -94,30 +94,30 @@ export class EntryLimiter {
 
   /** Entries that are remembered. */
   get size(): number {
-    return this.paces.size;
+    return this.limiters.size;
   }
 
   /** For one stream, until `release`. @param now ms, monotonic */
-  hold(peer: string, now = performance.now()): Paces {
+  hold(peer: string, now = performance.now()): RateLimiters {
     this.forgetIdle(now);
     this.idle.delete(peer);
-    const known = this.paces.get(peer);
+    const known = this.limiters.get(peer);
     if (known) {
       known.streams++;
-      return known.paces;
+      return known.limiters;
     }
     const rate = (): number | undefined => {
       const bits = this.rateOf(peer);
       return bits === undefined ? undefined : bits / 8;
     };
-    const paces = { fromSocket: new Pacer(rate), toSocket: new Pacer(rate) };
-    this.paces.set(peer, { paces, streams: 1 });
-    return paces;
+    const limiters = { fromSocket: new SharedRateLimiter(rate), toSocket: new SharedRateLimiter(rate) };
+    this.limiters.set(peer, { limiters, streams: 1 });
+    return limiters;
   }
 
   /** A stream that held them is over. */
   release(peer: string, now = performance.now()): void {
-    const known = this.paces.get(peer);
+    const known = this.limiters.get(peer);
     if (known !== undefined && --known.streams === 0) this.idle.set(peer, now);
     this.forgetIdle(now);
   }
@@ -126,7 +126,7 @@ export class EntryLimiter {
     for (const [peer, since] of this.idle) {
       if (now - since < KEPT_IDLE_MS) return;
       this.idle.delete(peer);
-      this.paces.delete(peer);
+      this.limiters.delete(peer);
     }
   }
 }

@@ -10,12 +10,12 @@ import type { Socket } from 'node:net';
 import { FAULTS, type FaultName, type WireFaultName, WstunError } from '../errors.ts';
 import type { IpBytes } from '../net/ip.ts';
 import type { Logger } from '../observability/logger.ts';
-import { type Pace, pipeSocket } from '../tunnel/stream/socket-pipe.ts';
+import { pipeSocket, type RateLimiter } from '../tunnel/stream/socket-pipe.ts';
 import type { OfferedStream, StreamAcceptor, TunnelStream } from '../tunnel/stream/stream.ts';
 import { destinationOfAddress, destinationOfName } from './destinations.ts';
 import { DEFAULT_DIAL_SLOT_LIMITS, type DialSlotLimits, DialSlots, WaitBudget, withSlot } from './dial-slots.ts';
 import { createDialer, type Dial } from './dialer.ts';
-import { EntryLimiter, type Paces } from './entry-limiter.ts';
+import { EntryLimiter, type RateLimiters } from './entry-limiter.ts';
 import { type AddressContext, checkAddresses, checkTarget, type OwnEndpoints, type ResolveDecision } from './policy.ts';
 import type { Resolver } from './resolver.ts';
 import type { Rule } from './rules.ts';
@@ -73,7 +73,7 @@ class DiallingExit implements Exit {
   private readonly dial: Dial;
   /** Piped streams, by peer. */
   private readonly live = new Map<string, Set<TunnelStream>>();
-  private readonly paces: EntryLimiter;
+  private readonly limiters: EntryLimiter;
   private readonly refused = new Map<WireFaultName, number>();
   private open = 0;
   private accepted = 0;
@@ -85,7 +85,7 @@ class DiallingExit implements Exit {
     this.dials = new DialSlots(this.limits);
     this.spares = new SpareSockets(this.limits);
     this.dial = options.dial ?? createDialer();
-    this.paces = new EntryLimiter(options.rateOf ?? (() => undefined));
+    this.limiters = new EntryLimiter(options.rateOf ?? (() => undefined));
   }
 
   handleOffer(offer: OfferedStream): void {
@@ -175,22 +175,22 @@ class DiallingExit implements Exit {
     const streams = this.live.get(peer) ?? new Set();
     this.live.set(peer, streams.add(stream));
     this.options.logger.debug({ peer, target, remote: socket.remoteAddress }, 'stream opened');
-    const { error, fromSocket, toSocket } = await pipeSocket(socket, stream, { paces: this.countedPaces(peer) });
-    this.paces.release(peer);
+    const { error, fromSocket, toSocket } = await pipeSocket(socket, stream, { limiters: this.countedLimiters(peer) });
+    this.limiters.release(peer);
     streams.delete(stream);
     if (streams.size === 0) this.live.delete(peer);
     this.open--;
     this.options.logger.debug({ peer, target, fromSocket, toSocket, cut: error?.message }, 'stream closed');
   }
 
-  private countedPaces(peer: string): Paces {
+  private countedLimiters(peer: string): RateLimiters {
     const { quotas } = this.options;
-    const { fromSocket, toSocket } = this.paces.hold(peer);
+    const { fromSocket, toSocket } = this.limiters.hold(peer);
     if (quotas === undefined) return { fromSocket, toSocket };
-    const counted = (pace: Pace): Pace => ({
+    const counted = (limiter: RateLimiter): RateLimiter => ({
       send: (chunk, sink) => {
         const { length } = chunk;
-        pace.send(chunk, sink);
+        limiter.send(chunk, sink);
         quotas.count(peer, length);
         if (quotas.isUsedUp(peer)) this.abortAll(peer, 'quota-used');
       },

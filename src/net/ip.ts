@@ -21,12 +21,15 @@ export function parseIp(text: string): IpBytes | undefined {
   return text.includes(':') ? parseIpv6(text) : parseIpv4(text);
 }
 
+const OCTET = '(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)';
+const DOTTED_QUAD = new RegExp(`^${OCTET}\\.${OCTET}\\.${OCTET}\\.${OCTET}$`);
+
 export function parseIpv4(text: string): IpBytes | undefined {
-  const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text);
+  const match = DOTTED_QUAD.exec(text);
   if (!match) return undefined;
-  const octets = match.slice(1);
-  if (octets.some((octet) => Number(octet) > 255 || (octet.length > 1 && octet.startsWith('0')))) return undefined;
-  return Uint8Array.from(octets, Number);
+  const ip = new Uint8Array(4);
+  for (let i = 0; i < 4; i++) ip[i] = Number(match[i + 1]);
+  return ip;
 }
 
 export function parseIpv6(text: string): IpBytes | undefined {

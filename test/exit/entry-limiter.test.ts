@@ -21,7 +21,7 @@ const RATE = 800_000;
 let rate: number | undefined;
 const numbered = (length: number) => Uint8Array.from({ length }, (_, at) => at % 251);
 
-function paces(): EntryLimiter {
+function limiters(): EntryLimiter {
   return new EntryLimiter((peer) => (peer === 'alice' ? rate : undefined));
 }
 
@@ -37,14 +37,14 @@ afterEach(() => {
 it('EntryLimiter delivers a chunk whole and at once without a rate', () => {
   const sink = new Sink();
   const chunk = numbered(262_144);
-  paces().hold('bob').fromSocket.send(chunk, sink);
+  limiters().hold('bob').fromSocket.send(chunk, sink);
   expect(sink.pieces).toEqual([chunk]);
 });
 
 it('EntryLimiter delivers everything in order and at the rate', async () => {
   const sink = new Sink();
   const chunk = numbered(100_000);
-  paces().hold('alice').fromSocket.send(chunk, sink);
+  limiters().hold('alice').fromSocket.send(chunk, sink);
   await vi.advanceTimersByTimeAsync(500);
   expect(sink.bytes).toBeGreaterThan(40_000);
   expect(sink.bytes).toBeLessThan(60_000);
@@ -53,7 +53,7 @@ it('EntryLimiter delivers everything in order and at the rate', async () => {
 });
 
 it('EntryLimiter gives streams of one entry equal shares, and each direction its own rate', async () => {
-  const alice = paces().hold('alice');
+  const alice = limiters().hold('alice');
   const sinks = [new Sink(), new Sink(), new Sink(), new Sink()];
   for (const sink of sinks) alice.fromSocket.send(numbered(100_000), sink);
   const upload = new Sink();
@@ -66,7 +66,7 @@ it('EntryLimiter gives streams of one entry equal shares, and each direction its
 });
 
 it('EntryLimiter skips a stream that is gone, at no cost for the others', async () => {
-  const { fromSocket } = paces().hold('alice');
+  const { fromSocket } = limiters().hold('alice');
   const [gone, other] = [new Sink(), new Sink()];
   fromSocket.send(numbered(1_000_000), gone);
   fromSocket.send(numbered(50_000), other);
@@ -78,7 +78,7 @@ it('EntryLimiter skips a stream that is gone, at no cost for the others', async 
 it('EntryLimiter follows a new rate, and its removal, while streams wait', async () => {
   rate = 8_000;
   const sink = new Sink();
-  paces().hold('alice').fromSocket.send(numbered(1_000_000), sink);
+  limiters().hold('alice').fromSocket.send(numbered(1_000_000), sink);
   await vi.advanceTimersByTimeAsync(1_000);
   expect(sink.bytes).toBeLessThan(6_000);
   rate = RATE;
@@ -90,7 +90,7 @@ it('EntryLimiter follows a new rate, and its removal, while streams wait', async
 });
 
 it('EntryLimiter keeps the bucket of an entry without streams for a while, and then forgets it', () => {
-  const all = paces();
+  const all = limiters();
   const first = all.hold('alice', 0);
   expect(all.hold('alice', 0)).toBe(first);
   all.release('alice', 1_000);

@@ -57,7 +57,7 @@ describe('memory that bulk passes through is given back', { timeout: 60_000 }, (
     ['through a splice, without encryption', 6, { between: 'splice', encryption: 'off' }],
     ['through a page', 8, { between: 'page' }],
     ['through a page, without encryption', 4, { between: 'page', encryption: 'off' }],
-    ['by an exit that paces', 7, { rateOf: () => 50e6 }],
+    ['by an exit that limits the rate', 7, { rateOf: () => 50e6 }],
   ])('memory is given back %s', async (_, times, options) => {
     const ledger = Ledger.open();
     const { port } = await startWholeTunnel(options);

@@ -30,7 +30,7 @@ export const HALF_CLOSED_IDLE_MS = 10 * 60_000;
 
 const NOTHING = new Uint8Array(0);
 
-const AT_ONCE: Pace = { send: (chunk, sink) => sink.deliver(chunk) };
+const AT_ONCE: RateLimiter = { send: (chunk, sink) => sink.deliver(chunk) };
 
 export interface PipeResult {
   /** Bytes read from the socket, and bytes written to it. */
@@ -40,8 +40,8 @@ export interface PipeResult {
   readonly error?: WstunError;
 }
 
-/** Where a pace sends the bytes of one direction. */
-export interface PaceSink {
+/** Where a limiter sends the bytes of one direction. */
+export interface LimiterSink {
   /** Takes a piece of the chunk, in order. */
   deliver(piece: Piece): void;
   /** Nothing more can be delivered: drop the rest. */
@@ -49,17 +49,17 @@ export interface PaceSink {
 }
 
 /** Decides when bytes are delivered. */
-export interface Pace {
+export interface RateLimiter {
   /**
    * Takes the chunk, and delivers it whole or in pieces, at once or later. The next one comes only when this one is
    * delivered.
    */
-  send(chunk: Piece, sink: PaceSink): void;
+  send(chunk: Piece, sink: LimiterSink): void;
 }
 
 export interface PipeOptions {
   /** Absent: everything is delivered at once. */
-  readonly paces?: { readonly fromSocket: Pace; readonly toSocket: Pace };
+  readonly limiters?: { readonly fromSocket: RateLimiter; readonly toSocket: RateLimiter };
   /** See HALF_CLOSED_IDLE_MS; for tests. Milliseconds. */
   readonly halfClosedIdleMs?: number;
   /** As of `detectResets`; for tests. Milliseconds. */
@@ -97,7 +97,7 @@ class SocketPipe {
     this.clock = options.clock ?? systemClock;
     const before = { read: socket.bytesRead - socket.readableLength, written: socket.bytesWritten };
     const writes = holdWriteErrors(socket);
-    const { fromSocket = AT_ONCE, toSocket = AT_ONCE } = options.paces ?? {};
+    const { fromSocket = AT_ONCE, toSocket = AT_ONCE } = options.limiters ?? {};
     const written = new WrittenPieces(socket);
     this.toSocket = new Flow(stream, socket, toSocket, {
       take: (chunk) => chunk,
@@ -191,22 +191,22 @@ interface FlowEnds {
  * One direction: writes what is read. A write that the kernel took at once needs no pause, although it returned false;
  * skipping that pause saves CPU.
  */
-class Flow implements PaceSink {
-  /** Bytes of the last chunk that the pace has not delivered yet. */
+class Flow implements LimiterSink {
+  /** Bytes of the last chunk that the limiter has not delivered yet. */
   held = 0;
   private readonly from: Readable;
   private readonly to: Writable;
-  private readonly pace: Pace;
+  private readonly limiter: RateLimiter;
   private readonly ends: FlowEnds;
   private full = false;
   private ended = false;
   private dropping = false;
   private last: { readonly rest: Piece[]; readonly then: () => void } | undefined;
 
-  constructor(from: Readable, to: Writable, pace: Pace, ends: FlowEnds) {
+  constructor(from: Readable, to: Writable, limiter: RateLimiter, ends: FlowEnds) {
     this.from = from;
     this.to = to;
-    this.pace = pace;
+    this.limiter = limiter;
     this.ends = ends;
     from.on('data', (chunk: Uint8Array) => this.handleData(chunk));
     to.on('drain', () => {
@@ -228,7 +228,7 @@ class Flow implements PaceSink {
     this.from.resume();
   }
 
-  /** Delivers these last chunks after what the pace holds, then calls `then`. */
+  /** Delivers these last chunks after what the limiter holds, then calls `then`. */
   endWith(rest: Piece[], then: () => void): void {
     this.last = { rest, then };
     this.sendLast();
@@ -261,7 +261,7 @@ class Flow implements PaceSink {
 
   private send(chunk: Piece): void {
     this.held = chunk.length;
-    this.pace.send(chunk, this);
+    this.limiter.send(chunk, this);
   }
 
   /** However full the other end is: it is not much, and nothing follows. */

@@ -4,11 +4,11 @@ import { duplexPair } from 'node:stream';
 import { describe, expect, it, vi } from 'vitest';
 import { WstunError } from '../../../src/errors.ts';
 import {
-  type Pace,
-  type PaceSink,
+  type LimiterSink,
   type PipeOptions,
   type PipeResult,
   pipeSocket,
+  type RateLimiter,
 } from '../../../src/tunnel/stream/socket-pipe.ts';
 import { resetSocket } from '../../../src/tunnel/stream/socket-reset.ts';
 import type { TunnelStream } from '../../../src/tunnel/stream/stream.ts';
@@ -209,10 +209,10 @@ describe('pipeSocket', () => {
     clearInterval(writing);
   });
 
-  it('pipeSocket delivers what a pace holds back before it passes on a reset', async () => {
-    const held: [Uint8Array, PaceSink][] = [];
-    const slow: Pace = { send: (chunk, sink) => void held.push([chunk, sink]) };
-    const { client, far, result } = await joined({ paces: { fromSocket: slow, toSocket: slow } });
+  it('pipeSocket delivers what a limiter holds back before it passes on a reset', async () => {
+    const held: [Uint8Array, LimiterSink][] = [];
+    const slow: RateLimiter = { send: (chunk, sink) => void held.push([chunk, sink]) };
+    const { client, far, result } = await joined({ limiters: { fromSocket: slow, toSocket: slow } });
     await until(() => !client.socket.connecting);
     client.send('first');
     await until(() => held.length === 1);
