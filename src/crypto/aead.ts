@@ -1,7 +1,4 @@
-/**
- * The cipher functions of Noise (rev 34, §4.2): AEAD_CHACHA20_POLY1305 (§12.3) and AES256-GCM (§12.4), through
- * node:crypto. Keeps neither keys nor nonces: which nonce may be used is decided in noise.ts and record-cipher.ts.
- */
+/** The cipher functions of Noise (rev 34, §4.2): AEAD_CHACHA20_POLY1305 (§12.3) and AES256-GCM (§12.4). */
 import {
   type CipherChaCha20Poly1305,
   type CipherGCM,
@@ -30,10 +27,7 @@ export function importCipherKey(key: Uint8Array): KeyObject {
   return createSecretKey(key);
 }
 
-/**
- * 32 zero bits, then n in 64: little-endian for ChaChaPoly (§12.3), big-endian for AESGCM (§12.4). @param n 0 to 2^53 -
- * 1
- */
+/** 32 zero bits, then n in 64: little-endian for ChaChaPoly (§12.3), big-endian for AESGCM (§12.4). 0 ≤ n < 2^53. */
 function encodeNonce(suite: CipherSuite, n: number): Buffer {
   const nonce = Buffer.allocUnsafe(NONCE_BYTES).fill(0);
   const high = Math.floor(n / TWO_POW_32);

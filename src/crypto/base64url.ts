@@ -1,7 +1,4 @@
-/**
- * Base64url without padding (RFC 4648 §5), decoded strictly: of all texts that lenient decoders accept for the same
- * bytes, exactly one is accepted here. So no one can change a text without changing the bytes. Pure.
- */
+/** Base64url without padding (RFC 4648 §5), decoded strictly: no one can change a text without changing the bytes. */
 
 const ALPHABET = /^[A-Za-z0-9_-]*$/;
 

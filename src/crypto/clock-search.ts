@@ -1,10 +1,8 @@
 /**
  * Finds peers whose clocks are wrong. A ticket whose hint is of no epoch near the current one may still be of a known
  * peer. The search goes through the epochs of a day before and after, the nearest first, in slices of any size. It
- * compares all waiting tickets at once, so that tickets of strangers make it neither longer nor more expensive. Pure.
- *
- * For some minutes after, it knows that peer's hints with the same error. What the peer is told then is decided by the
- * opener.
+ * compares all waiting tickets at once, so that tickets of strangers make it neither longer nor more expensive. For
+ * some minutes after, it knows that peer's hints with the same error. Pure.
  */
 import type { KnownKey } from './key-table.ts';
 import { EPOCH_SECONDS, epochOf, numericHint, type SealedTicket } from './ticket-format.ts';
@@ -126,10 +124,7 @@ export class ClockSearch {
   }
 }
 
-/**
- * One pass through epochs for tickets that came at almost the same time. The first of them says which epoch is the
- * current one.
- */
+/** One pass for tickets that came at almost the same time. The first says which epoch is the current one. */
 class Sweep {
   /** Tickets that are not found yet. */
   readonly sought: SoughtTickets;

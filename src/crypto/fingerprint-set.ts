@@ -1,9 +1,7 @@
 /**
  * A set of 64-bit numbers that only grows, in typed arrays: 8 bytes per slot, at most three quarters of the slots used.
- * Pure.
- *
- * Open addressing with linear probing. If a table is full, one of twice its size is added and nothing is moved: no
- * entry ever waits for a rehash. Hashes are seeded with random numbers of this process, so that no one outside can
+ * Pure. Open addressing with linear probing. If a table is full, one of twice its size is added and nothing is moved:
+ * no entry ever waits for a rehash. Hashes are seeded with random numbers of this process, so that no one outside can
  * choose a slot.
  */
 import { randomBytes } from 'node:crypto';

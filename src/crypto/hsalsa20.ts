@@ -1,7 +1,4 @@
-/**
- * HSalsa20 (Bernstein, "Extending the Salsa20 nonce", 2011) with a zero input, as NaCl's `crypto_box_beforenm` uses it:
- * derives a key from a shared secret. Nothing else of NaCl is here.
- */
+/** HSalsa20 (Bernstein, "Extending the Salsa20 nonce", 2011) with a zero input, as NaCl's `crypto_box_beforenm`. */
 
 /** "expand 32-byte k" */
 const SIGMA: readonly [number, number, number, number] = [0x61707865, 0x3320646e, 0x79622d32, 0x6b206574];

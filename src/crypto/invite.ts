@@ -1,8 +1,6 @@
 /**
- * Invites: the string that a person pastes to join (docs/protocol.md, "Invites"). Pure.
- *
- * An invite is a secret like a password: no error text holds any part of one, and the secret in a decoded one is
- * wrapped in an Identity.
+ * Invites: the string that a person pastes to join (docs/protocol.md, "Invites"). Pure. An invite is a secret: no error
+ * text holds any part of one, and the secret in a decoded one is wrapped in an Identity.
  */
 import { createHash } from 'node:crypto';
 import { WstunError } from '../errors.ts';
@@ -45,10 +43,7 @@ export interface Invite {
   readonly peer: Identity;
 }
 
-/**
- * Only letters, digits, `-` and `_`: no shell needs quotes around it.
- * @throws WstunError bad-url
- */
+/** Only letters, digits, `-` and `_`: no shell needs quotes around it. @throws WstunError bad-url */
 export function encodeInvite(invite: Invite): string {
   if (invite.relayUrls.length === 0 || invite.relayUrls.length > MAX_RELAY_URLS)
     throw new RangeError('1 to 8 relay URLs');
@@ -67,9 +62,8 @@ export function encodeInvite(invite: Invite): string {
 }
 
 /**
- * Accepts any text with an invite in it (pasted-text.ts).
- * @throws WstunError invite-malformed, invite-incomplete (cut off), invite-mistyped (a character changed), two-invites,
- * bad-url
+ * Accepts any text with an invite in it (pasted-text.ts). @throws WstunError invite-malformed, invite-incomplete (cut
+ * off), invite-mistyped (a character changed), two-invites, bad-url
  */
 export function decodeInvite(pasted: string): Invite {
   if (pasted.length > MAX_PASTED_CHARS) throw malformed('it is too long');

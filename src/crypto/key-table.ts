@@ -1,9 +1,7 @@
 /**
  * The gate keys that a relay knows, each by the secret that it shares with the relay's own key, and what each may do.
- * Pure.
- *
- * Two public keys that differ by a point of small order share one secret, and so have one entry here. Announcing such a
- * key adds to what its owner may do, and takes nothing away.
+ * Pure. Two public keys that differ by a point of small order share one secret, and so have one entry here: announcing
+ * such a key adds to what its owner may do, and takes nothing away.
  */
 import { encodeBase64url } from './base64url.ts';
 import type { Identity } from './keys.ts';

@@ -1,10 +1,9 @@
 /**
- * A party's keys. Each party has one 32-byte secret. Labelled HKDF derives two X25519 key pairs from it, one for the
- * gate (tickets) and one for the session (Noise), so that no key serves two protocols. Pure except for randomness.
- *
- * Text forms, each with a prefix that says what it is and a checksum: `wstunpk1_…` for the public keys, `wstunsk1_…`
- * for the secret. An Identity shows only its public half to loggers, inspectors and JSON; the three `expose…` methods
- * are the only ways to its secrets, so that a search for them finds every use.
+ * A party's keys. Labelled HKDF derives two X25519 key pairs from one 32-byte secret, one for the gate (tickets) and
+ * one for the session (Noise), so that no key serves two protocols. Pure except for randomness. Text forms have a
+ * prefix and a checksum: `wstunpk1_…` for the public keys, `wstunsk1_…` for the secret. An Identity shows only its
+ * public half to loggers, inspectors and JSON; the three `expose…` methods are the only ways to its secrets, so that a
+ * search for them finds every use.
  */
 import { createHash, hkdfSync, randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
@@ -67,7 +66,6 @@ export class Identity {
   /**
    * The key that both peer and relay compute (NaCl's `crypto_box_beforenm`), 32 bytes: only for tickets. Takes 0.07 ms,
    * most of it OpenSSL's X25519; tweetnacl, with which the tests compare it, takes 0.6 ms.
-   * @throws RangeError unless the peer's key has 32 bytes
    */
   exposeGateSharedKey(peerGateKey: Uint8Array): Uint8Array {
     if (peerGateKey.length !== KEY_BYTES) throw new RangeError(`a gate key has ${KEY_BYTES} bytes`);

@@ -1,9 +1,8 @@
 /**
  * Noise_XK_25519_{ChaChaPoly,AESGCM}_SHA256, after the Noise Protocol Framework, revision 34 (2018-07-11). Classes,
- * methods and variables have the names of that document, and every step cites its section.
- *
- * Only the handshake: no link, no time limit, no list of keys. Its DH and cipher functions are in x25519.ts and
- * aead.ts, the ciphers of the transport phase in record-cipher.ts. Pure except for the ephemeral key.
+ * methods and variables have the names of that document, and every step cites its section. Only the handshake: DH and
+ * cipher functions are in x25519.ts and aead.ts, the ciphers of the transport phase in record-cipher.ts. Pure except
+ * for the ephemeral key.
  */
 import { createHash, createHmac, type KeyObject } from 'node:crypto';
 import { WstunError } from '../errors.ts';
@@ -174,20 +173,15 @@ export interface HandshakeResult {
   readonly opener: RecordOpener;
   /** h (§11.2), 32 bytes: the same at both ends of this one handshake and nowhere else. Not a secret. */
   readonly handshakeHash: Uint8Array;
-  /**
-   * The key that the other party has proved to hold, 32 bytes. The caller must check that it is allowed (§14).
-   */
+  /** The key that the other party has proved to hold, 32 bytes. The caller must check that it is allowed (§14). */
   readonly remoteStatic: Uint8Array;
 }
 
 /**
- * §5.3. The initiator writes the first message, then both take turns; after the third, `finish`.
- *
- * All failures have the same WstunError `handshake-failed` without a reason, and the state is unusable from then on:
- * close the link without a message.
- *
- * Payloads (§7.7): the first can be replayed, and read by someone who steals the responder's key later: leave it empty.
- * The second goes to a party that is not authenticated yet. The third is safe; use it only after checking
+ * §5.3. The initiator writes the first message, then both take turns; after the third, `finish`. All failures have the
+ * same WstunError `handshake-failed` without a reason, and the state is unusable then: close the link without a
+ * message. Payloads (§7.7): the first can be replayed, and read by someone who steals the responder's key later: leave
+ * it empty. The second goes to a party that is not authenticated yet. The third is safe; use it only after checking
  * `remoteStatic`.
  */
 export class HandshakeState {
@@ -219,10 +213,7 @@ export class HandshakeState {
     for (const owner of pattern.preMessages) this.#symmetric.mixHash(owner === role ? s.publicKey : known(rs));
   }
 
-  /**
-   * WriteMessage. @param payload up to MAX_HANDSHAKE_PAYLOAD_BYTES
-   * @throws WstunError handshake-failed
-   */
+  /** WriteMessage. @param payload up to MAX_HANDSHAKE_PAYLOAD_BYTES @throws WstunError handshake-failed */
   writeMessage(payload: Uint8Array): Uint8Array {
     if (payload.length > MAX_HANDSHAKE_PAYLOAD_BYTES) throw new RangeError('the payload is too long');
     return this.#process(this.#initiator, (symmetric, tokens) => {
@@ -312,9 +303,7 @@ export class HandshakeState {
     }
   }
 
-  /**
-   * The token's first letter says which of the initiator's keys goes into the DH, the second which of the responder's.
-   */
+  /** The first letter says which of the initiator's keys goes into the DH, the second which of the responder's. */
   #sharedSecret(token: 'ee' | 'es' | 'se' | 'ss'): Uint8Array {
     const [local, remote] = this.#initiator ? [token[0], token[1]] : [token[1], token[0]];
     return this.#dh.dh(known(local === 'e' ? this.#e : this.#s), known(remote === 'e' ? this.#re : this.#rs));

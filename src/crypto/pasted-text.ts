@@ -1,7 +1,4 @@
-/**
- * Finds possible invites in what people paste: a whole printed line, a mail, two pieces of one. Pure. Knows the
- * alphabet of an invite and where its length is, not its content; whether it is an invite, its checksum tells.
- */
+/** Finds possible invites in what people paste: a whole printed line, a mail, two pieces of one. Pure. */
 
 export const PREFIX = 'wstun1_';
 /** A mail with everything around the invite; it is read into memory. */
@@ -32,10 +29,7 @@ export interface FoundInvite {
   readonly text: string;
   /** There were gaps between the characters: some at the end may belong to the text after it. */
   readonly hasGaps: boolean;
-  /**
-   * `clean`: the text ends, or continues with something else. `longer`: it continues as an invite would. `foreign`:
-   * within it is a character that no invite has.
-   */
+  /** After it: `clean`: nothing of an invite. `longer`: more of one. `foreign`: within it is no invite's character. */
   readonly end: 'clean' | 'longer' | 'foreign';
 }
 
@@ -46,10 +40,7 @@ export function findInvites(pasted: string): FoundInvite[] {
   return starts.map((match, i) => read(text.slice(match.index + match[0].length, starts[i + 1]?.index)));
 }
 
-/**
- * The text without invisible characters (soft hyphens, zero-width characters, marks of direction), and with the lines
- * joined that a mail has broken.
- */
+/** Without invisible characters (soft hyphens, zero-width, marks of direction), with a mail's broken lines joined. */
 export function tidy(pasted: string): string {
   return pasted.replace(/[\p{Cf}\p{Mn}]+/gu, '').replace(/=[ \t]*\r?\n/g, '\n');
 }

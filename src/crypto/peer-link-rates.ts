@@ -1,6 +1,4 @@
-/**
- * A rate limit for each peer. Pure; milliseconds are passed in. A peer that exceeds its rate affects no other.
- */
+/** A rate limit for each peer, so that a peer that exceeds its rate affects no other. Pure. */
 import { type RateLimit, TokenBucket } from '../limits/token-bucket.ts';
 
 export class PeerLinkRates {

@@ -1,9 +1,7 @@
 /**
- * Which 32 bytes are a public key (docs/protocol.md §2.1). Pure.
- *
- * X25519 accepts any 32 bytes (RFC 7748 §5). It ignores the highest bit and reduces what is above the prime, so that
- * one key has several encodings. With the points of small order it gives zero, a secret that everyone knows. No honest
- * party has such a key.
+ * Which 32 bytes are a public key (docs/protocol.md §2.1). Pure. X25519 accepts any 32 bytes (RFC 7748 §5). It ignores
+ * the highest bit and reduces what is above the prime, so that one key has several encodings. With the points of small
+ * order it gives zero, a secret that everyone knows. No honest party has such a key.
  */
 
 const KEY_BYTES = 32;

@@ -1,9 +1,7 @@
 /**
  * Records: the messages of the transport phase (Noise rev 34, §5.1 with empty associated data, §11.3). One object per
- * direction holds its CipherState: a key, and a nonce that only rises and is never sent. What a record holds is not
- * known here.
- *
- * Input and output are pieces, so that a payload is never copied only to follow its header.
+ * direction holds its CipherState: a key, and a nonce that only rises and is never sent. Input and output are pieces,
+ * so that a payload is never copied only to follow its header.
  */
 import type { KeyObject } from 'node:crypto';
 import { WstunError } from '../errors.ts';
@@ -19,10 +17,7 @@ export const MAX_RECORD_PLAINTEXT_BYTES = MAX_RECORD_BYTES - TAG_BYTES;
  * cost of 5 µs is negligible. Both ends count; there is no message for it.
  */
 export const REKEY_RECORDS = 2 ** 16;
-/**
- * The last n that a number holds exactly. The specification reserves only 2^64 - 1; at a million records a second it
- * takes 285 years to get here.
- */
+/** The last n that a number holds exactly, after 285 years of a million records a second; §5.1 reserves 2^64 - 1. */
 const LAST_NONCE = Number.MAX_SAFE_INTEGER;
 /** A further call of the cipher costs about 0.8 µs, copying a byte about 0.1 ns: shorter pieces are cheaper joined. */
 const JOIN_BELOW_BYTES = 4096;
@@ -68,9 +63,8 @@ export class RecordSealer {
   }
 
   /**
-   * EncryptWithAd: the ciphertext in pieces of new memory, then the tag. They belong to the caller.
-   * @param pieces together at most MAX_RECORD_PLAINTEXT_BYTES; they are only read
-   * @throws RangeError for more, WstunError link-lost when the nonces are used up
+   * EncryptWithAd: the ciphertext in pieces of new memory, then the tag; the caller's. `pieces` are only read.
+   * @throws RangeError beyond MAX_RECORD_PLAINTEXT_BYTES, WstunError link-lost when the nonces are used up
    */
   seal(pieces: readonly Uint8Array[]): Piece[] {
     if (totalBytes(pieces) > MAX_RECORD_PLAINTEXT_BYTES) throw new RangeError('too long for a record');
@@ -97,9 +91,8 @@ export class RecordOpener {
   }
 
   /**
-   * DecryptWithAd: the verified plaintext in pieces of new memory, which belong to the caller. Undefined for a record
-   * that is not the next one of its sender, and for everything after it: the link must be aborted then, and no stream
-   * may end as if it were complete.
+   * DecryptWithAd: the verified plaintext in pieces of new memory, the caller's. Undefined for a record that is not the
+   * sender's next, and for all that follows: the link must be aborted, and no stream may end as if it were complete.
    */
   open(pieces: readonly Uint8Array[]): Piece[] | undefined {
     const key = this.#key;
@@ -149,15 +142,10 @@ function totalBytes(pieces: readonly Uint8Array[]): number {
   return total;
 }
 
-/**
- * For joining short pieces: one for all records of the process, because a cipher has read its input when it returns.
- */
+/** For short pieces of all records of the process: a cipher has read its input when it returns. */
 let joinBuffer: Buffer | undefined;
 
-/**
- * Calls `use` with the same bytes in order. Joins neighbours under JOIN_BELOW_BYTES, leaves out empty pieces. A run is
- * valid only during the call.
- */
+/** The same bytes in order, neighbours under JOIN_BELOW_BYTES joined. A run is valid only during the call. */
 function forEachRun(pieces: readonly Uint8Array[], use: (run: Uint8Array) => void): void {
   let short: Uint8Array[] = [];
   const endRun = (): void => {

@@ -7,9 +7,8 @@ const MAX_URL_CHARS = 1024;
 const SCHEMES: Readonly<Record<string, string>> = { 'ws:': 'ws:', 'wss:': 'wss:', 'http:': 'ws:', 'https:': 'wss:' };
 
 /**
- * `ws://` or `wss://`, host, port unless it is the scheme's own, path without a slash at its end: a link's request
- * target is this path, a slash and a ticket. `http(s)://` is read as `ws(s)://`, because that is what people copy from
- * a browser.
+ * `ws://` or `wss://`, host, port unless it is the scheme's own, path without a slash at its end: a request target is
+ * this path, a slash and a ticket. `http(s)://` is read as `ws(s)://`: people copy it from a browser.
  * @throws WstunError bad-url. Its text never holds the URL, which may hold a password.
  */
 export function parseRelayUrl(text: string): string {

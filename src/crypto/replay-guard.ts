@@ -1,12 +1,8 @@
 /**
- * Which tickets were used recently, by eight bytes of their nonces. Pure; milliseconds since 1970 are passed in.
- *
- * It is not a rate limit (peer-link-rates.ts): honest peers never fill it. If it is full, only peers with less than a
- * fair share of it may use further tickets. A nonce is never dropped before its time, because an old ticket would open
- * again.
- *
- * Eight random bytes are enough: a peer that makes two alike loses only a ticket of its own. So one guard serves all
- * peers.
+ * Which tickets were used recently, by eight bytes of their nonces. Pure. It is not a rate limit (peer-link-rates.ts):
+ * honest peers never fill it. If it is full, only peers with less than a fair share may use further tickets. A nonce is
+ * never dropped before its time, because an old ticket would open again. Eight random bytes are enough: a peer that
+ * makes two alike loses only a ticket of its own. So one guard serves all peers.
  */
 import { type Fingerprint, FingerprintSet } from './fingerprint-set.ts';
 
@@ -83,8 +79,7 @@ export class ReplayGuard {
   }
 
   /**
-   * Remembers a nonce that was not used yet. False if the guard is full and the peer has its fair share: the nonce is
-   * not remembered.
+   * A nonce that was not used yet. False: the guard is full and the peer has its share; it is not remembered.
    * @param peer undefined: counts for no peer, and needs no share
    */
   remember(nonce: Buffer, use: Use, peer: string | undefined, now: number): boolean {

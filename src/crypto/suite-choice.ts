@@ -1,7 +1,6 @@
 /**
  * Which cipher a client offers: the one with which its own machine is faster. The exit may be the slower end, but
- * either cipher is fast on a server, and a phone or a small board is seldom an exit. Pure except for one remembered
- * result.
+ * either cipher is fast on a server, and a phone is seldom an exit. Pure except for one remembered result.
  */
 import { randomBytes } from 'node:crypto';
 import type { CipherSuite } from './aead.ts';
@@ -17,8 +16,7 @@ const MAX_ROUNDS = 24;
 const BUDGET_MS = 3;
 /**
  * AES with hardware is faster by a third or more when warm, and slower by less than this when cold or on a busy
- * machine. AES without hardware is slower by far more and must be avoided: it is slow or leaks through caches (Noise
- * §13).
+ * machine. AES without hardware is slower by far more, or leaks through caches (Noise §13).
  */
 const COLD_HANDICAP = 1.15;
 

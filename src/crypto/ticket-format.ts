@@ -1,7 +1,6 @@
 /**
  * Tickets and proven refusals as bytes (docs/protocol.md §2.2): layout, hints, and what is computed under K, the key
- * that peer and relay share. Pure except for randomness. Which peers are known and which tickets were used is the
- * opener's concern.
+ * that peer and relay share. Pure except for randomness.
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import nacl from 'tweetnacl';
@@ -95,9 +94,7 @@ export function decodeTicket(text: string): SealedTicket | undefined {
   return { hint: bytes.readBigUInt64BE(0), nonce: bytes.subarray(HINT_BYTES, HINT_BYTES + NONCE_BYTES), box };
 }
 
-/**
- * `forged`: the box is not of the holders of that key. `unsupported`: of another version, or with fields out of range.
- */
+/** `forged`: the box is not of that key's holders. `unsupported`: of another version, or fields out of range. */
 export function openTicket(
   sharedKey: Uint8Array,
   { nonce, box }: SealedTicket,
@@ -167,10 +164,7 @@ export function rotationProofOf(sharedKey: Uint8Array, nonce: Uint8Array): Buffe
   return createHmac('sha256', sharedKey).update(ROTATED_LABEL).update(nonce).digest();
 }
 
-/**
- * The value of an `ETag` that only the peer of that ticket can read, 68 characters. @param now milliseconds since
- * 1970
- */
+/** An `ETag` that only the peer of that ticket can read, 68 characters. @param now milliseconds since 1970 */
 export function sealRefusal(
   sharedKey: Uint8Array,
   ticketNonce: Uint8Array,

@@ -1,8 +1,7 @@
 /**
  * Tickets: one-time credentials in an upgrade's request target (docs/protocol.md, "Tickets"). Peers seal them, the
- * relay opens them; the only file of `crypto` that `relay` may import. Pure: milliseconds since 1970 are passed in.
- *
- * A stranger's ticket costs a base64 decode and three look-ups. The hint, an HMAC that only the two key holders can
+ * relay opens them; the only file of `crypto` that `relay` may import. Pure: milliseconds since 1970 are passed in. A
+ * stranger's ticket costs a base64 decode and three look-ups. The hint, an HMAC that only the two key holders can
  * compute, selects the peer before any box is opened. It changes every two minutes, so that it identifies no one to
  * others.
  */
@@ -34,8 +33,7 @@ const SAME_OFFSET_SECONDS = 30;
 
 /**
  * Of a peer. An invite can have 1,024 sessions, which may all return at once, and again. A client on a network that
- * drops every link after a second must not be slowed, nor must a hundred clients of one invite whose links last two
- * seconds.
+ * drops every link after a second must not be slowed, nor a hundred of one invite whose links last two seconds.
  */
 const LINK_RATE = { burst: 1_024, perSecond: 50 };
 /** Of an exit: one control link, which is dialled again with pauses. Answers to pending requests are not counted. */
@@ -55,9 +53,8 @@ export class TicketSealer {
   }
 
   /**
-   * A new ticket, valid for one link until two minutes after `now` by the relay's clock.
-   * @param now milliseconds since 1970; a peer that knows better than its clock may correct it
-   * @throws RangeError for fields out of range
+   * Valid for one link until two minutes after `now` by the relay's clock. @param now ms since 1970, corrected if the
+   * peer knows better than its clock @throws RangeError for fields out of range
    */
   seal(fields: TicketFields, now: number): string {
     return sealTicket(this.sharedKey, fields, now);
@@ -75,11 +72,10 @@ export class TicketSealer {
 }
 
 /**
- * Why a ticket does not open. `malformed`: not a ticket. `unknown`: not of a known peer, or its clock is wrong by more
- * than an epoch. `forged`: a known peer's hint with another box. `unsupported`: of another version, or with fields out
- * of range. `misplaced`: a role or a destination that the peer may not have. `from-page`: a web page sent a ticket that
- * is not for one. `late`, `early`: the clock is too far off. `replayed`: used before. The others are proved to the
- * peer.
+ * Why a ticket does not open. `unknown`: not of a known peer, or its clock is wrong by more than an epoch. `forged`: a
+ * known peer's hint with another box. `unsupported`: of another version, or with fields out of range. `misplaced`: a
+ * role or a destination that the peer may not have. `from-page`: a web page sent a ticket that is not for one. `late`,
+ * `early`: the clock is too far off. `replayed`: used before. The others are proved to the peer.
  */
 export type TicketRefusal =
   | 'malformed'
@@ -196,10 +192,7 @@ export class TicketOpener {
     if (gone !== undefined) this.clocks?.forget(gone);
   }
 
-  /**
-   * Opens a ticket, and uses it up if it is admitted.
-   * @param now milliseconds since 1970
-   */
+  /** Opens a ticket, and uses it up if it is admitted. @param now milliseconds since 1970 */
   open(text: string, now: number, { fromPage = false, obstacle }: TicketRequest = {}): TicketDecision {
     const ticket = decodeTicket(text);
     if (ticket === undefined) return { admitted: false, reason: 'malformed' };
@@ -228,10 +221,7 @@ export class TicketOpener {
     return this.clocks?.isBusy ?? false;
   }
 
-  /**
-   * Searches for the peers of tickets with unknown hints, for so many hints, 2.5 µs each. In the background.
-   * @param now milliseconds since 1970
-   */
+  /** Tries so many hints, 2.5 µs each, in the background. @param now milliseconds since 1970 */
   findClocks(hints: number, now: number): WrongClock[] {
     return (this.clocks?.search(hints) ?? []).flatMap((found) => this.learnOffset(found, now) ?? []);
   }
@@ -307,9 +297,7 @@ export class TicketOpener {
   }
 }
 
-/**
- * Tries the relay's current keys first, then those that it has retired: a ticket opens with one of them or with none.
- */
+/** The relay's current keys first, then its retired ones: a ticket opens with one of them or with none. */
 export function openWithAny(
   openers: readonly TicketOpener[],
   text: string,

@@ -1,7 +1,4 @@
-/**
- * X25519 (RFC 7748) as the DH functions of Noise (Noise rev 34, §4.1 and §12.1), through node:crypto. Private keys stay
- * KeyObjects: importing one costs as much as twenty exchanges.
- */
+/** X25519 (RFC 7748) as Noise's DH functions (rev 34, §4.1, §12.1). Importing a key costs as much as twenty DHs. */
 import {
   createPrivateKey,
   createPublicKey,
@@ -26,9 +23,7 @@ export interface DhKeyPair {
 export interface DhFunctions {
   /** GENERATE_KEYPAIR. */
   generateKeyPair(): DhKeyPair;
-  /**
-   * DH: 32 bytes. @throws for a key of the wrong length and, as §12.1 allows, for points that would make it all zeros
-   */
+  /** DH: 32 bytes. @throws for a wrong length and, as §12.1 allows, for points that would make it all zeros */
   dh(keyPair: DhKeyPair, publicKey: Uint8Array): Uint8Array;
 }
 
@@ -36,8 +31,7 @@ export interface DhFunctions {
  * Both halves are generated as JWK, and the private one is imported again. The 35 µs avoid a deadlock in Node:
  * exporting a KeyObject that `generateKeyPairSync` made can hang the process. The export holds the key's lock while it
  * allocates; if that starts a garbage collection, the finalizer of the job that made the key waits for the same lock in
- * the same thread (node 20.20 hung in four runs of ten, after 2,600 to 7,500 keys; `~KeyPairGenConfig` of later
- * releases has the lock too).
+ * the same thread (node 20.20 hung in four runs of ten, after 2,600 to 7,500 keys; later releases have the lock too).
  */
 const AS_JWK = { publicKeyEncoding: { format: 'jwk' }, privateKeyEncoding: { format: 'jwk' } };
 

@@ -1,7 +1,4 @@
-/**
- * The one place that knows how the commands log: pino, to stderr, JSON lines unless a person is watching. stdout
- * belongs to what a command prints for use (an invite, `--json` events).
- */
+/** How the commands log: pino, to stderr. stdout is for what a command prints for use (an invite, `--json` events). */
 import { pino } from 'pino';
 import pretty from 'pino-pretty';
 import { formatIp } from '../net/ip.ts';

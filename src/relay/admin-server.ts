@@ -1,7 +1,4 @@
-/**
- * The health page, on an address of its own that no stranger should reach: the public address must not show that wstun
- * runs here.
- */
+/** The health page. It has an address of its own: the public one must not show that wstun runs here. */
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { isIP } from 'node:net';
 

@@ -1,7 +1,6 @@
 /**
  * The relay's end of an exit's control link: assembles the lists that the exit announces, and limits their rate. What
- * comes faster waits unread at the exit; of several lists that wait, the last is used. Does not know what a list is
- * for.
+ * comes faster waits unread at the exit; of several lists that wait, the last is used.
  */
 import type { Clock, Timer } from '../clock.ts';
 import { type RateLimit, TokenBucket } from '../limits/token-bucket.ts';
@@ -11,17 +10,11 @@ import type { LinkCloseReason, MessageLink } from '../transport/message-link.ts'
 
 /** Lists that are used: an access list changes seldom, or a few times in a row by hand. */
 const LISTS: RateLimit = { perSecond: 1, burst: 4 };
-/**
- * Lists that are read: the longest takes 5 ms. An exit of an older version may send two a second while its file
- * changes.
- */
+/** Lists that are read: the longest takes 5 ms. An older exit may send two a second while its file changes. */
 const LISTS_READ: RateLimit = { perSecond: 4, burst: 8 };
 /** Any messages, pings too. The longest list has ten; a sender that writes one for each key sends 10,000. */
 const MESSAGES: RateLimit = { perSecond: 200, burst: 2_000 };
-/**
- * One read can bring so many tiny messages before a pause takes effect. The link of an exit that owes more is aborted,
- * because pausing does not slow it down.
- */
+/** So many tiny messages fit one read, before a pause. Beyond, the link is aborted: pausing does not slow it down. */
 const MAX_OWED_MESSAGES = 4_000;
 
 /** Until the link is read again at the latest: it must not seem silent. */

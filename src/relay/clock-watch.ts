@@ -1,7 +1,4 @@
-/**
- * Searches for peers with wrong clocks in the background: in slices, with pauses between them, so that whatever
- * strangers send costs a tenth of a core at most, and delays no answer.
- */
+/** Searches for peers with wrong clocks in slices: whatever strangers send costs a tenth of a core at most. */
 import { type Clock, systemClock, type Timer } from '../clock.ts';
 import type { TicketOpener } from '../crypto/ticket.ts';
 

@@ -9,10 +9,7 @@ import type { Socket } from 'node:net';
 /** The page of a relay for strangers. It gets every request that is not admitted, without the reason. */
 export type Decoy = (request: IncomingMessage, response: ServerResponse) => void;
 
-/**
- * What Koa responds for an unknown page. As there, not in the turn in which the request was read: if what follows is
- * not HTTP, the parser's error comes first.
- */
+/** As Koa for an unknown page. Not in the turn of the request: a parser's error in what follows comes first. */
 export const notFoundDecoy: Decoy = (request, response) =>
   queueMicrotask(() => {
     response.statusCode = 404;
@@ -36,10 +33,7 @@ export function respond(request: IncomingMessage, response: ServerResponse, deco
   decoy(request, response);
 }
 
-/**
- * Calls back when all earlier requests on this connection have their responses, which may be at once. Never calls back
- * if the connection ends before.
- */
+/** Calls back when all earlier requests of this connection are answered; never if the connection ends before. */
 export function afterResponses(socket: Socket, act: () => void): void {
   const response = responses.get(socket);
   if (response === undefined || response.writableFinished) return act();

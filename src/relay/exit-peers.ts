@@ -7,9 +7,7 @@
 import { type Clock, systemClock, type Timer } from '../clock.ts';
 import type { Peer, TicketOpener } from '../crypto/ticket.ts';
 
-/**
- * 5 ms of work at a time, then a pause: a fifth of a core at most. 10,000 keys take 4 s; a few dozen need no pause.
- */
+/** 5 ms of work at a time, then a pause: a fifth of a core at most. 10,000 keys take 4 s; a few dozen need no pause. */
 const SLICE_KEYS = 64;
 const PAUSE_MS = 20;
 /** Removing a key costs a quarter of adding one. So many are removed at once, the others in turns. */
@@ -21,10 +19,7 @@ const MAX_KEYS = 20_000;
 export interface AnnouncedHandler {
   /** All keys of the latest list are known. Called for each list, and when there is room again after `handleShort`. */
   handleDone(): void;
-  /**
-   * There is no room for more: `taken` of the `wanted` keys are known, the others follow when there is room. Called
-   * when it changes.
-   */
+  /** There is room only for `taken` of the `wanted` keys so far. Called when it changes. */
   handleShort(taken: number, wanted: number): void;
 }
 
@@ -101,9 +96,8 @@ export class ExitPeers {
   }
 
   /**
-   * Replaces the keys of an exit. Missing ones are locked out at once, the last of thousands within a second. False: it
-   * is the same list again, which costs a comparison.
-   * @param keys base64url, 32 bytes each
+   * Replaces the keys of an exit, base64url of 32 bytes each. Missing ones are locked out at once, the last of
+   * thousands within a second. False: it is the same list again, which costs a comparison.
    */
   replace(exit: string, keys: readonly string[], handler: AnnouncedHandler): boolean {
     const announced = this.announcedBy(exit);

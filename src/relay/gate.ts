@@ -1,10 +1,8 @@
 /**
- * Decides which requests become links. Pure: checks a request and the time, sends nothing.
- *
- * Everything that the WebSocket handshake requires (RFC 6455 §4.2.1) is checked here, so that nothing after the gate
- * rejects a request in a way that strangers can see. A request that cannot become a link does not use its ticket up.
- * If the ticket is valid, its peer is told why, in a way that strangers cannot see: something in front of the relay has
- * changed the request.
+ * Decides which requests become links. Pure: checks a request and the time, sends nothing. Everything that the
+ * WebSocket handshake requires (RFC 6455 §4.2.1) is checked here, so that nothing later rejects a request in a way that
+ * strangers can see. A request that cannot become a link does not use its ticket up. If the ticket is valid, only its
+ * peer is told why: something in front of the relay has changed the request.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import {
@@ -65,9 +63,8 @@ export class Gate {
   }
 
   /**
-   * Any request, an upgrade or not. Uses the ticket up if the request is admitted.
-   * @param now milliseconds since 1970
-   * @param isFull the relay accepts no further link
+   * Any request, an upgrade or not. If it is admitted, its ticket is used up. @param now ms since 1970 @param isFull
+   * the relay accepts no further link
    */
   check(request: UpgradeRequest, now: number, isFull = false): GateDecision {
     const target = signedTargetOf(request.url ?? '');
@@ -99,20 +96,15 @@ export class Gate {
   }
 }
 
-/**
- * The prefix before tickets: `/` and segments, without a slash at its end; empty for the root only.
- * @throws WstunError bad-option
- */
+/** `/` and segments without a slash at the end; empty for the root only. @throws WstunError bad-option */
 export function parsePathPrefix(text: string): string {
   if (/^(\/[A-Za-z0-9._~-]+)*\/?$/.test(text)) return text.replace(/\/$/, '');
   throw new WstunError('bad-option', '--path needs a path such as /some/path, of letters, digits and . _ ~ -');
 }
 
 /**
- * Why a request is not an upgrade to a WebSocket, without any text of the request; undefined if it is one.
- *
- * A body is not allowed: its bytes would be read as frames. A subprotocol is not allowed: wstun has none, and `ws`
- * would reject a malformed list.
+ * Why a request is not an upgrade to a WebSocket, without any text of it; undefined if it is one. No body: its bytes
+ * would be read as frames. No subprotocol: wstun has none, and `ws` would reject a malformed list.
  */
 function missingForUpgrade({ method, httpVersion, headers }: UpgradeRequest): string | undefined {
   const faults: [boolean, string][] = [

@@ -1,7 +1,6 @@
 /**
  * Clients whose links are held until their named exit has dialled back. The exit gets a request with a token for each
- * (docs/protocol.md §11); the data link that brings the token is spliced to the client's. Does not know how exits
- * register.
+ * (docs/protocol.md §11); the data link that brings the token is spliced to the client's.
  */
 import { randomBytes } from 'node:crypto';
 import type { Clock, Timer } from '../clock.ts';

@@ -1,6 +1,4 @@
-/**
- * Listening on an address, or on a socket that another program holds open, with a fault that says why it failed.
- */
+/** Listening on an address, or on a socket that another program holds open, with a fault that says why it failed. */
 import { once } from 'node:events';
 import { isIPv6, type Server } from 'node:net';
 import { cannotListen, WstunError } from '../errors.ts';
@@ -34,8 +32,7 @@ function isIpv6Only(place: HostPort, all: readonly ListenPlace[]): boolean {
 }
 
 /**
- * Returns the address that was bound. `all`: where the process listens, `place` included. Closing the server closes a
- * passed socket only in this process.
+ * Returns the bound address. `all`: where the process listens. Closing closes a passed socket only in this process.
  * @throws WstunError cannot-listen, bad-passed-socket
  */
 export async function listen(

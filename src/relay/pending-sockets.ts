@@ -1,10 +1,8 @@
 /**
  * The connections that are not links (yet): strangers, handshakes under way, responses being read. Limits their number,
- * in all and from one source. A connection beyond a limit waits unread until another is done, or has taken too long. So
- * many clients that come at once get in as fast as possible, no connection near the end of its handshake is closed for
- * one that has not begun, and idle strangers hold a slot no longer than the grace period.
- *
- * Knows sources as names only; which address belongs to which, and which to none, is source-limits.ts.
+ * in all and from one source (source-limits.ts). A connection beyond a limit waits unread until another is done, or has
+ * taken too long. So clients that come at once get in as fast as possible, no handshake near its end is closed for one
+ * that has not begun, and idle strangers hold a slot no longer than the grace period.
  */
 import type { Socket } from 'node:net';
 import { type Clock, systemClock, type Timer } from '../clock.ts';
@@ -22,19 +20,13 @@ export interface Treatment {
   readonly source: string | undefined;
   /** Exits open more at once: they dial for each client. */
   readonly isExit?: boolean;
-  /**
-   * Set for a source under a penalty: few of its connections are served at once, and only for a short time. Tells
-   * whether the next may be served.
-   */
+  /** Set for a source under a penalty: few of its connections are served, shortly. Whether the next may be. */
   readonly mayBegin?: (now: number) => boolean;
 }
 
 /** Times the limit of one source: two connections for each of the 128 requests that an exit gets at once. */
 const EXIT_FACTOR = 4;
-/**
- * Of a source under a penalty: a page in a browser opens six connections at once, and a client must get through beside
- * it.
- */
+/** Of a source under a penalty: a browser's page opens six at once, and a client must get through beside it. */
 const MAX_RESTRICTED_SERVED = 4;
 const MAX_RESTRICTED_WAITING = 32;
 /** Of all such sources. They wait apart from the others, so that they displace none. */
@@ -69,9 +61,8 @@ interface Source {
 export interface PendingSocketsOptions {
   readonly limits: PendingLimits;
   /**
-   * A connection of a source has ended and had not become a link. `wasDropped`: it took too long while others waited.
-   * Not called for connections that were closed because all sources have too many, nor for those that were never
-   * served.
+   * A served connection of a source ended without becoming a link. `wasDropped`: it took too long while others waited.
+   * Not called for those that were closed because all sources have too many.
    */
   readonly onFailed: (source: string, wasDropped: boolean) => void;
   readonly clock?: Clock;

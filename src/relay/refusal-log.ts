@@ -1,7 +1,6 @@
 /**
- * Logs requests that do not become links. A known peer that is rejected gets a warning if someone can fix the cause,
- * once a minute for each peer and reason: clients try again every second. Strangers are logged only at debug. No ticket
- * and no request target is ever logged.
+ * Logs requests that do not become links. If someone can fix the cause, a known peer gets a warning, once a minute for
+ * each peer and reason: clients try again every second. Strangers are logged only at debug, and no ticket or target is.
  */
 import type { Logger } from '../observability/logger.ts';
 import type { Refused } from './gate.ts';

@@ -1,6 +1,4 @@
-/**
- * How a relay rejects a link after its upgrade: at most one message that says why, then a close. Decides nothing.
- */
+/** How a relay rejects a link after its upgrade: at most one message that says why, then a close. Decides nothing. */
 import type { TicketFields } from '../crypto/ticket.ts';
 import type { WireFaultName } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';

@@ -1,7 +1,4 @@
-/**
- * The relay's public side: HTTP servers on one or more addresses, and the health page. What becomes of a request is
- * request-router.ts. Links belong to the caller; keys, access lists and sessions are unknown here.
- */
+/** The relay's public side: HTTP servers on one or more addresses, and the health page. Links are the caller's. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import { createServer as createTlsServer, Server as TlsServer } from 'node:https';
@@ -47,19 +44,13 @@ export interface RelayServer {
   readonly adminAddress: HostPort | undefined;
   /** How many more links it can accept. */
   readonly linksFree: number;
-  /**
-   * The certificate for new connections; open ones keep theirs. Only for a relay that was started with `tls`.
-   * @throws WstunError bad-certificate; the previous pair stays in use
-   */
+  /** For new connections. @throws WstunError bad-certificate; the previous pair stays in use */
   setTls(pair: TlsPair): void;
   /** Stops listening and closes connections that are not links. Links stay: they are the caller's. */
   close(): void;
 }
 
-/**
- * Listens on all addresses or on none.
- * @throws WstunError cannot-listen, bad-passed-socket, bad-certificate
- */
+/** Listens on all addresses or on none. @throws WstunError cannot-listen, bad-passed-socket, bad-certificate */
 export async function startRelayServer(options: RelayServerOptions): Promise<RelayServer> {
   const limits = { ...DEFAULT_RELAY_LIMITS, ...options.limits };
   const router = new RequestRouter(options, limits);

@@ -1,14 +1,10 @@
 /**
- * Which held client an exit gets a request for next. Pure: knows peers and times, no links. An exit answers a limited
- * number of requests at once. The peers that wait take turns, and each peer has a rate, so that a peer with many
- * clients delays only itself.
+ * Which held client an exit gets a request for next. Pure. An exit answers a limited number of requests at once. The
+ * peers that wait take turns, and each has a rate, so that a peer with many clients delays only itself.
  */
 import { type RateLimit, TokenBucket } from '../limits/token-bucket.ts';
 
-/**
- * Of one peer. A thousand clients that share one key are connected within 25 s of a restart. A client that opens links
- * and drops them costs the exit 30 dials a second, a tenth of a core.
- */
+/** Of one peer: 1,000 clients of one key connect within 25 s. Clients that only open links cost a tenth of a core. */
 const REQUESTS_OF_PEER: RateLimit = { perSecond: 30, burst: 256 };
 /** Slots that a peer may have in any case. */
 const MIN_SLOTS_OF_PEER = 8;

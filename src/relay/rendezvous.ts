@@ -1,7 +1,6 @@
 /**
  * Where clients and named exits meet (docs/protocol.md §11): exits register over a control link and announce their
- * clients, and clients are connected to them (held-clients.ts). Nothing here can read what the two then send each
- * other.
+ * clients, and clients are connected to them. Nothing here can read what the two then send each other.
  */
 import { type Clock, systemClock } from '../clock.ts';
 import type { TicketOpener } from '../crypto/ticket.ts';
@@ -19,10 +18,7 @@ import { Splices } from './splices.ts';
 export interface RendezvousOptions {
   readonly tickets: Pick<TicketOpener, 'add' | 'remove'>;
   readonly logger: Logger;
-  /**
-   * An exit has announced a new list, base64url. Saved, it lets the relay tell these clients after a restart that
-   * their exit is absent.
-   */
+  /** A new list, base64url. Saved, it lets a restarted relay tell these clients that their exit is absent. */
   readonly onPeers?: (exit: string, keys: readonly string[]) => void;
   /** Links that the relay can still accept; default: any number. */
   readonly linksFree?: () => number;
@@ -101,10 +97,7 @@ export class Rendezvous {
     }
   }
 
-  /**
-   * Closes all links at once. Waiting would gain nothing: the session over a splice belongs to its two ends, which can
-   * meet again at another relay, or at this one after a restart.
-   */
+  /** All links at once: a session over a splice belongs to its two ends, which can meet again anywhere. */
   close(): void {
     this.closed = true;
     this.peers.close();

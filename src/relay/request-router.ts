@@ -1,7 +1,4 @@
-/**
- * Takes the connections of all listening addresses: the gate decides which requests become links, the decoy answers the
- * others. Counts connections and links.
- */
+/** The connections of all addresses: the gate decides which requests become links, the decoy answers the others. */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -139,9 +136,7 @@ export class RequestRouter {
     return decision;
   }
 
-  /**
-   * From here to the socket's end it counts as a link, so that no link is counted as gone while it still holds memory.
-   */
+  /** A link from here to its socket's end, so that none is counted as gone while it still holds memory. */
   private accept(request: IncomingMessage, socket: Duplex, head: Buffer, admitted: Admitted): void {
     this.pending.release(request.socket);
     const { role, destination } = admitted;

@@ -1,9 +1,8 @@
 /**
  * Which source an address belongs to, and which sources are under a penalty: pure, with time passed in. A client
- * without a ticket has no name, so that a relay can limit it only by its address.
- *
- * Every connection that ends without becoming a link counts, whatever its request was. If only rejected tickets
- * counted, a prober could learn from the difference that this server checks tickets.
+ * without a ticket has no name, so that a relay can limit it only by its address. Every connection that ends without
+ * becoming a link counts: if only rejected tickets counted, a prober could learn from the difference that this server
+ * checks tickets.
  */
 import { LockOut, type LockOutLimits } from '../limits/lock-out.ts';
 import { type RateLimit, TokenBucket } from '../limits/token-bucket.ts';
@@ -65,11 +64,7 @@ export class SourcePenalties {
 /** Behind a reverse proxy every connection comes from one of these; from the internet none does. */
 const LOCAL: ReadonlySet<string | undefined> = new Set(['loopback', 'private', 'link-local', 'carrier-grade NAT']);
 
-/**
- * How the limits by address group connections. Undefined for loopback, private and link-local addresses, which are
- * exempt.
- * @param address as `socket.remoteAddress` has it
- */
+/** How the limits group connections. @param address `socket.remoteAddress`; local ones are exempt: undefined */
 export function sourceOf(address: string | undefined): string | undefined {
   const ip = address === undefined ? undefined : parseSocketAddress(address);
   if (ip === undefined) return address;

@@ -1,7 +1,4 @@
-/**
- * What a relay knows of the addresses that its connections come from: their links, and their penalties. Says how a new
- * connection is to be treated. Knows no sockets; which addresses are exempt is source-limits.ts.
- */
+/** The addresses of a relay's connections: their links and penalties, and how a new connection is to be treated. */
 import type { Clock } from '../clock.ts';
 import { type RateLimit, TokenBucket } from '../limits/token-bucket.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -51,9 +48,8 @@ export class SourceTracker {
   }
 
   /**
-   * A connection ended without becoming a link.
-   * @param wasDropped by the relay, because others waited; a source with links is not blamed for that: the connection
-   * was one of too many at once, or on a bad line
+   * A connection ended without becoming a link. `wasDropped`: by the relay, because others waited. A source with links
+   * is not blamed for that: the connection was one of too many at once, or on a bad line.
    */
   noteFailure(source: string, wasDropped: boolean): void {
     const linked = this.linked.get(source);

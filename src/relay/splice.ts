@@ -1,7 +1,4 @@
-/**
- * Two links joined message by message, so that a relay forwards a session that it cannot read. Looks into no byte,
- * copies none.
- */
+/** Two links joined message by message, so that a relay forwards a session that it cannot read. Copies no byte. */
 import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
 
 /** What a splice notes for the idle check: one bit, because reading a clock for each message would cost more. */
@@ -11,11 +8,9 @@ export interface Activity {
 }
 
 /**
- * Joins two open links; takes the handlers of both. Messages leave whole and in order. While one side accepts no more,
- * the other is not read. Both end together: a close is passed on after everything that came before it, an abort at
- * once. `onEnd` is called when both have ended.
- *
- * Memory: a link's high mark and one read in each direction.
+ * Joins two open links; takes their handlers. Messages leave whole and in order. While one side accepts no more, the
+ * other is not read. Both end together: a close is passed on after what came before it, an abort at once. Memory: a
+ * link's high mark and one read in each direction.
  */
 export function splice(first: MessageLink, second: MessageLink, activity: Activity, onEnd: () => void): void {
   let open = 2;

@@ -1,7 +1,4 @@
-/**
- * The pairs of links that a relay splices, by exit. Ends pairs on which nothing moves any more: one of the two ends has
- * disappeared without closing its link. Looks into no byte.
- */
+/** The links that a relay splices, by exit. Ends pairs on which nothing moves: an end has gone without a close. */
 import { type Clock, systemClock, type Timer } from '../clock.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import { splice } from './splice.ts';

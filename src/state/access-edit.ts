@@ -1,7 +1,4 @@
-/**
- * Edits inside one table of `access.toml`, as text: comments and order stay. Pure. The caller checks the result by
- * parsing it again.
- */
+/** Edits inside one table of `access.toml`, as text: comments and order stay. Pure. The caller parses the result. */
 import { formatLimit, type LimitName } from './access-limits.ts';
 
 /** The lines of a table, without its header. */

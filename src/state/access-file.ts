@@ -1,6 +1,4 @@
-/**
- * `access.toml` in a state directory: reads it, and changes it without losing what other processes change meanwhile.
- */
+/** `access.toml` in a state directory: reads it, and changes it without losing other processes' changes. */
 
 import type { PublicIdentity } from '../crypto/keys.ts';
 import { WstunError } from '../errors.ts';

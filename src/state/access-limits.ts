@@ -1,7 +1,4 @@
-/**
- * The limits of an access entry, as `access.toml` and `wstun access add` have them: parses them strictly, and writes
- * them. Pure.
- */
+/** The limits of an entry, as `access.toml` and `wstun access add` have them: parses strictly, and writes. Pure. */
 import { WstunError } from '../errors.ts';
 import { BYTE_UNITS, inRange, RATE_UNITS, readUnits, writeUnits } from './units.ts';
 
@@ -70,10 +67,7 @@ export function parseLimitOptions(options: Readonly<Partial<Record<LimitName, st
   return Object.fromEntries(given.map((name) => [name, parseOption(name, options[name] ?? '')]));
 }
 
-/**
- * The limits to change, with their new values: undefined for `none`, no limit. @throws WstunError bad-option, naming
- * the option
- */
+/** The new values; undefined for `none`, no limit. @throws WstunError bad-option, naming the option */
 export function parseLimitChanges(
   options: Readonly<Partial<Record<LimitName, string>>>,
 ): ReadonlyMap<LimitName, number | undefined> {

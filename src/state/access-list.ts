@@ -1,7 +1,4 @@
-/**
- * The text of `access.toml`: which peers have access, and to what. Parses and edits it. Edits keep comments and order,
- * and are parsed again before they are returned. Pure; a function that is passed in parses rules.
- */
+/** The text of `access.toml`: parses and edits it. Edits keep comments and order, and are parsed again. Pure. */
 import { parse, TomlError } from 'smol-toml';
 import { formatPublicIdentity, type PublicIdentity, parsePublicIdentity } from '../crypto/keys.ts';
 import { isName, requireName } from '../crypto/names.ts';
@@ -52,10 +49,7 @@ export interface ListedEntry<R> extends AccessEntry {
 /** Throws a WstunError (bad-rule) for an invalid rule. */
 export type RuleParser<R> = (rule: string) => R;
 
-/**
- * The entries in the order of the file.
- * @throws WstunError access-malformed, naming the line
- */
+/** The entries in the order of the file. @throws WstunError access-malformed, naming the line */
 export function parseAccessList<R>(text: string, parseRule: RuleParser<R>): ListedEntry<R>[] {
   const tables = Object.entries(parseToml(text));
   if (tables.length > MAX_ENTRIES) throw malformed(undefined, `it has more than ${MAX_ENTRIES} names`);
@@ -89,10 +83,7 @@ export function addEntry(text: string | undefined, entry: AccessEntry, parseRule
   return verified(old + gap + formatEntry(entry), [...before, entry], parseRule);
 }
 
-/**
- * Replaces the key of that name, and changes nothing else.
- * @throws WstunError name-unknown, access-malformed
- */
+/** Replaces the key of that name, and changes nothing else. @throws WstunError name-unknown, access-malformed */
 export function replaceKey(text: string, name: string, key: PublicIdentity, parseRule: RuleParser<unknown>): string {
   const before = parseAccessList(text, parseRule);
   const entry = before.find((other) => other.name === name);
@@ -154,10 +145,7 @@ function limitsAfter(before: EntryLimits, { limits }: EntryChange): EntryLimits 
   return Object.fromEntries(after.filter(([, value]) => value !== undefined));
 }
 
-/**
- * Removes the table of that name. Comments around the table stay, those inside it are removed.
- * @throws WstunError name-unknown, access-malformed
- */
+/** Keeps comments around the table of that name. @throws WstunError name-unknown, access-malformed */
 export function removeEntry(text: string, name: string, parseRule: RuleParser<unknown>): string {
   const before = parseAccessList(text, parseRule);
   if (!before.some((entry) => entry.name === name)) throw new WstunError('name-unknown', name);
@@ -307,9 +295,7 @@ function formatEntry({ name, key, role, allow, limits = {} }: AccessEntry): stri
   return `${header}\nkey = "${formatPublicIdentity(key)}"\n${part}${rules}${formatLimits(limits)}`;
 }
 
-/**
- * An edit may fail if the text is written in an unexpected way. Its result must not reach the file then.
- */
+/** An edit may fail if the text is written in an unexpected way. Its result must not reach the file then. */
 function verified(text: string, expected: readonly AccessEntry[], parseRule: RuleParser<unknown>): string {
   const plain = (entries: readonly AccessEntry[]): string[] => entries.map(formatEntry).sort();
   const found = plain(parseAccessList(text, parseRule));

@@ -23,10 +23,7 @@ export interface AccessWatch<R> {
   close(): Promise<void>;
 }
 
-/**
- * Reads the list and follows it from then on. Does not keep the process alive.
- * @throws WstunError state-unusable, access-malformed: at the start there is no last valid list
- */
+/** Does not keep the process alive. @throws WstunError state-unusable, access-malformed: there is no valid list */
 export async function watchAccess<R>(
   file: AccessFile<R>,
   handler: AccessWatchHandler<R>,

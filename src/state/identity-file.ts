@@ -1,7 +1,4 @@
-/**
- * `identity.key`: the secret of a relay or a named exit, as text with a checksum. It may be rotated while its owner
- * runs: a watch reports that. What is kept of earlier ones is in retired-keys.ts.
- */
+/** `identity.key`: the secret of a relay or a named exit, as text with a checksum. A watch reports its rotation. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../clock.ts';
@@ -16,10 +13,7 @@ const NAME = 'identity.key';
 /** Rotation takes effect within two seconds. */
 const SETTLE_MS = 50;
 
-/**
- * The identity in the directory. The first call creates it; several may run at once.
- * @throws WstunError state-unusable, identity-damaged
- */
+/** The first call creates it; several may run at once. @throws WstunError state-unusable, identity-damaged */
 export async function loadOrCreateIdentity(state: StateDir): Promise<{ identity: Identity; created: boolean }> {
   const existing = await load(state);
   if (existing !== undefined) return { identity: existing, created: false };
@@ -49,10 +43,7 @@ export async function loadIdentity(state: StateDir): Promise<Identity> {
   return identity;
 }
 
-/**
- * Calls `onChange` whenever the file holds another identity than `current`, or than at the last call. Does not keep the
- * process alive. A missing or damaged file is logged, and changes nothing.
- */
+/** Calls `onChange` for another identity than the last. Keeps no process alive. A damaged file is only logged. */
 export function watchIdentity(
   state: StateDir,
   current: Identity,

@@ -1,7 +1,4 @@
-/**
- * `limits.toml` in the state directory of a relay or an exit, written by its owner: overrides defaults of
- * docs/limits.md. Read once, at the start. Each reader uses the limits that concern it.
- */
+/** `limits.toml` in a state directory, written by its owner: overrides defaults of docs/limits.md. Read once. */
 import { parse, TomlError } from 'smol-toml';
 import { WstunError } from '../errors.ts';
 import type { StateDir } from './state-dir.ts';

@@ -1,8 +1,7 @@
 /**
- * A lock between processes: a file that only one of them can create. Owns nothing but that file.
- *
- * The lock of a dead holder is removed: at once if it ran on this host, else by the age of the file. Process ids mean
- * nothing across containers that share a directory; host names do.
+ * A lock between processes: a file that only one of them can create. A dead holder's lock is removed: at once if it ran
+ * on this host, else by the age of the file. Process ids mean nothing across containers that share a directory; host
+ * names do.
  */
 import { randomBytes } from 'node:crypto';
 import { link, open, readFile, rename, rm, stat } from 'node:fs/promises';
@@ -19,10 +18,7 @@ const RETRY_MS = 20;
 /** Tokens of this process, from before they are written until they are removed. */
 const own = new Set<string>();
 
-/**
- * Runs `work` while holding the lock at `path`.
- * @throws WstunError state-unusable after 20 s of waiting; what `work` throws; errors of the file system as they are
- */
+/** @throws WstunError state-unusable after 20 s of waiting; errors of `work` and of the file system as they are */
 export async function withLock<T>(path: string, work: () => Promise<T>, clock: Clock): Promise<T> {
   const token = `${process.pid} ${hostname()} ${randomBytes(8).toString('hex')}`;
   own.add(token);
@@ -104,10 +100,7 @@ async function isStale(path: string, token: string, clock: Clock): Promise<boole
   return age > STALE_AFTER_MS;
 }
 
-/**
- * A token with this process's id that it did not write is of an earlier process: a restarted container has the same
- * host name, and its first process id is 1 again.
- */
+/** This process's id with a token of another is an earlier process's: a restarted container's first id is 1 again. */
 function isHeldHere(token: string, pid: number): boolean {
   return pid === process.pid ? own.has(token) : isAlive(pid);
 }

@@ -1,6 +1,4 @@
-/**
- * `registration.invite`: the invite with which a named exit registers, so that it starts again without one. A secret.
- */
+/** `registration.invite`: the invite of a named exit, so that it starts again without one. A secret. */
 import { decodeInvite, encodeInvite, type Invite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
 import type { StateDir } from './state-dir.ts';

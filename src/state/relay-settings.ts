@@ -1,6 +1,4 @@
-/**
- * `relay.toml`: the public URL of a relay, so that `wstun access add` can print invites while the relay itself runs.
- */
+/** `relay.toml`: a relay's public URL, so that `wstun access add` can print invites while the relay runs. */
 import { parse, TomlError } from 'smol-toml';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
 import { WstunError } from '../errors.ts';
@@ -23,10 +21,7 @@ export interface RememberedUrl {
   readonly source: UrlSource;
 }
 
-/**
- * The URL that was saved last; undefined if none was.
- * @throws WstunError state-unusable
- */
+/** The URL that was saved last; undefined if none was. @throws WstunError state-unusable */
 export async function readRelayUrl(state: StateDir): Promise<RememberedUrl | undefined> {
   const text = await state.read(NAME, { secret: false });
   if (text === undefined) return undefined;

@@ -34,19 +34,13 @@ export interface RetiredKeys {
   readonly exits: ExitKeys;
 }
 
-/**
- * The newest first. A file that cannot be read counts as empty: it only serves for explanations. @throws WstunError
- * state-unusable
- */
+/** The newest first. An unreadable file counts as empty: it only explains. @throws WstunError state-unusable */
 export async function readRetiredKeys(state: StateDir, now: number): Promise<readonly RetiredKeys[]> {
   const text = await state.read(NAME, { secret: true });
   return (text === undefined ? [] : parse(text)).filter(({ until }) => now < until);
 }
 
-/**
- * Replaces the keys. The old ones are kept for `RETIRED_DAYS`; with `forget`, neither they nor earlier ones are kept.
- * @throws WstunError state-unusable, identity-damaged
- */
+/** Keeps the old keys for `RETIRED_DAYS`; with `forget` none. @throws WstunError state-unusable, identity-damaged */
 export async function rotateKeys(
   state: StateDir,
   peers: readonly RetiredPeer[],

@@ -1,8 +1,7 @@
 /**
- * Which process runs with a state directory: a file that identifies it as long as it runs. Owns nothing but that file.
- *
- * The file of a dead process has no effect: a process is the same only if its id, its start time and the boot of the
- * machine are. Processes elsewhere, on another machine or in another container, cannot be checked from here.
+ * Which process runs with a state directory: a file that identifies it as long as it runs. The file of a dead process
+ * has no effect: a process is the same only if its id, its start time and the boot of the machine are. Processes
+ * elsewhere, on another machine or in another container, cannot be checked from here.
  */
 import { readFile, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
@@ -12,10 +11,7 @@ import type { StateDir } from './state-dir.ts';
 
 const NAME = '.running';
 
-/**
- * Marks the directory as in use by this process. Returns a function that removes the mark.
- * @throws WstunError exit-running, with the id of the process that uses it; state-unusable
- */
+/** Returns a function that removes the mark. @throws WstunError exit-running, with the process id; state-unusable */
 export async function markRunning(state: StateDir): Promise<() => Promise<void>> {
   const own = await nameOf(process.pid);
   await state.locked(async () => {

@@ -1,7 +1,4 @@
-/**
- * The directory in which a relay or a named exit keeps what outlives it. It has mode 0700 and its files 0600; a write
- * is complete or has no effect. Knows nothing of what the files say.
- */
+/** What a relay or a named exit keeps. Mode 0700, its files 0600; a write is complete or has no effect. */
 import { randomBytes } from 'node:crypto';
 import { chmod, chown, type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -34,20 +31,14 @@ const REASONS: Readonly<Record<string, string>> = {
   ENAMETOOLONG: 'the path is too long',
 };
 
-/**
- * XDG Base Directory Specification: `$XDG_STATE_HOME`, ignored unless absolute, else `~/.local/state`; then
- * `wstun/ROLE`.
- */
+/** XDG Base Directory Specification: `$XDG_STATE_HOME` if absolute, else `~/.local/state`; then `wstun/ROLE`. */
 export function defaultStateDir(role: 'relay' | 'exit', env: NodeJS.ProcessEnv): string {
   const xdg = env.XDG_STATE_HOME;
   const base = xdg !== undefined && isAbsolute(xdg) ? xdg : join(homedir(), '.local', 'state');
   return join(base, 'wstun', role);
 }
 
-/**
- * Makes the directory if it is missing.
- * @throws WstunError state-unusable
- */
+/** Makes the directory if it is missing. @throws WstunError state-unusable */
 export async function openStateDir(path: string, clock: Clock = systemClock): Promise<StateDir> {
   const absolute = resolve(path);
   return await guarded(absolute, async () => {
@@ -85,10 +76,7 @@ export class StateDir {
     return join(this.path, name);
   }
 
-  /**
-   * The text of a file, undefined if there is none. A `secret` one must not be open to others.
-   * @throws WstunError state-unusable
-   */
+  /** Undefined if there is none. A `secret` one must not be open to others. @throws WstunError state-unusable */
   async read(name: string, options: { secret: boolean }): Promise<string | undefined> {
     const path = this.pathOf(name);
     return await guarded(path, async () => {
@@ -105,10 +93,7 @@ export class StateDir {
     });
   }
 
-  /**
-   * Writes the whole file or nothing, also when the power fails: readers see the old text or the new one.
-   * @throws WstunError state-unusable
-   */
+  /** The whole file or nothing, also when the power fails. @throws WstunError state-unusable */
   async write(name: string, text: string): Promise<void> {
     const path = this.pathOf(name);
     const temporary = this.pathOf(`.${name}.${randomBytes(6).toString('hex')}.tmp`);
@@ -160,10 +145,7 @@ export class StateDir {
     });
   }
 
-  /**
-   * Appends after what is there, and after what other processes append; a crash may cut it. @throws WstunError
-   * state-unusable
-   */
+  /** After what other processes append; a crash may cut it. @throws WstunError state-unusable */
   async append(name: string, bytes: Uint8Array): Promise<void> {
     const path = this.pathOf(name);
     await guarded(path, async () => {
@@ -189,9 +171,7 @@ export class StateDir {
     await guarded(path, () => rm(path, { force: true }));
   }
 
-  /**
-   * Runs `work` while no other process runs its own under the lock of this directory. @throws WstunError state-unusable
-   */
+  /** While no other process runs its own under this directory's lock. @throws WstunError state-unusable */
   async locked<T>(work: () => Promise<T>): Promise<T> {
     const path = this.pathOf(LOCK_NAME);
     return await guarded(path, () => withLock(path, work, this.clock));
@@ -221,10 +201,7 @@ export class StateDir {
   }
 }
 
-/**
- * Makes the directory and those above it, unless they exist. Not `recursive: true`: that never returns if a file system
- * rejects it with ENOENT, as /proc does.
- */
+/** And those above it. Not `recursive: true`: it never returns where a file system rejects it with ENOENT (/proc). */
 async function makeDir(path: string, parents = true): Promise<void> {
   try {
     await mkdir(path, DIR_MODE);

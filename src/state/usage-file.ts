@@ -1,9 +1,7 @@
 /**
  * `usage.json` in the state directory of an exit: how many bytes each name has used in the current month (UTC), for
- * quotas. A crash loses ten seconds at most.
- *
- * Several processes may count in one file, as while one relay takes over from another: each adds what it has counted to
- * what is there, under the lock, and checks for what others have added.
+ * quotas. A crash loses ten seconds at most. Several processes may count in one file, as while one relay takes over
+ * from another: each adds under the lock what it has counted, and checks for what others have added.
  */
 
 import { sleep } from '../async/abortable.ts';
@@ -14,10 +12,7 @@ import type { Logger } from '../observability/logger.ts';
 import type { StateDir } from './state-dir.ts';
 
 const NAME = 'usage.json';
-/**
- * How often the file is checked, and written while another process counts too: so each knows within two seconds what
- * the other has counted.
- */
+/** Checks, and writes while another process counts too: each knows the other's counts within two seconds. */
 const CHECK_MS = 500;
 /** What a crash may lose, against wear of the disk. */
 const WRITE_MS = 10_000 - CHECK_MS;
@@ -34,10 +29,7 @@ interface Usage {
   readonly bytes: Counts;
 }
 
-/**
- * The counts of this month; none if the file has those of another month, or cannot be parsed. @throws WstunError
- * state-unusable
- */
+/** None if the file has those of another month, or cannot be parsed. @throws WstunError state-unusable */
 export async function readUsage(state: StateDir, now: number): Promise<Usage> {
   const text = await state.read(NAME, { secret: false });
   const month = monthOf(now);

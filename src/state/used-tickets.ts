@@ -1,9 +1,8 @@
 /**
- * `used-tickets/` in a relay's state directory: the fingerprints of tickets that were used in the last 26 hours, so
- * that none opens again after a restart. No secrets: eight random bytes of each ticket, and when it was used.
- *
- * There is a file for every two hours, which is only appended to. Several processes may do so at once, as while one
- * relay takes over from another: each reads what the others append. A crash loses the tickets of the last 50 ms.
+ * `used-tickets/` in a relay's state directory: the fingerprints of tickets used in the last 26 hours, so that none
+ * opens again after a restart. No secrets: eight random bytes of each ticket, and when it was used. Each two hours have
+ * a file, which is only appended to. Several processes may do so, as while one relay takes over from another: each
+ * reads what the others append. A crash loses the tickets of the last 50 ms.
  */
 import { type Clock, systemClock, type Timer } from '../clock.ts';
 import type { ReplayGuard } from '../crypto/replay-guard.ts';
@@ -29,9 +28,8 @@ const MAX_RESTORED_BYTES = 1_048_576 * RECORD_BYTES;
 const CHUNK_BYTES = RECORD_BYTES * 65_536;
 
 /**
- * Restores the used tickets, and stores those that are used from now on. Files that cannot be read or written are
- * logged once, and the relay continues without them.
- * @throws WstunError state-unusable, if the state directory itself cannot be used
+ * Restores the used tickets, and stores those used from now on. Files that cannot be used are logged once, and the
+ * relay continues without them. @throws WstunError state-unusable, for the state directory itself
  */
 export async function openUsedTickets(
   state: StateDir,

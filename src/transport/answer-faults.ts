@@ -9,9 +9,7 @@ import { nameOfFront, placeOfRedirect } from './http-intermediary.ts';
 
 /** Something answered 404, as the relay answers any stranger: it rejected the ticket, or there is no relay. */
 export class RelayRefused extends WstunError {
-  /**
-   * The server's clock, ms since 1970, from its `Date` header: a ticket also fails when the clocks are minutes apart.
-   */
+  /** The server's `Date`, ms since 1970: a ticket also fails when the clocks are minutes apart. */
   readonly relayTime: number | undefined;
 
   constructor(detail: string, relayTime: number | undefined) {

@@ -1,7 +1,4 @@
-/**
- * One end of an exit's control link: whole control messages in and out, and pings. Ends the link of a peer that has
- * fallen silent or sends what it may not. Does not know what the messages are for.
- */
+/** One end of an exit's control link. Ends the link of a peer that falls silent or sends what it may not. */
 import { type Clock, systemClock, type Timer } from '../clock.ts';
 import { type ControlMessage, decodeControl, encodeControl } from './control-messages.ts';
 import type { CloseCode, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from './message-link.ts';

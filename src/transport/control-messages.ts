@@ -13,10 +13,7 @@ export const MAX_ANNOUNCED_KEYS = 10_000;
 /** 46 bytes each in JSON. */
 const KEYS_PER_MESSAGE = 1_000;
 
-/**
- * X25519 public keys: 32 bytes in base64url, of whose last character two bits are unused, and zero in the one valid
- * spelling.
- */
+/** X25519 public keys: 32 bytes in base64url. Two bits of the last character are unused and must be zero. */
 const KEY = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
 /** Feature bit of the ticket for a control link: the exit understands `occupied`. Others are sent `replaced`. */
 export const OCCUPIED_FEATURE = 0x1000;
@@ -49,10 +46,7 @@ export type ControlMessage =
   | PeersMessage
   /** From the relay: the gate knows the list that the exit announced last. */
   | { readonly type: 'registered' }
-  /**
-   * From the relay, to exits whose ticket has `TAKEN_FEATURE`: it has room for `keys` of the `of` keys announced last,
-   * so far.
-   */
+  /** From the relay, with `TAKEN_FEATURE`: so far it has room for `keys` of the `of` keys announced last. */
   | { readonly type: 'taken'; readonly keys: number; readonly of: number }
   /** From the relay, to exits whose ticket has `SEEN_FEATURE`: the IP address from which their control link comes. */
   | { readonly type: 'seen'; readonly address: string }
@@ -62,10 +56,7 @@ export type ControlMessage =
   | { readonly type: 'replaced' }
   /** From the relay: another exit is registered under the name; this one may wait for it with WHEN_FREE_FEATURE. */
   | { readonly type: 'occupied' }
-  /**
-   * From the relay, as its only message: the exit's ticket was sealed to keys that are retired. `proof`: hex, proves
-   * that the relay sent this.
-   */
+  /** The relay's only message to an exit with a ticket for retired keys. `proof`: hex, the relay sent this. */
   | { readonly type: 'rotated'; readonly proof: string }
   | { readonly type: 'ping' };
 
@@ -73,10 +64,7 @@ export function encodeControl(message: ControlMessage): Message {
   return [Buffer.from(JSON.stringify(message))];
 }
 
-/**
- * Undefined for anything that this version would not have written. Only the order and spacing that JSON leaves free may
- * differ.
- */
+/** Undefined for anything but this version's text; only the order and spacing that JSON leaves free may differ. */
 export function decodeControl(message: Message): ControlMessage | undefined {
   const bytes = message.reduce((sum, piece) => sum + piece.byteLength, 0);
   if (bytes > MAX_CONTROL_BYTES) return undefined;
@@ -88,10 +76,7 @@ export function decodeControl(message: Message): ControlMessage | undefined {
   }
 }
 
-/**
- * The messages that announce a list, of which the last says that it is complete. @throws RangeError beyond
- * MAX_ANNOUNCED_KEYS
- */
+/** A list; its last message says that it is complete. @throws RangeError beyond MAX_ANNOUNCED_KEYS */
 export function announcements(keys: readonly string[]): PeersMessage[] {
   if (keys.length > MAX_ANNOUNCED_KEYS) throw new RangeError(`more than ${MAX_ANNOUNCED_KEYS} keys`);
   const messages: PeersMessage[] = [];

@@ -4,10 +4,7 @@
  */
 import type { IncomingHttpHeaders } from 'node:http';
 
-/**
- * How a product begins in `Server` or `Via`, in lower case, and its name. The first match counts: a fork comes before
- * the product that it also names.
- */
+/** How a product begins in `Server` or `Via`, in lower case, and its name. A fork comes before what it also names. */
 const PRODUCTS: readonly (readonly [string, string])[] = [
   ['openresty', 'OpenResty'],
   ['nginx', 'nginx'],
@@ -106,8 +103,7 @@ export function nameOfFront(headers: IncomingHttpHeaders): string | undefined {
 
 /**
  * Where a redirect leads: `http://host/`, without its path, which may be the request's own with the ticket in it.
- * Undefined if a browser could not open it.
- * @param requested the URL of the request, ws: or wss:
+ * Undefined if a browser could not open it. @param requested the URL of the request, ws: or wss:
  */
 export function placeOfRedirect(location: string | undefined, requested: URL): URL | undefined {
   if (location === undefined) return undefined;
@@ -131,10 +127,7 @@ function nameOfHop(hop: string): string | undefined {
   return nameOfProduct(comment) ?? nameOfProduct(host);
 }
 
-/**
- * "404 page not found", as the standard library of Go answers; Traefik does while it knows no route, and has no
- * `Server`.
- */
+/** Go's own "404 page not found", as Traefik answers while it knows no route; neither has a `Server`. */
 function isOfGo(headers: IncomingHttpHeaders): boolean {
   return (
     headers.server === undefined &&

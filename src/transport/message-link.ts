@@ -1,10 +1,8 @@
 /**
- * The one interface between a network and everything above it: an ordered, reliable channel of whole binary messages.
- * A WebSocket is one, an in-memory pair in tests is one, a sealed channel over another link is one.
- *
- * Life: a link is handed out open. Its owner sets the handler before the current turn of the event loop ends; nothing
- * is delivered before that. It ends exactly once, by either side or by a fault, with `handleClose`. After that nothing
- * is delivered, and `send` drops what it is given.
+ * The one interface between a network and everything above it: an ordered, reliable channel of whole binary messages. A
+ * link is handed out open. Its owner sets the handler before the current turn of the event loop ends; nothing is
+ * delivered before that. It ends exactly once, by either side or by a fault, with `handleClose`. After that nothing is
+ * delivered, and `send` drops what it is given.
  */
 
 import type { Lent, Piece } from '../memory/pieces.ts';
@@ -40,10 +38,7 @@ export interface LinkCloseReason {
   readonly text: string;
 }
 
-/**
- * Close codes 1000 and 1001 of RFC 6455 §7.4.1. `going-away`: this end stops, and the other end should use another
- * link. The other end only logs it, because it proves nothing.
- */
+/** RFC 6455 §7.4.1: 1000, and 1001: this end stops. The other end only logs it, because it proves nothing. */
 export type CloseCode = 'done' | 'going-away';
 
 export interface MessageLink {

@@ -1,7 +1,4 @@
-/**
- * What is known of the addresses of relays' names. It decides the order in which the next dial tries them: the one that
- * worked last comes first, and those at which no relay answered come last. Pure.
- */
+/** In which order the next dial tries a relay's addresses: what worked last first, what failed last. Pure. */
 import { BoundedMap } from '../limits/bounded-map.ts';
 import { alternate } from '../net/connection-race.ts';
 
@@ -19,11 +16,7 @@ interface Known {
 export class RelayAddresses {
   private readonly places = new BoundedMap<string, Known>(MAX_PLACES);
 
-  /**
-   * The order in which to try what a name resolves to: families in turn, that of the resolver's first address first
-   * (RFC 8305 §4).
-   * @param place name and port
-   */
+  /** What a name resolves to, families in turn, that of the resolver's first address first (RFC 8305 §4). */
   order(place: string, resolved: readonly string[]): string[] {
     const isFirstFamily = (address: string): boolean => isIpv6(address) === isIpv6(resolved[0] ?? '');
     const mixed = alternate(

@@ -1,7 +1,4 @@
-/**
- * TCP to a relay by its name: resolves the name for each dial, and races its addresses (RFC 8305). Does not know what
- * runs on the connection; the caller notes whether a link was established.
- */
+/** TCP to a relay by its name: resolves the name for each dial, and races its addresses (RFC 8305). */
 import type { LookupAddress } from 'node:dns';
 import { lookup as systemLookup } from 'node:dns/promises';
 import { isIP, type Socket } from 'node:net';

@@ -1,7 +1,4 @@
-/**
- * The server's half of an upgrade, for requests that the gate has admitted: only these peers learn that there is a
- * WebSocket. Owns no listener and no list of links.
- */
+/** The server's half of an upgrade, for requests that the gate has admitted: only they learn of the WebSocket. */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';

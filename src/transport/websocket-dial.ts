@@ -1,9 +1,6 @@
 /**
- * The client's half of a WebSocket: dials, upgrades, and reports what went wrong. It makes one attempt; callers decide
- * when to try again.
- *
- * The request target holds a ticket. Nothing here puts it, or any text that an unknown server chose, in an error or a
- * log.
+ * The client's half of a WebSocket: one attempt to dial and upgrade, and what went wrong. The request target holds a
+ * ticket: nothing here puts it, or any text that an unknown server chose, in an error or a log.
  */
 import { isIP, type OnReadOpts, type Socket, connect as tcpConnect } from 'node:net';
 import { type ConnectionOptions, TLSSocket, connect as tlsConnect } from 'node:tls';
@@ -33,18 +30,12 @@ export interface DialWebSocketOptions {
   readonly ca?: string;
   /** Time limit of the whole dial; default DIAL_TIMEOUT_MS. */
   readonly timeoutMs?: number;
-  /**
-   * What is known of relays' addresses, and how names are resolved: for tests. Default: those of the process, and the
-   * system's resolver.
-   */
+  /** For tests; default: those of the process, and the system's resolver. */
   readonly known?: RelayAddresses;
   readonly lookup?: Lookup;
   /** Default: the system's. `ws` has timers of its own for the end of a link. */
   readonly clock?: Clock;
-  /**
-   * What the `ETag` of an answer other than 101 proves, whatever its status; undefined: nothing.
-   * @param detail for the fault
-   */
+  /** What the `ETag` of an answer other than 101 proves, if anything. @param detail for the fault */
   readonly provenFault?: (etag: string, detail: string) => WstunError | undefined;
 }
 
@@ -53,8 +44,7 @@ const KEEP_ALIVE_MS = 30_000;
 
 /**
  * All dialled sockets are read into one buffer: four times the 64 KiB that Node reads by default brought 6 to 20 % on
- * loopback, and no idle link holds a buffer. libuv reads and calls back in one step, and what is kept is copied out
- * before it reads another socket.
+ * loopback, and no idle link holds a buffer. libuv calls back at once, and what is kept is copied out before the next.
  */
 const READ_BYTES = 256 * 1024;
 let readBuffer: Buffer | undefined;
@@ -63,9 +53,8 @@ let readBuffer: Buffer | undefined;
 const addressesKnown = new RelayAddresses();
 
 /**
- * Opens a link to `url` (ws: or wss:, without a fragment). Rejects with a WstunError: that of `provenFault`, or
- * `relay-refused` (a RelayRefused), `relay-odd-answer`, `relay-untrusted`, `relay-unreachable`, `link-slow`, or
- * `dial-cancelled` when the signal fired first.
+ * Opens a link to `url` (ws: or wss:, without a fragment). @throws WstunError of `provenFault`, relay-refused (a
+ * RelayRefused), relay-odd-answer, relay-untrusted, relay-unreachable, link-slow, dial-cancelled
  */
 export async function dialWebSocket(url: URL, options: DialWebSocketOptions): Promise<MessageLink> {
   const { signal, timeoutMs = DIAL_TIMEOUT_MS, known = addressesKnown, lookup, clock = systemClock } = options;

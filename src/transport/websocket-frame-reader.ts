@@ -1,11 +1,10 @@
 /**
  * Incoming data frames, RFC 6455 §5.2: takes whole binary messages out of what a socket has read, as the pieces of
  * memory in which they lie, and passes all other frames on to `ws` unchanged. `ws` copies a message that lies in two
- * reads, and these are most messages where records are as large as reads (docs/adr/0003-websocket-framing.md).
- *
- * It validates nothing: everything but a plain message of one frame (another opcode, fragments, a length or mask that
- * breaks the rules) goes to `ws`, which answers or rejects it. `ws` rejects a moment later, and nothing after that
- * frame may have been delivered then. So what follows goes to `ws`, too, until `settle` is called. Pure.
+ * reads, and these are most messages where records are as large as reads (docs/adr/0003-websocket-framing.md). It
+ * validates nothing: everything but a plain message of one frame (another opcode, fragments, a length or mask that
+ * breaks the rules) goes to `ws`. `ws` rejects a moment later, and nothing after that frame may have been delivered
+ * then. So what follows goes to `ws`, too, until `settle` is called. Pure.
  */
 import { type Lent, lend, own, type Piece, release } from '../memory/pieces.ts';
 import { copiedIfSmall } from '../memory/small-parts.ts';
@@ -40,10 +39,7 @@ const { maxBufferedChunks: MAX_PIECES } = SOCKET_LIMITS;
 /** A message that is being assembled takes at most this many times the memory of what has arrived of it. */
 const ROOM_FACTOR = 8;
 
-/**
- * `message`: one of ours, as far as is known. `heartbeat`: a PING or PONG, which `ws` has no reason to reject. `close`:
- * the peer's CLOSE. The last three go to `ws`.
- */
+/** `heartbeat`: a PING or PONG, which `ws` has no reason to reject. All but our `message` go to `ws`. */
 type FrameKind = 'message' | 'heartbeat' | 'close' | 'other';
 
 export class FrameReader {
@@ -224,9 +220,7 @@ export class FrameReader {
   }
 }
 
-/**
- * In memory of its own: `slice` of a Buffer is a view, and in Node's pool each single byte could hold 8 KiB.
- */
+/** In memory of its own: in Node's pool each single byte could hold 8 KiB. */
 function copied(bytes: Uint8Array): Uint8Array {
   const copy = Buffer.allocUnsafeSlow(bytes.length);
   copy.set(bytes);

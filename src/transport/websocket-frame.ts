@@ -1,8 +1,7 @@
 /**
  * Outgoing data frames, RFC 6455 §5.2. `ws` frames one buffer at a time: a message of several pieces must be copied
  * together or sent as fragments, and both cost a third or more of the throughput (docs/adr/0003-websocket-framing.md).
- *
- * Pure except for the randomness of masks. `ws` handles control frames and everything incoming.
+ * Pure except for the randomness of masks.
  */
 import { randomFillSync } from 'node:crypto';
 import { own, type Piece, release, releaseAll } from '../memory/pieces.ts';
@@ -10,9 +9,8 @@ import type { Message } from './message-link.ts';
 import { applyMask } from './websocket-mask.ts';
 
 /**
- * How frames are masked (RFC 6455 §5.3). A server does not mask: `none`. A client must; `zero` is a key of four zero
- * bytes, which costs nothing to apply or remove; `random` is for plain text across networks, where §10.3 requires a
- * key that the application cannot predict.
+ * How frames are masked (RFC 6455 §5.3). A server does not: `none`. A client must; `zero` is a key of four zero bytes,
+ * which costs nothing; `random` is for plain text across networks, where §10.3 requires an unpredictable key.
  */
 export type Masking = 'none' | 'zero' | 'random';
 
@@ -22,10 +20,7 @@ const KEY_BYTES = 4;
 /** Smaller pieces are copied: that costs less than one more buffer in the write. */
 const COPY_BELOW_BYTES = 2_048;
 
-/**
- * The message as one whole frame, in buffers to be written one after the other; the caller owns them. `payloadBytes` is
- * the sum of its pieces. Takes the message: what is copied is released.
- */
+/** One whole frame, in buffers to be written in order; the caller's. Takes the message: what is copied is released. */
 export function frameMessage(message: Message, payloadBytes: number, masking: Masking): Piece[] {
   if (masking === 'random') return [maskedFrame(message, payloadBytes)];
   const header = Buffer.allocUnsafe(headerBytes(payloadBytes, masking));

@@ -27,10 +27,7 @@ export class WebSocketIntake implements FrameSink {
   private stopped = false;
   private settling = false;
 
-  /**
-   * Undefined where `ws` does not read `raw` by one listener. Must be called before a byte of the WebSocket has been
-   * read.
-   */
+  /** Undefined where `ws` does not read `raw` by one listener. Call it before a byte of the WebSocket is read. */
   static take(raw: Duplex, masked: boolean, link: LinkSide): WebSocketIntake | undefined {
     const [listener, ...others] = raw.listeners('data');
     if (listener === undefined || others.length > 0) return undefined;

@@ -18,16 +18,10 @@ export const CLOSE_TIMEOUT_MS = 5_000;
 /** From the call of the dial to an open link: name, TCP, TLS and upgrade together. */
 export const DIAL_TIMEOUT_MS = 10_000;
 
-/**
- * The part of it until TCP is connected. The kernel sends SYN at 0, 1 and 3 s. A new dial after 5 s sends sooner than
- * the kernel's next try at 7 s: a link is established within 5 s after the end of an outage.
- */
+/** Until TCP is connected. The kernel sends SYN at 0, 1, 3 and 7 s: a new dial after 5 s sends sooner. */
 export const CONNECT_TIMEOUT_MS = 5_000;
 
-/**
- * Pings received while the queue is at its mark; only the latest is answered (RFC 6455 §5.5.3). A peer that sends more
- * floods without reading.
- */
+/** Pings while the queue is at its mark; the latest is answered (RFC 6455 §5.5.3). More is a flood without reading. */
 export const MAX_SKIPPED_PINGS = 1_024;
 
 export const SOCKET_LIMITS = {
@@ -39,9 +33,7 @@ export const SOCKET_LIMITS = {
   maxFragments: 1_024,
   /** Socket reads held for one unfinished frame: 16 bytes each at the worst, about 1 MiB of small buffers. */
   maxBufferedChunks: 4_096,
-  /**
-   * `ws` counts answers that have had no time to leave, and ends the link at its bound. So websocket-link.ts answers.
-   */
+  /** `ws` ends a link with too many answers that had no time to leave. So websocket-link.ts answers. */
   autoPong: false,
   closeTimeout: CLOSE_TIMEOUT_MS,
   perMessageDeflate: false,

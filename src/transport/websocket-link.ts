@@ -1,10 +1,9 @@
 /**
- * A MessageLink over an open WebSocket: one binary message is one message of the link, sent as one frame.
- *
- * `ws` handles the upgrade, control frames, everything unusual, and the closing handshake. This file decides when a
- * ping is answered, writes data frames to the raw socket itself (websocket-frame.ts says why), and receives whole ones
- * without `ws` (websocket-intake.ts). Both write whole frames, each in one step and in call order (no deflate, no
- * blobs), so their frames never mix. Nothing here looks into a message.
+ * A MessageLink over an open WebSocket: one binary message is one message of the link, sent as one frame. `ws` handles
+ * the upgrade, control frames, everything unusual, and the closing handshake. This file decides when a ping is
+ * answered, writes data frames to the raw socket itself (websocket-frame.ts says why), and receives whole ones without
+ * `ws` (websocket-intake.ts). Both write whole frames, each in one step and in call order (no deflate, no blobs), so
+ * their frames never mix.
  */
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';

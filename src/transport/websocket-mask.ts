@@ -2,10 +2,7 @@
 
 const KEY_BYTES = 4;
 
-/**
- * In place, a word at a time: byte by byte, as in `ws`, costs seven times as much.
- * @param before bytes of the payload before these
- */
+/** In place, by words: bytes, as in `ws`, cost seven times as much. @param before bytes of the payload before these */
 export function applyMask(bytes: Uint8Array, key: Uint8Array, before = 0): void {
   const { buffer, byteOffset, length } = bytes;
   // Words must be aligned in memory; the payload need not be.

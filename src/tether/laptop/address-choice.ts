@@ -1,11 +1,9 @@
 /**
- * Chooses the address at which a laptop serves the page, as addresses come and go. Pure, with time passed in.
- *
- * An address is kept while it exists and there is no better one: a paired phone finds the page at no other. Each move
- * shows a new code, so it waits: a missing address may return in a moment, and each recent move doubles the wait.
- *
- * Order of calls: `begin` once. Then `handleLook` each time the addresses are read, and `pollStep` when it is due;
- * `handleServed` or `handleRefused` answers its step before the next look.
+ * Chooses the address at which a laptop serves the page, as addresses come and go. Pure. An address is kept while it
+ * exists and there is no better one: a paired phone finds the page at no other. Each move shows a new code, so it
+ * waits: a missing address may return in a moment, and each recent move doubles the wait. Order of calls: `begin` once.
+ * Then `handleLook` each time the addresses are read, and `pollStep` when it is due; `handleServed` or `handleRefused`
+ * answers its step before the next look.
  */
 import type { LanAddress } from './lan-address.ts';
 import { ADDRESS_GONE_MS, ADDRESS_SETTLE_MS, MAX_ADDRESS_SETTLE_MS, RECENT_MOVE_MS } from './tether-limits.ts';

@@ -1,6 +1,5 @@
 /**
- * Serves a tether at the address that address-choice.ts chooses, and reports the outcome. Does not watch the network:
- * its owner calls `look` at each change. Without a call it reads the addresses again only when a step is due.
+ * Serves a tether at the address that address-choice.ts chooses. Its owner calls `look` at each change of the network.
  */
 import { type Clock, systemClock, type Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';

@@ -1,6 +1,5 @@
 /**
- * All paired pages, and which of them carries the links: the newest that responds. It is asked for a link first, and
- * the others as soon as it fails or takes too long. Does not know where pages come from.
+ * The paired pages. The newest that responds carries the links; the others are asked as soon as it fails or is slow.
  */
 import { AbortableWait } from '../../async/abortable.ts';
 import type { Clock, Timer } from '../../clock.ts';
@@ -63,8 +62,7 @@ export class BrowserBridges {
   }
 
   /**
-   * Waits without a limit for a page that reaches the relay, then for its link.
-   * @throws WstunError of the page that failed last (`PairedPage.open`), dial-cancelled
+   * Waits without a limit for a page that reaches the relay. @throws WstunError of `PairedPage.open`, dial-cancelled
    */
   async dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<TetherLink> {
     let isReported = false;

@@ -1,13 +1,8 @@
-/**
- * The page as it is served: its bytes, and headers that restrict it to what it needs. Pure except for reading the file.
- */
+/** The page as it is served: its bytes, and headers that restrict it to what it needs. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
-/**
- * tools/build-page.mjs makes it and puts it beside the compiled form of this file.
- * @throws if it was not built
- */
+/** tools/build-page.mjs puts it beside the compiled form of this file. @throws if it was not built */
 export function readPage(): Buffer {
   return readFileSync(new URL('../page.html', import.meta.url));
 }

@@ -1,7 +1,4 @@
-/**
- * One paired page: its control link, whether it responds, the links that it is asked to open and those that it carries.
- * Does not know of other pages.
- */
+/** One paired page: its control link, whether it responds, and the links that it is to open or carries. */
 import { randomBytes } from 'node:crypto';
 import { AbortableWait } from '../../async/abortable.ts';
 import type { Clock, Timer } from '../../clock.ts';

@@ -1,7 +1,6 @@
 /**
- * The laptop's side of a pairing on one control link: two messages in, two out, or a refusal. Does not know what the
- * link is for afterwards, nor who may pair: the owner says which secret belongs to an identifier, and whether it is
- * still valid after the proof.
+ * The laptop's side of a pairing on one control link: two messages in, two out, or a refusal. The owner says which
+ * secret belongs to an identifier, and whether it is still valid after the proof.
  */
 import type { Clock, Timer } from '../../clock.ts';
 import type { Message, MessageLink, MessageLinkHandler } from '../../transport/message-link.ts';
@@ -25,10 +24,7 @@ export interface PairingOwner {
    * function that sets the link's next handler, called after the laptop's proof has been sent.
    */
   claim(secret: Uint8Array, keys: PairingKeys): (() => void) | undefined;
-  /**
-   * The link ends without a pairing. `isAttempt`: it had no valid secret, or sent nothing within the time limit. False
-   * for a phone with a valid code that loses its network.
-   */
+  /** `isAttempt`: it had no valid secret, or sent nothing in time; not a valid phone that loses its network. */
   onFailed(isAttempt: boolean): void;
 }
 

@@ -1,8 +1,6 @@
 /**
- * Which secrets may pair: the current code, and those of pages that paired before. Pure, with time passed in.
- *
- * Only the page's proof uses a code up: someone who has only seen its identifier on the network can neither use nor
- * spoil it.
+ * Which secrets may pair: the current code, and those of pages that paired before. Pure, with time passed in. Only the
+ * page's proof uses a code up: someone who has only seen its identifier can neither use nor spoil it.
  */
 import { BoundedMap } from '../../limits/bounded-map.ts';
 import { createSecret, secretId, secretToText } from '../shared/pairing.ts';

@@ -1,7 +1,4 @@
-/**
- * The addresses at which a tether listens: the current one, and earlier ones while pages use them or may return to
- * them. Knows nothing of codes or pairings.
- */
+/** Where a tether listens: the current address, and earlier ones while pages use them or may return to them. */
 import { formatHostPort, type HostPort } from '../../net/host-port.ts';
 import { TetherListener, type TetherListenerOptions } from './tether-listener.ts';
 
@@ -32,10 +29,7 @@ export class ServedAddresses {
     return publicHost === undefined ? undefined : { host: publicHost, port };
   }
 
-  /**
-   * Makes this the current address. Returns whether codes lead to another address than before.
-   * @throws WstunError cannot-listen: nothing has changed
-   */
+  /** True if codes now lead to another address. @throws WstunError cannot-listen: nothing has changed */
   async serve(place: TetherPlace): Promise<boolean> {
     const key = formatHostPort(place);
     const listener = this.listeners.get(key) ?? (await TetherListener.open(place, this.options));

@@ -1,7 +1,4 @@
-/**
- * One address at which a tether serves its page: answers requests for the page, and passes WebSockets on. Everyone on
- * the local network can reach it, so host and origin of every request are checked first.
- */
+/** One address of a tether. Everyone on the local network can reach it: host and origin are always checked first. */
 import { createServer, type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../../clock.ts';

@@ -1,7 +1,6 @@
 /**
  * The laptop's side of a tether: pairs with pages, accepts their WebSockets, shows codes, and returns links that pages
- * carry (docs/tether-protocol.md). Its address may change while it runs (served-addresses.ts); pages that have paired
- * are not affected.
+ * carry (docs/tether-protocol.md). Its address may change while it runs; paired pages are not affected.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -55,8 +54,7 @@ export interface TetherServer {
   /** Number of failed attempts to pair so far. */
   readonly failedAttempts: number;
   /**
-   * Listens there, and lets codes lead there; shows a new code at once if the last one led elsewhere. One call at a
-   * time.
+   * Lets codes lead there; shows a new one at once if the last led elsewhere. One call at a time.
    * @throws WstunError cannot-listen: nothing has changed
    */
   serve(place: TetherPlace): Promise<void>;

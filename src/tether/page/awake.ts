@@ -8,10 +8,7 @@
  */
 import movie from './awake.mp4';
 
-/**
- * `held`: the system keeps the screen on. `asked`: a video plays, which should be enough. `tap`: it may play after a
- * tap. `denied`: it may not play.
- */
+/** `held`: by the system. `asked`: a video plays, which should be enough. `tap`: it may after a tap. `denied`: not. */
 export type Awake = 'held' | 'asked' | 'tap' | 'denied';
 
 const isSafari = /AppleWebKit/.test(navigator.userAgent) && !/Chrom(e|ium)|Android/.test(navigator.userAgent);

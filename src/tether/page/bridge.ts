@@ -1,10 +1,8 @@
 /**
  * One link: the upstream connection to the relay, the local connection to the laptop, and whole messages passed between
- * them as they come. Looks into none and copies none: each buffer goes out as it came in.
- *
- * A browser's WebSocket cannot be told to stop reading. So the page reports to the laptop how much has left for the
- * relay, and the laptop waits; from the relay only what the session's credit allows can come. Past the cap the link
- * ends, and the session resumes on another.
+ * them as they come, uncopied. A browser's WebSocket cannot be told to stop reading. So the page reports to the laptop
+ * how much has left for the relay, and the laptop waits; from the relay only what the session's credit allows can come.
+ * Past the cap the link ends, and the session resumes on another.
  */
 import type { PageClock, PageTimer } from './page-clock.ts';
 import { ProgressReports } from './progress-reports.ts';
@@ -132,9 +130,7 @@ export class Bridge {
     this.reports.report();
   }
 
-  /**
-   * A browser does not say why a WebSocket failed. Whether anything answers there makes the difference for a person.
-   */
+  /** A browser does not say why a WebSocket failed. For a person it matters whether anything answers there. */
   private async explain(): Promise<void> {
     if (this.state !== 'opening') return;
     this.clock.clearTimeout(this.limit);

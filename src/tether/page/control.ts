@@ -1,7 +1,4 @@
-/**
- * One control link to the laptop: the pairing, then sealed messages (docs/tether-protocol.md). Does not know links, nor
- * when to try again.
- */
+/** One control link to the laptop: the pairing, then sealed messages (docs/tether-protocol.md). */
 import { decodeLaptopMessage, encodeMessage, type LaptopMessage, type PageMessage } from '../shared/messages.ts';
 import { beginPairing, MESSAGE, type PagePairing, type PairingKeys, Seal } from '../shared/pairing.ts';
 import type { PageClock, PageTimer } from './page-clock.ts';

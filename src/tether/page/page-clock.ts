@@ -1,7 +1,4 @@
-/**
- * Time for the page: handed in, so that its classes can run in virtual time. The shape of Clock in src/clock.ts, which
- * the page cannot import because it is Node's.
- */
+/** Time for the page, handed in for virtual time: the shape of Clock in src/clock.ts, which needs Node. */
 
 export interface PageClock {
   /** Monotonic, ms with fractions; the origin is arbitrary. */

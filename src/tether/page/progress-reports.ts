@@ -1,7 +1,4 @@
-/**
- * Reports to the laptop how many bytes of a link have left for the relay (docs/tether-protocol.md §6). Knows of the
- * upstream connection only how much it holds.
- */
+/** Reports to the laptop how many bytes of a link have left for the relay (docs/tether-protocol.md §6). */
 import type { PageClock, PageTimer } from './page-clock.ts';
 
 /** Half of the least that the laptop may have on the way. */

@@ -1,7 +1,6 @@
 /**
  * The secret of this tab: first that of the code's URL, then that of the pairing, so that a reload needs no new code.
- * It is in the session storage, which ends with the tab. The URL is cleaned at once, so that it is neither bookmarked
- * nor shared.
+ * The session storage ends with the tab. The URL is cleaned at once, so that it is neither bookmarked nor shared.
  */
 import { secretFromText, secretToText } from '../shared/pairing.ts';
 

@@ -1,7 +1,4 @@
-/**
- * What the page does: keeps a control link, opens the links that the laptop requests, and reconnects after every loss.
- * Knows nothing of how the page looks; reports its state and counts.
- */
+/** What the page does: keeps a control link, opens the links that the laptop requests, and reconnects. */
 import { DUTY, type Duty, type LaptopMessage } from '../shared/messages.ts';
 import { Bridge, type BridgeEvents, type BridgeState } from './bridge.ts';
 import { Control, type ControlEvents } from './control.ts';

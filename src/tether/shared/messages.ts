@@ -1,17 +1,11 @@
-/**
- * The messages of page and laptop on a control link (docs/tether-protocol.md §5), before they are sealed. Pure:
- * encodes, decodes strictly, bounds everything. The page runs the same code.
- */
+/** The messages on a control link (docs/tether-protocol.md §5), before they are sealed. Pure; the page has the same. */
 
 const MAX_BYTES = 4_096;
 /** 16 random bytes that identify a link. */
 const TOKEN = /^[0-9a-f]{32}$/;
 const UPSTREAM_URL = /^wss?:\/\/[^\s#]+$/;
 
-/**
- * The values on the wire. `active`: this page carries links. `standby`: another page does. `idle`: the laptop reaches
- * the relay itself, or needs no link.
- */
+/** On the wire. `standby`: another page carries links. `idle`: the laptop reaches the relay, or needs no link. */
 export const DUTY = { active: 'carry', standby: 'spare', idle: 'rest' } as const;
 export type Duty = (typeof DUTY)[keyof typeof DUTY];
 /** Why the upstream connection did not open: something answers at the relay's host, or nothing does. */

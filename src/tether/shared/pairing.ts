@@ -81,11 +81,7 @@ export interface LaptopPairing {
   check(proof: Uint8Array): { readonly proof: Uint8Array; readonly keys: PairingKeys } | undefined;
 }
 
-/**
- * The laptop's side.
- * @param secret undefined if the identifier is unknown: the answer looks the same, and every proof is wrong
- * @param host the `Host` of the upgrade
- */
+/** @param secret undefined if the identifier is unknown: the answer looks the same, and every proof is wrong */
 export function answerPairing(
   hello: Uint8Array,
   secret: Uint8Array | undefined,
