@@ -1,7 +1,4 @@
-/**
- * Waits that end once: with an outcome, when a time limit expires, or when an AbortSignal fires. Afterwards neither a
- * timer nor a listener is left. It does not know who waits, or for what.
- */
+/** Waits that end once: with an outcome, a time limit or an AbortSignal. No timer and no listener stays behind. */
 import type { Clock, Timer } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 
@@ -72,7 +69,7 @@ export interface WaitOptions<T> extends DeadlineOptions {
   readonly onSettled?: () => void;
 }
 
-/** A promise that whoever holds this object settles. Calls after the first outcome have no effect. */
+/** A promise that the holder of this object settles. Calls after the first outcome have no effect. */
 export class AbortableWait<T> implements DeadlineEvents {
   readonly promise: Promise<T>;
   private readonly options: WaitOptions<T>;

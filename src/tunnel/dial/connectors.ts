@@ -1,7 +1,4 @@
-/**
- * How a client's raw links are established: dialled from here, or by a phone's page. What runs on a link, the handshake
- * first of all, is not known here; which of two connectors is used is preferred-connector.ts.
- */
+/** How a client's raw links are established: dialled from here, or by a phone's page. */
 import { type Clock, systemClock } from '../../clock.ts';
 import { PAGE_FEATURE } from '../../crypto/ticket.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
@@ -24,10 +21,7 @@ interface AskedLink extends MessageLink {
 export interface PageDialer {
   /** Those that can be asked now. */
   readonly pages: number;
-  /**
-   * @param makeUrl called for each page that is asked: a relay's URL with a fresh ticket, by a clock that is so far
-   * ahead of ours
-   */
+  /** @param makeUrl for each page: a relay's URL with a fresh ticket, by a clock so far ahead of ours */
   dial(makeUrl: (skewMs: number) => string, signal: AbortSignal): Promise<AskedLink>;
 }
 
@@ -41,8 +35,7 @@ export class DirectConnector implements Connector {
   constructor(dialer: TicketDialer, destination: string, sealed: boolean) {
     this.dialer = dialer;
     this.destination = destination;
-    // Masks keep a page's script from choosing the bytes on the wire (RFC 6455 §10.3): nobody chooses those of a
-    // sealed record.
+    // Masks keep a page's script from choosing the bytes on the wire (RFC 6455 §10.3): a sealed record's are random.
     this.mask = sealed ? { mask: 'zero' } : {};
   }
 

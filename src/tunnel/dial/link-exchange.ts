@@ -1,7 +1,4 @@
-/**
- * The few messages that a new link carries before it is handed on: takes the link's handler, has a time limit, may be
- * aborted, and ends once. What the messages mean is known to handshake.ts and session-exchange.ts.
- */
+/** The few messages that a new link carries before it is handed on. What they mean is known to the caller. */
 import { Deadline, type DeadlineEvents, type DeadlineOptions } from '../../async/abortable.ts';
 import { WstunError } from '../../errors.ts';
 import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../../transport/message-link.ts';
@@ -49,7 +46,7 @@ export class LinkExchange implements MessageLinkHandler, DeadlineEvents {
     this.fail(new WstunError('dial-cancelled'));
   }
 
-  /** The link is handed on: whoever takes it sets its handler in this turn. */
+  /** The link is handed on: its new owner sets its handler in this turn. */
   succeed(): void {
     this.deadline.end();
   }

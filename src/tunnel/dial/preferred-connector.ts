@@ -1,7 +1,4 @@
-/**
- * The choice between a preferred connector and a fallback, whatever links they make: a race at each dial, and what
- * earlier dials tell about the network. It knows no sockets, tickets or pages.
- */
+/** The choice between a preferred connector and a fallback: a race at each dial, and what earlier dials tell. */
 import { AbortableWait, sleep } from '../../async/abortable.ts';
 import { type Clock, systemClock, type Timer } from '../../clock.ts';
 import { FAULTS, type FaultName, WstunError } from '../../errors.ts';
@@ -10,10 +7,7 @@ import type { MessageLink } from '../../transport/message-link.ts';
 import { Backoff } from '../reconnect/backoff.ts';
 import type { Connector } from './connectors.ts';
 
-/**
- * Connection Attempt Delay (RFC 8305 §5): the fallback begins so long after the preferred connector, or at once where
- * that failed the last time.
- */
+/** RFC 8305 §5: how long after the preferred connector the fallback begins. At once where that failed last time. */
 const FALLBACK_DELAY_MS = 1_000;
 /**
  * The preferred connector begins so long after the fallback where its last link carried nothing. It is the shorter

@@ -59,10 +59,7 @@ export class SecureLink implements MessageLink, MessageLinkHandler, MessageReade
     if (this.early.length > 0 || this.closed !== undefined) queueMicrotask(() => this.deliverEarly());
   }
 
-  /**
-   * Nothing is delivered until another handler is set, which must be before the turn ends. Until then messages are
-   * kept.
-   */
+  /** Messages are kept until another handler is set, which must be before the turn ends. */
   takeHandler(): void {
     this.handler = undefined;
   }

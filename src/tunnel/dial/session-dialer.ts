@@ -28,8 +28,7 @@ export interface SessionLink {
 
 export interface SessionDialer {
   /**
-   * Dials once. `request` is called when the keys of the link are agreed on, as late as possible: it says what has been
-   * received until then.
+   * Dials once. `request` is called as late as possible: it says what has been received until then.
    * @throws WstunError as dialWebSocket, initiateSecureLink, requestSession
    */
   dial(request: () => SessionRequest, signal: AbortSignal): Promise<SessionLink>;
@@ -41,10 +40,7 @@ interface TetherOptions {
   readonly direct: boolean;
 }
 
-/**
- * For the answer on a link by a better connector: until then what is received on the old link is not acknowledged, and
- * comes to a halt.
- */
+/** For the answer on a better link: until then the old link acknowledges nothing, and comes to a halt. */
 const BETTER_ANSWER_MS = 3_000;
 
 /** The link was lost, or carried nothing in time, although its keys were agreed on: a refusal of the exit is sealed. */
@@ -130,10 +126,7 @@ function connectorsTo(
   return tether.direct ? new PreferredConnector(direct, byPage, logger, clock) : new SingleConnector(byPage);
 }
 
-/**
- * The handshake is part of connecting: some networks carry the upgrade and nothing after it, and only the exit's proof
- * shows that a connector leads there.
- */
+/** The handshake is part of connecting: some networks carry the upgrade and nothing after it. */
 class SealedConnector implements Connector<SecureLink> {
   private readonly connector: Connector;
   private readonly dialer: TicketDialer;
@@ -156,11 +149,7 @@ class SealedConnector implements Connector<SecureLink> {
   }
 }
 
-/**
- * Unsealed records are for TLS that ends where the exit is.
- * @param tethered pages may carry the links
- * @throws WstunError encryption-needed where others could read them
- */
+/** Unsealed records are for TLS that ends where the exit is. @throws WstunError encryption-needed elsewhere */
 export function refuseUnsealed(invite: Invite, tethered: boolean): void {
   if (tethered) throw new WstunError('encryption-needed', 'the phone could read the data (--tether)');
   if (invite.exitName !== undefined)

@@ -1,8 +1,4 @@
-/**
- * The first messages on a new link, once its keys are agreed on: the client names the session that it begins or
- * resumes, and the exit answers (docs/protocol.md §10). Knows no session: which sessions there are is asked of the
- * caller.
- */
+/** The first messages under a link's keys: which session the client begins or resumes (docs/protocol.md §10). */
 import { type Clock, systemClock } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import {
@@ -27,9 +23,9 @@ export interface SessionExchangeOptions {
 }
 
 /**
- * The client's side; takes the link's handler. Resolves with what the exit has received; the handler is to be set in
- * the turn in which it resolves. Rejects, with the link aborted: with the exit's reason, or `link-lost`, `link-slow`,
- * `dial-cancelled`.
+ * The client's side; takes the link's handler. Resolves with what the exit has received, in the turn in which the next
+ * handler is to be set. Rejects with the exit's reason, `link-lost`, `link-slow` or `dial-cancelled`; the link is
+ * aborted.
  */
 export function requestSession(
   link: SecureLink,

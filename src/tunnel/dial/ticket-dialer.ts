@@ -81,10 +81,7 @@ export class TicketDialer {
     return url;
   }
 
-  /**
-   * For one attempt at that relay.
-   * @param now milliseconds since 1970, by a clock that may be better than ours; nothing proves it
-   */
+  /** @param now milliseconds since 1970, by a clock that may be better than ours; nothing proves it */
   ticketUrl(relay: string, scope: TicketScope, now = this.time()): TicketUrl {
     const latest = this.clock.wallTime() + this.provenCorrection + MAX_UNVOUCHED_LEAD_MS;
     return this.seal(relay, scope, Math.min(now, latest));
@@ -110,10 +107,7 @@ export class TicketDialer {
     }
   }
 
-  /**
-   * The value with which the relay at the other end of a link proves that its keys were rotated, and that the invite is
-   * therefore revoked: 32 bytes.
-   */
+  /** 32 bytes with which the link's relay proves that its keys were rotated, so that the invite is revoked. */
   rotationProofOf(link: MessageLink): Buffer | undefined {
     return this.proofs.get(link);
   }

@@ -5,9 +5,7 @@
  * at most. Not longer: where the network drops every link after seconds, waiting spares no relay, and streams wait.
  */
 const LASTING_LINK_MS = 1_000;
-/**
- * So many links in a row may be lost sooner without a wait: a phone's page is reloaded, another takes over.
- */
+/** So many links in a row may be lost sooner without a wait: a phone's page is reloaded, another takes over. */
 const FORGIVEN_LINKS = 3;
 
 /** Long enough not to overload a relay, short enough for a person to wait. */
@@ -33,9 +31,7 @@ export class Backoff {
   /** Links in a row that were lost sooner than LASTING_LINK_MS. */
   private shortLived = 0;
 
-  /**
-   * Milliseconds before the next attempt; `random` in 0..1, used where waits begin anew. @param longestS of all spans
-   */
+  /** Milliseconds before the next attempt. @param random 0..1, for new waits @param longestS of all spans */
   next(random: number, longestS = LONGEST_WAIT_S): number {
     if (this.attempts === 0) this.share = LEAST_SHARE ** (1 - random);
     const span = Math.min(2 ** this.attempts - 1, longestS);
@@ -43,10 +39,7 @@ export class Backoff {
     return this.share * span * 1000;
   }
 
-  /**
-   * A link is lost, or a session. True if the waits begin anew.
-   * @param livedMs how long it was of use; 0 for a session that the exit said is over
-   */
+  /** A link or session is lost. True if the waits begin anew. @param livedMs 0 if the exit said that it is over */
   handleLost(livedMs: number): boolean {
     this.shortLived = livedMs >= LASTING_LINK_MS ? 0 : this.shortLived + 1;
     const isForgiven = this.shortLived <= FORGIVEN_LINKS;

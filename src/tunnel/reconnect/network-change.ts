@@ -40,10 +40,7 @@ function differ(before: string | undefined, now: string | undefined): boolean {
   return before !== undefined && now !== undefined && before !== now;
 }
 
-/**
- * Interfaces with their addresses, as one text in one order. Without loopback, and without link-local addresses, which
- * change with every container.
- */
+/** Interfaces and addresses in one order, without loopback and link-local, which change with every container. */
 export function describeAddresses(interfaces: NodeJS.Dict<NetworkInterfaceInfo[]>): string {
   const lines = Object.entries(interfaces).flatMap(([name, infos = []]) =>
     infos.flatMap(({ internal, address }) => (internal || isLinkLocal(address) ? [] : [`${name} ${address}`])),
@@ -72,10 +69,7 @@ function defaultRoute(line: string): string[] {
   return destination === '00000000' && mask === '00000000' ? [`${name} ${gateway} ${metric}`] : [];
 }
 
-/**
- * Destination, length, source, length, next hop, metric, references, uses, flags, name. The route on `lo` is the one
- * that rejects.
- */
+/** Destination, length, source, length, next hop, metric, …, name. The route on `lo` is the one that rejects. */
 function defaultIpv6Route(line: string): string[] {
   const [destination, length, , , gateway, metric, , , , name] = line.trim().split(/\s+/);
   const isDefault = /^0{32}$/.test(destination ?? '') && length === '00';

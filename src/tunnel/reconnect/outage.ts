@@ -12,10 +12,7 @@ import { type Backoff, ExponentialDelays, type RetryDelays } from './backoff.ts'
 /** Proved by a key that the invite pins; waiting does not help. */
 const FINAL: ReadonlySet<FaultName> = new Set<FaultName>(['keys-rotated', 'bad-version']);
 
-/**
- * How long, ms, there must be only refusals after the proof that an access was removed before that is final: a list may
- * be empty, or half written, while it is being edited or deployed.
- */
+/** Only refusals for so long, ms, make a proven removal final: a list may be half written while it is edited. */
 const REMOVAL_FINAL_MS = 60_000;
 /** The faults of a peer whose access was removed. */
 const REFUSALS: ReadonlySet<FaultName> = new Set<FaultName>(['access-removed', 'relay-refused']);
@@ -23,7 +20,7 @@ const REFUSALS: ReadonlySet<FaultName> = new Set<FaultName>(['access-removed', '
 /** A failure is a lasting one after this, ms: a relay, or a proxy in front of it, restarts in less. */
 export const LASTING_MS = 10_000;
 
-/** For refusals, which may be final: asking more often would help nobody. Seconds. */
+/** For refusals, which may be final: asking more often does not help. Seconds. */
 const LONGEST_REFUSED_S = 60;
 
 /** Failures whose waits have spans of their own. */
@@ -77,10 +74,7 @@ export class Outage {
     this.pauses.reset();
   }
 
-  /**
-   * The exit has said, under the keys of a session, that the access was removed; an attempt may show that it is
-   * restored.
-   */
+  /** The exit has said, under a session's keys, that the access was removed; it may be restored. */
   noteRemoval(proof: WstunError, now: number): void {
     this.removal ??= { proof, since: now };
   }

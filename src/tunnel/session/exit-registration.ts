@@ -24,15 +24,9 @@ import { Outage } from '../reconnect/outage.ts';
 
 /** An answer after this time finds no client: the relay holds one for 8 s. */
 const ANSWER_LIMIT_MS = 10_000;
-/**
- * Data links being dialled; a relay has 128 requests open at an exit, and accepts 256 connections of its address at
- * once.
- */
+/** Data links being dialled; a relay has 128 requests open at an exit, and accepts 256 connections at once. */
 const MAX_ANSWERS = 256;
-/**
- * Between two lists; of those that are set meanwhile only the last is sent. A relay processes one a second, and reads
- * no faster for long.
- */
+/** Between two lists; only the last one set meanwhile is sent. A relay processes one a second. */
 const ANNOUNCE_MS = 1_000;
 
 /** In the ticket for a control link: what this version understands beyond the first. */
@@ -162,7 +156,7 @@ export class ExitRegistration {
   /** The network has changed, or the user asks: the control link is replaced at once. */
   reconnectNow(): void {
     this.backoff.reset();
-    // Not a clean close: on the previous network nobody may be left to answer it.
+    // Not a clean close: the previous network may be gone, and no answer would come.
     this.control?.abort();
     this.pause.interrupt();
   }

@@ -1,7 +1,4 @@
-/**
- * The sessions that an exit serves. A link proves a key, then names a session: a new one, or one of the same key that
- * lost its link. Sessions are also found by the name of their peer.
- */
+/** The sessions that an exit serves. A link proves a key, then names a new session, or one of the same key. */
 import { settledWithin } from '../../async/abortable.ts';
 import { type Clock, systemClock } from '../../clock.ts';
 import type { DhKeyPair } from '../../crypto/x25519.ts';
@@ -24,10 +21,7 @@ import { awaitRequest, type RequestEvents } from '../dial/session-exchange.ts';
 import type { StreamAcceptor } from '../stream/stream.ts';
 import { SessionDriver } from './session-driver.ts';
 
-/**
- * Sessions without a link that one peer may have, whatever its limit of sessions: a client that crashes again and
- * again. The one that lost its link first is ended.
- */
+/** Sessions without a link of one peer: a client may crash again and again. The oldest one is ended. */
 const MAX_DETACHED_OF_PEER = 16;
 
 /** Log lines about resumptions of one session: 20 a minute. */
@@ -38,9 +32,7 @@ export interface ExitSessionsOptions {
   readonly keys: DhKeyPair;
   /** The access entry of a session public key, by the current list. */
   readonly peerOf: (sessionKey: Uint8Array) => string | undefined;
-  /**
-   * How many sessions a peer may have at once, by the current list. A lower limit ends no session. Default: any number.
-   */
+  /** Sessions that a peer may have at once, by the current list; a lower limit ends none. Default: any number. */
   readonly maxSessionsOf?: (peer: string) => number;
   /** Previous keys; their clients are told that the keys were rotated. */
   readonly retired?: readonly RetiredResponder[];
@@ -80,9 +72,7 @@ interface KnownLink extends PeerLink {
 export class ExitSessions {
   /** By name. */
   private readonly sessions = new Map<string, SessionEntry>();
-  /**
-   * By peer: without it, ten thousand sessions that lose their links at once would be searched ten thousand times.
-   */
+  /** By peer: ten thousand sessions that lose their links at once must not be searched ten thousand times. */
   private readonly counts = new Map<string, number>();
   /** Those without a link, in the order in which they lost it. */
   private readonly detached = new Map<string, Set<SessionEntry>>();

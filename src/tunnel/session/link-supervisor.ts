@@ -1,7 +1,4 @@
-/**
- * Supervises the link of one session: runs the timers of the session, and notices when the link stalls or is dead.
- * ResumableSession decides what silence means; what follows from it is the owner's.
- */
+/** Runs the timers of one session, and notices when its link stalls or is dead, as ResumableSession decides. */
 import type { Clock, Timer } from '../../clock.ts';
 import type { ResumableSession } from '../../mux/resumable-session.ts';
 import type { Message } from '../../transport/message-link.ts';
@@ -35,7 +32,7 @@ export class LinkSupervisor {
   private ackAt = Number.POSITIVE_INFINITY;
   private receivedAt = 0;
   private stallReported = false;
-  /** Undefined while nobody measures. */
+  /** Undefined until `measureMessages`. */
   private longest: number | undefined;
   private stopped = false;
 
@@ -111,10 +108,7 @@ export class LinkSupervisor {
     this.ackTimer = undefined;
   }
 
-  /**
-   * One timer serves all acknowledgements: only an earlier time needs a new one, and a new timer in each turn would
-   * cost more than it saves.
-   */
+  /** Only an earlier time needs a new timer: one in each turn would cost more than it saves. */
   private setAcknowledgementTimer(at: number): void {
     if (at >= this.ackAt) return;
     this.clock.clearTimeout(this.ackTimer);

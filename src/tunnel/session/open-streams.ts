@@ -1,7 +1,4 @@
-/**
- * The open streams of one session: passes on what they write and what the session receives for them. How a stream opens
- * is pending-streams.ts; when the session sends is the driver's.
- */
+/** The open streams of one session: passes on what they write and what the session receives for them. */
 import type { Clock } from '../../clock.ts';
 import type { WireFaultName } from '../../errors.ts';
 import type { Piece } from '../../memory/pieces.ts';

@@ -1,7 +1,4 @@
-/**
- * The streams of one session that are not open yet: those that this end wants and the peer has not answered, and those
- * that the peer has offered. Open streams, links and timers of the session are its owner's.
- */
+/** The streams of one session that are not open yet: wanted by this end, or offered by the peer. */
 import { AbortableWait } from '../../async/abortable.ts';
 import { type WireFaultName, WstunError } from '../../errors.ts';
 import type { Opened } from '../../mux/events.ts';
@@ -16,10 +13,7 @@ import type { OpenStreams, StreamsOwner } from './open-streams.ts';
 
 /** An exit that neither opens nor refuses: its dial and look-up limits add up to 15 s; the rest is for a slow path. */
 const OPEN_ANSWER_MS = 20_000;
-/**
- * How long a stream that is being opened waits for a link, or for a sign of life on it: as long as a connection waits
- * for a session.
- */
+/** How long a new stream waits for a link, or a sign of life on it: as long as a connection for a session. */
 const OPEN_LINK_MS = 10_000;
 
 interface PendingOpen {
@@ -115,10 +109,7 @@ export class PendingStreams {
     wait.reject(new WstunError(fault));
   }
 
-  /**
-   * Why a stream that has no answer yet is to be given up, if it is. The target is the cause only where the link was
-   * attached and alive all the time: the exit itself answers within 15 s.
-   */
+  /** Why to give up a stream without an answer. The exit answers within 15 s while the link is alive. */
   private faultOfOpen({ since, interrupted }: PendingOpen, now: number): WireFaultName | undefined {
     const isFine = this.link.isFine(now);
     const silentMs = now - Math.max(since, this.link.lastReceivedAt);

@@ -21,7 +21,7 @@ import { SessionDriver } from './session-driver.ts';
 import { StallFollower } from './stall-follower.ts';
 import type { StallInfo } from './stall-watch.ts';
 
-/** An attempt that took so long without a TCP connection reached nobody: no relay would be spared by a long wait. */
+/** An attempt that took so long without a TCP connection reached no relay: a long wait would spare none. */
 const UNREACHED_MS = 3_000;
 const UNREACHED_WAIT_MS = 1_000;
 /** For an exit that accepts the session and then sends no HELLO. */
@@ -59,17 +59,11 @@ export interface ReconnectingSessionOptions {
 export interface ReconnectingSessionEvents {
   /** The peer's HELLO was received: streams can be opened. */
   onEstablished(): void;
-  /**
-   * Not where the exit has let the link go for the next one, whose answer is on its way; unless that takes long, or
-   * does not come.
-   */
+  /** Not where the exit has let the link go for the next one, unless that takes long or does not come. */
   onLinkLost(): void;
   /** There is a link again. @param awayMs undefined where there was no `onLinkLost` */
   onResumed(awayMs: number | undefined): void;
-  /**
-   * There is a link, and nothing comes through it; again when more is known. `onResumed` follows, or the loss or the
-   * end is reported.
-   */
+  /** Nothing comes through the link; again when more is known. `onResumed`, the loss or the end follows. */
   onStalled(info: StallInfo): void;
   /** An attempt failed while there was no link; the next follows in `waitMs`. */
   onFailed(error: WstunError, waitMs: number): void;
@@ -297,10 +291,7 @@ export class ReconnectingSession {
     this.search = IDLE;
   }
 
-  /**
-   * Returns how long to wait before the next attempt, if one is needed. @param better dials by the preferred connector
-   * only, while the session has a link
-   */
+  /** Returns the wait before the next attempt. @param better for a session that has a link */
   private async tryOnce(better: SessionDialer | undefined): Promise<number> {
     this.linkDoubted = false;
     const since = this.clock.now();

@@ -129,10 +129,7 @@ export class SessionDriver implements StreamsOwner, SupervisorOwner {
 
   // ── links ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /**
-   * A new link carries the session from now on, and the old one, if there is one, is aborted. Takes the link's handler.
-   * False, and the session is over, where the two ends do not fit together any more.
-   */
+  /** Takes the link's handler, and aborts the old link. False, and the session is over, where the ends do not fit. */
   attachLink(link: MessageLink, { peerReceived, saidReceived }: LinkStart): boolean {
     const old = this.link;
     this.link = undefined;

@@ -1,7 +1,4 @@
-/**
- * Follows a session while nothing comes through its link, and reports it: stall-watch.ts decides, this file checks the
- * session and has the timer. Which links are dialled, and when, is the caller's.
- */
+/** Reports a session through whose link nothing comes, as stall-watch.ts decides. Dials nothing. */
 import type { Clock, Timer } from '../../clock.ts';
 import type { WstunError } from '../../errors.ts';
 import type { LinkSupervisor } from './link-supervisor.ts';

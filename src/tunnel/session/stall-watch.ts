@@ -7,10 +7,7 @@
  */
 import type { WstunError } from '../../errors.ts';
 
-/**
- * Reported after so much silence, ms, and not before a second link has had half of that time: on most paths it has
- * replaced the first one by then.
- */
+/** Reported after so much silence, ms, and not before a second link, which mostly helps, has had half of it. */
 const REPORT_AFTER_MS = 6_000;
 const SECOND_LINK_MS = 3_000;
 /**
@@ -32,10 +29,7 @@ export interface StallInfo {
   readonly silentMs: number;
   /** That have opened since, and carried nothing. */
   readonly links: number;
-  /**
-   * The exit has resumed the session on some of these links, so short messages pass; but no longer message was received
-   * on any of them.
-   */
+  /** The exit has resumed the session on some of these links, but only short messages were received. */
   readonly onlyShort: boolean;
   /** Why the last attempt made no link, if it failed. */
   readonly error: WstunError | undefined;

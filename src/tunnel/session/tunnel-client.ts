@@ -1,7 +1,4 @@
-/**
- * The client's end of the tunnel: always has one session for new streams, while older ones drain. It knows nothing of
- * proxies, and leaves links to reconnecting-session.ts.
- */
+/** The client's end of the tunnel: always has one session for new streams, while older ones drain. */
 import { AbortableWait, settledWithin } from '../../async/abortable.ts';
 import { type Clock, systemClock } from '../../clock.ts';
 import { type WireFaultName, WstunError } from '../../errors.ts';
@@ -22,10 +19,7 @@ const SESSION_WAIT_MS = 10_000;
 const MAX_WAITING = 1024;
 
 export interface ClientObserver {
-  /**
-   * A new session is established. `first` is false where an earlier one took no more streams `awayMs` ago;
-   * `streamsLost` of its streams were reset.
-   */
+  /** Not `first`: an earlier session took no more streams `awayMs` ago; `streamsLost` of its streams were reset. */
   onConnected(info: {
     readonly remote: string;
     readonly first: boolean;
@@ -36,10 +30,7 @@ export interface ClientObserver {
   onLinkLost(info: { readonly streams: number }): void;
   /** A new link carries them. */
   onResumed(info: { readonly awayMs: number; readonly streams: number }): void;
-  /**
-   * There is a link, but nothing comes through it, nor through others that replaced it; again when more is known.
-   * `onResumed` follows when something does, unless the loss of the link or the end of the session is reported first.
-   */
+  /** Nothing comes through any link; again when more is known. `onResumed`, the loss or the end follows. */
   onStalled?(info: StallInfo & { readonly streams: number }): void;
   /** The other end is shutting down: `streams` streams may finish, new ones go to a new session. */
   onDraining?(info: { readonly streams: number }): void;

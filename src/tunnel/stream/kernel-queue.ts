@@ -1,16 +1,10 @@
-/**
- * How many bytes that were written to a TCP socket the peer's kernel has not acknowledged. Node does not tell; Linux
- * does in `/proc/self/net/tcp` (proc(5): `tx_queue`). Reads only these files.
- */
+/** Bytes written to a TCP socket that the peer's kernel has not acknowledged, by /proc/self/net/tcp (proc(5)). */
 import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { sleep } from '../../async/abortable.ts';
 import { type Clock, systemClock } from '../../clock.ts';
 
-/**
- * A reading costs some µs for each socket of the machine. The pause after one, as a multiple of what it took: a tenth
- * of a core at most.
- */
+/** The pause after a reading, as a multiple of its duration (some µs per socket): a tenth of a core at most. */
 const PAUSE_FACTOR = 9;
 
 /** `ADDRESS:PORT ADDRESS:PORT STATE TX_QUEUE:`, all in upper-case hex. */
@@ -60,10 +54,7 @@ function parse(text: string): Queues {
 const V4 = new QueueTable('/proc/self/net/tcp', systemClock);
 const V6 = new QueueTable('/proc/self/net/tcp6', systemClock);
 
-/**
- * Bytes that the kernel holds for the socket's peer, a FIN counted as one; 0 for a closed connection.
- * Undefined where the system does not tell.
- */
+/** Bytes that the kernel holds for the peer, a FIN counted as one; undefined where the system does not tell. */
 export async function unacknowledgedBytes(socket: Socket): Promise<number | undefined> {
   const { localPort, remotePort } = socket;
   if (localPort === undefined || remotePort === undefined) return 0;

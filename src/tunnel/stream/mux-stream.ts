@@ -1,7 +1,4 @@
-/**
- * A stream of a session as a Node Duplex. It owns nothing but the translation: calls of Node's stream machinery become
- * calls of the session's driver, and the driver's events become pushes, callbacks and errors.
- */
+/** A stream of a session as a Node Duplex: Node's calls go to the driver, its events become pushes and callbacks. */
 import { Duplex } from 'node:stream';
 import type { Clock } from '../../clock.ts';
 import { FAULTS, type WireFaultName, WstunError } from '../../errors.ts';
@@ -25,10 +22,7 @@ export interface StreamOwner {
   forget(id: number, fault: WireFaultName): void;
 }
 
-/**
- * Bytes. Readable: none, since the window of the stream bounds what is pushed. Writable: one large read of a socket;
- * what the session queues itself is in addition (docs/limits.md).
- */
+/** Readable: none, since the stream's window is the bound. Writable: one large read (docs/limits.md). Bytes. */
 const WRITABLE_HIGH_WATER_MARK_BYTES = 64 * 1024;
 
 export class MuxStream extends Duplex implements TunnelStream {
@@ -89,10 +83,7 @@ export class MuxStream extends Duplex implements TunnelStream {
     this.destroy(new WstunError(fault));
   }
 
-  /**
-   * The peer's socket was reset: as `handleReset` once all that came before has been read, or has stayed unread for too
-   * long.
-   */
+  /** The peer's socket was reset: as `handleReset`, once what came before is read or stays unread too long. */
   handleLateReset(fault: WireFaultName): void {
     const error = new WstunError(fault);
     this.lateReset = error;
@@ -136,9 +127,7 @@ export class MuxStream extends Duplex implements TunnelStream {
     return isRead;
   }
 
-  /**
-   * Pulls nothing: credit is what limits the peer. Called when Node's own list is too short for its reader.
-   */
+  /** Pulls nothing: credit limits the peer. Called when Node's own list is too short for its reader. */
   override _read(): void {
     this.wanted = this.waiting.bytes === 0;
     if (this.wanted) return;

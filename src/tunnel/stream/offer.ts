@@ -1,6 +1,4 @@
-/**
- * One offered stream, as its exit sees it: `release` counts once, and `signal` fires when the offer is cancelled.
- */
+/** One offered stream, as its exit sees it: `release` counts once, and `signal` fires when the offer is cancelled. */
 import type { WireFaultName } from '../../errors.ts';
 import type { OfferedStream, Target, TunnelStream } from './stream.ts';
 

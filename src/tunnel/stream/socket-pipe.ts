@@ -50,10 +50,7 @@ export interface LimiterSink {
 
 /** Decides when bytes are delivered. */
 export interface RateLimiter {
-  /**
-   * Takes the chunk, and delivers it whole or in pieces, at once or later. The next one comes only when this one is
-   * delivered.
-   */
+  /** Takes the chunk and delivers it, whole or in pieces, now or later; the next one comes after that. */
   send(chunk: Piece, sink: LimiterSink): void;
 }
 
@@ -187,10 +184,7 @@ interface FlowEnds {
   whenEnded(onEnd: () => void): void;
 }
 
-/**
- * One direction: writes what is read. A write that the kernel took at once needs no pause, although it returned false;
- * skipping that pause saves CPU.
- */
+/** One direction. A write that the kernel took at once needs no pause, although it returned false: saves CPU. */
 class Flow implements LimiterSink {
   /** Bytes of the last chunk that the limiter has not delivered yet. */
   held = 0;
@@ -281,9 +275,7 @@ class Flow implements LimiterSink {
   }
 }
 
-/**
- * Resets the stream after all that was written to it, and after its end if it was ended.
- */
+/** Resets the stream after all that was written to it, and after its end if it was ended. */
 function resetWhenTaken(stream: TunnelStream, error: WstunError): void {
   const reset = (): void => void stream.destroy(error);
   if (stream.writableEnded && !stream.writableFinished) stream.once('finish', reset);

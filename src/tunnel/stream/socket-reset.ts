@@ -104,9 +104,7 @@ class HeldWriteErrors implements WriteErrors {
   error: NodeJS.ErrnoException | undefined;
   private readonly listeners: (() => void)[] = [];
 
-  /**
-   * Linux returns EPIPE to the first write of a connection that was reset after a FIN, and ECONNRESET to any other.
-   */
+  /** Linux returns EPIPE to the first write after a FIN and a reset, and ECONNRESET to any other. */
   get isAfterEnd(): boolean {
     return process.platform === 'linux' && this.error?.code === 'EPIPE';
   }
@@ -116,9 +114,7 @@ class HeldWriteErrors implements WriteErrors {
     else listener();
   }
 
-  /**
-   * `_write` and `_writev` are where Node documents that a stream writes; its own code calls them by name.
-   */
+  /** `_write` and `_writev` are where Node documents that a stream writes; its code calls them by name. */
   watch(socket: Socket): void {
     const { _write: write, _writev: writev } = socket;
     type Done = (error?: Error | null) => void;
@@ -141,10 +137,7 @@ class HeldWriteErrors implements WriteErrors {
   }
 }
 
-/**
- * What Node had read of a socket or stream before it failed. Call it at 'error', or at 'close' before anything else
- * reads.
- */
+/** What Node had read before the failure. Call it at 'error', or at 'close' before anything else reads. */
 export function takeUnread(from: Readable): Buffer[] {
   const chunks: Buffer[] = [];
   for (let chunk: unknown = from.read(); chunk instanceof Buffer; chunk = from.read()) chunks.push(chunk);

@@ -4,11 +4,7 @@ import type { Clock, Timer } from '../../clock.ts';
 /** So often in the limit the measure is taken. */
 const LOOKS = 8;
 
-/**
- * Calls `onStandstill` once, when `measure` has given the same value for `limitMs`. Returns a function that ends the
- * watch.
- * @param measure anything that changes whenever there is progress
- */
+/** Calls `onStandstill` once `measure` has stayed the same for `limitMs`. Returns a function that ends the watch. */
 export function onStandstill(
   clock: Clock,
   measure: () => string | number,

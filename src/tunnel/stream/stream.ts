@@ -1,7 +1,4 @@
-/**
- * What the services on either side see of the tunnel: a proxy opens streams, an exit is offered them. Only types, so
- * that `proxy` and `exit` depend on no implementation.
- */
+/** What a proxy and an exit see of the tunnel. Only types, so that they depend on no implementation. */
 import type { Duplex } from 'node:stream';
 import type { WireFaultName } from '../../errors.ts';
 import type { Target } from '../../protocol/target.ts';
