@@ -1,7 +1,4 @@
-/**
- * Who may do what: the peers of the access list in force, and what each of them may reach and use. All that asks for a
- * permission asks here, each time: relay routing, handshakes, dial policy, rate limits and quotas. Owns no session.
- */
+/** Who may do what: the peers of the access list, asked each time for what they may reach and use. Owns no session. */
 import { formatPublicIdentity } from '../crypto/keys.ts';
 import type { Rule } from '../exit/rules.ts';
 import { DEFAULT_SESSIONS } from '../state/access-limits.ts';

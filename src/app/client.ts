@@ -163,13 +163,8 @@ class RunningClient implements Client {
   private createTether({ tether: listen, events }: ClientOptions, { relayUrls }: Invite): Tether | undefined {
     if (listen === undefined) return undefined;
     const onNotice = (notice: TetherNotice) => events?.onTether?.(notice);
-    return new Tether({
-      listen,
-      relayUrls,
-      onNotice,
-      onJoined: () => this.tunnel.reconnectNow('new-connector'),
-      logger: this.logger,
-    });
+    const onJoined = () => this.tunnel.reconnectNow('new-connector');
+    return new Tether({ listen, relayUrls, onNotice, onJoined, logger: this.logger });
   }
 
   private createTunnel(options: ClientOptions, invite: Invite): TunnelClient {

@@ -101,21 +101,15 @@ export async function startExit(options: ExitOptions): Promise<Exit> {
  * where the exit has invited nobody yet.
  * @throws WstunError invite-malformed, invite-for-client, state-unusable, access-malformed
  */
-export async function placeChange(
-  path: string,
-  invite: string,
-): Promise<{ readonly from: string; readonly to: string } | undefined> {
+export async function placeChange(path: string, invite: string): Promise<{ from: string; to: string } | undefined> {
   const given = registrationOf(invite);
   const state = await openStateDir(path);
   // One that cannot be read is about to be replaced.
   const before = await readRegistration(state).catch(() => undefined);
   if (before === undefined || isSamePlace(before, given)) return undefined;
   if ((await accessFile(state).read()).length === 0) return undefined;
-  return { from: placeText(before), to: placeText(given) };
-}
-
-function placeText({ exitName, relayUrls: [url] }: Registration): string {
-  return `"${exitName}" at ${url}`;
+  const textOf = ({ exitName, relayUrls: [url] }: Registration) => `"${exitName}" at ${url}`;
+  return { from: textOf(before), to: textOf(given) };
 }
 
 /** Rotated keys, or another URL of the same relay, change no place. */
@@ -205,13 +199,11 @@ class RunningExit implements Exit {
   }
 
   async start(): Promise<void> {
-    await this.files.serving.follow(
-      (kept) => {
-        this.sessions.keepOnly(kept);
-        this.announce();
-      },
-      () => this.rotate(),
-    );
+    const onAccess = (kept: ReadonlySet<string>) => {
+      this.sessions.keepOnly(kept);
+      this.announce();
+    };
+    await this.files.serving.follow(onAccess, () => this.rotate());
     this.ended = this.atRelay.run();
     // Whoever does not ask for it is not to be ended by it.
     this.ended.catch(() => {});

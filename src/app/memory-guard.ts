@@ -1,7 +1,4 @@
-/**
- * Tells whether the process holds as much memory as it may. It then accepts no new sessions and streams; existing ones
- * continue. It measures what the kernel counts, because the kernel would kill the process for that.
- */
+/** Tells whether the process holds too much memory for new sessions and streams, as the kernel counts it. */
 import { totalmem } from 'node:os';
 
 /** Of the memory of the machine or container. The rest is for the system and for existing streams. */

@@ -9,7 +9,7 @@ import type { StateDir } from '../state/state-dir.ts';
 import { isAnyAddress, reachableHost } from './own-address.ts';
 
 export interface UrlWishes {
-  readonly url?: string;
+  readonly url?: string | undefined;
   /** Whether the relay itself speaks TLS. */
   readonly tls: boolean;
   /** The prefix that the gate requires. */
@@ -51,10 +51,7 @@ export function wasGiven(
   return specialRange(ip) === undefined && !own.includes(host);
 }
 
-/**
- * Why no client can use that URL, if that is certain: it leads to a port of this relay, but to the wrong protocol. What
- * is in front of a relay (a proxy, a router) is not known here.
- */
+/** Why no client can use that URL, if certain: it leads to a port of this relay, but to the wrong protocol. */
 export function faultOfUrl(
   url: string,
   tls: boolean,

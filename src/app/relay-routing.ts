@@ -1,7 +1,4 @@
-/**
- * Everything of a relay that depends on its keys: which tickets it accepts, where links are routed, and the sessions of
- * its own exit. A rotation of the keys creates another one. Listeners, files and the access list are not part of it.
- */
+/** What of a relay depends on its keys: tickets, routes, sessions of its own exit. A rotation creates another one. */
 import { decodeBase64url } from '../crypto/base64url.ts';
 import { isPublicKey } from '../crypto/public-key.ts';
 import type { ReplayGuard } from '../crypto/replay-guard.ts';
@@ -48,13 +45,10 @@ export class RelayRouter {
     this.options = options;
     const isRequested = (exit: string, token: string): boolean => this.rendezvous.isRequested(exit, token);
     this.tickets = new TicketOpener(keys.identity, { replays, isRequested });
-    this.retired = keys.retired.map((old) => ({
-      keys: old,
-      tickets: new TicketOpener(old.identity, { replays, retired: true }),
-    }));
-    this.clocks = new ClockWatch(this.tickets, (peer, offset) =>
-      logger.warn({ peer, offset }, clockText(peer, offset)),
-    );
+    const openerOf = ({ identity }: RetiredKeys) => new TicketOpener(identity, { replays, retired: true });
+    this.retired = keys.retired.map((old) => ({ keys: old, tickets: openerOf(old) }));
+    const onClock = (peer: string, offset: number) => logger.warn({ peer, offset }, clockText(peer, offset));
+    this.clocks = new ClockWatch(this.tickets, onClock);
     const onPeers = (exit: string, list: readonly string[]): void => {
       known.set(exit, list);
       const bad = list.filter((key) => !isPublicKey(gateKeyOf(key))).length;
@@ -81,10 +75,7 @@ export class RelayRouter {
     this.rendezvous.dropExitsExcept(kept);
   }
 
-  /**
-   * Takes over the exits that were known before a restart: until they return, their clients are told that they are
-   * absent. Exits that are no longer on the list are forgotten.
-   */
+  /** After a restart: until known exits return, their clients are told that they are absent. Forgets unlisted ones. */
   restoreExits(): void {
     const { known, access } = this.options;
     const exits = access.exitNames();
@@ -128,20 +119,18 @@ export class RelayRouter {
   /** Peers of the list, and clients that its exits had announced. */
   private retiredPeers(keys: RetiredKeys): Peer[] {
     const exits = this.options.access.exitNames();
-    const announced = [...keys.exits].flatMap(([exit, list]) =>
-      exits.has(exit) ? list.map((key) => announcedPeer(exit, key)) : [],
-    );
-    return [...this.options.access.retiredPeers(keys).map(peerOf), ...announced];
+    const peers = this.options.access.retiredPeers(keys).map(peerOf);
+    for (const [exit, list] of keys.exits) {
+      const client = { name: `a client of ${exit}`, role: 'client', destination: exit } as const;
+      if (exits.has(exit)) peers.push(...list.map((key) => ({ ...client, gateKey: gateKeyOf(key) })));
+    }
+    return peers;
   }
 }
 
 /** A client of this list has an invite to the relay's own exit. */
 function peerOf({ name, key, role }: Pick<AccessEntry, 'name' | 'key' | 'role'>): Peer {
   return { name, gateKey: key.gate, role, destination: '' };
-}
-
-function announcedPeer(exit: string, key: string): Peer {
-  return { name: `a client of ${exit}`, gateKey: gateKeyOf(key), role: 'client', destination: exit };
 }
 
 function gateKeyOf(key: string): Uint8Array {

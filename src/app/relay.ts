@@ -171,10 +171,8 @@ class RunningRelay {
     const { url, source, fault } = await this.settleUrl(addresses);
     const isNew = this.options.exit !== false && (await serving.file.readText()) === undefined;
     const firstInvite = isNew ? await this.invite('default') : undefined;
-    await serving.follow(
-      (kept) => this.router.admit(kept),
-      () => this.rotate(),
-    );
+    const onAccess = (kept: ReadonlySet<string>) => this.router.admit(kept);
+    await serving.follow(onAccess, () => this.rotate());
     return {
       listen: addresses.map(formatHostPort),
       url,
@@ -212,7 +210,7 @@ class RunningRelay {
 
   private async settleUrl(addresses: readonly HostPort[]): Promise<PublicUrl> {
     const { url, path, tls, dialling } = this.options;
-    const wishes = { ...(url !== undefined && { url }), path, tls: tls !== undefined };
+    const wishes = { url, path, tls: tls !== undefined };
     const settled = await settleUrl(this.files.serving.directory, wishes, addresses);
     this.publicUrl = settled;
     await dialling.publicAddresses.followHost(new URL(settled.url).hostname);

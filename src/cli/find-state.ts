@@ -1,13 +1,11 @@
-/**
- * The state directory that a command uses: the named one, else the one on this machine that has keys. Never creates
- * one. Chooses between two only if the command is possible with just one of them.
- */
+/** The state directory of a command: the named one, else the only one here with keys that it can mean. Creates none. */
 import { existsSync, lstatSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { WstunError } from '../errors.ts';
 import type { AccessRole } from '../state/access-list.ts';
 import { hasIdentity } from '../state/identity-file.ts';
 import { defaultStateDir } from '../state/state-dir.ts';
+import { attempt } from './attempt.ts';
 import { shellQuote } from './shell.ts';
 
 export interface StateOption {
@@ -90,17 +88,17 @@ function missing(here: Surroundings): WstunError {
 /** State directories of services, and of the user who called sudo. */
 function elsewhere({ env, services, passwd }: Surroundings): string[] {
   const found = new Map<string, string>();
-  const bases = services.flatMap((base) =>
-    entriesOf(base)
-      .filter((name) => name.startsWith('wstun'))
-      .map((name) => join(base, name)),
-  );
+  const bases = services.flatMap((base) => {
+    const names = attempt(() => readdirSync(base), []).filter((name) => name.startsWith('wstun'));
+    return names.map((name) => join(base, name));
+  });
   const home = env.SUDO_USER === undefined ? undefined : homeOf(env.SUDO_USER, passwd);
   if (home !== undefined) bases.push(join(home, '.local', 'state', 'wstun'));
-  for (const path of bases.flatMap((base) =>
-    ['', 'relay', 'exit', 'wstun/relay', 'wstun/exit'].map((below) => join(base, below)),
-  ))
-    if (mayHaveKeys(path)) found.set(realPathOf(path), found.get(realPathOf(path)) ?? path);
+  const below = ['', 'relay', 'exit', 'wstun/relay', 'wstun/exit'];
+  for (const path of bases.flatMap((base) => below.map((each) => join(base, each)))) {
+    const real = attempt(() => realpathSync(path), path);
+    if (mayHaveKeys(path) && !found.has(real)) found.set(real, path);
+  }
   return [...found.values()];
 }
 
@@ -116,41 +114,14 @@ function mayHaveKeys(path: string): boolean {
 
 /** Also true for a symlink into a directory that cannot be read, as systemd creates them. */
 function isSeen(path: string): boolean {
-  try {
-    lstatSync(path);
-    return true;
-  } catch {
-    return false;
-  }
+  return attempt(() => lstatSync(path) !== undefined, false);
 }
 
 function isClosed(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'EACCES';
 }
 
-function realPathOf(path: string): string {
-  try {
-    return realpathSync(path);
-  } catch {
-    return path;
-  }
-}
-
-function entriesOf(path: string): string[] {
-  try {
-    return readdirSync(path);
-  } catch {
-    return [];
-  }
-}
-
 function homeOf(user: string, passwd: string): string | undefined {
-  try {
-    const line = readFileSync(passwd, 'utf8')
-      .split('\n')
-      .find((each) => each.startsWith(`${user}:`));
-    return line?.split(':')[5];
-  } catch {
-    return undefined;
-  }
+  const lines = attempt(() => readFileSync(passwd, 'utf8'), '').split('\n');
+  return lines.find((line) => line.startsWith(`${user}:`))?.split(':')[5];
 }

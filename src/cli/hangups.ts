@@ -1,6 +1,7 @@
 /** SIGHUP makes a client or an exit try a new link. Only for commands, because signals belong to the process. */
 import { closeSync, openSync } from 'node:fs';
 import type { Logger } from '../observability/logger.ts';
+import { attempt } from './attempt.ts';
 
 /**
  * A person or a script sends SIGHUP to ask for a new link; the kernel or a shell sends it when the terminal is closed.
@@ -24,10 +25,7 @@ export function followHangups(program: { reconnect(): void }, logger: Logger): v
 }
 
 function hasTerminal(): boolean {
-  try {
-    closeSync(openSync('/dev/tty', 'r'));
-    return true;
-  } catch {
-    return false;
-  }
+  const terminal = attempt(() => openSync('/dev/tty', 'r'), undefined);
+  if (terminal !== undefined) closeSync(terminal);
+  return terminal !== undefined;
 }

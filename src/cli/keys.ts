@@ -1,5 +1,4 @@
 /** `wstun keys rotate`: new keys for a relay or an exit, which uses them at once if it is running. */
-
 import { accessFile } from '../app/invites.ts';
 import { RETIRED_DAYS, rotateKeys } from '../state/retired-keys.ts';
 import { openExistingStateDir } from '../state/state-dir.ts';

@@ -1,7 +1,4 @@
-/**
- * The command line: which commands and options there are, and how the process ends. What a command does is in the file
- * of its name, loaded only when it runs, so that `--help` is quick.
- */
+/** The command line: commands, options, how the process ends. Commands are loaded when they run: --help is quick. */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
 import { tuneMemory } from '../app/memory-tuning.ts';

@@ -1,7 +1,4 @@
-/**
- * Reports that a client or an exit cannot reach its relay: each new reason at once, and once after ten seconds that the
- * outage lasts. Repeating a sentence would push everything else off the screen.
- */
+/** Reports an outage: each new reason at once, and that it lasts. Repeating a sentence would hide everything else. */
 import type { WstunError } from '../errors.ts';
 import { LASTING_MS } from '../tunnel/reconnect/outage.ts';
 import type { Output } from './output.ts';

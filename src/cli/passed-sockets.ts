@@ -1,5 +1,4 @@
 /** Listening sockets that a service manager passed, by sd_listen_fds(3). Listening shows whether they are sockets. */
-
 import type { RelayOptions } from '../app/relay.ts';
 import { WstunError } from '../errors.ts';
 

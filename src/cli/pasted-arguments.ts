@@ -1,9 +1,7 @@
-/**
- * Arguments into which an invite was pasted: with the whole printed line, in two pieces, or alone. Joins the pieces,
- * and keeps them out of messages. The commands decide what they mean.
- */
+/** Arguments with a pasted invite: joins its pieces, and keeps them out of messages. Commands decide what they mean. */
 import { decodeInvite } from '../crypto/invite.ts';
 import { PREFIX } from '../crypto/pasted-text.ts';
+import { attempt } from './attempt.ts';
 
 /** Mail programs break an invite into fewer pieces. */
 const MAX_PIECES = 8;
@@ -46,10 +44,5 @@ function joinPieces(args: readonly string[]): readonly string[] {
 }
 
 function isWhole(text: string): boolean {
-  try {
-    decodeInvite(text);
-    return true;
-  } catch {
-    return false;
-  }
+  return attempt(() => decodeInvite(text) !== undefined, false);
 }

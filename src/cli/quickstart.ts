@@ -4,7 +4,7 @@ import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Client, startClient } from '../app/client.ts';
-import { type Relay, startRelay } from '../app/relay.ts';
+import { startRelay } from '../app/relay.ts';
 import { WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { isLoopback } from '../proxy/listen-check.ts';
@@ -42,13 +42,7 @@ export async function runQuickstart(options: OutputOptions & { readonly listen: 
   await end(DRAIN_MS);
 }
 
-interface Stack {
-  readonly page: Server;
-  readonly relay: Relay;
-  readonly client: Client;
-}
-
-async function startStack(directory: string, listen: HostPort, output: Output): Promise<Stack> {
+async function startStack(directory: string, listen: HostPort, output: Output) {
   const page = await startPage();
   const address = page.address();
   const port = typeof address === 'object' && address !== null ? address.port : 0;
@@ -60,21 +54,13 @@ async function startStack(directory: string, listen: HostPort, output: Output): 
   });
   const invite = await relay.invite('quickstart', { allow: [`${PAGE_HOST}:${port}`] });
   const url = `http://${PAGE_HOST}:${port}/`;
-  const client: Client = await startClient({
-    invite,
-    listen,
-    events: reports(output, new OutageReport(output), () => {
-      output.event({
-        event: 'ready',
-        role: 'quickstart',
-        listen: formatHostPort(client.listen),
-        relay: relay.url,
-        url,
-      });
-      output.say(describe(client.listen, relay.url, url));
-    }),
-    logger: output.logger,
-  });
+  const showReady = () => {
+    const at = formatHostPort(client.listen);
+    output.event({ event: 'ready', role: 'quickstart', listen: at, relay: relay.url, url });
+    output.say(describe(client.listen, relay.url, url));
+  };
+  const events = reports(output, new OutageReport(output), showReady);
+  const client: Client = await startClient({ invite, listen, events, logger: output.logger });
   return { page, relay, client };
 }
 

@@ -4,6 +4,7 @@ import type { Readable } from 'node:stream';
 import type { TetherNotice } from '../app/tether.ts';
 import { describeFault, type WstunError } from '../errors.ts';
 import { formatHostPort } from '../net/host-port.ts';
+import { attempt } from './attempt.ts';
 import type { Output } from './output.ts';
 import { drawQr } from './qr.ts';
 
@@ -16,13 +17,10 @@ export function onEachLine(lines: Readable, onLine: () => void): void {
 
 /** A background job that reads from its terminal is stopped (SIGTTIN), and its tunnel with it. */
 function isInForeground(): boolean {
-  try {
-    // After the program's name, which may contain anything: state, parent, group, session, terminal, its group.
-    const fields = readFileSync('/proc/self/stat', 'latin1').replace(/^.*\)/s, '').trim().split(' ');
-    return fields[2] === fields[5];
-  } catch {
-    return true;
-  }
+  const stat = attempt(() => readFileSync('/proc/self/stat', 'latin1'), '');
+  // After the program's name, which may contain anything: state, parent, group, session, terminal, its group.
+  const fields = stat.replace(/^.*\)/s, '').trim().split(' ');
+  return fields[2] === fields[5];
 }
 
 export function reportTether(notice: TetherNotice, output: Output): void {
@@ -45,14 +43,12 @@ function sentenceOf(event: Exclude<TetherNotice, { error: WstunError }>): string
     const { again } = event;
     return `wstun: phones reach this machine at ${formatHostPort(event)} ${again ? 'again' : 'now; scan the new code'}`;
   }
-  if (event.type === 'refused') {
+  if (event.type === 'refused')
     return `wstun: ${event.remote} tried to connect without a valid code (${event.guesses} so far)`;
-  }
-  if (event.type === 'paired') {
+  if (event.type === 'paired')
     return event.again
       ? `wstun: the phone at ${event.remote} has reconnected`
       : `wstun: the phone at ${event.remote} is connected. Press Enter for a code for another phone.`;
-  }
   if (event.type === 'offline') return `wstun: ${describeFault('phone-offline')}`;
   if (event.left > 0) return `wstun: the phone at ${event.remote} has disconnected; ${event.left} left`;
   return `wstun: the phone at ${event.remote} has disconnected. Open its page again, or press Enter for a new code.`;

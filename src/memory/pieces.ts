@@ -78,10 +78,7 @@ export function takeLentBack(bytes: Lent): void {
   watch?.handleLentBack(bytes);
 }
 
-/**
- * Marks memory of which no one else holds any part, such as what a cipher or a socket has made for this caller. No
- * effect on bytes that are not the whole of their memory.
- */
+/** Marks memory that no one else holds a part of, as from a cipher or a socket. No effect on parts of a memory. */
 export function own<Bytes extends Uint8Array>(bytes: Bytes): Bytes {
   return bytes.length === bytes.buffer.byteLength ? mark(bytes) : bytes;
 }
@@ -96,10 +93,7 @@ function mark<Bytes extends Uint8Array>(bytes: Bytes): Bytes {
 
 let readsArePlain = false;
 
-/**
- * Whether in this process Node reads only plain sockets, and TLS sockets with an `onread` of their own. Until this is
- * set, a chunk that is not the whole of its memory is left to the collector.
- */
+/** Whether Node reads only plain sockets, or TLS ones with `onread`. Until then only whole memories are given back. */
 export function expectPlainReads(isSo: boolean): void {
   readsArePlain = isSo;
 }

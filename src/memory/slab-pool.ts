@@ -1,7 +1,4 @@
-/**
- * Slabs that sockets read into, one read after the other. A slab is reused when all bytes that were handed out of it
- * have been released; if bytes were dropped, the collector frees it. Pure.
- */
+/** Slabs for reads of sockets, reused when all that was handed out is released; else the collector frees it. Pure. */
 import { endFilling, handOut, type Lease, lease, type Piece } from './pieces.ts';
 
 /** Smaller slabs are those of sockets with little to read: they go back to the allocator. */

@@ -1,17 +1,8 @@
-/**
- * What this end has received, and when it acknowledges that (docs/protocol.md §10): cumulative, at most once a turn of
- * the event loop, rarely under load, and where the peer allows a delay, along with what is sent anyway. Pure.
- */
+/** What this end has received, and when it acknowledges that (docs/protocol.md §10): rarely, or with data. Pure. */
 import { type Acknowledgement, RECEIPT_CLOCK_US } from '../protocol/record-header.ts';
+import type { ResumeConfig } from './config.ts';
 
-export interface AcknowledgementConfig {
-  /** After an acknowledgement the next waits so long, ms, or for `ackBytes`: a turn on loopback is shorter. */
-  readonly ackIntervalMs: number;
-  /** So much unacknowledged is acknowledged at once, bytes: far less than the peer can keep for retransmission. */
-  readonly ackBytes: number;
-  /** A record whose sender allows it is acknowledged alone after this delay, ms. */
-  readonly ackWaitMs: number;
-}
+type AcknowledgementConfig = Pick<ResumeConfig, 'ackIntervalMs' | 'ackWaitMs' | 'ackBytes'>;
 
 export class Acknowledgements {
   private readonly config: AcknowledgementConfig;

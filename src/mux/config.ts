@@ -17,8 +17,8 @@ export interface MuxConfig {
   /** A stream's credit when it opens, bytes; less when the session's budget is short. */
   readonly initialWindowBytes: number;
   /**
-   * What every stream gets even if the budget is used up, bytes, at least 1,024: credit is granted in quarters of it
-   * or more, and less than 256 bytes would be a no-op frame. The default is the least that holds one small answer.
+   * What every stream gets even without budget, bytes, at least 1,024: credit is granted in quarters of it, and less
+   * than 256 bytes would be a no-op frame. The default is the least that holds one small answer.
    */
   readonly minWindowBytes: number;
   /** A stream's credit grows up to this while it is used within two round trips, bytes. Its rate ≤ this / RTT. */
@@ -50,7 +50,7 @@ export interface MuxConfig {
   /** The RESET of a socket waits so long, ms, for data that the peer does not take; then it goes without them. */
   readonly resetWaitMs: number;
   /**
-   * Control frames that wait for a peer that does not read. More is `peer-flood`. About 100 bytes each. At least three
+   * Control frames that wait for a peer that does not read, about 100 bytes each. More is `peer-flood`. At least three
    * a stream: while the link stalls, each may be answered, reset, and followed by a refusal.
    */
   readonly maxControlFrames: number;
@@ -78,10 +78,11 @@ export interface ResumeConfig {
   readonly retransmitBytes: number;
   /** What a session may keep even if the other sessions of the process use up the limit, bytes. */
   readonly minRetransmitBytes: number;
-  /** An acknowledgement follows the last one after so long, ms, or after `ackBytes`. */
+  /** An acknowledgement follows the last one after so long, ms, or `ackBytes`: a turn on loopback is shorter. */
   readonly ackIntervalMs: number;
   /** One that may wait is delayed so long, ms, to be sent along with something else. */
   readonly ackWaitMs: number;
+  /** So much unacknowledged is acknowledged at once, bytes: far less than the peer can keep for retransmission. */
   readonly ackBytes: number;
   /** The link stalls if bytes in flight are not acknowledged for so long, ms, or so many round trips if longer. */
   readonly stallMs: number;

@@ -1,7 +1,4 @@
-/**
- * Streams whose RESET is sent after what they have queued (docs/protocol.md §7), and for how long one may wait without
- * progress. Pure.
- */
+/** Streams whose RESET follows what they have queued (docs/protocol.md §7): how long one waits when stuck. Pure. */
 import type { StreamState } from './stream-state.ts';
 
 export class LateResets {

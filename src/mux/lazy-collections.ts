@@ -1,7 +1,4 @@
-/**
- * A Map and a Set that hold no memory while they are empty. An empty Map of the language has a table of 170 bytes; a
- * session has seven collections, and most sessions have no stream most of the time.
- */
+/** Without memory while empty: a Map has a table of 170 bytes, a session seven collections and mostly no stream. */
 
 export class LazyMap<K, V> {
   private map: Map<K, V> | undefined;

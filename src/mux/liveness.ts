@@ -1,15 +1,9 @@
 /** Whether the peer answers: pings, probes where an answer is due, limit of silence (docs/protocol.md §9). Pure. */
+import type { MuxConfig } from './config.ts';
 
-export interface LivenessConfig {
-  readonly pingIntervalMs: number;
-  readonly silenceLimitMs: number;
-  /** As of MuxConfig. */
-  readonly role: 'client' | 'exit';
-  readonly probeMs: number;
-  readonly probeAnswerMs: number;
-}
+type LivenessConfig = Pick<MuxConfig, 'role' | 'pingIntervalMs' | 'silenceLimitMs' | 'probeMs' | 'probeAnswerMs'>;
 
-/** The times above are at least so many round trips. */
+/** `probeMs` and `probeAnswerMs` are at least so many round trips. */
 const PROBE_ROUND_TRIPS = 4;
 /** Probes of one silence: after 1, 3, 7 and 15 s; then the regular ping follows. */
 const MAX_PROBES = 4;
@@ -67,9 +61,8 @@ export class Liveness {
   }
 
   /**
-   * Bytes of a stream were received or sent, so more is expected. If nothing follows, a probe checks the link: a path
-   * that carries nothing looks from here like a target that sends nothing. Only at a client, which can dial another
-   * link.
+   * Bytes of a stream were received or sent, so more is expected. If nothing follows, a probe checks the link: a broken
+   * path looks from here like a target that sends nothing. Only at a client, which can dial another link.
    */
   handleTransfer(now: number): void {
     if (this.config.role !== 'client') return;

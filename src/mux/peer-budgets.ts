@@ -1,5 +1,4 @@
 /** What a peer may cost before its session ends: `peer-flood`, `window-exceeded` (docs/protocol.md §7, §9). Pure. */
-
 import { TokenBucket } from '../limits/token-bucket.ts';
 import type { MuxConfig } from './config.ts';
 

@@ -1,7 +1,4 @@
-/**
- * How many opens this end may still reset before an answer, until the peer takes it for a rapid-reset attack
- * (docs/protocol.md §9). An open that waits for its answer may yet be reset, so each holds a token until then. Pure.
- */
+/** Opens that may be reset unanswered before the peer suspects an attack (§9). Each open one holds a token. Pure. */
 import type { RateLimit } from '../limits/token-bucket.ts';
 
 export class RapidResets {

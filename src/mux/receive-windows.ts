@@ -34,10 +34,8 @@ export class ReceiveWindows {
   /** Counts a new stream in and returns its first credit. */
   admit(stream: StreamState, now: number): number {
     this.streams += 1;
-    stream.window = Math.max(
-      this.config.minWindowBytes,
-      Math.min(this.config.initialWindowBytes, Math.floor(this.free / 8)),
-    );
+    const { minWindowBytes, initialWindowBytes } = this.config;
+    stream.window = Math.max(minWindowBytes, Math.min(initialWindowBytes, Math.floor(this.free / 8)));
     stream.epoch = now;
     stream.granted = stream.window;
     this.committed += stream.window;
@@ -78,12 +76,8 @@ export class ReceiveWindows {
 
   /** Only for a quarter of the window, so that few frames are needed, and only while more may come. */
   isCreditDue(stream: StreamState): boolean {
-    return (
-      !stream.finishReceived &&
-      stream.phase !== 'closed' &&
-      stream.window > 0 &&
-      this.deficit(stream) * 4 >= stream.window
-    );
+    if (stream.finishReceived || stream.phase === 'closed' || stream.window === 0) return false;
+    return this.deficit(stream) * 4 >= stream.window;
   }
 
   /**
@@ -116,10 +110,8 @@ export class ReceiveWindows {
     if (short) {
       if (stream.window > fairShare) stream.window = Math.max(fairShare, Math.floor(stream.window / 2));
     } else if (now - stream.epoch <= Math.max(MIN_EPOCH_MS, 2 * this.roundTripMs)) {
-      stream.window = Math.max(
-        stream.window,
-        Math.min(maxWindowBytes, stream.window * 2, stream.window + Math.floor(this.free / 4)),
-      );
+      const wider = Math.min(maxWindowBytes, stream.window * 2, stream.window + Math.floor(this.free / 4));
+      stream.window = Math.max(stream.window, wider);
     }
     stream.epoch = now;
     stream.consumedInEpoch = 0;

@@ -184,10 +184,7 @@ export class RecordWriter {
     }
   }
 
-  /**
-   * Writes one DATA frame, and FINISH or RESET after the last one; returns the DATA bytes. Without room for FINISH or
-   * RESET the stream stays ready for the next record.
-   */
+  /** One DATA frame, and FINISH or RESET after the last, else in the next record. Returns the bytes of DATA. */
   private writeTurnOf(stream: StreamState, length: number, maxBytes: number): number {
     const { encoder } = this;
     if (length > 0) {

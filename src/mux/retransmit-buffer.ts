@@ -78,10 +78,7 @@ export class RetransmitBuffer {
     if (!this.fits(received)) return false;
     this.drop(received);
     this.next = this.first;
-    for (let at = this.first; at < this.records.length; at++) {
-      const record = this.records[at];
-      if (record !== undefined) record.stamp = undefined;
-    }
+    for (const record of this.records.slice(this.first)) record.stamp = undefined;
     return true;
   }
 

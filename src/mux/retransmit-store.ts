@@ -86,11 +86,8 @@ export class RetransmitStore {
 
   /** The record is not needed any more. No link has the slab's own memory: it got a copy. */
   drop({ slab }: Stored, bytes: number): void {
-    this.memory.used -= RECORD_OVERHEAD_BYTES;
-    if (slab === undefined) {
-      this.memory.used -= bytes;
-      return;
-    }
+    this.memory.used -= slab === undefined ? RECORD_OVERHEAD_BYTES + bytes : RECORD_OVERHEAD_BYTES;
+    if (slab === undefined) return;
     slab.records -= 1;
     if (slab.records > 0) return;
     if (slab === this.current) this.current = undefined;

@@ -38,9 +38,7 @@ export class SendQueue {
     this.slab.room.set(chunk);
     const added = this.slab.handOut(chunk.length);
     release(chunk);
-    this.chunks.push(
-      last === undefined ? added : Buffer.from(last.buffer, last.byteOffset, last.length + added.length),
-    );
+    this.chunks.push(last ? Buffer.from(last.buffer, last.byteOffset, last.length + added.length) : added);
   }
 
   private endSlab(): void {

@@ -183,10 +183,7 @@ export class MuxSession {
     this.parts.scheduler.add(stream);
   }
 
-  /**
-   * Ends both directions of a stream in any phase; the owner gets no more events of it. `target-reset`, the reset of a
-   * socket, is sent after what is queued; any other fault drops that.
-   */
+  /** In any phase; no more events follow. `target-reset`, that of a socket, follows what is queued; others drop it. */
   reset(id: number, fault: WireFaultName, now: number): void {
     const { streams, lateResets, scheduler } = this.parts;
     const stream = streams.get(id);
@@ -272,15 +269,8 @@ export class MuxSession {
     return this.poll(now, maxBytes, frameBytes, 'all');
   }
 
-  /**
-   * As `pollRecord`, without bulk: what is worth sending although the path is full, because it is small and someone
-   * waits for it. The caller limits how much of it goes beyond the congestion window.
-   */
-  pollUrgent(
-    now: number,
-    maxBytes = MAX_RECORD_BYTES,
-    frameBytes = this.parts.config.maxDataBytes,
-  ): readonly Piece[] | undefined {
+  /** As `pollRecord`, without bulk: small frames that someone waits for. The caller limits what exceeds the window. */
+  pollUrgent(now: number, maxBytes: number, frameBytes: number): readonly Piece[] | undefined {
     return this.poll(now, maxBytes, frameBytes, 'quiet');
   }
 

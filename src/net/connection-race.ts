@@ -1,7 +1,4 @@
-/**
- * In which order, and when, several attempts at the same connection are started ("Happy Eyeballs", RFC 8305 §4 and §5).
- * Pure: it knows no sockets, and time is passed in; what is tried is up to the caller: an address, or a page.
- */
+/** When attempts at one connection start ("Happy Eyeballs", RFC 8305 §4, §5): to an address or by a page. Pure. */
 
 /** How long an attempt runs before the next one starts, ms: RFC 8305 §5, "Connection Attempt Delay". */
 export const ATTEMPT_DELAY_MS = 250;

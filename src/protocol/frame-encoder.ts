@@ -1,6 +1,5 @@
 /** Writes records (docs/protocol.md §3, §4). Small parts share a scratch buffer; large payloads pass uncopied. Pure. */
-import type { WireFaultName } from '../errors.ts';
-import { wireCodeOf } from '../errors.ts';
+import { type WireFaultName, wireCodeOf } from '../errors.ts';
 import { endFilling, handOut, type Lease, leaseForFilling, type Piece, release } from '../memory/pieces.ts';
 import { FEATURE_MAY_WAIT, FRAME_HEADER_BYTES, FrameType, PROTOCOL_VERSION, SERVICE_TCP } from './frames.ts';
 import { MAX_RECORD_HEADER_BYTES } from './record-header.ts';

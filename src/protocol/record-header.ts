@@ -72,14 +72,8 @@ export function decodeRecordHeader(
   const mayWait = (flags & MAY_WAIT) !== 0;
   if ((flags & ACKNOWLEDGES) === 0) return { header: { isNumbered, mayWait, acknowledged: undefined }, bytes: 1 };
   if (start.length < MAX_RECORD_HEADER_BYTES) return undefined;
-  return {
-    header: {
-      isNumbered,
-      mayWait,
-      acknowledged: { count: start.readUIntBE(1, COUNT_BYTES), receivedUs: start.readUInt32BE(1 + COUNT_BYTES) },
-    },
-    bytes: MAX_RECORD_HEADER_BYTES,
-  };
+  const acknowledged = { count: start.readUIntBE(1, COUNT_BYTES), receivedUs: start.readUInt32BE(1 + COUNT_BYTES) };
+  return { header: { isNumbered, mayWait, acknowledged }, bytes: MAX_RECORD_HEADER_BYTES };
 }
 
 /** As many bytes as a header may have, in one piece: nearly always without a copy. */

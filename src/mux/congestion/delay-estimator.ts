@@ -3,6 +3,7 @@
  * queue, which is not ours to keep short. Without times of receipt the forward delay is the whole round trip. The two
  * clocks need not agree: only differences and the sum of both delays have a meaning. Pure.
  */
+
 /** Weight of a new sample (RFC 6298 §2, alpha). */
 const SAMPLE_WEIGHT = 1 / 8;
 

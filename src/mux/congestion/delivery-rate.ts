@@ -1,7 +1,4 @@
-/**
- * The delivery rate of a link (draft-cheng-iccrg-delivery-rate-estimation): one sample a round, and the best of the
- * last rounds counts. It also counts what is in flight, and knows where rounds begin and end. Pure.
- */
+/** Delivery rate of a link (draft-cheng-iccrg-delivery-rate-estimation): one sample a round, the best counts. Pure. */
 
 /** The best of so many rounds is the delivery rate. */
 export const RATE_ROUNDS = 8;

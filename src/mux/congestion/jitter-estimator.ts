@@ -1,7 +1,4 @@
-/**
- * Jitter of a link, ms: how much delays vary within a few rounds. Our own queue is about the same throughout, so what
- * varies is event loops, radios and other traffic, and the window needs room for it. Pure.
- */
+/** Jitter of a link, ms: what varies within some rounds is no queue of ours, and the window needs room for it. Pure. */
 import { type DelayEstimator, smoothed } from './delay-estimator.ts';
 import type { DeliveryRate } from './delivery-rate.ts';
 
@@ -16,8 +13,8 @@ const MAX_JITTER_MS = 10;
 const MAX_JITTER_SHARE = 1 / 2;
 
 /**
- * Where both ends send bulk, each one's queue delays the other's acknowledgements. The spread of that would count as
- * jitter, make room for more queue, and so cause more spread. Then no more than this counts, ms.
+ * Where both ends send bulk, each one's queue delays the other's acknowledgements. That spread would count as jitter,
+ * make room for more queue, and so cause more spread. Then no more than this counts, ms.
  */
 const MAX_BIDIRECTIONAL_JITTER_MS = 8;
 

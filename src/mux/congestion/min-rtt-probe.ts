@@ -1,7 +1,4 @@
-/**
- * When the min RTT is measured: at intervals, as in BBR's ProbeRTT, and when a path change is suspected. The path is
- * emptied, one record measures it, and sending continues at once. A path that is already empty saves that. Pure.
- */
+/** When the min RTT is measured, by one record on an empty path: at intervals, as BBR's ProbeRTT, and on suspicion. */
 import type { CongestionConfig } from './congestion-config.ts';
 import type { DelayEstimator } from './delay-estimator.ts';
 import { type DeliveryRate, MIN_ROUND_MS } from './delivery-rate.ts';

@@ -1,7 +1,4 @@
-/**
- * What follows from the estimates of a path: frame size, target queue delay, serialization delay, bytes that fill it,
- * and from which delay on it must have changed. Only formulas; it changes nothing. Pure.
- */
+/** What follows from the estimates of a path: sizes, delays, bytes that fill it. Formulas; changes nothing. Pure. */
 import type { CongestionConfig } from './congestion-config.ts';
 import type { DelayEstimator } from './delay-estimator.ts';
 import type { DeliveryRate } from './delivery-rate.ts';
