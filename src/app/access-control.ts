@@ -49,12 +49,10 @@ export class AccessControl {
     return this.clients.get(client)?.limits?.quota;
   }
 
-  /** The client of a session public key. */
   clientOf(sessionKey: Uint8Array): string | undefined {
     return this.names.get(hexOf(sessionKey));
   }
 
-  /** The exits that may register here. */
   exitNames(): Set<string> {
     return new Set(this.list.flatMap(({ name, role }) => (role === 'exit' ? [name] : [])));
   }
@@ -66,7 +64,6 @@ export class AccessControl {
     return peers.filter(({ name, role }) => current.has(`${role} ${name}`));
   }
 
-  /** The same, by session public key. */
   retiredPeerOf(keys: RetiredKeys, sessionKey: Uint8Array): string | undefined {
     return this.retiredPeers(keys).find(({ key }) => hexOf(key.session) === hexOf(sessionKey))?.name;
   }

@@ -23,7 +23,6 @@ const DEFAULT_LISTEN: HostPort = { host: '127.0.0.1', port: 1080 };
 export interface ClientEvents {
   /** A session is established; not the first one after `awayMs` without, for want of which `streamsLost` ended. */
   onConnected?(info: { readonly first: boolean; readonly awayMs: number; readonly streamsLost: number }): void;
-  /** The link is lost. The streams wait for the next one. */
   onLinkLost?(info: { readonly streams: number }): void;
   /** A new link carries the streams. None was lost. */
   onResumed?(info: { readonly awayMs: number; readonly streams: number }): void;

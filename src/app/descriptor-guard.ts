@@ -10,7 +10,6 @@ import type { Logger } from '../observability/logger.ts';
 
 /** Kept for new links and for files, so that streams alone cannot lock everybody out. */
 const RESERVE = 64;
-/** The share of a low limit that is the reserve. */
 const RESERVE_SHARE = 1 / 8;
 const WATCH_MS = 1_000;
 /** A shortage may last for hours. */

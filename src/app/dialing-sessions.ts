@@ -14,7 +14,6 @@ interface DialingSessionsOptions {
   readonly dialling: Dialling;
   /** Of this machine, that no client may reach through the exit. Asked at every dial. */
   readonly ownPorts: () => number[];
-  /** How long a session without a link is kept, ms. */
   readonly resumeWindowMs?: number | undefined;
   readonly logger: Logger;
 }

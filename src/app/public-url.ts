@@ -10,7 +10,6 @@ import { isAnyAddress, reachableHost } from './own-address.ts';
 
 export interface UrlWishes {
   readonly url?: string | undefined;
-  /** Whether the relay itself speaks TLS. */
   readonly tls: boolean;
   /** The prefix that the gate requires. */
   readonly path: string | undefined;
@@ -41,7 +40,7 @@ export async function settleUrl(
 export function wasGiven(
   { url, source }: RememberedUrl,
   addresses: readonly HostPort[],
-  own: readonly string[] = ownAddresses(),
+  own = ownAddresses(),
 ): boolean {
   if (source !== 'unknown') return source === 'given';
   const host = hostOf(url);
@@ -60,14 +59,14 @@ export function faultOfUrl(
 ): string | undefined {
   const { protocol } = new URL(url);
   const host = hostOf(url);
-  const isHere = own.includes(host) && addresses.some((each) => each.port === portOf(url) && isAt(each.host, host));
+  const isAt = (each: HostPort) => each.port === portOf(url) && (isAnyAddress(each.host) || each.host === host);
+  const isHere = own.includes(host) && addresses.some(isAt);
   if (!isHere || (protocol === 'wss:') === tls) return undefined;
   return tls
     ? `clients that use ${url} do not use TLS, but this relay does: give --url wss://…`
     : `clients that use ${url} use TLS, but this relay does not: give --url ws://…, or --tls-cert and --tls-key`;
 }
 
-/** The port of a relay's URL. */
 export function portOf(url: string): number {
   const { port, protocol } = new URL(url);
   return port === '' ? (protocol === 'wss:' ? 443 : 80) : Number(port);
@@ -85,8 +84,4 @@ function ownAddresses(): string[] {
 
 function hostOf(url: string): string {
   return new URL(url).hostname.replace(/^\[|\]$/g, '');
-}
-
-function isAt(listening: string, host: string): boolean {
-  return isAnyAddress(listening) || listening === host;
 }

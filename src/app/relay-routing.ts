@@ -25,9 +25,7 @@ interface RelayRouterOptions {
   readonly replays: ReplayGuard;
   /** Undefined: only named exits serve here. */
   readonly sessions: ExitSessions | undefined;
-  /** True while no new session may begin. */
   readonly isOverloaded: () => boolean;
-  /** Links that the relay can still take. */
   readonly linksFree: () => number;
   readonly logger: Logger;
 }

@@ -62,7 +62,6 @@ export interface Relay {
   readonly listen: readonly string[];
   /** The URL in its invites. */
   readonly url: string;
-  /** Where `url` comes from. */
   readonly urlSource: 'given' | 'remembered' | 'guessed';
   /** Why no client can come in by `url`, where that is certain. */
   readonly urlFault: string | undefined;
@@ -119,9 +118,7 @@ interface Checked extends Omit<RelayOptions, 'path'> {
 
 interface Files {
   readonly serving: ServingState;
-  /** What exits have announced. */
   readonly known: KnownExits;
-  /** Outlives the keys. */
   readonly replays: ReplayGuard;
   close(): Promise<void>;
 }

@@ -74,10 +74,8 @@ export class ServingState {
     return this.current;
   }
 
-  /** True while no new session may begin. */
   readonly isOverloaded = (): boolean => this.memory.isOver();
 
-  /** True while new streams would take what descriptors are left. */
   readonly isShortOfDescriptors = (): boolean => this.descriptors.isShort();
 
   /**

@@ -30,7 +30,6 @@ export interface TetherOptions {
 type Place = Pick<AddressFollower, 'look' | 'showCode' | 'close'>;
 
 export class Tether {
-  /** Those that can carry links. */
   readonly pages: TetherServer;
   private readonly options: TetherOptions;
   private place: Place | undefined;

@@ -10,7 +10,7 @@ import {
 } from '../app/invites.ts';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
 import { WstunError } from '../errors.ts';
-import { describeLimits, parseLimitChanges, parseLimitOptions } from '../state/access-limits.ts';
+import { describeLimits, type EntryLimits, parseLimitChanges, parseLimitOptions } from '../state/access-limits.ts';
 import type { AccessRole } from '../state/access-list.ts';
 import { loadIdentity, loadOrCreateIdentity } from '../state/identity-file.ts';
 import { openExistingStateDir, openStateDir } from '../state/state-dir.ts';
@@ -20,11 +20,7 @@ import { exitHere, findState, findStateToAdd, type StateOption } from './find-st
 import { printLine } from './output.ts';
 import { shellQuote } from './shell.ts';
 
-interface LimitTexts {
-  readonly sessions?: string;
-  readonly rate?: string;
-  readonly quota?: string;
-}
+type LimitTexts = Parameters<typeof parseLimitOptions>[0];
 
 interface AddOptions extends StateOption, ConfirmOptions, LimitTexts {
   readonly url?: string;
@@ -47,18 +43,14 @@ export async function addAccess(name: string, options: AddOptions): Promise<void
   const state = await openStateDir(path);
   const issuer = await issuerOf(state, url, loadOrCreateIdentity);
   const invite = await inviteNewPeer(accessFile(state), issuer, entry);
+  const start = `wstun relay --state ${shellQuote(state.path)}`;
   if (isNew && issuer.exitName === undefined)
-    tell(
-      `wstun: new keys were made in ${state.path}; start the relay with: wstun relay --state ${shellQuote(state.path)}`,
-    );
+    tell(`wstun: new keys were made in ${state.path}; start the relay with: ${start}`);
   showInvite(name, issuer, invite);
 }
 
 /** A new peer under the same name, with the same rules. The previous invite is revoked. */
-export async function renewAccess(
-  name: string,
-  options: StateOption & ConfirmOptions & { readonly url?: string },
-): Promise<void> {
+export async function renewAccess(name: string, options: Pick<AddOptions, 'state' | 'yes' | 'url'>): Promise<void> {
   const state = await openExistingStateDir(findState(options));
   const file = accessFile(state);
   const before = (await file.read()).find((entry) => entry.name === name);
@@ -74,22 +66,17 @@ export async function listAccess(options: StateOption & { json?: boolean }): Pro
   const state = await openExistingStateDir(findState(options));
   const entries = await accessFile(state).read();
   const { bytes } = await readUsage(state, Date.now());
-  if (options.json)
-    return printLine(
-      JSON.stringify(
-        entries.map(({ name, role, allow, limits }) => ({ name, role, allow, ...limits, used: bytes.get(name) })),
-      ),
-    );
+  const shown = entries.map(({ name, role, allow, limits }) => ({
+    name,
+    role,
+    allow,
+    ...limits,
+    used: bytes.get(name),
+  }));
+  if (options.json) return printLine(JSON.stringify(shown));
   if (entries.length === 0) tell(`the access list in ${state.path} is empty`);
   for (const { name, role, allow, limits = {} } of entries)
-    printLine(
-      [
-        name,
-        ...(role === 'exit' ? ['(exit)'] : allow),
-        ...describeLimits(limits),
-        ...describeUse(bytes.get(name)),
-      ].join('  '),
-    );
+    printLine([name, ...(role === 'exit' ? ['(exit)'] : allow), ...describeUse(limits, bytes.get(name))].join('  '));
 }
 
 /** The invite stays valid, and sessions continue. */
@@ -123,9 +110,10 @@ function tell(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-/** In this month. */
-function describeUse(bytes: number | undefined): string[] {
-  return bytes === undefined ? [] : [`used=${(bytes / 1_000_000).toFixed(1)}MB`];
+/** @param bytes used in this month */
+function describeUse(limits: EntryLimits, bytes: number | undefined): string[] {
+  const texts = describeLimits(limits);
+  return bytes === undefined ? texts : [...texts, `used=${(bytes / 1_000_000).toFixed(1)}MB`];
 }
 
 /** @throws WstunError bad-url where none is known */

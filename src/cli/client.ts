@@ -64,7 +64,6 @@ async function runUntilSignal(client: Client, output: Output, outage: OutageRepo
   await close();
 }
 
-/** What happens to a client, as events and as lines. */
 export function reports(output: Output, outage: OutageReport, showReady: () => void): ClientEvents {
   return {
     onConnected: ({ first, awayMs, streamsLost }) => {

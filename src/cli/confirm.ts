@@ -9,7 +9,6 @@ export interface ConfirmOptions {
   readonly yes?: boolean;
 }
 
-/** Whether a person can read the question and answer it. */
 function isWatched(): boolean {
   return process.stdin.isTTY === true && process.stderr.isTTY === true;
 }

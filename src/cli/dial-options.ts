@@ -3,7 +3,6 @@ import type { DialOptions } from '../app/dialling.ts';
 
 export interface DialTexts {
   readonly dns?: readonly string[];
-  /** IP addresses, or `none`. */
   readonly publicAddress?: readonly string[];
 }
 

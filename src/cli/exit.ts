@@ -52,7 +52,6 @@ export async function runExit(options: ExitCommand): Promise<void> {
   if (error !== undefined) throw error;
 }
 
-/** What happens to an exit, as events and as lines. */
 function reports(output: Output, outage: OutageReport, exit: () => Exit): ExitEvents {
   return {
     onRegistered: ({ relay, first }) => {

@@ -50,9 +50,7 @@ async function readSome(source: AsyncIterable<Buffer | string>): Promise<Buffer>
 function textOf(bytes: Buffer): string {
   const mark = bytes.length >= 2 ? bytes.readUInt16BE(0) : 0;
   if (mark === 0xfffe) return bytes.toString('utf16le');
-  if (mark === 0xfeff)
-    return Buffer.from(bytes.subarray(0, bytes.length & ~1))
-      .swap16()
-      .toString('utf16le');
-  return bytes.toString('utf8');
+  if (mark !== 0xfeff) return bytes.toString('utf8');
+  const whole = Buffer.from(bytes.subarray(0, bytes.length & ~1));
+  return whole.swap16().toString('utf16le');
 }

@@ -11,7 +11,6 @@ interface RotateOptions extends StateOption, ConfirmOptions {
   readonly dryRun?: boolean;
 }
 
-/** Names in a question. */
 const NAMED = 5;
 
 /** stdout: the names that need new invites, one a line. */

@@ -57,12 +57,8 @@ function buildProgram(args: readonly string[]): Command {
     .version(readVersion())
     .configureHelp({ showGlobalOptions: true })
     .addHelpText('after', PROGRAM_EXAMPLES);
-  program.addCommand(clientCommand());
-  program.addCommand(relayCommand());
-  program.addCommand(exitCommand());
-  program.addCommand(accessCommand());
-  program.addCommand(keysCommand());
-  program.addCommand(quickstartCommand());
+  const commands = [clientCommand, relayCommand, exitCommand, accessCommand, keysCommand, quickstartCommand];
+  for (const command of commands) program.addCommand(command());
   configure(program, args);
   return program;
 }
@@ -90,11 +86,10 @@ const stateOption = (role: 'relay' | 'exit' | 'either') => {
   return option.argParser(parseStateDir).env('WSTUN_STATE');
 };
 const yesOption = () => new Option('--yes', 'do not ask for confirmation');
-const allowOption = (what: string) => new Option('--allow <rule>', what).argParser(collect((text) => text));
+const texts = collect((text) => text);
+const allowOption = (what: string) => new Option('--allow <rule>', what).argParser(texts);
 const dnsOption = () =>
-  new Option('--dns <server>', 'name server to use instead of the system’s; may be repeated').argParser(
-    collect((text) => text),
-  );
+  new Option('--dns <server>', 'name server to use instead of the system’s; may be repeated').argParser(texts);
 
 const publicAddressOption = () =>
   new Option(
@@ -119,25 +114,24 @@ const onceOption = () =>
     'for scripts: end with the exit code of the first failure or, once connected, of the first that lasts 10 s',
   );
 
+const userOption = () => {
+  const option = new Option('--user <name:pass>', 'require this user name and password');
+  return option.argParser(parseCredentials).env('WSTUN_USER');
+};
+
+const encryptionOption = () => {
+  const what = 'end-to-end encryption; off is possible only over wss:// to the relay’s own exit';
+  return new Option('--encryption <on|off>', what).choices(['on', 'off']).default('on');
+};
+
 function clientCommand(): Command {
   return new Command('client')
     .description('run a local SOCKS5, SOCKS4a and HTTP proxy that sends its connections through the relay of an invite')
     .argument('[invite...]', 'the line that `wstun access add` printed; other users of this machine can see it in `ps`')
     .option('--invite-file <file>', 'read the invite from a file (- for standard input)')
     .addOption(new Option('--listen <host:port>', 'address of the proxy').default('127.0.0.1:1080'))
-    .addOption(
-      new Option('--user <name:pass>', 'require this user name and password')
-        .argParser(parseCredentials)
-        .env('WSTUN_USER'),
-    )
-    .addOption(
-      new Option(
-        '--encryption <on|off>',
-        'end-to-end encryption; off is possible only over wss:// to the relay’s own exit',
-      )
-        .choices(['on', 'off'])
-        .default('on'),
-    )
+    .addOption(userOption())
+    .addOption(encryptionOption())
     .option('--allow-lan', 'let other machines use the proxy without a user name and password')
     .addOption(resumeWindowOption())
     .addOption(onceOption())
@@ -255,7 +249,7 @@ function accessSet(): Command {
     .argument('<name>')
     .addOption(stateOption('either'))
     .addOption(allowOption('allow these targets too; may be repeated'))
-    .addOption(new Option('--disallow <rule>', 'remove this rule; may be repeated').argParser(collect((text) => text)))
+    .addOption(new Option('--disallow <rule>', 'remove this rule; may be repeated').argParser(texts))
     .option('--sessions <n>', 'maximum number of sessions at the same time; none: the default of 8')
     .option('--rate <rate>', 'bits per second in each direction, such as 20mbit; none: no limit')
     .option('--quota <bytes>', 'bytes per month in both directions together, such as 100GB; none: no limit')

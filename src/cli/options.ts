@@ -32,7 +32,6 @@ export function parseStateDir(text: string): string {
   return text;
 }
 
-/** A whole number, 0 to 1,000,000. */
 export function parseCount(text: string): number {
   if (!/^\d{1,6}$|^1000000$/.test(text))
     throw new WstunError('bad-option', '--max-pending-per-address needs a whole number from 0 to 1000000');
@@ -54,7 +53,6 @@ export function parseResumeWindow(text: string): number {
   return Number(text) * 1000;
 }
 
-/** For options that may be given several times. */
 export function collect<T>(parse: (text: string) => T): (text: string, before: readonly T[] | undefined) => T[] {
   return (text, before) => [...(before ?? []), parse(text)];
 }

@@ -18,7 +18,6 @@ export class OutageReport {
     this.output = output;
   }
 
-  /** An attempt failed. The next one follows after `waitMs`. */
   handleFailed(error: WstunError, waitMs: number): void {
     const { code, message } = error;
     this.output.event({ event: 'retrying', code, message, waitMs: Math.round(waitMs) });

@@ -20,9 +20,7 @@ export class FrameReceiver implements FrameHandler {
   private now = 0;
   peerMaxStreams = STREAMS_BEFORE_HELLO;
   peerFeatures = 0;
-  /** This end takes no more streams. */
   isDraining = false;
-  /** The peer takes no more streams. */
   isPeerDraining = false;
   /** The peer has ended the session, so nothing is to be sent any more. */
   isEndedByPeer = false;

@@ -27,7 +27,6 @@ export class LateResets {
     for (const stream of [...(this.progress?.keys() ?? [])]) this.note(stream, now);
   }
 
-  /** Those that have waited too long. */
   overdue(now: number): StreamState[] {
     const entries = [...(this.progress ?? [])];
     return entries.filter(([, since]) => now - since >= this.limitMs).map(([stream]) => stream);

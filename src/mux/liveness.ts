@@ -26,7 +26,6 @@ export class Liveness {
   pathRoundTripMs = 0;
   /** When bytes of a stream were last received or sent. */
   private transferAt: number;
-  /** Sent since then. */
   private probes = MAX_PROBES;
   private probePending = false;
   /** When a probe was sent that nothing has followed. */
@@ -50,7 +49,6 @@ export class Liveness {
     this.probedAt = undefined;
   }
 
-  /** The link is gone. */
   stop(): void {
     this.started = false;
   }

@@ -30,7 +30,6 @@ export class RapidResets {
     this.tokens += 1;
   }
 
-  /** The open was reset. */
   spend(): void {
     this.opening -= 1;
   }

@@ -39,7 +39,6 @@ export type WriteScope = 'control' | 'quiet' | 'all';
 
 export interface PolledRecord {
   readonly record: readonly Piece[] | undefined;
-  /** Streams that sent something. */
   readonly served: ReadonlySet<StreamState>;
 }
 

@@ -275,7 +275,6 @@ export class ResumableSession {
     return [encodeRecordHeader({ isNumbered: false, mayWait: false, acknowledged: this.acks.take(now) })];
   }
 
-  /** A pending acknowledgement goes along with what is sent anyway. */
   private numberedHeader(mayWait: boolean, now: number): RecordHeader {
     return { isNumbered: true, mayWait, acknowledged: this.acks.isPending ? this.acks.take(now) : undefined };
   }

@@ -14,7 +14,6 @@ export interface SentRecord {
   stamp: SentStamp | undefined;
 }
 
-/** What one acknowledgement removed. */
 export interface Acknowledged {
   readonly records: number;
   readonly bytes: number;
@@ -28,7 +27,6 @@ const COMPACT_AT = 1024;
 export class RetransmitBuffer {
   private readonly store: RetransmitStore;
   private records: SentRecord[] = [];
-  /** Index of the oldest record that is kept. */
   private first = 0;
   /** Index of the next record to go out on the current link. */
   private next = 0;
@@ -40,7 +38,6 @@ export class RetransmitBuffer {
     this.store = new RetransmitStore(memory);
   }
 
-  /** The number of the newest record of the session. */
   get lastNumber(): number {
     return this.firstNumber + (this.records.length - this.first) - 1;
   }

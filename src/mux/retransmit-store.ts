@@ -23,11 +23,9 @@ const MAX_FREE_SLABS = 64;
 interface Slab {
   readonly memory: Uint8Array;
   used: number;
-  /** Records that lie in it. */
   records: number;
 }
 
-/** One record, and where it lies. */
 export interface Stored {
   readonly pieces: readonly Uint8Array[];
   readonly slab: Slab | undefined;

@@ -27,7 +27,6 @@ export class Scheduler {
   private turnsLeft = 0;
   /** Bytes of quiet streams since the last turn of bulk. */
   private quietRun = 0;
-  /** The last turn was that of a quiet stream. */
   private quietTurn = false;
   private quantum = 1;
 

@@ -13,7 +13,6 @@ const SLAB_BYTES = 4096;
 
 export class SendQueue {
   private readonly chunks: Piece[] = [];
-  /** How much of the first chunk was taken. */
   private offset = 0;
   /** The last chunk is the filled part of it, and may be extended. */
   private slab: Slab | undefined;
@@ -68,7 +67,6 @@ export class SendQueue {
     if (this.chunks.length === 0) this.endSlab();
   }
 
-  /** Drops all that waits. */
   clear(): void {
     const [first, ...others] = this.chunks;
     if (first !== undefined) release(first, this.offset);

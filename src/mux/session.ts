@@ -40,7 +40,6 @@ export class MuxSession {
     return this.over;
   }
 
-  /** The peer understands records whose acknowledgement may wait. */
   get peerKnowsMayWait(): boolean {
     return (this.receiver.peerFeatures & FEATURE_MAY_WAIT) !== 0;
   }
@@ -116,7 +115,6 @@ export class MuxSession {
     return this.parts.liveness;
   }
 
-  /** A record without frames. */
   handleNoOpRecord(now: number): void {
     if (!this.over && !this.parts.budgets.noOps.acquire(now)) this.fail('peer-flood');
   }

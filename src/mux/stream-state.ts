@@ -53,7 +53,6 @@ export class StreamState {
     this.phase = phase;
   }
 
-  /** Something could go out now. */
   get sendable(): boolean {
     if (this.phase !== 'open') return false;
     if (this.queue.bytes > 0) return this.sendCredit > 0;

@@ -49,7 +49,6 @@ export class ConnectionRace<A> {
     this.waiting.push(...attempts.slice(0, this.maxAttempts - this.started - this.waiting.length));
   }
 
-  /** The attempt that starts now, if one does. */
   poll(now: number): A | undefined {
     if (now < this.nextAt) return undefined;
     const attempt = this.waiting.shift();
@@ -71,7 +70,6 @@ export class ConnectionRace<A> {
     return this.waiting.length === 0 ? Number.POSITIVE_INFINITY : this.nextAt;
   }
 
-  /** All have failed. */
   get isLost(): boolean {
     return this.running === 0 && this.waiting.length === 0;
   }

@@ -24,7 +24,6 @@ export class RecordEncoder {
   private used = 0;
   private bytes = 0;
 
-  /** Bytes written since the last `take()`. */
   get length(): number {
     return this.bytes;
   }

@@ -158,7 +158,7 @@ export class CongestionController {
   /** A record of so many bytes went to the link; the peer was told whether its acknowledgement may wait. */
   onSent(bytes: number, now: number, mayWait = false): SentStamp {
     const { rate } = this;
-    if (rate.isIdle && rate.acked >= this.promptEnd) this.beginBurst(now);
+    if (rate.isIdle && rate.acked >= this.promptEnd) this.beginRound(now, true);
     rate.isIdle = false;
     const isProbe = this.canProbe(now);
     rate.sent += bytes;
@@ -251,13 +251,8 @@ export class CongestionController {
 
   // ── rounds ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  private beginBurst(now: number): void {
-    this.rate.beginBurst(now);
-    this.delay.beginRound();
-  }
-
-  private beginRound(now: number): void {
-    this.rate.beginRound(now);
+  private beginRound(now: number, afterPause = false): void {
+    this.rate.beginRound(now, afterPause);
     this.delay.beginRound();
   }
 

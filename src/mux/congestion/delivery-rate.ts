@@ -59,23 +59,14 @@ export class DeliveryRate {
     this.appLimitedUntil = this.sent;
   }
 
-  /** A round that begins with the record that goes out now, after a pause. */
-  beginBurst(now: number): void {
-    this.roundEnd = undefined;
+  /** @param afterPause it begins with the record that goes out now */
+  beginRound(now: number, afterPause: boolean): void {
+    this.roundEnd = afterPause ? undefined : this.sent;
     this.roundBeganAt = now;
     this.roundAcked = this.acked;
-    this.roundSentAt = now;
-    this.roundReceivedAt = undefined;
-    this.isRoundAppLimited = false;
-  }
-
-  beginRound(now: number): void {
-    this.roundEnd = this.sent;
-    this.roundBeganAt = now;
-    this.roundAcked = this.acked;
-    this.roundSentAt = this.ackedSentAt;
-    this.roundReceivedAt = this.ackedReceivedAt;
-    this.isRoundAppLimited = this.acked < this.appLimitedUntil;
+    this.roundSentAt = afterPause ? now : this.ackedSentAt;
+    this.roundReceivedAt = afterPause ? undefined : this.ackedReceivedAt;
+    this.isRoundAppLimited = !afterPause && this.acked < this.appLimitedUntil;
   }
 
   isRoundOver(now: number): boolean {

@@ -72,7 +72,6 @@ export class MinRttProbe {
     return !this.isUnderWay && (this.isChangeSuspected || now - this.endedAt >= this.intervalMs * EARLY_SHARE);
   }
 
-  /** The record that measures has gone out. */
   begin(rate: DeliveryRate): void {
     if (this.suspectedAt !== undefined) this.drainRate = this.measureDrain(rate, this.suspectedAt);
     this.end = rate.sent;

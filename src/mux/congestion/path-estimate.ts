@@ -92,7 +92,6 @@ export class PathEstimate {
     return this.jitter.ms > HIDING_JITTER * this.targetQueueMs();
   }
 
-  /** A forward delay that differs by more is that of another path. */
   changeMs(): number {
     return this.delay.minRttMs * CHANGE_SHARE + this.config.queueMs;
   }
