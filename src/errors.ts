@@ -160,7 +160,7 @@ export const FAULTS = {
     fix: 'Check its address, that it is running, and that this network allows the connection.',
   }),
   'relay-refused': fault('access', 'WSTUN-E202', 'the address of the relay answered "not found"', {
-    fix: `The invite may be revoked, or a web server or filter may have answered instead of the relay. ${RECONNECTS} If this continues, ask for a new invite.`,
+    fix: `The invite may be revoked, or a web server or filter may have answered instead of the relay. ${RECONNECTS} If this continues for hours, ask the owner of the relay or exit for a new invite.`,
   }),
   'relay-untrusted': fault('network', 'WSTUN-E203', "the relay's TLS certificate is not trusted", {
     fix: 'If something on this network inspects TLS, add its CA with NODE_EXTRA_CA_CERTS. Otherwise do not continue.',
@@ -301,7 +301,7 @@ export const FAULTS = {
     { fix: NEW_SESSION },
   ),
   'session-expired': wireFault('network', 'WSTUN-E433', 22, 'there was no link for longer than a session is kept', {
-    fix: `${NEW_SESSION} --resume-window sets how long a session is kept.`,
+    fix: `${NEW_SESSION} --resume-window sets how many seconds each end keeps a session.`,
   }),
   'session-gap': wireFault(
     'network',
