@@ -1,4 +1,8 @@
-/** A certificate renewed under a running relay: real files, a real TLS server, and a link that lives through it. */
+/**
+ * A certificate renewed under a running relay: real files, a real TLS server, and a link that lives through it.
+ *
+ * @module-tag waits
+ */
 import { once } from 'node:events';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

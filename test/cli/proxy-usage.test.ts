@@ -1,3 +1,4 @@
+/** @module-tag waits */
 import type { NetworkInterfaceInfo } from 'node:os';
 import { expect, it } from 'vitest';
 import { reachableHost } from '../../src/app/own-address.ts';

@@ -12,10 +12,8 @@ import { echo, tcpServer } from '../support/tcp.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { connectThrough } from '../support/through-proxy.ts';
 import { refuseSecrets, WstunProcess, wstun } from '../support/wstun-process.ts';
-import { useShippedProgram, wstunPath } from '../support/wstun-program.ts';
+import { wstunPath } from '../support/wstun-program.ts';
 import { invite, startBehindRelay, startRelay } from '../support/wstun-stack.ts';
-
-useShippedProgram();
 
 /** Looks like an invite that holds a secret. */
 const INVITE = `wstun1_${'AQDc'.repeat(30)}`;

@@ -8,10 +8,7 @@ import { tempDir } from '../support/temp-dir.ts';
 import { connectThrough, take } from '../support/through-proxy.ts';
 import { until } from '../support/until.ts';
 import { refuseSecrets, WstunProcess, wstun } from '../support/wstun-process.ts';
-import { useShippedProgram } from '../support/wstun-program.ts';
 import { invite, startClient, startRelay } from '../support/wstun-stack.ts';
-
-useShippedProgram();
 
 describe('quickstart', () => {
   it('quickstart prints its address on stdout, serves its page through the tunnel, and leaves no file behind', async () => {

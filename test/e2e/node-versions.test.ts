@@ -77,7 +77,7 @@ for (const version of OTHER_LINES) {
       const client = await startClient(await invite(exit, 'alice', { allow: ['*'], url: url(near) }));
       const exchanged = exchange(await connectThrough('SOCKS5', client.port, target), 16 * MIB);
       for (const [i, proxy] of [near, far, near].entries()) {
-        await until(() => near.bytes.up > (2 + 4 * i) * MIB);
+        await until(() => near.bytes.up > (2 + 4 * i) * MIB, 20_000);
         proxy.resetAll();
       }
       const { sent, received } = await exchanged;

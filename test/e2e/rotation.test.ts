@@ -4,7 +4,6 @@ import { echo, tcpServer } from '../support/tcp.ts';
 import { connectThrough, endOf, take } from '../support/through-proxy.ts';
 import { until } from '../support/until.ts';
 import { type WstunProcess, wstun } from '../support/wstun-process.ts';
-import { useShippedProgram } from '../support/wstun-program.ts';
 import {
   invite,
   type RunningClient,
@@ -14,8 +13,6 @@ import {
   startExit,
   startRelay,
 } from '../support/wstun-stack.ts';
-
-useShippedProgram();
 
 /** By which live sessions have ended, and the keys are in force. */
 const PROMISED_MS = 2_000;

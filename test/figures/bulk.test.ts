@@ -23,7 +23,7 @@ function expectPeaksBelow(limit: number, { relay, client }: Stack): void {
 describe('1 GiB', () => {
   it.each<Protocol>(['SOCKS5', 'CONNECT'])(
     '1 GiB each way arrives as it was sent, in little memory (%s)',
-    { timeout: 60_000 },
+    { timeout: 120_000 },
     async (protocol) => {
       const stack = await startStack();
       const uploads: Promise<unknown>[] = [];
@@ -42,7 +42,7 @@ describe('1 GiB', () => {
 });
 
 describe('500 streams at once', () => {
-  it('500 streams at once carry 1 MiB each way, each with its own bytes', { timeout: 60_000 }, async () => {
+  it('500 streams at once carry 1 MiB each way, each with its own bytes', { timeout: 120_000 }, async () => {
     const stack = await startStack();
     const target = await tcpServer(echo);
     const opening = Array.from({ length: 500 }, () => connectThrough('SOCKS5', stack.client.port, target));
@@ -55,7 +55,7 @@ describe('500 streams at once', () => {
 });
 
 describe('2,000 connections', () => {
-  it('2,000 connections that end in every way leave no descriptor open', { timeout: 60_000 }, async () => {
+  it('2,000 connections that end in every way leave no descriptor open', { timeout: 120_000 }, async () => {
     const { relay, client } = await startStack();
     const target = await tcpServer(answerThenEndAsAsked);
     const closedPort = await freePort();

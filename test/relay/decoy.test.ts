@@ -1,5 +1,7 @@
 /**
  * A stranger cannot tell a relay from a node server that runs Koa and has no page: the same requests are put to both.
+ *
+ * @module-tag waits
  */
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';

@@ -19,7 +19,6 @@ const LONG = [
   'e2e/resume',
   'figures/resume',
   'e2e/tether-middlebox',
-  'figures/crowd',
   'e2e/in-front',
   'figures/bulk',
   'tunnel/two-ways',

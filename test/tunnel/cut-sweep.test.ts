@@ -1,6 +1,8 @@
 /**
  * The link cut after exactly N bytes, for every N, in either direction: whatever was half sent, nothing is lost or
  * repeated. A longer sweep, to 256 KiB: WSTUN_SWEEP=long npx vitest run test/tunnel/cut-sweep.test.ts
+ *
+ * @module-tag waits
  */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Target } from '../../src/tunnel/stream/stream.ts';

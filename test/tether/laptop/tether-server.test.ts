@@ -122,7 +122,7 @@ describe('an upgrade at a tether', () => {
     await vi.waitFor(async () => expect((await ask(tether, '/')).status).toBe(200), 3_000);
   });
 
-  it('a connection without a request is closed after ten seconds, not thirty', async () => {
+  it('a connection without a request is closed after ten seconds, not thirty', { tags: ['waits'] }, async () => {
     const tether = await startTether();
     const [name = '', port] = tether.host.split(':');
     const silent = connect({ host: name, port: Number(port) });

@@ -1,0 +1,58 @@
+/**
+ * `bin/wstun.js` as it is shipped: each command once. Most other tests of this folder start the same program from few
+ * files (test/support/build-dist.ts), so a module that is missing from dist, or fails to load there, is found here.
+ */
+import { expect, it } from 'vitest';
+import { exchange } from '../support/payload.ts';
+import { run, runWell } from '../support/programs.ts';
+import { echo, tcpServer } from '../support/tcp.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { nextCode } from '../support/tethered.ts';
+import { connectThrough } from '../support/through-proxy.ts';
+import { WstunProcess, wstun } from '../support/wstun-process.ts';
+import { useShippedProgram, wstunPath } from '../support/wstun-program.ts';
+import { startClient, startRelay } from '../support/wstun-stack.ts';
+
+useShippedProgram();
+
+it('bin/wstun.js runs as a program and prints its version', async () => {
+  expect(wstunPath).toMatch(/\/bin\/wstun\.js$/);
+  expect(wstunPath).not.toContain('dist-e2e');
+  expect((await run(wstunPath, ['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+});
+
+it('bin/wstun.js quickstart serves its page through the tunnel', async () => {
+  const process = new WstunProcess(['quickstart', '--json', '--listen', '127.0.0.1:0']);
+  const { listen, url } = await process.event('ready');
+  expect(await runWell('curl', ['-sS', '-x', `socks5h://${listen}`, String(url)])).toContain('wstun works');
+});
+
+it('bin/wstun.js is relay, exit and client, and each `wstun access` and `wstun keys` command works', async () => {
+  const relay = await startRelay();
+  const command = async (...args: readonly string[]): Promise<string> => {
+    const { code, stdout } = await wstun([...args, '--state', relay.state]);
+    expect([args, code]).toEqual([args, 0]);
+    return stdout.trim();
+  };
+  const registration = await command('access', 'add', 'home', '--role', 'exit');
+  const exit = new WstunProcess(['exit', '--json', '--state', await tempDir()], {
+    env: { WSTUN_INVITE: registration },
+  });
+  expect(await exit.event('ready')).toMatchObject({ role: 'exit', name: 'home' });
+  await command('access', 'add', 'alice');
+  await command('access', 'set', 'alice', '--allow', '127.0.0.1');
+  const { port } = await startClient(await command('access', 'renew', 'alice', '--yes'));
+  const { sent, received } = await exchange(await connectThrough('SOCKS5', port, await tcpServer(echo)), 1_000_000);
+  expect(received).toEqual({ bytes: 1_000_000, hash: sent });
+  await command('access', 'remove', 'alice');
+  expect(await command('access', 'list')).toMatch(/^default\nhome {2}\(exit\)$/);
+  expect(await command('keys', 'rotate', '--yes')).toBe('default\nhome');
+});
+
+it('bin/wstun.js client --tether serves the page that is shipped', async () => {
+  const relay = await startRelay();
+  const client = new WstunProcess(['client', '--json', '--tether', '127.0.0.1:0', '--no-direct'], {
+    env: { WSTUN_INVITE: relay.invite ?? '' },
+  });
+  expect(await runWell('curl', ['-sS', (await nextCode(client)).replace(/#.*/, '')])).toMatch(/^<!doctype html>/i);
+});
