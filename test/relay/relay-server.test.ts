@@ -105,7 +105,9 @@ describe('the relay server', () => {
     expect([theirs.messages[0]!.toString(), recorder.messages[0]!.toString()]).toEqual(['ping', 'pong']);
   });
 
-  it('a relay survives the reset of a connection on which an upgrade waits for earlier responses', async () => {
+  it('a relay survives the reset of a connection on which an upgrade waits for earlier responses', {
+    tags: ['waits'],
+  }, async () => {
     const held: ServerResponse[] = [];
     const { port, server } = await start({ decoy: (_request, response) => void held.push(response) });
     const errors: unknown[] = [];
