@@ -8,6 +8,7 @@ const STALL_CHECK_MS = 1_000;
 
 /** One interface instead of closures: an idle session should cost little. */
 export interface SupervisorOwner {
+  readonly clock: Clock;
   /** Time has passed: the session may have something to send, or be over. */
   flush(): void;
   handleLinkDead(): void;
@@ -15,38 +16,26 @@ export interface SupervisorOwner {
   handleLinkStalled(): void;
 }
 
-export interface SupervisorOptions {
-  readonly session: ResumableSession;
-  readonly clock: Clock;
-  readonly watchesStalls: boolean;
-}
-
 export class LinkSupervisor {
+  /** When the last record was received. */
+  receivedAt = 0;
   private readonly session: ResumableSession;
-  private readonly clock: Clock;
   private readonly owner: SupervisorOwner;
   private readonly watchesStalls: boolean;
   private timer: Timer | undefined;
   private timerAt = Number.POSITIVE_INFINITY;
   private ackTimer: Timer | undefined;
   private ackAt = Number.POSITIVE_INFINITY;
-  private receivedAt = 0;
   private stallReported = false;
   /** Undefined until `measureMessages`. */
   private longest: number | undefined;
   private stopped = false;
 
-  constructor({ session, clock, watchesStalls }: SupervisorOptions, owner: SupervisorOwner) {
+  constructor(session: ResumableSession, watchesStalls: boolean, owner: SupervisorOwner) {
     this.session = session;
-    this.clock = clock;
     this.watchesStalls = watchesStalls;
     this.owner = owner;
     this.setTimer();
-  }
-
-  /** When the last record was received. */
-  get lastReceivedAt(): number {
-    return this.receivedAt;
   }
 
   get isAttached(): boolean {
@@ -55,7 +44,7 @@ export class LinkSupervisor {
 
   /** Bytes are on their way, and nothing comes back. */
   get isStalled(): boolean {
-    return this.session.linkState(this.clock.now()) === 'suspect';
+    return this.session.linkState(this.owner.clock.now()) === 'suspect';
   }
 
   /** The link carries something both ways, and does not stall. */
@@ -102,8 +91,8 @@ export class LinkSupervisor {
   /** The session is over. */
   stop(): void {
     this.stopped = true;
-    this.clock.clearTimeout(this.timer);
-    this.clock.clearTimeout(this.ackTimer);
+    this.owner.clock.clearTimeout(this.timer);
+    this.owner.clock.clearTimeout(this.ackTimer);
     this.timer = undefined;
     this.ackTimer = undefined;
   }
@@ -111,9 +100,13 @@ export class LinkSupervisor {
   /** Only an earlier time needs a new timer: one in each turn would cost more than it saves. */
   private setAcknowledgementTimer(at: number): void {
     if (at >= this.ackAt) return;
-    this.clock.clearTimeout(this.ackTimer);
+    this.owner.clock.clearTimeout(this.ackTimer);
     this.ackAt = at;
-    this.ackTimer = this.clock.setTimeout(LinkSupervisor.acknowledge, Math.ceil(at - this.clock.now()), this);
+    this.ackTimer = this.owner.clock.setTimeout(
+      LinkSupervisor.acknowledge,
+      Math.ceil(at - this.owner.clock.now()),
+      this,
+    );
     this.ackTimer.unref();
   }
 
@@ -128,17 +121,21 @@ export class LinkSupervisor {
     if (at === this.timerAt) return;
     // Only an earlier time needs a new timer: a later one is set when this one fires, so traffic costs no timers.
     if (this.timer && at > this.timerAt) return;
-    this.clock.clearTimeout(this.timer);
+    this.owner.clock.clearTimeout(this.timer);
     this.timerAt = at;
     if (at === Number.POSITIVE_INFINITY) return;
-    this.timer = this.clock.setTimeout(LinkSupervisor.handleTimer, Math.max(0, at - this.clock.now()), this);
+    this.timer = this.owner.clock.setTimeout(
+      LinkSupervisor.handleTimer,
+      Math.max(0, at - this.owner.clock.now()),
+      this,
+    );
     this.timer.unref();
   }
 
   private nextStallCheck(): number {
     if (!this.watchesStalls) return Number.POSITIVE_INFINITY;
     // Reported once a stall: that it is over need not be noticed at once.
-    return this.stallReported ? this.clock.now() + STALL_CHECK_MS : this.session.stallsAt();
+    return this.stallReported ? this.owner.clock.now() + STALL_CHECK_MS : this.session.stallsAt();
   }
 
   /** What the kernel received while the loop was busy is read first: a blocked loop must not declare its peers dead. */
@@ -150,13 +147,13 @@ export class LinkSupervisor {
 
   private handleTimeout(): void {
     if (this.stopped) return;
-    this.session.handleTimeout(this.clock.now());
+    this.session.handleTimeout(this.owner.clock.now());
     this.checkLink();
     this.owner.flush();
   }
 
   private checkLink(): void {
-    const state = this.session.linkState(this.clock.now());
+    const state = this.session.linkState(this.owner.clock.now());
     if (state === 'dead') this.owner.handleLinkDead();
     else if (state === 'fine') this.stallReported = false;
     else if (state === 'suspect' && !this.stallReported && this.watchesStalls) {

@@ -20,10 +20,11 @@ export interface StreamsOwner {
 }
 
 export class OpenStreams implements StreamOwner {
+  /** Those that the end of the session has reset. */
+  abortedCount = 0;
   private readonly mux: MuxSession;
   private readonly owner: StreamsOwner;
   private readonly streams = new LazyMap<number, MuxStream>();
-  private aborted = 0;
 
   constructor(mux: MuxSession, owner: StreamsOwner) {
     this.mux = mux;
@@ -32,11 +33,6 @@ export class OpenStreams implements StreamOwner {
 
   get size(): number {
     return this.streams.size;
-  }
-
-  /** Those that the end of the session has reset. */
-  get abortedCount(): number {
-    return this.aborted;
   }
 
   add(id: number, target: Target): MuxStream {
@@ -65,7 +61,7 @@ export class OpenStreams implements StreamOwner {
   private handleReset(id: number, stream: MuxStream, fault: WireFaultName): void {
     // It stays until its reader has taken what came before: each byte is consumed.
     if (fault === 'target-reset' && !this.mux.isOver) return stream.handleLateReset(fault);
-    if (this.mux.isOver) this.aborted += 1;
+    if (this.mux.isOver) this.abortedCount += 1;
     this.streams.delete(id);
     stream.handleReset(fault);
   }

@@ -9,7 +9,7 @@ import { Offer } from '../stream/offer.ts';
 import type { StreamAcceptor, Target, TunnelStream } from '../stream/stream.ts';
 import type { LinkSupervisor } from './link-supervisor.ts';
 import { OpenQueue } from './open-queue.ts';
-import type { OpenStreams, StreamsOwner } from './open-streams.ts';
+import { OpenStreams, type StreamsOwner } from './open-streams.ts';
 
 /** An exit that neither opens nor refuses: its dial and look-up limits add up to 15 s; the rest is for a slow path. */
 const OPEN_ANSWER_MS = 20_000;
@@ -26,8 +26,9 @@ interface PendingOpen {
 }
 
 export class PendingStreams {
+  /** Those that have become open. */
+  readonly streams: OpenStreams;
   private readonly mux: MuxSession;
-  private readonly streams: OpenStreams;
   private readonly link: LinkSupervisor;
   private readonly owner: StreamsOwner;
   private readonly opens = new LazyMap<number, PendingOpen>();
@@ -35,9 +36,9 @@ export class PendingStreams {
   /** Only an end that opens streams has one. */
   private queue: OpenQueue | undefined;
 
-  constructor(mux: MuxSession, streams: OpenStreams, link: LinkSupervisor, owner: StreamsOwner) {
+  constructor(mux: MuxSession, link: LinkSupervisor, owner: StreamsOwner) {
     this.mux = mux;
-    this.streams = streams;
+    this.streams = new OpenStreams(mux, owner);
     this.link = link;
     this.owner = owner;
   }
@@ -112,7 +113,7 @@ export class PendingStreams {
   /** Why to give up a stream without an answer. The exit answers within 15 s while the link is alive. */
   private faultOfOpen({ since, interrupted }: PendingOpen, now: number): WireFaultName | undefined {
     const isFine = this.link.isFine(now);
-    const silentMs = now - Math.max(since, this.link.lastReceivedAt);
+    const silentMs = now - Math.max(since, this.link.receivedAt);
     if (!isFine && silentMs >= OPEN_LINK_MS) return 'not-connected';
     if (now - since < OPEN_ANSWER_MS) return undefined;
     if (!isFine) return 'not-connected';
@@ -121,7 +122,7 @@ export class PendingStreams {
 
   /** Where something was received since, the silence of the link is counted from then on. */
   private nextCheck({ since }: PendingOpen, now: number): number {
-    const silentAt = Math.max(since, this.link.lastReceivedAt) + OPEN_LINK_MS;
+    const silentAt = Math.max(since, this.link.receivedAt) + OPEN_LINK_MS;
     return Math.min(silentAt > now ? silentAt : since + OPEN_ANSWER_MS, since + OPEN_ANSWER_MS);
   }
 

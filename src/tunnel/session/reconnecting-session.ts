@@ -194,7 +194,7 @@ export class ReconnectingSession {
 
   private doubtLink(): void {
     this.options.backoff.reset();
-    this.stall.handleNetworkChanged();
+    this.stall.watch.handleNetworkChanged();
     this.linkDoubted = true;
     this.currentAttempt()?.abort();
     this.pause.interrupt();
@@ -359,7 +359,7 @@ export class ReconnectingSession {
   }
 
   private reportLoss(): void {
-    this.stall.handleLossReported();
+    this.stall.watch.handleLossReported();
     if (this.wasEstablished) this.events.onLinkLost();
   }
 
@@ -370,7 +370,7 @@ export class ReconnectingSession {
     this.lastFault = error.fault;
     if (this.isStillCarried(error)) {
       this.options.logger.debug({ fault: error.fault }, 'a second link could not be opened');
-      this.stall.handleFailed(error);
+      this.stall.watch.handleFailed(error);
       return this.options.backoff.next(this.clock.random());
     }
     if (this.phase.kind !== 'new' && SESSION_FAULTS.has(error.fault)) {

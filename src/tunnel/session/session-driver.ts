@@ -18,7 +18,7 @@ import type { Logger } from '../../observability/logger.ts';
 import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../../transport/message-link.ts';
 import type { StreamAcceptor, Target, TunnelStream } from '../stream/stream.ts';
 import { LinkSupervisor, type SupervisorOwner } from './link-supervisor.ts';
-import { OpenStreams, type StreamsOwner } from './open-streams.ts';
+import type { StreamsOwner } from './open-streams.ts';
 import { PendingStreams } from './pending-streams.ts';
 
 export interface SessionOptions {
@@ -52,15 +52,18 @@ export interface LinkStart {
   readonly saidReceived: number;
 }
 
-export class SessionDriver implements StreamsOwner, SupervisorOwner {
+/** For a link that is not the current one any more: what still comes on it is dropped. */
+const IGNORE: MessageLinkHandler = { handleMessage: releaseAll, handleDrain() {}, handleClose() {} };
+
+export class SessionDriver implements MessageLinkHandler, StreamsOwner, SupervisorOwner {
   readonly clock: Clock;
   readonly supervisor: LinkSupervisor;
   private readonly options: SessionOptions;
   private readonly session: ResumableSession;
   private readonly mux: MuxSession;
-  private readonly streams: OpenStreams;
-  private readonly pending: PendingStreams;
-  private readonly whenIdle: (() => void)[] = [];
+  /** Undefined until the first stream: an idle session should cost little. */
+  private pending: PendingStreams | undefined;
+  private whenIdle: (() => void)[] | undefined;
   private link: MessageLink | undefined;
   private lastRemote = 'no link';
   private linkFull = false;
@@ -75,10 +78,7 @@ export class SessionDriver implements StreamsOwner, SupervisorOwner {
     this.clock = clock;
     this.session = new ResumableSession(options.mux, options.resume, options.replayMemory, clock.now());
     this.mux = this.session.mux;
-    const watchesStalls = options.onLinkStalled !== undefined;
-    this.supervisor = new LinkSupervisor({ session: this.session, clock, watchesStalls }, this);
-    this.streams = new OpenStreams(this.mux, this);
-    this.pending = new PendingStreams(this.mux, this.streams, this.supervisor, this);
+    this.supervisor = new LinkSupervisor(this.session, options.onLinkStalled !== undefined, this);
   }
 
   /** The other end of the link, or of the last one, for logs. */
@@ -92,7 +92,7 @@ export class SessionDriver implements StreamsOwner, SupervisorOwner {
   }
 
   get streamCount(): number {
-    return this.streams.size;
+    return this.pending?.streams.size ?? 0;
   }
 
   get isOver(): boolean {
@@ -105,7 +105,7 @@ export class SessionDriver implements StreamsOwner, SupervisorOwner {
 
   /** Streams that the end of the session has reset. */
   get streamsAborted(): number {
-    return this.streams.abortedCount;
+    return this.pending?.streams.abortedCount ?? 0;
   }
 
   /** Numbered records of the peer that were received, for the request or answer on a new link. */
@@ -131,17 +131,15 @@ export class SessionDriver implements StreamsOwner, SupervisorOwner {
 
   /** Takes the link's handler, and aborts the old link. False, and the session is over, where the ends do not fit. */
   attachLink(link: MessageLink, { peerReceived, saidReceived }: LinkStart): boolean {
-    const old = this.link;
-    this.link = undefined;
-    old?.abort();
-    this.pending.handleLinkChanged();
+    this.takeLink()?.abort();
+    this.pending?.handleLinkChanged();
     const fits = this.session.attach(peerReceived, saidReceived, this.clock.now());
     if (fits) {
       this.link = link;
       this.lastRemote = link.remote;
       this.linkFull = false;
       this.supervisor.handleLink();
-      link.setHandler(this.handlerOf(link));
+      link.setHandler(this);
     }
     this.scheduleFlush();
     return fits;
@@ -149,29 +147,22 @@ export class SessionDriver implements StreamsOwner, SupervisorOwner {
 
   /** Aborts the link, if there is one. */
   dropLink(): void {
-    this.link?.abort();
+    const link = this.takeLink();
+    if (link === undefined) return;
+    link.abort();
     this.handleLinkLost();
   }
 
-  /** Ignores what comes on a link that is not the current one any more. */
-  private handlerOf(link: MessageLink): MessageLinkHandler {
-    return {
-      handleMessage: (message) => {
-        if (this.link === link) this.handleMessage(message);
-        else releaseAll(message);
-      },
-      handleDrain: () => {
-        if (this.link !== link) return;
-        this.linkFull = false;
-        this.flush();
-      },
-      handleClose: (reason) => {
-        if (this.link === link) this.handleClose(reason);
-      },
-    };
+  private takeLink(): MessageLink | undefined {
+    const { link } = this;
+    this.link = undefined;
+    link?.setHandler(IGNORE);
+    return link;
   }
 
-  private handleMessage(message: Message): void {
+  // ── MessageLinkHandler ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  handleMessage(message: Message): void {
     const now = this.clock.now();
     this.supervisor.handleMessage(message, now);
     this.session.handleMessage(message, now);
@@ -179,16 +170,20 @@ export class SessionDriver implements StreamsOwner, SupervisorOwner {
     this.scheduleFlush();
   }
 
-  private handleClose(reason: LinkCloseReason): void {
+  handleDrain(): void {
+    this.linkFull = false;
+    this.flush();
+  }
+
+  handleClose(reason: LinkCloseReason): void {
     this.options.logger.debug({ remote: this.lastRemote, ...reason }, 'link closed');
+    this.link = undefined;
     this.handleLinkLost();
   }
 
   private handleLinkLost(): void {
-    if (this.link === undefined) return;
-    this.link = undefined;
     this.session.detach(this.clock.now());
-    this.pending.handleLinkChanged();
+    this.pending?.handleLinkChanged();
     this.flush();
     if (!this.mux.isOver) this.options.onLinkLost?.();
   }
@@ -209,12 +204,17 @@ export class SessionDriver implements StreamsOwner, SupervisorOwner {
 
   /** As `StreamOpener.open`, on this session. */
   open(target: Target, signal: AbortSignal): Promise<TunnelStream> {
-    return this.pending.open(target, signal);
+    return this.pendingStreams.open(target, signal);
   }
 
   /** Gives up all streams that have no answer yet. */
   cancelOpens(fault: WireFaultName): void {
-    this.pending.cancelOpens(fault);
+    this.pending?.cancelOpens(fault);
+  }
+
+  private get pendingStreams(): PendingStreams {
+    this.pending ??= new PendingStreams(this.mux, this.supervisor, this);
+    return this.pending;
   }
 
   handleOutOfIds(): void {
@@ -226,6 +226,7 @@ export class SessionDriver implements StreamsOwner, SupervisorOwner {
     this.mux.drain();
     this.scheduleFlush();
     return new Promise((resolve) => {
+      this.whenIdle ??= [];
       this.whenIdle.push(resolve);
       this.checkIdle();
     });
@@ -287,18 +288,18 @@ export class SessionDriver implements StreamsOwner, SupervisorOwner {
       case 'writable':
       case 'finish':
       case 'finish-sent':
-        return this.streams.handleEvent(event);
+        return this.pending?.streams.handleEvent(event);
       case 'reset':
-        this.streams.handleEvent(event);
-        return this.pending.cancelOffer(event.stream);
+        this.pending?.streams.handleEvent(event);
+        return this.pending?.cancelOffer(event.stream);
       case 'opened':
-        return this.pending.handleOpened(event.stream);
+        return this.pending?.handleOpened(event.stream);
       case 'open-failed':
-        return this.pending.handleOpenFailed(event.stream, event.fault);
+        return this.pending?.handleOpenFailed(event.stream, event.fault);
       case 'offer':
         return this.handleOffer(event.stream, event.target);
       case 'cancelled':
-        return this.pending.cancelOffer(event.stream);
+        return this.pending?.cancelOffer(event.stream);
       case 'established':
         // With a GO_AWAY right after the HELLO the session is over before anyone could use it.
         return this.mux.isOver ? undefined : this.options.onEstablished?.();
@@ -312,7 +313,7 @@ export class SessionDriver implements StreamsOwner, SupervisorOwner {
   private handleOffer(id: number, target: Target): void {
     const { acceptor, peer = '' } = this.options;
     if (acceptor === undefined) this.mux.refuse(id, 'dial-not-allowed');
-    else this.pending.handleOffer(id, target, peer, acceptor);
+    else this.pendingStreams.handleOffer(id, target, peer, acceptor);
   }
 
   // ── the end ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -322,18 +323,17 @@ export class SessionDriver implements StreamsOwner, SupervisorOwner {
     if (fault === undefined || this.tornDown) return;
     this.tornDown = true;
     this.supervisor.stop();
-    const { link } = this;
-    this.link = undefined;
-    link?.close();
+    this.takeLink()?.close();
     // The peer will not ask for retransmissions any more.
     this.session.end(fault);
-    this.pending.end(fault);
+    this.pending?.end(fault);
     this.options.onEnd(fault);
   }
 
   private checkIdle(): void {
     const isDone = this.mux.isOver || (this.mux.isIdle && this.session.retransmitBytes === 0);
-    if (this.whenIdle.length === 0 || !isDone) return;
-    for (const resolve of this.whenIdle.splice(0)) resolve();
+    if (this.whenIdle === undefined || !isDone) return;
+    for (const resolve of this.whenIdle) resolve();
+    this.whenIdle = undefined;
   }
 }

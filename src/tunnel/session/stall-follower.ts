@@ -1,6 +1,5 @@
 /** Reports a session through whose link nothing comes, as stall-watch.ts decides. Dials nothing. */
 import type { Clock, Timer } from '../../clock.ts';
-import type { WstunError } from '../../errors.ts';
 import type { LinkSupervisor } from './link-supervisor.ts';
 import { type StallInfo, StallWatch } from './stall-watch.ts';
 
@@ -17,10 +16,10 @@ export interface StallEvents {
 }
 
 export class StallFollower {
+  readonly watch = new StallWatch();
   private readonly supervisor: LinkSupervisor;
   private readonly clock: Clock;
   private readonly events: StallEvents;
-  private readonly watch = new StallWatch();
   private timer: Timer | undefined;
   /** A replacement of the current link was requested. */
   private changeRequested = false;
@@ -49,21 +48,11 @@ export class StallFollower {
     if (this.watch.isStalled) this.supervisor.measureMessages();
   }
 
-  handleFailed(error: WstunError): void {
-    this.watch.handleFailed(error);
-  }
-
-  handleNetworkChanged(): void {
-    this.watch.handleNetworkChanged();
-  }
-
-  handleLossReported(): void {
-    this.watch.handleLossReported();
-  }
-
-  /** The session is over. */
-  end(): void {
-    this.stop();
+  /** The session is over, or something comes through: for how long nothing did, if that was reported, ms. */
+  end(): number | undefined {
+    this.clock.clearTimeout(this.timer);
+    this.timer = undefined;
+    return this.watch.end(this.clock.now());
   }
 
   private setTimer(): void {
@@ -79,7 +68,7 @@ export class StallFollower {
   private check(): void {
     const { supervisor, watch } = this;
     if (!supervisor.isAttached) return;
-    if (supervisor.isProven) return this.events.onOver(this.stop());
+    if (supervisor.isProven) return this.events.onOver(this.end());
     watch.handleReceived(supervisor.longestMessageBytes);
     const info = watch.poll(this.clock.now());
     if (info !== undefined) this.events.onStalled(info);
@@ -91,11 +80,5 @@ export class StallFollower {
     if (this.changeRequested || !this.wantsChange) return;
     this.changeRequested = true;
     this.events.onMayChange();
-  }
-
-  private stop(): number | undefined {
-    this.clock.clearTimeout(this.timer);
-    this.timer = undefined;
-    return this.watch.end(this.clock.now());
   }
 }
