@@ -5,10 +5,7 @@
 
 /** Bytes: what one stream gets before the next one's turn. A sealed record holds three of them. */
 const PIECE_BYTES = 16 * 1024;
-/**
- * Seconds' worth that may pass at once after a pause: long compared with a late timer (some ms), short compared with
- * what people call a second.
- */
+/** Seconds' worth that may pass at once after a pause: far longer than a late timer (some ms), less than a second. */
 const BURST_S = 0.05;
 /** Bytes: below, the headers of frames and records would outweigh what they carry. */
 const MIN_BURST_BYTES = 4 * 1024;
@@ -22,11 +19,7 @@ export class ByteBucket {
     this.updated = now;
   }
 
-  /**
-   * How many of `want` bytes may pass now, at most a piece; 0: none yet, ask again in `waitMs`.
-   * @param rate bytes a second, above 0
-   * @param now ms
-   */
+  /** How many of `want` bytes may pass now; 0: ask again in `waitMs`. @param rate bytes a second, > 0 @param now ms */
   take(want: number, rate: number, now: number): number {
     this.refill(rate, now);
     if (this.tokens < leastOf(want, rate)) return 0;

@@ -13,9 +13,7 @@ export interface Destination {
   readonly around: readonly { readonly key: string; readonly silences: number }[];
 }
 
-/**
- * What to expect of a destination; `tries`: silences, and refusals for lack of a slot, since it last answered.
- */
+/** What to expect of a destination; `tries`: silences and refusals for lack of a slot since its last answer. */
 export type Prospect =
   | { readonly kind: 'good' }
   /** Nothing is known about it, or about what is around it. */
@@ -45,10 +43,7 @@ export function destinationOfName(name: string): Destination {
   return { exact: name, around: domain.startsWith('.') ? [{ key: domain, silences: SILENCES_OF_NETWORK }] : [] };
 }
 
-/**
- * How long an answer, or a silence, counts, ms: longer than one pass of a program that tries a thousand dead ones in
- * turn.
- */
+/** How long an answer or a silence counts, ms: longer than one pass of a program through a thousand dead ones. */
 const HOLDS_MS = 600_000;
 /** Entries of about 150 bytes. Separate limits: silent destinations do not displace those that answered. */
 const MAX_ANSWERED = 1_024;

@@ -37,17 +37,11 @@ export interface Decisions {
   readonly evicted: readonly Entry[];
 }
 
-/**
- * A dial that hung for so long counts as silent, ms. Few hosts take longer: those for which a phone's radio must wake
- * first.
- */
+/** A dial that hung for so long counts as silent, ms. Few hosts need longer: those whose radio must wake first. */
 const SILENT_MS = 1_000;
 /** A slow host that is alive has answered by then, ms. */
 const HOPELESS_MS = 3_000;
-/**
- * So many of those not tried yet are compared, the newest ones: this bounds the work, and the others get their turn
- * later.
- */
+/** So many of those not tried yet are compared, the newest: it bounds the work; the others get their turn later. */
 const COMPARED = 64;
 /** Peers without a dial whose memory of destinations is kept; each at most 0.8 MB. */
 const MAX_IDLE_PEERS = 32;
@@ -68,9 +62,7 @@ type Groups = Map<string, Group>;
 
 interface PeerState {
   readonly memory: DestinationMemory;
-  /**
-   * Three queues, each group in that of its prospect: thousands may wait, and only a few are looked at each time.
-   */
+  /** Three queues, each group in that of its prospect: thousands may wait, and only a few are looked at each time. */
   readonly lines: Readonly<Record<Line, Groups>>;
   /** Started, until their end. */
   readonly started: Set<Entry>;
@@ -145,10 +137,7 @@ export class DialQueue {
     this.forgetIdle();
   }
 
-  /**
-   * Nothing is left of a started offer: others of its peer may start; those of other peers start with `advance`.
-   * `answered`: the target answered.
-   */
+  /** Nothing is left of a started offer: others of its peer may start, those of other peers with `advance`. */
   end(entry: Entry, answered: boolean, now: number): Decisions {
     const state = this.peers.get(entry.peer);
     if (state === undefined || (entry.state !== 'started' && entry.state !== 'evicted')) return NOTHING;
@@ -228,10 +217,7 @@ export class DialQueue {
     this.total++;
   }
 
-  /**
-   * The least promising dial: of its own peer, or, if the slots of all are taken, of the peer that has most. Undefined:
-   * none is evicted.
-   */
+  /** The least promising dial: of its own peer, or, if all slots are taken, of the peer with most. Or none. */
   private victimFor(state: PeerState, room: Extract<Room, { kind: 'full' }>, now: number): Entry | undefined {
     const from = room.ofAll ? this.largest() : state;
     if (from === undefined || from.leaving > 0) return undefined;

@@ -8,10 +8,7 @@ import type { Destination } from './destinations.ts';
 import { type Decisions, DialQueue, type Entry, type QueueLimits } from './dial-queue.ts';
 
 export interface DialSlotLimits extends QueueLimits {
-  /**
-   * Of one peer. Default 256, of which three quarters for one kind of destinations. Each costs up to 8 sockets and 10
-   * KB.
-   */
+  /** Of one peer. Default 256, three quarters for one kind of destinations. Each: up to 8 sockets, 10 KB. */
   readonly pendingPerPeer: number;
   /** Of all peers together. Default 1,024: with 8 sockets each at worst 8,192 file descriptors. */
   readonly pendingTotal: number;
@@ -25,10 +22,7 @@ export interface DialSlotLimits extends QueueLimits {
 
 export const DEFAULT_DIAL_SLOT_LIMITS: DialSlotLimits = { pendingPerPeer: 256, pendingTotal: 1_024, waitMs: 4_000 };
 
-/**
- * While an offer waits: how often to check whether a slot has become available with time, ms. Nobody notices a
- * twentieth of a second.
- */
+/** How often an offer that waits checks for a slot that became available with time, ms. No one notices 50 ms. */
 const LOOK_MS = 50;
 
 export interface Slot {
@@ -36,10 +30,7 @@ export interface Slot {
   readonly signal: AbortSignal;
   /** Whether it was evicted. */
   readonly isEvicted: boolean;
-  /**
-   * Nothing is left of what took it. `answered`: the target, or a name server, answered in some way. Only the first
-   * call counts.
-   */
+  /** Nothing is left of what took it. `answered`: the target or a name server answered. Only the first call counts. */
   release(answered: boolean): void;
 }
 
@@ -60,10 +51,7 @@ export class DialSlots {
     return this.queue.taken;
   }
 
-  /**
-   * Resolves with a slot. Rejects with `dial-busy` after `waitMs`, `dial-cancelled` when the signal
-   * fires.
-   */
+  /** Resolves with a slot. Rejects with `dial-busy` after `waitMs`, `dial-cancelled` when the signal fires. */
   acquire(peer: string, destinations: readonly Destination[], signal: AbortSignal, waitMs: number): Promise<Slot> {
     if (signal.aborted) return Promise.reject(new WstunError('dial-cancelled'));
     const { entry, decisions } = this.queue.ask(peer, destinations, this.now());

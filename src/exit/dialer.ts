@@ -10,10 +10,7 @@ import { ReadBudget, ReadBuffers, readInto } from './read-buffers.ts';
 import type { Spares } from './spare-sockets.ts';
 import { dialFaultOf, mostSpecific } from './target-dial-faults.ts';
 
-/**
- * A whole dial, ms: how long users wait for a dead host. Less than the 20 s for which a client waits for the exit's
- * answer.
- */
+/** A whole dial, ms: users wait so long for a dead host. A client waits 20 s for the exit's answer. */
 const DIAL_LIMIT_MS = 10_000;
 /**
  * Silence before the kernel sends keep-alive probes, ms. A dead target would hold its stream for ever; but libuv probes

@@ -1,7 +1,4 @@
-/**
- * What the name servers said about a name: the answers for A and AAAA combined, how long the result may be used, and
- * the bounded cache of results. Pure, time is passed in.
- */
+/** What name servers said about a name, A and AAAA combined, and for how long; the bounded cache. Pure. */
 import type { WireFaultName } from '../errors.ts';
 import { BoundedMap } from '../limits/bounded-map.ts';
 import { type IpBytes, parseIp } from '../net/ip.ts';

@@ -77,10 +77,7 @@ export interface RateLimiters {
 /** Ms: after this, even the slowest bucket is full again, so a new one is no different. */
 const KEPT_IDLE_MS = 10_000;
 
-/**
- * The limiters of all entries. They are kept for a while after an entry's last stream has ended: a new bucket would be
- * full.
- */
+/** The limiters of all entries, kept for a while after the last stream has ended: a new bucket would be full. */
 export class EntryLimiter {
   private readonly rateOf: (peer: string) => number | undefined;
   private readonly limiters = new Map<string, { readonly limiters: RateLimiters; streams: number }>();

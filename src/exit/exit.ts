@@ -222,10 +222,7 @@ function closeOf(socket: Socket): Promise<void> {
   });
 }
 
-/**
- * A resource that the system denies this process is `dial-busy` (docs/errors.md), not an internal error, wherever it
- * occurs.
- */
+/** A resource that the system denies this process is `dial-busy` (docs/errors.md), not an internal error. */
 function wireFaultOf(error: unknown): WireFaultName {
   if (error instanceof WstunError && isWireFault(error.fault)) return error.fault;
   return dialFaultOf(error) === 'dial-busy' ? 'dial-busy' : 'internal';

@@ -6,11 +6,7 @@ const MAX_BYTES = 1024 * 1024;
 /** How long a check of the file counts, ms: it costs 20 µs of the event loop, so not at every name. */
 const CHECK_INTERVAL_MS = 5_000;
 
-/**
- * Returns what `parse` makes of the current file, at most 5 s old. A file that is missing or cannot be read counts as
- * empty.
- * @param now ms, of any monotonic clock
- */
+/** What `parse` makes of the file, at most 5 s old; one that cannot be read is empty. @param now ms, monotonic */
 export function followFile<T>(path: string, parse: (text: string) => T, now: () => number): () => T {
   let value = parse('');
   let stamp = '';

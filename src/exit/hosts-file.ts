@@ -11,18 +11,13 @@ export interface HostsFile {
   lookup(name: string): readonly IpBytes[] | undefined;
 }
 
-/**
- * `now` in ms, of any monotonic clock. A file that is missing or cannot be read counts as empty, and so does one over 1
- * MiB, which is a block list.
- */
+/** @param now ms, monotonic. An unreadable file counts as empty, as does one over 1 MiB, which is a block list. */
 export function createHostsFile(path: string, now: () => number): HostsFile {
   const hosts = followFile(path, parseHosts, now);
   return { lookup: (name) => hosts().get(name) };
 }
 
-/**
- * A name may be on several lines; lines that are not `ADDRESS NAME…` are skipped, as by the system's own reader.
- */
+/** A name may be on several lines; lines that are not `ADDRESS NAME…` are skipped, as by the system's reader. */
 export function parseHosts(text: string): ReadonlyMap<string, readonly IpBytes[]> {
   const hosts = new Map<string, IpBytes[]>();
   for (const line of text.split('\n')) {

@@ -10,10 +10,7 @@ const INTERFACES_HOLD_MS = 5_000;
 export interface OwnEndpointsOptions {
   /** Asked at every dial: the ports of the program's listeners, and of its public URL. */
   readonly ports: () => readonly number[];
-  /**
-   * Asked at every dial: addresses at which the machine is reached from outside, but which no interface has (a cloud's
-   * NAT).
-   */
+  /** Asked at every dial: addresses of the machine that no interface has (a cloud's NAT). */
   readonly publicAddresses?: () => readonly IpBytes[];
   /** For tests. */
   readonly interfaces?: () => NodeJS.Dict<NetworkInterfaceInfo[]>;

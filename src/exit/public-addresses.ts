@@ -10,10 +10,7 @@ import type { Logger } from '../observability/logger.ts';
 import type { Resolver } from './resolver.ts';
 import { parseHostText } from './target-host.ts';
 
-/**
- * The addresses of the URL's name may change (dynamic DNS): how often they are looked up, ms. A look-up takes 5 s at
- * most.
- */
+/** How often the URL's name is looked up, ms: it may have dynamic DNS. A look-up takes 5 s at most. */
 const ASK_AGAIN_MS = 60_000;
 /** How long a start waits for the first answer, ms: name servers may be unreachable, and then it continues without. */
 const FIRST_ANSWER_MS = 1_000;
@@ -48,9 +45,7 @@ export class PublicAddresses {
     return this.options.given ?? [...this.ofHost, ...this.seen.values()];
   }
 
-  /**
-   * `host` is that of a URL: its addresses count from now on, also when they change. Resolves within about a second.
-   */
+  /** `host` is a URL's: its addresses count from now on, also when they change. Resolves within about a second. */
   async followHost(host: string): Promise<void> {
     if (!this.isLearning) return;
     const parsed = parseHostText(host);
@@ -67,10 +62,7 @@ export class PublicAddresses {
     clearTimeout(limit);
   }
 
-  /**
-   * A relay sees this machine at that address. A private address may be that of a machine between them, or of this
-   * machine itself, so it is ignored.
-   */
+  /** A relay sees this machine there. A private address is ignored: it may be that of a machine in between. */
   noteSeen(text: string): void {
     const ip = parseIp(text);
     if (!this.isLearning || !ip || specialRange(ip) !== undefined) return;

@@ -36,9 +36,7 @@ export interface Resolver {
 }
 
 export interface ResolverOptions {
-  /**
-   * Name servers, `IP` or `IP:PORT` (IPv6 in brackets with a port). Default: the system's, read again for each look-up.
-   */
+  /** Name servers, `IP`, `IP:PORT` or `[IPV6]:PORT`. Default: the system's, read again for each look-up. */
   readonly servers?: readonly string[];
   readonly hostsFile?: string;
   /** Only its search list is read here; c-ares reads its name servers. Default: /etc/resolv.conf. */
@@ -49,10 +47,7 @@ export interface ResolverOptions {
   readonly now?: () => number;
 }
 
-/**
- * A whole look-up, of any number of full names, ms: together with the 10 s of a dial less than the 20 s for which a
- * client waits.
- */
+/** A whole look-up, ms: with the 10 s of a dial less than the 20 s for which a client waits. */
 const LOOKUP_LIMIT_MS = 5_000;
 /**
  * Once A or AAAA has returned addresses: how much longer to wait for the other, ms. RFC 8305 §3 has 50 ms, but there a
@@ -116,9 +111,7 @@ export function createResolver(options: ResolverOptions = {}): Resolver {
   };
 }
 
-/**
- * One for each look-up (12 µs): it can be cancelled alone, asks from ports of its own, and sees a changed resolv.conf.
- */
+/** One for each look-up (12 µs): cancelled alone, from ports of its own, and by the current resolv.conf. */
 function newDnsResolver(servers: readonly string[] | undefined): dns.Resolver {
   const resolver = new dns.Resolver(ASK);
   try {

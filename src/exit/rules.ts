@@ -39,9 +39,7 @@ export interface Rule {
   readonly ports: readonly PortRange[] | 'all';
 }
 
-/**
- * Longest rule text, characters: the longest name, and more ports than anyone lists. It bounds what an error quotes.
- */
+/** Longest rule text, characters: the longest name, and more ports than anyone lists. An error quotes it. */
 const MAX_RULE_CHARS = 1024;
 
 /** Throws `bad-rule`, which quotes the rule and says what is wrong with it. */

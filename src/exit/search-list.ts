@@ -64,10 +64,7 @@ function ndotsOf(options: readonly string[]): number {
   return Math.min(MAX_NDOTS, Number(values.at(-1) ?? 1));
 }
 
-/**
- * The full names of `name`, itself included, in the order in which they are tried. `name` is as target-host.ts makes
- * it, and was written without a dot at its end.
- */
+/** The full names of `name`, itself included, as tried. It is as target-host.ts makes it, without a final dot. */
 export function fullNamesOf(name: string, { domains, ndots }: SearchList): string[] {
   const dots = name.split('.').length - 1;
   const isRelative = dots === 0 || dots < ndots;

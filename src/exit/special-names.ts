@@ -26,10 +26,7 @@ const SPECIAL_SUFFIXES: ReadonlySet<string> = new Set([
   'test', // RFC 6761 §6.2
 ]);
 
-/**
- * `name` as target-host.ts makes it: lower case, without a trailing dot. True for the suffixes themselves and all below
- * them.
- */
+/** True for the suffixes and all names below. @param name as target-host.ts makes it: lower case, no final dot */
 export function isSpecialName(name: string): boolean {
   const labels = name.split('.');
   return SPECIAL_SUFFIXES.has(labels.at(-1) ?? '') || SPECIAL_SUFFIXES.has(labels.slice(-2).join('.'));

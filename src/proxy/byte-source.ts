@@ -28,10 +28,7 @@ export class ByteSource {
   private isPaused = false;
   private isReleased = false;
 
-  /**
-   * It is read only while there is a reader; what was put back into it comes first. `mark`: `ownRead` for a socket,
-   * whose chunks nobody else holds; those of a tunnel's stream already have an owner.
-   */
+  /** What was put back comes first. `mark`: `ownRead` for a socket; a tunnel's chunks already have an owner. */
   constructor(from: Readable, mark: (chunk: Buffer) => Buffer & Piece = (chunk) => chunk) {
     this.from = from;
     this.mark = mark;
@@ -76,9 +73,7 @@ export class ByteSource {
     this.from.pause();
   }
 
-  /**
-   * Leaves the stream, paused, to another user. Returns what was not taken: after an end it cannot be put back.
-   */
+  /** Leaves the stream, paused, to another user. Returns what was not taken: after an end it cannot be put back. */
   release(): Buffer & Piece {
     this.stop();
     this.isReleased = true;

@@ -27,10 +27,7 @@ export class ContentWriter {
     this.isChunked = isChunked;
   }
 
-  /**
-   * Takes the pieces. False: enough for now; 'drain' follows. After a write that the kernel took at once there is no
-   * need to wait.
-   */
+  /** Takes the pieces. False: 'drain' follows; not after a write that the kernel took at once. */
   write(pieces: readonly Piece[]): boolean {
     if (pieces.length > 0) {
       const content = pieces.length > MAX_PIECES ? [joined(pieces)] : pieces;

@@ -1,7 +1,4 @@
-/**
- * The one user and password that a proxy may ask for. Compared in constant time; neither ever reaches a log or an
- * error.
- */
+/** The one user and password of a proxy: compared in constant time, and never in a log or an error. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { WstunError } from '../errors.ts';
 import type { FailedAttemptLimiter } from './failed-attempts.ts';

@@ -35,10 +35,7 @@ import { endWith, faultOf, openStream, type ProxyContext, pipe, untilClosed } fr
 /** Without effects (RFC 9110 §9.2.1, RFC 4918, 3253, 5323), so that without content they may be sent twice. */
 const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND', 'REPORT', 'SEARCH', 'QUERY']);
 
-/**
- * Content of a refused request that is read and dropped so that the connection can be kept, bytes; for more, a new
- * connection costs less.
- */
+/** Bytes of a refused request's content that are read to keep the connection; for more, a new one costs less. */
 const MAX_DROPPED_BYTES = 64 * 1024;
 
 const NOTHING = Buffer.alloc(0);

@@ -17,10 +17,7 @@ import type { ResponseHead } from './http1/response-head.ts';
 
 export interface Program extends ResponseSink {
   readonly source: ByteSource;
-  /**
-   * Set while a request is served. Called when the program has reset its connection; what it sent before can still be
-   * read.
-   */
+  /** Set while a request is served. The program has reset its connection; what it sent can still be read. */
   handleReset: (() => void) | undefined;
   /** How long that may take, ms. */
   readonly resetWaitMs: number;
@@ -29,17 +26,11 @@ export interface Program extends ResponseSink {
 }
 
 export type Outcome =
-  /**
-   * Request and response are complete. `stays`: the program was told that its connection is kept. `canReuse`: the
-   * target's connection may be used again.
-   */
+  /** Both are complete. `stays`: the program's connection, as it was told. `canReuse`: the target's connection. */
   | { readonly kind: 'whole'; readonly stays: boolean; readonly canReuse: boolean }
   /** The target has agreed to another protocol: `head` goes to the program before its bytes. */
   | { readonly kind: 'switched'; readonly head: Buffer }
-  /**
-   * No final response has begun, so an error response can be sent. `unread`: what of the request is still to come, if
-   * known.
-   */
+  /** No final response has begun. `unread`: what of the request is still to come, if known. */
   | { readonly kind: 'failed'; readonly error: unknown; readonly unread?: Framing }
   /** One of the two is gone, and the other must notice it. */
   | { readonly kind: 'cut' };
@@ -123,10 +114,7 @@ class Exchange {
     return this.stays;
   }
 
-  /**
-   * If the request is not complete, forwarding continues while the target reads: only the target knows whether it needs
-   * the rest.
-   */
+  /** An incomplete request is forwarded while the target reads: only the target knows whether it needs the rest. */
   private handleAnswered(): void {
     this.isAnswered = true;
     if (this.content.isWhole) return this.settleWhole();
@@ -161,9 +149,7 @@ class Exchange {
     this.resetLimit = setTimeout(() => this.settle({ kind: 'cut' }), this.program.resetWaitMs);
   }
 
-  /**
-   * The source holds little now: it is forwarded even if the target's stream is full, and then the end follows.
-   */
+  /** The source holds little now: it is forwarded even if the target's stream is full, and then the end follows. */
   private readonly handleClose = (): void => {
     if (this.content.isWhole) this.settle({ kind: 'cut' });
     else this.program.source.resume();
@@ -181,9 +167,7 @@ class Exchange {
     if (!this.content.isWhole) this.program.source.resume();
   };
 
-  /**
-   * What the program still sends is lost, also after a clean end. Before the response is complete, its reader is told.
-   */
+  /** What the program still sends is lost. Before the response is complete, its reader is told. */
   private readonly handleStreamClose = (): void => {
     if (this.isAnswered) this.settle({ kind: 'cut' });
   };

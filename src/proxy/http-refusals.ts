@@ -1,6 +1,4 @@
-/**
- * The error responses to HTTP programs: a status, and a page of plain text that says why. Pure.
- */
+/** The error responses to HTTP programs: a status, and a page of plain text that says why. Pure. */
 import { STATUS_CODES } from 'node:http';
 import { describeFault, type FaultName, WstunError } from '../errors.ts';
 import { serialiseHead } from './http1/fields.ts';
@@ -41,9 +39,7 @@ export function refusalOfError(error: unknown): HttpRefusal {
   return refusalOf('proxy-bad-answer', error instanceof Error ? error.message : '');
 }
 
-/**
- * For a browser or a page that takes the proxy for a web server. It has no CORS header, so a page cannot even read it.
- */
+/** For a browser or page that takes the proxy for a web server. Without CORS header, so a page cannot read it. */
 export const NOT_A_WEB_SERVER: HttpRefusal = (() => {
   const body = [
     'This is the proxy of wstun, not a web server.',

@@ -47,9 +47,7 @@ export function readConnect(request: RequestHead, check: CredentialCheck | undef
   return target === undefined ? refuse('proxy-malformed', 'CONNECT needs host:port') : { target };
 }
 
-/**
- * A request in absolute-form (RFC 9112 §3.2.2), or one that asks for another protocol, for WebSockets without CONNECT.
- */
+/** A request in absolute-form (RFC 9112 §3.2.2), or one that asks for another protocol: WebSocket without CONNECT. */
 export function readForward(
   request: RequestHead,
   framing: Framing,

@@ -1,7 +1,4 @@
-/**
- * Reads the response to one request from its target, and writes it to the program: interim responses, head and content,
- * with new framing. http-exchange.ts decides all else about the exchange.
- */
+/** Reads the response to one request, and writes it to the program with new framing. http-exchange.ts decides. */
 import type { Socket } from 'node:net';
 import { WstunError } from '../errors.ts';
 import type { Piece } from '../memory/pieces.ts';

@@ -94,9 +94,7 @@ export class HttpTargets {
     stream.resume().end();
   }
 
-  /**
-   * The exchange on it is not complete: a reset follows what was sent to the target, as the program's own reset would.
-   */
+  /** The exchange on it is incomplete: a reset follows what was sent, as the program's own reset would. */
   reset({ stream, source }: TargetConnection): void {
     source.release();
     if (stream.destroyed) return;

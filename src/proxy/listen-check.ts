@@ -18,9 +18,7 @@ export function refuseOpenToNetwork({ host, hasCredentials, allowLan }: ListenWi
   throw new WstunError('open-to-network', host);
 }
 
-/**
- * RFC 6761 §6.3, RFC 1122 §3.2.1.3, RFC 4291 §2.5.3. Other spellings of the last count as open, which is the safe side.
- */
+/** RFC 6761 §6.3, RFC 1122 §3.2.1.3, RFC 4291 §2.5.3. Other spellings of the last count as open: the safe side. */
 export function isLoopback(host: string): boolean {
   return host.toLowerCase() === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
 }

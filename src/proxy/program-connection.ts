@@ -1,7 +1,4 @@
-/**
- * What all protocols of the proxy do with an accepted socket: open a stream for it, pipe it, end it with an answer.
- * They keep the socket; what they need is passed as a `ProxyContext`.
- */
+/** What all protocols do with a program's socket: open a stream for it, pipe it, end it with an answer. */
 import type { Socket } from 'node:net';
 import { type FaultName, WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';

@@ -8,25 +8,16 @@ export interface ProxyLimits {
    * stops.
    */
   readonly maxConnections: number;
-  /**
-   * From the connection to a whole proxy request, ms. Default 10,000: programs send it at once; a slower one is dead or
-   * idle.
-   */
+  /** From the connection to a whole proxy request, ms. Default 10,000: programs send it at once. */
   readonly negotiationMs: number;
-  /**
-   * How long a refused connection may take to read its refusal and close, ms. Default 10,000: RFC 1928 §6 ("not more
-   * than 10 seconds after detecting the condition").
-   */
+  /** How long a refused connection may take to read that and close, ms. Default 10,000, as RFC 1928 §6 says. */
   readonly lingerMs: number;
   /**
    * From the end of an HTTP response to the whole header of the next request, ms. Default 60,000: browsers reuse
    * connections within seconds. An idle connection also holds one stream to its last target.
    */
   readonly keepAliveMs: number;
-  /**
-   * How long the bytes before a reset may wait for a program or a target that does not read, ms; then the reset is sent
-   * without them. Default: as for piped connections, RESET_WAIT_MS.
-   */
+  /** How long bytes before a reset may wait for a reader that stopped, ms. Default: RESET_WAIT_MS, as in pipes. */
   readonly resetWaitMs: number;
 }
 

@@ -34,10 +34,7 @@ export interface ProxyServer {
   readonly address: { readonly host: string; readonly port: number };
   /** Connections that are open now. */
   readonly connections: number;
-  /**
-   * Stops accepting, closes idle connections, waits `graceMs` for the others to end, and then resets them. Resolves
-   * when nothing is left. May be called again to shorten the grace.
-   */
+  /** Stops accepting, gives connections `graceMs`, then resets them. Call it again to shorten the grace. */
   close(graceMs: number): Promise<void>;
 }
 

@@ -1,7 +1,4 @@
-/**
- * From what a program wrote to a Target. Pure. Nothing is resolved or checked here: names pass as they are, and only
- * the exit decides whether they are host names.
- */
+/** From what a program wrote to a Target. Pure. Nothing is resolved: names pass as they are. */
 import { type IpBytes, parseIpv4, parseIpv6 } from '../net/ip.ts';
 import type { Target } from '../tunnel/stream/stream.ts';
 
@@ -12,10 +9,7 @@ export function targetOfIp(ip: IpBytes, port: number): Target {
   return { kind: 'ip', ip: new Uint8Array(ip), port };
 }
 
-/**
- * A label that is empty or begins with a hyphen: no host has such a name (RFC 1123 §2.1), and programs may take one for
- * an option.
- */
+/** A label that is empty or begins with a hyphen: no host name (RFC 1123 §2.1), perhaps taken for an option. */
 const IMPOSSIBLE_LABEL = /^[.-]|\.[.-]/;
 
 /**

@@ -1,6 +1,4 @@
-/**
- * Tells connections that have no stream yet that the proxy is shutting down. Owns only the list of callbacks.
- */
+/** Tells connections that have no stream yet that the proxy is shutting down. Owns only the list of callbacks. */
 export class ShutdownNotice {
   private readonly told = new Set<() => void>();
   private begun = false;

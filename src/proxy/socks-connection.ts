@@ -5,10 +5,7 @@ import type { SocksNegotiation, SocksStep } from './socks-negotiation.ts';
 
 type Outcome = Exclude<SocksStep, { kind: 'more' }>;
 
-/**
- * Resolves when the socket is closed. `first`: what has been read from it; it is paused. `deadline`: when the request
- * must be complete, on the clock of `performance.now`.
- */
+/** Resolves when the socket is closed. `first`: what was read of it. `deadline`: by `performance.now`. */
 export async function serveSocks(
   socket: Socket,
   first: Uint8Array,

@@ -65,10 +65,7 @@ function readName(bytes: Buffer, start: number, port: number): SocksStep {
   return { kind: 'request', reply: NOTHING, target, rest: bytes.subarray(end + 1) };
 }
 
-/**
- * The position of the next NUL, or what to do without one. The limit counts from the start, so pieces make no
- * difference.
- */
+/** The next NUL, or what to do without one. The limit counts from the start, however the bytes are split. */
 function findNul(bytes: Buffer, from: number): number | SocksStep {
   const within = bytes.subarray(0, MAX_REQUEST_BYTES);
   const at = within.indexOf(0, from);

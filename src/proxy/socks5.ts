@@ -105,10 +105,7 @@ export class Socks5Negotiation implements SocksNegotiation {
     }
   }
 
-  /**
-   * RFC 1928 §3: VER NMETHODS METHODS. Programs that have credentials may offer only the password method: if none are
-   * required, any are accepted.
-   */
+  /** RFC 1928 §3: VER NMETHODS METHODS. Where no credentials are required, any are accepted. */
   private greeting(bytes: Buffer): Message {
     const [version, count] = bytes;
     if (version !== undefined && version !== VERSION) return refusedMessage('proxy-malformed', NOTHING);

@@ -57,9 +57,7 @@ export class ContentReader {
     return this.wasLenient;
   }
 
-  /**
-   * Takes the bytes, and passes on the content among them, in order. Returns what follows the message, or a fault.
-   */
+  /** Passes on the content among the bytes, in order. Returns what follows the message, or a fault. */
   receive(bytes: Buffer & Piece, take: (content: Buffer & Piece) => void): Buffer & Piece {
     // All of it may be released before the last iteration.
     const { length } = bytes;

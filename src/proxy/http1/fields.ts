@@ -8,9 +8,7 @@ export type Fields = readonly string[];
 /** RFC 9110 §5.6.2, as part of a character class. */
 export const TOKEN_CHARS = "!#$%&'*+\\-.^_`|~0-9A-Za-z";
 
-/**
- * Without leading and trailing blanks and tabs (OWS, RFC 9110 §5.6.3); `trim` would also remove the bytes 85 and A0.
- */
+/** Without leading and trailing OWS (RFC 9110 §5.6.3); `trim` would also remove the bytes 85 and A0. */
 export function trimOws(text: string): string {
   let start = 0;
   let end = text.length;

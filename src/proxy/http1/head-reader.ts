@@ -5,15 +5,10 @@
  */
 import { type Piece, release } from '../../memory/pieces.ts';
 
-/**
- * Bytes of a head, including the empty lines before it. Four times node:http's limit, for large cookies; squid's is the
- * same.
- */
+/** Bytes of a head with the empty lines before it: squid's limit, four times node:http's, for large cookies. */
 export const MAX_HEAD_BYTES = 64 * 1024;
 
-/**
- * So many bytes of an incomplete first line are checked: enough to tell whether a message begins there.
- */
+/** So many bytes of an incomplete first line are checked: enough to tell whether a message begins there. */
 const LOOKED_AT_BYTES = 4_096;
 
 const LF = 0x0a;
@@ -21,10 +16,7 @@ const CR = 0x0d;
 
 export type HeadStep =
   | { readonly kind: 'more' }
-  /**
-   * `text`: from the first line up to and including the empty line, one char a byte. `rest`: the bytes after it, which
-   * belong to the caller.
-   */
+  /** `text`: through the empty line, one char a byte. `rest`: the bytes after it, which are the caller's. */
   | { readonly kind: 'head'; readonly text: string; readonly rest: Buffer & Piece }
   | { readonly kind: 'too-large' }
   /** The first line is not of the kind that is expected; the rest is dropped. */
@@ -54,9 +46,7 @@ export class HeadReader {
   /** Used only if a head comes in pieces. Doubled when it is full: a head may come byte by byte. */
   private store: Buffer = Buffer.alloc(0);
   private filled = 0;
-  /**
-   * Where the head begins, after empty lines; where the current line begins; how far its end has been searched for.
-   */
+  /** Where the head, after empty lines, and the current line begin; how far its end has been searched for. */
   private start = 0;
   private line = 0;
   private scanned = 0;
@@ -70,10 +60,7 @@ export class HeadReader {
     return this.filled === this.start;
   }
 
-  /**
-   * Takes the bytes. Must not be called again once it has returned anything but `more`. The outcome does not depend on
-   * where the bytes are split.
-   */
+  /** Not to be called after anything but `more`. Where the bytes are split makes no difference. */
   receive(bytes: Buffer & Piece): HeadStep {
     const before = this.filled;
     if (before > 0) this.keep(bytes);

@@ -11,10 +11,7 @@ export interface ResponseHead {
   /** 100 to 999. */
   readonly status: number;
   readonly reason: string;
-  /**
-   * Names and values in turn. Names may contain blanks and other bytes that RFC 9110 does not allow, but no control
-   * bytes.
-   */
+  /** Names and values in turn; names may have blanks and bytes that RFC 9110 forbids, but no control bytes. */
   readonly rawHeaders: Fields;
   /** Whether the target would keep the connection. */
   readonly isPersistent: boolean;
@@ -58,9 +55,7 @@ function isStrict(line: string, grammar: RegExp): boolean {
   return line.endsWith('\r') && grammar.test(line.slice(0, -1));
 }
 
-/**
- * A line that continues the one before is joined to it (RFC 9112 §5.2); one without a name is not a field, and dropped.
- */
+/** A continuation is joined to the line before (RFC 9112 §5.2); a line without a name is no field, and dropped. */
 function takeLine(line: string, rawHeaders: string[]): void {
   const text = cleaned(line);
   if (text.startsWith(' ') || text.startsWith('\t')) {
