@@ -1,7 +1,4 @@
-/**
- * Time and chance, handed in to whatever waits, so that tests run in virtual time and every run can be repeated. Owns
- * the only calls of Node's clocks and timers that `tunnel`, `relay` and `tether` make; knows nothing of who waits.
- */
+/** Time and chance, handed in, so that tests run in virtual time: Node's clocks for `tunnel`, `relay` and `tether`. */
 import { performance } from 'node:perf_hooks';
 
 /** What `Clock.setTimeout` returns. Opaque. */

@@ -7,7 +7,6 @@ import { refuseOpenToNetwork } from '../proxy/listen-check.ts';
 import { DEFAULT_PROXY_LIMITS } from '../proxy/proxy-limits.ts';
 import { type ProxyServer, startProxyServer } from '../proxy/proxy-server.ts';
 import { RelaySessionDialer, refuseUnsealed } from '../tunnel/dial/session-dialer.ts';
-import type { StallInfo } from '../tunnel/session/stall-watch.ts';
 import { type ClientObserver, TunnelClient } from '../tunnel/session/tunnel-client.ts';
 import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
 import { followNetwork } from './network.ts';
@@ -19,21 +18,8 @@ const DESCRIPTORS_BESIDE_PROGRAMS = 100;
 
 const DEFAULT_LISTEN: HostPort = { host: '127.0.0.1', port: 1080 };
 
-/** Each is called when it has happened, and must not throw. Times are in ms, `streams` counts connections. */
-export interface ClientEvents {
-  /** A session is established; not the first one after `awayMs` without, for want of which `streamsLost` ended. */
-  onConnected?(info: { readonly first: boolean; readonly awayMs: number; readonly streamsLost: number }): void;
-  onLinkLost?(info: { readonly streams: number }): void;
-  /** A new link carries the streams. None was lost. */
-  onResumed?(info: { readonly awayMs: number; readonly streams: number }): void;
-  /** Nothing has come through the link for `silentMs`, nor through `links` others since. */
-  onStalled?(info: StallInfo & { readonly streams: number }): void;
-  /** The other end is shutting down. The streams may finish; new ones use the next session. */
-  onDraining?(info: { readonly streams: number }): void;
-  /** The session has ended, and its streams with it. The next one follows unless `isFinal`. */
-  onSessionLost?(error: WstunError, info: { readonly streams: number; readonly isFinal: boolean }): void;
-  /** An attempt to connect failed. The next one follows after `waitMs`. */
-  onFailed?(error: WstunError, waitMs: number): void;
+/** As of ClientObserver: each is called when it has happened, and must not throw. */
+export interface ClientEvents extends ClientObserver {
   /** Of the tether: codes to show, phones that come and go. */
   onTether?(notice: TetherNotice): void;
 }
@@ -99,18 +85,6 @@ export async function startClient(options: ClientOptions): Promise<Client> {
   }
 }
 
-function observerOf(events: ClientEvents): ClientObserver {
-  return {
-    onConnected: (info) => events.onConnected?.(info),
-    onLinkLost: (info) => events.onLinkLost?.(info),
-    onResumed: (info) => events.onResumed?.(info),
-    onStalled: (info) => events.onStalled?.(info),
-    onDraining: (info) => events.onDraining?.(info),
-    onSessionLost: (error, info) => events.onSessionLost?.(error, info),
-    onFailed: (error, waitMs) => events.onFailed?.(error, waitMs),
-  };
-}
-
 class RunningClient implements Client {
   listen = DEFAULT_LISTEN;
   ended: Promise<void> = Promise.resolve();
@@ -172,6 +146,6 @@ class RunningClient implements Client {
     const pages = tether && { pages: tether.pages, direct };
     const dialer = new RelaySessionDialer(invite, encryption, logger, { tether: pages });
     const limits = { once, ...(resumeWindowMs !== undefined && { resumeWindowMs }) };
-    return new TunnelClient(dialer, observerOf(events), logger, limits);
+    return new TunnelClient(dialer, events, logger, limits);
   }
 }

@@ -1,8 +1,4 @@
-/**
- * Tells whether the process has no file descriptor left, or hardly any. Every connection takes one. Beyond the limit,
- * whatever needs one fails, mostly without an error: libuv accepts a connection only to close it. This file asks the
- * kernel and warns; its callers decide what to reject.
- */
+/** Tells whether file descriptors run out: without one, most things fail silently (libuv closes what it accepts). */
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { devNull } from 'node:os';
 import { FAULTS, WstunError } from '../errors.ts';

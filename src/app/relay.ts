@@ -13,7 +13,7 @@ import {
   type RelayServerOptions,
   startRelayServer,
 } from '../relay/relay-server.ts';
-import { type KnownExits, loadKnownExits } from '../state/known-exits.ts';
+import { loadKnownExits } from '../state/known-exits.ts';
 import type { ProcessLimits } from '../state/limits-file.ts';
 import { readRegistration } from '../state/registration-file.ts';
 import { openStateDir, type StateDir } from '../state/state-dir.ts';
@@ -116,14 +116,9 @@ interface Checked extends Omit<RelayOptions, 'path'> {
   readonly dialling: Dialling;
 }
 
-interface Files {
-  readonly serving: ServingState;
-  readonly known: KnownExits;
-  readonly replays: ReplayGuard;
-  close(): Promise<void>;
-}
+type Files = Awaited<ReturnType<typeof openFiles>>;
 
-async function openFiles(path: string, logger: Logger): Promise<Files> {
+async function openFiles(path: string, logger: Logger) {
   const state = await openStateDir(path);
   await refuseExits(state);
   const known = await loadKnownExits(state, logger);

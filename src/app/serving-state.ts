@@ -1,7 +1,4 @@
-/**
- * What a relay and an exit have in common: a state directory whose keys and access list they follow, what their peers
- * have used, and how much the process may hold. Owns these files while they are open; knows no links.
- */
+/** What relays and exits share: a state directory, whose keys and access list they follow, and limits. No links. */
 import type { Identity } from '../crypto/keys.ts';
 import type { Rule } from '../exit/rules.ts';
 import type { Logger } from '../observability/logger.ts';

@@ -1,8 +1,4 @@
-/**
- * Slows a source that fails again and again: some failures are free, each further one locks it out for twice as long
- * as the one before (OpenSSH's PerSourcePenalties, sshd_config(5)). Pure, time is passed in: milliseconds of any clock
- * that does not run backwards.
- */
+/** Locks a failing source out, each time twice as long (OpenSSH's PerSourcePenalties). Pure; `now` must not run back. */
 import { BoundedMap } from './bounded-map.ts';
 
 export interface LockOutLimits {

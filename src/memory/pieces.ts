@@ -1,21 +1,16 @@
 /**
- * Who owns a piece of memory, and how it is given back at once instead of being left to the garbage collector, which V8
- * runs over the whole heap for each 67 MB of buffers that are not used any more (docs/adr/0016-memory-given-back.md).
- * Pure; it must know no socket, link or stream.
+ * Who owns a piece of memory, and how it is given back at once. Left to the garbage collector, V8 would run it over the
+ * whole heap for each 67 MB of unused buffers (docs/adr/0016-memory-given-back.md). Pure; knows no socket or stream.
+ * - A `Piece` parameter takes the bytes: the caller must not use them any more, not even their length. The owner passes
+ *   them on, or calls `release` when it has copied or used them, or drops them: then the collector frees them.
+ * - `Uint8Array` parameters are only read during the call. `Lent` bytes are used again by their owner after the call.
+ * - Each byte is released once. Different owners may release parts: the memory is given back with the last byte.
+ * - Only memory that its maker has marked (`own`, `ownRead`, a lease) is given back. The collector frees the rest.
  *
- * The rules, wherever bytes are passed on: - A parameter of type `Piece` takes the bytes: the caller must not use them
- * any more, not even their length. The owner passes them on, or calls `release` when it has copied or used them, or
- * drops them: then the collector frees them. - A parameter of type `Uint8Array` is for bytes that are only read during
- * the call. - `Lent` bytes stay with their owner, who uses the memory again as soon as the call returns. - Each byte is
- * released once. A piece may be cut, and different owners may release its parts: the memory is given back with the last
- * byte. - Only memory that its maker has marked (`own`, `ownRead`, a lease) is given back. `release` leaves all other
- * memory to the collector.
- *
- * To release too early is a memory fault, with all that such faults can do. A piece that was given back has length 0,
- * and cutting it throws a TypeError; but a pending system call sends what the memory holds by then, and a part of a
- * memory that is still in use keeps its length. The types find a lent piece that is passed on. They do not find one
- * that was cut before, nor a `release` of what was only to be read. So the tests poison what is released
- * (test/support/poison.ts).
+ * To release too early is a memory fault. A piece that was given back has length 0, and cutting it throws a TypeError;
+ * but a pending system call sends what the memory holds by then, and a part of a memory in use keeps its length. Types
+ * find a lent piece that is passed on, but not one that was cut before, nor a `release` of what was only to be read. So
+ * the tests poison what is released (test/support/poison.ts).
  */
 
 declare const LENT: unique symbol;

@@ -1,8 +1,4 @@
-/**
- * Owns pieces that were written to a Node stream until the kernel has them or TLS has sealed them: only then may their
- * memory be given back, because the system call reads it later. The caller asks the stream whether it has room for
- * more. Pure but for the stream.
- */
+/** Owns pieces written to a Node stream until the kernel has them or TLS has sealed them: a system call reads later. */
 import { isOwned, type Piece, release, releaseAll } from './pieces.ts';
 
 /** What is needed of a Writable. */

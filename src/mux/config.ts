@@ -38,10 +38,7 @@ export interface MuxConfig {
   readonly maxDataBytes: number;
   /** A ping every so often, ms: keeps 60 s idle limits of proxies and NATs open, and measures the round trip. */
   readonly pingIntervalMs: number;
-  /**
-   * If nothing follows for so long, ms, after bytes of a stream were received or sent, a ping checks the link. Only at
-   * a client, which can dial another. Four round trips, where they are longer.
-   */
+  /** A client probes a link that is quiet for so long, ms, or four round trips, after bytes of a stream have passed. */
   readonly probeMs: number;
   /** If nothing answers such a ping for so long, ms, or four round trips, the link stalls. */
   readonly probeAnswerMs: number;

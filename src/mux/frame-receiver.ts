@@ -1,8 +1,4 @@
-/**
- * The peer's frames of a session (docs/protocol.md §4, §6 to §9): decodes records, checks each frame against the state
- * of its stream, and turns it into changes of state and events for the owner. A fault ends the session, which is the
- * caller's to do. Pure.
- */
+/** The peer's frames (docs/protocol.md §4, §6 to §9): checks them, changes state, makes events, gives faults. Pure. */
 import { faultOfSessionCode, faultOfStreamCode, type WireFaultName } from '../errors.ts';
 import { type Piece, release } from '../memory/pieces.ts';
 import { copiedIfSmall } from '../memory/small-parts.ts';

@@ -24,7 +24,7 @@ import {
 } from '../protocol/record-header.ts';
 import { Acknowledgements } from './acknowledgements.ts';
 import type { MuxConfig, ResumeConfig } from './config.ts';
-import { CongestionController } from './congestion/congestion-controller.ts';
+import { CongestionController, type SentStamp } from './congestion/congestion-controller.ts';
 import { RetransmitBuffer } from './retransmit-buffer.ts';
 import type { RetransmitMemory } from './retransmit-store.ts';
 import { MuxSession } from './session.ts';
@@ -99,9 +99,9 @@ export class ResumableSession {
   // ── links ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * A new link carries the session from now on. @param peerReceived how many records of ours the peer has @param
-   * saidReceived how many of its records we said that we have: it continues after them. False: records in between are
-   * gone, and the session is over.
+   * A new link carries the session from now on. False: records in between are gone, and the session is over.
+   * @param peerReceived how many records of ours the peer has
+   * @param saidReceived how many of its records we said that we have: it continues after them
    */
   attach(peerReceived: number, saidReceived: number, now: number): boolean {
     if (this.mux.isOver) return false;
@@ -129,7 +129,7 @@ export class ResumableSession {
 
   linkState(now: number): LinkState {
     if (this.congestion === undefined) return 'detached';
-    if (this.mux.isPeerSilent(now)) return 'dead';
+    if (this.mux.liveness.isDead(now)) return 'dead';
     return now >= this.stallsAt() ? 'suspect' : 'fine';
   }
 
@@ -140,8 +140,8 @@ export class ResumableSession {
 
   /** Of a link that stalls: when something last arrived. */
   get waitingSince(): number {
-    const { probing } = this.mux;
-    return probing.unansweredAt() < Number.POSITIVE_INFINITY ? probing.heardAt : this.progressAt;
+    const { liveness } = this.mux;
+    return liveness.unansweredAt() < Number.POSITIVE_INFINITY ? liveness.heardAt : this.progressAt;
   }
 
   /** Without notice to the peer. */
@@ -158,7 +158,7 @@ export class ResumableSession {
     const decoded = decodeRecordHeader(message);
     if (decoded === undefined) return this.mux.fail('bad-record');
     const { isNumbered, mayWait, acknowledged } = decoded.header;
-    this.mux.handleAlive(now);
+    this.mux.liveness.handleBytes(now);
     if (acknowledged !== undefined) this.handleAcknowledgement(acknowledged, isNumbered, now);
     else if (!isNumbered) this.mux.handleNoOpRecord(now);
     const body = dropPrefix(message, decoded.bytes);
@@ -208,7 +208,7 @@ export class ResumableSession {
     if (congestion === undefined || congestion.inFlightBytes === 0) return Number.POSITIVE_INFINITY;
     const { stallMs, stallRoundTrips } = this.config;
     const ownAt = this.progressAt + Math.max(stallMs, stallRoundTrips * (congestion.smoothedRttMs ?? 0));
-    return Math.min(ownAt, this.mux.probing.unansweredAt());
+    return Math.min(ownAt, this.mux.liveness.unansweredAt());
   }
 
   private expiresAt(): number {
@@ -229,11 +229,10 @@ export class ResumableSession {
     // If the session is over, GO_AWAY follows the last of them.
     const mayGo = record !== undefined && (this.mux.isOver || congestion.inFlightBytes < congestion.window(now));
     if (!mayGo) return undefined;
-    const mayWait = this.mayWait(congestion, record.bytes, now);
-    this.noteSending(congestion, now);
-    this.retransmits.markSent(congestion.onSent(record.bytes, now, mayWait));
+    const stamp = this.stampOf(congestion, record.bytes, now);
+    this.retransmits.markSent(stamp);
     // A copy: a peer may acknowledge what it has not read, and then another session uses the slab.
-    return [joinOwned([encodeRecordHeader(this.numberedHeader(mayWait, now)), ...record.stored.pieces])];
+    return [joinOwned([encodeRecordHeader(this.numberedHeader(stamp, now)), ...record.stored.pieces])];
   }
 
   private pollNew(congestion: CongestionController, now: number): readonly Piece[] | undefined {
@@ -242,10 +241,9 @@ export class ResumableSession {
     const pieces = this.pollFrames(congestion, now);
     if (pieces === undefined) return undefined;
     const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
-    const mayWait = this.mayWait(congestion, bytes, now);
-    this.noteSending(congestion, now);
-    this.retransmits.push(pieces, bytes, congestion.onSent(bytes, now, mayWait));
-    return prependRecordHeader(this.numberedHeader(mayWait, now), pieces);
+    const stamp = this.stampOf(congestion, bytes, now);
+    this.retransmits.push(pieces, bytes, stamp);
+    return prependRecordHeader(this.numberedHeader(stamp, now), pieces);
   }
 
   /** A record is one frame long: the next keystroke waits for no more. */
@@ -275,16 +273,14 @@ export class ResumableSession {
     return [encodeRecordHeader({ isNumbered: false, mayWait: false, acknowledged: this.acks.take(now) })];
   }
 
-  private numberedHeader(mayWait: boolean, now: number): RecordHeader {
+  private numberedHeader({ mayWait }: SentStamp, now: number): RecordHeader {
     return { isNumbered: true, mayWait, acknowledged: this.acks.isPending ? this.acks.take(now) : undefined };
   }
 
-  private mayWait(congestion: CongestionController, bytes: number, now: number): boolean {
-    return this.mux.peerKnowsMayWait && congestion.mayWait(bytes, now);
-  }
-
-  private noteSending(congestion: CongestionController, now: number): void {
+  private stampOf(congestion: CongestionController, bytes: number, now: number): SentStamp {
+    const mayWait = this.mux.peerKnowsMayWait && congestion.mayWait(bytes, now);
     if (congestion.inFlightBytes === 0) this.progressAt = now;
+    return congestion.onSent(bytes, now, mayWait);
   }
 }
 

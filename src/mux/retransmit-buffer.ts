@@ -1,8 +1,4 @@
-/**
- * Numbered records that the peer has not acknowledged, in order: what is retransmitted on a new link
- * (docs/protocol.md §10). Its limit is the session's send window: when it is full, nothing new is sent, and nothing is
- * dropped. Pure.
- */
+/** Unacknowledged records, in order, for the next link (docs/protocol.md §10). While it is full, none is sent. Pure. */
 import type { SentStamp } from './congestion/congestion-controller.ts';
 import { RECORD_OVERHEAD_BYTES, type RetransmitMemory, RetransmitStore, type Stored } from './retransmit-store.ts';
 

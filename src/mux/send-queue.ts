@@ -1,8 +1,4 @@
-/**
- * Bytes of one stream that wait for credit and for their turn, in the chunks in which they came. Only small chunks that
- * follow others are copied together: otherwise each byte of a target that sends byte by byte would cost hundreds of
- * bytes of memory. Pure.
- */
+/** Bytes of a stream that wait for credit and a turn. Small chunks join: each would cost hundreds of bytes. Pure. */
 import { type Piece, release, releaseAll } from '../memory/pieces.ts';
 import { Slab } from '../memory/slab-pool.ts';
 

@@ -80,11 +80,6 @@ export class MuxSession {
     if (this.isIdle) writer.releaseBuffers();
   }
 
-  /** Something of the peer has come, whatever it was. */
-  handleAlive(now: number): void {
-    this.parts.liveness.handleBytes(now);
-  }
-
   /** A link carries the session from now on. While there is none, the silence of the peer means nothing. */
   handleAttached(now: number): void {
     this.parts.liveness.start(now);
@@ -98,11 +93,6 @@ export class MuxSession {
     this.parts.writer.releaseBuffers();
   }
 
-  /** The link has delivered nothing for longer than its limit. */
-  isPeerSilent(now: number): boolean {
-    return this.parts.liveness.isDead(now);
-  }
-
   /** A round trip that was measured elsewhere, ms: receive windows grow by it. */
   handleRoundTrip(roundTripMs: number | undefined): void {
     if (roundTripMs === undefined) return;
@@ -110,8 +100,8 @@ export class MuxSession {
     this.parts.liveness.pathRoundTripMs = roundTripMs;
   }
 
-  /** Whether the peer answers the probes that check the link. */
-  get probing(): Pick<Liveness, 'unansweredAt' | 'heardAt'> {
+  /** Tell it what comes from the peer; it knows whether the link is dead, and whether probes are answered. */
+  get liveness(): Pick<Liveness, 'handleBytes' | 'isDead' | 'unansweredAt' | 'heardAt'> {
     return this.parts.liveness;
   }
 

@@ -5,13 +5,6 @@ export const ATTEMPT_DELAY_MS = 250;
 /** Addresses tried for one name; also the sockets that a race can hold at once. Three of each family, and to spare. */
 export const MAX_ATTEMPTS = 8;
 
-interface RaceOptions {
-  /** Default ATTEMPT_DELAY_MS. */
-  readonly attemptDelayMs?: number;
-  /** Default MAX_ATTEMPTS. */
-  readonly maxAttempts?: number;
-}
-
 /** RFC 8305 §4: two families in turn, each in its own order. */
 export function alternate<A>(first: readonly A[], second: readonly A[]): A[] {
   const mixed: A[] = [];
@@ -35,10 +28,7 @@ export class ConnectionRace<A> {
   private nextAt = Number.NEGATIVE_INFINITY;
 
   /** @param attempts in the order in which they are to start; those beyond `maxAttempts` are left out */
-  constructor(
-    attempts: readonly A[],
-    { attemptDelayMs = ATTEMPT_DELAY_MS, maxAttempts = MAX_ATTEMPTS }: RaceOptions = {},
-  ) {
+  constructor(attempts: readonly A[], { attemptDelayMs = ATTEMPT_DELAY_MS, maxAttempts = MAX_ATTEMPTS } = {}) {
     this.attemptDelayMs = attemptDelayMs;
     this.maxAttempts = maxAttempts;
     this.add(attempts);

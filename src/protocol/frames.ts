@@ -46,21 +46,10 @@ export const FIRST_IGNORABLE_TYPE = 0x80;
 /** §4, `service`. */
 export const SERVICE_TCP = 1;
 
-/** Length of the payload and whether the frame concerns a stream, by type. */
-export interface FrameShape {
-  readonly minLength: number;
-  readonly maxLength: number;
-  readonly onStream: boolean;
-}
+const shape = (onStream: boolean, minLength: number, maxLength = minLength) => ({ onStream, minLength, maxLength });
 
-const shape = (onStream: boolean, minLength: number, maxLength = minLength): FrameShape => ({
-  onStream,
-  minLength,
-  maxLength,
-});
-
-/** Indexed by type. */
-export const FRAME_SHAPES: readonly FrameShape[] = [
+/** Whether the frame concerns a stream, and the length of its payload. Indexed by type. */
+export const FRAME_SHAPES: readonly ReturnType<typeof shape>[] = [
   shape(false, 8, 1024),
   shape(true, 9, 263),
   shape(true, 4),

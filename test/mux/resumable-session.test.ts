@@ -321,7 +321,7 @@ describe('The state of a link', () => {
     const { resumable } = rig.client;
     rig.clock.now += 60_000;
     expect(resumable.linkState(rig.clock.now - 59_000)).toBe('fine');
-    resumable.mux.handleAlive(rig.clock.now);
+    resumable.mux.liveness.handleBytes(rig.clock.now);
     rig.client.write(0, 5000);
     rig.client.poll(10);
     expect(resumable.linkState(rig.clock.now + stallMs - 1)).toBe('fine');

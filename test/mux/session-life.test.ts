@@ -81,15 +81,15 @@ describe('Liveness', () => {
     const peer = MuxPeer.joined('client');
     const id = peer.opened();
     sleepUntil(peer, silenceLimitMs - 1);
-    expect(peer.session.isPeerSilent(peer.now)).toBe(false);
+    expect(peer.session.liveness.isDead(peer.now)).toBe(false);
     sleepUntil(peer, silenceLimitMs);
-    expect(peer.session.isPeerSilent(peer.now)).toBe(true);
+    expect(peer.session.liveness.isDead(peer.now)).toBe(true);
     peer.session.handleDetached();
-    expect(peer.session.isPeerSilent(peer.now)).toBe(false);
+    expect(peer.session.liveness.isDead(peer.now)).toBe(false);
     expect(peer.session.nextTimeout()).toBe(Number.POSITIVE_INFINITY);
     sleepUntil(peer, 10 * silenceLimitMs);
     peer.session.handleAttached(peer.now);
-    expect(peer.session.isPeerSilent(peer.now)).toBe(false);
+    expect(peer.session.liveness.isDead(peer.now)).toBe(false);
     expect(pings(peer).length).toBe(1);
     expect(peer.eventsOf(id)).toEqual(['opened']);
   });
@@ -100,7 +100,7 @@ describe('Liveness', () => {
     for (let i = 0; i < frame.length; i++) {
       sleepUntil(peer, peer.now + silenceLimitMs - 1);
       peer.feed(frame.subarray(i, i + 1));
-      expect(peer.session.isPeerSilent(peer.now)).toBe(false);
+      expect(peer.session.liveness.isDead(peer.now)).toBe(false);
     }
   });
 

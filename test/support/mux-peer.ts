@@ -30,7 +30,7 @@ export class MuxPeer {
   }
 
   feed(...frames: readonly Uint8Array[]): void {
-    this.session.handleAlive(this.now);
+    this.session.liveness.handleBytes(this.now);
     this.session.handleRecord(Buffer.concat(frames), this.now);
     this.takeEvents();
   }

@@ -18,26 +18,22 @@ const SESSION_WAIT_MS = 10_000;
 /** Connections that wait for a session; each is a local socket and a promise. */
 const MAX_WAITING = 1024;
 
+/** Each is called when it has happened, and must not throw. Times are in ms, `streams` counts connections. */
 export interface ClientObserver {
-  /** Not `first`: an earlier session took no more streams `awayMs` ago; `streamsLost` of its streams were reset. */
-  onConnected(info: {
-    readonly remote: string;
-    readonly first: boolean;
-    readonly awayMs: number;
-    readonly streamsLost: number;
-  }): void;
-  /** The link is lost; `streams` streams are held. */
-  onLinkLost(info: { readonly streams: number }): void;
-  /** A new link carries them. */
-  onResumed(info: { readonly awayMs: number; readonly streams: number }): void;
-  /** Nothing comes through any link; again when more is known. `onResumed`, the loss or the end follows. */
+  /** A session is established; not the first one after `awayMs` without, for want of which `streamsLost` ended. */
+  onConnected?(info: { readonly first: boolean; readonly awayMs: number; readonly streamsLost: number }): void;
+  /** The link is lost. The streams wait for the next one. */
+  onLinkLost?(info: { readonly streams: number }): void;
+  /** A new link carries the streams. None was lost. */
+  onResumed?(info: { readonly awayMs: number; readonly streams: number }): void;
+  /** Nothing comes through the link for `silentMs`, nor through `links` others since; again when more is known. */
   onStalled?(info: StallInfo & { readonly streams: number }): void;
-  /** The other end is shutting down: `streams` streams may finish, new ones go to a new session. */
+  /** The other end is shutting down. The streams may finish; new ones use the next session. */
   onDraining?(info: { readonly streams: number }): void;
-  /** The session is over, and `streams` streams with it; the next one follows, unless that is final. */
-  onSessionLost(error: WstunError, info: { readonly streams: number; readonly isFinal: boolean }): void;
-  /** An attempt failed; the next follows in `waitMs`. */
-  onFailed(error: WstunError, waitMs: number): void;
+  /** The session has ended, and its streams with it. The next one follows unless `isFinal`. */
+  onSessionLost?(error: WstunError, info: { readonly streams: number; readonly isFinal: boolean }): void;
+  /** An attempt to connect failed. The next one follows after `waitMs`. */
+  onFailed?(error: WstunError, waitMs: number): void;
 }
 
 export interface ClientOptions {
@@ -159,13 +155,13 @@ export class TunnelClient implements StreamOpener {
     return {
       onEstablished: () => this.handleEstablished(session()),
       onLinkLost: () => {
-        if (isCurrent()) this.observer.onLinkLost({ streams: session().driver.streamCount });
+        if (isCurrent()) this.observer.onLinkLost?.({ streams: session().driver.streamCount });
       },
       onResumed: (awayMs) => {
         this.outage.handleEstablished();
         this.serveWaiters(session());
         if (awayMs === undefined || !isCurrent()) return;
-        this.observer.onResumed({ awayMs, streams: session().driver.streamCount });
+        this.observer.onResumed?.({ awayMs, streams: session().driver.streamCount });
       },
       onStalled: (info) => {
         if (isCurrent()) this.observer.onStalled?.({ ...info, streams: session().driver.streamCount });
@@ -173,7 +169,7 @@ export class TunnelClient implements StreamOpener {
       onFailed: (error, waitMs) => {
         if (!isCurrent()) return;
         this.noteAbsence(error);
-        this.observer.onFailed(error, waitMs);
+        this.observer.onFailed?.(error, waitMs);
       },
       onNoMoreStreams: () => {
         if (isCurrent()) this.handleDraining(session());
@@ -193,8 +189,7 @@ export class TunnelClient implements StreamOpener {
     this.outage.handleEstablished();
     const { lost } = this;
     this.lost = undefined;
-    this.observer.onConnected({
-      remote: session.driver.remote,
+    this.observer.onConnected?.({
       first: !this.connectedBefore,
       awayMs: lost === undefined ? 0 : this.clock.now() - lost.at,
       streamsLost: lost?.streams ?? 0,
@@ -217,7 +212,7 @@ export class TunnelClient implements StreamOpener {
     const streams = session.driver.streamsAborted;
     this.lost = { at: session.leftAt, streams };
     if (error.fault === 'access-removed') this.outage.noteRemoval(error, this.clock.now());
-    this.observer.onSessionLost(error, { streams, isFinal: final !== undefined });
+    this.observer.onSessionLost?.(error, { streams, isFinal: final !== undefined });
     return final;
   }
 
@@ -226,7 +221,7 @@ export class TunnelClient implements StreamOpener {
     const decision = this.decide(error, true);
     if ('final' in decision) return decision.final;
     this.firstWaitMs = decision.waitMs;
-    this.observer.onFailed(error, decision.waitMs);
+    this.observer.onFailed?.(error, decision.waitMs);
     return undefined;
   }
 
@@ -235,7 +230,7 @@ export class TunnelClient implements StreamOpener {
     const streams = session.driver.streamsAborted;
     if (streams === 0 || this.stopping.signal.aborted) return;
     if (this.lost?.draining === session) this.lost.streams += streams;
-    this.observer.onSessionLost(error, { streams, isFinal: false });
+    this.observer.onSessionLost?.(error, { streams, isFinal: false });
   }
 
   /** Failures of a draining session do not count for the outage: it would count each twice. */
