@@ -124,18 +124,13 @@ function registrationOf(invite: string): Registration {
   return requireRegistration(decodeInvite(invite));
 }
 
-interface Files {
-  readonly serving: ServingState;
-  readonly registration: Registration;
-  /** From here on another process may run with the directory. */
-  unmark(): Promise<void>;
-  close(): Promise<void>;
-}
+type Files = Awaited<ReturnType<typeof openFiles>>;
 
-async function openFiles(path: string, given: Registration | undefined, logger: Logger): Promise<Files> {
+async function openFiles(path: string, given: Registration | undefined, logger: Logger) {
   const state = await openStateDir(path);
   if ((await readRelayUrl(state)) !== undefined)
     throw new WstunError('state-unusable', `${state.path} belongs to a relay, and an exit needs its own`);
+  // Until it is called, no other process runs with the directory.
   const unmark = await markRunning(state).catch((error: unknown) => goOnUnmarked(error, logger));
   try {
     const registration = await settleRegistration(state, given);

@@ -23,25 +23,17 @@ export interface PublicUrl {
 }
 
 /** Remembers the URL for `wstun access add` and starts without `--url`. @throws WstunError bad-url, state-unusable */
-export async function settleUrl(
-  state: StateDir,
-  wishes: UrlWishes,
-  addresses: readonly HostPort[],
-): Promise<PublicUrl> {
-  const before = wishes.url === undefined ? await readRelayUrl(state) : undefined;
+export async function settleUrl(dir: StateDir, wishes: UrlWishes, addresses: readonly HostPort[]): Promise<PublicUrl> {
+  const before = wishes.url === undefined ? await readRelayUrl(dir) : undefined;
   const kept = before !== undefined && wasGiven(before, addresses) ? before.url : undefined;
   const url = parseRelayUrl(wishes.url ?? kept ?? guessUrl(wishes, addresses));
   const source = wishes.url !== undefined ? 'given' : kept !== undefined ? 'remembered' : 'guessed';
-  await saveRelayUrl(state, url, source === 'guessed' ? 'guessed' : 'given');
+  await saveRelayUrl(dir, url, source === 'guessed' ? 'guessed' : 'given');
   return { url, source, fault: faultOfUrl(url, wishes.tls, addresses) };
 }
 
 /** If the file does not say: a guess is always an address of the machine, or one that the relay listens on. */
-export function wasGiven(
-  { url, source }: RememberedUrl,
-  addresses: readonly HostPort[],
-  own = ownAddresses(),
-): boolean {
+export function wasGiven({ url, source }: RememberedUrl, addresses: readonly HostPort[], own = ownHosts()): boolean {
   if (source !== 'unknown') return source === 'given';
   const host = hostOf(url);
   const ip = parseIp(host);
@@ -55,7 +47,7 @@ export function faultOfUrl(
   url: string,
   tls: boolean,
   addresses: readonly HostPort[],
-  own: readonly string[] = ownAddresses(),
+  own: readonly string[] = ownHosts(),
 ): string | undefined {
   const { protocol } = new URL(url);
   const host = hostOf(url);
@@ -78,7 +70,7 @@ function guessUrl({ tls, path }: UrlWishes, addresses: readonly HostPort[]): str
   return `${tls ? 'wss' : 'ws'}://${reachable}${path ?? ''}`;
 }
 
-function ownAddresses(): string[] {
+function ownHosts(): string[] {
   return Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address));
 }
 

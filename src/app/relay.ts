@@ -36,10 +36,7 @@ export interface RelayOptions extends DialOptions {
   readonly state: string;
   /** One address or socket at least. */
   readonly listen: readonly ListenPlace[];
-  /**
-   * By which clients reach it: `wss://relay.example.org`. It is written into invites and remembered. Default: the one
-   * that was given last, else a guess from `listen`.
-   */
+  /** By which clients reach it, for invites: `wss://relay.example.org`. Default: the last one given, else a guess. */
   readonly url?: string;
   /** Prefix of the path under which clients are accepted. Default: any path. */
   readonly path?: string;

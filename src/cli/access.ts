@@ -66,14 +66,8 @@ export async function listAccess(options: StateOption & { json?: boolean }): Pro
   const state = await openExistingStateDir(findState(options));
   const entries = await accessFile(state).read();
   const { bytes } = await readUsage(state, Date.now());
-  const shown = entries.map(({ name, role, allow, limits }) => ({
-    name,
-    role,
-    allow,
-    ...limits,
-    used: bytes.get(name),
-  }));
-  if (options.json) return printLine(JSON.stringify(shown));
+  const all = entries.map(({ name, role, allow, limits }) => ({ name, role, allow, ...limits, used: bytes.get(name) }));
+  if (options.json) return printLine(JSON.stringify(all));
   if (entries.length === 0) tell(`the access list in ${state.path} is empty`);
   for (const { name, role, allow, limits = {} } of entries)
     printLine([name, ...(role === 'exit' ? ['(exit)'] : allow), ...describeUse(limits, bytes.get(name))].join('  '));

@@ -34,10 +34,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   }
 }
 
-/**
- * Streams reset their sockets in events, which take a few turns of the event loop. When the process ends, the kernel
- * closes the others cleanly, and half a download would look complete.
- */
+/** Sockets are reset some turns later, in events. The kernel closes the rest cleanly: half a file looks complete. */
 async function resetsAreOut(): Promise<void> {
   for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);
 }

@@ -18,15 +18,7 @@ export function stallText({ silentMs, streams, links, onlyShort, error }: Stall)
     : `${held} ${links === 1 ? 'A new connection' : 'New connections'} to the relay did not help.`;
 }
 
-export function stallEvent({ silentMs, streams, links, onlyShort, error }: Stall): Readonly<Record<string, unknown>> & {
-  event: string;
-} {
-  return {
-    event: 'stalled',
-    silentMs: Math.round(silentMs),
-    streams,
-    links,
-    onlyShort,
-    ...(error && { code: error.code, message: error.message }),
-  };
+export function stallEvent({ silentMs, streams, links, onlyShort, error }: Stall) {
+  const fault = error && { code: error.code, message: error.message };
+  return { event: 'stalled', silentMs: Math.round(silentMs), streams, links, onlyShort, ...fault };
 }

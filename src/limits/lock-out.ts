@@ -1,4 +1,4 @@
-/** Locks a failing source out, each time twice as long (OpenSSH's PerSourcePenalties). Pure; `now` must not run back. */
+/** Locks a failing source out, each time twice as long (OpenSSH's PerSourcePenalties). Pure; `now` never runs back. */
 import { BoundedMap } from './bounded-map.ts';
 
 export interface LockOutLimits {
@@ -37,7 +37,6 @@ export class LockOut<M> {
     this.sources = new BoundedMap(limits.maxSources);
   }
 
-  /** How many sources are remembered. */
   get size(): number {
     return this.sources.size;
   }
@@ -62,7 +61,6 @@ export class LockOut<M> {
     return { failures, waitMs };
   }
 
-  /** The source has succeeded. */
   clear(source: string): void {
     this.sources.delete(source);
   }

@@ -21,7 +21,6 @@ export type Piece = Uint8Array & { readonly [LENT]?: never };
 /** Bytes of another owner, valid only during the call. */
 export type Lent = Uint8Array & { readonly [LENT]: true };
 
-/** How much of one memory is still in use. */
 export interface Lease {
   /** Bytes that were handed out and not released. */
   live: number;
@@ -130,7 +129,6 @@ export function leaseForFilling(memory: ArrayBufferLike): Lease | undefined {
   return lease(memory, { live: 0, isFilling: true, takeBack: undefined });
 }
 
-/** Bytes of a lease are being handed out. */
 export function handOut(bytes: Uint8Array): void {
   const terms = (bytes.buffer as Leased)[LEASE];
   if (terms === undefined) return;

@@ -58,7 +58,6 @@ export class Slab {
     return chunk;
   }
 
-  /** Nothing more is read into the slab. */
   close(): void {
     endFilling(this.memory.buffer, this.lease);
   }

@@ -1,7 +1,6 @@
 /** Owns pieces written to a Node stream until the kernel has them or TLS has sealed them: a system call reads later. */
 import { isOwned, type Piece, release, releaseAll } from './pieces.ts';
 
-/** What is needed of a Writable. */
 export interface ByteSink {
   readonly writableLength: number;
   readonly destroyed: boolean;

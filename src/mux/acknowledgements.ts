@@ -77,7 +77,6 @@ export class Acknowledgements {
     return now >= this.dueAt || (this.isPending && this.unackedBytes >= this.config.ackBytes);
   }
 
-  /** The acknowledgement to send now. */
   take(now: number): Acknowledgement {
     this.acked = this.ackable;
     this.ackedAt = now;

@@ -31,10 +31,7 @@ export interface MuxConfig {
   readonly sendBudgetBytes: number;
   readonly minSendQueueBytes: number;
   readonly maxSendQueueBytes: number;
-  /**
-   * Largest DATA payload, bytes, 1 to 65,511: how long one stream may hold the link. As large as loopback and receivers
-   * carry cheaply (tunnel/session/session-driver.ts).
-   */
+  /** Largest DATA payload, bytes, 1 to 65,511: so long one stream holds the link. session-driver.ts has its cost. */
   readonly maxDataBytes: number;
   /** A ping every so often, ms: keeps 60 s idle limits of proxies and NATs open, and measures the round trip. */
   readonly pingIntervalMs: number;
@@ -57,10 +54,7 @@ export interface MuxConfig {
   readonly rapidResetRate: RateLimit;
   /** The same, beyond `rapidResetRate`. More is `peer-flood`: no program that aborts its connections comes near. */
   readonly refusalRate: RateLimit;
-  /**
-   * Opens that we reset before an answer. Beyond, new ones wait. Below the `rapidResetRate` of any peer, by as much as
-   * a link that stalls for 10 s may deliver at once.
-   */
+  /** Opens that we reset unanswered. Beyond, new ones wait. Below `rapidResetRate` by what a 10 s stall may deliver. */
   readonly ownRapidResetRate: RateLimit;
   readonly pingRate: RateLimit;
   /** Frames without an effect. */

@@ -104,9 +104,8 @@ export class RecordWriter {
 
   /** Something may go before bulk: a control frame, a pong, credit, or a quiet stream. */
   get hasUrgent(): boolean {
-    return (
-      this.control.length > 0 || this.pendingPongs.length > 0 || this.pendingCredit.size > 0 || this.scheduler.hasQuiet
-    );
+    const { control, pendingPongs, pendingCredit, scheduler } = this;
+    return control.length > 0 || pendingPongs.length > 0 || pendingCredit.size > 0 || scheduler.hasQuiet;
   }
 
   get isEmpty(): boolean {

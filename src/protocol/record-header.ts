@@ -64,7 +64,7 @@ function writeRecordHeader({ isNumbered, mayWait, acknowledged }: RecordHeader, 
 /** Undefined if it is malformed. The frames follow at `bytes`. */
 export function decodeRecordHeader(
   message: readonly Uint8Array[],
-): { readonly header: RecordHeader; readonly bytes: number } | undefined {
+): { header: RecordHeader; bytes: number } | undefined {
   const start = firstBytes(message);
   const flags = start[0];
   if (flags === undefined || flags > KNOWN_FLAGS) return undefined;

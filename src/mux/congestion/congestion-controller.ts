@@ -84,7 +84,6 @@ export class CongestionController {
     this.promptSentAt = now;
   }
 
-  /** Sent and not acknowledged. */
   get inFlightBytes(): number {
     return this.rate.inFlightBytes;
   }
