@@ -1,11 +1,11 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
-import { forkPool } from './test/support/fork-pool.ts';
-import { LongFirst } from './test/support/long-first.ts';
-import { isOther, isThere, NEWEST_LINE, nodeProgram } from './test/support/other-nodes.ts';
-import { ownNetwork } from './test/support/own-network.ts';
+import { forkPool } from './test/support/vitest/fork-pool.ts';
+import { LongFirst } from './test/support/vitest/long-first.ts';
+import { isOther, isThere, NEWEST_LINE, nodeProgram } from './test/support/vitest/other-nodes.ts';
+import { ownNetwork } from './test/support/vitest/own-network.ts';
 
-const builds = './test/support/build-dist.ts';
+const builds = './test/support/vitest/build-dist.ts';
 
 /**
  * Most of what is tested waits, for a limit or for another process: three files more than there are cores keep two
@@ -54,9 +54,9 @@ const onNewest = {
 export default defineConfig({
   test: {
     testTimeout: 20_000,
-    setupFiles: './test/support/poisoned.ts',
+    setupFiles: './test/support/memory/poisoned.ts',
     hookTimeout: 30_000,
-    reporters: process.env.CI ? ['dot', './test/support/count-reporter.ts'] : ['default'],
+    reporters: process.env.CI ? ['dot', './test/support/vitest/count-reporter.ts'] : ['default'],
     maxWorkers: WORKERS,
     sequence: { sequencer: LongFirst },
     tags: [
@@ -81,7 +81,7 @@ export default defineConfig({
           testTimeout: 60_000,
           include: ['test/e2e/**/*.test.ts'],
           globalSetup: builds,
-          setupFiles: ['./test/support/poisoned.ts', './test/support/poisoned-programs.ts'],
+          setupFiles: ['./test/support/memory/poisoned.ts', './test/support/programs/poisoned-programs.ts'],
           ...inOwnNetwork,
         },
       },

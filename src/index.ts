@@ -1,6 +1,6 @@
 /** What `import … from 'wstun'` offers; docs/api.md describes it. Nothing runs at import. */
 export { type Client, type ClientEvents, type ClientOptions, startClient } from './app/client.ts';
-export type { DialOptions } from './app/dialling.ts';
+export type { DialOptions } from './app/dial-options.ts';
 export { type Exit, type ExitEvents, type ExitOptions, startExit } from './app/exit.ts';
 export type { PeerOptions } from './app/invites.ts';
 export { tuneMemory } from './app/memory-tuning.ts';

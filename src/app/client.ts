@@ -9,7 +9,7 @@ import { type ProxyServer, startProxyServer } from '../proxy/proxy-server.ts';
 import { RelaySessionDialer, refuseUnsealed } from '../tunnel/dial/session-dialer.ts';
 import { type ClientObserver, TunnelClient } from '../tunnel/session/tunnel-client.ts';
 import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
-import { followNetwork } from './network.ts';
+import { followNetwork } from './network-following.ts';
 import { DRAIN_MS, requireResumeWindow } from './options.ts';
 import { Tether, type TetherNotice } from './tether.ts';
 

@@ -6,7 +6,7 @@ import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../mux/config.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { ProcessLimits } from '../state/limits-file.ts';
 import { ExitSessions } from '../tunnel/session/exit-sessions.ts';
-import type { Dialling } from './dialling.ts';
+import type { Dialling } from './dial-options.ts';
 import type { ServingState } from './serving-state.ts';
 
 interface DialingSessionsOptions {

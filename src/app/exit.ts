@@ -10,16 +10,16 @@ import {
   saveRegistration,
 } from '../state/registration-file.ts';
 import { readRelayUrl } from '../state/relay-settings.ts';
-import { markRunning } from '../state/running.ts';
+import { markRunning } from '../state/running-marker.ts';
 import { openStateDir, type StateDir } from '../state/state-dir.ts';
 import { MAX_ANNOUNCED_KEYS } from '../transport/control-messages.ts';
 import { TicketDialer } from '../tunnel/dial/ticket-dialer.ts';
 import { ExitRegistration, type RegistrationHandler } from '../tunnel/session/exit-registration.ts';
 import type { ExitSessions } from '../tunnel/session/exit-sessions.ts';
+import { type Dialling, type DialOptions, diallingOf } from './dial-options.ts';
 import { createSessions } from './dialing-sessions.ts';
-import { type Dialling, type DialOptions, diallingOf } from './dialling.ts';
 import { accessFile, exitIssuer, type PeerOptions } from './invites.ts';
-import { followNetwork } from './network.ts';
+import { followNetwork } from './network-following.ts';
 import { DRAIN_MS, requireResumeWindow } from './options.ts';
 import { ServingState } from './serving-state.ts';
 

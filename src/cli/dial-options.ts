@@ -1,5 +1,5 @@
 /** What a relay and a named exit are told on the command line about dialling. */
-import type { DialOptions } from '../app/dialling.ts';
+import type { DialOptions } from '../app/dial-options.ts';
 
 export interface DialTexts {
   readonly dns?: readonly string[];

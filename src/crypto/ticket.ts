@@ -5,9 +5,10 @@
  * compute, selects the peer before any box is opened. It changes every two minutes, so that it identifies no one to
  * others.
  */
-import { ClockSearch, type Found } from './clock-search.ts';
+
 import { KeyTable, type KnownKey, type Peer, peerId } from './key-table.ts';
 import type { Identity } from './keys.ts';
+import { ClockSearch, type Found } from './peer-clock-search.ts';
 import { PeerLinkRates } from './peer-link-rates.ts';
 import { ReplayGuard } from './replay-guard.ts';
 import {

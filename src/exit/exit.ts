@@ -15,7 +15,7 @@ import type { OfferedStream, StreamAcceptor, TunnelStream } from '../tunnel/stre
 import { destinationOfAddress, destinationOfName } from './destinations.ts';
 import { DEFAULT_DIAL_SLOT_LIMITS, type DialSlotLimits, DialSlots, WaitBudget, withSlot } from './dial-slots.ts';
 import { createDialer, type Dial } from './dialer.ts';
-import { EntryLimiter, type RateLimiters } from './entry-limiter.ts';
+import { EntryLimiter, type RateLimiters } from './peer-rate-limiter.ts';
 import { type AddressContext, checkAddresses, checkTarget, type OwnEndpoints, type ResolveDecision } from './policy.ts';
 import type { Resolver } from './resolver.ts';
 import type { Rule } from './rules.ts';

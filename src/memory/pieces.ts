@@ -10,7 +10,7 @@
  * To release too early is a memory fault. A piece that was given back has length 0, and cutting it throws a TypeError;
  * but a pending system call sends what the memory holds by then, and a part of a memory in use keeps its length. Types
  * find a lent piece that is passed on, but not one that was cut before, nor a `release` of what was only to be read. So
- * the tests poison what is released (test/support/poison.ts).
+ * the tests poison what is released (test/support/memory/poison.ts).
  */
 
 declare const LENT: unique symbol;

@@ -1,7 +1,7 @@
 /** The peer's frames (docs/protocol.md §4, §6 to §9): checks them, changes state, makes events, gives faults. Pure. */
 import { faultOfSessionCode, faultOfStreamCode, type WireFaultName } from '../errors.ts';
 import { type Piece, release } from '../memory/pieces.ts';
-import { copiedIfSmall } from '../memory/small-parts.ts';
+import { copiedIfSmall } from '../memory/small-pieces.ts';
 import { FrameDecoder, type FrameHandler, type Violation } from '../protocol/frame-decoder.ts';
 import { MAX_CREDIT_BYTES, MIN_CREDIT_BYTES, PROTOCOL_VERSION, STREAMS_BEFORE_HELLO } from '../protocol/frames.ts';
 import type { Target } from '../protocol/target.ts';

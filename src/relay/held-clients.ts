@@ -7,7 +7,7 @@ import type { Clock, Timer } from '../clock.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { ControlLink } from '../transport/control-link.ts';
 import type { Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
-import { hasShare, LINKS_PER_CLIENT } from './link-shares.ts';
+import { hasShare, LINKS_PER_CLIENT } from './link-quotas.ts';
 import type { Rejections } from './rejections.ts';
 import { RendezvousQueue } from './rendezvous-queue.ts';
 import type { Splices } from './splices.ts';

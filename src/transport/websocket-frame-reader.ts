@@ -7,7 +7,7 @@
  * then. So what follows goes to `ws`, too, until `settle` is called. Pure.
  */
 import { type Lent, lend, own, type Piece, release } from '../memory/pieces.ts';
-import { copiedIfSmall } from '../memory/small-parts.ts';
+import { copiedIfSmall } from '../memory/small-pieces.ts';
 import { SOCKET_LIMITS } from './websocket-limits.ts';
 import { applyMask } from './websocket-mask.ts';
 

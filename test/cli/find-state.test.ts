@@ -6,7 +6,7 @@ import { exitHere, findState, findStateToAdd, type Surroundings, stateArgument }
 import { shellQuote } from '../../src/cli/shell.ts';
 import { WstunError } from '../../src/errors.ts';
 import { faultOf } from '../support/faults.ts';
-import { runWell } from '../support/programs.ts';
+import { runWell } from '../support/programs/programs.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 let base = '';

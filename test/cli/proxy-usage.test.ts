@@ -3,7 +3,7 @@ import type { NetworkInterfaceInfo } from 'node:os';
 import { expect, it } from 'vitest';
 import { reachableHost } from '../../src/app/own-address.ts';
 import { describeProxy } from '../../src/cli/proxy-usage.ts';
-import { runWell } from '../support/programs.ts';
+import { runWell } from '../support/programs/programs.ts';
 
 const LOOPBACK = { host: '127.0.0.1', port: 1080 };
 

@@ -5,8 +5,8 @@ import { decodeInvite, encodeInvite, type Invite } from '../../src/crypto/invite
 import { createIdentity, Identity } from '../../src/crypto/keys.ts';
 import { isPublicKey } from '../../src/crypto/public-key.ts';
 import { parseRelayUrl } from '../../src/crypto/relay-url.ts';
+import { badKeys } from '../support/crypto/low-order-points.ts';
 import { faultOf } from '../support/faults.ts';
-import { badKeys } from '../support/low-order-points.ts';
 
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
 

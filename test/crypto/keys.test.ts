@@ -11,8 +11,8 @@ import {
   parseIdentitySecret,
   parsePublicIdentity,
 } from '../../src/crypto/keys.ts';
+import { badKeys, LOW_ORDER_POINTS } from '../support/crypto/low-order-points.ts';
 import { faultOf } from '../support/faults.ts';
-import { badKeys, LOW_ORDER_POINTS } from '../support/low-order-points.ts';
 
 const secret32 = fc.uint8Array({ minLength: 32, maxLength: 32 });
 

@@ -3,8 +3,16 @@ import type { CipherSuite } from '../../src/crypto/aead.ts';
 import { HandshakeState } from '../../src/crypto/noise.ts';
 import { x25519 } from '../../src/crypto/x25519.ts';
 import { WstunError } from '../../src/errors.ts';
-import { LOW_ORDER_POINTS } from '../support/low-order-points.ts';
-import { createParties, EMPTY, exchange, optionsOf, type Parties, SUITES, withEphemeral } from '../support/noise.ts';
+import { LOW_ORDER_POINTS } from '../support/crypto/low-order-points.ts';
+import {
+  createParties,
+  EMPTY,
+  exchange,
+  optionsOf,
+  type Parties,
+  SUITES,
+  withEphemeral,
+} from '../support/crypto/noise.ts';
 
 const PAYLOADS = [EMPTY, Buffer.from('second'), Buffer.from('third')];
 

@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import type { CipherSuite } from '../../src/crypto/aead.ts';
 import { type HandshakePattern, HandshakeState } from '../../src/crypto/noise.ts';
 import { importKeyPair } from '../../src/crypto/x25519.ts';
-import { EMPTY, SUITES } from '../support/noise.ts';
-import { loadNoiseC, type NoiseCHandshake } from '../support/noise-c.ts';
+import { EMPTY, SUITES } from '../support/crypto/noise.ts';
+import { loadNoiseC, type NoiseCHandshake } from '../support/crypto/noise-c.ts';
 
 const noiseC = await loadNoiseC();
 

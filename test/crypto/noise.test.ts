@@ -14,8 +14,8 @@ import {
   type Parties,
   SUITES,
   withEphemeral,
-} from '../support/noise.ts';
-import { tweetnaclX25519 } from '../support/x25519-tweetnacl.ts';
+} from '../support/crypto/noise.ts';
+import { tweetnaclX25519 } from '../support/crypto/x25519-tweetnacl.ts';
 
 type Role = keyof Parties;
 

@@ -3,7 +3,7 @@ import nacl from 'tweetnacl';
 import { describe, expect, it } from 'vitest';
 import { createIdentity } from '../../src/crypto/keys.ts';
 import { isPublicKey } from '../../src/crypto/public-key.ts';
-import { LOW_ORDER_POINTS, twinOf } from '../support/low-order-points.ts';
+import { LOW_ORDER_POINTS, twinOf } from '../support/crypto/low-order-points.ts';
 
 const P = 2n ** 255n - 19n;
 

@@ -8,8 +8,8 @@ import {
   RecordOpener,
   RecordSealer,
 } from '../../src/crypto/record-cipher.ts';
+import { SUITES } from '../support/crypto/noise.ts';
 import { faultOf } from '../support/faults.ts';
-import { SUITES } from '../support/noise.ts';
 
 const KEY = Buffer.alloc(32, 0x42);
 const LAST_NONCE = Number.MAX_SAFE_INTEGER;

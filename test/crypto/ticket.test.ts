@@ -9,6 +9,7 @@ import {
   TicketOpener,
   TicketSealer,
 } from '../../src/crypto/ticket.ts';
+import { LOW_ORDER_POINTS, twinOf } from '../support/crypto/low-order-points.ts';
 import {
   alice,
   bob,
@@ -26,7 +27,6 @@ import {
   sealPayload,
   TOKEN,
 } from '../support/crypto/tickets.ts';
-import { LOW_ORDER_POINTS, twinOf } from '../support/low-order-points.ts';
 
 afterEach(() => vi.restoreAllMocks());
 

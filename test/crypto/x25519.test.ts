@@ -4,8 +4,8 @@ import nacl from 'tweetnacl';
 import { describe, expect, it } from 'vitest';
 import { Identity } from '../../src/crypto/keys.ts';
 import { importKeyPair, x25519 } from '../../src/crypto/x25519.ts';
-import { LOW_ORDER_POINTS } from '../support/low-order-points.ts';
-import { tweetnaclX25519 } from '../support/x25519-tweetnacl.ts';
+import { LOW_ORDER_POINTS } from '../support/crypto/low-order-points.ts';
+import { tweetnaclX25519 } from '../support/crypto/x25519-tweetnacl.ts';
 
 const bytes32 = fc.uint8Array({ minLength: 32, maxLength: 32 });
 

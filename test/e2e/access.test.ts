@@ -3,12 +3,12 @@ import { appendFile, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { run } from '../support/programs.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
-import { askSocks5, connectThrough, endOf, socks5Request, take } from '../support/through-proxy.ts';
+import { echo, tcpServer } from '../support/net/tcp.ts';
+import { run } from '../support/programs/programs.ts';
+import { wstun } from '../support/programs/wstun-process.ts';
+import { invite, spawnClient, startClient, startRelay } from '../support/programs/wstun-stack.ts';
+import { askSocks5, connectThrough, endOf, socks5Request, take } from '../support/proxy/through-proxy.ts';
 import { until } from '../support/until.ts';
-import { wstun } from '../support/wstun-process.ts';
-import { invite, spawnClient, startClient, startRelay } from '../support/wstun-stack.ts';
 
 /** By which a change must have taken effect. */
 const PROMISED_MS = 2_000;

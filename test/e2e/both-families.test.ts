@@ -1,9 +1,9 @@
 /** A relay that listens on IPv4 and IPv6: the sockets of the machine, and what programs get there. */
 import { expect, it } from 'vitest';
-import { addNamespace, within } from '../support/namespaces.ts';
-import { freePort, run, runWell } from '../support/programs.ts';
+import { addNamespace, within } from '../support/net/namespaces.ts';
+import { freePort, run, runWell } from '../support/programs/programs.ts';
+import { WstunProcess, wstun } from '../support/programs/wstun-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { WstunProcess, wstun } from '../support/wstun-process.ts';
 
 const relayAt = async (...places: readonly string[]): Promise<WstunProcess> => {
   const listen = places.flatMap((place) => ['--listen', place]);

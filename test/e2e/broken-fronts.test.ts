@@ -3,14 +3,14 @@
  * the relay's log and its clients say what is wrong, and strangers see the same answer as ever.
  */
 import { describe, expect, it } from 'vitest';
-import { startApache } from '../support/apache.ts';
-import { startHaproxy } from '../support/haproxy.ts';
-import { startNginx } from '../support/nginx.ts';
+import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
-import { freePort, runWell } from '../support/programs.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
-import { connectThrough } from '../support/through-proxy.ts';
-import { invite, spawnClient, startClient, startRelay } from '../support/wstun-stack.ts';
+import { startApache } from '../support/programs/apache.ts';
+import { startHaproxy } from '../support/programs/haproxy.ts';
+import { startNginx } from '../support/programs/nginx.ts';
+import { freePort, runWell } from '../support/programs/programs.ts';
+import { invite, spawnClient, startClient, startRelay } from '../support/programs/wstun-stack.ts';
+import { connectThrough } from '../support/proxy/through-proxy.ts';
 
 interface Front {
   readonly name: string;

@@ -3,10 +3,10 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { startDnsServer } from '../support/dns-server.ts';
-import { type Nginx, startNginx } from '../support/nginx.ts';
+import { startDnsServer } from '../support/net/dns-server.ts';
+import { type Nginx, startNginx } from '../support/programs/nginx.ts';
+import { invite, startClient, startRelay } from '../support/programs/wstun-stack.ts';
 import { atEnd } from '../support/scope.ts';
-import { invite, startClient, startRelay } from '../support/wstun-stack.ts';
 
 /** Chromium takes loopback addresses past its proxy; only the exit's name server knows these. */
 const HOSTS = ['www.wstun-e2e.net', 'static-1.wstun-e2e.net', 'static-2.wstun-e2e.net'] as const;

@@ -4,17 +4,17 @@ import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { dialWebSocket } from '../../src/transport/websocket-dial.ts';
-import { startDnsServer } from '../support/dns-server.ts';
-import { occurrences, type RecordingProxy, recordingProxy } from '../support/recording-proxy.ts';
+import { securePair } from '../support/links/secure-pair.ts';
+import { startLinkServer } from '../support/links/websocket-pair.ts';
+import { driverPair } from '../support/mux/session-pairs.ts';
+import { startDnsServer } from '../support/net/dns-server.ts';
+import { occurrences, type RecordingProxy, recordingProxy } from '../support/net/recording-proxy.ts';
+import { tcpServer } from '../support/net/tcp.ts';
+import { WstunProcess } from '../support/programs/wstun-process.ts';
+import { invite, spawnClient, startClient, startRelay } from '../support/programs/wstun-stack.ts';
+import { connectThrough, take } from '../support/proxy/through-proxy.ts';
 import { atEnd } from '../support/scope.ts';
-import { securePair } from '../support/secure-pair.ts';
-import { driverPair } from '../support/session-pairs.ts';
-import { tcpServer } from '../support/tcp.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { connectThrough, take } from '../support/through-proxy.ts';
-import { startLinkServer } from '../support/websocket-pair.ts';
-import { WstunProcess } from '../support/wstun-process.ts';
-import { invite, spawnClient, startClient, startRelay } from '../support/wstun-stack.ts';
 
 const CANARY_BYTES = 32;
 

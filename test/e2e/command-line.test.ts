@@ -5,15 +5,15 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
-import { spawnBound } from '../support/programs.ts';
+import { spawnBound } from '../support/programs/programs.ts';
+import { refuseSecrets, WstunProcess, wstun } from '../support/programs/wstun-process.ts';
+import { wstunPath } from '../support/programs/wstun-program.ts';
+import { invite, startBehindRelay, startRelay } from '../support/programs/wstun-stack.ts';
+import { connectThrough } from '../support/proxy/through-proxy.ts';
 import { atEnd } from '../support/scope.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { connectThrough } from '../support/through-proxy.ts';
-import { refuseSecrets, WstunProcess, wstun } from '../support/wstun-process.ts';
-import { wstunPath } from '../support/wstun-program.ts';
-import { invite, startBehindRelay, startRelay } from '../support/wstun-stack.ts';
 
 /** Looks like an invite that holds a secret. */
 const INVITE = `wstun1_${'AQDc'.repeat(30)}`;

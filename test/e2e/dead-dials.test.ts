@@ -4,13 +4,13 @@
  */
 import { connect } from 'node:net';
 import { expect, it } from 'vitest';
-import { ip } from '../support/namespaces.ts';
-import { run } from '../support/programs.ts';
+import { ip } from '../support/net/namespaces.ts';
+import { echo, tcpServer } from '../support/net/tcp.ts';
+import { run } from '../support/programs/programs.ts';
+import { invite, startBehindRelay, startClient, startRelay } from '../support/programs/wstun-stack.ts';
+import { askSocks5, socks5Request } from '../support/proxy/through-proxy.ts';
 import { atEnd } from '../support/scope.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
-import { askSocks5, socks5Request } from '../support/through-proxy.ts';
 import { until } from '../support/until.ts';
-import { invite, startBehindRelay, startClient, startRelay } from '../support/wstun-stack.ts';
 
 const LOOPS = 400;
 /** Addresses that nobody has: what goes out of this interface comes to one that drops it. */

@@ -1,10 +1,10 @@
 /** A process without free file descriptors says so once, with its limit, and reports no defect. */
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { echo, tcpServer } from '../support/tcp.ts';
-import { connectThrough } from '../support/through-proxy.ts';
-import type { WstunProcess } from '../support/wstun-process.ts';
-import { invite, startBehindRelay, startClient, startRelay } from '../support/wstun-stack.ts';
+import { echo, tcpServer } from '../support/net/tcp.ts';
+import type { WstunProcess } from '../support/programs/wstun-process.ts';
+import { invite, startBehindRelay, startClient, startRelay } from '../support/programs/wstun-stack.ts';
+import { connectThrough } from '../support/proxy/through-proxy.ts';
 
 const LIMIT = 64;
 /** Both limits: Node raises the soft one to the hard one. */

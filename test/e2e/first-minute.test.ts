@@ -2,13 +2,13 @@
 import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { run, runWell } from '../support/programs.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
+import { echo, tcpServer } from '../support/net/tcp.ts';
+import { run, runWell } from '../support/programs/programs.ts';
+import { refuseSecrets, WstunProcess, wstun } from '../support/programs/wstun-process.ts';
+import { invite, startClient, startRelay } from '../support/programs/wstun-stack.ts';
+import { connectThrough, take } from '../support/proxy/through-proxy.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { connectThrough, take } from '../support/through-proxy.ts';
 import { until } from '../support/until.ts';
-import { refuseSecrets, WstunProcess, wstun } from '../support/wstun-process.ts';
-import { invite, startClient, startRelay } from '../support/wstun-stack.ts';
 
 describe('quickstart', () => {
   it('quickstart prints its address on stdout, serves its page through the tunnel, and leaves no file behind', async () => {

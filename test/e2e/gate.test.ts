@@ -12,16 +12,13 @@ import { silentLogger } from '../../src/observability/logger.ts';
 import { announcements, decodeControl, encodeControl } from '../../src/transport/control-messages.ts';
 import type { Message } from '../../src/transport/message-link.ts';
 import { TicketDialer } from '../../src/tunnel/dial/ticket-dialer.ts';
-import { LinkRecorder } from '../support/link-recorder.ts';
-import { twinOf } from '../support/low-order-points.ts';
-import { startNginx } from '../support/nginx.ts';
+import { twinOf } from '../support/crypto/low-order-points.ts';
+import { LinkRecorder } from '../support/links/link-recorder.ts';
+import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
-import { freePort } from '../support/programs.ts';
-import { openRaw, readUntil } from '../support/raw-http.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
-import { connectThrough } from '../support/through-proxy.ts';
-import { until } from '../support/until.ts';
-import { wrongClock } from '../support/wrong-clock.ts';
+import { startNginx } from '../support/programs/nginx.ts';
+import { freePort } from '../support/programs/programs.ts';
+import { wrongClock } from '../support/programs/wrong-clock.ts';
 import {
   invite,
   type RunningClient,
@@ -29,7 +26,10 @@ import {
   startClient,
   startExit,
   startRelay,
-} from '../support/wstun-stack.ts';
+} from '../support/programs/wstun-stack.ts';
+import { openRaw, readUntil } from '../support/proxy/raw-http.ts';
+import { connectThrough } from '../support/proxy/through-proxy.ts';
+import { until } from '../support/until.ts';
 
 const FIELDS: TicketFields = { role: 'client', destination: '', protocol: 1, features: 0 };
 

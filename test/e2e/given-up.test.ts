@@ -5,10 +5,10 @@
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { blackHole } from '../support/black-hole.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
-import { connectThrough, socks5Request, take } from '../support/through-proxy.ts';
-import { startStack } from '../support/wstun-stack.ts';
+import { blackHole } from '../support/net/black-hole.ts';
+import { echo, tcpServer } from '../support/net/tcp.ts';
+import { startStack } from '../support/programs/wstun-stack.ts';
+import { connectThrough, socks5Request, take } from '../support/proxy/through-proxy.ts';
 
 const CONNECTIONS = 14_000;
 const PER_SECOND = 900;

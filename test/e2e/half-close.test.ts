@@ -2,10 +2,10 @@
 
 import type { Socket } from 'node:net';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { tcpServer } from '../support/net/tcp.ts';
 import { payload, type Received, receive, sendPayload, sha256 } from '../support/payload.ts';
-import { tcpServer } from '../support/tcp.ts';
-import { connectThrough, type Protocol } from '../support/through-proxy.ts';
-import { startStack } from '../support/wstun-stack.ts';
+import { startStack } from '../support/programs/wstun-stack.ts';
+import { connectThrough, type Protocol } from '../support/proxy/through-proxy.ts';
 
 const MIB = 1024 * 1024;
 const ANSWER_HASH = sha256(payload(MIB, 1));

@@ -1,12 +1,12 @@
 /** SIGHUP: sent by someone, and when a terminal is closed. */
 import { describe, it } from 'vitest';
-import { spawnBound } from '../support/programs.ts';
+import { echo, tcpServer } from '../support/net/tcp.ts';
+import { spawnBound } from '../support/programs/programs.ts';
+import { wstunPath } from '../support/programs/wstun-program.ts';
+import { invite, startBehindRelay, startClient, startRelay } from '../support/programs/wstun-stack.ts';
+import { connectThrough, dial } from '../support/proxy/through-proxy.ts';
 import { atEnd } from '../support/scope.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
-import { connectThrough, dial } from '../support/through-proxy.ts';
 import { until } from '../support/until.ts';
-import { wstunPath } from '../support/wstun-program.ts';
-import { invite, startBehindRelay, startClient, startRelay } from '../support/wstun-stack.ts';
 
 const ASKED = '"change":"asked"';
 

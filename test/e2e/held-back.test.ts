@@ -5,12 +5,12 @@
 import type { Socket } from 'node:net';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { unacknowledgedBytes } from '../../src/tunnel/stream/kernel-queue.ts';
-import { type Ending, endingOf } from '../support/ending.ts';
+import { type Ending, endingOf } from '../support/net/ending.ts';
+import { tcpServer } from '../support/net/tcp.ts';
 import { payload, sha256 } from '../support/payload.ts';
-import { tcpServer } from '../support/tcp.ts';
-import { connectThrough } from '../support/through-proxy.ts';
+import { type Stack, startStack } from '../support/programs/wstun-stack.ts';
+import { connectThrough } from '../support/proxy/through-proxy.ts';
 import { until } from '../support/until.ts';
-import { type Stack, startStack } from '../support/wstun-stack.ts';
 
 /** More than the sockets of a reader that reads nothing hold. */
 const BYTES = 4 * 1024 * 1024;

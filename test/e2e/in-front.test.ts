@@ -7,14 +7,14 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { type FrontMode, startFronts } from '../support/nginx.ts';
+import { tcpServer } from '../support/net/tcp.ts';
 import { chunks, type Received, receive } from '../support/payload.ts';
-import { freePort } from '../support/programs.ts';
-import { tcpServer } from '../support/tcp.ts';
+import { type FrontMode, startFronts } from '../support/programs/nginx.ts';
+import { freePort } from '../support/programs/programs.ts';
+import { refuseSecrets, WstunProcess } from '../support/programs/wstun-process.ts';
+import { invite, spawnClient, startClient, startExit, startRelay } from '../support/programs/wstun-stack.ts';
+import { connectThrough } from '../support/proxy/through-proxy.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { connectThrough } from '../support/through-proxy.ts';
-import { refuseSecrets, WstunProcess } from '../support/wstun-process.ts';
-import { invite, spawnClient, startClient, startExit, startRelay } from '../support/wstun-stack.ts';
 
 /** Half a minute on a long run: WSTUN_LONG=1 npx vitest run test/e2e/in-front.test.ts */
 const NO_MS = process.env.WSTUN_LONG === undefined ? 12_000 : 30_000;

@@ -9,13 +9,13 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { type ChaosProxy, startChaosProxy } from '../support/chaos-proxy.ts';
+import { type ChaosProxy, startChaosProxy } from '../support/net/chaos-proxy.ts';
+import { tcpServer } from '../support/net/tcp.ts';
 import { chunks } from '../support/payload.ts';
 import { type Prng, prng } from '../support/prng.ts';
+import { invite, type RunningClient, startClient, startExit, startRelay } from '../support/programs/wstun-stack.ts';
+import { connectThrough, take } from '../support/proxy/through-proxy.ts';
 import { atEnd } from '../support/scope.ts';
-import { tcpServer } from '../support/tcp.ts';
-import { connectThrough, take } from '../support/through-proxy.ts';
-import { invite, type RunningClient, startClient, startExit, startRelay } from '../support/wstun-stack.ts';
 
 const SEED = 13;
 const IS_LONG = process.env.WSTUN_LONG !== undefined;

@@ -4,13 +4,13 @@
  */
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
-import { runWell } from '../support/programs.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
-import { connectThrough } from '../support/through-proxy.ts';
+import { runWell } from '../support/programs/programs.ts';
+import { type WstunEvent, WstunProcess } from '../support/programs/wstun-process.ts';
+import { invite, spawnClient, startBehindRelay, startClient, startRelay } from '../support/programs/wstun-stack.ts';
+import { connectThrough } from '../support/proxy/through-proxy.ts';
 import { until } from '../support/until.ts';
-import { type WstunEvent, WstunProcess } from '../support/wstun-process.ts';
-import { invite, spawnClient, startBehindRelay, startClient, startRelay } from '../support/wstun-stack.ts';
 
 /** Debian's, which has the packages that install-programs.sh installs. */
 const PYTHON = '/usr/bin/python3';

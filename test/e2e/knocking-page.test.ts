@@ -6,11 +6,11 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { expect, it, onTestFinished } from 'vitest';
-import { makeCertificate } from '../support/certificate.ts';
-import { ip } from '../support/namespaces.ts';
+import { ip } from '../support/net/namespaces.ts';
+import { makeCertificate } from '../support/programs/certificate.ts';
+import { invite, startClient, startRelay } from '../support/programs/wstun-stack.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
-import { invite, startClient, startRelay } from '../support/wstun-stack.ts';
 
 /**
  * A public address (RFC 5737), at which relay, page and client are: loopback and private ones are exempt from all that.

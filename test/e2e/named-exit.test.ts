@@ -3,13 +3,20 @@ import { readFile, writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange, receive } from '../support/payload.ts';
-import { run } from '../support/programs.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
-import { askSocks5, connectThrough, endOf, socks5Request, take } from '../support/through-proxy.ts';
+import { run } from '../support/programs/programs.ts';
+import { wstun } from '../support/programs/wstun-process.ts';
+import {
+  invite,
+  spawnClient,
+  startBehindRelay,
+  startClient,
+  startExit,
+  startRelay,
+} from '../support/programs/wstun-stack.ts';
+import { askSocks5, connectThrough, endOf, socks5Request, take } from '../support/proxy/through-proxy.ts';
 import { until } from '../support/until.ts';
-import { wstun } from '../support/wstun-process.ts';
-import { invite, spawnClient, startBehindRelay, startClient, startExit, startRelay } from '../support/wstun-stack.ts';
 
 const MIB = 1024 * 1024;
 const PROMISED_MS = 2_000;

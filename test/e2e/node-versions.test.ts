@@ -4,17 +4,17 @@
  * and a part of it on the newest (vitest.config.ts).
  */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { startChaosProxy } from '../support/chaos-proxy.ts';
-import { isThere, nodeProgram, OTHER_LINES } from '../support/other-nodes.ts';
+import { startChaosProxy } from '../support/net/chaos-proxy.ts';
+import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange, receive, sendPayload } from '../support/payload.ts';
-import { run } from '../support/programs.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
-import { startScripted } from '../support/tethered.ts';
-import { connectThrough } from '../support/through-proxy.ts';
+import { run } from '../support/programs/programs.ts';
+import { runOnNode, wstun } from '../support/programs/wstun-process.ts';
+import { useShippedProgram } from '../support/programs/wstun-program.ts';
+import { invite, startClient, startExit, startRelay, startStack } from '../support/programs/wstun-stack.ts';
+import { connectThrough } from '../support/proxy/through-proxy.ts';
+import { startScripted } from '../support/tether/tethered.ts';
 import { until } from '../support/until.ts';
-import { runOnNode, wstun } from '../support/wstun-process.ts';
-import { useShippedProgram } from '../support/wstun-program.ts';
-import { invite, startClient, startExit, startRelay, startStack } from '../support/wstun-stack.ts';
+import { isThere, nodeProgram, OTHER_LINES } from '../support/vitest/other-nodes.ts';
 
 useShippedProgram();
 

@@ -3,13 +3,13 @@
  */
 import { connect, createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { startDnsServer } from '../support/dns-server.ts';
-import { addNamespace, ip, wire, within } from '../support/namespaces.ts';
-import { run } from '../support/programs.ts';
+import { startDnsServer } from '../support/net/dns-server.ts';
+import { addNamespace, ip, wire, within } from '../support/net/namespaces.ts';
+import { tcpServer } from '../support/net/tcp.ts';
+import { run } from '../support/programs/programs.ts';
+import { invite, startClient, startExit, startRelay } from '../support/programs/wstun-stack.ts';
+import { askSocks5, socks5Request } from '../support/proxy/through-proxy.ts';
 import { atEnd } from '../support/scope.ts';
-import { tcpServer } from '../support/tcp.ts';
-import { askSocks5, socks5Request } from '../support/through-proxy.ts';
-import { invite, startClient, startExit, startRelay } from '../support/wstun-stack.ts';
 
 /**
  * On no interface of the machine that dials. There is a route to it, so that a dial does not fail for lack of one.

@@ -3,14 +3,14 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Browser, chromium } from 'playwright-core';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { startDnsServer } from '../support/dns-server.ts';
-import { type Nginx, startNginx } from '../support/nginx.ts';
-import { freePort, run, runWell, startServer } from '../support/programs.ts';
+import { startDnsServer } from '../support/net/dns-server.ts';
+import { tcpServer } from '../support/net/tcp.ts';
+import { type Nginx, startNginx } from '../support/programs/nginx.ts';
+import { freePort, run, runWell, startServer } from '../support/programs/programs.ts';
+import { startSvnServer } from '../support/programs/svn-server.ts';
+import { invite, startClient, startRelay } from '../support/programs/wstun-stack.ts';
 import { atEnd } from '../support/scope.ts';
-import { startSvnServer } from '../support/svn-server.ts';
-import { tcpServer } from '../support/tcp.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { invite, startClient, startRelay } from '../support/wstun-stack.ts';
 
 /** Only the exit's name server knows it. */
 const HOST = 'www.wstun-e2e.net';

@@ -6,15 +6,15 @@ import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { makeCertificate } from '../support/certificate.ts';
-import { startDnsServer } from '../support/dns-server.ts';
-import { type GitServer, startGitServer } from '../support/git-server.ts';
-import { run, runWell } from '../support/programs.ts';
+import { startDnsServer } from '../support/net/dns-server.ts';
+import { makeCertificate } from '../support/programs/certificate.ts';
+import { type GitServer, startGitServer } from '../support/programs/git-server.ts';
+import { run, runWell } from '../support/programs/programs.ts';
+import { WstunProcess } from '../support/programs/wstun-process.ts';
+import { invite, startRelay } from '../support/programs/wstun-stack.ts';
 import { atEnd } from '../support/scope.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
-import { WstunProcess } from '../support/wstun-process.ts';
-import { invite, startRelay } from '../support/wstun-stack.ts';
 
 /** In the printed lines; only the exit's name server knows it here. */
 const HOST = 'example.org';

@@ -3,13 +3,9 @@ import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { blackHole } from '../support/black-hole.ts';
-import { openRaw } from '../support/raw-http.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
-import { tempDir } from '../support/temp-dir.ts';
-import { askSocks5, connectThrough, socks5Request, take } from '../support/through-proxy.ts';
-import { until } from '../support/until.ts';
-import { wstun } from '../support/wstun-process.ts';
+import { blackHole } from '../support/net/black-hole.ts';
+import { echo, tcpServer } from '../support/net/tcp.ts';
+import { wstun } from '../support/programs/wstun-process.ts';
 import {
   invite,
   type RunningClient,
@@ -18,7 +14,11 @@ import {
   startClient,
   startExit,
   startRelay,
-} from '../support/wstun-stack.ts';
+} from '../support/programs/wstun-stack.ts';
+import { openRaw } from '../support/proxy/raw-http.ts';
+import { askSocks5, connectThrough, socks5Request, take } from '../support/proxy/through-proxy.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { until } from '../support/until.ts';
 
 /** A full dial, and the wait for a slot. */
 const DIAL_LIMIT_MS = 30_000;

@@ -5,16 +5,16 @@ import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { startDnsServer } from '../support/dns-server.ts';
-import { type GitServer, startGitServer } from '../support/git-server.ts';
-import { type Nginx, startNginx } from '../support/nginx.ts';
+import { startDnsServer } from '../support/net/dns-server.ts';
+import { tcpServer } from '../support/net/tcp.ts';
 import { payload, sha256 } from '../support/payload.ts';
-import { run, runWell } from '../support/programs.ts';
+import { type GitServer, startGitServer } from '../support/programs/git-server.ts';
+import { type Nginx, startNginx } from '../support/programs/nginx.ts';
+import { run, runWell } from '../support/programs/programs.ts';
+import { type Sshd, startSshd } from '../support/programs/sshd.ts';
+import { invite, type RunningRelay, startClient, startRelay } from '../support/programs/wstun-stack.ts';
 import { atEnd } from '../support/scope.ts';
-import { type Sshd, startSshd } from '../support/sshd.ts';
-import { tcpServer } from '../support/tcp.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { invite, type RunningRelay, startClient, startRelay } from '../support/wstun-stack.ts';
 
 /** Only the exit's name server knows it, and rules for names open it: a program that resolves it here fails. */
 const HOST = 'www.wstun-e2e.net';

@@ -3,11 +3,18 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange, receive, sendEndlessly } from '../support/payload.ts';
-import { run } from '../support/programs.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
-import { askSocks5, connectThrough, dial, endOf, type SocketEnd, socks5Request } from '../support/through-proxy.ts';
-import { startRelay, startStack } from '../support/wstun-stack.ts';
+import { run } from '../support/programs/programs.ts';
+import { startRelay, startStack } from '../support/programs/wstun-stack.ts';
+import {
+  askSocks5,
+  connectThrough,
+  dial,
+  endOf,
+  type SocketEnd,
+  socks5Request,
+} from '../support/proxy/through-proxy.ts';
 
 const MIB = 1024 * 1024;
 /** Three attempts may fail while the relay starts on a busy machine: waits of up to 1, 3, 7 and 15 s (full jitter). */

@@ -3,11 +3,11 @@
  */
 import { connect, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { startDnsServer } from '../support/dns-server.ts';
+import { startDnsServer } from '../support/net/dns-server.ts';
+import { echo, tcpServer } from '../support/net/tcp.ts';
+import { invite, startClient, startExit, startRelay } from '../support/programs/wstun-stack.ts';
+import { connectThrough, take } from '../support/proxy/through-proxy.ts';
 import { atEnd } from '../support/scope.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
-import { connectThrough, take } from '../support/through-proxy.ts';
-import { invite, startClient, startExit, startRelay } from '../support/wstun-stack.ts';
 
 /** 32 bytes that nothing else sends. */
 const CANARY = 'canary-7f3a91c2d8e64b05a1f9c3e7d';

@@ -4,10 +4,10 @@
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { expect, it } from 'vitest';
-import { addNamespace, ip, wire, within } from '../support/namespaces.ts';
-import { runWell } from '../support/programs.ts';
+import { addNamespace, ip, wire, within } from '../support/net/namespaces.ts';
+import { runWell } from '../support/programs/programs.ts';
+import { invite, spawnClient, startRelay } from '../support/programs/wstun-stack.ts';
 import { atEnd } from '../support/scope.ts';
-import { invite, spawnClient, startRelay } from '../support/wstun-stack.ts';
 
 /**
  * Half a second for two dead addresses, 0.75 s for three; the rest is for a busy machine. Two that were waited for take

@@ -4,15 +4,15 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { describe, expect, it } from 'vitest';
-import { makeCertificate } from '../support/certificate.ts';
-import { startNginx } from '../support/nginx.ts';
+import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
-import { freePort, runWell } from '../support/programs.ts';
-import { openRaw } from '../support/raw-http.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
+import { makeCertificate } from '../support/programs/certificate.ts';
+import { startNginx } from '../support/programs/nginx.ts';
+import { freePort, runWell } from '../support/programs/programs.ts';
+import { invite, type RunningClient, spawnClient, startClient, startRelay } from '../support/programs/wstun-stack.ts';
+import { openRaw } from '../support/proxy/raw-http.ts';
+import { connectThrough } from '../support/proxy/through-proxy.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { connectThrough } from '../support/through-proxy.ts';
-import { invite, type RunningClient, spawnClient, startClient, startRelay } from '../support/wstun-stack.ts';
 
 const MIB = 1024 * 1024;
 

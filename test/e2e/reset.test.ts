@@ -9,13 +9,13 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { unacknowledgedBytes } from '../../src/tunnel/stream/kernel-queue.ts';
-import { startChaos } from '../support/chaos-stack.ts';
-import { type Ending, endingOf } from '../support/ending.ts';
+import { startChaos } from '../support/net/chaos-stack.ts';
+import { type Ending, endingOf } from '../support/net/ending.ts';
+import { tcpServer } from '../support/net/tcp.ts';
 import { payload, receive, sha256 } from '../support/payload.ts';
-import { tcpServer } from '../support/tcp.ts';
+import { invite, startBehindRelay, startClient, startRelay } from '../support/programs/wstun-stack.ts';
+import { connectThrough, type Protocol } from '../support/proxy/through-proxy.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { connectThrough, type Protocol } from '../support/through-proxy.ts';
-import { invite, startBehindRelay, startClient, startRelay } from '../support/wstun-stack.ts';
 
 const run = promisify(execFile);
 const TIMES = 20;

@@ -12,15 +12,15 @@ import {
   SEED,
   startBlindChaos,
   startChaos,
-} from '../support/chaos-stack.ts';
-import { startNginx } from '../support/nginx.ts';
+} from '../support/net/chaos-stack.ts';
+import { echo, tcpServer } from '../support/net/tcp.ts';
 import { payload, sendEndlessly, sha256 } from '../support/payload.ts';
-import { runWell } from '../support/programs.ts';
-import { startSshd } from '../support/sshd.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
-import { askSocks5, connectThrough, endOf, socks5Request } from '../support/through-proxy.ts';
+import { startNginx } from '../support/programs/nginx.ts';
+import { runWell } from '../support/programs/programs.ts';
+import { startSshd } from '../support/programs/sshd.ts';
+import { startRelay } from '../support/programs/wstun-stack.ts';
+import { askSocks5, connectThrough, endOf, socks5Request } from '../support/proxy/through-proxy.ts';
 import { until } from '../support/until.ts';
-import { startRelay } from '../support/wstun-stack.ts';
 
 const MIB = 1024 * 1024;
 /** How long each disturbance lasts. No test waits for anything by these. */

@@ -1,9 +1,7 @@
 /** `wstun keys rotate` while all runs: clients with an old invite are told why it fails, and others notice nothing. */
 import { describe, expect, it } from 'vitest';
-import { echo, tcpServer } from '../support/tcp.ts';
-import { connectThrough, endOf, take } from '../support/through-proxy.ts';
-import { until } from '../support/until.ts';
-import { type WstunProcess, wstun } from '../support/wstun-process.ts';
+import { echo, tcpServer } from '../support/net/tcp.ts';
+import { type WstunProcess, wstun } from '../support/programs/wstun-process.ts';
 import {
   invite,
   type RunningClient,
@@ -12,7 +10,9 @@ import {
   startClient,
   startExit,
   startRelay,
-} from '../support/wstun-stack.ts';
+} from '../support/programs/wstun-stack.ts';
+import { connectThrough, endOf, take } from '../support/proxy/through-proxy.ts';
+import { until } from '../support/until.ts';
 
 /** By which live sessions have ended, and the keys are in force. */
 const PROMISED_MS = 2_000;

@@ -6,11 +6,11 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { startDnsServer } from '../support/dns-server.ts';
-import { runWell } from '../support/programs.ts';
+import { startDnsServer } from '../support/net/dns-server.ts';
+import { runWell } from '../support/programs/programs.ts';
+import { invite, startClient, startRelay } from '../support/programs/wstun-stack.ts';
 import { atEnd } from '../support/scope.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { invite, startClient, startRelay } from '../support/wstun-stack.ts';
 
 /** Runs a command with that file as its resolv.conf. */
 const withResolvConf = (path: string) =>

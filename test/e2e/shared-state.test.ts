@@ -6,10 +6,16 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { decodeInvite, encodeInvite } from '../../src/crypto/invite.ts';
+import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
-import { askSocks5, connectThrough, endOf, socks5Request } from '../support/through-proxy.ts';
-import { invite, type RunningClient, type RunningRelay, startClient, startRelay } from '../support/wstun-stack.ts';
+import {
+  invite,
+  type RunningClient,
+  type RunningRelay,
+  startClient,
+  startRelay,
+} from '../support/programs/wstun-stack.ts';
+import { askSocks5, connectThrough, endOf, socks5Request } from '../support/proxy/through-proxy.ts';
 
 /** docs/operations.md: by which one relay knows what the other has counted. */
 const PROMISED_MS = 2_000;

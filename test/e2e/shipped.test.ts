@@ -1,17 +1,17 @@
 /**
  * `bin/wstun.js` as it is shipped: each command once. Most other tests of this folder start the same program from few
- * files (test/support/build-dist.ts), so a module that is missing from dist, or fails to load there, is found here.
+ * files (test/support/vitest/build-dist.ts), so a module that is missing from dist, or fails to load there, is found here.
  */
 import { expect, it } from 'vitest';
+import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
-import { run, runWell } from '../support/programs.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
+import { run, runWell } from '../support/programs/programs.ts';
+import { WstunProcess, wstun } from '../support/programs/wstun-process.ts';
+import { useShippedProgram, wstunPath } from '../support/programs/wstun-program.ts';
+import { startClient, startRelay } from '../support/programs/wstun-stack.ts';
+import { connectThrough } from '../support/proxy/through-proxy.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { nextCode } from '../support/tethered.ts';
-import { connectThrough } from '../support/through-proxy.ts';
-import { WstunProcess, wstun } from '../support/wstun-process.ts';
-import { useShippedProgram, wstunPath } from '../support/wstun-program.ts';
-import { startClient, startRelay } from '../support/wstun-stack.ts';
+import { nextCode } from '../support/tether/tethered.ts';
 
 useShippedProgram();
 

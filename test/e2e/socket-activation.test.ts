@@ -2,15 +2,15 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
+import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
-import { run } from '../support/programs.ts';
-import { rawExchange } from '../support/raw-http.ts';
-import { holdSocket } from '../support/socket-holder.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
+import { run } from '../support/programs/programs.ts';
+import { holdSocket } from '../support/programs/socket-holder.ts';
+import { wstunPath } from '../support/programs/wstun-program.ts';
+import { invite, startClient, startExit } from '../support/programs/wstun-stack.ts';
+import { rawExchange } from '../support/proxy/raw-http.ts';
+import { connectThrough, dial } from '../support/proxy/through-proxy.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { connectThrough, dial } from '../support/through-proxy.ts';
-import { wstunPath } from '../support/wstun-program.ts';
-import { invite, startClient, startExit } from '../support/wstun-stack.ts';
 
 const MIB = 1024 * 1024;
 

@@ -7,14 +7,14 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, it } from 'vitest';
+import { type RoutedNetwork, startRoutedNetwork } from '../support/net/routed-network.ts';
 import { payload, sha256 } from '../support/payload.ts';
-import { run, runWell, spawnBound } from '../support/programs.ts';
-import { type RoutedNetwork, startRoutedNetwork } from '../support/routed-network.ts';
+import { run, runWell, spawnBound } from '../support/programs/programs.ts';
+import { WstunProcess } from '../support/programs/wstun-process.ts';
+import { invite, spawnClient, startExit, startRelay } from '../support/programs/wstun-stack.ts';
 import { atEnd } from '../support/scope.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
-import { WstunProcess } from '../support/wstun-process.ts';
-import { invite, spawnClient, startExit, startRelay } from '../support/wstun-stack.ts';
 
 const PROXY = 'socks5h://127.0.0.1:1080';
 const MIB = 1024 * 1024;

@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { shellQuote } from '../../src/cli/shell.ts';
 import { decodeInvite } from '../../src/crypto/invite.ts';
-import { type Outcome, run } from '../support/programs.ts';
+import { type Outcome, run } from '../support/programs/programs.ts';
+import { WstunProcess, wstun } from '../support/programs/wstun-process.ts';
+import { wstunPath } from '../support/programs/wstun-program.ts';
+import { invite, spawnClient, startExit, startRelay } from '../support/programs/wstun-stack.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
-import { WstunProcess, wstun } from '../support/wstun-process.ts';
-import { wstunPath } from '../support/wstun-program.ts';
-import { invite, spawnClient, startExit, startRelay } from '../support/wstun-stack.ts';
 
 /** On a terminal, with what is typed there. */
 async function typed(

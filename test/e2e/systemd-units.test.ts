@@ -4,11 +4,11 @@
 import { chmod, copyFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { run } from '../support/programs.ts';
+import { run } from '../support/programs/programs.ts';
+import { WstunProcess } from '../support/programs/wstun-process.ts';
+import { useShippedProgram } from '../support/programs/wstun-program.ts';
+import { invite, startRelay } from '../support/programs/wstun-stack.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { WstunProcess } from '../support/wstun-process.ts';
-import { useShippedProgram } from '../support/wstun-program.ts';
-import { invite, startRelay } from '../support/wstun-stack.ts';
 
 useShippedProgram();
 

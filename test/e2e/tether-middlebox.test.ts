@@ -3,14 +3,14 @@
  * takes over once it works.
  */
 import { describe, expect, it } from 'vitest';
+import { slowProxy } from '../support/net/slow-proxy.ts';
+import { ALL, swallowingProxy } from '../support/net/swallowing-proxy.ts';
+import { tcpServer } from '../support/net/tcp.ts';
 import { receive, sendPayload } from '../support/payload.ts';
-import { Phone } from '../support/phone.ts';
-import { slowProxy } from '../support/slow-proxy.ts';
-import { ALL, swallowingProxy } from '../support/swallowing-proxy.ts';
-import { tcpServer } from '../support/tcp.ts';
-import { nextCode } from '../support/tethered.ts';
-import { connectThrough } from '../support/through-proxy.ts';
-import { invite, spawnClient, startRelay } from '../support/wstun-stack.ts';
+import { invite, spawnClient, startRelay } from '../support/programs/wstun-stack.ts';
+import { connectThrough } from '../support/proxy/through-proxy.ts';
+import { Phone } from '../support/tether/phone.ts';
+import { nextCode } from '../support/tether/tethered.ts';
 
 const MIB = 1024 * 1024;
 /** So that the transfer lasts longer than the pause before the direct connector is tried again: 45 s. */

@@ -7,14 +7,14 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { startPhoneNetwork } from '../support/net/phone-network.ts';
 import { payload, sha256 } from '../support/payload.ts';
-import { spawnChromium } from '../support/phone.ts';
-import { startPhoneNetwork } from '../support/phone-network.ts';
-import { run, runWell } from '../support/programs.ts';
+import { run, runWell } from '../support/programs/programs.ts';
+import { invite, spawnClient, startRelay } from '../support/programs/wstun-stack.ts';
 import { atEnd } from '../support/scope.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { nextCode } from '../support/tethered.ts';
-import { invite, spawnClient, startRelay } from '../support/wstun-stack.ts';
+import { spawnChromium } from '../support/tether/phone.ts';
+import { nextCode } from '../support/tether/tethered.ts';
 
 const MIB = 1024 * 1024;
 /** Serves one file, and keeps what is posted. */

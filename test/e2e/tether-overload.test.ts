@@ -6,16 +6,9 @@ import { writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { BALLAST_LIMIT_MIB, ballastEnv, shiftBallast } from '../support/ballast.ts';
-import { CarryingPage } from '../support/carrying-page.ts';
-import { Phone } from '../support/phone.ts';
-import { openRaw } from '../support/raw-http.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
-import { tempDir } from '../support/temp-dir.ts';
-import { nextCode, proxyPort, startScripted, TETHER_ARGS } from '../support/tethered.ts';
-import { connectThrough, take } from '../support/through-proxy.ts';
-import { until } from '../support/until.ts';
-import type { WstunEvent, WstunProcess } from '../support/wstun-process.ts';
+import { echo, tcpServer } from '../support/net/tcp.ts';
+import { BALLAST_LIMIT_MIB, ballastEnv, shiftBallast } from '../support/programs/ballast.ts';
+import type { WstunEvent, WstunProcess } from '../support/programs/wstun-process.ts';
 import {
   invite,
   type RelayOptions,
@@ -23,7 +16,14 @@ import {
   spawnClient,
   startClient,
   startRelay,
-} from '../support/wstun-stack.ts';
+} from '../support/programs/wstun-stack.ts';
+import { openRaw } from '../support/proxy/raw-http.ts';
+import { connectThrough, take } from '../support/proxy/through-proxy.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { CarryingPage } from '../support/tether/carrying-page.ts';
+import { Phone } from '../support/tether/phone.ts';
+import { nextCode, proxyPort, startScripted, TETHER_ARGS } from '../support/tether/tethered.ts';
+import { until } from '../support/until.ts';
 
 const LIMIT_MS = 60_000;
 /** What an attempt takes, on a busy machine. */

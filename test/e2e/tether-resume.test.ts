@@ -7,17 +7,17 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { startPhoneNetwork } from '../support/net/phone-network.ts';
+import { slowProxy } from '../support/net/slow-proxy.ts';
+import { echo, tcpServer } from '../support/net/tcp.ts';
 import { chunks, payload, receive, sendPayload, sha256 } from '../support/payload.ts';
-import { Phone, shareBrowser, spawnChromium } from '../support/phone.ts';
-import { startPhoneNetwork } from '../support/phone-network.ts';
-import { run } from '../support/programs.ts';
-import { slowProxy } from '../support/slow-proxy.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
+import { run } from '../support/programs/programs.ts';
+import { invite, spawnClient, startRelay } from '../support/programs/wstun-stack.ts';
+import { connectThrough, take } from '../support/proxy/through-proxy.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { nextCode, startTethered, type Tethered } from '../support/tethered.ts';
-import { connectThrough, take } from '../support/through-proxy.ts';
+import { Phone, shareBrowser, spawnChromium } from '../support/tether/phone.ts';
+import { nextCode, startTethered, type Tethered } from '../support/tether/tethered.ts';
 import { until } from '../support/until.ts';
-import { invite, spawnClient, startRelay } from '../support/wstun-stack.ts';
 
 shareBrowser();
 

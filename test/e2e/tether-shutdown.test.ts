@@ -4,11 +4,11 @@
  */
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { echo, tcpServer } from '../support/tcp.ts';
-import { type Scripted, startScripted } from '../support/tethered.ts';
-import { connectThrough, dial, endOf, take } from '../support/through-proxy.ts';
+import { echo, tcpServer } from '../support/net/tcp.ts';
+import { startRelay } from '../support/programs/wstun-stack.ts';
+import { connectThrough, dial, endOf, take } from '../support/proxy/through-proxy.ts';
+import { type Scripted, startScripted } from '../support/tether/tethered.ts';
 import { until } from '../support/until.ts';
-import { startRelay } from '../support/wstun-stack.ts';
 
 /** Of a WebSocket (RFC 6455 §7.4.1). */
 const NORMAL = 1000;

@@ -1,13 +1,13 @@
 /** What programs are told when a connection fails: the code that says why, and for people the reason. */
 import { text } from 'node:stream/consumers';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { blackHole } from '../support/black-hole.ts';
-import { startDnsServer } from '../support/dns-server.ts';
-import { freePort } from '../support/programs.ts';
+import { blackHole } from '../support/net/black-hole.ts';
+import { startDnsServer } from '../support/net/dns-server.ts';
+import { tcpServer } from '../support/net/tcp.ts';
+import { freePort } from '../support/programs/programs.ts';
+import { invite, type RunningClient, startClient, startRelay } from '../support/programs/wstun-stack.ts';
+import { askHttp, askSocks5, type Protocol, socks5Request } from '../support/proxy/through-proxy.ts';
 import { atEnd } from '../support/scope.ts';
-import { tcpServer } from '../support/tcp.ts';
-import { askHttp, askSocks5, type Protocol, socks5Request } from '../support/through-proxy.ts';
-import { invite, type RunningClient, startClient, startRelay } from '../support/wstun-stack.ts';
 
 /** Beyond the 10 s after which a dial is given up, what two processes on a busy machine need. */
 const DIAL_LIMIT_MS = 13_000;

@@ -12,14 +12,14 @@ import type { MessageLink } from '../../src/transport/message-link.ts';
 import { dialWebSocket } from '../../src/transport/websocket-dial.ts';
 import { SessionDriver } from '../../src/tunnel/session/session-driver.ts';
 import type { Target } from '../../src/tunnel/stream/stream.ts';
-import { dissect, fieldIn, framesIn, startCapture } from '../support/capture.ts';
 import { faultOfPromise } from '../support/faults.ts';
-import { FIRST_LINK } from '../support/session-pairs.ts';
-import { ipTarget } from '../support/targets.ts';
+import { startLinkServer } from '../support/links/websocket-pair.ts';
+import { FIRST_LINK } from '../support/mux/session-pairs.ts';
+import { frame, wire } from '../support/mux/wire.ts';
+import { ipTarget } from '../support/net/targets.ts';
+import { dissect, fieldIn, framesIn, startCapture } from '../support/programs/capture.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
-import { startLinkServer } from '../support/websocket-pair.ts';
-import { frame, wire } from '../support/wire.ts';
 
 const NUMBERED = encodeRecordHeader({ isNumbered: true, mayWait: false, acknowledged: undefined });
 

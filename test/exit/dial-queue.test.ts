@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { destinationOfName } from '../../src/exit/destinations.ts';
 import { DialQueue, type Entry } from '../../src/exit/dial-queue.ts';
-import { type Attempt, address, DialSimulator } from '../support/dial-simulator.ts';
+import { type Attempt, address, DialSimulator } from '../support/proxy/dial-simulator.ts';
 
 const worst = (attempts: readonly Attempt[]) => Math.max(...attempts.map(({ waitedMs }) => waitedMs));
 const outcomes = (lists: readonly (readonly Attempt[])[]) => [

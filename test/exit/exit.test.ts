@@ -9,8 +9,8 @@ import { createResolver, type Resolver } from '../../src/exit/resolver.ts';
 import { parseRule } from '../../src/exit/rules.ts';
 import { formatIp, type IpBytes, parseIp } from '../../src/net/ip.ts';
 import type { Logger } from '../../src/observability/logger.ts';
-import { type DnsServer, startDnsServer } from '../support/dns-server.ts';
-import { FakeOffer, nameTarget } from '../support/fake-offer.ts';
+import { type DnsServer, startDnsServer } from '../support/net/dns-server.ts';
+import { FakeOffer, nameTarget } from '../support/proxy/fake-offer.ts';
 
 const ip = (text: string) => parseIp(text)!;
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createResolver, type Resolver } from '../../src/exit/resolver.ts';
 import { formatIp } from '../../src/net/ip.ts';
-import { type DnsServer, startDnsServer } from '../support/dns-server.ts';
+import { type DnsServer, startDnsServer } from '../support/net/dns-server.ts';
 
 let dns: DnsServer;
 let dir = '';

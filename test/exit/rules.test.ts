@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseRule, type Rule, ruleAllowsAddress, ruleAllowsName } from '../../src/exit/rules.ts';
 import { networkBase, parseIp } from '../../src/net/ip.ts';
-import { formatRule } from '../support/format-rule.ts';
+import { formatRule } from '../support/proxy/format-rule.ts';
 
 const ip = (text: string) => parseIp(text)!;
 const opens = (rule: string, address: string, port: number) => ruleAllowsAddress(parseRule(rule), ip(address), port);

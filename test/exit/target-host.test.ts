@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseHost, parseHostText } from '../../src/exit/target-host.ts';
 import { formatIp } from '../../src/net/ip.ts';
-import { ipTarget } from '../support/targets.ts';
+import { ipTarget } from '../support/net/targets.ts';
 
 /** The host in short: `name x`, `address x` or `rejected`. */
 function short(text: string): string {

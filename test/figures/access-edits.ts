@@ -2,8 +2,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
+import type { RunningRelay } from '../support/programs/wstun-stack.ts';
 import { until } from '../support/until.ts';
-import type { RunningRelay } from '../support/wstun-stack.ts';
 
 /** Within which a change must have taken effect. */
 const PROMISED_MS = 2_000;

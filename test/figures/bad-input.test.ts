@@ -4,16 +4,16 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type DnsServer, startDnsServer } from '../support/dns-server.ts';
-import { probeEnv, usedBytes } from '../support/heap.ts';
+import { type DnsServer, startDnsServer } from '../support/net/dns-server.ts';
+import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
 import { type Prng, prng } from '../support/prng.ts';
+import { probeEnv, usedBytes } from '../support/programs/heap.ts';
+import type { WstunProcess } from '../support/programs/wstun-process.ts';
+import { invite, startClient, startRelay } from '../support/programs/wstun-stack.ts';
+import { connectThrough, dial, endOf, socks5Request } from '../support/proxy/through-proxy.ts';
 import { atEnd } from '../support/scope.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
-import { connectThrough, dial, endOf, socks5Request } from '../support/through-proxy.ts';
 import { until } from '../support/until.ts';
-import type { WstunProcess } from '../support/wstun-process.ts';
-import { invite, startClient, startRelay } from '../support/wstun-stack.ts';
 
 const SEED = 20_261_123;
 const CASES = 20_000;

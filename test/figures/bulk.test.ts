@@ -1,12 +1,19 @@
 /** Much at once: gigabytes, hundreds of streams, thousands of connections, and what is left of them. */
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
+import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange, receive, sendPayload } from '../support/payload.ts';
-import { freePort } from '../support/programs.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
-import { askSocks5, connectThrough, endOf, type Protocol, socks5Request, take } from '../support/through-proxy.ts';
+import { freePort } from '../support/programs/programs.ts';
+import { type Stack, startStack } from '../support/programs/wstun-stack.ts';
+import {
+  askSocks5,
+  connectThrough,
+  endOf,
+  type Protocol,
+  socks5Request,
+  take,
+} from '../support/proxy/through-proxy.ts';
 import { until } from '../support/until.ts';
-import { type Stack, startStack } from '../support/wstun-stack.ts';
 
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;

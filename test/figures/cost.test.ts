@@ -7,9 +7,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Results } from '../../bench/results.ts';
-import { isThere, nodeProgram, OTHER_LINES } from '../support/other-nodes.ts';
-import { run, runWell } from '../support/programs.ts';
+import { run, runWell } from '../support/programs/programs.ts';
 import { tempDir } from '../support/temp-dir.ts';
+import { isThere, nodeProgram, OTHER_LINES } from '../support/vitest/other-nodes.ts';
 import { COST_RATIOS, COST_TOLERANCE, collectionsLimit } from './cost-ratios.ts';
 
 const ROOT = join(import.meta.dirname, '../..');

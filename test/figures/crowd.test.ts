@@ -16,9 +16,9 @@ import { openStateDir } from '../../src/state/state-dir.ts';
 import { RelaySessionDialer } from '../../src/tunnel/dial/session-dialer.ts';
 import { TicketDialer } from '../../src/tunnel/dial/ticket-dialer.ts';
 import { TunnelClient } from '../../src/tunnel/session/tunnel-client.ts';
+import { invite, type RunningExit, type RunningRelay, startExit, startRelay } from '../support/programs/wstun-stack.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
-import { invite, type RunningExit, type RunningRelay, startExit, startRelay } from '../support/wstun-stack.ts';
 
 const CLIENTS = 1_000;
 const BACK_WITHIN_MS = 60_000;

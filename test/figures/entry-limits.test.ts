@@ -3,10 +3,18 @@
  * no other name.
  */
 import { describe, expect, it } from 'vitest';
-import { echo, tcpServer } from '../support/tcp.ts';
-import { askHttp, askSocks5, connectThrough, endOf, socks5Request, take, takeUntil } from '../support/through-proxy.ts';
-import { wstun } from '../support/wstun-process.ts';
-import { invite, spawnClient, startClient, startRelay } from '../support/wstun-stack.ts';
+import { echo, tcpServer } from '../support/net/tcp.ts';
+import { wstun } from '../support/programs/wstun-process.ts';
+import { invite, spawnClient, startClient, startRelay } from '../support/programs/wstun-stack.ts';
+import {
+  askHttp,
+  askSocks5,
+  connectThrough,
+  endOf,
+  socks5Request,
+  take,
+  takeUntil,
+} from '../support/proxy/through-proxy.ts';
 import { edit, flood } from './access-edits.ts';
 
 /** Of a client between two attempts, and what an attempt takes. */

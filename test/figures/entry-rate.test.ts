@@ -2,10 +2,10 @@
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { tcpServer } from '../support/tcp.ts';
-import { connectThrough } from '../support/through-proxy.ts';
+import { tcpServer } from '../support/net/tcp.ts';
+import { invite, startClient, startRelay } from '../support/programs/wstun-stack.ts';
+import { connectThrough } from '../support/proxy/through-proxy.ts';
 import { until } from '../support/until.ts';
-import { invite, startClient, startRelay } from '../support/wstun-stack.ts';
 import { edit, flood } from './access-edits.ts';
 
 /** More than a rate lets through at once after a pause. */

@@ -14,10 +14,10 @@ import { loadOrCreateIdentity } from '../../src/state/identity-file.ts';
 import { openStateDir } from '../../src/state/state-dir.ts';
 import { RelaySessionDialer } from '../../src/tunnel/dial/session-dialer.ts';
 import { SessionDriver } from '../../src/tunnel/session/session-driver.ts';
-import { probeEnv, usedBytes } from '../support/heap.ts';
+import { probeEnv, usedBytes } from '../support/programs/heap.ts';
+import { type RunningRelay, startRelay } from '../support/programs/wstun-stack.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
-import { type RunningRelay, startRelay } from '../support/wstun-stack.ts';
 
 /** As many as a relay keeps of one peer when their links are lost. */
 const SESSIONS_OF_BEARER = 16;

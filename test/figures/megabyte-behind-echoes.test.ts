@@ -5,9 +5,9 @@
  */
 import type { Socket } from 'node:net';
 import { expect, it } from 'vitest';
-import { tcpServer } from '../support/tcp.ts';
-import { connectThrough, take } from '../support/through-proxy.ts';
-import { invite, startClient, startRelay } from '../support/wstun-stack.ts';
+import { tcpServer } from '../support/net/tcp.ts';
+import { invite, startClient, startRelay } from '../support/programs/wstun-stack.ts';
+import { connectThrough, take } from '../support/proxy/through-proxy.ts';
 
 const MEGABYTE = 1_000_000;
 const SESSIONS = 5;

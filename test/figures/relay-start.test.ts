@@ -10,9 +10,9 @@ import { addEntry } from '../../src/state/access-list.ts';
 import { loadOrCreateIdentity } from '../../src/state/identity-file.ts';
 import { openStateDir, type StateDir } from '../../src/state/state-dir.ts';
 import { TicketDialer } from '../../src/tunnel/dial/ticket-dialer.ts';
-import { LinkRecorder } from '../support/link-recorder.ts';
+import { LinkRecorder } from '../support/links/link-recorder.ts';
+import { type RunningRelay, startRelay } from '../support/programs/wstun-stack.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { type RunningRelay, startRelay } from '../support/wstun-stack.ts';
 
 const EXITS = ['a', 'b'];
 const KEYS_OF_EXIT = 10_000;

@@ -8,9 +8,9 @@ import {
   SEED,
   startBlindChaos,
   startChaos,
-} from '../support/chaos-stack.ts';
+} from '../support/net/chaos-stack.ts';
+import type { WstunProcess } from '../support/programs/wstun-process.ts';
 import { atEnd } from '../support/scope.ts';
-import type { WstunProcess } from '../support/wstun-process.ts';
 
 /** Of client and relay each, throughout. */
 const MEMORY_LIMIT_MIB = 150;

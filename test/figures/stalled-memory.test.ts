@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_MUX_CONFIG } from '../../src/mux/config.ts';
 import { receive, sendPayload } from '../support/payload.ts';
-import { startStack } from '../support/wstun-stack.ts';
+import { startStack } from '../support/programs/wstun-stack.ts';
 import { DIRECTIONS, opener, release, stall } from './stalled-streams.ts';
 
 const MIB = 1024 * 1024;

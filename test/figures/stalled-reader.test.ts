@@ -6,7 +6,7 @@ import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { sendEndlessly } from '../support/payload.ts';
-import { startStack } from '../support/wstun-stack.ts';
+import { startStack } from '../support/programs/wstun-stack.ts';
 import { DIRECTIONS, type Direction, opener, release, stall } from './stalled-streams.ts';
 
 const OTHERS = 63;

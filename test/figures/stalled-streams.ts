@@ -1,10 +1,10 @@
 /** Streams whose reader reads nothing, for the figures about them. */
 import type { Socket } from 'node:net';
+import { tcpServer } from '../support/net/tcp.ts';
 import { sendEndlessly } from '../support/payload.ts';
-import { tcpServer } from '../support/tcp.ts';
-import { connectThrough } from '../support/through-proxy.ts';
+import type { Stack } from '../support/programs/wstun-stack.ts';
+import { connectThrough } from '../support/proxy/through-proxy.ts';
 import { until } from '../support/until.ts';
-import type { Stack } from '../support/wstun-stack.ts';
 
 export const DIRECTIONS = ['download', 'upload'] as const;
 export type Direction = (typeof DIRECTIONS)[number];

@@ -4,14 +4,14 @@
  */
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { LinkRecorder } from '../support/link-recorder.ts';
-import { rawLink } from '../support/page-link.ts';
+import { LinkRecorder } from '../support/links/link-recorder.ts';
+import { slowProxy } from '../support/net/slow-proxy.ts';
+import { tcpServer } from '../support/net/tcp.ts';
 import { sendEndlessly } from '../support/payload.ts';
+import { connectThrough } from '../support/proxy/through-proxy.ts';
 import { atEnd } from '../support/scope.ts';
-import { slowProxy } from '../support/slow-proxy.ts';
-import { tcpServer } from '../support/tcp.ts';
-import { startTethered } from '../support/tethered.ts';
-import { connectThrough } from '../support/through-proxy.ts';
+import { rawLink } from '../support/tether/page-link.ts';
+import { startTethered } from '../support/tether/tethered.ts';
 
 const LIMIT_MS = 120_000;
 

@@ -4,12 +4,12 @@
  */
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { startChaosProxy } from '../support/chaos-proxy.ts';
+import { startChaosProxy } from '../support/net/chaos-proxy.ts';
+import { echo, tcpServer } from '../support/net/tcp.ts';
 import { sendEndlessly, sendPayload } from '../support/payload.ts';
-import { echo, tcpServer } from '../support/tcp.ts';
-import { startTethered } from '../support/tethered.ts';
-import { connectThrough, endOf, take } from '../support/through-proxy.ts';
-import { invite, startClient } from '../support/wstun-stack.ts';
+import { invite, startClient } from '../support/programs/wstun-stack.ts';
+import { connectThrough, endOf, take } from '../support/proxy/through-proxy.ts';
+import { startTethered } from '../support/tether/tethered.ts';
 
 const MIB = 1024 * 1024;
 const LIMIT_MS = 120_000;

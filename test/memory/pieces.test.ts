@@ -9,7 +9,7 @@ import {
   watchMemory,
 } from '../../src/memory/pieces.ts';
 import { MAX_FREE_SLABS, POOLED_SLAB_BYTES, SlabPool } from '../../src/memory/slab-pool.ts';
-import { poison, watchFaults } from '../support/poison.ts';
+import { poison, watchFaults } from '../support/memory/poison.ts';
 
 const canTransfer = 'transfer' in ArrayBuffer.prototype;
 const bytes = (length: number): Buffer => Buffer.allocUnsafeSlow(length).fill(7);

@@ -4,8 +4,8 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { createServer as createTlsServer, connect as tlsConnect } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { expectPlainReads, isOwned, own, ownRead, release, watchMemory } from '../../src/memory/pieces.ts';
-import { makeCertificate } from '../support/certificate.ts';
-import { poison } from '../support/poison.ts';
+import { poison } from '../support/memory/poison.ts';
+import { makeCertificate } from '../support/programs/certificate.ts';
 import { atEnd } from '../support/scope.ts';
 
 /** Nearly fills the 64 KiB of a read. */

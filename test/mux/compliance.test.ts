@@ -1,10 +1,10 @@
 /** One suite for every way in which two ends of a session can be joined. */
 import { memoryLinkPair } from '../support/links/memory-link.ts';
-import { describeMuxCompliance } from '../support/mux-compliance.ts';
+import { type Cutter, oneByte, randomCuts, recutLink, shiftedBy } from '../support/links/recut-link.ts';
+import { openWebSocketPair } from '../support/links/websocket-pair.ts';
+import { describeMuxCompliance } from '../support/mux/mux-compliance.ts';
+import { driverPair, purePair } from '../support/mux/session-pairs.ts';
 import { prng } from '../support/prng.ts';
-import { type Cutter, oneByte, randomCuts, recutLink, shiftedBy } from '../support/recut-link.ts';
-import { driverPair, purePair } from '../support/session-pairs.ts';
-import { openWebSocketPair } from '../support/websocket-pair.ts';
 
 const MIB = 1024 * 1024;
 

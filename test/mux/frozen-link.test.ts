@@ -8,8 +8,8 @@ import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.
 import { ResumableSession } from '../../src/mux/resumable-session.ts';
 import { RetransmitMemory } from '../../src/mux/retransmit-store.ts';
 import { decodeRecordHeader, dropPrefix } from '../../src/protocol/record-header.ts';
-import { TARGET } from '../support/mux-peer.ts';
-import { naiveDecode } from '../support/naive-decoder.ts';
+import { TARGET } from '../support/mux/mux-peer.ts';
+import { naiveDecode } from '../support/mux/naive-decoder.ts';
 
 const STEP_MS = 5;
 const MEMORY = 64 * 1024 * 1024;

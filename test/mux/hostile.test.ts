@@ -3,9 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { settledMemory } from '../../bench/memory.ts';
 import { faultOfSessionCode } from '../../src/errors.ts';
 import type { MuxConfig } from '../../src/mux/config.ts';
-import { inside, kept, NOTHING } from '../support/mux-internals.ts';
-import { MuxPeer, TARGET } from '../support/mux-peer.ts';
-import { frame, wire } from '../support/wire.ts';
+import { inside, kept, NOTHING } from '../support/mux/mux-internals.ts';
+import { MuxPeer, TARGET } from '../support/mux/mux-peer.ts';
+import { frame, wire } from '../support/mux/wire.ts';
 
 const KIB = 1024;
 

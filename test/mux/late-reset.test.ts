@@ -2,10 +2,10 @@
  * The reset of a socket comes behind the bytes that came before it (docs/protocol.md §7); any other reset acts at once.
  */
 import { describe, expect, it } from 'vitest';
-import type { LoggedFrame } from '../support/frame-log.ts';
-import { kept, NOTHING } from '../support/mux-internals.ts';
-import { MuxPeer, TARGET } from '../support/mux-peer.ts';
-import { wire } from '../support/wire.ts';
+import type { LoggedFrame } from '../support/mux/frame-log.ts';
+import { kept, NOTHING } from '../support/mux/mux-internals.ts';
+import { MuxPeer, TARGET } from '../support/mux/mux-peer.ts';
+import { wire } from '../support/mux/wire.ts';
 
 const KIB = 1024;
 const CREDIT = 8 * KIB;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, it } from 'vitest';
-import { plainRig, type Rig, type Side } from '../support/mux-rig.ts';
+import { plainRig, type Rig, type Side } from '../support/mux/mux-rig.ts';
 import { type Prng, prng } from '../support/prng.ts';
 
 const KIB = 1024;

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { TokenBucket } from '../../src/limits/token-bucket.ts';
 import { DEFAULT_MUX_CONFIG } from '../../src/mux/config.ts';
 import { RapidResets } from '../../src/mux/rapid-resets.ts';
-import { MuxPeer, TARGET } from '../support/mux-peer.ts';
+import { MuxPeer, TARGET } from '../support/mux/mux-peer.ts';
 
 const { ownRapidResetRate, rapidResetRate } = DEFAULT_MUX_CONFIG;
 

@@ -2,9 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_MUX_CONFIG } from '../../src/mux/config.ts';
 import { MuxSession } from '../../src/mux/session.ts';
-import { kept } from '../support/mux-internals.ts';
+import { kept } from '../support/mux/mux-internals.ts';
+import { wire } from '../support/mux/wire.ts';
 import { type Prng, prng } from '../support/prng.ts';
-import { wire } from '../support/wire.ts';
 
 const seed = 20261124;
 

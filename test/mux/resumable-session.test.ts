@@ -3,9 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
 import { type CongestionConfig, DEFAULT_CONGESTION_CONFIG } from '../../src/mux/congestion/congestion-config.ts';
 import { type Acknowledgement, encodeRecordHeader, MAX_RECORD_COUNT } from '../../src/protocol/record-header.ts';
-import type { Side } from '../support/mux-rig.ts';
+import type { Side } from '../support/mux/mux-rig.ts';
+import { ResumeRig } from '../support/mux/resume-rig.ts';
 import { prng } from '../support/prng.ts';
-import { ResumeRig } from '../support/resume-rig.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

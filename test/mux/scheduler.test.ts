@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Scheduler } from '../../src/mux/scheduler.ts';
 import { StreamState } from '../../src/mux/stream-state.ts';
-import { TARGET } from '../support/mux-peer.ts';
+import { TARGET } from '../support/mux/mux-peer.ts';
 
 const QUANTUM = 1000;
 

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../../src/mux/config.ts';
 import { MuxSession } from '../../src/mux/session.ts';
-import { kept, NOTHING } from '../support/mux-internals.ts';
-import { MuxPeer, TARGET } from '../support/mux-peer.ts';
-import { wire } from '../support/wire.ts';
+import { kept, NOTHING } from '../support/mux/mux-internals.ts';
+import { MuxPeer, TARGET } from '../support/mux/mux-peer.ts';
+import { wire } from '../support/mux/wire.ts';
 
 const { pingIntervalMs, silenceLimitMs } = DEFAULT_MUX_CONFIG;
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import type { LoggedFrame } from '../support/frame-log.ts';
-import { inside, kept, NOTHING } from '../support/mux-internals.ts';
-import { MuxPeer, TARGET } from '../support/mux-peer.ts';
-import { wire } from '../support/wire.ts';
+import type { LoggedFrame } from '../support/mux/frame-log.ts';
+import { inside, kept, NOTHING } from '../support/mux/mux-internals.ts';
+import { MuxPeer, TARGET } from '../support/mux/mux-peer.ts';
+import { wire } from '../support/mux/wire.ts';
 
 const KIB = 1024;
 

@@ -7,9 +7,9 @@ import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.
 import { ResumableSession } from '../../src/mux/resumable-session.ts';
 import { RetransmitMemory } from '../../src/mux/retransmit-store.ts';
 import { type Acknowledgement, decodeRecordHeader, encodeRecordHeader } from '../../src/protocol/record-header.ts';
+import { ResumeRig, type ResumingEnd } from '../support/mux/resume-rig.ts';
+import { wire } from '../support/mux/wire.ts';
 import { prng } from '../support/prng.ts';
-import { ResumeRig, type ResumingEnd } from '../support/resume-rig.ts';
-import { wire } from '../support/wire.ts';
 
 const KIB = 1024;
 const { ackWaitMs, ackIntervalMs, ackBytes } = DEFAULT_RESUME_CONFIG;

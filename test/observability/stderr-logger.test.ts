@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { describeTarget } from '../../src/observability/stderr-logger.ts';
-import { ipTarget } from '../support/targets.ts';
+import { ipTarget } from '../support/net/targets.ts';
 
 it.each([
   [ipTarget('192.0.2.1', 443), { kind: 'ipv4', host: '192.0.2.1', port: 443 }],

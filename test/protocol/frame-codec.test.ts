@@ -2,9 +2,9 @@ import { describe, expect, it } from 'vitest';
 import type { Violation } from '../../src/protocol/frame-decoder.ts';
 import { RecordEncoder } from '../../src/protocol/frame-encoder.ts';
 import type { Target } from '../../src/protocol/target.ts';
-import { byteByByte, decodePieces, type LoggedFrame } from '../support/frame-log.ts';
-import { ipTarget } from '../support/targets.ts';
-import { frame, wire } from '../support/wire.ts';
+import { byteByByte, decodePieces, type LoggedFrame } from '../support/mux/frame-log.ts';
+import { frame, wire } from '../support/mux/wire.ts';
+import { ipTarget } from '../support/net/targets.ts';
 
 const name: Target = { kind: 'name', name: 'a.example', port: 443 };
 const ipv4: Target = ipTarget('192.0.2.1', 80);

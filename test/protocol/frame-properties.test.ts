@@ -2,11 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FrameDecoder } from '../../src/protocol/frame-decoder.ts';
 import { RecordEncoder } from '../../src/protocol/frame-encoder.ts';
-import { cutAt, decodePieces, FrameLog, type LoggedFrame } from '../support/frame-log.ts';
-import { naiveDecode } from '../support/naive-decoder.ts';
+import { cutAt, decodePieces, FrameLog, type LoggedFrame } from '../support/mux/frame-log.ts';
+import { naiveDecode } from '../support/mux/naive-decoder.ts';
+import { frame, wire } from '../support/mux/wire.ts';
+import { type WrittenFrame, writtenFrames } from '../support/mux/wire-arbitraries.ts';
 import { type Prng, prng } from '../support/prng.ts';
-import { frame, wire } from '../support/wire.ts';
-import { type WrittenFrame, writtenFrames } from '../support/wire-arbitraries.ts';
 
 const cuts = fc.array(fc.nat(70_000), { maxLength: 12 });
 

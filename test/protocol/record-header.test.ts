@@ -10,8 +10,8 @@ import {
   RECEIPT_CLOCK_US,
   type RecordHeader,
 } from '../../src/protocol/record-header.ts';
-import { cutAt } from '../support/frame-log.ts';
-import { wire } from '../support/wire.ts';
+import { cutAt } from '../support/mux/frame-log.ts';
+import { wire } from '../support/mux/wire.ts';
 
 const acknowledged = { count: 0x0102_0304_0506, receivedUs: 0x0708_090a };
 const ACKNOWLEDGED = '010203040506 0708090a';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decodeHost, encodeHost, type Target } from '../../src/protocol/target.ts';
-import { targets } from '../support/wire-arbitraries.ts';
+import { targets } from '../support/mux/wire-arbitraries.ts';
 
 describe('The host of a target', () => {
   it('decodeHost reads what encodeHost wrote as the same target', () => {

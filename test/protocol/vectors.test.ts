@@ -36,11 +36,11 @@ import {
   encodeSessionRequest,
 } from '../../src/protocol/session-request.ts';
 import { decodeControl, encodeControl, encodeNotice } from '../../src/transport/control-messages.ts';
-import { decodePieces } from '../support/frame-log.ts';
-import { naiveDecode } from '../support/naive-decoder.ts';
-import { EMPTY, withEphemeral } from '../support/noise.ts';
-import { ipTarget } from '../support/targets.ts';
-import { readVectors } from '../support/vectors.ts';
+import { EMPTY, withEphemeral } from '../support/crypto/noise.ts';
+import { decodePieces } from '../support/mux/frame-log.ts';
+import { naiveDecode } from '../support/mux/naive-decoder.ts';
+import { readVectors } from '../support/mux/vectors.ts';
+import { ipTarget } from '../support/net/targets.ts';
 
 const random = vi.hoisted<Uint8Array[]>(() => []);
 

@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { promisify } from 'node:util';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { proxyTo } from '../support/proxy.ts';
+import { proxyTo } from '../support/proxy/proxy.ts';
 
 const run = promisify(execFile);
 const CREDENTIALS = { user: 'ann', pass: 'secret' };

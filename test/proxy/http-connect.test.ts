@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { FaultName } from '../../src/errors.ts';
 import { get } from '../support/http.ts';
-import { proxyTo } from '../support/proxy.ts';
-import { ipTarget } from '../support/targets.ts';
-import { Client, echo, tcpServer } from '../support/tcp.ts';
+import { ipTarget } from '../support/net/targets.ts';
+import { Client, echo, tcpServer } from '../support/net/tcp.ts';
+import { proxyTo } from '../support/proxy/proxy.ts';
 import { until } from '../support/until.ts';
 
 describe('CONNECT', () => {

@@ -2,8 +2,8 @@ import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import type { FaultName } from '../../src/errors.ts';
 import { get, readAnswer, webServer } from '../support/http.ts';
-import { proxyTo } from '../support/proxy.ts';
-import { Client, tcpServer } from '../support/tcp.ts';
+import { Client, tcpServer } from '../support/net/tcp.ts';
+import { proxyTo } from '../support/proxy/proxy.ts';
 import { until } from '../support/until.ts';
 
 describe('a request in absolute-form', () => {

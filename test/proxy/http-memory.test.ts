@@ -6,15 +6,15 @@ import { once } from 'node:events';
 import { Agent, createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { MessageReader, type PlannedContent, planContent, serialise, writeCut } from '../support/http-bytes.ts';
-import { Ledger } from '../support/ledger.ts';
+import { Ledger } from '../support/memory/ledger.ts';
+import { tcpServer } from '../support/net/tcp.ts';
 import { payload, receive, sendPayload } from '../support/payload.ts';
 import { type Prng, prng } from '../support/prng.ts';
+import { MessageReader, type PlannedContent, planContent, serialise, writeCut } from '../support/proxy/http-bytes.ts';
+import { dial } from '../support/proxy/through-proxy.ts';
+import { startWholeTunnel } from '../support/proxy/whole-tunnel.ts';
 import { atEnd } from '../support/scope.ts';
-import { tcpServer } from '../support/tcp.ts';
-import { dial } from '../support/through-proxy.ts';
 import { until } from '../support/until.ts';
-import { startWholeTunnel } from '../support/whole-tunnel.ts';
 
 const MIB = 1024 * 1024;
 

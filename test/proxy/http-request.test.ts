@@ -6,7 +6,7 @@ import { readConnect, readForward, responseHeaders, wantsUpgrade } from '../../s
 import { type Framing, NO_CONTENT } from '../../src/proxy/http1/framing.ts';
 import type { RequestHead } from '../../src/proxy/http1/request-head.ts';
 import { targetOfAuthority, targetOfIp } from '../../src/proxy/request-target.ts';
-import { ipTarget } from '../support/targets.ts';
+import { ipTarget } from '../support/net/targets.ts';
 
 function request(method: string, url: string, ...rawHeaders: string[]): RequestHead {
   return { method, url, minor: 1, rawHeaders };

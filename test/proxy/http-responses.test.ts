@@ -3,8 +3,8 @@
  */
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { proxyTo } from '../support/proxy.ts';
-import { Client, tcpServer } from '../support/tcp.ts';
+import { Client, tcpServer } from '../support/net/tcp.ts';
+import { proxyTo } from '../support/proxy/proxy.ts';
 import { until } from '../support/until.ts';
 
 const B = 'hello body\n';

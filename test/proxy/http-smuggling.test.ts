@@ -5,9 +5,9 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { Client } from '../support/net/tcp.ts';
 import { prng } from '../support/prng.ts';
-import { proxyTo } from '../support/proxy.ts';
-import { Client } from '../support/tcp.ts';
+import { proxyTo } from '../support/proxy/proxy.ts';
 import { until } from '../support/until.ts';
 
 interface Target {

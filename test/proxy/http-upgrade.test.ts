@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { get, readAnswer, webServer } from '../support/http.ts';
-import { proxyTo } from '../support/proxy.ts';
-import { Client, tcpServer } from '../support/tcp.ts';
+import { Client, tcpServer } from '../support/net/tcp.ts';
+import { proxyTo } from '../support/proxy/proxy.ts';
 import { until } from '../support/until.ts';
 
 describe('an upgrade in absolute-form', () => {

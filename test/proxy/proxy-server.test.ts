@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { startProxyServer } from '../../src/proxy/proxy-server.ts';
-import { FakeOpener } from '../support/fake-opener.ts';
 import { faultOfPromise } from '../support/faults.ts';
-import { proxyTo } from '../support/proxy.ts';
-import { Client, echo, tcpServer } from '../support/tcp.ts';
+import { Client, echo, tcpServer } from '../support/net/tcp.ts';
+import { FakeOpener } from '../support/proxy/fake-opener.ts';
+import { proxyTo } from '../support/proxy/proxy.ts';
 import { until } from '../support/until.ts';
 
 const REQUEST = [5, 1, 0, 5, 1, 0, 1, 192, 0, 2, 1, 0, 80];

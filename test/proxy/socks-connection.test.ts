@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { SocksClient } from 'socks';
 import { describe, expect, it, vi } from 'vitest';
 import type { FaultName } from '../../src/errors.ts';
-import { proxyTo } from '../support/proxy.ts';
-import { ipTarget } from '../support/targets.ts';
-import { Client, echo, tcpServer } from '../support/tcp.ts';
+import { ipTarget } from '../support/net/targets.ts';
+import { Client, echo, tcpServer } from '../support/net/tcp.ts';
+import { proxyTo } from '../support/proxy/proxy.ts';
 import { until } from '../support/until.ts';
 
 const GREETING = [5, 1, 0];

@@ -4,7 +4,7 @@ import { CredentialCheck } from '../../src/proxy/credentials.ts';
 import type { SocksNegotiation } from '../../src/proxy/socks-negotiation.ts';
 import { Socks4Negotiation } from '../../src/proxy/socks4.ts';
 import { Socks5Negotiation } from '../../src/proxy/socks5.ts';
-import { run, type SocksRun } from '../support/socks-run.ts';
+import { run, type SocksRun } from '../support/proxy/socks-run.ts';
 
 const SEED = 20_261_123;
 const check = new CredentialCheck({ user: 'ann', pass: 'secret' });

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { FaultName } from '../../src/errors.ts';
 import { Socks4Negotiation } from '../../src/proxy/socks4.ts';
-import { cuts, run } from '../support/socks-run.ts';
-import { ipTarget } from '../support/targets.ts';
+import { ipTarget } from '../support/net/targets.ts';
+import { cuts, run } from '../support/proxy/socks-run.ts';
 
 const open = () => new Socks4Negotiation(false);
 const FAILED = '005b000000000000';

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { FaultName } from '../../src/errors.ts';
 import { CredentialCheck } from '../../src/proxy/credentials.ts';
 import { Socks5Negotiation } from '../../src/proxy/socks5.ts';
-import { cuts, run } from '../support/socks-run.ts';
-import { ipTarget } from '../support/targets.ts';
+import { ipTarget } from '../support/net/targets.ts';
+import { cuts, run } from '../support/proxy/socks-run.ts';
 
 const GREETING = [5, 1, 0];
 const V4_REQUEST = [5, 1, 0, 1, 192, 0, 2, 7, 0, 80];

@@ -13,8 +13,8 @@ import { createIdentity } from '../../src/crypto/keys.ts';
 import { TicketOpener, TicketSealer } from '../../src/crypto/ticket.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { type RelayServer, startRelayServer } from '../../src/relay/relay-server.ts';
-import { makeCertificate } from '../support/certificate.ts';
-import { openRaw, rawExchange, readUntil, withoutDate } from '../support/raw-http.ts';
+import { makeCertificate } from '../support/programs/certificate.ts';
+import { openRaw, rawExchange, readUntil, withoutDate } from '../support/proxy/raw-http.ts';
 
 const relay = createIdentity();
 const alice = createIdentity();

@@ -15,7 +15,7 @@ import {
   WHEN_FREE_FEATURE,
 } from '../../src/transport/control-messages.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
-import { LinkRecorder } from '../support/link-recorder.ts';
+import { LinkRecorder } from '../support/links/link-recorder.ts';
 import { memoryLinkPair } from '../support/links/memory-link.ts';
 import { VirtualClock } from '../support/time/virtual-clock.ts';
 

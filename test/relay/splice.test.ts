@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { splice } from '../../src/relay/splice.ts';
 import type { Message, MessageLink, MessageLinkHandler } from '../../src/transport/message-link.ts';
-import { LinkRecorder, turns } from '../support/link-recorder.ts';
+import { LinkRecorder, turns } from '../support/links/link-recorder.ts';
 import { memoryLinkPair } from '../support/links/memory-link.ts';
 
 function spliced() {

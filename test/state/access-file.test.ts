@@ -10,8 +10,8 @@ import { AccessFile } from '../../src/state/access-file.ts';
 import type { AccessEntry } from '../../src/state/access-list.ts';
 import { watchAccess } from '../../src/state/access-watch.ts';
 import { openStateDir } from '../../src/state/state-dir.ts';
-import { compileSources } from '../support/compiled.ts';
 import { faultOfPromise } from '../support/faults.ts';
+import { compileSources } from '../support/programs/compiled.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
 

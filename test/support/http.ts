@@ -2,7 +2,7 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
-import type { Client } from './tcp.ts';
+import type { Client } from './net/tcp.ts';
 
 /** A web server until the test is over. */
 export async function webServer(

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { type ControlHandler, ControlLink } from '../../src/transport/control-link.ts';
 import { announcements, type ControlMessage, encodeControl } from '../../src/transport/control-messages.ts';
 import type { LinkCloseReason, MessageLink } from '../../src/transport/message-link.ts';
-import { LinkRecorder } from '../support/link-recorder.ts';
+import { LinkRecorder } from '../support/links/link-recorder.ts';
 import { memoryLinkPair } from '../support/links/memory-link.ts';
 import { VirtualClock } from '../support/time/virtual-clock.ts';
 

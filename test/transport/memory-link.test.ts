@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { describeLinkCompliance } from '../support/link-compliance.ts';
-import { LinkRecorder, turns } from '../support/link-recorder.ts';
+import { describeLinkCompliance } from '../support/links/link-compliance.ts';
+import { LinkRecorder, turns } from '../support/links/link-recorder.ts';
 import { memoryLinkPair } from '../support/links/memory-link.ts';
 import { VirtualClock } from '../support/time/virtual-clock.ts';
 

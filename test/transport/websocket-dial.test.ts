@@ -8,9 +8,9 @@ import { RelayRefused } from '../../src/transport/answer-faults.ts';
 import { RelayAddresses } from '../../src/transport/relay-addresses.ts';
 import type { Lookup } from '../../src/transport/tcp-dial.ts';
 import { type DialWebSocketOptions, dialWebSocket } from '../../src/transport/websocket-dial.ts';
-import { makeCertificate } from '../support/certificate.ts';
-import { turns } from '../support/link-recorder.ts';
-import { startLinkServer } from '../support/websocket-pair.ts';
+import { turns } from '../support/links/link-recorder.ts';
+import { startLinkServer } from '../support/links/websocket-pair.ts';
+import { makeCertificate } from '../support/programs/certificate.ts';
 
 const TICKET = 'a-ticket-nobody-may-see';
 const cleanups: (() => void)[] = [];

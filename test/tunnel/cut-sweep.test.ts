@@ -6,10 +6,10 @@
  */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Target } from '../../src/tunnel/stream/stream.ts';
-import type { Direction } from '../support/chaos-proxy.ts';
-import { startEchoTunnel } from '../support/echo-tunnel.ts';
-import { hurryAttempts } from '../support/hurried-attempts.ts';
+import type { Direction } from '../support/net/chaos-proxy.ts';
 import { exchange } from '../support/payload.ts';
+import { startEchoTunnel } from '../support/proxy/echo-tunnel.ts';
+import { hurryAttempts } from '../support/proxy/hurried-attempts.ts';
 import { until } from '../support/until.ts';
 
 const STREAMS = 3;

@@ -6,11 +6,11 @@ import type { Duplex } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_MUX_CONFIG } from '../../src/mux/config.ts';
 import type { Target } from '../../src/tunnel/stream/stream.ts';
+import { securePair } from '../support/links/secure-pair.ts';
+import { type Direction, honest, Middle, type Tamper } from '../support/links/tampering-link.ts';
+import { driverPair } from '../support/mux/session-pairs.ts';
 import { payload } from '../support/payload.ts';
 import { type Prng, prng } from '../support/prng.ts';
-import { securePair } from '../support/secure-pair.ts';
-import { driverPair } from '../support/session-pairs.ts';
-import { type Direction, honest, Middle, type Tamper } from '../support/tampering-link.ts';
 import { until } from '../support/until.ts';
 
 const SEEDS = 30;

@@ -10,7 +10,7 @@ import { ExitSessions } from '../../src/tunnel/session/exit-sessions.ts';
 import { TunnelClient } from '../../src/tunnel/session/tunnel-client.ts';
 import type { OfferedStream } from '../../src/tunnel/stream/stream.ts';
 import { memoryLinkPair } from '../support/links/memory-link.ts';
-import { CLIENT_KEYS, EXIT_KEYS } from '../support/secure-pair.ts';
+import { CLIENT_KEYS, EXIT_KEYS } from '../support/links/secure-pair.ts';
 import { until } from '../support/until.ts';
 
 const never = new AbortController().signal;

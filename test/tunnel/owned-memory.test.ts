@@ -6,13 +6,13 @@
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { Ledger } from '../support/ledger.ts';
+import { Ledger } from '../support/memory/ledger.ts';
+import { Client, echo, tcpServer } from '../support/net/tcp.ts';
 import { payload, receive, sha256 } from '../support/payload.ts';
 import { type Prng, prng } from '../support/prng.ts';
-import { Client, echo, tcpServer } from '../support/tcp.ts';
-import { connectThrough, socks5Request } from '../support/through-proxy.ts';
+import { connectThrough, socks5Request } from '../support/proxy/through-proxy.ts';
+import { startWholeTunnel, type WholeTunnelOptions } from '../support/proxy/whole-tunnel.ts';
 import { until } from '../support/until.ts';
-import { startWholeTunnel, type WholeTunnelOptions } from '../support/whole-tunnel.ts';
 
 const MIB = 1024 * 1024;
 const STREAMS = 6;

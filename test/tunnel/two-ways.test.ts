@@ -15,12 +15,12 @@ import { RelaySessionDialer } from '../../src/tunnel/dial/session-dialer.ts';
 import { ExitSessions } from '../../src/tunnel/session/exit-sessions.ts';
 import { TunnelClient } from '../../src/tunnel/session/tunnel-client.ts';
 import type { TunnelStream } from '../../src/tunnel/stream/stream.ts';
-import { ECHO } from '../support/echoing.ts';
+import { ECHO } from '../support/links/echoing.ts';
 import { memoryLinkPair } from '../support/links/memory-link.ts';
 import { Middlebox } from '../support/links/swallowing-link.ts';
+import { ALL, type Allowance } from '../support/net/swallowing-proxy.ts';
 import { chunks } from '../support/payload.ts';
 import { atEnd } from '../support/scope.ts';
-import { ALL, type Allowance } from '../support/swallowing-proxy.ts';
 import { VirtualClock } from '../support/time/virtual-clock.ts';
 
 /** Against a busy machine: a second of CPU each. */

@@ -1,5 +1,5 @@
 /**
- * The congestion controller on simulated paths (test/support/path-simulator.ts), in virtual time. Shares are of what
+ * The congestion controller on simulated paths (test/support/mux/path-simulator.ts), in virtual time. Shares are of what
  * plain TCP would carry; waits are what a small message beside four downloads waits longer than on the empty path.
  */
 import { describe, expect, it } from 'vitest';
@@ -15,7 +15,7 @@ import {
   utilisation,
   type Way,
   waitAt,
-} from '../../support/path-simulator.ts';
+} from '../../support/mux/path-simulator.ts';
 import { type Prng, prng } from '../../support/prng.ts';
 
 const always = (value: number): Schedule => [[0, value]];

@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ContentReader } from '../../../src/proxy/http1/content-reader.ts';
 import type { Framing } from '../../../src/proxy/http1/framing.ts';
-import { anyCuts, cut, latin1, owned } from '../../support/cuts.ts';
-import { Ledger } from '../../support/ledger.ts';
+import { Ledger } from '../../support/memory/ledger.ts';
+import { anyCuts, cut, latin1, owned } from '../../support/mux/cuts.ts';
 
 const CHUNKED: Framing = { kind: 'chunked' };
 

@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { type FirstLine, HeadReader, MAX_HEAD_BYTES } from '../../../src/proxy/http1/head-reader.ts';
 import { REQUEST_FIRST_LINE } from '../../../src/proxy/http1/request-head.ts';
 import { RESPONSE_FIRST_LINE } from '../../../src/proxy/http1/response-head.ts';
-import { anyCuts, cut, latin1, owned } from '../../support/cuts.ts';
-import { Ledger } from '../../support/ledger.ts';
+import { Ledger } from '../../support/memory/ledger.ts';
+import { anyCuts, cut, latin1, owned } from '../../support/mux/cuts.ts';
 
 /** The outcome as text, and how many bytes were left behind the head. */
 function readHead(pieces: readonly Buffer[], firstLine: FirstLine): string {

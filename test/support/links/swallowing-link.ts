@@ -5,7 +5,7 @@
 import type { Clock } from '../../../src/clock.ts';
 import { releaseAll } from '../../../src/memory/pieces.ts';
 import type { Message, MessageLink } from '../../../src/transport/message-link.ts';
-import { ALL, type Allowance } from '../swallowing-proxy.ts';
+import { ALL, type Allowance } from '../net/swallowing-proxy.ts';
 import { memoryLinkPair } from './memory-link.ts';
 
 export interface SwallowedLink {

@@ -6,9 +6,16 @@ import { PING_MS } from '../../../src/tether/laptop/tether-limits.ts';
 import { encodeMessage } from '../../../src/tether/shared/messages.ts';
 import { Seal } from '../../../src/tether/shared/pairing.ts';
 import type { MessageLink } from '../../../src/transport/message-link.ts';
-import { FakePage, openSocket, pair, type RunningTether, startTether, statusOf } from '../../support/fake-page.ts';
 import { faultOf } from '../../support/faults.ts';
-import { LinkRecorder } from '../../support/link-recorder.ts';
+import {
+  FakePage,
+  openSocket,
+  pair,
+  type RunningTether,
+  startTether,
+  statusOf,
+} from '../../support/links/fake-page.ts';
+import { LinkRecorder } from '../../support/links/link-recorder.ts';
 import { VirtualClock } from '../../support/time/virtual-clock.ts';
 import { until } from '../../support/until.ts';
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { TetherLink } from '../../../src/tether/laptop/tether-link.ts';
 import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../../../src/transport/message-link.ts';
-import { describeLinkCompliance } from '../../support/link-compliance.ts';
-import { LinkRecorder, turns } from '../../support/link-recorder.ts';
+import { describeLinkCompliance } from '../../support/links/link-compliance.ts';
+import { LinkRecorder, turns } from '../../support/links/link-recorder.ts';
 import { memoryLinkPair } from '../../support/links/memory-link.ts';
 
 /** The relay's end, after a page that forwards at once and reports it. */

@@ -16,7 +16,7 @@ import {
   type RunningTether,
   startTether,
   statusOf,
-} from '../../support/fake-page.ts';
+} from '../../support/links/fake-page.ts';
 import { atEnd } from '../../support/scope.ts';
 import { VirtualClock } from '../../support/time/virtual-clock.ts';
 import { until } from '../../support/until.ts';

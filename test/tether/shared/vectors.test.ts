@@ -12,7 +12,7 @@ import {
   secretId,
   secretToText,
 } from '../../../src/tether/shared/pairing.ts';
-import { readVectors } from '../../support/vectors.ts';
+import { readVectors } from '../../support/mux/vectors.ts';
 
 const { bytes, text, unused } = readVectors('docs/tether-protocol.md');
 

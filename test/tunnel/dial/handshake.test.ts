@@ -16,10 +16,10 @@ import {
 } from '../../../src/tunnel/dial/handshake.ts';
 import type { SecureLink } from '../../../src/tunnel/dial/secure-link.ts';
 import { ExitSessions } from '../../../src/tunnel/session/exit-sessions.ts';
-import { LinkRecorder, turns } from '../../support/link-recorder.ts';
-import { SUITES } from '../../support/noise.ts';
-import { CLIENT_KEYS, EXIT_KEYS } from '../../support/secure-pair.ts';
-import { type Direction, honest, Middle, type Tamper } from '../../support/tampering-link.ts';
+import { SUITES } from '../../support/crypto/noise.ts';
+import { LinkRecorder, turns } from '../../support/links/link-recorder.ts';
+import { CLIENT_KEYS, EXIT_KEYS } from '../../support/links/secure-pair.ts';
+import { type Direction, honest, Middle, type Tamper } from '../../support/links/tampering-link.ts';
 
 /** Enough for three messages through two links in memory, and for the end of both. */
 const TURNS = 20;

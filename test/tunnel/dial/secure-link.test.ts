@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { describeLinkCompliance, type LinkPair } from '../../support/link-compliance.ts';
-import { LinkRecorder } from '../../support/link-recorder.ts';
+import { SUITES } from '../../support/crypto/noise.ts';
+import { describeLinkCompliance, type LinkPair } from '../../support/links/link-compliance.ts';
+import { LinkRecorder } from '../../support/links/link-recorder.ts';
 import { memoryLinkPair } from '../../support/links/memory-link.ts';
-import { describeMuxCompliance } from '../../support/mux-compliance.ts';
-import { SUITES } from '../../support/noise.ts';
-import { securePair } from '../../support/secure-pair.ts';
-import { driverPair } from '../../support/session-pairs.ts';
-import { openWebSocketPair } from '../../support/websocket-pair.ts';
+import { securePair } from '../../support/links/secure-pair.ts';
+import { openWebSocketPair } from '../../support/links/websocket-pair.ts';
+import { describeMuxCompliance } from '../../support/mux/mux-compliance.ts';
+import { driverPair } from '../../support/mux/session-pairs.ts';
 
 const MIB = 1024 * 1024;
 

@@ -10,7 +10,7 @@ import { silentLogger } from '../../../src/observability/logger.ts';
 import { startRelayServer } from '../../../src/relay/relay-server.ts';
 import type { MessageLink } from '../../../src/transport/message-link.ts';
 import { TicketDialer } from '../../../src/tunnel/dial/ticket-dialer.ts';
-import { makeCertificate } from '../../support/certificate.ts';
+import { makeCertificate } from '../../support/programs/certificate.ts';
 
 const HOUR = 3_600_000;
 const PLACE = { role: 'client', destination: '' } as const;

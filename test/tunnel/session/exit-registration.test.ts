@@ -15,7 +15,7 @@ import type { MessageLink } from '../../../src/transport/message-link.ts';
 import { TicketDialer } from '../../../src/tunnel/dial/ticket-dialer.ts';
 import { ExitRegistration } from '../../../src/tunnel/session/exit-registration.ts';
 import { faultOfPromise } from '../../support/faults.ts';
-import { LinkRecorder } from '../../support/link-recorder.ts';
+import { LinkRecorder } from '../../support/links/link-recorder.ts';
 import { memoryLinkPair } from '../../support/links/memory-link.ts';
 import { VirtualClock } from '../../support/time/virtual-clock.ts';
 

@@ -9,13 +9,13 @@ import { encodeRecordHeader } from '../../../src/protocol/record-header.ts';
 import { SessionDriver } from '../../../src/tunnel/session/session-driver.ts';
 import type { TunnelStream } from '../../../src/tunnel/stream/stream.ts';
 import { memoryLinkPair } from '../../support/links/memory-link.ts';
-import { poison } from '../../support/poison.ts';
+import { poison } from '../../support/memory/poison.ts';
+import { FIRST_LINK } from '../../support/mux/session-pairs.ts';
+import { frame, wire } from '../../support/mux/wire.ts';
 import { prng } from '../../support/prng.ts';
 import { atEnd } from '../../support/scope.ts';
-import { FIRST_LINK } from '../../support/session-pairs.ts';
 import { VirtualClock } from '../../support/time/virtual-clock.ts';
 import { until } from '../../support/until.ts';
-import { frame, wire } from '../../support/wire.ts';
 
 const NUMBERED = encodeRecordHeader({ isNumbered: true, mayWait: false, acknowledged: undefined });
 

@@ -12,10 +12,10 @@ import { negotiateSession } from '../../../src/tunnel/dial/session-dialer.ts';
 import { ExitSessions } from '../../../src/tunnel/session/exit-sessions.ts';
 import { type ClientObserver, TunnelClient } from '../../../src/tunnel/session/tunnel-client.ts';
 import type { OfferedStream, StreamAcceptor, Target } from '../../../src/tunnel/stream/stream.ts';
-import { ECHO } from '../../support/echoing.ts';
-import { hurryAttempts } from '../../support/hurried-attempts.ts';
+import { ECHO } from '../../support/links/echoing.ts';
 import { memoryLinkPair } from '../../support/links/memory-link.ts';
 import { exchange } from '../../support/payload.ts';
+import { hurryAttempts } from '../../support/proxy/hurried-attempts.ts';
 import { VirtualClock } from '../../support/time/virtual-clock.ts';
 
 const target: Target = { kind: 'name', name: 'example.org', port: 80 };

@@ -12,8 +12,8 @@ import {
 } from '../../../src/tunnel/stream/socket-pipe.ts';
 import { resetSocket } from '../../../src/tunnel/stream/socket-reset.ts';
 import type { TunnelStream } from '../../../src/tunnel/stream/stream.ts';
-import { Client, tcpServer } from '../../support/tcp.ts';
-import { endOf } from '../../support/through-proxy.ts';
+import { Client, tcpServer } from '../../support/net/tcp.ts';
+import { endOf } from '../../support/proxy/through-proxy.ts';
 import { until } from '../../support/until.ts';
 
 const TARGET = { kind: 'name', name: 'example.com', port: 80 } as const;

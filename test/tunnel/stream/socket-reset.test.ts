@@ -4,8 +4,8 @@ import { connect, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { unacknowledgedBytes } from '../../../src/tunnel/stream/kernel-queue.ts';
 import { holdWriteErrors, resetWhenDelivered, takeUnread } from '../../../src/tunnel/stream/socket-reset.ts';
-import { Client, tcpServer } from '../../support/tcp.ts';
-import { endOf } from '../../support/through-proxy.ts';
+import { Client, tcpServer } from '../../support/net/tcp.ts';
+import { endOf } from '../../support/proxy/through-proxy.ts';
 import { until } from '../../support/until.ts';
 
 /** An accepted socket, paused, and the program at its other end. */

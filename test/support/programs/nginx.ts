@@ -1,0 +1,113 @@
+/** nginx with a configuration of its own, in a temporary directory, in the foreground. */
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { tempDir } from '../temp-dir.ts';
+import { freePort, runWell, startServer } from './programs.ts';
+
+export interface Nginx {
+  readonly port: number;
+  /** Files put here are served. */
+  readonly root: string;
+  /** One line for each request served so far: status, bytes of the body, request line. */
+  accessLog(): Promise<string[]>;
+}
+
+/** `locations`: further lines of its one server block. */
+export async function startNginx(locations = ''): Promise<Nginx> {
+  const dir = await tempDir();
+  const root = join(dir, 'www');
+  const log = join(dir, 'access.log');
+  await mkdir(root);
+  const port = await freePort();
+  await writeFile(join(dir, 'nginx.conf'), configuration(dir, port, locations));
+  await startServer('nginx', ['-p', dir, '-e', 'stderr', '-c', join(dir, 'nginx.conf')], port);
+  return { port, root, accessLog: async () => (await readFile(log, 'latin1')).split('\n').filter(Boolean) };
+}
+
+/**
+ * What a front does with requests: `pass` them to the relay, or answer in its place, as a line of nginx's
+ * configuration.
+ */
+export type FrontMode = 'pass' | `return ${string};`;
+
+export interface Fronts {
+  readonly ports: readonly number[];
+  /** All at once, by a reload. Connections of before are cut a second later. */
+  switchTo(modes: readonly FrontMode[]): Promise<void>;
+}
+
+/** As many servers of one nginx in front of a relay. */
+export async function startFronts(count: number, relayPort: number): Promise<Fronts> {
+  const dir = await tempDir();
+  const ports = await Promise.all(Array.from({ length: count }, () => freePort()));
+  const file = join(dir, 'nginx.conf');
+  const write = (modes: readonly FrontMode[]) => writeFile(file, frontConfiguration(dir, ports, relayPort, modes));
+  await write(ports.map(() => 'pass'));
+  const nginx = ['-p', dir, '-e', 'stderr', '-c', file];
+  await startServer('nginx', nginx, ports[0] ?? 0, { end: 'SIGTERM' });
+  return {
+    ports,
+    switchTo: async (modes) => {
+      await write(modes);
+      await runWell('nginx', [...nginx, '-s', 'reload']);
+    },
+  };
+}
+
+function frontConfiguration(
+  dir: string,
+  ports: readonly number[],
+  relayPort: number,
+  modes: readonly FrontMode[],
+): string {
+  const pass = `
+      proxy_pass http://127.0.0.1:${relayPort};
+      proxy_http_version 1.1;
+      proxy_set_header Host $host;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection $http_connection;
+      proxy_read_timeout 60s;`;
+  const servers = ports.map((port, at) => {
+    const mode = modes[at] ?? 'pass';
+    return `  server { listen 127.0.0.1:${port}; location / { ${mode === 'pass' ? pass : mode} } }`;
+  });
+  return `
+daemon off;
+user root;
+worker_processes 1;
+worker_shutdown_timeout 1s;
+pid ${dir}/pid;
+events { worker_connections 1024; }
+http {
+  ${temporaryPaths(dir)}
+  access_log off;
+${servers.join('\n')}
+}
+`;
+}
+
+function temporaryPaths(dir: string): string {
+  const kinds = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
+  return kinds.map((kind) => `${kind}_temp_path ${dir}/${kind};`).join('\n  ');
+}
+
+/** One process, so that no worker can be left over. */
+function configuration(dir: string, port: number, locations: string): string {
+  return `
+daemon off;
+master_process off;
+pid ${dir}/pid;
+events { worker_connections 1024; }
+http {
+  ${temporaryPaths(dir)}
+  log_format short '$status $body_bytes_sent $request';
+  access_log ${dir}/access.log short;
+  types { text/html html; text/css css; text/javascript js; image/svg+xml svg; application/json json; }
+  server {
+    listen 127.0.0.1:${port};
+    root ${dir}/www;
+    ${locations}
+  }
+}
+`;
+}

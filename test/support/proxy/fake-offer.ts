@@ -1,0 +1,84 @@
+/**
+ * A stream offered to an exit without a session behind it: the test holds the farEnd's end, and sees what the exit did.
+ */
+import { once } from 'node:events';
+import { type Duplex, duplexPair } from 'node:stream';
+import type { WireFaultName } from '../../../src/errors.ts';
+import type { OfferedStream, Target, TunnelStream } from '../../../src/tunnel/stream/stream.ts';
+
+export class FakeOffer implements OfferedStream {
+  readonly target: Target;
+  readonly peer: string;
+  /** The farEnd's end of the stream. */
+  readonly farEnd: Duplex;
+  /** In order: `accept`, `refuse FAULT`, `release`. */
+  readonly calls: string[] = [];
+  /** Resolve at the first call of each. */
+  readonly accepted: Promise<void>;
+  readonly refused: Promise<WireFaultName>;
+  readonly released: Promise<void>;
+  private readonly near: Duplex;
+  private readonly abort = new AbortController();
+  private handleAccepted: () => void = () => {};
+  private handleRefused: (fault: WireFaultName) => void = () => {};
+  private handleReleased: () => void = () => {};
+
+  constructor(target: Target, peer = 'laptop') {
+    this.target = target;
+    this.peer = peer;
+    [this.near, this.farEnd] = duplexPair({ allowHalfOpen: true });
+    this.farEnd.on('error', () => {});
+    this.accepted = new Promise((resolve) => {
+      this.handleAccepted = resolve;
+    });
+    this.refused = new Promise((resolve) => {
+      this.handleRefused = resolve;
+    });
+    this.released = new Promise((resolve) => {
+      this.handleReleased = resolve;
+    });
+  }
+
+  get signal(): AbortSignal {
+    return this.abort.signal;
+  }
+
+  /** All that the exit's side sends, once it has finished. Leaves the other direction open, as `toArray` would not. */
+  async receive(): Promise<Buffer> {
+    const chunks: Buffer[] = [];
+    this.farEnd.on('data', (chunk: Buffer) => chunks.push(chunk));
+    await once(this.farEnd, 'end');
+    return Buffer.concat(chunks);
+  }
+
+  /** The farEnd gives the stream up. */
+  abandon(): void {
+    this.near.destroy();
+    this.abort.abort();
+  }
+
+  /** Whether the exit's end was destroyed before both directions had ended. */
+  get wasCut(): boolean {
+    return this.near.destroyed && !(this.near.readableEnded && this.near.writableFinished);
+  }
+
+  accept(): TunnelStream {
+    this.calls.push('accept');
+    this.handleAccepted();
+    return Object.assign(this.near, { target: this.target });
+  }
+
+  refuse(fault: WireFaultName): void {
+    this.calls.push(`refuse ${fault}`);
+    this.handleRefused(fault);
+  }
+
+  release(): void {
+    this.calls.push('release');
+    this.handleReleased();
+  }
+}
+
+export function nameTarget(host: string, port: number): Target {
+  return { kind: 'name', name: host, port };
+}
