@@ -54,7 +54,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'tunnel/dial',
   ],
   proxy: ['clock.ts', 'errors.ts', 'limits', 'memory', 'observability', 'net', 'tunnel/stream'],
-  exit: ['clock.ts', 'errors.ts', 'limits', 'memory', 'observability', 'net', 'tunnel/stream'],
+  exit: ['async', 'clock.ts', 'errors.ts', 'limits', 'memory', 'observability', 'net', 'tunnel/stream'],
   relay: ['clock.ts', 'crypto/ticket.ts', 'memory', 'net', 'transport', 'errors.ts', 'limits', 'observability'],
   state: ['async', 'clock.ts', 'crypto', 'errors.ts', 'observability'],
   'tether/shared': [],

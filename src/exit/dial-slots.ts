@@ -3,6 +3,8 @@
  * honest program may open hundreds of connections at once. dial-queue.ts decides which offer is next and which is
  * evicted; this file has the timers and signals.
  */
+import { AbortableWait } from '../async/abortable.ts';
+import { systemClock } from '../clock.ts';
 import { type FaultName, WstunError } from '../errors.ts';
 import type { Destination } from './destinations.ts';
 import { type Decisions, DialQueue, type Entry, type QueueLimits } from './dial-queue.ts';
@@ -37,7 +39,7 @@ export interface Slot {
 export class DialSlots {
   private readonly queue: DialQueue;
   private readonly now: () => number;
-  private readonly waiters = new Map<Entry, () => void>();
+  private readonly waiters = new Map<Entry, AbortableWait<void>>();
   private readonly takers = new Map<Entry, AbortController>();
   private look: NodeJS.Timeout | undefined;
 
@@ -63,25 +65,18 @@ export class DialSlots {
   }
 
   private wait(entry: Entry, signal: AbortSignal, waitMs: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const settle = (): void => {
-        clearTimeout(limit);
-        signal.removeEventListener('abort', onAbort);
-        this.waiters.delete(entry);
-      };
-      const refuse = (fault: 'dial-busy' | 'dial-cancelled'): void => {
-        settle();
-        this.queue.leave(entry, fault === 'dial-busy', this.now());
-        reject(new WstunError(fault));
-      };
-      const onAbort = (): void => refuse('dial-cancelled');
-      const limit = setTimeout(refuse, waitMs, 'dial-busy');
-      signal.addEventListener('abort', onAbort);
-      this.waiters.set(entry, () => {
-        settle();
-        resolve();
-      });
+    const refuse = (fault: 'dial-busy' | 'dial-cancelled'): void => {
+      this.queue.leave(entry, fault === 'dial-busy', this.now());
+      wait.reject(new WstunError(fault));
+    };
+    const wait = new AbortableWait<void>({
+      ...{ clock: systemClock, signal, limitMs: waitMs },
+      onExpired: () => refuse('dial-busy'),
+      onAbort: () => refuse('dial-cancelled'),
+      onSettled: () => this.waiters.delete(entry),
     });
+    this.waiters.set(entry, wait);
+    return wait.promise;
   }
 
   private occupy(entry: Entry, signal: AbortSignal): Slot {
@@ -104,7 +99,7 @@ export class DialSlots {
   }
 
   private apply({ started, evicted }: Decisions): void {
-    for (const entry of started) this.waiters.get(entry)?.();
+    for (const entry of started) this.waiters.get(entry)?.resolve();
     for (const entry of evicted) this.takers.get(entry)?.abort();
     if (this.queue.waiting === 0) {
       clearTimeout(this.look);

@@ -3,6 +3,8 @@
  * bytes and never a name, so that exactly what was checked is dialled; it checks nothing itself.
  */
 import { connect as netConnect, type Socket } from 'node:net';
+import { AbortableWait } from '../async/abortable.ts';
+import { systemClock } from '../clock.ts';
 import { type WireFaultName, WstunError } from '../errors.ts';
 import { ATTEMPT_DELAY_MS, alternate, ConnectionRace } from '../net/connection-race.ts';
 import { familyOf, formatIp, type IpBytes, parseIp, sameIp, unmapIp } from '../net/ip.ts';
@@ -36,7 +38,7 @@ export type Connect = (ip: IpBytes, port: number) => Socket;
 /** `connect` is for tests. */
 export function createDialer(connect: Connect = literalConnector()): Dial {
   return (addresses, port, signal, spares = UNLIMITED) =>
-    new Dialling(interleave(addresses), port, connect, spares).run(signal);
+    new Dialling(interleave(addresses), port, connect, spares, signal).run();
 }
 
 function literalConnector(): Connect {
@@ -78,37 +80,34 @@ class Dialling {
   private readonly spares: Spares;
   /** How many it has acquired: one for each running socket after the first. */
   private spare = 0;
-  private finished = false;
-  /** The outcome; only the first call of either counts. */
-  private win: (socket: Socket) => void = () => {};
-  private lose: (fault: WireFaultName) => void = () => {};
+  private readonly outcome: AbortableWait<Socket>;
 
-  constructor(addresses: readonly IpBytes[], port: number, connect: Connect, spares: Spares) {
+  constructor(addresses: readonly IpBytes[], port: number, connect: Connect, spares: Spares, signal: AbortSignal) {
     this.spares = spares;
     this.race = new ConnectionRace(addresses);
     this.port = port;
     this.connect = connect;
+    this.outcome = new AbortableWait({
+      ...{ clock: systemClock, signal, limitMs: DIAL_LIMIT_MS },
+      onExpired: () => this.lose(this.faults.add('dial-timed-out')),
+      onSettled: () => this.end(),
+    });
   }
 
-  async run(signal: AbortSignal): Promise<Socket> {
-    if (signal.aborted) throw new WstunError('dial-cancelled');
-    const outcome = new Promise<Socket>((resolve, reject) => {
-      this.win = resolve;
-      this.lose = (fault) => reject(new WstunError(fault));
-    });
-    const cancel = () => this.lose('dial-cancelled');
-    const limit = setTimeout(() => this.lose(mostSpecific(this.faults.add('dial-timed-out'))), DIAL_LIMIT_MS);
-    signal.addEventListener('abort', cancel, { once: true });
-    try {
-      this.startNext();
-      return await outcome;
-    } finally {
-      signal.removeEventListener('abort', cancel);
-      clearTimeout(limit);
-      clearTimeout(this.stagger);
-      for (const loser of this.running) loser.destroy();
-      this.releaseSpares(0);
-    }
+  run(): Promise<Socket> {
+    if (!this.outcome.isOver) this.startNext();
+    return this.outcome.promise;
+  }
+
+  private lose(faults: ReadonlySet<WireFaultName>): void {
+    this.outcome.reject(new WstunError(mostSpecific(faults)));
+  }
+
+  private end(): void {
+    clearTimeout(this.stagger);
+    for (const loser of this.running) loser.destroy();
+    this.running.clear();
+    this.releaseSpares(0);
   }
 
   private startNext(): void {
@@ -119,7 +118,7 @@ class Dialling {
     const nextAt = Math.max(this.race.nextTimeout(), isDue && !ip ? now + ATTEMPT_DELAY_MS : 0);
     if (nextAt < Number.POSITIVE_INFINITY) this.stagger = setTimeout(() => this.startNext(), Math.max(0, nextAt - now));
     if (ip) this.attempt(ip);
-    else if (this.race.isLost) this.lose(mostSpecific(this.faults));
+    else if (this.race.isLost) this.lose(this.faults);
   }
 
   /** The first socket needs none; each further one needs a spare. */
@@ -151,10 +150,7 @@ class Dialling {
       const fault = faultOfConnected(socket, ip);
       if (fault) return fail(fault);
       // Two attempts may connect in one turn of the event loop: only the one that is not in `running` survives.
-      if (this.finished) return;
-      this.finished = true;
-      this.running.delete(socket);
-      this.win(socket);
+      if (this.running.delete(socket)) this.outcome.resolve(socket);
     });
   }
 }

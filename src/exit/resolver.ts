@@ -8,6 +8,8 @@
  */
 import { type ResolverOptions as DnsOptions, promises as dns } from 'node:dns';
 import { hostname } from 'node:os';
+import { AbortableWait } from '../async/abortable.ts';
+import { systemClock } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 import { type IpBytes, parseIp } from '../net/ip.ts';
 import { type Answer, combineAnswers, DnsCache, type FamilyAnswer, type TimedAnswer } from './dns-cache.ts';
@@ -141,34 +143,25 @@ class LookUp {
   /** Rejects with `dial-cancelled` when `signal`, which has not fired yet, does. Waits no longer than `limitMs`. */
   join(signal: AbortSignal, limitMs: number): Promise<Answer> {
     this.waiting++;
-    return new Promise((resolve, reject) => {
-      const settle = () => {
-        clearTimeout(limit);
-        signal.removeEventListener('abort', leave);
-      };
-      const leave = () => {
-        settle();
-        this.leave();
-        reject(new WstunError('dial-cancelled'));
-      };
-      const giveUp = () => {
-        settle();
-        this.leave();
-        resolve(LATE);
-      };
+    const wait = new AbortableWait<Answer>({
       // A turn later than the look-up's own limit, whose answer is remembered.
-      const limit = setTimeout(giveUp, limitMs + 50);
-      signal.addEventListener('abort', leave, { once: true });
-      void this.answer.then(({ answer }) => {
-        settle();
-        resolve(answer);
-      });
+      ...{ clock: systemClock, signal, limitMs: limitMs + 50 },
+      onExpired: () => {
+        this.leave();
+        wait.resolve(LATE);
+      },
+      onAbort: () => {
+        this.leave();
+        wait.reject(new WstunError('dial-cancelled'));
+      },
     });
+    void this.answer.then(({ answer }) => wait.resolve(answer));
+    return wait.promise;
   }
 
   private leave(): void {
     if (--this.waiting > 0) return;
-    this.handleAbandoned(); // first, so that nobody joins what is about to be cancelled
+    this.handleAbandoned(); // first, so that no one joins what is about to be cancelled
     this.dns.cancel();
   }
 
