@@ -117,6 +117,13 @@ export function joinOwned(pieces: readonly Uint8Array[]): Buffer & Piece {
   return own(all);
 }
 
+/** As `joinOwned`, and the pieces are not needed any more. */
+export function joinReleasing(pieces: readonly Piece[]): Buffer & Piece {
+  const all = joinOwned(pieces);
+  releaseAll(pieces);
+  return all;
+}
+
 /** Marks memory with a lease in which the caller counts what it hands out. */
 export function lease(memory: ArrayBufferLike, terms: Lease): Lease {
   (memory as Leased)[LEASE] = terms;

@@ -3,7 +3,7 @@
  * side. An end that comes without a reader is kept for the next one, after the bytes before it.
  */
 import type { Readable } from 'node:stream';
-import { joinOwned, type Piece, releaseAll } from '../memory/pieces.ts';
+import { joinReleasing, type Piece } from '../memory/pieces.ts';
 import { takeUnread } from '../tunnel/stream/socket-reset.ts';
 
 export interface ByteReader {
@@ -141,8 +141,5 @@ export class ByteSource {
 /** Concatenated; copied only if there are several. */
 function joined(pieces: readonly (Buffer & Piece)[]): Buffer & Piece {
   const [first = NOTHING, ...others] = pieces.filter(({ length }) => length > 0);
-  if (others.length === 0) return first;
-  const all = joinOwned([first, ...others]);
-  releaseAll([first, ...others]);
-  return all;
+  return others.length === 0 ? first : joinReleasing([first, ...others]);
 }

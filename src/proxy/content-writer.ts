@@ -1,6 +1,6 @@
 /** Writes content with new framing: as it is, or with one chunk for each read. Owns no stream. */
 import type { Writable } from 'node:stream';
-import { joinOwned, type Piece, releaseAll } from '../memory/pieces.ts';
+import { joinReleasing, type Piece } from '../memory/pieces.ts';
 
 /** Chunks smaller than this are joined with their framing: the copy costs less than further writes. */
 const JOINED_BYTES = 4_096;
@@ -30,7 +30,7 @@ export class ContentWriter {
   /** Takes the pieces. False: 'drain' follows; not after a write that the kernel took at once. */
   write(pieces: readonly Piece[]): boolean {
     if (pieces.length > 0) {
-      const content = pieces.length > MAX_PIECES ? [joined(pieces)] : pieces;
+      const content = pieces.length > MAX_PIECES ? [joinReleasing(pieces)] : pieces;
       if (this.isChunked) this.writeChunk(content);
       else for (const piece of content) this.sink.write(piece);
     }
@@ -45,17 +45,11 @@ export class ContentWriter {
     const size = content.reduce((sum, { length }) => sum + length, 0);
     const framed = [Buffer.from(`${size.toString(16)}\r\n`, 'latin1'), ...content, CRLF];
     if (size <= JOINED_BYTES) {
-      this.sink.write(joined(framed));
+      this.sink.write(joinReleasing(framed));
       return;
     }
     this.to.cork();
     for (const piece of framed) this.sink.write(piece);
     this.to.uncork();
   }
-}
-
-function joined(pieces: readonly Piece[]): Piece {
-  const all = joinOwned(pieces);
-  releaseAll(pieces);
-  return all;
 }

@@ -72,8 +72,12 @@ export class HttpConnection {
     socket.once('end', () => confirmEnd(socket, writes, () => {}));
   }
 
-  /** See HttpProxy. An internal error in one request ends the connection, never the process. */
+  /**
+   * Resolves when the socket is closed and nothing of it is left. An internal error in one request ends the connection,
+   * never the process. @param deadline for the head of the first request, by `performance.now`
+   */
   async serve(deadline: number): Promise<void> {
+    const leave = this.context.shutdown.watch(() => this.drain());
     try {
       await this.serveAll(deadline - performance.now());
     } catch (error) {
@@ -81,11 +85,13 @@ export class HttpConnection {
       resetSocket(this.socket);
     }
     await untilClosed(this.socket);
+    leave();
     this.stopNoticing();
     await this.targets.close();
   }
 
-  drain(): void {
+  /** It closes after the current response, or at once if there is none. A tunnel continues. */
+  private drain(): void {
     this.draining = true;
     this.giveUp?.();
   }

@@ -89,6 +89,33 @@ export async function endWith(socket: Socket, answer: Uint8Array, lingerMs: numb
   clearTimeout(limit);
 }
 
+/**
+ * Passes on what comes until `receive` returns something. Leaves the socket paused. Undefined: it closed, ended or
+ * stayed silent until the deadline. @param first bytes that were read before
+ */
+export function awaitBytes<T>(
+  socket: Socket,
+  deadline: number,
+  receive: (bytes: Buffer) => T | undefined,
+  first?: Buffer,
+): Promise<T | undefined> {
+  return new Promise((resolve) => {
+    const settle = (outcome?: T): void => {
+      clearTimeout(limit);
+      socket.off('data', handleData).off('end', giveUp).off('close', giveUp).pause();
+      resolve(outcome);
+    };
+    const handleData = (bytes: Buffer): void => {
+      const outcome = receive(bytes);
+      if (outcome !== undefined) settle(outcome);
+    };
+    const giveUp = (): void => settle();
+    const limit = setTimeout(giveUp, deadline - performance.now());
+    socket.on('data', handleData).on('end', giveUp).on('close', giveUp).resume();
+    if (first !== undefined) handleData(first);
+  });
+}
+
 export function untilClosed(socket: Socket): Promise<void> {
   if (socket.destroyed) return Promise.resolve();
   return new Promise((resolve) => {

@@ -1,6 +1,6 @@
 /**
  * The one local port of the client: SOCKS5, SOCKS4, SOCKS4a and HTTP, told apart by the first byte. Owns the listening
- * socket and every accepted one; socks-connection.ts and http-proxy.ts serve the protocols.
+ * socket and every accepted one; socks-connection.ts and http-connection.ts serve the protocols.
  */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
@@ -10,8 +10,8 @@ import { resetSocket } from '../tunnel/stream/socket-reset.ts';
 import type { StreamOpener } from '../tunnel/stream/stream.ts';
 import { CredentialCheck, type Credentials } from './credentials.ts';
 import { FailedAttemptLimiter } from './failed-attempts.ts';
-import { HttpProxy } from './http-proxy.ts';
-import type { ProxyContext } from './program-connection.ts';
+import { HttpConnection } from './http-connection.ts';
+import { awaitBytes, type ProxyContext } from './program-connection.ts';
 import { DEFAULT_PROXY_LIMITS, type ProxyLimits } from './proxy-limits.ts';
 import { ShutdownNotice } from './shutdown-notice.ts';
 import { serveSocks } from './socks-connection.ts';
@@ -64,7 +64,6 @@ export async function startProxyServer(options: ProxyServerOptions): Promise<Pro
 
 class MixedProxy implements ProxyServer {
   private readonly context: ProxyContext;
-  private readonly http: HttpProxy;
   private readonly server: Server;
   /** The open sockets, and a promise each that resolves when nothing of them is left. */
   private readonly open = new Map<Socket, Promise<void>>();
@@ -75,7 +74,6 @@ class MixedProxy implements ProxyServer {
 
   constructor(context: ProxyContext) {
     this.context = context;
-    this.http = new HttpProxy();
     this.server = createServer({
       allowHalfOpen: true,
       noDelay: true,
@@ -114,7 +112,6 @@ class MixedProxy implements ProxyServer {
   async close(graceMs: number): Promise<void> {
     if (this.server.listening) this.server.close();
     for (const socket of this.silent) socket.destroy();
-    this.http.drain();
     this.context.shutdown.begin();
     const limit = setTimeout(() => this.abortAll(), graceMs);
     await Promise.all(this.open.values());
@@ -143,7 +140,7 @@ class MixedProxy implements ProxyServer {
   private async serve(socket: Socket): Promise<void> {
     const deadline = performance.now() + this.context.limits.negotiationMs;
     this.silent.add(socket);
-    const first = await firstBytes(socket, deadline);
+    const first = await awaitBytes(socket, deadline, (bytes) => bytes);
     this.silent.delete(socket);
     if (first === undefined) socket.destroy();
     else await this.dispatch(socket, first, deadline);
@@ -164,7 +161,7 @@ class MixedProxy implements ProxyServer {
     }
     if (canBeginHttp(version)) {
       socket.unshift(first);
-      return this.http.serve(socket, deadline, context);
+      return new HttpConnection(socket, context).serve(deadline);
     }
     logger.debug({ fault: 'proxy-malformed', version }, 'a connection is neither SOCKS nor HTTP');
     socket.destroy();
@@ -182,18 +179,4 @@ class MixedProxy implements ProxyServer {
 /** Methods are tokens (RFC 9110 §5.6.2). */
 function canBeginHttp(byte: number): boolean {
   return /^[!#$%&'*+\-.^_`|~0-9A-Za-z\r\n]$/.test(String.fromCharCode(byte));
-}
-
-/** Leaves the socket paused. Undefined: it closed, ended or stayed silent until the deadline. */
-function firstBytes(socket: Socket, deadline: number): Promise<Buffer | undefined> {
-  return new Promise((resolve) => {
-    const settle = (bytes?: Buffer): void => {
-      clearTimeout(limit);
-      socket.off('data', settle).off('end', giveUp).off('close', giveUp).pause();
-      resolve(bytes);
-    };
-    const giveUp = (): void => settle();
-    const limit = setTimeout(giveUp, deadline - performance.now());
-    socket.on('data', settle).on('end', giveUp).on('close', giveUp);
-  });
 }
