@@ -16,7 +16,7 @@ import {
 import { loadKnownExits } from '../state/known-exits.ts';
 import type { ProcessLimits } from '../state/limits-file.ts';
 import { readRegistration } from '../state/registration-file.ts';
-import { openStateDir, type StateDir } from '../state/state-dir.ts';
+import { openStateDir } from '../state/state-dir.ts';
 import { openUsedTickets } from '../state/used-tickets.ts';
 import { type Dialling, type DialOptions, diallingOf } from './dial-options.ts';
 import { createSessions } from './dialing-sessions.ts';
@@ -117,7 +117,8 @@ type Files = Awaited<ReturnType<typeof openFiles>>;
 
 async function openFiles(path: string, logger: Logger) {
   const state = await openStateDir(path);
-  await refuseExits(state);
+  if ((await readRegistration(state)) !== undefined)
+    throw new WstunError('state-unusable', `${state.path} belongs to an exit, and a relay needs its own`);
   const known = await loadKnownExits(state, logger);
   const replays = new ReplayGuard();
   const needed = ({ links = DEFAULT_LINKS }: ProcessLimits) => links + DESCRIPTORS_BESIDE_LINKS;
@@ -129,11 +130,6 @@ async function openFiles(path: string, logger: Logger) {
     await usedTickets.close();
   };
   return { serving, known, replays, close };
-}
-
-async function refuseExits(state: StateDir): Promise<void> {
-  if ((await readRegistration(state)) === undefined) return;
-  throw new WstunError('state-unusable', `${state.path} belongs to an exit, and a relay needs its own`);
 }
 
 class RunningRelay {

@@ -40,7 +40,8 @@ export class TlsFiles {
         logger.info({}, 'TLS certificate reloaded');
       },
       onFault: (error) => {
-        const fault = error instanceof WstunError ? error : new WstunError('bad-certificate', reasonOf(error));
+        const reason = error instanceof Error ? error.message : '';
+        const fault = error instanceof WstunError ? error : new WstunError('bad-certificate', reason);
         logger.error({ code: fault.code }, `${fault.message} The previous certificate stays in use.`);
       },
     });
@@ -62,8 +63,4 @@ async function readPem(path: string): Promise<string> {
   } catch (error) {
     throw new WstunError('bad-certificate', `${path}: ${fileReason(error)}`);
   }
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : '';
 }

@@ -9,13 +9,10 @@ export interface ConfirmOptions {
   readonly yes?: boolean;
 }
 
-function isWatched(): boolean {
-  return process.stdin.isTTY === true && process.stderr.isTTY === true;
-}
-
 /** Asks on a terminal. Without a terminal, or with `yes`, nobody is asked. @throws WstunError not-confirmed */
 export async function confirm(question: string, { yes = false }: ConfirmOptions): Promise<void> {
-  if (yes || !isWatched()) return;
+  const isWatched = process.stdin.isTTY === true && process.stderr.isTTY === true;
+  if (yes || !isWatched) return;
   process.stderr.write(`${question} Continue? [y/N] `);
   const answer = await readLine();
   if (answer === undefined) process.stderr.write('\n');

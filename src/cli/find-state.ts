@@ -23,10 +23,8 @@ export interface Surroundings {
 
 const HERE: Surroundings = { env: process.env, services: ['/var/lib', '/var/lib/private'], passwd: '/etc/passwd' };
 
-type Role = 'relay' | 'exit';
-
 /** For `wstun relay` and `wstun exit`, which create theirs. */
-export function stateDirFor(role: Role, { state }: StateOption): string {
+export function stateDirFor(role: 'relay' | 'exit', { state }: StateOption): string {
   return state ?? defaultStateDir(role, process.env);
 }
 

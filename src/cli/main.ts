@@ -150,11 +150,10 @@ function clientCommand(): Command {
 function relayCommand(): Command {
   return new Command('relay')
     .description('run the public server that clients connect to; it connects to targets for them')
-    .addOption(
-      new Option(
-        '--listen <host:port>',
-        'address to listen on, unless systemd passes sockets; may be repeated (default: 0.0.0.0:8080)',
-      ).argParser(collect(parseHostPort)),
+    .option(
+      '--listen <host:port>',
+      'address to listen on, unless systemd passes sockets; may be repeated (default: 0.0.0.0:8080)',
+      collect(parseHostPort),
     )
     .addOption(stateOption('relay'))
     .option(
@@ -164,14 +163,13 @@ function relayCommand(): Command {
     .option('--path <prefix>', 'accept clients only under this path (default: any path)')
     .option('--tls-cert <file>', 'PEM certificate chain; without it, use a TLS reverse proxy in front')
     .option('--tls-key <file>', 'PEM private key')
-    .addOption(new Option('--admin <host:port>', 'address of the health page (GET /healthz)').argParser(parseHostPort))
+    .option('--admin <host:port>', 'address of the health page (GET /healthz)', parseHostPort)
     .addOption(dnsOption())
     .addOption(publicAddressOption())
-    .addOption(
-      new Option(
-        '--max-pending-per-address <n>',
-        'maximum of connections from one public address that are not yet links; 0: no maximum and no penalties (default: 64)',
-      ).argParser(parseCount),
+    .option(
+      '--max-pending-per-address <n>',
+      'maximum of connections from one public address that are not yet links; 0: no maximum and no penalties (default: 64)',
+      parseCount,
     )
     .option('--no-exit', 'connect to no targets; only forward encrypted data between clients and exits (`wstun exit`)')
     .addOption(resumeWindowOption())
@@ -246,7 +244,7 @@ function accessSet(): Command {
     .argument('<name>')
     .addOption(stateOption('either'))
     .addOption(allowOption('allow these targets too; may be repeated'))
-    .addOption(new Option('--disallow <rule>', 'remove this rule; may be repeated').argParser(texts))
+    .option('--disallow <rule>', 'remove this rule; may be repeated', texts)
     .option('--sessions <n>', 'maximum number of sessions at the same time; none: the default of 8')
     .option('--rate <rate>', 'bits per second in each direction, such as 20mbit; none: no limit')
     .option('--quota <bytes>', 'bytes per month in both directions together, such as 100GB; none: no limit')

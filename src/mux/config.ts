@@ -31,7 +31,7 @@ export interface MuxConfig {
   readonly sendBudgetBytes: number;
   readonly minSendQueueBytes: number;
   readonly maxSendQueueBytes: number;
-  /** Largest DATA payload, bytes, 1 to 65,511: so long one stream holds the link. session-driver.ts has its cost. */
+  /** Largest DATA payload, bytes, 1 to 65,511: so long one stream holds the link. As large as is cheap to receive. */
   readonly maxDataBytes: number;
   /** A ping every so often, ms: keeps 60 s idle limits of proxies and NATs open, and measures the round trip. */
   readonly pingIntervalMs: number;
