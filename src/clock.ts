@@ -3,8 +3,8 @@ import { performance } from 'node:perf_hooks';
 
 /** What `Clock.setTimeout` returns. Opaque. */
 export interface Timer {
-  /** Lets the process end although the timer is pending. */
-  unref(): void;
+  /** Lets the process end although the timer is pending. Returns the timer. */
+  unref(): Timer;
 }
 
 export interface Clock {

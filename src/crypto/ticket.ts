@@ -90,24 +90,26 @@ export type TicketRefusal =
   | 'replayed'
   | Exclude<RefusalReason, 'clock-off'>;
 
-export type TicketDecision =
-  | {
-      readonly admitted: true;
-      readonly peer: string;
-      readonly fields: TicketFields;
-      /** Set if the ticket was sealed to retired keys: its link serves only to tell the peer so. */
-      readonly rotationProof?: Buffer;
-    }
-  | {
-      readonly admitted: false;
-      readonly reason: TicketRefusal;
-      /** The peer's name if the box proved it; only for logs, never for the answer. */
-      readonly peer?: string;
-      /** For `late` and `early`: the peer's clock less this one, seconds. */
-      readonly offset?: number;
-      /** The `ETag` that tells the reason to this peer only. */
-      readonly etag?: string;
-    };
+export interface RejectedTicket {
+  readonly admitted: false;
+  readonly reason: TicketRefusal;
+  /** The peer's name if the box proved it; only for logs, never for the answer. */
+  readonly peer?: string;
+  /** For `late` and `early`: the peer's clock less this one, seconds. */
+  readonly offset?: number;
+  /** The `ETag` that tells the reason to this peer only. */
+  readonly etag?: string;
+}
+
+interface AdmittedTicket {
+  readonly admitted: true;
+  readonly peer: string;
+  readonly fields: TicketFields;
+  /** Set if the ticket was sealed to retired keys: its link serves only to tell the peer so. */
+  readonly rotationProof?: Buffer;
+}
+
+export type TicketDecision = AdmittedTicket | RejectedTicket;
 
 /** What is known of the request that brought a ticket. */
 export interface TicketRequest {

@@ -4,7 +4,7 @@
  */
 import type { Clock, Timer } from '../clock.ts';
 import { type RateLimit, TokenBucket } from '../limits/token-bucket.ts';
-import { type ControlHandler, ControlLink } from '../transport/control-link.ts';
+import type { ControlHandler } from '../transport/control-link.ts';
 import { type ControlMessage, MAX_ANNOUNCED_KEYS } from '../transport/control-messages.ts';
 import type { LinkCloseReason, MessageLink } from '../transport/message-link.ts';
 
@@ -39,17 +39,7 @@ export interface AnnouncementEvents {
   onEnd(reason: LinkCloseReason): void;
 }
 
-/** Takes the link's handler. */
-export function followAnnouncements(
-  link: MessageLink,
-  limiters: AnnouncementLimiters,
-  events: AnnouncementEvents,
-  clock: Clock,
-): ControlLink {
-  return new ControlLink(link, new Announcements(link, limiters, events, clock), clock);
-}
-
-class Announcements implements ControlHandler {
+export class Announcements implements ControlHandler {
   private readonly link: MessageLink;
   private readonly limiters: AnnouncementLimiters;
   private readonly events: AnnouncementEvents;
@@ -101,8 +91,7 @@ class Announcements implements ControlHandler {
       this.next = undefined;
       this.events.onList(list);
     } else {
-      this.turn = this.clock.setTimeout(() => this.useNext(), this.limiters.lists.waitMs(now));
-      this.turn.unref();
+      this.turn = this.clock.setTimeout(() => this.useNext(), this.limiters.lists.waitMs(now)).unref();
     }
   }
 
@@ -113,15 +102,14 @@ class Announcements implements ControlHandler {
     if (owed > MAX_OWED_MESSAGES) return false;
     const waitMs = Math.max(this.limiters.messages.waitMs(now), this.limiters.listsRead.waitMs(now));
     if (waitMs === 0 || this.pause !== undefined) return true;
+    const pauseMs = Math.min(waitMs, MAX_PAUSE_MS);
     this.link.pause();
-    this.pause = this.clock.setTimeout(
-      () => {
+    this.pause = this.clock
+      .setTimeout(() => {
         this.pause = undefined;
         this.link.resume();
-      },
-      Math.min(waitMs, MAX_PAUSE_MS),
-    );
-    this.pause.unref();
+      }, pauseMs)
+      .unref();
     return true;
   }
 }

@@ -32,8 +32,7 @@ export class ClockWatch {
   }
 
   private searchLater(): void {
-    this.pause = this.clock.setTimeout(() => this.searchSlice(), PAUSE_MS);
-    this.pause.unref();
+    this.pause = this.clock.setTimeout(() => this.searchSlice(), PAUSE_MS).unref();
   }
 
   private searchSlice(): void {

@@ -4,8 +4,9 @@
  * strangers can see. A request that cannot become a link does not use its ticket up. If the ticket is valid, only its
  * peer is told why: something in front of the relay has changed the request.
  */
-import type { IncomingHttpHeaders } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import {
+  type RejectedTicket,
   TICKET_TEXT_LENGTH,
   type TicketFields,
   type TicketOpener,
@@ -14,13 +15,7 @@ import {
 } from '../crypto/ticket.ts';
 import { WstunError } from '../errors.ts';
 
-/** Of node's IncomingMessage. */
-export interface UpgradeRequest {
-  readonly method?: string | undefined;
-  readonly url?: string | undefined;
-  readonly httpVersion: string;
-  readonly headers: IncomingHttpHeaders;
-}
+export type UpgradeRequest = Pick<IncomingMessage, 'method' | 'url' | 'httpVersion' | 'headers'>;
 
 /** The peer that gets a link, and what its ticket said. */
 export interface Admitted extends TicketFields {
@@ -34,16 +29,10 @@ export interface Admitted extends TicketFields {
 export type Tickets = Pick<TicketOpener, 'open'>;
 
 /** Why a request does not become a link. */
-export interface Refused {
+export interface Refused extends Pick<RejectedTicket, 'peer' | 'etag' | 'offset'> {
   readonly admitted: undefined;
   /** `no-ticket`: nothing in it can be a ticket. */
   readonly reason: TicketRefusal | 'no-ticket';
-  /** Only if a ticket proved it. */
-  readonly peer?: string;
-  /** The `ETag` that tells the reason to this peer only. */
-  readonly etag?: string;
-  /** For `late` and `early`: the peer's clock less this one, seconds. */
-  readonly offset?: number;
   /** For `upgrade-dropped`: what the upgrade lacks. */
   readonly missing?: string;
   /** For `wrong-path`: without the ticket. */

@@ -81,11 +81,8 @@ export class HeldClients {
 
   addExit(exit: string): ExitClients {
     const { requestsPerExit, heldClients } = this.options.limits;
-    const queue = new RendezvousQueue<RendezvousRequest>({
-      requested: requestsPerExit,
-      waiting: Math.ceil(heldClients / 2),
-    });
-    return { exit, queue, requests: new Set(), control: undefined, nextTurn: undefined };
+    const limits = { requested: requestsPerExit, waiting: Math.ceil(heldClients / 2) };
+    return { exit, queue: new RendezvousQueue(limits), requests: new Set(), control: undefined, nextTurn: undefined };
   }
 
   /** Whether that exit has a request with this token, and has not answered it yet. */
@@ -98,16 +95,8 @@ export class HeldClients {
     const { limits, rejections } = this.options;
     if (!this.hasLinks(clients))
       return rejections.rejectOverloaded(client, peer, 'its exit already uses its share of the links');
-    const request: RendezvousRequest = {
-      clients,
-      client,
-      peer,
-      early: [],
-      expiry: undefined,
-      token: undefined,
-      sentAt: 0,
-      isAbandoned: false,
-    };
+    const unsent = { early: [], expiry: undefined, token: undefined, sentAt: 0, isAbandoned: false };
+    const request: RendezvousRequest = { clients, client, peer, ...unsent };
     // One exit gets half of the room, so that there is always some for others.
     const hasRoom = clients.requests.size < limits.heldClients - this.count;
     if (!hasRoom || !clients.queue.join(peer, request, this.clock.now()))
@@ -134,8 +123,7 @@ export class HeldClients {
     }
     const waitMs = queue.waitMs(now);
     if (waitMs === undefined) return;
-    clients.nextTurn = this.clock.setTimeout(() => this.sendNext(clients), Math.max(1, waitMs));
-    clients.nextTurn.unref();
+    clients.nextTurn = this.clock.setTimeout(() => this.sendNext(clients), Math.max(1, waitMs)).unref();
   }
 
   /** The exit has dialled back. */

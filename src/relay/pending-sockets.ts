@@ -174,8 +174,7 @@ export class PendingSockets {
   }
 
   private checkLater(): void {
-    this.checks = this.clock.setTimeout(() => this.check(), CHECK_MS);
-    this.checks.unref();
+    this.checks = this.clock.setTimeout(() => this.check(), CHECK_MS).unref();
   }
 
   private check(): void {

@@ -3,7 +3,7 @@ import type { TicketFields } from '../crypto/ticket.ts';
 import type { WireFaultName } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { encodeControl, encodeNotice } from '../transport/control-messages.ts';
-import type { MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
+import type { Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
 
 const IGNORE: MessageLinkHandler = { handleMessage() {}, handleDrain() {}, handleClose() {} };
 
@@ -30,25 +30,21 @@ export class Rejections {
   /** Tells the peer of a ticket for retired keys that the keys were rotated, with a proof. */
   rejectRetired(link: MessageLink, peer: string, { role, destination }: TicketScope, proof: Buffer): void {
     this.logger.info({ peer, remote: link.remote }, 'an invite from before the key rotation was used');
-    link.setHandler(IGNORE);
-    if (role === 'client') link.send(encodeNotice('keys-rotated', proof));
-    else if (destination === '') link.send(encodeControl({ type: 'rotated', proof: proof.toString('hex') }));
-    link.close();
+    if (role === 'client') sendLast(link, encodeNotice('keys-rotated', proof));
+    else if (destination === '') sendLast(link, encodeControl({ type: 'rotated', proof: proof.toString('hex') }));
+    else sendLast(link);
   }
 
   /** Tells an exit that asks whether its registration is free that another exit still has it. */
   rejectOccupied(link: MessageLink, exit: string): void {
     this.logger.info({ exit, remote: link.remote }, 'an exit waits, because another exit is registered under its name');
-    link.setHandler(IGNORE);
-    link.send(encodeControl({ type: 'occupied' }));
-    link.close();
+    sendLast(link, encodeControl({ type: 'occupied' }));
   }
 
   /** Closes the link of an exit that answers a request that is over, or was never sent. */
   rejectAnswer(link: MessageLink, exit: string): void {
     this.logger.debug({ exit, remote: link.remote }, 'an exit answered a request that does not exist');
-    link.setHandler(IGNORE);
-    link.close();
+    sendLast(link);
   }
 
   /** Closes the link because this relay stops. A client hears no notice: its exit may be well. */
@@ -59,8 +55,12 @@ export class Rejections {
 
   private rejectClient(link: MessageLink, peer: string, fault: WireFaultName, reason: string): void {
     this.logger.info({ peer, remote: link.remote, reason }, 'a client was rejected');
-    link.setHandler(IGNORE);
-    link.send(encodeNotice(fault));
-    link.close();
+    sendLast(link, encodeNotice(fault));
   }
+}
+
+function sendLast(link: MessageLink, message?: Message): void {
+  link.setHandler(IGNORE);
+  if (message !== undefined) link.send(message);
+  link.close();
 }

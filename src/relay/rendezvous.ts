@@ -6,10 +6,10 @@ import { type Clock, systemClock } from '../clock.ts';
 import type { TicketOpener } from '../crypto/ticket.ts';
 import { parseIp } from '../net/ip.ts';
 import type { Logger } from '../observability/logger.ts';
-import type { ControlLink } from '../transport/control-link.ts';
+import { ControlLink } from '../transport/control-link.ts';
 import { OCCUPIED_FEATURE, SEEN_FEATURE, TAKEN_FEATURE, WHEN_FREE_FEATURE } from '../transport/control-messages.ts';
-import type { LinkCloseReason, MessageLink } from '../transport/message-link.ts';
-import { AnnouncementLimiters, followAnnouncements } from './announcements.ts';
+import type { CloseCode, LinkCloseReason, MessageLink } from '../transport/message-link.ts';
+import { type AnnouncementEvents, AnnouncementLimiters, Announcements } from './announcements.ts';
 import { ExitPeers } from './exit-peers.ts';
 import { DEFAULT_HELD_CLIENT_LIMITS, type ExitClients, type HeldClientLimits, HeldClients } from './held-clients.ts';
 import { Rejections, type TicketScope } from './rejections.ts';
@@ -102,9 +102,7 @@ export class Rendezvous {
     this.closed = true;
     this.peers.close();
     for (const { clients } of this.exits.values()) {
-      const { control } = clients;
-      clients.control = undefined;
-      control?.end('going-away');
+      endControl(clients, 'going-away');
       this.heldClients.closeAll(clients);
     }
     this.exits.clear();
@@ -123,9 +121,7 @@ export class Rendezvous {
     const clients = this.exits.get(exit)?.clients;
     this.exits.delete(exit);
     if (clients !== undefined) {
-      const { control } = clients;
-      clients.control = undefined;
-      control?.end();
+      endControl(clients);
       this.heldClients.rejectAll(clients);
     }
     this.splices.abortAll(exit);
@@ -150,19 +146,16 @@ export class Rendezvous {
     // It gave way to another exit before, and asks whether its registration is free again.
     if (older !== undefined && (features & WHEN_FREE_FEATURE) !== 0) return this.rejections.rejectOccupied(link, exit);
     const understandsTaken = (features & TAKEN_FEATURE) !== 0;
-    const newer = followAnnouncements(
-      link,
-      entry.limiters,
-      {
-        onList: (keys) => {
-          if (clients.control === newer) this.announce(exit, newer, keys, understandsTaken);
-        },
-        onEnd: (reason) => {
-          if (clients.control === newer) this.handleExitLost(clients, link.remote, reason);
-        },
+    const events: AnnouncementEvents = {
+      onList: (keys) => {
+        if (clients.control === newer) this.announce(exit, newer, keys, understandsTaken);
       },
-      this.clock,
-    );
+      onEnd: (reason) => {
+        if (clients.control === newer) this.handleExitLost(clients, link.remote, reason);
+      },
+    };
+    const announcements = new Announcements(link, entry.limiters, events, this.clock);
+    const newer: ControlLink = new ControlLink(link, announcements, this.clock);
     clients.control = newer;
     this.options.logger.info({ exit, remote: link.remote, replaced: older?.remote }, 'exit registered');
     const address = addressOf(link.remote);
@@ -193,6 +186,13 @@ export class Rendezvous {
     this.options.logger.info({ exit: clients.exit, remote, reason: text }, 'exit disconnected');
     this.heldClients.rejectAll(clients);
   }
+}
+
+/** The exit counts as absent before its link ends. */
+function endControl(clients: ExitClients, code?: CloseCode): void {
+  const { control } = clients;
+  clients.control = undefined;
+  control?.end(code);
 }
 
 /** `192.0.2.1:80`, `[2001:db8::1]:80`; undefined where the link has no address. */

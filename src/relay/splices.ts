@@ -59,11 +59,12 @@ export class Splices {
   }
 
   private checkLater(): void {
-    this.checks = this.clock.setTimeout(() => {
-      this.checkLater();
-      for (const [exit, pairs] of this.pairs) for (const pair of pairs) this.checkIdle(exit, pair);
-    }, CHECK_MS);
-    this.checks.unref();
+    this.checks = this.clock
+      .setTimeout(() => {
+        this.checkLater();
+        for (const [exit, pairs] of this.pairs) for (const pair of pairs) this.checkIdle(exit, pair);
+      }, CHECK_MS)
+      .unref();
   }
 
   private stopChecks(): void {

@@ -1,5 +1,4 @@
 /** `access.toml` in a state directory: reads it, and changes it without losing other processes' changes. */
-
 import type { PublicIdentity } from '../crypto/keys.ts';
 import { WstunError } from '../errors.ts';
 import {
@@ -46,57 +45,46 @@ export class AccessFile<R> {
    */
   parse(text: string): readonly ListedEntry<R>[] {
     if (text.trim() === '') {
-      const file = this.state.pathOf(ACCESS_FILE_NAME);
-      throw new WstunError(
-        'access-malformed',
-        `${file}: it is empty; to give access to nobody, write a comment line: ${NOBODY.trim()}`,
-      );
+      const detail = `it is empty; to give access to nobody, write a comment line: ${NOBODY.trim()}`;
+      throw new WstunError('access-malformed', `${this.state.pathOf(ACCESS_FILE_NAME)}: ${detail}`);
     }
     return this.named(() => parseAccessList(text, this.parseRule));
   }
 
   /** @throws WstunError bad-name, name-taken, bad-key, bad-rule, access-malformed, state-unusable */
   async add(entry: AccessEntry): Promise<void> {
-    await this.state.locked(async () => {
-      const text = await this.readText();
-      // A file without any text is started anew.
-      const before = text?.trim() === '' ? undefined : text;
-      await this.state.write(
-        ACCESS_FILE_NAME,
-        this.named(() => addEntry(before, entry, this.parseRule)),
-      );
-    });
+    // A file without any text is started anew.
+    await this.edit((text) => addEntry(text?.trim() === '' ? undefined : text, entry, this.parseRule));
   }
 
   /** Returns the new entry. @throws WstunError name-unknown, access-malformed, state-unusable */
   async replaceKey(name: string, key: PublicIdentity): Promise<AccessEntry> {
-    return await this.state.locked(async () => {
-      const before = (await this.readText()) ?? '';
-      const text = this.named(() => replaceKey(before, name, key, this.parseRule));
-      await this.state.write(ACCESS_FILE_NAME, text);
-      const entry = this.parse(text).find((other) => other.name === name);
-      if (entry === undefined) throw new WstunError('name-unknown', name);
-      return entry;
-    });
+    const text = await this.edit((before = '') => replaceKey(before, name, key, this.parseRule));
+    const entry = this.parse(text).find((other) => other.name === name);
+    if (entry === undefined) throw new WstunError('name-unknown', name);
+    return entry;
   }
 
   /** @throws WstunError name-unknown, bad-rule, bad-option, access-malformed, state-unusable */
   async change(name: string, change: EntryChange): Promise<void> {
-    await this.state.locked(async () => {
-      const text = (await this.readText()) ?? '';
-      await this.state.write(
-        ACCESS_FILE_NAME,
-        this.named(() => changeEntry(text, name, change, this.parseRule)),
-      );
-    });
+    await this.edit((text = '') => changeEntry(text, name, change, this.parseRule));
   }
 
   /** @throws WstunError name-unknown, access-malformed, state-unusable */
   async remove(name: string): Promise<void> {
-    await this.state.locked(async () => {
-      const text = (await this.readText()) ?? '';
-      const left = this.named(() => removeEntry(text, name, this.parseRule));
-      await this.state.write(ACCESS_FILE_NAME, left.trim() === '' ? NOBODY : left);
+    await this.edit((text = '') => {
+      const left = removeEntry(text, name, this.parseRule);
+      return left.trim() === '' ? NOBODY : left;
+    });
+  }
+
+  /** Returns the new text. */
+  private async edit(change: (text: string | undefined) => string): Promise<string> {
+    return await this.state.locked(async () => {
+      const before = await this.readText();
+      const after = this.named(() => change(before));
+      await this.state.write(ACCESS_FILE_NAME, after);
+      return after;
     });
   }
 

@@ -86,8 +86,7 @@ export function addEntry(text: string | undefined, entry: AccessEntry, parseRule
 /** Replaces the key of that name, and changes nothing else. @throws WstunError name-unknown, access-malformed */
 export function replaceKey(text: string, name: string, key: PublicIdentity, parseRule: RuleParser<unknown>): string {
   const before = parseAccessList(text, parseRule);
-  const entry = before.find((other) => other.name === name);
-  if (entry === undefined) throw new WstunError('name-unknown', name);
+  const entry = entryIn(before, name);
   const lines = text.split('\n');
   const { start, end } = tableRange(lines, name) ?? { start: 0, end: 0 };
   const changed = lines.map((line, at) =>
@@ -112,13 +111,9 @@ export interface EntryChange {
  */
 export function changeEntry(text: string, name: string, change: EntryChange, parseRule: RuleParser<unknown>): string {
   const before = parseAccessList(text, parseRule);
-  const entry = before.find((other) => other.name === name);
-  if (entry === undefined) throw new WstunError('name-unknown', name);
-  if (entry.role === 'exit')
-    throw new WstunError(
-      'bad-option',
-      `"${name}" is an exit; its own access list has the rules and limits of its clients`,
-    );
+  const entry = entryIn(before, name);
+  const ofExit = `"${name}" is an exit; its own access list has the rules and limits of its clients`;
+  if (entry.role === 'exit') throw new WstunError('bad-option', ofExit);
   for (const rule of change.allow) parseRule(rule);
   for (const rule of change.disallow)
     if (!entry.allow.includes(rule)) throw new WstunError('bad-rule', `"${name}" does not have the rule ${rule}`);
@@ -126,18 +121,13 @@ export function changeEntry(text: string, name: string, change: EntryChange, par
   const more = [...new Set(change.allow)].filter((rule) => !kept.includes(rule));
   const limits = limitsAfter(entry.limits ?? {}, change);
   const lines = text.split('\n');
-  const range = tableRange(lines, name);
-  if (range === undefined) throw malformed(undefined, `"${name}" is not written as a table [${name}]: edit it by hand`);
-  const { start, end } = range;
+  const { start, end } = editableRange(lines, name, 'edit');
   let table = editAllow(lines.slice(start + 1, end), more, change.disallow);
   for (const [limit, value] of change.limits) table = editLimit(table, limit, value);
   const changed = [...lines.slice(0, start + 1), ...table, ...lines.slice(end)].join('\n');
   const after = { ...entry, allow: [...kept, ...more], limits };
-  return verified(
-    changed,
-    before.map((other) => (other === entry ? after : other)),
-    parseRule,
-  );
+  const expected = before.map((other) => (other === entry ? after : other));
+  return verified(changed, expected, parseRule);
 }
 
 function limitsAfter(before: EntryLimits, { limits }: EntryChange): EntryLimits {
@@ -148,18 +138,22 @@ function limitsAfter(before: EntryLimits, { limits }: EntryChange): EntryLimits 
 /** Keeps comments around the table of that name. @throws WstunError name-unknown, access-malformed */
 export function removeEntry(text: string, name: string, parseRule: RuleParser<unknown>): string {
   const before = parseAccessList(text, parseRule);
-  if (!before.some((entry) => entry.name === name)) throw new WstunError('name-unknown', name);
+  const removed = entryIn(before, name);
   const lines = text.split('\n');
-  const range = tableRange(lines, name);
-  if (range === undefined)
-    throw malformed(undefined, `"${name}" is not written as a table [${name}]: remove it by hand`);
-  const above = lines.slice(0, range.start);
-  const below = lines.slice(range.end);
+  const { start, end } = editableRange(lines, name, 'remove');
+  const above = lines.slice(0, start);
+  const below = lines.slice(end);
   if (isBlank(above.at(-1) ?? '') && isBlank(below[0] ?? '')) below.shift();
   // Otherwise a comment above the removed table would seem to belong to the next one.
   else if (!isBlank(above.at(-1) ?? '') && !isBlank(below[0] ?? '')) below.unshift('');
-  const rest = before.filter((entry) => entry.name !== name);
+  const rest = before.filter((entry) => entry !== removed);
   return verified([...above, ...below].join('\n'), rest, parseRule);
+}
+
+function entryIn<R>(entries: readonly ListedEntry<R>[], name: string): ListedEntry<R> {
+  const entry = entries.find((other) => other.name === name);
+  if (entry === undefined) throw new WstunError('name-unknown', name);
+  return entry;
 }
 
 function parseToml(text: string): Record<string, unknown> {
@@ -274,6 +268,16 @@ function tableRange(lines: readonly string[], name: string): { start: number; en
     if (!/^\s*(#|$)/.test(lines[at] ?? '')) end = at + 1;
   }
   return { start, end };
+}
+
+function editableRange(
+  lines: readonly string[],
+  name: string,
+  verb: 'edit' | 'remove',
+): { start: number; end: number } {
+  const range = tableRange(lines, name);
+  if (range !== undefined) return range;
+  throw malformed(undefined, `"${name}" is not written as a table [${name}]: ${verb} it by hand`);
 }
 
 /** The line, from 1, of the first that holds `part` in the table of that name; of its header if none does. */

@@ -73,11 +73,12 @@ export class FileWatch {
   }
 
   private lookLater(): void {
-    this.poll = this.clock.setTimeout(() => {
-      void this.look();
-      this.lookLater();
-    }, POLL_MS);
-    this.poll.unref();
+    this.poll = this.clock
+      .setTimeout(() => {
+        void this.look();
+        this.lookLater();
+      }, POLL_MS)
+      .unref();
   }
 
   /** Watches the directory, because a replaced file has another inode, for which no notice would come. */

@@ -79,11 +79,12 @@ export class UsedTickets {
   }
 
   private checkLater(): void {
-    this.nextCheck = this.clock.setTimeout(() => {
-      this.checkLater();
-      void this.attempt(() => this.check());
-    }, CHECK_MS);
-    this.nextCheck.unref();
+    this.nextCheck = this.clock
+      .setTimeout(() => {
+        this.checkLater();
+        void this.attempt(() => this.check());
+      }, CHECK_MS)
+      .unref();
   }
 
   private store(high: number, low: number, now: number): void {
@@ -93,8 +94,7 @@ export class UsedTickets {
     record.writeUInt32BE(low, 8);
     this.records.push(record);
     if (this.nextWrite !== undefined) return;
-    this.nextWrite = this.clock.setTimeout(() => void this.attempt(() => this.write()), WRITE_MS);
-    this.nextWrite.unref();
+    this.nextWrite = this.clock.setTimeout(() => void this.attempt(() => this.write()), WRITE_MS).unref();
   }
 
   private async write(): Promise<void> {

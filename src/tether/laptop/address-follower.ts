@@ -110,8 +110,7 @@ export class AddressFollower {
 
   private scheduleLook(due: number | undefined, now: number): void {
     if (due === undefined) return;
-    this.timer = this.clock.setTimeout(() => this.look(), Math.ceil(due - now));
-    this.timer.unref();
+    this.timer = this.clock.setTimeout(() => this.look(), Math.ceil(due - now)).unref();
   }
 
   /** Never rejects. */

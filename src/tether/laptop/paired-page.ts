@@ -193,12 +193,12 @@ export class PairedPage implements MessageLinkHandler {
   }
 
   private scheduleTick(): Timer {
-    const timer = this.clock.setTimeout(() => {
-      this.nextTick = this.scheduleTick();
-      this.tick();
-    }, PING_MS);
-    timer.unref();
-    return timer;
+    return this.clock
+      .setTimeout(() => {
+        this.nextTick = this.scheduleTick();
+        this.tick();
+      }, PING_MS)
+      .unref();
   }
 
   private tick(): void {

@@ -111,8 +111,7 @@ export function rejectUpgrade(socket: Duplex, status: number, clock: Clock): voi
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
   // An upgraded socket is not read otherwise. The other end could keep its half open, and so one of few connections.
   socket.resume();
-  const timer = clock.setTimeout(() => socket.destroy(), LINGER_MS);
-  timer.unref();
+  const timer = clock.setTimeout(() => socket.destroy(), LINGER_MS).unref();
   socket.once('close', () => clock.clearTimeout(timer));
 }
 

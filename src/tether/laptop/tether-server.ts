@@ -168,10 +168,11 @@ class Tether implements TetherServer {
   /** A new code if there is no page by then: the code on the screen has expired, or the phone did not come back. */
   private scheduleCode(ms: number): void {
     this.clock.clearTimeout(this.codeTimer);
-    this.codeTimer = this.clock.setTimeout(() => {
-      if (this.bridges.size === 0) this.showCode();
-    }, ms);
-    this.codeTimer.unref();
+    this.codeTimer = this.clock
+      .setTimeout(() => {
+        if (this.bridges.size === 0) this.showCode();
+      }, ms)
+      .unref();
   }
 
   // ── requests ───────────────────────────────────────────────────────────────────────────────────────────────────────

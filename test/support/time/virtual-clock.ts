@@ -44,7 +44,7 @@ export class VirtualClock implements Clock {
   setTimeout<T>(callback: (argument: T) => void, delayMs: number, argument?: T): Timer {
     // As Node's timers: 1 ms at least.
     const at = this.time + Math.max(1, delayMs);
-    const timer: Pending = { at, fire: () => callback(argument as T), unref: () => {} };
+    const timer: Pending = { at, fire: () => callback(argument as T), unref: () => timer };
     this.pending.add(timer);
     return timer;
   }
