@@ -6,7 +6,7 @@ import type { Logger } from '../observability/logger.ts';
 import { AddressFollower } from '../tether/laptop/address-follower.ts';
 import { lanAddresses } from '../tether/laptop/lan-address.ts';
 import { readPage } from '../tether/laptop/page-file.ts';
-import { createTetherServer, type TetherEvent, type TetherServer } from '../tether/laptop/tether-server.ts';
+import { type TetherEvent, TetherServer } from '../tether/laptop/tether-server.ts';
 
 const DEFAULT_PORT = 8808;
 const ANY_ADDRESS: ReadonlySet<string> = new Set(['0.0.0.0', '::', '*']);
@@ -41,7 +41,7 @@ export class Tether {
       onNotice(event);
       if (event.type === 'paired') onJoined();
     };
-    this.pages = createTetherServer({ page: readPage(), relayUrls, onEvent, logger });
+    this.pages = new TetherServer({ page: readPage(), relayUrls, onEvent, logger });
   }
 
   /** @throws WstunError cannot-listen */

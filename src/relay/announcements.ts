@@ -104,12 +104,11 @@ export class Announcements implements ControlHandler {
     if (waitMs === 0 || this.pause !== undefined) return true;
     const pauseMs = Math.min(waitMs, MAX_PAUSE_MS);
     this.link.pause();
-    this.pause = this.clock
-      .setTimeout(() => {
-        this.pause = undefined;
-        this.link.resume();
-      }, pauseMs)
-      .unref();
+    this.pause = this.clock.setTimeout(() => {
+      this.pause = undefined;
+      this.link.resume();
+    }, pauseMs);
+    this.pause.unref();
     return true;
   }
 }

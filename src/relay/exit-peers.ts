@@ -187,12 +187,11 @@ export class ExitPeers {
     this.moveKeys();
     if (this.queue.length === 0) this.reportShort();
     // After the last slice too: the pause limits what an exit that announces again and again can cost.
-    this.pause = this.clock
-      .setTimeout(() => {
-        this.pause = undefined;
-        if (this.queue.length > 0) this.runSlice();
-      }, PAUSE_MS)
-      .unref();
+    this.pause = this.clock.setTimeout(() => {
+      this.pause = undefined;
+      if (this.queue.length > 0) this.runSlice();
+    }, PAUSE_MS);
+    this.pause.unref();
   }
 
   /** Adds or removes keys in turns: an exit that had one goes to the end of the queue, also for the next slice. */

@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream';
 import { type Clock, systemClock } from '../clock.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { MessageLink } from '../transport/message-link.ts';
-import { createWebSocketAcceptor, type WebSocketAcceptor } from '../transport/websocket-accept.ts';
+import { WebSocketAcceptor } from '../transport/websocket-accept.ts';
 import { afterResponses, type Decoy, notFoundDecoy, respond, respondUnreadable } from './decoy.ts';
 import { type Admitted, Gate, type GateDecision, type Refused, type Tickets } from './gate.ts';
 import { PendingSockets } from './pending-sockets.ts';
@@ -38,7 +38,7 @@ export class RequestRouter {
   private readonly clock: Clock;
   private readonly gate: Gate;
   private readonly decoy: Decoy;
-  private readonly acceptor: WebSocketAcceptor = createWebSocketAcceptor();
+  private readonly acceptor = new WebSocketAcceptor();
   private readonly sources: SourceTracker;
   private readonly refusals: RefusalLog;
   private readonly decisions = new WeakMap<IncomingMessage, GateDecision>();

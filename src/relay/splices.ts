@@ -59,12 +59,11 @@ export class Splices {
   }
 
   private checkLater(): void {
-    this.checks = this.clock
-      .setTimeout(() => {
-        this.checkLater();
-        for (const [exit, pairs] of this.pairs) for (const pair of pairs) this.checkIdle(exit, pair);
-      }, CHECK_MS)
-      .unref();
+    this.checks = this.clock.setTimeout(() => {
+      this.checkLater();
+      for (const [exit, pairs] of this.pairs) for (const pair of pairs) this.checkIdle(exit, pair);
+    }, CHECK_MS);
+    this.checks.unref();
   }
 
   private stopChecks(): void {

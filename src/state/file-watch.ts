@@ -73,12 +73,11 @@ export class FileWatch {
   }
 
   private lookLater(): void {
-    this.poll = this.clock
-      .setTimeout(() => {
-        void this.look();
-        this.lookLater();
-      }, POLL_MS)
-      .unref();
+    this.poll = this.clock.setTimeout(() => {
+      void this.look();
+      this.lookLater();
+    }, POLL_MS);
+    this.poll.unref();
   }
 
   /** Watches the directory, because a replaced file has another inode, for which no notice would come. */

@@ -2,7 +2,6 @@
  * `exits.json` in a relay's state directory: the gate keys that each exit announced last. So after a restart its
  * clients are told that the exit is absent, and are not rejected as strangers. Public keys only.
  */
-
 import { sleep } from '../async/abortable.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import { decodeBase64url } from '../crypto/base64url.ts';

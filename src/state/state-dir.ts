@@ -78,26 +78,18 @@ export class StateDir {
 
   /** Undefined if there is none. A `secret` one must not be open to others. @throws WstunError state-unusable */
   async read(name: string, options: { secret: boolean }): Promise<string | undefined> {
-    const path = this.pathOf(name);
-    return await guarded(path, async () => {
-      const file = await openExisting(path);
-      if (file === undefined) return undefined;
-      try {
-        const { mode, size } = await file.stat();
-        if (options.secret) rejectOthers(path, mode, 'chmod 600');
-        if (size > MAX_FILE_BYTES) throw new WstunError('state-unusable', `${path} is larger than 4 MiB`);
-        return await file.readFile('utf8');
-      } finally {
-        await file.close();
-      }
+    return await this.readFrom(name, async (file, path) => {
+      const { mode, size } = await file.stat();
+      if (options.secret) rejectOthers(path, mode, 'chmod 600');
+      if (size > MAX_FILE_BYTES) throw new WstunError('state-unusable', `${path} is larger than 4 MiB`);
+      return await file.readFile('utf8');
     });
   }
 
   /** The whole file or nothing, also when the power fails. @throws WstunError state-unusable */
   async write(name: string, text: string): Promise<void> {
-    const path = this.pathOf(name);
     const temporary = this.pathOf(`.${name}.${randomBytes(6).toString('hex')}.tmp`);
-    await guarded(path, async () => {
+    await this.at(name, async (path) => {
       try {
         await this.writeNew(temporary, text);
         await rename(temporary, path);
@@ -111,8 +103,7 @@ export class StateDir {
 
   /** A directory in this one, made if it is missing. @throws WstunError state-unusable */
   async subdirectory(name: string): Promise<StateDir> {
-    const path = this.pathOf(name);
-    return await guarded(path, async () => {
+    return await this.at(name, async (path) => {
       await makeDir(path, false);
       if (process.geteuid?.() === 0 && this.owner !== 0) await chown(path, this.owner, (await stat(this.path)).gid);
       return await checkDir(path, this.clock);
@@ -126,61 +117,60 @@ export class StateDir {
 
   /** 0 for a file that does not exist. @throws WstunError state-unusable */
   async size(name: string): Promise<number> {
-    const path = this.pathOf(name);
-    return await guarded(path, async () => (await stat(path).catch(ignoreMissing))?.size ?? 0);
+    return await this.at(name, async (path) => (await stat(path).catch(ignoreMissing))?.size ?? 0);
   }
 
   /** Some bytes of a file, fewer where it ends; none if there is no such file. @throws WstunError state-unusable */
   async readBytes(name: string, from: number, length: number): Promise<Buffer> {
-    const path = this.pathOf(name);
-    return await guarded(path, async () => {
-      const file = await openExisting(path);
-      if (file === undefined) return Buffer.alloc(0);
-      try {
-        const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, from);
-        return buffer.subarray(0, bytesRead);
-      } finally {
-        await file.close();
-      }
+    const found = await this.readFrom(name, async (file) => {
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, from);
+      return buffer.subarray(0, bytesRead);
     });
+    return found ?? Buffer.alloc(0);
   }
 
   /** After what other processes append; a crash may cut it. @throws WstunError state-unusable */
   async append(name: string, bytes: Uint8Array): Promise<void> {
-    const path = this.pathOf(name);
-    await guarded(path, async () => {
+    await this.at(name, async (path) => {
       const file = await open(path, 'a', FILE_MODE);
-      try {
+      await thenClose(file, async () => {
         await this.own(file);
         await file.appendFile(bytes);
-      } finally {
-        await file.close();
-      }
+      });
     });
   }
 
   /** @throws WstunError state-unusable */
   async empty(name: string): Promise<void> {
-    const path = this.pathOf(name);
-    await guarded(path, async () => (await open(path, 'w', FILE_MODE)).close());
+    await this.at(name, async (path) => (await open(path, 'w', FILE_MODE)).close());
   }
 
   /** Has no effect if the file does not exist. @throws WstunError state-unusable */
   async remove(name: string): Promise<void> {
-    const path = this.pathOf(name);
-    await guarded(path, () => rm(path, { force: true }));
+    await this.at(name, (path) => rm(path, { force: true }));
   }
 
   /** While no other process runs its own under this directory's lock. @throws WstunError state-unusable */
   async locked<T>(work: () => Promise<T>): Promise<T> {
-    const path = this.pathOf(LOCK_NAME);
-    return await guarded(path, () => withLock(path, work, this.clock));
+    return await this.at(LOCK_NAME, (path) => withLock(path, work, this.clock));
   }
 
   /** Changes whenever the file does: written, replaced, removed. @throws WstunError state-unusable */
   async signature(name: string): Promise<string> {
+    return await this.at(name, async (path) => (await signatureOf(path).catch(ignoreMissing)) ?? 'missing');
+  }
+
+  private async at<T>(name: string, work: (path: string) => Promise<T>): Promise<T> {
     const path = this.pathOf(name);
-    return await guarded(path, async () => (await signatureOf(path).catch(ignoreMissing)) ?? 'missing');
+    return await guarded(path, () => work(path));
+  }
+
+  /** Undefined if there is no such file. */
+  private async readFrom<T>(name: string, work: (file: FileHandle, path: string) => Promise<T>) {
+    return await this.at(name, async (path) => {
+      const file = await open(path, 'r').catch(ignoreMissing);
+      return file && (await thenClose(file, () => work(file, path)));
+    });
   }
 
   /** `sudo wstun access add` in the directory of a service: the service must still be able to read its file. */
@@ -190,14 +180,12 @@ export class StateDir {
 
   private async writeNew(path: string, text: string): Promise<void> {
     const file = await open(path, 'wx', FILE_MODE);
-    try {
+    await thenClose(file, async () => {
       await file.chmod(FILE_MODE);
       await this.own(file);
       await file.writeFile(text);
       await file.sync();
-    } finally {
-      await file.close();
-    }
+    });
   }
 }
 
@@ -225,8 +213,12 @@ function rejectOthers(path: string, mode: number, command: string): void {
   );
 }
 
-async function openExisting(path: string): Promise<FileHandle | undefined> {
-  return await open(path, 'r').catch(ignoreMissing);
+async function thenClose<T>(file: FileHandle, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } finally {
+    await file.close();
+  }
 }
 
 /** A rename survives a power failure only when its directory is on the disk. Some file systems cannot sync one. */

@@ -3,7 +3,6 @@
  * quotas. A crash loses ten seconds at most. Several processes may count in one file, as while one relay takes over
  * from another: each adds under the lock what it has counted, and checks for what others have added.
  */
-
 import { sleep } from '../async/abortable.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import { isName } from '../crypto/names.ts';

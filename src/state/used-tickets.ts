@@ -79,12 +79,11 @@ export class UsedTickets {
   }
 
   private checkLater(): void {
-    this.nextCheck = this.clock
-      .setTimeout(() => {
-        this.checkLater();
-        void this.attempt(() => this.check());
-      }, CHECK_MS)
-      .unref();
+    this.nextCheck = this.clock.setTimeout(() => {
+      this.checkLater();
+      void this.attempt(() => this.check());
+    }, CHECK_MS);
+    this.nextCheck.unref();
   }
 
   private store(high: number, low: number, now: number): void {

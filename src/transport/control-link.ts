@@ -94,23 +94,23 @@ export class ControlLink implements MessageLinkHandler {
   }
 
   private schedulePing(): Timer {
-    return this.clock
-      .setTimeout(() => {
-        this.nextPing = this.schedulePing();
-        this.send({ type: 'ping' });
-      }, PING_MS)
-      .unref();
+    const timer = this.clock.setTimeout(() => {
+      this.nextPing = this.schedulePing();
+      this.send({ type: 'ping' });
+    }, PING_MS);
+    timer.unref();
+    return timer;
   }
 
   /** One timer for many messages: it looks at the time of the last one. */
   private awaitSilence(ms: number): Timer {
-    return this.clock
-      .setTimeout(() => {
-        const leftMs = this.heardAt + this.silenceMs - this.clock.now();
-        if (leftMs > 0) this.silence = this.awaitSilence(Math.ceil(leftMs));
-        else this.break('the peer stopped answering');
-      }, ms)
-      .unref();
+    const timer = this.clock.setTimeout(() => {
+      const leftMs = this.heardAt + this.silenceMs - this.clock.now();
+      if (leftMs > 0) this.silence = this.awaitSilence(Math.ceil(leftMs));
+      else this.break('the peer stopped answering');
+    }, ms);
+    timer.unref();
+    return timer;
   }
 
   handleDrain(): void {}

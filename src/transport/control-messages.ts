@@ -19,19 +19,15 @@ const KEY = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
 export const OCCUPIED_FEATURE = 0x1000;
 /** Feature bit of the ticket for a control link: register this exit only if no other exit has the name. */
 export const WHEN_FREE_FEATURE = 0x0800;
-
 /** Feature bit of the ticket for a control link: the exit understands `taken`. Others only wait for `registered`. */
 export const TAKEN_FEATURE = 0x4000;
-
 /** Feature bit of the same: the exit understands `seen`. Others would end the link. */
 export const SEEN_FEATURE = 0x2000;
 
 /** 16 random bytes. */
 const TOKEN = /^[0-9a-f]{32}$/;
-
 /** 32 bytes: crypto/ticket.ts. */
 const PROOF = /^[0-9a-f]{64}$/;
-
 /** The first byte of a notice. No other first message on a link to an exit begins with it. */
 const NOTICE = 0x00;
 

@@ -4,7 +4,6 @@
  * delivered before that. It ends exactly once, by either side or by a fault, with `handleClose`. After that nothing is
  * delivered, and `send` drops what it is given.
  */
-
 import type { Lent, Piece } from '../memory/pieces.ts';
 
 /**

@@ -16,7 +16,7 @@ import { dialTcp, type Lookup, placeOf, TcpFault } from './tcp-dial.ts';
 import type { Masking } from './websocket-frame.ts';
 import type { LentReads } from './websocket-intake.ts';
 import { CONNECT_TIMEOUT_MS, DIAL_TIMEOUT_MS, SOCKET_LIMITS } from './websocket-limits.ts';
-import { peerAddress, webSocketLink } from './websocket-link.ts';
+import { peerAddress, WebSocketLink } from './websocket-link.ts';
 
 export interface DialWebSocketOptions {
   /** Cancels the dial at any stage. No effect on an established link. */
@@ -129,7 +129,7 @@ function upgrade(url: URL, { raw, lentReads, where, leftMs, clock, options }: Up
       settle();
       socket.removeAllListeners();
       const masking = options.mask ?? defaultMasking(url, raw);
-      resolve(webSocketLink({ socket, raw, masking, remote: peerAddress(raw), lentReads }));
+      resolve(new WebSocketLink({ socket, raw, masking, remote: peerAddress(raw), lentReads }));
     });
     // The signal may have fired since TCP connected.
     if (signal.aborted) onAbort();

@@ -46,18 +46,13 @@ export interface WebSocketLinkParts {
 /** Messages in pieces are joined here for a MessageReader: one buffer for all links of the process. */
 let joinBuffer: Buffer | undefined;
 
-/** Must be called in the turn in which the WebSocket opened: it stops delivery until there is a handler. */
-export function webSocketLink(parts: WebSocketLinkParts): MessageLink {
-  return new WebSocketLink(parts);
-}
-
 /** `address:port` of the other end of a socket, for logs. */
 export function peerAddress(socket: Pick<Socket, 'remoteAddress' | 'remotePort'>): string {
   const { remoteAddress = 'unknown', remotePort = 0 } = socket;
   return formatHostPort({ host: remoteAddress, port: remotePort });
 }
 
-class WebSocketLink implements MessageLink {
+export class WebSocketLink implements MessageLink {
   readonly maxMessageBytes = MAX_MESSAGE_BYTES;
   readonly remote: string;
   private readonly socket: WebSocket;
@@ -79,6 +74,7 @@ class WebSocketLink implements MessageLink {
   private pendingPong: Buffer | undefined;
   private skippedPings = 0;
 
+  /** Must be called in the turn in which the WebSocket opened: it stops delivery until there is a handler. */
   constructor(parts: WebSocketLinkParts) {
     this.remote = parts.remote;
     this.socket = parts.socket;

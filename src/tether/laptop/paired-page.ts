@@ -193,12 +193,12 @@ export class PairedPage implements MessageLinkHandler {
   }
 
   private scheduleTick(): Timer {
-    return this.clock
-      .setTimeout(() => {
-        this.nextTick = this.scheduleTick();
-        this.tick();
-      }, PING_MS)
-      .unref();
+    const timer = this.clock.setTimeout(() => {
+      this.nextTick = this.scheduleTick();
+      this.tick();
+    }, PING_MS);
+    timer.unref();
+    return timer;
   }
 
   private tick(): void {

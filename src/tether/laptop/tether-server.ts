@@ -9,7 +9,7 @@ import { LockOut } from '../../limits/lock-out.ts';
 import { formatHostPort, type HostPort } from '../../net/host-port.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
-import { createWebSocketAcceptor } from '../../transport/websocket-accept.ts';
+import { WebSocketAcceptor } from '../../transport/websocket-accept.ts';
 import { type PairingKeys, secretToText } from '../shared/pairing.ts';
 import { BrowserBridges, type UrlMaker } from './browser-bridges.ts';
 import { PairedPage, type PairedPageEvents } from './paired-page.ts';
@@ -46,33 +46,6 @@ export interface TetherServerOptions {
   readonly clock?: Clock;
 }
 
-export interface TetherServer {
-  /** Where codes lead; undefined: nowhere. */
-  readonly address: HostPort | undefined;
-  /** Number of pages that can be asked for a link. */
-  readonly pages: number;
-  /** Number of failed attempts to pair so far. */
-  readonly failedAttempts: number;
-  /**
-   * Lets codes lead there; shows a new one at once if the last led elsewhere. One call at a time.
-   * @throws WstunError cannot-listen: nothing has changed
-   */
-  serve(place: TetherPlace): Promise<void>;
-  /** The machine's addresses. An earlier address where pages have paired is still served while it exists. */
-  setAddresses(addresses: ReadonlySet<string>): void;
-  /** Makes a new code in place of the last one, and reports it as an event. */
-  showCode(): void;
-  /** Waits for a page without a limit; see `BrowserBridges.dial`. */
-  dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<TetherLink>;
-  /** Ends all pages and their links. */
-  close(): void;
-}
-
-/** Listens nowhere yet. */
-export function createTetherServer(options: TetherServerOptions): TetherServer {
-  return new Tether(options);
-}
-
 /** A control link at the laptop, and where it came from. */
 interface Arrival {
   readonly link: MessageLink;
@@ -80,10 +53,10 @@ interface Arrival {
   readonly remote: string;
 }
 
-class Tether implements TetherServer {
+export class TetherServer {
   private readonly options: TetherServerOptions;
   private readonly clock: Clock;
-  private readonly acceptor = createWebSocketAcceptor();
+  private readonly acceptor = new WebSocketAcceptor();
   private readonly served: ServedAddresses;
   private readonly bridges: BrowserBridges;
   private readonly secrets = new PairingSecrets();
@@ -102,6 +75,7 @@ class Tether implements TetherServer {
   private isCodeDue = false;
   private closed = false;
 
+  /** Listens nowhere yet. */
   constructor(options: TetherServerOptions) {
     const { page, relayUrls, logger, onEvent, clock = systemClock } = options;
     this.options = options;
@@ -111,27 +85,36 @@ class Tether implements TetherServer {
     this.served = new ServedAddresses({ page, relayUrls, logger, clock, onUpgrade });
   }
 
+  /** Where codes lead; undefined: nowhere. */
   get address(): HostPort | undefined {
     return this.served.address;
   }
 
+  /** Number of pages that can be asked for a link. */
   get pages(): number {
     return this.bridges.size;
   }
 
+  /** Number of failed attempts to pair so far. */
   get failedAttempts(): number {
     return this.failed;
   }
 
+  /**
+   * Lets codes lead there; shows a new one at once if the last led elsewhere. One call at a time.
+   * @throws WstunError cannot-listen: nothing has changed
+   */
   async serve(place: TetherPlace): Promise<void> {
     const hasMoved = await this.served.serve(place);
     if (hasMoved && this.address !== undefined) this.announce(this.address);
   }
 
+  /** The machine's addresses. An earlier address where pages have paired is still served while it exists. */
   setAddresses(addresses: ReadonlySet<string>): void {
     this.served.setExisting(addresses);
   }
 
+  /** Makes a new code in place of the last one, and reports it as an event. */
   showCode(): void {
     const { address } = this;
     this.isCodeDue = address === undefined;
@@ -142,10 +125,12 @@ class Tether implements TetherServer {
     this.options.onEvent({ type: 'code', url: `http://${this.shownAt}/#${secret}`, lifetimeMs: CODE_LIFETIME_MS });
   }
 
+  /** Waits for a page without a limit; see `BrowserBridges.dial`. */
   dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<TetherLink> {
     return this.bridges.dial(makeUrl, signal);
   }
 
+  /** Ends all pages and their links. */
   close(): void {
     this.closed = true;
     this.clock.clearTimeout(this.codeTimer);
@@ -168,11 +153,10 @@ class Tether implements TetherServer {
   /** A new code if there is no page by then: the code on the screen has expired, or the phone did not come back. */
   private scheduleCode(ms: number): void {
     this.clock.clearTimeout(this.codeTimer);
-    this.codeTimer = this.clock
-      .setTimeout(() => {
-        if (this.bridges.size === 0) this.showCode();
-      }, ms)
-      .unref();
+    this.codeTimer = this.clock.setTimeout(() => {
+      if (this.bridges.size === 0) this.showCode();
+    }, ms);
+    this.codeTimer.unref();
   }
 
   // ── requests ───────────────────────────────────────────────────────────────────────────────────────────────────────

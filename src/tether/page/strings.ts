@@ -1,41 +1,28 @@
 /** Every text of the page for people, in one table: a translation is another such table. */
 
-export type State =
-  /** Connecting to the laptop. */
-  | 'joining'
-  /** Paired; the laptop needs no link. */
-  | 'idle'
-  /** Paired; another page carries the links. */
-  | 'standby'
-  /** The upstream connection is being opened. */
-  | 'opening'
-  /** This page carries a link. */
-  | 'active'
-  /** Nothing answers at the relay. */
-  | 'offline'
-  /** Something answers there, but accepts no link. */
-  | 'refused'
-  /** The connection to the laptop is lost. */
-  | 'gone'
-  /** The secret is not valid, or no longer valid. */
-  | 'expired'
-  /** Opened without a secret. */
-  | 'bare'
-  /** The same page is open in another tab. */
-  | 'replaced';
-
 export const STRINGS = {
   headline: {
+    /** Connecting to the laptop. */
     joining: 'Connecting',
+    /** Paired; the laptop needs no link. */
     idle: 'Ready',
+    /** Paired; another page carries the links. */
     standby: 'On standby',
+    /** The upstream connection is being opened. */
     opening: 'Connecting',
+    /** This page carries a link. */
     active: 'Connected',
+    /** Nothing answers at the relay. */
     offline: 'Offline',
+    /** Something answers there, but accepts no link. */
     refused: 'Rejected',
+    /** The connection to the laptop is lost. */
     gone: 'Laptop gone',
+    /** The secret is not valid, or no longer valid. */
     expired: 'Code expired',
+    /** Opened without a secret. */
     bare: 'Scan the code',
+    /** The same page is open in another tab. */
     replaced: 'Open in another tab',
   },
   detail: {
@@ -75,3 +62,5 @@ export const STRINGS = {
   continueHere: 'Continue here',
   sealed: 'All data is encrypted between your laptop and the exit. This phone forwards it and cannot read it.',
 } as const;
+
+export type State = keyof typeof STRINGS.headline;

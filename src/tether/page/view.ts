@@ -7,33 +7,19 @@ import type { Counts } from './tether.ts';
 
 type Line = keyof typeof STRINGS.routeLabel;
 
-/** Laptop to phone, phone to relay. */
-const LINES: Readonly<Record<State, readonly [Line, Line]>> = {
-  joining: ['busy', 'idle'],
-  idle: ['on', 'idle'],
-  standby: ['on', 'idle'],
-  opening: ['on', 'busy'],
-  active: ['on', 'on'],
-  offline: ['on', 'broken'],
-  refused: ['on', 'broken'],
-  gone: ['broken', 'idle'],
-  expired: ['broken', 'idle'],
-  bare: ['idle', 'idle'],
-  replaced: ['idle', 'idle'],
-};
-
-const MOODS: Readonly<Record<State, 'good' | 'wait' | 'bad'>> = {
-  joining: 'wait',
-  idle: 'good',
-  standby: 'good',
-  opening: 'wait',
-  active: 'good',
-  offline: 'bad',
-  refused: 'bad',
-  gone: 'bad',
-  expired: 'bad',
-  bare: 'wait',
-  replaced: 'wait',
+/** Laptop to phone, phone to relay, and the mood. */
+const LOOKS: Readonly<Record<State, readonly [local: Line, upstream: Line, mood: 'good' | 'wait' | 'bad']>> = {
+  joining: ['busy', 'idle', 'wait'],
+  idle: ['on', 'idle', 'good'],
+  standby: ['on', 'idle', 'good'],
+  opening: ['on', 'busy', 'wait'],
+  active: ['on', 'on', 'good'],
+  offline: ['on', 'broken', 'bad'],
+  refused: ['on', 'broken', 'bad'],
+  gone: ['broken', 'idle', 'bad'],
+  expired: ['broken', 'idle', 'bad'],
+  bare: ['idle', 'idle', 'wait'],
+  replaced: ['idle', 'idle', 'wait'],
 };
 
 /** Weight of the latest sample: speeds that jump cannot be read. */
@@ -54,9 +40,9 @@ export class View {
 
   showState(state: State): void {
     const { headline, detail, route, routeLabel } = STRINGS;
-    const [local, upstream] = LINES[state];
+    const [local, upstream, mood] = LOOKS[state];
     document.body.dataset.state = state;
-    document.body.dataset.mood = MOODS[state];
+    document.body.dataset.mood = mood;
     document.body.dataset.local = local;
     document.body.dataset.upstream = upstream;
     document.title = `${headline[state]} – wstun`;

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { WebSocket } from 'ws';
 import { type Clock, systemClock } from '../../../src/clock.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
-import { createTetherServer, type TetherEvent, type TetherServer } from '../../../src/tether/laptop/tether-server.ts';
+import { type TetherEvent, TetherServer } from '../../../src/tether/laptop/tether-server.ts';
 import {
   decodeLaptopMessage,
   encodeMessage,
@@ -27,7 +27,7 @@ export const PAGE = Buffer.from('<!doctype html><style>a{}</style><script>1</scr
 
 export async function startTether(clock: Clock = systemClock): Promise<RunningTether> {
   const events: TetherEvent[] = [];
-  const server = createTetherServer({
+  const server = new TetherServer({
     page: PAGE,
     relayUrls: ['wss://relay.example.org/a'],
     onEvent: (event) => events.push(event),

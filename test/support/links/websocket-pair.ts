@@ -4,7 +4,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { MessageLink } from '../../../src/transport/message-link.ts';
-import { createWebSocketAcceptor } from '../../../src/transport/websocket-accept.ts';
+import { WebSocketAcceptor } from '../../../src/transport/websocket-accept.ts';
 import { dialWebSocket } from '../../../src/transport/websocket-dial.ts';
 import type { LinkPair } from './link-compliance.ts';
 
@@ -18,7 +18,7 @@ export interface LinkServer {
 }
 
 export async function startLinkServer(tls?: { cert: string; key: string }): Promise<LinkServer> {
-  const acceptor = createWebSocketAcceptor();
+  const acceptor = new WebSocketAcceptor();
   const server = tls === undefined ? createHttpServer() : createHttpsServer(tls);
   const sockets = new Set<Duplex>();
   const rejections: unknown[] = [];

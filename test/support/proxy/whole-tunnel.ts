@@ -12,7 +12,7 @@ import { silentLogger } from '../../../src/observability/logger.ts';
 import type { SessionRequest } from '../../../src/protocol/session-request.ts';
 import { startProxyServer } from '../../../src/proxy/proxy-server.ts';
 import { splice } from '../../../src/relay/splice.ts';
-import { createTetherServer } from '../../../src/tether/laptop/tether-server.ts';
+import { TetherServer } from '../../../src/tether/laptop/tether-server.ts';
 import type { MessageLink } from '../../../src/transport/message-link.ts';
 import { dialWebSocket } from '../../../src/transport/websocket-dial.ts';
 import { type Encryption, initiateSecureLink } from '../../../src/tunnel/dial/handshake.ts';
@@ -108,7 +108,7 @@ function directly(url: string): DialRaw {
 
 async function byPage(url: string): Promise<DialRaw> {
   let code = '';
-  const server = createTetherServer({
+  const server = new TetherServer({
     page: PAGE,
     relayUrls: [url],
     onEvent: (event) => {

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { silentLogger } from '../../../src/observability/logger.ts';
-import { createTetherServer, type TetherServer } from '../../../src/tether/laptop/tether-server.ts';
+import { TetherServer } from '../../../src/tether/laptop/tether-server.ts';
 import type { MessageLink } from '../../../src/transport/message-link.ts';
 import { LinkRecorder } from '../links/link-recorder.ts';
 import { type LinkServer, startLinkServer } from '../links/websocket-pair.ts';
@@ -43,7 +43,7 @@ export async function startLaptop(publicHost = '127.0.0.1'): Promise<Laptop> {
   atEnd(() => relay.close());
   const relayUrl = `ws://127.0.0.1:${relay.port}`;
   let code = '';
-  const server = createTetherServer({
+  const server = new TetherServer({
     page: readFileSync(BUILT_PAGE),
     relayUrls: [relayUrl],
     onEvent: (event) => {
