@@ -1,4 +1,4 @@
-/** Opens that may be reset unanswered before the peer suspects an attack (§9). Each open one holds a token. Pure. */
+/** Opens that may be reset unanswered before it is an attack (docs/protocol.md §9). Each holds a token. Pure. */
 import type { RateLimit } from '../limits/token-bucket.ts';
 
 export class RapidResets {
