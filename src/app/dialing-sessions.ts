@@ -1,6 +1,6 @@
 /** Sessions whose streams are dialled from here, within what access control and the limits of the process allow. */
 import { importKeyPair } from '../crypto/x25519.ts';
-import { createExit, type Exit } from '../exit/exit.ts';
+import { Exit } from '../exit/exit.ts';
 import { createOwnEndpoints } from '../exit/own-endpoints.ts';
 import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../mux/config.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -41,7 +41,7 @@ export function createSessions(options: DialingSessionsOptions): ExitSessions {
 function createDialer({ serving, dialling, ownPorts, logger }: DialingSessionsOptions): Exit {
   const { access, usage, limits, isOverloaded, isShortOfDescriptors } = serving;
   const { resolver, publicAddresses } = dialling;
-  return createExit({
+  return new Exit({
     isOverloaded: () => isOverloaded() || isShortOfDescriptors(),
     limits: {
       ...(limits.dials !== undefined && { pendingPerPeer: limits.dials }),

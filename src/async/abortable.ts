@@ -146,10 +146,7 @@ export function settledWithin(clock: Clock, ms: number, promise: Promise<unknown
   return wait.promise;
 }
 
-/**
- * Calls `act` with a signal that fires when `signal` does, and when the limit expires; then its reason is `expired()`.
- * In place of AbortSignal.any, which leaves 110 bytes behind at a signal that lives on (Node 20).
- */
+/** `act` gets a signal that fires as `signal` or at the limit. AbortSignal.any would leave 110 bytes (Node 20). */
 export async function withLimit<T>(
   options: DeadlineOptions,
   expired: () => Error,

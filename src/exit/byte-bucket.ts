@@ -1,7 +1,4 @@
-/**
- * A token bucket for bytes, with time passed in. Pure. The rate is given at every call, so that it may change at any
- * time: what has passed since the last call then counts at the new one.
- */
+/** A token bucket for bytes, with time passed in. Pure. Each call gives the rate, which may change at any time. */
 
 /** Bytes: what one stream gets before the next one's turn. A sealed record holds three of them. */
 const PIECE_BYTES = 16 * 1024;

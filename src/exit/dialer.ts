@@ -14,16 +14,10 @@ import { dialFaultOf, mostSpecific } from './target-dial-faults.ts';
 
 /** A whole dial, ms: users wait so long for a dead host. A client waits 20 s for the exit's answer. */
 const DIAL_LIMIT_MS = 10_000;
-/**
- * Silence before the kernel sends keep-alive probes, ms. A dead target would hold its stream for ever; but libuv probes
- * only 10 times, a second apart, so just often enough to keep a cloud's NAT entry (350 s).
- */
+/** Silence before keep-alive probes, ms. libuv sends only 10, a second apart; a cloud's NAT forgets after 350 s. */
 const KEEP_ALIVE_MS = 300_000;
 
-/**
- * Resolves with a connected socket that reads large. Its reader takes over in the same turn of the event loop. Rejects
- * with a dial fault within 10 s, or with `dial-cancelled` as soon as `signal` fires; no socket is left over then.
- */
+/** A socket that reads large; its reader takes over in the same turn. Rejects within 10 s, or as `signal` fires. */
 export type Dial = (
   addresses: readonly IpBytes[],
   port: number,

@@ -56,15 +56,7 @@ interface ExitCounters {
   readonly refused: Readonly<Partial<Record<WireFaultName, number>>>;
 }
 
-export interface Exit extends StreamAcceptor {
-  counters(): ExitCounters;
-}
-
-export function createExit(options: ExitOptions): Exit {
-  return new DiallingExit(options);
-}
-
-class DiallingExit implements Exit {
+export class Exit implements StreamAcceptor {
   private readonly options: ExitOptions;
   private readonly limits: DialSlotLimits;
   private readonly lookUps: DialSlots;

@@ -1,7 +1,4 @@
-/**
- * The machine's hosts file (hosts(5)), which people expect to be honoured: `--allow myhost` means what `ping myhost`
- * means. Parsed here, because getaddrinfo would take one of libuv's four threads for each name.
- */
+/** The machine's hosts file (hosts(5)). getaddrinfo would take one of libuv's four threads for each name. */
 
 import { type IpBytes, parseIp } from '../net/ip.ts';
 import { followFile } from './followed-file.ts';

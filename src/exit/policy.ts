@@ -56,10 +56,7 @@ export type AddressDecision =
   /** In the order given, each once. */
   { readonly kind: 'dial'; readonly addresses: readonly IpBytes[] } | Refusal;
 
-/**
- * Closed unless a rule opens host and port: those on which mail is handed over (SMTP 25, 465, 587), as spam soon gets
- * the exit's address on block lists, and SMB (445), as its worms get the owner a letter from the provider.
- */
+/** Closed unless a rule opens them: mail (25, 465, 587), as spam gets the exit on block lists, and SMB (worms). */
 const CLOSED_PORTS: ReadonlySet<number> = new Set([25, 465, 587, 445]);
 
 export interface TargetContext {

@@ -16,11 +16,7 @@ const SMALLEST_READ_BYTES = 8 * 1024;
 /** The largest read, bytes: beyond it measurements show no gain. */
 const LARGEST_READ_BYTES = POOLED_SLAB_BYTES;
 
-/**
- * What the next reads of all of an exit's sockets may take together, bytes. Each socket has up to three reads on their
- * way (one being filled, one in Node's queue, one in the session's): 500 downloads at once took 413 MB without a
- * budget.
- */
+/** What the next reads of all sockets may take, bytes. Each has up to three on their way (500 took 413 MB). */
 const READ_BUDGET_BYTES = 1.5 * 1024 * 1024;
 
 /** Shares the budget, and the slabs, among the sockets that are open. */
@@ -56,10 +52,7 @@ export class ReadBuffers {
     this.budget = budget;
   }
 
-  /**
-   * Where the next read goes: at least half the wanted size. A slab more than four times that size is dropped instead,
-   * so that a stream gone quiet does not keep the slab of its bulk.
-   */
+  /** Where the next read goes: at least half the wanted size. A slab over four times that size is dropped. */
   next(): Buffer {
     const slab = this.slab;
     if (slab !== undefined && slab.freeBytes >= this.size / 2 && slab.bytes <= 4 * this.size) return slab.room;

@@ -29,10 +29,7 @@ export function dialFaultOf(error: unknown): WireFaultName {
   return FAULT_OF_CODE.get(code) ?? 'dial-failed';
 }
 
-/**
- * If several addresses failed, the most specific fault is reported: an answer of the target before silence, silence
- * before an error of the network, and that before one of the exit. Most specific first.
- */
+/** If several addresses failed, the most specific: the target's answer, silence, the network, this exit. */
 const BY_WEIGHT = [
   'dial-refused',
   'target-reset',

@@ -1,15 +1,10 @@
-/**
- * The bytes of a socket or a stream, for one reader after another; each takes its own message. Owns only the reading
- * side. An end that comes without a reader is kept for the next one, after the bytes before it.
- */
+/** The bytes of a socket or stream, for one reader after another. An end without a reader is kept for the next. */
 import type { Readable } from 'node:stream';
 import { joinReleasing, type Piece } from '../memory/pieces.ts';
 import { takeUnread } from '../tunnel/stream/socket-reset.ts';
 
 export interface ByteReader {
-  /**
-   * Takes the bytes. Undefined: it wants more. Otherwise it is done, and returns what it leaves for the next reader.
-   */
+  /** Takes the bytes. Undefined: it wants more. Otherwise it is done, and returns what it leaves to the next. */
   receive(bytes: Buffer & Piece): (Buffer & Piece) | undefined;
   /** No byte will follow, so it is done, too. `error`: the end is not clean. */
   end(error?: Error): void;

@@ -43,10 +43,7 @@ export class CredentialCheck {
     return new CredentialCheck(this.#credentials, this.#limit, address);
   }
 
-  /**
-   * Compares digests, which hides lengths, too; always both, so that the time does not reveal which was right. While an
-   * address is locked out, its credentials are rejected unread. `now` in ms, monotonic.
-   */
+  /** Always both digests: the time must not show which was right. @param now ms, monotonic */
   accepts(user: Uint8Array, pass: Uint8Array, now = performance.now()): boolean {
     if (this.#limit?.isLocked(this.#address, now)) return false;
     const [userDigest, passDigest] = [digest(user), digest(pass)];

@@ -1,7 +1,4 @@
-/**
- * Forwards one request to its target and the response back. Both run at the same time, each with its own back-pressure:
- * a response may begin, and end, before the request has. A message that is aborted never looks complete.
- */
+/** Forwards a request and its response, at the same time. A message that is aborted never looks complete. */
 import { WstunError } from '../errors.ts';
 import { type Piece, release } from '../memory/pieces.ts';
 import { HALF_CLOSED_IDLE_MS } from '../tunnel/stream/socket-pipe.ts';
@@ -105,10 +102,7 @@ class Exchange {
     return undefined;
   }
 
-  /**
-   * While content is still to come, the program is told what the target says about its connection: whether it will
-   * continue to read. Otherwise the two connections are independent.
-   */
+  /** While content is to come, the program learns whether the target will read on; otherwise both are independent. */
   private mayStay(response: ResponseHead): boolean {
     this.stays = this.program.mayStay() && (this.content.isWhole || response.isPersistent);
     return this.stays;

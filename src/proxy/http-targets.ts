@@ -1,8 +1,4 @@
-/**
- * The streams of one program's connection to its targets, at most one of which is idle between requests. Two programs
- * never share a connection to a target, which matters if a target authenticates connections (RFC 4559), and all of them
- * end with the program's connection.
- */
+/** The streams of one program's connection, at most one of them idle. Programs never share one (RFC 4559). */
 import { WstunError } from '../errors.ts';
 import { sameIp } from '../net/ip.ts';
 import { HALF_CLOSED_IDLE_MS } from '../tunnel/stream/socket-pipe.ts';

@@ -9,10 +9,7 @@ export interface ListenWish {
   readonly allowLan: boolean;
 }
 
-/**
- * A proxy that others can reach gives them the tunnel and its peer's rights. Throws `open-to-network` unless the host
- * is this machine alone, programs must give a password, or the user has said that it is meant.
- */
+/** Throws `open-to-network` unless the host is this machine alone, a password is needed, or the user means it. */
 export function refuseOpenToNetwork({ host, hasCredentials, allowLan }: ListenWish): void {
   if (allowLan || hasCredentials || isLoopback(host)) return;
   throw new WstunError('open-to-network', host);

@@ -57,10 +57,7 @@ export function faultOf(error: unknown): FaultName {
   return error instanceof WstunError ? error.fault : 'internal';
 }
 
-/**
- * Pipes until both are closed. `greeting` is sent to the program first. It is written here, so that if the program has
- * already sent its bytes and reset the connection, a failed write does not lose them.
- */
+/** Pipes until both are closed. A failed write of `greeting` does not lose what the program has already sent. */
 export async function pipe(
   socket: Socket,
   stream: TunnelStream,

@@ -12,10 +12,7 @@ export interface ProxyLimits {
   readonly negotiationMs: number;
   /** How long a refused connection may take to read that and close, ms. Default 10,000, as RFC 1928 §6 says. */
   readonly lingerMs: number;
-  /**
-   * From the end of an HTTP response to the whole header of the next request, ms. Default 60,000: browsers reuse
-   * connections within seconds. An idle connection also holds one stream to its last target.
-   */
+  /** From a response to the next request's whole header, ms. Default 60,000. An idle connection holds a stream. */
   readonly keepAliveMs: number;
   /** How long bytes before a reset may wait for a reader that stopped, ms. Default: RESET_WAIT_MS, as in pipes. */
   readonly resetWaitMs: number;

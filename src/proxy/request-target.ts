@@ -12,10 +12,7 @@ export function targetOfIp(ip: IpBytes, port: number): Target {
 /** A label that is empty or begins with a hyphen: no host name (RFC 1123 §2.1), perhaps taken for an option. */
 const IMPOSSIBLE_LABEL = /^[.-]|\.[.-]/;
 
-/**
- * `name` has one char a byte (latin1). Undefined if it is too long or impossible, or holds a NUL: resolvers in C end
- * there, and would look up another name than the one that was checked.
- */
+/** One char a byte (latin1). Undefined if too long, impossible, or with a NUL, where resolvers in C would end. */
 export function targetOfName(name: string, port: number): Target | undefined {
   if (name.length === 0 || name.length > MAX_NAME_BYTES || name.includes('\0')) return undefined;
   return IMPOSSIBLE_LABEL.test(name) ? undefined : { kind: 'name', name, port };

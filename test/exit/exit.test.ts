@@ -3,7 +3,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { WstunError } from '../../src/errors.ts';
 import type { Dial } from '../../src/exit/dialer.ts';
-import { createExit, type Exit, type ExitOptions } from '../../src/exit/exit.ts';
+import { Exit, type ExitOptions } from '../../src/exit/exit.ts';
 import type { OwnEndpoints } from '../../src/exit/policy.ts';
 import { createResolver, type Resolver } from '../../src/exit/resolver.ts';
 import { parseRule } from '../../src/exit/rules.ts';
@@ -40,7 +40,7 @@ const noNames: Resolver = {
 
 function exitWith(options: Partial<ExitOptions> = {}): Exit {
   const rulesFor = () => rules.map(parseRule);
-  return createExit({ resolver: noNames, rulesFor, ownEndpoints: () => own, logger, ...options });
+  return new Exit({ resolver: noNames, rulesFor, ownEndpoints: () => own, logger, ...options });
 }
 
 function offerTo(exit: Exit, host: string, to: number, peer?: string): FakeOffer {

@@ -1,7 +1,4 @@
-/**
- * Header fields as flat lists, names and values in turn, in the order and spelling in which they came, one char a byte
- * (latin1). Pure. The files beside this one know what they mean for a request or a response.
- */
+/** Header fields as flat lists, names and values in turn, as they came, one char a byte (latin1). Pure. */
 
 export type Fields = readonly string[];
 

@@ -1,8 +1,4 @@
-/**
- * Finds the head of a request or a response in bytes that come in any pieces. Pure: bytes in, the head's text out.
- * Lines end with LF, with or without a CR before it (RFC 9112 §2.2); the readers of the text decide what a line may
- * contain.
- */
+/** Finds a head in bytes in any pieces. Pure. Lines end with LF, with or without a CR before (RFC 9112 §2.2). */
 import { type Piece, release } from '../../memory/pieces.ts';
 
 /** Bytes of a head with the empty lines before it: squid's limit, four times node:http's, for large cookies. */

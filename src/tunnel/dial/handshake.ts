@@ -43,7 +43,7 @@ export interface InitiatorOptions {
 }
 
 /**
- * The client's side; takes the link's handler. The handler of the result is to be set in the turn in which it resolves.
+ * The client's side; takes the link's handler. The result's handler is to be set in the turn in which it resolves.
  * Rejects, with the link aborted: `handshake-failed`, `link-slow`, `dial-cancelled`, or what the relay says.
  */
 export function initiateSecureLink(
@@ -152,10 +152,7 @@ function prologueOf(header: Uint8Array): Uint8Array {
   return Buffer.concat([Buffer.from('wstun/1\0'), header]);
 }
 
-/**
- * Nothing is proved yet, so a notice can only say why to try again. The exception is the rotation of the relay's keys,
- * which comes with a proof under the old keys.
- */
+/** Nothing is proved yet: a notice only says why to try again. Only a rotation of keys comes with a proof. */
 function faultOfNotice(body: Buffer, rotationProof: Uint8Array | undefined): WstunError {
   const fault = body.length >= 2 ? faultOfSessionCode(body.readUInt16BE(0)) : 'handshake-failed';
   const proof = body.subarray(2);

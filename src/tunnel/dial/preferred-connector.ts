@@ -16,10 +16,7 @@ const FALLBACK_DELAY_MS = 1_000;
  */
 const SILENT_PREFERRED_DELAY_MS = 5_000;
 
-/**
- * What a relay only says to a peer that it knows, whichever connector is used: on a link that cannot lead to the exit
- * (docs/protocol.md §11), and in place of a link (§2.2).
- */
+/** Only said to a peer that the relay knows, by either connector (docs/protocol.md §11, §2.2). */
 const RELAY_ANSWERS: ReadonlySet<FaultName> = new Set<FaultName>([
   'exit-absent',
   'keys-rotated',
@@ -42,16 +39,8 @@ export interface ConnectorChoice<L extends MessageLink> {
 }
 
 /** Where there is no choice. */
-export class SingleConnector<L extends MessageLink> implements ConnectorChoice<L> {
-  private readonly connector: Connector<L>;
-
-  constructor(connector: Connector<L>) {
-    this.connector = connector;
-  }
-
-  async dial(signal: AbortSignal): Promise<ChosenLink<L>> {
-    return { link: await this.connector.dial(signal) };
-  }
+export function onlyConnector<L extends MessageLink>(connector: Connector<L>): ConnectorChoice<L> {
+  return { dial: async (signal) => ({ link: await connector.dial(signal) }) };
 }
 
 /**

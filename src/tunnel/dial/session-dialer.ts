@@ -9,7 +9,7 @@ import type { SessionRequest } from '../../protocol/session-request.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import { type Connector, DirectConnector, type PageDialer, TetherConnector } from './connectors.ts';
 import { type Encryption, type InitiatorOptions, initiateSecureLink } from './handshake.ts';
-import { type ConnectorChoice, PreferredConnector, SingleConnector } from './preferred-connector.ts';
+import { type ConnectorChoice, onlyConnector, PreferredConnector } from './preferred-connector.ts';
 import type { SecureLink } from './secure-link.ts';
 import { requestSession, type SessionExchangeOptions } from './session-exchange.ts';
 import { TicketDialer, type TicketDialerOptions } from './ticket-dialer.ts';
@@ -66,8 +66,15 @@ export class RelaySessionDialer implements SessionDialer {
       encryption,
       clock,
     };
+    const seal = (connector: Connector) => sealedConnector(connector, dialer, handshake);
+    const destination = invite.exitName ?? '';
+    const direct = seal(new DirectConnector(dialer, destination, encryption === 'on'));
+    const byPage = tether && seal(new TetherConnector(dialer, destination, tether.pages, clock));
     this.clock = clock;
-    this.connectors = connectorsTo(dialer, invite.exitName ?? '', { handshake, logger, tether, clock });
+    this.connectors =
+      byPage && tether?.direct
+        ? new PreferredConnector(direct, byPage, logger, clock)
+        : onlyConnector(byPage ?? direct);
   }
 
   dial(request: () => SessionRequest, signal: AbortSignal): Promise<SessionLink> {
@@ -103,50 +110,21 @@ export async function negotiateSession(
   return { link, peerReceived: await requestSession(link, request, signal, options), saidReceived: request.received };
 }
 
-interface ConnectorOptions {
-  readonly handshake: InitiatorOptions;
-  readonly logger: Logger;
-  readonly tether: TetherOptions | undefined;
-  readonly clock: Clock;
-}
-
-/** Those that make sealed links to the exit of an invite. */
-function connectorsTo(
-  dialer: TicketDialer,
-  destination: string,
-  { handshake, logger, tether, clock }: ConnectorOptions,
-): ConnectorChoice<SecureLink> {
-  const direct = new SealedConnector(
-    new DirectConnector(dialer, destination, handshake.encryption === 'on'),
-    dialer,
-    handshake,
-  );
-  if (tether === undefined) return new SingleConnector(direct);
-  const byPage = new SealedConnector(new TetherConnector(dialer, destination, tether.pages, clock), dialer, handshake);
-  return tether.direct ? new PreferredConnector(direct, byPage, logger, clock) : new SingleConnector(byPage);
-}
-
 /** The handshake is part of connecting: some networks carry the upgrade and nothing after it. */
-class SealedConnector implements Connector<SecureLink> {
-  private readonly connector: Connector;
-  private readonly dialer: TicketDialer;
-  private readonly handshake: InitiatorOptions;
-
-  constructor(connector: Connector, dialer: TicketDialer, handshake: InitiatorOptions) {
-    this.connector = connector;
-    this.dialer = dialer;
-    this.handshake = handshake;
-  }
-
-  get isAvailable(): boolean {
-    return this.connector.isAvailable;
-  }
-
-  async dial(signal: AbortSignal): Promise<SecureLink> {
-    const raw = await this.connector.dial(signal);
-    const rotationProof = this.dialer.rotationProofOf(raw);
-    return await initiateSecureLink(raw, { ...this.handshake, rotationProof }, signal);
-  }
+function sealedConnector(
+  connector: Connector,
+  dialer: TicketDialer,
+  handshake: InitiatorOptions,
+): Connector<SecureLink> {
+  return {
+    get isAvailable() {
+      return connector.isAvailable;
+    },
+    dial: async (signal) => {
+      const raw = await connector.dial(signal);
+      return await initiateSecureLink(raw, { ...handshake, rotationProof: dialer.rotationProofOf(raw) }, signal);
+    },
+  };
 }
 
 /** Unsealed records are for TLS that ends where the exit is. @throws WstunError encryption-needed elsewhere */

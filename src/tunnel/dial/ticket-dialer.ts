@@ -15,10 +15,7 @@ import { type DialWebSocketOptions, dialWebSocket } from '../../transport/websoc
 
 /** Less than this does not explain a refusal: tickets open within two minutes. `Date` has a grain of one second. */
 const SKEW_THAT_MATTERS_MS = 60_000;
-/**
- * How far ahead of this clock a `Date` that nothing proves may be. An attacker that forges it, and keeps the tickets
- * that are then sealed, can use them when their time comes, to probe the relay. That gives no session.
- */
+/** How far ahead an unproven `Date` may be: tickets sealed under a forged one can probe the relay, but no more. */
 const MAX_UNVOUCHED_LEAD_MS = 3_600_000;
 
 /** What a ticket is for. */

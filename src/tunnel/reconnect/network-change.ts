@@ -1,8 +1,4 @@
-/**
- * Decides from two snapshots of the machine whether the network may have changed, and parses the list of routes of
- * Linux. Pure: network-watch.ts takes the snapshots. A false alarm costs an attempt to connect, a missed change up to a
- * minute of silence.
- */
+/** Decides from two snapshots of the machine whether the network may have changed. Pure. A false alarm is cheap. */
 import type { NetworkInterfaceInfo } from 'node:os';
 
 /** `slept`: this process did not run for a while, or the clock was set forward. */

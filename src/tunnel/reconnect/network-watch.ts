@@ -1,7 +1,4 @@
-/**
- * Checks every few seconds whether the network may have changed, so that a client need not wait for a timeout to learn
- * that its link is dead. What counts as a change is decided in network-change.ts; what to do about it is the caller's.
- */
+/** Checks every few seconds whether the network may have changed: a client need not wait for a timeout. */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { type Clock, systemClock, type Timer } from '../../clock.ts';

@@ -1,7 +1,4 @@
-/**
- * The registration of a named exit at its relay: keeps a control link, announces whose links may come, and answers each
- * rendezvous request with a data link. Knows nothing of sessions: what runs on a data link is the caller's.
- */
+/** A named exit's registration at its relay: keeps a control link, and answers rendezvous requests with links. */
 import { setMaxListeners } from 'node:events';
 import { withLimit } from '../../async/abortable.ts';
 import { type Clock, systemClock, type Timer } from '../../clock.ts';

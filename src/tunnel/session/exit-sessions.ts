@@ -98,10 +98,7 @@ export class ExitSessions {
     return this.sessions.size;
   }
 
-  /**
-   * Serves a link until it ends: the handshake, the session's name, then the session. `admitted` is the peer that the
-   * gate admitted, where this exit has a gate; then the keys of ticket and handshake must be the same peer's.
-   */
+  /** Serves a link until it ends. @param admitted the gate's peer, which must be that of the handshake's key */
   serve(link: MessageLink, admitted?: string): void {
     if (this.closing) return link.abort();
     const { keys, peerOf, retired = [] } = this.options;
@@ -242,10 +239,7 @@ export class ExitSessions {
     this.options.logger.info({ peer, remote: driver.remote, fault, seconds }, 'session ended');
   }
 
-  /**
-   * A new session of a peer replaces one that has lost its link. If all have links the new one is rejected: if it ended
-   * an older one, two clients with one invite would end each other's sessions for ever.
-   */
+  /** Only a session without a link makes room: otherwise two clients with one invite end each other's for ever. */
   private makeRoomFor(peer: string): boolean {
     const { maxSessionsOf } = this.options;
     if (maxSessionsOf === undefined) return true;

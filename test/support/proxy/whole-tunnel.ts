@@ -5,7 +5,7 @@
 import { createIdentity } from '../../../src/crypto/keys.ts';
 import { importKeyPair } from '../../../src/crypto/x25519.ts';
 import { WstunError } from '../../../src/errors.ts';
-import { createExit, type ExitOptions } from '../../../src/exit/exit.ts';
+import { Exit, type ExitOptions } from '../../../src/exit/exit.ts';
 import { parseRule } from '../../../src/exit/rules.ts';
 import { expectPlainReads } from '../../../src/memory/pieces.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
@@ -52,7 +52,7 @@ export async function startWholeTunnel(options: WholeTunnelOptions = {}): Promis
   const sessions = new ExitSessions({
     keys: importKeyPair(identity.exposeSessionKey()),
     peerOf: () => 'alice',
-    acceptor: createExit({
+    acceptor: new Exit({
       resolver: { fullNamesOf: (name) => [name], resolve: () => Promise.reject(new WstunError('dial-name-unknown')) },
       rulesFor: () => [parseRule('127.0.0.1')],
       ownEndpoints: () => ({ addresses: [], ports: [] }),
