@@ -1,7 +1,4 @@
-/**
- * Invites: the string that a person pastes to join (docs/protocol.md, "Invites"). Pure. An invite is a secret: no error
- * text holds any part of one, and the secret in a decoded one is wrapped in an Identity.
- */
+/** Invites: what a person pastes to join (docs/protocol.md, "Invites"). No error text holds any part of one. Pure. */
 import { createHash } from 'node:crypto';
 import { WstunError } from '../errors.ts';
 import { decodeBase64url, encodeBase64url } from './base64url.ts';

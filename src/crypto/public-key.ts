@@ -7,10 +7,7 @@
 const KEY_BYTES = 32;
 const HIGHEST_BIT = 0x80;
 
-/**
- * The points of small order, of the curve and of its twist, in their canonical encoding: 0, 1, two of order 8, and −1
- * (https://cr.yp.to/ecdh.html#validate lists them).
- */
+/** The points of small order, of the curve and its twist, canonical (https://cr.yp.to/ecdh.html#validate). */
 const SMALL_ORDER: ReadonlySet<string> = new Set([
   '0000000000000000000000000000000000000000000000000000000000000000',
   '0100000000000000000000000000000000000000000000000000000000000000',

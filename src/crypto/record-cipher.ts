@@ -12,10 +12,7 @@ import { type CipherSuite, createDecryption, createEncryption, importCipherKey, 
 export const MAX_RECORD_BYTES = 65_535;
 /** What a record can hold. */
 export const MAX_RECORD_PLAINTEXT_BYTES = MAX_RECORD_BYTES - TAG_BYTES;
-/**
- * Rekey follows every record whose number, counted from 1, is a multiple of this: at most 4 GiB under one key, and the
- * cost of 5 µs is negligible. Both ends count; there is no message for it.
- */
+/** After each multiple of records both ends rekey, without a message: at most 4 GiB under one key, for 5 µs. */
 export const REKEY_RECORDS = 2 ** 16;
 /** The last n that a number holds exactly, after 285 years of a million records a second; §5.1 reserves 2^64 - 1. */
 const LAST_NONCE = Number.MAX_SAFE_INTEGER;

@@ -1,7 +1,4 @@
-/**
- * Tickets and proven refusals as bytes (docs/protocol.md §2.2): layout, hints, and what is computed under K, the key
- * that peer and relay share. Pure except for randomness.
- */
+/** Tickets and proven refusals as bytes (docs/protocol.md §2.2). Pure except for randomness. */
 import { createHmac, randomBytes } from 'node:crypto';
 import nacl from 'tweetnacl';
 import { decodeBase64url, encodeBase64url } from './base64url.ts';
@@ -34,10 +31,7 @@ const ROLE_CODE: Readonly<Record<TicketRole, number>> = { client: 1, exit: 2 };
 
 export interface TicketFields {
   readonly role: TicketRole;
-  /**
-   * Of a client, the name of the exit that it wants; empty for the relay's own. Of an exit, the token of the request
-   * that the link answers; empty for its control link.
-   */
+  /** A client's exit, empty for the relay's own. An exit's token of a request; empty for its control link. */
   readonly destination: string;
   /** The version of the session protocol that the peer speaks, 0..65535. */
   readonly protocol: number;
@@ -134,18 +128,13 @@ function encodePayload(fields: TicketFields, seconds: number): Buffer {
 function decodePayload(bytes: Uint8Array): OpenedTicket | undefined {
   const payload = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (payload.length !== PAYLOAD_BYTES || payload.readUInt8(0) !== TICKET_VERSION) return undefined;
-  const role = roleOf(payload.readUInt8(1));
+  const role = (['client', 'exit'] as const).find((each) => ROLE_CODE[each] === payload.readUInt8(1));
   const destination = decodeDestination(payload);
   if (role === undefined || destination === undefined) return undefined;
   const protocol = payload.readUInt16BE(10);
   const features = payload.readUInt16BE(12);
   // Beyond 2^53 the number is rounded, but it is then far outside the skew anyway.
   return { seconds: Number(payload.readBigUInt64BE(2)), fields: { role, destination, protocol, features } };
-}
-
-function roleOf(code: number): TicketRole | undefined {
-  if (code === ROLE_CODE.client) return 'client';
-  return code === ROLE_CODE.exit ? 'exit' : undefined;
 }
 
 function decodeDestination(payload: Buffer): string | undefined {

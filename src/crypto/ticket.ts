@@ -53,10 +53,7 @@ export class TicketSealer {
     this.sharedKey = peer.exposeGateSharedKey(relayGateKey);
   }
 
-  /**
-   * Valid for one link until two minutes after `now` by the relay's clock. @param now ms since 1970, corrected if the
-   * peer knows better than its clock @throws RangeError for fields out of range
-   */
+  /** Valid until two minutes after `now`, ms since 1970, by the relay's clock. @throws RangeError for bad fields */
   seal(fields: TicketFields, now: number): string {
     return sealTicket(this.sharedKey, fields, now);
   }
@@ -172,10 +169,7 @@ export class TicketOpener {
     return this.replays.size;
   }
 
-  /**
-   * Replaces the relay's own list. Missing peers are locked out at once. A new key costs 0.07 ms, a known one nothing.
-   * Of several peers with one key, role and destination the last gives its name.
-   */
+  /** Missing peers are locked out at once. Of several with one key, role and destination the last gives its name. */
   setPeers(peers: Iterable<Peer>): void {
     const before = this.list;
     this.list = [...peers];

@@ -1,7 +1,4 @@
-/**
- * What may be logged: names of access entries, addresses of peers, counts, faults. Never a secret, an invite, a ticket
- * or a request target (a ticket is in it); never a destination above `debug`.
- */
+/** Never logged: a secret, an invite, a ticket or a request target (it has one); a destination above `debug`. */
 
 /** Of pino, for example. */
 export interface Logger {

@@ -1,7 +1,4 @@
-/**
- * The relay's end of an exit's control link: assembles the lists that the exit announces, and limits their rate. What
- * comes faster waits unread at the exit; of several lists that wait, the last is used.
- */
+/** Assembles the lists that an exit announces, and limits their rate. What comes faster waits at the exit. */
 import type { Clock, Timer } from '../clock.ts';
 import { type RateLimit, TokenBucket } from '../limits/token-bucket.ts';
 import type { ControlHandler } from '../transport/control-link.ts';

@@ -51,10 +51,7 @@ export class Gate {
     this.prefix = prefix;
   }
 
-  /**
-   * Any request, an upgrade or not. If it is admitted, its ticket is used up. @param now ms since 1970 @param isFull
-   * the relay accepts no further link
-   */
+  /** An upgrade or not; if admitted, its ticket is used up. @param now ms since 1970 @param isFull no further link */
   check(request: UpgradeRequest, now: number, isFull = false): GateDecision {
     const target = signedTargetOf(request.url ?? '');
     if (target === undefined) return { admitted: undefined, reason: 'no-ticket' };
@@ -135,10 +132,7 @@ interface SignedTarget {
   readonly path: string;
 }
 
-/**
- * Takes the first segment of the path that can be a ticket. Front ends put hosts and paths before it, and slashes and
- * queries after it: such a request gets no link, but its peer is told why.
- */
+/** The first segment that can be a ticket: front ends add to the path on both sides. Its peer is told why it fails. */
 function signedTargetOf(target: string): SignedTarget | undefined {
   const path = target.split(/[?#]/, 1)[0] ?? '';
   const segments = path.split('/');

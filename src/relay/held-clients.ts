@@ -1,7 +1,4 @@
-/**
- * Clients whose links are held until their named exit has dialled back. The exit gets a request with a token for each
- * (docs/protocol.md §11); the data link that brings the token is spliced to the client's.
- */
+/** Clients held until their exit has dialled back, with the token of the request (docs/protocol.md §11) for each. */
 import { randomBytes } from 'node:crypto';
 import type { Clock, Timer } from '../clock.ts';
 import type { Logger } from '../observability/logger.ts';

@@ -31,10 +31,7 @@ function isIpv6Only(place: HostPort, all: readonly ListenPlace[]): boolean {
   return all.some((other) => 'port' in other && other.port === place.port && !isIPv6(other.host));
 }
 
-/**
- * Returns the bound address. `all`: where the process listens. Closing closes a passed socket only in this process.
- * @throws WstunError cannot-listen, bad-passed-socket
- */
+/** Closing closes a passed socket only in this process. @throws WstunError cannot-listen, bad-passed-socket */
 export async function listen(
   server: Server,
   place: ListenPlace,

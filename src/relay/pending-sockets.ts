@@ -154,10 +154,7 @@ export class PendingSockets {
     return isExit ? EXIT_FACTOR * perSource : perSource;
   }
 
-  /**
-   * If one source has too many, its newest is closed. If all have, the one that is served longest is closed, so that a
-   * flood locks a client out only if it comes faster than a handshake.
-   */
+  /** If one source has too many, its newest is closed; else the one served longest: slower floods lock no one out. */
   private limitWaiting(pending: Pending): void {
     const { from, treatment, socket } = pending;
     const isRestricted = treatment.mayBegin !== undefined;

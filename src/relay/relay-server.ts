@@ -14,10 +14,7 @@ import { createUpgradeChoice, type UpgradeChoice } from './upgrade-choice.ts';
 
 export { DEFAULT_LINKS, type RelayLimits } from './relay-limits.ts';
 
-/**
- * Detects a peer that has disappeared without closing, even where nothing is sent. Later than the 45 s of silence that
- * both ends of a link allow each other, because some kernels give up 10 s after this.
- */
+/** Detects a peer that is gone. Later than the 45 s of silence of a link: some kernels give up 10 s after this. */
 const KEEP_ALIVE_MS = 60_000;
 /** How often Node checks for requests that are late. */
 const LATE_CHECK_MS = 1_000;

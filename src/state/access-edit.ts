@@ -12,7 +12,7 @@ export function editAllow(lines: Lines, more: readonly string[], less: readonly 
   const text = lines.slice(first).join('\n');
   const list = readList(text);
   if (list === undefined) return lines;
-  const without = removeValues(text, list, less);
+  const without = removeValues(text, list.values, less);
   const kept = list.values.filter(({ value }) => !less.includes(value));
   const changed = addValues(without, kept.length, more);
   return [...lines.slice(0, first), ...changed.split('\n')];
@@ -21,7 +21,7 @@ export function editAllow(lines: Lines, more: readonly string[], less: readonly 
 /** Sets a limit; undefined removes it. */
 export function editLimit(lines: Lines, name: LimitName, value: number | undefined): Lines {
   const at = indexOfKey(lines, name);
-  if (at === -1) return value === undefined ? lines : insertAtEnd(lines, formatLimit(name, value));
+  if (at === -1) return value === undefined ? lines : [...lines, formatLimit(name, value)];
   if (value === undefined) return lines.toSpliced(at, 1);
   const comment = /^[^#"']*?(?:"[^"]*"|'[^']*')?[^#"'\s]*(\s+#.*)$/.exec(lines[at] ?? '')?.[1] ?? '';
   const indent = /^\s*/.exec(lines[at] ?? '')?.[0] ?? '';
@@ -51,11 +51,7 @@ function readList(text: string): { readonly values: readonly Value[]; readonly o
   return undefined;
 }
 
-function removeValues(
-  text: string,
-  { values }: { readonly values: readonly Value[] },
-  less: readonly string[],
-): string {
+function removeValues(text: string, values: readonly Value[], less: readonly string[]): string {
   let changed = text;
   for (const { value, start, end } of values.toReversed()) {
     if (!less.includes(value)) continue;
@@ -92,10 +88,6 @@ function indexOfKey(lines: Lines, key: string): number {
 
 function insertAfterKey(lines: Lines, line: string): Lines {
   return lines.toSpliced(indexOfKey(lines, 'key') + 1, 0, line);
-}
-
-function insertAtEnd(lines: Lines, line: string): Lines {
-  return [...lines, line];
 }
 
 function quote(rule: string): string {

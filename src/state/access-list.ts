@@ -1,10 +1,10 @@
 /** The text of `access.toml`: parses and edits it. Edits keep comments and order, and are parsed again. Pure. */
-import { parse, TomlError } from 'smol-toml';
 import { formatPublicIdentity, type PublicIdentity, parsePublicIdentity } from '../crypto/keys.ts';
 import { isName, requireName } from '../crypto/names.ts';
 import { WstunError } from '../errors.ts';
 import { editAllow, editLimit } from './access-edit.ts';
 import { type EntryLimits, formatLimits, LIMIT_NAMES, type LimitName, parseLimit } from './access-limits.ts';
+import { parseToml } from './toml.ts';
 
 /** For each the relay keeps a shared key and three hints: 1 KB, and 0.07 ms once. */
 const MAX_ENTRIES = 10_000;
@@ -51,7 +51,7 @@ export type RuleParser<R> = (rule: string) => R;
 
 /** The entries in the order of the file. @throws WstunError access-malformed, naming the line */
 export function parseAccessList<R>(text: string, parseRule: RuleParser<R>): ListedEntry<R>[] {
-  const tables = Object.entries(parseToml(text));
+  const tables = Object.entries(parseToml(text, (detail) => malformed(undefined, detail)));
   if (tables.length > MAX_ENTRIES) throw malformed(undefined, `it has more than ${MAX_ENTRIES} names`);
   const nameOfKey = new Map<string, string>();
   return tables.map(([name, table]) => {
@@ -64,10 +64,7 @@ export function parseAccessList<R>(text: string, parseRule: RuleParser<R>): List
   });
 }
 
-/**
- * Adds an entry at the end of the text. `text` is undefined if there is no file yet.
- * @throws WstunError bad-name, name-taken, bad-key (another entry has it), bad-rule, access-malformed
- */
+/** @throws WstunError bad-name, name-taken, bad-key (another entry has it), bad-rule, access-malformed */
 export function addEntry(text: string | undefined, entry: AccessEntry, parseRule: RuleParser<unknown>): string {
   requireName(entry.name);
   for (const rule of entry.allow) parseRule(rule);
@@ -105,10 +102,7 @@ export interface EntryChange {
   readonly limits: ReadonlyMap<LimitName, number | undefined>;
 }
 
-/**
- * Changes rules and limits of that name: its key, its comments and its order stay.
- * @throws WstunError name-unknown, bad-rule, bad-option (an exit has none of these), access-malformed
- */
+/** @throws WstunError name-unknown, bad-rule, bad-option (an exit has none of these), access-malformed */
 export function changeEntry(text: string, name: string, change: EntryChange, parseRule: RuleParser<unknown>): string {
   const before = parseAccessList(text, parseRule);
   const entry = entryIn(before, name);
@@ -154,16 +148,6 @@ function entryIn<R>(entries: readonly ListedEntry<R>[], name: string): ListedEnt
   const entry = entries.find((other) => other.name === name);
   if (entry === undefined) throw new WstunError('name-unknown', name);
   return entry;
-}
-
-function parseToml(text: string): Record<string, unknown> {
-  try {
-    return parse(text);
-  } catch (error) {
-    if (!(error instanceof TomlError)) throw error;
-    const [first = ''] = error.message.replace(/^Invalid TOML document: /, '').split('\n');
-    throw malformed(error.line, first);
-  }
 }
 
 /** The position of an entry in the text: needed only for faults. */

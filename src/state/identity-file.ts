@@ -63,17 +63,12 @@ export function watchIdentity(
       key = encodeBase64url(gate);
       await onChange();
     },
-    onFault: (error) => logger.error({ code: codeOf(error) }, messageOf(error)),
+    onFault: (error) => {
+      const code = error instanceof WstunError ? error.code : undefined;
+      logger.error({ code }, error instanceof Error ? error.message : String(error));
+    },
     ...(clock && { clock }),
   });
-}
-
-function codeOf(error: unknown): string | undefined {
-  return error instanceof WstunError ? error.code : undefined;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 async function load(state: StateDir): Promise<Identity | undefined> {

@@ -1,7 +1,4 @@
-/**
- * `exits.json` in a relay's state directory: the gate keys that each exit announced last. So after a restart its
- * clients are told that the exit is absent, and are not rejected as strangers. Public keys only.
- */
+/** `exits.json`: each exit's latest gate keys. After a restart its clients are told that it is absent. No secrets. */
 import { sleep } from '../async/abortable.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import { decodeBase64url } from '../crypto/base64url.ts';
@@ -88,13 +85,8 @@ export async function loadKnownExits(state: StateDir, logger: Logger, clock: Clo
   return new KnownExits(state, exits ?? new Map(), logger, clock);
 }
 
-/** As the relay wrote it last. */
-export async function readKnownExits(state: StateDir): Promise<ExitKeys> {
-  return (await readExits(state)) ?? new Map();
-}
-
-/** Undefined if it cannot be read. */
-async function readExits(state: StateDir): Promise<ExitKeys | undefined> {
+/** As the relay wrote it last; undefined if it cannot be read. */
+export async function readExits(state: StateDir): Promise<ExitKeys | undefined> {
   const text = await state.read(NAME, { secret: false });
   return text === undefined ? new Map() : parseExits(text);
 }

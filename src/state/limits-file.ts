@@ -1,7 +1,7 @@
 /** `limits.toml` in a state directory, written by its owner: overrides defaults of docs/limits.md. Read once. */
-import { parse, TomlError } from 'smol-toml';
 import { WstunError } from '../errors.ts';
 import type { StateDir } from './state-dir.ts';
+import { parseToml } from './toml.ts';
 import { BYTE_UNITS, inRange, readUnits } from './units.ts';
 
 const NAME = 'limits.toml';
@@ -62,20 +62,11 @@ export async function readLimits(state: StateDir): Promise<ProcessLimits> {
   if (text === undefined) return {};
   const fault = (detail: string) => new WstunError('limits-malformed', `${state.pathOf(NAME)}: ${detail}`);
   return Object.fromEntries(
-    Object.entries(tableOf(text, fault)).map(([name, value]) => [name, limitOf(name, value, fault)]),
+    Object.entries(parseToml(text, fault)).map(([name, value]) => [name, limitOf(name, value, fault)]),
   );
 }
 
 type FaultOf = (detail: string) => WstunError;
-
-function tableOf(text: string, fault: FaultOf): Record<string, unknown> {
-  try {
-    return parse(text);
-  } catch (error) {
-    if (!(error instanceof TomlError)) throw error;
-    throw fault(`line ${error.line}: ${error.message.replace(/^Invalid TOML document: /, '').split('\n')[0]}`);
-  }
-}
 
 function limitOf(name: string, value: unknown, fault: FaultOf): number {
   const form = Object.hasOwn(FORMS, name) ? FORMS[name as keyof ProcessLimits] : undefined;

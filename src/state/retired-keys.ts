@@ -12,7 +12,7 @@ import {
 } from '../crypto/keys.ts';
 import type { AccessEntry } from './access-list.ts';
 import { loadIdentity, replaceIdentity } from './identity-file.ts';
-import { type ExitKeys, exitsOf, readKnownExits } from './known-exits.ts';
+import { type ExitKeys, exitsOf, readExits } from './known-exits.ts';
 import { MAX_FILE_BYTES, type StateDir } from './state-dir.ts';
 
 const NAME = 'retired.json';
@@ -48,7 +48,7 @@ export async function rotateKeys(
 ): Promise<void> {
   await state.locked(async () => {
     const identity = await loadIdentity(state);
-    const exits = await readKnownExits(state);
+    const exits = (await readExits(state)) ?? new Map();
     const retired = { identity, until: now + RETIRED_DAYS * DAY_MS, peers, exits };
     // Before the new keys: a process that sees those finds the old ones here.
     await state.write(NAME, format(forget ? [] : [retired, ...(await readRetiredKeys(state, now))]));

@@ -27,10 +27,7 @@ const MAX_RESTORED_BYTES = 1_048_576 * RECORD_BYTES;
 /** Read at once. */
 const CHUNK_BYTES = RECORD_BYTES * 65_536;
 
-/**
- * Restores the used tickets, and stores those used from now on. Files that cannot be used are logged once, and the
- * relay continues without them. @throws WstunError state-unusable, for the state directory itself
- */
+/** A file that cannot be used is logged once. @throws WstunError state-unusable, for the state directory itself */
 export async function openUsedTickets(
   state: StateDir,
   replays: ReplayGuard,

@@ -1,7 +1,4 @@
-/**
- * What a failed dial means, as a fault. Pure. Details hold the host, the port and a reason in our own words: never text
- * from the server, never the request target (it holds a ticket).
- */
+/** What a failed dial means. Details hold no text from the server, nor the target (it holds a ticket). Pure. */
 import { WstunError } from '../errors.ts';
 
 export interface DialProgress {

@@ -1,13 +1,11 @@
-/**
- * The client's half of a WebSocket: one attempt to dial and upgrade, and what went wrong. The request target holds a
- * ticket: nothing here puts it, or any text that an unknown server chose, in an error or a log.
- */
+/** The client's half of a WebSocket, for one attempt. No error or log has the ticket, or text of an unknown server. */
 import { isIP, type OnReadOpts, type Socket, connect as tcpConnect } from 'node:net';
 import { type ConnectionOptions, TLSSocket, connect as tlsConnect } from 'node:tls';
 import { WebSocket } from 'ws';
 import { type Clock, systemClock } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 import { lend, takeLentBack } from '../memory/pieces.ts';
+import { copied } from '../memory/small-pieces.ts';
 import { answerFault, describeAnswer } from './answer-faults.ts';
 import type { MessageLink } from './message-link.ts';
 import { RelayAddresses } from './relay-addresses.ts';
@@ -111,10 +109,10 @@ function upgrade(url: URL, { raw, lentReads, where, leftMs, clock, options }: Up
       socket.terminate();
       raw.destroy();
     };
-    const failFrom = (error: NodeJS.ErrnoException): void =>
+    const failFrom = (error: { readonly code?: string }): void =>
       fail(dialFault(error, { where, connected: true, certificateFault: distrusts(raw) }));
     const onAbort = (): void => fail(new WstunError('dial-cancelled'));
-    const timer = clock.setTimeout(() => failFrom(new TimeOut()), leftMs);
+    const timer = clock.setTimeout(() => failFrom({ code: 'ETIMEDOUT' }), leftMs);
     signal.addEventListener('abort', onAbort, { once: true });
 
     // Never removed: `terminate` causes one more error, which must have a listener.
@@ -134,10 +132,6 @@ function upgrade(url: URL, { raw, lentReads, where, leftMs, clock, options }: Up
     // The signal may have fired since TCP connected.
     if (signal.aborted) onAbort();
   });
-}
-
-class TimeOut extends Error {
-  readonly code = 'ETIMEDOUT';
 }
 
 interface Opening {
@@ -163,7 +157,7 @@ function openTls({ address, host, port, ca, lentReads }: Opening): Socket {
     port,
     servername: isIP(host) === 0 ? host : '',
     ALPNProtocols: ['http/1.1'],
-    ...(ca === undefined ? {} : { ca }),
+    ...(ca !== undefined && { ca }),
     onread: readLent(lentReads, (chunk) => socket.push(chunk)),
   };
   const socket: TLSSocket = tlsConnect(options);
@@ -171,11 +165,8 @@ function openTls({ address, host, port, ca, lentReads }: Opening): Socket {
 }
 
 function openPlain({ address, port, lentReads }: Opening): Socket {
-  const socket: Socket = tcpConnect({
-    host: address,
-    port,
-    onread: readLent(lentReads, (chunk) => socket.push(chunk)),
-  });
+  const onread = readLent(lentReads, (chunk) => socket.push(chunk));
+  const socket: Socket = tcpConnect({ host: address, port, onread });
   return socket;
 }
 
@@ -192,12 +183,6 @@ function readLent(lentReads: LentReads, deliver: (chunk: Buffer) => boolean): On
       return hasRoom;
     },
   };
-}
-
-function copied(bytes: Uint8Array): Buffer {
-  const copy = Buffer.allocUnsafeSlow(bytes.length);
-  copy.set(bytes);
-  return copy;
 }
 
 function portOf(url: URL): number {

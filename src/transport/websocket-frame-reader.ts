@@ -7,7 +7,7 @@
  * then. So what follows goes to `ws`, too, until `settle` is called. Pure.
  */
 import { type Lent, lend, own, type Piece, release } from '../memory/pieces.ts';
-import { copiedIfSmall } from '../memory/small-pieces.ts';
+import { copied, copiedIfSmall } from '../memory/small-pieces.ts';
 import { SOCKET_LIMITS } from './websocket-limits.ts';
 import { applyMask } from './websocket-mask.ts';
 
@@ -218,13 +218,6 @@ export class FrameReader {
     if (last !== undefined) pieces.push(last);
     this.sink.handleMessage(pieces, lent);
   }
-}
-
-/** In memory of its own: in Node's pool each single byte could hold 8 KiB. */
-function copied(bytes: Uint8Array): Uint8Array {
-  const copy = Buffer.allocUnsafeSlow(bytes.length);
-  copy.set(bytes);
-  return copy;
 }
 
 function headerBytes(header: Uint8Array): number {

@@ -1,7 +1,4 @@
-/**
- * Every limit of a WebSocket link, for both ends. The defaults of `ws` are made for trusted peers (100 MiB messages,
- * 16,384 fragments, deflate offered by its client), so none of them is left in force.
- */
+/** Every limit of a link. Those of `ws` (100 MiB messages, 16,384 fragments, deflate) are for trusted peers. */
 
 /** Record number, frames and seal fit one 16-bit length. A message never needs more memory of its receiver. */
 export const MAX_MESSAGE_BYTES = 65_535;

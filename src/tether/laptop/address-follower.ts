@@ -1,6 +1,4 @@
-/**
- * Serves a tether at the address that address-choice.ts chooses. Its owner calls `look` at each change of the network.
- */
+/** Serves a tether at the address that address-choice.ts chooses. Its owner calls `look` at changes. */
 import { type Clock, systemClock, type Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import { AddressChoice, type AddressStep } from './address-choice.ts';

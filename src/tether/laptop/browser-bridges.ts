@@ -1,6 +1,4 @@
-/**
- * The paired pages. The newest that responds carries the links; the others are asked as soon as it fails or is slow.
- */
+/** The paired pages. The newest that responds carries the links; the others are asked if it fails or is slow. */
 import { AbortableWait } from '../../async/abortable.ts';
 import type { Clock, Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
@@ -61,9 +59,7 @@ export class BrowserBridges {
     for (const page of this.pages) page.close();
   }
 
-  /**
-   * Waits without a limit for a page that reaches the relay. @throws WstunError of `PairedPage.open`, dial-cancelled
-   */
+  /** Waits for a page that reaches the relay. @throws WstunError of `PairedPage.open`, dial-cancelled */
   async dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<TetherLink> {
     let isReported = false;
     for (;;) {

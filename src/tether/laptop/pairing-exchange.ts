@@ -1,7 +1,4 @@
-/**
- * The laptop's side of a pairing on one control link: two messages in, two out, or a refusal. The owner says which
- * secret belongs to an identifier, and whether it is still valid after the proof.
- */
+/** The laptop's side of a pairing on one control link. The owner says whose a secret is, and if it is still valid. */
 import type { Clock, Timer } from '../../clock.ts';
 import type { Message, MessageLink, MessageLinkHandler } from '../../transport/message-link.ts';
 import {

@@ -100,10 +100,7 @@ export class TetherServer {
     return this.failed;
   }
 
-  /**
-   * Lets codes lead there; shows a new one at once if the last led elsewhere. One call at a time.
-   * @throws WstunError cannot-listen: nothing has changed
-   */
+  /** Lets codes lead there; one call at a time. @throws WstunError cannot-listen: nothing has changed */
   async serve(place: TetherPlace): Promise<void> {
     const hasMoved = await this.served.serve(place);
     if (hasMoved && this.address !== undefined) this.announce(this.address);

@@ -33,17 +33,13 @@ export class Control {
     this.socket.binaryType = 'arraybuffer';
     this.socket.onopen = () => this.sendBytes(this.pairing.hello);
     this.socket.onmessage = ({ data }: MessageEvent<ArrayBuffer | string>) => this.receive(data);
-    this.socket.onclose = () => this.end(false);
-    this.limit = clock.setTimeout(() => this.end(false), PAIRING_LIMIT_MS);
+    this.socket.onclose = () => this.end();
+    this.limit = clock.setTimeout(() => this.end(), PAIRING_LIMIT_MS);
   }
 
   send(message: PageMessage): void {
     if (this.seals === undefined || this.ended) return;
     this.sendBytes(this.seals.outgoing.seal(encodeMessage(message)));
-  }
-
-  close(): void {
-    this.end(false);
   }
 
   private receive(data: ArrayBuffer | string): void {
@@ -52,7 +48,7 @@ export class Control {
     if (message[0] === MESSAGE.refusal) return this.end(true);
     if (this.proved) return this.finish(this.pairing.finish(message));
     const proof = this.pairing.prove(message);
-    if (proof === undefined) return this.end(false);
+    if (proof === undefined) return this.end();
     this.proved = true;
     this.sendBytes(proof);
   }
@@ -74,7 +70,7 @@ export class Control {
   private receiveSealed(incoming: Seal, sealed: Uint8Array): void {
     const content = incoming.open(sealed);
     const message = content && decodeLaptopMessage(content);
-    if (message === undefined) return this.end(false);
+    if (message === undefined) return this.end();
     this.restartLimit();
     if (message.type === 'ping') this.send({ type: 'pong' });
     else this.events.onMessage(message);
@@ -82,10 +78,10 @@ export class Control {
 
   private restartLimit(): void {
     this.clock.clearTimeout(this.limit);
-    this.limit = this.clock.setTimeout(() => this.end(false), SILENCE_LIMIT_MS);
+    this.limit = this.clock.setTimeout(() => this.end(), SILENCE_LIMIT_MS);
   }
 
-  private end(refused: boolean): void {
+  end(refused = false): void {
     if (this.ended) return;
     this.ended = true;
     this.clock.clearTimeout(this.limit);

@@ -140,7 +140,7 @@ export class Tether {
   private giveUp(state: State): void {
     this.phase = 'over';
     this.secret = undefined;
-    this.control?.close();
+    this.control?.end();
     this.onState(state);
   }
 
