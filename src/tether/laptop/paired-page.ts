@@ -95,7 +95,7 @@ export class PairedPage implements MessageLinkHandler {
     this.send({ type: 'duty', duty });
   }
 
-  /** `url`: with a ticket for a page. @throws WstunError phone-offline, phone-refused, link-slow, link-lost, dial-cancelled */
+  /** @throws WstunError phone-offline, phone-refused, link-slow, link-lost (the page is gone), dial-cancelled */
   async open(url: string, signal: AbortSignal): Promise<TetherLink> {
     if (this.ended !== undefined && !signal.aborted) throw new WstunError('link-lost');
     const token = randomBytes(16).toString('hex');
