@@ -273,10 +273,7 @@ export class HandshakeState {
         return this.#e.publicKey;
       case 's':
         return symmetric.encryptAndHash(this.#s.publicKey);
-      case 'ee':
-      case 'es':
-      case 'se':
-      case 'ss':
+      default:
         symmetric.mixKey(this.#sharedSecret(token));
         return ZEROLEN;
     }
@@ -294,10 +291,7 @@ export class HandshakeState {
         this.#rs = publicKey(symmetric.decryptAndHash(temp));
         return temp.length;
       }
-      case 'ee':
-      case 'es':
-      case 'se':
-      case 'ss':
+      default:
         symmetric.mixKey(this.#sharedSecret(token));
         return 0;
     }

@@ -78,10 +78,7 @@ export class ReplayGuard {
     return this.recent.has(fingerprint) || this.past.has(fingerprint);
   }
 
-  /**
-   * A nonce that was not used yet. False: the guard is full and the peer has its share; it is not remembered.
-   * @param peer undefined: counts for no peer, and needs no share
-   */
+  /** For a new nonce. False: the guard is full and the peer (undefined needs no share) has its share. */
   remember(nonce: Buffer, use: Use, peer: string | undefined, now: number): boolean {
     this.turn(now);
     if (this.size >= this.limits.nonces && !this.mayAdd(peer)) return false;

@@ -95,10 +95,7 @@ export class ExitPeers {
     return this.byName.keys();
   }
 
-  /**
-   * Replaces the keys of an exit, base64url of 32 bytes each. Missing ones are locked out at once, the last of
-   * thousands within a second. False: it is the same list again, which costs a comparison.
-   */
+  /** Missing keys are locked out, the last of thousands within a second. False: it is the same list again. */
   replace(exit: string, keys: readonly string[], handler: AnnouncedHandler): boolean {
     const announced = this.announcedBy(exit);
     announced.handler = handler;

@@ -1,7 +1,4 @@
-/**
- * Where clients and named exits meet (docs/protocol.md §11): exits register over a control link and announce their
- * clients, and clients are connected to them. Nothing here can read what the two then send each other.
- */
+/** Where clients and named exits meet (docs/protocol.md §11). Nothing here can read what they send each other. */
 import { type Clock, systemClock } from '../clock.ts';
 import type { TicketOpener } from '../crypto/ticket.ts';
 import { parseIp } from '../net/ip.ts';

@@ -6,8 +6,7 @@ import type { Treatment } from './pending-sockets.ts';
 import { SourcePenalties } from './source-limits.ts';
 
 /**
- * Failed connections from the address of a registered exit that are not counted: when a client of it gives up, the
- * data link that the exit dials for it fails. Beyond, the address is treated like any other.
+ * Failures of a registered exit that are not counted: a client that gives up makes the exit's data link for it fail.
  */
 const EXIT_FAILURES: RateLimit = { perSecond: 50, burst: 512 };
 
@@ -47,10 +46,7 @@ export class SourceTracker {
     return { source, isExit, mayBegin: (now) => this.penalties.mayServe(source, now) };
   }
 
-  /**
-   * A connection ended without becoming a link. `wasDropped`: by the relay, because others waited. A source with links
-   * is not blamed for that: the connection was one of too many at once, or on a bad line.
-   */
+  /** `wasDropped`: others waited. That is no fault of a source with links: it had too many at once, or a bad line. */
   noteFailure(source: string, wasDropped: boolean): void {
     const linked = this.linked.get(source);
     const now = this.clock.now();

@@ -1,7 +1,4 @@
-/**
- * Reports changes of files. It checks them twice a second: for a replaced file, a moved symlink, a bind mount and a
- * network file system the kernel sends no reliable notices. These notices only make it faster.
- */
+/** Checks files twice a second: of bind mounts, moved symlinks and network files the kernel reports little. */
 import { type FSWatcher, watch } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { sleep } from '../async/abortable.ts';

@@ -101,10 +101,7 @@ export function nameOfFront(headers: IncomingHttpHeaders): string | undefined {
   return isOfGo(headers) ? 'Traefik or another program written in Go' : undefined;
 }
 
-/**
- * Where a redirect leads: `http://host/`, without its path, which may be the request's own with the ticket in it.
- * Undefined if a browser could not open it. @param requested the URL of the request, ws: or wss:
- */
+/** `http://host/`: its path may be the request's own, with the ticket. Undefined if a browser could not open it. */
 export function placeOfRedirect(location: string | undefined, requested: URL): URL | undefined {
   if (location === undefined) return undefined;
   const base = new URL(requested.href);

@@ -17,10 +17,7 @@ export const CONNECT_TIMEOUT_MS = 5_000;
 export const MAX_SKIPPED_PINGS = 1_024;
 export const SOCKET_LIMITS = {
   maxPayload: MAX_MESSAGE_BYTES,
-  /**
-   * wstun sends one fragment per message, but a middlebox may frame it again: in pieces of 125 bytes, the most that one
-   * byte of length can express, the largest message has 525. Each needs about 250 bytes beside its payload.
-   */
+  /** A middlebox may frame a message again: by 125 bytes, a one-byte length, 525 fragments of 250 bytes overhead. */
   maxFragments: 1_024,
   /** Socket reads held for one unfinished frame: 16 bytes each at the worst, about 1 MiB of small buffers. */
   maxBufferedChunks: 4_096,

@@ -16,10 +16,7 @@ export interface PairingOwner {
   readonly host: string;
   readonly clock: Clock;
   find(id: Uint8Array): Uint8Array | undefined;
-  /**
-   * The page has proved that it has the secret. Undefined: the secret was used or has expired meanwhile. Otherwise a
-   * function that sets the link's next handler, called after the laptop's proof has been sent.
-   */
+  /** It has the secret. Undefined: it has expired or was used. Else sets the next handler, after our proof is sent. */
   claim(secret: Uint8Array, keys: PairingKeys): (() => void) | undefined;
   /** `isAttempt`: it had no valid secret, or sent nothing in time; not a valid phone that loses its network. */
   onFailed(isAttempt: boolean): void;

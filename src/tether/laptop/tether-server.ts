@@ -1,7 +1,4 @@
-/**
- * The laptop's side of a tether: pairs with pages, accepts their WebSockets, shows codes, and returns links that pages
- * carry (docs/tether-protocol.md). Its address may change while it runs; paired pages are not affected.
- */
+/** The laptop's side of a tether (docs/tether-protocol.md): pairs with pages, shows codes, and returns their links. */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type Clock, systemClock, type Timer } from '../../clock.ts';

@@ -1,19 +1,9 @@
 /** The browser's clock and timers: the only file of the page that calls them. */
-import type { PageClock, PageTimer } from './page-clock.ts';
-
-class BrowserTimer implements PageTimer {
-  readonly id: number;
-
-  constructor(id: number) {
-    this.id = id;
-  }
-}
+import type { PageClock } from './page-clock.ts';
 
 export const browserClock: PageClock = {
   now: () => performance.now(),
   wallTime: () => Date.now(),
-  setTimeout: (callback, delayMs) => new BrowserTimer(setTimeout(callback, delayMs)),
-  clearTimeout: (timer) => {
-    if (timer instanceof BrowserTimer) clearTimeout(timer.id);
-  },
+  setTimeout: (callback, delayMs) => ({ id: setTimeout(callback, delayMs) }),
+  clearTimeout: (timer) => clearTimeout((timer as { readonly id: number } | undefined)?.id),
 };
