@@ -25,7 +25,7 @@ export class ByteBucket {
     return taken;
   }
 
-  /** Until `take` gives something, ms, if nobody else takes. */
+  /** Until `take` gives something, ms, if no one else takes. */
   waitMs(want: number, rate: number, now: number): number {
     this.refill(rate, now);
     return Math.max(0, ((leastOf(want, rate) - this.tokens) / rate) * 1000);

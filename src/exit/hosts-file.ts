@@ -1,5 +1,4 @@
 /** The machine's hosts file (hosts(5)). getaddrinfo would take one of libuv's four threads for each name. */
-
 import { type IpBytes, parseIp } from '../net/ip.ts';
 import { followFile } from './followed-file.ts';
 

@@ -102,11 +102,7 @@ function checkName(
   return { kind: 'resolve', names, ifUnknown: isHidden ? special : undefined };
 }
 
-export interface AddressContext {
-  readonly vouched: boolean;
-  readonly rules: readonly Rule[];
-  readonly own: OwnEndpoints;
-}
+export type AddressContext = Omit<TargetContext, 'fullNamesOf'> & Pick<NameToAsk, 'vouched'>;
 
 /** Steps 3 and 4. Strict: dialling only the allowed answers would be as safe, but would reveal which they are. */
 export function checkAddresses(answers: readonly IpBytes[], port: number, context: AddressContext): AddressDecision {

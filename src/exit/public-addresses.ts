@@ -3,7 +3,8 @@
  * a cloud or a home. They are configured, or else learnt from the relay's own URL and from what a relay sees; the
  * policy refuses them like all other addresses of this exit.
  */
-
+import { settledWithin } from '../async/abortable.ts';
+import { systemClock } from '../clock.ts';
 import { familyOf, formatIp, type IpBytes, parseIp, unmapIp } from '../net/ip.ts';
 import { specialRange } from '../net/special-ranges.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -54,12 +55,7 @@ export class PublicAddresses {
     const { name } = parsed;
     clearInterval(this.asking);
     this.asking = setInterval(() => void this.ask(name), ASK_AGAIN_MS).unref();
-    let limit: NodeJS.Timeout | undefined;
-    const late = new Promise<void>((resolve) => {
-      limit = setTimeout(resolve, FIRST_ANSWER_MS);
-    });
-    await Promise.race([this.ask(name), late]);
-    clearTimeout(limit);
+    await settledWithin(systemClock, FIRST_ANSWER_MS, this.ask(name));
   }
 
   /** A relay sees this machine there. A private address is ignored: it may be that of a machine in between. */

@@ -5,7 +5,6 @@
  * More careful than glibc in one thing: a name with at least `ndots` dots is tried only as it is. Otherwise a search
  * domain could answer for every name of the public DNS that does not exist.
  */
-
 import { isLocalhostName, isSpecialName } from './special-names.ts';
 import { parseHostText } from './target-host.ts';
 

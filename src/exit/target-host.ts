@@ -8,7 +8,6 @@
  * Why so strict: node:net dials localhost for an empty host, getaddrinfo reads `127.1`, `2130706433` and full-width
  * digits as 127.0.0.1, and a NUL once ended the name early (CVE-2026-48930).
  */
-
 import { type IpBytes, parseIp, unmapIp } from '../net/ip.ts';
 import type { Target } from '../tunnel/stream/stream.ts';
 

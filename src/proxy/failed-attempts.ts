@@ -1,7 +1,7 @@
 /**
  * Limits wrong guesses at the proxy's password by address. Pure, time is passed in.
  *
- * Only guesses that differ count: a program that keeps sending an old password has guessed once, and locks nobody out.
+ * Only guesses that differ count: a program that keeps sending an old password has guessed once, and is not locked out.
  */
 import { BoundedMap } from '../limits/bounded-map.ts';
 import { LockOut, type LockOutLimits } from '../limits/lock-out.ts';

@@ -72,10 +72,7 @@ export class HttpConnection {
     socket.once('end', () => confirmEnd(socket, writes, () => {}));
   }
 
-  /**
-   * Resolves when the socket is closed and nothing of it is left. An internal error in one request ends the connection,
-   * never the process. @param deadline for the head of the first request, by `performance.now`
-   */
+  /** Resolves when nothing of the socket is left. @param deadline for the first head, by `performance.now` */
   async serve(deadline: number): Promise<void> {
     const leave = this.context.shutdown.watch(() => this.drain());
     try {
@@ -198,8 +195,7 @@ export class HttpConnection {
         return this.refuse(refusalOfError(outcome.error), request, outcome.unread);
       case 'cut':
         this.targets.reset(target);
-        // Left paused: if the rest of an upload were read and dropped, the program could believe that it is complete
-        // before the reset arrives.
+        // Left paused: if the rest of an upload were dropped, the program could believe that it is complete.
         this.detach();
         resetWhenDelivered(this.socket, this.context.limits.resetWaitMs);
         return false;

@@ -110,7 +110,7 @@ interface UrlTarget {
 
 /**
  * The URL is split, not parsed by `URL`, which rewrites hosts (0x7f.1) and paths (/a/../b): that is up to the target.
- * User information is dropped: programs that leave it there also send it as Authorization, and nobody else may read it
+ * User information is dropped: programs that leave it there also send it as Authorization, and no one else may read it
  * (RFC 9110 §4.2.4). The URL replaces a received Host, but two are refused as an attempt to smuggle (RFC 9112 §3.2).
  */
 function readUrl(url: string, { method, rawHeaders }: RequestHead): Refusable<UrlTarget> {

@@ -86,10 +86,7 @@ export async function endWith(socket: Socket, answer: Uint8Array, lingerMs: numb
   clearTimeout(limit);
 }
 
-/**
- * Passes on what comes until `receive` returns something. Leaves the socket paused. Undefined: it closed, ended or
- * stayed silent until the deadline. @param first bytes that were read before
- */
+/** What `receive` makes of the bytes. Undefined: it closed, ended or was silent too long. Leaves it paused. */
 export function awaitBytes<T>(
   socket: Socket,
   deadline: number,

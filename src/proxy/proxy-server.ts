@@ -1,7 +1,4 @@
-/**
- * The one local port of the client: SOCKS5, SOCKS4, SOCKS4a and HTTP, told apart by the first byte. Owns the listening
- * socket and every accepted one; socks-connection.ts and http-connection.ts serve the protocols.
- */
+/** The client's local port: SOCKS5, SOCKS4(a) and HTTP, told apart by the first byte. Owns all its sockets. */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { cannotListen, WstunError } from '../errors.ts';
@@ -30,14 +27,6 @@ export interface ProxyServerOptions {
   readonly limits?: Partial<ProxyLimits>;
 }
 
-export interface ProxyServer {
-  readonly address: { readonly host: string; readonly port: number };
-  /** Connections that are open now. */
-  readonly connections: number;
-  /** Stops accepting, gives connections `graceMs`, then resets them. Call it again to shorten the grace. */
-  close(graceMs: number): Promise<void>;
-}
-
 /** Silence before the kernel asks whether the program's machine still lives, ms; matters only beyond loopback. */
 const KEEP_ALIVE_MS = 60_000;
 /** What a socket queues in each direction in this process, bytes: one large read. */
@@ -57,12 +46,14 @@ export async function startProxyServer(options: ProxyServerOptions): Promise<Pro
     ),
   );
   const check = credentials === undefined ? undefined : new CredentialCheck(credentials, guesses);
-  const proxy = new MixedProxy({ opener, check, logger, limits, streams: new Set(), shutdown: new ShutdownNotice() });
+  const proxy = new ProxyServer({ opener, check, logger, limits, streams: new Set(), shutdown: new ShutdownNotice() });
   await proxy.listen(host, port);
   return proxy;
 }
 
-class MixedProxy implements ProxyServer {
+export class ProxyServer {
+  /** Where it listens. */
+  address: { readonly host: string; readonly port: number } = { host: '', port: 0 };
   private readonly context: ProxyContext;
   private readonly server: Server;
   /** The open sockets, and a promise each that resolves when nothing of them is left. */
@@ -70,7 +61,6 @@ class MixedProxy implements ProxyServer {
   /** Those that have not sent a byte yet. */
   private readonly silent = new Set<Socket>();
   private full = false;
-  private boundAddress = { host: '', port: 0 };
 
   constructor(context: ProxyContext) {
     this.context = context;
@@ -86,10 +76,7 @@ class MixedProxy implements ProxyServer {
     this.server.on('drop', () => this.warnFull());
   }
 
-  get address(): { host: string; port: number } {
-    return this.boundAddress;
-  }
-
+  /** Connections that are open now. */
   get connections(): number {
     return this.open.size;
   }
@@ -103,12 +90,13 @@ class MixedProxy implements ProxyServer {
       throw cannotListen({ host, port }, error);
     }
     const { address, port: bound } = this.server.address() as AddressInfo;
-    this.boundAddress = { host: address, port: bound };
+    this.address = { host: address, port: bound };
     this.server.on('error', (error) =>
       this.context.logger.error({ error: error.message }, 'cannot accept connections'),
     );
   }
 
+  /** Stops accepting, gives connections `graceMs`, then resets them. Call it again to shorten the grace. */
   async close(graceMs: number): Promise<void> {
     if (this.server.listening) this.server.close();
     for (const socket of this.silent) socket.destroy();

@@ -92,7 +92,7 @@ const BAD_LENGTH: ResponseFraming = { kind: 'bad', detail: 'its Content-Length i
 
 /**
  * RFC 9112 §6.3. A transfer coding overrides a length; equal lengths are one. identity is not a coding, but servers of
- * RFC 2616's time name it; chunked twice counts as once, since nobody may apply it twice (§6.1), and servers behind
+ * RFC 2616's time name it; chunked twice counts as once, since it must not be applied twice (§6.1), and servers behind
  * others name it twice. With any other coding, the coded bytes would be taken for the content.
  */
 export function responseFraming(method: string, { status, rawHeaders }: ResponseHead): ResponseFraming {
@@ -104,10 +104,7 @@ export function responseFraming(method: string, { status, rawHeaders }: Response
   return Number.isNaN(length) ? BAD_LENGTH : framingOf(length);
 }
 
-/**
- * It describes its content more than once, so that one had to be chosen, or in a way that its version does not have, or
- * although it can have none.
- */
+/** It describes its content more than once, or in a way that its version lacks, or although it can have none. */
 function hasLenientFraming(status: number, rawHeaders: Fields, version: string): boolean {
   const codings = tokensOf(rawHeaders, 'transfer-encoding').length;
   const lengths = valuesOf(rawHeaders, 'content-length');

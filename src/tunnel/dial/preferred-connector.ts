@@ -17,12 +17,7 @@ const FALLBACK_DELAY_MS = 1_000;
 const SILENT_PREFERRED_DELAY_MS = 5_000;
 
 /** Only said to a peer that the relay knows, by either connector (docs/protocol.md §11, §2.2). */
-const RELAY_ANSWERS: ReadonlySet<FaultName> = new Set<FaultName>([
-  'exit-absent',
-  'keys-rotated',
-  'relay-full',
-  'too-often',
-]);
+const RELAY_ANSWERS: ReadonlySet<FaultName> = new Set(['exit-absent', 'keys-rotated', 'relay-full', 'too-often']);
 
 /** A link, and what a caller needs to know of the connector that made it. */
 export interface ChosenLink<L extends MessageLink> {
@@ -122,8 +117,7 @@ export class PreferredConnector<L extends MessageLink> implements ConnectorChoic
   private isFinal(error: unknown): boolean {
     if (isRelaysAnswer(error)) return true;
     if (this.fallback.isAvailable) return false;
-    // The relay has accepted us through the fallback, so this answer is of the network (a portal, a filter), and not
-    // final.
+    // The relay has accepted us through the fallback: this answer is of the network (a portal, a filter).
     return !(this.fallbackCarried && isAccessFault(error));
   }
 }

@@ -44,7 +44,7 @@ interface TetherOptions {
 const BETTER_ANSWER_MS = 3_000;
 
 /** The link was lost, or carried nothing in time, although its keys were agreed on: a refusal of the exit is sealed. */
-const SILENCE: ReadonlySet<FaultName> = new Set<FaultName>(['link-lost', 'link-slow']);
+const SILENCE: ReadonlySet<FaultName> = new Set(['link-lost', 'link-slow']);
 
 export interface RelaySessionDialerOptions extends TicketDialerOptions {
   /** Pages may carry the links. */

@@ -1,9 +1,6 @@
 /** How long to wait before the next attempt to reach a relay. Pure: the random number is passed in. */
 
-/**
- * After a link of this age, ms, the waits begin anew: a relay that accepts and drops is then dialled once in this time
- * at most. Not longer: where the network drops every link after seconds, waiting spares no relay, and streams wait.
- */
+/** Links of this age, ms, begin the waits anew. Not longer: streams would wait where all links die in seconds. */
 const LASTING_LINK_MS = 1_000;
 /** So many links in a row may be lost sooner without a wait: a phone's page is reloaded, another takes over. */
 const FORGIVEN_LINKS = 3;

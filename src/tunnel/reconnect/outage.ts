@@ -10,12 +10,12 @@ import type { FaultName, WstunError } from '../../errors.ts';
 import { type Backoff, ExponentialDelays, type RetryDelays } from './backoff.ts';
 
 /** Proved by a key that the invite pins; waiting does not help. */
-const FINAL: ReadonlySet<FaultName> = new Set<FaultName>(['keys-rotated', 'bad-version']);
+const FINAL: ReadonlySet<FaultName> = new Set(['keys-rotated', 'bad-version']);
 
 /** Only refusals for so long, ms, make a proven removal final: a list may be half written while it is edited. */
 const REMOVAL_FINAL_MS = 60_000;
 /** The faults of a peer whose access was removed. */
-const REFUSALS: ReadonlySet<FaultName> = new Set<FaultName>(['access-removed', 'relay-refused']);
+const REFUSALS: ReadonlySet<FaultName> = new Set(['access-removed', 'relay-refused']);
 
 /** A failure is a lasting one after this, ms: a relay, or a proxy in front of it, restarts in less. */
 export const LASTING_MS = 10_000;

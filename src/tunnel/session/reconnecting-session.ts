@@ -30,17 +30,13 @@ const HELLO_LIMIT_MS = 10_000;
 const TRIGGER_MS = 1_000;
 /** Where the last attempt was refused, which counts against an address that others may share, or came too often. */
 const TRIGGER_REFUSED_MS = 5_000;
-const SELDOM_TRIGGERED: ReadonlySet<FaultName> = new Set<FaultName>(['relay-refused', 'relay-full', 'too-often']);
+const SELDOM_TRIGGERED: ReadonlySet<FaultName> = new Set(['relay-refused', 'relay-full', 'too-often']);
 
 /** A change of links that takes no longer is not reported as a loss. */
 const UNNOTICED_CHANGE_MS = 1_000;
 
 /** The exit's answers after which no attempt can resume the session. */
-const SESSION_FAULTS: ReadonlySet<FaultName> = new Set<FaultName>([
-  'session-unknown',
-  'session-expired',
-  'session-gap',
-]);
+const SESSION_FAULTS: ReadonlySet<FaultName> = new Set(['session-unknown', 'session-expired', 'session-gap']);
 
 export interface ReconnectingSessionOptions {
   readonly dialer: SessionDialer;
@@ -106,6 +102,8 @@ const WAITING: Search = { kind: 'waiting' };
 
 export class ReconnectingSession {
   readonly driver: SessionDriver;
+  /** When the session was left without a link, by its clock. */
+  lostAt = 0;
   private readonly options: ReconnectingSessionOptions;
   private readonly events: ReconnectingSessionEvents;
   private readonly clock: Clock;
@@ -118,7 +116,6 @@ export class ReconnectingSession {
   /** The current link may be dead: another is wanted beside it. */
   private linkDoubted = false;
   private attachedAt = 0;
-  private lostAt = 0;
   private triggeredAt = Number.NEGATIVE_INFINITY;
   private lastFault: FaultName | undefined;
   private finalError: WstunError | undefined;
@@ -159,11 +156,6 @@ export class ReconnectingSession {
   /** Streams can be opened on it now. */
   get isUsable(): boolean {
     return this.wasEstablished && this.driver.isAttached;
-  }
-
-  /** When the session was left without a link, by its clock. */
-  get leftAt(): number {
-    return this.lostAt;
   }
 
   /** @param waitMs before the first attempt; default as after a loss */
@@ -390,8 +382,7 @@ export class ReconnectingSession {
 
   /** By the old link, although the attempt failed. */
   private isStillCarried(error: WstunError): boolean {
-    // An exit that does not know the session has said so under its keys: the old link leads nowhere, although it seems
-    // to work.
+    // An exit that does not know the session has said so under its keys: the old link leads nowhere.
     return this.driver.isAttached && error.fault !== 'session-unknown';
   }
 

@@ -210,7 +210,7 @@ export class TunnelClient implements StreamOpener {
     const final = isFinalAttempt || isFinal(error.fault) ? error : undefined;
     if (!session.wasEstablished) return final ?? this.handleFailedBegin(error);
     const streams = session.driver.streamsAborted;
-    this.lost = { at: session.leftAt, streams };
+    this.lost = { at: session.lostAt, streams };
     if (error.fault === 'access-removed') this.outage.noteRemoval(error, this.clock.now());
     this.observer.onSessionLost?.(error, { streams, isFinal: final !== undefined });
     return final;

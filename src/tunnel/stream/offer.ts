@@ -2,11 +2,7 @@
 import type { WireFaultName } from '../../errors.ts';
 import type { OfferedStream, Target, TunnelStream } from './stream.ts';
 
-export interface OfferAnswers {
-  accept(): TunnelStream;
-  refuse(fault: WireFaultName): void;
-  release(): void;
-}
+type OfferAnswers = Pick<OfferedStream, 'accept' | 'refuse' | 'release'>;
 
 export class Offer implements OfferedStream {
   readonly target: Target;

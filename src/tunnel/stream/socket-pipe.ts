@@ -22,10 +22,7 @@ import {
 import { onStandstill } from './standstill.ts';
 import type { TunnelStream } from './stream.ts';
 
-/**
- * How long a connection may carry no byte once either side has finished. RFC 5382 §5 lets a NAT forget it after 4
- * minutes; without a limit, a program that is gone and a target that never closes would hold each other for ever.
- */
+/** Longest silence once either side has finished, ms. A NAT may forget it after 4 minutes (RFC 5382 §5). */
 export const HALF_CLOSED_IDLE_MS = 10 * 60_000;
 
 const NOTHING = new Uint8Array(0);
@@ -207,8 +204,7 @@ class Flow implements LimiterSink {
       this.full = false;
       this.goOn();
     });
-    // Node emits 'end' even on a paused socket if nothing is buffered: before the pipe began, or while the last chunk
-    // is held.
+    // Node emits 'end' even on a paused socket: before the pipe began, or while the last chunk is held.
     const handleEnd = (): void => ends.whenEnded(() => this.handleEnd());
     if (from.readableEnded) handleEnd();
     else from.once('end', handleEnd);
