@@ -11,7 +11,10 @@ import type { StateDir } from './state-dir.ts';
 
 const NAME = '.running';
 
-/** Returns a function that removes the mark. @throws WstunError exit-running, with the process id; state-unusable */
+/**
+ * Returns a function that removes the mark, once: later the mark may be of another exit in this process.
+ * @throws WstunError exit-running, with the process id; state-unusable
+ */
 export async function markRunning(state: StateDir): Promise<() => Promise<void>> {
   const own = await nameOf(process.pid);
   await state.locked(async () => {
@@ -20,9 +23,14 @@ export async function markRunning(state: StateDir): Promise<() => Promise<void>>
     if (pid !== undefined) throw new WstunError('exit-running', `process ${pid}, with ${state.path}`);
     await state.write(NAME, own);
   });
-  return async () => {
+  const unmark = async () => {
     const holder = await state.read(NAME, { secret: false }).catch(() => undefined);
     if (holder === own) await rm(state.pathOf(NAME), { force: true }).catch(() => {});
+  };
+  let unmarked: Promise<void> | undefined;
+  return () => {
+    unmarked ??= unmark();
+    return unmarked;
   };
 }
 

@@ -28,6 +28,16 @@ describe('markRunning', () => {
     await (await markRunning(state))();
   });
 
+  it('markRunning removes its mark once: a second call leaves the mark of another exit in the process', async () => {
+    const state = await newState();
+    const unmark = await markRunning(state);
+    await unmark();
+    const unmarkOther = await markRunning(state);
+    await unmark();
+    expect(await markOf(state)).toContain(`${process.pid} `);
+    await unmarkOther();
+  });
+
   it('markRunning ignores the mark of a process that has ended, however it ended', async () => {
     const state = await newState();
     const child = spawn('sleep', ['60']);
