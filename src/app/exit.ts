@@ -80,14 +80,15 @@ export interface Exit {
  * identity-damaged, access-malformed, limits-malformed, interfaces-hidden
  */
 export async function startExit(options: ExitOptions): Promise<Exit> {
-  const { logger = silentLogger } = options;
+  // The invite is a secret, and not kept: `inspect` would show it.
+  const { invite, logger = silentLogger, ...rest } = options;
   requireResumeWindow(options.resumeWindowMs);
-  const given = options.invite === undefined ? undefined : registrationOf(options.invite);
+  const given = invite === undefined ? undefined : registrationOf(invite);
   const dialling = diallingOf(options, logger);
   const files = await openFiles(options.state, given, logger);
   let exit: RunningExit | undefined;
   try {
-    exit = new RunningExit({ ...options, logger, dialling }, files);
+    exit = new RunningExit({ ...rest, logger, dialling }, files);
     await exit.start();
     return exit;
   } catch (error) {
@@ -161,7 +162,7 @@ async function settleRegistration(state: StateDir, given: Registration | undefin
   return registration;
 }
 
-interface Checked extends ExitOptions {
+interface Checked extends Omit<ExitOptions, 'invite'> {
   readonly logger: Logger;
   readonly dialling: Dialling;
 }

@@ -123,7 +123,10 @@ async function openFiles(path: string, logger: Logger) {
   const replays = new ReplayGuard();
   const needed = ({ links = DEFAULT_LINKS }: ProcessLimits) => links + DESCRIPTORS_BESIDE_LINKS;
   const serving = await ServingState.open(state, needed, logger);
-  const usedTickets = await openUsedTickets(state, replays, logger);
+  const usedTickets = await openUsedTickets(state, replays, logger).catch(async (error: unknown) => {
+    await serving.close();
+    throw error;
+  });
   const close = async () => {
     await serving.close();
     await known.close();
