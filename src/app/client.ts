@@ -3,6 +3,7 @@ import { decodeInvite, type Invite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
 import type { HostPort } from '../net/host-port.ts';
 import { type Logger, silentLogger } from '../observability/logger.ts';
+import { requireCredentials } from '../proxy/credentials.ts';
 import { refuseOpenToNetwork } from '../proxy/listen-check.ts';
 import { DEFAULT_PROXY_LIMITS } from '../proxy/proxy-limits.ts';
 import { type ProxyServer, startProxyServer } from '../proxy/proxy-server.ts';
@@ -29,7 +30,7 @@ export interface ClientOptions {
   readonly invite: string;
   /** Of the proxy. Port 0: any free one. Default: 127.0.0.1, port 1080. */
   readonly listen?: HostPort;
-  /** What programs must give. Default: nothing. */
+  /** What programs must give, 1 to 255 bytes each, the name without a colon. Default: nothing. */
   readonly credentials?: { readonly user: string; readonly pass: string };
   /** True: other machines may use the proxy without credentials. Default: false. */
   readonly allowLan?: boolean;
@@ -66,15 +67,19 @@ export interface Client {
 
 /**
  * Resolves when the proxy listens; the first session follows. What fails leaves nothing open.
- * @throws WstunError invite-malformed, invite-for-exit, open-to-network, encryption-needed, bad-option, cannot-listen
+ * @throws WstunError invite-malformed, invite-for-exit, open-to-network, encryption-needed, bad-option,
+ * bad-credentials, cannot-listen
  */
 export async function startClient(options: ClientOptions): Promise<Client> {
   const invite = decodeInvite(options.invite);
-  const { listen = DEFAULT_LISTEN, credentials, allowLan = false } = options;
+  const { listen = DEFAULT_LISTEN, credentials, allowLan = false, encryption = 'on' } = options;
   if (invite.role === 'exit') throw new WstunError('invite-for-exit');
   requireResumeWindow(options.resumeWindowMs);
+  if (credentials !== undefined) requireCredentials(credentials);
   refuseOpenToNetwork({ host: listen.host, hasCredentials: credentials !== undefined, allowLan });
-  if (options.encryption === 'off') refuseUnsealed(invite, options.tether !== undefined);
+  // Any other text must not turn it off.
+  if (encryption !== 'on' && encryption !== 'off') throw new WstunError('bad-option', 'encryption must be on or off');
+  if (encryption === 'off') refuseUnsealed(invite, options.tether !== undefined);
   const client = new RunningClient(options, invite);
   try {
     await client.start(listen, credentials);

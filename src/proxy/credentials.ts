@@ -13,12 +13,18 @@ export function parseCredentials(text: string): Credentials {
   const colon = text.indexOf(':');
   const user = text.slice(0, Math.max(colon, 0));
   const pass = text.slice(colon + 1);
-  if (!fits(user) || !fits(pass)) throw new WstunError('bad-credentials');
+  return requireCredentials({ user, pass });
+}
+
+/** @throws WstunError bad-credentials */
+export function requireCredentials({ user, pass }: Credentials): Credentials {
+  // In Basic a colon ends the name (RFC 7617 §2).
+  if (!fits(user) || !fits(pass) || user.includes(':')) throw new WstunError('bad-credentials');
   return { user, pass };
 }
 
-function fits(text: string): boolean {
-  const bytes = Buffer.byteLength(text);
+function fits(text: unknown): boolean {
+  const bytes = typeof text === 'string' ? Buffer.byteLength(text) : 0;
   return bytes >= 1 && bytes <= 255;
 }
 

@@ -1,10 +1,12 @@
 /** Relay, named exit and client in this process, over real sockets, as a program starts them. */
 import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
 import { createServer, get } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { ServingState } from '../../src/app/serving-state.ts';
 import {
   type Client,
   type ClientOptions,
@@ -92,6 +94,15 @@ describe('a relay', () => {
     expect((await relayFor({ state, listen: [{ host: '127.0.0.1', port }] })).listen).toEqual([`127.0.0.1:${port}`]);
   });
 
+  it('a relay whose used tickets cannot be opened closes the files that it has opened', async () => {
+    const closed = vi.spyOn(ServingState.prototype, 'close');
+    onTestFinished(() => closed.mockRestore());
+    const state = await tempDir();
+    await writeFile(join(state, 'used-tickets'), '');
+    expect(await faultOfPromise(startRelay({ state, listen: [LOOPBACK] }))).toBe('state-unusable');
+    expect(closed).toHaveBeenCalledOnce();
+  });
+
   it('a relay waits for streams that are open when it closes, and a second call ends them', async () => {
     const relay = await relayFor();
     const { allow, fetchBy, held } = await page();
@@ -133,6 +144,31 @@ describe('a client', () => {
     expect(await faultOfPromise(clientFor('wstun1_'))).toMatch(/^invite-/);
   });
 
+  it.each(['On', 'ON', '', 'none', true, null])(
+    'a client rejects %j as encryption (WSTUN-E101)',
+    async (encryption) => {
+      const { firstInvite = '' } = await relayFor();
+      const wrong = clientFor(firstInvite, { encryption } as unknown as ClientOptions);
+      expect(await faultOfPromise(wrong)).toBe('bad-option');
+    },
+  );
+
+  it.each([
+    { user: '', pass: '' },
+    { user: 'ann', pass: '' },
+    { user: 'a:b', pass: 'c' },
+    { user: 'ann', pass: 'p'.repeat(256) },
+    { user: 'ann' },
+    { user: 1, pass: 2 },
+  ])(
+    'a client rejects the credentials %j, also where they would open its proxy to the network',
+    async (credentials) => {
+      const { firstInvite = '' } = await relayFor();
+      const options = { listen: { host: '0.0.0.0', port: 0 }, credentials } as ClientOptions;
+      expect(await faultOfPromise(clientFor(firstInvite, options))).toBe('bad-credentials');
+    },
+  );
+
   it('a client with `once` ends with the reason, and a program that does not ask for it goes on', async () => {
     const relay = await relayFor();
     await relay.close(0);
@@ -152,6 +188,16 @@ describe('a client', () => {
 });
 
 describe('a named exit', () => {
+  it('a client and an exit show no invite or password when they are inspected', async () => {
+    const relay = await relayFor();
+    const invites = [relay.firstInvite ?? '', await relay.invite('home', { role: 'exit' })] as const;
+    const client = await clientFor(invites[0], { credentials: { user: 'ann', pass: 'not-to-be-shown' } });
+    const exit = await exitFor(invites[1]);
+    const shown = inspect([client, exit], { depth: 8, maxArrayLength: 50 });
+    expect(shown).not.toContain('wstun1_');
+    expect(shown).not.toContain('not-to-be-shown');
+  });
+
   it('a client of an exit gets its page through the relay, and the exit remembers its invite', async () => {
     const relay = await relayFor({ exit: false });
     const { allow, fetchBy } = await page();

@@ -145,7 +145,7 @@ function reads(noise: HandshakeState, message: Uint8Array): boolean {
 
 /** All that is agreed on outside Noise. It is part of the prologue, so a change of it breaks the first message. */
 function encodeHeader(suite: CipherSuite, encryption: Encryption): Buffer {
-  return Buffer.from([HANDSHAKE, PROTOCOL_VERSION, SUITE_CODE[suite], 0, 0, encryption === 'on' ? 1 : 0]);
+  return Buffer.from([HANDSHAKE, PROTOCOL_VERSION, SUITE_CODE[suite], 0, 0, encryption === 'off' ? 0 : 1]);
 }
 
 function prologueOf(header: Uint8Array): Uint8Array {
@@ -196,7 +196,7 @@ function beginHandshake(link: MessageLink, options: HandshakeOptions): LinkExcha
 
 /** Not with the result as it is: its hash and key would live as long as the link. */
 function secure(link: MessageLink, { sealer, opener }: HandshakeResult, encryption: Encryption): SecureLink {
-  return new SecureLink(link, encryption === 'on' ? { sealer, opener } : undefined);
+  return new SecureLink(link, encryption === 'off' ? undefined : { sealer, opener });
 }
 
 function wholeMessage(pieces: Message): Buffer {

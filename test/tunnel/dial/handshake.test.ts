@@ -121,6 +121,14 @@ function expectFailure(meeting: Meeting, { name, written }: (typeof MESSAGES)[nu
 }
 
 describe('a handshake', () => {
+  it('a handshake whose `encryption` is neither on nor off seals its records', async () => {
+    const { exitEvents } = await Meeting.of({
+      client: { encryption: 'On' as 'on' },
+      exit: { allowUnsealed: false },
+    });
+    expect(exitEvents).toEqual(['secured alice']);
+  });
+
   it.for(SUITES.flatMap((suite) => (['on', 'off'] as const).map((encryption) => ({ suite, encryption }))))(
     'a handshake between ends that trust each other takes three messages: $suite, encryption $encryption',
     async (client) => {
