@@ -65,6 +65,11 @@ export class LockOut<M> {
     this.sources.delete(source);
   }
 
+  /** It counts as the one that failed last, and is forgotten last. */
+  touch(source: string, now: number): void {
+    this.sources.set(source, this.recall(source, now));
+  }
+
   memoOf(source: string, now: number): M {
     const entry = this.recall(source, now);
     if (this.sources.get(source) !== entry) this.sources.set(source, entry);

@@ -36,7 +36,7 @@ export class FailedAttemptLimiter {
   noteWrong(address: string, guess: string, now: number): void {
     const source = sourceOf(address);
     const recent = this.lockOut.memoOf(source, now);
-    if (recent.has(guess)) return;
+    if (recent.has(guess)) return this.lockOut.touch(source, now);
     recent.set(guess, true);
     const { waitMs } = this.lockOut.fail(source, now);
     if (waitMs > 0) this.onLockedOut(address, waitMs);

@@ -82,6 +82,17 @@ describe('wrong passwords', () => {
     expect(attempt('192.168.1.9', 'right', 1_000)).toBe(true);
   });
 
+  it('an address that repeats a wrong password is remembered longer than 255 others that come after it', () => {
+    const { attempt, guess } = setUp();
+    guess('10.0.0.1', 10, 0);
+    attempt('10.0.0.1', 'old', 0);
+    for (let i = 0; i < 200; i++) guess(`10.1.0.${i}`, 1, 0);
+    attempt('10.0.0.1', 'old', 1_000);
+    for (let i = 0; i < 200; i++) guess(`10.2.0.${i}`, 1, 1_000);
+    guess('10.0.0.1', 1, 1_000);
+    expect(attempt('10.0.0.1', 'right', 1_001)).toBe(false);
+  });
+
   it('wrong passwords are forgotten after ten minutes, and remembered for at most 256 addresses', () => {
     const { barred, attempt, guess } = setUp();
     guess('192.168.1.9', 11, 0);
