@@ -8,4 +8,4 @@ export { type Relay, type RelayOptions, startRelay } from './app/relay.ts';
 export type { TetherNotice } from './app/tether.ts';
 export { type FaultName, WstunError } from './errors.ts';
 export type { HostPort } from './net/host-port.ts';
-export type { Logger } from './observability/logger.ts';
+export { describeTarget, type Logger } from './observability/logger.ts';

@@ -1,4 +1,6 @@
 /** Never logged: a secret, an invite, a ticket or a request target (it has one); a destination above `debug`. */
+import { formatIp } from '../net/ip.ts';
+import type { Target } from '../protocol/target.ts';
 
 /** Of pino, for example. */
 export interface Logger {
@@ -9,3 +11,10 @@ export interface Logger {
 }
 
 export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** A serializer for the field `target`: its bytes become text only where the line is written. */
+export function describeTarget(target: Target): object {
+  const { kind, port } = target;
+  if (kind === 'name') return { kind, host: target.name, port };
+  return { kind: target.ip.length === 4 ? 'ipv4' : 'ipv6', host: formatIp(target.ip), port };
+}

@@ -1,9 +1,7 @@
 /** How the commands log: pino, to stderr. stdout is for what a command prints for use (an invite, `--json` events). */
 import { pino } from 'pino';
 import pretty from 'pino-pretty';
-import { formatIp } from '../net/ip.ts';
-import type { Target } from '../protocol/target.ts';
-import type { Logger } from './logger.ts';
+import { describeTarget, type Logger } from './logger.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
@@ -17,11 +15,4 @@ export function createLogger(options: { level: LogLevel; human: boolean }): Logg
     base,
     pretty({ destination: 2, sync: true, colorize, translateTime: 'SYS:HH:MM:ss', ignore: 'pid,hostname' }),
   );
-}
-
-/** A field `target`, as it is logged: its bytes become text only where the line is written. */
-export function describeTarget(target: Target): object {
-  const { kind, port } = target;
-  if (kind === 'name') return { kind, host: target.name, port };
-  return { kind: target.ip.length === 4 ? 'ipv4' : 'ipv6', host: formatIp(target.ip), port };
 }

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { describeTarget } from '../../src/observability/stderr-logger.ts';
+import { describeTarget } from '../../src/observability/logger.ts';
 import { ipTarget } from '../support/net/targets.ts';
 
 it.each([
