@@ -8,7 +8,7 @@ import type { Logger } from '../observability/logger.ts';
 export interface DialOptions {
   /** Name servers, IP addresses. Default: the system's. */
   readonly dns?: readonly string[];
-  /** Names, in lower case, and the IP address of each, which is asked of no name server. Default: none. */
+  /** Names and the IP address of each, which is asked of no name server. Default: none. */
   readonly hosts?: Readonly<Record<string, string>>;
   /** Under which IP addresses this machine is reached from outside. Default: what it learns. Empty: none. */
   readonly publicAddresses?: readonly string[];
@@ -30,9 +30,9 @@ export function diallingOf({ dns, hosts = {}, publicAddresses }: DialOptions, lo
 }
 
 function withHosts(resolver: Resolver, hosts: Readonly<Record<string, string>>): Resolver {
-  const known = new Map(Object.entries(hosts).map(([name, address]) => [name, ipOf(address)]));
+  const known = new Map(Object.entries(hosts).map(([name, address]) => [name.toLowerCase(), ipOf(address)]));
   return {
-    fullNamesOf: (name) => resolver.fullNamesOf(name),
+    fullNamesOf: (name) => (known.has(name) ? [name] : resolver.fullNamesOf(name)),
     resolve: (names, signal) => {
       const [name = ''] = names;
       const address = known.get(name);
