@@ -113,8 +113,7 @@ export class ServingState {
 
   /** Changes of the files have no effect from now on. */
   async stopFollowing(): Promise<void> {
-    await this.keysWatch?.close();
-    await this.accessWatch?.close();
+    await Promise.all([this.keysWatch?.close(), this.accessWatch?.close()]);
   }
 
   /** After the last session has ended. */
