@@ -11,7 +11,7 @@ import { RelaySessionDialer, refuseUnsealed } from '../tunnel/dial/session-diale
 import { type ClientObserver, TunnelClient } from '../tunnel/session/tunnel-client.ts';
 import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
 import { followNetwork } from './network-following.ts';
-import { DRAIN_MS, requireResumeWindow } from './options.ts';
+import { DRAIN_MS, requireShapes } from './options.ts';
 import { Tether, type TetherNotice } from './tether.ts';
 
 /** Links, and Node's own. */
@@ -67,19 +67,18 @@ export interface Client {
 
 /**
  * Resolves when the proxy listens; the first session follows. What fails leaves nothing open.
- * @throws WstunError invite-malformed, invite-for-exit, open-to-network, encryption-needed, bad-option,
+ * @throws WstunError invite-missing, invite-malformed, invite-for-exit, open-to-network, encryption-needed, bad-option,
  * bad-credentials, cannot-listen
  */
 export async function startClient(options: ClientOptions): Promise<Client> {
+  if (options?.invite === undefined) throw new WstunError('invite-missing');
+  requireShapes(options);
   const invite = decodeInvite(options.invite);
-  const { listen = DEFAULT_LISTEN, credentials, allowLan = false, encryption = 'on' } = options;
+  const { listen = DEFAULT_LISTEN, credentials, allowLan = false } = options;
   if (invite.role === 'exit') throw new WstunError('invite-for-exit');
-  requireResumeWindow(options.resumeWindowMs);
   if (credentials !== undefined) requireCredentials(credentials);
   refuseOpenToNetwork({ host: listen.host, hasCredentials: credentials !== undefined, allowLan });
-  // Any other text must not turn it off.
-  if (encryption !== 'on' && encryption !== 'off') throw new WstunError('bad-option', 'encryption must be on or off');
-  if (encryption === 'off') refuseUnsealed(invite, options.tether !== undefined);
+  if (options.encryption === 'off') refuseUnsealed(invite, options.tether !== undefined);
   const client = new RunningClient(options, invite);
   try {
     await client.start(listen, credentials);
@@ -117,6 +116,8 @@ class RunningClient implements Client {
     this.ended = this.tunnel.run();
     // Whoever does not ask for it is not to be ended by it.
     this.ended.catch(() => {});
+    // The network may have changed while the tether started.
+    this.tether?.look();
   }
 
   reconnect(): void {

@@ -20,7 +20,7 @@ import { type Dialling, type DialOptions, diallingOf } from './dial-options.ts';
 import { createSessions } from './dialing-sessions.ts';
 import { accessFile, exitIssuer, type PeerOptions } from './invites.ts';
 import { followNetwork } from './network-following.ts';
-import { DRAIN_MS, requireResumeWindow } from './options.ts';
+import { DRAIN_MS, requireShapes } from './options.ts';
 import { ServingState } from './serving-state.ts';
 
 /** A handful of clients with all the streams that a session may have. */
@@ -80,9 +80,9 @@ export interface Exit {
  * identity-damaged, access-malformed, limits-malformed, interfaces-hidden
  */
 export async function startExit(options: ExitOptions): Promise<Exit> {
+  requireShapes(options, ['state']);
   // The invite is a secret, and not kept: `inspect` would show it.
   const { invite, logger = silentLogger, ...rest } = options;
-  requireResumeWindow(options.resumeWindowMs);
   const given = invite === undefined ? undefined : registrationOf(invite);
   const dialling = diallingOf(options, logger);
   const files = await openFiles(options.state, given, logger);

@@ -5,12 +5,13 @@ import { requireName } from '../crypto/names.ts';
 import { WstunError } from '../errors.ts';
 import { parseRule, type Rule } from '../exit/rules.ts';
 import { AccessFile } from '../state/access-file.ts';
-import type { EntryLimits } from '../state/access-limits.ts';
+import { type EntryLimits, requireLimits } from '../state/access-limits.ts';
 import type { AccessEntry, AccessRole } from '../state/access-list.ts';
 import { type Registration, readRegistration } from '../state/registration-file.ts';
 import { readRelayUrl } from '../state/relay-settings.ts';
 import { readRetiredKeys } from '../state/retired-keys.ts';
 import type { StateDir } from '../state/state-dir.ts';
+import { requireShapes } from './options.ts';
 
 export interface PeerOptions {
   /** `exit`: an exit of that name may register at this relay. Default: client. */
@@ -24,14 +25,17 @@ export interface PeerOptions {
 type NewEntry = Omit<AccessEntry, 'key'>;
 
 /** @throws WstunError bad-name, bad-rule, bad-option */
-export function newEntry(name: string, { role = 'client', allow = [], limits }: PeerOptions): NewEntry {
+export function newEntry(name: string, options: PeerOptions): NewEntry {
   requireName(name);
+  requireShapes(options);
+  const { role = 'client', allow = [], limits } = options;
   const instead = (what: string) => `the access list of the exit has the ${what} of its clients`;
   if (role === 'exit' && allow.length > 0)
     throw new WstunError('bad-option', `--allow is not for exits: ${instead('rules')}`);
   for (const rule of allow) parseRule(rule);
   if (role === 'exit' && limits !== undefined)
     throw new WstunError('bad-option', `limits are not for exits: ${instead('limits')}`);
+  if (limits !== undefined) requireLimits(limits);
   return { name, role, allow, ...(limits && { limits }) };
 }
 

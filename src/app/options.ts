@@ -4,15 +4,47 @@ import { WstunError } from '../errors.ts';
 /** How long `close` lets connections finish, ms: under the 90 s after which systemd kills a service. */
 export const DRAIN_MS = 30_000;
 
-const MAX_RESUME_WINDOW_MS = 86_400_000;
+type Shape = readonly [is: (value: unknown) => boolean, what: string];
 
-/** @throws WstunError bad-option unless it is undefined or a whole number from 0 to `max` */
-export function requireWhole(option: string, value: number | undefined, max: number): void {
-  if (value === undefined || (Number.isInteger(value) && value >= 0 && value <= max)) return;
-  throw new WstunError('bad-option', `${option} must be a whole number from 0 to ${max}`);
-}
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
+const isText = (value: unknown) => typeof value === 'string';
+const areTexts = (value: unknown) => Array.isArray(value) && value.every(isText);
+const isWhole = (value: unknown, max: number) => Number.isInteger(value) && Number(value) >= 0 && Number(value) <= max;
+// Node takes a missing or empty host as all interfaces.
+const isHostPort = (value: unknown) =>
+  isObject(value) && isText(value.host) && value.host !== '' && isWhole(value.port, 65_535);
+const isPlace = (value: unknown) => isHostPort(value) || (isObject(value) && isWhole(value.fd, 2 ** 31));
+const LOG_METHODS = ['debug', 'info', 'warn', 'error'];
+const isLogger = (value: unknown) => isObject(value) && LOG_METHODS.every((name) => typeof value[name] === 'function');
 
-/** @throws WstunError bad-option */
-export function requireResumeWindow(ms: number | undefined): void {
-  requireWhole('resumeWindowMs', ms, MAX_RESUME_WINDOW_MS);
+const TEXT: Shape = [isText, 'a text'];
+const TEXTS: Shape = [areTexts, 'a list of texts'];
+const wholeTo = (max: number): Shape => [(value) => isWhole(value, max), `a whole number from 0 to ${max}`];
+const FLAG: Shape = [(value) => typeof value === 'boolean', 'true or false'];
+const OBJECT: Shape = [isObject, 'an object'];
+const HOST_PORT: Shape = [isHostPort, 'a host and a port'];
+export const PLACES: Shape = [
+  (value) => Array.isArray(value) && value.length > 0 && value.every(isPlace),
+  'a list of at least one address, each a host and a port',
+];
+
+const SHAPES: Readonly<Record<string, Shape>> = {
+  ...{ state: TEXT, invite: TEXT, url: TEXT, path: TEXT, dns: TEXTS, publicAddresses: TEXTS, allow: TEXTS },
+  ...{ allowLan: FLAG, direct: FLAG, once: FLAG, exit: FLAG, events: OBJECT, credentials: OBJECT, limits: OBJECT },
+  ...{ admin: HOST_PORT, resumeWindowMs: wholeTo(86_400_000), maxPendingPerAddress: wholeTo(1_000_000) },
+  tether: [(value) => value === true || isHostPort(value), 'true, or a host and a port'],
+  tls: [(value) => isObject(value) && areTexts([value.certFile, value.keyFile]), 'the paths certFile and keyFile'],
+  hosts: [(value) => isObject(value) && areTexts(Object.values(value)), 'an object of texts'],
+  encryption: [(value) => value === 'on' || value === 'off', 'on or off'],
+  role: [(value) => value === 'client' || value === 'exit', 'client or exit'],
+  logger: [isLogger, `an object with the methods ${LOG_METHODS.join(', ')}`],
+};
+
+/** For programs without types. @throws WstunError bad-option */
+export function requireShapes(options: object, needed: readonly string[] = [], listen = HOST_PORT): void {
+  if (!isObject(options)) throw new WstunError('bad-option', 'the options must be an object');
+  for (const [name, [is, what]] of Object.entries({ ...SHAPES, listen })) {
+    const isRight = options[name] === undefined ? !needed.includes(name) : is(options[name]);
+    if (!isRight) throw new WstunError('bad-option', `${name} must be ${what}`);
+  }
 }

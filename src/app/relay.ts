@@ -21,7 +21,7 @@ import { openUsedTickets } from '../state/used-tickets.ts';
 import { type Dialling, type DialOptions, diallingOf } from './dial-options.ts';
 import { createSessions } from './dialing-sessions.ts';
 import { type PeerOptions, relayIssuer } from './invites.ts';
-import { DRAIN_MS, requireResumeWindow, requireWhole } from './options.ts';
+import { DRAIN_MS, PLACES, requireShapes } from './options.ts';
 import { type PublicUrl, portOf, settleUrl } from './public-url.ts';
 import { RelayRouter } from './relay-routing.ts';
 import { ServingState } from './serving-state.ts';
@@ -29,7 +29,6 @@ import { TlsFiles } from './tls-files.ts';
 
 /** Streams of the relay's own exit, connections without a ticket, files. */
 const DESCRIPTORS_BESIDE_LINKS = 1_000;
-const MAX_PENDING_PER_ADDRESS = 1_000_000;
 
 export interface RelayOptions extends DialOptions {
   /** The directory of its keys and its access list: made if it is missing, and of this relay alone. */
@@ -89,9 +88,8 @@ export interface Relay {
  * identity-damaged, access-malformed, limits-malformed, interfaces-hidden
  */
 export async function startRelay(options: RelayOptions): Promise<Relay> {
+  requireShapes(options, ['state', 'listen'], PLACES);
   const { logger = silentLogger } = options;
-  requireResumeWindow(options.resumeWindowMs);
-  requireWhole('maxPendingPerAddress', options.maxPendingPerAddress, MAX_PENDING_PER_ADDRESS);
   if (options.url !== undefined) parseRelayUrl(options.url);
   // A slash at the front may be left out.
   const path = options.path === undefined ? undefined : parsePathPrefix(options.path.replace(/^(?!\/)/, '/'));

@@ -17,9 +17,9 @@ const MAX_QUOTA_BYTES = 1_000 * 1_000_000_000_000;
 export interface EntryLimits {
   /** At once, 1 to 1024. */
   readonly sessions?: number;
-  /** Bits a second in each direction, 8 kbit to 100 gbit. */
+  /** Bits a second in each direction, 8 kbit to 100 gbit; a multiple of 1,000. */
   readonly rate?: number;
-  /** Bytes a month (UTC), of both directions together; 1 KB to 1,000 TB. */
+  /** Bytes a month (UTC), both directions together; 1 KB to 1,000 TB; nine digits at most and a unit (KB, KiB, …). */
   readonly quota?: number;
 }
 
@@ -58,6 +58,17 @@ export function parseLimit(name: LimitName, value: unknown): number {
   const parsed = read(value);
   if (parsed === undefined) throw new WstunError('bad-option', `it must be ${form}`);
   return parsed;
+}
+
+/** The list must be able to write them: units are whole. @throws WstunError bad-option */
+export function requireLimits(limits: EntryLimits): void {
+  for (const [name, value] of Object.entries(limits)) {
+    const limit = LIMIT_NAMES.find((known) => known === name);
+    if (limit === undefined) throw new WstunError('bad-option', `limits are ${LIMIT_NAMES.join(', ')}, not ${name}`);
+    const { read, write, form } = FORMS[limit];
+    if (value !== undefined && read(write(value)) !== value)
+      throw new WstunError('bad-option', `limits.${name} ${value}: access.toml must be able to write it as ${form}`);
+  }
 }
 
 /** Undefined if no limit is given. @throws WstunError bad-option, naming the option */

@@ -7,11 +7,13 @@ import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { ServingState } from '../../src/app/serving-state.ts';
+import { Tether } from '../../src/app/tether.ts';
 import {
   type Client,
   type ClientOptions,
   type Exit,
   type ExitOptions,
+  type PeerOptions,
   type Relay,
   type RelayOptions,
   startClient,
@@ -22,6 +24,9 @@ import {
 import { faultOfPromise } from '../support/faults.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
+
+// It is built; the tests of e2e/ use it.
+vi.mock('../../src/tether/laptop/page-file.ts', () => ({ readPage: () => Buffer.from('page') }));
 
 const LOOPBACK = { host: '127.0.0.1', port: 0 };
 
@@ -135,7 +140,88 @@ describe('a relay', () => {
   });
 });
 
+describe('an option of a wrong type', () => {
+  const invalid = (options: unknown) => options as RelayOptions & ClientOptions & ExitOptions;
+
+  it.each([undefined, null, {}, { state: 5, listen: [LOOPBACK] }, { listen: [LOOPBACK] }, { state: 'unused' }])(
+    'a relay rejects the options %j (WSTUN-E101)',
+    async (options) => {
+      expect(await faultOfPromise(startRelay(invalid(options)))).toBe('bad-option');
+    },
+  );
+
+  it.each<[object]>([
+    [{ listen: [] }],
+    [{ listen: [{ port: 0 }] }],
+    [{ listen: [{ host: '', port: 0 }] }],
+    [{ listen: [{ host: '127.0.0.1', port: '0' }] }],
+    [{ listen: LOOPBACK }],
+    [{ tls: { certFile: 'cert.pem' } }],
+    [{ admin: 9090 }],
+    [{ url: 5 }],
+    [{ dns: '192.0.2.1' }],
+    [{ hosts: { wiki: 5 } }],
+    [{ exit: 'no' }],
+    [{ logger: {} }],
+  ])('a relay rejects the option %j (WSTUN-E101)', async (option) => {
+    expect(await faultOfPromise(relayFor(option))).toBe('bad-option');
+  });
+
+  it('a client without an invite is rejected, and so is an exit without a state directory', async () => {
+    for (const options of [undefined, null, {}])
+      expect(await faultOfPromise(startClient(invalid(options)))).toBe('invite-missing');
+    for (const options of [undefined, {}]) expect(await faultOfPromise(startExit(invalid(options)))).toBe('bad-option');
+  });
+
+  it.each<[object]>([
+    [{ invite: 5 }],
+    [{ listen: [LOOPBACK] }],
+    [{ listen: { port: 0 } }],
+    [{ credentials: 'ann:pass' }],
+    [{ allowLan: 'false' }],
+    [{ tether: false }],
+    [{ once: 1 }],
+    [{ events: () => {} }],
+  ])('a client rejects the option %j (WSTUN-E101)', async (option) => {
+    expect(await faultOfPromise(clientFor('wstun1_', option))).toBe('bad-option');
+  });
+
+  it.each<[object | null]>([
+    [null],
+    [{ role: 'bogus' }],
+    [{ allow: '*' }],
+    [{ limits: { sessions: 0 } }],
+    [{ limits: { rate: 5 } }],
+    [{ limits: { rate: 8_001 } }],
+    [{ limits: { rate: '20mbit' } }],
+    [{ limits: { quota: 999 } }],
+    [{ limits: { quota: Number.NaN } }],
+    [{ limits: { session: 2 } }],
+  ])('a relay adds no peer with the options %j (WSTUN-E101)', async (options) => {
+    const relay = await relayFor();
+    expect(await faultOfPromise(relay.invite('alice', options as PeerOptions))).toBe('bad-option');
+    await relay.invite('alice', { limits: { sessions: 2, rate: 8_000, quota: 1_024 } });
+  });
+
+  it('a relay adds no peer whose name is a number', async () => {
+    const relay = await relayFor();
+    expect(await faultOfPromise(relay.invite(5 as unknown as string))).toBe('bad-name');
+    expect(await faultOfPromise(relay.remove(5 as unknown as string))).toBe('name-unknown');
+  });
+});
+
 describe('a client', () => {
+  it('a client looks for another address when its tether has started, as the network may have changed', async () => {
+    const { firstInvite = '' } = await relayFor();
+    const calls: string[] = [];
+    const start = vi.spyOn(Tether.prototype, 'start').mockImplementation(async () => void calls.push('start'));
+    const look = vi.spyOn(Tether.prototype, 'look').mockImplementation(() => void calls.push('look'));
+    onTestFinished(() => start.mockRestore());
+    onTestFinished(() => look.mockRestore());
+    await clientFor(firstInvite, { tether: LOOPBACK });
+    expect(calls.slice(0, 2)).toEqual(['start', 'look']);
+  });
+
   it('a client rejects an invite for an exit, and a proxy that is open to the network', async () => {
     const relay = await relayFor();
     expect(await faultOfPromise(clientFor(await relay.invite('home', { role: 'exit' })))).toBe('invite-for-exit');
