@@ -29,7 +29,6 @@ export class Deadline {
     this.signal = signal;
     this.events = events;
     if (limitMs !== undefined) this.setLimit(limitMs);
-    // The object is the listener (EventListenerObject): no closure for each wait.
     signal?.addEventListener('abort', this);
   }
 

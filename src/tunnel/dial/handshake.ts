@@ -59,8 +59,10 @@ export function initiateSecureLink(
       if (type !== HANDSHAKE) throw new WstunError('handshake-failed');
       noise.readMessage(body);
       link.send([Uint8Array.of(HANDSHAKE), noise.writeMessage(EMPTY)]);
+      // What throws here must find the time limit still armed.
+      const secured = secure(link, noise.finish(), encryption);
       exchange.succeed();
-      resolve(secure(link, noise.finish(), encryption));
+      resolve(secured);
     };
     const exchange = beginHandshake(link, { clock, signal, step, onFailed: reject });
     if (!exchange.isOver) link.send([header, noise.writeMessage(EMPTY)]);
@@ -103,8 +105,8 @@ export function acceptSecureLink(link: MessageLink, options: ResponderOptions, e
     const result = offer.noise.finish();
     const peer = (offer.retired ?? options).peerOf(result.remoteStatic);
     if (peer === undefined) throw new WstunError('handshake-failed');
-    exchange.succeed();
     const secured = secure(link, result, offer.encryption);
+    exchange.succeed();
     if (offer.retired === undefined) events.onSecured(secured, peer, result.remoteStatic);
     else events.onRetired?.(secured, peer);
   };

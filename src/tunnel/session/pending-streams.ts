@@ -57,7 +57,9 @@ export class PendingStreams {
 
   handleOpened(id: number): void {
     const pending = this.opens.get(id);
-    pending?.wait.resolve(this.streams.add(id, pending.target));
+    if (pending === undefined) return;
+    this.queue?.noteAnswered(pending.target);
+    pending.wait.resolve(this.streams.add(id, pending.target));
   }
 
   handleOpenFailed(id: number, fault: WireFaultName): void {

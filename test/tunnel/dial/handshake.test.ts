@@ -4,8 +4,9 @@
  */
 import { getEventListeners } from 'node:events';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { HandshakeState } from '../../../src/crypto/noise.ts';
 import { x25519 } from '../../../src/crypto/x25519.ts';
-import { type FaultName, type WstunError, wireCodeOf } from '../../../src/errors.ts';
+import { type FaultName, WstunError, wireCodeOf } from '../../../src/errors.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
 import { encodeSessionRequest } from '../../../src/protocol/session-request.ts';
 import {
@@ -139,6 +140,15 @@ describe('a handshake', () => {
       expect(middle.ended).toEqual({ client: undefined, exit: undefined });
     },
   );
+
+  it('a handshake whose last step throws at the client fails at once, and ends the link', async () => {
+    vi.spyOn(HandshakeState.prototype, 'finish').mockImplementationOnce(() => {
+      throw new WstunError('handshake-failed');
+    });
+    const { clientEvents, middle } = await Meeting.of({});
+    expect(clientEvents).toEqual(['handshake-failed']);
+    expect(middle.ended.client).toBeDefined();
+  });
 
   it('a handshake with another exit than the pinned one fails at its first message', async () => {
     const meeting = await Meeting.of({ client: { exitKey: x25519.generateKeyPair().publicKey } });
