@@ -26,7 +26,8 @@ export const systemClock: Clock = {
   now: () => performance.now(),
   wallTime: () => Date.now(),
   setTimeout: <T>(callback: (argument: T) => void, delayMs: number, argument?: T): Timer =>
-    setTimeout(callback, delayMs, argument as T),
+    // Node 24 and newer print a warning about a negative delay.
+    setTimeout(callback, Math.max(1, delayMs), argument as T),
   clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout | undefined),
   random: () => Math.random(),
 };

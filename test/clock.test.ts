@@ -59,3 +59,13 @@ it('the system clock fires a timer with its argument, and not a cleared one', as
   expect(argument).toBe('argument');
   expect(systemClock.now() - before).toBeGreaterThanOrEqual(4);
 });
+
+it('the system clock fires a timer that is due already, without a warning of Node', async () => {
+  const warnings: Error[] = [];
+  const note = (warning: Error) => warnings.push(warning);
+  process.on('warning', note);
+  await new Promise<void>((resolve) => systemClock.setTimeout(resolve, -5));
+  await new Promise((resolve) => setImmediate(resolve));
+  process.off('warning', note);
+  expect(warnings).toEqual([]);
+});

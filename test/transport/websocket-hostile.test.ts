@@ -162,7 +162,8 @@ describe('a hostile WebSocket peer', () => {
       if (victim.peer.writableNeedDrain) await once(victim.peer, 'drain');
     }
     await untilStill(() => victim.peer.bytesWritten - victim.peer.writableLength);
-    expect((await heldBytes()) - before).toBeLessThan(HELD_BYTES);
+    // On a busy machine the link reads on for a while; what it keeps for good stays above the bound.
+    await expect.poll(async () => (await heldBytes()) - before, { timeout: 10_000 }).toBeLessThan(HELD_BYTES);
     expect(victim.at.closes).toEqual([]);
     victim.peer.destroy();
     await victim.at.untilClosed();
