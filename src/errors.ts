@@ -341,14 +341,14 @@ export type WireFaultName = { [K in FaultName]: (typeof FAULTS)[K] extends { wir
 /** Every fault that wstun throws or hands on. `detail` must never hold a secret: it reaches logs and screens. */
 export class WstunError extends Error {
   override readonly name = 'WstunError';
-  readonly fault: FaultName;
-  readonly detail: string;
 
   /** `fix` stands in for that of the table, where more is known of what the reader can do. */
-  constructor(fault: FaultName, detail = '', options: ErrorOptions & { readonly fix?: string } = {}) {
+  constructor(
+    readonly fault: FaultName,
+    readonly detail = '',
+    options: ErrorOptions & { readonly fix?: string } = {},
+  ) {
     super(describeFault(fault, detail, options.fix), options);
-    this.fault = fault;
-    this.detail = detail;
   }
 
   get code(): string {

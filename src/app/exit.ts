@@ -169,17 +169,16 @@ interface Checked extends Omit<ExitOptions, 'invite'> {
 
 class RunningExit implements Exit {
   ended: Promise<void> = Promise.resolve();
-  private readonly options: Checked;
-  private readonly files: Files;
   private readonly atRelay: ExitRegistration;
   private readonly network: { stop(): void };
   private sessions: ExitSessions;
   private isFirst = true;
 
-  constructor(options: Checked, files: Files) {
+  constructor(
+    private readonly options: Checked,
+    private readonly files: Files,
+  ) {
     const { logger, once = false } = options;
-    this.options = options;
-    this.files = files;
     this.sessions = this.createSessions();
     const dialer = new TicketDialer(files.registration, logger);
     this.atRelay = new ExitRegistration(dialer, this.createHandler(), logger, { once });

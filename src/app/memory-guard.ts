@@ -7,16 +7,14 @@ const DEFAULT_SHARE = 0.7;
 const LOOK_MS = 50;
 
 export class MemoryGuard {
-  private readonly limit: number;
-  private readonly measure: () => number;
   private over = false;
   private lookedAt = Number.NEGATIVE_INFINITY;
 
   /** @param limit bytes */
-  constructor(limit = defaultLimit(), measure: () => number = process.memoryUsage.rss) {
-    this.limit = limit;
-    this.measure = measure;
-  }
+  constructor(
+    private readonly limit = defaultLimit(),
+    private readonly measure: () => number = process.memoryUsage.rss,
+  ) {}
 
   /** @param now of any monotonic clock, ms */
   isOver(now = performance.now()): boolean {

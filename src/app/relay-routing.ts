@@ -31,16 +31,14 @@ interface RelayRouterOptions {
 }
 
 export class RelayRouter {
-  private readonly options: RelayRouterOptions;
   private readonly tickets: TicketOpener;
   private readonly retired: readonly { readonly keys: RetiredKeys; readonly tickets: TicketOpener }[];
   private readonly rendezvous: Rendezvous;
   private readonly rejections: Rejections;
   private readonly clocks: ClockWatch;
 
-  constructor(options: RelayRouterOptions) {
+  constructor(private readonly options: RelayRouterOptions) {
     const { keys, known, replays, linksFree, logger } = options;
-    this.options = options;
     const isRequested = (exit: string, token: string): boolean => this.rendezvous.isRequested(exit, token);
     this.tickets = new TicketOpener(keys.identity, { replays, isRequested });
     const openerOf = ({ identity }: RetiredKeys) => new TicketOpener(identity, { replays, retired: true });

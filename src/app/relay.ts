@@ -134,16 +134,15 @@ async function openFiles(path: string, logger: Logger) {
 }
 
 class RunningRelay {
-  private readonly options: Checked;
-  private readonly files: Files;
   private readonly tlsFiles: TlsFiles | undefined;
   private router: RelayRouter;
   private server: RelayServer | undefined;
   private publicUrl: PublicUrl | undefined;
 
-  constructor(options: Checked, files: Files) {
-    this.options = options;
-    this.files = files;
+  constructor(
+    private readonly options: Checked,
+    private readonly files: Files,
+  ) {
     this.tlsFiles = options.tls && new TlsFiles(options.tls.certFile, options.tls.keyFile);
     this.router = this.createRouter();
   }

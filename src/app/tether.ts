@@ -31,12 +31,10 @@ type Place = Pick<AddressFollower, 'look' | 'showCode' | 'close'>;
 
 export class Tether {
   readonly pages: TetherServer;
-  private readonly options: TetherOptions;
   private place: Place | undefined;
 
-  constructor(options: TetherOptions) {
+  constructor(private readonly options: TetherOptions) {
     const { relayUrls, onNotice, onJoined, logger } = options;
-    this.options = options;
     const onEvent = (event: TetherEvent) => {
       onNotice(event);
       if (event.type === 'paired') onJoined();

@@ -20,14 +20,15 @@ export interface DeadlineEvents {
 export class Deadline {
   private readonly clock: Clock;
   private readonly signal: AbortSignal | undefined;
-  private readonly events: DeadlineEvents;
   private timer: Timer | undefined;
   private over = false;
 
-  constructor({ clock, signal, limitMs }: DeadlineOptions, events: DeadlineEvents) {
+  constructor(
+    { clock, signal, limitMs }: DeadlineOptions,
+    private readonly events: DeadlineEvents,
+  ) {
     this.clock = clock;
     this.signal = signal;
-    this.events = events;
     if (limitMs !== undefined) this.setLimit(limitMs);
     signal?.addEventListener('abort', this);
   }
@@ -71,13 +72,11 @@ export interface WaitOptions<T> extends DeadlineOptions {
 /** A promise that the holder of this object settles. Calls after the first outcome have no effect. */
 export class AbortableWait<T> implements DeadlineEvents {
   readonly promise: Promise<T>;
-  private readonly options: WaitOptions<T>;
   private readonly deadline: Deadline;
   private resolvePromise: (value: T) => void = () => {};
   private rejectPromise: (error: unknown) => void = () => {};
 
-  constructor(options: WaitOptions<T>) {
-    this.options = options;
+  constructor(private readonly options: WaitOptions<T>) {
     this.promise = new Promise((resolve, reject) => {
       this.resolvePromise = resolve;
       this.rejectPromise = reject;

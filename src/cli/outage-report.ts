@@ -7,16 +7,13 @@ import type { Output } from './output.ts';
 const REMINDER_MS = 10 * 60_000;
 
 export class OutageReport {
-  private readonly output: Output;
   private last: WstunError | undefined;
   private toldAt = Number.NEGATIVE_INFINITY;
   private since = 0;
   private lasting: NodeJS.Timeout | undefined;
   private isLasting = false;
 
-  constructor(output: Output) {
-    this.output = output;
-  }
+  constructor(private readonly output: Output) {}
 
   handleFailed(error: WstunError, waitMs: number): void {
     const { code, message } = error;

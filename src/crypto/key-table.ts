@@ -30,13 +30,10 @@ interface Grant {
 }
 
 export class KnownKey {
-  readonly sharedKey: Uint8Array;
   /** A few at most, the newest last. */
   private grants: readonly Grant[] = [];
 
-  constructor(sharedKey: Uint8Array) {
-    this.sharedKey = sharedKey;
-  }
+  constructor(readonly sharedKey: Uint8Array) {}
 
   /** For logs, of any grant. */
   get anyName(): string {
@@ -70,7 +67,6 @@ function isSameScope(one: TicketScope, other: TicketScope): boolean {
 }
 
 export class KeyTable {
-  private readonly relay: Identity;
   /** By the text of the public key; several may share a secret. */
   private readonly byPublicKey = new Map<string, KnownKey>();
   /** By the shared secret. */
@@ -79,9 +75,7 @@ export class KeyTable {
   private readonly hints = new Map<number, Map<bigint, KnownKey>>();
   private epoch: number | undefined;
 
-  constructor(relay: Identity) {
-    this.relay = relay;
-  }
+  constructor(private readonly relay: Identity) {}
 
   get keys(): Iterable<KnownKey> {
     return this.bySecret.values();

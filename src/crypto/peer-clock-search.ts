@@ -43,7 +43,6 @@ interface WrongClock {
 }
 
 export class ClockSearch {
-  private readonly keys: () => Iterable<KnownKey>;
   /** Those that came since the last sweep began. */
   private waiting: SoughtTickets = new Map();
   /** Those that a sweep of the nearest hour has not found. */
@@ -54,9 +53,7 @@ export class ClockSearch {
   private readonly wrongClocks = new Map<KnownKey, WrongClock>();
 
   /** @param keys those known now */
-  constructor(keys: () => Iterable<KnownKey>) {
-    this.keys = keys;
-  }
+  constructor(private readonly keys: () => Iterable<KnownKey>) {}
 
   get isBusy(): boolean {
     return this.sweep() !== undefined;
@@ -126,13 +123,16 @@ export class ClockSearch {
 
 /** One pass for tickets that came at almost the same time. The first says which epoch is the current one. */
 class Sweep {
-  /** Tickets that are not found yet. */
-  readonly sought: SoughtTickets;
   /** One hint a step. */
   readonly steps: Iterator<Found | undefined, void>;
 
-  constructor(sought: SoughtTickets, keys: () => Iterable<KnownKey>, from: number, to: number) {
-    this.sought = sought;
+  constructor(
+    /** Tickets that are not found yet. */
+    readonly sought: SoughtTickets,
+    keys: () => Iterable<KnownKey>,
+    from: number,
+    to: number,
+  ) {
     this.steps = this.go(keys, from, to);
   }
 

@@ -2,13 +2,10 @@
 import { type RateLimit, TokenBucket } from '../limits/token-bucket.ts';
 
 export class PeerLinkRates {
-  private readonly rate: RateLimit;
   /** Those that are not full: an idle peer has none after the next sweep. */
   private readonly buckets = new Map<string, TokenBucket>();
 
-  constructor(rate: RateLimit) {
-    this.rate = rate;
-  }
+  constructor(private readonly rate: RateLimit) {}
 
   /** Takes a token of the peer; false if there is none. */
   take(peer: string, now: number): boolean {

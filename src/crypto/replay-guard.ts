@@ -146,15 +146,12 @@ interface GenerationOptions {
 
 /** Fingerprints by age. If the clock is set back, they are only kept longer. */
 class Generations {
-  private readonly options: GenerationOptions;
   /** The newest first. */
   private generations: { readonly began: number; readonly set: FingerprintSet }[] = [];
   /** All that was added after this is still there. */
   since = Number.NEGATIVE_INFINITY;
 
-  constructor(options: GenerationOptions) {
-    this.options = options;
-  }
+  constructor(private readonly options: GenerationOptions) {}
 
   get size(): number {
     let size = 0;

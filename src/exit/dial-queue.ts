@@ -81,14 +81,11 @@ type Room =
   | { readonly kind: 'full'; readonly kinds: readonly Prospect['kind'][]; readonly ofAll: boolean };
 
 export class DialQueue {
-  private readonly limits: QueueLimits;
   private readonly peers = new Map<string, PeerState>();
   private total = 0;
   private waitingCount = 0;
 
-  constructor(limits: QueueLimits) {
-    this.limits = limits;
-  }
+  constructor(private readonly limits: QueueLimits) {}
 
   /** Slots taken. */
   get taken(): number {

@@ -38,15 +38,16 @@ export interface Slot {
 
 export class DialSlots {
   private readonly queue: DialQueue;
-  private readonly now: () => number;
   private readonly waiters = new Map<Entry, AbortableWait<void>>();
   private readonly takers = new Map<Entry, AbortController>();
   private look: NodeJS.Timeout | undefined;
 
   /** `now` in ms, monotonic. */
-  constructor(limits: QueueLimits, now: () => number = () => performance.now()) {
+  constructor(
+    limits: QueueLimits,
+    private readonly now: () => number = () => performance.now(),
+  ) {
     this.queue = new DialQueue(limits);
-    this.now = now;
   }
 
   get taken(): number {

@@ -66,21 +66,21 @@ export function interleave(addresses: readonly IpBytes[]): IpBytes[] {
 /** One dial: attempts join in turn, the first to connect wins, and the others are destroyed. */
 class Dialling {
   private readonly race: ConnectionRace<IpBytes>;
-  private readonly port: number;
-  private readonly connect: Connect;
   private readonly running = new Set<Socket>();
   private readonly faults = new Set<WireFaultName>();
   private stagger: NodeJS.Timeout | undefined;
-  private readonly spares: Spares;
   /** How many it has acquired: one for each running socket after the first. */
   private spare = 0;
   private readonly outcome: AbortableWait<Socket>;
 
-  constructor(addresses: readonly IpBytes[], port: number, connect: Connect, spares: Spares, signal: AbortSignal) {
-    this.spares = spares;
+  constructor(
+    addresses: readonly IpBytes[],
+    private readonly port: number,
+    private readonly connect: Connect,
+    private readonly spares: Spares,
+    signal: AbortSignal,
+  ) {
     this.race = new ConnectionRace(addresses);
-    this.port = port;
-    this.connect = connect;
     this.outcome = new AbortableWait({
       ...{ clock: systemClock, signal, limitMs: DIAL_LIMIT_MS },
       onExpired: () => this.lose(this.faults.add('dial-timed-out')),

@@ -57,7 +57,6 @@ interface ExitCounters {
 }
 
 export class Exit implements StreamAcceptor {
-  private readonly options: ExitOptions;
   private readonly limits: DialSlotLimits;
   private readonly lookUps: DialSlots;
   private readonly dials: DialSlots;
@@ -70,8 +69,7 @@ export class Exit implements StreamAcceptor {
   private open = 0;
   private accepted = 0;
 
-  constructor(options: ExitOptions) {
-    this.options = options;
+  constructor(private readonly options: ExitOptions) {
     this.limits = { ...DEFAULT_DIAL_SLOT_LIMITS, ...options.limits };
     this.lookUps = new DialSlots(this.limits);
     this.dials = new DialSlots(this.limits);

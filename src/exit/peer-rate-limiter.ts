@@ -19,16 +19,13 @@ interface Held {
 }
 
 class SharedRateLimiter implements RateLimiter {
-  private readonly rate: RateNow;
   private readonly bucket = new ByteBucket(performance.now());
   /** At most one for each stream, in the order of their turns. */
   private readonly held = new Set<Held>();
   private timer: NodeJS.Timeout | undefined;
   private flushing = false;
 
-  constructor(rate: RateNow) {
-    this.rate = rate;
-  }
+  constructor(private readonly rate: RateNow) {}
 
   send(chunk: Piece, sink: LimiterSink): void {
     if (this.held.size === 0 && this.rate() === undefined) return sink.deliver(chunk);
@@ -79,15 +76,12 @@ const KEPT_IDLE_MS = 10_000;
 
 /** The limiters of all entries, kept for a while after the last stream has ended: a new bucket would be full. */
 export class EntryLimiter {
-  private readonly rateOf: (peer: string) => number | undefined;
   private readonly limiters = new Map<string, { readonly limiters: RateLimiters; streams: number }>();
   /** Entries without a stream, and since when; the oldest first. */
   private readonly idle = new Map<string, number>();
 
   /** `rateOf`: bits a second in each direction, asked for every chunk; undefined: no limit. */
-  constructor(rateOf: (peer: string) => number | undefined) {
-    this.rateOf = rateOf;
-  }
+  constructor(private readonly rateOf: (peer: string) => number | undefined) {}
 
   /** Entries that are remembered. */
   get size(): number {

@@ -25,16 +25,13 @@ export interface PublicAddressesOptions {
 }
 
 export class PublicAddresses {
-  private readonly options: PublicAddressesOptions;
   /** For each family, the one that was seen last. */
   private readonly seen = new Map<4 | 6, IpBytes>();
   private ofHost: readonly IpBytes[] = [];
   private asking: NodeJS.Timeout | undefined;
   private readonly stopping = new AbortController();
 
-  constructor(options: PublicAddressesOptions) {
-    this.options = options;
-  }
+  constructor(private readonly options: PublicAddressesOptions) {}
 
   /** Whether `followHost` and `noteSeen` have an effect. */
   get isLearning(): boolean {

@@ -43,14 +43,11 @@ export class ReadBudget {
 }
 
 export class ReadBuffers {
-  private readonly budget: ReadBudget;
   private slab: Slab | undefined;
   /** The size that the next read should have. */
   private size = SMALLEST_READ_BYTES;
 
-  constructor(budget: ReadBudget) {
-    this.budget = budget;
-  }
+  constructor(private readonly budget: ReadBudget) {}
 
   /** Where the next read goes: at least half the wanted size. A slab over four times that size is dropped. */
   next(): Buffer {

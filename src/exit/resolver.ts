@@ -129,13 +129,15 @@ class LookUp {
   /** Never rejects. */
   readonly answer: Promise<TimedAnswer>;
   private readonly dns: dns.Resolver;
-  private readonly handleAbandoned: () => void;
   private readonly timers: NodeJS.Timeout[] = [];
   private waiting = 0;
 
-  constructor(name: string, resolver: dns.Resolver, handleAbandoned: () => void) {
+  constructor(
+    name: string,
+    resolver: dns.Resolver,
+    private readonly handleAbandoned: () => void,
+  ) {
     this.dns = resolver;
-    this.handleAbandoned = handleAbandoned;
     this.cancelAfter(LOOKUP_LIMIT_MS);
     this.answer = this.ask(name);
   }

@@ -13,15 +13,12 @@ export interface Spares {
 }
 
 export class SpareSockets {
-  private readonly limits: QueueLimits;
   /** By peer; none if it has none. */
   private readonly taken = new Map<string, number>();
   private total = 0;
 
   /** As many as there are slots. */
-  constructor(limits: QueueLimits) {
-    this.limits = limits;
-  }
+  constructor(private readonly limits: QueueLimits) {}
 
   of(peer: string): Spares {
     return {

@@ -1,10 +1,7 @@
 /** A Map that holds only so many entries: the one that was set longest ago makes room. Pure. */
 export class BoundedMap<K, V> extends Map<K, V> {
-  private readonly mostEntries: number;
-
-  constructor(mostEntries: number) {
+  constructor(private readonly mostEntries: number) {
     super();
-    this.mostEntries = mostEntries;
   }
 
   /** Moves an entry that is there already to the end: a Map keeps the order of insertion. */

@@ -27,13 +27,12 @@ interface Source<M> {
 
 /** `M`: what else is remembered of a source, as long as its failures are. */
 export class LockOut<M> {
-  private readonly limits: LockOutLimits;
-  private readonly newMemo: (now: number) => M;
   private readonly sources: BoundedMap<string, Source<M>>;
 
-  constructor(limits: LockOutLimits, newMemo: (now: number) => M) {
-    this.limits = limits;
-    this.newMemo = newMemo;
+  constructor(
+    private readonly limits: LockOutLimits,
+    private readonly newMemo: (now: number) => M,
+  ) {
     this.sources = new BoundedMap(limits.maxSources);
   }
 

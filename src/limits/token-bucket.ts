@@ -9,13 +9,14 @@ export interface RateLimit {
 const MAX_BURSTS = 16;
 
 export class TokenBucket {
-  private readonly limit: RateLimit;
   private tokens: number;
   private updatedAt: number;
 
   /** Full. */
-  constructor(limit: RateLimit, now: number) {
-    this.limit = limit;
+  constructor(
+    private readonly limit: RateLimit,
+    now: number,
+  ) {
     this.tokens = limit.burst;
     this.updatedAt = now;
   }

@@ -8,15 +8,12 @@ export interface ByteSink {
 }
 
 export class WrittenPieces {
-  private readonly to: ByteSink;
   private readonly pieces: Piece[] = [];
   /** How many pieces were released before their callback. */
   private ahead = 0;
   private handleWritten: (() => void) | undefined;
 
-  constructor(to: ByteSink) {
-    this.to = to;
-  }
+  constructor(private readonly to: ByteSink) {}
 
   /** As the stream's own `write`. */
   write(piece: Piece): boolean {

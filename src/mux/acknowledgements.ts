@@ -5,7 +5,6 @@ import type { ResumeConfig } from './config.ts';
 type AcknowledgementConfig = Pick<ResumeConfig, 'ackIntervalMs' | 'ackWaitMs' | 'ackBytes'>;
 
 export class Acknowledgements {
-  private readonly config: AcknowledgementConfig;
   /** Numbered records of the whole session. */
   received = 0;
   /** As `received`, but what a new link retransmits counts when it has arrived on that link. */
@@ -20,8 +19,10 @@ export class Acknowledgements {
   /** When the newest numbered record of this link was received. */
   private newestAt = 0;
 
-  constructor(config: AcknowledgementConfig, now: number) {
-    this.config = config;
+  constructor(
+    private readonly config: AcknowledgementConfig,
+    now: number,
+  ) {
     this.ackedAt = now - config.ackIntervalMs;
   }
 

@@ -10,7 +10,6 @@ import type { SessionParts } from './session-parts.ts';
 import type { StreamState } from './stream-state.ts';
 
 export class FrameReceiver implements FrameHandler {
-  private readonly parts: SessionParts;
   private readonly decoder = new FrameDecoder();
   /** Of the record that is being decoded. */
   private now = 0;
@@ -21,9 +20,7 @@ export class FrameReceiver implements FrameHandler {
   /** The peer has ended the session, so nothing is to be sent any more. */
   isEndedByPeer = false;
 
-  constructor(parts: SessionParts) {
-    this.parts = parts;
-  }
+  constructor(private readonly parts: SessionParts) {}
 
   /** Takes the piece. Returns the fault that ends the session, if any. */
   handleRecord(piece: Piece, now: number): Violation {

@@ -2,13 +2,10 @@
 import type { StreamState } from './stream-state.ts';
 
 export class LateResets {
-  private readonly limitMs: number;
   /** The last progress of each, the oldest first: a Map keeps the order of insertion. Most sessions have none. */
   private progress: Map<StreamState, number> | undefined;
 
-  constructor(limitMs: number) {
-    this.limitMs = limitMs;
-  }
+  constructor(private readonly limitMs: number) {}
 
   /** It begins to wait, or has made progress. */
   note(stream: StreamState, now: number): void {

@@ -9,7 +9,6 @@ const PROBE_ROUND_TRIPS = 4;
 const MAX_PROBES = 4;
 
 export class Liveness {
-  private readonly config: LivenessConfig;
   /** When the peer sent something last, or the link began. */
   heardAt: number;
   /** When the next ping becomes pending. It is sent when the link takes it; a full link must not repeat the timer. */
@@ -31,8 +30,10 @@ export class Liveness {
   /** When a probe was sent that nothing has followed. */
   private probedAt: number | undefined;
 
-  constructor(config: LivenessConfig, now: number) {
-    this.config = config;
+  constructor(
+    private readonly config: LivenessConfig,
+    now: number,
+  ) {
     this.heardAt = now;
     this.checkedAt = now;
     this.transferAt = now;

@@ -2,13 +2,14 @@
 import type { RateLimit } from '../limits/token-bucket.ts';
 
 export class RapidResets {
-  private readonly limit: RateLimit;
   private tokens: number;
   private opening = 0;
   private updatedAt: number;
 
-  constructor(limit: RateLimit, now: number) {
-    this.limit = limit;
+  constructor(
+    private readonly limit: RateLimit,
+    now: number,
+  ) {
     this.tokens = limit.burst;
     this.updatedAt = now;
   }

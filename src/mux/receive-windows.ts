@@ -17,14 +17,11 @@ const UNKNOWN_ROUND_TRIP_MS = 100;
 const MIN_EPOCH_MS = 20;
 
 export class ReceiveWindows {
-  private readonly config: MuxConfig;
   private committed = 0;
   private streams = 0;
   roundTripMs = UNKNOWN_ROUND_TRIP_MS;
 
-  constructor(config: MuxConfig) {
-    this.config = config;
-  }
+  constructor(private readonly config: MuxConfig) {}
 
   /** Sum of granted and held bytes of all streams: at most `sessionWindowBytes` plus `minWindowBytes` a stream. */
   get committedBytes(): number {

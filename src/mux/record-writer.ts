@@ -43,21 +43,17 @@ export interface PolledRecord {
 }
 
 export class RecordWriter {
-  private readonly config: MuxConfig;
-  private readonly scheduler: Scheduler;
-  private readonly windows: ReceiveWindows;
-  private readonly liveness: Liveness;
   private readonly encoder = new RecordEncoder();
   private control: ControlFrame[] = [];
   private readonly pendingCredit = new LazySet<StreamState>();
   private pendingPongs: Uint8Array[] = [];
 
-  constructor(config: MuxConfig, scheduler: Scheduler, windows: ReceiveWindows, liveness: Liveness) {
-    this.config = config;
-    this.scheduler = scheduler;
-    this.windows = windows;
-    this.liveness = liveness;
-  }
+  constructor(
+    private readonly config: MuxConfig,
+    private readonly scheduler: Scheduler,
+    private readonly windows: ReceiveWindows,
+    private readonly liveness: Liveness,
+  ) {}
 
   push(frame: ControlFrame): void {
     this.control.push(frame);

@@ -40,9 +40,7 @@ export type LinkState = 'detached' | 'fine' | 'suspect' | 'dead';
 
 export class ResumableSession {
   readonly mux: MuxSession;
-  private readonly config: ResumeConfig;
   private readonly maxDataBytes: number;
-  private readonly memory: RetransmitMemory;
   private readonly retransmits: RetransmitBuffer;
   private readonly acks: Acknowledgements;
   /** Of the current link; undefined while detached. */
@@ -53,11 +51,14 @@ export class ResumableSession {
   private progressAt: number;
   private isLinkProven = false;
 
-  constructor(mux: MuxConfig, config: ResumeConfig, memory: RetransmitMemory, now: number) {
+  constructor(
+    mux: MuxConfig,
+    private readonly config: ResumeConfig,
+    private readonly memory: RetransmitMemory,
+    now: number,
+  ) {
     this.mux = new MuxSession(mux, now);
-    this.config = config;
     this.maxDataBytes = mux.maxDataBytes;
-    this.memory = memory;
     this.retransmits = new RetransmitBuffer(memory);
     this.acks = new Acknowledgements(config, now);
     // Nothing is lost before the first link, so there is no limit.

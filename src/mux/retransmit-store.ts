@@ -33,15 +33,14 @@ export interface Stored {
 
 /** The slabs of a process, and what all its sessions together keep. */
 export class RetransmitMemory {
-  /** Bytes, of all sessions; beyond it they keep no more than a minimum each. */
-  readonly limit: number;
   /** Bytes. */
   used = 0;
   private readonly free: Slab[] = [];
 
-  constructor(limit: number) {
-    this.limit = limit;
-  }
+  constructor(
+    /** Bytes, of all sessions; beyond it they keep no more than a minimum each. */
+    readonly limit: number,
+  ) {}
 
   acquire(): Slab {
     this.used += SLAB_BYTES;
@@ -58,12 +57,9 @@ export class RetransmitMemory {
 
 /** Of one session: records go in at one end and out at the other. */
 export class RetransmitStore {
-  private readonly memory: RetransmitMemory;
   private current: Slab | undefined;
 
-  constructor(memory: RetransmitMemory) {
-    this.memory = memory;
-  }
+  constructor(private readonly memory: RetransmitMemory) {}
 
   /** Only reads the pieces, or keeps those of a small record if their memory has no owner. */
   put(pieces: readonly Uint8Array[], bytes: number): Stored {

@@ -12,10 +12,6 @@ export type StreamPhase =
   | 'closed';
 
 export class StreamState {
-  readonly id: number;
-  readonly target: Target;
-  phase: StreamPhase;
-
   // Sending.
   readonly queue = new SendQueue();
   sendCredit = 0;
@@ -47,11 +43,11 @@ export class StreamState {
   epoch = 0;
   consumedInEpoch = 0;
 
-  constructor(id: number, target: Target, phase: StreamPhase) {
-    this.id = id;
-    this.target = target;
-    this.phase = phase;
-  }
+  constructor(
+    readonly id: number,
+    readonly target: Target,
+    public phase: StreamPhase,
+  ) {}
 
   get sendable(): boolean {
     if (this.phase !== 'open') return false;

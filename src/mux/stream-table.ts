@@ -10,9 +10,6 @@ import { StreamState } from './stream-state.ts';
 
 export class StreamTable {
   private readonly isClient: boolean;
-  private readonly windows: ReceiveWindows;
-  private readonly lateResets: LateResets;
-  private readonly budgets: PeerBudgets;
   private readonly live = new LazyMap<number, StreamState>();
   /** Streams that ended before their owner consumed all data: they hold memory, so they keep their slot. */
   private readonly unread = new LazyMap<number, StreamState>();
@@ -23,11 +20,13 @@ export class StreamTable {
   /** Slots in use of the streams that we open. */
   localStreams = 0;
 
-  constructor({ role }: MuxConfig, windows: ReceiveWindows, lateResets: LateResets, budgets: PeerBudgets) {
+  constructor(
+    { role }: MuxConfig,
+    private readonly windows: ReceiveWindows,
+    private readonly lateResets: LateResets,
+    private readonly budgets: PeerBudgets,
+  ) {
     this.isClient = role === 'client';
-    this.windows = windows;
-    this.lateResets = lateResets;
-    this.budgets = budgets;
     this.lastLocalId = this.isClient ? -1 : 0;
   }
 

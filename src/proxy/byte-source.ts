@@ -13,8 +13,6 @@ export interface ByteReader {
 const NOTHING = Buffer.alloc(0);
 
 export class ByteSource {
-  private readonly from: Readable;
-  private readonly mark: (chunk: Buffer) => Buffer & Piece;
   private reader: ByteReader | undefined;
   private held: Buffer & Piece = NOTHING;
   private end: { readonly error?: Error } | undefined;
@@ -24,9 +22,10 @@ export class ByteSource {
   private isReleased = false;
 
   /** What was put back comes first. `mark`: `ownRead` for a socket; a tunnel's chunks already have an owner. */
-  constructor(from: Readable, mark: (chunk: Buffer) => Buffer & Piece = (chunk) => chunk) {
-    this.from = from;
-    this.mark = mark;
+  constructor(
+    private readonly from: Readable,
+    private readonly mark: (chunk: Buffer) => Buffer & Piece = (chunk) => chunk,
+  ) {
     from.on('data', this.handleData).on('end', this.handleEnd);
     from.on('error', this.handleError).on('close', this.handleClose);
     from.pause();

@@ -16,16 +16,12 @@ export interface PieceSink {
 }
 
 export class ContentWriter {
-  private readonly to: Writable;
-  private readonly sink: PieceSink;
-  private readonly isChunked: boolean;
-
   /** `sink`: of the stream `to`. */
-  constructor(to: Writable, sink: PieceSink, isChunked: boolean) {
-    this.to = to;
-    this.sink = sink;
-    this.isChunked = isChunked;
-  }
+  constructor(
+    private readonly to: Writable,
+    private readonly sink: PieceSink,
+    private readonly isChunked: boolean,
+  ) {}
 
   /** Takes the pieces. False: 'drain' follows; not after a write that the kernel took at once. */
   write(pieces: readonly Piece[]): boolean {

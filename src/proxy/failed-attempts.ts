@@ -21,11 +21,8 @@ const LIMITS: LockOutLimits = {
 export class FailedAttemptLimiter {
   /** Of each source it remembers the last guesses, as digests. */
   private readonly lockOut = new LockOut(LIMITS, () => new BoundedMap<string, true>(LIMITS.freeFailures));
-  private readonly onLockedOut: (address: string, waitMs: number) => void;
 
-  constructor(onLockedOut: (address: string, waitMs: number) => void = () => {}) {
-    this.onLockedOut = onLockedOut;
-  }
+  constructor(private readonly onLockedOut: (address: string, waitMs: number) => void = () => {}) {}
 
   /** Whether credentials from there are rejected unread now. */
   isLocked(address: string, now: number): boolean {

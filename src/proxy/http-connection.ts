@@ -46,8 +46,6 @@ type NextHead =
   | { readonly kind: 'ended' | 'timed-out'; readonly silent: boolean };
 
 export class HttpConnection {
-  private readonly socket: Socket;
-  private readonly context: ProxyContext;
   private readonly source: ByteSource;
   private readonly written: WrittenPieces;
   private readonly targets: HttpTargets;
@@ -59,9 +57,10 @@ export class HttpConnection {
   /** Ends the wait for a head; set only while no response is due. */
   private giveUp: (() => void) | undefined;
 
-  constructor(socket: Socket, context: ProxyContext) {
-    this.socket = socket;
-    this.context = context;
+  constructor(
+    private readonly socket: Socket,
+    private readonly context: ProxyContext,
+  ) {
     this.source = new ByteSource(socket, ownRead);
     this.written = new WrittenPieces(socket);
     this.targets = new HttpTargets((target) => openStream(socket, target, context), context);

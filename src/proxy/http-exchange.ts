@@ -38,10 +38,6 @@ export function exchange(wanted: ForwardRequest, program: Program, target: Targe
 }
 
 class Exchange {
-  private readonly wanted: ForwardRequest;
-  private readonly program: Program;
-  private readonly target: TargetConnection;
-  private readonly resolve: (outcome: Outcome) => void;
   private readonly forwarder: ResponseForwarder;
   private readonly content: ContentReader;
   private readonly writer: ContentWriter;
@@ -51,11 +47,12 @@ class Exchange {
   private resetLimit: NodeJS.Timeout | undefined;
   private isSettled = false;
 
-  constructor(wanted: ForwardRequest, program: Program, target: TargetConnection, resolve: (outcome: Outcome) => void) {
-    this.wanted = wanted;
-    this.program = program;
-    this.target = target;
-    this.resolve = resolve;
+  constructor(
+    private readonly wanted: ForwardRequest,
+    private readonly program: Program,
+    private readonly target: TargetConnection,
+    private readonly resolve: (outcome: Outcome) => void,
+  ) {
     this.content = new ContentReader(wanted.framing, true);
     this.writer = new ContentWriter(target.stream, target.stream, wanted.framing.kind === 'chunked');
     this.forwarder = new ResponseForwarder(wanted, program, target.source, {

@@ -40,22 +40,18 @@ export interface ResponseSink {
 }
 
 export class ResponseForwarder implements ByteReader {
-  private readonly wanted: ForwardRequest;
-  private readonly program: ResponseSink;
-  private readonly source: ByteSource;
-  private readonly events: ResponseEvents;
   private head = new HeadReader(RESPONSE_FIRST_LINE);
   private interim = 0;
   private content: ContentReader | undefined;
   private writer: ContentWriter | undefined;
   private responseHead: ResponseHead | undefined;
 
-  constructor(wanted: ForwardRequest, program: ResponseSink, source: ByteSource, events: ResponseEvents) {
-    this.wanted = wanted;
-    this.program = program;
-    this.source = source;
-    this.events = events;
-  }
+  constructor(
+    private readonly wanted: ForwardRequest,
+    private readonly program: ResponseSink,
+    private readonly source: ByteSource,
+    private readonly events: ResponseEvents,
+  ) {}
 
   /** The final response, once its head has been forwarded. */
   get response(): ResponseHead | undefined {

@@ -20,17 +20,15 @@ export interface TargetConnection {
 }
 
 export class HttpTargets {
-  private readonly open: (target: Target) => Promise<TunnelStream>;
-  private readonly context: Pick<ProxyContext, 'streams' | 'limits'>;
   /** Those that are no longer used, and not closed yet. */
   private readonly ending = new Set<TunnelStream>();
   private idle: TargetConnection | undefined;
   private whenEnded: (() => void) | undefined;
 
-  constructor(open: (target: Target) => Promise<TunnelStream>, context: Pick<ProxyContext, 'streams' | 'limits'>) {
-    this.open = open;
-    this.context = context;
-  }
+  constructor(
+    private readonly open: (target: Target) => Promise<TunnelStream>,
+    private readonly context: Pick<ProxyContext, 'streams' | 'limits'>,
+  ) {}
 
   /**
    * A connection to the target: the idle one if it may be used; otherwise the idle one is discarded. Rejects with a

@@ -54,7 +54,6 @@ export async function startProxyServer(options: ProxyServerOptions): Promise<Pro
 export class ProxyServer {
   /** Where it listens. */
   address: { readonly host: string; readonly port: number } = { host: '', port: 0 };
-  private readonly context: ProxyContext;
   private readonly server: Server;
   /** The open sockets, and a promise each that resolves when nothing of them is left. */
   private readonly open = new Map<Socket, Promise<void>>();
@@ -62,8 +61,7 @@ export class ProxyServer {
   private readonly silent = new Set<Socket>();
   private full = false;
 
-  constructor(context: ProxyContext) {
-    this.context = context;
+  constructor(private readonly context: ProxyContext) {
     this.server = createServer({
       allowHalfOpen: true,
       noDelay: true,

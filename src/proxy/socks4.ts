@@ -22,13 +22,10 @@ const MORE: SocksStep = { kind: 'more', reply: NOTHING };
 
 export class Socks4Negotiation implements SocksNegotiation {
   readonly granted = GRANTED;
-  private readonly closedToAll: boolean;
   private buffer: Buffer = Buffer.alloc(0);
 
   /** `closedToAll`: a password is required, which this protocol cannot send. */
-  constructor(closedToAll: boolean) {
-    this.closedToAll = closedToAll;
-  }
+  constructor(private readonly closedToAll: boolean) {}
 
   receive(bytes: Uint8Array): SocksStep {
     if (this.closedToAll) return refuse('proxy-unauthorised');

@@ -63,13 +63,10 @@ function refusedMessage(fault: FaultName, bytes: Uint8Array): Message {
 
 export class Socks5Negotiation implements SocksNegotiation {
   readonly granted = reply(0);
-  private readonly check: CredentialCheck | undefined;
   private awaited: 'greeting' | 'password' | 'request' = 'greeting';
   private buffer: Buffer = Buffer.alloc(0);
 
-  constructor(check: CredentialCheck | undefined) {
-    this.check = check;
-  }
+  constructor(private readonly check: CredentialCheck | undefined) {}
 
   /** Programs may send greeting, password and request in one go, and get all replies at once. */
   receive(bytes: Uint8Array): SocksStep {

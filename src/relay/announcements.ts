@@ -37,22 +37,18 @@ export interface AnnouncementEvents {
 }
 
 export class Announcements implements ControlHandler {
-  private readonly link: MessageLink;
-  private readonly limiters: AnnouncementLimiters;
-  private readonly events: AnnouncementEvents;
-  private readonly clock: Clock;
   private keys: string[] = [];
   /** Complete, and not used yet. */
   private next: readonly string[] | undefined;
   private turn: Timer | undefined;
   private pause: Timer | undefined;
 
-  constructor(link: MessageLink, limiters: AnnouncementLimiters, events: AnnouncementEvents, clock: Clock) {
-    this.link = link;
-    this.limiters = limiters;
-    this.events = events;
-    this.clock = clock;
-  }
+  constructor(
+    private readonly link: MessageLink,
+    private readonly limiters: AnnouncementLimiters,
+    private readonly events: AnnouncementEvents,
+    private readonly clock: Clock,
+  ) {}
 
   handlePing(): boolean {
     return this.noteMessage();

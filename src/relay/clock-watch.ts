@@ -10,17 +10,14 @@ const HINTS_PER_STEP = 40;
 type Clocks = Pick<TicketOpener, 'hasClocksToFind' | 'findClocks'>;
 
 export class ClockWatch {
-  private readonly tickets: Clocks;
-  private readonly onFound: (peer: string, offset: number) => void;
-  private readonly clock: Clock;
   private pause: Timer | undefined;
 
   /** @param onFound with the peer's clock less this one, seconds */
-  constructor(tickets: Clocks, onFound: (peer: string, offset: number) => void, clock: Clock = systemClock) {
-    this.tickets = tickets;
-    this.onFound = onFound;
-    this.clock = clock;
-  }
+  constructor(
+    private readonly tickets: Clocks,
+    private readonly onFound: (peer: string, offset: number) => void,
+    private readonly clock: Clock = systemClock,
+  ) {}
 
   /** To be called when a ticket was unknown. */
   wake(): void {

@@ -25,7 +25,6 @@ export interface AnnouncedHandler {
 
 /** The keys of one exit. */
 class AnnouncedKeys {
-  readonly exit: string;
   /** By the key's text. */
   readonly peers = new Map<string, Peer>();
   /** Their keys, the newest at the end; some may have been removed. */
@@ -45,9 +44,7 @@ class AnnouncedKeys {
   lastNumber = 0;
   isQueued = false;
 
-  constructor(exit: string) {
-    this.exit = exit;
-  }
+  constructor(readonly exit: string) {}
 
   get isSettled(): boolean {
     return this.missing === 0 && this.toRemove.length === 0;
@@ -70,7 +67,6 @@ class AnnouncedKeys {
 }
 
 export class ExitPeers {
-  private readonly tickets: Pick<TicketOpener, 'add' | 'remove'>;
   private readonly maxKeys: number;
   private readonly clock: Clock;
   private readonly byName = new Map<string, AnnouncedKeys>();
@@ -82,10 +78,9 @@ export class ExitPeers {
   private count = 0;
 
   constructor(
-    tickets: Pick<TicketOpener, 'add' | 'remove'>,
+    private readonly tickets: Pick<TicketOpener, 'add' | 'remove'>,
     { maxKeys = MAX_KEYS, clock = systemClock }: { readonly maxKeys?: number; readonly clock?: Clock } = {},
   ) {
-    this.tickets = tickets;
     this.maxKeys = maxKeys;
     this.clock = clock;
   }

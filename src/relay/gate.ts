@@ -42,14 +42,11 @@ export interface Refused extends Pick<RejectedTicket, 'peer' | 'etag' | 'offset'
 export type GateDecision = { readonly admitted: Admitted } | Refused;
 
 export class Gate {
-  private readonly tickets: Tickets;
-  private readonly prefix: string | undefined;
-
   /** @param prefix in the form of `parsePathPrefix`; undefined: a ticket may follow any path */
-  constructor(tickets: Tickets, prefix: string | undefined) {
-    this.tickets = tickets;
-    this.prefix = prefix;
-  }
+  constructor(
+    private readonly tickets: Tickets,
+    private readonly prefix: string | undefined,
+  ) {}
 
   /** An upgrade or not; if admitted, its ticket is used up. @param now ms since 1970 @param isFull no further link */
   check(request: UpgradeRequest, now: number, isFull = false): GateDecision {

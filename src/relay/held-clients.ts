@@ -64,15 +64,13 @@ export interface ExitClients {
 }
 
 export class HeldClients {
-  private readonly options: HeldClientOptions;
   private readonly clock: Clock;
   /** Requests that were sent, by token. */
   private readonly sent = new Map<string, RendezvousRequest>();
   /** Requests of all exits, those included whose clients have gone. */
   private count = 0;
 
-  constructor(options: HeldClientOptions) {
-    this.options = options;
+  constructor(private readonly options: HeldClientOptions) {
     this.clock = options.clock;
   }
 
@@ -201,11 +199,12 @@ export class HeldClients {
 }
 
 class HeldClient implements MessageLinkHandler {
-  private readonly request: Pick<RendezvousRequest, 'early'>;
   readonly handleClose: () => void;
 
-  constructor(request: Pick<RendezvousRequest, 'early'>, onClose: () => void) {
-    this.request = request;
+  constructor(
+    private readonly request: Pick<RendezvousRequest, 'early'>,
+    onClose: () => void,
+  ) {
     this.handleClose = onClose;
   }
 

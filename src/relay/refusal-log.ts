@@ -10,16 +10,14 @@ const REPEAT_MS = 60_000;
 const MAX_WARNED = 1_024;
 
 export class RefusalLog {
-  private readonly logger: Logger;
-  /** The path prefix of the relay, if it has one. */
-  private readonly prefix: string | undefined;
   /** Peer and reason to the time of the last warning, the oldest first. */
   private readonly warned = new Map<string, number>();
 
-  constructor(logger: Logger, prefix: string | undefined) {
-    this.logger = logger;
-    this.prefix = prefix;
-  }
+  constructor(
+    private readonly logger: Logger,
+    /** The path prefix of the relay, if it has one. */
+    private readonly prefix: string | undefined,
+  ) {}
 
   /** @param now milliseconds of any clock that does not run backwards */
   note(refused: Refused, remote: string | undefined, now: number): void {

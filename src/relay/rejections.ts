@@ -11,11 +11,7 @@ const IGNORE: MessageLinkHandler = { handleMessage() {}, handleDrain() {}, handl
 export type TicketScope = Pick<TicketFields, 'role' | 'destination'>;
 
 export class Rejections {
-  private readonly logger: Logger;
-
-  constructor(logger: Logger) {
-    this.logger = logger;
-  }
+  constructor(private readonly logger: Logger) {}
 
   /** Tells a client that its exit is absent. @param reason for the log */
   rejectAbsent(link: MessageLink, peer: string, reason = 'its exit is not connected'): void {

@@ -28,15 +28,12 @@ export interface RendezvousQueueLimits {
 }
 
 export class RendezvousQueue<T> {
-  private readonly limits: RendezvousQueueLimits;
   /** In turn: a peer that got a request goes to the end. */
   private readonly queues = new Map<string, PeerQueue<T>>();
   private requested = 0;
   private waitingCount = 0;
 
-  constructor(limits: RendezvousQueueLimits) {
-    this.limits = limits;
-  }
+  constructor(private readonly limits: RendezvousQueueLimits) {}
 
   get waiting(): number {
     return this.waitingCount;

@@ -33,7 +33,6 @@ interface ExitEntry {
 }
 
 export class Rendezvous {
-  private readonly options: RendezvousOptions;
   private readonly clock: Clock;
   private readonly peers: ExitPeers;
   private readonly exits = new Map<string, ExitEntry>();
@@ -42,9 +41,8 @@ export class Rendezvous {
   private readonly rejections: Rejections;
   private closed = false;
 
-  constructor(options: RendezvousOptions) {
+  constructor(private readonly options: RendezvousOptions) {
     const { tickets, logger, linksFree = () => Number.POSITIVE_INFINITY, limits, clock = systemClock } = options;
-    this.options = options;
     this.clock = clock;
     this.peers = new ExitPeers(tickets, { clock });
     this.rejections = new Rejections(logger);

@@ -33,8 +33,6 @@ export interface RequestRouterOptions {
 
 export class RequestRouter {
   readonly pending: PendingSockets;
-  private readonly options: RequestRouterOptions;
-  private readonly limits: RelayLimits;
   private readonly clock: Clock;
   private readonly gate: Gate;
   private readonly decoy: Decoy;
@@ -49,10 +47,11 @@ export class RequestRouter {
     this.links -= 1;
   };
 
-  constructor(options: RequestRouterOptions, limits: RelayLimits) {
+  constructor(
+    private readonly options: RequestRouterOptions,
+    private readonly limits: RelayLimits,
+  ) {
     const { tickets, path, settled, decoy = notFoundDecoy, logger, clock = systemClock } = options;
-    this.options = options;
-    this.limits = limits;
     this.clock = clock;
     this.gate = new Gate(tickets, path);
     this.refusals = new RefusalLog(logger, path);

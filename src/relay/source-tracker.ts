@@ -27,13 +27,11 @@ export interface SourceTrackerOptions {
 }
 
 export class SourceTracker {
-  private readonly options: SourceTrackerOptions;
   private readonly clock: Clock;
   private readonly penalties = new SourcePenalties();
   private readonly linked = new Map<string, LinkedSource>();
 
-  constructor(options: SourceTrackerOptions) {
-    this.options = options;
+  constructor(private readonly options: SourceTrackerOptions) {
     this.clock = options.clock;
   }
 

@@ -26,17 +26,12 @@ export function splice(first: MessageLink, second: MessageLink, activity: Activi
 }
 
 class SpliceSide implements MessageLinkHandler {
-  private readonly from: MessageLink;
-  private readonly to: MessageLink;
-  private readonly activity: Activity;
-  private readonly onClose: () => void;
-
-  constructor(from: MessageLink, to: MessageLink, activity: Activity, onClose: () => void) {
-    this.from = from;
-    this.to = to;
-    this.activity = activity;
-    this.onClose = onClose;
-  }
+  constructor(
+    private readonly from: MessageLink,
+    private readonly to: MessageLink,
+    private readonly activity: Activity,
+    private readonly onClose: () => void,
+  ) {}
 
   handleMessage(message: Message): void {
     this.activity.hasMoved = true;

@@ -14,16 +14,14 @@ interface Pair {
 }
 
 export class Splices {
-  private readonly onIdle: (exit: string) => void;
-  private readonly clock: Clock;
   private readonly pairs = new Map<string, Set<Pair>>();
   private checks: Timer | undefined;
 
   /** `onIdle`: a pair was ended because nothing moved on it. */
-  constructor(onIdle: (exit: string) => void, clock: Clock = systemClock) {
-    this.onIdle = onIdle;
-    this.clock = clock;
-  }
+  constructor(
+    private readonly onIdle: (exit: string) => void,
+    private readonly clock: Clock = systemClock,
+  ) {}
 
   get exits(): Iterable<string> {
     return this.pairs.keys();

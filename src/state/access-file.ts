@@ -20,13 +20,10 @@ export const ACCESS_FILE_NAME = 'access.toml';
 const NOBODY = '# nobody\n';
 
 export class AccessFile<R> {
-  readonly state: StateDir;
-  private readonly parseRule: RuleParser<R>;
-
-  constructor(state: StateDir, parseRule: RuleParser<R>) {
-    this.state = state;
-    this.parseRule = parseRule;
-  }
+  constructor(
+    readonly state: StateDir,
+    private readonly parseRule: RuleParser<R>,
+  ) {}
 
   /** The entries, none if there is no file. @throws WstunError state-unusable, access-malformed */
   async read(): Promise<readonly ListedEntry<R>[]> {

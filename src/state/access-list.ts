@@ -152,13 +152,10 @@ function entryIn<R>(entries: readonly ListedEntry<R>[], name: string): ListedEnt
 
 /** The position of an entry in the text: needed only for faults. */
 class Section {
-  private readonly text: string;
-  readonly name: string;
-
-  constructor(text: string, name: string) {
-    this.text = text;
-    this.name = name;
-  }
+  constructor(
+    private readonly text: string,
+    readonly name: string,
+  ) {}
 
   fault(detail: string, part = ''): WstunError {
     return malformed(lineOf(this.text, this.name, part), detail);

@@ -31,7 +31,6 @@ export async function signatureOf(path: string): Promise<string> {
 }
 
 export class FileWatch {
-  private readonly options: FileWatchOptions;
   private readonly clock: Clock;
   private readonly notices: FSWatcher | undefined;
   private seen: string;
@@ -41,8 +40,7 @@ export class FileWatch {
   private readonly closing = new AbortController();
 
   /** Keeps no process alive. */
-  constructor(options: FileWatchOptions) {
-    this.options = options;
+  constructor(private readonly options: FileWatchOptions) {
     this.clock = options.clock ?? systemClock;
     this.seen = options.seen;
     this.notices = this.watchDirectory();

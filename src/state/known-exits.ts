@@ -18,19 +18,18 @@ const MAX_KEYS = 50_000;
 export type ExitKeys = ReadonlyMap<string, readonly string[]>;
 
 export class KnownExits {
-  private readonly state: StateDir;
-  private readonly logger: Logger;
-  private readonly clock: Clock;
   private readonly keys: Map<string, readonly string[]>;
   private readonly closing = new AbortController();
   private dirty = false;
   private writing: Promise<void> | undefined;
 
   /** Only `loadKnownExits` makes one. */
-  constructor(state: StateDir, exits: ExitKeys, logger: Logger, clock: Clock) {
-    this.state = state;
-    this.logger = logger;
-    this.clock = clock;
+  constructor(
+    private readonly state: StateDir,
+    exits: ExitKeys,
+    private readonly logger: Logger,
+    private readonly clock: Clock,
+  ) {
     this.keys = new Map(exits);
   }
 

@@ -61,16 +61,12 @@ async function checkDir(path: string, clock: Clock): Promise<StateDir> {
 }
 
 export class StateDir {
-  readonly path: string;
-  private readonly owner: number;
-  private readonly clock: Clock;
-
   /** Only the functions above make one. */
-  constructor(path: string, owner: number, clock: Clock) {
-    this.path = path;
-    this.owner = owner;
-    this.clock = clock;
-  }
+  constructor(
+    readonly path: string,
+    private readonly owner: number,
+    private readonly clock: Clock,
+  ) {}
 
   pathOf(name: string): string {
     return join(this.path, name);

@@ -40,10 +40,6 @@ export async function openUsedTickets(
 }
 
 export class UsedTickets {
-  private readonly dir: StateDir;
-  private readonly replays: ReplayGuard;
-  private readonly logger: Logger;
-  private readonly clock: Clock;
   /** Not written yet. */
   private records: Buffer[] = [];
   /** Slot to how much of its file has been read. */
@@ -55,12 +51,12 @@ export class UsedTickets {
   private loggedFault = '';
 
   /** Only `openUsedTickets` makes one. */
-  constructor(dir: StateDir, replays: ReplayGuard, logger: Logger, clock: Clock) {
-    this.dir = dir;
-    this.replays = replays;
-    this.logger = logger;
-    this.clock = clock;
-  }
+  constructor(
+    private readonly dir: StateDir,
+    private readonly replays: ReplayGuard,
+    private readonly logger: Logger,
+    private readonly clock: Clock,
+  ) {}
 
   async start(): Promise<void> {
     await this.attempt(() => this.load());

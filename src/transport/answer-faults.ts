@@ -9,12 +9,12 @@ import { nameOfFront, placeOfRedirect } from './http-intermediary.ts';
 
 /** Something answered 404, as the relay answers any stranger: it rejected the ticket, or there is no relay. */
 export class RelayRefused extends WstunError {
-  /** The server's `Date`, ms since 1970: a ticket also fails when the clocks are minutes apart. */
-  readonly relayTime: number | undefined;
-
-  constructor(detail: string, relayTime: number | undefined) {
+  constructor(
+    detail: string,
+    /** The server's `Date`, ms since 1970: a ticket also fails when the clocks are minutes apart. */
+    readonly relayTime: number | undefined,
+  ) {
     super('relay-refused', detail);
-    this.relayTime = relayTime;
   }
 }
 

@@ -22,9 +22,6 @@ export interface ControlHandler {
 }
 
 export class ControlLink implements MessageLinkHandler {
-  private readonly link: MessageLink;
-  private readonly handler: ControlHandler;
-  private readonly clock: Clock;
   private nextPing: Timer;
   private silence: Timer;
   private silenceMs = SILENCE_LIMIT_MS;
@@ -36,10 +33,11 @@ export class ControlLink implements MessageLinkHandler {
   private ended: LinkCloseReason | undefined;
 
   /** Takes the link's handler. */
-  constructor(link: MessageLink, handler: ControlHandler, clock: Clock = systemClock) {
-    this.link = link;
-    this.handler = handler;
-    this.clock = clock;
+  constructor(
+    private readonly link: MessageLink,
+    private readonly handler: ControlHandler,
+    private readonly clock: Clock = systemClock,
+  ) {
     this.heardAt = clock.now();
     this.pingedAt = this.heardAt;
     this.nextPing = this.schedulePing();

@@ -23,11 +23,8 @@ const MOST_SPECIFIC: readonly string[] = [
 
 /** Why there is no connection: `code` is Node's, or the resolver's. */
 export class TcpFault extends Error {
-  readonly code: string;
-
-  constructor(code: string) {
+  constructor(readonly code: string) {
     super(code);
-    this.code = code;
   }
 }
 
@@ -68,7 +65,6 @@ export function placeOf({ host, port }: { readonly host: string; readonly port: 
 }
 
 class TcpDial {
-  private readonly options: TcpDialOptions;
   private readonly clock: Clock;
   private readonly running = new Set<Socket>();
   private readonly faults: string[] = [];
@@ -78,8 +74,7 @@ class TcpDial {
   private stagger: Timer | undefined;
   private readonly wait: AbortableWait<DialledTcp>;
 
-  constructor(options: TcpDialOptions) {
-    this.options = options;
+  constructor(private readonly options: TcpDialOptions) {
     const { signal, limitMs, clock = systemClock } = options;
     this.clock = clock;
     this.wait = new AbortableWait<DialledTcp>({ clock, signal, limitMs, onExpired: () => this.handleLimit() });

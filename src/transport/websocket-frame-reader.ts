@@ -43,8 +43,6 @@ const ROOM_FACTOR = 8;
 type FrameKind = 'message' | 'heartbeat' | 'close' | 'other';
 
 export class FrameReader {
-  private readonly masked: boolean;
-  private readonly sink: FrameSink;
   private readonly header = new Uint8Array(MAX_HEADER_BYTES);
   /** Bytes of the header that have arrived; 0 while a payload is being read. */
   private headerLength = 0;
@@ -65,10 +63,10 @@ export class FrameReader {
   private ended = false;
 
   /** @param masked whether the peer is a client, which must mask */
-  constructor(masked: boolean, sink: FrameSink) {
-    this.masked = masked;
-    this.sink = sink;
-  }
+  constructor(
+    private readonly masked: boolean,
+    private readonly sink: FrameSink,
+  ) {}
 
   /** What was read next. The reader takes it; masks are removed in place. */
   take(chunk: Piece): void {

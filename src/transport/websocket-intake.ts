@@ -20,10 +20,7 @@ export type LinkSide = Pick<FrameSink, 'handleMessage' | 'handleFault'>;
 type DataListener = (chunk: Uint8Array) => void;
 
 export class WebSocketIntake implements FrameSink {
-  private readonly raw: Duplex;
-  private readonly forWs: DataListener;
   private readonly reader: FrameReader;
-  private readonly link: LinkSide;
   private stopped = false;
   private settling = false;
 
@@ -34,10 +31,12 @@ export class WebSocketIntake implements FrameSink {
     return new WebSocketIntake(raw, listener as DataListener, masked, link);
   }
 
-  private constructor(raw: Duplex, forWs: DataListener, masked: boolean, link: LinkSide) {
-    this.raw = raw;
-    this.forWs = forWs;
-    this.link = link;
+  private constructor(
+    private readonly raw: Duplex,
+    private readonly forWs: DataListener,
+    masked: boolean,
+    private readonly link: LinkSide,
+  ) {
     this.reader = new FrameReader(masked, this);
     raw.off('data', forWs);
     raw.on('data', (chunk: Uint8Array) => this.take(chunk));

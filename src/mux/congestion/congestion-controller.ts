@@ -61,7 +61,6 @@ const LONG_QUEUE_ROUNDS = 9;
 const BUSY_SHARE = 0.9;
 
 export class CongestionController {
-  private readonly config: CongestionConfig;
   private readonly rate: DeliveryRate;
   private readonly delay = new DelayEstimator();
   private readonly jitter: JitterEstimator;
@@ -75,8 +74,10 @@ export class CongestionController {
   private roundsSinceGrowth = 0;
   private longQueueRounds = 0;
 
-  constructor(config: CongestionConfig, now: number) {
-    this.config = config;
+  constructor(
+    private readonly config: CongestionConfig,
+    now: number,
+  ) {
     this.rate = new DeliveryRate(now);
     this.jitter = new JitterEstimator(config.queueMs);
     this.probe = new MinRttProbe(config, this.delay, this.startup, now);

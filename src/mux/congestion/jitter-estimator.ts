@@ -22,7 +22,6 @@ const MAX_BIDIRECTIONAL_JITTER_MS = 8;
 const BIDIRECTIONAL_SHARE = 1 / 16;
 
 export class JitterEstimator {
-  private readonly queueMs: number;
   ms = 0;
   /** The peer sends bulk, too. */
   isBidirectional = false;
@@ -40,9 +39,7 @@ export class JitterEstimator {
   private ackedBefore = 0;
 
   /** @param queueMs what counts of the return delay's jitter, ms, at least. */
-  constructor(queueMs: number) {
-    this.queueMs = queueMs;
-  }
+  constructor(private readonly queueMs: number) {}
 
   onAcked(forwardMs: number, returnMs: number): void {
     this.minMs = Math.min(this.minMs, forwardMs);

@@ -17,9 +17,6 @@ const PROBED_ROUNDS = 2;
 const MIN_DRAIN_SHARE = 1 / 2;
 
 export class MinRttProbe {
-  private readonly config: CongestionConfig;
-  private readonly delay: DelayEstimator;
-  private readonly startup: Startup;
   private endedAt: number;
   /** The record that measures is acknowledged when so much is, bytes; undefined while there is none. */
   private end: number | undefined;
@@ -31,10 +28,12 @@ export class MinRttProbe {
   /** Rounds, the current one included, that a probe affects. */
   probedRounds = 0;
 
-  constructor(config: CongestionConfig, delay: DelayEstimator, startup: Startup, now: number) {
-    this.config = config;
-    this.delay = delay;
-    this.startup = startup;
+  constructor(
+    private readonly config: CongestionConfig,
+    private readonly delay: DelayEstimator,
+    private readonly startup: Startup,
+    now: number,
+  ) {
     this.endedAt = now;
   }
 

@@ -24,25 +24,13 @@ const CHANGE_SHARE = 1 / 4;
 const SEVERE_QUEUE_FACTOR = 4;
 
 export class PathEstimate {
-  private readonly config: CongestionConfig;
-  private readonly rate: DeliveryRate;
-  private readonly delay: DelayEstimator;
-  private readonly jitter: JitterEstimator;
-  private readonly probe: MinRttProbe;
-
   constructor(
-    config: CongestionConfig,
-    rate: DeliveryRate,
-    delay: DelayEstimator,
-    jitter: JitterEstimator,
-    probe: MinRttProbe,
-  ) {
-    this.config = config;
-    this.rate = rate;
-    this.delay = delay;
-    this.jitter = jitter;
-    this.probe = probe;
-  }
+    private readonly config: CongestionConfig,
+    private readonly rate: DeliveryRate,
+    private readonly delay: DelayEstimator,
+    private readonly jitter: JitterEstimator,
+    private readonly probe: MinRttProbe,
+  ) {}
 
   /** A frame whose serialization delay is `frameMs`, within the bounds of frames. */
   frameBytes(): number {

@@ -27,7 +27,6 @@ type Position = 'content' | 'size' | 'end of chunk' | 'trailers' | 'after' | 'br
 
 export class ContentReader {
   private readonly framing: Framing['kind'];
-  private readonly isStrict: boolean;
   private position: Position;
   /** Of the content, or of the current chunk. */
   private left: number;
@@ -36,9 +35,11 @@ export class ContentReader {
   private trailerBytes = 0;
   private wasLenient = false;
 
-  constructor(framing: Framing, isStrict: boolean) {
+  constructor(
+    framing: Framing,
+    private readonly isStrict: boolean,
+  ) {
     this.framing = framing.kind;
-    this.isStrict = isStrict;
     this.position = framing.kind === 'none' ? 'after' : framing.kind === 'chunked' ? 'size' : 'content';
     this.left = framing.kind === 'length' ? framing.length : Number.POSITIVE_INFINITY;
   }

@@ -38,7 +38,6 @@ const FOREIGN: Found = { kind: 'foreign' };
 const NOTHING = Buffer.alloc(0);
 
 export class HeadReader {
-  private readonly firstLine: FirstLine;
   /** Used only if a head comes in pieces. Doubled when it is full: a head may come byte by byte. */
   private store: Buffer = Buffer.alloc(0);
   private filled = 0;
@@ -47,9 +46,7 @@ export class HeadReader {
   private line = 0;
   private scanned = 0;
 
-  constructor(firstLine: FirstLine) {
-    this.firstLine = firstLine;
-  }
+  constructor(private readonly firstLine: FirstLine) {}
 
   /** Whether only empty lines have come. */
   get isEmpty(): boolean {

@@ -22,7 +22,6 @@ export interface AddressFollowerOptions {
 }
 
 export class AddressFollower {
-  private readonly options: AddressFollowerOptions;
   private readonly clock: Clock;
   private readonly choice = new AddressChoice();
   private served: TetherPlace | undefined;
@@ -38,8 +37,7 @@ export class AddressFollower {
   private lastRefusal: string | undefined;
   private closed = false;
 
-  constructor(options: AddressFollowerOptions) {
-    this.options = options;
+  constructor(private readonly options: AddressFollowerOptions) {
     this.clock = options.clock ?? systemClock;
   }
 

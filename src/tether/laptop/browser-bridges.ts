@@ -15,14 +15,12 @@ export class BrowserBridges {
   /** The newest first. */
   private pages: PairedPage[] = [];
   private readonly waiting = new Set<AbortableWait<void>>();
-  private readonly onOffline: () => void;
-  private readonly clock: Clock;
 
   /** @param onOffline no page reaches the relay; called once for each dial, which continues */
-  constructor(onOffline: () => void, clock: Clock) {
-    this.onOffline = onOffline;
-    this.clock = clock;
-  }
+  constructor(
+    private readonly onOffline: () => void,
+    private readonly clock: Clock,
+  ) {}
 
   get size(): number {
     return this.pages.length;
@@ -104,16 +102,17 @@ function dutyOf(page: PairedPage, anyActive: boolean): Duty {
 /** One dial: the pages are asked one after the other, like addresses in RFC 8305; the first link wins. */
 class PageRace {
   private readonly race: ConnectionRace<PairedPage>;
-  private readonly makeUrl: UrlMaker;
   private readonly signal: AbortSignal;
   private readonly over = new AbortController();
-  private readonly clock: Clock;
   private stagger: Timer | undefined;
 
-  constructor(pages: readonly PairedPage[], makeUrl: UrlMaker, signal: AbortSignal, clock: Clock) {
+  constructor(
+    pages: readonly PairedPage[],
+    private readonly makeUrl: UrlMaker,
+    signal: AbortSignal,
+    private readonly clock: Clock,
+  ) {
     this.race = new ConnectionRace(pages, { attemptDelayMs: STAGGER_MS, maxAttempts: pages.length });
-    this.clock = clock;
-    this.makeUrl = makeUrl;
     this.signal = AbortSignal.any([signal, this.over.signal]);
   }
 

@@ -43,11 +43,8 @@ interface Request {
 export class PairedPage implements MessageLinkHandler {
   /** Of the pairing: the same for a page that came back. */
   readonly id: string;
-  private readonly link: MessageLink;
   private readonly incoming: Seal;
   private readonly outgoing: Seal;
-  private readonly events: PairedPageEvents;
-  private readonly clock: Clock;
   private nextTick: Timer;
   private readonly requests = new Map<string, Request>();
   private readonly links = new Set<TetherLink>();
@@ -57,14 +54,16 @@ export class PairedPage implements MessageLinkHandler {
   private ended: LinkCloseReason | undefined;
 
   /** Takes the link's handler. */
-  constructor(pairing: Pairing, link: MessageLink, events: PairedPageEvents, clock: Clock) {
+  constructor(
+    pairing: Pairing,
+    private readonly link: MessageLink,
+    private readonly events: PairedPageEvents,
+    private readonly clock: Clock,
+  ) {
     const { id, keys } = pairing;
     this.id = id;
-    this.link = link;
     this.incoming = new Seal(keys.pageSeal);
     this.outgoing = new Seal(keys.laptopSeal);
-    this.events = events;
-    this.clock = clock;
     this.heardAt = clock.now();
     this.nextTick = this.scheduleTick();
     link.setHandler(this);

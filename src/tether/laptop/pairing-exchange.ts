@@ -23,17 +23,16 @@ export interface PairingOwner {
 }
 
 export class PairingExchange implements MessageLinkHandler {
-  private readonly link: MessageLink;
-  private readonly owner: PairingOwner;
   private readonly limit: Timer;
   private secret: Uint8Array | undefined;
   private pairing: LaptopPairing | undefined;
   private over = false;
 
   /** Takes the link's handler. */
-  constructor(link: MessageLink, owner: PairingOwner) {
-    this.link = link;
-    this.owner = owner;
+  constructor(
+    private readonly link: MessageLink,
+    private readonly owner: PairingOwner,
+  ) {
     this.limit = owner.clock.setTimeout(() => this.fail(this.pairing === undefined), PAIRING_LIMIT_MS);
     link.setHandler(this);
   }

@@ -11,7 +11,6 @@ export interface TetherPlace {
 }
 
 export class ServedAddresses {
-  private readonly options: TetherListenerOptions;
   /** By host and port as requested. */
   private readonly listeners = new Map<string, TetherListener>();
   private current: TetherListener | undefined;
@@ -19,9 +18,7 @@ export class ServedAddresses {
   private existing: ReadonlySet<string> | undefined;
   private closed = false;
 
-  constructor(options: TetherListenerOptions) {
-    this.options = options;
-  }
+  constructor(private readonly options: TetherListenerOptions) {}
 
   /** Where codes lead; undefined: nowhere. */
   get address(): HostPort | undefined {

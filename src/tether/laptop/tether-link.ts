@@ -40,8 +40,6 @@ export interface TetherLinkOptions {
 export class TetherLink implements MessageLink, MessageLinkHandler, MessageReader {
   /** The URL to which the page was asked to open it. */
   readonly asked: string;
-  private readonly inner: MessageLink;
-  private readonly events: TetherLinkEvents;
   private readonly clock: Clock;
   private handler: MessageLinkHandler | undefined;
   /** Bytes of messages since the link began: sent to the page, and reported as forwarded by it. */
@@ -55,13 +53,11 @@ export class TetherLink implements MessageLink, MessageLinkHandler, MessageReade
   private sample: { readonly at: number; readonly forwarded: number };
 
   constructor(
-    inner: MessageLink,
-    events: TetherLinkEvents,
+    private readonly inner: MessageLink,
+    private readonly events: TetherLinkEvents,
     { asked = '', clock = systemClock }: TetherLinkOptions = {},
   ) {
     this.asked = asked;
-    this.inner = inner;
-    this.events = events;
     this.clock = clock;
     this.sample = { at: clock.now(), forwarded: 0 };
   }

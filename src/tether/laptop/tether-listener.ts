@@ -37,14 +37,14 @@ export class TetherListener {
   users = 0;
   /** A page that paired here returns to this origin, because it finds its secret at no other. */
   hasPaired = false;
-  private readonly server: Server;
-  private readonly options: TetherListenerOptions;
 
-  private constructor(server: Server, { host, port }: HostPort, options: TetherListenerOptions) {
+  private constructor(
+    private readonly server: Server,
+    { host, port }: HostPort,
+    private readonly options: TetherListenerOptions,
+  ) {
     this.host = host;
     this.port = port;
-    this.server = server;
-    this.options = options;
     server.on('request', (request, response) => {
       const status = this.statusOf(request);
       const isPage = status === 200;

@@ -51,7 +51,6 @@ interface Arrival {
 }
 
 export class TetherServer {
-  private readonly options: TetherServerOptions;
   private readonly clock: Clock;
   private readonly acceptor = new WebSocketAcceptor();
   private readonly served: ServedAddresses;
@@ -73,9 +72,8 @@ export class TetherServer {
   private closed = false;
 
   /** Listens nowhere yet. */
-  constructor(options: TetherServerOptions) {
+  constructor(private readonly options: TetherServerOptions) {
     const { page, relayUrls, logger, onEvent, clock = systemClock } = options;
-    this.options = options;
     this.clock = clock;
     this.bridges = new BrowserBridges(() => onEvent({ type: 'offline' }), clock);
     const onUpgrade: typeof this.handleUpgrade = (...upgrade) => this.handleUpgrade(...upgrade);

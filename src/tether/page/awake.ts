@@ -14,12 +14,10 @@ export type Awake = 'held' | 'asked' | 'tap' | 'denied';
 const isSafari = /AppleWebKit/.test(navigator.userAgent) && !/Chrom(e|ium)|Android/.test(navigator.userAgent);
 
 export class KeepAwake {
-  private readonly video: HTMLVideoElement;
-  private readonly onChange: (awake: Awake) => void;
-
-  constructor(video: HTMLVideoElement, onChange: (awake: Awake) => void) {
-    this.video = video;
-    this.onChange = onChange;
+  constructor(
+    private readonly video: HTMLVideoElement,
+    private readonly onChange: (awake: Awake) => void,
+  ) {
     video.muted = true;
     video.loop = !isSafari;
     video.src = movie;

@@ -37,9 +37,6 @@ export interface BridgeUrls {
 
 export class Bridge {
   private readonly upstream: WebSocket;
-  private readonly urls: BridgeUrls;
-  private readonly events: BridgeEvents;
-  private readonly clock: PageClock;
   private readonly limit: PageTimer;
   private readonly reports: ProgressReports;
   private local: WebSocket | undefined;
@@ -50,10 +47,11 @@ export class Bridge {
   /** The close code of the upstream connection, which ended while `early` messages waited. */
   private earlyClose: number | undefined;
 
-  constructor(urls: BridgeUrls, events: BridgeEvents, clock: PageClock) {
-    this.urls = urls;
-    this.events = events;
-    this.clock = clock;
+  constructor(
+    private readonly urls: BridgeUrls,
+    private readonly events: BridgeEvents,
+    private readonly clock: PageClock,
+  ) {
     this.upstream = openSocket(urls.upstream);
     this.upstream.onopen = () => this.openLocal();
     this.upstream.onclose = ({ code }) => (this.local === undefined ? void this.explain() : this.endUpstream(code));

@@ -18,16 +18,16 @@ export interface ControlEvents {
 export class Control {
   private readonly socket: WebSocket;
   private readonly pairing: PagePairing;
-  private readonly events: ControlEvents;
-  private readonly clock: PageClock;
   private seals: { readonly incoming: Seal; readonly outgoing: Seal } | undefined;
   private proved = false;
   private ended = false;
   private limit: PageTimer;
 
-  constructor(secret: Uint8Array, events: ControlEvents, clock: PageClock) {
-    this.events = events;
-    this.clock = clock;
+  constructor(
+    secret: Uint8Array,
+    private readonly events: ControlEvents,
+    private readonly clock: PageClock,
+  ) {
     this.pairing = beginPairing(secret, location.host);
     this.socket = new WebSocket(`ws://${location.host}/control`);
     this.socket.binaryType = 'arraybuffer';

@@ -9,20 +9,17 @@ const REPORT_INTERVAL_MS = 4;
 const POLL_MS = 4;
 
 export class ProgressReports {
-  private readonly upstream: Pick<WebSocket, 'bufferedAmount'>;
-  private readonly send: (text: string) => void;
-  private readonly clock: PageClock;
   /** Bytes of messages handed to the upstream connection, and how many of these the laptop was told to have left. */
   private handedOn = 0;
   private reported = 0;
   private reportedAt = 0;
   private poll: PageTimer | undefined;
 
-  constructor(upstream: Pick<WebSocket, 'bufferedAmount'>, send: (text: string) => void, clock: PageClock) {
-    this.upstream = upstream;
-    this.send = send;
-    this.clock = clock;
-  }
+  constructor(
+    private readonly upstream: Pick<WebSocket, 'bufferedAmount'>,
+    private readonly send: (text: string) => void,
+    private readonly clock: PageClock,
+  ) {}
 
   /** A message was handed to the upstream connection. */
   count(bytes: number): void {

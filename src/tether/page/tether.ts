@@ -21,8 +21,6 @@ export interface Counts {
 }
 
 export class Tether {
-  private readonly onState: (state: State) => void;
-  private readonly clock: PageClock;
   private readonly bridges = new Set<Bridge>();
   private phase: Phase = 'joining';
   private secret: Uint8Array | undefined;
@@ -37,10 +35,10 @@ export class Tether {
   private down = 0;
   private since: number | undefined;
 
-  constructor(onState: (state: State) => void, clock: PageClock) {
-    this.onState = onState;
-    this.clock = clock;
-  }
+  constructor(
+    private readonly onState: (state: State) => void,
+    private readonly clock: PageClock,
+  ) {}
 
   get counts(): Counts {
     return { up: this.up, down: this.down, since: this.since };

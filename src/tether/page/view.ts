@@ -26,13 +26,11 @@ const LOOKS: Readonly<Record<State, readonly [local: Line, upstream: Line, mood:
 const SMOOTHING = 0.35;
 
 export class View {
-  private readonly clock: PageClock;
   private at: number;
   private before: Counts = { up: 0, down: 0, since: undefined };
   private speed = { up: 0, down: 0 };
 
-  constructor(clock: PageClock) {
-    this.clock = clock;
+  constructor(private readonly clock: PageClock) {
     this.at = clock.now();
     for (const node of document.querySelectorAll<HTMLElement>('[data-text]'))
       node.textContent = textAt(node.dataset.text);

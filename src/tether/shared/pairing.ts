@@ -102,12 +102,9 @@ export function answerPairing(
 
 /** One direction of a control link after the pairing: messages in order, none repeated, none missing. */
 export class Seal {
-  private readonly key: Uint8Array;
   private next = 0;
 
-  constructor(key: Uint8Array) {
-    this.key = key;
-  }
+  constructor(private readonly key: Uint8Array) {}
 
   seal(content: Uint8Array): Uint8Array {
     return concat(Uint8Array.of(MESSAGE.sealed), nacl.secretbox(content, this.nonce(), this.key));

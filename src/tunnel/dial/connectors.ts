@@ -27,14 +27,14 @@ export interface PageDialer {
 
 export class DirectConnector implements Connector {
   readonly isAvailable = true;
-  private readonly dialer: TicketDialer;
-  private readonly destination: string;
   private readonly mask: { readonly mask?: 'zero' };
 
   /** @param sealed what the link carries is ciphertext, which needs no mask */
-  constructor(dialer: TicketDialer, destination: string, sealed: boolean) {
-    this.dialer = dialer;
-    this.destination = destination;
+  constructor(
+    private readonly dialer: TicketDialer,
+    private readonly destination: string,
+    sealed: boolean,
+  ) {
     // Masks keep a page's script from choosing the bytes on the wire (RFC 6455 §10.3): a sealed record's are random.
     this.mask = sealed ? { mask: 'zero' } : {};
   }
@@ -46,17 +46,12 @@ export class DirectConnector implements Connector {
 }
 
 export class TetherConnector implements Connector {
-  private readonly dialer: TicketDialer;
-  private readonly destination: string;
-  private readonly pages: PageDialer;
-  private readonly clock: Clock;
-
-  constructor(dialer: TicketDialer, destination: string, pages: PageDialer, clock: Clock = systemClock) {
-    this.dialer = dialer;
-    this.destination = destination;
-    this.pages = pages;
-    this.clock = clock;
-  }
+  constructor(
+    private readonly dialer: TicketDialer,
+    private readonly destination: string,
+    private readonly pages: PageDialer,
+    private readonly clock: Clock = systemClock,
+  ) {}
 
   get isAvailable(): boolean {
     return this.pages.pages > 0;

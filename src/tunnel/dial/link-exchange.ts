@@ -12,13 +12,13 @@ export interface LinkExchangeEvents {
 }
 
 export class LinkExchange implements MessageLinkHandler, DeadlineEvents {
-  private readonly link: MessageLink;
-  private readonly events: LinkExchangeEvents;
   private readonly deadline: Deadline;
 
-  constructor(link: MessageLink, options: DeadlineOptions, events: LinkExchangeEvents) {
-    this.link = link;
-    this.events = events;
+  constructor(
+    private readonly link: MessageLink,
+    options: DeadlineOptions,
+    private readonly events: LinkExchangeEvents,
+  ) {
     this.deadline = new Deadline(options, this);
     link.setHandler(this);
     if (options.signal?.aborted) this.onAbort();

@@ -46,22 +46,18 @@ export function onlyConnector<L extends MessageLink>(connector: Connector<L>): C
  * handshake is complete.
  */
 export class PreferredConnector<L extends MessageLink> implements ConnectorChoice<L> {
-  private readonly preferred: Connector<L>;
-  private readonly fallback: Connector<L>;
-  private readonly logger: Logger;
-  private readonly clock: Clock;
   private preferredWorks = true;
   /** Nothing came through the latest link by the preferred connector. */
   private preferredWasSilent = false;
   /** The latest link is, or was, by the fallback. */
   private fallbackCarried = false;
 
-  constructor(preferred: Connector<L>, fallback: Connector<L>, logger: Logger, clock: Clock = systemClock) {
-    this.preferred = preferred;
-    this.fallback = fallback;
-    this.logger = logger;
-    this.clock = clock;
-  }
+  constructor(
+    private readonly preferred: Connector<L>,
+    private readonly fallback: Connector<L>,
+    private readonly logger: Logger,
+    private readonly clock: Clock = systemClock,
+  ) {}
 
   async dial(signal: AbortSignal): Promise<ChosenLink<L>> {
     const { link, byFallback } = await new LinkRace(
@@ -143,8 +139,6 @@ interface Winner<L extends MessageLink> {
  * connectors would hear.
  */
 class LinkRace<L extends MessageLink> {
-  private readonly contestants: Contestants<L>;
-  private readonly clock: Clock;
   private readonly over = new AbortController();
   private readonly signal: AbortSignal;
   private readonly outcome: AbortableWait<Winner<L>>;
@@ -155,9 +149,11 @@ class LinkRace<L extends MessageLink> {
   private preferredFailed = false;
   private fallbackError: unknown;
 
-  constructor(contestants: Contestants<L>, signal: AbortSignal, clock: Clock) {
-    this.contestants = contestants;
-    this.clock = clock;
+  constructor(
+    private readonly contestants: Contestants<L>,
+    signal: AbortSignal,
+    private readonly clock: Clock,
+  ) {
     this.signal = AbortSignal.any([signal, this.over.signal]);
     this.outcome = new AbortableWait({ clock, signal, onSettled: () => this.end() });
   }

@@ -27,16 +27,15 @@ export interface RecordCiphers {
 
 export class SecureLink implements MessageLink, MessageLinkHandler, MessageReader {
   readonly maxMessageBytes: number;
-  private readonly inner: MessageLink;
-  private readonly ciphers: RecordCiphers | undefined;
   private handler: MessageLinkHandler | undefined;
   /** Received while there was no handler, in the same read as the message whose handler left: one read at most. */
   private early: Message[] = [];
   private closed: LinkCloseReason | undefined;
 
-  constructor(inner: MessageLink, ciphers: RecordCiphers | undefined) {
-    this.inner = inner;
-    this.ciphers = ciphers;
+  constructor(
+    private readonly inner: MessageLink,
+    private readonly ciphers: RecordCiphers | undefined,
+  ) {
     this.maxMessageBytes = inner.maxMessageBytes - TAG_BYTES;
     inner.setHandler(this);
   }

@@ -31,12 +31,13 @@ export interface TicketUrl {
 
 /** The relay has proved that our ticket was made by a clock too far from its own. */
 class ClockOff extends WstunError {
-  /** Milliseconds since 1970. */
-  readonly relayTime: number;
-
-  constructor(detail: string, relayTime: number, now: number) {
+  constructor(
+    detail: string,
+    /** Milliseconds since 1970. */
+    readonly relayTime: number,
+    now: number,
+  ) {
     super('clock-off', `${detail}; ${describeSkew(relayTime - now)}`);
-    this.relayTime = relayTime;
   }
 }
 
@@ -48,7 +49,6 @@ export interface TicketDialerOptions {
 export class TicketDialer {
   private readonly urls: readonly string[];
   private readonly sealer: TicketSealer;
-  private readonly logger: Logger;
   private readonly clock: Clock;
   private readonly dialLink: typeof dialWebSocket;
   /** What to add to our clock, ms. */
@@ -61,12 +61,11 @@ export class TicketDialer {
   /** @param options dialLink: in place of a WebSocket, for tests */
   constructor(
     invite: Pick<Invite, 'relayUrls' | 'relayGateKey' | 'peer'>,
-    logger: Logger,
+    private readonly logger: Logger,
     options: TicketDialerOptions = {},
   ) {
     this.urls = invite.relayUrls;
     this.sealer = new TicketSealer(invite.peer, invite.relayGateKey);
-    this.logger = logger;
     this.clock = options.clock ?? systemClock;
     this.dialLink = options.dialLink ?? dialWebSocket;
   }

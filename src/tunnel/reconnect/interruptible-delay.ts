@@ -3,12 +3,9 @@ import { AbortableWait } from '../../async/abortable.ts';
 import type { Clock } from '../../clock.ts';
 
 export class InterruptibleDelay {
-  private readonly clock: Clock;
   private current: AbortableWait<void> | undefined;
 
-  constructor(clock: Clock) {
-    this.clock = clock;
-  }
+  constructor(private readonly clock: Clock) {}
 
   /** One at a time. */
   wait(ms: number): Promise<void> {

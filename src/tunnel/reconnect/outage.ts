@@ -53,7 +53,6 @@ export interface OutageOptions {
 }
 
 export class Outage {
-  private readonly options: OutageOptions;
   private readonly pauses = new ExponentialDelays();
   private wasEstablished = false;
   private failingSince: number | undefined;
@@ -61,9 +60,7 @@ export class Outage {
   /** The proof that the access was removed, and since when there have been only refusals. */
   private removal: { readonly proof: WstunError; since: number | undefined } | undefined;
 
-  constructor(options: OutageOptions) {
-    this.options = options;
-  }
+  constructor(private readonly options: OutageOptions) {}
 
   /** A session is established or resumed; an exit is registered. */
   handleEstablished(): void {

@@ -6,18 +6,18 @@ import type { SessionDialer } from '../dial/session-dialer.ts';
 const TRY_BETTER_MS = 30_000;
 
 export class BetterConnector {
-  private readonly clock: Clock;
   private readonly delayMs: number;
-  private readonly onDue: () => void;
   private current: SessionDialer | undefined;
   /** Until `current` is due. */
   private timer: Timer | undefined;
 
   /** @param onDue its time has come */
-  constructor(clock: Clock, delayMs: number | undefined, onDue: () => void) {
-    this.clock = clock;
+  constructor(
+    private readonly clock: Clock,
+    delayMs: number | undefined,
+    private readonly onDue: () => void,
+  ) {
     this.delayMs = delayMs ?? TRY_BETTER_MS;
-    this.onDue = onDue;
   }
 
   get dialer(): SessionDialer | undefined {

@@ -59,9 +59,6 @@ export interface RegistrationOptions {
 type Dialer = Pick<TicketDialer, 'nextRelay' | 'dial' | 'rotationProofOf'>;
 
 export class ExitRegistration {
-  private readonly dialer: Dialer;
-  private readonly handler: RegistrationHandler;
-  private readonly logger: Logger;
   private readonly clock: Clock;
   private readonly backoff = new Backoff();
   private readonly takingBack = new ExponentialDelays();
@@ -79,11 +76,13 @@ export class ExitRegistration {
   private wouldTakeBack = false;
   private replacedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(dialer: Dialer, handler: RegistrationHandler, logger: Logger, options: RegistrationOptions = {}) {
+  constructor(
+    private readonly dialer: Dialer,
+    private readonly handler: RegistrationHandler,
+    private readonly logger: Logger,
+    options: RegistrationOptions = {},
+  ) {
     const { once = false, clock = systemClock } = options;
-    this.dialer = dialer;
-    this.handler = handler;
-    this.logger = logger;
     this.clock = clock;
     this.pause = new InterruptibleDelay(clock);
     this.outage = new Outage({ backoff: this.backoff, once });

@@ -78,7 +78,6 @@ export class ExitSessions {
   private readonly detached = new Map<string, Set<SessionEntry>>();
   /** Links in their handshake or session exchange, each for 20 s at most. */
   private readonly pendingLinks = new Set<MessageLink>();
-  private readonly options: ExitSessionsOptions;
   /** Shared by all sessions: a copy for each would cost a kilobyte. */
   private readonly mux: MuxConfig;
   private readonly resumption: ResumeConfig;
@@ -86,8 +85,7 @@ export class ExitSessions {
   private readonly clock: Clock;
   private closing = false;
 
-  constructor(options: ExitSessionsOptions) {
-    this.options = options;
+  constructor(private readonly options: ExitSessionsOptions) {
     this.clock = options.clock ?? systemClock;
     const { mux, resumeWindowMs = DEFAULT_RESUME_CONFIG.resumeWindowMs } = options;
     this.mux = { ...DEFAULT_MUX_CONFIG, ...mux, role: 'exit' };

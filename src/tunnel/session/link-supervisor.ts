@@ -19,9 +19,6 @@ export interface SupervisorOwner {
 export class LinkSupervisor {
   /** When the last record was received. */
   receivedAt = 0;
-  private readonly session: ResumableSession;
-  private readonly owner: SupervisorOwner;
-  private readonly watchesStalls: boolean;
   private timer: Timer | undefined;
   private timerAt = Number.POSITIVE_INFINITY;
   private ackTimer: Timer | undefined;
@@ -31,10 +28,11 @@ export class LinkSupervisor {
   private longest: number | undefined;
   private stopped = false;
 
-  constructor(session: ResumableSession, watchesStalls: boolean, owner: SupervisorOwner) {
-    this.session = session;
-    this.watchesStalls = watchesStalls;
-    this.owner = owner;
+  constructor(
+    private readonly session: ResumableSession,
+    private readonly watchesStalls: boolean,
+    private readonly owner: SupervisorOwner,
+  ) {
     this.setTimer();
   }
 

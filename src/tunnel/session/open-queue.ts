@@ -23,18 +23,16 @@ interface Waiter {
 }
 
 export class OpenQueue {
-  private readonly tryOpen: (target: Target) => Opened;
   /** For targets that answered lately, for others, and for hosts whose opens were given up lately. */
   private readonly lines = [new Set<Waiter>(), new Set<Waiter>(), new Set<Waiter>()] as const;
   private readonly answered = new BoundedMap<string, true>(MAX_KNOWN);
   private readonly givenUp = new BoundedMap<string, true>(MAX_KNOWN);
-  private readonly clock: Clock;
   private timer: Timer | undefined;
 
-  constructor(tryOpen: (target: Target) => Opened, clock: Clock) {
-    this.tryOpen = tryOpen;
-    this.clock = clock;
-  }
+  constructor(
+    private readonly tryOpen: (target: Target) => Opened,
+    private readonly clock: Clock,
+  ) {}
 
   /** The id of the stream, at once where it may be opened now. Rejects with a WstunError. */
   open(target: Target, signal: AbortSignal): number | Promise<number> {

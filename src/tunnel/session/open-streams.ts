@@ -22,14 +22,12 @@ export interface StreamsOwner {
 export class OpenStreams implements StreamOwner {
   /** Those that the end of the session has reset. */
   abortedCount = 0;
-  private readonly mux: MuxSession;
-  private readonly owner: StreamsOwner;
   private readonly streams = new LazyMap<number, MuxStream>();
 
-  constructor(mux: MuxSession, owner: StreamsOwner) {
-    this.mux = mux;
-    this.owner = owner;
-  }
+  constructor(
+    private readonly mux: MuxSession,
+    private readonly owner: StreamsOwner,
+  ) {}
 
   get size(): number {
     return this.streams.size;

@@ -28,19 +28,17 @@ interface PendingOpen {
 export class PendingStreams {
   /** Those that have become open. */
   readonly streams: OpenStreams;
-  private readonly mux: MuxSession;
-  private readonly link: LinkSupervisor;
-  private readonly owner: StreamsOwner;
   private readonly opens = new LazyMap<number, PendingOpen>();
   private readonly offers = new LazyMap<number, Offer>();
   /** Only an end that opens streams has one. */
   private queue: OpenQueue | undefined;
 
-  constructor(mux: MuxSession, link: LinkSupervisor, owner: StreamsOwner) {
-    this.mux = mux;
+  constructor(
+    private readonly mux: MuxSession,
+    private readonly link: LinkSupervisor,
+    private readonly owner: StreamsOwner,
+  ) {
     this.streams = new OpenStreams(mux, owner);
-    this.link = link;
-    this.owner = owner;
   }
 
   // ── opened by this end ─────────────────────────────────────────────────────────────────────────────────────────────

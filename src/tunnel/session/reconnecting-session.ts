@@ -104,8 +104,6 @@ export class ReconnectingSession {
   readonly driver: SessionDriver;
   /** When the session was left without a link, by its clock. */
   lostAt = 0;
-  private readonly options: ReconnectingSessionOptions;
-  private readonly events: ReconnectingSessionEvents;
   private readonly clock: Clock;
   private readonly pause: InterruptibleDelay;
   private readonly stall: StallFollower;
@@ -120,10 +118,11 @@ export class ReconnectingSession {
   private lastFault: FaultName | undefined;
   private finalError: WstunError | undefined;
 
-  constructor(options: ReconnectingSessionOptions, events: ReconnectingSessionEvents) {
+  constructor(
+    private readonly options: ReconnectingSessionOptions,
+    private readonly events: ReconnectingSessionEvents,
+  ) {
     const { resume, replayMemory, logger, clock = systemClock } = options;
-    this.options = options;
-    this.events = events;
     this.clock = clock;
     this.pause = new InterruptibleDelay(clock);
     this.better = new BetterConnector(clock, options.tryBetterMs, () => void this.findLink());

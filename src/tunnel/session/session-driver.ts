@@ -58,7 +58,6 @@ const IGNORE: MessageLinkHandler = { handleMessage: releaseAll, handleDrain() {}
 export class SessionDriver implements MessageLinkHandler, StreamsOwner, SupervisorOwner {
   readonly clock: Clock;
   readonly supervisor: LinkSupervisor;
-  private readonly options: SessionOptions;
   private readonly session: ResumableSession;
   private readonly mux: MuxSession;
   /** Undefined until the first stream: an idle session should cost little. */
@@ -72,8 +71,7 @@ export class SessionDriver implements MessageLinkHandler, StreamsOwner, Supervis
   private endedWith: WireFaultName | undefined;
   private tornDown = false;
 
-  constructor(options: SessionOptions) {
-    this.options = options;
+  constructor(private readonly options: SessionOptions) {
     const clock = options.clock ?? systemClock;
     this.clock = clock;
     this.session = new ResumableSession(options.mux, options.resume, options.replayMemory, clock.now());

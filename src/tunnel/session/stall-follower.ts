@@ -17,18 +17,15 @@ export interface StallEvents {
 
 export class StallFollower {
   readonly watch = new StallWatch();
-  private readonly supervisor: LinkSupervisor;
-  private readonly clock: Clock;
-  private readonly events: StallEvents;
   private timer: Timer | undefined;
   /** A replacement of the current link was requested. */
   private changeRequested = false;
 
-  constructor(supervisor: LinkSupervisor, clock: Clock, events: StallEvents) {
-    this.supervisor = supervisor;
-    this.clock = clock;
-    this.events = events;
-  }
+  constructor(
+    private readonly supervisor: LinkSupervisor,
+    private readonly clock: Clock,
+    private readonly events: StallEvents,
+  ) {}
 
   /** The current link has stalled for long enough: another one should replace it. */
   get wantsChange(): boolean {

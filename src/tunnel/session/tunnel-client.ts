@@ -57,10 +57,6 @@ interface LostSession {
 }
 
 export class TunnelClient implements StreamOpener {
-  private readonly dialer: SessionDialer;
-  private readonly observer: ClientObserver;
-  private readonly logger: Logger;
-  private readonly options: ClientOptions;
   private readonly backoff = new Backoff();
   private readonly replayMemory = new RetransmitMemory(PROCESS_RETRANSMIT_BYTES);
   private readonly stopping = new AbortController();
@@ -77,11 +73,12 @@ export class TunnelClient implements StreamOpener {
   private exitAbsent = false;
   private draining = false;
 
-  constructor(dialer: SessionDialer, observer: ClientObserver, logger: Logger, options: ClientOptions = {}) {
-    this.dialer = dialer;
-    this.observer = observer;
-    this.logger = logger;
-    this.options = options;
+  constructor(
+    private readonly dialer: SessionDialer,
+    private readonly observer: ClientObserver,
+    private readonly logger: Logger,
+    private readonly options: ClientOptions = {},
+  ) {
     this.clock = options.clock ?? systemClock;
     this.outage = new Outage({ ...options, backoff: this.backoff });
   }

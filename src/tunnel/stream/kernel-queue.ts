@@ -14,15 +14,13 @@ const ROW = /[0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]{2} ([0-9A-
 type Queues = ReadonlyMap<string, number>;
 
 class QueueTable {
-  private readonly path: string;
-  private readonly clock: Clock;
   private next: Promise<Queues | undefined> | undefined;
   private pauseUntil = 0;
 
-  constructor(path: string, clock: Clock) {
-    this.path = path;
-    this.clock = clock;
-  }
+  constructor(
+    private readonly path: string,
+    private readonly clock: Clock,
+  ) {}
 
   /** All callers before a reading begins share it. Undefined where the system has no such table. */
   latest(): Promise<Queues | undefined> {

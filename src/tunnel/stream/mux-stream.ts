@@ -26,9 +26,6 @@ export interface StreamOwner {
 const WRITABLE_HIGH_WATER_MARK_BYTES = 64 * 1024;
 
 export class MuxStream extends Duplex implements TunnelStream {
-  readonly id: number;
-  readonly target: Target;
-  private readonly owner: StreamOwner;
   private writeDone: ((error?: Error | null) => void) | undefined;
   /** Received after bytes that the reader has not taken. */
   private readonly waiting = new SendQueue();
@@ -43,11 +40,12 @@ export class MuxStream extends Duplex implements TunnelStream {
   private lateReset: WstunError | undefined;
   private finalDone: ((error?: Error | null) => void) | undefined;
 
-  constructor(owner: StreamOwner, id: number, target: Target) {
+  constructor(
+    private readonly owner: StreamOwner,
+    readonly id: number,
+    readonly target: Target,
+  ) {
     super({ allowHalfOpen: true, readableHighWaterMark: 0, writableHighWaterMark: WRITABLE_HIGH_WATER_MARK_BYTES });
-    this.owner = owner;
-    this.id = id;
-    this.target = target;
     // A reset may come before the user listens; it must not end the process.
     this.on('error', () => {});
   }

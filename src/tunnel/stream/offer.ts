@@ -5,17 +5,14 @@ import type { OfferedStream, Target, TunnelStream } from './stream.ts';
 type OfferAnswers = Pick<OfferedStream, 'accept' | 'refuse' | 'release'>;
 
 export class Offer implements OfferedStream {
-  readonly target: Target;
-  readonly peer: string;
-  private readonly answers: OfferAnswers;
   private readonly abort = new AbortController();
   private released = false;
 
-  constructor(target: Target, peer: string, answers: OfferAnswers) {
-    this.target = target;
-    this.peer = peer;
-    this.answers = answers;
-  }
+  constructor(
+    readonly target: Target,
+    readonly peer: string,
+    private readonly answers: OfferAnswers,
+  ) {}
 
   get signal(): AbortSignal {
     return this.abort.signal;

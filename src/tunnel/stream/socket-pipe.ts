@@ -75,8 +75,6 @@ export function pipeSocket(socket: Socket, stream: TunnelStream, options: PipeOp
 
 class SocketPipe {
   readonly closed: Promise<PipeResult>;
-  private readonly socket: Socket;
-  private readonly stream: TunnelStream;
   private readonly resetWaitMs: number;
   private readonly clock: Clock;
   private readonly fromSocket: Flow;
@@ -84,9 +82,11 @@ class SocketPipe {
   private error: WstunError | undefined;
   private limited = false;
 
-  constructor(socket: Socket, stream: TunnelStream, options: PipeOptions) {
-    this.socket = socket;
-    this.stream = stream;
+  constructor(
+    private readonly socket: Socket,
+    private readonly stream: TunnelStream,
+    options: PipeOptions,
+  ) {
     this.resetWaitMs = options.resetWaitMs ?? RESET_WAIT_MS;
     this.clock = options.clock ?? systemClock;
     const before = { read: socket.bytesRead - socket.readableLength, written: socket.bytesWritten };
@@ -185,20 +185,17 @@ interface FlowEnds {
 class Flow implements LimiterSink {
   /** Bytes of the last chunk that the limiter has not delivered yet. */
   held = 0;
-  private readonly from: Readable;
-  private readonly to: Writable;
-  private readonly limiter: RateLimiter;
-  private readonly ends: FlowEnds;
   private full = false;
   private ended = false;
   private dropping = false;
   private last: { readonly rest: Piece[]; readonly then: () => void } | undefined;
 
-  constructor(from: Readable, to: Writable, limiter: RateLimiter, ends: FlowEnds) {
-    this.from = from;
-    this.to = to;
-    this.limiter = limiter;
-    this.ends = ends;
+  constructor(
+    private readonly from: Readable,
+    private readonly to: Writable,
+    private readonly limiter: RateLimiter,
+    private readonly ends: FlowEnds,
+  ) {
     from.on('data', (chunk: Uint8Array) => this.handleData(chunk));
     to.on('drain', () => {
       this.full = false;
