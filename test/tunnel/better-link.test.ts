@@ -22,11 +22,11 @@ import type { Target, TunnelStream } from '../../src/tunnel/stream/stream.ts';
 import { ECHO } from '../support/links/echoing.ts';
 import { turns } from '../support/links/link-recorder.ts';
 import { memoryLinkPair } from '../support/links/memory-link.ts';
+import { never } from '../support/never.ts';
 import { atEnd } from '../support/scope.ts';
 import { VirtualClock } from '../support/time/virtual-clock.ts';
 
 const target: Target = { kind: 'name', name: 'example.org', port: 80 };
-const never = new AbortController().signal;
 const TRY_BETTER_MS = 30_000;
 
 /** A dial by the better way, which a test answers. */

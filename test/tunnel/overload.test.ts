@@ -11,9 +11,8 @@ import { TunnelClient } from '../../src/tunnel/session/tunnel-client.ts';
 import type { OfferedStream } from '../../src/tunnel/stream/stream.ts';
 import { memoryLinkPair } from '../support/links/memory-link.ts';
 import { CLIENT_KEYS, EXIT_KEYS } from '../support/links/secure-pair.ts';
+import { never } from '../support/never.ts';
 import { until } from '../support/until.ts';
-
-const never = new AbortController().signal;
 
 function echo(offer: OfferedStream): void {
   const stream = offer.accept();

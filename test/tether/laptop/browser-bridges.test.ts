@@ -16,11 +16,11 @@ import {
   statusOf,
 } from '../../support/links/fake-page.ts';
 import { LinkRecorder } from '../../support/links/link-recorder.ts';
+import { never } from '../../support/never.ts';
 import { VirtualClock } from '../../support/time/virtual-clock.ts';
 import { until } from '../../support/until.ts';
 
 const URL = 'wss://relay.example.org/a/ticket';
-const never = new AbortController().signal;
 
 /** Dials, and lets the page open the link. */
 async function linkBy(

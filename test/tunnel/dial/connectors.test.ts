@@ -9,9 +9,8 @@ import { type Connector, TetherConnector } from '../../../src/tunnel/dial/connec
 import { type ChosenLink, PreferredConnector } from '../../../src/tunnel/dial/preferred-connector.ts';
 import { TicketDialer, type TicketUrl } from '../../../src/tunnel/dial/ticket-dialer.ts';
 import { memoryLinkPair } from '../../support/links/memory-link.ts';
+import { never } from '../../support/never.ts';
 import { VirtualClock } from '../../support/time/virtual-clock.ts';
-
-const never = new AbortController().signal;
 
 interface Dial {
   readonly signal: AbortSignal;

@@ -12,6 +12,7 @@ import { memoryLinkPair } from '../../support/links/memory-link.ts';
 import { poison } from '../../support/memory/poison.ts';
 import { FIRST_LINK } from '../../support/mux/session-pairs.ts';
 import { frame, wire } from '../../support/mux/wire.ts';
+import { never } from '../../support/never.ts';
 import { prng } from '../../support/prng.ts';
 import { atEnd } from '../../support/scope.ts';
 import { VirtualClock } from '../../support/time/virtual-clock.ts';
@@ -183,8 +184,6 @@ describe('a delayed acknowledgement', () => {
     expect(clock.timers).toBe(0);
   });
 });
-
-const never = new AbortController().signal;
 
 /** A client's driver whose exit says HELLO, and acknowledges where it `acknowledges`; it opens no stream. */
 function silentExit(clock: VirtualClock, acknowledges: boolean) {

@@ -14,12 +14,12 @@ import { type ClientObserver, TunnelClient } from '../../../src/tunnel/session/t
 import type { OfferedStream, StreamAcceptor, Target } from '../../../src/tunnel/stream/stream.ts';
 import { ECHO } from '../../support/links/echoing.ts';
 import { memoryLinkPair } from '../../support/links/memory-link.ts';
+import { never } from '../../support/never.ts';
 import { exchange } from '../../support/payload.ts';
 import { hurryAttempts } from '../../support/proxy/hurried-attempts.ts';
 import { VirtualClock } from '../../support/time/virtual-clock.ts';
 
 const target: Target = { kind: 'name', name: 'example.org', port: 80 };
-const never = new AbortController().signal;
 
 /** Echoes every stream; refuses port 1. */
 const echo: StreamAcceptor = {
