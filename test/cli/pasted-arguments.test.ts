@@ -15,6 +15,7 @@ const INVITE = encodeInvite({
 const CUTS = Array.from({ length: INVITE.length - 8 }, (_, i) => i + 7);
 
 it('an invite in two pieces is joined, wherever it was cut and whatever is between the pieces', () => {
+  const wrong: [cut: number, understood: readonly string[]][] = [];
   for (const cut of CUTS) {
     const [head, tail] = [INVITE.slice(0, cut), INVITE.slice(cut)];
     for (const [args, expected] of [
@@ -27,11 +28,11 @@ it('an invite in two pieces is joined, wherever it was cut and whatever is betwe
       if (/^--[a-z]/.test(tail)) continue;
       const understood = understandPaste(args);
       const joined = understood.filter((arg) => arg.startsWith('wstun1_')).map((arg) => arg.replace(' ', ''));
-      expect([cut, joined]).toEqual([cut, [INVITE]]);
-      expect(understood.join(' ').startsWith(expected)).toBe(true);
-      expect(understood).not.toContain(tail);
+      const isRight = joined.join() === INVITE && understood.join(' ').startsWith(expected);
+      if (!isRight || understood.includes(tail)) wrong.push([cut, understood]);
     }
   }
+  expect(wrong).toEqual([]);
 });
 
 it('a whole line that is pasted after "wstun" works like the line', () => {

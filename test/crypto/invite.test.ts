@@ -93,14 +93,17 @@ describe('invites', () => {
 
   it('decodeInvite never accepts an invite with one character changed', () => {
     const text = encodeInvite(sample());
+    const EARLY = ['invite-mistyped', 'invite-malformed', 'invite-incomplete'];
+    const wrong: string[] = [];
     for (let at = 0; at < text.length; at++) {
       for (const other of ALPHABET) {
         if (text[at] === other) continue;
         const fault = faultOf(() => decodeInvite(text.slice(0, at) + other + text.slice(at + 1)));
-        expect(['invite-mistyped', 'invite-malformed', 'invite-incomplete']).toContain(fault);
-        if (at >= 12) expect([at, other, fault]).toEqual([at, other, 'invite-mistyped']);
+        const isRight = at >= 12 ? fault === 'invite-mistyped' : fault !== undefined && EARLY.includes(fault);
+        if (!isRight) wrong.push(`${at} ${other} ${fault}`);
       }
     }
+    expect(wrong).toEqual([]);
   });
 
   it('decodeInvite reports text after an invite, and two swapped characters, as a typing error', () => {
@@ -176,7 +179,8 @@ describe('invites', () => {
         const pasted = `${before} ${text} ${behind}`;
         expect(decodeInvite(pasted).peer.exposeSecret()).toEqual(invite.peer.exposeSecret());
       }),
-      { numRuns: 300 },
+      // Most of a run is the making of keys; twelve breaks in each try every place of an invite.
+      { numRuns: 100 },
     );
   });
 
@@ -212,10 +216,10 @@ describe('invites', () => {
     expect(() => decodeInvite('wstun client wstun1')).toThrow('only 6 characters');
   });
 
-  it('decodeInvite searches a megabyte of any text in linear time', { timeout: 60_000 }, () => {
+  it('decodeInvite searches 200 KB of any text in linear time', () => {
     for (const unit of ['w', 'wstun1_', 'w ', 'wstun1_AQDc', '\u200b', '> ', '"', 'wstun1_\n'])
-      expect(faultOf(() => decodeInvite(unit.repeat(1_000_000 / unit.length)))).toMatch(/^invite-/);
-    expect(faultOf(() => decodeInvite('x'.repeat(2_000_000)))).toBe('invite-malformed');
+      expect(faultOf(() => decodeInvite(unit.repeat(200_000 / unit.length)))).toMatch(/^invite-/);
+    expect(faultOf(() => decodeInvite('x'.repeat(400_000)))).toBe('invite-malformed');
   });
 
   it('decodeInvite reports an unknown role as another version', async () => {

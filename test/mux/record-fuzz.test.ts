@@ -54,11 +54,11 @@ function answer(session: MuxSession, random: Prng, now: number): void {
   for (let polls = 0; polls < 4 && session.pollRecord(now) !== undefined; polls++);
 }
 
-describe('100,000 mutated records', () => {
+describe('40,000 mutated records', () => {
   it('mutated records never throw, and a session that they end keeps nothing', () => {
     const random = prng(seed);
     let ended = 0;
-    for (let round = 0; round < 100_000; round++) {
+    for (let round = 0; round < 40_000; round++) {
       const session = new MuxSession({ ...DEFAULT_MUX_CONFIG, role: 'exit' }, 0);
       for (const record of records(random)) {
         session.handleRecord(record, round);
@@ -72,7 +72,7 @@ describe('100,000 mutated records', () => {
       if (!clean || events > 0) throw new Error(`something is left: seed ${seed}, round ${round}`);
     }
     // The mutations must neither end all sessions nor none.
-    expect(ended).toBeGreaterThan(10_000);
-    expect(ended).toBeLessThan(95_000);
+    expect(ended).toBeGreaterThan(4_000);
+    expect(ended).toBeLessThan(38_000);
   });
 });

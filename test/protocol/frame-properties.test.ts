@@ -130,13 +130,13 @@ function heldBytes(decoder: FrameDecoder): number {
   return bytes;
 }
 
-describe('100,000 mutated frame streams', () => {
+describe('40,000 mutated frame streams', () => {
   const seed = 20260101;
 
   it('for mutated frame streams the decoder never throws, holds about 1 KiB at most, and agrees with the naive one', () => {
     const random = prng(seed);
     let faults = 0;
-    for (let round = 0; round < 100_000; round++) {
+    for (let round = 0; round < 40_000; round++) {
       const bytes = mutatedStream(random);
       const decoder = new FrameDecoder();
       const log = new FrameLog();
@@ -160,7 +160,7 @@ describe('100,000 mutated frame streams', () => {
       expect({ frames: log.frames, fault }, `seed ${seed}, round ${round}`).toEqual(naiveDecode(bytes));
     }
     // The mutations must neither break all streams nor none.
-    expect(faults).toBeGreaterThan(20_000);
-    expect(faults).toBeLessThan(80_000);
+    expect(faults).toBeGreaterThan(8_000);
+    expect(faults).toBeLessThan(32_000);
   });
 });

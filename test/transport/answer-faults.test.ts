@@ -121,7 +121,7 @@ describe('a redirect of the upgrade', () => {
         expect(message).not.toContain(TICKET);
         expect(message.length).toBeLessThan(800);
       }),
-      { seed: 12, numRuns: 500 },
+      { seed: 12, numRuns: 200 },
     );
   });
 });

@@ -13,7 +13,7 @@ import { payload } from '../support/payload.ts';
 import { type Prng, prng } from '../support/prng.ts';
 import { until } from '../support/until.ts';
 
-const SEEDS = 30;
+const SEEDS = 12;
 /** By which every stream must have been reset. */
 const PROMISED_MS = 5_000;
 const STREAMS = 3;
