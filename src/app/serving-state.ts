@@ -21,35 +21,21 @@ export interface Keys {
   readonly retired: readonly RetiredKeys[];
 }
 
-interface Opened {
-  readonly directory: StateDir;
-  readonly keys: Keys;
-  readonly limits: ProcessLimits;
-  readonly usage: UsageFile;
-  readonly descriptors: DescriptorGuard;
-  readonly logger: Logger;
-}
-
 export class ServingState {
-  readonly directory: StateDir;
-  readonly limits: ProcessLimits;
-  readonly usage: UsageFile;
   readonly access = new AccessControl();
   readonly file: AccessFile<Rule>;
-  private readonly logger: Logger;
   private readonly memory: MemoryGuard;
-  private readonly descriptors: DescriptorGuard;
-  private current: Keys;
   private accessWatch: AccessWatch<Rule> | undefined;
   private keysWatch: FileWatch | undefined;
 
-  private constructor({ directory, keys, limits, usage, descriptors, logger }: Opened) {
-    this.directory = directory;
-    this.current = keys;
-    this.limits = limits;
-    this.usage = usage;
-    this.descriptors = descriptors;
-    this.logger = logger;
+  private constructor(
+    readonly directory: StateDir,
+    private current: Keys,
+    readonly limits: ProcessLimits,
+    readonly usage: UsageFile,
+    private readonly descriptors: DescriptorGuard,
+    private readonly logger: Logger,
+  ) {
     this.file = accessFile(directory);
     this.memory = new MemoryGuard(limits.memory);
   }
@@ -64,7 +50,7 @@ export class ServingState {
     const limits = await readLimits(directory);
     const usage = await openUsage(directory, logger);
     const descriptors = watchDescriptors(logger, descriptorsNeeded(limits));
-    return new ServingState({ directory, keys, limits, usage, descriptors, logger });
+    return new ServingState(directory, keys, limits, usage, descriptors, logger);
   }
 
   get keys(): Keys {

@@ -116,11 +116,7 @@ export class DialSlots {
 
 /** How long an offer may still wait for slots: look-up and dial together. */
 export class WaitBudget {
-  private leftMs: number;
-
-  constructor(ms: number) {
-    this.leftMs = ms;
-  }
+  constructor(private leftMs: number) {}
 
   async spend<T>(wait: (leftMs: number) => Promise<T>): Promise<T> {
     const since = performance.now();

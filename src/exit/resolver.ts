@@ -128,16 +128,14 @@ function newDnsResolver(servers: readonly string[] | undefined): dns.Resolver {
 class LookUp {
   /** Never rejects. */
   readonly answer: Promise<TimedAnswer>;
-  private readonly dns: dns.Resolver;
   private readonly timers: NodeJS.Timeout[] = [];
   private waiting = 0;
 
   constructor(
     name: string,
-    resolver: dns.Resolver,
+    private readonly resolver: dns.Resolver,
     private readonly handleAbandoned: () => void,
   ) {
-    this.dns = resolver;
     this.cancelAfter(LOOKUP_LIMIT_MS);
     this.answer = this.ask(name);
   }
@@ -164,13 +162,13 @@ class LookUp {
   private leave(): void {
     if (--this.waiting > 0) return;
     this.handleAbandoned(); // first, so that no one joins what is about to be cancelled
-    this.dns.cancel();
+    this.resolver.cancel();
   }
 
   private async ask(name: string): Promise<TimedAnswer> {
     const [v6, v4] = await Promise.all([
-      this.askFamily(this.dns.resolve6(name, { ttl: true })),
-      this.askFamily(this.dns.resolve4(name, { ttl: true })),
+      this.askFamily(this.resolver.resolve6(name, { ttl: true })),
+      this.askFamily(this.resolver.resolve4(name, { ttl: true })),
     ]);
     for (const timer of this.timers) clearTimeout(timer);
     return combineAnswers(v6, v4);
@@ -187,7 +185,7 @@ class LookUp {
   }
 
   private cancelAfter(ms: number): void {
-    this.timers.push(setTimeout(() => this.dns.cancel(), ms));
+    this.timers.push(setTimeout(() => this.resolver.cancel(), ms));
   }
 }
 

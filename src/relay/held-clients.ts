@@ -199,14 +199,10 @@ export class HeldClients {
 }
 
 class HeldClient implements MessageLinkHandler {
-  readonly handleClose: () => void;
-
   constructor(
     private readonly request: Pick<RendezvousRequest, 'early'>,
-    onClose: () => void,
-  ) {
-    this.handleClose = onClose;
-  }
+    readonly handleClose: () => void,
+  ) {}
 
   handleMessage(message: Message): void {
     this.request.early.push(message);

@@ -5,7 +5,7 @@
  * that has not begun, and idle strangers hold a slot no longer than the grace period.
  */
 import type { Socket } from 'node:net';
-import { type Clock, systemClock, type Timer } from '../clock.ts';
+import type { Clock, Timer } from '../clock.ts';
 
 export interface PendingLimits {
   /** Served at once, in all. */
@@ -58,20 +58,7 @@ interface Source {
   readonly waiting: Set<Pending>;
 }
 
-export interface PendingSocketsOptions {
-  readonly limits: PendingLimits;
-  /**
-   * A served connection of a source ended without becoming a link. `wasDropped`: it took too long while others waited.
-   * Not called for those that were closed because all sources have too many.
-   */
-  readonly onFailed: (source: string, wasDropped: boolean) => void;
-  readonly clock?: Clock;
-}
-
 export class PendingSockets {
-  private readonly limits: PendingLimits;
-  private readonly onFailed: (source: string, wasDropped: boolean) => void;
-  private readonly clock: Clock;
   /** By addresses and ports: over TLS the socket of a request is another object than the one that was accepted. */
   private readonly sockets = new Map<string, Pending>();
   private readonly sources = new Map<string | undefined, Source>();
@@ -82,11 +69,15 @@ export class PendingSockets {
   private restrictedWaiting = 0;
   private checks: Timer | undefined;
 
-  constructor({ limits, onFailed, clock = systemClock }: PendingSocketsOptions) {
-    this.limits = limits;
-    this.onFailed = onFailed;
-    this.clock = clock;
-  }
+  constructor(
+    private readonly limits: PendingLimits,
+    /**
+     * A served connection of a source ended without becoming a link. `wasDropped`: it took too long while others
+     * waited. Not called for those that were closed because all sources have too many.
+     */
+    private readonly onFailed: (source: string, wasDropped: boolean) => void,
+    private readonly clock: Clock,
+  ) {}
 
   /** @param begin serves it, now or later; nothing of it is read before */
   add(socket: Socket, treatment: Treatment, begin: () => void): void {

@@ -65,11 +65,11 @@ export class RequestRouter {
     void settled?.then(() => {
       this.isSettled = true;
     });
-    this.pending = new PendingSockets({
-      limits: { total: limits.pendingSockets, perSource: limits.pendingPerSource },
-      onFailed: (source, wasDropped) => this.sources.noteFailure(source, wasDropped),
+    this.pending = new PendingSockets(
+      { total: limits.pendingSockets, perSource: limits.pendingPerSource },
+      (source, wasDropped) => this.sources.noteFailure(source, wasDropped),
       clock,
-    });
+    );
   }
 
   get linksFree(): number {

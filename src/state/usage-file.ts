@@ -40,22 +40,10 @@ export async function readUsage(state: StateDir, now: number): Promise<Usage> {
 export async function openUsage(state: StateDir, logger: Logger, clock: Clock = systemClock): Promise<UsageFile> {
   // In this order, so that the first check sees a change between the two.
   const signature = await state.signature(NAME);
-  return new UsageFile({ state, logger, clock, signature, usage: await readUsage(state, clock.wallTime()) });
-}
-
-interface UsageFileOptions {
-  readonly state: StateDir;
-  readonly logger: Logger;
-  readonly clock: Clock;
-  /** Of the file that was read. */
-  readonly signature: string;
-  readonly usage: Usage;
+  return new UsageFile(state, logger, clock, signature, await readUsage(state, clock.wallTime()));
 }
 
 export class UsageFile {
-  private readonly state: StateDir;
-  private readonly logger: Logger;
-  private readonly clock: Clock;
   private month: string;
   private monthEnds: number;
   /** If the calendar shows an earlier time, the month was wrong. */
@@ -64,8 +52,6 @@ export class UsageFile {
   private stored: Counts;
   /** Counted here since. */
   private unwritten = new Map<string, number>();
-  /** Of the file as it was written or read here last. */
-  private signature: string;
   private writtenAt = Number.NEGATIVE_INFINITY;
   private sharedUntil = Number.NEGATIVE_INFINITY;
   private readonly closing = new AbortController();
@@ -74,15 +60,18 @@ export class UsageFile {
   private loggedFault = '';
 
   /** Only `openUsage` makes one. */
-  constructor({ state, logger, clock, signature, usage: { month, bytes } }: UsageFileOptions) {
-    this.state = state;
-    this.logger = logger;
-    this.clock = clock;
+  constructor(
+    private readonly state: StateDir,
+    private readonly logger: Logger,
+    private readonly clock: Clock,
+    /** Of the file as it was written or read here last. */
+    private signature: string,
+    { month, bytes }: Usage,
+  ) {
     this.month = month;
     this.monthEnds = endOfMonth(clock.wallTime());
     this.setBackBefore = Date.parse(month) - MAX_SET_BACK_MS;
     this.stored = bytes;
-    this.signature = signature;
     this.following = this.follow();
   }
 
