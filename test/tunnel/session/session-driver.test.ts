@@ -255,3 +255,52 @@ describe('a stream that the exit neither opens nor refuses', () => {
     driver.end('session-closed');
   });
 });
+
+/** A client's driver that may give up three opens, and then one a second. The test is its exit, and hears the targets. */
+function waitingOpens(clock: VirtualClock) {
+  const [link, far] = memoryLinkPair();
+  const targets: string[] = [];
+  far.setHandler({
+    handleMessage(message) {
+      const text = Buffer.concat(message).toString('latin1');
+      for (const [name] of text.matchAll(/(?:live|new|silent)\.test/g)) targets.push(name);
+    },
+    handleDrain() {},
+    handleClose() {},
+  });
+  const driver = new SessionDriver({
+    mux: { ...DEFAULT_MUX_CONFIG, role: 'client', ownRapidResetRate: { burst: 3, perSecond: 1 } },
+    resume: DEFAULT_RESUME_CONFIG,
+    replayMemory: new RetransmitMemory(1024 * 1024),
+    logger: silentLogger,
+    clock,
+    onEnd() {},
+  });
+  driver.attachLink(link, FIRST_LINK);
+  far.send([NUMBERED, wire.hello()]);
+  const open = (name: string, signal = never) => driver.open({ kind: 'name', name, port: 80 }, signal);
+  return { driver, far, targets, open };
+}
+
+describe('streams that wait because many opens were given up', () => {
+  it('SessionDriver opens waiting streams to targets that answered lately before those to others', async () => {
+    const clock = new VirtualClock();
+    const { driver, far, targets, open } = waitingOpens(clock);
+    const first = open('live.test');
+    await clock.advance(100);
+    far.send([NUMBERED, wire.opened(1)]);
+    await clock.run(first);
+    const givenUp = new AbortController();
+    const silent = [1, 2, 3].map(() => open('silent.test', givenUp.signal));
+    await clock.advance(100);
+    givenUp.abort();
+    const outcomes = await Promise.allSettled(silent);
+    expect(outcomes.every(({ status }) => status === 'rejected')).toBe(true);
+    targets.length = 0;
+    const waiting = Promise.allSettled([open('silent.test'), open('new.test'), open('live.test')]);
+    await clock.advance(4_000);
+    expect(targets).toEqual(['live.test', 'new.test', 'silent.test']);
+    driver.end('session-closed');
+    await waiting;
+  });
+});
