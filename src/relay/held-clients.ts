@@ -64,15 +64,12 @@ export interface ExitClients {
 }
 
 export class HeldClients {
-  private readonly clock: Clock;
   /** Requests that were sent, by token. */
   private readonly sent = new Map<string, RendezvousRequest>();
   /** Requests of all exits, those included whose clients have gone. */
   private count = 0;
 
-  constructor(private readonly options: HeldClientOptions) {
-    this.clock = options.clock;
-  }
+  constructor(private readonly options: HeldClientOptions) {}
 
   addExit(exit: string): ExitClients {
     const { requestsPerExit, heldClients } = this.options.limits;
@@ -94,11 +91,11 @@ export class HeldClients {
     const request: RendezvousRequest = { clients, client, peer, ...unsent };
     // One exit gets half of the room, so that there is always some for others.
     const hasRoom = clients.requests.size < limits.heldClients - this.count;
-    if (!hasRoom || !clients.queue.join(peer, request, this.clock.now()))
+    if (!hasRoom || !clients.queue.join(peer, request, this.options.clock.now()))
       return rejections.rejectOverloaded(client, peer, 'too many clients wait for this exit');
     clients.requests.add(request);
     this.count += 1;
-    request.expiry = this.clock.setTimeout(() => this.expire(request), limits.answerMs);
+    request.expiry = this.options.clock.setTimeout(() => this.expire(request), limits.answerMs);
     client.pause();
     client.setHandler(new HeldClient(request, () => this.abandon(request)));
     this.sendNext(clients);
@@ -107,9 +104,9 @@ export class HeldClients {
   /** Sends the exit as many requests as have a turn, and continues when the next one has. */
   sendNext(clients: ExitClients): void {
     const { queue, control } = clients;
-    this.clock.clearTimeout(clients.nextTurn);
+    this.options.clock.clearTimeout(clients.nextTurn);
     if (control === undefined) return;
-    const now = this.clock.now();
+    const now = this.options.clock.now();
     for (let request = queue.next(now); request !== undefined; request = queue.next(now)) {
       request.token = randomBytes(16).toString('hex');
       request.sentAt = now;
@@ -118,7 +115,7 @@ export class HeldClients {
     }
     const waitMs = queue.waitMs(now);
     if (waitMs === undefined) return;
-    clients.nextTurn = this.clock.setTimeout(() => this.sendNext(clients), Math.max(1, waitMs)).unref();
+    clients.nextTurn = this.options.clock.setTimeout(() => this.sendNext(clients), Math.max(1, waitMs)).unref();
   }
 
   /** The exit has dialled back. */
@@ -162,14 +159,14 @@ export class HeldClients {
     this.sendNext(clients);
     if (isAbandoned) return;
     // An exit that got the request late had no time to answer.
-    const wasLate = token === undefined || this.clock.now() - sentAt < limits.answerMs / 2;
+    const wasLate = token === undefined || this.options.clock.now() - sentAt < limits.answerMs / 2;
     if (wasLate) rejections.rejectOverloaded(client, peer, 'the exit could not be asked in time');
     else rejections.rejectAbsent(client, peer, 'its exit did not answer');
   }
 
   /** The requests whose clients are still there; all are over. */
   private settleAll(clients: ExitClients): RendezvousRequest[] {
-    this.clock.clearTimeout(clients.nextTurn);
+    this.options.clock.clearTimeout(clients.nextTurn);
     const requests = [...clients.requests];
     for (const request of requests) this.settle(request);
     return requests.filter(({ isAbandoned }) => !isAbandoned);
@@ -178,7 +175,7 @@ export class HeldClients {
   /** The request is over, whatever its outcome: its slot, token and timer are free. */
   private settle(request: RendezvousRequest): void {
     const { clients, token, peer } = request;
-    this.clock.clearTimeout(request.expiry);
+    this.options.clock.clearTimeout(request.expiry);
     if (token !== undefined) this.sent.delete(token);
     if (!clients.requests.delete(request)) return;
     this.count -= 1;
@@ -188,11 +185,11 @@ export class HeldClients {
 
   private splice({ clients: { exit }, client, peer, early }: RendezvousRequest, link: MessageLink): void {
     const { logger, splices } = this.options;
-    const since = this.clock.now();
+    const since = this.options.clock.now();
     logger.info({ exit, peer, remote: client.remote }, 'a client was connected to its exit');
     for (const message of early) link.send(message);
     splices.join(exit, client, link, () => {
-      const seconds = Math.round((this.clock.now() - since) / 1000);
+      const seconds = Math.round((this.options.clock.now() - since) / 1000);
       logger.info({ exit, peer, remote: client.remote, seconds }, 'a client was disconnected from its exit');
     });
   }

@@ -56,11 +56,8 @@ export class RequestRouter {
     this.gate = new Gate(tickets, path);
     this.refusals = new RefusalLog(logger, path);
     this.decoy = decoy;
-    this.sources = new SourceTracker({
-      sourceOf: limits.pendingPerSource === 0 ? () => undefined : (options.sourceOf ?? sourceOf),
-      logger,
-      clock,
-    });
+    const trackedSourceOf = limits.pendingPerSource === 0 ? () => undefined : (options.sourceOf ?? sourceOf);
+    this.sources = new SourceTracker(trackedSourceOf, logger, clock);
     this.isSettled = settled === undefined;
     void settled?.then(() => {
       this.isSettled = true;

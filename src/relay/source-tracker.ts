@@ -19,25 +19,20 @@ interface LinkedSource {
   exitFailures: TokenBucket | undefined;
 }
 
-export interface SourceTrackerOptions {
-  /** The name of an address's source; undefined if the address is exempt. */
-  readonly sourceOf: (address: string | undefined) => string | undefined;
-  readonly logger: Logger;
-  readonly clock: Clock;
-}
-
 export class SourceTracker {
-  private readonly clock: Clock;
   private readonly penalties = new SourcePenalties();
   private readonly linked = new Map<string, LinkedSource>();
 
-  constructor(private readonly options: SourceTrackerOptions) {
-    this.clock = options.clock;
-  }
+  constructor(
+    /** The name of an address's source; undefined if the address is exempt. */
+    private readonly sourceOf: (address: string | undefined) => string | undefined,
+    private readonly logger: Logger,
+    private readonly clock: Clock,
+  ) {}
 
   /** Of a source under a penalty few connections are served, slowly, and only valid tickets get an answer. */
   treatmentOf(address: string | undefined): Treatment {
-    const source = this.options.sourceOf(address);
+    const source = this.sourceOf(address);
     if (source === undefined) return { source };
     const isExit = this.linked.get(source)?.exitFailures !== undefined;
     if (!this.penalties.isBlocked(source, this.clock.now())) return { source, isExit };
@@ -52,12 +47,12 @@ export class SourceTracker {
     const penaltyMs = this.penalties.fail(source, now);
     if (penaltyMs === 0) return;
     const text = 'this address opens unauthenticated connections too often; it must wait';
-    this.options.logger.info({ source, penaltyMs }, text);
+    this.logger.info({ source, penaltyMs }, text);
   }
 
   /** Ends the penalties of an address: a ticket has proved that a known peer is there. */
   clearPenalties(address: string | undefined): void {
-    const source = this.options.sourceOf(address);
+    const source = this.sourceOf(address);
     if (source !== undefined) this.penalties.clear(source);
   }
 
@@ -66,7 +61,7 @@ export class SourceTracker {
    * of its clients. Returns what is to be called when the link ends; undefined if the address is exempt.
    */
   addLink(address: string | undefined, isControl: boolean): (() => void) | undefined {
-    const source = this.options.sourceOf(address);
+    const source = this.sourceOf(address);
     if (source === undefined) return undefined;
     this.penalties.clear(source);
     const linked = this.linked.get(source) ?? { links: 0, controlLinks: 0, exitFailures: undefined };
