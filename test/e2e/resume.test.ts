@@ -31,7 +31,7 @@ const STOPPED_MS = 3_000;
 /** So long that the client waits longer and longer between attempts. */
 const AWAY_MS = 3_000;
 
-describe(`32 connections that exchange 4 MB each way (seed ${SEED})`, () => {
+describe(`32 connections that exchange 2 MB each way (seed ${SEED})`, () => {
   it('32 connections of a named exit live on while their relay is killed and restarted every 5 s', {
     // Without a relay, and anew on an unknown path, for a good part of each 5 s: a long run takes longer than its
     // minute.

@@ -27,7 +27,7 @@ function awayTimes({ events }: WstunProcess): number[] {
   return events.filter(({ event }) => event === 'resumed').map(({ awayMs }) => Number(awayMs));
 }
 
-describe(`32 connections that exchange 4 MB each way (seed ${SEED})`, () => {
+describe(`32 connections that exchange 2 MB each way (seed ${SEED})`, () => {
   it('32 connections live on while their WebSocket is reset every 2 s: each resume within a second, in little memory', {
     timeout: CHAOS_MS + 60_000,
   }, async () => {

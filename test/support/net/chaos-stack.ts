@@ -18,7 +18,7 @@ export const SEED = 11;
 /** A minute on a long run: WSTUN_LONG=1 npx vitest run resume.test.ts */
 export const CHAOS_MS = process.env.WSTUN_LONG === undefined ? 12_000 : 60_000;
 const STREAMS = 32;
-const STREAM_BYTES = 4_000_000;
+const STREAM_BYTES = 2_000_000;
 /** Of the one link, each way: the transfers are to last as long as the chaos. */
 export const BYTES_PER_SECOND = (STREAMS * STREAM_BYTES) / (CHAOS_MS / 1_000);
 
@@ -61,7 +61,7 @@ export async function startBlindChaos(): Promise<BlindChaos> {
   return { relay, exit, client, proxy, exitProxy };
 }
 
-/** 32 connections exchange 4 MB each way, all at once; the proxies let it last for about CHAOS_MS. */
+/** 32 connections exchange 2 MB each way, all at once; the proxies let it last for about CHAOS_MS. */
 export async function exchangeThroughout(client: RunningClient): Promise<void> {
   const target = await tcpServer(echo);
   const since = performance.now();
