@@ -1,25 +1,23 @@
 /**
  * wstun on the other releases of Node: a tunnel, a named exit whose links are aborted, the protocol of a phone's page,
- * and 200 MB each way; test/figures/cost.test.ts carries gigabytes. The whole suite runs only on the Node that runs it,
+ * and 64 MB each way; test/figures/cost.test.ts carries more. The whole suite runs only on the Node that runs it,
  * and a part of it on the newest (vitest.config.ts).
  */
-import { beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { startChaosProxy } from '../support/net/chaos-proxy.ts';
 import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange, receive, sendPayload } from '../support/payload.ts';
 import { run } from '../support/programs/programs.ts';
 import { runOnNode, wstun } from '../support/programs/wstun-process.ts';
-import { useShippedProgram } from '../support/programs/wstun-program.ts';
+import { useE2eProgram, useShippedProgram } from '../support/programs/wstun-program.ts';
 import { invite, startClient, startExit, startRelay, startStack } from '../support/programs/wstun-stack.ts';
 import { connectThrough } from '../support/proxy/through-proxy.ts';
 import { startScripted } from '../support/tether/tethered.ts';
 import { until } from '../support/until.ts';
 import { isThere, nodeProgram, OTHER_LINES } from '../support/vitest/other-nodes.ts';
 
-useShippedProgram();
-
 const MIB = 1024 * 1024;
-const PAYLOAD = 200_000_000;
+const PAYLOAD = 64_000_000;
 /** Of each leg, so that links are aborted while bytes are in flight. */
 const BYTES_PER_SECOND = 8 * MIB;
 
@@ -30,13 +28,16 @@ for (const version of OTHER_LINES) {
 
   describe.skipIf(isMissing && process.env.CI === undefined)(`on Node ${version}, wstun`, { timeout: 120_000 }, () => {
     beforeEach(() => runOnNode(program));
+    afterEach(useE2eProgram);
 
     it(`wstun --version on Node ${version} prints no warning`, async () => {
+      useShippedProgram();
       expect(await run(program, ['--version'])).toMatchObject({ stdout: expect.stringMatching(`^v${version}\\.`) });
       expect(await wstun(['--version'])).toMatchObject({ code: 0, stderr: '' });
     });
 
     it(`wstun on Node ${version} carries a page by SOCKS5, CONNECT and plain HTTP`, async () => {
+      useShippedProgram();
       const page = await tcpServer((socket) => {
         socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n'));
       });
@@ -48,7 +49,7 @@ for (const version of OTHER_LINES) {
         }
     });
 
-    it(`wstun on Node ${version} carries 200 MB down and 200 MB up, every byte as it was sent`, async () => {
+    it(`wstun on Node ${version} carries 64 MB down and 64 MB up, every byte as it was sent`, async () => {
       const { client } = await startStack();
       const sent: Promise<string>[] = [];
       const source = await tcpServer((socket) => sent.push(sendPayload(socket, PAYLOAD, 1)));
