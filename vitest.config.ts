@@ -28,7 +28,7 @@ const isMissing = !isThere(NEWEST_LINE);
 const isOnNewest = isWanted && (isMissing ? process.env.CI !== undefined : isOther(NEWEST_LINE));
 
 /** Bounds of memory, and of time with room for a busy machine: these files may run beside others. */
-const BESIDE = ['bad-input', 'bulk', 'entry-limits', 'resume', 'stalled-memory', 'tether-memory'].map(
+const BESIDE = ['bad-input', 'bulk', 'entry-limits', 'idle-sessions', 'resume', 'stalled-memory', 'tether-memory'].map(
   (name) => `test/figures/${name}.test.ts`,
 );
 
