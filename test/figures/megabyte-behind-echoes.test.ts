@@ -10,7 +10,10 @@ import { invite, startClient, startRelay } from '../support/programs/wstun-stack
 import { connectThrough, take } from '../support/proxy/through-proxy.ts';
 
 const MEGABYTE = 1_000_000;
+/** At most, of each direction: the quickest counts. */
 const SESSIONS = 5;
+/** 16 to 20 ms; the rest is for a busy machine. */
+const LIMIT_MS = 50;
 
 /** Echoes; but sends a megabyte for a `B`, and says `k` for each megabyte of `u`. */
 function answer(socket: Socket): void {
@@ -47,7 +50,8 @@ it('a megabyte after 50 echoes takes a twentieth of a second on a new session, u
   const target = await tcpServer(answer);
   const ups: number[] = [];
   const downs: number[] = [];
-  for (let i = 0; i < 2 * SESSIONS; i++) {
+  const slower = () => Math.max(Math.min(...ups), Math.min(...downs));
+  for (let i = 0; i < 2 * SESSIONS && !(slower() < LIMIT_MS); i++) {
     const client = await startClient(secret);
     const socket = await connectThrough('SOCKS5', client.port, target);
     await fiftyEchoes(socket);
@@ -56,7 +60,5 @@ it('a megabyte after 50 echoes takes a twentieth of a second on a new session, u
     socket.destroy();
     await client.process.kill();
   }
-  const quickest = [Math.min(...ups), Math.min(...downs)];
-  // 16 to 20 ms; the rest is for a busy machine.
-  expect(Math.max(...quickest), JSON.stringify({ ups, downs })).toBeLessThan(50);
+  expect(slower(), JSON.stringify({ ups, downs })).toBeLessThan(LIMIT_MS);
 });
