@@ -22,7 +22,7 @@ export const COST_RATIOS: Readonly<Record<number, { readonly down: number; reado
  */
 export const COST_TOLERANCE = 1.35;
 
-/** Full collections of each process, of a gigabyte each way. Node 20 leaves memory to the collector. */
+/** Full collections of each process, of half a gigabyte each way. Node 20 leaves memory to the collector. */
 export function collectionsLimit(release: number): number {
   return release < 22 ? 4 : 1;
 }
