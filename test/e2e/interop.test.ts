@@ -104,10 +104,10 @@ describe('a client in Python, at the relay’s own exit', () => {
     },
   );
 
-  it('a Python client and an exit go on after a rekey each way, with ChaChaPoly and with AESGCM', async () => {
-    const secret = await ownExit();
-    const said = await Promise.all(SUITES.map(([, suite]) => peer('rekey.py', [suite], secret)));
-    for (const [event] of said) expect(event).toEqual({ event: 'rekey', same: true, rekeysOut: 1, rekeysIn: 1 });
+  // One suite: of the other, appendix A has the key and the records at a rekey, and both ends make them.
+  it('a Python client and an exit go on after a rekey each way, with AESGCM', async () => {
+    const said = await peer('rekey.py', [2], await ownExit());
+    expect(said).toEqual([{ event: 'rekey', same: true, rekeysOut: 1, rekeysIn: 1 }]);
   });
 });
 
