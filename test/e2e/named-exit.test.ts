@@ -24,7 +24,7 @@ const PROMISED_MS = 2_000;
 const ABSENT_WAIT_MS = 22_500;
 
 describe('a named exit', () => {
-  it('a named exit serves clients that it invited itself: a page, and 64 MiB each way', {
+  it('a named exit serves clients that it invited itself: a page, and 16 MiB each way', {
     timeout: 60_000,
   }, async () => {
     const page = await tcpServer((socket) => {
@@ -38,8 +38,8 @@ describe('a named exit', () => {
       code: 0,
       stdout: 'from home\n',
     });
-    const { sent, received } = await exchange(await connectThrough('SOCKS5', client.port, target), 64 * MIB, 1);
-    expect(received).toEqual({ bytes: 64 * MIB, hash: sent });
+    const { sent, received } = await exchange(await connectThrough('SOCKS5', client.port, target), 16 * MIB, 1);
+    expect(received).toEqual({ bytes: 16 * MIB, hash: sent });
     expect(relay.process.stderr).toContain('"peer":"home/1"');
     expect(exit.process.stderr).toContain('"peer":"alice"');
   });

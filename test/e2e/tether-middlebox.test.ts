@@ -14,8 +14,8 @@ import { nextCode } from '../support/tether/tethered.ts';
 
 const MIB = 1024 * 1024;
 /** So that the transfer lasts longer than the pause before the direct connector is tried again: 45 s. */
-const FAR_LEG_BITS = 30_000_000;
-const TRANSFER_BYTES = 160 * MIB;
+const FAR_LEG_BITS = 10_000_000;
+const TRANSFER_BYTES = 54 * MIB;
 /** 30 s, the handshake, and what a busy machine adds. */
 const MOVES_WITHIN_MS = 40_000;
 

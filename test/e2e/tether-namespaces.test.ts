@@ -32,7 +32,7 @@ async function startWeb(file: Buffer): Promise<{ readonly port: number; readonly
   return { port: (server.address() as AddressInfo).port, posted };
 }
 
-it('a laptop that reaches only the phone gets 64 MiB each way through it', { timeout: 90_000 }, async () => {
+it('a laptop that reaches only the phone gets 16 MiB each way through it', { timeout: 90_000 }, async () => {
   const { laptop, phone, relayAddress } = await startPhoneNetwork();
   const relay = await startRelay({ args: ['--listen', `${relayAddress}:0`] });
   const url = String(relay.process.events[0]?.listen).split(',').at(-1);
@@ -48,7 +48,7 @@ it('a laptop that reaches only the phone gets 64 MiB each way through it', { tim
   expect(await client.event('tether-paired', 20_000)).toMatchObject({ remote: phone.address, again: false });
   await client.event('ready');
 
-  const [down, up] = [payload(64 * MIB, 1), payload(64 * MIB, 2)];
+  const [down, up] = [payload(16 * MIB, 1), payload(16 * MIB, 2)];
   const web = await startWeb(down);
   const dir = await tempDir();
   await writeFile(join(dir, 'up'), up);
