@@ -13,14 +13,38 @@ const builds = './test/support/vitest/build-dist.ts';
  */
 const WORKERS = availableParallelism() + 3;
 
-/** What is of bytes, memory and event loops, in which releases of Node differ. */
+/**
+ * Rooms whose tests are pure, or nearly: bytes and virtual time. Their files share processes, for to start one and to
+ * load vitest, fast-check and the room in it costs more than most of these files. None may leave anything behind: a
+ * timer, a spy, a watcher of memory.
+ */
+const PURE = [
+  ...['async', 'crypto', 'limits', 'net', 'observability'].map((folder) => `test/${folder}/**/*.test.ts`),
+  // Without files that open sockets, count memory or replace modules.
+  'test/cli/!(passed-sockets).test.ts',
+  'test/exit/!(dialer|exit|read-buffers|resolver).test.ts',
+  'test/mux/**/!(compliance).test.ts',
+  'test/protocol/!(vectors).test.ts',
+  'test/proxy/http1/*-head.test.ts',
+];
+
+/**
+ * What is of memory, streams, sockets, event loops and node:crypto, in which releases of Node differ. Pure state
+ * machines compute the same on all.
+ */
 const ON_NEWEST = [
-  ...['memory', 'mux', 'protocol', 'crypto', 'transport', 'tunnel'].map((folder) => `test/${folder}/**/*.test.ts`),
+  ...['memory', 'transport', 'tunnel'].map((folder) => `test/${folder}/**/*.test.ts`),
+  ...['keys', 'noise', 'record-cipher', 'ticket', 'x25519'].map((name) => `test/crypto/${name}.test.ts`),
   'test/exit/read-buffers.test.ts',
+  'test/mux/compliance.test.ts',
   'test/proxy/http-memory.test.ts',
 ];
-/** Long, and of cuts and links, in which releases hardly differ. */
-const NOT_ON_NEWEST = ['test/tunnel/cut-sweep.test.ts', 'test/tunnel/two-ways.test.ts'];
+/** In virtual time, of cuts, attacks and waits between dials. */
+const NOT_ON_NEWEST = [
+  ...['cut-sweep', 'malicious-relay', 'two-ways', 'dial/handshake', 'reconnect/*', 'session/open-queue'].map(
+    (name) => `test/tunnel/${name}.test.ts`,
+  ),
+];
 /** `npm test` runs these on the newest Node, too. Who runs one file wants it once. */
 const isWanted = process.env.WSTUN_NODES !== undefined;
 /** install-nodes.sh says it; where CI is set, a folder fails for all. */
@@ -68,7 +92,16 @@ export default defineConfig({
         test: {
           name: 'parts',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/e2e/**', 'test/figures/**'],
+          exclude: ['test/e2e/**', 'test/figures/**', ...PURE],
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'parts-pure',
+          include: PURE,
+          isolate: false,
           sequence: { groupOrder: 1 },
         },
       },
