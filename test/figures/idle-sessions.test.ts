@@ -74,7 +74,7 @@ async function beginAll(invites: readonly Invite[]): Promise<SessionDriver[]> {
 async function loseLinks(relay: RunningRelay, sessions: readonly SessionDriver[]): Promise<void> {
   const connected = relay.process.openDescriptors();
   for (const session of sessions) session.dropLink();
-  await until(() => relay.process.openDescriptors() <= connected - sessions.length);
+  await until(() => relay.process.openDescriptors() <= connected - sessions.length, 20_000);
 }
 
 it('an idle session costs the relay 11 KB at most, one without a link 6 KB', { timeout: 120_000 }, async () => {

@@ -21,6 +21,7 @@ const LONG = [
   'e2e/tether-middlebox',
   'e2e/in-front',
   'figures/bulk',
+  'figures/idle-sessions',
   'tunnel/two-ways',
   'tunnel/cut-sweep',
   'e2e/named-exit',
