@@ -23,7 +23,7 @@ for (const suite of SUITES) {
   describeMuxCompliance(
     `a secure link (${suite}) in memory`,
     async (setup) => driverPair(await securePair(memory(), { suite }), setup),
-    { bulk: 2 * MIB, streams: 100 },
+    { bulk: MIB, streams: 100 },
   );
 }
 
