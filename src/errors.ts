@@ -208,6 +208,9 @@ export const FAULTS = {
     'the other end is short of memory or of links, and accepts no new sessions at the moment',
     { fix: `${RECONNECTS} If this continues, its owner can raise "memory" or "links" in limits.toml.` },
   ),
+  'too-many-links': wireFault('network', 'WSTUN-E226', 19, 'this session has reached its maximum number of links', {
+    fix: 'It goes on with the links that it has.',
+  }),
   'phone-offline': fault('network', 'WSTUN-E217', 'the phone cannot reach the relay', {
     fix: `Switch on its mobile data, and look at what its page says. ${RECONNECTS}`,
   }),

@@ -8,6 +8,7 @@ import { refuseOpenToNetwork } from '../proxy/listen-check.ts';
 import { DEFAULT_PROXY_LIMITS } from '../proxy/proxy-limits.ts';
 import { type ProxyServer, startProxyServer } from '../proxy/proxy-server.ts';
 import { RelaySessionDialer, refuseUnsealed } from '../tunnel/dial/session-dialer.ts';
+import type { LinkCount } from '../tunnel/session/extra-links.ts';
 import { type ClientObserver, TunnelClient } from '../tunnel/session/tunnel-client.ts';
 import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
 import { followNetwork } from './network-following.ts';
@@ -38,6 +39,8 @@ export interface ClientOptions {
   readonly encryption?: 'on' | 'off';
   /** How long the session is kept without a link, ms, 0 to 86,400,000. Default: 120,000. */
   readonly resumeWindowMs?: number;
+  /** Links that carry the session at once, 1 to 8. Default: `auto`, as many as are of use, at most 6. */
+  readonly links?: LinkCount;
   /** True: gives up at the first failure or, once connected, at the first that lasts 10 s. Default: false. */
   readonly once?: boolean;
   /** Serves a page by which phones carry links; true: at the machine's local address, port 8808. Default: no page. */
@@ -148,10 +151,10 @@ class RunningClient implements Client {
 
   private createTunnel(options: ClientOptions, invite: Invite): TunnelClient {
     const { tether, logger } = this;
-    const { encryption = 'on', direct = true, once = false, resumeWindowMs, events = {} } = options;
+    const { encryption = 'on', direct = true, once = false, links = 'auto', resumeWindowMs, events = {} } = options;
     const pages = tether && { pages: tether.pages, direct };
     const dialer = new RelaySessionDialer(invite, encryption, logger, { tether: pages });
-    const limits = { once, ...(resumeWindowMs !== undefined && { resumeWindowMs }) };
+    const limits = { once, links, ...(resumeWindowMs !== undefined && { resumeWindowMs }) };
     return new TunnelClient(dialer, events, logger, limits);
   }
 }

@@ -15,7 +15,7 @@ import { onEachLine, reportTether } from './tether.ts';
 interface ClientCommand
   extends OutputOptions,
     InviteOptions,
-    Pick<ClientOptions, 'tether' | 'direct' | 'allowLan' | 'encryption' | 'once'> {
+    Pick<ClientOptions, 'tether' | 'direct' | 'allowLan' | 'encryption' | 'once' | 'links'> {
   readonly listen: HostPort;
   readonly user?: { readonly user: string; readonly pass: string };
   /** Milliseconds. */

@@ -8,6 +8,7 @@ import {
   collect,
   parseCount,
   parseHostPort,
+  parseLinks,
   parsePublicAddress,
   parseResumeWindow,
   parseStateDir,
@@ -100,6 +101,12 @@ const resumeWindowOption = () =>
     'how many seconds connections wait for a new link after theirs is lost (default: 120)',
   ).argParser(parseResumeWindow);
 
+const linksOption = () =>
+  new Option(
+    '--links <auto|n>',
+    'how many links carry the connections, 1 to 8; auto: more than one where packets get lost (default: auto)',
+  ).argParser(parseLinks);
+
 /** Whatever was pasted: the invite is found in it. */
 function pasted(given: readonly string[]): string | undefined {
   return given.length === 0 ? undefined : given.join(' ');
@@ -131,6 +138,7 @@ function clientCommand(): Command {
     .addOption(encryptionOption())
     .option('--allow-lan', 'let other machines use the proxy without a user name and password')
     .addOption(resumeWindowOption())
+    .addOption(linksOption())
     .addOption(onceOption())
     .option(
       '--tether [host:port]',

@@ -53,6 +53,13 @@ export function parseResumeWindow(text: string): number {
   return Number(text) * 1000;
 }
 
+/** How many links carry a session. */
+export function parseLinks(text: string): 'auto' | number {
+  if (text === 'auto') return text;
+  if (!/^[1-8]$/.test(text)) throw new WstunError('bad-option', '--links needs auto, or a whole number from 1 to 8');
+  return Number(text);
+}
+
 export function collect<T>(parse: (text: string) => T): (text: string, before: readonly T[] | undefined) => T[] {
   return (text, before) => [...(before ?? []), parse(text)];
 }

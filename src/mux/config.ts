@@ -6,6 +6,8 @@ import { type CongestionConfig, DEFAULT_CONGESTION_CONFIG } from './congestion/c
 export interface MuxConfig {
   /** Decides which stream ids are ours (docs/protocol.md §7), and that only an exit is offered streams. */
   readonly role: 'client' | 'exit';
+  /** Links of a session at once, 1 to 8; 1: the peer is not offered several (docs/protocol.md §10.2). */
+  readonly maxLinks: number;
   /**
    * Streams that the peer may have open here at once, 1 to 65,536, and the most that we open there, even if it allows
    * more. One counts until `release`, that is until its socket and its dial are gone, not only until it is reset:
@@ -78,6 +80,10 @@ export interface ResumeConfig {
   /** The link stalls if bytes in flight are not acknowledged for so long, ms, or so many round trips if longer. */
   readonly stallMs: number;
   readonly stallRoundTrips: number;
+  /** On a link that is one of several, something is sent so often, ms. */
+  readonly linkPingMs: number;
+  /** What is held of records that came before others, bytes: what the peer may have in flight, and one record. */
+  readonly reorderBytes: number;
   /** How much is in flight at once. */
   readonly congestion: CongestionConfig;
 }
@@ -86,6 +92,7 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 
 export const DEFAULT_MUX_CONFIG: Omit<MuxConfig, 'role'> = {
+  maxLinks: 8,
   maxStreams: 1024,
   sessionWindowBytes: 32 * MIB,
   initialWindowBytes: 256 * KIB,
@@ -118,6 +125,8 @@ export const DEFAULT_RESUME_CONFIG: ResumeConfig = {
   ackBytes: 512 * KIB,
   stallMs: 3_000,
   stallRoundTrips: 4,
+  linkPingMs: 15_000,
+  reorderBytes: 9 * MIB,
   congestion: DEFAULT_CONGESTION_CONFIG,
 };
 
@@ -129,6 +138,7 @@ type NumberField = { [K in keyof MuxConfig]: MuxConfig[K] extends number ? K : n
 /** In each row, every value is at most the next one. A number is a bound that no field sets. */
 const ORDERS: readonly (readonly (NumberField | number)[])[] = [
   [1, 'maxStreams', 65_536],
+  [1, 'maxLinks', 8],
   [4 * MIN_CREDIT_BYTES, 'minWindowBytes', 'initialWindowBytes', 'maxWindowBytes', MAX_CREDIT_BYTES],
   ['minSendQueueBytes', 'maxSendQueueBytes'],
   [1, 'maxDataBytes', MAX_PAYLOAD_BYTES],

@@ -22,6 +22,10 @@ export class FrameReceiver implements FrameHandler {
 
   constructor(private readonly parts: SessionParts) {}
 
+  get isBetweenFrames(): boolean {
+    return this.decoder.isBetweenFrames;
+  }
+
   /** Takes the piece. Returns the fault that ends the session, if any. */
   handleRecord(piece: Piece, now: number): Violation {
     this.now = now;
@@ -185,6 +189,11 @@ export class FrameReceiver implements FrameHandler {
       writer.retractOpen(stream.id);
     }
     return undefined;
+  }
+
+  handleLinks(wanted: number): Violation {
+    this.parts.events.push({ type: 'links-wanted', wanted });
+    return this.countNoOp();
   }
 
   handleIgnorable(): Violation {

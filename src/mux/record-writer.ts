@@ -10,18 +10,20 @@ import { FRAME_HEADER_BYTES } from '../protocol/frames.ts';
 import type { Target } from '../protocol/target.ts';
 import type { MuxConfig } from './config.ts';
 import { LazySet } from './lazy-collections.ts';
+import { ALL_OPENS, WHOLE_SESSION } from './links/record-order.ts';
 import type { Liveness } from './liveness.ts';
 import type { ReceiveWindows } from './receive-windows.ts';
 import { LEAST_TURN, type Scheduler } from './scheduler.ts';
 import type { StreamState } from './stream-state.ts';
 
 export type ControlFrame =
-  | { readonly type: 'hello'; readonly maxStreams: number }
+  | { readonly type: 'hello'; readonly maxStreams: number; readonly features: number }
   | { readonly type: 'open'; readonly stream: number; readonly credit: number; readonly target: Target }
   | { readonly type: 'opened'; readonly stream: number; readonly credit: number }
   | { readonly type: 'open-failed'; readonly stream: number; readonly fault: WireFaultName }
   | { readonly type: 'reset'; readonly stream: number; readonly fault: WireFaultName }
-  | { readonly type: 'go-away'; readonly fault: WireFaultName; readonly lastStream: number };
+  | { readonly type: 'go-away'; readonly fault: WireFaultName; readonly lastStream: number }
+  | { readonly type: 'links'; readonly wanted: number };
 
 /** The largest control frame: OPEN with a 255-byte name. */
 const CONTROL_ROOM = FRAME_HEADER_BYTES + 263;
@@ -47,6 +49,8 @@ export class RecordWriter {
   private control: ControlFrame[] = [];
   private readonly pendingCredit = new LazySet<StreamState>();
   private pendingPongs: Uint8Array[] = [];
+  /** What the latest record is about, for `RecordOrder`; undefined while that is not needed. */
+  topics: Set<number> | undefined;
 
   constructor(
     private readonly config: MuxConfig,
@@ -111,6 +115,7 @@ export class RecordWriter {
   /** `maxBytes` limits the record, `frameBytes` the payload of a DATA frame and with it each stream's quantum. */
   poll(now: number, maxBytes: number, frameBytes: number, scope: WriteScope): PolledRecord {
     const served = new Set<StreamState>();
+    this.topics?.clear();
     this.writeControl(maxBytes);
     if (scope !== 'control') {
       this.writeHousekeeping(now, maxBytes);
@@ -131,9 +136,10 @@ export class RecordWriter {
 
   private writeControlFrame(frame: ControlFrame): void {
     const { encoder } = this;
+    if (this.topics !== undefined) addTopics(frame, this.topics);
     switch (frame.type) {
       case 'hello':
-        return encoder.hello(frame.maxStreams);
+        return encoder.hello(frame.maxStreams, frame.features);
       case 'open':
         return encoder.open(frame.stream, frame.credit, frame.target);
       case 'opened':
@@ -144,6 +150,8 @@ export class RecordWriter {
         return encoder.reset(frame.stream, frame.fault);
       case 'go-away':
         return encoder.goAway(frame.fault, frame.lastStream);
+      case 'links':
+        return encoder.links(frame.wanted);
     }
   }
 
@@ -158,7 +166,9 @@ export class RecordWriter {
       if (encoder.length + CONTROL_ROOM > maxBytes) return;
       this.pendingCredit.delete(stream);
       const credit = this.windows.grant(stream);
-      if (credit > 0) encoder.credit(stream.id, credit);
+      if (credit <= 0) continue;
+      encoder.credit(stream.id, credit);
+      this.topics?.add(stream.id);
     }
   }
 
@@ -181,6 +191,7 @@ export class RecordWriter {
   /** One DATA frame, and FINISH or RESET after the last, else in the next record. Returns the bytes of DATA. */
   private writeTurnOf(stream: StreamState, length: number, maxBytes: number): number {
     const { encoder } = this;
+    this.topics?.add(stream.id);
     if (length > 0) {
       stream.sendCredit -= length;
       encoder.dataHeader(stream.id, length);
@@ -196,5 +207,23 @@ export class RecordWriter {
       encoder.reset(stream.id, 'target-reset');
     }
     return length;
+  }
+}
+
+function addTopics(frame: ControlFrame, topics: Set<number>): void {
+  switch (frame.type) {
+    case 'hello':
+    case 'go-away':
+      topics.add(WHOLE_SESSION);
+      return;
+    case 'open':
+      topics.add(ALL_OPENS).add(frame.stream);
+      return;
+    case 'opened':
+    case 'open-failed':
+    case 'reset':
+      topics.add(frame.stream);
+      return;
+    case 'links':
   }
 }

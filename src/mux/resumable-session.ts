@@ -1,88 +1,75 @@
 /**
  * A session that outlives its links (docs/protocol.md §3, §10): numbers the records of a MuxSession, keeps them until
- * the peer has them, retransmits them on the next link, and sends no more than the congestion window allows. A pure
- * state machine around another one.
+ * the peer has them, retransmits them, and sends no more than the congestion window of each link allows. One link
+ * carries it, or several at once. A pure state machine around another one.
  *
- * Calling order. `attach` when a new link is established and both ends have exchanged how much they have received;
- * then, as for MuxSession, after anything that comes in: all of `mux.pollEvent`, then `pollMessage` until it returns
- * nothing or the link is full, and `handleTimeout` at `nextTimeout`. `detach` when the link is lost. Calls about
+ * Calling order. `attach` when a new link is established and both ends have exchanged how much they have received, or
+ * `join` when it is one more; then, as for MuxSession, after anything that comes in: all of `mux.pollEvent`, then
+ * `poll` until it returns nothing, and `handleTimeout` at `nextTimeout`. `detach` when a link is lost. Calls about
  * streams go to `mux` directly.
  *
  * It must not know what a link is, nor how another is found: `linkState` says when one is wanted.
  */
 import type { WireFaultName } from '../errors.ts';
-import { joinOwned, type Piece, releaseAll } from '../memory/pieces.ts';
-import { FRAME_HEADER_BYTES } from '../protocol/frames.ts';
-import {
-  type Acknowledgement,
-  decodeRecordHeader,
-  dropPrefix,
-  encodeRecordHeader,
-  prependRecordHeader,
-  RECEIPT_CLOCK_US,
-  type RecordHeader,
-} from '../protocol/record-header.ts';
-import { Acknowledgements } from './acknowledgements.ts';
+import { type Piece, releaseAll } from '../memory/pieces.ts';
+import { type Acknowledgement, decodeRecordHeader, dropPrefix, type RecordHeader } from '../protocol/record-header.ts';
 import type { MuxConfig, ResumeConfig } from './config.ts';
-import { CongestionController, type SentStamp } from './congestion/congestion-controller.ts';
-import { RetransmitBuffer } from './retransmit-buffer.ts';
-import type { RetransmitMemory } from './retransmit-store.ts';
+import { LinkDemand } from './links/link-demand.ts';
+import { LinkSender, type Outgoing } from './links/link-sender.ts';
+import { ReorderBuffer } from './links/reorder-buffer.ts';
+import type { RetransmitMemory } from './links/retransmit-store.ts';
+import { SessionLink } from './links/session-link.ts';
 import { MuxSession } from './session.ts';
-
-/** What `MuxSession.pollRecord` needs at least. */
-const MIN_RECORD_BYTES = 512;
-
-/** Control frames and quiet streams may go so much beyond the congestion window, or one frame if that is more. */
-const URGENT_BYTES = 4 * 1024;
 
 /** `suspect`: bytes are in flight and nothing comes back, so another link should be tried as well. `dead`: silence. */
 export type LinkState = 'detached' | 'fine' | 'suspect' | 'dead';
 
 export class ResumableSession {
   readonly mux: MuxSession;
-  private readonly maxDataBytes: number;
-  private readonly retransmits: RetransmitBuffer;
-  private readonly acks: Acknowledgements;
-  /** Of the current link; undefined while detached. */
-  private congestion: CongestionController | undefined;
-  private peerClock = new PeerClock();
+  private readonly sender: LinkSender;
+  private readonly order: ReorderBuffer;
+  private readonly maxLinks: number;
+  private readonly demand: LinkDemand;
   private detachedAt: number;
-  /** When the peer last acknowledged something new, or the first byte with nothing in flight was sent. */
-  private progressAt: number;
-  private isLinkProven = false;
+  /** A placed record has come. */
+  private hasPlaced = false;
 
   constructor(
     mux: MuxConfig,
     private readonly config: ResumeConfig,
-    private readonly memory: RetransmitMemory,
+    memory: RetransmitMemory,
     now: number,
   ) {
     this.mux = new MuxSession(mux, now);
-    this.maxDataBytes = mux.maxDataBytes;
-    this.retransmits = new RetransmitBuffer(memory);
-    this.acks = new Acknowledgements(config, now);
+    this.maxLinks = mux.maxLinks;
+    this.demand = new LinkDemand(now);
+    this.sender = new LinkSender(this.mux, mux.maxDataBytes, config, memory);
+    this.order = new ReorderBuffer({ maxBytes: config.reorderBytes, minBytes: config.minRetransmitBytes }, memory);
     // Nothing is lost before the first link, so there is no limit.
     this.detachedAt = Number.POSITIVE_INFINITY;
-    this.progressAt = now;
   }
 
-  /** Numbered records that have been received: what a request or answer on a new link says. */
+  /** Up to this number all records of the peer have been received: what a request or answer on a new link says. */
   get received(): number {
-    return this.acks.received;
+    return this.order.received;
+  }
+
+  get links(): readonly SessionLink[] {
+    return this.sender.links;
   }
 
   get isAttached(): boolean {
-    return this.congestion !== undefined;
+    return this.links.length > 0;
   }
 
   /** Kept until the peer has it, bytes. */
   get retransmitBytes(): number {
-    return this.retransmits.bytes;
+    return this.sender.kept.bytes;
   }
 
   /** Whether a new link can continue after so many of our records. A request that comes late says too few. */
   fits(peerReceived: number): boolean {
-    return this.retransmits.fits(peerReceived);
+    return this.sender.kept.fits(peerReceived);
   }
 
   /**
@@ -90,125 +77,221 @@ export class ResumableSession {
    * if more were acknowledged on the old link, the peer would drop what the request still asks for.
    */
   holdAcknowledgements(): void {
-    this.acks.hold();
+    for (const { acks } of this.links) acks.hold();
   }
 
   releaseAcknowledgements(): void {
-    this.acks.release();
+    for (const { acks } of this.links) acks.release();
   }
 
   // ── links ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * A new link carries the session from now on. False: records in between are gone, and the session is over.
+   * A new link carries the session from now on, and no other. Undefined: records in between are gone, and the session
+   * is over.
    * @param peerReceived how many records of ours the peer has
    * @param saidReceived how many of its records we said that we have: it continues after them
    */
-  attach(peerReceived: number, saidReceived: number, now: number): boolean {
-    if (this.mux.isOver) return false;
-    if (!this.retransmits.resumeAfter(peerReceived)) {
+  attach(peerReceived: number, saidReceived: number, now: number): SessionLink | undefined {
+    if (this.mux.isOver) return undefined;
+    if (!this.sender.resumeAfter(peerReceived)) {
       this.end('session-gap');
-      return false;
+      return undefined;
     }
-    this.congestion = new CongestionController(this.config.congestion, now);
-    this.peerClock = new PeerClock();
-    this.acks.begin(saidReceived, now);
-    this.progressAt = now;
-    this.isLinkProven = false;
+    const positions = { sent: peerReceived, received: saidReceived, lastNumber: saidReceived };
+    const link = new SessionLink(this.config, this.sender.kept, positions, now);
+    this.sender.add(link, now);
     this.mux.handleAttached(now);
-    return true;
+    return link;
   }
 
-  /** The link is gone; streams wait for the next one. */
-  detach(now: number): void {
-    if (this.congestion === undefined) return;
-    this.congestion = undefined;
+  /** Whether the session can have one more link. */
+  get canJoin(): boolean {
+    return !this.mux.isOver && this.mux.mayHaveLinks && this.links.length < this.maxLinks;
+  }
+
+  /** One more link may carry the session, whose peer has so many of our records. More may be acknowledged by now. */
+  mayJoin(peerReceived: number): boolean {
+    return this.canJoin && peerReceived <= this.sender.kept.lastNumber;
+  }
+
+  /** One more link carries the session. Undefined where `mayJoin` is false. */
+  join(peerReceived: number, now: number): SessionLink | undefined {
+    if (!this.mayJoin(peerReceived)) return undefined;
+    this.sender.kept.acknowledgeUpTo(peerReceived);
+    const wasAttached = this.isAttached;
+    const positions = { sent: 0, received: 0, lastNumber: undefined };
+    const link = new SessionLink(this.config, this.sender.kept, positions, now);
+    this.sender.add(link, now);
+    if (!wasAttached) this.mux.handleAttached(now);
+    return link;
+  }
+
+  /** The link is gone. If it was the last one, streams wait for the next. */
+  detach(link: SessionLink, now: number): void {
+    if (!this.sender.remove(link) || this.isAttached) return;
     this.detachedAt = now;
     this.mux.handleDetached();
     if (this.config.resumeWindowMs === 0) this.end('link-lost');
   }
 
+  /** How many links are of use for what this end sends. */
+  get linksWanted(): number {
+    return this.demand.wanted;
+  }
+
+  /** The session is to go on without this link, if there is another. */
+  leave(link: SessionLink): void {
+    if (this.links.some((other) => other !== link && !other.isUnwanted)) link.isUnwanted = true;
+  }
+
+  /** The links that stall while another one does not: they are to be dropped. */
+  stalledLinks(now: number): readonly SessionLink[] {
+    const stalled = this.links.filter((link) => now >= link.stallsAt || now - link.heardAt >= this.silenceMs);
+    return stalled.length < this.links.length ? stalled : [];
+  }
+
+  private get silenceMs(): number {
+    return 3 * this.config.linkPingMs;
+  }
+
   linkState(now: number): LinkState {
-    if (this.congestion === undefined) return 'detached';
+    if (!this.isAttached) return 'detached';
     if (this.mux.liveness.isDead(now)) return 'dead';
     return now >= this.stallsAt() ? 'suspect' : 'fine';
   }
 
-  /** The peer has acknowledged something that went out on this link: it carries something both ways. */
+  /** The peer has acknowledged something that went out on a link: it carries something both ways. */
   get isProven(): boolean {
-    return this.congestion !== undefined && this.isLinkProven;
+    return this.links.some(({ isProven }) => isProven);
   }
 
-  /** Of a link that stalls: when something last arrived. */
+  /** Of a session whose links stall: when something last arrived. */
   get waitingSince(): number {
     const { liveness } = this.mux;
-    return liveness.unansweredAt() < Number.POSITIVE_INFINITY ? liveness.heardAt : this.progressAt;
+    if (liveness.unansweredAt() < Number.POSITIVE_INFINITY) return liveness.heardAt;
+    return Math.max(...this.links.map(({ progressAt }) => progressAt));
   }
 
   /** Without notice to the peer. */
   end(fault: WireFaultName): void {
     this.mux.handleLinkLost(fault);
-    this.retransmits.clear();
+    this.sender.kept.clear();
+    this.order.clear();
   }
 
   // ── in ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** A whole record of the current link, in order. Takes it. */
-  handleMessage(message: readonly Piece[], now: number): void {
-    if (this.mux.isOver) return;
+  /** A whole record of the link, in order. Takes it. False: the link is to be dropped, for want of memory. */
+  handleMessage(link: SessionLink, message: readonly Piece[], now: number): boolean {
+    if (this.mux.isOver) return true;
     const decoded = decodeRecordHeader(message);
-    if (decoded === undefined) return this.mux.fail('bad-record');
-    const { isNumbered, mayWait, acknowledged } = decoded.header;
+    if (decoded === undefined) return this.fail();
+    const { header } = decoded;
+    link.heardAt = now;
     this.mux.liveness.handleBytes(now);
-    if (acknowledged !== undefined) this.handleAcknowledgement(acknowledged, isNumbered, now);
-    else if (!isNumbered) this.mux.handleNoOpRecord(now);
+    if (header.acknowledged !== undefined) this.handleAcknowledgement(link, header, header.acknowledged, now);
+    else if (!header.isNumbered) this.mux.handleNoOpRecord(now);
     const body = dropPrefix(message, decoded.bytes);
-    if (isNumbered) this.handleNumbered(body, mayWait, now);
-    else releaseAll(body);
+    if (header.isNumbered && !this.mux.isOver) return this.handleNumbered(link, header, body, now);
+    releaseAll(body);
+    return true;
+  }
+
+  private fail(): true {
+    this.mux.fail('bad-record');
+    return true;
   }
 
   /** One that comes alone and says nothing new is a no-op. */
-  private handleAcknowledgement({ count, receivedUs }: Acknowledgement, isNumbered: boolean, now: number): void {
-    const taken = this.retransmits.acknowledge(count);
-    if (taken === undefined) return this.mux.fail('bad-record');
-    if (taken.records === 0) return isNumbered ? undefined : this.mux.handleNoOpRecord(now);
-    this.progressAt = now;
-    this.isLinkProven = true;
-    if (taken.newest === undefined) return;
-    this.congestion?.onAcked(taken.bytes, taken.newest, now, this.peerClock.unwrap(receivedUs));
-    this.mux.handleRoundTrip(this.congestion?.smoothedRttMs);
+  private handleAcknowledgement(link: SessionLink, header: RecordHeader, ack: Acknowledgement, now: number): void {
+    const { holes } = link;
+    const bytes = link.congestion.inFlightBytes;
+    const count = link.onAcknowledged(ack, now);
+    this.demand.onAcked(bytes - link.congestion.inFlightBytes, link.holes - holes, this.links.length, now);
+    if (count === undefined) return this.mux.fail('bad-record');
+    if (count === 0) return header.isNumbered ? undefined : this.mux.handleNoOpRecord(now);
+    this.mux.handleRoundTrip(Math.max(...this.links.map(({ congestion }) => congestion.smoothedRttMs ?? 0)));
   }
 
-  private handleNumbered(body: readonly Piece[], mayWait: boolean, now: number): void {
+  private handleNumbered(link: SessionLink, header: RecordHeader, body: readonly Piece[], now: number): boolean {
     const bytes = body.reduce((sum, piece) => sum + piece.length, 0);
     if (bytes === 0) this.mux.handleNoOpRecord(now);
-    this.congestion?.onReceived(bytes);
-    if (!this.acks.onRecord(bytes, mayWait, now)) return releaseAll(body);
-    for (const piece of body) this.mux.handleRecord(piece, now);
+    const isForLinks = header.placement !== undefined || header.isLast === true;
+    if (isForLinks && !this.mux.mayHaveLinks) return this.fail();
+    link.congestion.onReceived(bytes);
+    const number = header.placement?.number ?? (link.lastReceived ?? Number.NaN) + 1;
+    link.lastReceived = number;
+    link.isPeerLeaving = header.isLast === true;
+    if (header.placement === undefined && this.order.receiveNext(number)) {
+      link.acks.onRecord(bytes, header.mayWait, now);
+      this.handleFrames(body, now);
+      return true;
+    }
+    return this.handlePlaced(link, { header, number, bytes }, body, now);
   }
 
-  /** Time has passed: call at or after `nextTimeout`, when everything that the link had was handed in. */
+  private handleFrames(body: readonly Piece[], now: number): void {
+    for (const piece of body) this.mux.handleRecord(piece, now);
+    // Once records may overtake each other, none may begin or end within a frame.
+    if (this.hasPlaced && !this.mux.isBetweenFrames) this.mux.fail('bad-record');
+  }
+
+  private handlePlaced(
+    link: SessionLink,
+    { header, number, bytes }: { header: RecordHeader; number: number; bytes: number },
+    body: readonly Piece[],
+    now: number,
+  ): boolean {
+    if (Number.isNaN(number)) return this.fail();
+    const placement = header.placement ?? { number, floor: number - 1, followed: [] };
+    this.hasPlaced ||= header.placement !== undefined;
+    if (this.hasPlaced && !this.mux.isBetweenFrames) return this.fail();
+    const { order } = this;
+    let frames = body;
+    let receipt =
+      header.piece === undefined
+        ? order.receive(placement, body, bytes)
+        : order.receivePiece(placement, header.piece, body);
+    if (header.piece !== undefined && receipt === 'ready') {
+      frames = [order.takeAssembled(number)];
+      receipt = order.receive(placement, frames, header.piece.total);
+    }
+    if (receipt === 'bad-record') return this.fail();
+    if (receipt === 'no-room') return false;
+    link.acks.onRecord(bytes, header.mayWait, now);
+    if (receipt !== 'ready') return true;
+    this.handleFrames(frames, now);
+    for (let next = order.next(); next !== undefined; next = order.next()) this.handleFrames(next, now);
+    return true;
+  }
+
+  // ── time ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Time has passed: call at or after `nextTimeout`, when everything that the links had was handed in. */
   handleTimeout(now: number): void {
-    if (this.congestion !== undefined) this.mux.handleTimeout(now);
+    this.demand.handleTimeout(this.links.length, now);
+    if (this.isAttached) this.mux.handleTimeout(now);
     else if (now >= this.expiresAt()) this.end('session-expired');
   }
 
   nextTimeout(): number {
     if (this.mux.isOver) return Number.POSITIVE_INFINITY;
-    return this.congestion === undefined ? this.expiresAt() : this.mux.nextTimeout();
+    if (!this.isAttached) return this.expiresAt();
+    return Math.min(this.mux.nextTimeout(), this.sender.nextTimeout());
   }
 
   /** When to poll again for a pending acknowledgement, or Infinity. Not in `nextTimeout`, because it is so frequent. */
   acknowledgementAt(): number {
-    return this.congestion === undefined ? Number.POSITIVE_INFINITY : this.acks.dueAt;
+    let at = Number.POSITIVE_INFINITY;
+    for (const link of this.links) if (!link.isFull) at = Math.min(at, link.acks.dueAt);
+    return at;
   }
 
   /** When `linkState` becomes `suspect` unless something comes; Infinity while nothing is in flight. */
   stallsAt(): number {
-    const { congestion } = this;
-    if (congestion === undefined || congestion.inFlightBytes === 0) return Number.POSITIVE_INFINITY;
-    const { stallMs, stallRoundTrips } = this.config;
-    const ownAt = this.progressAt + Math.max(stallMs, stallRoundTrips * (congestion.smoothedRttMs ?? 0));
+    if (!this.isAttached) return Number.POSITIVE_INFINITY;
+    const ownAt = Math.max(...this.links.map(({ stallsAt }) => stallsAt));
     return Math.min(ownAt, this.mux.liveness.unansweredAt());
   }
 
@@ -218,82 +301,8 @@ export class ResumableSession {
 
   // ── out ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** The next record for the current link, or undefined when there is nothing to send now. */
-  pollMessage(now: number): readonly Piece[] | undefined {
-    const { congestion } = this;
-    if (congestion === undefined) return undefined;
-    return this.pollRetransmit(congestion, now) ?? this.pollNew(congestion, now) ?? this.pollAcknowledgement(now);
-  }
-
-  private pollRetransmit(congestion: CongestionController, now: number): readonly Piece[] | undefined {
-    const record = this.retransmits.waiting;
-    // If the session is over, GO_AWAY follows the last of them.
-    const mayGo = record !== undefined && (this.mux.isOver || congestion.inFlightBytes < congestion.window(now));
-    if (!mayGo) return undefined;
-    const stamp = this.stampOf(congestion, record.bytes, now);
-    this.retransmits.markSent(stamp);
-    // A copy: a peer may acknowledge what it has not read, and then another session uses the slab.
-    return [joinOwned([encodeRecordHeader(this.numberedHeader(stamp, now)), ...record.stored.pieces])];
-  }
-
-  private pollNew(congestion: CongestionController, now: number): readonly Piece[] | undefined {
-    // In order: nothing new before all that is to be retransmitted.
-    if (this.retransmits.waiting !== undefined) return undefined;
-    const pieces = this.pollFrames(congestion, now);
-    if (pieces === undefined) return undefined;
-    const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
-    const stamp = this.stampOf(congestion, bytes, now);
-    this.retransmits.push(pieces, bytes, stamp);
-    return prependRecordHeader(this.numberedHeader(stamp, now), pieces);
-  }
-
-  /** A record is one frame long: the next keystroke waits for no more. */
-  private pollFrames(congestion: CongestionController, now: number): readonly Piece[] | undefined {
-    const { mux } = this;
-    const frameBytes = Math.min(congestion.frameBytes(), this.maxDataBytes);
-    // One full frame and no more: further room would be filled with a tiny frame of the next stream.
-    const recordBytes = Math.max(MIN_RECORD_BYTES, frameBytes + FRAME_HEADER_BYTES);
-    const { inFlightBytes } = congestion;
-    if (mux.isOver || (inFlightBytes < congestion.window(now) && this.mayKeepMore)) {
-      const pieces = mux.pollRecord(now, recordBytes, frameBytes);
-      if (pieces === undefined) congestion.onAppLimited();
-      return pieces;
-    }
-    const mayPass = inFlightBytes < congestion.urgentWindow() + Math.max(URGENT_BYTES, frameBytes);
-    return mux.hasUrgent && mayPass && this.mayKeepMore ? mux.pollUrgent(now, recordBytes, frameBytes) : undefined;
-  }
-
-  private get mayKeepMore(): boolean {
-    const { retransmitBytes, minRetransmitBytes } = this.config;
-    const { bytes } = this.retransmits;
-    return bytes < minRetransmitBytes || (bytes < retransmitBytes && this.memory.used < this.memory.limit);
-  }
-
-  private pollAcknowledgement(now: number): readonly Piece[] | undefined {
-    if (!this.acks.isDue(now)) return undefined;
-    return [encodeRecordHeader({ isNumbered: false, mayWait: false, acknowledged: this.acks.take(now) })];
-  }
-
-  private numberedHeader({ mayWait }: SentStamp, now: number): RecordHeader {
-    return { isNumbered: true, mayWait, acknowledged: this.acks.isPending ? this.acks.take(now) : undefined };
-  }
-
-  private stampOf(congestion: CongestionController, bytes: number, now: number): SentStamp {
-    const mayWait = this.mux.peerKnowsMayWait && congestion.mayWait(bytes, now);
-    if (congestion.inFlightBytes === 0) this.progressAt = now;
-    return congestion.onSent(bytes, now, mayWait);
-  }
-}
-
-/** Times of the peer's clock, which wrap around, as ms that only increase. */
-class PeerClock {
-  private last = 0;
-  private wraps = 0;
-
-  unwrap(us: number): number {
-    // Half a period back is a wrap: acknowledgements come in order.
-    if (us < this.last - RECEIPT_CLOCK_US / 2) this.wraps += 1;
-    this.last = us;
-    return (this.wraps * RECEIPT_CLOCK_US + us) / 1000;
+  /** The next record and its link, or undefined when there is nothing to send now. */
+  poll(now: number): Outgoing | undefined {
+    return this.sender.poll(now);
   }
 }

@@ -11,7 +11,7 @@
  */
 import type { WireFaultName } from '../errors.ts';
 import type { Piece } from '../memory/pieces.ts';
-import { FEATURE_MAY_WAIT, MAX_RECORD_BYTES } from '../protocol/frames.ts';
+import { FEATURE_LINKS, FEATURE_MAY_WAIT, MAX_RECORD_BYTES } from '../protocol/frames.ts';
 import { encodeHost, type Target } from '../protocol/target.ts';
 import type { MuxConfig } from './config.ts';
 import type { MuxEvent, Opened } from './events.ts';
@@ -29,11 +29,13 @@ export class MuxSession {
   private readonly receiver: FrameReceiver;
   private over = false;
   private hadLink = false;
+  private sentData = false;
 
   constructor(config: MuxConfig, now: number) {
     this.parts = new SessionParts(config, now);
     this.receiver = new FrameReceiver(this.parts);
-    this.parts.writer.push({ type: 'hello', maxStreams: config.maxStreams });
+    const features = FEATURE_MAY_WAIT | (config.maxLinks > 1 ? FEATURE_LINKS : 0);
+    this.parts.writer.push({ type: 'hello', maxStreams: config.maxStreams, features });
   }
 
   get isOver(): boolean {
@@ -42,6 +44,35 @@ export class MuxSession {
 
   get peerKnowsMayWait(): boolean {
     return (this.receiver.peerFeatures & FEATURE_MAY_WAIT) !== 0;
+  }
+
+  /** Both ends know how to use several links at once. */
+  get mayHaveLinks(): boolean {
+    return this.parts.config.maxLinks > 1 && (this.receiver.peerFeatures & FEATURE_LINKS) !== 0;
+  }
+
+  /** What has been received ends where a frame ends. */
+  get isBetweenFrames(): boolean {
+    return this.receiver.isBetweenFrames;
+  }
+
+  /** From now on `topics` has what the latest record was about, or no more. */
+  trackTopics(isWanted: boolean): void {
+    this.parts.writer.topics = isWanted ? new Set() : undefined;
+  }
+
+  get topics(): ReadonlySet<number> | undefined {
+    return this.parts.writer.topics;
+  }
+
+  /** The latest record has bytes of streams. */
+  get hasSentData(): boolean {
+    return this.sentData;
+  }
+
+  /** Tells the peer how many links this end could use. */
+  wantLinks(wanted: number): void {
+    if (!this.over && this.mayHaveLinks) this.parts.writer.push({ type: 'links', wanted });
   }
 
   /** Nothing is open, and nothing waits to be sent. */
@@ -265,7 +296,8 @@ export class MuxSession {
   private poll(now: number, maxBytes: number, frameBytes: number, scope: WriteScope): readonly Piece[] | undefined {
     this.checkControlQueue();
     const { record, served } = this.parts.writer.poll(now, maxBytes, frameBytes, this.over ? 'control' : scope);
-    if (served.size > 0) this.parts.liveness.handleTransfer(now);
+    this.sentData = served.size > 0;
+    if (this.sentData) this.parts.liveness.handleTransfer(now);
     for (const stream of served) this.afterSending(stream, now);
     return record;
   }

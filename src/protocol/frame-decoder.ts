@@ -10,11 +10,12 @@ import { isOwned, type Piece, release } from '../memory/pieces.ts';
 import {
   FIRST_IGNORABLE_TYPE,
   FRAME_HEADER_BYTES,
-  FRAME_SHAPES,
   FrameType,
+  isStreamed,
   MAX_PAYLOAD_BYTES,
   MAX_STREAM_ID,
   SERVICE_TCP,
+  shapeOf,
 } from './frames.ts';
 import { decodeHost, type Target } from './target.ts';
 
@@ -38,6 +39,8 @@ export interface FrameHandler {
   handlePing(opaque: Uint8Array): Violation;
   handlePong(opaque: Uint8Array): Violation;
   handleGoAway(code: number, lastStream: number): Violation;
+  /** How many links the peer could use. */
+  handleLinks(wanted: number): Violation;
   /** A frame of an unknown type that may be skipped. */
   handleIgnorable(): Violation;
 }
@@ -55,6 +58,11 @@ export class FrameDecoder {
   private skipping = false;
   private sawHello = false;
   private fault: Violation = undefined;
+
+  /** What was decoded so far ends where a frame ends. */
+  get isBetweenFrames(): boolean {
+    return this.remaining === 0 && this.partialBytes === 0;
+  }
 
   /** Takes the piece. Returns the fault that ended decoding, if any; frames before it were handled. */
   decode(piece: Piece, handler: FrameHandler): Violation {
@@ -90,7 +98,7 @@ export class FrameDecoder {
     if (this.fault !== undefined) return at;
     const body = at + FRAME_HEADER_BYTES;
     const type = bytes[at] ?? 0;
-    if (type === FrameType.data || type >= FIRST_IGNORABLE_TYPE) {
+    if (isStreamed(type)) {
       this.beginStreamed(type, bytes.readUInt32BE(at + 4), length, handler);
       return body;
     }
@@ -107,7 +115,7 @@ export class FrameDecoder {
     if (this.fault !== undefined) return next;
     const type = this.partial[0] ?? 0;
     const stream = this.partial.readUInt32BE(4);
-    if (type === FrameType.data || type >= FIRST_IGNORABLE_TYPE) {
+    if (isStreamed(type)) {
       this.partialBytes = 0;
       this.beginStreamed(type, stream, length, handler);
       return next;
@@ -132,7 +140,7 @@ export class FrameDecoder {
     const type = bytes[at] ?? 0;
     const length = bytes.readUIntBE(at + 1, 3);
     const stream = bytes.readUInt32BE(at + 4);
-    const shape = FRAME_SHAPES[type];
+    const shape = shapeOf(type);
     const fits = shape
       ? length >= shape.minLength && length <= shape.maxLength && stream > 0 === shape.onStream
       : type >= FIRST_IGNORABLE_TYPE && length <= MAX_PAYLOAD_BYTES;
@@ -177,6 +185,8 @@ function dispatch(type: number, stream: number, body: Buffer, handler: FrameHand
       return handler.handlePong(Uint8Array.from(body));
     case FrameType.goAway:
       return handler.handleGoAway(body.readUInt16BE(0), body.readUInt32BE(2));
+    case FrameType.links:
+      return handler.handleLinks(body[0] ?? 0);
     default:
       return 'bad-frame';
   }

@@ -1,8 +1,8 @@
 /** Writes records (docs/protocol.md §3, §4). Small parts share a scratch buffer; large payloads pass uncopied. Pure. */
 import { type WireFaultName, wireCodeOf } from '../errors.ts';
 import { endFilling, handOut, type Lease, leaseForFilling, type Piece, release } from '../memory/pieces.ts';
-import { FEATURE_MAY_WAIT, FRAME_HEADER_BYTES, FrameType, PROTOCOL_VERSION, SERVICE_TCP } from './frames.ts';
-import { MAX_RECORD_HEADER_BYTES } from './record-header.ts';
+import { FRAME_HEADER_BYTES, FrameType, PROTOCOL_VERSION, SERVICE_TCP } from './frames.ts';
+import { USUAL_HEADER_BYTES } from './record-header.ts';
 import { encodeHost, type Target } from './target.ts';
 
 /** Payloads up to this many bytes are copied into the scratch: that is cheaper than one more piece for the link. */
@@ -28,13 +28,13 @@ export class RecordEncoder {
     return this.bytes;
   }
 
-  /** MAX_RECORD_HEADER_BYTES are free in front of the first piece, for `prependRecordHeader`. */
+  /** USUAL_HEADER_BYTES are free in front of the first piece, for `prependRecordHeader`. */
   take(): readonly Piece[] {
     this.closePiece();
     const { pieces } = this;
     this.pieces = [];
     this.bytes = 0;
-    this.used += MAX_RECORD_HEADER_BYTES;
+    this.used += USUAL_HEADER_BYTES;
     this.start = this.used;
     return pieces;
   }
@@ -48,10 +48,11 @@ export class RecordEncoder {
     this.used = 0;
   }
 
-  hello(maxStreams: number): void {
+  /** @param features bits of docs/protocol.md §6 */
+  hello(maxStreams: number, features: number): void {
     const at = this.header(FrameType.hello, 8, 0);
     this.scratch.writeUInt16BE(PROTOCOL_VERSION, at);
-    this.scratch.writeUInt16BE(FEATURE_MAY_WAIT, at + 2);
+    this.scratch.writeUInt16BE(features, at + 2);
     this.scratch.writeUInt32BE(maxStreams, at + 4);
   }
 
@@ -111,6 +112,12 @@ export class RecordEncoder {
     this.scratch.writeUInt16BE(wireCodeOf(fault), at);
   }
 
+  /** @param wanted how many links this end could use, 1 to 255 */
+  links(wanted: number): void {
+    const at = this.header(FrameType.links, 1, 0);
+    this.scratch[at] = wanted;
+  }
+
   /** `opaque` has 8 bytes. */
   ping(opaque: Uint8Array): void {
     const at = this.header(FrameType.ping, 8, 0);
@@ -144,10 +151,10 @@ export class RecordEncoder {
     this.closePiece();
     const next = Math.min(LARGEST_SCRATCH_BYTES, Math.max(FIRST_SCRATCH_BYTES, 2 * this.scratch.length));
     endFilling(this.scratch.buffer, this.lease);
-    this.scratch = Buffer.allocUnsafeSlow(Math.max(next, MAX_RECORD_HEADER_BYTES + bytes));
+    this.scratch = Buffer.allocUnsafeSlow(Math.max(next, USUAL_HEADER_BYTES + bytes));
     this.lease = next === LARGEST_SCRATCH_BYTES ? leaseForFilling(this.scratch.buffer) : undefined;
-    this.start = MAX_RECORD_HEADER_BYTES;
-    this.used = MAX_RECORD_HEADER_BYTES;
+    this.start = USUAL_HEADER_BYTES;
+    this.used = USUAL_HEADER_BYTES;
   }
 
   private closePiece(): void {

@@ -5,6 +5,8 @@ export const PROTOCOL_VERSION = 1;
 
 /** §6, bit of HELLO's features: the sender understands records whose acknowledgement may wait. */
 export const FEATURE_MAY_WAIT = 0x0001;
+/** The same: it understands several links at once (§10.2). */
+export const FEATURE_LINKS = 0x0002;
 
 /** §3. A link message holds at most 65,535 bytes, of which a sealed record needs 16 for its tag. */
 export const MAX_RECORD_BYTES = 65_519;
@@ -38,6 +40,7 @@ export const FrameType = {
   ping: 0x08,
   pong: 0x09,
   goAway: 0x0a,
+  links: 0x81,
 } as const;
 
 /** §4: a receiver skips types from here on that it does not know. */
@@ -48,8 +51,11 @@ export const SERVICE_TCP = 1;
 
 const shape = (onStream: boolean, minLength: number, maxLength = minLength) => ({ onStream, minLength, maxLength });
 
+/** Of LINKS. */
+const LINKS_SHAPE = shape(false, 1);
+
 /** Whether the frame concerns a stream, and the length of its payload. Indexed by type. */
-export const FRAME_SHAPES: readonly ReturnType<typeof shape>[] = [
+const FRAME_SHAPES: readonly ReturnType<typeof shape>[] = [
   shape(false, 8, 1024),
   shape(true, 9, 263),
   shape(true, 4),
@@ -62,3 +68,13 @@ export const FRAME_SHAPES: readonly ReturnType<typeof shape>[] = [
   shape(false, 8),
   shape(false, 6),
 ];
+
+/** Undefined for a type that this version does not know. */
+export function shapeOf(type: number): ReturnType<typeof shape> | undefined {
+  return type === FrameType.links ? LINKS_SHAPE : FRAME_SHAPES[type];
+}
+
+/** A receiver passes the payload on, or skips it, as it comes. */
+export function isStreamed(type: number): boolean {
+  return type === FrameType.data || (type >= FIRST_IGNORABLE_TYPE && type !== FrameType.links);
+}

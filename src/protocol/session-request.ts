@@ -1,4 +1,4 @@
-/** The session exchange on a new link (docs/protocol.md §10): the client begins or resumes, the exit answers. Pure. */
+/** The session exchange on a new link (docs/protocol.md §10): the client begins, resumes or joins. Pure. */
 import { faultOfSessionCode, type WireFaultName, wireCodeOf } from '../errors.ts';
 import { MAX_RECORD_COUNT } from './record-header.ts';
 
@@ -7,13 +7,13 @@ export const SESSION_ID_BYTES = 16;
 const COUNT_BYTES = 6;
 const REQUEST_BYTES = 1 + SESSION_ID_BYTES + COUNT_BYTES;
 const ANSWER_BYTES = 2 + COUNT_BYTES;
-const KINDS = ['begin', 'resume'] as const;
+const KINDS = ['begin', 'resume', 'join'] as const;
 
 export interface SessionRequest {
   readonly kind: (typeof KINDS)[number];
   /** Chosen by the client at random, for the whole session. */
   readonly id: Uint8Array;
-  /** Numbered records of the exit that the client has; the link continues after them. */
+  /** Numbered records of the exit that the client has; a link that begins or resumes continues after them. */
   readonly received: number;
 }
 

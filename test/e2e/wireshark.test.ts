@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { FAULTS, WstunError } from '../../src/errors.ts';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
-import { RetransmitMemory } from '../../src/mux/retransmit-store.ts';
+import { RetransmitMemory } from '../../src/mux/links/retransmit-store.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { encodeRecordHeader } from '../../src/protocol/record-header.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';

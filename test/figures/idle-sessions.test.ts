@@ -8,7 +8,7 @@ import { accessFile, relayIssuer } from '../../src/app/invites.ts';
 import type { Invite } from '../../src/crypto/invite.ts';
 import { createIdentity } from '../../src/crypto/keys.ts';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
-import { RetransmitMemory } from '../../src/mux/retransmit-store.ts';
+import { RetransmitMemory } from '../../src/mux/links/retransmit-store.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { loadOrCreateIdentity } from '../../src/state/identity-file.ts';
 import { openStateDir } from '../../src/state/state-dir.ts';

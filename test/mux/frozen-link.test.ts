@@ -6,7 +6,7 @@
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
 import { ResumableSession } from '../../src/mux/resumable-session.ts';
-import { RetransmitMemory } from '../../src/mux/retransmit-store.ts';
+import { RetransmitMemory } from '../../src/mux/links/retransmit-store.ts';
 import { decodeRecordHeader, dropPrefix } from '../../src/protocol/record-header.ts';
 import { TARGET } from '../support/mux/mux-peer.ts';
 import { naiveDecode } from '../support/mux/naive-decoder.ts';

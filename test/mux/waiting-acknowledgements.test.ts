@@ -5,7 +5,7 @@
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
 import { ResumableSession } from '../../src/mux/resumable-session.ts';
-import { RetransmitMemory } from '../../src/mux/retransmit-store.ts';
+import { RetransmitMemory } from '../../src/mux/links/retransmit-store.ts';
 import { type Acknowledgement, decodeRecordHeader, encodeRecordHeader } from '../../src/protocol/record-header.ts';
 import { ResumeRig, type ResumingEnd } from '../support/mux/resume-rig.ts';
 import { wire } from '../support/mux/wire.ts';

@@ -21,7 +21,7 @@ import { importKeyPair } from '../../src/crypto/x25519.ts';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
 import type { MuxEvent } from '../../src/mux/events.ts';
 import { ResumableSession } from '../../src/mux/resumable-session.ts';
-import { RetransmitMemory } from '../../src/mux/retransmit-store.ts';
+import { RetransmitMemory } from '../../src/mux/links/retransmit-store.ts';
 import { RecordEncoder } from '../../src/protocol/frame-encoder.ts';
 import {
   type Acknowledgement,

@@ -104,6 +104,11 @@ export class CongestionController {
     return this.delay.smoothedRttMs === undefined ? undefined : this.delay.minRttMs;
   }
 
+  /** In the current round the application had too little to send. */
+  get isAppLimited(): boolean {
+    return this.rate.isRoundAppLimited;
+  }
+
   // ── how much ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Congestion window: bytes that may be in flight. Send while there are less. */

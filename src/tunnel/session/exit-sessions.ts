@@ -11,7 +11,7 @@ import {
   PROCESS_RETRANSMIT_BYTES,
   type ResumeConfig,
 } from '../../mux/config.ts';
-import { RetransmitMemory } from '../../mux/retransmit-store.ts';
+import { RetransmitMemory } from '../../mux/links/retransmit-store.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { encodeSessionAnswer, type SessionRequest } from '../../protocol/session-request.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
@@ -23,6 +23,9 @@ import { SessionDriver } from './session-driver.ts';
 
 /** Sessions without a link of one peer: a client may crash again and again. The oldest one is ended. */
 const MAX_DETACHED_OF_PEER = 16;
+
+/** A link of a session with as many as it may have makes room for a new one after so much silence, ms. */
+const SILENT_LINK_MS = 3_000;
 
 /** Log lines about resumptions of one session: 20 a minute. */
 const RESUME_LINES: RateLimit = { perSecond: 20 / 60, burst: 20 };
@@ -150,6 +153,7 @@ export class ExitSessions {
     if (!isAllowed) return known.link.abort();
     const entry = this.sessions.get(name);
     if (request.kind === 'resume') this.resume(known, request, entry);
+    else if (request.kind === 'join') this.join(known, request, entry);
     else if (entry === undefined) this.begin(known, name);
     else this.reject(known, 'session-gap');
   }
@@ -187,6 +191,21 @@ export class ExitSessions {
     if (!entry.driver.fits(received)) return this.reject(known, 'session-gap');
     this.logResumed(entry, link.remote);
     this.attach(entry, link, received);
+  }
+
+  /** One more link for a session, beside those that it has. */
+  private join(known: KnownLink, { received }: SessionRequest, entry: SessionEntry | undefined): void {
+    const { link } = known;
+    if (entry === undefined || entry.driver.isOver) return this.reject(known, 'session-unknown');
+    const { driver } = entry;
+    // The client may have lost a link of which this end knows nothing yet.
+    if (!driver.canJoin) driver.dropSilentLink(SILENT_LINK_MS);
+    if (!driver.canJoin) return this.reject(known, 'too-many-links');
+    if (!driver.mayJoin(received)) return this.reject(known, 'session-gap');
+    this.removeDetached(entry);
+    link.send([encodeSessionAnswer({ received: driver.received })]);
+    if (!driver.joinLink(link, received)) link.close();
+    this.options.logger.debug({ peer: entry.peer, remote: link.remote, links: driver.linkCount }, 'one more link');
   }
 
   /** A path that aborts links after seconds would fill the log; omitted lines are counted on the next one. */

@@ -1,5 +1,6 @@
 /** Runs the timers of one session, and notices when its link stalls or is dead, as ResumableSession decides. */
 import type { Clock, Timer } from '../../clock.ts';
+import type { SessionLink } from '../../mux/links/session-link.ts';
 import type { ResumableSession } from '../../mux/resumable-session.ts';
 import type { Message } from '../../transport/message-link.ts';
 
@@ -12,6 +13,8 @@ export interface SupervisorOwner {
   /** Time has passed: the session may have something to send, or be over. */
   flush(): void;
   handleLinkDead(): void;
+  /** Some of several links carry nothing any more, others do. */
+  handleLinksStalled(stalled: readonly SessionLink[]): void;
   /** Bytes are on their way and nothing comes back. Once a stall; only where stalls are watched. */
   handleLinkStalled(): void;
 }
@@ -80,9 +83,9 @@ export class LinkSupervisor {
     if (this.longest !== undefined) this.longest = Math.max(this.longest, bytesOf(message));
   }
 
-  /** To be called whenever the session may have changed. @param isFull the link takes no more for now */
-  schedule(isFull: boolean): void {
-    this.setAcknowledgementTimer(isFull ? Number.POSITIVE_INFINITY : this.session.acknowledgementAt());
+  /** To be called whenever the session may have changed. */
+  schedule(): void {
+    this.setAcknowledgementTimer(this.session.acknowledgementAt());
     this.setTimer();
   }
 
@@ -151,7 +154,10 @@ export class LinkSupervisor {
   }
 
   private checkLink(): void {
-    const state = this.session.linkState(this.owner.clock.now());
+    const now = this.owner.clock.now();
+    const stalled = this.session.stalledLinks(now);
+    if (stalled.length > 0) this.owner.handleLinksStalled(stalled);
+    const state = this.session.linkState(now);
     if (state === 'dead') this.owner.handleLinkDead();
     else if (state === 'fine') this.stallReported = false;
     else if (state === 'suspect' && !this.stallReported && this.watchesStalls) {

@@ -9,7 +9,7 @@ import { randomBytes } from 'node:crypto';
 import { type Clock, systemClock, type Timer } from '../../clock.ts';
 import { type FaultName, type WireFaultName, WstunError } from '../../errors.ts';
 import { DEFAULT_MUX_CONFIG, type ResumeConfig } from '../../mux/config.ts';
-import type { RetransmitMemory } from '../../mux/retransmit-store.ts';
+import type { RetransmitMemory } from '../../mux/links/retransmit-store.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { SESSION_ID_BYTES, type SessionRequest } from '../../protocol/session-request.ts';
 import type { SessionDialer, SessionLink } from '../dial/session-dialer.ts';
@@ -17,6 +17,7 @@ import type { Backoff } from '../reconnect/backoff.ts';
 import { InterruptibleDelay } from '../reconnect/interruptible-delay.ts';
 import type { FailureDecision } from '../reconnect/outage.ts';
 import { BetterConnector } from './better-connector.ts';
+import { ExtraLinks, type LinkCount } from './extra-links.ts';
 import { SessionDriver } from './session-driver.ts';
 import { StallFollower } from './stall-follower.ts';
 import type { StallInfo } from './stall-watch.ts';
@@ -46,6 +47,8 @@ export interface ReconnectingSessionOptions {
   readonly backoff: Backoff;
   readonly logger: Logger;
   readonly clock?: Clock | undefined;
+  /** How many links at once: `auto` where more than one is of use. Default: auto. */
+  readonly links?: LinkCount | undefined;
   /** While the link is not by the preferred connector, that is tried each time this has passed; default 30 s. */
   readonly tryBetterMs?: number | undefined;
   /** What follows from a failed attempt. */
@@ -108,6 +111,7 @@ export class ReconnectingSession {
   private readonly pause: InterruptibleDelay;
   private readonly stall: StallFollower;
   private readonly better: BetterConnector;
+  private readonly extraLinks: ExtraLinks;
   private id = randomBytes(SESSION_ID_BYTES);
   private phase: Phase = NEW;
   private search: Search = IDLE;
@@ -132,8 +136,14 @@ export class ReconnectingSession {
       onEstablished: () => this.handleEstablished(),
       onNoMoreStreams: () => this.handleNoMoreStreams(),
       onLinkLost: () => this.handleLinkLost(),
+      onLinkCount: () => this.extraLinks.handleChange(),
+      onLinksWanted: (wanted) => this.extraLinks.want(wanted),
       onLinkStalled: () => this.stall.handleStalled(),
       onEnd: (fault) => this.handleEnd(fault),
+    });
+    this.extraLinks = new ExtraLinks(this.driver, {
+      ...{ dialer: options.dialer, clock, logger, links: options.links ?? 'auto' },
+      request: () => ({ kind: 'join', id: this.id, received: this.driver.received }),
     });
     this.stall = new StallFollower(this.driver.supervisor, clock, {
       onStalled: (info) => void (this.wasEstablished && this.events.onStalled(info)),
@@ -205,6 +215,7 @@ export class ReconnectingSession {
   private handleEstablished(): void {
     this.clearHelloLimit();
     this.phase = ESTABLISHED;
+    this.extraLinks.handleChange();
     this.events.onEstablished();
   }
 
@@ -226,6 +237,7 @@ export class ReconnectingSession {
   private handleEnd(fault: WireFaultName): void {
     this.clearHelloLimit();
     this.stall.end();
+    this.extraLinks.stop();
     this.better.set(undefined);
     // The exit has ended a session that had a link; the loss of a link is counted when it happens.
     if (this.attachedAt > this.lostAt) {
@@ -325,6 +337,7 @@ export class ReconnectingSession {
       this.phase = { kind: 'begun', helloLimit };
     }
     this.stall.handleLink();
+    this.extraLinks.handleChange();
     // The exit lets the old link go before its answer is here: sessions that end with their link stay where they are.
     this.better.set(this.options.resume.resumeWindowMs > 0 ? better : undefined);
     this.attachedAt = this.clock.now();

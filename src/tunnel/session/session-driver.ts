@@ -1,6 +1,6 @@
 /**
- * Drives one session over one MessageLink at a time: feeds it records and time, sends what it has to say, and shows its
- * streams as Duplexes. It decides nothing about streams, targets or reconnecting: it reports the loss of its link, and
+ * Drives one session over its MessageLinks, one or several: feeds it records and time, sends what it has to say, and
+ * shows its streams as Duplexes. It decides nothing about streams, targets or links: it reports the loss of a link, and
  * is given the next one.
  *
  * It flushes once a turn of the event loop: small frames of many sockets share a record, without a wait, because
@@ -8,15 +8,16 @@
  */
 import { type Clock, systemClock } from '../../clock.ts';
 import type { WireFaultName } from '../../errors.ts';
-import { releaseAll } from '../../memory/pieces.ts';
 import type { MuxConfig, ResumeConfig } from '../../mux/config.ts';
 import type { MuxEvent } from '../../mux/events.ts';
+import type { RetransmitMemory } from '../../mux/links/retransmit-store.ts';
+import type { SessionLink } from '../../mux/links/session-link.ts';
 import { ResumableSession } from '../../mux/resumable-session.ts';
-import type { RetransmitMemory } from '../../mux/retransmit-store.ts';
 import type { MuxSession } from '../../mux/session.ts';
 import type { Logger } from '../../observability/logger.ts';
-import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../../transport/message-link.ts';
+import type { LinkCloseReason, Message, MessageLink } from '../../transport/message-link.ts';
 import type { StreamAcceptor, Target, TunnelStream } from '../stream/stream.ts';
+import { CarryingLink, type CarryingLinkOwner } from './carrying-link.ts';
 import { LinkSupervisor, type SupervisorOwner } from './link-supervisor.ts';
 import type { StreamsOwner } from './open-streams.ts';
 import { PendingStreams } from './pending-streams.ts';
@@ -34,8 +35,12 @@ export interface SessionOptions {
   readonly acceptor?: StreamAcceptor;
   /** Once, when the session is over and all streams were told. */
   onEnd(fault: WireFaultName): void;
-  /** The link is lost; streams wait for the next one. Not called after the end. */
+  /** The last link is lost; streams wait for the next one. Not called after the end. */
   onLinkLost?(): void;
+  /** There is one link more or less, and at least one is left. */
+  onLinkCount?(): void;
+  /** So many links are of use, to this end or to the peer. Only at a client. */
+  onLinksWanted?(wanted: number): void;
   /** Bytes are on their way and nothing comes back: another link should be tried beside this one. Once a link. */
   onLinkStalled?(): void;
   /** Once, when the peer's HELLO was received. */
@@ -52,10 +57,7 @@ export interface LinkStart {
   readonly saidReceived: number;
 }
 
-/** For a link that is not the current one any more: what still comes on it is dropped. */
-const IGNORE: MessageLinkHandler = { handleMessage: releaseAll, handleDrain() {}, handleClose() {} };
-
-export class SessionDriver implements MessageLinkHandler, StreamsOwner, SupervisorOwner {
+export class SessionDriver implements CarryingLinkOwner, StreamsOwner, SupervisorOwner {
   readonly clock: Clock;
   readonly supervisor: LinkSupervisor;
   private readonly session: ResumableSession;
@@ -63,9 +65,11 @@ export class SessionDriver implements MessageLinkHandler, StreamsOwner, Supervis
   /** Undefined until the first stream: an idle session should cost little. */
   private pending: PendingStreams | undefined;
   private whenIdle: (() => void)[] | undefined;
-  private link: MessageLink | undefined;
+  private links: readonly CarryingLink[] = [];
   private lastRemote = 'no link';
-  private linkFull = false;
+  /** How many links are of use to this end, and to the peer. */
+  private wantedHere = 1;
+  private wantedByPeer = 1;
   private flushScheduled = false;
   private handlingEvents = false;
   private endedWith: WireFaultName | undefined;
@@ -127,70 +131,132 @@ export class SessionDriver implements MessageLinkHandler, StreamsOwner, Supervis
 
   // ── links ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Takes the link's handler, and aborts the old link. False, and the session is over, where the ends do not fit. */
+  /** Takes the link's handler, and aborts all old links. False, and the session is over, where the ends do not fit. */
   attachLink(link: MessageLink, { peerReceived, saidReceived }: LinkStart): boolean {
-    this.takeLink()?.abort();
+    for (const old of this.takeLinks()) old.abort();
     this.pending?.handleLinkChanged();
-    const fits = this.session.attach(peerReceived, saidReceived, this.clock.now());
-    if (fits) {
-      this.link = link;
-      this.lastRemote = link.remote;
-      this.linkFull = false;
-      this.supervisor.handleLink();
-      link.setHandler(this);
-    }
+    const state = this.session.attach(peerReceived, saidReceived, this.clock.now());
+    if (state !== undefined) this.addLink(link, state);
     this.scheduleFlush();
-    return fits;
+    return state !== undefined;
   }
 
-  /** Aborts the link, if there is one. */
-  dropLink(): void {
-    const link = this.takeLink();
-    if (link === undefined) return;
+  /** As of ResumableSession. */
+  mayJoin(peerReceived: number): boolean {
+    return this.session.mayJoin(peerReceived);
+  }
+
+  /** One more link, whose handler it takes. False where `mayJoin` is. */
+  joinLink(link: MessageLink, peerReceived: number): boolean {
+    const state = this.session.join(peerReceived, this.clock.now());
+    if (state === undefined) return false;
+    this.addLink(link, state);
+    this.scheduleFlush();
+    this.options.onLinkCount?.();
+    return true;
+  }
+
+  private addLink(link: MessageLink, state: SessionLink): void {
+    this.links = [...this.links, new CarryingLink(link, state, this)];
+    this.lastRemote = link.remote;
+    this.supervisor.handleLink();
+  }
+
+  get linkCount(): number {
+    return this.links.length;
+  }
+
+  /** Whether it can have one more link: both ends know how, and it has fewer than it may. */
+  get canJoin(): boolean {
+    return this.session.canJoin;
+  }
+
+  /** Aborts the link on which nothing has come for the longest time, if that is more than `ms`. */
+  dropSilentLink(ms: number): void {
+    const now = this.clock.now();
+    const [quietest] = [...this.links].sort((a, b) => a.state.heardAt - b.state.heardAt);
+    if (quietest !== undefined && now - quietest.state.heardAt > ms) this.dropLink(quietest);
+  }
+
+  /** Goes on without the newest link, without a gap, unless it is the only one. */
+  leaveNewestLink(): void {
+    const newest = this.links.findLast(({ state }) => !state.isUnwanted);
+    if (newest !== undefined) this.session.leave(newest.state);
+    this.scheduleFlush();
+  }
+
+  /** Aborts all links, if there are any. */
+  dropLinks(): void {
+    for (const link of [...this.links]) this.dropLink(link);
+  }
+
+  private dropLink(link: CarryingLink): void {
+    this.remove(link);
     link.abort();
-    this.handleLinkLost();
+    this.handleLinkLost(link);
   }
 
-  private takeLink(): MessageLink | undefined {
-    const { link } = this;
-    this.link = undefined;
-    link?.setHandler(IGNORE);
-    return link;
+  private remove(link: CarryingLink): void {
+    this.links = this.links.filter((other) => other !== link);
   }
 
-  // ── MessageLinkHandler ─────────────────────────────────────────────────────────────────────────────────────────────
+  private takeLinks(): readonly CarryingLink[] {
+    const { links } = this;
+    this.links = [];
+    for (const link of links) link.ignore();
+    return links;
+  }
 
-  handleMessage(message: Message): void {
+  // ── CarryingLinkOwner ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  handleLinkMessage(link: CarryingLink, message: Message): void {
     const now = this.clock.now();
     this.supervisor.handleMessage(message, now);
-    this.session.handleMessage(message, now);
+    const hasRoom = this.session.handleMessage(link.state, message, now);
     this.handleEvents();
+    if (!hasRoom) this.dropLink(link);
     this.scheduleFlush();
   }
 
-  handleDrain(): void {
-    this.linkFull = false;
-    this.flush();
+  private checkLinksWanted(): void {
+    const { linksWanted } = this.session;
+    if (linksWanted === this.wantedHere) return;
+    this.wantedHere = linksWanted;
+    if (this.options.mux.role === 'exit') this.mux.wantLinks(linksWanted);
+    else this.reportLinksWanted();
   }
 
-  handleClose(reason: LinkCloseReason): void {
-    this.options.logger.debug({ remote: this.lastRemote, ...reason }, 'link closed');
-    this.link = undefined;
-    this.handleLinkLost();
+  private reportLinksWanted(): void {
+    this.options.onLinksWanted?.(Math.max(this.wantedHere, this.wantedByPeer));
   }
 
-  private handleLinkLost(): void {
-    this.session.detach(this.clock.now());
-    this.pending?.handleLinkChanged();
+  handleLinkClose(link: CarryingLink, reason: LinkCloseReason): void {
+    this.options.logger.debug({ remote: link.remote, ...reason }, 'link closed');
+    this.remove(link);
+    this.handleLinkLost(link);
+  }
+
+  private handleLinkLost({ state }: CarryingLink): void {
+    this.session.detach(state, this.clock.now());
+    if (!this.session.isAttached) this.pending?.handleLinkChanged();
     this.flush();
-    if (!this.mux.isOver) this.options.onLinkLost?.();
+    if (this.mux.isOver) return;
+    if (this.session.isAttached) this.options.onLinkCount?.();
+    else this.options.onLinkLost?.();
   }
 
   // ── SupervisorOwner ────────────────────────────────────────────────────────────────────────────────────────────────
 
   handleLinkDead(): void {
     this.options.logger.info({ remote: this.lastRemote }, 'the link stopped answering');
-    this.dropLink();
+    this.dropLinks();
+  }
+
+  handleLinksStalled(stalled: readonly SessionLink[]): void {
+    for (const link of this.links.filter(({ state }) => stalled.includes(state))) {
+      this.options.logger.debug({ remote: link.remote }, 'one of several links stopped answering');
+      this.dropLink(link);
+    }
   }
 
   handleLinkStalled(): void {
@@ -252,22 +318,37 @@ export class SessionDriver implements MessageLinkHandler, StreamsOwner, Supervis
   }
 
   flush(): void {
+    this.checkLinksWanted();
     this.sendAll();
     this.handleEvents();
     if (this.mux.isOver) this.tearDown();
-    else this.supervisor.schedule(this.linkFull);
+    else this.supervisor.schedule();
     this.checkIdle();
   }
 
   private sendAll(): void {
-    const { link } = this;
-    if (link === undefined) return;
+    if (this.links.length === 0) return;
     const now = this.clock.now();
-    // GO_AWAY, the last frame, is sent even if the link is full.
-    while (!this.linkFull || this.mux.isOver) {
-      const message = this.session.pollMessage(now);
-      if (!message) return;
-      this.linkFull = !link.send(message);
+    for (let next = this.session.poll(now); next !== undefined; next = this.session.poll(now)) {
+      const { link, message } = next;
+      this.carrierOf(link)?.send(message);
+    }
+    if (this.links.length > 1) this.closeLeft();
+  }
+
+  private carrierOf(state: SessionLink): CarryingLink | undefined {
+    const [first] = this.links;
+    return first?.state === state ? first : this.links.find((link) => link.state === state);
+  }
+
+  /** Both ends go on without them. The client closes them; the exit only if that takes too long. */
+  private closeLeft(): void {
+    for (const link of this.links.filter(({ state }) => state.hasLeft)) {
+      if (this.options.mux.role !== 'client') continue;
+      this.remove(link);
+      link.close();
+      this.session.detach(link.state, this.clock.now());
+      this.options.onLinkCount?.();
     }
   }
 
@@ -301,6 +382,9 @@ export class SessionDriver implements MessageLinkHandler, StreamsOwner, Supervis
       case 'established':
         // With a GO_AWAY right after the HELLO the session is over before anyone could use it.
         return this.mux.isOver ? undefined : this.options.onEstablished?.();
+      case 'links-wanted':
+        this.wantedByPeer = event.wanted;
+        return this.reportLinksWanted();
       case 'peer-draining':
         return this.options.onNoMoreStreams?.();
       case 'ended':
@@ -321,7 +405,7 @@ export class SessionDriver implements MessageLinkHandler, StreamsOwner, Supervis
     if (fault === undefined || this.tornDown) return;
     this.tornDown = true;
     this.supervisor.stop();
-    this.takeLink()?.close();
+    for (const link of this.takeLinks()) link.close();
     // The peer will not ask for retransmissions any more.
     this.session.end(fault);
     this.pending?.end(fault);

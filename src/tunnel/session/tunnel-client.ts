@@ -3,12 +3,13 @@ import { AbortableWait, settledWithin } from '../../async/abortable.ts';
 import { type Clock, systemClock } from '../../clock.ts';
 import { type WireFaultName, WstunError } from '../../errors.ts';
 import { DEFAULT_RESUME_CONFIG, PROCESS_RETRANSMIT_BYTES } from '../../mux/config.ts';
-import { RetransmitMemory } from '../../mux/retransmit-store.ts';
+import { RetransmitMemory } from '../../mux/links/retransmit-store.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { SessionDialer } from '../dial/session-dialer.ts';
 import { Backoff } from '../reconnect/backoff.ts';
 import { type FailureDecision, isFinal, Outage } from '../reconnect/outage.ts';
 import type { StreamOpener, Target, TunnelStream } from '../stream/stream.ts';
+import type { LinkCount } from './extra-links.ts';
 import { ReconnectingSession, type ReconnectingSessionEvents, type ReconnectReason } from './reconnecting-session.ts';
 import type { SessionDriver } from './session-driver.ts';
 import type { StallInfo } from './stall-watch.ts';
@@ -40,6 +41,7 @@ export interface ClientOptions {
   /** How long a session without a link is kept, ms; default DEFAULT_RESUME_CONFIG. */
   readonly resumeWindowMs?: number;
   /** As of ReconnectingSessionOptions. */
+  readonly links?: LinkCount;
   readonly tryBetterMs?: number;
   /** As of OutageOptions. */
   readonly once?: boolean;
@@ -122,13 +124,13 @@ export class TunnelClient implements StreamOpener {
 
   /** Resolves when a new session is needed, or with the error after which none could help. */
   private runSession(): Promise<WstunError | undefined> {
-    const { tryBetterMs, resumeWindowMs = DEFAULT_RESUME_CONFIG.resumeWindowMs } = this.options;
+    const { links, tryBetterMs, resumeWindowMs = DEFAULT_RESUME_CONFIG.resumeWindowMs } = this.options;
     return new Promise((resolve) => {
       const session: ReconnectingSession = new ReconnectingSession(
         {
           dialer: this.dialer,
           resume: { ...DEFAULT_RESUME_CONFIG, resumeWindowMs },
-          tryBetterMs,
+          ...{ tryBetterMs, links },
           replayMemory: this.replayMemory,
           backoff: this.backoff,
           logger: this.logger,

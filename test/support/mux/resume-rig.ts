@@ -4,7 +4,7 @@
  */
 import { DEFAULT_RESUME_CONFIG, type MuxConfig, type ResumeConfig } from '../../../src/mux/config.ts';
 import { ResumableSession } from '../../../src/mux/resumable-session.ts';
-import { RetransmitMemory } from '../../../src/mux/retransmit-store.ts';
+import { RetransmitMemory } from '../../../src/mux/links/retransmit-store.ts';
 import { decodeRecordHeader, dropPrefix } from '../../../src/protocol/record-header.ts';
 import { Rig, RigEnd, type Side } from './mux-rig.ts';
 

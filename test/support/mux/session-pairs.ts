@@ -11,7 +11,7 @@ import {
   type ResumeConfig,
 } from '../../../src/mux/config.ts';
 import type { MuxEvent } from '../../../src/mux/events.ts';
-import { RetransmitMemory } from '../../../src/mux/retransmit-store.ts';
+import { RetransmitMemory } from '../../../src/mux/links/retransmit-store.ts';
 import { MuxSession } from '../../../src/mux/session.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
 import type { MessageLink } from '../../../src/transport/message-link.ts';

@@ -3,7 +3,7 @@ import { settledMemory } from '../../../bench/memory.ts';
 import { WstunError } from '../../../src/errors.ts';
 import { watchMemory } from '../../../src/memory/pieces.ts';
 import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../../src/mux/config.ts';
-import { RetransmitMemory } from '../../../src/mux/retransmit-store.ts';
+import { RetransmitMemory } from '../../../src/mux/links/retransmit-store.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
 import { encodeRecordHeader } from '../../../src/protocol/record-header.ts';
 import { SessionDriver } from '../../../src/tunnel/session/session-driver.ts';

@@ -4,7 +4,7 @@
  * collection frees them: at 500 MB/s that cost a quarter of the processor, the copy costs a twentieth
  * (docs/adr/0007-replay-slabs.md). Pure.
  */
-import { isOwned } from '../memory/pieces.ts';
+import { isOwned } from '../../memory/pieces.ts';
 
 const KIB = 1024;
 /** Five of the largest records. */

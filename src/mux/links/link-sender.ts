@@ -1,0 +1,331 @@
+/**
+ * Sends the records of a session on its links (docs/protocol.md §10): what is to be sent again first, then what someone
+ * waits for, then bulk, each on the link that will deliver it first. It decides nothing about links. Pure.
+ */
+import { joinOwned, type Piece } from '../../memory/pieces.ts';
+import { FRAME_HEADER_BYTES } from '../../protocol/frames.ts';
+import {
+  encodeRecordHeader,
+  type Placement,
+  prependRecordHeader,
+  type RecordHeader,
+} from '../../protocol/record-header.ts';
+import type { ResumeConfig } from '../config.ts';
+import type { SentStamp } from '../congestion/congestion-controller.ts';
+import type { MuxSession } from '../session.ts';
+import { KeptRecords, type RecordPart } from './kept-records.ts';
+import { LateCopies } from './late-copies.ts';
+import { fastestLink } from './link-choice.ts';
+import { QuietLink } from './quiet-link.ts';
+import { RecordOrder } from './record-order.ts';
+import type { RetransmitMemory } from './retransmit-store.ts';
+import type { SessionLink } from './session-link.ts';
+
+/** What `MuxSession.pollRecord` needs at least. */
+const MIN_RECORD_BYTES = 512;
+
+/** Control frames and quiet streams may go so much beyond the congestion window, or one frame if that is more. */
+const URGENT_BYTES = 4 * 1024;
+
+export interface Outgoing {
+  readonly link: SessionLink;
+  readonly message: readonly Piece[];
+}
+
+/** What only several links need. */
+interface Several {
+  readonly order: RecordOrder;
+  readonly copies: LateCopies;
+  readonly quiet: QuietLink;
+}
+
+export class LinkSender {
+  readonly links: SessionLink[] = [];
+  readonly kept: KeptRecords;
+  private several: Several | undefined;
+
+  constructor(
+    private readonly mux: MuxSession,
+    private readonly maxDataBytes: number,
+    private readonly config: ResumeConfig,
+    private readonly memory: RetransmitMemory,
+  ) {
+    this.kept = new KeptRecords(memory);
+  }
+
+  // ── links ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  add(link: SessionLink, now: number): void {
+    this.links.push(link);
+    if (this.links.length < 2) return;
+    this.several ??= { order: new RecordOrder(this.kept.lastNumber), copies: new LateCopies(), quiet: new QuietLink() };
+    this.mux.trackTopics(true);
+    // It measures the path, and proves the link, before anything needs it.
+    link.sentAt = now - this.config.linkPingMs;
+  }
+
+  /** False: it was none of the links. */
+  remove(link: SessionLink): boolean {
+    const index = this.links.indexOf(link);
+    if (index < 0) return false;
+    this.links.splice(index, 1);
+    link.giveUp();
+    this.handleFewer();
+    return true;
+  }
+
+  /** All links are gone, and the peer has `received` records. False: it cannot be. */
+  resumeAfter(received: number): boolean {
+    if (!this.kept.acknowledgeUpTo(received)) return false;
+    this.links.length = 0;
+    this.kept.requeueAll();
+    this.handleFewer();
+    return true;
+  }
+
+  private handleFewer(): void {
+    const [only, second] = this.links;
+    if (second !== undefined) return;
+    this.several = undefined;
+    this.mux.trackTopics(false);
+    if (only === undefined) return;
+    // The next record takes back that it is not wanted.
+    only.isUnwanted = false;
+    only.isLeaving = false;
+    only.isStalled = false;
+  }
+
+  // ── out ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  poll(now: number): Outgoing | undefined {
+    const [only] = this.links;
+    if (only === undefined) return undefined;
+    return this.several === undefined ? this.pollOnly(only, now) : this.pollSeveral(this.several, now);
+  }
+
+  private pollOnly(link: SessionLink, now: number): Outgoing | undefined {
+    // GO_AWAY, the last frame, is sent even if the link is full.
+    if (link.isFull && !this.mux.isOver) return undefined;
+    const { waiting } = this.kept;
+    if (waiting !== undefined && !this.mayRetransmit(link, now)) return this.pollAcknowledgement(link, now);
+    if (waiting !== undefined) return this.sendAgain(link, waiting, now);
+    return this.pollNew(link, now) ?? this.pollAcknowledgement(link, now);
+  }
+
+  /** If the session is over, GO_AWAY follows the last of them. */
+  private mayRetransmit({ congestion }: SessionLink, now: number): boolean {
+    return this.mux.isOver || congestion.inFlightBytes < congestion.window(now);
+  }
+
+  /** A record is one frame long: the next keystroke waits for no more. */
+  private pollNew(link: SessionLink, now: number): Outgoing | undefined {
+    const { mux } = this;
+    const { congestion } = link;
+    const { frameBytes, recordBytes } = this.sizesOf(link);
+    const { inFlightBytes } = congestion;
+    if (mux.isOver || (inFlightBytes < congestion.window(now) && this.mayKeepMore)) {
+      const pieces = mux.pollRecord(now, recordBytes, frameBytes);
+      if (pieces !== undefined) return this.sendNew(link, pieces, undefined, now);
+      congestion.onAppLimited();
+      return undefined;
+    }
+    if (!mux.hasUrgent || !this.mayPass(link, frameBytes) || !this.mayKeepMore) return undefined;
+    const pieces = mux.pollUrgent(now, recordBytes, frameBytes);
+    return pieces === undefined ? undefined : this.sendNew(link, pieces, undefined, now);
+  }
+
+  private mayPass({ congestion }: SessionLink, frameBytes: number): boolean {
+    return congestion.inFlightBytes < congestion.urgentWindow() + Math.max(URGENT_BYTES, frameBytes);
+  }
+
+  private sizesOf({ congestion }: SessionLink): { frameBytes: number; recordBytes: number } {
+    const frameBytes = Math.min(congestion.frameBytes(), this.maxDataBytes);
+    // One full frame and no more: further room would be filled with a tiny frame of the next stream.
+    return { frameBytes, recordBytes: Math.max(MIN_RECORD_BYTES, frameBytes + FRAME_HEADER_BYTES) };
+  }
+
+  private get mayKeepMore(): boolean {
+    const { retransmitBytes, minRetransmitBytes } = this.config;
+    const { bytes } = this.kept;
+    return bytes < minRetransmitBytes || (bytes < retransmitBytes && this.memory.used < this.memory.limit);
+  }
+
+  // ── several links ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private pollSeveral(several: Several, now: number): Outgoing | undefined {
+    if (this.mux.isOver) return this.pollLast(several, now);
+    for (const link of this.links) if (now >= link.lateAt && this.hasOther(link)) link.handOver();
+    return (
+      this.pollAgain(now) ??
+      this.pollUrgent(several, now) ??
+      this.pollCopy(several, now) ??
+      this.pollBulk(several, now) ??
+      this.pollHousekeeping(now)
+    );
+  }
+
+  private hasOther(link: SessionLink): boolean {
+    return this.links.some((other) => other !== link && isUsable(other));
+  }
+
+  /** Something waits for it at the peer, so it goes before all else. */
+  private pollAgain(now: number): Outgoing | undefined {
+    const part = this.kept.waiting;
+    if (part === undefined) return undefined;
+    const link = fastestLink(this.links, now, (one) => isUsable(one) && this.mayRetransmit(one, now));
+    return link && this.sendAgain(link, part, now);
+  }
+
+  private pollUrgent({ order, copies, quiet }: Several, now: number): Outgoing | undefined {
+    const { mux } = this;
+    if (!mux.hasUrgent || !this.mayKeepMore) return undefined;
+    const mayCarry = (one: SessionLink) => isUsable(one) && this.mayPass(one, this.sizesOf(one).frameBytes);
+    const link = fastestLink(this.links, now, mayCarry);
+    if (link === undefined) return undefined;
+    const { frameBytes, recordBytes } = this.sizesOf(link);
+    const pieces = mux.pollUrgent(now, recordBytes, frameBytes);
+    if (pieces === undefined) return undefined;
+    if (mux.hasSentData) quiet.note(now);
+    const outgoing = this.sendNew(link, pieces, this.placeNext(order), now);
+    if (this.kept.newest !== undefined) copies.watch(this.kept.newest, link, now);
+    return outgoing;
+  }
+
+  private pollCopy({ copies }: Several, now: number): Outgoing | undefined {
+    if (now < copies.dueAt) return undefined;
+    const late = copies.take(now);
+    const link = late && fastestLink(this.links, now, (one) => one !== late.link && isUsable(one));
+    return link && this.sendAgain(link, late.part, now);
+  }
+
+  private pollBulk({ order, quiet }: Several, now: number): Outgoing | undefined {
+    const reserved = quiet.choose(this.links, now);
+    const hasRoom = (one: SessionLink) =>
+      one !== reserved && isUsable(one) && one.congestion.inFlightBytes < one.congestion.window(now);
+    const link = this.mayKeepMore ? fastestLink(this.links, now, hasRoom) : undefined;
+    if (link === undefined) return undefined;
+    const { frameBytes, recordBytes } = this.sizesOf(link);
+    const pieces = this.mux.pollRecord(now, recordBytes, frameBytes);
+    if (pieces !== undefined) return this.sendNew(link, pieces, this.placeNext(order), now);
+    for (const one of this.links) if (hasRoom(one)) one.congestion.onAppLimited();
+    return undefined;
+  }
+
+  /** The session is over: what is to be sent again, then GO_AWAY, even if the link is full. */
+  private pollLast({ order }: Several, now: number): Outgoing | undefined {
+    const [link] = this.links;
+    if (link === undefined) return undefined;
+    const { waiting } = this.kept;
+    if (waiting !== undefined) return this.sendAgain(link, waiting, now);
+    const pieces = this.mux.pollRecord(now);
+    return pieces && this.sendNew(link, pieces, this.placeNext(order), now);
+  }
+
+  private placeNext(order: RecordOrder): Placement {
+    return order.place(this.kept.lastNumber + 1, this.mux.topics ?? new Set(), this.kept.ackedUpTo);
+  }
+
+  private pollHousekeeping(now: number): Outgoing | undefined {
+    for (const link of this.links) {
+      const outgoing = link.isFull ? undefined : this.pollAcknowledgement(link, now);
+      if (outgoing !== undefined) return outgoing;
+    }
+    const silent = this.links.find((link) => mayPing(link) && now >= this.pingAt(link));
+    if (silent === undefined) return undefined;
+    silent.isLeaving = silent.isUnwanted || silent.isPeerLeaving;
+    return this.sendNew(silent, [], this.pingPlacement(), now);
+  }
+
+  /** When a record without frames is due, which keeps the link open or says that it is not wanted any more. */
+  private pingAt(link: SessionLink): number {
+    const mustTell = (link.isUnwanted || link.isPeerLeaving) && !link.isLeaving;
+    return mustTell ? Number.NEGATIVE_INFINITY : link.sentAt + this.config.linkPingMs;
+  }
+
+  /** Of a record without frames: it follows nothing. */
+  private pingPlacement(): Placement {
+    return { number: this.kept.lastNumber + 1, floor: this.kept.ackedUpTo, followed: [] };
+  }
+
+  /** When something is late, or a link silent. */
+  nextTimeout(): number {
+    if (this.several === undefined) return Number.POSITIVE_INFINITY;
+    let at = this.several.copies.dueAt;
+    for (const link of this.links) {
+      if (this.hasOther(link)) at = Math.min(at, link.lateAt);
+      if (mayPing(link)) at = Math.min(at, this.pingAt(link));
+    }
+    return at;
+  }
+
+  // ── messages ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private sendNew(
+    link: SessionLink,
+    pieces: readonly Piece[],
+    placement: Placement | undefined,
+    now: number,
+  ): Outgoing {
+    const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
+    const isNext = link.lastSent === this.kept.lastNumber;
+    const record = this.kept.push(pieces, bytes, placement);
+    const stamp = this.onSent(link, record, now);
+    const header = this.headerOf(link, record, stamp, isNext, now);
+    return { link, message: prependRecordHeader(header, pieces) };
+  }
+
+  private sendAgain(link: SessionLink, part: RecordPart, now: number): Outgoing {
+    if (part.isQueued) this.kept.takeWaiting();
+    const isNext = link.lastSent === part.record.number - 1;
+    const stamp = this.onSent(link, part, now);
+    const header = this.headerOf(link, part, stamp, isNext, now);
+    // A copy: a peer may acknowledge what it has not read, and then another session uses the slab.
+    return { link, message: [joinOwned([encodeRecordHeader(header), ...cut(part)])] };
+  }
+
+  private onSent(link: SessionLink, part: RecordPart, now: number): SentStamp {
+    this.several?.copies.onSent(part.length);
+    // With several links, what is late is soon sent again.
+    const mayWait =
+      this.several === undefined && this.mux.peerKnowsMayWait && link.congestion.mayWait(part.length, now);
+    return link.onSent(part, now, mayWait);
+  }
+
+  private headerOf(
+    link: SessionLink,
+    { record, offset, length }: RecordPart,
+    { mayWait }: SentStamp,
+    isNext: boolean,
+    now: number,
+  ): RecordHeader {
+    const acknowledged = link.acks.isPending ? link.acks.take(now) : undefined;
+    const { isLeaving: isLast } = link;
+    const needsPlacement = record.placement !== undefined || !isNext || length < record.length;
+    if (!needsPlacement) return { isNumbered: true, mayWait, isLast, acknowledged };
+    const placement = record.placement ?? { number: record.number, floor: record.number - 1, followed: [] };
+    const piece = length < record.length ? { offset, total: record.length } : undefined;
+    return { isNumbered: true, mayWait, isLast, acknowledged, placement, piece };
+  }
+
+  private pollAcknowledgement(link: SessionLink, now: number): Outgoing | undefined {
+    if (!link.acks.isDue(now)) return undefined;
+    const header = { isNumbered: false, mayWait: false, acknowledged: link.acks.take(now) };
+    return { link, message: [encodeRecordHeader(header)] };
+  }
+}
+
+/** It may carry frames. */
+function isUsable(link: SessionLink): boolean {
+  return !link.isFull && !link.isUnwanted && !link.isPeerLeaving && !link.isStalled;
+}
+
+function mayPing(link: SessionLink): boolean {
+  return !link.isFull && !link.isStalled;
+}
+
+/** The bytes of the part. */
+function cut({ record, offset, length }: RecordPart): readonly Uint8Array[] {
+  const { pieces } = record.stored;
+  if (length === record.length) return pieces;
+  return [Buffer.concat(pieces).subarray(offset, offset + length)];
+}

@@ -1,0 +1,163 @@
+/** Records that came before others which they may follow (docs/protocol.md §3.1): which wait, and for what. Pure. */
+import { type Piece, releaseAll } from '../../memory/pieces.ts';
+import type { PieceRange, Placement } from '../../protocol/record-header.ts';
+import { RecordAssembly } from './record-assembly.ts';
+import { RECORD_OVERHEAD_BYTES, type RetransmitMemory } from './retransmit-store.ts';
+
+interface Held {
+  readonly placement: Placement;
+  readonly frames: readonly Piece[];
+  readonly bytes: number;
+}
+
+export class OutOfOrder {
+  /** All up to this number were received. */
+  receivedUpTo: number;
+  /** All up to this number were handled. */
+  private handledUpTo: number;
+  /** Handled, and above that. */
+  private readonly handled = new Set<number>();
+  private readonly held = new Map<number, Held>();
+  /** By the number that a record waits for: that record, or all records up to it. */
+  private readonly waitingForOne = new Map<number, number[]>();
+  private readonly waitingForAll = new Map<number, number[]>();
+  private ready: number[] = [];
+  private readonly assemblies = new Map<number, RecordAssembly>();
+  /** Of records that wait, and of those that are not complete. */
+  heldBytes = 0;
+
+  /** @param upTo all up to this number were received and handled */
+  constructor(
+    upTo: number,
+    private readonly memory: RetransmitMemory,
+  ) {
+    this.receivedUpTo = upTo;
+    this.handledUpTo = upTo;
+  }
+
+  get isEmpty(): boolean {
+    return this.handled.size === 0 && this.held.size === 0 && this.assemblies.size === 0;
+  }
+
+  has(number: number): boolean {
+    return number <= this.receivedUpTo || this.handled.has(number) || this.held.has(number);
+  }
+
+  isBlocked(placement: Placement): boolean {
+    return placement.floor > this.handledUpTo || this.followedOf(placement) !== undefined;
+  }
+
+  /** The first record that it waits for, beside those up to its floor. */
+  private followedOf({ followed }: Placement): number | undefined {
+    return followed.find((number) => number > this.handledUpTo && !this.handled.has(number));
+  }
+
+  // ── received ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  hold(placement: Placement, frames: readonly Piece[], bytes: number): void {
+    this.dropAssembly(placement.number);
+    this.held.set(placement.number, { placement, frames, bytes });
+    this.count(bytes + RECORD_OVERHEAD_BYTES);
+    this.advanceReceived();
+    this.wait(placement);
+  }
+
+  /** Its frames are handled now, before anything else is called. */
+  markHandled(number: number): void {
+    this.dropAssembly(number);
+    this.handled.add(number);
+    this.advanceReceived();
+    this.wake(this.waitingForOne, number);
+    while (this.handled.delete(this.handledUpTo + 1)) {
+      this.handledUpTo += 1;
+      this.wake(this.waitingForAll, this.handledUpTo);
+    }
+  }
+
+  private advanceReceived(): void {
+    this.receivedUpTo = Math.max(this.receivedUpTo, this.handledUpTo);
+    while (this.has(this.receivedUpTo + 1)) this.receivedUpTo += 1;
+  }
+
+  private wait(placement: Placement): void {
+    const { number, floor } = placement;
+    const one = this.followedOf(placement);
+    if (floor > this.handledUpTo) listOf(this.waitingForAll, floor).push(number);
+    else if (one !== undefined) listOf(this.waitingForOne, one).push(number);
+    else this.ready.push(number);
+  }
+
+  private wake(waiting: Map<number, number[]>, number: number): void {
+    const woken = waiting.get(number);
+    if (woken === undefined) return;
+    waiting.delete(number);
+    for (const other of woken) {
+      const held = this.held.get(other);
+      if (held !== undefined) this.wait(held.placement);
+    }
+  }
+
+  /** The frames of the next record that waits for nothing any more. It counts as handled. */
+  next(): readonly Piece[] | undefined {
+    const number = this.ready.shift();
+    const held = number === undefined ? undefined : this.held.get(number);
+    if (number === undefined || held === undefined) return undefined;
+    this.held.delete(number);
+    this.count(-held.bytes - RECORD_OVERHEAD_BYTES);
+    this.markHandled(number);
+    return held.frames;
+  }
+
+  // ── pieces ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  isAssembling(number: number): boolean {
+    return this.assemblies.has(number);
+  }
+
+  /** Only reads the frames. */
+  addPiece(number: number, range: PieceRange, frames: readonly Uint8Array[]): 'ready' | 'held' | 'bad-record' {
+    let assembly = this.assemblies.get(number);
+    if (assembly === undefined) {
+      assembly = new RecordAssembly(range.total);
+      this.assemblies.set(number, assembly);
+      this.count(range.total + RECORD_OVERHEAD_BYTES);
+    }
+    if (!assembly.add(range, frames)) return 'bad-record';
+    return assembly.isComplete ? 'ready' : 'held';
+  }
+
+  takeAssembled(number: number): Piece | undefined {
+    const assembly = this.assemblies.get(number);
+    this.dropAssembly(number);
+    return assembly?.bytes;
+  }
+
+  private dropAssembly(number: number): void {
+    const assembly = this.assemblies.get(number);
+    if (assembly === undefined) return;
+    this.assemblies.delete(number);
+    this.count(-assembly.bytes.length - RECORD_OVERHEAD_BYTES);
+  }
+
+  // ── memory ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private count(bytes: number): void {
+    this.heldBytes += bytes;
+    this.memory.used += bytes;
+  }
+
+  /** The session is over. */
+  clear(): void {
+    for (const { frames } of this.held.values()) releaseAll(frames);
+    this.held.clear();
+    this.assemblies.clear();
+    this.ready = [];
+    this.count(-this.heldBytes);
+  }
+}
+
+function listOf(lists: Map<number, number[]>, key: number): number[] {
+  const list = lists.get(key) ?? [];
+  lists.set(key, list);
+  return list;
+}

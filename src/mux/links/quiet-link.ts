@@ -1,0 +1,37 @@
+/** Keeps one of several links free of bulk while quiet streams send, so that they find no queue. Pure. */
+import type { SessionLink } from './session-link.ts';
+
+/** So long after a quiet stream has sent something, ms. */
+const RESERVED_MS = 2_000;
+
+/** With fewer links, one without bulk would cost too much. */
+const LEAST_LINKS = 3;
+
+export class QuietLink {
+  private until = Number.NEGATIVE_INFINITY;
+  private link: SessionLink | undefined;
+
+  /** A quiet stream has sent something. */
+  note(now: number): void {
+    this.until = now + RESERVED_MS;
+  }
+
+  /** The link that bulk is not to use now, if any. The same one for as long as it carries anything. */
+  choose(links: readonly SessionLink[], now: number): SessionLink | undefined {
+    if (now >= this.until || links.length < LEAST_LINKS) return undefined;
+    if (this.link === undefined || this.link.isStalled || !links.includes(this.link)) this.link = shortest(links);
+    return this.link;
+  }
+}
+
+function shortest(links: readonly SessionLink[]): SessionLink | undefined {
+  const usable = links.filter(
+    ({ isStalled, isUnwanted, isPeerLeaving }) => !isStalled && !isUnwanted && !isPeerLeaving,
+  );
+  const [first] = usable.sort((a, b) => minOf(a) - minOf(b));
+  return first;
+}
+
+function minOf({ congestion, roundTripMs }: SessionLink): number {
+  return congestion.minRttMs ?? roundTripMs;
+}

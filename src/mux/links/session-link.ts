@@ -1,0 +1,213 @@
+/**
+ * One link of a session: what is in flight on it, what came by it, its congestion control and round trip
+ * (docs/protocol.md §10). It knows nothing of frames and of other links. Pure.
+ */
+import { type Acknowledgement, RECEIPT_CLOCK_US } from '../../protocol/record-header.ts';
+import type { ResumeConfig } from '../config.ts';
+import { CongestionController, type SentStamp } from '../congestion/congestion-controller.ts';
+import { Acknowledgements } from './acknowledgements.ts';
+import type { KeptRecords, RecordPart } from './kept-records.ts';
+
+/** Before the first round trip is known, ms. */
+const UNKNOWN_ROUND_TRIP_MS = 100;
+
+/**
+ * A record is late when it takes so many round trips, and so many ms beyond one: a lost segment was sent again by then,
+ * or TCP waits for its timer.
+ */
+const LATE_ROUND_TRIPS = 2.5;
+const LATE_MS = 60;
+
+/**
+ * A hole: nothing arrived for this share of the round trip, and for so many ms, and then so many records at once, which
+ * are this share of all that was in flight.
+ */
+const HOLE_ROUND_TRIPS = 0.6;
+const HOLE_MS = 15;
+const HOLE_RECORDS = 3;
+const HOLE_SHARE = 1 / 4;
+
+/** Removed entries at the front of the list before it is cut. */
+const COMPACT_AT = 256;
+
+interface InFlight {
+  readonly part: RecordPart;
+  readonly stamp: SentStamp;
+}
+
+/** How a link begins: the positions after which it goes on, both ways. */
+export interface LinkPositions {
+  readonly sent: number;
+  readonly received: number;
+  /** Of the last record before `received`; undefined where the link joined. */
+  readonly lastNumber: number | undefined;
+}
+
+export class SessionLink {
+  readonly congestion: CongestionController;
+  readonly acks: Acknowledgements;
+  /** Of the newest record that was sent on it: the next number needs no placement. Undefined on a link that joined. */
+  lastSent: number | undefined;
+  /** The same, of the newest record that was received. */
+  lastReceived: number | undefined;
+  /** Its queue has enough. Set by the owner. */
+  isFull = false;
+  /** The peer has acknowledged something that went out on it: it carries something both ways. */
+  isProven = false;
+  /** The session wants to be without it; the peer has been told, and wants it, too. */
+  isUnwanted = false;
+  isLeaving = false;
+  isPeerLeaving = false;
+  /** What it has in flight was given to other links, and nothing has come back since. */
+  isStalled = false;
+  /** Signs of lost packets so far (link-demand.ts). */
+  holes = 0;
+  private newestReceivedMs = Number.NaN;
+  heardAt: number;
+  sentAt: number;
+  /** When the peer last acknowledged something new, or the first byte with nothing in flight was sent. */
+  progressAt: number;
+  private readonly peerClock = new PeerClock();
+  private inFlight: InFlight[] = [];
+  private first = 0;
+  /** Position of the entry at `first`. */
+  private firstPosition: number;
+
+  constructor(
+    private readonly config: ResumeConfig,
+    private readonly kept: KeptRecords,
+    start: LinkPositions,
+    now: number,
+  ) {
+    this.congestion = new CongestionController(config.congestion, now);
+    this.acks = new Acknowledgements(config, start.received, now);
+    this.lastReceived = start.lastNumber;
+    this.lastSent = start.lastNumber === undefined ? undefined : start.sent;
+    this.firstPosition = start.sent + 1;
+    this.heardAt = now;
+    this.sentAt = now;
+    this.progressAt = now;
+  }
+
+  get hasInFlight(): boolean {
+    return this.first < this.inFlight.length;
+  }
+
+  /** For how long its oldest record is in flight, ms. */
+  ageMs(now: number): number {
+    const oldest = this.inFlight[this.first];
+    return oldest === undefined ? 0 : now - oldest.stamp.at;
+  }
+
+  get roundTripMs(): number {
+    return this.congestion.smoothedRttMs ?? UNKNOWN_ROUND_TRIP_MS;
+  }
+
+  // ── sent ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The part goes out now. */
+  onSent(part: RecordPart, now: number, mayWait: boolean): SentStamp {
+    if (!this.hasInFlight) this.progressAt = now;
+    const stamp = this.congestion.onSent(part.length, now, mayWait);
+    part.copies += 1;
+    this.inFlight.push({ part, stamp });
+    this.lastSent = part.record.number;
+    this.sentAt = now;
+    return stamp;
+  }
+
+  /** How many parts are acknowledged now that were not before; undefined where the link has not carried so many. */
+  onAcknowledged({ position, receivedUs }: Acknowledgement, now: number): number | undefined {
+    const count = position - this.firstPosition + 1;
+    if (count > this.inFlight.length - this.first) return undefined;
+    if (count <= 0) return 0;
+    let bytes = 0;
+    let newest: SentStamp | undefined;
+    for (let index = this.first; index < this.first + count; index++) {
+      const sent = this.inFlight[index];
+      if (sent === undefined) break;
+      newest = sent.stamp;
+      bytes += this.takeAcked(sent.part);
+    }
+    this.forget(count);
+    this.progressAt = now;
+    this.isProven = true;
+    this.isStalled = false;
+    const receivedMs = this.peerClock.unwrap(receivedUs);
+    this.countHole(count, receivedMs);
+    if (newest !== undefined) this.congestion.onAcked(bytes, newest, now, receivedMs);
+    return count;
+  }
+
+  private countHole(count: number, receivedMs: number): void {
+    const gapMs = receivedMs - this.newestReceivedMs;
+    this.newestReceivedMs = receivedMs;
+    const isLong = gapMs > Math.max(HOLE_MS, HOLE_ROUND_TRIPS * (this.congestion.minRttMs ?? 0));
+    const isBurst = count >= HOLE_RECORDS && count >= HOLE_SHARE * (count + this.inFlight.length - this.first);
+    if (isLong && isBurst && !this.congestion.isAppLimited) this.holes += 1;
+  }
+
+  private takeAcked(part: RecordPart): number {
+    part.copies -= 1;
+    this.kept.acknowledge(part);
+    return part.length;
+  }
+
+  private forget(count: number): void {
+    this.first += count;
+    this.firstPosition += count;
+    if (this.first < this.inFlight.length && this.first < COMPACT_AT) return;
+    this.inFlight.splice(0, this.first);
+    this.first = 0;
+  }
+
+  /** The link is gone: what no other link has in flight is to be sent again. */
+  giveUp(): void {
+    for (const { part } of this.inFlight.slice(this.first)) {
+      part.copies -= 1;
+      if (part.copies === 0) this.kept.requeue(part);
+    }
+    this.inFlight = [];
+    this.first = 0;
+  }
+
+  /** It is late: others are to send what it has in flight, which may still arrive by it, too. */
+  handOver(): void {
+    this.isStalled = true;
+    for (const { part } of this.inFlight.slice(this.first)) if (part.copies === 1) this.kept.requeue(part);
+  }
+
+  /** Both ends have agreed to be without it, and nothing is on its way from here. */
+  get hasLeft(): boolean {
+    return this.isLeaving && this.isPeerLeaving && !this.hasInFlight;
+  }
+
+  // ── waiting ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** When what it has in flight is late enough for other links; Infinity where nothing is. */
+  get lateAt(): number {
+    const oldest = this.inFlight[this.first];
+    if (oldest === undefined || this.isStalled) return Number.POSITIVE_INFINITY;
+    return oldest.stamp.at + Math.max(LATE_ROUND_TRIPS * this.roundTripMs, this.roundTripMs + LATE_MS);
+  }
+
+  /** When it stalls unless something comes; Infinity while nothing is in flight. */
+  get stallsAt(): number {
+    if (!this.hasInFlight) return Number.POSITIVE_INFINITY;
+    const { stallMs, stallRoundTrips } = this.config;
+    return this.progressAt + Math.max(stallMs, stallRoundTrips * (this.congestion.smoothedRttMs ?? 0));
+  }
+}
+
+/** Times of the peer's clock, which wrap around, as ms that only increase. */
+class PeerClock {
+  private last = 0;
+  private wraps = 0;
+
+  unwrap(us: number): number {
+    // Half a period back is a wrap: acknowledgements come in order.
+    if (us < this.last - RECEIPT_CLOCK_US / 2) this.wraps += 1;
+    this.last = us;
+    return (this.wraps * RECEIPT_CLOCK_US + us) / 1000;
+  }
+}
