@@ -3,10 +3,10 @@
  * (docs/protocol.md §10). It knows nothing of frames and of other links. Pure.
  */
 import { type Acknowledgement, RECEIPT_CLOCK_US } from '../../protocol/record-header.ts';
-import type { ResumeConfig } from '../config.ts';
 import { CongestionController, type SentStamp } from '../congestion/congestion-controller.ts';
 import { Acknowledgements } from './acknowledgements.ts';
 import type { KeptRecords, RecordPart } from './kept-records.ts';
+import type { ResumeConfig } from './resume-config.ts';
 
 /** Before the first round trip is known, ms. */
 const UNKNOWN_ROUND_TRIP_MS = 100;
@@ -107,7 +107,11 @@ export class SessionLink {
 
   /** The part goes out now. */
   onSent(part: RecordPart, now: number, mayWait: boolean): SentStamp {
-    if (!this.hasInFlight) this.progressAt = now;
+    if (!this.hasInFlight) {
+      this.progressAt = now;
+      // Nothing was on its way, so nothing could arrive.
+      this.newestReceivedMs = Number.NaN;
+    }
     const stamp = this.congestion.onSent(part.length, now, mayWait);
     part.copies += 1;
     this.inFlight.push({ part, stamp });

@@ -56,6 +56,11 @@ export class ExtraLinks {
     this.handleChange();
   }
 
+  /** The session has no link any more: the attempt to resume it takes the place of one to join it. */
+  handleLost(): void {
+    this.attempt?.abort();
+  }
+
   /** The session is over. */
   stop(): void {
     this.stopped = true;
@@ -74,12 +79,12 @@ export class ExtraLinks {
     this.attempt = attempt;
     try {
       const { link, peerReceived } = await dialer.dial(() => this.options.request(), attempt.signal);
-      if (this.stopped || !this.driver.joinLink(link, peerReceived)) link.abort();
+      if (attempt.signal.aborted || !this.driver.joinLink(link, peerReceived)) link.abort();
       else this.failures = 0;
     } catch (cause) {
       const fault = cause instanceof WstunError ? cause.fault : String(cause);
       logger.debug({ fault, links: this.driver.linkCount }, 'one more link could not be opened');
-      this.failures += 1;
+      if (!attempt.signal.aborted) this.failures += 1;
     }
     this.attempt = undefined;
     this.pause(this.failures > 0 ? this.backoffMs : this.spacingMs);

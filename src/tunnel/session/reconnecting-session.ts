@@ -8,7 +8,8 @@
 import { randomBytes } from 'node:crypto';
 import { type Clock, systemClock, type Timer } from '../../clock.ts';
 import { type FaultName, type WireFaultName, WstunError } from '../../errors.ts';
-import { DEFAULT_MUX_CONFIG, type ResumeConfig } from '../../mux/config.ts';
+import { DEFAULT_MUX_CONFIG } from '../../mux/config.ts';
+import type { ResumeConfig } from '../../mux/links/resume-config.ts';
 import type { RetransmitMemory } from '../../mux/links/retransmit-store.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { SESSION_ID_BYTES, type SessionRequest } from '../../protocol/session-request.ts';
@@ -226,6 +227,7 @@ export class ReconnectingSession {
 
   private handleLinkLost(): void {
     this.lostAt = this.clock.now();
+    this.extraLinks.handleLost();
     if (this.options.backoff.handleLost(this.lostAt - this.attachedAt)) this.pause.interrupt();
     this.better.set(undefined);
     this.abortBetterAttempt();
