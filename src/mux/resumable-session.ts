@@ -13,10 +13,11 @@
 import type { WireFaultName } from '../errors.ts';
 import { type Piece, releaseAll } from '../memory/pieces.ts';
 import { type Acknowledgement, decodeRecordHeader, dropPrefix, type RecordHeader } from '../protocol/record-header.ts';
-import type { MuxConfig, ResumeConfig } from './config.ts';
+import type { MuxConfig } from './config.ts';
 import { LinkDemand } from './links/link-demand.ts';
 import { LinkSender, type Outgoing } from './links/link-sender.ts';
 import { ReorderBuffer } from './links/reorder-buffer.ts';
+import type { ResumeConfig } from './links/resume-config.ts';
 import type { RetransmitMemory } from './links/retransmit-store.ts';
 import { SessionLink } from './links/session-link.ts';
 import { MuxSession } from './session.ts';

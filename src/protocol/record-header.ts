@@ -26,10 +26,8 @@ const PLACEMENT_BYTES = COUNT_BYTES + 2 + 1;
 const FOLLOWED_BYTES = 2;
 const PIECE_BYTES = 4;
 
-/** How far back a record can refer, in records. */
-const MAX_DISTANCE = 0xffff;
 /** What else a record can follow, beside all up to its floor. */
-export const MAX_FOLLOWED = 0xff;
+const MAX_FOLLOWED = 0xff;
 
 /** Of a record of one stream: so much is kept free in front of a record. */
 export const USUAL_HEADER_BYTES = 1 + ACKNOWLEDGEMENT_BYTES + PLACEMENT_BYTES + 2 * FOLLOWED_BYTES;
@@ -179,11 +177,6 @@ function decodePlacement(bytes: Buffer, start: number): Placement | undefined {
     followed.push(number - back);
   }
   return { number, floor: number - distance, followed };
-}
-
-/** The lowest floor that a record of this number can have. */
-export function lowestFloor(number: number): number {
-  return Math.max(0, number - MAX_DISTANCE);
 }
 
 /** As many bytes as a header may have, in one piece: nearly always without a copy. */

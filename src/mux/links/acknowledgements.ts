@@ -3,7 +3,7 @@
  * positions on the link. Pure.
  */
 import { type Acknowledgement, RECEIPT_CLOCK_US } from '../../protocol/record-header.ts';
-import type { ResumeConfig } from '../config.ts';
+import type { ResumeConfig } from './resume-config.ts';
 
 type AcknowledgementConfig = Pick<ResumeConfig, 'ackIntervalMs' | 'ackWaitMs' | 'ackBytes'>;
 

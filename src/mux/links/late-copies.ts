@@ -1,6 +1,6 @@
 /**
- * Small records that someone waits for, while more than one link carries the session: each is sent again on another link
- * if its acknowledgement is late. Bounded by a share of what is sent. Pure.
+ * Small records that someone waits for, while more than one link carries the session: each is sent again on another
+ * link if its acknowledgement is late. Bounded by a share of what is sent. Pure.
  */
 import type { RecordPart } from './kept-records.ts';
 import type { SessionLink } from './session-link.ts';

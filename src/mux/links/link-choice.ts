@@ -1,11 +1,11 @@
 /** Which of several links is to carry the next record: the one that will deliver it first. Pure. */
 import type { SessionLink } from './session-link.ts';
 
-/** A link whose oldest record is so much over its round trip is being repaired by TCP, which takes about as long again. */
+/** TCP repairs a link whose oldest record is so much over its round trip, and takes about as long again. */
 const REPAIR_WEIGHT = 2;
 
 /** When a record that goes out now is likely to arrive, ms from now. */
-export function deliveryMs(link: SessionLink, now: number): number {
+function deliveryMs(link: SessionLink, now: number): number {
   const { congestion, roundTripMs } = link;
   const oneWayMs = (congestion.minRttMs ?? roundTripMs) / 2;
   const rate = congestion.deliveryRate;

@@ -14,8 +14,9 @@ export const MOST_BY_ITSELF = 6;
 const SPAN_MS = 500;
 const SPANS = 8;
 
-/** One more link is tried after so many holes within these spans, and not sooner after the last change than this, ms. */
+/** One more link is tried after so many holes within these spans. */
 const HOLES = 3;
+/** From one change to the next, ms. */
 const SPACING_MS = 2_000;
 
 /** A link is worth having if it adds this share of what the links carried before the first was added. */

@@ -10,18 +10,17 @@ import {
   prependRecordHeader,
   type RecordHeader,
 } from '../../protocol/record-header.ts';
-import type { ResumeConfig } from '../config.ts';
 import type { SentStamp } from '../congestion/congestion-controller.ts';
-import type { MuxSession } from '../session.ts';
 import { KeptRecords, type RecordPart } from './kept-records.ts';
 import { LateCopies } from './late-copies.ts';
 import { fastestLink } from './link-choice.ts';
 import { QuietLink } from './quiet-link.ts';
 import { RecordOrder } from './record-order.ts';
+import type { ResumeConfig } from './resume-config.ts';
 import type { RetransmitMemory } from './retransmit-store.ts';
 import type { SessionLink } from './session-link.ts';
 
-/** What `MuxSession.pollRecord` needs at least. */
+/** What `pollRecord` needs at least. */
 const MIN_RECORD_BYTES = 512;
 
 /** Control frames and quiet streams may go so much beyond the congestion window, or one frame if that is more. */
@@ -30,6 +29,22 @@ const URGENT_BYTES = 4 * 1024;
 export interface Outgoing {
   readonly link: SessionLink;
   readonly message: readonly Piece[];
+}
+
+/** Makes the records: a MuxSession. */
+export interface RecordSource {
+  /** Only what it has still to say is to be sent. */
+  readonly isOver: boolean;
+  readonly peerKnowsMayWait: boolean;
+  /** `pollUrgent` has something to send. */
+  readonly hasUrgent: boolean;
+  /** The latest record has bytes of streams. */
+  readonly hasSentData: boolean;
+  /** What the latest record was about; undefined unless that is wanted. */
+  readonly topics: ReadonlySet<number> | undefined;
+  trackTopics(isWanted: boolean): void;
+  pollRecord(now: number, maxBytes?: number, frameBytes?: number): readonly Piece[] | undefined;
+  pollUrgent(now: number, maxBytes: number, frameBytes: number): readonly Piece[] | undefined;
 }
 
 /** What only several links need. */
@@ -45,7 +60,7 @@ export class LinkSender {
   private several: Several | undefined;
 
   constructor(
-    private readonly mux: MuxSession,
+    private readonly mux: RecordSource,
     private readonly maxDataBytes: number,
     private readonly config: ResumeConfig,
     private readonly memory: RetransmitMemory,

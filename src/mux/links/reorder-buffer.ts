@@ -8,7 +8,7 @@ import { OutOfOrder } from './out-of-order.ts';
 import type { RetransmitMemory } from './retransmit-store.ts';
 
 /** docs/protocol.md §3.1, §13. */
-export const MAX_RECORDS_AHEAD = 32_768;
+const MAX_RECORDS_AHEAD = 32_768;
 
 /**
  * - `ready`: handle its frames now, then all that `next` returns.

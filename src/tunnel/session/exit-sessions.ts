@@ -4,13 +4,8 @@ import { type Clock, systemClock } from '../../clock.ts';
 import type { DhKeyPair } from '../../crypto/x25519.ts';
 import type { WireFaultName, WstunError } from '../../errors.ts';
 import { type RateLimit, TokenBucket } from '../../limits/token-bucket.ts';
-import {
-  DEFAULT_MUX_CONFIG,
-  DEFAULT_RESUME_CONFIG,
-  type MuxConfig,
-  PROCESS_RETRANSMIT_BYTES,
-  type ResumeConfig,
-} from '../../mux/config.ts';
+import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../../mux/config.ts';
+import { DEFAULT_RESUME_CONFIG, PROCESS_RETRANSMIT_BYTES, type ResumeConfig } from '../../mux/links/resume-config.ts';
 import { RetransmitMemory } from '../../mux/links/retransmit-store.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { encodeSessionAnswer, type SessionRequest } from '../../protocol/session-request.ts';

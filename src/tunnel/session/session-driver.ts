@@ -8,8 +8,9 @@
  */
 import { type Clock, systemClock } from '../../clock.ts';
 import type { WireFaultName } from '../../errors.ts';
-import type { MuxConfig, ResumeConfig } from '../../mux/config.ts';
+import type { MuxConfig } from '../../mux/config.ts';
 import type { MuxEvent } from '../../mux/events.ts';
+import type { ResumeConfig } from '../../mux/links/resume-config.ts';
 import type { RetransmitMemory } from '../../mux/links/retransmit-store.ts';
 import type { SessionLink } from '../../mux/links/session-link.ts';
 import { ResumableSession } from '../../mux/resumable-session.ts';

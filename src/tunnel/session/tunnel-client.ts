@@ -2,7 +2,7 @@
 import { AbortableWait, settledWithin } from '../../async/abortable.ts';
 import { type Clock, systemClock } from '../../clock.ts';
 import { type WireFaultName, WstunError } from '../../errors.ts';
-import { DEFAULT_RESUME_CONFIG, PROCESS_RETRANSMIT_BYTES } from '../../mux/config.ts';
+import { DEFAULT_RESUME_CONFIG, PROCESS_RETRANSMIT_BYTES } from '../../mux/links/resume-config.ts';
 import { RetransmitMemory } from '../../mux/links/retransmit-store.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { SessionDialer } from '../dial/session-dialer.ts';
