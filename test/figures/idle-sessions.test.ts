@@ -7,7 +7,8 @@ import { expect, it } from 'vitest';
 import { accessFile, relayIssuer } from '../../src/app/invites.ts';
 import type { Invite } from '../../src/crypto/invite.ts';
 import { createIdentity } from '../../src/crypto/keys.ts';
-import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
+import { DEFAULT_MUX_CONFIG } from '../../src/mux/config.ts';
+import { DEFAULT_RESUME_CONFIG } from '../../src/mux/links/resume-config.ts';
 import { RetransmitMemory } from '../../src/mux/links/retransmit-store.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { loadOrCreateIdentity } from '../../src/state/identity-file.ts';
@@ -73,7 +74,7 @@ async function beginAll(invites: readonly Invite[]): Promise<SessionDriver[]> {
 
 async function loseLinks(relay: RunningRelay, sessions: readonly SessionDriver[]): Promise<void> {
   const connected = relay.process.openDescriptors();
-  for (const session of sessions) session.dropLink();
+  for (const session of sessions) session.dropLinks();
   await until(() => relay.process.openDescriptors() <= connected - sessions.length, 20_000);
 }
 

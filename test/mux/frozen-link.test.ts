@@ -4,15 +4,13 @@
  * slow path.
  */
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
-import { ResumableSession } from '../../src/mux/resumable-session.ts';
-import { RetransmitMemory } from '../../src/mux/links/retransmit-store.ts';
+import { DEFAULT_MUX_CONFIG } from '../../src/mux/config.ts';
 import { decodeRecordHeader, dropPrefix } from '../../src/protocol/record-header.ts';
 import { TARGET } from '../support/mux/mux-peer.ts';
 import { naiveDecode } from '../support/mux/naive-decoder.ts';
+import { OneLinkSession } from '../support/mux/one-link-session.ts';
 
 const STEP_MS = 5;
-const MEMORY = 64 * 1024 * 1024;
 
 interface Path {
   readonly delayMs: number;
@@ -28,8 +26,8 @@ interface OnItsWay {
 /** A client and an exit with one open stream, on a path that keeps messages in order. */
 class Download {
   now = 0;
-  readonly client = this.session('client');
-  readonly exit = this.session('exit');
+  readonly client = OneLinkSession.of({ role: 'client' });
+  readonly exit = OneLinkSession.of({ role: 'exit' });
   readonly pings: number[] = [];
   received = 0;
   /** When a message came to the client last. */
@@ -53,15 +51,6 @@ class Download {
     this.pings.length = 0;
   }
 
-  private session(role: 'client' | 'exit'): ResumableSession {
-    return new ResumableSession(
-      { ...DEFAULT_MUX_CONFIG, role },
-      DEFAULT_RESUME_CONFIG,
-      new RetransmitMemory(MEMORY),
-      this.now,
-    );
-  }
-
   /** Until the link is suspected, or so long; how long that was, ms. */
   run(ms: number): number {
     const since = this.now;
@@ -80,10 +69,10 @@ class Download {
 
   private deliver(): void {
     const arrived = (line: OnItsWay[]): OnItsWay[] => line.splice(0, line.filter(({ at }) => at <= this.now).length);
-    for (const { message } of arrived(this.up)) this.exit.handleMessage([message], this.now);
+    for (const { message } of arrived(this.up)) this.exit.receive([message], this.now);
     for (const { message } of arrived(this.down)) {
       this.heardAt = this.now;
-      this.client.handleMessage([message], this.now);
+      this.client.receive([message], this.now);
     }
   }
 

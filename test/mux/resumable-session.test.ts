@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
 import { type CongestionConfig, DEFAULT_CONGESTION_CONFIG } from '../../src/mux/congestion/congestion-config.ts';
+import { DEFAULT_RESUME_CONFIG } from '../../src/mux/links/resume-config.ts';
 import { type Acknowledgement, encodeRecordHeader, MAX_RECORD_COUNT } from '../../src/protocol/record-header.ts';
 import type { Side } from '../support/mux/mux-rig.ts';
 import { ResumeRig } from '../support/mux/resume-rig.ts';
@@ -11,7 +11,7 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const { resumeWindowMs, stallMs } = DEFAULT_RESUME_CONFIG;
 
-const ack = (count: number): Acknowledgement => ({ count, receivedUs: 0 });
+const ack = (position: number): Acknowledgement => ({ position, receivedUs: 0 });
 
 /** A path on which everything may be on its way at once. */
 const UNBOUNDED: CongestionConfig = {
@@ -146,11 +146,11 @@ describe('Acknowledgements', () => {
       encodeRecordHeader({ isNumbered: false, mayWait: false, acknowledged: ack(MAX_RECORD_COUNT) }),
     ],
     ['that is cut off', encodeRecordHeader({ isNumbered: true, mayWait: false, acknowledged: ack(1) }).subarray(0, 10)],
-    ['with flags that this version does not know', Uint8Array.of(8)],
+    ['with flags that this version does not know', Uint8Array.of(0x40)],
     ['in a message of nothing', new Uint8Array(0)],
   ])('an acknowledgement %s ends the session', (_what, message) => {
     const { resumable } = rigWithStream().exit;
-    resumable.handleMessage([message], 0);
+    resumable.receive([message], 0);
     expect(resumable.mux.isOver).toBe(true);
   });
 
@@ -164,7 +164,7 @@ describe('Acknowledgements', () => {
       const message = encodeRecordHeader({ isNumbered, mayWait: false, acknowledged });
       let sent = 0;
       while (!resumable.mux.isOver && sent < 10_000) {
-        resumable.handleMessage([message], 0);
+        resumable.receive([message], 0);
         sent += 1;
       }
       expect(sent).toBeGreaterThan(900);
@@ -287,7 +287,7 @@ describe('A session without a link', () => {
 
   it('a session with a resume window of 0 ends with its link', () => {
     const rig = rigWithStream({}, { resumeWindowMs: 0 });
-    rig.client.resumable.detach(0);
+    rig.client.resumable.lose(0);
     expect(rig.client.resumable.mux.pollEvent()).toMatchObject({ type: 'reset', fault: 'link-lost' });
   });
 
@@ -309,7 +309,7 @@ describe('A peer whose count of records does not fit', () => {
     const rig = rigWithStream();
     rig.lose();
     const { resumable } = rig.client;
-    expect(resumable.attach(received, resumable.received, 0)).toBe(false);
+    expect(resumable.attach(received, resumable.received, 0)).toBeUndefined();
     expect(resumable.mux.pollEvent()).toMatchObject({ type: 'reset', fault: 'session-gap' });
     expect(resumable.isAttached).toBe(false);
   });

@@ -217,7 +217,7 @@ describe('The end of a session', () => {
     peer.session.open(TARGET, 0);
     peer.session.fail('shutting-down');
     expect(peer.frames()).toEqual([
-      ['hello', 1, 1024, 1],
+      ['hello', 1, 1024, 3],
       ['go-away', 10, 0],
     ]);
   });

@@ -3,10 +3,9 @@
  * time.
  */
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../src/mux/config.ts';
-import { ResumableSession } from '../../src/mux/resumable-session.ts';
-import { RetransmitMemory } from '../../src/mux/links/retransmit-store.ts';
+import { DEFAULT_RESUME_CONFIG } from '../../src/mux/links/resume-config.ts';
 import { type Acknowledgement, decodeRecordHeader, encodeRecordHeader } from '../../src/protocol/record-header.ts';
+import { OneLinkSession } from '../support/mux/one-link-session.ts';
 import { ResumeRig, type ResumingEnd } from '../support/mux/resume-rig.ts';
 import { wire } from '../support/mux/wire.ts';
 import { prng } from '../support/prng.ts';
@@ -80,7 +79,7 @@ describe('An acknowledgement that may wait', () => {
     rig.clock.now = since + ackWaitMs;
     exit.poll(10);
     const told = decodeRecordHeader(exit.messages)?.header.acknowledged as Acknowledgement;
-    expect(told).toEqual({ count: exit.resumable.received, receivedUs: (since + 6) * 1000 });
+    expect(told).toEqual({ position: exit.resumable.received, receivedUs: (since + 6) * 1000 });
     expect(exit.resumable.acknowledgementAt()).toBe(Number.POSITIVE_INFINITY);
     exit.arrive(1);
     expect(client.resumable.retransmitBytes).toBe(0);
@@ -105,15 +104,15 @@ describe('An acknowledgement that may wait', () => {
 
   it('an acknowledgement waits for 10 ms on a new link, too, whatever was due on the old one', () => {
     const session = exitOf();
-    session.handleMessage([flagged, wire.open(1)], 100);
+    session.receive([flagged, wire.open(1)], 100);
     session.mux.accept(1, 100);
     while (session.pollMessage(100) !== undefined);
-    session.handleMessage([flagged, wire.data(1, Buffer.alloc(1))], 105);
+    session.receive([flagged, wire.data(1, Buffer.alloc(1))], 105);
     expect(session.acknowledgementAt()).toBe(115);
-    session.detach(107);
+    session.lose(107);
     session.attach(0, session.received, 200);
     while (session.pollMessage(200) !== undefined);
-    session.handleMessage([flagged, wire.data(1, Buffer.alloc(1))], 300);
+    session.receive([flagged, wire.data(1, Buffer.alloc(1))], 300);
     expect(session.acknowledgementAt()).toBe(310);
   });
 
@@ -134,11 +133,10 @@ describe('An acknowledgement that may wait', () => {
 });
 
 /** An exit whose peer is the test. */
-function exitOf(): ResumableSession {
-  const mux = { ...DEFAULT_MUX_CONFIG, role: 'exit' as const };
-  const session = new ResumableSession(mux, DEFAULT_RESUME_CONFIG, new RetransmitMemory(KIB * KIB), 0);
+function exitOf(): OneLinkSession {
+  const session = OneLinkSession.of({ role: 'exit' });
   session.attach(0, 0, 0);
-  session.handleMessage([flagged, wire.hello()], 0);
+  session.receive([flagged, wire.hello()], 0);
   while (session.pollMessage(0) !== undefined);
   return session;
 }
@@ -229,7 +227,7 @@ describe('A peer without the may-wait feature', () => {
 describe('A hostile peer that uses the may-wait flag', () => {
   it('half a megabyte is acknowledged at once, and anything within 10 ms, even if the peer lets all its records wait', () => {
     const session = exitOf();
-    session.handleMessage([flagged, wire.open(1)], 100);
+    session.receive([flagged, wire.open(1)], 100);
     session.mux.accept(1, 100);
     session.pollMessage(100);
     for (let sent = 0; sent < 3 * ackBytes; ) {
@@ -237,7 +235,7 @@ describe('A hostile peer that uses the may-wait flag', () => {
       let message: readonly Uint8Array[] | undefined;
       while (message === undefined) {
         const data = wire.data(1, Buffer.alloc(10_000));
-        session.handleMessage([flagged, data], 100);
+        session.receive([flagged, data], 100);
         session.mux.consume(1, 10_000, 100);
         sent += data.length;
         unacknowledged += data.length;
@@ -245,7 +243,7 @@ describe('A hostile peer that uses the may-wait flag', () => {
       }
       expect(unacknowledged).toBeLessThan(ackBytes + 10_010);
     }
-    session.handleMessage([flagged, wire.data(1, Buffer.alloc(1))], 100);
+    session.receive([flagged, wire.data(1, Buffer.alloc(1))], 100);
     expect(session.acknowledgementAt()).toBeLessThanOrEqual(110);
   });
 
@@ -253,7 +251,7 @@ describe('A hostile peer that uses the may-wait flag', () => {
     const session = exitOf();
     const noOp = encodeRecordHeader({ isNumbered: false, mayWait: true, acknowledged: undefined });
     let sent = 0;
-    for (; !session.mux.isOver && sent < 10_000; sent++) session.handleMessage([noOp], 0);
+    for (; !session.mux.isOver && sent < 10_000; sent++) session.receive([noOp], 0);
     expect(sent).toBeGreaterThan(900);
     expect(sent).toBeLessThan(1100);
   });

@@ -12,7 +12,7 @@ const cuts = fc.array(fc.nat(70_000), { maxLength: 12 });
 
 function encode(frames: readonly WrittenFrame[]): { pieces: readonly Uint8Array[]; announced: number } {
   const encoder = new RecordEncoder();
-  encoder.hello(7);
+  encoder.hello(7, 1);
   for (const { write } of frames) write(encoder);
   return { announced: encoder.length, pieces: encoder.take() };
 }
@@ -37,7 +37,7 @@ describe('Reading written frames', () => {
   it('records stay unchanged after later ones are begun', () => {
     const encoder = new RecordEncoder();
     const records: { pieces: readonly Uint8Array[]; copy: Buffer }[] = [];
-    encoder.hello(1);
+    encoder.hello(1, 1);
     for (let i = 1; i < 2000; i++) {
       encoder.ping(Buffer.from(String(i).padStart(8)));
       encoder.credit(i, i);

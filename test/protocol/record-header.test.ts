@@ -13,7 +13,7 @@ import {
 import { cutAt } from '../support/mux/frame-log.ts';
 import { wire } from '../support/mux/wire.ts';
 
-const acknowledged = { count: 0x0102_0304_0506, receivedUs: 0x0708_090a };
+const acknowledged = { position: 0x0102_0304_0506, receivedUs: 0x0708_090a };
 const ACKNOWLEDGED = '010203040506 0708090a';
 
 /** As docs/protocol.md §3.1 writes them. */
@@ -30,7 +30,7 @@ const HEADERS: readonly [what: string, hex: string, header: RecordHeader][] = [
 const headers: fc.Arbitrary<RecordHeader> = fc.record({
   isNumbered: fc.boolean(),
   mayWait: fc.boolean(),
-  acknowledged: fc.option(fc.record({ count: fc.nat(MAX_RECORD_COUNT), receivedUs: fc.nat(RECEIPT_CLOCK_US - 1) }), {
+  acknowledged: fc.option(fc.record({ position: fc.nat(MAX_RECORD_COUNT), receivedUs: fc.nat(RECEIPT_CLOCK_US - 1) }), {
     nil: undefined,
   }),
 });
@@ -58,7 +58,7 @@ describe('The header of a record', () => {
   });
 
   it('a record header with an unknown flag or cut short is rejected', () => {
-    for (let flags = 8; flags < 256; flags++) expect(decodeRecordHeader([Buffer.alloc(20, flags)])).toBeUndefined();
+    for (let flags = 0x40; flags < 256; flags++) expect(decodeRecordHeader([Buffer.alloc(20, flags)])).toBeUndefined();
     for (const flags of [1, 3, 5, 7])
       for (let length = 1; length < 11; length++)
         expect(decodeRecordHeader([Buffer.alloc(length, flags)])).toBeUndefined();

@@ -10,9 +10,9 @@ function answer(code: number, bytes = 8): Buffer {
 
 describe('The answer of an exit on a new link', () => {
   it('an answer with an unknown code, or a code for streams, means that there is no session', () => {
-    for (const code of [19, 32, 36, 44, 999, 65_535])
+    for (const code of [25, 32, 36, 44, 999, 65_535])
       expect(decodeSessionAnswer([answer(code)])).toEqual({ fault: 'session-closed' });
-    for (const fault of ['session-unknown', 'keys-rotated', 'access-removed', 'overloaded'] as const)
+    for (const fault of ['session-unknown', 'keys-rotated', 'too-many-links', 'access-removed', 'overloaded'] as const)
       expect(decodeSessionAnswer([answer(FAULTS[fault].wire)])).toEqual({ fault });
   });
 

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { createIdentity } from '../../src/crypto/keys.ts';
 import { importKeyPair } from '../../src/crypto/x25519.ts';
 import { type FaultName, WstunError } from '../../src/errors.ts';
-import { DEFAULT_RESUME_CONFIG, PROCESS_RETRANSMIT_BYTES } from '../../src/mux/config.ts';
+import { DEFAULT_RESUME_CONFIG, PROCESS_RETRANSMIT_BYTES } from '../../src/mux/links/resume-config.ts';
 import { RetransmitMemory } from '../../src/mux/links/retransmit-store.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import type { SessionRequest } from '../../src/protocol/session-request.ts';

@@ -48,8 +48,8 @@ export function recutLink(link: MessageLink, cutter: Cutter): MessageLink {
     const decoded = decodeRecordHeader(message);
     if (decoded === undefined) return handler?.handleMessage(message);
     const { header, bytes } = decoded;
-    if (header.acknowledged !== undefined && header.acknowledged.count > acknowledged) {
-      acknowledged = header.acknowledged.count;
+    if (header.acknowledged !== undefined && header.acknowledged.position > acknowledged) {
+      acknowledged = header.acknowledged.position;
       handler?.handleMessage([encodeRecordHeader({ ...header, isNumbered: false, mayWait: false })]);
     }
     if (!header.isNumbered) return;
@@ -64,7 +64,7 @@ export function recutLink(link: MessageLink, cutter: Cutter): MessageLink {
     const decoded = decodeRecordHeader(message);
     const told = decoded?.header.acknowledged;
     if (decoded === undefined || told === undefined) return link.send(message);
-    const acknowledged = { ...told, count: counts.originalOf(told.count) };
+    const acknowledged = { ...told, position: counts.originalOf(told.position) };
     const header = encodeRecordHeader({ ...decoded.header, acknowledged });
     return link.send([header, ...dropPrefix(message, decoded.bytes)]);
   };

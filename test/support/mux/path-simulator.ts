@@ -7,9 +7,10 @@
  * sends. Messages of one direction arrive in order, so the next event is always at the head of one of few lines, and a
  * second of 1 GB/s costs some tens of ms.
  */
-import { DEFAULT_RESUME_CONFIG } from '../../../src/mux/config.ts';
+
 import { type CongestionConfig, DEFAULT_CONGESTION_CONFIG } from '../../../src/mux/congestion/congestion-config.ts';
 import { CongestionController, type SentStamp } from '../../../src/mux/congestion/congestion-controller.ts';
+import { DEFAULT_RESUME_CONFIG } from '../../../src/mux/links/resume-config.ts';
 import { Scheduler } from '../../../src/mux/scheduler.ts';
 import { StreamState } from '../../../src/mux/stream-state.ts';
 import { type Prng, prng } from '../prng.ts';

@@ -2,16 +2,17 @@
  * The rig of mux-rig.ts with links between the two sessions that are lost and replaced whenever the test says so: what
  * was on its way is gone then, but for as much of it as the test lets come.
  */
-import { DEFAULT_RESUME_CONFIG, type MuxConfig, type ResumeConfig } from '../../../src/mux/config.ts';
-import { ResumableSession } from '../../../src/mux/resumable-session.ts';
+import type { MuxConfig } from '../../../src/mux/config.ts';
+import { DEFAULT_RESUME_CONFIG, type ResumeConfig } from '../../../src/mux/links/resume-config.ts';
 import { RetransmitMemory } from '../../../src/mux/links/retransmit-store.ts';
 import { decodeRecordHeader, dropPrefix } from '../../../src/protocol/record-header.ts';
 import { Rig, RigEnd, type Side } from './mux-rig.ts';
+import { OneLinkSession } from './one-link-session.ts';
 
 const MIB = 1024 * 1024;
 
 export class ResumingEnd extends RigEnd {
-  readonly resumable: ResumableSession;
+  readonly resumable: OneLinkSession;
   /** Sent on the present link and not yet arrived. */
   messages: Buffer[] = [];
   readonly budget: RetransmitMemory;
@@ -27,7 +28,7 @@ export class ResumingEnd extends RigEnd {
 
   constructor(side: Side, config: MuxConfig, clock: { now: number }, resume: ResumeConfig) {
     const budget = new RetransmitMemory(64 * MIB);
-    const resumable = new ResumableSession(config, resume, budget, clock.now);
+    const resumable = new OneLinkSession(config, resume, budget, clock.now);
     super(side, config, clock, resumable.mux);
     this.resumable = resumable;
     this.budget = budget;
@@ -68,7 +69,7 @@ export class ResumingEnd extends RigEnd {
   /** So many messages arrive. */
   override arrive(messages: number): void {
     for (const message of this.messages.splice(0, messages)) {
-      (this.peer as ResumingEnd).resumable.handleMessage([message], this.clock.now);
+      (this.peer as ResumingEnd).resumable.receive([message], this.clock.now);
     }
     this.peer.takeEvents();
   }
@@ -76,14 +77,14 @@ export class ResumingEnd extends RigEnd {
   /** The present link is gone, and what was on it. */
   lose(): void {
     this.messages = [];
-    this.resumable.detach(this.clock.now);
+    this.resumable.lose(this.clock.now);
     this.takeEvents();
   }
 
   attach(peerReceived: number, saidReceived: number): boolean {
     this.messages = [];
     this.sentOnLink = peerReceived;
-    const fits = this.resumable.attach(peerReceived, saidReceived, this.clock.now);
+    const fits = this.resumable.attach(peerReceived, saidReceived, this.clock.now) !== undefined;
     this.takeEvents();
     return fits;
   }
@@ -117,7 +118,7 @@ export class ResumeRig extends Rig<ResumingEnd> {
     const exitSaid = exit.resumable.received;
     const late = exit.messages.slice(0, meanwhile);
     exit.attach(clientSaid, exitSaid);
-    for (const message of late) client.resumable.handleMessage([message], this.clock.now);
+    for (const message of late) client.resumable.receive([message], this.clock.now);
     client.takeEvents();
     client.attach(exitSaid, clientSaid);
   }

@@ -4,13 +4,9 @@
 import { systemClock } from '../../../src/clock.ts';
 import type { WireFaultName } from '../../../src/errors.ts';
 import { WstunError } from '../../../src/errors.ts';
-import {
-  DEFAULT_MUX_CONFIG,
-  DEFAULT_RESUME_CONFIG,
-  type MuxConfig,
-  type ResumeConfig,
-} from '../../../src/mux/config.ts';
+import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../../../src/mux/config.ts';
 import type { MuxEvent } from '../../../src/mux/events.ts';
+import { DEFAULT_RESUME_CONFIG, type ResumeConfig } from '../../../src/mux/links/resume-config.ts';
 import { RetransmitMemory } from '../../../src/mux/links/retransmit-store.ts';
 import { MuxSession } from '../../../src/mux/session.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
@@ -179,6 +175,7 @@ class PureEnd implements ComplianceEnd, StreamOwner {
         return this.setup.onEnd(this.role, event.fault);
       case 'established':
       case 'peer-draining':
+      case 'links-wanted':
         return;
     }
   }

@@ -90,4 +90,8 @@ export const writtenFrames: fc.Arbitrary<WrittenFrame> = fc.oneof(
     write: (to: RecordEncoder) => to.goAway(code, last),
     read: [['go-away', wireCodeOf(code), last]],
   })),
+  fc.integer({ min: 1, max: 255 }).map((wanted) => ({
+    write: (to: RecordEncoder) => to.links(wanted),
+    read: [['links', wanted]],
+  })),
 );

@@ -31,6 +31,8 @@ export type Between = 'nothing' | 'splice' | 'page';
 export interface WholeTunnelOptions extends Pick<ExitOptions, 'rateOf' | 'quotas'> {
   readonly encryption?: Encryption;
   readonly between?: Between;
+  /** Always so many; default: one. */
+  readonly links?: number;
 }
 
 export interface WholeTunnel {
@@ -48,7 +50,7 @@ export async function startWholeTunnel(options: WholeTunnelOptions = {}): Promis
   expectPlainReads(true);
   atEnd(() => expectPlainReads(false));
   const [identity, peer] = [createIdentity(), createIdentity()];
-  const { rateOf, quotas, encryption = 'on', between = 'nothing' } = options;
+  const { rateOf, quotas, encryption = 'on', between = 'nothing', links = 1 } = options;
   const sessions = new ExitSessions({
     keys: importKeyPair(identity.exposeSessionKey()),
     peerOf: () => 'alice',
@@ -77,7 +79,7 @@ export async function startWholeTunnel(options: WholeTunnelOptions = {}): Promis
   } as const;
   const dial = async (request: () => SessionRequest, signal: AbortSignal): Promise<SessionLink> =>
     await negotiateSession(await initiateSecureLink(await dialRaw(signal), handshake, signal), request(), signal);
-  const client = new TunnelClient({ dial }, SILENT, silentLogger);
+  const client = new TunnelClient({ dial }, SILENT, silentLogger, { links });
   client.run().catch(() => {});
   atEnd(() => client.close(0));
   const proxy = await startProxyServer({ host: '127.0.0.1', port: 0, opener: client, logger: silentLogger });

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { settledMemory } from '../../../bench/memory.ts';
 import { WstunError } from '../../../src/errors.ts';
 import { watchMemory } from '../../../src/memory/pieces.ts';
-import { DEFAULT_MUX_CONFIG, DEFAULT_RESUME_CONFIG } from '../../../src/mux/config.ts';
+import { DEFAULT_MUX_CONFIG } from '../../../src/mux/config.ts';
+import { DEFAULT_RESUME_CONFIG } from '../../../src/mux/links/resume-config.ts';
 import { RetransmitMemory } from '../../../src/mux/links/retransmit-store.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
 import { encodeRecordHeader } from '../../../src/protocol/record-header.ts';
@@ -203,7 +204,9 @@ function silentExit(clock: VirtualClock, acknowledges: boolean) {
         const isNumbered = (Buffer.concat(message)[0] ?? 0) & 2 ? 0 : 1;
         count += isNumbered;
         if (!acknowledges || isNumbered === 0) return;
-        far.send([encodeRecordHeader({ isNumbered: false, mayWait: false, acknowledged: { count, receivedUs: 0 } })]);
+        far.send([
+          encodeRecordHeader({ isNumbered: false, mayWait: false, acknowledged: { position: count, receivedUs: 0 } }),
+        ]);
       },
       handleDrain() {},
       handleClose() {},
@@ -235,7 +238,7 @@ describe('a stream that the exit neither opens nor refuses', () => {
     const opens = [frozen, lost, changed, alive].map(({ open }) => open());
     // Behind the OPEN.
     await clock.advance(200);
-    for (const { driver } of [lost, changed]) driver.dropLink();
+    for (const { driver } of [lost, changed]) driver.dropLinks();
     changed.attach();
     const outcomes = await clock.run(Promise.all(opens));
     expect(outcomes.map(([fault]) => fault)).toEqual(['not-connected', 'not-connected', 'link-lost', 'dial-timed-out']);
