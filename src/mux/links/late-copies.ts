@@ -51,10 +51,14 @@ export class LateCopies {
   /** One that is late, and the link on which it is; it is not watched any more. */
   take(now: number): { part: RecordPart; link: SessionLink } | undefined {
     this.watched = this.watched.filter(({ part }) => !part.record.isAcked);
-    const index = this.watched.findIndex(({ dueAt }) => dueAt <= now);
-    const [late] = index < 0 ? [] : this.watched.splice(index, 1);
-    if (late === undefined || late.part.length > this.allowance) return undefined;
-    this.allowance -= late.part.length;
-    return late;
+    for (;;) {
+      const index = this.watched.findIndex(({ dueAt }) => dueAt <= now);
+      const [late] = index < 0 ? [] : this.watched.splice(index, 1);
+      if (late === undefined) return undefined;
+      // What waits to be sent again needs no copy.
+      if (late.part.isQueued || late.part.length > this.allowance) continue;
+      this.allowance -= late.part.length;
+      return late;
+    }
   }
 }

@@ -208,9 +208,13 @@ export class LinkSender {
 
   private pollCopy({ copies }: Several, now: number): Outgoing | undefined {
     if (now < copies.dueAt) return undefined;
-    const late = copies.take(now);
-    const link = late && fastestLink(this.links, now, (one) => one !== late.link && isUsable(one));
-    return link && this.sendAgain(link, late.part, now);
+    // Those that no other link can carry are not late any more: nothing must be due for ever.
+    for (let late = copies.take(now); late !== undefined; late = copies.take(now)) {
+      const { link: slow, part } = late;
+      const link = fastestLink(this.links, now, (one) => one !== slow && isUsable(one));
+      if (link !== undefined) return this.sendAgain(link, part, now);
+    }
+    return undefined;
   }
 
   private pollBulk({ order, quiet }: Several, now: number): Outgoing | undefined {
