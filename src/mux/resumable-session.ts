@@ -34,6 +34,8 @@ export class ResumableSession {
   private detachedAt: number;
   /** A placed record has come. */
   private hasPlaced = false;
+  /** What a request to resume has said, while its answer is awaited. */
+  private saidReceived: number | undefined;
 
   constructor(
     mux: MuxConfig,
@@ -52,7 +54,7 @@ export class ResumableSession {
 
   /** Up to this number all records of the peer have been received: what a request or answer on a new link says. */
   get received(): number {
-    return this.order.received;
+    return this.saidReceived ?? this.order.received;
   }
 
   get links(): readonly SessionLink[] {
@@ -75,13 +77,16 @@ export class ResumableSession {
 
   /**
    * A request on a new link says now what has been received, which counts until `releaseAcknowledgements` or `attach`:
-   * if more were acknowledged on the old link, the peer would drop what the request still asks for.
+   * if more were acknowledged on another link, the peer would drop what the request still asks for. So no link joins
+   * meanwhile, either.
    */
   holdAcknowledgements(): void {
+    this.saidReceived = this.order.received;
     for (const { acks } of this.links) acks.hold();
   }
 
   releaseAcknowledgements(): void {
+    this.saidReceived = undefined;
     for (const { acks } of this.links) acks.release();
   }
 
@@ -95,6 +100,7 @@ export class ResumableSession {
    */
   attach(peerReceived: number, saidReceived: number, now: number): SessionLink | undefined {
     if (this.mux.isOver) return undefined;
+    this.saidReceived = undefined;
     if (!this.sender.resumeAfter(peerReceived)) {
       this.end('session-gap');
       return undefined;
@@ -106,9 +112,10 @@ export class ResumableSession {
     return link;
   }
 
-  /** Whether the session can have one more link. */
+  /** Whether the session can have one more link now. */
   get canJoin(): boolean {
-    return !this.mux.isOver && this.mux.mayHaveLinks && this.links.length < this.maxLinks;
+    const isResuming = this.saidReceived !== undefined;
+    return !this.mux.isOver && !isResuming && this.mux.mayHaveLinks && this.links.length < this.maxLinks;
   }
 
   /** One more link may carry the session, whose peer has so many of our records. More may be acknowledged by now. */

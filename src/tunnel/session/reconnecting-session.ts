@@ -309,6 +309,7 @@ export class ReconnectingSession {
       return 0;
     } catch (cause) {
       this.driver.releaseAcknowledgements();
+      this.extraLinks.handleChange();
       this.reportUnreportedLoss();
       // The network has changed, the session is over, or the attempt is not needed any more.
       if (abort.signal.aborted) return 0;
