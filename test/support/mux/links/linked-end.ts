@@ -1,0 +1,289 @@
+/**
+ * One end of a session with several links in virtual time: drives a ResumableSession as SessionDriver and
+ * LinkSupervisor do, and checks after each turn what must hold at all times.
+ */
+import { releaseAll } from '../../../../src/memory/pieces.ts';
+import type { MuxConfig } from '../../../../src/mux/config.ts';
+import type { RecordPart } from '../../../../src/mux/links/kept-records.ts';
+import type { ResumeConfig } from '../../../../src/mux/links/resume-config.ts';
+import { RECORD_OVERHEAD_BYTES, RetransmitMemory } from '../../../../src/mux/links/retransmit-store.ts';
+import type { SessionLink } from '../../../../src/mux/links/session-link.ts';
+import { ResumableSession } from '../../../../src/mux/resumable-session.ts';
+import { decodeRecordHeader } from '../../../../src/protocol/record-header.ts';
+import { owned } from '../cuts.ts';
+import { inside } from '../mux-internals.ts';
+import { RigEnd, type Side } from '../mux-rig.ts';
+import { heldBytes, inFlightOn, newestNumber, unackedParts } from './link-internals.ts';
+import type { SimulatedLink } from './simulated-link.ts';
+import type { VirtualTime } from './virtual-time.ts';
+
+/** No turn of an honest session sends more messages than this. */
+const MOST_OF_TURN = 10_000;
+const LEAVING_LIMIT_MS = 10_000;
+const MAX_RECORD_BYTES = 65_519;
+/** Records without frames, which keep links open, are sent whatever is kept. */
+const PINGS = 64;
+
+export interface EndSettings {
+  readonly mux: MuxConfig;
+  readonly resume: ResumeConfig;
+  readonly memoryBytes: number;
+  /** From what happens until the end has sent what follows, ms. */
+  readonly turnMs: number;
+}
+
+interface Carrier {
+  readonly link: SimulatedLink;
+  readonly state: SessionLink;
+  leavingSince: number | undefined;
+}
+
+export interface EndOwner {
+  /** Called for each link that this end drops, or leaves. */
+  handleDropped(end: LinkedEnd, link: SimulatedLink, isGraceful: boolean): void;
+  handleChange(end: LinkedEnd): void;
+}
+
+function check(condition: boolean, what: string): asserts condition {
+  if (!condition) throw new Error(`broken: ${what}`);
+}
+
+export class LinkedEnd extends RigEnd {
+  readonly resumable: ResumableSession;
+  readonly memory: RetransmitMemory;
+  carriers: readonly Carrier[] = [];
+  owner!: EndOwner;
+  /** Frames in numbered records and pieces that were sent, bytes; and of different records. */
+  sentBytes = 0;
+  newBytes = 0;
+  sentMessages = 0;
+  placedRecords = 0;
+  private newest = 0;
+  private isTurnPlanned = false;
+  private wakesAt = Number.POSITIVE_INFINITY;
+
+  constructor(
+    side: Side,
+    private readonly settings: EndSettings,
+    private readonly time: VirtualTime,
+  ) {
+    const memory = new RetransmitMemory(settings.memoryBytes);
+    const resumable = new ResumableSession(settings.mux, settings.resume, memory, time.now);
+    super(side, settings.mux, time.clock, resumable.mux);
+    this.resumable = resumable;
+    this.memory = memory;
+  }
+
+  // ── links ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** False: the session does not fit. */
+  attach(link: SimulatedLink, peerReceived: number, saidReceived: number): boolean {
+    const old = this.carriers;
+    this.carriers = [];
+    for (const carrier of old) this.owner.handleDropped(this, carrier.link, false);
+    const state = this.resumable.attach(peerReceived, saidReceived, this.time.now);
+    this.takeEvents();
+    if (state !== undefined) this.addLink(link, state);
+    return state !== undefined;
+  }
+
+  join(link: SimulatedLink, peerReceived: number): boolean {
+    const state = this.resumable.join(peerReceived, this.time.now);
+    if (state !== undefined) this.addLink(link, state);
+    return state !== undefined;
+  }
+
+  private addLink(link: SimulatedLink, state: SessionLink): void {
+    this.carriers = [...this.carriers, { link, state, leavingSince: undefined }];
+    link.from(this.side).onDrain = () => {
+      state.isFull = false;
+      this.planTurn();
+    };
+    this.planTurn();
+  }
+
+  carries(link: SimulatedLink): boolean {
+    return this.carriers.some((carrier) => carrier.link === link);
+  }
+
+  /** The end is told that the link is gone. */
+  lose(link: SimulatedLink): void {
+    const carrier = this.carriers.find((one) => one.link === link);
+    if (carrier === undefined) return;
+    this.remove(carrier);
+    this.resumable.detach(carrier.state, this.time.now);
+    this.takeEvents();
+    this.planTurn();
+    this.owner.handleChange(this);
+  }
+
+  private remove(carrier: Carrier): void {
+    this.carriers = this.carriers.filter((other) => other !== carrier);
+  }
+
+  drop(link: SimulatedLink): void {
+    if (!this.carries(link)) return;
+    this.lose(link);
+    this.owner.handleDropped(this, link, false);
+  }
+
+  /** As SessionDriver. */
+  dropSilentLink(ms: number): void {
+    const [quietest] = [...this.carriers].sort((a, b) => a.state.heardAt - b.state.heardAt);
+    if (quietest !== undefined && this.time.now - quietest.state.heardAt > ms) this.drop(quietest.link);
+  }
+
+  leaveNewest(): void {
+    const newest = this.carriers.findLast(({ state }) => !state.isUnwanted);
+    if (newest !== undefined) this.resumable.leave(newest.state);
+    this.planTurn();
+  }
+
+  // ── messages ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  handleMessage(link: SimulatedLink, message: Buffer): void {
+    const carrier = this.carriers.find((one) => one.link === link);
+    if (carrier === undefined || this.resumable.mux.isOver) return;
+    const hasRoom = this.resumable.handleMessage(carrier.state, [message], this.time.now);
+    this.takeEvents();
+    if (!hasRoom) this.drop(link);
+    this.planTurn();
+  }
+
+  planTurn(): void {
+    if (this.isTurnPlanned) return;
+    this.isTurnPlanned = true;
+    this.time.after(this.settings.turnMs, () => {
+      this.isTurnPlanned = false;
+      this.turn();
+    });
+  }
+
+  private turn(): void {
+    const { now } = this.time;
+    if (now >= this.resumable.nextTimeout()) this.handleTimeout();
+    this.send();
+    this.closeLeft();
+    this.takeEvents();
+    this.checkState();
+    this.planWake();
+    this.owner.handleChange(this);
+  }
+
+  private handleTimeout(): void {
+    const { now } = this.time;
+    this.resumable.handleTimeout(now);
+    this.takeEvents();
+    const stalled = this.resumable.stalledLinks(now);
+    for (const { link, state } of this.carriers) if (stalled.includes(state)) this.drop(link);
+    if (this.resumable.linkState(now) === 'dead') for (const { link } of this.carriers) this.drop(link);
+  }
+
+  private planWake(): void {
+    const at = Math.min(this.resumable.nextTimeout(), this.resumable.acknowledgementAt());
+    const isFull = this.carriers.some(({ state }) => state.isFull);
+    check(at > this.time.now || isFull, `nothing is due after a turn: ${at - this.time.now} ms`);
+    check(this.resumable.nextTimeout() > this.time.now, 'no timer is due after a turn');
+    if (at >= this.wakesAt || at === Number.POSITIVE_INFINITY) return;
+    this.wakesAt = at;
+    this.time.at(at, () => {
+      if (this.wakesAt !== at) return;
+      this.wakesAt = Number.POSITIVE_INFINITY;
+      this.turn();
+    });
+  }
+
+  private send(): void {
+    const { now } = this.time;
+    let count = 0;
+    for (let next = this.resumable.poll(now); next !== undefined; next = this.resumable.poll(now)) {
+      count += 1;
+      check(count < MOST_OF_TURN, 'a turn ends');
+      const { link: state, message } = next;
+      const carrier = this.carriers.find((one) => one.state === state);
+      check(carrier !== undefined, 'only links of the session carry it');
+      const bytes = owned(Buffer.concat(message));
+      releaseAll(message);
+      this.note(bytes);
+      const { link } = carrier;
+      const hasRoom = link.from(this.side).send(bytes.length, () => this.peerEnd.handleMessage(link, bytes));
+      state.isFull = !hasRoom;
+      this.takeEvents();
+    }
+  }
+
+  private get peerEnd(): LinkedEnd {
+    return this.peer as LinkedEnd;
+  }
+
+  private note(message: Buffer): void {
+    const decoded = decodeRecordHeader([message]);
+    check(decoded !== undefined, 'records are well formed');
+    const { header, bytes } = decoded;
+    this.sentMessages += 1;
+    if (!header.isNumbered) return;
+    this.sentBytes += message.length - bytes;
+    const newest = newestNumber(this.resumable);
+    if (newest > this.newest) this.newBytes += message.length - bytes;
+    this.newest = newest;
+    const isForLinks = header.placement !== undefined || header.piece !== undefined || header.isLast === true;
+    if (isForLinks) this.placedRecords += 1;
+    check(!isForLinks || this.resumable.mux.mayHaveLinks, 'placed records only where both ends know them');
+  }
+
+  /** As SessionDriver: both ends go on without them. */
+  private closeLeft(): void {
+    if (this.side !== 'client') return;
+    for (const carrier of this.carriers) if (this.carriers.length > 1 && carrier.state.hasLeft) this.close(carrier);
+  }
+
+  /** The protocol's limit for links that are being left (docs/protocol.md §10.2). */
+  dropOverdue(): void {
+    for (const carrier of this.carriers) {
+      if (!carrier.state.isLeaving) carrier.leavingSince = undefined;
+      else carrier.leavingSince ??= this.time.now;
+      const leftMs = this.time.now - (carrier.leavingSince ?? this.time.now);
+      if (leftMs > LEAVING_LIMIT_MS && this.carriers.length > 1) this.drop(carrier.link);
+    }
+  }
+
+  private close(carrier: Carrier): void {
+    this.remove(carrier);
+    this.resumable.detach(carrier.state, this.time.now);
+    this.owner.handleDropped(this, carrier.link, true);
+  }
+
+  // ── what must hold ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private checkState(): void {
+    const { resumable, settings } = this;
+    if (resumable.mux.isOver) return;
+    const mostKept = Math.max(settings.resume.retransmitBytes, settings.resume.minRetransmitBytes);
+    const oneRecord = MAX_RECORD_BYTES + RECORD_OVERHEAD_BYTES * PINGS;
+    check(resumable.retransmitBytes <= mostKept + oneRecord, 'what is kept is bounded');
+    check(heldBytes(resumable) <= settings.resume.reorderBytes, 'what waits for other records is bounded');
+    check(inside(resumable.mux).writer.control.length <= settings.mux.maxControlFrames, 'control frames are bounded');
+    check(resumable.links.length === this.carriers.length, 'the session knows its links');
+    check(resumable.links.length <= settings.mux.maxLinks, 'no more links than it may have');
+    check(this.memory.used >= 0, 'memory is counted');
+    this.checkInFlight();
+  }
+
+  /** All that the peer does not have is on its way, or will be sent. */
+  private checkInFlight(): void {
+    const copies = new Map<RecordPart, number>();
+    for (const link of this.resumable.links) {
+      let bytes = 0;
+      for (const part of inFlightOn(link)) {
+        bytes += part.length;
+        copies.set(part, (copies.get(part) ?? 0) + 1);
+      }
+      check(link.congestion.inFlightBytes === bytes, `bytes in flight: ${link.congestion.inFlightBytes}, not ${bytes}`);
+    }
+    for (const part of unackedParts(this.resumable)) {
+      const count = copies.get(part) ?? 0;
+      check(part.copies === count, `copies of a record in flight: ${part.copies}, not ${count}`);
+      check(count > 0 || part.isQueued, 'what is not on its way waits to be sent again');
+    }
+  }
+}
