@@ -12,7 +12,7 @@ export interface RecordPart {
   readonly offset: number;
   readonly length: number;
   isAcked: boolean;
-  /** Links that have it in flight. */
+  /** Links that have it in flight, and are not stalled. */
   copies: number;
   /** Waits to be sent again. */
   isQueued: boolean;

@@ -107,7 +107,7 @@ export class LinkSender {
     // The next record takes back that it is not wanted.
     only.isUnwanted = false;
     only.isLeaving = false;
-    only.isStalled = false;
+    only.endStall();
   }
 
   // ── out ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -58,8 +58,7 @@ export class SessionLink {
   isUnwanted = false;
   isLeaving = false;
   isPeerLeaving = false;
-  /** What it has in flight was given to other links, and nothing has come back since. */
-  isStalled = false;
+  private stalled = false;
   /** Signs of lost packets so far (link-demand.ts). */
   holes = 0;
   private newestReceivedMs = Number.NaN;
@@ -91,6 +90,11 @@ export class SessionLink {
 
   get hasInFlight(): boolean {
     return this.first < this.inFlight.length;
+  }
+
+  /** What it has in flight was given to other links, and nothing has come back since. */
+  get isStalled(): boolean {
+    return this.stalled;
   }
 
   /** For how long its oldest record is in flight, ms. */
@@ -125,6 +129,7 @@ export class SessionLink {
     const count = position - this.firstPosition + 1;
     if (count > this.inFlight.length - this.first) return undefined;
     if (count <= 0) return 0;
+    this.endStall();
     let bytes = 0;
     let newest: SentStamp | undefined;
     for (let index = this.first; index < this.first + count; index++) {
@@ -136,7 +141,6 @@ export class SessionLink {
     this.forget(count);
     this.progressAt = now;
     this.isProven = true;
-    this.isStalled = false;
     const receivedMs = this.peerClock.unwrap(receivedUs);
     this.countHole(count, receivedMs);
     if (newest !== undefined) this.congestion.onAcked(bytes, newest, now, receivedMs);
@@ -167,18 +171,28 @@ export class SessionLink {
 
   /** The link is gone: what no other link has in flight is to be sent again. */
   giveUp(): void {
-    for (const { part } of this.inFlight.slice(this.first)) {
-      part.copies -= 1;
-      if (part.copies === 0) this.kept.requeue(part);
-    }
+    if (!this.stalled) this.giveToOthers();
     this.inFlight = [];
     this.first = 0;
   }
 
   /** It is late: others are to send what it has in flight, which may still arrive by it, too. */
   handOver(): void {
-    this.isStalled = true;
-    for (const { part } of this.inFlight.slice(this.first)) if (part.copies === 1) this.kept.requeue(part);
+    this.giveToOthers();
+    this.stalled = true;
+  }
+
+  /** What it has in flight counts again. */
+  endStall(): void {
+    if (this.stalled) for (const { part } of this.inFlight.slice(this.first)) part.copies += 1;
+    this.stalled = false;
+  }
+
+  private giveToOthers(): void {
+    for (const { part } of this.inFlight.slice(this.first)) {
+      part.copies -= 1;
+      if (part.copies === 0) this.kept.requeue(part);
+    }
   }
 
   /** Both ends have agreed to be without it, and nothing is on its way from here. */
@@ -191,7 +205,7 @@ export class SessionLink {
   /** When what it has in flight is late enough for other links; Infinity where nothing is. */
   get lateAt(): number {
     const oldest = this.inFlight[this.first];
-    if (oldest === undefined || this.isStalled) return Number.POSITIVE_INFINITY;
+    if (oldest === undefined || this.stalled) return Number.POSITIVE_INFINITY;
     return oldest.stamp.at + Math.max(LATE_ROUND_TRIPS * this.roundTripMs, this.roundTripMs + LATE_MS);
   }
 

@@ -162,7 +162,6 @@ export class LinkWorld implements EndOwner {
 
   private think(): void {
     this.seek();
-    for (const end of this.ends) end.dropOverdue();
     this.time.after(THINK_MS, () => this.think());
   }
 

@@ -19,7 +19,6 @@ import type { VirtualTime } from './virtual-time.ts';
 
 /** No turn of an honest session sends more messages than this. */
 const MOST_OF_TURN = 10_000;
-const LEAVING_LIMIT_MS = 10_000;
 const MAX_RECORD_BYTES = 65_519;
 /** Records without frames, which keep links open, are sent whatever is kept. */
 const PINGS = 64;
@@ -35,7 +34,6 @@ export interface EndSettings {
 interface Carrier {
   readonly link: SimulatedLink;
   readonly state: SessionLink;
-  leavingSince: number | undefined;
 }
 
 export interface EndOwner {
@@ -94,7 +92,7 @@ export class LinkedEnd extends RigEnd {
   }
 
   private addLink(link: SimulatedLink, state: SessionLink): void {
-    this.carriers = [...this.carriers, { link, state, leavingSince: undefined }];
+    this.carriers = [...this.carriers, { link, state }];
     link.from(this.side).onDrain = () => {
       state.isFull = false;
       this.planTurn();
@@ -237,16 +235,6 @@ export class LinkedEnd extends RigEnd {
     for (const carrier of this.carriers) if (this.carriers.length > 1 && carrier.state.hasLeft) this.close(carrier);
   }
 
-  /** The protocol's limit for links that are being left (docs/protocol.md §10.2). */
-  dropOverdue(): void {
-    for (const carrier of this.carriers) {
-      if (!carrier.state.isLeaving) carrier.leavingSince = undefined;
-      else carrier.leavingSince ??= this.time.now;
-      const leftMs = this.time.now - (carrier.leavingSince ?? this.time.now);
-      if (leftMs > LEAVING_LIMIT_MS && this.carriers.length > 1) this.drop(carrier.link);
-    }
-  }
-
   private close(carrier: Carrier): void {
     this.remove(carrier);
     this.resumable.detach(carrier.state, this.time.now);
@@ -269,20 +257,20 @@ export class LinkedEnd extends RigEnd {
     this.checkInFlight();
   }
 
-  /** All that the peer does not have is on its way, or will be sent. */
+  /** All that the peer does not have is on its way on a link that does not stall, or waits for one. */
   private checkInFlight(): void {
     const copies = new Map<RecordPart, number>();
     for (const link of this.resumable.links) {
       let bytes = 0;
       for (const part of inFlightOn(link)) {
         bytes += part.length;
-        copies.set(part, (copies.get(part) ?? 0) + 1);
+        if (!link.isStalled) copies.set(part, (copies.get(part) ?? 0) + 1);
       }
       check(link.congestion.inFlightBytes === bytes, `bytes in flight: ${link.congestion.inFlightBytes}, not ${bytes}`);
     }
     for (const part of unackedParts(this.resumable)) {
       const count = copies.get(part) ?? 0;
-      check(part.copies === count, `copies of a record in flight: ${part.copies}, not ${count}`);
+      check(part.copies === count, `links that have a record in flight: ${part.copies}, not ${count}`);
       check(count > 0 || part.isQueued, 'what is not on its way waits to be sent again');
     }
   }
