@@ -1,5 +1,6 @@
 /** The header of a record (docs/protocol.md §3.1): its number and what it follows, and what was received. Pure. */
 import { handOut, type Piece, release } from '../memory/pieces.ts';
+import { MAX_RECORD_BYTES } from './frames.ts';
 
 /** Bits of the first byte. */
 const ACKNOWLEDGES = 0x01;
@@ -160,6 +161,7 @@ function decodeForLinks(start: RecordHeader, flags: number, bytes: Buffer, at: n
   if (!isPiece) return { header: { ...start, isLast, placement }, bytes: end };
   if (bytes.length < end + PIECE_BYTES) return undefined;
   const piece = { offset: bytes.readUInt16BE(end), total: bytes.readUInt16BE(end + 2) };
+  if (piece.total > MAX_RECORD_BYTES || piece.offset >= piece.total) return undefined;
   return { header: { ...start, isLast, placement, piece }, bytes: end + PIECE_BYTES };
 }
 

@@ -93,25 +93,33 @@ export class KeptRecords {
 
   // ── to be sent again ───────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** The lowest part that is to be sent again; `takeWaiting` takes it. */
+  /** The lowest part that is to be sent again. */
   get waiting(): RecordPart | undefined {
     if (!this.isSorted) this.queue.sort((a, b) => b.record.number - a.record.number || b.offset - a.offset);
     this.isSorted = true;
     for (let part = this.queue.at(-1); part !== undefined; part = this.queue.at(-1)) {
       if (!part.isAcked && !part.record.isAcked) return part;
-      this.takeWaiting();
+      this.unqueue(part);
     }
     return undefined;
   }
 
-  takeWaiting(): void {
-    const part = this.queue.pop();
-    if (part !== undefined) part.isQueued = false;
+  /** It is sent again now. */
+  unqueue(part: RecordPart): void {
+    if (!part.isQueued) return;
+    part.isQueued = false;
+    if (this.queue.at(-1) === part) this.queue.pop();
+    else this.queue.splice(this.queue.indexOf(part), 1);
   }
 
-  /** It is to be sent again. */
+  /** It is to be sent again: in pieces where it was cut meanwhile. */
   requeue(part: RecordPart): void {
     if (part.isAcked || part.record.isAcked || part.isQueued) return;
+    const { pieces } = part.record;
+    if (part === part.record && pieces !== undefined) {
+      for (const piece of pieces) this.requeue(piece);
+      return;
+    }
     part.isQueued = true;
     this.isSorted &&= this.queue.length === 0;
     this.queue.push(part);
@@ -121,7 +129,7 @@ export class KeptRecords {
   cutWaiting(maxBytes: number): void {
     const part = this.waiting;
     if (part === undefined || part.length <= maxBytes || part.record.pieces !== undefined) return;
-    this.takeWaiting();
+    this.unqueue(part);
     const pieces: RecordPart[] = [];
     for (let offset = 0; offset < part.length; offset += maxBytes) {
       const length = Math.min(maxBytes, part.length - offset);

@@ -294,7 +294,7 @@ export class LinkSender {
   }
 
   private sendAgain(link: SessionLink, part: RecordPart, now: number): Outgoing {
-    if (part.isQueued) this.kept.takeWaiting();
+    this.kept.unqueue(part);
     const isNext = link.lastSent === part.record.number - 1;
     const stamp = this.onSent(link, part, now);
     const header = this.headerOf(link, part, stamp, isNext, now);
