@@ -19,16 +19,18 @@ export class QuietLink {
   /** The link that bulk is not to use now, if any. The same one for as long as it carries anything. */
   choose(links: readonly SessionLink[], now: number): SessionLink | undefined {
     if (now >= this.until || links.length < LEAST_LINKS) return undefined;
-    if (this.link === undefined || this.link.isStalled || !links.includes(this.link)) this.link = shortest(links);
+    const usable = links.filter(
+      ({ isStalled, isUnwanted, isPeerLeaving }) => !isStalled && !isUnwanted && !isPeerLeaving,
+    );
+    // The only one that carries anything must not be closed to bulk.
+    if (usable.length < 2) return undefined;
+    if (this.link === undefined || !usable.includes(this.link)) this.link = shortest(usable);
     return this.link;
   }
 }
 
 function shortest(links: readonly SessionLink[]): SessionLink | undefined {
-  const usable = links.filter(
-    ({ isStalled, isUnwanted, isPeerLeaving }) => !isStalled && !isUnwanted && !isPeerLeaving,
-  );
-  const [first] = usable.sort((a, b) => minOf(a) - minOf(b));
+  const [first] = [...links].sort((a, b) => minOf(a) - minOf(b));
   return first;
 }
 
