@@ -79,4 +79,26 @@ describe('Copies of small records that are late', () => {
     while (copies.take(1_000) !== undefined) taken += 1;
     expect(taken).toBe(256);
   });
+
+  it('a record that waits to be sent again anyway gets no late copy', () => {
+    const links = new TestLinks();
+    const link = links.link();
+    const copies = new LateCopies();
+    const [queued, other] = [links.send(link, 100, 0), links.send(link, 100, 0)];
+    copies.watch(queued, link, 0);
+    copies.watch(other, link, 0);
+    links.kept.requeue(queued);
+    expect(copies.take(1_000)?.part).toBe(other);
+  });
+
+  it('no late copy stays due once the allowance is used up', () => {
+    const links = new TestLinks();
+    const link = links.link();
+    const copies = new LateCopies();
+    for (let i = 0; i < 40; i++) copies.watch(links.send(link, KIB, 0), link, 0);
+    let taken = 0;
+    while (copies.take(1_000) !== undefined) taken += 1;
+    expect(taken).toBe(16);
+    expect(copies.dueAt).toBe(Number.POSITIVE_INFINITY);
+  });
 });

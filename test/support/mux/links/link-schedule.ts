@@ -14,8 +14,8 @@ const MIB = 1024 * KIB;
 
 /** Beyond what is kept: a record, and those that keep links open. */
 const REORDER_ROOM_BYTES = 128 * KIB;
-/** From the last fault until everything has ended, ms: a silent link is found after 45 s. */
-const FINISH_MS = 120_000;
+/** From the last fault until everything has ended, ms: an answer that does not come is awaited for 10 s. */
+const FINISH_MS = 45_000;
 /** Until links that are wanted have come, and those that are not have gone, ms. */
 const SETTLE_MS = 5_000;
 const IDLE_MS = 40_000;
@@ -82,11 +82,14 @@ function settingsOf(random: Prng, plan: Plan): WorldSettings {
     initialWindowBytes: random.pick([16 * KIB, 256 * KIB]),
     maxDataBytes: random.pick([2 * KIB, 48 * KIB]),
   };
-  const turnMs = random.pick([0, 0.1, 1]);
-  const memoryBytes = random.chance(0.1) ? 512 * KIB : 64 * MIB;
+  const usualMs = random.pick([0, 0.1, 1]);
+  // An event loop is busy from time to time.
+  const busyMs = random.pick([0, 20, 200]);
+  const turnMs = () => (random.chance(0.01) ? random.below(busyMs + 1) : usualMs);
   const most = 1 + random.below(8);
   const settings = (role: Side): EndSettings => {
     const maxLinks = plan.withoutLinks === role ? 1 : Math.max(2, random.chance(0.3) ? most : 8);
+    const memoryBytes = random.chance(0.1) ? 20 * KIB : 64 * MIB;
     return { mux: { ...mux, role, maxLinks }, resume, memoryBytes, turnMs };
   };
   return {
@@ -139,7 +142,7 @@ class Schedule {
     if (!this.isFinished) throw new Error(`broken: not finished after ${FINISH_MS} ms: ${this.describe()}`);
     const finishedMs = time.now - plan.activeMs;
     for (const end of world.ends) this.checkEnd(end.side);
-    return { ...this.totals(), seed: this.seed, plan, finishedMs, idleMessages: this.idle(), counts: world.counts };
+    return { ...this.totals(), seed: this.seed, plan, finishedMs, idleMessages: this.idle(), counts: this.allCounts() };
   }
 
   private totals(): Pick<Outcome, 'sentBytes' | 'newBytes' | 'placedRecords'> {
@@ -150,6 +153,14 @@ class Schedule {
       newBytes: sum((side) => world[side].newBytes),
       placedRecords: sum((side) => world[side].placedRecords),
     };
+  }
+
+  private allCounts(): ReadonlyMap<string, number> {
+    const { world } = this;
+    const all = new Map(world.counts);
+    for (const { counts } of world.ends)
+      for (const [what, count] of counts) all.set(what, (all.get(what) ?? 0) + count);
+    return all;
   }
 
   // ── programs ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -164,7 +175,9 @@ class Schedule {
     else if (kind < 88) end.finish(index);
     else if (kind < 92) end.reset(index);
     else if (kind < 93) world.exit.refuse(index);
-    else if (plan.conditions === 'faulty' && kind < 95) world.doubt();
+    else if (kind < 94) end.session.wantLinks(1 + random.below(8));
+    else if (kind < 95 && this.mayDrain) end.session.drain();
+    else if (plan.conditions === 'faulty' && kind < 97) world.doubt();
     end.planTurn();
     world.client.planTurn();
   }
@@ -215,6 +228,11 @@ class Schedule {
 
   // ── the end ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** Half of the schedules, near their end. */
+  private get mayDrain(): boolean {
+    return this.seed % 2 === 0 && this.world.time.now > 0.8 * this.plan.activeMs;
+  }
+
   private get isFinished(): boolean {
     return (
       this.isSettling &&
@@ -249,7 +267,7 @@ class Schedule {
     const links = Math.max(1, world.client.carriers.length + world.exit.carriers.length);
     const messages = sent() - before;
     // Each end sends three records without frames on each link, three pings and three pongs, all acknowledged.
-    if (messages > 6 * links + 24) throw new Error(`broken: ${messages} messages of ${links} idle links`);
+    if (messages > 6 * links + 40) throw new Error(`broken: ${messages} messages of ${links} idle links`);
     for (const { memory, side } of world.ends)
       if (memory.used > 64 * KIB) throw new Error(`broken: ${side} counts ${memory.used} bytes that it does not keep`);
     return messages;

@@ -28,7 +28,7 @@ export interface EndSettings {
   readonly resume: ResumeConfig;
   readonly memoryBytes: number;
   /** From what happens until the end has sent what follows, ms. */
-  readonly turnMs: number;
+  turnMs(): number;
 }
 
 interface Carrier {
@@ -56,6 +56,8 @@ export class LinkedEnd extends RigEnd {
   newBytes = 0;
   sentMessages = 0;
   placedRecords = 0;
+  /** What has happened, and how often. */
+  readonly counts = new Map<string, number>();
   private newest = 0;
   private isTurnPlanned = false;
   private wakesAt = Number.POSITIVE_INFINITY;
@@ -70,6 +72,10 @@ export class LinkedEnd extends RigEnd {
     super(side, settings.mux, time.clock, resumable.mux);
     this.resumable = resumable;
     this.memory = memory;
+  }
+
+  count(what: string): void {
+    this.counts.set(what, (this.counts.get(what) ?? 0) + 1);
   }
 
   // ── links ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -100,7 +106,7 @@ export class LinkedEnd extends RigEnd {
     this.planTurn();
   }
 
-  carries(link: SimulatedLink): boolean {
+  private carries(link: SimulatedLink): boolean {
     return this.carriers.some((carrier) => carrier.link === link);
   }
 
@@ -119,8 +125,9 @@ export class LinkedEnd extends RigEnd {
     this.carriers = this.carriers.filter((other) => other !== carrier);
   }
 
-  drop(link: SimulatedLink): void {
+  private dropBecause(reason: string, link: SimulatedLink): void {
     if (!this.carries(link)) return;
+    this.count(reason);
     this.lose(link);
     this.owner.handleDropped(this, link, false);
   }
@@ -128,7 +135,8 @@ export class LinkedEnd extends RigEnd {
   /** As SessionDriver. */
   dropSilentLink(ms: number): void {
     const [quietest] = [...this.carriers].sort((a, b) => a.state.heardAt - b.state.heardAt);
-    if (quietest !== undefined && this.time.now - quietest.state.heardAt > ms) this.drop(quietest.link);
+    if (quietest !== undefined && this.time.now - quietest.state.heardAt > ms)
+      this.dropBecause('silent', quietest.link);
   }
 
   leaveNewest(): void {
@@ -144,14 +152,14 @@ export class LinkedEnd extends RigEnd {
     if (carrier === undefined || this.resumable.mux.isOver) return;
     const hasRoom = this.resumable.handleMessage(carrier.state, [message], this.time.now);
     this.takeEvents();
-    if (!hasRoom) this.drop(link);
+    if (!hasRoom) this.dropBecause('no room', link);
     this.planTurn();
   }
 
   planTurn(): void {
     if (this.isTurnPlanned) return;
     this.isTurnPlanned = true;
-    this.time.after(this.settings.turnMs, () => {
+    this.time.after(this.settings.turnMs(), () => {
       this.isTurnPlanned = false;
       this.turn();
     });
@@ -173,8 +181,8 @@ export class LinkedEnd extends RigEnd {
     this.resumable.handleTimeout(now);
     this.takeEvents();
     const stalled = this.resumable.stalledLinks(now);
-    for (const { link, state } of this.carriers) if (stalled.includes(state)) this.drop(link);
-    if (this.resumable.linkState(now) === 'dead') for (const { link } of this.carriers) this.drop(link);
+    for (const { link, state } of this.carriers) if (stalled.includes(state)) this.dropBecause('stalled', link);
+    if (this.resumable.linkState(now) === 'dead') for (const { link } of this.carriers) this.dropBecause('dead', link);
   }
 
   private planWake(): void {
@@ -206,6 +214,7 @@ export class LinkedEnd extends RigEnd {
       const { link } = carrier;
       const hasRoom = link.from(this.side).send(bytes.length, () => this.peerEnd.handleMessage(link, bytes));
       state.isFull = !hasRoom;
+      if (!hasRoom) this.count('full');
       this.takeEvents();
     }
   }
@@ -236,6 +245,7 @@ export class LinkedEnd extends RigEnd {
   }
 
   private close(carrier: Carrier): void {
+    this.count('left');
     this.remove(carrier);
     this.resumable.detach(carrier.state, this.time.now);
     this.owner.handleDropped(this, carrier.link, true);
@@ -249,6 +259,7 @@ export class LinkedEnd extends RigEnd {
     const mostKept = Math.max(settings.resume.retransmitBytes, settings.resume.minRetransmitBytes);
     const oneRecord = MAX_RECORD_BYTES + RECORD_OVERHEAD_BYTES * PINGS;
     check(resumable.retransmitBytes <= mostKept + oneRecord, 'what is kept is bounded');
+    if (heldBytes(resumable) > 0) this.count('turns with records that wait');
     check(heldBytes(resumable) <= settings.resume.reorderBytes, 'what waits for other records is bounded');
     check(inside(resumable.mux).writer.control.length <= settings.mux.maxControlFrames, 'control frames are bounded');
     check(resumable.links.length === this.carriers.length, 'the session knows its links');
@@ -261,6 +272,7 @@ export class LinkedEnd extends RigEnd {
   private checkInFlight(): void {
     const copies = new Map<RecordPart, number>();
     for (const link of this.resumable.links) {
+      if (link.isStalled) this.count('turns with a late link');
       let bytes = 0;
       for (const part of inFlightOn(link)) {
         bytes += part.length;
