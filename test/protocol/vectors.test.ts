@@ -19,6 +19,7 @@ import { TicketOpener, TicketSealer } from '../../src/crypto/ticket.ts';
 import { numericHint, sealRefusal } from '../../src/crypto/ticket-format.ts';
 import { importKeyPair } from '../../src/crypto/x25519.ts';
 import type { MuxEvent } from '../../src/mux/events.ts';
+import type { SessionLink } from '../../src/mux/links/session-link.ts';
 import { RecordEncoder } from '../../src/protocol/frame-encoder.ts';
 import {
   type Acknowledgement,
@@ -192,6 +193,7 @@ describe('frames of appendix A', () => {
     ['frame.ping', (to) => to.ping(ID.subarray(0, 8))],
     ['frame.pong', (to) => to.pong(ID.subarray(0, 8))],
     ['frame.go-away', (to) => to.goAway('shutting-down', 5)],
+    ['frame.links', (to) => to.links(3)],
   ];
 
   it.each(frames)('%s is written as the page says', (name, write) => {
@@ -399,6 +401,78 @@ describe('the resumption of appendix A', () => {
     expect(client.events).toContainEqual({ type: 'finish', stream: 1 });
     expect(client.send(950)).toEqual(contentOf(bytes('resume.b.client.acknowledgement')));
     expect(client.session.fits(3)).toBe(true);
+  });
+});
+
+describe('the links of appendix A', () => {
+  it('the request to join and its answers are written and read as the page says', () => {
+    const request = { kind: 'join', id: ID, received: 0 } as const;
+    expect(hex(encodeSessionRequest(request))).toBe(hex(bytes('links.b.client.request')));
+    expect(decodeSessionRequest([bytes('links.b.client.request')])).toEqual({ ...request, id: Uint8Array.from(ID) });
+    expect(hex(encodeSessionAnswer({ received: 1 }))).toBe(hex(bytes('links.b.exit.answer')));
+    expect(hex(encodeSessionAnswer({ fault: 'too-many-links' }))).toBe(hex(bytes('links.b.exit.answer.too-many')));
+    expect(decodeSessionAnswer([bytes('links.b.exit.answer.too-many')])).toEqual({ fault: 'too-many-links' });
+  });
+
+  const plain = { isNumbered: true, mayWait: false, isLast: false, acknowledged: undefined };
+  const second = { number: 2, floor: 1, followed: [] };
+  const headers: [string, RecordHeader][] = [
+    ['links.b.client.1', { ...plain, placement: second }],
+    ['links.a.client.2', { ...plain, placement: { number: 3, floor: 1, followed: [] } }],
+    ['links.a.client.3', { ...plain, placement: { number: 4, floor: 1, followed: [2] } }],
+    ['links.a.client.4', { ...plain, placement: second }],
+    ['links.piece.1', { ...plain, placement: second, piece: { offset: 0, total: 10 } }],
+    ['links.piece.2', { ...plain, placement: second, piece: { offset: 6, total: 10 } }],
+    ['links.last', { ...plain, isLast: true }],
+  ];
+
+  it.each(headers)('the header of %s is written and read as the page says', (name, header) => {
+    const decoded = decodeRecordHeader([bytes(name)]);
+    expect(decoded?.header).toEqual(header);
+    expect(hex(encodeRecordHeader(header))).toBe(hex(bytes(name).subarray(0, decoded?.bytes)));
+  });
+
+  /** An exit with both links, which has the first record of the page. */
+  function start() {
+    const exit = OneLinkSession.of({ role: 'exit' });
+    const a = exit.attach(0, 0, 0);
+    exit.receive([bytes('links.a.client.1')], 10);
+    for (const stream of [1, 3]) exit.mux.accept(stream, 10);
+    const answer = decodeSessionAnswer([bytes('links.b.exit.answer')]);
+    expect(answer).toEqual({ received: exit.received });
+    const b = exit.join(decodeSessionRequest([bytes('links.b.client.request')])?.received ?? -1, 20);
+    if (a === undefined || b === undefined) throw new Error('no link');
+    while (exit.poll(30) !== undefined);
+    const read = (link: SessionLink, name: string, now: number): string[] => {
+      exit.handleMessage(link, [bytes(name)], now);
+      const events: MuxEvent[] = [];
+      for (let event = exit.mux.pollEvent(); event; event = exit.mux.pollEvent()) events.push(event);
+      return events.flatMap((event) => (event.type === 'data' ? `${event.stream} ${Buffer.from(event.bytes)}` : []));
+    };
+    return { exit, a, b, read };
+  }
+
+  it('an exit hands each record on as soon as the page says, and acknowledges what came on its link', () => {
+    const { exit, a, b, read } = start();
+    expect(read(a, 'links.a.client.2', 40)).toEqual(['3 three']);
+    expect(read(a, 'links.a.client.3', 45)).toEqual([]);
+    expect(exit.received).toBe(1);
+    expect(read(a, 'links.a.client.4', 50)).toEqual(['1 pi', '1 ng']);
+    expect(exit.received).toBe(4);
+    const told = exit.poll(51);
+    expect(told?.link).toBe(a);
+    expect(hex(Buffer.concat(told?.message ?? []))).toBe(hex(bytes('links.a.exit.acknowledgement')));
+    expect(read(b, 'links.b.client.1', 60)).toEqual([]);
+    expect(read(b, 'links.last', 60)).toEqual([]);
+    expect([exit.received, b.isPeerLeaving, exit.mux.isOver]).toEqual([4, true, false]);
+  });
+
+  it('an exit hands a record on when its last piece has come', () => {
+    const { a, b, read } = start();
+    expect(read(a, 'links.piece.2', 40)).toEqual([]);
+    expect(read(b, 'links.piece.2', 40)).toEqual([]);
+    expect(read(b, 'links.piece.1', 40)).toEqual(['1 pi']);
+    expect(read(a, 'links.a.client.4', 50)).toEqual([]);
   });
 });
 
