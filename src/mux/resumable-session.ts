@@ -262,7 +262,7 @@ export class ResumableSession {
         ? order.receive(placement, body, bytes)
         : order.receivePiece(placement, header.piece, body);
     if (header.piece !== undefined && receipt === 'ready') {
-      frames = [order.takeAssembled(number)];
+      frames = [order.assembled(number)];
       receipt = order.receive(placement, frames, header.piece.total);
     }
     if (receipt === 'bad-record') return this.fail();

@@ -110,8 +110,9 @@ export class OutOfOrder {
 
   // ── pieces ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  isAssembling(number: number): boolean {
-    return this.assemblies.has(number);
+  /** Of a record that comes in pieces: bytes that are held for it already. */
+  bytesOf(number: number): number | undefined {
+    return this.assemblies.get(number)?.bytes.length;
   }
 
   /** Only reads the frames. */
@@ -126,10 +127,9 @@ export class OutOfOrder {
     return assembly.isComplete ? 'ready' : 'held';
   }
 
-  takeAssembled(number: number): Piece | undefined {
-    const assembly = this.assemblies.get(number);
-    this.dropAssembly(number);
-    return assembly?.bytes;
+  /** Held until the record is, or is handled. */
+  assembled(number: number): Piece | undefined {
+    return this.assemblies.get(number)?.bytes;
   }
 
   private dropAssembly(number: number): void {

@@ -66,7 +66,9 @@ export class ReorderBuffer {
     this.ahead ??= new OutOfOrder(this.upTo, this.memory);
     const { ahead } = this;
     if (ahead.isBlocked(placement)) {
-      const refusal = this.refusalOf(bytes);
+      // Pieces that were acknowledged must not be dropped for want of memory.
+      const isHeld = bytes <= (ahead.bytesOf(number) ?? -1);
+      const refusal = isHeld ? undefined : this.refusalOf(bytes);
       if (refusal !== undefined) return refusal;
       ahead.hold(placement, frames, bytes);
       return 'held';
@@ -76,7 +78,7 @@ export class ReorderBuffer {
     return 'ready';
   }
 
-  /** Takes the frames. `ready` where they complete the record: `takeAssembled` has it. */
+  /** Takes the frames. `ready` where they complete the record: `assembled` has it. */
   receivePiece(placement: Placement, range: PieceRange, frames: readonly Piece[]): Receipt {
     const receipt = this.placePiece(placement.number, range, frames);
     releaseAll(frames);
@@ -87,13 +89,13 @@ export class ReorderBuffer {
     if (number > this.received + MAX_RECORDS_AHEAD) return 'bad-record';
     if (this.has(number)) return 'duplicate';
     this.ahead ??= new OutOfOrder(this.upTo, this.memory);
-    const refusal = this.ahead.isAssembling(number) ? undefined : this.refusalOf(range.total);
+    const refusal = this.ahead.bytesOf(number) === undefined ? this.refusalOf(range.total) : undefined;
     return refusal ?? this.ahead.addPiece(number, range, frames);
   }
 
   /** The frames of a record whose last piece has come: hand them to `receive`. */
-  takeAssembled(number: number): Piece {
-    return this.ahead?.takeAssembled(number) ?? new Uint8Array(0);
+  assembled(number: number): Piece {
+    return this.ahead?.assembled(number) ?? new Uint8Array(0);
   }
 
   /** The next record that waited for one that was handled. */

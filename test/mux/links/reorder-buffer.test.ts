@@ -36,7 +36,7 @@ class Receiver {
     const range = { offset: begin, total: frames.length };
     const receipt = this.buffer.receivePiece(placement, range, [frames.subarray(begin, end)]);
     if (receipt !== 'ready') return receipt;
-    const assembled = this.buffer.takeAssembled(placement.number);
+    const assembled = this.buffer.assembled(placement.number);
     expect(Buffer.from(assembled)).toEqual(frames);
     return this.whole(placement);
   }
@@ -214,6 +214,26 @@ describe('Bounds of what is held', () => {
     expect(held(7)).toBe('held');
   });
 
+  it('a record of which pieces were taken is kept although there is no memory when the last one comes', () => {
+    const memory = new RetransmitMemory(MIB);
+    const receiver = new Receiver({ maxBytes: MIB, minBytes: 100 }, memory);
+    const placement = { number: 6, floor: 5, followed: [] };
+    expect(receiver.piece(placement, 0, 4)).toBe('held');
+    memory.used += MIB;
+    expect(receiver.piece({ number: 5, floor: 4, followed: [] }, 0, 2)).toBe('no-room');
+    expect(receiver.piece(placement, 4, 7)).toBe('held');
+    for (let number = 1; number <= 5; number++) receiver.whole({ number, floor: number - 1, followed: [] });
+    expect(receiver.handled).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(memory.used).toBe(MIB);
+  });
+
+  it('a whole record beside a small piece of the same number is bounded like any other', () => {
+    const { buffer } = new Receiver({ maxBytes: 10_000, minBytes: 100 });
+    const placement = { number: 6, floor: 5, followed: [] };
+    expect(buffer.receivePiece(placement, { offset: 0, total: 2 }, [Buffer.alloc(1)])).toBe('held');
+    expect(buffer.receive(placement, [Buffer.alloc(10_000)], 10_000)).toBe('bad-record');
+  });
+
   it('whatever numbers, floors and pieces a peer makes up, the buffer stays within its bounds and gives all back', () => {
     const limits = { maxBytes: 20_000, minBytes: 1_000 };
     const receipts = fc.tuple(
@@ -234,7 +254,7 @@ describe('Bounds of what is held', () => {
               : buffer.receivePiece(placement, { offset, total: 2_500 }, frames);
           if (receipt === 'bad-record') break;
           if (receipt === 'ready' && offset !== undefined)
-            receipt = buffer.receive(placement, [buffer.takeAssembled(number)], 2_500);
+            receipt = buffer.receive(placement, [buffer.assembled(number)], 2_500);
           if (receipt === 'ready') while (buffer.next() !== undefined);
           expect(buffer.heldBytes).toBeLessThanOrEqual(limits.maxBytes + 400);
           expect(memory.used).toBe(buffer.heldBytes);

@@ -12,8 +12,11 @@ export class OneLinkSession extends ResumableSession {
   /** The present link, or the last one. */
   link: SessionLink | undefined;
 
-  static of(mux: Pick<MuxConfig, 'role'> & Partial<MuxConfig>, resume: Partial<ResumeConfig> = {}): OneLinkSession {
-    const memory = new RetransmitMemory(MEMORY_BYTES);
+  static of(
+    mux: Pick<MuxConfig, 'role'> & Partial<MuxConfig>,
+    resume: Partial<ResumeConfig> = {},
+    memory = new RetransmitMemory(MEMORY_BYTES),
+  ): OneLinkSession {
     return new OneLinkSession({ ...DEFAULT_MUX_CONFIG, ...mux }, { ...DEFAULT_RESUME_CONFIG, ...resume }, memory, 0);
   }
 
