@@ -229,8 +229,7 @@ export class ResumableSession {
     if (isForLinks && !this.mux.mayHaveLinks) return this.fail();
     link.congestion.onReceived(bytes);
     const number = header.placement?.number ?? (link.lastReceived ?? Number.NaN) + 1;
-    link.lastReceived = number;
-    link.isPeerLeaving = header.isLast === true;
+    link.onNumbered(number, header.isLast === true);
     if (header.placement === undefined && this.order.receiveNext(number)) {
       link.acks.onRecord(bytes, header.mayWait, now);
       this.handleFrames(body, now);

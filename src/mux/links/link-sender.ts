@@ -257,8 +257,9 @@ export class LinkSender {
 
   /** When a record without frames is due, which keeps the link open or says that it is not wanted any more. */
   private pingAt(link: SessionLink): number {
-    const mustTell = (link.isUnwanted || link.isPeerLeaving) && !link.isLeaving;
-    return mustTell ? Number.NEGATIVE_INFINITY : link.sentAt + this.config.linkPingMs;
+    // Nothing numbered may follow, unless it takes that back.
+    if (link.isLeaving) return Number.POSITIVE_INFINITY;
+    return link.isUnwanted || link.isPeerLeaving ? Number.NEGATIVE_INFINITY : link.sentAt + this.config.linkPingMs;
   }
 
   /** Of a record without frames: it follows nothing. */

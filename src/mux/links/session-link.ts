@@ -107,6 +107,13 @@ export class SessionLink {
     return this.congestion.smoothedRttMs ?? UNKNOWN_ROUND_TRIP_MS;
   }
 
+  /** A numbered record came, which says whether it is the last one. One that is not takes that back, for both ends. */
+  onNumbered(number: number, isLast: boolean): void {
+    this.lastReceived = number;
+    this.isPeerLeaving = isLast;
+    if (!isLast && !this.isUnwanted) this.isLeaving = false;
+  }
+
   // ── sent ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** The part goes out now. */

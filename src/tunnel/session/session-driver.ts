@@ -345,7 +345,8 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
   /** Both ends go on without them. The client closes them; the exit only if that takes too long. */
   private closeLeft(): void {
     for (const link of this.links.filter(({ state }) => state.hasLeft)) {
-      if (this.options.mux.role !== 'client') continue;
+      // One that is the only one by now is not left any more.
+      if (this.options.mux.role !== 'client' || this.links.length < 2) continue;
       this.remove(link);
       link.close();
       this.session.detach(link.state, this.clock.now());
