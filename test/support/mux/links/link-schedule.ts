@@ -215,8 +215,9 @@ class Schedule {
     const { random, world } = this;
     const link = world.pickLink();
     if (link === undefined) return;
-    const kind = random.below(10);
-    if (kind < 4) world.reset(link);
+    const kind = random.below(11);
+    if (kind === 10) world.strand();
+    else if (kind < 4) world.reset(link);
     else if (kind < 7) {
       const ms = random.below(random.chance(0.7) ? 800 : 6_000);
       if (random.chance(0.8)) link.up.stall(ms);
