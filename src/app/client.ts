@@ -8,6 +8,7 @@ import { refuseOpenToNetwork } from '../proxy/listen-check.ts';
 import { DEFAULT_PROXY_LIMITS } from '../proxy/proxy-limits.ts';
 import { type ProxyServer, startProxyServer } from '../proxy/proxy-server.ts';
 import { RelaySessionDialer, refuseUnsealed } from '../tunnel/dial/session-dialer.ts';
+import type { LinkUse } from '../tunnel/reconnect/link-limits.ts';
 import type { LinkCount } from '../tunnel/session/extra-links.ts';
 import { type ClientObserver, TunnelClient } from '../tunnel/session/tunnel-client.ts';
 import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
@@ -41,6 +42,10 @@ export interface ClientOptions {
   readonly resumeWindowMs?: number;
   /** Links that carry the session at once, 1 to 8. Default: `auto`, as many as are of use, at most 6. */
   readonly links?: LinkCount;
+  /** A link carries at most this each way, bytes, 4,096 or more; then another does. Default: what is learnt. */
+  readonly linkMaxBytes?: number;
+  /** A link is used no longer than this, ms, at least 2,000. Default: what is learnt. */
+  readonly linkMaxAgeMs?: number;
   /** True: gives up at the first failure or, once connected, at the first that lasts 10 s. Default: false. */
   readonly once?: boolean;
   /** Serves a page by which phones carry links; true: at the machine's local address, port 8808. Default: no page. */
@@ -154,7 +159,12 @@ class RunningClient implements Client {
     const { encryption = 'on', direct = true, once = false, links = 'auto', resumeWindowMs, events = {} } = options;
     const pages = tether && { pages: tether.pages, direct };
     const dialer = new RelaySessionDialer(invite, encryption, logger, { tether: pages });
-    const limits = { once, links, ...(resumeWindowMs !== undefined && { resumeWindowMs }) };
+    const linkUse = linkUseOf(options);
+    const limits = { once, links, linkUse, ...(resumeWindowMs !== undefined && { resumeWindowMs }) };
     return new TunnelClient(dialer, events, logger, limits);
   }
+}
+
+function linkUseOf({ linkMaxBytes: bytes, linkMaxAgeMs: ageMs }: ClientOptions): Partial<LinkUse> {
+  return { ...(bytes !== undefined && { received: bytes, sent: bytes }), ...(ageMs !== undefined && { ageMs }) };
 }

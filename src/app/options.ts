@@ -36,6 +36,11 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   tls: [(value) => isObject(value) && areTexts([value.certFile, value.keyFile]), 'the paths certFile and keyFile'],
   hosts: [(value) => isObject(value) && areTexts(Object.values(value)), 'an object of texts'],
   encryption: [(value) => value === 'on' || value === 'off', 'on or off'],
+  linkMaxBytes: [(value) => isWhole(value, 2 ** 31) && Number(value) >= 4096, 'a whole number from 4096 to 2147483648'],
+  linkMaxAgeMs: [
+    (value) => isWhole(value, 86_400_000) && Number(value) >= 2000,
+    'a whole number from 2000 to 86400000',
+  ],
   links: [(value) => value === 'auto' || (isWhole(value, 8) && value !== 0), 'auto, or a whole number from 1 to 8'],
   role: [(value) => value === 'client' || value === 'exit', 'client or exit'],
   logger: [isLogger, `an object with the methods ${LOG_METHODS.join(', ')}`],

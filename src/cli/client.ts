@@ -5,6 +5,7 @@ import { WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
 import { followHangups } from './hangups.ts';
+import { limitEvent, limitText } from './limit-report.ts';
 import { counted, OutageReport, seconds } from './outage-report.ts';
 import { Output, type OutputOptions } from './output.ts';
 import { describeProxy } from './proxy-usage.ts';
@@ -15,16 +16,18 @@ import { onEachLine, reportTether } from './tether.ts';
 interface ClientCommand
   extends OutputOptions,
     InviteOptions,
-    Pick<ClientOptions, 'tether' | 'direct' | 'allowLan' | 'encryption' | 'once' | 'links'> {
+    Pick<ClientOptions, 'tether' | 'direct' | 'allowLan' | 'encryption' | 'once' | 'links' | 'linkMaxBytes'> {
   readonly listen: HostPort;
   readonly user?: { readonly user: string; readonly pass: string };
   /** Milliseconds. */
   readonly resumeWindow?: number;
+  /** Milliseconds. */
+  readonly linkMaxAge?: number;
 }
 
 export async function runClient(options: ClientCommand): Promise<void> {
   const output = new Output(options);
-  const { resumeWindow, user: credentials, ...rest } = options;
+  const { resumeWindow, linkMaxAge, user: credentials, ...rest } = options;
   const invite = await findInvite(options);
   if (invite === undefined) throw new WstunError('invite-missing');
   const outage = new OutageReport(output);
@@ -39,6 +42,7 @@ export async function runClient(options: ClientCommand): Promise<void> {
     invite,
     ...(credentials && { credentials }),
     ...(resumeWindow !== undefined && { resumeWindowMs: resumeWindow }),
+    ...(linkMaxAge !== undefined && { linkMaxAgeMs: linkMaxAge }),
     events: reports(output, outage, showReady),
     logger: output.logger,
   });
@@ -84,6 +88,10 @@ export function reports(output: Output, outage: OutageReport, showReady: () => v
     onStalled: (info) => {
       output.event(stallEvent(info));
       output.say(stallText(info));
+    },
+    onLimit: (limit) => {
+      output.event(limitEvent(limit));
+      output.say(limitText(limit));
     },
     onDraining: ({ streams }) => {
       output.event({ event: 'draining', streams });

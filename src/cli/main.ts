@@ -8,6 +8,8 @@ import {
   collect,
   parseCount,
   parseHostPort,
+  parseLinkAge,
+  parseLinkBytes,
   parseLinks,
   parsePublicAddress,
   parseResumeWindow,
@@ -107,6 +109,18 @@ const linksOption = () =>
     'how many links carry the connections, 1 to 8; auto: more than one where packets get lost (default: auto)',
   ).argParser(parseLinks);
 
+const linkBytesOption = () =>
+  new Option(
+    '--link-max-bytes <n>',
+    'use another link after so many bytes, such as 16KB, where a network stops connections (default: what is learnt)',
+  ).argParser(parseLinkBytes);
+
+const linkAgeOption = () =>
+  new Option(
+    '--link-max-age <s>',
+    'use another link after so many seconds, where a network ends connections (default: what is learnt)',
+  ).argParser(parseLinkAge);
+
 /** Whatever was pasted: the invite is found in it. */
 function pasted(given: readonly string[]): string | undefined {
   return given.length === 0 ? undefined : given.join(' ');
@@ -139,6 +153,8 @@ function clientCommand(): Command {
     .option('--allow-lan', 'let other machines use the proxy without a user name and password')
     .addOption(resumeWindowOption())
     .addOption(linksOption())
+    .addOption(linkBytesOption())
+    .addOption(linkAgeOption())
     .addOption(onceOption())
     .option(
       '--tether [host:port]',

@@ -60,6 +60,22 @@ export function parseLinks(text: string): 'auto' | number {
   return Number(text);
 }
 
+/** Bytes, with KB or MB after them (powers of 1,000). */
+export function parseLinkBytes(text: string): number {
+  const [, digits, unit = ''] = /^(\d{1,10})([km]b?)?$/i.exec(text) ?? [];
+  const bytes = Number(digits) * ({ k: 1_000, m: 1_000_000 }[unit.charAt(0).toLowerCase()] ?? 1);
+  if (!(bytes >= 4096 && bytes <= 2 ** 31))
+    throw new WstunError('bad-option', '--link-max-bytes needs bytes from 4096 to 2147483648, such as 16KB or 10MB');
+  return bytes;
+}
+
+/** Seconds; returned in milliseconds. */
+export function parseLinkAge(text: string): number {
+  if (!/^\d{1,5}$/.test(text) || Number(text) < 2 || Number(text) > 86_400)
+    throw new WstunError('bad-option', '--link-max-age needs whole seconds from 2 to 86400');
+  return Number(text) * 1000;
+}
+
 export function collect<T>(parse: (text: string) => T): (text: string, before: readonly T[] | undefined) => T[] {
   return (text, before) => [...(before ?? []), parse(text)];
 }

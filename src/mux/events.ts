@@ -21,8 +21,8 @@ export type MuxEvent =
   | { readonly type: 'reset'; readonly stream: number; readonly fault: WireFaultName }
   /** After `write` returned false: it would take more now. */
   | { readonly type: 'writable'; readonly stream: number }
-  /** The peer could use so many links. */
-  | { readonly type: 'links-wanted'; readonly wanted: number }
+  /** The peer could use so many links, and can receive so many bytes on each; 0: any number. */
+  | { readonly type: 'links-wanted'; readonly wanted: number; readonly maxBytes: number }
   /** The peer takes no more streams on this session; live ones continue. */
   | { readonly type: 'peer-draining' }
   /** The session is over; nothing follows. Every stream had `reset`, `open-failed` or `cancelled` before. */

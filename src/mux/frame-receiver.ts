@@ -191,8 +191,8 @@ export class FrameReceiver implements FrameHandler {
     return undefined;
   }
 
-  handleLinks(wanted: number): Violation {
-    this.parts.events.push({ type: 'links-wanted', wanted });
+  handleLinks(wanted: number, maxBytes: number): Violation {
+    this.parts.events.push({ type: 'links-wanted', wanted, maxBytes });
     return this.countNoOp();
   }
 

@@ -14,6 +14,7 @@ export class Liveness {
   /** When the next ping becomes pending. It is sent when the link takes it; a full link must not repeat the timer. */
   private nextPingAt: number;
   private pingPending = false;
+  private pingIntervalMs: number;
   private sequence = 0;
   private sentAt: number | undefined;
   private started = false;
@@ -37,6 +38,7 @@ export class Liveness {
     this.heardAt = now;
     this.checkedAt = now;
     this.transferAt = now;
+    this.pingIntervalMs = config.pingIntervalMs;
     this.nextPingAt = now + config.pingIntervalMs;
   }
 
@@ -44,7 +46,7 @@ export class Liveness {
   start(now: number): void {
     this.started = true;
     this.heardAt = now;
-    this.nextPingAt = now + this.config.pingIntervalMs;
+    this.nextPingAt = now + this.pingIntervalMs;
     this.pingPending = true;
     this.sentAt = undefined;
     this.probedAt = undefined;
@@ -69,6 +71,11 @@ export class Liveness {
     this.probes = 0;
   }
 
+  /** As of MuxSession. */
+  pingEvery(ms: number): void {
+    this.pingIntervalMs = Math.min(ms, this.config.pingIntervalMs);
+  }
+
   /** No stream is open: nothing is expected. */
   handleNoStreams(): void {
     this.probes = MAX_PROBES;
@@ -87,7 +94,7 @@ export class Liveness {
     if (isProbe) this.probes += 1;
     this.probePending ||= isProbe;
     this.pingPending = true;
-    this.nextPingAt = now + this.config.pingIntervalMs;
+    this.nextPingAt = now + this.pingIntervalMs;
   }
 
   /** Each probe of a silence waits twice as long as the one before it. */

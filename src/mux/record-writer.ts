@@ -23,7 +23,7 @@ export type ControlFrame =
   | { readonly type: 'open-failed'; readonly stream: number; readonly fault: WireFaultName }
   | { readonly type: 'reset'; readonly stream: number; readonly fault: WireFaultName }
   | { readonly type: 'go-away'; readonly fault: WireFaultName; readonly lastStream: number }
-  | { readonly type: 'links'; readonly wanted: number };
+  | { readonly type: 'links'; readonly wanted: number; readonly maxBytes: number };
 
 /** The largest control frame: OPEN with a 255-byte name. */
 const CONTROL_ROOM = FRAME_HEADER_BYTES + 263;
@@ -151,7 +151,7 @@ export class RecordWriter {
       case 'go-away':
         return encoder.goAway(frame.fault, frame.lastStream);
       case 'links':
-        return encoder.links(frame.wanted);
+        return encoder.links(frame.wanted, frame.maxBytes);
     }
   }
 

@@ -115,7 +115,9 @@ export class ResumableSession {
   /** Whether the session can have one more link now. */
   get canJoin(): boolean {
     const isResuming = this.saidReceived !== undefined;
-    return !this.mux.isOver && !isResuming && this.mux.mayHaveLinks && this.links.length < this.maxLinks;
+    const { links, maxLinks, mux } = this;
+    if (mux.isOver || isResuming || !mux.mayHaveLinks || links.length >= 2 * maxLinks) return false;
+    return links.filter(({ isFresh }) => isFresh).length < maxLinks;
   }
 
   /** One more link may carry the session, whose peer has so many of our records. More may be acknowledged by now. */
@@ -141,6 +143,17 @@ export class ResumableSession {
     this.detachedAt = now;
     this.mux.handleDetached();
     if (this.config.resumeWindowMs === 0) this.end('link-lost');
+  }
+
+  /** The network cuts connections that are silent for longer: something is sent so often, ms. */
+  pingEvery(ms: number): void {
+    this.mux.pingEvery(ms);
+    this.sender.pingMs = Math.min(ms, this.config.linkPingMs);
+  }
+
+  /** No more is to be sent on a link, here and by the peer, than so many bytes; Infinity: any number. */
+  limitLinks(maxSentBytes: number, maxReceivedBytes: number): void {
+    this.sender.limitLinks(maxSentBytes, maxReceivedBytes);
   }
 
   /** How many links are of use for what this end sends. */
@@ -197,6 +210,7 @@ export class ResumableSession {
     if (decoded === undefined) return this.fail();
     const { header } = decoded;
     link.heardAt = now;
+    for (const { length } of message) link.receivedBytes += length;
     this.mux.liveness.handleBytes(now);
     if (header.acknowledged !== undefined) this.handleAcknowledgement(link, header, header.acknowledged, now);
     else if (!header.isNumbered) this.mux.handleNoOpRecord(now);
@@ -213,10 +227,11 @@ export class ResumableSession {
 
   /** One that comes alone and says nothing new is a no-op. */
   private handleAcknowledgement(link: SessionLink, header: RecordHeader, ack: Acknowledgement, now: number): void {
-    const { holes } = link;
-    const bytes = link.congestion.inFlightBytes;
+    const { holes, congestion } = link;
+    const { inFlightBytes, isAppLimited } = congestion;
     const count = link.onAcknowledged(ack, now);
-    this.demand.onAcked(bytes - link.congestion.inFlightBytes, link.holes - holes, this.links.length, now);
+    const seen = { holes: link.holes - holes, isBusy: !isAppLimited };
+    this.demand.onAcked(inFlightBytes - congestion.inFlightBytes, seen, this.links.length, now);
     if (count === undefined) return this.mux.fail('bad-record');
     if (count === 0) return header.isNumbered ? undefined : this.mux.handleNoOpRecord(now);
     this.mux.handleRoundTrip(Math.max(...this.links.map(({ congestion }) => congestion.smoothedRttMs ?? 0)));
@@ -229,7 +244,8 @@ export class ResumableSession {
     if (isForLinks && !this.mux.mayHaveLinks) return this.fail();
     link.congestion.onReceived(bytes);
     const number = header.placement?.number ?? (link.lastReceived ?? Number.NaN) + 1;
-    link.onNumbered(number, header.isLast === true);
+    link.lastReceived = number;
+    link.isPeerLeaving = header.isLast === true;
     if (header.placement === undefined && this.order.receiveNext(number)) {
       link.acks.onRecord(bytes, header.mayWait, now);
       this.handleFrames(body, now);

@@ -70,9 +70,9 @@ export class MuxSession {
     return this.sentData;
   }
 
-  /** Tells the peer how many links this end could use. */
-  wantLinks(wanted: number): void {
-    if (!this.over && this.mayHaveLinks) this.parts.writer.push({ type: 'links', wanted });
+  /** Tells the peer how many links this end could use, and how many bytes it can receive on each; 0: any number. */
+  wantLinks(wanted: number, maxBytes: number): void {
+    if (!this.over && this.mayHaveLinks) this.parts.writer.push({ type: 'links', wanted, maxBytes });
   }
 
   /** Nothing is open, and nothing waits to be sent. */
@@ -122,6 +122,11 @@ export class MuxSession {
   handleDetached(): void {
     this.parts.liveness.stop();
     this.parts.writer.releaseBuffers();
+  }
+
+  /** As often as configured, or so often, ms, if that is more often. */
+  pingEvery(ms: number): void {
+    this.parts.liveness.pingEvery(ms);
   }
 
   /** A round trip that was measured elsewhere, ms: receive windows grow by it. */

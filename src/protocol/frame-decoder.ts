@@ -39,8 +39,8 @@ export interface FrameHandler {
   handlePing(opaque: Uint8Array): Violation;
   handlePong(opaque: Uint8Array): Violation;
   handleGoAway(code: number, lastStream: number): Violation;
-  /** How many links the peer could use. */
-  handleLinks(wanted: number): Violation;
+  /** How many links the peer could use, and how many bytes it can receive on each; 0: any number. */
+  handleLinks(wanted: number, maxBytes: number): Violation;
   /** A frame of an unknown type that may be skipped. */
   handleIgnorable(): Violation;
 }
@@ -186,7 +186,7 @@ function dispatch(type: number, stream: number, body: Buffer, handler: FrameHand
     case FrameType.goAway:
       return handler.handleGoAway(body.readUInt16BE(0), body.readUInt32BE(2));
     case FrameType.links:
-      return handler.handleLinks(body[0] ?? 0);
+      return handler.handleLinks(body[0] ?? 0, body.readUInt32BE(1));
     default:
       return 'bad-frame';
   }

@@ -112,10 +112,11 @@ export class RecordEncoder {
     this.scratch.writeUInt16BE(wireCodeOf(fault), at);
   }
 
-  /** @param wanted how many links this end could use, 1 to 255 */
-  links(wanted: number): void {
-    const at = this.header(FrameType.links, 1, 0);
+  /** @param wanted how many links this end could use, 1 to 255 @param maxBytes that it can receive on each; 0: any */
+  links(wanted: number, maxBytes: number): void {
+    const at = this.header(FrameType.links, 5, 0);
     this.scratch[at] = wanted;
+    this.scratch.writeUInt32BE(maxBytes, at + 1);
   }
 
   /** `opaque` has 8 bytes. */

@@ -52,7 +52,7 @@ export const SERVICE_TCP = 1;
 const shape = (onStream: boolean, minLength: number, maxLength = minLength) => ({ onStream, minLength, maxLength });
 
 /** Of LINKS. */
-const LINKS_SHAPE = shape(false, 1);
+const LINKS_SHAPE = shape(false, 5);
 
 /** Whether the frame concerns a stream, and the length of its payload. Indexed by type. */
 const FRAME_SHAPES: readonly ReturnType<typeof shape>[] = [

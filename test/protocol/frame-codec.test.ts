@@ -48,7 +48,7 @@ const FRAMES: readonly [what: string, hex: string, write: (to: RecordEncoder) =>
     ['pong', '0102030405060708'],
   ],
   ['GO_AWAY', '0a000006 00000000 000a 00000009', (to) => to.goAway('shutting-down', 9), ['go-away', 10, 9]],
-  ['LINKS', '81000001 00000000 03', (to) => to.links(3), ['links', 3]],
+  ['LINKS', '81000005 00000000 03 00004000', (to) => to.links(3, 16_384), ['links', 3, 16_384]],
 ];
 
 /** The only type from 0x80 on that this version knows. */
@@ -134,7 +134,7 @@ describe('Lengths and stream ids of frames', () => {
     ['PING', 0x08, 8, 8, 0],
     ['PONG', 0x09, 8, 8, 0],
     ['GO_AWAY', 0x0a, 6, 6, 0],
-    ['LINKS', 0x81, 1, 1, 0],
+    ['LINKS', 0x81, 5, 5, 0],
   ];
 
   it.each(shapes)(

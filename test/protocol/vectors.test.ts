@@ -193,7 +193,7 @@ describe('frames of appendix A', () => {
     ['frame.ping', (to) => to.ping(ID.subarray(0, 8))],
     ['frame.pong', (to) => to.pong(ID.subarray(0, 8))],
     ['frame.go-away', (to) => to.goAway('shutting-down', 5)],
-    ['frame.links', (to) => to.links(3)],
+    ['frame.links', (to) => to.links(3, 16_384)],
   ];
 
   it.each(frames)('%s is written as the page says', (name, write) => {

@@ -15,6 +15,7 @@ import { initiateSecureLink } from '../../src/tunnel/dial/handshake.ts';
 import type { SecureLink } from '../../src/tunnel/dial/secure-link.ts';
 import { negotiateSession, type SessionDialer, type SessionLink } from '../../src/tunnel/dial/session-dialer.ts';
 import { Backoff } from '../../src/tunnel/reconnect/backoff.ts';
+import { LinkLimits } from '../../src/tunnel/reconnect/link-limits.ts';
 import { ExitSessions } from '../../src/tunnel/session/exit-sessions.ts';
 import { ReconnectingSession } from '../../src/tunnel/session/reconnecting-session.ts';
 import { type ClientOptions, TunnelClient } from '../../src/tunnel/session/tunnel-client.ts';
@@ -310,6 +311,7 @@ describe('a session whose link is by the fallback', () => {
     const options = {
       ...{ dialer: ways, resume: DEFAULT_RESUME_CONFIG, replayMemory: new RetransmitMemory(PROCESS_RETRANSMIT_BYTES) },
       ...{ backoff: new Backoff(), logger: silentLogger, clock, decide: () => ({ waitMs: 0 }) },
+      limits: new LinkLimits(),
     };
     const keeper = new ReconnectingSession(options, {
       onEstablished: () => log.push('established'),
@@ -317,6 +319,7 @@ describe('a session whose link is by the fallback', () => {
       onResumed: () => log.push('resumed'),
       onStalled: () => log.push('stalled'),
       onFailed: () => log.push('failed'),
+      onLimit: () => log.push('limit'),
       onNoMoreStreams: () => log.push('no more streams'),
       onEnd: ({ fault }) => log.push(`end: ${fault}`),
     });

@@ -19,6 +19,11 @@ const HOLES = 3;
 /** From one change to the next, ms. */
 const SPACING_MS = 2_000;
 
+/** A connection may have been made slower, if it carries so little of what it did, while the application has more. */
+const COLLAPSE_SHARE = 1 / 4;
+/** Spans in which it had. */
+const BUSY_SPANS = 6;
+
 /** A link is worth having if it adds this share of what the links carried before the first was added. */
 const LEAST_GROWTH = 0.15;
 
@@ -31,6 +36,7 @@ const LONGEST_RETRY_MS = 3_600_000;
 
 interface Span {
   bytes: number;
+  isBusy: boolean;
   holes: number;
 }
 
@@ -44,6 +50,7 @@ export class LinkDemand {
   private usefulAt: number;
   /** Of one link, before others were added, bytes a ms. */
   private baseRate = 0;
+  private bestRate = 0;
   private retryMs = RETRY_MS;
   private notBefore = Number.NEGATIVE_INFINITY;
 
@@ -56,14 +63,16 @@ export class LinkDemand {
   /**
    * The peer has so many bytes more.
    * @param holes that this acknowledgement showed
+   * @param isBusy the application has more to send than its link takes
    * @param links that the session has
    */
-  onAcked(bytes: number, holes: number, links: number, now: number): void {
+  onAcked(bytes: number, { holes, isBusy }: { holes: number; isBusy: boolean }, links: number, now: number): void {
     if (now >= this.spanEndsAt) this.endSpan(links, now);
     const span = this.spans.at(-1);
     if (span === undefined) return;
     span.bytes += bytes;
     span.holes += holes;
+    span.isBusy ||= isBusy;
   }
 
   /** Time has passed. */
@@ -74,20 +83,28 @@ export class LinkDemand {
   private endSpan(links: number, now: number): void {
     this.decide(links, now);
     const missed = Math.floor((now - this.spanEndsAt) / SPAN_MS) + 1;
-    for (let i = 0; i < Math.min(missed, SPANS); i++) this.spans.push({ bytes: 0, holes: 0 });
+    for (let i = 0; i < Math.min(missed, SPANS); i++) this.spans.push({ bytes: 0, holes: 0, isBusy: false });
     this.spans.splice(0, this.spans.length - SPANS);
     this.spanEndsAt += missed * SPAN_MS;
   }
 
   private decide(links: number, now: number): void {
     const holes = this.spans.reduce((sum, span) => sum + span.holes, 0);
-    const isLossy = holes >= HOLES;
+    const isLossy = holes >= HOLES || this.hasCollapsed();
     if (links === 1) this.baseRate = this.rate();
     const isUseful = this.isUseful(links);
     if (links > 1 && isLossy && isUseful) this.usefulAt = now;
     if (now - this.changedAt < SPACING_MS || links < this.wanted) return;
     if (isLossy && isUseful && links < MOST_BY_ITSELF && now >= this.notBefore) this.change(links + 1, now);
     else if (links > 1 && now - this.usefulAt >= GIVE_BACK_MS) this.giveBack(links, isLossy, now);
+  }
+
+  /** Much less arrives than once did, although there is more to send: this connection may be slowed down on purpose. */
+  private hasCollapsed(): boolean {
+    const rate = this.rate();
+    this.bestRate = Math.max(this.bestRate, rate);
+    const busySpans = this.spans.filter(({ isBusy }) => isBusy).length;
+    return busySpans >= BUSY_SPANS && rate < this.bestRate * COLLAPSE_SHARE;
   }
 
   private isUseful(links: number): boolean {

@@ -1,6 +1,6 @@
 /**
- * Sends the records of a session on its links (docs/protocol.md §10): what is to be sent again first, then what someone
- * waits for, then bulk, each on the link that will deliver it first. It decides nothing about links. Pure.
+ * Sends the records of a session on its links (docs/protocol.md §10): what is to be sent again first, then what
+ * someone waits for, then bulk, each on the link that will deliver it first. It decides nothing about links. Pure.
  */
 import { joinOwned, type Piece } from '../../memory/pieces.ts';
 import { FRAME_HEADER_BYTES } from '../../protocol/frames.ts';
@@ -23,6 +23,15 @@ import type { SessionLink } from './session-link.ts';
 /** What `pollRecord` needs at least. */
 const MIN_RECORD_BYTES = 512;
 
+/** Of what a link may carry at all: a record is no larger. */
+const LARGEST_SHARE = 1 / 4;
+
+/** Links that may carry no more go on after this, ms, where no other one has come. */
+const UNUSABLE_MS = 1_000;
+
+/** Larger records are cut before they are sent again, where frames are smaller by now, bytes. */
+const CUT_FROM_BYTES = 2 * 1024;
+
 /** Control frames and quiet streams may go so much beyond the congestion window, or one frame if that is more. */
 const URGENT_BYTES = 4 * 1024;
 
@@ -36,6 +45,8 @@ export interface RecordSource {
   /** Only what it has still to say is to be sent. */
   readonly isOver: boolean;
   readonly peerKnowsMayWait: boolean;
+  /** The peer understands several links, and pieces. */
+  readonly mayHaveLinks: boolean;
   /** `pollUrgent` has something to send. */
   readonly hasUrgent: boolean;
   /** The latest record has bytes of streams. */
@@ -58,6 +69,13 @@ export class LinkSender {
   readonly links: SessionLink[] = [];
   readonly kept: KeptRecords;
   private several: Several | undefined;
+  /** On each of several links something is sent so often, ms. */
+  pingMs: number;
+  /** Since when no link may carry frames; undefined while one may. */
+  private unusableSince: number | undefined;
+  /** As of SessionLink, for each link. */
+  private maxSentBytes = Number.POSITIVE_INFINITY;
+  private maxReceivedBytes = Number.POSITIVE_INFINITY;
 
   constructor(
     private readonly mux: RecordSource,
@@ -66,17 +84,31 @@ export class LinkSender {
     private readonly memory: RetransmitMemory,
   ) {
     this.kept = new KeptRecords(memory);
+    this.pingMs = config.linkPingMs;
   }
 
   // ── links ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** The network stops links that carry more, bytes. */
+  limitLinks(maxSentBytes: number, maxReceivedBytes: number): void {
+    this.maxSentBytes = maxSentBytes;
+    this.maxReceivedBytes = maxReceivedBytes;
+    for (const link of this.links) this.limit(link);
+  }
+
+  private limit(link: SessionLink): void {
+    link.maxSentBytes = this.maxSentBytes;
+    link.maxReceivedBytes = this.maxReceivedBytes;
+  }
+
   add(link: SessionLink, now: number): void {
+    this.limit(link);
     this.links.push(link);
     if (this.links.length < 2) return;
     this.several ??= { order: new RecordOrder(this.kept.lastNumber), copies: new LateCopies(), quiet: new QuietLink() };
     this.mux.trackTopics(true);
     // It measures the path, and proves the link, before anything needs it.
-    link.sentAt = now - this.config.linkPingMs;
+    link.sentAt = now - this.pingMs;
   }
 
   /** False: it was none of the links. */
@@ -122,8 +154,10 @@ export class LinkSender {
     // GO_AWAY, the last frame, is sent even if the link is full.
     if (link.isFull && !this.mux.isOver) return undefined;
     const { waiting } = this.kept;
+    // Its next record asks for another link.
+    link.isLeaving = link.isSpent && this.mux.mayHaveLinks;
     if (waiting !== undefined && !this.mayRetransmit(link, now)) return this.pollAcknowledgement(link, now);
-    if (waiting !== undefined) return this.sendAgain(link, waiting, now);
+    if (waiting !== undefined) return this.sendAgain(link, this.cutWaiting(link, waiting), now);
     return this.pollNew(link, now) ?? this.pollAcknowledgement(link, now);
   }
 
@@ -153,10 +187,15 @@ export class LinkSender {
     return congestion.inFlightBytes < congestion.urgentWindow() + Math.max(URGENT_BYTES, frameBytes);
   }
 
-  private sizesOf({ congestion }: SessionLink): { frameBytes: number; recordBytes: number } {
-    const frameBytes = Math.min(congestion.frameBytes(), this.maxDataBytes);
+  private sizesOf(link: SessionLink): { frameBytes: number; recordBytes: number } {
+    const frameBytes = Math.min(link.congestion.frameBytes(), this.maxDataBytes, this.largestOn(link));
     // One full frame and no more: further room would be filled with a tiny frame of the next stream.
     return { frameBytes, recordBytes: Math.max(MIN_RECORD_BYTES, frameBytes + FRAME_HEADER_BYTES) };
+  }
+
+  /** A link that may carry little is not to be left with a record that is too large for it. */
+  private largestOn({ maxSentBytes }: SessionLink): number {
+    return Math.max(MIN_RECORD_BYTES, Math.floor(maxSentBytes * LARGEST_SHARE));
   }
 
   private get mayKeepMore(): boolean {
@@ -169,6 +208,7 @@ export class LinkSender {
 
   private pollSeveral(several: Several, now: number): Outgoing | undefined {
     if (this.mux.isOver) return this.pollLast(several, now);
+    this.checkUsable(now);
     for (const link of this.links) if (now >= link.lateAt && this.hasOther(link)) link.handOver();
     return (
       this.pollAgain(now) ??
@@ -183,12 +223,26 @@ export class LinkSender {
     return this.links.some((other) => other !== link && isUsable(other));
   }
 
+  /** What is left of links goes on, rather than nothing: the one that replaces them may not come. */
+  private checkUsable(now: number): void {
+    if (this.links.some(isUsable) || this.links.every(({ isFull }) => isFull)) this.unusableSince = undefined;
+    else this.unusableSince ??= now;
+    if (this.unusableSince === undefined || now < this.unusableSince + UNUSABLE_MS) return;
+    this.unusableSince = undefined;
+    for (const link of this.links) {
+      link.maxSentBytes = Number.POSITIVE_INFINITY;
+      link.endStall();
+      link.isUnwanted = false;
+      link.isPeerLeaving = false;
+    }
+  }
+
   /** Something waits for it at the peer, so it goes before all else. */
   private pollAgain(now: number): Outgoing | undefined {
     const part = this.kept.waiting;
     if (part === undefined) return undefined;
     const link = fastestLink(this.links, now, (one) => isUsable(one) && this.mayRetransmit(one, now));
-    return link && this.sendAgain(link, part, now);
+    return link && this.sendAgain(link, this.cutWaiting(link, part), now);
   }
 
   private pollUrgent({ order, copies, quiet }: Several, now: number): Outgoing | undefined {
@@ -251,15 +305,14 @@ export class LinkSender {
     }
     const silent = this.links.find((link) => mayPing(link) && now >= this.pingAt(link));
     if (silent === undefined) return undefined;
-    silent.isLeaving = silent.isUnwanted || silent.isPeerLeaving;
+    silent.isLeaving = silent.isUnwanted || silent.isPeerLeaving || silent.isSpent;
     return this.sendNew(silent, [], this.pingPlacement(), now);
   }
 
   /** When a record without frames is due, which keeps the link open or says that it is not wanted any more. */
   private pingAt(link: SessionLink): number {
-    // Nothing numbered may follow, unless it takes that back.
-    if (link.isLeaving) return Number.POSITIVE_INFINITY;
-    return link.isUnwanted || link.isPeerLeaving ? Number.NEGATIVE_INFINITY : link.sentAt + this.config.linkPingMs;
+    const mustTell = (link.isUnwanted || link.isPeerLeaving || link.isSpent) && !link.isLeaving;
+    return mustTell ? Number.NEGATIVE_INFINITY : link.sentAt + this.pingMs;
   }
 
   /** Of a record without frames: it follows nothing. */
@@ -269,8 +322,8 @@ export class LinkSender {
 
   /** When something is late, or a link silent. */
   nextTimeout(): number {
-    if (this.several === undefined) return Number.POSITIVE_INFINITY;
-    let at = this.several.copies.dueAt;
+    if (this.several === undefined || this.mux.isOver) return Number.POSITIVE_INFINITY;
+    let at = Math.min(this.several.copies.dueAt, (this.unusableSince ?? Number.POSITIVE_INFINITY) + UNUSABLE_MS);
     for (const link of this.links) {
       if (this.hasOther(link)) at = Math.min(at, link.lateAt);
       if (mayPing(link)) at = Math.min(at, this.pingAt(link));
@@ -292,6 +345,15 @@ export class LinkSender {
     const stamp = this.onSent(link, record, now);
     const header = this.headerOf(link, record, stamp, isNext, now);
     return { link, message: prependRecordHeader(header, pieces) };
+  }
+
+  /** A record that was sent when the path was faster may be more than a link carries before it freezes. */
+  private cutWaiting(link: SessionLink, waiting: RecordPart): RecordPart {
+    const { frameBytes } = this.sizesOf(link);
+    const isLarge = waiting.length > Math.max(CUT_FROM_BYTES, 2 * frameBytes);
+    if (!isLarge || !this.mux.mayHaveLinks || this.mux.isOver) return waiting;
+    this.kept.cutWaiting(Math.max(CUT_FROM_BYTES, frameBytes));
+    return this.kept.waiting ?? waiting;
   }
 
   private sendAgain(link: SessionLink, part: RecordPart, now: number): Outgoing {
@@ -336,7 +398,7 @@ export class LinkSender {
 
 /** It may carry frames. */
 function isUsable(link: SessionLink): boolean {
-  return !link.isFull && !link.isUnwanted && !link.isPeerLeaving && !link.isStalled;
+  return !link.isFull && !link.isUnwanted && !link.isPeerLeaving && !link.isStalled && !link.isSpent;
 }
 
 function mayPing(link: SessionLink): boolean {

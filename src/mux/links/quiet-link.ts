@@ -19,9 +19,7 @@ export class QuietLink {
   /** The link that bulk is not to use now, if any. The same one for as long as it carries anything. */
   choose(links: readonly SessionLink[], now: number): SessionLink | undefined {
     if (now >= this.until || links.length < LEAST_LINKS) return undefined;
-    const usable = links.filter(
-      ({ isStalled, isUnwanted, isPeerLeaving }) => !isStalled && !isUnwanted && !isPeerLeaving,
-    );
+    const usable = links.filter(({ isStalled, isFresh }) => !isStalled && isFresh);
     // The only one that carries anything must not be closed to bulk.
     if (usable.length < 2) return undefined;
     if (this.link === undefined || !usable.includes(this.link)) this.link = shortest(usable);

@@ -17,6 +17,8 @@ const UNKNOWN_ROUND_TRIP_MS = 100;
  */
 const LATE_ROUND_TRIPS = 2.5;
 const LATE_MS = 60;
+/** The round trip counts up to so many times that of the empty path. */
+const MOST_USUAL_ROUND_TRIPS = 2;
 
 /**
  * A hole: nothing arrived for this share of the round trip, and for so many ms, and then so many records at once, which
@@ -26,6 +28,15 @@ const HOLE_ROUND_TRIPS = 0.6;
 const HOLE_MS = 15;
 const HOLE_RECORDS = 3;
 const HOLE_SHARE = 1 / 4;
+
+/** A link that is late so often, one time after the other, is slower than others by far: it is left. */
+const SLOW_TIMES = 6;
+
+/** Of what a link may carry: with more the next one is opened, which takes some round trips. */
+const FRESH_SHARE = 0.5;
+
+/** What a record has beyond its frames, about, bytes: headers and tag. */
+const RECORD_BYTES = 40;
 
 /** Removed entries at the front of the list before it is cut. */
 const COMPACT_AT = 256;
@@ -59,11 +70,21 @@ export class SessionLink {
   isLeaving = false;
   isPeerLeaving = false;
   private stalled = false;
+  /** How often it was late without a record in time between. */
+  private lateTimes = 0;
   /** Signs of lost packets so far (link-demand.ts). */
   holes = 0;
   private newestReceivedMs = Number.NaN;
   heardAt: number;
   sentAt: number;
+  readonly beganAt: number;
+  /** Of messages since the session uses it, bytes. */
+  receivedBytes = 0;
+  sentBytes = 0;
+  /** No more is to be sent on it, bytes: the network stops connections that carry more. */
+  maxSentBytes = Number.POSITIVE_INFINITY;
+  /** The same of the peer. */
+  maxReceivedBytes = Number.POSITIVE_INFINITY;
   /** When the peer last acknowledged something new, or the first byte with nothing in flight was sent. */
   progressAt: number;
   private readonly peerClock = new PeerClock();
@@ -85,6 +106,7 @@ export class SessionLink {
     this.firstPosition = start.sent + 1;
     this.heardAt = now;
     this.sentAt = now;
+    this.beganAt = now;
     this.progressAt = now;
   }
 
@@ -107,13 +129,6 @@ export class SessionLink {
     return this.congestion.smoothedRttMs ?? UNKNOWN_ROUND_TRIP_MS;
   }
 
-  /** A numbered record came, which says whether it is the last one. One that is not takes that back, for both ends. */
-  onNumbered(number: number, isLast: boolean): void {
-    this.lastReceived = number;
-    this.isPeerLeaving = isLast;
-    if (!isLast && !this.isUnwanted) this.isLeaving = false;
-  }
-
   // ── sent ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** The part goes out now. */
@@ -128,6 +143,7 @@ export class SessionLink {
     this.inFlight.push({ part, stamp });
     this.lastSent = part.record.number;
     this.sentAt = now;
+    this.sentBytes += part.length + RECORD_BYTES;
     return stamp;
   }
 
@@ -145,6 +161,7 @@ export class SessionLink {
       newest = sent.stamp;
       bytes += this.takeAcked(sent.part);
     }
+    if (newest !== undefined && now - newest.at <= this.lateMs) this.lateTimes = 0;
     this.forget(count);
     this.progressAt = now;
     this.isProven = true;
@@ -187,6 +204,8 @@ export class SessionLink {
   handOver(): void {
     this.giveToOthers();
     this.stalled = true;
+    this.lateTimes += 1;
+    if (this.lateTimes >= SLOW_TIMES) this.isUnwanted = true;
   }
 
   /** What it has in flight counts again. */
@@ -202,6 +221,18 @@ export class SessionLink {
     }
   }
 
+  /** It has carried all that it may. */
+  get isSpent(): boolean {
+    return this.sentBytes >= this.maxSentBytes;
+  }
+
+  /** It is to carry much more: another one need not take its place yet. */
+  get isFresh(): boolean {
+    const isUnused =
+      this.sentBytes < FRESH_SHARE * this.maxSentBytes && this.receivedBytes < FRESH_SHARE * this.maxReceivedBytes;
+    return isUnused && !this.isUnwanted && !this.isLeaving && !this.isPeerLeaving;
+  }
+
   /** Both ends have agreed to be without it, and nothing is on its way from here. */
   get hasLeft(): boolean {
     return this.isLeaving && this.isPeerLeaving && !this.hasInFlight;
@@ -213,7 +244,13 @@ export class SessionLink {
   get lateAt(): number {
     const oldest = this.inFlight[this.first];
     if (oldest === undefined || this.stalled) return Number.POSITIVE_INFINITY;
-    return oldest.stamp.at + Math.max(LATE_ROUND_TRIPS * this.roundTripMs, this.roundTripMs + LATE_MS);
+    return oldest.stamp.at + this.lateMs;
+  }
+
+  private get lateMs(): number {
+    // That of a link that was slowed down says nothing.
+    const usualMs = Math.min(this.roundTripMs, MOST_USUAL_ROUND_TRIPS * (this.congestion.minRttMs ?? this.roundTripMs));
+    return Math.max(LATE_ROUND_TRIPS * usualMs, usualMs + LATE_MS);
   }
 
   /** When it stalls unless something comes; Infinity while nothing is in flight. */

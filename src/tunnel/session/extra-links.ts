@@ -1,6 +1,7 @@
 /**
- * The links of a client's session beside the first one: dials them while they are wanted, and leaves them when they are
- * not (docs/protocol.md §10.2). It does not resume a session: reconnecting-session.ts does.
+ * How many links a client's session has: dials more while they are of use, replaces those that this network is about to
+ * stop, and leaves those that are of no use (docs/protocol.md §10.2). It does not resume a session without a link:
+ * reconnecting-session.ts does.
  */
 import type { Clock, Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
@@ -8,31 +9,44 @@ import { MOST_BY_ITSELF } from '../../mux/links/link-demand.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { SessionRequest } from '../../protocol/session-request.ts';
 import type { SessionDialer } from '../dial/session-dialer.ts';
+import type { EndedLink, LearntLimit, LinkLimits } from '../reconnect/link-limits.ts';
 import type { SessionDriver } from './session-driver.ts';
 
 /** How many links a session has: as many as are of use, or always so many, 1 to 8. */
 export type LinkCount = 'auto' | number;
 
-/** Between two new links that nobody asked for by number, ms. */
+/** Between two new links that are not to replace others, where no number is given, ms. */
 const SPACING_MS = 2_000;
 /** After a failed attempt, ms; doubles up to the second. */
 const FIRST_WAIT_MS = 2_000;
 const LONGEST_WAIT_MS = 60_000;
+
+/** Where links may carry no more than this, bytes, so many share the work: each lasts some round trips. */
+const TIGHT_BYTES = 512 * 1024;
+const TIGHT_LINKS = 8;
+/** Attempts at once. */
+const MOST_ATTEMPTS = 8;
 
 export interface ExtraLinksOptions {
   readonly dialer: SessionDialer;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly links: LinkCount;
+  /** Of this network; shared by the sessions of a client. */
+  readonly limits: LinkLimits;
   /** Called as late as possible. */
   request(): SessionRequest;
+  /** Something was learnt of this network. */
+  onLimit(limit: LearntLimit): void;
 }
 
 export class ExtraLinks {
   private wanted: number;
-  private attempt: AbortController | undefined;
+  private readonly attempts = new Set<AbortController>();
   private timer: Timer | undefined;
   private failures = 0;
+  /** No attempt before this, by the clock. */
+  private notBefore = Number.NEGATIVE_INFINITY;
   private stopped = false;
 
   constructor(
@@ -42,11 +56,22 @@ export class ExtraLinks {
     this.wanted = options.links === 'auto' ? 1 : options.links;
   }
 
+  /** The session is established: the exit is told what is known of this network. */
+  handleEstablished(): void {
+    const { use } = this.options.limits;
+    if (isLimited(use)) this.driver.limitLinks(use);
+    this.handleChange();
+  }
+
   /** The session has a link more or less, or can have several now. */
   handleChange(): void {
-    if (this.stopped || this.attempt !== undefined || this.timer !== undefined) return;
-    if (this.isShort) void this.dial();
-    else if (this.driver.linkCount > this.wanted) this.driver.leaveNewestLink();
+    if (this.stopped) return;
+    const { ageMs } = this.options.limits.use;
+    const staying = this.driver.stayingLinks(ageMs);
+    for (let missing = this.missing(staying); missing > 0; missing -= 1) void this.dial();
+    if (staying >= this.target) this.driver.leaveAged(ageMs);
+    if (staying > this.target && this.attempts.size === 0) this.driver.leaveNewestLink();
+    this.setTimer();
   }
 
   /** So many are of use. No effect where the number is given. */
@@ -56,54 +81,90 @@ export class ExtraLinks {
     this.handleChange();
   }
 
-  /** The session has no link any more: the attempt to resume it takes the place of one to join it. */
+  /** The session has no link any more: the attempt to resume it takes the place of those to join it. */
   handleLost(): void {
-    this.attempt?.abort();
+    for (const attempt of this.attempts) attempt.abort();
+  }
+
+  /** A link has ended that was still wanted. */
+  handleEnded(link: EndedLink): void {
+    const limit = this.options.limits.handleEnded(link);
+    if (limit === undefined) return;
+    this.driver.limitLinks(this.options.limits.use);
+    this.options.onLimit(limit);
   }
 
   /** The session is over. */
   stop(): void {
     this.stopped = true;
     this.options.clock.clearTimeout(this.timer);
-    this.attempt?.abort();
+    for (const attempt of this.attempts) attempt.abort();
   }
 
-  private get isShort(): boolean {
-    const { isAttached, canJoin, linkCount } = this.driver;
-    return isAttached && canJoin && linkCount < this.wanted;
+  private get target(): number {
+    const { received, sent } = this.options.limits.use;
+    const isTight = Math.min(received, sent) < TIGHT_BYTES;
+    return this.options.links === 'auto' && isTight ? TIGHT_LINKS : this.wanted;
+  }
+
+  private missing(staying: number): number {
+    const { isAttached, canJoin } = this.driver;
+    if (!isAttached || !canJoin || this.options.clock.now() < this.notBefore) return 0;
+    const missing = Math.min(this.target, MOST_ATTEMPTS) - staying - this.attempts.size;
+    return this.isSpaced ? Math.min(missing, 1) : missing;
+  }
+
+  /** Growth by itself is slow. Links that replace others, and those that were asked for, are not. */
+  private get isSpaced(): boolean {
+    return this.options.links === 'auto' && !isLimited(this.options.limits.use);
   }
 
   private async dial(): Promise<void> {
-    const { dialer, logger } = this.options;
+    const { dialer, clock } = this.options;
     const attempt = new AbortController();
-    this.attempt = attempt;
+    this.attempts.add(attempt);
+    if (this.isSpaced) this.notBefore = clock.now() + SPACING_MS;
     try {
       const { link, peerReceived } = await dialer.dial(() => this.options.request(), attempt.signal);
+      this.attempts.delete(attempt);
+      this.failures = 0;
+      // Reports a change, if it succeeds.
       if (attempt.signal.aborted || !this.driver.joinLink(link, peerReceived)) link.abort();
-      else this.failures = 0;
     } catch (cause) {
-      const fault = cause instanceof WstunError ? cause.fault : String(cause);
-      logger.debug({ fault, links: this.driver.linkCount }, 'one more link could not be opened');
-      if (!attempt.signal.aborted) this.failures += 1;
+      this.attempts.delete(attempt);
+      if (!attempt.signal.aborted) this.handleFailed(cause);
     }
-    this.attempt = undefined;
-    this.pause(this.failures > 0 ? this.backoffMs : this.spacingMs);
   }
 
-  private get spacingMs(): number {
-    return this.options.links === 'auto' ? SPACING_MS : 0;
+  private handleFailed(cause: unknown): void {
+    const { logger, clock } = this.options;
+    const fault = cause instanceof WstunError ? cause.fault : String(cause);
+    logger.debug({ fault, links: this.driver.linkCount }, 'one more link could not be opened');
+    const waitMs = Math.min(FIRST_WAIT_MS * 2 ** this.failures, LONGEST_WAIT_MS) * (0.5 + clock.random());
+    this.failures += 1;
+    this.notBefore = clock.now() + waitMs;
+    this.handleChange();
   }
 
-  private get backoffMs(): number {
-    return Math.min(FIRST_WAIT_MS * 2 ** (this.failures - 1), LONGEST_WAIT_MS) * (0.5 + this.options.clock.random());
-  }
-
-  private pause(ms: number): void {
-    if (this.stopped) return;
-    this.timer = this.options.clock.setTimeout(() => {
-      this.timer = undefined;
-      this.handleChange();
-    }, ms);
+  /** For the next attempt, and for links that become too old. */
+  private setTimer(): void {
+    const { clock, limits } = this.options;
+    const now = clock.now();
+    const agedAt = this.driver.nextAgedAt(limits.use.ageMs);
+    const at = Math.min(agedAt > now ? agedAt : Number.POSITIVE_INFINITY, this.nextAttemptAt(now));
+    clock.clearTimeout(this.timer);
+    this.timer = undefined;
+    if (at === Number.POSITIVE_INFINITY || this.stopped) return;
+    this.timer = clock.setTimeout(() => this.handleChange(), at - now);
     this.timer.unref();
   }
+
+  private nextAttemptAt(now: number): number {
+    const isWaiting = this.notBefore > now && this.driver.isAttached;
+    return isWaiting ? this.notBefore : Number.POSITIVE_INFINITY;
+  }
+}
+
+function isLimited(use: LinkLimits['use']): boolean {
+  return Math.min(use.received, use.sent, use.ageMs, use.idleMs) < Number.POSITIVE_INFINITY;
 }

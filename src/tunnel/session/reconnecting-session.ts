@@ -16,6 +16,7 @@ import { SESSION_ID_BYTES, type SessionRequest } from '../../protocol/session-re
 import type { SessionDialer, SessionLink } from '../dial/session-dialer.ts';
 import type { Backoff } from '../reconnect/backoff.ts';
 import { InterruptibleDelay } from '../reconnect/interruptible-delay.ts';
+import type { LearntLimit, LinkLimits } from '../reconnect/link-limits.ts';
 import type { FailureDecision } from '../reconnect/outage.ts';
 import { BetterConnector } from './better-connector.ts';
 import { ExtraLinks, type LinkCount } from './extra-links.ts';
@@ -50,6 +51,8 @@ export interface ReconnectingSessionOptions {
   readonly clock?: Clock | undefined;
   /** How many links at once: `auto` where more than one is of use. Default: auto. */
   readonly links?: LinkCount | undefined;
+  /** What this network does to links; shared by the sessions of a client. */
+  readonly limits: LinkLimits;
   /** While the link is not by the preferred connector, that is tried each time this has passed; default 30 s. */
   readonly tryBetterMs?: number | undefined;
   /** What follows from a failed attempt. */
@@ -67,6 +70,8 @@ export interface ReconnectingSessionEvents {
   onStalled(info: StallInfo): void;
   /** An attempt failed while there was no link; the next follows in `waitMs`. */
   onFailed(error: WstunError, waitMs: number): void;
+  /** Something was learnt of this network: it stops links after a while. */
+  onLimit(limit: LearntLimit): void;
   /** It takes no more streams; the open ones go on, and links are kept for them. */
   onNoMoreStreams(): void;
   /** The last call. `error` says why; final where `decide` has said so. */
@@ -138,12 +143,14 @@ export class ReconnectingSession {
       onNoMoreStreams: () => this.handleNoMoreStreams(),
       onLinkLost: () => this.handleLinkLost(),
       onLinkCount: () => this.extraLinks.handleChange(),
+      onLinkEnded: (link) => this.extraLinks.handleEnded(link),
       onLinksWanted: (wanted) => this.extraLinks.want(wanted),
       onLinkStalled: () => this.stall.handleStalled(),
       onEnd: (fault) => this.handleEnd(fault),
     });
     this.extraLinks = new ExtraLinks(this.driver, {
-      ...{ dialer: options.dialer, clock, logger, links: options.links ?? 'auto' },
+      ...{ dialer: options.dialer, clock, logger, links: options.links ?? 'auto', limits: options.limits },
+      onLimit: (limit) => this.events.onLimit(limit),
       request: () => ({ kind: 'join', id: this.id, received: this.driver.received }),
     });
     this.stall = new StallFollower(this.driver.supervisor, clock, {
@@ -216,7 +223,7 @@ export class ReconnectingSession {
   private handleEstablished(): void {
     this.clearHelloLimit();
     this.phase = ESTABLISHED;
-    this.extraLinks.handleChange();
+    this.extraLinks.handleEstablished();
     this.events.onEstablished();
   }
 

@@ -17,6 +17,7 @@ import { ResumableSession } from '../../mux/resumable-session.ts';
 import type { MuxSession } from '../../mux/session.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { LinkCloseReason, Message, MessageLink } from '../../transport/message-link.ts';
+import type { EndedLink, LinkEnd, LinkUse } from '../reconnect/link-limits.ts';
 import type { StreamAcceptor, Target, TunnelStream } from '../stream/stream.ts';
 import { CarryingLink, type CarryingLinkOwner } from './carrying-link.ts';
 import { LinkSupervisor, type SupervisorOwner } from './link-supervisor.ts';
@@ -38,8 +39,10 @@ export interface SessionOptions {
   onEnd(fault: WireFaultName): void;
   /** The last link is lost; streams wait for the next one. Not called after the end. */
   onLinkLost?(): void;
-  /** There is one link more or less, and at least one is left. */
+  /** There is one link more or less, at least one is left, or the peer wants to be without one. Only at a client. */
   onLinkCount?(): void;
+  /** A link has ended that was still wanted. Only at a client. */
+  onLinkEnded?(link: EndedLink): void;
   /** So many links are of use, to this end or to the peer. Only at a client. */
   onLinksWanted?(wanted: number): void;
   /** Bytes are on their way and nothing comes back: another link should be tried beside this one. Once a link. */
@@ -58,6 +61,13 @@ export interface LinkStart {
   readonly saidReceived: number;
 }
 
+/** Of the time after which silent connections are cut: something is sent so often, and not more often than this, ms. */
+const PING_SHARE = 1 / 2;
+const LEAST_PING_MS = 2_000;
+
+/** A link that the peer leaves with so much of what it may carry has carried enough. */
+const SPENT_SHARE = 0.8;
+
 export class SessionDriver implements CarryingLinkOwner, StreamsOwner, SupervisorOwner {
   readonly clock: Clock;
   readonly supervisor: LinkSupervisor;
@@ -71,6 +81,8 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
   /** How many links are of use to this end, and to the peer. */
   private wantedHere = 1;
   private wantedByPeer = 1;
+  /** The peer is not to send more on a link, bytes; 0: any number. */
+  private maxReceivedBytes = 0;
   private flushScheduled = false;
   private handlingEvents = false;
   private endedWith: WireFaultName | undefined;
@@ -134,6 +146,7 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
 
   /** Takes the link's handler, and aborts all old links. False, and the session is over, where the ends do not fit. */
   attachLink(link: MessageLink, { peerReceived, saidReceived }: LinkStart): boolean {
+    if (this.supervisor.isStalled) for (const old of this.links) this.reportEnded(old, 'froze');
     for (const old of this.takeLinks()) old.abort();
     this.pending?.handleLinkChanged();
     const state = this.session.attach(peerReceived, saidReceived, this.clock.now());
@@ -167,6 +180,33 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     return this.links.length;
   }
 
+  /** Links that are likely to stay: neither end wants to be without them, and they are not as old as `maxAgeMs`. */
+  stayingLinks(maxAgeMs: number): number {
+    const now = this.clock.now();
+    return this.links.filter(({ state }) => state.isFresh && now - state.beganAt < maxAgeMs).length;
+  }
+
+  /** When the next link is as old as that, by the clock. */
+  nextAgedAt(maxAgeMs: number): number {
+    return Math.min(...this.links.filter(({ state }) => isStaying(state)).map(({ state }) => state.beganAt + maxAgeMs));
+  }
+
+  /** Goes on without links that are as old as that. */
+  leaveAged(maxAgeMs: number): void {
+    const now = this.clock.now();
+    for (const { state } of this.links) if (now - state.beganAt >= maxAgeMs) this.session.leave(state);
+    this.scheduleFlush();
+  }
+
+  /** What this network lets links carry: nothing more is sent on them, here or by the peer. */
+  limitLinks({ received, sent, idleMs }: LinkUse): void {
+    this.maxReceivedBytes = Number.isFinite(received) ? Math.floor(received) : 0;
+    this.session.limitLinks(sent, received);
+    this.session.pingEvery(Math.max(LEAST_PING_MS, idleMs * PING_SHARE));
+    this.mux.wantLinks(this.wantedHere, this.maxReceivedBytes);
+    this.scheduleFlush();
+  }
+
   /** Whether it can have one more link: both ends know how, and it has fewer than it may. */
   get canJoin(): boolean {
     return this.session.canJoin;
@@ -197,6 +237,14 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     this.handleLinkLost(link);
   }
 
+  private reportEnded({ state }: CarryingLink, how: LinkEnd): void {
+    const { receivedBytes: received, sentBytes: sent, beganAt, heardAt, sentAt } = state;
+    const now = this.clock.now();
+    if (!isStaying(state) && how !== 'slowed') return;
+    const ageMs = (how === 'froze' ? heardAt : now) - beganAt;
+    this.options.onLinkEnded?.({ how, received, sent, ageMs, idleMs: now - Math.max(heardAt, sentAt) });
+  }
+
   private remove(link: CarryingLink): void {
     this.links = this.links.filter((other) => other !== link);
   }
@@ -213,17 +261,27 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
   handleLinkMessage(link: CarryingLink, message: Message): void {
     const now = this.clock.now();
     this.supervisor.handleMessage(message, now);
+    const wasStaying = isStaying(link.state);
+    const wasFresh = link.state.isFresh;
     const hasRoom = this.session.handleMessage(link.state, message, now);
+    if (wasStaying && link.state.isPeerLeaving) this.handlePeerLeaving(link);
     this.handleEvents();
     if (!hasRoom) this.dropLink(link);
+    if (wasFresh && !link.state.isFresh) this.options.onLinkCount?.();
     this.scheduleFlush();
+  }
+
+  private handlePeerLeaving(link: CarryingLink): void {
+    const isSpent = this.maxReceivedBytes > 0 && link.state.receivedBytes >= this.maxReceivedBytes * SPENT_SHARE;
+    if (!isSpent) this.reportEnded(link, 'slowed');
+    this.options.onLinkCount?.();
   }
 
   private checkLinksWanted(): void {
     const { linksWanted } = this.session;
     if (linksWanted === this.wantedHere) return;
     this.wantedHere = linksWanted;
-    if (this.options.mux.role === 'exit') this.mux.wantLinks(linksWanted);
+    if (this.options.mux.role === 'exit') this.mux.wantLinks(linksWanted, 0);
     else this.reportLinksWanted();
   }
 
@@ -233,6 +291,7 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
 
   handleLinkClose(link: CarryingLink, reason: LinkCloseReason): void {
     this.options.logger.debug({ remote: link.remote, ...reason }, 'link closed');
+    this.reportEnded(link, 'lost');
     this.remove(link);
     this.handleLinkLost(link);
   }
@@ -256,6 +315,7 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
   handleLinksStalled(stalled: readonly SessionLink[]): void {
     for (const link of this.links.filter(({ state }) => stalled.includes(state))) {
       this.options.logger.debug({ remote: link.remote }, 'one of several links stopped answering');
+      this.reportEnded(link, 'froze');
       this.dropLink(link);
     }
   }
@@ -345,8 +405,7 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
   /** Both ends go on without them. The client closes them; the exit only if that takes too long. */
   private closeLeft(): void {
     for (const link of this.links.filter(({ state }) => state.hasLeft)) {
-      // One that is the only one by now is not left any more.
-      if (this.options.mux.role !== 'client' || this.links.length < 2) continue;
+      if (this.options.mux.role !== 'client') continue;
       this.remove(link);
       link.close();
       this.session.detach(link.state, this.clock.now());
@@ -385,13 +444,18 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
         // With a GO_AWAY right after the HELLO the session is over before anyone could use it.
         return this.mux.isOver ? undefined : this.options.onEstablished?.();
       case 'links-wanted':
-        this.wantedByPeer = event.wanted;
-        return this.reportLinksWanted();
+        return this.handleLinksWanted(event.wanted, event.maxBytes);
       case 'peer-draining':
         return this.options.onNoMoreStreams?.();
       case 'ended':
         this.endedWith = event.fault;
     }
+  }
+
+  private handleLinksWanted(wanted: number, maxBytes: number): void {
+    this.wantedByPeer = wanted;
+    if (this.options.mux.role === 'client') return this.reportLinksWanted();
+    this.session.limitLinks(maxBytes === 0 ? Number.POSITIVE_INFINITY : maxBytes, Number.POSITIVE_INFINITY);
   }
 
   private handleOffer(id: number, target: Target): void {
@@ -420,4 +484,8 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     for (const resolve of this.whenIdle) resolve();
     this.whenIdle = undefined;
   }
+}
+
+function isStaying({ isUnwanted, isPeerLeaving, isSpent }: SessionLink): boolean {
+  return !isUnwanted && !isPeerLeaving && !isSpent;
 }

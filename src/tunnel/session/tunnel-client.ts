@@ -7,6 +7,7 @@ import { RetransmitMemory } from '../../mux/links/retransmit-store.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { SessionDialer } from '../dial/session-dialer.ts';
 import { Backoff } from '../reconnect/backoff.ts';
+import { type LearntLimit, LinkLimits, type LinkUse } from '../reconnect/link-limits.ts';
 import { type FailureDecision, isFinal, Outage } from '../reconnect/outage.ts';
 import type { StreamOpener, Target, TunnelStream } from '../stream/stream.ts';
 import type { LinkCount } from './extra-links.ts';
@@ -29,6 +30,8 @@ export interface ClientObserver {
   onResumed?(info: { readonly awayMs: number; readonly streams: number }): void;
   /** Nothing comes through the link for `silentMs`, nor through `links` others since; again when more is known. */
   onStalled?(info: StallInfo & { readonly streams: number }): void;
+  /** This network stops links after a while; wstun leaves them before that from now on. */
+  onLimit?(limit: LearntLimit): void;
   /** The other end is shutting down. The streams may finish; new ones use the next session. */
   onDraining?(info: { readonly streams: number }): void;
   /** The session has ended, and its streams with it. The next one follows unless `isFinal`. */
@@ -42,6 +45,8 @@ export interface ClientOptions {
   readonly resumeWindowMs?: number;
   /** As of ReconnectingSessionOptions. */
   readonly links?: LinkCount;
+  /** How much a link may be used; narrower where less is learnt of the network. */
+  readonly linkUse?: Partial<LinkUse>;
   readonly tryBetterMs?: number;
   /** As of OutageOptions. */
   readonly once?: boolean;
@@ -61,6 +66,7 @@ interface LostSession {
 export class TunnelClient implements StreamOpener {
   private readonly backoff = new Backoff();
   private readonly replayMemory = new RetransmitMemory(PROCESS_RETRANSMIT_BYTES);
+  private readonly limits: LinkLimits;
   private readonly stopping = new AbortController();
   private readonly clock: Clock;
   private readonly sessions = new Set<ReconnectingSession>();
@@ -82,6 +88,7 @@ export class TunnelClient implements StreamOpener {
     private readonly options: ClientOptions = {},
   ) {
     this.clock = options.clock ?? systemClock;
+    this.limits = new LinkLimits(options.linkUse);
     this.outage = new Outage({ ...options, backoff: this.backoff });
   }
 
@@ -101,6 +108,7 @@ export class TunnelClient implements StreamOpener {
 
   /** Every session dials now, where the reason is one for it. */
   reconnectNow(reason: Exclude<ReconnectReason, 'stream-waiting'>): void {
+    if (reason === 'network-changed') this.limits.handleNetworkChanged();
     for (const session of this.sessions) session.reconnectNow(reason);
   }
 
@@ -130,7 +138,7 @@ export class TunnelClient implements StreamOpener {
         {
           dialer: this.dialer,
           resume: { ...DEFAULT_RESUME_CONFIG, resumeWindowMs },
-          ...{ tryBetterMs, links },
+          ...{ tryBetterMs, links, limits: this.limits },
           replayMemory: this.replayMemory,
           backoff: this.backoff,
           logger: this.logger,
@@ -169,6 +177,9 @@ export class TunnelClient implements StreamOpener {
         if (!isCurrent()) return;
         this.noteAbsence(error);
         this.observer.onFailed?.(error, waitMs);
+      },
+      onLimit: (limit) => {
+        if (isCurrent()) this.observer.onLimit?.(limit);
       },
       onNoMoreStreams: () => {
         if (isCurrent()) this.handleDraining(session());

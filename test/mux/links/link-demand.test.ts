@@ -25,7 +25,7 @@ class Sender {
     while (this.now < end) {
       this.now += STEP_MS;
       const holes = path.holeMs > 0 && this.now % path.holeMs < STEP_MS ? 1 : 0;
-      this.demand.onAcked(path.rateOf(this.links) * STEP_MS, holes, this.links, this.now);
+      this.demand.onAcked(path.rateOf(this.links) * STEP_MS, { holes, isBusy: true }, this.links, this.now);
       this.note();
       const last = this.changes.at(-1);
       if (last !== undefined && this.now >= last.at + dialMs) this.links = last.wanted;

@@ -39,7 +39,7 @@ export class FrameLog implements FrameHandler {
   handlePing = (opaque: Uint8Array): Violation => this.log('ping', Buffer.from(opaque).toString('hex'));
   handlePong = (opaque: Uint8Array): Violation => this.log('pong', Buffer.from(opaque).toString('hex'));
   handleGoAway = (code: number, lastStream: number): Violation => this.log('go-away', code, lastStream);
-  handleLinks = (wanted: number): Violation => this.log('links', wanted);
+  handleLinks = (wanted: number, maxBytes: number): Violation => this.log('links', wanted, maxBytes);
   handleIgnorable = (): Violation => this.log('ignorable');
 
   handleData(_stream: number, bytes: Uint8Array): void {

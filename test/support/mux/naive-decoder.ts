@@ -24,7 +24,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   '08': { name: 'ping', lengths: exactly(8), needsStream: false },
   '09': { name: 'pong', lengths: exactly(8), needsStream: false },
   '0a': { name: 'go-away', lengths: exactly(6), needsStream: false },
-  '81': { name: 'links', lengths: exactly(1), needsStream: false },
+  '81': { name: 'links', lengths: exactly(5), needsStream: false },
 };
 
 export function naiveDecode(input: Uint8Array): Decoded {
@@ -70,7 +70,7 @@ export function naiveDecode(input: Uint8Array): Decoded {
       case 'finish':
         return [name, stream];
       case 'links':
-        return [name, number(body, 1)];
+        return [name, number(body, 1), number(body + 1, 4)];
       case 'go-away':
         return [name, number(body, 2), number(body + 2, 4)];
       default:

@@ -90,8 +90,8 @@ export const writtenFrames: fc.Arbitrary<WrittenFrame> = fc.oneof(
     write: (to: RecordEncoder) => to.goAway(code, last),
     read: [['go-away', wireCodeOf(code), last]],
   })),
-  fc.integer({ min: 1, max: 255 }).map((wanted) => ({
-    write: (to: RecordEncoder) => to.links(wanted),
-    read: [['links', wanted]],
+  fc.tuple(fc.integer({ min: 1, max: 255 }), fc.nat(0xffff_ffff)).map(([wanted, maxBytes]) => ({
+    write: (to: RecordEncoder) => to.links(wanted, maxBytes),
+    read: [['links', wanted, maxBytes]],
   })),
 );

@@ -175,7 +175,7 @@ class Schedule {
     else if (kind < 88) end.finish(index);
     else if (kind < 92) end.reset(index);
     else if (kind < 93) world.exit.refuse(index);
-    else if (kind < 94) end.session.wantLinks(1 + random.below(8));
+    else if (kind < 94) end.session.wantLinks(1 + random.below(8), 0);
     else if (kind < 95 && this.mayDrain) end.session.drain();
     else if (plan.conditions === 'faulty' && kind < 97) world.doubt();
     end.planTurn();
@@ -215,9 +215,8 @@ class Schedule {
     const { random, world } = this;
     const link = world.pickLink();
     if (link === undefined) return;
-    const kind = random.below(11);
-    if (kind === 10) world.strand();
-    else if (kind < 4) world.reset(link);
+    const kind = random.below(10);
+    if (kind < 4) world.reset(link);
     else if (kind < 7) {
       const ms = random.below(random.chance(0.7) ? 800 : 6_000);
       if (random.chance(0.8)) link.up.stall(ms);

@@ -176,14 +176,6 @@ export class LinkWorld implements EndOwner {
     if (kept > this.wanted) this.client.leaveNewest();
   }
 
-  /** All links but one are left, and that one is lost. */
-  strand(): void {
-    this.want(1);
-    for (const _ of this.client.carriers) this.client.leaveNewest();
-    const kept = this.client.carriers.find(({ state }) => !state.isUnwanted);
-    if (kept !== undefined) this.time.after(this.random.below(100), () => this.reset(kept.link));
-  }
-
   /** The network has changed: the links may be dead. */
   doubt(): void {
     if (this.resuming === undefined && this.client.resumable.isAttached) this.dial('resume');

@@ -34,8 +34,6 @@ export interface EndSettings {
 interface Carrier {
   readonly link: SimulatedLink;
   readonly state: SessionLink;
-  /** It was said that no numbered record follows. */
-  hasSentLast: boolean;
 }
 
 export interface EndOwner {
@@ -100,7 +98,7 @@ export class LinkedEnd extends RigEnd {
   }
 
   private addLink(link: SimulatedLink, state: SessionLink): void {
-    this.carriers = [...this.carriers, { link, state, hasSentLast: false }];
+    this.carriers = [...this.carriers, { link, state }];
     link.from(this.side).onDrain = () => {
       state.isFull = false;
       this.planTurn();
@@ -125,9 +123,6 @@ export class LinkedEnd extends RigEnd {
 
   private remove(carrier: Carrier): void {
     this.carriers = this.carriers.filter((other) => other !== carrier);
-    const [only, second] = this.carriers;
-    // Whatever was said of it, it carries the session from now on.
-    if (only !== undefined && second === undefined) only.hasSentLast = false;
   }
 
   private dropBecause(reason: string, link: SimulatedLink): void {
@@ -215,7 +210,7 @@ export class LinkedEnd extends RigEnd {
       check(carrier !== undefined, 'only links of the session carry it');
       const bytes = owned(Buffer.concat(message));
       releaseAll(message);
-      this.note(carrier, bytes);
+      this.note(bytes);
       const { link } = carrier;
       const hasRoom = link.from(this.side).send(bytes.length, () => this.peerEnd.handleMessage(link, bytes));
       state.isFull = !hasRoom;
@@ -228,20 +223,17 @@ export class LinkedEnd extends RigEnd {
     return this.peer as LinkedEnd;
   }
 
-  private note(carrier: Carrier, message: Buffer): void {
+  private note(message: Buffer): void {
     const decoded = decodeRecordHeader([message]);
     check(decoded !== undefined, 'records are well formed');
     const { header, bytes } = decoded;
     this.sentMessages += 1;
     if (!header.isNumbered) return;
-    const isLast = header.isLast === true;
-    check(!isLast || !carrier.hasSentLast, 'no numbered record follows the last one, unless it takes that back');
-    carrier.hasSentLast = isLast;
     this.sentBytes += message.length - bytes;
     const newest = newestNumber(this.resumable);
     if (newest > this.newest) this.newBytes += message.length - bytes;
     this.newest = newest;
-    const isForLinks = header.placement !== undefined || header.piece !== undefined || isLast;
+    const isForLinks = header.placement !== undefined || header.piece !== undefined || header.isLast === true;
     if (isForLinks) this.placedRecords += 1;
     check(!isForLinks || this.resumable.mux.mayHaveLinks, 'placed records only where both ends know them');
   }
@@ -271,7 +263,11 @@ export class LinkedEnd extends RigEnd {
     check(heldBytes(resumable) <= settings.resume.reorderBytes, 'what waits for other records is bounded');
     check(inside(resumable.mux).writer.control.length <= settings.mux.maxControlFrames, 'control frames are bounded');
     check(resumable.links.length === this.carriers.length, 'the session knows its links');
-    check(resumable.links.length <= settings.mux.maxLinks, 'no more links than it may have');
+    const fresh = resumable.links.filter(({ isFresh }) => isFresh).length;
+    check(
+      fresh <= settings.mux.maxLinks && resumable.links.length <= 2 * settings.mux.maxLinks,
+      'no more links than it may have',
+    );
     check(this.memory.used >= 0, 'memory is counted');
     this.checkInFlight();
   }

@@ -1,0 +1,114 @@
+/**
+ * What this network does to connections after a while: some freeze them after a number of bytes, reset them at an age,
+ * or cut them when they are idle (docs/limits.md). It is learnt from links that ended against our will, so that the
+ * next ones are left before it happens. Pure.
+ */
+
+/** How a link ended: nothing came any more, its connection was lost, or it became slow. */
+export type LinkEnd = 'froze' | 'lost' | 'slowed';
+
+/** A link that has ended. */
+export interface EndedLink {
+  readonly how: LinkEnd;
+  /** Received and sent since the session began to use it, bytes. */
+  readonly received: number;
+  readonly sent: number;
+  /** Until something came for the last time. */
+  readonly ageMs: number;
+  /** Without any byte either way, before the end. */
+  readonly idleMs: number;
+}
+
+export type LimitedBy = 'received' | 'sent' | 'ageMs' | 'idleMs';
+
+/** What was learnt: links end when they have so much of it. */
+export interface LearntLimit {
+  readonly by: LimitedBy;
+  readonly how: LinkEnd;
+  /** Bytes, or ms. */
+  readonly value: number;
+}
+
+/** So many links in a row must have ended alike: within this share of each other. */
+const ENOUGH = 3;
+const ALIKE = 0.2;
+/** Or so many bytes: only whole records count as received. */
+const ALIKE_BYTES = 4_500;
+/** A link that ended sooner, ms, says nothing of age and idleness. */
+const LEAST_MS = 3_000;
+/** The same of bytes: less is the beginning of any link. */
+const LEAST_BYTES = 1_500;
+/** Links are left at this share of a limit. */
+const SAFE_SHARE = 0.8;
+
+/** By which a link is likely to end, the likeliest first. */
+const LIKELY: Readonly<Record<LinkEnd, readonly LimitedBy[]>> = {
+  froze: ['received', 'sent', 'ageMs'],
+  lost: ['idleMs', 'ageMs', 'received', 'sent'],
+  slowed: ['received', 'sent', 'ageMs'],
+};
+
+/** Beyond these a link is not to be used. Infinity: no limit is known. */
+export interface LinkUse {
+  readonly received: number;
+  readonly sent: number;
+  readonly ageMs: number;
+  readonly idleMs: number;
+}
+
+export class LinkLimits {
+  private ended: EndedLink[] = [];
+  private learnt: readonly LearntLimit[] = [];
+
+  /** @param given by the user: learnt limits only make them narrower */
+  constructor(private readonly given: Partial<LinkUse> = {}) {}
+
+  /** How much links may be used. */
+  get use(): LinkUse {
+    return {
+      received: this.safe('received'),
+      sent: this.safe('sent'),
+      ageMs: this.safe('ageMs'),
+      idleMs: this.safe('idleMs'),
+    };
+  }
+
+  private safe(by: LimitedBy): number {
+    const values = this.learnt.filter((limit) => limit.by === by).map(({ value }) => value * SAFE_SHARE);
+    return Math.min(this.given[by] ?? Number.POSITIVE_INFINITY, ...values);
+  }
+
+  /** A link has ended against our will. Returns what that tells, if it is new. */
+  handleEnded(link: EndedLink): LearntLimit | undefined {
+    this.ended = [...this.ended, link].slice(-ENOUGH);
+    if (this.ended.length < ENOUGH) return undefined;
+    const by = LIKELY[link.how].find((one) => this.areAlike(one));
+    if (by === undefined) return undefined;
+    const values = this.ended.map((ended) => ended[by]);
+    const value = isBytes(by) ? Math.max(...values) : Math.min(...values);
+    this.ended = [];
+    const before = this.learnt.find((limit) => limit.by === by);
+    if (before !== undefined && before.value <= value) return undefined;
+    const limit = { by, how: link.how, value };
+    this.learnt = [...this.learnt.filter((other) => other.by !== by), limit];
+    return limit;
+  }
+
+  private areAlike(by: LimitedBy): boolean {
+    const values = this.ended.map((ended) => ended[by]);
+    const least = Math.min(...values);
+    const isEnough = least >= (isBytes(by) ? LEAST_BYTES : LEAST_MS);
+    const span = Math.max(least * ALIKE, isBytes(by) ? ALIKE_BYTES : 0);
+    return isEnough && Math.max(...values) - least <= span;
+  }
+
+  /** Another network: what was learnt does not hold there. */
+  handleNetworkChanged(): void {
+    this.ended = [];
+    this.learnt = [];
+  }
+}
+
+function isBytes(by: LimitedBy): boolean {
+  return by === 'received' || by === 'sent';
+}
