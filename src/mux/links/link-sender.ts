@@ -286,7 +286,7 @@ export class LinkSender {
 
   /** The session is over: what is to be sent again, then GO_AWAY, even if the link is full. */
   private pollLast({ order }: Several, now: number): Outgoing | undefined {
-    const [link] = this.links;
+    const link = this.links.find(isUsable) ?? this.links[0];
     if (link === undefined) return undefined;
     const { waiting } = this.kept;
     if (waiting !== undefined) return this.sendAgain(link, waiting, now);
