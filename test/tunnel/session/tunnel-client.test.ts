@@ -49,6 +49,8 @@ class MemoryRelay implements SessionDialer {
   endAtOnce = false;
   delayMs = 0;
   link: MessageLink | undefined;
+  /** All that were dialled. */
+  readonly links: MessageLink[] = [];
 
   constructor(clock = new VirtualClock()) {
     this.clock = clock;
@@ -73,6 +75,7 @@ class MemoryRelay implements SessionDialer {
     const { clock } = this;
     const [near, far] = memoryLinkPair();
     this.link = near;
+    this.links.push(near);
     this.exit.serve(far, 'alice');
     const keys = importKeyPair(this.peer.exposeSessionKey());
     const exitKey = this.exitIdentity.public.session;
@@ -193,6 +196,30 @@ describe('TunnelClient', () => {
     await relay.clock.run(client.close(0));
     await relay.clock.run(run);
     await relay.clock.advanceUntil(() => relay.exit.count === 0, 60_000);
+  });
+
+  it('TunnelClient goes on by its other links where one is lost, and resumes where all are lost at once', async () => {
+    const relay = new MemoryRelay();
+    relay.delayMs = 20;
+    const seen = observe(relay);
+    const client = new TunnelClient(relay, seen, silentLogger, { links: 3, clock: relay.clock });
+    const run = client.run();
+    const stream = await relay.clock.run(client.open(target, never));
+    for (let round = 1; round < 20; round++) {
+      // Long enough for three links.
+      await relay.clock.advance(5_000);
+      const carrying = [...relay.links];
+      carrying.at(-1 - (round % 3))?.abort();
+      expect(await relay.clock.run(roundTrip(stream, 'one less'))).toBe('one less');
+      // The attempt to replace it has begun.
+      await relay.clock.advance(round);
+      for (const link of carrying) link.abort();
+      expect(await relay.clock.run(roundTrip(stream, 'again'))).toBe('again');
+      const expected = Array.from({ length: round }, () => ['lost, 1 held', 'resumed with 1']);
+      expect(seen.log).toEqual(['connected', ...expected.flat()]);
+    }
+    await relay.clock.run(client.close(0));
+    await relay.clock.run(run);
   });
 
   it('TunnelClient begins a new session where the exit does not know the old one, whose streams fail with that reason', async () => {
