@@ -37,5 +37,5 @@ export const wire = {
   ping: (opaque = Buffer.from('ping-one')) => frame(8, 0, opaque),
   pong: (opaque = Buffer.from('pong-one')) => frame(9, 0, opaque),
   goAway: (code: number, lastStream: number) => frame(10, 0, Buffer.concat([u16(code), u32(lastStream)])),
-  links: (wanted: number) => frame(0x81, 0, Uint8Array.of(wanted)),
+  links: (wanted: number, maxBytes = 0) => frame(0x81, 0, Buffer.concat([Uint8Array.of(wanted), u32(maxBytes)])),
 } as const;
