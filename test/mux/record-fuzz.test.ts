@@ -100,8 +100,8 @@ function linkedRecords(random: Prng): Buffer[] {
 }
 
 function messagesOf(placement: Placement, frames: Buffer, random: Prng): Buffer[] {
-  const acknowledged = random.chance(0.2)
-    ? { position: random.below(4), receivedUs: random.below(2 ** 32) }
+  const acknowledged = random.chance(0.1)
+    ? { position: random.below(2), receivedUs: random.below(2 ** 32) }
     : undefined;
   const header: RecordHeader = { isNumbered: true, mayWait: random.chance(0.2), acknowledged, placement };
   const whole = Buffer.concat([encodeRecordHeader(header), frames]);
