@@ -9,20 +9,36 @@ export const LATE_FRAMES_OF_STREAM = 3;
 export const LATE_FRAMES_OF_REFUSED = 1;
 
 export class PeerBudgets {
-  readonly opens: TokenBucket;
-  readonly rapidResets: TokenBucket;
-  readonly refusals: TokenBucket;
   readonly pings: TokenBucket;
   readonly noOps: TokenBucket;
+  /** Full until they are used first: an idle session costs little. */
+  private opensLeft: TokenBucket | undefined;
+  private rapidResetsLeft: TokenBucket | undefined;
+  private refusalsLeft: TokenBucket | undefined;
   /** Credit that streams still had when we reset them: so much DATA may be in flight. */
   private lateBytes = 0;
 
-  constructor(config: MuxConfig, now: number) {
-    this.opens = new TokenBucket(config.openRate, now);
-    this.rapidResets = new TokenBucket(config.rapidResetRate, now);
-    this.refusals = new TokenBucket(config.refusalRate, now);
+  constructor(
+    private readonly config: MuxConfig,
+    now: number,
+  ) {
     this.pings = new TokenBucket(config.pingRate, now);
     this.noOps = new TokenBucket(config.noOpRate, now);
+  }
+
+  get opens(): TokenBucket {
+    this.opensLeft ??= new TokenBucket(this.config.openRate, 0);
+    return this.opensLeft;
+  }
+
+  get rapidResets(): TokenBucket {
+    this.rapidResetsLeft ??= new TokenBucket(this.config.rapidResetRate, 0);
+    return this.rapidResetsLeft;
+  }
+
+  get refusals(): TokenBucket {
+    this.refusalsLeft ??= new TokenBucket(this.config.refusalRate, 0);
+    return this.refusalsLeft;
   }
 
   allowLateBytes(bytes: number): void {

@@ -131,7 +131,8 @@ export class RecordWriter {
       this.writeControlFrame(frame);
       sent += 1;
     }
-    if (sent > 0) this.control.splice(0, sent);
+    // A new list where it is empty: one that has grown costs an idle session 150 bytes.
+    if (sent > 0) this.control = sent < this.control.length ? this.control.slice(sent) : [];
   }
 
   private writeControlFrame(frame: ControlFrame): void {

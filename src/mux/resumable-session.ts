@@ -22,6 +22,9 @@ import type { RetransmitMemory } from './links/retransmit-store.ts';
 import { SessionLink } from './links/session-link.ts';
 import { MuxSession } from './session.ts';
 
+/** With so much in flight, bytes, more than one link may be of use. */
+const BULK_BYTES = 4 * 1024;
+
 /** `suspect`: bytes are in flight and nothing comes back, so another link should be tried as well. `dead`: silence. */
 export type LinkState = 'detached' | 'fine' | 'suspect' | 'dead';
 
@@ -30,7 +33,8 @@ export class ResumableSession {
   private readonly sender: LinkSender;
   private readonly order: ReorderBuffer;
   private readonly maxLinks: number;
-  private readonly demand: LinkDemand;
+  /** Undefined until much is sent: an idle session costs little. */
+  private demand: LinkDemand | undefined;
   private detachedAt: number;
   /** A placed record has come. */
   private hasPlaced = false;
@@ -45,9 +49,8 @@ export class ResumableSession {
   ) {
     this.mux = new MuxSession(mux, now);
     this.maxLinks = mux.maxLinks;
-    this.demand = new LinkDemand(now);
     this.sender = new LinkSender(this.mux, mux.maxDataBytes, config, memory);
-    this.order = new ReorderBuffer({ maxBytes: config.reorderBytes, minBytes: config.minRetransmitBytes }, memory);
+    this.order = new ReorderBuffer(config, memory);
     // Nothing is lost before the first link, so there is no limit.
     this.detachedAt = Number.POSITIVE_INFINITY;
   }
@@ -158,7 +161,7 @@ export class ResumableSession {
 
   /** How many links are of use for what this end sends. */
   get linksWanted(): number {
-    return this.demand.wanted;
+    return this.demand?.wanted ?? 1;
   }
 
   /** The session is to go on without this link, if there is another. */
@@ -209,7 +212,7 @@ export class ResumableSession {
     const decoded = decodeRecordHeader(message);
     if (decoded === undefined) return this.fail();
     const { header } = decoded;
-    link.heardAt = now;
+    link.heardAt = Math.floor(now);
     for (const { length } of message) link.receivedBytes += length;
     this.mux.liveness.handleBytes(now);
     if (header.acknowledged !== undefined) this.handleAcknowledgement(link, header, header.acknowledged, now);
@@ -231,7 +234,8 @@ export class ResumableSession {
     const { inFlightBytes, isAppLimited } = congestion;
     const count = link.onAcknowledged(ack, now);
     const seen = { holes: link.holes - holes, isBusy: !isAppLimited };
-    this.demand.onAcked(inFlightBytes - congestion.inFlightBytes, seen, this.links.length, now);
+    if (!isAppLimited && inFlightBytes >= BULK_BYTES) this.demand ??= new LinkDemand(now);
+    this.demand?.onAcked(inFlightBytes - congestion.inFlightBytes, seen, this.links.length, now);
     if (count === undefined) return this.mux.fail('bad-record');
     if (count === 0) return header.isNumbered ? undefined : this.mux.handleNoOpRecord(now);
     this.mux.handleRoundTrip(Math.max(...this.links.map(({ congestion }) => congestion.smoothedRttMs ?? 0)));
@@ -293,7 +297,7 @@ export class ResumableSession {
 
   /** Time has passed: call at or after `nextTimeout`, when everything that the links had was handed in. */
   handleTimeout(now: number): void {
-    this.demand.handleTimeout(this.links.length, now);
+    this.demand?.handleTimeout(this.links.length, now);
     if (this.isAttached) this.mux.handleTimeout(now);
     else if (now >= this.expiresAt()) this.end('session-expired');
   }

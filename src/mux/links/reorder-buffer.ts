@@ -5,6 +5,7 @@
 import { type Piece, releaseAll } from '../../memory/pieces.ts';
 import type { PieceRange, Placement } from '../../protocol/record-header.ts';
 import { OutOfOrder } from './out-of-order.ts';
+import type { ResumeConfig } from './resume-config.ts';
 import type { RetransmitMemory } from './retransmit-store.ts';
 
 /** docs/protocol.md §3.1, §13. */
@@ -17,13 +18,6 @@ const MAX_RECORDS_AHEAD = 32_768;
  */
 export type Receipt = 'ready' | 'held' | 'duplicate' | 'no-room' | 'bad-record';
 
-export interface ReorderLimits {
-  /** That it holds, bytes; a peer that keeps to the protocol never needs more. */
-  readonly maxBytes: number;
-  /** That it holds although the process has no more memory, bytes. */
-  readonly minBytes: number;
-}
-
 export class ReorderBuffer {
   /** All up to this number were received, and handled. */
   private upTo = 0;
@@ -31,7 +25,7 @@ export class ReorderBuffer {
   private ahead: OutOfOrder | undefined;
 
   constructor(
-    private readonly limits: ReorderLimits,
+    private readonly limits: Pick<ResumeConfig, 'reorderBytes' | 'minRetransmitBytes'>,
     private readonly memory: RetransmitMemory,
   ) {}
 
@@ -114,7 +108,7 @@ export class ReorderBuffer {
   }
 
   private refusalOf(bytes: number): 'bad-record' | 'no-room' | undefined {
-    const { maxBytes, minBytes } = this.limits;
+    const { reorderBytes: maxBytes, minRetransmitBytes: minBytes } = this.limits;
     if (this.heldBytes + bytes > maxBytes) return 'bad-record';
     return this.heldBytes >= minBytes && this.memory.used >= this.memory.limit ? 'no-room' : undefined;
   }

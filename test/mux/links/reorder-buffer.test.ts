@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ReorderBuffer, type ReorderLimits } from '../../../src/mux/links/reorder-buffer.ts';
+import { ReorderBuffer } from '../../../src/mux/links/reorder-buffer.ts';
 import { RetransmitMemory } from '../../../src/mux/links/retransmit-store.ts';
 import type { Placement } from '../../../src/protocol/record-header.ts';
 import { type Prng, prng } from '../../support/prng.ts';
 
 const MIB = 1024 * 1024;
-const PLENTY: ReorderLimits = { maxBytes: 9 * MIB, minBytes: MIB };
+const PLENTY = { reorderBytes: 9 * MIB, minRetransmitBytes: MIB };
 
 /** What each record says: its own number, so often. */
 function framesOf(number: number): Buffer {
@@ -176,7 +176,7 @@ describe('Bounds of what is held', () => {
   });
 
   it('more bytes than the bound are bad, in whole records or in pieces, each counted with 400 bytes more', () => {
-    const limits = { maxBytes: 100_000, minBytes: 1_000 };
+    const limits = { reorderBytes: 100_000, minRetransmitBytes: 1_000 };
     for (const inPieces of [false, true]) {
       const { buffer, memory } = new Receiver(limits);
       let held = 0;
@@ -198,7 +198,7 @@ describe('Bounds of what is held', () => {
 
   it('a process without memory has room for the least of a session, and no more', () => {
     const memory = new RetransmitMemory(MIB);
-    const receiver = new Receiver({ maxBytes: MIB, minBytes: 5_000 }, memory);
+    const receiver = new Receiver({ reorderBytes: MIB, minRetransmitBytes: 5_000 }, memory);
     const { buffer } = receiver;
     memory.used += MIB;
     const held = (number: number): string =>
@@ -216,7 +216,7 @@ describe('Bounds of what is held', () => {
 
   it('a record of which pieces were taken is kept although there is no memory when the last one comes', () => {
     const memory = new RetransmitMemory(MIB);
-    const receiver = new Receiver({ maxBytes: MIB, minBytes: 100 }, memory);
+    const receiver = new Receiver({ reorderBytes: MIB, minRetransmitBytes: 100 }, memory);
     const placement = { number: 6, floor: 5, followed: [] };
     expect(receiver.piece(placement, 0, 4)).toBe('held');
     memory.used += MIB;
@@ -228,14 +228,14 @@ describe('Bounds of what is held', () => {
   });
 
   it('a whole record beside a small piece of the same number is bounded like any other', () => {
-    const { buffer } = new Receiver({ maxBytes: 10_000, minBytes: 100 });
+    const { buffer } = new Receiver({ reorderBytes: 10_000, minRetransmitBytes: 100 });
     const placement = { number: 6, floor: 5, followed: [] };
     expect(buffer.receivePiece(placement, { offset: 0, total: 2 }, [Buffer.alloc(1)])).toBe('held');
     expect(buffer.receive(placement, [Buffer.alloc(10_000)], 10_000)).toBe('bad-record');
   });
 
   it('whatever numbers, floors and pieces a peer makes up, the buffer stays within its bounds and gives all back', () => {
-    const limits = { maxBytes: 20_000, minBytes: 1_000 };
+    const limits = { reorderBytes: 20_000, minRetransmitBytes: 1_000 };
     const receipts = fc.tuple(
       fc.integer({ min: 1, max: 60 }),
       fc.integer({ min: 1, max: 60 }),
@@ -256,7 +256,7 @@ describe('Bounds of what is held', () => {
           if (receipt === 'ready' && offset !== undefined)
             receipt = buffer.receive(placement, [buffer.assembled(number)], 2_500);
           if (receipt === 'ready') while (buffer.next() !== undefined);
-          expect(buffer.heldBytes).toBeLessThanOrEqual(limits.maxBytes + 400);
+          expect(buffer.heldBytes).toBeLessThanOrEqual(limits.reorderBytes + 400);
           expect(memory.used).toBe(buffer.heldBytes);
         }
         buffer.clear();
