@@ -246,7 +246,8 @@ export class SessionLink {
   get lateAt(): number {
     const oldest = this.inFlight[this.first];
     if (oldest === undefined || this.stalled) return Number.POSITIVE_INFINITY;
-    return oldest.stamp.at + this.lateMs;
+    // While acknowledgements come it is only slow, as when a burst has filled it before its rate is known.
+    return Math.max(oldest.stamp.at + this.lateMs, this.progressAt + LATE_MS);
   }
 
   private get lateMs(): number {

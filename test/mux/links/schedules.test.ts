@@ -44,7 +44,9 @@ describe('A session over several links', () => {
       const having = (conditions: Conditions) => all.filter(({ plan }) => plan.conditions === conditions);
       for (const { plan, placedRecords, seed } of all)
         if (plan.withoutLinks !== undefined) expect({ seed, placedRecords }).toEqual({ seed, placedRecords: 0 });
-      for (const { sentBytes, newBytes, seed } of having('clean'))
+      // For want of memory, links are dropped that have no fault.
+      const clean = having('clean').filter(({ counts }) => !counts.has('no room'));
+      for (const { sentBytes, newBytes, seed } of clean)
         expect({ seed, isMuch: sentBytes - newBytes > COPY_SHARE * newBytes + COPY_BYTES }).toEqual({
           seed,
           isMuch: false,

@@ -130,6 +130,19 @@ describe('Signs of lost packets', () => {
 });
 
 describe('A link that waits', () => {
+  it('a link whose first burst comes slowly is not late while it comes', () => {
+    const links = new TestLinks();
+    const link = links.link();
+    const now = links.warmUp(link, 10);
+    for (let i = 0; i < 12; i++) links.send(link, 1_400, now);
+    // Acknowledgements of one after the other.
+    for (let i = 1; i <= 11; i++) {
+      expect(link.lateAt).toBeGreaterThan(now + 10 * i);
+      link.onAcknowledged({ position: 20 + i, receivedUs: (now + 10 * i - 5) * 1000 }, now + 10 * i);
+    }
+    expect(link.lateAt).toBe(now + 110 + 60);
+  });
+
   it('a link stalls 3 s after the last progress, or after 4 round trips, and not while nothing is in flight', () => {
     const links = new TestLinks();
     const link = links.link();
