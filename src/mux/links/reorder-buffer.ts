@@ -83,8 +83,11 @@ export class ReorderBuffer {
     if (number > this.received + MAX_RECORDS_AHEAD) return 'bad-record';
     if (this.has(number)) return 'duplicate';
     this.ahead ??= new OutOfOrder(this.upTo, this.memory);
+    // What has waited for the lowest one that is missing goes on with it: refused, it would come again for ever.
+    const isNext = number === this.received + 1;
     const refusal = this.ahead.bytesOf(number) === undefined ? this.refusalOf(range.total) : undefined;
-    return refusal ?? this.ahead.addPiece(number, range, frames);
+    if (refusal === 'bad-record' || (refusal === 'no-room' && !isNext)) return refusal;
+    return this.ahead.addPiece(number, range, frames);
   }
 
   /** The frames of a record whose last piece has come: hand them to `receive`. */

@@ -214,6 +214,18 @@ describe('Bounds of what is held', () => {
     expect(held(7)).toBe('held');
   });
 
+  it('the lowest record that is missing has room for its pieces, or what waits for it would wait for ever', () => {
+    const memory = new RetransmitMemory(MIB);
+    const receiver = new Receiver({ reorderBytes: MIB, minRetransmitBytes: 100 }, memory);
+    const follows = (number: number): Placement => ({ number, floor: number - 1, followed: [] });
+    expect(receiver.whole(follows(2))).toBe('held');
+    memory.used += MIB;
+    expect(receiver.piece(follows(3), 0, 2)).toBe('no-room');
+    expect(receiver.piece(follows(1), 0, 1)).toBe('held');
+    expect(receiver.piece(follows(1), 1, 2)).toBe('ready');
+    expect(receiver.handled).toEqual([1, 2]);
+  });
+
   it('a record of which pieces were taken is kept although there is no memory when the last one comes', () => {
     const memory = new RetransmitMemory(MIB);
     const receiver = new Receiver({ reorderBytes: MIB, minRetransmitBytes: 100 }, memory);
