@@ -22,6 +22,12 @@ import type { RetransmitMemory } from './links/retransmit-store.ts';
 import { SessionLink } from './links/session-link.ts';
 import { MuxSession } from './session.ts';
 
+/** A link that the peer has not left so long after it was asked to, ms, is dropped. */
+const LEAVE_MS = 10_000;
+
+/** One of several links on which nothing comes for so many intervals of pings is lost. */
+const SILENT_PINGS = 3;
+
 /** With so much in flight, bytes, more than one link may be of use. */
 const BULK_BYTES = 4 * 1024;
 
@@ -171,12 +177,14 @@ export class ResumableSession {
 
   /** The links that stall while another one does not: they are to be dropped. */
   stalledLinks(now: number): readonly SessionLink[] {
-    const stalled = this.links.filter((link) => now >= link.stallsAt || now - link.heardAt >= this.silenceMs);
+    const stalled = this.links.filter((link) => this.isStalled(link, now));
     return stalled.length < this.links.length ? stalled : [];
   }
 
-  private get silenceMs(): number {
-    return 3 * this.config.linkPingMs;
+  /** Nothing comes back on it, or the peer does not answer that it is not wanted any more. */
+  private isStalled(link: SessionLink, now: number): boolean {
+    const silenceMs = SILENT_PINGS * this.config.linkPingMs;
+    return now >= link.stallsAt || now - link.heardAt >= silenceMs || link.isLeavingFor(LEAVE_MS, now);
   }
 
   linkState(now: number): LinkState {

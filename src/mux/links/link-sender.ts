@@ -19,6 +19,7 @@ import { RecordOrder } from './record-order.ts';
 import type { ResumeConfig } from './resume-config.ts';
 import type { RetransmitMemory } from './retransmit-store.ts';
 import type { SessionLink } from './session-link.ts';
+import { SlowLinks } from './slow-links.ts';
 
 /** What `pollRecord` needs at least. */
 const MIN_RECORD_BYTES = 512;
@@ -63,6 +64,7 @@ interface Several {
   readonly order: RecordOrder;
   readonly copies: LateCopies;
   readonly quiet: QuietLink;
+  readonly slow: SlowLinks;
 }
 
 export class LinkSender {
@@ -105,7 +107,12 @@ export class LinkSender {
     this.limit(link);
     this.links.push(link);
     if (this.links.length < 2) return;
-    this.several ??= { order: new RecordOrder(this.kept.lastNumber), copies: new LateCopies(), quiet: new QuietLink() };
+    this.several ??= {
+      order: new RecordOrder(this.kept.lastNumber),
+      copies: new LateCopies(),
+      quiet: new QuietLink(),
+      slow: new SlowLinks(now),
+    };
     this.mux.trackTopics(true);
     // It measures the path, and proves the link, before anything needs it.
     link.sentAt = now - this.pingMs;
@@ -138,7 +145,7 @@ export class LinkSender {
     if (only === undefined) return;
     // The next record takes back that it is not wanted.
     only.isUnwanted = false;
-    only.isLeaving = false;
+    only.setLeaving(false, 0);
     only.endStall();
   }
 
@@ -155,7 +162,7 @@ export class LinkSender {
     if (link.isFull && !this.mux.isOver) return undefined;
     const { waiting } = this.kept;
     // Its next record asks for another link.
-    link.isLeaving = link.isSpent && this.mux.mayHaveLinks;
+    link.setLeaving(link.isSpent && this.mux.mayHaveLinks, now);
     if (waiting !== undefined && !this.mayRetransmit(link, now)) return this.pollAcknowledgement(link, now);
     if (waiting !== undefined) return this.sendAgain(link, this.cutWaiting(link, waiting), now);
     return this.pollNew(link, now) ?? this.pollAcknowledgement(link, now);
@@ -209,6 +216,7 @@ export class LinkSender {
   private pollSeveral(several: Several, now: number): Outgoing | undefined {
     if (this.mux.isOver) return this.pollLast(several, now);
     this.checkUsable(now);
+    for (const link of several.slow.find(this.links, now)) if (this.hasOther(link)) link.isUnwanted = true;
     for (const link of this.links) if (now >= link.lateAt && this.hasOther(link)) link.handOver();
     return (
       this.pollAgain(now) ??
@@ -305,7 +313,7 @@ export class LinkSender {
     }
     const silent = this.links.find((link) => mayPing(link) && now >= this.pingAt(link));
     if (silent === undefined) return undefined;
-    silent.isLeaving = silent.isUnwanted || silent.isPeerLeaving || silent.isSpent;
+    silent.setLeaving(silent.isUnwanted || silent.isPeerLeaving || silent.isSpent, now);
     return this.sendNew(silent, [], this.pingPlacement(), now);
   }
 

@@ -25,12 +25,11 @@ const MOST_USUAL_ROUND_TRIPS = 2;
  * are this share of all that was in flight.
  */
 const HOLE_ROUND_TRIPS = 0.6;
-const HOLE_MS = 15;
+const HOLE_MS = 25;
+/** On shorter paths, ms, TCP repairs losses within a pause of an event loop. */
+const HOLE_LEAST_RTT_MS = 5;
 const HOLE_RECORDS = 3;
 const HOLE_SHARE = 1 / 4;
-
-/** A link that is late so often, one time after the other, is slower than others by far: it is left. */
-const SLOW_TIMES = 6;
 
 /** Of what a link may carry: with more the next one is opened, which takes some round trips. */
 const FRESH_SHARE = 0.5;
@@ -67,11 +66,12 @@ export class SessionLink {
   isProven = false;
   /** The session wants to be without it; the peer has been told, and wants it, too. */
   isUnwanted = false;
-  isLeaving = false;
+  private leavingSince: number | undefined;
   isPeerLeaving = false;
   private stalled = false;
-  /** How often it was late without a record in time between. */
-  private lateTimes = 0;
+  /** How often it was late so far; and what was acknowledged on it, bytes. */
+  lateTimes = 0;
+  ackedBytes = 0;
   /** Signs of lost packets so far (link-demand.ts). */
   holes = 0;
   private newestReceivedMs = Number.NaN;
@@ -162,10 +162,10 @@ export class SessionLink {
       newest = sent.stamp;
       bytes += this.takeAcked(sent.part);
     }
-    if (newest !== undefined && now - newest.at <= this.lateMs) this.lateTimes = 0;
     this.forget(count);
     this.progressAt = now;
     this.isProven = true;
+    this.ackedBytes += bytes;
     const receivedMs = this.peerClock.unwrap(receivedUs);
     this.countHole(count, receivedMs);
     if (newest !== undefined) this.congestion.onAcked(bytes, newest, now, receivedMs);
@@ -175,7 +175,8 @@ export class SessionLink {
   private countHole(count: number, receivedMs: number): void {
     const gapMs = receivedMs - this.newestReceivedMs;
     this.newestReceivedMs = receivedMs;
-    const isLong = gapMs > Math.max(HOLE_MS, HOLE_ROUND_TRIPS * (this.congestion.minRttMs ?? 0));
+    const { minRttMs = 0 } = this.congestion;
+    const isLong = minRttMs >= HOLE_LEAST_RTT_MS && gapMs > Math.max(HOLE_MS, HOLE_ROUND_TRIPS * minRttMs);
     const isBurst = count >= HOLE_RECORDS && count >= HOLE_SHARE * (count + this.inFlight.length - this.first);
     if (isLong && isBurst && !this.congestion.isAppLimited) this.holes += 1;
   }
@@ -207,7 +208,6 @@ export class SessionLink {
     this.giveToOthers();
     this.stalled = true;
     this.lateTimes += 1;
-    if (this.lateTimes >= SLOW_TIMES) this.isUnwanted = true;
   }
 
   /** What it has in flight counts again. */
@@ -233,6 +233,20 @@ export class SessionLink {
     const isUnused =
       this.sentBytes < FRESH_SHARE * this.maxSentBytes && this.receivedBytes < FRESH_SHARE * this.maxReceivedBytes;
     return isUnused && !this.isUnwanted && !this.isLeaving && !this.isPeerLeaving;
+  }
+
+  /** The peer has been told that this end wants to be without it. */
+  get isLeaving(): boolean {
+    return this.leavingSince !== undefined;
+  }
+
+  setLeaving(isLeaving: boolean, now: number): void {
+    this.leavingSince = isLeaving ? (this.leavingSince ?? Math.floor(now)) : undefined;
+  }
+
+  /** The peer does not answer that. */
+  isLeavingFor(ms: number, now: number): boolean {
+    return this.leavingSince !== undefined && now - this.leavingSince >= ms;
   }
 
   /** Both ends have agreed to be without it, and nothing is on its way from here. */

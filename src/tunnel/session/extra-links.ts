@@ -8,6 +8,7 @@ import { WstunError } from '../../errors.ts';
 import { MOST_BY_ITSELF } from '../../mux/links/link-demand.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { SessionRequest } from '../../protocol/session-request.ts';
+import type { MessageLink } from '../../transport/message-link.ts';
 import type { SessionDialer } from '../dial/session-dialer.ts';
 import type { EndedLink, LearntLimit, LinkLimits } from '../reconnect/link-limits.ts';
 import type { SessionDriver } from './session-driver.ts';
@@ -20,6 +21,9 @@ const SPACING_MS = 2_000;
 /** After a failed attempt, ms; doubles up to the second. */
 const FIRST_WAIT_MS = 2_000;
 const LONGEST_WAIT_MS = 60_000;
+
+/** A link that is lost sooner than this, ms, is like an attempt that failed. */
+const SHORT_LIFE_MS = 1_000;
 
 /** Where links may carry no more than this, bytes, so many share the work: each lasts some round trips. */
 const TIGHT_BYTES = 512 * 1024;
@@ -88,9 +92,12 @@ export class ExtraLinks {
 
   /** A link has ended that was still wanted. */
   handleEnded(link: EndedLink): void {
-    const limit = this.options.limits.handleEnded(link);
+    const { limits } = this.options;
+    // Where all links are lost at once, as many are not to be dialled as fast as that.
+    if (link.how === 'lost' && link.ageMs < SHORT_LIFE_MS && !isLimited(limits.use)) this.pause();
+    const limit = limits.handleEnded(link);
     if (limit === undefined) return;
-    this.driver.limitLinks(this.options.limits.use);
+    this.driver.limitLinks(limits.use);
     this.options.onLimit(limit);
   }
 
@@ -127,23 +134,36 @@ export class ExtraLinks {
     try {
       const { link, peerReceived } = await dialer.dial(() => this.options.request(), attempt.signal);
       this.attempts.delete(attempt);
-      this.failures = 0;
-      // Reports a change, if it succeeds.
-      if (attempt.signal.aborted || !this.driver.joinLink(link, peerReceived)) link.abort();
+      this.join(link, peerReceived, attempt.signal);
     } catch (cause) {
       this.attempts.delete(attempt);
       if (!attempt.signal.aborted) this.handleFailed(cause);
     }
   }
 
+  private join(link: MessageLink, peerReceived: number, { aborted }: AbortSignal): void {
+    // Reports a change, if it succeeds.
+    if (!aborted && this.driver.joinLink(link, peerReceived)) {
+      this.failures = 0;
+      return;
+    }
+    link.abort();
+    if (!aborted) this.handleFailed(new WstunError('too-many-links'));
+  }
+
   private handleFailed(cause: unknown): void {
-    const { logger, clock } = this.options;
+    const { logger } = this.options;
     const fault = cause instanceof WstunError ? cause.fault : String(cause);
     logger.debug({ fault, links: this.driver.linkCount }, 'one more link could not be opened');
+    this.pause();
+    this.handleChange();
+  }
+
+  private pause(): void {
+    const { clock } = this.options;
     const waitMs = Math.min(FIRST_WAIT_MS * 2 ** this.failures, LONGEST_WAIT_MS) * (0.5 + clock.random());
     this.failures += 1;
     this.notBefore = clock.now() + waitMs;
-    this.handleChange();
   }
 
   /** For the next attempt, and for links that become too old. */

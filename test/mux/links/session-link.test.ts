@@ -161,7 +161,7 @@ describe('A link that waits', () => {
     const links = new TestLinks();
     const link = links.link();
     links.send(link, 100, 0);
-    link.isLeaving = true;
+    link.setLeaving(true, 0);
     expect(link.hasLeft).toBe(false);
     link.isPeerLeaving = true;
     expect(link.hasLeft).toBe(false);
