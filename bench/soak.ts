@@ -6,6 +6,8 @@
  *     npm run soak -- upgrades      100,000 upgrades that the relay refuses: the same
  *     npm run soak -- blind         100 MiB on each of 5 streams, 5 times each way, through a relay that cannot read;
  *     every byte checked
+ *     npm run soak -- links         10 GB by 64 streams over 1 to 8 links that are reset, ended, frozen and held at
+ *     random, through a relay and through a named exit: every byte checked, and no program above 200 MiB
  */
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -23,7 +25,8 @@ import { silentLogger } from '../src/observability/logger.ts';
 import type { Target } from '../src/protocol/target.ts';
 import { RelaySessionDialer } from '../src/tunnel/dial/session-dialer.ts';
 import { TunnelClient } from '../src/tunnel/session/tunnel-client.ts';
-import type { LoadResult } from './load.ts';
+import { type ChaosNetwork, startChaosNetwork } from './chaos-network.ts';
+import type { LoadJob, LoadResult } from './load.ts';
 import { benchFile, Program, type ProgramOptions } from './programs.ts';
 
 const WSTUN = fileURLToPath(new URL('../../bin/wstun.js', import.meta.url));
@@ -47,6 +50,14 @@ const ROUNDS = 5;
 const STREAMS = 5;
 const STREAM_BYTES = 100 * MIB;
 const ROUND_LIMIT_MS = 120_000;
+
+const MOST_LINKS = 8;
+const LINK_STREAMS = 64;
+/** Of each stream in each round: 10 GB in all rounds. */
+const LINK_STREAM_BYTES = 10_000_000;
+const LINK_ROUND_LIMIT_MS = 300_000;
+const MOST_RESIDENT_MIB = 200;
+const SEED = 15;
 
 function say(text: string): void {
   process.stdout.write(`${text}\n`);
@@ -177,11 +188,9 @@ async function blind(): Promise<void> {
   const secret = await invite(exitState, 'soak', '--allow', '127.0.0.1');
   const client = start('client', ['client', '--listen', '127.0.0.1:0'], { env: { WSTUN_INVITE: secret } });
   const { listen } = await client.ready<{ listen: string }>();
-  const target = Program.start('target', benchFile('target.js'), []);
-  const load = Program.start('load', benchFile('load.js'), []);
-  ends.push(() => Promise.all([target.stop(), load.stop()]));
-  const via = Number(listen.slice(listen.lastIndexOf(':') + 1));
-  const { port } = await target.ready<{ port: number }>();
+  const via = portOf(listen);
+  const port = await startTarget();
+  const load = startLoad();
   for (let round = 1; round <= ROUNDS; round++)
     for (const mode of ['down', 'up'] as const) {
       const job = { mode, via, target: port, amount: STREAM_BYTES, streams: STREAMS };
@@ -195,7 +204,97 @@ async function blind(): Promise<void> {
     say(`  peak memory, ${program.name}: ${(program.peakResident / MIB).toFixed(0)} MiB`);
 }
 
-const PARTS: Readonly<Record<string, () => Promise<void>>> = { opens, upgrades, blind };
+function portOf(address: string): number {
+  return Number(address.slice(address.lastIndexOf(':') + 1));
+}
+
+async function startTarget(): Promise<number> {
+  const target = Program.start('target', benchFile('target.js'), []);
+  ends.push(() => target.stop());
+  return (await target.ready<{ port: number }>()).port;
+}
+
+function startLoad(): Program {
+  const load = Program.start('load', benchFile('load.js'), []);
+  ends.push(() => load.stop());
+  return load;
+}
+
+/** A way to a target, with chaos between the programs. */
+interface ChaoticWay {
+  readonly exit: 'relay' | 'named';
+  /** Of the client. */
+  readonly secret: string;
+  readonly networks: readonly ChaosNetwork[];
+  readonly programs: readonly Program[];
+}
+
+async function chaos(port: number, seed: number): Promise<ChaosNetwork> {
+  const network = await startChaosNetwork(port, seed);
+  ends.push(async () => network.close());
+  return network;
+}
+
+async function throughRelay(): Promise<ChaoticWay> {
+  const state = await stateDir();
+  const { relay, port } = await startRelay(state);
+  const network = await chaos(port, SEED);
+  const secret = await invite(state, 'soak', '--allow', '127.0.0.1', '--url', `ws://127.0.0.1:${network.port}`);
+  return { exit: 'relay', secret, networks: [network], programs: [relay] };
+}
+
+async function throughNamedExit(): Promise<ChaoticWay> {
+  const [relayState, exitState] = [await stateDir(), await stateDir()];
+  const { relay, port } = await startRelay(relayState, ['--no-exit']);
+  const networks = [await chaos(port, SEED + 1), await chaos(port, SEED + 2)] as const;
+  const [there, here] = networks.map((network) => ['--url', `ws://127.0.0.1:${network.port}`]);
+  const registration = await invite(relayState, 'home', '--role', 'exit', ...(there ?? []));
+  const exit = start('exit', ['exit', '--state', exitState], { env: { WSTUN_INVITE: registration } });
+  await exit.ready();
+  const secret = await invite(exitState, 'soak', '--allow', '127.0.0.1', ...(here ?? []));
+  return { exit: 'named', secret, networks, programs: [relay, exit] };
+}
+
+/** Each stream ends cleanly after the last of its bytes, all of them right, or this fails. */
+async function links(): Promise<void> {
+  const target = await startTarget();
+  const loads = [startLoad(), startLoad()] as const;
+  let peak = 0;
+  for (const way of [await throughRelay(), await throughNamedExit()])
+    for (let count = 1; count <= MOST_LINKS; count++) {
+      const args = ['client', '--listen', '127.0.0.1:0', '--links', String(count)];
+      const client = start('client', args, { env: { WSTUN_INVITE: way.secret } });
+      const { listen } = await client.ready<{ listen: string }>(LINK_ROUND_LIMIT_MS);
+      const job = { via: portOf(listen), target, amount: LINK_STREAM_BYTES, streams: LINK_STREAMS / 2 };
+      const before = way.networks.map(({ counts }) => ({ ...counts }));
+      const [down, up] = await exchangeBoth(loads, job);
+      const programs = [client, ...way.programs];
+      for (const { peakResident } of programs) peak = Math.max(peak, peakResident);
+      const memory = programs.map(({ name, peakResident }) => `${name} ${(peakResident / MIB).toFixed(0)}`).join(', ');
+      say(`  ${way.exit} exit, links ${count}: ${[down, up].map(speed).join(' down, ')} up; peaks, MiB: ${memory}`);
+      say(`    ${happened(way.networks, before)}`);
+      await client.stop();
+    }
+  if (peak > MOST_RESIDENT_MIB * MIB) throw new Error(`a program had ${(peak / MIB).toFixed(0)} MiB resident`);
+}
+
+function exchangeBoth(loads: readonly [Program, Program], job: Omit<LoadJob, 'mode'>): Promise<LoadResult[]> {
+  const modes = ['down', 'up'] as const;
+  return Promise.all(loads.map((load, i) => load.ask<LoadResult>({ ...job, mode: modes[i] }, LINK_ROUND_LIMIT_MS)));
+}
+
+function speed(result: LoadResult | undefined): string {
+  return `${result?.megabytesPerSecond?.toFixed(0)} MB/s`;
+}
+
+function happened(networks: readonly ChaosNetwork[], before: readonly ChaosNetwork['counts'][]): string {
+  const kinds = ['connections', 'reset', 'end', 'freeze', 'hold'] as const;
+  const since = (kind: (typeof kinds)[number]): number =>
+    networks.reduce((sum, { counts }, i) => sum + counts[kind] - (before[i]?.[kind] ?? 0), 0);
+  return kinds.map((kind) => `${kind} ${since(kind)}`).join(', ');
+}
+
+const PARTS: Readonly<Record<string, () => Promise<void>>> = { opens, upgrades, blind, links };
 
 const chosen = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(PARTS);
 try {
