@@ -26,6 +26,8 @@ export interface LoadJob {
   readonly target: number;
   readonly amount: number;
   readonly streams: number;
+  /** No stream is without a byte for longer, ms; default STALL_LIMIT_MS. */
+  readonly stallMs?: number;
 }
 
 export interface LoadResult {
@@ -46,7 +48,7 @@ const ECHO_BYTES = 64;
 const WARM_UP = 50;
 /** Between echoes beside downloads, ms: a person's keys, not a load of its own. */
 const KEY_INTERVAL_MS = 5;
-/** No job takes longer than this without a byte, ms. */
+/** Where a job says nothing else. */
 const STALL_LIMIT_MS = 20_000;
 
 type Receive = (chunk: Buffer) => void;
@@ -75,7 +77,9 @@ async function dial(job: LoadJob, kind: StreamKind, tag: number, length: number)
       },
     },
   });
-  socket.setTimeout(job.mode === 'idle' ? 0 : STALL_LIMIT_MS, () => socket.destroy(new Error('stalled')));
+  socket.setTimeout(job.mode === 'idle' ? 0 : (job.stallMs ?? STALL_LIMIT_MS), () =>
+    socket.destroy(new Error('stalled')),
+  );
   const ended = new Promise<void>((resolve, reject) => {
     socket.once('end', resolve);
     socket.once('error', reject);

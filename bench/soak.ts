@@ -56,6 +56,8 @@ const LINK_STREAMS = 64;
 /** Of each stream in each round: 10 GB in all rounds. */
 const LINK_STREAM_BYTES = 10_000_000;
 const LINK_ROUND_LIMIT_MS = 300_000;
+/** Several holds and a resumption, one after the other, on a busy machine. */
+const LINK_STALL_MS = 60_000;
 const MOST_RESIDENT_MIB = 200;
 const SEED = 15;
 
@@ -229,8 +231,8 @@ interface ChaoticWay {
   readonly programs: readonly Program[];
 }
 
-async function chaos(port: number, seed: number): Promise<ChaosNetwork> {
-  const network = await startChaosNetwork(port, seed);
+async function chaos(port: number, seed: number, sparesQuiet = false): Promise<ChaosNetwork> {
+  const network = await startChaosNetwork(port, seed, sparesQuiet);
   ends.push(async () => network.close());
   return network;
 }
@@ -246,7 +248,7 @@ async function throughRelay(): Promise<ChaoticWay> {
 async function throughNamedExit(): Promise<ChaoticWay> {
   const [relayState, exitState] = [await stateDir(), await stateDir()];
   const { relay, port } = await startRelay(relayState, ['--no-exit']);
-  const networks = [await chaos(port, SEED + 1), await chaos(port, SEED + 2)] as const;
+  const networks = [await chaos(port, SEED + 1, true), await chaos(port, SEED + 2)];
   const [there, here] = networks.map((network) => ['--url', `ws://127.0.0.1:${network.port}`]);
   const registration = await invite(relayState, 'home', '--role', 'exit', ...(there ?? []));
   const exit = start('exit', ['exit', '--state', exitState], { env: { WSTUN_INVITE: registration } });
@@ -265,7 +267,13 @@ async function links(): Promise<void> {
       const args = ['client', '--listen', '127.0.0.1:0', '--links', String(count)];
       const client = start('client', args, { env: { WSTUN_INVITE: way.secret } });
       const { listen } = await client.ready<{ listen: string }>(LINK_ROUND_LIMIT_MS);
-      const job = { via: portOf(listen), target, amount: LINK_STREAM_BYTES, streams: LINK_STREAMS / 2 };
+      const job = {
+        via: portOf(listen),
+        target,
+        amount: LINK_STREAM_BYTES,
+        streams: LINK_STREAMS / 2,
+        stallMs: LINK_STALL_MS,
+      };
       const before = way.networks.map(({ counts }) => ({ ...counts }));
       const [down, up] = await exchangeBoth(loads, job);
       const programs = [client, ...way.programs];
