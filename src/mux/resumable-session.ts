@@ -42,6 +42,8 @@ export class ResumableSession {
   /** Undefined until much is sent: an idle session costs little. */
   private demand: LinkDemand | undefined;
   private detachedAt: number;
+  /** When stalled links were looked for last: those of then need no timer. */
+  private checkedAt = 0;
   /** A placed record has come. */
   private hasPlaced = false;
   /** What a request to resume has said, while its answer is awaited. */
@@ -305,6 +307,7 @@ export class ResumableSession {
 
   /** Time has passed: call at or after `nextTimeout`, when everything that the links had was handed in. */
   handleTimeout(now: number): void {
+    this.checkedAt = Math.floor(now);
     this.demand?.handleTimeout(this.links.length, now);
     if (this.isAttached) this.mux.handleTimeout(now);
     else if (now >= this.expiresAt()) this.end('session-expired');
@@ -313,7 +316,15 @@ export class ResumableSession {
   nextTimeout(): number {
     if (this.mux.isOver) return Number.POSITIVE_INFINITY;
     if (!this.isAttached) return this.expiresAt();
-    return Math.min(this.mux.nextTimeout(), this.sender.nextTimeout());
+    return Math.min(this.mux.nextTimeout(), this.sender.nextTimeout(), this.nextStall());
+  }
+
+  /** When the next of several links stalls. */
+  private nextStall(): number {
+    let at = Number.POSITIVE_INFINITY;
+    if (this.links.length < 2) return at;
+    for (const { stallsAt } of this.links) if (stallsAt > this.checkedAt + 1) at = Math.min(at, stallsAt);
+    return at;
   }
 
   /** When to poll again for a pending acknowledgement, or Infinity. Not in `nextTimeout`, because it is so frequent. */

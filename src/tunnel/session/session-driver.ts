@@ -62,7 +62,7 @@ export interface LinkStart {
 }
 
 /** Of the time after which silent connections are cut: something is sent so often, and not more often than this, ms. */
-const PING_SHARE = 1 / 2;
+const PING_SHARE = 0.5;
 const LEAST_PING_MS = 2_000;
 
 /** A link that the peer leaves with so much of what it may carry has carried enough. */
