@@ -42,6 +42,11 @@ export interface ClientOptions {
   readonly resumeWindowMs?: number;
   /** Links that carry the session at once, 1 to 8. Default: `auto`, as many as are of use, at most 6. */
   readonly links?: LinkCount;
+  /**
+   * True: uses all ways at once, which are this machine and each phone, and each address of the relays. Default: false,
+   * the better one carries and another stands by.
+   */
+  readonly bond?: boolean;
   /** A link carries at most this each way, bytes, 4,096 or more; then another does. Default: what is learnt. */
   readonly linkMaxBytes?: number;
   /** A link is used no longer than this, ms, at least 2,000. Default: what is learnt. */
@@ -81,6 +86,10 @@ export interface Client {
 export async function startClient(options: ClientOptions): Promise<Client> {
   if (options?.invite === undefined) throw new WstunError('invite-missing');
   requireShapes(options);
+  if (options.bond === true && options.links === 1)
+    throw new WstunError('bad-option', 'bond needs a link on each way, so links must not be 1', {
+      fix: 'Leave out one of the two.',
+    });
   const invite = decodeInvite(options.invite);
   const { listen = DEFAULT_LISTEN, credentials, allowLan = false } = options;
   if (invite.role === 'exit') throw new WstunError('invite-for-exit');
@@ -147,20 +156,27 @@ class RunningClient implements Client {
     this.descriptors.stop();
   }
 
-  private createTether({ tether: listen, events }: ClientOptions, { relayUrls }: Invite): Tether | undefined {
+  private createTether(
+    { tether: listen, bond = false, events }: ClientOptions,
+    { relayUrls }: Invite,
+  ): Tether | undefined {
     if (listen === undefined) return undefined;
     const onNotice = (notice: TetherNotice) => events?.onTether?.(notice);
     const onJoined = () => this.tunnel.reconnectNow('new-connector');
-    return new Tether({ listen, relayUrls, onNotice, onJoined, logger: this.logger });
+    return new Tether({ listen, relayUrls, onNotice, onJoined, logger: this.logger, bond });
   }
 
   private createTunnel(options: ClientOptions, invite: Invite): TunnelClient {
     const { tether, logger } = this;
-    const { encryption = 'on', direct = true, once = false, links = 'auto', resumeWindowMs, events = {} } = options;
+    const { encryption = 'on', direct = true, once = false, bond = false, resumeWindowMs, events = {} } = options;
     const pages = tether && { pages: tether.pages, direct };
     const dialer = new RelaySessionDialer(invite, encryption, logger, { tether: pages });
     const linkUse = linkUseOf(options);
-    const limits = { once, links, linkUse, ...(resumeWindowMs !== undefined && { resumeWindowMs }) };
+    const limits = {
+      ...{ once, links: options.links ?? 'auto', linkUse },
+      ...(resumeWindowMs !== undefined && { resumeWindowMs }),
+      ...(bond && { findWays: () => dialer.ways() }),
+    };
     return new TunnelClient(dialer, events, logger, limits);
   }
 }

@@ -30,7 +30,16 @@ export const PLACES: Shape = [
 
 const SHAPES: Readonly<Record<string, Shape>> = {
   ...{ state: TEXT, invite: TEXT, url: TEXT, path: TEXT, dns: TEXTS, publicAddresses: TEXTS, allow: TEXTS },
-  ...{ allowLan: FLAG, direct: FLAG, once: FLAG, exit: FLAG, events: OBJECT, credentials: OBJECT, limits: OBJECT },
+  ...{
+    allowLan: FLAG,
+    bond: FLAG,
+    direct: FLAG,
+    once: FLAG,
+    exit: FLAG,
+    events: OBJECT,
+    credentials: OBJECT,
+    limits: OBJECT,
+  },
   ...{ admin: HOST_PORT, resumeWindowMs: wholeTo(86_400_000), maxPendingPerAddress: wholeTo(1_000_000) },
   tether: [(value) => value === true || isHostPort(value), 'true, or a host and a port'],
   tls: [(value) => isObject(value) && areTexts([value.certFile, value.keyFile]), 'the paths certFile and keyFile'],

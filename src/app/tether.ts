@@ -25,6 +25,8 @@ export interface TetherOptions {
   /** There is one more page to be asked. */
   readonly onJoined: () => void;
   readonly logger: Logger;
+  /** All phones carry links at once. */
+  readonly bond: boolean;
 }
 
 type Place = Pick<AddressFollower, 'look' | 'showCode' | 'close'>;
@@ -34,12 +36,12 @@ export class Tether {
   private place: Place | undefined;
 
   constructor(private readonly options: TetherOptions) {
-    const { relayUrls, onNotice, onJoined, logger } = options;
+    const { relayUrls, onNotice, onJoined, logger, bond } = options;
     const onEvent = (event: TetherEvent) => {
       onNotice(event);
       if (event.type === 'paired') onJoined();
     };
-    this.pages = new TetherServer({ page: readPage(), relayUrls, onEvent, logger });
+    this.pages = new TetherServer({ page: readPage(), relayUrls, onEvent, logger, bond });
   }
 
   /** @throws WstunError cannot-listen */

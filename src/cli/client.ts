@@ -16,7 +16,7 @@ import { onEachLine, reportTether } from './tether.ts';
 interface ClientCommand
   extends OutputOptions,
     InviteOptions,
-    Pick<ClientOptions, 'tether' | 'direct' | 'allowLan' | 'encryption' | 'once' | 'links' | 'linkMaxBytes'> {
+    Pick<ClientOptions, 'tether' | 'direct' | 'allowLan' | 'encryption' | 'once' | 'links' | 'bond' | 'linkMaxBytes'> {
   readonly listen: HostPort;
   readonly user?: { readonly user: string; readonly pass: string };
   /** Milliseconds. */

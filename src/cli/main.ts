@@ -153,6 +153,10 @@ function clientCommand(): Command {
     .option('--allow-lan', 'let other machines use the proxy without a user name and password')
     .addOption(resumeWindowOption())
     .addOption(linksOption())
+    .option(
+      '--bond',
+      'use all ways at once: this machine and each phone (--tether), and each address of the relay (default: only the best one)',
+    )
     .addOption(linkBytesOption())
     .addOption(linkAgeOption())
     .addOption(onceOption())

@@ -30,6 +30,14 @@ export class TcpFault extends Error {
 
 export type Lookup = (host: string) => Promise<readonly LookupAddress[]>;
 
+/** What a name resolves to, or the address that it is. Rejects as the resolver. */
+export async function addressesOf(host: string, lookup: Lookup = lookupAll): Promise<readonly string[]> {
+  if (isIP(host) !== 0) return [host];
+  return (await lookup(host)).map(({ address }) => address);
+}
+
+const lookupAll: Lookup = (name) => systemLookup(name, { all: true });
+
 export interface TcpDialOptions {
   /** A name, or an address without brackets. */
   readonly host: string;
@@ -96,12 +104,11 @@ class TcpDial {
   // ── addresses ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private async resolve(): Promise<void> {
-    const { host, lookup = (name: string) => systemLookup(name, { all: true }) } = this.options;
-    if (isIP(host) !== 0) return this.begin([host]);
+    const { host, lookup } = this.options;
     try {
-      const found = await lookup(host);
+      const found = await addressesOf(host, lookup);
       this.nameFault = undefined;
-      this.begin(found.map(({ address }) => address));
+      this.begin(found);
     } catch (error) {
       this.handleNoAddresses(codeOf(error));
     }

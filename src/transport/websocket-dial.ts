@@ -6,6 +6,7 @@ import { type Clock, systemClock } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 import { lend, takeLentBack } from '../memory/pieces.ts';
 import { copied } from '../memory/small-pieces.ts';
+import type { HostPort } from '../net/host-port.ts';
 import { answerFault, describeAnswer } from './answer-faults.ts';
 import type { MessageLink } from './message-link.ts';
 import { RelayAddresses } from './relay-addresses.ts';
@@ -31,6 +32,8 @@ export interface DialWebSocketOptions {
   /** For tests; default: those of the process, and the system's resolver. */
   readonly known?: RelayAddresses;
   readonly lookup?: Lookup;
+  /** The only address of the host to dial; what is known of the others is neither used nor changed. */
+  readonly address?: string | undefined;
   /** Default: the system's. `ws` has timers of its own for the end of a link. */
   readonly clock?: Clock;
   /** What the `ETag` of an answer other than 101 proves, if anything. @param detail for the fault */
@@ -55,9 +58,10 @@ const addressesKnown = new RelayAddresses();
  * RelayRefused), relay-odd-answer, relay-untrusted, relay-unreachable, link-slow, dial-cancelled
  */
 export async function dialWebSocket(url: URL, options: DialWebSocketOptions): Promise<MessageLink> {
-  const { signal, timeoutMs = DIAL_TIMEOUT_MS, known = addressesKnown, lookup, clock = systemClock } = options;
+  const { signal, timeoutMs = DIAL_TIMEOUT_MS, address: only, lookup, clock = systemClock } = options;
+  const { known = only === undefined ? addressesKnown : new RelayAddresses() } = options;
   const since = clock.now();
-  const place = { host: url.hostname.replace(/^\[|\]$/g, ''), port: portOf(url) };
+  const place = hostPortOf(url);
   const where = `${url.hostname}:${place.port}`;
   const lentReads: LentReads = {};
   const tcp = await dialTcp({
@@ -67,7 +71,7 @@ export async function dialWebSocket(url: URL, options: DialWebSocketOptions): Pr
     known,
     clock,
     connect: (address) => openSocket(url, { address, ...place, ca: options.ca, lentReads }),
-    ...(lookup && { lookup }),
+    ...(only !== undefined ? { lookup: async () => [{ address: only, family: isIP(only) }] } : lookup && { lookup }),
   }).catch((error: unknown) => {
     throw error instanceof TcpFault ? dialFault(error, { where, connected: false, certificateFault: false }) : error;
   });
@@ -185,8 +189,10 @@ function readLent(lentReads: LentReads, deliver: (chunk: Buffer) => boolean): On
   };
 }
 
-function portOf(url: URL): number {
-  return url.port === '' ? (url.protocol === 'wss:' ? 443 : 80) : Number(url.port);
+/** The host without brackets. */
+export function hostPortOf(url: URL): HostPort {
+  const port = url.port === '' ? (url.protocol === 'wss:' ? 443 : 80) : Number(url.port);
+  return { host: url.hostname.replace(/^\[|\]$/g, ''), port };
 }
 
 function distrusts(socket: Socket): boolean {

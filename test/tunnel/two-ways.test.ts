@@ -74,6 +74,7 @@ function start(allowance?: Allowance): TwoWays {
   const bySecond: { isOver: boolean }[] = [];
   const pages: PageDialer = {
     pages: 1,
+    eachPage: [],
     dial: async (makeUrl, signal) => {
       const asked = makeUrl(0);
       await sleep(clock, PHONE_MS, signal);

@@ -1,4 +1,7 @@
-/** The paired pages. The newest that responds carries the links; the others are asked if it fails or is slow. */
+/**
+ * The paired pages. The newest that responds carries the links, and the others are asked if it fails or is slow; or all
+ * of them carry links at once.
+ */
 import { AbortableWait } from '../../async/abortable.ts';
 import type { Clock, Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
@@ -11,25 +14,36 @@ import type { TetherLink } from './tether-link.ts';
 /** Makes a relay's URL with a new ticket for a page whose clock is `skewMs` ahead of this machine's. */
 export type UrlMaker = (skewMs: number) => string;
 
+/** One page, as of `BrowserBridges.dial`. */
+export interface PageWay {
+  readonly name: string;
+  /** @throws WstunError as `PairedPage.open` */
+  dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<TetherLink>;
+}
+
 export class BrowserBridges {
   /** The newest first. */
   private pages: PairedPage[] = [];
   private readonly waiting = new Set<AbortableWait<void>>();
 
-  /** @param onOffline no page reaches the relay; called once for each dial, which continues */
+  /**
+   * @param onOffline no page reaches the relay; called once for each dial, which continues
+   * @param isBonded all pages may carry links at once
+   */
   constructor(
     private readonly onOffline: () => void,
     private readonly clock: Clock,
+    private readonly isBonded = false,
   ) {}
 
   get size(): number {
     return this.pages.length;
   }
 
-  /** The newest page takes over the links of the others: sessions survive that. */
+  /** Unless they are used together, the newest page takes over the links of the others: sessions survive that. */
   add(page: PairedPage): void {
     this.pages = [page, ...this.pages];
-    for (const other of this.pages.slice(1)) other.endLinks();
+    if (!this.isBonded) for (const other of this.pages.slice(1)) other.endLinks();
     for (const wait of [...this.waiting]) wait.resolve();
     this.assignDuties();
   }
@@ -74,6 +88,14 @@ export class BrowserBridges {
       isReported = true;
       await pause(this.clock, OFFLINE_RETRY_MS * (0.5 + this.clock.random()), signal);
     }
+  }
+
+  /** Each of the pages by itself. */
+  get each(): readonly PageWay[] {
+    return this.pages.map((page) => ({
+      name: page.name,
+      dial: (makeUrl, signal) => page.open(makeUrl(page.skewMs), signal),
+    }));
   }
 
   private inOrder(): PairedPage[] {

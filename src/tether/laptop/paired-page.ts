@@ -73,6 +73,11 @@ export class PairedPage implements MessageLinkHandler {
     return this.link.remote;
   }
 
+  /** It in logs, which is what its links say as well. */
+  get name(): string {
+    return `phone ${this.link.remote}`;
+  }
+
   /** It carries links. */
   get isActive(): boolean {
     return this.links.size > 0;
@@ -125,7 +130,8 @@ export class PairedPage implements MessageLinkHandler {
       onAlive: () => this.noteAlive(),
       onEnd: () => this.forget(link),
     };
-    const link: TetherLink = new TetherLink(local, events, { asked: request.url, clock: this.clock });
+    const about = { asked: request.url, remote: this.name, clock: this.clock };
+    const link: TetherLink = new TetherLink(local, events, about);
     this.links.add(link);
     request.wait.resolve(link);
     this.events.onLinks();

@@ -31,6 +31,8 @@ export interface TetherLinkEvents {
 }
 
 export interface TetherLinkOptions {
+  /** Of the page, for logs; default: that of the connection. */
+  readonly remote?: string;
   /** The URL to which the page was asked to open it. */
   readonly asked?: string;
   /** Default: the system's. */
@@ -40,6 +42,7 @@ export interface TetherLinkOptions {
 export class TetherLink implements MessageLink, MessageLinkHandler, MessageReader {
   /** The URL to which the page was asked to open it. */
   readonly asked: string;
+  readonly remote: string;
   private readonly clock: Clock;
   private handler: MessageLinkHandler | undefined;
   /** Bytes of messages since the link began: sent to the page, and reported as forwarded by it. */
@@ -55,19 +58,16 @@ export class TetherLink implements MessageLink, MessageLinkHandler, MessageReade
   constructor(
     private readonly inner: MessageLink,
     private readonly events: TetherLinkEvents,
-    { asked = '', clock = systemClock }: TetherLinkOptions = {},
+    { asked = '', remote, clock = systemClock }: TetherLinkOptions = {},
   ) {
     this.asked = asked;
+    this.remote = remote ?? inner.remote;
     this.clock = clock;
     this.sample = { at: clock.now(), forwarded: 0 };
   }
 
   get maxMessageBytes(): number {
     return this.inner.maxMessageBytes;
-  }
-
-  get remote(): string {
-    return this.inner.remote;
   }
 
   get reader(): MessageReader | undefined {

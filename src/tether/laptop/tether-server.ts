@@ -8,7 +8,7 @@ import type { Logger } from '../../observability/logger.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import { WebSocketAcceptor } from '../../transport/websocket-accept.ts';
 import { type PairingKeys, secretToText } from '../shared/pairing.ts';
-import { BrowserBridges, type UrlMaker } from './browser-bridges.ts';
+import { BrowserBridges, type PageWay, type UrlMaker } from './browser-bridges.ts';
 import { PairedPage, type PairedPageEvents } from './paired-page.ts';
 import { PairingExchange } from './pairing-exchange.ts';
 import { type Claim, CODE_LIFETIME_MS, PairingSecrets } from './pairing-secrets.ts';
@@ -39,6 +39,8 @@ export interface TetherServerOptions {
   readonly relayUrls: readonly string[];
   readonly onEvent: (event: TetherEvent) => void;
   readonly logger: Logger;
+  /** All pages carry links at once; default: the newest does. */
+  readonly bond?: boolean;
   /** Default: the system's. */
   readonly clock?: Clock;
 }
@@ -73,9 +75,9 @@ export class TetherServer {
 
   /** Listens nowhere yet. */
   constructor(private readonly options: TetherServerOptions) {
-    const { page, relayUrls, logger, onEvent, clock = systemClock } = options;
+    const { page, relayUrls, logger, onEvent, bond, clock = systemClock } = options;
     this.clock = clock;
-    this.bridges = new BrowserBridges(() => onEvent({ type: 'offline' }), clock);
+    this.bridges = new BrowserBridges(() => onEvent({ type: 'offline' }), clock, bond);
     const onUpgrade: typeof this.handleUpgrade = (...upgrade) => this.handleUpgrade(...upgrade);
     this.served = new ServedAddresses({ page, relayUrls, logger, clock, onUpgrade });
   }
@@ -88,6 +90,11 @@ export class TetherServer {
   /** Number of pages that can be asked for a link. */
   get pages(): number {
     return this.bridges.size;
+  }
+
+  /** Each of them by itself. */
+  get eachPage(): readonly PageWay[] {
+    return this.bridges.each;
   }
 
   /** Number of failed attempts to pair so far. */

@@ -1,6 +1,7 @@
 /** How a client's raw links are established: dialled from here, or by a phone's page. */
 import { type Clock, systemClock } from '../../clock.ts';
 import { PAGE_FEATURE } from '../../crypto/ticket.ts';
+import { formatHostPort } from '../../net/host-port.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import type { TicketDialer, TicketUrl } from './ticket-dialer.ts';
 
@@ -12,15 +13,31 @@ export interface Connector<L extends MessageLink = MessageLink> {
   dial(signal: AbortSignal): Promise<L>;
 }
 
+/** Makes links on one way only: to one address of a relay, or by one page. */
+export interface WayConnector {
+  /** What `remote` of its links says. */
+  readonly name: string;
+  /** @throws WstunError */
+  dial(signal: AbortSignal): Promise<MessageLink>;
+}
+
 interface AskedLink extends MessageLink {
   /** The URL that the page has dialled. */
   readonly asked: string;
+}
+
+/** @param makeUrl as of PageDialer */
+export interface PageWay {
+  readonly name: string;
+  dial(makeUrl: (skewMs: number) => string, signal: AbortSignal): Promise<AskedLink>;
 }
 
 /** Opens links through web pages; waits for a page, however long. */
 export interface PageDialer {
   /** Those that can be asked now. */
   readonly pages: number;
+  /** Each of them by itself; it does not wait for another one, nor for one that is offline. */
+  readonly eachPage: readonly PageWay[];
   /** @param makeUrl for each page: a relay's URL with a fresh ticket, by a clock so far ahead of ours */
   dial(makeUrl: (skewMs: number) => string, signal: AbortSignal): Promise<AskedLink>;
 }
@@ -43,6 +60,15 @@ export class DirectConnector implements Connector {
     const scope = { role: 'client', destination: this.destination } as const;
     return this.dialer.dial(this.dialer.nextRelay(), scope, { signal, ...this.mask });
   }
+
+  /** One for each address of each relay. */
+  async ways(): Promise<readonly WayConnector[]> {
+    const scope = { role: 'client', destination: this.destination } as const;
+    return (await this.dialer.relayAddresses()).map(({ relay, address }) => ({
+      name: formatHostPort(address),
+      dial: (signal) => this.dialer.dial(relay, scope, { signal, ...this.mask, address: address.host }),
+    }));
+  }
 }
 
 export class TetherConnector implements Connector {
@@ -57,7 +83,16 @@ export class TetherConnector implements Connector {
     return this.pages.pages > 0;
   }
 
-  async dial(signal: AbortSignal): Promise<MessageLink> {
+  dial(signal: AbortSignal): Promise<MessageLink> {
+    return this.dialBy(this.pages, signal);
+  }
+
+  /** One for each page. */
+  get ways(): readonly WayConnector[] {
+    return this.pages.eachPage.map((page) => ({ name: page.name, dial: (signal) => this.dialBy(page, signal) }));
+  }
+
+  private async dialBy(pages: Pick<PageDialer, 'dial'>, signal: AbortSignal): Promise<MessageLink> {
     const scope = { role: 'client', destination: this.destination, features: PAGE_FEATURE } as const;
     const made = new Map<string, TicketUrl>();
     const makeUrl = (skewMs: number): string => {
@@ -65,7 +100,7 @@ export class TetherConnector implements Connector {
       made.set(ticketUrl.url.href, ticketUrl);
       return ticketUrl.url.href;
     };
-    const link = await this.pages.dial(makeUrl, signal);
+    const link = await pages.dial(makeUrl, signal);
     const dialled = made.get(link.asked);
     return dialled === undefined ? link : this.dialer.remember(link, dialled.rotationProof);
   }

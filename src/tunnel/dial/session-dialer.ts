@@ -7,7 +7,7 @@ import { type FaultName, WstunError } from '../../errors.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { SessionRequest } from '../../protocol/session-request.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
-import { type Connector, DirectConnector, type PageDialer, TetherConnector } from './connectors.ts';
+import { type Connector, DirectConnector, type PageDialer, TetherConnector, type WayConnector } from './connectors.ts';
 import { type Encryption, type InitiatorOptions, initiateSecureLink } from './handshake.ts';
 import { type ConnectorChoice, onlyConnector, PreferredConnector } from './preferred-connector.ts';
 import type { SecureLink } from './secure-link.ts';
@@ -34,6 +34,12 @@ export interface SessionDialer {
   dial(request: () => SessionRequest, signal: AbortSignal): Promise<SessionLink>;
 }
 
+/** One of several ways to the exit, all of which a session may use at once: an address of a relay, or a phone. */
+export interface Way extends SessionDialer {
+  /** What `remote` of its links says. */
+  readonly name: string;
+}
+
 interface TetherOptions {
   readonly pages: PageDialer;
   /** Also dial from here, and prefer that while it works. */
@@ -53,6 +59,8 @@ export interface RelaySessionDialerOptions extends TicketDialerOptions {
 
 export class RelaySessionDialer implements SessionDialer {
   private readonly connectors: ConnectorChoice<SecureLink>;
+  private readonly listWays: () => Promise<readonly WayConnector[]>;
+  private readonly seal: (connector: WayConnector) => Connector<SecureLink>;
   private readonly clock: Clock;
 
   /** Whether encryption may be off is for the caller to check: `refuseUnsealed`. */
@@ -67,10 +75,17 @@ export class RelaySessionDialer implements SessionDialer {
       clock,
     };
     const seal = (connector: Connector) => sealedConnector(connector, dialer, handshake);
+    this.seal = (connector) => seal({ isAvailable: true, dial: (signal) => connector.dial(signal) });
     const destination = invite.exitName ?? '';
-    const direct = seal(new DirectConnector(dialer, destination, encryption === 'on'));
-    const byPage = tether && seal(new TetherConnector(dialer, destination, tether.pages, clock));
+    const directly = new DirectConnector(dialer, destination, encryption === 'on');
+    const byPages = tether && new TetherConnector(dialer, destination, tether.pages, clock);
+    const direct = seal(directly);
+    const byPage = byPages && seal(byPages);
     this.clock = clock;
+    this.listWays = async () => [
+      ...(byPages?.ways ?? []),
+      ...(tether === undefined || tether.direct ? await directly.ways() : []),
+    ];
     this.connectors =
       byPage && tether?.direct
         ? new PreferredConnector(direct, byPage, logger, clock)
@@ -79,6 +94,15 @@ export class RelaySessionDialer implements SessionDialer {
 
   dial(request: () => SessionRequest, signal: AbortSignal): Promise<SessionLink> {
     return dialSession(this.connectors, request, signal, { clock: this.clock });
+  }
+
+  /** All ways to the exit that are known now, the phones first. */
+  async ways(): Promise<readonly Way[]> {
+    const { clock } = this;
+    return (await this.listWays()).map((connector) => {
+      const only = onlyConnector(this.seal(connector));
+      return { name: connector.name, dial: (request, signal) => dialSession(only, request, signal, { clock }) };
+    });
   }
 }
 

@@ -3,15 +3,18 @@
  * refuses (docs/protocol.md §2.2, "Proven refusals"), and corrects a wrong clock: by the time that the relay proves, or
  * else by the `Date` of the answer. A machine whose clock is off would otherwise only see refusals.
  */
+import { settledWithin } from '../../async/abortable.ts';
 import { type Clock, systemClock } from '../../clock.ts';
 import type { Invite } from '../../crypto/invite.ts';
 import { type TicketFields, TicketSealer } from '../../crypto/ticket.ts';
 import { WstunError } from '../../errors.ts';
+import type { HostPort } from '../../net/host-port.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { PROTOCOL_VERSION } from '../../protocol/frames.ts';
 import { RelayRefused } from '../../transport/answer-faults.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
-import { type DialWebSocketOptions, dialWebSocket } from '../../transport/websocket-dial.ts';
+import { addressesOf, type Lookup } from '../../transport/tcp-dial.ts';
+import { type DialWebSocketOptions, dialWebSocket, hostPortOf } from '../../transport/websocket-dial.ts';
 
 /** Less than this does not explain a refusal: tickets open within two minutes. `Date` has a grain of one second. */
 const SKEW_THAT_MATTERS_MS = 60_000;
@@ -44,13 +47,24 @@ class ClockOff extends WstunError {
 export interface TicketDialerOptions {
   readonly clock?: Clock | undefined;
   readonly dialLink?: typeof dialWebSocket | undefined;
+  readonly lookup?: Lookup | undefined;
 }
+
+/** One address of one relay. */
+export interface RelayAddress {
+  readonly relay: string;
+  readonly address: HostPort;
+}
+
+/** For the resolver, ms: the addresses of a name that takes longer are left out. */
+const RESOLVE_MS = 3_000;
 
 export class TicketDialer {
   private readonly urls: readonly string[];
   private readonly sealer: TicketSealer;
   private readonly clock: Clock;
   private readonly dialLink: typeof dialWebSocket;
+  private readonly lookup: Lookup | undefined;
   /** What to add to our clock, ms. */
   private correction = 0;
   /** As much of it as was proved, ms. */
@@ -58,7 +72,7 @@ export class TicketDialer {
   private attempts = 0;
   private readonly proofs = new WeakMap<MessageLink, Buffer>();
 
-  /** @param options dialLink: in place of a WebSocket, for tests */
+  /** @param options dialLink, lookup: in place of a WebSocket and the system's resolver, for tests */
   constructor(
     invite: Pick<Invite, 'relayUrls' | 'relayGateKey' | 'peer'>,
     private readonly logger: Logger,
@@ -68,6 +82,7 @@ export class TicketDialer {
     this.sealer = new TicketSealer(invite.peer, invite.relayGateKey);
     this.clock = options.clock ?? systemClock;
     this.dialLink = options.dialLink ?? dialWebSocket;
+    this.lookup = options.lookup;
   }
 
   /** The URL for the next attempt: the invite's relays in turn. */
@@ -75,6 +90,26 @@ export class TicketDialer {
     const url = this.urls[this.attempts % this.urls.length] ?? '';
     this.attempts += 1;
     return url;
+  }
+
+  /** All addresses of all relays as far as they can be resolved now: the first of each relay, then the second … */
+  async relayAddresses(): Promise<readonly RelayAddress[]> {
+    const lists = await Promise.all(this.urls.map((relay) => this.addressesOf(relay)));
+    const longest = Math.max(...lists.map(({ length }) => length));
+    return Array.from({ length: longest }, (_, i) => lists.flatMap((list) => list.slice(i, i + 1))).flat();
+  }
+
+  private async addressesOf(relay: string): Promise<readonly RelayAddress[]> {
+    const { host, port } = hostPortOf(new URL(relay));
+    let found: readonly string[] = [];
+    const resolved = addressesOf(host, this.lookup).then(
+      (addresses) => {
+        found = addresses;
+      },
+      () => {},
+    );
+    await settledWithin(this.clock, RESOLVE_MS, resolved);
+    return found.map((address) => ({ relay, address: { host: address, port } }));
   }
 
   /** @param now milliseconds since 1970, by a clock that may be better than ours; nothing proves it */

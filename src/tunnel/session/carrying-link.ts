@@ -14,11 +14,15 @@ export interface CarryingLinkOwner {
 const IGNORE: MessageLinkHandler = { handleMessage: releaseAll, handleDrain() {}, handleClose() {} };
 
 export class CarryingLink implements MessageLinkHandler {
-  /** Takes the link's handler. */
+  /**
+   * Takes the link's handler.
+   * @param way by which it came: the name of one of several, or its other end
+   */
   constructor(
     private readonly link: MessageLink,
     readonly state: SessionLink,
     private readonly owner: CarryingLinkOwner,
+    readonly way: string = link.remote,
   ) {
     link.setHandler(this);
   }

@@ -1,17 +1,17 @@
 /**
- * How many links a client's session has: dials more while they are of use, replaces those that this network is about to
- * stop, and leaves those that are of no use (docs/protocol.md §10.2). It does not resume a session without a link:
- * reconnecting-session.ts does.
+ * How many links a client's session has, and by which ways: dials more while they are of use, replaces those that this
+ * network is about to stop, and leaves those that are of no use (docs/protocol.md §10.2). With `ways` it keeps a link
+ * on each of them. It does not resume a session without a link: reconnecting-session.ts does.
  */
 import type { Clock, Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import { MOST_BY_ITSELF } from '../../mux/links/link-demand.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { SessionRequest } from '../../protocol/session-request.ts';
-import type { MessageLink } from '../../transport/message-link.ts';
-import type { SessionDialer } from '../dial/session-dialer.ts';
+import type { SessionDialer, SessionLink, Way } from '../dial/session-dialer.ts';
 import type { EndedLink, LearntLimit, LinkLimits } from '../reconnect/link-limits.ts';
 import type { SessionDriver } from './session-driver.ts';
+import { type LinksOnWays, SessionWays } from './session-ways.ts';
 
 /** How many links a session has: as many as are of use, or always so many, 1 to 8. */
 export type LinkCount = 'auto' | number;
@@ -36,6 +36,10 @@ export interface ExtraLinksOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly links: LinkCount;
+  /** Finds all ways to the exit; undefined: only the better one is used, and another stands by. */
+  readonly findWays?: (() => Promise<readonly Way[]>) | undefined;
+  /** The session's own link is by the fallback. Without `ways` no other link is by it. */
+  isByFallback(): boolean;
   /** Of this network; shared by the sessions of a client. */
   readonly limits: LinkLimits;
   /** Called as late as possible. */
@@ -46,7 +50,9 @@ export interface ExtraLinksOptions {
 
 export class ExtraLinks {
   private wanted: number;
-  private readonly attempts = new Set<AbortController>();
+  /** Each with the name of its way; '' where that is left open. */
+  private readonly attempts = new Map<AbortController, string>();
+  private readonly ways: SessionWays | undefined;
   private timer: Timer | undefined;
   private failures = 0;
   /** No attempt before this, by the clock. */
@@ -57,24 +63,39 @@ export class ExtraLinks {
     private readonly driver: SessionDriver,
     private readonly options: ExtraLinksOptions,
   ) {
-    this.wanted = options.links === 'auto' ? 1 : options.links;
+    const { links, findWays, clock } = options;
+    this.wanted = links === 'auto' ? 1 : links;
+    this.ways = findWays && new SessionWays(findWays, clock, () => this.handleChange());
   }
 
   /** The session is established: the exit is told what is known of this network. */
   handleEstablished(): void {
     const { use } = this.options.limits;
     if (isLimited(use)) this.driver.limitLinks(use);
+    this.ways?.look();
     this.handleChange();
+  }
+
+  /** There may be another way now, such as one more phone. */
+  handleNewWay(): void {
+    this.ways?.look();
+  }
+
+  handleNetworkChanged(): void {
+    this.ways?.handleNetworkChanged();
   }
 
   /** The session has a link more or less, or can have several now. */
   handleChange(): void {
     if (this.stopped) return;
     const { ageMs } = this.options.limits.use;
-    const staying = this.driver.stayingLinks(ageMs);
-    for (let missing = this.missing(staying); missing > 0; missing -= 1) void this.dial();
-    if (staying >= this.target) this.driver.leaveAged(ageMs);
-    if (staying > this.target && this.attempts.size === 0) this.driver.leaveNewestLink();
+    const onWays = this.driver.stayingWays(ageMs);
+    this.dialUnusedWays();
+    const target = this.targetWith(onWays);
+    const staying = onWays.length;
+    for (let missing = this.missing(target - staying); missing > 0; missing -= 1) void this.dialOneMore();
+    if (staying >= target) this.driver.leaveAged(ageMs);
+    if (staying > target && this.attempts.size === 0) this.driver.leaveNewestLink(this.ways && mostFrequent(onWays));
     this.setTimer();
   }
 
@@ -87,14 +108,15 @@ export class ExtraLinks {
 
   /** The session has no link any more: the attempt to resume it takes the place of those to join it. */
   handleLost(): void {
-    for (const attempt of this.attempts) attempt.abort();
+    for (const attempt of this.attempts.keys()) attempt.abort();
   }
 
   /** A link has ended that was still wanted. */
-  handleEnded(link: EndedLink): void {
+  handleEnded(link: EndedLink, way: string): void {
     const { limits } = this.options;
     // Where all links are lost at once, as many are not to be dialled as fast as that.
     if (link.how === 'lost' && link.ageMs < SHORT_LIFE_MS && !isLimited(limits.use)) this.pause();
+    if (!isLimited(limits.use)) this.ways?.handleEnded(way, link.ageMs);
     const limit = limits.handleEnded(link);
     if (limit === undefined) return;
     this.driver.limitLinks(limits.use);
@@ -105,20 +127,43 @@ export class ExtraLinks {
   stop(): void {
     this.stopped = true;
     this.options.clock.clearTimeout(this.timer);
-    for (const attempt of this.attempts) attempt.abort();
+    for (const attempt of this.attempts.keys()) attempt.abort();
   }
 
-  private get target(): number {
+  /** @param onWays of the links that stay */
+  private targetWith(onWays: readonly string[]): number {
     const { received, sent } = this.options.limits.use;
     const isTight = Math.min(received, sent) < TIGHT_BYTES;
-    return this.options.links === 'auto' && isTight ? TIGHT_LINKS : this.wanted;
+    const wanted = this.options.links === 'auto' && isTight ? TIGHT_LINKS : this.wanted;
+    return this.ways === undefined ? wanted : Math.max(wanted, new Set(onWays).size);
   }
 
-  private missing(staying: number): number {
-    const { isAttached, canJoin } = this.driver;
-    if (!isAttached || !canJoin || this.options.clock.now() < this.notBefore) return 0;
-    const missing = Math.min(this.target, MOST_ATTEMPTS) - staying - this.attempts.size;
+  private get mayDial(): boolean {
+    return this.driver.isAttached && this.driver.canJoin && this.attempts.size < MOST_ATTEMPTS;
+  }
+
+  /** @param lacking how many links less than the target */
+  private missing(lacking: number): number {
+    if (!this.mayDial || this.ways?.areKnown === false || this.options.clock.now() < this.notBefore) return 0;
+    const missing = lacking - this.attempts.size;
     return this.isSpaced ? Math.min(missing, 1) : missing;
+  }
+
+  private dialUnusedWays(): void {
+    const { ways } = this;
+    while (ways !== undefined && this.mayDial) {
+      const way = ways.unused(this.linksOnWays());
+      if (way === undefined) return;
+      void this.dial(way, way.name);
+    }
+  }
+
+  /** How many links and attempts each way has. */
+  private linksOnWays(): LinksOnWays {
+    const counts = new Map<string, number>();
+    for (const name of [...this.driver.stayingWays(this.options.limits.use.ageMs), ...this.attempts.values()])
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+    return counts;
   }
 
   /** Growth by itself is slow. Links that replace others, and those that were asked for, are not. */
@@ -126,36 +171,44 @@ export class ExtraLinks {
     return this.options.links === 'auto' && !isLimited(this.options.limits.use);
   }
 
-  private async dial(): Promise<void> {
-    const { dialer, clock } = this.options;
+  private dialOneMore(): Promise<void> {
+    const way = this.ways?.leastUsed(this.linksOnWays());
+    if (this.isSpaced) this.notBefore = this.options.clock.now() + SPACING_MS;
+    return this.dial(way ?? this.options.dialer, way?.name ?? '');
+  }
+
+  private async dial(dialer: SessionDialer, way: string): Promise<void> {
     const attempt = new AbortController();
-    this.attempts.add(attempt);
-    if (this.isSpaced) this.notBefore = clock.now() + SPACING_MS;
+    this.attempts.set(attempt, way);
     try {
-      const { link, peerReceived } = await dialer.dial(() => this.options.request(), attempt.signal);
+      const opened = await dialer.dial(() => this.options.request(), attempt.signal);
       this.attempts.delete(attempt);
-      this.join(link, peerReceived, attempt.signal);
+      if (attempt.signal.aborted) opened.link.abort();
+      else this.handleOpened(opened, way);
     } catch (cause) {
       this.attempts.delete(attempt);
-      if (!attempt.signal.aborted) this.handleFailed(cause);
+      if (!attempt.signal.aborted) this.handleFailed(cause, way);
     }
   }
 
-  private join(link: MessageLink, peerReceived: number, { aborted }: AbortSignal): void {
+  private handleOpened({ link, peerReceived, better }: SessionLink, way: string): void {
+    const isForeign = this.ways === undefined && better !== undefined && !this.options.isByFallback();
     // Reports a change, if it succeeds.
-    if (!aborted && this.driver.joinLink(link, peerReceived)) {
+    if (!isForeign && this.driver.joinLink(link, peerReceived, way === '' ? undefined : way)) {
       this.failures = 0;
+      this.options.logger.debug({ way: link.remote, links: this.driver.linkCount }, 'one more link');
       return;
     }
     link.abort();
-    if (!aborted) this.handleFailed(new WstunError('too-many-links'));
+    this.handleFailed(new WstunError(isForeign ? 'link-slow' : 'too-many-links'), way);
   }
 
-  private handleFailed(cause: unknown): void {
+  private handleFailed(cause: unknown, way: string): void {
     const { logger } = this.options;
     const fault = cause instanceof WstunError ? cause.fault : String(cause);
-    logger.debug({ fault, links: this.driver.linkCount }, 'one more link could not be opened');
-    this.pause();
+    logger.debug({ fault, way, links: this.driver.linkCount }, 'one more link could not be opened');
+    if (way === '') this.pause();
+    else this.ways?.handleFailed(way, fault === 'session-unknown');
     this.handleChange();
   }
 
@@ -171,12 +224,18 @@ export class ExtraLinks {
     const { clock, limits } = this.options;
     const now = clock.now();
     const agedAt = this.driver.nextAgedAt(limits.use.ageMs);
-    const at = Math.min(agedAt > now ? agedAt : Number.POSITIVE_INFINITY, this.nextAttemptAt(now));
+    const wayAt = this.ways?.nextAt(this.linksOnWays()) ?? Number.POSITIVE_INFINITY;
+    const at = Math.min(agedAt > now ? agedAt : Number.POSITIVE_INFINITY, this.nextAttemptAt(now), wayAt);
     clock.clearTimeout(this.timer);
     this.timer = undefined;
     if (at === Number.POSITIVE_INFINITY || this.stopped) return;
-    this.timer = clock.setTimeout(() => this.handleChange(), at - now);
+    this.timer = clock.setTimeout(() => this.handleTimeout(), Math.max(0, at - now));
     this.timer.unref();
+  }
+
+  private handleTimeout(): void {
+    this.ways?.handleTimeout();
+    this.handleChange();
   }
 
   private nextAttemptAt(now: number): number {
@@ -187,4 +246,10 @@ export class ExtraLinks {
 
 function isLimited(use: LinkLimits['use']): boolean {
   return Math.min(use.received, use.sent, use.ageMs, use.idleMs) < Number.POSITIVE_INFINITY;
+}
+
+function mostFrequent(names: readonly string[]): string | undefined {
+  const counts = new Map<string, number>();
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return [...counts].sort(([, a], [, b]) => b - a)[0]?.[0];
 }

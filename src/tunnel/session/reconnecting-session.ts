@@ -13,7 +13,7 @@ import type { ResumeConfig } from '../../mux/links/resume-config.ts';
 import type { RetransmitMemory } from '../../mux/links/retransmit-store.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { SESSION_ID_BYTES, type SessionRequest } from '../../protocol/session-request.ts';
-import type { SessionDialer, SessionLink } from '../dial/session-dialer.ts';
+import type { SessionDialer, SessionLink, Way } from '../dial/session-dialer.ts';
 import type { Backoff } from '../reconnect/backoff.ts';
 import { InterruptibleDelay } from '../reconnect/interruptible-delay.ts';
 import type { LearntLimit, LinkLimits } from '../reconnect/link-limits.ts';
@@ -51,6 +51,8 @@ export interface ReconnectingSessionOptions {
   readonly clock?: Clock | undefined;
   /** How many links at once: `auto` where more than one is of use. Default: auto. */
   readonly links?: LinkCount | undefined;
+  /** Finds all ways to the exit, to use them at once; default: the better one carries, and another stands by. */
+  readonly findWays?: (() => Promise<readonly Way[]>) | undefined;
   /** What this network does to links; shared by the sessions of a client. */
   readonly limits: LinkLimits;
   /** While the link is not by the preferred connector, that is tried each time this has passed; default 30 s. */
@@ -124,6 +126,7 @@ export class ReconnectingSession {
   /** The current link may be dead: another is wanted beside it. */
   private linkDoubted = false;
   private attachedAt = 0;
+  private isByFallback = false;
   private triggeredAt = Number.NEGATIVE_INFINITY;
   private lastFault: FaultName | undefined;
   private finalError: WstunError | undefined;
@@ -143,13 +146,15 @@ export class ReconnectingSession {
       onNoMoreStreams: () => this.handleNoMoreStreams(),
       onLinkLost: () => this.handleLinkLost(),
       onLinkCount: () => this.extraLinks.handleChange(),
-      onLinkEnded: (link) => this.extraLinks.handleEnded(link),
+      onLinkEnded: (link, way) => this.extraLinks.handleEnded(link, way),
       onLinksWanted: (wanted) => this.extraLinks.want(wanted),
       onLinkStalled: () => this.stall.handleStalled(),
       onEnd: (fault) => this.handleEnd(fault),
     });
     this.extraLinks = new ExtraLinks(this.driver, {
       ...{ dialer: options.dialer, clock, logger, links: options.links ?? 'auto', limits: options.limits },
+      findWays: options.findWays,
+      isByFallback: () => this.isByFallback,
       onLimit: (limit) => this.events.onLimit(limit),
       request: () => ({ kind: 'join', id: this.id, received: this.driver.received }),
     });
@@ -188,6 +193,7 @@ export class ReconnectingSession {
         this.doubtLink();
         break;
       case 'new-connector':
+        this.extraLinks.handleNewWay();
         this.pause.interrupt();
         break;
       case 'stream-waiting':
@@ -203,6 +209,7 @@ export class ReconnectingSession {
 
   private doubtLink(): void {
     this.options.backoff.reset();
+    this.extraLinks.handleNetworkChanged();
     this.stall.watch.handleNetworkChanged();
     this.linkDoubted = true;
     this.currentAttempt()?.abort();
@@ -348,8 +355,10 @@ export class ReconnectingSession {
     }
     this.stall.handleLink();
     this.extraLinks.handleChange();
+    this.isByFallback = better !== undefined;
     // The exit lets the old link go before its answer is here: sessions that end with their link stay where they are.
-    this.better.set(this.options.resume.resumeWindowMs > 0 ? better : undefined);
+    const mayMove = this.options.resume.resumeWindowMs > 0 && this.options.findWays === undefined;
+    this.better.set(mayMove ? better : undefined);
     this.attachedAt = this.clock.now();
     if (wasAway && this.wasEstablished) this.reportResumed(this.attachedAt - this.lostAt);
   }

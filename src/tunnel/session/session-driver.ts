@@ -42,7 +42,7 @@ export interface SessionOptions {
   /** There is one link more or less, at least one is left, or the peer wants to be without one. Only at a client. */
   onLinkCount?(): void;
   /** A link has ended that was still wanted. Only at a client. */
-  onLinkEnded?(link: EndedLink): void;
+  onLinkEnded?(link: EndedLink, way: string): void;
   /** So many links are of use, to this end or to the peer. Only at a client. */
   onLinksWanted?(wanted: number): void;
   /** Bytes are on their way and nothing comes back: another link should be tried beside this one. Once a link. */
@@ -160,18 +160,18 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     return this.session.mayJoin(peerReceived);
   }
 
-  /** One more link, whose handler it takes. False where `mayJoin` is. */
-  joinLink(link: MessageLink, peerReceived: number): boolean {
+  /** One more link, whose handler it takes. False where `mayJoin` is. @param way as of CarryingLink */
+  joinLink(link: MessageLink, peerReceived: number, way?: string): boolean {
     const state = this.session.join(peerReceived, this.clock.now());
     if (state === undefined) return false;
-    this.addLink(link, state);
+    this.addLink(link, state, way);
     this.scheduleFlush();
     this.options.onLinkCount?.();
     return true;
   }
 
-  private addLink(link: MessageLink, state: SessionLink): void {
-    this.links = [...this.links, new CarryingLink(link, state, this)];
+  private addLink(link: MessageLink, state: SessionLink, way?: string): void {
+    this.links = [...this.links, new CarryingLink(link, state, this, way)];
     this.lastRemote = link.remote;
     this.supervisor.handleLink();
   }
@@ -180,10 +180,13 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     return this.links.length;
   }
 
-  /** Links that are likely to stay: neither end wants to be without them, and they are not as old as `maxAgeMs`. */
-  stayingLinks(maxAgeMs: number): number {
+  /**
+   * The way of each link that is likely to stay: neither end wants to be without it, and it is not as old as
+   * `maxAgeMs`.
+   */
+  stayingWays(maxAgeMs: number): readonly string[] {
     const now = this.clock.now();
-    return this.links.filter(({ state }) => state.isFresh && now - state.beganAt < maxAgeMs).length;
+    return this.links.filter(({ state }) => state.isFresh && now - state.beganAt < maxAgeMs).map(({ way }) => way);
   }
 
   /** When the next link is as old as that, by the clock. */
@@ -219,9 +222,9 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     if (quietest !== undefined && now - quietest.state.heardAt > ms) this.dropLink(quietest);
   }
 
-  /** Goes on without the newest link, without a gap, unless it is the only one. */
-  leaveNewestLink(): void {
-    const newest = this.links.findLast(({ state }) => !state.isUnwanted);
+  /** Goes on without the newest link, of this way or of all, without a gap, unless it is the only one. */
+  leaveNewestLink(way?: string): void {
+    const newest = this.links.findLast((link) => !link.state.isUnwanted && (way === undefined || link.way === way));
     if (newest !== undefined) this.session.leave(newest.state);
     this.scheduleFlush();
   }
@@ -237,12 +240,12 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     this.handleLinkLost(link);
   }
 
-  private reportEnded({ state }: CarryingLink, how: LinkEnd): void {
+  private reportEnded({ state, way }: CarryingLink, how: LinkEnd): void {
     const { receivedBytes: received, sentBytes: sent, beganAt, heardAt, sentAt } = state;
     const now = this.clock.now();
     if (!isStaying(state) && how !== 'slowed') return;
     const ageMs = (how === 'froze' ? heardAt : now) - beganAt;
-    this.options.onLinkEnded?.({ how, received, sent, ageMs, idleMs: now - Math.max(heardAt, sentAt) });
+    this.options.onLinkEnded?.({ how, received, sent, ageMs, idleMs: now - Math.max(heardAt, sentAt) }, way);
   }
 
   private remove(link: CarryingLink): void {

@@ -5,7 +5,7 @@ import { type WireFaultName, WstunError } from '../../errors.ts';
 import { DEFAULT_RESUME_CONFIG, PROCESS_RETRANSMIT_BYTES } from '../../mux/links/resume-config.ts';
 import { RetransmitMemory } from '../../mux/links/retransmit-store.ts';
 import type { Logger } from '../../observability/logger.ts';
-import type { SessionDialer } from '../dial/session-dialer.ts';
+import type { SessionDialer, Way } from '../dial/session-dialer.ts';
 import { Backoff } from '../reconnect/backoff.ts';
 import { type LearntLimit, LinkLimits, type LinkUse } from '../reconnect/link-limits.ts';
 import { type FailureDecision, isFinal, Outage } from '../reconnect/outage.ts';
@@ -45,6 +45,7 @@ export interface ClientOptions {
   readonly resumeWindowMs?: number;
   /** As of ReconnectingSessionOptions. */
   readonly links?: LinkCount;
+  readonly findWays?: () => Promise<readonly Way[]>;
   /** How much a link may be used; narrower where less is learnt of the network. */
   readonly linkUse?: Partial<LinkUse>;
   readonly tryBetterMs?: number;
@@ -132,13 +133,13 @@ export class TunnelClient implements StreamOpener {
 
   /** Resolves when a new session is needed, or with the error after which none could help. */
   private runSession(): Promise<WstunError | undefined> {
-    const { links, tryBetterMs, resumeWindowMs = DEFAULT_RESUME_CONFIG.resumeWindowMs } = this.options;
+    const { links, findWays, tryBetterMs, resumeWindowMs = DEFAULT_RESUME_CONFIG.resumeWindowMs } = this.options;
     return new Promise((resolve) => {
       const session: ReconnectingSession = new ReconnectingSession(
         {
           dialer: this.dialer,
           resume: { ...DEFAULT_RESUME_CONFIG, resumeWindowMs },
-          ...{ tryBetterMs, links, limits: this.limits },
+          ...{ tryBetterMs, links, findWays, limits: this.limits },
           replayMemory: this.replayMemory,
           backoff: this.backoff,
           logger: this.logger,

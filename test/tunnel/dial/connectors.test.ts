@@ -366,6 +366,7 @@ describe('TetherConnector', () => {
     const urls: string[] = [];
     const pages = {
       pages: 1,
+      eachPage: [],
       dial: async (makeUrl: (skewMs: number) => string) => {
         urls.push(makeUrl(0), makeUrl(0), makeUrl(3_600_000));
         return askedLink(urls[0] ?? '');
@@ -387,6 +388,7 @@ describe('TetherConnector', () => {
     const passes = vi.spyOn(dialer, 'ticketUrl');
     const pages = {
       pages: 3,
+      eachPage: [],
       dial: async (makeUrl: (skewMs: number) => string) => askedLink([0, 0, 0].map(makeUrl)[1] ?? ''),
     };
     const link = await new TetherConnector(dialer, 'home', pages).dial(never);
