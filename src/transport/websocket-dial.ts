@@ -6,12 +6,12 @@ import { type Clock, systemClock } from '../clock.ts';
 import { WstunError } from '../errors.ts';
 import { lend, takeLentBack } from '../memory/pieces.ts';
 import { copied } from '../memory/small-pieces.ts';
-import type { HostPort } from '../net/host-port.ts';
+import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { answerFault, describeAnswer } from './answer-faults.ts';
 import type { MessageLink } from './message-link.ts';
 import { RelayAddresses } from './relay-addresses.ts';
 import { dialFault } from './relay-dial-faults.ts';
-import { dialTcp, type Lookup, placeOf, TcpFault } from './tcp-dial.ts';
+import { addressesOf, dialTcp, type Lookup, placeOf, TcpFault } from './tcp-dial.ts';
 import type { Masking } from './websocket-frame.ts';
 import type { LentReads } from './websocket-intake.ts';
 import { CONNECT_TIMEOUT_MS, DIAL_TIMEOUT_MS, SOCKET_LIMITS } from './websocket-limits.ts';
@@ -189,8 +189,22 @@ function readLent(lentReads: LentReads, deliver: (chunk: Buffer) => boolean): On
   };
 }
 
+/** One of the addresses of a URL's host. */
+export interface UrlAddress {
+  readonly address: string;
+  /** What `remote` of a link to it says. */
+  readonly remote: string;
+}
+
+/** Rejects as the resolver. */
+export async function addressesOfUrl(url: URL, lookup?: Lookup): Promise<readonly UrlAddress[]> {
+  const { host, port } = hostPortOf(url);
+  const addresses = await addressesOf(host, lookup);
+  return addresses.map((address) => ({ address, remote: formatHostPort({ host: address, port }) }));
+}
+
 /** The host without brackets. */
-export function hostPortOf(url: URL): HostPort {
+function hostPortOf(url: URL): HostPort {
   const port = url.port === '' ? (url.protocol === 'wss:' ? 443 : 80) : Number(url.port);
   return { host: url.hostname.replace(/^\[|\]$/g, ''), port };
 }

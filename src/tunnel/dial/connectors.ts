@@ -1,7 +1,6 @@
 /** How a client's raw links are established: dialled from here, or by a phone's page. */
 import { type Clock, systemClock } from '../../clock.ts';
 import { PAGE_FEATURE } from '../../crypto/ticket.ts';
-import { formatHostPort } from '../../net/host-port.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import type { TicketDialer, TicketUrl } from './ticket-dialer.ts';
 
@@ -64,9 +63,9 @@ export class DirectConnector implements Connector {
   /** One for each address of each relay. */
   async ways(): Promise<readonly WayConnector[]> {
     const scope = { role: 'client', destination: this.destination } as const;
-    return (await this.dialer.relayAddresses()).map(({ relay, address }) => ({
-      name: formatHostPort(address),
-      dial: (signal) => this.dialer.dial(relay, scope, { signal, ...this.mask, address: address.host }),
+    return (await this.dialer.relayAddresses()).map(({ relay, address, remote }) => ({
+      name: remote,
+      dial: (signal) => this.dialer.dial(relay, scope, { signal, ...this.mask, address }),
     }));
   }
 }

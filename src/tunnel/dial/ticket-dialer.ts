@@ -8,13 +8,17 @@ import { type Clock, systemClock } from '../../clock.ts';
 import type { Invite } from '../../crypto/invite.ts';
 import { type TicketFields, TicketSealer } from '../../crypto/ticket.ts';
 import { WstunError } from '../../errors.ts';
-import type { HostPort } from '../../net/host-port.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { PROTOCOL_VERSION } from '../../protocol/frames.ts';
 import { RelayRefused } from '../../transport/answer-faults.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
-import { addressesOf, type Lookup } from '../../transport/tcp-dial.ts';
-import { type DialWebSocketOptions, dialWebSocket, hostPortOf } from '../../transport/websocket-dial.ts';
+import type { Lookup } from '../../transport/tcp-dial.ts';
+import {
+  addressesOfUrl,
+  type DialWebSocketOptions,
+  dialWebSocket,
+  type UrlAddress,
+} from '../../transport/websocket-dial.ts';
 
 /** Less than this does not explain a refusal: tickets open within two minutes. `Date` has a grain of one second. */
 const SKEW_THAT_MATTERS_MS = 60_000;
@@ -51,9 +55,8 @@ export interface TicketDialerOptions {
 }
 
 /** One address of one relay. */
-export interface RelayAddress {
+export interface RelayAddress extends UrlAddress {
   readonly relay: string;
-  readonly address: HostPort;
 }
 
 /** For the resolver, ms: the addresses of a name that takes longer are left out. */
@@ -100,16 +103,15 @@ export class TicketDialer {
   }
 
   private async addressesOf(relay: string): Promise<readonly RelayAddress[]> {
-    const { host, port } = hostPortOf(new URL(relay));
-    let found: readonly string[] = [];
-    const resolved = addressesOf(host, this.lookup).then(
+    let found: readonly UrlAddress[] = [];
+    const resolved = addressesOfUrl(new URL(relay), this.lookup).then(
       (addresses) => {
         found = addresses;
       },
       () => {},
     );
     await settledWithin(this.clock, RESOLVE_MS, resolved);
-    return found.map((address) => ({ relay, address: { host: address, port } }));
+    return found.map((address) => ({ relay, ...address }));
   }
 
   /** @param now milliseconds since 1970, by a clock that may be better than ours; nothing proves it */
