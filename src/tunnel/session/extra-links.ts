@@ -90,6 +90,7 @@ export class ExtraLinks {
     if (this.stopped) return;
     const { ageMs } = this.options.limits.use;
     const onWays = this.driver.stayingWays(ageMs);
+    this.ways?.handleLinks(countsOf(onWays), !isLimited(this.options.limits.use));
     this.dialUnusedWays();
     const target = this.targetWith(onWays);
     const staying = onWays.length;
@@ -112,11 +113,10 @@ export class ExtraLinks {
   }
 
   /** A link has ended that was still wanted. */
-  handleEnded(link: EndedLink, way: string): void {
+  handleEnded(link: EndedLink): void {
     const { limits } = this.options;
     // Where all links are lost at once, as many are not to be dialled as fast as that.
     if (link.how === 'lost' && link.ageMs < SHORT_LIFE_MS && !isLimited(limits.use)) this.pause();
-    if (!isLimited(limits.use)) this.ways?.handleEnded(way, link.ageMs);
     const limit = limits.handleEnded(link);
     if (limit === undefined) return;
     this.driver.limitLinks(limits.use);
@@ -160,10 +160,7 @@ export class ExtraLinks {
 
   /** How many links and attempts each way has. */
   private linksOnWays(): LinksOnWays {
-    const counts = new Map<string, number>();
-    for (const name of [...this.driver.stayingWays(this.options.limits.use.ageMs), ...this.attempts.values()])
-      counts.set(name, (counts.get(name) ?? 0) + 1);
-    return counts;
+    return countsOf([...this.driver.stayingWays(this.options.limits.use.ageMs), ...this.attempts.values()]);
   }
 
   /** Growth by itself is slow. Links that replace others, and those that were asked for, are not. */
@@ -248,8 +245,12 @@ function isLimited(use: LinkLimits['use']): boolean {
   return Math.min(use.received, use.sent, use.ageMs, use.idleMs) < Number.POSITIVE_INFINITY;
 }
 
-function mostFrequent(names: readonly string[]): string | undefined {
+function countsOf(names: readonly string[]): Map<string, number> {
   const counts = new Map<string, number>();
   for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
-  return [...counts].sort(([, a], [, b]) => b - a)[0]?.[0];
+  return counts;
+}
+
+function mostFrequent(names: readonly string[]): string | undefined {
+  return [...countsOf(names)].sort(([, a], [, b]) => b - a)[0]?.[0];
 }

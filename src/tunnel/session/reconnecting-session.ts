@@ -146,7 +146,7 @@ export class ReconnectingSession {
       onNoMoreStreams: () => this.handleNoMoreStreams(),
       onLinkLost: () => this.handleLinkLost(),
       onLinkCount: () => this.extraLinks.handleChange(),
-      onLinkEnded: (link, way) => this.extraLinks.handleEnded(link, way),
+      onLinkEnded: (link) => this.extraLinks.handleEnded(link),
       onLinksWanted: (wanted) => this.extraLinks.want(wanted),
       onLinkStalled: () => this.stall.handleStalled(),
       onEnd: (fault) => this.handleEnd(fault),

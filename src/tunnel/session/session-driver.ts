@@ -42,7 +42,7 @@ export interface SessionOptions {
   /** There is one link more or less, at least one is left, or the peer wants to be without one. Only at a client. */
   onLinkCount?(): void;
   /** A link has ended that was still wanted. Only at a client. */
-  onLinkEnded?(link: EndedLink, way: string): void;
+  onLinkEnded?(link: EndedLink): void;
   /** So many links are of use, to this end or to the peer. Only at a client. */
   onLinksWanted?(wanted: number): void;
   /** Bytes are on their way and nothing comes back: another link should be tried beside this one. Once a link. */
@@ -240,12 +240,12 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     this.handleLinkLost(link);
   }
 
-  private reportEnded({ state, way }: CarryingLink, how: LinkEnd): void {
+  private reportEnded({ state }: CarryingLink, how: LinkEnd): void {
     const { receivedBytes: received, sentBytes: sent, beganAt, heardAt, sentAt } = state;
     const now = this.clock.now();
     if (!isStaying(state) && how !== 'slowed') return;
     const ageMs = (how === 'froze' ? heardAt : now) - beganAt;
-    this.options.onLinkEnded?.({ how, received, sent, ageMs, idleMs: now - Math.max(heardAt, sentAt) }, way);
+    this.options.onLinkEnded?.({ how, received, sent, ageMs, idleMs: now - Math.max(heardAt, sentAt) });
   }
 
   private remove(link: CarryingLink): void {

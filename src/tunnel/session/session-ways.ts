@@ -30,6 +30,7 @@ export type LinksOnWays = ReadonlyMap<string, number>;
 
 export class SessionWays {
   private entries: readonly Entry[] = [];
+  private readonly usedSince = new Map<string, number>();
   private isLooking = false;
   /** Something has changed meanwhile. */
   private mustLookAgain = false;
@@ -70,12 +71,20 @@ export class SessionWays {
     return this.open().sort((a, b) => linksOf(a) - linksOf(b))[0]?.way;
   }
 
-  /** A link that was still wanted has ended. @param ageMs until something came by it for the last time */
-  handleEnded(name: string, ageMs: number): void {
-    const entry = this.entryOf(name);
-    if (entry === undefined) return;
-    if (ageMs >= LONG_LIFE_MS) entry.failures = 0;
-    else this.handleFailed(name, false);
+  /**
+   * These have a link. One that has none any more was lost, or was too slow beside others: it pauses, unless it lasted.
+   * @param mayPause false where links are replaced all the time, because the network stops them
+   */
+  handleLinks(links: LinksOnWays, mayPause: boolean): void {
+    const now = this.clock.now();
+    for (const [name, since] of this.usedSince) {
+      if (links.has(name)) continue;
+      this.usedSince.delete(name);
+      const entry = this.entryOf(name);
+      if (now - since < LONG_LIFE_MS && mayPause) this.handleFailed(name, false);
+      else if (entry !== undefined) entry.failures = 0;
+    }
+    for (const name of links.keys()) if (!this.usedSince.has(name)) this.usedSince.set(name, now);
   }
 
   /** @param isElsewhere another exit has answered */

@@ -59,15 +59,34 @@ describe('the ways of a session', () => {
     expect(waits[0]).toBeLessThan(3_000);
     expect(waits.at(-1)).toBeGreaterThanOrEqual(30_000);
     expect(waits.at(-1)).toBeLessThan(90_000);
-    ways.handleEnded('wi-fi', 59_000);
-    expect(ways.nextAt(NONE) - clock.now()).toBeGreaterThan(10_000);
-    ways.handleNetworkChanged();
-    await clock.advance(1);
-    ways.handleFailed('wi-fi', false);
-    ways.handleFailed('wi-fi', false);
-    ways.handleEnded('wi-fi', 60_000);
-    ways.handleFailed('wi-fi', false);
-    expect(ways.nextAt(NONE) - clock.now()).toBeLessThan(3_000);
+  });
+
+  it('a way whose link did not last a minute pauses, and one whose link did is dialled at once', async () => {
+    const { clock, ways } = await found('wi-fi', 'phone');
+    const both = new Map([
+      ['wi-fi', 1],
+      ['phone', 1],
+    ]);
+    const phone = new Map([['phone', 1]]);
+    for (const [ageMs, isPaused] of [
+      [59_999, true],
+      [60_000, false],
+    ] as const) {
+      ways.handleLinks(both, true);
+      await clock.advance(ageMs);
+      ways.handleLinks(phone, true);
+      expect(ways.unused(phone)?.name).toBe(isPaused ? undefined : 'wi-fi');
+      await clock.advance(3_000);
+      expect(ways.unused(phone)?.name).toBe('wi-fi');
+    }
+  });
+
+  it('a way whose links the network stops all the time does not pause', async () => {
+    const { clock, ways } = await found('wi-fi', 'phone');
+    ways.handleLinks(new Map([['wi-fi', 1]]), false);
+    await clock.advance(1_000);
+    ways.handleLinks(NONE, false);
+    expect(ways.unused(NONE)?.name).toBe('wi-fi');
   });
 
   it('a way to another exit is left alone for ten minutes, or until the network changes', async () => {
