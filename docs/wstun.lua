@@ -16,13 +16,13 @@
 
 local wstun = Proto('wstun', 'wstun multiplexer')
 
-local ACKNOWLEDGES, UNNUMBERED, MAY_WAIT = 0x01, 0x02, 0x04
+local ACKNOWLEDGES, UNNUMBERED, MAY_WAIT, PLACED, LEAVING, PIECE = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 local HEADER_BYTES = 8
 local MAX_PAYLOAD_BYTES = 65511
 local FIRST_IGNORABLE_TYPE = 0x80
 
 local HELLO, OPEN, OPENED, OPEN_FAILED, DATA = 0x00, 0x01, 0x02, 0x03, 0x04
-local CREDIT, FINISH, RESET, PING, PONG, GO_AWAY = 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a
+local CREDIT, FINISH, RESET, PING, PONG, GO_AWAY, LINKS = 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x81
 
 local type_names = {
   [HELLO] = 'HELLO',
@@ -36,6 +36,7 @@ local type_names = {
   [PING] = 'PING',
   [PONG] = 'PONG',
   [GO_AWAY] = 'GO_AWAY',
+  [LINKS] = 'LINKS',
 }
 
 -- Least and greatest length of the payload, and whether the frame concerns a stream.
@@ -51,6 +52,7 @@ local shapes = {
   [PING] = { 8, 8, false },
   [PONG] = { 8, 8, false },
   [GO_AWAY] = { 6, 6, false },
+  [LINKS] = { 5, 5, false },
 }
 
 -- src/errors.ts; a test holds the two together.
@@ -73,6 +75,7 @@ local codes = {
   [16] = 'too-many-sessions',
   [17] = 'keys-rotated',
   [18] = 'overloaded',
+  [19] = 'too-many-links',
   [20] = 'bad-record',
   [21] = 'session-unknown',
   [22] = 'session-expired',
@@ -99,7 +102,13 @@ local kinds = { [1] = 'IPv4 address', [3] = 'name', [4] = 'IPv6 address' }
 local f = {
   flags = ProtoField.uint8('wstun.record.flags', 'Flags', base.HEX),
   may_wait = ProtoField.bool('wstun.record.may_wait', 'Its acknowledgement may wait', 8, nil, MAY_WAIT),
-  acknowledged = ProtoField.uint64('wstun.record.acknowledged', 'Acknowledged records', base.DEC),
+  leaving = ProtoField.bool('wstun.record.leaving', 'The sender wants to be without this link', 8, nil, LEAVING),
+  number = ProtoField.uint64('wstun.record.number', 'Number', base.DEC),
+  floor = ProtoField.uint16('wstun.record.floor', 'Follows all up to so many before', base.DEC),
+  followed = ProtoField.uint16('wstun.record.followed', 'Follows the one so many before', base.DEC),
+  offset = ProtoField.uint16('wstun.record.offset', 'Offset of the piece', base.DEC),
+  total = ProtoField.uint16('wstun.record.total', 'Bytes of the whole record', base.DEC),
+  acknowledged = ProtoField.uint64('wstun.record.acknowledged', 'Acknowledged positions', base.DEC),
   received = ProtoField.uint32('wstun.record.received_us', 'Received at, µs of the sender of this', base.DEC),
   type = ProtoField.uint8('wstun.type', 'Type', base.HEX, type_names),
   length = ProtoField.uint24('wstun.length', 'Length', base.DEC),
@@ -116,6 +125,8 @@ local f = {
   code = ProtoField.uint16('wstun.code', 'Code', base.DEC, codes),
   data = ProtoField.bytes('wstun.data', 'Data'),
   opaque = ProtoField.bytes('wstun.opaque', 'Opaque'),
+  wanted = ProtoField.uint8('wstun.links', 'Links wanted', base.DEC),
+  max_bytes = ProtoField.uint32('wstun.links.max_bytes', 'Bytes that a link may carry', base.DEC),
   last_stream = ProtoField.uint32('wstun.last_stream', 'Last stream', base.DEC),
   rest = ProtoField.bytes('wstun.continued', 'Goes on in the next record'),
 }
@@ -193,6 +204,11 @@ local payloads = {
     tree:add(f.last_stream, body(2, 4))
     return code_name(body(0, 2):uint()) .. ', last stream ' .. body(2, 4):uint()
   end,
+  [LINKS] = function(body, tree)
+    tree:add(f.wanted, body(0, 1))
+    tree:add(f.max_bytes, body(1, 4))
+    return body(0, 1):uint() .. ' wanted, ' .. body(1, 4):uint() .. ' bytes each'
+  end,
 }
 payloads[CREDIT] = payloads[OPENED]
 payloads[RESET] = payloads[OPEN_FAILED]
@@ -227,21 +243,52 @@ end
 
 -- ── one record ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
--- Shows what stands before the frames. Returns its length, or nothing if it is no header.
+local function has(flags, flag)
+  return math.floor(flags / flag) % 2 == 1
+end
+
+-- The length of what stands before the frames, or nothing if it is no header.
+local function header_length(tvb, flags)
+  local length = has(flags, ACKNOWLEDGES) and 11 or 1
+  if has(flags, PLACED) then
+    if tvb:len() < length + 9 then return nil end
+    length = length + 9 + 2 * tvb(length + 8, 1):uint()
+  end
+  if has(flags, PIECE) then length = length + 4 end
+  return tvb:len() >= length and length or nil
+end
+
+-- Of a session with several links (docs/protocol.md §10.2).
+local function dissect_placement(tvb, branch, at, flags, said)
+  branch:add(f.number, tvb(at, 6))
+  branch:add(f.floor, tvb(at + 6, 2))
+  table.insert(said, 'record ' .. tostring(tvb(at, 6):uint64()))
+  local count = tvb(at + 8, 1):uint()
+  for i = 0, count - 1 do branch:add(f.followed, tvb(at + 9 + 2 * i, 2)) end
+  if not has(flags, PIECE) then return end
+  local piece = at + 9 + 2 * count
+  branch:add(f.offset, tvb(piece, 2))
+  branch:add(f.total, tvb(piece + 2, 2))
+  table.insert(said, 'piece at ' .. tvb(piece, 2):uint() .. ' of ' .. tvb(piece + 2, 2):uint())
+end
+
+-- Shows what stands before the frames. Returns its length, or nothing if it is no header; and whether whole frames follow.
 local function dissect_header(tvb, root, said)
   local flags = tvb(0, 1):uint()
-  local acknowledges, numbered = flags % 2 == 1, flags % 4 < UNNUMBERED
-  local length = acknowledges and 11 or 1
-  if flags > ACKNOWLEDGES + UNNUMBERED + MAY_WAIT or tvb:len() < length then return nil end
+  local acknowledges, numbered = has(flags, ACKNOWLEDGES), not has(flags, UNNUMBERED)
+  local length = flags < 2 * PIECE and header_length(tvb, flags)
+  if not length then return nil end
   local branch = root:add(wstun, tvb(0, length), numbered and 'wstun record' or 'wstun record, not numbered')
   branch:add(f.flags, tvb(0, 1))
   branch:add(f.may_wait, tvb(0, 1))
+  branch:add(f.leaving, tvb(0, 1))
   if acknowledges then
     branch:add(f.acknowledged, tvb(1, 6))
     branch:add(f.received, tvb(7, 4))
     table.insert(said, 'ack ' .. tostring(tvb(1, 6):uint64()))
   end
-  return length, numbered
+  if has(flags, PLACED) then dissect_placement(tvb, branch, acknowledges and 11 or 1, flags, said) end
+  return length, numbered and not has(flags, PIECE)
 end
 
 -- Reads whole frames from `range`. Returns where what is left begins, or nothing when a frame is malformed.

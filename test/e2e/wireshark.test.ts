@@ -9,7 +9,7 @@ import { DEFAULT_RESUME_CONFIG } from '../../src/mux/links/resume-config.ts';
 import { RetransmitMemory } from '../../src/mux/links/retransmit-store.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { encodeRecordHeader } from '../../src/protocol/record-header.ts';
-import type { MessageLink } from '../../src/transport/message-link.ts';
+import type { Message, MessageLink } from '../../src/transport/message-link.ts';
 import { dialWebSocket } from '../../src/transport/websocket-dial.ts';
 import { SessionDriver } from '../../src/tunnel/session/session-driver.ts';
 import type { Target } from '../../src/tunnel/stream/stream.ts';
@@ -58,6 +58,21 @@ async function captured(file: string, act: (dial: () => Promise<Links>) => Promi
   } finally {
     await server.close();
   }
+}
+
+/** Sends whole messages to the exit, and waits until all have come. */
+async function exchangeMessages({ client, exit }: Links, messages: readonly Message[]): Promise<void> {
+  let due = messages.length;
+  const handler = { handleDrain() {}, handleClose() {} };
+  client.setHandler({ ...handler, handleMessage() {} });
+  exit.setHandler({
+    ...handler,
+    handleMessage() {
+      due -= 1;
+    },
+  });
+  for (const message of messages) client.send(message);
+  await until(() => due === 0);
 }
 
 /** Sends records both ways at once and waits until all have come. */
@@ -249,6 +264,28 @@ describe('docs/wstun.lua on records cut anywhere', () => {
   it('docs/wstun.lua marks a malformed frame', async () => {
     expect(await dissect(file, '-V', '-Y', 'wstun.bad_frame')).toContain('Malformed frame: the peer ends the session');
   });
+});
+
+it('docs/wstun.lua shows what records of several links say of their place', async () => {
+  const file = join(await tempDir(), 'links.pcap');
+  await captured(file, async (dial) => {
+    const links = await dial();
+    const plain = { isNumbered: true, mayWait: false, acknowledged: undefined };
+    const placement = { number: 5, floor: 2, followed: [4] };
+    const piece = { offset: 100, total: 200 };
+    await exchangeMessages(links, [
+      [NUMBERED, wire.hello()],
+      [encodeRecordHeader({ ...plain, placement }), wire.links(3, 16_384)],
+      [encodeRecordHeader({ ...plain, placement: { ...placement, number: 6 }, piece }), Buffer.alloc(100)],
+      [encodeRecordHeader({ ...plain, isLast: true, placement: { ...placement, number: 7 } })],
+    ]);
+  });
+  expect(await fieldIn(file, 'wstun.record.number')).toEqual(['5', '6', '7']);
+  expect(await fieldIn(file, 'wstun.record.floor')).toEqual(['3', '4', '5']);
+  expect(await fieldIn(file, 'wstun.record.followed')).toEqual(['1', '2', '3']);
+  expect(await fieldIn(file, 'wstun.record.offset')).toEqual(['100']);
+  expect(await fieldIn(file, 'wstun.links')).toEqual(['3']);
+  expect(await dissect(file, '-V')).toContain('LINKS 3 wanted, 16384 bytes each');
 });
 
 it('docs/wstun.lua knows the codes of src/errors.ts', () => {
