@@ -1,13 +1,20 @@
 /** Records that came before others which they may follow (docs/protocol.md §3.1): which wait, and for what. Pure. */
 import { type Piece, releaseAll } from '../../memory/pieces.ts';
+import { copiedIfSmall } from '../../memory/small-pieces.ts';
 import type { PieceRange, Placement } from '../../protocol/record-header.ts';
 import { RecordAssembly } from './record-assembly.ts';
 import { RECORD_OVERHEAD_BYTES, type RetransmitMemory } from './retransmit-store.ts';
 
+/** In a list, each. */
+const BYTES_OF_FOLLOWED = 8;
+/** So many are within what each record is counted for. */
+const USUAL_FOLLOWED = 32;
+
 interface Held {
   readonly placement: Placement;
   readonly frames: readonly Piece[];
-  readonly bytes: number;
+  /** Counted for it, bytes. */
+  readonly cost: number;
 }
 
 export class OutOfOrder {
@@ -56,8 +63,9 @@ export class OutOfOrder {
 
   hold(placement: Placement, frames: readonly Piece[], bytes: number): void {
     this.dropAssembly(placement.number);
-    this.held.set(placement.number, { placement, frames, bytes });
-    this.count(bytes + RECORD_OVERHEAD_BYTES);
+    const cost = bytes + costOf(placement);
+    this.held.set(placement.number, { placement, frames: frames.map(copiedIfSmall), cost });
+    this.count(cost);
     this.advanceReceived();
     this.wait(placement);
   }
@@ -103,7 +111,7 @@ export class OutOfOrder {
     const held = number === undefined ? undefined : this.held.get(number);
     if (number === undefined || held === undefined) return undefined;
     this.held.delete(number);
-    this.count(-held.bytes - RECORD_OVERHEAD_BYTES);
+    this.count(-held.cost);
     this.markHandled(number);
     return held.frames;
   }
@@ -154,6 +162,11 @@ export class OutOfOrder {
     this.ready = [];
     this.count(-this.heldBytes);
   }
+}
+
+/** Beside its bytes. A list of what it follows that no sender of ours makes costs more. */
+function costOf({ followed }: Placement): number {
+  return RECORD_OVERHEAD_BYTES + BYTES_OF_FOLLOWED * Math.max(0, followed.length - USUAL_FOLLOWED);
 }
 
 function listOf(lists: Map<number, number[]>, key: number): number[] {

@@ -277,3 +277,12 @@ describe('Bounds of what is held', () => {
     );
   });
 });
+
+it('what records follow counts against what is held, where it is more than usual', () => {
+  const buffer = new ReorderBuffer({ reorderBytes: MIB, minRetransmitBytes: MIB }, new RetransmitMemory(16 * MIB));
+  const followed = Array.from({ length: 255 }, (_, index) => index + 2);
+  let held = 0;
+  for (let number = 300; buffer.receive({ number, floor: 1, followed }, [], 0) === 'held'; number++) held += 1;
+  expect(held).toBeLessThan(MIB / (255 * 8));
+  expect(buffer.heldBytes).toBeLessThanOrEqual(MIB + 4096);
+});
