@@ -17,6 +17,7 @@ const ack = (position: number): Acknowledgement => ({ position, receivedUs: 0 })
 const UNBOUNDED: CongestionConfig = {
   ...DEFAULT_CONGESTION_CONFIG,
   initialBytes: 64 * MIB,
+  laterInitialBytes: 64 * MIB,
   maxInFlightBytes: 64 * MIB,
   queueMs: 1e9,
 };

@@ -162,7 +162,7 @@ class Shuttle {
   /** Some rounds more. */
   async goesOn(): Promise<void> {
     const { rounds } = this;
-    await Promise.race([this.clock.advanceUntil(() => this.rounds > rounds + 10, 10_000), this.done]);
+    await Promise.race([this.clock.advanceUntil(() => this.rounds > rounds + 10, 60_000), this.done]);
   }
 
   async stop(): Promise<void> {

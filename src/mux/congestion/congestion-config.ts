@@ -4,6 +4,11 @@ import { FRAME_HEADER_BYTES } from '../../protocol/frames.ts';
 export interface CongestionConfig {
   /** In flight before anything is known of the path, bytes. */
   readonly initialBytes: number;
+  /**
+   * The same on a link that replaces another or joins it: the peer may be about to say how little links carry here,
+   * which must reach this end before the link is used up.
+   */
+  readonly laterInitialBytes: number;
   /** Never more in flight than this, bytes: what the session can retransmit. */
   readonly maxInFlightBytes: number;
   readonly minFrameBytes: number;
@@ -25,6 +30,7 @@ const KIB = 1024;
 
 export const DEFAULT_CONGESTION_CONFIG: CongestionConfig = {
   initialBytes: 16 * KIB,
+  laterInitialBytes: 4 * KIB,
   maxInFlightBytes: 8192 * KIB,
   minFrameBytes: 1400,
   maxFrameBytes: 48 * KIB,

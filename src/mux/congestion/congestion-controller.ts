@@ -77,6 +77,7 @@ export class CongestionController {
   constructor(
     private readonly config: CongestionConfig,
     now: number,
+    private readonly initialBytes = config.initialBytes,
   ) {
     this.rate = new DeliveryRate(now);
     this.jitter = new JitterEstimator(config.queueMs);
@@ -119,7 +120,7 @@ export class CongestionController {
   /** The same for small urgent records: they do not wait while the path is emptied for a probe. */
   urgentWindow(): number {
     const { config, path } = this;
-    if (this.rate.bytesPerMs === 0) return config.initialBytes;
+    if (this.rate.bytesPerMs === 0) return this.initialBytes;
     const least = MIN_WINDOW_FRAMES * path.frameBytes();
     return Math.min(config.maxInFlightBytes, Math.max(least, this.gain * path.fullBytes()));
   }

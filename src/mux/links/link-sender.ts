@@ -200,9 +200,9 @@ export class LinkSender {
     return { frameBytes, recordBytes: Math.max(MIN_RECORD_BYTES, frameBytes + FRAME_HEADER_BYTES) };
   }
 
-  /** A link that may carry little is not to be left with a record that is too large for it. */
-  private largestOn({ maxSentBytes }: SessionLink): number {
-    return Math.max(MIN_RECORD_BYTES, Math.floor(maxSentBytes * LARGEST_SHARE));
+  /** A link that may carry little is not to be left with a record that is too large for it, or for what is left. */
+  private largestOn({ maxSentBytes, sentBytes }: SessionLink): number {
+    return Math.max(MIN_RECORD_BYTES, Math.floor(Math.min(maxSentBytes * LARGEST_SHARE, maxSentBytes - sentBytes)));
   }
 
   private get mayKeepMore(): boolean {

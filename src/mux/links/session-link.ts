@@ -100,7 +100,9 @@ export class SessionLink {
     start: LinkPositions,
     now: number,
   ) {
-    this.congestion = new CongestionController(config.congestion, now);
+    const { initialBytes, laterInitialBytes } = config.congestion;
+    const isFirst = start.sent === 0 && start.received === 0 && start.lastNumber !== undefined;
+    this.congestion = new CongestionController(config.congestion, now, isFirst ? initialBytes : laterInitialBytes);
     this.acks = new Acknowledgements(config, start.received, now);
     this.lastReceived = start.lastNumber;
     this.lastSent = start.lastNumber === undefined ? undefined : start.sent;

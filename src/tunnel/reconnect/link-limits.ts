@@ -75,7 +75,9 @@ export class LinkLimits {
 
   private safe(by: LimitedBy): number {
     const values = this.learnt.filter((limit) => limit.by === by).map(({ value }) => value * SAFE_SHARE);
-    return Math.min(this.given[by] ?? Number.POSITIVE_INFINITY, ...values);
+    // The network counts bytes of TLS and of the upgrade, too, and a record may be under way.
+    const given = (this.given[by] ?? Number.POSITIVE_INFINITY) * (isBytes(by) ? SAFE_SHARE : 1);
+    return Math.min(given, ...values);
   }
 
   /** A link has ended against our will. Returns what that tells, if it is new. */

@@ -55,6 +55,10 @@ export class ExtraLinks {
   private readonly ways: SessionWays | undefined;
   private timer: Timer | undefined;
   private failures = 0;
+  /** Of the latest failed attempt. */
+  private failedFor: string | undefined;
+  /** When the latest failure was, by the clock. */
+  private pausedAt = Number.NEGATIVE_INFINITY;
   /** No attempt before this, by the clock. */
   private notBefore = Number.NEGATIVE_INFINITY;
   private stopped = false;
@@ -110,6 +114,16 @@ export class ExtraLinks {
   /** The session has no link any more: the attempt to resume it takes the place of those to join it. */
   handleLost(): void {
     for (const attempt of this.attempts.keys()) attempt.abort();
+  }
+
+  /** A link carries the session alone, and the exit has dropped all others: it has room again, if it had none. */
+  handleResumed(): void {
+    if (this.failedFor === 'too-many-links') {
+      this.failures = 0;
+      this.notBefore = Number.NEGATIVE_INFINITY;
+      this.failedFor = undefined;
+    }
+    this.handleChange();
   }
 
   /** A link has ended that was still wanted. */
@@ -176,19 +190,20 @@ export class ExtraLinks {
 
   private async dial(dialer: SessionDialer, way: string): Promise<void> {
     const attempt = new AbortController();
+    const beganAt = this.options.clock.now();
     this.attempts.set(attempt, way);
     try {
       const opened = await dialer.dial(() => this.options.request(), attempt.signal);
       this.attempts.delete(attempt);
       if (attempt.signal.aborted) opened.link.abort();
-      else this.handleOpened(opened, way);
+      else this.handleOpened(opened, way, beganAt);
     } catch (cause) {
       this.attempts.delete(attempt);
-      if (!attempt.signal.aborted) this.handleFailed(cause, way);
+      if (!attempt.signal.aborted) this.handleFailed(cause, way, beganAt);
     }
   }
 
-  private handleOpened({ link, peerReceived, better }: SessionLink, way: string): void {
+  private handleOpened({ link, peerReceived, better }: SessionLink, way: string, beganAt: number): void {
     const isForeign = this.ways === undefined && better !== undefined && !this.options.isByFallback();
     // Reports a change, if it succeeds.
     if (!isForeign && this.driver.joinLink(link, peerReceived, way === '' ? undefined : way)) {
@@ -197,20 +212,23 @@ export class ExtraLinks {
       return;
     }
     link.abort();
-    this.handleFailed(new WstunError(isForeign ? 'link-slow' : 'too-many-links'), way);
+    this.handleFailed(new WstunError(isForeign ? 'link-slow' : 'too-many-links'), way, beganAt);
   }
 
-  private handleFailed(cause: unknown, way: string): void {
+  private handleFailed(cause: unknown, way: string, beganAt: number): void {
     const { logger } = this.options;
     const fault = cause instanceof WstunError ? cause.fault : String(cause);
     logger.debug({ fault, way, links: this.driver.linkCount }, 'one more link could not be opened');
-    if (way === '') this.pause();
-    else this.ways?.handleFailed(way, fault === 'session-unknown');
+    this.failedFor = fault;
+    // Attempts that began together fail together: that is one failure.
+    if (way === '' && beganAt >= this.pausedAt) this.pause();
+    else if (way !== '') this.ways?.handleFailed(way, fault === 'session-unknown');
     this.handleChange();
   }
 
   private pause(): void {
     const { clock } = this.options;
+    this.pausedAt = clock.now();
     const waitMs = Math.min(FIRST_WAIT_MS * 2 ** this.failures, LONGEST_WAIT_MS) * (0.5 + clock.random());
     this.failures += 1;
     this.notBefore = clock.now() + waitMs;

@@ -354,7 +354,7 @@ export class ReconnectingSession {
       this.phase = { kind: 'begun', helloLimit };
     }
     this.stall.handleLink();
-    this.extraLinks.handleChange();
+    this.extraLinks.handleResumed();
     this.isByFallback = better !== undefined;
     // The exit lets the old link go before its answer is here: sessions that end with their link stay where they are.
     const mayMove = this.options.resume.resumeWindowMs > 0 && this.options.findWays === undefined;

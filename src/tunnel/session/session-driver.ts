@@ -294,7 +294,8 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
 
   handleLinkClose(link: CarryingLink, reason: LinkCloseReason): void {
     this.options.logger.debug({ remote: link.remote, ...reason }, 'link closed');
-    this.reportEnded(link, 'lost');
+    // An exit drops it as soon as another one is asked for.
+    this.reportEnded(link, this.supervisor.isStalled ? 'froze' : 'lost');
     this.remove(link);
     this.handleLinkLost(link);
   }

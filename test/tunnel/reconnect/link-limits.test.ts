@@ -69,6 +69,10 @@ describe('Limits that a network sets to connections', () => {
     expect(limits.use.ageMs).toBe(8_000);
   });
 
+  it('of a number of bytes that the user has given, links leave room for what the network counts beside them', () => {
+    expect(new LinkLimits({ received: 16_000, sent: 16_000 }).use).toMatchObject({ received: 12_800, sent: 12_800 });
+  });
+
   it('another network is to be learnt anew', () => {
     const limits = new LinkLimits();
     learnt([lost(60_000), lost(60_000), lost(60_000)], limits);
