@@ -73,9 +73,10 @@ async function transferAll(port: number): Promise<void> {
 }
 
 /** While one link lives, a client has nothing to say. */
-async function expectUnnoticed(client: WstunProcess, port: number, box: Middlebox): Promise<void> {
+async function expectUnnoticed(client: WstunProcess, port: number, box: Middlebox, links: number): Promise<void> {
   const resets = await box.resetOneByOne(transferAll(port));
-  expect(resets).toBeGreaterThanOrEqual(5);
+  // All but the last at least: one that takes the place of another may wait for some seconds.
+  expect(resets).toBeGreaterThanOrEqual(links - 1);
   const told = ['lost', 'resumed', 'stalled', 'session-lost', 'retrying'];
   const since = client.events.findIndex(({ event }) => event === 'ready');
   expect(client.events.slice(since).filter(({ event }) => told.includes(event))).toEqual([]);
@@ -91,7 +92,7 @@ describe('links that are reset one by one, through a relay', () => {
     const url = `ws://127.0.0.1:${box.port}`;
     const secret = await invite(relay, 'several', { allow: ['*'], url });
     const client = await startClient(secret, { args: ['--links', '4'] });
-    await expectUnnoticed(client.process, client.port, box);
+    await expectUnnoticed(client.process, client.port, box, 4);
   });
 
   it('the same without encryption of wstun, within TLS', { timeout: LIMIT_MS }, async () => {
@@ -107,7 +108,7 @@ describe('links that are reset one by one, through a relay', () => {
       args: ['--links', '4', '--encryption', 'off'],
       env: { NODE_EXTRA_CA_CERTS: certFile },
     });
-    await expectUnnoticed(client.process, client.port, box);
+    await expectUnnoticed(client.process, client.port, box, 4);
   });
 });
 
@@ -121,7 +122,7 @@ describe('links that are reset one by one, through a named exit', () => {
     const exit = await startExit({ invite: registration });
     const secret = await invite(exit, 'several', { allow: ['*'], url: relay.url });
     const client = await startClient(secret, { args: ['--links', '4'] });
-    await expectUnnoticed(client.process, client.port, box);
+    await expectUnnoticed(client.process, client.port, box, 4);
   });
 });
 
@@ -140,7 +141,7 @@ describe('links that are reset one by one, through a phone', () => {
     });
     const [box] = boxes;
     if (box === undefined) throw new Error('no middlebox');
-    await expectUnnoticed(client, port, box);
+    await expectUnnoticed(client, port, box, 3);
   });
 });
 
