@@ -14,13 +14,14 @@ interface DialingSessionsOptions {
   readonly dialling: Dialling;
   /** Of this machine, that no client may reach through the exit. Asked at every dial. */
   readonly ownPorts: () => number[];
+  readonly isShortOfLinks?: () => boolean;
   readonly resumeWindowMs?: number | undefined;
   readonly logger: Logger;
 }
 
 /** By the keys as they are now. @throws WstunError interfaces-hidden */
 export function createSessions(options: DialingSessionsOptions): ExitSessions {
-  const { serving, resumeWindowMs, logger } = options;
+  const { serving, isShortOfLinks, resumeWindowMs, logger } = options;
   const { access, keys, isOverloaded } = serving;
   return new ExitSessions({
     keys: importKeyPair(keys.identity.exposeSessionKey()),
@@ -31,6 +32,7 @@ export function createSessions(options: DialingSessionsOptions): ExitSessions {
     })),
     maxSessionsOf: (peer) => access.maxSessionsOf(peer),
     isOverloaded,
+    ...(isShortOfLinks && { isShortOfLinks }),
     mux: muxLimits(serving.limits),
     acceptor: createDialer(options),
     logger,

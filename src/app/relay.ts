@@ -30,6 +30,9 @@ import { TlsFiles } from './tls-files.ts';
 /** Streams of the relay's own exit, connections without a ticket, files. */
 const DESCRIPTORS_BESIDE_LINKS = 1_000;
 
+/** While fewer of a relay's links are free, a session gets no second one: the next client needs its first. */
+const SPARE_SHARE = 1 / 4;
+
 export interface RelayOptions extends DialOptions {
   /** The directory of its keys and its access list: made if it is missing, and of this relay alone. */
   readonly state: string;
@@ -219,9 +222,10 @@ class RunningRelay {
     const { serving, known, replays } = this.files;
     const { keys, access, isOverloaded } = serving;
     const { logger, dialling, resumeWindowMs, exit } = this.options;
-    const dialing = { serving, dialling, ownPorts: () => this.ownPorts(), resumeWindowMs, logger };
-    const sessions = exit === false ? undefined : createSessions(dialing);
     const linksFree = () => this.server?.linksFree ?? 0;
+    const isShortOfLinks = () => linksFree() < (serving.limits.links ?? DEFAULT_LINKS) * SPARE_SHARE;
+    const dialing = { serving, dialling, ownPorts: () => this.ownPorts(), isShortOfLinks, resumeWindowMs, logger };
+    const sessions = exit === false ? undefined : createSessions(dialing);
     return new RelayRouter({ keys, access, known, replays, sessions, isOverloaded, linksFree, logger });
   }
 

@@ -17,6 +17,8 @@ export interface EndedLink {
   readonly ageMs: number;
   /** Without any byte either way, before the end. */
   readonly idleMs: number;
+  /** When the session began to use it, by the clock. */
+  readonly beganAt: number;
 }
 
 export type LimitedBy = 'received' | 'sent' | 'ageMs' | 'idleMs';
@@ -38,6 +40,8 @@ const ALIKE_BYTES = 4_500;
 const LEAST_MS = 3_000;
 /** The same of bytes: less is the beginning of any link. */
 const LEAST_BYTES = 1_500;
+/** Links that were there together and end within this time, ms, have one cause, such as a relay that restarts. */
+const TOGETHER_MS = 1_000;
 /** Links are left at this share of a limit. */
 const SAFE_SHARE = 0.8;
 
@@ -58,6 +62,10 @@ export interface LinkUse {
 
 export class LinkLimits {
   private ended: EndedLink[] = [];
+  private endedAt = Number.NEGATIVE_INFINITY;
+  /** No link was opened since the latest one ended. */
+  private isUndecided = false;
+  private changedAt = Number.NEGATIVE_INFINITY;
   private learnt: readonly LearntLimit[] = [];
 
   /** @param given by the user: learnt limits only make them narrower */
@@ -80,18 +88,35 @@ export class LinkLimits {
     return Math.min(given, ...values);
   }
 
-  /** A link has ended against our will. Returns what that tells, if it is new. */
-  handleEnded(link: EndedLink): LearntLimit | undefined {
+  /** A link has ended against our will. Whether that tells something is known when another was opened, or failed. */
+  handleEnded(link: EndedLink, now: number): void {
+    if (link.beganAt < this.changedAt) return;
+    const wasTogether = link.beganAt <= this.endedAt && now - this.endedAt < TOGETHER_MS;
+    this.endedAt = now;
+    if (wasTogether) return;
     this.ended = [...this.ended, link].slice(-ENOUGH);
-    if (this.ended.length < ENOUGH) return undefined;
-    const by = LIKELY[link.how].find((one) => this.areAlike(one));
+    this.isUndecided = true;
+  }
+
+  /** The session has no link, and another could not be opened: what was lost was more than a link. */
+  handleUnreachable(): void {
+    if (this.isUndecided) this.ended = this.ended.slice(0, -1);
+    this.isUndecided = false;
+  }
+
+  /** Another link was opened. Returns what the ends of the latest ones tell, if it is new. */
+  handleOpened(): LearntLimit | undefined {
+    this.isUndecided = false;
+    const last = this.ended.at(-1);
+    if (last === undefined || this.ended.length < ENOUGH) return undefined;
+    const by = LIKELY[last.how].find((one) => this.areAlike(one));
     if (by === undefined) return undefined;
     const values = this.ended.map((ended) => ended[by]);
     const value = isBytes(by) ? Math.max(...values) : Math.min(...values);
     this.ended = [];
     const before = this.learnt.find((limit) => limit.by === by);
     if (before !== undefined && before.value <= value) return undefined;
-    const limit = { by, how: link.how, value };
+    const limit = { by, how: last.how, value };
     this.learnt = [...this.learnt.filter((other) => other.by !== by), limit];
     return limit;
   }
@@ -105,7 +130,9 @@ export class LinkLimits {
   }
 
   /** Another network: what was learnt does not hold there. */
-  handleNetworkChanged(): void {
+  handleNetworkChanged(now: number): void {
+    this.changedAt = now;
+    this.isUndecided = false;
     this.ended = [];
     this.learnt = [];
   }

@@ -36,6 +36,8 @@ export interface ExitSessionsOptions {
   readonly retired?: readonly RetiredResponder[];
   /** True while no new session may begin. */
   readonly isOverloaded?: () => boolean;
+  /** True while sessions may have no further link beside others: new sessions need those that are left. */
+  readonly isShortOfLinks?: () => boolean;
   /** Other limits than the default ones. */
   readonly mux?: Partial<Omit<MuxConfig, 'role'>>;
   readonly acceptor: StreamAcceptor;
@@ -195,7 +197,9 @@ export class ExitSessions {
     const { driver } = entry;
     // The client may have lost a link of which this end knows nothing yet.
     if (!driver.canJoin) driver.dropSilentLink(SILENT_LINK_MS);
-    if (!driver.canJoin) return this.reject(known, 'too-many-links');
+    const { isOverloaded, isShortOfLinks } = this.options;
+    const isExtra = driver.isAttached && (isOverloaded?.() || isShortOfLinks?.());
+    if (isExtra || !driver.canJoin) return this.reject(known, 'too-many-links');
     if (!driver.mayJoin(received)) return this.reject(known, 'session-gap');
     this.removeDetached(entry);
     link.send([encodeSessionAnswer({ received: driver.received })]);

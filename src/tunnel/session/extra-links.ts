@@ -21,6 +21,8 @@ const SPACING_MS = 2_000;
 /** After a failed attempt, ms; doubles up to the second. */
 const FIRST_WAIT_MS = 2_000;
 const LONGEST_WAIT_MS = 60_000;
+/** The same where attempts end the only link: each costs the session a gap. */
+const LONGEST_SINGLE_WAIT_MS = 3_600_000;
 
 /** A link that is lost sooner than this, ms, is like an attempt that failed. */
 const SHORT_LIFE_MS = 1_000;
@@ -30,6 +32,13 @@ const TIGHT_BYTES = 512 * 1024;
 const TIGHT_LINKS = 8;
 /** Attempts at once. */
 const MOST_ATTEMPTS = 8;
+
+interface Attempt {
+  /** '' where that is left open. */
+  readonly way: string;
+  /** How many links the session had when it began. */
+  readonly links: number;
+}
 
 export interface ExtraLinksOptions {
   readonly dialer: SessionDialer;
@@ -50,8 +59,7 @@ export interface ExtraLinksOptions {
 
 export class ExtraLinks {
   private wanted: number;
-  /** Each with the name of its way; '' where that is left open. */
-  private readonly attempts = new Map<AbortController, string>();
+  private readonly attempts = new Map<AbortController, Attempt>();
   private readonly ways: SessionWays | undefined;
   private timer: Timer | undefined;
   private failures = 0;
@@ -61,6 +69,8 @@ export class ExtraLinks {
   private pausedAt = Number.NEGATIVE_INFINITY;
   /** No attempt before this, by the clock. */
   private notBefore = Number.NEGATIVE_INFINITY;
+  /** The session was told of limits. */
+  private isLimited = false;
   private stopped = false;
 
   constructor(
@@ -74,8 +84,7 @@ export class ExtraLinks {
 
   /** The session is established: the exit is told what is known of this network. */
   handleEstablished(): void {
-    const { use } = this.options.limits;
-    if (isLimited(use)) this.driver.limitLinks(use);
+    if (isLimited(this.options.limits.use)) this.limitLinks();
     this.ways?.look();
     this.handleChange();
   }
@@ -85,7 +94,11 @@ export class ExtraLinks {
     this.ways?.look();
   }
 
+  /** What was known of the network is forgotten. */
   handleNetworkChanged(): void {
+    this.failures = 0;
+    this.notBefore = Number.NEGATIVE_INFINITY;
+    if (this.isLimited) this.limitLinks();
     this.ways?.handleNetworkChanged();
   }
 
@@ -123,18 +136,44 @@ export class ExtraLinks {
       this.notBefore = Number.NEGATIVE_INFINITY;
       this.failedFor = undefined;
     }
+    this.judge();
     this.handleChange();
   }
 
   /** A link has ended that was still wanted. */
   handleEnded(link: EndedLink): void {
-    const { limits } = this.options;
+    const { limits, clock } = this.options;
+    if (link.how === 'lost' && this.hasEndedOnlyLink()) return this.pause(LONGEST_SINGLE_WAIT_MS);
     // Where all links are lost at once, as many are not to be dialled as fast as that.
-    if (link.how === 'lost' && link.ageMs < SHORT_LIFE_MS && !isLimited(limits.use)) this.pause();
-    const limit = limits.handleEnded(link);
+    if (link.how === 'lost' && link.ageMs < SHORT_LIFE_MS && !isLimited(limits.use)) this.pause(LONGEST_WAIT_MS);
+    limits.handleEnded(link, clock.now());
+  }
+
+  /** Some networks allow one connection at a time to a host: an attempt at a second one ends the first. */
+  private hasEndedOnlyLink(): boolean {
+    // Where others were lost just before, attempts are to replace them, and all have one cause.
+    const [oldest] = this.attempts.values();
+    return this.driver.linkCount === 1 && oldest?.links === 1;
+  }
+
+  /** The session has no link, and another could not be opened. */
+  handleUnreachable(): void {
+    this.options.limits.handleUnreachable();
+  }
+
+  /** A link was opened: what do the ends of the latest ones tell? */
+  private judge(): void {
+    const { limits, onLimit } = this.options;
+    const limit = limits.handleOpened();
     if (limit === undefined) return;
-    this.driver.limitLinks(limits.use);
-    this.options.onLimit(limit);
+    this.limitLinks();
+    onLimit(limit);
+  }
+
+  private limitLinks(): void {
+    const { use } = this.options.limits;
+    this.isLimited = isLimited(use);
+    this.driver.limitLinks(use);
   }
 
   /** The session is over. */
@@ -174,7 +213,11 @@ export class ExtraLinks {
 
   /** How many links and attempts each way has. */
   private linksOnWays(): LinksOnWays {
-    return countsOf([...this.driver.stayingWays(this.options.limits.use.ageMs), ...this.attempts.values()]);
+    return countsOf([...this.driver.stayingWays(this.options.limits.use.ageMs), ...this.waysOfAttempts()]);
+  }
+
+  private waysOfAttempts(): string[] {
+    return [...this.attempts.values()].map(({ way }) => way);
   }
 
   /** Growth by itself is slow. Links that replace others, and those that were asked for, are not. */
@@ -191,7 +234,7 @@ export class ExtraLinks {
   private async dial(dialer: SessionDialer, way: string): Promise<void> {
     const attempt = new AbortController();
     const beganAt = this.options.clock.now();
-    this.attempts.set(attempt, way);
+    this.attempts.set(attempt, { way, links: this.driver.linkCount });
     try {
       const opened = await dialer.dial(() => this.options.request(), attempt.signal);
       this.attempts.delete(attempt);
@@ -208,6 +251,7 @@ export class ExtraLinks {
     // Reports a change, if it succeeds.
     if (!isForeign && this.driver.joinLink(link, peerReceived, way === '' ? undefined : way)) {
       this.failures = 0;
+      this.judge();
       this.options.logger.debug({ way: link.remote, links: this.driver.linkCount }, 'one more link');
       return;
     }
@@ -221,15 +265,15 @@ export class ExtraLinks {
     logger.debug({ fault, way, links: this.driver.linkCount }, 'one more link could not be opened');
     this.failedFor = fault;
     // Attempts that began together fail together: that is one failure.
-    if (way === '' && beganAt >= this.pausedAt) this.pause();
+    if (way === '' && beganAt >= this.pausedAt) this.pause(LONGEST_WAIT_MS);
     else if (way !== '') this.ways?.handleFailed(way, fault === 'session-unknown');
     this.handleChange();
   }
 
-  private pause(): void {
+  private pause(longestMs: number): void {
     const { clock } = this.options;
     this.pausedAt = clock.now();
-    const waitMs = Math.min(FIRST_WAIT_MS * 2 ** this.failures, LONGEST_WAIT_MS) * (0.5 + clock.random());
+    const waitMs = Math.min(FIRST_WAIT_MS * 2 ** this.failures, longestMs) * (0.5 + clock.random());
     this.failures += 1;
     this.notBefore = clock.now() + waitMs;
   }

@@ -16,7 +16,7 @@ import { SESSION_ID_BYTES, type SessionRequest } from '../../protocol/session-re
 import type { SessionDialer, SessionLink, Way } from '../dial/session-dialer.ts';
 import type { Backoff } from '../reconnect/backoff.ts';
 import { InterruptibleDelay } from '../reconnect/interruptible-delay.ts';
-import type { LearntLimit, LinkLimits } from '../reconnect/link-limits.ts';
+import type { EndedLink, LearntLimit, LinkLimits } from '../reconnect/link-limits.ts';
 import type { FailureDecision } from '../reconnect/outage.ts';
 import { BetterConnector } from './better-connector.ts';
 import { ExtraLinks, type LinkCount } from './extra-links.ts';
@@ -146,7 +146,7 @@ export class ReconnectingSession {
       onNoMoreStreams: () => this.handleNoMoreStreams(),
       onLinkLost: () => this.handleLinkLost(),
       onLinkCount: () => this.extraLinks.handleChange(),
-      onLinkEnded: (link) => this.extraLinks.handleEnded(link),
+      onLinkEnded: (link) => this.handleLinkEnded(link),
       onLinksWanted: (wanted) => this.extraLinks.want(wanted),
       onLinkStalled: () => this.stall.handleStalled(),
       onEnd: (fault) => this.handleEnd(fault),
@@ -237,6 +237,11 @@ export class ReconnectingSession {
   private handleNoMoreStreams(): void {
     this.events.onNoMoreStreams();
     void this.driver.drain().then(() => this.driver.end('session-closed'));
+  }
+
+  private handleLinkEnded(link: EndedLink): void {
+    // The exit lets the old links go for the one that was asked for.
+    if (this.search.kind !== 'asking' || link.how !== 'lost') this.extraLinks.handleEnded(link);
   }
 
   private handleLinkLost(): void {
@@ -396,6 +401,7 @@ export class ReconnectingSession {
       this.stall.watch.handleFailed(error);
       return this.options.backoff.next(this.clock.random());
     }
+    this.extraLinks.handleUnreachable();
     if (this.phase.kind !== 'new' && SESSION_FAULTS.has(error.fault)) {
       // The exit is there, and said so under its keys: the next session need not wait, unless this happens repeatedly.
       this.options.backoff.handleLost(0);

@@ -245,7 +245,8 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     const now = this.clock.now();
     if (!isStaying(state) && how !== 'slowed') return;
     const ageMs = (how === 'froze' ? heardAt : now) - beganAt;
-    this.options.onLinkEnded?.({ how, received, sent, ageMs, idleMs: now - Math.max(heardAt, sentAt) });
+    const idleMs = now - Math.max(heardAt, sentAt);
+    this.options.onLinkEnded?.({ how, received, sent, ageMs, idleMs, beganAt });
   }
 
   private remove(link: CarryingLink): void {

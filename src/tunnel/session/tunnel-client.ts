@@ -109,7 +109,7 @@ export class TunnelClient implements StreamOpener {
 
   /** Every session dials now, where the reason is one for it. */
   reconnectNow(reason: Exclude<ReconnectReason, 'stream-waiting'>): void {
-    if (reason === 'network-changed') this.limits.handleNetworkChanged();
+    if (reason !== 'new-connector') this.limits.handleNetworkChanged(this.clock.now());
     for (const session of this.sessions) session.reconnectNow(reason);
   }
 

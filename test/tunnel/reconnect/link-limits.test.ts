@@ -2,14 +2,25 @@
 import { describe, expect, it } from 'vitest';
 import { type EndedLink, LinkLimits } from '../../../src/tunnel/reconnect/link-limits.ts';
 
-const frozen = (received: number): EndedLink => ({ how: 'froze', received, sent: 500, ageMs: 900, idleMs: 3_000 });
-const lost = (ageMs: number, idleMs = 0, received = ageMs * 7 + idleMs): EndedLink => ({
+type Ended = Omit<EndedLink, 'beganAt'>;
+
+const frozen = (received: number): Ended => ({ how: 'froze', received, sent: 500, ageMs: 900, idleMs: 3_000 });
+const lost = (ageMs: number, idleMs = 0, received = ageMs * 7 + idleMs): Ended => ({
   ...{ how: 'lost', sent: 900, received },
   ...{ ageMs, idleMs },
 });
 
-function learnt(links: readonly EndedLink[], limits = new LinkLimits()) {
-  return links.map((link) => limits.handleEnded(link)).filter((limit) => limit !== undefined);
+let now = 0;
+
+/** Each begins when another has ended. */
+function learnt(links: readonly Ended[], limits = new LinkLimits()) {
+  return links
+    .map((link) => {
+      now += 2;
+      limits.handleEnded({ ...link, beganAt: now - 1 }, now);
+      return limits.handleOpened();
+    })
+    .filter((limit) => limit !== undefined);
 }
 
 describe('Limits that a network sets to connections', () => {
@@ -73,10 +84,42 @@ describe('Limits that a network sets to connections', () => {
     expect(new LinkLimits({ received: 16_000, sent: 16_000 }).use).toMatchObject({ received: 12_800, sent: 12_800 });
   });
 
+  it('links that were there together and end together tell no more than one of them', () => {
+    const limits = new LinkLimits();
+    for (let n = 0; n < 8; n++) limits.handleEnded({ ...lost(60_000), beganAt: n }, 60_000 + n);
+    expect(limits.handleOpened()).toBeUndefined();
+    for (let n = 0; n < 8; n++) limits.handleEnded({ ...lost(60_000), beganAt: 61_000 + n }, 121_000 + n);
+    expect(limits.handleOpened()).toBeUndefined();
+  });
+
+  it('a link that began after another was lost counts, however soon it is lost, too', () => {
+    const limits = new LinkLimits();
+    const received = 16_000;
+    for (let n = 0; n < 3; n++) limits.handleEnded({ ...lost(50, 0, received), beganAt: 60 * n }, 60 * n + 50);
+    expect(limits.handleOpened()).toMatchObject({ by: 'received', value: received });
+  });
+
+  it('what ended where no other link could be opened tells nothing: the relay was away', () => {
+    const limits = new LinkLimits();
+    for (let n = 0; n < 5; n++) {
+      limits.handleEnded({ ...lost(60_000), beganAt: 100_000 * n }, 100_000 * n + 60_000);
+      limits.handleUnreachable();
+      limits.handleUnreachable();
+      expect(limits.handleOpened()).toBeUndefined();
+    }
+  });
+
+  it('links of the network before tell nothing of this one', () => {
+    const limits = new LinkLimits();
+    limits.handleNetworkChanged(100_000);
+    for (let n = 0; n < 5; n++) limits.handleEnded({ ...frozen(15_000), beganAt: 90_000 + n }, 110_000 + 2_000 * n);
+    expect(limits.handleOpened()).toBeUndefined();
+  });
+
   it('another network is to be learnt anew', () => {
     const limits = new LinkLimits();
     learnt([lost(60_000), lost(60_000), lost(60_000)], limits);
-    limits.handleNetworkChanged();
+    limits.handleNetworkChanged(1_000_000);
     expect(limits.use.ageMs).toBe(Number.POSITIVE_INFINITY);
   });
 });

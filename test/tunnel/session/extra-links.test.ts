@@ -1,0 +1,150 @@
+/** A client with several links in memory and in virtual time, where its relay restarts or its network is in the way. */
+import { describe, expect, it } from 'vitest';
+import { sleep } from '../../../src/async/abortable.ts';
+import { createIdentity } from '../../../src/crypto/keys.ts';
+import { importKeyPair } from '../../../src/crypto/x25519.ts';
+import { WstunError } from '../../../src/errors.ts';
+import { silentLogger } from '../../../src/observability/logger.ts';
+import type { SessionRequest } from '../../../src/protocol/session-request.ts';
+import type { MessageLink } from '../../../src/transport/message-link.ts';
+import { initiateSecureLink } from '../../../src/tunnel/dial/handshake.ts';
+import { negotiateSession, type SessionDialer, type SessionLink } from '../../../src/tunnel/dial/session-dialer.ts';
+import { ExitSessions } from '../../../src/tunnel/session/exit-sessions.ts';
+import { type ClientOptions, TunnelClient } from '../../../src/tunnel/session/tunnel-client.ts';
+import { ECHO } from '../../support/links/echoing.ts';
+import { memoryLinkPair } from '../../support/links/memory-link.ts';
+import { atEnd } from '../../support/scope.ts';
+import { VirtualClock } from '../../support/time/virtual-clock.ts';
+
+const ROUND_TRIP_MS = 20;
+
+class Network implements SessionDialer {
+  readonly clock = new VirtualClock();
+  readonly log: string[] = [];
+  links: MessageLink[] = [];
+  dials = 0;
+  isAway = false;
+  /** A new connection ends the one before. */
+  allowsOne = false;
+  isShortOfLinks = false;
+  private readonly identity = createIdentity();
+  private readonly peer = createIdentity();
+  private readonly exit = new ExitSessions({
+    keys: importKeyPair(this.identity.exposeSessionKey()),
+    peerOf: () => 'alice',
+    isShortOfLinks: () => this.isShortOfLinks,
+    acceptor: ECHO,
+    logger: silentLogger,
+    clock: this.clock,
+  });
+
+  async start(options: ClientOptions): Promise<TunnelClient> {
+    const { clock, log } = this;
+    const client = new TunnelClient(
+      this,
+      {
+        onConnected: () => void log.push('connected'),
+        onLinkLost: () => void log.push('lost'),
+        onSessionLost: ({ fault }) => void log.push(`session lost: ${fault}`),
+        onLimit: ({ by }) => void log.push(`limit: ${by}`),
+      },
+      silentLogger,
+      { ...options, clock },
+    );
+    client.run().catch((error: WstunError) => log.push(`ended ${error.fault}`));
+    atEnd(() => clock.run(client.close(0)));
+    atEnd(() => clock.run(this.exit.close(0)));
+    await clock.advanceUntil(() => log.includes('connected'), 10_000);
+    return client;
+  }
+
+  async dial(request: () => SessionRequest, signal: AbortSignal): Promise<SessionLink> {
+    this.dials += 1;
+    if (this.isAway) throw new WstunError('relay-unreachable');
+    if (this.allowsOne) this.endAll();
+    const { clock } = this;
+    const [near, far] = memoryLinkPair();
+    this.links.push(near);
+    await sleep(clock, ROUND_TRIP_MS, signal);
+    this.exit.serve(far, 'alice');
+    const keys = importKeyPair(this.peer.exposeSessionKey());
+    const exitKey = this.identity.public.session;
+    const link = await initiateSecureLink(near, { keys, exitKey, suite: 'AESGCM', encryption: 'on', clock }, signal);
+    return negotiateSession(link, request(), signal, { clock });
+  }
+
+  endAll(): void {
+    const { links } = this;
+    this.links = [];
+    for (const link of links) link.abort();
+  }
+
+  async restart(awayMs: number): Promise<void> {
+    this.isAway = awayMs > 0;
+    this.endAll();
+    await this.clock.advance(awayMs);
+    this.isAway = false;
+  }
+}
+
+describe('Several links', () => {
+  it('a relay that ends all links of a session at once is no limit of the network', async () => {
+    const network = new Network();
+    await network.start({ links: 8 });
+    await network.clock.advance(10_000);
+    await network.restart(0);
+    await network.clock.advance(10_000);
+    expect(network.log).toEqual(['connected', 'lost']);
+  });
+
+  it('a relay that restarts every ten seconds is no limit of the network', async () => {
+    const network = new Network();
+    await network.start({ links: 1 });
+    for (let n = 0; n < 6; n++) {
+      await network.clock.advance(10_000);
+      await network.restart(200);
+    }
+    expect(network.log.filter((entry) => entry.startsWith('limit'))).toEqual([]);
+  });
+
+  it('where links without traffic end after about as long, and others can be opened at once, the client learns that', async () => {
+    const network = new Network();
+    await network.start({ links: 1 });
+    for (let n = 0; n < 3; n++) {
+      await network.clock.advance(10_000);
+      network.endAll();
+    }
+    await network.clock.advance(1_000);
+    expect(network.log.filter((entry) => entry.startsWith('limit'))).toEqual(['limit: idleMs']);
+  });
+
+  it.each([{ links: 2 }, { links: 2, linkUse: { ageMs: 30_000 } }, { links: 8, linkUse: { ageMs: 5_000 } }])(
+    'a network that allows one connection at a time is not asked for a second one again and again: %j',
+    async (options) => {
+      const network = new Network();
+      await network.start(options);
+      network.allowsOne = true;
+      network.endAll();
+      await network.clock.advance(600_000);
+      // 2 s, 4 s, 8 s … between attempts, and a link after each.
+      expect(network.log.filter((entry) => entry === 'lost').length).toBeLessThan(20);
+      expect(network.log.filter((entry) => entry.startsWith('limit'))).toEqual([]);
+    },
+  );
+
+  it('an exit that is short of links admits no second one, and the session goes on', async () => {
+    const network = new Network();
+    network.isShortOfLinks = true;
+    await network.start({ links: 4 });
+    await network.clock.advance(60_000);
+    expect(network.log).toEqual(['connected']);
+    const attempts = network.dials;
+    network.isShortOfLinks = false;
+    await network.clock.advance(120_000);
+    expect(network.dials).toBeGreaterThan(attempts + 2);
+    network.isShortOfLinks = true;
+    network.endAll();
+    await network.clock.advance(1_000);
+    expect(network.log).toEqual(['connected', 'lost']);
+  });
+});
