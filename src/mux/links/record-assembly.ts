@@ -1,24 +1,22 @@
 /** A record that comes in pieces (docs/protocol.md §3.1), in any order, some of them more than once. Pure. */
 import type { PieceRange } from '../../protocol/record-header.ts';
 
-interface Range {
-  readonly begin: number;
-  readonly end: number;
-}
-
 export class RecordAssembly {
   readonly bytes: Uint8Array;
-  /** What has come: in order, none touches another. */
-  private ranges: readonly Range[] = [];
+  /** A bit for each byte that has come. A list of ranges would cost more than the bytes, where pieces are tiny. */
+  private readonly marks: Uint8Array;
+  /** How many bytes have not. */
+  private missing: number;
 
   /** @param total bytes of the whole record */
   constructor(total: number) {
     this.bytes = new Uint8Array(total);
+    this.marks = new Uint8Array(Math.ceil(total / 8));
+    this.missing = total;
   }
 
   get isComplete(): boolean {
-    const [first] = this.ranges;
-    return first !== undefined && first.begin === 0 && first.end === this.bytes.length;
+    return this.missing === 0;
   }
 
   /** False: it is no piece of this record. Only reads the pieces. */
@@ -30,15 +28,18 @@ export class RecordAssembly {
       this.bytes.set(piece, at);
       at += piece.length;
     }
-    this.ranges = merged(this.ranges, { begin: offset, end: at });
+    this.mark(offset, at);
     return true;
   }
-}
 
-function merged(ranges: readonly Range[], added: Range): Range[] {
-  const apart = ranges.filter(({ begin, end }) => end < added.begin || begin > added.end);
-  const joined = ranges.filter(({ begin, end }) => end >= added.begin && begin <= added.end);
-  const begin = Math.min(added.begin, ...joined.map((range) => range.begin));
-  const end = Math.max(added.end, ...joined.map((range) => range.end));
-  return [...apart.filter((range) => range.end < begin), { begin, end }, ...apart.filter((range) => range.begin > end)];
+  private mark(begin: number, end: number): void {
+    const { marks } = this;
+    for (let at = begin; at < end; at++) {
+      const before = marks[at >> 3] ?? 0;
+      const after = before | (1 << (at & 7));
+      if (after === before) continue;
+      marks[at >> 3] = after;
+      this.missing -= 1;
+    }
+  }
 }
