@@ -15,6 +15,8 @@ interface Held {
   readonly frames: readonly Piece[];
   /** Counted for it, bytes. */
   readonly cost: number;
+  /** So many of those that it follows were handled: they need not be looked at again. */
+  passed: number;
 }
 
 export class OutOfOrder {
@@ -51,12 +53,11 @@ export class OutOfOrder {
   }
 
   isBlocked(placement: Placement): boolean {
-    return placement.floor > this.handledUpTo || this.followedOf(placement) !== undefined;
+    return placement.floor > this.handledUpTo || !placement.followed.every((number) => this.isHandled(number));
   }
 
-  /** The first record that it waits for, beside those up to its floor. */
-  private followedOf({ followed }: Placement): number | undefined {
-    return followed.find((number) => number > this.handledUpTo && !this.handled.has(number));
+  private isHandled(number: number): boolean {
+    return number <= this.handledUpTo || this.handled.has(number);
   }
 
   // ── received ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -64,10 +65,11 @@ export class OutOfOrder {
   hold(placement: Placement, frames: readonly Piece[], bytes: number): void {
     this.dropAssembly(placement.number);
     const cost = bytes + costOf(placement);
-    this.held.set(placement.number, { placement, frames: frames.map(copiedIfSmall), cost });
+    const held = { placement, frames: frames.map(copiedIfSmall), cost, passed: 0 };
+    this.held.set(placement.number, held);
     this.count(cost);
     this.advanceReceived();
-    this.wait(placement);
+    this.wait(held);
   }
 
   /** Its frames are handled now, before anything else is called. */
@@ -87,11 +89,15 @@ export class OutOfOrder {
     while (this.has(this.receivedUpTo + 1)) this.receivedUpTo += 1;
   }
 
-  private wait(placement: Placement): void {
-    const { number, floor } = placement;
-    const one = this.followedOf(placement);
-    if (floor > this.handledUpTo) listOf(this.waitingForAll, floor).push(number);
-    else if (one !== undefined) listOf(this.waitingForOne, one).push(number);
+  private wait(held: Held): void {
+    const { number, floor, followed } = held.placement;
+    if (floor > this.handledUpTo) return void listOf(this.waitingForAll, floor).push(number);
+    let one = followed[held.passed];
+    while (one !== undefined && this.isHandled(one)) {
+      held.passed += 1;
+      one = followed[held.passed];
+    }
+    if (one !== undefined) listOf(this.waitingForOne, one).push(number);
     else this.ready.push(number);
   }
 
@@ -101,7 +107,7 @@ export class OutOfOrder {
     waiting.delete(number);
     for (const other of woken) {
       const held = this.held.get(other);
-      if (held !== undefined) this.wait(held.placement);
+      if (held !== undefined) this.wait(held);
     }
   }
 

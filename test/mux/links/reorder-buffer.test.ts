@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { ReorderBuffer } from '../../../src/mux/links/reorder-buffer.ts';
 import { RetransmitMemory } from '../../../src/mux/links/retransmit-store.ts';
 import type { Placement } from '../../../src/protocol/record-header.ts';
@@ -285,4 +285,21 @@ it('what records follow counts against what is held, where it is more than usual
   for (let number = 300; buffer.receive({ number, floor: 1, followed }, [], 0) === 'held'; number++) held += 1;
   expect(held).toBeLessThan(MIB / (255 * 8));
   expect(buffer.heldBytes).toBeLessThanOrEqual(MIB + 4096);
+});
+
+it('a record that waits for many others looks at each of them once, not at all whenever one comes', () => {
+  const buffer = new ReorderBuffer(PLENTY, new RetransmitMemory(16 * MIB));
+  const [records, others] = [200, 250];
+  const followed = Array.from({ length: others }, (_, index) => index + 2);
+  for (let i = 0; i < records; i++) expect(buffer.receive({ number: 300 + i, floor: 0, followed }, [], 0)).toBe('held');
+  const looks = vi.spyOn(Set.prototype, 'has');
+  let handled = 0;
+  for (const number of followed) {
+    buffer.receive({ number, floor: 0, followed: [] }, [], 0);
+    while (buffer.next() !== undefined) handled += 1;
+  }
+  const count = looks.mock.calls.length;
+  looks.mockRestore();
+  expect(handled).toBe(records);
+  expect(count).toBeLessThan(3 * records * others);
 });
