@@ -93,10 +93,12 @@ export class LinkDemand {
     const isLossy = holes >= HOLES || this.hasCollapsed();
     if (links === 1) this.baseRate = this.rate();
     const isUseful = this.isUseful(links);
-    if (links > 1 && isLossy && isUseful) this.usefulAt = now;
-    if (now - this.changedAt < SPACING_MS || links < this.wanted) return;
-    if (isLossy && isUseful && links < MOST_BY_ITSELF && now >= this.notBefore) this.change(links + 1, now);
-    else if (links > 1 && now - this.usefulAt >= GIVE_BACK_MS) this.giveBack(links, isLossy, now);
+    if (isLossy && isUseful) this.usefulAt = now;
+    if (now - this.changedAt < SPACING_MS) return;
+    const mayAsk = links >= this.wanted && links < MOST_BY_ITSELF && now >= this.notBefore;
+    if (isLossy && isUseful && mayAsk) this.change(links + 1, now);
+    // Those that never came, too; not those that only the peer, or the operator, wants.
+    else if (this.wanted > 1 && now - this.usefulAt >= GIVE_BACK_MS) this.giveBack(isLossy, now);
   }
 
   /** Much less arrives than once did, although there is more to send: this connection may be slowed down on purpose. */
@@ -117,8 +119,8 @@ export class LinkDemand {
     this.changedAt = now;
   }
 
-  private giveBack(links: number, wasTried: boolean, now: number): void {
-    this.change(links - 1, now);
+  private giveBack(wasTried: boolean, now: number): void {
+    this.change(this.wanted - 1, now);
     if (!wasTried) return;
     this.notBefore = now + this.retryMs;
     this.retryMs = Math.min(2 * this.retryMs, LONGEST_RETRY_MS);

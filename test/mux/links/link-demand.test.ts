@@ -94,6 +94,21 @@ describe('Links for a path that loses packets', () => {
     expect(Number(sender.changes[5]?.at) - since).toBeLessThanOrEqual(MINUTE_MS + 5_000);
   });
 
+  it('a link that never comes is not wanted any more a minute after packets were lost last', () => {
+    const sender = new Sender();
+    sender.run(LOSSY, 3_000, Number.POSITIVE_INFINITY);
+    expect(sender.wanted).toEqual([2]);
+    sender.run(CLEAN, 2 * MINUTE_MS, Number.POSITIVE_INFINITY);
+    expect(sender.wanted).toEqual([2, 1]);
+  });
+
+  it('links that only the peer wants are none that this end asks for, however long they are there', () => {
+    const sender = new Sender();
+    sender.links = 4;
+    sender.run(CLEAN, 5 * MINUTE_MS);
+    expect(sender.wanted).toEqual([]);
+  });
+
   it('links that helped are asked for again as soon as packets get lost again', () => {
     const sender = new Sender();
     sender.run(LOSSY, 30_000);
