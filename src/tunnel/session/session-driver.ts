@@ -407,10 +407,11 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     return first?.state === state ? first : this.links.find((link) => link.state === state);
   }
 
-  /** Both ends go on without them. The client closes them; the exit only if that takes too long. */
+  /** Both ends go on without them, if not all. The client closes them; the exit only if that takes too long. */
   private closeLeft(): void {
-    for (const link of this.links.filter(({ state }) => state.hasLeft)) {
-      if (this.options.mux.role !== 'client') continue;
+    if (this.options.mux.role !== 'client') return;
+    for (const link of this.links) {
+      if (this.links.length === 1 || !link.state.hasLeft) continue;
       this.remove(link);
       link.close();
       this.session.detach(link.state, this.clock.now());

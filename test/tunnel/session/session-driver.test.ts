@@ -6,7 +6,7 @@ import { DEFAULT_MUX_CONFIG } from '../../../src/mux/config.ts';
 import { DEFAULT_RESUME_CONFIG } from '../../../src/mux/links/resume-config.ts';
 import { RetransmitMemory } from '../../../src/mux/links/retransmit-store.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
-import { encodeRecordHeader } from '../../../src/protocol/record-header.ts';
+import { decodeRecordHeader, encodeRecordHeader } from '../../../src/protocol/record-header.ts';
 import { SessionDriver } from '../../../src/tunnel/session/session-driver.ts';
 import type { TunnelStream } from '../../../src/tunnel/stream/stream.ts';
 import { memoryLinkPair } from '../../support/links/memory-link.ts';
@@ -49,7 +49,51 @@ function rawPeer(clock?: VirtualClock) {
   return { driver, far, heard, ends, streams, isClosed: () => closed };
 }
 
+/** A client's link whose exit is the test: it acknowledges each numbered record. */
+function leavingExit() {
+  const [link, far] = memoryLinkPair();
+  let position = 0;
+  const exit = { link, far, heardLeaving: false, isClosed: false };
+  far.setHandler({
+    handleMessage: (message) => {
+      const decoded = decodeRecordHeader(message);
+      if (decoded?.header.isNumbered !== true) return;
+      position += 1;
+      exit.heardLeaving ||= decoded.header.isLast === true;
+      far.send([encodeRecordHeader({ isNumbered: false, mayWait: false, acknowledged: { position, receivedUs: 0 } })]);
+    },
+    handleDrain() {},
+    handleClose() {
+      exit.isClosed = true;
+    },
+  });
+  return exit;
+}
+
 describe('SessionDriver', () => {
+  it('a client keeps one link where the exit leaves all of them at once', async () => {
+    const driver = new SessionDriver({
+      mux: { ...DEFAULT_MUX_CONFIG, role: 'client' },
+      resume: DEFAULT_RESUME_CONFIG,
+      replayMemory: new RetransmitMemory(1024 * 1024),
+      logger: silentLogger,
+      onEnd: () => {},
+    });
+    const [first, second] = [leavingExit(), leavingExit()];
+    driver.attachLink(first.link, FIRST_LINK);
+    first.far.send([NUMBERED, wire.hello(1024, 1, 3)]);
+    await until(() => driver.canJoin);
+    expect(driver.joinLink(second.link, 0)).toBe(true);
+    const header = { isNumbered: true, mayWait: false, isLast: true, acknowledged: undefined };
+    const placements = [2, 3].map((number) => ({ number, floor: 1, followed: [] }));
+    for (const [index, { far }] of [first, second].entries())
+      far.send([encodeRecordHeader({ ...header, placement: placements[index] })]);
+    await until(() => first.heardLeaving && second.heardLeaving);
+    await until(() => driver.linkCount < 2);
+    expect([driver.linkCount, driver.isAttached]).toEqual([1, true]);
+    driver.dropLinks();
+  });
+
   it('SessionDriver ends at once on a fault of the peer, tells the peer, and closes the link', async () => {
     const { far, heard, ends, isClosed } = rawPeer();
     await until(() => heard.length > 0);
