@@ -10,7 +10,7 @@ import { FRAME_HEADER_BYTES } from '../protocol/frames.ts';
 import type { Target } from '../protocol/target.ts';
 import type { MuxConfig } from './config.ts';
 import { LazySet } from './lazy-collections.ts';
-import { ALL_OPENS, WHOLE_SESSION } from './links/record-order.ts';
+import { ALL_LINKS, ALL_OPENS, WHOLE_SESSION } from './links/record-order.ts';
 import type { Liveness } from './liveness.ts';
 import type { ReceiveWindows } from './receive-windows.ts';
 import { LEAST_TURN, type Scheduler } from './scheduler.ts';
@@ -226,5 +226,6 @@ function addTopics(frame: ControlFrame, topics: Set<number>): void {
       topics.add(frame.stream);
       return;
     case 'links':
+      topics.add(ALL_LINKS);
   }
 }

@@ -4,6 +4,7 @@ import type { MuxEvent } from '../../src/mux/events.ts';
 import type { ResumeConfig } from '../../src/mux/links/resume-config.ts';
 import { RetransmitMemory } from '../../src/mux/links/retransmit-store.ts';
 import type { SessionLink } from '../../src/mux/links/session-link.ts';
+import { decodeRecordHeader } from '../../src/protocol/record-header.ts';
 import { OneLinkSession } from '../support/mux/one-link-session.ts';
 import { wire } from '../support/mux/wire.ts';
 
@@ -243,6 +244,50 @@ describe('A peer that makes an end hold records', () => {
     exit.read(exit.b, placed(3, 1, data('x')), placed(5, 1, data('half'), { piece: [0, 100] }));
     exit.read(exit.a, plain(wire.goAway(24, 0)));
     exit.expectEnd('session-closed');
+  });
+});
+
+describe('A peer that wants to be without all links', () => {
+  it('its links go on where no other comes, and records on them do not say any more that they are left', () => {
+    const exit = new Exit();
+    const flags: number[] = [];
+    const poll = () => {
+      for (let next = exit.session.poll(exit.now); next !== undefined; next = exit.session.poll(exit.now))
+        flags.push(Number(next.message[0]?.[0]));
+    };
+    exit.read(exit.a, Buffer.of(0x10));
+    exit.read(exit.b, placed(3, 1, Buffer.alloc(0), { flags: 0x10 }));
+    poll();
+    expect(flags.filter((flag) => (flag & 0x10) !== 0)).toHaveLength(2);
+    exit.now += 1_001;
+    exit.session.mux.write(1, Buffer.from('goes on'));
+    flags.length = 0;
+    poll();
+    expect(flags.length).toBeGreaterThan(0);
+    expect(flags.filter((flag) => (flag & 0x10) !== 0)).toEqual([]);
+  });
+});
+
+describe('LINKS on several links', () => {
+  it('the newest number that is wanted counts, whichever link is faster', () => {
+    const exit = new Exit();
+    const sent: { link: SessionLink; message: Buffer }[] = [];
+    const poll = () => {
+      for (let next = exit.session.poll(exit.now); next !== undefined; next = exit.session.poll(exit.now))
+        sent.push({ link: next.link, message: Buffer.concat(next.message) });
+    };
+    for (const [wanted, full, free] of [
+      [3, exit.a, exit.b],
+      [2, exit.b, exit.a],
+    ] as const) {
+      full.isFull = true;
+      free.isFull = false;
+      exit.session.mux.wantLinks(wanted, 0);
+      poll();
+    }
+    const placements = sent.map(({ message }) => decodeRecordHeader([message])?.header.placement);
+    expect(sent.map(({ link }) => link)).toEqual([exit.b, exit.a]);
+    expect(placements[1]?.followed).toEqual([placements[0]?.number]);
   });
 });
 

@@ -242,6 +242,8 @@ export class LinkSender {
       link.endStall();
       link.isUnwanted = false;
       link.isPeerLeaving = false;
+      // Else each of its records would stop the peer again.
+      link.setLeaving(false, now);
     }
   }
 

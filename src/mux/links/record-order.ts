@@ -7,6 +7,8 @@ import type { Placement } from '../../protocol/record-header.ts';
 /** What the frames of a record are about: ids of streams, and these. */
 export const ALL_OPENS = -1;
 export const WHOLE_SESSION = -2;
+/** The newest number counts, so it must not come before an older one. */
+export const ALL_LINKS = -3;
 
 /** More than these would only make the header longer: the record then follows all up to the highest of the rest. */
 const MAX_FOLLOWED = 32;
