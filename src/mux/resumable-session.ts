@@ -163,8 +163,8 @@ export class ResumableSession {
   }
 
   /** No more is to be sent on a link, here and by the peer, than so many bytes; Infinity: any number. */
-  limitLinks(maxSentBytes: number, maxReceivedBytes: number): void {
-    this.sender.limitLinks(maxSentBytes, maxReceivedBytes);
+  limitLinks(sentBytes: number, receivedBytes: number): void {
+    this.sender.limitLinks({ sentBytes, receivedBytes });
   }
 
   /** How many links are of use for what this end sends. */

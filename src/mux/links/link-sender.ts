@@ -18,7 +18,7 @@ import { QuietLink } from './quiet-link.ts';
 import { RecordOrder } from './record-order.ts';
 import type { ResumeConfig } from './resume-config.ts';
 import type { RetransmitMemory } from './retransmit-store.ts';
-import type { SessionLink } from './session-link.ts';
+import { type ByteLimits, type SessionLink, UNLIMITED } from './session-link.ts';
 import { SlowLinks } from './slow-links.ts';
 
 /** What `pollRecord` needs at least. */
@@ -68,16 +68,16 @@ interface Several {
 }
 
 export class LinkSender {
-  readonly links: SessionLink[] = [];
+  /** A new list with each change: one that has grown costs an idle session 130 bytes. */
+  links: readonly SessionLink[] = [];
   readonly kept: KeptRecords;
   private several: Several | undefined;
   /** On each of several links something is sent so often, ms. */
   pingMs: number;
   /** Since when no link may carry frames; undefined while one may. */
   private unusableSince: number | undefined;
-  /** As of SessionLink, for each link. */
-  private maxSentBytes = Number.POSITIVE_INFINITY;
-  private maxReceivedBytes = Number.POSITIVE_INFINITY;
+  /** Of each link. */
+  private limits = UNLIMITED;
 
   constructor(
     private readonly mux: RecordSource,
@@ -92,20 +92,14 @@ export class LinkSender {
   // ── links ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** The network stops links that carry more, bytes. */
-  limitLinks(maxSentBytes: number, maxReceivedBytes: number): void {
-    this.maxSentBytes = maxSentBytes;
-    this.maxReceivedBytes = maxReceivedBytes;
-    for (const link of this.links) this.limit(link);
-  }
-
-  private limit(link: SessionLink): void {
-    link.maxSentBytes = this.maxSentBytes;
-    link.maxReceivedBytes = this.maxReceivedBytes;
+  limitLinks(limits: ByteLimits): void {
+    this.limits = limits;
+    for (const link of this.links) link.limits = limits;
   }
 
   add(link: SessionLink, now: number): void {
-    this.limit(link);
-    this.links.push(link);
+    link.limits = this.limits;
+    this.links = this.links.concat(link);
     if (this.links.length < 2) return;
     this.several ??= {
       order: new RecordOrder(this.kept.lastNumber),
@@ -120,9 +114,8 @@ export class LinkSender {
 
   /** False: it was none of the links. */
   remove(link: SessionLink): boolean {
-    const index = this.links.indexOf(link);
-    if (index < 0) return false;
-    this.links.splice(index, 1);
+    if (!this.links.includes(link)) return false;
+    this.links = this.links.filter((other) => other !== link);
     link.giveUp();
     this.handleFewer();
     return true;
@@ -131,7 +124,7 @@ export class LinkSender {
   /** All links are gone, and the peer has `received` records. False: it cannot be. */
   resumeAfter(received: number): boolean {
     if (!this.kept.acknowledgeUpTo(received)) return false;
-    this.links.length = 0;
+    this.links = [];
     this.kept.requeueAll();
     this.handleFewer();
     return true;
@@ -201,8 +194,9 @@ export class LinkSender {
   }
 
   /** A link that may carry little is not to be left with a record that is too large for it, or for what is left. */
-  private largestOn({ maxSentBytes, sentBytes }: SessionLink): number {
-    return Math.max(MIN_RECORD_BYTES, Math.floor(Math.min(maxSentBytes * LARGEST_SHARE, maxSentBytes - sentBytes)));
+  private largestOn({ limits, sentBytes }: SessionLink): number {
+    const most = limits.sentBytes;
+    return Math.max(MIN_RECORD_BYTES, Math.floor(Math.min(most * LARGEST_SHARE, most - sentBytes)));
   }
 
   private get mayKeepMore(): boolean {
@@ -238,7 +232,7 @@ export class LinkSender {
     if (this.unusableSince === undefined || now < this.unusableSince + UNUSABLE_MS) return;
     this.unusableSince = undefined;
     for (const link of this.links) {
-      link.maxSentBytes = Number.POSITIVE_INFINITY;
+      link.limits = { ...link.limits, sentBytes: Number.POSITIVE_INFINITY };
       link.endStall();
       link.isUnwanted = false;
       link.isPeerLeaving = false;

@@ -45,6 +45,14 @@ interface InFlight {
   readonly stamp: SentStamp;
 }
 
+/** The network stops connections that carry more, bytes: so no more is to be sent on a link, here and by the peer. */
+export interface ByteLimits {
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
+}
+
+export const UNLIMITED: ByteLimits = { sentBytes: Number.POSITIVE_INFINITY, receivedBytes: Number.POSITIVE_INFINITY };
+
 /** How a link begins: the positions after which it goes on, both ways. */
 export interface LinkPositions {
   readonly sent: number;
@@ -82,10 +90,7 @@ export class SessionLink {
   /** Of messages since the session uses it, bytes. */
   receivedBytes = 0;
   sentBytes = 0;
-  /** No more is to be sent on it, bytes: the network stops connections that carry more. */
-  maxSentBytes = Number.POSITIVE_INFINITY;
-  /** The same of the peer. */
-  maxReceivedBytes = Number.POSITIVE_INFINITY;
+  limits = UNLIMITED;
   /** When the peer last acknowledged something new, or the first byte with nothing in flight was sent. */
   progressAt: number;
   private readonly peerClock = new PeerClock();
@@ -227,13 +232,14 @@ export class SessionLink {
 
   /** It has carried all that it may. */
   get isSpent(): boolean {
-    return this.sentBytes >= this.maxSentBytes;
+    return this.sentBytes >= this.limits.sentBytes;
   }
 
   /** It is to carry much more: another one need not take its place yet. */
   get isFresh(): boolean {
+    const { limits } = this;
     const isUnused =
-      this.sentBytes < FRESH_SHARE * this.maxSentBytes && this.receivedBytes < FRESH_SHARE * this.maxReceivedBytes;
+      this.sentBytes < FRESH_SHARE * limits.sentBytes && this.receivedBytes < FRESH_SHARE * limits.receivedBytes;
     return isUnused && !this.isUnwanted && !this.isLeaving && !this.isPeerLeaving;
   }
 

@@ -171,7 +171,8 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
   }
 
   private addLink(link: MessageLink, state: SessionLink, way?: string): void {
-    this.links = [...this.links, new CarryingLink(link, state, this, way)];
+    // Without room to grow, which would cost an idle session 130 bytes.
+    this.links = this.links.concat(new CarryingLink(link, state, this, way));
     this.lastRemote = link.remote;
     this.supervisor.handleLink();
   }
