@@ -40,7 +40,8 @@ export class WebSocketIntake implements FrameSink {
     this.reader = new FrameReader(masked, this);
     raw.off('data', forWs);
     raw.on('data', (chunk: Uint8Array) => this.take(chunk));
-    raw.prependOnceListener('close', () => this.drain());
+    // It happens once: `once` would hold more memory for each idle link.
+    raw.prependListener('close', () => this.drain());
   }
 
   /** As what `raw` would deliver now, but lent. False if it would not: it is paused, or other bytes come first. */

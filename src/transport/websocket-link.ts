@@ -13,7 +13,7 @@ import { WrittenPieces } from '../memory/written-pieces.ts';
 import { formatHostPort } from '../net/host-port.ts';
 import type { CloseCode, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from './message-link.ts';
 import { frameMessage, type Masking } from './websocket-frame.ts';
-import { type LentReads, WebSocketIntake } from './websocket-intake.ts';
+import { type LentReads, type LinkSide, WebSocketIntake } from './websocket-intake.ts';
 import { HIGH_MARK_BYTES, MAX_MESSAGE_BYTES, MAX_SKIPPED_PINGS } from './websocket-limits.ts';
 
 /**
@@ -52,7 +52,7 @@ export function peerAddress(socket: Pick<Socket, 'remoteAddress' | 'remotePort'>
   return formatHostPort({ host: remoteAddress, port: remotePort });
 }
 
-export class WebSocketLink implements MessageLink {
+export class WebSocketLink implements MessageLink, LinkSide {
   readonly maxMessageBytes = MAX_MESSAGE_BYTES;
   readonly remote: string;
   private readonly socket: WebSocket;
@@ -177,16 +177,15 @@ export class WebSocketLink implements MessageLink {
 
   private takeIn({ raw, masking, lentReads }: WebSocketLinkParts): WebSocketIntake | undefined {
     // Only a server sends unmasked frames, and its peer is a client, which must mask.
-    const intake = WebSocketIntake.take(raw, masking === 'none', {
-      handleMessage: (held, last) => this.deliver(held, last),
-      handleFault: (text) => this.fail(text),
-    });
+    const intake = WebSocketIntake.take(raw, masking === 'none', this);
     if (lentReads !== undefined && intake !== undefined) lentReads.read = (chunk) => intake.readLent(chunk);
     return intake;
   }
 
+  // ── LinkSide: of its intake, for which an idle link holds no closures ──────────────────────────────────────────────
+
   /** `last` is lent and follows `held`, which this link owns. */
-  private deliver(held: Piece[], last?: Lent): void {
+  handleMessage(held: Piece[], last?: Lent): void {
     const handler = this.handler;
     if (this.ending !== undefined || handler === undefined) return releaseAll(held);
     const { reader } = handler;
@@ -195,6 +194,10 @@ export class WebSocketLink implements MessageLink {
     reader.readMessage([whole]);
     if (whole !== last) takeLentBack(whole);
     releaseAll(held);
+  }
+
+  handleFault(text: string): void {
+    this.fail(text);
   }
 
   /** The 'close' event of the WebSocket ends the link, so never within the caller's turn. */

@@ -29,7 +29,7 @@ export class SecureLink implements MessageLink, MessageLinkHandler, MessageReade
   readonly maxMessageBytes: number;
   private handler: MessageLinkHandler | undefined;
   /** Received while there was no handler, in the same read as the message whose handler left: one read at most. */
-  private early: Message[] = [];
+  private early: Message[] | undefined;
   private closed: LinkCloseReason | undefined;
 
   constructor(
@@ -55,7 +55,7 @@ export class SecureLink implements MessageLink, MessageLinkHandler, MessageReade
 
   setHandler(handler: MessageLinkHandler): void {
     this.handler = handler;
-    if (this.early.length > 0 || this.closed !== undefined) queueMicrotask(() => this.deliverEarly());
+    if (this.early !== undefined || this.closed !== undefined) queueMicrotask(() => this.deliverEarly());
   }
 
   /** Messages are kept until another handler is set, which must be before the turn ends. */
@@ -82,12 +82,12 @@ export class SecureLink implements MessageLink, MessageLinkHandler, MessageReade
   }
 
   close(code?: CloseCode): void {
-    this.early = [];
+    this.early = undefined;
     this.inner.close(code);
   }
 
   abort(): void {
-    this.early = [];
+    this.early = undefined;
     this.inner.abort();
   }
 
@@ -108,8 +108,13 @@ export class SecureLink implements MessageLink, MessageLinkHandler, MessageReade
   /** Undefined: it was no record of the peer, or not the next one. */
   private deliver(opened: Message | undefined): void {
     if (opened === undefined) this.inner.abort();
-    else if (this.handler === undefined) this.early.push(opened);
-    else this.handler.handleMessage(opened);
+    else if (this.handler !== undefined) this.handler.handleMessage(opened);
+    else this.keepEarly(opened);
+  }
+
+  private keepEarly(message: Message): void {
+    this.early ??= [];
+    this.early.push(message);
   }
 
   handleDrain(): void {
@@ -122,8 +127,9 @@ export class SecureLink implements MessageLink, MessageLinkHandler, MessageReade
   }
 
   private deliverEarly(): void {
-    for (let next = this.early.shift(); next !== undefined; next = this.early.shift())
+    for (let next = this.early?.shift(); next !== undefined; next = this.early?.shift())
       this.handler?.handleMessage(next);
+    this.early = undefined;
     const reason = this.closed;
     this.closed = undefined;
     if (reason !== undefined) this.handler?.handleClose(reason);
