@@ -35,6 +35,7 @@ const MIN_DATA_ROOM = FRAME_HEADER_BYTES + 256;
 
 /** docs/protocol.md §9: of more unanswered pings than these, the oldest get no answer. */
 const MAX_PENDING_PONGS = 8;
+const NO_PONGS: readonly Uint8Array[] = [];
 
 /** What a record may hold: control frames; or pongs, pings, credit and quiet streams, too; or bulk, too. */
 export type WriteScope = 'control' | 'quiet' | 'all';
@@ -48,7 +49,7 @@ export class RecordWriter {
   private readonly encoder = new RecordEncoder();
   private control: ControlFrame[] = [];
   private readonly pendingCredit = new LazySet<StreamState>();
-  private pendingPongs: Uint8Array[] = [];
+  private pendingPongs: readonly Uint8Array[] = NO_PONGS;
   /** What the latest record is about, for `RecordOrder`; undefined while that is not needed. */
   topics: Set<number> | undefined;
 
@@ -80,7 +81,7 @@ export class RecordWriter {
 
   clear(): void {
     this.control = [];
-    this.pendingPongs = [];
+    this.pendingPongs = NO_PONGS;
     this.pendingCredit.clear();
   }
 
@@ -94,8 +95,7 @@ export class RecordWriter {
   }
 
   pushPong(opaque: Uint8Array): void {
-    this.pendingPongs.push(opaque);
-    if (this.pendingPongs.length > MAX_PENDING_PONGS) this.pendingPongs.shift();
+    this.pendingPongs = [...this.pendingPongs, opaque].slice(-MAX_PENDING_PONGS);
   }
 
   get isFlooded(): boolean {
@@ -161,7 +161,7 @@ export class RecordWriter {
     // HELLO must be the first frame (docs/protocol.md §6): nothing may overtake control frames that did not fit.
     if (this.control.length > 0 || encoder.length + CONTROL_ROOM > maxBytes) return;
     for (const opaque of this.pendingPongs) encoder.pong(opaque);
-    this.pendingPongs = [];
+    this.pendingPongs = NO_PONGS;
     if (this.liveness.isPingPending) encoder.ping(this.liveness.ping(now));
     for (const stream of this.pendingCredit) {
       if (encoder.length + CONTROL_ROOM > maxBytes) return;

@@ -104,11 +104,10 @@ export class MuxSession {
 
   /** Time has passed: call at or after `nextTimeout`, when everything that the link had was handed in. */
   handleTimeout(now: number): void {
-    const { streams, liveness, lateResets, writer } = this.parts;
+    const { streams, liveness, lateResets } = this.parts;
     if (streams.size === 0) liveness.handleNoStreams();
     liveness.handleTimeout(now);
     for (const stream of lateResets.overdue(now)) this.resetNow(stream, 'target-reset');
-    if (this.isIdle) writer.releaseBuffers();
   }
 
   /** A link carries the session from now on. While there is none, the silence of the peer means nothing. */
@@ -300,9 +299,11 @@ export class MuxSession {
 
   private poll(now: number, maxBytes: number, frameBytes: number, scope: WriteScope): readonly Piece[] | undefined {
     this.checkControlQueue();
-    const { record, served } = this.parts.writer.poll(now, maxBytes, frameBytes, this.over ? 'control' : scope);
+    const { writer, liveness } = this.parts;
+    const { record, served } = writer.poll(now, maxBytes, frameBytes, this.over ? 'control' : scope);
+    if (record === undefined && this.isIdle) writer.releaseBuffers();
     this.sentData = served.size > 0;
-    if (this.sentData) this.parts.liveness.handleTransfer(now);
+    if (this.sentData) liveness.handleTransfer(now);
     for (const stream of served) this.afterSending(stream, now);
     return record;
   }

@@ -45,7 +45,9 @@ describe('Liveness', () => {
     const pingAt = (time: number): ArrayBufferLike | undefined => {
       sleepUntil(peer, time);
       peer.feed(wire.pong());
-      return peer.session.pollRecord(peer.now)?.[0]?.buffer;
+      const record = peer.session.pollRecord(peer.now);
+      expect(peer.session.pollRecord(peer.now)).toBeUndefined();
+      return record?.[0]?.buffer;
     };
     const second = pingAt(pingIntervalMs)?.byteLength;
     for (let i = 2; i < 100; i++) pingAt(i * pingIntervalMs);
