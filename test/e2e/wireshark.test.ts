@@ -105,24 +105,27 @@ async function runSession({ client: near, exit: far }: Links): Promise<void> {
     logger: silentLogger,
     resume: DEFAULT_RESUME_CONFIG,
     replayMemory: new RetransmitMemory(1024 * 1024),
-    onEnd: () => void ended++,
   };
-  const client = new SessionDriver({ ...common, mux: { ...DEFAULT_MUX_CONFIG, role: 'client' } });
-  const exit = new SessionDriver({
-    ...common,
-    mux: { ...DEFAULT_MUX_CONFIG, role: 'exit' },
-    acceptor: {
-      handleOffer(offer) {
-        if (offer.target.port === 1) offer.refuse('dial-refused');
-        else {
-          const stream = offer.accept();
-          if (offer.target.port === 2) stream.destroy(new WstunError('target-reset'));
-          else stream.once('data', () => stream.end(Buffer.alloc(ANSWER_BYTES, 'answer')));
-        }
-        offer.release();
+  const owner = { onEnd: () => void ended++ };
+  const client = new SessionDriver({ ...common, mux: { ...DEFAULT_MUX_CONFIG, role: 'client' } }, owner);
+  const exit = new SessionDriver(
+    {
+      ...common,
+      mux: { ...DEFAULT_MUX_CONFIG, role: 'exit' },
+      acceptor: {
+        handleOffer(offer) {
+          if (offer.target.port === 1) offer.refuse('dial-refused');
+          else {
+            const stream = offer.accept();
+            if (offer.target.port === 2) stream.destroy(new WstunError('target-reset'));
+            else stream.once('data', () => stream.end(Buffer.alloc(ANSWER_BYTES, 'answer')));
+          }
+          offer.release();
+        },
       },
     },
-  });
+    owner,
+  );
   client.attachLink(near, FIRST_LINK);
   exit.attachLink(far, FIRST_LINK);
   const open = (target: Target) => client.open(target, AbortSignal.timeout(5000));

@@ -51,14 +51,15 @@ async function begin(dialer: RelaySessionDialer): Promise<SessionDriver> {
   const request = { kind: 'begin', id: randomBytes(16), received: 0 } as const;
   const { link, ...start } = await dialer.dial(() => request, new AbortController().signal);
   return await new Promise((resolve, reject) => {
-    const driver = new SessionDriver({
-      mux: { ...DEFAULT_MUX_CONFIG, role: 'client' },
-      resume: DEFAULT_RESUME_CONFIG,
-      replayMemory: new RetransmitMemory(1024 * 1024),
-      logger: silentLogger,
-      onEstablished: () => resolve(driver),
-      onEnd: reject,
-    });
+    const driver = new SessionDriver(
+      {
+        mux: { ...DEFAULT_MUX_CONFIG, role: 'client' },
+        resume: DEFAULT_RESUME_CONFIG,
+        replayMemory: new RetransmitMemory(1024 * 1024),
+        logger: silentLogger,
+      },
+      { onEstablished: () => resolve(driver), onEnd: reject },
+    );
     driver.attachLink(link, start);
   });
 }

@@ -5,7 +5,7 @@ import type { DhKeyPair } from '../../crypto/x25519.ts';
 import type { WireFaultName, WstunError } from '../../errors.ts';
 import { type RateLimit, TokenBucket } from '../../limits/token-bucket.ts';
 import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../../mux/config.ts';
-import { DEFAULT_RESUME_CONFIG, PROCESS_RETRANSMIT_BYTES, type ResumeConfig } from '../../mux/links/resume-config.ts';
+import { DEFAULT_RESUME_CONFIG, PROCESS_RETRANSMIT_BYTES } from '../../mux/links/resume-config.ts';
 import { RetransmitMemory } from '../../mux/links/retransmit-store.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { encodeSessionAnswer, type SessionRequest } from '../../protocol/session-request.ts';
@@ -14,7 +14,7 @@ import { acceptSecureLink, type RetiredResponder } from '../dial/handshake.ts';
 import type { SecureLink } from '../dial/secure-link.ts';
 import { awaitRequest, type RequestEvents } from '../dial/session-exchange.ts';
 import type { StreamAcceptor } from '../stream/stream.ts';
-import { SessionDriver } from './session-driver.ts';
+import { SessionDriver, type SessionOptions, type SessionOwner } from './session-driver.ts';
 
 /** Sessions without a link of one peer: a client may crash again and again. The oldest one is ended. */
 const MAX_DETACHED_OF_PEER = 16;
@@ -47,16 +47,38 @@ export interface ExitSessionsOptions {
   readonly clock?: Clock;
 }
 
-interface SessionEntry {
-  /** The key that began it and the client's id: no other key finds it. */
-  readonly name: string;
-  readonly peer: string;
+/** What happens to a session, for all of them. */
+interface EntryOwner {
+  handleLinkLost(entry: SessionEntry): void;
+  handleEnd(entry: SessionEntry, fault: WireFaultName): void;
+}
+
+class SessionEntry implements SessionOwner {
   readonly driver: SessionDriver;
   readonly since: number;
   /** From its first resumption on. */
   resumeLines: TokenBucket | undefined;
   /** Resumptions since the last line about one. */
-  unlogged: number;
+  unlogged = 0;
+
+  /** @param name the key that began it and the client's id: no other key finds it */
+  constructor(
+    readonly name: string,
+    readonly peer: string,
+    options: SessionOptions,
+    private readonly owner: EntryOwner,
+  ) {
+    this.driver = new SessionDriver(options, this);
+    this.since = Math.floor(this.driver.clock.now());
+  }
+
+  onLinkLost(): void {
+    this.owner.handleLinkLost(this);
+  }
+
+  onEnd(fault: WireFaultName): void {
+    this.owner.handleEnd(this, fault);
+  }
 }
 
 /** A link whose keys are agreed on, and its peer. */
@@ -69,7 +91,7 @@ interface KnownLink extends PeerLink {
   readonly sessionKey: Uint8Array;
 }
 
-export class ExitSessions {
+export class ExitSessions implements EntryOwner {
   /** By name. */
   private readonly sessions = new Map<string, SessionEntry>();
   /** By peer: ten thousand sessions that lose their links at once must not be searched ten thousand times. */
@@ -79,17 +101,19 @@ export class ExitSessions {
   /** Links in their handshake or session exchange, each for 20 s at most. */
   private readonly pendingLinks = new Set<MessageLink>();
   /** Shared by all sessions: a copy for each would cost a kilobyte. */
-  private readonly mux: MuxConfig;
-  private readonly resumption: ResumeConfig;
-  private readonly replayMemory = new RetransmitMemory(PROCESS_RETRANSMIT_BYTES);
+  private readonly shared: SessionOptions;
   private readonly clock: Clock;
   private closing = false;
 
   constructor(private readonly options: ExitSessionsOptions) {
     this.clock = options.clock ?? systemClock;
-    const { mux, resumeWindowMs = DEFAULT_RESUME_CONFIG.resumeWindowMs } = options;
-    this.mux = { ...DEFAULT_MUX_CONFIG, ...mux, role: 'exit' };
-    this.resumption = { ...DEFAULT_RESUME_CONFIG, resumeWindowMs };
+    const { mux, acceptor, logger, resumeWindowMs = DEFAULT_RESUME_CONFIG.resumeWindowMs } = options;
+    this.shared = {
+      mux: { ...DEFAULT_MUX_CONFIG, ...mux, role: 'exit' },
+      resume: { ...DEFAULT_RESUME_CONFIG, resumeWindowMs },
+      replayMemory: new RetransmitMemory(PROCESS_RETRANSMIT_BYTES),
+      ...{ logger, acceptor, clock: this.clock },
+    };
   }
 
   get count(): number {
@@ -159,25 +183,10 @@ export class ExitSessions {
     const { link, peer } = known;
     if (this.options.isOverloaded?.()) return this.reject(known, 'overloaded');
     if (!this.makeRoomFor(peer)) return this.reject(known, 'too-many-sessions');
-    const { acceptor, logger } = this.options;
-    const driver = new SessionDriver({
-      mux: this.mux,
-      resume: this.resumption,
-      replayMemory: this.replayMemory,
-      logger,
-      clock: this.clock,
-      peer,
-      acceptor,
-      onLinkLost: () => this.handleLinkLost(entry),
-      onEnd: (fault) => this.handleEnd(entry, fault),
-    });
-    const entry: SessionEntry = {
-      ...{ name, peer, driver, since: this.clock.now() },
-      ...{ resumeLines: undefined, unlogged: 0 },
-    };
+    const entry = new SessionEntry(name, peer, this.shared, this);
     this.sessions.set(name, entry);
     this.counts.set(peer, this.countOf(peer) + 1);
-    logger.info({ peer, remote: link.remote }, 'session started');
+    this.options.logger.info({ peer, remote: link.remote }, 'session started');
     this.attach(entry, link, 0);
   }
 
@@ -234,7 +243,7 @@ export class ExitSessions {
     link.close();
   }
 
-  private handleLinkLost(entry: SessionEntry): void {
+  handleLinkLost(entry: SessionEntry): void {
     const { peer, driver } = entry;
     // No link is accepted any more.
     if (this.closing) return driver.end('session-closed');
@@ -244,7 +253,7 @@ export class ExitSessions {
     if (detached.size > MAX_DETACHED_OF_PEER) this.oldestDetached(peer)?.driver.end('session-expired');
   }
 
-  private handleEnd(entry: SessionEntry, fault: WireFaultName): void {
+  handleEnd(entry: SessionEntry, fault: WireFaultName): void {
     const { name, peer, driver, since } = entry;
     this.sessions.delete(name);
     this.removeDetached(entry);

@@ -8,7 +8,7 @@
 import { randomBytes } from 'node:crypto';
 import { type Clock, systemClock, type Timer } from '../../clock.ts';
 import { type FaultName, type WireFaultName, WstunError } from '../../errors.ts';
-import { DEFAULT_MUX_CONFIG } from '../../mux/config.ts';
+import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../../mux/config.ts';
 import type { ResumeConfig } from '../../mux/links/resume-config.ts';
 import type { RetransmitMemory } from '../../mux/links/retransmit-store.ts';
 import type { Logger } from '../../observability/logger.ts';
@@ -139,18 +139,20 @@ export class ReconnectingSession {
     this.clock = clock;
     this.pause = new InterruptibleDelay(clock);
     this.better = new BetterConnector(clock, options.tryBetterMs, () => void this.findLink());
-    this.driver = new SessionDriver({
-      ...{ resume, replayMemory, logger, clock },
-      mux: { ...DEFAULT_MUX_CONFIG, role: 'client' },
-      onEstablished: () => this.handleEstablished(),
-      onNoMoreStreams: () => this.handleNoMoreStreams(),
-      onLinkLost: () => this.handleLinkLost(),
-      onLinkCount: () => this.extraLinks.handleChange(),
-      onLinkEnded: (link) => this.handleLinkEnded(link),
-      onLinksWanted: (wanted) => this.extraLinks.want(wanted),
-      onLinkStalled: () => this.stall.handleStalled(),
-      onEnd: (fault) => this.handleEnd(fault),
-    });
+    const mux: MuxConfig = { ...DEFAULT_MUX_CONFIG, role: 'client' };
+    this.driver = new SessionDriver(
+      { mux, resume, replayMemory, logger, clock },
+      {
+        onEstablished: () => this.handleEstablished(),
+        onNoMoreStreams: () => this.handleNoMoreStreams(),
+        onLinkLost: () => this.handleLinkLost(),
+        onLinkCount: () => this.extraLinks.handleChange(),
+        onLinkEnded: (link) => this.handleLinkEnded(link),
+        onLinksWanted: (wanted) => this.extraLinks.want(wanted),
+        onLinkStalled: () => this.stall.handleStalled(),
+        onEnd: (fault) => this.handleEnd(fault),
+      },
+    );
     this.extraLinks = new ExtraLinks(this.driver, {
       ...{ dialer: options.dialer, clock, logger, links: options.links ?? 'auto', limits: options.limits },
       findWays: options.findWays,

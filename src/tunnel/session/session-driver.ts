@@ -24,6 +24,7 @@ import { LinkSupervisor, type SupervisorOwner } from './link-supervisor.ts';
 import type { StreamsOwner } from './open-streams.ts';
 import { PendingStreams } from './pending-streams.ts';
 
+/** The same for many sessions. */
 export interface SessionOptions {
   readonly mux: MuxConfig;
   readonly resume: ResumeConfig;
@@ -31,10 +32,14 @@ export interface SessionOptions {
   readonly replayMemory: RetransmitMemory;
   readonly logger: Logger;
   readonly clock?: Clock | undefined;
-  /** The name of the access entry at the other end, if this is an exit's end. */
-  readonly peer?: string;
   /** Takes the peer's offers; a client's end has none, and refuses them. */
   readonly acceptor?: StreamAcceptor;
+}
+
+/** Of one session. */
+export interface SessionOwner {
+  /** The name of the access entry at the other end, if this is an exit's end. */
+  readonly peer?: string;
   /** Once, when the session is over and all streams were told. */
   onEnd(fault: WireFaultName): void;
   /** The last link is lost; streams wait for the next one. Not called after the end. */
@@ -88,12 +93,15 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
   private endedWith: WireFaultName | undefined;
   private tornDown = false;
 
-  constructor(private readonly options: SessionOptions) {
+  constructor(
+    private readonly options: SessionOptions,
+    private readonly owner: SessionOwner,
+  ) {
     const clock = options.clock ?? systemClock;
     this.clock = clock;
     this.session = new ResumableSession(options.mux, options.resume, options.replayMemory, clock.now());
     this.mux = this.session.mux;
-    this.supervisor = new LinkSupervisor(this.session, options.onLinkStalled !== undefined, this);
+    this.supervisor = new LinkSupervisor(this.session, owner.onLinkStalled !== undefined, this);
   }
 
   /** The other end of the link, or of the last one, for logs. */
@@ -166,7 +174,7 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     if (state === undefined) return false;
     this.addLink(link, state, way);
     this.scheduleFlush();
-    this.options.onLinkCount?.();
+    this.owner.onLinkCount?.();
     return true;
   }
 
@@ -247,7 +255,7 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     if (!isStaying(state) && how !== 'slowed') return;
     const ageMs = (how === 'froze' ? heardAt : now) - beganAt;
     const idleMs = now - Math.max(heardAt, sentAt);
-    this.options.onLinkEnded?.({ how, received, sent, ageMs, idleMs, beganAt });
+    this.owner.onLinkEnded?.({ how, received, sent, ageMs, idleMs, beganAt });
   }
 
   private remove(link: CarryingLink): void {
@@ -272,14 +280,14 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     if (wasStaying && link.state.isPeerLeaving) this.handlePeerLeaving(link);
     this.handleEvents();
     if (!hasRoom) this.dropLink(link);
-    if (wasFresh && !link.state.isFresh) this.options.onLinkCount?.();
+    if (wasFresh && !link.state.isFresh) this.owner.onLinkCount?.();
     this.scheduleFlush();
   }
 
   private handlePeerLeaving(link: CarryingLink): void {
     const isSpent = this.maxReceivedBytes > 0 && link.state.receivedBytes >= this.maxReceivedBytes * SPENT_SHARE;
     if (!isSpent) this.reportEnded(link, 'slowed');
-    this.options.onLinkCount?.();
+    this.owner.onLinkCount?.();
   }
 
   private checkLinksWanted(): void {
@@ -291,7 +299,7 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
   }
 
   private reportLinksWanted(): void {
-    this.options.onLinksWanted?.(Math.max(this.wantedHere, this.wantedByPeer));
+    this.owner.onLinksWanted?.(Math.max(this.wantedHere, this.wantedByPeer));
   }
 
   handleLinkClose(link: CarryingLink, reason: LinkCloseReason): void {
@@ -307,8 +315,8 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     if (!this.session.isAttached) this.pending?.handleLinkChanged();
     this.flush();
     if (this.mux.isOver) return;
-    if (this.session.isAttached) this.options.onLinkCount?.();
-    else this.options.onLinkLost?.();
+    if (this.session.isAttached) this.owner.onLinkCount?.();
+    else this.owner.onLinkLost?.();
   }
 
   // ── SupervisorOwner ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -328,7 +336,7 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
 
   handleLinkStalled(): void {
     this.options.logger.debug({ remote: this.lastRemote }, 'the link may have stalled');
-    this.options.onLinkStalled?.();
+    this.owner.onLinkStalled?.();
   }
 
   // ── streams ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -349,7 +357,7 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
   }
 
   handleOutOfIds(): void {
-    this.options.onNoMoreStreams?.();
+    this.owner.onNoMoreStreams?.();
   }
 
   /** No more streams; resolves when the open ones have ended, or the session has. The caller sets the limit. */
@@ -416,7 +424,7 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
       this.remove(link);
       link.close();
       this.session.detach(link.state, this.clock.now());
-      this.options.onLinkCount?.();
+      this.owner.onLinkCount?.();
     }
   }
 
@@ -449,11 +457,11 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
         return this.pending?.cancelOffer(event.stream);
       case 'established':
         // With a GO_AWAY right after the HELLO the session is over before anyone could use it.
-        return this.mux.isOver ? undefined : this.options.onEstablished?.();
+        return this.mux.isOver ? undefined : this.owner.onEstablished?.();
       case 'links-wanted':
         return this.handleLinksWanted(event.wanted, event.maxBytes);
       case 'peer-draining':
-        return this.options.onNoMoreStreams?.();
+        return this.owner.onNoMoreStreams?.();
       case 'ended':
         this.endedWith = event.fault;
     }
@@ -466,7 +474,8 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
   }
 
   private handleOffer(id: number, target: Target): void {
-    const { acceptor, peer = '' } = this.options;
+    const { acceptor } = this.options;
+    const { peer = '' } = this.owner;
     if (acceptor === undefined) this.mux.refuse(id, 'dial-not-allowed');
     else this.pendingStreams.handleOffer(id, target, peer, acceptor);
   }
@@ -482,7 +491,7 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     // The peer will not ask for retransmissions any more.
     this.session.end(fault);
     this.pending?.end(fault);
-    this.options.onEnd(fault);
+    this.owner.onEnd(fault);
   }
 
   private checkIdle(): void {

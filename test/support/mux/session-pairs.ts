@@ -29,18 +29,18 @@ export function driverPair(
   setup: PairSetup,
 ): CompliancePair {
   const common = { logger: silentLogger, resume: WITH_ITS_LINK, replayMemory: new RetransmitMemory(64 * 1024 * 1024) };
-  const client = new SessionDriver({
-    ...common,
-    mux: { ...DEFAULT_MUX_CONFIG, ...setup.config, role: 'client' },
-    onEnd: (fault) => setup.onEnd('client', fault),
-  });
-  const exit = new SessionDriver({
-    ...common,
-    mux: { ...DEFAULT_MUX_CONFIG, ...setup.config, role: 'exit' },
-    peer: 'alice',
-    acceptor: { handleOffer: (offer) => setup.onOffer(offer) },
-    onEnd: (fault) => setup.onEnd('exit', fault),
-  });
+  const client = new SessionDriver(
+    { ...common, mux: { ...DEFAULT_MUX_CONFIG, ...setup.config, role: 'client' } },
+    { onEnd: (fault) => setup.onEnd('client', fault) },
+  );
+  const exit = new SessionDriver(
+    {
+      ...common,
+      mux: { ...DEFAULT_MUX_CONFIG, ...setup.config, role: 'exit' },
+      acceptor: { handleOffer: (offer) => setup.onOffer(offer) },
+    },
+    { peer: 'alice', onEnd: (fault) => setup.onEnd('exit', fault) },
+  );
   client.attachLink(links.near, FIRST_LINK);
   exit.attachLink(links.far, FIRST_LINK);
   return {

@@ -35,15 +35,17 @@ function rawPeer(clock?: VirtualClock) {
       closed = true;
     },
   });
-  const driver = new SessionDriver({
-    mux: { ...DEFAULT_MUX_CONFIG, role: 'exit' },
-    resume: DEFAULT_RESUME_CONFIG,
-    replayMemory: new RetransmitMemory(1024 * 1024),
-    logger: silentLogger,
-    clock,
-    acceptor: { handleOffer: (offer) => void streams.push(offer.accept()) },
-    onEnd: (fault) => void ends.push(fault),
-  });
+  const driver = new SessionDriver(
+    {
+      mux: { ...DEFAULT_MUX_CONFIG, role: 'exit' },
+      resume: DEFAULT_RESUME_CONFIG,
+      replayMemory: new RetransmitMemory(1024 * 1024),
+      logger: silentLogger,
+      clock,
+      acceptor: { handleOffer: (offer) => void streams.push(offer.accept()) },
+    },
+    { onEnd: (fault) => void ends.push(fault) },
+  );
   driver.attachLink(link, FIRST_LINK);
   far.send([NUMBERED, wire.hello()]);
   return { driver, far, heard, ends, streams, isClosed: () => closed };
@@ -72,13 +74,15 @@ function leavingExit() {
 
 describe('SessionDriver', () => {
   it('a client keeps one link where the exit leaves all of them at once', async () => {
-    const driver = new SessionDriver({
-      mux: { ...DEFAULT_MUX_CONFIG, role: 'client' },
-      resume: DEFAULT_RESUME_CONFIG,
-      replayMemory: new RetransmitMemory(1024 * 1024),
-      logger: silentLogger,
-      onEnd: () => {},
-    });
+    const driver = new SessionDriver(
+      {
+        mux: { ...DEFAULT_MUX_CONFIG, role: 'client' },
+        resume: DEFAULT_RESUME_CONFIG,
+        replayMemory: new RetransmitMemory(1024 * 1024),
+        logger: silentLogger,
+      },
+      { onEnd() {} },
+    );
     const [first, second] = [leavingExit(), leavingExit()];
     driver.attachLink(first.link, FIRST_LINK);
     first.far.send([NUMBERED, wire.hello(1024, 1, 3)]);
@@ -232,14 +236,16 @@ describe('a delayed acknowledgement', () => {
 
 /** A client's driver whose exit says HELLO, and acknowledges where it `acknowledges`; it opens no stream. */
 function silentExit(clock: VirtualClock, acknowledges: boolean) {
-  const driver = new SessionDriver({
-    mux: { ...DEFAULT_MUX_CONFIG, role: 'client' },
-    resume: DEFAULT_RESUME_CONFIG,
-    replayMemory: new RetransmitMemory(1024 * 1024),
-    logger: silentLogger,
-    clock,
-    onEnd() {},
-  });
+  const driver = new SessionDriver(
+    {
+      mux: { ...DEFAULT_MUX_CONFIG, role: 'client' },
+      resume: DEFAULT_RESUME_CONFIG,
+      replayMemory: new RetransmitMemory(1024 * 1024),
+      logger: silentLogger,
+      clock,
+    },
+    { onEnd() {} },
+  );
   let count = 0;
   const attach = (): void => {
     const [link, far] = memoryLinkPair();
@@ -315,14 +321,16 @@ function waitingOpens(clock: VirtualClock) {
     handleDrain() {},
     handleClose() {},
   });
-  const driver = new SessionDriver({
-    mux: { ...DEFAULT_MUX_CONFIG, role: 'client', ownRapidResetRate: { burst: 3, perSecond: 1 } },
-    resume: DEFAULT_RESUME_CONFIG,
-    replayMemory: new RetransmitMemory(1024 * 1024),
-    logger: silentLogger,
-    clock,
-    onEnd() {},
-  });
+  const driver = new SessionDriver(
+    {
+      mux: { ...DEFAULT_MUX_CONFIG, role: 'client', ownRapidResetRate: { burst: 3, perSecond: 1 } },
+      resume: DEFAULT_RESUME_CONFIG,
+      replayMemory: new RetransmitMemory(1024 * 1024),
+      logger: silentLogger,
+      clock,
+    },
+    { onEnd() {} },
+  );
   driver.attachLink(link, FIRST_LINK);
   far.send([NUMBERED, wire.hello()]);
   const open = (name: string, signal = never) => driver.open({ kind: 'name', name, port: 80 }, signal);
