@@ -43,7 +43,8 @@ const ROOM_FACTOR = 8;
 type FrameKind = 'message' | 'heartbeat' | 'close' | 'other';
 
 export class FrameReader {
-  private readonly header = new Uint8Array(MAX_HEADER_BYTES);
+  /** Of a frame that is not an ordinary message, or whose header came in parts; undefined between headers. */
+  private header: Uint8Array | undefined;
   /** Bytes of the header that have arrived; 0 while a payload is being read. */
   private headerLength = 0;
   /** Bytes of the current payload that have not arrived. */
@@ -100,8 +101,33 @@ export class FrameReader {
     this.unsettled = false;
   }
 
-  /** What is not ours is passed on at once: `ws` rejects some frames by their first bytes, and then reads no more. */
   private readHeader(chunk: Uint8Array, at: number): number {
+    const end = this.headerLength === 0 ? this.endOfOrdinary(chunk, at) : 0;
+    if (end === 0) return this.gatherHeader(chunk, at);
+    this.kind = 'message';
+    this.left = payloadBytes(chunk, at);
+    this.key = this.masked ? keyIn(chunk, end) : undefined;
+    return end;
+  }
+
+  /** Where the header of an ordinary message ends, if it lies in the chunk as a whole; else 0. */
+  private endOfOrdinary(chunk: Uint8Array, at: number): number {
+    if (chunk.length - at < 2 || !this.isOrdinary(chunk[at] ?? 0, chunk[at + 1] ?? 0)) return 0;
+    const end = at + headerBytes(chunk, at);
+    return end <= chunk.length && isShortest(chunk, at) ? end : 0;
+  }
+
+  /** A message of one frame, as far as its first two bytes tell. */
+  private isOrdinary(first: number, second: number): boolean {
+    const isRightlyMasked = ((second & MASK_BIT) !== 0) === this.masked;
+    const length = second & LENGTH_BITS;
+    const isPlain = first === FIN_BINARY && isRightlyMasked && length > 0 && length < EIGHT_BYTES;
+    return isPlain && !this.inFragments && !this.unsettled;
+  }
+
+  /** What is not ours is passed on at once: `ws` rejects some frames by their first bytes, and then reads no more. */
+  private gatherHeader(chunk: Uint8Array, at: number): number {
+    this.header ??= new Uint8Array(MAX_HEADER_BYTES);
     const { header } = this;
     let next = at;
     let isWhole = false;
@@ -109,40 +135,40 @@ export class FrameReader {
       header[this.headerLength] = chunk[next] ?? 0;
       this.headerLength += 1;
       next += 1;
-      if (this.headerLength === 2) this.classify();
+      if (this.headerLength === 2) this.classify(header);
       else if (this.headerLength > 2 && this.kind !== 'message')
         this.passOn(header.slice(this.headerLength - 1, this.headerLength));
-      isWhole = this.headerLength >= 2 && this.headerLength === headerBytes(header);
+      isWhole = this.headerLength >= 2 && this.headerLength === headerBytes(header, 0);
     }
-    if (isWhole) this.beginPayload();
+    if (isWhole) this.beginPayload(header);
     return next;
   }
 
   /** By the first two bytes. */
-  private classify(): void {
-    const [first = 0, second = 0] = this.header;
-    const isRightlyMasked = ((second & MASK_BIT) !== 0) === this.masked;
-    const length = second & LENGTH_BITS;
-    const isOrdinary = first === FIN_BINARY && isRightlyMasked && length > 0 && length < EIGHT_BYTES;
-    if (isOrdinary && !this.inFragments && !this.unsettled) {
+  private classify(header: Uint8Array): void {
+    const [first = 0, second = 0] = header;
+    if (this.isOrdinary(first, second)) {
       this.kind = 'message';
       return;
     }
+    const isRightlyMasked = ((second & MASK_BIT) !== 0) === this.masked;
+    const length = second & LENGTH_BITS;
     const opcode = first & OPCODE_BITS;
     const isHeartbeat = (first === FIN_PING || first === FIN_PONG) && isRightlyMasked && length < TWO_BYTES;
     this.kind = isHeartbeat ? 'heartbeat' : opcode === CLOSE ? 'close' : 'other';
     if (opcode < FIRST_CONTROL) this.inFragments = (first & FIN_BIT) === 0;
-    this.passOn(this.header.slice(0, 2));
+    this.passOn(header.slice(0, 2));
   }
 
-  private beginPayload(): void {
-    const { header, headerLength } = this;
+  private beginPayload(header: Uint8Array): void {
+    const { headerLength } = this;
+    this.header = undefined;
     this.headerLength = 0;
-    this.left = payloadBytes(header);
+    this.left = payloadBytes(header, 0);
     if (this.left === 0) this.ended = this.kind === 'close';
     this.key = undefined;
     if (this.kind !== 'message') return;
-    if (isShortest(header, this.left)) {
+    if (isShortest(header, 0)) {
       if (this.masked) this.key = keyIn(header, headerLength);
       return;
     }
@@ -218,31 +244,33 @@ export class FrameReader {
   }
 }
 
-function headerBytes(header: Uint8Array): number {
-  const second = header[1] ?? 0;
+function headerBytes(bytes: Uint8Array, at: number): number {
+  const second = bytes[at + 1] ?? 0;
   const length = second & LENGTH_BITS;
   const lengthBytes = length < TWO_BYTES ? 0 : length === TWO_BYTES ? 2 : 8;
   return 2 + lengthBytes + ((second & MASK_BIT) === 0 ? 0 : KEY_BYTES);
 }
 
 /** Not exact beyond 2^53, which `ws` rejects. */
-function payloadBytes(header: Uint8Array): number {
-  const length = (header[1] ?? 0) & LENGTH_BITS;
+function payloadBytes(bytes: Uint8Array, at: number): number {
+  const length = (bytes[at + 1] ?? 0) & LENGTH_BITS;
   if (length < TWO_BYTES) return length;
-  let bytes = 0;
-  for (let at = 2; at < (length === TWO_BYTES ? 4 : 10); at++) bytes = bytes * 256 + (header[at] ?? 0);
-  return bytes;
+  let payload = 0;
+  for (let i = 2; i < (length === TWO_BYTES ? 4 : 10); i++) payload = payload * 256 + (bytes[at + i] ?? 0);
+  return payload;
 }
 
 /** §5.2 requires the shortest form of a length. Called only for forms of up to two bytes. */
-function isShortest(header: Uint8Array, payload: number): boolean {
-  return payload >= TWO_BYTES || ((header[1] ?? 0) & LENGTH_BITS) < TWO_BYTES;
+function isShortest(bytes: Uint8Array, at: number): boolean {
+  return payloadBytes(bytes, at) >= TWO_BYTES || ((bytes[at + 1] ?? 0) & LENGTH_BITS) < TWO_BYTES;
 }
 
-/** The key is the end of the header. Undefined for zeros. */
-function keyIn(header: Uint8Array, headerLength: number): Uint8Array | undefined {
-  for (let at = headerLength - KEY_BYTES; at < headerLength; at++) {
-    if (header[at] !== 0) return header.subarray(headerLength - KEY_BYTES, headerLength);
+/** A copy of the key, which is the end of the header. Undefined for zeros. */
+function keyIn(bytes: Uint8Array, headerEnd: number): Uint8Array | undefined {
+  const at = headerEnd - KEY_BYTES;
+  for (let i = at; i < headerEnd; i++) {
+    if (bytes[i] !== 0)
+      return Uint8Array.of(bytes[at] ?? 0, bytes[at + 1] ?? 0, bytes[at + 2] ?? 0, bytes[at + 3] ?? 0);
   }
   return undefined;
 }
