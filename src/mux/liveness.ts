@@ -9,6 +9,7 @@ const PROBE_ROUND_TRIPS = 4;
 const MAX_PROBES = 4;
 
 export class Liveness {
+  // Whole ms of the clock, but for round trips: fractions cost memory.
   /** When the peer sent something last, or the link began. */
   heardAt: number;
   /** When the next ping becomes pending. It is sent when the link takes it; a full link must not repeat the timer. */
@@ -35,18 +36,19 @@ export class Liveness {
     private readonly config: LivenessConfig,
     now: number,
   ) {
-    this.heardAt = now;
-    this.checkedAt = now;
-    this.transferAt = now;
+    const at = Math.floor(now);
+    this.heardAt = at;
+    this.checkedAt = at;
+    this.transferAt = at;
     this.pingIntervalMs = config.pingIntervalMs;
-    this.nextPingAt = now + config.pingIntervalMs;
+    this.nextPingAt = at + config.pingIntervalMs;
   }
 
   /** A link is established. The first ping is due at once: it measures the path before a stream needs it. */
   start(now: number): void {
     this.started = true;
-    this.heardAt = now;
-    this.nextPingAt = now + this.pingIntervalMs;
+    this.heardAt = Math.floor(now);
+    this.nextPingAt = Math.floor(now) + this.pingIntervalMs;
     this.pingPending = true;
     this.sentAt = undefined;
     this.probedAt = undefined;
@@ -57,7 +59,7 @@ export class Liveness {
   }
 
   handleBytes(now: number): void {
-    this.heardAt = now;
+    this.heardAt = Math.floor(now);
     this.probedAt = undefined;
   }
 
@@ -67,7 +69,7 @@ export class Liveness {
    */
   handleTransfer(now: number): void {
     if (this.config.role !== 'client') return;
-    this.transferAt = now;
+    this.transferAt = Math.floor(now);
     this.probes = 0;
   }
 
@@ -88,13 +90,13 @@ export class Liveness {
   }
 
   handleTimeout(now: number): void {
-    this.checkedAt = now;
+    this.checkedAt = Math.floor(now);
     const isProbe = now >= this.probeAt();
     if (!isProbe && now < this.nextPingAt) return;
     if (isProbe) this.probes += 1;
     this.probePending ||= isProbe;
     this.pingPending = true;
-    this.nextPingAt = now + this.pingIntervalMs;
+    this.nextPingAt = Math.floor(now) + this.pingIntervalMs;
   }
 
   /** Each probe of a silence waits twice as long as the one before it. */

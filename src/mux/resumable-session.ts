@@ -41,7 +41,8 @@ export class ResumableSession {
   private readonly maxLinks: number;
   /** Undefined until much is sent: an idle session costs little. */
   private demand: LinkDemand | undefined;
-  private detachedAt: number;
+  /** Undefined before the first link: nothing is lost until then, so there is no limit. */
+  private detachedAt: number | undefined;
   /** When stalled links were looked for last: those of then need no timer. */
   private checkedAt = 0;
   /** A placed record has come. */
@@ -59,8 +60,6 @@ export class ResumableSession {
     this.maxLinks = mux.maxLinks;
     this.sender = new LinkSender(this.mux, mux.maxDataBytes, config, memory);
     this.order = new ReorderBuffer(config, memory);
-    // Nothing is lost before the first link, so there is no limit.
-    this.detachedAt = Number.POSITIVE_INFINITY;
   }
 
   /** Up to this number all records of the peer have been received: what a request or answer on a new link says. */
@@ -342,7 +341,7 @@ export class ResumableSession {
   }
 
   private expiresAt(): number {
-    return this.detachedAt + this.config.resumeWindowMs;
+    return (this.detachedAt ?? Number.POSITIVE_INFINITY) + this.config.resumeWindowMs;
   }
 
   // ── out ────────────────────────────────────────────────────────────────────────────────────────────────────────────

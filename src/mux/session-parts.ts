@@ -19,7 +19,8 @@ export class SessionParts {
   readonly liveness: Liveness;
   readonly writer: RecordWriter;
   readonly lateResets: LateResets;
-  readonly rapidResets: RapidResets;
+  /** Only an end that opens streams needs it. */
+  private ownResets: RapidResets | undefined;
   readonly streams: StreamTable;
 
   constructor(config: MuxConfig, now: number) {
@@ -29,7 +30,11 @@ export class SessionParts {
     this.liveness = new Liveness(config, now);
     this.writer = new RecordWriter(config, this.scheduler, this.windows, this.liveness);
     this.lateResets = new LateResets(config.resetWaitMs);
-    this.rapidResets = new RapidResets(config.ownRapidResetRate, now);
     this.streams = new StreamTable(config, this.windows, this.lateResets, this.budgets);
+  }
+
+  get rapidResets(): RapidResets {
+    this.ownResets ??= new RapidResets(this.config.ownRapidResetRate, 0);
+    return this.ownResets;
   }
 }

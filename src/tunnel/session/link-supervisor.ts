@@ -20,12 +20,14 @@ export interface SupervisorOwner {
 }
 
 export class LinkSupervisor {
+  // Whole ms of the clock: fractions cost memory, and so does Infinity.
   /** When the last record was received. */
   receivedAt = 0;
   private timer: Timer | undefined;
-  private timerAt = Number.POSITIVE_INFINITY;
+  /** When the timer fires, if one is set. */
+  private timerAt: number | undefined;
   private ackTimer: Timer | undefined;
-  private ackAt = Number.POSITIVE_INFINITY;
+  private ackAt: number | undefined;
   private stallReported = false;
   /** Undefined until `measureMessages`. */
   private longest: number | undefined;
@@ -79,7 +81,7 @@ export class LinkSupervisor {
   }
 
   handleMessage(message: Message, now: number): void {
-    this.receivedAt = now;
+    this.receivedAt = Math.floor(now);
     if (this.longest !== undefined) this.longest = Math.max(this.longest, bytesOf(message));
   }
 
@@ -99,37 +101,31 @@ export class LinkSupervisor {
   }
 
   /** Only an earlier time needs a new timer: one in each turn would cost more than it saves. */
-  private setAcknowledgementTimer(at: number): void {
-    if (at >= this.ackAt) return;
+  private setAcknowledgementTimer(dueAt: number): void {
+    const at = Math.ceil(dueAt);
+    if (at >= (this.ackAt ?? Number.POSITIVE_INFINITY)) return;
     this.owner.clock.clearTimeout(this.ackTimer);
     this.ackAt = at;
-    this.ackTimer = this.owner.clock.setTimeout(
-      LinkSupervisor.acknowledge,
-      Math.ceil(at - this.owner.clock.now()),
-      this,
-    );
+    const waitMs = Math.ceil(dueAt - this.owner.clock.now());
+    this.ackTimer = this.owner.clock.setTimeout(LinkSupervisor.acknowledge, waitMs, this);
     this.ackTimer.unref();
   }
 
   private static acknowledge(supervisor: LinkSupervisor): void {
     supervisor.ackTimer = undefined;
-    supervisor.ackAt = Number.POSITIVE_INFINITY;
+    supervisor.ackAt = undefined;
     if (!supervisor.stopped) supervisor.owner.flush();
   }
 
   private setTimer(): void {
-    const at = Math.min(this.session.nextTimeout(), this.nextStallCheck());
-    if (at === this.timerAt) return;
+    const dueAt = Math.min(this.session.nextTimeout(), this.nextStallCheck());
+    const at = Math.ceil(dueAt);
     // Only an earlier time needs a new timer: a later one is set when this one fires, so traffic costs no timers.
-    if (this.timer && at > this.timerAt) return;
+    if (at >= (this.timerAt ?? Number.POSITIVE_INFINITY)) return;
     this.owner.clock.clearTimeout(this.timer);
     this.timerAt = at;
-    if (at === Number.POSITIVE_INFINITY) return;
-    this.timer = this.owner.clock.setTimeout(
-      LinkSupervisor.handleTimer,
-      Math.max(0, at - this.owner.clock.now()),
-      this,
-    );
+    const waitMs = Math.max(0, Math.ceil(dueAt - this.owner.clock.now()));
+    this.timer = this.owner.clock.setTimeout(LinkSupervisor.handleTimer, waitMs, this);
     this.timer.unref();
   }
 
@@ -142,7 +138,7 @@ export class LinkSupervisor {
   /** What the kernel received while the loop was busy is read first: a blocked loop must not declare its peers dead. */
   private static handleTimer(supervisor: LinkSupervisor): void {
     supervisor.timer = undefined;
-    supervisor.timerAt = Number.POSITIVE_INFINITY;
+    supervisor.timerAt = undefined;
     setImmediate(() => supervisor.handleTimeout());
   }
 
