@@ -242,12 +242,20 @@ export class ResumableSession {
     const { holes, congestion } = link;
     const { inFlightBytes, isAppLimited } = congestion;
     const count = link.onAcknowledged(ack, now);
-    const seen = { holes: link.holes - holes, isBusy: !isAppLimited };
-    if (!isAppLimited && inFlightBytes >= BULK_BYTES) this.demand ??= new LinkDemand(now);
-    this.demand?.onAcked(inFlightBytes - congestion.inFlightBytes, seen, this.links.length, now);
     if (count === undefined) return this.mux.fail('bad-record');
     if (count === 0) return header.isNumbered ? undefined : this.mux.handleNoOpRecord(now);
-    this.mux.handleRoundTrip(Math.max(...this.links.map(({ congestion }) => congestion.smoothedRttMs ?? 0)));
+    if (!isAppLimited && inFlightBytes >= BULK_BYTES) this.demand ??= new LinkDemand(now);
+    if (this.demand !== undefined) {
+      const seen = { holes: link.holes - holes, isBusy: !isAppLimited };
+      this.demand.onAcked(inFlightBytes - congestion.inFlightBytes, seen, this.links.length, now);
+    }
+    this.mux.handleRoundTrip(this.longestRoundTripMs());
+  }
+
+  private longestRoundTripMs(): number {
+    let longestMs = 0;
+    for (const { congestion } of this.links) longestMs = Math.max(longestMs, congestion.smoothedRttMs ?? 0);
+    return longestMs;
   }
 
   private handleNumbered(link: SessionLink, header: RecordHeader, body: readonly Piece[], now: number): boolean {
@@ -336,7 +344,9 @@ export class ResumableSession {
   /** When `linkState` becomes `suspect` unless something comes; Infinity while nothing is in flight. */
   stallsAt(): number {
     if (!this.isAttached) return Number.POSITIVE_INFINITY;
-    const ownAt = Math.max(...this.links.map(({ stallsAt }) => stallsAt));
+    // Of several links the last one counts: while it does not stall, it sends what the others had.
+    let ownAt = Number.NEGATIVE_INFINITY;
+    for (const { stallsAt } of this.links) ownAt = Math.max(ownAt, stallsAt);
     return Math.min(ownAt, this.mux.liveness.unansweredAt());
   }
 

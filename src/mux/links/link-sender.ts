@@ -227,7 +227,7 @@ export class LinkSender {
 
   /** What is left of links goes on, rather than nothing: the one that replaces them may not come. */
   private checkUsable(now: number): void {
-    if (this.links.some(isUsable) || this.links.every(({ isFull }) => isFull)) this.unusableSince = undefined;
+    if (this.links.some((link) => isUsable(link) || link.isFull)) this.unusableSince = undefined;
     else this.unusableSince ??= now;
     if (this.unusableSince === undefined || now < this.unusableSince + UNUSABLE_MS) return;
     this.unusableSince = undefined;

@@ -274,13 +274,14 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
   handleLinkMessage(link: CarryingLink, message: Message): void {
     const now = this.clock.now();
     this.supervisor.handleMessage(message, now);
-    const wasStaying = isStaying(link.state);
-    const wasFresh = link.state.isFresh;
-    const hasRoom = this.session.handleMessage(link.state, message, now);
-    if (wasStaying && link.state.isPeerLeaving) this.handlePeerLeaving(link);
+    const { state } = link;
+    const wasFresh = state.isFresh;
+    const wasStaying = !wasFresh && isStaying(state);
+    const hasRoom = this.session.handleMessage(state, message, now);
+    if ((wasFresh || wasStaying) && state.isPeerLeaving) this.handlePeerLeaving(link);
     this.handleEvents();
     if (!hasRoom) this.dropLink(link);
-    if (wasFresh && !link.state.isFresh) this.owner.onLinkCount?.();
+    if (wasFresh && !state.isFresh) this.owner.onLinkCount?.();
     this.scheduleFlush();
   }
 
