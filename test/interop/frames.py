@@ -4,21 +4,24 @@ import socket
 import struct
 
 HELLO, OPEN, OPENED, OPEN_FAILED, DATA, CREDIT, FINISH, RESET, PING, PONG, GO_AWAY = range(11)
+LINKS = 0x81
 HEADER_BYTES = 8
 MAX_DATA_BYTES = 65511
 MAY_WAIT = 0x0001
+SEVERAL_LINKS = 0x0002
 
 IPV4, NAME, IPV6 = 1, 3, 4
 TCP = 1
 
 ACKNOWLEDGES, UNNUMBERED, ACKNOWLEDGEMENT_MAY_WAIT = 0x01, 0x02, 0x04
-BEGIN, RESUME = 0, 1
+PLACED, LEAVING, PIECE = 0x08, 0x10, 0x20
+BEGIN, RESUME, JOIN = 0, 1, 2
 
 CODES = {
     1: 'bad-frame', 2: 'bad-version', 3: 'bad-stream-id', 4: 'window-exceeded', 5: 'credit-overflow', 6: 'peer-flood',
     7: 'peer-silent', 8: 'out-of-ids', 9: 'wrong-state', 10: 'shutting-down', 11: 'access-removed', 12: 'link-lost',
     13: 'not-connected', 14: 'exit-absent', 15: 'internal', 16: 'too-many-sessions', 17: 'keys-rotated',
-    18: 'overloaded', 20: 'bad-record', 21: 'session-unknown', 22: 'session-expired', 23: 'session-gap',
+    18: 'overloaded', 19: 'too-many-links', 20: 'bad-record', 21: 'session-unknown', 22: 'session-expired', 23: 'session-gap',
     24: 'session-closed', 32: 'dial-refused', 33: 'dial-host-unreachable', 34: 'dial-network-unreachable',
     35: 'dial-not-allowed', 36: 'dial-timed-out', 37: 'dial-name-unknown', 38: 'dial-name-failed',
     39: 'dial-bad-target', 40: 'dial-busy', 41: 'dial-failed', 42: 'target-reset', 43: 'dial-cancelled',
@@ -118,6 +121,12 @@ def answer(code: int, received: int = 0) -> bytes:
 def read_answer(content: bytes) -> tuple[int, int]:
     assert len(content) == 8, f'an answer of {len(content)} bytes'
     return int.from_bytes(content[:2], 'big'), int.from_bytes(content[2:], 'big')
+
+
+def placement(number: int, floor: int, *followed: int) -> bytes:
+    """What follows the flags and the acknowledgement: floor and followed are numbers of records."""
+    back = b''.join(u16(number - other) for other in followed)
+    return u48(number) + u16(number - floor) + bytes([len(followed)]) + back
 
 
 def acknowledgement(number: int, time: int) -> bytes:

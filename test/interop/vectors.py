@@ -107,6 +107,7 @@ FRAMES = {
     'ping': frame(frames.PING, 0, bytes(range(8))),
     'pong': frame(frames.PONG, 0, bytes(range(8))),
     'go-away': frames.go_away(frames.NUMBERS['shutting-down'], 5),
+    'links': frame(frames.LINKS, 0, bytes([3]) + frames.u32(16_384)),
     'unknown': frame_header(0x80, 0, 3) + b'\xaa\xbb\xcc',
 }
 RECORDS = {
@@ -212,6 +213,28 @@ def resumption() -> dict:
     return {f'resume.{name}': content for name, content in made.items()}
 
 
+def several_links() -> dict:
+    features = frames.MAY_WAIT | frames.SEVERAL_LINKS
+    opens = FRAMES['open.ipv4'] + FRAMES['open.name']
+    placed, piece = bytes([frames.PLACED]), bytes([frames.PLACED | frames.PIECE])
+    place_2, data_2 = frames.placement(2, 1), frame(frames.DATA, 1, b'pi')
+    made = {
+        'b.client.request': frames.request(frames.JOIN, COUNTING, 0),
+        'b.exit.answer': frames.answer(0, 1),
+        'b.exit.answer.too-many': frames.answer(frames.NUMBERS['too-many-links']),
+        'a.client.1': b'\0' + frames.hello(features=features, max_streams=1024) + opens,
+        'b.client.1': placed + place_2 + data_2,
+        'a.client.2': placed + frames.placement(3, 1) + frame(frames.DATA, 3, b'three'),
+        'a.client.3': placed + frames.placement(4, 1, 2) + frame(frames.DATA, 1, b'ng'),
+        'a.client.4': placed + place_2 + data_2,
+        'a.exit.acknowledgement': bytes([ACKNOWLEDGES | UNNUMBERED]) + acknowledgement(4, 50_000),
+        'piece.1': piece + place_2 + frames.u16(0) + frames.u16(len(data_2)) + data_2[:6],
+        'piece.2': piece + place_2 + frames.u16(6) + frames.u16(len(data_2)) + data_2[6:],
+        'last': bytes([frames.LEAVING]),
+    }
+    return {f'links.{name}': content for name, content in made.items()}
+
+
 def control() -> dict:
     """The order of members is free, so these are compared as JSON."""
     proof = tickets()['rotated.proof'].hex()
@@ -230,7 +253,7 @@ def control() -> dict:
 
 
 def all_vectors() -> dict:
-    made = keys() | invites() | tickets() | control() | resumption()
+    made = keys() | invites() | tickets() | control() | resumption() | several_links()
     made |= {f'frame.{name}': value for name, value in FRAMES.items()}
     made |= {f'record.{name}': value for name, value in RECORDS.items()}
     for prefix, suite in (('chachapoly', CHACHAPOLY), ('aesgcm', AES_GCM)):

@@ -324,7 +324,7 @@ REQUESTS = [
     Violation('§10', 'a request of 22 bytes', ABORTED, first_record(request(BEGIN, ID, 0)[:22])),
     Violation('§10', 'a request of 24 bytes', ABORTED, first_record(request(BEGIN, ID, 0) + b'\0')),
     Violation('§10', 'an empty request', ABORTED, first_record(b'')),
-    Violation('§10', 'a request of kind 2', ABORTED, first_record(request(2, ID, 0))),
+    Violation('§10', 'a request of kind 3', ABORTED, first_record(request(3, ID, 0))),
     Violation('§10', 'a request to begin that has received something', ABORTED, first_record(request(BEGIN, ID, 5))),
     Violation('§10', 'a request to resume an unknown session', 'session-unknown, closed with 1000',
               first_record(request(RESUME, ID, 0))),

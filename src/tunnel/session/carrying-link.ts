@@ -31,6 +31,10 @@ export class CarryingLink implements MessageLinkHandler {
     return this.link.remote;
   }
 
+  carries(link: MessageLink): boolean {
+    return this.link === link;
+  }
+
   send(message: Message): void {
     this.state.isFull = !this.link.send(message);
   }

@@ -8,6 +8,7 @@ import { WstunError } from '../../errors.ts';
 import { MOST_BY_ITSELF } from '../../mux/links/link-demand.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { SessionRequest } from '../../protocol/session-request.ts';
+import type { MessageLink } from '../../transport/message-link.ts';
 import type { SessionDialer, SessionLink, Way } from '../dial/session-dialer.ts';
 import type { EndedLink, LearntLimit, LinkLimits } from '../reconnect/link-limits.ts';
 import type { SessionDriver } from './session-driver.ts';
@@ -49,6 +50,8 @@ export interface ExtraLinksOptions {
   readonly findWays?: (() => Promise<readonly Way[]>) | undefined;
   /** The session's own link is by the fallback. Without `ways` no other link is by it. */
   isByFallback(): boolean;
+  /** A link by the preferred connector has joined a session whose own link is by the fallback. */
+  onMoved(link: MessageLink): void;
   /** Of this network; shared by the sessions of a client. */
   readonly limits: LinkLimits;
   /** Called as late as possible. */
@@ -249,7 +252,9 @@ export class ExtraLinks {
   private handleOpened({ link, peerReceived, better }: SessionLink, way: string, beganAt: number): void {
     const isForeign = this.ways === undefined && better !== undefined && !this.options.isByFallback();
     // Reports a change, if it succeeds.
+    const isBetter = this.ways === undefined && better === undefined && this.options.isByFallback();
     if (!isForeign && this.driver.joinLink(link, peerReceived, way === '' ? undefined : way)) {
+      if (isBetter) this.options.onMoved(link);
       this.failures = 0;
       this.judge();
       this.options.logger.debug({ way: link.remote, links: this.driver.linkCount }, 'one more link');

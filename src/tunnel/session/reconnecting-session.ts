@@ -13,6 +13,7 @@ import type { ResumeConfig } from '../../mux/links/resume-config.ts';
 import type { RetransmitMemory } from '../../mux/links/retransmit-store.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { SESSION_ID_BYTES, type SessionRequest } from '../../protocol/session-request.ts';
+import type { MessageLink } from '../../transport/message-link.ts';
 import type { SessionDialer, SessionLink, Way } from '../dial/session-dialer.ts';
 import type { Backoff } from '../reconnect/backoff.ts';
 import { InterruptibleDelay } from '../reconnect/interruptible-delay.ts';
@@ -157,6 +158,7 @@ export class ReconnectingSession {
       ...{ dialer: options.dialer, clock, logger, links: options.links ?? 'auto', limits: options.limits },
       findWays: options.findWays,
       isByFallback: () => this.isByFallback,
+      onMoved: (link) => this.handleMoved(link),
       onLimit: (limit) => this.events.onLimit(limit),
       request: () => ({ kind: 'join', id: this.id, received: this.driver.received }),
     });
@@ -350,6 +352,13 @@ export class ReconnectingSession {
     this.search = { kind: 'asking', abort, hadLink: this.driver.isAttached, lossUnreported: false };
     this.driver.holdAcknowledgements();
     return { kind: isNew ? 'begin' : 'resume', id: this.id, received: this.driver.received };
+  }
+
+  /** The session goes on by the preferred connector alone, without a gap: the fallback may cost money. */
+  private handleMoved(link: MessageLink): void {
+    this.isByFallback = false;
+    this.better.set(undefined);
+    this.driver.leaveAllBut(link);
   }
 
   private attach({ link, peerReceived, saidReceived, better }: SessionLink): void {

@@ -238,6 +238,12 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     this.scheduleFlush();
   }
 
+  /** Goes on with this link only, without a gap. */
+  leaveAllBut(kept: MessageLink): void {
+    for (const link of this.links) if (!link.carries(kept)) this.session.leave(link.state);
+    this.scheduleFlush();
+  }
+
   /** Aborts all links, if there are any. */
   dropLinks(): void {
     for (const link of [...this.links]) this.dropLink(link);

@@ -27,6 +27,10 @@ class Network implements SessionDialer {
   /** A new connection ends the one before. */
   allowsOne = false;
   isShortOfLinks = false;
+  /** So many dials are by the fallback. */
+  fallbackDials = 0;
+  /** Which links the client has ended in order, by their dial. */
+  readonly closed: number[] = [];
   private readonly identity = createIdentity();
   private readonly peer = createIdentity();
   private readonly exit = new ExitSessions({
@@ -60,6 +64,7 @@ class Network implements SessionDialer {
 
   async dial(request: () => SessionRequest, signal: AbortSignal): Promise<SessionLink> {
     this.dials += 1;
+    const number = this.dials;
     if (this.isAway) throw new WstunError('relay-unreachable');
     if (this.allowsOne) this.endAll();
     const { clock } = this;
@@ -70,7 +75,13 @@ class Network implements SessionDialer {
     const keys = importKeyPair(this.peer.exposeSessionKey());
     const exitKey = this.identity.public.session;
     const link = await initiateSecureLink(near, { keys, exitKey, suite: 'AESGCM', encryption: 'on', clock }, signal);
-    return negotiateSession(link, request(), signal, { clock });
+    const close = link.close.bind(link);
+    link.close = (code) => {
+      this.closed.push(number);
+      close(code);
+    };
+    const session = await negotiateSession(link, request(), signal, { clock });
+    return number <= this.fallbackDials ? { ...session, better: this } : session;
   }
 
   endAll(): void {
@@ -95,6 +106,16 @@ describe('Several links', () => {
     await network.restart(0);
     await network.clock.advance(10_000);
     expect(network.log).toEqual(['connected', 'lost']);
+  });
+
+  it('a session by the fallback moves to the preferred connector when a link by that joins, without a gap', async () => {
+    const network = new Network();
+    network.fallbackDials = 1;
+    await network.start({ links: 2, tryBetterMs: 3_600_000 });
+    await network.clock.advance(5_000);
+    expect({ dials: network.dials, closed: network.closed, log: network.log }).toEqual({
+      ...{ dials: 3, closed: [1], log: ['connected'] },
+    });
   });
 
   it('a relay that restarts every ten seconds is no limit of the network', async () => {
