@@ -95,7 +95,9 @@ export class LinkDemand {
     const isUseful = this.isUseful(links);
     if (isLossy && isUseful) this.usefulAt = now;
     if (now - this.changedAt < SPACING_MS) return;
-    const mayAsk = links >= this.wanted && links < MOST_BY_ITSELF && now >= this.notBefore;
+    // What one link carries must be known first, or each further one seems to bring much.
+    const isKnown = this.spans.length >= SPANS;
+    const mayAsk = isKnown && links >= this.wanted && links < MOST_BY_ITSELF && now >= this.notBefore;
     if (isLossy && isUseful && mayAsk) this.change(links + 1, now);
     // Those that never came, too; not those that only the peer, or the operator, wants.
     else if (this.wanted > 1 && now - this.usefulAt >= GIVE_BACK_MS) this.giveBack(isLossy, now);
