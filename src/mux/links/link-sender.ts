@@ -196,7 +196,11 @@ export class LinkSender {
   /** A link that may carry little is not to be left with a record that is too large for it, or for what is left. */
   private largestOn({ limits, sentBytes }: SessionLink): number {
     const most = limits.sentBytes;
-    return Math.max(MIN_RECORD_BYTES, Math.floor(Math.min(most * LARGEST_SHARE, most - sentBytes)));
+    // To a peer that knows one link only, nothing could go elsewhere: tiny records would only be slow.
+    if (!this.mux.mayHaveLinks) return this.maxDataBytes;
+    const share = most * LARGEST_SHARE;
+    const left = most - sentBytes;
+    return Math.max(MIN_RECORD_BYTES, Math.floor(left > 0 ? Math.min(share, left) : share));
   }
 
   private get mayKeepMore(): boolean {

@@ -145,6 +145,8 @@ export class ExtraLinks {
 
   /** A link has ended that was still wanted. */
   handleEnded(link: EndedLink): void {
+    // An exit that knows one link only cannot be left in time, so there is nothing to learn.
+    if (!this.driver.knowsLinks) return;
     const { limits, clock } = this.options;
     if (link.how === 'lost' && this.hasEndedOnlyLink()) return this.pause(LONGEST_SINGLE_WAIT_MS);
     // Where all links are lost at once, as many are not to be dialled as fast as that.

@@ -219,6 +219,11 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
     this.scheduleFlush();
   }
 
+  /** Both ends know how to use several links. */
+  get knowsLinks(): boolean {
+    return this.mux.mayHaveLinks;
+  }
+
   /** Whether it can have one more link: both ends know how, and it has fewer than it may. */
   get canJoin(): boolean {
     return this.session.canJoin;
