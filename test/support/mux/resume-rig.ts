@@ -5,7 +5,7 @@
 import type { MuxConfig } from '../../../src/mux/config.ts';
 import { DEFAULT_RESUME_CONFIG, type ResumeConfig } from '../../../src/mux/links/resume-config.ts';
 import { RetransmitMemory } from '../../../src/mux/links/retransmit-store.ts';
-import { decodeRecordHeader, dropPrefix } from '../../../src/protocol/record-header.ts';
+import { decodeRecordHeader, dropPrefix, type PieceRange } from '../../../src/protocol/record-header.ts';
 import { Rig, RigEnd, type Side } from './mux-rig.ts';
 import { OneLinkSession } from './one-link-session.ts';
 
@@ -25,6 +25,8 @@ export class ResumingEnd extends RigEnd {
   /** Of numbered records. */
   private newest = 0;
   private sentOnLink = 0;
+  /** The start of a record that is sent in pieces. */
+  private pieces: Buffer = Buffer.alloc(0);
 
   constructor(side: Side, config: MuxConfig, clock: { now: number }, resume: ResumeConfig) {
     const budget = new RetransmitMemory(64 * MIB);
@@ -60,10 +62,20 @@ export class ResumingEnd extends RigEnd {
     }
     this.newestMayWait = decoded.header.mayWait;
     if (decoded.header.mayWait) this.mayWaitCount += 1;
+    const record = this.wholeRecord(decoded.header.piece, dropPrefix(message, decoded.bytes));
+    if (record === undefined) return;
     this.sentOnLink += 1;
     if (this.sentOnLink <= this.newest) return;
     this.newest = this.sentOnLink;
-    this.account(Buffer.concat(dropPrefix(message, decoded.bytes)));
+    this.account(record);
+  }
+
+  /** A record that did not arrive by several links comes in pieces: undefined until its last one. */
+  private wholeRecord(piece: PieceRange | undefined, bytes: readonly Uint8Array[]): Buffer | undefined {
+    const body = Buffer.concat(bytes);
+    if (piece === undefined) return body;
+    this.pieces = piece.offset === 0 ? body : Buffer.concat([this.pieces, body]);
+    return this.pieces.length < piece.total ? undefined : this.pieces;
   }
 
   /** So many messages arrive. */
