@@ -42,8 +42,10 @@ const LEAST_MS = 3_000;
 const LEAST_BYTES = 1_500;
 /** Links that were there together and end within this time, ms, have one cause, such as a relay that restarts. */
 const TOGETHER_MS = 1_000;
-/** Links are left at this share of a limit. */
+/** Links are left at this share of a limit of bytes, or of idle time. */
 const SAFE_SHARE = 0.8;
+/** At this share of an age: the next link takes time to make, on a busy machine a second. */
+const SAFE_AGE_SHARE = 0.7;
 
 /** By which a link is likely to end, the likeliest first. */
 const LIKELY: Readonly<Record<LinkEnd, readonly LimitedBy[]>> = {
@@ -82,7 +84,8 @@ export class LinkLimits {
   }
 
   private safe(by: LimitedBy): number {
-    const values = this.learnt.filter((limit) => limit.by === by).map(({ value }) => value * SAFE_SHARE);
+    const share = by === 'ageMs' ? SAFE_AGE_SHARE : SAFE_SHARE;
+    const values = this.learnt.filter((limit) => limit.by === by).map(({ value }) => value * share);
     // The network counts bytes of TLS and of the upgrade, too, and a record may be under way.
     const given = (this.given[by] ?? Number.POSITIVE_INFINITY) * (isBytes(by) ? SAFE_SHARE : 1);
     return Math.min(given, ...values);

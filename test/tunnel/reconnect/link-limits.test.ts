@@ -60,7 +60,7 @@ describe('Limits that a network sets to connections', () => {
   it('links are left before the limit', () => {
     const limits = new LinkLimits();
     learnt([lost(60_000), lost(60_000), lost(60_000)], limits);
-    expect(limits.use.ageMs).toBe(48_000);
+    expect(limits.use.ageMs).toBe(42_000);
     expect(limits.use.received).toBe(Number.POSITIVE_INFINITY);
   });
 
@@ -77,7 +77,7 @@ describe('Limits that a network sets to connections', () => {
     learnt([lost(60_000), lost(60_000), lost(60_000)], limits);
     expect(limits.use.ageMs).toBe(20_000);
     learnt([lost(10_000), lost(10_000), lost(10_000)], limits);
-    expect(limits.use.ageMs).toBe(8_000);
+    expect(limits.use.ageMs).toBe(7_000);
   });
 
   it('of a number of bytes that the user has given, links leave room for what the network counts beside them', () => {
