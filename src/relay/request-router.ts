@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream';
 import { type Clock, systemClock } from '../clock.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { MessageLink } from '../transport/message-link.ts';
-import { WebSocketAcceptor } from '../transport/websocket-accept.ts';
+import { WebSocketAcceptor } from '../transport/websocket/websocket-accept.ts';
 import { afterResponses, type Decoy, notFoundDecoy, respond, respondUnreadable } from './decoy.ts';
 import { type Admitted, Gate, type GateDecision, type Refused, type Tickets } from './gate.ts';
 import { PendingSockets } from './pending-sockets.ts';

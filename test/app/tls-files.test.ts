@@ -13,7 +13,7 @@ import { createIdentity } from '../../src/crypto/keys.ts';
 import { TicketOpener, TicketSealer } from '../../src/crypto/ticket.ts';
 import { startRelayServer, type TlsPair } from '../../src/relay/relay-server.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
-import { dialWebSocket } from '../../src/transport/websocket-dial.ts';
+import { dialWebSocket } from '../../src/transport/websocket/websocket-dial.ts';
 import { LinkRecorder } from '../support/links/link-recorder.ts';
 import { makeCertificate } from '../support/programs/certificate.ts';
 import { tempDir } from '../support/temp-dir.ts';

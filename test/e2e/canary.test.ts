@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { describe, expect, it } from 'vitest';
-import { dialWebSocket } from '../../src/transport/websocket-dial.ts';
+import { dialWebSocket } from '../../src/transport/websocket/websocket-dial.ts';
 import { securePair } from '../support/links/secure-pair.ts';
 import { startLinkServer } from '../support/links/websocket-pair.ts';
 import { driverPair } from '../support/mux/session-pairs.ts';

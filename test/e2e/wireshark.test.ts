@@ -10,7 +10,7 @@ import { RetransmitMemory } from '../../src/mux/links/retransmit-store.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { encodeRecordHeader } from '../../src/protocol/record-header.ts';
 import type { Message, MessageLink } from '../../src/transport/message-link.ts';
-import { dialWebSocket } from '../../src/transport/websocket-dial.ts';
+import { dialWebSocket } from '../../src/transport/websocket/websocket-dial.ts';
 import { SessionDriver } from '../../src/tunnel/session/session-driver.ts';
 import type { Target } from '../../src/tunnel/stream/stream.ts';
 import { faultOfPromise } from '../support/faults.ts';

@@ -9,7 +9,7 @@ import { silentLogger } from '../../src/observability/logger.ts';
 import type { Admitted } from '../../src/relay/gate.ts';
 import { type RelayLimits, type RelayServerOptions, startRelayServer } from '../../src/relay/relay-server.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
-import { dialWebSocket } from '../../src/transport/websocket-dial.ts';
+import { dialWebSocket } from '../../src/transport/websocket/websocket-dial.ts';
 import { faultOfPromise } from '../support/faults.ts';
 import { LinkRecorder } from '../support/links/link-recorder.ts';
 import { makeCertificate } from '../support/programs/certificate.ts';

@@ -8,7 +8,7 @@ import { createIdentity } from '../../src/crypto/keys.ts';
 import { TicketOpener, TicketSealer } from '../../src/crypto/ticket.ts';
 import { type RelayServerOptions, startRelayServer } from '../../src/relay/relay-server.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
-import { dialWebSocket } from '../../src/transport/websocket-dial.ts';
+import { dialWebSocket } from '../../src/transport/websocket/websocket-dial.ts';
 import { makeCertificate } from '../support/programs/certificate.ts';
 import { openRaw } from '../support/proxy/raw-http.ts';
 import { advanceUntil } from '../support/time/advance-until.ts';

@@ -6,7 +6,7 @@ import { LockOut } from '../../limits/lock-out.ts';
 import { formatHostPort, type HostPort } from '../../net/host-port.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
-import { WebSocketAcceptor } from '../../transport/websocket-accept.ts';
+import { WebSocketAcceptor } from '../../transport/websocket/websocket-accept.ts';
 import { type PairingKeys, secretToText } from '../shared/pairing.ts';
 import { BrowserBridges, type PageWay, type UrlMaker } from './browser-bridges.ts';
 import { PairedPage, type PairedPageEvents } from './paired-page.ts';

@@ -11,14 +11,10 @@ import { WstunError } from '../../errors.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { PROTOCOL_VERSION } from '../../protocol/frames.ts';
 import { RelayRefused } from '../../transport/answer-faults.ts';
+import { addressesOfUrl, type UrlAddress } from '../../transport/connection/connection-dial.ts';
+import type { Lookup } from '../../transport/connection/tcp-dial.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
-import type { Lookup } from '../../transport/tcp-dial.ts';
-import {
-  addressesOfUrl,
-  type DialWebSocketOptions,
-  dialWebSocket,
-  type UrlAddress,
-} from '../../transport/websocket-dial.ts';
+import { type DialWebSocketOptions, dialWebSocket } from '../../transport/websocket/websocket-dial.ts';
 
 /** Less than this does not explain a refusal: tickets open within two minutes. `Date` has a grain of one second. */
 const SKEW_THAT_MATTERS_MS = 60_000;

@@ -6,7 +6,11 @@
 import { type Clock, systemClock, type Timer } from '../../../src/clock.ts';
 import { own, releaseAll } from '../../../src/memory/pieces.ts';
 import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../../../src/transport/message-link.ts';
-import { CLOSE_TIMEOUT_MS, HIGH_MARK_BYTES, MAX_MESSAGE_BYTES } from '../../../src/transport/websocket-limits.ts';
+import {
+  CLOSE_TIMEOUT_MS,
+  HIGH_MARK_BYTES,
+  MAX_MESSAGE_BYTES,
+} from '../../../src/transport/websocket/websocket-limits.ts';
 
 export interface MemoryLinkOptions {
   /** Bytes; default as a WebSocket's. */

@@ -4,8 +4,8 @@ import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { MessageLink } from '../../../src/transport/message-link.ts';
-import { WebSocketAcceptor } from '../../../src/transport/websocket-accept.ts';
-import { dialWebSocket } from '../../../src/transport/websocket-dial.ts';
+import { WebSocketAcceptor } from '../../../src/transport/websocket/websocket-accept.ts';
+import { dialWebSocket } from '../../../src/transport/websocket/websocket-dial.ts';
 import type { LinkPair } from './link-compliance.ts';
 
 export interface LinkServer {

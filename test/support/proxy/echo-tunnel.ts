@@ -8,7 +8,7 @@ import { importKeyPair } from '../../../src/crypto/x25519.ts';
 import type { WstunError } from '../../../src/errors.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
 import type { SessionRequest } from '../../../src/protocol/session-request.ts';
-import { dialWebSocket } from '../../../src/transport/websocket-dial.ts';
+import { dialWebSocket } from '../../../src/transport/websocket/websocket-dial.ts';
 import { initiateSecureLink } from '../../../src/tunnel/dial/handshake.ts';
 import type { SessionLink } from '../../../src/tunnel/dial/session-dialer.ts';
 import { negotiateSession } from '../../../src/tunnel/dial/session-dialer.ts';

@@ -14,7 +14,7 @@ import { startProxyServer } from '../../../src/proxy/proxy-server.ts';
 import { splice } from '../../../src/relay/splice.ts';
 import { TetherServer } from '../../../src/tether/laptop/tether-server.ts';
 import type { MessageLink } from '../../../src/transport/message-link.ts';
-import { dialWebSocket } from '../../../src/transport/websocket-dial.ts';
+import { dialWebSocket } from '../../../src/transport/websocket/websocket-dial.ts';
 import { type Encryption, initiateSecureLink } from '../../../src/tunnel/dial/handshake.ts';
 import type { SessionLink } from '../../../src/tunnel/dial/session-dialer.ts';
 import { negotiateSession } from '../../../src/tunnel/dial/session-dialer.ts';

@@ -1,6 +1,6 @@
 /** In which order the next dial tries a relay's addresses: what worked last first, what failed last. Pure. */
-import { BoundedMap } from '../limits/bounded-map.ts';
-import { alternate } from '../net/connection-race.ts';
+import { BoundedMap } from '../../limits/bounded-map.ts';
+import { alternate } from '../../net/connection-race.ts';
 
 /** Names and ports remembered: an invite has at most 8 relays. The one that was used longest ago is forgotten. */
 const MAX_PLACES = 64;

@@ -9,10 +9,6 @@ export const MAX_MESSAGE_BYTES = 65_535;
 export const HIGH_MARK_BYTES = 128 * 1024;
 /** From the call of `close` to the forced end. */
 export const CLOSE_TIMEOUT_MS = 5_000;
-/** From the call of the dial to an open link: name, TCP, TLS and upgrade together. */
-export const DIAL_TIMEOUT_MS = 10_000;
-/** Until TCP is connected. The kernel sends SYN at 0, 1, 3 and 7 s: a new dial after 5 s sends sooner. */
-export const CONNECT_TIMEOUT_MS = 5_000;
 /** Pings while the queue is at its mark; the latest is answered (RFC 6455 §5.5.3). More is a flood without reading. */
 export const MAX_SKIPPED_PINGS = 1_024;
 export const SOCKET_LIMITS = {

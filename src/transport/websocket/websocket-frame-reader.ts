@@ -6,8 +6,8 @@
  * breaks the rules) goes to `ws`. `ws` rejects a moment later, and nothing after that frame may have been delivered
  * then. So what follows goes to `ws`, too, until `settle` is called. Pure.
  */
-import { type Lent, lend, own, type Piece, release } from '../memory/pieces.ts';
-import { copied, copiedIfSmall } from '../memory/small-pieces.ts';
+import { type Lent, lend, own, type Piece, release } from '../../memory/pieces.ts';
+import { copied, copiedIfSmall } from '../../memory/small-pieces.ts';
 import { SOCKET_LIMITS } from './websocket-limits.ts';
 import { applyMask } from './websocket-mask.ts';
 

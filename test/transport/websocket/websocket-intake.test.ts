@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { Duplex } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { lend } from '../../src/memory/pieces.ts';
-import { frameMessage } from '../../src/transport/websocket-frame.ts';
-import { WebSocketIntake } from '../../src/transport/websocket-intake.ts';
+import { lend } from '../../../src/memory/pieces.ts';
+import { frameMessage } from '../../../src/transport/websocket/websocket-frame.ts';
+import { WebSocketIntake } from '../../../src/transport/websocket/websocket-intake.ts';
 
 function rawSocket(): Duplex {
   return new Duplex({ read: () => {}, write: (_chunk, _encoding, done) => done() });

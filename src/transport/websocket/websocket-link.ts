@@ -8,12 +8,13 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
-import { joinOwned, type Lent, lend, type Piece, releaseAll, takeLentBack } from '../memory/pieces.ts';
-import { WrittenPieces } from '../memory/written-pieces.ts';
-import { formatHostPort } from '../net/host-port.ts';
-import type { CloseCode, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from './message-link.ts';
+import { joinOwned, type Lent, lend, type Piece, releaseAll, takeLentBack } from '../../memory/pieces.ts';
+import { WrittenPieces } from '../../memory/written-pieces.ts';
+import { formatHostPort } from '../../net/host-port.ts';
+import type { LentReads } from '../connection/connection-dial.ts';
+import type { CloseCode, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../message-link.ts';
 import { frameMessage, type Masking } from './websocket-frame.ts';
-import { type LentReads, type LinkSide, WebSocketIntake } from './websocket-intake.ts';
+import { type LinkSide, WebSocketIntake } from './websocket-intake.ts';
 import { HIGH_MARK_BYTES, MAX_MESSAGE_BYTES, MAX_SKIPPED_PINGS } from './websocket-limits.ts';
 
 /**

@@ -2,9 +2,9 @@
 import type { LookupAddress } from 'node:dns';
 import { lookup as systemLookup } from 'node:dns/promises';
 import { isIP, type Socket } from 'node:net';
-import { AbortableWait } from '../async/abortable.ts';
-import { type Clock, systemClock, type Timer } from '../clock.ts';
-import { ConnectionRace } from '../net/connection-race.ts';
+import { AbortableWait } from '../../async/abortable.ts';
+import { type Clock, systemClock, type Timer } from '../../clock.ts';
+import { ConnectionRace } from '../../net/connection-race.ts';
 import type { RelayAddresses } from './relay-addresses.ts';
 import { NAME_SLOW } from './relay-dial-faults.ts';
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { frameMessage, type Masking } from '../../src/transport/websocket-frame.ts';
+import { frameMessage, type Masking } from '../../../src/transport/websocket/websocket-frame.ts';
 
 function frame(message: Uint8Array[], masking: Masking): Buffer {
   const bytes = message.reduce((sum, piece) => sum + piece.byteLength, 0);

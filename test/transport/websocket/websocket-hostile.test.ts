@@ -7,11 +7,11 @@ import { connect, type Socket } from 'node:net';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import type { MessageLink } from '../../src/transport/message-link.ts';
-import { HIGH_MARK_BYTES } from '../../src/transport/websocket-limits.ts';
-import { LinkRecorder, turns, untilStill } from '../support/links/link-recorder.ts';
-import { type LinkServer, startLinkServer } from '../support/links/websocket-pair.ts';
-import { until } from '../support/until.ts';
+import type { MessageLink } from '../../../src/transport/message-link.ts';
+import { HIGH_MARK_BYTES } from '../../../src/transport/websocket/websocket-limits.ts';
+import { LinkRecorder, turns, untilStill } from '../../support/links/link-recorder.ts';
+import { type LinkServer, startLinkServer } from '../../support/links/websocket-pair.ts';
+import { until } from '../../support/until.ts';
 
 /** At once, on a busy machine; waiting for a close frame would take 5 s. */
 const ENDS_WITHIN_MS = 4_000;

@@ -4,8 +4,8 @@
  * Pure except for the randomness of masks.
  */
 import { randomFillSync } from 'node:crypto';
-import { own, type Piece, release, releaseAll } from '../memory/pieces.ts';
-import type { Message } from './message-link.ts';
+import { own, type Piece, release, releaseAll } from '../../memory/pieces.ts';
+import type { Message } from '../message-link.ts';
 import { applyMask } from './websocket-mask.ts';
 
 /**

@@ -1,5 +1,5 @@
 /** What a failed dial means. Details hold no text from the server, nor the target (it holds a ticket). Pure. */
-import { WstunError } from '../errors.ts';
+import { WstunError } from '../../errors.ts';
 
 export interface DialProgress {
   /** Host and port as dialled. */

@@ -1,10 +1,10 @@
 import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
-import { describeLinkCompliance } from '../support/links/link-compliance.ts';
-import { LinkRecorder } from '../support/links/link-recorder.ts';
-import { openWebSocketPair, startLinkServer } from '../support/links/websocket-pair.ts';
-import { makeCertificate } from '../support/programs/certificate.ts';
+import { describeLinkCompliance } from '../../support/links/link-compliance.ts';
+import { LinkRecorder } from '../../support/links/link-recorder.ts';
+import { openWebSocketPair, startLinkServer } from '../../support/links/websocket-pair.ts';
+import { makeCertificate } from '../../support/programs/certificate.ts';
 
 const tls = makeCertificate();
 

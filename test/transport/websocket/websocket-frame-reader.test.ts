@@ -3,10 +3,10 @@ import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import * as ws from 'ws';
-import { lend } from '../../src/memory/pieces.ts';
-import { FrameReader } from '../../src/transport/websocket-frame-reader.ts';
-import { WebSocketIntake } from '../../src/transport/websocket-intake.ts';
-import { SOCKET_LIMITS } from '../../src/transport/websocket-limits.ts';
+import { lend } from '../../../src/memory/pieces.ts';
+import { FrameReader } from '../../../src/transport/websocket/websocket-frame-reader.ts';
+import { WebSocketIntake } from '../../../src/transport/websocket/websocket-intake.ts';
+import { SOCKET_LIMITS } from '../../../src/transport/websocket/websocket-limits.ts';
 
 /** `ws` exports it, but its types do not. */
 const { Receiver } = ws as unknown as { Receiver: new (options: object) => Writable };

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { applyMask } from '../../src/transport/websocket-mask.ts';
+import { applyMask } from '../../../src/transport/websocket/websocket-mask.ts';
 
 describe('a WebSocket mask', () => {
   it('a mask is applied as RFC 6455 requires', () => {

@@ -2,8 +2,8 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
-import { WstunError } from '../errors.ts';
-import type { MessageLink } from './message-link.ts';
+import { WstunError } from '../../errors.ts';
+import type { MessageLink } from '../message-link.ts';
 import { SOCKET_LIMITS } from './websocket-limits.ts';
 import { peerAddress, WebSocketLink } from './websocket-link.ts';
 

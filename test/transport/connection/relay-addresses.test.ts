@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { RelayAddresses } from '../../src/transport/relay-addresses.ts';
+import { RelayAddresses } from '../../../src/transport/connection/relay-addresses.ts';
 
 const PLACE = 'relay.example:443';
 const FOUND = ['2001:db8::1', '2001:db8::2', '192.0.2.1', '192.0.2.2'];

@@ -1,8 +1,8 @@
 import { Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { RelayAddresses } from '../../src/transport/relay-addresses.ts';
-import { dialTcp, type Lookup, placeOf } from '../../src/transport/tcp-dial.ts';
-import { VirtualClock } from '../support/time/virtual-clock.ts';
+import { RelayAddresses } from '../../../src/transport/connection/relay-addresses.ts';
+import { dialTcp, type Lookup, placeOf } from '../../../src/transport/connection/tcp-dial.ts';
+import { VirtualClock } from '../../support/time/virtual-clock.ts';
 
 const PLACE = { host: 'relay.example', port: 443 };
 const LIMIT_MS = 5_000;

@@ -5,14 +5,8 @@
  * handshake. If a release of `ws` listened in another way, `ws` would read everything: slower, but correct.
  */
 import type { Duplex } from 'node:stream';
-import { type Lent, ownRead, type Piece } from '../memory/pieces.ts';
+import { type Lent, ownRead, type Piece } from '../../memory/pieces.ts';
 import { FrameReader, type FrameSink } from './websocket-frame-reader.ts';
-
-/** Memory that a socket is read into repeatedly, and a reader that sees it before it is copied out. */
-export interface LentReads {
-  /** True: everything has been read or copied. */
-  read?: (chunk: Lent) => boolean;
-}
 
 /** What the link is told. */
 export type LinkSide = Pick<FrameSink, 'handleMessage' | 'handleFault'>;

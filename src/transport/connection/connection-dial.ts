@@ -1,0 +1,175 @@
+/**
+ * Opens the connection on which a carrier then speaks to a relay: TCP to one of the relay's addresses, and TLS on it.
+ * Knows nothing of HTTP requests and links. No error or log has the path of the URL: it holds a ticket.
+ */
+import { isIP, type OnReadOpts, type Socket, connect as tcpConnect } from 'node:net';
+import { TLSSocket, type ConnectionOptions as TlsOptions, connect as tlsConnect } from 'node:tls';
+import { type Clock, systemClock } from '../../clock.ts';
+import type { WstunError } from '../../errors.ts';
+import { type Lent, lend, takeLentBack } from '../../memory/pieces.ts';
+import { copied } from '../../memory/small-pieces.ts';
+import { formatHostPort, type HostPort } from '../../net/host-port.ts';
+import { RelayAddresses } from './relay-addresses.ts';
+import { dialFault } from './relay-dial-faults.ts';
+import { addressesOf, dialTcp, type Lookup, placeOf, TcpFault } from './tcp-dial.ts';
+
+/** From the call of the dial to an open link: name, TCP, TLS and the carrier's own exchange together. */
+const DIAL_TIMEOUT_MS = 10_000;
+/** Until TCP is connected. The kernel sends SYN at 0, 1, 3 and 7 s: a new dial after 5 s sends sooner. */
+const CONNECT_TIMEOUT_MS = 5_000;
+
+/** Memory that a socket is read into repeatedly, and a reader that sees it before it is copied out. */
+export interface LentReads {
+  /** True: everything has been read or copied. */
+  read?: (chunk: Lent) => boolean;
+}
+
+export interface ConnectionOptions {
+  /** Cancels the dial at any stage. No effect on an established connection. */
+  readonly signal: AbortSignal;
+  /** PEM certificates to trust in place of the usual ones. */
+  readonly ca?: string;
+  /** Time limit of the whole dial; default DIAL_TIMEOUT_MS. */
+  readonly timeoutMs?: number;
+  /** For tests; default: those of the process, and the system's resolver. */
+  readonly known?: RelayAddresses;
+  readonly lookup?: Lookup;
+  /** The only address of the host to dial; what is known of the others is neither used nor changed. */
+  readonly address?: string | undefined;
+  /** Default: the system's. */
+  readonly clock?: Clock;
+}
+
+export interface Connection {
+  /** TCP is connected, TLS may not be; its only listener takes errors. */
+  readonly socket: Socket;
+  readonly lentReads: LentReads;
+  /** Host and port as dialled, for faults. */
+  readonly where: string;
+  /** What is left of the time limit, ms. */
+  readonly leftMs: number;
+  /** A link was established by it. */
+  handleWorked(): void;
+  /** None was. */
+  handleFailed(): void;
+  /** What an error of the socket, or of what the carrier says on it, means. `ETIMEDOUT`: the time limit is over. */
+  faultOf(error: { readonly code?: string | undefined }): WstunError;
+}
+
+/** Keeps idle connections alive in middleboxes; well below their common limits of a minute and more. */
+const KEEP_ALIVE_MS = 30_000;
+
+/**
+ * All dialled sockets are read into one buffer: four times the 64 KiB that Node reads by default brought 6 to 20 % on
+ * loopback, and no idle link holds a buffer. libuv calls back at once, and what is kept is copied out before the next.
+ */
+const READ_BYTES = 256 * 1024;
+let readBuffer: Buffer | undefined;
+
+/** For all relays that this process dials. */
+const addressesKnown = new RelayAddresses();
+
+/**
+ * Opens a connection to the host of `url` (ws: or wss:). The caller destroys its socket.
+ * @throws WstunError relay-unreachable, out-of-descriptors, dial-cancelled
+ */
+export async function dialConnection(url: URL, options: ConnectionOptions): Promise<Connection> {
+  const { signal, timeoutMs = DIAL_TIMEOUT_MS, address: only, lookup, clock = systemClock } = options;
+  const { known = only === undefined ? addressesKnown : new RelayAddresses() } = options;
+  const since = clock.now();
+  const place = hostPortOf(url);
+  const where = `${url.hostname}:${place.port}`;
+  const lentReads: LentReads = {};
+  const { socket, address } = await dialTcp({
+    ...place,
+    signal,
+    limitMs: Math.min(timeoutMs, CONNECT_TIMEOUT_MS),
+    known,
+    clock,
+    connect: (to) => openSocket(url, { address: to, ...place, ca: options.ca, lentReads }),
+    ...(only !== undefined ? { lookup: async () => [{ address: only, family: isIP(only) }] } : lookup && { lookup }),
+  }).catch((error: unknown) => {
+    throw error instanceof TcpFault ? dialFault(error, { where, connected: false, certificateFault: false }) : error;
+  });
+  return {
+    ...{ socket, lentReads, where, leftMs: timeoutMs - (clock.now() - since) },
+    handleWorked: () => known.handleWorked(placeOf(place), address),
+    handleFailed: () => known.handleFailed(placeOf(place), address),
+    faultOf: (error) => dialFault(error, { where, connected: true, certificateFault: distrusts(socket) }),
+  };
+}
+
+interface Opening {
+  /** One of the host's. */
+  readonly address: string;
+  readonly host: string;
+  readonly port: number;
+  readonly ca: string | undefined;
+  readonly lentReads: LentReads;
+}
+
+/** TLS starts automatically when TCP is connected. */
+function openSocket(url: URL, opening: Opening): Socket {
+  const socket = url.protocol === 'wss:' ? openTls(opening) : openPlain(opening);
+  return socket.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_MS);
+}
+
+/** ALPN as browsers send it for a WebSocket; some front ends insist on it. */
+function openTls({ address, host, port, ca, lentReads }: Opening): Socket {
+  // `onread` is documented, but not in the types.
+  const options: TlsOptions & { readonly onread: OnReadOpts } = {
+    host: address,
+    port,
+    servername: isIP(host) === 0 ? host : '',
+    ALPNProtocols: ['http/1.1'],
+    ...(ca !== undefined && { ca }),
+    onread: readLent(lentReads, (chunk) => socket.push(chunk)),
+  };
+  const socket: TLSSocket = tlsConnect(options);
+  return socket;
+}
+
+function openPlain({ address, port, lentReads }: Opening): Socket {
+  const onread = readLent(lentReads, (chunk) => socket.push(chunk));
+  const socket: Socket = tcpConnect({ host: address, port, onread });
+  return socket;
+}
+
+/** What `lentReads` does not take is copied and delivered. @param deliver returns whether there is room for more */
+function readLent(lentReads: LentReads, deliver: (chunk: Buffer) => boolean): OnReadOpts {
+  readBuffer ??= Buffer.allocUnsafeSlow(READ_BYTES);
+  return {
+    buffer: readBuffer,
+    callback: (bytes, buffer) => {
+      const read = lend(buffer.subarray(0, bytes));
+      const isRead = lentReads.read?.(read) === true;
+      const hasRoom = isRead || deliver(copied(read));
+      takeLentBack(read);
+      return hasRoom;
+    },
+  };
+}
+
+/** One of the addresses of a URL's host. */
+export interface UrlAddress {
+  readonly address: string;
+  /** What `remote` of a link to it says. */
+  readonly remote: string;
+}
+
+/** Rejects as the resolver. */
+export async function addressesOfUrl(url: URL, lookup?: Lookup): Promise<readonly UrlAddress[]> {
+  const { host, port } = hostPortOf(url);
+  const addresses = await addressesOf(host, lookup);
+  return addresses.map((address) => ({ address, remote: formatHostPort({ host: address, port }) }));
+}
+
+/** The host without brackets. */
+function hostPortOf(url: URL): HostPort {
+  const port = url.port === '' ? (url.protocol === 'wss:' ? 443 : 80) : Number(url.port);
+  return { host: url.hostname.replace(/^\[|\]$/g, ''), port };
+}
+
+function distrusts(socket: Socket): boolean {
+  return socket instanceof TLSSocket && Boolean(socket.authorizationError);
+}
