@@ -130,6 +130,10 @@ const OWNED: Readonly<Record<string, readonly string[]>> = {
   uqr: ['cli'],
 };
 
+/** Where a carrier opens links to a relay; who may: the table of carriers, and the carrier's own folder. */
+const CARRIER_DIAL = /^transport\/(?!connection\/)[^/]+\/[^/]*dial[^/]*\.ts$/;
+const CARRIER_TABLE = 'tunnel/dial/carriers.ts';
+
 /** Comments wrap like code. */
 const MAX_COLUMNS = 120;
 const COMMENT = /^\s*(?:\/\/|\/?\*)|\s\/\/ /;
@@ -238,6 +242,13 @@ describe('the source', () => {
   it('imports only what the table allows', () => {
     expect(sources.length).toBeGreaterThan(10);
     expect(violations(sources)).toEqual([]);
+  });
+
+  it('dials by a carrier only in the table of carriers', () => {
+    const dialsBy = (source: Source): boolean =>
+      importsOf(source).some((specifier) => CARRIER_DIAL.test(resolved(source, specifier)));
+    const outside = sources.filter(({ path }) => !path.startsWith('transport/'));
+    expect(outside.filter(dialsBy).map(({ path }) => path)).toEqual([CARRIER_TABLE]);
   });
 
   it('has no cycle between folders', () => {

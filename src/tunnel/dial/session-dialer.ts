@@ -29,7 +29,7 @@ export interface SessionLink {
 export interface SessionDialer {
   /**
    * Dials once. `request` is called as late as possible: it says what has been received until then.
-   * @throws WstunError as dialWebSocket, initiateSecureLink, requestSession
+   * @throws WstunError as TicketDialer.dial, initiateSecureLink, requestSession
    */
   dial(request: () => SessionRequest, signal: AbortSignal): Promise<SessionLink>;
 }

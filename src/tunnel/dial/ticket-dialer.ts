@@ -14,7 +14,7 @@ import { RelayRefused } from '../../transport/answer-faults.ts';
 import { addressesOfUrl, type UrlAddress } from '../../transport/connection/connection-dial.ts';
 import type { Lookup } from '../../transport/connection/tcp-dial.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
-import { type DialWebSocketOptions, dialWebSocket } from '../../transport/websocket/websocket-dial.ts';
+import { type CarrierName, type CarrierOptions, carrierOf, type DialLink } from './carriers.ts';
 
 /** Less than this does not explain a refusal: tickets open within two minutes. `Date` has a grain of one second. */
 const SKEW_THAT_MATTERS_MS = 60_000;
@@ -46,8 +46,15 @@ class ClockOff extends WstunError {
 
 export interface TicketDialerOptions {
   readonly clock?: Clock | undefined;
-  readonly dialLink?: typeof dialWebSocket | undefined;
+  /** In the place of every carrier's, for tests. */
+  readonly dialLink?: ((...parameters: [...Parameters<DialLink>, CarrierName]) => Promise<MessageLink>) | undefined;
+  /** In the place of the system's resolver, for tests. */
   readonly lookup?: Lookup | undefined;
+}
+
+export interface TicketDialOptions extends CarrierOptions {
+  /** Default: the cheapest. */
+  readonly carrier?: CarrierName;
 }
 
 /** One address of one relay. */
@@ -62,7 +69,7 @@ export class TicketDialer {
   private readonly urls: readonly string[];
   private readonly sealer: TicketSealer;
   private readonly clock: Clock;
-  private readonly dialLink: typeof dialWebSocket;
+  private readonly dialLink: TicketDialerOptions['dialLink'];
   private readonly lookup: Lookup | undefined;
   /** What to add to our clock, ms. */
   private correction = 0;
@@ -71,7 +78,6 @@ export class TicketDialer {
   private attempts = 0;
   private readonly proofs = new WeakMap<MessageLink, Buffer>();
 
-  /** @param options dialLink, lookup: in place of a WebSocket and the system's resolver, for tests */
   constructor(
     invite: Pick<Invite, 'relayUrls' | 'relayGateKey' | 'peer'>,
     private readonly logger: Logger,
@@ -80,7 +86,7 @@ export class TicketDialer {
     this.urls = invite.relayUrls;
     this.sealer = new TicketSealer(invite.peer, invite.relayGateKey);
     this.clock = options.clock ?? systemClock;
-    this.dialLink = options.dialLink ?? dialWebSocket;
+    this.dialLink = options.dialLink;
     this.lookup = options.lookup;
   }
 
@@ -122,11 +128,15 @@ export class TicketDialer {
     return link;
   }
 
-  /** @throws WstunError as dialWebSocket, or what the relay has proved */
-  async dial(relay: string, scope: TicketScope, options: DialWebSocketOptions): Promise<MessageLink> {
+  /** @throws WstunError as DialLink, or what the relay has proved */
+  async dial(relay: string, scope: TicketScope, options: TicketDialOptions): Promise<MessageLink> {
+    const carrier = carrierOf(options.carrier ?? 'websocket');
+    const { dialLink = carrier.dial } = this;
+    const features = carrier.features | (scope.features ?? 0);
     const once = async (): Promise<MessageLink> => {
-      const { url, rotationProof, provenFault } = this.seal(relay, scope, this.time());
-      return this.remember(await this.dialLink(url, { clock: this.clock, ...options, provenFault }), rotationProof);
+      const { url, rotationProof, provenFault } = this.seal(relay, { ...scope, features }, this.time());
+      const link = await dialLink(url, { clock: this.clock, ...options, provenFault }, carrier.name);
+      return this.remember(link, rotationProof);
     };
     try {
       return await once();

@@ -1,0 +1,33 @@
+/**
+ * The one place where a carrier is chosen: by what a link to a relay can be carried, and who dials it. A carrier is a
+ * row of the table and a file of `transport`, which nobody else dials by. It knows nothing of keys and of proxies.
+ */
+import type { MessageLink } from '../../transport/message-link.ts';
+import { type DialWebSocketOptions, dialWebSocket } from '../../transport/websocket/websocket-dial.ts';
+
+export type CarrierName = 'websocket';
+
+/** What every carrier takes; each ignores what it has no use for. */
+export type CarrierOptions = DialWebSocketOptions;
+
+/**
+ * Opens a link to `url`: ws: or wss:, its last segment is a ticket.
+ * @throws WstunError as dialWebSocket
+ */
+export type DialLink = (url: URL, options: CarrierOptions) => Promise<MessageLink>;
+
+interface Carrier {
+  readonly name: CarrierName;
+  /** Feature bits in the ticket, by which the relay knows what the request is for (docs/protocol.md §2.2). */
+  readonly features: number;
+  readonly dial: DialLink;
+}
+
+/** The cheapest first. */
+const CARRIERS: readonly Carrier[] = [{ name: 'websocket', features: 0, dial: dialWebSocket }];
+
+export function carrierOf(name: CarrierName): Carrier {
+  const carrier = CARRIERS.find((one) => one.name === name);
+  if (carrier === undefined) throw new RangeError(`there is no carrier ${name}`);
+  return carrier;
+}
