@@ -1,7 +1,8 @@
 /**
  * What this network does to connections after a while: some freeze them after a number of bytes, reset them at an age,
  * or cut them when they are idle (docs/limits.md). It is learnt from links that ended against our will, so that the
- * next ones are left before it happens. Pure.
+ * next ones are left before it happens. It is forgotten after a while: the network may do it no more, and nothing else
+ * would show that. Pure.
  */
 
 /** How a link ended: nothing came any more, its connection was lost, or it became slow. */
@@ -47,6 +48,10 @@ const SAFE_SHARE = 0.8;
 /** At this share of an age: the next link takes time to make, on a busy machine a second. */
 const SAFE_AGE_SHARE = 0.7;
 
+/** What was learnt is forgotten after this, ms; doubles each time that it is learnt again in the same network. */
+const FORGET_MS = 3_600_000;
+const LONGEST_FORGET_MS = 24 * 3_600_000;
+
 /** By which a link is likely to end, the likeliest first. */
 const LIKELY: Readonly<Record<LinkEnd, readonly LimitedBy[]>> = {
   froze: ['received', 'sent', 'ageMs'],
@@ -62,19 +67,36 @@ export interface LinkUse {
   readonly idleMs: number;
 }
 
+/** A limit that was learnt, and for how long it holds. */
+interface Learnt {
+  readonly limit: LearntLimit;
+  readonly until: number;
+}
+
+/** What was learnt before, of one kind, in this network. */
+interface Lesson {
+  readonly times: number;
+  /** The lowest value that was told. */
+  readonly toldValue: number;
+}
+
 export class LinkLimits {
+  /** How much links may be used: another object when that changes. */
+  use: LinkUse;
   private ended: EndedLink[] = [];
   private endedAt = Number.NEGATIVE_INFINITY;
   /** No link was opened since the latest one ended. */
   private isUndecided = false;
   private changedAt = Number.NEGATIVE_INFINITY;
-  private learnt: readonly LearntLimit[] = [];
+  private learnt: readonly Learnt[] = [];
+  private lessons = new Map<LimitedBy, Lesson>();
 
   /** @param given by the user: learnt limits only make them narrower */
-  constructor(private readonly given: Partial<LinkUse> = {}) {}
+  constructor(private readonly given: Partial<LinkUse> = {}) {
+    this.use = this.lowest();
+  }
 
-  /** How much links may be used. */
-  get use(): LinkUse {
+  private lowest(): LinkUse {
     return {
       received: this.safe('received'),
       sent: this.safe('sent'),
@@ -85,7 +107,7 @@ export class LinkLimits {
 
   private safe(by: LimitedBy): number {
     const share = by === 'ageMs' ? SAFE_AGE_SHARE : SAFE_SHARE;
-    const values = this.learnt.filter((limit) => limit.by === by).map(({ value }) => value * share);
+    const values = this.learnt.filter(({ limit }) => limit.by === by).map(({ limit }) => limit.value * share);
     // The network counts bytes of TLS and of the upgrade, too, and a record may be under way.
     const given = (this.given[by] ?? Number.POSITIVE_INFINITY) * (isBytes(by) ? SAFE_SHARE : 1);
     return Math.min(given, ...values);
@@ -107,8 +129,8 @@ export class LinkLimits {
     this.isUndecided = false;
   }
 
-  /** Another link was opened. Returns what the ends of the latest ones tell, if it is new. */
-  handleOpened(): LearntLimit | undefined {
+  /** Another link was opened. Returns what the ends of the latest ones tell, where it was not told before. */
+  handleOpened(now: number): LearntLimit | undefined {
     this.isUndecided = false;
     const last = this.ended.at(-1);
     if (last === undefined || this.ended.length < ENOUGH) return undefined;
@@ -117,11 +139,35 @@ export class LinkLimits {
     const values = this.ended.map((ended) => ended[by]);
     const value = isBytes(by) ? Math.max(...values) : Math.min(...values);
     this.ended = [];
-    const before = this.learnt.find((limit) => limit.by === by);
-    if (before !== undefined && before.value <= value) return undefined;
-    const limit = { by, how: last.how, value };
-    this.learnt = [...this.learnt.filter((other) => other.by !== by), limit];
-    return limit;
+    const before = this.learnt.find(({ limit }) => limit.by === by);
+    if (before !== undefined && before.limit.value <= value) return undefined;
+    return this.learn({ by, how: last.how, value }, now, before === undefined);
+  }
+
+  /** @param isAgain it had been forgotten, or was never known; otherwise it is lower than it was */
+  private learn(limit: LearntLimit, now: number, isAgain: boolean): LearntLimit | undefined {
+    const { by, value } = limit;
+    const { times, toldValue } = this.lessons.get(by) ?? { times: 0, toldValue: Number.POSITIVE_INFINITY };
+    const next = isAgain ? times + 1 : times;
+    // Values differ a little from one time to the next.
+    const isNews = value < toldValue * (isAgain && times > 0 ? 1 - ALIKE : 1);
+    this.lessons.set(by, { times: next, toldValue: isNews ? value : toldValue });
+    const until = now + Math.min(FORGET_MS * 2 ** (next - 1), LONGEST_FORGET_MS);
+    this.learnt = [...this.learnt.filter((other) => other.limit.by !== by), { limit, until }];
+    this.use = this.lowest();
+    return isNews ? limit : undefined;
+  }
+
+  /** When something that was learnt is to be forgotten; Infinity: never. */
+  get forgetsAt(): number {
+    return Math.min(Number.POSITIVE_INFINITY, ...this.learnt.map(({ until }) => until));
+  }
+
+  /** Time has passed. */
+  handleTimeout(now: number): void {
+    if (now < this.forgetsAt) return;
+    this.learnt = this.learnt.filter(({ until }) => until > now);
+    this.use = this.lowest();
   }
 
   private areAlike(by: LimitedBy): boolean {
@@ -138,6 +184,8 @@ export class LinkLimits {
     this.isUndecided = false;
     this.ended = [];
     this.learnt = [];
+    this.lessons = new Map();
+    this.use = this.lowest();
   }
 }
 

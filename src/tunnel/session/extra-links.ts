@@ -10,7 +10,7 @@ import type { Logger } from '../../observability/logger.ts';
 import type { SessionRequest } from '../../protocol/session-request.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import type { SessionDialer, SessionLink, Way } from '../dial/session-dialer.ts';
-import type { EndedLink, LearntLimit, LinkLimits } from '../reconnect/link-limits.ts';
+import type { EndedLink, LearntLimit, LinkLimits, LinkUse } from '../reconnect/link-limits.ts';
 import type { SessionDriver } from './session-driver.ts';
 import { type LinksOnWays, SessionWays } from './session-ways.ts';
 
@@ -72,8 +72,8 @@ export class ExtraLinks {
   private pausedAt = Number.NEGATIVE_INFINITY;
   /** No attempt before this, by the clock. */
   private notBefore = Number.NEGATIVE_INFINITY;
-  /** The session was told of limits. */
-  private isLimited = false;
+  /** What the session was told of limits; undefined: nothing yet. */
+  private use: LinkUse | undefined;
   private stopped = false;
 
   constructor(
@@ -87,7 +87,7 @@ export class ExtraLinks {
 
   /** The session is established: the exit is told what is known of this network. */
   handleEstablished(): void {
-    if (isLimited(this.options.limits.use)) this.limitLinks();
+    this.followLimits();
     this.ways?.look();
     this.handleChange();
   }
@@ -101,7 +101,7 @@ export class ExtraLinks {
   handleNetworkChanged(): void {
     this.failures = 0;
     this.notBefore = Number.NEGATIVE_INFINITY;
-    if (this.isLimited) this.limitLinks();
+    this.followLimits();
     this.ways?.handleNetworkChanged();
   }
 
@@ -168,16 +168,17 @@ export class ExtraLinks {
 
   /** A link was opened: what do the ends of the latest ones tell? */
   private judge(): void {
-    const { limits, onLimit } = this.options;
-    const limit = limits.handleOpened();
-    if (limit === undefined) return;
-    this.limitLinks();
-    onLimit(limit);
+    const { limits, onLimit, clock } = this.options;
+    const limit = limits.handleOpened(clock.now());
+    this.followLimits();
+    if (limit !== undefined) onLimit(limit);
   }
 
-  private limitLinks(): void {
+  /** What is known of the network may have changed, by another session of this client, too. */
+  private followLimits(): void {
     const { use } = this.options.limits;
-    this.isLimited = isLimited(use);
+    if (use === this.use || (this.use === undefined && !isLimited(use))) return;
+    this.use = use;
     this.driver.limitLinks(use);
   }
 
@@ -285,13 +286,14 @@ export class ExtraLinks {
     this.notBefore = clock.now() + waitMs;
   }
 
-  /** For the next attempt, and for links that become too old. */
+  /** For the next attempt, for links that become too old, and for what is to be forgotten of the network. */
   private setTimer(): void {
     const { clock, limits } = this.options;
     const now = clock.now();
     const agedAt = this.driver.nextAgedAt(limits.use.ageMs);
     const wayAt = this.ways?.nextAt(this.linksOnWays()) ?? Number.POSITIVE_INFINITY;
-    const at = Math.min(agedAt > now ? agedAt : Number.POSITIVE_INFINITY, this.nextAttemptAt(now), wayAt);
+    const forgetsAt = Math.max(now, limits.forgetsAt);
+    const at = Math.min(agedAt > now ? agedAt : Number.POSITIVE_INFINITY, this.nextAttemptAt(now), wayAt, forgetsAt);
     clock.clearTimeout(this.timer);
     this.timer = undefined;
     if (at === Number.POSITIVE_INFINITY || this.stopped) return;
@@ -300,6 +302,9 @@ export class ExtraLinks {
   }
 
   private handleTimeout(): void {
+    const { limits, clock } = this.options;
+    limits.handleTimeout(clock.now());
+    this.followLimits();
     this.ways?.handleTimeout();
     this.handleChange();
   }
@@ -310,7 +315,7 @@ export class ExtraLinks {
   }
 }
 
-function isLimited(use: LinkLimits['use']): boolean {
+function isLimited(use: LinkUse): boolean {
   return Math.min(use.received, use.sent, use.ageMs, use.idleMs) < Number.POSITIVE_INFINITY;
 }
 

@@ -18,7 +18,7 @@ function learnt(links: readonly Ended[], limits = new LinkLimits()) {
     .map((link) => {
       now += 2;
       limits.handleEnded({ ...link, beganAt: now - 1 }, now);
-      return limits.handleOpened();
+      return limits.handleOpened(now);
     })
     .filter((limit) => limit !== undefined);
 }
@@ -72,6 +72,54 @@ describe('Limits that a network sets to connections', () => {
     ]);
   });
 
+  it('a limit is forgotten after an hour, and after twice as long each time it is learnt again, without being told', () => {
+    const limits = new LinkLimits();
+    const three = [lost(60_000), lost(60_100), lost(60_200)];
+    expect(learnt(three, limits)).toHaveLength(1);
+    for (const hours of [1, 2, 4, 8, 16, 24, 24]) {
+      const until = now + hours * 3_600_000;
+      expect(limits.forgetsAt).toBe(until);
+      limits.handleTimeout(until - 1);
+      expect(limits.use.ageMs).toBe(42_000);
+      limits.handleTimeout(until);
+      expect([limits.use.ageMs, limits.forgetsAt]).toEqual([Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]);
+      now = until;
+      expect(learnt(three, limits)).toEqual([]);
+    }
+  });
+
+  it('a limit that is learnt again and is much lower than before is told', () => {
+    const limits = new LinkLimits();
+    const three = (ageMs: number) => [lost(ageMs), lost(ageMs), lost(ageMs)];
+    learnt(three(60_000), limits);
+    now = limits.forgetsAt;
+    limits.handleTimeout(now);
+    expect(learnt(three(55_000), limits)).toEqual([]);
+    now = limits.forgetsAt;
+    limits.handleTimeout(now);
+    expect(learnt(three(30_000), limits).map(({ value }) => value)).toEqual([30_000]);
+  });
+
+  it('in another network a limit is forgotten after an hour again, and told', () => {
+    const limits = new LinkLimits();
+    const three = [lost(60_000), lost(60_000), lost(60_000)];
+    learnt(three, limits);
+    now = limits.forgetsAt;
+    limits.handleTimeout(now);
+    learnt(three, limits);
+    limits.handleNetworkChanged(now);
+    expect(learnt(three, limits)).toHaveLength(1);
+    expect(limits.forgetsAt).toBe(now + 3_600_000);
+  });
+
+  it('what the user has given is never forgotten', () => {
+    const limits = new LinkLimits({ ageMs: 80_000 });
+    learnt([lost(60_000), lost(60_000), lost(60_000)], limits);
+    expect(limits.use.ageMs).toBe(42_000);
+    limits.handleTimeout(limits.forgetsAt);
+    expect(limits.use.ageMs).toBe(80_000);
+  });
+
   it('what the user has given holds unless less is learnt', () => {
     const limits = new LinkLimits({ ageMs: 20_000 });
     learnt([lost(60_000), lost(60_000), lost(60_000)], limits);
@@ -87,16 +135,16 @@ describe('Limits that a network sets to connections', () => {
   it('links that were there together and end together tell no more than one of them', () => {
     const limits = new LinkLimits();
     for (let n = 0; n < 8; n++) limits.handleEnded({ ...lost(60_000), beganAt: n }, 60_000 + n);
-    expect(limits.handleOpened()).toBeUndefined();
+    expect(limits.handleOpened(now)).toBeUndefined();
     for (let n = 0; n < 8; n++) limits.handleEnded({ ...lost(60_000), beganAt: 61_000 + n }, 121_000 + n);
-    expect(limits.handleOpened()).toBeUndefined();
+    expect(limits.handleOpened(now)).toBeUndefined();
   });
 
   it('a link that began after another was lost counts, however soon it is lost, too', () => {
     const limits = new LinkLimits();
     const received = 16_000;
     for (let n = 0; n < 3; n++) limits.handleEnded({ ...lost(50, 0, received), beganAt: 60 * n }, 60 * n + 50);
-    expect(limits.handleOpened()).toMatchObject({ by: 'received', value: received });
+    expect(limits.handleOpened(now)).toMatchObject({ by: 'received', value: received });
   });
 
   it('what ended where no other link could be opened tells nothing: the relay was away', () => {
@@ -105,7 +153,7 @@ describe('Limits that a network sets to connections', () => {
       limits.handleEnded({ ...lost(60_000), beganAt: 100_000 * n }, 100_000 * n + 60_000);
       limits.handleUnreachable();
       limits.handleUnreachable();
-      expect(limits.handleOpened()).toBeUndefined();
+      expect(limits.handleOpened(now)).toBeUndefined();
     }
   });
 
@@ -113,7 +161,7 @@ describe('Limits that a network sets to connections', () => {
     const limits = new LinkLimits();
     limits.handleNetworkChanged(100_000);
     for (let n = 0; n < 5; n++) limits.handleEnded({ ...frozen(15_000), beganAt: 90_000 + n }, 110_000 + 2_000 * n);
-    expect(limits.handleOpened()).toBeUndefined();
+    expect(limits.handleOpened(now)).toBeUndefined();
   });
 
   it('another network is to be learnt anew', () => {

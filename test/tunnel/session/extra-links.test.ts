@@ -23,6 +23,8 @@ class Network implements SessionDialer {
   readonly log: string[] = [];
   links: MessageLink[] = [];
   dials = 0;
+  /** Messages of the client. */
+  sent = 0;
   isAway = false;
   /** A new connection ends the one before. */
   allowsOne = false;
@@ -70,6 +72,11 @@ class Network implements SessionDialer {
     const { clock } = this;
     const [near, far] = memoryLinkPair();
     this.links.push(near);
+    const send = near.send.bind(near);
+    near.send = (message) => {
+      this.sent += 1;
+      return send(message);
+    };
     await sleep(clock, ROUND_TRIP_MS, signal);
     this.exit.serve(far, 'alice');
     const keys = importKeyPair(this.peer.exposeSessionKey());
@@ -136,6 +143,35 @@ describe('Several links', () => {
       network.endAll();
     }
     await network.clock.advance(1_000);
+    expect(network.log.filter((entry) => entry.startsWith('limit'))).toEqual(['limit: idleMs']);
+  });
+
+  it('what was learnt of a network is forgotten after an hour, and learnt again without being told', async () => {
+    const network = new Network();
+    await network.start({ links: 1 });
+    const cut = async (times: number) => {
+      for (let n = 0; n < times; n++) {
+        await network.clock.advance(10_000);
+        network.endAll();
+      }
+      await network.clock.advance(1_000);
+    };
+    /** An idle session sends pings only: more often where the network cuts connections that are silent. */
+    const sentWithinMinute = async () => {
+      const before = network.sent;
+      await network.clock.advance(60_000);
+      return network.sent - before;
+    };
+    const usual = await sentWithinMinute();
+    await cut(3);
+    expect(await sentWithinMinute()).toBeGreaterThan(2 * usual);
+    await network.clock.advance(3_600_000);
+    expect(await sentWithinMinute()).toBe(usual);
+    // The first of them has sent less often until now.
+    await cut(4);
+    expect(await sentWithinMinute()).toBeGreaterThan(2 * usual);
+    await network.clock.advance(3_600_000);
+    expect(await sentWithinMinute()).toBeGreaterThan(2 * usual);
     expect(network.log.filter((entry) => entry.startsWith('limit'))).toEqual(['limit: idleMs']);
   });
 
