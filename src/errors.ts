@@ -163,7 +163,7 @@ export const FAULTS = {
     fix: `The invite may be revoked, or a web server or filter may have answered instead of the relay. ${RECONNECTS} If this continues for hours, ask the owner of the relay or exit for a new invite.`,
   }),
   'relay-untrusted': fault('network', 'WSTUN-E203', "the relay's TLS certificate is not trusted", {
-    fix: 'If something on this network inspects TLS, add its CA with NODE_EXTRA_CA_CERTS. Otherwise do not continue.',
+    fix: "If the owner of the relay confirms the pin, give it: --tls-pin sha256/…; or give a file with the certificate of the relay's authority: --tls-ca FILE. Otherwise do not continue.",
   }),
   'relay-odd-answer': fault('network', 'WSTUN-E204', 'something other than a relay answered', {
     fix: `It may be a captive portal, a filter, or a reverse proxy that does not pass WebSockets on. Open the address in a browser. ${RECONNECTS}`,
@@ -244,6 +244,21 @@ export const FAULTS = {
   }),
   'exit-running': fault('network', 'WSTUN-E225', 'an exit is already running with this state directory', {
     fix: 'Stop it first, or give this exit its own directory: --state DIR.',
+  }),
+  'tls-inspected': fault('network', 'WSTUN-E241', 'something on this network inspects TLS', {
+    fix: 'It cannot read your data, which only the exit can open, but it would see when and how much is sent. If you accept that, give a file with its CA: --tls-ca FILE, or the pin of its key: --tls-pin sha256/….',
+  }),
+  'relay-other-name': fault('network', 'WSTUN-E242', "the relay's TLS certificate is for another name", {
+    fix: 'The owner of the relay must get a certificate for the name in its URL, or give that URL to the relay: wstun relay --url wss://NAME.',
+  }),
+  'relay-out-of-date': fault('network', 'WSTUN-E243', "the relay's TLS certificate is not valid at this time", {
+    fix: 'If the clock of this machine is right, the owner of the relay must renew the certificate.',
+  }),
+  'relay-other-key': fault('network', 'WSTUN-E244', "the relay's TLS key is none of those given with --tls-pin", {
+    fix: 'Ask the owner of the relay for the pin of its key. Otherwise do not continue.',
+  }),
+  'tls-refused': fault('network', 'WSTUN-E245', 'the server ended the TLS handshake', {
+    fix: 'If it demands a certificate, give one: --tls-cert FILE --tls-key FILE. If it does not know the name, give another one: --sni NAME.',
   }),
   // 3: dial
   'dial-refused': wireFault('dial', 'WSTUN-E301', 32, 'the target refused the connection', {

@@ -7,6 +7,7 @@ import { requireCredentials } from '../proxy/credentials.ts';
 import { refuseOpenToNetwork } from '../proxy/listen-check.ts';
 import { DEFAULT_PROXY_LIMITS } from '../proxy/proxy-limits.ts';
 import { type ProxyServer, startProxyServer } from '../proxy/proxy-server.ts';
+import { RelayTls } from '../transport/connection/relay-tls.ts';
 import { RelaySessionDialer, refuseUnsealed } from '../tunnel/dial/session-dialer.ts';
 import type { LinkUse } from '../tunnel/reconnect/link-limits.ts';
 import type { LinkCount } from '../tunnel/session/extra-links.ts';
@@ -170,7 +171,8 @@ class RunningClient implements Client {
     const { tether, logger } = this;
     const { encryption = 'on', direct = true, once = false, bond = false, resumeWindowMs, events = {} } = options;
     const pages = tether && { pages: tether.pages, direct };
-    const dialer = new RelaySessionDialer(invite, encryption, logger, { tether: pages });
+    const reach = { tls: new RelayTls({ unsealed: encryption === 'off' }) };
+    const dialer = new RelaySessionDialer(invite, encryption, logger, { tether: pages, reach });
     const linkUse = linkUseOf(options);
     const limits = {
       ...{ once, links: options.links ?? 'auto', linkUse },

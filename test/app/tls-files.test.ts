@@ -15,6 +15,7 @@ import { startRelayServer, type TlsPair } from '../../src/relay/relay-server.ts'
 import type { MessageLink } from '../../src/transport/message-link.ts';
 import { dialWebSocket } from '../../src/transport/websocket/websocket-dial.ts';
 import { LinkRecorder } from '../support/links/link-recorder.ts';
+import { trusting } from '../support/links/trusting.ts';
 import { makeCertificate } from '../support/programs/certificate.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
@@ -63,7 +64,7 @@ it('a relay shows a renewed certificate to new connections within two seconds, a
   const { certFile, keyFile, port, links, lines } = await start(old);
   const ticket = sealer.seal({ role: 'client', destination: '', protocol: 3, features: 5 }, Date.now());
   const url = new URL(`wss://localhost:${port}/${ticket}`);
-  const link = await dialWebSocket(url, { signal: AbortSignal.timeout(5000), ca: old.cert });
+  const link = await dialWebSocket(url, { signal: AbortSignal.timeout(5000), reach: trusting(old.cert) });
   onTestFinished(() => link.abort());
   const recorder = new LinkRecorder(link);
   await until(() => links.length === 1);

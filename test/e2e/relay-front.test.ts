@@ -73,7 +73,7 @@ describe('over TLS', () => {
     const wary = spawnClient(secret);
     const { code, message } = await wary.event('retrying');
     expect(code).toBe('WSTUN-E203');
-    expect(message).toContain('NODE_EXTRA_CA_CERTS');
+    expect(message).toContain('--tls-pin');
     expect(wary.events.some(({ event }) => event === 'ready')).toBe(false);
   });
 });

@@ -12,6 +12,7 @@ import type { MessageLink } from '../../src/transport/message-link.ts';
 import { dialWebSocket } from '../../src/transport/websocket/websocket-dial.ts';
 import { faultOfPromise } from '../support/faults.ts';
 import { LinkRecorder } from '../support/links/link-recorder.ts';
+import { trusting } from '../support/links/trusting.ts';
 import { makeCertificate } from '../support/programs/certificate.ts';
 import { openRaw, rawAnswer, rawExchange } from '../support/proxy/raw-http.ts';
 import { advanceUntil } from '../support/time/advance-until.ts';
@@ -168,7 +169,7 @@ describe('the relay server', () => {
     const tls = makeCertificate();
     const { port, links } = await start({ tls });
     const url = new URL(`wss://localhost:${port}/${seal()}`);
-    const link = await dialWebSocket(url, { signal: AbortSignal.timeout(5000), ca: tls.cert });
+    const link = await dialWebSocket(url, { signal: AbortSignal.timeout(5000), reach: trusting(tls.cert) });
     onTestFinished(() => link.abort());
     await until(() => links.length === 1);
     const { bytes } = await rawExchange(port, 'GET / HTTP/1.1\r\nHost: relay\r\n\r\n');
@@ -285,7 +286,7 @@ describe('the limits of the relay server', () => {
     const clock = new VirtualClock({ wallTime: Date.now() });
     const { port, links } = await start({ clock, tls, limits: { pendingSockets: 2 } });
     const url = new URL(`wss://localhost:${port}/${seal()}`);
-    const link = await dialWebSocket(url, { signal: AbortSignal.timeout(5000), ca: tls.cert });
+    const link = await dialWebSocket(url, { signal: AbortSignal.timeout(5000), reach: trusting(tls.cert) });
     const recorder = new LinkRecorder(link);
     onTestFinished(() => link.abort());
     await until(() => links.length === 1);

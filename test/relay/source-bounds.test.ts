@@ -9,6 +9,7 @@ import { TicketOpener, TicketSealer } from '../../src/crypto/ticket.ts';
 import { type RelayServerOptions, startRelayServer } from '../../src/relay/relay-server.ts';
 import type { MessageLink } from '../../src/transport/message-link.ts';
 import { dialWebSocket } from '../../src/transport/websocket/websocket-dial.ts';
+import { trusting } from '../support/links/trusting.ts';
 import { makeCertificate } from '../support/programs/certificate.ts';
 import { openRaw } from '../support/proxy/raw-http.ts';
 import { advanceUntil } from '../support/time/advance-until.ts';
@@ -57,7 +58,10 @@ async function start(overrides: Partial<RelayServerOptions> = {}) {
   const port = server.addresses[0]!.port;
   const open = async (text: string): Promise<void> => {
     const scheme = overrides.tls === undefined ? 'ws' : 'wss';
-    const options = { signal: AbortSignal.timeout(15_000), ...(overrides.tls && { ca: overrides.tls.cert }) };
+    const options = {
+      signal: AbortSignal.timeout(15_000),
+      ...(overrides.tls && { reach: trusting(overrides.tls.cert) }),
+    };
     const link = await dialWebSocket(new URL(`${scheme}://127.0.0.1:${port}/${text}`), options);
     onTestFinished(() => link.abort());
   };

@@ -3,14 +3,25 @@
  * Knows nothing of HTTP requests and links. No error or log has the path of the URL: it holds a ticket.
  */
 import { isIP, type OnReadOpts, type Socket, connect as tcpConnect } from 'node:net';
-import { TLSSocket, type ConnectionOptions as TlsOptions, connect as tlsConnect } from 'node:tls';
+import type { TLSSocket, ConnectionOptions as TlsOptions } from 'node:tls';
 import { type Clock, systemClock } from '../../clock.ts';
 import type { WstunError } from '../../errors.ts';
 import { type Lent, lend, takeLentBack } from '../../memory/pieces.ts';
 import { copied } from '../../memory/small-pieces.ts';
-import { formatHostPort, type HostPort } from '../../net/host-port.ts';
+import { formatHostPort } from '../../net/host-port.ts';
+import {
+  describePlace,
+  faultOfAddress,
+  hostOf,
+  localAddressFor,
+  placeOfUrl,
+  portOf,
+  type Reach,
+  usualReach,
+} from './reach.ts';
 import { RelayAddresses } from './relay-addresses.ts';
 import { dialFault } from './relay-dial-faults.ts';
+import { certificateFaultOf } from './relay-tls.ts';
 import { addressesOf, dialTcp, type Lookup, placeOf, TcpFault } from './tcp-dial.ts';
 
 /** From the call of the dial to an open link: name, TCP, TLS and the carrier's own exchange together. */
@@ -27,8 +38,8 @@ export interface LentReads {
 export interface ConnectionOptions {
   /** Cancels the dial at any stage. No effect on an established connection. */
   readonly signal: AbortSignal;
-  /** PEM certificates to trust in place of the usual ones. */
-  readonly ca?: string;
+  /** As the user chose it. Default: nothing was chosen. */
+  readonly reach?: Reach | undefined;
   /** Time limit of the whole dial; default DIAL_TIMEOUT_MS. */
   readonly timeoutMs?: number;
   /** For tests; default: those of the process, and the system's resolver. */
@@ -76,9 +87,10 @@ const addressesKnown = new RelayAddresses();
 export async function dialConnection(url: URL, options: ConnectionOptions): Promise<Connection> {
   const { signal, timeoutMs = DIAL_TIMEOUT_MS, address: only, lookup, clock = systemClock } = options;
   const { known = only === undefined ? addressesKnown : new RelayAddresses() } = options;
+  const { reach = usualReach() } = options;
   const since = clock.now();
-  const place = hostPortOf(url);
-  const where = `${url.hostname}:${place.port}`;
+  const place = placeOfUrl(url, reach);
+  const where = describePlace(url, reach);
   const lentReads: LentReads = {};
   const { socket, address } = await dialTcp({
     ...place,
@@ -86,53 +98,58 @@ export async function dialConnection(url: URL, options: ConnectionOptions): Prom
     limitMs: Math.min(timeoutMs, CONNECT_TIMEOUT_MS),
     known,
     clock,
-    connect: (to) => openSocket(url, { address: to, ...place, ca: options.ca, lentReads }),
+    prefer: reach.prefer,
+    faultOfAddress: (to) => faultOfAddress(to, reach),
+    connect: (to) => openSocket(url, { address: to, port: place.port, where, reach, lentReads, clock }),
     ...(only !== undefined ? { lookup: async () => [{ address: only, family: isIP(only) }] } : lookup && { lookup }),
   }).catch((error: unknown) => {
-    throw error instanceof TcpFault ? dialFault(error, { where, connected: false, certificateFault: false }) : error;
+    throw error instanceof TcpFault ? dialFault(error, { where, connected: false }) : error;
   });
   return {
     ...{ socket, lentReads, where, leftMs: timeoutMs - (clock.now() - since) },
     handleWorked: () => known.handleWorked(placeOf(place), address),
     handleFailed: () => known.handleFailed(placeOf(place), address),
-    faultOf: (error) => dialFault(error, { where, connected: true, certificateFault: distrusts(socket) }),
+    faultOf: (error) => certificateFaultOf(socket) ?? dialFault(error, { where, connected: true }),
   };
 }
 
 interface Opening {
-  /** One of the host's. */
   readonly address: string;
-  readonly host: string;
   readonly port: number;
-  readonly ca: string | undefined;
+  readonly where: string;
+  readonly reach: Reach;
   readonly lentReads: LentReads;
+  readonly clock: Clock;
 }
 
 /** TLS starts automatically when TCP is connected. */
 function openSocket(url: URL, opening: Opening): Socket {
-  const socket = url.protocol === 'wss:' ? openTls(opening) : openPlain(opening);
+  const socket = url.protocol === 'wss:' ? openTls(url, opening) : openPlain(opening);
   return socket.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_MS);
 }
 
 /** ALPN as browsers send it for a WebSocket; some front ends insist on it. */
-function openTls({ address, host, port, ca, lentReads }: Opening): Socket {
+function openTls(url: URL, { address, port, where, reach, lentReads, clock }: Opening): Socket {
+  const place = { host: hostOf(url), port: portOf(url), where };
   // `onread` is documented, but not in the types.
   const options: TlsOptions & { readonly onread: OnReadOpts } = {
-    host: address,
-    port,
-    servername: isIP(host) === 0 ? host : '',
     ALPNProtocols: ['http/1.1'],
-    ...(ca !== undefined && { ca }),
+    ...tcpOptions(address, port, reach),
     onread: readLent(lentReads, (chunk) => socket.push(chunk)),
   };
-  const socket: TLSSocket = tlsConnect(options);
+  const socket: TLSSocket = reach.tls.connect(options, place, clock);
   return socket;
 }
 
-function openPlain({ address, port, lentReads }: Opening): Socket {
+function openPlain({ address, port, reach, lentReads }: Opening): Socket {
   const onread = readLent(lentReads, (chunk) => socket.push(chunk));
-  const socket: Socket = tcpConnect({ host: address, port, onread });
+  const socket: Socket = tcpConnect({ ...tcpOptions(address, port, reach), onread });
   return socket;
+}
+
+function tcpOptions(host: string, port: number, reach: Reach) {
+  const localAddress = localAddressFor(host, reach);
+  return { host, port, ...(localAddress !== undefined && { localAddress }) };
 }
 
 /** What `lentReads` does not take is copied and delivered. @param deliver returns whether there is room for more */
@@ -157,19 +174,13 @@ export interface UrlAddress {
   readonly remote: string;
 }
 
-/** Rejects as the resolver. */
-export async function addressesOfUrl(url: URL, lookup?: Lookup): Promise<readonly UrlAddress[]> {
-  const { host, port } = hostPortOf(url);
-  const addresses = await addressesOf(host, lookup);
+/** Those that may be dialled. Rejects as the resolver. */
+export async function addressesOfUrl(
+  url: URL,
+  lookup?: Lookup,
+  reach: Reach = usualReach(),
+): Promise<readonly UrlAddress[]> {
+  const { host, port } = placeOfUrl(url, reach);
+  const addresses = (await addressesOf(host, lookup)).filter((each) => faultOfAddress(each, reach) === undefined);
   return addresses.map((address) => ({ address, remote: formatHostPort({ host: address, port }) }));
-}
-
-/** The host without brackets. */
-function hostPortOf(url: URL): HostPort {
-  const port = url.port === '' ? (url.protocol === 'wss:' ? 443 : 80) : Number(url.port);
-  return { host: url.hostname.replace(/^\[|\]$/g, ''), port };
-}
-
-function distrusts(socket: Socket): boolean {
-  return socket instanceof TLSSocket && Boolean(socket.authorizationError);
 }

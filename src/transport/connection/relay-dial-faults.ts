@@ -6,8 +6,6 @@ export interface DialProgress {
   readonly where: string;
   /** TCP was connected. */
   readonly connected: boolean;
-  /** The certificate of the other end did not verify. */
-  readonly certificateFault: boolean;
 }
 
 /** In the place of a code of Node: the name was not resolved within the time limit. */
@@ -28,33 +26,37 @@ const UNREACHABLE: Readonly<Record<string, string>> = {
   [NAME_SLOW]: 'its name was not resolved in time',
 };
 
-const UNTRUSTED: Readonly<Record<string, string>> = {
-  CERT_HAS_EXPIRED: 'it has expired',
-  CERT_NOT_YET_VALID: 'it is not yet valid: check the clock',
-  CERT_REVOKED: 'it was revoked',
-  DEPTH_ZERO_SELF_SIGNED_CERT: 'it is self-signed',
-  SELF_SIGNED_CERT_IN_CHAIN: 'its certificate authority is not known here',
-  UNABLE_TO_GET_ISSUER_CERT: 'its certificate authority is not known here',
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its certificate authority is not known here',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate authority is not known here',
-  ERR_TLS_CERT_ALTNAME_INVALID: 'it is for another host name',
+/** In the place of a code of Node: no address of the relay can be dialled as the user chose. */
+export const NO_IPV4 = 'NO_IPV4';
+export const NO_IPV6 = 'NO_IPV6';
+export const NO_SOURCE = 'NO_SOURCE';
+export const NO_SOURCE_FAMILY = 'NO_SOURCE_FAMILY';
+
+const NOT_AS_CHOSEN: Readonly<Record<string, string>> = {
+  [NO_IPV4]: 'it has no IPv4 address (--ipv4)',
+  [NO_IPV6]: 'it has no IPv6 address (--ipv6)',
+  [NO_SOURCE]: 'this machine has no such interface with an address at the moment (--source)',
+  [NO_SOURCE_FAMILY]:
+    'none of its addresses can be reached from that local address: one has IPv4, the other IPv6 (--source)',
 };
 
 /** A dial that ended without an HTTP answer. `code` is Node's; the errors of `ws` itself have none. */
 export function dialFault(error: { readonly code?: string | undefined }, progress: DialProgress): WstunError {
   const { where, connected } = progress;
   const code = error.code ?? '';
-  if (progress.certificateFault) return new WstunError('relay-untrusted', `${where}: ${UNTRUSTED[code] ?? code}`);
   if (code === 'EMFILE' || code === 'ENFILE') return new WstunError('out-of-descriptors', where);
   if (code === 'ETIMEDOUT') {
     return connected ? new WstunError('link-slow', where) : new WstunError('relay-unreachable', `${where}: no answer`);
   }
   if (code === '') return new WstunError('relay-odd-answer', `${where}: the answer is not a WebSocket`);
   if (code.startsWith('HPE_')) return new WstunError('relay-odd-answer', `${where}: the answer is not HTTP`);
+  const alert = /^ERR_SSL_(?:SSLV3|TLSV1|TLSV13)_ALERT_([A-Z_]{1,40})$/.exec(code)?.[1];
+  if (alert !== undefined)
+    return new WstunError('tls-refused', `${where}: its alert is "${alert.toLowerCase().replaceAll('_', ' ')}"`);
   if (code.startsWith('ERR_SSL_') || code === 'EPROTO')
     return new WstunError('relay-odd-answer', `${where}: the answer is not TLS`);
   if (code === 'ECONNRESET' && connected) {
     return new WstunError('relay-unreachable', `${where}: closed the connection without an answer`);
   }
-  return new WstunError('relay-unreachable', `${where}: ${UNREACHABLE[code] ?? code}`);
+  return new WstunError('relay-unreachable', `${where}: ${NOT_AS_CHOSEN[code] ?? UNREACHABLE[code] ?? code}`);
 }

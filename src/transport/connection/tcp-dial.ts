@@ -5,6 +5,7 @@ import { isIP, type Socket } from 'node:net';
 import { AbortableWait } from '../../async/abortable.ts';
 import { type Clock, systemClock, type Timer } from '../../clock.ts';
 import { ConnectionRace } from '../../net/connection-race.ts';
+import { type Family, familyOf } from './address-family.ts';
 import type { RelayAddresses } from './relay-addresses.ts';
 import { NAME_SLOW } from './relay-dial-faults.ts';
 
@@ -47,6 +48,10 @@ export interface TcpDialOptions {
   /** Time limit for the name and TCP together. */
   readonly limitMs: number;
   readonly known: RelayAddresses;
+  /** Why an address is not to be dialled, as the code of a TcpFault; undefined: it is. Default: all are. */
+  readonly faultOfAddress?: (address: string) => string | undefined;
+  /** Addresses of this family are tried first. */
+  readonly prefer?: Family | undefined;
   /** Starts one connection. @param address of the host, as text */
   connect(address: string): Socket;
   /** For tests; default: the system's resolver. */
@@ -114,12 +119,15 @@ class TcpDial {
     }
   }
 
-  private begin(addresses: readonly string[]): void {
+  private begin(found: readonly string[]): void {
     if (this.wait.isOver) return;
-    if (addresses.length === 0) return this.handleNoAddresses('ENOTFOUND');
-    const { known } = this.options;
+    if (found.length === 0) return this.handleNoAddresses('ENOTFOUND');
+    const { known, faultOfAddress, prefer } = this.options;
+    const faults = found.map((address) => faultOfAddress?.(address));
+    const addresses = found.filter((_, i) => faults[i] === undefined);
+    if (addresses.length === 0) return this.handleNoAddresses(faults[0] ?? 'ENOTFOUND');
     const place = placeOf(this.options);
-    if (this.race === undefined) this.race = new ConnectionRace(known.order(place, addresses));
+    if (this.race === undefined) this.race = new ConnectionRace(preferred(known.order(place, addresses), prefer));
     else this.race.add(addresses.filter((address) => address !== known.lastGood(place)));
     this.startNext();
   }
@@ -178,6 +186,12 @@ class TcpDial {
     const known = MOST_SPECIFIC.find((code) => this.faults.includes(code));
     return new TcpFault(this.nameFault ?? known ?? this.faults[0] ?? 'ETIMEDOUT');
   }
+}
+
+/** The first of the family comes first; the others stay in their order. */
+function preferred(addresses: readonly string[], family: Family | undefined): readonly string[] {
+  const first = addresses.find((address) => familyOf(address) === family);
+  return first === undefined ? addresses : [first, ...addresses.filter((address) => address !== first)];
 }
 
 function codeOf(error: unknown): string {

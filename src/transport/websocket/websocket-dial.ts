@@ -5,6 +5,7 @@ import { systemClock } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import { answerFault, describeAnswer } from '../answer-faults.ts';
 import { type Connection, type ConnectionOptions, dialConnection } from '../connection/connection-dial.ts';
+import { requestFields } from '../connection/reach.ts';
 import type { MessageLink } from '../message-link.ts';
 import type { Masking } from './websocket-frame.ts';
 import { SOCKET_LIMITS } from './websocket-limits.ts';
@@ -23,7 +24,7 @@ export interface DialWebSocketOptions extends ConnectionOptions {
 
 /**
  * Opens a link to `url` (ws: or wss:, without a fragment). @throws WstunError of `provenFault`, relay-refused (a
- * RelayRefused), relay-odd-answer, relay-untrusted, relay-unreachable, link-slow, dial-cancelled
+ * RelayRefused), relay-odd-answer, relay-unreachable, those of certificates, link-slow, dial-cancelled
  */
 export async function dialWebSocket(url: URL, options: DialWebSocketOptions): Promise<MessageLink> {
   const connection = await dialConnection(url, options);
@@ -42,7 +43,13 @@ function upgrade(url: URL, connection: Connection, options: DialWebSocketOptions
   const { signal, clock = systemClock } = options;
   const { socket: raw, lentReads, where, leftMs } = connection;
   return new Promise((resolve, reject) => {
-    const socket = new WebSocket(url, { ...SOCKET_LIMITS, followRedirects: false, createConnection: () => raw });
+    const headers = requestFields(options.reach);
+    const socket = new WebSocket(url, {
+      ...SOCKET_LIMITS,
+      headers,
+      followRedirects: false,
+      createConnection: () => raw,
+    });
 
     const settle = (): void => {
       clock.clearTimeout(timer);

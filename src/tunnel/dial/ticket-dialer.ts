@@ -12,6 +12,7 @@ import type { Logger } from '../../observability/logger.ts';
 import { PROTOCOL_VERSION } from '../../protocol/frames.ts';
 import { RelayRefused } from '../../transport/answer-faults.ts';
 import { addressesOfUrl, type UrlAddress } from '../../transport/connection/connection-dial.ts';
+import type { Reach } from '../../transport/connection/reach.ts';
 import type { Lookup } from '../../transport/connection/tcp-dial.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import { type CarrierName, type CarrierOptions, carrierOf, type DialLink } from './carriers.ts';
@@ -50,6 +51,8 @@ export interface TicketDialerOptions {
   readonly dialLink?: ((...parameters: [...Parameters<DialLink>, CarrierName]) => Promise<MessageLink>) | undefined;
   /** In the place of the system's resolver, for tests. */
   readonly lookup?: Lookup | undefined;
+  /** Of every dial. Default: the user chose nothing. */
+  readonly reach?: Reach | undefined;
 }
 
 export interface TicketDialOptions extends CarrierOptions {
@@ -71,6 +74,7 @@ export class TicketDialer {
   private readonly clock: Clock;
   private readonly dialLink: TicketDialerOptions['dialLink'];
   private readonly lookup: Lookup | undefined;
+  private readonly reach: Reach | undefined;
   /** What to add to our clock, ms. */
   private correction = 0;
   /** As much of it as was proved, ms. */
@@ -88,6 +92,7 @@ export class TicketDialer {
     this.clock = options.clock ?? systemClock;
     this.dialLink = options.dialLink;
     this.lookup = options.lookup;
+    this.reach = options.reach;
   }
 
   /** The URL for the next attempt: the invite's relays in turn. */
@@ -106,7 +111,7 @@ export class TicketDialer {
 
   private async addressesOf(relay: string): Promise<readonly RelayAddress[]> {
     let found: readonly UrlAddress[] = [];
-    const resolved = addressesOfUrl(new URL(relay), this.lookup).then(
+    const resolved = addressesOfUrl(new URL(relay), this.lookup, this.reach).then(
       (addresses) => {
         found = addresses;
       },
@@ -135,7 +140,8 @@ export class TicketDialer {
     const features = carrier.features | (scope.features ?? 0);
     const once = async (): Promise<MessageLink> => {
       const { url, rotationProof, provenFault } = this.seal(relay, { ...scope, features }, this.time());
-      const link = await dialLink(url, { clock: this.clock, ...options, provenFault }, carrier.name);
+      const { clock, reach } = this;
+      const link = await dialLink(url, { clock, reach, ...options, provenFault }, carrier.name);
       return this.remember(link, rotationProof);
     };
     try {

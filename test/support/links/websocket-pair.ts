@@ -7,6 +7,7 @@ import type { MessageLink } from '../../../src/transport/message-link.ts';
 import { WebSocketAcceptor } from '../../../src/transport/websocket/websocket-accept.ts';
 import { dialWebSocket } from '../../../src/transport/websocket/websocket-dial.ts';
 import type { LinkPair } from './link-compliance.ts';
+import { trusting } from './trusting.ts';
 
 export interface LinkServer {
   readonly port: number;
@@ -57,7 +58,7 @@ export async function openWebSocketPair(options: PairOptions = {}): Promise<Link
   const client = await dialWebSocket(new URL(`${scheme}://127.0.0.1:${server.port}/ticket`), {
     signal: new AbortController().signal,
     ...(options.mask === undefined ? {} : { mask: options.mask }),
-    ...(options.tls === undefined ? {} : { ca: options.tls.cert }),
+    ...(options.tls === undefined ? {} : { reach: trusting(options.tls.cert) }),
   });
   const { link, socket } = await accepted;
   const release = (): Promise<void> => server.close();

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from 'node:net';
@@ -7,8 +8,10 @@ import { type FaultName, WstunError } from '../../../src/errors.ts';
 import { RelayRefused } from '../../../src/transport/answer-faults.ts';
 import { RelayAddresses } from '../../../src/transport/connection/relay-addresses.ts';
 import type { Lookup } from '../../../src/transport/connection/tcp-dial.ts';
+import { pinOf } from '../../../src/transport/connection/tls-pin.ts';
 import { type DialWebSocketOptions, dialWebSocket } from '../../../src/transport/websocket/websocket-dial.ts';
 import { turns } from '../../support/links/link-recorder.ts';
+import { trusting } from '../../support/links/trusting.ts';
 import { startLinkServer } from '../../support/links/websocket-pair.ts';
 import { makeCertificate } from '../../support/programs/certificate.ts';
 
@@ -118,18 +121,29 @@ describe('a dial with an unexpected answer', () => {
 describe('the certificate of a relay', () => {
   const own = makeCertificate();
 
-  it.each([
-    ['it is self-signed', own, {}],
-    ['it is for another host name', makeCertificate('DNS:other.example'), { trusted: true }],
-  ])('a dial does not trust a certificate: %s', async (why, tls, { trusted }: { trusted?: boolean }) => {
+  it('a dial does not trust a self-signed certificate, and shows the pin of its key', async () => {
+    const port = await listen(createHttpsServer(own));
+    const fault = await faultOf(`wss://127.0.0.1:${port}`);
+    const pin = pinOf(new X509Certificate(own.cert));
+    expect([fault.fault, fault.detail]).toEqual([
+      'relay-untrusted',
+      `127.0.0.1:${port}: it is self-signed; the pin of its key is ${pin}`,
+    ]);
+  });
+
+  it('a dial does not accept a trusted certificate for another name, and says which it has', async () => {
+    const tls = makeCertificate('DNS:other.example');
     const port = await listen(createHttpsServer(tls));
-    const fault = await faultOf(`wss://127.0.0.1:${port}`, trusted ? { ca: tls.cert } : {});
-    expect([fault.fault, fault.detail]).toEqual(['relay-untrusted', `127.0.0.1:${port}: ${why}`]);
+    const fault = await faultOf(`wss://127.0.0.1:${port}`, { reach: trusting(tls.cert) });
+    expect([fault.fault, fault.detail]).toEqual([
+      'relay-other-name',
+      `127.0.0.1:${port}: it is for other.example, not for 127.0.0.1`,
+    ]);
   });
 
   it('a relay with a trusted certificate can refuse the dial', async () => {
     const port = await listen(createHttpsServer(own, (_request, response) => response.writeHead(404).end()));
-    expect((await faultOf(`wss://localhost:${port}`, { ca: own.cert })).fault).toBe('relay-refused');
+    expect((await faultOf(`wss://localhost:${port}`, { reach: trusting(own.cert) })).fault).toBe('relay-refused');
   });
 });
 

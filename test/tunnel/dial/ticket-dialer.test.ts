@@ -10,6 +10,7 @@ import { silentLogger } from '../../../src/observability/logger.ts';
 import { startRelayServer } from '../../../src/relay/relay-server.ts';
 import type { MessageLink } from '../../../src/transport/message-link.ts';
 import { TicketDialer } from '../../../src/tunnel/dial/ticket-dialer.ts';
+import { trusting } from '../../support/links/trusting.ts';
 import { makeCertificate } from '../../support/programs/certificate.ts';
 
 const HOUR = 3_600_000;
@@ -30,7 +31,7 @@ function openerOfAlice(): TicketOpener {
 
 /** The fault, or the link. */
 async function dial(dialer: TicketDialer, url: string, ca?: string): Promise<MessageLink | WstunError> {
-  const options = { signal: new AbortController().signal, ...(ca !== undefined && { ca }) };
+  const options = { signal: new AbortController().signal, ...(ca !== undefined && { reach: trusting(ca) }) };
   return await dialer.dial(url, PLACE, options).then(
     (link) => {
       onTestFinished(() => link.abort());

@@ -1,0 +1,170 @@
+/**
+ * TLS to relays as the user chose it: which certificates are accepted, which one is shown, which name is said, and the
+ * sessions that later links resume. Sessions are kept in here, so that none is resumed under other settings.
+ */
+import type { X509Certificate } from 'node:crypto';
+import {
+  checkServerIdentity,
+  createSecureContext,
+  type SecureContext,
+  type TLSSocket,
+  type ConnectionOptions as TlsOptions,
+  connect as tlsConnect,
+} from 'node:tls';
+import type { Clock } from '../../clock.ts';
+import type { WstunError } from '../../errors.ts';
+import { familyOf } from './address-family.ts';
+import { certificateFault, type Judgement, otherKeyFault, type SeenCertificate } from './certificate-faults.ts';
+import { trustedCertificates } from './system-certificates.ts';
+import { type Pin, pinOf } from './tls-pin.ts';
+import { type KeptSession, TlsSessions } from './tls-sessions.ts';
+
+export interface RelayTlsOptions {
+  /** PEM certificates to trust in addition to the usual ones. */
+  readonly ca?: readonly string[] | undefined;
+  /** Certificates with these keys are accepted, whatever their issuer, name and dates. */
+  readonly pins?: readonly Pin[] | undefined;
+  /** Not empty: only certificates with these keys are accepted, whatever their issuer, name and dates. */
+  readonly onlyPins?: readonly Pin[] | undefined;
+  /** Shown to a server that demands a certificate; PEM. */
+  readonly identity?: { readonly cert: string; readonly key: string } | undefined;
+  /** The server name that TLS sends; empty: none. Default: the host of the URL. */
+  readonly sni?: string | undefined;
+  /**
+   * Whoever ends TLS can read the data: nothing is accepted beyond Node's own list, NODE_EXTRA_CA_CERTS and the pins,
+   * and only for the host of the URL.
+   */
+  readonly unsealed?: boolean | undefined;
+}
+
+/** A certificate's issuers that are looked at. */
+const MAX_CHAIN = 8;
+/** A session is resumed for so long after its certificate was checked. */
+const MAX_SESSION_MS = 86_400_000;
+
+/** Why the certificates of sockets were not accepted. */
+const rejections = new WeakMap<object, WstunError>();
+
+/** Why the certificate of a socket was not accepted; undefined: no certificate was rejected. */
+export function certificateFaultOf(socket: object): WstunError | undefined {
+  return rejections.get(socket);
+}
+
+/** Where a TLS connection leads. */
+export interface TlsPlace {
+  /** Of the URL, without brackets. */
+  readonly host: string;
+  readonly port: number;
+  /** For faults. */
+  readonly where: string;
+}
+
+interface Following {
+  /** Of `TlsSessions`. */
+  readonly key: string;
+  readonly place: TlsPlace;
+  readonly clock: Clock;
+  /** Of the session that was offered. */
+  readonly resumedUntil: number;
+}
+
+export class RelayTls {
+  private readonly sessions = new TlsSessions();
+  private context: SecureContext | undefined;
+
+  constructor(private readonly options: RelayTlsOptions = {}) {}
+
+  /**
+   * Starts TLS. A certificate that is not accepted destroys the socket with the reason, before anything that was
+   * written to it is sent. @param options of `tls.connect`: where TCP goes, or a socket; and the protocols of ALPN
+   */
+  connect(options: TlsOptions, place: TlsPlace, clock: Clock): TLSSocket {
+    const key = `${this.serverName(place.host)} ${place.host}:${place.port}`;
+    const kept = this.sessions.take(key, clock.wallTime());
+    const socket = tlsConnect({
+      ...options,
+      servername: this.serverName(place.host),
+      secureContext: this.secureContext(),
+      // `judge` does it: the reasons of Node have no names, dates and issuers.
+      rejectUnauthorized: false,
+      checkServerIdentity: (_host, certificate) => this.nameFault(place.host, certificate),
+      ...(kept && { session: kept.session }),
+    });
+    // An attempt that loses the race to connect uses no session up.
+    if (kept !== undefined) this.keepIfUnused(socket, key, kept);
+    this.follow(socket, { key, place, clock, resumedUntil: kept?.until ?? 0 });
+    return socket;
+  }
+
+  private keepIfUnused(socket: TLSSocket, key: string, kept: KeptSession): void {
+    if (!socket.connecting) return;
+    const putBack = (): void => this.sessions.add(key, kept);
+    socket.once('close', putBack);
+    socket.once('connect', () => socket.off('close', putBack));
+  }
+
+  private follow(socket: TLSSocket, { key, place, clock, resumedUntil }: Following): void {
+    // Until when its sessions are resumed; 0: not accepted.
+    let until = 0;
+    socket.once('secureConnect', () => {
+      const now = clock.wallTime();
+      // Only sessions of accepted certificates are kept, and only under these settings.
+      const verdict = socket.isSessionReused()
+        ? { until: resumedUntil }
+        : this.judge(socket, { ...place, now, unsealed: this.options.unsealed === true });
+      if ('fault' in verdict) {
+        rejections.set(socket, verdict.fault);
+        socket.destroy(verdict.fault);
+      } else until = Math.min(verdict.until, now + MAX_SESSION_MS);
+    });
+    // With TLS 1.3 they come later, and each is good for one link (RFC 8446 appendix C.4).
+    socket.on('session', (session: Buffer) => {
+      if (until > 0) this.sessions.add(key, { session, until, isReusable: socket.getProtocol() === 'TLSv1.2' });
+    });
+  }
+
+  private judge(socket: TLSSocket, judgement: Judgement): { fault: WstunError } | { until: number } {
+    const { pins = [], onlyPins = [] } = this.options;
+    const certificate = socket.getPeerX509Certificate();
+    const pin = certificate && pinOf(certificate);
+    const accepted = onlyPins.length > 0 ? onlyPins : pins;
+    if (pin !== undefined && accepted.includes(pin)) return { until: Number.POSITIVE_INFINITY };
+    if (onlyPins.length > 0) return { fault: otherKeyFault(seen(certificate, pin), judgement) };
+    // Node has the code of OpenSSL here; the types say Error.
+    const code: unknown = socket.authorizationError;
+    if (code === undefined || code === null)
+      return { until: certificate === undefined ? 0 : Date.parse(certificate.validTo) };
+    return { fault: certificateFault(String(code), seen(certificate, pin), judgement) };
+  }
+
+  /** A name that the user chose for SNI is one that the user expects: fronts of another name are reached like that. */
+  private nameFault(host: string, certificate: Parameters<typeof checkServerIdentity>[1]): Error | undefined {
+    const { sni, unsealed } = this.options;
+    const fault = checkServerIdentity(host, certificate);
+    if (fault === undefined || !sni || unsealed === true) return fault;
+    return checkServerIdentity(sni, certificate) === undefined ? undefined : fault;
+  }
+
+  /** An address is no server name (RFC 6066 §3). */
+  private serverName(host: string): string {
+    return this.options.sni ?? (familyOf(host) === undefined ? host : '');
+  }
+
+  /** Made at the first TLS connection: reading the certificates takes some milliseconds. */
+  private secureContext(): SecureContext {
+    const { ca = [], identity, unsealed = false } = this.options;
+    this.context ??= createSecureContext({
+      ...(unsealed ? {} : { ca: [...trustedCertificates(), ...ca] }),
+      ...(identity && { cert: identity.cert, key: identity.key }),
+    });
+    return this.context;
+  }
+}
+
+function seen(certificate: X509Certificate | undefined, pin: Pin | undefined): SeenCertificate {
+  const issuers: string[] = [];
+  for (let at = certificate; at !== undefined && issuers.length < MAX_CHAIN; at = at.issuerCertificate)
+    issuers.push(at.issuer);
+  const { issuer = '', subjectAltName, validFrom = '', validTo = '' } = certificate ?? {};
+  return { issuer, subjectAltName, validFrom, validTo, pin, issuers };
+}

@@ -1,0 +1,22 @@
+/** The pin of a TLS key: SHA-256 of its SubjectPublicKeyInfo, as text as curl writes it (RFC 7469 §2.4). Pure. */
+import { createHash, type X509Certificate } from 'node:crypto';
+
+/** `sha256/` and base64 of 32 bytes. */
+export type Pin = string;
+
+const PREFIX = 'sha256/';
+
+/** @param hash 32 bytes */
+function formatPin(hash: Uint8Array): Pin {
+  return PREFIX + Buffer.from(hash).toString('base64');
+}
+
+/** Undefined for a key that this Node cannot read. */
+export function pinOf(certificate: X509Certificate): Pin | undefined {
+  try {
+    const spki = certificate.publicKey.export({ type: 'spki', format: 'der' });
+    return formatPin(createHash('sha256').update(spki).digest());
+  } catch {
+    return undefined;
+  }
+}
