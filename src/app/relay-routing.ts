@@ -27,6 +27,8 @@ interface RelayRouterOptions {
   readonly sessions: ExitSessions | undefined;
   readonly isOverloaded: () => boolean;
   readonly linksFree: () => number;
+  /** So many of them are for new sessions. */
+  readonly linksKept: () => number;
   readonly logger: Logger;
 }
 
@@ -38,7 +40,7 @@ export class RelayRouter {
   private readonly clocks: ClockWatch;
 
   constructor(private readonly options: RelayRouterOptions) {
-    const { keys, known, replays, linksFree, logger } = options;
+    const { keys, known, replays, linksFree, linksKept, logger } = options;
     const isRequested = (exit: string, token: string): boolean => this.rendezvous.isRequested(exit, token);
     this.tickets = new TicketOpener(keys.identity, { replays, isRequested });
     const openerOf = ({ identity }: RetiredKeys) => new TicketOpener(identity, { replays, retired: true });
@@ -51,7 +53,7 @@ export class RelayRouter {
       if (bad > 0) logger.warn({ exit, keys: bad }, 'an exit announced invalid keys; wstun ignores them');
     };
     this.rejections = new Rejections(logger);
-    this.rendezvous = new Rendezvous({ tickets: this.tickets, logger, onPeers, linksFree });
+    this.rendezvous = new Rendezvous({ tickets: this.tickets, logger, onPeers, linksFree, linksKept });
   }
 
   /** @param now milliseconds since 1970 */

@@ -30,7 +30,7 @@ import { TlsFiles } from './tls-files.ts';
 /** Streams of the relay's own exit, connections without a ticket, files. */
 const DESCRIPTORS_BESIDE_LINKS = 1_000;
 
-/** While fewer of a relay's links are free, a session gets no second one: the next client needs its first. */
+/** Of a relay's links: so many are kept for new sessions, and a session gets no second one of them. */
 const SPARE_SHARE = 1 / 4;
 
 export interface RelayOptions extends DialOptions {
@@ -223,10 +223,11 @@ class RunningRelay {
     const { keys, access, isOverloaded } = serving;
     const { logger, dialling, resumeWindowMs, exit } = this.options;
     const linksFree = () => this.server?.linksFree ?? 0;
-    const isShortOfLinks = () => linksFree() < (serving.limits.links ?? DEFAULT_LINKS) * SPARE_SHARE;
+    const linksKept = () => Math.floor((serving.limits.links ?? DEFAULT_LINKS) * SPARE_SHARE);
+    const isShortOfLinks = () => linksFree() < linksKept();
     const dialing = { serving, dialling, ownPorts: () => this.ownPorts(), isShortOfLinks, resumeWindowMs, logger };
     const sessions = exit === false ? undefined : createSessions(dialing);
-    return new RelayRouter({ keys, access, known, replays, sessions, isOverloaded, linksFree, logger });
+    return new RelayRouter({ keys, access, known, replays, sessions, isOverloaded, linksFree, linksKept, logger });
   }
 
   private rotate(): void {

@@ -44,6 +44,8 @@ const PROOF_RATE = { burst: 1_024, perSecond: 100 };
 
 /** Set by the peer: a web page will use the ticket. Only a request with such a ticket may have an `Origin`. */
 export const PAGE_FEATURE = 0x8000;
+/** The link is one more of a session that has one already: a relay that is short of links prefers new sessions. */
+export const FURTHER_FEATURE = 0x0200;
 
 /** The peer's side. Computes the shared key once, so that a ticket costs no public-key work. */
 export class TicketSealer {

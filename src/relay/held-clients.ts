@@ -33,6 +33,8 @@ export interface HeldClientOptions {
   readonly rejections: Rejections;
   /** Links that the relay can still accept. */
   readonly linksFree: () => number;
+  /** So many of them are for new sessions: further links of sessions leave them free. */
+  readonly linksKept: () => number;
   readonly logger: Logger;
   readonly clock: Clock;
 }
@@ -82,16 +84,16 @@ export class HeldClients {
     return this.sent.get(token)?.clients.exit === exit;
   }
 
-  /** Holds the client's link, or rejects it. */
-  hold(clients: ExitClients, client: MessageLink, peer: string): void {
+  /** Holds the client's link, or rejects it. @param isFurther it is one more of a session that has one already */
+  hold(clients: ExitClients, client: MessageLink, peer: string, isFurther: boolean): void {
     const { limits, rejections } = this.options;
-    if (!this.hasLinks(clients))
+    if (!this.hasLinks(clients, isFurther))
       return rejections.rejectOverloaded(client, peer, 'its exit already uses its share of the links');
     const unsent = { early: [], expiry: undefined, token: undefined, sentAt: 0, isAbandoned: false };
     const request: RendezvousRequest = { clients, client, peer, ...unsent };
     // One exit gets half of the room, so that there is always some for others.
     const hasRoom = clients.requests.size < limits.heldClients - this.count;
-    if (!hasRoom || !clients.queue.join(peer, request, this.options.clock.now()))
+    if (!hasRoom || !clients.queue.join(peer, request, this.options.clock.now(), isFurther))
       return rejections.rejectOverloaded(client, peer, 'too many clients wait for this exit');
     clients.requests.add(request);
     this.count += 1;
@@ -140,10 +142,10 @@ export class HeldClients {
   }
 
   /** The data links that held clients are still to get count as taken. */
-  private hasLinks({ exit, requests }: ExitClients): boolean {
-    const { splices, linksFree } = this.options;
+  private hasLinks({ exit, requests }: ExitClients, isFurther: boolean): boolean {
+    const { splices, linksFree, linksKept } = this.options;
     const held = 1 + LINKS_PER_CLIENT * (requests.size + splices.countOf(exit));
-    return hasShare(held, linksFree() - this.count);
+    return hasShare(held, linksFree() - this.count - (isFurther ? linksKept() : 0));
   }
 
   /** The client has gone. The slot at its exit stays taken until that has answered: it still dials. */

@@ -15,6 +15,8 @@ const MAX_PEERS = 1_024;
 
 interface PeerQueue<T> {
   readonly waiting: Set<T>;
+  /** The same, of further links of sessions: they come after all others. */
+  readonly further: Set<T>;
   /** Requests that the exit has not answered, those included whose clients have gone: it dials for them too. */
   requested: number;
   readonly limiter: TokenBucket;
@@ -43,25 +45,34 @@ export class RendezvousQueue<T> {
     return this.waitingCount === 0 && this.requested === 0;
   }
 
-  /** False: there is no room. One peer gets half of the room, so that there is always some for others. */
-  join(peer: string, client: T, now: number): boolean {
+  /**
+   * False: there is no room. One peer gets half of the room, so that there is always some for others.
+   * @param isFurther one more link of a session: it gets half of that again, and its turn after all that are not
+   */
+  join(peer: string, client: T, now: number, isFurther = false): boolean {
     const queue = this.queueOf(peer, now);
     const free = this.limits.waiting - this.waitingCount;
-    if (free <= 0 || queue.waiting.size >= Math.min(MAX_WAITING_OF_PEER, free)) return false;
-    queue.waiting.add(client);
+    const room = Math.min(MAX_WAITING_OF_PEER, free) / (isFurther ? 2 : 1);
+    if (free <= 0 || queue.waiting.size + queue.further.size >= room) return false;
+    (isFurther ? queue.further : queue.waiting).add(client);
     this.waitingCount += 1;
     return true;
   }
 
   /** The client does not wait any more. */
   leave(peer: string, client: T): void {
-    if (this.queues.get(peer)?.waiting.delete(client)) this.waitingCount -= 1;
+    const queue = this.queues.get(peer);
+    if (queue?.waiting.delete(client) || queue?.further.delete(client)) this.waitingCount -= 1;
   }
 
   /** The client whose turn it is now, if any. From then on its slot is taken until `answered`. */
   next(now: number): T | undefined {
+    return this.nextOf('waiting', now) ?? this.nextOf('further', now);
+  }
+
+  private nextOf(kind: 'waiting' | 'further', now: number): T | undefined {
     for (const [peer, queue] of this.queues) {
-      const [client] = queue.waiting;
+      const [client] = queue[kind];
       if (client === undefined || !this.hasSlot(queue) || !queue.limiter.acquire(now)) continue;
       this.leave(peer, client);
       queue.requested += 1;
@@ -85,7 +96,7 @@ export class RendezvousQueue<T> {
   waitMs(now: number): number | undefined {
     let least: number | undefined;
     for (const queue of this.queues.values()) {
-      if (queue.waiting.size === 0 || !this.hasSlot(queue)) continue;
+      if (isEmpty(queue) || !this.hasSlot(queue)) continue;
       least = Math.min(least ?? Number.POSITIVE_INFINITY, queue.limiter.waitMs(now));
     }
     return least;
@@ -101,13 +112,22 @@ export class RendezvousQueue<T> {
     const known = this.queues.get(peer);
     if (known !== undefined) return known;
     if (this.queues.size >= MAX_PEERS) this.dropIdlePeers(now);
-    const queue = { waiting: new Set<T>(), requested: 0, limiter: new TokenBucket(REQUESTS_OF_PEER, now) };
+    const queue = {
+      waiting: new Set<T>(),
+      further: new Set<T>(),
+      requested: 0,
+      limiter: new TokenBucket(REQUESTS_OF_PEER, now),
+    };
     this.queues.set(peer, queue);
     return queue;
   }
 
   private dropIdlePeers(now: number): void {
-    for (const [peer, { waiting, requested, limiter }] of this.queues)
-      if (waiting.size === 0 && requested === 0 && limiter.isFull(now)) this.queues.delete(peer);
+    for (const [peer, queue] of this.queues)
+      if (isEmpty(queue) && queue.requested === 0 && queue.limiter.isFull(now)) this.queues.delete(peer);
   }
+}
+
+function isEmpty({ waiting, further }: PeerQueue<unknown>): boolean {
+  return waiting.size + further.size === 0;
 }

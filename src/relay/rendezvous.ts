@@ -1,6 +1,6 @@
 /** Where clients and named exits meet (docs/protocol.md §11). Nothing here can read what they send each other. */
 import { type Clock, systemClock } from '../clock.ts';
-import type { TicketOpener } from '../crypto/ticket.ts';
+import { FURTHER_FEATURE, type TicketOpener } from '../crypto/ticket.ts';
 import { parseIp } from '../net/ip.ts';
 import type { Logger } from '../observability/logger.ts';
 import { ControlLink } from '../transport/control-link.ts';
@@ -19,6 +19,8 @@ export interface RendezvousOptions {
   readonly onPeers?: (exit: string, keys: readonly string[]) => void;
   /** Links that the relay can still accept; default: any number. */
   readonly linksFree?: () => number;
+  /** So many of them are for new sessions; default: none. */
+  readonly linksKept?: () => number;
   readonly limits?: Partial<HeldClientLimits>;
   readonly clock?: Clock;
 }
@@ -42,7 +44,8 @@ export class Rendezvous {
   private closed = false;
 
   constructor(private readonly options: RendezvousOptions) {
-    const { tickets, logger, linksFree = () => Number.POSITIVE_INFINITY, limits, clock = systemClock } = options;
+    const { tickets, logger, limits, clock = systemClock } = options;
+    const { linksFree = () => Number.POSITIVE_INFINITY, linksKept = () => 0 } = options;
     this.clock = clock;
     this.peers = new ExitPeers(tickets, { clock });
     this.rejections = new Rejections(logger);
@@ -55,6 +58,7 @@ export class Rendezvous {
       splices: this.splices,
       rejections: this.rejections,
       linksFree,
+      linksKept,
       logger,
       clock,
     });
@@ -65,7 +69,7 @@ export class Rendezvous {
     const { role, destination, peer, features = 0 } = admitted;
     // Its upgrade was under way when this relay began to stop.
     if (this.closed) this.rejections.closeGoingAway(link);
-    else if (role === 'client') this.hold(link, destination, peer);
+    else if (role === 'client') this.hold(link, destination, peer, (features & FURTHER_FEATURE) !== 0);
     else if (destination === '') this.register(link, peer, features);
     else this.heldClients.answer(link, peer, destination);
   }
@@ -104,10 +108,10 @@ export class Rendezvous {
     this.splices.close();
   }
 
-  private hold(link: MessageLink, exit: string, peer: string): void {
+  private hold(link: MessageLink, exit: string, peer: string, isFurther: boolean): void {
     const clients = this.exits.get(exit)?.clients;
     if (clients?.control === undefined) this.rejections.rejectAbsent(link, peer);
-    else this.heldClients.hold(clients, link, peer);
+    else this.heldClients.hold(clients, link, peer, isFurther);
   }
 
   private dropExit(exit: string): void {

@@ -27,6 +27,7 @@ it('a relay accepts tickets for retired keys until they expire, and then rejects
     sessions: undefined,
     isOverloaded: () => false,
     linksFree: () => 1,
+    linksKept: () => 0,
     logger: silentLogger,
   });
   onTestFinished(() => core.close(0));

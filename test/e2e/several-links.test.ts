@@ -19,6 +19,7 @@ import { atEnd } from '../support/scope.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { shareBrowser } from '../support/tether/phone.ts';
 import { startTethered } from '../support/tether/tethered.ts';
+import { until } from '../support/until.ts';
 
 shareBrowser();
 
@@ -123,6 +124,30 @@ describe('links that are reset one by one, through a named exit', () => {
     const secret = await invite(exit, 'several', { allow: ['*'], url: relay.url });
     const client = await startClient(secret, { args: ['--links', '4'] });
     await expectUnnoticed(client.process, client.port, box, 4);
+  });
+});
+
+describe('a relay with few links', () => {
+  it('further links of two clients at a named exit leave room for a third client', { timeout: LIMIT_MS }, async () => {
+    const state = await tempDir();
+    await writeFile(join(state, 'limits.toml'), 'links = 24\n');
+    const relay = await startRelay({ state, args: ['--no-exit'] });
+    const exit = await startExit({ invite: await invite(relay, 'home', { role: 'exit' }) });
+    const splices = () => relay.process.stderr.split('a client was connected to its exit').length - 1;
+    for (const [name, links] of [
+      ['one', 5],
+      ['two', 1],
+    ] as const) {
+      const secret = await invite(exit, name, { allow: ['*'], url: relay.url });
+      const before = splices();
+      await startClient(secret, { args: ['--links', '5'] });
+      await until(() => splices() >= before + links);
+    }
+    await until(() => relay.process.stderr.includes('its exit already uses its share of the links'));
+    const third = await startClient(await invite(exit, 'three', { allow: ['*'], url: relay.url }));
+    const download = ['-qsS', '--fail', '-x', `socks5h://127.0.0.1:${third.port}`, `${await startWeb()}/1`];
+    expect(await runWell('sh', ['-c', `curl ${download.join(' ')} | sha256sum`])).toContain(sha256(payload(BYTES, 1)));
+    expect(third.process.stderr).not.toContain('WSTUN-E216');
   });
 });
 

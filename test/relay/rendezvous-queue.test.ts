@@ -65,6 +65,35 @@ describe('RendezvousQueue', () => {
     expect(order).toEqual(['many#0', 'few#0', 'many#1', 'few#1', 'many#2']);
   });
 
+  it('further links of sessions have their turn after all that are not, of whatever peer', () => {
+    const queue = new RendezvousQueue<string>({ requested: 1, waiting: 2_048 });
+    queue.join('many', 'many#further', 0, true);
+    queue.join('few', 'few#further', 0, true);
+    for (let i = 0; i < 2; i++) queue.join('many', `many#${i}`, 0);
+    queue.join('few', 'few#0', 0);
+    queue.leave('few', 'few#further');
+    const order: string[] = [];
+    for (let client = queue.next(0); client !== undefined; client = queue.next(0)) {
+      order.push(client);
+      queue.answered(peerOf(client));
+    }
+    expect(order).toEqual(['many#0', 'few#0', 'many#1', 'many#further']);
+    expect(queue.isIdle).toBe(true);
+  });
+
+  it('further links of sessions leave half of the room of their peer to its new sessions', () => {
+    const queue = new RendezvousQueue<string>({ requested: 1, waiting: 64 });
+    const joined = (isFurther: boolean) => {
+      let count = 0;
+      while (queue.join('one', `one#${isFurther}${count}`, 0, isFurther)) count += 1;
+      return count;
+    };
+    const further = joined(true);
+    expect(further).toBeGreaterThan(10);
+    expect(joined(false)).toBeGreaterThan(5);
+    expect(joined(true)).toBe(0);
+  });
+
   it('the queue limits the rate of a peer, and returns the time until its next turn', () => {
     const queue = new RendezvousQueue<string>(LIMITS);
     let called = 0;

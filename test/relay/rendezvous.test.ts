@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Peer } from '../../src/crypto/ticket.ts';
+import { FURTHER_FEATURE, type Peer } from '../../src/crypto/ticket.ts';
 import { silentLogger } from '../../src/observability/logger.ts';
 import { Rendezvous, type RendezvousOptions } from '../../src/relay/rendezvous.ts';
 import {
@@ -74,7 +74,7 @@ function setUp(limits: RendezvousOptions['limits'] = {}, options: Partial<Rendez
     rendezvous,
     known,
     add: tickets.add,
-    client: (exit: string, number = 1) => arrive('client', `${exit}/${number}`, exit),
+    client: (exit: string, number = 1, features = 0) => arrive('client', `${exit}/${number}`, exit, features),
     exit: (name: string, features = TAKEN_FEATURE, remote?: string) => arrive('exit', name, '', features, remote),
     answer: (name: string, token: string) => arrive('exit', name, token),
   };
@@ -448,9 +448,9 @@ describe('many clients of one exit', () => {
 
 describe('the links of a relay', () => {
   /** Counts as a relay does: links of the rendezvous that have not closed. */
-  function setUpWith(links: number) {
+  function setUpWith(links: number, kept = 0) {
     let taken = 0;
-    const set = setUp({}, { linksFree: () => links - taken });
+    const set = setUp({}, { linksFree: () => links - taken, linksKept: () => kept });
     const counted = (far: Far): Far => {
       taken += 1;
       return far;
@@ -458,10 +458,10 @@ describe('the links of a relay', () => {
     const { exit, client, answer } = set;
     return {
       exit: (name: string) => (taken < links ? counted(exit(name)) : undefined),
-      client: (name: string) => {
+      client: (name: string, features?: number) => {
         if (taken >= links) return undefined;
         taken += 1;
-        const far = client(name);
+        const far = client(name, 1, features);
         return far;
       },
       answer: (name: string, token: string) => counted(answer(name, token)),
@@ -470,6 +470,31 @@ describe('the links of a relay', () => {
       },
     };
   }
+
+  it('further links of sessions leave a quarter of the links to new sessions, which an earlier client has, too', async () => {
+    const { exit, client, answer, release } = setUpWith(24, 6);
+    const home = exit('home');
+    let answered = 0;
+    const connects = async (features?: number) => {
+      const far = client('home', features);
+      await settle();
+      const token = home?.tokens[answered];
+      if (token === undefined) {
+        expect(far?.messages ?? [BUSY]).toEqual([BUSY]);
+        if (far !== undefined) release(1);
+        return false;
+      }
+      answered += 1;
+      answer('home', token);
+      await settle();
+      return true;
+    };
+    expect(await connects()).toBe(true);
+    let further = 0;
+    while (await connects(FURTHER_FEATURE)) further += 1;
+    expect(further).toBe(5);
+    expect([await connects(), await connects(FURTHER_FEATURE), await connects()]).toEqual([true, false, true]);
+  });
 
   it('one exit cannot take all links of a relay: there are always some for the next exit', async () => {
     const { exit, client, answer, release } = setUpWith(13);

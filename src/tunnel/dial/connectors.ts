@@ -1,15 +1,18 @@
 /** How a client's raw links are established: dialled from here, or by a phone's page. */
 import { type Clock, systemClock } from '../../clock.ts';
-import { PAGE_FEATURE } from '../../crypto/ticket.ts';
+import { FURTHER_FEATURE, PAGE_FEATURE } from '../../crypto/ticket.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
-import type { TicketDialer, TicketUrl } from './ticket-dialer.ts';
+import type { TicketDialer, TicketScope, TicketUrl } from './ticket-dialer.ts';
+
+/** What a link is for: a session's only link, or one more beside another. */
+export type LinkPurpose = 'only' | 'further';
 
 /** The handler of a link must be set in the turn in which it resolves. */
 export interface Connector<L extends MessageLink = MessageLink> {
   /** False: at the moment there is nothing to dial with, and `dial` waits until there is, however long. */
   readonly isAvailable: boolean;
   /** @throws WstunError */
-  dial(signal: AbortSignal): Promise<L>;
+  dial(signal: AbortSignal, purpose?: LinkPurpose): Promise<L>;
 }
 
 /** Makes links on one way only: to one address of a relay, or by one page. */
@@ -17,7 +20,7 @@ export interface WayConnector {
   /** What `remote` of its links says. */
   readonly name: string;
   /** @throws WstunError */
-  dial(signal: AbortSignal): Promise<MessageLink>;
+  dial(signal: AbortSignal, purpose?: LinkPurpose): Promise<MessageLink>;
 }
 
 interface AskedLink extends MessageLink {
@@ -55,18 +58,22 @@ export class DirectConnector implements Connector {
     this.mask = sealed ? { mask: 'zero' } : {};
   }
 
-  dial(signal: AbortSignal): Promise<MessageLink> {
-    const scope = { role: 'client', destination: this.destination } as const;
+  dial(signal: AbortSignal, purpose: LinkPurpose = 'only'): Promise<MessageLink> {
+    const scope = this.scopeOf(purpose);
     return this.dialer.dial(this.dialer.nextRelay(), scope, { signal, ...this.mask });
   }
 
   /** One for each address of each relay. */
   async ways(): Promise<readonly WayConnector[]> {
-    const scope = { role: 'client', destination: this.destination } as const;
     return (await this.dialer.relayAddresses()).map(({ relay, address, remote }) => ({
       name: remote,
-      dial: (signal) => this.dialer.dial(relay, scope, { signal, ...this.mask, address }),
+      dial: (signal, purpose = 'only') =>
+        this.dialer.dial(relay, this.scopeOf(purpose), { signal, ...this.mask, address }),
     }));
+  }
+
+  private scopeOf(purpose: LinkPurpose): TicketScope {
+    return { role: 'client', destination: this.destination, features: featuresOf(purpose) };
   }
 }
 
@@ -82,17 +89,25 @@ export class TetherConnector implements Connector {
     return this.pages.pages > 0;
   }
 
-  dial(signal: AbortSignal): Promise<MessageLink> {
-    return this.dialBy(this.pages, signal);
+  dial(signal: AbortSignal, purpose?: LinkPurpose): Promise<MessageLink> {
+    return this.dialBy(this.pages, signal, purpose);
   }
 
   /** One for each page. */
   get ways(): readonly WayConnector[] {
-    return this.pages.eachPage.map((page) => ({ name: page.name, dial: (signal) => this.dialBy(page, signal) }));
+    return this.pages.eachPage.map((page) => ({
+      name: page.name,
+      dial: (signal, purpose) => this.dialBy(page, signal, purpose),
+    }));
   }
 
-  private async dialBy(pages: Pick<PageDialer, 'dial'>, signal: AbortSignal): Promise<MessageLink> {
-    const scope = { role: 'client', destination: this.destination, features: PAGE_FEATURE } as const;
+  private async dialBy(
+    pages: Pick<PageDialer, 'dial'>,
+    signal: AbortSignal,
+    purpose: LinkPurpose = 'only',
+  ): Promise<MessageLink> {
+    const features = PAGE_FEATURE | featuresOf(purpose);
+    const scope = { role: 'client', destination: this.destination, features } as const;
     const made = new Map<string, TicketUrl>();
     const makeUrl = (skewMs: number): string => {
       const ticketUrl = this.dialer.ticketUrl(this.dialer.nextRelay(), scope, this.clock.wallTime() + skewMs);
@@ -103,4 +118,8 @@ export class TetherConnector implements Connector {
     const dialled = made.get(link.asked);
     return dialled === undefined ? link : this.dialer.remember(link, dialled.rotationProof);
   }
+}
+
+function featuresOf(purpose: LinkPurpose): number {
+  return purpose === 'further' ? FURTHER_FEATURE : 0;
 }

@@ -5,7 +5,7 @@ import { FAULTS, type FaultName, WstunError } from '../../errors.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import { Backoff } from '../reconnect/backoff.ts';
-import type { Connector } from './connectors.ts';
+import type { Connector, LinkPurpose } from './connectors.ts';
 
 /** RFC 8305 §5: how long after the preferred connector the fallback begins. At once where that failed last time. */
 const FALLBACK_DELAY_MS = 1_000;
@@ -30,12 +30,12 @@ export interface ChosenLink<L extends MessageLink> {
 
 export interface ConnectorChoice<L extends MessageLink> {
   /** @throws WstunError */
-  dial(signal: AbortSignal): Promise<ChosenLink<L>>;
+  dial(signal: AbortSignal, purpose?: LinkPurpose): Promise<ChosenLink<L>>;
 }
 
 /** Where there is no choice. */
 export function onlyConnector<L extends MessageLink>(connector: Connector<L>): ConnectorChoice<L> {
-  return { dial: async (signal) => ({ link: await connector.dial(signal) }) };
+  return { dial: async (signal, purpose) => ({ link: await connector.dial(signal, purpose) }) };
 }
 
 /**
@@ -59,11 +59,11 @@ export class PreferredConnector<L extends MessageLink> implements ConnectorChoic
     private readonly clock: Clock = systemClock,
   ) {}
 
-  async dial(signal: AbortSignal): Promise<ChosenLink<L>> {
+  async dial(signal: AbortSignal, purpose?: LinkPurpose): Promise<ChosenLink<L>> {
     const { link, byFallback } = await new LinkRace(
       {
-        preferred: (stop) => this.dialPreferred(stop),
-        fallback: (stop) => this.fallback.dial(stop),
+        preferred: (stop) => this.dialPreferred(stop, purpose),
+        fallback: (stop) => this.fallback.dial(stop, purpose),
         fallbackDelayMs: this.preferredWorks ? FALLBACK_DELAY_MS : 0,
         preferredDelayMs: this.preferredWasSilent && this.fallback.isAvailable ? SILENT_PREFERRED_DELAY_MS : 0,
         isFinal: (error) => this.isFinal(error),
@@ -91,9 +91,9 @@ export class PreferredConnector<L extends MessageLink> implements ConnectorChoic
     return { link, better: { dial: async (signal) => this.preferredLink(await this.dialPreferred(signal)) } };
   }
 
-  private async dialPreferred(signal: AbortSignal): Promise<L> {
+  private async dialPreferred(signal: AbortSignal, purpose?: LinkPurpose): Promise<L> {
     try {
-      const link = await this.preferred.dial(signal);
+      const link = await this.preferred.dial(signal, purpose);
       this.preferredWorks = true;
       return link;
     } catch (error) {

@@ -7,7 +7,14 @@ import { type FaultName, WstunError } from '../../errors.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { SessionRequest } from '../../protocol/session-request.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
-import { type Connector, DirectConnector, type PageDialer, TetherConnector, type WayConnector } from './connectors.ts';
+import {
+  type Connector,
+  DirectConnector,
+  type LinkPurpose,
+  type PageDialer,
+  TetherConnector,
+  type WayConnector,
+} from './connectors.ts';
 import { type Encryption, type InitiatorOptions, initiateSecureLink } from './handshake.ts';
 import { type ConnectorChoice, onlyConnector, PreferredConnector } from './preferred-connector.ts';
 import type { SecureLink } from './secure-link.ts';
@@ -29,9 +36,10 @@ export interface SessionLink {
 export interface SessionDialer {
   /**
    * Dials once. `request` is called as late as possible: it says what has been received until then.
+   * @param purpose default: it is to be the session's only link
    * @throws WstunError as TicketDialer.dial, initiateSecureLink, requestSession
    */
-  dial(request: () => SessionRequest, signal: AbortSignal): Promise<SessionLink>;
+  dial(request: () => SessionRequest, signal: AbortSignal, purpose?: LinkPurpose): Promise<SessionLink>;
 }
 
 /** One of several ways to the exit, all of which a session may use at once: an address of a relay, or a phone. */
@@ -75,7 +83,7 @@ export class RelaySessionDialer implements SessionDialer {
       clock,
     };
     const seal = (connector: Connector) => sealedConnector(connector, dialer, handshake);
-    this.seal = (connector) => seal({ isAvailable: true, dial: (signal) => connector.dial(signal) });
+    this.seal = (connector) => seal({ isAvailable: true, dial: (signal, purpose) => connector.dial(signal, purpose) });
     const destination = invite.exitName ?? '';
     const directly = new DirectConnector(dialer, destination, encryption === 'on');
     const byPages = tether && new TetherConnector(dialer, destination, tether.pages, clock);
@@ -92,8 +100,8 @@ export class RelaySessionDialer implements SessionDialer {
         : onlyConnector(byPage ?? direct);
   }
 
-  dial(request: () => SessionRequest, signal: AbortSignal): Promise<SessionLink> {
-    return dialSession(this.connectors, request, signal, { clock: this.clock });
+  dial(request: () => SessionRequest, signal: AbortSignal, purpose?: LinkPurpose): Promise<SessionLink> {
+    return dialSession(this.connectors, request, signal, { clock: this.clock, purpose });
   }
 
   /** All ways to the exit that are known now, the phones first. */
@@ -101,7 +109,10 @@ export class RelaySessionDialer implements SessionDialer {
     const { clock } = this;
     return (await this.listWays()).map((connector) => {
       const only = onlyConnector(this.seal(connector));
-      return { name: connector.name, dial: (request, signal) => dialSession(only, request, signal, { clock }) };
+      return {
+        name: connector.name,
+        dial: (request, signal, purpose) => dialSession(only, request, signal, { clock, purpose }),
+      };
     });
   }
 }
@@ -110,9 +121,9 @@ async function dialSession(
   connectors: ConnectorChoice<SecureLink>,
   request: () => SessionRequest,
   signal: AbortSignal,
-  options: SessionExchangeOptions,
+  { purpose, ...options }: SessionExchangeOptions & { readonly purpose?: LinkPurpose | undefined },
 ): Promise<SessionLink> {
-  const { link, better, noteSilent } = await connectors.dial(signal);
+  const { link, better, noteSilent } = await connectors.dial(signal, purpose);
   try {
     const session = await negotiateSession(link, request(), signal, options);
     if (better === undefined) return session;
@@ -144,8 +155,8 @@ function sealedConnector(
     get isAvailable() {
       return connector.isAvailable;
     },
-    dial: async (signal) => {
-      const raw = await connector.dial(signal);
+    dial: async (signal, purpose) => {
+      const raw = await connector.dial(signal, purpose);
       return await initiateSecureLink(raw, { ...handshake, rotationProof: dialer.rotationProofOf(raw) }, signal);
     },
   };

@@ -242,7 +242,7 @@ export class ExtraLinks {
     const beganAt = this.options.clock.now();
     this.attempts.set(attempt, { way, links: this.driver.linkCount });
     try {
-      const opened = await dialer.dial(() => this.options.request(), attempt.signal);
+      const opened = await dialer.dial(() => this.options.request(), attempt.signal, 'further');
       this.attempts.delete(attempt);
       if (attempt.signal.aborted) opened.link.abort();
       else this.handleOpened(opened, way, beganAt);

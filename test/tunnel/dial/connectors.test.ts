@@ -1,11 +1,11 @@
 /** The choice between a direct dial and the phone; the phone's own tickets. In virtual time. */
 import { describe, expect, it, vi } from 'vitest';
 import { createIdentity } from '../../../src/crypto/keys.ts';
-import { PAGE_FEATURE, TicketOpener } from '../../../src/crypto/ticket.ts';
+import { FURTHER_FEATURE, PAGE_FEATURE, TicketOpener } from '../../../src/crypto/ticket.ts';
 import { type FaultName, WstunError } from '../../../src/errors.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
 import type { MessageLink } from '../../../src/transport/message-link.ts';
-import { type Connector, TetherConnector } from '../../../src/tunnel/dial/connectors.ts';
+import { type Connector, type LinkPurpose, TetherConnector } from '../../../src/tunnel/dial/connectors.ts';
 import { type ChosenLink, PreferredConnector } from '../../../src/tunnel/dial/preferred-connector.ts';
 import { TicketDialer, type TicketUrl } from '../../../src/tunnel/dial/ticket-dialer.ts';
 import { memoryLinkPair } from '../../support/links/memory-link.ts';
@@ -14,6 +14,7 @@ import { VirtualClock } from '../../support/time/virtual-clock.ts';
 
 interface Dial {
   readonly signal: AbortSignal;
+  readonly purpose: LinkPurpose | undefined;
   /** Brings a link of its own. */
   bring(): MessageLink;
   fail(fault: FaultName): void;
@@ -26,14 +27,14 @@ class Way implements Connector {
   readonly dials: Dial[] = [];
   private readonly waiting: (() => void)[] = [];
 
-  dial(signal: AbortSignal): Promise<MessageLink> {
+  dial(signal: AbortSignal, purpose?: LinkPurpose): Promise<MessageLink> {
     return new Promise((resolve, reject) => {
       const bring = (): MessageLink => {
         const [link] = memoryLinkPair();
         resolve(link);
         return link;
       };
-      this.dials.push({ signal, bring, fail: (fault) => reject(new WstunError(fault)) });
+      this.dials.push({ signal, purpose, bring, fail: (fault) => reject(new WstunError(fault)) });
       signal.addEventListener('abort', () => reject(new WstunError('dial-cancelled')));
       this.waiting.shift()?.();
     });
@@ -357,6 +358,21 @@ describe('a link through the phone', () => {
 
 const askedLink = (asked: string) => Object.assign(memoryLinkPair()[0], { asked });
 
+describe('PreferredConnector and further links of a session', () => {
+  it('both connectors are told that a link is one more of a session, and nothing where it is the only one', async () => {
+    const { clock, direct, phone, way } = ways();
+    for (const purpose of ['further', undefined] as const) {
+      const dialled = way.dial(never, purpose);
+      const byDirect = await direct.nextDial();
+      await clock.advance(1_000);
+      const byPhone = await phone.nextDial();
+      expect([byDirect.purpose, byPhone.purpose]).toEqual([purpose, purpose]);
+      byDirect.bring();
+      await dialled;
+    }
+  });
+});
+
 describe('TetherConnector', () => {
   it('TetherConnector gives each page a ticket of its own that opens, by the phone’s clock', async () => {
     const [relay, peer] = [createIdentity(), createIdentity()];
@@ -372,13 +388,16 @@ describe('TetherConnector', () => {
         return askedLink(urls[0] ?? '');
       },
     };
-    await new TetherConnector(new TicketDialer(invite, silentLogger), 'home', pages).dial(never);
+    const connector = new TetherConnector(new TicketDialer(invite, silentLogger), 'home', pages);
+    await connector.dial(never);
+    await connector.dial(never, 'further');
     const tickets = urls.map((url) => url.slice('wss://relay.example.org/a/'.length));
     const opened = (ticket = '', now = Date.now()) => opener.open(ticket, now, { fromPage: true });
     expect(opened(tickets[0])).toMatchObject({ admitted: true, fields: { features: PAGE_FEATURE } });
     expect(opened(tickets[1])).toMatchObject({ admitted: true });
     expect(opened(tickets[2])).toMatchObject({ admitted: false });
     expect(opened(tickets[2], Date.now() + 3_600_000)).toMatchObject({ admitted: true });
+    expect(opened(tickets[3])).toMatchObject({ fields: { features: PAGE_FEATURE | FURTHER_FEATURE } });
   });
 
   it('TetherConnector remembers the proof of the ticket whose page opened the link, although others were asked later', async () => {

@@ -7,6 +7,7 @@ import { WstunError } from '../../../src/errors.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
 import type { SessionRequest } from '../../../src/protocol/session-request.ts';
 import type { MessageLink } from '../../../src/transport/message-link.ts';
+import type { LinkPurpose } from '../../../src/tunnel/dial/connectors.ts';
 import { initiateSecureLink } from '../../../src/tunnel/dial/handshake.ts';
 import { negotiateSession, type SessionDialer, type SessionLink } from '../../../src/tunnel/dial/session-dialer.ts';
 import { ExitSessions } from '../../../src/tunnel/session/exit-sessions.ts';
@@ -23,6 +24,8 @@ class Network implements SessionDialer {
   readonly log: string[] = [];
   links: MessageLink[] = [];
   dials = 0;
+  /** Of each dial: whether it was for one more link of a session. */
+  readonly purposes: (LinkPurpose | undefined)[] = [];
   /** Messages of the client. */
   sent = 0;
   isAway = false;
@@ -64,8 +67,9 @@ class Network implements SessionDialer {
     return client;
   }
 
-  async dial(request: () => SessionRequest, signal: AbortSignal): Promise<SessionLink> {
+  async dial(request: () => SessionRequest, signal: AbortSignal, purpose?: LinkPurpose): Promise<SessionLink> {
     this.dials += 1;
+    this.purposes.push(purpose);
     const number = this.dials;
     if (this.isAway) throw new WstunError('relay-unreachable');
     if (this.allowsOne) this.endAll();
@@ -113,6 +117,16 @@ describe('Several links', () => {
     await network.restart(0);
     await network.clock.advance(10_000);
     expect(network.log).toEqual(['connected', 'lost']);
+  });
+
+  it('the relay is told of each further link, and not of the one that begins or resumes a session', async () => {
+    const network = new Network();
+    await network.start({ links: 3 });
+    await network.clock.advance(1_000);
+    expect(network.purposes).toEqual([undefined, 'further', 'further']);
+    network.endAll();
+    await network.clock.advance(10_000);
+    expect(network.purposes.slice(-3)).toEqual([undefined, 'further', 'further']);
   });
 
   it('a session by the fallback moves to the preferred connector when a link by that joins, without a gap', async () => {
