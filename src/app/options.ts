@@ -29,7 +29,16 @@ export const PLACES: Shape = [
 ];
 
 const SHAPES: Readonly<Record<string, Shape>> = {
-  ...{ state: TEXT, invite: TEXT, url: TEXT, path: TEXT, dns: TEXTS, publicAddresses: TEXTS, allow: TEXTS },
+  ...{
+    state: TEXT,
+    invite: TEXT,
+    url: TEXT,
+    path: TEXT,
+    decoy: TEXT,
+    dns: TEXTS,
+    publicAddresses: TEXTS,
+    allow: TEXTS,
+  },
   ...{
     allowLan: FLAG,
     bond: FLAG,

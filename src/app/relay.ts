@@ -6,6 +6,7 @@ import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { type Logger, silentLogger } from '../observability/logger.ts';
 import { parsePathPrefix } from '../relay/gate.ts';
 import type { ListenPlace } from '../relay/listen.ts';
+import { DEFAULT_RELAY_LIMITS } from '../relay/relay-limits.ts';
 import {
   DEFAULT_LINKS,
   type RelayLimits,
@@ -13,6 +14,8 @@ import {
   type RelayServerOptions,
   startRelayServer,
 } from '../relay/relay-server.ts';
+import { parseSiteUrl } from '../relay/site/site-upstream.ts';
+import { openStaticSite } from '../relay/site/static-site.ts';
 import { loadKnownExits } from '../state/known-exits.ts';
 import type { ProcessLimits } from '../state/limits-file.ts';
 import { readRegistration } from '../state/registration-file.ts';
@@ -44,6 +47,11 @@ export interface RelayOptions extends DialOptions {
   readonly path?: string;
   /** Paths of PEM files, which are read again when they change. Default: plain HTTP, for a TLS proxy in front. */
   readonly tls?: { readonly certFile: string; readonly keyFile: string };
+  /**
+   * What everyone sees who has no ticket: the site of a server, `http://127.0.0.1:8081` or `https://…`, to which all
+   * bytes are passed on, or the files of a directory. Default: a plain 404.
+   */
+  readonly decoy?: string;
   /** Where GET /healthz is answered. Default: nowhere. */
   readonly admin?: HostPort;
   /** Connections from one public address that are not yet links, 0 to 1,000,000; 0: no limit. Default: 64. */
@@ -96,11 +104,12 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   if (options.url !== undefined) parseRelayUrl(options.url);
   // A slash at the front may be left out.
   const path = options.path === undefined ? undefined : parsePathPrefix(options.path.replace(/^(?!\/)/, '/'));
+  const site = await openSite(options.decoy);
   const dialling = diallingOf(options, logger);
-  const files = await openFiles(options.state, logger);
+  const files = await openFiles(options.state, site, logger);
   let relay: RunningRelay | undefined;
   try {
-    relay = new RunningRelay({ ...options, path, logger, dialling }, files);
+    relay = new RunningRelay({ ...options, path, site, logger, dialling }, files);
     return await relay.start();
   } catch (error) {
     await (relay ?? files).close(0);
@@ -108,21 +117,35 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   }
 }
 
-interface Checked extends Omit<RelayOptions, 'path'> {
+/** Options of the server for what strangers see. */
+type Site = Pick<RelayServerOptions, 'upstream' | 'decoy' | 'hasVisitors'>;
+
+/** @throws WstunError bad-option */
+async function openSite(decoy: string | undefined): Promise<Site> {
+  if (decoy === undefined) return {};
+  if (/^\w+:\/\//.test(decoy)) return { upstream: parseSiteUrl(decoy) };
+  return { decoy: await openStaticSite(decoy), hasVisitors: true };
+}
+
+interface Checked extends Omit<RelayOptions, 'path' | 'decoy'> {
   readonly path: string | undefined;
+  readonly site: Site;
   readonly logger: Logger;
   readonly dialling: Dialling;
 }
 
 type Files = Awaited<ReturnType<typeof openFiles>>;
 
-async function openFiles(path: string, logger: Logger) {
+async function openFiles(path: string, { upstream, hasVisitors = false }: Site, logger: Logger) {
   const state = await openStateDir(path);
   if ((await readRegistration(state)) !== undefined)
     throw new WstunError('state-unusable', `${state.path} belongs to an exit, and a relay needs its own`);
   const known = await loadKnownExits(state, logger);
   const replays = new ReplayGuard();
-  const needed = ({ links = DEFAULT_LINKS }: ProcessLimits) => links + DESCRIPTORS_BESIDE_LINKS;
+  const needed = ({ links = DEFAULT_LINKS, visitors = DEFAULT_RELAY_LIMITS.visitors }: ProcessLimits) => {
+    const forVisitors = upstream === undefined ? Number(hasVisitors) * visitors : 2 * visitors;
+    return links + DESCRIPTORS_BESIDE_LINKS + forVisitors;
+  };
   const serving = await ServingState.open(state, needed, logger);
   const usedTickets = await openUsedTickets(state, replays, logger).catch(async (error: unknown) => {
     await serving.close();
@@ -213,6 +236,7 @@ class RunningRelay {
       logger,
       onLink: (link, admitted) => this.router.handleLink(link, admitted),
       ...(path !== undefined && { path }),
+      ...this.options.site,
       ...(admin && { admin }),
       limits: frontLimits(this.files.serving.limits, this.options),
     };
@@ -251,6 +275,7 @@ function frontLimits(limits: ProcessLimits, { maxPendingPerAddress }: Checked): 
   return {
     ...(limits.links !== undefined && { links: limits.links }),
     ...(limits.pending !== undefined && { pendingSockets: limits.pending }),
+    ...(limits.visitors !== undefined && { visitors: limits.visitors }),
     ...(perSource !== undefined && { pendingPerSource: perSource }),
   };
 }

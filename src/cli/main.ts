@@ -189,6 +189,10 @@ function relayCommand(): Command {
       'URL by which clients reach this relay, written into invites and remembered: wss://relay.example.org',
     )
     .option('--path <prefix>', 'accept clients only under this path (default: any path)')
+    .option(
+      '--decoy <dir|url>',
+      'what everyone else sees: the files of a directory, or the site of a server such as http://127.0.0.1:8081 (default: a plain 404)',
+    )
     .option('--tls-cert <file>', 'PEM certificate chain; without it, use a TLS reverse proxy in front')
     .option('--tls-key <file>', 'PEM private key')
     .option('--admin <host:port>', 'address of the health page (GET /healthz)', parseHostPort)

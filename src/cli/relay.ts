@@ -10,7 +10,7 @@ import { firstSignal } from './shutdown.ts';
 interface RelayCommand
   extends OutputOptions,
     DialTexts,
-    Pick<RelayOptions, 'listen' | 'url' | 'path' | 'admin' | 'maxPendingPerAddress' | 'exit'> {
+    Pick<RelayOptions, 'listen' | 'url' | 'path' | 'decoy' | 'admin' | 'maxPendingPerAddress' | 'exit'> {
   readonly state?: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;

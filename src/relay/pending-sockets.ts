@@ -12,6 +12,8 @@ export interface PendingLimits {
   readonly total: number;
   /** Served at once, from one source. */
   readonly perSource: number;
+  /** The limit for one source holds while more than this many are served, in all. Default: always. */
+  readonly fairFrom?: number;
 }
 
 /** How a connection is to be treated. */
@@ -136,7 +138,8 @@ export class PendingSockets {
   }
 
   private hasSlot({ name, served }: Source, treatment: Treatment): boolean {
-    return name === undefined || served.size < this.slotsOf(treatment);
+    const isScarce = this.served.size >= (this.limits.fairFrom ?? 0);
+    return name === undefined || !isScarce || served.size < this.slotsOf(treatment);
   }
 
   private slotsOf({ isExit = false, mayBegin }: Treatment): number {

@@ -7,6 +7,8 @@ export interface RelayLimits {
   readonly pendingSockets: number;
   /** Of these, from one public IPv4 address or IPv6 /64. 0: no limit and no penalties. */
   readonly pendingPerSource: number;
+  /** Connections of visitors of a site (`--decoy`), beside those that are pending. */
+  readonly visitors: number;
   /** Links at once. Beyond, tickets open none, and their peers are told so. */
   readonly links: number;
 }
@@ -22,5 +24,7 @@ export const DEFAULT_RELAY_LIMITS: RelayLimits = {
   pendingSockets: 1_024,
   // It takes sixteen addresses to fill the above, and still 64 clients behind one NAT may return in the same instant.
   pendingPerSource: 64,
+  // As nginx, whose default is 512 to 1,024 connections. 20 KB each with an upstream (measured): 20 MB.
+  visitors: 1_024,
   links: DEFAULT_LINKS,
 };

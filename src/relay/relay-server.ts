@@ -1,8 +1,9 @@
 /** The relay's public side: HTTP servers on one or more addresses, and the health page. Links are the caller's. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
-import { createServer as createTlsServer, Server as TlsServer } from 'node:https';
-import { createSecureContext } from 'node:tls';
+import { createServer as createHttpsServer } from 'node:https';
+import { createServer as createNetServer, type Server as NetServer } from 'node:net';
+import { createSecureContext, createServer as createTlsServer, Server as TlsServer } from 'node:tls';
 import { WstunError } from '../errors.ts';
 import { expectPlainReads } from '../memory/pieces.ts';
 import type { HostPort } from '../net/host-port.ts';
@@ -51,24 +52,18 @@ export interface RelayServer {
 export async function startRelayServer(options: RelayServerOptions): Promise<RelayServer> {
   const limits = { ...DEFAULT_RELAY_LIMITS, ...options.limits };
   const router = new RequestRouter(options, limits);
-  const servers = options.listen.map((place) => {
-    const upgrades = createUpgradeChoice();
-    return { place, upgrades, server: createHttpServer(options, limits, upgrades) };
-  });
+  const servers = options.listen.map((place) => ({ place, server: createPublicServer(options, limits, router) }));
   const admin = options.admin && { address: options.admin, server: createAdminServer() };
   const close = (): void => {
     for (const { server } of servers) server.close();
-    router.pending.destroyAll();
+    router.destroyAll();
     admin?.server.close();
     admin?.server.closeAllConnections();
   };
   try {
     const addresses: HostPort[] = [];
     // One after the other: `close` would not stop a server that does not listen yet.
-    for (const { server, place, upgrades } of servers) {
-      router.attach(server, upgrades);
-      addresses.push(await listen(server, place, options.listen));
-    }
+    for (const { server, place } of servers) addresses.push(await listen(server, place, options.listen));
     const adminAddress = admin && (await listen(admin.server, admin.address));
     for (const { server } of [...servers, ...(admin ? [admin] : [])]) {
       server.on('error', ({ message }) => options.logger.error({ reason: message }, 'cannot accept connections'));
@@ -92,19 +87,41 @@ export async function startRelayServer(options: RelayServerOptions): Promise<Rel
   }
 }
 
-function createHttpServer({ tls }: RelayServerOptions, limits: RelayLimits, upgrades: UpgradeChoice): Server {
+const KEEP_ALIVE = { keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
+
+function createPublicServer(options: RelayServerOptions, limits: RelayLimits, router: RequestRouter): NetServer {
+  const { tls, upstream } = options;
+  // Its sockets may read into what a plain read of this process has left unused.
+  if (tls !== undefined) expectPlainReads(false);
+  if (upstream !== undefined) {
+    const server = createPassingServer(tls, limits);
+    router.attachUpstream(server, upstream);
+    return server;
+  }
+  const upgrades = createUpgradeChoice();
+  const server = createHttpServer(tls, limits, upgrades);
+  router.attach(server, upgrades);
+  return server;
+}
+
+function createHttpServer(tls: TlsPair | undefined, limits: RelayLimits, upgrades: UpgradeChoice): Server {
   const options = {
     IncomingMessage: upgrades.IncomingMessage,
     headersTimeout: limits.requestMs,
     requestTimeout: limits.requestMs,
     connectionsCheckingInterval: Math.min(LATE_CHECK_MS, limits.requestMs),
-    keepAlive: true,
-    keepAliveInitialDelay: KEEP_ALIVE_MS,
+    ...KEEP_ALIVE,
   };
   if (tls === undefined) return createServer(options);
-  // Its sockets may read into what a plain read of this process has left unused.
-  expectPlainReads(false);
-  return createTlsServer({ ...options, ...checkedTls(tls), handshakeTimeout: limits.requestMs });
+  return createHttpsServer({ ...options, ...checkedTls(tls), handshakeTimeout: limits.requestMs });
+}
+
+/** For a site of an upstream, which reads the requests. With TLS it says what Node's server for HTTPS says. */
+function createPassingServer(tls: TlsPair | undefined, limits: RelayLimits): NetServer {
+  const options = { allowHalfOpen: true, noDelay: true, ...KEEP_ALIVE };
+  if (tls === undefined) return createNetServer(options);
+  const handshake = { handshakeTimeout: limits.requestMs, ALPNProtocols: ['http/1.1'] };
+  return createTlsServer({ ...options, ...checkedTls(tls), ...handshake });
 }
 
 /** Node accepts an empty certificate, and would then fail in every handshake. */

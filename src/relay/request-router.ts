@@ -1,6 +1,6 @@
 /** The connections of all addresses: the gate decides which requests become links, the decoy answers the others. */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import { Socket } from 'node:net';
+import { type Server as NetServer, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type Clock, systemClock } from '../clock.ts';
 import type { Logger } from '../observability/logger.ts';
@@ -11,6 +11,12 @@ import { type Admitted, Gate, type GateDecision, type Refused, type Tickets } fr
 import { PendingSockets } from './pending-sockets.ts';
 import { RefusalLog } from './refusal-log.ts';
 import type { RelayLimits } from './relay-limits.ts';
+import { HttpVisitor } from './site/http-visitor.ts';
+import type { RequestHead } from './site/request-scanner.ts';
+import type { HeadDecision } from './site/site-connection.ts';
+import { type SiteAddress, SiteUpstream } from './site/site-upstream.ts';
+import { Visitors } from './site/visitors.ts';
+import { attachSite, requestOf } from './site-front.ts';
 import { sourceOf } from './source-limits.ts';
 import { SourceTracker } from './source-tracker.ts';
 import type { UpgradeChoice } from './upgrade-choice.ts';
@@ -25,6 +31,10 @@ export interface RequestRouterOptions {
   readonly onLink: (link: MessageLink, admitted: Admitted) => void;
   /** What strangers see; default: a plain 404. */
   readonly decoy?: Decoy;
+  /** The decoy is a site, whose visitors may stay: they get no penalties. */
+  readonly hasVisitors?: boolean;
+  /** Instead of a decoy: the server whose site strangers see. They are its visitors. */
+  readonly upstream?: SiteAddress;
   readonly logger: Logger;
   /** Instead of `sourceOf`: what the limits by address go by; undefined is exempt. */
   readonly sourceOf?: (address: string | undefined) => string | undefined;
@@ -39,6 +49,9 @@ export class RequestRouter {
   private readonly acceptor = new WebSocketAcceptor();
   private readonly sources: SourceTracker;
   private readonly refusals: RefusalLog;
+  private readonly visitors: Visitors;
+  /** Of a decoy that is a site. */
+  private readonly httpVisitors: WeakMap<Socket, HttpVisitor> | undefined;
   private readonly decisions = new WeakMap<IncomingMessage, GateDecision>();
   private isSettled: boolean;
   private links = 0;
@@ -62,9 +75,16 @@ export class RequestRouter {
     void settled?.then(() => {
       this.isSettled = true;
     });
+    this.visitors = new Visitors(limits.visitors, clock);
+    this.httpVisitors = options.hasVisitors === true ? new WeakMap() : undefined;
+    const isSite = this.httpVisitors !== undefined || options.upstream !== undefined;
+    const { pendingSockets: total, pendingPerSource: perSource } = limits;
     this.pending = new PendingSockets(
-      { total: limits.pendingSockets, perSource: limits.pendingPerSource },
-      (source, wasDropped) => this.sources.noteFailure(source, wasDropped),
+      // A site serves whoever comes, in whatever number, as long as it can.
+      { total, perSource, fairFrom: isSite ? total / 2 : 0 },
+      (source, wasDropped) => {
+        if (!isSite) this.sources.noteFailure(source, wasDropped);
+      },
       clock,
     );
   }
@@ -92,6 +112,32 @@ export class RequestRouter {
       if (socket instanceof Socket && !this.pending.isRestricted(socket)) respondUnreadable(error, socket);
       else socket.destroy();
     });
+  }
+
+  /** For a server that reads nothing itself. */
+  attachUpstream(server: NetServer, upstream: SiteAddress): void {
+    const { logger } = this.options;
+    attachSite(server, {
+      handleConnection: (socket, begin) => this.handleConnection(socket, begin),
+      decide: (head, socket) => this.decideHead(head, socket),
+      shared: { site: new SiteUpstream(upstream, logger, this.clock), visitors: this.visitors, clock: this.clock },
+      sourceOf: (socket) => this.sources.treatmentOf(socket.remoteAddress).source,
+      handleVisitor: (socket) => this.pending.release(socket),
+    });
+  }
+
+  /** Closes all connections that are not links. */
+  destroyAll(): void {
+    this.pending.destroyAll();
+    this.visitors.dropAll();
+  }
+
+  private decideHead(head: RequestHead, socket: Socket): HeadDecision {
+    const decision = this.gate.check(head, this.clock.wallTime(), this.links >= this.limits.links);
+    const { admitted } = decision;
+    if (admitted !== undefined) return { take: (rest) => this.accept(requestOf(socket, head), socket, rest, admitted) };
+    this.refusals.note(decision, socket.remoteAddress, this.clock.now());
+    return { etag: decision.etag };
   }
 
   private handleConnection(socket: Socket, begin: () => void): void {
@@ -135,6 +181,7 @@ export class RequestRouter {
   /** A link from here to its socket's end, so that none is counted as gone while it still holds memory. */
   private accept(request: IncomingMessage, socket: Duplex, head: Buffer, admitted: Admitted): void {
     this.pending.release(request.socket);
+    this.httpVisitors?.get(request.socket)?.leave();
     const { role, destination } = admitted;
     const onEnd = this.sources.addLink(request.socket.remoteAddress, role === 'exit' && destination === '');
     if (onEnd !== undefined) socket.once('close', onEnd);
@@ -159,7 +206,16 @@ export class RequestRouter {
     if (refused.etag !== undefined) this.sources.clearPenalties(remote);
     // A source under a penalty gets no other answer: it cannot be told from a connection that is closed unread.
     if (refused.etag === undefined && this.pending.isRestricted(request.socket)) request.socket.destroy();
-    else respond(request, response, this.decoy, refused.etag);
+    else this.visit(request.socket, response, () => respond(request, response, this.decoy, refused.etag));
+  }
+
+  private visit(socket: Socket, response: ServerResponse, act: () => void): void {
+    if (this.httpVisitors === undefined) return act();
+    this.pending.release(socket);
+    const source = this.sources.treatmentOf(socket.remoteAddress).source;
+    const visitor = this.httpVisitors.get(socket) ?? new HttpVisitor(socket, source, this.visitors);
+    this.httpVisitors.set(socket, visitor);
+    visitor.serve(response, act);
   }
 }
 

@@ -26,7 +26,9 @@ export interface ProcessLimits {
   readonly links?: number;
   /** Of a relay: connections that are no links, in all. */
   readonly pending?: number;
-  /** Of these, from one public address; 0: no bound. */
+  /** Of a relay that shows a site: connections of its visitors. */
+  readonly visitors?: number;
+  /** Of the pending ones, from one public address; 0: no bound. */
   readonly pending_per_address?: number;
 }
 
@@ -53,6 +55,7 @@ const FORMS: Readonly<Record<keyof ProcessLimits, Form>> = {
   memory: bytes(32 * MIB, 1024 * GIB, 'from "32MiB" to "1024GiB"'),
   links: count(1, 1_000_000),
   pending: count(1, 1_000_000),
+  visitors: count(1, 1_000_000),
   pending_per_address: count(0, 1_000_000),
 };
 
