@@ -378,6 +378,8 @@ Examples:
     wstun relay --listen 0.0.0.0:443 --url wss://relay.example.org --tls-cert cert.pem --tls-key key.pem
   Behind nginx or Caddy:
     wstun relay --listen 127.0.0.1:8080 --url wss://www.example.org/any/path
+  With an ordinary site for everyone who has no invite:
+    wstun relay --listen 127.0.0.1:8080 --url wss://www.example.org --decoy http://127.0.0.1:8081
   Only forward to the exits of \`wstun exit\`:
     wstun relay --no-exit --listen 127.0.0.1:8080 --url wss://relay.example.org
   Print an invite for alice, while the relay is running:

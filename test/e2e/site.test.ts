@@ -87,7 +87,7 @@ describe('a relay with --decoy URL', () => {
   it('large bodies pass both ways with back-pressure, and a reset of the upstream is one for the visitor', async () => {
     const port = await tcpServer((socket) => {
       socket.once('data', (chunk: Buffer) => {
-        if (chunk.includes('/reset')) return setTimeout(() => socket.resetAndDestroy(), 50);
+        if (chunk.includes('/reset')) return void socket.resetAndDestroy();
         socket.write(chunk.subarray(chunk.indexOf('\r\n\r\n') + 4));
         socket.pipe(socket);
       });

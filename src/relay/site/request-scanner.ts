@@ -176,7 +176,7 @@ const REQUEST_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~\x80-\xff]+) HTTP\/(1\
 const FIELD = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[^\0\r\n]*[^\0\r\n\t ])?)[ \t]*$/;
 
 /** @param text the head in latin1, without the empty line. Undefined if it is not of the form of RFC 9112 §3 and §5. */
-export function parseRequestHead(text: string): RequestHead | undefined {
+function parseRequestHead(text: string): RequestHead | undefined {
   const [first = '', ...lines] = text.split('\r\n');
   const [, method, url, httpVersion] = REQUEST_LINE.exec(first) ?? [];
   if (method === undefined || url === undefined || httpVersion === undefined) return undefined;

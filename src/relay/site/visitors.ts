@@ -76,13 +76,16 @@ export class Visitors {
   }
 
   private admitWaiting(): void {
+    // One that got no room for its source stands for all of them: a look at everyone present is not free.
+    const refused = new Set<string>();
     for (const visitor of this.waiting) {
-      if (this.present.size >= this.room) {
-        if (this.isOverShare(visitor.source)) continue;
-        if (!this.makeRoom(visitor)) return;
-      }
-      this.waiting.delete(visitor);
-      this.admit(visitor);
+      const { source } = visitor;
+      if (source !== undefined && refused.has(source)) continue;
+      if (this.present.size < this.room || this.makeRoom(visitor)) {
+        this.waiting.delete(visitor);
+        this.admit(visitor);
+      } else if (source === undefined || !this.isOverShare(source)) return;
+      else refused.add(source);
     }
   }
 
@@ -92,16 +95,20 @@ export class Visitors {
     visitor.begin();
   }
 
-  /** The one that has not moved for longest gives way; of a source with more than its share, a busy one, too. */
-  private makeRoom(forVisitor: Visitor): boolean {
-    if (this.isOverShare(forVisitor.source)) return false;
+  /**
+   * The one that has not moved for longest gives way; of a source with more than its share, a busy one, too. For one of
+   * such a source only one of its own does.
+   */
+  private makeRoom({ source }: Visitor): boolean {
+    const isGreedy = this.isOverShare(source);
     const now = this.clock.now();
-    let greedy: Visitor | undefined;
+    let last: Visitor | undefined;
     for (const [visitor, movedAt] of this.present) {
+      if (isGreedy && visitor.source !== source) continue;
       if (!visitor.isBusy && now - movedAt >= IDLE_MS) return this.evict(visitor);
-      if (greedy === undefined && this.isOverShare(visitor.source)) greedy = visitor;
+      if (!isGreedy && last === undefined && this.isOverShare(visitor.source)) last = visitor;
     }
-    return greedy !== undefined && this.evict(greedy);
+    return last !== undefined && this.evict(last);
   }
 
   private evict(visitor: Visitor): true {
