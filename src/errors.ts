@@ -110,7 +110,7 @@ export const FAULTS = {
     fix: 'A public key begins with "wstunpk1_". Copy the whole key again.',
   }),
   'encryption-needed': fault('usage', 'WSTUN-E120', 'encryption cannot be off here', {
-    fix: 'Use --encryption on. Off is possible only over wss:// to the exit built into the relay, without --tether.',
+    fix: 'Use --encryption on. Off is possible only over wss:// to the exit built into the relay, without --tether and --via-browser.',
   }),
   'interfaces-hidden': fault('config', 'WSTUN-E121', 'the network addresses of this machine cannot be listed', {
     fix: 'A sandbox may hide them. With systemd, add AF_NETLINK to RestrictAddressFamilies.',
@@ -155,6 +155,18 @@ export const FAULTS = {
       fix: 'Raise its limit: LimitNOFILE= in a systemd unit, --ulimit nofile= for docker run, or ulimit -n in a shell.',
     },
   ),
+  'browser-missing': fault('config', 'WSTUN-E141', 'no browser was found that could carry the links', {
+    fix: 'Install Chromium, Chrome, Edge or Firefox, or give its program: --via-browser=/path/to/browser. To use the default browser: --via-browser=open.',
+  }),
+  'browser-failed': fault('config', 'WSTUN-E142', 'the browser ended', {
+    fix: 'wstun starts it again. If this continues, see what it prints: wstun client -v. To use the default browser: --via-browser=open.',
+  }),
+  'browser-silent': fault('network', 'WSTUN-E143', 'the browser was started, but does not open the page of wstun', {
+    fix: 'A policy may forbid it files (file://) or this machine (127.0.0.1). wstun tries again. To use the default browser: --via-browser=open.',
+  }),
+  'browser-not-opened': fault('config', 'WSTUN-E144', 'the default browser has no page of wstun open', {
+    fix: 'Press Enter to open it again, or let wstun start a browser without a window: --via-browser=/path/to/browser.',
+  }),
   // 2: link
   'relay-unreachable': fault('network', 'WSTUN-E201', 'the relay cannot be reached', {
     fix: 'Check its address, that it is running, and that this network allows the connection.',
@@ -216,6 +228,12 @@ export const FAULTS = {
   }),
   'phone-refused': fault('network', 'WSTUN-E218', 'the phone could not open a link to the relay', {
     fix: `The invite may be revoked, or the mobile network may block WebSockets. ${RECONNECTS}`,
+  }),
+  'browser-offline': fault('network', 'WSTUN-E231', 'the browser cannot reach the relay', {
+    fix: `A login page, or a proxy that asks for a password, may be in the way, and a browser without a window cannot answer: use --via-browser=open. ${RECONNECTS}`,
+  }),
+  'browser-refused': fault('network', 'WSTUN-E232', 'the browser could not open a link to the relay', {
+    fix: `The invite may be revoked, or something on this network may block WebSockets or answer in place of the relay. ${RECONNECTS}`,
   }),
   'upgrade-dropped': fault(
     'network',

@@ -7,6 +7,7 @@ import type { Clock, Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import { ConnectionRace } from '../../net/connection-race.ts';
 import { DUTY, type Duty } from '../shared/messages.ts';
+import { OFFLINE } from './page-kind.ts';
 import type { PairedPage } from './paired-page.ts';
 import { OFFLINE_RETRY_MS, STAGGER_MS } from './tether-limits.ts';
 import type { TetherLink } from './tether-link.ts';
@@ -82,7 +83,7 @@ export class BrowserBridges {
         const fault = error instanceof WstunError ? error.fault : 'internal';
         // Only the pages are gone: the next one may join at any moment.
         if (fault === 'link-lost' && this.pages.length === 0) continue;
-        if (fault !== 'phone-offline') throw error;
+        if (!OFFLINE.has(fault)) throw error;
       }
       if (!isReported) this.onOffline();
       isReported = true;

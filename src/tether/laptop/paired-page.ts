@@ -12,6 +12,7 @@ import {
   type PageMessage,
 } from '../shared/messages.ts';
 import { type PairingKeys, Seal } from '../shared/pairing.ts';
+import { type PageKind, PHONE } from './page-kind.ts';
 import { GONE_MS, MAX_CONTROL_QUEUE_BYTES, OPEN_LIMIT_MS, PING_MS, SILENT_MS } from './tether-limits.ts';
 import { TetherLink } from './tether-link.ts';
 
@@ -33,6 +34,8 @@ export interface Pairing {
   /** The same for a page that came back. */
   readonly id: string;
   readonly keys: PairingKeys;
+  /** Default: a phone's. */
+  readonly kind?: PageKind;
 }
 
 interface Request {
@@ -43,6 +46,7 @@ interface Request {
 export class PairedPage implements MessageLinkHandler {
   /** Of the pairing: the same for a page that came back. */
   readonly id: string;
+  private readonly kind: PageKind;
   private readonly incoming: Seal;
   private readonly outgoing: Seal;
   private nextTick: Timer;
@@ -60,8 +64,9 @@ export class PairedPage implements MessageLinkHandler {
     private readonly events: PairedPageEvents,
     private readonly clock: Clock,
   ) {
-    const { id, keys } = pairing;
+    const { id, keys, kind = PHONE } = pairing;
     this.id = id;
+    this.kind = kind;
     this.incoming = new Seal(keys.pageSeal);
     this.outgoing = new Seal(keys.laptopSeal);
     this.heardAt = clock.now();
@@ -75,7 +80,7 @@ export class PairedPage implements MessageLinkHandler {
 
   /** It in logs, which is what its links say as well. */
   get name(): string {
-    return `phone ${this.link.remote}`;
+    return `${this.kind.name} ${this.link.remote}`;
   }
 
   /** It carries links. */
@@ -99,7 +104,7 @@ export class PairedPage implements MessageLinkHandler {
     this.send({ type: 'duty', duty });
   }
 
-  /** @throws WstunError phone-offline, phone-refused, link-slow, link-lost (the page is gone), dial-cancelled */
+  /** @throws WstunError the faults of its kind, link-slow, link-lost (the page is gone), dial-cancelled */
   async open(url: string, signal: AbortSignal): Promise<TetherLink> {
     if (this.ended !== undefined && !signal.aborted) throw new WstunError('link-lost');
     const token = randomBytes(16).toString('hex');
@@ -178,7 +183,7 @@ export class PairedPage implements MessageLinkHandler {
       this.skew = Math.abs(skewMs) < MIN_SKEW_MS ? 0 : skewMs;
       this.events.onJoined();
     } else if (message.type === 'failed') {
-      const fault = message.reason === 'refused' ? 'phone-refused' : 'phone-offline';
+      const fault = message.reason === 'refused' ? this.kind.refused : this.kind.offline;
       this.requests.get(message.link)?.wait.reject(new WstunError(fault));
     }
     return this.skew !== undefined;

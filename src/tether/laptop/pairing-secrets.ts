@@ -3,7 +3,7 @@
  * page's proof uses a code up: someone who has only seen its identifier can neither use nor spoil it.
  */
 import { BoundedMap } from '../../limits/bounded-map.ts';
-import { createSecret, secretId, secretToText } from '../shared/pairing.ts';
+import { createSecret, secretFromText, secretId, secretToText } from '../shared/pairing.ts';
 
 /** Long enough to unlock a phone and scan, and short enough against a photograph of the screen. */
 export const CODE_LIFETIME_MS = 5 * 60_000;
@@ -36,6 +36,14 @@ export class PairingSecrets {
   newCode(now: number): Uint8Array {
     this.#code = { secret: createSecret(), until: now + CODE_LIFETIME_MS };
     return this.#code.secret;
+  }
+
+  /** Whether this is the text of the valid code. */
+  isCode(text: string, now: number): boolean {
+    const code = this.#validCode(now);
+    const secret = secretFromText(text);
+    // By their identifiers, so that the time of the comparison says nothing about the secret.
+    return code !== undefined && secret !== undefined && idText(secret) === idText(code.secret);
   }
 
   /** The secret of this identifier, to check a proof against. */

@@ -1,14 +1,17 @@
 /** One address of a tether. Everyone on the local network can reach it: host and origin are always checked first. */
-import { createServer, type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../../clock.ts';
 import { cannotListen } from '../../errors.ts';
 import { formatHostPort, type HostPort } from '../../net/host-port.ts';
 import type { Logger } from '../../observability/logger.ts';
+import { readStart, START_PATH, type StartView, startScript } from '../shared/start.ts';
 import { headersOf } from './page-file.ts';
 import { MAX_CONNECTIONS } from './tether-limits.ts';
 
 const MAX_HEADER_BYTES = 8 * 1024;
+/** A secret and the name of its field: 29 bytes. */
+const MAX_START_BYTES = 64;
 /** A request is one packet. */
 const REQUEST_LIMIT_MS = 10_000;
 /** How often Node checks for requests that take too long; its default is 30 s. */
@@ -23,6 +26,8 @@ export interface TetherListenerOptions {
   readonly relayUrls: readonly string[];
   readonly logger: Logger;
   readonly clock: Clock;
+  /** For a browser that opens a start file: whether its secret is valid, and how the page looks. */
+  readonly start?: { isValid(secret: string): boolean; readonly view: StartView } | undefined;
   /** For upgrades with the right host and origin. */
   readonly onUpgrade: (listener: TetherListener, request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 }
@@ -46,6 +51,8 @@ export class TetherListener {
     this.host = host;
     this.port = port;
     server.on('request', (request, response) => {
+      if (options.start !== undefined && request.url === START_PATH)
+        return void this.handleStart(options.start, request, response);
       const status = this.statusOf(request);
       const isPage = status === 200;
       response
@@ -84,6 +91,19 @@ export class TetherListener {
     return request.method === 'GET' ? 200 : 405;
   }
 
+  /** A file has no origin, which a browser writes as `null`. */
+  private async handleStart(
+    { isValid, view }: NonNullable<TetherListenerOptions['start']>,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
+    const isPost = request.method === 'POST' && request.headers.origin === 'null';
+    const secret = isPost && this.isOurHost(request) ? readStart(await beginOf(request)) : undefined;
+    if (secret === undefined || !isValid(secret)) return void response.writeHead(403, PLAIN).end();
+    const html = `<!doctype html><title>wstun</title><script>${startScript(secret, view)}</script>`;
+    response.writeHead(200, headersOf(Buffer.from(html), this.policyOf(request))).end(html);
+  }
+
   /** A name that a stranger's DNS points here (DNS rebinding) is rejected. */
   private isOurHost({ headers, socket }: IncomingMessage): boolean {
     const host = headers.host?.toLowerCase();
@@ -113,6 +133,19 @@ export function rejectUpgrade(socket: Duplex, status: number, clock: Clock): voi
   socket.resume();
   const timer = clock.setTimeout(() => socket.destroy(), LINGER_MS).unref();
   socket.once('close', () => clock.clearTimeout(timer));
+}
+
+/** Up to MAX_START_BYTES of the content; never rejects. */
+function beginOf(request: IncomingMessage): Promise<string> {
+  return new Promise((resolve) => {
+    let text = '';
+    const end = () => resolve(text);
+    request.setEncoding('latin1').on('data', (chunk: string) => {
+      text += chunk;
+      if (text.length > MAX_START_BYTES) request.destroy();
+    });
+    request.once('end', end).once('close', end);
+  });
 }
 
 function listen(server: Server, place: HostPort): Promise<void> {

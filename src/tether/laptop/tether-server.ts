@@ -9,6 +9,7 @@ import type { MessageLink } from '../../transport/message-link.ts';
 import { WebSocketAcceptor } from '../../transport/websocket/websocket-accept.ts';
 import { type PairingKeys, secretToText } from '../shared/pairing.ts';
 import { BrowserBridges, type PageWay, type UrlMaker } from './browser-bridges.ts';
+import { type PageKind, PHONE } from './page-kind.ts';
 import { PairedPage, type PairedPageEvents } from './paired-page.ts';
 import { PairingExchange } from './pairing-exchange.ts';
 import { type Claim, CODE_LIFETIME_MS, PairingSecrets } from './pairing-secrets.ts';
@@ -41,6 +42,8 @@ export interface TetherServerOptions {
   readonly logger: Logger;
   /** All pages carry links at once; default: the newest does. */
   readonly bond?: boolean;
+  /** Default: phones. */
+  readonly kind?: PageKind;
   /** Default: the system's. */
   readonly clock?: Clock;
 }
@@ -54,6 +57,7 @@ interface Arrival {
 
 export class TetherServer {
   private readonly clock: Clock;
+  private readonly kind: PageKind;
   private readonly acceptor = new WebSocketAcceptor();
   private readonly served: ServedAddresses;
   private readonly bridges: BrowserBridges;
@@ -75,11 +79,16 @@ export class TetherServer {
 
   /** Listens nowhere yet. */
   constructor(private readonly options: TetherServerOptions) {
-    const { page, relayUrls, logger, onEvent, bond, clock = systemClock } = options;
+    const { page, relayUrls, logger, onEvent, bond, kind = PHONE, clock = systemClock } = options;
     this.clock = clock;
+    this.kind = kind;
     this.bridges = new BrowserBridges(() => onEvent({ type: 'offline' }), clock, bond);
     const onUpgrade: typeof this.handleUpgrade = (...upgrade) => this.handleUpgrade(...upgrade);
-    this.served = new ServedAddresses({ page, relayUrls, logger, clock, onUpgrade });
+    const start = kind.start && {
+      view: kind.start,
+      isValid: (secret: string) => this.secrets.isCode(secret, clock.now()),
+    };
+    this.served = new ServedAddresses({ page, relayUrls, logger, clock, onUpgrade, start });
   }
 
   /** Where codes lead; undefined: nowhere. */
@@ -113,8 +122,14 @@ export class TetherServer {
     this.served.setExisting(addresses);
   }
 
+  /** The secret of a start file, in place of the last one: it opens one pairing, within 5 minutes. */
+  newStart(): string {
+    return secretToText(this.secrets.newCode(this.clock.now()));
+  }
+
   /** Makes a new code in place of the last one, and reports it as an event. */
   showCode(): void {
+    if (this.kind.start !== undefined) return;
     const { address } = this;
     this.isCodeDue = address === undefined;
     if (this.closed || address === undefined) return;
@@ -249,7 +264,7 @@ export class TetherServer {
         this.served.leave(listener);
       },
     };
-    const page: PairedPage = new PairedPage({ id: claim.page, keys }, link, events, this.clock);
+    const page: PairedPage = new PairedPage({ id: claim.page, keys, kind: this.kind }, link, events, this.clock);
     this.paired.set(claim.page, page);
     if (this.closed) page.close();
   }

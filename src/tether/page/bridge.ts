@@ -64,6 +64,11 @@ export class Bridge {
     events.onState('opening');
   }
 
+  /** Tells the laptop what has left, if there is anything new. */
+  reportProgress(): void {
+    if (this.state === 'open') this.reports.report();
+  }
+
   /** Ends both connections. */
   end(code = LOST): void {
     if (this.state === 'ended') return;

@@ -11,6 +11,8 @@ const SILENCE_LIMIT_MS = 5_000;
 export interface ControlEvents {
   onPaired(rejoin: Uint8Array): void;
   onMessage(message: LaptopMessage): void;
+  /** The laptop has sent a ping. */
+  onPing(): void;
   /** The last call. `refused`: the secret is not valid. */
   onEnd(refused: boolean): void;
 }
@@ -72,8 +74,9 @@ export class Control {
     const message = content && decodeLaptopMessage(content);
     if (message === undefined) return this.end();
     this.restartLimit();
-    if (message.type === 'ping') this.send({ type: 'pong' });
-    else this.events.onMessage(message);
+    if (message.type !== 'ping') return this.events.onMessage(message);
+    this.send({ type: 'pong' });
+    this.events.onPing();
   }
 
   private restartLimit(): void {

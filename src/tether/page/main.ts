@@ -1,14 +1,27 @@
 /** Connects the parts of the page: what it does, how it looks, and that the screen stays on. */
 import { KeepAwake } from './awake.ts';
 import { browserClock } from './browser-clock.ts';
+import { viewHere } from './secret-store.ts';
+import { STRINGS, STRINGS_HERE } from './strings.ts';
 import { Tether } from './tether.ts';
 import { element, View } from './view.ts';
 
 const SHOW_MS = 1_000;
 
-const view = new View(browserClock);
+/** On the laptop itself the screen may go off, and where nobody looks nothing is drawn. */
+const here = viewHere();
+document.body.hidden = here === 'hidden';
+
+const view = new View(browserClock, here === undefined ? STRINGS : STRINGS_HERE);
 const tether = new Tether((state) => view.showState(state), browserClock);
-const awake = new KeepAwake(element('movie') as HTMLVideoElement, (state) => view.showAwake(state));
+
+function keepAwake(): void {
+  const awake = new KeepAwake(element('movie') as HTMLVideoElement, (state) => view.showAwake(state));
+  // The first tap anywhere counts, too.
+  document.addEventListener('click', () => void awake.start(true), { once: true });
+  element('keep-awake').addEventListener('click', () => void awake.start(true));
+  void awake.start(false);
+}
 
 function showCounts(): void {
   view.showCounts(tether.counts);
@@ -16,9 +29,6 @@ function showCounts(): void {
 }
 
 showCounts();
-// The first tap anywhere counts, too.
-document.addEventListener('click', () => void awake.start(true), { once: true });
-element('keep-awake').addEventListener('click', () => void awake.start(true));
 element('continue').addEventListener('click', () => location.reload());
 document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && tether.reconnectNow());
 addEventListener('online', () => tether.reconnectNow());
@@ -26,4 +36,4 @@ addEventListener('online', () => tether.reconnectNow());
 addEventListener('hashchange', () => location.reload());
 
 tether.start();
-void awake.start(false);
+if (here === undefined) keepAwake();

@@ -3,8 +3,7 @@
  * The session storage ends with the tab. The URL is cleaned at once, so that it is neither bookmarked nor shared.
  */
 import { secretFromText, secretToText } from '../shared/pairing.ts';
-
-const KEY = 'wstun-tether';
+import { HERE_KEY, SECRET_KEY, type StartView } from '../shared/start.ts';
 
 interface Stored {
   readonly secret: Uint8Array;
@@ -18,16 +17,22 @@ export function findSecret(): Stored | undefined {
     history.replaceState(null, '', location.pathname);
     return store(fresh, true);
   }
-  const [kind, text = ''] = (sessionStorage.getItem(KEY) ?? '').split(' ');
+  const [kind, text = ''] = (sessionStorage.getItem(SECRET_KEY) ?? '').split(' ');
   const secret = secretFromText(text);
   return secret && { secret, isCode: kind === 'code' };
 }
 
 export function store(secret: Uint8Array, isCode: boolean): Stored {
-  sessionStorage.setItem(KEY, `${isCode ? 'code' : 'page'} ${secretToText(secret)}`);
+  sessionStorage.setItem(SECRET_KEY, `${isCode ? 'code' : 'page'} ${secretToText(secret)}`);
   return { secret, isCode };
 }
 
+/** In a browser on the laptop itself; undefined on a phone. */
+export function viewHere(): StartView | undefined {
+  const view = sessionStorage.getItem(HERE_KEY);
+  return view === 'tab' || view === 'hidden' ? view : undefined;
+}
+
 export function forgetSecret(): void {
-  sessionStorage.removeItem(KEY);
+  sessionStorage.removeItem(SECRET_KEY);
 }

@@ -63,4 +63,26 @@ export const STRINGS = {
   sealed: 'All data is encrypted between your laptop and the exit. This phone forwards it and cannot read it.',
 } as const;
 
+/** In a browser on the laptop itself, which the client has opened. */
+export const STRINGS_HERE: Strings = {
+  ...STRINGS,
+  detail: {
+    ...STRINGS.detail,
+    joining: 'Looking for wstun on this machine.',
+    idle: 'wstun does not need this browser at the moment.',
+    standby: 'Something else connects wstun. This browser takes over if it fails.',
+    active: 'wstun is online through this browser.',
+    offline: 'This browser cannot reach the relay. A login page may be in the way: open any web site. Trying again.',
+    refused: 'The relay’s address answers, but accepts no connection. wstun tries again.',
+    gone: 'wstun does not answer any more. Trying again.',
+    expired: 'wstun opened this page in another tab, or was started again. You may close this one.',
+    bare: 'wstun client --via-browser opens this page.',
+  },
+  route: { laptop: 'wstun', phone: 'This browser', relay: 'Relay' },
+  keepOpenDetail: 'If you close it, wstun is offline.',
+  sealed: 'All data is encrypted between wstun and the exit. This browser forwards it and cannot read it.',
+};
+
+type Texts<T> = { readonly [K in keyof T]: T[K] extends string ? string : Texts<T[K]> };
+export type Strings = Texts<typeof STRINGS>;
 export type State = keyof typeof STRINGS.headline;

@@ -66,6 +66,7 @@ export class Tether {
     const events: ControlEvents = {
       onPaired: (rejoin) => this.handlePaired(rejoin),
       onMessage: (message) => this.handleMessage(message),
+      onPing: () => this.reportProgress(),
       onEnd: (refused) => this.handleEnd(refused),
     };
     this.control = new Control(this.secret, events, this.clock);
@@ -87,6 +88,11 @@ export class Tether {
     if (message.type === 'open') this.open(message.link, message.url);
     if (message.type === 'replaced') this.giveUp('replaced');
     else this.reportState();
+  }
+
+  /** A browser wakes the timers of a tab in the background once a second, or once a minute: messages wake it, too. */
+  private reportProgress(): void {
+    for (const bridge of this.bridges) bridge.reportProgress();
   }
 
   private open(link: string, url: string): void {

@@ -2,7 +2,7 @@
 import type { Awake } from './awake.ts';
 import { formatBytes, formatDuration, formatSpeed } from './format.ts';
 import type { PageClock } from './page-clock.ts';
-import { STRINGS, type State } from './strings.ts';
+import type { STRINGS, State, Strings } from './strings.ts';
 import type { Counts } from './tether.ts';
 
 type Line = keyof typeof STRINGS.routeLabel;
@@ -30,14 +30,17 @@ export class View {
   private before: Counts = { up: 0, down: 0, since: undefined };
   private speed = { up: 0, down: 0 };
 
-  constructor(private readonly clock: PageClock) {
+  constructor(
+    private readonly clock: PageClock,
+    private readonly strings: Strings,
+  ) {
     this.at = clock.now();
     for (const node of document.querySelectorAll<HTMLElement>('[data-text]'))
-      node.textContent = textAt(node.dataset.text);
+      node.textContent = textAt(strings, node.dataset.text);
   }
 
   showState(state: State): void {
-    const { headline, detail, route, routeLabel } = STRINGS;
+    const { headline, detail, route, routeLabel } = this.strings;
     const [local, upstream, mood] = LOOKS[state];
     document.body.dataset.state = state;
     document.body.dataset.mood = mood;
@@ -72,7 +75,7 @@ export class View {
   }
 
   showAwake(awake: Awake): void {
-    setText('awake', STRINGS.awake[awake]);
+    setText('awake', this.strings.awake[awake]);
     element('keep-awake').hidden = awake !== 'tap';
   }
 }
@@ -89,8 +92,8 @@ function setText(id: string, text: string): void {
 }
 
 /** `route.laptop` of the table. */
-function textAt(path = ''): string {
-  let value: unknown = STRINGS;
+function textAt(strings: Strings, path = ''): string {
+  let value: unknown = strings;
   for (const name of path.split('.')) value = (value as Readonly<Record<string, unknown>>)[name];
   return String(value);
 }
