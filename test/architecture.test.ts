@@ -74,6 +74,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'tether/shared': [],
   'tether/page': ['tether/shared'],
   'tether/laptop': ['async', 'clock.ts', 'errors.ts', 'limits', 'net', 'observability', 'transport', 'tether/shared'],
+  'tether/browser': ['clock.ts', 'errors.ts', 'observability', 'tether/shared'],
   app: [
     'errors.ts',
     'memory',

@@ -12,6 +12,7 @@ import { RelaySessionDialer, refuseUnsealed } from '../tunnel/dial/session-diale
 import type { LinkUse } from '../tunnel/reconnect/link-limits.ts';
 import type { LinkCount } from '../tunnel/session/extra-links.ts';
 import { type ClientObserver, TunnelClient } from '../tunnel/session/tunnel-client.ts';
+import { BrowserCarrier, type BrowserNotice } from './browser-carrier.ts';
 import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
 import { followNetwork } from './network-following.ts';
 import { DRAIN_MS, requireShapes } from './options.ts';
@@ -26,6 +27,8 @@ const DEFAULT_LISTEN: HostPort = { host: '127.0.0.1', port: 1080 };
 export interface ClientEvents extends ClientObserver {
   /** Of the tether: codes to show, phones that come and go. */
   onTether?(notice: TetherNotice): void;
+  /** Of the browser that carries the links. */
+  onBrowser?(notice: BrowserNotice): void;
 }
 
 export interface ClientOptions {
@@ -56,6 +59,13 @@ export interface ClientOptions {
   readonly once?: boolean;
   /** Serves a page by which phones carry links; true: at the machine's local address, port 8808. Default: no page. */
   readonly tether?: HostPort | true;
+  /**
+   * Only a browser on this machine, which the client starts, carries links, and phones with `tether`. True: any that is
+   * found. `open`: a tab of the default browser. Else a program. Default: no browser.
+   */
+  readonly viaBrowser?: string | true;
+  /** More arguments for that program. Default: none. */
+  readonly browserArgs?: readonly string[];
   /** False: only phones carry links. Default: true. */
   readonly direct?: boolean;
   readonly events?: ClientEvents;
@@ -70,7 +80,7 @@ export interface Client {
   readonly ended: Promise<void>;
   /** Tries a new link now, for every session. Changes of the network do that too. */
   reconnect(): void;
-  /** Shows a new code, as an event. Without a tether nothing happens. */
+  /** Shows a new code, as an event, and opens the tab of `viaBrowser` again. Without both nothing happens. */
   showCode(): void;
   /**
    * Closes the proxy's port, lets connections finish for `graceMs` (default 30,000), then resets them. Resolves when
@@ -82,7 +92,7 @@ export interface Client {
 /**
  * Resolves when the proxy listens; the first session follows. What fails leaves nothing open.
  * @throws WstunError invite-missing, invite-malformed, invite-for-exit, open-to-network, encryption-needed, bad-option,
- * bad-credentials, cannot-listen
+ * bad-credentials, cannot-listen, browser-missing
  */
 export async function startClient(options: ClientOptions): Promise<Client> {
   if (options?.invite === undefined) throw new WstunError('invite-missing');
@@ -96,7 +106,7 @@ export async function startClient(options: ClientOptions): Promise<Client> {
   if (invite.role === 'exit') throw new WstunError('invite-for-exit');
   if (credentials !== undefined) requireCredentials(credentials);
   refuseOpenToNetwork({ host: listen.host, hasCredentials: credentials !== undefined, allowLan });
-  if (options.encryption === 'off') refuseUnsealed(invite, options.tether !== undefined);
+  if (options.encryption === 'off') refuseUnsealed(invite, carriedByPage(options));
   const client = new RunningClient(options, invite);
   try {
     await client.start(listen, credentials);
@@ -114,6 +124,7 @@ class RunningClient implements Client {
   private readonly descriptors: DescriptorGuard;
   private readonly network: { stop(): void };
   private readonly tether: Tether | undefined;
+  private readonly browser: BrowserCarrier | undefined;
   private readonly tunnel: TunnelClient;
   private proxy: ProxyServer | undefined;
 
@@ -121,6 +132,7 @@ class RunningClient implements Client {
     const { logger = silentLogger } = options;
     this.logger = logger;
     this.tether = this.createTether(options, invite);
+    this.browser = this.createBrowser(options, invite);
     this.tunnel = this.createTunnel(options, invite);
     this.descriptors = watchDescriptors(logger, DEFAULT_PROXY_LIMITS.maxConnections + DESCRIPTORS_BESIDE_PROGRAMS);
     this.network = followNetwork(this, logger);
@@ -131,6 +143,7 @@ class RunningClient implements Client {
     await this.tether?.start();
     this.proxy = await startProxyServer({ ...listen, opener, logger, credentials });
     this.listen = this.proxy.address;
+    await this.browser?.start(this.listen.port);
     this.ended = this.tunnel.run();
     // Whoever does not ask for it is not to be ended by it.
     this.ended.catch(() => {});
@@ -145,6 +158,7 @@ class RunningClient implements Client {
 
   showCode(): void {
     this.tether?.showCode();
+    this.browser?.reopen();
   }
 
   async close(graceMs = DRAIN_MS): Promise<void> {
@@ -154,6 +168,7 @@ class RunningClient implements Client {
     await this.proxy?.close(graceMs);
     await this.tunnel.close(0);
     this.tether?.close();
+    this.browser?.close();
     this.descriptors.stop();
   }
 
@@ -167,12 +182,26 @@ class RunningClient implements Client {
     return new Tether({ listen, relayUrls, onNotice, onJoined, logger: this.logger, bond });
   }
 
+  private createBrowser(
+    { viaBrowser: browser, browserArgs: args = [], events }: ClientOptions,
+    { relayUrls }: Invite,
+  ): BrowserCarrier | undefined {
+    if (browser === undefined) return undefined;
+    const onNotice = (notice: BrowserNotice) => events?.onBrowser?.(notice);
+    const onJoined = () => this.tunnel.reconnectNow('new-connector');
+    return new BrowserCarrier({ browser, args, relayUrls, onNotice, onJoined, logger: this.logger });
+  }
+
   private createTunnel(options: ClientOptions, invite: Invite): TunnelClient {
     const { tether, logger } = this;
     const { encryption = 'on', direct = true, once = false, bond = false, resumeWindowMs, events = {} } = options;
     const pages = tether && { pages: tether.pages, direct };
     const reach = { tls: new RelayTls({ unsealed: encryption === 'off' }) };
-    const dialer = new RelaySessionDialer(invite, encryption, logger, { tether: pages, reach });
+    const dialer = new RelaySessionDialer(invite, encryption, logger, {
+      tether: pages,
+      browser: this.browser?.pages,
+      reach,
+    });
     const linkUse = linkUseOf(options);
     const limits = {
       ...{ once, links: options.links ?? 'auto', linkUse },
@@ -181,6 +210,11 @@ class RunningClient implements Client {
     };
     return new TunnelClient(dialer, events, logger, limits);
   }
+}
+
+function carriedByPage({ tether, viaBrowser }: ClientOptions): '--tether' | '--via-browser' | undefined {
+  if (viaBrowser !== undefined) return '--via-browser';
+  return tether === undefined ? undefined : '--tether';
 }
 
 function linkUseOf({ linkMaxBytes: bytes, linkMaxAgeMs: ageMs }: ClientOptions): Partial<LinkUse> {

@@ -38,6 +38,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
     dns: TEXTS,
     publicAddresses: TEXTS,
     allow: TEXTS,
+    browserArgs: TEXTS,
   },
   ...{
     allowLan: FLAG,
@@ -50,6 +51,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
     limits: OBJECT,
   },
   ...{ admin: HOST_PORT, resumeWindowMs: wholeTo(86_400_000), maxPendingPerAddress: wholeTo(1_000_000) },
+  viaBrowser: [(value) => value === true || (isText(value) && value !== ''), 'true, open, or a program'],
   tether: [(value) => value === true || isHostPort(value), 'true, or a host and a port'],
   tls: [(value) => isObject(value) && areTexts([value.certFile, value.keyFile]), 'the paths certFile and keyFile'],
   hosts: [(value) => isObject(value) && areTexts(Object.values(value)), 'an object of texts'],

@@ -12,12 +12,17 @@ import { describeProxy } from './proxy-usage.ts';
 import { firstSignal } from './shutdown.ts';
 import { stallEvent, stallText } from './stall-report.ts';
 import { onEachLine, reportTether } from './tether.ts';
+import { reportBrowser } from './via-browser.ts';
 
 interface ClientCommand
   extends OutputOptions,
     InviteOptions,
-    Pick<ClientOptions, 'tether' | 'direct' | 'allowLan' | 'encryption' | 'once' | 'links' | 'bond' | 'linkMaxBytes'> {
+    Pick<
+      ClientOptions,
+      'tether' | 'viaBrowser' | 'direct' | 'allowLan' | 'encryption' | 'once' | 'links' | 'bond' | 'linkMaxBytes'
+    > {
   readonly listen: HostPort;
+  readonly browserArg?: readonly string[];
   readonly user?: { readonly user: string; readonly pass: string };
   /** Milliseconds. */
   readonly resumeWindow?: number;
@@ -27,7 +32,7 @@ interface ClientCommand
 
 export async function runClient(options: ClientCommand): Promise<void> {
   const output = new Output(options);
-  const { resumeWindow, linkMaxAge, user: credentials, ...rest } = options;
+  const { resumeWindow, linkMaxAge, browserArg, user: credentials, ...rest } = options;
   const invite = await findInvite(options);
   if (invite === undefined) throw new WstunError('invite-missing');
   const outage = new OutageReport(output);
@@ -41,6 +46,7 @@ export async function runClient(options: ClientCommand): Promise<void> {
     ...rest,
     invite,
     ...(credentials && { credentials }),
+    ...(browserArg && { browserArgs: browserArg }),
     ...(resumeWindow !== undefined && { resumeWindowMs: resumeWindow }),
     ...(linkMaxAge !== undefined && { linkMaxAgeMs: linkMaxAge }),
     events: reports(output, outage, showReady),
@@ -48,7 +54,8 @@ export async function runClient(options: ClientCommand): Promise<void> {
   });
   followHangups(client, output.logger);
   // Where nobody else reads there.
-  if (options.tether !== undefined && options.inviteFile !== '-') onEachLine(process.stdin, () => client.showCode());
+  const hasPages = options.tether !== undefined || options.viaBrowser === 'open';
+  if (hasPages && options.inviteFile !== '-') onEachLine(process.stdin, () => client.showCode());
   await runUntilSignal(client, output, outage);
 }
 
@@ -105,5 +112,6 @@ export function reports(output: Output, outage: OutageReport, showReady: () => v
     },
     onFailed: (error, waitMs) => outage.handleFailed(error, waitMs),
     onTether: (notice) => reportTether(notice, output),
+    onBrowser: (notice) => reportBrowser(notice, output),
   };
 }

@@ -15,6 +15,7 @@ import {
   parseResumeWindow,
   parseStateDir,
   parseTether,
+  parseViaBrowser,
 } from './options.ts';
 import { isTold } from './output.ts';
 import { understandPaste, withoutSecrets } from './pasted-arguments.ts';
@@ -164,14 +165,20 @@ function clientCommand(): Command {
       '--tether [host:port]',
       'connect through a phone, whose browser opens a page on this machine (default: its local address, port 8808)',
     )
+    .option(
+      '--via-browser [program]',
+      'connect through a browser on this machine, with its TLS, proxies and logins; open: a tab of the default browser (default: the first that is found, without a window)',
+    )
+    .option('--browser-arg <arg>', 'one more argument for that browser; may be repeated', texts)
     .option('--no-direct', 'with --tether: use only the phone, even if this machine can reach the relay')
     .addOption(jsonOption())
     .addOption(verboseOption())
     .addHelpText('after', CLIENT_EXAMPLES)
     .action(async (given: readonly string[], options) => {
       const { runClient } = await import('./client.ts');
-      const { invite, tether } = parseTether(pasted(given), options.tether);
-      await runClient({ ...options, invite, tether, listen: parseHostPort(options.listen) });
+      const { invite: found, tether } = parseTether(pasted(given), options.tether);
+      const { invite, viaBrowser } = parseViaBrowser(found, options.viaBrowser);
+      await runClient({ ...options, invite, tether, viaBrowser, listen: parseHostPort(options.listen) });
     });
 }
 
@@ -364,6 +371,8 @@ Examples:
     wstun client --listen 0.0.0.0:1080 --user me:secret wstun1_AQDc…
   Through a phone on the same Wi-Fi; scan the printed code:
     wstun client wstun1_AQDc… --tether
+  Through a browser on this machine, where a company's proxy wants its login:
+    wstun client wstun1_AQDc… --via-browser
 
 Programs:
   curl -x socks5h://127.0.0.1:1080 https://example.org/

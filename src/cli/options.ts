@@ -26,6 +26,19 @@ export function parseTether(
   return { invite, tether: parseHostPort(tether) };
 }
 
+/** The same for `--via-browser`, whose value is a program. */
+export function parseViaBrowser(
+  invite: string | undefined,
+  browser: string | true | undefined,
+): { readonly invite: string | undefined; readonly viaBrowser: string | true | undefined } {
+  if (typeof browser !== 'string') return { invite, viaBrowser: browser };
+  if (browser === '') throw new WstunError('bad-option', '--via-browser needs a program, or no value');
+  if (invite?.includes('wstun1_') !== true && browser.includes('wstun1_'))
+    return { invite: [browser, invite ?? ''].join(' ').trim(), viaBrowser: true };
+  if (invite !== undefined && browser === 'wstun') return { invite, viaBrowser: true };
+  return { invite, viaBrowser: browser };
+}
+
 /** An empty shell variable must not mean the working directory. */
 export function parseStateDir(text: string): string {
   if (text === '') throw new WstunError('bad-option', '--state needs the path of a directory');

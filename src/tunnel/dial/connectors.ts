@@ -1,4 +1,4 @@
-/** How a client's raw links are established: dialled from here, or by a phone's page. */
+/** How a client's raw links are established: dialled from here, or by the page of a phone or of a browser here. */
 import { type Clock, systemClock } from '../../clock.ts';
 import { FURTHER_FEATURE, PAGE_FEATURE } from '../../crypto/ticket.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
@@ -94,7 +94,7 @@ export class TetherConnector implements Connector {
   }
 
   /** One for each page. */
-  get ways(): readonly WayConnector[] {
+  async ways(): Promise<readonly WayConnector[]> {
     return this.pages.eachPage.map((page) => ({
       name: page.name,
       dial: (signal, purpose) => this.dialBy(page, signal, purpose),

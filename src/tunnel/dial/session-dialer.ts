@@ -63,6 +63,8 @@ const SILENCE: ReadonlySet<FaultName> = new Set(['link-lost', 'link-slow']);
 export interface RelaySessionDialerOptions extends TicketDialerOptions {
   /** Pages may carry the links. */
   readonly tether?: TetherOptions | undefined;
+  /** A browser on this machine carries the links in the place of a direct connection. */
+  readonly browser?: PageDialer | undefined;
 }
 
 export class RelaySessionDialer implements SessionDialer {
@@ -73,7 +75,7 @@ export class RelaySessionDialer implements SessionDialer {
 
   /** Whether encryption may be off is for the caller to check: `refuseUnsealed`. */
   constructor(invite: Invite, encryption: Encryption, logger: Logger, options: RelaySessionDialerOptions = {}) {
-    const { tether, clock = systemClock } = options;
+    const { tether, browser, clock = systemClock } = options;
     const dialer = new TicketDialer(invite, logger, options);
     const handshake = {
       keys: importKeyPair(invite.peer.exposeSessionKey()),
@@ -85,19 +87,16 @@ export class RelaySessionDialer implements SessionDialer {
     const seal = (connector: Connector) => sealedConnector(connector, dialer, handshake);
     this.seal = (connector) => seal({ isAvailable: true, dial: (signal, purpose) => connector.dial(signal, purpose) });
     const destination = invite.exitName ?? '';
-    const directly = new DirectConnector(dialer, destination, encryption === 'on');
+    const own = browser
+      ? new TetherConnector(dialer, destination, browser, clock)
+      : new DirectConnector(dialer, destination, encryption === 'on');
     const byPages = tether && new TetherConnector(dialer, destination, tether.pages, clock);
-    const direct = seal(directly);
+    const usesOwn = tether === undefined || tether.direct || browser !== undefined;
     const byPage = byPages && seal(byPages);
     this.clock = clock;
-    this.listWays = async () => [
-      ...(byPages?.ways ?? []),
-      ...(tether === undefined || tether.direct ? await directly.ways() : []),
-    ];
+    this.listWays = async () => [...((await byPages?.ways()) ?? []), ...(usesOwn ? await own.ways() : [])];
     this.connectors =
-      byPage && tether?.direct
-        ? new PreferredConnector(direct, byPage, logger, clock)
-        : onlyConnector(byPage ?? direct);
+      byPage && usesOwn ? new PreferredConnector(seal(own), byPage, logger, clock) : onlyConnector(byPage ?? seal(own));
   }
 
   dial(request: () => SessionRequest, signal: AbortSignal, purpose?: LinkPurpose): Promise<SessionLink> {
@@ -163,8 +162,11 @@ function sealedConnector(
 }
 
 /** Unsealed records are for TLS that ends where the exit is. @throws WstunError encryption-needed elsewhere */
-export function refuseUnsealed(invite: Invite, tethered: boolean): void {
-  if (tethered) throw new WstunError('encryption-needed', 'the phone could read the data (--tether)');
+export function refuseUnsealed(invite: Invite, carriedBy?: '--tether' | '--via-browser'): void {
+  if (carriedBy !== undefined) {
+    const who = carriedBy === '--tether' ? 'the phone' : 'the browser, with its extensions,';
+    throw new WstunError('encryption-needed', `${who} could read the data (${carriedBy})`);
+  }
   if (invite.exitName !== undefined)
     throw new WstunError(
       'encryption-needed',
