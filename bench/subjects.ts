@@ -143,7 +143,7 @@ export async function startCrowdedRelay(wstun: string, peers: number, options: P
   const list = known.map((peer, i) => `[peer${i}]\nkey = "${formatPublicIdentity(peer.public)}"\nsessions = 1000\n`);
   await state.write(ACCESS_FILE_NAME, list.join('\n'));
   const { relay, url } = await startRelay(wstun, directory, [], options);
-  const issuer = relayIssuer(identity, url);
+  const issuer = relayIssuer(identity, [url]);
   return {
     relay,
     invites: known.map((peer) => encodeInvite({ ...issuer, peer })),

@@ -140,6 +140,7 @@ const OWNED: Readonly<Record<string, readonly string[]>> = {
   pino: ['observability'],
   tweetnacl: ['crypto', 'tether'],
   uqr: ['cli'],
+  '@peculiar/x509': ['state'],
 };
 
 /** Where a carrier opens links to a relay; who may: the table of carriers, and the carrier's own folder. */

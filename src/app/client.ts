@@ -8,6 +8,7 @@ import { refuseOpenToNetwork } from '../proxy/listen-check.ts';
 import { DEFAULT_PROXY_LIMITS } from '../proxy/proxy-limits.ts';
 import { type ProxyServer, startProxyServer } from '../proxy/proxy-server.ts';
 import { RelayTls } from '../transport/connection/relay-tls.ts';
+import { formatPin } from '../transport/connection/tls-pin.ts';
 import { RelaySessionDialer, refuseUnsealed } from '../tunnel/dial/session-dialer.ts';
 import type { LinkUse } from '../tunnel/reconnect/link-limits.ts';
 import type { LinkCount } from '../tunnel/session/extra-links.ts';
@@ -174,9 +175,11 @@ class RunningClient implements Client {
 
   private createTether(
     { tether: listen, bond = false, events }: ClientOptions,
-    { relayUrls }: Invite,
+    { relayUrls, tlsPins = [] }: Invite,
   ): Tether | undefined {
     if (listen === undefined) return undefined;
+    if (tlsPins.length > 0)
+      this.logger.warn({}, 'a phone’s browser knows no pins: it rejects the relay if its certificate is self-signed');
     const onNotice = (notice: TetherNotice) => events?.onTether?.(notice);
     const onJoined = () => this.tunnel.reconnectNow('new-connector');
     return new Tether({ listen, relayUrls, onNotice, onJoined, logger: this.logger, bond });
@@ -196,7 +199,9 @@ class RunningClient implements Client {
     const { tether, logger } = this;
     const { encryption = 'on', direct = true, once = false, bond = false, resumeWindowMs, events = {} } = options;
     const pages = tether && { pages: tether.pages, direct };
-    const reach = { tls: new RelayTls({ unsealed: encryption === 'off' }) };
+    const reach = {
+      tls: new RelayTls({ pins: (invite.tlsPins ?? []).map(formatPin), unsealed: encryption === 'off' }),
+    };
     const dialer = new RelaySessionDialer(invite, encryption, logger, {
       tether: pages,
       browser: this.browser?.pages,

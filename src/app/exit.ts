@@ -12,6 +12,8 @@ import {
 import { readRelayUrl } from '../state/relay-settings.ts';
 import { markRunning } from '../state/running-marker.ts';
 import { openStateDir, type StateDir } from '../state/state-dir.ts';
+import { RelayTls } from '../transport/connection/relay-tls.ts';
+import { formatPin } from '../transport/connection/tls-pin.ts';
 import { MAX_ANNOUNCED_KEYS } from '../transport/control-messages.ts';
 import { TicketDialer } from '../tunnel/dial/ticket-dialer.ts';
 import { ExitRegistration, type RegistrationHandler } from '../tunnel/session/exit-registration.ts';
@@ -180,7 +182,8 @@ class RunningExit implements Exit {
   ) {
     const { logger, once = false } = options;
     this.sessions = this.createSessions();
-    const dialer = new TicketDialer(files.registration, logger);
+    const reach = { tls: new RelayTls({ pins: (files.registration.tlsPins ?? []).map(formatPin) }) };
+    const dialer = new TicketDialer(files.registration, logger, { reach });
     this.atRelay = new ExitRegistration(dialer, this.createHandler(), logger, { once });
     this.network = followNetwork(this, logger);
   }

@@ -7,11 +7,13 @@ import { parseRule, type Rule } from '../exit/rules.ts';
 import { AccessFile } from '../state/access-file.ts';
 import { type EntryLimits, requireLimits } from '../state/access-limits.ts';
 import type { AccessEntry, AccessRole } from '../state/access-list.ts';
+import { readInviteSettings } from '../state/invite-settings.ts';
 import { type Registration, readRegistration } from '../state/registration-file.ts';
-import { readRelayUrl } from '../state/relay-settings.ts';
 import { readRetiredKeys } from '../state/retired-keys.ts';
 import type { StateDir } from '../state/state-dir.ts';
+import { bytesOfPin, type Pin } from '../transport/connection/tls-pin.ts';
 import { requireShapes } from './options.ts';
+import { rememberedUrls } from './public-url.ts';
 
 export interface PeerOptions {
   /** `exit`: an exit of that name may register at this relay. Default: client. */
@@ -42,32 +44,36 @@ export function newEntry(name: string, options: PeerOptions): NewEntry {
 /** Who invites: all of an invite but its peer. */
 export type Issuer = Omit<Invite, 'peer'>;
 
-/** A relay, for its own exit. */
-export function relayIssuer(relay: Identity, url: string): Issuer {
+/** A relay, for its own exit. @param urls 1 to 8, best first; pins of its TLS keys */
+export function relayIssuer(relay: Identity, urls: readonly string[], pins: readonly Pin[] = []): Issuer {
   const { gate, session } = relay.public;
-  return { relayUrls: [url], relayGateKey: gate, exitSessionKey: session, exitName: undefined };
+  const tlsPins = pins.map(bytesOfPin);
+  return { relayUrls: urls, relayGateKey: gate, exitSessionKey: session, exitName: undefined, tlsPins };
 }
 
 /** An exit, for its clients: the invite by which it registered pins the relay's key, and they pin its own. */
-export function exitIssuer({ relayUrls, relayGateKey, exitName }: Registration, exit: Identity): Issuer {
-  return { relayUrls, relayGateKey, exitSessionKey: exit.public.session, exitName };
+export function exitIssuer({ relayUrls, relayGateKey, exitName, tlsPins }: Registration, exit: Identity): Issuer {
+  return { relayUrls, relayGateKey, exitSessionKey: exit.public.session, exitName, tlsPins };
 }
 
-/** The relay or the exit that the directory belongs to. Without a known URL: undefined, and no identity is made. */
+/**
+ * The relay or the exit that the directory belongs to. Without a known URL: undefined, and no identity is made.
+ * @param given URLs in place of those that are known; empty: none
+ */
 export async function findIssuer(
   state: StateDir,
-  given: string | undefined,
+  given: readonly string[],
   load: (state: StateDir) => Promise<{ readonly identity: Identity }>,
 ): Promise<Issuer | undefined> {
   const registration = await readRegistration(state);
   if (registration !== undefined) {
     const { identity } = await load(state);
-    return { ...exitIssuer(registration, identity), ...(given !== undefined && { relayUrls: [given] }) };
+    return { ...exitIssuer(registration, identity), ...(given.length > 0 && { relayUrls: given }) };
   }
-  const known = given ?? (await readRelayUrl(state))?.url;
-  if (known === undefined) return undefined;
+  const urls = given.length > 0 ? given : await rememberedUrls(state);
+  if (urls.length === 0) return undefined;
   const { identity } = await load(state);
-  return relayIssuer(identity, known);
+  return relayIssuer(identity, urls, (await readInviteSettings(state))?.pins);
 }
 
 export function accessFile(state: StateDir): AccessFile<Rule> {

@@ -32,7 +32,6 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   ...{
     state: TEXT,
     invite: TEXT,
-    url: TEXT,
     path: TEXT,
     decoy: TEXT,
     dns: TEXTS,
@@ -53,7 +52,11 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   ...{ admin: HOST_PORT, resumeWindowMs: wholeTo(86_400_000), maxPendingPerAddress: wholeTo(1_000_000) },
   viaBrowser: [(value) => value === true || (isText(value) && value !== ''), 'true, open, or a program'],
   tether: [(value) => value === true || isHostPort(value), 'true, or a host and a port'],
-  tls: [(value) => isObject(value) && areTexts([value.certFile, value.keyFile]), 'the paths certFile and keyFile'],
+  url: [(value) => isText(value) || areTexts(value), 'a text, or a list of texts'],
+  tls: [
+    (value) => value === 'self-signed' || (isObject(value) && areTexts([value.certFile, value.keyFile])),
+    'self-signed, or the paths certFile and keyFile',
+  ],
   hosts: [(value) => isObject(value) && areTexts(Object.values(value)), 'an object of texts'],
   encryption: [(value) => value === 'on' || value === 'off', 'on or off'],
   linkMaxBytes: [(value) => isWhole(value, 2 ** 31) && Number(value) >= 4096, 'a whole number from 4096 to 2147483648'],

@@ -1,15 +1,19 @@
 /** The URL by which clients reach a relay: given now, given at an earlier start, or guessed from its addresses. */
 import { networkInterfaces } from 'node:os';
+import { MAX_RELAY_URLS } from '../crypto/invite.ts';
 import { parseRelayUrl } from '../crypto/relay-url.ts';
+import { WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { parseIp } from '../net/ip.ts';
 import { specialRange } from '../net/special-ranges.ts';
+import { readInviteSettings } from '../state/invite-settings.ts';
 import { type RememberedUrl, readRelayUrl, saveRelayUrl } from '../state/relay-settings.ts';
 import type { StateDir } from '../state/state-dir.ts';
 import { isAnyAddress, reachableHost } from './own-address.ts';
 
 export interface UrlWishes {
-  readonly url?: string | undefined;
+  /** Best first; empty: none was given. */
+  readonly urls: readonly string[];
   readonly tls: boolean;
   /** The prefix that the gate requires. */
   readonly path: string | undefined;
@@ -17,6 +21,8 @@ export interface UrlWishes {
 
 export interface PublicUrl {
   readonly url: string;
+  /** All of them, 1 to 8; the first is `url`. */
+  readonly urls: readonly string[];
   readonly source: 'given' | 'remembered' | 'guessed';
   /** Why no client can come in by it, where that is certain. */
   readonly fault: string | undefined;
@@ -24,12 +30,36 @@ export interface PublicUrl {
 
 /** Remembers the URL for `wstun access add` and starts without `--url`. @throws WstunError bad-url, state-unusable */
 export async function settleUrl(dir: StateDir, wishes: UrlWishes, addresses: readonly HostPort[]): Promise<PublicUrl> {
-  const before = wishes.url === undefined ? await readRelayUrl(dir) : undefined;
-  const kept = before !== undefined && wasGiven(before, addresses) ? before.url : undefined;
-  const url = parseRelayUrl(wishes.url ?? kept ?? guessUrl(wishes, addresses));
-  const source = wishes.url !== undefined ? 'given' : kept !== undefined ? 'remembered' : 'guessed';
+  const given = parseRelayUrls(wishes.urls);
+  const before = given.length === 0 ? await readRelayUrl(dir) : undefined;
+  const kept = before !== undefined && wasGiven(before, addresses) ? await rememberedUrls(dir) : [];
+  const all = given.length > 0 ? given : kept;
+  const [url = parseRelayUrl(guessUrl(wishes, addresses))] = all;
+  const source = given.length > 0 ? 'given' : kept.length > 0 ? 'remembered' : 'guessed';
   await saveRelayUrl(dir, url, source === 'guessed' ? 'guessed' : 'given');
-  return { url, source, fault: faultOfUrl(url, wishes.tls, addresses) };
+  const urls = all.length > 0 ? all : [url];
+  const faults = urls.map((each) => faultOfUrl(each, wishes.tls, addresses));
+  return { url, urls, source, fault: faults.find((fault) => fault !== undefined) };
+}
+
+/** Without those that come twice. @throws WstunError bad-url, bad-option for more than an invite holds */
+export function parseRelayUrls(texts: readonly string[]): readonly string[] {
+  const urls = [...new Set(texts.map(parseRelayUrl))];
+  if (urls.length > MAX_RELAY_URLS)
+    throw new WstunError(
+      'bad-option',
+      `--url may be given ${MAX_RELAY_URLS} times, and was given ${urls.length} times`,
+    );
+  return urls;
+}
+
+/** The URL that was saved last, and those with it; empty: none was. @throws WstunError state-unusable */
+export async function rememberedUrls(dir: StateDir): Promise<readonly string[]> {
+  const first = (await readRelayUrl(dir))?.url;
+  if (first === undefined) return [];
+  const settings = await readInviteSettings(dir);
+  // An earlier version may have written another one since.
+  return [first, ...(settings?.url === first ? settings.moreUrls : [])];
 }
 
 /** If the file does not say: a guess is always an address of the machine, or one that the relay listens on. */
@@ -56,7 +86,7 @@ export function faultOfUrl(
   if (!isHere || (protocol === 'wss:') === tls) return undefined;
   return tls
     ? `clients that use ${url} do not use TLS, but this relay does: give --url wss://…`
-    : `clients that use ${url} use TLS, but this relay does not: give --url ws://…, or --tls-cert and --tls-key`;
+    : `clients that use ${url} use TLS, but this relay does not: give --url ws://…, --tls-self-signed, or --tls-cert and --tls-key`;
 }
 
 export function portOf(url: string): number {
@@ -74,6 +104,7 @@ function ownHosts(): string[] {
   return Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address));
 }
 
-function hostOf(url: string): string {
+/** Without brackets. */
+export function hostOf(url: string): string {
   return new URL(url).hostname.replace(/^\[|\]$/g, '');
 }

@@ -1,5 +1,4 @@
 /** A relay: the gate, relay routing and its own exit, with the files that they follow. No output, signals or flags. */
-import { parseRelayUrl } from '../crypto/relay-url.ts';
 import { ReplayGuard } from '../crypto/replay-guard.ts';
 import { WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
@@ -13,22 +12,26 @@ import {
   type RelayServer,
   type RelayServerOptions,
   startRelayServer,
+  type TlsPair,
 } from '../relay/relay-server.ts';
 import { parseSiteUrl } from '../relay/site/site-upstream.ts';
 import { openStaticSite } from '../relay/site/static-site.ts';
+import { saveInviteSettings } from '../state/invite-settings.ts';
 import { loadKnownExits } from '../state/known-exits.ts';
 import type { ProcessLimits } from '../state/limits-file.ts';
 import { readRegistration } from '../state/registration-file.ts';
 import { openStateDir } from '../state/state-dir.ts';
 import { openUsedTickets } from '../state/used-tickets.ts';
+import type { Pin } from '../transport/connection/tls-pin.ts';
 import { type Dialling, type DialOptions, diallingOf } from './dial-options.ts';
 import { createSessions } from './dialing-sessions.ts';
 import { type PeerOptions, relayIssuer } from './invites.ts';
 import { DRAIN_MS, PLACES, requireShapes } from './options.ts';
-import { type PublicUrl, portOf, settleUrl } from './public-url.ts';
+import { reachableHost } from './own-address.ts';
+import { hostOf, type PublicUrl, parseRelayUrls, portOf, rememberedUrls, settleUrl } from './public-url.ts';
+import { pinsOf, type RelayCertificate, relayCertificate, type TlsChoice } from './relay-certificate.ts';
 import { RelayRouter } from './relay-routing.ts';
 import { ServingState } from './serving-state.ts';
-import { TlsFiles } from './tls-files.ts';
 
 /** Streams of the relay's own exit, connections without a ticket, files. */
 const DESCRIPTORS_BESIDE_LINKS = 1_000;
@@ -41,12 +44,18 @@ export interface RelayOptions extends DialOptions {
   readonly state: string;
   /** One address or socket at least. */
   readonly listen: readonly ListenPlace[];
-  /** By which clients reach it, for invites: `wss://relay.example.org`. Default: the last one given, else a guess. */
-  readonly url?: string;
+  /**
+   * By which clients reach it, for invites: `wss://relay.example.org`. Several, at most 8: clients try them in turn.
+   * Default: what was given last, else a guess.
+   */
+  readonly url?: string | readonly string[];
   /** Prefix of the path under which clients are accepted. Default: any path. */
   readonly path?: string;
-  /** Paths of PEM files, which are read again when they change. Default: plain HTTP, for a TLS proxy in front. */
-  readonly tls?: { readonly certFile: string; readonly keyFile: string };
+  /**
+   * Paths of PEM files, which are read again when they change; or `self-signed`: a certificate that the relay makes and
+   * renews, whose pin its invites have. Default: plain HTTP, for a TLS proxy in front.
+   */
+  readonly tls?: TlsChoice;
   /**
    * What everyone sees who has no ticket: the site of a server, `http://127.0.0.1:8081` or `https://…`, to which all
    * bytes are passed on, or the files of a directory. Default: a plain 404.
@@ -67,8 +76,12 @@ export interface RelayOptions extends DialOptions {
 export interface Relay {
   /** `HOST:PORT` of each address, with the ports that the system chose. */
   readonly listen: readonly string[];
-  /** The URL in its invites. */
+  /** The first URL in its invites. */
   readonly url: string;
+  /** All of them. */
+  readonly urls: readonly string[];
+  /** Of its TLS key, in its invites: `sha256/…`. Empty: without TLS, or with a certificate that an authority issued. */
+  readonly pins: readonly string[];
   readonly urlSource: 'given' | 'remembered' | 'guessed';
   /** Why no client can come in by `url`, where that is certain. */
   readonly urlFault: string | undefined;
@@ -101,7 +114,7 @@ export interface Relay {
 export async function startRelay(options: RelayOptions): Promise<Relay> {
   requireShapes(options, ['state', 'listen'], PLACES);
   const { logger = silentLogger } = options;
-  if (options.url !== undefined) parseRelayUrl(options.url);
+  parseRelayUrls(urlsOf(options));
   // A slash at the front may be left out.
   const path = options.path === undefined ? undefined : parsePathPrefix(options.path.replace(/^(?!\/)/, '/'));
   const site = await openSite(options.decoy);
@@ -115,6 +128,10 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     await (relay ?? files).close(0);
     throw error;
   }
+}
+
+function urlsOf({ url = [] }: Pick<RelayOptions, 'url'>): readonly string[] {
+  return typeof url === 'string' ? [url] : url;
 }
 
 /** Options of the server for what strangers see. */
@@ -160,7 +177,8 @@ async function openFiles(path: string, { upstream, hasVisitors = false }: Site, 
 }
 
 class RunningRelay {
-  private readonly tlsFiles: TlsFiles | undefined;
+  private certificate: RelayCertificate | undefined;
+  private pins: readonly Pin[] = [];
   private router: RelayRouter;
   private server: RelayServer | undefined;
   private publicUrl: PublicUrl | undefined;
@@ -169,7 +187,6 @@ class RunningRelay {
     private readonly options: Checked,
     private readonly files: Files,
   ) {
-    this.tlsFiles = options.tls && new TlsFiles(options.tls.certFile, options.tls.keyFile);
     this.router = this.createRouter();
   }
 
@@ -178,15 +195,16 @@ class RunningRelay {
     // Before anything listens: whoever came first would be rejected.
     this.router.admit(serving.access.replace(await serving.file.read()));
     this.router.restoreExits();
+    this.certificate = await this.createCertificate();
     const { addresses, adminAddress } = await this.listenWhen(this.router.restored());
-    const { url, source, fault } = await this.settleUrl(addresses);
+    const { url, urls, source, fault } = await this.settleUrl(addresses);
     const isNew = this.options.exit !== false && (await serving.file.readText()) === undefined;
     const firstInvite = isNew ? await this.invite('default') : undefined;
     const onAccess = (kept: ReadonlySet<string>) => this.router.admit(kept);
     await serving.follow(onAccess, () => this.rotate());
     return {
       listen: addresses.map(formatHostPort),
-      url,
+      ...{ url, urls, pins: this.pins },
       urlSource: source,
       urlFault: fault,
       firstInvite,
@@ -199,7 +217,7 @@ class RunningRelay {
   }
 
   async close(graceMs = DRAIN_MS): Promise<void> {
-    this.tlsFiles?.stop();
+    this.certificate?.stop();
     this.options.dialling.publicAddresses.stop();
     this.server?.close();
     await Promise.all([this.files.serving.stopFollowing(), this.router.close(graceMs)]);
@@ -208,24 +226,53 @@ class RunningRelay {
 
   private invite(name: string, options: PeerOptions = {}): Promise<string> {
     const { serving } = this.files;
-    return serving.invite(relayIssuer(serving.keys.identity, this.publicUrl?.url ?? ''), name, options);
+    return serving.invite(relayIssuer(serving.keys.identity, this.publicUrl?.urls ?? [], this.pins), name, options);
   }
 
   /** @param settled the keys of the exits may be many: whoever comes meanwhile waits */
   private async listenWhen(settled: Promise<void>): Promise<RelayServer> {
-    const tls = await this.tlsFiles?.read();
-    this.server = await startRelayServer({ ...this.serverOptions(), settled, ...(tls && { tls }) });
-    this.tlsFiles?.follow(this.server.setTls, this.options.logger);
-    return this.server;
+    const { certificate, options } = this;
+    const tls = await certificate?.read();
+    const server = await startRelayServer({ ...this.serverOptions(), settled, ...(tls && { tls }) });
+    this.server = server;
+    if (tls !== undefined) this.pins = pinsOf(tls);
+    const use = (pair: TlsPair): void => {
+      server.setTls(pair);
+      this.pins = pinsOf(pair);
+      void this.saveInviteSettings().catch((error: unknown) =>
+        options.logger.error({ reason: String(error) }, 'the pin of the TLS key cannot be saved'),
+      );
+    };
+    certificate?.follow(use, options.logger);
+    return server;
   }
 
   private async settleUrl(addresses: readonly HostPort[]): Promise<PublicUrl> {
-    const { url, path, tls, dialling } = this.options;
-    const wishes = { url, path, tls: tls !== undefined };
+    const { path, tls, dialling } = this.options;
+    const wishes = { urls: urlsOf(this.options), path, tls: tls !== undefined };
     const settled = await settleUrl(this.files.serving.directory, wishes, addresses);
     this.publicUrl = settled;
+    await this.saveInviteSettings();
     await dialling.publicAddresses.followHost(new URL(settled.url).hostname);
     return settled;
+  }
+
+  private async createCertificate(): Promise<RelayCertificate | undefined> {
+    const { tls, listen } = this.options;
+    if (tls === undefined) return undefined;
+    const { directory } = this.files.serving;
+    const given = parseRelayUrls(urlsOf(this.options));
+    const urls = given.length > 0 ? given : await rememberedUrls(directory);
+    const listening = listen.flatMap((place) => ('host' in place ? [reachableHost(place.host)] : []));
+    return relayCertificate(tls, directory, urls.length > 0 ? urls.map(hostOf) : listening);
+  }
+
+  /** For `wstun access add`. */
+  private async saveInviteSettings(): Promise<void> {
+    const { publicUrl, pins } = this;
+    if (publicUrl === undefined) return;
+    const [url = '', ...moreUrls] = publicUrl.urls;
+    await saveInviteSettings(this.files.serving.directory, { url, moreUrls, pins });
   }
 
   private serverOptions(): RelayServerOptions {
@@ -265,7 +312,7 @@ class RunningRelay {
   private ownPorts(): number[] {
     const { server, publicUrl } = this;
     const addresses = server === undefined ? [] : [...server.addresses, server.adminAddress];
-    return [...addresses.flatMap((address) => address?.port ?? []), ...(publicUrl ? [portOf(publicUrl.url)] : [])];
+    return [...addresses.flatMap((address) => address?.port ?? []), ...(publicUrl?.urls ?? []).map(portOf)];
   }
 }
 

@@ -8,7 +8,7 @@ import {
   newEntry,
   renewInvite,
 } from '../app/invites.ts';
-import { parseRelayUrl } from '../crypto/relay-url.ts';
+import { parseRelayUrls } from '../app/public-url.ts';
 import { WstunError } from '../errors.ts';
 import { describeLimits, type EntryLimits, parseLimitChanges, parseLimitOptions } from '../state/access-limits.ts';
 import type { AccessRole } from '../state/access-list.ts';
@@ -23,7 +23,7 @@ import { shellQuote } from './shell.ts';
 type LimitTexts = Parameters<typeof parseLimitOptions>[0];
 
 interface AddOptions extends StateOption, ConfirmOptions, LimitTexts {
-  readonly url?: string;
+  readonly url?: readonly string[];
   readonly role?: AccessRole;
   readonly allow?: readonly string[];
 }
@@ -37,11 +37,11 @@ interface SetOptions extends StateOption, LimitTexts {
 export async function addAccess(name: string, options: AddOptions): Promise<void> {
   const { role, allow } = options;
   const entry = newEntry(name, { role, allow, limits: parseLimitOptions(options) });
-  const url = options.url === undefined ? undefined : parseRelayUrl(options.url);
+  const urls = parseRelayUrls(options.url ?? []);
   const { path, isNew } = findStateToAdd(options);
-  if (isNew) await confirmNewKeys(path, url, options);
+  if (isNew) await confirmNewKeys(path, urls, options);
   const state = await openStateDir(path);
-  const issuer = await issuerOf(state, url, loadOrCreateIdentity);
+  const issuer = await issuerOf(state, urls, loadOrCreateIdentity);
   const invite = await inviteNewPeer(accessFile(state), issuer, entry);
   const start = `wstun relay --state ${shellQuote(state.path)}`;
   if (isNew && issuer.exitName === undefined)
@@ -55,8 +55,8 @@ export async function renewAccess(name: string, options: Pick<AddOptions, 'state
   const file = accessFile(state);
   const before = (await file.read()).find((entry) => entry.name === name);
   if (before === undefined) throw new WstunError('name-unknown', name);
-  const url = options.url === undefined ? undefined : parseRelayUrl(options.url);
-  const issuer = await issuerOf(state, url, async () => ({ identity: await loadIdentity(state) }));
+  const urls = parseRelayUrls(options.url ?? []);
+  const issuer = await issuerOf(state, urls, async () => ({ identity: await loadIdentity(state) }));
   if (!(await isInviteDead(state, before)))
     await confirm(`This revokes the current invite of ${name} and ends its sessions.`, options);
   showInvite(name, issuer, await renewInvite(file, issuer, name));
@@ -88,8 +88,8 @@ export async function removeAccess(name: string, options: StateOption): Promise<
 }
 
 /** No relay has used this directory. If it was not named, the person may have meant another one. */
-async function confirmNewKeys(path: string, url: string | undefined, options: AddOptions): Promise<void> {
-  if (url === undefined) throw unknownUrl(path);
+async function confirmNewKeys(path: string, urls: readonly string[], options: AddOptions): Promise<void> {
+  if (urls.length === 0) throw unknownUrl(path);
   if (options.state === undefined)
     await confirm(`There are no keys in ${path} yet. wstun will make new ones, for a relay.`, options);
 }

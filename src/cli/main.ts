@@ -193,7 +193,8 @@ function relayCommand(): Command {
     .addOption(stateOption('relay'))
     .option(
       '--url <url>',
-      'URL by which clients reach this relay, written into invites and remembered: wss://relay.example.org',
+      'URL by which clients reach this relay, written into invites and remembered: wss://relay.example.org; may be repeated, clients try them in turn',
+      texts,
     )
     .option('--path <prefix>', 'accept clients only under this path (default: any path)')
     .option(
@@ -202,6 +203,10 @@ function relayCommand(): Command {
     )
     .option('--tls-cert <file>', 'PEM certificate chain; without it, use a TLS reverse proxy in front')
     .option('--tls-key <file>', 'PEM private key')
+    .option(
+      '--tls-self-signed',
+      'TLS without a domain: make a certificate and renew it; invites have the pin of its key, so that clients trust it',
+    )
     .option('--admin <host:port>', 'address of the health page (GET /healthz)', parseHostPort)
     .addOption(dnsOption())
     .addOption(publicAddressOption())
@@ -254,7 +259,11 @@ function accessAdd(): Command {
     .description('add a name and print only its invite on stdout: a secret that is shown once')
     .argument('<name>')
     .addOption(stateOption('either'))
-    .option('--url <url>', 'URL of the relay in the invite (default: that of the last `wstun relay`)')
+    .option(
+      '--url <url>',
+      'URL of the relay in the invite; may be repeated (default: those of the last `wstun relay`)',
+      texts,
+    )
     .addOption(
       new Option('--role <role>', 'exit: let an exit register here under this name')
         .choices(['client', 'exit'])
@@ -296,7 +305,11 @@ function accessRenew(): Command {
     .description('print only a new invite for an existing name on stdout; the old invite is revoked at once')
     .argument('<name>')
     .addOption(stateOption('either'))
-    .option('--url <url>', 'URL of the relay in the invite (default: that of the last `wstun relay`)')
+    .option(
+      '--url <url>',
+      'URL of the relay in the invite; may be repeated (default: those of the last `wstun relay`)',
+      texts,
+    )
     .addOption(yesOption())
     .action(async (name: string, options) => (await import('./access.ts')).renewAccess(name, options));
 }

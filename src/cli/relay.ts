@@ -14,6 +14,7 @@ interface RelayCommand
   readonly state?: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
+  readonly tlsSelfSigned?: boolean;
   /** Milliseconds. */
   readonly resumeWindow?: number;
 }
@@ -21,7 +22,7 @@ interface RelayCommand
 export async function runRelay(options: RelayCommand): Promise<void> {
   const output = new Output(options);
   const passed = passedSockets(process.env, process.pid);
-  const { resumeWindow, tlsCert, tlsKey, publicAddress, ...rest } = options;
+  const { resumeWindow, tlsCert, tlsKey, tlsSelfSigned, publicAddress, ...rest } = options;
   const relay = await startRelay({
     ...rest,
     ...dialOptions(options),
@@ -33,10 +34,21 @@ export async function runRelay(options: RelayCommand): Promise<void> {
   });
   // Before anybody hears that it is ready: a signal that follows at once is to drain, not to kill.
   const signalled = firstSignal(() => relay.close(0));
-  const { listen, url, urlSource, urlFault, admin, firstInvite: invite } = relay;
-  output.event({ event: 'ready', role: 'relay', listen, url, ...(admin && { admin }), ...(invite && { invite }) });
+  const { listen, url, urls, pins, urlSource, urlFault, admin, firstInvite: invite } = relay;
+  const more = { ...(urls.length > 1 && { urls }), ...(pins.length > 0 && { pins }) };
+  output.event({
+    event: 'ready',
+    role: 'relay',
+    listen,
+    url,
+    ...more,
+    ...(admin && { admin }),
+    ...(invite && { invite }),
+  });
   const said = urlSource === 'remembered' ? ' (remembered from an earlier --url)' : '';
-  output.say(`wstun relay is ready on ${listen.join(', ')}; clients reach it at ${url}${said}`);
+  output.say(`wstun relay is ready on ${listen.join(', ')}; clients reach it at ${urls.join(' or ')}${said}`);
+  if (pins.length > 0)
+    output.say(`The certificate is self-signed. New invites have the pin of its key: ${pins.join(', ')}`);
   if (urlFault !== undefined) output.logger.warn({ url }, urlFault);
   const at = stateArgument(relay.state);
   if (invite !== undefined) showFirstInvite(output, invite);
@@ -52,7 +64,13 @@ export async function runRelay(options: RelayCommand): Promise<void> {
   await relay.close();
 }
 
-function tlsOf({ tlsCert, tlsKey }: RelayCommand): Pick<RelayOptions, 'tls'> {
+function tlsOf({ tlsCert, tlsKey, tlsSelfSigned = false }: RelayCommand): Pick<RelayOptions, 'tls'> {
+  if (tlsSelfSigned && (tlsCert ?? tlsKey) !== undefined)
+    throw new WstunError(
+      'bad-option',
+      '--tls-self-signed makes a certificate, so --tls-cert and --tls-key cannot be given with it',
+    );
+  if (tlsSelfSigned) return { tls: 'self-signed' };
   if (tlsCert === undefined && tlsKey === undefined) return {};
   if (tlsCert === undefined || tlsKey === undefined)
     throw new WstunError('bad-certificate', 'only one of them was given');

@@ -18,9 +18,21 @@ const FIELD_HEADER_BYTES = 3;
 /** Anything shorter is not an invite: its three keys have more. */
 const SHORTEST_CHARS = 24;
 /** Relays to try in turn; with more, a client would only give up later. */
-const MAX_RELAY_URLS = 8;
+export const MAX_RELAY_URLS = 8;
+/** Of TLS keys: two for each of four relays, the present key and the next one. */
+const MAX_TLS_PINS = 8;
+/** SHA-256 of a SubjectPublicKeyInfo. */
+const TLS_PIN_BYTES = 32;
 
-const FIELD = { relayUrl: 1, relayGateKey: 2, exitSessionKey: 3, exitName: 4, peerSecret: 5, role: 6 } as const;
+const FIELD = {
+  relayUrl: 1,
+  relayGateKey: 2,
+  exitSessionKey: 3,
+  exitName: 4,
+  peerSecret: 5,
+  role: 6,
+  tlsPin: 7,
+} as const;
 const ROLES = ['client', 'exit'] as const;
 
 /** What its peer becomes: a client of an exit, or an exit of a relay. */
@@ -37,6 +49,11 @@ export interface Invite {
   readonly exitName: string | undefined;
   /** Missing in invites of early versions. */
   readonly role?: InviteRole | undefined;
+  /**
+   * Of the relays' TLS keys: 0 to 8, each SHA-256 of a SubjectPublicKeyInfo. A certificate with such a key is accepted,
+   * whatever its issuer, name and dates.
+   */
+  readonly tlsPins?: readonly Uint8Array[] | undefined;
   readonly peer: Identity;
 }
 
@@ -44,6 +61,8 @@ export interface Invite {
 export function encodeInvite(invite: Invite): string {
   if (invite.relayUrls.length === 0 || invite.relayUrls.length > MAX_RELAY_URLS)
     throw new RangeError('1 to 8 relay URLs');
+  const { tlsPins = [] } = invite;
+  if (tlsPins.length > MAX_TLS_PINS) throw new RangeError('0 to 8 pins');
   const fields = [
     ...invite.relayUrls.map((url) => encodeField(FIELD.relayUrl, Buffer.from(parseRelayUrl(url)))),
     encodeField(FIELD.relayGateKey, invite.relayGateKey),
@@ -51,6 +70,7 @@ export function encodeInvite(invite: Invite): string {
     ...(invite.exitName === undefined ? [] : [encodeField(FIELD.exitName, Buffer.from(invite.exitName))]),
     encodeField(FIELD.peerSecret, invite.peer.exposeSecret()),
     ...(invite.role === undefined ? [] : [encodeField(FIELD.role, Uint8Array.of(ROLES.indexOf(invite.role) + 1))]),
+    ...tlsPins.map((pin) => encodeField(FIELD.tlsPin, pin)),
   ];
   const body = Buffer.concat([Buffer.alloc(HEADER_BYTES), ...fields]);
   body.writeUInt8(VERSION, 0);
@@ -150,7 +170,15 @@ function inviteOf(fields: Map<number, Buffer[]>): Invite {
   const relayGateKey = requirePublicKey(fields, FIELD.relayGateKey);
   const exitSessionKey = requirePublicKey(fields, FIELD.exitSessionKey);
   const peer = new Identity(requireKey(fields, FIELD.peerSecret));
-  return { relayUrls, relayGateKey, exitSessionKey, exitName, role: roleOf(fields), peer };
+  const tlsPins = tlsPinsOf(fields);
+  return { relayUrls, relayGateKey, exitSessionKey, exitName, role: roleOf(fields), tlsPins, peer };
+}
+
+function tlsPinsOf(fields: Map<number, Buffer[]>): readonly Uint8Array[] {
+  const pins = fields.get(FIELD.tlsPin) ?? [];
+  if (pins.length > MAX_TLS_PINS) throw malformed('it has too many pins');
+  if (pins.some((pin) => pin.length !== TLS_PIN_BYTES)) throw malformed('one of its pins is not valid');
+  return pins.map((pin) => Uint8Array.from(pin));
 }
 
 function roleOf(fields: Map<number, Buffer[]>): InviteRole | undefined {

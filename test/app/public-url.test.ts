@@ -1,11 +1,14 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { faultOfUrl, settleUrl, wasGiven } from '../../src/app/public-url.ts';
+import { faultOfUrl, parseRelayUrls, settleUrl, wasGiven } from '../../src/app/public-url.ts';
+import { saveInviteSettings } from '../../src/state/invite-settings.ts';
+import { saveRelayUrl } from '../../src/state/relay-settings.ts';
 import { openStateDir } from '../../src/state/state-dir.ts';
+import { faultOf } from '../support/faults.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-const PLAIN = { tls: false, path: undefined };
+const PLAIN = { urls: [], tls: false, path: undefined };
 const AT = [{ host: '127.0.0.1', port: 8083 }];
 
 async function newState() {
@@ -15,19 +18,40 @@ async function newState() {
 describe('the URL of a relay', () => {
   it('a relay URL that was given once is kept at every start without it, and no guess replaces it', async () => {
     const state = await newState();
-    const given = { ...PLAIN, url: 'wss://relay.example.org' };
+    const given = { ...PLAIN, urls: ['wss://relay.example.org'] };
     expect(await settleUrl(state, given, AT)).toMatchObject({ url: 'wss://relay.example.org', source: 'given' });
     for (let start = 0; start < 3; start++)
       expect(await settleUrl(state, PLAIN, AT)).toMatchObject({ url: 'wss://relay.example.org', source: 'remembered' });
-    expect(await settleUrl(state, { ...PLAIN, url: 'ws://127.0.0.1:1' }, AT)).toMatchObject({ source: 'given' });
+    expect(await settleUrl(state, { ...PLAIN, urls: ['ws://127.0.0.1:1'] }, AT)).toMatchObject({ source: 'given' });
     expect(await settleUrl(state, PLAIN, AT)).toMatchObject({ url: 'ws://127.0.0.1:1', source: 'remembered' });
+  });
+
+  it('several relay URLs are kept in their order, without doubles, until others are given', async () => {
+    const state = await newState();
+    const urls = ['wss://a.example', 'https://b.example/', 'ws://c.example:8080', 'wss://a.example/'];
+    const kept = ['wss://a.example', 'wss://b.example', 'ws://c.example:8080'];
+    const settled = await settleUrl(state, { ...PLAIN, urls }, AT);
+    expect(settled).toMatchObject({ url: kept[0], urls: kept, source: 'given' });
+    await saveInviteSettings(state, { url: settled.url, moreUrls: settled.urls.slice(1), pins: [] });
+    expect(await settleUrl(state, PLAIN, AT)).toMatchObject({ urls: kept, source: 'remembered' });
+    // An earlier version knows the first one only, and may write another one.
+    await saveRelayUrl(state, 'wss://d.example', 'given');
+    expect(await settleUrl(state, PLAIN, AT)).toMatchObject({ urls: ['wss://d.example'] });
+  });
+
+  it('a relay has at most eight URLs', () => {
+    const urls = Array.from({ length: 9 }, (_, i) => `wss://relay${i}.example`);
+    expect(parseRelayUrls(urls.slice(1))).toHaveLength(8);
+    expect(faultOf(() => parseRelayUrls(urls))).toBe('bad-option');
   });
 
   it('a guessed relay URL is guessed again at the next start', async () => {
     const state = await newState();
     expect(await settleUrl(state, PLAIN, AT)).toMatchObject({ url: 'ws://127.0.0.1:8083', source: 'guessed' });
     const moved = [{ host: '127.0.0.1', port: 8084 }];
-    expect(await settleUrl(state, { tls: true, path: '/x' }, moved)).toMatchObject({ url: 'wss://127.0.0.1:8084/x' });
+    expect(await settleUrl(state, { ...PLAIN, tls: true, path: '/x' }, moved)).toMatchObject({
+      url: 'wss://127.0.0.1:8084/x',
+    });
   });
 
   it('a relay URL from a version that did not note its source is kept if it cannot be a guess', async () => {

@@ -32,6 +32,7 @@ const anyInvite: fc.Arbitrary<Invite> = fc.record({
   exitSessionKey: publicKey,
   exitName: fc.option(fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/), { nil: undefined }),
   role: fc.constantFrom('client', 'exit', undefined),
+  tlsPins: fc.array(bytes32, { maxLength: 8 }),
   peer: bytes32.map((secret) => new Identity(secret)),
 });
 
@@ -241,6 +242,16 @@ describe('invites', () => {
   it('decodeInvite ignores fields that this version does not know', async () => {
     const text = await forge(1, [[99, Buffer.alloc(300)], ...goodFields(), [250, Buffer.alloc(0)]]);
     expect(decodeInvite(text).relayUrls).toEqual(['wss://relay.example.com']);
+  });
+
+  it('decodeInvite accepts eight pins of a TLS key, and rejects a ninth and one of another length', async () => {
+    const pins = (count: number, bytes = 32) => Array<[number, Uint8Array]>(count).fill([7, Buffer.alloc(bytes, 9)]);
+    expect(decodeInvite(await forge(1, [...goodFields(), ...pins(8)])).tlsPins).toHaveLength(8);
+    expect(decodeInvite(await forge(1, goodFields())).tlsPins).toEqual([]);
+    for (const bad of [pins(9), pins(1, 31), pins(1, 33), pins(1, 0)]) {
+      const text = await forge(1, [...goodFields(), ...bad]);
+      expect(faultOf(() => decodeInvite(text))).toBe('invite-malformed');
+    }
   });
 
   it('decodeInvite rejects a missing, doubled, short or cut field', async () => {

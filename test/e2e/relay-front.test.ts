@@ -6,6 +6,7 @@ import type { TLSSocket } from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
+import { makeAuthority } from '../support/programs/authority.ts';
 import { makeCertificate } from '../support/programs/certificate.ts';
 import { startNginx } from '../support/programs/nginx.ts';
 import { freePort, runWell } from '../support/programs/programs.ts';
@@ -61,19 +62,22 @@ describe('behind nginx, under a path', () => {
 describe('over TLS', () => {
   it('a relay with TLS carries connections of a client that trusts its certificate authority, and of no other', async () => {
     const dir = await tempDir();
-    const { cert, key } = makeCertificate();
-    const [certFile, keyFile] = [join(dir, 'cert.pem'), join(dir, 'key.pem')];
+    const authority = makeAuthority('/O=Example/CN=Example Root');
+    const { cert, key } = authority.issue('IP:127.0.0.1');
+    const [certFile, keyFile, caFile] = [join(dir, 'cert.pem'), join(dir, 'key.pem'), join(dir, 'ca.pem')];
     await writeFile(certFile, cert);
     await writeFile(keyFile, key);
+    await writeFile(caFile, authority.cert);
     const relay = await startRelay({ args: ['--tls-cert', certFile, '--tls-key', keyFile] });
     expect(relay.url).toMatch(/^wss:/);
     const secret = await invite(relay, 'alice', { allow: ['*'] });
-    await carries(await startClient(secret, { env: { NODE_EXTRA_CA_CERTS: certFile } }));
+    await carries(await startClient(secret, { env: { NODE_EXTRA_CA_CERTS: caFile } }));
+    await carries(await startClient(secret, { env: { SSL_CERT_FILE: caFile } }));
 
     const wary = spawnClient(secret);
     const { code, message } = await wary.event('retrying');
     expect(code).toBe('WSTUN-E203');
-    expect(message).toContain('--tls-pin');
+    expect(message).toContain('it is from "Example Root, Example", which is not known here');
     expect(wary.events.some(({ event }) => event === 'ready')).toBe(false);
   });
 });

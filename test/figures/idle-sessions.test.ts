@@ -43,7 +43,7 @@ async function crowdedRelay(peers: number): Promise<{ relay: RunningRelay; invit
       limits: { sessions: SESSIONS_OF_BEARER },
     });
   const relay = await startRelay({ state: state.path, env: probeEnv() });
-  return { relay, invites: known.map((peer) => ({ ...relayIssuer(identity, relay.url), peer })) };
+  return { relay, invites: known.map((peer) => ({ ...relayIssuer(identity, [relay.url]), peer })) };
 }
 
 /** Resolves when both ends have said hello. */

@@ -7,8 +7,13 @@ export type Pin = string;
 const PREFIX = 'sha256/';
 
 /** @param hash 32 bytes */
-function formatPin(hash: Uint8Array): Pin {
+export function formatPin(hash: Uint8Array): Pin {
   return PREFIX + Buffer.from(hash).toString('base64');
+}
+
+/** 32 bytes. */
+export function bytesOfPin(pin: Pin): Buffer {
+  return Buffer.from(pin.slice(PREFIX.length), 'base64');
 }
 
 /** Undefined for a key that this Node cannot read. */

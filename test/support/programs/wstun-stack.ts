@@ -63,7 +63,7 @@ export async function invite(
   { role, allow, url, ...limits }: InviteOptions = {},
 ): Promise<string> {
   const state = await openStateDir(of.state);
-  const issuer = await findIssuer(state, url, loadOrCreateIdentity);
+  const issuer = await findIssuer(state, url === undefined ? [] : [url], loadOrCreateIdentity);
   if (issuer === undefined) throw new Error(`no URL is known in ${of.state}`);
   const entry = newEntry(name, { role, allow, limits: parseLimitOptions(limits) });
   const reloads = () => of.process?.stderr.split('access list reloaded').length ?? 0;

@@ -46,6 +46,8 @@ function bundle(): void {
     // `watchMemory` must be that of the program, so the module of it stays one that can be imported.
     entryPoints: { 'dist/cli/main': join(DIST, 'cli/main.js'), 'dist/memory/pieces': join(DIST, 'memory/pieces.js') },
     splitting: true,
+    // CommonJS that is imported when it is needed: a chunk would have its default export only.
+    external: ['@peculiar/x509'],
     outdir: E2E_DIR,
     chunkNames: 'dist/cli/[name]-[hash]',
     // For the packages that are CommonJS.

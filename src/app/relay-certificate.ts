@@ -1,0 +1,34 @@
+/** The certificate of a relay: files of its owner, or one that it makes itself. And the pins that invites get of it. */
+
+import { X509Certificate } from 'node:crypto';
+import type { Logger } from '../observability/logger.ts';
+import type { TlsPair } from '../relay/relay-server.ts';
+import { SelfSignedCertificate } from '../state/self-signed-certificate.ts';
+import type { StateDir } from '../state/state-dir.ts';
+import { type Pin, pinOf } from '../transport/connection/tls-pin.ts';
+import { TlsFiles } from './tls-files.ts';
+
+/** Paths of PEM files, or a certificate that the relay makes and renews. */
+export type TlsChoice = { readonly certFile: string; readonly keyFile: string } | 'self-signed';
+
+export interface RelayCertificate {
+  /** @throws WstunError bad-certificate, state-unusable */
+  read(): Promise<TlsPair>;
+  /** Passes each new pair to `use`, until `stop`. */
+  follow(use: (pair: TlsPair) => void, logger: Logger): void;
+  stop(): void;
+}
+
+/** @param hosts by which clients reach the relay, without brackets; a certificate that it makes shows them to all */
+export function relayCertificate(choice: TlsChoice, state: StateDir, hosts: readonly string[]): RelayCertificate {
+  if (choice !== 'self-signed') return new TlsFiles(choice.certFile, choice.keyFile);
+  return new SelfSignedCertificate(state, [...new Set(hosts)]);
+}
+
+/** Of a certificate for which no authority vouches. One of an authority has a new key each time it is renewed: none. */
+export function pinsOf({ cert }: TlsPair): readonly Pin[] {
+  const certificate = new X509Certificate(cert);
+  const isSelfSigned = certificate.issuer === certificate.subject && certificate.verify(certificate.publicKey);
+  const pin = isSelfSigned ? pinOf(certificate) : undefined;
+  return pin === undefined ? [] : [pin];
+}
