@@ -147,6 +147,9 @@ export const FAULTS = {
   'not-confirmed': fault('usage', 'WSTUN-E130', 'nothing was changed, because the change was not confirmed', {
     fix: 'Answer y, or add --yes.',
   }),
+  'bad-proxy': fault('usage', 'WSTUN-E136', 'this is not a proxy', {
+    fix: 'Write http://HOST:PORT, or https, socks4, socks4a, socks5 or socks5h; pac+https://HOST/FILE or pac+file:/PATH; env, or none.',
+  }),
   'out-of-descriptors': fault(
     'network',
     'WSTUN-E135',
@@ -277,6 +280,38 @@ export const FAULTS = {
   }),
   'tls-refused': fault('network', 'WSTUN-E245', 'the server ended the TLS handshake', {
     fix: 'If it demands a certificate, give one: --tls-cert FILE --tls-key FILE. If it does not know the name, give another one: --sni NAME.',
+  }),
+  // 25x: the proxy between this machine and the relay
+  'proxy-unreachable': fault('network', 'WSTUN-E250', 'the proxy cannot be reached', {
+    fix: `Check --proxy, or the environment variable that names the proxy. ${RECONNECTS}`,
+  }),
+  'proxy-credentials-needed': fault('network', 'WSTUN-E251', 'the proxy asks for credentials', {
+    fix: 'Give a user name and a password with --proxy-auth-file FILE, or the answer to another scheme with --proxy-auth-command CMD.',
+  }),
+  'proxy-wrong-password': fault('network', 'WSTUN-E252', 'the proxy rejects the user name or the password', {
+    fix: 'Correct them: wstun tries a changed --proxy-auth-file at once, and the same credentials only seldom, so that the account is not locked.',
+  }),
+  'proxy-forbids': fault('network', 'WSTUN-E253', 'the proxy does not allow this connection', {
+    fix: `Ask whoever runs the proxy to allow the host and port of the relay. ${RECONNECTS}`,
+  }),
+  'proxy-cannot-connect': fault('network', 'WSTUN-E254', 'the proxy could not connect to the relay', {
+    fix: `Check that the relay is running. ${RECONNECTS}`,
+  }),
+  'proxy-odd-answer': fault('network', 'WSTUN-E255', 'this does not answer as the proxy that it should be', {
+    fix: 'Check the scheme, host and port of the proxy: http, https, socks4, socks4a, socks5 or socks5h.',
+  }),
+  'proxy-untrusted': fault('network', 'WSTUN-E256', "the proxy's TLS certificate is not trusted", {
+    fix: 'Add the CA of the proxy with NODE_EXTRA_CA_CERTS. For a proxy that is reached without TLS, write http:// in place of https://.',
+  }),
+  'proxy-slow': fault('network', 'WSTUN-E257', 'the proxy did not answer in time', { fix: RECONNECTS }),
+  'pac-unusable': fault('network', 'WSTUN-E258', 'the PAC file cannot be used', {
+    fix: `Check its address and its content, or name the proxy itself: --proxy http://HOST:PORT. ${RECONNECTS}`,
+  }),
+  'proxy-command-failed': fault('network', 'WSTUN-E259', 'the command of --proxy-auth-command failed', {
+    fix: 'Run it by hand: it must print the value of Proxy-Authorization, one line, within 10 s.',
+  }),
+  'proxy-file-unusable': fault('network', 'WSTUN-E260', 'the file of --proxy-auth-file cannot be used', {
+    fix: 'It must be one line, user:password, in a file that only its owner can read: chmod 600 FILE.',
   }),
   // 3: dial
   'dial-refused': wireFault('dial', 'WSTUN-E301', 32, 'the target refused the connection', {

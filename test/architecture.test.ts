@@ -25,6 +25,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   transport: ['clock.ts', 'errors.ts', 'memory', 'net'],
   'transport/connection': ['async', 'clock.ts', 'errors.ts', 'limits', 'memory', 'net'],
   'transport/websocket': ['clock.ts', 'errors.ts', 'memory', 'net', 'transport', 'transport/connection'],
+  'transport/proxy': ['async', 'clock.ts', 'errors.ts', 'limits', 'net', 'transport/connection'],
   'mux/congestion': ['protocol'],
   'mux/links': ['protocol', 'memory', 'mux/congestion'],
   'tunnel/stream': ['async', 'clock.ts', 'protocol', 'mux', 'errors.ts', 'memory'],
@@ -141,6 +142,9 @@ const OWNED: Readonly<Record<string, readonly string[]>> = {
   tweetnacl: ['crypto', 'tether'],
   uqr: ['cli'],
   '@peculiar/x509': ['state'],
+  socks: ['transport'],
+  'pac-resolver': ['transport'],
+  'quickjs-wasi': ['transport'],
 };
 
 /** Where a carrier opens links to a relay; who may: the table of carriers, and the carrier's own folder. */
@@ -161,6 +165,7 @@ const HOLDS_SECRETS = [
   'crypto/record-cipher.ts',
   'proxy/credentials.ts',
   'tether/laptop/pairing-secrets.ts',
+  'transport/proxy/proxy-credentials.ts',
 ];
 
 interface Source {

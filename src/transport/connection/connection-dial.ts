@@ -23,6 +23,7 @@ import { RelayAddresses } from './relay-addresses.ts';
 import { dialFault } from './relay-dial-faults.ts';
 import { certificateFaultOf } from './relay-tls.ts';
 import { addressesOf, dialTcp, type Lookup, placeOf, TcpFault } from './tcp-dial.ts';
+import type { Via } from './via.ts';
 
 /** From the call of the dial to an open link: name, TCP, TLS and the carrier's own exchange together. */
 const DIAL_TIMEOUT_MS = 10_000;
@@ -49,6 +50,8 @@ export interface ConnectionOptions {
   readonly address?: string | undefined;
   /** Default: the system's. */
   readonly clock?: Clock;
+  /** The way to the host; then the way finds and remembers addresses, and the time limit begins when it is open. */
+  readonly via?: Via | undefined;
 }
 
 export interface Connection {
@@ -57,6 +60,8 @@ export interface Connection {
   readonly lentReads: LentReads;
   /** Host and port as dialled, for faults. */
   readonly where: string;
+  /** What `remote` of a link on it says. */
+  readonly remote: string;
   /** What is left of the time limit, ms. */
   readonly leftMs: number;
   /** A link was established by it. */
@@ -82,9 +87,10 @@ const addressesKnown = new RelayAddresses();
 
 /**
  * Opens a connection to the host of `url` (ws: or wss:). The caller destroys its socket.
- * @throws WstunError relay-unreachable, out-of-descriptors, dial-cancelled
+ * @throws WstunError relay-unreachable, out-of-descriptors, dial-cancelled, proxy-…
  */
 export async function dialConnection(url: URL, options: ConnectionOptions): Promise<Connection> {
+  if (options.via !== undefined) return await dialThrough(options.via, url, options);
   const { signal, timeoutMs = DIAL_TIMEOUT_MS, address: only, lookup, clock = systemClock } = options;
   const { known = only === undefined ? addressesKnown : new RelayAddresses() } = options;
   const { reach = usualReach() } = options;
@@ -107,10 +113,34 @@ export async function dialConnection(url: URL, options: ConnectionOptions): Prom
   });
   return {
     ...{ socket, lentReads, where, leftMs: timeoutMs - (clock.now() - since) },
+    remote: formatHostPort({ host: address, port: place.port }),
     handleWorked: () => known.handleWorked(placeOf(place), address),
     handleFailed: () => known.handleFailed(placeOf(place), address),
     faultOf: (error) => certificateFaultOf(socket) ?? dialFault(error, { where, connected: true }),
   };
+}
+
+/** TLS to the relay runs inside the tunnel. */
+async function dialThrough(via: Via, url: URL, options: ConnectionOptions): Promise<Connection> {
+  const { signal, timeoutMs = DIAL_TIMEOUT_MS, clock = systemClock, reach = usualReach() } = options;
+  const where = describeThrough(via, url, reach);
+  const tunnel = await via.connect(placeOfUrl(url, reach), { signal, clock, reach });
+  const lentReads: LentReads = {};
+  const tls = { under: { socket: tunnel }, where, reach, lentReads, clock };
+  const socket = url.protocol === 'wss:' ? openTls(url, tls) : tunnel;
+  // As on the winner of a race: without a listener, an error before its owner takes over would end the process.
+  socket.on('error', () => {});
+  return {
+    ...{ socket, lentReads, where, remote: where, leftMs: timeoutMs },
+    handleWorked: () => {},
+    handleFailed: () => {},
+    faultOf: (error) => certificateFaultOf(socket) ?? dialFault(error, { where, connected: true }),
+  };
+}
+
+/** What `remote` of a link through a proxy says. */
+export function describeThrough(via: Via, url: URL, reach: Reach = usualReach()): string {
+  return `${describePlace(url, reach)} through ${via.name}`;
 }
 
 interface Opening {
@@ -124,17 +154,22 @@ interface Opening {
 
 /** TLS starts automatically when TCP is connected. */
 function openSocket(url: URL, opening: Opening): Socket {
-  const socket = url.protocol === 'wss:' ? openTls(url, opening) : openPlain(opening);
+  const { address, port, reach } = opening;
+  const isTls = url.protocol === 'wss:';
+  const socket = isTls ? openTls(url, { ...opening, under: tcpOptions(address, port, reach) }) : openPlain(opening);
   return socket.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_MS);
 }
 
 /** ALPN as browsers send it for a WebSocket; some front ends insist on it. */
-function openTls(url: URL, { address, port, where, reach, lentReads, clock }: Opening): Socket {
+function openTls(
+  url: URL,
+  { under, where, reach, lentReads, clock }: Omit<Opening, 'address' | 'port'> & { readonly under: TlsOptions },
+): Socket {
   const place = { host: hostOf(url), port: portOf(url), where };
   // `onread` is documented, but not in the types.
   const options: TlsOptions & { readonly onread: OnReadOpts } = {
     ALPNProtocols: ['http/1.1'],
-    ...tcpOptions(address, port, reach),
+    ...under,
     onread: readLent(lentReads, (chunk) => socket.push(chunk)),
   };
   const socket: TLSSocket = reach.tls.connect(options, place, clock);

@@ -58,14 +58,14 @@ export function portOf(url: URL): number {
 }
 
 /** The local address for a connection to `address`. Undefined: the system chooses. */
-export function localAddressFor(address: string, { source }: Reach): string | undefined {
+export function localAddressFor(address: string, { source }: Pick<Reach, 'source'>): string | undefined {
   if (source === undefined) return undefined;
   const family = familyOf(address);
   return localAddresses(source).find((own) => familyOf(own) === family);
 }
 
 /** Why an address cannot be dialled as the user chose, as a code for `dialFault`; undefined: it can. */
-export function faultOfAddress(address: string, { source, family }: Reach): string | undefined {
+export function faultOfAddress(address: string, { source, family }: Pick<Reach, 'source' | 'family'>): string | undefined {
   if (family !== undefined && familyOf(address) !== family) return family === 4 ? NO_IPV4 : NO_IPV6;
   if (source === undefined) return undefined;
   const own = localAddresses(source);

@@ -40,6 +40,11 @@ const NOT_AS_CHOSEN: Readonly<Record<string, string>> = {
     'none of its addresses can be reached from that local address: one has IPv4, the other IPv6 (--source)',
 };
 
+/** A code of Node or of the resolver, in words. */
+export function reasonOf(code: string): string {
+  return UNREACHABLE[code] ?? code;
+}
+
 /** A dial that ended without an HTTP answer. `code` is Node's; the errors of `ws` itself have none. */
 export function dialFault(error: { readonly code?: string | undefined }, progress: DialProgress): WstunError {
   const { where, connected } = progress;
@@ -58,5 +63,5 @@ export function dialFault(error: { readonly code?: string | undefined }, progres
   if (code === 'ECONNRESET' && connected) {
     return new WstunError('relay-unreachable', `${where}: closed the connection without an answer`);
   }
-  return new WstunError('relay-unreachable', `${where}: ${NOT_AS_CHOSEN[code] ?? UNREACHABLE[code] ?? code}`);
+  return new WstunError('relay-unreachable', `${where}: ${NOT_AS_CHOSEN[code] ?? reasonOf(code)}`);
 }

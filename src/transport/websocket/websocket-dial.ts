@@ -9,7 +9,7 @@ import { requestFields } from '../connection/reach.ts';
 import type { MessageLink } from '../message-link.ts';
 import type { Masking } from './websocket-frame.ts';
 import { SOCKET_LIMITS } from './websocket-limits.ts';
-import { peerAddress, WebSocketLink } from './websocket-link.ts';
+import { WebSocketLink } from './websocket-link.ts';
 
 /** `ws` has timers of its own for the end of a link: they do not follow `clock`. */
 export interface DialWebSocketOptions extends ConnectionOptions {
@@ -41,7 +41,7 @@ export async function dialWebSocket(url: URL, options: DialWebSocketOptions): Pr
 /** Rejects as dialWebSocket, with the connection's socket destroyed. */
 function upgrade(url: URL, connection: Connection, options: DialWebSocketOptions): Promise<MessageLink> {
   const { signal, clock = systemClock } = options;
-  const { socket: raw, lentReads, where, leftMs } = connection;
+  const { socket: raw, lentReads, where, remote, leftMs } = connection;
   return new Promise((resolve, reject) => {
     const headers = requestFields(options.reach);
     const socket = new WebSocket(url, {
@@ -77,15 +77,16 @@ function upgrade(url: URL, connection: Connection, options: DialWebSocketOptions
     socket.once('open', () => {
       settle();
       socket.removeAllListeners();
-      const masking = options.mask ?? defaultMasking(url, raw);
-      resolve(new WebSocketLink({ socket, raw, masking, remote: peerAddress(raw), lentReads }));
+      const masking = options.mask ?? defaultMasking(url, options.via === undefined ? raw : undefined);
+      resolve(new WebSocketLink({ socket, raw, masking, remote, lentReads }));
     });
     // The signal may have fired since TCP connected.
     if (signal.aborted) onAbort();
   });
 }
 
-function defaultMasking(url: URL, socket: Socket): Masking {
-  const loopback = /^(127\.|::ffff:127\.|::1$)/.test(socket.remoteAddress ?? '');
+/** @param socket to the relay itself; undefined: to a proxy */
+function defaultMasking(url: URL, socket: Socket | undefined): Masking {
+  const loopback = /^(127\.|::ffff:127\.|::1$)/.test(socket?.remoteAddress ?? '');
   return url.protocol === 'wss:' || loopback ? 'zero' : 'random';
 }

@@ -1,0 +1,223 @@
+/**
+ * PAC files: read, and run in a sandbox (QuickJS in WebAssembly), which is loaded when it is used. A script sees
+ * scheme, host and port of the relay: the path of its URL holds a ticket.
+ */
+import { readFile, stat } from 'node:fs/promises';
+import module from 'node:module';
+import { isAbsolute } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Clock } from '../../clock.ts';
+import { WstunError } from '../../errors.ts';
+import { type ProxyAddress, parseProxy, withoutUserInfo } from './proxy-url.ts';
+
+/** Of a PAC file, bytes: large ones of companies have some hundred KiB. */
+const MAX_PAC_BYTES = 1024 * 1024;
+/** For fetching it, ms. */
+const FETCH_LIMIT_MS = 10_000;
+/** How long one that was fetched is used, ms. */
+const FRESH_MS = 10 * 60_000;
+/** For the script, ms of this process's time, and of its look-ups together; and its memory, bytes. */
+const RUN_LIMIT_MS = 1_000;
+const RESULT_LIMIT_MS = 5_000;
+const MAX_SANDBOX_BYTES = 64 * 1024 * 1024;
+/** Of one result. */
+const MAX_WAYS = 8;
+
+/** An http(s) URL, or the path of a file. */
+export type PacLocation = { readonly url: URL } | { readonly path: string };
+
+/** Undefined if the text is no `pac+…`. @throws WstunError bad-proxy */
+export function parsePacLocation(text: string, source: string): PacLocation | undefined {
+  if (!/^pac\+/i.test(text)) return undefined;
+  const address = text.slice('pac+'.length);
+  if (/^file:/i.test(address)) {
+    const path = /^file:\/\//i.test(address) ? pathOf(address) : address.slice('file:'.length);
+    if (path !== undefined && isAbsolute(path)) return { path };
+  } else if (/^https?:\/\//i.test(address) && URL.canParse(address)) return { url: new URL(address) };
+  throw new WstunError('bad-proxy', `${source}: ${JSON.stringify(withoutUserInfo(text))}`);
+}
+
+function pathOf(address: string): string | undefined {
+  try {
+    return fileURLToPath(address);
+  } catch {
+    return undefined;
+  }
+}
+
+/** `PROXY a:1; SOCKS5 b:2; DIRECT` as a list, undefined for DIRECT. What cannot be read is left out. */
+export function readPacResult(text: string): readonly (ProxyAddress | undefined)[] {
+  const kinds: Readonly<Record<string, string>> = {
+    ...{ PROXY: 'http', HTTP: 'http', HTTPS: 'https' },
+    // As browsers: names are resolved by the proxy.
+    ...{ SOCKS: 'socks4a', SOCKS4: 'socks4a', SOCKS5: 'socks5h' },
+  };
+  const found: (ProxyAddress | undefined)[] = [];
+  for (const entry of text.split(';')) {
+    const [kind = '', place = ''] = entry.trim().split(/\s+/);
+    if (found.length >= MAX_WAYS || kind === '') continue;
+    if (kind.toUpperCase() === 'DIRECT') found.push(undefined);
+    const scheme = kinds[kind.toUpperCase()];
+    const proxy =
+      scheme && proxyOf(`${scheme}://${hasPort(place) ? place : `${place}:${scheme === 'http' ? 80 : ''}`}`);
+    if (proxy) found.push(proxy);
+  }
+  // "null" and the empty text mean the direct way.
+  if (found.length === 0 && /^\s*(?:null|undefined)?\s*$/.test(text)) return [undefined];
+  if (found.length === 0) throw new WstunError('pac-unusable', 'its result names no way that wstun knows');
+  return found;
+}
+
+function hasPort(place: string): boolean {
+  return /:\d+$/.test(place);
+}
+
+function proxyOf(text: string): ProxyAddress | undefined {
+  try {
+    return parseProxy(text.replace(/:$/, ''), 'PAC');
+  } catch {
+    return undefined;
+  }
+}
+
+type FindProxy = (url: string, host: string) => Promise<string>;
+
+interface Loaded {
+  readonly find: FindProxy;
+  readonly signature: string;
+  readonly at: number;
+}
+
+export class PacFile {
+  private loaded: Loaded | undefined;
+  private loading: Promise<Loaded> | undefined;
+  private readonly name: string;
+
+  constructor(
+    private readonly location: PacLocation,
+    private readonly clock: Clock,
+  ) {
+    this.name = 'path' in location ? location.path : `${location.url.protocol}//${location.url.host}`;
+  }
+
+  /** What FindProxyForURL returns. @param url of a relay. @throws WstunError pac-unusable */
+  async resultFor(url: URL): Promise<string> {
+    const { find } = await this.load();
+    const port = url.port === '' ? '' : `:${url.port}`;
+    // Scripts test for http and https; browsers show them ws: as it is, but no script of a company expects that.
+    const shown = `${url.protocol === 'wss:' ? 'https' : 'http'}://${url.hostname}${port}/`;
+    try {
+      return await this.inTime(find(shown, url.hostname.replace(/^\[|\]$/g, '')));
+    } catch {
+      throw new WstunError('pac-unusable', `${this.name}: its FindProxyForURL fails`);
+    }
+  }
+
+  private async inTime(result: Promise<string>): Promise<string> {
+    let timer: ReturnType<Clock['setTimeout']> | undefined;
+    const limit = new Promise<never>((_, reject) => {
+      timer = this.clock.setTimeout(() => reject(new Error('too slow')), RESULT_LIMIT_MS);
+    });
+    try {
+      return String(await Promise.race([result, limit]));
+    } finally {
+      this.clock.clearTimeout(timer);
+    }
+  }
+
+  /** The one that works stays while another cannot be read. */
+  private async load(): Promise<Loaded> {
+    const { loaded } = this;
+    if (loaded !== undefined && (await this.isFresh(loaded))) return loaded;
+    this.loading ??= this.read().finally(() => {
+      this.loading = undefined;
+    });
+    try {
+      this.loaded = await this.loading;
+      return this.loaded;
+    } catch (error) {
+      if (loaded === undefined) throw error;
+      return loaded;
+    }
+  }
+
+  private async isFresh({ signature, at }: Loaded): Promise<boolean> {
+    if ('path' in this.location) return signature === (await signatureOf(this.location.path));
+    return this.clock.now() - at < FRESH_MS;
+  }
+
+  private async read(): Promise<Loaded> {
+    const { location } = this;
+    const signature = 'path' in location ? await signatureOf(location.path) : '';
+    const script = await ('path' in location ? readScript(location.path) : fetchScript(location.url)).catch(
+      (error: unknown) => {
+        const reason = error instanceof Error ? (codeOf(error) ?? error.message) : 'it cannot be read';
+        throw new WstunError('pac-unusable', `${this.name}: ${reason}`);
+      },
+    );
+    const find = await compile(script, this.clock).catch(() => {
+      throw new WstunError('pac-unusable', `${this.name}: it is not a script with FindProxyForURL`);
+    });
+    return { find, signature, at: this.clock.now() };
+  }
+}
+
+/** For faults, which must not repeat a URL. */
+function codeOf(error: Error): string | undefined {
+  const cause = error.cause instanceof Error ? error.cause : error;
+  return 'code' in cause ? String(cause.code) : undefined;
+}
+
+async function signatureOf(path: string): Promise<string> {
+  return await stat(path, { bigint: true }).then(
+    ({ ino, size, mtimeNs }) => `${ino}:${size}:${mtimeNs}`,
+    () => 'none',
+  );
+}
+
+async function readScript(path: string): Promise<string> {
+  if ((await stat(path)).size > MAX_PAC_BYTES) throw new Error('it is over 1 MiB');
+  return await readFile(path, 'utf8');
+}
+
+/** Directly: it is what says how else. */
+async function fetchScript(url: URL): Promise<string> {
+  const bare = new URL(url);
+  bare.username = '';
+  bare.password = '';
+  const headers = url.username === '' ? {} : { authorization: basicOf(url) };
+  const answer = await fetch(bare, { headers, signal: AbortSignal.timeout(FETCH_LIMIT_MS) });
+  if (!answer.ok || answer.body === null) throw new Error(`HTTP ${answer.status}`);
+  const pieces: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const piece of answer.body) {
+    bytes += piece.length;
+    if (bytes > MAX_PAC_BYTES) throw new Error('it is over 1 MiB');
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces).toString('utf8');
+}
+
+function basicOf({ username, password }: URL): string {
+  return `Basic ${Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64')}`;
+}
+
+async function compile(script: string, clock: Clock): Promise<FindProxy> {
+  const [{ createPacResolver }, { QuickJS }, wasm] = await Promise.all([
+    import('pac-resolver'),
+    import('quickjs-wasi'),
+    readFile(module.createRequire(import.meta.url).resolve('quickjs-wasi/quickjs.wasm')),
+  ]);
+  // Without a limit of its own a loop would stop this whole process.
+  let until = clock.now() + RUN_LIMIT_MS;
+  const sandbox = await QuickJS.create({
+    wasm,
+    memoryLimit: MAX_SANDBOX_BYTES,
+    interruptHandler: () => clock.now() > until,
+  });
+  const find = createPacResolver(sandbox, script, { sandbox: { alert: () => {} } });
+  return (url, host) => {
+    until = clock.now() + RUN_LIMIT_MS;
+    return find(url, host);
+  };
+}
