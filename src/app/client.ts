@@ -17,6 +17,7 @@ import { BrowserCarrier, type BrowserNotice } from './browser-carrier.ts';
 import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
 import { followNetwork } from './network-following.ts';
 import { DRAIN_MS, requireShapes } from './options.ts';
+import { checkProxyFile, type ProxyOptions, type ProxyUse, useProxies } from './proxy-options.ts';
 import { Tether, type TetherNotice } from './tether.ts';
 
 /** Links, and Node's own. */
@@ -32,7 +33,7 @@ export interface ClientEvents extends ClientObserver {
   onBrowser?(notice: BrowserNotice): void;
 }
 
-export interface ClientOptions {
+export interface ClientOptions extends ProxyOptions {
   /** `wstun1_…` */
   readonly invite: string;
   /** Of the proxy. Port 0: any free one. Default: 127.0.0.1, port 1080. */
@@ -93,7 +94,7 @@ export interface Client {
 /**
  * Resolves when the proxy listens; the first session follows. What fails leaves nothing open.
  * @throws WstunError invite-missing, invite-malformed, invite-for-exit, open-to-network, encryption-needed, bad-option,
- * bad-credentials, cannot-listen, browser-missing
+ * bad-credentials, cannot-listen, browser-missing, bad-proxy, proxy-file-unusable
  */
 export async function startClient(options: ClientOptions): Promise<Client> {
   if (options?.invite === undefined) throw new WstunError('invite-missing');
@@ -108,6 +109,7 @@ export async function startClient(options: ClientOptions): Promise<Client> {
   if (credentials !== undefined) requireCredentials(credentials);
   refuseOpenToNetwork({ host: listen.host, hasCredentials: credentials !== undefined, allowLan });
   if (options.encryption === 'off') refuseUnsealed(invite, carriedByPage(options));
+  await checkProxyFile(options);
   const client = new RunningClient(options, invite);
   try {
     await client.start(listen, credentials);
@@ -124,6 +126,7 @@ class RunningClient implements Client {
   private readonly logger: Logger;
   private readonly descriptors: DescriptorGuard;
   private readonly network: { stop(): void };
+  private readonly proxies: ProxyUse;
   private readonly tether: Tether | undefined;
   private readonly browser: BrowserCarrier | undefined;
   private readonly tunnel: TunnelClient;
@@ -132,6 +135,7 @@ class RunningClient implements Client {
   constructor(options: ClientOptions, invite: Invite) {
     const { logger = silentLogger } = options;
     this.logger = logger;
+    this.proxies = useProxies(options, () => this.reconnect(), logger);
     this.tether = this.createTether(options, invite);
     this.browser = this.createBrowser(options, invite);
     this.tunnel = this.createTunnel(options, invite);
@@ -164,6 +168,7 @@ class RunningClient implements Client {
 
   async close(graceMs = DRAIN_MS): Promise<void> {
     this.network.stop();
+    await this.proxies.stop();
     // Who has no stream yet is not waited for.
     this.tunnel.drain();
     await this.proxy?.close(graceMs);
@@ -206,6 +211,7 @@ class RunningClient implements Client {
       tether: pages,
       browser: this.browser?.pages,
       reach,
+      proxies: this.proxies.proxies,
     });
     const linkUse = linkUseOf(options);
     const limits = {

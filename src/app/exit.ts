@@ -23,6 +23,7 @@ import { createSessions } from './dialing-sessions.ts';
 import { accessFile, exitIssuer, type PeerOptions } from './invites.ts';
 import { followNetwork } from './network-following.ts';
 import { DRAIN_MS, requireShapes } from './options.ts';
+import { checkProxyFile, type ProxyOptions, type ProxyUse, useProxies } from './proxy-options.ts';
 import { ServingState } from './serving-state.ts';
 
 /** A handful of clients with all the streams that a session may have. */
@@ -38,7 +39,7 @@ export interface ExitEvents {
   onFailed?(error: WstunError, waitMs: number): void;
 }
 
-export interface ExitOptions extends DialOptions {
+export interface ExitOptions extends DialOptions, ProxyOptions {
   /** The directory of its keys, its access list and its invite: made if it is missing, and of this exit alone. */
   readonly state: string;
   /** `wstun1_…`, of a peer with the role exit. It is remembered. Default: the last one. */
@@ -79,7 +80,7 @@ export interface Exit {
 /**
  * Resolves when it has begun to register; `onRegistered` follows. What fails leaves nothing open.
  * @throws WstunError invite-malformed, invite-missing, invite-for-client, bad-option, exit-running, state-unusable,
- * identity-damaged, access-malformed, limits-malformed, interfaces-hidden
+ * identity-damaged, access-malformed, limits-malformed, interfaces-hidden, bad-proxy, proxy-file-unusable
  */
 export async function startExit(options: ExitOptions): Promise<Exit> {
   requireShapes(options, ['state']);
@@ -87,6 +88,7 @@ export async function startExit(options: ExitOptions): Promise<Exit> {
   const { invite, logger = silentLogger, ...rest } = options;
   const given = invite === undefined ? undefined : registrationOf(invite);
   const dialling = diallingOf(options, logger);
+  await checkProxyFile(options);
   const files = await openFiles(options.state, given, logger);
   let exit: RunningExit | undefined;
   try {
@@ -173,6 +175,7 @@ class RunningExit implements Exit {
   ended: Promise<void> = Promise.resolve();
   private readonly atRelay: ExitRegistration;
   private readonly network: { stop(): void };
+  private readonly proxies: ProxyUse;
   private sessions: ExitSessions;
   private isFirst = true;
 
@@ -182,8 +185,9 @@ class RunningExit implements Exit {
   ) {
     const { logger, once = false } = options;
     this.sessions = this.createSessions();
+    this.proxies = useProxies(options, () => this.reconnect(), logger);
     const reach = { tls: new RelayTls({ pins: (files.registration.tlsPins ?? []).map(formatPin) }) };
-    const dialer = new TicketDialer(files.registration, logger, { reach });
+    const dialer = new TicketDialer(files.registration, logger, { reach, proxies: this.proxies.proxies });
     this.atRelay = new ExitRegistration(dialer, this.createHandler(), logger, { once });
     this.network = followNetwork(this, logger);
   }
@@ -223,6 +227,7 @@ class RunningExit implements Exit {
   async close(graceMs = DRAIN_MS): Promise<void> {
     const { serving, unmark, close } = this.files;
     this.network.stop();
+    await this.proxies.stop();
     this.options.dialling.publicAddresses.stop();
     await unmark();
     this.atRelay.close();

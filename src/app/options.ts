@@ -39,6 +39,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
     allow: TEXTS,
     browserArgs: TEXTS,
   },
+  ...{ proxy: TEXT, proxyAuthFile: TEXT, proxyAuthCommand: TEXT },
   ...{
     allowLan: FLAG,
     bond: FLAG,

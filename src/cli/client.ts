@@ -1,6 +1,7 @@
 /** `wstun client`: runs a client until a signal, or a fault that no retry could mend. */
 import { type Client, type ClientEvents, type ClientOptions, startClient } from '../app/client.ts';
 import { reachableHost } from '../app/own-address.ts';
+import type { ProxyOptions } from '../app/proxy-options.ts';
 import { WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
@@ -8,6 +9,7 @@ import { followHangups } from './hangups.ts';
 import { limitEvent, limitText } from './limit-report.ts';
 import { counted, OutageReport, seconds } from './outage-report.ts';
 import { Output, type OutputOptions } from './output.ts';
+import { proxyOptions } from './proxy-options.ts';
 import { describeProxy } from './proxy-usage.ts';
 import { firstSignal } from './shutdown.ts';
 import { stallEvent, stallText } from './stall-report.ts';
@@ -17,6 +19,7 @@ import { reportBrowser } from './via-browser.ts';
 interface ClientCommand
   extends OutputOptions,
     InviteOptions,
+    ProxyOptions,
     Pick<
       ClientOptions,
       'tether' | 'viaBrowser' | 'direct' | 'allowLan' | 'encryption' | 'once' | 'links' | 'bond' | 'linkMaxBytes'
@@ -44,6 +47,7 @@ export async function runClient(options: ClientCommand): Promise<void> {
   };
   const client: Client = await startClient({
     ...rest,
+    ...proxyOptions(options),
     invite,
     ...(credentials && { credentials }),
     ...(browserArg && { browserArgs: browserArg }),

@@ -1,6 +1,7 @@
 /** `wstun exit`: runs a named exit until a signal, or a fault that no retry could mend. */
 import { existsSync } from 'node:fs';
 import { type Exit, type ExitEvents, placeChange, startExit } from '../app/exit.ts';
+import type { ProxyOptions } from '../app/proxy-options.ts';
 import { WstunError } from '../errors.ts';
 import { type ConfirmOptions, confirm } from './confirm.ts';
 import { type DialTexts, dialOptions } from './dial-options.ts';
@@ -9,10 +10,11 @@ import { stateDirFor } from './find-state.ts';
 import { followHangups } from './hangups.ts';
 import { OutageReport } from './outage-report.ts';
 import { Output, type OutputOptions } from './output.ts';
+import { proxyOptions } from './proxy-options.ts';
 import { shellQuote } from './shell.ts';
 import { firstSignal } from './shutdown.ts';
 
-interface ExitCommand extends OutputOptions, InviteOptions, DialTexts, ConfirmOptions {
+interface ExitCommand extends OutputOptions, InviteOptions, DialTexts, ConfirmOptions, ProxyOptions {
   readonly state?: string;
   /** Milliseconds. */
   readonly resumeWindow?: number;
@@ -29,6 +31,7 @@ export async function runExit(options: ExitCommand): Promise<void> {
   const outage = new OutageReport(output);
   const exit: Exit = await startExit({
     ...dialOptions(options),
+    ...proxyOptions(options),
     ...(invite !== undefined && { invite }),
     ...(options.resumeWindow !== undefined && { resumeWindowMs: options.resumeWindow }),
     once: options.once === true,

@@ -122,6 +122,23 @@ const linkAgeOption = () =>
     'use another link after so many seconds, where a network ends connections (default: what is learnt)',
   ).argParser(parseLinkAge);
 
+function withProxyOptions(command: Command): Command {
+  for (const option of proxyOptions()) command.addOption(option);
+  return command;
+}
+
+const proxyOptions = () => [
+  new Option(
+    '--proxy <url>',
+    'proxy to reach the relay by: http, https, socks4, socks4a, socks5 or socks5h://[user:pass@]host:port, pac+https://… or pac+file:/…, env or none; others can see a password here in `ps`, but not in $WSTUN_PROXY (default: env, what https_proxy, all_proxy and no_proxy say)',
+  ),
+  new Option('--proxy-auth-file <file>', 'user:password for the proxy, one line in a file that only you can read'),
+  new Option(
+    '--proxy-auth-command <cmd>',
+    'shell command that prints the value of Proxy-Authorization, for Negotiate (Kerberos) and other schemes',
+  ),
+];
+
 /** Whatever was pasted: the invite is found in it. */
 function pasted(given: readonly string[]): string | undefined {
   return given.length === 0 ? undefined : given.join(' ');
@@ -144,7 +161,7 @@ const encryptionOption = () => {
 };
 
 function clientCommand(): Command {
-  return new Command('client')
+  const command = new Command('client')
     .description('run a local SOCKS5, SOCKS4a and HTTP proxy that sends its connections through the relay of an invite')
     .argument('[invite...]', 'the line that `wstun access add` printed; other users of this machine can see it in `ps`')
     .option('--invite-file <file>', 'read the invite from a file (- for standard input)')
@@ -180,6 +197,7 @@ function clientCommand(): Command {
       const { invite, viaBrowser } = parseViaBrowser(found, options.viaBrowser);
       await runClient({ ...options, invite, tether, viaBrowser, listen: parseHostPort(options.listen) });
     });
+  return withProxyOptions(command);
 }
 
 function relayCommand(): Command {
@@ -227,7 +245,7 @@ function relayCommand(): Command {
 }
 
 function exitCommand(): Command {
-  return new Command('exit')
+  const command = new Command('exit')
     .description('connect to targets for clients that you invite; the relay in between cannot read the data')
     .argument('[invite...]', 'the line that `wstun access add NAME --role exit` printed at the relay; needed only once')
     .option('--invite-file <file>', 'read the invite from a file (- for standard input)')
@@ -244,6 +262,7 @@ function exitCommand(): Command {
       const { runExit } = await import('./exit.ts');
       await runExit({ ...options, invite: pasted(given) });
     });
+  return withProxyOptions(command);
 }
 
 function accessCommand(): Command {

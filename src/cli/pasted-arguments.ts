@@ -15,14 +15,14 @@ export function understandPaste(args: readonly string[]): readonly string[] {
   return holdsInvite(joined[0]) && joined[0]?.startsWith('-') === false ? ['client', ...joined] : joined;
 }
 
-/** Removes invites and parts of them. No other argument has as many letters and digits in a row. */
+/** Removes invites and parts of them, and user info. No other argument has as many letters and digits in a row. */
 export function withoutSecrets(text: string, args: readonly string[]): string {
   const isSecret = args.some(holdsInvite)
     ? (word: string) => PIECE.test(word) && word.length >= 12
     : (word: string) => /^[\w-]{40,}$/.test(word);
   const pieces = args.flatMap((arg) => arg.split(/\s+/)).filter(isSecret);
   const hidden = pieces.reduce((shown, piece) => shown.replaceAll(piece, '…'), text);
-  return hidden.replace(/(wstun(?:sk)?1_)[\w-]+/g, '$1…');
+  return hidden.replace(/(wstun(?:sk)?1_)[\w-]+/g, '$1…').replace(/([a-z]:\/\/)[^\s'"]*@/gi, '$1…@');
 }
 
 function holdsInvite(text: string | undefined): boolean {

@@ -10,7 +10,8 @@ import { codeOf, withLock } from './lock.ts';
 
 const DIR_MODE = 0o700;
 const FILE_MODE = 0o600;
-const OTHERS = 0o077;
+/** The bits of a mode that let others in. */
+export const OTHERS = 0o077;
 const LOCK_NAME = '.lock';
 /** Ten thousand access entries with a rule each have 2 MB. */
 export const MAX_FILE_BYTES = 4 * 1024 * 1024;

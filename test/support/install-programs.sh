@@ -25,6 +25,9 @@ needs=(
   /usr/lib/python3/dist-packages/cryptography/__init__.py:python3-cryptography
   /usr/lib/python3/dist-packages/nacl/__init__.py:python3-nacl
   haproxy:haproxy
+  squid:squid
+  tinyproxy:tinyproxy-bin
+  danted:dante-server
   faketime:faketime
   ncat:ncat
   nc.openbsd:netcat-openbsd

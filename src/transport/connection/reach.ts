@@ -65,7 +65,10 @@ export function localAddressFor(address: string, { source }: Pick<Reach, 'source
 }
 
 /** Why an address cannot be dialled as the user chose, as a code for `dialFault`; undefined: it can. */
-export function faultOfAddress(address: string, { source, family }: Pick<Reach, 'source' | 'family'>): string | undefined {
+export function faultOfAddress(
+  address: string,
+  { source, family }: Pick<Reach, 'source' | 'family'>,
+): string | undefined {
   if (family !== undefined && familyOf(address) !== family) return family === 4 ? NO_IPV4 : NO_IPV6;
   if (source === undefined) return undefined;
   const own = localAddresses(source);

@@ -265,7 +265,9 @@ export class ProxyVia implements Via {
       connect: (to) => {
         const localAddress = localAddressFor(to, reach);
         const from = localAddress === undefined ? {} : { localAddress };
-        return tcpConnect({ host: to, port, ...from }).setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_MS);
+        return tcpConnect({ host: to, port, ...from })
+          .setNoDelay(true)
+          .setKeepAlive(true, KEEP_ALIVE_MS);
       },
       ...(this.lookup && { lookup: this.lookup }),
     }).catch((error: unknown) => {

@@ -11,10 +11,13 @@ import { WstunError } from '../../errors.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { PROTOCOL_VERSION } from '../../protocol/frames.ts';
 import { RelayRefused } from '../../transport/answer-faults.ts';
-import { addressesOfUrl, type UrlAddress } from '../../transport/connection/connection-dial.ts';
-import type { Reach } from '../../transport/connection/reach.ts';
+import { addressesOfUrl, describeThrough, type UrlAddress } from '../../transport/connection/connection-dial.ts';
+import { placeOfUrl, type Reach } from '../../transport/connection/reach.ts';
 import type { Lookup } from '../../transport/connection/tcp-dial.ts';
+import type { Via } from '../../transport/connection/via.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
+import { LocalProxy } from '../../transport/proxy/local-proxy.ts';
+import type { ProxyChooser } from '../../transport/proxy/proxy-choice.ts';
 import { type CarrierName, type CarrierOptions, carrierOf, type DialLink } from './carriers.ts';
 
 /** Less than this does not explain a refusal: tickets open within two minutes. `Date` has a grain of one second. */
@@ -53,6 +56,8 @@ export interface TicketDialerOptions {
   readonly lookup?: Lookup | undefined;
   /** Of every dial. Default: the user chose nothing. */
   readonly reach?: Reach | undefined;
+  /** The ways to the relays; default: only the direct one. */
+  readonly proxies?: ProxyChooser | undefined;
 }
 
 export interface TicketDialOptions extends CarrierOptions {
@@ -60,8 +65,9 @@ export interface TicketDialOptions extends CarrierOptions {
   readonly carrier?: CarrierName;
 }
 
-/** One address of one relay. */
-export interface RelayAddress extends UrlAddress {
+/** One address of one relay; without an address, the relay as a proxy finds it. */
+export interface RelayAddress extends Omit<UrlAddress, 'address'> {
+  readonly address?: string;
   readonly relay: string;
 }
 
@@ -75,6 +81,8 @@ export class TicketDialer {
   private readonly dialLink: TicketDialerOptions['dialLink'];
   private readonly lookup: Lookup | undefined;
   private readonly reach: Reach | undefined;
+  private readonly proxies: ProxyChooser | undefined;
+  private readonly localProxy: LocalProxy;
   /** What to add to our clock, ms. */
   private correction = 0;
   /** As much of it as was proved, ms. */
@@ -93,6 +101,8 @@ export class TicketDialer {
     this.dialLink = options.dialLink;
     this.lookup = options.lookup;
     this.reach = options.reach;
+    this.proxies = options.proxies;
+    this.localProxy = new LocalProxy(this.clock);
   }
 
   /** The URL for the next attempt: the invite's relays in turn. */
@@ -110,8 +120,11 @@ export class TicketDialer {
   }
 
   private async addressesOf(relay: string): Promise<readonly RelayAddress[]> {
+    const url = new URL(relay);
+    const via = await this.viaTo(url).catch(() => undefined);
+    if (via !== undefined) return [{ relay, remote: describeThrough(via, url, this.reach) }];
     let found: readonly UrlAddress[] = [];
-    const resolved = addressesOfUrl(new URL(relay), this.lookup, this.reach).then(
+    const resolved = addressesOfUrl(url, this.lookup, this.reach).then(
       (addresses) => {
         found = addresses;
       },
@@ -119,6 +132,11 @@ export class TicketDialer {
     );
     await settledWithin(this.clock, RESOLVE_MS, resolved);
     return found.map((address) => ({ relay, ...address }));
+  }
+
+  /** The first of those that may be tried. */
+  private async viaTo(url: URL): Promise<Via | undefined> {
+    return (await this.proxies?.proxiesFor(url))?.[0];
   }
 
   /** @param now milliseconds since 1970, by a clock that may be better than ours; nothing proves it */
@@ -135,6 +153,16 @@ export class TicketDialer {
 
   /** @throws WstunError as DialLink, or what the relay has proved */
   async dial(relay: string, scope: TicketScope, options: TicketDialOptions): Promise<MessageLink> {
+    if (this.proxies === undefined) return await this.dialOn(relay, scope, options);
+    const url = new URL(relay);
+    try {
+      return await this.dialOn(relay, scope, { via: await this.viaTo(url), ...options });
+    } catch (error) {
+      throw await this.localProxy.advise(error, placeOfUrl(url, this.reach ?? {}));
+    }
+  }
+
+  private async dialOn(relay: string, scope: TicketScope, options: TicketDialOptions): Promise<MessageLink> {
     const carrier = carrierOf(options.carrier ?? 'websocket');
     const { dialLink = carrier.dial } = this;
     const features = carrier.features | (scope.features ?? 0);
