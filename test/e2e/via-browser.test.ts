@@ -60,7 +60,7 @@ describe('--via-browser', () => {
     expect(again.status).toBe(403);
     expect(allArguments()).not.toContain(secret);
     expect(client.stdout + client.stderr).not.toContain(secret);
-    // The history of the browser is written some seconds later, but never holds an address with the secret.
+    // Of the profile: history, storage, cache.
     expect(contentsOf(temp)).not.toContain(secret);
   });
 

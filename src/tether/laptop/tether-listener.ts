@@ -5,7 +5,7 @@ import type { Clock } from '../../clock.ts';
 import { cannotListen } from '../../errors.ts';
 import { formatHostPort, type HostPort } from '../../net/host-port.ts';
 import type { Logger } from '../../observability/logger.ts';
-import { readStart, START_PATH, type StartView, startScript } from '../shared/start.ts';
+import { readStart, START_PATH, type StartView, withStart } from '../shared/start.ts';
 import { headersOf } from './page-file.ts';
 import { MAX_CONNECTIONS } from './tether-limits.ts';
 
@@ -100,8 +100,8 @@ export class TetherListener {
     const isPost = request.method === 'POST' && request.headers.origin === 'null';
     const secret = isPost && this.isOurHost(request) ? readStart(await beginOf(request)) : undefined;
     if (secret === undefined || !isValid(secret)) return void response.writeHead(403, PLAIN).end();
-    const html = `<!doctype html><title>wstun</title><script>${startScript(secret, view)}</script>`;
-    response.writeHead(200, headersOf(Buffer.from(html), this.policyOf(request))).end(html);
+    const page = Buffer.from(withStart(this.options.page.toString('utf8'), { secret, view }));
+    response.writeHead(200, headersOf(page, this.policyOf(request))).end(page);
   }
 
   /** A name that a stranger's DNS points here (DNS rebinding) is rejected. */
