@@ -6,6 +6,7 @@
  * others.
  */
 
+import { HTTP_FEATURE, HttpLinkKey } from './http-link.ts';
 import { KeyTable, type KnownKey, type Peer, peerId } from './key-table.ts';
 import type { Identity } from './keys.ts';
 import { ClockSearch, type Found } from './peer-clock-search.ts';
@@ -24,6 +25,7 @@ import {
   type TicketFields,
 } from './ticket-format.ts';
 
+export { decodeSegment, HTTP_FEATURE, HttpLinkKey, type SealedSegment } from './http-link.ts';
 export type { Peer } from './key-table.ts';
 export { type Refusal, type RefusalReason, TICKET_TEXT_LENGTH, type TicketFields } from './ticket-format.ts';
 
@@ -63,6 +65,11 @@ export class TicketSealer {
   /** The relay's proof to this ticket that its keys were rotated, 32 bytes. */
   rotationProof(ticket: string): Buffer {
     return rotationProofOf(this.sharedKey, nonceOf(ticket));
+  }
+
+  /** For the further requests of the HTTP link that this ticket opens. */
+  httpLinkKey(ticket: string): HttpLinkKey {
+    return new HttpLinkKey(this.sharedKey, nonceOf(ticket));
   }
 
   /** Why the relay made no link of this ticket, if the `ETag` of its answer proves it. */
@@ -106,6 +113,8 @@ interface AdmittedTicket {
   readonly fields: TicketFields;
   /** Set if the ticket was sealed to retired keys: its link serves only to tell the peer so. */
   readonly rotationProof?: Buffer;
+  /** Set if it is for an HTTP link: of the further requests. */
+  readonly httpLink?: HttpLinkKey;
 }
 
 export type TicketDecision = AdmittedTicket | RejectedTicket;
@@ -115,8 +124,12 @@ export interface TicketRequest {
   /** It came from a web page, which only tickets with PAGE_FEATURE may. */
   readonly fromPage?: boolean;
   /** Why it cannot become a link even with a valid ticket. */
-  readonly obstacle?: Exclude<RefusalReason, 'clock-off' | 'too-often'> | undefined;
+  readonly obstacle?: Obstacle | undefined;
+  /** The same for a ticket with HTTP_FEATURE. */
+  readonly httpObstacle?: Obstacle | undefined;
 }
+
+type Obstacle = Exclude<RefusalReason, 'clock-off' | 'too-often'>;
 
 export interface TicketOpenerOptions {
   /** The relay has other keys now: decisions hold the proof of that. */
@@ -192,7 +205,7 @@ export class TicketOpener {
   }
 
   /** Opens a ticket, and uses it up if it is admitted. @param now milliseconds since 1970 */
-  open(text: string, now: number, { fromPage = false, obstacle }: TicketRequest = {}): TicketDecision {
+  open(text: string, now: number, request: TicketRequest = {}): TicketDecision {
     const ticket = decodeTicket(text);
     if (ticket === undefined) return { admitted: false, reason: 'malformed' };
     this.sweep(now);
@@ -204,9 +217,9 @@ export class TicketOpener {
     if (opened === 'unsupported') return { admitted: false, reason: 'unsupported', peer: known.anyName };
     const peer = known.nameFor(opened.fields);
     if (peer === undefined) return { admitted: false, reason: 'misplaced', peer: known.anyName };
-    if (fromPage && (opened.fields.features & PAGE_FEATURE) === 0)
+    if (request.fromPage && (opened.fields.features & PAGE_FEATURE) === 0)
       return { admitted: false, reason: 'from-page', peer };
-    return this.decide({ known, peer, nonce: ticket.nonce, opened, expectedOffset: offset }, now, obstacle);
+    return this.decide({ known, peer, nonce: ticket.nonce, opened, expectedOffset: offset }, now, request);
   }
 
   /** A ticket with an unknown hint may be of a peer whose clock is wrong: `findClocks` searches for it. */
@@ -230,15 +243,18 @@ export class TicketOpener {
     return known === undefined ? this.clocks?.find(hint, now) : { known };
   }
 
-  private decide(ticket: PeerTicket, now: number, obstacle: TicketRequest['obstacle']): TicketDecision {
+  private decide(ticket: PeerTicket, now: number, request: TicketRequest): TicketDecision {
     const { known, peer, nonce, opened } = ticket;
+    const isHttp = (opened.fields.features & HTTP_FEATURE) !== 0;
+    const obstacle = isHttp ? request.httpObstacle : request.obstacle;
     const offset = opened.seconds - Math.floor(now / 1000);
     if (Math.abs(offset) > MAX_SKEW_SECONDS) return this.rejectClock(ticket, offset, now);
     if (this.replays.wasUsed(nonce, 'opened')) return { admitted: false, reason: 'replayed', peer };
     const reason = obstacle ?? (this.useUp(ticket, now) ? undefined : 'too-often');
     if (reason !== undefined) return { admitted: false, reason, peer, ...this.proof(ticket, reason, now) };
     const proof = this.retired && { rotationProof: rotationProofOf(known.sharedKey, nonce) };
-    return { admitted: true, peer, fields: opened.fields, ...proof };
+    const httpLink = isHttp ? { httpLink: new HttpLinkKey(known.sharedKey, nonce) } : {};
+    return { admitted: true, peer, fields: opened.fields, ...proof, ...httpLink };
   }
 
   private rejectClock(ticket: PeerTicket, offset: number, now: number): TicketDecision {

@@ -22,6 +22,11 @@ export const notFoundDecoy: Decoy = (request, response) =>
 /** The latest response of a connection. */
 const responses = new WeakMap<Socket, ServerResponse>();
 
+/** Of a link's request: upgrades that follow on its connection wait for it. */
+export function noteResponse(request: IncomingMessage, response: ServerResponse): void {
+  responses.set(request.socket, response);
+}
+
 /** @param etag only for a known peer (docs/protocol.md §2.2): all others get the response without it */
 export function respond(request: IncomingMessage, response: ServerResponse, decoy: Decoy, etag?: string): void {
   responses.set(request.socket, response);

@@ -6,6 +6,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import {
+  type HttpLinkKey,
   type RejectedTicket,
   TICKET_TEXT_LENGTH,
   type TicketFields,
@@ -23,6 +24,8 @@ export interface Admitted extends TicketFields {
   readonly peer: string;
   /** Set if the ticket was sealed to retired keys: the link serves only to say so. */
   readonly rotationProof?: Buffer;
+  /** Set if the request opens an HTTP link, and no WebSocket. */
+  readonly httpLink?: HttpLinkKey;
 }
 
 /** What the gate needs of a TicketOpener. */
@@ -53,13 +56,18 @@ export class Gate {
     const target = signedTargetOf(request.url ?? '');
     if (target === undefined) return { admitted: undefined, reason: 'no-ticket' };
     const missing = missingForUpgrade(request);
-    const obstacle = this.obstacle(target, missing, isFull);
+    const missingForHttp = missingForHttpLink(request);
+    const obstacles = {
+      obstacle: this.obstacle(target, missing, isFull),
+      httpObstacle: this.obstacle(target, missingForHttp, isFull),
+    };
     // Browsers send it with every WebSocket of a page, and a page cannot leave it out (cross-site WebSocket hijacking).
     const fromPage = request.headers.origin !== undefined;
-    const decision = this.tickets.open(target.ticket, now, { fromPage, obstacle });
+    const decision = this.tickets.open(target.ticket, now, { fromPage, ...obstacles });
     if (decision.admitted) {
-      const { peer, fields, rotationProof } = decision;
-      return { admitted: { peer, ...fields, ...(rotationProof && { rotationProof }) } };
+      const { peer, fields, rotationProof, httpLink } = decision;
+      const extras = { ...(rotationProof && { rotationProof }), ...(httpLink && { httpLink }) };
+      return { admitted: { peer, ...fields, ...extras } };
     }
     const { admitted: _no, ...refusal } = decision;
     const { reason } = refusal;
@@ -71,11 +79,20 @@ export class Gate {
     };
   }
 
+  /** The last segment of a target that a link may have, if it is of a ticket's form. */
+  segmentOf(request: UpgradeRequest): string | undefined {
+    const target = signedTargetOf(request.url ?? '');
+    return target === undefined || this.isElsewhere(target) ? undefined : target.ticket;
+  }
+
   private obstacle(target: SignedTarget, missing: string | undefined, isFull: boolean): TicketRequest['obstacle'] {
     if (missing !== undefined) return 'upgrade-dropped';
-    const isElsewhere = !target.isLast || (this.prefix !== undefined && target.before !== this.prefix);
-    if (isElsewhere) return 'wrong-path';
+    if (this.isElsewhere(target)) return 'wrong-path';
     return isFull ? 'relay-full' : undefined;
+  }
+
+  private isElsewhere({ isLast, before }: SignedTarget): boolean {
+    return !isLast || (this.prefix !== undefined && before !== this.prefix);
   }
 }
 
@@ -104,6 +121,13 @@ function missingForUpgrade({ method, httpVersion, headers }: UpgradeRequest): st
   ];
   const found = faults.filter(([isFault]) => isFault).map(([, name]) => name);
   return found.length === 0 ? undefined : found.join(', ');
+}
+
+/** The same for a request that opens an HTTP link, of any version of HTTP. */
+function missingForHttpLink({ method, headers }: UpgradeRequest): string | undefined {
+  if (method !== 'GET') return 'a method other than GET';
+  const hasBody = headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0';
+  return hasBody ? 'a body' : undefined;
 }
 
 function connectionFault(connection: string | undefined): string {

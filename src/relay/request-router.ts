@@ -6,8 +6,9 @@ import { type Clock, systemClock } from '../clock.ts';
 import type { Logger } from '../observability/logger.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import { WebSocketAcceptor } from '../transport/websocket/websocket-accept.ts';
-import { afterResponses, type Decoy, notFoundDecoy, respond, respondUnreadable } from './decoy.ts';
+import { afterResponses, type Decoy, noteResponse, notFoundDecoy, respond, respondUnreadable } from './decoy.ts';
 import { type Admitted, Gate, type GateDecision, type Refused, type Tickets } from './gate.ts';
+import { HttpLinks } from './http-links.ts';
 import { PendingSockets } from './pending-sockets.ts';
 import { RefusalLog } from './refusal-log.ts';
 import type { RelayLimits } from './relay-limits.ts';
@@ -47,6 +48,7 @@ export class RequestRouter {
   private readonly gate: Gate;
   private readonly decoy: Decoy;
   private readonly acceptor = new WebSocketAcceptor();
+  private readonly httpLinks: HttpLinks;
   private readonly sources: SourceTracker;
   private readonly refusals: RefusalLog;
   private readonly visitors: Visitors;
@@ -71,6 +73,7 @@ export class RequestRouter {
     this.decoy = decoy;
     const trackedSourceOf = limits.pendingPerSource === 0 ? () => undefined : (options.sourceOf ?? sourceOf);
     this.sources = new SourceTracker(trackedSourceOf, logger, clock);
+    this.httpLinks = new HttpLinks({ clock, onCarrying: (socket) => this.pending.release(socket) });
     this.isSettled = settled === undefined;
     void settled?.then(() => {
       this.isSettled = true;
@@ -103,7 +106,7 @@ export class RequestRouter {
         for (const listener of serve) listener.call(server, socket);
       }),
     );
-    upgrades.attach(server, (request) => this.decide(request).admitted !== undefined);
+    upgrades.attach(server, (request) => isForWebSocket(this.decide(request)));
     server.on('request', (request, response) => this.handleRequest(request, response));
     server.on('upgrade', (request, socket, head) =>
       afterResponses(request.socket, () => this.handleUpgrade(request, socket, head)),
@@ -163,10 +166,44 @@ export class RequestRouter {
     else this.accept(request, socket, head, admitted);
   }
 
-  /** Anything else. It may have been an upgrade before it passed a front end. */
+  /** Anything else: of an HTTP link, or an upgrade before it passed a front end, or a stranger's. */
   private handleRequest(request: IncomingMessage, response: ServerResponse): void {
+    const segment = this.gate.segmentOf(request);
+    if (segment !== undefined && this.httpLinks.serve(segment, request, response)) return noteResponse(request, response);
     const decision = this.decide(request);
+    const { admitted } = decision;
+    if (admitted?.httpLink !== undefined) this.openHttpLink(request, response, admitted);
+    else if (!this.httpLinks.isCarrying(request.socket)) this.rejectAny(request, response, decision);
+    else this.takeBack(request.socket, () => this.rejectAny(request, response, decision));
+  }
+
+  private rejectAny(request: IncomingMessage, response: ServerResponse, decision: GateDecision): void {
     this.reject(request, response, decision.admitted === undefined ? decision : NOT_AN_UPGRADE);
+  }
+
+  /** A front end sends requests of strangers, too, on a connection that carried some of a link. */
+  private takeBack(socket: Socket, begin: () => void): void {
+    this.httpLinks.release(socket);
+    this.pending.add(socket, this.sources.treatmentOf(socket.remoteAddress), begin);
+  }
+
+  /** As `accept`: it is a link from here to its end. */
+  private openHttpLink(request: IncomingMessage, response: ServerResponse, admitted: Admitted): void {
+    noteResponse(request, response);
+    const onSourceEnd = this.countLink(request, admitted);
+    const link = this.httpLinks.open(request, response, admitted, () => {
+      onSourceEnd?.();
+      this.onLinkClosed();
+    });
+    this.options.onLink(link, admitted);
+  }
+
+  /** Returns what to call at its end, if anything. */
+  private countLink(request: IncomingMessage, { role, destination }: Admitted): (() => void) | undefined {
+    if (++this.links === this.limits.links) {
+      this.options.logger.warn({ links: this.links }, 'the relay is at its maximum number of links');
+    }
+    return this.sources.addLink(request.socket.remoteAddress, role === 'exit' && destination === '');
   }
 
   /** Once for each request: the check uses the ticket up. */
@@ -182,12 +219,8 @@ export class RequestRouter {
   private accept(request: IncomingMessage, socket: Duplex, head: Buffer, admitted: Admitted): void {
     this.pending.release(request.socket);
     this.httpVisitors?.get(request.socket)?.leave();
-    const { role, destination } = admitted;
-    const onEnd = this.sources.addLink(request.socket.remoteAddress, role === 'exit' && destination === '');
+    const onEnd = this.countLink(request, admitted);
     if (onEnd !== undefined) socket.once('close', onEnd);
-    if (++this.links === this.limits.links) {
-      this.options.logger.warn({ links: this.links }, 'the relay is at its maximum number of links');
-    }
     socket.on('close', this.onLinkClosed);
     this.acceptor.accept(request, socket, head).then(
       (link) => this.options.onLink(link, admitted),
@@ -217,6 +250,10 @@ export class RequestRouter {
     this.httpVisitors.set(socket, visitor);
     visitor.serve(response, act);
   }
+}
+
+function isForWebSocket({ admitted }: GateDecision): boolean {
+  return admitted !== undefined && admitted.httpLink === undefined;
 }
 
 /** Node and the gate agree on what an upgrade is; if they did not, no link could be made of it. */

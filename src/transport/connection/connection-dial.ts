@@ -39,6 +39,8 @@ export interface LentReads {
 export interface ConnectionOptions {
   /** Cancels the dial at any stage. No effect on an established connection. */
   readonly signal: AbortSignal;
+  /** Protocols to offer by ALPN over TLS, best first. Default: HTTP/1.1 alone, as browsers for a WebSocket. */
+  readonly alpn?: readonly string[];
   /** As the user chose it. Default: nothing was chosen. */
   readonly reach?: Reach | undefined;
   /** Time limit of the whole dial; default DIAL_TIMEOUT_MS. */
@@ -106,7 +108,7 @@ export async function dialConnection(url: URL, options: ConnectionOptions): Prom
     clock,
     prefer: reach.prefer,
     faultOfAddress: (to) => faultOfAddress(to, reach),
-    connect: (to) => openSocket(url, { address: to, port: place.port, where, reach, lentReads, clock }),
+    connect: (to) => openSocket(url, { address: to, port: place.port, where, reach, alpn: options.alpn, lentReads, clock }),
     ...(only !== undefined ? { lookup: async () => [{ address: only, family: isIP(only) }] } : lookup && { lookup }),
   }).catch((error: unknown) => {
     throw error instanceof TcpFault ? dialFault(error, { where, connected: false }) : error;
@@ -126,7 +128,7 @@ async function dialThrough(via: Via, url: URL, options: ConnectionOptions): Prom
   const where = describeThrough(via, url, reach);
   const tunnel = await via.connect(placeOfUrl(url, reach), { signal, clock, reach });
   const lentReads: LentReads = {};
-  const tls = { under: { socket: tunnel }, where, reach, lentReads, clock };
+  const tls = { under: { socket: tunnel }, where, reach, alpn: options.alpn, lentReads, clock };
   const socket = url.protocol === 'wss:' ? openTls(url, tls) : tunnel;
   // As on the winner of a race: without a listener, an error before its owner takes over would end the process.
   socket.on('error', () => {});
@@ -148,9 +150,12 @@ interface Opening {
   readonly port: number;
   readonly where: string;
   readonly reach: Reach;
+  readonly alpn: readonly string[] | undefined;
   readonly lentReads: LentReads;
   readonly clock: Clock;
 }
+
+type TlsOpening = Omit<Opening, 'address' | 'port'> & { readonly under: TlsOptions };
 
 /** TLS starts automatically when TCP is connected. */
 function openSocket(url: URL, opening: Opening): Socket {
@@ -160,15 +165,15 @@ function openSocket(url: URL, opening: Opening): Socket {
   return socket.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_MS);
 }
 
-/** ALPN as browsers send it for a WebSocket; some front ends insist on it. */
+/** Some front ends insist on ALPN. */
 function openTls(
   url: URL,
-  { under, where, reach, lentReads, clock }: Omit<Opening, 'address' | 'port'> & { readonly under: TlsOptions },
+  { under, where, reach, alpn = ['http/1.1'], lentReads, clock }: TlsOpening,
 ): Socket {
   const place = { host: hostOf(url), port: portOf(url), where };
   // `onread` is documented, but not in the types.
   const options: TlsOptions & { readonly onread: OnReadOpts } = {
-    ALPNProtocols: ['http/1.1'],
+    ALPNProtocols: [...alpn],
     ...under,
     onread: readLent(lentReads, (chunk) => socket.push(chunk)),
   };

@@ -1,0 +1,128 @@
+/**
+ * The HTTP links of a relay (docs/protocol.md §1.4): finds the link of a further request by its id, checks that its client
+ * has sealed it, and that it is no replay. What fails is answered as a stranger's request, by the caller.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Clock, Timer } from '../clock.ts';
+import { decodeSegment, type HttpLinkKey, PAGE_FEATURE } from '../crypto/ticket.ts';
+import { LinkMemory } from '../transport/http/link-memory.ts';
+import { decodeRequest, type LinkRequest } from '../transport/http/link-requests.ts';
+import { SequenceWindow } from '../transport/http/sequence-window.ts';
+import { HttpServerLink } from '../transport/http-node/http-server-link.ts';
+import { answerEnded } from '../transport/http-node/link-answers.ts';
+import { peerAddress } from '../transport/websocket/websocket-link.ts';
+import type { Admitted } from './gate.ts';
+import { serveSlowBody } from './slow-body.ts';
+
+interface Entry {
+  readonly key: HttpLinkKey;
+  readonly sequences: SequenceWindow;
+  readonly isForPage: boolean;
+  /** Connections that are not counted as pending: they carry its requests. */
+  readonly sockets: Set<Socket>;
+  /** Undefined: it has ended, and its client is told so. */
+  link: HttpServerLink | undefined;
+}
+
+/** Of one link: 4 *up*, 2 *down*, and as many that the relay does not know to be cut. Others stay pending. */
+const MAX_CARRYING_SOCKETS = 16;
+/** For a client whose last answer was cut. 0.5 KB each. */
+const REMEMBER_ENDED_MS = 30_000;
+const MAX_ENDED = 1_024;
+
+export interface HttpLinksOptions {
+  readonly clock: Clock;
+  /** The connection carries a request of a link: it is no stranger's. */
+  readonly onCarrying: (socket: Socket) => void;
+}
+
+export class HttpLinks {
+  private readonly entries = new Map<bigint, Entry>();
+  /** Of those that have ended, the oldest first. */
+  private readonly ended = new Map<bigint, Timer>();
+  private readonly memory = new LinkMemory();
+  /** Connections that carry requests, with their link. */
+  private readonly carrying = new WeakMap<Socket, Entry>();
+
+  constructor(private readonly options: HttpLinksOptions) {}
+
+  /** Links that are open. */
+  get size(): number {
+    return this.entries.size - this.ended.size;
+  }
+
+  /** Hands out the open link; the first answer is begun. @param onOver the link has ended */
+  open(request: IncomingMessage, response: ServerResponse, admitted: Admitted, onOver: () => void): HttpServerLink {
+    const { httpLink: key, features } = admitted;
+    if (key === undefined) throw new RangeError('not a ticket of an HTTP link');
+    const { id } = key;
+    const isForPage = (features & PAGE_FEATURE) !== 0;
+    const entry: Entry = { key, sequences: new SequenceWindow(), isForPage, sockets: new Set(), link: undefined };
+    const { clock } = this.options;
+    const remote = peerAddress(request.socket);
+    const link = new HttpServerLink({ remote, clock, memory: this.memory, onOver: () => this.handleOver(id, onOver) });
+    entry.link = link;
+    this.entries.set(id, entry);
+    this.carry(request.socket, entry);
+    link.open(response);
+    return link;
+  }
+
+  /** @param segment the last of its path. False: it is no request of a link of this relay, and was not answered */
+  serve(segment: string, request: IncomingMessage, response: ServerResponse): boolean {
+    if (this.entries.size === 0) return false;
+    const sealed = decodeSegment(segment);
+    const entry = sealed && this.entries.get(sealed.id);
+    const payload = sealed && entry?.key.open(sealed);
+    const link = payload && decodeRequest(payload);
+    if (entry === undefined || link === undefined || !this.isFresh(entry, link, request)) return false;
+    if (entry.link === undefined) answerEnded(request, response);
+    else if (!entry.link.serve(link, request, response)) return false;
+    this.carry(request.socket, entry);
+    if (request.method === 'POST') serveSlowBody(request.socket);
+    return true;
+  }
+
+  /** The connection carries requests of a link that is open. */
+  isCarrying(socket: Socket): boolean {
+    return this.carrying.has(socket);
+  }
+
+  /** It brought another request: from now on it is a stranger's. */
+  release(socket: Socket): void {
+    this.carrying.get(socket)?.sockets.delete(socket);
+    this.carrying.delete(socket);
+  }
+
+  private isFresh(entry: Entry, link: LinkRequest, request: IncomingMessage): boolean {
+    if (request.headers.origin !== undefined && !entry.isForPage) return false;
+    return entry.sequences.accept(link.sequence);
+  }
+
+  private carry(socket: Socket, entry: Entry): void {
+    const known = this.carrying.get(socket);
+    if (known === entry || entry.sockets.size >= MAX_CARRYING_SOCKETS) return;
+    known?.sockets.delete(socket);
+    this.carrying.set(socket, entry);
+    entry.sockets.add(socket);
+    if (known !== undefined) return;
+    socket.once('close', () => this.release(socket));
+    this.options.onCarrying(socket);
+  }
+
+  private handleOver(id: bigint, onOver: () => void): void {
+    const entry = this.entries.get(id);
+    if (entry !== undefined) entry.link = undefined;
+    this.ended.set(id, this.options.clock.setTimeout(() => this.forget(id), REMEMBER_ENDED_MS).unref());
+    const [oldest] = this.ended.keys();
+    if (this.ended.size > MAX_ENDED && oldest !== undefined) this.forget(oldest);
+    onOver();
+  }
+
+  private forget(id: bigint): void {
+    this.options.clock.clearTimeout(this.ended.get(id));
+    this.ended.delete(id);
+    this.entries.delete(id);
+  }
+}

@@ -1,0 +1,71 @@
+/** Requests of an HTTP link over HTTP/1.1, each on one of a few connections that are kept for the next. */
+import { Agent, type IncomingHttpHeaders, request as startRequest } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { AnswerHandler, HttpExchange, HttpRequester, LinkHttpRequest } from '../http/http-requester.ts';
+import { AnswerRelay } from './answer-relay.ts';
+
+/** Idle connections that are kept: as many requests as a link usually has under way. */
+const MAX_IDLE_SOCKETS = 6;
+/** Most servers keep idle connections for 5 s and more; Node's Agent closes sooner where the server says less. */
+const IDLE_MS = 4_000;
+
+export class Http1Requester implements HttpRequester {
+  private readonly agent: Agent;
+
+  /** @param dial opens a connection to the server: TCP is connected, TLS may not be */
+  constructor(dial: () => Promise<Socket>) {
+    this.agent = new DiallingAgent(dial);
+  }
+
+  request({ method, url, body = [] }: LinkHttpRequest, handler: AnswerHandler): HttpExchange {
+    const { host, pathname } = new URL(url);
+    const length = body.reduce((sum, part) => sum + part.length, 0);
+    const headers = { ...COMMON_HEADERS, Host: host, ...(method === 'POST' && postHeaders(length)) };
+    const request = startRequest({ agent: this.agent, method, path: pathname, headers, setHost: false });
+    const relay = new AnswerRelay(handler, () => request.destroy());
+    request.on('error', (error) => relay.fail(error));
+    request.on('close', () => relay.fail(new Error('the connection was closed')));
+    request.on('response', (response) => {
+      relay.answer(response.statusCode ?? 0, headerOf(response.headers), response, () => response.complete);
+    });
+    for (const part of body) request.write(part);
+    request.end();
+    return relay;
+  }
+
+  close(): void {
+    this.agent.destroy();
+  }
+}
+
+/** What servers and filters expect of any client. */
+export const COMMON_HEADERS = { Accept: '*/*', 'Cache-Control': 'no-store' };
+
+export function postHeaders(length: number) {
+  return { 'Content-Type': 'application/octet-stream', 'Content-Length': length };
+}
+
+export function headerOf(headers: IncomingHttpHeaders): (name: string) => string | undefined {
+  return (name) => {
+    const value = headers[name];
+    return Array.isArray(value) ? value.join(', ') : value;
+  };
+}
+
+class DiallingAgent extends Agent {
+  constructor(private readonly dial: () => Promise<Socket>) {
+    super({ keepAlive: true, maxFreeSockets: MAX_IDLE_SOCKETS, timeout: 0, scheduling: 'lifo' });
+    this.on('free', (socket: Socket) => socket.setTimeout(IDLE_MS));
+  }
+
+  /** Calls back later; Node takes a socket that is returned, too, but this one is not there yet. */
+  override createConnection(_options: object, callback?: (error: Error | null, socket: Duplex) => void): undefined {
+    this.dial().then(
+      (socket) => callback?.(null, socket),
+      // Node looks at the error first.
+      (error: unknown) => (callback as ((error: unknown) => void) | undefined)?.(error),
+    );
+    return undefined;
+  }
+}

@@ -1,0 +1,87 @@
+/** Requests of an HTTP link over HTTP/2: all on one connection, which is dialled again when it has ended. */
+import { type ClientHttp2Session, connect, type IncomingHttpHeaders } from 'node:http2';
+import type { Socket } from 'node:net';
+import type { AnswerHandler, HttpExchange, HttpRequester, LinkHttpRequest } from '../http/http-requester.ts';
+import { WINDOW_BYTES } from '../http/http-limits.ts';
+import { AnswerRelay } from './answer-relay.ts';
+import { COMMON_HEADERS, headerOf, postHeaders } from './http1-requester.ts';
+
+/** Of one answer. 64 KiB, the default, would limit its speed to that much in a round trip. */
+const STREAM_WINDOW_BYTES = WINDOW_BYTES;
+const CONNECTION_WINDOW_BYTES = 4 * WINDOW_BYTES;
+
+export class Http2Requester implements HttpRequester {
+  private session: Promise<ClientHttp2Session> | undefined;
+  private open: ClientHttp2Session | undefined;
+  private closed = false;
+
+  /** @param dial opens a connection on which TLS has agreed on h2 */
+  constructor(
+    private readonly origin: string,
+    private readonly dial: () => Promise<Socket>,
+  ) {}
+
+  request(request: LinkHttpRequest, handler: AnswerHandler): HttpExchange {
+    let cancel = (): void => {};
+    const relay = new AnswerRelay(handler, () => cancel());
+    this.connected().then(
+      (session) => {
+        if (relay.isOver) return;
+        cancel = send(session, request, relay);
+      },
+      (error: unknown) => relay.fail(error),
+    );
+    return relay;
+  }
+
+  close(): void {
+    this.closed = true;
+    this.open?.destroy();
+  }
+
+  private connected(): Promise<ClientHttp2Session> {
+    if (this.session === undefined || this.open?.closed || this.open?.destroyed) {
+      this.open = undefined;
+      const session = this.connect();
+      this.session = session;
+      session.catch(() => {
+        if (this.session === session) this.session = undefined;
+      });
+    }
+    return this.session ?? Promise.reject(new Error('not connected'));
+  }
+
+  private async connect(): Promise<ClientHttp2Session> {
+    const socket = await this.dial();
+    const session = connect(this.origin, {
+      createConnection: () => socket,
+      settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES },
+    });
+    session.on('error', () => {});
+    session.on('connect', () => session.setLocalWindowSize(CONNECTION_WINDOW_BYTES));
+    // It accepts no more requests: those under way may end.
+    session.on('goaway', () => session.close());
+    this.open = session;
+    if (this.closed) session.destroy();
+    return session;
+  }
+}
+
+/** Returns what cancels it. */
+function send(session: ClientHttp2Session, { method, url, body = [] }: LinkHttpRequest, relay: AnswerRelay): () => void {
+  const { host, pathname } = new URL(url);
+  const length = body.reduce((sum, part) => sum + part.length, 0);
+  const fields = method === 'POST' ? postHeaders(length) : {};
+  const head = { ':method': method, ':path': pathname, ':authority': host, ...COMMON_HEADERS, ...fields };
+  const stream = session.request(head, { endStream: method === 'GET' });
+  stream.on('error', (error) => relay.fail(error));
+  stream.on('close', () => relay.fail(new Error('the stream was closed')));
+  stream.on('response', (headers: IncomingHttpHeaders & { ':status'?: number }) => {
+    relay.answer(headers[':status'] ?? 0, headerOf(headers), stream, () => stream.rstCode === 0 && !stream.aborted);
+  });
+  if (method === 'POST') {
+    for (const part of body) stream.write(part);
+    stream.end();
+  }
+  return () => stream.destroy();
+}

@@ -1,0 +1,116 @@
+/** The blocks of which each direction of an HTTP link consists (docs/protocol.md §1.4). Pure. */
+import { MAX_MESSAGE_BYTES, SIZE_BUCKETS } from './http-limits.ts';
+
+export const BLOCK_HEADER_BYTES = 4;
+const CLOSE_BYTES = 2;
+/** Types from here on are skipped by a receiver that does not know them. */
+const FIRST_SKIPPED = 0x80;
+
+export type BlockType = 'padding' | 'message' | 'close';
+
+const TYPES: readonly BlockType[] = ['padding', 'message', 'close'];
+
+/** @param length of the content, below 2^24 */
+export function writeBlockHeader(to: Uint8Array, type: BlockType, length: number): void {
+  to[0] = TYPES.indexOf(type);
+  to[1] = length >>> 16;
+  to[2] = (length >>> 8) & 0xff;
+  to[3] = length & 0xff;
+}
+
+/** How many bytes of padding, its header included, give a body of `bytes` one of the usual sizes. */
+export function paddingFor(bytes: number): number {
+  const fits = (bucket: number): boolean => bucket === bytes || bucket >= bytes + BLOCK_HEADER_BYTES;
+  return (SIZE_BUCKETS.find(fits) ?? bytes) - bytes;
+}
+
+export interface BlockSink {
+  /** A whole message, to be used or copied during the call if it is lent: the memory of `read`'s chunk otherwise. */
+  handleMessage(message: Uint8Array): void;
+  handleClose(status: number): void;
+}
+
+/** At the beginning of a message that comes in parts: doubled as it arrives, so a byte does not cost 64 KiB. */
+const FIRST_ROOM_BYTES = 1_024;
+
+/** Takes blocks out of what has arrived, in whatever parts. */
+export class BlockReader {
+  private readonly header = new Uint8Array(BLOCK_HEADER_BYTES);
+  private headerBytes = 0;
+  private type: BlockType = 'padding';
+  /** Bytes of the current content that have not arrived. */
+  private left = 0;
+  /** Of a message or Close that came in parts. */
+  private room: Uint8Array | undefined;
+  private filled = 0;
+  private ended = false;
+
+  constructor(private readonly sink: BlockSink) {}
+
+  /** Undefined, or how the sender has broken the protocol: then nothing more may be read. */
+  read(chunk: Uint8Array): string | undefined {
+    let at = 0;
+    while (at < chunk.length && !this.ended) {
+      if (this.left > 0) at = this.readContent(chunk, at);
+      else {
+        at = this.readHeader(chunk, at);
+        const fault = this.headerBytes === BLOCK_HEADER_BYTES ? this.begin() : undefined;
+        if (fault !== undefined) return fault;
+      }
+    }
+    return undefined;
+  }
+
+  private readHeader(chunk: Uint8Array, at: number): number {
+    const end = Math.min(chunk.length, at + BLOCK_HEADER_BYTES - this.headerBytes);
+    for (let i = at; i < end; i++) this.header[this.headerBytes++] = chunk[i] ?? 0;
+    return end;
+  }
+
+  private begin(): string | undefined {
+    const [type = 0, high = 0, middle = 0, low = 0] = this.header;
+    this.headerBytes = 0;
+    const length = (high << 16) | (middle << 8) | low;
+    const known = TYPES[type];
+    if (known === undefined && type < FIRST_SKIPPED) return `the peer sent a block of type ${type}`;
+    this.type = known ?? 'padding';
+    if (this.type === 'message' && length > MAX_MESSAGE_BYTES) return 'the peer sent a message that is too long';
+    if (this.type === 'close' && length !== CLOSE_BYTES) return 'the peer sent a malformed Close';
+    this.left = length;
+    if (length === 0 && this.type === 'message') this.sink.handleMessage(new Uint8Array(0));
+    return undefined;
+  }
+
+  private readContent(chunk: Uint8Array, at: number): number {
+    const end = Math.min(chunk.length, at + this.left);
+    this.left -= end - at;
+    if (this.type === 'padding') return end;
+    const part = chunk.subarray(at, end);
+    if (this.room === undefined && this.left === 0) this.deliver(part);
+    else this.gather(part);
+    return end;
+  }
+
+  private gather(part: Uint8Array): void {
+    const needed = this.filled + part.length;
+    const size = Math.min(needed + this.left, Math.max(FIRST_ROOM_BYTES, needed * 2));
+    if (this.room === undefined || this.room.length < needed) {
+      const room = new Uint8Array(size);
+      if (this.room !== undefined) room.set(this.room.subarray(0, this.filled));
+      this.room = room;
+    }
+    this.room.set(part, this.filled);
+    this.filled = needed;
+    if (this.left > 0) return;
+    const whole = this.room.subarray(0, needed);
+    this.room = undefined;
+    this.filled = 0;
+    this.deliver(whole);
+  }
+
+  private deliver(content: Uint8Array): void {
+    if (this.type === 'message') return this.sink.handleMessage(content);
+    this.ended = true;
+    this.sink.handleClose(((content[0] ?? 0) << 8) | (content[1] ?? 0));
+  }
+}

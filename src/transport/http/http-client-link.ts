@@ -1,0 +1,374 @@
+/**
+ * The client's end of an HTTP link: makes the requests that UpSchedule and DownFeed decide on, with whatever
+ * HttpRequester it is given. Knows neither keys, nor Node, nor browsers: it runs in both.
+ */
+import { DownFeed, type DownRequest, type DownSink, type DownTimes } from './down-feed.ts';
+import { HttpLinkEnd } from './http-link-end.ts';
+import {
+  ACK_BYTES,
+  ACK_LATE_MS,
+  ACK_SOON_BYTES,
+  ACK_SOON_MS,
+  HELD_BACK_MS,
+  MAX_FOREIGN_ANSWERS,
+  PAD_MS,
+  POLL_MS,
+  RETRY_MS,
+  ROTATE_MS,
+  SILENCE_MS,
+  UP_TIMEOUT_MS,
+} from './http-limits.ts';
+import type { AnswerHandler, HttpExchange, HttpRequester, LinkClock, LinkTimer } from './http-requester.ts';
+import { decodeUpAnswer, encodeRequest, type RequestKind } from './link-requests.ts';
+import { type UpBody, UpSchedule } from './up-schedule.ts';
+
+/** What the first request got that is no link. */
+export type OpeningFault =
+  | { readonly kind: 'answer'; readonly status: number; readonly header: (name: string) => string | undefined }
+  | { readonly kind: 'failed'; readonly error: unknown };
+
+export interface HttpClientOptions {
+  readonly requester: HttpRequester;
+  readonly clock: LinkClock;
+  /** Of the first request, with the ticket. */
+  readonly openingUrl: string;
+  /** Of a further request. @param payload as of `encodeRequest`: seals it into the path */
+  readonly urlOf: (payload: Uint8Array) => string;
+  /** For logs. */
+  readonly remote: string;
+  /** The link is open: its handler must be set before the turn ends. */
+  readonly onOpen: (link: HttpClientLink) => void;
+  /** It will not be. At most one of the two is called, once. */
+  readonly onFault: (fault: OpeningFault) => void;
+  /** For tests. */
+  readonly times?: Partial<DownTimes>;
+}
+
+/** The largest answer to *up* that is looked at. */
+const MAX_UP_ANSWER_BYTES = 4_096;
+const CONTENT_TYPE = 'application/octet-stream';
+/** After this time without a byte of any answer, an empty *up* asks whether the relay is there. */
+const PROBE_MS = PAD_MS + HELD_BACK_MS;
+/** The last request of a link that was aborted: the relay need not wait for it. */
+const FAREWELL_MS = 2_000;
+const NO_EXCHANGE: HttpExchange = { pause: () => {}, resume: () => {}, abort: () => {} };
+
+export class HttpClientLink extends HttpLinkEnd implements DownSink {
+  private readonly up = new UpSchedule(this.sender);
+  private readonly down: DownFeed;
+  /** Under way, with when each is given up. */
+  private readonly posts = new Map<HttpExchange, { readonly until: number; readonly giveUp: () => void }>();
+  private sequence = 0;
+  private isOpen = false;
+  /** What the relay was last told that it need not keep. */
+  private toldReceived = 0;
+  /** When an acknowledgement is due; Infinity: none is. */
+  private ackAt = Number.POSITIVE_INFINITY;
+  private isAcking = false;
+  private heardAt: number;
+  private upFailures = 0;
+  private upRetryAt = 0;
+  /** Answers in a row that were not the relay's. */
+  private foreign = 0;
+  private timer: LinkTimer | undefined;
+  private timerAt = 0;
+  private pumping = false;
+  private pumpPending = false;
+
+  constructor(private readonly options: HttpClientOptions) {
+    super(options.remote, options.clock);
+    this.heardAt = this.clock.now();
+    const times = { rotateMs: ROTATE_MS, pollMs: POLL_MS, heldBackMs: HELD_BACK_MS, ...options.times };
+    this.down = new DownFeed(this, times);
+    this.startDown({ kind: 'down', offset: 0 }, options.openingUrl);
+    this.arm();
+  }
+
+  get mode(): 'stream' | 'poll' {
+    return this.down.mode;
+  }
+
+  /** Gives up before it is open. */
+  cancel(): void {
+    this.fail('cancelled');
+  }
+
+  // ── HttpLinkEnd ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  protected override get unsentBytes(): number {
+    return this.up.unsentBytes;
+  }
+
+  protected override handleAppended(): void {
+    if (this.pumpPending) return;
+    this.pumpPending = true;
+    queueMicrotask(() => {
+      this.pumpPending = false;
+      this.pump();
+    });
+  }
+
+  protected override handleAppetite(): void {
+    this.down.setPaused(!this.wantsMore || this.isPaused, this.clock.now());
+    this.handleAppended();
+  }
+
+  protected override handlePeerClosed(): void {
+    // The relay waits for our Close.
+    if (this.sender.retainedBytes === 0) this.finishClosed();
+    else this.handleAppended();
+  }
+
+  protected override handleOver(isAbort: boolean): void {
+    this.clock.clearTimeout(this.timer);
+    this.down.close();
+    for (const post of this.posts.keys()) post.abort();
+    if (this.isOpen && isAbort) this.sayFarewell();
+    else this.options.requester.close();
+  }
+
+  /** Best effort: so that the relay need not wait until it notices. */
+  private sayFarewell(): void {
+    const { requester } = this.options;
+    const leave = (): void => {
+      this.clock.clearTimeout(timer);
+      requester.close();
+    };
+    const timer = this.clock.setTimeout(leave, FAREWELL_MS).unref();
+    const url = this.urlOf('close', this.up.position, 0);
+    const handler = { handleHead: () => {}, handleBody: () => {}, handleEnd: leave, handleFault: leave };
+    requester.request({ method: 'POST', url, body: [] }, handler);
+  }
+
+  // ── DownSink ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  handleBytes(bytes: Uint8Array): void {
+    this.take(bytes);
+    if (this.isOver) return;
+    const unacknowledged = this.down.received - this.toldReceived;
+    const now = this.clock.now();
+    const wait = unacknowledged >= ACK_BYTES ? 0 : unacknowledged >= ACK_SOON_BYTES ? ACK_SOON_MS : ACK_LATE_MS;
+    this.ackAt = Math.min(this.ackAt, now + wait);
+  }
+
+  handleEnded(): void {
+    // Its own Close may have been lost with the answer that had it.
+    if (this.isClosing) this.finishClosed();
+    else this.fail('the relay has ended the link');
+  }
+
+  handleForeign(): void {
+    this.foreign += 1;
+    if (this.isOpen && this.foreign >= MAX_FOREIGN_ANSWERS) this.fail('the relay does not know the link any more');
+  }
+
+  handleBegun(): void {
+    this.isOpen = true;
+    this.options.onOpen(this);
+  }
+
+  // ── requests ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private pump(): void {
+    if (this.isOver || this.pumping) return;
+    this.pumping = true;
+    const now = this.clock.now();
+    if (this.isOpen && now >= this.upRetryAt) this.pumpUp(now);
+    for (let next = this.down.poll(now); next !== undefined && !this.isOver; next = this.down.poll(now)) {
+      this.startDown(next, this.urlOf(next.kind, next.offset, next.kind === 'poll' ? POLL_MS : 0));
+    }
+    this.pumping = false;
+    this.arm();
+  }
+
+  private pumpUp(now: number): void {
+    for (let body = this.up.poll(now); body !== undefined; body = this.up.poll(now)) this.startUp(body);
+    const isDue = now >= this.ackAt || now - this.heardAt >= PROBE_MS;
+    if (isDue && !this.isAcking) this.startAck();
+    this.handleSent();
+  }
+
+  private urlOf(kind: RequestKind, offset: DownRequest['offset'], waitMs: number): string {
+    const { received } = this.down;
+    this.sequence += 1;
+    this.toldReceived = Math.max(this.toldReceived, received);
+    this.ackAt = Number.POSITIVE_INFINITY;
+    return this.options.urlOf(encodeRequest({ kind, sequence: this.sequence, offset, received, waitMs }));
+  }
+
+  private startUp(body: UpBody): void {
+    const url = this.urlOf('up', body.from, 0);
+    this.post(url, this.sender.views(body.from, body.to), (received) => {
+      if (received === undefined) this.up.handleLost(body);
+      else this.up.handleAnswer(body, received, this.clock.now());
+    });
+  }
+
+  /** An empty body: beside those that may be stuck because the relay's owner has paused the link. */
+  private startAck(): void {
+    this.isAcking = true;
+    const told = this.down.received;
+    this.post(this.urlOf('up', this.up.position, 0), [], (received) => {
+      this.isAcking = false;
+      if (received === undefined) this.toldReceived = Math.min(this.toldReceived, told - 1);
+      if (this.toldReceived < this.down.received) this.ackAt = Math.min(this.ackAt, this.clock.now() + ACK_SOON_MS);
+    });
+  }
+
+  /** @param settle gets what the relay has, or undefined for a request that was lost; called once */
+  private post(url: string, body: readonly Uint8Array[], settle: (received: number | undefined) => void): void {
+    const parts: Uint8Array[] = [];
+    let bytes = 0;
+    let isRight = false;
+    const end = (received: number | undefined, isForeign: boolean): void => {
+      this.posts.delete(exchange);
+      if (this.isOver) return;
+      settle(received);
+      this.notePost(received !== undefined, isForeign);
+      this.handleAppended();
+    };
+    const handler: AnswerHandler = {
+      handleHead: (status, header) => {
+        this.heardAt = this.clock.now();
+        isRight = isRelays(status, header);
+      },
+      handleBody: (chunk) => {
+        if (bytes < MAX_UP_ANSWER_BYTES) parts.push(chunk);
+        bytes += chunk.length;
+      },
+      handleEnd: () => {
+        if (this.isOver) return;
+        const received = isRight ? this.readUpAnswer(joined(parts)) : undefined;
+        if (received === 'ended') return this.handleEnded();
+        end(received, received === undefined);
+      },
+      handleFault: () => end(undefined, false),
+    };
+    let exchange = NO_EXCHANGE;
+    exchange = this.options.requester.request({ method: 'POST', url, body }, handler);
+    const until = this.clock.now() + UP_TIMEOUT_MS;
+    this.posts.set(exchange, { until, giveUp: () => end(undefined, false) });
+  }
+
+  private readUpAnswer(bytes: Uint8Array): number | 'ended' | undefined {
+    const answer = decodeUpAnswer(bytes);
+    if (answer === undefined || answer === 'ended') return answer;
+    if (!this.sender.acknowledge(answer.received)) return undefined;
+    this.down.expect(answer.sent, this.clock.now());
+    return answer.received;
+  }
+
+  private notePost(isAnswered: boolean, isForeign: boolean): void {
+    if (isAnswered) {
+      this.upFailures = 0;
+      this.foreign = 0;
+    } else {
+      this.upRetryAt = this.clock.now() + (RETRY_MS[Math.min(this.upFailures, RETRY_MS.length - 1)] ?? 0);
+      this.upFailures += 1;
+      if (isForeign) this.handleForeign();
+    }
+    // After the other end's Close, only ours was left to arrive.
+    if (this.isClosing && this.hasPeerClosed && this.sender.retainedBytes === 0) this.finishClosed();
+  }
+
+  private startDown(request: DownRequest, url: string): void {
+    const isOpening = url === this.options.openingUrl;
+    const control = { exchange: NO_EXCHANGE };
+    const now = this.clock.now();
+    const answer = this.down.add(
+      request,
+      {
+        pause: () => control.exchange.pause(),
+        resume: () => control.exchange.resume(),
+        abort: () => control.exchange.abort(),
+      },
+      now,
+    );
+    let isRight = false;
+    control.exchange = this.options.requester.request(
+      { method: 'GET', url },
+      {
+        handleHead: (status, header) => {
+          this.heardAt = this.clock.now();
+          isRight = isRelays(status, header);
+          if (isRight) return;
+          if (isOpening && !this.isOpen) this.refuse({ kind: 'answer', status, header });
+          else this.down.handleForeign(answer, this.heardAt);
+          this.handleAppended();
+        },
+        handleBody: (chunk) => {
+          if (!isRight) return;
+          this.heardAt = this.clock.now();
+          this.foreign = 0;
+          this.down.handleBody(answer, chunk, this.heardAt);
+          if (this.clock.now() >= this.ackAt) this.handleAppended();
+          else this.arm();
+        },
+        handleEnd: () => {
+          this.down.handleEnd(answer, this.clock.now());
+          this.handleAppended();
+        },
+        handleFault: (error) => {
+          if (isOpening && !this.isOpen) this.refuse({ kind: 'failed', error });
+          else this.down.handleFault(answer, this.clock.now());
+          this.handleAppended();
+        },
+      },
+    );
+  }
+
+  private refuse(fault: OpeningFault): void {
+    if (this.isOver) return;
+    this.fail('not opened');
+    this.options.onFault(fault);
+  }
+
+  // ── time ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private arm(): void {
+    if (this.isOver) return;
+    const now = this.clock.now();
+    const upAt = this.isOpen && this.upRetryAt > now ? this.upRetryAt : Number.POSITIVE_INFINITY;
+    const ackAt = this.isAcking ? Number.POSITIVE_INFINITY : Math.max(this.ackAt, this.upRetryAt);
+    const silentMs = now - this.heardAt < PROBE_MS ? PROBE_MS : SILENCE_MS;
+    const silentAt = this.isOpen ? this.heardAt + silentMs : Number.POSITIVE_INFINITY;
+    const [oldest] = this.posts.values();
+    const lateAt = oldest?.until ?? Number.POSITIVE_INFINITY;
+    const at = Math.min(silentAt, upAt, ackAt, lateAt, this.down.nextTimeout(now));
+    if (this.timer !== undefined && this.timerAt <= at && this.timerAt > now) return;
+    this.clock.clearTimeout(this.timer);
+    this.timerAt = at;
+    this.timer = undefined;
+    if (at === Number.POSITIVE_INFINITY) return;
+    this.timer = this.clock.setTimeout(() => this.handleTimer(), Math.max(1, at - now));
+  }
+
+  private handleTimer(): void {
+    this.timer = undefined;
+    const now = this.clock.now();
+    if (this.isOpen && now - this.heardAt >= SILENCE_MS) return this.fail('nothing comes from the relay');
+    for (const [post, { until, giveUp }] of this.posts) {
+      if (now < until) break;
+      post.abort();
+      giveUp();
+    }
+    this.down.handleTimeout(now);
+    this.pump();
+  }
+}
+
+function isRelays(status: number, header: (name: string) => string | undefined): boolean {
+  return status === 200 && (header('content-type') ?? '').toLowerCase().startsWith(CONTENT_TYPE);
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const [first] = parts;
+  if (parts.length === 1 && first !== undefined) return first;
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let end = 0;
+  for (const part of parts) {
+    whole.set(part, end);
+    end += part.length;
+  }
+  return whole;
+}

@@ -1,0 +1,26 @@
+/** How much all HTTP links of a relay may hold: beyond it each gets less, but never nothing. Pure. */
+import { MIN_WINDOW_BYTES, WINDOW_BYTES } from './http-limits.ts';
+
+/** 128 links of full windows; the others are mostly idle. */
+export const ALL_LINKS_BYTES = 128 * 1024 * 1024;
+
+export class LinkMemory {
+  private used = 0;
+
+  constructor(private readonly mostBytes = ALL_LINKS_BYTES) {}
+
+  /** Held by all links. */
+  get usedBytes(): number {
+    return this.used;
+  }
+
+  /** What one link may hold of each direction, bytes. */
+  get windowBytes(): number {
+    return this.used < this.mostBytes ? WINDOW_BYTES : MIN_WINDOW_BYTES;
+  }
+
+  /** @param bytes negative: given back */
+  change(bytes: number): void {
+    this.used += bytes;
+  }
+}
