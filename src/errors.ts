@@ -263,6 +263,12 @@ export const FAULTS = {
   'too-often': fault('network', 'WSTUN-E223', 'this invite opens links at the relay too often', {
     fix: `${RECONNECTS} If this continues, many clients share the invite, or a network drops every link. Give each client its own invite.`,
   }),
+  'http-link-unknown': fault(
+    'network',
+    'WSTUN-E261',
+    'the relay knows this invite, but its version of wstun has no HTTP transport',
+    { fix: `Update the relay, or let WebSockets pass to it. ${RECONNECTS}` },
+  ),
   'exit-running': fault('network', 'WSTUN-E225', 'an exit is already running with this state directory', {
     fix: 'Stop it first, or give this exit its own directory: --state DIR.',
   }),

@@ -24,6 +24,16 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   observability: ['errors.ts', 'net', 'protocol'],
   transport: ['clock.ts', 'errors.ts', 'memory', 'net'],
   'transport/connection': ['async', 'clock.ts', 'errors.ts', 'limits', 'memory', 'net'],
+  'transport/http': ['memory', 'transport'],
+  'transport/http-node': [
+    'clock.ts',
+    'errors.ts',
+    'net',
+    'transport',
+    'transport/connection',
+    'transport/http',
+    'transport/websocket',
+  ],
   'transport/websocket': ['clock.ts', 'errors.ts', 'memory', 'net', 'transport', 'transport/connection'],
   'transport/proxy': ['async', 'clock.ts', 'errors.ts', 'limits', 'net', 'transport/connection'],
   'mux/congestion': ['protocol'],
@@ -121,6 +131,7 @@ const PURE: Readonly<Record<string, readonly string[]>> = {
   mux: [],
   'mux/congestion': [],
   'mux/links': [],
+  'transport/http': [],
   'tether/shared': ['tweetnacl'],
   crypto: ['node:crypto', 'node:buffer', 'node:util', 'tweetnacl'],
   'proxy/http1': [],
@@ -160,6 +171,7 @@ const COMMENT = /^\s*(?:\/\/|\/?\*)|\s\/\/ /;
  * other classes use TypeScript's `private`.
  */
 const HOLDS_SECRETS = [
+  'crypto/http-link.ts',
   'crypto/keys.ts',
   'crypto/noise.ts',
   'crypto/record-cipher.ts',

@@ -1,6 +1,6 @@
 /**
  * All that the pure rooms use beyond the language (tsconfig.pure.json): the memory functions of Node's `Buffer`, and
- * four names that browsers have too. There is no clock, timer, socket, file or process here, so the compiler rejects
+ * five names that browsers have too. There is no clock, timer, socket, file or process here, so the compiler rejects
  * their use.
  */
 
@@ -36,5 +36,6 @@ declare class TextDecoder {
   decode(bytes: Uint8Array): string;
 }
 
+declare function queueMicrotask(callback: () => void): void;
 declare function atob(text: string): string;
 declare function btoa(binary: string): string;

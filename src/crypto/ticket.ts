@@ -25,7 +25,7 @@ import {
   type TicketFields,
 } from './ticket-format.ts';
 
-export { decodeSegment, HTTP_FEATURE, HttpLinkKey, type SealedSegment } from './http-link.ts';
+export { decodeSegment, HTTP_FEATURE, HttpLinkKey } from './http-link.ts';
 export type { Peer } from './key-table.ts';
 export { type Refusal, type RefusalReason, TICKET_TEXT_LENGTH, type TicketFields } from './ticket-format.ts';
 

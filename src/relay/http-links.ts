@@ -1,6 +1,6 @@
 /**
- * The HTTP links of a relay (docs/protocol.md §1.4): finds the link of a further request by its id, checks that its client
- * has sealed it, and that it is no replay. What fails is answered as a stranger's request, by the caller.
+ * The HTTP links of a relay (docs/protocol.md §1.4): finds the link of a further request by its id, checks that its
+ * client has sealed it, and that it is no replay. What fails is answered as a stranger's request, by the caller.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';

@@ -169,7 +169,8 @@ export class RequestRouter {
   /** Anything else: of an HTTP link, or an upgrade before it passed a front end, or a stranger's. */
   private handleRequest(request: IncomingMessage, response: ServerResponse): void {
     const segment = this.gate.segmentOf(request);
-    if (segment !== undefined && this.httpLinks.serve(segment, request, response)) return noteResponse(request, response);
+    if (segment !== undefined && this.httpLinks.serve(segment, request, response))
+      return noteResponse(request, response);
     const decision = this.decide(request);
     const { admitted } = decision;
     if (admitted?.httpLink !== undefined) this.openHttpLink(request, response, admitted);

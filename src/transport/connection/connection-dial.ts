@@ -108,7 +108,8 @@ export async function dialConnection(url: URL, options: ConnectionOptions): Prom
     clock,
     prefer: reach.prefer,
     faultOfAddress: (to) => faultOfAddress(to, reach),
-    connect: (to) => openSocket(url, { address: to, port: place.port, where, reach, alpn: options.alpn, lentReads, clock }),
+    connect: (to) =>
+      openSocket(url, { address: to, port: place.port, where, reach, alpn: options.alpn, lentReads, clock }),
     ...(only !== undefined ? { lookup: async () => [{ address: only, family: isIP(only) }] } : lookup && { lookup }),
   }).catch((error: unknown) => {
     throw error instanceof TcpFault ? dialFault(error, { where, connected: false }) : error;
@@ -166,10 +167,7 @@ function openSocket(url: URL, opening: Opening): Socket {
 }
 
 /** Some front ends insist on ALPN. */
-function openTls(
-  url: URL,
-  { under, where, reach, alpn = ['http/1.1'], lentReads, clock }: TlsOpening,
-): Socket {
+function openTls(url: URL, { under, where, reach, alpn = ['http/1.1'], lentReads, clock }: TlsOpening): Socket {
   const place = { host: hostOf(url), port: portOf(url), where };
   // `onread` is documented, but not in the types.
   const options: TlsOptions & { readonly onread: OnReadOpts } = {

@@ -1,6 +1,6 @@
 /**
- * The client's half of an HTTP link, for one attempt: connections to the relay, HTTP/2 where TLS offers it, and what the
- * first answer means if it is no link. No error or log has the ticket, a path, or text of an unknown server.
+ * The client's half of an HTTP link, for one attempt: connections to the relay, HTTP/2 where TLS offers it, and what
+ * the first answer means if it is no link. No error or log has the ticket, a path, or text of an unknown server.
  */
 import { once } from 'node:events';
 import type { IncomingHttpHeaders } from 'node:http';
@@ -10,10 +10,10 @@ import { systemClock } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import { answerFault, describeAnswer } from '../answer-faults.ts';
 import { type Connection, type ConnectionOptions, dialConnection } from '../connection/connection-dial.ts';
+import { requestFields } from '../connection/reach.ts';
 import { HttpClientLink, type HttpClientOptions, type OpeningFault } from '../http/http-client-link.ts';
 import type { AnswerHandler, HttpExchange, HttpRequester, LinkHttpRequest } from '../http/http-requester.ts';
 import type { MessageLink } from '../message-link.ts';
-import { peerAddress } from '../websocket/websocket-link.ts';
 import { Http1Requester } from './http1-requester.ts';
 import { Http2Requester } from './http2-requester.ts';
 
@@ -28,22 +28,21 @@ export interface DialHttpOptions extends ConnectionOptions {
   readonly times?: HttpClientOptions['times'];
 }
 
-const DIAL_TIMEOUT_MS = 10_000;
 /** Headers of which an answer's meaning is read. */
 const READ_HEADERS = ['etag', 'date', 'location', 'server', 'via', 'cf-ray', 'x-squid-error', 'x-cache'];
 
 /**
- * Opens a link to `url` (ws: or wss:, the ticket last in its path). @throws WstunError of `provenFault`, relay-refused (a
- * RelayRefused), relay-odd-answer, relay-untrusted, relay-unreachable, link-slow, dial-cancelled
+ * Opens a link to `url` (ws: or wss:, the ticket last in its path). @throws WstunError of `provenFault`, relay-refused
+ * (a RelayRefused), relay-odd-answer, relay-untrusted, relay-unreachable, link-slow, dial-cancelled
  */
 export async function dialHttpLink(url: URL, options: DialHttpOptions): Promise<MessageLink> {
-  const { timeoutMs = DIAL_TIMEOUT_MS, clock = systemClock, http = 'best' } = options;
+  const { clock = systemClock, http = 'best' } = options;
   const mayH2 = url.protocol === 'wss:' && http === 'best';
-  const since = clock.now();
   const first = await dialConnection(url, { ...options, ...(mayH2 && { alpn: ['h2', 'http/1.1'] }) });
+  const since = clock.now();
   try {
     await secured(first, options);
-    const leftMs = timeoutMs - (clock.now() - since);
+    const leftMs = first.leftMs - (clock.now() - since);
     const link = await new Opening(url, first, { ...options, timeoutMs: leftMs }).run();
     first.handleWorked();
     return link;
@@ -62,8 +61,11 @@ async function secured(connection: Connection, { signal, clock = systemClock }: 
   const timer = clock.setTimeout(() => limit.abort(), leftMs);
   try {
     await once(socket, 'secureConnect', { signal: AbortSignal.any([signal, limit.signal]) });
+    // Its certificate was not accepted.
+    if (socket.destroyed) throw connection.faultOf({ code: 'ECONNRESET' });
   } catch (error) {
     if (signal.aborted) throw new WstunError('dial-cancelled');
+    if (error instanceof WstunError) throw error;
     throw connection.faultOf(limit.signal.aborted ? { code: 'ETIMEDOUT' } : { code: codeOf(error) });
   } finally {
     clock.clearTimeout(timer);
@@ -101,7 +103,7 @@ class Opening {
         clock,
         openingUrl: `${this.origin}${this.url.pathname}`,
         urlOf: (payload) => `${this.base}${seal(payload)}`,
-        remote: peerAddress(this.first.socket),
+        remote: this.first.remote,
         onOpen: (opened) => {
           settle();
           resolve(opened);
@@ -116,7 +118,7 @@ class Opening {
     });
   }
 
-  /** The first connection is there already; the others are dialled like it, one by one, for as long as the link lives. */
+  /** The first connection is there already; the others are dialled like it, for as long as the link lives. */
   private requester(): HttpRequester {
     const { socket } = this.first;
     let unused: Socket | undefined = socket;
@@ -131,7 +133,8 @@ class Opening {
       const connection = await dialConnection(this.url, { ...same, ...alpn, signal: ended.signal });
       return connection.socket;
     };
-    const requester = isH2 ? new Http2Requester(this.origin, dial) : new Http1Requester(dial);
+    const fields = requestFields(this.options.reach);
+    const requester = isH2 ? new Http2Requester(this.origin, dial, fields) : new Http1Requester(dial, fields);
     return new EndingRequester(requester, () => {
       ended.abort();
       unused?.destroy();

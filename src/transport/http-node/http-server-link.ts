@@ -5,7 +5,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock, Timer } from '../../clock.ts';
 import { paddingFor } from '../http/blocks.ts';
-import { HttpLinkEnd } from '../http/http-link-end.ts';
 import {
   AHEAD_MS,
   BODY_IDLE_MS,
@@ -17,6 +16,7 @@ import {
   UNUSED_MS,
   WINDOW_BYTES,
 } from '../http/http-limits.ts';
+import { HttpLinkEnd } from '../http/http-link-end.ts';
 import type { LinkMemory } from '../http/link-memory.ts';
 import { encodeDownHead, encodeUpAnswer, type LinkRequest } from '../http/link-requests.ts';
 import { Reassembly } from '../http/reassembly.ts';
@@ -237,7 +237,10 @@ export class HttpServerLink extends HttpLinkEnd {
     const to = Math.max(this.sent, Math.min(sender.end, most));
     const content = [encodeDownHead(this.sent), ...sender.views(this.sent, to)];
     this.setSent(to);
-    writeLinkHead(served.response, content.reduce((sum, part) => sum + part.length, 0));
+    writeLinkHead(
+      served.response,
+      content.reduce((sum, part) => sum + part.length, 0),
+    );
     for (const part of content) served.response.write(part);
     served.response.end();
   }
@@ -338,7 +341,8 @@ export class HttpServerLink extends HttpLinkEnd {
     this.clock.clearTimeout(this.checkTimer);
     const { served } = this;
     this.served = undefined;
-    if (served?.isPoll || (served !== undefined && !served.response.headersSent)) answerEnded(undefined, served.response);
+    if (served?.isPoll || (served !== undefined && !served.response.headersSent))
+      answerEnded(undefined, served.response);
     else if (isAbort) served?.response.destroy();
     else served?.response.end();
     for (const { request, response } of this.uploads) answerEnded(request, response);

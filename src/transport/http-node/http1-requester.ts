@@ -13,15 +13,21 @@ const IDLE_MS = 4_000;
 export class Http1Requester implements HttpRequester {
   private readonly agent: Agent;
 
-  /** @param dial opens a connection to the server: TCP is connected, TLS may not be */
-  constructor(dial: () => Promise<Socket>) {
+  /**
+   * @param dial opens a connection to the server: TCP is connected, TLS may not be
+   * @param fields for every request; `Host` in place of that of the URL
+   */
+  constructor(
+    dial: () => Promise<Socket>,
+    private readonly fields: Readonly<Record<string, string>> = {},
+  ) {
     this.agent = new DiallingAgent(dial);
   }
 
   request({ method, url, body = [] }: LinkHttpRequest, handler: AnswerHandler): HttpExchange {
     const { host, pathname } = new URL(url);
     const length = body.reduce((sum, part) => sum + part.length, 0);
-    const headers = { ...COMMON_HEADERS, Host: host, ...(method === 'POST' && postHeaders(length)) };
+    const headers = { ...headOf(host, this.fields), ...(method === 'POST' && postHeaders(length)) };
     const request = startRequest({ agent: this.agent, method, path: pathname, headers, setHost: false });
     const relay = new AnswerRelay(handler, () => request.destroy());
     request.on('error', (error) => relay.fail(error));
@@ -39,8 +45,15 @@ export class Http1Requester implements HttpRequester {
   }
 }
 
-/** What servers and filters expect of any client. */
-export const COMMON_HEADERS = { Accept: '*/*', 'Cache-Control': 'no-store' };
+/** What servers and filters expect of any client, and the fields that the user chose. */
+export function commonFields(fields: Readonly<Record<string, string>>): Record<string, string> {
+  return { Accept: '*/*', 'Cache-Control': 'no-store', ...fields };
+}
+
+function headOf(host: string, fields: Readonly<Record<string, string>>): Record<string, string> {
+  const hasHost = Object.keys(fields).some((name) => name.toLowerCase() === 'host');
+  return { ...(!hasHost && { Host: host }), ...commonFields(fields) };
+}
 
 export function postHeaders(length: number) {
   return { 'Content-Type': 'application/octet-stream', 'Content-Length': length };

@@ -1,10 +1,10 @@
 /** Requests of an HTTP link over HTTP/2: all on one connection, which is dialled again when it has ended. */
 import { type ClientHttp2Session, connect, type IncomingHttpHeaders } from 'node:http2';
 import type { Socket } from 'node:net';
-import type { AnswerHandler, HttpExchange, HttpRequester, LinkHttpRequest } from '../http/http-requester.ts';
 import { WINDOW_BYTES } from '../http/http-limits.ts';
+import type { AnswerHandler, HttpExchange, HttpRequester, LinkHttpRequest } from '../http/http-requester.ts';
 import { AnswerRelay } from './answer-relay.ts';
-import { COMMON_HEADERS, headerOf, postHeaders } from './http1-requester.ts';
+import { commonFields, headerOf, postHeaders } from './http1-requester.ts';
 
 /** Of one answer. 64 KiB, the default, would limit its speed to that much in a round trip. */
 const STREAM_WINDOW_BYTES = WINDOW_BYTES;
@@ -19,6 +19,8 @@ export class Http2Requester implements HttpRequester {
   constructor(
     private readonly origin: string,
     private readonly dial: () => Promise<Socket>,
+    /** As of Http1Requester. */
+    private readonly fields: Readonly<Record<string, string>> = {},
   ) {}
 
   request(request: LinkHttpRequest, handler: AnswerHandler): HttpExchange {
@@ -27,7 +29,7 @@ export class Http2Requester implements HttpRequester {
     this.connected().then(
       (session) => {
         if (relay.isOver) return;
-        cancel = send(session, request, relay);
+        cancel = send(session, request, relay, this.fields);
       },
       (error: unknown) => relay.fail(error),
     );
@@ -68,11 +70,18 @@ export class Http2Requester implements HttpRequester {
 }
 
 /** Returns what cancels it. */
-function send(session: ClientHttp2Session, { method, url, body = [] }: LinkHttpRequest, relay: AnswerRelay): () => void {
-  const { host, pathname } = new URL(url);
+function send(
+  session: ClientHttp2Session,
+  { method, url, body = [] }: LinkHttpRequest,
+  relay: AnswerRelay,
+  fields: Readonly<Record<string, string>>,
+): () => void {
+  const { host: named, pathname } = new URL(url);
   const length = body.reduce((sum, part) => sum + part.length, 0);
-  const fields = method === 'POST' ? postHeaders(length) : {};
-  const head = { ':method': method, ':path': pathname, ':authority': host, ...COMMON_HEADERS, ...fields };
+  const entries = Object.entries(commonFields(fields)).map(([name, value]) => [name.toLowerCase(), value]);
+  const { host = named, ...others } = Object.fromEntries(entries) as Record<string, string>;
+  const pseudo = { ':method': method, ':path': pathname, ':authority': host };
+  const head = { ...pseudo, ...others, ...(method === 'POST' && postHeaders(length)) };
   const stream = session.request(head, { endStream: method === 'GET' });
   stream.on('error', (error) => relay.fail(error));
   stream.on('close', () => relay.fail(new Error('the stream was closed')));

@@ -3,7 +3,6 @@
  * HttpRequester it is given. Knows neither keys, nor Node, nor browsers: it runs in both.
  */
 import { DownFeed, type DownRequest, type DownSink, type DownTimes } from './down-feed.ts';
-import { HttpLinkEnd } from './http-link-end.ts';
 import {
   ACK_BYTES,
   ACK_LATE_MS,
@@ -18,6 +17,7 @@ import {
   SILENCE_MS,
   UP_TIMEOUT_MS,
 } from './http-limits.ts';
+import { HttpLinkEnd } from './http-link-end.ts';
 import type { AnswerHandler, HttpExchange, HttpRequester, LinkClock, LinkTimer } from './http-requester.ts';
 import { decodeUpAnswer, encodeRequest, type RequestKind } from './link-requests.ts';
 import { type UpBody, UpSchedule } from './up-schedule.ts';

@@ -1,12 +1,18 @@
 /**
- * What both ends of an HTTP link have in common as a MessageLink: messages to blocks and back, the queue, pause, and the
- * orderly end. Knows neither requests nor answers: a client or a relay makes them, and calls `take` with what arrived in
- * order. Runs in a page too.
+ * What both ends of an HTTP link have in common as a MessageLink: messages to blocks and back, the queue, pause, and
+ * the orderly end. Knows neither requests nor answers: a client or a relay makes them, and calls `take` with what
+ * arrived in order. Runs in a page too.
  */
 import { lend, type Piece, releaseAll } from '../../memory/pieces.ts';
 import type { CloseCode, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../message-link.ts';
 import { BlockReader, type BlockSink } from './blocks.ts';
-import { CLOSE_TIMEOUT_MS, HIGH_MARK_BYTES, LOW_MARK_BYTES, MAX_MESSAGE_BYTES, MAX_READY_BYTES } from './http-limits.ts';
+import {
+  CLOSE_TIMEOUT_MS,
+  HIGH_MARK_BYTES,
+  LOW_MARK_BYTES,
+  MAX_MESSAGE_BYTES,
+  MAX_READY_BYTES,
+} from './http-limits.ts';
 import type { LinkClock, LinkTimer } from './http-requester.ts';
 import { StreamSender } from './stream-sender.ts';
 

@@ -43,8 +43,8 @@ export interface HttpRequester {
 export interface LinkClock {
   /** Monotonic, ms. */
   now(): number;
-  setTimeout(callback: () => void, delayMs: number): LinkTimer;
-  clearTimeout(timer: LinkTimer | undefined): void;
+  readonly setTimeout: (callback: () => void, delayMs: number) => LinkTimer;
+  readonly clearTimeout: (timer: LinkTimer | undefined) => void;
   /** Uniform, at least 0 and less than 1. */
   random(): number;
 }

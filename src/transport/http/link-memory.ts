@@ -2,7 +2,7 @@
 import { MIN_WINDOW_BYTES, WINDOW_BYTES } from './http-limits.ts';
 
 /** 128 links of full windows; the others are mostly idle. */
-export const ALL_LINKS_BYTES = 128 * 1024 * 1024;
+const ALL_LINKS_BYTES = 128 * 1024 * 1024;
 
 export class LinkMemory {
   private used = 0;

@@ -1,10 +1,10 @@
 /**
- * What a request of an HTTP link says (docs/protocol.md §1.4): the payload that is sealed into its path, and the numbers
- * at the beginning of an answer. Knows no keys. Pure.
+ * What a request of an HTTP link says (docs/protocol.md §1.4): the payload that is sealed into its path, and the
+ * numbers at the beginning of an answer. Knows no keys. Pure.
  */
-import { readU64, U64_BYTES, type U64, writeU64 } from './u64.ts';
+import { readU64, type U64, U64_BYTES, writeU64 } from './u64.ts';
 
-export const REQUEST_PAYLOAD_BYTES = 78;
+const REQUEST_PAYLOAD_BYTES = 78;
 const USED_BYTES = 29;
 
 export type RequestKind = 'up' | 'down' | 'poll' | 'close';
@@ -50,7 +50,7 @@ export function decodeRequest(bytes: Uint8Array): LinkRequest | undefined {
 // ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Bytes before the padding of an answer to *up*, and before the content of one to *down* or *poll*. */
-export const UP_ANSWER_BYTES = 2 * U64_BYTES;
+const UP_ANSWER_BYTES = 2 * U64_BYTES;
 export const DOWN_HEAD_BYTES = U64_BYTES;
 
 export interface UpAnswer {

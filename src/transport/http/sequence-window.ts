@@ -1,7 +1,7 @@
 /** Which numbers of requests were used, against replays (RFC 4303 §3.4.3). Pure. */
 
 /** Requests of one client overtake each other by a few. */
-export const SEQUENCE_WINDOW = 256;
+const SEQUENCE_WINDOW = 256;
 const WORD_BITS = 32;
 
 export class SequenceWindow {

@@ -1,6 +1,6 @@
 /**
- * One direction of an HTTP link at its sender: keeps all bytes until the other end has them. What is appended is copied,
- * so that its pieces are given back at once, and small messages lie together: one write sends many. Pure.
+ * One direction of an HTTP link at its sender: keeps all bytes until the other end has them. What is appended is
+ * copied, so that its pieces are given back at once, and small messages lie together: one write sends many. Pure.
  */
 import { type Piece, releaseAll } from '../../memory/pieces.ts';
 import { BLOCK_HEADER_BYTES, type BlockType, writeBlockHeader } from './blocks.ts';

@@ -6,7 +6,7 @@
 import { settledWithin } from '../../async/abortable.ts';
 import { type Clock, systemClock } from '../../clock.ts';
 import type { Invite } from '../../crypto/invite.ts';
-import { type TicketFields, TicketSealer } from '../../crypto/ticket.ts';
+import { HTTP_FEATURE, type HttpLinkKey, type TicketFields, TicketSealer } from '../../crypto/ticket.ts';
 import { WstunError } from '../../errors.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { PROTOCOL_VERSION } from '../../protocol/frames.ts';
@@ -34,6 +34,8 @@ export interface TicketUrl {
   readonly rotationProof: Buffer;
   /** What the `ETag` of an answer to this URL proves, if it proves anything. */
   readonly provenFault: (etag: string, detail: string) => WstunError | undefined;
+  /** Of the further requests, if the ticket is for an HTTP link. */
+  readonly httpLinkKey: HttpLinkKey | undefined;
 }
 
 /** The relay has proved that our ticket was made by a clock too far from its own. */
@@ -167,9 +169,10 @@ export class TicketDialer {
     const { dialLink = carrier.dial } = this;
     const features = carrier.features | (scope.features ?? 0);
     const once = async (): Promise<MessageLink> => {
-      const { url, rotationProof, provenFault } = this.seal(relay, { ...scope, features }, this.time());
+      const { url, rotationProof, provenFault, httpLinkKey } = this.seal(relay, { ...scope, features }, this.time());
       const { clock, reach } = this;
-      const link = await dialLink(url, { clock, reach, ...options, provenFault }, carrier.name);
+      const sealRequest = httpLinkKey && { sealRequest: (payload: Uint8Array) => httpLinkKey.seal(payload) };
+      const link = await dialLink(url, { clock, reach, ...options, provenFault, ...sealRequest }, carrier.name);
       return this.remember(link, rotationProof);
     };
     try {
@@ -192,16 +195,19 @@ export class TicketDialer {
 
   private seal(relay: string, scope: TicketScope, now: number): TicketUrl {
     const ticket = this.sealer.seal({ features: 0, ...scope, protocol: PROTOCOL_VERSION }, now);
+    const httpLinkKey = ((scope.features ?? 0) & HTTP_FEATURE) !== 0 ? this.sealer.httpLinkKey(ticket) : undefined;
     const url = new URL(`${relay}/${ticket}`);
     const provenFault = (etag: string, detail: string): WstunError | undefined => {
       const refusal = this.sealer.refusalIn(etag, ticket);
       if (refusal === undefined) return undefined;
       const { reason, time } = refusal;
+      // A relay that does not know the feature expects an upgrade.
+      if (reason === 'upgrade-dropped' && httpLinkKey !== undefined) return new WstunError('http-link-unknown', detail);
       return reason === 'clock-off'
         ? new ClockOff(detail, time, this.clock.wallTime())
         : new WstunError(reason, detail);
     };
-    return { url, rotationProof: this.sealer.rotationProof(ticket), provenFault };
+    return { url, rotationProof: this.sealer.rotationProof(ticket), provenFault, httpLinkKey };
   }
 
   /** A refusal that our clock may have caused, where the `Date` that says so must not be used. */

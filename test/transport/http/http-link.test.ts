@@ -1,10 +1,12 @@
 /** @module-tag waits */
-import { describeLinkCompliance } from '../../support/links/link-compliance.ts';
+
 import { openHttpPair, startHoldingFront, startHttp2Front } from '../../support/links/http-pair.ts';
+import { describeLinkCompliance } from '../../support/links/link-compliance.ts';
+import { trusting } from '../../support/links/trusting.ts';
 import { makeCertificate } from '../../support/programs/certificate.ts';
 
 const tls = makeCertificate();
-const overHttp2 = { front: (port: number) => startHttp2Front(port, tls), dial: { ca: tls.cert } };
+const overHttp2 = { front: (port: number) => startHttp2Front(port, tls), dial: { reach: trusting(tls.cert) } };
 const polled = { front: startHoldingFront, dial: { times: { heldBackMs: 100 } } };
 
 describeLinkCompliance('an HTTP link, from the client', () => openHttpPair());
