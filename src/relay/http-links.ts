@@ -25,6 +25,18 @@ interface Entry {
   link: HttpServerLink | undefined;
 }
 
+/** A valid request, which is to be served now. */
+export interface FoundRequest {
+  readonly entry: Entry;
+  readonly link: LinkRequest;
+}
+
+type RequestHeaders = Readonly<Record<string, string | readonly string[] | undefined>>;
+
+function isFresh({ isForPage, sequences }: Entry, { sequence }: LinkRequest, headers: RequestHeaders): boolean {
+  return (headers.origin === undefined || isForPage) && sequences.accept(sequence);
+}
+
 /** Of one link: 4 *up*, 2 *down*, and as many that the relay does not know to be cut. Others stay pending. */
 const MAX_CARRYING_SOCKETS = 16;
 /** For a client whose last answer was cut. 0.5 KB each. */
@@ -69,14 +81,21 @@ export class HttpLinks {
     return link;
   }
 
-  /** @param segment the last of its path. False: it is no request of a link of this relay, and was not answered */
-  serve(segment: string, request: IncomingMessage, response: ServerResponse): boolean {
-    if (this.entries.size === 0) return false;
+  /**
+   * The link whose request this is; its sequence is used up. Undefined: it is none of this relay's links.
+   * @param segment the last of its path
+   */
+  find(segment: string, headers: RequestHeaders): FoundRequest | undefined {
+    if (this.entries.size === 0) return undefined;
     const sealed = decodeSegment(segment);
     const entry = sealed && this.entries.get(sealed.id);
     const payload = sealed && entry?.key.open(sealed);
     const link = payload && decodeRequest(payload);
-    if (entry === undefined || link === undefined || !this.isFresh(entry, link, request)) return false;
+    return entry !== undefined && link !== undefined && isFresh(entry, link, headers) ? { entry, link } : undefined;
+  }
+
+  /** False: no client of that link makes such a request, and it was not answered. */
+  serve({ entry, link }: FoundRequest, request: IncomingMessage, response: ServerResponse): boolean {
     if (entry.link === undefined) answerEnded(request, response);
     else if (!entry.link.serve(link, request, response)) return false;
     this.carry(request.socket, entry);
@@ -93,11 +112,6 @@ export class HttpLinks {
   release(socket: Socket): void {
     this.carrying.get(socket)?.sockets.delete(socket);
     this.carrying.delete(socket);
-  }
-
-  private isFresh(entry: Entry, link: LinkRequest, request: IncomingMessage): boolean {
-    if (request.headers.origin !== undefined && !entry.isForPage) return false;
-    return entry.sequences.accept(link.sequence);
   }
 
   private carry(socket: Socket, entry: Entry): void {

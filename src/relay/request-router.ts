@@ -8,7 +8,7 @@ import type { MessageLink } from '../transport/message-link.ts';
 import { WebSocketAcceptor } from '../transport/websocket/websocket-accept.ts';
 import { afterResponses, type Decoy, noteResponse, notFoundDecoy, respond, respondUnreadable } from './decoy.ts';
 import { type Admitted, Gate, type GateDecision, type Refused, type Tickets } from './gate.ts';
-import { HttpLinks } from './http-links.ts';
+import { type FoundRequest, HttpLinks } from './http-links.ts';
 import { PendingSockets } from './pending-sockets.ts';
 import { RefusalLog } from './refusal-log.ts';
 import type { RelayLimits } from './relay-limits.ts';
@@ -17,7 +17,7 @@ import type { RequestHead } from './site/request-scanner.ts';
 import type { HeadDecision } from './site/site-connection.ts';
 import { type SiteAddress, SiteUpstream } from './site/site-upstream.ts';
 import { Visitors } from './site/visitors.ts';
-import { attachSite, requestOf } from './site-front.ts';
+import { attachSite, requestOf, TakenRequests } from './site-front.ts';
 import { sourceOf } from './source-limits.ts';
 import { SourceTracker } from './source-tracker.ts';
 import type { UpgradeChoice } from './upgrade-choice.ts';
@@ -49,6 +49,7 @@ export class RequestRouter {
   private readonly decoy: Decoy;
   private readonly acceptor = new WebSocketAcceptor();
   private readonly httpLinks: HttpLinks;
+  private readonly taken = new TakenRequests();
   private readonly sources: SourceTracker;
   private readonly refusals: RefusalLog;
   private readonly visitors: Visitors;
@@ -73,7 +74,7 @@ export class RequestRouter {
     this.decoy = decoy;
     const trackedSourceOf = limits.pendingPerSource === 0 ? () => undefined : (options.sourceOf ?? sourceOf);
     this.sources = new SourceTracker(trackedSourceOf, logger, clock);
-    this.httpLinks = new HttpLinks({ clock, onCarrying: (socket) => this.pending.release(socket) });
+    this.httpLinks = new HttpLinks({ clock, onCarrying: (socket) => this.keepApart(socket) });
     this.isSettled = settled === undefined;
     void settled?.then(() => {
       this.isSettled = true;
@@ -136,11 +137,36 @@ export class RequestRouter {
   }
 
   private decideHead(head: RequestHead, socket: Socket): HeadDecision {
+    const found = this.findLink(head);
+    if (found !== undefined) return { take: (rest) => this.serveTaken(found, head, socket, rest) };
     const decision = this.gate.check(head, this.clock.wallTime(), this.links >= this.limits.links);
     const { admitted } = decision;
+    if (admitted?.httpLink !== undefined) {
+      const open = (request: IncomingMessage, response: ServerResponse) =>
+        this.openHttpLink(request, response, admitted);
+      return { take: (rest) => this.taken.serve(socket, head, rest, open) };
+    }
     if (admitted !== undefined) return { take: (rest) => this.accept(requestOf(socket, head), socket, rest, admitted) };
     this.refusals.note(decision, socket.remoteAddress, this.clock.now());
     return { etag: decision.etag };
+  }
+
+  /** A request of a link. What its client never sends cannot go back to the upstream: it gets no answer. */
+  private serveTaken(found: FoundRequest, head: RequestHead, socket: Socket, rest: Buffer): void {
+    this.taken.serve(socket, head, rest, (request, response) => {
+      if (!this.httpLinks.serve(found, request, response)) socket.destroy();
+    });
+  }
+
+  private findLink(request: Pick<IncomingMessage, 'method' | 'url' | 'httpVersion' | 'headers'>) {
+    const segment = this.gate.segmentOf(request);
+    return segment === undefined ? undefined : this.httpLinks.find(segment, request.headers);
+  }
+
+  /** It carries a request of a link: it is neither a pending connection nor a visitor's. */
+  private keepApart(socket: Socket): void {
+    this.pending.release(socket);
+    this.httpVisitors?.get(socket)?.leave();
   }
 
   private handleConnection(socket: Socket, begin: () => void): void {
@@ -168,9 +194,8 @@ export class RequestRouter {
 
   /** Anything else: of an HTTP link, or an upgrade before it passed a front end, or a stranger's. */
   private handleRequest(request: IncomingMessage, response: ServerResponse): void {
-    const segment = this.gate.segmentOf(request);
-    if (segment !== undefined && this.httpLinks.serve(segment, request, response))
-      return noteResponse(request, response);
+    const found = this.findLink(request);
+    if (found !== undefined && this.httpLinks.serve(found, request, response)) return noteResponse(request, response);
     const decision = this.decide(request);
     const { admitted } = decision;
     if (admitted?.httpLink !== undefined) this.openHttpLink(request, response, admitted);
@@ -185,6 +210,7 @@ export class RequestRouter {
   /** A front end sends requests of strangers, too, on a connection that carried some of a link. */
   private takeBack(socket: Socket, begin: () => void): void {
     this.httpLinks.release(socket);
+    this.httpVisitors?.delete(socket);
     this.pending.add(socket, this.sources.treatmentOf(socket.remoteAddress), begin);
   }
 

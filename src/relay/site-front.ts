@@ -2,7 +2,7 @@
  * The connections of a relay that shows the site of an upstream: no HTTP server reads them. The gate sees each request
  * whose head can be found; what it admits becomes a link, and everything else goes to the upstream.
  */
-import { IncomingMessage } from 'node:http';
+import { createServer, type Server as HttpServer, IncomingMessage, type ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { type TLSSocket, Server as TlsServer } from 'node:tls';
 import type { RequestHead } from './site/request-scanner.ts';
@@ -41,6 +41,37 @@ export function attachSite(server: Server, owner: SiteFrontOwner): void {
       for (const listener of listeners) listener.call(server, socket);
     }),
   );
+}
+
+type ServeRequest = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** Serves single requests that were taken from connections of a site. */
+export class TakenRequests {
+  private readonly waiting = new WeakMap<Socket, ServeRequest>();
+  /** Never listens. */
+  private readonly server: HttpServer;
+
+  constructor() {
+    this.server = createServer((request, response) => {
+      // What follows on the connection would be the upstream's again: there is nothing.
+      response.shouldKeepAlive = false;
+      this.waiting.get(request.socket)?.(request, response);
+    });
+  }
+
+  /** @param rest what came after the head */
+  serve(socket: Socket, head: RequestHead, rest: Buffer, act: ServeRequest): void {
+    this.waiting.set(socket, act);
+    socket.pause();
+    socket.unshift(Buffer.concat([Buffer.from(headText(head), 'latin1'), rest]));
+    this.server.emit('connection', socket);
+    socket.resume();
+  }
+}
+
+function headText({ method, url, httpVersion, headers }: RequestHead): string {
+  const fields = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+  return [`${method} ${url} HTTP/${httpVersion}`, ...fields, '', ''].join('\r\n');
 }
 
 /** The request as Node's HTTP server would hand it out, for what makes a link of it. */
