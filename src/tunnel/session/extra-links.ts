@@ -87,6 +87,8 @@ export class ExtraLinks {
 
   /** The session is established: the exit is told what is known of this network. */
   handleEstablished(): void {
+    // What was told before could not be sent: the exit was not known to understand it.
+    this.use = undefined;
     this.followLimits();
     this.ways?.look();
     this.handleChange();
