@@ -5,6 +5,7 @@ import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { type Logger, silentLogger } from '../observability/logger.ts';
 import { parsePathPrefix } from '../relay/gate.ts';
 import type { ListenPlace } from '../relay/listen.ts';
+import { TrustedProxies } from '../relay/proxies/trusted-proxies.ts';
 import { DEFAULT_RELAY_LIMITS } from '../relay/relay-limits.ts';
 import {
   DEFAULT_LINKS,
@@ -61,6 +62,13 @@ export interface RelayOptions extends DialOptions {
    * bytes are passed on, or the files of a directory. Default: a plain 404.
    */
   readonly decoy?: string;
+  /**
+   * Proxies in front of the relay that say from where a request comes, in `X-Forwarded-For` or `Forwarded`: networks
+   * such as `10.0.0.0/8`, addresses, or `loopback`. Default: none.
+   */
+  readonly trustProxy?: readonly string[];
+  /** Connections from `trustProxy` begin with a header of the PROXY protocol, version 1 or 2. Default: false. */
+  readonly proxyProtocol?: boolean;
   /** Where GET /healthz is answered. Default: nowhere. */
   readonly admin?: HostPort;
   /** Connections from one public address that are not yet links, 0 to 1,000,000; 0: no limit. Default: 64. */
@@ -117,7 +125,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   parseRelayUrls(urlsOf(options));
   // A slash at the front may be left out.
   const path = options.path === undefined ? undefined : parsePathPrefix(options.path.replace(/^(?!\/)/, '/'));
-  const site = await openSite(options.decoy);
+  const site = { ...proxiesOf(options), ...(await openSite(options.decoy)) };
   const dialling = diallingOf(options, logger);
   const files = await openFiles(options.state, site, logger);
   let relay: RunningRelay | undefined;
@@ -134,8 +142,16 @@ function urlsOf({ url = [] }: Pick<RelayOptions, 'url'>): readonly string[] {
   return typeof url === 'string' ? [url] : url;
 }
 
-/** Options of the server for what strangers see. */
-type Site = Pick<RelayServerOptions, 'upstream' | 'decoy' | 'hasVisitors'>;
+/** Options of the server for what strangers see, and for what is in front of it. */
+type Site = Pick<RelayServerOptions, 'upstream' | 'decoy' | 'hasVisitors' | 'trustProxy' | 'proxyProtocol'>;
+
+/** @throws WstunError bad-option */
+function proxiesOf({ trustProxy = [], proxyProtocol = false }: RelayOptions): Site {
+  const trusted = new TrustedProxies(trustProxy);
+  if (proxyProtocol && trusted.isEmpty)
+    throw new WstunError('bad-option', '--proxy-protocol needs --trust-proxy: anyone else could claim any address');
+  return { trustProxy: trusted, proxyProtocol };
+}
 
 /** @throws WstunError bad-option */
 async function openSite(decoy: string | undefined): Promise<Site> {
@@ -144,7 +160,7 @@ async function openSite(decoy: string | undefined): Promise<Site> {
   return { decoy: await openStaticSite(decoy), hasVisitors: true };
 }
 
-interface Checked extends Omit<RelayOptions, 'path' | 'decoy'> {
+interface Checked extends Omit<RelayOptions, 'path' | 'decoy' | 'trustProxy' | 'proxyProtocol'> {
   readonly path: string | undefined;
   readonly site: Site;
   readonly logger: Logger;

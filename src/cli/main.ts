@@ -225,6 +225,13 @@ function relayCommand(): Command {
       '--tls-self-signed',
       'TLS without a domain: make a certificate and renew it; invites have the pin of its key, so that clients trust it',
     )
+    .addOption(
+      new Option(
+        '--trust-proxy <cidr>',
+        'believe what proxies at these addresses say in X-Forwarded-For or Forwarded: 10.0.0.0/8, an address, or loopback; may be repeated',
+      ).argParser(texts),
+    )
+    .option('--proxy-protocol', 'connections from --trust-proxy begin with a PROXY protocol header (v1 or v2)')
     .option('--admin <host:port>', 'address of the health page (GET /healthz)', parseHostPort)
     .addOption(dnsOption())
     .addOption(publicAddressOption())

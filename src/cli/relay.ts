@@ -10,7 +10,10 @@ import { firstSignal } from './shutdown.ts';
 interface RelayCommand
   extends OutputOptions,
     DialTexts,
-    Pick<RelayOptions, 'listen' | 'url' | 'path' | 'decoy' | 'admin' | 'maxPendingPerAddress' | 'exit'> {
+    Pick<
+      RelayOptions,
+      'listen' | 'url' | 'path' | 'decoy' | 'trustProxy' | 'proxyProtocol' | 'admin' | 'maxPendingPerAddress' | 'exit'
+    > {
   readonly state?: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;

@@ -11,7 +11,6 @@ import { decodeRequest, type LinkRequest } from '../transport/http/link-requests
 import { SequenceWindow } from '../transport/http/sequence-window.ts';
 import { HttpServerLink } from '../transport/http-node/http-server-link.ts';
 import { answerEnded } from '../transport/http-node/link-answers.ts';
-import { peerAddress } from '../transport/websocket/websocket-link.ts';
 import type { Admitted } from './gate.ts';
 import { serveSlowBody } from './slow-body.ts';
 
@@ -64,15 +63,20 @@ export class HttpLinks {
     return this.entries.size - this.ended.size;
   }
 
-  /** Hands out the open link; the first answer is begun. @param onOver the link has ended */
-  open(request: IncomingMessage, response: ServerResponse, admitted: Admitted, onOver: () => void): HttpServerLink {
+  /** Hands out the open link; the first answer is begun. @param remote of its client @param onOver it has ended */
+  open(
+    request: IncomingMessage,
+    response: ServerResponse,
+    admitted: Admitted,
+    remote: string,
+    onOver: () => void,
+  ): HttpServerLink {
     const { httpLink: key, features } = admitted;
     if (key === undefined) throw new RangeError('not a ticket of an HTTP link');
     const { id } = key;
     const isForPage = (features & PAGE_FEATURE) !== 0;
     const entry: Entry = { key, sequences: new SequenceWindow(), isForPage, sockets: new Set(), link: undefined };
     const { clock } = this.options;
-    const remote = peerAddress(request.socket);
     const link = new HttpServerLink({ remote, clock, memory: this.memory, onOver: () => this.handleOver(id, onOver) });
     entry.link = link;
     this.entries.set(id, entry);

@@ -9,7 +9,9 @@ import { WebSocketAcceptor } from '../transport/websocket/websocket-accept.ts';
 import { afterResponses, type Decoy, noteResponse, notFoundDecoy, respond, respondUnreadable } from './decoy.ts';
 import { type Admitted, Gate, type GateDecision, type Refused, type Tickets } from './gate.ts';
 import { type FoundRequest, HttpLinks } from './http-links.ts';
-import { PendingSockets } from './pending-sockets.ts';
+import { PendingSockets, type Treatment } from './pending-sockets.ts';
+import { ClientAddresses, formatRemote } from './proxies/client-addresses.ts';
+import { TrustedProxies } from './proxies/trusted-proxies.ts';
 import { RefusalLog } from './refusal-log.ts';
 import type { RelayLimits } from './relay-limits.ts';
 import { HttpVisitor } from './site/http-visitor.ts';
@@ -36,6 +38,10 @@ export interface RequestRouterOptions {
   readonly hasVisitors?: boolean;
   /** Instead of a decoy: the server whose site strangers see. They are its visitors. */
   readonly upstream?: SiteAddress;
+  /** Whose word counts about where requests come from; default: nobody's. */
+  readonly trustProxy?: TrustedProxies;
+  /** Their connections begin with a header of the PROXY protocol. */
+  readonly proxyProtocol?: boolean;
   readonly logger: Logger;
   /** Instead of `sourceOf`: what the limits by address go by; undefined is exempt. */
   readonly sourceOf?: (address: string | undefined) => string | undefined;
@@ -53,6 +59,7 @@ export class RequestRouter {
   private readonly sources: SourceTracker;
   private readonly refusals: RefusalLog;
   private readonly visitors: Visitors;
+  private readonly addresses: ClientAddresses;
   /** Of a decoy that is a site. */
   private readonly httpVisitors: WeakMap<Socket, HttpVisitor> | undefined;
   private readonly decisions = new WeakMap<IncomingMessage, GateDecision>();
@@ -80,6 +87,8 @@ export class RequestRouter {
       this.isSettled = true;
     });
     this.visitors = new Visitors(limits.visitors, clock);
+    const { trustProxy = new TrustedProxies([]), proxyProtocol = false } = options;
+    this.addresses = new ClientAddresses(trustProxy, proxyProtocol, clock);
     this.httpVisitors = options.hasVisitors === true ? new WeakMap() : undefined;
     const isSite = this.httpVisitors !== undefined || options.upstream !== undefined;
     const { pendingSockets: total, pendingPerSource: perSource } = limits;
@@ -125,7 +134,7 @@ export class RequestRouter {
       handleConnection: (socket, begin) => this.handleConnection(socket, begin),
       decide: (head, socket) => this.decideHead(head, socket),
       shared: { site: new SiteUpstream(upstream, logger, this.clock), visitors: this.visitors, clock: this.clock },
-      sourceOf: (socket) => this.sources.treatmentOf(socket.remoteAddress).source,
+      sourceOf: (socket) => this.treatmentOf(socket).source,
       handleVisitor: (socket) => this.pending.release(socket),
     });
   }
@@ -147,7 +156,7 @@ export class RequestRouter {
       return { take: (rest) => this.taken.serve(socket, head, rest, open) };
     }
     if (admitted !== undefined) return { take: (rest) => this.accept(requestOf(socket, head), socket, rest, admitted) };
-    this.refusals.note(decision, socket.remoteAddress, this.clock.now());
+    this.refusals.note(decision, this.addresses.ofRequest(socket, head.headers).address, this.clock.now());
     return { etag: decision.etag };
   }
 
@@ -170,8 +179,15 @@ export class RequestRouter {
   }
 
   private handleConnection(socket: Socket, begin: () => void): void {
-    const treatment = this.sources.treatmentOf(socket.remoteAddress);
-    this.pending.add(socket, treatment, () => this.whenSettled(socket, begin));
+    this.addresses.receive(socket, () =>
+      this.pending.add(socket, this.treatmentOf(socket), () => this.whenSettled(socket, begin)),
+    );
+  }
+
+  /** A proxy's connections are not limited by its address: they are those of many. */
+  private treatmentOf(socket: Socket): Treatment {
+    if (this.addresses.isProxy(socket)) return { source: undefined };
+    return this.sources.treatmentOf(this.addresses.ofConnection(socket).address);
   }
 
   /** While keys are still being loaded no connection is read: a peer must not be rejected as a stranger. */
@@ -211,14 +227,14 @@ export class RequestRouter {
   private takeBack(socket: Socket, begin: () => void): void {
     this.httpLinks.release(socket);
     this.httpVisitors?.delete(socket);
-    this.pending.add(socket, this.sources.treatmentOf(socket.remoteAddress), begin);
+    this.pending.add(socket, this.treatmentOf(socket), begin);
   }
 
   /** As `accept`: it is a link from here to its end. */
   private openHttpLink(request: IncomingMessage, response: ServerResponse, admitted: Admitted): void {
     noteResponse(request, response);
     const onSourceEnd = this.countLink(request, admitted);
-    const link = this.httpLinks.open(request, response, admitted, () => {
+    const link = this.httpLinks.open(request, response, admitted, this.remoteOf(request), () => {
       onSourceEnd?.();
       this.onLinkClosed();
     });
@@ -230,7 +246,12 @@ export class RequestRouter {
     if (++this.links === this.limits.links) {
       this.options.logger.warn({ links: this.links }, 'the relay is at its maximum number of links');
     }
-    return this.sources.addLink(request.socket.remoteAddress, role === 'exit' && destination === '');
+    const { address } = this.addresses.ofRequest(request.socket, request.headers);
+    return this.sources.addLink(address, role === 'exit' && destination === '');
+  }
+
+  private remoteOf({ socket, headers }: IncomingMessage): string {
+    return formatRemote(this.addresses.ofRequest(socket, headers));
   }
 
   /** Once for each request: the check uses the ticket up. */
@@ -249,7 +270,7 @@ export class RequestRouter {
     const onEnd = this.countLink(request, admitted);
     if (onEnd !== undefined) socket.once('close', onEnd);
     socket.on('close', this.onLinkClosed);
-    this.acceptor.accept(request, socket, head).then(
+    this.acceptor.accept(request, socket, head, undefined, this.remoteOf(request)).then(
       (link) => this.options.onLink(link, admitted),
       (error: unknown) => {
         socket.destroy();
@@ -260,19 +281,24 @@ export class RequestRouter {
   }
 
   private reject(request: IncomingMessage, response: ServerResponse, refused: Refused): void {
-    const remote = request.socket.remoteAddress;
+    const remote = this.addresses.ofRequest(request.socket, request.headers).address;
     this.refusals.note(refused, remote, this.clock.now());
     // Only a new ticket gets a proof: a known peer is there, as where a link opens.
     if (refused.etag !== undefined) this.sources.clearPenalties(remote);
     // A source under a penalty gets no other answer: it cannot be told from a connection that is closed unread.
-    if (refused.etag === undefined && this.pending.isRestricted(request.socket)) request.socket.destroy();
+    if (refused.etag === undefined && this.isRestricted(request.socket, remote)) request.socket.destroy();
     else this.visit(request.socket, response, () => respond(request, response, this.decoy, refused.etag));
+  }
+
+  private isRestricted(socket: Socket, remote: string | undefined): boolean {
+    if (this.pending.isRestricted(socket)) return true;
+    return this.httpVisitors === undefined && this.addresses.isProxy(socket) && this.sources.noteRequest(remote);
   }
 
   private visit(socket: Socket, response: ServerResponse, act: () => void): void {
     if (this.httpVisitors === undefined) return act();
     this.pending.release(socket);
-    const source = this.sources.treatmentOf(socket.remoteAddress).source;
+    const { source } = this.treatmentOf(socket);
     const visitor = this.httpVisitors.get(socket) ?? new HttpVisitor(socket, source, this.visitors);
     this.httpVisitors.set(socket, visitor);
     visitor.serve(response, act);

@@ -50,6 +50,18 @@ export class SourceTracker {
     this.logger.info({ source, penaltyMs }, text);
   }
 
+  /**
+   * A request of a stranger on a connection of a proxy: it counts as a connection of its own. Returns whether its
+   * address is under a penalty.
+   */
+  noteRequest(address: string | undefined): boolean {
+    const source = this.sourceOf(address);
+    if (source === undefined) return false;
+    if (this.penalties.isBlocked(source, this.clock.now())) return true;
+    this.noteFailure(source, false);
+    return false;
+  }
+
   /** Ends the penalties of an address: a ticket has proved that a known peer is there. */
   clearPenalties(address: string | undefined): void {
     const source = this.sourceOf(address);

@@ -13,6 +13,7 @@ needs=(
   ssh-keygen:openssh-client
   sshd:openssh-server
   nginx:nginx
+  /usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream
   apache2:apache2
   svn:subversion
   svnadmin:subversion

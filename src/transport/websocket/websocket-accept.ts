@@ -19,14 +19,15 @@ export class WebSocketAcceptor {
    * Answers the upgrade and hands out the open link. The arguments are those of the http server's 'upgrade' event.
    * Rejects with `bad-upgrade`, the socket destroyed, when the peer has gone or the request breaks RFC 6455 §4.2.1.
    * @param onText receives text messages, which do not belong to the link; without it a text message ends the link
+   * @param remote for logs and for what an exit learns of its address, if it is not the socket's own
    */
   async accept(
     request: IncomingMessage,
     socket: Duplex,
     head: Buffer,
     onText?: (text: string) => void,
+    remote = peerAddress(request.socket),
   ): Promise<MessageLink> {
-    const remote = peerAddress(request.socket);
     let link: MessageLink | undefined;
     // Calls back before it returns, or never.
     this.server.handleUpgrade(request, socket, head, (opened) => {

@@ -4,8 +4,11 @@ import { join } from 'node:path';
 import { tempDir } from '../temp-dir.ts';
 import { freePort, startServer } from './programs.ts';
 
-/** `rules`: of its one proxy, which leads to the server at that port. Returns its own port on 127.0.0.1. */
-export async function startHaproxy(server: number, rules: string): Promise<number> {
+/**
+ * `rules`: of its one proxy, which leads to the server at that port; `options`: of that server. Returns its own port on
+ * 127.0.0.1.
+ */
+export async function startHaproxy(server: number, rules: string, options = ''): Promise<number> {
   const dir = await tempDir();
   const port = await freePort();
   const file = join(dir, 'haproxy.cfg');
@@ -20,7 +23,7 @@ defaults
 listen relay
   bind 127.0.0.1:${port}
   ${rules}
-  server relay 127.0.0.1:${server}
+  server relay 127.0.0.1:${server} ${options}
 `,
   );
   await startServer('haproxy', ['-db', '-f', file], port);

@@ -24,6 +24,26 @@ export async function startNginx(locations = ''): Promise<Nginx> {
   return { port, root, accessLog: async () => (await readFile(log, 'latin1')).split('\n').filter(Boolean) };
 }
 
+/** One that passes bytes to a port, by the lines of its one server block of `stream`. Returns its port on 127.0.0.1. */
+export async function startNginxStream(target: number, lines: string): Promise<number> {
+  const dir = await tempDir();
+  const port = await freePort();
+  const file = join(dir, 'nginx.conf');
+  await writeFile(
+    file,
+    `
+load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+daemon off;
+master_process off;
+pid ${dir}/pid;
+events { worker_connections 1024; }
+stream { server { listen 127.0.0.1:${port}; proxy_pass 127.0.0.1:${target}; ${lines} } }
+`,
+  );
+  await startServer('nginx', ['-p', dir, '-e', 'stderr', '-c', file], port);
+  return port;
+}
+
 /**
  * What a front does with requests: `pass` them to the relay, or answer in its place, as a line of nginx's
  * configuration.
