@@ -319,6 +319,13 @@ export const FAULTS = {
   'proxy-file-unusable': fault('network', 'WSTUN-E260', 'the file of --proxy-auth-file cannot be used', {
     fix: 'It must be one line, user:password, in a file that only its owner can read: chmod 600 FILE.',
   }),
+  // 27x: routes to the relay
+  'login-required': fault('network', 'WSTUN-E270', 'this network answers in place of the relay and leads to a page', {
+    fix: `Open the page in a browser: the network may require a login. ${RECONNECTS}`,
+  }),
+  'http-link-unknown': fault('network', 'WSTUN-E271', 'the version of this relay has no HTTP link', {
+    fix: `If this network blocks WebSockets, the owner of the relay must install a newer version. ${RECONNECTS}`,
+  }),
   // 3: dial
   'dial-refused': wireFault('dial', 'WSTUN-E301', 32, 'the target refused the connection', {
     fix: 'Check that a program listens on that port.',
@@ -418,6 +425,8 @@ export type WireFaultName = { [K in FaultName]: (typeof FAULTS)[K] extends { wir
 /** Every fault that wstun throws or hands on. `detail` must never hold a secret: it reaches logs and screens. */
 export class WstunError extends Error {
   override readonly name = 'WstunError';
+  /** What the reader can do; '' if nothing. */
+  readonly fix: string;
 
   /** `fix` stands in for that of the table, where more is known of what the reader can do. */
   constructor(
@@ -426,6 +435,13 @@ export class WstunError extends Error {
     options: ErrorOptions & { readonly fix?: string } = {},
   ) {
     super(describeFault(fault, detail, options.fix), options);
+    this.fix = options.fix ?? FAULTS[fault].fix;
+  }
+
+  /** What happened and the particulars, without what to do next. */
+  get what(): string {
+    const { sentence } = FAULTS[this.fault];
+    return this.detail === '' ? sentence : `${sentence}: ${this.detail}`;
   }
 
   get code(): string {

@@ -22,8 +22,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   crypto: ['errors.ts', 'limits', 'memory'],
   mux: ['protocol', 'errors.ts', 'limits', 'memory', 'mux/congestion', 'mux/links'],
   observability: ['errors.ts', 'net', 'protocol'],
-  transport: ['clock.ts', 'errors.ts', 'memory', 'net'],
-  'transport/connection': ['async', 'clock.ts', 'errors.ts', 'limits', 'memory', 'net'],
+  transport: ['async', 'clock.ts', 'errors.ts', 'memory', 'net'],
+  'transport/connection': ['async', 'clock.ts', 'errors.ts', 'limits', 'memory', 'net', 'transport/dial-obstacle.ts'],
   'transport/http': ['memory', 'transport'],
   'transport/http-node': [
     'clock.ts',
@@ -40,6 +40,14 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'mux/links': ['protocol', 'memory', 'mux/congestion'],
   'tunnel/stream': ['async', 'clock.ts', 'protocol', 'mux', 'errors.ts', 'memory'],
   'tunnel/reconnect': ['async', 'clock.ts', 'errors.ts'],
+  'tunnel/routes': [
+    'clock.ts',
+    'errors.ts',
+    'limits',
+    'net',
+    'transport/connection/via.ts',
+    'transport/dial-obstacle.ts',
+  ],
   'tunnel/dial': [
     'async',
     'clock.ts',
@@ -51,6 +59,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'observability',
     'tunnel/stream',
     'tunnel/reconnect',
+    'tunnel/routes',
   ],
   'tunnel/session': [
     'async',
@@ -65,6 +74,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'observability',
     'tunnel/stream',
     'tunnel/reconnect',
+    'tunnel/routes',
     'tunnel/dial',
   ],
   proxy: ['clock.ts', 'errors.ts', 'limits', 'memory', 'observability', 'net', 'tunnel/stream'],

@@ -18,6 +18,7 @@ import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
 import { followNetwork } from './network-following.ts';
 import { DRAIN_MS, requireShapes } from './options.ts';
 import { checkProxyFile, type ProxyOptions, type ProxyUse, useProxies } from './proxy-options.ts';
+import { type Networks, openNetworks, type RouteNotice, type RouteOptions, routesOf } from './route-options.ts';
 import { Tether, type TetherNotice } from './tether.ts';
 
 /** Links, and Node's own. */
@@ -31,9 +32,11 @@ export interface ClientEvents extends ClientObserver {
   onTether?(notice: TetherNotice): void;
   /** Of the browser that carries the links. */
   onBrowser?(notice: BrowserNotice): void;
+  /** Links go by another route than before, or a dial takes long: what is tried, and what was in the way. */
+  onRoute?(notice: RouteNotice): void;
 }
 
-export interface ClientOptions extends ProxyOptions {
+export interface ClientOptions extends ProxyOptions, RouteOptions {
   /** `wstun1_…` */
   readonly invite: string;
   /** Of the proxy. Port 0: any free one. Default: 127.0.0.1, port 1080. */
@@ -68,6 +71,11 @@ export interface ClientOptions extends ProxyOptions {
   readonly viaBrowser?: string | true;
   /** More arguments for that program. Default: none. */
   readonly browserArgs?: readonly string[];
+  /**
+   * A directory in which it keeps what works in which network, 0700 and made if it is missing; two clients may share
+   * it. It names no network and no proxy. Default: that is forgotten at the end.
+   */
+  readonly state?: string;
   /** False: only phones carry links. Default: true. */
   readonly direct?: boolean;
   readonly events?: ClientEvents;
@@ -110,7 +118,8 @@ export async function startClient(options: ClientOptions): Promise<Client> {
   refuseOpenToNetwork({ host: listen.host, hasCredentials: credentials !== undefined, allowLan });
   if (options.encryption === 'off') refuseUnsealed(invite, carriedByPage(options));
   await checkProxyFile(options);
-  const client = new RunningClient(options, invite);
+  const networks = await openNetworks(options.state, options.logger ?? silentLogger);
+  const client = new RunningClient(options, invite, networks);
   try {
     await client.start(listen, credentials);
     return client;
@@ -132,7 +141,11 @@ class RunningClient implements Client {
   private readonly tunnel: TunnelClient;
   private proxy: ProxyServer | undefined;
 
-  constructor(options: ClientOptions, invite: Invite) {
+  constructor(
+    options: ClientOptions,
+    invite: Invite,
+    private readonly networks: Networks,
+  ) {
     const { logger = silentLogger } = options;
     this.logger = logger;
     this.proxies = useProxies(options, () => this.reconnect(), logger);
@@ -176,6 +189,7 @@ class RunningClient implements Client {
     this.tether?.close();
     this.browser?.close();
     this.descriptors.stop();
+    await this.networks.close();
   }
 
   private createTether(
@@ -207,11 +221,12 @@ class RunningClient implements Client {
     const reach = {
       tls: new RelayTls({ pins: (invite.tlsPins ?? []).map(formatPin), unsealed: encryption === 'off' }),
     };
+    const { memory, known } = this.networks;
+    const routes = routesOf(options, memory, this.proxies, (notice) => events.onRoute?.(notice));
     const dialer = new RelaySessionDialer(invite, encryption, logger, {
+      ...{ reach, routes, known },
       tether: pages,
       browser: this.browser?.pages,
-      reach,
-      proxies: this.proxies.proxies,
     });
     const linkUse = linkUseOf(options);
     const limits = {

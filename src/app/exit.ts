@@ -15,6 +15,7 @@ import { openStateDir, type StateDir } from '../state/state-dir.ts';
 import { RelayTls } from '../transport/connection/relay-tls.ts';
 import { formatPin } from '../transport/connection/tls-pin.ts';
 import { MAX_ANNOUNCED_KEYS } from '../transport/control-messages.ts';
+import { RelayRoutes } from '../tunnel/dial/relay-routes.ts';
 import { TicketDialer } from '../tunnel/dial/ticket-dialer.ts';
 import { ExitRegistration, type RegistrationHandler } from '../tunnel/session/exit-registration.ts';
 import type { ExitSessions } from '../tunnel/session/exit-sessions.ts';
@@ -24,6 +25,7 @@ import { accessFile, exitIssuer, type PeerOptions } from './invites.ts';
 import { followNetwork } from './network-following.ts';
 import { DRAIN_MS, requireShapes } from './options.ts';
 import { checkProxyFile, type ProxyOptions, type ProxyUse, useProxies } from './proxy-options.ts';
+import { type Networks, openNetworks, type RouteNotice, type RouteOptions, routesOf } from './route-options.ts';
 import { ServingState } from './serving-state.ts';
 
 /** A handful of clients with all the streams that a session may have. */
@@ -35,11 +37,13 @@ export interface ExitEvents {
   onRegistered?(info: { readonly relay: string; readonly first: boolean }): void;
   /** The relay has room for `taken` of the `of` clients of this exit. It rejects the others. */
   onPartlyRegistered?(info: { readonly taken: number; readonly of: number }): void;
+  /** Links go by another route than before, or a dial takes long: what is tried, and what was in the way. */
+  onRoute?(notice: RouteNotice): void;
   /** It is not registered, or an attempt failed. The next one follows after `waitMs`. */
   onFailed?(error: WstunError, waitMs: number): void;
 }
 
-export interface ExitOptions extends DialOptions, ProxyOptions {
+export interface ExitOptions extends DialOptions, ProxyOptions, RouteOptions {
   /** The directory of its keys, its access list and its invite: made if it is missing, and of this exit alone. */
   readonly state: string;
   /** `wstun1_…`, of a peer with the role exit. It is remembered. Default: the last one. */
@@ -92,7 +96,8 @@ export async function startExit(options: ExitOptions): Promise<Exit> {
   const files = await openFiles(options.state, given, logger);
   let exit: RunningExit | undefined;
   try {
-    exit = new RunningExit({ ...rest, logger, dialling }, files);
+    const networks = await openNetworks(files.serving.directory, logger);
+    exit = new RunningExit({ ...rest, logger, dialling }, files, networks);
     await exit.start();
     return exit;
   } catch (error) {
@@ -182,13 +187,18 @@ class RunningExit implements Exit {
   constructor(
     private readonly options: Checked,
     private readonly files: Files,
+    private readonly networks: Networks,
   ) {
-    const { logger, once = false } = options;
+    const { logger, once = false, events } = options;
     this.sessions = this.createSessions();
     this.proxies = useProxies(options, () => this.reconnect(), logger);
     const reach = { tls: new RelayTls({ pins: (files.registration.tlsPins ?? []).map(formatPin) }) };
-    const dialer = new TicketDialer(files.registration, logger, { reach, proxies: this.proxies.proxies });
-    this.atRelay = new ExitRegistration(dialer, this.createHandler(), logger, { once });
+    const dialer = new TicketDialer(files.registration, logger, { reach, known: networks.known });
+    const routes = new RelayRoutes({
+      ...routesOf(options, networks.memory, this.proxies, (notice) => events?.onRoute?.(notice)),
+      reach,
+    });
+    this.atRelay = new ExitRegistration(dialer, this.createHandler(), logger, { once, routes });
     this.network = followNetwork(this, logger);
   }
 
@@ -231,7 +241,7 @@ class RunningExit implements Exit {
     this.options.dialling.publicAddresses.stop();
     await unmark();
     this.atRelay.close();
-    await Promise.all([serving.stopFollowing(), this.sessions.close(graceMs)]);
+    await Promise.all([serving.stopFollowing(), this.sessions.close(graceMs), this.networks.close()]);
     await close();
   }
 

@@ -62,6 +62,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   ],
   hosts: [(value) => isObject(value) && areTexts(Object.values(value)), 'an object of texts'],
   encryption: [(value) => value === 'on' || value === 'off', 'on or off'],
+  transport: [(value) => value === 'auto' || value === 'websocket' || value === 'http', 'auto, websocket or http'],
   linkMaxBytes: [(value) => isWhole(value, 2 ** 31) && Number(value) >= 4096, 'a whole number from 4096 to 2147483648'],
   linkMaxAgeMs: [
     (value) => isWhole(value, 86_400_000) && Number(value) >= 2000,

@@ -4,17 +4,18 @@
  * from which product if that is known.
  */
 import type { IncomingHttpHeaders } from 'node:http';
-import { WstunError } from '../errors.ts';
+import type { WstunError } from '../errors.ts';
+import { DialError, type Obstacle } from './dial-obstacle.ts';
 import { nameOfFront, placeOfRedirect } from './http-intermediary.ts';
 
 /** Something answered 404, as the relay answers any stranger: it rejected the ticket, or there is no relay. */
-export class RelayRefused extends WstunError {
+export class RelayRefused extends DialError {
   constructor(
     detail: string,
     /** The server's `Date`, ms since 1970: a ticket also fails when the clocks are minutes apart. */
     readonly relayTime: number | undefined,
   ) {
-    super('relay-refused', detail);
+    super('relay-refused', detail, 'answer');
   }
 }
 
@@ -42,8 +43,18 @@ export function answerFault(answer: UpgradeAnswer): WstunError {
     return new RelayRefused(detail, Number.isNaN(time) ? undefined : time);
   }
   const meaning = meaningOf(answer, front);
-  if (meaning === undefined) return new WstunError('relay-odd-answer', detail);
-  return new WstunError('relay-odd-answer', `${detail}: ${meaning}`, { fix: 'wstun reconnects automatically.' });
+  const obstacle = obstacleOf(status, front);
+  if (meaning === undefined) return new DialError('relay-odd-answer', detail, obstacle);
+  const fix = 'wstun reconnects automatically.';
+  return new DialError('relay-odd-answer', `${detail}: ${meaning}`, obstacle, { fix });
+}
+
+/** RFC 9110 §15.6: of what is in front of a relay that restarts or has too much to do. */
+const OF_GATEWAYS: ReadonlySet<number> = new Set([429, 500, 502, 503, 504]);
+
+function obstacleOf(status: number, front: string | undefined): Obstacle {
+  const isGateways = OF_GATEWAYS.has(status) || (front === 'Cloudflare' && isCloudflaresOrigin(status));
+  return isGateways ? 'gateway' : 'answer';
 }
 
 /** RFC 9110 §15, RFC 6585. */

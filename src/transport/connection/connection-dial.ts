@@ -54,6 +54,8 @@ export interface ConnectionOptions {
   readonly clock?: Clock;
   /** The way to the host; then the way finds and remembers addresses, and the time limit begins when it is open. */
   readonly via?: Via | undefined;
+  /** TCP is connected: what follows takes as many round trips as the carrier needs. */
+  readonly onConnected?: (() => void) | undefined;
 }
 
 export interface Connection {
@@ -92,6 +94,12 @@ const addressesKnown = new RelayAddresses();
  * @throws WstunError relay-unreachable, out-of-descriptors, dial-cancelled, proxy-…
  */
 export async function dialConnection(url: URL, options: ConnectionOptions): Promise<Connection> {
+  const connection = await connect(url, options);
+  options.onConnected?.();
+  return connection;
+}
+
+async function connect(url: URL, options: ConnectionOptions): Promise<Connection> {
   if (options.via !== undefined) return await dialThrough(options.via, url, options);
   const { signal, timeoutMs = DIAL_TIMEOUT_MS, address: only, lookup, clock = systemClock } = options;
   const { known = only === undefined ? addressesKnown : new RelayAddresses() } = options;

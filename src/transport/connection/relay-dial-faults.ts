@@ -1,5 +1,6 @@
 /** What a failed dial means. Details hold no text from the server, nor the target (it holds a ticket). Pure. */
-import { WstunError } from '../../errors.ts';
+import type { WstunError } from '../../errors.ts';
+import { DialError, type Obstacle } from '../dial-obstacle.ts';
 
 export interface DialProgress {
   /** Host and port as dialled. */
@@ -26,6 +27,9 @@ const UNREACHABLE: Readonly<Record<string, string>> = {
   [NAME_SLOW]: 'its name was not resolved in time',
 };
 
+/** No address of the name is known. */
+const NAME_CODES: ReadonlySet<string> = new Set(['ENOTFOUND', 'EAI_AGAIN', NAME_SLOW]);
+
 /** In the place of a code of Node: no address of the relay can be dialled as the user chose. */
 export const NO_IPV4 = 'NO_IPV4';
 export const NO_IPV6 = 'NO_IPV6';
@@ -49,19 +53,30 @@ export function reasonOf(code: string): string {
 export function dialFault(error: { readonly code?: string | undefined }, progress: DialProgress): WstunError {
   const { where, connected } = progress;
   const code = error.code ?? '';
-  if (code === 'EMFILE' || code === 'ENFILE') return new WstunError('out-of-descriptors', where);
+  if (code === 'EMFILE' || code === 'ENFILE') return new DialError('out-of-descriptors', where, 'local');
   if (code === 'ETIMEDOUT') {
-    return connected ? new WstunError('link-slow', where) : new WstunError('relay-unreachable', `${where}: no answer`);
+    return connected
+      ? new DialError('link-slow', where, 'silent')
+      : new DialError('relay-unreachable', `${where}: no answer`, 'unreachable');
   }
-  if (code === '') return new WstunError('relay-odd-answer', `${where}: the answer is not a WebSocket`);
-  if (code.startsWith('HPE_')) return new WstunError('relay-odd-answer', `${where}: the answer is not HTTP`);
+  if (code === '') return new DialError('relay-odd-answer', `${where}: the answer is not a WebSocket`, 'answer');
+  if (code.startsWith('HPE_')) return new DialError('relay-odd-answer', `${where}: the answer is not HTTP`, 'answer');
   const alert = /^ERR_SSL_(?:SSLV3|TLSV1|TLSV13)_ALERT_([A-Z_]{1,40})$/.exec(code)?.[1];
   if (alert !== undefined)
-    return new WstunError('tls-refused', `${where}: its alert is "${alert.toLowerCase().replaceAll('_', ' ')}"`);
+    return new DialError(
+      'tls-refused',
+      `${where}: its alert is "${alert.toLowerCase().replaceAll('_', ' ')}"`,
+      'not-tls',
+    );
   if (code.startsWith('ERR_SSL_') || code === 'EPROTO')
-    return new WstunError('relay-odd-answer', `${where}: the answer is not TLS`);
+    return new DialError('relay-odd-answer', `${where}: the answer is not TLS`, 'not-tls');
   if (code === 'ECONNRESET' && connected) {
-    return new WstunError('relay-unreachable', `${where}: closed the connection without an answer`);
+    return new DialError('relay-unreachable', `${where}: closed the connection without an answer`, 'cut');
   }
-  return new WstunError('relay-unreachable', `${where}: ${NOT_AS_CHOSEN[code] ?? reasonOf(code)}`);
+  const reason = NOT_AS_CHOSEN[code] ?? reasonOf(code);
+  return new DialError('relay-unreachable', `${where}: ${reason}`, connected ? 'cut' : obstacleOf(code));
+}
+
+function obstacleOf(code: string): Obstacle {
+  return NAME_CODES.has(code) ? 'name' : 'unreachable';
 }

@@ -5,8 +5,7 @@
 import { HTTP_FEATURE } from '../../crypto/ticket.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import { type DialWebSocketOptions, dialWebSocket } from '../../transport/websocket/websocket-dial.ts';
-
-export type CarrierName = 'websocket' | 'http';
+import type { CarrierName } from '../routes/route.ts';
 
 /** What every carrier takes; each ignores what it has no use for. */
 export interface CarrierOptions extends DialWebSocketOptions {
@@ -35,7 +34,7 @@ const dialHttp: DialLink = async (url, { sealRequest, ...options }) => {
 };
 
 /** The cheapest first. */
-const CARRIERS: readonly Carrier[] = [
+export const CARRIERS: readonly Carrier[] = [
   { name: 'websocket', features: 0, dial: dialWebSocket },
   { name: 'http', features: HTTP_FEATURE, dial: dialHttp },
 ];

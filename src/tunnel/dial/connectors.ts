@@ -2,6 +2,9 @@
 import { type Clock, systemClock } from '../../clock.ts';
 import { FURTHER_FEATURE, PAGE_FEATURE } from '../../crypto/ticket.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
+import type { Route } from '../routes/route.ts';
+import type { BestCarrier, RelayRoutes } from './relay-routes.ts';
+import type { AttemptOptions } from './route-dial.ts';
 import type { TicketDialer, TicketScope, TicketUrl } from './ticket-dialer.ts';
 
 /** What a link is for: a session's only link, or one more beside another. */
@@ -44,13 +47,14 @@ export interface PageDialer {
   dial(makeUrl: (skewMs: number) => string, signal: AbortSignal): Promise<AskedLink>;
 }
 
-export class DirectConnector implements Connector {
-  readonly isAvailable = true;
+/** Links from this machine: directly, or through proxies. */
+export class OwnLinks {
   private readonly mask: { readonly mask?: 'zero' };
 
   /** @param sealed what the link carries is ciphertext, which needs no mask */
   constructor(
     private readonly dialer: TicketDialer,
+    private readonly routes: RelayRoutes,
     private readonly destination: string,
     sealed: boolean,
   ) {
@@ -58,23 +62,45 @@ export class DirectConnector implements Connector {
     this.mask = sealed ? { mask: 'zero' } : {};
   }
 
-  dial(signal: AbortSignal, purpose: LinkPurpose = 'only'): Promise<MessageLink> {
-    const scope = this.scopeOf(purpose);
-    return this.dialer.dial(this.dialer.nextRelay(), scope, { signal, ...this.mask });
+  dial(relay: string, route: Route, options: AttemptOptions, purpose: LinkPurpose): Promise<MessageLink> {
+    return this.dialer.dial(relay, this.scopeOf(purpose), { ...options, ...this.mask, route });
   }
 
-  /** One for each address of each relay. */
+  /** One for each address of each relay, and one for each proxy. */
   async ways(): Promise<readonly WayConnector[]> {
-    return (await this.dialer.relayAddresses()).map(({ relay, address, remote }) => ({
-      name: remote,
-      dial: (signal, purpose = 'only') =>
-        this.dialer.dial(relay, this.scopeOf(purpose), { signal, ...this.mask, address }),
-    }));
+    const listed = await Promise.all(
+      this.dialer.relays.map(async (relay) => {
+        // A list of proxies that cannot be had now is looked for again.
+        const { carrier, paths } = await this.routes.bestCarrier(relay).catch(() => NO_PATHS);
+        const addresses = paths.includes(undefined) ? await this.dialer.addressesOf(relay) : [];
+        return [
+          ...addresses.map(({ address, remote }) => this.way(relay, { carrier }, remote, address)),
+          ...paths.flatMap((proxy) => (proxy === undefined ? [] : [this.way(relay, { carrier, proxy }, proxy.name)])),
+        ];
+      }),
+    );
+    return inTurn(listed);
   }
 
   private scopeOf(purpose: LinkPurpose): TicketScope {
     return { role: 'client', destination: this.destination, features: featuresOf(purpose) };
   }
+
+  private way(relay: string, route: Route, name: string, address?: string): WayConnector {
+    return {
+      name,
+      dial: (signal, purpose = 'only') =>
+        this.dialer.dial(relay, this.scopeOf(purpose), { signal, ...this.mask, route, address }),
+    };
+  }
+}
+
+const NO_PATHS: BestCarrier = { carrier: 'websocket', paths: [] };
+
+/** The first of each list, then the second … */
+function inTurn<T>(lists: readonly (readonly T[])[]): T[] {
+  const longest = Math.max(...lists.map(({ length }) => length));
+  return Array.from({ length: longest }, (_, i) => lists.flatMap((list) => list.slice(i, i + 1))).flat();
 }
 
 export class TetherConnector implements Connector {

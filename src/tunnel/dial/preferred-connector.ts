@@ -22,10 +22,12 @@ const RELAY_ANSWERS: ReadonlySet<FaultName> = new Set(['exit-absent', 'keys-rota
 /** A link, and what a caller needs to know of the connector that made it. */
 export interface ChosenLink<L extends MessageLink> {
   readonly link: L;
-  /** The preferred connector, where the link is not by it. */
-  readonly better?: ConnectorChoice<L>;
+  /** The preferred connector, where the link is not by it, or cheaper carriers than that of the link. */
+  readonly better?: ConnectorChoice<L> | undefined;
+  /** To be called where something came through the link. */
+  readonly noteCarried?: (() => void) | undefined;
   /** To be called where nothing came through the link: its connector only seems to work. */
-  readonly noteSilent?: () => void;
+  readonly noteSilent?: (() => void) | undefined;
 }
 
 export interface ConnectorChoice<L extends MessageLink> {
@@ -51,9 +53,11 @@ export class PreferredConnector<L extends MessageLink> implements ConnectorChoic
   private preferredWasSilent = false;
   /** The latest link is, or was, by the fallback. */
   private fallbackCarried = false;
+  /** What the preferred choice says of its links. */
+  private readonly chosen = new WeakMap<L, ChosenLink<L>>();
 
   constructor(
-    private readonly preferred: Connector<L>,
+    private readonly preferred: ConnectorChoice<L>,
     private readonly fallback: Connector<L>,
     private readonly logger: Logger,
     private readonly clock: Clock = systemClock,
@@ -77,11 +81,13 @@ export class PreferredConnector<L extends MessageLink> implements ConnectorChoic
   private preferredLink(link: L): ChosenLink<L> {
     this.fallbackCarried = false;
     this.preferredWasSilent = false;
+    const chosen = this.chosen.get(link);
     const noteSilent = (): void => {
       this.preferredWorks = false;
       this.preferredWasSilent = true;
+      chosen?.noteSilent?.();
     };
-    return { link, noteSilent };
+    return { ...chosen, link, noteSilent };
   }
 
   private fallbackLink(link: L): ChosenLink<L> {
@@ -93,9 +99,10 @@ export class PreferredConnector<L extends MessageLink> implements ConnectorChoic
 
   private async dialPreferred(signal: AbortSignal, purpose?: LinkPurpose): Promise<L> {
     try {
-      const link = await this.preferred.dial(signal, purpose);
+      const chosen = await this.preferred.dial(signal, purpose);
+      this.chosen.set(chosen.link, chosen);
       this.preferredWorks = true;
-      return link;
+      return chosen.link;
     } catch (error) {
       if (!signal.aborted) this.noteFailure(error);
       throw error;

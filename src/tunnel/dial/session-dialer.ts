@@ -9,14 +9,16 @@ import type { SessionRequest } from '../../protocol/session-request.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import {
   type Connector,
-  DirectConnector,
   type LinkPurpose,
+  OwnLinks,
   type PageDialer,
   TetherConnector,
   type WayConnector,
 } from './connectors.ts';
-import { type Encryption, type InitiatorOptions, initiateSecureLink } from './handshake.ts';
+import { type Encryption, initiateSecureLink } from './handshake.ts';
 import { type ConnectorChoice, onlyConnector, PreferredConnector } from './preferred-connector.ts';
+import { RelayRoutes, type RelayRoutesOptions } from './relay-routes.ts';
+import { RouteChoice } from './route-choice.ts';
 import type { SecureLink } from './secure-link.ts';
 import { requestSession, type SessionExchangeOptions } from './session-exchange.ts';
 import { TicketDialer, type TicketDialerOptions } from './ticket-dialer.ts';
@@ -29,7 +31,7 @@ export interface SessionLink {
   readonly peerReceived: number;
   /** What the request said. */
   readonly saidReceived: number;
-  /** Where the link is not by the preferred connector: dials by that one only. */
+  /** Where the link is not by the preferred connector, or not by the cheapest carrier: dials by these only. */
   readonly better?: SessionDialer;
 }
 
@@ -65,6 +67,8 @@ export interface RelaySessionDialerOptions extends TicketDialerOptions {
   readonly tether?: TetherOptions | undefined;
   /** A browser on this machine carries the links in the place of a direct connection. */
   readonly browser?: PageDialer | undefined;
+  /** Without those that are of all. */
+  readonly routes?: Omit<RelayRoutesOptions, 'clock' | 'reach'> | undefined;
 }
 
 export class RelaySessionDialer implements SessionDialer {
@@ -77,6 +81,7 @@ export class RelaySessionDialer implements SessionDialer {
   constructor(invite: Invite, encryption: Encryption, logger: Logger, options: RelaySessionDialerOptions = {}) {
     const { tether, browser, clock = systemClock } = options;
     const dialer = new TicketDialer(invite, logger, options);
+    const routes = new RelayRoutes({ ...options.routes, reach: options.reach, clock });
     const handshake = {
       keys: importKeyPair(invite.peer.exposeSessionKey()),
       exitKey: invite.exitSessionKey,
@@ -84,19 +89,30 @@ export class RelaySessionDialer implements SessionDialer {
       encryption,
       clock,
     };
-    const seal = (connector: Connector) => sealedConnector(connector, dialer, handshake);
-    this.seal = (connector) => seal({ isAvailable: true, dial: (signal, purpose) => connector.dial(signal, purpose) });
+    const secured: Secure = async (raw, signal) =>
+      initiateSecureLink(raw, { ...handshake, rotationProof: dialer.rotationProofOf(raw) }, signal);
+    this.seal = (connector) =>
+      sealedConnector({ isAvailable: true, dial: (signal, purpose) => connector.dial(signal, purpose) }, secured);
     const destination = invite.exitName ?? '';
-    const own = browser
-      ? new TetherConnector(dialer, destination, browser, clock)
-      : new DirectConnector(dialer, destination, encryption === 'on');
+    const own = new OwnLinks(dialer, routes, destination, encryption === 'on');
+    const byBrowser = browser && new TetherConnector(dialer, destination, browser, clock);
     const byPages = tether && new TetherConnector(dialer, destination, tether.pages, clock);
     const usesOwn = tether === undefined || tether.direct || browser !== undefined;
-    const byPage = byPages && seal(byPages);
+    const byRoutes = new RouteChoice(
+      routes,
+      () => dialer.nextRelay(),
+      async (relay, route, attempt, purpose) => secured(await own.dial(relay, route, attempt, purpose), attempt.signal),
+    );
+    const ownChoice = byBrowser === undefined ? byRoutes : onlyConnector(sealedConnector(byBrowser, secured));
+    const byPage = byPages && sealedConnector(byPages, secured);
     this.clock = clock;
-    this.listWays = async () => [...((await byPages?.ways()) ?? []), ...(usesOwn ? await own.ways() : [])];
-    this.connectors =
-      byPage && usesOwn ? new PreferredConnector(seal(own), byPage, logger, clock) : onlyConnector(byPage ?? seal(own));
+    this.listWays = async () => [
+      ...((await byPages?.ways()) ?? []),
+      ...(usesOwn ? await (byBrowser ?? own).ways() : []),
+    ];
+    if (byPage === undefined) this.connectors = ownChoice;
+    else if (usesOwn) this.connectors = new PreferredConnector(ownChoice, byPage, logger, clock);
+    else this.connectors = onlyConnector(byPage);
   }
 
   dial(request: () => SessionRequest, signal: AbortSignal, purpose?: LinkPurpose): Promise<SessionLink> {
@@ -122,9 +138,10 @@ async function dialSession(
   signal: AbortSignal,
   { purpose, ...options }: SessionExchangeOptions & { readonly purpose?: LinkPurpose | undefined },
 ): Promise<SessionLink> {
-  const { link, better, noteSilent } = await connectors.dial(signal, purpose);
+  const { link, better, noteCarried, noteSilent } = await connectors.dial(signal, purpose);
   try {
     const session = await negotiateSession(link, request(), signal, options);
+    noteCarried?.();
     if (better === undefined) return session;
     const limited = { ...options, limitMs: BETTER_ANSWER_MS };
     return { ...session, better: { dial: (ask, stop) => dialSession(better, ask, stop, limited) } };
@@ -144,20 +161,15 @@ export async function negotiateSession(
   return { link, peerReceived: await requestSession(link, request, signal, options), saidReceived: request.received };
 }
 
+type Secure = (raw: MessageLink, signal: AbortSignal) => Promise<SecureLink>;
+
 /** The handshake is part of connecting: some networks carry the upgrade and nothing after it. */
-function sealedConnector(
-  connector: Connector,
-  dialer: TicketDialer,
-  handshake: InitiatorOptions,
-): Connector<SecureLink> {
+function sealedConnector(connector: Connector, secured: Secure): Connector<SecureLink> {
   return {
     get isAvailable() {
       return connector.isAvailable;
     },
-    dial: async (signal, purpose) => {
-      const raw = await connector.dial(signal, purpose);
-      return await initiateSecureLink(raw, { ...handshake, rotationProof: dialer.rotationProofOf(raw) }, signal);
-    },
+    dial: async (signal, purpose) => secured(await connector.dial(signal, purpose), signal),
   };
 }
 

@@ -11,14 +11,13 @@ import { WstunError } from '../../errors.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { PROTOCOL_VERSION } from '../../protocol/frames.ts';
 import { RelayRefused } from '../../transport/answer-faults.ts';
-import { addressesOfUrl, describeThrough, type UrlAddress } from '../../transport/connection/connection-dial.ts';
-import { placeOfUrl, type Reach } from '../../transport/connection/reach.ts';
+import { addressesOfUrl, type UrlAddress } from '../../transport/connection/connection-dial.ts';
+import type { Reach } from '../../transport/connection/reach.ts';
+import type { RelayAddresses } from '../../transport/connection/relay-addresses.ts';
 import type { Lookup } from '../../transport/connection/tcp-dial.ts';
-import type { Via } from '../../transport/connection/via.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
-import { LocalProxy } from '../../transport/proxy/local-proxy.ts';
-import type { ProxyChooser } from '../../transport/proxy/proxy-choice.ts';
-import { type CarrierName, type CarrierOptions, carrierOf, type DialLink } from './carriers.ts';
+import type { CarrierName, Route } from '../routes/route.ts';
+import { type CarrierOptions, carrierOf, type DialLink } from './carriers.ts';
 
 /** Less than this does not explain a refusal: tickets open within two minutes. `Date` has a grain of one second. */
 const SKEW_THAT_MATTERS_MS = 60_000;
@@ -56,35 +55,29 @@ export interface TicketDialerOptions {
   readonly dialLink?: ((...parameters: [...Parameters<DialLink>, CarrierName]) => Promise<MessageLink>) | undefined;
   /** In the place of the system's resolver, for tests. */
   readonly lookup?: Lookup | undefined;
+  /** Where relays were reached; default: what the process knows. */
+  readonly known?: RelayAddresses | undefined;
   /** Of every dial. Default: the user chose nothing. */
   readonly reach?: Reach | undefined;
-  /** The ways to the relays; default: only the direct one. */
-  readonly proxies?: ProxyChooser | undefined;
 }
 
 export interface TicketDialOptions extends CarrierOptions {
-  /** Default: the cheapest. */
-  readonly carrier?: CarrierName;
-}
-
-/** One address of one relay; without an address, the relay as a proxy finds it. */
-export interface RelayAddress extends Omit<UrlAddress, 'address'> {
-  readonly address?: string;
-  readonly relay: string;
+  /** Default: directly by WebSocket. */
+  readonly route?: Route;
 }
 
 /** For the resolver, ms: the addresses of a name that takes longer are left out. */
 const RESOLVE_MS = 3_000;
 
 export class TicketDialer {
-  private readonly urls: readonly string[];
+  /** The URLs of the relays. */
+  readonly relays: readonly string[];
   private readonly sealer: TicketSealer;
   private readonly clock: Clock;
   private readonly dialLink: TicketDialerOptions['dialLink'];
   private readonly lookup: Lookup | undefined;
   private readonly reach: Reach | undefined;
-  private readonly proxies: ProxyChooser | undefined;
-  private readonly localProxy: LocalProxy;
+  private readonly known: { readonly known?: RelayAddresses };
   /** What to add to our clock, ms. */
   private correction = 0;
   /** As much of it as was proved, ms. */
@@ -97,48 +90,33 @@ export class TicketDialer {
     private readonly logger: Logger,
     options: TicketDialerOptions = {},
   ) {
-    this.urls = invite.relayUrls;
+    this.relays = invite.relayUrls;
     this.sealer = new TicketSealer(invite.peer, invite.relayGateKey);
     this.clock = options.clock ?? systemClock;
     this.dialLink = options.dialLink;
     this.lookup = options.lookup;
     this.reach = options.reach;
-    this.proxies = options.proxies;
-    this.localProxy = new LocalProxy(this.clock);
+    this.known = options.known === undefined ? {} : { known: options.known };
   }
 
   /** The URL for the next attempt: the invite's relays in turn. */
   nextRelay(): string {
-    const url = this.urls[this.attempts % this.urls.length] ?? '';
+    const url = this.relays[this.attempts % this.relays.length] ?? '';
     this.attempts += 1;
     return url;
   }
 
-  /** All addresses of all relays as far as they can be resolved now: the first of each relay, then the second … */
-  async relayAddresses(): Promise<readonly RelayAddress[]> {
-    const lists = await Promise.all(this.urls.map((relay) => this.addressesOf(relay)));
-    const longest = Math.max(...lists.map(({ length }) => length));
-    return Array.from({ length: longest }, (_, i) => lists.flatMap((list) => list.slice(i, i + 1))).flat();
-  }
-
-  private async addressesOf(relay: string): Promise<readonly RelayAddress[]> {
-    const url = new URL(relay);
-    const via = await this.viaTo(url).catch(() => undefined);
-    if (via !== undefined) return [{ relay, remote: describeThrough(via, url, this.reach) }];
+  /** As far as they can be resolved now. */
+  async addressesOf(relay: string): Promise<readonly UrlAddress[]> {
     let found: readonly UrlAddress[] = [];
-    const resolved = addressesOfUrl(url, this.lookup, this.reach).then(
+    const resolved = addressesOfUrl(new URL(relay), this.lookup, this.reach).then(
       (addresses) => {
         found = addresses;
       },
       () => {},
     );
     await settledWithin(this.clock, RESOLVE_MS, resolved);
-    return found.map((address) => ({ relay, ...address }));
-  }
-
-  /** The first of those that may be tried. */
-  private async viaTo(url: URL): Promise<Via | undefined> {
-    return (await this.proxies?.proxiesFor(url))?.[0];
+    return found;
   }
 
   /** @param now milliseconds since 1970, by a clock that may be better than ours; nothing proves it */
@@ -155,24 +133,21 @@ export class TicketDialer {
 
   /** @throws WstunError as DialLink, or what the relay has proved */
   async dial(relay: string, scope: TicketScope, options: TicketDialOptions): Promise<MessageLink> {
-    if (this.proxies === undefined) return await this.dialOn(relay, scope, options);
-    const url = new URL(relay);
-    try {
-      return await this.dialOn(relay, scope, { via: await this.viaTo(url), ...options });
-    } catch (error) {
-      throw await this.localProxy.advise(error, placeOfUrl(url, this.reach ?? {}));
-    }
-  }
-
-  private async dialOn(relay: string, scope: TicketScope, options: TicketDialOptions): Promise<MessageLink> {
-    const carrier = carrierOf(options.carrier ?? 'websocket');
+    const { route, ...rest } = options;
+    const carrier = carrierOf(route?.carrier ?? 'websocket');
     const { dialLink = carrier.dial } = this;
     const features = carrier.features | (scope.features ?? 0);
     const once = async (): Promise<MessageLink> => {
       const { url, rotationProof, provenFault, httpLinkKey } = this.seal(relay, { ...scope, features }, this.time());
       const { clock, reach } = this;
       const sealRequest = httpLinkKey && { sealRequest: (payload: Uint8Array) => httpLinkKey.seal(payload) };
-      const link = await dialLink(url, { clock, reach, ...options, provenFault, ...sealRequest }, carrier.name);
+      // One that was chosen is no address to remember.
+      const known = rest.address === undefined ? this.known : {};
+      const link = await dialLink(
+        url,
+        { clock, reach, via: route?.proxy, ...known, ...rest, provenFault, ...sealRequest },
+        carrier.name,
+      );
       return this.remember(link, rotationProof);
     };
     try {

@@ -71,13 +71,13 @@ function known(source: () => string | undefined): string | undefined {
 }
 
 /** Undefined where there is no such list: not Linux, or no /proc. */
-function readRoutes(): string | undefined {
+export function readRoutes(): string | undefined {
   const [route, ipv6Route] = [readHead('/proc/net/route'), readHead('/proc/net/ipv6_route')];
   return route === undefined && ipv6Route === undefined ? undefined : describeRoutes(route ?? '', ipv6Route ?? '');
 }
 
 /** Synchronous: it comes from memory, and a check must not overtake another. */
-function readHead(path: string): string | undefined {
+export function readHead(path: string): string | undefined {
   let file: number | undefined;
   try {
     file = openSync(path, 'r');

@@ -14,10 +14,13 @@ import {
   WHEN_FREE_FEATURE,
 } from '../../transport/control-messages.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
-import type { TicketDialer } from '../dial/ticket-dialer.ts';
+import { RelayRoutes, type RoutedLink } from '../dial/relay-routes.ts';
+import type { AttemptOptions } from '../dial/route-dial.ts';
+import type { TicketDialer, TicketScope } from '../dial/ticket-dialer.ts';
 import { Backoff, ExponentialDelays, type RetryDelays } from '../reconnect/backoff.ts';
 import { InterruptibleDelay } from '../reconnect/interruptible-delay.ts';
 import { Outage } from '../reconnect/outage.ts';
+import type { Route } from '../routes/route.ts';
 
 /** An answer after this time finds no client: the relay holds one for 8 s. */
 const ANSWER_LIMIT_MS = 10_000;
@@ -53,7 +56,46 @@ export interface RegistrationHandler {
 export interface RegistrationOptions {
   /** As of OutageOptions. */
   readonly once?: boolean | undefined;
+  /** Default: directly. */
+  readonly routes?: RelayRoutes | undefined;
   readonly clock?: Clock | undefined;
+}
+
+/**
+ * For the first message of a relay on a control link, which it sends after an announcement of up to 460 KB or, at the
+ * latest, as a ping after 5 s. Some networks carry the upgrade and nothing after it.
+ */
+const SILENT_MS = 10_000;
+
+/** Tells whether a route carries anything, by the first message on its control link. */
+class SilenceLimit {
+  private limit: Timer | undefined;
+
+  constructor(
+    private readonly routed: RoutedLink<MessageLink>,
+    private readonly clock: Clock,
+    onSilent: () => void,
+  ) {
+    this.limit = clock.setTimeout(onSilent, SILENT_MS);
+    this.limit.unref();
+  }
+
+  handleMessage(): void {
+    if (this.isOver()) this.routed.noteCarried();
+  }
+
+  /** Without effect after a message. @param isOurs this exit has ended the link */
+  handleEnd(isOurs: boolean): void {
+    if (this.isOver() && !isOurs) this.routed.noteSilent();
+  }
+
+  /** True the first time. */
+  private isOver(): boolean {
+    if (this.limit === undefined) return false;
+    this.clock.clearTimeout(this.limit);
+    this.limit = undefined;
+    return true;
+  }
 }
 
 type Dialer = Pick<TicketDialer, 'nextRelay' | 'dial' | 'rotationProofOf'>;
@@ -64,6 +106,7 @@ export class ExitRegistration {
   private readonly takingBack = new ExponentialDelays();
   private readonly pause: InterruptibleDelay;
   private readonly outage: Outage;
+  private readonly routes: RelayRoutes;
   private readonly stopping = new AbortController();
   private keys: readonly string[] = [];
   private control: ControlLink | undefined;
@@ -84,6 +127,7 @@ export class ExitRegistration {
   ) {
     const { once = false, clock = systemClock } = options;
     this.clock = clock;
+    this.routes = options.routes ?? new RelayRoutes({ clock });
     this.pause = new InterruptibleDelay(clock);
     this.outage = new Outage({ backoff: this.backoff, once });
     // Each data link that is being dialled listens to it.
@@ -160,25 +204,38 @@ export class ExitRegistration {
   /** Dials one control link and keeps it until it ends; returns why it did. */
   private async registerOnce(signal: AbortSignal): Promise<WstunError> {
     const relay = this.dialer.nextRelay();
-    let link: MessageLink;
+    let routed: RoutedLink<MessageLink>;
     try {
-      const features = this.featuresAt(relay);
-      link = await this.dialer.dial(relay, { role: 'exit', destination: '', features }, { signal });
+      const scope: TicketScope = { role: 'exit', destination: '', features: this.featuresAt(relay) };
+      routed = await this.routes.dial(relay, this.attemptAt(relay, scope), signal);
     } catch (error) {
       return error instanceof WstunError ? error : new WstunError('internal', String(error));
     }
     const since = this.clock.now();
-    const error = await this.hold(link, relay);
+    const error = await this.hold(routed, relay);
     this.backoff.handleLost(this.clock.now() - since);
     return error;
   }
 
-  private hold(link: MessageLink, relay: string): Promise<WstunError> {
+  private attemptAt(relay: string, scope: TicketScope, mask?: 'zero') {
+    return (route: Route, options: AttemptOptions): Promise<MessageLink> =>
+      this.dialer.dial(relay, scope, { ...options, route, ...(mask !== undefined && { mask }) });
+  }
+
+  private hold(routed: RoutedLink<MessageLink>, relay: string): Promise<WstunError> {
+    const { link } = routed;
     return new Promise((resolve) => {
       let registered = false;
       let fault: WstunError | undefined;
+      let control: ControlLink | undefined;
+      const silence = new SilenceLimit(routed, this.clock, () => control?.abort());
       const handler: ControlHandler = {
+        handlePing: () => {
+          silence.handleMessage();
+          return true;
+        },
         handleControl: (message) => {
+          silence.handleMessage();
           if (message.type === 'registered' && !registered) {
             this.handleAccepted(relay);
             this.handler.handleRegistered(relay);
@@ -196,10 +253,12 @@ export class ExitRegistration {
         },
         handleEnd: ({ text }) => {
           this.control = undefined;
+          silence.handleEnd(this.stopping.signal.aborted);
           resolve(fault ?? new WstunError('link-lost', text));
         },
       };
-      this.control = new ControlLink(link, handler, this.clock);
+      control = new ControlLink(link, handler, this.clock);
+      this.control = control;
       this.announce();
       // Closed while the link was on its way.
       if (this.stopping.signal.aborted) this.control.end();
@@ -232,10 +291,12 @@ export class ExitRegistration {
     if (this.answers >= MAX_ANSWERS) return;
     this.answers += 1;
     try {
-      const link = await withLimit(
+      const { link } = await withLimit(
         { clock: this.clock, signal: this.stopping.signal, limitMs: ANSWER_LIMIT_MS },
         () => new WstunError('relay-unreachable', 'no answer in time'),
-        (signal) => this.dialer.dial(relay, { role: 'exit', destination: token }, { signal, mask: 'zero' }),
+        (signal) =>
+          // By the route of the control link: a token is good once, so that a second attempt could not use it.
+          this.routes.dialAlike(relay, this.attemptAt(relay, { role: 'exit', destination: token }, 'zero'), signal),
       );
       this.handler.handleLink(link);
     } catch (error) {

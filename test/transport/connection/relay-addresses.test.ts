@@ -10,11 +10,11 @@ it('relay addresses of both families alternate, and the family that the resolver
   expect(known.order(PLACE, FOUND.toReversed())).toEqual(['192.0.2.2', '2001:db8::2', '192.0.2.1', '2001:db8::1']);
 });
 
-it('the relay address that worked last comes first, if the name still resolves to it', () => {
+it('the relay address that worked last comes first if the name still resolves to it, else after what it resolves to', () => {
   const known = new RelayAddresses();
   known.handleWorked(PLACE, '192.0.2.2');
   expect(known.order(PLACE, FOUND)[0]).toBe('192.0.2.2');
-  expect(known.order(PLACE, ['192.0.2.7'])).toEqual(['192.0.2.7']);
+  expect(known.order(PLACE, ['192.0.2.7'])).toEqual(['192.0.2.7', '192.0.2.2']);
   expect(known.order('other.example:443', FOUND)[0]).toBe('2001:db8::1');
   expect([known.lastGood(PLACE), known.lastGood('other.example:443')]).toEqual(['192.0.2.2', undefined]);
 });

@@ -6,7 +6,7 @@ import { type FaultName, WstunError } from '../../../src/errors.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
 import type { MessageLink } from '../../../src/transport/message-link.ts';
 import { type Connector, type LinkPurpose, TetherConnector } from '../../../src/tunnel/dial/connectors.ts';
-import { type ChosenLink, PreferredConnector } from '../../../src/tunnel/dial/preferred-connector.ts';
+import { type ChosenLink, onlyConnector, PreferredConnector } from '../../../src/tunnel/dial/preferred-connector.ts';
 import { TicketDialer, type TicketUrl } from '../../../src/tunnel/dial/ticket-dialer.ts';
 import { memoryLinkPair } from '../../support/links/memory-link.ts';
 import { never } from '../../support/never.ts';
@@ -57,7 +57,7 @@ interface Ways {
 
 function ways(): Ways {
   const [clock, direct, phone] = [new VirtualClock(), new Way(), new Way()];
-  return { clock, direct, phone, way: new PreferredConnector(direct, phone, silentLogger, clock) };
+  return { clock, direct, phone, way: new PreferredConnector(onlyConnector(direct), phone, silentLogger, clock) };
 }
 
 /** The direct way fails, and the phone brings a link. */
@@ -204,8 +204,9 @@ describe('PreferredConnector', () => {
     const { clock, direct, phone, way } = ways();
     const dialled = way.dial(never);
     await clock.advance(1_000);
-    const won = (await direct.nextDial()).bring();
-    const late = (await phone.nextDial()).bring();
+    const [dial, ask] = [await direct.nextDial(), await phone.nextDial()];
+    const won = ask.bring();
+    const late = dial.bring();
     const aborted = vi.spyOn(late, 'abort');
     expect((await dialled).link).toBe(won);
     await clock.advance(1);

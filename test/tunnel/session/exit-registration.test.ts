@@ -296,9 +296,12 @@ describe('ExitRegistration', () => {
 
   it('ExitRegistration that is closed during a dial closes the link that comes of it', async () => {
     const { until, relays, registration } = setUp();
+    relays.hold();
     const run = registration.run();
+    await until(() => relays.dials.length === 1);
     registration.close();
     await run;
+    relays.release();
     await until(() => relays.links[0]?.at.closes.length === 1);
   });
 });

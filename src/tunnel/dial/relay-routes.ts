@@ -1,0 +1,218 @@
+/**
+ * The routes to the relays of an invite: which there are, which one a dial begins with, and what was learnt of them. It
+ * knows neither tickets nor keys: its caller makes each attempt, and says which links carry something.
+ */
+import { type Clock, systemClock } from '../../clock.ts';
+import { WstunError } from '../../errors.ts';
+import { placeOfUrl, type Reach } from '../../transport/connection/reach.ts';
+import type { Via } from '../../transport/connection/via.ts';
+import { DialError, type Obstacle } from '../../transport/dial-obstacle.ts';
+import type { MessageLink } from '../../transport/message-link.ts';
+import { LocalProxy } from '../../transport/proxy/local-proxy.ts';
+import type { ProxyChooser } from '../../transport/proxy/proxy-choice.ts';
+import { obstacleOf } from '../routes/obstacles.ts';
+import {
+  type CarrierChoice,
+  type CarrierName,
+  inOrder,
+  isCheaper,
+  keyOf,
+  type Route,
+  routesBy,
+} from '../routes/route.ts';
+import type { FailedRoute } from '../routes/route-faults.ts';
+import { RouteMemory } from '../routes/route-memory.ts';
+import type { FirstRoute } from '../routes/route-race.ts';
+import { CARRIERS } from './carriers.ts';
+import { type Attempt, type AttemptState, RouteDial, type WonRoute } from './route-dial.ts';
+
+/** What happened on the way to a relay. */
+export type RouteNotice =
+  /** Links go by another route than before; until the first one, that is a WebSocket without a proxy. */
+  | { readonly type: 'route'; readonly relay: string; readonly route: Route; readonly failed: readonly FailedRoute[] }
+  /** A dial has had no outcome for `forMs`. */
+  | {
+      readonly type: 'trying';
+      readonly relay: string;
+      readonly forMs: number;
+      readonly attempts: readonly AttemptState[];
+    };
+
+export interface RelayRoutesOptions {
+  /** Default: only directly. */
+  readonly proxies?: ProxyChooser | undefined;
+  /** As of the dials. */
+  readonly reach?: Reach | undefined;
+  readonly transport?: CarrierChoice | undefined;
+  /** Default: what is remembered ends with this object. */
+  readonly memory?: RouteMemory | undefined;
+  readonly onNotice?: ((notice: RouteNotice) => void) | undefined;
+  /**
+   * Finds the page to which this network leads who asks for the relay: a login may be required. Called where something
+   * other than the relay may have answered, and nothing has carried here for this process.
+   */
+  readonly findLoginPage?: ((relay: string, signal: AbortSignal) => Promise<WstunError | undefined>) | undefined;
+  readonly clock?: Clock | undefined;
+}
+
+/** A link, and what its owner is to say of it. */
+export interface RoutedLink<L extends MessageLink> {
+  readonly link: L;
+  readonly route: Route;
+  /** Something has come through it. */
+  noteCarried(): void;
+  /** Nothing came through it: its route only seems to work. */
+  noteSilent(): void;
+}
+
+export interface BestCarrier {
+  readonly carrier: CarrierName;
+  /** Undefined: directly. */
+  readonly paths: readonly (Via | undefined)[];
+}
+
+/** What something else than the relay may have answered. */
+const NOT_THE_RELAY: ReadonlySet<Obstacle> = new Set([
+  'answer',
+  'not-tls',
+  'untrusted',
+  'cut',
+  'silent',
+  'unreachable',
+]);
+
+export class RelayRoutes {
+  private readonly carriers: readonly CarrierName[];
+  private readonly memory: RouteMemory;
+  private readonly clock: Clock;
+  private readonly localProxy: LocalProxy;
+  /** By which the latest link goes that has carried something. */
+  private current = keyOf({ carrier: 'websocket' });
+  /** What the routes met at the latest dial of each relay, by keys. */
+  private readonly before = new Map<string, ReadonlyMap<string, Obstacle>>();
+
+  constructor(private readonly options: RelayRoutesOptions = {}) {
+    const { transport = 'auto', clock = systemClock } = options;
+    this.clock = clock;
+    this.localProxy = new LocalProxy(clock);
+    this.carriers = transport === 'auto' ? CARRIERS.map(({ name }) => name) : [transport];
+    this.memory = options.memory ?? new RouteMemory({ network: () => undefined, clock });
+  }
+
+  /** One dial by the routes that may work, the one that has carried before first. @throws WstunError */
+  async dial<L extends MessageLink>(relay: string, attempt: Attempt<L>, signal: AbortSignal): Promise<RoutedLink<L>> {
+    const all = await this.routesTo(relay);
+    const carried = this.memory.carried(relay, all);
+    const routes = inOrder(all, carried && keyOf(carried.route), this.memory.silentRoutes(relay));
+    return this.race(relay, routes, attempt, signal, carried?.first);
+  }
+
+  /** One dial by the route of the latest link, for one more beside it. @throws WstunError */
+  async dialAlike<L extends MessageLink>(
+    relay: string,
+    attempt: Attempt<L>,
+    signal: AbortSignal,
+  ): Promise<RoutedLink<L>> {
+    const all = await this.routesTo(relay);
+    const route = this.memory.carried(relay, all)?.route ?? all.find((each) => keyOf(each) === this.current) ?? all[0];
+    return this.race(relay, route === undefined ? [] : [route], attempt, signal);
+  }
+
+  /** One dial by carriers that cost less. @throws WstunError */
+  async dialCheaper<L extends MessageLink>(
+    relay: string,
+    than: CarrierName,
+    attempt: Attempt<L>,
+    signal: AbortSignal,
+  ): Promise<RoutedLink<L>> {
+    const all = await this.routesTo(relay);
+    const cheaper = all.filter(({ carrier }) => isCheaper(carrier, than));
+    return this.race(relay, cheaper, attempt, signal);
+  }
+
+  /** Whether there are any. */
+  hasCheaper(than: CarrierName): boolean {
+    return this.carriers.some((carrier) => isCheaper(carrier, than));
+  }
+
+  /** What carries links to that relay best, as far as it is known, and the proxies to try. */
+  async bestCarrier(relay: string): Promise<BestCarrier> {
+    const all = await this.routesTo(relay);
+    const carrier = this.memory.carried(relay, all)?.route.carrier ?? all[0]?.carrier ?? 'websocket';
+    return { carrier, paths: all.filter((route) => route.carrier === carrier).map(({ proxy }) => proxy) };
+  }
+
+  private async routesTo(relay: string): Promise<readonly Route[]> {
+    const { proxies, transport } = this.options;
+    const paths = proxies === undefined ? [undefined] : await proxies.proxiesFor(new URL(relay));
+    const mayHttp = transport === 'http' || !this.memory.knowsNoHttp(relay);
+    return routesBy(
+      this.carriers.filter((carrier) => carrier !== 'http' || mayHttp),
+      paths,
+    );
+  }
+
+  private async race<L extends MessageLink>(
+    relay: string,
+    routes: readonly Route[],
+    attempt: Attempt<L>,
+    signal: AbortSignal,
+    first?: FirstRoute,
+  ): Promise<RoutedLink<L>> {
+    const before = this.before.get(relay);
+    const dial = new RouteDial<L>(
+      {
+        ...{ routes, first, clock: this.clock },
+        ...(before !== undefined && { before }),
+        attempt: (route, options) => this.attemptOnce(relay, route, attempt(route, options)),
+        onSlow: (attempts, forMs) => this.options.onNotice?.({ type: 'trying', relay, forMs, attempts }),
+        onOver: (obstacles) => this.before.set(relay, obstacles),
+      },
+      signal,
+    );
+    try {
+      return this.routed(relay, await dial.run());
+    } catch (error) {
+      throw await this.explain(relay, error, first, signal);
+    }
+  }
+
+  /** A relay from before the HTTP link takes its request for an upgrade that something has removed. */
+  private async attemptOnce<L>(relay: string, { carrier }: Route, link: Promise<L>): Promise<L> {
+    try {
+      return await link;
+    } catch (error) {
+      if (carrier !== 'http' || !(error instanceof WstunError) || error.fault !== 'upgrade-dropped') throw error;
+      this.memory.noteNoHttp(relay);
+      throw new DialError('http-link-unknown', '', 'http-link-unknown');
+    }
+  }
+
+  private routed<L extends MessageLink>(relay: string, { link, route, tookMs, failed }: WonRoute<L>): RoutedLink<L> {
+    return {
+      ...{ link, route },
+      noteCarried: () => {
+        this.memory.noteCarried(relay, route, tookMs);
+        if (this.current === keyOf(route)) return;
+        this.current = keyOf(route);
+        this.options.onNotice?.({ type: 'route', relay, route, failed });
+      },
+      noteSilent: () => this.memory.noteSilent(relay, route),
+    };
+  }
+
+  /** The error, and what else could be found out about it. */
+  private async explain(
+    relay: string,
+    error: unknown,
+    first: FirstRoute | undefined,
+    signal: AbortSignal,
+  ): Promise<unknown> {
+    if (signal.aborted || !(error instanceof WstunError)) return error;
+    const { findLoginPage, proxies, reach } = this.options;
+    const mayNeedLogin = !first?.isProven && NOT_THE_RELAY.has(obstacleOf(error));
+    const login = mayNeedLogin ? await findLoginPage?.(relay, signal) : undefined;
+    if (login !== undefined || proxies === undefined) return login ?? error;
+    return await this.localProxy.advise(error, placeOfUrl(new URL(relay), reach ?? {}));
+  }
+}
