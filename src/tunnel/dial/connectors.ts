@@ -75,7 +75,9 @@ export class OwnLinks {
         const addresses = paths.includes(undefined) ? await this.dialer.addressesOf(relay) : [];
         return [
           ...addresses.map(({ address, remote }) => this.way(relay, { carrier }, remote, address)),
-          ...paths.flatMap((proxy) => (proxy === undefined ? [] : [this.way(relay, { carrier, proxy }, proxy.name)])),
+          ...paths.flatMap((proxy) =>
+            proxy === undefined ? [] : [this.way(relay, { carrier, proxy }, this.dialer.remoteThrough(proxy, relay))],
+          ),
         ];
       }),
     );

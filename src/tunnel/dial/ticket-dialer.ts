@@ -11,10 +11,11 @@ import { WstunError } from '../../errors.ts';
 import type { Logger } from '../../observability/logger.ts';
 import { PROTOCOL_VERSION } from '../../protocol/frames.ts';
 import { RelayRefused } from '../../transport/answer-faults.ts';
-import { addressesOfUrl, type UrlAddress } from '../../transport/connection/connection-dial.ts';
+import { addressesOfUrl, describeThrough, type UrlAddress } from '../../transport/connection/connection-dial.ts';
 import type { Reach } from '../../transport/connection/reach.ts';
 import type { RelayAddresses } from '../../transport/connection/relay-addresses.ts';
 import type { Lookup } from '../../transport/connection/tcp-dial.ts';
+import type { Via } from '../../transport/connection/via.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import type { CarrierName, Route } from '../routes/route.ts';
 import { type CarrierOptions, carrierOf, type DialLink } from './carriers.ts';
@@ -117,6 +118,11 @@ export class TicketDialer {
     );
     await settledWithin(this.clock, RESOLVE_MS, resolved);
     return found;
+  }
+
+  /** What `remote` of a link to a relay through a proxy says. */
+  remoteThrough(proxy: Via, relay: string): string {
+    return describeThrough(proxy, new URL(relay), this.reach);
   }
 
   /** @param now milliseconds since 1970, by a clock that may be better than ours; nothing proves it */
