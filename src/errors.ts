@@ -323,9 +323,6 @@ export const FAULTS = {
   'login-required': fault('network', 'WSTUN-E270', 'this network answers in place of the relay and leads to a page', {
     fix: `Open the page in a browser: the network may require a login. ${RECONNECTS}`,
   }),
-  'http-link-unknown': fault('network', 'WSTUN-E271', 'the version of this relay has no HTTP link', {
-    fix: `If this network blocks WebSockets, the owner of the relay must install a newer version. ${RECONNECTS}`,
-  }),
   // 3: dial
   'dial-refused': wireFault('dial', 'WSTUN-E301', 32, 'the target refused the connection', {
     fix: 'Check that a program listens on that port.',

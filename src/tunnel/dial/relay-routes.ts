@@ -6,7 +6,7 @@ import { type Clock, systemClock } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import { placeOfUrl, type Reach } from '../../transport/connection/reach.ts';
 import type { Via } from '../../transport/connection/via.ts';
-import { DialError, type Obstacle } from '../../transport/dial-obstacle.ts';
+import type { Obstacle } from '../../transport/dial-obstacle.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import { LocalProxy } from '../../transport/proxy/local-proxy.ts';
 import type { ProxyChooser } from '../../transport/proxy/proxy-choice.ts';
@@ -164,7 +164,7 @@ export class RelayRoutes {
       {
         ...{ routes, first, clock: this.clock },
         ...(before !== undefined && { before }),
-        attempt: (route, options) => this.attemptOnce(relay, route, attempt(route, options)),
+        attempt: (route, options) => this.attemptOnce(relay, attempt(route, options)),
         onSlow: (attempts, forMs) => this.options.onNotice?.({ type: 'trying', relay, forMs, attempts }),
         onOver: (obstacles) => this.before.set(relay, obstacles),
       },
@@ -177,14 +177,12 @@ export class RelayRoutes {
     }
   }
 
-  /** A relay from before the HTTP link takes its request for an upgrade that something has removed. */
-  private async attemptOnce<L>(relay: string, { carrier }: Route, link: Promise<L>): Promise<L> {
+  private async attemptOnce<L>(relay: string, link: Promise<L>): Promise<L> {
     try {
       return await link;
     } catch (error) {
-      if (carrier !== 'http' || !(error instanceof WstunError) || error.fault !== 'upgrade-dropped') throw error;
-      this.memory.noteNoHttp(relay);
-      throw new DialError('http-link-unknown', '', 'http-link-unknown');
+      if (error instanceof WstunError && error.fault === 'http-link-unknown') this.memory.noteNoHttp(relay);
+      throw error;
     }
   }
 
