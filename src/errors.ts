@@ -170,6 +170,35 @@ export const FAULTS = {
   'browser-not-opened': fault('config', 'WSTUN-E144', 'the default browser has no page of wstun open', {
     fix: 'Press Enter to open it again, or let wstun start a browser without a window: --via-browser=/path/to/browser.',
   }),
+  'bad-domain': fault('usage', 'WSTUN-E150', 'a certificate for this name cannot be requested', {
+    fix: 'Give --acme a public DNS name that leads to this relay, such as relay.example.org.',
+  }),
+  'acme-unreachable': fault('network', 'WSTUN-E151', 'the certificate authority cannot be reached', {
+    fix: 'Check --acme-directory, and that this machine may connect there. For a private authority: --acme-ca FILE. wstun tries again automatically.',
+  }),
+  'acme-port-closed': fault('network', 'WSTUN-E152', 'the certificate authority could not connect to this relay', {
+    fix: 'Let connections from the internet through to port 443 of the name, or to port 80 with --acme-http 0.0.0.0:80. wstun tries again automatically.',
+  }),
+  'acme-name-elsewhere': fault(
+    'network',
+    'WSTUN-E153',
+    'the certificate authority did not find this relay by its name',
+    {
+      fix: 'Let the DNS records of the name (A, AAAA) lead to this machine, without a proxy that ends TLS in between. wstun tries again automatically.',
+    },
+  ),
+  'acme-caa-forbids': fault(
+    'config',
+    'WSTUN-E154',
+    'a CAA record in the DNS forbids this certificate authority for the name',
+    { fix: 'Change the record, or choose an authority that it permits: --acme-directory URL.' },
+  ),
+  'acme-rate-limited': fault('network', 'WSTUN-E155', 'the certificate authority limits how often it is asked', {
+    fix: 'wstun tries again when the authority permits it. Do not delete the state directory: it has the certificate.',
+  }),
+  'acme-rejected': fault('network', 'WSTUN-E156', 'the certificate authority did not issue the certificate', {
+    fix: 'Its reason says what to change. wstun tries again automatically.',
+  }),
   // 2: link
   'relay-unreachable': fault('network', 'WSTUN-E201', 'the relay cannot be reached', {
     fix: 'Check its address, that it is running, and that this network allows the connection.',
@@ -465,11 +494,13 @@ const LISTEN_FAULTS: Readonly<Record<string, readonly [reason: string, fix: stri
   ENOTFOUND: ['that name does not exist', 'Give an address of this machine'],
 };
 
-/** @param option by which the address is given */
+/** By which the address is given. */
+export type ListenOption = '--listen' | '--tether' | '--acme-http';
+
 export function cannotListen(
   { host, port }: { readonly host: string; readonly port: number },
   cause: unknown,
-  option: '--listen' | '--tether' = '--listen',
+  option: ListenOption = '--listen',
 ): WstunError {
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown reason';
   const [reason, fix] = LISTEN_FAULTS[code] ?? [code, 'Give another address'];

@@ -1,7 +1,7 @@
 /** Listening on an address, or on a socket that another program holds open, with a fault that says why it failed. */
 import { once } from 'node:events';
 import { isIPv6, type Server } from 'node:net';
-import { cannotListen, WstunError } from '../errors.ts';
+import { cannotListen, type ListenOption, WstunError } from '../errors.ts';
 import type { HostPort } from '../net/host-port.ts';
 
 /** A TCP socket that already listens and outlives this process: connections then wait for the next process. */
@@ -36,13 +36,14 @@ export async function listen(
   server: Server,
   place: ListenPlace,
   all: readonly ListenPlace[] = [place],
+  option: ListenOption = '--listen',
 ): Promise<HostPort> {
   const where = 'fd' in place ? { fd: place.fd } : { ...place, ipv6Only: isIpv6Only(place, all) };
   try {
     server.listen({ ...where, backlog: BACKLOG });
     await once(server, 'listening');
   } catch (error) {
-    throw faultOf(place, error);
+    throw faultOf(place, error, option);
   }
   const bound = server.address();
   if (typeof bound === 'object' && bound !== null) return { host: bound.address, port: bound.port };
@@ -50,8 +51,8 @@ export async function listen(
   return place;
 }
 
-function faultOf(place: ListenPlace, cause: unknown): WstunError {
-  if (!('fd' in place)) return cannotListen(place, cause);
+function faultOf(place: ListenPlace, cause: unknown, option: ListenOption): WstunError {
+  if (!('fd' in place)) return cannotListen(place, cause, option);
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown reason';
   return unusable(place, code === 'EINVAL' ? 'it is not a listening TCP socket' : code, cause);
 }

@@ -31,6 +31,8 @@ export interface RelayServerOptions extends RequestRouterOptions {
   readonly listen: readonly ListenPlace[];
   /** Without it the relay speaks plain HTTP. */
   readonly tls?: TlsPair;
+  /** TLS without a certificate: no handshake succeeds before `setTls`. */
+  readonly awaitsTls?: boolean;
   /** Where the health page is; default: nowhere. */
   readonly admin?: HostPort;
   readonly limits?: Partial<RelayLimits>;
@@ -87,10 +89,20 @@ export async function startRelayServer(options: RelayServerOptions): Promise<Rel
   }
 }
 
+/** Without members: there is no certificate yet. */
+type ServedTls = Partial<TlsPair>;
+
+/** Undefined: plain HTTP. @throws WstunError bad-certificate */
+function servedTls({ tls, awaitsTls = false }: RelayServerOptions): ServedTls | undefined {
+  if (tls !== undefined) return checkedTls(tls);
+  return awaitsTls ? {} : undefined;
+}
+
 const KEEP_ALIVE = { keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
 
 function createPublicServer(options: RelayServerOptions, limits: RelayLimits, router: RequestRouter): NetServer {
-  const { tls, upstream } = options;
+  const { upstream } = options;
+  const tls = servedTls(options);
   // Its sockets may read into what a plain read of this process has left unused.
   if (tls !== undefined) expectPlainReads(false);
   if (upstream !== undefined) {
@@ -104,7 +116,7 @@ function createPublicServer(options: RelayServerOptions, limits: RelayLimits, ro
   return server;
 }
 
-function createHttpServer(tls: TlsPair | undefined, limits: RelayLimits, upgrades: UpgradeChoice): Server {
+function createHttpServer(tls: ServedTls | undefined, limits: RelayLimits, upgrades: UpgradeChoice): Server {
   const options = {
     IncomingMessage: upgrades.IncomingMessage,
     headersTimeout: limits.requestMs,
@@ -113,15 +125,15 @@ function createHttpServer(tls: TlsPair | undefined, limits: RelayLimits, upgrade
     ...KEEP_ALIVE,
   };
   if (tls === undefined) return createServer(options);
-  return createHttpsServer({ ...options, ...checkedTls(tls), handshakeTimeout: limits.requestMs });
+  return createHttpsServer({ ...options, ...tls, handshakeTimeout: limits.requestMs });
 }
 
 /** For a site of an upstream, which reads the requests. With TLS it says what Node's server for HTTPS says. */
-function createPassingServer(tls: TlsPair | undefined, limits: RelayLimits): NetServer {
+function createPassingServer(tls: ServedTls | undefined, limits: RelayLimits): NetServer {
   const options = { allowHalfOpen: true, noDelay: true, ...KEEP_ALIVE };
   if (tls === undefined) return createNetServer(options);
   const handshake = { handshakeTimeout: limits.requestMs, ALPNProtocols: ['http/1.1'] };
-  return createTlsServer({ ...options, ...checkedTls(tls), ...handshake });
+  return createTlsServer({ ...options, ...tls, ...handshake });
 }
 
 /** Node accepts an empty certificate, and would then fail in every handshake. */

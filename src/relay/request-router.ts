@@ -22,6 +22,7 @@ import { Visitors } from './site/visitors.ts';
 import { attachSite, requestOf, TakenRequests } from './site-front.ts';
 import { sourceOf } from './source-limits.ts';
 import { SourceTracker } from './source-tracker.ts';
+import type { TlsChallenges } from './tls-challenges.ts';
 import type { UpgradeChoice } from './upgrade-choice.ts';
 
 export interface RequestRouterOptions {
@@ -32,6 +33,8 @@ export interface RequestRouterOptions {
   readonly settled?: Promise<void>;
   /** A link has opened; its handler must be set before the turn ends. */
   readonly onLink: (link: MessageLink, admitted: Admitted) => void;
+  /** Of a relay that serves TLS: what a certificate authority asks. */
+  readonly challenges?: TlsChallenges;
   /** What strangers see; default: a plain 404. */
   readonly decoy?: Decoy;
   /** The decoy is a site, whose visitors may stay: they get no penalties. */
@@ -179,8 +182,10 @@ export class RequestRouter {
   }
 
   private handleConnection(socket: Socket, begin: () => void): void {
+    const { challenges } = this.options;
+    const serve = challenges === undefined ? begin : () => challenges.receive(socket, begin);
     this.addresses.receive(socket, () =>
-      this.pending.add(socket, this.treatmentOf(socket), () => this.whenSettled(socket, begin)),
+      this.pending.add(socket, this.treatmentOf(socket), () => this.whenSettled(socket, serve)),
     );
   }
 
