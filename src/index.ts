@@ -1,5 +1,6 @@
 /** What `import … from 'wstun'` offers; docs/api.md describes it. Nothing runs at import. */
 
+export type { AcmeOptions } from './app/acme.ts';
 export type { BrowserNotice } from './app/browser-carrier.ts';
 export { type Client, type ClientEvents, type ClientOptions, startClient } from './app/client.ts';
 export type { DialOptions } from './app/dial-options.ts';

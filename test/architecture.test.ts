@@ -94,11 +94,13 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'relay/proxies': ['clock.ts', 'errors.ts', 'net'],
   'relay/site': ['clock.ts', 'errors.ts', 'observability'],
   state: ['async', 'clock.ts', 'crypto', 'errors.ts', 'observability'],
+  acme: ['async', 'clock.ts', 'errors.ts', 'observability'],
   'tether/shared': [],
   'tether/page': ['tether/shared'],
   'tether/laptop': ['async', 'clock.ts', 'errors.ts', 'limits', 'net', 'observability', 'transport', 'tether/shared'],
   'tether/browser': ['clock.ts', 'errors.ts', 'observability', 'tether/shared'],
   app: [
+    'acme',
     'errors.ts',
     'memory',
     'net',
@@ -150,7 +152,7 @@ const PURE: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Folders that take a Clock. Only the named files call clocks, timers and random numbers that are no secrets. */
-const TAKES_CLOCK = /^(?:async|transport|tunnel|tether|relay|state)\//;
+const TAKES_CLOCK = /^(?:acme|async|transport|tunnel|tether|relay|state)\//;
 const IS_CLOCK = ['tether/page/browser-clock.ts', 'tether/page/page-clock.ts'];
 const CALLS_CLOCK =
   /\bperformance\.now|\bDate\.now|\bnew Date\(\)|(?<!(?:clock|socket)\.)\bset(?:Timeout|Interval)\(|\bMath\.random|node:timers/i;
@@ -168,6 +170,7 @@ const OWNED: Readonly<Record<string, readonly string[]>> = {
   socks: ['transport'],
   'pac-resolver': ['transport'],
   'quickjs-wasi': ['transport'],
+  'acme-client': ['acme'],
 };
 
 /** Where a carrier opens links to a relay; who may: the table of carriers, and the carrier's own folder. */

@@ -60,6 +60,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
     (value) => value === 'self-signed' || (isObject(value) && areTexts([value.certFile, value.keyFile])),
     'self-signed, or the paths certFile and keyFile',
   ],
+  acme: [(value) => isObject(value) && areTexts(value.domains), 'an object with a list of domains'],
   hosts: [(value) => isObject(value) && areTexts(Object.values(value)), 'an object of texts'],
   encryption: [(value) => value === 'on' || value === 'off', 'on or off'],
   transport: [(value) => value === 'auto' || value === 'websocket' || value === 'http', 'auto, websocket or http'],

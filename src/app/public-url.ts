@@ -15,6 +15,8 @@ export interface UrlWishes {
   /** Best first; empty: none was given. */
   readonly urls: readonly string[];
   readonly tls: boolean;
+  /** The names in the relay's certificate, if it gets that itself. Authorities look for it at port 443. */
+  readonly certified?: readonly string[] | undefined;
   /** The prefix that the gate requires. */
   readonly path: string | undefined;
 }
@@ -32,7 +34,8 @@ export interface PublicUrl {
 export async function settleUrl(dir: StateDir, wishes: UrlWishes, addresses: readonly HostPort[]): Promise<PublicUrl> {
   const given = parseRelayUrls(wishes.urls);
   const before = given.length === 0 ? await readRelayUrl(dir) : undefined;
-  const kept = before !== undefined && wasGiven(before, addresses) ? await rememberedUrls(dir) : [];
+  const isKept = before !== undefined && wasGiven(before, addresses);
+  const kept = isKept ? (await rememberedUrls(dir)).filter((url) => fits(url, wishes)) : [];
   const all = given.length > 0 ? given : kept;
   const [url = parseRelayUrl(guessUrl(wishes, addresses))] = all;
   const source = given.length > 0 ? 'given' : kept.length > 0 ? 'remembered' : 'guessed';
@@ -94,7 +97,13 @@ export function portOf(url: string): number {
   return port === '' ? (protocol === 'wss:' ? 443 : 80) : Number(port);
 }
 
-function guessUrl({ tls, path }: UrlWishes, addresses: readonly HostPort[]): string {
+/** A URL of earlier leads nowhere if the certificate has other names. */
+function fits(url: string, { certified }: UrlWishes): boolean {
+  return certified === undefined || (new URL(url).protocol === 'wss:' && certified.includes(hostOf(url)));
+}
+
+function guessUrl({ tls, path, certified }: UrlWishes, addresses: readonly HostPort[]): string {
+  if (certified?.[0] !== undefined) return `wss://${certified[0]}${path ?? ''}`;
   const { host, port } = addresses[0] ?? { host: '127.0.0.1', port: 0 };
   const reachable = formatHostPort({ host: reachableHost(host), port });
   return `${tls ? 'wss' : 'ws'}://${reachable}${path ?? ''}`;

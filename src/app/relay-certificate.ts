@@ -1,4 +1,7 @@
-/** The certificate of a relay: files of its owner, or one that it makes itself. And the pins that invites get of it. */
+/**
+ * The certificate of a relay: files of its owner, one that it makes itself, or one of an authority (acme.ts). And the
+ * pins that invites get of it.
+ */
 
 import { X509Certificate } from 'node:crypto';
 import type { Logger } from '../observability/logger.ts';
@@ -12,8 +15,8 @@ import { TlsFiles } from './tls-files.ts';
 export type TlsChoice = { readonly certFile: string; readonly keyFile: string } | 'self-signed';
 
 export interface RelayCertificate {
-  /** @throws WstunError bad-certificate, state-unusable */
-  read(): Promise<TlsPair>;
+  /** Undefined: there is none yet. @throws WstunError bad-certificate, state-unusable */
+  read(): Promise<TlsPair | undefined>;
   /** Passes each new pair to `use`, until `stop`. */
   follow(use: (pair: TlsPair) => void, logger: Logger): void;
   stop(): void;

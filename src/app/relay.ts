@@ -24,6 +24,7 @@ import { readRegistration } from '../state/registration-file.ts';
 import { openStateDir } from '../state/state-dir.ts';
 import { openUsedTickets } from '../state/used-tickets.ts';
 import type { Pin } from '../transport/connection/tls-pin.ts';
+import { AcmeCertificate, type AcmeOptions } from './acme.ts';
 import { type Dialling, type DialOptions, diallingOf } from './dial-options.ts';
 import { createSessions } from './dialing-sessions.ts';
 import { type PeerOptions, relayIssuer } from './invites.ts';
@@ -57,6 +58,8 @@ export interface RelayOptions extends DialOptions {
    * renews, whose pin its invites have. Default: plain HTTP, for a TLS proxy in front.
    */
   readonly tls?: TlsChoice;
+  /** Gets and renews a certificate by itself, and agrees to the terms of the authority. Not together with `tls`. */
+  readonly acme?: AcmeOptions;
   /**
    * What everyone sees who has no ticket: the site of a server, `http://127.0.0.1:8081` or `https://…`, to which all
    * bytes are passed on, or the files of a directory. Default: a plain 404.
@@ -84,6 +87,8 @@ export interface RelayOptions extends DialOptions {
 export interface Relay {
   /** `HOST:PORT` of each address, with the ports that the system chose. */
   readonly listen: readonly string[];
+  /** With `acme`: false if it began without a certificate. Clients can connect as soon as there is one. */
+  readonly hasCertificate: boolean;
   /** The first URL in its invites. */
   readonly url: string;
   /** All of them. */
@@ -116,13 +121,15 @@ export interface Relay {
 
 /**
  * Resolves when it listens. What fails leaves nothing open.
- * @throws WstunError bad-option, bad-url, bad-certificate, bad-passed-socket, cannot-listen, state-unusable,
- * identity-damaged, access-malformed, limits-malformed, interfaces-hidden
+ * @throws WstunError bad-option, bad-url, bad-domain, bad-certificate, bad-passed-socket, cannot-listen,
+ * state-unusable, identity-damaged, access-malformed, limits-malformed, interfaces-hidden
  */
 export async function startRelay(options: RelayOptions): Promise<Relay> {
   requireShapes(options, ['state', 'listen'], PLACES);
   const { logger = silentLogger } = options;
   parseRelayUrls(urlsOf(options));
+  if (options.acme && options.tls !== undefined)
+    throw new WstunError('bad-option', 'a certificate is given or made (--tls-…), or requested (--acme), not both');
   // A slash at the front may be left out.
   const path = options.path === undefined ? undefined : parsePathPrefix(options.path.replace(/^(?!\/)/, '/'));
   const site = { ...proxiesOf(options), ...(await openSite(options.decoy)) };
@@ -193,7 +200,9 @@ async function openFiles(path: string, { upstream, hasVisitors = false }: Site, 
 }
 
 class RunningRelay {
+  private readonly acme: AcmeCertificate | undefined;
   private certificate: RelayCertificate | undefined;
+  private hasCertificate = true;
   private pins: readonly Pin[] = [];
   private router: RelayRouter;
   private server: RelayServer | undefined;
@@ -203,6 +212,8 @@ class RunningRelay {
     private readonly options: Checked,
     private readonly files: Files,
   ) {
+    const { acme, logger } = options;
+    this.acme = acme && new AcmeCertificate(acme, files.serving.directory, logger);
     this.router = this.createRouter();
   }
 
@@ -221,6 +232,7 @@ class RunningRelay {
     return {
       listen: addresses.map(formatHostPort),
       ...{ url, urls, pins: this.pins },
+      hasCertificate: this.hasCertificate,
       urlSource: source,
       urlFault: fault,
       firstInvite,
@@ -236,7 +248,7 @@ class RunningRelay {
     this.certificate?.stop();
     this.options.dialling.publicAddresses.stop();
     this.server?.close();
-    await Promise.all([this.files.serving.stopFollowing(), this.router.close(graceMs)]);
+    await Promise.all([this.acme?.stop(), this.files.serving.stopFollowing(), this.router.close(graceMs)]);
     await this.files.close();
   }
 
@@ -249,8 +261,11 @@ class RunningRelay {
   private async listenWhen(settled: Promise<void>): Promise<RelayServer> {
     const { certificate, options } = this;
     const tls = await certificate?.read();
-    const server = await startRelayServer({ ...this.serverOptions(), settled, ...(tls && { tls }) });
+    const awaitsTls = certificate !== undefined && tls === undefined;
+    const server = await startRelayServer({ ...this.serverOptions(), settled, awaitsTls, ...(tls && { tls }) });
     this.server = server;
+    this.hasCertificate = !awaitsTls;
+    await this.acme?.listen();
     if (tls !== undefined) this.pins = pinsOf(tls);
     const use = (pair: TlsPair): void => {
       server.setTls(pair);
@@ -264,8 +279,9 @@ class RunningRelay {
   }
 
   private async settleUrl(addresses: readonly HostPort[]): Promise<PublicUrl> {
-    const { path, tls, dialling } = this.options;
-    const wishes = { urls: urlsOf(this.options), path, tls: tls !== undefined };
+    const { path, dialling } = this.options;
+    const tls = this.certificate !== undefined;
+    const wishes = { urls: urlsOf(this.options), path, tls, certified: this.acme?.hosts };
     const settled = await settleUrl(this.files.serving.directory, wishes, addresses);
     this.publicUrl = settled;
     await this.saveInviteSettings();
@@ -275,7 +291,7 @@ class RunningRelay {
 
   private async createCertificate(): Promise<RelayCertificate | undefined> {
     const { tls, listen } = this.options;
-    if (tls === undefined) return undefined;
+    if (tls === undefined) return this.acme;
     const { directory } = this.files.serving;
     const given = parseRelayUrls(urlsOf(this.options));
     const urls = given.length > 0 ? given : await rememberedUrls(directory);
@@ -300,6 +316,7 @@ class RunningRelay {
       onLink: (link, admitted) => this.router.handleLink(link, admitted),
       ...(path !== undefined && { path }),
       ...this.options.site,
+      ...(this.acme && { challenges: this.acme.challenges }),
       ...(admin && { admin }),
       limits: frontLimits(this.files.serving.limits, this.options),
     };

@@ -7,6 +7,7 @@ import { parseCredentials } from '../proxy/credentials.ts';
 import {
   collect,
   parseCount,
+  parseExternalAccount,
   parseHostPort,
   parseLinkAge,
   parseLinkBytes,
@@ -150,6 +151,11 @@ const onceOption = () =>
     'for scripts: end with the exit code of the first failure or, once connected, of the first that lasts 10 s',
   );
 
+const externalAccountOption = () => {
+  const what = 'with --acme: id and key (base64url) of an account that the authority requires';
+  return new Option('--acme-eab <id:key>', what).argParser(parseExternalAccount).env('WSTUN_ACME_EAB');
+};
+
 const userOption = () => {
   const option = new Option('--user <name:pass>', 'require this user name and password');
   return option.argParser(parseCredentials).env('WSTUN_USER');
@@ -200,12 +206,30 @@ function clientCommand(): Command {
   return withProxyOptions(command);
 }
 
+function withAcme(command: Command): Command {
+  return command
+    .option(
+      '--acme <domain>',
+      'get a certificate for this name and renew it, which agrees to the terms of the authority; may be repeated',
+      texts,
+    )
+    .option('--acme-email <address>', 'with --acme: where the authority may write to (default: none)')
+    .option(
+      '--acme-http <host:port>',
+      'with --acme: answer the authority over HTTP too; it asks at port 80 (default: only over TLS, at port 443)',
+      parseHostPort,
+    )
+    .option('--acme-directory <url>', 'with --acme: directory of the certificate authority (default: Let’s Encrypt)')
+    .option('--acme-ca <file>', 'with --acme: PEM certificates to trust when connecting to the authority')
+    .addOption(externalAccountOption());
+}
+
 function relayCommand(): Command {
-  return new Command('relay')
+  const command = new Command('relay')
     .description('run the public server that clients connect to; it connects to targets for them')
     .option(
       '--listen <host:port>',
-      'address to listen on, unless systemd passes sockets; may be repeated (default: 0.0.0.0:8080)',
+      'address to listen on, unless systemd passes sockets; may be repeated (default: 0.0.0.0:8080, with --acme 0.0.0.0:443)',
       collect(parseHostPort),
     )
     .addOption(stateOption('relay'))
@@ -231,7 +255,8 @@ function relayCommand(): Command {
         'believe what proxies at these addresses say in X-Forwarded-For or Forwarded: 10.0.0.0/8, an address, or loopback; may be repeated',
       ).argParser(texts),
     )
-    .option('--proxy-protocol', 'connections from --trust-proxy begin with a PROXY protocol header (v1 or v2)')
+    .option('--proxy-protocol', 'connections from --trust-proxy begin with a PROXY protocol header (v1 or v2)');
+  return withAcme(command)
     .option('--admin <host:port>', 'address of the health page (GET /healthz)', parseHostPort)
     .addOption(dnsOption())
     .addOption(publicAddressOption())
@@ -247,7 +272,8 @@ function relayCommand(): Command {
     .addHelpText('after', RELAY_EXAMPLES)
     .action(async (options) => {
       const { runRelay } = await import('./relay.ts');
-      await runRelay({ ...options, listen: options.listen ?? [{ host: '0.0.0.0', port: 8080 }] });
+      const port = options.acme === undefined ? 8080 : 443;
+      await runRelay({ ...options, listen: options.listen ?? [{ host: '0.0.0.0', port }] });
     });
 }
 
@@ -422,6 +448,8 @@ Programs:
 
 const RELAY_EXAMPLES = `
 Examples:
+  With a certificate from Let's Encrypt, on a machine to which the name leads:
+    wstun relay --acme relay.example.org
   With its own certificate:
     wstun relay --listen 0.0.0.0:443 --url wss://relay.example.org --tls-cert cert.pem --tls-key key.pem
   Behind nginx or Caddy:

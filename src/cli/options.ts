@@ -59,6 +59,14 @@ export function parsePublicAddress(text: string): string {
   return address;
 }
 
+/** Id and key of an account at a certificate authority: the key has no colon. It is a secret, and not repeated. */
+export function parseExternalAccount(text: string): { readonly id: string; readonly key: string } {
+  const [, id, key] = /^(.+):([\w+/-]+={0,2})$/.exec(text) ?? [];
+  if (id === undefined || key === undefined)
+    throw new WstunError('bad-option', '--acme-eab needs ID:KEY, the key in base64url');
+  return { id, key };
+}
+
 /** Seconds, 0 to a day; returned in milliseconds. */
 export function parseResumeWindow(text: string): number {
   if (!/^\d{1,5}$/.test(text) || Number(text) > 86_400)

@@ -1,6 +1,8 @@
 /** `wstun relay`: runs a relay until a signal. */
+import type { AcmeOptions } from '../app/acme.ts';
 import { type RelayOptions, startRelay } from '../app/relay.ts';
 import { WstunError } from '../errors.ts';
+import type { HostPort } from '../net/host-port.ts';
 import { type DialTexts, dialOptions } from './dial-options.ts';
 import { stateArgument, stateDirFor } from './find-state.ts';
 import { Output, type OutputOptions, printLine } from './output.ts';
@@ -18,6 +20,12 @@ interface RelayCommand
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly tlsSelfSigned?: boolean;
+  readonly acme?: readonly string[];
+  readonly acmeEmail?: string;
+  readonly acmeHttp?: HostPort;
+  readonly acmeDirectory?: string;
+  readonly acmeCa?: string;
+  readonly acmeEab?: { readonly id: string; readonly key: string };
   /** Milliseconds. */
   readonly resumeWindow?: number;
 }
@@ -25,11 +33,12 @@ interface RelayCommand
 export async function runRelay(options: RelayCommand): Promise<void> {
   const output = new Output(options);
   const passed = passedSockets(process.env, process.pid);
-  const { resumeWindow, tlsCert, tlsKey, tlsSelfSigned, publicAddress, ...rest } = options;
+  const { resumeWindow, tlsCert, tlsKey, tlsSelfSigned, publicAddress, acme, ...rest } = options;
   const relay = await startRelay({
     ...rest,
     ...dialOptions(options),
     ...tlsOf(options),
+    ...acmeOf(options),
     ...(passed.length > 0 && { listen: passed }),
     ...(resumeWindow !== undefined && { resumeWindowMs: resumeWindow }),
     state: stateDirFor('relay', options),
@@ -38,7 +47,12 @@ export async function runRelay(options: RelayCommand): Promise<void> {
   // Before anybody hears that it is ready: a signal that follows at once is to drain, not to kill.
   const signalled = firstSignal(() => relay.close(0));
   const { listen, url, urls, pins, urlSource, urlFault, admin, firstInvite: invite } = relay;
-  const more = { ...(urls.length > 1 && { urls }), ...(pins.length > 0 && { pins }) };
+  const certificate = acme && (relay.hasCertificate ? 'valid' : 'awaited');
+  const more = {
+    ...(urls.length > 1 && { urls }),
+    ...(pins.length > 0 && { pins }),
+    ...(certificate && { certificate }),
+  };
   output.event({
     event: 'ready',
     role: 'relay',
@@ -52,6 +66,7 @@ export async function runRelay(options: RelayCommand): Promise<void> {
   output.say(`wstun relay is ready on ${listen.join(', ')}; clients reach it at ${urls.join(' or ')}${said}`);
   if (pins.length > 0)
     output.say(`The certificate is self-signed. New invites have the pin of its key: ${pins.join(', ')}`);
+  if (certificate === 'awaited') output.say('No client can connect before the first certificate is there.');
   if (urlFault !== undefined) output.logger.warn({ url }, urlFault);
   const at = stateArgument(relay.state);
   if (invite !== undefined) showFirstInvite(output, invite);
@@ -78,6 +93,22 @@ function tlsOf({ tlsCert, tlsKey, tlsSelfSigned = false }: RelayCommand): Pick<R
   if (tlsCert === undefined || tlsKey === undefined)
     throw new WstunError('bad-certificate', 'only one of them was given');
   return { tls: { certFile: tlsCert, keyFile: tlsKey } };
+}
+
+function acmeOf(options: RelayCommand): Pick<RelayOptions, 'acme'> {
+  const { acme, acmeEmail: email, acmeHttp: http, acmeDirectory: directory, acmeCa: caFile, acmeEab } = options;
+  const more: Omit<AcmeOptions, 'domains'> = {
+    ...(email !== undefined && { email }),
+    ...(http && { http }),
+    ...(directory !== undefined && { directory }),
+    ...(caFile !== undefined && { caFile }),
+    ...(acmeEab && { externalAccount: acmeEab }),
+  };
+  if (acme !== undefined) return { acme: { domains: acme, ...more } };
+  // The account may come from a variable that is set for other uses.
+  const given = Object.keys(more).some((name) => name !== 'externalAccount');
+  if (given) throw new WstunError('bad-option', '--acme-… needs --acme DOMAIN');
+  return {};
 }
 
 /** The line itself goes to stdout: it is a result, and a secret that has no place among logs. */

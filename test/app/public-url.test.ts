@@ -54,6 +54,20 @@ describe('the URL of a relay', () => {
     });
   });
 
+  it('a relay that gets its certificate itself has the URL of its first name, unless one that fits was given', async () => {
+    const state = await newState();
+    const certified = ['relay.example.org', 'www.example.org'];
+    const wishes = { ...PLAIN, tls: true, path: '/x', certified };
+    expect(await settleUrl(state, wishes, AT)).toMatchObject({ url: 'wss://relay.example.org/x', source: 'guessed' });
+    await settleUrl(state, { ...PLAIN, urls: ['wss://www.example.org:8443'] }, AT);
+    expect(await settleUrl(state, wishes, AT)).toMatchObject({
+      url: 'wss://www.example.org:8443',
+      source: 'remembered',
+    });
+    const others = { ...wishes, certified: ['new.example.org'] };
+    expect(await settleUrl(state, others, AT)).toMatchObject({ url: 'wss://new.example.org/x', source: 'guessed' });
+  });
+
   it('a relay URL from a version that did not note its source is kept if it cannot be a guess', async () => {
     const state = await newState();
     const file = state.pathOf('relay.toml');

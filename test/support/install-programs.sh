@@ -42,6 +42,7 @@ needs=(
   iptables:iptables
   ss:iproute2
   systemd-analyze:systemd
+  pebble:pebble
 )
 
 missing() {
