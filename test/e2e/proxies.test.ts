@@ -2,67 +2,132 @@
  * Networks that only a proxy leads out of, with real proxies: the relay's name exists for the proxy alone.
  * @module-tag waits
  */
+import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
-import { makeCertificate } from '../support/programs/certificate.ts';
-import { startNginx } from '../support/programs/nginx.ts';
-import { runWell } from '../support/programs/programs.ts';
-import { startSquid } from '../support/programs/squid.ts';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { freePort } from '../support/programs/programs.ts';
 import {
-  type ClientOptions,
-  invite,
-  type RunningClient,
-  startClient,
-  startRelay,
-} from '../support/programs/wstun-stack.ts';
+  expectPage,
+  HOSTS,
+  type ProxiedNetwork,
+  startProxiedNetwork,
+  startThrough,
+} from '../support/programs/proxied-network.ts';
+import { type SquidOptions, startSquid } from '../support/programs/squid.ts';
+import { type WstunProcess, wstun } from '../support/programs/wstun-process.ts';
+import { spawnClient } from '../support/programs/wstun-stack.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
 
-const HOSTS = { 'relay.corp.test': '127.0.0.1' };
-const certificate = makeCertificate('DNS:relay.corp.test,DNS:proxy.corp.test,IP:127.0.0.1');
+let network: ProxiedNetwork;
 
-interface Network {
-  readonly invite: string;
-  /** Of the relay. */
-  readonly port: number;
-  /** Of a web server that the exit may reach. */
-  readonly page: number;
-  /** Trusts the certificate of the relay. */
-  readonly env: Readonly<Record<string, string>>;
+beforeAll(async () => {
+  network = await startProxiedNetwork();
+});
+
+/** squid makes names of Basic lower case, and loses the backslash of those of Digest. */
+const USER = 'corp\\ann';
+const PASSWORD = 's3cret p@ss:%/w';
+/** As a person writes them, and as they travel. */
+const SECRETS = [
+  PASSWORD,
+  encodeURIComponent(PASSWORD),
+  ...[USER, 'ann'].map((user) => Buffer.from(`${user}:${PASSWORD}`).toString('base64')),
+];
+
+async function passwordFile(line: string): Promise<string> {
+  const file = join(await tempDir(), 'proxy-password');
+  await writeFile(file, `${line}\n`, { mode: 0o600 });
+  return file;
 }
 
-/** A relay by TLS whose name only the proxy can resolve. */
-async function startNetwork(scheme: 'ws' | 'wss' = 'wss'): Promise<Network> {
-  const dir = await tempDir();
-  const [cert, key] = [join(dir, 'cert.pem'), join(dir, 'key.pem')];
-  await writeFile(cert, certificate.cert);
-  await writeFile(key, certificate.key, { mode: 0o600 });
-  const tls = scheme === 'wss' ? ['--tls-cert', cert, '--tls-key', key] : [];
-  const relay = await startRelay({ args: tls });
-  const { port: page } = await startNginx('location / { return 200 "through the tunnel"; }');
-  const url = `${scheme}://relay.corp.test:${relay.port}`;
-  const secret = await invite(relay, 'laptop', { allow: [`127.0.0.1:${page}`], url });
-  return { invite: secret, port: relay.port, page, env: { NODE_EXTRA_CA_CERTS: cert } };
+/** In its output and its logs, and in `ps`. */
+function expectNoSecret(process: WstunProcess): void {
+  const shown = process.stdout + process.stderr + readFileSync(`/proc/${process.pid}/cmdline`, 'latin1');
+  for (const secret of [...SECRETS, 'Proxy-Authorization']) expect(shown).not.toContain(secret);
 }
 
-async function startThrough(network: Network, { env = {}, ...options }: ClientOptions): Promise<RunningClient> {
-  return await startClient(network.invite, { ...options, env: { ...network.env, ...env } });
-}
-
-async function expectPage({ port }: RunningClient, { page }: Network): Promise<void> {
-  const shown = await runWell('curl', ['-sS', '-x', `socks5h://127.0.0.1:${port}`, `http://127.0.0.1:${page}/`]);
-  expect(shown).toBe('through the tunnel');
-}
+const SCHEMES: readonly (readonly [user: string, schemes: SquidOptions['schemes']])[] = [
+  [USER, ['basic']],
+  ['ann', ['digest']],
+  [USER, ['ntlm']],
+  ['ann', ['ntlm', 'digest', 'basic']],
+];
 
 describe('a client behind a proxy', () => {
   it('reaches the relay by the proxy of https_proxy, which alone can resolve its name', async () => {
-    const network = await startNetwork();
     const squid = await startSquid({ hosts: HOSTS });
     const client = await startThrough(network, { env: { https_proxy: `127.0.0.1:${squid.port}` } });
     await expectPage(client, network);
     await client.process.kill();
     // squid logs a tunnel when it ends.
     await until(() => squid.accessLog().includes(`200 CONNECT relay.corp.test:${network.port} -`));
+  });
+
+  it('answers squid by Basic, Digest and NTLM, and shows its password nowhere', async () => {
+    await Promise.all(
+      SCHEMES.map(async ([user, schemes = []]) => {
+        const file = await passwordFile(`${user}:${PASSWORD}`);
+        const squid = await startSquid({ schemes, hosts: HOSTS, users: { [user]: PASSWORD } });
+        const args = ['-v', '--proxy', `http://127.0.0.1:${squid.port}`, '--proxy-auth-file', file];
+        const client = await startThrough(network, { args });
+        await expectPage(client, network);
+        expectNoSecret(client.process);
+        await client.process.kill();
+        const used = `200 CONNECT relay.corp.test:${network.port} ${user}`;
+        await until(() => squid.accessLog().some((line) => line.replace('%5C', '\\') === used));
+      }),
+    );
+  });
+
+  it('says that the password is wrong, sends it once, and tries a changed file at once', async () => {
+    const file = await passwordFile(`${USER}:wrong`);
+    const squid = await startSquid({ schemes: ['basic'], hosts: HOSTS, users: { [USER]: PASSWORD } });
+    const args = ['-v', '--proxy', `http://127.0.0.1:${squid.port}`, '--proxy-auth-file', file];
+    const client = spawnClient(network.invite, { args, env: network.env });
+    const { code, message } = await client.event('retrying');
+    expect([code, message]).toEqual(['WSTUN-E252', expect.stringContaining('wrong password')]);
+    // Two further attempts.
+    for (let i = 0; i < 2; i++) await client.event('retrying');
+    expect(squid.accessLog().filter((line) => line.includes('ann'))).toHaveLength(1);
+    await writeFile(file, `${USER}:${PASSWORD}\n`);
+    await client.event('ready');
+    expectNoSecret(client);
+  });
+
+  it('takes a password from WSTUN_PROXY, and shows neither the URL nor its parts', async () => {
+    const squid = await startSquid({ schemes: ['digest'], hosts: HOSTS, users: { ann: PASSWORD } });
+    const userInfo = `ann:${encodeURIComponent(PASSWORD)}`;
+    const env = { WSTUN_PROXY: `http://${userInfo}@127.0.0.1:${squid.port}` };
+    const client = await startThrough(network, { args: ['-v'], env });
+    await expectPage(client, network);
+    expectNoSecret(client.process);
+  });
+
+  it('says which schemes the proxy offers, which port it wants, and that it cannot reach the relay', async () => {
+    const gone = await freePort();
+    const cases = [
+      { squid: { schemes: ['negotiate', 'ntlm'] }, code: 'WSTUN-E251', says: /it offers Negotiate, NTLM\./ },
+      {
+        squid: { ports: [443] },
+        code: 'WSTUN-E253',
+        says: /HTTP 403\. Many proxies allow only port 443: the relay must/,
+      },
+      { squid: {}, url: `wss://gone.corp.test:${gone}`, code: 'WSTUN-E254', says: /gone\.corp\.test:\d+: HTTP 503/ },
+    ] as const;
+    await Promise.all(
+      cases.map(async ({ squid: options, code, says, ...more }) => {
+        const squid = await startSquid({
+          ...options,
+          hosts: { ...HOSTS, 'gone.corp.test': '127.0.0.1' },
+        } as SquidOptions);
+        const secret = 'url' in more ? await network.inviteTo(more.url) : network.invite;
+        const args = ['client', '--once', '--listen', '127.0.0.1:0', '--proxy', `127.0.0.1:${squid.port}`];
+        const outcome = await wstun(args, { env: { ...network.env, WSTUN_INVITE: secret } });
+        expect(outcome.stderr).toMatch(says);
+        expect([outcome.code, outcome.stderr]).toEqual([69, expect.stringContaining(code)]);
+      }),
+    );
   });
 });

@@ -27,7 +27,7 @@ const NOT_PASSED = ['WSTUN_INVITE', 'WSTUN_USER', 'WSTUN_PROXY', 'WSTUN_VIA'];
 
 /** @throws WstunError proxy-command-failed, dial-cancelled */
 export async function runAuthenticationCommand(call: CommandCall): Promise<string> {
-  const child = start(call);
+  const child = startOrFail(call);
   const wait = new AbortableWait<string>({
     ...{ clock: call.clock, signal: call.signal, limitMs: COMMAND_LIMIT_MS },
     onExpired: (expired) => expired.reject(failed('it took longer than 10 s')),
@@ -48,6 +48,15 @@ export async function runAuthenticationCommand(call: CommandCall): Promise<strin
     return headerValueOf(await wait.promise);
   } finally {
     stop(child);
+  }
+}
+
+/** Without processes or memory, the start itself throws. */
+function startOrFail(call: CommandCall): ChildProcess {
+  try {
+    return start(call);
+  } catch {
+    throw failed('it could not be started');
   }
 }
 

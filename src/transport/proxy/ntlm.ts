@@ -11,6 +11,7 @@ const SIGNATURE = Buffer.from('NTLMSSP\0', 'latin1');
 /** MS-NLMP §2.2.2.5: UNICODE, OEM, REQUEST_TARGET, NTLM, ALWAYS_SIGN, EXTENDED_SESSIONSECURITY. */
 const FLAGS = 0x0008_8207;
 const UNICODE = 0x1;
+const OEM = 0x2;
 /** Seconds from 1601 to 1970. */
 const EPOCH_S = 11_644_473_600n;
 /** MS-NLMP §2.2.2.1. */
@@ -71,7 +72,8 @@ export function ntlmAuthenticate(challenge: NtlmChallenge, credentials: ProxyCre
     head.writeUInt32LE(offset, 16 + 8 * i);
     offset += field.length;
   }
-  head.writeUInt32LE(challenge.flags & FLAGS, 60);
+  // One of the two: a server that offers both must know which one the texts have.
+  head.writeUInt32LE(challenge.flags & FLAGS & ~(isUnicode ? OEM : UNICODE), 60);
   return Buffer.concat([head, ...fields]).toString('base64');
 }
 

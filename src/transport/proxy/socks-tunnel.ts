@@ -19,28 +19,48 @@ export interface SocksRequest {
 
 /** Resolves with the socket paused. @throws WstunError proxy-…, dial-cancelled */
 export async function openSocksTunnel(socket: Socket, request: SocksRequest, options: ViaOptions): Promise<void> {
-  const { version, target, credentials, place } = request;
-  const { SocksClient } = await import('socks');
+  const { place, credentials } = request;
+  const client = createClient(await loadSocks(), socket, request);
   const wait = new AbortableWait<void>({
     ...{ clock: options.clock, signal: options.signal, limitMs: SOCKS_LIMIT_MS },
     onExpired: (expired) => expired.reject(new WstunError('proxy-slow', `${place.proxy}: no answer within 10 s`)),
   });
-  if (wait.isOver) return wait.promise;
-  const client = new SocksClient({
-    command: 'connect',
-    destination: target,
-    proxy: {
-      // Only for its checks: the socket is connected.
-      ...{ host: '127.0.0.1', port: 1080, type: version },
-      ...(credentials && { userId: credentials.exposeUser(), password: credentials.exposePassword() }),
-    },
-    existing_socket: socket,
-  });
   // Its errors hold the options, and so the password: only the text is read.
   client.on('error', ({ message }: Error) => wait.reject(faultOf(message, place, credentials)));
   client.on('established', () => keepRest(socket, () => wait.resolve()));
-  client.connect(socket);
+  if (!wait.isOver) client.connect(socket);
   await wait.promise;
+}
+
+type Socks = typeof import('socks');
+
+/** CommonJS: Node has its exports by name or as the default, a bundler only as the default. */
+async function loadSocks(): Promise<Socks> {
+  const loaded: Socks & { readonly default?: Socks } = await import('socks');
+  return loaded.default ?? loaded;
+}
+
+function createClient(
+  { SocksClient }: Socks,
+  socket: Socket,
+  request: SocksRequest,
+): InstanceType<Socks['SocksClient']> {
+  const { version, target, credentials, place } = request;
+  try {
+    return new SocksClient({
+      command: 'connect',
+      destination: target,
+      proxy: {
+        // Only for its checks: the socket is connected.
+        ...{ host: '127.0.0.1', port: 1080, type: version },
+        ...(credentials && { userId: credentials.exposeUser(), password: credentials.exposePassword() }),
+      },
+      existing_socket: socket,
+    });
+  } catch {
+    // The error holds the password.
+    throw new WstunError('proxy-odd-answer', `${place.proxy}: SOCKS cannot express this target or these credentials`);
+  }
 }
 
 /** The package emits bytes after its answer as an event, one step later, and then resumes the socket. */

@@ -12,6 +12,8 @@ import { freePort, runWell, startServer } from './programs.ts';
 export type SquidScheme = 'basic' | 'digest' | 'ntlm' | 'negotiate';
 
 export interface SquidOptions {
+  /** Default: a free one. */
+  readonly port?: number;
   /** Names, and the IPv4 address of each. */
   readonly hosts?: Readonly<Record<string, string>>;
   /** In the order in which it offers them. `ntlm` takes any password but an empty one. Default: none is needed. */
@@ -39,7 +41,7 @@ export async function startSquid(options: SquidOptions = {}): Promise<Squid> {
   const dir = await tempDir();
   // Started by root, it becomes another user, who writes its logs.
   await chmod(dir, 0o777);
-  const port = await freePort();
+  const port = options.port ?? (await freePort());
   const file = join(dir, 'squid.conf');
   const hosts = Object.entries(options.hosts ?? {}).map(([name, address]) => `${address} ${name}\n`);
   const setUsers = async (users: Readonly<Record<string, string>>): Promise<void> => {

@@ -83,10 +83,11 @@ export async function startExit(options: {
   readonly state?: string;
   readonly invite?: string;
   readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
   readonly within?: readonly string[];
 }): Promise<RunningExit> {
   const state = options.state ?? (await tempDir());
-  const env = options.invite === undefined ? {} : { WSTUN_INVITE: options.invite };
+  const env = { ...options.env, ...(options.invite !== undefined && { WSTUN_INVITE: options.invite }) };
   const process = new WstunProcess(['exit', '--json', '--state', state, ...(options.args ?? [])], {
     env,
     within: options.within ?? [],
