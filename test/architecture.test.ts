@@ -101,6 +101,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'tether/browser': ['clock.ts', 'errors.ts', 'observability', 'tether/shared'],
   app: [
     'acme',
+    'clock.ts',
     'errors.ts',
     'memory',
     'net',

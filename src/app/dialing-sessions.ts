@@ -42,7 +42,7 @@ export function createSessions(options: DialingSessionsOptions): ExitSessions {
 
 function createDialer({ serving, dialling, ownPorts, logger }: DialingSessionsOptions): Exit {
   const { access, usage, limits, isOverloaded, isShortOfDescriptors } = serving;
-  const { resolver, publicAddresses } = dialling;
+  const { resolver, publicAddresses, dial } = dialling;
   return new Exit({
     isOverloaded: () => isOverloaded() || isShortOfDescriptors(),
     limits: {
@@ -50,6 +50,7 @@ function createDialer({ serving, dialling, ownPorts, logger }: DialingSessionsOp
       ...(limits.all_dials !== undefined && { pendingTotal: limits.all_dials }),
     },
     resolver,
+    ...(dial && { dial }),
     rulesFor: (peer) => access.rulesFor(peer),
     rateOf: (peer) => access.rateOf(peer),
     quotas: {

@@ -40,7 +40,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
     allow: TEXTS,
     browserArgs: TEXTS,
   },
-  ...{ proxy: TEXT, proxyAuthFile: TEXT, proxyAuthCommand: TEXT },
+  ...{ proxy: TEXT, proxyAuthFile: TEXT, proxyAuthCommand: TEXT, via: TEXT },
   ...{
     allowLan: FLAG,
     bond: FLAG,

@@ -99,6 +99,12 @@ const publicAddressOption = () =>
     'public address of this machine, rejected as a target like its other addresses; may be repeated; none: it has none (default: detected)',
   ).argParser(collect(parsePublicAddress));
 
+const viaOption = () =>
+  new Option(
+    '--via <url>',
+    'proxy through which targets are dialled: http, socks4, socks4a, socks5 or socks5h://[user:pass@]host:port; rules are checked first, on addresses; $WSTUN_VIA hides a password from `ps`',
+  );
+
 const resumeWindowOption = () =>
   new Option(
     '--resume-window <s>',
@@ -260,6 +266,7 @@ function relayCommand(): Command {
     .option('--admin <host:port>', 'address of the health page (GET /healthz)', parseHostPort)
     .addOption(dnsOption())
     .addOption(publicAddressOption())
+    .addOption(viaOption())
     .option(
       '--max-pending-per-address <n>',
       'maximum of connections from one public address that are not yet links; 0: no maximum and no penalties (default: 64)',
@@ -286,6 +293,7 @@ function exitCommand(): Command {
     .addOption(yesOption())
     .addOption(dnsOption())
     .addOption(publicAddressOption())
+    .addOption(viaOption())
     .addOption(resumeWindowOption())
     .addOption(onceOption())
     .addOption(jsonOption())

@@ -36,7 +36,7 @@ export interface ExitOptions {
   readonly limits?: Partial<DialSlotLimits>;
   /** True while no new stream may begin. */
   readonly isOverloaded?: () => boolean;
-  /** For tests. */
+  /** Default: directly. */
   readonly dial?: Dial;
 }
 

@@ -53,3 +53,8 @@ it('no piece of an invite is in the error message about it', () => {
   expect(withoutSecrets(`error: unknown command '${rest}'`, [rest])).toBe("error: unknown command '…'");
   expect(withoutSecrets("error: unknown option '--lsten'", ['--lsten'])).toBe("error: unknown option '--lsten'");
 });
+
+it('hides user names and passwords of URLs in messages', () => {
+  const text = "error: option '--via http://ann:s3/cr@t@proxy:1' is odd";
+  expect(withoutSecrets(text, [])).toBe("error: option '--via http://…@proxy:1' is odd");
+});

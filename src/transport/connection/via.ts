@@ -10,6 +10,8 @@ export interface ViaOptions {
   readonly clock: Clock;
   /** From where TCP to the proxy goes, and by which family. */
   readonly reach: Pick<Reach, 'source' | 'family' | 'prefer'>;
+  /** The socket stays open for writing when the other end has finished. Default: false. */
+  readonly allowHalfOpen?: boolean;
 }
 
 export interface Via {

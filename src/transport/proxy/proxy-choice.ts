@@ -3,6 +3,7 @@
  * says. Ways to the same proxy are made once, and keep what they know of it.
  */
 import { type Clock, systemClock } from '../../clock.ts';
+import { WstunError } from '../../errors.ts';
 import { BoundedMap } from '../../limits/bounded-map.ts';
 import type { Lookup } from '../connection/tcp-dial.ts';
 import type { Via } from '../connection/via.ts';
@@ -83,4 +84,17 @@ class Vias {
     this.known.set(key, via);
     return via;
   }
+}
+
+/**
+ * The proxy for what an exit dials. With TLS of its own (https://) it is rejected: it could not pass on resets.
+ * @throws WstunError bad-proxy
+ */
+export function createVia(text: string, source: string): Via {
+  const proxy = parseProxy(text, source);
+  if (/^(?:env|none)$/.test(text) || proxy.kind === 'https')
+    throw new WstunError('bad-proxy', `${source}: ${text === 'env' || text === 'none' ? text : describeProxy(proxy)}`, {
+      fix: 'Write http://HOST:PORT, or socks4, socks4a, socks5 or socks5h in place of http.',
+    });
+  return new ProxyVia(proxy, { credentials: async () => proxy.credentials });
 }

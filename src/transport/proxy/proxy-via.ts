@@ -257,7 +257,7 @@ export class ProxyVia implements Via {
   /** TCP to the proxy, and TLS where it has it. @throws WstunError proxy-unreachable, proxy-untrusted … */
   private async reach(options: ViaOptions): Promise<Socket> {
     const { host, port, kind } = this.proxy;
-    const { signal, clock, reach } = options;
+    const { signal, clock, reach, allowHalfOpen = false } = options;
     const place = placeOf({ host, port });
     const { socket, address } = await dialTcp({
       ...{ host, port, signal, limitMs: REACH_LIMIT_MS, known: this.known, clock, prefer: reach.prefer },
@@ -265,7 +265,7 @@ export class ProxyVia implements Via {
       connect: (to) => {
         const localAddress = localAddressFor(to, reach);
         const from = localAddress === undefined ? {} : { localAddress };
-        return tcpConnect({ host: to, port, ...from })
+        return tcpConnect({ host: to, port, allowHalfOpen, ...from })
           .setNoDelay(true)
           .setKeepAlive(true, KEEP_ALIVE_MS);
       },
