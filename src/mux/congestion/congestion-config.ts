@@ -18,6 +18,9 @@ export interface CongestionConfig {
   readonly headerBytes: number;
   /** Serialization delay of a frame, ms, within the two bounds above: for so long one stream can block the next. */
   readonly frameMs: number;
+  /** The same where quiet streams have another link, ms; such a frame has no more bytes than this. */
+  readonly longFrameMs: number;
+  readonly longFrameBytes: number;
   /** Target queue delay, ms, at least; and as a share of the min RTT. It keeps the path busy between two ACKs. */
   readonly queueMs: number;
   readonly queueShare: number;
@@ -36,6 +39,8 @@ export const DEFAULT_CONGESTION_CONFIG: CongestionConfig = {
   maxFrameBytes: 48 * KIB,
   headerBytes: FRAME_HEADER_BYTES,
   frameMs: 4,
+  longFrameMs: 12,
+  longFrameBytes: 4 * KIB,
   queueMs: 3,
   queueShare: 0.05,
   probeIntervalMs: 4000,

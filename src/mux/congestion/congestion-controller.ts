@@ -14,7 +14,7 @@
  */
 import type { CongestionConfig } from './congestion-config.ts';
 import { DelayEstimator } from './delay-estimator.ts';
-import { DeliveryRate, RATE_ROUNDS } from './delivery-rate.ts';
+import { DeliveryRate, MIN_ROUND_MS, RATE_ROUNDS } from './delivery-rate.ts';
 import { JitterEstimator } from './jitter-estimator.ts';
 import { MinRttProbe } from './min-rtt-probe.ts';
 import { PathEstimate } from './path-estimate.ts';
@@ -154,7 +154,7 @@ export class CongestionController {
   mayWait(bytes: number, now: number): boolean {
     const { probe, path } = this;
     const isMeasured = this.delay.smoothedRttMs === undefined || probe.isChangeSuspected || probe.isUnderWay;
-    const isStale = now - this.promptSentAt >= probe.intervalMs;
+    const isStale = now - this.promptSentAt >= probe.intervalMs(now);
     if (isMeasured || isStale || this.canProbe(now)) return false;
     return this.inFlightBytes + bytes <= Math.min(MAY_WAIT_BYTES, path.frameBytes(), this.window(now) * MAY_WAIT_SHARE);
   }
@@ -190,7 +190,7 @@ export class CongestionController {
     // last one.
     this.onDelay(bytes, forwardMs, newest.mayWait ? Math.min(returnMs, this.delay.returnMs) : returnMs, now);
     if (this.probe.isAcked(this.rate.acked)) this.endProbe(bytes, forwardMs, now);
-    if (this.rate.isRoundOver(now)) this.endRound(now);
+    if (this.rate.isRoundOver(now, this.leastRoundMs(now))) this.endRound(now);
   }
 
   /** A record of so many bytes came from the peer, to be acknowledged. */
@@ -201,6 +201,26 @@ export class CongestionController {
   /** There is nothing to send: until the path is full again, delivery rates are lower bounds. */
   onAppLimited(): void {
     this.rate.onAppLimited();
+  }
+
+  /** A packet was lost, and other links carry the session, too: this one need not be measured as often. */
+  onLoss(now: number): void {
+    this.probe.onLoss(now);
+  }
+
+  /** This is the only link again. */
+  forgetLosses(): void {
+    this.probe.forgetLosses();
+  }
+
+  /** No quiet stream has to wait for bulk on this link, so a frame may take longer. */
+  setLongFrames(isLong: boolean): void {
+    this.path.hasLongFrames = isLong;
+  }
+
+  /** What arrives at once behind a lost packet came over a round trip at least: else it would show far too high a rate. */
+  private leastRoundMs(now: number): number {
+    return this.probe.isLossy(now) ? Math.max(MIN_ROUND_MS, this.delay.minRttMs) : MIN_ROUND_MS;
   }
 
   private onDelay(bytes: number, forwardMs: number, returnMs: number, now: number): void {
@@ -264,7 +284,7 @@ export class CongestionController {
 
   private endRound(now: number): void {
     const { rate } = this;
-    const sample = rate.roundRate(now);
+    const sample = rate.roundRate(now, this.leastRoundMs(now));
     const isFull = !rate.isRoundAppLimited && !this.probe.isChangeSuspected;
     if (isFull || sample > rate.bytesPerMs) rate.addSample(sample);
     if (isFull) this.onFullRound(sample, now);
@@ -302,6 +322,8 @@ export class CongestionController {
     const farMs = FAR_TOO_LONG_QUEUE * allowedMs + this.delay.minRttMs * FAR_TOO_LONG_RTT_SHARE;
     if (queueMs <= LONG_QUEUE * allowedMs && !isIdle) this.longQueueRounds = 0;
     else this.longQueueRounds += isIdle || queueMs > farMs ? FAR_TOO_LONG_ROUNDS : 1;
-    if (this.longQueueRounds >= LONG_QUEUE_ROUNDS) this.suspectChange(now);
+    if (this.longQueueRounds < LONG_QUEUE_ROUNDS) return;
+    this.longQueueRounds = 0;
+    this.suspectChange(now);
   }
 }

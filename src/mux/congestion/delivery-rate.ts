@@ -69,16 +69,17 @@ export class DeliveryRate {
     this.isRoundAppLimited = !afterPause && this.acked < this.appLimitedUntil;
   }
 
-  isRoundOver(now: number): boolean {
-    return this.roundEnd !== undefined && this.acked >= this.roundEnd && now - this.roundBeganAt >= MIN_ROUND_MS;
+  /** @param leastMs a round lasts so long, ms, at least */
+  isRoundOver(now: number, leastMs: number): boolean {
+    return this.roundEnd !== undefined && this.acked >= this.roundEnd && now - this.roundBeganAt >= leastMs;
   }
 
   /** Of the whole round, bytes a millisecond. */
-  roundRate(now: number): number {
+  roundRate(now: number, leastMs: number): number {
     // Records may be sent, received and acknowledged in bursts: no path is faster than the slowest of these.
     const { roundReceivedAt } = this;
     const arrival = roundReceivedAt === undefined ? now - this.roundBeganAt : this.ackedReceivedAt - roundReceivedAt;
-    return (this.acked - this.roundAcked) / Math.max(arrival, this.ackedSentAt - this.roundSentAt, MIN_ROUND_MS);
+    return (this.acked - this.roundAcked) / Math.max(arrival, this.ackedSentAt - this.roundSentAt, leastMs);
   }
 
   addSample(bytesPerMs: number): void {

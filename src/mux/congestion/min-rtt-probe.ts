@@ -13,6 +13,16 @@ const EARLY_SHARE = 1 / 2;
 /** The round in which a probe empties the path and the next one show neither queue nor jitter. */
 const PROBED_ROUNDS = 2;
 
+/**
+ * On a link that loses packets, where other links carry the session, too: the interval is so many times as long, and a
+ * path change is looked for only so long after the last probe, ms. TCP at work on a loss looks like a path change, and
+ * each probe empties the link.
+ */
+const LOSSY_INTERVALS = 4;
+const LOSSY_CHECK_MS = 10_000;
+/** A link counts as one that loses packets for so long after the last sign of it, ms. */
+const LOSSY_MS = 10_000;
+
 /** Of the BDP: less than that takes too little time to arrive to tell a rate. */
 const MIN_DRAIN_SHARE = 1 / 2;
 
@@ -27,6 +37,8 @@ export class MinRttProbe {
   drainRate: number | undefined;
   /** Rounds, the current one included, that a probe affects. */
   probedRounds = 0;
+  /** Whole ms of the clock. */
+  private lossyUntil = 0;
 
   constructor(
     private readonly config: CongestionConfig,
@@ -45,30 +57,45 @@ export class MinRttProbe {
     return this.suspectedAt !== undefined;
   }
 
-  get intervalMs(): number {
-    return Math.max(this.config.probeIntervalMs, this.config.probeIntervalRoundTrips * this.delay.minRttMs);
+  intervalMs(now: number): number {
+    const ms = Math.max(this.config.probeIntervalMs, this.config.probeIntervalRoundTrips * this.delay.minRttMs);
+    return this.isLossy(now) ? LOSSY_INTERVALS * ms : ms;
   }
 
-  private get drainFrom(): number {
+  /** A packet was lost, and other links carry the session, too. */
+  onLoss(now: number): void {
+    this.lossyUntil = Math.floor(now) + LOSSY_MS;
+  }
+
+  /** This is the only link again. */
+  forgetLosses(): void {
+    this.lossyUntil = 0;
+  }
+
+  isLossy(now: number): boolean {
+    return now < this.lossyUntil;
+  }
+
+  private drainFrom(now: number): number {
     if (this.suspectedAt !== undefined) return this.suspectedAt;
-    return this.startup.isActive ? Number.POSITIVE_INFINITY : this.endedAt + this.intervalMs;
+    return this.startup.isActive ? Number.POSITIVE_INFINITY : this.endedAt + this.intervalMs(now);
   }
 
   /** It ends after some round trips: quiet streams need not wait, and could keep the path full and bulk waiting. */
   isDraining(now: number): boolean {
-    const since = now - this.drainFrom;
+    const since = now - this.drainFrom(now);
     const limit = DRAIN_ROUND_TRIPS * ((this.delay.smoothedRttMs ?? 0) + MIN_ROUND_MS);
     return !this.isUnderWay && since >= 0 && since < limit;
   }
 
   /** Draining took too long: the next record measures what is there. */
   isOverdue(now: number): boolean {
-    return now >= this.drainFrom && !this.isDraining(now);
+    return now >= this.drainFrom(now) && !this.isDraining(now);
   }
 
   /** A record that goes out to an empty path may measure it. */
   isDue(now: number): boolean {
-    return !this.isUnderWay && (this.isChangeSuspected || now - this.endedAt >= this.intervalMs * EARLY_SHARE);
+    return !this.isUnderWay && (this.isChangeSuspected || now - this.endedAt >= this.intervalMs(now) * EARLY_SHARE);
   }
 
   begin(rate: DeliveryRate): void {
@@ -98,7 +125,7 @@ export class MinRttProbe {
   }
 
   suspectChange(acked: number, now: number): void {
-    if (this.isChangeSuspected) return;
+    if (this.isChangeSuspected || (this.isLossy(now) && now < this.endedAt + LOSSY_CHECK_MS)) return;
     // A record that is on its way has all of the old queue before it: it does not measure the empty path.
     this.end = undefined;
     this.suspectedAt = now;

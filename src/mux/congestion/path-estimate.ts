@@ -24,6 +24,9 @@ const CHANGE_SHARE = 1 / 4;
 const SEVERE_QUEUE_FACTOR = 4;
 
 export class PathEstimate {
+  /** Nobody waits for a frame to end. */
+  hasLongFrames = false;
+
   constructor(
     private readonly config: CongestionConfig,
     private readonly rate: DeliveryRate,
@@ -34,11 +37,13 @@ export class PathEstimate {
 
   /** A frame whose serialization delay is `frameMs`, within the bounds of frames. */
   frameBytes(): number {
-    const { minFrameBytes, maxFrameBytes, frameMs } = this.config;
+    const { minFrameBytes, maxFrameBytes, frameMs, longFrameMs, longFrameBytes } = this.config;
     if (this.rate.bytesPerMs === 0) return Math.min(FIRST_FRAME_BYTES, maxFrameBytes);
     // What measures the empty path must not take long: the rate may be a tenth of what it was.
     if (this.probe.isChangeSuspected && !this.probe.isUnderWay) return minFrameBytes;
-    return Math.floor(Math.max(minFrameBytes, Math.min(maxFrameBytes, this.rate.bytesPerMs * frameMs)));
+    const { bytesPerMs } = this.rate;
+    const longBytes = this.hasLongFrames ? Math.min(longFrameBytes, bytesPerMs * longFrameMs) : 0;
+    return Math.floor(Math.max(minFrameBytes, longBytes, Math.min(maxFrameBytes, bytesPerMs * frameMs)));
   }
 
   /** The queue that we keep at the bottleneck. Half a frame is the least: what is in flight varies by that. */

@@ -108,6 +108,7 @@ export class LinkSender {
       slow: new SlowLinks(now),
     };
     this.mux.trackTopics(true);
+    this.tellLinkCount();
     // It measures the path, and proves the link, before anything needs it.
     link.sentAt = now - this.pingMs;
   }
@@ -130,8 +131,13 @@ export class LinkSender {
     return true;
   }
 
+  private tellLinkCount(): void {
+    for (const link of this.links) link.handleLinkCount(this.links.length);
+  }
+
   private handleFewer(): void {
     const [only, second] = this.links;
+    this.tellLinkCount();
     if (second !== undefined) return;
     this.several = undefined;
     this.mux.trackTopics(false);
@@ -262,9 +268,11 @@ export class LinkSender {
     const { frameBytes, recordBytes } = this.sizesOf(link);
     const pieces = mux.pollUrgent(now, recordBytes, frameBytes);
     if (pieces === undefined) return undefined;
-    if (mux.hasSentData) quiet.note(now);
     const outgoing = this.sendNew(link, pieces, this.placeNext(order), now);
-    if (this.kept.newest !== undefined) copies.watch(this.kept.newest, link, now);
+    const { newest } = this.kept;
+    if (newest === undefined) return outgoing;
+    if (mux.hasSentData) quiet.note(newest.length, now);
+    copies.watch(newest, link, now);
     return outgoing;
   }
 

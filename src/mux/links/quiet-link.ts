@@ -4,21 +4,25 @@ import type { SessionLink } from './session-link.ts';
 /** So long after a quiet stream has sent something, ms. */
 const RESERVED_MS = 2_000;
 
+/** Larger records are no keystrokes: the first one of a download goes as if its stream were quiet, too. */
+const LARGEST_BYTES = 1_400;
+
 /** With fewer links, one without bulk would cost too much. */
-const LEAST_LINKS = 3;
+export const LEAST_WITH_QUIET_LINK = 3;
 
 export class QuietLink {
   private until = Number.NEGATIVE_INFINITY;
   private link: SessionLink | undefined;
 
-  /** A quiet stream has sent something. */
-  note(now: number): void {
+  /** A quiet stream has sent a record of so many bytes. */
+  note(bytes: number, now: number): void {
+    if (bytes > LARGEST_BYTES) return;
     this.until = now + RESERVED_MS;
   }
 
   /** The link that bulk is not to use now, if any. The same one for as long as it carries anything. */
   choose(links: readonly SessionLink[], now: number): SessionLink | undefined {
-    if (now >= this.until || links.length < LEAST_LINKS) return undefined;
+    if (now >= this.until || links.length < LEAST_WITH_QUIET_LINK) return undefined;
     const usable = links.filter(({ isStalled, isFresh }) => !isStalled && isFresh);
     // The only one that carries anything must not be closed to bulk.
     if (usable.length < 2) return undefined;

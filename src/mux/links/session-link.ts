@@ -6,6 +6,7 @@ import { type Acknowledgement, RECEIPT_CLOCK_US } from '../../protocol/record-he
 import { CongestionController, type SentStamp } from '../congestion/congestion-controller.ts';
 import { Acknowledgements } from './acknowledgements.ts';
 import type { KeptRecords, RecordPart } from './kept-records.ts';
+import { LEAST_WITH_QUIET_LINK } from './quiet-link.ts';
 import type { ResumeConfig } from './resume-config.ts';
 
 /** Before the first round trip is known, ms. */
@@ -17,6 +18,11 @@ const UNKNOWN_ROUND_TRIP_MS = 100;
  */
 const LATE_ROUND_TRIPS = 2.5;
 const LATE_MS = 60;
+/**
+ * And so many ms more where packets were lost before: TCP's own timer (RFC 6298, 200 ms on Linux) repairs what it can.
+ * What others send instead arrives twice, and most of it was in order.
+ */
+const LOSSY_LATE_MS = 200;
 /** The round trip counts up to so many times that of the empty path. */
 const MOST_USUAL_ROUND_TRIPS = 2;
 
@@ -77,6 +83,7 @@ export class SessionLink {
   private leavingSince: number | undefined;
   isPeerLeaving = false;
   private stalled = false;
+  private isAmongSeveral = false;
   /** How often it was late so far; and what was acknowledged on it, bytes. */
   lateTimes = 0;
   ackedBytes = 0;
@@ -174,18 +181,27 @@ export class SessionLink {
     this.isProven = true;
     this.ackedBytes += bytes;
     const receivedMs = this.peerClock.unwrap(receivedUs);
-    this.countHole(count, receivedMs);
+    this.countHole(count, receivedMs, now);
     if (newest !== undefined) this.congestion.onAcked(bytes, newest, now, receivedMs);
     return count;
   }
 
-  private countHole(count: number, receivedMs: number): void {
+  private countHole(count: number, receivedMs: number, now: number): void {
     const gapMs = receivedMs - this.newestReceivedMs;
     this.newestReceivedMs = receivedMs;
     const { minRttMs = 0 } = this.congestion;
     const isLong = minRttMs >= HOLE_LEAST_RTT_MS && gapMs > Math.max(HOLE_MS, HOLE_ROUND_TRIPS * minRttMs);
     const isBurst = count >= HOLE_RECORDS && count >= HOLE_SHARE * (count + this.inFlight.length - this.first);
-    if (isLong && isBurst && !this.congestion.isAppLimited) this.holes += 1;
+    if (!isLong || !isBurst || this.congestion.isAppLimited) return;
+    this.holes += 1;
+    if (this.isAmongSeveral) this.congestion.onLoss(now);
+  }
+
+  /** The session has so many links now. */
+  handleLinkCount(links: number): void {
+    this.isAmongSeveral = links > 1;
+    if (!this.isAmongSeveral) this.congestion.forgetLosses();
+    this.congestion.setLongFrames(links >= LEAST_WITH_QUIET_LINK);
   }
 
   private takeAcked(part: RecordPart): number {
@@ -275,7 +291,8 @@ export class SessionLink {
   private get lateMs(): number {
     // That of a link that was slowed down says nothing.
     const usualMs = Math.min(this.roundTripMs, MOST_USUAL_ROUND_TRIPS * (this.congestion.minRttMs ?? this.roundTripMs));
-    return Math.max(LATE_ROUND_TRIPS * usualMs, usualMs + LATE_MS);
+    const repairMs = this.holes > 0 && this.limits.sentBytes === Number.POSITIVE_INFINITY ? LOSSY_LATE_MS : 0;
+    return Math.max(LATE_ROUND_TRIPS * usualMs, usualMs + LATE_MS) + repairMs;
   }
 
   /** When it stalls unless something comes; Infinity while nothing is in flight. */

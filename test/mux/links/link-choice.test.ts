@@ -55,7 +55,7 @@ describe('The link without bulk', () => {
     const { links, now } = linksOf(60, 20, 40);
     const quiet = new QuietLink();
     expect(quiet.choose(links, now)).toBeUndefined();
-    quiet.note(now);
+    quiet.note(100, now);
     expect(quiet.choose(links, now)).toBe(links[1]);
     expect(quiet.choose(links.slice(0, 2), now)).toBeUndefined();
     expect(quiet.choose(links, now + 1_999)).toBe(links[1]);
@@ -66,7 +66,7 @@ describe('The link without bulk', () => {
     const { rig, links, now } = linksOf(60, 30, 40);
     const [long, first, second] = links as [SessionLink, SessionLink, SessionLink];
     const quiet = new QuietLink();
-    quiet.note(now);
+    quiet.note(100, now);
     expect(quiet.choose(links, now)).toBe(first);
     rig.warmUp(second, 1, now);
     expect(quiet.choose(links, now)).toBe(first);
@@ -78,13 +78,22 @@ describe('The link without bulk', () => {
     expect(quiet.choose(others, now)).toBe(first);
   });
 
+  it('the first frame of a download keeps no link free, although it goes before bulk', () => {
+    const { links, now } = linksOf(10, 20, 30);
+    const quiet = new QuietLink();
+    quiet.note(1_408, now);
+    expect(quiet.choose(links, now)).toBeUndefined();
+    quiet.note(1_000, now);
+    expect(quiet.choose(links, now)).toBe(links[0]);
+  });
+
   it('a link that is to be left is not the one without bulk', () => {
     const { links, now } = linksOf(10, 20, 30, 40);
     const [unwanted, left, next] = links as [SessionLink, SessionLink, SessionLink];
     unwanted.isUnwanted = true;
     left.isPeerLeaving = true;
     const quiet = new QuietLink();
-    quiet.note(now);
+    quiet.note(100, now);
     expect(quiet.choose(links, now)).toBe(next);
   });
 });

@@ -110,6 +110,18 @@ describe('Signs of lost packets', () => {
     expect(holes).toBeLessThanOrEqual(7);
   });
 
+  it('where packets were lost, a link is late only when the timer of TCP would have repaired it', () => {
+    const lossy = (at: number): number => (at % 500 < 70 ? at - (at % 500) + 70 : at) + ROUND_TRIP_MS / 2;
+    const waitOf = (link: SessionLink): number => link.lateAt - link.progressAt;
+    const [without, withLosses] = [carry(3_000, smoothly), carry(3_000, lossy)];
+    expect(waitOf(withLosses) - waitOf(without)).toBeGreaterThan(100);
+    expect(waitOf(withLosses)).toBeLessThan(500);
+    // A network that stops links is not to be waited for.
+    const before = withLosses.lateAt;
+    withLosses.limits = { sentBytes: 16_000, receivedBytes: Number.POSITIVE_INFINITY };
+    expect(before - withLosses.lateAt).toBe(200);
+  });
+
   it('a delay shorter than half a round trip is no hole', () => {
     const jittery = (at: number): number => (at % 500 < 25 ? at - (at % 500) + 25 : at) + ROUND_TRIP_MS / 2;
     expect(carry(3_000, jittery).holes).toBe(0);
