@@ -203,19 +203,23 @@ export class CongestionController {
     this.rate.onAppLimited();
   }
 
-  /** A packet was lost, and other links carry the session, too: this one need not be measured as often. */
+  /** A packet was lost, and this link carries bulk alone beside others: it need not be measured as often. */
   onLoss(now: number): void {
     this.probe.onLoss(now);
   }
 
-  /** This is the only link again. */
+  /** This is the only link, or quiet streams send. */
   forgetLosses(): void {
     this.probe.forgetLosses();
   }
 
-  /** No quiet stream has to wait for bulk on this link, so a frame may take longer. */
+  /** No quiet stream sends, so a frame may take longer. */
   setLongFrames(isLong: boolean): void {
     this.path.hasLongFrames = isLong;
+  }
+
+  get hasLongFrames(): boolean {
+    return this.path.hasLongFrames;
   }
 
   /** What arrives at once behind a lost packet came over a round trip at least: else it would show far too high a rate. */

@@ -14,7 +14,7 @@ const EARLY_SHARE = 1 / 2;
 const PROBED_ROUNDS = 2;
 
 /**
- * On a link that loses packets, where other links carry the session, too: the interval is so many times as long, and a
+ * On one of several links that loses packets, while no quiet stream sends: the interval is so many times as long, and a
  * path change is looked for only so long after the last probe, ms. TCP at work on a loss looks like a path change, and
  * each probe empties the link.
  */
@@ -62,12 +62,12 @@ export class MinRttProbe {
     return this.isLossy(now) ? LOSSY_INTERVALS * ms : ms;
   }
 
-  /** A packet was lost, and other links carry the session, too. */
+  /** A packet was lost, and this link carries bulk alone beside others. */
   onLoss(now: number): void {
     this.lossyUntil = Math.floor(now) + LOSSY_MS;
   }
 
-  /** This is the only link again. */
+  /** This is the only link, or quiet streams send. */
   forgetLosses(): void {
     this.lossyUntil = 0;
   }

@@ -65,6 +65,8 @@ interface Several {
   readonly copies: LateCopies;
   readonly quiet: QuietLink;
   readonly slow: SlowLinks;
+  /** What the links were told; undefined: one of them was not. */
+  isForBulk: boolean | undefined;
 }
 
 export class LinkSender {
@@ -106,9 +108,10 @@ export class LinkSender {
       copies: new LateCopies(),
       quiet: new QuietLink(),
       slow: new SlowLinks(now),
+      isForBulk: undefined,
     };
     this.mux.trackTopics(true);
-    this.tellLinkCount();
+    this.several.isForBulk = undefined;
     // It measures the path, and proves the link, before anything needs it.
     link.sentAt = now - this.pingMs;
   }
@@ -131,19 +134,23 @@ export class LinkSender {
     return true;
   }
 
-  private tellLinkCount(): void {
-    for (const link of this.links) link.handleLinkCount(this.links.length);
+  /** While no quiet stream sends, throughput counts. */
+  private tellPurpose(several: Several, now: number): void {
+    const isForBulk = !several.quiet.isActive(now);
+    if (isForBulk === several.isForBulk) return;
+    several.isForBulk = isForBulk;
+    for (const link of this.links) link.setForBulk(isForBulk);
   }
 
   private handleFewer(): void {
     const [only, second] = this.links;
-    this.tellLinkCount();
     if (second !== undefined) return;
     this.several = undefined;
     this.mux.trackTopics(false);
     if (only === undefined) return;
     // The next record takes back that it is not wanted.
     only.isUnwanted = false;
+    only.setForBulk(false);
     only.setLeaving(false, 0);
     only.endStall();
   }
@@ -220,6 +227,7 @@ export class LinkSender {
   private pollSeveral(several: Several, now: number): Outgoing | undefined {
     if (this.mux.isOver) return this.pollLast(several, now);
     this.checkUsable(now);
+    this.tellPurpose(several, now);
     for (const link of several.slow.find(this.links, now)) if (this.hasOther(link)) link.isUnwanted = true;
     for (const link of this.links) if (now >= link.lateAt && this.hasOther(link)) link.handOver();
     return (

@@ -8,7 +8,7 @@ const RESERVED_MS = 2_000;
 const LARGEST_BYTES = 1_400;
 
 /** With fewer links, one without bulk would cost too much. */
-export const LEAST_WITH_QUIET_LINK = 3;
+const LEAST_LINKS = 3;
 
 export class QuietLink {
   private until = Number.NEGATIVE_INFINITY;
@@ -20,9 +20,14 @@ export class QuietLink {
     this.until = now + RESERVED_MS;
   }
 
+  /** Quiet streams send. */
+  isActive(now: number): boolean {
+    return now < this.until;
+  }
+
   /** The link that bulk is not to use now, if any. The same one for as long as it carries anything. */
   choose(links: readonly SessionLink[], now: number): SessionLink | undefined {
-    if (now >= this.until || links.length < LEAST_WITH_QUIET_LINK) return undefined;
+    if (!this.isActive(now) || links.length < LEAST_LINKS) return undefined;
     const usable = links.filter(({ isStalled, isFresh }) => !isStalled && isFresh);
     // The only one that carries anything must not be closed to bulk.
     if (usable.length < 2) return undefined;

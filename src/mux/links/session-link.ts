@@ -6,7 +6,6 @@ import { type Acknowledgement, RECEIPT_CLOCK_US } from '../../protocol/record-he
 import { CongestionController, type SentStamp } from '../congestion/congestion-controller.ts';
 import { Acknowledgements } from './acknowledgements.ts';
 import type { KeptRecords, RecordPart } from './kept-records.ts';
-import { LEAST_WITH_QUIET_LINK } from './quiet-link.ts';
 import type { ResumeConfig } from './resume-config.ts';
 
 /** Before the first round trip is known, ms. */
@@ -35,6 +34,8 @@ const HOLE_MS = 25;
 /** On shorter paths, ms, TCP repairs losses within a pause of an event loop. */
 const HOLE_LEAST_RTT_MS = 5;
 const HOLE_RECORDS = 3;
+/** The same where frames are long (congestion-config.ts). */
+const HOLE_LONG_RECORDS = 2;
 const HOLE_SHARE = 1 / 4;
 
 /** Of what a link may carry: with more the next one is opened, which takes some round trips. */
@@ -83,7 +84,7 @@ export class SessionLink {
   private leavingSince: number | undefined;
   isPeerLeaving = false;
   private stalled = false;
-  private isAmongSeveral = false;
+  private isForBulk = false;
   /** How often it was late so far; and what was acknowledged on it, bytes. */
   lateTimes = 0;
   ackedBytes = 0;
@@ -191,17 +192,18 @@ export class SessionLink {
     this.newestReceivedMs = receivedMs;
     const { minRttMs = 0 } = this.congestion;
     const isLong = minRttMs >= HOLE_LEAST_RTT_MS && gapMs > Math.max(HOLE_MS, HOLE_ROUND_TRIPS * minRttMs);
-    const isBurst = count >= HOLE_RECORDS && count >= HOLE_SHARE * (count + this.inFlight.length - this.first);
+    const leastRecords = this.congestion.hasLongFrames ? HOLE_LONG_RECORDS : HOLE_RECORDS;
+    const isBurst = count >= leastRecords && count >= HOLE_SHARE * (count + this.inFlight.length - this.first);
     if (!isLong || !isBurst || this.congestion.isAppLimited) return;
     this.holes += 1;
-    if (this.isAmongSeveral) this.congestion.onLoss(now);
+    if (this.isForBulk) this.congestion.onLoss(now);
   }
 
-  /** The session has so many links now. */
-  handleLinkCount(links: number): void {
-    this.isAmongSeveral = links > 1;
-    if (!this.isAmongSeveral) this.congestion.forgetLosses();
-    this.congestion.setLongFrames(links >= LEAST_WITH_QUIET_LINK);
+  /** It is one of several links, and no quiet stream sends: throughput counts, and no delay. */
+  setForBulk(isForBulk: boolean): void {
+    this.isForBulk = isForBulk;
+    if (!isForBulk) this.congestion.forgetLosses();
+    this.congestion.setLongFrames(isForBulk);
   }
 
   private takeAcked(part: RecordPart): number {
@@ -291,7 +293,8 @@ export class SessionLink {
   private get lateMs(): number {
     // That of a link that was slowed down says nothing.
     const usualMs = Math.min(this.roundTripMs, MOST_USUAL_ROUND_TRIPS * (this.congestion.minRttMs ?? this.roundTripMs));
-    const repairMs = this.holes > 0 && this.limits.sentBytes === Number.POSITIVE_INFINITY ? LOSSY_LATE_MS : 0;
+    const repairMs =
+      this.isForBulk && this.holes > 0 && this.limits.sentBytes === Number.POSITIVE_INFINITY ? LOSSY_LATE_MS : 0;
     return Math.max(LATE_ROUND_TRIPS * usualMs, usualMs + LATE_MS) + repairMs;
   }
 

@@ -79,9 +79,10 @@ describe('What a link has in flight', () => {
 describe('Signs of lost packets', () => {
   const ROUND_TRIP_MS = 60;
   /** Each ms a record, for so long, as if nothing else limited it; `arrivesAt` says when one that is sent then comes. */
-  function carry(ms: number, arrivesAt: (sentAt: number) => number): SessionLink {
+  function carry(ms: number, arrivesAt: (sentAt: number) => number, isForBulk = false): SessionLink {
     const links = new TestLinks();
     const link = links.link();
+    link.setForBulk(isForBulk);
     const begin = links.warmUp(link, ROUND_TRIP_MS);
     const first = 20;
     const arrivals: number[] = [];
@@ -113,11 +114,14 @@ describe('Signs of lost packets', () => {
   it('where packets were lost, a link is late only when the timer of TCP would have repaired it', () => {
     const lossy = (at: number): number => (at % 500 < 70 ? at - (at % 500) + 70 : at) + ROUND_TRIP_MS / 2;
     const waitOf = (link: SessionLink): number => link.lateAt - link.progressAt;
-    const [without, withLosses] = [carry(3_000, smoothly), carry(3_000, lossy)];
+    const [without, withLosses] = [carry(3_000, smoothly, true), carry(3_000, lossy, true)];
     expect(waitOf(withLosses) - waitOf(without)).toBeGreaterThan(100);
     expect(waitOf(withLosses)).toBeLessThan(500);
-    // A network that stops links is not to be waited for.
+    // A network that stops links is not to be waited for, nor a link where quiet streams send.
     const before = withLosses.lateAt;
+    withLosses.setForBulk(false);
+    expect(before - withLosses.lateAt).toBe(200);
+    withLosses.setForBulk(true);
     withLosses.limits = { sentBytes: 16_000, receivedBytes: Number.POSITIVE_INFINITY };
     expect(before - withLosses.lateAt).toBe(200);
   });
