@@ -222,7 +222,7 @@ export class CongestionController {
     return this.path.hasLongFrames;
   }
 
-  /** What arrives at once behind a lost packet came over a round trip at least: else it would show far too high a rate. */
+  /** What arrives at once behind a lost packet was on its way for a round trip at least: it is no higher rate. */
   private leastRoundMs(now: number): number {
     return this.probe.isLossy(now) ? Math.max(MIN_ROUND_MS, this.delay.minRttMs) : MIN_ROUND_MS;
   }
