@@ -7,6 +7,7 @@ export type { DialOptions } from './app/dial-options.ts';
 export { type Exit, type ExitEvents, type ExitOptions, startExit } from './app/exit.ts';
 export type { PeerOptions } from './app/invites.ts';
 export { tuneMemory } from './app/memory-tuning.ts';
+export type { ReachOptions } from './app/reach-options.ts';
 export { type Relay, type RelayOptions, startRelay } from './app/relay.ts';
 export type { TetherNotice } from './app/tether.ts';
 export { type FaultName, WstunError } from './errors.ts';

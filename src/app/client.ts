@@ -7,8 +7,7 @@ import { requireCredentials } from '../proxy/credentials.ts';
 import { refuseOpenToNetwork } from '../proxy/listen-check.ts';
 import { DEFAULT_PROXY_LIMITS } from '../proxy/proxy-limits.ts';
 import { type ProxyServer, startProxyServer } from '../proxy/proxy-server.ts';
-import { RelayTls } from '../transport/connection/relay-tls.ts';
-import { formatPin } from '../transport/connection/tls-pin.ts';
+import type { Reach } from '../transport/connection/reach.ts';
 import { RelaySessionDialer, refuseUnsealed } from '../tunnel/dial/session-dialer.ts';
 import type { LinkUse } from '../tunnel/reconnect/link-limits.ts';
 import type { LinkCount } from '../tunnel/session/extra-links.ts';
@@ -18,6 +17,7 @@ import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
 import { followNetwork } from './network-following.ts';
 import { DRAIN_MS, requireShapes } from './options.ts';
 import { checkProxyFile, type ProxyOptions, type ProxyUse, useProxies } from './proxy-options.ts';
+import { type ReachOptions, reachOf } from './reach-options.ts';
 import { type Networks, openNetworks, type RouteNotice, type RouteOptions, routesOf } from './route-options.ts';
 import { Tether, type TetherNotice } from './tether.ts';
 
@@ -36,7 +36,7 @@ export interface ClientEvents extends ClientObserver {
   onRoute?(notice: RouteNotice): void;
 }
 
-export interface ClientOptions extends ProxyOptions, RouteOptions {
+export interface ClientOptions extends ProxyOptions, ReachOptions, RouteOptions {
   /** `wstun1_…` */
   readonly invite: string;
   /** Of the proxy. Port 0: any free one. Default: 127.0.0.1, port 1080. */
@@ -102,7 +102,7 @@ export interface Client {
 /**
  * Resolves when the proxy listens; the first session follows. What fails leaves nothing open.
  * @throws WstunError invite-missing, invite-malformed, invite-for-exit, open-to-network, encryption-needed, bad-option,
- * bad-credentials, cannot-listen, browser-missing, bad-proxy, proxy-file-unusable
+ * bad-credentials, bad-certificate, cannot-listen, browser-missing, bad-proxy, proxy-file-unusable
  */
 export async function startClient(options: ClientOptions): Promise<Client> {
   if (options?.invite === undefined) throw new WstunError('invite-missing');
@@ -118,8 +118,9 @@ export async function startClient(options: ClientOptions): Promise<Client> {
   refuseOpenToNetwork({ host: listen.host, hasCredentials: credentials !== undefined, allowLan });
   if (options.encryption === 'off') refuseUnsealed(invite, carriedByPage(options));
   await checkProxyFile(options);
+  const reach = await reachOf(options, invite, options.encryption === 'off');
   const networks = await openNetworks(options.state, options.logger ?? silentLogger);
-  const client = new RunningClient(options, invite, networks);
+  const client = new RunningClient(options, invite, reach, networks);
   try {
     await client.start(listen, credentials);
     return client;
@@ -144,6 +145,7 @@ class RunningClient implements Client {
   constructor(
     options: ClientOptions,
     invite: Invite,
+    reach: Reach,
     private readonly networks: Networks,
   ) {
     const { logger = silentLogger } = options;
@@ -151,7 +153,7 @@ class RunningClient implements Client {
     this.proxies = useProxies(options, () => this.reconnect(), logger);
     this.tether = this.createTether(options, invite);
     this.browser = this.createBrowser(options, invite);
-    this.tunnel = this.createTunnel(options, invite);
+    this.tunnel = this.createTunnel(options, invite, reach);
     this.descriptors = watchDescriptors(logger, DEFAULT_PROXY_LIMITS.maxConnections + DESCRIPTORS_BESIDE_PROGRAMS);
     this.network = followNetwork(this, logger);
   }
@@ -214,13 +216,10 @@ class RunningClient implements Client {
     return new BrowserCarrier({ browser, args, relayUrls, onNotice, onJoined, logger: this.logger });
   }
 
-  private createTunnel(options: ClientOptions, invite: Invite): TunnelClient {
+  private createTunnel(options: ClientOptions, invite: Invite, reach: Reach): TunnelClient {
     const { tether, logger } = this;
     const { encryption = 'on', direct = true, once = false, bond = false, resumeWindowMs, events = {} } = options;
     const pages = tether && { pages: tether.pages, direct };
-    const reach = {
-      tls: new RelayTls({ pins: (invite.tlsPins ?? []).map(formatPin), unsealed: encryption === 'off' }),
-    };
     const { memory, known } = this.networks;
     const routes = routesOf(options, memory, this.proxies, (notice) => events.onRoute?.(notice));
     const dialer = new RelaySessionDialer(invite, encryption, logger, {

@@ -12,8 +12,7 @@ import {
 import { readRelayUrl } from '../state/relay-settings.ts';
 import { markRunning } from '../state/running-marker.ts';
 import { openStateDir, type StateDir } from '../state/state-dir.ts';
-import { RelayTls } from '../transport/connection/relay-tls.ts';
-import { formatPin } from '../transport/connection/tls-pin.ts';
+import type { Reach } from '../transport/connection/reach.ts';
 import { MAX_ANNOUNCED_KEYS } from '../transport/control-messages.ts';
 import { RelayRoutes } from '../tunnel/dial/relay-routes.ts';
 import { TicketDialer } from '../tunnel/dial/ticket-dialer.ts';
@@ -25,6 +24,7 @@ import { accessFile, exitIssuer, type PeerOptions } from './invites.ts';
 import { followNetwork } from './network-following.ts';
 import { DRAIN_MS, requireShapes } from './options.ts';
 import { checkProxyFile, type ProxyOptions, type ProxyUse, useProxies } from './proxy-options.ts';
+import { type ReachOptions, reachOf } from './reach-options.ts';
 import { type Networks, openNetworks, type RouteNotice, type RouteOptions, routesOf } from './route-options.ts';
 import { ServingState } from './serving-state.ts';
 
@@ -43,7 +43,7 @@ export interface ExitEvents {
   onFailed?(error: WstunError, waitMs: number): void;
 }
 
-export interface ExitOptions extends DialOptions, ProxyOptions, RouteOptions {
+export interface ExitOptions extends DialOptions, ProxyOptions, ReachOptions, RouteOptions {
   /** The directory of its keys, its access list and its invite: made if it is missing, and of this exit alone. */
   readonly state: string;
   /** `wstun1_…`, of a peer with the role exit. It is remembered. Default: the last one. */
@@ -83,8 +83,9 @@ export interface Exit {
 
 /**
  * Resolves when it has begun to register; `onRegistered` follows. What fails leaves nothing open.
- * @throws WstunError invite-malformed, invite-missing, invite-for-client, bad-option, exit-running, state-unusable,
- * identity-damaged, access-malformed, limits-malformed, interfaces-hidden, bad-proxy, proxy-file-unusable
+ * @throws WstunError invite-malformed, invite-missing, invite-for-client, bad-option, bad-certificate, exit-running,
+ * state-unusable, identity-damaged, access-malformed, limits-malformed, interfaces-hidden, bad-proxy,
+ * proxy-file-unusable
  */
 export async function startExit(options: ExitOptions): Promise<Exit> {
   requireShapes(options, ['state']);
@@ -96,8 +97,9 @@ export async function startExit(options: ExitOptions): Promise<Exit> {
   const files = await openFiles(options.state, given, logger);
   let exit: RunningExit | undefined;
   try {
+    const reach = await reachOf(options, files.registration);
     const networks = await openNetworks(files.serving.directory, logger);
-    exit = new RunningExit({ ...rest, logger, dialling }, files, networks);
+    exit = new RunningExit({ ...rest, logger, dialling, reach }, files, networks);
     await exit.start();
     return exit;
   } catch (error) {
@@ -174,6 +176,7 @@ async function settleRegistration(state: StateDir, given: Registration | undefin
 interface Checked extends Omit<ExitOptions, 'invite'> {
   readonly logger: Logger;
   readonly dialling: Dialling;
+  readonly reach: Reach;
 }
 
 class RunningExit implements Exit {
@@ -189,10 +192,9 @@ class RunningExit implements Exit {
     private readonly files: Files,
     private readonly networks: Networks,
   ) {
-    const { logger, once = false, events } = options;
+    const { logger, reach, once = false, events } = options;
     this.sessions = this.createSessions();
     this.proxies = useProxies(options, () => this.reconnect(), logger);
-    const reach = { tls: new RelayTls({ pins: (files.registration.tlsPins ?? []).map(formatPin) }) };
     const dialer = new TicketDialer(files.registration, logger, { reach, known: networks.known });
     const routes = new RelayRoutes({
       ...routesOf(options, networks.memory, this.proxies, (notice) => events?.onRoute?.(notice)),

@@ -22,6 +22,7 @@ const TEXTS: Shape = [areTexts, 'a list of texts'];
 const wholeTo = (max: number): Shape => [(value) => isWhole(value, max), `a whole number from 0 to ${max}`];
 const FLAG: Shape = [(value) => typeof value === 'boolean', 'true or false'];
 const OBJECT: Shape = [isObject, 'an object'];
+const FAMILY: Shape = [(value) => value === 4 || value === 6, '4 or 6'];
 const HOST_PORT: Shape = [isHostPort, 'a host and a port'];
 export const PLACES: Shape = [
   (value) => Array.isArray(value) && value.length > 0 && value.every(isPlace),
@@ -70,6 +71,13 @@ const SHAPES: Readonly<Record<string, Shape>> = {
     'a whole number from 2000 to 86400000',
   ],
   links: [(value) => value === 'auto' || (isWhole(value, 8) && value !== 0), 'auto, or a whole number from 1 to 8'],
+  ...{ tlsCa: TEXTS, tlsPins: TEXTS, sni: TEXT, hostHeader: TEXT, userAgent: TEXT, source: TEXT, connectTo: HOST_PORT },
+  tlsIdentity: [
+    (value) => isObject(value) && areTexts([value.certFile, value.keyFile]),
+    'the paths certFile and keyFile',
+  ],
+  headers: [(value) => isObject(value) && areTexts(Object.values(value)), 'an object of texts'],
+  ...{ family: FAMILY, preferFamily: FAMILY },
   role: [(value) => value === 'client' || value === 'exit', 'client or exit'],
   logger: [isLogger, `an object with the methods ${LOG_METHODS.join(', ')}`],
 };

@@ -11,6 +11,7 @@ import { counted, OutageReport, seconds } from './outage-report.ts';
 import { Output, type OutputOptions } from './output.ts';
 import { proxyOptions } from './proxy-options.ts';
 import { describeProxy } from './proxy-usage.ts';
+import { type ReachTexts, reachOptions } from './reach-options.ts';
 import { firstSignal } from './shutdown.ts';
 import { stallEvent, stallText } from './stall-report.ts';
 import { onEachLine, reportTether } from './tether.ts';
@@ -20,6 +21,7 @@ interface ClientCommand
   extends OutputOptions,
     InviteOptions,
     ProxyOptions,
+    ReachTexts,
     Pick<
       ClientOptions,
       'tether' | 'viaBrowser' | 'direct' | 'allowLan' | 'encryption' | 'once' | 'links' | 'bond' | 'linkMaxBytes'
@@ -48,6 +50,7 @@ export async function runClient(options: ClientCommand): Promise<void> {
   const client: Client = await startClient({
     ...rest,
     ...proxyOptions(options),
+    ...reachOptions(options),
     invite,
     ...(credentials && { credentials }),
     ...(browserArg && { browserArgs: browserArg }),

@@ -11,10 +11,11 @@ import { followHangups } from './hangups.ts';
 import { OutageReport } from './outage-report.ts';
 import { Output, type OutputOptions } from './output.ts';
 import { proxyOptions } from './proxy-options.ts';
+import { type ReachTexts, reachOptions } from './reach-options.ts';
 import { shellQuote } from './shell.ts';
 import { firstSignal } from './shutdown.ts';
 
-interface ExitCommand extends OutputOptions, InviteOptions, DialTexts, ConfirmOptions, ProxyOptions {
+interface ExitCommand extends OutputOptions, InviteOptions, DialTexts, ConfirmOptions, ProxyOptions, ReachTexts {
   readonly state?: string;
   /** Milliseconds. */
   readonly resumeWindow?: number;
@@ -32,6 +33,7 @@ export async function runExit(options: ExitCommand): Promise<void> {
   const exit: Exit = await startExit({
     ...dialOptions(options),
     ...proxyOptions(options),
+    ...reachOptions(options),
     ...(invite !== undefined && { invite }),
     ...(options.resumeWindow !== undefined && { resumeWindowMs: options.resumeWindow }),
     once: options.once === true,

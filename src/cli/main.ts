@@ -20,6 +20,7 @@ import {
 } from './options.ts';
 import { isTold } from './output.ts';
 import { understandPaste, withoutSecrets } from './pasted-arguments.ts';
+import { addReachOptions } from './reach-options.ts';
 
 /** Never rejects. A fault ends the process, with the exit code of its class (docs/errors.md, "Exit codes"). */
 export async function main(argv: readonly string[]): Promise<void> {
@@ -209,7 +210,7 @@ function clientCommand(): Command {
       const { invite, viaBrowser } = parseViaBrowser(found, options.viaBrowser);
       await runClient({ ...options, invite, tether, viaBrowser, listen: parseHostPort(options.listen) });
     });
-  return withProxyOptions(command);
+  return withProxyOptions(addReachOptions(command));
 }
 
 function withAcme(command: Command): Command {
@@ -303,7 +304,7 @@ function exitCommand(): Command {
       const { runExit } = await import('./exit.ts');
       await runExit({ ...options, invite: pasted(given) });
     });
-  return withProxyOptions(command);
+  return withProxyOptions(addReachOptions(command));
 }
 
 function accessCommand(): Command {
@@ -444,6 +445,8 @@ Examples:
     wstun client --listen 0.0.0.0:1080 --user me:secret wstun1_AQDc…
   Through a phone on the same Wi-Fi; scan the printed code:
     wstun client wstun1_AQDc… --tether
+  Where the network inspects TLS:
+    wstun client wstun1_AQDc… --tls-ca company-ca.pem
   Through a browser on this machine, where a company's proxy wants its login:
     wstun client wstun1_AQDc… --via-browser
 
@@ -456,6 +459,8 @@ Programs:
 
 const RELAY_EXAMPLES = `
 Examples:
+  Without a domain:
+    wstun relay --tls-self-signed --listen 0.0.0.0:443
   With a certificate from Let's Encrypt, on a machine to which the name leads:
     wstun relay --acme relay.example.org
   With its own certificate:

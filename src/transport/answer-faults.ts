@@ -59,8 +59,8 @@ function obstacleOf(status: number, front: string | undefined): Obstacle {
 
 /** RFC 9110 §15, RFC 6585. */
 const MEANINGS: Readonly<Record<number, string>> = {
-  400: 'it rejects the request; it may expect TLS or the PROXY protocol',
-  401: 'it requires a login',
+  400: 'it rejects the request; it may expect TLS, a client certificate or the PROXY protocol',
+  401: 'it requires a login, which --header can give',
   403: 'a filter, or a web server in front of the relay, forbids the connection',
   405: 'it accepts no WebSocket here',
   407: 'a proxy on the way requires a user name and password',

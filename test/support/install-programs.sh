@@ -35,6 +35,7 @@ needs=(
   chromium:chromium
   tshark:tshark
   openssl:openssl
+  mitmdump:mitmproxy
   setpriv:util-linux
   prlimit:util-linux
   script:bsdutils

@@ -30,7 +30,7 @@ export function trustedCertificates(): readonly string[] {
 }
 
 /** The certificates in a PEM text. */
-function splitPem(text: string): readonly string[] {
+export function splitPem(text: string): readonly string[] {
   return (
     text.match(/-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----[^-]+-----END (?:TRUSTED |X509 )?CERTIFICATE-----/g) ?? []
   );

@@ -5,6 +5,14 @@ import { createHash, type X509Certificate } from 'node:crypto';
 export type Pin = string;
 
 const PREFIX = 'sha256/';
+const PIN_BYTES = 32;
+
+/** Two slashes, as curl has them, are one; undefined: it is no pin. */
+export function parsePin(text: string): Pin | undefined {
+  const base64 = /^sha256\/\/?([A-Za-z0-9+/]{43}=)$/.exec(text)?.[1];
+  const bytes = Buffer.from(base64 ?? '', 'base64');
+  return bytes.length === PIN_BYTES && bytes.toString('base64') === base64 ? formatPin(bytes) : undefined;
+}
 
 /** @param hash 32 bytes */
 export function formatPin(hash: Uint8Array): Pin {

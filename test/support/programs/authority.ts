@@ -12,7 +12,7 @@ export interface Pair {
 }
 
 export interface Authority extends Pair {
-  /** @param names as openssl's subjectAltName has them; days from now until it expires, at least 1 */
+  /** @param names as openssl's subjectAltName has them; days from now until it expires, below 0: it has expired */
   issue(names: string, days?: number): Pair;
 }
 

@@ -106,6 +106,65 @@ ${servers.join('\n')}
 `;
 }
 
+/** As `startNginx`, with TLS: what it sees of each request, and lines for its one location. */
+export async function startTlsNginx(
+  pair: { readonly cert: string; readonly key: string },
+  lines: string,
+): Promise<TlsNginx> {
+  const dir = await tempDir();
+  const port = await freePort();
+  const log = join(dir, 'access.log');
+  const file = join(dir, 'nginx.conf');
+  await Promise.all([writeFile(join(dir, 'cert.pem'), pair.cert), writeFile(join(dir, 'key.pem'), pair.key)]);
+  await writeFile(file, tlsConfiguration(dir, port, lines));
+  await startServer('nginx', ['-p', dir, '-e', 'stderr', '-c', file], port);
+  return {
+    port,
+    seen: async () =>
+      (await readFile(log, 'utf8'))
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => JSON.parse(line) as SeenByNginx),
+  };
+}
+
+export interface SeenByNginx {
+  readonly status: string;
+  readonly sni: string;
+  readonly host: string;
+  readonly agent: string;
+  readonly team: string;
+  readonly from: string;
+  readonly reused: string;
+}
+
+export interface TlsNginx {
+  readonly port: number;
+  /** One for each request that is over. */
+  seen(): Promise<readonly SeenByNginx[]>;
+}
+
+function tlsConfiguration(dir: string, port: number, lines: string): string {
+  return `
+daemon off;
+master_process off;
+pid ${dir}/pid;
+events { worker_connections 1024; }
+http {
+  ${temporaryPaths(dir)}
+  log_format seen escape=json '{"status":"$status","sni":"$ssl_server_name","host":"$http_host","agent":"$http_user_agent",'
+    '"team":"$http_x_team","from":"$remote_addr","reused":"$ssl_session_reused"}';
+  access_log ${dir}/access.log seen;
+  server {
+    listen 127.0.0.1:${port} ssl;
+    ssl_certificate ${dir}/cert.pem;
+    ssl_certificate_key ${dir}/key.pem;
+    ${lines}
+  }
+}
+`;
+}
+
 function temporaryPaths(dir: string): string {
   const kinds = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   return kinds.map((kind) => `${kind}_temp_path ${dir}/${kind};`).join('\n  ');

@@ -1,7 +1,7 @@
 import { Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { RelayAddresses } from '../../../src/transport/connection/relay-addresses.ts';
-import { dialTcp, type Lookup, placeOf } from '../../../src/transport/connection/tcp-dial.ts';
+import { dialTcp, type Lookup, placeOf, type TcpDialOptions } from '../../../src/transport/connection/tcp-dial.ts';
 import { VirtualClock } from '../../support/time/virtual-clock.ts';
 
 const PLACE = { host: 'relay.example', port: 443 };
@@ -52,9 +52,14 @@ const failsWith =
     Promise.reject(Object.assign(new Error(code), { code }));
 
 /** The address that won, or why none did. */
-function dial(lookup: Lookup, signal = new AbortController().signal, host = PLACE.host): Promise<string> {
+function dial(
+  lookup: Lookup,
+  signal = new AbortController().signal,
+  host = PLACE.host,
+  wishes: Pick<TcpDialOptions, 'prefer' | 'faultOfAddress'> = {},
+): Promise<string> {
   const { connect } = network;
-  return dialTcp({ ...PLACE, host, signal, limitMs: LIMIT_MS, known, connect, lookup, clock }).then(
+  return dialTcp({ ...PLACE, host, signal, limitMs: LIMIT_MS, known, connect, lookup, clock, ...wishes }).then(
     ({ address }) => address,
     (error: { code: string; fault?: string }) => error.fault ?? error.code,
   );
@@ -97,6 +102,28 @@ describe('the race of the addresses of a relay', () => {
     expect(network.begun).toEqual([['10.0.0.3', 0]]);
     network.answer('10.0.0.3');
     expect(await dialled).toBe('10.0.0.3');
+  });
+
+  it('a TCP dial tries an address of the preferred version of IP first, and then all others', async () => {
+    known.handleWorked(placeOf(PLACE), '10.0.0.2');
+    const found = resolvesTo('10.0.0.1', '10.0.0.2', '2001:db8::1', '2001:db8::2');
+    const dialled = dial(found, undefined, undefined, { prefer: 6 });
+    await pass(750);
+    expect(network.begun.map(([address]) => address)).toEqual(['2001:db8::1', '10.0.0.2', '10.0.0.1', '2001:db8::2']);
+    network.answer('10.0.0.1');
+    expect(await dialled).toBe('10.0.0.1');
+  });
+
+  it('a TCP dial leaves out addresses that must not be dialled, and says why where none is left', async () => {
+    const faultOfAddress = (address: string) => (address.includes(':') ? 'NO_IPV4' : undefined);
+    const dialled = dial(resolvesTo('2001:db8::1', '10.0.0.1'), undefined, undefined, { faultOfAddress });
+    await pass(0);
+    expect(network.begun).toEqual([['10.0.0.1', 0]]);
+    network.answer('10.0.0.1');
+    expect(await dialled).toBe('10.0.0.1');
+    const none = dial(resolvesTo('2001:db8::1'), undefined, undefined, { faultOfAddress });
+    expect(await none).toBe('NO_IPV4');
+    expect(await dial(resolvesTo(), undefined, '2001:db8::1', { faultOfAddress })).toBe('NO_IPV4');
   });
 
   it('a TCP dial whose addresses all fail reports the most specific failure', async () => {

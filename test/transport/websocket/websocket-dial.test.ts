@@ -70,7 +70,7 @@ describe('a dial with an unexpected answer', () => {
   it.each([
     [200, ': this is a web page, not a relay; open it in a browser'],
     [302, ': it redirects to http://127.0.0.1:1/: open that in a browser'],
-    [401, ': it requires a login'],
+    [401, ': it requires a login, which --header can give'],
     [403, ': a filter, or a web server in front of the relay, forbids the connection'],
     [407, ': a proxy on the way requires a user name and password'],
     [418, ''],

@@ -1,0 +1,158 @@
+/** How a client or an exit reaches its relay, as options: checks them once, reads their files, and makes a `Reach`. */
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { networkInterfaces } from 'node:os';
+import type { Invite } from '../crypto/invite.ts';
+import { WstunError } from '../errors.ts';
+import type { HostPort } from '../net/host-port.ts';
+import { fileReason } from '../state/state-dir.ts';
+import { familyOf } from '../transport/connection/address-family.ts';
+import type { Reach } from '../transport/connection/reach.ts';
+import { RelayTls } from '../transport/connection/relay-tls.ts';
+import { splitPem } from '../transport/connection/system-certificates.ts';
+import { formatPin, type Pin, parsePin } from '../transport/connection/tls-pin.ts';
+import { requestFieldsOf } from './request-fields.ts';
+
+export interface ReachOptions {
+  /** Paths of PEM files with certificates of authorities to trust, besides the usual ones. Default: none. */
+  readonly tlsCa?: readonly string[];
+  /**
+   * `sha256/` and the base64 of SHA-256 of a key's SubjectPublicKeyInfo, as curl writes it. Only certificates with
+   * these keys are accepted, whatever their issuer, name and dates. Default: the invite's, besides those that are
+   * trusted.
+   */
+  readonly tlsPins?: readonly string[];
+  /** Paths of PEM files: the certificate that is shown to a server that demands one. Default: none. */
+  readonly tlsIdentity?: { readonly certFile: string; readonly keyFile: string };
+  /** The server name that TLS sends; `none`: none. Default: the host of the relay's URL. */
+  readonly sni?: string;
+  /** The `Host` of requests. Default: that of the relay's URL. */
+  readonly hostHeader?: string;
+  /** TCP goes there; TLS name and `Host` stay. Default: the host and port of the relay's URL. */
+  readonly connectTo?: HostPort;
+  /** Further header fields of requests, at most 32 with 8 KiB together; none that the handshake needs. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** `User-Agent` of requests. Default: none. */
+  readonly userAgent?: string;
+  /** A local IP address, or a network interface, from which connections are made. Default: the system chooses. */
+  readonly source?: string;
+  /** 4 or 6: only addresses of this version of IP are used. Default: both. */
+  readonly family?: 4 | 6;
+  /** 4 or 6: addresses of this version are tried first. Default: in the order of the system. */
+  readonly preferFamily?: 4 | 6;
+}
+
+/** Characters of an interface's name; Linux has 15. */
+const MAX_INTERFACE_CHARS = 64;
+const HOST_NAME =
+  /^(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)*$/;
+
+/**
+ * @param unsealed the records are not encrypted, so that whoever ends TLS can read them
+ * @throws WstunError bad-option, bad-certificate, encryption-needed
+ */
+export async function reachOf(
+  options: ReachOptions,
+  invite: Pick<Invite, 'relayUrls' | 'tlsPins'>,
+  unsealed = false,
+): Promise<Reach> {
+  refuseWithoutTls(options, invite.relayUrls);
+  if (unsealed && options.tlsCa !== undefined)
+    throw new WstunError('encryption-needed', 'whoever has the key of that authority could read the data (--tls-ca)', {
+      fix: 'Use --encryption on, or give the pin of the relay’s key in place of the authority: --tls-pin sha256/….',
+    });
+  const tls = new RelayTls({
+    ca: (await Promise.all((options.tlsCa ?? []).map(readCertificates))).flat(),
+    pins: (invite.tlsPins ?? []).map(formatPin),
+    onlyPins: (options.tlsPins ?? []).map(requirePin),
+    identity: options.tlsIdentity && (await readIdentity(options.tlsIdentity)),
+    sni: serverName(options.sni),
+    unsealed,
+  });
+  requireSource(options);
+  if (options.connectTo?.port === 0) throw new WstunError('bad-option', '--connect-to needs a port from 1 to 65535');
+  const { connectTo, source, family, preferFamily: prefer } = options;
+  return { tls, connectTo, source, family, prefer, fields: requestFieldsOf(options) };
+}
+
+/** A check that is never made must not look as if it were. */
+function refuseWithoutTls({ tlsCa, tlsPins, tlsIdentity, sni }: ReachOptions, urls: readonly string[]): void {
+  const plain = urls.filter((url) => !url.startsWith('wss:'));
+  if (tlsPins !== undefined && plain.length > 0)
+    throw new WstunError('bad-option', `--tls-pin needs TLS, and the invite has a URL without it: ${plain[0]}`);
+  const given = [tlsCa && '--tls-ca', tlsIdentity && '--tls-cert', sni && '--sni'].filter(Boolean);
+  if (plain.length === urls.length && given.length > 0)
+    throw new WstunError('bad-option', `${given.join(', ')}: the relay of this invite is reached without TLS (ws://)`);
+}
+
+async function readCertificates(path: string): Promise<readonly string[]> {
+  const found = splitPem(await readPem(path, '--tls-ca'));
+  if (found.length === 0)
+    throw new WstunError('bad-option', `--tls-ca: ${path} has no certificate in PEM (-----BEGIN CERTIFICATE-----)`);
+  for (const pem of found) {
+    try {
+      new X509Certificate(pem);
+    } catch {
+      throw new WstunError('bad-option', `--tls-ca: a certificate in ${path} cannot be read`);
+    }
+  }
+  return found;
+}
+
+async function readIdentity({ certFile, keyFile }: { certFile: string; keyFile: string }) {
+  const cert = await readPem(certFile, '--tls-cert');
+  const key = await readPem(keyFile, '--tls-key');
+  try {
+    if (new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) return { cert, key };
+  } catch {
+    const isLocked = /^-----BEGIN ENCRYPTED |^Proc-Type: 4,ENCRYPTED/m.test(key);
+    const reason = isLocked ? 'the key has a passphrase: remove it with `openssl pkey`' : 'they are not PEM';
+    throw new WstunError('bad-certificate', `--tls-cert ${certFile}, --tls-key ${keyFile}: ${reason}`);
+  }
+  throw new WstunError('bad-certificate', `--tls-cert ${certFile}, --tls-key ${keyFile}: they do not belong together`);
+}
+
+async function readPem(path: string, option: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw new WstunError('bad-option', `${option}: ${path}: ${fileReason(error)}`);
+  }
+}
+
+function requirePin(text: string): Pin {
+  const pin = parsePin(text);
+  if (pin === undefined)
+    throw new WstunError('bad-option', '--tls-pin needs sha256/ and 44 characters of base64, as `curl --pinnedpubkey`');
+  return pin;
+}
+
+function serverName(sni: string | undefined): string | undefined {
+  if (sni === 'none' || sni === undefined) return sni && '';
+  if (!HOST_NAME.test(sni) || familyOf(sni) !== undefined)
+    throw new WstunError('bad-option', '--sni needs a host name, or none; an address is no server name');
+  return sni.toLowerCase();
+}
+
+function requireSource({ source, family, preferFamily: prefer }: ReachOptions): void {
+  if (family !== undefined && prefer !== undefined && family !== prefer)
+    throw new WstunError('bad-option', `--prefer ipv${prefer} contradicts --ipv${family}`);
+  if (source === undefined) return;
+  const version = familyOf(source);
+  if (version !== undefined && family !== undefined && version !== family)
+    throw new WstunError('bad-option', `--source is an IPv${version} address, which contradicts --ipv${family}`);
+  if (version === undefined && !isInterface(source)) {
+    const names = Object.keys(networkInterfaces()).join(', ');
+    throw new WstunError(
+      'bad-option',
+      `--source needs an IP address or a network interface of this machine (${names})`,
+    );
+  }
+}
+
+/** One without an address may get one later. */
+function isInterface(name: string): boolean {
+  if (!/^[^/\p{Cc}]+$/u.test(name) || name.length > MAX_INTERFACE_CHARS) return false;
+  return Object.hasOwn(networkInterfaces(), name) || (!name.startsWith('.') && existsSync(`/sys/class/net/${name}`));
+}
