@@ -21,6 +21,8 @@ export function faultOfAnswer(status: number, body: unknown, retryAfterMs: numbe
   const problem = problemOf(body);
   if (problem === undefined) return new AcmeFault('acme-rejected', `HTTP ${status}`, retryAfterMs);
   const fault = FAULTS_OF_ANSWERS[problem.type] ?? 'acme-rejected';
+  if (problem.type === 'externalAccountRequired')
+    return new AcmeFault('acme-rejected', `${problem.detail} (--acme-eab)`);
   const isLimit = status === 429 || problem.type === 'rateLimited';
   return new AcmeFault(isLimit ? 'acme-rate-limited' : fault, problem.detail, retryAfterMs);
 }

@@ -1,5 +1,5 @@
 /** A relay that gets its certificate from a real ACME server, with the programs as a user starts them. */
-import { X509Certificate } from 'node:crypto';
+import { randomBytes, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ import { exchange, payload } from '../support/payload.ts';
 import { type Pebble, startPebble, startTurnstile } from '../support/programs/pebble.ts';
 import { freePort, runWell } from '../support/programs/programs.ts';
 import { wrongClock } from '../support/programs/wrong-clock.ts';
-import type { WstunProcess } from '../support/programs/wstun-process.ts';
+import { type WstunProcess, wstun } from '../support/programs/wstun-process.ts';
 import { invite, type RunningRelay, startClient, startRelay } from '../support/programs/wstun-stack.ts';
 import { connectThrough } from '../support/proxy/through-proxy.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -106,11 +106,13 @@ it('a relay gets a certificate by TLS-ALPN-01, through which a client connects, 
   expect(again.process.stderr).not.toContain('certificate');
 });
 
-it('a relay that the authority reaches only over HTTP gets a certificate of two names by HTTP-01, and sends others to https', async () => {
+it('a relay that the authority reaches only over HTTP gets a certificate of two names by HTTP-01 for an account of the authority, and sends others to https', async () => {
   const httpPort = await freePort();
-  const pebble = await startPebble({ names: { [NAME]: HERE, 'www.example.org': HERE }, tlsPort: 1, httpPort });
+  const account = { id: 'customer:1', key: randomBytes(48).toString('base64url') };
+  const names = { [NAME]: HERE, 'www.example.org': HERE };
+  const pebble = await startPebble({ names, tlsPort: 1, httpPort, account });
   const args = [...acme(NAME, pebble), '--acme', 'www.example.org', '--acme-http', `127.0.0.1:${httpPort}`];
-  const relay = await startRelay({ args });
+  const relay = await startRelay({ args, env: { WSTUN_ACME_EAB: `${account.id}:${account.key}` } });
   await until(() => hasNew(relay.process), 10_000);
   expect((await certificateAt(relay.port)).subjectAltName).toBe(`DNS:${NAME}, DNS:www.example.org`);
   const curl = (host: string) =>
@@ -158,6 +160,16 @@ it('while the authority is down at a renewal, the certificate stays in use, and 
   expect(await relay.process.exited).toBe(0);
 });
 
+it('a relay that is told to end while the authority does not answer ends at once', async () => {
+  const turnstile = await startTurnstile('https://127.0.0.1:1/dir');
+  const relay = await startRelay({ args: ['--acme', NAME, '--acme-directory', turnstile.directory] });
+  await until(() => turnstile.connections > 0, 10_000);
+  const since = performance.now();
+  relay.process.signal('SIGTERM');
+  expect(await relay.process.exited).toBe(0);
+  expect(performance.now() - since).toBeLessThan(5_000);
+});
+
 it.each([
   ['whose name leads to a machine where nothing listens', HERE, 'WSTUN-E15[23]'],
   ['whose name is unknown to the DNS', { fault: 'NXDOMAIN' } as const, 'WSTUN-E15[36]'],
@@ -177,7 +189,6 @@ it.each([
   [['--acme-email', 'me@example.org'], 'WSTUN-E101'],
   [['--acme', NAME, '--acme-eab', 'id'], 'WSTUN-E101'],
 ])('wstun relay %j is rejected with %s before anything listens', async (args, code) => {
-  const { wstun } = await import('../support/programs/wstun-process.ts');
   const state = join(await tempDir(), 'state');
   const { stderr } = await wstun(['relay', '--listen', '127.0.0.1:0', '--state', state, ...args]);
   expect(stderr).toContain(code);

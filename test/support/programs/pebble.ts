@@ -28,9 +28,11 @@ export interface PebbleOptions {
   /** Where it looks for the answers of the two challenges, on 127.0.0.1. */
   readonly tlsPort: number;
   readonly httpPort?: number;
+  /** Only who knows this account gets certificates (RFC 8555 §7.3.4); the key in base64url. */
+  readonly account?: { readonly id: string; readonly key: string };
 }
 
-export async function startPebble({ names, tlsPort, httpPort = 1 }: PebbleOptions): Promise<Pebble> {
+export async function startPebble({ names, tlsPort, httpPort = 1, account }: PebbleOptions): Promise<Pebble> {
   const dns = await startDnsServer({ ...names });
   atEnd(() => dns.close());
   const dir = await tempDir();
@@ -49,7 +51,8 @@ export async function startPebble({ names, tlsPort, httpPort = 1 }: PebbleOption
     httpPort,
     tlsPort,
     ocspResponderURL: '',
-    externalAccountBindingRequired: false,
+    externalAccountBindingRequired: account !== undefined,
+    ...(account && { externalAccountMACKeys: { [account.id]: account.key } }),
   };
   await writeFile(caFile, cert);
   await writeFile(keyFile, key);
