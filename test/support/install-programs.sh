@@ -27,6 +27,9 @@ needs=(
   /usr/lib/python3/dist-packages/nacl/__init__.py:python3-nacl
   haproxy:haproxy
   squid:squid
+  krb5kdc:krb5-kdc
+  kadmin.local:krb5-admin-server
+  kinit:krb5-user
   tinyproxy:tinyproxy-bin
   danted:dante-server
   faketime:faketime

@@ -18,8 +18,8 @@ export interface BrowserStart {
 }
 
 /**
- * Nothing that asks a person, calls home, or slows a page that nobody sees. What decides how it connects is left as it
- * is: proxies, policies, certificates, and its TLS.
+ * Nothing that asks a person or slows a page that nobody sees, and little that calls its maker. What decides how it
+ * connects is left as it is: proxies, policies, certificates, and its TLS.
  */
 const CHROMIUM = [
   '--headless=new',
@@ -32,6 +32,10 @@ const CHROMIUM = [
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
+  '--allow-browser-signin=false',
+  '--disable-default-apps',
+  '--metrics-recording-only',
+  '--disable-features=OptimizationHints,NetworkTimeServiceQuerying,MediaRouter',
   '--disable-background-timer-throttling',
   '--disable-backgrounding-occluded-windows',
   '--disable-renderer-backgrounding',
