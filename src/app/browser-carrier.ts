@@ -26,6 +26,8 @@ export interface BrowserCarrierOptions {
   /** More arguments for a program. */
   readonly args: readonly string[];
   readonly relayUrls: readonly string[];
+  /** Of the relay's TLS keys, SHA-256, 32 bytes each. */
+  readonly pins: readonly Uint8Array[];
   readonly onNotice: (notice: BrowserNotice) => void;
   /** There is a page to be asked. */
   readonly onJoined: () => void;
@@ -48,6 +50,7 @@ export class BrowserCarrier {
   /** @param proxyPort of the client's own proxy @throws WstunError browser-missing, cannot-listen */
   async start(proxyPort: number): Promise<void> {
     const { browser, args, logger, onNotice } = this.options;
+    const pins = this.options.pins.map((pin) => Buffer.from(pin).toString('base64'));
     await this.pages.serve({ host: HERE, port: 0, publicHost: HERE });
     const port = this.pages.address?.port ?? 0;
     const opening = {
@@ -58,7 +61,7 @@ export class BrowserCarrier {
     this.opener =
       browser === TAB
         ? new BrowserTab(opening)
-        : new OwnBrowser({ ...opening, args, program: browser === true ? undefined : browser });
+        : new OwnBrowser({ ...opening, args, pins, program: browser === true ? undefined : browser });
     await this.opener.start();
   }
 

@@ -208,12 +208,12 @@ class RunningClient implements Client {
 
   private createBrowser(
     { viaBrowser: browser, browserArgs: args = [], events }: ClientOptions,
-    { relayUrls }: Invite,
+    { relayUrls, tlsPins: pins = [] }: Invite,
   ): BrowserCarrier | undefined {
     if (browser === undefined) return undefined;
     const onNotice = (notice: BrowserNotice) => events?.onBrowser?.(notice);
     const onJoined = () => this.tunnel.reconnectNow('new-connector');
-    return new BrowserCarrier({ browser, args, relayUrls, onNotice, onJoined, logger: this.logger });
+    return new BrowserCarrier({ browser, args, relayUrls, pins, onNotice, onJoined, logger: this.logger });
   }
 
   private createTunnel(options: ClientOptions, invite: Invite, reach: Reach): TunnelClient {

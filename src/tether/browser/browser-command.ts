@@ -13,6 +13,8 @@ export interface BrowserStart {
   readonly platform: NodeJS.Platform;
   /** Chromium's sandbox does not work for root. */
   readonly isRoot: boolean;
+  /** Of the relay's TLS keys: base64 of the SHA-256 of each. Only Chromium can be told. */
+  readonly pins: readonly string[];
   /** Of the user, after ours. */
   readonly more: readonly string[];
 }
@@ -52,7 +54,7 @@ const SYSTEMS: Readonly<Partial<Record<NodeJS.Platform, string>>> = {
 };
 
 export function browserArguments(start: BrowserStart): readonly string[] {
-  const { browser, profile, startFile, more, isRoot } = start;
+  const { browser, profile, startFile, pins, more, isRoot } = start;
   const page = pathToFileURL(startFile).href;
   if (browser.family === 'firefox') return ['--headless', '--no-remote', '--profile', profile, ...more, page];
   const agent = userAgent(start);
@@ -60,6 +62,7 @@ export function browserArguments(start: BrowserStart): readonly string[] {
     ...CHROMIUM,
     `--user-data-dir=${profile}`,
     ...(isRoot ? ['--no-sandbox'] : []),
+    ...(pins.length === 0 ? [] : [`--ignore-certificate-errors-spki-list=${pins.join(',')}`]),
     ...(agent === undefined ? [] : [`--user-agent=${agent}`]),
     ...more,
     page,

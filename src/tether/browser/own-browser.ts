@@ -48,6 +48,8 @@ export interface PageOpener {
 export interface OwnBrowserOptions extends OpenerOptions {
   /** Undefined: any that is found. */
   readonly program: string | undefined;
+  /** As of BrowserStart. */
+  readonly pins: readonly string[];
   /** More arguments. */
   readonly args: readonly string[];
 }
@@ -101,14 +103,14 @@ export class OwnBrowser implements PageOpener {
   }
 
   private async launch(browser: FoundBrowser, folder: PrivateFolder): Promise<void> {
-    const { newStart, origin, args: more, env, logger, onNotice } = this.options;
+    const { newStart, origin, pins, args: more, env, logger, onNotice } = this.options;
     const { clock, version } = this;
     const profile = await folder.newProfile();
     if (this.closed) return folder.remove();
     const file = folder.writeStart(startFile(newStart(), origin));
     const isRoot = process.getuid?.() === 0;
     const args = browserArguments({
-      ...{ browser, profile, startFile: file, version, more, isRoot, platform: process.platform },
+      ...{ browser, profile, startFile: file, version, pins, more, isRoot, platform: process.platform },
     });
     this.pairedAt = undefined;
     this.fault = undefined;

@@ -11,6 +11,7 @@ const START: BrowserStart = {
   version: 'Chromium 156.0.8078.114 built on Debian GNU/Linux 12 (bookworm)',
   platform: 'linux',
   isRoot: false,
+  pins: [],
   more: ['--proxy-server=http://127.0.0.1:3128'],
 };
 
@@ -18,6 +19,12 @@ describe('browserArguments', () => {
   it('Chromium has its sandbox, except where it is started by root', () => {
     expect(browserArguments(START)).not.toContain('--no-sandbox');
     expect(browserArguments({ ...START, isRoot: true })).toContain('--no-sandbox');
+  });
+
+  it('Chromium accepts the TLS keys that the invite pins, and no others', () => {
+    const args = browserArguments({ ...START, pins: ['AAAA=', 'BBBB='] });
+    expect(args).toContain('--ignore-certificate-errors-spki-list=AAAA=,BBBB=');
+    expect(browserArguments(START).join(' ')).not.toContain('certificate');
   });
 
   it('Chromium without a window calls itself what it does with one', () => {
