@@ -7,19 +7,28 @@ import type { Clock, Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import { ConnectionRace } from '../../net/connection-race.ts';
 import { DUTY, type Duty } from '../shared/messages.ts';
+import type { HttpTicket } from './page-http-link.ts';
 import { OFFLINE } from './page-kind.ts';
-import type { PairedPage } from './paired-page.ts';
+import type { PageLink, PageTickets, PairedPage } from './paired-page.ts';
 import { OFFLINE_RETRY_MS, STAGGER_MS } from './tether-limits.ts';
-import type { TetherLink } from './tether-link.ts';
 
 /** Makes a relay's URL with a new ticket for a page whose clock is `skewMs` ahead of this machine's. */
 export type UrlMaker = (skewMs: number) => string;
+
+/** The same for an HTTP link. */
+export type HttpTicketMaker = (skewMs: number) => HttpTicket;
+
+export interface TicketMakers {
+  readonly makeUrl: UrlMaker;
+  /** Undefined: only WebSockets are wanted. */
+  readonly makeHttp?: HttpTicketMaker | undefined;
+}
 
 /** One page, as of `BrowserBridges.dial`. */
 export interface PageWay {
   readonly name: string;
   /** @throws WstunError as `PairedPage.open` */
-  dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<TetherLink>;
+  dial(makeUrl: UrlMaker, signal: AbortSignal, makeHttp?: HttpTicketMaker): Promise<PageLink>;
 }
 
 export class BrowserBridges {
@@ -73,12 +82,12 @@ export class BrowserBridges {
   }
 
   /** Waits for a page that reaches the relay. @throws WstunError of `PairedPage.open`, dial-cancelled */
-  async dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<TetherLink> {
+  async dial(makers: TicketMakers, signal: AbortSignal): Promise<PageLink> {
     let isReported = false;
     for (;;) {
       if (this.pages.length === 0) await this.nextPage(signal);
       try {
-        return await new PageRace(this.inOrder(), makeUrl, signal, this.clock).run();
+        return await new PageRace(this.inOrder(), makers, signal, this.clock).run();
       } catch (error) {
         const fault = error instanceof WstunError ? error.fault : 'internal';
         // Only the pages are gone: the next one may join at any moment.
@@ -95,7 +104,7 @@ export class BrowserBridges {
   get each(): readonly PageWay[] {
     return this.pages.map((page) => ({
       name: page.name,
-      dial: (makeUrl, signal) => page.open(makeUrl(page.skewMs), signal),
+      dial: (makeUrl, signal, makeHttp) => page.open(ticketsFor(page, { makeUrl, makeHttp }), signal),
     }));
   }
 
@@ -117,6 +126,10 @@ function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
   return new AbortableWait<void>({ clock, signal, limitMs: ms, onExpired: (wait) => wait.resolve() }).promise;
 }
 
+function ticketsFor({ skewMs }: PairedPage, { makeUrl, makeHttp }: TicketMakers): PageTickets {
+  return { url: makeUrl(skewMs), http: makeHttp && (() => makeHttp(skewMs)) };
+}
+
 function dutyOf(page: PairedPage, anyActive: boolean): Duty {
   if (page.isActive) return DUTY.active;
   return anyActive ? DUTY.standby : DUTY.idle;
@@ -131,7 +144,7 @@ class PageRace {
 
   constructor(
     pages: readonly PairedPage[],
-    private readonly makeUrl: UrlMaker,
+    private readonly makers: TicketMakers,
     signal: AbortSignal,
     private readonly clock: Clock,
   ) {
@@ -139,7 +152,7 @@ class PageRace {
     this.signal = AbortSignal.any([signal, this.over.signal]);
   }
 
-  async run(): Promise<TetherLink> {
+  async run(): Promise<PageLink> {
     try {
       // There may be no page any more: one can be removed in the turn in which it joined.
       return await new Promise((resolve, reject) => this.startNext(resolve, reject, new WstunError('link-lost')));
@@ -149,7 +162,7 @@ class PageRace {
     }
   }
 
-  private startNext(resolve: (link: TetherLink) => void, reject: (error: unknown) => void, lastError: unknown): void {
+  private startNext(resolve: (link: PageLink) => void, reject: (error: unknown) => void, lastError: unknown): void {
     this.clock.clearTimeout(this.stagger);
     const now = this.clock.now();
     const page = this.race.poll(now);
@@ -160,7 +173,7 @@ class PageRace {
       if (this.race.isLost) reject(lastError);
       return;
     }
-    page.open(this.makeUrl(page.skewMs), this.signal).then(
+    page.open(ticketsFor(page, this.makers), this.signal).then(
       // A request that `over` has cancelled never resolves, so there is only one winner.
       (link) => resolve(link),
       (error: unknown) => {

@@ -12,8 +12,18 @@ import {
   type PageMessage,
 } from '../shared/messages.ts';
 import { type PairingKeys, Seal } from '../shared/pairing.ts';
+import { PageCarrierChoice } from './page-carrier-choice.ts';
+import { type HttpTicket, openPageHttpLink, PageHttpLink } from './page-http-link.ts';
 import { type PageKind, PHONE } from './page-kind.ts';
-import { GONE_MS, MAX_CONTROL_QUEUE_BYTES, OPEN_LIMIT_MS, PING_MS, SILENT_MS } from './tether-limits.ts';
+import {
+  GONE_MS,
+  LOCAL_LIMIT_MS,
+  MAX_CONTROL_QUEUE_BYTES,
+  MAX_HTTP_LINKS,
+  OPEN_LIMIT_MS,
+  PING_MS,
+  SILENT_MS,
+} from './tether-limits.ts';
 import { TetherLink } from './tether-link.ts';
 
 /** A smaller difference of two clocks does not matter to tickets, and may be jitter of the network. */
@@ -38,10 +48,25 @@ export interface Pairing {
   readonly kind?: PageKind;
 }
 
-interface Request {
-  readonly url: string;
-  readonly wait: AbortableWait<TetherLink>;
+/** What takes the text messages of a local connection. */
+export interface TextHandler {
+  handleText(text: string): void;
 }
+
+interface Request {
+  readonly wait: { reject(error: unknown): void };
+  /** Takes the handler of the local connection, and settles the wait. */
+  readonly take: (local: MessageLink) => TextHandler;
+}
+
+/** By how a page may open a link: a ticket for each carrier that the caller can use. */
+export interface PageTickets {
+  readonly url: string;
+  /** Made when it is needed. */
+  readonly http?: (() => HttpTicket) | undefined;
+}
+
+export type PageLink = TetherLink | PageHttpLink;
 
 export class PairedPage implements MessageLinkHandler {
   /** Of the pairing: the same for a page that came back. */
@@ -51,7 +76,8 @@ export class PairedPage implements MessageLinkHandler {
   private readonly outgoing: Seal;
   private nextTick: Timer;
   private readonly requests = new Map<string, Request>();
-  private readonly links = new Set<TetherLink>();
+  private readonly links = new Set<PageLink>();
+  private readonly choice: PageCarrierChoice;
   private heardAt: number;
   private skew: number | undefined;
   private duty: Duty | undefined;
@@ -70,6 +96,7 @@ export class PairedPage implements MessageLinkHandler {
     this.incoming = new Seal(keys.pageSeal);
     this.outgoing = new Seal(keys.laptopSeal);
     this.heardAt = clock.now();
+    this.choice = new PageCarrierChoice(clock);
     this.nextTick = this.scheduleTick();
     link.setHandler(this);
   }
@@ -105,21 +132,11 @@ export class PairedPage implements MessageLinkHandler {
   }
 
   /** @throws WstunError the faults of its kind, link-slow, link-lost (the page is gone), dial-cancelled */
-  async open(url: string, signal: AbortSignal): Promise<TetherLink> {
-    if (this.ended !== undefined && !signal.aborted) throw new WstunError('link-lost');
-    const token = randomBytes(16).toString('hex');
-    const wait = new AbortableWait<TetherLink>({
-      clock: this.clock,
-      signal,
-      limitMs: OPEN_LIMIT_MS,
-      onExpired: () => wait.reject(new WstunError('link-slow')),
-      onSettled: () => this.requests.delete(token),
-    });
-    if (!wait.isOver) {
-      this.requests.set(token, { url, wait });
-      this.send({ type: 'open', link: token, url });
-    }
-    return wait.promise;
+  async open({ url, http }: PageTickets, signal: AbortSignal): Promise<PageLink> {
+    const bySocket = (stop: AbortSignal): Promise<PageLink> => this.openSocket(url, stop);
+    if (http === undefined) return bySocket(signal);
+    const byRequests = (stop: AbortSignal): Promise<PageLink> => this.openRequests(http(), stop);
+    return this.choice.dial({ bySocket, byRequests }, this.kind.refused, signal);
   }
 
   /** Whether this page was asked for the link of this token, and has not opened it yet. */
@@ -128,19 +145,8 @@ export class PairedPage implements MessageLinkHandler {
   }
 
   /** The local connection of that link is open. The caller of `open` sets its handler, in this turn or its promises. */
-  addLink(token: string, local: MessageLink): TetherLink | undefined {
-    const request = this.requests.get(token);
-    if (request === undefined) return undefined;
-    const events = {
-      onAlive: () => this.noteAlive(),
-      onEnd: () => this.forget(link),
-    };
-    const about = { asked: request.url, remote: this.name, clock: this.clock };
-    const link: TetherLink = new TetherLink(local, events, about);
-    this.links.add(link);
-    request.wait.resolve(link);
-    this.events.onLinks();
-    return link;
+  takeLocal(token: string, local: MessageLink): TextHandler | undefined {
+    return this.requests.get(token)?.take(local);
   }
 
   /** Ends its links, but not the page. */
@@ -189,6 +195,72 @@ export class PairedPage implements MessageLinkHandler {
     return this.skew !== undefined;
   }
 
+  private openSocket(url: string, signal: AbortSignal): Promise<TetherLink> {
+    return this.ask({ type: 'open', url }, OPEN_LIMIT_MS, signal, (local) => this.addLink(url, local));
+  }
+
+  private addLink(url: string, local: MessageLink): TetherLink {
+    const since = this.clock.now();
+    const events = {
+      onAlive: () => this.noteAlive(),
+      onEnd: () => {
+        this.forget(link);
+        if (!link.hasCarried) this.choice.noteSilent(this.clock.now() - since);
+      },
+    };
+    const link: TetherLink = new TetherLink(local, events, { asked: url, remote: this.name, clock: this.clock });
+    this.links.add(link);
+    this.events.onLinks();
+    return link;
+  }
+
+  /** @throws WstunError also too-many-links */
+  private async openRequests(ticket: HttpTicket, signal: AbortSignal): Promise<PageHttpLink> {
+    // A browser has six connections to a server that knows no HTTP/2, and a link needs up to three of them.
+    const open = [...this.links].filter((link) => link instanceof PageHttpLink);
+    if (open.length >= MAX_HTTP_LINKS) throw new WstunError('too-many-links');
+    let link: PageHttpLink | undefined;
+    const about = { remote: this.name, clock: this.clock, refused: this.kind.refused };
+    const events = { onAlive: () => this.noteAlive(), onEnd: () => link && this.forget(link) };
+    const onOpen = (opened: PageHttpLink): void => {
+      link = opened;
+      this.links.add(opened);
+      this.events.onLinks();
+    };
+    const take = (local: MessageLink) => ({
+      opening: openPageHttpLink(local, ticket, { ...about, ...events, onOpen }, signal),
+      handleText: () => local.abort(),
+    });
+    const { opening } = await this.ask({ type: 'requests' }, LOCAL_LIMIT_MS, signal, take);
+    return await opening;
+  }
+
+  /** Asks the page for a local connection, and gives it to `take`. */
+  private async ask<T extends TextHandler>(
+    message: { readonly type: 'open'; readonly url: string } | { readonly type: 'requests' },
+    limitMs: number,
+    signal: AbortSignal,
+    take: (local: MessageLink) => T,
+  ): Promise<T> {
+    if (this.ended !== undefined && !signal.aborted) throw new WstunError('link-lost');
+    const token = randomBytes(16).toString('hex');
+    const wait = new AbortableWait<T>({
+      ...{ clock: this.clock, signal, limitMs },
+      onExpired: () => wait.reject(new WstunError('link-slow')),
+      onSettled: () => this.requests.delete(token),
+    });
+    const settle = (local: MessageLink): T => {
+      const taken = take(local);
+      wait.resolve(taken);
+      return taken;
+    };
+    if (!wait.isOver) {
+      this.requests.set(token, { wait, take: settle });
+      this.send({ ...message, link: token });
+    }
+    return wait.promise;
+  }
+
   private send(message: LaptopMessage): void {
     if (this.ended !== undefined) return;
     this.link.send([this.outgoing.seal(encodeMessage(message))]);
@@ -215,7 +287,7 @@ export class PairedPage implements MessageLinkHandler {
     if (silentMs >= SILENT_MS) this.events.onSilent();
   }
 
-  private forget(link: TetherLink): void {
+  private forget(link: PageLink): void {
     if (this.links.delete(link)) this.events.onLinks();
   }
 

@@ -26,6 +26,16 @@ export const SILENT_MS = 1_500;
 export const GONE_MS = 10_000;
 /** From `open` to the local connection. */
 export const OPEN_LIMIT_MS = 10_000;
+/** The same for requests, where the page opens nothing else before it. */
+export const LOCAL_LIMIT_MS = 3_000;
+/** HTTP links by one page: a link, and the one that takes its place. */
+export const MAX_HTTP_LINKS = 2;
+/** A WebSocket that takes longer to open is raced by an HTTP link. */
+export const SOCKET_SLOW_MS = 3_000;
+/** A WebSocket that carried nothing for so long was stopped by something: a handshake takes a round trip. */
+export const SOCKET_SILENT_MS = 2_000;
+/** So long only HTTP links are tried where no WebSocket got through. */
+export const SOCKET_BLOCKED_MS = 5 * 60_000;
 /** The next page is asked, too, if one takes longer: it has to take over within 2 s. */
 export const STAGGER_MS = 1_000;
 /** A control link carries pings and a few requests. A page that leaves more unread does not read. */

@@ -51,6 +51,7 @@ export class TetherLink implements MessageLink, MessageLinkHandler, MessageReade
   private blocked = false;
   private innerBlocked = false;
   private ended = false;
+  private carried = false;
   /** How much may be in flight, by the speed since `sample`. */
   private maxInFlight = INITIAL_IN_FLIGHT_BYTES;
   private sample: { readonly at: number; readonly forwarded: number };
@@ -64,6 +65,11 @@ export class TetherLink implements MessageLink, MessageLinkHandler, MessageReade
     this.remote = remote ?? inner.remote;
     this.clock = clock;
     this.sample = { at: clock.now(), forwarded: 0 };
+  }
+
+  /** Something has come from the relay. */
+  get hasCarried(): boolean {
+    return this.carried;
   }
 
   get maxMessageBytes(): number {
@@ -119,11 +125,13 @@ export class TetherLink implements MessageLink, MessageLinkHandler, MessageReade
   }
 
   handleMessage(message: Message): void {
+    this.carried = true;
     this.events.onAlive();
     this.handler?.handleMessage(message);
   }
 
   readMessage(message: LentMessage): void {
+    this.carried = true;
     this.events.onAlive();
     this.handler?.reader?.readMessage(message);
   }

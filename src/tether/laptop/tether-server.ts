@@ -8,15 +8,14 @@ import type { Logger } from '../../observability/logger.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import { WebSocketAcceptor } from '../../transport/websocket/websocket-accept.ts';
 import { type PairingKeys, secretToText } from '../shared/pairing.ts';
-import { BrowserBridges, type PageWay, type UrlMaker } from './browser-bridges.ts';
+import { BrowserBridges, type HttpTicketMaker, type PageWay, type UrlMaker } from './browser-bridges.ts';
 import { type PageKind, PHONE } from './page-kind.ts';
-import { PairedPage, type PairedPageEvents } from './paired-page.ts';
+import { type PageLink, PairedPage, type PairedPageEvents, type TextHandler } from './paired-page.ts';
 import { PairingExchange } from './pairing-exchange.ts';
 import { type Claim, CODE_LIFETIME_MS, PairingSecrets } from './pairing-secrets.ts';
 import { PairingSlots } from './pairing-slots.ts';
 import { ServedAddresses, type TetherPlace } from './served-addresses.ts';
 import { NEW_CODE_AFTER_MS, PAIRING_ATTEMPTS } from './tether-limits.ts';
-import type { TetherLink } from './tether-link.ts';
 import { rejectUpgrade, type TetherListener } from './tether-listener.ts';
 
 const LINK_PATH = /^\/link\/([0-9a-f]{32})$/;
@@ -140,8 +139,8 @@ export class TetherServer {
   }
 
   /** Waits for a page without a limit; see `BrowserBridges.dial`. */
-  dial(makeUrl: UrlMaker, signal: AbortSignal): Promise<TetherLink> {
-    return this.bridges.dial(makeUrl, signal);
+  dial(makeUrl: UrlMaker, signal: AbortSignal, makeHttp?: HttpTicketMaker): Promise<PageLink> {
+    return this.bridges.dial({ makeUrl, makeHttp }, signal);
   }
 
   /** Ends all pages and their links. */
@@ -192,12 +191,12 @@ export class TetherServer {
   private acceptLocal(request: IncomingMessage, socket: Duplex, head: Buffer, token: string): void {
     const page = this.bridges.pageExpecting(token);
     if (page === undefined) return this.reject(socket, 404);
-    let link: TetherLink | undefined;
+    let texts: TextHandler | undefined;
     this.acceptor
-      .accept(request, socket, head, (text) => link?.handleText(text))
+      .accept(request, socket, head, (text) => texts?.handleText(text))
       .then((local) => {
-        link = page.addLink(token, local);
-        if (link === undefined) local.abort();
+        texts = page.takeLocal(token, local);
+        if (texts === undefined) local.abort();
       })
       .catch(() => socket.destroy());
   }

@@ -3,6 +3,7 @@ import { DUTY, type Duty, type LaptopMessage } from '../shared/messages.ts';
 import { Bridge, type BridgeEvents, type BridgeState } from './bridge.ts';
 import { Control, type ControlEvents } from './control.ts';
 import type { PageClock, PageTimer } from './page-clock.ts';
+import { Requests } from './requests.ts';
 import { findSecret, forgetSecret, store } from './secret-store.ts';
 import type { State } from './strings.ts';
 
@@ -22,6 +23,7 @@ export interface Counts {
 
 export class Tether {
   private readonly bridges = new Set<Bridge>();
+  private readonly requests = new Set<Requests>();
   private phase: Phase = 'joining';
   private secret: Uint8Array | undefined;
   private isCode = false;
@@ -86,6 +88,7 @@ export class Tether {
   private handleMessage(message: LaptopMessage): void {
     if (message.type === 'duty') this.duty = message.duty;
     if (message.type === 'open') this.open(message.link, message.url);
+    if (message.type === 'requests') this.openRequests(message.link);
     if (message.type === 'replaced') this.giveUp('replaced');
     else this.reportState();
   }
@@ -118,18 +121,44 @@ export class Tether {
     this.bridges.add(bridge);
   }
 
+  private openRequests(link: string): void {
+    const requests: Requests = new Requests(
+      `ws://${location.host}/link/${link}`,
+      {
+        onEnd: () => {
+          this.requests.delete(requests);
+          this.noteLink('ended');
+        },
+        onUp: (bytes) => {
+          this.up += bytes;
+        },
+        onDown: (bytes) => {
+          this.since ??= this.clock.wallTime();
+          this.down += bytes;
+          if (this.link !== 'open') this.noteLink('open');
+        },
+      },
+      this.clock,
+    );
+    this.requests.add(requests);
+  }
+
   /** The reason why a link failed is shown until the next one is tried. */
   private noteLink(state: BridgeState): void {
-    const keeps = state === 'ended' && (this.link === 'offline' || this.link === 'refused' || this.bridges.size > 0);
+    const keeps = state === 'ended' && (this.link === 'offline' || this.link === 'refused' || this.links > 0);
     if (!keeps) this.link = state;
     this.reportState();
+  }
+
+  private get links(): number {
+    return this.bridges.size + this.requests.size;
   }
 
   private handleEnd(refused: boolean): void {
     this.control = undefined;
     if (this.phase === 'joined') this.phase = 'gone';
     this.link = 'ended';
-    for (const bridge of this.bridges) bridge.end();
+    for (const link of [...this.bridges, ...this.requests]) link.end();
     if (refused) {
       forgetSecret();
       return this.giveUp('expired');

@@ -13,6 +13,7 @@ type FailReason = 'refused' | 'unreachable';
 
 export type LaptopMessage =
   | { readonly type: 'open'; readonly link: string; readonly url: string }
+  | { readonly type: 'requests'; readonly link: string }
   | { readonly type: 'duty'; readonly duty: Duty }
   | { readonly type: 'replaced' }
   | { readonly type: 'ping' };
@@ -32,6 +33,7 @@ export function decodeLaptopMessage(bytes: Uint8Array): LaptopMessage | undefine
   if (type === 'ping' || type === 'replaced') return fields === 0 ? { type } : undefined;
   if (type === 'duty') return fields === 1 && isDuty(rest.duty) ? { type, duty: rest.duty } : undefined;
   const { link, url } = rest;
+  if (type === 'requests') return fields === 1 && matches(TOKEN, link) ? { type, link } : undefined;
   if (type !== 'open' || fields !== 2 || !matches(TOKEN, link) || !matches(UPSTREAM_URL, url)) return undefined;
   return { type, link, url };
 }

@@ -3,6 +3,7 @@ import { type Clock, systemClock } from '../../clock.ts';
 import { FURTHER_FEATURE, PAGE_FEATURE } from '../../crypto/ticket.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import type { Route } from '../routes/route.ts';
+import { type CarrierName, carrierOf } from './carriers.ts';
 import type { BestCarrier, RelayRoutes } from './relay-routes.ts';
 import type { AttemptOptions } from './route-dial.ts';
 import type { TicketDialer, TicketScope, TicketUrl } from './ticket-dialer.ts';
@@ -31,10 +32,14 @@ interface AskedLink extends MessageLink {
   readonly asked: string;
 }
 
-/** @param makeUrl as of PageDialer */
+type UrlMaker = (skewMs: number) => string;
+/** `seal`: of a further request's payload, into a path segment. */
+type HttpTicketMaker = (skewMs: number) => { readonly url: string; readonly seal: (payload: Uint8Array) => string };
+
+/** @param makeUrl, makeHttp as of PageDialer */
 export interface PageWay {
   readonly name: string;
-  dial(makeUrl: (skewMs: number) => string, signal: AbortSignal): Promise<AskedLink>;
+  dial(makeUrl: UrlMaker, signal: AbortSignal, makeHttp?: HttpTicketMaker): Promise<AskedLink>;
 }
 
 /** Opens links through web pages; waits for a page, however long. */
@@ -43,8 +48,11 @@ export interface PageDialer {
   readonly pages: number;
   /** Each of them by itself; it does not wait for another one, nor for one that is offline. */
   readonly eachPage: readonly PageWay[];
-  /** @param makeUrl for each page: a relay's URL with a fresh ticket, by a clock so far ahead of ours */
-  dial(makeUrl: (skewMs: number) => string, signal: AbortSignal): Promise<AskedLink>;
+  /**
+   * @param makeUrl for each page: a relay's URL with a fresh ticket, by a clock so far ahead of ours
+   * @param makeHttp the same for an HTTP link, which a page opens where no WebSocket gets through
+   */
+  dial(makeUrl: UrlMaker, signal: AbortSignal, makeHttp?: HttpTicketMaker): Promise<AskedLink>;
 }
 
 /** Links from this machine: directly, or through proxies. */
@@ -134,15 +142,20 @@ export class TetherConnector implements Connector {
     signal: AbortSignal,
     purpose: LinkPurpose = 'only',
   ): Promise<MessageLink> {
-    const features = PAGE_FEATURE | featuresOf(purpose);
-    const scope = { role: 'client', destination: this.destination, features } as const;
     const made = new Map<string, TicketUrl>();
-    const makeUrl = (skewMs: number): string => {
+    const make = (skewMs: number, carrier: CarrierName): TicketUrl => {
+      const features = PAGE_FEATURE | featuresOf(purpose) | carrierOf(carrier).features;
+      const scope = { role: 'client', destination: this.destination, features } as const;
       const ticketUrl = this.dialer.ticketUrl(this.dialer.nextRelay(), scope, this.clock.wallTime() + skewMs);
       made.set(ticketUrl.url.href, ticketUrl);
-      return ticketUrl.url.href;
+      return ticketUrl;
     };
-    const link = await pages.dial(makeUrl, signal);
+    const makeHttp: HttpTicketMaker = (skewMs) => {
+      const { url, httpLinkKey } = make(skewMs, 'http');
+      if (httpLinkKey === undefined) throw new RangeError('an HTTP link needs the key of its ticket');
+      return { url: url.href, seal: (payload) => httpLinkKey.seal(payload) };
+    };
+    const link = await pages.dial((skewMs) => make(skewMs, 'websocket').url.href, signal, makeHttp);
     const dialled = made.get(link.asked);
     return dialled === undefined ? link : this.dialer.remember(link, dialled.rotationProof);
   }
