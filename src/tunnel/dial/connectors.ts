@@ -2,8 +2,8 @@
 import { type Clock, systemClock } from '../../clock.ts';
 import { FURTHER_FEATURE, PAGE_FEATURE } from '../../crypto/ticket.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
-import type { Route } from '../routes/route.ts';
-import { type CarrierName, carrierOf } from './carriers.ts';
+import type { CarrierName, Route } from '../routes/route.ts';
+import { carrierOf } from './carriers.ts';
 import type { BestCarrier, RelayRoutes } from './relay-routes.ts';
 import type { AttemptOptions } from './route-dial.ts';
 import type { TicketDialer, TicketScope, TicketUrl } from './ticket-dialer.ts';
