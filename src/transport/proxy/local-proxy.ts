@@ -3,7 +3,8 @@
  * leads out, whether such a proxy reaches the relay is tried once, so that a message can name it.
  */
 import { connect } from 'node:net';
-import type { Clock } from '../../clock.ts';
+import { AbortableWait } from '../../async/abortable.ts';
+import { type Clock, systemClock } from '../../clock.ts';
 import { type FaultName, WstunError } from '../../errors.ts';
 import { formatHostPort, type HostPort } from '../../net/host-port.ts';
 import { askForTunnel } from './connect-exchange.ts';
@@ -28,8 +29,8 @@ export class LocalProxy {
     private readonly place = LOCAL_PROXY,
   ) {}
 
-  /** The same fault, and what would help if that is known. @param relay host and port */
-  async advise(error: unknown, relay: HostPort): Promise<unknown> {
+  /** The same fault, and what would help if that is known. @param relay host and port. @param signal ends the wait */
+  async advise(error: unknown, relay: HostPort, signal: AbortSignal): Promise<unknown> {
     if (!(error instanceof WstunError) || !HELPED.has(error.fault)) return error;
     const own = formatHostPort(this.place);
     // The proxy that failed is that one.
@@ -39,7 +40,7 @@ export class LocalProxy {
       this.lookedAt = now;
       this.found = this.reaches(relay);
     }
-    if (!(await this.found)) return error;
+    if (!(await untilAborted(this.found, signal))) return error;
     const fix = `A proxy on this machine (px or cntlm, perhaps) reaches the relay: add --proxy http://${own}.`;
     return new WstunError(error.fault, error.detail, { fix, cause: error });
   }
@@ -59,4 +60,10 @@ export class LocalProxy {
       socket.destroy();
     }
   }
+}
+
+async function untilAborted(found: Promise<boolean>, signal: AbortSignal): Promise<boolean> {
+  const wait = new AbortableWait<boolean>({ clock: systemClock, signal, onAbort: (aborted) => aborted.resolve(false) });
+  void found.then((value) => wait.resolve(value));
+  return await wait.promise;
 }

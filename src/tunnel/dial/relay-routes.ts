@@ -211,6 +211,6 @@ export class RelayRoutes {
     const mayNeedLogin = !first?.isProven && NOT_THE_RELAY.has(obstacleOf(error));
     const login = mayNeedLogin ? await findLoginPage?.(relay, signal) : undefined;
     if (login !== undefined || proxies === undefined) return login ?? error;
-    return await this.localProxy.advise(error, placeOfUrl(new URL(relay), reach ?? {}));
+    return await this.localProxy.advise(error, placeOfUrl(new URL(relay), reach ?? {}), signal);
   }
 }
