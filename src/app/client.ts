@@ -17,7 +17,7 @@ import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
 import { followNetwork } from './network-following.ts';
 import { DRAIN_MS, requireShapes } from './options.ts';
 import { checkProxyFile, type ProxyOptions, type ProxyUse, useProxies } from './proxy-options.ts';
-import { type ReachOptions, reachOf } from './reach-options.ts';
+import { type ReachOptions, reachOf, warnOfPages } from './reach-options.ts';
 import { type Networks, openNetworks, type RouteNotice, type RouteOptions, routesOf } from './route-options.ts';
 import { Tether, type TetherNotice } from './tether.ts';
 
@@ -119,6 +119,7 @@ export async function startClient(options: ClientOptions): Promise<Client> {
   if (options.encryption === 'off') refuseUnsealed(invite, carriedByPage(options));
   await checkProxyFile(options);
   const reach = await reachOf(options, invite, options.encryption === 'off');
+  if (carriedByPage(options)) warnOfPages(options, invite, options.logger ?? silentLogger);
   const networks = await openNetworks(options.state, options.logger ?? silentLogger);
   const client = new RunningClient(options, invite, reach, networks);
   try {
@@ -196,11 +197,9 @@ class RunningClient implements Client {
 
   private createTether(
     { tether: listen, bond = false, events }: ClientOptions,
-    { relayUrls, tlsPins = [] }: Invite,
+    { relayUrls }: Invite,
   ): Tether | undefined {
     if (listen === undefined) return undefined;
-    if (tlsPins.length > 0)
-      this.logger.warn({}, 'a phone’s browser knows no pins: it rejects the relay if its certificate is self-signed');
     const onNotice = (notice: TetherNotice) => events?.onTether?.(notice);
     const onJoined = () => this.tunnel.reconnectNow('new-connector');
     return new Tether({ listen, relayUrls, onNotice, onJoined, logger: this.logger, bond });

@@ -6,6 +6,7 @@ import { networkInterfaces } from 'node:os';
 import type { Invite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
 import type { HostPort } from '../net/host-port.ts';
+import type { Logger } from '../observability/logger.ts';
 import { fileReason } from '../state/state-dir.ts';
 import { familyOf } from '../transport/connection/address-family.ts';
 import type { Reach } from '../transport/connection/reach.ts';
@@ -74,6 +75,19 @@ export async function reachOf(
   if (options.connectTo?.port === 0) throw new WstunError('bad-option', '--connect-to needs a port from 1 to 65535');
   const { connectTo, source, family, preferFamily: prefer } = options;
   return { tls, connectTo, source, family, prefer, fields: requestFieldsOf(options) };
+}
+
+const REACH_NAMES: readonly (keyof ReachOptions)[] = [
+  ...(['tlsCa', 'tlsPins', 'tlsIdentity', 'sni', 'hostHeader', 'connectTo'] as const),
+  ...(['headers', 'userAgent', 'source', 'family', 'preferFamily'] as const),
+];
+
+/** A browser has its own certificates, names and addresses. */
+export function warnOfPages(options: ReachOptions, { tlsPins = [] }: Pick<Invite, 'tlsPins'>, logger: Logger): void {
+  if (REACH_NAMES.some((name) => options[name] !== undefined))
+    logger.warn({}, 'links that a browser carries do not follow the options of how the relay is reached');
+  if (tlsPins.length > 0)
+    logger.warn({}, 'a browser knows no pins: it rejects the relay if its certificate is self-signed');
 }
 
 /** A check that is never made must not look as if it were. */

@@ -1,13 +1,13 @@
 """Invites (docs/protocol.md §2.3)."""
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keys import Identity, Malformed, checked_text, is_public_key, read_checked_text
 
 PREFIX = 'wstun1_'
 CHECKSUM_BYTES = 4
-URL, RELAY_GATE_KEY, EXIT_SESSION_KEY, EXIT_NAME, SECRET, ROLE = 1, 2, 3, 4, 5, 6
+URL, RELAY_GATE_KEY, EXIT_SESSION_KEY, EXIT_NAME, SECRET, ROLE, PIN = 1, 2, 3, 4, 5, 6, 7
 CLIENT, EXIT = 1, 2
 
 
@@ -19,6 +19,7 @@ class Invite:
     me: Identity
     exit_name: str = ''
     role: int | None = None
+    pins: list[bytes] = field(default_factory=list)
 
 
 def encode_invite(invite: Invite) -> str:
@@ -29,6 +30,7 @@ def encode_invite(invite: Invite) -> str:
     fields.append((SECRET, invite.me.secret))
     if invite.role is not None:
         fields.append((ROLE, bytes([invite.role])))
+    fields += [(PIN, pin) for pin in invite.pins]
     encoded = b''.join(struct.pack('>BH', kind, len(value)) + value for kind, value in fields)
     header = struct.pack('>BH', 1, 3 + len(encoded) + CHECKSUM_BYTES)
     return checked_text(PREFIX, header + encoded, CHECKSUM_BYTES)
@@ -50,6 +52,7 @@ def decode_invite(text: str) -> Invite:
         me=Identity(fields[SECRET]),
         exit_name=fields.get(EXIT_NAME, b'').decode(),
         role=role[0] if role else None,
+        pins=[value for kind, value in fields_of(body[3:]) if kind == PIN],
     )
 
 

@@ -278,6 +278,7 @@ def what_cannot_be_read(page: dict[str, str]) -> list[str]:
         'invite.client.text': decode_invite(page['invite.client.text']).me.secret == CLIENT_SECRET,
         'invite.exit.text': decode_invite(page['invite.exit.text']).role == EXIT,
         'invite.without-role.text': decode_invite(page['invite.without-role.text']).role is None,
+        'invite.pinned.text': decode_invite(page['invite.pinned.text']).pins == [bytes.fromhex(page['invite.pinned.pin'])],
     }
     refused = {name: not is_public_key(bytes.fromhex(key)) for name, key in page.items() if name.startswith('refused')}
     return [name for name, holds in (checks | refused).items() if not holds]

@@ -92,11 +92,13 @@ describe('invites of appendix A', () => {
     ['invite.client.text', { ...whole, exitName: 'home', role: 'client' }],
     ['invite.exit.text', { ...whole, exitName: 'home', role: 'exit' }],
     ['invite.without-role.text', { ...whole, exitName: undefined }],
+    ['invite.pinned.text', { ...whole, exitName: undefined, role: 'client', tlsPins: [bytes('invite.pinned.pin')] }],
   ];
 
   it.each(invites)('%s is written and read as the page says', (name, invite) => {
     expect(encodeInvite(invite)).toBe(text(name));
-    const { peer, exitName, role, relayGateKey, exitSessionKey, relayUrls } = decodeInvite(text(name));
+    const { peer, exitName, role, relayGateKey, exitSessionKey, relayUrls, tlsPins } = decodeInvite(text(name));
+    expect(tlsPins?.map(hex)).toEqual((invite.tlsPins ?? []).map(hex));
     expect(hex(peer.exposeSecret())).toBe(hex(bytes('client.secret')));
     expect({ exitName, role, relayUrls }).toEqual({
       exitName: invite.exitName,

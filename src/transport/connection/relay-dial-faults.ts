@@ -49,6 +49,10 @@ export function reasonOf(code: string): string {
   return UNREACHABLE[code] ?? code;
 }
 
+/** An alert of the other end, as the versions of OpenSSL name it: some that came with TLS 1.1 say no ALERT. */
+const ALERT =
+  /^ERR_SSL_(?:(?:SSLV3|TLSV1|TLSV13|SSL\/TLS)_ALERT_([A-Z_]{1,40})|TLSV1_(UNRECOGNIZED_NAME|UNSUPPORTED_EXTENSION))$/;
+
 /** A dial that ended without an HTTP answer. `code` is Node's; the errors of `ws` itself have none. */
 export function dialFault(error: { readonly code?: string | undefined }, progress: DialProgress): WstunError {
   const { where, connected } = progress;
@@ -61,7 +65,8 @@ export function dialFault(error: { readonly code?: string | undefined }, progres
   }
   if (code === '') return new DialError('relay-odd-answer', `${where}: the answer is not a WebSocket`, 'answer');
   if (code.startsWith('HPE_')) return new DialError('relay-odd-answer', `${where}: the answer is not HTTP`, 'answer');
-  const alert = /^ERR_SSL_(?:SSLV3|TLSV1|TLSV13)_ALERT_([A-Z_]{1,40})$/.exec(code)?.[1];
+  const [, named, other] = ALERT.exec(code) ?? [];
+  const alert = named ?? other;
   if (alert !== undefined)
     return new DialError(
       'tls-refused',
@@ -78,5 +83,7 @@ export function dialFault(error: { readonly code?: string | undefined }, progres
 }
 
 function obstacleOf(code: string): Obstacle {
+  if (code === NO_SOURCE) return 'local';
+  if (code in NOT_AS_CHOSEN) return 'name';
   return NAME_CODES.has(code) ? 'name' : 'unreachable';
 }

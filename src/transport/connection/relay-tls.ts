@@ -42,6 +42,9 @@ const MAX_CHAIN = 8;
 /** A session is resumed for so long after its certificate was checked. */
 const MAX_SESSION_MS = 86_400_000;
 
+/** Of all who chose nothing that belongs into it: reading the certificates takes some milliseconds, and 1 MB. */
+let usualContext: SecureContext | undefined;
+
 /** Why the certificates of sockets were not accepted. */
 const rejections = new WeakMap<object, WstunError>();
 
@@ -150,9 +153,13 @@ export class RelayTls {
     return this.options.sni ?? (familyOf(host) === undefined ? host : '');
   }
 
-  /** Made at the first TLS connection: reading the certificates takes some milliseconds. */
+  /** Made at the first TLS connection. */
   private secureContext(): SecureContext {
     const { ca = [], identity, unsealed = false } = this.options;
+    if (ca.length === 0 && identity === undefined && !unsealed) {
+      usualContext ??= createSecureContext({ ca: [...trustedCertificates()] });
+      return usualContext;
+    }
     this.context ??= createSecureContext({
       ...(unsealed ? {} : { ca: [...trustedCertificates(), ...ca] }),
       ...(identity && { cert: identity.cert, key: identity.key }),
