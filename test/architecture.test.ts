@@ -129,6 +129,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'proxy/listen-check.ts',
     'state',
     'tunnel/reconnect/outage.ts',
+    'tunnel/routes/route.ts',
   ],
 };
 

@@ -4,6 +4,7 @@ import { reachableHost } from '../app/own-address.ts';
 import type { ProxyOptions } from '../app/proxy-options.ts';
 import { WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
+import { defaultStateDir } from '../state/state-dir.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
 import { followHangups } from './hangups.ts';
 import { limitEvent, limitText } from './limit-report.ts';
@@ -12,6 +13,7 @@ import { Output, type OutputOptions } from './output.ts';
 import { proxyOptions } from './proxy-options.ts';
 import { describeProxy } from './proxy-usage.ts';
 import { type ReachTexts, reachOptions } from './reach-options.ts';
+import { reportRoute } from './route-report.ts';
 import { firstSignal } from './shutdown.ts';
 import { stallEvent, stallText } from './stall-report.ts';
 import { onEachLine, reportTether } from './tether.ts';
@@ -24,7 +26,16 @@ interface ClientCommand
     ReachTexts,
     Pick<
       ClientOptions,
-      'tether' | 'viaBrowser' | 'direct' | 'allowLan' | 'encryption' | 'once' | 'links' | 'bond' | 'linkMaxBytes'
+      | 'tether'
+      | 'viaBrowser'
+      | 'direct'
+      | 'allowLan'
+      | 'encryption'
+      | 'once'
+      | 'links'
+      | 'bond'
+      | 'linkMaxBytes'
+      | 'transport'
     > {
   readonly listen: HostPort;
   readonly browserArg?: readonly string[];
@@ -51,6 +62,7 @@ export async function runClient(options: ClientCommand): Promise<void> {
     ...rest,
     ...proxyOptions(options),
     ...reachOptions(options),
+    state: defaultStateDir('client', process.env),
     invite,
     ...(credentials && { credentials }),
     ...(browserArg && { browserArgs: browserArg }),
@@ -118,6 +130,7 @@ export function reports(output: Output, outage: OutageReport, showReady: () => v
       if (!isFinal) output.say(`wstun: ${error.message}`);
     },
     onFailed: (error, waitMs) => outage.handleFailed(error, waitMs),
+    onRoute: (notice) => reportRoute(notice, output, outage),
     onTether: (notice) => reportTether(notice, output),
     onBrowser: (notice) => reportBrowser(notice, output),
   };

@@ -1,6 +1,6 @@
 /** `wstun exit`: runs a named exit until a signal, or a fault that no retry could mend. */
 import { existsSync } from 'node:fs';
-import { type Exit, type ExitEvents, placeChange, startExit } from '../app/exit.ts';
+import { type Exit, type ExitEvents, type ExitOptions, placeChange, startExit } from '../app/exit.ts';
 import type { ProxyOptions } from '../app/proxy-options.ts';
 import { WstunError } from '../errors.ts';
 import { type ConfirmOptions, confirm } from './confirm.ts';
@@ -12,10 +12,18 @@ import { OutageReport } from './outage-report.ts';
 import { Output, type OutputOptions } from './output.ts';
 import { proxyOptions } from './proxy-options.ts';
 import { type ReachTexts, reachOptions } from './reach-options.ts';
+import { reportRoute } from './route-report.ts';
 import { shellQuote } from './shell.ts';
 import { firstSignal } from './shutdown.ts';
 
-interface ExitCommand extends OutputOptions, InviteOptions, DialTexts, ConfirmOptions, ProxyOptions, ReachTexts {
+interface ExitCommand
+  extends OutputOptions,
+    InviteOptions,
+    DialTexts,
+    ConfirmOptions,
+    ProxyOptions,
+    ReachTexts,
+    Pick<ExitOptions, 'transport'> {
   readonly state?: string;
   /** Milliseconds. */
   readonly resumeWindow?: number;
@@ -36,6 +44,7 @@ export async function runExit(options: ExitCommand): Promise<void> {
     ...reachOptions(options),
     ...(invite !== undefined && { invite }),
     ...(options.resumeWindow !== undefined && { resumeWindowMs: options.resumeWindow }),
+    ...(options.transport !== undefined && { transport: options.transport }),
     once: options.once === true,
     state,
     events: reports(output, outage, () => exit),
@@ -72,6 +81,7 @@ function reports(output: Output, outage: OutageReport, exit: () => Exit): ExitEv
         `wstun: the relay accepts only ${taken} of this exit's ${of} clients at the moment. It rejects the others.`,
       );
     },
+    onRoute: (notice) => reportRoute(notice, output, outage),
     onFailed: (error, waitMs) => outage.handleFailed(error, waitMs),
   };
 }

@@ -135,6 +135,12 @@ function withProxyOptions(command: Command): Command {
   return command;
 }
 
+const transportOption = () => {
+  const what =
+    'what carries links: a WebSocket, or HTTP requests; auto: a WebSocket, and HTTP requests where the network lets none through';
+  return new Option('--transport <name>', what).choices(['auto', 'websocket', 'http']).default('auto');
+};
+
 const proxyOptions = () => [
   new Option(
     '--proxy <url>',
@@ -191,6 +197,7 @@ function clientCommand(): Command {
     .addOption(linkBytesOption())
     .addOption(linkAgeOption())
     .addOption(onceOption())
+    .addOption(transportOption())
     .option(
       '--tether [host:port]',
       'connect through a phone, whose browser opens a page on this machine (default: its local address, port 8808)',
@@ -297,6 +304,7 @@ function exitCommand(): Command {
     .addOption(viaOption())
     .addOption(resumeWindowOption())
     .addOption(onceOption())
+    .addOption(transportOption())
     .addOption(jsonOption())
     .addOption(verboseOption())
     .addHelpText('after', EXIT_EXAMPLES)

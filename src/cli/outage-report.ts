@@ -12,6 +12,8 @@ export class OutageReport {
   private since = 0;
   private lasting: NodeJS.Timeout | undefined;
   private isLasting = false;
+  /** What was said of attempts that take long. */
+  private trying: string | undefined;
 
   constructor(private readonly output: Output) {}
 
@@ -27,8 +29,16 @@ export class OutageReport {
     this.output.say(`wstun: ${message} Next attempt in ${seconds(waitMs)}.`);
   }
 
+  /** An attempt takes long. @param why without its time, by which a repetition is recognised */
+  handleTrying(why: string, text: string): void {
+    if (this.trying === why) return;
+    this.trying = why;
+    this.output.say(text);
+  }
+
   /** The outage is over. Without effect if there was none. */
   handleOver(): void {
+    this.trying = undefined;
     clearTimeout(this.lasting);
     this.last = undefined;
     this.isLasting = false;

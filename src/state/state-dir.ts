@@ -33,7 +33,7 @@ const REASONS: Readonly<Record<string, string>> = {
 };
 
 /** XDG Base Directory Specification: `$XDG_STATE_HOME` if absolute, else `~/.local/state`; then `wstun/ROLE`. */
-export function defaultStateDir(role: 'relay' | 'exit', env: NodeJS.ProcessEnv): string {
+export function defaultStateDir(role: 'relay' | 'exit' | 'client', env: NodeJS.ProcessEnv): string {
   const xdg = env.XDG_STATE_HOME;
   const base = xdg !== undefined && isAbsolute(xdg) ? xdg : join(homedir(), '.local', 'state');
   return join(base, 'wstun', role);

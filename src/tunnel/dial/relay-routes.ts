@@ -71,6 +71,13 @@ export interface BestCarrier {
   readonly paths: readonly (Via | undefined)[];
 }
 
+/** What a race is for. */
+interface RaceUse {
+  readonly first?: FirstRoute | undefined;
+  /** There may be no link without it: others stand beside one that works. */
+  readonly isMain?: boolean;
+}
+
 /** What something else than the relay may have answered. */
 const NOT_THE_RELAY: ReadonlySet<Obstacle> = new Set([
   'answer',
@@ -104,7 +111,7 @@ export class RelayRoutes {
     const all = await this.routesTo(relay);
     const carried = this.memory.carried(relay, all);
     const routes = inOrder(all, carried && keyOf(carried.route), this.memory.silentRoutes(relay));
-    return this.race(relay, routes, attempt, signal, carried?.first);
+    return this.race(relay, routes, attempt, signal, { first: carried?.first, isMain: true });
   }
 
   /** One dial by the route of the latest link, for one more beside it. @throws WstunError */
@@ -157,7 +164,7 @@ export class RelayRoutes {
     routes: readonly Route[],
     attempt: Attempt<L>,
     signal: AbortSignal,
-    first?: FirstRoute,
+    { first, isMain = false }: RaceUse = {},
   ): Promise<RoutedLink<L>> {
     const before = this.before.get(relay);
     const dial = new RouteDial<L>(
@@ -165,7 +172,9 @@ export class RelayRoutes {
         ...{ routes, first, clock: this.clock },
         ...(before !== undefined && { before }),
         attempt: (route, options) => this.attemptOnce(relay, attempt(route, options)),
-        onSlow: (attempts, forMs) => this.options.onNotice?.({ type: 'trying', relay, forMs, attempts }),
+        onSlow: (attempts, forMs) => {
+          if (isMain) this.options.onNotice?.({ type: 'trying', relay, forMs, attempts });
+        },
         onOver: (obstacles) => this.before.set(relay, obstacles),
       },
       signal,
@@ -173,7 +182,7 @@ export class RelayRoutes {
     try {
       return this.routed(relay, await dial.run());
     } catch (error) {
-      throw await this.explain(relay, error, first, signal);
+      throw isMain ? await this.explain(relay, error, first, signal) : error;
     }
   }
 

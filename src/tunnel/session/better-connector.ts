@@ -4,12 +4,16 @@ import type { SessionDialer } from '../dial/session-dialer.ts';
 
 /** The current link works as well until then, and a connector that does not work costs a dial each time. */
 const TRY_BETTER_MS = 30_000;
+/** So often the pause doubles while it does not work: up to 4 minutes. A change of the network does not wait for it. */
+const MOST_DOUBLINGS = 3;
 
 export class BetterConnector {
   private readonly delayMs: number;
   private current: SessionDialer | undefined;
   /** Until `current` is due. */
   private timer: Timer | undefined;
+  /** In a row. */
+  private failures = 0;
 
   /** @param onDue its time has come */
   constructor(
@@ -28,16 +32,29 @@ export class BetterConnector {
     return this.current !== undefined && this.timer === undefined;
   }
 
+  /** It was tried, and did not work. */
+  noteFailed(): void {
+    this.failures = Math.min(this.failures + 1, MOST_DOUBLINGS);
+  }
+
+  /** It works, or there may be another network. */
+  reset(): void {
+    this.failures = 0;
+  }
+
   /** It is due some time from now; undefined where there is none. */
   set(dialer: SessionDialer | undefined): void {
     this.clock.clearTimeout(this.timer);
     this.timer = undefined;
     this.current = dialer;
     if (dialer === undefined) return;
-    this.timer = this.clock.setTimeout(() => {
-      this.timer = undefined;
-      this.onDue();
-    }, this.delayMs);
+    this.timer = this.clock.setTimeout(
+      () => {
+        this.timer = undefined;
+        this.onDue();
+      },
+      this.delayMs * 2 ** this.failures,
+    );
     this.timer.unref();
   }
 }

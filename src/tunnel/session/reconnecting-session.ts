@@ -213,6 +213,7 @@ export class ReconnectingSession {
 
   private doubtLink(): void {
     this.options.backoff.reset();
+    this.better.reset();
     this.extraLinks.handleNetworkChanged();
     this.stall.watch.handleNetworkChanged();
     this.linkDoubted = true;
@@ -337,6 +338,7 @@ export class ReconnectingSession {
       // The network has changed, the session is over, or the attempt is not needed any more.
       if (abort.signal.aborted) return 0;
       const error = cause instanceof WstunError ? cause : new WstunError('internal', String(cause));
+      if (better !== undefined) this.better.noteFailed();
       if (better !== undefined && this.isStillCarried(error)) return 0;
       return this.handleFailure(error, this.clock.now() - since);
     } finally {
@@ -357,6 +359,7 @@ export class ReconnectingSession {
   /** The session goes on by the preferred connector alone, without a gap: the fallback may cost money. */
   private handleMoved(link: MessageLink): void {
     this.isByFallback = false;
+    this.better.reset();
     this.better.set(undefined);
     this.driver.leaveAllBut(link);
   }
@@ -372,6 +375,7 @@ export class ReconnectingSession {
     this.stall.handleLink();
     this.extraLinks.handleResumed();
     this.isByFallback = better !== undefined;
+    if (better === undefined) this.better.reset();
     // The exit lets the old link go before its answer is here: sessions that end with their link stay where they are.
     const mayMove = this.options.resume.resumeWindowMs > 0 && this.options.findWays === undefined;
     this.better.set(mayMove ? better : undefined);

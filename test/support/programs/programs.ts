@@ -4,6 +4,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { atEnd } from '../scope.ts';
 import { until } from '../until.ts';
 
@@ -24,13 +26,18 @@ export interface SpawnOptions {
   readonly within?: readonly string[];
 }
 
+/** What clients keep is to be neither in the home of whoever runs the tests, nor known to the next one. */
+function stateHome(env: SpawnOptions['env']): { readonly XDG_STATE_HOME?: string } {
+  return env?.HOME === undefined ? { XDG_STATE_HOME: join(tmpdir(), `wstun-test-state-${process.pid}`) } : {};
+}
+
 /** A child that the kernel kills when this process dies (prctl(2), PR_SET_PDEATHSIG), in whichever way. */
 export function spawnBound(program: string, args: readonly string[], options: SpawnOptions = {}): ChildProcess {
   const { PATH = '', HOME = '/' } = process.env;
   const command = [...(options.within ?? []), program, ...args];
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...command], {
     stdio: ['pipe', 'pipe', 'pipe', ...(options.descriptors ?? [])],
-    env: { PATH: `${PATH}:/usr/sbin:/sbin`, HOME, LANG: 'C.UTF-8', ...options.env },
+    env: { PATH: `${PATH}:/usr/sbin:/sbin`, HOME, LANG: 'C.UTF-8', ...stateHome(options.env), ...options.env },
     cwd: options.cwd,
   });
   // A program that ends before it has read all its input is for its exit code to judge.
