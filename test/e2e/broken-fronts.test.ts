@@ -96,7 +96,7 @@ describe.each(FRONTS)('behind $name', ({ start, relayArgs = [], code, log }) => 
     const front = await start(relayPort);
     const origin = `127.0.0.1:${front.port}${front.path ?? ''}`;
     const relay = await startRelay({ port: relayPort, args: ['--url', `ws://${origin}`, ...relayArgs] });
-    const client = spawnClient(await invite(relay, 'alice', { allow: ['*'] }));
+    const client = spawnClient(await invite(relay, 'alice', { allow: ['*'] }), { args: ['--transport', 'websocket'] });
     const event = await client.event('retrying');
     expect(event).toMatchObject({ code });
     await expect.poll(() => relay.process.stderr).toMatch(log);
