@@ -25,6 +25,7 @@ needs=(
   /usr/bin/python3:python3
   /usr/lib/python3/dist-packages/cryptography/__init__.py:python3-cryptography
   /usr/lib/python3/dist-packages/nacl/__init__.py:python3-nacl
+  /usr/lib/python3/dist-packages/gssapi/__init__.py:python3-gssapi
   haproxy:haproxy
   squid:squid
   krb5kdc:krb5-kdc
