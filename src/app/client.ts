@@ -111,6 +111,10 @@ export async function startClient(options: ClientOptions): Promise<Client> {
     throw new WstunError('bad-option', 'bond needs a link on each way, so links must not be 1', {
       fix: 'Leave out one of the two.',
     });
+  if (options.viaBrowser !== undefined && options.proxy !== undefined && !['env', 'none'].includes(options.proxy))
+    throw new WstunError('bad-option', 'only the browser connects to the relay, so wstun has no use for a proxy', {
+      fix: 'The browser finds those of the system. To give it another one: --browser-arg=--proxy-server=URL.',
+    });
   const invite = decodeInvite(options.invite);
   const { listen = DEFAULT_LISTEN, credentials, allowLan = false } = options;
   if (invite.role === 'exit') throw new WstunError('invite-for-exit');

@@ -10,6 +10,7 @@ import type {
 } from '../../transport/http/http-requester.ts';
 import type { Message, MessageLink, MessageLinkHandler } from '../../transport/message-link.ts';
 import {
+  ANSWER_WINDOW_BYTES,
   decodePageFrame,
   encodeLaptopFrame,
   type LaptopFrame,
@@ -75,7 +76,8 @@ export class PageRequester implements HttpRequester, MessageLinkHandler {
     // A copy: what is delivered belongs to its receiver, and may be given back by itself.
     const frame = decodePageFrame(Uint8Array.from(pieces.length === 1 ? only : Buffer.concat(pieces)));
     if (frame === undefined) return this.local.abort();
-    this.exchanges.get(frame.id)?.handle(frame);
+    const exchange = this.exchanges.get(frame.id);
+    if (exchange?.handle(frame) === false) this.local.abort();
   }
 
   handleDrain(): void {}
@@ -99,6 +101,8 @@ export class PageRequester implements HttpRequester, MessageLinkHandler {
 class PageExchange implements HttpExchange {
   private isPaused = false;
   private isOver = false;
+  /** Bytes of the answer that the page may still pass on. */
+  private granted = ANSWER_WINDOW_BYTES;
   /** What came while it was paused, at most ANSWER_WINDOW_BYTES and an end. */
   private waiting: PageFrame[] = [];
 
@@ -128,13 +132,19 @@ class PageExchange implements HttpExchange {
     this.send({ type: 'abort', id: this.id });
   }
 
-  handle(frame: PageFrame): void {
+  /** False for more than the page may pass on. */
+  handle(frame: PageFrame): boolean {
+    this.granted -= costOf(frame);
+    // A part may be larger than what is left of the grant, as the page has it whole.
+    if (this.granted <= -MAX_PART_BYTES) return false;
     if (this.isPaused || this.waiting.length > 0) this.waiting.push(frame);
     else this.deliver(frame);
+    return true;
   }
 
   private deliver(frame: PageFrame | undefined): void {
     if (this.isOver || frame === undefined) return;
+    this.granted += costOf(frame);
     if (frame.type === 'head') {
       const { status, fields } = frame;
       this.handler.handleHead(status, (name) => fields[name]);
@@ -153,4 +163,9 @@ class PageExchange implements HttpExchange {
     this.waiting = [];
     this.onOver();
   }
+}
+
+/** Of the grant, bytes: at least one, so that a page cannot fill the memory with nothing. */
+function costOf(frame: PageFrame): number {
+  return frame.type === 'answerPart' ? Math.max(1, frame.bytes.length) : 1;
 }
