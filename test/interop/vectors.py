@@ -55,8 +55,10 @@ def invites() -> dict:
     def invite(*rest) -> str:
         return encode_invite(Invite('wss://relay.example.org', relay.gate_public, relay.session_public, client, *rest))
 
+    pin = bytes([9] * 32)
     made = {'client': invite('home', CLIENT), 'exit': invite('home', EXIT), 'without-role': invite()}
-    return {f'invite.{name}.text': text for name, text in made.items()}
+    made['pinned'] = invite('', CLIENT, [pin])
+    return {'invite.pinned.pin': pin} | {f'invite.{name}.text': text for name, text in made.items()}
 
 
 def tickets() -> dict:
