@@ -64,6 +64,12 @@ export class RelayRouter {
     return verdict;
   }
 
+  /** Whether `open` may admit it. @param now milliseconds since 1970 */
+  knowsHint(ticket: string, now: number): boolean {
+    if (this.tickets.knowsHint(ticket, now)) return true;
+    return this.retired.some(({ keys, tickets }) => now < keys.until && tickets.knowsHint(ticket, now));
+  }
+
   /** The access list has changed. @param kept the names that were there before with the same key */
   admit(kept: ReadonlySet<string>): void {
     const { access, sessions } = this.options;

@@ -311,7 +311,10 @@ class RunningRelay {
     const { listen, path, admin, logger } = this.options;
     return {
       listen,
-      tickets: { open: (ticket, now, request = {}) => this.router.open(ticket, now, request) },
+      tickets: {
+        open: (ticket, now, request = {}) => this.router.open(ticket, now, request),
+        knowsHint: (ticket, now) => this.router.knowsHint(ticket, now),
+      },
       logger,
       onLink: (link, admitted) => this.router.handleLink(link, admitted),
       ...(path !== undefined && { path }),

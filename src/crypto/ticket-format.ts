@@ -9,6 +9,8 @@ const HINT_LABEL = 'wstun ticket hint v1';
 const ROTATED_LABEL = 'wstun keys rotated v1';
 const REFUSAL_LABEL = 'wstun refusal v1';
 const HINT_BYTES = 8;
+/** Base64url characters that hold it. */
+const HINT_CHARS = 11;
 const NONCE_BYTES = 24;
 const BOX_OVERHEAD_BYTES = 16;
 const FIXED_BYTES = 15;
@@ -86,6 +88,13 @@ export function decodeTicket(text: string): SealedTicket | undefined {
   if (bytes === undefined) return undefined;
   const box = bytes.subarray(HINT_BYTES + NONCE_BYTES);
   return { hint: bytes.readBigUInt64BE(0), nonce: bytes.subarray(HINT_BYTES, HINT_BYTES + NONCE_BYTES), box };
+}
+
+/** The hint alone, of what has a ticket's length: whether the rest is right is not known. */
+export function hintIn(text: string): bigint | undefined {
+  if (text.length !== TICKET_TEXT_LENGTH) return undefined;
+  const bytes = Buffer.from(text.slice(0, HINT_CHARS), 'base64url');
+  return bytes.length < HINT_BYTES ? undefined : bytes.readBigUInt64BE(0);
 }
 
 /** `forged`: the box is not of that key's holders. `unsupported`: of another version, or fields out of range. */

@@ -14,6 +14,7 @@ import { PeerLinkRates } from './peer-link-rates.ts';
 import { ReplayGuard } from './replay-guard.ts';
 import {
   decodeTicket,
+  hintIn,
   type OpenedTicket,
   openRefusal,
   openTicket,
@@ -220,6 +221,12 @@ export class TicketOpener {
     if (request.fromPage && (opened.fields.features & PAGE_FEATURE) === 0)
       return { admitted: false, reason: 'from-page', peer };
     return this.decide({ known, peer, nonce: ticket.nonce, opened, expectedOffset: offset }, now, request);
+  }
+
+  /** Whether the hint is one of a peer: otherwise `open` does not admit the ticket. Costs three look-ups. */
+  knowsHint(text: string, now: number): boolean {
+    const hint = hintIn(text);
+    return hint !== undefined && this.peerOfHint(hint, now) !== undefined;
   }
 
   /** A ticket with an unknown hint may be of a peer whose clock is wrong: `findClocks` searches for it. */

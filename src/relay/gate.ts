@@ -29,7 +29,7 @@ export interface Admitted extends TicketFields {
 }
 
 /** What the gate needs of a TicketOpener. */
-export type Tickets = Pick<TicketOpener, 'open'>;
+export type Tickets = Pick<TicketOpener, 'open'> & Partial<Pick<TicketOpener, 'knowsHint'>>;
 
 /** Why a request does not become a link. */
 export interface Refused extends Pick<RejectedTicket, 'peer' | 'etag' | 'offset'> {
@@ -77,6 +77,16 @@ export class Gate {
       ...(reason === 'upgrade-dropped' && { missing: missing ?? '' }),
       ...(reason === 'wrong-path' && { path: target.path }),
     };
+  }
+
+  /** What can be a ticket, wherever it is in the target. */
+  ticketIn(request: UpgradeRequest): string | undefined {
+    return signedTargetOf(request.url ?? '')?.ticket;
+  }
+
+  /** Whether `check` may admit it. */
+  mayAdmit(ticket: string, now: number): boolean {
+    return this.tickets.knowsHint?.(ticket, now) ?? true;
   }
 
   /** The last segment of a target that a link may have, if it is of a ticket's form. */

@@ -98,6 +98,13 @@ export class HttpLinks {
     return entry !== undefined && link !== undefined && isFresh(entry, link, headers) ? { entry, link } : undefined;
   }
 
+  /** Whether `find` may find its link. */
+  knowsId(segment: string): boolean {
+    if (this.entries.size === 0) return false;
+    const sealed = decodeSegment(segment);
+    return sealed !== undefined && this.entries.has(sealed.id);
+  }
+
   /** False: no client of that link makes such a request, and it was not answered. */
   serve({ entry, link }: FoundRequest, request: IncomingMessage, response: ServerResponse): boolean {
     if (entry.link === undefined) answerEnded(request, response);

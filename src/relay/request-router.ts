@@ -18,12 +18,18 @@ import { HttpVisitor } from './site/http-visitor.ts';
 import type { RequestHead } from './site/request-scanner.ts';
 import type { HeadDecision } from './site/site-connection.ts';
 import { type SiteAddress, SiteUpstream } from './site/site-upstream.ts';
+import { Suspects } from './site/suspects.ts';
 import { Visitors } from './site/visitors.ts';
 import { attachSite, requestOf, TakenRequests } from './site-front.ts';
 import { sourceOf } from './source-limits.ts';
 import { SourceTracker } from './source-tracker.ts';
 import type { TlsChallenges } from './tls-challenges.ts';
 import type { UpgradeChoice } from './upgrade-choice.ts';
+
+/** Longer than a site takes to answer. */
+const LATE_NOTE_MS = 50;
+/** As many as are sought at once (peer-clock-search.ts). */
+const MAX_LATE_CHECKS = 256;
 
 export interface RequestRouterOptions {
   readonly tickets: Tickets;
@@ -63,11 +69,14 @@ export class RequestRouter {
   private readonly refusals: RefusalLog;
   private readonly visitors: Visitors;
   private readonly addresses: ClientAddresses;
+  /** Of a site. */
+  private readonly suspects = new Suspects();
   /** Of a decoy that is a site. */
   private readonly httpVisitors: WeakMap<Socket, HttpVisitor> | undefined;
   private readonly decisions = new WeakMap<IncomingMessage, GateDecision>();
   private isSettled: boolean;
   private links = 0;
+  private lateChecks = 0;
   /** One for all links: they are many, and most are idle. */
   private readonly onLinkClosed = (): void => {
     this.links -= 1;
@@ -136,6 +145,7 @@ export class RequestRouter {
     attachSite(server, {
       handleConnection: (socket, begin) => this.handleConnection(socket, begin),
       decide: (head, socket) => this.decideHead(head, socket),
+      isSuspect: (head) => this.isSuspect(head),
       shared: { site: new SiteUpstream(upstream, logger, this.clock), visitors: this.visitors, clock: this.clock },
       sourceOf: (socket) => this.treatmentOf(socket).source,
       handleVisitor: (socket) => this.pending.release(socket),
@@ -149,6 +159,9 @@ export class RequestRouter {
   }
 
   private decideHead(head: RequestHead, socket: Socket): HeadDecision {
+    const ticket = this.gate.ticketIn(head);
+    if (ticket !== undefined && this.suspects.isFinal(ticket)) return { etag: undefined };
+    if (ticket !== undefined && !this.mayBeKnown(ticket)) return this.noteUnknown(head, socket);
     const found = this.findLink(head);
     if (found !== undefined) return { take: (rest) => this.serveTaken(found, head, socket, rest) };
     const decision = this.gate.check(head, this.clock.wallTime(), this.links >= this.limits.links);
@@ -159,8 +172,43 @@ export class RequestRouter {
       return { take: (rest) => this.taken.serve(socket, head, rest, open) };
     }
     if (admitted !== undefined) return { take: (rest) => this.accept(requestOf(socket, head), socket, rest, admitted) };
-    this.refusals.note(decision, this.addresses.ofRequest(socket, head.headers).address, this.clock.now());
+    this.noteRejected(head, socket, decision);
     return { etag: decision.etag };
+  }
+
+  /** It takes time to open, and will hardly be admitted. */
+  private isSuspect(head: RequestHead): boolean {
+    const ticket = this.gate.ticketIn(head);
+    return ticket !== undefined && this.suspects.has(ticket);
+  }
+
+  private mayBeKnown(ticket: string): boolean {
+    return this.gate.mayAdmit(ticket, this.clock.wallTime()) || this.httpLinks.knowsId(ticket);
+  }
+
+  /** It cannot be admitted, but may be of a peer whose clock is wrong: the gate looks at it after the answer. */
+  private noteUnknown(head: RequestHead, socket: Socket): HeadDecision {
+    const { address } = this.addresses.ofRequest(socket, head.headers);
+    if (this.lateChecks >= MAX_LATE_CHECKS) return { etag: undefined };
+    this.lateChecks += 1;
+    const check = (): void => {
+      this.lateChecks -= 1;
+      // By now it must not become a link.
+      const decision = this.gate.check({ ...head, method: 'HEAD' }, this.clock.wallTime());
+      if (decision.admitted === undefined) this.refusals.note(decision, address, this.clock.now());
+    };
+    this.clock.setTimeout(check, LATE_NOTE_MS).unref();
+    return { etag: undefined };
+  }
+
+  private noteRejected(head: RequestHead, socket: Socket, refused: Refused): void {
+    const ticket = this.gate.ticketIn(head);
+    if (ticket !== undefined) this.suspects.add(ticket, refused.reason === 'replayed' || refused.reason === 'forged');
+    const { address } = this.addresses.ofRequest(socket, head.headers);
+    const note = (): void => this.refusals.note(refused, address, this.clock.now());
+    if (refused.peer === undefined) note();
+    // Not now: to write a line takes longer than to look at a request, and could be measured.
+    else this.clock.setTimeout(note, LATE_NOTE_MS).unref();
   }
 
   /** A request of a link. What its client never sends cannot go back to the upstream: it gets no answer. */

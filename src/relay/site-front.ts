@@ -13,6 +13,7 @@ export interface SiteFrontOwner {
   /** Calls back when the connection may be read. */
   handleConnection(socket: Socket, begin: () => void): void;
   decide(request: RequestHead, socket: Socket): HeadDecision;
+  isSuspect(request: RequestHead): boolean;
   /** Parts of a SiteConnection that all have in common. */
   readonly shared: Pick<SiteParts, 'site' | 'visitors' | 'clock'>;
   sourceOf(socket: Socket): string | undefined;
@@ -24,6 +25,7 @@ export function attachSite(server: Server, owner: SiteFrontOwner): void {
   const serve = (socket: Socket): void => {
     const each: SiteOwner = {
       decide: (head) => owner.decide(head, socket),
+      isSuspect: (head) => owner.isSuspect(head),
       handleVisitor: () => owner.handleVisitor(socket),
     };
     new SiteConnection({ ...owner.shared, socket, source: owner.sourceOf(socket), owner: each });

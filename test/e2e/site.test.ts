@@ -13,6 +13,7 @@ import { exchange } from '../support/payload.ts';
 import { makeCertificate } from '../support/programs/certificate.ts';
 import { startNginx } from '../support/programs/nginx.ts';
 import { freePort, runWell } from '../support/programs/programs.ts';
+import { wrongClock } from '../support/programs/wrong-clock.ts';
 import { WstunProcess } from '../support/programs/wstun-process.ts';
 import { invite, type RunningClient, startClient, startRelay } from '../support/programs/wstun-stack.ts';
 import { openRaw, rawExchange, readUntil } from '../support/proxy/raw-http.ts';
@@ -149,6 +150,14 @@ describe('a relay with --decoy URL', () => {
     expect(again.bytes).not.toContain('ETag');
     expect(plain(bytes)).toBe(plain(again.bytes));
     expect(bytes).toContain('404 Not Found');
+  });
+
+  it('a client whose clock is wrong by two hours connects, corrected by the proof in an answer of the upstream', async () => {
+    const nginx = await startSite();
+    const relay = await startRelay({ args: ['--decoy', `http://127.0.0.1:${nginx.port}`] });
+    const secret = await invite(relay, 'alice', { allow: ['*'] });
+    await carries(await startClient(secret, { env: await wrongClock(-7_200) }));
+    expect(relay.process.stderr).toContain('a ticket of alice is');
   });
 
   it('without its upstream, a relay answers 502 as nginx does, logs it once, and lets clients in', async () => {

@@ -17,10 +17,12 @@ import type { Visitor, Visitors } from './visitors.ts';
 
 /** What the gate says to a request: it is taken, or goes on, perhaps with a proof for its peer. */
 export type HeadDecision =
-  | { readonly take: (rest: Buffer) => void }
+  | { readonly take: (rest: Buffer) => void; readonly etag?: undefined }
   | { readonly take?: undefined; readonly etag: string | undefined };
 
 export interface SiteOwner {
+  /** It takes time to decide, and will hardly be admitted: the upstream gets it first. */
+  isSuspect(head: RequestHead): boolean;
   /** Once for each request: it uses the ticket up. `take` gets the connection, and what follows the head. */
   decide(head: RequestHead): HeadDecision;
   /** Something has come that is no valid ticket. */
@@ -55,6 +57,8 @@ export class SiteConnection implements Visitor, Connecting {
   /** What cannot be sent yet: there is no room, or the upstream is not connected. */
   private early: Buffer[] = [];
   private earlyBytes = 0;
+  /** Looks at a suspect request, when the upstream can have it. */
+  private held: (() => void) | undefined;
   private isRetried = false;
   private place: 'unknown' | 'waiting' | 'present' = 'unknown';
   private proof: ProofHeader | undefined;
@@ -102,13 +106,15 @@ export class SiteConnection implements Visitor, Connecting {
     socket.on('end', () => this.endAnswers());
     socket.on('close', (hadError: boolean) => this.closeSocket(hadError));
     this.flush();
+    this.releaseHeld();
     if (this.hasEnded && this.earlyBytes === 0) socket.end();
   }
 
   /** The upstream could not be reached. One more attempt when there is something to send, then an answer. */
   handleFailed(): void {
     this.upstream = undefined;
-    if (this.earlyBytes > 0 || this.hasEnded) this.retry();
+    if (this.held !== undefined) this.releaseHeld();
+    else if (this.earlyBytes > 0 || this.hasEnded) this.retry();
     else this.socket.setTimeout(SILENT_MS);
   }
 
@@ -132,19 +138,47 @@ export class SiteConnection implements Visitor, Connecting {
   }
 
   /** What a peer sends. */
-  private read(chunk: Buffer): void {
-    let at = 0;
+  private read(chunk: Buffer, from = 0, isPassed = false): void {
+    let at = from;
+    let isSent = isPassed;
     while (at < chunk.length && !this.scanner.isBlind) {
       const { end, head, begin = -1 } = this.scanner.read(chunk, at);
       at = end;
       if (head === undefined) continue;
       const canTake = begin >= 0 || !this.isAnsweredEarly;
       this.isAnsweredEarly = false;
-      const decision = canTake ? this.parts.owner.decide(head) : { etag: undefined };
-      if (decision.take !== undefined) return this.handOver(decision.take, chunk.subarray(end));
-      if (decision.etag !== undefined) this.proof = new ProofHeader(decision.etag);
+      if (!canTake) continue;
+      if (!isSent && this.parts.visitors.hasRoom && this.parts.owner.isSuspect(head)) {
+        if (this.upstream !== undefined && !this.isConnected) return this.hold(chunk, end, head);
+        this.pass(chunk);
+        isSent = true;
+      }
+      if (this.decide(head, chunk.subarray(end))) return;
     }
-    this.pass(chunk);
+    if (!isSent) this.pass(chunk);
+  }
+
+  /** Whether it is taken. */
+  private decide(head: RequestHead, rest: Buffer): boolean {
+    const { take, etag } = this.parts.owner.decide(head);
+    if (take !== undefined) this.handOver(take, rest);
+    else if (etag !== undefined) this.proof = new ProofHeader(etag);
+    return take !== undefined;
+  }
+
+  private hold(chunk: Buffer, end: number, head: RequestHead): void {
+    this.socket.pause();
+    this.held = () => {
+      this.socket.resume();
+      this.pass(chunk);
+      if (!this.decide(head, chunk.subarray(end))) this.read(chunk, end, true);
+    };
+  }
+
+  private releaseHeld(): void {
+    const { held } = this;
+    this.held = undefined;
+    held?.();
   }
 
   private pass(chunk: Buffer): void {
@@ -153,8 +187,11 @@ export class SiteConnection implements Visitor, Connecting {
       if (this.upstream?.socket.write(chunk) === false) this.socket.pause();
       return;
     }
-    this.early.push(chunk);
-    this.earlyBytes += chunk.length;
+    // A page is not to wait for what is noted about its visitor.
+    const isSent = this.place === 'unknown' && this.isConnected && this.parts.visitors.hasRoom;
+    if (isSent) this.upstream?.socket.write(chunk);
+    else this.early.push(chunk);
+    this.earlyBytes += isSent ? 0 : chunk.length;
     if (this.place === 'unknown') {
       this.place = 'waiting';
       this.parts.owner.handleVisitor();

@@ -39,8 +39,13 @@ export class Visitors {
     return this.present.size;
   }
 
+  /** One more would be let in at once. */
+  get hasRoom(): boolean {
+    return this.present.size < this.room;
+  }
+
   enter(visitor: Visitor): void {
-    if (this.present.size < this.room || this.makeRoom(visitor)) return this.admit(visitor);
+    if (this.hasRoom || this.makeRoom(visitor)) return this.admit(visitor);
     // One more would only wait behind all others.
     if (this.waiting.size >= this.room) return visitor.drop();
     this.waiting.add(visitor);
@@ -81,7 +86,7 @@ export class Visitors {
     for (const visitor of this.waiting) {
       const { source } = visitor;
       if (source !== undefined && refused.has(source)) continue;
-      if (this.present.size < this.room || this.makeRoom(visitor)) {
+      if (this.hasRoom || this.makeRoom(visitor)) {
         this.waiting.delete(visitor);
         this.admit(visitor);
       } else if (source === undefined || !this.isOverShare(source)) return;
