@@ -1,15 +1,17 @@
 /**
  * When the attempts of one dial start: one for each route, as RFC 8305 §5 has it for addresses. Pure: time is passed
- * in. An attempt that makes progress is given time, so that a slow path does not cost an attempt by each route.
+ * in. An attempt that makes progress is given time, so that a slow path does not cost an attempt by each route; and no
+ * carrier is tried on a path on which another one still waits for TCP, because it would wait for the same.
  */
 import { ATTEMPT_DELAY_MS } from '../../net/connection-race.ts';
 import type { Obstacle } from '../../transport/dial-obstacle.ts';
 import { isForAll, isWorth } from './obstacles.ts';
-import { keyOf, type Route } from './route.ts';
+import { isSamePath, keyOf, type Route } from './route.ts';
 
 /** From TCP to a sealed link: TLS, the carrier's request and the handshake are four round trips, and some work. */
 const ROUND_TRIPS = 5;
-/** An attempt that has TCP is waited for at most so much longer, ms. */
+/** An attempt that has TCP is waited for so much longer, ms: at least as long as a busy machine takes for the rest. */
+const LEAST_PROGRESS_MS = 1_000;
 const LONGEST_PROGRESS_MS = 2_000;
 /** For a route that has carried in this network, as many times what it takes usually. */
 const USUAL_TIMES = 2;
@@ -36,6 +38,7 @@ export interface RouteRaceOptions {
 interface Running {
   readonly route: Route;
   readonly since: number;
+  isConnected: boolean;
 }
 
 /**
@@ -56,9 +59,10 @@ export class RouteRace {
 
   poll(now: number): Route | undefined {
     if (now < this.nextAt || this.isFinal) return undefined;
-    const route = this.waiting.shift();
+    const route = this.waiting.find((one) => this.mayStart(one));
     if (route === undefined) return undefined;
-    this.running.push({ route, since: now });
+    this.waiting.splice(this.waiting.indexOf(route), 1);
+    this.running.push({ route, since: now, isConnected: false });
     this.nextAt = now + (this.hasStarted ? ATTEMPT_DELAY_MS : this.firstPatience());
     this.hasStarted = true;
     return route;
@@ -68,9 +72,10 @@ export class RouteRace {
   handleConnected(route: Route, now: number): void {
     const attempt = this.running.find((one) => one.route === route);
     if (attempt === undefined) return;
-    const more = Math.min(ROUND_TRIPS * (now - attempt.since), LONGEST_PROGRESS_MS);
-    // Where nothing runs any more the next one need not wait.
-    if (this.nextAt > Number.NEGATIVE_INFINITY) this.nextAt = Math.max(this.nextAt, now + more);
+    attempt.isConnected = true;
+    const expected = ROUND_TRIPS * (now - attempt.since);
+    const more = Math.min(Math.max(expected, LEAST_PROGRESS_MS), LONGEST_PROGRESS_MS);
+    this.nextAt = Math.max(this.nextAt, now + more);
   }
 
   /** The next one need not wait, and some need no attempt. */
@@ -88,7 +93,8 @@ export class RouteRace {
 
   /** When `poll` gives the next route; Infinity if there is none. */
   nextTimeout(): number {
-    return this.waiting.length === 0 || this.isFinal ? Number.POSITIVE_INFINITY : this.nextAt;
+    const canStart = !this.isFinal && this.waiting.some((route) => this.mayStart(route));
+    return canStart ? this.nextAt : Number.POSITIVE_INFINITY;
   }
 
   /** No attempt can win any more, or none needs to be waited for. */
@@ -99,6 +105,10 @@ export class RouteRace {
   /** What the failed ones met, by their keys: for the dial after this one. */
   get obstacles(): ReadonlyMap<string, Obstacle> {
     return this.met;
+  }
+
+  private mayStart(route: Route): boolean {
+    return !this.running.some((attempt) => !attempt.isConnected && isSamePath(attempt.route, route));
   }
 
   private firstPatience(): number {
