@@ -122,9 +122,10 @@ export async function startClient(options: ClientOptions): Promise<Client> {
   refuseOpenToNetwork({ host: listen.host, hasCredentials: credentials !== undefined, allowLan });
   if (options.encryption === 'off') refuseUnsealed(invite, carriedByPage(options));
   await checkProxyFile(options);
-  const reach = await reachOf(options, invite, options.encryption === 'off');
-  if (carriedByPage(options)) warnOfPages(options, invite, options.logger ?? silentLogger);
-  const networks = await openNetworks(options.state, options.logger ?? silentLogger);
+  const { logger = silentLogger } = options;
+  const reach = await reachOf(options, invite, { logger, unsealed: options.encryption === 'off' });
+  if (carriedByPage(options)) warnOfPages(options, invite, logger);
+  const networks = await openNetworks(options.state, logger);
   const client = new RunningClient(options, invite, reach, networks);
   try {
     await client.start(listen, credentials);

@@ -97,7 +97,7 @@ export async function startExit(options: ExitOptions): Promise<Exit> {
   const files = await openFiles(options.state, given, logger);
   let exit: RunningExit | undefined;
   try {
-    const reach = await reachOf(options, files.registration);
+    const reach = await reachOf(options, files.registration, { logger });
     const networks = await openNetworks(files.serving.directory, logger);
     exit = new RunningExit({ ...rest, logger, dialling, reach }, files, networks);
     await exit.start();

@@ -1,6 +1,5 @@
 /** How a client or an exit reaches its relay, as options: checks them once, reads their files, and makes a `Reach`. */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import type { Invite } from '../crypto/invite.ts';
@@ -44,19 +43,20 @@ export interface ReachOptions {
   readonly preferFamily?: 4 | 6;
 }
 
-/** Characters of an interface's name; Linux has 15. */
-const MAX_INTERFACE_CHARS = 64;
 const HOST_NAME =
   /^(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)*$/;
 
-/**
- * @param unsealed the records are not encrypted, so that whoever ends TLS can read them
- * @throws WstunError bad-option, bad-certificate, encryption-needed
- */
+export interface ReachContext {
+  readonly logger: Logger;
+  /** The records are not encrypted, so that whoever ends TLS can read them. Default: false. */
+  readonly unsealed?: boolean;
+}
+
+/** @throws WstunError bad-option, bad-certificate, encryption-needed */
 export async function reachOf(
   options: ReachOptions,
   invite: Pick<Invite, 'relayUrls' | 'tlsPins'>,
-  unsealed = false,
+  { logger, unsealed = false }: ReachContext,
 ): Promise<Reach> {
   refuseWithoutTls(options, invite.relayUrls);
   if (unsealed && options.tlsCa !== undefined)
@@ -71,7 +71,7 @@ export async function reachOf(
     sni: serverName(options.sni),
     unsealed,
   });
-  requireSource(options);
+  requireSource(options, logger);
   if (options.connectTo?.port === 0) throw new WstunError('bad-option', '--connect-to needs a port from 1 to 65535');
   const { connectTo, source, family, preferFamily: prefer } = options;
   return { tls, connectTo, source, family, prefer, fields: requestFieldsOf(options) };
@@ -149,24 +149,18 @@ function serverName(sni: string | undefined): string | undefined {
   return sni.toLowerCase();
 }
 
-function requireSource({ source, family, preferFamily: prefer }: ReachOptions): void {
+function requireSource({ source, family, preferFamily: prefer }: ReachOptions, logger: Logger): void {
   if (family !== undefined && prefer !== undefined && family !== prefer)
     throw new WstunError('bad-option', `--prefer ipv${prefer} contradicts --ipv${family}`);
   if (source === undefined) return;
   const version = familyOf(source);
   if (version !== undefined && family !== undefined && version !== family)
     throw new WstunError('bad-option', `--source is an IPv${version} address, which contradicts --ipv${family}`);
-  if (version === undefined && !isInterface(source)) {
-    const names = Object.keys(networkInterfaces()).join(', ');
-    throw new WstunError(
-      'bad-option',
-      `--source needs an IP address or a network interface of this machine (${names})`,
-    );
-  }
-}
-
-/** One without an address may get one later. */
-function isInterface(name: string): boolean {
-  if (!/^[^/\p{Cc}]+$/u.test(name) || name.length > MAX_INTERFACE_CHARS) return false;
-  return Object.hasOwn(networkInterfaces(), name) || (!name.startsWith('.') && existsSync(`/sys/class/net/${name}`));
+  if (version !== undefined) return;
+  if (!/^[^/\p{Cc}]{1,64}$/u.test(source))
+    throw new WstunError('bad-option', '--source needs an IP address, or the name of a network interface');
+  const names = Object.keys(networkInterfaces());
+  // At boot, or before a network is joined, it may be missing for a while.
+  if (!names.includes(source))
+    logger.warn({ source }, `--source: no interface of that name has an address at the moment (${names.join(', ')})`);
 }

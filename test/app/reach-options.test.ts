@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { type ReachOptions, reachOf } from '../../src/app/reach-options.ts';
 import { requestFieldsOf } from '../../src/app/request-fields.ts';
 import { WstunError } from '../../src/errors.ts';
+import { collectingLogger } from '../support/collecting-logger.ts';
 import { faultOf } from '../support/faults.ts';
 import { makeCertificate } from '../support/programs/certificate.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -15,7 +16,7 @@ const PIN = `sha256/${Buffer.alloc(32, 7).toString('base64')}`;
 
 /** The message of the fault; empty if there is none. */
 async function messageOf(options: ReachOptions, invite = SECURE, unsealed = false): Promise<string> {
-  const error: unknown = await reachOf(options, invite, unsealed).then(
+  const error: unknown = await reachOf(options, invite, { logger: collectingLogger().logger, unsealed }).then(
     () => undefined,
     (reason: unknown) => reason,
   );
@@ -30,7 +31,7 @@ describe('reachOf', () => {
     ['--sni', { sni: '192.0.2.1' }],
     ['--sni', { sni: 'a b' }],
     ['--connect-to', { connectTo: { host: 'a', port: 0 } }],
-    ['--source', { source: 'no-such-interface' }],
+    ['--source', { source: '' }],
     ['--source', { source: '../lo' }],
     ['--source', { source: '127.0.0.1', family: 6 }],
     ['--prefer', { family: 4, preferFamily: 6 }],
@@ -62,9 +63,16 @@ describe('reachOf', () => {
         preferFamily: 6,
       },
       SECURE,
+      { logger: collectingLogger().logger },
     );
     expect(reach.fields).toEqual({ Host: 'relay.example:8443', 'User-Agent': 'curl/8', 'X-Team': 'one' });
     expect(reach).toMatchObject({ connectTo: { host: '::1', port: 443 }, source: 'lo', family: 6, prefer: 6 });
+  });
+
+  it('reachOf waits for an interface that has no address yet, and says so', async () => {
+    const { logger, lines } = collectingLogger();
+    expect(await reachOf({ source: 'no-such-one' }, SECURE, { logger })).toMatchObject({ source: 'no-such-one' });
+    expect(lines.map(({ message }) => message).join()).toContain('--source');
   });
 
   it('reachOf says that certificate and key do not belong together, and that a key has a passphrase', async () => {
