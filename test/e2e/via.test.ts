@@ -3,11 +3,11 @@
  * address that was checked.
  * @module-tag waits
  */
-import { once } from 'node:events';
-import { createServer, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
+import { echo, tcpServer } from '../support/net/tcp.ts';
+import { exchange } from '../support/payload.ts';
 import { startDanted } from '../support/programs/danted.ts';
-import { freePort, run } from '../support/programs/programs.ts';
+import { freePort } from '../support/programs/programs.ts';
 import { startSquid } from '../support/programs/squid.ts';
 import { wstun } from '../support/programs/wstun-process.ts';
 import {
@@ -17,27 +17,27 @@ import {
   startClient,
   startRelay,
 } from '../support/programs/wstun-stack.ts';
-import { atEnd } from '../support/scope.ts';
+import { connectThrough, takeUntil } from '../support/proxy/through-proxy.ts';
 import { until } from '../support/until.ts';
 
 /** Speaks first, as SSH does, then sends back what it gets. */
-async function startGreeter(): Promise<number> {
-  const server = createServer((socket: Socket) => {
-    socket.on('error', () => {});
+function startGreeter(): Promise<number> {
+  return tcpServer((socket) => {
     socket.write('hello\n');
-    socket.pipe(socket);
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  atEnd(() => server.close());
-  const address = server.address();
-  return typeof address === 'object' && address !== null ? address.port : 0;
+    echo(socket);
+  });
 }
 
-/** What comes back of `text` from a target, through the client. */
-async function echoOf(text: string, { port }: RunningClient, target: string): Promise<string> {
-  const [host = '', at = ''] = target.split(':');
-  const proxy = ['--proxy', `127.0.0.1:${port}`, '--proxy-type', 'socks5', '--proxy-dns', 'remote'];
-  return (await run('ncat', [...proxy, host, at], { input: text })).stdout;
+/**
+ * What the greeter says, and then its echo. The connection ends afterwards: where one side ends first, squid itself drops
+ * what the other still sends.
+ */
+async function greetingOf({ port }: RunningClient, target: number, host = '127.0.0.1'): Promise<string> {
+  const socket = await connectThrough('SOCKS5', port, target, host);
+  socket.write('again\n');
+  const text = await takeUntil(socket, 'again\n');
+  socket.destroy();
+  return text;
 }
 
 describe('a relay with --via', () => {
@@ -46,8 +46,8 @@ describe('a relay with --via', () => {
     const relay = await startRelay({ args: ['--via', `http://127.0.0.1:${squid.port}`] });
     const greeter = await startGreeter();
     const client = await startClient(await invite(relay, 'ann', { allow: [`localhost:${greeter}`] }));
-    expect(await echoOf('again\n', client, `localhost:${greeter}`)).toBe('hello\nagain\n');
-    expect(await echoOf('again\n', client, `127.0.0.1:${greeter}`)).toBe('');
+    expect(await greetingOf(client, greeter, 'localhost')).toBe('hello\nagain\n');
+    await expect(greetingOf(client, greeter)).rejects.toThrow('SOCKS5 reply 2');
     await until(() => squid.accessLog().length > 0);
     const asked = squid.accessLog().filter((line) => line.includes('CONNECT'));
     expect(asked).toEqual([`200 CONNECT 127.0.0.1:${greeter} -`]);
@@ -58,10 +58,13 @@ describe('a relay with --via', () => {
     const greeter = await startGreeter();
     const relay = await startRelay({ args: ['--via', `socks5://127.0.0.1:${danted}`] });
     const client = await startClient(await invite(relay, 'ann', { allow: ['127.0.0.1'] }));
-    expect(await echoOf('again\n', client, `127.0.0.1:${greeter}`)).toBe('hello\nagain\n');
+    expect(await greetingOf(client, greeter)).toBe('hello\nagain\n');
+    const socket = await connectThrough('SOCKS5', client.port, await tcpServer(echo));
+    const { sent, received } = await exchange(socket, 3_000_000, 1);
+    expect(received).toEqual({ bytes: 3_000_000, hash: sent });
     const gone = await startRelay({ args: ['--via', `socks5://ann:secret@127.0.0.1:${await freePort()}`] });
     const other = await startClient(await invite(gone, 'ann', { allow: ['127.0.0.1'] }));
-    expect(await echoOf('again\n', other, `127.0.0.1:${greeter}`)).toBe('');
+    await expect(greetingOf(other, greeter)).rejects.toThrow('SOCKS5 reply 1');
     await until(() => gone.process.stderr.includes('the proxy of --via opens no connections'));
     expect(gone.process.stderr).not.toContain('secret');
   });
@@ -73,7 +76,7 @@ describe('an exit with --via', () => {
     const greeter = await startGreeter();
     const { exit } = await startBehindRelay(['--via', `http://127.0.0.1:${squid.port}`]);
     const client = await startClient(await invite(exit, 'ann', { allow: ['127.0.0.1'] }));
-    expect(await echoOf('again\n', client, `127.0.0.1:${greeter}`)).toBe('hello\nagain\n');
+    expect(await greetingOf(client, greeter)).toBe('hello\nagain\n');
     await until(() => squid.accessLog().some((line) => line === `200 CONNECT 127.0.0.1:${greeter} -`));
   });
 
