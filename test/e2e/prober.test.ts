@@ -6,13 +6,18 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { connect as connectTls } from 'node:tls';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { decodeInvite } from '../../src/crypto/invite.ts';
 import { createIdentity } from '../../src/crypto/keys.ts';
-import { type TicketFields, TicketSealer } from '../../src/crypto/ticket.ts';
+import { HTTP_FEATURE, type TicketFields, TicketSealer } from '../../src/crypto/ticket.ts';
+import { encodeRequest } from '../../src/transport/http/link-requests.ts';
+import { makeCertificate } from '../support/programs/certificate.ts';
 import { type Nginx, startNginx } from '../support/programs/nginx.ts';
+import { freePort } from '../support/programs/programs.ts';
 import { type RunningRelay, startRelay } from '../support/programs/wstun-stack.ts';
 import { openRaw, readUntil, withoutDate } from '../support/proxy/raw-http.ts';
+import { tempDir } from '../support/temp-dir.ts';
 
 const FIELDS: TicketFields = { role: 'client', destination: '', protocol: 1, features: 0 };
 const HOST = 'Host: www.example.org';
@@ -225,6 +230,67 @@ describe('a relay with --decoy URL, and the nginx behind it', () => {
       'of HTTP/1.0 and used': [head(`GET /${used} HTTP/1.0`)],
       'with a malformed field': [upgrade(fresh(), 'nonsense')],
     });
+  });
+
+  it('a prober gets the same of both for requests of an HTTP link: repeated, altered, of a link that is over', async () => {
+    const ticket = sealer.seal({ ...FIELDS, features: HTTP_FEATURE }, Date.now());
+    const key = sealer.httpLinkKey(ticket);
+    const segment = (sequence: number): string =>
+      key.seal(encodeRequest({ kind: 'up', sequence, offset: 0, received: 0, waitMs: 0 }));
+    const post = (path: string): string => `${head(`POST /${path} HTTP/1.1`, HOST, 'Content-Length: 5')}hello`;
+    const opening = openRaw(relay.port);
+    opening.write(get(`/${ticket}`));
+    expect(await readUntil(opening, '\r\n\r\n')).toMatch(/^HTTP\/1\.1 200 OK/);
+    const sent = segment(1);
+    // An empty body: nothing of a link.
+    const { said } = await ask(relay.port, [head(`POST /${sent} HTTP/1.1`, HOST, 'Content-Length: 0')]);
+    expect(said).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+    await expectSame({
+      'the opening, repeated': [last(`/${ticket}`)],
+      'the opening, as an upgrade': [upgrade(ticket)],
+      'a request, repeated': [post(sent)],
+      'a request, repeated as GET': [last(`/${sent}`)],
+      'a request, altered': [post(flip(segment(2), 120))],
+      'a request under another path': [post(`a/${segment(3)}/b`)],
+      'a request with an origin': [
+        head(`POST /${segment(4)} HTTP/1.1`, HOST, 'Content-Length: 0', 'Origin: https://a'),
+      ],
+    });
+    opening.destroy();
+  });
+
+  it('over TLS a relay answers what it is asked under any name, also one that does not exist', async () => {
+    const dir = await tempDir();
+    const { cert, key } = makeCertificate();
+    const [certFile, keyFile] = [join(dir, 'cert.pem'), join(dir, 'key.pem')];
+    await writeFile(certFile, cert);
+    await writeFile(keyFile, key);
+    const port = await freePort();
+    const site = await startNginx(
+      `listen 127.0.0.1:${port} ssl; ssl_certificate ${certFile}; ssl_certificate_key ${keyFile};`,
+    );
+    await writeFile(join(site.root, 'index.html'), 'A site');
+    const args = ['--decoy', `http://127.0.0.1:${site.port}`, '--tls-cert', certFile, '--tls-key', keyFile];
+    const front = await startRelay({ args });
+    const askTls = async (to: number, servername: string, bytes: string | Buffer): Promise<string> => {
+      const socket = connectTls({ host: '127.0.0.1', port: to, servername, rejectUnauthorized: false });
+      const chunks: Buffer[] = [];
+      socket.on('data', (chunk: Buffer) => chunks.push(chunk)).on('error', () => {});
+      await once(socket, 'secureConnect');
+      const certificate = socket.getPeerX509Certificate()?.fingerprint;
+      socket.write(bytes);
+      await once(socket, 'close');
+      return `${certificate} ${socket.alpnProtocol} ${withoutDate(Buffer.concat(chunks).toString('latin1'))}`;
+    };
+    for (const bytes of [
+      last('/'),
+      last('/missing'),
+      'SSH-2.0-x\r\n',
+      randomBytes(512),
+      `GET /${used} HTTP/1.0\r\n\r\n`,
+    ])
+      for (const name of ['localhost', 'probe.invalid'])
+        expect(await askTls(front.port, name, bytes)).toBe(await askTls(port, name, bytes));
   });
 
   it('200 paths are the same at both, each on a connection of its own, and none is cut', async () => {
