@@ -39,3 +39,38 @@ it('the addresses of no more than 64 relays are remembered', () => {
   expect(known.lastGood('relay0.example:443')).toBeUndefined();
   expect(known.lastGood('relay1.example:443')).toBe('192.0.2.1');
 });
+
+/** What another process has kept of one place. */
+function keeping(address: string) {
+  const noted: string[] = [];
+  const known = new RelayAddresses({
+    addressOf: (place) => (place === PLACE ? address : undefined),
+    noteAddress: (place, worked) => void noted.push(`${place} ${worked}`),
+  });
+  return { known, noted };
+}
+
+it('the address that worked in another process is tried where the name has none, and beside others where it has', () => {
+  const { known, noted } = keeping('198.18.0.1');
+  expect(known.lastGood(PLACE)).toBe('198.18.0.1');
+  expect(known.order(PLACE, ['192.0.2.7'])).toEqual(['192.0.2.7', '198.18.0.1']);
+  expect(known.order('other.example:443', ['192.0.2.7'])).toEqual(['192.0.2.7']);
+  known.handleWorked(PLACE, '192.0.2.7');
+  expect(noted).toEqual([`${PLACE} 192.0.2.7`]);
+  expect(known.lastGood(PLACE)).toBe('192.0.2.7');
+});
+
+it('a public address that worked comes first where the name server says only addresses of local networks', () => {
+  const { known } = keeping('8.8.4.4');
+  expect(known.order(PLACE, ['10.1.1.1', '192.168.0.1'])).toEqual(['8.8.4.4', '10.1.1.1', '192.168.0.1']);
+  expect(known.order(PLACE, ['1.1.1.1'])).toEqual(['1.1.1.1', '8.8.4.4']);
+});
+
+it('an address of a lying name server at which no relay answers comes last, and one that was kept may fail, too', () => {
+  const { known } = keeping('8.8.4.4');
+  known.handleFailed(PLACE, '1.1.1.1');
+  expect(known.order(PLACE, ['1.1.1.1'])).toEqual(['8.8.4.4', '1.1.1.1']);
+  known.handleFailed(PLACE, '8.8.4.4');
+  expect(known.order(PLACE, ['1.1.1.1'])).toEqual(['1.1.1.1']);
+  expect(known.lastGood(PLACE)).toBeUndefined();
+});
