@@ -42,7 +42,11 @@ export function addReachOptions(command: Command): Command {
         parseConnectTo,
       ),
     )
-    .option('--header <field>', "add this header field, 'Name: value'; @FILE reads them; may be repeated", texts)
+    .option(
+      '--header <field>',
+      "add this header field, 'Name: value'; may be repeated; @FILE and $WSTUN_HEADERS have one on each line",
+      texts,
+    )
     .option('--user-agent <text>', 'User-Agent header of the requests (default: none)')
     .option('--source <address|interface>', 'make connections from this local address or network interface')
     .option('-4, --ipv4', 'use only IPv4 to reach the relay')
@@ -98,7 +102,7 @@ function headersOf(given: readonly string[]): Record<string, string> | undefined
     const colon = line.indexOf(':');
     const name = line.slice(0, colon);
     if (colon < 1) throw new WstunError('bad-option', "--header needs 'Name: value', or @FILE with one on each line");
-    if (fields.has(name)) throw new WstunError('bad-option', `--header ${name} is given twice`);
+    if (fields.has(name)) throw new WstunError('bad-option', '--header: a field is given twice');
     fields.set(name, line.slice(colon + 1).trim());
   }
   return Object.fromEntries(fields);
