@@ -29,6 +29,8 @@ export interface BrowserCarrierOptions {
   /** Of the relay's TLS keys, SHA-256, 32 bytes each. */
   readonly pins: readonly Uint8Array[];
   readonly onNotice: (notice: BrowserNotice) => void;
+  /** No page has ever connected, and this is why. */
+  readonly onNotStarted: (error: WstunError) => void;
   /** There is a page to be asked. */
   readonly onJoined: () => void;
   readonly logger: Logger;
@@ -37,6 +39,7 @@ export interface BrowserCarrierOptions {
 export class BrowserCarrier {
   readonly pages: TetherServer;
   private opener: PageOpener | undefined;
+  private hasConnected = false;
 
   constructor(private readonly options: BrowserCarrierOptions) {
     const { browser, relayUrls, logger } = options;
@@ -49,7 +52,8 @@ export class BrowserCarrier {
 
   /** @param proxyPort of the client's own proxy @throws WstunError browser-missing, cannot-listen */
   async start(proxyPort: number): Promise<void> {
-    const { browser, args, logger, onNotice } = this.options;
+    const { browser, args, logger } = this.options;
+    const onNotice = (notice: OpenerNotice) => this.handleOpener(notice);
     const pins = this.options.pins.map((pin) => Buffer.from(pin).toString('base64'));
     await this.pages.serve({ host: HERE, port: 0, publicHost: HERE });
     const port = this.pages.address?.port ?? 0;
@@ -75,9 +79,15 @@ export class BrowserCarrier {
     this.pages.close();
   }
 
+  private handleOpener(notice: OpenerNotice): void {
+    this.options.onNotice(notice);
+    if (notice.type === 'ended' && !this.hasConnected) this.options.onNotStarted(notice.error);
+  }
+
   private handle(event: TetherEvent): void {
     const { onNotice, onJoined } = this.options;
     if (event.type === 'paired') {
+      this.hasConnected = true;
       this.opener?.handlePaired();
       onNotice({ type: 'connected', again: event.again });
       onJoined();

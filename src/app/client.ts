@@ -147,6 +147,8 @@ class RunningClient implements Client {
   private readonly browser: BrowserCarrier | undefined;
   private readonly tunnel: TunnelClient;
   private proxy: ProxyServer | undefined;
+  /** Rejects `ended`. */
+  private giveUp: (error: WstunError) => void = () => {};
 
   constructor(
     options: ClientOptions,
@@ -169,10 +171,13 @@ class RunningClient implements Client {
     await this.tether?.start();
     this.proxy = await startProxyServer({ ...listen, opener, logger, credentials });
     this.listen = this.proxy.address;
-    await this.browser?.start(this.listen.port);
-    this.ended = this.tunnel.run();
+    const givenUp = new Promise<never>((_resolve, reject) => {
+      this.giveUp = reject;
+    });
+    this.ended = Promise.race([this.tunnel.run(), givenUp]);
     // Whoever does not ask for it is not to be ended by it.
     this.ended.catch(() => {});
+    await this.browser?.start(this.listen.port);
     // The network may have changed while the tether started.
     this.tether?.look();
   }
@@ -211,13 +216,15 @@ class RunningClient implements Client {
   }
 
   private createBrowser(
-    { viaBrowser: browser, browserArgs: args = [], events }: ClientOptions,
+    { viaBrowser: browser, browserArgs: args = [], once = false, events }: ClientOptions,
     { relayUrls, tlsPins: pins = [] }: Invite,
   ): BrowserCarrier | undefined {
     if (browser === undefined) return undefined;
     const onNotice = (notice: BrowserNotice) => events?.onBrowser?.(notice);
     const onJoined = () => this.tunnel.reconnectNow('new-connector');
-    return new BrowserCarrier({ browser, args, relayUrls, pins, onNotice, onJoined, logger: this.logger });
+    const onNotStarted = (error: WstunError) => once && this.giveUp(error);
+    const { logger } = this;
+    return new BrowserCarrier({ browser, args, relayUrls, pins, onNotice, onNotStarted, onJoined, logger });
   }
 
   private createTunnel(options: ClientOptions, invite: Invite, reach: Reach): TunnelClient {

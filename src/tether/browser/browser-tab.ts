@@ -13,7 +13,7 @@ import { PrivateFolder } from './private-folder.ts';
 /** The program that opens a file as a double click would. */
 const OPENERS: Readonly<Partial<Record<NodeJS.Platform, readonly [program: string, ...args: string[]]>>> = {
   darwin: ['open'],
-  win32: ['cmd', '/c', 'start', '""'],
+  win32: ['rundll32', 'url.dll,FileProtocolHandler'],
 };
 
 export class BrowserTab implements PageOpener {
