@@ -345,7 +345,7 @@ export const FAULTS = {
   'proxy-command-failed': fault('network', 'WSTUN-E259', 'the command of --proxy-auth-command failed', {
     fix: 'Run it by hand: it must print the value of Proxy-Authorization, one line, within 10 s.',
   }),
-  'proxy-file-unusable': fault('network', 'WSTUN-E260', 'the file of --proxy-auth-file cannot be used', {
+  'proxy-file-unusable': fault('config', 'WSTUN-E260', 'the file of --proxy-auth-file cannot be used', {
     fix: 'It must be one line, user:password, in a file that only its owner can read: chmod 600 FILE.',
   }),
   // 27x: routes to the relay

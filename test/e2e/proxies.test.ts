@@ -3,7 +3,7 @@
  * @module-tag waits
  */
 import { readFileSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { freePort } from '../support/programs/programs.ts';
@@ -94,6 +94,21 @@ describe('a client behind a proxy', () => {
     await writeFile(file, `${USER}:${PASSWORD}\n`);
     await client.event('ready');
     expectNoSecret(client);
+  });
+
+  it('rejects a password file that others can read, or that holds something else', async () => {
+    const file = await passwordFile(`${USER}:${PASSWORD}`);
+    await chmod(file, 0o640);
+    const run = async (path: string) => {
+      const args = ['client', '--listen', '127.0.0.1:0', '--proxy', '127.0.0.1:9', '--proxy-auth-file', path];
+      const { code, stderr } = await wstun(args, { env: { WSTUN_INVITE: network.invite } });
+      expect(stderr).not.toContain(PASSWORD);
+      expect([code, stderr]).toEqual([78, expect.stringContaining('WSTUN-E260')]);
+      return stderr;
+    };
+    expect(await run(file)).toContain(`others can read it: chmod 600 ${file}`);
+    expect(await run(await passwordFile(PASSWORD.replace(':', ' ')))).toContain('not user:password');
+    expect(await run('/nowhere/at/all')).toContain('it does not exist');
   });
 
   it('takes a password from WSTUN_PROXY, and shows neither the URL nor its parts', async () => {

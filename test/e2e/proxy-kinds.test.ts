@@ -7,16 +7,30 @@ import { writeFile } from 'node:fs/promises';
 import { type AddressInfo, connect } from 'node:net';
 import { join } from 'node:path';
 import { createServer } from 'node:tls';
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { startDanted } from '../support/programs/danted.ts';
 import { freePort } from '../support/programs/programs.ts';
-import { expectPage, HOSTS, startProxiedNetwork, startThrough } from '../support/programs/proxied-network.ts';
+import {
+  expectPage,
+  HOSTS,
+  type ProxiedNetwork,
+  startProxiedNetwork,
+  startThrough,
+} from '../support/programs/proxied-network.ts';
 import { startSquid } from '../support/programs/squid.ts';
 import { startTinyproxy } from '../support/programs/tinyproxy.ts';
 import { wstun } from '../support/programs/wstun-process.ts';
 import { invite, startClient, startExit } from '../support/programs/wstun-stack.ts';
 import { atEnd } from '../support/scope.ts';
 import { tempDir } from '../support/temp-dir.ts';
+
+let network: ProxiedNetwork;
+/** Without TLS. */
+let plain: ProxiedNetwork;
+
+beforeAll(async () => {
+  [network, plain] = await Promise.all([startProxiedNetwork(), startProxiedNetwork('ws')]);
+});
 
 /** In front of a proxy, which then is reached by https://. */
 async function startTlsFront(to: number, certificate: { cert: string; key: string }): Promise<number> {
@@ -33,18 +47,18 @@ async function startTlsFront(to: number, certificate: { cert: string; key: strin
 }
 
 describe('a client reaches the relay', () => {
-  it('by https://, TLS to the proxy, with TLS to the relay inside it', async () => {
-    const network = await startProxiedNetwork();
+  it('by https://, TLS to the proxy, with TLS to the relay inside it or none', async () => {
     const squid = await startSquid({ hosts: HOSTS });
     const port = await startTlsFront(squid.port, network.certificate);
     await expectPage(await startThrough(network, { args: ['--proxy', `https://127.0.0.1:${port}`] }), network);
+    const env = { WSTUN_PROXY: `https://127.0.0.1:${port}`, ...network.env };
+    await expectPage(await startClient(plain.invite, { env }), plain);
     const untrusting = ['client', '--once', '--listen', '127.0.0.1:0', '--proxy', `https://127.0.0.1:${port}`];
     const { stderr } = await wstun(untrusting, { env: { WSTUN_INVITE: network.invite } });
     expect(stderr).toContain('WSTUN-E256');
   });
 
   it('by tinyproxy, which answers as HTTP/1.0, also without TLS (ws://), and by SOCKS', async () => {
-    const [network, plain] = await Promise.all([startProxiedNetwork(), startProxiedNetwork('ws')]);
     const [tinyproxy, open, closed] = await Promise.all([
       startTinyproxy(['BasicAuth ann secret']),
       startDanted('none'),
@@ -72,7 +86,6 @@ describe('a client reaches the relay', () => {
   });
 
   it('by the proxy that a PAC file names for it, and directly where that says DIRECT', async () => {
-    const network = await startProxiedNetwork();
     const squid = await startSquid({ hosts: HOSTS });
     const file = join(await tempDir(), 'proxy.pac');
     const rule = `shExpMatch(host, '*.corp.test') && url.substring(0, 6) == 'https:'`;
@@ -92,7 +105,6 @@ describe('a client reaches the relay', () => {
 
 describe('an exit', () => {
   it('registers through the proxy of the environment', async () => {
-    const network = await startProxiedNetwork();
     const squid = await startSquid({ hosts: HOSTS });
     const url = `wss://relay.corp.test:${network.port}`;
     const secret = await invite(network.relay, 'home', { role: 'exit', url });
@@ -104,7 +116,6 @@ describe('an exit', () => {
 
 describe('where px or cntlm runs at 127.0.0.1:3128', () => {
   it('names it when the relay cannot be reached directly, or by a proxy that asks for another scheme', async () => {
-    const network = await startProxiedNetwork();
     await startSquid({ port: 3128, hosts: HOSTS });
     const company = await startSquid({ schemes: ['negotiate'] });
     const says = async (...proxy: string[]) => {

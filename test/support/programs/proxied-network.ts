@@ -46,7 +46,8 @@ export async function startProxiedNetwork(scheme: 'ws' | 'wss' = 'wss'): Promise
   const url = `${scheme}://relay.corp.test:${relay.port}`;
   const allow = [`127.0.0.1:${page}`];
   const secret = await invite(relay, 'laptop', { allow, url });
-  const inviteTo = (other: string) => invite(relay, 'other', { allow, url: other });
+  let others = 0;
+  const inviteTo = (other: string) => invite(relay, `other${++others}`, { allow, url: other });
   return { invite: secret, inviteTo, port: relay.port, page, env: { NODE_EXTRA_CA_CERTS: cert }, certificate, relay };
 }
 
