@@ -12,7 +12,6 @@ import { SequenceWindow } from '../transport/http/sequence-window.ts';
 import { HttpServerLink } from '../transport/http-node/http-server-link.ts';
 import { answerEnded } from '../transport/http-node/link-answers.ts';
 import type { Admitted } from './gate.ts';
-import { serveSlowBody } from './slow-body.ts';
 
 interface Entry {
   readonly key: HttpLinkKey;
@@ -110,7 +109,6 @@ export class HttpLinks {
     if (entry.link === undefined) answerEnded(request, response);
     else if (!entry.link.serve(link, request, response)) return false;
     this.carry(request.socket, entry);
-    if (request.method === 'POST') serveSlowBody(request.socket);
     return true;
   }
 

@@ -120,7 +120,8 @@ function createHttpServer(tls: ServedTls | undefined, limits: RelayLimits, upgra
   const options = {
     IncomingMessage: upgrades.IncomingMessage,
     headersTimeout: limits.requestMs,
-    requestTimeout: limits.requestMs,
+    // Of bodies: late-body.ts.
+    requestTimeout: 0,
     connectionsCheckingInterval: Math.min(LATE_CHECK_MS, limits.requestMs),
     ...KEEP_ALIVE,
   };

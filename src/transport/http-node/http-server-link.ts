@@ -20,6 +20,7 @@ import { HttpLinkEnd } from '../http/http-link-end.ts';
 import type { LinkMemory } from '../http/link-memory.ts';
 import { encodeDownHead, encodeUpAnswer, type LinkRequest } from '../http/link-requests.ts';
 import { Reassembly } from '../http/reassembly.ts';
+import type { StreamView } from '../http/stream-sender.ts';
 import type { U64 } from '../http/u64.ts';
 import { answerEnded, writeLinkHead } from './link-answers.ts';
 
@@ -220,7 +221,7 @@ export class HttpServerLink extends HttpLinkEnd {
     const most = sender.acknowledged + this.options.memory.windowBytes;
     while (!served.isFull && this.sent < Math.min(sender.end, most)) {
       const to = Math.min(sender.end, most, this.sent + WRITE_BYTES);
-      for (const view of sender.views(this.sent, to)) served.isFull = !served.response.write(view);
+      served.isFull = !writeView(served.response, sender.view(this.sent, to));
       this.setSent(to);
       this.wroteAt = this.clock.now();
     }
@@ -235,14 +236,12 @@ export class HttpServerLink extends HttpLinkEnd {
     this.padToSize();
     const most = Math.min(sender.acknowledged + this.options.memory.windowBytes, this.sent + MAX_BODY_BYTES);
     const to = Math.max(this.sent, Math.min(sender.end, most));
-    const content = [encodeDownHead(this.sent), ...sender.views(this.sent, to)];
-    this.setSent(to);
-    writeLinkHead(
-      served.response,
-      content.reduce((sum, part) => sum + part.length, 0),
-    );
-    for (const part of content) served.response.write(part);
+    const head = encodeDownHead(this.sent);
+    writeLinkHead(served.response, head.length + to - this.sent);
+    served.response.write(head);
+    writeView(served.response, sender.view(this.sent, to));
     served.response.end();
+    this.setSent(to);
   }
 
   private setSent(to: number): void {
@@ -383,4 +382,16 @@ export class HttpServerLink extends HttpLinkEnd {
     if (!this.wantsMore) upload.heardAt = now;
     else if (!upload.isWhole && now - upload.heardAt >= BODY_IDLE_MS) upload.request.destroy();
   }
+}
+
+/** As the response's own `write`. The bytes are given back when the kernel has them, or TLS has sealed them. */
+function writeView(response: ServerResponse, view: StreamView): boolean {
+  let hasRoom = true;
+  const last = view.pieces.length - 1;
+  const done = (error?: Error | null): void => {
+    if (!error && !response.destroyed) view.release();
+  };
+  for (const [i, piece] of view.pieces.entries())
+    hasRoom = i < last ? response.write(piece) : response.write(piece, done);
+  return hasRoom;
 }

@@ -1,4 +1,5 @@
 /** The blocks of which each direction of an HTTP link consists (docs/protocol.md §1.4). Pure. */
+import { own, type Piece, release } from '../../memory/pieces.ts';
 import { MAX_MESSAGE_BYTES, SIZE_BUCKETS } from './http-limits.ts';
 
 export const BLOCK_HEADER_BYTES = 4;
@@ -25,13 +26,13 @@ export function paddingFor(bytes: number): number {
 }
 
 export interface BlockSink {
-  /** A whole message, to be used or copied during the call if it is lent: the memory of `read`'s chunk otherwise. */
-  handleMessage(message: Uint8Array): void;
+  /** A whole message, which the sink owns. */
+  handleMessage(message: Piece): void;
   handleClose(status: number): void;
 }
 
-/** At the beginning of a message that comes in parts: doubled as it arrives, so a byte does not cost 64 KiB. */
-const FIRST_ROOM_BYTES = 1_024;
+/** A message that comes in parts gets memory for all of it when an eighth has come, so a byte does not cost 64 KiB. */
+const ROOM_FACTOR = 8;
 
 /** Takes blocks out of what has arrived, in whatever parts. */
 export class BlockReader {
@@ -41,14 +42,14 @@ export class BlockReader {
   /** Bytes of the current content that have not arrived. */
   private left = 0;
   /** Of a message or Close that came in parts. */
-  private room: Uint8Array | undefined;
+  private room: Piece | undefined;
   private filled = 0;
   private ended = false;
 
   constructor(private readonly sink: BlockSink) {}
 
-  /** Undefined, or how the sender has broken the protocol: then nothing more may be read. */
-  read(chunk: Uint8Array): string | undefined {
+  /** Takes the chunk. Returns how the sender has broken the protocol, if so: then nothing more may be read. */
+  read(chunk: Piece): string | undefined {
     let at = 0;
     while (at < chunk.length && !this.ended) {
       if (this.left > 0) at = this.readContent(chunk, at);
@@ -61,9 +62,10 @@ export class BlockReader {
     return undefined;
   }
 
-  private readHeader(chunk: Uint8Array, at: number): number {
+  private readHeader(chunk: Piece, at: number): number {
     const end = Math.min(chunk.length, at + BLOCK_HEADER_BYTES - this.headerBytes);
     for (let i = at; i < end; i++) this.header[this.headerBytes++] = chunk[i] ?? 0;
+    release(chunk, at, end);
     return end;
   }
 
@@ -81,36 +83,39 @@ export class BlockReader {
     return undefined;
   }
 
-  private readContent(chunk: Uint8Array, at: number): number {
+  private readContent(chunk: Piece, at: number): number {
     const end = Math.min(chunk.length, at + this.left);
     this.left -= end - at;
-    if (this.type === 'padding') return end;
     const part = chunk.subarray(at, end);
-    if (this.room === undefined && this.left === 0) this.deliver(part);
+    if (this.type === 'padding') release(part);
+    else if (this.filled === 0 && this.left === 0) this.deliver(part);
     else this.gather(part);
     return end;
   }
 
-  private gather(part: Uint8Array): void {
+  private gather(part: Piece): void {
     const needed = this.filled + part.length;
-    const size = Math.min(needed + this.left, Math.max(FIRST_ROOM_BYTES, needed * 2));
+    const total = needed + this.left;
     if (this.room === undefined || this.room.length < needed) {
-      const room = new Uint8Array(size);
+      const room = new Uint8Array(needed * ROOM_FACTOR < total ? needed * 2 : total);
       if (this.room !== undefined) room.set(this.room.subarray(0, this.filled));
       this.room = room;
     }
     this.room.set(part, this.filled);
+    release(part);
     this.filled = needed;
     if (this.left > 0) return;
-    const whole = this.room.subarray(0, needed);
+    const whole = own(this.room.subarray(0, needed));
     this.room = undefined;
     this.filled = 0;
     this.deliver(whole);
   }
 
-  private deliver(content: Uint8Array): void {
+  private deliver(content: Piece): void {
     if (this.type === 'message') return this.sink.handleMessage(content);
     this.ended = true;
-    this.sink.handleClose(((content[0] ?? 0) << 8) | (content[1] ?? 0));
+    const status = ((content[0] ?? 0) << 8) | (content[1] ?? 0);
+    release(content);
+    this.sink.handleClose(status);
   }
 }

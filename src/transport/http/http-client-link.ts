@@ -198,9 +198,12 @@ export class HttpClientLink extends HttpLinkEnd implements DownSink {
 
   private startUp(body: UpBody): void {
     const url = this.urlOf('up', body.from, 0);
-    this.post(url, this.sender.views(body.from, body.to), (received) => {
-      if (received === undefined) this.up.handleLost(body);
-      else this.up.handleAnswer(body, received, this.clock.now());
+    const view = this.sender.view(body.from, body.to);
+    this.post(url, view.pieces, (received) => {
+      if (received === undefined) return this.up.handleLost(body);
+      // Only now it is certain that no connection still has them to send.
+      if (received >= body.to) view.release();
+      this.up.handleAnswer(body, received, this.clock.now());
     });
   }
 
@@ -334,7 +337,8 @@ export class HttpClientLink extends HttpLinkEnd implements DownSink {
     const silentAt = this.isOpen ? this.heardAt + silentMs : Number.POSITIVE_INFINITY;
     const [oldest] = this.posts.values();
     const lateAt = oldest?.until ?? Number.POSITIVE_INFINITY;
-    const at = Math.min(silentAt, upAt, ackAt, lateAt, this.down.nextTimeout(now));
+    const gatherAt = this.isOpen ? Math.max(this.up.gatherUntil, this.upRetryAt) : Number.POSITIVE_INFINITY;
+    const at = Math.min(silentAt, upAt, ackAt, lateAt, gatherAt, this.down.nextTimeout(now));
     if (this.timer !== undefined && this.timerAt <= at && this.timerAt > now) return;
     this.clock.clearTimeout(this.timer);
     this.timerAt = at;

@@ -3,7 +3,7 @@
  * the orderly end. Knows neither requests nor answers: a client or a relay makes them, and calls `take` with what
  * arrived in order. Runs in a page too.
  */
-import { lend, type Piece, releaseAll } from '../../memory/pieces.ts';
+import { lend, type Piece, release, releaseAll } from '../../memory/pieces.ts';
 import type { CloseCode, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../message-link.ts';
 import { BlockReader, type BlockSink } from './blocks.ts';
 import {
@@ -27,7 +27,7 @@ export abstract class HttpLinkEnd implements MessageLink, BlockSink {
   private readonly reader = new BlockReader(this);
   private handler: MessageLinkHandler | undefined;
   /** Arrived in order, not read yet: the owner has paused the link, or has set no handler. */
-  private ready: Uint8Array[] = [];
+  private ready: Piece[] = [];
   private readyBytes = 0;
   private reading = false;
   private paused = false;
@@ -124,8 +124,8 @@ export abstract class HttpLinkEnd implements MessageLink, BlockSink {
     return !this.isDelivering;
   }
 
-  /** Bytes of the peer's stream, in order. */
-  protected take(bytes: Uint8Array): void {
+  /** Bytes of the peer's stream, in order; takes them. */
+  protected take(bytes: Piece): void {
     if (this.over) return;
     this.ready.push(bytes);
     this.readyBytes += bytes.length;
@@ -161,13 +161,13 @@ export abstract class HttpLinkEnd implements MessageLink, BlockSink {
 
   // ── BlockSink ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  handleMessage(bytes: Uint8Array): void {
+  handleMessage(bytes: Piece): void {
     const { handler } = this;
-    if (this.ending !== undefined || handler === undefined) return;
+    if (this.ending !== undefined || handler === undefined) return release(bytes);
     const { reader } = handler;
-    if (reader !== undefined) return reader.readMessage([lend(bytes)]);
-    const message: Piece = bytes.length * RETAIN_FACTOR >= bytes.buffer.byteLength ? bytes : bytes.slice();
-    handler.handleMessage([message]);
+    if (reader === undefined) return handler.handleMessage([compact(bytes)]);
+    reader.readMessage([lend(bytes)]);
+    release(bytes);
   }
 
   handleClose(status: number): void {
@@ -218,4 +218,11 @@ export abstract class HttpLinkEnd implements MessageLink, BlockSink {
       if (this.ending !== undefined) this.handler?.handleClose(this.ending);
     });
   }
+}
+
+function compact(bytes: Piece): Piece {
+  if (bytes.length * RETAIN_FACTOR >= bytes.buffer.byteLength) return bytes;
+  const copy = bytes.slice();
+  release(bytes);
+  return copy;
 }

@@ -2,15 +2,13 @@
  * The up stream at a relay: puts the bodies of requests in order that come at the same time, overlap and were cut. It
  * holds what came ahead, within bounds, and drops what it has or has no room for: the client sends it again. Pure.
  */
+import { type Piece, release } from '../../memory/pieces.ts';
 import { MAX_HELD_PIECES } from './http-limits.ts';
 
 interface Held {
   readonly from: number;
-  readonly bytes: Uint8Array;
+  readonly bytes: Piece;
 }
-
-/** Bytes that are held must not keep much more memory than their length. */
-const RETAIN_FACTOR = 4;
 
 export class Reassembly {
   /** By offset; they neither touch `next` nor overlap. */
@@ -18,8 +16,8 @@ export class Reassembly {
   private nextAt = 0;
   private heldSum = 0;
 
-  /** @param deliver gets the stream in order */
-  constructor(private readonly deliver: (bytes: Uint8Array) => void) {}
+  /** @param deliver gets the stream in order, and owns it */
+  constructor(private readonly deliver: (bytes: Piece) => void) {}
 
   /** All bytes before this offset have been delivered. */
   get next(): number {
@@ -30,15 +28,17 @@ export class Reassembly {
     return this.heldSum;
   }
 
-  /** @param room how many bytes ahead may be held in all. Returns false if some were dropped that it does not have. */
-  take(from: number, bytes: Uint8Array, room: number): boolean {
+  /** Takes `bytes`. @param room how many bytes ahead may be held in all. Returns false if some were dropped that it does not have. */
+  take(from: number, bytes: Piece, room: number): boolean {
     const isKept = from > this.nextAt ? this.hold(from, bytes, room) : this.advance(from, bytes);
     this.deliverHeld();
     return isKept;
   }
 
-  private advance(from: number, bytes: Uint8Array): true {
-    const fresh = bytes.subarray(this.nextAt - from);
+  private advance(from: number, bytes: Piece): true {
+    const known = Math.min(bytes.length, this.nextAt - from);
+    const fresh = bytes.subarray(known);
+    release(bytes, 0, known);
     if (fresh.length > 0) {
       this.nextAt += fresh.length;
       this.deliver(fresh);
@@ -47,7 +47,7 @@ export class Reassembly {
   }
 
   /** Into the gaps between what is held. */
-  private hold(from: number, bytes: Uint8Array, room: number): boolean {
+  private hold(from: number, bytes: Piece, room: number): boolean {
     let isKept = true;
     let at = from;
     const end = from + bytes.length;
@@ -60,7 +60,7 @@ export class Reassembly {
         const part = bytes.subarray(at - from, gapEnd - from);
         if (this.heldSum + part.length > room || this.held.length >= MAX_HELD_PIECES) isKept = false;
         else {
-          this.held.splice(i, 0, { from: at, bytes: compact(part) });
+          this.held.splice(i, 0, { from: at, bytes: part.slice() });
           this.heldSum += part.length;
           i += 1;
         }
@@ -69,6 +69,7 @@ export class Reassembly {
       at = Math.max(gapEnd, other.from + other.bytes.length);
       i += 1;
     }
+    release(bytes);
     return isKept;
   }
 
@@ -79,8 +80,4 @@ export class Reassembly {
       this.advance(first.from, first.bytes);
     }
   }
-}
-
-function compact(bytes: Uint8Array): Uint8Array {
-  return bytes.length * RETAIN_FACTOR >= bytes.buffer.byteLength ? bytes : bytes.slice();
 }

@@ -8,12 +8,26 @@ import { BLOCK_HEADER_BYTES, type BlockType, writeBlockHeader } from './blocks.t
 const LARGEST_CHUNK_BYTES = 65_536;
 const SMALLEST_CHUNK_BYTES = 1_024;
 
-/** Bytes that were written are never changed: a request that is under way reads them later. */
+/** Of all links, for reuse: unreferenced memory costs the collector more than its copy does. 1 MiB. */
+const MAX_SPARE_CHUNKS = 16;
+const spareChunks: Uint8Array[] = [];
+
+/** Bytes that were written are not changed while a request that is under way may read them. */
 interface Chunk {
   /** Offset of its first byte in the stream. */
   readonly start: number;
   readonly memory: Uint8Array;
   used: number;
+  /** Views that were not given back. */
+  readers: number;
+  isAcknowledged: boolean;
+}
+
+/** Bytes of the stream as they lie in memory. */
+export interface StreamView {
+  readonly pieces: readonly Uint8Array[];
+  /** Nothing reads them any more. Optional: then the collector frees them. */
+  release(): void;
 }
 
 export class StreamSender {
@@ -66,18 +80,32 @@ export class StreamSender {
       if (start + used > offset) break;
       gone += 1;
     }
-    this.chunks.splice(0, gone);
+    for (const chunk of this.chunks.splice(0, gone)) {
+      chunk.isAcknowledged = true;
+      keepSpare(chunk);
+    }
     return true;
   }
 
-  /** The bytes from one offset to another, as they lie in memory. Both are between `acknowledged` and `end`. */
-  views(from: number, to: number): Uint8Array[] {
-    const views: Uint8Array[] = [];
-    for (const { start, memory, used } of this.chunks) {
+  /** The bytes from one offset to another. Both are between `acknowledged` and `end`. */
+  view(from: number, to: number): StreamView {
+    const pieces: Uint8Array[] = [];
+    const chunks: Chunk[] = [];
+    for (const chunk of this.chunks) {
+      const { start, memory, used } = chunk;
       if (start >= to) break;
-      if (start + used > from) views.push(memory.subarray(Math.max(0, from - start), Math.min(used, to - start)));
+      if (start + used <= from) continue;
+      pieces.push(memory.subarray(Math.max(0, from - start), Math.min(used, to - start)));
+      chunks.push(chunk);
+      chunk.readers += 1;
     }
-    return views;
+    const release = (): void => {
+      for (const chunk of chunks.splice(0)) {
+        chunk.readers -= 1;
+        keepSpare(chunk);
+      }
+    };
+    return { pieces, release };
   }
 
   private appendHeader(type: BlockType, length: number, room: number): void {
@@ -103,8 +131,16 @@ export class StreamSender {
     if (last !== undefined && last.used < last.memory.length) return last;
     let size = SMALLEST_CHUNK_BYTES;
     while (size < bytes && size < LARGEST_CHUNK_BYTES) size *= 2;
-    const chunk = { start: this.endAt, memory: new Uint8Array(size), used: 0 };
+    const spare = size === LARGEST_CHUNK_BYTES ? spareChunks.pop() : undefined;
+    const memory = spare ?? new Uint8Array(size);
+    const chunk = { start: this.endAt, memory, used: 0, readers: 0, isAcknowledged: false };
     this.chunks.push(chunk);
     return chunk;
   }
+}
+
+/** Only if nobody reads it; a view that is never given back keeps it from that. */
+function keepSpare({ memory, readers, isAcknowledged }: Chunk): void {
+  const isSpare = isAcknowledged && readers === 0 && memory.length === LARGEST_CHUNK_BYTES;
+  if (isSpare && spareChunks.length < MAX_SPARE_CHUNKS) spareChunks.push(memory);
 }

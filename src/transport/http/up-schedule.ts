@@ -10,6 +10,8 @@ import {
   MAX_BODY_BYTES,
   MAX_UPS,
   MIN_BODY_BYTES,
+  NEXT_BODY_BYTES,
+  NEXT_BODY_MS,
   WINDOW_BYTES,
 } from './http-limits.ts';
 import type { StreamSender } from './stream-sender.ts';
@@ -27,6 +29,8 @@ export class UpSchedule {
   private lost: { from: number; to: number }[] = [];
   private nextNew = 0;
   private bodyBytes = FIRST_BODY_BYTES;
+  /** When the last request began. */
+  private startedAt = 0;
 
   constructor(private readonly sender: StreamSender) {}
 
@@ -52,8 +56,9 @@ export class UpSchedule {
   /** What to send now; undefined if there is nothing, or enough is under way. */
   poll(now: number): UpBody | undefined {
     if (this.underWay.size >= MAX_UPS) return undefined;
-    const range = this.nextLost() ?? this.nextFresh();
+    const range = this.nextLost() ?? this.nextFresh(now);
     if (range === undefined) return undefined;
+    this.startedAt = now;
     const body = { ...range, sentAt: now };
     this.underWay.add(body);
     return body;
@@ -92,9 +97,21 @@ export class UpSchedule {
     return { from, to };
   }
 
-  private nextFresh(): { from: number; to: number } | undefined {
+  /** When what waits is sent although it is little; Infinity: nothing waits for that. */
+  get gatherUntil(): number {
+    const waits = this.unsentBytes > 0 && this.underWay.size > 0 && this.underWay.size < MAX_UPS;
+    return waits ? this.startedAt + NEXT_BODY_MS : Number.POSITIVE_INFINITY;
+  }
+
+  private mustGather(waiting: number, now: number): boolean {
+    const isLittle = waiting < Math.min(NEXT_BODY_BYTES, this.bodyBytes);
+    return isLittle && this.underWay.size > 0 && now - this.startedAt < NEXT_BODY_MS;
+  }
+
+  private nextFresh(now: number): { from: number; to: number } | undefined {
     const { sender } = this;
     const waiting = sender.end - this.nextNew;
+    if (this.mustGather(waiting, now)) return undefined;
     const room = WINDOW_BYTES - (this.nextNew - sender.acknowledged);
     if (waiting <= 0 || room <= 0) return undefined;
     // Only after the last message: padding between others would be of no use.
