@@ -9,6 +9,7 @@ import { WebSocketAcceptor } from '../transport/websocket/websocket-accept.ts';
 import { afterResponses, type Decoy, noteResponse, notFoundDecoy, respond, respondUnreadable } from './decoy.ts';
 import { type Admitted, Gate, type GateDecision, type Refused, type Tickets } from './gate.ts';
 import { type FoundRequest, HttpLinks } from './http-links.ts';
+import { limitBody } from './late-body.ts';
 import { PendingSockets, type Treatment } from './pending-sockets.ts';
 import { ClientAddresses, formatRemote } from './proxies/client-addresses.ts';
 import { TrustedProxies } from './proxies/trusted-proxies.ts';
@@ -133,10 +134,7 @@ export class RequestRouter {
     server.on('upgrade', (request, socket, head) =>
       afterResponses(request.socket, () => this.handleUpgrade(request, socket, head)),
     );
-    server.on('clientError', (error, socket) => {
-      if (socket instanceof Socket && !this.pending.isRestricted(socket)) respondUnreadable(error, socket);
-      else socket.destroy();
-    });
+    server.on('clientError', (error, socket) => this.handleUnreadable(error, socket));
   }
 
   /** For a server that reads nothing itself. */
@@ -227,6 +225,11 @@ export class RequestRouter {
   private keepApart(socket: Socket): void {
     this.pending.release(socket);
     this.httpVisitors?.get(socket)?.leave();
+  }
+
+  private handleUnreadable(error: Error, socket: Duplex): void {
+    if (socket instanceof Socket && !this.pending.isRestricted(socket)) respondUnreadable(error, socket);
+    else socket.destroy();
   }
 
   private handleConnection(socket: Socket, begin: () => void): void {
@@ -335,6 +338,8 @@ export class RequestRouter {
 
   private reject(request: IncomingMessage, response: ServerResponse, refused: Refused): void {
     const remote = this.addresses.ofRequest(request.socket, request.headers).address;
+    const onLate = (error: Error): void => this.handleUnreadable(error, request.socket);
+    limitBody(request, this.limits.requestMs, this.clock, onLate);
     this.refusals.note(refused, remote, this.clock.now());
     // Only a new ticket gets a proof: a known peer is there, as where a link opens.
     if (refused.etag !== undefined) this.sources.clearPenalties(remote);
