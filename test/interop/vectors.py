@@ -7,6 +7,7 @@ import sys
 from nacl.bindings import crypto_secretbox
 
 import frames
+import http_link
 import session_end
 from client_session import ClientSession
 from frames import (
@@ -86,6 +87,30 @@ def tickets() -> dict:
         'rotated.proof': proof,
         'rotated.notice': b'\0' + frames.u16(frames.NUMBERS['keys-rotated']) + proof,
         **refusal(refusal_key(key, text)),
+    }
+
+
+def http() -> dict:
+    key, nonce = shared_key(client, relay.gate_public), bytes(range(24))
+    ticket = seal_ticket(key, Ticket(ROLE_CLIENT, features=http_link.FEATURE_HTTP, time=TIME, nonce=nonce))
+    link = http_link.link_key(key, ticket)
+    payloads = {
+        'up': http_link.request_payload(http_link.UP, 1, 0, 4096),
+        'down': http_link.request_payload(http_link.DOWN, 2, http_link.ALL_ONES, 4100),
+        'poll': http_link.request_payload(http_link.POLL, 3, 5000, 5000, 10_000),
+        'close': http_link.request_payload(http_link.CLOSE, 4, 22, 5000),
+    }
+    blocks = [(http_link.MESSAGE_BLOCK, b'ping'), (http_link.PADDING_BLOCK, bytes(4)), (2, b'\x03\xe8')]
+    return {
+        'http.ticket.text': ticket,
+        'http.key': link,
+        'http.id': http_link.link_id(link),
+        **{f'http.{name}.payload': payload for name, payload in payloads.items()},
+        'http.up.text': http_link.segment(link, payloads['up'], bytes(range(24, 48))),
+        'http.stream': b''.join(http_link.block(*each) for each in blocks),
+        'http.up.answer': (22).to_bytes(8, 'big') + (4096).to_bytes(8, 'big'),
+        'http.down.head': (4096).to_bytes(8, 'big'),
+        'http.ended': http_link.ALL_ONES.to_bytes(8, 'big'),
     }
 
 
@@ -255,7 +280,7 @@ def control() -> dict:
 
 
 def all_vectors() -> dict:
-    made = keys() | invites() | tickets() | control() | resumption() | several_links()
+    made = keys() | invites() | tickets() | http() | control() | resumption() | several_links()
     made |= {f'frame.{name}': value for name, value in FRAMES.items()}
     made |= {f'record.{name}': value for name, value in RECORDS.items()}
     for prefix, suite in (('chachapoly', CHACHAPOLY), ('aesgcm', AES_GCM)):

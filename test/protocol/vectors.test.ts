@@ -15,7 +15,7 @@ import {
 import { HandshakeState } from '../../src/crypto/noise.ts';
 import { isPublicKey } from '../../src/crypto/public-key.ts';
 import { RecordOpener, RecordSealer } from '../../src/crypto/record-cipher.ts';
-import { TicketOpener, TicketSealer } from '../../src/crypto/ticket.ts';
+import { decodeSegment, TicketOpener, TicketSealer } from '../../src/crypto/ticket.ts';
 import { numericHint, sealRefusal } from '../../src/crypto/ticket-format.ts';
 import { importKeyPair } from '../../src/crypto/x25519.ts';
 import type { MuxEvent } from '../../src/mux/events.ts';
@@ -34,6 +34,16 @@ import {
   encodeSessionRequest,
 } from '../../src/protocol/session-request.ts';
 import { decodeControl, encodeControl, encodeNotice } from '../../src/transport/control-messages.ts';
+import { BlockReader } from '../../src/transport/http/blocks.ts';
+import {
+  decodeRequest,
+  decodeUpAnswer,
+  encodeDownHead,
+  encodeRequest,
+  encodeUpAnswer,
+  type LinkRequest,
+} from '../../src/transport/http/link-requests.ts';
+import { StreamSender } from '../../src/transport/http/stream-sender.ts';
 import { EMPTY, withEphemeral } from '../support/crypto/noise.ts';
 import { decodePieces } from '../support/mux/frame-log.ts';
 import { naiveDecode } from '../support/mux/naive-decoder.ts';
@@ -171,6 +181,66 @@ describe('tickets of appendix A', () => {
     const box = Buffer.from(etag.slice(1, -1), 'base64url').subarray(24);
     const payload = nacl.secretbox.open(box, bytes('refusal.nonce'), refusalKey);
     expect(hex(payload ?? EMPTY)).toBe(hex(bytes('refusal.payload')));
+  });
+});
+
+describe('HTTP links of appendix A', () => {
+  const now = number('ticket.time.number') * 1000;
+  const requests: [string, LinkRequest][] = [
+    ['http.up.payload', { kind: 'up', sequence: 1, offset: 0, received: 4096, waitMs: 0 }],
+    ['http.down.payload', { kind: 'down', sequence: 2, offset: 'all-ones', received: 4100, waitMs: 0 }],
+    ['http.poll.payload', { kind: 'poll', sequence: 3, offset: 5000, received: 5000, waitMs: 10_000 }],
+    ['http.close.payload', { kind: 'close', sequence: 4, offset: 22, received: 5000, waitMs: 0 }],
+  ];
+
+  it('the key and the id of a link come from its ticket, on both sides', () => {
+    const opener = new TicketOpener(relay);
+    opener.setPeers([{ name: 'c', gateKey: client.public.gate, role: 'client', destination: '' }]);
+    const decision = opener.open(text('http.ticket.text'), now);
+    const opened = decision.admitted ? decision.httpLink : undefined;
+    const sealed = new TicketSealer(client, relay.public.gate).httpLinkKey(text('http.ticket.text'));
+    for (const key of [opened, sealed]) {
+      const exposed = key?.expose();
+      expect([hex(exposed?.key ?? EMPTY), hex(exposed?.id ?? EMPTY)]).toEqual([
+        hex(bytes('http.key')),
+        hex(bytes('http.id')),
+      ]);
+    }
+    const payload = bytes('http.up.payload');
+    expect(sealed.seal(payload, bytes('refusal.nonce'))).toBe(text('http.up.text'));
+    const segment = decodeSegment(text('http.up.text'));
+    expect(segment?.id).toBe(sealed.id);
+    expect(hex((segment && opened?.open(segment)) ?? EMPTY)).toBe(hex(payload));
+  });
+
+  it.each(requests)('%s is written and read', (name, request) => {
+    expect(hex(encodeRequest(request))).toBe(hex(bytes(name)));
+    expect(decodeRequest(bytes(name))).toEqual(request);
+  });
+
+  it('the stream of blocks is written and read', () => {
+    const sender = new StreamSender();
+    sender.appendMessage([Buffer.from('ping')], 4);
+    sender.appendPadding(8);
+    sender.appendClose(1000);
+    const stream = bytes('http.stream');
+    expect(hex(Buffer.concat(sender.view(0, sender.end).pieces))).toBe(hex(stream));
+    const read: unknown[] = [];
+    const reader = new BlockReader({
+      handleMessage: (message) => read.push(Buffer.from(message).toString()),
+      handleClose: (status) => read.push(status),
+    });
+    for (const byte of stream) expect(reader.read(Uint8Array.of(byte))).toBeUndefined();
+    expect(read).toEqual(['ping', 1000]);
+  });
+
+  it('the numbers of answers are written and read', () => {
+    const answer = { received: 22, sent: 4096 };
+    expect(hex(encodeUpAnswer(answer, 0))).toBe(hex(bytes('http.up.answer')));
+    expect(decodeUpAnswer(bytes('http.up.answer'))).toEqual(answer);
+    expect(hex(encodeDownHead(4096))).toBe(hex(bytes('http.down.head')));
+    expect(hex(encodeDownHead('all-ones'))).toBe(hex(bytes('http.ended')));
+    expect(decodeUpAnswer(bytes('http.ended'))).toBe('ended');
   });
 });
 

@@ -28,7 +28,7 @@ export class Reassembly {
     return this.heldSum;
   }
 
-  /** Takes `bytes`. @param room how many bytes ahead may be held in all. Returns false if some were dropped that it does not have. */
+  /** Takes `bytes`. False: some were dropped that it does not have. @param room bytes ahead that may be held in all */
   take(from: number, bytes: Piece, room: number): boolean {
     const isKept = from > this.nextAt ? this.hold(from, bytes, room) : this.advance(from, bytes);
     this.deliverHeld();
