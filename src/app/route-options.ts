@@ -5,7 +5,7 @@ import { openStateDir, type StateDir } from '../state/state-dir.ts';
 import { RelayAddresses } from '../transport/connection/relay-addresses.ts';
 import { findLoginPage } from '../transport/login-page.ts';
 import type { RelayRoutesOptions, RouteNotice } from '../tunnel/dial/relay-routes.ts';
-import { thisNetwork } from '../tunnel/reconnect/network-identity.ts';
+import { networkTeller } from '../tunnel/reconnect/network-identity.ts';
 import type { CarrierChoice } from '../tunnel/routes/route.ts';
 import { RouteMemory } from '../tunnel/routes/route-memory.ts';
 import type { ProxyUse } from './proxy-options.ts';
@@ -28,7 +28,7 @@ export interface Networks {
 export async function openNetworks(directory: string | StateDir | undefined, logger: Logger): Promise<Networks> {
   const file = directory === undefined ? undefined : await openFile(directory, logger);
   const onChange = file && { onChange: (content: object) => file.save(content) };
-  const memory = new RouteMemory({ network: thisNetwork, content: file?.content, ...onChange });
+  const memory = new RouteMemory({ network: networkTeller(), content: file?.content, ...onChange });
   return { memory, known: new RelayAddresses(memory), close: async () => file?.close() };
 }
 

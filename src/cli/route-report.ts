@@ -28,13 +28,18 @@ export function reportRoute(notice: RouteNotice, output: Output, outage: OutageR
 
 function textOf(notice: RouteNotice): string {
   if (notice.type === 'trying')
-    return `wstun: no link after ${seconds(notice.forMs)}: ${notice.attempts.map(attemptText).join('; ')}`;
-  const reasons = notice.failed.map(({ route, error }) => `; ${describeRoute(route)}: ${error.what}`).join('');
-  return `wstun: connected ${describeRoute(notice.route)}${reasons}`;
+    return `wstun: no link after ${seconds(notice.forMs)}: ${attemptTexts(notice.attempts)}`;
+  const all = [notice.route, ...notice.failed.map(({ route }) => route)];
+  const reasons = notice.failed.map(({ route, error }) => `; ${describeRoute(route, all)}: ${error.what}`).join('');
+  return `wstun: connected ${describeRoute(notice.route, all)}${reasons}`;
 }
 
-function attemptText({ route, state, error }: Attempt): string {
-  return `${describeRoute(route)}: ${error?.what ?? STATES[state]}`;
+function attemptTexts(attempts: readonly Attempt[]): string {
+  const all = attempts.map(({ route }) => route);
+  const texts = attempts.map(
+    ({ route, state, error }) => `${describeRoute(route, all)}: ${error?.what ?? STATES[state]}`,
+  );
+  return texts.join('; ');
 }
 
 const STATES: Readonly<Record<Attempt['state'], string>> = {

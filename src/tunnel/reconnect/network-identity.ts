@@ -3,6 +3,7 @@
  * it returns names places, so it is not to be kept as it is.
  */
 import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os';
+import { type Clock, systemClock } from '../../clock.ts';
 import { readHead, readRoutes } from './network-watch.ts';
 
 export interface NetworkTraits {
@@ -39,8 +40,24 @@ export function describeNetwork({ routes, interfaces, resolver }: NetworkTraits)
   return lines.length === 0 ? undefined : [...new Set(lines)].sort((a, b) => (a < b ? -1 : 1)).join('\n');
 }
 
-/** Of this machine, now. */
-export function thisNetwork(): string | undefined {
+/** A named exit dials for each link of its clients, and a look reads four files. */
+const SAME_MS = 250;
+
+/** Tells in which network this machine is now, or was so shortly before. */
+export function networkTeller(clock: Clock = systemClock): () => string | undefined {
+  let told: string | undefined;
+  let toldAt = Number.NEGATIVE_INFINITY;
+  return () => {
+    const now = clock.now();
+    if (now - toldAt >= SAME_MS) {
+      told = thisNetwork();
+      toldAt = now;
+    }
+    return told;
+  };
+}
+
+function thisNetwork(): string | undefined {
   try {
     const resolver = ['/run/systemd/resolve/resolv.conf', '/etc/resolv.conf'].map(readHead).find(Boolean) ?? '';
     return describeNetwork({ routes: readRoutes(), interfaces: networkInterfaces(), resolver });

@@ -18,13 +18,14 @@ export function faultOfAll(failed: readonly FailedRoute[]): WstunError {
   // Whatever the route, the relay says the same.
   if (others.length === 0 || obstacle === 'relay') return first.error;
   const alike = others.filter(({ error }) => error.what === first.error.what);
-  const names = [first, ...alike].map(({ route }) => describeRoute(route)).join(' and ');
+  const all = failed.map(({ route }) => route);
+  const names = [first, ...alike].map(({ route }) => describeRoute(route, all)).join(' and ');
   const { detail } = first.error;
-  const rest = others.filter((each) => !alike.includes(each)).map(describeFailed);
+  const rest = others.filter((each) => !alike.includes(each)).map((each) => describeFailed(each, all));
   const details = [detail === '' ? names : `${names}: ${detail}`, ...rest].join('; ');
   return new DialError(first.error.fault, details, obstacle, { fix: first.error.fix });
 }
 
-function describeFailed({ route, error }: FailedRoute): string {
-  return `${describeRoute(route)}: ${error.what}`;
+function describeFailed({ route, error }: FailedRoute, all: readonly Route[]): string {
+  return `${describeRoute(route, all)}: ${error.what}`;
 }

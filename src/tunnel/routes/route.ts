@@ -26,10 +26,14 @@ export function keyOf({ carrier, proxy }: Route): string {
   return proxy === undefined ? carrier : `${carrier} ${proxy.name}`;
 }
 
-/** `directly by WebSocket`, `through proxy 10.0.0.1:3128 by HTTP link` */
-export function describeRoute({ carrier, proxy }: Route): string {
-  const path = proxy === undefined ? 'directly' : `through proxy ${proxy.name}`;
-  return `${path} by ${CARRIER_TEXTS[carrier]}`;
+/**
+ * `directly by WebSocket`, `through proxy http://10.0.0.1:3128 by HTTP link`.
+ * @param beside those that are told together: where no proxy is among them, nothing is said of the path
+ */
+export function describeRoute({ carrier, proxy }: Route, beside?: readonly Route[]): string {
+  const by = `by ${CARRIER_TEXTS[carrier]}`;
+  if (proxy !== undefined) return `through proxy ${proxy.name} ${by}`;
+  return beside?.every((other) => other.proxy === undefined) ? by : `directly ${by}`;
 }
 
 export function isSamePath(one: Route, other: Route): boolean {

@@ -1,7 +1,7 @@
 import type { NetworkInterfaceInfo } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import { describeRoutes } from '../../../src/tunnel/reconnect/network-change.ts';
-import { describeNetwork, type NetworkTraits, thisNetwork } from '../../../src/tunnel/reconnect/network-identity.ts';
+import { describeNetwork, type NetworkTraits, networkTeller } from '../../../src/tunnel/reconnect/network-identity.ts';
 
 const RESOLVER = 'nameserver 192.168.1.1\nsearch home.example\noptions edns0\n';
 
@@ -44,6 +44,6 @@ describe('the identity of a network', () => {
   });
 
   it('of this machine is the same twice', () => {
-    expect(thisNetwork()).toBe(thisNetwork());
+    expect(networkTeller()()).toBe(networkTeller()());
   });
 });
