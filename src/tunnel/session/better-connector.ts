@@ -2,10 +2,10 @@
 import type { Clock, Timer } from '../../clock.ts';
 import type { SessionDialer } from '../dial/session-dialer.ts';
 
-/** The current link works as well until then, and a connector that does not work costs a dial each time. */
-const TRY_BETTER_MS = 30_000;
-/** So often the pause doubles while it does not work: up to 4 minutes. A change of the network does not wait for it. */
-const MOST_DOUBLINGS = 3;
+/** It may have failed by chance: a packet or a connection was lost. It costs a dial each time. */
+const TRY_BETTER_MS = 3_000;
+/** So often the pause doubles while it does not work: up to 192 s. A change of the network does not wait for it. */
+const MOST_DOUBLINGS = 6;
 
 export class BetterConnector {
   private readonly delayMs: number;
