@@ -37,6 +37,7 @@ needs=(
   ncat:ncat
   nc.openbsd:netcat-openbsd
   chromium:chromium
+  firefox-esr:firefox-esr
   tshark:tshark
   openssl:openssl
   mitmdump:mitmproxy
