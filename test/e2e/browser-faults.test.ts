@@ -2,6 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import { wstun } from '../support/programs/wstun-process.ts';
 import { invite, startRelay } from '../support/programs/wstun-stack.ts';
+import { CarryingPage } from '../support/tether/carrying-page.ts';
+import { nextCode } from '../support/tether/tethered.ts';
 import { START_LIMIT_MS, spawnViaBrowser } from '../support/tether/via-browser.ts';
 
 describe('a browser that does not carry', () => {
@@ -20,6 +22,15 @@ describe('a browser that does not carry', () => {
       const ended = await client.event('browser-ended');
       expect(ended).toMatchObject({ waitMs, message: expect.stringMatching(/^the browser ended: exit code 1\. .*-v/) });
     }
+  });
+
+  it('a phone carries where the browser does not', async () => {
+    const secret = await invite(await startRelay(), 'laptop');
+    const args = ['--via-browser=/bin/false', '--tether', '127.0.0.1:0'];
+    const { client } = await spawnViaBrowser(secret, { args });
+    const page = await CarryingPage.join(await nextCode(client));
+    await client.event('ready');
+    expect(page.links.length).toBeGreaterThan(0);
   });
 
   it('with --once, a browser that never opens the page ends the client', async () => {

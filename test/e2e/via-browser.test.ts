@@ -6,6 +6,7 @@ import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
 import { invite, startRelay } from '../support/programs/wstun-stack.ts';
 import { connectThrough } from '../support/proxy/through-proxy.ts';
+import { CarryingPage } from '../support/tether/carrying-page.ts';
 import {
   allArguments,
   browsersIn,
@@ -77,6 +78,20 @@ describe('--via-browser', () => {
     for (const { sent, received } of exchanges) expect(received).toEqual({ bytes: MIB / 8, hash: sent });
     expect(mainBrowserIn(temp)?.pid).not.toBe(before?.pid);
     expect(client.events.filter(({ event }) => event === 'session-lost')).toEqual([]);
+  });
+
+  it('a phone carries while the browser is gone', async () => {
+    const { client, port, temp } = await startViaBrowser({
+      args: ['--via-browser=/usr/bin/chromium', '--tether', '127.0.0.1:0'],
+    });
+    const socket = await connectThrough('SOCKS5', port, await tcpServer(echo));
+    const code = client.events.find(({ event }) => event === 'tether-code')?.url;
+    const phone = await CarryingPage.join(String(code));
+    await client.event('tether-paired');
+    process.kill(mainBrowserIn(temp)?.pid ?? 0, 'SIGKILL');
+    const { sent, received } = await exchange(socket, 100_000, 1);
+    expect(received).toEqual({ bytes: 100_000, hash: sent });
+    expect(phone.links.length).toBeGreaterThan(0);
   });
 
   it('no browser stays when the client is killed, and the next client removes its folder', async () => {
