@@ -51,6 +51,16 @@ export function credentialsNeeded(
   return new WstunError('proxy-credentials-needed', `${proxy}: ${offer}`, has.credentials ? { fix } : {});
 }
 
+/** It says only that it accepts none of the schemes that it was offered (RFC 1928 §3). */
+function socksCredentialsNeeded(proxy: string, has: { readonly credentials: boolean }): WstunError {
+  if (has.credentials) {
+    const fix = 'Of the schemes of SOCKS, wstun knows only user name and password.';
+    return new WstunError('proxy-credentials-needed', `${proxy}: it accepts no user name and password`, { fix });
+  }
+  const fix = 'Give a user name and a password with --proxy-auth-file FILE.';
+  return new WstunError('proxy-credentials-needed', `${proxy}: it accepts nobody without them`, { fix });
+}
+
 /** @param waitMs until the same credentials are tried again */
 export function wrongPassword({ proxy }: ProxyPlace, waitMs: number): WstunError {
   const minutes = Math.max(1, Math.ceil(waitMs / 60_000));
@@ -63,8 +73,7 @@ export function socksFault(message: string, place: ProxyPlace, has: { readonly c
   const { proxy, target } = place;
   const reply = / - \(?(\w+)\)?$/.exec(message)?.[1] ?? '';
   const detail = `${proxy}, asked for ${formatHostPort(target)}: ${reply}`;
-  if (message.includes('no accepted authentication type'))
-    return credentialsNeeded(place, ['another scheme than SOCKS user name and password'], has);
+  if (message.includes('no accepted authentication type')) return socksCredentialsNeeded(proxy, has);
   if (reply === 'NotAllowed' || reply === 'RejectedIdent' || reply === 'RejectedDifferentIdent')
     return new WstunError('proxy-forbids', detail);
   if (message.includes('rejected connection')) return new WstunError('proxy-cannot-connect', detail);
