@@ -17,7 +17,8 @@ function routeEvent(notice: RouteNotice) {
     return { event: 'trying', relay, forMs: Math.round(notice.forMs), attempts } as const;
   }
   const failed = notice.failed.map(({ route, error }) => ({ ...fieldsOf(route), ...faultOf(error) }));
-  return { event: 'route', relay, ...fieldsOf(notice.route), failed } as const;
+  const unfinished = notice.unfinished.map(({ route, state }) => ({ ...fieldsOf(route), state }));
+  return { event: 'route', relay, ...fieldsOf(notice.route), failed, unfinished } as const;
 }
 
 export function reportRoute(notice: RouteNotice, output: Output, outage: OutageReport): void {
@@ -28,23 +29,21 @@ export function reportRoute(notice: RouteNotice, output: Output, outage: OutageR
 
 function textOf(notice: RouteNotice): string {
   if (notice.type === 'trying')
-    return `wstun: no link after ${seconds(notice.forMs)}: ${attemptTexts(notice.attempts)}`;
-  const all = [notice.route, ...notice.failed.map(({ route }) => route)];
-  const reasons = notice.failed.map(({ route, error }) => `; ${describeRoute(route, all)}: ${error.what}`).join('');
-  return `wstun: connected ${describeRoute(notice.route, all)}${reasons}`;
+    return `wstun: no link after ${seconds(notice.forMs)}: ${attemptTexts(notice.attempts).join('; ')}`;
+  const failed = notice.failed.map((one) => ({ ...one, state: 'failed' as const }));
+  const others: readonly Attempt[] = [...failed, ...notice.unfinished];
+  const all = [notice.route, ...others.map(({ route }) => route)];
+  return [`wstun: connected ${describeRoute(notice.route, all)}`, ...attemptTexts(others, all)].join('; ');
 }
 
-function attemptTexts(attempts: readonly Attempt[]): string {
-  const all = attempts.map(({ route }) => route);
-  const texts = attempts.map(
-    ({ route, state, error }) => `${describeRoute(route, all)}: ${error?.what ?? STATES[state]}`,
-  );
-  return texts.join('; ');
+function attemptTexts(attempts: readonly Attempt[], all = attempts.map(({ route }) => route)): readonly string[] {
+  return attempts.map(({ route, state, error }) => `${describeRoute(route, all)}: ${error?.what ?? STATES[state]}`);
 }
 
 const STATES: Readonly<Record<Attempt['state'], string>> = {
   connecting: 'there is no TCP connection yet',
   connected: 'TCP is connected, and nothing useful has come yet',
+  opened: 'it was opened, and nothing has come through it yet',
   failed: 'failed',
 };
 

@@ -77,6 +77,7 @@ describe('a client in a network that lets no WebSocket through', () => {
         carrier: 'http',
         proxy: null,
         failed: [expect.objectContaining({ carrier: 'websocket', proxy: null, code: 'WSTUN-E219' })],
+        unfinished: [],
       },
     ]);
     await first.process.signal('SIGTERM');

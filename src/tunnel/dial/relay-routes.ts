@@ -6,7 +6,7 @@ import { type Clock, systemClock } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import { placeOfUrl, type Reach } from '../../transport/connection/reach.ts';
 import type { Via } from '../../transport/connection/via.ts';
-import type { Obstacle } from '../../transport/dial-obstacle.ts';
+import { DialError, type Obstacle } from '../../transport/dial-obstacle.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import { LocalProxy } from '../../transport/proxy/local-proxy.ts';
 import type { ProxyChooser } from '../../transport/proxy/proxy-choice.ts';
@@ -29,7 +29,14 @@ import { type Attempt, type AttemptState, RouteDial, type WonRoute } from './rou
 /** What happened on the way to a relay. */
 export type RouteNotice =
   /** Links go by another route than before; until the first one, that is a WebSocket without a proxy. */
-  | { readonly type: 'route'; readonly relay: string; readonly route: Route; readonly failed: readonly FailedRoute[] }
+  | {
+      readonly type: 'route';
+      readonly relay: string;
+      readonly route: Route;
+      readonly failed: readonly FailedRoute[];
+      /** Attempts that had begun before it, and had no outcome yet. */
+      readonly unfinished: readonly AttemptState[];
+    }
   /** A dial has had no outcome for `forMs`. */
   | {
       readonly type: 'trying';
@@ -195,14 +202,15 @@ export class RelayRoutes {
     }
   }
 
-  private routed<L extends MessageLink>(relay: string, { link, route, tookMs, failed }: WonRoute<L>): RoutedLink<L> {
+  private routed<L extends MessageLink>(relay: string, won: WonRoute<L>): RoutedLink<L> {
+    const { link, route, tookMs, unfinished } = won;
     return {
       ...{ link, route },
       noteCarried: () => {
         this.memory.noteCarried(relay, route, tookMs);
         if (this.current === keyOf(route)) return;
         this.current = keyOf(route);
-        this.options.onNotice?.({ type: 'route', relay, route, failed });
+        this.options.onNotice?.({ type: 'route', relay, route, failed: won.failed.map(withoutKeys), unfinished });
       },
       noteSilent: () => this.memory.noteSilent(relay, route),
     };
@@ -222,4 +230,10 @@ export class RelayRoutes {
     if (login !== undefined || proxies === undefined) return login ?? error;
     return await this.localProxy.advise(error, placeOfUrl(new URL(relay), reach ?? {}), signal);
   }
+}
+
+/** The route that carries has shown that the keys are right. What another one met is that its link was closed. */
+function withoutKeys({ route, error }: FailedRoute): FailedRoute {
+  if (error.fault !== 'handshake-failed') return { route, error };
+  return { route, error: new DialError('link-lost', 'it was closed in the middle of the handshake', 'handshake') };
 }

@@ -17,6 +17,8 @@ export interface AttemptOptions {
   readonly signal: AbortSignal;
   /** To be called when TCP is connected, through the proxy if there is one. */
   readonly onConnected: () => void;
+  /** To be called when a link is open on which the handshake begins. */
+  readonly onOpened: () => void;
 }
 
 /** One attempt by one route. @throws WstunError */
@@ -25,7 +27,7 @@ export type Attempt<L extends MessageLink> = (route: Route, options: AttemptOpti
 /** How far an attempt has come. */
 export interface AttemptState {
   readonly route: Route;
-  readonly state: 'connecting' | 'connected' | 'failed';
+  readonly state: 'connecting' | 'connected' | 'opened' | 'failed';
   /** Where it has failed. */
   readonly error?: WstunError;
 }
@@ -37,6 +39,8 @@ export interface WonRoute<L extends MessageLink> {
   readonly tookMs: number;
   /** Those that had failed before. */
   readonly failed: readonly FailedRoute[];
+  /** Those that had begun before it, and had no outcome yet. */
+  readonly unfinished: readonly AttemptState[];
 }
 
 export interface RouteDialOptions<L extends MessageLink> extends RouteRaceOptions {
@@ -107,11 +111,13 @@ export class RouteDial<L extends MessageLink> {
     const since = clock.now();
     this.attempts.set(route, { route, state: 'connecting' });
     const onConnected = (): void => this.handleConnected(route);
+    const onOpened = (): void => this.handleOpened(route);
     try {
-      const link = await attempt(route, { signal: this.signal, onConnected });
+      const link = await attempt(route, { signal: this.signal, onConnected, onOpened });
       // Two may come in one turn, or one although its signal has fired.
       if (this.outcome.isOver) return link.abort();
-      this.outcome.resolve({ link, route, tookMs: clock.now() - since, failed: this.failed });
+      const unfinished = this.unfinishedBefore(route);
+      this.outcome.resolve({ link, route, tookMs: clock.now() - since, failed: this.failed, unfinished });
     } catch (cause) {
       this.handleFailed(route, cause instanceof WstunError ? cause : new WstunError('internal', String(cause)));
     }
@@ -122,6 +128,16 @@ export class RouteDial<L extends MessageLink> {
     this.attempts.set(route, { route, state: 'connected' });
     this.race.handleConnected(route, this.options.clock.now());
     this.startDue();
+  }
+
+  private handleOpened(route: Route): void {
+    if (!this.outcome.isOver) this.attempts.set(route, { route, state: 'opened' });
+  }
+
+  private unfinishedBefore(route: Route): readonly AttemptState[] {
+    const started = [...this.attempts.keys()];
+    const before = started.slice(0, started.indexOf(route));
+    return before.flatMap((one) => this.attempts.get(one) ?? []).filter(({ state }) => state !== 'failed');
   }
 
   private handleFailed(route: Route, error: WstunError): void {

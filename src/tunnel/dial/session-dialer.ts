@@ -101,7 +101,11 @@ export class RelaySessionDialer implements SessionDialer {
     const byRoutes = new RouteChoice(
       routes,
       () => dialer.nextRelay(),
-      async (relay, route, attempt, purpose) => secured(await own.dial(relay, route, attempt, purpose), attempt.signal),
+      async (relay, route, attempt, purpose) => {
+        const raw = await own.dial(relay, route, attempt, purpose);
+        attempt.onOpened();
+        return await secured(raw, attempt.signal);
+      },
     );
     const ownChoice = byBrowser === undefined ? byRoutes : onlyConnector(sealedConnector(byBrowser, secured));
     const byPage = byPages && sealedConnector(byPages, secured);

@@ -20,6 +20,7 @@ const [WS, HTTP] = ['websocket', 'http'];
 /** What becomes of an attempt, ms after its start: TCP, then a link or a fault. Neither: it hangs. */
 interface Fate {
   readonly tcp?: number;
+  readonly opened?: number;
   readonly link?: number;
   readonly fault?: readonly [ms: number, fault: FaultName, detail?: string];
 }
@@ -39,10 +40,10 @@ class World {
     this.routes = new RelayRoutes({ clock, memory, onNotice: (notice) => this.notices.push(notice), ...options });
   }
 
-  readonly attempt: Attempt<MessageLink> = (route, { signal, onConnected }) => {
+  readonly attempt: Attempt<MessageLink> = (route, { signal, onConnected, onOpened }) => {
     const key = keyOf(route);
     this.started.push(key);
-    const { tcp, link, fault } = this.fates[key] ?? {};
+    const { tcp, opened, link, fault } = this.fates[key] ?? {};
     return new Promise((resolve, reject) => {
       const cancel = (): void => {
         this.cancelled.push(key);
@@ -57,6 +58,7 @@ class World {
         act();
       };
       after(tcp, onConnected);
+      after(opened, onOpened);
       after(
         link,
         end(() => resolve(memoryLinkPair()[0])),
@@ -107,7 +109,7 @@ describe('routes to a relay', () => {
     expect(world.started).toEqual([WS]);
   });
 
-  it.each<FaultName>(['upgrade-dropped', 'relay-refused', 'relay-odd-answer', 'handshake-failed', 'link-slow'])(
+  it.each<FaultName>(['upgrade-dropped', 'relay-refused', 'relay-odd-answer', 'link-slow'])(
     'a WebSocket that fails with %s is followed by an HTTP link at once, which is tried first from then on',
     async (fault) => {
       const world = new World();
@@ -126,6 +128,21 @@ describe('routes to a relay', () => {
       expect(world.notices.length).toBe(1);
     },
   );
+
+  it('a link that is closed in the middle of the handshake is no failed authentication where another way carries', async () => {
+    const world = new World();
+    world.fates = { [WS]: { tcp: 10, fault: [50, 'handshake-failed'] }, [HTTP]: { tcp: 10, link: 60 } };
+    expect(await world.dial()).toBe(HTTP);
+    expect(world.notices).toMatchObject([{ failed: [{ error: { fault: 'link-lost' } }], unfinished: [] }]);
+  });
+
+  it('who is told of a way hears how far those came that were tried before it', async () => {
+    const world = new World();
+    world.fates = { [WS]: { tcp: 10, opened: 50 }, [HTTP]: { tcp: 10, link: 60 } };
+    expect(await world.dial()).toBe(HTTP);
+    const unfinished = [{ route: { carrier: 'websocket', proxy: undefined }, state: 'opened' }];
+    expect(world.notices).toMatchObject([{ type: 'route', failed: [], unfinished }]);
+  });
 
   it('a WebSocket that is swallowed behind the 101 costs 2 s at most, also where it has carried before', async () => {
     const world = new World();
