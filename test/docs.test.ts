@@ -5,6 +5,8 @@ import { describe, expect, it } from 'vitest';
 import { EXIT_CODE, FAULTS, type Fault } from '../src/errors.ts';
 import { DEFAULT_MUX_CONFIG } from '../src/mux/config.ts';
 import { DEFAULT_CONGESTION_CONFIG } from '../src/mux/congestion/congestion-config.ts';
+import { OBSTACLES } from './support/networks/all.ts';
+import { withTable } from './support/networks/networks-page.ts';
 
 const page = readFileSync(new URL('../docs/errors.md', import.meta.url), 'utf8');
 const faults: [string, Fault][] = Object.entries(FAULTS);
@@ -67,6 +69,16 @@ describe('docs/limits.md', () => {
       expect(row, name).toBeDefined();
       expect(row, name).toMatch(new RegExp(`\\b${spelling(value)}\\b`));
     }
+  });
+});
+
+describe('docs/networks.md', () => {
+  it('has a row for each obstacle of test/support/networks, with the words of its test, and no other', () => {
+    const networks = readFileSync(new URL('../docs/networks.md', import.meta.url), 'utf8');
+    expect(withTable(networks, OBSTACLES, new Map())).toBe(networks);
+    expect(networks).not.toContain('| ? |');
+    const names = OBSTACLES.map(({ what }) => what);
+    expect(new Set(names).size).toBe(names.length);
   });
 });
 

@@ -27,6 +27,7 @@ needs=(
   /usr/lib/python3/dist-packages/nacl/__init__.py:python3-nacl
   /usr/lib/python3/dist-packages/gssapi/__init__.py:python3-gssapi
   haproxy:haproxy
+  caddy:caddy
   squid:squid
   krb5kdc:krb5-kdc
   kadmin.local:krb5-admin-server

@@ -40,6 +40,8 @@ export class WstunProcess {
   readonly events: WstunEvent[] = [];
   /** Resolves with the exit code, or the name of the signal that ended it. */
   readonly exited: Promise<number | string>;
+  /** In front of a command that is to run where it does. */
+  readonly within: readonly string[];
   private readonly child: ChildProcess;
   private readonly args: readonly string[];
   private out = '';
@@ -50,6 +52,7 @@ export class WstunProcess {
   /** `through`: a program that runs wstun, instead of wstun itself. */
   constructor(args: readonly string[], { through, ...options }: SpawnOptions & { through?: string } = {}) {
     this.args = args;
+    this.within = options.within ?? [];
     const [program, first] = through === undefined ? [node, [wstunPath]] : [through, []];
     this.child = spawnBound(program, [...first, ...args], { ...options, env: { ...commonEnv, ...options.env } });
     this.child.stdout?.setEncoding('utf8').on('data', (text: string) => this.receive(text));

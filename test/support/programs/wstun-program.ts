@@ -29,6 +29,12 @@ export function useShippedProgram(): void {
   use(SHIPPED);
 }
 
+/** From now on they start `bin/wstun.js` as it is, as fast as it is for its users. */
+export function usePlainProgram(): void {
+  wstunPath = SHIPPED;
+  commonEnv = {};
+}
+
 function use(path: string): void {
   wstunPath = path;
   const pieces = pathToFileURL(join(path, '../../dist/memory/pieces.js')).href;

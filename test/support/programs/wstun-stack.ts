@@ -48,6 +48,8 @@ export interface InviteOptions {
   readonly role?: 'client' | 'exit';
   readonly allow?: readonly string[];
   readonly url?: string;
+  /** In the place of `url`. */
+  readonly urls?: readonly string[];
   readonly sessions?: string;
   readonly rate?: string;
   readonly quota?: string;
@@ -60,10 +62,10 @@ export interface InviteOptions {
 export async function invite(
   of: { readonly state: string; readonly process?: WstunProcess },
   name: string,
-  { role, allow, url, ...limits }: InviteOptions = {},
+  { role, allow, url, urls = url === undefined ? [] : [url], ...limits }: InviteOptions = {},
 ): Promise<string> {
   const state = await openStateDir(of.state);
-  const issuer = await findIssuer(state, url === undefined ? [] : [url], loadOrCreateIdentity);
+  const issuer = await findIssuer(state, urls, loadOrCreateIdentity);
   if (issuer === undefined) throw new Error(`no URL is known in ${of.state}`);
   const entry = newEntry(name, { role, allow, limits: parseLimitOptions(limits) });
   const reloads = () => of.process?.stderr.split('access list reloaded').length ?? 0;
