@@ -17,11 +17,11 @@ export const BOXES: readonly Obstacle[] = [
   box(
     'a box that resets each WebSocket right behind its 101',
     'resets',
-    'connected directly by HTTP link; directly by WebSocket: the link to the relay was lost: it was closed in the middle of the handshake',
+    'connected by HTTP link; by WebSocket: the link to the relay was lost: it was closed in the middle of the handshake',
   ),
   box(
     'a box that swallows all that follows the 101',
     'swallows',
-    'connected directly by HTTP link; directly by WebSocket: it was opened, and nothing has come through it yet',
+    'connected by HTTP link; by WebSocket: it was opened, and nothing has come through it yet',
   ),
 ];

@@ -6,7 +6,7 @@ import type { Obstacle } from './obstacle.ts';
 import { RELAY_PLACE } from './obstacle-network.ts';
 
 const DROPPED =
-  'connected directly by HTTP link; directly by WebSocket: the relay knows this invite, but something in front of it ' +
+  'connected by HTTP link; by WebSocket: the relay knows this invite, but something in front of it ' +
   `drops the WebSocket upgrade: ${RELAY_PLACE}: HTTP 404 from nginx`;
 
 interface FrontRow extends Pick<Obstacle, 'what' | 'program' | 'says'> {
