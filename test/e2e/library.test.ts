@@ -1,6 +1,6 @@
 /** The package as its users get it: packed, installed into an empty folder without a network, compiled against, run. */
 import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { run, runWell } from '../support/programs/programs.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -24,9 +24,11 @@ async function install(into: string): Promise<void> {
   const { dependencies } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as {
     dependencies: Record<string, string>;
   };
-  await mkdir(join(into, 'node_modules/@types'), { recursive: true });
-  for (const name of [...Object.keys(dependencies), '@types/node'])
-    await symlink(join(ROOT, 'node_modules', name), join(into, 'node_modules', name));
+  for (const name of [...Object.keys(dependencies), '@types/node']) {
+    const link = join(into, 'node_modules', name);
+    await mkdir(dirname(link), { recursive: true });
+    await symlink(join(ROOT, 'node_modules', name), link);
+  }
   const packed = await tempDir();
   await runWell('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', packed], {
     cwd: ROOT,
