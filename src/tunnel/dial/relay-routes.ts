@@ -85,6 +85,9 @@ interface RaceUse {
   readonly isMain?: boolean;
 }
 
+/** A search for a page to log in counts for so long, ms: a relay is not to be asked at each failed dial. */
+const LOOK_AGAIN_MS = 60_000;
+
 /** What something else than the relay may have answered. */
 const NOT_THE_RELAY: ReadonlySet<Obstacle> = new Set([
   'answer',
@@ -100,6 +103,8 @@ export class RelayRoutes {
   private readonly memory: RouteMemory;
   private readonly clock: Clock;
   private readonly localProxy: LocalProxy;
+  /** What the searches for a page to log in have found, by relay. */
+  private readonly loginPages = new Map<string, { readonly at: number; readonly fault: WstunError | undefined }>();
   /** By which the latest link goes that has carried something. */
   private current = keyOf({ carrier: 'websocket' });
   /** What the routes met at the latest dial of each relay, by keys. */
@@ -216,6 +221,16 @@ export class RelayRoutes {
     };
   }
 
+  /** What was found lately, or is found now. */
+  private async loginPage(relay: string, signal: AbortSignal): Promise<WstunError | undefined> {
+    const now = this.clock.now();
+    const before = this.loginPages.get(relay);
+    if (before !== undefined && now - before.at < LOOK_AGAIN_MS) return before.fault;
+    const fault = await this.options.findLoginPage?.(relay, signal);
+    this.loginPages.set(relay, { at: now, fault });
+    return fault;
+  }
+
   /** The error, and what else could be found out about it. */
   private async explain(
     relay: string,
@@ -224,9 +239,9 @@ export class RelayRoutes {
     signal: AbortSignal,
   ): Promise<unknown> {
     if (signal.aborted || !(error instanceof WstunError)) return error;
-    const { findLoginPage, proxies, reach } = this.options;
+    const { proxies, reach } = this.options;
     const mayNeedLogin = !first?.isProven && NOT_THE_RELAY.has(obstacleOf(error));
-    const login = mayNeedLogin ? await findLoginPage?.(relay, signal) : undefined;
+    const login = mayNeedLogin ? await this.loginPage(relay, signal) : undefined;
     if (login !== undefined || proxies === undefined) return login ?? error;
     return await this.localProxy.advise(error, placeOfUrl(new URL(relay), reach ?? {}), signal);
   }

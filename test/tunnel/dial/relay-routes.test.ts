@@ -235,7 +235,7 @@ describe('routes to a relay', () => {
     expect(world.routes.hasCheaper('http')).toBe(false);
   });
 
-  it('a page to log in takes the place of what a dial met, unless the route has carried for this process', async () => {
+  it('a page to log in, looked for once a minute, takes the place of what a dial met, unless the route has carried for this process', async () => {
     const asked: string[] = [];
     const findLoginPage = async (relay: string): Promise<WstunError> => {
       asked.push(relay);
@@ -244,12 +244,16 @@ describe('routes to a relay', () => {
     const world = new World({ findLoginPage });
     world.fates = { [WS]: { fault: [10, 'relay-untrusted'] }, [HTTP]: { fault: [10, 'relay-untrusted'] } };
     expect(await world.dial()).toBe('login-required');
+    expect(await world.dial()).toBe('login-required');
+    expect(asked).toEqual([RELAY]);
+    await world.clock.advance(60_000);
+    expect(await world.dial()).toBe('login-required');
     world.fates = { [WS]: { fault: [10, 'exit-absent'] } };
     expect(await world.dial()).toBe('exit-absent');
     world.fates = { [WS]: { link: 10 } };
     await world.dial();
     world.fates = { [WS]: { fault: [10, 'relay-untrusted'] } };
     expect(await world.dial()).toBe('relay-untrusted');
-    expect(asked).toEqual([RELAY]);
+    expect(asked).toEqual([RELAY, RELAY]);
   });
 });
