@@ -60,7 +60,7 @@ async function startStack(directory: string, listen: HostPort, output: Output) {
     output.say(describe(client.listen, relay.url, url));
   };
   const events = reports(output, new OutageReport(output), showReady);
-  const client: Client = await startClient({ invite, listen, events, logger: output.logger });
+  const client: Client = await startClient({ invite, listen, events, proxy: 'none', logger: output.logger });
   return { page, relay, client };
 }
 

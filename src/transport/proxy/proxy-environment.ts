@@ -21,8 +21,6 @@ const VARIABLES: Readonly<Record<string, readonly string[]>> = {
 export function proxyInEnvironment(url: URL, environment: Environment): EnvironmentProxy | undefined {
   const host = url.hostname.replace(/^\[|\]$/g, '');
   const port = url.port === '' ? (url.protocol === 'wss:' ? 443 : 80) : Number(url.port);
-  // A proxy would reach a loopback of its own.
-  if (isLoopback(host)) return undefined;
   const variable = VARIABLES[url.protocol]?.find((name) => isSet(environment[name]));
   const text = variable === undefined ? undefined : environment[variable];
   if (variable === undefined || text === undefined) return undefined;
@@ -32,12 +30,6 @@ export function proxyInEnvironment(url: URL, environment: Environment): Environm
 
 function isSet(value: string | undefined): value is string {
   return value !== undefined && value.trim() !== '';
-}
-
-function isLoopback(host: string): boolean {
-  const ip = parseIp(host);
-  if (ip === undefined) return /(?:^|\.)localhost\.?$/i.test(host);
-  return ip.length === 4 ? ip[0] === 127 : ip.every((byte, at) => byte === (at === 15 ? 1 : 0));
 }
 
 /**

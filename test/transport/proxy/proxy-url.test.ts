@@ -92,9 +92,9 @@ describe('the proxy of the environment', () => {
   });
 
   it.each(['ws://127.0.0.1:8080', 'ws://[::1]', 'wss://localhost', 'wss://a.localhost:1'])(
-    'is not used for %s, since a proxy has a loopback of its own',
+    'is used for %s, too, as curl does',
     (url) => {
-      expect(named(url, { ...all })).toBeUndefined();
+      expect(named(url, { ...all })).toBeDefined();
     },
   );
 
