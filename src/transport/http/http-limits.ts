@@ -18,6 +18,8 @@ export const MIN_WINDOW_BYTES = 64 * KIB;
 export const MAX_HELD_PIECES = 256;
 /** Received in order, while the owner of the link has paused it: then the bodies are not read any more. */
 export const MAX_READY_BYTES = 64 * KIB;
+/** What a piece counts of that, however short it is: about its object. */
+export const LEAST_KEPT_BYTES = 256;
 
 /** *up* requests of a client under way, and as many as a relay serves: some were cut, and it does not know yet. */
 export const MAX_UPS = 4;
@@ -56,6 +58,8 @@ export const UNUSED_MS = 30_000;
 export const BODY_IDLE_MS = 10_000;
 /** A relay answers an *up* request that came ahead of others at the latest after this. */
 export const AHEAD_MS = 2_000;
+/** For the last answers of a link that has ended, and for the bodies that its client was sending. */
+export const LAST_ANSWER_MS = 10_000;
 /** From the call of `close` to the forced end: as of a WebSocket. */
 export const CLOSE_TIMEOUT_MS = 5_000;
 

@@ -6,9 +6,11 @@
 import { lend, type Piece, release, releaseAll } from '../../memory/pieces.ts';
 import type { CloseCode, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../message-link.ts';
 import { BlockReader, type BlockSink } from './blocks.ts';
+import { compact } from './compact.ts';
 import {
   CLOSE_TIMEOUT_MS,
   HIGH_MARK_BYTES,
+  LEAST_KEPT_BYTES,
   LOW_MARK_BYTES,
   MAX_MESSAGE_BYTES,
   MAX_READY_BYTES,
@@ -18,8 +20,6 @@ import { StreamSender } from './stream-sender.ts';
 
 const CLOSE_STATUS: Readonly<Record<CloseCode, number>> = { done: 1000, 'going-away': 1001 };
 const CLEAN_STATUS: ReadonlySet<number> = new Set(Object.values(CLOSE_STATUS));
-/** A message that is kept must not hold much more memory than its length. */
-const RETAIN_FACTOR = 8;
 
 export abstract class HttpLinkEnd implements MessageLink, BlockSink {
   readonly maxMessageBytes = MAX_MESSAGE_BYTES;
@@ -127,8 +127,9 @@ export abstract class HttpLinkEnd implements MessageLink, BlockSink {
   /** Bytes of the peer's stream, in order; takes them. */
   protected take(bytes: Piece): void {
     if (this.over) return;
-    this.ready.push(bytes);
-    this.readyBytes += bytes.length;
+    const kept = this.isDelivering ? bytes : compact(bytes);
+    this.ready.push(kept);
+    this.readyBytes += costOf(kept);
     this.readOn();
     if (!this.wantsMore) this.handleAppetite();
   }
@@ -188,7 +189,7 @@ export abstract class HttpLinkEnd implements MessageLink, BlockSink {
     while (this.isDelivering && !this.over) {
       const next = this.ready.shift();
       if (next === undefined) break;
-      this.readyBytes -= next.length;
+      this.readyBytes -= costOf(next);
       const fault = this.reader.read(next);
       if (fault !== undefined) this.fail(fault);
     }
@@ -220,9 +221,6 @@ export abstract class HttpLinkEnd implements MessageLink, BlockSink {
   }
 }
 
-function compact(bytes: Piece): Piece {
-  if (bytes.length * RETAIN_FACTOR >= bytes.buffer.byteLength) return bytes;
-  const copy = bytes.slice();
-  release(bytes);
-  return copy;
+function costOf({ length }: Uint8Array): number {
+  return Math.max(length, LEAST_KEPT_BYTES);
 }

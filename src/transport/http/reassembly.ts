@@ -3,6 +3,7 @@
  * holds what came ahead, within bounds, and drops what it has or has no room for: the client sends it again. Pure.
  */
 import { type Piece, release } from '../../memory/pieces.ts';
+import { copyOf } from './compact.ts';
 import { MAX_HELD_PIECES } from './http-limits.ts';
 
 interface Held {
@@ -60,7 +61,7 @@ export class Reassembly {
         const part = bytes.subarray(at - from, gapEnd - from);
         if (this.heldSum + part.length > room || this.held.length >= MAX_HELD_PIECES) isKept = false;
         else {
-          this.held.splice(i, 0, { from: at, bytes: part.slice() });
+          this.held.splice(i, 0, { from: at, bytes: copyOf(part) });
           this.heldSum += part.length;
           i += 1;
         }
