@@ -37,12 +37,16 @@ function isFresh({ isForPage, sequences }: Entry, { sequence }: LinkRequest, hea
 
 /** Of one link: 4 *up*, 2 *down*, and as many that the relay does not know to be cut. Others stay pending. */
 const MAX_CARRYING_SOCKETS = 16;
+/** Of all links: what each needs that has nothing cut. Others stay pending. */
+const USUAL_SOCKETS = 3;
 /** For a client whose last answer was cut. 0.5 KB each. */
 const REMEMBER_ENDED_MS = 30_000;
 const MAX_ENDED = 1_024;
 
 export interface HttpLinksOptions {
   readonly clock: Clock;
+  /** How many links there may be. */
+  readonly mostLinks: number;
   /** The connection carries a request of a link: it is no stranger's. */
   readonly onCarrying: (socket: Socket) => void;
 }
@@ -53,9 +57,15 @@ export class HttpLinks {
   private readonly ended = new Map<bigint, Timer>();
   private readonly memory = new LinkMemory();
   /** Connections that carry requests, with their link. */
-  private readonly carrying = new WeakMap<Socket, Entry>();
+  private readonly carrying = new Map<Socket, Entry>();
+  /** Those whose end is waited for. */
+  private readonly watched = new WeakSet<Socket>();
 
-  constructor(private readonly options: HttpLinksOptions) {}
+  private readonly mostSockets: number;
+
+  constructor(private readonly options: HttpLinksOptions) {
+    this.mostSockets = Math.max(MAX_CARRYING_SOCKETS, USUAL_SOCKETS * options.mostLinks);
+  }
 
   /** Links that are open. */
   get size(): number {
@@ -106,7 +116,7 @@ export class HttpLinks {
 
   /** False: no client of that link makes such a request, and it was not answered. */
   serve({ entry, link }: FoundRequest, request: IncomingMessage, response: ServerResponse): boolean {
-    if (entry.link === undefined) answerEnded(request, response);
+    if (entry.link === undefined) answerEnded(response, this.options.clock);
     else if (!entry.link.serve(link, request, response)) return false;
     this.carry(request.socket, entry);
     return true;
@@ -125,13 +135,21 @@ export class HttpLinks {
 
   private carry(socket: Socket, entry: Entry): void {
     const known = this.carrying.get(socket);
-    if (known === entry || entry.sockets.size >= MAX_CARRYING_SOCKETS) return;
+    if (known === entry || entry.sockets.size >= MAX_CARRYING_SOCKETS || socket.destroyed) return;
+    if (known === undefined && this.carrying.size >= this.mostSockets) return;
     known?.sockets.delete(socket);
     this.carrying.set(socket, entry);
     entry.sockets.add(socket);
     if (known !== undefined) return;
-    socket.once('close', () => this.release(socket));
+    this.watch(socket);
     this.options.onCarrying(socket);
+  }
+
+  /** Once, however often requests of links and of strangers alternate on a front end's connection. */
+  private watch(socket: Socket): void {
+    if (this.watched.has(socket)) return;
+    this.watched.add(socket);
+    socket.once('close', () => this.release(socket));
   }
 
   private handleOver(id: bigint, onOver: () => void): void {

@@ -94,7 +94,8 @@ export class RequestRouter {
     this.decoy = decoy;
     const trackedSourceOf = limits.pendingPerSource === 0 ? () => undefined : (options.sourceOf ?? sourceOf);
     this.sources = new SourceTracker(trackedSourceOf, logger, clock);
-    this.httpLinks = new HttpLinks({ clock, onCarrying: (socket) => this.keepApart(socket) });
+    const onCarrying = (socket: Socket): void => this.keepApart(socket);
+    this.httpLinks = new HttpLinks({ clock, mostLinks: limits.links, onCarrying });
     this.isSettled = settled === undefined;
     void settled?.then(() => {
       this.isSettled = true;
@@ -282,7 +283,6 @@ export class RequestRouter {
   /** A front end sends requests of strangers, too, on a connection that carried some of a link. */
   private takeBack(socket: Socket, begin: () => void): void {
     this.httpLinks.release(socket);
-    this.httpVisitors?.delete(socket);
     this.pending.add(socket, this.treatmentOf(socket), begin);
   }
 

@@ -22,7 +22,7 @@ import { encodeDownHead, encodeUpAnswer, type LinkRequest } from '../http/link-r
 import { Reassembly } from '../http/reassembly.ts';
 import type { StreamView } from '../http/stream-sender.ts';
 import type { U64 } from '../http/u64.ts';
-import { answerEnded, writeLinkHead } from './link-answers.ts';
+import { answerEnded, endInTime, writeLinkHead } from './link-answers.ts';
 
 /** The answer to *down* or *poll* that is being served. */
 interface Served {
@@ -51,8 +51,8 @@ const WRITE_BYTES = 65_536;
 const PAD_BYTES = { least: 16, most: 272 };
 /** An answer to *up*, padded. */
 const UP_ANSWER_SIZE = { least: 64, most: 320 };
-/** Answers that were replaced, and whose client has not read them: more are aborted. */
-const MAX_REPLACED = 2;
+/** Answers to *down* and *poll* that are complete, and whose client has not read them: more are aborted. */
+const MAX_UNREAD = 2;
 /** How often late bodies are looked for, and, where there are none, whether the link is silent or unused. */
 const CHECK_MS = 500;
 const IDLE_CHECK_MS = 2_500;
@@ -71,7 +71,8 @@ export class HttpServerLink extends HttpLinkEnd {
   /** The highest that it was: more no client can have. */
   private mostSent = 0;
   private served: Served | undefined;
-  private readonly replaced = new Set<ServerResponse>();
+  /** Complete, and not read by the client. */
+  private readonly unread = new Set<ServerResponse>();
   private readonly intake = new Reassembly((bytes) => this.take(bytes));
   private readonly uploads = new Set<Upload>();
   private usedAt: number;
@@ -109,7 +110,7 @@ export class HttpServerLink extends HttpLinkEnd {
         this.servePoll(Number(link.offset), link.waitMs, response);
         break;
       case 'close':
-        answerEnded(request, response);
+        answerEnded(response, this.clock);
         this.fail('aborted by the peer');
         break;
     }
@@ -118,11 +119,10 @@ export class HttpServerLink extends HttpLinkEnd {
   }
 
   private acknowledge(received: number): void {
-    this.sender.acknowledge(received);
-    if (received <= this.sent) return;
     // No honest client has bytes that the current answer is still to bring.
-    this.replaceServed();
-    this.sent = received;
+    if (received > this.sent) this.replaceServed();
+    this.sent = Math.max(this.sent, received);
+    this.sender.acknowledge(received);
   }
 
   private isServable({ kind, offset, received }: LinkRequest, request: IncomingMessage): boolean {
@@ -134,7 +134,7 @@ export class HttpServerLink extends HttpLinkEnd {
       return false;
     if (offset === 'all-ones' || kind === 'close') return true;
     if (kind === 'up') return offset <= this.intake.next + WINDOW_BYTES && this.uploads.size < MAX_SERVED_UPS;
-    return offset >= this.sender.acknowledged && offset <= this.mostSent;
+    return offset >= Math.max(this.sender.acknowledged, received) && offset <= this.mostSent;
   }
 
   // ── down ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -173,15 +173,20 @@ export class HttpServerLink extends HttpLinkEnd {
     if (served === undefined) return;
     if (served.isPoll) return this.answerPoll();
     this.served = undefined;
-    const { response } = served;
-    this.replaced.add(response);
+    this.end(served);
+  }
+
+  private end({ response }: Served): void {
     response.end();
-    const [oldest] = this.replaced;
-    if (this.replaced.size > MAX_REPLACED) oldest?.destroy();
+    this.unread.add(response);
+    const [oldest] = this.unread;
+    if (oldest === undefined || this.unread.size <= MAX_UNREAD) return;
+    this.unread.delete(oldest);
+    oldest.destroy();
   }
 
   private handleGone(served: Served): void {
-    this.replaced.delete(served.response);
+    this.unread.delete(served.response);
     if (this.served !== served) return;
     this.served = undefined;
     this.clock.clearTimeout(this.pollTimer);
@@ -240,8 +245,8 @@ export class HttpServerLink extends HttpLinkEnd {
     writeLinkHead(served.response, head.length + to - this.sent);
     served.response.write(head);
     writeView(served.response, sender.view(this.sent, to));
-    served.response.end();
     this.setSent(to);
+    this.end(served);
   }
 
   private setSent(to: number): void {
@@ -340,11 +345,14 @@ export class HttpServerLink extends HttpLinkEnd {
     this.clock.clearTimeout(this.checkTimer);
     const { served } = this;
     this.served = undefined;
-    if (served?.isPoll || (served !== undefined && !served.response.headersSent))
-      answerEnded(undefined, served.response);
-    else if (isAbort) served?.response.destroy();
-    else served?.response.end();
-    for (const { request, response } of this.uploads) answerEnded(request, response);
+    const last = [...this.unread, ...(served === undefined ? [] : [served.response])];
+    this.unread.clear();
+    for (const response of last) {
+      if (!response.headersSent) answerEnded(response, this.clock);
+      else if (isAbort) response.destroy();
+      else endInTime(response, this.clock);
+    }
+    for (const { response } of this.uploads) answerEnded(response, this.clock);
     this.uploads.clear();
     this.options.memory.change(-this.heldBytes);
     this.heldBytes = 0;
@@ -364,9 +372,13 @@ export class HttpServerLink extends HttpLinkEnd {
     this.checkAfter(this.uploads.size > 0 ? CHECK_MS : IDLE_CHECK_MS);
     const now = this.clock.now();
     for (const upload of this.uploads) this.checkUpload(upload, now);
+    // Of an answer that waits behind another on its connection Node does not tell that this has ended.
+    if (this.served?.response.req.socket.destroyed === true) this.handleGone(this.served);
     const isUsed = this.served !== undefined || this.uploads.size > 0;
     if (!isUsed && now - this.usedAt >= UNUSED_MS) return this.fail('no request came');
     if (this.served?.isPoll !== false || now - this.wroteAt < PAD_MS || this.served.isFull) return;
+    // The client has acknowledged too little: it would get none of it.
+    if (this.sender.end > this.sent) return;
     this.pad(PAD_BYTES);
     this.flush();
   }
@@ -377,6 +389,7 @@ export class HttpServerLink extends HttpLinkEnd {
   }
 
   private checkUpload(upload: Upload, now: number): void {
+    if (upload.request.socket.destroyed) this.uploads.delete(upload);
     if (upload.isWhole && now - upload.heardAt >= AHEAD_MS) this.answerUpload(upload);
     // While the owner has paused the link, it is not the client that is slow.
     if (!this.wantsMore) upload.heardAt = now;
