@@ -55,9 +55,13 @@ export class TakenRequests {
 
   constructor() {
     this.server = createServer((request, response) => {
-      // What follows on the connection would be the upstream's again: there is nothing.
+      const { socket } = request;
+      const act = this.waiting.get(socket);
+      // One ticket opens one link: nothing may follow, and what its client sends all the same gets no answer.
+      if (act === undefined) return void socket.destroy();
+      this.waiting.delete(socket);
       response.shouldKeepAlive = false;
-      this.waiting.get(request.socket)?.(request, response);
+      act(request, response);
     });
   }
 
