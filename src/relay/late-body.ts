@@ -20,5 +20,7 @@ export function limitBody(
     if (request.complete || socket.destroyed) return;
     onLate(Object.assign(new Error('Request timeout'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }));
   };
-  clock.setTimeout(check, limitMs).unref();
+  const timer = clock.setTimeout(check, limitMs).unref();
+  // Otherwise all requests of the last seconds would be kept.
+  request.once('close', () => clock.clearTimeout(timer));
 }

@@ -225,3 +225,26 @@ it.each([false, true])(
     expect(warnings).toEqual([]);
   },
 );
+
+it('a relay keeps nothing of strangers’ requests with a body that it has answered', async () => {
+  const timers = new Set<unknown>();
+  const counting: Clock = {
+    ...systemClock,
+    setTimeout: <T>(callback: (argument: T) => void, delayMs: number, argument?: T) => {
+      const timer = systemClock.setTimeout(callback, delayMs, argument as T);
+      timers.add(timer);
+      return timer;
+    },
+    clearTimeout: (timer) => {
+      timers.delete(timer);
+      systemClock.clearTimeout(timer);
+    },
+  };
+  const server = await start({ clock: counting });
+  const socket = open(server);
+  for (let i = 0; i < 50; i++) {
+    socket.write(post('page', 'body'));
+    await readUntil(socket, 'Not Found');
+  }
+  expect(timers.size).toBeLessThan(10);
+});
