@@ -227,6 +227,8 @@ describe('HTTP links of appendix A', () => {
     expect(hex(Buffer.concat(sender.view(0, sender.end).pieces))).toBe(hex(stream));
     const read: unknown[] = [];
     const reader = new BlockReader({
+      readsOnly: false,
+      readMessage: () => {},
       handleMessage: (message) => read.push(Buffer.from(message).toString()),
       handleClose: (status) => read.push(status),
     });

@@ -1,5 +1,5 @@
 /** The blocks of which each direction of an HTTP link consists (docs/protocol.md §1.4). Pure. */
-import { own, type Piece, release } from '../../memory/pieces.ts';
+import { type Lent, lend, own, type Piece, release, takeLentBack } from '../../memory/pieces.ts';
 import { MAX_MESSAGE_BYTES, SIZE_BUCKETS } from './http-limits.ts';
 
 export const BLOCK_HEADER_BYTES = 4;
@@ -26,13 +26,21 @@ export function paddingFor(bytes: number): number {
 }
 
 export interface BlockSink {
+  /** It keeps nothing of the next message: `readMessage` is called in place of `handleMessage`. May change. */
+  readonly readsOnly: boolean;
   /** A whole message, which the sink owns. */
   handleMessage(message: Piece): void;
+  /** A whole message, whose memory is used again after the call. */
+  readMessage(message: Lent): void;
   handleClose(status: number): void;
 }
 
 /** A message that comes in parts gets memory for all of it when an eighth has come, so a byte does not cost 64 KiB. */
 const ROOM_FACTOR = 8;
+
+/** Memory for messages that come in parts and are only read: for all links, as unused memory costs the collector. */
+const MAX_SPARE_ROOMS = 8;
+const spareRooms: Uint8Array[] = [];
 
 /** Takes blocks out of what has arrived, in whatever parts. */
 export class BlockReader {
@@ -97,7 +105,7 @@ export class BlockReader {
     const needed = this.filled + part.length;
     const total = needed + this.left;
     if (this.room === undefined || this.room.length < needed) {
-      const room = new Uint8Array(needed * ROOM_FACTOR < total ? needed * 2 : total);
+      const room = needed * ROOM_FACTOR < total ? new Uint8Array(needed * 2) : this.wholeRoom(total);
       if (this.room !== undefined) room.set(this.room.subarray(0, this.filled));
       this.room = room;
     }
@@ -105,10 +113,25 @@ export class BlockReader {
     release(part);
     this.filled = needed;
     if (this.left > 0) return;
-    const whole = own(this.room.subarray(0, needed));
+    const { room } = this;
     this.room = undefined;
     this.filled = 0;
-    this.deliver(whole);
+    if (room.length !== MAX_MESSAGE_BYTES) this.deliver(own(room.subarray(0, needed)));
+    else this.deliverLent(room, needed);
+  }
+
+  private wholeRoom(bytes: number): Uint8Array {
+    const isSpare = this.type === 'message' && this.sink.readsOnly;
+    return isSpare ? (spareRooms.pop() ?? new Uint8Array(MAX_MESSAGE_BYTES)) : new Uint8Array(bytes);
+  }
+
+  private deliverLent(room: Uint8Array, bytes: number): void {
+    // It may keep messages by now.
+    if (this.type !== 'message' || !this.sink.readsOnly) return this.deliver(room.slice(0, bytes));
+    const whole = lend(room.subarray(0, bytes));
+    this.sink.readMessage(whole);
+    takeLentBack(whole);
+    if (spareRooms.length < MAX_SPARE_ROOMS) spareRooms.push(room);
   }
 
   private deliver(content: Piece): void {

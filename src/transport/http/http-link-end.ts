@@ -3,7 +3,7 @@
  * the orderly end. Knows neither requests nor answers: a client or a relay makes them, and calls `take` with what
  * arrived in order. Runs in a page too.
  */
-import { lend, type Piece, release, releaseAll } from '../../memory/pieces.ts';
+import { type Lent, lend, type Piece, release, releaseAll } from '../../memory/pieces.ts';
 import type { CloseCode, LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '../message-link.ts';
 import { BlockReader, type BlockSink } from './blocks.ts';
 import { compact } from './compact.ts';
@@ -162,13 +162,20 @@ export abstract class HttpLinkEnd implements MessageLink, BlockSink {
 
   // ── BlockSink ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  get readsOnly(): boolean {
+    return this.handler?.reader !== undefined;
+  }
+
   handleMessage(bytes: Piece): void {
     const { handler } = this;
     if (this.ending !== undefined || handler === undefined) return release(bytes);
-    const { reader } = handler;
-    if (reader === undefined) return handler.handleMessage([compact(bytes)]);
-    reader.readMessage([lend(bytes)]);
+    if (handler.reader === undefined) return handler.handleMessage([compact(bytes)]);
+    this.readMessage(lend(bytes));
     release(bytes);
+  }
+
+  readMessage(bytes: Lent): void {
+    if (this.ending === undefined) this.handler?.reader?.readMessage([bytes]);
   }
 
   handleClose(status: number): void {

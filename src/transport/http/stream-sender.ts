@@ -129,7 +129,8 @@ export class StreamSender {
   private chunkFor(bytes: number): Chunk {
     const last = this.chunks.at(-1);
     if (last !== undefined && last.used < last.memory.length) return last;
-    let size = SMALLEST_CHUNK_BYTES;
+    // Only large ones are used again, and a busy link has many.
+    let size = this.retainedBytes >= LARGEST_CHUNK_BYTES / 2 ? LARGEST_CHUNK_BYTES : SMALLEST_CHUNK_BYTES;
     while (size < bytes && size < LARGEST_CHUNK_BYTES) size *= 2;
     const spare = size === LARGEST_CHUNK_BYTES ? spareChunks.pop() : undefined;
     const memory = spare ?? new Uint8Array(size);

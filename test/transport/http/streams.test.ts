@@ -1,0 +1,157 @@
+/** The pure parts of the HTTP link, under everything that requests can do to a stream. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { BlockReader, paddingFor } from '../../../src/transport/http/blocks.ts';
+import { SIZE_BUCKETS } from '../../../src/transport/http/http-limits.ts';
+import { LinkMemory } from '../../../src/transport/http/link-memory.ts';
+import { decodeRequest, encodeRequest } from '../../../src/transport/http/link-requests.ts';
+import { Reassembly } from '../../../src/transport/http/reassembly.ts';
+import { SequenceWindow } from '../../../src/transport/http/sequence-window.ts';
+import { StreamSender } from '../../../src/transport/http/stream-sender.ts';
+import { UpSchedule } from '../../../src/transport/http/up-schedule.ts';
+
+const RUNS = { numRuns: 200, seed: 5 };
+const bytesOf = (length: number): Uint8Array => Uint8Array.from({ length }, (_, i) => (i * 7) & 0xff);
+
+describe('the up stream at a relay', () => {
+  it('bodies in any order, overlapping and repeated, become the stream, and no more is held than allowed', () => {
+    const body = fc.tuple(fc.nat(500), fc.nat(120));
+    fc.assert(
+      fc.property(fc.array(body, { maxLength: 60 }), fc.nat(300), (bodies, room) => {
+        const whole = bytesOf(620);
+        const got: number[] = [];
+        const intake = new Reassembly((bytes) => got.push(...bytes));
+        for (const [from, length] of bodies) {
+          const isKept = intake.take(from, whole.slice(from, from + length), room);
+          expect(intake.heldBytes).toBeLessThanOrEqual(room);
+          if (isKept && from <= intake.next) expect(intake.next).toBeGreaterThanOrEqual(from + length);
+        }
+        expect(got).toEqual([...whole.subarray(0, intake.next)]);
+        intake.take(0, whole.slice(), 0);
+        expect(got).toEqual([...whole]);
+        expect(intake.heldBytes).toBe(0);
+      }),
+      RUNS,
+    );
+  });
+});
+
+describe('the sequence of requests', () => {
+  it('each number is accepted once, and none that is 256 or more below the highest', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 900 }), { maxLength: 300 }), (numbers) => {
+        const window = new SequenceWindow();
+        const seen = new Set<number>();
+        let highest = 0;
+        for (const number of numbers) {
+          const isNew = !seen.has(number) && number > highest - 256;
+          expect(window.accept(number)).toBe(isNew);
+          if (isNew) seen.add(number);
+          highest = Math.max(highest, number);
+        }
+      }),
+      RUNS,
+    );
+  });
+});
+
+describe('what a request says', () => {
+  it('any 78 bytes are either rejected or written again alike', () => {
+    const arbitrary = fc.tuple(fc.integer({ min: 0, max: 6 }), fc.uint8Array({ minLength: 28, maxLength: 28 }));
+    fc.assert(
+      fc.property(arbitrary, ([kind, fields]) => {
+        const bytes = new Uint8Array(78);
+        bytes[0] = kind;
+        bytes.set(fields, 1);
+        const request = decodeRequest(bytes);
+        if (request !== undefined) expect(encodeRequest(request)).toEqual(bytes);
+      }),
+      RUNS,
+    );
+  });
+});
+
+describe('the stream of a sender', () => {
+  it('messages arrive whole, in whatever parts the stream is read, acknowledged and sent again', () => {
+    const message = fc.uint8Array({ maxLength: 3_000 });
+    fc.assert(
+      fc.property(fc.array(message, { maxLength: 12 }), fc.integer({ min: 1, max: 900 }), (messages, step) => {
+        const sender = new StreamSender();
+        const got: string[] = [];
+        const reader = new BlockReader({
+          readsOnly: step % 2 === 0,
+          handleMessage: (bytes) => got.push(Buffer.from(bytes).toString('hex')),
+          readMessage: (bytes) => got.push(Buffer.from(bytes).toString('hex')),
+          handleClose: () => {},
+        });
+        for (const bytes of messages) {
+          sender.appendMessage([bytes.slice()], bytes.length);
+          const padding = paddingFor(sender.end - sender.acknowledged);
+          if (padding > 0) sender.appendPadding(padding);
+        }
+        for (let at = 0; at < sender.end; at += step) {
+          const to = Math.min(sender.end, at + step);
+          const view = sender.view(at, to);
+          expect(reader.read(Uint8Array.from(Buffer.concat(view.pieces)))).toBeUndefined();
+          view.release();
+          sender.acknowledge(to);
+        }
+        expect(got).toEqual(messages.map((bytes) => Buffer.from(bytes).toString('hex')));
+        expect(sender.retainedBytes).toBe(0);
+      }),
+      RUNS,
+    );
+  });
+
+  it('padding gives small bodies one of a few sizes', () => {
+    for (let bytes = 1; bytes <= 8_188; bytes++) expect(SIZE_BUCKETS).toContain(bytes + paddingFor(bytes));
+    expect(paddingFor(8_193)).toBe(0);
+  });
+
+  it('bodies that are lost, cut short or answered in any order carry every byte, at most four at a time', () => {
+    const outcome = fc.tuple(fc.nat(3), fc.constantFrom('lost', 'half', 'whole'));
+    fc.assert(
+      fc.property(fc.array(outcome, { maxLength: 200 }), (outcomes) => {
+        const sender = new StreamSender();
+        sender.appendMessage([bytesOf(60_000)], 60_000);
+        sender.appendMessage([bytesOf(65_000)], 65_000);
+        const schedule = new UpSchedule(sender);
+        const intake = new Reassembly(() => {});
+        const underWay: ReturnType<UpSchedule['poll']>[] = [];
+        let now = 0;
+        const settle = (at: number, how: string): void => {
+          const [body] = underWay.splice(at, 1);
+          if (body === undefined) return;
+          const sent = Buffer.concat(sender.view(Math.max(body.from, sender.acknowledged), body.to).pieces);
+          const part = how === 'whole' ? sent.length : Math.floor(sent.length / 2);
+          intake.take(Math.max(body.from, sender.acknowledged), Uint8Array.from(sent.subarray(0, part)), 1 << 20);
+          if (how !== 'whole') return schedule.handleLost(body);
+          sender.acknowledge(intake.next);
+          schedule.handleAnswer(body, intake.next, now);
+        };
+        const step = (at: number, how: string): void => {
+          now += 10;
+          for (let body = schedule.poll(now); body !== undefined; body = schedule.poll(now)) underWay.push(body);
+          expect(underWay.length).toBeLessThanOrEqual(4);
+          settle(at % Math.max(1, underWay.length), how);
+        };
+        for (const [at, how] of outcomes) step(at, how);
+        for (let i = 0; i < 500 && sender.retainedBytes > 0; i++) step(0, 'whole');
+        expect(intake.next).toBe(sender.end);
+        expect(sender.retainedBytes).toBe(0);
+      }),
+      { numRuns: 100, seed: 5 },
+    );
+  });
+});
+
+describe('what all links of a relay hold', () => {
+  it('each link has a window of 1 MiB, and of 64 KiB while all together hold too much', () => {
+    const memory = new LinkMemory(1_000);
+    expect(memory.windowBytes).toBe(1_048_576);
+    memory.change(1_000);
+    expect([memory.windowBytes, memory.usedBytes]).toEqual([65_536, 1_000]);
+    memory.change(-1);
+    expect(memory.windowBytes).toBe(1_048_576);
+  });
+});
