@@ -130,11 +130,6 @@ const linkAgeOption = () =>
     'use another link after so many seconds, where a network ends connections (default: what is learnt)',
   ).argParser(parseLinkAge);
 
-function withProxyOptions(command: Command): Command {
-  for (const option of proxyOptions()) command.addOption(option);
-  return command;
-}
-
 const transportOption = () => {
   const what =
     'what carries links: a WebSocket, or HTTP requests; auto: a WebSocket, and HTTP requests where the network lets none through';
@@ -183,11 +178,13 @@ function clientCommand(): Command {
   const command = new Command('client')
     .description('run a local SOCKS5, SOCKS4a and HTTP proxy that sends its connections through the relay of an invite')
     .argument('[invite...]', 'the line that `wstun access add` printed; other users of this machine can see it in `ps`')
+    .optionsGroup('Invite and local proxy:')
     .option('--invite-file <file>', 'read the invite from a file (- for standard input)')
     .addOption(new Option('--listen <host:port>', 'address of the proxy').default('127.0.0.1:1080'))
     .addOption(userOption())
-    .addOption(encryptionOption())
     .option('--allow-lan', 'let other machines use the proxy without a user name and password')
+    .optionsGroup(SESSION_GROUP)
+    .addOption(encryptionOption())
     .addOption(resumeWindowOption())
     .addOption(linksOption())
     .option(
@@ -197,19 +194,18 @@ function clientCommand(): Command {
     .addOption(linkBytesOption())
     .addOption(linkAgeOption())
     .addOption(onceOption())
+    .optionsGroup(WAY_GROUP)
     .addOption(transportOption())
     .option(
       '--tether [host:port]',
       'connect through a phone, whose browser opens a page on this machine (default: its local address, port 8808)',
     )
+    .option('--no-direct', 'with --tether: use only the phone, even if this machine can reach the relay')
     .option(
       '--via-browser [program]',
       'connect through a browser on this machine, with its TLS, proxies and logins; open: a tab of the default browser (default: the first that is found, without a window)',
     )
     .option('--browser-arg <arg>', 'one more argument for that browser; may be repeated', texts)
-    .option('--no-direct', 'with --tether: use only the phone, even if this machine can reach the relay')
-    .addOption(jsonOption())
-    .addOption(verboseOption())
     .addHelpText('after', CLIENT_EXAMPLES)
     .action(async (given: readonly string[], options) => {
       const { runClient } = await import('./client.ts');
@@ -217,7 +213,21 @@ function clientCommand(): Command {
       const { invite, viaBrowser } = parseViaBrowser(found, options.viaBrowser);
       await runClient({ ...options, invite, tether, viaBrowser, listen: parseHostPort(options.listen) });
     });
-  return withProxyOptions(addReachOptions(command));
+  return withOutputOptions(withWayOptions(command));
+}
+
+/** Headings of `--help`. */
+const SESSION_GROUP = 'Session and links:';
+const WAY_GROUP = 'Way to the relay:';
+
+/** What a client and an exit have in common. */
+function withWayOptions(command: Command): Command {
+  for (const option of proxyOptions()) command.addOption(option);
+  return addReachOptions(command.optionsGroup('TLS, HTTP and TCP to the relay:'));
+}
+
+function withOutputOptions(command: Command): Command {
+  return command.optionsGroup('Output:').addOption(jsonOption()).addOption(verboseOption());
 }
 
 function withAcme(command: Command): Command {
@@ -241,6 +251,7 @@ function withAcme(command: Command): Command {
 function relayCommand(): Command {
   const command = new Command('relay')
     .description('run the public server that clients connect to; it connects to targets for them')
+    .optionsGroup('Address and state:')
     .option(
       '--listen <host:port>',
       'address to listen on, unless systemd passes sockets; may be repeated (default: 0.0.0.0:8080, with --acme 0.0.0.0:443)',
@@ -252,38 +263,15 @@ function relayCommand(): Command {
       'URL by which clients reach this relay, written into invites and remembered: wss://relay.example.org; may be repeated, clients try them in turn',
       texts,
     )
-    .option('--path <prefix>', 'accept clients only under this path (default: any path)')
-    .option(
-      '--decoy <dir|url>',
-      'what everyone else sees: the files of a directory, or the site of a server such as http://127.0.0.1:8081 (default: a plain 404)',
-    )
+    .option('--admin <host:port>', 'address of the health page (GET /healthz)', parseHostPort)
+    .optionsGroup('TLS:')
     .option('--tls-cert <file>', 'PEM certificate chain; without it, use a TLS reverse proxy in front')
     .option('--tls-key <file>', 'PEM private key')
     .option(
       '--tls-self-signed',
       'TLS without a domain: make a certificate and renew it; invites have the pin of its key, so that clients trust it',
-    )
-    .addOption(
-      new Option(
-        '--trust-proxy <cidr>',
-        'believe what proxies at these addresses say in X-Forwarded-For or Forwarded: 10.0.0.0/8, an address, or loopback; may be repeated',
-      ).argParser(texts),
-    )
-    .option('--proxy-protocol', 'connections from --trust-proxy begin with a PROXY protocol header (v1 or v2)');
-  return withAcme(command)
-    .option('--admin <host:port>', 'address of the health page (GET /healthz)', parseHostPort)
-    .addOption(dnsOption())
-    .addOption(publicAddressOption())
-    .addOption(viaOption())
-    .option(
-      '--max-pending-per-address <n>',
-      'maximum of connections from one public address that are not yet links; 0: no maximum and no penalties (default: 64)',
-      parseCount,
-    )
-    .option('--no-exit', 'connect to no targets; only forward encrypted data between clients and exits (`wstun exit`)')
-    .addOption(resumeWindowOption())
-    .addOption(jsonOption())
-    .addOption(verboseOption())
+    );
+  return withOutputOptions(withTargetOptions(withFrontOptions(withAcme(command))))
     .addHelpText('after', RELAY_EXAMPLES)
     .action(async (options) => {
       const { runRelay } = await import('./relay.ts');
@@ -292,27 +280,60 @@ function relayCommand(): Command {
     });
 }
 
+function withFrontOptions(command: Command): Command {
+  return command
+    .optionsGroup('Who may connect, and what others see:')
+    .option('--path <prefix>', 'accept clients only under this path (default: any path)')
+    .option(
+      '--decoy <dir|url>',
+      'what everyone else sees: the files of a directory, or the site of a server such as http://127.0.0.1:8081 (default: a plain 404)',
+    )
+    .addOption(
+      new Option(
+        '--trust-proxy <cidr>',
+        'believe what proxies at these addresses say in X-Forwarded-For or Forwarded: 10.0.0.0/8, an address, or loopback; may be repeated',
+      ).argParser(texts),
+    )
+    .option('--proxy-protocol', 'connections from --trust-proxy begin with a PROXY protocol header (v1 or v2)')
+    .option(
+      '--max-pending-per-address <n>',
+      'maximum of connections from one public address that are not yet links; 0: no maximum and no penalties (default: 64)',
+      parseCount,
+    );
+}
+
+function withTargetOptions(command: Command): Command {
+  return command
+    .optionsGroup('Targets and sessions:')
+    .option('--no-exit', 'connect to no targets; only forward encrypted data between clients and exits (`wstun exit`)')
+    .addOption(dnsOption())
+    .addOption(publicAddressOption())
+    .addOption(viaOption())
+    .addOption(resumeWindowOption());
+}
+
 function exitCommand(): Command {
   const command = new Command('exit')
     .description('connect to targets for clients that you invite; the relay in between cannot read the data')
     .argument('[invite...]', 'the line that `wstun access add NAME --role exit` printed at the relay; needed only once')
+    .optionsGroup('Invite and state:')
     .option('--invite-file <file>', 'read the invite from a file (- for standard input)')
     .addOption(stateOption('exit'))
     .addOption(yesOption())
+    .optionsGroup('Targets and sessions:')
     .addOption(dnsOption())
     .addOption(publicAddressOption())
     .addOption(viaOption())
     .addOption(resumeWindowOption())
     .addOption(onceOption())
+    .optionsGroup(WAY_GROUP)
     .addOption(transportOption())
-    .addOption(jsonOption())
-    .addOption(verboseOption())
     .addHelpText('after', EXIT_EXAMPLES)
     .action(async (given: readonly string[], options) => {
       const { runExit } = await import('./exit.ts');
       await runExit({ ...options, invite: pasted(given) });
     });
-  return withProxyOptions(addReachOptions(command));
+  return withOutputOptions(withWayOptions(command));
 }
 
 function accessCommand(): Command {
