@@ -15,7 +15,7 @@ import { ClientAddresses, formatRemote } from './proxies/client-addresses.ts';
 import { TrustedProxies } from './proxies/trusted-proxies.ts';
 import { RefusalLog } from './refusal-log.ts';
 import type { RelayLimits } from './relay-limits.ts';
-import { HttpVisitor } from './site/http-visitor.ts';
+import { HttpVisitor, type WaitingRequests } from './site/http-visitor.ts';
 import type { RequestHead } from './site/request-scanner.ts';
 import type { HeadDecision } from './site/site-connection.ts';
 import { type SiteAddress, SiteUpstream } from './site/site-upstream.ts';
@@ -74,6 +74,7 @@ export class RequestRouter {
   private readonly suspects = new Suspects();
   /** Of a decoy that is a site. */
   private readonly httpVisitors: WeakMap<Socket, HttpVisitor> | undefined;
+  private readonly waitingRequests: WaitingRequests = { count: 0 };
   private readonly decisions = new WeakMap<IncomingMessage, GateDecision>();
   private isSettled: boolean;
   private links = 0;
@@ -357,7 +358,8 @@ export class RequestRouter {
     if (this.httpVisitors === undefined) return act();
     this.pending.release(socket);
     const { source } = this.treatmentOf(socket);
-    const visitor = this.httpVisitors.get(socket) ?? new HttpVisitor(socket, source, this.visitors);
+    const visitor =
+      this.httpVisitors.get(socket) ?? new HttpVisitor(socket, source, this.visitors, this.waitingRequests);
     this.httpVisitors.set(socket, visitor);
     visitor.serve(response, act);
   }

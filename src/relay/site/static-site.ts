@@ -5,7 +5,7 @@
  */
 import { readFile, realpath, stat } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { join, relative, sep } from 'node:path';
+import { isAbsolute, join, relative, sep } from 'node:path';
 import { WstunError } from '../../errors.ts';
 
 export type SiteAnswer = (request: IncomingMessage, response: ServerResponse) => void;
@@ -59,14 +59,16 @@ function pathOf(target: string): string | undefined {
 async function isServed(root: string, path: string): Promise<boolean> {
   const file = await realpath(join(root, path)).catch(() => undefined);
   if (file === undefined || !isInside(root, file)) return false;
-  if (!(await stat(file)).isDirectory()) return true;
+  const found = await stat(file);
+  if (!found.isDirectory()) return found.isFile();
   const page = await realpath(join(file, 'index.html')).catch(() => undefined);
-  return page !== undefined && isInside(root, page);
+  return page !== undefined && isInside(root, page) && (await stat(page)).isFile();
 }
 
 function isInside(root: string, file: string): boolean {
   const path = relative(root, file);
-  return !path.split(sep).some((part) => part.startsWith('.')) && !path.startsWith(sep);
+  // Of another drive it is absolute.
+  return !path.split(sep).some((part) => part.startsWith('.')) && !isAbsolute(path);
 }
 
 async function answerNotFound(root: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
