@@ -1,13 +1,13 @@
 /**
- * PAC files: read, and run in a sandbox (QuickJS in WebAssembly), which is loaded when it is used. A script sees
- * scheme, host and port of the relay: the path of its URL holds a ticket.
+ * PAC files: where they are, when they are read again, and what their results mean. A script sees scheme, host and port
+ * of the relay: the path of its URL holds a ticket.
  */
 import { readFile, stat } from 'node:fs/promises';
-import module from 'node:module';
 import { isAbsolute } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Clock } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
+import { PacSandbox } from './pac-sandbox.ts';
 import { type ProxyAddress, parseProxy, withoutUserInfo } from './proxy-url.ts';
 
 /** Of a PAC file, bytes: large ones of companies have some hundred KiB. */
@@ -16,10 +16,6 @@ const MAX_PAC_BYTES = 1024 * 1024;
 const FETCH_LIMIT_MS = 10_000;
 /** How long one that was fetched is used, ms. */
 const FRESH_MS = 10 * 60_000;
-/** For the script, ms of this process's time, and with its look-ups; and its memory, bytes. */
-const RUN_LIMIT_MS = 2_000;
-const RESULT_LIMIT_MS = 5_000;
-const MAX_SANDBOX_BYTES = 32 * 1024 * 1024;
 /** Of one result. */
 const MAX_WAYS = 8;
 
@@ -80,10 +76,8 @@ function proxyOf(text: string): ProxyAddress | undefined {
   }
 }
 
-type FindProxy = (url: string, host: string) => Promise<string>;
-
 interface Loaded {
-  readonly find: FindProxy;
+  readonly sandbox: PacSandbox;
   readonly signature: string;
   readonly at: number;
 }
@@ -102,26 +96,14 @@ export class PacFile {
 
   /** What FindProxyForURL returns. @param url of a relay. @throws WstunError pac-unusable */
   async resultFor(url: URL): Promise<string> {
-    const { find } = await this.load();
+    const { sandbox } = await this.load();
     const port = url.port === '' ? '' : `:${url.port}`;
     // Scripts test for http and https; browsers show them ws: as it is, but no script of a company expects that.
     const shown = `${url.protocol === 'wss:' ? 'https' : 'http'}://${url.hostname}${port}/`;
     try {
-      return await this.inTime(find(shown, url.hostname.replace(/^\[|\]$/g, '')));
+      return await sandbox.resultFor(shown, url.hostname.replace(/^\[|\]$/g, ''));
     } catch {
       throw new WstunError('pac-unusable', `${this.name}: its FindProxyForURL fails`);
-    }
-  }
-
-  private async inTime(result: Promise<string>): Promise<string> {
-    let timer: ReturnType<Clock['setTimeout']> | undefined;
-    const limit = new Promise<never>((_, reject) => {
-      timer = this.clock.setTimeout(() => reject(new Error('too slow')), RESULT_LIMIT_MS);
-    });
-    try {
-      return String(await Promise.race([result, limit]));
-    } finally {
-      this.clock.clearTimeout(timer);
     }
   }
 
@@ -155,10 +137,10 @@ export class PacFile {
         throw new WstunError('pac-unusable', `${this.name}: ${reason}`);
       },
     );
-    const find = await compile(script, this.clock).catch(() => {
+    const sandbox = await PacSandbox.load(script, this.clock).catch(() => {
       throw new WstunError('pac-unusable', `${this.name}: it is not a script with FindProxyForURL`);
     });
-    return { find, signature, at: this.clock.now() };
+    return { sandbox, signature, at: this.clock.now() };
   }
 }
 
@@ -200,31 +182,4 @@ async function fetchScript(url: URL): Promise<string> {
 
 function basicOf({ username, password }: URL): string {
   return `Basic ${Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64')}`;
-}
-
-async function compile(script: string, clock: Clock): Promise<FindProxy> {
-  const [{ createPacResolver }, { QuickJS }, wasm] = await Promise.all([
-    import('pac-resolver'),
-    import('quickjs-wasi'),
-    readFile(module.createRequire(import.meta.url).resolve('quickjs-wasi/quickjs.wasm')),
-  ]);
-  let until = Number.POSITIVE_INFINITY;
-  let isEndless = false;
-  const sandbox = await QuickJS.create({
-    wasm,
-    memoryLimit: MAX_SANDBOX_BYTES,
-    // Without it a loop would stop this whole process.
-    interruptHandler: () => {
-      isEndless ||= clock.now() > until;
-      return isEndless;
-    },
-  });
-  until = clock.now() + RUN_LIMIT_MS;
-  const find = createPacResolver(sandbox, script, { sandbox: { alert: () => {} } });
-  return async (url, host) => {
-    // It would cost as much each time.
-    if (isEndless) throw new Error('it does not end');
-    until = clock.now() + RUN_LIMIT_MS;
-    return await find(url, host);
-  };
 }
