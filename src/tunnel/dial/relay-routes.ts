@@ -22,7 +22,7 @@ import {
 } from '../routes/route.ts';
 import type { FailedRoute } from '../routes/route-faults.ts';
 import { RouteMemory } from '../routes/route-memory.ts';
-import type { FirstRoute } from '../routes/route-race.ts';
+import type { FirstRoute, RouteRaceOptions } from '../routes/route-race.ts';
 import { CARRIERS } from './carriers.ts';
 import { type Attempt, type AttemptState, RouteDial, type WonRoute } from './route-dial.ts';
 
@@ -194,7 +194,7 @@ export class RelayRoutes {
     try {
       return this.routed(relay, await dial.run());
     } catch (error) {
-      throw isMain ? await this.explain(relay, error, first, signal) : error;
+      throw isMain ? await this.explain(relay, error, { routes, first }, signal) : error;
     }
   }
 
@@ -235,16 +235,22 @@ export class RelayRoutes {
   private async explain(
     relay: string,
     error: unknown,
-    first: FirstRoute | undefined,
+    { routes, first }: Pick<RouteRaceOptions, 'routes' | 'first'>,
     signal: AbortSignal,
   ): Promise<unknown> {
     if (signal.aborted || !(error instanceof WstunError)) return error;
     const { proxies, reach } = this.options;
-    const mayNeedLogin = !first?.isProven && NOT_THE_RELAY.has(obstacleOf(error));
+    const mayNeedLogin = !first?.isProven && mayAskDirectly(routes, reach) && NOT_THE_RELAY.has(obstacleOf(error));
     const login = mayNeedLogin ? await this.loginPage(relay, signal) : undefined;
     if (login !== undefined || proxies === undefined) return login ?? error;
     return await this.localProxy.advise(error, placeOfUrl(new URL(relay), reach ?? {}), signal);
   }
+}
+
+/** The search asks for the relay's name, in the clear: who goes through a proxy or elsewhere may want to hide it. */
+function mayAskDirectly(routes: readonly Route[], reach: Reach | undefined): boolean {
+  const isElsewhere = reach?.connectTo !== undefined || reach?.source !== undefined;
+  return !isElsewhere && routes.some(({ proxy }) => proxy === undefined);
 }
 
 /** The route that carries has shown that the keys are right. What another one met is that its link was closed. */

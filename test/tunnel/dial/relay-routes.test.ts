@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { FAULTS, type FaultName, WstunError } from '../../../src/errors.ts';
+import { usualReach } from '../../../src/transport/connection/reach.ts';
 import type { Via } from '../../../src/transport/connection/via.ts';
 import type { MessageLink } from '../../../src/transport/message-link.ts';
 import { RelayRoutes, type RelayRoutesOptions, type RouteNotice } from '../../../src/tunnel/dial/relay-routes.ts';
@@ -255,5 +256,19 @@ describe('routes to a relay', () => {
     world.fates = { [WS]: { fault: [10, 'relay-untrusted'] } };
     expect(await world.dial()).toBe('relay-untrusted');
     expect(asked).toEqual([RELAY, RELAY]);
+  });
+
+  it.each<[string, Partial<RelayRoutesOptions>]>([
+    ['only a proxy is to be used', { proxies: { proxiesFor: async () => [PROXY], hasWrongPassword: false } }],
+    ['TCP is to go elsewhere', { reach: { ...usualReach(), connectTo: { host: 'front.example', port: 443 } } }],
+    ['connections have a source', { reach: { ...usualReach(), source: 'tun0' } }],
+  ])('the name of the relay is not asked for in the clear where %s', async (_name, options) => {
+    const asked: string[] = [];
+    const findLoginPage = async (relay: string): Promise<undefined> => void asked.push(relay);
+    const world = new World({ findLoginPage, ...options });
+    const keys = [WS, HTTP].flatMap((carrier) => [carrier, `${carrier} ${PROXY.name}`]);
+    world.fates = Object.fromEntries(keys.map((key) => [key, { fault: [10, 'relay-untrusted'] }]));
+    expect(await world.dial()).toBe('relay-untrusted');
+    expect(asked).toEqual([]);
   });
 });
