@@ -15,7 +15,7 @@ import { addressesOf, dialTcp, type Lookup, placeOf, TcpFault } from '../connect
 import type { Via, ViaOptions } from '../connection/via.ts';
 import { runAuthenticationCommand } from './authentication-command.ts';
 import { type ConnectAnswer, fieldValues } from './connect-answer.ts';
-import { askForTunnel } from './connect-exchange.ts';
+import { askForTunnel, type ConnectRequest } from './connect-exchange.ts';
 import { type AuthenticationStep, ProxyAuthentication } from './proxy-authentication.ts';
 import type { ProxyCredentials } from './proxy-credentials.ts';
 import { answerFault, credentialsNeeded, type ProxyPlace, statusFault, wrongPassword } from './proxy-faults.ts';
@@ -134,15 +134,23 @@ export class ProxyVia implements Via {
     });
     let socket: Socket | undefined;
     let authorization: string | undefined;
+    let isBound = false;
     try {
       for (let request = 0; request < MAX_REQUESTS; request++) {
+        const mayBeClosed = socket !== undefined && !isBound;
         socket ??= await this.reach(options);
-        const answer = await this.ask(socket, { authority, authorization }, attempt);
+        const answer = await this.ask(socket, { authority, authorization, mayBeClosed }, attempt);
+        if (answer === 'closed') {
+          socket.destroy();
+          socket = undefined;
+          continue;
+        }
         if (answer.status < 300) return this.handOver(socket, answer, credentials);
         if (answer.status !== 407) throw this.refusal(answer.status, authentication, attempt);
         const step = authentication.handleChallenges(fieldValues(answer.fields, 'proxy-authenticate'));
         if (step.kind === 'answer' && step.sameConnection && !answer.isReusable)
           throw new WstunError('proxy-odd-answer', `${this.name}: it closes the connection in the middle of NTLM`);
+        isBound = step.kind === 'answer' && step.sameConnection;
         authorization = await this.follow(step, attempt);
         if (!answer.isReusable) {
           socket.destroy();
@@ -156,12 +164,14 @@ export class ProxyVia implements Via {
     }
   }
 
+  /** `closed`: some proxies close a connection after 407 although they said that they keep it (RFC 9112 §9.3.1). */
   private async ask(
     socket: Socket,
-    request: { readonly authority: string; readonly authorization: string | undefined },
+    request: ConnectRequest & { readonly mayBeClosed: boolean },
     { target, options }: Attempt,
-  ): Promise<ConnectAnswer> {
+  ): Promise<ConnectAnswer | 'closed'> {
     const result = await askForTunnel(socket, request, { ...options, proxy: this.name });
+    if (request.mayBeClosed && 'fault' in result && result.fault === 'cut-short') return 'closed';
     if ('fault' in result) throw answerFault(result.fault, this.placeOf(target));
     return result.answer;
   }
