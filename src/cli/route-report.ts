@@ -37,7 +37,14 @@ function textOf(notice: RouteNotice): string {
 }
 
 function attemptTexts(attempts: readonly Attempt[], all = attempts.map(({ route }) => route)): readonly string[] {
-  return attempts.map(({ route, state, error }) => `${describeRoute(route, all)}: ${error?.what ?? STATES[state]}`);
+  return attempts.map((attempt) => `${describeRoute(attempt.route, all)}: ${attemptText(attempt)}`);
+}
+
+/** Whether a proxy itself is connected is not known here. */
+function attemptText({ route, state, error }: Attempt): string {
+  if (error !== undefined) return error.what;
+  if (state === 'connecting' && route.proxy !== undefined) return 'the proxy has opened no connection to the relay yet';
+  return STATES[state];
 }
 
 const STATES: Readonly<Record<Attempt['state'], string>> = {
