@@ -121,8 +121,8 @@ export class RelayRoutes {
   /** One dial by the routes that may work, the one that has carried before first. @throws WstunError */
   async dial<L extends MessageLink>(relay: string, attempt: Attempt<L>, signal: AbortSignal): Promise<RoutedLink<L>> {
     const all = await this.routesTo(relay);
-    const carried = this.memory.carried(relay, all);
-    const routes = inOrder(all, carried && keyOf(carried.route), this.memory.silentRoutes(relay));
+    const carried = this.memory.carried(this.remembered(relay), all);
+    const routes = inOrder(all, carried && keyOf(carried.route), this.memory.silentRoutes(this.remembered(relay)));
     return this.race(relay, routes, attempt, signal, { first: carried?.first, isMain: true });
   }
 
@@ -133,7 +133,10 @@ export class RelayRoutes {
     signal: AbortSignal,
   ): Promise<RoutedLink<L>> {
     const all = await this.routesTo(relay);
-    const route = this.memory.carried(relay, all)?.route ?? all.find((each) => keyOf(each) === this.current) ?? all[0];
+    const route =
+      this.memory.carried(this.remembered(relay), all)?.route ??
+      all.find((each) => keyOf(each) === this.current) ??
+      all[0];
     return this.race(relay, route === undefined ? [] : [route], attempt, signal);
   }
 
@@ -157,8 +160,14 @@ export class RelayRoutes {
   /** What carries links to that relay best, as far as it is known, and the proxies to try. */
   async bestCarrier(relay: string): Promise<BestCarrier> {
     const all = await this.routesTo(relay);
-    const carrier = this.memory.carried(relay, all)?.route.carrier ?? all[0]?.carrier ?? 'websocket';
+    const carrier = this.memory.carried(this.remembered(relay), all)?.route.carrier ?? all[0]?.carrier ?? 'websocket';
     return { carrier, paths: all.filter((route) => route.carrier === carrier).map(({ proxy }) => proxy) };
+  }
+
+  /** What one carrier alone has done, because the user chose it, says nothing of where all of them may be tried. */
+  private remembered(relay: string): string {
+    const { transport = 'auto' } = this.options;
+    return transport === 'auto' ? relay : `${transport} ${relay}`;
   }
 
   private async routesTo(relay: string): Promise<readonly Route[]> {
@@ -212,12 +221,12 @@ export class RelayRoutes {
     return {
       ...{ link, route },
       noteCarried: () => {
-        this.memory.noteCarried(relay, route, tookMs);
+        this.memory.noteCarried(this.remembered(relay), route, tookMs);
         if (this.current === keyOf(route)) return;
         this.current = keyOf(route);
         this.options.onNotice?.({ type: 'route', relay, route, failed: won.failed.map(withoutKeys), unfinished });
       },
-      noteSilent: () => this.memory.noteSilent(relay, route),
+      noteSilent: () => this.memory.noteSilent(this.remembered(relay), route),
     };
   }
 

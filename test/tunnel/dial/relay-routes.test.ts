@@ -236,6 +236,19 @@ describe('routes to a relay', () => {
     expect(world.routes.hasCheaper('http')).toBe(false);
   });
 
+  it('what carried because the user chose it is remembered for that choice alone', async () => {
+    const { memory } = new World();
+    const chosen = new World({ transport: 'http', memory });
+    chosen.fates = { [HTTP]: { link: 60 } };
+    expect(await chosen.dial()).toBe(HTTP);
+    const free = new World({ memory });
+    free.fates = { [WS]: { link: 60 }, [HTTP]: { link: 60 } };
+    expect(await free.dial()).toBe(WS);
+    expect(free.started).toEqual([WS]);
+    const again = new World({ memory });
+    expect((await again.routes.bestCarrier(RELAY)).carrier).toBe('websocket');
+  });
+
   it('a page to log in, looked for once a minute, takes the place of what a dial met, unless the route has carried for this process', async () => {
     const asked: string[] = [];
     const findLoginPage = async (relay: string): Promise<WstunError> => {
