@@ -23,16 +23,20 @@ export interface Scanned {
   readonly begin?: number;
 }
 
-/** Node's own limit for a server. A request with a ticket needs less than 1 KiB of it. */
+/**
+ * Node's own limit for a server. A request with a ticket needs less than 1 KiB of it. In a longer head only the framing
+ * is looked for: a front end may send a client's request after it on the same connection.
+ */
 const MAX_HEAD_BYTES = 16 * 1024;
-/** A line with the size of a chunk and its extensions, or a trailer. */
+/** A line with the size of a chunk and its extensions, or a trailer. Of a line of a long head, what is looked at. */
 const MAX_LINE_BYTES = 1024;
 const MAX_TRAILER_LINES = 128;
 const [CR, LF] = [13, 10];
 
-type State = 'head' | 'content' | 'chunk-size' | 'chunk-end' | 'trailer' | 'blind';
+type State = 'head' | 'long-head' | 'content' | 'chunk-size' | 'chunk-end' | 'trailer' | 'blind';
 
 const HEAD_END = Buffer.from('\r\n\r\n');
+const LINE_END = Buffer.from('\r\n');
 const NOTHING: Buffer = Buffer.alloc(0);
 
 export class RequestScanner {
@@ -43,8 +47,12 @@ export class RequestScanner {
   private left = 0;
   /** The content is chunked: `left` is that of one chunk. */
   private isChunk = false;
-  /** Of the chunked framing: the part of the current line that came before. */
+  /** Of a long head, or of the chunked framing: the part of the current line that came before. */
   private line = '';
+  /** What is known of a long head. */
+  private long: { readonly method: string; readonly httpVersion: string; readonly headers: Record<string, string> } = {
+    ...{ method: '', httpVersion: '', headers: {} },
+  };
   private trailers = 0;
 
   /** A head has begun and is not complete. */
@@ -70,6 +78,9 @@ export class RequestScanner {
           position = scanned.end;
           break;
         }
+        case 'long-head':
+          position = this.readLongHead(bytes, position);
+          break;
         case 'content':
           position = this.skipContent(bytes, position);
           break;
@@ -95,21 +106,59 @@ export class RequestScanner {
     const all = before === 0 ? bytes.subarray(begin) : Buffer.concat([this.kept, bytes.subarray(begin)]);
     const found = all.indexOf(HEAD_END, Math.max(0, before - HEAD_END.length));
     if (found < 0) {
-      if (all.length > MAX_HEAD_BYTES) return this.goBlind(bytes);
+      if (all.length >= MAX_HEAD_BYTES + HEAD_END.length) return this.beginLongHead(all, bytes);
       this.kept = before === 0 ? Buffer.from(all) : all;
       return { end: bytes.length };
     }
+    if (found > MAX_HEAD_BYTES) return this.beginLongHead(all, bytes);
     this.kept = NOTHING;
-    const head = found > MAX_HEAD_BYTES ? undefined : parseRequestHead(all.toString('latin1', 0, found));
+    const head = parseRequestHead(all.toString('latin1', 0, found));
     if (head === undefined || !this.frame(head)) return this.goBlind(bytes);
     return { end: begin + found + HEAD_END.length - before, begin: before === 0 ? begin : -1, head };
   }
 
-  /** RFC 9112 §6.3. False where recipients differ about what follows. */
-  private frame({ method, httpVersion, headers }: RequestHead): boolean {
+  /** @param all of the head, with what came before */
+  private beginLongHead(all: Buffer, bytes: Buffer): Scanned {
+    this.kept = NOTHING;
+    const end = all.indexOf(LINE_END);
+    const isLine = end >= 0 && end <= MAX_HEAD_BYTES;
+    const [, method, , httpVersion] = (isLine && REQUEST_LINE.exec(all.toString('latin1', 0, end))) || [];
+    if (method === undefined || httpVersion === undefined) return this.goBlind(bytes);
+    this.long = { method, httpVersion, headers: {} };
+    this.state = 'long-head';
+    let at = end + LINE_END.length;
+    while (at < all.length && this.state === 'long-head') at = this.readLongHead(all, at);
+    return { end: bytes.length - all.length + at };
+  }
+
+  private readLongHead(bytes: Buffer, at: number): number {
+    const found = bytes.indexOf(LF, at);
+    const end = found < 0 ? bytes.length : found + 1;
+    this.line += bytes.toString('latin1', at, Math.min(end, at + MAX_LINE_BYTES - this.line.length));
+    if (found < 0) return end;
+    const { line } = this;
+    this.line = '';
+    const isEnd = line === '\r\n';
+    if (isEnd ? this.frame(this.long) : this.takeFraming(line)) return end;
+    return this.goBlind(bytes).end;
+  }
+
+  /** A line of a long head. False if it is malformed, as far as it is known. */
+  private takeFraming(line: string): boolean {
+    const { headers } = this.long;
+    const isClipped = line.length === MAX_LINE_BYTES;
+    const key = /^(content-length|transfer-encoding)[ \t]*:/i.exec(line)?.[1]?.toLowerCase();
+    if (isClipped) return key === undefined;
+    const [, name, value] = line.endsWith('\r\n') ? (FIELD.exec(line.slice(0, -2)) ?? []) : [];
+    if (key !== undefined && value !== undefined) headers[key] = key in headers ? `${headers[key]}, ${value}` : value;
+    return name !== undefined;
+  }
+
+  /** RFC 9112 §6.3. False where recipients differ about what follows. What follows CONNECT shows itself. */
+  private frame({ method, httpVersion, headers }: Omit<RequestHead, 'url'>): boolean {
     const length = headers['content-length'];
     const coding = headers['transfer-encoding'];
-    if (method === 'CONNECT') return false;
+    if (method === 'CONNECT' && (length ?? coding) !== undefined) return false;
     this.isChunk = coding !== undefined;
     if (coding === undefined) {
       if (length !== undefined && !/^\d{1,15}$/.test(length)) return false;

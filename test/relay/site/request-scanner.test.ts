@@ -31,6 +31,8 @@ function cut(bytes: Buffer, places: readonly number[]): Buffer[] {
   return at.slice(1).map((end, index) => bytes.subarray(at[index], end));
 }
 
+const LONG = 'x'.repeat(20_000);
+
 const headOf = (text: string): RequestHead | undefined => {
   const bytes = Buffer.from(text, 'latin1');
   return new RequestScanner().read(bytes, 0).head;
@@ -109,17 +111,42 @@ describe('the scanner of requests', () => {
     ['another transfer coding', 'POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n'],
     ['chunks in HTTP/1.0', 'POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n'],
     ['a negative length', 'POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n'],
-    ['CONNECT', 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n'],
+    ['CONNECT with content', 'CONNECT a:1 HTTP/1.1\r\nContent-Length: 1\r\n\r\n'],
+    ['a tunnel', 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n\x16\x03\x01'],
     ['HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
     ['no HTTP', '\x16\x03\x01\x02\0'],
     ['a chunk without a size', 'POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n'],
     ['a chunk that is longer than its size', 'POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n'],
-    ['a head of 17 KiB', `GET / HTTP/1.1\r\nA: ${'x'.repeat(17 * 1024)}\r\n\r\n`],
+    ['a target of 17 KiB', `GET /${'x'.repeat(17 * 1024)} HTTP/1.1\r\n\r\n`],
+    ['a long head with a line feed alone', `GET / HTTP/1.1\r\nA: ${'x'.repeat(17 * 1024)}\r\n\n`],
+    ['a long head with two lengths', `GET / HTTP/1.1\r\nA: ${LONG}\r\nContent-Length: 1\r\ncontent-length: 2\r\n\r\n`],
+    ['a long head with a long length', `GET / HTTP/1.1\r\nA: ${LONG}\r\nContent-Length: ${'0'.repeat(2000)}\r\n\r\n`],
   ])('the scanner looks no further after %s', (_what, bytes) => {
     const after = 'GET /after HTTP/1.1\r\nHost: relay\r\n\r\n';
     const { targets, isBlind } = scan([Buffer.from(bytes + after, 'latin1')]);
     expect(isBlind).toBe(true);
     expect(targets).not.toContain('/after');
+  });
+
+  it('the scanner finds the request after one whose head is long, which it does not show, however they are cut', () => {
+    const after = 'GET /after HTTP/1.1\r\nHost: relay\r\n\r\n';
+    const framing = fc.constantFrom(
+      '\r\n',
+      `Content-Length: ${after.length}\r\n\r\n${after}`,
+      `Transfer-Encoding: chunked\r\n\r\n${after.length.toString(16)}\r\n${after}\r\n0\r\n\r\n`,
+    );
+    fc.assert(
+      fc.property(framing, fc.array(fc.nat(40_000)), fc.nat(20_000), (rest, places, size) => {
+        const filler = `A: ${'y'.repeat(size)}\r\nB: ${'x'.repeat(16_384)}\r\n`;
+        const bytes = Buffer.from(`POST /long HTTP/1.1\r\n${filler}${rest}${after}`, 'latin1');
+        expect(scan(cut(bytes, places))).toEqual({ targets: ['/after'], ends: [bytes.length], isBlind: false });
+      }),
+    );
+  });
+
+  it('the scanner finds the request after a CONNECT that was rejected', () => {
+    const bytes = 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\nGET /after HTTP/1.1\r\nHost: relay\r\n\r\n';
+    expect(scan([Buffer.from(bytes)]).targets).toEqual(['a:1', '/after']);
   });
 
   it('the scanner gives names in lower case, values without white space around, and joins what is repeated', () => {
