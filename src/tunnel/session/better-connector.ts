@@ -4,8 +4,8 @@ import type { SessionDialer } from '../dial/session-dialer.ts';
 
 /** It may have failed by chance: a packet or a connection was lost. It costs a dial each time. */
 const TRY_BETTER_MS = 3_000;
-/** So often the pause doubles while it does not work: up to 192 s. A change of the network does not wait for it. */
-const MOST_DOUBLINGS = 6;
+/** So often the pause doubles while it does not work: up to 384 s. A change of the network does not wait for it. */
+const MOST_DOUBLINGS = 7;
 
 export class BetterConnector {
   private readonly delayMs: number;

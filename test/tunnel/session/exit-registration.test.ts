@@ -12,6 +12,7 @@ import {
   WHEN_FREE_FEATURE,
 } from '../../../src/transport/control-messages.ts';
 import type { MessageLink } from '../../../src/transport/message-link.ts';
+import { RelayRoutes } from '../../../src/tunnel/dial/relay-routes.ts';
 import { TicketDialer } from '../../../src/tunnel/dial/ticket-dialer.ts';
 import { ExitRegistration } from '../../../src/tunnel/session/exit-registration.ts';
 import { faultOfPromise } from '../../support/faults.ts';
@@ -82,7 +83,9 @@ function setUp(options = {}) {
     handleTaken: (keys: number, of: number) => void log.push(`${keys} of ${of}`),
     handleLost: ({ fault }: WstunError) => void log.push(fault),
   };
-  const registration = new ExitRegistration(relays, handler, silentLogger, { ...options, clock });
+  // One attempt a dial: what a test says about failures holds for each.
+  const routes = new RelayRoutes({ clock, transport: 'websocket' });
+  const registration = new ExitRegistration(relays, handler, silentLogger, { routes, ...options, clock });
   onTestFinished(() => {
     registration.close();
     for (const { link } of relays.links) link.abort();
