@@ -6,6 +6,7 @@
  */
 import type { Socket } from 'node:net';
 import type { Clock, Timer } from '../clock.ts';
+import { connectionKey } from './proxies/client-addresses.ts';
 
 export interface PendingLimits {
   /** Served at once, in all. */
@@ -61,7 +62,7 @@ interface Source {
 }
 
 export class PendingSockets {
-  /** By addresses and ports: over TLS the socket of a request is another object than the one that was accepted. */
+  /** By `connectionKey`. */
   private readonly sockets = new Map<string, Pending>();
   private readonly sources = new Map<string | undefined, Source>();
   /** The oldest first, both. */
@@ -83,7 +84,7 @@ export class PendingSockets {
 
   /** @param begin serves it, now or later; nothing of it is read before */
   add(socket: Socket, treatment: Treatment, begin: () => void): void {
-    const key = keyOf(socket);
+    const key = connectionKey(socket);
     const from = this.sourceOf(treatment.source);
     const onClose = (): void => this.end(pending);
     const pending: Pending = { key, socket, from, treatment, begin, onClose, begunAt: undefined };
@@ -100,7 +101,7 @@ export class PendingSockets {
 
   /** It has become a link. */
   release(socket: Socket): void {
-    const pending = this.sockets.get(keyOf(socket));
+    const pending = this.sockets.get(connectionKey(socket));
     if (pending === undefined) return;
     this.forget(pending);
     this.serve();
@@ -108,7 +109,7 @@ export class PendingSockets {
 
   /** Its source is under a penalty: it gets no response unless it has a valid ticket. */
   isRestricted(socket: Socket): boolean {
-    return this.sockets.get(keyOf(socket))?.treatment.mayBegin !== undefined;
+    return this.sockets.get(connectionKey(socket))?.treatment.mayBegin !== undefined;
   }
 
   destroyAll(): void {
@@ -239,7 +240,3 @@ function isOverdue({ treatment, begunAt }: Pending, now: number): boolean {
 
 /** A connection that waits may be reset, and nothing else handles the error yet. */
 function ignore(): void {}
-
-function keyOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
-  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
-}

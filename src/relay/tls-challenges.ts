@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls';
 import { type Clock, systemClock } from '../clock.ts';
 import { type ClientHello, readClientHello } from './client-hello.ts';
+import { type Peeked, peek } from './proxies/peek.ts';
 
 const PROTOCOL = 'acme-tls/1';
 /** For a ClientHello, and for the handshake: as any request of a relay. */
@@ -32,39 +33,20 @@ export class TlsChallenges {
   /** @param serve serves a connection that is none of a challenge, as if nothing of it had been read */
   receive(socket: Socket, serve: () => void): void {
     if (this.contexts.size === 0) return serve();
-    this.peek(socket, (hello) => {
-      const context = hello === 'other' ? undefined : this.contextFor(hello);
-      if (context === undefined) serve();
-      else this.answer(socket, context);
+    peek(socket, {
+      clock: this.clock,
+      limitMs: LIMIT_MS,
+      read: readHello,
+      onFound: (hello) => {
+        const context = hello === 'other' ? undefined : this.contextFor(hello);
+        if (context === undefined) serve();
+        else this.answer(socket, context);
+      },
     });
   }
 
   private contextFor({ serverName = '', protocols }: ClientHello): SecureContext | undefined {
     return protocols.length === 1 && protocols[0] === PROTOCOL ? this.contexts.get(serverName) : undefined;
-  }
-
-  /** Reads the first message and puts it back. Not called back if the connection ends before. */
-  private peek(socket: Socket, onRead: (hello: ClientHello | 'other') => void): void {
-    const pieces: Buffer[] = [];
-    const destroy = (): void => {
-      socket.destroy();
-    };
-    const expired = this.clock.setTimeout(destroy, LIMIT_MS).unref();
-    const stop = (): void => {
-      this.clock.clearTimeout(expired);
-      socket.off('readable', onReadable).off('close', stop).off('error', ignore).off('end', destroy);
-    };
-    const onReadable = (): void => {
-      for (let piece: Buffer | null = socket.read(); piece !== null; piece = socket.read()) pieces.push(piece);
-      const bytes = Buffer.concat(pieces);
-      const isTooMuch = pieces.length > MAX_READS || bytes.length > MAX_BYTES;
-      const hello = isTooMuch ? 'other' : readClientHello(bytes);
-      if (hello === 'incomplete') return;
-      stop();
-      socket.unshift(bytes);
-      onRead(hello);
-    };
-    socket.on('readable', onReadable).on('close', stop).on('error', ignore).on('end', destroy);
   }
 
   /** The handshake is the answer; nothing is sent after it (RFC 8737 §3). */
@@ -81,5 +63,9 @@ export class TlsChallenges {
   }
 }
 
-/** What it says about the connection is said again by its close. */
-function ignore(): void {}
+/** All of it is put back: a handshake begins with it. */
+function readHello(bytes: Buffer, reads: number): Peeked<ClientHello | 'other'> | 'incomplete' {
+  const isTooMuch = reads > MAX_READS || bytes.length > MAX_BYTES;
+  const found = isTooMuch ? 'other' : readClientHello(bytes);
+  return found === 'incomplete' ? found : { found, length: 0 };
+}

@@ -5,6 +5,7 @@
 import type { Socket } from 'node:net';
 import type { Clock } from '../../clock.ts';
 import { formatHostPort } from '../../net/host-port.ts';
+import { type Peeked, peek } from './peek.ts';
 import { type ProxiedClient, readProxyHeader } from './proxy-header.ts';
 import type { TrustedProxies } from './trusted-proxies.ts';
 
@@ -23,10 +24,7 @@ export function formatRemote({ address = 'unknown', port }: Remote): string {
 }
 
 export class ClientAddresses {
-  /**
-   * By addresses and ports of the connection: over TLS the socket of a request is another object than the one that was
-   * accepted.
-   */
+  /** By `connectionKey`. */
   private readonly proxied = new Map<string, ProxiedClient>();
   private waiting = 0;
 
@@ -40,16 +38,28 @@ export class ClientAddresses {
   receive(socket: Socket, begin: () => void): void {
     if (!this.hasProxyProtocol || !this.trusted.has(socket.remoteAddress)) return begin();
     if (this.waiting >= MAX_WAITING) return void socket.destroy();
-    this.readHeader(socket, (client) => {
-      if (client !== undefined) this.keep(socket, client);
-      begin();
+    this.waiting += 1;
+    peek(socket, {
+      clock: this.clock,
+      limitMs: HEADER_MS,
+      read: readHeader,
+      onFound: (client) => {
+        if (client !== undefined) this.keep(socket, client);
+        begin();
+      },
+      onOver: () => {
+        this.waiting -= 1;
+      },
     });
   }
 
   /** Of a connection that was received. */
   ofConnection(socket: Socket): Remote {
     const { remoteAddress: address, remotePort: port } = socket;
-    return (this.proxied.size > 0 ? this.proxied.get(keyOf(socket)) : undefined) ?? withoutUndefined({ address, port });
+    return (
+      (this.proxied.size > 0 ? this.proxied.get(connectionKey(socket)) : undefined) ??
+      withoutUndefined({ address, port })
+    );
   }
 
   /** A proxy's: what it carries comes from many addresses, and each request says from which. */
@@ -64,42 +74,22 @@ export class ClientAddresses {
   }
 
   private keep(socket: Socket, client: ProxiedClient): void {
-    const key = keyOf(socket);
+    const key = connectionKey(socket);
     this.proxied.set(key, client);
     socket.once('close', () => this.proxied.delete(key));
   }
+}
 
-  private readHeader(socket: Socket, onRead: (client: ProxiedClient | undefined) => void): void {
-    let bytes = Buffer.alloc(0);
-    const destroy = (): void => void socket.destroy();
-    const expired = this.clock.setTimeout(destroy, HEADER_MS).unref();
-    const stop = (): void => {
-      this.waiting -= 1;
-      this.clock.clearTimeout(expired);
-      socket.off('readable', onReadable).off('close', stop).off('error', ignore).off('end', destroy);
-    };
-    const onReadable = (): void => {
-      for (let piece: Buffer | null = socket.read(); piece !== null; piece = socket.read())
-        bytes = Buffer.concat([bytes, piece]);
-      const header = readProxyHeader(bytes);
-      if (header.state === 'incomplete') return;
-      if (header.state === 'malformed') return destroy();
-      stop();
-      if (bytes.length > header.length) socket.unshift(bytes.subarray(header.length));
-      onRead(header.client);
-    };
-    this.waiting += 1;
-    socket.on('readable', onReadable).on('close', stop).on('error', ignore).on('end', destroy);
-  }
+function readHeader(bytes: Buffer): Peeked<ProxiedClient | undefined> | 'incomplete' | 'malformed' {
+  const header = readProxyHeader(bytes);
+  return header.state === 'whole' ? { found: header.client, length: header.length } : header.state;
 }
 
 function withoutUndefined({ address, port }: { address: string | undefined; port: number | undefined }): Remote {
   return { ...(address !== undefined && { address }), ...(port !== undefined && { port }) };
 }
 
-/** What is wrong is said again by the close. */
-function ignore(): void {}
-
-function keyOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
+/** Over TLS the socket of a request is another object than the one that was accepted. */
+export function connectionKey({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
   return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
 }
