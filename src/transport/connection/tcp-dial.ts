@@ -122,19 +122,30 @@ class TcpDial {
   private begin(found: readonly string[]): void {
     if (this.wait.isOver) return;
     if (found.length === 0) return this.handleNoAddresses('ENOTFOUND');
-    const { known, faultOfAddress, prefer } = this.options;
-    const faults = found.map((address) => faultOfAddress?.(address));
-    const addresses = found.filter((_, i) => faults[i] === undefined);
-    if (addresses.length === 0) return this.handleNoAddresses(faults[0] ?? 'ENOTFOUND');
-    const place = placeOf(this.options);
-    if (this.race === undefined) this.race = new ConnectionRace(preferred(known.order(place, addresses), prefer));
-    else this.race.add(addresses.filter((address) => address !== known.lastGood(place)));
+    const { known, prefer } = this.options;
+    const addresses = found.filter((address) => this.faultOf(address) === undefined);
+    if (addresses.length === 0) return this.handleNoAddresses(this.faultOf(found[0] ?? '') ?? 'ENOTFOUND');
+    if (this.race === undefined) {
+      // The one that worked last is among them even where the name does not resolve to it.
+      const all = known.order(placeOf(this.options), addresses).filter((one) => this.faultOf(one) === undefined);
+      this.race = new ConnectionRace(preferred(all, prefer));
+    } else this.race.add(addresses.filter((address) => address !== this.lastGood()));
     this.startNext();
+  }
+
+  /** Why an address is not to be dialled now: the user's choice and the machine's addresses may have changed. */
+  private faultOf(address: string): string | undefined {
+    return this.options.faultOfAddress?.(address);
+  }
+
+  private lastGood(): string | undefined {
+    const address = this.options.known.lastGood(placeOf(this.options));
+    return address === undefined || this.faultOf(address) !== undefined ? undefined : address;
   }
 
   private handleNoAddresses(code: string): void {
     if (this.wait.isOver || this.race !== undefined) return;
-    const lastGood = this.options.known.lastGood(placeOf(this.options));
+    const lastGood = this.lastGood();
     if (lastGood !== undefined) {
       this.nameFault = code;
       this.begin([lastGood]);

@@ -126,6 +126,19 @@ describe('the race of the addresses of a relay', () => {
     expect(await dial(resolvesTo(), undefined, '2001:db8::1', { faultOfAddress })).toBe('NO_IPV4');
   });
 
+  it('a TCP dial leaves out the address that worked last where it must not be dialled any more', async () => {
+    const faultOfAddress = (address: string) => (address.includes(':') ? 'NO_IPV4' : undefined);
+    known.handleWorked(placeOf(PLACE), '2001:db8::1');
+    const wish = (lookup: Lookup) => dial(lookup, undefined, undefined, { faultOfAddress });
+    expect(await wish(resolvesTo('2001:db8::1'))).toBe('NO_IPV4');
+    expect(await wish(failsWith('EAI_AGAIN'))).toBe('EAI_AGAIN');
+    expect(network.begun).toEqual([]);
+    const dialled = wish(resolvesTo('192.168.0.1'));
+    await pass(LIMIT_MS);
+    expect(network.begun.map(([address]) => address)).toEqual(['192.168.0.1']);
+    expect(await dialled).toBe('ETIMEDOUT');
+  });
+
   it('a TCP dial whose addresses all fail reports the most specific failure', async () => {
     const dialled = dial(resolvesTo('2001:db8::1', '10.0.0.1', '10.0.0.2'));
     await pass(500);
