@@ -36,12 +36,17 @@ export const NO_IPV6 = 'NO_IPV6';
 export const NO_SOURCE = 'NO_SOURCE';
 export const NO_SOURCE_FAMILY = 'NO_SOURCE_FAMILY';
 
-const NOT_AS_CHOSEN: Readonly<Record<string, string>> = {
-  [NO_IPV4]: 'it has no IPv4 address (--ipv4)',
-  [NO_IPV6]: 'it has no IPv6 address (--ipv6)',
-  [NO_SOURCE]: 'this machine has no such interface with an address at the moment (--source)',
-  [NO_SOURCE_FAMILY]:
-    'none of its addresses can be reached from that local address: one has IPv4, the other IPv6 (--source)',
+const NOT_AS_CHOSEN: Readonly<Record<string, { readonly reason: string; readonly fix: string }>> = {
+  [NO_IPV4]: { reason: 'it has no IPv4 address (--ipv4)', fix: 'Leave out --ipv4.' },
+  [NO_IPV6]: { reason: 'it has no IPv6 address (--ipv6)', fix: 'Leave out --ipv6.' },
+  [NO_SOURCE]: {
+    reason: 'this machine has no such interface with an address at the moment (--source)',
+    fix: 'Connect that interface to its network, or give another one. wstun reconnects automatically.',
+  },
+  [NO_SOURCE_FAMILY]: {
+    reason: 'none of its addresses can be reached from that local address: one has IPv4, the other IPv6 (--source)',
+    fix: 'Give a local address of the other version of IP, or an interface that has both.',
+  },
 };
 
 /** A code of Node or of the resolver, in words. */
@@ -78,8 +83,8 @@ export function dialFault(error: { readonly code?: string | undefined }, progres
   if (code === 'ECONNRESET' && connected) {
     return new DialError('relay-unreachable', `${where}: closed the connection without an answer`, 'cut');
   }
-  const reason = NOT_AS_CHOSEN[code] ?? reasonOf(code);
-  return new DialError('relay-unreachable', `${where}: ${reason}`, connected ? 'cut' : obstacleOf(code));
+  const { reason, ...advice } = NOT_AS_CHOSEN[code] ?? { reason: reasonOf(code) };
+  return new DialError('relay-unreachable', `${where}: ${reason}`, connected ? 'cut' : obstacleOf(code), advice);
 }
 
 function obstacleOf(code: string): Obstacle {
