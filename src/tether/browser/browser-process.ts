@@ -98,12 +98,15 @@ export class BrowserProcess {
 }
 
 /** What `--version` prints; undefined: it is not known. Never rejects. */
-export async function versionOf({ program, family }: FoundBrowser): Promise<string | undefined> {
+export async function versionOf(
+  { program, family }: FoundBrowser,
+  env: NodeJS.ProcessEnv,
+): Promise<string | undefined> {
   if (family !== 'chromium') return undefined;
   // On Windows it would open a window, but its files are in a folder of that name.
   if (process.platform === 'win32') return folderVersion(program);
   return await new Promise((resolve) => {
-    execFile(program, ['--version'], { timeout: VERSION_LIMIT_MS, killSignal: 'SIGKILL' }, (error, stdout) =>
+    execFile(program, ['--version'], { timeout: VERSION_LIMIT_MS, killSignal: 'SIGKILL', env }, (error, stdout) =>
       resolve(error === null ? stdout.trim() : undefined),
     );
   });

@@ -77,7 +77,7 @@ export class OwnBrowser implements PageOpener {
   async start(): Promise<void> {
     this.browser = findBrowser(this.options.program, HOST);
     this.folder = new PrivateFolder();
-    this.version = await versionOf(this.browser);
+    this.version = await versionOf(this.browser, this.options.env);
     await this.launch(this.browser, this.folder);
   }
 

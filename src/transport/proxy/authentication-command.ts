@@ -22,9 +22,6 @@ export interface CommandCall {
   readonly clock: Clock;
 }
 
-/** Variables of wstun's own, which hold secrets. */
-const NOT_PASSED = ['WSTUN_INVITE', 'WSTUN_USER', 'WSTUN_PROXY', 'WSTUN_VIA'];
-
 /** @throws WstunError proxy-command-failed, dial-cancelled */
 export async function runAuthenticationCommand(call: CommandCall): Promise<string> {
   const child = startOrFail(call);
@@ -61,7 +58,8 @@ function startOrFail(call: CommandCall): ChildProcess {
 }
 
 function start({ command, challenge, proxy }: CommandCall): ChildProcess {
-  const passed = Object.entries(process.env).filter(([name]) => !NOT_PASSED.includes(name));
+  // Those of wstun hold secrets.
+  const passed = Object.entries(process.env).filter(([name]) => !name.startsWith('WSTUN_'));
   return spawn(command, {
     shell: true,
     // A group of its own: what the shell has started ends with it.

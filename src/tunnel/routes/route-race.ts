@@ -17,6 +17,8 @@ const LONGEST_PROGRESS_MS = 2_000;
 const USUAL_TIMES = 2;
 /** At least so long where it has carried for this process, ms: a relay that has restarted is slow for a moment. */
 const PROVEN_PATIENCE_MS = 2_000;
+/** Never longer, ms: a machine that slept in the middle of an attempt measured hours. */
+const LONGEST_PATIENCE_MS = 10_000;
 
 /** What is known of the first route. */
 export interface FirstRoute {
@@ -115,6 +117,6 @@ export class RouteRace {
     const { first } = this.options;
     if (first === undefined) return ATTEMPT_DELAY_MS;
     const least = first.isProven ? PROVEN_PATIENCE_MS : ATTEMPT_DELAY_MS;
-    return Math.max(least, USUAL_TIMES * first.usualMs);
+    return Math.min(Math.max(least, USUAL_TIMES * first.usualMs), LONGEST_PATIENCE_MS);
   }
 }

@@ -105,6 +105,15 @@ describe('a race of routes', () => {
     ]);
   });
 
+  it('gives no route more than 10 s, whatever was measured: the machine may have slept in the middle', () => {
+    const first = { usualMs: Number.MAX_VALUE, isProven: true };
+    const { started } = race({ routes: DIRECT, first }, () => ({ connectsAfter: 1 }));
+    expect(started).toEqual([
+      ['websocket', 0],
+      ['http', 10_000],
+    ]);
+  });
+
   it('gives a route that has carried for this process 2 s, because a relay that has restarted is slow', () => {
     const { started } = race({ routes: DIRECT, first: { usualMs: 20, isProven: true } }, () => ({ connectsAfter: 1 }));
     expect(started).toEqual([
