@@ -194,6 +194,8 @@ const HOLDS_SECRETS = [
   'crypto/record-cipher.ts',
   'proxy/credentials.ts',
   'tether/laptop/pairing-secrets.ts',
+  'transport/connection/relay-tls.ts',
+  'transport/connection/tls-sessions.ts',
   'transport/proxy/proxy-credentials.ts',
 ];
 

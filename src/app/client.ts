@@ -111,10 +111,7 @@ export async function startClient(options: ClientOptions): Promise<Client> {
     throw new WstunError('bad-option', 'bond needs a link on each way, so links must not be 1', {
       fix: 'Leave out one of the two.',
     });
-  if (options.viaBrowser !== undefined && options.proxy !== undefined && !['env', 'none'].includes(options.proxy))
-    throw new WstunError('bad-option', 'only the browser connects to the relay, so wstun has no use for a proxy', {
-      fix: 'The browser finds those of the system. To give it another one: --browser-arg=--proxy-server=URL.',
-    });
+  refuseUnused(options);
   const invite = decodeInvite(options.invite);
   const { listen = DEFAULT_LISTEN, credentials, allowLan = false } = options;
   if (invite.role === 'exit') throw new WstunError('invite-for-exit');
@@ -246,6 +243,29 @@ class RunningClient implements Client {
     };
     return new TunnelClient(dialer, events, logger, limits);
   }
+}
+
+/** An option without an effect must not look as if it had one. @throws WstunError bad-option */
+function refuseUnused(options: ClientOptions): void {
+  const { viaBrowser, browserArgs = [], proxy, proxyAuthFile, proxyAuthCommand, transport = 'auto' } = options;
+  if (browserArgs.length > 0 && (viaBrowser === undefined || viaBrowser === 'open'))
+    throw new WstunError('bad-option', '--browser-arg is for a browser that wstun starts without a window', {
+      fix: 'Add --via-browser or --via-browser=/path/to/browser, or leave out --browser-arg.',
+    });
+  if (viaBrowser === undefined) return;
+  const isOther = proxy !== undefined && proxy !== 'env' && proxy !== 'none';
+  if (isOther || proxyAuthFile !== undefined || proxyAuthCommand !== undefined)
+    throw new WstunError('bad-option', 'only the browser connects to the relay, so wstun has no use for a proxy', {
+      fix: 'The browser finds those of the system. To give it another one: --browser-arg=--proxy-server=URL.',
+    });
+  if (transport !== 'auto')
+    throw new WstunError(
+      'bad-option',
+      'the page in the browser chooses by what it carries links, so --transport has no effect',
+      {
+        fix: 'Leave out --transport or --via-browser.',
+      },
+    );
 }
 
 function carriedByPage({ tether, viaBrowser }: ClientOptions): '--tether' | '--via-browser' | undefined {

@@ -89,8 +89,8 @@ export interface Exit {
  */
 export async function startExit(options: ExitOptions): Promise<Exit> {
   requireShapes(options, ['state']);
-  // The invite is a secret, and not kept: `inspect` would show it.
-  const { invite, logger = silentLogger, ...rest } = options;
+  // These may hold secrets, and are not kept: `inspect` would show them.
+  const { invite, proxy, via: _via, headers: _headers, logger = silentLogger, ...rest } = options;
   const given = invite === undefined ? undefined : registrationOf(invite);
   const dialling = diallingOf(options, logger);
   await checkProxyFile(options);
@@ -99,7 +99,7 @@ export async function startExit(options: ExitOptions): Promise<Exit> {
   try {
     const reach = await reachOf(options, files.registration, { logger });
     const networks = await openNetworks(files.serving.directory, logger);
-    exit = new RunningExit({ ...rest, logger, dialling, reach }, files, networks);
+    exit = new RunningExit({ ...rest, logger, dialling, reach }, proxy, files, networks);
     await exit.start();
     return exit;
   } catch (error) {
@@ -173,7 +173,7 @@ async function settleRegistration(state: StateDir, given: Registration | undefin
   return registration;
 }
 
-interface Checked extends Omit<ExitOptions, 'invite'> {
+interface Checked extends Omit<ExitOptions, 'invite' | 'proxy' | 'via' | 'headers'> {
   readonly logger: Logger;
   readonly dialling: Dialling;
   readonly reach: Reach;
@@ -189,12 +189,13 @@ class RunningExit implements Exit {
 
   constructor(
     private readonly options: Checked,
+    proxy: string | undefined,
     private readonly files: Files,
     private readonly networks: Networks,
   ) {
     const { logger, reach, once = false, events } = options;
     this.sessions = this.createSessions();
-    this.proxies = useProxies(options, () => this.reconnect(), logger);
+    this.proxies = useProxies({ ...options, ...(proxy !== undefined && { proxy }) }, () => this.reconnect(), logger);
     const dialer = new TicketDialer(files.registration, logger, { reach, known: networks.known });
     const routes = new RelayRoutes({
       ...routesOf(options, networks.memory, this.proxies, (notice) => events?.onRoute?.(notice)),

@@ -74,7 +74,8 @@ export async function reachOf(
   requireSource(options, logger);
   if (options.connectTo?.port === 0) throw new WstunError('bad-option', '--connect-to needs a port from 1 to 65535');
   const { connectTo, source, family, preferFamily: prefer } = options;
-  return { tls, connectTo, source, family, prefer, fields: requestFieldsOf(options) };
+  const fields = requestFieldsOf(options);
+  return { tls, connectTo, source, family, prefer, fields: () => fields };
 }
 
 const REACH_NAMES: readonly (keyof ReachOptions)[] = [

@@ -65,7 +65,7 @@ describe('reachOf', () => {
       SECURE,
       { logger: collectingLogger().logger },
     );
-    expect(reach.fields).toEqual({ Host: 'relay.example:8443', 'User-Agent': 'curl/8', 'X-Team': 'one' });
+    expect(reach.fields?.()).toEqual({ Host: 'relay.example:8443', 'User-Agent': 'curl/8', 'X-Team': 'one' });
     expect(reach).toMatchObject({ connectTo: { host: '::1', port: 443 }, source: 'lo', family: 6, prefer: 6 });
   });
 

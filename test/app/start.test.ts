@@ -273,12 +273,31 @@ describe('a client', () => {
   });
 });
 
+describe('options of a client that have no effect', () => {
+  it.each<[string, Partial<ClientOptions>]>([
+    ['no browser', { browserArgs: ['--x'] }],
+    ['a tab', { browserArgs: ['--x'], viaBrowser: 'open' }],
+    ['a proxy', { viaBrowser: true, proxy: 'http://127.0.0.1:1' }],
+    ['credentials for a proxy', { viaBrowser: true, proxyAuthFile: '/none' }],
+    ['a carrier', { viaBrowser: true, transport: 'http' }],
+  ])('are rejected: with %s', async (_name, options) => {
+    const relay = await relayFor();
+    expect(await faultOfPromise(clientFor(relay.firstInvite ?? '', options))).toBe('bad-option');
+  });
+});
+
 describe('a named exit', () => {
   it('a client and an exit show no invite or password when they are inspected', async () => {
     const relay = await relayFor();
     const invites = [relay.firstInvite ?? '', await relay.invite('home', { role: 'exit' })] as const;
-    const client = await clientFor(invites[0], { credentials: { user: 'ann', pass: 'not-to-be-shown' } });
-    const exit = await exitFor(invites[1]);
+    const reaching = {
+      proxy: 'http://ann:not-to-be-shown@127.0.0.1:1',
+      headers: { Cookie: 'not-to-be-shown' },
+      userAgent: 'shown',
+    };
+    const credentials = { user: 'ann', pass: 'not-to-be-shown' };
+    const client = await clientFor(invites[0], { credentials, ...reaching });
+    const exit = await exitFor(invites[1], { via: 'socks5://ann:not-to-be-shown@127.0.0.1:1', ...reaching });
     const shown = inspect([client, exit], { depth: 8, maxArrayLength: 50 });
     expect(shown).not.toContain('wstun1_');
     expect(shown).not.toContain('not-to-be-shown');

@@ -14,8 +14,11 @@ export interface Reach {
   readonly tls: RelayTls;
   /** TCP goes there, whatever the URL says; TLS and HTTP keep the names of the URL. */
   readonly connectTo?: HostPort | undefined;
-  /** What a request has beside its own fields, such as `User-Agent`; `Host` in place of that of the URL. */
-  readonly fields?: Readonly<Record<string, string>> | undefined;
+  /**
+   * What a request has beside its own fields, such as `User-Agent`; `Host` in place of that of the URL. A function,
+   * because they may be secrets.
+   */
+  readonly fields?: (() => Readonly<Record<string, string>>) | undefined;
   /** A local IP address, or the name of a network interface. */
   readonly source?: string | undefined;
   /** Only addresses of this family are used. */
@@ -34,7 +37,7 @@ export function usualReach(): Reach {
 
 /** Header fields for every request to a relay. */
 export function requestFields(reach: Reach = usualReach()): Readonly<Record<string, string>> {
-  return reach.fields ?? {};
+  return reach.fields?.() ?? {};
 }
 
 /** Where TCP goes for a URL (ws: or wss:); the host without brackets. */

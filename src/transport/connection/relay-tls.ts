@@ -72,10 +72,14 @@ interface Following {
 }
 
 export class RelayTls {
+  /** They may have a private key. */
+  readonly #options: RelayTlsOptions;
   private readonly sessions = new TlsSessions();
   private context: SecureContext | undefined;
 
-  constructor(private readonly options: RelayTlsOptions = {}) {}
+  constructor(options: RelayTlsOptions = {}) {
+    this.#options = options;
+  }
 
   /**
    * Starts TLS. A certificate that is not accepted destroys the socket with the reason, before anything that was
@@ -114,7 +118,7 @@ export class RelayTls {
       // Only sessions of accepted certificates are kept, and only under these settings.
       const verdict = socket.isSessionReused()
         ? { until: resumedUntil }
-        : this.judge(socket, { ...place, now, unsealed: this.options.unsealed === true });
+        : this.judge(socket, { ...place, now, unsealed: this.#options.unsealed === true });
       if ('fault' in verdict) {
         rejections.set(socket, verdict.fault);
         socket.destroy(verdict.fault);
@@ -127,7 +131,7 @@ export class RelayTls {
   }
 
   private judge(socket: TLSSocket, judgement: Judgement): { fault: WstunError } | { until: number } {
-    const { pins = [], onlyPins = [] } = this.options;
+    const { pins = [], onlyPins = [] } = this.#options;
     const certificate = socket.getPeerX509Certificate();
     const pin = certificate && pinOf(certificate);
     const accepted = onlyPins.length > 0 ? onlyPins : pins;
@@ -142,7 +146,7 @@ export class RelayTls {
 
   /** A name that the user chose for SNI is one that the user expects: fronts of another name are reached like that. */
   private nameFault(host: string, certificate: Parameters<typeof checkServerIdentity>[1]): Error | undefined {
-    const { sni, unsealed } = this.options;
+    const { sni, unsealed } = this.#options;
     const fault = checkServerIdentity(host, certificate);
     if (fault === undefined || !sni || unsealed === true) return fault;
     return checkServerIdentity(sni, certificate) === undefined ? undefined : fault;
@@ -150,12 +154,12 @@ export class RelayTls {
 
   /** An address is no server name (RFC 6066 §3). */
   private serverName(host: string): string {
-    return this.options.sni ?? (familyOf(host) === undefined ? host : '');
+    return this.#options.sni ?? (familyOf(host) === undefined ? host : '');
   }
 
   /** Made at the first TLS connection. */
   private secureContext(): SecureContext {
-    const { ca = [], identity, unsealed = false } = this.options;
+    const { ca = [], identity, unsealed = false } = this.#options;
     if (ca.length === 0 && identity === undefined && !unsealed) {
       usualContext ??= createSecureContext({ ca: [...trustedCertificates()] });
       return usualContext;

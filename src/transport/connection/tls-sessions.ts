@@ -16,20 +16,20 @@ export interface KeptSession {
 }
 
 export class TlsSessions {
-  private readonly places = new BoundedMap<string, readonly KeptSession[]>(MAX_PLACES);
+  readonly #places = new BoundedMap<string, readonly KeptSession[]>(MAX_PLACES);
 
   add(place: string, session: KeptSession): void {
     // The latest is enough of those that can be used again.
-    const before = session.isReusable ? [] : (this.places.get(place) ?? []).filter(({ isReusable }) => !isReusable);
-    this.places.set(place, [...before, session].slice(-MAX_SESSIONS));
+    const before = session.isReusable ? [] : (this.#places.get(place) ?? []).filter(({ isReusable }) => !isReusable);
+    this.#places.set(place, [...before, session].slice(-MAX_SESSIONS));
   }
 
   /** The latest one. @param now ms since 1970 */
   take(place: string, now: number): KeptSession | undefined {
-    const valid = (this.places.get(place) ?? []).filter(({ until }) => until > now);
+    const valid = (this.#places.get(place) ?? []).filter(({ until }) => until > now);
     const latest = valid.at(-1);
-    if (latest === undefined) this.places.delete(place);
-    else if (!latest.isReusable) this.places.set(place, valid.slice(0, -1));
+    if (latest === undefined) this.#places.delete(place);
+    else if (!latest.isReusable) this.#places.set(place, valid.slice(0, -1));
     return latest;
   }
 }

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import type { Clock } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import { PacSandbox } from './pac-sandbox.ts';
-import { type ProxyAddress, parseProxy, withoutUserInfo } from './proxy-url.ts';
+import { type ProxyAddress, parseProxy, percentDecoded, withoutUserInfo } from './proxy-url.ts';
 
 /** Of a PAC file, bytes: large ones of companies have some hundred KiB. */
 const MAX_PAC_BYTES = 1024 * 1024;
@@ -181,5 +181,5 @@ async function fetchScript(url: URL): Promise<string> {
 }
 
 function basicOf({ username, password }: URL): string {
-  return `Basic ${Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64')}`;
+  return `Basic ${Buffer.from(`${percentDecoded(username)}:${percentDecoded(password)}`).toString('base64')}`;
 }

@@ -63,11 +63,10 @@ function userInfoOf(text: string): ProxyCredentials {
 }
 
 /** A `%` without two digits after it stays; bytes that are not UTF-8 are Latin-1. */
-function percentDecoded(text: string): string {
-  const parts = text.replace(/(?:%[0-9a-f]{2})+/gi, (run) => {
+export function percentDecoded(text: string): string {
+  return text.replace(/(?:%[0-9a-f]{2})+/gi, (run) => {
     const bytes = Buffer.from(run.replaceAll('%', ''), 'hex');
     const utf8 = bytes.toString('utf8');
     return Buffer.from(utf8).equals(bytes) ? utf8 : bytes.toString('latin1');
   });
-  return parts;
 }

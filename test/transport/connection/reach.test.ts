@@ -40,6 +40,6 @@ describe('Reach', () => {
 
   it('requests have no further fields without a wish', () => {
     expect(requestFields()).toEqual({});
-    expect(requestFields({ tls, fields: { Host: 'a' } })).toEqual({ Host: 'a' });
+    expect(requestFields({ tls, fields: () => ({ Host: 'a' }) })).toEqual({ Host: 'a' });
   });
 });

@@ -102,6 +102,7 @@ describe('a PAC file', () => {
     const pac = (userInfo: string) =>
       new PacFile({ url: new URL(`http://${userInfo}@127.0.0.1:${port}/p`) }, systemClock);
     expect(await ask(pac('ann:secret'))).toBe('PROXY a:1');
+    await expect(ask(pac('a%n:%zz'))).rejects.toThrow('HTTP 403.');
     await expect(ask(pac('ann:other'))).rejects.toThrow(`http://127.0.0.1:${port}: HTTP 403.`);
   });
 });
