@@ -34,6 +34,9 @@ const STATUS_LINE = /^HTTP\/1\.([01]) +(\d{3})(?: .*)?$/;
 export class ConnectAnswerReader {
   private bytes: Buffer = Buffer.alloc(0);
   private head: Head | undefined;
+  /** Before it no head ends: small pieces must not be searched again and again. */
+  private searched = 0;
+  private chunks: ChunkScan | undefined;
 
   /** Undefined: more is needed. */
   push(chunk: Uint8Array): AnswerResult | undefined {
@@ -49,8 +52,9 @@ export class ConnectAnswerReader {
 
   private poll(): AnswerResult | undefined {
     while (this.head === undefined) {
-      const end = headEnd(this.bytes);
+      const end = headEnd(this.bytes, this.searched);
       if (end === undefined) return this.unfinishedHead();
+      this.searched = 0;
       if (end > MAX_ANSWER_HEAD_BYTES) return { fault: 'head-too-large' };
       const head = parseHead(this.bytes.subarray(0, end));
       if (head === undefined) return { fault: 'not-http' };
@@ -63,6 +67,7 @@ export class ConnectAnswerReader {
 
   private unfinishedHead(): AnswerResult | undefined {
     // Something else, such as a greeting, is told at once.
+    this.searched = Math.max(0, this.bytes.length - 2);
     const begin = this.bytes.subarray(0, 7).toString('latin1');
     if (!'HTTP/1.'.startsWith(begin)) return { fault: 'not-http' };
     return this.bytes.length > MAX_ANSWER_HEAD_BYTES ? { fault: 'head-too-large' } : undefined;
@@ -70,13 +75,27 @@ export class ConnectAnswerReader {
 
   private afterHead(head: Head): AnswerResult | undefined {
     if (head.status < 300) return this.answer(head, true);
-    const end = bodyEnd(head, this.bytes);
+    const end = this.bodyEnd(head);
     if (end === 'unknown') return this.answer(head, false);
     if (end === undefined) {
       const isTooLong = this.bytes.length - head.length > MAX_SKIPPED_BODY_BYTES;
       return isTooLong ? this.answer(head, false) : undefined;
     }
     return this.answer(head, end === this.bytes.length && isPersistent(head));
+  }
+
+  /** Undefined: it is not complete. `unknown`: only the end of the connection ends it. */
+  private bodyEnd({ fields, length }: Head): number | 'unknown' | undefined {
+    const coding = fieldValues(fields, 'transfer-encoding').join(',').toLowerCase();
+    if (coding !== '' && coding !== 'chunked') return 'unknown';
+    if (coding !== '') {
+      this.chunks ??= new ChunkScan(length);
+      return this.chunks.end(this.bytes);
+    }
+    const [size] = fieldValues(fields, 'content-length');
+    if (size === undefined || !/^\d{1,9}$/.test(size)) return 'unknown';
+    const end = length + Number(size);
+    return this.bytes.length >= end ? end : undefined;
   }
 
   private answer({ status, fields, length }: Head, isReusable: boolean): AnswerResult {
@@ -89,9 +108,9 @@ export function fieldValues(fields: ConnectAnswer['fields'], name: string): stri
   return fields.flatMap(([field, value]) => (field === name ? [value] : []));
 }
 
-/** After the empty line; lines may end in LF alone. */
-function headEnd(bytes: Buffer): number | undefined {
-  for (let at = bytes.indexOf(10); at >= 0; at = bytes.indexOf(10, at + 1)) {
+/** After the empty line; lines may end in LF alone. @param from before it there is no end */
+function headEnd(bytes: Buffer, from: number): number | undefined {
+  for (let at = bytes.indexOf(10, from); at >= 0; at = bytes.indexOf(10, at + 1)) {
     if (bytes[at + 1] === 10) return at + 2;
     if (bytes[at + 1] === 13 && bytes[at + 2] === 10) return at + 3;
   }
@@ -113,35 +132,36 @@ function parseHead(bytes: Buffer): Head | undefined {
   return { status: Number(status), isOld: minor === '0', fields, length: bytes.length };
 }
 
-/** Undefined: it is not complete. `unknown`: only the end of the connection ends it. */
-function bodyEnd({ fields, length }: Head, bytes: Buffer): number | 'unknown' | undefined {
-  const coding = fieldValues(fields, 'transfer-encoding').join(',').toLowerCase();
-  if (coding !== '') return coding === 'chunked' ? chunkedEnd(bytes, length) : 'unknown';
-  const [size] = fieldValues(fields, 'content-length');
-  if (size === undefined || !/^\d{1,9}$/.test(size)) return 'unknown';
-  const end = length + Number(size);
-  return bytes.length >= end ? end : undefined;
-}
+/** Finds the end of a chunked body (RFC 9112 §7.1) as it comes; each chunk is looked at once. */
+class ChunkScan {
+  /** Of the line of the last chunk, when it has come. */
+  private trailer: number | undefined;
+  /** Before it no trailer section ends. */
+  private searched = 0;
 
-/** RFC 9112 §7.1. */
-function chunkedEnd(bytes: Buffer, start: number): number | 'unknown' | undefined {
-  let at = start;
-  for (;;) {
-    const lineEnd = bytes.indexOf('\r\n', at);
-    if (lineEnd < 0) return undefined;
-    const [, digits] = /^([0-9a-f]{1,8})\s*(?:;.*)?$/i.exec(bytes.toString('latin1', at, lineEnd)) ?? [];
-    if (digits === undefined) return 'unknown';
-    const size = Number.parseInt(digits, 16);
-    if (size === 0) return trailerEnd(bytes, lineEnd);
-    at = lineEnd + 2 + size + 2;
-    if (at > bytes.length) return undefined;
+  /** @param at where the line of the next chunk begins */
+  constructor(private at: number) {}
+
+  end(bytes: Buffer): number | 'unknown' | undefined {
+    while (this.trailer === undefined) {
+      if (this.at > bytes.length) return undefined;
+      const lineEnd = bytes.indexOf('\r\n', this.at);
+      if (lineEnd < 0) return undefined;
+      const [, digits] = /^([0-9a-f]{1,8})\s*(?:;.*)?$/i.exec(bytes.toString('latin1', this.at, lineEnd)) ?? [];
+      if (digits === undefined) return 'unknown';
+      const size = Number.parseInt(digits, 16);
+      if (size === 0) this.trailer = lineEnd;
+      else this.at = lineEnd + 2 + size + 2;
+    }
+    return this.trailerEnd(bytes, this.trailer);
   }
-}
 
-function trailerEnd(bytes: Buffer, lineEnd: number): number | undefined {
-  if (bytes[lineEnd + 2] === 13 && bytes[lineEnd + 3] === 10) return lineEnd + 4;
-  const end = bytes.indexOf('\r\n\r\n', lineEnd);
-  return end < 0 ? undefined : end + 4;
+  private trailerEnd(bytes: Buffer, lineEnd: number): number | undefined {
+    if (bytes[lineEnd + 2] === 13 && bytes[lineEnd + 3] === 10) return lineEnd + 4;
+    const end = bytes.indexOf('\r\n\r\n', Math.max(lineEnd, this.searched));
+    this.searched = Math.max(0, bytes.length - 3);
+    return end < 0 ? undefined : end + 4;
+  }
 }
 
 function isPersistent({ isOld, fields }: Head): boolean {

@@ -67,6 +67,17 @@ describe('an answer to CONNECT', () => {
     );
   });
 
+  it.each([
+    ['of chunks', 'HTTP/1.1 407 x\r\nTransfer-Encoding: chunked\r\n\r\n', '1\r\nx\r\n', 100],
+    ['of lines', 'HTTP/1.1 407 x\r\n', 'a\r\n', 3],
+  ])('that is full %s, in small pieces, does not stop this process', { tags: ['waits'] }, (_name, head, unit, size) => {
+    const reader = new ConnectAnswerReader();
+    const bytes = Buffer.from(head + unit.repeat(300 * 1024));
+    let result: AnswerResult | undefined;
+    for (let at = 0; result === undefined; at += size) result = reader.push(bytes.subarray(at, at + size));
+    expect(['head-too-large', 407]).toContain('fault' in result ? result.fault : result.answer.status);
+  });
+
   it('may be any bytes', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
