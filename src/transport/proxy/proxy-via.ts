@@ -258,6 +258,9 @@ export class ProxyVia implements Via {
     } catch (error) {
       socket.destroy();
       const isWrong = error instanceof WstunError && error.fault === 'proxy-wrong-password';
+      // SOCKS 5 asks for the target after the password: a target that hangs must not keep all others waiting.
+      const isOfTarget = error instanceof WstunError && error.fault === 'proxy-cannot-connect';
+      if (isOfTarget && version === 5 && credentials !== undefined) this.wrong.handleAccepted(credentials.fingerprint);
       throw isWrong ? this.rejected('socks', { target, options, credentials }) : error;
     }
   }

@@ -13,6 +13,7 @@ import { tcpServer } from '../../support/net/tcp.ts';
 import { freePort } from '../../support/programs/programs.ts';
 import { advanceUntil } from '../../support/time/advance-until.ts';
 import { VirtualClock } from '../../support/time/virtual-clock.ts';
+import { until } from '../../support/until.ts';
 
 const TARGET = { host: 'relay.test', port: 443 };
 const BASIC = 'HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm="r"\r\nContent-Length: 2\r\n\r\nno';
@@ -263,6 +264,26 @@ describe('a tunnel by SOCKS', () => {
     const [first] = (await once(socket, 'data')) as [Buffer];
     expect(first.toString()).toBe('hi');
     socket.destroy();
+  });
+
+  it('a target that cannot be reached shows that the password was right, so that others do not wait for each other', async () => {
+    let connections = 0;
+    const port = await tcpServer((socket) => {
+      connections += 1;
+      const isFirst = connections === 1;
+      socket.on('data', (chunk) => {
+        if (chunk[0] === 1) socket.write(Buffer.from([1, 0]));
+        else if (chunk[1] !== 1 || chunk[2] !== 0) socket.write(Buffer.from([5, 2]));
+        else if (isFirst) socket.write(Buffer.from([5, 4, 0, 1, 0, 0, 0, 0, 0, 0]));
+      });
+    });
+    const via = viaOf(port, { url: 'socks5h://127.0.0.1', password: 'secret' });
+    expect(await failure(via)).toMatch(/^proxy-cannot-connect/);
+    const stop = new AbortController();
+    const hanging = [1, 2].map(() => connect(via, new VirtualClock(), stop.signal).catch(() => undefined));
+    await until(() => connections === 3);
+    stop.abort();
+    await Promise.all(hanging);
   });
 
   it('needs an IPv4 address for socks4://, and a name that can be resolved', async () => {
