@@ -15,7 +15,7 @@ import { ClientAddresses, formatRemote } from './proxies/client-addresses.ts';
 import { TrustedProxies } from './proxies/trusted-proxies.ts';
 import { RefusalLog } from './refusal-log.ts';
 import type { RelayLimits } from './relay-limits.ts';
-import { HttpVisitor, type WaitingRequests } from './site/http-visitor.ts';
+import { HttpVisitors } from './site/http-visitor.ts';
 import type { RequestHead } from './site/request-scanner.ts';
 import type { HeadDecision } from './site/site-connection.ts';
 import { type SiteAddress, SiteUpstream } from './site/site-upstream.ts';
@@ -62,7 +62,6 @@ export class RequestRouter {
   readonly pending: PendingSockets;
   private readonly clock: Clock;
   private readonly gate: Gate;
-  private readonly decoy: Decoy;
   private readonly acceptor = new WebSocketAcceptor();
   private readonly httpLinks: HttpLinks;
   private readonly taken = new TakenRequests();
@@ -73,8 +72,7 @@ export class RequestRouter {
   /** Of a site. */
   private readonly suspects = new Suspects();
   /** Of a decoy that is a site. */
-  private readonly httpVisitors: WeakMap<Socket, HttpVisitor> | undefined;
-  private readonly waitingRequests: WaitingRequests = { count: 0 };
+  private readonly httpVisitors: HttpVisitors | undefined;
   private readonly decisions = new WeakMap<IncomingMessage, GateDecision>();
   private isSettled: boolean;
   private links = 0;
@@ -88,11 +86,10 @@ export class RequestRouter {
     private readonly options: RequestRouterOptions,
     private readonly limits: RelayLimits,
   ) {
-    const { tickets, path, settled, decoy = notFoundDecoy, logger, clock = systemClock } = options;
+    const { tickets, path, settled, logger, clock = systemClock } = options;
     this.clock = clock;
     this.gate = new Gate(tickets, path);
     this.refusals = new RefusalLog(logger, path);
-    this.decoy = decoy;
     const trackedSourceOf = limits.pendingPerSource === 0 ? () => undefined : (options.sourceOf ?? sourceOf);
     this.sources = new SourceTracker(trackedSourceOf, logger, clock);
     const onCarrying = (socket: Socket): void => this.keepApart(socket);
@@ -104,7 +101,7 @@ export class RequestRouter {
     this.visitors = new Visitors(limits.visitors, clock);
     const { trustProxy = new TrustedProxies([]), proxyProtocol = false } = options;
     this.addresses = new ClientAddresses(trustProxy, proxyProtocol, clock);
-    this.httpVisitors = options.hasVisitors === true ? new WeakMap() : undefined;
+    this.httpVisitors = options.hasVisitors === true ? new HttpVisitors(this.visitors) : undefined;
     const isSite = this.httpVisitors !== undefined || options.upstream !== undefined;
     const { pendingSockets: total, pendingPerSource: perSource } = limits;
     this.pending = new PendingSockets(
@@ -226,7 +223,7 @@ export class RequestRouter {
   /** It carries a request of a link: it is neither a pending connection nor a visitor's. */
   private keepApart(socket: Socket): void {
     this.pending.release(socket);
-    this.httpVisitors?.get(socket)?.leave();
+    this.httpVisitors?.leave(socket);
   }
 
   private handleUnreadable(error: Error, socket: Duplex): void {
@@ -323,7 +320,7 @@ export class RequestRouter {
   /** A link from here to its socket's end, so that none is counted as gone while it still holds memory. */
   private accept(request: IncomingMessage, socket: Duplex, head: Buffer, admitted: Admitted): void {
     this.pending.release(request.socket);
-    this.httpVisitors?.get(request.socket)?.leave();
+    this.httpVisitors?.leave(request.socket);
     const onEnd = this.countLink(request, admitted);
     if (onEnd !== undefined) socket.once('close', onEnd);
     socket.on('close', this.onLinkClosed);
@@ -346,7 +343,10 @@ export class RequestRouter {
     if (refused.etag !== undefined) this.sources.clearPenalties(remote);
     // A source under a penalty gets no other answer: it cannot be told from a connection that is closed unread.
     if (refused.etag === undefined && this.isRestricted(request.socket, remote)) request.socket.destroy();
-    else this.visit(request.socket, response, () => respond(request, response, this.decoy, refused.etag));
+    else {
+      const { decoy = notFoundDecoy } = this.options;
+      this.visit(request.socket, response, () => respond(request, response, decoy, refused.etag));
+    }
   }
 
   private isRestricted(socket: Socket, remote: string | undefined): boolean {
@@ -357,11 +357,7 @@ export class RequestRouter {
   private visit(socket: Socket, response: ServerResponse, act: () => void): void {
     if (this.httpVisitors === undefined) return act();
     this.pending.release(socket);
-    const { source } = this.treatmentOf(socket);
-    const visitor =
-      this.httpVisitors.get(socket) ?? new HttpVisitor(socket, source, this.visitors, this.waitingRequests);
-    this.httpVisitors.set(socket, visitor);
-    visitor.serve(response, act);
+    this.httpVisitors.serve(socket, this.treatmentOf(socket).source, response, act);
   }
 }
 

@@ -1,4 +1,4 @@
-/** A visitor's connection that Node's HTTP server serves, from a directory. */
+/** Visitors' connections that Node's HTTP server serves, from a directory. */
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Visitor, Visitors } from './visitors.ts';
@@ -14,11 +14,31 @@ const MAX_WAITING = 8_192;
 const FAIR_WAITING = 8;
 
 /** Requests of all visitors that wait. */
-export interface WaitingRequests {
+interface WaitingRequests {
   count: number;
 }
 
-export class HttpVisitor implements Visitor {
+/** All of them. */
+export class HttpVisitors {
+  private readonly bySocket = new WeakMap<Socket, HttpVisitor>();
+  private readonly waiting: WaitingRequests = { count: 0 };
+
+  constructor(private readonly visitors: Visitors) {}
+
+  /** @param respond is called when there is room, and the requests before it are answered or will be soon */
+  serve(socket: Socket, source: string | undefined, response: ServerResponse, respond: () => void): void {
+    const visitor = this.bySocket.get(socket) ?? new HttpVisitor(socket, source, this.visitors, this.waiting);
+    this.bySocket.set(socket, visitor);
+    visitor.serve(response, respond);
+  }
+
+  /** The connection carries a link, until it brings another request of a stranger. */
+  leave(socket: Socket): void {
+    this.bySocket.get(socket)?.leave();
+  }
+}
+
+class HttpVisitor implements Visitor {
   private hasEntered = false;
   private isPresent = false;
   /** Responses that are begun and not complete. */
@@ -42,7 +62,6 @@ export class HttpVisitor implements Visitor {
     return this.answered + this.waiting.length > 0;
   }
 
-  /** @param respond is called when there is room, and the requests before it are answered or will be soon */
   serve(response: ServerResponse, respond: () => void): void {
     // The rest of what had been read.
     if (this.socket.destroyed) return;
@@ -53,7 +72,6 @@ export class HttpVisitor implements Visitor {
     else if (!this.hasEntered) this.enter();
   }
 
-  /** The connection carries a link, until it brings another request of a stranger. */
   leave(): void {
     this.hasEntered = false;
     this.isPresent = false;
