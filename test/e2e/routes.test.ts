@@ -8,7 +8,7 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { echo, tcpServer } from '../support/net/tcp.ts';
-import { startUpgradeBox, type UpgradeMode } from '../support/net/upgrade-box.ts';
+import { startUpgradeBox } from '../support/net/upgrade-box.ts';
 import { payload } from '../support/payload.ts';
 import { startNginx } from '../support/programs/nginx.ts';
 import { startSquid } from '../support/programs/squid.ts';
@@ -90,19 +90,6 @@ describe('a client in a network that lets no WebSocket through', () => {
     await expectEcho({ client: second, target });
     expect(routesOf(second.process)).toEqual([expect.objectContaining({ carrier: 'http', failed: [] })]);
   });
-
-  it.each<UpgradeMode>(['resets', 'swallows'])(
-    'goes by HTTP link where a box %s right behind the 101',
-    async (mode) => {
-      const relay = await startRelay();
-      const box = await startUpgradeBox(relay.port, mode);
-      const since = performance.now();
-      const client = await clientAt(relay, box.port);
-      expect(performance.now() - since).toBeLessThan(CHANGE_LIMIT_MS);
-      expect(routesOf(client.process).at(-1)).toMatchObject({ carrier: 'http' });
-      await expectEcho({ client, target: await tcpServer(echo) });
-    },
-  );
 
   it('keeps its streams where upgrades are stripped or swallowed all at once, and takes up its work in 5 s', async () => {
     const relay = await startRelay();
