@@ -29,7 +29,7 @@ export function reportRoute(notice: RouteNotice, output: Output, outage: OutageR
 
 function textOf(notice: RouteNotice): string {
   if (notice.type === 'trying')
-    return `wstun: no link after ${seconds(notice.forMs)}: ${attemptTexts(notice.attempts).join('; ')}`;
+    return `wstun: no link to ${new URL(notice.relay).host} after ${seconds(notice.forMs)}: ${attemptTexts(notice.attempts).join('; ')}`;
   const failed = notice.failed.map((one) => ({ ...one, state: 'failed' as const }));
   const others: readonly Attempt[] = [...failed, ...notice.unfinished];
   const all = [notice.route, ...others.map(({ route }) => route)];
