@@ -35,6 +35,9 @@ needs=(
   tinyproxy:tinyproxy-bin
   danted:dante-server
   faketime:faketime
+  dnsmasq:dnsmasq-base
+  getent:libc-bin
+  tc:iproute2
   ncat:ncat
   nc.openbsd:netcat-openbsd
   chromium:chromium

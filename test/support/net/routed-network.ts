@@ -11,6 +11,12 @@ export interface RoutedNetwork {
   /** In front of a command that is to run on the laptop. */
   readonly there: readonly string[];
   readonly relayAddress: string;
+  /** The name of the laptop's namespace: files for it are in /etc/netns. */
+  readonly laptop: string;
+  /** In front of a command that is to run on the router. */
+  readonly router: readonly string[];
+  /** Of the router, towards the laptop and towards the relay. */
+  readonly interfaces: readonly [string, string];
   /** From now on all packets of the TCP connections that stand are dropped, both ways; new ones pass. */
   freezeConnections(): Promise<void>;
   /** From now on all packets of TCP are dropped, or none any more. */
@@ -39,6 +45,7 @@ export async function startRoutedNetwork(): Promise<RoutedNetwork> {
   return {
     there: within(laptop),
     relayAddress: `${net}.3`,
+    ...{ laptop, router: within(router), interfaces: [inner, outer] },
     freezeConnections: async () => {
       const standing = await runWell('ss', ['-Htn', 'state', 'established'], { within: within(laptop) });
       const ports = [...standing.matchAll(/10\.79\.1\.2:(\d+)/g)].map(([, port = '']) => port);

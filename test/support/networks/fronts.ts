@@ -5,7 +5,7 @@ import { startNginx } from '../programs/nginx.ts';
 import type { Obstacle } from './obstacle.ts';
 import { RELAY_PLACE } from './obstacle-network.ts';
 
-const DROPPED =
+export const DROPPED =
   'connected by HTTP link; by WebSocket: the relay knows this invite, but something in front of it ' +
   `drops the WebSocket upgrade: ${RELAY_PLACE}: HTTP 404 from nginx`;
 

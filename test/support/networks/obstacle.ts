@@ -34,12 +34,16 @@ export interface Course {
   readonly saysWithinMs?: number;
   /** What is fetched, bytes; default: 10 MB. */
   readonly bytes?: number;
+  /** It takes minutes, so that it is measured once. */
+  readonly isSlow?: boolean;
   /** Where the same file is fetched without wstun, but through the same obstacle; default: the ratio is to no obstacle. */
   readonly plain?: { readonly url: string; readonly within: readonly string[] };
   /** What only the proxy may see, as text. Asked at the end. */
   readonly secrets?: () => readonly string[];
   /** All that passed behind the proxy. */
   readonly beyond?: () => readonly Buffer[];
-  /** What must hold at the end besides. */
-  readonly check?: () => void | Promise<void>;
+  /** While the sentence is waited for after a transfer, a stream trickles: nothing is idle. */
+  readonly isBusy?: boolean;
+  /** Takes the obstacle away. */
+  readonly end?: () => Promise<unknown>;
 }

@@ -4,9 +4,11 @@
  */
 import { expect } from 'vitest';
 import { occurrences } from '../net/recording-proxy.ts';
+import { tcpServer } from '../net/tcp.ts';
 import { run, runWell } from '../programs/programs.ts';
 import { WstunProcess } from '../programs/wstun-process.ts';
 import type { ClientOptions } from '../programs/wstun-stack.ts';
+import { connectThrough } from '../proxy/through-proxy.ts';
 import { until } from '../until.ts';
 import type { Course, Name, Obstacle } from './obstacle.ts';
 import { FILE_BYTES, hashOfFile, type ObstacleNetwork, PAGE } from './obstacle-network.ts';
@@ -29,10 +31,19 @@ export interface Measured {
   readonly bytesPerSecond: number;
   /** Without wstun, through the same obstacle. */
   readonly plainBytesPerSecond?: number | undefined;
+  readonly isSlow: boolean;
 }
 
 export async function runObstacle(obstacle: Obstacle, network: ObstacleNetwork): Promise<Measured> {
   const course = await obstacle.start(network);
+  try {
+    return await takeCourse(obstacle, course, network);
+  } finally {
+    await course.end?.();
+  }
+}
+
+async function takeCourse(obstacle: Obstacle, course: Course, network: ObstacleNetwork): Promise<Measured> {
   const clients: WstunProcess[] = [];
   const start = (options: ClientOptions & { readonly invite?: string }, json = false): Run => {
     const run = startRun(options.invite ?? course.invite, options, json);
@@ -47,17 +58,24 @@ export async function runObstacle(obstacle: Obstacle, network: ObstacleNetwork):
   // What it says is known, so that this one may say the same to programs.
   const client =
     first !== undefined && course.clearTheWay !== undefined ? first : start(course.client, first !== undefined);
-  const port = await proxyPortOf(client);
-  const connectedMs = performance.now() - (client === first ? clearSince : client.since);
-  if (first === undefined && course.saysWithinMs === undefined) saidMs = await expectSentence(client, obstacle, course);
-  const bytesPerSecond = await expectFile(port, network, course.bytes);
-  await expectPage(port, network);
-  if (first === undefined && course.saysWithinMs !== undefined) saidMs = await expectSentence(client, obstacle, course);
-  await course.check?.();
+  const saysSoon = first === undefined && course.saysWithinMs === undefined && obstacle.says !== '';
+  const [through, said] = await Promise.all([
+    connected(client),
+    saysSoon ? expectSentence(client, obstacle, course) : undefined,
+  ]);
+  saidMs ??= said;
+  const connectedMs = through.at - (client === first ? clearSince : client.since);
+  if (obstacle.says === '') await expectSentence(client, obstacle, course);
+  const bytesPerSecond = await expectFile(through, network, course.bytes);
+  await expectPage(through, network);
+  if (first === undefined && course.saysWithinMs !== undefined) {
+    if (course.isBusy) await startTrickle(Number(through.port));
+    saidMs = await expectSentence(client, obstacle, course);
+  }
   for (const process of clients) await process.kill();
   expectNoSecret(course, [...clients, network.plain.process, network.secure.process]);
   const plainBytesPerSecond = isMeasuring && course.plain ? await plainSpeed(course.plain, course.bytes) : undefined;
-  return { saidMs, connectedMs, bytesPerSecond, plainBytesPerSecond };
+  return { saidMs, connectedMs, bytesPerSecond, plainBytesPerSecond, isSlow: course.isSlow ?? false };
 }
 
 interface Run {
@@ -74,13 +92,13 @@ function startRun(invite: string, { args = [], env = {}, within = [] }: ClientOp
 
 const READY = /proxy on 127\.0\.0\.1:(\d+)|"event":"ready".*?"listen":"127\.0\.0\.1:(\d+)"/;
 
-async function proxyPortOf({ process }: Run): Promise<{ readonly port: string; readonly within: readonly string[] }> {
+async function connected({ process }: Run): Promise<Through> {
   const found = () => READY.exec(process.stdout + process.stderr);
   await until(() => found() !== null || !process.isRunning, CONNECTS_WITHIN_MS).catch(() => {});
   const [, human, json] = found() ?? [];
   const port = human ?? json;
   if (port === undefined) throw new Error(`not connected: ${process.describe()}`);
-  return { port, within: process.within };
+  return { port, within: process.within, at: performance.now() };
 }
 
 /** What a person sees of it, with the names of the page; each once. */
@@ -106,8 +124,19 @@ async function expectSentence(run: Run, { says }: Obstacle, course: Course): Pro
   return performance.now() - run.since;
 }
 
+/** A byte each 200 ms, until the client ends. */
+async function startTrickle(port: number): Promise<void> {
+  const target = await tcpServer((socket) => {
+    const timer = setInterval(() => socket.write('x'), 200);
+    socket.once('close', () => clearInterval(timer));
+  });
+  (await connectThrough('SOCKS5', port, target)).resume();
+}
+
 interface Through {
   readonly port: string;
+  /** When it was ready. */
+  readonly at: number;
   readonly within: readonly string[];
 }
 

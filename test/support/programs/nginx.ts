@@ -45,10 +45,10 @@ stream { server { listen 127.0.0.1:${port}; proxy_pass 127.0.0.1:${target}; ${li
 }
 
 /**
- * What a front does with requests: `pass` them to the relay, or answer in its place, as a line of nginx's
- * configuration.
+ * What a front does with requests: `pass` them to the relay, or `strip` their upgrade first, or answer in its place, as
+ * a line of nginx's configuration.
  */
-export type FrontMode = 'pass' | `return ${string};`;
+export type FrontMode = 'pass' | 'strip' | `return ${string};`;
 
 export interface Fronts {
   readonly ports: readonly number[];
@@ -87,9 +87,10 @@ function frontConfiguration(
       proxy_set_header Upgrade $http_upgrade;
       proxy_set_header Connection $http_connection;
       proxy_read_timeout 60s;`;
+  const lines: Readonly<Record<string, string>> = { pass, strip: `proxy_pass http://127.0.0.1:${relayPort};` };
   const servers = ports.map((port, at) => {
     const mode = modes[at] ?? 'pass';
-    return `  server { listen 127.0.0.1:${port}; location / { ${mode === 'pass' ? pass : mode} } }`;
+    return `  server { listen 127.0.0.1:${port}; location / { ${lines[mode] ?? mode} } }`;
   });
   return `
 daemon off;
@@ -104,6 +105,38 @@ http {
 ${servers.join('\n')}
 }
 `;
+}
+
+/**
+ * The portal of a network without a login, at all addresses of this machine: whatever is asked for, by http:// or
+ * https://, it leads to its page. Its certificate is its own.
+ */
+export async function startPortal(
+  pair: { readonly cert: string; readonly key: string },
+  page: string,
+): Promise<{ readonly http: number; readonly https: number }> {
+  const dir = await tempDir();
+  const [http, https] = [await freePort(), await freePort()];
+  const file = join(dir, 'nginx.conf');
+  await Promise.all([writeFile(join(dir, 'cert.pem'), pair.cert), writeFile(join(dir, 'key.pem'), pair.key)]);
+  const listen = `listen ${http}; listen ${https} ssl;`;
+  const tls = `ssl_certificate ${dir}/cert.pem; ssl_certificate_key ${dir}/key.pem;`;
+  await writeFile(
+    file,
+    `
+daemon off;
+master_process off;
+pid ${dir}/pid;
+events { worker_connections 64; }
+http {
+  ${temporaryPaths(dir)}
+  access_log off;
+  server { ${listen} ${tls} return 302 ${page}; }
+}
+`,
+  );
+  await startServer('nginx', ['-p', dir, '-e', 'stderr', '-c', file], http);
+  return { http, https };
 }
 
 /** As `startNginx`, with TLS: what it sees of each request, and lines for its one location. */

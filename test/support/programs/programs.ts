@@ -72,6 +72,11 @@ export async function runWell(...args: Parameters<typeof run>): Promise<string> 
   throw new Error(`${args[0]} ${args[1].join(' ')}\nended with ${code}\n${stderr}${stdout}`);
 }
 
+export interface RunningServer {
+  /** Before the test is over. */
+  end(): Promise<void>;
+}
+
 /**
  * Starts a server that runs until the test is over, and waits until it accepts connections. `end`: the signal by which
  * it takes along the processes that it has started.
@@ -81,7 +86,7 @@ export async function startServer(
   args: readonly string[],
   port: number,
   { end = 'SIGKILL', ...options }: SpawnOptions & { readonly end?: NodeJS.Signals } = {},
-): Promise<void> {
+): Promise<RunningServer> {
   const child = spawnBound(program, args, options);
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
@@ -90,10 +95,11 @@ export async function startServer(
     });
   }
   const closed = once(child, 'close');
-  atEnd(async () => {
+  const stop = async (): Promise<void> => {
     child.kill(end);
     await closed;
-  });
+  };
+  atEnd(stop);
   let open = false;
   await until(() => {
     if (child.exitCode !== null) throw new Error(`${program} ended with ${child.exitCode}\n${output}`);
@@ -104,6 +110,7 @@ export async function startServer(
     probe.on('error', () => {});
     return open;
   }, 10_000);
+  return { end: stop };
 }
 
 /** For programs that cannot be told to choose a port themselves. */

@@ -32,6 +32,8 @@ export interface Squid {
   accessLog(): string[];
   /** From now on these are its users. */
   setUsers(users: Readonly<Record<string, string>>): Promise<void>;
+  /** Ends all tunnels, and begins anew at the same port. */
+  restart(): Promise<void>;
 }
 
 const HELPERS = '/usr/lib/squid';
@@ -54,12 +56,18 @@ export async function startSquid(options: SquidOptions = {}): Promise<Squid> {
   await writeFile(file, configuration(dir, port, options));
   // Its name is that of its shared memory, which it removes when it is told to end.
   const name = `wstun${process.pid}x${port}`;
-  await startServer('squid', ['-N', '-d', '0', '-n', name, '-f', file], port, {
-    end: 'SIGTERM',
-    env: options.env ?? {},
-  });
+  const start = () =>
+    startServer('squid', ['-N', '-d', '0', '-n', name, '-f', file], port, {
+      end: 'SIGTERM',
+      env: options.env ?? {},
+    });
+  let server = await start();
   const accessLog = () => readFileSync(join(dir, 'access.log'), 'latin1').split('\n').filter(Boolean);
-  return { port, accessLog, setUsers };
+  const restart = async (): Promise<void> => {
+    await server.end();
+    server = await start();
+  };
+  return { port, accessLog, setUsers, restart };
 }
 
 async function writePasswords(file: string, users: Readonly<Record<string, string>>): Promise<void> {
