@@ -18,12 +18,16 @@ export type AuthenticationStep =
   | { readonly kind: 'ask-command'; readonly challenge: Challenge }
   /** Nothing here can answer any of `schemes`. */
   | { readonly kind: 'cannot'; readonly schemes: readonly string[] }
+  /** It wants the password itself, which it has not needed before. */
+  | { readonly kind: 'weaker' }
   /** What was sent is rejected. */
   | { readonly kind: 'rejected'; readonly scheme: string };
 
 export interface AuthenticationOptions {
   readonly credentials?: ProxyCredentials | undefined;
   readonly hasCommand: boolean;
+  /** False: Basic is not answered. Default: true. */
+  readonly mayBasic?: boolean;
   /** The request target of CONNECT. */
   readonly uri: string;
   readonly random: (bytes: number) => Buffer;
@@ -45,6 +49,11 @@ export class ProxyAuthentication {
   /** Credentials have been sent whole: a 407 now means that they are wrong, a 200 that they are right. */
   get hasSentCredentials(): boolean {
     return this.sent === 'basic' || this.sent === 'digest' || this.sent === 'ntlm';
+  }
+
+  /** What has been sent proves the password, and does not show it. */
+  get hasSentProof(): boolean {
+    return this.sent === 'digest' || this.sent === 'ntlm';
   }
 
   /** A 407. @param values of its Proxy-Authenticate fields */
@@ -75,7 +84,8 @@ export class ProxyAuthentication {
     if (this.options.credentials !== undefined) {
       if (digest !== undefined) return this.sendDigest(digest, this.options.credentials);
       if (challenges.some(({ scheme }) => isNtlm(scheme))) return this.beginNtlm();
-      if (challenges.some(({ scheme }) => scheme.toLowerCase() === 'basic')) return this.sendBasic();
+      if (challenges.some(({ scheme }) => scheme.toLowerCase() === 'basic'))
+        return this.options.mayBasic === false ? { kind: 'weaker' } : this.sendBasic();
     }
     if (this.options.hasCommand) return this.askCommand(challenges);
     return { kind: 'cannot', schemes: [...new Set(challenges.map(({ scheme }) => scheme))] };

@@ -51,6 +51,8 @@ export class ProxyVia implements Via {
   private readonly known = new RelayAddresses();
   private readonly tls = new RelayTls();
   private readonly wrong = new WrongPasswords();
+  /** Credentials that it has accepted by Digest or NTLM: whoever poses as it later must not get them by Basic. */
+  private proved: string | undefined;
   /** While credentials are tried that are not proven, others wait: each failure counts at the proxy. */
   private proving: Promise<unknown> | undefined;
 
@@ -130,6 +132,7 @@ export class ProxyVia implements Via {
     const authority = formatHostPort(target);
     const authentication = new ProxyAuthentication({
       ...{ credentials, hasCommand: this.auth.command !== undefined, uri: authority },
+      mayBasic: this.proxy.kind === 'https' || credentials === undefined || this.proved !== credentials.fingerprint,
       ...{ random: randomBytes, time: () => options.clock.wallTime() },
     });
     let socket: Socket | undefined;
@@ -145,7 +148,7 @@ export class ProxyVia implements Via {
           socket = undefined;
           continue;
         }
-        if (answer.status < 300) return this.handOver(socket, answer, credentials);
+        if (answer.status < 300) return this.handOver(socket, answer, authentication, credentials);
         if (answer.status !== 407) throw this.refusal(answer.status, authentication, attempt);
         const step = authentication.handleChallenges(fieldValues(answer.fields, 'proxy-authenticate'));
         if (step.kind === 'answer' && step.sameConnection && !answer.isReusable)
@@ -176,9 +179,15 @@ export class ProxyVia implements Via {
     return result.answer;
   }
 
-  private handOver(socket: Socket, { rest }: ConnectAnswer, credentials: ProxyCredentials | undefined): Socket {
+  private handOver(
+    socket: Socket,
+    { rest }: ConnectAnswer,
+    authentication: ProxyAuthentication,
+    credentials: ProxyCredentials | undefined,
+  ): Socket {
     // Also where the proxy did not ask for them: nobody needs to wait for whether they are right.
     if (credentials !== undefined) this.wrong.handleAccepted(credentials.fingerprint);
+    if (authentication.hasSentProof) this.proved = credentials?.fingerprint;
     if (rest.length > 0) socket.unshift(rest);
     return neitherPausedNorFlowing(socket);
   }
@@ -203,6 +212,14 @@ export class ProxyVia implements Via {
       }
       case 'cannot':
         throw credentialsNeeded(this.placeOf(target), step.schemes, { credentials: credentials !== undefined });
+      case 'weaker':
+        throw new WstunError(
+          'proxy-odd-answer',
+          `${this.name}: it asks for the password by Basic, and did not before`,
+          {
+            fix: 'Something else may answer in its place. If the proxy was changed, start wstun again.',
+          },
+        );
       case 'rejected':
         throw this.rejected(step.scheme, attempt);
       default:

@@ -135,6 +135,19 @@ describe('a tunnel by CONNECT', () => {
 });
 
 describe('a proxy that asks for credentials', () => {
+  it('does not get the password by Basic after it has accepted it by Digest', async () => {
+    const digest = BASIC.replace('Basic realm="r"', 'Digest realm="r", nonce="n", qop="auth"');
+    const { port, heads } = await proxyAnswering([digest, OK, BASIC, digest, OK]);
+    const via = viaOf(port, { password: 'secret' });
+    (await connect(via)).destroy();
+    expect(await failure(via)).toBe(
+      'proxy-odd-answer: http://proxy: it asks for the password by Basic, and did not before',
+    );
+    (await connect(via)).destroy();
+    expect(heads.filter(({ text }) => text.includes('Authorization: Basic'))).toEqual([]);
+    expect(heads).toHaveLength(5);
+  });
+
   it.each([
     ['the same connection', false, false, [0, 0]],
     ['another connection where it closes the first', true, true, [0, 1]],
