@@ -2,7 +2,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import { createServer as createNetServer, type Server as NetServer } from 'node:net';
+import { createServer as createNetServer, Server as NetServer } from 'node:net';
 import { createSecureContext, createServer as createTlsServer, Server as TlsServer } from 'node:tls';
 import { WstunError } from '../errors.ts';
 import { expectPlainReads } from '../memory/pieces.ts';
@@ -57,7 +57,7 @@ export async function startRelayServer(options: RelayServerOptions): Promise<Rel
   const servers = options.listen.map((place) => ({ place, server: createPublicServer(options, limits, router) }));
   const admin = options.admin && { address: options.admin, server: createAdminServer() };
   const close = (): void => {
-    for (const { server } of servers) server.close();
+    for (const { server } of servers) stopListening(server);
     router.destroyAll();
     admin?.server.close();
     admin?.server.closeAllConnections();
@@ -87,6 +87,16 @@ export async function startRelayServer(options: RelayServerOptions): Promise<Rel
     close();
     throw error;
   }
+}
+
+/**
+ * Not by the `close` of an HTTP server: it would close idle connections, too, and a client of an HTTP link that may go
+ * on has no others any more. Node closes them when they are idle for 5 s.
+ */
+function stopListening(server: NetServer): void {
+  // An HTTP server then also stops looking for late requests.
+  server.once('close', () => server.close());
+  NetServer.prototype.close.call(server);
 }
 
 /** Without members: there is no certificate yet. */

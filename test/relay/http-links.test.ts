@@ -215,6 +215,23 @@ describe('what a client can make a relay hold', () => {
   });
 });
 
+it('an HTTP link carries messages both ways at a relay that accepts no connections any more', async () => {
+  const server = await start();
+  const link = await server.dial();
+  const recorder = new LinkRecorder(link);
+  const far = await server.nextLink();
+  const atFar = new LinkRecorder(far);
+  link.send([Buffer.from('before')]);
+  await atFar.untilMessages(1);
+  // Its connection is idle then.
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  server.relay.close();
+  link.send([Buffer.from('after')]);
+  await atFar.untilMessages(2);
+  far.send([Buffer.from('back')]);
+  await recorder.untilMessages(1);
+});
+
 describe('an HTTP link at a relay that shows a site', () => {
   it('an HTTP link passes a relay with an upstream, and strangers see the upstream', async () => {
     const site = createServer((_request, response) => response.end('the site'));
