@@ -295,7 +295,7 @@ export const FAULTS = {
   'http-link-unknown': fault(
     'network',
     'WSTUN-E261',
-    'the relay knows this invite, but its version of wstun has no HTTP transport',
+    'the relay knows this invite, but its version of wstun knows no HTTP links',
     { fix: `Update the relay, or let WebSockets pass to it. ${RECONNECTS}` },
   ),
   'exit-running': fault('network', 'WSTUN-E225', 'an exit is already running with this state directory', {

@@ -139,7 +139,7 @@ const transportOption = () => {
 const proxyOptions = () => [
   new Option(
     '--proxy <url>',
-    'proxy to reach the relay by: http, https, socks4, socks4a, socks5 or socks5h://[user:pass@]host:port, pac+https://… or pac+file:/…, env or none; others can see a password here in `ps`, but not in $WSTUN_PROXY (default: env, what https_proxy, all_proxy and no_proxy say)',
+    'proxy through which the relay is reached: http, https, socks4, socks4a, socks5 or socks5h://[user:pass@]host:port, pac+https://… or pac+file:/…, env or none; others can see a password here in `ps`, but not in $WSTUN_PROXY (default: env, what https_proxy, all_proxy and no_proxy say)',
   ),
   new Option('--proxy-auth-file <file>', 'user:password for the proxy, one line in a file that only you can read'),
   new Option(
@@ -189,7 +189,7 @@ function clientCommand(): Command {
     .addOption(linksOption())
     .option(
       '--bond',
-      'use all ways at once: this machine and each phone (--tether), and each address of the relay (default: only the best one)',
+      'use all ways at once: this machine and each phone (--tether), each address of the relay, and each proxy (default: only the best one)',
     )
     .addOption(linkBytesOption())
     .addOption(linkAgeOption())
@@ -476,6 +476,8 @@ Examples:
     wstun client wstun1_AQDc… --tether
   Where the network inspects TLS:
     wstun client wstun1_AQDc… --tls-ca company-ca.pem
+  Through a proxy that asks for a password:
+    wstun client wstun1_AQDc… --proxy http://proxy.corp.example:3128 --proxy-auth-file ~/.wstun-proxy
   Through a browser on this machine, where a company's proxy wants its login:
     wstun client wstun1_AQDc… --via-browser
 
