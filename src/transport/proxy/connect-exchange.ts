@@ -21,6 +21,8 @@ export async function askForTunnel(
   request: ConnectRequest,
   { clock, signal, proxy }: { readonly clock: Clock; readonly signal: AbortSignal; readonly proxy: string },
 ): Promise<AnswerResult> {
+  // It ended while a command ran: no event would come any more.
+  if (socket.destroyed || socket.readableEnded) return { fault: 'cut-short' };
   const reader = new ConnectAnswerReader();
   const wait = new AbortableWait<AnswerResult>({
     ...{ clock, signal, limitMs: ANSWER_LIMIT_MS },

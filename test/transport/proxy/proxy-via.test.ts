@@ -3,9 +3,10 @@
  * @module-tag waits
  */
 import { once } from 'node:events';
-import type { Socket } from 'node:net';
+import { createConnection, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { WstunError } from '../../../src/errors.ts';
+import { askForTunnel } from '../../../src/transport/proxy/connect-exchange.ts';
 import { ProxyCredentials } from '../../../src/transport/proxy/proxy-credentials.ts';
 import { parseProxy } from '../../../src/transport/proxy/proxy-url.ts';
 import { ProxyVia } from '../../../src/transport/proxy/proxy-via.ts';
@@ -158,6 +159,16 @@ describe('a proxy that asks for credentials', () => {
     (await connect(viaOf(port, { password: 'secret' }))).destroy();
     expect(heads.map(({ on }) => on)).toEqual(connections);
     expect(heads[1]?.text).toContain('\r\nProxy-Authorization: Basic YW5uOnNlY3JldA==\r\n');
+  });
+
+  it('gets no request on a connection that has ended before it', async () => {
+    const { port } = await proxyAnswering([]);
+    const socket = createConnection(port, '127.0.0.1').on('error', () => {});
+    await once(socket, 'connect');
+    socket.destroy();
+    await once(socket, 'close');
+    const options = { clock: new VirtualClock(), signal: new AbortController().signal, proxy: 'x' };
+    expect(await askForTunnel(socket, { authority: 'relay.test:443' }, options)).toEqual({ fault: 'cut-short' });
   });
 
   it('must keep the connection that NTLM has begun on', async () => {
