@@ -64,14 +64,22 @@ export class PrivateFolder {
 
 /** Those of clients that were killed. Never throws. */
 function removeAbandoned(): void {
-  try {
-    for (const name of readdirSync(tmpdir())) {
-      const pid = Number(ITS_NAME.exec(name)?.[1] ?? 0);
-      const path = join(tmpdir(), name);
+  for (const name of namesIn(tmpdir())) {
+    const pid = Number(ITS_NAME.exec(name)?.[1] ?? 0);
+    const path = join(tmpdir(), name);
+    try {
       if (pid > 0 && !isRunning(pid) && lstatSync(path).uid === (process.getuid?.() ?? 0)) rmSync(path, REMOVAL);
+    } catch {
+      // Another client removes it at the same time, or this one may not.
     }
+  }
+}
+
+function namesIn(path: string): readonly string[] {
+  try {
+    return readdirSync(path);
   } catch {
-    // Another client removes them at the same time, or this one may not.
+    return [];
   }
 }
 
