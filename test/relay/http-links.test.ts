@@ -154,7 +154,7 @@ describe('what a client can make a relay hold', () => {
       sent += 1;
       await new Promise((resolve) => setImmediate(resolve));
     }
-    expect(sent * 60_000).toBeLessThan(1_048_576 + 3 * 131_072);
+    expect(sent * 60_000).toBeLessThan(2_097_152 + 3 * 131_072);
     expect(link.queuedBytes).toBeLessThan(2 * 131_072);
   });
 

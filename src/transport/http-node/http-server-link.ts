@@ -223,7 +223,7 @@ export class HttpServerLink extends HttpLinkEnd {
   private writeDown(served: Served): void {
     const { sender } = this;
     this.padToSize();
-    const most = sender.acknowledged + this.options.memory.windowBytes;
+    const most = sender.acknowledged + this.options.memory.downWindowBytes;
     while (!served.isFull && this.sent < Math.min(sender.end, most)) {
       const to = Math.min(sender.end, most, this.sent + WRITE_BYTES);
       served.isFull = !writeView(served.response, sender.view(this.sent, to));
@@ -239,7 +239,7 @@ export class HttpServerLink extends HttpLinkEnd {
     this.served = undefined;
     this.usedAt = this.clock.now();
     this.padToSize();
-    const most = Math.min(sender.acknowledged + this.options.memory.windowBytes, this.sent + MAX_BODY_BYTES);
+    const most = Math.min(sender.acknowledged + this.options.memory.downWindowBytes, this.sent + MAX_BODY_BYTES);
     const to = Math.max(this.sent, Math.min(sender.end, most));
     const head = encodeDownHead(this.sent);
     writeLinkHead(served.response, head.length + to - this.sent);

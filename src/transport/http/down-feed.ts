@@ -3,7 +3,7 @@
  * a gap, and whether something on the way holds answers back. Pure, time passed in; an exchange is only told to pause,
  * to go on, or to end.
  */
-import { HELD_BACK_MS, PAD_MS, POLL_MS, RETRY_MS, ROTATE_MS, WINDOW_BYTES } from './http-limits.ts';
+import { HELD_BACK_MS, PAD_MS, POLL_MS, RETRY_MS, ROTATE_MS, WIDE_WINDOW_BYTES } from './http-limits.ts';
 import { DOWN_HEAD_BYTES } from './link-requests.ts';
 import { readU64, type U64 } from './u64.ts';
 
@@ -311,5 +311,5 @@ export class DownFeed {
 
 /** The older answer brings at most a window that has not arrived. */
 function isWithin(offset: number | undefined, next: number): boolean {
-  return offset !== undefined && offset >= next && offset <= next + 2 * WINDOW_BYTES;
+  return offset !== undefined && offset >= next && offset <= next + WIDE_WINDOW_BYTES;
 }

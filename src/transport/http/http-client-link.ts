@@ -4,8 +4,10 @@
  */
 import { DownFeed, type DownRequest, type DownSink, type DownTimes } from './down-feed.ts';
 import {
+  ACK_AT_ONCE_BYTES,
   ACK_BYTES,
   ACK_LATE_MS,
+  ACK_PAUSE_MS,
   ACK_SOON_BYTES,
   ACK_SOON_MS,
   HELD_BACK_MS,
@@ -62,6 +64,7 @@ export class HttpClientLink extends HttpLinkEnd implements DownSink {
   private isOpen = false;
   /** What the relay was last told that it need not keep. */
   private toldReceived = 0;
+  private toldAt = 0;
   /** When an acknowledgement is due; Infinity: none is. */
   private ackAt = Number.POSITIVE_INFINITY;
   private isAcking = false;
@@ -145,10 +148,14 @@ export class HttpClientLink extends HttpLinkEnd implements DownSink {
   handleBytes(bytes: Uint8Array): void {
     this.take(bytes);
     if (this.isOver) return;
-    const unacknowledged = this.down.received - this.toldReceived;
     const now = this.clock.now();
-    const wait = unacknowledged >= ACK_BYTES ? 0 : unacknowledged >= ACK_SOON_BYTES ? ACK_SOON_MS : ACK_LATE_MS;
-    this.ackAt = Math.min(this.ackAt, now + wait);
+    this.ackAt = Math.min(this.ackAt, this.acknowledgeAt(this.down.received - this.toldReceived, now));
+  }
+
+  private acknowledgeAt(bytes: number, now: number): number {
+    if (bytes >= ACK_AT_ONCE_BYTES) return now;
+    if (bytes >= ACK_BYTES) return Math.max(now, this.toldAt + ACK_PAUSE_MS);
+    return now + (bytes >= ACK_SOON_BYTES ? ACK_SOON_MS : ACK_LATE_MS);
   }
 
   handleEnded(): void {
@@ -192,6 +199,7 @@ export class HttpClientLink extends HttpLinkEnd implements DownSink {
     const { received } = this.down;
     this.sequence += 1;
     this.toldReceived = Math.max(this.toldReceived, received);
+    this.toldAt = this.clock.now();
     this.ackAt = Number.POSITIVE_INFINITY;
     return this.options.urlOf(encodeRequest({ kind, sequence: this.sequence, offset, received, waitMs }));
   }

@@ -12,6 +12,8 @@ export const LOW_MARK_BYTES = HIGH_MARK_BYTES / 2;
 export const MAX_BODY_BYTES = 524_288;
 /** Sent and not acknowledged, in each direction; and how far ahead an *up* body may begin. */
 export const WINDOW_BYTES = 1_024 * KIB;
+/** Of a relay's down streams while its links hold little: each pause for acknowledgements costs speed on fast paths. */
+export const WIDE_WINDOW_BYTES = 2 * WINDOW_BYTES;
 /** The least of it where a relay is short of memory. */
 export const MIN_WINDOW_BYTES = 64 * KIB;
 /** Pieces that came ahead of others. 256 are some KB, however small they are. */
@@ -36,8 +38,13 @@ export const BODY_SLOW_MS = 1_000;
 /** Without an answer, an *up* request is taken for lost: the connection may be gone. */
 export const UP_TIMEOUT_MS = 20_000;
 
-/** The client acknowledges what it has received: so many bytes at once, fewer after a pause. */
+/**
+ * The client acknowledges what it has received: so many bytes at once, fewer after a pause. What a fast path brings
+ * within ACK_PAUSE_MS shares one request.
+ */
+export const ACK_AT_ONCE_BYTES = 512 * KIB;
 export const ACK_BYTES = 256 * KIB;
+export const ACK_PAUSE_MS = 10;
 export const ACK_SOON_BYTES = 16 * KIB;
 export const ACK_SOON_MS = 50;
 export const ACK_LATE_MS = 2_000;

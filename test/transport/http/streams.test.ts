@@ -146,12 +146,15 @@ describe('the stream of a sender', () => {
 });
 
 describe('what all links of a relay hold', () => {
-  it('each link has a window of 1 MiB, and of 64 KiB while all together hold too much', () => {
+  it('each link has a window of 1 MiB, down 2 MiB while all hold little, and 64 KiB while they hold too much', () => {
     const memory = new LinkMemory(1_000);
-    expect(memory.windowBytes).toBe(1_048_576);
-    memory.change(1_000);
-    expect([memory.windowBytes, memory.usedBytes]).toEqual([65_536, 1_000]);
-    memory.change(-1);
-    expect(memory.windowBytes).toBe(1_048_576);
+    const windows = (): number[] => [memory.windowBytes, memory.downWindowBytes];
+    expect(windows()).toEqual([1_048_576, 2_097_152]);
+    memory.change(250);
+    expect(windows()).toEqual([1_048_576, 1_048_576]);
+    memory.change(750);
+    expect([...windows(), memory.usedBytes]).toEqual([65_536, 65_536, 1_000]);
+    memory.change(-1_000);
+    expect(windows()).toEqual([1_048_576, 2_097_152]);
   });
 });
