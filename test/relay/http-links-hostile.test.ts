@@ -34,6 +34,9 @@ function open(server: HttpLinkServer): Socket {
   return socket;
 }
 
+/** By whatever end: a reset is none of a test's failures. */
+const closed = (socket: Socket): Promise<void> => new Promise((resolve) => socket.once('close', () => resolve()));
+
 function ticketOf({ sealer }: HttpLinkServer): { readonly ticket: string; readonly key: HttpLinkKey } {
   const ticket = sealer.seal({ role: 'client', destination: '', protocol: 1, features: HTTP_FEATURE }, Date.now());
   return { ticket, key: sealer.httpLinkKey(ticket) };
@@ -91,7 +94,7 @@ async function readLate(socket: Socket, isWhole: (got: string) => boolean): Prom
     got += chunk.toString('latin1');
   });
   socket.resume();
-  await Promise.race([once(socket, 'close'), until(() => isWhole(got))]);
+  await Promise.race([closed(socket), until(() => isWhole(got))]);
   return got;
 }
 
@@ -103,7 +106,7 @@ describe('one ticket', () => {
     socket.resume();
     socket.write(get(ticket) + get('').repeat(20));
     await server.nextLink();
-    await Promise.race([once(socket, 'close'), new Promise((resolve) => setTimeout(resolve, 1_000))]);
+    await Promise.race([closed(socket), new Promise((resolve) => setTimeout(resolve, 1_000))]);
     expect(server.relay.linksFree).toBe(9_999);
   });
 });
@@ -194,7 +197,7 @@ describe('a body without end', () => {
     socket.write(post(path({ kind: 'close' }), 500_000));
     const trickle = setInterval(() => socket.write('x'), 20);
     onTestFinished(() => clearInterval(trickle));
-    await once(socket, 'close');
+    await closed(socket);
   });
 });
 
