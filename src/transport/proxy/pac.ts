@@ -7,6 +7,7 @@ import { isAbsolute } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Clock } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
+import { reasonOf } from '../connection/relay-dial-faults.ts';
 import { PacSandbox } from './pac-sandbox.ts';
 import { type ProxyAddress, parseProxy, percentDecoded, withoutUserInfo } from './proxy-url.ts';
 
@@ -133,7 +134,7 @@ export class PacFile {
     const signature = 'path' in location ? await signatureOf(location.path) : '';
     const script = await ('path' in location ? readScript(location.path) : fetchScript(location.url)).catch(
       (error: unknown) => {
-        const reason = error instanceof Error ? (codeOf(error) ?? error.message) : 'it cannot be read';
+        const reason = error instanceof Error ? (reasonIn(error) ?? error.message) : 'it cannot be read';
         throw new WstunError('pac-unusable', `${this.name}: ${reason}`);
       },
     );
@@ -145,9 +146,10 @@ export class PacFile {
 }
 
 /** For faults, which must not repeat a URL. */
-function codeOf(error: Error): string | undefined {
+function reasonIn(error: Error): string | undefined {
   const cause = error.cause instanceof Error ? error.cause : error;
-  return 'code' in cause ? String(cause.code) : undefined;
+  if (!('code' in cause)) return undefined;
+  return cause.code === 'ENOENT' ? 'it does not exist' : reasonOf(String(cause.code));
 }
 
 async function signatureOf(path: string): Promise<string> {

@@ -72,6 +72,14 @@ describe('a PAC file', () => {
     expect(await ask(pac, 'ws://[::1]/ticket')).toBe('http://[::1]/ ::1');
   });
 
+  it('that does not exist is reported in words, without the code of the system', async () => {
+    const asked = ask(new PacFile({ path: join(await tempDir(), 'absent.pac') }, systemClock));
+    await expect(asked).rejects.toMatchObject({
+      fault: 'pac-unusable',
+      detail: expect.stringMatching(/: it does not exist$/),
+    });
+  });
+
   it('has the functions of PAC, and nothing of this machine', async () => {
     const pac = await script(
       'function FindProxyForURL(u, h) { return [typeof process, typeof require, isPlainHostName(h), dnsDomainIs(h, ".test")].join(); }',
