@@ -167,6 +167,10 @@ class EndingRequester implements HttpRequester {
     return this.inner.request(request, handler);
   }
 
+  distrust(): void {
+    this.inner.distrust?.();
+  }
+
   close(): void {
     this.inner.close();
     this.onClose();

@@ -11,7 +11,7 @@ const MAX_IDLE_SOCKETS = 6;
 const IDLE_MS = 4_000;
 
 export class Http1Requester implements HttpRequester {
-  private readonly agent: Agent;
+  private readonly agent: DiallingAgent;
 
   /**
    * @param dial opens a connection to the server: TCP is connected, TLS may not be
@@ -38,6 +38,10 @@ export class Http1Requester implements HttpRequester {
     for (const part of body) request.write(part);
     request.end();
     return relay;
+  }
+
+  distrust(): void {
+    this.agent.distrust();
   }
 
   close(): void {
@@ -67,9 +71,23 @@ export function headerOf(headers: IncomingHttpHeaders): (name: string) => string
 }
 
 class DiallingAgent extends Agent {
+  /** Are not kept after their request. */
+  private distrusted = new WeakSet<Duplex>();
+
   constructor(private readonly dial: () => Promise<Socket>) {
     super({ keepAlive: true, maxFreeSockets: MAX_IDLE_SOCKETS, timeout: 0, scheduling: 'lifo' });
     this.on('free', (socket: Socket) => socket.setTimeout(IDLE_MS));
+  }
+
+  /** Ends idle connections, and those in use after their request. */
+  distrust(): void {
+    for (const sockets of Object.values(this.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
+    for (const sockets of Object.values(this.sockets)) for (const socket of sockets ?? []) this.distrusted.add(socket);
+  }
+
+  override keepSocketAlive(socket: Duplex): boolean {
+    // Declared as void; Node decides by what it returns.
+    return !this.distrusted.has(socket) && (super.keepSocketAlive(socket) as unknown as boolean);
   }
 
   /** Calls back later; Node takes a socket that is returned, too, but this one is not there yet. */

@@ -10,10 +10,15 @@ import { commonFields, headerOf, postHeaders } from './http1-requester.ts';
 const STREAM_WINDOW_BYTES = WINDOW_BYTES;
 const CONNECTION_WINDOW_BYTES = 4 * WINDOW_BYTES;
 
+/** Connections that carry the rest of their requests. */
+const MAX_RETIRED = 4;
+
 export class Http2Requester implements HttpRequester {
   private session: Promise<ClientHttp2Session> | undefined;
   private open: ClientHttp2Session | undefined;
   private closed = false;
+  /** Carry the rest of their requests, and no new ones. */
+  private readonly retired = new Set<ClientHttp2Session>();
 
   /** @param dial opens a connection on which TLS has agreed on h2 */
   constructor(
@@ -36,9 +41,23 @@ export class Http2Requester implements HttpRequester {
     return relay;
   }
 
+  distrust(): void {
+    const { open } = this;
+    // One that is being dialled is as new as another would be.
+    if (open === undefined) return;
+    this.open = undefined;
+    this.session = undefined;
+    this.retired.add(open);
+    open.once('close', () => this.retired.delete(open));
+    open.close();
+    const [oldest] = this.retired;
+    if (this.retired.size > MAX_RETIRED) oldest?.destroy();
+  }
+
   close(): void {
     this.closed = true;
     this.open?.destroy();
+    for (const session of this.retired) session.destroy();
   }
 
   private connected(): Promise<ClientHttp2Session> {

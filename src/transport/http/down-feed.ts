@@ -3,7 +3,8 @@
  * a gap, and whether something on the way holds answers back. Pure, time passed in; an exchange is only told to pause,
  * to go on, or to end.
  */
-import { HELD_BACK_MS, PAD_MS, POLL_MS, RETRY_MS, ROTATE_MS, WIDE_WINDOW_BYTES } from './http-limits.ts';
+import { HoldWatch } from './hold-watch.ts';
+import { HELD_BACK_MS, OWED_MS, PAD_MS, POLL_MS, RETRY_MS, ROTATE_MS, WIDE_WINDOW_BYTES } from './http-limits.ts';
 import { DOWN_HEAD_BYTES } from './link-requests.ts';
 import { readU64, type U64 } from './u64.ts';
 
@@ -23,7 +24,11 @@ export interface DownControl {
 export interface DownAnswer {
   readonly request: DownRequest;
   readonly control: DownControl;
+  /** A *down* of a link that polls: whether the path carries streams again. */
+  readonly isTrial: boolean;
   readonly startedAt: number;
+  /** When its first byte came. */
+  begunAt: number | undefined;
   lastByteAt: number;
   /** The offset at its beginning, as far as it has arrived. */
   readonly head: Uint8Array;
@@ -45,6 +50,8 @@ export interface DownSink {
   handleForeign(): void;
   /** The link is there: the first answer has begun. */
   handleBegun(): void;
+  /** An answer has stopped: its connection, and others of its age, may carry nothing more. */
+  handleFrozen(): void;
 }
 
 /** Of the answer that is not the first: it waits for the one before it. */
@@ -62,7 +69,6 @@ export interface DownTimes {
 
 export class DownFeed {
   private answers: DownAnswer[] = [];
-  private isPolling = false;
   private nextByte = 0;
   /** What the relay says that it has sent, and since when that is more than has arrived. */
   private expected = 0;
@@ -73,11 +79,14 @@ export class DownFeed {
   private hasBegun = false;
   private flushing = false;
   private over = false;
+  private readonly holds: HoldWatch;
 
   constructor(
     private readonly sink: DownSink,
     private readonly times: DownTimes = { rotateMs: ROTATE_MS, pollMs: POLL_MS, heldBackMs: HELD_BACK_MS },
-  ) {}
+  ) {
+    this.holds = new HoldWatch(times.heldBackMs);
+  }
 
   /** All bytes before this offset were delivered. */
   get received(): number {
@@ -85,7 +94,7 @@ export class DownFeed {
   }
 
   get mode(): 'stream' | 'poll' {
-    return this.isPolling ? 'poll' : 'stream';
+    return this.holds.isPolling ? 'poll' : 'stream';
   }
 
   // ── requests ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -94,19 +103,23 @@ export class DownFeed {
   poll(now: number): DownRequest | undefined {
     const [first, second] = this.answers;
     if (this.over || this.paused || now < this.retryAt || second !== undefined) return undefined;
-    if (first === undefined) return { kind: this.isPolling ? 'poll' : 'down', offset: this.nextByte };
+    const { isPolling } = this.holds;
+    if (first === undefined) {
+      return { kind: isPolling && !this.holds.isTrialDue(now) ? 'poll' : 'down', offset: this.nextByte };
+    }
     if (!this.hasBegun) {
-      const isHeldBack = !this.isPolling && now - first.startedAt >= this.times.heldBackMs;
+      const isHeldBack = !isPolling && now - first.startedAt >= this.times.heldBackMs;
       return isHeldBack ? { kind: 'poll', offset: 0 } : undefined;
     }
-    const isOld = !this.isPolling && first.at !== undefined && now - first.startedAt >= this.times.rotateMs;
+    const isOld = !isPolling && first.at !== undefined && now - first.startedAt >= this.times.rotateMs;
     return isOld ? { kind: 'down', offset: 'all-ones' } : undefined;
   }
 
   add(request: DownRequest, control: DownControl, now: number): DownAnswer {
     const head = new Uint8Array(DOWN_HEAD_BYTES);
     const answer: DownAnswer = {
-      ...{ request, control, startedAt: now, lastByteAt: now, head, headBytes: 0, at: undefined },
+      ...{ request, control, startedAt: now, begunAt: undefined, lastByteAt: now, head, headBytes: 0, at: undefined },
+      isTrial: request.kind === 'down' && this.holds.isPolling,
       ...{ waiting: [], waitingBytes: 0, isHeld: false, isDone: false },
     };
     this.answers.push(answer);
@@ -118,43 +131,74 @@ export class DownFeed {
     if (this.over || this.paused) return Number.POSITIVE_INFINITY;
     const [first, second] = this.answers;
     if (first === undefined) return this.retryAt;
-    const { heldBackMs, rotateMs, pollMs } = this.times;
-    if (first.request.kind === 'poll') return first.startedAt + pollMs + POLL_GRACE_MS;
+    const { heldBackMs, rotateMs } = this.times;
+    if (this.hasBegun && first.request.kind === 'poll') return this.pollLateAt(first);
     if (!this.hasBegun) return second === undefined ? first.startedAt + heldBackMs : Number.POSITIVE_INFINITY;
     const mayRotate = second === undefined && first.at !== undefined;
     const rotateAt = mayRotate ? Math.max(now, first.startedAt + rotateMs) : Number.POSITIVE_INFINITY;
-    return Math.min(rotateAt, this.heldBackAt(first, second));
+    return Math.min(rotateAt, this.silentAt(first, second));
   }
 
   handleTimeout(now: number): void {
     const [first, second] = this.answers;
     if (this.over || this.paused || first === undefined || !this.hasBegun) return;
     if (first.request.kind === 'poll') {
-      if (now >= first.startedAt + this.times.pollMs + POLL_GRACE_MS) this.drop(first, now);
-    } else if (now >= this.heldBackAt(first, second)) {
-      if (second?.at === undefined) this.beginPolling(now);
+      if (now >= this.pollLateAt(first)) this.repeatPoll(first, now);
+    } else if (now >= this.silentAt(first, second)) {
+      if (second?.at === undefined) this.renew(first, now);
       else this.drop(first, now);
     }
   }
 
-  /** Something holds the answer back, if it is still silent then. */
-  private heldBackAt(first: DownAnswer, second: DownAnswer | undefined): number {
-    const { heldBackMs } = this.times;
-    if (first.at === undefined) return first.startedAt + heldBackMs;
-    if (second !== undefined) return Math.max(first.lastByteAt, second.startedAt) + heldBackMs;
-    const isOwed = this.expected > this.nextByte;
-    return isOwed ? Math.max(first.lastByteAt, this.expectedAt) + heldBackMs : first.lastByteAt + SILENT_MS;
+  /** An empty *up* request is to say whether the relay is there: an answer is silent, and nothing else has said it. */
+  probeAt(): number {
+    const [first] = this.answers;
+    if (this.over || this.paused || !this.hasBegun || first?.request.kind !== 'down') return Number.POSITIVE_INFINITY;
+    const isMissed = first.at === undefined || this.isOwed;
+    if (!isMissed || this.holds.upAnsweredAt > first.lastByteAt) return Number.POSITIVE_INFINITY;
+    return first.lastByteAt + this.times.heldBackMs / 2;
   }
 
-  private beginPolling(now: number): void {
-    this.isPolling = true;
+  private get isOwed(): boolean {
+    return this.expected > this.nextByte;
+  }
+
+  /** The answer has stopped, or something holds it back, if it is still silent then. */
+  private silentAt(first: DownAnswer, second: DownAnswer | undefined): number {
+    const { heldBackMs } = this.times;
+    if (first.isTrial && first.at === undefined) return first.startedAt + this.holds.trialLimitMs;
+    if (first.at === undefined) return first.startedAt + heldBackMs;
+    if (second !== undefined) return Math.max(first.lastByteAt, second.startedAt) + heldBackMs;
+    if (!this.isOwed) return first.lastByteAt + SILENT_MS;
+    return Math.max(first.lastByteAt + heldBackMs, this.expectedAt + Math.min(OWED_MS, heldBackMs));
+  }
+
+  private pollLateAt(first: DownAnswer): number {
+    if (!this.isOwed) return Math.max(first.startedAt + this.times.pollMs, first.lastByteAt) + POLL_GRACE_MS;
+    return Math.max(first.lastByteAt, this.expectedAt) + this.holds.pollPatienceMs;
+  }
+
+  private repeatPoll(first: DownAnswer, now: number): void {
+    if (this.isOwed) this.holds.notePollSilent();
+    this.drop(first, now);
+    this.sink.handleFrozen();
+  }
+
+  /** All are asked for again, at the byte that is missing. */
+  private renew(first: DownAnswer, now: number): void {
+    if (first.isTrial && first.at === undefined) this.holds.handleTrial(false, now);
+    else {
+      this.holds.noteSilent(first.startedAt, first.begunAt, first.lastByteAt, now);
+      this.sink.handleFrozen();
+    }
     for (const { control } of this.answers) control.abort();
     this.answers = [];
     this.retryAt = now;
   }
 
-  /** From an answer to *up*: what the relay has sent. */
-  expect(sent: number, now: number): void {
+  /** From an answer to *up*: what the relay has sent. @param tookMs the request */
+  expect(sent: number, tookMs: number, now: number): void {
+    this.holds.noteUpAnswer(tookMs, now);
     if (sent <= this.expected) return;
     if (this.expected <= this.nextByte) this.expectedAt = now;
     this.expected = sent;
@@ -184,6 +228,8 @@ export class DownFeed {
   handleBody(answer: DownAnswer, chunk: Uint8Array, now: number): void {
     if (!this.answers.includes(answer)) return;
     answer.lastByteAt = now;
+    answer.begunAt ??= now;
+    if (answer.request.kind === 'down') this.holds.noteStreamed(answer.begunAt, now);
     let at = 0;
     while (answer.headBytes < DOWN_HEAD_BYTES && at < chunk.length) answer.head[answer.headBytes++] = chunk[at++] ?? 0;
     if (answer.headBytes < DOWN_HEAD_BYTES) return;
@@ -238,9 +284,13 @@ export class DownFeed {
       return false;
     }
     answer.at = offset;
+    if (answer.isTrial) this.holds.handleTrial(true, now);
+    if (answer.request.kind === 'poll' && this.isOwed) {
+      this.holds.notePolled(now - Math.max(answer.startedAt, this.expectedAt));
+    }
     if (!this.hasBegun) {
       this.hasBegun = true;
-      this.isPolling = answer.request.kind === 'poll';
+      this.holds.noteOpened(answer.request.kind === 'poll', now);
       this.sink.handleBegun();
     }
     return true;

@@ -2,6 +2,7 @@
  * The client's end of an HTTP link: makes the requests that UpSchedule and DownFeed decide on, with whatever
  * HttpRequester it is given. Knows neither keys, nor Node, nor browsers: it runs in both.
  */
+import { AnswerTimes } from './answer-times.ts';
 import { DownFeed, type DownRequest, type DownSink, type DownTimes } from './down-feed.ts';
 import {
   ACK_AT_ONCE_BYTES,
@@ -53,13 +54,31 @@ const CONTENT_TYPE = 'application/octet-stream';
 const PROBE_MS = PAD_MS + HELD_BACK_MS;
 /** The last request of a link that was aborted: the relay need not wait for it. */
 const FAREWELL_MS = 2_000;
+/** An *up* request to be made. */
+interface PostRequest {
+  readonly url: string;
+  readonly pieces: readonly Uint8Array[];
+  /** Undefined: it is empty. */
+  readonly body: UpBody | undefined;
+  readonly limitMs: number;
+}
+
+/** An *up* request under way. */
+interface Post {
+  /** Undefined: it is empty. */
+  readonly body: UpBody | undefined;
+  /** When it is given up. */
+  readonly until: number;
+  readonly giveUp: () => void;
+}
+
 const NO_EXCHANGE: HttpExchange = { pause: () => {}, resume: () => {}, abort: () => {} };
 
 export class HttpClientLink extends HttpLinkEnd implements DownSink {
-  private readonly up = new UpSchedule(this.sender);
+  private readonly times = new AnswerTimes();
+  private readonly up = new UpSchedule(this.sender, this.times);
   private readonly down: DownFeed;
-  /** Under way, with when each is given up. */
-  private readonly posts = new Map<HttpExchange, { readonly until: number; readonly giveUp: () => void }>();
+  private readonly posts = new Map<HttpExchange, Post>();
   private sequence = 0;
   private isOpen = false;
   /** What the relay was last told that it need not keep. */
@@ -68,6 +87,8 @@ export class HttpClientLink extends HttpLinkEnd implements DownSink {
   /** When an acknowledgement is due; Infinity: none is. */
   private ackAt = Number.POSITIVE_INFINITY;
   private isAcking = false;
+  /** Empty requests in a row without an answer. */
+  private lostAcks = 0;
   private heardAt: number;
   private upFailures = 0;
   private upRetryAt = 0;
@@ -174,6 +195,10 @@ export class HttpClientLink extends HttpLinkEnd implements DownSink {
     this.options.onOpen(this);
   }
 
+  handleFrozen(): void {
+    this.options.requester.distrust?.();
+  }
+
   // ── requests ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private pump(): void {
@@ -189,10 +214,26 @@ export class HttpClientLink extends HttpLinkEnd implements DownSink {
   }
 
   private pumpUp(now: number): void {
+    if (this.up.doubt(now)) this.handleFrozen();
+    for (let surplus = this.up.takeSurplus(); surplus !== undefined; surplus = this.up.takeSurplus()) {
+      this.abortPost(surplus);
+    }
     for (let body = this.up.poll(now); body !== undefined; body = this.up.poll(now)) this.startUp(body);
-    const isDue = now >= this.ackAt || now - this.heardAt >= PROBE_MS;
-    if (isDue && !this.isAcking) this.startAck();
+    const isProbeDue = this.up.isProbeDue(now);
+    const isDue = now >= this.ackAt || now - this.heardAt >= PROBE_MS || isProbeDue || now >= this.down.probeAt();
+    if (isDue && !this.isAcking) {
+      if (isProbeDue) this.up.handleProbe();
+      this.startAck();
+    }
     this.handleSent();
+  }
+
+  private abortPost(surplus: UpBody): void {
+    for (const [exchange, { body }] of this.posts) {
+      if (body !== surplus) continue;
+      exchange.abort();
+      this.posts.delete(exchange);
+    }
   }
 
   private urlOf(kind: RequestKind, offset: DownRequest['offset'], waitMs: number): string {
@@ -207,7 +248,7 @@ export class HttpClientLink extends HttpLinkEnd implements DownSink {
   private startUp(body: UpBody): void {
     const url = this.urlOf('up', body.from, 0);
     const view = this.sender.view(body.from, body.to);
-    this.post(url, view.pieces, (received) => {
+    this.post({ url, pieces: view.pieces, body, limitMs: UP_TIMEOUT_MS }, (received) => {
       if (received === undefined) return this.up.handleLost(body);
       // Only now it is certain that no connection still has them to send.
       if (received >= body.to) view.release();
@@ -219,15 +260,25 @@ export class HttpClientLink extends HttpLinkEnd implements DownSink {
   private startAck(): void {
     this.isAcking = true;
     const told = this.down.received;
-    this.post(this.urlOf('up', this.up.position, 0), [], (received) => {
+    const sentAt = this.clock.now();
+    const limitMs = this.times.doubtMs(0, this.lostAcks);
+    const url = this.urlOf('up', this.up.position, 0);
+    this.post({ url, pieces: [], body: undefined, limitMs }, (received) => {
       this.isAcking = false;
-      if (received === undefined) this.toldReceived = Math.min(this.toldReceived, told - 1);
+      if (received === undefined) {
+        this.lostAcks += 1;
+        this.toldReceived = Math.min(this.toldReceived, told - 1);
+      } else {
+        this.lostAcks = 0;
+        this.times.note(0, this.clock.now() - sentAt);
+      }
       if (this.toldReceived < this.down.received) this.ackAt = Math.min(this.ackAt, this.clock.now() + ACK_SOON_MS);
     });
   }
 
   /** @param settle gets what the relay has, or undefined for a request that was lost; called once */
-  private post(url: string, body: readonly Uint8Array[], settle: (received: number | undefined) => void): void {
+  private post({ url, pieces, body, limitMs }: PostRequest, settle: (received: number | undefined) => void): void {
+    const sentAt = this.clock.now();
     const parts: Uint8Array[] = [];
     let bytes = 0;
     let isRight = false;
@@ -249,23 +300,24 @@ export class HttpClientLink extends HttpLinkEnd implements DownSink {
       },
       handleEnd: () => {
         if (this.isOver) return;
-        const received = isRight ? this.readUpAnswer(joined(parts)) : undefined;
+        const received = isRight ? this.readUpAnswer(joined(parts), sentAt) : undefined;
         if (received === 'ended') return this.handleEnded();
         end(received, received === undefined);
       },
       handleFault: () => end(undefined, false),
     };
     let exchange = NO_EXCHANGE;
-    exchange = this.options.requester.request({ method: 'POST', url, body }, handler);
-    const until = this.clock.now() + UP_TIMEOUT_MS;
-    this.posts.set(exchange, { until, giveUp: () => end(undefined, false) });
+    exchange = this.options.requester.request({ method: 'POST', url, body: pieces }, handler);
+    this.posts.set(exchange, { body, until: sentAt + limitMs, giveUp: () => end(undefined, false) });
   }
 
-  private readUpAnswer(bytes: Uint8Array): number | 'ended' | undefined {
+  private readUpAnswer(bytes: Uint8Array, sentAt: number): number | 'ended' | undefined {
     const answer = decodeUpAnswer(bytes);
     if (answer === undefined || answer === 'ended') return answer;
     if (!this.sender.acknowledge(answer.received)) return undefined;
-    this.down.expect(answer.sent, this.clock.now());
+    const now = this.clock.now();
+    this.up.noteAnswer(sentAt, now);
+    this.down.expect(answer.sent, now - sentAt, now);
     return answer.received;
   }
 
@@ -343,10 +395,11 @@ export class HttpClientLink extends HttpLinkEnd implements DownSink {
     const ackAt = this.isAcking ? Number.POSITIVE_INFINITY : Math.max(this.ackAt, this.upRetryAt);
     const silentMs = now - this.heardAt < PROBE_MS ? PROBE_MS : SILENCE_MS;
     const silentAt = this.isOpen ? this.heardAt + silentMs : Number.POSITIVE_INFINITY;
-    const [oldest] = this.posts.values();
-    const lateAt = oldest?.until ?? Number.POSITIVE_INFINITY;
+    let lateAt = Number.POSITIVE_INFINITY;
+    for (const { until } of this.posts.values()) lateAt = Math.min(lateAt, until);
+    const doubtAt = this.isOpen ? this.nextDoubt() : Number.POSITIVE_INFINITY;
     const gatherAt = this.isOpen ? Math.max(this.up.gatherUntil, this.upRetryAt) : Number.POSITIVE_INFINITY;
-    const at = Math.min(silentAt, upAt, ackAt, lateAt, gatherAt, this.down.nextTimeout(now));
+    const at = Math.min(silentAt, upAt, ackAt, lateAt, doubtAt, gatherAt, this.down.nextTimeout(now));
     if (this.timer !== undefined && this.timerAt <= at && this.timerAt > now) return;
     this.clock.clearTimeout(this.timer);
     this.timerAt = at;
@@ -355,13 +408,20 @@ export class HttpClientLink extends HttpLinkEnd implements DownSink {
     this.timer = this.clock.setTimeout(() => this.handleTimer(), Math.max(1, at - now));
   }
 
+  /** A probe waits for the empty request that is under way. */
+  private nextDoubt(): number {
+    const downAt = this.isAcking ? Number.POSITIVE_INFINITY : this.down.probeAt();
+    return Math.max(Math.min(this.up.nextTimeout(this.isAcking), downAt), this.upRetryAt);
+  }
+
   private handleTimer(): void {
     this.timer = undefined;
     const now = this.clock.now();
     if (this.isOpen && now - this.heardAt >= SILENCE_MS) return this.fail('nothing comes from the relay');
     for (const [post, { until, giveUp }] of this.posts) {
-      if (now < until) break;
+      if (now < until) continue;
       post.abort();
+      this.handleFrozen();
       giveUp();
     }
     this.down.handleTimeout(now);

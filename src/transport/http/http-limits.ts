@@ -37,6 +37,9 @@ export const BODY_FAST_MS = 500;
 export const BODY_SLOW_MS = 1_000;
 /** Without an answer, an *up* request is taken for lost: the connection may be gone. */
 export const UP_TIMEOUT_MS = 20_000;
+/** So long, or 4 times what such requests take, an *up* request may make no progress; doubled when it is repeated. */
+export const DOUBT_MS = 1_500;
+export const DOUBT_FACTOR = 4;
 
 /**
  * The client acknowledges what it has received: so many bytes at once, fewer after a pause. What a fast path brings
@@ -53,6 +56,15 @@ export const ACK_LATE_MS = 2_000;
 export const ROTATE_MS = 45_000;
 /** Without a byte of an answer although the relay has sent some: something holds it back until it is complete. */
 export const HELD_BACK_MS = 2_500;
+/** After an *up* answer said that the relay has sent more, that has so long to arrive, ms. */
+export const OWED_MS = 1_000;
+/** A link that polls tries *down* again after this time, twice as long after each failure. */
+export const FIRST_TRIAL_MS = 60_000;
+export const MAX_TRIAL_MS = 3_600_000;
+/** Where no *down* was held back, only the one that opened the link. */
+export const EARLY_TRIAL_MS = 10_000;
+/** The trial has failed without a byte after 3 times what an *up* request takes, within these limits. */
+export const TRIAL_LIMIT_MS = { least: 300, most: 2_500 };
 /** A relay holds an empty *poll* so long at the most; a client asks for so long. */
 export const MAX_POLL_MS = 30_000;
 export const POLL_MS = 10_000;

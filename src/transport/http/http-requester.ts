@@ -35,6 +35,11 @@ export interface HttpExchange {
 export interface HttpRequester {
   /** Starts at once: nothing may wait for another request of the same link, of which up to 8 are under way. */
   request(request: LinkHttpRequest, handler: AnswerHandler): HttpExchange;
+  /**
+   * A request seems to be on a connection that carries nothing any more. No connection that exists is used for the next
+   * requests; those under way go on. Missing where connections cannot be chosen.
+   */
+  distrust?(): void;
   /** No more requests: ends what is under way, and closes idle connections. */
   close(): void;
 }

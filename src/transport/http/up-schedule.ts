@@ -2,6 +2,7 @@
  * Which bytes of the up stream the client's next *up* request carries, and of what size: what was lost first, then what
  * is new. Pure, time passed in.
  */
+import type { AnswerTimes } from './answer-times.ts';
 import { paddingFor } from './blocks.ts';
 import {
   BODY_FAST_MS,
@@ -16,23 +17,47 @@ import {
 } from './http-limits.ts';
 import type { StreamSender } from './stream-sender.ts';
 
-/** Of the up stream, from one offset to another. */
+/** Of the up stream, from one offset to another. The fields that change are the schedule's. */
 export interface UpBody {
   readonly from: number;
   readonly to: number;
   readonly sentAt: number;
+  /** How often its first byte was sent before because a request was doubtful. */
+  readonly repeats: number;
+  /** One that was sent later, and is not much smaller, was answered. */
+  isOvertaken: boolean;
+  /** It made no progress, and its bytes are sent again while it goes on. */
+  isDoubted: boolean;
+  /** Empty requests that asked for its progress. */
+  probes: number;
+  /** Its answer waits for no other request, as far as is known: its time says what the path carries. */
+  isTelling: boolean;
+}
+
+/** To be sent again, or held by the relay as it seems. */
+interface Range {
+  from: number;
+  readonly to: number;
+  readonly repeats: number;
 }
 
 export class UpSchedule {
   private readonly underWay = new Set<UpBody>();
   /** To be sent again; the lowest first. */
-  private lost: { from: number; to: number }[] = [];
+  private lost: Range[] = [];
+  /** Answered while bytes before them were missing: the relay holds them, or has dropped some. */
+  private ahead: Range[] = [];
   private nextNew = 0;
   private bodyBytes = FIRST_BODY_BYTES;
   /** When the last request began. */
   private startedAt = 0;
+  /** When the relay had more than before, and when the newest request that it has answered was sent. */
+  private progress = { at: 0, offset: 0, answeredSentAt: Number.NEGATIVE_INFINITY };
 
-  constructor(private readonly sender: StreamSender) {}
+  constructor(
+    private readonly sender: StreamSender,
+    private readonly times: AnswerTimes,
+  ) {}
 
   /** Appended and in no request yet. */
   get unsentBytes(): number {
@@ -59,33 +84,151 @@ export class UpSchedule {
     const range = this.nextLost() ?? this.nextFresh(now);
     if (range === undefined) return undefined;
     this.startedAt = now;
-    const body = { ...range, sentAt: now };
+    const isTelling = this.lost.length === 0 && !this.hasDoubted;
+    const body = { repeats: 0, ...range, sentAt: now, isOvertaken: false, isDoubted: false, probes: 0, isTelling };
     this.underWay.add(body);
     return body;
   }
 
+  /**
+   * Any *up* request was answered, with a body or not; before `handleAnswer`. What the relay has is acknowledged at the
+   * sender already.
+   */
+  noteAnswer(sentAt: number, now: number): void {
+    const { acknowledged } = this.sender;
+    const { progress } = this;
+    progress.answeredSentAt = Math.max(progress.answeredSentAt, sentAt);
+    if (acknowledged <= progress.offset) return;
+    progress.offset = acknowledged;
+    progress.at = now;
+    if (this.ahead.length === 0) return;
+    // What the relay holds it delivers at once: what it has not got by now, it has dropped.
+    const { ahead } = this;
+    this.ahead = ahead.filter(({ from }) => from > acknowledged);
+    for (const { from, to, repeats } of ahead) if (from <= acknowledged) this.markLost(acknowledged, to, repeats);
+  }
+
   /** @param received what the relay has, already acknowledged at the sender */
   handleAnswer(body: UpBody, received: number, now: number): void {
-    this.underWay.delete(body);
+    if (!this.underWay.delete(body)) return;
     const bytes = body.to - body.from;
     const took = now - body.sentAt;
-    if (received < body.to) {
-      this.markLost(Math.max(received, body.from), body.to);
-    } else if (took > BODY_SLOW_MS && bytes * 2 >= this.bodyBytes) {
-      this.bodyBytes = Math.max(MIN_BODY_BYTES, Math.floor((bytes * BODY_SLOW_MS) / took));
-    } else if (took < BODY_FAST_MS && bytes * 2 >= this.bodyBytes) {
-      this.bodyBytes = Math.min(MAX_BODY_BYTES, this.bodyBytes * 2);
+    this.noteOvertaken(body, bytes);
+    if (body.isDoubted) return;
+    if (received < body.from) {
+      this.ahead.push({ from: body.from, to: body.to, repeats: body.repeats });
+    } else if (received < body.to) {
+      this.markLost(received, body.to, body.repeats);
+    } else {
+      if (body.isTelling) this.times.note(bytes, took);
+      this.resize(body, took);
     }
   }
 
   /** The request got no answer, or none of the relay. */
   handleLost(body: UpBody): void {
-    this.underWay.delete(body);
-    this.markLost(body.from, body.to);
+    if (!this.underWay.delete(body) || body.isDoubted) return;
+    this.markLost(body.from, body.to, body.repeats);
     this.bodyBytes = Math.max(MIN_BODY_BYTES, Math.floor(this.bodyBytes / 2));
   }
 
-  private nextLost(): { from: number; to: number } | undefined {
+  // ── requests that make no progress ─────────────────────────────────────────────────────────────────────────────────
+
+  /** Sends again what is on connections that seem to carry nothing. True: there was some. */
+  doubt(now: number): boolean {
+    let hasDoubted = false;
+    for (const body of this.underWay) {
+      if (body.isDoubted || !this.isProvenLate(body) || now < this.sinceOf(body) + this.patienceFor(body)) continue;
+      body.isDoubted = true;
+      hasDoubted = true;
+      this.markLost(Math.max(body.from, this.sender.acknowledged), body.to, body.repeats + 1);
+    }
+    return hasDoubted;
+  }
+
+  /** Takes the place of others when there is something to send and no room: the oldest doubted one. To be aborted. */
+  takeSurplus(): UpBody | undefined {
+    if (this.underWay.size < MAX_UPS || (this.lost.length === 0 && this.unsentBytes === 0)) return undefined;
+    for (const body of this.underWay) {
+      if (!body.isDoubted) continue;
+      this.underWay.delete(body);
+      return body;
+    }
+    return undefined;
+  }
+
+  /** An empty request is to ask for the progress of the oldest body: nothing else has said it. */
+  isProbeDue(now: number): boolean {
+    return now >= this.probeAt();
+  }
+
+  handleProbe(): void {
+    const head = this.headUnderWay();
+    if (head !== undefined) head.probes += 1;
+  }
+
+  /** When `doubt` has something to do, or a probe is due. @param mayNotProbe none can be sent now */
+  nextTimeout(mayNotProbe: boolean): number {
+    let at = mayNotProbe ? Number.POSITIVE_INFINITY : this.probeAt();
+    for (const body of this.underWay) {
+      if (!body.isDoubted && this.isProvenLate(body)) at = Math.min(at, this.sinceOf(body) + this.patienceFor(body));
+    }
+    return at;
+  }
+
+  private probeAt(): number {
+    const head = this.headUnderWay();
+    if (head === undefined || this.isProvenLate(head)) return Number.POSITIVE_INFINITY;
+    return this.sinceOf(head) + (this.patienceFor(head) / 2) * 2 ** head.probes;
+  }
+
+  private get hasDoubted(): boolean {
+    for (const { isDoubted } of this.underWay) if (isDoubted) return true;
+    return false;
+  }
+
+  /** The one with the first byte that the relay lacks. Only its progress shows in answers. */
+  private headUnderWay(): UpBody | undefined {
+    for (const body of this.underWay) if (!body.isDoubted && this.isHead(body)) return body;
+    return undefined;
+  }
+
+  private isHead({ from, to }: UpBody): boolean {
+    return from <= this.sender.acknowledged && this.sender.acknowledged < to;
+  }
+
+  private sinceOf(body: UpBody): number {
+    return this.isHead(body) ? Math.max(body.sentAt, this.progress.at) : body.sentAt;
+  }
+
+  private patienceFor(body: UpBody): number {
+    return this.times.doubtMs(body.to - body.from, body.repeats);
+  }
+
+  /** The relay is there, and answers what was sent later. */
+  private isProvenLate(body: UpBody): boolean {
+    if (body.isOvertaken) return true;
+    const askedAt = this.sinceOf(body) + this.patienceFor(body) / 4;
+    return this.isHead(body) && this.progress.answeredSentAt >= askedAt;
+  }
+
+  private noteOvertaken(answered: UpBody, bytes: number): void {
+    for (const body of this.underWay) {
+      if (body.sentAt < answered.sentAt && bytes * 2 >= body.to - body.from) body.isOvertaken = true;
+    }
+  }
+
+  // ── what comes next ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private resize({ from, to, isTelling }: UpBody, took: number): void {
+    const bytes = to - from;
+    if (bytes * 2 < this.bodyBytes) return;
+    if (took > BODY_SLOW_MS && isTelling)
+      this.bodyBytes = Math.max(MIN_BODY_BYTES, Math.floor((bytes * BODY_SLOW_MS) / took));
+    else if (took < BODY_FAST_MS) this.bodyBytes = Math.min(MAX_BODY_BYTES, this.bodyBytes * 2);
+  }
+
+  private nextLost(): Range | undefined {
     const { acknowledged } = this.sender;
     while (this.lost[0] !== undefined && this.lost[0].to <= acknowledged) this.lost.shift();
     const [first] = this.lost;
@@ -94,7 +237,7 @@ export class UpSchedule {
     const to = Math.min(first.to, from + this.bodyBytes);
     if (to === first.to) this.lost.shift();
     else first.from = to;
-    return { from, to };
+    return { from, to, repeats: first.repeats };
   }
 
   /** When what waits is sent although it is little; Infinity: nothing waits for that. */
@@ -122,9 +265,10 @@ export class UpSchedule {
     return { from, to: this.nextNew };
   }
 
-  private markLost(from: number, to: number): void {
+  private markLost(from: number, to: number, repeats: number): void {
     if (from >= to) return;
-    this.lost.push({ from, to });
+    for (const body of this.underWay) body.isTelling = false;
+    this.lost.push({ from, to, repeats });
     this.lost.sort((a, b) => a.from - b.from);
   }
 }
