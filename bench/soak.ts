@@ -7,7 +7,8 @@
  *     npm run soak -- blind         100 MiB on each of 5 streams, 5 times each way, through a relay that cannot read;
  *     every byte checked
  *     npm run soak -- links         10 GB by 64 streams over 1 to 8 links that are reset, ended, frozen and held at
- *     random, through a relay and through a named exit: every byte checked, and no program above 200 MiB
+ *     random, through a relay and through a named exit: every byte checked, and no program above 200 MiB; by WebSockets,
+ *     and in one round with fewer bytes by the HTTP link
  */
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -55,6 +56,8 @@ const MOST_LINKS = 8;
 const LINK_STREAMS = 64;
 /** Of each stream in each round: 10 GB in all rounds. */
 const LINK_STREAM_BYTES = 10_000_000;
+/** By the HTTP link. */
+const HTTP_STREAM_BYTES = 2_000_000;
 const LINK_ROUND_LIMIT_MS = 300_000;
 /** Several holds and a resumption, one after the other, on a busy machine. */
 const LINK_STALL_MS = 60_000;
@@ -251,7 +254,9 @@ async function throughNamedExit(): Promise<ChaoticWay> {
   const networks = [await chaos(port, SEED + 1, true), await chaos(port, SEED + 2)];
   const [there, here] = networks.map((network) => ['--url', `ws://127.0.0.1:${network.port}`]);
   const registration = await invite(relayState, 'home', '--role', 'exit', ...(there ?? []));
-  const exit = start('exit', ['exit', '--state', exitState], { env: { WSTUN_INVITE: registration } });
+  const exit = start('exit', ['exit', '--state', exitState, '--transport', 'websocket'], {
+    env: { WSTUN_INVITE: registration },
+  });
   await exit.ready();
   const secret = await invite(exitState, 'soak', '--allow', '127.0.0.1', ...(here ?? []));
   return { exit: 'named', secret, networks, programs: [relay, exit] };
@@ -262,27 +267,32 @@ async function links(): Promise<void> {
   const target = await startTarget();
   const loads = [startLoad(), startLoad()] as const;
   let peak = 0;
-  for (const way of [await throughRelay(), await throughNamedExit()])
-    for (let count = 1; count <= MOST_LINKS; count++) {
-      const args = ['client', '--listen', '127.0.0.1:0', '--links', String(count)];
-      const client = start('client', args, { env: { WSTUN_INVITE: way.secret } });
-      const { listen } = await client.ready<{ listen: string }>(LINK_ROUND_LIMIT_MS);
-      const job = {
-        via: portOf(listen),
-        target,
-        amount: LINK_STREAM_BYTES,
-        streams: LINK_STREAMS / 2,
-        stallMs: LINK_STALL_MS,
-      };
-      const before = way.networks.map(({ counts }) => ({ ...counts }));
-      const [down, up] = await exchangeBoth(loads, job);
-      const programs = [client, ...way.programs];
-      for (const { peakResident } of programs) peak = Math.max(peak, peakResident);
-      const memory = programs.map(({ name, peakResident }) => `${name} ${(peakResident / MIB).toFixed(0)}`).join(', ');
-      say(`  ${way.exit} exit, links ${count}: ${[down, up].map(speed).join(' down, ')} up; peaks, MiB: ${memory}`);
-      say(`    ${happened(way.networks, before)}`);
-      await client.stop();
-    }
+  const ways = [await throughRelay(), await throughNamedExit()];
+  const rounds = ways.flatMap((way) =>
+    Array.from({ length: MOST_LINKS }, (_, i) => ({ way, count: i + 1, carrier: 'websocket' })),
+  );
+  rounds.push(...ways.slice(0, 1).map((way) => ({ way, count: 1, carrier: 'http' })));
+  for (const { way, count, carrier } of rounds) {
+    const args = ['client', '--listen', '127.0.0.1:0', '--links', String(count), '--transport', carrier];
+    const client = start('client', args, { env: { WSTUN_INVITE: way.secret } });
+    const { listen } = await client.ready<{ listen: string }>(LINK_ROUND_LIMIT_MS);
+    const job = {
+      via: portOf(listen),
+      target,
+      amount: carrier === 'http' ? HTTP_STREAM_BYTES : LINK_STREAM_BYTES,
+      streams: LINK_STREAMS / 2,
+      stallMs: LINK_STALL_MS,
+    };
+    const before = way.networks.map(({ counts }) => ({ ...counts }));
+    const [down, up] = await exchangeBoth(loads, job);
+    const programs = [client, ...way.programs];
+    for (const { peakResident } of programs) peak = Math.max(peak, peakResident);
+    const memory = programs.map(({ name, peakResident }) => `${name} ${(peakResident / MIB).toFixed(0)}`).join(', ');
+    const speeds = `${[down, up].map(speed).join(' down, ')} up`;
+    say(`  ${way.exit} exit, ${carrier}, links ${count}: ${speeds}; peaks, MiB: ${memory}`);
+    say(`    ${happened(way.networks, before)}`);
+    await client.stop();
+  }
   if (peak > MOST_RESIDENT_MIB * MIB) throw new Error(`a program had ${(peak / MIB).toFixed(0)} MiB resident`);
 }
 

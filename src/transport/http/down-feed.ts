@@ -290,7 +290,8 @@ export class DownFeed {
     }
     if (!this.hasBegun) {
       this.hasBegun = true;
-      this.holds.noteOpened(answer.request.kind === 'poll', now);
+      // An opening answer that begins only once it is replaced was held back, too.
+      this.holds.noteOpened(this.answers.at(-1)?.request.kind === 'poll', now);
       this.sink.handleBegun();
     }
     return true;

@@ -34,6 +34,9 @@ export interface UpBody {
   isTelling: boolean;
 }
 
+/** Empty requests ask less often for the progress of one that is slow. */
+const MAX_PROBE_DOUBLINGS = 1;
+
 /** To be sent again, or held by the relay as it seems. */
 interface Range {
   from: number;
@@ -179,7 +182,7 @@ export class UpSchedule {
   private probeAt(): number {
     const head = this.headUnderWay();
     if (head === undefined || this.isProvenLate(head)) return Number.POSITIVE_INFINITY;
-    return this.sinceOf(head) + (this.patienceFor(head) / 2) * 2 ** head.probes;
+    return this.sinceOf(head) + (this.patienceFor(head) / 2) * 2 ** Math.min(head.probes, MAX_PROBE_DOUBLINGS);
   }
 
   private get hasDoubted(): boolean {
@@ -202,7 +205,8 @@ export class UpSchedule {
   }
 
   private patienceFor(body: UpBody): number {
-    return this.times.doubtMs(body.to - body.from, body.repeats);
+    // Each byte of the first one shows in answers: its size does not matter.
+    return this.times.doubtMs(this.isHead(body) ? 0 : body.to - body.from, body.repeats);
   }
 
   /** The relay is there, and answers what was sent later. */

@@ -1,5 +1,6 @@
 /** The pure parts of the HTTP link, under everything that requests can do to a stream. */
 import fc from 'fast-check';
+import { AnswerTimes } from '../../../src/transport/http/answer-times.ts';
 import { describe, expect, it } from 'vitest';
 import { BlockReader, paddingFor } from '../../../src/transport/http/blocks.ts';
 import { SIZE_BUCKETS } from '../../../src/transport/http/http-limits.ts';
@@ -115,7 +116,7 @@ describe('the stream of a sender', () => {
         const sender = new StreamSender();
         sender.appendMessage([bytesOf(60_000)], 60_000);
         sender.appendMessage([bytesOf(65_000)], 65_000);
-        const schedule = new UpSchedule(sender);
+        const schedule = new UpSchedule(sender, new AnswerTimes());
         const intake = new Reassembly(() => {});
         const underWay: ReturnType<UpSchedule['poll']>[] = [];
         let now = 0;
@@ -127,6 +128,7 @@ describe('the stream of a sender', () => {
           intake.take(Math.max(body.from, sender.acknowledged), Uint8Array.from(sent.subarray(0, part)), 1 << 20);
           if (how !== 'whole') return schedule.handleLost(body);
           sender.acknowledge(intake.next);
+          schedule.noteAnswer(body.sentAt, now);
           schedule.handleAnswer(body, intake.next, now);
         };
         const step = (at: number, how: string): void => {
