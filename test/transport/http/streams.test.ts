@@ -1,7 +1,7 @@
 /** The pure parts of the HTTP link, under everything that requests can do to a stream. */
 import fc from 'fast-check';
-import { AnswerTimes } from '../../../src/transport/http/answer-times.ts';
 import { describe, expect, it } from 'vitest';
+import { AnswerTimes } from '../../../src/transport/http/answer-times.ts';
 import { BlockReader, paddingFor } from '../../../src/transport/http/blocks.ts';
 import { SIZE_BUCKETS } from '../../../src/transport/http/http-limits.ts';
 import { LinkMemory } from '../../../src/transport/http/link-memory.ts';
