@@ -202,10 +202,10 @@ describe('routes to a relay', () => {
     );
   });
 
-  it('a dial without an outcome is told after 2.5 s, with how far each attempt has come', async () => {
+  it('a dial without an outcome is told after 2 s, with how far each attempt has come', async () => {
     const world = new World();
     world.fates = { [WS]: { tcp: 10 }, [HTTP]: { fault: [20, 'relay-odd-answer', 'HTTP 403'] } };
-    expect(await world.dial(2_600)).toBe('nothing yet');
+    expect(await world.dial(2_100)).toBe('nothing yet');
     const states = world.notices.flatMap((notice) =>
       notice.type === 'trying' ? notice.attempts.map(({ route, state }) => `${keyOf(route)} ${state}`) : [],
     );
