@@ -247,8 +247,9 @@ class RunningRelay {
   async close(graceMs = DRAIN_MS): Promise<void> {
     this.certificate?.stop();
     this.options.dialling.publicAddresses.stop();
-    this.server?.close();
+    this.server?.drain();
     await Promise.all([this.acme?.stop(), this.files.serving.stopFollowing(), this.router.close(graceMs)]);
+    this.server?.close();
     await this.files.close();
   }
 

@@ -46,6 +46,11 @@ export interface RelayServer {
   readonly linksFree: number;
   /** For new connections. @throws WstunError bad-certificate; the previous pair stays in use */
   setTls(pair: TlsPair): void;
+  /**
+   * Closes connections that are not links, and stops listening as soon as no HTTP link is left: these need further
+   * connections. At once on passed sockets, where they wait for the next process. `close` must follow.
+   */
+  drain(): void;
   /** Stops listening and closes connections that are not links. Links stay: they are the caller's. */
   close(): void;
 }
@@ -61,6 +66,11 @@ export async function startRelayServer(options: RelayServerOptions): Promise<Rel
     router.destroyAll();
     admin?.server.close();
     admin?.server.closeAllConnections();
+  };
+  const drain = (): void => {
+    for (const { place, server } of servers) if ('fd' in place) stopListening(server);
+    admin?.server.close();
+    router.drain(close);
   };
   try {
     const addresses: HostPort[] = [];
@@ -81,6 +91,7 @@ export async function startRelayServer(options: RelayServerOptions): Promise<Rel
         return router.linksFree;
       },
       setTls,
+      drain,
       close,
     };
   } catch (error) {

@@ -7,6 +7,7 @@ import type { Logger } from '../observability/logger.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import { WebSocketAcceptor } from '../transport/websocket/websocket-accept.ts';
 import { afterResponses, type Decoy, noteResponse, notFoundDecoy, respond, respondUnreadable } from './decoy.ts';
+import { Draining, refuse } from './draining.ts';
 import { type Admitted, Gate, type GateDecision, type Refused, type Tickets } from './gate.ts';
 import { type FoundRequest, HttpLinks } from './http-links.ts';
 import { limitBody } from './late-body.ts';
@@ -65,6 +66,7 @@ export class RequestRouter {
   private readonly acceptor = new WebSocketAcceptor();
   private readonly httpLinks: HttpLinks;
   private readonly taken = new TakenRequests();
+  private readonly draining = new Draining();
   private readonly sources: SourceTracker;
   private readonly refusals: RefusalLog;
   private readonly visitors: Visitors;
@@ -108,7 +110,7 @@ export class RequestRouter {
       // A site serves whoever comes, in whatever number, as long as it can.
       { total, perSource, fairFrom: isSite ? total / 2 : 0 },
       (source, wasDropped) => {
-        if (!isSite) this.sources.noteFailure(source, wasDropped);
+        if (!isSite && !this.draining.isOn) this.sources.noteFailure(source, wasDropped);
       },
       clock,
     );
@@ -128,7 +130,7 @@ export class RequestRouter {
         for (const listener of serve) listener.call(server, socket);
       }),
     );
-    upgrades.attach(server, (request) => isForWebSocket(this.decide(request)));
+    upgrades.attach(server, (request) => !this.draining.isOn && isForWebSocket(this.decide(request)));
     server.on('request', (request, response) => this.handleRequest(request, response));
     server.on('upgrade', (request, socket, head) =>
       afterResponses(request.socket, () => this.handleUpgrade(request, socket, head)),
@@ -143,10 +145,20 @@ export class RequestRouter {
       handleConnection: (socket, begin) => this.handleConnection(socket, begin),
       decide: (head, socket) => this.decideHead(head, socket),
       isSuspect: (head) => this.isSuspect(head),
+      takeDraining: (socket) => this.takeDraining(socket),
       shared: { site: new SiteUpstream(upstream, logger, this.clock), visitors: this.visitors, clock: this.clock },
       sourceOf: (socket) => this.treatmentOf(socket).source,
       handleVisitor: (socket) => this.pending.release(socket),
     });
+  }
+
+  /**
+   * Closes all connections that are not links. From then on nothing but requests of open HTTP links is served.
+   * @param onEnd none of these is left: at once, or later
+   */
+  drain(onEnd: () => void): void {
+    this.draining.begin(this.httpLinks.size, onEnd);
+    this.destroyAll();
   }
 
   /** Closes all connections that are not links. */
@@ -226,7 +238,14 @@ export class RequestRouter {
     this.httpVisitors?.leave(socket);
   }
 
+  private takeDraining(socket: Socket): boolean {
+    if (!this.draining.isOn) return false;
+    this.draining.take(socket, (request, response) => this.handleRequest(request, response));
+    return true;
+  }
+
   private handleUnreadable(error: Error, socket: Duplex): void {
+    if (this.draining.isOn) return refuse(socket);
     if (socket instanceof Socket && !this.pending.isRestricted(socket)) respondUnreadable(error, socket);
     else socket.destroy();
   }
@@ -259,7 +278,7 @@ export class RequestRouter {
   /** An upgrade that the gate admitted. */
   private handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const { admitted } = this.decide(request);
-    if (admitted === undefined) socket.destroy();
+    if (admitted === undefined || this.draining.isOn) socket.destroy();
     else this.accept(request, socket, head, admitted);
   }
 
@@ -267,6 +286,7 @@ export class RequestRouter {
   private handleRequest(request: IncomingMessage, response: ServerResponse): void {
     const found = this.findLink(request);
     if (found !== undefined && this.httpLinks.serve(found, request, response)) return noteResponse(request, response);
+    if (this.draining.isOn) return refuse(request.socket);
     const decision = this.decide(request);
     const { admitted } = decision;
     if (admitted?.httpLink !== undefined) this.openHttpLink(request, response, admitted);
@@ -291,6 +311,7 @@ export class RequestRouter {
     const link = this.httpLinks.open(request, response, admitted, this.remoteOf(request), () => {
       onSourceEnd?.();
       this.onLinkClosed();
+      this.draining.handleLinks(this.httpLinks.size);
     });
     this.options.onLink(link, admitted);
   }

@@ -14,6 +14,8 @@ export interface SiteFrontOwner {
   handleConnection(socket: Socket, begin: () => void): void;
   decide(request: RequestHead, socket: Socket): HeadDecision;
   isSuspect(request: RequestHead): boolean;
+  /** True: the relay drains, and has taken the connection. */
+  takeDraining(socket: Socket): boolean;
   /** Parts of a SiteConnection that all have in common. */
   readonly shared: Pick<SiteParts, 'site' | 'visitors' | 'clock'>;
   sourceOf(socket: Socket): string | undefined;
@@ -23,6 +25,7 @@ export interface SiteFrontOwner {
 
 export function attachSite(server: Server, owner: SiteFrontOwner): void {
   const serve = (socket: Socket): void => {
+    if (owner.takeDraining(socket)) return;
     const each: SiteOwner = {
       decide: (head) => owner.decide(head, socket),
       isSuspect: (head) => owner.isSuspect(head),

@@ -84,6 +84,32 @@ describe('an HTTP link', () => {
     await exchangeAll(client, 4, 300_000);
   });
 
+  it.each(['plain', 'with an upstream'])(
+    'an upload and a download by an HTTP link end while the relay drains (%s)',
+    {
+      timeout: 40_000,
+    },
+    async (kind) => {
+      const site = await tcpServer((socket) => socket.resume());
+      const relay = await startRelay({ args: kind === 'plain' ? [] : ['--decoy', `http://127.0.0.1:${site}`] });
+      const client = await startClient(await invite(relay, 'tester', { allow: ['*'] }), HTTP);
+      let isBegun = false;
+      const target = await tcpServer((socket) =>
+        socket.once('readable', () => {
+          isBegun = true;
+          relay.process.signal('SIGTERM');
+          // All of it, and its echo, pass while the relay drains.
+          setTimeout(() => echo(socket), 700);
+        }),
+      );
+      const socket = await connectThrough('SOCKS5', client.port, target);
+      const { sent, received } = await exchange(socket, 6_000_000, 1);
+      expect({ isBegun, ...received }).toEqual({ isBegun: true, bytes: 6_000_000, hash: sent });
+      await relay.process.exited;
+      expect(client.process.events.filter(({ event }) => event === 'session-lost')).toEqual([]);
+    },
+  );
+
   it('an HTTP link outlives a front end that ends each request after a second', { timeout: 40_000 }, async () => {
     const client = await clientBehind((port) => nginxWith(port, 'proxy_read_timeout 1s; keepalive_timeout 1s;'));
     for (let i = 0; i < 3; i++) {

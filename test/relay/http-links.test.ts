@@ -3,7 +3,7 @@
  */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import { HTTP_FEATURE, type HttpLinkKey } from '../../src/crypto/ticket.ts';
@@ -59,6 +59,24 @@ const tenTimesAsFast: Clock = {
   setTimeout: <T>(callback: (argument: T) => void, delayMs: number, argument?: T) =>
     systemClock.setTimeout(callback, delayMs / 10, argument as T),
 };
+
+const NEW_LINK = { role: 'client', destination: '', protocol: 1, features: HTTP_FEATURE } as const;
+
+/** What the relay answers until it ends the connection; ECONNREFUSED if it accepts none. */
+async function answerTo(port: number, sent: string): Promise<string> {
+  const socket = connect(port, '127.0.0.1');
+  let text = '';
+  socket.on('data', (chunk: Buffer) => {
+    text += chunk.toString('latin1');
+  });
+  socket.on('error', ({ code }: NodeJS.ErrnoException) => {
+    if (code === 'ECONNREFUSED') text = code;
+  });
+  if (sent === '') socket.end();
+  else socket.write(sent);
+  await new Promise((resolve) => socket.on('close', resolve));
+  return text;
+}
 
 const message = (text: string): Buffer => Buffer.concat([Buffer.from([1, 0, 0, text.length]), Buffer.from(text)]);
 
@@ -231,6 +249,32 @@ it('an HTTP link carries messages both ways at a relay that accepts no connectio
   far.send([Buffer.from('back')]);
   await recorder.untilMessages(1);
 });
+
+it.each([false, true])(
+  'a relay that drains serves new connections of its HTTP links alone (with upstream: %s)',
+  async (hasSite) => {
+    const site = createServer((_request, response) => response.end('the site'));
+    site.listen(0, '127.0.0.1');
+    await once(site, 'listening');
+    onTestFinished(() => void site.close());
+    const upstream = { host: '127.0.0.1', port: (site.address() as AddressInfo).port, isTls: false };
+    const server = await start(hasSite ? { upstream } : {});
+    const { key, recorder, link } = await opened(server);
+    server.relay.drain();
+    expect(await ask(server, 'POST', segment(key, {}), message('one'))).toContain('200 OK');
+    await recorder.untilMessages(1);
+    const ticket = server.sealer.seal(NEW_LINK, Date.now());
+    const strangers = [
+      'GET / HTTP/1.1\r\nHost: relay\r\n\r\n',
+      `GET /${ticket} HTTP/1.1\r\nHost: relay\r\n\r\n`,
+      'no HTTP\r\n\r\n',
+    ];
+    for (const sent of strangers) expect(await answerTo(server.port, sent)).toBe('');
+    link.abort();
+    await recorder.untilClosed();
+    expect(await answerTo(server.port, '')).toBe('ECONNREFUSED');
+  },
+);
 
 describe('an HTTP link at a relay that shows a site', () => {
   it('an HTTP link passes a relay with an upstream, and strangers see the upstream', async () => {
