@@ -1,3 +1,8 @@
+/**
+ * What the user chooses of the way to a relay, as options of the library.
+ *
+ * @module-tag waits
+ */
 import { execFileSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -34,7 +34,7 @@ it('a tab carries; when it is closed the client says so, and Enter opens it agai
   const socket = await connectThrough('SOCKS5', await proxyPort(client, START_LIMIT_MS), await tcpServer(echo));
   process.kill(mainBrowserIn(`${temp}/user`)?.pid ?? 0, 'SIGTERM');
   expect(await client.event('browser-ended')).toMatchObject({ code: 'WSTUN-E144' });
-  await until(() => mainBrowserIn(`${temp}/user`) === undefined);
+  await until(() => mainBrowserIn(`${temp}/user`) === undefined, START_LIMIT_MS);
   client.say('');
   await client.event('resumed', START_LIMIT_MS);
   const { sent, received } = await exchange(socket, 100_000, 1);
