@@ -170,7 +170,7 @@ function peakRows(bench: Bench): Row[] {
 function measureCollections(settings: Settings): Promise<Row[]> {
   return withBench(settings, { floor: 'baseline', behindRelay: true, options: { node: WORST_CASE } }, async (bench) => {
     const cost: Row[] = [];
-    const amount = settings.quick ? COLLECTIONS_BYTES / 2 : COLLECTIONS_BYTES;
+    const amount = settings.quick ? COLLECTIONS_BYTES / 8 : COLLECTIONS_BYTES;
     for (const mode of ['down', 'up'] as const) {
       const runs = await bench.alternate(settings.rounds, { mode, streams: 1, amount });
       cost.push(...costRows(bench, runs, `${mode}, 1 stream`, amount, []).filter(({ detail }) => !detail));
