@@ -1,4 +1,4 @@
-"""Records beyond the first rekey, in both directions. Argument: the cipher suite, 1 or 2."""
+"""Records beyond the first rekey, in both directions. Arguments: the cipher suite, 1 or 2; time limit in s."""
 
 import sys
 
@@ -16,7 +16,7 @@ SIZE = (REKEY_RECORDS + 1000) * CREDIT
 session = ClientSession(Connector(invite_of_environment(), head=header(suite=int(sys.argv[1])))).begin()
 stream = session.open(targets.serve(targets.source), window=CREDIT)
 session.write(stream, f'{SIZE}\n'.encode())
-session.until(lambda: stream.is_finished, 60)
+session.until(lambda: stream.is_finished, int(sys.argv[2]))
 say(
     'rekey',
     same=bytes(stream.received) == targets.pattern(SIZE),
