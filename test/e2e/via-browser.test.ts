@@ -1,11 +1,13 @@
 /** `wstun client --via-browser`: a real Chromium, which the client starts, carries the links. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
 import { invite, startRelay } from '../support/programs/wstun-stack.ts';
 import { connectThrough } from '../support/proxy/through-proxy.ts';
+import { tempDir } from '../support/temp-dir.ts';
 import { CarryingPage } from '../support/tether/carrying-page.ts';
 import {
   allArguments,
@@ -82,13 +84,15 @@ describe('--via-browser', () => {
 
   it('a phone carries while the browser is gone', async () => {
     const { client, port, temp } = await startViaBrowser({
-      args: ['--via-browser=/usr/bin/chromium', '--tether', '127.0.0.1:0'],
+      args: [`--via-browser=${await browserThatStartsOnce()}`, '--tether', '127.0.0.1:0'],
     });
     const socket = await connectThrough('SOCKS5', port, await tcpServer(echo));
     const code = client.events.find(({ event }) => event === 'tether-code')?.url;
     const phone = await CarryingPage.join(String(code));
     await client.event('tether-paired');
     process.kill(mainBrowserIn(temp)?.pid ?? 0, 'SIGKILL');
+    // Its other processes may carry a moment longer.
+    await client.event('resumed');
     const { sent, received } = await exchange(socket, 100_000, 1);
     expect(received).toEqual({ bytes: 100_000, hash: sent });
     expect(phone.links.length).toBeGreaterThan(0);
@@ -105,6 +109,20 @@ describe('--via-browser', () => {
     expect(readdirSync(temp).map((name) => join(temp, name))).not.toContain(abandoned);
   });
 });
+
+/** Its later starts open no page and never end by themselves. */
+async function browserThatStartsOnce(): Promise<string> {
+  const folder = await tempDir();
+  const program = join(folder, 'browser');
+  const started = join(folder, 'started');
+  const lines = [
+    '#!/bin/sh',
+    `[ "$1" = --version ] || mkdir '${started}' && exec /usr/bin/chromium "$@"`,
+    'exec sleep infinity',
+  ];
+  await writeFile(program, lines.join('\n'), { mode: 0o755 });
+  return program;
+}
 
 function startFileIn(temp: string): string | undefined {
   try {
