@@ -22,6 +22,7 @@ import {
   WstunError,
 } from '../../src/index.ts';
 import { faultOfPromise } from '../support/faults.ts';
+import { closedPort } from '../support/net/tcp.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { until } from '../support/until.ts';
 
@@ -256,9 +257,8 @@ describe('a client', () => {
   );
 
   it('a client with `once` ends with the reason, and a program that does not ask for it goes on', async () => {
-    const relay = await relayFor();
-    await relay.close(0);
-    const client = await clientFor(relay.firstInvite ?? '', { once: true });
+    const { firstInvite = '' } = await relayFor({ url: `ws://127.0.0.1:${await closedPort()}` });
+    const client = await clientFor(firstInvite, { once: true });
     // An unhandled rejection would fail the test run.
     await until(() => inspect(client.ended).includes('rejected'));
     expect(await faultOfPromise(client.ended)).toBe('relay-unreachable');

@@ -8,7 +8,7 @@ import { connect } from 'node:tls';
 import { expect, it } from 'vitest';
 import { saveAcmeCertificate } from '../../src/state/acme-file.ts';
 import { openStateDir } from '../../src/state/state-dir.ts';
-import { echo, tcpServer } from '../support/net/tcp.ts';
+import { closedPort, echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange, payload } from '../support/payload.ts';
 import { type Pebble, startPebble, startTurnstile } from '../support/programs/pebble.ts';
 import { freePort, runWell } from '../support/programs/programs.ts';
@@ -149,7 +149,7 @@ it('a certificate is renewed under traffic: no session is lost, and new connecti
 
 it('while the authority is down at a renewal, the certificate stays in use, and one line says so', async () => {
   const state = await tempDir();
-  const directory = `https://127.0.0.1:${await freePort()}/dir`;
+  const directory = `https://127.0.0.1:${await closedPort()}/dir`;
   const old = await storeDueCertificate(state, directory);
   const relay = await startRelay({ state, args: ['--acme', NAME, '--acme-directory', directory] });
   expect(relay.process.events[0]).toMatchObject({ certificate: 'valid' });

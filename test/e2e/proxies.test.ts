@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { freePort } from '../support/programs/programs.ts';
+import { closedPort } from '../support/net/tcp.ts';
 import {
   expectPage,
   HOSTS,
@@ -129,7 +129,7 @@ describe('a client behind a proxy', () => {
   });
 
   it('says which schemes the proxy offers, and that it cannot reach the relay', async () => {
-    const gone = await freePort();
+    const gone = await closedPort();
     const cases = [
       { squid: { schemes: ['negotiate', 'ntlm'] }, code: 'WSTUN-E251', says: /it offers Negotiate, NTLM\./ },
       { squid: {}, url: `wss://gone.corp.test:${gone}`, code: 'WSTUN-E254', says: /gone\.corp\.test:\d+: HTTP 503/ },

@@ -8,8 +8,8 @@ import { type AddressInfo, connect } from 'node:net';
 import { join } from 'node:path';
 import { createServer } from 'node:tls';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { closedPort } from '../support/net/tcp.ts';
 import { startDanted } from '../support/programs/danted.ts';
-import { freePort } from '../support/programs/programs.ts';
 import {
   expectPage,
   HOSTS,
@@ -127,7 +127,7 @@ describe('where px or cntlm runs at 127.0.0.1:3128', () => {
     const advice = 'add --proxy http://127.0.0.1:3128. (WSTUN-E';
     expect(await says()).toContain(`${advice}201)`);
     expect(await says('--proxy', `127.0.0.1:${company.port}`)).toContain(`${advice}251)`);
-    expect(await says('--proxy', `127.0.0.1:${await freePort()}`)).toContain(`${advice}250)`);
+    expect(await says('--proxy', `127.0.0.1:${await closedPort()}`)).toContain(`${advice}250)`);
     expect(await says('--proxy', 'none')).not.toContain('3128');
   });
 });

@@ -8,7 +8,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { decodeInvite } from '../../src/crypto/invite.ts';
 import { type TicketFields, TicketSealer } from '../../src/crypto/ticket.ts';
-import { echo, tcpServer } from '../support/net/tcp.ts';
+import { closedPort, echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
 import { makeCertificate } from '../support/programs/certificate.ts';
 import { startNginx } from '../support/programs/nginx.ts';
@@ -161,7 +161,7 @@ describe('a relay with --decoy URL', () => {
   });
 
   it('without its upstream, a relay answers 502 as nginx does, logs it once, and lets clients in', async () => {
-    const relay = await startRelay({ args: ['--decoy', `http://127.0.0.1:${await freePort()}`] });
+    const relay = await startRelay({ args: ['--decoy', `http://127.0.0.1:${await closedPort()}`] });
     for (let i = 0; i < 3; i++) {
       const { bytes, end } = await rawExchange(relay.port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n');
       expect([bytes.split('Date')[0], end]).toEqual(['HTTP/1.1 502 Bad Gateway\r\nServer: nginx\r\n', 'fin']);

@@ -3,8 +3,7 @@ import { text } from 'node:stream/consumers';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { blackHole } from '../support/net/black-hole.ts';
 import { startDnsServer } from '../support/net/dns-server.ts';
-import { tcpServer } from '../support/net/tcp.ts';
-import { freePort } from '../support/programs/programs.ts';
+import { closedPort, tcpServer } from '../support/net/tcp.ts';
 import { invite, type RunningClient, startClient, startRelay } from '../support/programs/wstun-stack.ts';
 import { askHttp, askSocks5, type Protocol, socks5Request } from '../support/proxy/through-proxy.ts';
 import { atEnd } from '../support/scope.ts';
@@ -13,7 +12,7 @@ import { atEnd } from '../support/scope.ts';
 const DIAL_LIMIT_MS = 13_000;
 
 let relayPort = 0;
-let closedPort = 0;
+let refusingPort = 0;
 let openPort = 0;
 let silentPort = 0;
 /** Everything is open to it. */
@@ -31,7 +30,7 @@ beforeAll(async () => {
   relayPort = relay.port;
   trusted = await startClient(await invite(relay, 'trusted', { allow: ['*'] }));
   restricted = await startClient(await invite(relay, 'restricted'));
-  closedPort = await freePort();
+  refusingPort = await closedPort();
   openPort = await tcpServer((socket) => socket.once('data', () => socket.end('HTTP/1.0 200 OK\r\n\r\n')));
   silentPort = await blackHole();
 });
@@ -41,7 +40,7 @@ type Case = readonly [string, () => RunningClient, () => readonly [string, numbe
 
 const CASES: readonly Case[] = [
   ['success', () => trusted, () => ['127.0.0.1', openPort], 0, 200, ''],
-  ['a closed port', () => trusted, () => ['127.0.0.1', closedPort], 5, 502, 'WSTUN-E301'],
+  ['a closed port', () => trusted, () => ['127.0.0.1', refusingPort], 5, 502, 'WSTUN-E301'],
   ['a name that does not exist', () => trusted, () => ['missing.wstun-e2e.net', 80], 4, 502, 'WSTUN-E306'],
   ['a name server in trouble', () => trusted, () => ['broken.wstun-e2e.net', 80], 1, 502, 'WSTUN-E307'],
   ['a private address without a rule', () => restricted, () => ['127.0.0.1', openPort], 2, 403, 'WSTUN-E304'],

@@ -4,10 +4,9 @@
  * @module-tag waits
  */
 import { describe, expect, it } from 'vitest';
-import { echo, tcpServer } from '../support/net/tcp.ts';
+import { closedPort, echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange } from '../support/payload.ts';
 import { startDanted } from '../support/programs/danted.ts';
-import { freePort } from '../support/programs/programs.ts';
 import { startSquid } from '../support/programs/squid.ts';
 import { wstun } from '../support/programs/wstun-process.ts';
 import {
@@ -62,7 +61,7 @@ describe('a relay with --via', () => {
     const socket = await connectThrough('SOCKS5', client.port, await tcpServer(echo));
     const { sent, received } = await exchange(socket, 3_000_000, 1);
     expect(received).toEqual({ bytes: 3_000_000, hash: sent });
-    const gone = await startRelay({ args: ['--via', `socks5://ann:secret@127.0.0.1:${await freePort()}`] });
+    const gone = await startRelay({ args: ['--via', `socks5://ann:secret@127.0.0.1:${await closedPort()}`] });
     const other = await startClient(await invite(gone, 'ann', { allow: ['127.0.0.1'] }));
     await expect(greetingOf(other, greeter)).rejects.toThrow('SOCKS5 reply 1');
     await until(() => gone.process.stderr.includes('the proxy of --via opens no connections'));

@@ -3,6 +3,8 @@ import { createServer, connect as netConnect, type Server, type Socket, Socket a
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createDialer, interleave } from '../../src/exit/dialer.ts';
 import { formatIp, type IpBytes, parseIp } from '../../src/net/ip.ts';
+import { closedPort } from '../support/net/tcp.ts';
+import { freePort } from '../support/programs/programs.ts';
 
 const ip = (text: string) => parseIp(text)!;
 const NEVER = () => new AbortController().signal;
@@ -24,12 +26,6 @@ async function listen(host: string, handle: (socket: Socket) => void = () => {})
   return typeof address === 'object' && address ? address.port : 0;
 }
 
-async function closedPort(): Promise<number> {
-  const port = await listen('127.0.0.1');
-  servers.pop()?.close();
-  return port;
-}
-
 afterEach(async () => {
   for (const socket of sockets.splice(0)) socket.destroy();
   await Promise.all(servers.splice(0).map((server) => new Promise((resolve) => server.close(resolve))));
@@ -45,7 +41,7 @@ describe('real targets', () => {
   });
 
   it.each(['127.0.0.1', '::1'])('the dialer reports dial-refused from %s', async (host) => {
-    await expect(createDialer()([ip(host)], await closedPort(), NEVER())).rejects.toEqual(fault('dial-refused'));
+    await expect(createDialer()([ip(host)], await closedPort(host), NEVER())).rejects.toEqual(fault('dial-refused'));
   });
 
   it('the dialer tries the next address at once when one refuses', async () => {
@@ -73,7 +69,7 @@ describe('real targets', () => {
       // Binding the source port to the target's makes TCP's simultaneous open certain.
       return netConnect({ host: formatIp(address), port, localPort: port, localAddress: formatIp(address) });
     };
-    await expect(createDialer(self)([ip('127.0.0.1')], await closedPort(), NEVER())).rejects.toEqual(
+    await expect(createDialer(self)([ip('127.0.0.1')], await freePort(), NEVER())).rejects.toEqual(
       fault('dial-refused'),
     );
   });

@@ -10,6 +10,7 @@ import { parseRule } from '../../src/exit/rules.ts';
 import { formatIp, type IpBytes, parseIp } from '../../src/net/ip.ts';
 import type { Logger } from '../../src/observability/logger.ts';
 import { type DnsServer, startDnsServer } from '../support/net/dns-server.ts';
+import { closedPort } from '../support/net/tcp.ts';
 import { FakeOffer, nameTarget } from '../support/proxy/fake-offer.ts';
 
 const ip = (text: string) => parseIp(text)!;
@@ -162,11 +163,7 @@ describe('an offer that is refused', () => {
   });
 
   it('the exit refuses an offer with dial-refused when nothing listens', async () => {
-    const free = createServer().listen(0, '127.0.0.1');
-    await once(free, 'listening');
-    const address = free.address();
-    free.close();
-    const offer = offerTo(exitWith(), '127.0.0.1', typeof address === 'object' && address ? address.port : 0);
+    const offer = offerTo(exitWith(), '127.0.0.1', await closedPort());
     await offer.released;
     expect(offer.calls).toEqual(['refuse dial-refused', 'release']);
   });

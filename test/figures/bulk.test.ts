@@ -1,9 +1,8 @@
 /** Much at once: gigabytes, hundreds of streams, thousands of connections, and what is left of them. */
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { echo, tcpServer } from '../support/net/tcp.ts';
+import { closedPort, echo, tcpServer } from '../support/net/tcp.ts';
 import { exchange, receive, sendPayload } from '../support/payload.ts';
-import { freePort } from '../support/programs/programs.ts';
 import { type Stack, startStack } from '../support/programs/wstun-stack.ts';
 import {
   askSocks5,
@@ -65,14 +64,14 @@ describe('2,000 connections', () => {
   it('2,000 connections that end in every way leave no descriptor open', { timeout: 120_000 }, async () => {
     const { relay, client } = await startStack();
     const target = await tcpServer(answerThenEndAsAsked);
-    const closedPort = await freePort();
+    const refusingPort = await closedPort();
     const descriptors = () => [relay.process.openDescriptors(), client.process.openDescriptors()];
     // What is made at the first connection and kept, such as the resolver's watch on its files, is no leak.
-    for (const end of ENDS) await end(client.port, target, closedPort);
+    for (const end of ENDS) await end(client.port, target, refusingPort);
     const before = await settled(descriptors);
 
     const lanes = Array.from({ length: 50 }, async (_, lane) => {
-      for (let i = 0; i < 40; i++) await ENDS[(lane + i) % ENDS.length]?.(client.port, target, closedPort);
+      for (let i = 0; i < 40; i++) await ENDS[(lane + i) % ENDS.length]?.(client.port, target, refusingPort);
     });
     await Promise.all(lanes);
     await until(() => descriptors().every((count, at) => count <= (before[at] ?? 0)), 5_000).catch(() => {});
@@ -91,7 +90,7 @@ function answerThenEndAsAsked(socket: Socket): void {
   socket.on('end', () => socket.end());
 }
 
-type Connection = (proxy: number, target: number, closedPort: number) => Promise<unknown>;
+type Connection = (proxy: number, target: number, refusingPort: number) => Promise<unknown>;
 
 const ENDS: readonly Connection[] = [
   async (proxy, target) => {
@@ -116,8 +115,8 @@ const ENDS: readonly Connection[] = [
     await take(socket, 2);
     socket.resetAndDestroy();
   },
-  async (proxy, _target, closedPort) => {
-    const { code, socket } = await askSocks5(proxy, socks5Request('127.0.0.1', closedPort));
+  async (proxy, _target, refusingPort) => {
+    const { code, socket } = await askSocks5(proxy, socks5Request('127.0.0.1', refusingPort));
     expect(code).toBe(5);
     socket.end();
   },

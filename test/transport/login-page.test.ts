@@ -1,6 +1,7 @@
 import { createServer, type RequestListener } from 'node:http';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { findLoginPage } from '../../src/transport/login-page.ts';
+import { closedPort } from '../support/net/tcp.ts';
 import { never } from '../support/never.ts';
 import { freePort } from '../support/programs/programs.ts';
 
@@ -56,7 +57,7 @@ describe('the search for a login page', () => {
   });
 
   it('finds nothing where nobody listens', async () => {
-    const options = { signal: never, port: await freePort() };
+    const options = { signal: never, port: await closedPort() };
     expect(await findLoginPage('wss://127.0.0.1:1/', options)).toBeUndefined();
   });
 });

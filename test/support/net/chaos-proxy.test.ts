@@ -2,11 +2,10 @@
 import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { exchange, payload } from '../payload.ts';
-import { freePort } from '../programs/programs.ts';
 import { dial, endOf, take } from '../proxy/through-proxy.ts';
 import { until } from '../until.ts';
 import { type ChaosOptions, type ChaosProxy, type Direction, startChaosProxy } from './chaos-proxy.ts';
-import { Client, echo, tcpServer } from './tcp.ts';
+import { Client, closedPort, echo, tcpServer } from './tcp.ts';
 
 const MIB = 1024 * 1024;
 const SEED = 7;
@@ -76,7 +75,7 @@ describe('the chaos proxy, left alone', () => {
   });
 
   it('resets who connects while its target refuses', async () => {
-    const chaos = await startChaosProxy({ target: { host: '127.0.0.1', port: await freePort() }, seed: SEED });
+    const chaos = await startChaosProxy({ target: { host: '127.0.0.1', port: await closedPort() }, seed: SEED });
     expect(await endOf(await dial(chaos.port))).toBe('reset');
     await until(() => chaos.open === 0);
   });

@@ -21,6 +21,16 @@ export async function tcpServer(handle: (socket: Socket) => void, host = '127.0.
   return (server.address() as AddressInfo).port;
 }
 
+/**
+ * A port of an address at which nothing listens until the test is over. A connection has it meanwhile: a port that was
+ * only given back would soon be that of a server of another test.
+ */
+export async function closedPort(host = '127.0.0.1'): Promise<number> {
+  const socket = connect(await tcpServer(() => {}, host), host).on('error', () => {});
+  await once(socket, 'connect');
+  return socket.localPort ?? 0;
+}
+
 /** Sends back what it gets, and ends when the other side has. */
 export function echo(socket: Socket): void {
   socket.pipe(socket);

@@ -10,8 +10,7 @@ import { askForTunnel } from '../../../src/transport/proxy/connect-exchange.ts';
 import { ProxyCredentials } from '../../../src/transport/proxy/proxy-credentials.ts';
 import { parseProxy } from '../../../src/transport/proxy/proxy-url.ts';
 import { ProxyVia } from '../../../src/transport/proxy/proxy-via.ts';
-import { tcpServer } from '../../support/net/tcp.ts';
-import { freePort } from '../../support/programs/programs.ts';
+import { closedPort, tcpServer } from '../../support/net/tcp.ts';
 import { advanceUntil } from '../../support/time/advance-until.ts';
 import { VirtualClock } from '../../support/time/virtual-clock.ts';
 import { until } from '../../support/until.ts';
@@ -100,7 +99,7 @@ describe('a tunnel by CONNECT', () => {
   });
 
   it('says that nobody listens, that the connection is closed, and that no answer comes', async () => {
-    expect(await failure(viaOf(await freePort()))).toBe('proxy-unreachable: http://proxy: connection refused');
+    expect(await failure(viaOf(await closedPort()))).toBe('proxy-unreachable: http://proxy: connection refused');
     const closing = await tcpServer((socket) => socket.end());
     expect(await failure(viaOf(closing))).toMatch(/^proxy-odd-answer: .*without an answer$/);
     const { port, heads } = await proxyAnswering([]);

@@ -13,6 +13,7 @@ import { type DialWebSocketOptions, dialWebSocket } from '../../../src/transport
 import { turns } from '../../support/links/link-recorder.ts';
 import { trusting } from '../../support/links/trusting.ts';
 import { startLinkServer } from '../../support/links/websocket-pair.ts';
+import { closedPort } from '../../support/net/tcp.ts';
 import { makeCertificate } from '../../support/programs/certificate.ts';
 
 const TICKET = 'a-ticket-nobody-may-see';
@@ -149,8 +150,7 @@ describe('the certificate of a relay', () => {
 
 describe('a relay that cannot be reached', () => {
   it('a dial reports that nothing listens at the port', async () => {
-    const port = await speaking(() => undefined);
-    for (const cleanup of cleanups.splice(0)) cleanup();
+    const port = await closedPort();
     const fault = await faultOf(`ws://127.0.0.1:${port}`);
     expect([fault.fault, fault.detail]).toEqual(['relay-unreachable', `127.0.0.1:${port}: connection refused`]);
   });
