@@ -46,3 +46,8 @@ function joinPieces(args: readonly string[]): readonly string[] {
 function isWhole(text: string): boolean {
   return attempt(() => decodeInvite(text) !== undefined, false);
 }
+
+/** The words behind a command, joined: the invite is found in whatever was pasted. */
+export function pasted(given: readonly string[]): string | undefined {
+  return given.length === 0 ? undefined : given.join(' ');
+}

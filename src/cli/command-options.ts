@@ -1,0 +1,104 @@
+/** Options that several commands have in common, and the headings under which `--help` shows them. */
+import { type Command, Option } from 'commander';
+import {
+  collect,
+  parseLinkAge,
+  parseLinkBytes,
+  parseLinks,
+  parsePublicAddress,
+  parseResumeWindow,
+  parseStateDir,
+} from './options.ts';
+import { addReachOptions } from './reach-options.ts';
+
+export const jsonOption = () => new Option('--json', 'print one JSON event per line on stdout');
+export const verboseOption = () => new Option('-v, --verbose', 'log at debug level, which shows destinations');
+export const stateOption = (role: 'relay' | 'exit' | 'either') => {
+  const whose = role === 'either' ? 'that of the relay or exit on this machine' : `$XDG_STATE_HOME/wstun/${role}`;
+  const option = new Option('--state <dir>', `directory of the keys and the access list (default: ${whose})`);
+  return option.argParser(parseStateDir).env('WSTUN_STATE');
+};
+export const yesOption = () => new Option('--yes', 'do not ask for confirmation');
+export const texts = collect((text) => text);
+export const allowOption = (what: string) => new Option('--allow <rule>', what).argParser(texts);
+export const dnsOption = () =>
+  new Option('--dns <server>', 'name server to use instead of the system’s; may be repeated').argParser(texts);
+
+export const publicAddressOption = () =>
+  new Option(
+    '--public-address <ip>',
+    'public address of this machine, rejected as a target like its other addresses; may be repeated; none: it has none (default: detected)',
+  ).argParser(collect(parsePublicAddress));
+
+export const viaOption = () =>
+  new Option(
+    '--via <url>',
+    'proxy through which targets are dialled: http, socks4, socks4a, socks5 or socks5h://[user:pass@]host:port; rules are checked first, on addresses; $WSTUN_VIA hides a password from `ps`',
+  );
+
+export const resumeWindowOption = () =>
+  new Option(
+    '--resume-window <s>',
+    'how many seconds connections wait for a new link after theirs is lost (default: 120)',
+  ).argParser(parseResumeWindow);
+
+export const linksOption = () =>
+  new Option(
+    '--links <auto|n>',
+    'how many links carry the connections, 1 to 8; auto: more than one where packets get lost (default: auto)',
+  ).argParser(parseLinks);
+
+export const linkBytesOption = () =>
+  new Option(
+    '--link-max-bytes <n>',
+    'use another link after so many bytes, such as 16KB, where a network stops connections (default: what is learnt)',
+  ).argParser(parseLinkBytes);
+
+export const linkAgeOption = () =>
+  new Option(
+    '--link-max-age <s>',
+    'use another link after so many seconds, where a network ends connections (default: what is learnt)',
+  ).argParser(parseLinkAge);
+
+export const transportOption = () => {
+  const what =
+    'what carries links: a WebSocket, or HTTP requests; auto: a WebSocket, and HTTP requests where the network lets none through';
+  return new Option('--transport <name>', what).choices(['auto', 'websocket', 'http']).default('auto');
+};
+
+const proxyOptions = () => [
+  new Option(
+    '--proxy <url>',
+    'proxy through which the relay is reached: http, https, socks4, socks4a, socks5 or socks5h://[user:pass@]host:port, pac+https://… or pac+file:/…, env or none; others can see a password here in `ps`, but not in $WSTUN_PROXY (default: env, what https_proxy, all_proxy and no_proxy say)',
+  ),
+  new Option('--proxy-auth-file <file>', 'user:password for the proxy, one line in a file that only you can read'),
+  new Option(
+    '--proxy-auth-command <cmd>',
+    'shell command that prints the value of Proxy-Authorization, for Negotiate (Kerberos) and other schemes',
+  ),
+];
+
+export const onceOption = () =>
+  new Option(
+    '--once',
+    'for scripts: end with the exit code of the first failure or, once connected, of the first that lasts 10 s',
+  );
+
+export const encryptionOption = () => {
+  const what = 'end-to-end encryption; off is possible only over wss:// to the relay’s own exit';
+  return new Option('--encryption <on|off>', what).choices(['on', 'off']).default('on');
+};
+
+/** Headings of `--help`. */
+export const SESSION_GROUP = 'Session and links:';
+export const WAY_GROUP = 'Way to the relay:';
+
+/** What a client and an exit have in common. */
+export function withWayOptions(command: Command): Command {
+  for (const option of proxyOptions()) command.addOption(option);
+  return addReachOptions(command.optionsGroup('TLS, HTTP and TCP to the relay:'));
+}
+
+export function withOutputOptions(command: Command): Command {
+  return command.optionsGroup('Output:').addOption(jsonOption()).addOption(verboseOption());
+}

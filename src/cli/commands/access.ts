@@ -1,0 +1,99 @@
+/** `wstun access …`: their options, and what `--help` says. */
+import { Command, Option } from 'commander';
+import { allowOption, stateOption, texts, yesOption } from '../command-options.ts';
+
+export function accessCommand(): Command {
+  const access = new Command('access')
+    .description('manage who may use a relay or an exit')
+    .addHelpText('after', ACCESS_EXAMPLES);
+  for (const sub of [accessAdd(), accessList(), accessSet(), accessRenew(), accessRemove()]) access.addCommand(sub);
+  return access;
+}
+
+function accessAdd(): Command {
+  return new Command('add')
+    .description('add a name and print only its invite on stdout: a secret that is shown once')
+    .argument('<name>')
+    .addOption(stateOption('either'))
+    .option(
+      '--url <url>',
+      'URL of the relay in the invite; may be repeated (default: those of the last `wstun relay`)',
+      texts,
+    )
+    .addOption(
+      new Option('--role <role>', 'exit: let an exit register here under this name')
+        .choices(['client', 'exit'])
+        .default('client'),
+    )
+    .addOption(allowOption('allow these targets in addition to public addresses; may be repeated'))
+    .option('--sessions <n>', 'maximum number of sessions at the same time (default: 8)')
+    .option('--rate <rate>', 'bits per second in each direction, such as 20mbit (default: no limit)')
+    .option('--quota <bytes>', 'bytes per month in both directions together, such as 100GB (default: no limit)')
+    .addOption(yesOption())
+    .addHelpText('after', ACCESS_EXAMPLES)
+    .action(async (name: string, options) => (await import('../access.ts')).addAccess(name, options));
+}
+
+function accessList(): Command {
+  return new Command('list')
+    .description('print the names with their rules, limits and use')
+    .addOption(stateOption('either'))
+    .option('--json', 'print one JSON list')
+    .action(async (options) => (await import('../access.ts')).listAccess(options));
+}
+
+function accessSet(): Command {
+  return new Command('set')
+    .description('change the rules and limits of a name; its invite stays valid and its sessions continue')
+    .argument('<name>')
+    .addOption(stateOption('either'))
+    .addOption(allowOption('allow these targets too; may be repeated'))
+    .option('--disallow <rule>', 'remove this rule; may be repeated', texts)
+    .option('--sessions <n>', 'maximum number of sessions at the same time; none: the default of 8')
+    .option('--rate <rate>', 'bits per second in each direction, such as 20mbit; none: no limit')
+    .option('--quota <bytes>', 'bytes per month in both directions together, such as 100GB; none: no limit')
+    .addHelpText('after', ACCESS_EXAMPLES)
+    .action(async (name: string, options) => (await import('../access.ts')).setAccess(name, options));
+}
+
+function accessRenew(): Command {
+  return new Command('renew')
+    .description('print only a new invite for an existing name on stdout; the old invite is revoked at once')
+    .argument('<name>')
+    .addOption(stateOption('either'))
+    .option(
+      '--url <url>',
+      'URL of the relay in the invite; may be repeated (default: those of the last `wstun relay`)',
+      texts,
+    )
+    .addOption(yesOption())
+    .action(async (name: string, options) => (await import('../access.ts')).renewAccess(name, options));
+}
+
+function accessRemove(): Command {
+  return new Command('remove')
+    .description('remove a name; its sessions end within two seconds')
+    .argument('<name>')
+    .addOption(stateOption('either'))
+    .action(async (name: string, options) => (await import('../access.ts')).removeAccess(name, options));
+}
+
+const ACCESS_EXAMPLES = `
+Examples:
+  Only public addresses:
+    wstun access add alice
+  Additional targets:
+    wstun access add bob --allow 10.0.0.0/8:22,80,8000-8999 --allow '[fd00::/8]:443'
+    wstun access add carol --allow intranet.example:443 --allow '*.corp.example'
+  Everything except the relay itself:
+    wstun access add dave --allow '*'
+  For \`wstun exit\`, which has its own access list:
+    wstun access add home --role exit
+  Change what alice may do; her invite stays valid:
+    wstun access set alice --allow 10.0.0.0/8:22 --rate 20mbit --quota none
+  Alice lost her invite, or the keys were rotated:
+    wstun access renew alice
+  Remove alice:
+    wstun access remove alice
+
+Rules: CIDR|IP|name|*.name[:ports], IPv6 in brackets, ports as a list with ranges, * for everything.`;

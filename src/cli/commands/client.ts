@@ -1,0 +1,91 @@
+/** `wstun client`: its options, and what `--help` says. */
+import { Command, Option } from 'commander';
+import { parseCredentials } from '../../proxy/credentials.ts';
+import {
+  encryptionOption,
+  linkAgeOption,
+  linkBytesOption,
+  linksOption,
+  onceOption,
+  resumeWindowOption,
+  SESSION_GROUP,
+  texts,
+  transportOption,
+  WAY_GROUP,
+  withOutputOptions,
+  withWayOptions,
+} from '../command-options.ts';
+import { parseHostPort, parseTether, parseViaBrowser } from '../options.ts';
+import { pasted } from '../pasted-arguments.ts';
+
+export function clientCommand(): Command {
+  const command = new Command('client')
+    .description('run a local SOCKS5, SOCKS4a and HTTP proxy that sends its connections through the relay of an invite')
+    .argument('[invite...]', 'the line that `wstun access add` printed; other users of this machine can see it in `ps`')
+    .optionsGroup('Invite and local proxy:')
+    .option('--invite-file <file>', 'read the invite from a file (- for standard input)')
+    .addOption(new Option('--listen <host:port>', 'address of the proxy').default('127.0.0.1:1080'))
+    .addOption(userOption())
+    .option('--allow-lan', 'let other machines use the proxy without a user name and password')
+    .optionsGroup(SESSION_GROUP)
+    .addOption(encryptionOption())
+    .addOption(resumeWindowOption())
+    .addOption(linksOption())
+    .option(
+      '--bond',
+      'use all ways at once: this machine and each phone (--tether), each address of the relay, and each proxy (default: only the best one)',
+    )
+    .addOption(linkBytesOption())
+    .addOption(linkAgeOption())
+    .addOption(onceOption())
+    .optionsGroup(WAY_GROUP)
+    .addOption(transportOption())
+    .option(
+      '--tether [host:port]',
+      'connect through a phone, whose browser opens a page on this machine (default: its local address, port 8808)',
+    )
+    .option('--no-direct', 'with --tether: use only the phone, even if this machine can reach the relay')
+    .option(
+      '--via-browser [program]',
+      'connect through a browser on this machine, with its TLS, proxies and logins; open: a tab of the default browser (default: the first that is found, without a window)',
+    )
+    .option('--browser-arg <arg>', 'one more argument for that browser; may be repeated', texts)
+    .addHelpText('after', CLIENT_EXAMPLES)
+    .action(async (given: readonly string[], options) => {
+      const { runClient } = await import('../client.ts');
+      const { invite: found, tether } = parseTether(pasted(given), options.tether);
+      const { invite, viaBrowser } = parseViaBrowser(found, options.viaBrowser);
+      await runClient({ ...options, invite, tether, viaBrowser, listen: parseHostPort(options.listen) });
+    });
+  return withOutputOptions(withWayOptions(command));
+}
+
+const userOption = () => {
+  const option = new Option('--user <name:pass>', 'require this user name and password');
+  return option.argParser(parseCredentials).env('WSTUN_USER');
+};
+
+const CLIENT_EXAMPLES = `
+Examples:
+  With the line that the relay printed:
+    wstun client wstun1_AQDc…
+  Invisible in ps:
+    wstun client --invite-file ~/.config/wstun.invite
+    WSTUN_INVITE=wstun1_AQDc… wstun client
+  Also for other machines:
+    wstun client --listen 0.0.0.0:1080 --user me:secret wstun1_AQDc…
+  Through a phone on the same Wi-Fi; scan the printed code:
+    wstun client wstun1_AQDc… --tether
+  Where the network inspects TLS:
+    wstun client wstun1_AQDc… --tls-ca company-ca.pem
+  Through a proxy that asks for a password:
+    wstun client wstun1_AQDc… --proxy http://proxy.corp.example:3128 --proxy-auth-file ~/.wstun-proxy
+  Through a browser on this machine, where a company's proxy wants its login:
+    wstun client wstun1_AQDc… --via-browser
+
+Programs:
+  curl -x socks5h://127.0.0.1:1080 https://example.org/
+  git -c http.proxy=socks5h://127.0.0.1:1080 clone https://…
+  ssh -o ProxyCommand='nc -X 5 -x 127.0.0.1:1080 %h %p' host
+  chromium --user-data-dir=/tmp/wstun-browser --proxy-server=socks5://127.0.0.1:1080
+  Firefox: Settings, Network Settings, SOCKS v5 host 127.0.0.1 port 1080, "Proxy DNS when using SOCKS v5"`;

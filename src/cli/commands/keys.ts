@@ -1,0 +1,33 @@
+/** `wstun keys …`: their options, and what `--help` says. */
+import { Command } from 'commander';
+import { stateOption, yesOption } from '../command-options.ts';
+
+export function keysCommand(): Command {
+  const keys = new Command('keys')
+    .description('manage the keys of a relay or an exit')
+    .addHelpText('after', KEYS_EXAMPLES);
+  keys.addCommand(
+    new Command('rotate')
+      .description(
+        'make new keys and print the names that need new invites; for 30 days, the old invites report why they fail',
+      )
+      .addOption(stateOption('either'))
+      .addOption(yesOption())
+      .option('--dry-run', 'print what would be done, and change nothing')
+      .option('--forget', 'keep none of the old keys: old invites then fail like unknown ones')
+      .addHelpText('after', KEYS_EXAMPLES)
+      .action(async (options) => (await import('../keys.ts')).rotate(options)),
+  );
+  return keys;
+}
+
+const KEYS_EXAMPLES = `
+Examples:
+  Of the relay or exit on this machine, also while it is running:
+    wstun keys rotate
+  See who would need a new invite:
+    wstun keys rotate --dry-run
+  Of an exit on a machine that also has a relay:
+    wstun keys rotate --state ~/.local/state/wstun/exit
+  With a new invite for every name, each in its own file:
+    umask 077; for name in $(wstun keys rotate); do wstun access renew --yes "$name" >"$name.invite"; done`;

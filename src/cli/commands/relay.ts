@@ -1,0 +1,118 @@
+/** `wstun relay`: its options, and what `--help` says. */
+import { Command, Option } from 'commander';
+import {
+  dnsOption,
+  publicAddressOption,
+  resumeWindowOption,
+  stateOption,
+  texts,
+  viaOption,
+  withOutputOptions,
+} from '../command-options.ts';
+import { collect, parseCount, parseExternalAccount, parseHostPort } from '../options.ts';
+
+export function relayCommand(): Command {
+  const command = new Command('relay')
+    .description('run the public server that clients connect to; it connects to targets for them')
+    .optionsGroup('Address and state:')
+    .option(
+      '--listen <host:port>',
+      'address to listen on, unless systemd passes sockets; may be repeated (default: 0.0.0.0:8080, with --acme 0.0.0.0:443)',
+      collect(parseHostPort),
+    )
+    .addOption(stateOption('relay'))
+    .option(
+      '--url <url>',
+      'URL by which clients reach this relay, written into invites and remembered: wss://relay.example.org; may be repeated, clients try them in turn',
+      texts,
+    )
+    .option('--admin <host:port>', 'address of the health page (GET /healthz)', parseHostPort)
+    .optionsGroup('TLS:')
+    .option('--tls-cert <file>', 'PEM certificate chain; without it, use a TLS reverse proxy in front')
+    .option('--tls-key <file>', 'PEM private key')
+    .option(
+      '--tls-self-signed',
+      'TLS without a domain: make a certificate and renew it; invites have the pin of its key, so that clients trust it',
+    );
+  return withOutputOptions(withTargetOptions(withFrontOptions(withAcme(command))))
+    .addHelpText('after', RELAY_EXAMPLES)
+    .action(async (options) => {
+      const { runRelay } = await import('../relay.ts');
+      const port = options.acme === undefined ? 8080 : 443;
+      await runRelay({ ...options, listen: options.listen ?? [{ host: '0.0.0.0', port }] });
+    });
+}
+
+function withFrontOptions(command: Command): Command {
+  return command
+    .optionsGroup('Who may connect, and what others see:')
+    .option('--path <prefix>', 'accept clients only under this path (default: any path)')
+    .option(
+      '--decoy <dir|url>',
+      'what everyone else sees: the files of a directory, or the site of a server such as http://127.0.0.1:8081 (default: a plain 404)',
+    )
+    .addOption(
+      new Option(
+        '--trust-proxy <cidr>',
+        'believe what proxies at these addresses say in X-Forwarded-For or Forwarded: 10.0.0.0/8, an address, or loopback; may be repeated',
+      ).argParser(texts),
+    )
+    .option('--proxy-protocol', 'connections from --trust-proxy begin with a PROXY protocol header (v1 or v2)')
+    .option(
+      '--max-pending-per-address <n>',
+      'maximum of connections from one public address that are not yet links; 0: no maximum and no penalties (default: 64)',
+      parseCount,
+    );
+}
+
+function withTargetOptions(command: Command): Command {
+  return command
+    .optionsGroup('Targets and sessions:')
+    .option('--no-exit', 'connect to no targets; only forward encrypted data between clients and exits (`wstun exit`)')
+    .addOption(dnsOption())
+    .addOption(publicAddressOption())
+    .addOption(viaOption())
+    .addOption(resumeWindowOption());
+}
+
+function withAcme(command: Command): Command {
+  return command
+    .option(
+      '--acme <domain>',
+      'get a certificate for this name and renew it, which agrees to the terms of the authority; may be repeated',
+      texts,
+    )
+    .option('--acme-email <address>', 'with --acme: where the authority may write to (default: none)')
+    .option(
+      '--acme-http <host:port>',
+      'with --acme: answer the authority over HTTP too; it asks at port 80 (default: only over TLS, at port 443)',
+      parseHostPort,
+    )
+    .option('--acme-directory <url>', 'with --acme: directory of the certificate authority (default: Let’s Encrypt)')
+    .option('--acme-ca <file>', 'with --acme: PEM certificates to trust when connecting to the authority')
+    .addOption(externalAccountOption());
+}
+
+const externalAccountOption = () => {
+  const what = 'with --acme: id and key (base64url) of an account that the authority requires';
+  return new Option('--acme-eab <id:key>', what).argParser(parseExternalAccount).env('WSTUN_ACME_EAB');
+};
+
+const RELAY_EXAMPLES = `
+Examples:
+  Without a domain:
+    wstun relay --tls-self-signed --listen 0.0.0.0:443
+  With a certificate from Let's Encrypt, on a machine to which the name leads:
+    wstun relay --acme relay.example.org
+  With its own certificate:
+    wstun relay --listen 0.0.0.0:443 --url wss://relay.example.org --tls-cert cert.pem --tls-key key.pem
+  Behind nginx or Caddy:
+    wstun relay --listen 127.0.0.1:8080 --url wss://www.example.org/any/path
+  With an ordinary site for everyone who has no invite:
+    wstun relay --listen 127.0.0.1:8080 --url wss://www.example.org --decoy http://127.0.0.1:8081
+  Only forward to the exits of \`wstun exit\`:
+    wstun relay --no-exit --listen 127.0.0.1:8080 --url wss://relay.example.org
+  Print an invite for alice, while the relay is running:
+    wstun access add alice
+
+At its first start, a relay creates the access entry "default" and prints the \`wstun client\` line for it.`;
