@@ -70,7 +70,7 @@ describe('damaged requests', () => {
     ['the relay', () => relay, [upgrade, get, socks5]],
   ] as const)(
     `20,000 damaged requests take no memory of %s, which works as before (seed ${SEED})`,
-    { timeout: 60_000 },
+    { timeout: 180_000 },
     async (_what, of, seeds) => {
       const { port, process } = of();
       const random = prng(SEED);
