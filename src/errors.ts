@@ -336,7 +336,7 @@ export const FAULTS = {
     fix: 'Check the scheme, host and port of the proxy: http, https, socks4, socks4a, socks5 or socks5h.',
   }),
   'proxy-untrusted': fault('network', 'WSTUN-E256', "the proxy's TLS certificate is not trusted", {
-    fix: 'Add the CA of the proxy with NODE_EXTRA_CA_CERTS. For a proxy that is reached without TLS, write http:// in place of https://.',
+    fix: 'Give a file with the CA of the proxy: --tls-ca FILE. For a proxy that is reached without TLS, write http:// in place of https://.',
   }),
   'proxy-slow': fault('network', 'WSTUN-E257', 'the proxy did not answer in time', { fix: RECONNECTS }),
   'pac-unusable': fault('network', 'WSTUN-E258', 'the PAC file cannot be used', {

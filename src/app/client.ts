@@ -155,7 +155,7 @@ class RunningClient implements Client {
   ) {
     const { logger = silentLogger } = options;
     this.logger = logger;
-    this.proxies = useProxies(options, () => this.reconnect(), logger);
+    this.proxies = useProxies(options, reach, () => this.reconnect(), logger);
     this.tether = this.createTether(options, invite);
     this.browser = this.createBrowser(options, invite);
     this.tunnel = this.createTunnel(options, invite, reach);

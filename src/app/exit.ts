@@ -195,7 +195,8 @@ class RunningExit implements Exit {
   ) {
     const { logger, reach, once = false, events } = options;
     this.sessions = this.createSessions();
-    this.proxies = useProxies({ ...options, ...(proxy !== undefined && { proxy }) }, () => this.reconnect(), logger);
+    const chosen = { ...options, ...(proxy !== undefined && { proxy }) };
+    this.proxies = useProxies(chosen, reach, () => this.reconnect(), logger);
     const dialer = new TicketDialer(files.registration, logger, { reach, known: networks.known });
     const routes = new RelayRoutes({
       ...routesOf(options, networks.memory, this.proxies, (notice) => events?.onRoute?.(notice)),

@@ -4,6 +4,7 @@ import { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { FileWatch, signatureOf } from '../state/file-watch.ts';
 import { readSecretLine } from '../state/secret-line.ts';
+import type { Reach } from '../transport/connection/reach.ts';
 import { createProxyChooser, type ProxyChooser } from '../transport/proxy/proxy-choice.ts';
 import { credentialsOf, type ProxyCredentials } from '../transport/proxy/proxy-credentials.ts';
 
@@ -32,11 +33,16 @@ export interface ProxyUse {
  * @param reconnect is called when there are other credentials in place of rejected ones
  * @throws WstunError bad-proxy
  */
-export function useProxies(options: ProxyOptions, reconnect: () => void, logger: Logger): ProxyUse {
+export function useProxies(options: ProxyOptions, { tls }: Reach, reconnect: () => void, logger: Logger): ProxyUse {
   const { proxy: choice = 'env', proxyAuthFile: file, proxyAuthCommand: command } = options;
   if (choice === 'none') return { proxies: undefined, stop: async () => {} };
   const credentials = async () => (file === undefined ? undefined : await credentialsIn(file));
-  const proxies = createProxyChooser({ choice, source: '--proxy', auth: { credentials, command } });
+  const proxies = createProxyChooser({
+    choice,
+    source: '--proxy',
+    auth: { credentials, command },
+    tls: tls.forProxies(),
+  });
   const onChange = () => {
     if (proxies.hasWrongPassword) reconnect();
   };

@@ -12,10 +12,14 @@ import type { Reach } from '../transport/connection/reach.ts';
 import { RelayTls } from '../transport/connection/relay-tls.ts';
 import { splitPem } from '../transport/connection/system-certificates.ts';
 import { formatPin, type Pin, parsePin } from '../transport/connection/tls-pin.ts';
+import type { ProxyOptions } from './proxy-options.ts';
 import { requestFieldsOf } from './request-fields.ts';
 
 export interface ReachOptions {
-  /** Paths of PEM files with certificates of authorities to trust, besides the usual ones. Default: none. */
+  /**
+   * Paths of PEM files with certificates of authorities to trust, besides the usual ones, for the relay and for a proxy
+   * with TLS. Default: none.
+   */
   readonly tlsCa?: readonly string[];
   /**
    * `sha256/` and the base64 of SHA-256 of a key's SubjectPublicKeyInfo, as curl writes it. Only certificates with
@@ -54,7 +58,7 @@ export interface ReachContext {
 
 /** @throws WstunError bad-option, bad-certificate, encryption-needed */
 export async function reachOf(
-  options: ReachOptions,
+  options: ReachOptions & Pick<ProxyOptions, 'proxy'>,
   invite: Pick<Invite, 'relayUrls' | 'tlsPins'>,
   { logger, unsealed = false }: ReachContext,
 ): Promise<Reach> {
@@ -92,11 +96,13 @@ export function warnOfPages(options: ReachOptions, { tlsPins = [] }: Pick<Invite
 }
 
 /** A check that is never made must not look as if it were. */
-function refuseWithoutTls({ tlsCa, tlsPins, tlsIdentity, sni }: ReachOptions, urls: readonly string[]): void {
+function refuseWithoutTls(options: ReachOptions & Pick<ProxyOptions, 'proxy'>, urls: readonly string[]): void {
+  const { tlsCa, tlsPins, tlsIdentity, sni, proxy } = options;
   const plain = urls.filter((url) => !url.startsWith('wss:'));
   if (tlsPins !== undefined && plain.length > 0)
     throw new WstunError('bad-option', `--tls-pin needs TLS, and the invite has a URL without it: ${plain[0]}`);
-  const given = [tlsCa && '--tls-ca', tlsIdentity && '--tls-cert', sni && '--sni'].filter(Boolean);
+  const isForProxy = proxy?.startsWith('https:') === true;
+  const given = [tlsCa && !isForProxy && '--tls-ca', tlsIdentity && '--tls-cert', sni && '--sni'].filter(Boolean);
   if (plain.length === urls.length && given.length > 0)
     throw new WstunError('bad-option', `${given.join(', ')}: the relay of this invite is reached without TLS (ws://)`);
 }

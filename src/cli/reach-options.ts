@@ -31,7 +31,11 @@ const texts = collect((text) => text);
 
 export function addReachOptions(command: Command): Command {
   return command
-    .option('--tls-ca <file>', 'also trust the authorities in this PEM file; may be repeated', texts)
+    .option(
+      '--tls-ca <file>',
+      'also trust the authorities in this PEM file, for the relay and a proxy; may be repeated',
+      texts,
+    )
     .option('--tls-pin <pin>', 'accept only TLS keys with this pin, sha256/BASE64 as in curl; may be repeated', texts)
     .option('--tls-cert <file>', 'PEM certificate to show to a server that demands one')
     .option('--tls-key <file>', 'its PEM private key')

@@ -51,8 +51,10 @@ describe('a client reaches the relay', () => {
     const squid = await startSquid({ hosts: HOSTS });
     const port = await startTlsFront(squid.port, network.certificate);
     await expectPage(await startThrough(network, { args: ['--proxy', `https://127.0.0.1:${port}`] }), network);
-    const env = { WSTUN_PROXY: `https://127.0.0.1:${port}`, ...network.env };
-    await expectPage(await startClient(plain.invite, { env }), plain);
+    const file = join(await tempDir(), 'proxy-ca.pem');
+    await writeFile(file, network.certificate.cert);
+    const args = ['--proxy', `https://127.0.0.1:${port}`, '--tls-ca', file];
+    await expectPage(await startClient(plain.invite, { args }), plain);
     const untrusting = ['client', '--once', '--listen', '127.0.0.1:0', '--proxy', `https://127.0.0.1:${port}`];
     const { stderr } = await wstun(untrusting, { env: { WSTUN_INVITE: network.invite } });
     expect(stderr).toContain('WSTUN-E256');

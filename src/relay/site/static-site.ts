@@ -17,8 +17,10 @@ const MAX_PAGE_BYTES = 1024 * 1024;
 export async function openStaticSite(directory: string): Promise<SiteAnswer> {
   const root = await realpath(directory).catch(() => undefined);
   const found = root === undefined ? undefined : await stat(root).catch(() => undefined);
-  if (root === undefined || found?.isDirectory() !== true)
-    throw new WstunError('bad-option', `--decoy: ${directory} is no directory; give one, or the URL of a server`);
+  if (root === undefined || found?.isDirectory() !== true) {
+    const what = root === undefined ? 'does not exist, or cannot be reached' : 'is not a directory';
+    throw new WstunError('bad-option', `--decoy: ${directory} ${what}; give a directory, or the URL of a server`);
+  }
   // Few relays need it.
   const { default: send } = await import('send');
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {

@@ -81,6 +81,11 @@ export class RelayTls {
     this.#options = options;
   }
 
+  /** TLS to proxies: the same authorities are trusted; pins, identity and name are those of the relay alone. */
+  forProxies(): RelayTls {
+    return new RelayTls({ ca: this.#options.ca });
+  }
+
   /**
    * Starts TLS. A certificate that is not accepted destroys the socket with the reason, before anything that was
    * written to it is sent. @param options of `tls.connect`: where TCP goes, or a socket; and the protocols of ALPN

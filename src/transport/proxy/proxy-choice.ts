@@ -5,6 +5,7 @@
 import { type Clock, systemClock } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import { BoundedMap } from '../../limits/bounded-map.ts';
+import type { RelayTls } from '../connection/relay-tls.ts';
 import type { Lookup } from '../connection/tcp-dial.ts';
 import type { Via } from '../connection/via.ts';
 import { PacFile, parsePacLocation, readPacResult } from './pac.ts';
@@ -33,6 +34,8 @@ export interface ProxyChoiceOptions {
   readonly source: string;
   /** Default: none. Credentials of a proxy's URL are used where this has none. */
   readonly auth?: ProxyAuthSource;
+  /** To proxies that have TLS of their own. Default: the usual authorities are trusted. */
+  readonly tls?: RelayTls;
   /** For tests; default: the process's, the system's. */
   readonly environment?: NodeJS.ProcessEnv;
   readonly lookup?: Lookup;
@@ -78,9 +81,9 @@ class Vias {
     const key = `${describeProxy(proxy)} ${proxy.credentials?.fingerprint ?? ''}`;
     const known = this.known.get(key);
     if (known !== undefined) return known;
-    const { auth, lookup } = this.options;
+    const { auth, lookup, tls } = this.options;
     const credentials = async () => (await auth?.credentials()) ?? proxy.credentials;
-    const via = new ProxyVia(proxy, { credentials, command: auth?.command }, lookup);
+    const via = new ProxyVia(proxy, { credentials, command: auth?.command }, lookup, tls);
     this.known.set(key, via);
     return via;
   }

@@ -49,18 +49,18 @@ interface Attempt {
 export class ProxyVia implements Via {
   readonly name: string;
   private readonly known = new RelayAddresses();
-  private readonly tls = new RelayTls();
   private readonly wrong = new WrongPasswords();
   /** Credentials that it has accepted by Digest or NTLM: whoever poses as it later must not get them by Basic. */
   private proved: string | undefined;
   /** While credentials are tried that are not proven, others wait: each failure counts at the proxy. */
   private proving: Promise<unknown> | undefined;
 
-  /** @param lookup for tests; default: the system's resolver */
+  /** @param lookup for tests; default: the system's resolver. @param tls to a proxy that has TLS of its own */
   constructor(
     private readonly proxy: ProxyAddress,
     private readonly auth: ProxyAuthSource,
     private readonly lookup?: Lookup,
+    private readonly tls = new RelayTls(),
   ) {
     this.name = describeProxy(proxy);
   }
