@@ -24,11 +24,14 @@ import type { FailedRoute } from '../routes/route-faults.ts';
 import { RouteMemory } from '../routes/route-memory.ts';
 import type { FirstRoute, RouteRaceOptions } from '../routes/route-race.ts';
 import { CARRIERS } from './carriers.ts';
-import { type Attempt, type AttemptState, RouteDial, type WonRoute } from './route-dial.ts';
+import { type Attempt, type AttemptState, REPORT_MS, RouteDial, type WonRoute } from './route-dial.ts';
 
 /** What happened on the way to a relay. */
 export type RouteNotice =
-  /** Links go by another route than before; until the first one, that is a WebSocket without a proxy. */
+  /**
+   * Links go by another route than before; until the first one, that is a WebSocket without a proxy. Or a proxy of the
+   * environment has failed, and links go by none.
+   */
   | {
       readonly type: 'route';
       readonly relay: string;
@@ -37,7 +40,7 @@ export type RouteNotice =
       /** Attempts that had begun before it, and had no outcome yet. */
       readonly unfinished: readonly AttemptState[];
     }
-  /** A dial has had no outcome for `forMs`. */
+  /** A dial has had no outcome for `forMs`. No attempt: it is not known yet which proxies a PAC file names. */
   | {
       readonly type: 'trying';
       readonly relay: string;
@@ -107,6 +110,8 @@ export class RelayRoutes {
   private readonly loginPages = new Map<string, { readonly at: number; readonly fault: WstunError | undefined }>();
   /** By which the latest link goes that has carried something. */
   private current = keyOf({ carrier: 'websocket' });
+  /** Proxies that failed before it, of which a notice has told. */
+  private readonly told = new Set<string>();
   /** What the routes met at the latest dial of each relay, by keys. */
   private readonly before = new Map<string, ReadonlyMap<string, Obstacle>>();
 
@@ -120,7 +125,7 @@ export class RelayRoutes {
 
   /** One dial by the routes that may work, the one that has carried before first. @throws WstunError */
   async dial<L extends MessageLink>(relay: string, attempt: Attempt<L>, signal: AbortSignal): Promise<RoutedLink<L>> {
-    const all = await this.routesTo(relay);
+    const all = await this.reported(relay, this.routesTo(relay));
     const carried = this.memory.carried(this.remembered(relay), all);
     const routes = inOrder(all, carried && keyOf(carried.route), this.memory.silentRoutes(this.remembered(relay)));
     return this.race(relay, routes, attempt, signal, { first: carried?.first, isMain: true });
@@ -168,6 +173,17 @@ export class RelayRoutes {
   private remembered(relay: string): string {
     const { transport = 'auto' } = this.options;
     return transport === 'auto' ? relay : `${transport} ${relay}`;
+  }
+
+  /** Nobody is to wait without a word for a PAC file that does not come. */
+  private async reported<T>(relay: string, routes: Promise<T>): Promise<T> {
+    const report = () => this.options.onNotice?.({ type: 'trying', relay, forMs: REPORT_MS, attempts: [] });
+    const timer = this.clock.setTimeout(report, REPORT_MS);
+    try {
+      return await routes;
+    } finally {
+      this.clock.clearTimeout(timer);
+    }
   }
 
   private async routesTo(relay: string): Promise<readonly Route[]> {
@@ -222,7 +238,10 @@ export class RelayRoutes {
       ...{ link, route },
       noteCarried: () => {
         this.memory.noteCarried(this.remembered(relay), route, tookMs);
-        if (this.current === keyOf(route)) return;
+        const unknown = failedProxies(won).filter((name) => !this.told.has(name));
+        if (this.current === keyOf(route) && unknown.length === 0) return;
+        if (this.current !== keyOf(route)) this.told.clear();
+        for (const name of unknown) this.told.add(name);
         this.current = keyOf(route);
         this.options.onNotice?.({ type: 'route', relay, route, failed: won.failed.map(withoutKeys), unfinished });
       },
@@ -254,6 +273,11 @@ export class RelayRoutes {
     if (login !== undefined || proxies === undefined) return login ?? error;
     return await this.localProxy.advise(error, placeOfUrl(new URL(relay), reach ?? {}), signal);
   }
+}
+
+/** Those that failed before a route without a proxy carried something, by name: few, as one environment names them. */
+function failedProxies({ route, failed }: Pick<WonRoute<MessageLink>, 'route' | 'failed'>): readonly string[] {
+  return route.proxy === undefined ? failed.flatMap((one) => one.route.proxy?.name ?? []) : [];
 }
 
 /** The search asks for the relay's name, in the clear: who goes through a proxy or elsewhere may want to hide it. */

@@ -10,7 +10,7 @@ import { type FailedRoute, faultOfAll } from '../routes/route-faults.ts';
 import { RouteRace, type RouteRaceOptions } from '../routes/route-race.ts';
 
 /** A dial that has no outcome by then is reported, ms: nobody is to wait for more than 3 s without a word. */
-const REPORT_MS = 2_000;
+export const REPORT_MS = 2_000;
 
 export interface AttemptOptions {
   /** Cancels it. */

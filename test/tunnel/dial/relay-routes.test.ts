@@ -212,6 +212,25 @@ describe('routes to a relay', () => {
     expect(states).toEqual([`${WS} connected`, `${HTTP} failed`]);
   });
 
+  it('a PAC file that does not come is told after 2 s, for it is not known what to try', async () => {
+    const world = new World({ proxies: { proxiesFor: () => new Promise(() => {}), hasWrongPassword: false } });
+    expect(await world.dial(2_100)).toBe('nothing yet');
+    expect(world.notices).toEqual([{ type: 'trying', relay: RELAY, forMs: 2_000, attempts: [] }]);
+  });
+
+  it('a proxy of the environment that fails is told once, though links go by none', async () => {
+    const world = new World({ proxies: { proxiesFor: async () => [PROXY, undefined], hasWrongPassword: false } });
+    world.fates = {
+      [`${WS} ${PROXY.name}`]: { fault: [10, 'proxy-unreachable'] },
+      [`${HTTP} ${PROXY.name}`]: { fault: [10, 'proxy-unreachable'] },
+      [WS]: { link: 300 },
+    };
+    expect(await world.dial()).toBe(WS);
+    expect(await world.dial()).toBe(WS);
+    const failed = world.notices.map((notice) => (notice.type === 'route' ? notice.failed[0]?.error.fault : undefined));
+    expect(failed).toEqual(['proxy-unreachable']);
+  });
+
   it('further links go by the route of the latest one, and cheaper carriers alone are tried as better ones', async () => {
     const world = new World();
     world.fates = { [WS]: { fault: [50, 'upgrade-dropped'] }, [HTTP]: { link: 60 } };
