@@ -31,3 +31,8 @@ export const systemClock: Clock = {
   clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout | undefined),
   random: () => Math.random(),
 };
+
+/** What the calendar shows where the clock shows `at`, ms since 1970. */
+export function wallTimeAt(clock: Clock, at: number): number {
+  return Math.round(clock.wallTime() - (clock.now() - at));
+}

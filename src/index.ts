@@ -9,6 +9,16 @@ export type { PeerOptions } from './app/invites.ts';
 export { tuneMemory } from './app/memory-tuning.ts';
 export type { ReachOptions } from './app/reach-options.ts';
 export { type Relay, type RelayOptions, startRelay } from './app/relay.ts';
+export type {
+  ClientState,
+  ClientStatus,
+  PeerStatus,
+  ServingStatus,
+  Status,
+  StatusFault,
+  StreamStatus,
+  Traffic,
+} from './app/status.ts';
 export type { TetherNotice } from './app/tether.ts';
 export { type FaultName, WstunError } from './errors.ts';
 export type { HostPort } from './net/host-port.ts';

@@ -1,4 +1,5 @@
 /** A client: a proxy on this machine, and the session that carries its connections. No output, signals or flags. */
+import { systemClock } from '../clock.ts';
 import { decodeInvite, type Invite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
 import type { HostPort } from '../net/host-port.ts';
@@ -13,13 +14,16 @@ import type { LinkUse } from '../tunnel/reconnect/link-limits.ts';
 import type { LinkCount } from '../tunnel/session/extra-links.ts';
 import { type ClientObserver, TunnelClient } from '../tunnel/session/tunnel-client.ts';
 import { BrowserCarrier, type BrowserNotice } from './browser-carrier.ts';
+import { clientStatus } from './client-status.ts';
 import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
 import { followNetwork } from './network-following.ts';
 import { DRAIN_MS, requireShapes } from './options.ts';
 import { checkProxyFile, type ProxyOptions, type ProxyUse, useProxies } from './proxy-options.ts';
 import { type ReachOptions, reachOf, warnOfPages } from './reach-options.ts';
 import { type Networks, openNetworks, type RouteNotice, type RouteOptions, routesOf } from './route-options.ts';
+import type { ClientStatus } from './status.ts';
 import { Tether, type TetherNotice } from './tether.ts';
+import { TrafficMeter } from './traffic-meter.ts';
 
 /** Links, and Node's own. */
 const DESCRIPTORS_BESIDE_PROGRAMS = 100;
@@ -90,6 +94,11 @@ export interface Client {
   readonly ended: Promise<void>;
   /** Tries a new link now, for every session. Changes of the network do that too. */
   reconnect(): void;
+  /**
+   * What it is at the moment. Cheap, and nothing runs for it between two calls: the rates are those since the first
+   * call within the last 5 s, so they are 0 at the first one. It holds no secret, but destinations.
+   */
+  status(): ClientStatus;
   /** Shows a new code, as an event, and opens the tab of `viaBrowser` again. Without both nothing happens. */
   showCode(): void;
   /**
@@ -143,6 +152,8 @@ class RunningClient implements Client {
   private readonly tether: Tether | undefined;
   private readonly browser: BrowserCarrier | undefined;
   private readonly tunnel: TunnelClient;
+  private readonly destination: { readonly relays: readonly string[]; readonly exitName: string | undefined };
+  private readonly meter = new TrafficMeter();
   private proxy: ProxyServer | undefined;
   /** Rejects `ended`. */
   private giveUp: (error: WstunError) => void = () => {};
@@ -155,6 +166,7 @@ class RunningClient implements Client {
   ) {
     const { logger = silentLogger } = options;
     this.logger = logger;
+    this.destination = { relays: invite.relayUrls, exitName: invite.exitName };
     this.proxies = useProxies(options, reach, () => this.reconnect(), logger);
     this.tether = this.createTether(options, invite);
     this.browser = this.createBrowser(options, invite);
@@ -182,6 +194,11 @@ class RunningClient implements Client {
   reconnect(): void {
     this.tether?.look();
     this.tunnel.reconnectNow('network-changed');
+  }
+
+  status(): ClientStatus {
+    const { listen, destination, meter } = this;
+    return clientStatus(this.tunnel.status(), { listen, ...destination, meter, now: systemClock.now() });
   }
 
   showCode(): void {

@@ -1,7 +1,7 @@
 /** The command line: commands, options, how the process ends. Commands are loaded when they run: --help is quick. */
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { tuneMemory } from '../app/memory-tuning.ts';
+import { packageVersion } from '../app/version.ts';
 import { WstunError } from '../errors.ts';
 import { accessCommand } from './commands/access.ts';
 import { clientCommand } from './commands/client.ts';
@@ -47,7 +47,7 @@ function report(error: unknown, args: readonly string[]): number {
 function buildProgram(args: readonly string[]): Command {
   const program = new Command('wstun')
     .description('A TCP tunnel for networks that allow only web traffic.')
-    .version(readVersion())
+    .version(packageVersion())
     .configureHelp({ showGlobalOptions: true })
     .addHelpText('after', PROGRAM_EXAMPLES);
   const commands = [clientCommand, relayCommand, exitCommand, accessCommand, keysCommand, quickstartCommand];
@@ -63,12 +63,6 @@ function configure(command: Command, args: readonly string[]): void {
     .showSuggestionAfterError()
     .configureOutput({ writeErr: (text) => process.stderr.write(withoutSecrets(text, args)) });
   for (const sub of command.commands) configure(sub, args);
-}
-
-function readVersion(): string {
-  const manifest: unknown = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
-  const isManifest = typeof manifest === 'object' && manifest !== null && 'version' in manifest;
-  return isManifest ? String(manifest.version) : 'unknown';
 }
 
 /** A line with a command is pasted whole, so what the command is for is on the line above it. */

@@ -13,7 +13,11 @@ export interface Logger {
 export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** A serializer for the field `target`: its bytes become text only where the line is written. */
-export function describeTarget(target: Target): object {
+export function describeTarget(target: Target): {
+  readonly kind: string;
+  readonly host: string;
+  readonly port: number;
+} {
   const { kind, port } = target;
   if (kind === 'name') return { kind, host: target.name, port };
   return { kind: target.ip.length === 4 ? 'ipv4' : 'ipv6', host: formatIp(target.ip), port };

@@ -265,6 +265,32 @@ describe('a client', () => {
     await client.close();
   });
 
+  it('the status of a client says where it is connected, how, and what it has carried', async () => {
+    const { allow, fetchBy, held } = await page();
+    const relay = await relayFor();
+    const client = await clientFor(await relay.invite('alice', { allow }));
+    const fetched = fetchBy(client, '/slow');
+    await until(() => held.length === 1);
+    const status = client.status();
+    expect(status).toMatchObject({
+      ...{ role: 'client', pid: process.pid, state: 'connected', links: 1, streamCount: 1, resumes: 0, streamsLost: 0 },
+      listen: `127.0.0.1:${client.listen.port}`,
+      relay: relay.listen[0],
+      exit: 'relay',
+      route: { carrier: 'websocket' },
+      streams: [{ target: allow[0], received: 0 }],
+      traffic: { received: 0, sentPerSecond: 0, receivedPerSecond: 0 },
+    });
+    expect(status.version).toMatch(/^\d+\.\d+\.\d+/);
+    expect(status.outage).toBeUndefined();
+    expect(status.startedAt).toBeLessThanOrEqual(status.since);
+    held[0]?.();
+    await fetched;
+    const { traffic } = client.status();
+    expect(traffic.received).toBeGreaterThan('200 late'.length);
+    expect(traffic.receivedPerSecond).toBeGreaterThan(0);
+  });
+
   it('the promise `ended` of a client resolves when it is closed', async () => {
     const relay = await relayFor();
     const client = await clientFor(relay.firstInvite ?? '');

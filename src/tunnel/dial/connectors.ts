@@ -142,12 +142,13 @@ export class TetherConnector implements Connector {
     signal: AbortSignal,
     purpose: LinkPurpose = 'only',
   ): Promise<MessageLink> {
-    const made = new Map<string, TicketUrl>();
+    const made = new Map<string, TicketUrl & { readonly relay: string }>();
     const make = (skewMs: number, carrier: CarrierName): TicketUrl => {
       const features = PAGE_FEATURE | featuresOf(purpose) | carrierOf(carrier).features;
       const scope = { role: 'client', destination: this.destination, features } as const;
-      const ticketUrl = this.dialer.ticketUrl(this.dialer.nextRelay(), scope, this.clock.wallTime() + skewMs);
-      made.set(ticketUrl.url.href, ticketUrl);
+      const relay = this.dialer.nextRelay();
+      const ticketUrl = this.dialer.ticketUrl(relay, scope, this.clock.wallTime() + skewMs);
+      made.set(ticketUrl.url.href, { ...ticketUrl, relay });
       return ticketUrl;
     };
     const makeHttp: HttpTicketMaker = (skewMs) => {
@@ -157,7 +158,9 @@ export class TetherConnector implements Connector {
     };
     const link = await pages.dial((skewMs) => make(skewMs, 'websocket').url.href, signal, makeHttp);
     const dialled = made.get(link.asked);
-    return dialled === undefined ? link : this.dialer.remember(link, dialled.rotationProof);
+    if (dialled === undefined) return link;
+    const { rotationProof, relay } = dialled;
+    return this.dialer.remember(link, { rotationProof, route: { relay, carrier: 'page' } });
   }
 }
 

@@ -21,7 +21,7 @@ import { RelayRoutes, type RelayRoutesOptions } from './relay-routes.ts';
 import { RouteChoice } from './route-choice.ts';
 import type { SecureLink } from './secure-link.ts';
 import { requestSession, type SessionExchangeOptions } from './session-exchange.ts';
-import { TicketDialer, type TicketDialerOptions } from './ticket-dialer.ts';
+import { type LinkRoute, TicketDialer, type TicketDialerOptions } from './ticket-dialer.ts';
 
 /** A link that carries a session at the exit from now on. */
 export interface SessionLink {
@@ -42,6 +42,8 @@ export interface SessionDialer {
    * @throws WstunError as TicketDialer.dial, initiateSecureLink, requestSession
    */
   dial(request: () => SessionRequest, signal: AbortSignal, purpose?: LinkPurpose): Promise<SessionLink>;
+  /** How a link goes that it has dialled, where that is known. */
+  routeOf?(link: MessageLink): LinkRoute | undefined;
 }
 
 /** One of several ways to the exit, all of which a session may use at once: an address of a relay, or a phone. */
@@ -76,6 +78,7 @@ export class RelaySessionDialer implements SessionDialer {
   private readonly listWays: () => Promise<readonly WayConnector[]>;
   private readonly seal: (connector: WayConnector) => Connector<SecureLink>;
   private readonly clock: Clock;
+  private readonly routes = new WeakMap<MessageLink, LinkRoute>();
 
   /** Whether encryption may be off is for the caller to check: `refuseUnsealed`. */
   constructor(invite: Invite, encryption: Encryption, logger: Logger, options: RelaySessionDialerOptions = {}) {
@@ -89,8 +92,12 @@ export class RelaySessionDialer implements SessionDialer {
       encryption,
       clock,
     };
-    const secured: Secure = async (raw, signal) =>
-      initiateSecureLink(raw, { ...handshake, rotationProof: dialer.rotationProofOf(raw) }, signal);
+    const secured: Secure = async (raw, signal) => {
+      const route = dialer.routeOf(raw);
+      const link = await initiateSecureLink(raw, { ...handshake, rotationProof: dialer.rotationProofOf(raw) }, signal);
+      if (route !== undefined) this.routes.set(link, route);
+      return link;
+    };
     this.seal = (connector) =>
       sealedConnector({ isAvailable: true, dial: (signal, purpose) => connector.dial(signal, purpose) }, secured);
     const destination = invite.exitName ?? '';
@@ -121,6 +128,10 @@ export class RelaySessionDialer implements SessionDialer {
 
   dial(request: () => SessionRequest, signal: AbortSignal, purpose?: LinkPurpose): Promise<SessionLink> {
     return dialSession(this.connectors, request, signal, { clock: this.clock, purpose });
+  }
+
+  routeOf(link: MessageLink): LinkRoute | undefined {
+    return this.routes.get(link);
   }
 
   /** All ways to the exit that are known now, the phones first. */

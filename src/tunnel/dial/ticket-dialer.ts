@@ -38,6 +38,22 @@ export interface TicketUrl {
   readonly httpLinkKey: HttpLinkKey | undefined;
 }
 
+/** How a link goes. */
+export interface LinkRoute {
+  /** Its URL. */
+  readonly relay: string;
+  /** `page`: that of a phone or of a browser carries it. */
+  readonly carrier: CarrierName | 'page';
+  /** The name of the proxy; undefined: directly. */
+  readonly proxy?: string;
+}
+
+interface OpenedLink {
+  /** Of its ticket. */
+  readonly rotationProof: Buffer;
+  readonly route: LinkRoute;
+}
+
 /** The relay has proved that our ticket was made by a clock too far from its own. */
 class ClockOff extends WstunError {
   constructor(
@@ -84,7 +100,7 @@ export class TicketDialer {
   /** As much of it as was proved, ms. */
   private provenCorrection = 0;
   private attempts = 0;
-  private readonly proofs = new WeakMap<MessageLink, Buffer>();
+  private readonly opened = new WeakMap<MessageLink, OpenedLink>();
 
   constructor(
     invite: Pick<Invite, 'relayUrls' | 'relayGateKey' | 'peer'>,
@@ -131,9 +147,9 @@ export class TicketDialer {
     return this.seal(relay, scope, Math.min(now, latest));
   }
 
-  /** The link was opened with the ticket that has this proof. */
-  remember(link: MessageLink, rotationProof: Buffer): MessageLink {
-    this.proofs.set(link, rotationProof);
+  /** How the link was opened. */
+  remember(link: MessageLink, opened: OpenedLink): MessageLink {
+    this.opened.set(link, opened);
     return link;
   }
 
@@ -154,7 +170,9 @@ export class TicketDialer {
         { clock, reach, via: route?.proxy, ...known, ...rest, provenFault, ...sealRequest },
         carrier.name,
       );
-      return this.remember(link, rotationProof);
+      const proxy = route?.proxy?.name;
+      const taken = { relay, carrier: carrier.name, ...(proxy !== undefined && { proxy }) };
+      return this.remember(link, { rotationProof, route: taken });
     };
     try {
       return await once();
@@ -166,7 +184,12 @@ export class TicketDialer {
 
   /** 32 bytes with which the link's relay proves that its keys were rotated, so that the invite is revoked. */
   rotationProofOf(link: MessageLink): Buffer | undefined {
-    return this.proofs.get(link);
+    return this.opened.get(link)?.rotationProof;
+  }
+
+  /** How a link goes that was opened here. */
+  routeOf(link: MessageLink): LinkRoute | undefined {
+    return this.opened.get(link)?.route;
   }
 
   /** Milliseconds since 1970, corrected. */

@@ -19,7 +19,7 @@ export class CarryingLink implements MessageLinkHandler {
    * @param way by which it came: the name of one of several, or its other end
    */
   constructor(
-    private readonly link: MessageLink,
+    readonly link: MessageLink,
     readonly state: SessionLink,
     private readonly owner: CarryingLinkOwner,
     readonly way: string = link.remote,
@@ -29,10 +29,6 @@ export class CarryingLink implements MessageLinkHandler {
 
   get remote(): string {
     return this.link.remote;
-  }
-
-  carries(link: MessageLink): boolean {
-    return this.link === link;
   }
 
   send(message: Message): void {

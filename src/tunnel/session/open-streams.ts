@@ -19,10 +19,19 @@ export interface StreamsOwner {
   handleOutOfIds(): void;
 }
 
+/** Payload of streams, bytes. */
+export interface Transferred {
+  readonly sent: number;
+  readonly received: number;
+}
+
 export class OpenStreams implements StreamOwner {
   /** Those that the end of the session has reset. */
   abortedCount = 0;
   private readonly streams = new LazyMap<number, MuxStream>();
+  /** Of streams that have ended, bytes. */
+  private endedSent = 0;
+  private endedReceived = 0;
 
   constructor(
     private readonly mux: MuxSession,
@@ -31,6 +40,22 @@ export class OpenStreams implements StreamOwner {
 
   get size(): number {
     return this.streams.size;
+  }
+
+  /** The oldest first. */
+  get all(): Iterable<MuxStream> {
+    return this.streams.values();
+  }
+
+  /** Of all streams so far, bytes. */
+  transferred(): Transferred {
+    let sent = this.endedSent;
+    let received = this.endedReceived;
+    for (const { sentBytes, receivedBytes } of this.streams.values()) {
+      sent += sentBytes;
+      received += receivedBytes;
+    }
+    return { sent, received };
   }
 
   add(id: number, target: Target): MuxStream {
@@ -52,16 +77,22 @@ export class OpenStreams implements StreamOwner {
       case 'finish-sent':
         return stream.handleFinishSent();
       case 'reset':
-        return this.handleReset(event.stream, stream, event.fault);
+        return this.handleReset(stream, event.fault);
     }
   }
 
-  private handleReset(id: number, stream: MuxStream, fault: WireFaultName): void {
+  private handleReset(stream: MuxStream, fault: WireFaultName): void {
     // It stays until its reader has taken what came before: each byte is consumed.
     if (fault === 'target-reset' && !this.mux.isOver) return stream.handleLateReset(fault);
     if (this.mux.isOver) this.abortedCount += 1;
-    this.streams.delete(id);
+    this.remove(stream);
     stream.handleReset(fault);
+  }
+
+  private remove({ id, sentBytes, receivedBytes }: MuxStream): void {
+    this.streams.delete(id);
+    this.endedSent += sentBytes;
+    this.endedReceived += receivedBytes;
   }
 
   // ── StreamOwner ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -91,7 +122,9 @@ export class OpenStreams implements StreamOwner {
   }
 
   forget(id: number, fault: WireFaultName): void {
-    if (!this.streams.delete(id)) return;
+    const stream = this.streams.get(id);
+    if (stream === undefined) return;
+    this.remove(stream);
     this.mux.reset(id, fault, this.owner.clock.now());
     this.owner.scheduleFlush();
   }

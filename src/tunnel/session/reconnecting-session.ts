@@ -184,6 +184,18 @@ export class ReconnectingSession {
     return this.wasEstablished && this.driver.isAttached;
   }
 
+  /** An attempt is under way. */
+  get isDialing(): boolean {
+    return this.currentAttempt() !== undefined;
+  }
+
+  /** Until when its streams wait for a link, by its clock; undefined while it has one, or if there is no session. */
+  get heldUntil(): number | undefined {
+    const { isOver, isAttached } = this.driver;
+    if (isOver || isAttached || !this.wasEstablished) return undefined;
+    return this.lostAt + this.options.resume.resumeWindowMs;
+  }
+
   /** @param waitMs before the first attempt; default as after a loss */
   start(waitMs?: number): void {
     void this.findLink(waitMs);

@@ -18,10 +18,11 @@ import type { MuxSession } from '../../mux/session.ts';
 import type { Logger } from '../../observability/logger.ts';
 import type { LinkCloseReason, Message, MessageLink } from '../../transport/message-link.ts';
 import type { EndedLink, LinkEnd, LinkUse } from '../reconnect/link-limits.ts';
+import type { MuxStream } from '../stream/mux-stream.ts';
 import type { StreamAcceptor, Target, TunnelStream } from '../stream/stream.ts';
 import { CarryingLink, type CarryingLinkOwner } from './carrying-link.ts';
 import { LinkSupervisor, type SupervisorOwner } from './link-supervisor.ts';
-import type { StreamsOwner } from './open-streams.ts';
+import type { StreamsOwner, Transferred } from './open-streams.ts';
 import { PendingStreams } from './pending-streams.ts';
 
 /** The same for many sessions. */
@@ -65,6 +66,14 @@ export interface LinkStart {
   /** Numbered records of the peer that we have said we have. */
   readonly saidReceived: number;
 }
+
+/** ms */
+export interface RoundTrip {
+  readonly now: number;
+  readonly min: number;
+}
+
+const NOTHING: Transferred = { sent: 0, received: 0 };
 
 /** Of the time after which silent connections are cut: something is sent so often, and not more often than this, ms. */
 const PING_SHARE = 0.5;
@@ -112,6 +121,33 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
   /** Of the latest ping, ms. */
   get roundTripMs(): number | undefined {
     return this.mux.roundTripMs;
+  }
+
+  /** Of the link with the shortest one now, else of the latest ping, ms: the latest, smoothed, and the lowest. */
+  get quickestRoundTrip(): RoundTrip | undefined {
+    let quickest: RoundTrip | undefined;
+    for (const { state } of this.links) {
+      const { smoothedRttMs: now, minRttMs: min } = state.congestion;
+      if (now === undefined || min === undefined || (quickest !== undefined && quickest.now <= now)) continue;
+      quickest = { now, min: Math.min(now, min) };
+    }
+    const pinged = this.roundTripMs;
+    return quickest ?? (pinged === undefined ? undefined : { now: pinged, min: pinged });
+  }
+
+  /** Those that are open now, the oldest first. */
+  get openStreams(): Iterable<MuxStream> {
+    return this.pending?.streams.all ?? [];
+  }
+
+  /** Payload of all its streams so far. */
+  get transferred(): Transferred {
+    return this.pending?.streams.transferred() ?? NOTHING;
+  }
+
+  /** The oldest of its links. */
+  get oldestLink(): MessageLink | undefined {
+    return this.links[0]?.link;
   }
 
   get streamCount(): number {
@@ -245,7 +281,7 @@ export class SessionDriver implements CarryingLinkOwner, StreamsOwner, Superviso
 
   /** Goes on with this link only, without a gap. */
   leaveAllBut(kept: MessageLink): void {
-    for (const link of this.links) if (!link.carries(kept)) this.session.leave(link.state);
+    for (const link of this.links) if (link.link !== kept) this.session.leave(link.state);
     this.scheduleFlush();
   }
 

@@ -10,6 +10,8 @@ import { Backoff } from '../reconnect/backoff.ts';
 import { type LearntLimit, LinkLimits, type LinkUse } from '../reconnect/link-limits.ts';
 import { type FailureDecision, isFinal, Outage } from '../reconnect/outage.ts';
 import type { StreamOpener, Target, TunnelStream } from '../stream/stream.ts';
+import { ClientHistory } from './client-history.ts';
+import { type TunnelStatus, tunnelStatus } from './client-status.ts';
 import type { LinkCount } from './extra-links.ts';
 import { ReconnectingSession, type ReconnectingSessionEvents, type ReconnectReason } from './reconnecting-session.ts';
 import type { SessionDriver } from './session-driver.ts';
@@ -80,7 +82,7 @@ export class TunnelClient implements StreamOpener {
   private firstWaitMs: number | undefined;
   /** The last attempt found no exit: streams only wait while another attempt is under way. */
   private exitAbsent = false;
-  private draining = false;
+  private readonly history: ClientHistory;
 
   constructor(
     private readonly dialer: SessionDialer,
@@ -89,6 +91,7 @@ export class TunnelClient implements StreamOpener {
     private readonly options: ClientOptions = {},
   ) {
     this.clock = options.clock ?? systemClock;
+    this.history = new ClientHistory(this.clock.now());
     this.limits = new LinkLimits(options.linkUse);
     this.outage = new Outage({ ...options, backoff: this.backoff });
   }
@@ -115,7 +118,7 @@ export class TunnelClient implements StreamOpener {
 
   /** Opens no more streams. Those that wait for a session or for a link are rejected. */
   drain(): void {
-    this.draining = true;
+    this.history.closingAt ??= this.clock.now();
     this.failWaiters(new WstunError('not-connected'));
     for (const { driver, isUsable } of this.sessions) if (!isUsable) driver.cancelOpens('not-connected');
   }
@@ -127,6 +130,12 @@ export class TunnelClient implements StreamOpener {
     const drained = Promise.all([...this.sessions].map(({ driver }) => driver.drain()));
     await settledWithin(this.clock, graceMs, drained);
     for (const session of this.sessions) session.end('session-closed');
+  }
+
+  /** What it is at the moment. */
+  status(): TunnelStatus {
+    const { clock, dialer, history, sessions, current, connectedBefore: wasConnected, lost } = this;
+    return tunnelStatus({ clock, dialer, history, sessions, current, wasConnected, lostAt: lost?.at });
   }
 
   // ── one session ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -160,13 +169,18 @@ export class TunnelClient implements StreamOpener {
     resolve: (final: WstunError | undefined) => void,
   ): ReconnectingSessionEvents {
     const isCurrent = (): boolean => this.current === session() && !this.stopping.signal.aborted;
+    let isLinkLost = false;
     return {
       onEstablished: () => this.handleEstablished(session()),
       onLinkLost: () => {
+        isLinkLost = true;
         if (isCurrent()) this.observer.onLinkLost?.({ streams: session().driver.streamCount });
       },
       onResumed: (awayMs) => {
         this.outage.handleEstablished();
+        if (isLinkLost) this.history.resumes += 1;
+        if (this.current === session()) this.history.handleConnected(isLinkLost, this.clock.now());
+        isLinkLost = false;
         this.serveWaiters(session());
         if (awayMs === undefined || !isCurrent()) return;
         this.observer.onResumed?.({ awayMs, streams: session().driver.streamCount });
@@ -177,6 +191,7 @@ export class TunnelClient implements StreamOpener {
       onFailed: (error, waitMs) => {
         if (!isCurrent()) return;
         this.noteAbsence(error);
+        this.history.handleFailed(error, waitMs, this.clock.now());
         this.observer.onFailed?.(error, waitMs);
       },
       onLimit: (limit) => {
@@ -188,6 +203,8 @@ export class TunnelClient implements StreamOpener {
       },
       onEnd: (error, isFinalAttempt) => {
         this.sessions.delete(session());
+        const { transferred, streamsAborted } = session().driver;
+        this.history.handleSessionOver(transferred, this.stopping.signal.aborted ? 0 : streamsAborted);
         if (isCurrent()) return resolve(this.handleEnd(session(), error, isFinalAttempt));
         this.reportAbortedStreams(session(), error);
         resolve(isFinalAttempt ? error : undefined);
@@ -198,6 +215,7 @@ export class TunnelClient implements StreamOpener {
   private handleEstablished(session: ReconnectingSession): void {
     this.exitAbsent = false;
     this.outage.handleEstablished();
+    this.history.handleConnected(true, this.clock.now());
     const { lost } = this;
     this.lost = undefined;
     this.observer.onConnected?.({
@@ -219,7 +237,11 @@ export class TunnelClient implements StreamOpener {
   private handleEnd(session: ReconnectingSession, error: WstunError, isFinalAttempt: boolean): WstunError | undefined {
     this.current = undefined;
     const final = isFinalAttempt || isFinal(error.fault) ? error : undefined;
-    if (!session.wasEstablished) return final ?? this.handleFailedBegin(error);
+    if (!session.wasEstablished) {
+      if (final !== undefined) this.history.handleFailed(final, undefined, this.clock.now());
+      return final ?? this.handleFailedBegin(error);
+    }
+    this.history.handleSessionLost(error);
     const streams = session.driver.streamsAborted;
     this.lost = { at: session.lostAt, streams };
     if (error.fault === 'access-removed') this.outage.noteRemoval(error, this.clock.now());
@@ -230,6 +252,8 @@ export class TunnelClient implements StreamOpener {
   /** The exit accepted the session and then ended it, or broke the protocol: it counts as a failed attempt. */
   private handleFailedBegin(error: WstunError): WstunError | undefined {
     const decision = this.decide(error, true);
+    const waitMs = 'final' in decision ? undefined : decision.waitMs;
+    this.history.handleFailed(error, waitMs, this.clock.now());
     if ('final' in decision) return decision.final;
     this.firstWaitMs = decision.waitMs;
     this.observer.onFailed?.(error, decision.waitMs);
@@ -268,7 +292,8 @@ export class TunnelClient implements StreamOpener {
 
   private awaitSession(signal: AbortSignal): Promise<SessionDriver> {
     if (signal.aborted) return Promise.reject(new WstunError('dial-cancelled'));
-    if (this.draining || this.waiters.size >= MAX_WAITING) return Promise.reject(new WstunError('not-connected'));
+    if (this.history.closingAt !== undefined || this.waiters.size >= MAX_WAITING)
+      return Promise.reject(new WstunError('not-connected'));
     const isUnderWay = this.current?.reconnectNow('stream-waiting') ?? false;
     if (this.exitAbsent && !isUnderWay) return Promise.reject(new WstunError('exit-absent'));
     const waiter = new AbortableWait<SessionDriver>({

@@ -26,6 +26,11 @@ export interface StreamOwner {
 const WRITABLE_HIGH_WATER_MARK_BYTES = 64 * 1024;
 
 export class MuxStream extends Duplex implements TunnelStream {
+  /** Whole ms of the clock. */
+  readonly openedAt: number;
+  /** Bytes that the session took of it, and brought for it. */
+  sentBytes = 0;
+  receivedBytes = 0;
   private writeDone: ((error?: Error | null) => void) | undefined;
   /** Received after bytes that the reader has not taken. */
   private readonly waiting = new SendQueue();
@@ -46,6 +51,7 @@ export class MuxStream extends Duplex implements TunnelStream {
     readonly target: Target,
   ) {
     super({ allowHalfOpen: true, readableHighWaterMark: 0, writableHighWaterMark: WRITABLE_HIGH_WATER_MARK_BYTES });
+    this.openedAt = Math.floor(owner.clock.now());
     // A reset may come before the user listens; it must not end the process.
     this.on('error', () => {});
   }
@@ -62,6 +68,7 @@ export class MuxStream extends Duplex implements TunnelStream {
    * may send byte by byte.
    */
   handleData(bytes: Piece): void {
+    this.receivedBytes += bytes.length;
     // A reader that pauses with its last chunk leaves Node's list empty, although bytes wait here.
     const behindOthers = this.waiting.bytes > 0 || (this.readableLength > 0 && !this.wanted);
     if (behindOthers) return this.waiting.push(bytes);
@@ -134,6 +141,7 @@ export class MuxStream extends Duplex implements TunnelStream {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    this.sentBytes += chunk.length;
     if (this.owner.write(this.id, chunk)) done();
     else this.writeDone = done;
   }

@@ -1,95 +1,15 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { sleep } from '../../../src/async/abortable.ts';
-import { createIdentity } from '../../../src/crypto/keys.ts';
-import { importKeyPair } from '../../../src/crypto/x25519.ts';
 import { WstunError } from '../../../src/errors.ts';
 import { silentLogger } from '../../../src/observability/logger.ts';
-import type { SessionRequest } from '../../../src/protocol/session-request.ts';
-import type { MessageLink } from '../../../src/transport/message-link.ts';
-import { initiateSecureLink } from '../../../src/tunnel/dial/handshake.ts';
-import type { SessionDialer, SessionLink } from '../../../src/tunnel/dial/session-dialer.ts';
-import { negotiateSession } from '../../../src/tunnel/dial/session-dialer.ts';
-import { ExitSessions } from '../../../src/tunnel/session/exit-sessions.ts';
 import { type ClientObserver, TunnelClient } from '../../../src/tunnel/session/tunnel-client.ts';
-import type { OfferedStream, StreamAcceptor, Target } from '../../../src/tunnel/stream/stream.ts';
-import { ECHO } from '../../support/links/echoing.ts';
-import { memoryLinkPair } from '../../support/links/memory-link.ts';
+import type { Target } from '../../../src/tunnel/stream/stream.ts';
+import { MemoryRelay } from '../../support/links/memory-relay.ts';
 import { never } from '../../support/never.ts';
 import { exchange } from '../../support/payload.ts';
 import { hurryAttempts } from '../../support/proxy/hurried-attempts.ts';
-import { VirtualClock } from '../../support/time/virtual-clock.ts';
+import type { VirtualClock } from '../../support/time/virtual-clock.ts';
 
 const target: Target = { kind: 'name', name: 'example.org', port: 80 };
-
-/** Echoes every stream; refuses port 1. */
-const echo: StreamAcceptor = {
-  handleOffer(offer: OfferedStream) {
-    if (offer.target.port === 1) {
-      offer.refuse('dial-refused');
-      offer.release();
-      return;
-    }
-    ECHO.handleOffer(offer);
-  },
-};
-
-/** A relay in memory whose links can be cut, and that can refuse to be dialled. */
-class MemoryRelay implements SessionDialer {
-  readonly clock: VirtualClock;
-  readonly exitIdentity = createIdentity();
-  readonly peer = createIdentity();
-  /** Lines of the exit's log, but those for debugging. */
-  readonly lines: { readonly message: string; readonly unsaid?: number }[] = [];
-  exit: ExitSessions;
-  readonly faults: WstunError[] = [];
-  dials = 0;
-  /** When each of them began, ms. */
-  readonly dialledAt: number[] = [];
-  /** Every session ends as soon as it stands. */
-  endAtOnce = false;
-  delayMs = 0;
-  link: MessageLink | undefined;
-  /** All that were dialled. */
-  readonly links: MessageLink[] = [];
-
-  constructor(clock = new VirtualClock()) {
-    this.clock = clock;
-    this.exit = this.newExit();
-  }
-
-  newExit(): ExitSessions {
-    return new ExitSessions({
-      keys: importKeyPair(this.exitIdentity.exposeSessionKey()),
-      peerOf: (key) => (Buffer.from(key).equals(this.peer.public.session) ? 'alice' : undefined),
-      acceptor: echo,
-      logger: { ...silentLogger, info: (fields, message) => void this.lines.push({ ...fields, message }) },
-      clock: this.clock,
-    });
-  }
-
-  async dial(request: () => SessionRequest): Promise<SessionLink> {
-    this.dials += 1;
-    this.dialledAt.push(this.clock.now());
-    const fault = this.faults.shift();
-    if (fault) throw fault;
-    const { clock } = this;
-    const [near, far] = memoryLinkPair();
-    this.link = near;
-    this.links.push(near);
-    this.exit.serve(far, 'alice');
-    const keys = importKeyPair(this.peer.exposeSessionKey());
-    const exitKey = this.exitIdentity.public.session;
-    if (this.delayMs > 0) await sleep(this.clock, this.delayMs);
-    const link = await initiateSecureLink(near, { keys, exitKey, suite: 'AESGCM', encryption: 'on', clock }, never);
-    const session = await negotiateSession(link, request(), never, { clock });
-    const { exit } = this;
-    if (this.endAtOnce) {
-      this.exit = this.newExit();
-      setImmediate(() => exit.endAll('internal'));
-    }
-    return session;
-  }
-}
 
 function observe({ clock }: MemoryRelay): ClientObserver & {
   readonly log: string[];

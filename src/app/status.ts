@@ -1,0 +1,109 @@
+/**
+ * What a running client, relay or exit says of itself: one snapshot, for the status line of a terminal, `wstun status`
+ * and programs. It holds no secret: no invite, key, ticket or password. Times are in ms, `…At` by Date.now().
+ */
+
+/** The codes and sentences of docs/errors.md. */
+export interface StatusFault {
+  readonly code: string;
+  readonly message: string;
+}
+
+/**
+ * Payload of connections, bytes, since the start; the rates, bytes/s, since the first time within the last 5 s that the
+ * status was asked for, and 0 where there was none.
+ */
+export interface Traffic {
+  readonly sent: number;
+  readonly received: number;
+  readonly sentPerSecond: number;
+  readonly receivedPerSecond: number;
+}
+
+export interface StreamStatus {
+  /** `host:port` */
+  readonly target: string;
+  readonly openedAt: number;
+  readonly sent: number;
+  readonly received: number;
+}
+
+export type ClientState =
+  /** There has been no session yet. */
+  | 'connecting'
+  | 'connected'
+  /** The session is kept without a link, and its streams wait. */
+  | 'link-lost'
+  /** There is no session: the last one ended. */
+  | 'disconnected'
+  /** It was told to close, and its last connections may finish. */
+  | 'closing';
+
+export interface ClientStatus {
+  readonly role: 'client';
+  readonly version: string;
+  readonly pid: number;
+  readonly startedAt: number;
+  readonly state: ClientState;
+  /** Since when it is in that state. */
+  readonly since: number;
+  /** `host:port` of the proxy. */
+  readonly listen: string;
+  /** `host:port` of the relay that is used, or tried first. */
+  readonly relay: string;
+  /** Where targets are dialled: by the relay, or by an exit behind it, which the relay cannot read. */
+  readonly exit: 'relay' | 'named';
+  /** As docs/protocol.md names the carriers; `page`: a browser or a phone carries. Undefined without a link. */
+  readonly route?: { readonly carrier: string; readonly proxy?: string };
+  readonly links: number;
+  /** Of the session's quickest link: the newest round trip, and the least. Undefined before the first answer. */
+  readonly roundTripMs?: { readonly now: number; readonly min: number };
+  /** The newest 1,000, the oldest of them first; `streamCount` counts all. */
+  readonly streams: readonly StreamStatus[];
+  readonly streamCount: number;
+  readonly traffic: Traffic;
+  /** How often a lost link was followed by another without a lost byte. */
+  readonly resumes: number;
+  /** How many streams ended with their session. */
+  readonly streamsLost: number;
+  /** Why it is not connected, and what follows. */
+  readonly outage?: {
+    readonly fault?: StatusFault;
+    /** How often in a row an attempt failed with this fault; 0 where it is that with which the last session ended. */
+    readonly failures: number;
+    /** Undefined while an attempt is under way, and where none follows. */
+    readonly nextAttemptAt?: number;
+    /** Until when the streams wait for a link. */
+    readonly heldUntil?: number;
+  };
+}
+
+export interface PeerStatus {
+  /** The name in the access list. */
+  readonly name: string;
+  /** As seen by the relay; undefined at an exit, which sees only its relay. */
+  readonly address?: string;
+  readonly since: number;
+  readonly links: number;
+  readonly streams: number;
+  readonly traffic: Traffic;
+}
+
+export interface ServingStatus {
+  readonly role: 'relay' | 'exit';
+  readonly version: string;
+  readonly pid: number;
+  readonly startedAt: number;
+  /** Of a relay: where it listens. Of an exit: the relay at which it is registered, or why it is not. */
+  readonly listen?: readonly string[];
+  readonly relay?: { readonly address: string; readonly registeredAt?: number; readonly fault?: StatusFault };
+  /** Who is on: sessions that end here, and, at a relay, those that it forwards. The oldest first, at most 1,000. */
+  readonly peers: readonly PeerStatus[];
+  readonly peerCount: number;
+  /** Of exits that are registered at this relay. */
+  readonly exits: readonly { readonly name: string; readonly since: number }[];
+  /** Since the start, by reason (docs/errors.md names, and those of the gate). */
+  readonly refusals: Readonly<Record<string, number>>;
+}
+
+export type Status = ClientStatus | ServingStatus;
