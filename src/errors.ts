@@ -199,6 +199,14 @@ export const FAULTS = {
   'acme-rejected': fault('network', 'WSTUN-E156', 'the certificate authority did not issue the certificate', {
     fix: 'Its reason says what to change. wstun tries again automatically.',
   }),
+  'config-unusable': fault('config', 'WSTUN-E190', 'the configuration file cannot be used', {
+    fix: 'Give another one: --config FILE; or none: --config none.',
+  }),
+  'config-malformed': fault('config', 'WSTUN-E191', 'the configuration file has a mistake', {
+    fix: 'To see all of them: wstun config check. docs/config.md lists the keys.',
+  }),
+  'config-exposed': fault('config', 'WSTUN-E192', 'other users have access to the configuration file'),
+  'bad-variable': fault('usage', 'WSTUN-E193', 'a variable of the environment is not valid'),
   // 2: link
   'relay-unreachable': fault('network', 'WSTUN-E201', 'the relay cannot be reached', {
     fix: 'Check its address, that it is running, and that this network allows the connection.',

@@ -142,14 +142,16 @@ async function readPem(path: string, option: string): Promise<string> {
   }
 }
 
-function requirePin(text: string): Pin {
+/** @throws WstunError bad-option */
+export function requirePin(text: string): Pin {
   const pin = parsePin(text);
   if (pin === undefined)
     throw new WstunError('bad-option', '--tls-pin needs sha256/ and 44 characters of base64, as `curl --pinnedpubkey`');
   return pin;
 }
 
-function serverName(sni: string | undefined): string | undefined {
+/** As TLS has it; empty: none. @throws WstunError bad-option */
+export function serverName(sni: string | undefined): string | undefined {
   if (sni === 'none' || sni === undefined) return sni && '';
   if (!HOST_NAME.test(sni) || familyOf(sni) !== undefined)
     throw new WstunError('bad-option', '--sni needs a host name, or none; an address is no server name');

@@ -5,9 +5,11 @@ import type { ProxyOptions } from '../app/proxy-options.ts';
 import { WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { defaultStateDir } from '../state/state-dir.ts';
+import type { Settled } from './config/settle.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
 import { followHangups } from './hangups.ts';
 import { limitEvent, limitText } from './limit-report.ts';
+import { parseTether, parseViaBrowser } from './options.ts';
 import { counted, OutageReport, seconds } from './outage-report.ts';
 import { Output, type OutputOptions } from './output.ts';
 import { proxyOptions } from './proxy-options.ts';
@@ -46,8 +48,19 @@ interface ClientCommand
   readonly linkMaxAge?: number;
 }
 
-export async function runClient(options: ClientCommand): Promise<void> {
+/** @param given the arguments, joined */
+function commandOf(settled: Settled, given: string | undefined): ClientCommand {
+  const options = settled.options as Omit<ClientCommand, 'tether'> & { readonly tether?: string | true };
+  const { invite: found, tether } = parseTether(given, options.tether);
+  const { invite = options.invite, viaBrowser } = parseViaBrowser(found, options.viaBrowser);
+  const { tether: _tether, viaBrowser: _browser, ...rest } = options;
+  return { ...rest, invite, ...(tether && { tether }), ...(viaBrowser && { viaBrowser }) };
+}
+
+export async function runClient(settled: Settled, given: string | undefined): Promise<void> {
+  const options = commandOf(settled, given);
   const output = new Output(options);
+  for (const warning of settled.warnings) output.logger.warn({}, warning);
   const { resumeWindow, linkMaxAge, browserArg, user: credentials, ...rest } = options;
   const invite = await findInvite(options);
   if (invite === undefined) throw new WstunError('invite-missing');

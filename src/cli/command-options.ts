@@ -11,6 +11,11 @@ import {
 } from './options.ts';
 import { addReachOptions } from './reach-options.ts';
 
+export const configOption = () =>
+  new Option(
+    '--config <file>',
+    'read options that are not given from this file; none: from no file (default: wstun.toml in ~/.config/wstun or /etc/wstun)',
+  );
 export const jsonOption = () => new Option('--json', 'print one JSON event per line on stdout');
 export const verboseOption = () => new Option('-v, --verbose', 'log at debug level, which shows destinations');
 export const stateOption = (role: 'relay' | 'exit' | 'either') => {
@@ -101,4 +106,17 @@ export function withWayOptions(command: Command): Command {
 
 export function withOutputOptions(command: Command): Command {
   return command.optionsGroup('Output:').addOption(jsonOption()).addOption(verboseOption());
+}
+
+/** For commands whose options may also come from `wstun.toml` and from the environment. */
+export function withConfigOption(command: Command, role: string): Command {
+  return command
+    .optionsGroup('Configuration:')
+    .addOption(configOption())
+    .addHelpText(
+      'after',
+      `
+Options may also come from wstun.toml and from the environment: --listen is
+listen in [${role}] there, and WSTUN_LISTEN here (docs/config.md).`,
+    );
 }

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { type Exit, type ExitEvents, type ExitOptions, placeChange, startExit } from '../app/exit.ts';
 import type { ProxyOptions } from '../app/proxy-options.ts';
 import { WstunError } from '../errors.ts';
+import type { Settled } from './config/settle.ts';
 import { type ConfirmOptions, confirm } from './confirm.ts';
 import { type DialTexts, dialOptions } from './dial-options.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
@@ -30,8 +31,12 @@ interface ExitCommand
   readonly once?: boolean;
 }
 
-export async function runExit(options: ExitCommand): Promise<void> {
+/** @param given the arguments, joined */
+export async function runExit(settled: Settled, given: string | undefined): Promise<void> {
+  const settledOptions = settled.options as unknown as ExitCommand;
+  const options: ExitCommand = { ...settledOptions, invite: given ?? settledOptions.invite };
   const output = new Output(options);
+  for (const warning of settled.warnings) output.logger.warn({}, warning);
   const invite = await findInvite(options);
   const state = stateDirFor('exit', options);
   // Nothing is made where there is nothing to keep yet.

@@ -5,6 +5,7 @@ import { packageVersion } from '../app/version.ts';
 import { WstunError } from '../errors.ts';
 import { accessCommand } from './commands/access.ts';
 import { clientCommand } from './commands/client.ts';
+import { configCommand } from './commands/config.ts';
 import { exitCommand } from './commands/exit.ts';
 import { keysCommand } from './commands/keys.ts';
 import { quickstartCommand } from './commands/quickstart.ts';
@@ -16,8 +17,9 @@ import { understandPaste, withoutSecrets } from './pasted-arguments.ts';
 export async function main(argv: readonly string[]): Promise<void> {
   tuneMemory();
   const args = argv.slice(2);
-  // An empty variable counts as absent, as with XDG_STATE_HOME.
-  if (process.env.WSTUN_STATE === '') delete process.env.WSTUN_STATE;
+  // An empty variable counts as absent, as with XDG_STATE_HOME. These are read by commander.
+  for (const name of ['WSTUN_STATE', 'WSTUN_USER', 'WSTUN_ACME_EAB'])
+    if (process.env[name] === '') delete process.env[name];
   // A reader that goes away (`wstun access list | head`, a closed terminal) must end nothing that runs.
   for (const output of [process.stdout, process.stderr]) output.on('error', () => {});
   try {
@@ -50,7 +52,15 @@ function buildProgram(args: readonly string[]): Command {
     .version(packageVersion())
     .configureHelp({ showGlobalOptions: true })
     .addHelpText('after', PROGRAM_EXAMPLES);
-  const commands = [clientCommand, relayCommand, exitCommand, accessCommand, keysCommand, quickstartCommand];
+  const commands = [
+    clientCommand,
+    relayCommand,
+    exitCommand,
+    accessCommand,
+    keysCommand,
+    configCommand,
+    quickstartCommand,
+  ];
   for (const command of commands) program.addCommand(command());
   configure(program, args);
   return program;

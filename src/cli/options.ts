@@ -97,6 +97,16 @@ export function parseLinkAge(text: string): number {
   return Number(text) * 1000;
 }
 
+/** What `collect` has made. */
+const collectors = new WeakSet<object>();
+
 export function collect<T>(parse: (text: string) => T): (text: string, before: readonly T[] | undefined) => T[] {
-  return (text, before) => [...(before ?? []), parse(text)];
+  const collector = (text: string, before: readonly T[] | undefined) => [...(before ?? []), parse(text)];
+  collectors.add(collector);
+  return collector;
+}
+
+/** Whether an option with that parser may be repeated. */
+export function isCollector(parse: object | undefined): boolean {
+  return parse !== undefined && collectors.has(parse);
 }

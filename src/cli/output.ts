@@ -17,6 +17,12 @@ export function isTold(error: unknown): boolean {
   return typeof error === 'object' && error !== null && told.has(error);
 }
 
+/** For a fault whose particulars have been printed. */
+export function markTold<T extends object>(error: T): T {
+  told.add(error);
+  return error;
+}
+
 export class Output {
   readonly json: boolean;
   readonly logger: Logger;
@@ -34,7 +40,7 @@ export class Output {
 
   /** The fault that ends a client or an exit. Printed at once, on stderr also with `--json`. */
   sayEnded(error: WstunError): void {
-    told.add(error);
+    markTold(error);
     this.event({ event: 'ended', code: error.code, message: error.message });
     process.stderr.write(`wstun: ${error.message}\n`);
   }

@@ -3,6 +3,7 @@ import type { AcmeOptions } from '../app/acme.ts';
 import { type RelayOptions, startRelay } from '../app/relay.ts';
 import { WstunError } from '../errors.ts';
 import type { HostPort } from '../net/host-port.ts';
+import type { Settled } from './config/settle.ts';
 import { type DialTexts, dialOptions } from './dial-options.ts';
 import { stateArgument, stateDirFor } from './find-state.ts';
 import { Output, type OutputOptions, printLine } from './output.ts';
@@ -30,8 +31,12 @@ interface RelayCommand
   readonly resumeWindow?: number;
 }
 
-export async function runRelay(options: RelayCommand): Promise<void> {
+export async function runRelay(settled: Settled): Promise<void> {
+  const given = settled.options as unknown as Omit<RelayCommand, 'listen'> & Partial<Pick<RelayCommand, 'listen'>>;
+  const port = given.acme === undefined ? 8080 : 443;
+  const options: RelayCommand = { ...given, listen: given.listen ?? [{ host: '0.0.0.0', port }] };
   const output = new Output(options);
+  for (const warning of settled.warnings) output.logger.warn({}, warning);
   const passed = passedSockets(process.env, process.pid);
   const { resumeWindow, tlsCert, tlsKey, tlsSelfSigned, publicAddress, acme, ...rest } = options;
   const relay = await startRelay({

@@ -12,10 +12,11 @@ import {
   texts,
   transportOption,
   WAY_GROUP,
+  withConfigOption,
   withOutputOptions,
   withWayOptions,
 } from '../command-options.ts';
-import { parseHostPort, parseTether, parseViaBrowser } from '../options.ts';
+import { parseHostPort } from '../options.ts';
 import { pasted } from '../pasted-arguments.ts';
 
 export function clientCommand(): Command {
@@ -24,7 +25,7 @@ export function clientCommand(): Command {
     .argument('[invite...]', 'the line that `wstun access add` printed; other users of this machine can see it in `ps`')
     .optionsGroup('Invite and local proxy:')
     .option('--invite-file <file>', 'read the invite from a file (- for standard input)')
-    .addOption(new Option('--listen <host:port>', 'address of the proxy').default('127.0.0.1:1080'))
+    .addOption(listenOption())
     .addOption(userOption())
     .option('--allow-lan', 'let other machines use the proxy without a user name and password')
     .optionsGroup(SESSION_GROUP)
@@ -51,14 +52,20 @@ export function clientCommand(): Command {
     )
     .option('--browser-arg <arg>', 'one more argument for that browser; may be repeated', texts)
     .addHelpText('after', CLIENT_EXAMPLES)
-    .action(async (given: readonly string[], options) => {
-      const { runClient } = await import('../client.ts');
-      const { invite: found, tether } = parseTether(pasted(given), options.tether);
-      const { invite, viaBrowser } = parseViaBrowser(found, options.viaBrowser);
-      await runClient({ ...options, invite, tether, viaBrowser, listen: parseHostPort(options.listen) });
+    .action(async (given: readonly string[], _options, parsed: Command) => {
+      const [{ runClient }, { settleCommand }] = await Promise.all([
+        import('../client.ts'),
+        import('../config/roles.ts'),
+      ]);
+      await runClient(await settleCommand('client', parsed), pasted(given));
     });
-  return withOutputOptions(withWayOptions(command));
+  return withConfigOption(withOutputOptions(withWayOptions(command)), 'client');
 }
+
+const listenOption = () => {
+  const option = new Option('--listen <host:port>', 'address of the proxy').argParser(parseHostPort);
+  return option.default({ host: '127.0.0.1', port: 1080 }, '127.0.0.1:1080');
+};
 
 const userOption = () => {
   const option = new Option('--user <name:pass>', 'require this user name and password');

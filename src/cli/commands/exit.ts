@@ -9,6 +9,7 @@ import {
   transportOption,
   viaOption,
   WAY_GROUP,
+  withConfigOption,
   withOutputOptions,
   withWayOptions,
   yesOption,
@@ -32,11 +33,11 @@ export function exitCommand(): Command {
     .optionsGroup(WAY_GROUP)
     .addOption(transportOption())
     .addHelpText('after', EXIT_EXAMPLES)
-    .action(async (given: readonly string[], options) => {
-      const { runExit } = await import('../exit.ts');
-      await runExit({ ...options, invite: pasted(given) });
+    .action(async (given: readonly string[], _options, parsed: Command) => {
+      const [{ runExit }, { settleCommand }] = await Promise.all([import('../exit.ts'), import('../config/roles.ts')]);
+      await runExit(await settleCommand('exit', parsed), pasted(given));
     });
-  return withOutputOptions(withWayOptions(command));
+  return withConfigOption(withOutputOptions(withWayOptions(command)), 'exit');
 }
 
 const EXIT_EXAMPLES = `

@@ -7,6 +7,7 @@ import {
   stateOption,
   texts,
   viaOption,
+  withConfigOption,
   withOutputOptions,
 } from '../command-options.ts';
 import { collect, parseCount, parseExternalAccount, parseHostPort } from '../options.ts';
@@ -34,13 +35,11 @@ export function relayCommand(): Command {
       '--tls-self-signed',
       'TLS without a domain: make a certificate and renew it; invites have the pin of its key, so that clients trust it',
     );
-  return withOutputOptions(withTargetOptions(withFrontOptions(withAcme(command))))
-    .addHelpText('after', RELAY_EXAMPLES)
-    .action(async (options) => {
-      const { runRelay } = await import('../relay.ts');
-      const port = options.acme === undefined ? 8080 : 443;
-      await runRelay({ ...options, listen: options.listen ?? [{ host: '0.0.0.0', port }] });
-    });
+  command.addHelpText('after', RELAY_EXAMPLES).action(async (_options, parsed: Command) => {
+    const [{ runRelay }, { settleCommand }] = await Promise.all([import('../relay.ts'), import('../config/roles.ts')]);
+    await runRelay(await settleCommand('relay', parsed));
+  });
+  return withConfigOption(withOutputOptions(withTargetOptions(withFrontOptions(withAcme(command)))), 'relay');
 }
 
 function withFrontOptions(command: Command): Command {
