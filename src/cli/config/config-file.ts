@@ -9,7 +9,7 @@ import { shellQuote } from '../shell.ts';
 
 const NAME = 'wstun.toml';
 /** All options have less than a tenth of it. */
-export const MAX_CONFIG_BYTES = 256 * 1024;
+const MAX_CONFIG_BYTES = 256 * 1024;
 const OTHERS_READ = 0o007;
 const GROUP = 0o070;
 const GROUP_WRITE_OR_RUN = 0o030;

@@ -139,7 +139,7 @@ class ConfigReader {
   }
 }
 
-export function lineOfOrigin(origin: string): number {
+function lineOfOrigin(origin: string): number {
   return Number(/:(\d+)$/.exec(origin)?.[1] ?? 1);
 }
 

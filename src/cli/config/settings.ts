@@ -11,7 +11,7 @@ export type Role = 'client' | 'relay' | 'exit';
 export const ROLES: readonly Role[] = ['client', 'relay', 'exit'];
 
 /** `choice`: a flag, or a text in its place. */
-export type SettingKind = 'flag' | 'text' | 'number' | 'list' | 'choice';
+type SettingKind = 'flag' | 'text' | 'number' | 'list' | 'choice';
 
 export interface Setting {
   /** The long name of the option; of `--no-exit`: `exit`. */

@@ -12,7 +12,7 @@ import type { RawValue, Role, Setting, SettingValue, ValueChecks } from './setti
 import { readVariables, unknownVariables } from './variables.ts';
 
 /** Options by their names, as a command's action gets them. */
-export type Options = Readonly<Record<string, unknown>>;
+type Options = Readonly<Record<string, unknown>>;
 
 /** What holds now, and how to look again. */
 export interface Settled {
