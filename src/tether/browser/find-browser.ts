@@ -1,9 +1,10 @@
 /** Finds a browser on this machine: by PATH and in the usual places of each system. Files are asked for by its host. */
+import { accessSync, constants, statSync } from 'node:fs';
 import { join, win32 } from 'node:path';
 import { WstunError } from '../../errors.ts';
 
 /** By what it understands: `chromium` includes Chrome, Edge, Brave, Vivaldi and Opera. */
-type BrowserFamily = 'chromium' | 'firefox';
+export type BrowserFamily = 'chromium' | 'firefox';
 
 export interface FoundBrowser {
   /** Absolute. */
@@ -17,6 +18,9 @@ export interface BrowserHost {
   /** Whether there is a program of this absolute path that this user may run. */
   isProgram(path: string): boolean;
 }
+
+/** The machine of this process. */
+export const SYSTEM_BROWSERS: BrowserHost = { platform: process.platform, env: process.env, isProgram };
 
 /** Looked for in PATH, the first one is used. What a system's owner has installed beside it is more likely managed. */
 const NAMES = [
@@ -55,13 +59,21 @@ const LINUX_FOLDERS = [
   '/opt/microsoft/msedge',
 ] as const;
 
-/** @param given the path or name of a program; undefined: any browser @throws WstunError browser-missing */
-export function findBrowser(given: string | undefined, host: BrowserHost): FoundBrowser {
+/**
+ * @param given the path or name of a program; undefined: any browser
+ * @param fault of its absence
+ * @throws WstunError that fault
+ */
+export function findBrowser(
+  given: string | undefined,
+  host: BrowserHost,
+  fault: 'browser-missing' | 'browser-absent' = 'browser-missing',
+): FoundBrowser {
   const candidates = given === undefined ? usualPrograms(host) : namedPrograms(given, host);
   const program = candidates.find((path) => host.isProgram(path));
   if (program !== undefined) return { program, family: familyOf(program) };
-  if (given === undefined) throw new WstunError('browser-missing');
-  throw new WstunError('browser-missing', `there is no program ${given}`);
+  if (given === undefined) throw new WstunError(fault);
+  throw new WstunError(fault, `there is no program ${given}`);
 }
 
 /** By the name of the program; an unknown one most likely is built on Chromium. */
@@ -102,4 +114,13 @@ function pathFolders({ env, platform }: BrowserHost): readonly string[] {
   const separator = platform === 'win32' ? ';' : ':';
   const isAbsolute = (folder: string) => (platform === 'win32' ? win32.isAbsolute(folder) : folder.startsWith('/'));
   return (env.PATH ?? '').split(separator).filter(isAbsolute);
+}
+
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
 }

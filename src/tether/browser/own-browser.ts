@@ -2,7 +2,6 @@
  * Keeps a browser without a window running, whose page carries links: starts it, notices that it or its page is gone,
  * and starts it again. Its owner serves the page, and says when it has paired.
  */
-import { accessSync, constants, statSync } from 'node:fs';
 import { type Clock, systemClock, type Timer } from '../../clock.ts';
 import { WstunError } from '../../errors.ts';
 import type { Logger } from '../../observability/logger.ts';
@@ -10,7 +9,7 @@ import { startFile } from '../shared/start.ts';
 import { browserArguments } from './browser-command.ts';
 import { PAGE_GONE_MS, START_LIMIT_MS } from './browser-limits.ts';
 import { BrowserProcess, versionOf } from './browser-process.ts';
-import { type BrowserHost, type FoundBrowser, findBrowser } from './find-browser.ts';
+import { type FoundBrowser, findBrowser, SYSTEM_BROWSERS } from './find-browser.ts';
 import { PrivateFolder } from './private-folder.ts';
 import { RestartDelays } from './restart-delays.ts';
 
@@ -54,8 +53,6 @@ export interface OwnBrowserOptions extends OpenerOptions {
   readonly args: readonly string[];
 }
 
-const HOST: BrowserHost = { platform: process.platform, env: process.env, isProgram };
-
 export class OwnBrowser implements PageOpener {
   private readonly clock: Clock;
   private readonly delays = new RestartDelays();
@@ -75,7 +72,7 @@ export class OwnBrowser implements PageOpener {
   }
 
   async start(): Promise<void> {
-    this.browser = findBrowser(this.options.program, HOST);
+    this.browser = findBrowser(this.options.program, SYSTEM_BROWSERS);
     this.folder = new PrivateFolder();
     this.version = await versionOf(this.browser, this.options.env);
     await this.launch(this.browser, this.folder);
@@ -142,14 +139,5 @@ export class OwnBrowser implements PageOpener {
       this.launch(browser, folder).catch((error: unknown) => this.handleEnd(String(error)));
     };
     this.timer = clock.setTimeout(launch, waitMs);
-  }
-}
-
-function isProgram(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return statSync(path).isFile();
-  } catch {
-    return false;
   }
 }

@@ -25,12 +25,12 @@ export class PrivateFolder {
     this.path = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
   }
 
-  /** Makes an empty profile, and removes the one before. */
-  async newProfile(): Promise<string> {
+  /** Makes an empty profile, and removes the one before. @param preferences `user.js` of Firefox */
+  async newProfile(preferences = FIREFOX_PREFERENCES): Promise<string> {
     await rm(this.profile, REMOVAL).catch(() => {});
     this.profiles += 1;
     await mkdir(this.profile, { mode: 0o700 });
-    await writeFile(join(this.profile, 'user.js'), FIREFOX_PREFERENCES, { mode: 0o600 });
+    await writeFile(join(this.profile, 'user.js'), preferences, { mode: 0o600 });
     return this.profile;
   }
 

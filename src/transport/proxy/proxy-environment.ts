@@ -10,7 +10,8 @@ export interface EnvironmentProxy {
 
 /**
  * `HTTP_PROXY` is not read: a CGI program has it from a header of its request (httpoxy). An empty variable counts as
- * absent.
+ * absent. What `wstun env` and `wstun run` have set is no way to a relay, but into the tunnel to it: WSTUN_ENV is the
+ * `host:port` of that proxy.
  */
 const VARIABLES: Readonly<Record<string, readonly string[]>> = {
   'wss:': ['https_proxy', 'HTTPS_PROXY', 'all_proxy', 'ALL_PROXY'],
@@ -23,9 +24,13 @@ export function proxyInEnvironment(url: URL, environment: Environment): Environm
   const port = url.port === '' ? (url.protocol === 'wss:' ? 443 : 80) : Number(url.port);
   const variable = VARIABLES[url.protocol]?.find((name) => isSet(environment[name]));
   const text = variable === undefined ? undefined : environment[variable];
-  if (variable === undefined || text === undefined) return undefined;
+  if (variable === undefined || text === undefined || isOfTunnel(text, environment.WSTUN_ENV)) return undefined;
   const exceptions = isSet(environment.no_proxy) ? environment.no_proxy : environment.NO_PROXY;
   return isExcepted(host, port, exceptions ?? '') ? undefined : { text, variable };
+}
+
+function isOfTunnel(proxy: string, tunnel: string | undefined): boolean {
+  return isSet(tunnel) && proxy.replace(/^[a-z0-9]+:\/\/(?:[^@]*@)?/i, '').replace(/\/$/, '') === tunnel;
 }
 
 function isSet(value: string | undefined): value is string {
