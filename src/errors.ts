@@ -199,6 +199,38 @@ export const FAULTS = {
   'acme-rejected': fault('network', 'WSTUN-E156', 'the certificate authority did not issue the certificate', {
     fix: 'Its reason says what to change. wstun tries again automatically.',
   }),
+  'bad-direct-rule': fault('usage', 'WSTUN-E180', 'this rule for hosts that go direct is not valid', {
+    fix: 'Write NAME (which includes all names below it), IP or CIDR, and :PORT for one port only: --pac-direct corp.example,10.0.0.0/8,[fd00::/8]:443.',
+  }),
+  'proxy-absent': fault('network', 'WSTUN-E181', 'no client of wstun listens there', {
+    fix: 'Start it with: wstun client. Or give the address of its proxy: --listen HOST:PORT.',
+  }),
+  'proxy-foreign': fault('network', 'WSTUN-E182', 'what listens there is not the proxy of a wstun client', {
+    fix: 'Give the address of the proxy: --listen HOST:PORT.',
+  }),
+  'proxy-password-unknown': fault('usage', 'WSTUN-E183', 'the client’s proxy requires a user name and a password', {
+    fix: 'Give those of wstun client: $WSTUN_USER, which is invisible in ps, or --user NAME:PASS.',
+  }),
+  'program-missing': fault('usage', 'WSTUN-E184', 'there is no such program', {
+    fix: 'Check its name, and that its folder is in $PATH.',
+  }),
+  'program-not-started': fault('config', 'WSTUN-E185', 'the program cannot be started', {
+    fix: 'Check that this user may run it, and that it is built for this system.',
+  }),
+  'own-client-late': fault(
+    'network',
+    'WSTUN-E186',
+    'the client that was started for this program is not connected yet',
+    {
+      fix: 'Try again, or start a client first, which keeps trying and says why: wstun client.',
+    },
+  ),
+  'browser-absent': fault('config', 'WSTUN-E187', 'no browser was found', {
+    fix: 'Install Chromium, Chrome, Edge, Brave or Firefox, or give its program: --browser=/path/to/browser.',
+  }),
+  'browser-broken': fault('config', 'WSTUN-E188', 'the browser ended as soon as it was started', {
+    fix: 'To see what it prints: wstun browser -v. In a container without user namespaces Chromium needs --browser-arg=--no-sandbox.',
+  }),
   'config-unusable': fault('config', 'WSTUN-E190', 'the configuration file cannot be used', {
     fix: 'Give another one: --config FILE; or none: --config none.',
   }),

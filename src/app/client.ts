@@ -6,6 +6,7 @@ import type { HostPort } from '../net/host-port.ts';
 import { type Logger, silentLogger } from '../observability/logger.ts';
 import { requireCredentials } from '../proxy/credentials.ts';
 import { refuseOpenToNetwork } from '../proxy/listen-check.ts';
+import type { OwnPages } from '../proxy/own-answers.ts';
 import { DEFAULT_PROXY_LIMITS } from '../proxy/proxy-limits.ts';
 import { type ProxyServer, startProxyServer } from '../proxy/proxy-server.ts';
 import type { Reach } from '../transport/connection/reach.ts';
@@ -18,6 +19,7 @@ import { clientStatus } from './client-status.ts';
 import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
 import { followNetwork } from './network-following.ts';
 import { DRAIN_MS, requireShapes } from './options.ts';
+import { ownPagesOf } from './own-pages.ts';
 import { checkProxyFile, type ProxyOptions, type ProxyUse, useProxies } from './proxy-options.ts';
 import { type ReachOptions, reachOf, warnOfPages } from './reach-options.ts';
 import { type Networks, openNetworks, type RouteNotice, type RouteOptions, routesOf } from './route-options.ts';
@@ -80,6 +82,11 @@ export interface ClientOptions extends ProxyOptions, ReachOptions, RouteOptions 
    * it. It names no network and no proxy. Default: that is forgotten at the end.
    */
   readonly state?: string;
+  /**
+   * Hosts that the PAC file of the proxy's port sends past the tunnel, as in NO_PROXY: names with all below them,
+   * addresses and networks, each with a port if only that is meant. Default: loopback, which always goes direct.
+   */
+  readonly pacDirect?: readonly string[];
   /** False: only phones carry links. Default: true. */
   readonly direct?: boolean;
   readonly events?: ClientEvents;
@@ -111,7 +118,7 @@ export interface Client {
 /**
  * Resolves when the proxy listens; the first session follows. What fails leaves nothing open.
  * @throws WstunError invite-missing, invite-malformed, invite-for-exit, open-to-network, encryption-needed, bad-option,
- * bad-credentials, bad-certificate, cannot-listen, browser-missing, bad-proxy, proxy-file-unusable
+ * bad-credentials, bad-direct-rule, bad-certificate, cannot-listen, browser-missing, bad-proxy, proxy-file-unusable
  */
 export async function startClient(options: ClientOptions): Promise<Client> {
   if (options?.invite === undefined) throw new WstunError('invite-missing');
@@ -154,6 +161,7 @@ class RunningClient implements Client {
   private readonly tunnel: TunnelClient;
   private readonly destination: { readonly relays: readonly string[]; readonly exitName: string | undefined };
   private readonly meter = new TrafficMeter();
+  private readonly own: OwnPages;
   private proxy: ProxyServer | undefined;
   /** Rejects `ended`. */
   private giveUp: (error: WstunError) => void = () => {};
@@ -171,6 +179,7 @@ class RunningClient implements Client {
     this.tether = this.createTether(options, invite);
     this.browser = this.createBrowser(options, invite);
     this.tunnel = this.createTunnel(options, invite, reach);
+    this.own = ownPagesOf(options.pacDirect, () => this.status());
     this.descriptors = watchDescriptors(logger, DEFAULT_PROXY_LIMITS.maxConnections + DESCRIPTORS_BESIDE_PROGRAMS);
     this.network = followNetwork(this, logger);
   }
@@ -178,7 +187,7 @@ class RunningClient implements Client {
   async start(listen: HostPort, credentials: ClientOptions['credentials']): Promise<void> {
     const { tunnel: opener, logger } = this;
     await this.tether?.start();
-    this.proxy = await startProxyServer({ ...listen, opener, logger, credentials });
+    this.proxy = await startProxyServer({ ...listen, opener, logger, credentials, own: this.own });
     this.listen = this.proxy.address;
     const givenUp = new Promise<never>((_resolve, reject) => {
       this.giveUp = reject;

@@ -40,6 +40,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
     publicAddresses: TEXTS,
     allow: TEXTS,
     browserArgs: TEXTS,
+    pacDirect: TEXTS,
   },
   ...{ proxy: TEXT, proxyAuthFile: TEXT, proxyAuthCommand: TEXT, via: TEXT },
   ...{

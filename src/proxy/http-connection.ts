@@ -16,7 +16,7 @@ import {
 import type { TunnelStream } from '../tunnel/stream/stream.ts';
 import { ByteSource } from './byte-source.ts';
 import { exchange, type Outcome, type Program } from './http-exchange.ts';
-import { type HttpRefusal, refusalOf, refusalOfError, serialiseRefusal } from './http-refusals.ts';
+import { refusalOf, refusalOfError, serialiseAnswer } from './http-refusals.ts';
 import { type ForwardRequest, readConnect, readForward, wantsUpgrade } from './http-request.ts';
 import { HttpTargets, type TargetConnection } from './http-targets.ts';
 import { ContentReader } from './http1/content-reader.ts';
@@ -30,7 +30,8 @@ import {
   requestFraming,
   wantsToStay,
 } from './http1/request-head.ts';
-import { endWith, faultOf, openStream, type ProxyContext, pipe, untilClosed } from './program-connection.ts';
+import { answerAtPort, type HttpAnswer } from './own-answers.ts';
+import { askedAt, endWith, faultOf, openStream, type ProxyContext, pipe, untilClosed } from './program-connection.ts';
 
 /** Without effects (RFC 9110 §9.2.1, RFC 4918, 3253, 5323), so that without content they may be sent twice. */
 const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND', 'REPORT', 'SEARCH', 'QUERY']);
@@ -148,6 +149,9 @@ export class HttpConnection {
     if (request.method === 'CONNECT') return this.connect(request);
     const framing = requestFraming(request);
     if ('reason' in framing) return this.endFaulty(framing);
+    const { own } = this.context;
+    const ownAnswer = own && answerAtPort(request, own, askedAt(this.socket, this.context));
+    if (ownAnswer !== undefined) return this.refuse(ownAnswer, request, framing);
     const wanted = readForward(request, framing, this.context.check);
     if ('refusal' in wanted) return this.refuse(wanted.refusal, request, framing);
     const maySendTwice = SAFE.has(wanted.method) && framing.kind === 'none' && !wanted.isUpgrade;
@@ -215,12 +219,12 @@ export class HttpConnection {
   }
 
   /** `unread`: what of the request is still to come before the next one. Undefined: unknown. */
-  private async refuse(refusal: HttpRefusal, request: RequestHead, unread: Framing | undefined): Promise<boolean> {
+  private async refuse(refusal: HttpAnswer, request: RequestHead, unread: Framing | undefined): Promise<boolean> {
     const isHead = request.method === 'HEAD';
     const isLittle = unread?.kind === 'none' || (unread?.kind === 'length' && unread.length <= MAX_DROPPED_BYTES);
     const mayStay = this.mayStay(request) && !wantsUpgrade(request, NO_CONTENT);
     if (!isLittle || !mayStay) return this.end(refusal, isHead);
-    this.socket.write(serialiseRefusal(refusal, { stays: true, isHead }));
+    this.socket.write(serialiseAnswer(refusal, { stays: true, isHead }));
     return this.drop(new ContentReader(unread, true));
   }
 
@@ -250,9 +254,9 @@ export class HttpConnection {
     return this.end(refusalOf('proxy-malformed', reason, status));
   }
 
-  private async end(refusal: HttpRefusal, isHead = false): Promise<false> {
+  private async end(refusal: HttpAnswer, isHead = false): Promise<false> {
     this.detach();
-    await endWith(this.socket, serialiseRefusal(refusal, { stays: false, isHead }), this.context.limits.lingerMs);
+    await endWith(this.socket, serialiseAnswer(refusal, { stays: false, isHead }), this.context.limits.lingerMs);
     return false;
   }
 

@@ -2,6 +2,7 @@
 import { STATUS_CODES } from 'node:http';
 import { describeFault, type FaultName, WstunError } from '../errors.ts';
 import { serialiseHead } from './http1/fields.ts';
+import type { HttpAnswer } from './own-answers.ts';
 
 /** RFC 9110 §15; all others are 502 (Bad Gateway). */
 const STATUS: Readonly<Partial<Record<FaultName, number>>> = {
@@ -20,12 +21,8 @@ const STATUS: Readonly<Partial<Record<FaultName, number>>> = {
 };
 const BAD_GATEWAY = 502;
 
-export interface HttpRefusal {
+export interface HttpRefusal extends HttpAnswer {
   readonly fault: FaultName;
-  readonly status: number;
-  /** Names and values in turn. */
-  readonly headers: readonly string[];
-  readonly body: string;
 }
 
 export function refusalOf(fault: FaultName, detail = '', status = STATUS[fault] ?? BAD_GATEWAY): HttpRefusal {
@@ -52,7 +49,7 @@ export const NOT_A_WEB_SERVER: HttpRefusal = (() => {
   return { fault: 'proxy-malformed', status: 400, headers: headersOf(400, body), body };
 })();
 
-export interface RefusalContext {
+export interface AnswerContext {
   /** Whether the connection is kept. */
   readonly stays: boolean;
   /** It responds to HEAD, so it has no content. */
@@ -60,7 +57,7 @@ export interface RefusalContext {
 }
 
 /** The whole response. */
-export function serialiseRefusal({ status, headers, body }: HttpRefusal, { stays, isHead }: RefusalContext): Buffer {
+export function serialiseAnswer({ status, headers, body }: HttpAnswer, { stays, isHead }: AnswerContext): Buffer {
   const fields = [...headers, 'Connection', stays ? 'keep-alive' : 'close'];
   const head = serialiseHead(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`, fields);
   return isHead ? head : Buffer.concat([head, Buffer.from(body)]);

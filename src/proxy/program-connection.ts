@@ -6,6 +6,8 @@ import { pipeSocket } from '../tunnel/stream/socket-pipe.ts';
 import { holdWriteErrors } from '../tunnel/stream/socket-reset.ts';
 import type { StreamOpener, Target, TunnelStream } from '../tunnel/stream/stream.ts';
 import type { CredentialCheck } from './credentials.ts';
+import type { AskedAt, OwnPages } from './own-answers.ts';
+import { isOwnHost, openOwnHost } from './own-host-stream.ts';
 import type { ProxyLimits } from './proxy-limits.ts';
 import type { ShutdownNotice } from './shutdown-notice.ts';
 
@@ -18,6 +20,8 @@ export interface ProxyContext {
   /** Those in use; they may outlive the socket of their program. */
   readonly streams: Set<TunnelStream>;
   readonly shutdown: ShutdownNotice;
+  /** What the proxy answers itself. Absent: nothing, and `wstun.internal` is a name like others. */
+  readonly own: OwnPages | undefined;
 }
 
 /**
@@ -27,6 +31,9 @@ export interface ProxyContext {
  */
 export async function openStream(socket: Socket, target: Target, context: ProxyContext): Promise<TunnelStream> {
   if (socket.destroyed) throw new WstunError('dial-cancelled');
+  const { own, limits } = context;
+  if (own !== undefined && isOwnHost(target))
+    return openOwnHost(target, own, askedAt(socket, context), limits.negotiationMs);
   const gone = new AbortController();
   const cancel = (): void => gone.abort();
   socket.once('close', cancel);
@@ -50,6 +57,14 @@ export async function openStream(socket: Socket, target: Target, context: ProxyC
     leave();
     socket.off('close', cancel).off('end', cancel);
   }
+}
+
+/** Where the program has connected to, for what the proxy answers itself. */
+export function askedAt(socket: Socket, { check }: ProxyContext): AskedAt {
+  const { localAddress = '127.0.0.1', localPort = 0 } = socket;
+  // A socket for both families shows IPv4 addresses as mapped ones.
+  const host = localAddress.replace(/^::ffff:(?=\d+\.)/i, '');
+  return { local: { host, port: localPort }, needsPassword: check !== undefined };
 }
 
 /** The fault that the program is told; anything but a WstunError is an internal error. */

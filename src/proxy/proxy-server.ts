@@ -4,10 +4,11 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { cannotListen, WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
 import { resetSocket } from '../tunnel/stream/socket-reset.ts';
-import type { StreamOpener } from '../tunnel/stream/stream.ts';
+import type { StreamOpener, TunnelStream } from '../tunnel/stream/stream.ts';
 import { CredentialCheck, type Credentials } from './credentials.ts';
 import { FailedAttemptLimiter } from './failed-attempts.ts';
 import { HttpConnection } from './http-connection.ts';
+import type { OwnPages } from './own-answers.ts';
 import { awaitBytes, type ProxyContext } from './program-connection.ts';
 import { DEFAULT_PROXY_LIMITS, type ProxyLimits } from './proxy-limits.ts';
 import { ShutdownNotice } from './shutdown-notice.ts';
@@ -25,6 +26,8 @@ export interface ProxyServerOptions {
   readonly credentials?: Credentials | undefined;
   readonly logger: Logger;
   readonly limits?: Partial<ProxyLimits>;
+  /** As of ProxyContext. */
+  readonly own?: OwnPages | undefined;
 }
 
 /** Silence before the kernel asks whether the program's machine still lives, ms; matters only beyond loopback. */
@@ -37,7 +40,7 @@ const SOCKS5 = 5;
 
 /** Rejects with `cannot-listen`. */
 export async function startProxyServer(options: ProxyServerOptions): Promise<ProxyServer> {
-  const { host, port, opener, credentials, logger } = options;
+  const { host, port, opener, credentials, logger, own } = options;
   const limits = { ...DEFAULT_PROXY_LIMITS, ...options.limits };
   const guesses = new FailedAttemptLimiter((address, waitMs) =>
     logger.warn(
@@ -46,7 +49,8 @@ export async function startProxyServer(options: ProxyServerOptions): Promise<Pro
     ),
   );
   const check = credentials === undefined ? undefined : new CredentialCheck(credentials, guesses);
-  const proxy = new ProxyServer({ opener, check, logger, limits, streams: new Set(), shutdown: new ShutdownNotice() });
+  const shared = { streams: new Set<TunnelStream>(), shutdown: new ShutdownNotice() };
+  const proxy = new ProxyServer({ opener, check, logger, limits, own, ...shared });
   await proxy.listen(host, port);
   return proxy;
 }

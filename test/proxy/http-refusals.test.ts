@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { FaultName } from '../../src/errors.ts';
-import { refusalOf, serialiseRefusal } from '../../src/proxy/http-refusals.ts';
+import { refusalOf, serialiseAnswer } from '../../src/proxy/http-refusals.ts';
 
 describe('refusalOf', () => {
   it.each<[FaultName, number]>([
@@ -30,9 +30,9 @@ describe('refusalOf', () => {
   });
 });
 
-describe('serialiseRefusal', () => {
-  it('serialiseRefusal has the length of the body in bytes, and says that the connection ends', () => {
-    const [head = '', body = ''] = serialiseRefusal(refusalOf('dial-refused', 'ö'), { stays: false })
+describe('serialiseAnswer', () => {
+  it('serialiseAnswer has the length of the body in bytes, and says that the connection ends', () => {
+    const [head = '', body = ''] = serialiseAnswer(refusalOf('dial-refused', 'ö'), { stays: false })
       .toString()
       .split('\r\n\r\n');
     expect(head).toMatch(/^HTTP\/1\.1 502 Bad Gateway\r\n/);
@@ -40,8 +40,8 @@ describe('serialiseRefusal', () => {
     expect(head).toContain(`Content-Length: ${Buffer.byteLength(body)}`);
   });
 
-  it('serialiseRefusal omits the body for HEAD, and says whether the connection is kept', () => {
-    const text = serialiseRefusal(refusalOf('dial-refused'), { stays: true, isHead: true }).toString();
+  it('serialiseAnswer omits the body for HEAD, and says whether the connection is kept', () => {
+    const text = serialiseAnswer(refusalOf('dial-refused'), { stays: true, isHead: true }).toString();
     expect(text).toMatch(/\r\nContent-Length: [1-9]\d*\r\nConnection: keep-alive\r\n\r\n$/);
   });
 });
