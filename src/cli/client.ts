@@ -37,6 +37,7 @@ interface ClientCommand
       | 'links'
       | 'bond'
       | 'linkMaxBytes'
+      | 'pacDirect'
       | 'transport'
     > {
   readonly listen: HostPort;

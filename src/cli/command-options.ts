@@ -1,7 +1,9 @@
 /** Options that several commands have in common, and the headings under which `--help` shows them. */
 import { type Command, Option } from 'commander';
+import { parseCredentials } from '../proxy/credentials.ts';
 import {
   collect,
+  parseHostPort,
   parseLinkAge,
   parseLinkBytes,
   parseLinks,
@@ -40,6 +42,9 @@ export const viaOption = () =>
     '--via <url>',
     'proxy through which targets are dialled: http, socks4, socks4a, socks5 or socks5h://[user:pass@]host:port; rules are checked first, on addresses; $WSTUN_VIA hides a password from `ps`',
   );
+
+export const userOption = (what: string) =>
+  new Option('--user <name:pass>', what).argParser(parseCredentials).env('WSTUN_USER');
 
 export const resumeWindowOption = () =>
   new Option(
@@ -93,6 +98,25 @@ export const encryptionOption = () => {
   const what = 'end-to-end encryption; off is possible only over wss:// to the relay’s own exit';
   return new Option('--encryption <on|off>', what).choices(['on', 'off']).default('on');
 };
+
+export const runningProxyOption = () =>
+  new Option(
+    '--listen <host:port>',
+    'address of the proxy of a running client (default: that of the client on this machine, else 127.0.0.1:1080)',
+  ).argParser(parseHostPort);
+
+export const socksOption = () =>
+  new Option('--no-socks', 'leave out ALL_PROXY, for programs that fail when they find SOCKS there');
+
+/** For commands that start a client of their own where none runs. */
+export function withOwnClient(command: Command): Command {
+  return withWayOptions(
+    command
+      .optionsGroup('If no client runs, one is started:')
+      .option('--invite-file <file>', 'start one in any case, with the invite in this file (- for standard input)')
+      .addOption(transportOption()),
+  );
+}
 
 /** Headings of `--help`. */
 export const SESSION_GROUP = 'Session and links:';

@@ -24,7 +24,8 @@ export function followHangups(program: { reconnect(): void }, logger: Logger): v
   });
 }
 
-function hasTerminal(): boolean {
+/** Whether there is one whose keys send signals. */
+export function hasTerminal(): boolean {
   const terminal = attempt(() => openSync('/dev/tty', 'r'), undefined);
   if (terminal !== undefined) closeSync(terminal);
   return terminal !== undefined;

@@ -4,12 +4,15 @@ import { tuneMemory } from '../app/memory-tuning.ts';
 import { packageVersion } from '../app/version.ts';
 import { WstunError } from '../errors.ts';
 import { accessCommand } from './commands/access.ts';
+import { browserCommand } from './commands/browser.ts';
 import { clientCommand } from './commands/client.ts';
 import { configCommand } from './commands/config.ts';
+import { envCommand } from './commands/env.ts';
 import { exitCommand } from './commands/exit.ts';
 import { keysCommand } from './commands/keys.ts';
 import { quickstartCommand } from './commands/quickstart.ts';
 import { relayCommand } from './commands/relay.ts';
+import { runCommand } from './commands/run.ts';
 import { isTold } from './output.ts';
 import { understandPaste, withoutSecrets } from './pasted-arguments.ts';
 
@@ -51,9 +54,14 @@ function buildProgram(args: readonly string[]): Command {
     .description('A TCP tunnel for networks that allow only web traffic.')
     .version(packageVersion())
     .configureHelp({ showGlobalOptions: true })
+    // What stands behind the program of `wstun run` is that program's.
+    .enablePositionalOptions()
     .addHelpText('after', PROGRAM_EXAMPLES);
   const commands = [
     clientCommand,
+    runCommand,
+    browserCommand,
+    envCommand,
     relayCommand,
     exitCommand,
     accessCommand,

@@ -11,6 +11,8 @@ const PIECE = /^(?!--[a-z])[\w-]+$/;
 export function understandPaste(args: readonly string[]): readonly string[] {
   // The person typed "wstun", and then pasted the whole line.
   const rest = args[0] === 'wstun' ? args.slice(1) : args;
+  // What it runs is not ours.
+  if (rest[0] === 'run') return rest;
   const joined = joinPieces(rest);
   return holdsInvite(joined[0]) && joined[0]?.startsWith('-') === false ? ['client', ...joined] : joined;
 }

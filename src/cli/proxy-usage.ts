@@ -10,12 +10,15 @@ export interface ProxyPlace {
 }
 
 const PASSWORD = 'PASSWORD';
+/** Where other commands look for a client. */
+const USUAL_ADDRESS = '127.0.0.1:1080';
 
 export function describeProxy(listening: HostPort, place: ProxyPlace): string {
   const socks = shellQuote(urlOf('socks5h', place));
   const http = shellQuote(urlOf('http', place));
   const none = 'localhost,127.0.0.1,::1';
   const at = formatHostPort(place.address);
+  const of = at === USUAL_ADDRESS ? '' : ` --listen ${shellQuote(at)}`;
   const everywhere = at === formatHostPort(listening) ? '' : `, for other machines at ${at}`;
   const secret = place.user === undefined ? '' : `\nReplace ${PASSWORD} with your password.\n`;
   return `
@@ -25,9 +28,14 @@ Try it:
 
   curl -x ${socks} https://example.org/
 
-In a browser:
+In a browser, with a profile of its own; or by the PAC file http://${at}/proxy.pac:
 
+  wstun browser${of}
 ${browserLines(place)}
+
+For one program; whether it is through says http://wstun.internal/:
+
+  wstun run${of} -- curl https://example.org/
 
 For programs started in the same shell; ALL_PROXY is for those that support SOCKS (curl, git), the rest for all others (pip, npm, apt, wget):
 

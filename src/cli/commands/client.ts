@@ -1,6 +1,5 @@
 /** `wstun client`: its options, and what `--help` says. */
 import { Command, Option } from 'commander';
-import { parseCredentials } from '../../proxy/credentials.ts';
 import {
   encryptionOption,
   linkAgeOption,
@@ -11,6 +10,7 @@ import {
   SESSION_GROUP,
   texts,
   transportOption,
+  userOption,
   WAY_GROUP,
   withConfigOption,
   withOutputOptions,
@@ -26,8 +26,13 @@ export function clientCommand(): Command {
     .optionsGroup('Invite and local proxy:')
     .option('--invite-file <file>', 'read the invite from a file (- for standard input)')
     .addOption(listenOption())
-    .addOption(userOption())
+    .addOption(userOption('require this user name and password'))
     .option('--allow-lan', 'let other machines use the proxy without a user name and password')
+    .option(
+      '--pac-direct <rule>',
+      'host that the PAC file at the proxy’s port sends past the tunnel: name (with all below it), address or CIDR, :port; may be repeated (default: only loopback)',
+      texts,
+    )
     .optionsGroup(SESSION_GROUP)
     .addOption(encryptionOption())
     .addOption(resumeWindowOption())
@@ -65,11 +70,6 @@ export function clientCommand(): Command {
 const listenOption = () => {
   const option = new Option('--listen <host:port>', 'address of the proxy').argParser(parseHostPort);
   return option.default({ host: '127.0.0.1', port: 1080 }, '127.0.0.1:1080');
-};
-
-const userOption = () => {
-  const option = new Option('--user <name:pass>', 'require this user name and password');
-  return option.argParser(parseCredentials).env('WSTUN_USER');
 };
 
 const CLIENT_EXAMPLES = `
