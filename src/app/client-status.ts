@@ -42,13 +42,13 @@ export function clientStatus(tunnel: TunnelStatus, facts: ClientFacts): ClientSt
 }
 
 /** `host:port` of a relay's URL. */
-function placeOf(url: string): string {
+export function placeOf(url: string): string {
   if (!URL.canParse(url)) return url;
   const { hostname, port, protocol } = new URL(url);
   return `${hostname}:${port === '' ? (protocol === 'wss:' ? 443 : 80) : port}`;
 }
 
-function faultOf({ code, message }: StatusFault): StatusFault {
+export function faultOf({ code, message }: StatusFault): StatusFault {
   return { code, message };
 }
 

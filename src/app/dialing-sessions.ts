@@ -4,6 +4,7 @@ import { Exit } from '../exit/exit.ts';
 import { createOwnEndpoints } from '../exit/own-endpoints.ts';
 import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../mux/config.ts';
 import type { Logger } from '../observability/logger.ts';
+import type { Tally } from '../observability/tally.ts';
 import type { ProcessLimits } from '../state/limits-file.ts';
 import { ExitSessions } from '../tunnel/session/exit-sessions.ts';
 import type { Dialling } from './dial-options.ts';
@@ -17,11 +18,13 @@ interface DialingSessionsOptions {
   readonly isShortOfLinks?: () => boolean;
   readonly resumeWindowMs?: number | undefined;
   readonly logger: Logger;
+  /** Counts sessions and streams that are refused. */
+  readonly refusals?: Tally;
 }
 
 /** By the keys as they are now. @throws WstunError interfaces-hidden */
 export function createSessions(options: DialingSessionsOptions): ExitSessions {
-  const { serving, isShortOfLinks, resumeWindowMs, logger } = options;
+  const { serving, isShortOfLinks, resumeWindowMs, logger, refusals } = options;
   const { access, keys, isOverloaded } = serving;
   return new ExitSessions({
     keys: importKeyPair(keys.identity.exposeSessionKey()),
@@ -36,11 +39,12 @@ export function createSessions(options: DialingSessionsOptions): ExitSessions {
     mux: muxLimits(serving.limits),
     acceptor: createDialer(options),
     logger,
+    ...(refusals && { refusals }),
     ...(resumeWindowMs !== undefined && { resumeWindowMs }),
   });
 }
 
-function createDialer({ serving, dialling, ownPorts, logger }: DialingSessionsOptions): Exit {
+function createDialer({ serving, dialling, ownPorts, logger, refusals }: DialingSessionsOptions): Exit {
   const { access, usage, limits, isOverloaded, isShortOfDescriptors } = serving;
   const { resolver, publicAddresses, dial } = dialling;
   return new Exit({
@@ -50,6 +54,7 @@ function createDialer({ serving, dialling, ownPorts, logger }: DialingSessionsOp
       ...(limits.all_dials !== undefined && { pendingTotal: limits.all_dials }),
     },
     resolver,
+    ...(refusals && { refusals }),
     ...(dial && { dial }),
     rulesFor: (peer) => access.rulesFor(peer),
     rateOf: (peer) => access.rateOf(peer),

@@ -3,6 +3,7 @@ import { encodeBase64url } from '../crypto/base64url.ts';
 import { decodeInvite } from '../crypto/invite.ts';
 import { WstunError } from '../errors.ts';
 import { type Logger, silentLogger } from '../observability/logger.ts';
+import { Tally } from '../observability/tally.ts';
 import {
   type Registration,
   readRegistration,
@@ -18,6 +19,7 @@ import { RelayRoutes } from '../tunnel/dial/relay-routes.ts';
 import { TicketDialer } from '../tunnel/dial/ticket-dialer.ts';
 import { ExitRegistration, type RegistrationHandler } from '../tunnel/session/exit-registration.ts';
 import type { ExitSessions } from '../tunnel/session/exit-sessions.ts';
+import { faultOf, placeOf } from './client-status.ts';
 import { type Dialling, type DialOptions, diallingOf } from './dial-options.ts';
 import { createSessions } from './dialing-sessions.ts';
 import { accessFile, exitIssuer, type PeerOptions } from './invites.ts';
@@ -27,6 +29,8 @@ import { checkProxyFile, type ProxyOptions, type ProxyUse, useProxies } from './
 import { type ReachOptions, reachOf } from './reach-options.ts';
 import { type Networks, openNetworks, type RouteNotice, type RouteOptions, routesOf } from './route-options.ts';
 import { ServingState } from './serving-state.ts';
+import { ServingReport } from './serving-status.ts';
+import type { ServingStatus } from './status.ts';
 
 /** A handful of clients with all the streams that a session may have. */
 const DESCRIPTORS_NEEDED = 4_096;
@@ -74,6 +78,8 @@ export interface Exit {
   invite(name: string, options?: PeerOptions): Promise<string>;
   /** Removes a client. Resolves when its sessions have ended. @throws WstunError name-unknown, state-unusable */
   remove(name: string): Promise<void>;
+  /** As `status` of a relay. Of its clients it sees no addresses: their links come from the relay. */
+  status(): ServingStatus;
   /**
    * Leaves the relay, lets streams finish for `graceMs` (default 30,000), then ends them. Resolves when everything is
    * closed. May be called again, to shorten the time. Never rejects.
@@ -186,6 +192,9 @@ class RunningExit implements Exit {
   private readonly proxies: ProxyUse;
   private sessions: ExitSessions;
   private isFirst = true;
+  private readonly refusals = new Tally();
+  private readonly report = new ServingReport();
+  private registration: NonNullable<ServingStatus['relay']>;
 
   constructor(
     private readonly options: Checked,
@@ -194,6 +203,7 @@ class RunningExit implements Exit {
     private readonly networks: Networks,
   ) {
     const { logger, reach, once = false, events } = options;
+    this.registration = { address: placeOf(files.registration.relayUrls[0] ?? '') };
     this.sessions = this.createSessions();
     const chosen = { ...options, ...(proxy !== undefined && { proxy }) };
     this.proxies = useProxies(chosen, reach, () => this.reconnect(), logger);
@@ -222,7 +232,13 @@ class RunningExit implements Exit {
     await this.files.serving.follow(onAccess, () => this.rotate());
     this.ended = this.atRelay.run();
     // Whoever does not ask for it is not to be ended by it.
-    this.ended.catch(() => {});
+    this.ended.catch((error: unknown) => this.noteLost(error));
+  }
+
+  status(): ServingStatus {
+    const { registration: relay } = this;
+    const { sessions } = this;
+    return { role: 'exit', ...this.report.read({ sessions, exits: [] }), relay, refusals: this.refusals.counts };
   }
 
   reconnect(): void {
@@ -251,7 +267,9 @@ class RunningExit implements Exit {
 
   private createSessions(): ExitSessions {
     const { dialling, resumeWindowMs, logger } = this.options;
-    return createSessions({ serving: this.files.serving, dialling, ownPorts: () => [], resumeWindowMs, logger });
+    const { refusals } = this;
+    const { serving } = this.files;
+    return createSessions({ serving, dialling, ownPorts: () => [], resumeWindowMs, logger, refusals });
   }
 
   private createHandler(): RegistrationHandler {
@@ -259,14 +277,31 @@ class RunningExit implements Exit {
     return {
       handleLink: (link) => this.sessions.serve(link),
       handleRegistered: (relay) => {
+        this.noteRegistered(relay);
         const first = this.isFirst;
         this.isFirst = false;
         events?.onRegistered?.({ relay, first });
       },
       handleSeen: (address) => dialling.publicAddresses.noteSeen(address),
-      handleTaken: (taken, of) => events?.onPartlyRegistered?.({ taken, of }),
-      handleLost: (error, waitMs) => events?.onFailed?.(error, waitMs),
+      handleTaken: (taken, of, relay) => {
+        this.noteRegistered(relay);
+        events?.onPartlyRegistered?.({ taken, of });
+      },
+      handleLost: (error, waitMs) => {
+        this.noteLost(error);
+        events?.onFailed?.(error, waitMs);
+      },
     };
+  }
+
+  private noteRegistered(relay: string): void {
+    const { registeredAt = Date.now() } = this.registration;
+    this.registration = { address: placeOf(relay), registeredAt };
+  }
+
+  private noteLost(error: unknown): void {
+    const { address } = this.registration;
+    this.registration = { address, ...(error instanceof WstunError && { fault: faultOf(error) }) };
   }
 
   /** Also those of retired keys: whoever has an old invite must reach this exit to be told so. */

@@ -4,6 +4,7 @@ import { isPublicKey } from '../crypto/public-key.ts';
 import type { ReplayGuard } from '../crypto/replay-guard.ts';
 import { openWithAny, type Peer, type TicketDecision, TicketOpener, type TicketRequest } from '../crypto/ticket.ts';
 import type { Logger } from '../observability/logger.ts';
+import type { Tally } from '../observability/tally.ts';
 import { ClockWatch } from '../relay/clock-watch.ts';
 import type { Admitted } from '../relay/gate.ts';
 import { clockText } from '../relay/refusal-log.ts';
@@ -16,6 +17,7 @@ import type { MessageLink } from '../transport/message-link.ts';
 import type { ExitSessions } from '../tunnel/session/exit-sessions.ts';
 import type { AccessControl } from './access-control.ts';
 import type { Keys } from './serving-state.ts';
+import type { Served } from './serving-status.ts';
 
 interface RelayRouterOptions {
   readonly keys: Keys;
@@ -30,6 +32,8 @@ interface RelayRouterOptions {
   /** So many of them are for new sessions. */
   readonly linksKept: () => number;
   readonly logger: Logger;
+  /** Outlives the keys. */
+  readonly refusals: Tally;
 }
 
 export class RelayRouter {
@@ -40,7 +44,7 @@ export class RelayRouter {
   private readonly clocks: ClockWatch;
 
   constructor(private readonly options: RelayRouterOptions) {
-    const { keys, known, replays, linksFree, linksKept, logger } = options;
+    const { keys, known, replays, linksFree, linksKept, logger, refusals } = options;
     const isRequested = (exit: string, token: string): boolean => this.rendezvous.isRequested(exit, token);
     this.tickets = new TicketOpener(keys.identity, { replays, isRequested });
     const openerOf = ({ identity }: RetiredKeys) => new TicketOpener(identity, { replays, retired: true });
@@ -52,8 +56,14 @@ export class RelayRouter {
       const bad = list.filter((key) => !isPublicKey(gateKeyOf(key))).length;
       if (bad > 0) logger.warn({ exit, keys: bad }, 'an exit announced invalid keys; wstun ignores them');
     };
-    this.rejections = new Rejections(logger);
-    this.rendezvous = new Rendezvous({ tickets: this.tickets, logger, onPeers, linksFree, linksKept });
+    this.rejections = new Rejections(logger, refusals);
+    this.rendezvous = new Rendezvous({ tickets: this.tickets, logger, onPeers, linksFree, linksKept, refusals });
+  }
+
+  /** Who is on, and which exits are registered. */
+  get served(): Served {
+    const { forwarded, registered: exits } = this.rendezvous;
+    return { sessions: this.options.sessions, forwarded, exits };
   }
 
   /** @param now milliseconds since 1970 */

@@ -3,6 +3,7 @@ import { ReplayGuard } from '../crypto/replay-guard.ts';
 import { WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { type Logger, silentLogger } from '../observability/logger.ts';
+import { Tally } from '../observability/tally.ts';
 import { parsePathPrefix } from '../relay/gate.ts';
 import type { ListenPlace } from '../relay/listen.ts';
 import { TrustedProxies } from '../relay/proxies/trusted-proxies.ts';
@@ -34,6 +35,8 @@ import { hostOf, type PublicUrl, parseRelayUrls, portOf, rememberedUrls, settleU
 import { pinsOf, type RelayCertificate, relayCertificate, type TlsChoice } from './relay-certificate.ts';
 import { RelayRouter } from './relay-routing.ts';
 import { ServingState } from './serving-state.ts';
+import { ServingReport } from './serving-status.ts';
+import type { ServingStatus } from './status.ts';
 
 /** Streams of the relay's own exit, connections without a ticket, files. */
 const DESCRIPTORS_BESIDE_LINKS = 1_000;
@@ -111,6 +114,11 @@ export interface Relay {
   invite(name: string, options?: PeerOptions): Promise<string>;
   /** Removes a peer. Resolves when its sessions have ended. @throws WstunError name-unknown, state-unusable */
   remove(name: string): Promise<void>;
+  /**
+   * Who is on, and what was refused. Cheap, and nothing runs for it between two calls: the rates are those since the
+   * first call within the last 5 s, so they are 0 at the first one. It holds names and addresses of clients.
+   */
+  status(): ServingStatus;
   /**
    * Closes its ports and the links of exits and their clients, lets streams of its own exit finish for `graceMs`
    * (default 30,000), then ends them. Resolves when everything is closed. May be called again, to shorten the time.
@@ -203,6 +211,8 @@ class RunningRelay {
   private readonly acme: AcmeCertificate | undefined;
   private certificate: RelayCertificate | undefined;
   private hasCertificate = true;
+  private readonly refusals = new Tally();
+  private readonly report = new ServingReport();
   private pins: readonly Pin[] = [];
   private router: RelayRouter;
   private server: RelayServer | undefined;
@@ -240,6 +250,7 @@ class RunningRelay {
       admin: adminAddress && formatHostPort(adminAddress),
       invite: (name, options) => this.invite(name, options),
       remove: (name) => serving.remove(name),
+      status: () => this.status(addresses.map(formatHostPort)),
       close: (graceMs) => this.close(graceMs),
     };
   }
@@ -251,6 +262,11 @@ class RunningRelay {
     await Promise.all([this.acme?.stop(), this.files.serving.stopFollowing(), this.router.close(graceMs)]);
     this.server?.close();
     await this.files.close();
+  }
+
+  private status(listen: readonly string[]): ServingStatus {
+    const refusals = this.refusals.counts;
+    return { role: 'relay', ...this.report.read(this.router.served), listen, refusals };
   }
 
   private invite(name: string, options: PeerOptions = {}): Promise<string> {
@@ -317,6 +333,7 @@ class RunningRelay {
         knowsHint: (ticket, now) => this.router.knowsHint(ticket, now),
       },
       logger,
+      refusals: this.refusals,
       onLink: (link, admitted) => this.router.handleLink(link, admitted),
       ...(path !== undefined && { path }),
       ...this.options.site,
@@ -333,9 +350,11 @@ class RunningRelay {
     const linksFree = () => this.server?.linksFree ?? 0;
     const linksKept = () => Math.floor((serving.limits.links ?? DEFAULT_LINKS) * SPARE_SHARE);
     const isShortOfLinks = () => linksFree() < linksKept();
-    const dialing = { serving, dialling, ownPorts: () => this.ownPorts(), isShortOfLinks, resumeWindowMs, logger };
+    const { refusals } = this;
+    const common = { logger, refusals };
+    const dialing = { serving, dialling, ownPorts: () => this.ownPorts(), isShortOfLinks, resumeWindowMs, ...common };
     const sessions = exit === false ? undefined : createSessions(dialing);
-    return new RelayRouter({ keys, access, known, replays, sessions, isOverloaded, linksFree, linksKept, logger });
+    return new RelayRouter({ keys, access, known, replays, sessions, isOverloaded, linksFree, linksKept, ...common });
   }
 
   private rotate(): void {

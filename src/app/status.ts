@@ -83,9 +83,13 @@ export interface PeerStatus {
   readonly name: string;
   /** As seen by the relay; undefined at an exit, which sees only its relay. */
   readonly address?: string;
+  /** Of one that a relay forwards: the named exit to which it does. */
+  readonly exit?: string;
   readonly since: number;
   readonly links: number;
-  readonly streams: number;
+  /** Undefined where the relay only forwards: it cannot see them. */
+  readonly streams?: number;
+  /** To the peer and from it; where the relay only forwards, with what encryption adds. */
   readonly traffic: Traffic;
 }
 
@@ -100,7 +104,7 @@ export interface ServingStatus {
   /** Who is on: sessions that end here, and, at a relay, those that it forwards. The oldest first, at most 1,000. */
   readonly peers: readonly PeerStatus[];
   readonly peerCount: number;
-  /** Of exits that are registered at this relay. */
+  /** That are registered at this relay. */
   readonly exits: readonly { readonly name: string; readonly since: number }[];
   /** Since the start, by reason (docs/errors.md names, and those of the gate). */
   readonly refusals: Readonly<Record<string, number>>;

@@ -10,6 +10,7 @@ import type { Socket } from 'node:net';
 import { FAULTS, type FaultName, type WireFaultName, WstunError } from '../errors.ts';
 import type { IpBytes } from '../net/ip.ts';
 import type { Logger } from '../observability/logger.ts';
+import type { Tally } from '../observability/tally.ts';
 import { pipeSocket, type RateLimiter } from '../tunnel/stream/socket-pipe.ts';
 import type { OfferedStream, StreamAcceptor, TunnelStream } from '../tunnel/stream/stream.ts';
 import { destinationOfAddress, destinationOfName } from './destinations.ts';
@@ -29,6 +30,8 @@ export interface ExitOptions {
   /** Asked at every offer. */
   readonly ownEndpoints: () => OwnEndpoints;
   readonly logger: Logger;
+  /** Counts streams that are refused, by the names of their faults. */
+  readonly refusals?: Tally;
   /** Bits a second in each direction for all streams of an access entry, currently; undefined: no limit. */
   readonly rateOf?: (peer: string) => number | undefined;
   /** What access entries may use and have used. */
@@ -200,6 +203,7 @@ export class Exit implements StreamAcceptor {
       this.options.logger.error({ peer }, 'a stream failed with an internal error; see the debug log');
     const detail = error instanceof WstunError ? error.detail : String(error);
     this.options.logger.debug({ peer, target, fault, detail }, 'stream refused');
+    this.options.refusals?.note(fault);
     this.refused.set(fault, (this.refused.get(fault) ?? 0) + 1);
     offer.refuse(fault);
   }

@@ -11,3 +11,8 @@ export interface HostPort {
 export function formatHostPort({ host, port }: HostPort): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
+
+/** The host of `HOST:PORT`, without brackets; the text itself where there is no port. */
+export function addressIn(place: string): string {
+  return place.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
+}

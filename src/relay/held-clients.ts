@@ -190,7 +190,7 @@ export class HeldClients {
     const since = this.options.clock.now();
     logger.info({ exit, peer, remote: client.remote }, 'a client was connected to its exit');
     for (const message of early) link.send(message);
-    splices.join(exit, client, link, () => {
+    splices.join({ exit, peer }, client, link, () => {
       const seconds = Math.round((this.options.clock.now() - since) / 1000);
       logger.info({ exit, peer, remote: client.remote, seconds }, 'a client was disconnected from its exit');
     });

@@ -3,6 +3,7 @@
  * each peer and reason: clients try again every second. Strangers are logged only at debug, and no ticket or target is.
  */
 import type { Logger } from '../observability/logger.ts';
+import { Tally } from '../observability/tally.ts';
 import type { Refused } from './gate.ts';
 
 const REPEAT_MS = 60_000;
@@ -17,11 +18,14 @@ export class RefusalLog {
     private readonly logger: Logger,
     /** The path prefix of the relay, if it has one. */
     private readonly prefix: string | undefined,
+    /** Of refusals, by reason. */
+    private readonly tally = new Tally(),
   ) {}
 
   /** @param now milliseconds of any clock that does not run backwards */
   note(refused: Refused, remote: string | undefined, now: number): void {
     const { reason, peer } = refused;
+    this.tally.note(reason);
     if (peer === undefined) return this.logger.debug({ remote, reason }, 'a request was rejected');
     const warning = this.warningOf(refused);
     if (warning === undefined) return this.logger.info({ remote, peer, reason }, 'a ticket was rejected');

@@ -2,6 +2,7 @@
 import type { TicketFields } from '../crypto/ticket.ts';
 import type { WireFaultName } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
+import { Tally } from '../observability/tally.ts';
 import { encodeControl, encodeNotice } from '../transport/control-messages.ts';
 import type { Message, MessageLink, MessageLinkHandler } from '../transport/message-link.ts';
 
@@ -11,7 +12,11 @@ const IGNORE: MessageLinkHandler = { handleMessage() {}, handleDrain() {}, handl
 export type TicketScope = Pick<TicketFields, 'role' | 'destination'>;
 
 export class Rejections {
-  constructor(private readonly logger: Logger) {}
+  /** @param tally of refusals, by the names of their faults */
+  constructor(
+    private readonly logger: Logger,
+    private readonly tally = new Tally(),
+  ) {}
 
   /** Tells a client that its exit is absent. @param reason for the log */
   rejectAbsent(link: MessageLink, peer: string, reason = 'its exit is not connected'): void {
@@ -25,6 +30,7 @@ export class Rejections {
 
   /** Tells the peer of a ticket for retired keys that the keys were rotated, with a proof. */
   rejectRetired(link: MessageLink, peer: string, { role, destination }: TicketScope, proof: Buffer): void {
+    this.tally.note('keys-rotated');
     this.logger.info({ peer, remote: link.remote }, 'an invite from before the key rotation was used');
     if (role === 'client') sendLast(link, encodeNotice('keys-rotated', proof));
     else if (destination === '') sendLast(link, encodeControl({ type: 'rotated', proof: proof.toString('hex') }));
@@ -33,6 +39,7 @@ export class Rejections {
 
   /** Tells an exit that asks whether its registration is free that another exit still has it. */
   rejectOccupied(link: MessageLink, exit: string): void {
+    this.tally.note('exit-replaced');
     this.logger.info({ exit, remote: link.remote }, 'an exit waits, because another exit is registered under its name');
     sendLast(link, encodeControl({ type: 'occupied' }));
   }
@@ -50,6 +57,7 @@ export class Rejections {
   }
 
   private rejectClient(link: MessageLink, peer: string, fault: WireFaultName, reason: string): void {
+    this.tally.note(fault);
     this.logger.info({ peer, remote: link.remote, reason }, 'a client was rejected');
     sendLast(link, encodeNotice(fault));
   }

@@ -1,13 +1,16 @@
 /** Where clients and named exits meet (docs/protocol.md §11). Nothing here can read what they send each other. */
 import { type Clock, systemClock } from '../clock.ts';
 import { FURTHER_FEATURE, type TicketOpener } from '../crypto/ticket.ts';
+import { addressIn } from '../net/host-port.ts';
 import { parseIp } from '../net/ip.ts';
 import type { Logger } from '../observability/logger.ts';
+import type { Tally } from '../observability/tally.ts';
 import { ControlLink } from '../transport/control-link.ts';
 import { OCCUPIED_FEATURE, SEEN_FEATURE, TAKEN_FEATURE, WHEN_FREE_FEATURE } from '../transport/control-messages.ts';
 import type { CloseCode, LinkCloseReason, MessageLink } from '../transport/message-link.ts';
 import { type AnnouncementEvents, AnnouncementLimiters, Announcements } from './announcements.ts';
 import { ExitPeers } from './exit-peers.ts';
+import type { ForwardedPeers } from './forwarded-peers.ts';
 import { DEFAULT_HELD_CLIENT_LIMITS, type ExitClients, type HeldClientLimits, HeldClients } from './held-clients.ts';
 import { Rejections, type TicketScope } from './rejections.ts';
 import { Splices } from './splices.ts';
@@ -21,6 +24,8 @@ export interface RendezvousOptions {
   readonly linksFree?: () => number;
   /** So many of them are for new sessions; default: none. */
   readonly linksKept?: () => number;
+  /** Counts clients and exits that are refused, by the names of their faults. */
+  readonly refusals?: Tally;
   readonly limits?: Partial<HeldClientLimits>;
   readonly clock?: Clock;
 }
@@ -30,6 +35,8 @@ interface ExitEntry {
   readonly limiters: AnnouncementLimiters;
   /** Has the control link, if the exit is connected. */
   readonly clients: ExitClients;
+  /** When that link came, by the clock, ms. */
+  registeredAt: number;
   /** The exit of that link understands `occupied`. */
   understandsOccupied: boolean;
 }
@@ -48,7 +55,7 @@ export class Rendezvous {
     const { linksFree = () => Number.POSITIVE_INFINITY, linksKept = () => 0 } = options;
     this.clock = clock;
     this.peers = new ExitPeers(tickets, { clock });
-    this.rejections = new Rejections(logger);
+    this.rejections = new Rejections(logger, options.refusals);
     this.splices = new Splices(
       (exit) => logger.info({ exit }, 'a client and its exit sent nothing for two minutes; their links were closed'),
       clock,
@@ -77,6 +84,17 @@ export class Rendezvous {
   /** Whether that exit has a request with this token, and has not answered it yet. */
   isRequested(exit: string, token: string): boolean {
     return this.heldClients.isRequested(exit, token);
+  }
+
+  /** Those that are connected, and since when, by the clock, ms. */
+  get registered(): readonly { readonly name: string; readonly since: number }[] {
+    const connected = [...this.exits].filter(([, { clients }]) => clients.control !== undefined);
+    return connected.map(([name, { registeredAt: since }]) => ({ name, since }));
+  }
+
+  /** Whose links are spliced here. */
+  get forwarded(): Pick<ForwardedPeers, 'size' | 'all'> {
+    return this.splices.peers;
   }
 
   /** What an exit announced before a restart. Some keys are known only when `restored` resolves. */
@@ -132,6 +150,7 @@ export class Rendezvous {
     const entry: ExitEntry = {
       limiters: new AnnouncementLimiters(this.clock.now()),
       clients: this.heldClients.addExit(exit),
+      registeredAt: 0,
       understandsOccupied: false,
     };
     this.exits.set(exit, entry);
@@ -156,6 +175,7 @@ export class Rendezvous {
     const announcements = new Announcements(link, entry.limiters, events, this.clock);
     const newer: ControlLink = new ControlLink(link, announcements, this.clock);
     clients.control = newer;
+    entry.registeredAt = this.clock.now();
     this.options.logger.info({ exit, remote: link.remote, replaced: older?.remote }, 'exit registered');
     const address = addressOf(link.remote);
     if ((features & SEEN_FEATURE) !== 0 && address !== undefined) newer.send({ type: 'seen', address });
@@ -196,6 +216,6 @@ function endControl(clients: ExitClients, code?: CloseCode): void {
 
 /** `192.0.2.1:80`, `[2001:db8::1]:80`; undefined where the link has no address. */
 function addressOf(remote: string): string | undefined {
-  const address = remote.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
+  const address = addressIn(remote);
   return parseIp(address) === undefined ? undefined : address;
 }

@@ -4,6 +4,7 @@ import { type Server as NetServer, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type Clock, systemClock } from '../clock.ts';
 import type { Logger } from '../observability/logger.ts';
+import type { Tally } from '../observability/tally.ts';
 import type { MessageLink } from '../transport/message-link.ts';
 import { WebSocketAcceptor } from '../transport/websocket/websocket-accept.ts';
 import { afterResponses, type Decoy, noteResponse, notFoundDecoy, respond, respondUnreadable } from './decoy.ts';
@@ -54,6 +55,8 @@ export interface RequestRouterOptions {
   /** Their connections begin with a header of the PROXY protocol. */
   readonly proxyProtocol?: boolean;
   readonly logger: Logger;
+  /** Counts requests that become no links, by reason. */
+  readonly refusals?: Tally;
   /** Instead of `sourceOf`: what the limits by address go by; undefined is exempt. */
   readonly sourceOf?: (address: string | undefined) => string | undefined;
   readonly clock?: Clock;
@@ -91,7 +94,7 @@ export class RequestRouter {
     const { tickets, path, settled, logger, clock = systemClock } = options;
     this.clock = clock;
     this.gate = new Gate(tickets, path);
-    this.refusals = new RefusalLog(logger, path);
+    this.refusals = new RefusalLog(logger, path, options.refusals);
     const trackedSourceOf = limits.pendingPerSource === 0 ? () => undefined : (options.sourceOf ?? sourceOf);
     this.sources = new SourceTracker(trackedSourceOf, logger, clock);
     const onCarrying = (socket: Socket): void => this.keepApart(socket);

@@ -5,6 +5,8 @@ import type { LinkCloseReason, Message, MessageLink, MessageLinkHandler } from '
 export interface Activity {
   /** A message has passed. */
   hasMoved: boolean;
+  /** Who counts the bytes, if anyone does: to the first link, and from it. */
+  readonly counter?: { sent: number; received: number };
 }
 
 /**
@@ -18,8 +20,8 @@ export function splice(first: MessageLink, second: MessageLink, activity: Activi
     open -= 1;
     if (open === 0) onEnd();
   };
-  first.setHandler(new SpliceSide(first, second, activity, onClose));
-  second.setHandler(new SpliceSide(second, first, activity, onClose));
+  first.setHandler(new SpliceSide(first, second, activity, 'received', onClose));
+  second.setHandler(new SpliceSide(second, first, activity, 'sent', onClose));
   // A link that had to wait for the other is still paused.
   first.resume();
   second.resume();
@@ -30,11 +32,14 @@ class SpliceSide implements MessageLinkHandler {
     private readonly from: MessageLink,
     private readonly to: MessageLink,
     private readonly activity: Activity,
+    private readonly counted: 'sent' | 'received',
     private readonly onClose: () => void,
   ) {}
 
   handleMessage(message: Message): void {
-    this.activity.hasMoved = true;
+    const { activity, counted } = this;
+    activity.hasMoved = true;
+    if (activity.counter !== undefined) for (const { length } of message) activity.counter[counted] += length;
     if (!this.to.send(message)) this.from.pause();
   }
 

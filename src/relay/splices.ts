@@ -1,6 +1,7 @@
 /** The links that a relay splices, by exit. Ends pairs on which nothing moves: an end has gone without a close. */
 import { type Clock, systemClock, type Timer } from '../clock.ts';
 import type { MessageLink } from '../transport/message-link.ts';
+import { type ForwardedPeer, ForwardedPeers } from './forwarded-peers.ts';
 import { splice } from './splice.ts';
 
 const CHECK_MS = 30_000;
@@ -9,11 +10,19 @@ const MAX_IDLE_CHECKS = 4;
 
 interface Pair {
   readonly links: readonly [MessageLink, MessageLink];
+  readonly counter: ForwardedPeer;
   hasMoved: boolean;
   idleChecks: number;
 }
 
+interface SplicedEnds {
+  readonly exit: string;
+  readonly peer: string;
+}
+
 export class Splices {
+  /** Who is on by them. */
+  readonly peers = new ForwardedPeers();
   private readonly pairs = new Map<string, Set<Pair>>();
   private checks: Timer | undefined;
 
@@ -32,14 +41,16 @@ export class Splices {
     return this.pairs.get(exit)?.size ?? 0;
   }
 
-  /** Joins two open links; takes the handlers of both. `onEnd` is called when both have ended. */
-  join(exit: string, client: MessageLink, link: MessageLink, onEnd: () => void): void {
-    const pair: Pair = { links: [client, link], hasMoved: false, idleChecks: 0 };
+  /** Joins the links of a client and its exit; takes the handlers of both. `onEnd` is called when both have ended. */
+  join({ exit, peer }: SplicedEnds, client: MessageLink, link: MessageLink, onEnd: () => void): void {
+    const counter = this.peers.handleLink(exit, peer, client.remote, this.clock.now());
+    const pair: Pair = { links: [client, link], counter, hasMoved: false, idleChecks: 0 };
     const pairs = this.pairs.get(exit) ?? new Set();
     this.pairs.set(exit, pairs.add(pair));
     if (this.checks === undefined) this.checkLater();
     splice(client, link, pair, () => {
       pairs.delete(pair);
+      this.peers.handleEnd(counter);
       if (pairs.size === 0 && this.pairs.get(exit) === pairs) this.pairs.delete(exit);
       if (this.pairs.size === 0) this.stopChecks();
       onEnd();

@@ -291,6 +291,48 @@ describe('a client', () => {
     expect(traffic.receivedPerSecond).toBeGreaterThan(0);
   });
 
+  it('a relay and an exit say who is on, which exits are registered, and what was refused', async () => {
+    const { allow, fetchBy, held } = await page();
+    const relay = await relayFor();
+    const exit = await exitFor(await relay.invite('home', { role: 'exit' }));
+    await until(() => exit.status().relay?.registeredAt !== undefined);
+    const own = await clientFor(await relay.invite('alice', { allow }));
+    const behind = await clientFor(await exit.invite('bob', { allow }));
+    const fetched = [fetchBy(own, '/slow'), fetchBy(behind, '/slow')];
+    await until(() => held.length === 2);
+    const address = '127.0.0.1';
+    expect(relay.status()).toMatchObject({
+      ...{ role: 'relay', pid: process.pid, listen: relay.listen, peerCount: 2 },
+      exits: [{ name: 'home', since: expect.any(Number) }],
+      peers: expect.arrayContaining([
+        expect.objectContaining({ name: 'alice', address, links: 1, streams: 1 }),
+        expect.objectContaining({ exit: 'home', address, links: 1 }),
+      ]),
+    });
+    const forwarded = relay.status().peers.find((peer) => peer.exit === 'home');
+    expect(forwarded?.streams).toBeUndefined();
+    expect(forwarded?.traffic.sent).toBeGreaterThan(0);
+    expect(forwarded?.traffic.received).toBeGreaterThan(0);
+    expect(exit.status()).toMatchObject({
+      ...{ role: 'exit', peerCount: 1, exits: [], refusals: {} },
+      relay: { address: relay.listen[0] },
+      peers: [{ name: 'bob', links: 1, streams: 1 }],
+    });
+    expect(exit.status().peers[0]?.address).toBeUndefined();
+    for (const answer of held) answer();
+    await Promise.all(fetched);
+    await own.close(0);
+    await until(() => relay.status().peerCount === 1);
+    // No rule allows it.
+    await get({ ...behind.listen, path: 'http://127.0.0.1:1/', agent: false }).on('error', () => {});
+    await until(() => exit.status().refusals['dial-not-allowed'] === 1);
+    await get(`http://${relay.listen[0]}/`).on('error', () => {});
+    await until(() => relay.status().refusals['no-ticket'] === 1);
+    await relay.close(0);
+    await until(() => exit.status().relay?.fault !== undefined);
+    expect(exit.status().relay?.registeredAt).toBeUndefined();
+  });
+
   it('the promise `ended` of a client resolves when it is closed', async () => {
     const relay = await relayFor();
     const client = await clientFor(relay.firstInvite ?? '');

@@ -46,7 +46,7 @@ export interface RegistrationHandler {
   /** The relay admits the announced peers; once for each control link. */
   handleRegistered(relay: string): void;
   /** The relay has room for `keys` of the `of` announced keys at the moment: the others are refused. */
-  handleTaken(keys: number, of: number): void;
+  handleTaken(keys: number, of: number, relay: string): void;
   /** The relay sees this exit under that IP address; only the relay says so. */
   handleSeen(address: string): void;
   /** An attempt failed, or the control link was lost; the next attempt follows in `waitMs`. */
@@ -270,7 +270,7 @@ export class ExitRegistration {
     if (message.type === 'seen') this.handler.handleSeen(message.address);
     if (message.type !== 'taken') return;
     this.handleAccepted(relay);
-    this.handler.handleTaken(message.keys, message.of);
+    this.handler.handleTaken(message.keys, message.of, relay);
   }
 
   /** The relay has registered this exit, if not all of its keys. */

@@ -8,6 +8,7 @@ import { DEFAULT_MUX_CONFIG, type MuxConfig } from '../../mux/config.ts';
 import { DEFAULT_RESUME_CONFIG, PROCESS_RETRANSMIT_BYTES } from '../../mux/links/resume-config.ts';
 import { RetransmitMemory } from '../../mux/links/retransmit-store.ts';
 import type { Logger } from '../../observability/logger.ts';
+import type { Tally } from '../../observability/tally.ts';
 import { encodeSessionAnswer, type SessionRequest } from '../../protocol/session-request.ts';
 import type { MessageLink } from '../../transport/message-link.ts';
 import { acceptSecureLink, type RetiredResponder } from '../dial/handshake.ts';
@@ -42,6 +43,8 @@ export interface ExitSessionsOptions {
   readonly mux?: Partial<Omit<MuxConfig, 'role'>>;
   readonly acceptor: StreamAcceptor;
   readonly logger: Logger;
+  /** Counts links and sessions that are refused, by the names of their faults. */
+  readonly refusals?: Tally;
   /** How long a session without a link is kept, ms; default DEFAULT_RESUME_CONFIG. */
   readonly resumeWindowMs?: number;
   readonly clock?: Clock;
@@ -51,6 +54,14 @@ export interface ExitSessionsOptions {
 interface EntryOwner {
   handleLinkLost(entry: SessionEntry): void;
   handleEnd(entry: SessionEntry, fault: WireFaultName): void;
+}
+
+/** What can be told of a session. */
+export interface ServedSession {
+  readonly peer: string;
+  /** By the clock, ms. */
+  readonly since: number;
+  readonly driver: Pick<SessionDriver, 'remote' | 'linkCount' | 'streamCount' | 'transferred'>;
 }
 
 class SessionEntry implements SessionOwner {
@@ -120,6 +131,11 @@ export class ExitSessions implements EntryOwner {
     return this.sessions.size;
   }
 
+  /** The oldest first. */
+  get all(): Iterable<ServedSession> {
+    return this.sessions.values();
+  }
+
   /** Serves a link until it ends. @param admitted the gate's peer, which must be that of the handshake's key */
   serve(link: MessageLink, admitted?: string): void {
     if (this.closing) return link.abort();
@@ -162,6 +178,7 @@ export class ExitSessions implements EntryOwner {
 
   private handleFailed(link: MessageLink, { fault }: WstunError, peer: string | undefined): void {
     this.pendingLinks.delete(link);
+    this.options.refusals?.note(fault);
     this.options.logger.info({ remote: link.remote, peer, fault }, 'a session could not be opened');
   }
 
@@ -238,6 +255,7 @@ export class ExitSessions implements EntryOwner {
   }
 
   private reject({ link, peer }: PeerLink, fault: WireFaultName): void {
+    this.options.refusals?.note(fault);
     this.options.logger.info({ peer, remote: link.remote, fault }, 'a session was rejected');
     link.send([encodeSessionAnswer({ fault })]);
     link.close();
