@@ -2,13 +2,13 @@
 
 export type { AcmeOptions } from './app/acme.ts';
 export type { BrowserNotice } from './app/browser-carrier.ts';
-export { type Client, type ClientEvents, type ClientOptions, startClient } from './app/client.ts';
+export { type Client, type ClientEvents, type ClientOptions, type ClientUpdate, startClient } from './app/client.ts';
 export type { DialOptions } from './app/dial-options.ts';
-export { type Exit, type ExitEvents, type ExitOptions, startExit } from './app/exit.ts';
+export { type Exit, type ExitEvents, type ExitOptions, type ExitUpdate, startExit } from './app/exit.ts';
 export type { PeerOptions } from './app/invites.ts';
 export { tuneMemory } from './app/memory-tuning.ts';
 export type { ReachOptions } from './app/reach-options.ts';
-export { type Relay, type RelayOptions, startRelay } from './app/relay.ts';
+export { type Relay, type RelayOptions, type RelayUpdate, startRelay } from './app/relay.ts';
 export type {
   ClientState,
   ClientStatus,

@@ -20,8 +20,9 @@ import { type DescriptorGuard, watchDescriptors } from './descriptor-guard.ts';
 import { followNetwork } from './network-following.ts';
 import { DRAIN_MS, requireShapes } from './options.ts';
 import { ownPagesOf } from './own-pages.ts';
-import { checkProxyFile, type ProxyOptions, type ProxyUse, useProxies } from './proxy-options.ts';
+import { checkProxyFile, type ProxyOptions } from './proxy-options.ts';
 import { type ReachOptions, reachOf, warnOfPages } from './reach-options.ts';
+import { ReplaceableProxies, ReplaceableReach } from './replaceable.ts';
 import { type Networks, openNetworks, type RouteNotice, type RouteOptions, routesOf } from './route-options.ts';
 import type { ClientStatus } from './status.ts';
 import { Tether, type TetherNotice } from './tether.ts';
@@ -94,6 +95,9 @@ export interface ClientOptions extends ProxyOptions, ReachOptions, RouteOptions 
   readonly logger?: Logger;
 }
 
+/** What can change while a client runs; whatever is left out has its default again. */
+export type ClientUpdate = ProxyOptions & ReachOptions & Pick<ClientOptions, 'credentials' | 'allowLan'>;
+
 export interface Client {
   /** The proxy's address. */
   readonly listen: HostPort;
@@ -106,6 +110,13 @@ export interface Client {
    * call within the last 5 s, so they are 0 at the first one. It holds no secret, but destinations.
    */
   status(): ClientStatus;
+  /**
+   * Puts other options in force: for the next links, and for connections of programs from now on. `reconnect` makes
+   * the links of now follow, too. What fails changes nothing.
+   * @throws WstunError bad-option, bad-credentials, open-to-network, bad-certificate, encryption-needed, bad-proxy,
+   * proxy-file-unusable
+   */
+  update(options: ClientUpdate): Promise<void>;
   /** Shows a new code, as an event, and opens the tab of `viaBrowser` again. Without both nothing happens. */
   showCode(): void;
   /**
@@ -149,13 +160,20 @@ export async function startClient(options: ClientOptions): Promise<Client> {
   }
 }
 
+/** What an update is checked against. */
+type Fixed = Pick<ClientOptions, 'viaBrowser' | 'browserArgs' | 'transport' | 'encryption' | 'tether'> & {
+  readonly to: Pick<Invite, 'relayUrls' | 'tlsPins'>;
+};
+
 class RunningClient implements Client {
   listen = DEFAULT_LISTEN;
   ended: Promise<void> = Promise.resolve();
   private readonly logger: Logger;
   private readonly descriptors: DescriptorGuard;
   private readonly network: { stop(): void };
-  private readonly proxies: ProxyUse;
+  private readonly proxies: ReplaceableProxies;
+  private readonly reach: ReplaceableReach;
+  private readonly fixed: Fixed;
   private readonly tether: Tether | undefined;
   private readonly browser: BrowserCarrier | undefined;
   private readonly tunnel: TunnelClient;
@@ -175,10 +193,12 @@ class RunningClient implements Client {
     const { logger = silentLogger } = options;
     this.logger = logger;
     this.destination = { relays: invite.relayUrls, exitName: invite.exitName };
-    this.proxies = useProxies(options, reach, () => this.reconnect(), logger);
+    this.fixed = fixedOf(options, invite);
+    this.reach = new ReplaceableReach(reach);
+    this.proxies = new ReplaceableProxies(options, reach, () => this.reconnect(), logger);
     this.tether = this.createTether(options, invite);
     this.browser = this.createBrowser(options, invite);
-    this.tunnel = this.createTunnel(options, invite, reach);
+    this.tunnel = this.createTunnel(options, invite);
     this.own = ownPagesOf(options.pacDirect, () => this.status());
     this.descriptors = watchDescriptors(logger, DEFAULT_PROXY_LIMITS.maxConnections + DESCRIPTORS_BESIDE_PROGRAMS);
     this.network = followNetwork(this, logger);
@@ -208,6 +228,20 @@ class RunningClient implements Client {
   status(): ClientStatus {
     const { listen, destination, meter } = this;
     return clientStatus(this.tunnel.status(), { listen, ...destination, meter, now: systemClock.now() });
+  }
+
+  async update(options: ClientUpdate): Promise<void> {
+    requireShapes(options);
+    const { fixed, logger } = this;
+    const { credentials, allowLan = false } = options;
+    refuseUnused({ ...fixed, ...options });
+    if (credentials !== undefined) requireCredentials(credentials);
+    refuseOpenToNetwork({ host: this.listen.host, hasCredentials: credentials !== undefined, allowLan });
+    await checkProxyFile(options);
+    const reach = await reachOf(options, fixed.to, { logger, unsealed: fixed.encryption === 'off' });
+    await this.proxies.replace(options, reach);
+    this.reach.replace(reach);
+    this.proxy?.setCredentials(credentials);
   }
 
   showCode(): void {
@@ -250,8 +284,8 @@ class RunningClient implements Client {
     return new BrowserCarrier({ browser, args, relayUrls, pins, onNotice, onNotStarted, onJoined, logger });
   }
 
-  private createTunnel(options: ClientOptions, invite: Invite, reach: Reach): TunnelClient {
-    const { tether, logger } = this;
+  private createTunnel(options: ClientOptions, invite: Invite): TunnelClient {
+    const { tether, logger, reach } = this;
     const { encryption = 'on', direct = true, once = false, bond = false, resumeWindowMs, events = {} } = options;
     const pages = tether && { pages: tether.pages, direct };
     const { memory, known } = this.networks;
@@ -271,8 +305,20 @@ class RunningClient implements Client {
   }
 }
 
+function fixedOf(options: ClientOptions, { relayUrls, tlsPins }: Invite): Fixed {
+  const { viaBrowser, browserArgs, transport, encryption, tether } = options;
+  return {
+    ...(viaBrowser !== undefined && { viaBrowser }),
+    ...(browserArgs && { browserArgs }),
+    ...(transport && { transport }),
+    ...(encryption && { encryption }),
+    ...(tether && { tether }),
+    to: { relayUrls, tlsPins },
+  };
+}
+
 /** An option without an effect must not look as if it had one. @throws WstunError bad-option */
-function refuseUnused(options: ClientOptions): void {
+function refuseUnused(options: Omit<ClientOptions, 'invite'>): void {
   const { viaBrowser, browserArgs = [], proxy, proxyAuthFile, proxyAuthCommand, transport = 'auto' } = options;
   if (browserArgs.length > 0 && (viaBrowser === undefined || viaBrowser === 'open'))
     throw new WstunError('bad-option', '--browser-arg is for a browser that wstun starts without a window', {

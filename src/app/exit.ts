@@ -20,13 +20,14 @@ import { TicketDialer } from '../tunnel/dial/ticket-dialer.ts';
 import { ExitRegistration, type RegistrationHandler } from '../tunnel/session/exit-registration.ts';
 import type { ExitSessions } from '../tunnel/session/exit-sessions.ts';
 import { faultOf, placeOf } from './client-status.ts';
-import { type Dialling, type DialOptions, diallingOf } from './dial-options.ts';
+import type { DialOptions } from './dial-options.ts';
 import { createSessions } from './dialing-sessions.ts';
 import { accessFile, exitIssuer, type PeerOptions } from './invites.ts';
 import { followNetwork } from './network-following.ts';
 import { DRAIN_MS, requireShapes } from './options.ts';
-import { checkProxyFile, type ProxyOptions, type ProxyUse, useProxies } from './proxy-options.ts';
+import { checkProxyFile, type ProxyOptions } from './proxy-options.ts';
 import { type ReachOptions, reachOf } from './reach-options.ts';
+import { ReplaceableDialling, ReplaceableProxies, ReplaceableReach } from './replaceable.ts';
 import { type Networks, openNetworks, type RouteNotice, type RouteOptions, routesOf } from './route-options.ts';
 import { ServingState } from './serving-state.ts';
 import { ServingReport } from './serving-status.ts';
@@ -61,6 +62,12 @@ export interface ExitOptions extends DialOptions, ProxyOptions, ReachOptions, Ro
   readonly logger?: Logger;
 }
 
+/** What can change while an exit runs; whatever is left out has its default again. */
+export type ExitUpdate = ProxyOptions &
+  ReachOptions &
+  Omit<DialOptions, 'publicAddresses'> &
+  Pick<ExitOptions, 'resumeWindowMs'>;
+
 export interface Exit {
   /** Under which it registers. */
   readonly name: string;
@@ -70,6 +77,12 @@ export interface Exit {
   readonly ended: Promise<void>;
   /** Registers anew now. Changes of the network do that too. */
   reconnect(): void;
+  /**
+   * Puts other options in force: for the next links, streams and sessions. `reconnect` makes the links of now follow,
+   * too. What fails changes nothing.
+   * @throws WstunError bad-option, bad-certificate, bad-proxy, proxy-file-unusable
+   */
+  update(options: ExitUpdate): Promise<void>;
   /**
    * Adds a client to the access list, and returns its invite: a secret, and its only copy. The relay accepts the client
    * when it has heard of it, within about a second.
@@ -98,7 +111,7 @@ export async function startExit(options: ExitOptions): Promise<Exit> {
   // These may hold secrets, and are not kept: `inspect` would show them.
   const { invite, proxy, via: _via, headers: _headers, logger = silentLogger, ...rest } = options;
   const given = invite === undefined ? undefined : registrationOf(invite);
-  const dialling = diallingOf(options, logger);
+  const dialling = new ReplaceableDialling(options, logger);
   await checkProxyFile(options);
   const files = await openFiles(options.state, given, logger);
   let exit: RunningExit | undefined;
@@ -181,7 +194,7 @@ async function settleRegistration(state: StateDir, given: Registration | undefin
 
 interface Checked extends Omit<ExitOptions, 'invite' | 'proxy' | 'via' | 'headers'> {
   readonly logger: Logger;
-  readonly dialling: Dialling;
+  readonly dialling: ReplaceableDialling;
   readonly reach: Reach;
 }
 
@@ -189,7 +202,9 @@ class RunningExit implements Exit {
   ended: Promise<void> = Promise.resolve();
   private readonly atRelay: ExitRegistration;
   private readonly network: { stop(): void };
-  private readonly proxies: ProxyUse;
+  private readonly proxies: ReplaceableProxies;
+  private readonly reach: ReplaceableReach;
+  private resumeWindowMs: number | undefined;
   private sessions: ExitSessions;
   private isFirst = true;
   private readonly refusals = new Tally();
@@ -202,11 +217,14 @@ class RunningExit implements Exit {
     private readonly files: Files,
     private readonly networks: Networks,
   ) {
-    const { logger, reach, once = false, events } = options;
+    const { logger, once = false, events, resumeWindowMs } = options;
+    this.resumeWindowMs = resumeWindowMs;
     this.registration = { address: placeOf(files.registration.relayUrls[0] ?? '') };
+    const reach = new ReplaceableReach(options.reach);
+    this.reach = reach;
     this.sessions = this.createSessions();
     const chosen = { ...options, ...(proxy !== undefined && { proxy }) };
-    this.proxies = useProxies(chosen, reach, () => this.reconnect(), logger);
+    this.proxies = new ReplaceableProxies(chosen, reach, () => this.reconnect(), logger);
     const dialer = new TicketDialer(files.registration, logger, { reach, known: networks.known });
     const routes = new RelayRoutes({
       ...routesOf(options, networks.memory, this.proxies, (notice) => events?.onRoute?.(notice)),
@@ -241,6 +259,19 @@ class RunningExit implements Exit {
     return { role: 'exit', ...this.report.read({ sessions, exits: [] }), relay, refusals: this.refusals.counts };
   }
 
+  async update(options: ExitUpdate): Promise<void> {
+    requireShapes(options);
+    const { logger, dialling } = this.options;
+    await checkProxyFile(options);
+    const reach = await reachOf(options, this.files.registration, { logger });
+    const useDialling = dialling.prepare(options);
+    await this.proxies.replace(options, reach);
+    useDialling();
+    this.reach.replace(reach);
+    this.resumeWindowMs = options.resumeWindowMs;
+    this.sessions.setResumeWindow(options.resumeWindowMs);
+  }
+
   reconnect(): void {
     this.atRelay.reconnectNow();
   }
@@ -266,8 +297,8 @@ class RunningExit implements Exit {
   }
 
   private createSessions(): ExitSessions {
-    const { dialling, resumeWindowMs, logger } = this.options;
-    const { refusals } = this;
+    const { dialling, logger } = this.options;
+    const { refusals, resumeWindowMs } = this;
     const { serving } = this.files;
     return createSessions({ serving, dialling, ownPorts: () => [], resumeWindowMs, logger, refusals });
   }

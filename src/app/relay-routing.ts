@@ -116,6 +116,11 @@ export class RelayRouter {
     else sessions.serve(link, peer);
   }
 
+  /** Of sessions of the relay's own exit that begin from now on, ms. */
+  setResumeWindow(resumeWindowMs: number | undefined): void {
+    this.options.sessions?.setResumeWindow(resumeWindowMs);
+  }
+
   /** Other keys are in force: ends everything that was admitted by these. */
   retire(): void {
     this.clocks.close();

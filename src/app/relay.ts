@@ -26,7 +26,7 @@ import { openStateDir } from '../state/state-dir.ts';
 import { openUsedTickets } from '../state/used-tickets.ts';
 import type { Pin } from '../transport/connection/tls-pin.ts';
 import { AcmeCertificate, type AcmeOptions } from './acme.ts';
-import { type Dialling, type DialOptions, diallingOf } from './dial-options.ts';
+import type { DialOptions } from './dial-options.ts';
 import { createSessions } from './dialing-sessions.ts';
 import { type PeerOptions, relayIssuer } from './invites.ts';
 import { DRAIN_MS, PLACES, requireShapes } from './options.ts';
@@ -34,6 +34,7 @@ import { reachableHost } from './own-address.ts';
 import { hostOf, type PublicUrl, parseRelayUrls, portOf, rememberedUrls, settleUrl } from './public-url.ts';
 import { pinsOf, type RelayCertificate, relayCertificate, type TlsChoice } from './relay-certificate.ts';
 import { RelayRouter } from './relay-routing.ts';
+import { ReplaceableDialling } from './replaceable.ts';
 import { ServingState } from './serving-state.ts';
 import { ServingReport } from './serving-status.ts';
 import type { ServingStatus } from './status.ts';
@@ -87,6 +88,10 @@ export interface RelayOptions extends DialOptions {
   readonly logger?: Logger;
 }
 
+/** What can change while a relay runs; whatever is left out has its default again. */
+export type RelayUpdate = Pick<RelayOptions, 'trustProxy' | 'decoy' | 'maxPendingPerAddress' | 'resumeWindowMs'> &
+  Omit<DialOptions, 'publicAddresses'>;
+
 export interface Relay {
   /** `HOST:PORT` of each address, with the ports that the system chose. */
   readonly listen: readonly string[];
@@ -112,6 +117,12 @@ export interface Relay {
    * @throws WstunError bad-name, bad-rule, bad-option, name-taken, access-malformed, state-unusable
    */
   invite(name: string, options?: PeerOptions): Promise<string>;
+  /**
+   * Puts other options in force: for the next connections, streams and sessions. A decoy can be replaced only by one of
+   * its kind: a directory, a URL, or none. What fails changes nothing.
+   * @throws WstunError bad-option, bad-proxy
+   */
+  update(options: RelayUpdate): Promise<void>;
   /** Removes a peer. Resolves when its sessions have ended. @throws WstunError name-unknown, state-unusable */
   remove(name: string): Promise<void>;
   /**
@@ -141,7 +152,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   // A slash at the front may be left out.
   const path = options.path === undefined ? undefined : parsePathPrefix(options.path.replace(/^(?!\/)/, '/'));
   const site = { ...proxiesOf(options), ...(await openSite(options.decoy)) };
-  const dialling = diallingOf(options, logger);
+  const dialling = new ReplaceableDialling(options, logger);
   const files = await openFiles(options.state, site, logger);
   let relay: RunningRelay | undefined;
   try {
@@ -161,11 +172,20 @@ function urlsOf({ url = [] }: Pick<RelayOptions, 'url'>): readonly string[] {
 type Site = Pick<RelayServerOptions, 'upstream' | 'decoy' | 'hasVisitors' | 'trustProxy' | 'proxyProtocol'>;
 
 /** @throws WstunError bad-option */
-function proxiesOf({ trustProxy = [], proxyProtocol = false }: RelayOptions): Site {
+function proxiesOf({
+  trustProxy = [],
+  proxyProtocol = false,
+}: Pick<RelayOptions, 'trustProxy' | 'proxyProtocol'>): Site & { readonly trustProxy: TrustedProxies } {
   const trusted = new TrustedProxies(trustProxy);
   if (proxyProtocol && trusted.isEmpty)
     throw new WstunError('bad-option', '--proxy-protocol needs --trust-proxy: anyone else could claim any address');
   return { trustProxy: trusted, proxyProtocol };
+}
+
+/** What is served to strangers: its files, a server's site, or nothing. */
+function kindOf({ decoy, upstream }: Site): 'files' | 'upstream' | 'none' {
+  if (upstream !== undefined) return 'upstream';
+  return decoy === undefined ? 'none' : 'files';
 }
 
 /** @throws WstunError bad-option */
@@ -175,11 +195,11 @@ async function openSite(decoy: string | undefined): Promise<Site> {
   return { decoy: await openStaticSite(decoy), hasVisitors: true };
 }
 
-interface Checked extends Omit<RelayOptions, 'path' | 'decoy' | 'trustProxy' | 'proxyProtocol'> {
+interface Checked extends Omit<RelayOptions, 'path' | 'decoy' | 'trustProxy'> {
   readonly path: string | undefined;
   readonly site: Site;
   readonly logger: Logger;
-  readonly dialling: Dialling;
+  readonly dialling: ReplaceableDialling;
 }
 
 type Files = Awaited<ReturnType<typeof openFiles>>;
@@ -217,12 +237,14 @@ class RunningRelay {
   private router: RelayRouter;
   private server: RelayServer | undefined;
   private publicUrl: PublicUrl | undefined;
+  private resumeWindowMs: number | undefined;
 
   constructor(
     private readonly options: Checked,
     private readonly files: Files,
   ) {
-    const { acme, logger } = options;
+    const { acme, logger, resumeWindowMs } = options;
+    this.resumeWindowMs = resumeWindowMs;
     this.acme = acme && new AcmeCertificate(acme, files.serving.directory, logger);
     this.router = this.createRouter();
   }
@@ -251,6 +273,7 @@ class RunningRelay {
       invite: (name, options) => this.invite(name, options),
       remove: (name) => serving.remove(name),
       status: () => this.status(addresses.map(formatHostPort)),
+      update: (options) => this.update(options),
       close: (graceMs) => this.close(graceMs),
     };
   }
@@ -267,6 +290,24 @@ class RunningRelay {
   private status(listen: readonly string[]): ServingStatus {
     const refusals = this.refusals.counts;
     return { role: 'relay', ...this.report.read(this.router.served), listen, refusals };
+  }
+
+  private async update(options: RelayUpdate): Promise<void> {
+    requireShapes(options);
+    const { dialling, proxyProtocol = false } = this.options;
+    const site = { ...proxiesOf({ ...options, proxyProtocol }), ...(await openSite(options.decoy)) };
+    if (kindOf(site) !== kindOf(this.options.site))
+      throw new WstunError('bad-option', '--decoy stays a directory, a URL or none while a relay runs', {
+        fix: 'Restart the relay.',
+      });
+    dialling.prepare(options)();
+    this.resumeWindowMs = options.resumeWindowMs;
+    this.router.setResumeWindow(options.resumeWindowMs);
+    const { pendingPerSource = DEFAULT_RELAY_LIMITS.pendingPerSource } = frontLimits(
+      this.files.serving.limits,
+      options,
+    );
+    this.server?.update({ ...site, pendingPerSource });
   }
 
   private invite(name: string, options: PeerOptions = {}): Promise<string> {
@@ -346,7 +387,8 @@ class RunningRelay {
   private createRouter(): RelayRouter {
     const { serving, known, replays } = this.files;
     const { keys, access, isOverloaded } = serving;
-    const { logger, dialling, resumeWindowMs, exit } = this.options;
+    const { logger, dialling, exit } = this.options;
+    const { resumeWindowMs } = this;
     const linksFree = () => this.server?.linksFree ?? 0;
     const linksKept = () => Math.floor((serving.limits.links ?? DEFAULT_LINKS) * SPARE_SHARE);
     const isShortOfLinks = () => linksFree() < linksKept();
@@ -373,7 +415,7 @@ class RunningRelay {
 }
 
 /** The option goes before the file. */
-function frontLimits(limits: ProcessLimits, { maxPendingPerAddress }: Checked): Partial<RelayLimits> {
+function frontLimits(limits: ProcessLimits, { maxPendingPerAddress }: RelayUpdate): Partial<RelayLimits> {
   const perSource = maxPendingPerAddress ?? limits.pending_per_address;
   return {
     ...(limits.links !== undefined && { links: limits.links }),

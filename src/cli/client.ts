@@ -5,6 +5,8 @@ import type { ProxyOptions } from '../app/proxy-options.ts';
 import { WstunError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../net/host-port.ts';
 import { defaultStateDir } from '../state/state-dir.ts';
+import { type Following, followConfig } from './config/follow.ts';
+import { concernsWay, LIVE_KEYS } from './config/live.ts';
 import type { Settled } from './config/settle.ts';
 import { findInvite, type InviteOptions } from './find-invite.ts';
 import { followHangups } from './hangups.ts';
@@ -85,11 +87,27 @@ export async function runClient(settled: Settled, given: string | undefined): Pr
     events: reports(output, outage, showReady),
     logger: output.logger,
   });
-  followHangups(client, output.logger);
+  const config = followConfig({ settled, output, live: LIVE_KEYS.client, apply: applyTo(client, output) });
+  followHangups(() => {
+    output.logger.debug({ change: 'asked' }, 'the network may have changed');
+    void config.reload();
+    client.reconnect();
+  });
   // Where nobody else reads there.
   const hasPages = options.tether !== undefined || options.viaBrowser === 'open';
   if (hasPages && options.inviteFile !== '-') onEachLine(process.stdin, () => client.showCode());
   await runUntilSignal(client, output, outage);
+}
+
+function applyTo(client: Client, output: Output): Following['apply'] {
+  return async (changed, keys) => {
+    const options = changed as ProxyOptions & ReachTexts & Pick<ClientCommand, 'user' | 'allowLan' | 'verbose'>;
+    const { user: credentials, allowLan = false, verbose = false } = options;
+    const way = { ...proxyOptions(options), ...reachOptions(options) };
+    await client.update({ ...way, allowLan, ...(credentials && { credentials }) });
+    output.setVerbose(verbose);
+    if (concernsWay(keys)) client.reconnect();
+  };
 }
 
 async function runUntilSignal(client: Client, output: Output, outage: OutageReport): Promise<void> {

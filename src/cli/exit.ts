@@ -3,6 +3,8 @@ import { existsSync } from 'node:fs';
 import { type Exit, type ExitEvents, type ExitOptions, placeChange, startExit } from '../app/exit.ts';
 import type { ProxyOptions } from '../app/proxy-options.ts';
 import { WstunError } from '../errors.ts';
+import { type Following, followConfig } from './config/follow.ts';
+import { concernsWay, LIVE_KEYS } from './config/live.ts';
 import type { Settled } from './config/settle.ts';
 import { type ConfirmOptions, confirm } from './confirm.ts';
 import { type DialTexts, dialOptions } from './dial-options.ts';
@@ -57,7 +59,12 @@ export async function runExit(settled: Settled, given: string | undefined): Prom
   }).catch((error: unknown) => {
     throw error instanceof WstunError && error.fault === 'invite-missing' ? missingInvite() : error;
   });
-  followHangups(exit, output.logger);
+  const config = followConfig({ settled, output, live: LIVE_KEYS.exit, apply: applyTo(exit, output) });
+  followHangups(() => {
+    output.logger.debug({ change: 'asked' }, 'the network may have changed');
+    void config.reload();
+    exit.reconnect();
+  });
   const close = (graceMs?: number) => {
     outage.handleOver();
     return exit.close(graceMs);
@@ -69,6 +76,18 @@ export async function runExit(settled: Settled, given: string | undefined): Prom
   output.say('wstun: draining; press Ctrl-C again to stop now');
   await close();
   if (error !== undefined) throw error;
+}
+
+function applyTo(exit: Exit, output: Output): Following['apply'] {
+  return async (changed, keys) => {
+    const options = changed as unknown as ExitCommand;
+    const { resumeWindow: resumeWindowMs, verbose = false } = options;
+    const { publicAddresses: _fixed, ...dial } = dialOptions(options);
+    const way = { ...proxyOptions(options), ...reachOptions(options) };
+    await exit.update({ ...way, ...dial, ...(resumeWindowMs !== undefined && { resumeWindowMs }) });
+    output.setVerbose(verbose);
+    if (concernsWay(keys)) exit.reconnect();
+  };
 }
 
 function reports(output: Output, outage: OutageReport, exit: () => Exit): ExitEvents {

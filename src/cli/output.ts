@@ -1,7 +1,7 @@
 /** What commands print. stdout: results and, with `--json`, an event per line. stderr: texts for a person, and logs. */
 import type { WstunError } from '../errors.ts';
 import type { Logger } from '../observability/logger.ts';
-import { createLogger } from '../observability/stderr-logger.ts';
+import { createLogger, type LeveledLogger, type LogLevel } from '../observability/stderr-logger.ts';
 
 export interface OutputOptions {
   readonly json?: boolean | undefined;
@@ -26,11 +26,20 @@ export function markTold<T extends object>(error: T): T {
 export class Output {
   readonly json: boolean;
   readonly logger: Logger;
+  private readonly log: LeveledLogger;
+  private readonly usual: LogLevel;
 
   constructor(options: OutputOptions) {
     this.json = options.json ?? false;
     const human = !this.json && process.stderr.isTTY === true;
-    this.logger = createLogger({ level: options.verbose ? 'debug' : options.quiet ? 'warn' : 'info', human });
+    this.usual = options.quiet ? 'warn' : 'info';
+    this.log = createLogger({ level: options.verbose ? 'debug' : this.usual, human });
+    this.logger = this.log;
+  }
+
+  /** From now on: whether what is said for debugging is logged. */
+  setVerbose(verbose: boolean): void {
+    this.log.level = verbose ? 'debug' : this.usual;
   }
 
   /** One line of JSON on stdout, only with `--json`. */

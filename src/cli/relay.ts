@@ -1,11 +1,14 @@
 /** `wstun relay`: runs a relay until a signal. */
 import type { AcmeOptions } from '../app/acme.ts';
-import { type RelayOptions, startRelay } from '../app/relay.ts';
+import { type Relay, type RelayOptions, startRelay } from '../app/relay.ts';
 import { WstunError } from '../errors.ts';
 import type { HostPort } from '../net/host-port.ts';
+import { type Following, followConfig } from './config/follow.ts';
+import { LIVE_KEYS } from './config/live.ts';
 import type { Settled } from './config/settle.ts';
 import { type DialTexts, dialOptions } from './dial-options.ts';
 import { stateArgument, stateDirFor } from './find-state.ts';
+import { followHangups } from './hangups.ts';
 import { Output, type OutputOptions, printLine } from './output.ts';
 import { passedSockets } from './passed-sockets.ts';
 import { firstSignal } from './shutdown.ts';
@@ -51,6 +54,11 @@ export async function runRelay(settled: Settled): Promise<void> {
   });
   // Before anybody hears that it is ready: a signal that follows at once is to drain, not to kill.
   const signalled = firstSignal(() => relay.close(0));
+  const config = followConfig({
+    ...{ settled, output, live: LIVE_KEYS.relay, apply: applyTo(relay, output) },
+    mayChange: (key, before, after) => key !== 'decoy' || kindOfDecoy(before) === kindOfDecoy(after),
+  });
+  followHangups(() => void config.reload());
   const { listen, url, urls, pins, urlSource, urlFault, admin, firstInvite: invite } = relay;
   const certificate = acme && (relay.hasCertificate ? 'valid' : 'awaited');
   const more = {
@@ -85,6 +93,28 @@ export async function runRelay(settled: Settled): Promise<void> {
   await signalled;
   output.say('wstun: draining; press Ctrl-C again to stop now');
   await relay.close();
+}
+
+function applyTo(relay: Relay, output: Output): Following['apply'] {
+  return async (changed) => {
+    const options = changed as unknown as RelayCommand;
+    const { trustProxy, decoy, maxPendingPerAddress, resumeWindow: resumeWindowMs, verbose = false } = options;
+    const { publicAddresses: _fixed, ...dial } = dialOptions(options);
+    await relay.update({
+      ...dial,
+      ...(trustProxy && { trustProxy }),
+      ...(decoy !== undefined && { decoy }),
+      ...(maxPendingPerAddress !== undefined && { maxPendingPerAddress }),
+      ...(resumeWindowMs !== undefined && { resumeWindowMs }),
+    });
+    output.setVerbose(verbose);
+  };
+}
+
+/** A relay serves requests by other means for each. */
+function kindOfDecoy(decoy: unknown): 'none' | 'url' | 'directory' {
+  if (typeof decoy !== 'string') return 'none';
+  return /^\w+:\/\//.test(decoy) ? 'url' : 'directory';
 }
 
 function tlsOf({ tlsCert, tlsKey, tlsSelfSigned = false }: RelayCommand): Pick<RelayOptions, 'tls'> {

@@ -5,8 +5,13 @@ import { describeTarget, type Logger } from './logger.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
+export interface LeveledLogger extends Logger {
+  /** Can be set: what is below it is not logged. */
+  level: string;
+}
+
 /** `human`: lines with a time and colours (NO_COLOR and FORCE_COLOR hold), else one JSON object a line. */
-export function createLogger(options: { level: LogLevel; human: boolean }): Logger {
+export function createLogger(options: { level: LogLevel; human: boolean }): LeveledLogger {
   const base = { level: options.level, base: null, serializers: { target: describeTarget } };
   if (!options.human) return pino(base, pino.destination({ dest: 2, sync: true }));
   const colorize =

@@ -48,9 +48,9 @@ export async function startProxyServer(options: ProxyServerOptions): Promise<Pro
       'too many wrong passwords from this address; wstun rejects it for this many seconds',
     ),
   );
-  const check = credentials === undefined ? undefined : new CredentialCheck(credentials, guesses);
   const shared = { streams: new Set<TunnelStream>(), shutdown: new ShutdownNotice() };
-  const proxy = new ProxyServer({ opener, check, logger, limits, own, ...shared });
+  const proxy = new ProxyServer({ opener, check: undefined, logger, limits, own, ...shared }, guesses);
+  proxy.setCredentials(credentials);
   await proxy.listen(host, port);
   return proxy;
 }
@@ -65,7 +65,10 @@ export class ProxyServer {
   private readonly silent = new Set<Socket>();
   private full = false;
 
-  constructor(private readonly context: ProxyContext) {
+  constructor(
+    private context: ProxyContext,
+    private readonly guesses: FailedAttemptLimiter,
+  ) {
     this.server = createServer({
       allowHalfOpen: true,
       noDelay: true,
@@ -81,6 +84,12 @@ export class ProxyServer {
   /** Connections that are open now. */
   get connections(): number {
     return this.open.size;
+  }
+
+  /** For connections from now on; undefined: none are asked. */
+  setCredentials(credentials: Credentials | undefined): void {
+    const check = credentials === undefined ? undefined : new CredentialCheck(credentials, this.guesses);
+    this.context = { ...this.context, check };
   }
 
   async listen(host: string, port: number): Promise<void> {

@@ -73,7 +73,7 @@ export class PendingSockets {
   private checks: Timer | undefined;
 
   constructor(
-    private readonly limits: PendingLimits,
+    private limits: PendingLimits,
     /**
      * A served connection of a source ended without becoming a link. `wasDropped`: it took too long while others
      * waited. Not called for those that were closed because all sources have too many.
@@ -81,6 +81,11 @@ export class PendingSockets {
     private readonly onFailed: (source: string, wasDropped: boolean) => void,
     private readonly clock: Clock,
   ) {}
+
+  /** For connections from now on. */
+  setPerSource(perSource: number): void {
+    this.limits = { ...this.limits, perSource };
+  }
 
   /** @param begin serves it, now or later; nothing of it is read before */
   add(socket: Socket, treatment: Treatment, begin: () => void): void {

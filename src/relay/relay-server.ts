@@ -10,7 +10,7 @@ import type { HostPort } from '../net/host-port.ts';
 import { createAdminServer } from './admin-server.ts';
 import { type ListenPlace, listen } from './listen.ts';
 import { DEFAULT_RELAY_LIMITS, type RelayLimits } from './relay-limits.ts';
-import { RequestRouter, type RequestRouterOptions } from './request-router.ts';
+import { RequestRouter, type RequestRouterOptions, type RouterUpdate } from './request-router.ts';
 import { createUpgradeChoice, type UpgradeChoice } from './upgrade-choice.ts';
 
 export { DEFAULT_LINKS, type RelayLimits } from './relay-limits.ts';
@@ -46,6 +46,8 @@ export interface RelayServer {
   readonly linksFree: number;
   /** For new connections. @throws WstunError bad-certificate; the previous pair stays in use */
   setTls(pair: TlsPair): void;
+  /** For new connections and requests. The decoy must be of the same kind. */
+  update(options: RouterUpdate): void;
   /**
    * Closes connections that are not links, and stops listening as soon as no HTTP link is left: these need further
    * connections. At once on passed sockets, where they wait for the next process. `close` must follow.
@@ -91,6 +93,7 @@ export async function startRelayServer(options: RelayServerOptions): Promise<Rel
         return router.linksFree;
       },
       setTls,
+      update: (changed) => router.update(changed),
       drain,
       close,
     };

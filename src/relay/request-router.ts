@@ -62,6 +62,13 @@ export interface RequestRouterOptions {
   readonly clock?: Clock;
 }
 
+/** What can change while it serves. */
+export interface RouterUpdate extends Pick<RequestRouterOptions, 'decoy' | 'upstream'> {
+  readonly trustProxy: TrustedProxies;
+  /** As of RelayLimits. */
+  readonly pendingPerSource: number;
+}
+
 export class RequestRouter {
   readonly pending: PendingSockets;
   private readonly clock: Clock;
@@ -80,6 +87,9 @@ export class RequestRouter {
   private readonly httpVisitors: HttpVisitors | undefined;
   private readonly decisions = new WeakMap<IncomingMessage, GateDecision>();
   private isSettled: boolean;
+  private decoy: Decoy;
+  private site: SiteUpstream | undefined;
+  private perSource: number;
   private links = 0;
   private lateChecks = 0;
   /** One for all links: they are many, and most are idle. */
@@ -95,7 +105,10 @@ export class RequestRouter {
     this.clock = clock;
     this.gate = new Gate(tickets, path);
     this.refusals = new RefusalLog(logger, path, options.refusals);
-    const trackedSourceOf = limits.pendingPerSource === 0 ? () => undefined : (options.sourceOf ?? sourceOf);
+    this.decoy = options.decoy ?? notFoundDecoy;
+    this.perSource = limits.pendingPerSource;
+    const usual = options.sourceOf ?? sourceOf;
+    const trackedSourceOf = (address: string | undefined) => (this.perSource === 0 ? undefined : usual(address));
     this.sources = new SourceTracker(trackedSourceOf, logger, clock);
     const onCarrying = (socket: Socket): void => this.keepApart(socket);
     this.httpLinks = new HttpLinks({ clock, mostLinks: limits.links, onCarrying });
@@ -117,6 +130,15 @@ export class RequestRouter {
       },
       clock,
     );
+  }
+
+  /** For new connections and requests. */
+  update({ decoy = notFoundDecoy, upstream, trustProxy, pendingPerSource }: RouterUpdate): void {
+    this.decoy = decoy;
+    if (upstream !== undefined) this.site?.moveTo(upstream);
+    this.addresses.trust(trustProxy);
+    this.perSource = pendingPerSource;
+    this.pending.setPerSource(pendingPerSource);
   }
 
   get linksFree(): number {
@@ -143,13 +165,13 @@ export class RequestRouter {
 
   /** For a server that reads nothing itself. */
   attachUpstream(server: NetServer, upstream: SiteAddress): void {
-    const { logger } = this.options;
+    this.site ??= new SiteUpstream(upstream, this.options.logger, this.clock);
     attachSite(server, {
       handleConnection: (socket, begin) => this.handleConnection(socket, begin),
       decide: (head, socket) => this.decideHead(head, socket),
       isSuspect: (head) => this.isSuspect(head),
       takeDraining: (socket) => this.takeDraining(socket),
-      shared: { site: new SiteUpstream(upstream, logger, this.clock), visitors: this.visitors, clock: this.clock },
+      shared: { site: this.site, visitors: this.visitors, clock: this.clock },
       sourceOf: (socket) => this.treatmentOf(socket).source,
       handleVisitor: (socket) => this.pending.release(socket),
     });
@@ -368,7 +390,7 @@ export class RequestRouter {
     // A source under a penalty gets no other answer: it cannot be told from a connection that is closed unread.
     if (refused.etag === undefined && this.isRestricted(request.socket, remote)) request.socket.destroy();
     else {
-      const { decoy = notFoundDecoy } = this.options;
+      const { decoy } = this;
       this.visit(request.socket, response, () => respond(request, response, decoy, refused.etag));
     }
   }

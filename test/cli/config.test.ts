@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -8,6 +9,7 @@ import { ROLES, type Role, type Setting, settingsOf, shownRaw } from '../../src/
 import { settle } from '../../src/cli/config/settle.ts';
 import { readVariables, unknownVariables } from '../../src/cli/config/variables.ts';
 import { linesOfKeys, pathOf } from '../../src/state/toml-lines.ts';
+import { withKeys } from '../support/config-page.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 /** A text that each option with a form of its own accepts; others accept any. */
@@ -226,5 +228,12 @@ describe('lines of keys', () => {
       'many/raw': 10,
       'many/last': 13,
     });
+  });
+});
+
+describe('docs/config.md', () => {
+  it('lists every key of every command, and no other', () => {
+    const page = readFileSync(new URL('../../docs/config.md', import.meta.url), 'utf8');
+    expect(page).toBe(withKeys(page));
   });
 });

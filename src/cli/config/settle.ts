@@ -4,6 +4,7 @@
  */
 import type { Command } from 'commander';
 import { WstunError } from '../../errors.ts';
+import { signatureOf } from '../../state/file-watch.ts';
 import { shellQuote } from '../shell.ts';
 import type { ConfigText } from './config-file.ts';
 import { merge } from './excluding.ts';
@@ -12,7 +13,7 @@ import type { RawValue, Role, Setting, SettingValue, ValueChecks } from './setti
 import { readVariables, unknownVariables } from './variables.ts';
 
 /** Options by their names, as a command's action gets them. */
-type Options = Readonly<Record<string, unknown>>;
+export type Options = Readonly<Record<string, unknown>>;
 
 /** What holds now, and how to look again. */
 export interface Settled {
@@ -21,6 +22,10 @@ export interface Settled {
   readonly path: string | undefined;
   readonly values: readonly SettingValue[];
   readonly options: Options;
+  /** Without any of the values. */
+  readonly defaults: Options;
+  /** Of the file when it was read, as of `signatureOf`; empty without one. */
+  readonly signature: string;
   /** Variables that nothing reads, in words. */
   readonly warnings: readonly string[];
   /** By the file as it is now. @throws WstunError config-unusable, config-malformed, config-exposed */
@@ -58,13 +63,24 @@ export async function settle({ role, command, environment, settings }: SettleCon
     ]),
   );
   const at = async (): Promise<Settled> => {
+    // Before the file is read, so that a change in between counts as one.
+    const signature = path === undefined ? '' : await signatureOf(path).catch(() => 'missing');
     const ofFile = path === undefined ? [] : (await loadConfig(path, settings, checks)).settings[role];
     const values = merge([flags, variables, ofFile]);
     const options = {
       ...defaults,
       ...Object.fromEntries(values.map(({ setting, value }) => [setting.attribute, value])),
     };
-    return { role, path, values, options: withoutUndefined(options), warnings, again: at };
+    return {
+      role,
+      path,
+      values,
+      options: withoutUndefined(options),
+      defaults: withoutUndefined(defaults),
+      signature,
+      warnings,
+      again: at,
+    };
   };
   return await at();
 }

@@ -29,10 +29,15 @@ export class ClientAddresses {
   private waiting = 0;
 
   constructor(
-    private readonly trusted: TrustedProxies,
+    private trusted: TrustedProxies,
     private readonly hasProxyProtocol: boolean,
     private readonly clock: Clock,
   ) {}
+
+  /** Whose word counts from now on. */
+  trust(trusted: TrustedProxies): void {
+    this.trusted = trusted;
+  }
 
   /** @param begin when it is known from where the connection comes; not called if that cannot be learnt */
   receive(socket: Socket, begin: () => void): void {

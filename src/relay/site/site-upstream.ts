@@ -48,10 +48,15 @@ export class SiteUpstream {
   private isDown = false;
 
   constructor(
-    private readonly address: SiteAddress,
+    private address: SiteAddress,
     private readonly logger: Logger,
     private readonly clock: Clock = systemClock,
   ) {}
+
+  /** For connections from now on. */
+  moveTo(address: SiteAddress): void {
+    this.address = address;
+  }
 
   connect(owner: Connecting): UpstreamConnection {
     const socket = this.open();

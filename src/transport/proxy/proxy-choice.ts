@@ -22,6 +22,8 @@ export interface ProxyChooser {
   proxiesFor(url: URL): Promise<readonly (Via | undefined)[]>;
   /** A proxy rejects what it was last sent: changed credentials should be tried at once. */
   readonly hasWrongPassword: boolean;
+  /** The user wants none. Default: false. */
+  readonly isOff?: boolean;
 }
 
 /** Of one process: those that a PAC file names. */

@@ -270,7 +270,7 @@ export class RelayRoutes {
     const { proxies, reach } = this.options;
     const mayNeedLogin = !first?.isProven && mayAskDirectly(routes, reach) && NOT_THE_RELAY.has(obstacleOf(error));
     const login = mayNeedLogin ? await this.loginPage(relay, signal) : undefined;
-    if (login !== undefined || proxies === undefined) return login ?? error;
+    if (login !== undefined || proxies === undefined || proxies.isOff === true) return login ?? error;
     return await this.localProxy.advise(error, placeOfUrl(new URL(relay), reach ?? {}), signal);
   }
 }

@@ -112,7 +112,7 @@ export class ExitSessions implements EntryOwner {
   /** Links in their handshake or session exchange, each for 20 s at most. */
   private readonly pendingLinks = new Set<MessageLink>();
   /** Shared by all sessions: a copy for each would cost a kilobyte. */
-  private readonly shared: SessionOptions;
+  private shared: SessionOptions;
   private readonly clock: Clock;
   private closing = false;
 
@@ -125,6 +125,11 @@ export class ExitSessions implements EntryOwner {
       replayMemory: new RetransmitMemory(PROCESS_RETRANSMIT_BYTES),
       ...{ logger, acceptor, clock: this.clock },
     };
+  }
+
+  /** For sessions that begin from now on, ms; undefined: the default. */
+  setResumeWindow(resumeWindowMs: number = DEFAULT_RESUME_CONFIG.resumeWindowMs): void {
+    this.shared = { ...this.shared, resume: { ...DEFAULT_RESUME_CONFIG, resumeWindowMs } };
   }
 
   get count(): number {
